@@ -1,0 +1,66 @@
+# Two targets are enough to begin with: `make demo` and `make test`.
+
+PYTHON ?= python3
+VENV := .venv
+RUN := $(VENV)/bin/python
+MEMBERS := libs/contracts libs/chassis libs/devservices services/orders services/payments services/fulfillment services/invoicing
+READY := $(VENV)/.ready-$(shell cat requirements.lock $(addsuffix /pyproject.toml,$(MEMBERS)) | cksum | cut -d' ' -f1)
+
+.DEFAULT_GOAL := help
+.PHONY: help demo up down test test-fast bench chaos lint fmt verify lock clean
+
+help: ## Show what there is
+	@awk -F':.*## ' '/^[a-z-]+:.*## /{printf "  make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+
+$(READY):
+	@$(PYTHON) -c 'import sys; sys.exit(0 if sys.version_info >= (3, 11) else "Python 3.11 or newer is needed; name one: make PYTHON=python3.12 ...")'
+	@test -w . || { echo "$(CURDIR) cannot be written: clone the repository to a directory of your own"; exit 1; }
+	@test -x $(RUN) || $(PYTHON) -m venv $(VENV) || { echo "python3-venv is missing: install it, or name another Python with PYTHON="; exit 1; }
+	@echo "installing the pinned packages (once) ..."
+	@$(RUN) -m pip install --quiet --disable-pip-version-check --require-hashes -r requirements.lock \
+		|| { echo "The packages could not be installed: is a package index reachable? Nothing was started."; exit 1; }
+	@$(RUN) -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation $(addprefix -e ,$(MEMBERS))
+	@rm -f $(VENV)/.ready-*; touch $@
+
+demo: $(READY) ## Replay real orders through the real system (FILE=some.csv ORDERS=20000)
+	@$(RUN) -m demo $(if $(FILE),--file "$(FILE)") $(if $(ORDERS),--orders "$(ORDERS)")
+
+up: $(READY) ## Leave the whole system running, addresses printed
+	@$(RUN) -m demo.up
+
+down: $(READY) ## Stop what `make up` started
+	@$(RUN) -m demo.up --down
+
+test: $(READY) ## Everything: unit, property, integration on real components, crash
+	@$(RUN) -m tests.run
+
+test-fast: $(READY) ## The pure tests, in seconds
+	@$(RUN) -m pytest -m "not real and not chaos" -n auto
+
+chaos: $(READY) ## Two minutes of killing under load, long outages (about 12 minutes)
+	@$(RUN) -m pytest -m chaos tests/integration -n 0 -s
+
+bench: $(READY) ## Measure; writes bench/results.json and bench/results.svg (under 45 minutes)
+	@$(RUN) -m pip install --quiet --disable-pip-version-check --require-hashes -r requirements-bench.lock
+	@$(RUN) -m bench
+
+lint: $(READY) ## ruff, mypy strict, import-linter
+	@$(RUN) -m ruff check --quiet .
+	@$(RUN) -m ruff format --check --quiet .
+	@$(RUN) -m mypy
+	@$(VENV)/bin/lint-imports --no-logo
+
+fmt: $(READY) ## Format
+	@$(RUN) -m ruff check --quiet --fix . ; $(RUN) -m ruff format --quiet .
+
+verify: $(READY) ## Regenerate schemas and AsyncAPI; fails when they differ from what is checked in
+	@$(RUN) -m contracts.schemas --check
+	@$(RUN) -m contracts.asyncapi --check
+	@if command -v npm >/dev/null; then npm install --silent --no-package-lock --prefix libs/contracts/asyncapi-check && npm test --silent --prefix libs/contracts/asyncapi-check; else echo "Node is not here: the official AsyncAPI parser was left out"; fi
+
+lock: $(READY) ## Write the locks anew (needs uv)
+	@uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-header requirements.in -o requirements.lock
+	@uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-header requirements.in bench/requirements.in -o requirements-bench.lock
+
+clean: ## Remove what the targets above made
+	@rm -rf $(VENV) .devservices

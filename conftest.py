@@ -1,0 +1,14 @@
+"""For all tests: each worker's own databases, when a PostgreSQL was named for the run (see tests/run.py)."""
+
+from __future__ import annotations
+
+import os
+from urllib.parse import urlsplit, urlunsplit
+
+SERVICES = ("orders", "payments", "fulfillment", "invoicing")
+
+if server := os.environ.get("TRADEWIND_TEST_POSTGRES"):
+    worker = os.environ.get("PYTEST_XDIST_WORKER", "main")
+    for service in SERVICES:
+        url = urlunsplit(urlsplit(server)._replace(path=f"/test_{service}_{worker}"))
+        os.environ.setdefault(f"{service.upper()}_TEST_DATABASE_URL", url)
