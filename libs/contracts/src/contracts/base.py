@@ -1,0 +1,151 @@
+"""What a message is: frozen pydantic models with a type, and the field types that every body is made of.
+
+Readers ignore unknown fields; writers cannot make them (mypy's `init_forbid_extra`, and the writers' JSON Schemas).
+Integers are strict and bounded, texts hold no NUL: what PostgreSQL or a JavaScript reader could not keep is refused.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from datetime import UTC, date, datetime
+from typing import Annotated, Any, ClassVar, Self
+from uuid import UUID
+
+from pydantic import AwareDatetime, BaseModel, BeforeValidator, ConfigDict, Field, StringConstraints, WrapValidator
+from pydantic.json_schema import JsonSchemaValue
+
+MINOR_MAX = 10**15
+"""Largest amount in minor units: exact in a JSON number (below 2^53) with room for sums of a thousand of them."""
+
+
+class Personal:
+    """Marks a field that holds personal data: never logged, never read by a decision, overwritten by an erasure."""
+
+    def __get_pydantic_json_schema__(self, core: Any, handler: Any) -> JsonSchemaValue:
+        schema: JsonSchemaValue = handler(core)
+        return {**schema, "x-personal": True}
+
+
+def _instant(value: object, read: Callable[[object], datetime]) -> datetime:
+    if isinstance(value, int | float) or (isinstance(value, str) and value[4:5] != "-"):
+        raise ValueError("a time as in RFC 3339 is expected, e.g. 2026-11-21T09:30:00Z")  # seconds or milliseconds?
+    try:
+        instant = read(value).astimezone(UTC)
+    except OverflowError:  # the year 9999 west of Greenwich
+        instant = datetime.max.replace(tzinfo=UTC)
+    if not 1970 <= instant.year < 2200:
+        raise ValueError("a time between the years 1970 and 2199 is expected")
+    return instant
+
+
+def _day(value: object) -> object:
+    if not ((isinstance(value, str) and len(value) == 10) or type(value) is date):
+        raise ValueError("a day is expected, e.g. 2026-11-21")
+    return value
+
+
+def _iso_country(value: object) -> object:
+    return {"EL": "GR", "UK": "GB"}.get(value, value) if isinstance(value, str) else value
+
+
+Text = Annotated[str, StringConstraints(max_length=500, pattern=r"^[^\x00]*$")]
+"""Any text of a page's width, without NUL."""
+LongText = Annotated[str, StringConstraints(max_length=10_000, pattern=r"^[^\x00]*$")]
+Id = Annotated[str, StringConstraints(min_length=1, max_length=200, pattern=r"^[^\x00]*$")]
+"""An id given by somebody else: kept byte for byte."""
+Code = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9._:-]{1,64}$")]
+"""A short name of ours (store, channel, account, market, seller, location)."""
+Country = Annotated[str, StringConstraints(pattern=r"^[A-Z]{2}$"), BeforeValidator(_iso_country)]
+"""ISO 3166-1 alpha-2; the marketplaces' EL and UK become GR and GB."""
+Minor = Annotated[int, Field(strict=True, ge=-MINOR_MAX, le=MINOR_MAX)]
+"""Money in minor units of the message's currency (ISO 4217 exponent), signed."""
+MinorUnsigned = Annotated[int, Field(strict=True, ge=0, le=MINOR_MAX)]
+Quantity = Annotated[int, Field(strict=True, ge=0, le=10**9)]
+"""Pieces."""
+QuantityPositive = Annotated[int, Field(strict=True, ge=1, le=10**9)]
+Counter = Annotated[int, Field(strict=True, ge=0, le=2**53 - 1)]
+Timestamp = Annotated[AwareDatetime, WrapValidator(_instant)]
+"""An instant, timezone-aware, normalised to UTC."""
+Day = Annotated[date, Field(ge=date(1970, 1, 1), lt=date(2200, 1, 1)), BeforeValidator(_day)]
+"""A day of some calendar on a wall, without a time."""
+Flag = Annotated[bool, Field(strict=True)]
+Rate = Annotated[str, StringConstraints(pattern=r"^[0-9]{1,2}(\.[0-9]{1,4})?$")]
+"""A VAT rate in per cent as a decimal string, e.g. "20.00" or "25.5"."""
+LineId = Id
+"""`external_line_id` of the order's line, unique in the order; "shipping" is the line of the shipping charge."""
+
+SHIPPING_LINE = "shipping"
+
+
+class Frozen(BaseModel):
+    """An immutable value. Unknown fields are ignored when reading."""
+
+    model_config = ConfigDict(frozen=True, extra="ignore", use_attribute_docstrings=True)
+
+    def model_copy(self, *, update: Mapping[str, Any] | None = None, deep: bool = False) -> Self:
+        """As pydantic's, a fifth of its time: values are immutable, so sharing them with the copy is safe.
+
+        States are copied some sixty times on an order's way. `update` names declared fields only.
+        """
+        if deep:
+            return super().model_copy(update=update, deep=True)
+        copied = self.__class__.__new__(self.__class__)
+        set_ = object.__setattr__
+        set_(copied, "__dict__", {**self.__dict__, **(update or {})})
+        set_(copied, "__pydantic_extra__", self.__pydantic_extra__)
+        set_(copied, "__pydantic_fields_set__", self.__pydantic_fields_set__)
+        set_(copied, "__pydantic_private__", None)
+        return copied
+
+
+class Document(Frozen):
+    """State kept in a database: unknown fields survive a round trip, so a rolling deploy loses nothing."""
+
+    model_config = ConfigDict(frozen=True, extra="allow", use_attribute_docstrings=True)
+
+
+class Message(Frozen):
+    """The body of a record on a topic. `type` is `<owner>.<word>`; `schema_version` counts incompatible changes."""
+
+    TYPE: ClassVar[str] = ""
+    SCHEMA_VERSION: ClassVar[int] = 1
+
+    def __init_subclass__(cls, type: str = "", **kwargs: Any) -> None:  # noqa: A002  (the word of CloudEvents)
+        super().__init_subclass__(**kwargs)
+        cls.TYPE = type
+
+    @classmethod
+    def owner(cls) -> str:
+        return cls.TYPE.partition(".")[0]
+
+
+class Addressed(Message):
+    """A message about one order; `order_id` is the record key, `store_id` also stands in the header `ce_storeid`."""
+
+    order_id: UUID
+    store_id: Code
+
+
+class Command(Addressed):
+    """A wish, named in the imperative. The owner of the type obeys it."""
+
+    operation_id: UUID
+    """What is asked. Asking again repeats it; a new attempt after a business no is a new operation."""
+    actor: Text
+    """Who wants it: `orders`, `api-key:<name>`, `person:<name>`."""
+
+
+class Event(Addressed):
+    """A fact, named in the past. The owner of the type states it."""
+
+    FINAL: ClassVar[bool] = True
+    """False on an interim word: the operation that it names stays open."""
+
+    version: Counter = 0
+    """Counts the published events of this order and service from 1, without a gap. Filled in when it is journaled."""
+    operation_id: UUID | None = None
+    """The operation that this answers; null when nobody asked."""
+
+
+class PrivateEvent(Event):
+    """An event that only its own service's journal knows: it moves state and is never published."""

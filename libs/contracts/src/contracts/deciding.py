@@ -1,0 +1,78 @@
+"""The words of a decision: `decide(state, message, context) -> list[Effect]`, `evolve(state, event) -> state`.
+
+An effect is one of: an event of the own service, a command to another, a task (the only I/O outside), or a refusal
+that only the asker hears. Timers are not effects: a state says when it next wants to be woken (`Aggregate.wake_at` of the chassis) and is then handed a `Wake`.
+Everything that varies comes in `context`; a decision reads no clock and makes no random id.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import Any
+from uuid import UUID
+
+from contracts.base import Command, Event, Frozen
+from contracts.ids import derived
+
+
+@dataclass(frozen=True, slots=True)
+class Context:
+    now: datetime
+    """The database's clock at the start of the transaction, UTC."""
+    key: UUID
+    """The order id (the key of the aggregate)."""
+    store_id: str
+    message_id: UUID
+    """Of the message that is decided on: the root of every id that the decision makes."""
+    actor: str = ""
+    message_type: str = ""
+    shares: Mapping[Any, Any] = field(default_factory=dict)
+    """Share key -> state, for exactly the keys that `needs` named; rows are locked."""
+
+    def new_id(self, name: str) -> UUID:
+        """An id for what this decision makes; the same again when the message is decided again."""
+        return derived(self.message_id, name)
+
+
+@dataclass(frozen=True, slots=True)
+class Task:
+    """I/O outside any transaction, e.g. a gateway call. Run one at a time per key, in order, until it reports.
+
+    `task_id` is the operation's id: at most one task per operation ever exists. `body` is what the runner needs.
+    """
+
+    task_id: UUID
+    kind: str
+    body: Frozen
+    after_seconds: float = 0
+    """Not before. A decision on `Reported` may emit the same task again: it is then run on."""
+
+
+@dataclass(frozen=True, slots=True)
+class Reported:
+    """The outcome of a task, handed to decide like any message. `body` is what the runner returned."""
+
+    task_id: UUID
+    kind: str
+    asked: Any
+    outcome: Any
+
+
+@dataclass(frozen=True, slots=True)
+class Wake:
+    """The timer of an aggregate is due."""
+
+    due_at: datetime
+
+
+@dataclass(frozen=True, slots=True)
+class Refusal:
+    """A no to a person's request: nothing is journaled, the asker hears it (over HTTP as a problem). `code` is a closed word."""
+
+    code: str
+    detail: str
+
+
+Effect = Event | Command | Task | Refusal

@@ -1,0 +1,213 @@
+"""CloudEvents 1.0 over Kafka, binary mode: the headers say what a record is, the value is the pydantic model as JSON.
+
+`read` turns a record into a `Received` or raises `Poison` with its cause. Nothing here knows a broker.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Final
+from uuid import UUID
+
+from pydantic import ValidationError
+
+from contracts.base import Addressed, Message
+from contracts.ids import message_uuid, order_id
+from contracts.registry import BODY_BYTES_MAX, MESSAGES, SNAPSHOTS, SNAPSHOTS_BULK, TOPICS, topic_of
+from contracts.snapshot import Snapshot
+
+Headers = Sequence[tuple[str, bytes | None]]
+
+_CODE: Final = re.compile(r"^[A-Za-z0-9._:-]{1,64}$")
+_TEXTS: Final = ("ce_id", "ce_source", "ce_correlationid", "traceparent")
+_SEEN: Final[dict[bytes, str]] = {}
+"""Decoded header values that repeat for ever (types, sources, stores); bounded by `_text`."""
+_HOMES: Final[dict[type[Message], frozenset[str]]] = {}
+
+
+class Poison(Exception):
+    """A record that can never be handled as it is. `cause` is a closed word, `detail` says what, where, how to mend."""
+
+    def __init__(self, cause: str, detail: str) -> None:
+        super().__init__(f"{cause}: {detail}")
+        self.cause, self.detail = cause, detail
+
+
+class Ignored(Exception):
+    """A type that we do not know on somebody else's events: counted, not kept."""
+
+
+@dataclass(frozen=True, slots=True)
+class Received:
+    """A record that was understood."""
+
+    id: UUID
+    """One UUID for (source, id): what the inbox and derived ids are made of."""
+    ce_id: str
+    source: str
+    type: str
+    time: datetime
+    key: UUID
+    store_id: str
+    correlation_id: str
+    traceparent: str | None
+    body: Message
+
+
+def _text(value: bytes) -> str:
+    known = _SEEN.get(value)
+    if known is None:
+        known = value.decode("utf-8")
+        if len(_SEEN) < 2_000 and len(value) < 64:
+            _SEEN[value] = known
+    return known
+
+
+def _homes(model: type[Message]) -> frozenset[str]:
+    """The topics that a message of this model may stand on."""
+    found = _HOMES.get(model)
+    if found is None:
+        home = topic_of(model)
+        found = _HOMES[model] = frozenset({home, SNAPSHOTS_BULK} if home == SNAPSHOTS else {home})
+    return found
+
+
+def texts(headers: Headers) -> dict[str, str]:
+    """Header texts by name. Raises Poison on a value that is null or not UTF-8."""
+    found: dict[str, str] = {}
+    for name, value in headers:
+        if value is None:
+            raise Poison("bad_header", f"header {name} is null; send UTF-8 text")
+        try:
+            found[name] = _text(value) if name in ("ce_type", "ce_source", "ce_storeid") else value.decode("utf-8")
+        except UnicodeDecodeError:
+            raise Poison("bad_header", f"header {name} is not UTF-8 text") from None
+    return found
+
+
+def key_of(key: bytes | None) -> UUID | None:
+    """The order id that a record key names; None when it names none, so that nobody has to wait behind the record."""
+    if key is None or len(key) != 36:
+        return None
+    try:
+        return UUID(key.decode("ascii"))
+    except ValueError:
+        return None
+
+
+def read(topic: str, key: bytes | None, value: bytes | None, headers: Headers) -> Received:
+    """The record as a message. Raises Poison with its cause, or Ignored for a foreign event of an unknown type."""
+    named = texts(headers)
+    kind = named.get("ce_type", "")
+    model = MESSAGES.get(kind)
+    if model is not None and topic not in _homes(model):
+        model = None  # it means something, but not here
+    if model is None and kind and not TOPICS[topic].addressed:
+        raise Ignored(kind)
+    missing = [name for name in ("ce_specversion", "ce_id", "ce_source", "ce_type", "ce_time", "ce_subject", "ce_storeid")
+               if not named.get(name)]  # fmt: skip
+    if missing:
+        raise Poison(
+            "missing_header",
+            f"headers {', '.join(missing)} are missing or empty; CloudEvents 1.0 binary mode is expected",
+        )
+    if named["ce_specversion"] != "1.0":
+        raise Poison("bad_header", f"ce_specversion is {named['ce_specversion']!r}, only 1.0 is understood")
+    subject = key_of(key)
+    if subject is None:
+        raise Poison("bad_key", "the record key must be the order id, a UUID in 36 characters of text")
+    if named["ce_subject"] != str(subject):
+        raise Poison("key_is_not_subject", f"the record key is {subject}, ce_subject is {named['ce_subject']!r}")
+    if model is None:
+        raise Poison("unknown_type", f"no message of type {kind!r} belongs on {topic}")
+    if not _CODE.match(named["ce_storeid"]):
+        raise Poison("bad_header", f"ce_storeid {named['ce_storeid']!r} does not match {_CODE.pattern}")
+    if any("\0" in (text := named.get(name, "")) or len(text) > 200 for name in _TEXTS):
+        raise Poison("bad_header", f"{', '.join(_TEXTS)} are texts of at most 200 characters without NUL")
+    try:
+        time = datetime.fromisoformat(named["ce_time"])
+    except ValueError:
+        time = None
+    if time is None or time.tzinfo is None or not 1970 <= time.year < 2200:
+        raise Poison("bad_header", f"ce_time {named['ce_time']!r} is no RFC 3339 time with an offset")
+    if value is None:
+        raise Poison("no_body", "the record has no value (a tombstone); send the JSON body")
+    if len(value) > BODY_BYTES_MAX:
+        raise Poison("too_large", f"the body has {len(value)} bytes, at most {BODY_BYTES_MAX} are taken")
+    try:
+        body = model.model_validate_json(value)
+    except ValidationError as error:
+        raise Poison(*_explain(error)) from None
+    _belongs(body, subject, named["ce_storeid"], named["ce_source"])
+    return Received(
+        id=message_uuid(named["ce_source"], named["ce_id"]),
+        ce_id=named["ce_id"],
+        source=named["ce_source"],
+        type=kind,
+        time=time,
+        key=subject,
+        store_id=named["ce_storeid"],
+        correlation_id=named.get("ce_correlationid") or named["ce_id"],
+        traceparent=named.get("traceparent"),
+        body=body,
+    )
+
+
+def _belongs(body: Message, subject: UUID, store_id: str, source: str) -> None:
+    """The body must be about the order and the store that the headers name."""
+    if isinstance(body, Snapshot):
+        expected = order_id(store_id, body.source.channel, body.source.account, body.order.external_order_id)
+        if expected != subject:
+            raise Poison("key_is_not_subject", f"the snapshot is of order {expected}, the record key is {subject}")
+    elif isinstance(body, Addressed):
+        if body.order_id != subject:
+            raise Poison("key_is_not_subject", f"order_id is {body.order_id}, the record key is {subject}")
+        if body.store_id != store_id:
+            raise Poison("store_differs", f"store_id is {body.store_id!r}, ce_storeid is {store_id!r}")
+
+
+def _explain(error: ValidationError) -> tuple[str, str]:
+    """The cause word and the first three findings of a body that does not validate; no input is repeated (it may be personal)."""
+    findings = error.errors(include_input=False, include_url=False)
+    told = "; ".join(f"{'.'.join(map(str, f['loc'])) or 'body'}: {f['msg']}" for f in findings[:3])
+    more = f" (and {len(findings) - 3} more)" if len(findings) > 3 else ""
+    return ("bad_json" if findings[0]["type"] == "json_invalid" else "bad_body"), told + more
+
+
+def headers(
+    *,
+    ce_id: str,
+    source: str,
+    type: str,  # noqa: A002  (the word of CloudEvents)
+    time: datetime,
+    subject: str,
+    store_id: str,
+    correlation_id: str,
+    causation_id: str | None = None,
+    traceparent: str | None = None,
+    schema_version: int = 1,
+) -> list[tuple[str, bytes]]:
+    """The headers of a record that we write."""
+    named: Mapping[str, str | None] = {
+        "ce_specversion": "1.0",
+        "ce_id": ce_id,
+        "ce_source": source,
+        "ce_type": type,
+        "ce_time": time.isoformat().replace("+00:00", "Z"),
+        "ce_subject": subject,
+        "ce_dataschema": dataschema(type, schema_version),
+        "content-type": "application/json",
+        "ce_storeid": store_id,
+        "ce_correlationid": correlation_id,
+        "ce_causationid": causation_id,
+        "traceparent": traceparent,
+    }
+    return [(name, value.encode()) for name, value in named.items() if value is not None]
+
+
+def dataschema(type: str, schema_version: int) -> str:  # noqa: A002
+    """A URI for a type's schema: libs/contracts/schemas/<type>/<version>.reader.json."""
+    return f"urn:tradewind:schema:{type}:{schema_version}"

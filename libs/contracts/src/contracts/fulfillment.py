@@ -1,0 +1,118 @@
+"""What the fulfillment service obeys and states: reservations, shipments, and the point of no return."""
+
+from __future__ import annotations
+
+from typing import Annotated
+from uuid import UUID
+
+from pydantic import Field
+
+from contracts.base import Code, Command, Event, Frozen, Id, LineId, Personal, Quantity, QuantityPositive, Text
+from contracts.snapshot import Address
+
+
+class WantedLine(Frozen):
+    line_id: LineId
+    sku: Id
+    quantity: QuantityPositive
+
+
+class PlacedLine(Frozen):
+    """Pieces of a line at the location that ships them."""
+
+    line_id: LineId
+    sku: Id
+    location: Code
+    quantity: QuantityPositive
+
+
+class ShortLine(Frozen):
+    line_id: LineId
+    sku: Id
+    wanted: QuantityPositive
+    available: Quantity
+    """The most that one of the allowed locations has."""
+
+
+class ShipmentPlan(Frozen):
+    shipment_id: UUID
+    location: Code
+    lines: tuple[PlacedLine, ...]
+
+
+class StockTotals(Frozen):
+    """Pieces of the whole order, after the event."""
+
+    reserved: Quantity = 0
+    shipped: Quantity = 0
+
+
+class Reserve(Command, type="fulfillment.reserve"):
+    """All lines or none, each whole at the first of `locations` that has it. Answered by reserved or out_of_stock."""
+
+    lines: tuple[WantedLine, ...]
+    locations: Annotated[tuple[Code, ...], Field(min_length=1)]
+
+
+class Release(Command, type="fulfillment.release"):
+    """Give back what is still reserved; a goal: answered by released, with no lines when nothing was left."""
+
+
+class Start(Command, type="fulfillment.start"):
+    """Hand the reservation to the warehouse. Answered by started, later by fulfilled (same operation) or cancelled."""
+
+    ship_to: Annotated[Address, Personal()] | None = None
+
+
+class CancelShipments(Command, type="fulfillment.cancel"):
+    """Stop everything that has not shipped; answered by cancelled, or by too_late when anything has shipped."""
+
+
+class FulfillmentEvent(Event):
+    totals: StockTotals = StockTotals()
+
+
+class Reserved(FulfillmentEvent, type="fulfillment.reserved"):
+    lines: tuple[PlacedLine, ...]
+    again: bool = False
+    """Told again to a new operation while the reservation stands: nothing was added to it."""
+
+
+class OutOfStock(FulfillmentEvent, type="fulfillment.out_of_stock"):
+    short: tuple[ShortLine, ...]
+
+
+class Released(FulfillmentEvent, type="fulfillment.released"):
+    lines: tuple[PlacedLine, ...]
+
+
+class Started(FulfillmentEvent, type="fulfillment.started"):
+    shipments: tuple[ShipmentPlan, ...]
+
+
+class Shipped(FulfillmentEvent, type="fulfillment.shipped"):
+    shipment_id: UUID
+    location: Code
+    lines: tuple[PlacedLine, ...]
+    carrier: Text | None = None
+    tracking_number: Annotated[Text, Personal()] | None = None
+
+
+class Delivered(FulfillmentEvent, type="fulfillment.delivered"):
+    shipment_id: UUID
+
+
+class Fulfilled(FulfillmentEvent, type="fulfillment.fulfilled"):
+    """Every shipment has shipped; repeats the operation of the `start`."""
+
+
+class ShipmentsCancelled(FulfillmentEvent, type="fulfillment.cancelled"):
+    """Nothing has shipped and nothing will; the reservation is released."""
+
+    lines: tuple[PlacedLine, ...]
+
+
+class TooLate(FulfillmentEvent, type="fulfillment.too_late"):
+    """Something has shipped: the cancel is refused for the whole order."""
+
+    shipped: tuple[UUID, ...]

@@ -1,0 +1,92 @@
+"""Money is an integer of minor units and an ISO 4217 code. Rounding is half up (away from zero), and named."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from decimal import Decimal
+from fractions import Fraction
+from typing import Annotated, Final
+
+from pydantic import AfterValidator, StringConstraints
+
+# Active ISO 4217 codes by number of decimals (list one, published 2026-01-01). CLDR's digits differ for 13 of them.
+_BY_EXPONENT: Final = {
+    0: "BIF CLP DJF GNF ISK JPY KMF KRW PYG RWF UGX UYI VND VUV XAF XOF XPF",
+    2: "AED AFN ALL AMD AOA ARS AUD AWG AZN BAM BBD BDT BGN BMD BND BOB BOV BRL BSD BTN BWP BYN BZD CAD CDF CHE CHF"
+    " CHW CNY COP COU CRC CUP CVE CZK DKK DOP DZD EGP ERN ETB EUR FJD FKP GBP GEL GHS GIP GMD GTQ GYD HKD HNL HTG HUF"
+    " IDR ILS INR IRR JMD KES KGS KHR KPW KYD KZT LAK LBP LKR LRD LSL MAD MDL MGA MKD MMK MNT MOP MRU MUR MVR MWK MXN"
+    " MXV MYR MZN NAD NGN NIO NOK NPR NZD PAB PEN PGK PHP PKR PLN QAR RON RSD RUB SAR SBD SCR SDG SEK SGD SHP SLE SOS"
+    " SRD SSP STN SVC SYP SZL THB TJS TMT TOP TRY TTD TWD TZS UAH USD USN UYU UZS VED VES WST XCD XCG YER ZAR ZMW ZWG",
+    3: "BHD IQD JOD KWD LYD OMR TND",
+    4: "CLF UYW",
+}
+EXPONENTS: Final[dict[str, int]] = {code: n for n, codes in _BY_EXPONENT.items() for code in codes.split()}
+"""Decimals of a currency's minor unit: JPY 0, EUR 2, TND 3."""
+
+
+def _known(code: str) -> str:
+    if code not in EXPONENTS:
+        raise ValueError(f"{code} is not an active ISO 4217 currency code")
+    return code
+
+
+Currency = Annotated[str, StringConstraints(pattern=r"^[A-Z]{3}$"), AfterValidator(_known)]
+
+
+def decimal_string(amount_minor: int, currency: str) -> str:
+    """
+    >>> decimal_string(1999, "EUR"), decimal_string(-5, "JPY"), decimal_string(5, "TND")
+    ('19.99', '-5', '0.005')
+    """
+    return str(Decimal(amount_minor).scaleb(-EXPONENTS[currency]))
+
+
+def round_half_up(value: Fraction | Decimal | int) -> int:
+    """Nearest integer, halves away from zero.
+
+    >>> round_half_up(Fraction(5, 2)), round_half_up(Fraction(-5, 2)), round_half_up(Decimal("2.4999"))
+    (3, -3, 2)
+    """
+    value = Fraction(value)
+    whole = (2 * abs(value.numerator) + value.denominator) // (2 * value.denominator)
+    return -whole if value < 0 else whole
+
+
+def vat_in_gross(gross_minor: int, rate: str) -> int:
+    """The VAT that a gross amount contains: G x r / (100 + r).
+
+    Source: Directive 2006/112/EC art. 78; 59800 @ 25 is Dintero's.
+
+    >>> vat_in_gross(59800, "25"), vat_in_gross(1999, "25.5"), vat_in_gross(100, "0")
+    (11960, 406, 0)
+    """
+    percent = Fraction(rate)
+    return round_half_up(Fraction(gross_minor) * percent / (100 + percent))
+
+
+def vat_on_net(net_minor: int, rate: str) -> int:
+    """The VAT that is added to a net amount: N x r / 100.
+
+    >>> vat_on_net(10000, "17")
+    1700
+    """
+    return round_half_up(Fraction(net_minor) * Fraction(rate) / 100)
+
+
+def split(total: int, weights: Sequence[int]) -> list[int]:
+    """Share `total` by `weights` so that the shares add up to `total` exactly.
+
+    total: minor units, any sign. weights: one per line, >= 0. Result: one share per weight, same order.
+    Largest remainder; of equals the earlier line gets the odd cent, so a replay splits alike.
+    Raises ValueError without a positive weight. Source: Hamilton's method; EN 16931 BR-CO-10 (lines sum to the total).
+
+    >>> split(100, [1, 1, 1]), split(-5, [0, 2, 1])
+    ([34, 33, 33], [0, -3, -2])
+    """
+    if min(weights, default=0) < 0 or not any(weights):
+        raise ValueError(f"cannot share {total} by {list(weights)}")
+    whole = sum(weights)
+    parts = [divmod(abs(total) * weight, whole) for weight in weights]
+    odd = abs(total) - sum(share for share, _ in parts)
+    lucky = set(sorted(range(len(parts)), key=lambda n: -parts[n][1])[:odd])
+    return [(share + (n in lucky)) * (-1 if total < 0 else 1) for n, (share, _) in enumerate(parts)]

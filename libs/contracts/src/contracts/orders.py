@@ -1,0 +1,174 @@
+"""What the orders service obeys and states: the order, its three statuses, its processes."""
+
+from __future__ import annotations
+
+from typing import Annotated, Literal
+from uuid import UUID
+
+from pydantic import Field
+
+from contracts.base import (
+    Code,
+    Command,
+    Counter,
+    Event,
+    Flag,
+    Frozen,
+    Id,
+    LongText,
+    MinorUnsigned,
+    Personal,
+    Text,
+    Timestamp,
+)
+from contracts.money import Currency
+from contracts.payments import GatewayName, MoneyTotals
+from contracts.snapshot import OrderContent, Source
+
+Status = Literal["draft", "pending", "editing", "placing", "placed", "approved", "cancelled"]
+PaymentStatus = Literal[
+    "unpaid",
+    "authorized",
+    "partially_authorized",
+    "paid",
+    "partially_paid",
+    "voided",
+    "partially_voided",
+    "refunded",
+    "partially_refunded",
+    "free",
+]
+FulfillmentStatus = Literal["unfulfilled", "in_progress", "fulfilled", "not_required"]
+CaptureOption = Literal["on_placement", "on_approval", "per_shipment"]
+CancelCause = Literal["customer", "out_of_stock", "declined", "marketplace", "gave_up"]
+
+
+class MarketTerms(Frozen):
+    """The rules of the market that an order was sold in; the order keeps the copy that applied."""
+
+    code: Code
+    currency: Currency | None = None
+    """If set, the only currency the market sells in; else the order's own counts."""
+    gateway: GatewayName = "marketplace"
+    capture: CaptureOption = "on_approval"
+    on_short: Literal["cancel", "wait"] = "cancel"
+    auto_approve: Flag = False
+    seller: Code = "default"
+    locations: Annotated[tuple[Code, ...], Field(min_length=1)] = ("main",)
+    """Tried in this order."""
+    give_up_after_seconds: Annotated[int, Field(strict=True, ge=1, le=10**8)] | None = None
+    """Undo an order whose step had no answer for so long. Null (the rule): silence is never a no."""
+
+
+class Place(Command, type="orders.place"):
+    """Take this order and start placing it; the order id follows from store, channel, account and external id."""
+
+    channel: Code
+    account: Code
+    order: OrderContent
+
+
+class Approve(Command, type="orders.approve"):
+    """Answered by approved. Approving twice changes nothing."""
+
+
+class Cancel(Command, type="orders.cancel"):
+    """Accepted at once, then undone step by step. Cancelling twice changes nothing."""
+
+    cause: CancelCause = "customer"
+    reason: Annotated[LongText, Personal()] = ""
+
+
+class Resume(Command, type="orders.resume"):
+    """A person says: try the failed step again, as a new operation."""
+
+
+class OrderEvent(Event):
+    status: Status
+    payment_status: PaymentStatus
+    fulfillment_status: FulfillmentStatus
+
+
+class Received(OrderEvent, type="orders.received"):
+    number: Id
+    source: Source
+    order: OrderContent
+    market: MarketTerms
+
+
+class Edited(OrderEvent, type="orders.edited"):
+    """A newer snapshot changed the order before it was placed."""
+
+    source: Source
+    order: OrderContent
+
+
+class Placed(OrderEvent, type="orders.placed"):
+    """Stock is reserved where needed and the money is authorized, or the order is free."""
+
+    placed_at: Timestamp
+
+
+class Approved(OrderEvent, type="orders.approved"):
+    approved_at: Timestamp
+    actor: Text
+
+
+class Cancelled(OrderEvent, type="orders.cancelled"):
+    """The cancel can no longer be refused; what was done is being undone."""
+
+    cause: CancelCause
+    cancelled_at: Timestamp
+
+
+class CancelRefused(OrderEvent, type="orders.cancel_refused"):
+    """Something had shipped already: the order goes on."""
+
+    code: Literal["too_late"] = "too_late"
+
+
+class PaymentChanged(OrderEvent, type="orders.payment_changed"):
+    currency: Currency
+    totals: MoneyTotals
+
+
+class FulfillmentChanged(OrderEvent, type="orders.fulfillment_changed"):
+    shipments_open: Counter = 0
+    shipments_shipped: Counter = 0
+
+
+class Held(OrderEvent, type="orders.held"):
+    """A step was refused and waits for a person: resume or cancel."""
+
+    process: Text
+    step: Text
+    code: Text
+    reason: Text = ""
+
+
+class Resumed(OrderEvent, type="orders.resumed"):
+    process: Text
+    step: Text
+
+
+class ExceptionRaised(OrderEvent, type="orders.exception_raised"):
+    exception_id: UUID
+    code: Text
+    detail: Text = ""
+
+
+class ExceptionResolved(OrderEvent, type="orders.exception_resolved"):
+    exception_id: UUID
+    code: Text
+
+
+class Completed(OrderEvent, type="orders.completed"):
+    """Approved, paid or free, fulfilled or nothing to ship, and invoiced where something was captured."""
+
+    completed_at: Timestamp
+    grand_minor: MinorUnsigned
+    currency: Currency
+
+
+class Archived(OrderEvent, type="orders.archived"):
+    archived_at: Timestamp

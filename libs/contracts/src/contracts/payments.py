@@ -1,0 +1,151 @@
+"""What the payments service obeys and states. Amounts are minor units of `currency`; `totals` hold after the event."""
+
+from __future__ import annotations
+
+from typing import Annotated, ClassVar, Literal
+from uuid import UUID
+
+from pydantic import Field
+
+from contracts.base import Command, Event, Frozen, Id, LineId, MinorUnsigned, Quantity, Text, Timestamp
+from contracts.money import Currency
+
+GatewayName = Annotated[str, Field(pattern=r"^[a-z][a-z0-9_-]{0,31}$")]
+"""`marketplace` (the money already lies with the marketplace) or a gateway set up in the payments service, e.g. `test`."""
+
+
+class MoneyLine(Frozen):
+    line_id: LineId
+    quantity: Quantity
+    """Pieces that the amount stands for; 0 where it stands for none (a shipping charge)."""
+    amount_minor: MinorUnsigned
+
+
+class MoneyTotals(Frozen):
+    """Of the whole order, after the event. A reader takes those of the highest version."""
+
+    authorized_minor: MinorUnsigned = 0
+    captured_minor: MinorUnsigned = 0
+    voided_minor: MinorUnsigned = 0
+    refunded_minor: MinorUnsigned = 0
+
+
+class Authorize(Command, type="payments.authorize"):
+    """Answered by authorized or declined; by pending in between."""
+
+    gateway: GatewayName
+    currency: Currency
+    lines: tuple[MoneyLine, ...]
+    reference: Id
+    """What the buyer's statement or the marketplace calls the order."""
+
+
+class Capture(Command, type="payments.capture"):
+    """Answered by captured or failed. `lines` are the amounts to take, per line at most what is left."""
+
+    authorization_id: UUID
+    currency: Currency
+    lines: tuple[MoneyLine, ...]
+
+
+class Void(Command, type="payments.void"):
+    """Release what is authorized and not captured; a goal: answered by voided, with amount 0 when nothing is left."""
+
+    authorization_id: UUID
+
+
+class Refund(Command, type="payments.refund"):
+    """Answered by refunded or failed."""
+
+    capture_id: UUID
+    currency: Currency
+    lines: tuple[MoneyLine, ...]
+
+
+class PaymentEvent(Event):
+    currency: Currency
+    totals: MoneyTotals = MoneyTotals()
+
+
+class Authorized(PaymentEvent, type="payments.authorized"):
+    authorization_id: UUID
+    gateway: GatewayName
+    lines: tuple[MoneyLine, ...]
+    amount_minor: MinorUnsigned
+    gateway_reference: Text | None = None
+
+
+class Pending(PaymentEvent, type="payments.pending"):
+    """The gateway took the wish and answers later; the operation stays open."""
+
+    FINAL: ClassVar[bool] = False
+
+    command: Text
+    """`authorize`, `capture`, `void` or `refund`."""
+    since: Timestamp
+    refers_to: UUID | None = None
+    """The authorization (capture, void) or capture (refund) it is about; null for an authorization."""
+    gateway: GatewayName | None = None
+    lines: tuple[MoneyLine, ...] = ()
+    """What stays held until the answer."""
+    amount_minor: MinorUnsigned = 0
+
+
+class Declined(PaymentEvent, type="payments.declined"):
+    """The gateway said no to an authorization."""
+
+    amount_minor: MinorUnsigned
+    code: Text
+    reason: Text = ""
+
+
+class Captured(PaymentEvent, type="payments.captured"):
+    capture_id: UUID
+    authorization_id: UUID
+    lines: tuple[MoneyLine, ...]
+    amount_minor: MinorUnsigned
+    gateway_reference: Text | None = None
+
+
+class Voided(PaymentEvent, type="payments.voided"):
+    authorization_id: UUID
+    lines: tuple[MoneyLine, ...]
+    amount_minor: MinorUnsigned
+    gateway_reference: Text | None = None
+
+
+class Refunded(PaymentEvent, type="payments.refunded"):
+    refund_id: UUID
+    capture_id: UUID
+    lines: tuple[MoneyLine, ...]
+    amount_minor: MinorUnsigned
+    gateway_reference: Text | None = None
+
+
+FailureCode = Literal[
+    "unknown_authorization",
+    "unknown_capture",
+    "currency_differs",
+    "unknown_line",
+    "exceeds_authorized",
+    "exceeds_captured",
+    "gateway_unknown",
+    "gateway_refused",
+]
+
+
+class Failed(Event, type="payments.failed"):
+    """A capture, void or refund that did not happen: refused by the ledger or finally by the gateway."""
+
+    currency: Currency | None = None
+    """Null only where neither the command nor the ledger names one (void of an order that was never authorized)."""
+    totals: MoneyTotals = MoneyTotals()
+    command: Text
+    """`capture`, `void` or `refund`."""
+    refers_to: UUID | None = None
+    """The authorization (capture, void) or capture (refund) that the command named."""
+    code: FailureCode
+    reason: Text = ""
+    amount_minor: MinorUnsigned = 0
+    allowed_minor: MinorUnsigned | None = None
+    """With an `exceeds_` code: what would have been allowed."""

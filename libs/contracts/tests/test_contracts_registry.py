@@ -1,0 +1,128 @@
+"""Every type has one home, an owner, a name in the right mood, and the fields that every body has."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+
+from contracts.base import Addressed, Command, Event, Message, PrivateEvent
+from contracts.registry import MESSAGES, PARTITIONS, SERVICES, SNAPSHOTS, TOPICS, is_published, topic_of
+from contracts.schemas import reader
+from contracts.snapshot import Snapshot
+
+READERS = {kind: reader(model) for kind, model in MESSAGES.items()}
+each = pytest.mark.parametrize("model", MESSAGES.values(), ids=MESSAGES)
+
+NOT_IN_ED = {"out_of_stock", "too_late", "pending", "held"}
+"""Events that state how things now are."""
+
+
+def nodes(schema: Any) -> Iterator[dict[str, Any]]:
+    """Every schema inside a schema."""
+    if isinstance(schema, dict):
+        yield schema
+    for item in schema.values() if isinstance(schema, dict) else schema if isinstance(schema, list) else ():
+        yield from nodes(item)
+
+
+@each
+def test_every_type_has_a_topic_and_a_service_for_its_owner(model: type[Message]) -> None:
+    assert topic_of(model) in TOPICS
+    assert model.owner() in SERVICES or model is Snapshot
+    assert re.fullmatch(r"[a-z]+\.[a-z]+(_[a-z]+)*", model.TYPE)
+
+
+@each
+def test_commands_are_wishes_and_events_are_facts(model: type[Message]) -> None:
+    word = model.TYPE.partition(".")[2]
+    if issubclass(model, Command):
+        assert not word.endswith("ed") and word not in NOT_IN_ED
+        assert topic_of(model) == f"{model.owner()}.commands.v1" and not is_published(model)
+    elif issubclass(model, Event):
+        assert word.endswith("ed") or word in NOT_IN_ED
+        assert topic_of(model) == f"{model.owner()}.events.v1" and is_published(model)
+    else:
+        assert model is Snapshot and topic_of(model) == SNAPSHOTS
+
+
+@each
+def test_every_body_says_what_it_is_about(model: type[Message]) -> None:
+    if issubclass(model, Event):
+        assert {"order_id", "store_id", "version", "operation_id"} <= model.model_fields.keys()
+    elif issubclass(model, Command):
+        assert {"order_id", "store_id", "operation_id", "actor"} <= model.model_fields.keys()
+        assert all(model.model_fields[name].is_required() for name in ("order_id", "store_id", "operation_id", "actor"))
+    assert issubclass(model, Addressed) or model is Snapshot
+
+
+def test_every_service_obeys_and_states_something() -> None:
+    used = {topic_of(model) for model in MESSAGES.values()}
+    assert used == {name for name in TOPICS if ".bulk." not in name}
+    assert all(TOPICS[name].addressed != name.endswith(".events.v1") for name in TOPICS)
+    assert PARTITIONS == 12
+
+
+def test_a_private_event_is_never_published() -> None:
+    class Asked(PrivateEvent, type="payments.asked"):
+        pass
+
+    assert Asked.TYPE not in MESSAGES and not is_published(Asked)
+
+
+@each
+def test_integers_are_bounded_and_texts_refuse_nul(model: type[Message]) -> None:
+    for node in nodes(READERS[model.TYPE]):
+        if node.get("type") in ("integer", "number"):
+            assert {"minimum", "maximum"} <= node.keys(), node
+            assert node["type"] == "integer" and abs(node["minimum"]) < 2**53 and node["maximum"] < 2**53
+        if node.get("type") == "string":
+            assert node.keys() & {"pattern", "format", "enum", "const"}, node
+
+
+@each
+def test_money_is_an_integer_in_minor_units(model: type[Message]) -> None:
+    for node in nodes(READERS[model.TYPE]):
+        for name, field in node.get("properties", {}).items() if isinstance(node.get("properties"), dict) else ():
+            if re.search(r"amount|price|(^|_)total$|_minor$", name) and name != "price_basis":
+                assert name.endswith("_minor"), f"{model.TYPE}: {name} holds money and does not say its unit"
+                assert any(option.get("type") == "integer" for option in field.get("anyOf", [field]))
+
+
+PERSONAL = {
+    "Address": {"name", "company", "line1", "line2", "postcode", "city", "region", "phone", "pickup_point"},
+    "Buyer": {"external_id", "name", "email", "company", "vat_number"},
+}
+
+
+@each
+def test_personal_fields_are_marked_in_the_schema(model: type[Message]) -> None:
+    for name, definition in READERS[model.TYPE].get("$defs", {}).items():
+        marked = {
+            field
+            for field, schema in definition["properties"].items()
+            if any(node.get("x-personal") for node in nodes(schema))
+        }
+        assert marked >= PERSONAL.get(name, set()), f"{model.TYPE}: {name}"
+
+
+@pytest.mark.parametrize(
+    ("kind", "field"),
+    [
+        ("orders.cancel", "reason"),
+        ("fulfillment.start", "ship_to"),
+        ("fulfillment.shipped", "tracking_number"),
+        ("invoicing.issue", "buyer"),
+        ("invoicing.issued", "bill_to"),
+    ],
+)
+def test_personal_fields_of_messages_are_marked(kind: str, field: str) -> None:
+    assert any(node.get("x-personal") for node in nodes(READERS[kind]["properties"][field]))
+
+
+def test_payments_is_told_nothing_personal() -> None:
+    for kind, model in MESSAGES.items():
+        if kind.startswith("payments."):
+            assert not any(node.get("x-personal") for node in nodes(READERS[model.TYPE])), kind
