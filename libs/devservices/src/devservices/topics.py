@@ -1,0 +1,207 @@
+"""All topics from beginning to end, folded into what the checker compares: who said what, in which order, how often.
+
+A record counts for a service when its `ce_source` says so; what else stands on a topic (a connector's snapshots, the
+poison of a test) is only counted.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections import Counter, defaultdict
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import orjson
+from aiokafka import AIOKafkaConsumer, ConsumerRecord, TopicPartition
+from aiokafka.admin import AIOKafkaAdminClient
+
+RECORDS_MAX = 5_000
+"""Per look at the broker."""
+EXAMPLES_MAX = 10
+MONEY = ("authorized_minor", "captured_minor", "voided_minor", "refunded_minor")
+NO_MONEY = (0, 0, 0, 0)
+
+
+@dataclass
+class Check:
+    """An invariant: `checked` single comparisons were made, `violated` of them did not hold."""
+
+    name: str
+    checked: int = 0
+    violated: int = 0
+    examples: list[str] = field(default_factory=list)
+
+    def expect(self, holds: bool, *told: object) -> None:
+        self.checked += 1
+        if not holds:
+            self.violated += 1
+            if len(self.examples) < EXAMPLES_MAX:
+                self.examples.append(" ".join(map(str, told)))
+
+
+@dataclass
+class Read:
+    """What the topics say. Keys are order ids as text."""
+
+    versions: dict[str, dict[str, int]] = field(default_factory=lambda: defaultdict(dict))
+    """service -> key -> highest version."""
+    money: dict[str, tuple[int, ...]] = field(default_factory=dict)
+    """Totals of the last first occurrence, in the order of `MONEY`."""
+    stock: dict[str, tuple[int, int]] = field(default_factory=dict)
+    """(reserved, shipped) likewise."""
+    documents: dict[str, tuple[str, str, int]] = field(default_factory=dict)
+    """Document id -> (order id, number, total)."""
+    asked: dict[str, Counter[tuple[str, str]]] = field(default_factory=lambda: defaultdict(Counter))
+    """service -> (operation id, key) -> commands to it: asking again is a new message of the same operation."""
+    answered: dict[str, Counter[str]] = field(default_factory=lambda: defaultdict(Counter))
+    """service -> operation id -> records of its events that repeat it, an answer told again included."""
+    published: dict[str, set[str]] = field(default_factory=lambda: defaultdict(set))
+    """Topic -> ids of the messages of its service that stand there."""
+    snapshots: set[str] = field(default_factory=set)
+    """Keys that a marketplace sent."""
+    records: Counter[str] = field(default_factory=Counter)
+    """Topic -> records; repetitions count."""
+    repeated: int = 0
+    """Records that say again what stood there: at least once."""
+    checks: list[Check] = field(default_factory=list)
+
+
+class Reader:
+    """Folds records, one topic after the other; partitions in any order, each in its own."""
+
+    def __init__(self, services: Sequence[str]) -> None:
+        self.services = set(services)
+        self.read = Read()
+        self._once = Check("topics: one (source, id) says one thing")
+        self._key = Check("topics: an event's key is its subject and its order")
+        self._gapless = Check("topics: the versions of an order's events are 1..n, in order")
+        self._shrinks = Check("topics: money only grows, with the version")
+        self._bounds = Check("topics: refunded <= captured, captured + voided <= authorized")
+        self._pieces = Check("topics: pieces reserved and shipped are never negative, shipped never shrinks")
+        self.read.checks = [self._once, self._key, self._gapless, self._shrinks, self._bounds, self._pieces]
+        self._seen: dict[tuple[str, bytes], tuple[int, str | None]] = {}
+        """(source, id) -> (hash of what it says, operation id)."""
+
+    def next_topic(self) -> None:
+        self._seen = {}
+
+    def fold(self, record: ConsumerRecord[bytes, bytes]) -> None:
+        self.read.records[record.topic] += 1
+        headers = dict(record.headers)
+        source = _text(headers.get("ce_source"))
+        owner, kind, _ = record.topic.split(".", 2)
+        if owner == "marketplace":
+            if headers.get("ce_type") == b"marketplace.snapshot" and _is_order_id(record.key):
+                self.read.snapshots.add(record.key.decode())
+            return
+        if source not in self.services or record.value is None:
+            return
+        identity = (source, headers.get("ce_id") or b"")
+        content = hash((record.key, headers.get("ce_type"), record.value))
+        if identity in self._seen:
+            self.read.repeated += 1
+            before, operation = self._seen[identity]
+            self._once.expect(before == content, record.topic, headers.get("ce_type"), identity)
+            if kind == "events" and operation:
+                self.read.answered[owner][operation] += 1
+            return
+        body = orjson.loads(record.value)
+        self._seen[identity] = (content, body.get("operation_id"))
+        self._once.expect(True)
+        self.read.published[record.topic].add(_text(identity[1]))
+        key = _text(record.key)
+        self._key.expect(key == _text(headers.get("ce_subject")) == body.get("order_id"), record.topic, key)
+        if kind == "commands":
+            self.read.asked[owner][body["operation_id"], key] += 1
+        elif source == owner:
+            self._event(owner, key, _text(headers.get("ce_type")), body)
+
+    def _event(self, service: str, key: str, name: str, body: dict[str, Any]) -> None:
+        version, highest = body["version"], self.read.versions[service].get(key, 0)
+        self._gapless.expect(version == highest + 1, service, key, name, f"version {version} after {highest}")
+        self.read.versions[service][key] = max(version, highest)
+        if body.get("operation_id"):
+            self.read.answered[service][body["operation_id"]] += 1
+        if service == "payments":
+            self._money(key, body["totals"])
+        elif service == "fulfillment":
+            self._stock(key, body["totals"])
+        elif service == "invoicing" and "number" in body:
+            document = body.get("credit_note_id") or body["invoice_id"]
+            self.read.documents[document] = (key, body["number"], body["total_minor"])
+
+    def _money(self, key: str, totals: dict[str, int]) -> None:
+        after = tuple(totals[name] for name in MONEY)
+        before = self.read.money.get(key, NO_MONEY)
+        self._shrinks.expect(all(b <= a for b, a in zip(before, after, strict=True)), key, before, after)
+        authorized, captured, voided, refunded = after
+        self._bounds.expect(0 <= refunded <= captured and captured + voided <= authorized, key, totals)
+        self.read.money[key] = after
+
+    def _stock(self, key: str, totals: dict[str, int]) -> None:
+        after = (totals["reserved"], totals["shipped"])
+        before = self.read.stock.get(key, (0, 0))
+        self._pieces.expect(min(after) >= 0 and after[1] >= before[1], key, before, after)
+        self.read.stock[key] = after
+
+
+async def read_topics(bootstrap_servers: str, services: Sequence[str], topics: Iterable[str]) -> Read:
+    """Everything that stands on the topics now."""
+    reader = Reader(services)
+    partitions = await _partitions(bootstrap_servers, list(topics))
+    consumer = AIOKafkaConsumer(
+        bootstrap_servers=bootstrap_servers,
+        enable_auto_commit=False,
+        fetch_max_wait_ms=50,
+        max_partition_fetch_bytes=8 << 20,
+    )
+    await consumer.start()
+    try:
+        for topic in partitions:
+            reader.next_topic()
+            await _read_topic(consumer, topic, reader)
+    finally:
+        await consumer.stop()
+    return reader.read
+
+
+async def _partitions(bootstrap_servers: str, topics: list[str]) -> list[list[TopicPartition]]:
+    """The partitions of each topic that exists."""
+    admin = AIOKafkaAdminClient(bootstrap_servers=bootstrap_servers)
+    await admin.start()
+    try:
+        described = await admin.describe_topics(topics)
+    finally:
+        await admin.close()
+    return [
+        [TopicPartition(topic["topic"], partition["partition"]) for partition in topic["partitions"]]
+        for topic in described
+        if topic["error_code"] == 0
+    ]
+
+
+async def _read_topic(
+    consumer: AIOKafkaConsumer[bytes, bytes], partitions: list[TopicPartition], reader: Reader
+) -> None:
+    consumer.assign(partitions)
+    await consumer.seek_to_beginning(*partitions)
+    ends = await consumer.end_offsets(partitions)
+    left = {p for p in partitions if await consumer.position(p) < ends[p]}
+    while left:
+        async with asyncio.timeout(30):
+            batches = await consumer.getmany(*left, timeout_ms=1_000, max_records=RECORDS_MAX)
+        for partition, records in batches.items():
+            for record in records:
+                if record.offset < ends[partition]:
+                    reader.fold(record)
+            if await consumer.position(partition) >= ends[partition]:
+                left.discard(partition)
+
+
+def _text(value: bytes | None) -> str:
+    return value.decode("utf-8", "replace") if value is not None else ""
+
+
+def _is_order_id(key: bytes | None) -> bool:
+    return key is not None and len(key) == 36 and key.count(b"-") == 4

@@ -1,0 +1,208 @@
+"""The real servers: they serve, stop, crash, come back at the same address with their data, and never outlive us."""
+
+import asyncio
+import os
+import shutil
+import signal
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import asyncpg
+import psutil  # type: ignore[import-untyped]
+import pytest
+from aiokafka import AIOKafkaConsumer, AIOKafkaProducer  # type: ignore[import-untyped]
+from aiokafka.admin import AIOKafkaAdminClient, NewTopic  # type: ignore[import-untyped]
+
+import devservices
+from devservices import Services
+
+ROOT = Path(__file__).parents[3]  # of the clone, for its cache: jars are fetched once, not once per test run
+WORKER = os.environ.get("PYTEST_XDIST_WORKER", "main")
+pytestmark = pytest.mark.real
+
+
+@pytest.fixture(autouse=True, scope="module")
+def no_servers_from_elsewhere() -> Iterator[None]:
+    with pytest.MonkeyPatch.context() as patch:
+        for name in ("KAFKA_BOOTSTRAP_SERVERS", "POSTGRES_URL", "TRADEWIND_DEVSERVICES"):
+            patch.delenv(name, raising=False)
+        yield
+
+
+@pytest.fixture(scope="module")
+def services(no_servers_from_elsewhere: None) -> Iterator[Services]:
+    name = f"devservices-test-{WORKER}"
+    with devservices.running(ROOT, name, reset=True) as services:
+        asyncio.run(create_topic(services))
+        services.postgres.create_database("orders")
+        yield services
+    shutil.rmtree(ROOT / ".devservices" / name)
+
+
+def test_a_message_of_four_megabytes_and_a_row_are_kept_over_clean_restarts(services: Services) -> None:
+    addresses = services.kafka.bootstrap_servers, services.postgres.dsn("orders")
+    body = bytes(4_000_000)
+    asyncio.run(send(services, body))
+    asyncio.run(execute(services, "create table kept as select 42 as value"))
+    services.kafka.restart()
+    services.postgres.restart()
+    assert (services.kafka.bootstrap_servers, services.postgres.dsn("orders")) == addresses
+    assert asyncio.run(last_message(services)) == body
+    assert asyncio.run(fetch(services, "select value from kept")) == 42
+
+
+def test_what_was_acknowledged_is_there_after_crashes(services: Services) -> None:
+    asyncio.run(send(services, b"acknowledged"))
+    asyncio.run(execute(services, "create table committed as select 7 as value"))
+    services.kafka.kill()
+    services.postgres.stop("immediate")
+    services.postgres.start()
+    services.kafka.start()
+    assert asyncio.run(last_message(services)) == b"acknowledged"
+    assert asyncio.run(fetch(services, "select value from committed")) == 7
+
+
+def test_a_paused_broker_takes_connections_and_is_silent_until_resumed(services: Services) -> None:
+    host, port = services.kafka.bootstrap_servers.split(":")
+    api_versions = bytes.fromhex("0000000a 0012 0000 00000001 ffff")
+    services.kafka.pause()
+    with socket.create_connection((host, int(port)), timeout=0.3) as connection:
+        connection.sendall(api_versions)
+        with pytest.raises(TimeoutError):
+            connection.recv(1)
+        services.kafka.resume()
+        connection.settimeout(20)
+        assert connection.recv(1)
+
+
+def test_a_topic_is_never_made_by_mentioning_it(services: Services) -> None:
+    async def topics_after_asking() -> list[str]:
+        admin = AIOKafkaAdminClient(bootstrap_servers=services.kafka.bootstrap_servers)
+        await admin.start()
+        try:
+            await admin.describe_topics(["never-made"])
+            return list(await admin.list_topics())
+        finally:
+            await admin.close()
+
+    assert "never-made" not in asyncio.run(topics_after_asking())
+
+
+def test_databases_are_made_and_dropped_twice_without_complaint_even_in_use(services: Services) -> None:
+    async def while_connected() -> None:
+        connection = await asyncpg.connect(services.postgres.dsn("passing"))
+        services.postgres.drop_database("passing")  # from inside a running loop
+        connection.terminate()
+
+    for _ in range(2):
+        services.postgres.create_database("passing")
+    asyncio.run(while_connected())
+    services.postgres.drop_database("passing")
+
+
+def test_fsync_is_on(services: Services) -> None:
+    assert asyncio.run(fetch(services, "show fsync")) == "on"
+    assert asyncio.run(fetch(services, "show listen_addresses")) == "127.0.0.1"
+
+
+@pytest.mark.parametrize(("ending", "status"), [(signal.SIGKILL, -9), (signal.SIGINT, 130)])
+def test_nothing_outlives_a_process_that_is_killed_or_interrupted(ending: signal.Signals, status: int) -> None:
+    name = f"devservices-ends-{WORKER}"
+    holding = """
+import pathlib, sys, time, devservices
+try:
+    with devservices.running(pathlib.Path(sys.argv[1]), sys.argv[2], reset=True) as services:
+        print(services.kafka.pid, services.postgres.pid, flush=True)
+        time.sleep(600)
+except KeyboardInterrupt:
+    sys.exit(130)
+"""
+    command = [sys.executable, "-c", holding, str(ROOT), name]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
+        assert process.stdout is not None
+        pids = [int(pid) for pid in process.stdout.readline().split()]
+        assert len(pids) == 2
+        process.send_signal(ending)
+        assert process.wait(20) == status
+    until(lambda: not any(runs(pid) for pid in pids), f"processes {pids} end", seconds_max=15)
+    shutil.rmtree(ROOT / ".devservices" / name)
+
+
+def test_up_leaves_the_servers_running_and_down_stops_them() -> None:
+    name = f"devservices-up-{WORKER}"
+    first = run("up", name)
+    assert run("up", name) == first
+    assert "runs, process" in run("status", name)
+    with pytest.raises(devservices.DevservicesError, match="already runs in the background .* down --name"):
+        with devservices.running(ROOT, name):
+            pass
+    assert run("down", name).count("stopped") == 2
+    assert run("status", name, status=3).count("does not run") == 2
+    shutil.rmtree(ROOT / ".devservices" / name)
+
+
+def run(command: str, name: str, status: int = 0) -> str:
+    module = [sys.executable, "-m", "devservices", command, "--root", str(ROOT), "--name", name]
+    done = subprocess.run(module, capture_output=True, text=True)
+    assert done.returncode == status, done.stdout + done.stderr
+    return done.stdout
+
+
+def runs(pid: int) -> bool:
+    try:
+        return bool(psutil.Process(pid).status() != psutil.STATUS_ZOMBIE)
+    except psutil.NoSuchProcess:
+        return False
+
+
+def until(condition: Callable[[], bool], what: str, seconds_max: float) -> None:
+    deadline = time.monotonic() + seconds_max
+    while not condition():
+        assert time.monotonic() < deadline, f"waited {seconds_max} s for: {what}"
+        time.sleep(0.02)
+
+
+async def create_topic(services: Services) -> None:
+    admin = AIOKafkaAdminClient(bootstrap_servers=services.kafka.bootstrap_servers)
+    await admin.start()
+    try:
+        await admin.create_topics([NewTopic("t", 1, 1, topic_configs={"max.message.bytes": "5000000"})])
+    finally:
+        await admin.close()
+
+
+async def send(services: Services, body: bytes) -> None:
+    async with AIOKafkaProducer(
+        bootstrap_servers=services.kafka.bootstrap_servers, max_request_size=5_000_000, acks="all"
+    ) as producer:
+        await producer.send_and_wait("t", body)
+
+
+async def last_message(services: Services) -> bytes:
+    async with AIOKafkaConsumer(
+        "t", bootstrap_servers=services.kafka.bootstrap_servers, auto_offset_reset="earliest"
+    ) as consumer:
+        [partition] = consumer.assignment()
+        end = (await consumer.end_offsets([partition]))[partition]
+        consumer.seek(partition, end - 1)
+        return bytes((await asyncio.wait_for(consumer.getone(), 20)).value)
+
+
+async def execute(services: Services, statement: str) -> None:
+    connection = await asyncpg.connect(services.postgres.dsn("orders"))
+    try:
+        await connection.execute(statement)
+    finally:
+        await connection.close()
+
+
+async def fetch(services: Services, query: str) -> object:
+    connection = await asyncpg.connect(services.postgres.dsn("orders"))
+    try:
+        return await connection.fetchval(query)
+    finally:
+        await connection.close()
