@@ -1,0 +1,197 @@
+"""Aggregates in and out of their tables: locked in key order, written by insert or by update, never overwritten blindly.
+
+A row holds the state as one JSON document (`json`, not `jsonb`: nothing searches inside, and building a jsonb tree for
+each write cost more than all other columns together). Fields that hardly ever change (`Aggregate.parts`) stand in
+columns of their own and are written only when they do.
+"""
+
+from __future__ import annotations
+
+from collections import OrderedDict
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import Any
+from uuid import UUID
+
+import orjson
+from asyncpg import Connection
+from pydantic import TypeAdapter
+
+from chassis.database import Conflict
+from chassis.service import Aggregate, Change
+from contracts.base import Document, Event
+
+
+@dataclass(slots=True)
+class Slot:
+    """An aggregate in the hands of a batch."""
+
+    aggregate: Aggregate[Any]
+    key: UUID
+    store_id: str
+    before: Document
+    state: Document
+    revision_before: int
+    revision: int
+    version: int
+    answered: dict[str, int]
+    """operation id -> revision of the last published event that answered it."""
+    armed_at: datetime | None
+    woken: bool = False
+    touched: bool = False
+    events: list[Event] = field(default_factory=list)
+
+    @property
+    def change(self) -> Change[Any]:
+        return Change(self.key, self.store_id, self.before, self.state, tuple(self.events))
+
+
+class Known:
+    """States as this process last committed them: a locked row of the same revision need not be read and parsed again.
+
+    The revision is read under the row's lock, so a state that another process moved on is never taken for the present
+    one. Cleared on any database error: a restored database may count the same revisions again.
+    """
+
+    def __init__(self, at_most: int = 1_200) -> None:
+        self._at_most = at_most
+        self._kept: OrderedDict[tuple[str, UUID], tuple[int, int, Document, dict[str, int]]] = OrderedDict()
+
+    def get(self, table: str, key: UUID, revision: int) -> tuple[int, Document, dict[str, int]] | None:
+        """(version, state, answered) at that revision, if it is known."""
+        found = self._kept.get((table, key))
+        return found[1:] if found is not None and found[0] == revision else None
+
+    def keep(self, slots: Iterable[Slot]) -> None:
+        """After the commit only."""
+        for slot in slots:
+            if slot.touched:
+                name = (slot.aggregate.table, slot.key)
+                self._kept[name] = (slot.revision, slot.version, slot.state, slot.answered)
+                self._kept.move_to_end(name)
+        while len(self._kept) > self._at_most:
+            self._kept.popitem(last=False)
+
+    def clear(self) -> None:
+        self._kept.clear()
+
+
+# -- load -------------------------------------------------------------------------------------------------------------
+
+
+async def load(
+    tx: Connection, aggregate: Aggregate[Any], keys: Mapping[UUID, str], known: Known | None
+) -> dict[UUID, Slot]:
+    """Lock and read the rows of `keys` (key -> store_id of who asks); a key without a row gets the initial state."""
+    rows = await tx.fetch(
+        f"select key, store_id, revision, version, armed_at from {aggregate.table}"  # noqa: S608
+        " where key = any($1::uuid[]) order by key for update",
+        sorted(keys),
+    )
+    slots: dict[UUID, Slot] = {}
+    unread: list[Any] = []
+    for row in rows:
+        found = known.get(aggregate.table, row["key"], row["revision"]) if known is not None else None
+        if found is None:
+            unread.append(row)
+        else:
+            slots[row["key"]] = _slot(aggregate, row, found[1], dict(found[2]))
+    if unread:
+        parts = "".join(f", {part}::text as {part}" for part in aggregate.parts)
+        documents = await tx.fetch(
+            f"select key, doc::text as doc, answered::text as answered{parts} from {aggregate.table} where key = any($1::uuid[])",  # noqa: S608
+            [row["key"] for row in unread],
+        )
+        read = {document["key"]: document for document in documents}
+        for row in unread:
+            document = read[row["key"]]
+            state = aggregate.state.model_validate_json(_whole(aggregate, document))
+            slots[row["key"]] = _slot(aggregate, row, state, orjson.loads(document["answered"]))
+    for key, store_id in keys.items():
+        if key not in slots:
+            state = aggregate.initial(key, store_id)
+            slots[key] = Slot(aggregate, key, store_id, state, state, 0, 0, 0, {}, None)
+    return slots
+
+
+def _slot(aggregate: Aggregate[Any], row: Any, state: Document, answered: dict[str, int]) -> Slot:
+    return Slot(
+        aggregate, row["key"], row["store_id"], state, state, row["revision"], row["revision"], row["version"], answered,
+        row["armed_at"],
+    )  # fmt: skip
+
+
+def _whole(aggregate: Aggregate[Any], document: Any) -> str:
+    """The document with its parts put back in."""
+    text: str = document["doc"]
+    for part in aggregate.parts:
+        if document[part] is not None:
+            text = f'{text.rstrip()[:-1]}{"," if text.strip() != "{}" else ""}"{part}":{document[part]}}}'
+    return text
+
+
+# -- save -------------------------------------------------------------------------------------------------------------
+
+_FIXED = (("key", "uuid"), ("store_id", "text"), ("revision", "int"), ("version", "int"), ("doc", "json"),
+          ("answered", "json"), ("armed_at", "timestamptz"))  # fmt: skip
+_SQL: dict[str, tuple[str, str]] = {}
+
+
+def _statements(aggregate: Aggregate[Any]) -> tuple[str, str]:
+    """(insert, update) of a table. A new row that somebody else made meanwhile is not overwritten; see Conflict."""
+    if aggregate.table not in _SQL:
+        columns = [
+            *_FIXED,
+            *((part, "json") for part in aggregate.parts),
+            *((name, kind) for name, (kind, _) in aggregate.columns.items()),
+        ]
+        names = ", ".join(name for name, _ in columns)
+        arrays = ", ".join(f"${n}::{kind}[]" for n, (_, kind) in enumerate(columns, 1))
+        # A part that did not change is sent as null and stays as it lies on disk.
+        sets = ", ".join(
+            f"{name} = coalesce(u.{name}, t.{name})" if name in aggregate.parts else f"{name} = u.{name}"
+            for name, _ in columns
+            if name not in ("key", "store_id")
+        )
+        _SQL[aggregate.table] = (
+            f"insert into {aggregate.table} ({names}) select * from unnest({arrays}) on conflict (key) do nothing",  # noqa: S608
+            f"update {aggregate.table} t set {sets} from unnest({arrays}, ${len(columns) + 1}::int[])"  # noqa: S608
+            f" as u({names}, previous) where t.key = u.key and t.revision = u.previous",
+        )
+    return _SQL[aggregate.table]
+
+
+async def save(tx: Connection, aggregate: Aggregate[Any], slots: Sequence[Slot]) -> None:
+    """Write changed aggregates of one table, given in key order. Raises Conflict when a row is not what was read."""
+    insert, update = _statements(aggregate)
+    values: list[Callable[[Any], Any]] = [value for _, value in aggregate.columns.values()]
+    without = set(aggregate.parts)
+    new: list[tuple[Any, ...]] = []
+    old: list[tuple[Any, ...]] = []
+    for slot in slots:
+        row = (
+            slot.key, slot.store_id, slot.revision, slot.version, slot.state.model_dump_json(exclude_none=True, exclude=without),
+            orjson.dumps(slot.answered).decode(), slot.armed_at, *(_part(slot, part) for part in aggregate.parts),
+            *(value(slot.state) for value in values),
+        )  # fmt: skip
+        if slot.revision_before:
+            old.append((*row, slot.revision_before))
+        elif slot.revision:
+            new.append(row)
+    for statement, rows in ((insert, new), (update, old)):
+        if rows:
+            done = await tx.execute(statement, *(list(column) for column in zip(*rows, strict=True)))
+            if int(done.rpartition(" ")[2]) != len(rows):
+                raise Conflict(f"{aggregate.table}: a row was written by somebody else")
+
+
+_ANY: TypeAdapter[Any] = TypeAdapter(Any)
+
+
+def _part(slot: Slot, part: str) -> str | None:
+    """The part as JSON, or None when it did not change."""
+    value = getattr(slot.state, part)
+    if value is None or (slot.revision_before and value is getattr(slot.before, part)):
+        return None
+    return _ANY.dump_json(value, exclude_none=True).decode()

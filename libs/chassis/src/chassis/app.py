@@ -1,0 +1,342 @@
+"""One process of a service: HTTP first, which needs only PostgreSQL; topics, consumer and relay in the background.
+
+`python -m <service> [all|api|worker|migrate|provision|apply FILE|api-key create ...|recover|put-back|check]`
+"""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import contextlib
+import functools
+import gc
+import json
+import signal
+import socket
+import sys
+import time
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+import asyncpg
+import structlog
+import uvicorn
+import yaml
+from aiokafka.errors import KafkaError
+from fastapi import FastAPI, Request, Response
+from pydantic import ValidationError
+from sqlalchemy.engine import RowMapping
+from sqlalchemy.sql import Executable
+
+from chassis import crash, http, kafka, migrations, operations, partitions, recovery
+from chassis.consumer import Consumer
+from chassis.database import Database, is_transient
+from chassis.http import Answer, Keys, Principal, Problems, Write
+from chassis.parking import Parking
+from chassis.relay import Relay
+from chassis.service import Service
+from chassis.settings import ServiceSettings
+from chassis.shell import Shell
+from chassis.tasks import Tasks
+from chassis.telemetry import Metrics, configure_logging
+from chassis.timers import Timers
+from contracts.base import Command
+
+log = structlog.get_logger("chassis.app")
+
+
+class App:
+    """The parts of a process, wired. Routes get it to read, to obey and to know who asks."""
+
+    def __init__(self, service: Service, settings: ServiceSettings, role: str = "all") -> None:
+        self.service, self.settings, self.role = service, settings, role
+        self.database = Database(settings, f"tradewind-{service.name}-{role}")
+        self.metrics = Metrics(service.name)
+        self.keys = Keys(self.database)
+        self.relay = Relay(service, settings, self.database, self.metrics)
+        self.shell = Shell(service, self.database, self.metrics)
+        self.tasks = Tasks(service.tasks(self), self.database, self.shell, settings.task_concurrency)
+        self.shell.on_published = self._published
+        if service.adopts and role != "api":
+            self.shell.ready.clear()  # until the database knows all that it had stated: see `recovery`
+        self.timers = Timers(self.database, self.shell)
+        self.parking = Parking(service, self.database, settings.park_retries_max, settings.park_retry_seconds)
+        self.consumer: Consumer | None = None
+        self.beat_at = time.monotonic()
+        self.started_at = time.monotonic()
+
+    def _published(self) -> None:
+        self.relay.wake()
+        self.tasks.wake()
+
+    # -- what routes use ----------------------------------------------------------------------------------------------
+
+    def principal(self, scope: str, *, one_store: bool = True) -> Callable[[Request], Awaitable[Principal]]:
+        """A dependency: who asks, if they have the scope; of one store, which an administrator has to name."""
+
+        async def who(request: Request) -> Principal:
+            found = await self.keys.principal(request, scope)
+            if one_store and not found.store_id:
+                raise http.Problem(
+                    400, "store_missing", "Which store?", "an administrator's key names it in the header X-Store-Id"
+                )
+            return found
+
+        return who
+
+    async def read(self, statement: Executable) -> Sequence[RowMapping]:
+        return await self.database.read(statement)
+
+    async def write(self, work: Write) -> Any:
+        async with self.database.transaction() as tx:
+            return await work(tx)
+
+    async def obey(
+        self, request: Request, who: Principal, message: Command, answer: Answer, problems: Problems | None = None
+    ) -> Response:
+        return await http.obey(self.shell, request, who, message, answer, problems or {})
+
+    # -- the process --------------------------------------------------------------------------------------------------
+
+    def asgi(self) -> FastAPI:
+        app = FastAPI(
+            title=f"Tradewind {self.service.name}", version="1", lifespan=self._lifespan, telemetry={"tracing": False,
+            "metrics": False, "logs": False}, docs_url=None, redoc_url=None,
+        )  # fmt: skip
+        http.install_problems(app)
+        app.add_middleware(http.BodyLimit)
+        app.include_router(operations.routes(self))
+        if self.role in ("all", "api") and self.service.routes is not None:
+            app.include_router(self.service.routes(self))
+        return app
+
+    @contextlib.asynccontextmanager
+    async def _lifespan(self, app: FastAPI) -> AsyncIterator[None]:
+        background = [
+            asyncio.create_task(self.shell.run(), name="shell"),
+            asyncio.create_task(self._beat(), name="beat"),
+        ]
+        background.append(asyncio.create_task(self.shell.run(), name="shell 2"))
+        relay: asyncio.Task[None] | None = None
+        if self.role in ("all", "worker"):
+            relay = asyncio.create_task(self._once_ready(self.relay.run), name="relay")
+            background += [
+                asyncio.create_task(self._consume(), name="consumer"),
+                asyncio.create_task(self._once_ready(self.timers.run), name="timers"),
+                asyncio.create_task(self._once_ready(self.tasks.run), name="tasks"),
+                asyncio.create_task(
+                    self._once_ready(functools.partial(self.parking.run, self._published)), name="parking"
+                ),
+                asyncio.create_task(partitions.keep(self.database, self.settings), name="partitions"),
+                asyncio.create_task(operations.observe(self), name="observe"),
+            ]
+        for task in background:
+            task.add_done_callback(self._fell)
+        try:
+            yield
+        finally:
+            if self.consumer is not None:
+                await self.consumer.stop()
+            self.relay.stopping = True
+            self.relay.wake()
+            if relay is not None and not self.shell.ready.is_set():
+                background.append(relay)
+            elif relay is not None:
+                with contextlib.suppress(TimeoutError):
+                    async with asyncio.timeout(5):  # an outbox that cannot drain stays in PostgreSQL
+                        await relay
+            for task in background:
+                task.cancel()
+            await asyncio.gather(*background, return_exceptions=True)
+            await self.tasks.close()
+            await self.database.close()
+
+    def _fell(self, task: asyncio.Task[None]) -> None:
+        """A part that ends by an error takes the process with it: a supervisor restarts it, nothing limps."""
+        if not task.cancelled() and (error := task.exception()) is not None:
+            log.error("part_fell", part=task.get_name(), error=repr(error), exc_info=error)
+            signal.raise_signal(signal.SIGTERM)
+
+    async def _once_ready(self, run: Callable[[], Awaitable[None]]) -> None:
+        """A database that was restored first learns what it had stated: until then nothing is decided or published."""
+        await self.shell.ready.wait()
+        await run()
+
+    async def _beat(self) -> None:
+        while True:
+            self.beat_at = time.monotonic()
+            await asyncio.sleep(0.5)
+
+    async def _consume(self) -> None:
+        """Join the group as soon as the broker and the topics are there; then watch intake."""
+        consumer = Consumer(self.service, self.settings, self.database, self.shell, self.metrics)
+        while True:
+            try:
+                if await kafka.topics_ready(self.settings, [*consumer.topics, f"{self.service.name}.events.v1"]):
+                    if self.service.adopts:
+                        await recovery.recover(self.service, self.settings, self.database)
+                        self.shell.ready.set()
+                    await consumer.start()
+                    break
+                log.info("waiting_for_topics", topics=consumer.topics)
+            except (KafkaError, OSError, TimeoutError) as error:
+                log.info("waiting_for_broker", error=repr(error))
+            except Exception as error:
+                if is_transient(error):
+                    log.info("waiting_for_database", error=repr(error))
+                else:  # the own topic does not fit the own rows: somebody has to look, and nothing is decided until then
+                    log.error("start_failed", error=repr(error), exc_info=True)
+                    await asyncio.sleep(2)
+            await asyncio.sleep(0.3)
+        self.consumer = consumer
+        await operations.watch_intake(self, consumer)
+
+
+class _Server(uvicorn.Server):
+    """Exit status 0 on SIGTERM: uvicorn would raise the signal again after its shutdown."""
+
+    @contextlib.contextmanager
+    def capture_signals(self) -> Any:
+        loop = asyncio.get_running_loop()
+        for number in (signal.SIGTERM, signal.SIGINT):
+            loop.add_signal_handler(number, self.handle_exit, number, None)
+        yield
+
+
+def _listen(host: str, port: int) -> socket.socket:
+    """A bound socket, below the ephemeral range when the port is left to us: a reconnect storm cannot take it."""
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    for candidate in [port] if port else range(20_000, 32_000, 7):
+        listener = socket.socket(family, socket.SOCK_STREAM)
+        listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            listener.bind((host, candidate))
+            listener.listen(2048)
+            listener.setblocking(False)
+            return listener
+        except OSError as error:
+            listener.close()
+            if port:
+                raise SystemExit(
+                    f"port {port} on {host} cannot be taken ({error.strerror}); choose another HTTP_PORT"
+                ) from None
+    raise SystemExit("no free port below 32000")
+
+
+def serve(service: Service, settings: ServiceSettings, role: str) -> None:
+    configure_logging(service.name, settings.log_level)
+    crash.arm(service.name)
+    app = App(service, settings, role)
+    listener = _listen(settings.http_host, settings.http_port)
+    # What is loaded by now lives for ever; what a batch makes dies with it. Looking at all of it again and again costs a tenth.
+    gc.collect()
+    gc.freeze()
+    gc.set_threshold(50_000, 20, 100)
+    config = uvicorn.Config(
+        app.asgi(), loop="uvloop", log_config=None, access_log=False, timeout_graceful_shutdown=10, lifespan="on",
+        backlog=2048, timeout_keep_alive=75,
+    )  # fmt: skip
+    log.info("listening", host=settings.http_host, port=listener.getsockname()[1], role=role)
+    _Server(config).run(sockets=[listener])
+
+
+# -- the command line -------------------------------------------------------------------------------------------------
+
+
+def run(service: Service) -> None:
+    """`python -m <service> ...`."""
+    parser = argparse.ArgumentParser(
+        prog=f"python -m {service.name}", description=f"Tradewind's {service.name} service"
+    )
+    commands = parser.add_subparsers(dest="command")
+    for role, text in (
+        ("all", "everything (the default)"),
+        ("api", "HTTP only"),
+        ("worker", "topics, relay, timers, tasks"),
+    ):
+        commands.add_parser(role, help=text)
+    commands.add_parser("migrate", help="bring the database to the newest schema")
+    commands.add_parser("provision", help="make the topics")
+    commands.add_parser("recover", help="adopt what the own events topic knows and the database does not")
+    commands.add_parser(
+        "put-back", help="publish what the broker refused and the relay set aside, after the cause is mended"
+    )
+    check = commands.add_parser("check", help="check the invariants of the service's tables")
+    check.add_argument("--json", action="store_true", help="one line for programs: [{name, checked, violated}]")
+    apply = commands.add_parser("apply", help="write small tables from a YAML file")
+    apply.add_argument("file", type=Path)
+    keys = commands.add_parser("api-key", help="manage API keys").add_subparsers(dest="action", required=True)
+    create = keys.add_parser("create", help="make a key and print it once")
+    create.add_argument("--store", help="the one store it belongs to; without: an administrator's")
+    create.add_argument("--name", default="cli")
+    create.add_argument("--scope", action="append", required=True, help="repeat for several; '*' for all")
+    arguments = parser.parse_args()
+    try:
+        settings = service.settings()
+    except ValidationError as error:
+        prefix = service.settings.model_config.get("env_prefix", "")
+        told = "; ".join(f"{prefix}{'_'.join(map(str, e['loc'])).upper()}: {e['msg']}" for e in error.errors())
+        raise SystemExit(f"{service.name}: the settings do not fit: {told}") from None
+    command = arguments.command or "all"
+    if command in ("all", "api", "worker"):
+        serve(service, settings, command)
+        return
+    try:
+        asyncio.run(_command(service, settings, command, arguments))
+    except (OSError, asyncpg.PostgresError, TimeoutError) as error:
+        raise SystemExit(f"{service.name} {command}: {error}") from None
+
+
+async def _command(service: Service, settings: ServiceSettings, command: str, arguments: argparse.Namespace) -> None:
+    if command == "migrate":
+        await migrations.upgrade(service, settings.database_url)
+        return
+    if command == "provision":
+        await kafka.provision(settings)
+        return
+    database = Database(settings, f"tradewind-{service.name}-{command}")
+    try:
+        if command == "recover":
+            print(await recovery.recover(service, settings, database), "events adopted")
+        elif command == "put-back":
+            print(await Relay(service, settings, database, Metrics(service.name)).put_back(), "rows put back")
+        elif command == "check":
+            await _check(service, database, as_json=arguments.json)
+        elif command == "apply":
+            await _apply(service, database, arguments.file)
+        else:
+            print(await Keys(database).create(arguments.store, arguments.name, arguments.scope))
+    finally:
+        await database.close()
+
+
+async def _check(service: Service, database: Database, *, as_json: bool) -> None:
+    found: list[tuple[str, int, int]] = []
+    if service.check is not None:
+        async with database.transaction() as tx:
+            found = list(await service.check(tx))
+    if as_json:
+        print(json.dumps([dict(zip(("name", "checked", "violated"), row, strict=True)) for row in found]))
+    else:
+        for name, checked, violated in found:
+            print(f"{name}: {checked} checked, {violated} violated")
+    if any(violated for _, _, violated in found):
+        sys.exit(1)
+
+
+async def _apply(service: Service, database: Database, file: Path) -> None:
+    if service.apply is None:
+        raise SystemExit(f"{service.name} has no small tables to apply")
+    try:
+        wanted = yaml.safe_load(file.read_text(encoding="utf-8"))
+    except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
+        raise SystemExit(f"{file} cannot be read as YAML: {error}") from None
+    if not isinstance(wanted, dict):
+        raise SystemExit(f"{file}: a mapping of table names to lists is expected")
+    try:
+        async with database.transaction() as tx:
+            for line in await service.apply(tx, wanted):
+                print(line)
+    except (ValidationError, ValueError, KeyError) as error:
+        raise SystemExit(f"{file}: {error}") from None

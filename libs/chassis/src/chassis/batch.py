@@ -1,0 +1,374 @@
+"""One transaction's worth of work: load, decide and evolve one by one in memory, save. The functional core's only host.
+
+A message that raises in decide loses only its own changes. Lock order everywhere: parked keys, aggregates, shares, tasks.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any, NamedTuple
+from uuid import UUID
+
+from asyncpg import Connection
+
+from chassis import aggregates, crash
+from chassis.aggregates import Known, Slot
+from chassis.inbound import Inbound, Outcome
+from chassis.service import Aggregate, Handler, Service, Share
+from contracts.base import Command, Event, PrivateEvent
+from contracts.deciding import Context, Effect, Refusal, Task, Wake
+from contracts.ids import derived
+from contracts.registry import JOURNAL_BYTES_MAX, is_published, topic_of
+
+
+class Split(Exception):
+    """The entries from `at` on need shared rows that only the entries before them made known: two transactions."""
+
+    def __init__(self, at: int) -> None:
+        super().__init__(at)
+        self.at = at
+
+
+class TooLarge(Exception):
+    """A decision made a message that no topic would take."""
+
+
+class StoreDiffers(Exception):
+    """The aggregate belongs to another store than the message."""
+
+
+@dataclass(slots=True)
+class JournalRow:
+    key: UUID
+    store_id: str
+    aggregate: str
+    revision: int | None
+    version: int | None
+    type: str
+    message_id: UUID
+    operation_id: UUID | None
+    topic: str | None
+    actor: str
+    cause_type: str
+    cause_id: UUID
+    correlation_id: str
+    traceparent: str | None
+    payload: str
+
+
+_TOPICS: dict[type[Event] | type[Command], str | None] = {}
+
+
+def _topic(model: type[Event] | type[Command]) -> str | None:
+    if model not in _TOPICS:
+        private = issubclass(model, Event) and not is_published(model)
+        _TOPICS[model] = None if private else topic_of(model)
+    return _TOPICS[model]
+
+
+class Batch:
+    def __init__(self, service: Service, tx: Connection, now: datetime, known: Known | None = None) -> None:
+        self.service, self.tx, self.now, self._known = service, tx, now, known
+        self.slots: dict[tuple[str, UUID], Slot] = {}
+        self._shares: dict[Any, Any] = {}
+        self._changed: dict[str, dict[Any, Any]] = {}
+        self._journal: list[JournalRow] = []
+        self._again: list[tuple[str, UUID, int]] = []
+        self._tasks: list[tuple[Inbound, str, Task]] = []
+        self._reported: list[UUID] = []
+
+    # -- load ---------------------------------------------------------------------------------------------------------
+
+    async def load(self, inbounds: Iterable[Inbound]) -> None:
+        """Lock the aggregates, then what they share, each in the order of their keys."""
+        wanted: dict[str, tuple[Aggregate[Any], dict[UUID, str]]] = {}
+        handled: list[tuple[Inbound, Aggregate[Any]]] = []
+        for inbound in inbounds:
+            aggregate, _ = self._handler(inbound)
+            wanted.setdefault(aggregate.table, (aggregate, {}))[1].setdefault(inbound.key, inbound.store_id)
+            handled.append((inbound, aggregate))
+        for _, (aggregate, keys) in sorted(wanted.items()):
+            await self.load_aggregates(aggregate, keys)
+        for share in self.service.shares:
+            needed: set[Any] = set()
+            for inbound, aggregate in handled:
+                needed.update(share.needs(self.slots[aggregate.table, inbound.key].state, inbound.body))
+            if needed:
+                ordered = sorted(needed)
+                self._shares |= dict.fromkeys(ordered) | dict(await share.load(self.tx, ordered))
+
+    async def load_aggregates(self, aggregate: Aggregate[Any], keys: dict[UUID, str]) -> None:
+        slots = await aggregates.load(self.tx, aggregate, keys, self._known)
+        self.slots |= {(aggregate.table, key): slot for key, slot in slots.items()}
+
+    def _handler(self, inbound: Inbound) -> tuple[Aggregate[Any], Handler]:
+        found = self.service.handler_of(type(inbound.body), inbound.aggregate)
+        if found is None:
+            raise LookupError(f"{self.service.name} has no handler for {inbound.type}")
+        return found
+
+    # -- decide -------------------------------------------------------------------------------------------------------
+
+    def decide(self, inbound: Inbound, position: int) -> Outcome:
+        """Decide on one message and fold what it did. Raises what decide raises; then nothing of it stays."""
+        aggregate, handler = self._handler(inbound)
+        slot = self.slots[aggregate.table, inbound.key]
+        body = inbound.body
+        if slot.revision and slot.store_id != inbound.store_id:
+            raise StoreDiffers(f"{inbound.key} belongs to another store than {inbound.store_id}")
+        if slot.touched:
+            for share in self.service.shares:
+                if any(key not in self._shares for key in share.needs(slot.state, body)):
+                    raise Split(position)
+        if isinstance(body, Wake):
+            slot.woken = slot.touched = True
+        if isinstance(body, Command) and (known := slot.answered.get(str(body.operation_id))) is not None:
+            self._again.append((aggregate.table, slot.key, known))
+            return Outcome("done", slot.state)
+        crash.deciding(inbound.id)
+        context = Context(self.now, slot.key, slot.store_id, inbound.id, inbound.actor, inbound.type, self._shares)
+        effects = handler.decide(slot.state, body, context)
+        outcome = (
+            self._apply(slot, inbound, effects)
+            if effects
+            else Outcome("done", slot.state, unheeded=_unheeded(slot, body))
+        )
+        if inbound.task_id is not None:
+            self._reported.append(inbound.task_id)
+        return outcome
+
+    def _apply(self, slot: Slot, inbound: Inbound, effects: Sequence[Effect]) -> Outcome:
+        """All of a message's effects or, when one raises, none."""
+        state, revision, version = slot.state, slot.revision, slot.version
+        answered: dict[str, int] = {}
+        events: list[Event] = []
+        shares: dict[Any, tuple[Share, Any]] = {}
+        rows: list[JournalRow] = []
+        tasks: list[Task] = []
+        refusal: Refusal | None = None
+        for n, effect in enumerate(effects):
+            if isinstance(effect, Event):
+                revision += 1
+                published = is_published(type(effect))
+                if published:
+                    version += 1
+                    effect = effect.model_copy(update={"version": version})
+                    if effect.operation_id is not None and effect.FINAL:
+                        answered[str(effect.operation_id)] = revision
+                state = slot.aggregate.evolve(state, effect)
+                for share in self.service.shares:
+                    for key in share.touched(effect):
+                        current = shares[key][1] if key in shares else self._shares.get(key)
+                        shares[key] = (share, share.evolve(current, key, effect))
+                events.append(effect)
+                rows.append(self._row(slot, inbound, n, effect, revision, version if published else None))
+            elif isinstance(effect, Command):
+                rows.append(self._row(slot, inbound, n, effect, None, None))
+            elif isinstance(effect, Task):
+                tasks.append(effect)
+            else:
+                refusal = effect
+        slot.state, slot.revision, slot.version = state, revision, version
+        slot.answered.update(answered)
+        slot.touched = slot.touched or bool(events)
+        slot.events += events
+        for key, (share, value) in shares.items():
+            self._shares[key] = value
+            self._changed.setdefault(share.name, {})[key] = value
+        self._journal += rows
+        self._tasks += [(inbound, slot.aggregate.table, task) for task in tasks]
+        return Outcome("done", state, tuple(events), refusal)
+
+    def _row(
+        self, slot: Slot, inbound: Inbound, n: int, message: Event | Command, revision: int | None, version: int | None
+    ) -> JournalRow:
+        # Others' readers are promised every field, our own journal is not.
+        payload = message.model_dump_json(exclude_none=isinstance(message, PrivateEvent))
+        if len(payload) > JOURNAL_BYTES_MAX // 4 and len(payload.encode()) > JOURNAL_BYTES_MAX:
+            raise TooLarge(
+                f"{message.TYPE} would have {len(payload.encode())} bytes, at most {JOURNAL_BYTES_MAX} are published"
+            )
+        return JournalRow(
+            slot.key, slot.store_id, slot.aggregate.table, revision, version, message.TYPE, derived(inbound.id, n),
+            message.operation_id, _topic(type(message)), inbound.actor, inbound.type, inbound.id,
+            inbound.correlation_id, inbound.traceparent, payload,
+        )  # fmt: skip
+
+    # -- save ---------------------------------------------------------------------------------------------------------
+
+    async def save(self) -> None:
+        changed: dict[str, list[Slot]] = {}
+        for slot in self.slots.values():
+            if slot.touched:
+                changed.setdefault(slot.aggregate.table, []).append(slot)
+        timers = [timer for slots in changed.values() for slot in slots if (timer := _rearm(slot, self.now))]
+        for slots in changed.values():
+            slots.sort(key=lambda slot: slot.key)
+            aggregate = slots[0].aggregate
+            await aggregates.save(self.tx, aggregate, slots)
+            if aggregate.save_rows and (changes := [slot.change for slot in slots if slot.events]):
+                await aggregate.save_rows(self.tx, changes)
+        for share in self.service.shares:
+            if states := self._changed.get(share.name):
+                await share.save(self.tx, dict(sorted(states.items())))
+        if self._journal:
+            await _journal(self.tx, self._journal, self.now)
+        if self._again:
+            await self.tx.execute(AGAIN, *_columns(self._again))
+        if self._reported:
+            await self.tx.execute("delete from tasks where task_id = any($1::uuid[])", self._reported)
+        if self._tasks:
+            await self._save_tasks()
+        if timers:
+            await _save_timers(self.tx, timers)
+
+    async def _save_tasks(self) -> None:
+        rows = [
+            (task.task_id, inbound.key, inbound.store_id, table, task.kind, task.body.model_dump_json(),
+             inbound.correlation_id, inbound.traceparent, task.after_seconds)
+            for inbound, table, task in self._tasks
+        ]  # fmt: skip
+        await self.tx.execute(TASKS, *_columns(rows), self.now)
+
+    @property
+    def published(self) -> bool:
+        """Whether the relay has something to do after the commit."""
+        return bool(self._journal or self._again)
+
+    @property
+    def rows(self) -> int:
+        return len(self._journal)
+
+
+def _unheeded(slot: Slot, body: Any) -> bool:
+    """Of a message without effects: whether the same one, said again, may have some. An answer to what was not asked yet."""
+    return slot.revision == 0 or (isinstance(body, Event) and body.operation_id is not None)
+
+
+def _columns(rows: Sequence[Sequence[Any]]) -> list[list[Any]]:
+    return [list(column) for column in zip(*rows, strict=True)]
+
+
+AGAIN = """
+insert into outbox (day, journal_id)
+select j.day, j.id from unnest($1::text[], $2::uuid[], $3::int[]) with ordinality as u(aggregate, key, revision, n)
+cross join lateral (
+  select day, id from journal where key = u.key and revision = u.revision and aggregate = u.aggregate limit 1) j
+order by u.n"""
+
+TASKS = """
+insert into tasks (task_id, key, store_id, aggregate, kind, body, correlation_id, traceparent, run_at)
+select task_id, key, store_id, aggregate, kind, body, correlation_id, traceparent, $10::timestamptz + make_interval(secs => after)
+from unnest($1::uuid[], $2::uuid[], $3::text[], $4::text[], $5::text[], $6::jsonb[], $7::text[], $8::text[], $9::float8[])
+  as u(task_id, key, store_id, aggregate, kind, body, correlation_id, traceparent, after)
+on conflict (task_id) do nothing"""
+
+JOURNAL = """
+with written as (
+  insert into journal (day, key, store_id, aggregate, revision, version, type, message_id, operation_id, topic,
+    actor, cause_type, cause_id, correlation_id, traceparent, payload, at)
+  select ($16::timestamptz at time zone 'UTC')::date, key, store_id, aggregate, revision, version, type, message_id,
+    operation_id, topic, actor, cause_type, cause_id, correlation_id, traceparent, payload, $16::timestamptz
+  from unnest($1::uuid[], $2::text[], $3::text[], $4::int[], $5::int[], $6::text[], $7::uuid[], $8::uuid[], $9::text[],
+    $10::text[], $11::text[], $12::uuid[], $13::text[], $14::text[], $15::json[]) with ordinality
+    as u(key, store_id, aggregate, revision, version, type, message_id, operation_id, topic,
+         actor, cause_type, cause_id, correlation_id, traceparent, payload, n)
+  order by n
+  returning day, id, topic)
+insert into outbox (day, journal_id) select day, id from written where topic is not null order by id"""
+
+ADOPTED = """
+insert into journal (day, key, store_id, aggregate, revision, version, type, message_id, operation_id, topic,
+  actor, cause_type, cause_id, correlation_id, traceparent, payload, at)
+select (u.at at time zone 'UTC')::date, u.* from unnest($1::uuid[], $2::text[], $3::text[], $4::int[], $5::int[], $6::text[],
+  $7::uuid[], $8::uuid[], $9::text[], $10::text[], $11::text[], $12::uuid[], $13::text[], $14::text[], $15::json[],
+  $16::timestamptz[]) as u(key, store_id, aggregate, revision, version, type, message_id, operation_id, topic,
+    actor, cause_type, cause_id, correlation_id, traceparent, payload, at)"""
+
+
+async def _journal(tx: Connection, rows: Sequence[JournalRow], now: datetime) -> None:
+    await tx.execute(JOURNAL, *_columns([_values(row) for row in rows]), now)
+
+
+def _values(row: JournalRow) -> tuple[Any, ...]:
+    return (
+        row.key, row.store_id, row.aggregate, row.revision, row.version, row.type, row.message_id, row.operation_id,
+        row.topic, row.actor, row.cause_type, row.cause_id, row.correlation_id, row.traceparent, row.payload,
+    )  # fmt: skip
+
+
+# -- recovery ---------------------------------------------------------------------------------------------------------
+
+
+class Adopted(NamedTuple):
+    """An own event read from the own topic, and who it was when it was first stated: said again, it is the same message."""
+
+    inbound: Inbound
+    message_id: UUID
+    at: datetime
+
+
+async def adopt(batch: Batch, own: Sequence[Adopted]) -> int:
+    """Fold events that this service published and its database forgot; those it knows (by version) change nothing.
+
+    Published events are stated by the first of a service's aggregates. They are journaled again, not published again.
+    What they did to shared rows is folded afterwards, see `chassis.recovery`.
+    """
+    aggregate = batch.service.aggregates[0]
+    await batch.load_aggregates(aggregate, {one.inbound.key: one.inbound.store_id for one in own})
+    rows: list[tuple[Any, ...]] = []
+    for inbound, message_id, at in own:
+        slot, event = batch.slots[aggregate.table, inbound.key], inbound.body
+        if event.version <= slot.version:
+            continue
+        slot.revision, slot.version = slot.revision + 1, event.version
+        slot.state = aggregate.evolve(slot.state, event)
+        slot.touched = True
+        slot.events.append(event)
+        if event.operation_id is not None:
+            slot.answered[str(event.operation_id)] = slot.revision
+        row = batch._row(slot, inbound, 0, event, slot.revision, event.version)
+        row.message_id = message_id
+        rows.append((*_values(row), at))
+    if aggregate.resume is not None:
+        lost = {one.inbound.key: one.inbound for one in own if batch.slots[aggregate.table, one.inbound.key].touched}
+        for inbound in lost.values():
+            tasks = aggregate.resume(inbound.key, inbound.store_id, batch.slots[aggregate.table, inbound.key].state)
+            batch._tasks += [(inbound, aggregate.table, task) for task in tasks]
+    if rows:
+        await batch.save()
+        await batch.tx.execute(ADOPTED, *_columns(rows))
+    return len(rows)
+
+
+# -- timers -----------------------------------------------------------------------------------------------------------
+
+Timer = tuple[str, UUID, datetime | None]
+
+
+def _rearm(slot: Slot, now: datetime) -> Timer | None:
+    """The timer row to write for a changed aggregate; None when the armed one is early enough (it re-arms when it fires)."""
+    due = slot.aggregate.wake_at(slot.state)
+    if slot.woken:
+        slot.armed_at = due
+        return (slot.aggregate.table, slot.key, due)
+    if due is not None and (slot.armed_at is None or due < slot.armed_at):
+        slot.armed_at = due
+        return (slot.aggregate.table, slot.key, due)
+    return None
+
+
+async def _save_timers(tx: Connection, timers: Sequence[Timer]) -> None:
+    if gone := [(table, key) for table, key, due in timers if due is None]:
+        await tx.execute(
+            "delete from timers using unnest($1::text[], $2::uuid[]) as u(a, k) where aggregate = u.a and key = u.k",
+            *_columns(gone),
+        )
+    if armed := [timer for timer in timers if timer[2] is not None]:
+        await tx.execute(
+            "insert into timers (aggregate, key, due_at) select * from unnest($1::text[], $2::uuid[], $3::timestamptz[])"
+            " on conflict (aggregate, key) do update set due_at = excluded.due_at",
+            *_columns(armed),
+        )

@@ -1,0 +1,367 @@
+"""Topic -> shell. One batch subscriber on all topics of the service; one poll is one transaction.
+
+Everything FastStream is in here. Its defaults would lose or repeat messages; each odd argument below answers one:
+an own parser (the default one drops a batch for one header that is not UTF-8), NACK on error with our pause before it,
+the range assignor (equal partitions of all topics on one member), and a drain that covers the commit.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import random
+import time
+from collections.abc import Iterable, Sequence
+from typing import Any
+
+import structlog
+from aiokafka import ConsumerRecord, TopicPartition
+from aiokafka.abc import ConsumerRebalanceListener
+from aiokafka.coordinator.assignors.range import RangePartitionAssignor
+from faststream import AckPolicy
+from faststream.kafka import KafkaBroker
+from faststream.kafka.annotations import KafkaMessage
+from faststream.kafka.message import KafkaAckableMessage
+
+from chassis import crash
+from chassis.database import Database, is_transient
+from chassis.inbound import Inbound, Intake, Record, Refused, inbox_id
+from chassis.kafka import security
+from chassis.service import Service
+from chassis.settings import ServiceSettings
+from chassis.shell import YIELD_EVERY, Shell
+from chassis.telemetry import Metrics
+from contracts.envelope import Ignored, Poison, key_of, read, texts
+from contracts.registry import SNAPSHOTS, SNAPSHOTS_BULK, TOPICS, topic_of
+
+log = structlog.get_logger("chassis.consumer")
+
+CRASHES_MAX = 3
+"""A message that was alone in its batch and ended the process so often is parked unhandled."""
+ALONE = 1_000
+"""Added to the count of crashes once a message is alone: those of the batches that it shared do not count against it."""
+
+
+BEGUN = """
+with unsynced as (select set_config('synchronous_commit', 'off', true))
+insert into consumer_offsets (topic, partition, tried_offset, crashes)
+select u.* from unsynced, unnest($1::text[], $2::int[], $3::bigint[], $4::int[]) as u
+on conflict (topic, partition) do update set tried_offset = excluded.tried_offset, crashes = excluded.crashes"""
+
+
+def topics_of(service: Service) -> list[str]:
+    """What a service reads, from the messages it obeys."""
+    topics = {topic_of(model) for model in service.obeys()}
+    if SNAPSHOTS in topics:
+        topics.add(SNAPSHOTS_BULK)
+    return sorted(topics)
+
+
+class _Raw:
+    """Nothing is decoded before our own code."""
+
+    async def decode(self, msg: Any) -> Any:
+        return None
+
+    async def decode_batch(self, msg: Any) -> Any:
+        return None
+
+    async def encode(self, body: Any, serializer: Any = None) -> Any:
+        return body, None
+
+    async def encode_batch(self, bodies: Any, serializer: Any = None) -> Any:
+        return [(body, None) for body in bodies]
+
+
+class Consumer(ConsumerRebalanceListener):  # type: ignore[misc]
+    def __init__(
+        self, service: Service, settings: ServiceSettings, database: Database, shell: Shell, metrics: Metrics
+    ) -> None:
+        self.service, self.settings, self.database, self.shell, self.metrics = (
+            service,
+            settings,
+            database,
+            shell,
+            metrics,
+        )
+        self.topics = topics_of(service)
+        self._busy = asyncio.Lock()
+        self._horizon_seconds = (settings.topic_retention_hours + 24) * 3600
+        self._begun: dict[TopicPartition, int] = {}
+        self._tried: dict[TopicPartition, tuple[int | None, int]] = {}
+        self._failures = 0
+        self._paused = False
+        self.joined = asyncio.Event()
+        self.broker = KafkaBroker(
+            settings.kafka_bootstrap_servers,
+            codec=_Raw(),
+            allow_auto_create_topics=False,
+            graceful_timeout=20.0,
+            logger=None,
+            client_id=f"tradewind-{service.name}",
+            security=security(settings),
+            retry_backoff_ms=500,
+        )
+        self._subscriber = self._mount()
+
+    def _mount(self) -> Any:
+        session_ms = int(self.settings.session_timeout_seconds * 1000)
+        subscriber = self.broker.subscriber(
+            *self.topics,
+            group_id=self.service.name,
+            group_instance_id=self.settings.kafka_group_instance_id,
+            batch=True,
+            max_records=self.settings.batch_records_max,
+            batch_timeout_ms=self.settings.batch_wait_ms,
+            fetch_max_wait_ms=100,
+            max_partition_fetch_bytes=1024 * 1024,
+            auto_offset_reset="earliest",
+            ack_policy=AckPolicy.NACK_ON_ERROR,
+            no_reply=True,
+            listener=self,
+            session_timeout_ms=session_ms,
+            heartbeat_interval_ms=min(1_000, session_ms // 3),
+            rebalance_timeout_ms=max(10_000, session_ms),
+            partition_assignment_strategy=(RangePartitionAssignor,),
+        )
+
+        async def parse(records: Sequence[ConsumerRecord]) -> Any:
+            return KafkaAckableMessage(raw_message=records, body=b"", consumer=subscriber.consumer)
+
+        @subscriber(parser=parse)  # type: ignore[untyped-decorator]
+        async def on_batch(message: KafkaMessage) -> None:
+            async with self._busy:
+                try:
+                    await self._poll(message.raw_message)
+                except Exception as error:
+                    await self._failed(error)
+                    raise
+                self._failures = 0
+                crash.point("after_handling_before_ack")
+                await message.ack()
+
+        return subscriber
+
+    # -- lifecycle ----------------------------------------------------------------------------------------------------
+
+    async def start(self) -> None:
+        await self.broker.start()
+
+    async def stop(self) -> None:
+        """Finish and commit the running batch, leave the group."""
+        await self.broker.stop()
+
+    async def on_partitions_revoked(self, revoked: Iterable[TopicPartition]) -> None:
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(8), self._busy:
+                pass
+        self.joined.clear()
+
+    async def on_partitions_assigned(self, assigned: Iterable[TopicPartition]) -> None:
+        """Seek to min(database, Kafka): a database that was restored or failed over reads again what it lost."""
+        consumer = self._subscriber.consumer
+        parts = set(assigned)
+        while True:
+            try:
+                async with self.database.connection() as connection:
+                    rows = await connection.fetch(
+                        "select topic, partition, next_offset, tried_offset, crashes from consumer_offsets"
+                        " where topic = any($1::text[])",
+                        sorted({part.topic for part in parts}),
+                    )
+                break
+            except Exception as error:
+                if not is_transient(error):
+                    raise
+                await asyncio.sleep(0.5)
+        known = {TopicPartition(row["topic"], row["partition"]): row for row in rows}
+        self._tried = {part: (row["tried_offset"], row["crashes"]) for part, row in known.items()}
+        self._begun.clear()
+        for part in parts:
+            ours = known[part]["next_offset"] if part in known else 0
+            theirs = await consumer.committed(part)
+            if theirs is not None and ours < theirs:
+                first = (await consumer.beginning_offsets([part]))[part]
+                log.info("seek_back", topic=part.topic, partition=part.partition, kafka=theirs, database=ours)
+                consumer.seek(part, max(ours, first))
+        self._paused = False
+        self.joined.set()
+
+    # -- a poll -------------------------------------------------------------------------------------------------------
+
+    async def _poll(self, records: Sequence[ConsumerRecord]) -> None:
+        handled, chunks = self._chunks(records)
+        if handled:  # duplicates: they must not make us forget what was tried behind them
+            await self.shell.take(await self.decode(handled))
+        for chunk in chunks:
+            intake = await self.decode(chunk)
+            await self._begin(chunk)
+            await self.shell.take(intake)
+            self._forget(chunk)
+
+    async def _failed(self, error: Exception) -> None:
+        """Before the batch is taken again: our own process survived, so nothing counts as a crash."""
+        self._failures += 1
+        pause = min(0.1 * 2 ** min(self._failures, 6), 5.0) * random.uniform(0.5, 1.5)  # noqa: S311  (jitter)
+        known = is_transient(error)
+        (log.info if known else log.error)(
+            "batch_again", error=repr(error), after_seconds=round(pause, 2), exc_info=not known
+        )
+        self._begun.clear()
+        self._tried.clear()
+        await asyncio.sleep(pause)
+
+    def _chunks(self, records: Sequence[ConsumerRecord]) -> tuple[list[ConsumerRecord], list[Sequence[ConsumerRecord]]]:
+        """The poll as it is; but where a batch was cut off by the end of its process, half as much each time.
+
+        First what was committed before the process died and comes again, since it died before it told Kafka.
+        """
+        suspect: dict[TopicPartition, tuple[int, int]] = {}
+        for part, first in _firsts(records).items():
+            tried, crashes = self._tried.get(part, (None, 0))
+            if crashes and tried is not None and first <= tried:
+                suspect[part] = (tried, crashes)
+        if not suspect:
+            return [], [records]
+        handled: list[ConsumerRecord] = []
+        chunks: list[Sequence[ConsumerRecord]] = []
+        rest = [record for record in records if TopicPartition(record.topic, record.partition) not in suspect]
+        for part, (tried, crashes) in suspect.items():
+            all_of_it = [
+                record for record in records if (record.topic, record.partition) == (part.topic, part.partition)
+            ]
+            handled += [record for record in all_of_it if record.offset < tried]
+            mine = [record for record in all_of_it if record.offset >= tried]
+            size = max(len(mine) >> crashes, 1)
+            log.warning("batch_was_cut_off", topic=part.topic, partition=part.partition, crashes=crashes, size=size)
+            chunks += [mine[n : n + size] for n in range(0, len(mine), size)]
+        return handled, [rest, *chunks] if rest else chunks
+
+    async def _begin(self, records: Sequence[ConsumerRecord]) -> None:
+        """Note what is tried before it is tried. Lost with the machine, kept through a dead process: no fsync needed."""
+        firsts = _firsts(records)
+        counts: dict[TopicPartition, int] = {}
+        least = ALONE if len(records) == 1 else 0
+        for part, first in firsts.items():
+            tried, crashes = self._tried.get(part, (None, 0))
+            counts[part] = max(crashes if tried == first and part not in self._begun else 0, least) + 1
+            self._tried[part] = (first, counts[part])
+            self._begun[part] = first
+        async with self.database.connection() as connection:
+            await connection.execute(
+                BEGUN,
+                [part.topic for part in firsts],
+                [part.partition for part in firsts],
+                list(firsts.values()),
+                [counts[part] for part in firsts],
+            )
+
+    def _forget(self, records: Sequence[ConsumerRecord]) -> None:
+        for part in _firsts(records):
+            self._tried.pop(part, None)
+            self._begun.pop(part, None)
+
+    async def decode(self, records: Sequence[ConsumerRecord]) -> Intake:
+        """Before the transaction: what is understood, and what is parked and why."""
+        intake = Intake()
+        now = time.time()
+        for n, record in enumerate(records):
+            if n % YIELD_EVERY == YIELD_EVERY - 1:
+                await asyncio.sleep(0)
+            entry = self._decode(record, now, alone=len(records) == 1)
+            if entry is not None:
+                intake.entries.append(entry)
+            else:
+                intake.ignored += 1
+            intake.offsets[record.topic, record.partition] = record.offset + 1
+        if intake.ignored:
+            self.metrics.ignored.inc(intake.ignored)
+        return intake
+
+    def _decode(self, raw: ConsumerRecord, now: float, *, alone: bool) -> Inbound | Refused | None:
+        record = Record(raw.topic, raw.partition, raw.offset, raw.key, raw.value, raw.headers)
+        part = TopicPartition(raw.topic, raw.partition)
+        tried, crashes = self._tried.get(part, (None, 0))
+        if alone and tried == raw.offset and crashes >= ALONE + CRASHES_MAX and part not in self._begun:
+            return Refused(record, key_of(raw.key), "crashed", f"the process died {CRASHES_MAX} times while it was handled",
+                           _readable(record, "ce_storeid"), _readable(record, "ce_type"))  # fmt: skip
+        try:
+            received = read(raw.topic, raw.key, raw.value, raw.headers)
+        except Ignored:
+            return None
+        except Poison as poison:
+            key = None if poison.cause == "key_is_not_subject" else key_of(raw.key)
+            return Refused(record, key, poison.cause, poison.detail,
+                           _readable(record, "ce_storeid"), _readable(record, "ce_type"))  # fmt: skip
+        except Exception as error:  # a check of ours that fell over: one record must not stop all
+            log.error("decoder_failed", topic=raw.topic, offset=raw.offset, error=repr(error), exc_info=True)
+            return Refused(record, key_of(raw.key), "unreadable", repr(error),
+                           _readable(record, "ce_storeid"), _readable(record, "ce_type"))  # fmt: skip
+        if self.service.handler_of(type(received.body), None) is None:
+            if not TOPICS[raw.topic].addressed:
+                return None  # a known event that this service does not listen to
+            return Refused(record, received.key, "unknown_type", f"{self.service.name} does not obey {received.type}",
+                           received.store_id, received.type)  # fmt: skip
+        age = now - received.time.timestamp()
+        if not -86_400 < age < self._horizon_seconds:
+            cause, hint = (
+                ("too_old", "older than the inbox remembers") if age > 0 else ("from_the_future", "a day ahead")
+            )
+            return Refused(record, None, cause, f"ce_time {received.time.isoformat()} is {hint}; send it anew with a new ce_id",
+                           received.store_id, received.type)  # fmt: skip
+        return Inbound(
+            "topic", received.key, received.store_id, received.id, received.type, received.body, received.correlation_id,
+            received.traceparent, actor=received.source,
+            claim=inbox_id(received.time, received.source, received.ce_id), record=record,
+        )  # fmt: skip
+
+    # -- intake and lag -----------------------------------------------------------------------------------------------
+
+    def pause_intake(self, pause: bool) -> None:
+        """Stop or resume reading the intake topics; replies and commands are never paused."""
+        consumer = self._subscriber.consumer
+        if consumer is None or not self.service.intake:
+            return
+        parts = [part for part in consumer.assignment() if part.topic in self.service.intake]
+        if not parts:
+            return
+        if pause:
+            consumer.pause(*parts)
+        elif self._paused:
+            consumer.resume(*parts)
+        if pause != self._paused:
+            log.info("intake_paused" if pause else "intake_resumed")
+        self._paused = pause
+        self.metrics.intake_paused.set(pause)
+
+    def lag(self) -> int:
+        """Records known to be waiting on this member's partitions."""
+        consumer = self._subscriber.consumer
+        total = 0
+        for part in consumer.assignment() if consumer else ():
+            high, at = consumer.highwater(part), consumer._subscription.subscription.assignment.state_value(part)
+            if high and at is not None and at.has_valid_position:
+                total += max(high - at.position, 0)
+        return total
+
+    def fetch_age_seconds(self) -> float | None:
+        """Since any partition got a fetch response; None when nothing is assigned. Liveness that works without lag."""
+        consumer = self._subscriber.consumer
+        seen = [at for part in consumer.assignment() if (at := consumer.last_poll_timestamp(part))] if consumer else []
+        return time.time() - max(seen) / 1000 if seen else None
+
+
+def _firsts(records: Sequence[ConsumerRecord]) -> dict[TopicPartition, int]:
+    firsts: dict[TopicPartition, int] = {}
+    for record in records:
+        firsts.setdefault(TopicPartition(record.topic, record.partition), record.offset)
+    return firsts
+
+
+def _readable(record: Record, header: str) -> str | None:
+    """A header of a record that is being refused, if it can be read at all."""
+    try:
+        value = texts([(name, raw) for name, raw in record.headers if name == header]).get(header)
+    except Poison:
+        return None
+    return value.replace("\0", "")[:200] or None if value else None

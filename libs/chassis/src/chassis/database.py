@@ -1,0 +1,96 @@
+"""One PostgreSQL database of one service: raw asyncpg transactions for the batch path, SQLAlchemy Core for reads.
+
+Both come from SQLAlchemy's pool, so a process has one bound on its connections.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Sequence
+from contextlib import asynccontextmanager
+
+import asyncpg
+from asyncpg import Connection
+from sqlalchemy.engine import RowMapping
+from sqlalchemy.exc import TimeoutError as PoolTimeout
+from sqlalchemy.ext.asyncio import AsyncConnection, create_async_engine
+from sqlalchemy.sql import Executable
+
+from chassis.settings import ServiceSettings
+
+
+class Conflict(Exception):
+    """Somebody else wrote the row between our read and our write: transient, the batch is taken again."""
+
+
+TRANSIENT_CLASSES = ("08", "40", "53", "55", "57", "58")
+"""SQLSTATE classes: connection, rollback (deadlock), resources, object state (lock timeout), operator, system."""
+
+
+def is_transient(error: BaseException) -> bool:
+    """Whether the same batch may succeed when it is simply taken again."""
+    if isinstance(error, (Conflict, OSError, TimeoutError, PoolTimeout)):  # PoolTimeout: every connection is busy
+        return True
+    if isinstance(error, asyncpg.PostgresError):
+        return (getattr(error, "sqlstate", None) or "")[:2] in TRANSIENT_CLASSES or (
+            getattr(error, "sqlstate", None) == "25P03"  # idle_in_transaction_session_timeout: we were stopped
+        )
+    if isinstance(error, asyncpg.InterfaceError):
+        return True  # the connection is gone, or was taken from under us
+    original = getattr(error, "orig", None) or error.__cause__
+    return original is not None and original is not error and is_transient(original)
+
+
+class Database:
+    def __init__(self, settings: ServiceSettings, application: str) -> None:
+        server = {
+            "application_name": application,
+            "statement_timeout": "30000",
+            "lock_timeout": "10000",
+            "idle_in_transaction_session_timeout": str(int(settings.idle_in_transaction_seconds * 1000)),
+            "jit": "off",
+            # The batch path sends the same array statements for ever: planning them each time costs more than a generic plan.
+            "plan_cache_mode": "force_generic_plan",
+            "timezone": "UTC",
+        }
+        self._transaction_seconds_max = settings.transaction_seconds_max
+        self._engine = create_async_engine(
+            settings.database_url.replace("postgresql://", "postgresql+asyncpg://", 1),
+            pool_size=settings.database_connections_max,
+            max_overflow=0,
+            pool_timeout=10,
+            pool_recycle=1800,
+            connect_args={"server_settings": server, "timeout": 5},
+        )
+
+    @asynccontextmanager
+    async def transaction(self) -> AsyncIterator[Connection]:
+        """A raw asyncpg connection inside a READ COMMITTED transaction, which is capped in time."""
+        async with asyncio.timeout(self._transaction_seconds_max), self.connection() as raw, raw.transaction():
+            yield raw
+
+    @asynccontextmanager
+    async def connection(self) -> AsyncIterator[Connection]:
+        """A raw asyncpg connection; each statement commits by itself."""
+        async with self._engine.connect() as connection:
+            pooled = await connection.get_raw_connection()
+            raw = pooled.driver_connection
+            assert raw is not None
+            try:
+                yield raw
+            except BaseException:
+                if raw.is_closed():
+                    await connection.invalidate()
+                raise
+
+    async def read(self, statement: Executable) -> Sequence[RowMapping]:
+        async with self._engine.connect() as connection:
+            return (await connection.execute(statement)).mappings().all()
+
+    @asynccontextmanager
+    async def core(self) -> AsyncIterator[AsyncConnection]:
+        async with self._engine.begin() as connection:
+            yield connection
+
+    async def close(self) -> None:
+        await self._engine.dispose()

@@ -1,0 +1,121 @@
+"""What the shell takes in, whatever brought it: a record, a request, a timer, a task's report, a replayed message."""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import Any, Literal
+from uuid import UUID
+
+from contracts.base import Event
+from contracts.deciding import Refusal
+
+Origin = Literal["topic", "http", "timer", "task", "replay"]
+
+
+@dataclass(frozen=True, slots=True)
+class Record:
+    """A Kafka record as it came, enough to park it and to read it again."""
+
+    topic: str
+    partition: int
+    offset: int
+    key: bytes | None
+    value: bytes | None
+    headers: Sequence[tuple[str, bytes | None]]
+
+    def headers_json(self) -> list[list[str | None]]:
+        """Names lose a NUL, which jsonb cannot hold; values are kept byte for byte."""
+        return [
+            [name.replace("\0", ""), None if value is None else base64.b64encode(value).decode()]
+            for name, value in self.headers
+        ]
+
+
+def headers_from_json(stored: Sequence[Sequence[str | None]]) -> list[tuple[str, bytes | None]]:
+    return [(str(name), None if value is None else base64.b64decode(value)) for name, value in stored]
+
+
+@dataclass(frozen=True, slots=True)
+class Rendered:
+    """An HTTP answer in bytes: stored with its idempotency key, so a repetition gets the same ones."""
+
+    status: int
+    headers: Mapping[str, str]
+    body: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class Idempotency:
+    store_id: str
+    key: str
+    fingerprint: bytes
+
+
+@dataclass(slots=True)
+class Outcome:
+    """What became of one inbound message."""
+
+    status: Literal["done", "duplicate", "parked", "queued", "ignored", "faulty"]
+    state: Any = None
+    events: tuple[Event, ...] = ()
+    refusal: Refusal | None = None
+    error: BaseException | None = None
+    answer: Rendered | None = None
+    unheeded: bool = False
+    """Nothing was done, because what it is about is not known here: not yet, or not any more after a restore."""
+
+
+@dataclass(slots=True)
+class Inbound:
+    origin: Origin
+    key: UUID
+    store_id: str
+    id: UUID
+    type: str
+    body: Any
+    correlation_id: str
+    traceparent: str | None = None
+    actor: str = ""
+    aggregate: str | None = None
+    """For timers and reports: whose."""
+    claim: UUID | None = None
+    """Its row in the inbox; null when something else makes it happen once."""
+    record: Record | None = None
+    task_id: UUID | None = None
+    parked_id: int | None = None
+    idempotency: Idempotency | None = None
+    render: Callable[[Outcome], Rendered] | None = None
+
+
+@dataclass(slots=True)
+class Refused:
+    """A record that is parked without being handled. `key` waits behind it unless null."""
+
+    record: Record
+    key: UUID | None
+    cause: str
+    detail: str
+    store_id: str | None = None
+    type: str | None = None
+    claim: UUID | None = None
+
+
+@dataclass(slots=True)
+class Intake:
+    """A decoded poll: what to handle and what to park, in the order of the records; offsets to store with it."""
+
+    entries: list[Inbound | Refused] = field(default_factory=list)
+    offsets: dict[tuple[str, int], int] = field(default_factory=dict)
+    """(topic, partition) -> the offset after the last record."""
+    ignored: int = 0
+
+
+def inbox_id(time: datetime, source: str, ce_id: str) -> UUID:
+    """48 bits of the message's time in ms, then 80 bits of a hash of (source, id): unique, and sorted by day."""
+    milliseconds = int(time.timestamp() * 1000) & 0xFFFF_FFFF_FFFF
+    digest = hashlib.blake2b(f"{source}\0{ce_id}".encode(), digest_size=10).digest()
+    return UUID(bytes=milliseconds.to_bytes(6, "big") + digest)

@@ -1,0 +1,304 @@
+"""What is refused, and how it comes back. A message refused before or in decide becomes a row of `parked`.
+
+If its record key is an order id, that order's later records and timers queue behind it (`parked_keys`); every other
+order goes on. A parked order retries itself a few times, then waits for a person: replay, edit-and-replay, discard.
+Consumer and replay lock the same row of `parked_keys`, so neither strands what the other leaves.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import traceback
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import timedelta
+from typing import Any, Literal
+from uuid import UUID
+
+import orjson
+import structlog
+from asyncpg import Connection
+
+from chassis.batch import Batch, Split
+from chassis.database import Database, is_transient
+from chassis.inbound import Inbound, Record, Refused, headers_from_json, inbox_id
+from chassis.service import Service
+from contracts.envelope import Ignored, Poison, read
+from contracts.ids import derived
+
+log = structlog.get_logger("chassis.parking")
+
+CHUNK = 100
+"""Messages replayed per transaction."""
+COLUMNS = (
+    'id, key, store_id, type, topic, partition, "offset", record_key, headers::text as headers, value, cause, detail, state,'
+    " edited_from, parked_at"
+)
+CLAIMED: frozenset[str] = frozenset({"fault", "waits"})
+"""Causes of messages that were read, and claimed in the inbox when they were parked; the others claim when they are replayed."""
+STALE: frozenset[str] = frozenset({"too_old", "from_the_future"})
+"""Parked without blocking; not replayed as they are."""
+
+
+def refuse(entry: Inbound, error: BaseException) -> Refused:
+    """A message that decide or the database refused: a fault of ours, or a body that no check foresaw."""
+    assert entry.record is not None
+    detail = "".join(traceback.format_exception(error))
+    return Refused(entry.record, entry.key, "fault", detail, entry.store_id, entry.type, entry.claim)
+
+
+def queue(entry: Inbound) -> Refused:
+    """A good message that waits behind a parked one."""
+    assert entry.record is not None
+    return Refused(entry.record, entry.key, "waits", "an earlier message of this order is parked", entry.store_id,
+                   entry.type, entry.claim)  # fmt: skip
+
+
+def plain(detail: str) -> str:
+    """As PostgreSQL can keep it: an explanation must never be what stops the batch."""
+    return detail[-4_000:].replace("\0", "\\0").encode("utf-8", "backslashreplace").decode()
+
+
+async def park(tx: Connection, refused: Sequence[Refused]) -> None:
+    """Write rows in the order given and make their keys wait."""
+    keys = sorted({one.key for one in refused if one.key is not None})
+    if keys:
+        await tx.execute(
+            # The update changes nothing but takes the row's lock: a replay that is about to unpark the key waits for us.
+            "insert into parked_keys as p (key, retry_at) select k, now() from unnest($1::uuid[]) as k"
+            " on conflict (key) do update set since = p.since",
+            keys,
+        )
+    rows = [
+        (one.key, one.store_id, one.type, one.record.topic, one.record.partition, one.record.offset, one.record.key,
+         orjson.dumps(one.record.headers_json()).decode(), one.record.value, one.cause, plain(one.detail))
+        for one in refused
+    ]  # fmt: skip
+    await tx.execute(
+        'insert into parked (key, store_id, type, topic, partition, "offset", record_key, headers, value, cause, detail)'
+        " select key, store_id, type, topic, partition, off, record_key, headers, value, cause, detail"
+        " from unnest($1::uuid[], $2::text[], $3::text[], $4::text[], $5::int[], $6::bigint[], $7::bytea[], $8::jsonb[],"
+        " $9::bytea[], $10::text[], $11::text[]) with ordinality as u(key, store_id, type, topic, partition, off,"
+        " record_key, headers, value, cause, detail, n) order by n on conflict do nothing",
+        *(list(column) for column in zip(*rows, strict=True)),
+    )
+
+
+@dataclass(slots=True)
+class Replay:
+    """How far a replay came."""
+
+    replayed: int = 0
+    left: int = 0
+    stopped_at: int | None = None
+    """The parked id that failed again."""
+    detail: str = ""
+    published: bool = False
+
+
+def inbound_of(row: Any) -> Inbound:
+    """A parked row as a message again. Raises Poison when it still cannot be read."""
+    record = Record(row["topic"], row["partition"] or 0, row["offset"] or 0, row["record_key"], row["value"],
+                    headers_from_json(orjson.loads(row["headers"])))  # fmt: skip
+    received = read(record.topic, record.key, record.value, record.headers)
+    # An edited message is a new one, and says by its id which one it came of.
+    identity = received.id if row["edited_from"] is None else derived(received.id, f"edited {row['id']}")
+    unclaimed = row["edited_from"] is None and row["cause"] not in CLAIMED
+    return Inbound(
+        "replay", received.key, received.store_id, identity, received.type, received.body, received.correlation_id,
+        received.traceparent, record=record, parked_id=row["id"], actor=received.source,
+        claim=inbox_id(received.time, received.source, received.ce_id) if unclaimed else None,
+    )  # fmt: skip
+
+
+class Parking:
+    """Replays, and the retries that nobody has to ask for."""
+
+    def __init__(self, service: Service, database: Database, retries_max: int, retry_seconds: float) -> None:
+        self.service, self.database = service, database
+        self.retries_max, self.retry_seconds = retries_max, retry_seconds
+
+    async def replay_key(self, key: UUID, by: str) -> Replay:
+        """Replay what waits under a key, in order, in chunks; stops at the first failure, unparks when it is empty."""
+        total, at_most = Replay(), CHUNK
+        while True:
+            try:
+                async with self.database.transaction() as tx:
+                    chunk = await self._chunk(tx, "key = $1", key, by, lock=key, at_most=at_most)
+            except Exception as error:
+                if is_transient(error):
+                    raise
+                if at_most == 1:
+                    return await self._refused_again(key, error, total)
+                at_most = (
+                    1  # the database refuses something in this chunk: one by one, what stands before it goes through
+                )
+                continue
+            total.replayed += chunk.replayed
+            total.published |= chunk.published
+            total.stopped_at, total.detail, total.left = chunk.stopped_at, chunk.detail, chunk.left
+            if chunk.stopped_at is not None or chunk.left == 0:
+                return total
+
+    async def _refused_again(self, key: UUID, error: Exception, total: Replay) -> Replay:
+        """The database refuses the first that waits: say so on it, and stop there."""
+        total.detail = repr(error)
+        async with self.database.transaction() as tx:
+            total.stopped_at = await tx.fetchval(
+                "update parked set detail = $2 where id = (select min(id) from parked where key = $1 and state = 'waiting')"
+                " returning id",
+                key,
+                plain(total.detail),
+            )
+            total.left = await tx.fetchval("select count(*) from parked where key = $1 and state = 'waiting'", key)
+        return total
+
+    async def replay_one(self, parked_id: int, by: str) -> Replay:
+        """Replay a message that blocks nobody."""
+        async with self.database.transaction() as tx:
+            return await self._chunk(tx, "id = $1", parked_id, by, lock=None)
+
+    async def _chunk(
+        self, tx: Connection, where: str, argument: Any, by: str, lock: UUID | None, at_most: int = 1
+    ) -> Replay:
+        if lock is not None:
+            await tx.execute("select 1 from parked_keys where key = $1 for update", lock)
+        rows = await tx.fetch(
+            f"select {COLUMNS} from parked where {where} and state = 'waiting' order by id limit {at_most} for update",  # noqa: S608
+            argument,
+        )
+        done = Replay()
+        good: list[Inbound] = []
+        for row in rows:
+            try:
+                good.append(inbound_of(row))
+            except (Poison, Ignored) as poison:
+                done.stopped_at, done.detail = row["id"], str(poison)
+                break
+        batch = Batch(self.service, tx, await tx.fetchval("select clock_timestamp()"))
+        await batch.load(good)
+        claims = [inbound.claim for inbound in good if inbound.claim is not None]
+        handled = {row["id"] for row in await tx.fetch("select id from inbox where id = any($1::uuid[])", claims)}
+        for position, inbound in enumerate(good):
+            try:
+                if inbound.claim not in handled:
+                    batch.decide(inbound, position)
+            except Exception as error:
+                if is_transient(error):
+                    raise
+                # Shared rows that only an earlier one made known are a new chunk, not a failure, once something is done.
+                split = isinstance(error, Split) and done.replayed
+                done.stopped_at, done.detail = (None, "") if split else (inbound.parked_id, repr(error))
+                break
+            done.replayed += 1
+            if inbound.claim is not None:
+                handled.add(inbound.claim)  # sent twice and parked twice: handled once
+        await batch.save()
+        await tx.execute("insert into inbox (id) select unnest($1::uuid[]) on conflict do nothing", sorted(handled))
+        ids = [inbound.parked_id for inbound in good[: done.replayed]]
+        await tx.execute(
+            "update parked set state = 'replayed', settled_by = $2, settled_at = now() where id = any($1::bigint[])",
+            ids,
+            by,
+        )
+        if done.stopped_at is not None:
+            await tx.execute("update parked set detail = $2 where id = $1", done.stopped_at, plain(done.detail))
+        if lock is not None:
+            done.left = await unpark_if_empty(tx, lock)
+        done.published = batch.published
+        return done
+
+    async def retry_due(self) -> bool:
+        """Retry one parked key whose time has come; false when there is none."""
+        async with self.database.transaction() as tx:
+            row = await tx.fetchrow(
+                "select key, retries from parked_keys where retry_at <= now() order by retry_at limit 1 for update skip locked"
+            )
+            if row is None:
+                return False
+            # The next turn is booked before this one runs: a message that kills the process is not retried for ever.
+            next_at = timedelta(seconds=self.retry_seconds * 2 ** row["retries"])
+            await tx.execute(
+                "update parked_keys set retries = retries + 1,"
+                " retry_at = case when retries >= $2 then null else now() + $3 end where key = $1",
+                row["key"],
+                self.retries_max,
+                next_at,
+            )
+        if row["retries"] == 0:
+            return True  # parked just now: the first retry comes after a pause, not at once
+        try:
+            done = await self.replay_key(row["key"], "retry")
+        except Exception as error:
+            if is_transient(error):
+                raise
+            log.warning("retry_refused", key=str(row["key"]), error=repr(error))
+            return True
+        log.info("retried", key=str(row["key"]), replayed=done.replayed, left=done.left, detail=done.detail[:200])
+        return True
+
+    async def run(self, on_published: Any) -> None:
+        """Retry for ever; a database that is away is waited for."""
+        while True:
+            try:
+                busy = await self.retry_due()
+                if busy:
+                    on_published()
+            except Exception as error:
+                if not is_transient(error):
+                    log.error("parking_failed", error=repr(error), exc_info=True)
+                busy = False
+            if not busy:
+                await asyncio.sleep(0.5)
+
+
+async def unpark_if_empty(tx: Connection, key: UUID) -> int:
+    """How many still wait under the key; when none, the order goes on. The caller holds the key's row."""
+    left: int = await tx.fetchval("select count(*) from parked where key = $1 and state = 'waiting'", key)
+    if left == 0:
+        await tx.execute("delete from parked_keys where key = $1", key)
+    return left
+
+
+async def settle(
+    tx: Connection, parked_id: int, state: Literal["edited", "discarded"], by: str, value: bytes | None = None
+) -> Any:
+    """Discard a waiting row, or replace it by an edited one at its place in the queue. Answers the row, None if none waits.
+
+    The edited row keeps its predecessor's id order: its queue place is taken by giving it the old id's position, which is
+    why an edit updates the value in place and keeps the original bytes in a row of its own that is settled.
+    """
+    row = await tx.fetchrow(f"select {COLUMNS} from parked where id = $1", parked_id)  # noqa: S608
+    if row is None:
+        return None
+    if row["key"] is not None:
+        await tx.execute("select 1 from parked_keys where key = $1 for update", row["key"])
+    row = await tx.fetchrow(f"select {COLUMNS} from parked where id = $1 and state = 'waiting' for update", parked_id)  # noqa: S608
+    if row is None:
+        return None
+    if state == "discarded":
+        await tx.execute(
+            "update parked set state = 'discarded', settled_by = $2, settled_at = now() where id = $1", parked_id, by
+        )
+        if row["key"] is not None:
+            await unpark_if_empty(tx, row["key"])
+        return row
+    # The original takes the record's place (topic, partition, offset): when the record is delivered again, it is known.
+    await tx.execute("update parked set edited_from = id where id = $1", parked_id)
+    original = await tx.fetchval(
+        'insert into parked (key, store_id, type, topic, partition, "offset", record_key, headers, value, cause, detail,'
+        " state, settled_by, settled_at, edited_from, parked_at)"
+        ' select key, store_id, type, topic, partition, "offset", record_key, headers, value, cause, detail, '
+        "'edited', $2, now(), $3, parked_at from parked where id = $1 returning id",
+        parked_id,
+        by,
+        row["edited_from"],
+    )
+    await tx.execute(
+        "update parked set value = $2, edited_from = $3, cause = 'edited', detail = $4 where id = $1",
+        parked_id,
+        value,
+        original,
+        f"edited by {by}; the original bytes are in {original}",
+    )
+    return row

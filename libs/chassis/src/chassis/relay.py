@@ -1,0 +1,313 @@
+"""Outbox -> topic. One relay per service at a time, under a lease; nobody else publishes, ever.
+
+Order per key holds because who journals under a key holds that key's row lock, so outbox ids of a key rise in commit
+order; and because one batch per partition is in flight at a time. A crash between ack and delete publishes again: readers
+tell by (source, id). No transaction is open while sending.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import os
+import socket
+import time
+import uuid
+from collections import deque
+from typing import Any
+
+import structlog
+from aiokafka import AIOKafkaProducer
+from aiokafka.errors import MessageSizeTooLargeError, RecordListTooLargeError
+from aiokafka.partitioner import murmur2
+from asyncpg import Connection
+
+from chassis import crash
+from chassis.database import Database
+from chassis.kafka import client_arguments
+from chassis.service import Service
+from chassis.settings import ServiceSettings
+from chassis.telemetry import Metrics
+from contracts.envelope import headers
+from contracts.registry import MESSAGES, PARTITIONS
+
+log = structlog.get_logger("chassis.relay")
+
+BATCH_BYTES_MAX = 512 * 1024
+FLOOR_SECONDS = 120
+"""Ids at or below the highest one published so long ago can hold nothing new: no transaction lives half as long."""
+
+# Neither a lease nor a deletion has to survive the machine: a lost one publishes again, which readers tell. So their
+# commits wait for no disk.
+LEASE = """
+with unsynced as (select set_config('synchronous_commit', 'off', true))
+insert into leases (name, holder, until)
+select 'relay', $1, clock_timestamp() + make_interval(secs => $2) from unsynced
+on conflict (name) do update set holder = excluded.holder, until = excluded.until
+where leases.holder = excluded.holder or leases.until < clock_timestamp()
+returning holder"""
+
+# Lateral with its limit: always a look-up by key. On a journal that grew since it was last analyzed, a plain join scans it.
+ROWS = """
+select o.id, o.day, o.journal_id, j.key, j.store_id, j.type, j.message_id, j.topic, j.at, j.cause_id, j.correlation_id,
+  j.traceparent, j.payload::text as payload
+from (select id, day, journal_id from outbox where id > $1 order by id limit $2) o
+cross join lateral (select * from journal where day = o.day and id = o.journal_id limit 1) j
+order by o.id"""
+
+SET_ASIDE_KEYS = "select distinct key from outbox_set_aside where key = any($1::uuid[])"
+
+PUBLISHED = """
+with unsynced as (select set_config('synchronous_commit', 'off', true)),
+  gone as (delete from outbox using unsynced where id = any($4::bigint[]))
+insert into relay_positions (topic, partition, next_offset)
+select u.* from unsynced, unnest($1::text[], $2::int[], $3::bigint[]) as u
+on conflict (topic, partition) do update set next_offset = greatest(relay_positions.next_offset, excluded.next_offset)"""
+
+_PARTITIONS: dict[bytes, int] = {}
+
+
+def partition_of(key: bytes) -> int:
+    """As Java's default partitioner: murmur2 of the key. Kept for the few messages that an order has in a row."""
+    found = _PARTITIONS.get(key)
+    if found is None:
+        if len(_PARTITIONS) > 50_000:
+            _PARTITIONS.clear()
+        found = _PARTITIONS[key] = (murmur2(key) & 0x7FFFFFFF) % PARTITIONS
+    return found
+
+
+class LeaseLost(Exception):
+    """Another relay has taken over while this one was silent."""
+
+
+class Relay:
+    def __init__(self, service: Service, settings: ServiceSettings, database: Database, metrics: Metrics) -> None:
+        self.service, self.settings, self.database, self.metrics = service, settings, database, metrics
+        self.holder = f"{socket.gethostname()}:{os.getpid()}:{uuid.uuid4().hex[:8]}"
+        self.stopping = False
+        self.flushed_at = time.monotonic()
+        self._wake = asyncio.Event()
+        self._producer: AIOKafkaProducer | None = None
+        self._leased_at = -settings.relay_lease_seconds
+        self._floor = 0
+        self._published: deque[tuple[float, int]] = deque()
+        self._one_by_one: set[tuple[str, int]] = set()
+        """Lanes whose last batch was refused for its size."""
+
+    def wake(self) -> None:
+        self._wake.set()
+
+    async def run(self) -> None:
+        """Publish until `stopping` and the outbox is empty. Any producer error: a new producer, the same rows."""
+        busy_until = 0.0
+        while True:
+            try:
+                count = await self.flush()
+            except Exception as error:
+                log.warning("relay_again", error=repr(error))
+                await self._drop_producer()
+                if self.stopping:
+                    return
+                await asyncio.sleep(0.5)
+                continue
+            if count:
+                busy_until = time.monotonic() + 1
+                continue
+            if self.stopping:
+                await self._drop_producer()
+                return
+            pause_ms = 5 if time.monotonic() < busy_until else self.settings.relay_poll_ms_max
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(pause_ms / 1000):
+                    await self._wake.wait()
+            self._wake.clear()
+
+    async def flush(self) -> int:
+        """Publish one read of the outbox; the number of rows read. 0 also when another relay holds the lease."""
+        async with self.database.connection() as connection:
+            if not await self._holds(connection):
+                self._floor = 0
+                self._published.clear()
+                return 0
+            rows = await connection.fetch(ROWS, self._floor, self.settings.relay_rows_max)
+            if rows:
+                rows = await self._without_set_aside(connection, rows)
+        if not rows:
+            self.flushed_at = time.monotonic()
+            return 0
+        crash.point("before_produce")
+        acked, offsets = await self._send(rows)
+        crash.point("after_produce_before_delete")
+        ordered = sorted(offsets.items())
+        async with self.database.connection() as connection:
+            await connection.execute(
+                PUBLISHED,
+                [topic for (topic, _), _ in ordered],
+                [partition for (_, partition), _ in ordered],
+                [offset for _, offset in ordered],
+                acked,
+            )
+        self.metrics.relayed.inc(len(acked))
+        self.flushed_at = time.monotonic()
+        self._raise_floor(max(row["id"] for row in rows))
+        return len(rows)
+
+    def _raise_floor(self, highest: int) -> None:
+        now = time.monotonic()
+        self._published.append((now, highest))
+        while self._published and now - self._published[0][0] > FLOOR_SECONDS:
+            self._floor = max(self._floor, self._published.popleft()[1])
+
+    async def _holds(self, connection: Connection) -> bool:
+        """Whether the lease is ours. Renewed when a fifth of it is gone; a process that was stopped finds it run out."""
+        seconds = self.settings.relay_lease_seconds
+        if time.monotonic() < self._leased_at + seconds / 5:
+            return True
+        asked_at = time.monotonic()
+        if await connection.fetchval(LEASE, self.holder, seconds) is None:
+            self._leased_at = -seconds
+            return False
+        self._leased_at = asked_at
+        return True
+
+    # -- sending ------------------------------------------------------------------------------------------------------
+
+    async def _send(self, rows: list[Any]) -> tuple[list[int], dict[tuple[str, int], int]]:
+        """Publish rows in order; one batch per partition in flight. Renews the lease between batches of a partition."""
+        producer = await self._producer_ready()
+        lanes: dict[tuple[str, int], list[Any]] = {}
+        for row in rows:
+            lanes.setdefault((row["topic"], partition_of(str(row["key"]).encode())), []).append(row)
+        acked: list[int] = []
+        offsets: dict[tuple[str, int], int] = {}
+        await asyncio.gather(*(self._lane(producer, *lane, its, acked, offsets) for lane, its in lanes.items()))
+        return acked, offsets
+
+    async def _lane(
+        self, producer: AIOKafkaProducer, topic: str, partition: int, rows: list[Any], acked: list[int],
+        offsets: dict[tuple[str, int], int],
+    ) -> None:  # fmt: skip
+        position = 0
+        while position < len(rows):
+            if position:
+                await self._renew()
+            builder = producer.create_batch()
+            first = position
+            last = len(rows) if (topic, partition) not in self._one_by_one else first + 1
+            while position < last:
+                row = rows[position]
+                if builder.append(key=str(row["key"]).encode(), value=row["payload"].encode(), timestamp=None,
+                                  headers=self._headers(row)) is None:  # fmt: skip
+                    break
+                position += 1
+            if position == first:
+                rows = await self._set_aside(rows, first, "larger than a batch")
+                continue
+            builder.close()
+            try:
+                future = await producer.send_batch(builder, topic, partition=partition)
+                metadata = await future
+            except (MessageSizeTooLargeError, RecordListTooLargeError) as error:
+                if position - first > 1:  # which of them? The next flush sends this lane a row at a time
+                    self._one_by_one.add((topic, partition))
+                    raise
+                rows, position = await self._set_aside(rows, first, repr(error)), first
+                continue
+            offsets[topic, partition] = max(offsets.get((topic, partition), 0), metadata.offset + position - first)
+            acked += [row["id"] for row in rows[first:position]]
+        self._one_by_one.discard((topic, partition))
+
+    def _headers(self, row: Any) -> list[tuple[str, bytes]]:
+        return headers(
+            ce_id=str(row["message_id"]),
+            source=self.service.name,
+            type=row["type"],
+            time=row["at"],
+            subject=str(row["key"]),
+            store_id=row["store_id"],
+            correlation_id=row["correlation_id"],
+            causation_id=str(row["cause_id"]),
+            traceparent=row["traceparent"],
+            schema_version=MESSAGES[row["type"]].SCHEMA_VERSION,
+        )
+
+    async def _renew(self) -> None:
+        async with self.database.connection() as connection:
+            if not await self._holds(connection):
+                raise LeaseLost(self.holder)
+
+    async def _producer_ready(self) -> AIOKafkaProducer:
+        if self._producer is None:
+            producer = AIOKafkaProducer(
+                **client_arguments(self.settings),
+                client_id=f"tradewind-{self.service.name}-relay",
+                enable_idempotence=True,
+                acks="all",
+                linger_ms=0,
+                max_batch_size=BATCH_BYTES_MAX * 2,
+                max_request_size=BATCH_BYTES_MAX * 8,
+                request_timeout_ms=180_000,
+            )
+            try:
+                await producer.start()
+            except BaseException:
+                with contextlib.suppress(Exception):
+                    await producer.stop()
+                raise
+            self._producer = producer
+        return self._producer
+
+    async def _drop_producer(self) -> None:
+        """A producer that raised once has lost a sequence number for good: throw it away."""
+        producer, self._producer = self._producer, None
+        if producer is not None:
+            with contextlib.suppress(Exception, asyncio.CancelledError):
+                async with asyncio.timeout(5):
+                    await producer.stop()
+
+    # -- rows that the broker refuses for themselves ------------------------------------------------------------------
+
+    async def _set_aside(self, rows: list[Any], at: int, cause: str) -> list[Any]:
+        """Set the row `at` aside, and with it the later ones of its key; the rows that are left."""
+        row = rows[at]
+        late = [other for other in rows[at + 1 :] if other["key"] == row["key"]]
+        log.error("row_set_aside", outbox_id=row["id"], type=row["type"], key=str(row["key"]), cause=cause)
+        async with self.database.transaction() as tx:
+            await _move_aside(tx, [row], cause)
+            await _move_aside(tx, late, "an earlier row of its order is set aside")
+        return [*rows[:at], *(other for other in rows[at + 1 :] if other["key"] != row["key"])]
+
+    async def _without_set_aside(self, connection: Connection, rows: list[Any]) -> list[Any]:
+        """Later rows of a key that has one set aside go the same way: its order must not be published with a hole."""
+        keys = {row["key"] for row in await connection.fetch(SET_ASIDE_KEYS, list({row["key"] for row in rows}))}
+        if not keys:
+            return rows
+        late = [row for row in rows if row["key"] in keys]
+        async with connection.transaction():
+            await _move_aside(connection, late, "an earlier row of its order is set aside")
+        return [row for row in rows if row["key"] not in keys]
+
+    async def put_back(self) -> int:
+        """After the cause is mended: publish what was set aside, in order."""
+        async with self.database.transaction() as tx:
+            done: str = await tx.execute(
+                "with back as (delete from outbox_set_aside returning id, day, journal_id)"
+                " insert into outbox (day, journal_id) select day, journal_id from back order by id"
+            )
+        self.wake()
+        return int(done.rpartition(" ")[2])
+
+
+async def _move_aside(tx: Connection, rows: list[Any], cause: str) -> None:
+    await tx.execute(
+        "insert into outbox_set_aside (id, key, day, journal_id, cause)"
+        " select id, key, day, journal_id, $5 from unnest($1::bigint[], $2::uuid[], $3::date[], $4::bigint[])"
+        " as u(id, key, day, journal_id) on conflict do nothing",
+        [row["id"] for row in rows],
+        [row["key"] for row in rows],
+        [row["day"] for row in rows],
+        [row["journal_id"] for row in rows],
+        cause,
+    )
+    await tx.execute("delete from outbox where id = any($1::bigint[])", [row["id"] for row in rows])

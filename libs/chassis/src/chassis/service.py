@@ -1,0 +1,170 @@
+"""What a service declares: its aggregates, what they obey, what they share, what they do outside. No I/O in here."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import datetime
+from functools import cached_property
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Generic, TypeVar
+from uuid import UUID
+
+from contracts.base import Document, Event, Frozen, Message
+from contracts.deciding import Context, Effect, Reported, Task, Wake
+from contracts.registry import MESSAGES
+
+if TYPE_CHECKING:
+    from asyncpg import Connection
+    from fastapi import APIRouter
+    from sqlalchemy import MetaData
+
+    from chassis.app import App
+    from chassis.settings import ServiceSettings
+
+S = TypeVar("S", bound=Document)
+M = TypeVar("M")
+
+
+@dataclass(frozen=True, slots=True)
+class Handler:
+    message: type[Any]
+    decide: Callable[[Any, Any, Context], list[Effect]]
+
+
+def on(message: type[M], decide: Callable[[Any, M, Context], list[Effect]]) -> Handler:
+    """`decide` obeys `message`. A function under the wrong message is a type error."""
+    return Handler(message, decide)
+
+
+@dataclass(frozen=True, slots=True)
+class Change(Generic[S]):
+    """One aggregate as a batch leaves it. `events` are those of this batch, in order, versions filled in."""
+
+    key: UUID
+    store_id: str
+    before: S
+    after: S
+    events: tuple[Event, ...]
+
+
+@dataclass(frozen=True)
+class Aggregate(Generic[S]):
+    """One row per key in `table`: the chassis' columns, the declared ones, and the state as one JSON document.
+
+    The chassis' columns: key uuid primary key, store_id text, revision int, version int, doc json, answered json,
+    armed_at timestamptz (see `chassis.tables.aggregate_columns`).
+    """
+
+    table: str
+    state: type[S]
+    initial: Callable[[UUID, str], S]
+    """(key, store_id) -> the state before the first event."""
+    evolve: Callable[[S, Any], S]
+    handlers: tuple[Handler, ...]
+    columns: Mapping[str, tuple[str, Callable[[S], Any]]] = field(default_factory=dict)
+    """What is searched or constrained: column -> (PostgreSQL type, its value)."""
+    parts: tuple[str, ...] = ()
+    """Fields of the state that are large and hardly change: each in a json column of its name, written only when it does."""
+    wake_at: Callable[[S], datetime | None] = lambda state: None
+    """When this state wants a `Wake`; null for never."""
+    resume: Callable[[UUID, str, S], Iterable[Task]] | None = None
+    """(key, store_id, state) -> the tasks that such a state lives by: a backup that was restored may lack them."""
+    save_rows: Callable[[Connection, Sequence[Change[S]]], Awaitable[None]] | None = None
+    """Write what stands in tables of its own (ledger lines, reservations, documents), inside the transaction."""
+
+
+@dataclass(frozen=True)
+class Share:
+    """Rows that aggregates share: locked in the order of their keys, shown to decide, folded by `evolve`."""
+
+    name: str
+    needs: Callable[[Any, Any], Iterable[Any]]
+    """Pure (state, message) -> the keys that deciding may look at or change. Keys are hashable and sortable."""
+    load: Callable[[Connection, Sequence[Any]], Awaitable[Mapping[Any, Any]]]
+    """Lock and read, keys given sorted; a key without a row may be left out."""
+    touched: Callable[[Event], Iterable[Any]]
+    """The keys that an event changes; a subset of what `needs` named for its message."""
+    evolve: Callable[[Any, Any, Event], Any]
+    """(state or None, key, event) -> state."""
+    save: Callable[[Connection, Mapping[Any, Any]], Awaitable[None]]
+    """Write the changed ones, keys in order."""
+    adopt: Callable[[Any, Any, Sequence[Event]], Any] | None = None
+    """(state or None, key, events) -> state, for what a restored database had forgotten: events of several orders, in any
+    order. Null: `evolve` one by one does it."""
+
+
+class TryAgain(Exception):
+    """Raised by a task's runner when the outcome is not known yet: the same task is run again later."""
+
+    def __init__(self, reason: str, after_seconds: float | None = None) -> None:
+        super().__init__(reason)
+        self.reason, self.after_seconds = reason, after_seconds
+
+
+@dataclass(frozen=True, slots=True)
+class Attempt:
+    """What a runner may know about its call."""
+
+    task_id: UUID
+    key: UUID
+    number: int
+    """1 on the first try."""
+    first_tried_at: datetime
+    now: datetime
+
+
+@dataclass(frozen=True)
+class TaskKind:
+    """I/O outside the transaction. `run(body, attempt)` returns the outcome or raises TryAgain; it may be called again."""
+
+    kind: str
+    body: type[Frozen]
+    outcome: type[Frozen]
+    run: Callable[[Any, Attempt], Awaitable[Frozen]]
+    lease_seconds: float = 30
+    """Longer than a call can last. Too short: called twice. Too long: late after a crash."""
+    backoff_seconds_max: float = 300
+    close: Callable[[], Awaitable[None]] | None = None
+    """Called once at the end of the process."""
+
+
+@dataclass(frozen=True)
+class Service:
+    """A whole service. folder = package = process = consumer group = database = topic prefix = `name`."""
+
+    name: str
+    aggregates: tuple[Aggregate[Any], ...]
+    settings: type[ServiceSettings]
+    metadata: MetaData
+    migrations: Path
+    shares: tuple[Share, ...] = ()
+    tasks: Callable[[App], tuple[TaskKind, ...]] = lambda app: ()
+    routes: Callable[[App], APIRouter] | None = None
+    apply: Callable[[Connection, Mapping[str, Any]], Awaitable[Sequence[str]]] | None = None
+    """`python -m <service> apply file.yaml`: write the file's small tables; answers a line per row written."""
+    seed: Callable[[Connection, str], Awaitable[None]] | None = None
+    intake: frozenset[str] = frozenset()
+    """Topics that are paused while the service has enough to do. Never replies or commands."""
+    in_flight: str | None = None
+    """SQL that counts the running processes, at most $1 of them; with `intake`."""
+    adopts: bool = True
+    """Whether its published events rebuild its rows, so that a restored database catches up from its own topic."""
+    check: Callable[[Connection], Awaitable[Iterable[tuple[str, int, int]]]] | None = None
+    """The invariants of its tables: (name, comparisons made, comparisons violated)."""
+
+    def handler_of(self, inbound_type: type[Any], aggregate: str | None) -> tuple[Aggregate[Any], Handler] | None:
+        """Who obeys a message of this type; `aggregate` says whose it is for timers and reports, which any may have."""
+        return self._handlers.get((inbound_type, aggregate))
+
+    def obeys(self) -> tuple[type[Message], ...]:
+        """The types that it reads from topics."""
+        return tuple(model for model, _ in self._handlers if issubclass(model, Message) and model.TYPE in MESSAGES)
+
+    @cached_property
+    def _handlers(self) -> dict[tuple[type[Any], str | None], tuple[Aggregate[Any], Handler]]:
+        return {
+            (handler.message, aggregate.table if handler.message in (Wake, Reported) else None): (aggregate, handler)
+            for aggregate in self.aggregates
+            for handler in aggregate.handlers
+        }

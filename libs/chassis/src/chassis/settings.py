@@ -1,0 +1,83 @@
+"""What every service can be told by the environment. Units stand in the names."""
+
+from __future__ import annotations
+
+from typing import Literal, Self
+
+from pydantic import Field, NonNegativeInt, PositiveFloat, PositiveInt, model_validator
+from pydantic_settings import BaseSettings, SettingsConfigDict
+
+
+class ServiceSettings(BaseSettings):
+    """Read from `<SERVICE>_<NAME>`; subclasses set `env_prefix` and add their own."""
+
+    model_config = SettingsConfigDict(frozen=True, use_attribute_docstrings=True, extra="ignore")
+
+    database_url: str
+    """postgresql://user@host:port/database of this service alone."""
+    kafka_bootstrap_servers: str = "127.0.0.1:9092"
+    """host:port[,host:port...] of the brokers."""
+    kafka_security_protocol: Literal["PLAINTEXT", "SSL", "SASL_PLAINTEXT", "SASL_SSL"] = "PLAINTEXT"
+    """How the brokers are reached; certificates are those that the system trusts."""
+    kafka_sasl_mechanism: Literal["PLAIN", "SCRAM-SHA-256", "SCRAM-SHA-512"] = "SCRAM-SHA-512"
+    """With one of the SASL protocols."""
+    kafka_sasl_username: str = ""
+    """With one of the SASL protocols."""
+    kafka_sasl_password: str = Field("", repr=False)
+    """With one of the SASL protocols; never printed."""
+    kafka_group_instance_id: str | None = None
+    """Static membership: only where a supervisor makes sure of one process per id. Null: dynamic, the safe choice."""
+    replication_factor: PositiveInt = 1
+    """Of topics made by `provision`; 3 in production, with min.insync.replicas 2."""
+    topic_retention_hours: PositiveInt = 168
+    """Of topics made by `provision`; inbox and horizon follow it (plus a day)."""
+
+    http_host: str = "127.0.0.1"
+    """The address to listen at; 0.0.0.0 in a container."""
+    http_port: NonNegativeInt = 0
+    """0: any free port (printed at start)."""
+    database_connections_max: PositiveInt = 8
+    """Per process. A worker uses 4, an api up to all."""
+
+    batch_records_max: PositiveInt = 500
+    """Records per poll and transaction. More: faster under load, slower to retry."""
+    batch_wait_ms: PositiveInt = 25
+    """How long a poll waits for the first record; an empty poll sleeps as long again."""
+    session_timeout_seconds: PositiveFloat = 10
+    """A silent member loses its partitions after this."""
+    idle_in_transaction_seconds: PositiveFloat = 5
+    """A stopped process loses its locks after this; below the session timeout, or its successor waits for it."""
+    transaction_seconds_max: PositiveFloat = 60
+    """No transaction lives longer; the relay's floor relies on it."""
+    intake_outbox_age_seconds_max: PositiveFloat = 2
+    """Intake topics pause while the oldest unpublished row is older."""
+    intake_in_flight_max: PositiveInt = 1_000
+    """Intake topics pause while so many processes wait for an answer."""
+
+    relay_rows_max: PositiveInt = 2_000
+    """Rows per flush."""
+    relay_lease_seconds: PositiveFloat = 5
+    """A relay that is silent for so long is overtaken."""
+    relay_poll_ms_max: PositiveInt = 50
+    """Between two looks at an idle outbox."""
+
+    task_concurrency: PositiveInt = 32
+    """Calls to the outside at the same time per process."""
+    park_retries_max: NonNegativeInt = 3
+    """A parked order retries itself so often, then waits for a person."""
+    park_retry_seconds: PositiveFloat = 10
+    """Before the first retry; doubles."""
+    log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR"] = "INFO"
+    """What is written to standard output, one JSON object per line."""
+
+    @model_validator(mode="after")
+    def a_stopped_process_frees_its_locks_before_its_partitions_move(self) -> Self:
+        if self.idle_in_transaction_seconds >= self.session_timeout_seconds:
+            raise ValueError("IDLE_IN_TRANSACTION_SECONDS must be below SESSION_TIMEOUT_SECONDS")
+        return self
+
+    @model_validator(mode="after")
+    def no_transaction_outlives_the_floor_of_the_relay(self) -> Self:
+        if self.transaction_seconds_max > 90:  # relay.FLOOR_SECONDS, less what a cancelled statement may still take
+            raise ValueError("TRANSACTION_SECONDS_MAX is at most 90")
+        return self

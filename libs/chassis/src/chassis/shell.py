@@ -1,0 +1,311 @@
+"""The imperative shell: a batch of messages becomes one transaction, and a bad one among them stops nobody else.
+
+    [ claim in inbox -> load -> decide/evolve, one by one -> save -> journal + outbox -> commit ]
+
+Records come by `take`, a poll at a time; requests, timers and reports by `submit`, gathered while the last batch ran.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import random
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import Any
+from uuid import UUID
+
+import asyncpg
+import structlog
+from asyncpg import Connection
+
+from chassis import crash, idempotency, parking
+from chassis.aggregates import Known
+from chassis.batch import Batch, Split
+from chassis.database import Conflict, Database, is_transient
+from chassis.inbound import Inbound, Intake, Outcome, Refused
+from chassis.service import Service
+from chassis.telemetry import Metrics
+
+log = structlog.get_logger("chassis.shell")
+
+Entry = Inbound | Refused
+READY_SECONDS_MAX = 5
+"""How long a request waits for a restored database to catch up; then it is told to come again."""
+YIELD_EVERY = 50
+"""Messages decided between two turns of the event loop: heartbeats run on the same loop."""
+
+OPEN = """
+with claimed as (insert into inbox (id) select unnest($1::uuid[]) on conflict do nothing returning id)
+select clock_timestamp() as now,
+  array(select id from claimed) as fresh,
+  array(select key from parked_keys where key = any($2::uuid[]) order by key for update) as parked"""
+
+NOW_PARKED = "select key from parked_keys where key = any($1::uuid[])"
+
+OFFSETS = """
+insert into consumer_offsets (topic, partition, next_offset)
+select * from unnest($1::text[], $2::int[], $3::bigint[])
+on conflict (topic, partition) do update set next_offset = excluded.next_offset, crashes = 0"""
+
+
+def _set() -> asyncio.Event:
+    event = asyncio.Event()
+    event.set()
+    return event
+
+
+@dataclass(slots=True)
+class Shell:
+    service: Service
+    database: Database
+    metrics: Metrics
+    on_published: Callable[[], None] = lambda: None
+    """Called after a commit that left something for the relay."""
+    ready: asyncio.Event = field(default_factory=_set)
+    """Cleared while a restored database catches up: whoever submits waits."""
+    known: Known = field(default_factory=Known)
+    _waiting: list[tuple[Inbound, asyncio.Future[Outcome]]] = field(default_factory=list)
+    _arrived: asyncio.Event = field(default_factory=asyncio.Event)
+
+    # -- in -----------------------------------------------------------------------------------------------------------
+
+    async def take(self, intake: Intake) -> None:
+        """Handle a poll of records in one transaction, its offsets included. Raises when it has to be taken again."""
+        await self._handle(intake.entries, intake.offsets)
+
+    async def submit(self, inbound: Inbound) -> Outcome:
+        """Handle one message together with others that wait. Raises a transient error as it is; the caller may repeat."""
+        if not self.ready.is_set():
+            async with asyncio.timeout(READY_SECONDS_MAX):  # a TimeoutError is transient: the asker may repeat
+                await self.ready.wait()
+        future: asyncio.Future[Outcome] = asyncio.get_running_loop().create_future()
+        self._waiting.append((inbound, future))
+        self._arrived.set()
+        return await future
+
+    async def run(self, at_most: int = 200) -> None:
+        """Serve `submit` until cancelled. While one batch commits, the next gathers: no waiting for company."""
+        while True:
+            await self._arrived.wait()
+            gathered = self._gather(at_most)
+            try:
+                outcomes = await self._handle([inbound for inbound, _ in gathered], {})
+            except BaseException as error:
+                for _, future in gathered:
+                    if not future.done():
+                        future.set_exception(error if isinstance(error, Exception) else ConnectionError("stopping"))
+                if not isinstance(error, Exception):
+                    raise
+                continue
+            for (_, future), outcome in zip(gathered, outcomes, strict=True):
+                if not future.done():
+                    future.set_result(outcome)
+
+    def _gather(self, at_most: int) -> list[tuple[Inbound, asyncio.Future[Outcome]]]:
+        """The next ones, but no idempotency key twice: the second must see what the first stored."""
+        taken: list[tuple[Inbound, asyncio.Future[Outcome]]] = []
+        later: list[tuple[Inbound, asyncio.Future[Outcome]]] = []
+        keys: set[tuple[str, str]] = set()
+        for entry in self._waiting:
+            asked = entry[0].idempotency
+            name = (asked.store_id, asked.key) if asked else None
+            if len(taken) >= at_most or (name is not None and name in keys):
+                later.append(entry)
+            else:
+                taken.append(entry)
+                if name is not None:
+                    keys.add(name)
+        self._waiting[:] = later
+        if not later:
+            self._arrived.clear()
+        return taken
+
+    # -- one batch ----------------------------------------------------------------------------------------------------
+
+    async def _handle(self, entries: Sequence[Entry], offsets: dict[tuple[str, int], int]) -> list[Outcome]:
+        """One transaction if all goes well; halved by key around a culprit that the database refuses."""
+        for attempt in range(1, 6):
+            try:
+                return await self._transact(entries, offsets)
+            except Split as split:
+                return [
+                    *await self._handle(entries[: split.at], {}),
+                    *await self._handle(entries[split.at :], offsets),
+                ]
+            except Exception as error:
+                self.known.clear()
+                if isinstance(error, (Conflict, asyncpg.DeadlockDetectedError)) and attempt < 5:
+                    await asyncio.sleep(random.uniform(0, 0.01 * attempt))  # noqa: S311  (jitter)
+                    continue
+                if is_transient(error):
+                    raise
+                log.warning("batch_refused", service=self.service.name, entries=len(entries), error=repr(error))
+                return await self._halve(entries, offsets, error)
+        raise AssertionError("unreachable")
+
+    async def _halve(
+        self, entries: Sequence[Entry], offsets: dict[tuple[str, int], int], error: Exception
+    ) -> list[Outcome]:
+        keys = sorted({entry.key for entry in entries if entry.key is not None})
+        if len(keys) <= 1:
+            return await self._park_all(entries, offsets, error)
+        lower = set(keys[: len(keys) // 2])
+        done: dict[int, Outcome] = {}
+        for half in (True, False):
+            chosen = [n for n, entry in enumerate(entries) if (entry.key in lower) is half]
+            outcomes = await self._handle([entries[n] for n in chosen], {})
+            done |= dict(zip(chosen, outcomes, strict=True))
+        await self._store_offsets(offsets)
+        return [done[n] for n in range(len(entries))]
+
+    async def _park_all(
+        self, entries: Sequence[Entry], offsets: dict[tuple[str, int], int], error: Exception
+    ) -> list[Outcome]:
+        """What the database refuses even when it is alone: the first one is parked, the rest of its order waits behind it."""
+        if len(entries) > 1:
+            return [*await self._handle(entries[:1], {}), *await self._handle(entries[1:], offsets)]
+        entry = entries[0]
+        if isinstance(entry, Inbound) and entry.record is None:
+            return [Outcome("faulty", error=error)]
+        refused = entry if isinstance(entry, Refused) else parking.refuse(entry, error)
+        return [await self._park_one(refused, offsets)]
+
+    async def _park_one(self, refused: Refused, offsets: dict[tuple[str, int], int]) -> Outcome:
+        async with self.database.transaction() as tx:
+            if refused.claim is not None:
+                await tx.execute("insert into inbox (id) values ($1) on conflict do nothing", refused.claim)
+            await parking.park(tx, [refused])
+            await _offsets(tx, offsets)
+        self.metrics.parked.inc()
+        return Outcome("parked")
+
+    async def _store_offsets(self, offsets: dict[tuple[str, int], int]) -> None:
+        if offsets:
+            async with self.database.transaction() as tx:
+                await _offsets(tx, offsets)
+
+    async def _transact(self, entries: Sequence[Entry], offsets: dict[tuple[str, int], int]) -> list[Outcome]:
+        started = time.perf_counter()
+        async with self.database.transaction() as tx:
+            work = await _Work.open(self.service, tx, entries, self.known)
+            outcomes = await work.decide()
+            await work.save()
+            await _offsets(tx, offsets)
+            crash.point("before_commit")
+        crash.point("after_commit")
+        self.known.keep(work.batch.slots.values())
+        if work.batch.published:
+            self.on_published()
+        self.metrics.batch(outcomes, work.batch.rows, time.perf_counter() - started)
+        return outcomes
+
+
+async def _offsets(tx: Connection, offsets: dict[tuple[str, int], int]) -> None:
+    if offsets:
+        ordered = sorted(offsets.items())
+        await tx.execute(
+            OFFSETS, [t for (t, _), _ in ordered], [p for (_, p), _ in ordered], [offset for _, offset in ordered]
+        )
+
+
+class _Work:
+    """One transaction: which entries are new, which wait behind a parked one, what came of the rest."""
+
+    def __init__(self, service: Service, tx: Connection, entries: Sequence[Entry], now: datetime, known: Known) -> None:
+        self.entries, self.tx, self.now = entries, tx, now
+        self.batch = Batch(service, tx, now, known)
+        self.fresh: set[UUID] = set()
+        self.parked: set[UUID] = set()
+        self.to_park: list[Refused] = []
+        self.unclaimed: list[UUID] = []
+        """Of unheeded messages: said again once their order or their question is known, they must count."""
+        self.stored: dict[tuple[str, str], Any] = {}
+        self.outcomes: list[Outcome] = []
+
+    @classmethod
+    async def open(cls, service: Service, tx: Connection, entries: Sequence[Entry], known: Known) -> _Work:
+        claims = sorted({entry.claim for entry in entries if entry.claim is not None})
+        keys = sorted({entry.key for entry in entries if entry.key is not None})
+        row = await tx.fetchrow(OPEN, claims, keys)
+        assert row is not None
+        work = cls(service, tx, entries, row["now"], known)
+        work.fresh, work.parked = set(row["fresh"]), set(row["parked"])
+        work.stored = await idempotency.claim(
+            tx, [entry.idempotency for entry in entries if isinstance(entry, Inbound) and entry.idempotency]
+        )
+        await work.batch.load(
+            entry
+            for entry in entries
+            if isinstance(entry, Inbound)
+            and (entry.claim is None or entry.claim in work.fresh)
+            and not work._waits(entry)
+            and not work._answered(entry)
+        )
+        now_parked = {row["key"] for row in await tx.fetch(NOW_PARKED, keys)}
+        if not now_parked <= work.parked:
+            # Parked while we waited for its aggregate's lock: taken again, so that we hold the key's row before we queue
+            # behind it. Without that lock a replay could unpark the key and leave ours waiting for nobody.
+            raise Conflict(f"{len(now_parked - work.parked)} orders were parked meanwhile")
+        return work
+
+    def _waits(self, entry: Inbound) -> bool:
+        """Records and timers of a parked order queue; reports and a person's requests still apply."""
+        return entry.key in self.parked and entry.origin in ("topic", "timer")
+
+    def _answered(self, entry: Inbound) -> bool:
+        asked = entry.idempotency
+        return asked is not None and (asked.store_id, asked.key) in self.stored
+
+    async def decide(self) -> list[Outcome]:
+        for n, entry in enumerate(self.entries):
+            if n % YIELD_EVERY == YIELD_EVERY - 1:
+                crash.point("mid_batch")
+                await asyncio.sleep(0)
+            self.outcomes.append(self._one(entry, n))
+        crash.point("mid_batch")
+        return self.outcomes
+
+    def _one(self, entry: Entry, n: int) -> Outcome:
+        if entry.claim is not None:
+            if entry.claim not in self.fresh:
+                return Outcome("duplicate")
+            self.fresh.discard(entry.claim)  # the same message again in this batch is a duplicate
+        if isinstance(entry, Refused):
+            self._park(entry)
+            return Outcome("parked")
+        if self._waits(entry):
+            if entry.record is not None:
+                self._park(parking.queue(entry))
+            return Outcome("queued")
+        if entry.idempotency is not None and self._answered(entry):
+            return idempotency.repeat(entry.idempotency, self.stored[entry.idempotency.store_id, entry.idempotency.key])
+        try:
+            outcome = self.batch.decide(entry, n)
+        except Split:
+            raise
+        except Exception as error:
+            log.warning("message_faulty", type=entry.type, key=str(entry.key), error=repr(error), exc_info=True)
+            if entry.record is not None and entry.origin == "topic":
+                self._park(parking.refuse(entry, error))
+                return Outcome("parked", error=error)
+            return Outcome("faulty", error=error)
+        if outcome.unheeded and entry.claim is not None:
+            self.unclaimed.append(entry.claim)
+        if entry.render is not None:
+            outcome.answer = entry.render(outcome)  # a bug in here undoes the batch: effects and answer go together
+        return outcome
+
+    def _park(self, refused: Refused) -> None:
+        self.to_park.append(refused)
+        if refused.key is not None:
+            self.parked.add(refused.key)
+
+    async def save(self) -> None:
+        await self.batch.save()
+        if self.to_park:
+            await parking.park(self.tx, self.to_park)
+        if self.unclaimed:
+            await self.tx.execute("delete from inbox where id = any($1::uuid[])", self.unclaimed)
+        await idempotency.store(self.tx, self.entries, self.outcomes)

@@ -1,0 +1,245 @@
+"""The chassis' own tables, the same in every service's database: inbox, journal, outbox, parking, tasks, timers, leases."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from sqlalchemy import (
+    BigInteger,
+    Boolean,
+    Column,
+    Date,
+    DateTime,
+    Identity,
+    Index,
+    Integer,
+    LargeBinary,
+    MetaData,
+    PrimaryKeyConstraint,
+    Sequence,
+    SmallInteger,
+    Table,
+    Text,
+    Uuid,
+    func,
+    text,
+)
+from sqlalchemy.dialects.postgresql import ARRAY, JSON, JSONB
+from sqlalchemy.types import UserDefinedType
+
+
+class Xid8(UserDefinedType[Any]):
+    """A 64-bit transaction id: a feed reads below the snapshot's horizon and misses nothing."""
+
+    cache_ok = True
+
+    def get_col_spec(self, **kw: Any) -> str:
+        return "xid8"
+
+
+def instant(name: str, **kw: Any) -> Column[Any]:
+    return Column(name, DateTime(timezone=True), **kw)
+
+
+def aggregate_columns() -> list[Column[Any]]:
+    """What every aggregate's row has, before the columns of its own."""
+    return [
+        Column("key", Uuid, primary_key=True),
+        Column("store_id", Text, nullable=False),
+        Column("revision", Integer, nullable=False),
+        Column("version", Integer, nullable=False),
+        Column("doc", JSON, nullable=False),
+        Column("answered", JSON, nullable=False),
+        instant("armed_at", nullable=True),
+    ]
+
+
+def chassis_tables(metadata: MetaData) -> dict[str, Table]:
+    """Declare the chassis' tables on `metadata`."""
+    journal_id = Sequence("journal_id_seq", metadata=metadata)
+    tables = [
+        Table(
+            "inbox",
+            metadata,
+            Column("id", Uuid, nullable=False),
+            PrimaryKeyConstraint("id", name="inbox_pkey"),
+            postgresql_partition_by="RANGE (id)",
+            comment="48 bits of ce_time in ms, then a hash of (source, id): a message's effects happen once",
+        ),
+        Table(
+            "journal",
+            metadata,
+            # A sequence, not an identity: those on partitioned tables came with PostgreSQL 17.
+            Column("id", BigInteger, journal_id, server_default=journal_id.next_value(), nullable=False),
+            Column("day", Date, nullable=False),
+            Column("key", Uuid, nullable=False),
+            Column("store_id", Text, nullable=False),
+            Column("aggregate", Text, nullable=False),
+            Column("revision", Integer, comment="counts every event of an aggregate; null on commands to others"),
+            Column("version", Integer, comment="counts the published events of an aggregate"),
+            Column("type", Text, nullable=False),
+            Column("message_id", Uuid, nullable=False, comment="ce_id"),
+            Column("operation_id", Uuid),
+            Column("topic", Text, comment="null: private"),
+            instant("at", nullable=False),
+            Column("actor", Text, nullable=False),
+            Column("cause_type", Text, nullable=False),
+            Column("cause_id", Uuid, nullable=False),
+            Column("correlation_id", Text, nullable=False),
+            Column("traceparent", Text),
+            Column("xid", Xid8(), nullable=False, server_default=text("pg_current_xact_id()")),
+            Column("payload", JSON, nullable=False),
+            PrimaryKeyConstraint("day", "id", name="journal_pkey"),
+            Index("journal_key", "key", "id"),
+            postgresql_partition_by="RANGE (day)",
+        ),
+        Table(
+            "outbox",
+            metadata,
+            Column("id", BigInteger, Identity(always=True), nullable=False),
+            Column("day", Date, nullable=False),
+            Column("journal_id", BigInteger, nullable=False),
+            PrimaryKeyConstraint("id", name="outbox_pkey"),
+        ),
+        Table(
+            "outbox_set_aside",
+            metadata,
+            Column("id", BigInteger, nullable=False),
+            Column("key", Uuid, nullable=False),
+            Column("day", Date, nullable=False),
+            Column("journal_id", BigInteger, nullable=False),
+            Column("cause", Text, nullable=False),
+            PrimaryKeyConstraint("id", name="outbox_set_aside_pkey"),
+            Index("outbox_set_aside_key", "key"),
+            comment="rows that the broker refuses for themselves, and the later ones of their keys",
+        ),
+        Table(
+            "parked",
+            metadata,
+            Column("id", BigInteger, Identity(always=True), nullable=False),
+            Column("key", Uuid, comment="the order that waits behind it; null: blocks nobody"),
+            Column("store_id", Text, comment="null: not readable"),
+            Column("type", Text),
+            Column("topic", Text, nullable=False),
+            Column("partition", Integer),
+            Column("offset", BigInteger),
+            Column("record_key", LargeBinary),
+            Column("headers", JSONB, nullable=False, comment="[[name, base64 of the value or null], ...]"),
+            Column("value", LargeBinary),
+            Column("cause", Text, nullable=False),
+            Column("detail", Text, nullable=False),
+            Column(
+                "state", Text, nullable=False, server_default="waiting", comment="waiting replayed edited discarded"
+            ),
+            Column("edited_from", BigInteger),
+            Column("settled_by", Text),
+            instant("parked_at", nullable=False, server_default=func.now()),
+            instant("settled_at"),
+            PrimaryKeyConstraint("id", name="parked_pkey"),
+            Index("parked_waiting", "key", "id", postgresql_where=text("state = 'waiting'")),
+            Index(
+                "parked_record",
+                "topic",
+                "partition",
+                "offset",
+                unique=True,
+                postgresql_where=text("edited_from is null"),
+            ),
+        ),
+        Table(
+            "parked_keys",
+            metadata,
+            Column("key", Uuid, nullable=False),
+            Column("retries", SmallInteger, nullable=False, server_default="0"),
+            instant("retry_at", comment="null: waits for a person"),
+            instant("since", nullable=False, server_default=func.now()),
+            PrimaryKeyConstraint("key", name="parked_keys_pkey"),
+        ),
+        Table(
+            "timers",
+            metadata,
+            Column("key", Uuid, nullable=False),
+            Column("aggregate", Text, nullable=False),
+            instant("due_at", nullable=False),
+            PrimaryKeyConstraint("aggregate", "key", name="timers_pkey"),
+            Index("timers_due", "due_at"),
+        ),
+        Table(
+            "tasks",
+            metadata,
+            Column("task_id", Uuid, nullable=False),
+            Column("seq", BigInteger, Identity(always=True), nullable=False),
+            Column("key", Uuid, nullable=False),
+            Column("store_id", Text, nullable=False),
+            Column("aggregate", Text, nullable=False),
+            Column("kind", Text, nullable=False),
+            Column("body", JSONB, nullable=False),
+            Column("correlation_id", Text, nullable=False),
+            Column("traceparent", Text),
+            Column("tries", Integer, nullable=False, server_default="0"),
+            Column("last_error", Text),
+            Column("leased_by", Text),
+            instant("lease_until"),
+            instant("first_tried_at"),
+            instant("run_at", nullable=False),
+            PrimaryKeyConstraint("task_id", name="tasks_pkey"),
+            Index("tasks_key", "key", "seq"),
+            Index("tasks_run_at", "run_at"),
+        ),
+        Table(
+            "consumer_offsets",
+            metadata,
+            Column("topic", Text, nullable=False),
+            Column("partition", Integer, nullable=False),
+            Column("next_offset", BigInteger, nullable=False, server_default="0"),
+            Column("tried_offset", BigInteger, comment="first offset of the batch that was last begun"),
+            Column(
+                "crashes", Integer, nullable=False, server_default="0", comment="batches begun there and never ended"
+            ),
+            PrimaryKeyConstraint("topic", "partition", name="consumer_offsets_pkey"),
+            postgresql_with={"fillfactor": "50"},
+        ),
+        Table(
+            "relay_positions",
+            metadata,
+            Column("topic", Text, nullable=False),
+            Column("partition", Integer, nullable=False),
+            Column("next_offset", BigInteger, nullable=False),
+            PrimaryKeyConstraint("topic", "partition", name="relay_positions_pkey"),
+            comment="how far this database knows its own topics: a restored one reads on from here",
+        ),
+        Table(
+            "leases",
+            metadata,
+            Column("name", Text, nullable=False),
+            Column("holder", Text, nullable=False),
+            instant("until", nullable=False),
+            PrimaryKeyConstraint("name", name="leases_pkey"),
+        ),
+        Table(
+            "idempotency",
+            metadata,
+            Column("store_id", Text, nullable=False),
+            Column("key", Text, nullable=False),
+            Column("fingerprint", LargeBinary, nullable=False),
+            Column("status", SmallInteger),
+            Column("headers", JSONB),
+            Column("body", LargeBinary),
+            instant("created_at", nullable=False, server_default=func.now()),
+            PrimaryKeyConstraint("store_id", "key", name="idempotency_pkey"),
+            Index("idempotency_created", "created_at"),
+        ),
+        Table(
+            "api_keys",
+            metadata,
+            Column("id", Text, nullable=False),
+            Column("store_id", Text, comment="null: an administrator's"),
+            Column("name", Text, nullable=False),
+            Column("secret_sha256", LargeBinary, nullable=False),
+            Column("scopes", ARRAY(Text), nullable=False),
+            Column("revoked", Boolean, nullable=False, server_default="false"),
+            instant("created_at", nullable=False, server_default=func.now()),
+            PrimaryKeyConstraint("id", name="api_keys_pkey"),
+        ),
+    ]
+    return {table.name: table for table in tables}

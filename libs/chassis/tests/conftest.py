@@ -1,0 +1,59 @@
+"""One PostgreSQL for the whole run of a worker; each test gets the counter's database with empty tables."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+from collections.abc import AsyncIterator, Iterator
+from pathlib import Path
+
+import pytest
+import pytest_asyncio
+from chassis_counter import MODELS, SERVICE, TOPICS, World, settings
+
+from chassis.migrations import upgrade
+from contracts import registry
+from devservices import PostgresServer
+from devservices.instance import Instance
+from devservices.services import choose_postgres, external_postgres
+
+ROOT = Path(__file__).parents[3]
+
+
+@pytest.fixture(autouse=True)
+def counted_messages(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The counter's messages stand beside the contracts' ones for the length of a test."""
+    for name, model in MODELS.items():
+        monkeypatch.setitem(registry.MESSAGES, name, model)
+    for name, topic in TOPICS.items():
+        monkeypatch.setitem(registry.TOPICS, name, topic)
+
+
+@pytest.fixture(scope="session")
+def postgres() -> Iterator[PostgresServer]:
+    instance = Instance(ROOT, f"docs-pg-{os.environ.get('PYTEST_XDIST_WORKER', 'main')}")
+    with instance.locked():
+        server = external_postgres() or choose_postgres(instance, None, reset=True)
+        try:
+            server.start()
+            yield server
+        finally:
+            server.close()
+
+
+@pytest.fixture(scope="session")
+def database_url(postgres: PostgresServer) -> str:
+    name = f"chassis_{os.environ.get('PYTEST_XDIST_WORKER', 'main')}"
+    postgres.drop_database(name)
+    postgres.create_database(name)
+    url = postgres.dsn(name)
+    asyncio.run(upgrade(SERVICE, url))
+    return url
+
+
+@pytest_asyncio.fixture
+async def world(database_url: str) -> AsyncIterator[World]:
+    world = World(settings(database_url))
+    await world.empty()
+    yield world
+    await world.close()

@@ -1,0 +1,230 @@
+"""A batch is one transaction; a bad message among good ones stops nobody else."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import Any
+from uuid import UUID, uuid4
+
+import asyncpg
+import pytest
+from chassis_counter import STORE, World, filling, plus
+
+from chassis import shell as shell_module
+from chassis.batch import Batch
+from chassis.database import Conflict, is_transient
+from contracts.ids import derived
+
+pytestmark = pytest.mark.real
+
+
+async def test_each_message_sees_what_the_ones_before_it_in_its_batch_did(world: World) -> None:
+    key = uuid4()
+    outcomes = await world.tell(plus(key, 2), plus(key, 3), plus(key, 4))
+    assert [outcome.state.total for outcome in outcomes] == [2, 5, 9]
+    assert await world.total(key) == 9
+    rows = await world.rows(
+        "select revision, version, payload->>'total' as t from journal where key = $1 order by id", key
+    )
+    assert [tuple(row) for row in rows] == [(1, 1, "2"), (2, 2, "5"), (3, 3, "9")]
+    assert await world.one("select count(*) from outbox") == 3
+
+
+async def test_private_events_count_revisions_and_not_versions_and_are_not_published(world: World) -> None:
+    key = uuid4()
+    await world.tell(plus(key, 1), plus(key, 1, play="quiet"), plus(key, 1))
+    rows = await world.rows("select revision, version, topic is null from journal where key = $1 order by id", key)
+    assert [tuple(row) for row in rows] == [(1, 1, False), (2, None, True), (3, 2, False)]
+    assert await world.one("select count(*) from outbox") == 2
+
+
+async def test_a_message_delivered_twice_in_one_batch_or_in_two_has_its_effect_once(world: World) -> None:
+    """Promise 1."""
+    key = uuid4()
+    message = plus(key, 5)
+    await world.take(world.from_topic(message, "m1"), world.from_topic(message, "m1"))
+    await world.take(world.from_topic(message, "m1"))
+    assert await world.total(key) == 5
+    assert await world.one("select count(*) from journal where key = $1", key) == 1
+
+
+async def test_a_message_that_raises_loses_only_its_own_changes_and_later_ones_of_its_key_wait(world: World) -> None:
+    """Promise 6."""
+    bad, good = uuid4(), uuid4()
+    await world.take(
+        world.from_topic(plus(bad, 1)),
+        world.from_topic(plus(good, 1)),
+        world.from_topic(plus(bad, 10, play="boom")),
+        world.from_topic(plus(bad, 100)),
+        world.from_topic(plus(good, 1)),
+    )
+    assert (await world.total(bad), await world.total(good)) == (1, 2)
+    parked = await world.rows("select key, cause, state from parked order by id")
+    assert [tuple(row) for row in parked] == [(bad, "fault", "waiting"), (bad, "waits", "waiting")]
+    assert [row["key"] for row in await world.rows("select key from parked_keys")] == [bad]
+
+
+async def test_of_a_message_that_fails_half_way_nothing_stays(world: World) -> None:
+    key = uuid4()
+    await world.take(world.from_topic(plus(key, 5, play="half")))
+    assert await world.total(key) is None
+    assert await world.one("select count(*) from journal") == 0
+    assert await world.one("select count(*) from parked where cause = 'fault'") == 1
+
+
+async def test_the_row_that_the_database_refuses_is_found_by_halving_and_all_others_are_saved(world: World) -> None:
+    """Promise 6: `counters_below_1000` refuses one row of twenty; nothing else of the batch is lost."""
+    keys = sorted(uuid4() for _ in range(20))
+    culprit = keys[13]
+    await world.take(*(world.from_topic(plus(key, 5_000 if key == culprit else 1)) for key in keys))
+    assert await world.one("select count(*) from counters") == 19
+    assert await world.total(culprit) is None
+    row = (await world.rows("select key, cause, detail from parked"))[0]
+    assert (row["key"], row["cause"]) == (culprit, "fault")
+    assert "counters_below_1000" in row["detail"]
+    assert await world.one("select next_offset from consumer_offsets") == 21
+
+
+async def test_after_the_refused_row_its_later_messages_wait_and_its_earlier_ones_stand(world: World) -> None:
+    key = uuid4()
+    await world.take(*(world.from_topic(plus(key, amount)) for amount in (1, 5_000, 2)))
+    assert await world.total(key) == 1
+    assert [row["cause"] for row in await world.rows("select cause from parked order by id")] == ["fault", "waits"]
+
+
+async def test_a_request_that_the_database_refuses_hears_it_and_is_not_parked(world: World) -> None:
+    world.serve()
+    outcome = await world.shell.submit(world.request(plus(uuid4(), 5_000)))
+    assert outcome.status == "faulty"
+    assert isinstance(outcome.error, asyncpg.CheckViolationError)
+    assert await world.one("select count(*) from parked") == 0
+
+
+async def test_a_decision_too_large_for_a_topic_is_parked_where_it_is_made(world: World) -> None:
+    key = uuid4()
+    await world.take(world.from_topic(plus(key, 1, play="huge")))
+    assert "TooLarge" in await world.one("select detail from parked")
+
+
+async def test_a_shared_row_that_only_an_earlier_message_made_known_splits_the_batch_in_two(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Shared rows are locked before decisions; a key that appears later is locked by a transaction of its own."""
+    key = uuid4()
+    transactions = count_calls(monkeypatch, shell_module._Work, "save")
+    await world.take(world.from_topic(plus(key, 1, pot="jar")), world.from_topic(filling(key, 7)))
+    assert await world.one("select filled from pots where name = 'jar'") == 7
+    assert await world.total(key) == 8
+    assert len(transactions) == 2
+    assert await world.one("select next_offset from consumer_offsets") == 3
+
+
+async def test_two_orders_that_fill_the_same_shared_row_in_one_batch_see_each_other(world: World) -> None:
+    one, other = uuid4(), uuid4()
+    await world.tell(plus(one, 0, pot="jar"), plus(other, 0, pot="jar"))
+    await world.tell(filling(one, 3), filling(other, 4))
+    assert await world.one("select filled from pots") == 7
+
+
+async def test_a_known_operation_is_answered_again_by_the_same_journal_row(world: World) -> None:
+    """Asking again is a new message of the same operation: no second effect, a second pointer to the first answer."""
+    key, operation = uuid4(), uuid4()
+    await world.tell(plus(key, 5, operation_id=operation))
+    await world.tell(plus(key, 5, operation_id=operation))
+    assert await world.total(key) == 5
+    ids = await world.rows("select journal_id from outbox order by id")
+    assert len(ids) == 2
+    assert len({row["journal_id"] for row in ids}) == 1
+
+
+async def test_what_is_said_of_an_unknown_order_does_nothing_and_counts_when_it_is_said_again_of_a_known_one(
+    world: World,
+) -> None:
+    """After a restore an answer may be read before its order is there again; asked again, it comes with the same id."""
+    key = uuid4()
+    answer = plus(key, 5, play="if known")
+    await world.take(world.from_topic(answer, "a1"), world.from_topic(answer, "a1"))
+    assert await world.total(key) is None
+    await world.tell(plus(key, 1))
+    for _ in range(2):
+        await world.take(world.from_topic(answer, "a1"))
+    assert await world.total(key) == 6
+
+
+async def test_ids_of_what_a_message_caused_are_the_same_when_it_is_decided_again(world: World) -> None:
+    key = uuid4()
+    inbound = world.from_topic(plus(key, 1), "again")
+    await world.take(inbound)
+    assert await world.one("select message_id from journal where key = $1", key) == derived(inbound.id, 0)
+
+
+async def test_a_new_row_that_somebody_else_made_meanwhile_is_a_conflict_and_the_batch_is_taken_again(
+    world: World,
+) -> None:
+    """No row, no lock: the insert compares instead. Twenty first messages of one key at the same time all count."""
+    key = uuid4()
+    await asyncio.gather(*(world.take(world.from_topic(plus(key, 1))) for _ in range(6)))
+    assert await world.total(key) == 6
+    versions = [
+        row["version"] for row in await world.rows("select version from journal where key = $1 order by id", key)
+    ]
+    assert versions == [1, 2, 3, 4, 5, 6]
+
+
+async def test_compare_and_swap_refuses_a_row_that_was_written_past_its_lock(world: World) -> None:
+    key = uuid4()
+    inbound = world.from_topic(plus(key, 1))
+    async with world.database.transaction() as tx:
+        batch = Batch(world.shell.service, tx, await tx.fetchval("select now()"))
+        await batch.load([inbound])
+        batch.decide(inbound, 0)
+        await world.tell(plus(key, 10))
+        with pytest.raises(Conflict):
+            await batch.save()
+    assert await world.total(key) == 10
+    assert is_transient(Conflict())
+
+
+async def test_an_order_of_another_store_is_not_touched(world: World) -> None:
+    key = uuid4()
+    await world.tell(plus(key, 1))
+    outcome = (await world.tell(plus(key, 1, store_id="st_2")))[0]
+    assert outcome.status == "parked"
+    assert await world.total(key) == 1
+
+
+async def test_a_refusal_is_heard_by_the_asker_and_leaves_nothing(world: World) -> None:
+    world.serve()
+    outcome = await world.shell.submit(world.request(plus(uuid4(), 1, play="no")))
+    assert outcome.refusal is not None
+    assert outcome.refusal.code == "no"
+    assert await world.one("select count(*) from journal") == 0
+
+
+async def test_the_journal_names_the_store_actor_and_cause_of_every_row(world: World) -> None:
+    key = uuid4()
+    inbound = world.from_topic(plus(key, 1))
+    await world.take(inbound)
+    row = (await world.rows("select store_id, actor, cause_type, cause_id, topic from journal"))[0]
+    assert tuple(row) == (STORE, "test", "counter.add", inbound.id, "counter.events.v1")
+
+
+async def test_when_every_connection_is_busy_the_batch_is_taken_again_and_nothing_is_parked() -> None:
+    from sqlalchemy.exc import TimeoutError as PoolTimeout
+
+    assert is_transient(PoolTimeout("QueuePool limit"))
+    assert not is_transient(ValueError("a bug"))
+    assert not is_transient(asyncpg.CheckViolationError("a row"))
+
+
+def count_calls(monkeypatch: pytest.MonkeyPatch, owner: Any, name: str) -> list[UUID]:
+    """How often a method really ran; it still does its work."""
+    calls: list[UUID] = []
+    original = getattr(owner, name)
+
+    async def counted(self: Any) -> None:
+        await original(self)
+        calls.append(uuid4())
+
+    monkeypatch.setattr(owner, name, counted)
+    return calls

@@ -1,0 +1,195 @@
+"""What a record becomes: a message, or a row of `parked` with a cause and with or without an order that waits behind it.
+
+Pure: records are plain data, no broker and no database is asked.
+"""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from typing import Any
+from uuid import UUID, uuid4
+
+import pytest
+import pytest_asyncio
+from aiokafka import TopicPartition
+from chassis_counter import COMMANDS, EVENTS, SERVICE, Add, Added, World, plus, settings
+
+from chassis.consumer import ALONE, CRASHES_MAX, Consumer, topics_of
+from chassis.inbound import Inbound, Refused, headers_from_json, inbox_id
+from contracts.envelope import headers
+from contracts.registry import BODY_BYTES_MAX
+
+KEY = UUID("cdac17fa-748d-5c30-afb4-776fd89a573f")
+
+
+@dataclass
+class FakeRecord:
+    """The fields of a ConsumerRecord that are read."""
+
+    topic: str
+    partition: int
+    offset: int
+    timestamp: int
+    key: bytes | None
+    value: bytes | None
+    headers: list[tuple[str, bytes | None]]
+
+
+def record(
+    value: bytes | None = None, key: bytes | None = str(KEY).encode(), topic: str = COMMANDS, **named: Any
+) -> Any:
+    """A good record of `counter.add`, but for what is named: `ce_id=None` leaves a header out, bytes stand as they are."""
+    told: dict[str, Any] = dict(
+        headers(ce_id="1", source="test", type="counter.add", time=datetime.now(UTC), subject=str(KEY), store_id="st_1",
+                correlation_id="c")
+    )  # fmt: skip
+    null = [name for name, wanted in named.items() if wanted is NULL]
+    told |= {name: wanted.encode() if isinstance(wanted, str) else wanted for name, wanted in named.items()}
+    kept: list[tuple[str, bytes | None]] = [
+        (name, None if name in null else wanted) for name, wanted in told.items() if wanted is not None
+    ]
+    body = plus(KEY, 1).model_dump_json().encode() if value is None else value
+    return FakeRecord(topic, 3, 7, 0, key, None if value is TOMBSTONE else body, kept)
+
+
+NULL = object()
+TOMBSTONE = b"tombstone"
+
+
+@pytest_asyncio.fixture
+async def consumer() -> AsyncIterator[Consumer]:
+    world = World(settings("postgresql://nobody@127.0.0.1:1/none"))
+    yield Consumer(SERVICE, world.settings, world.database, world.shell, world.metrics)
+    await world.close()
+
+
+async def decoded(consumer: Consumer, *records: Any) -> Any:
+    intake = await consumer.decode(records)
+    return intake.entries[0] if intake.entries else None
+
+
+async def test_a_good_record_becomes_a_message_with_the_claim_of_its_source_and_id(consumer: Consumer) -> None:
+    now = datetime.now(UTC)
+    entry = await decoded(consumer, record(ce_time=now.isoformat()))
+    assert isinstance(entry, Inbound)
+    assert isinstance(entry.body, Add)
+    assert (entry.key, entry.store_id, entry.origin) == (KEY, "st_1", "topic")
+    assert entry.claim == inbox_id(now, "test", "1")
+
+
+def body(**more: Any) -> bytes:
+    return plus(KEY, 1, **more).model_dump_json().encode()
+
+
+BLOCKS, FREE = True, False
+"""Whether the order that the record key names waits behind the parked record."""
+
+# fmt: off
+POISON = [
+    # what                              the record                                                        cause                 the order
+    ("bad JSON",                        record(b"{"),                                                     "bad_json",           BLOCKS),
+    ("no JSON object",                  record(b"[]"),                                                    "bad_body",           BLOCKS),
+    ("a wrong type of field",           record(body().replace(b'"amount":1', b'"amount":"many"')),        "bad_body",           BLOCKS),
+    ("bytes that are not UTF-8",        record(b'{"amount": "\xff"}'),                                    "bad_json",           BLOCKS),
+    ("a tombstone",                     record(TOMBSTONE),                                                "no_body",            BLOCKS),
+    ("a body of 2 MB",                  record(b" " * 2 * BODY_BYTES_MAX),                                "too_large",          BLOCKS),
+    ("a type that nobody knows",        record(ce_type="counter.multiply"),                               "unknown_type",       BLOCKS),
+    ("a type that we do not obey",      record(ce_type="payments.void", value=b'{"order_id":"%s","store_id":"st_1","operation_id":"%s","actor":"a","authorization_id":"%s"}' % ((str(KEY).encode(),) * 3)), "unknown_type", BLOCKS),
+    ("no type",                         record(ce_type=None),                                             "missing_header",     BLOCKS),
+    ("no id",                           record(ce_id=None),                                               "missing_header",     BLOCKS),
+    ("an empty source",                 record(ce_source=""),                                             "missing_header",     BLOCKS),
+    ("a header that is not UTF-8",      record(ce_id=b"\xff\xfe"),                                        "bad_header",         BLOCKS),
+    ("a null header",                   record(ce_source=NULL),                                           "bad_header",         BLOCKS),
+    ("NUL in an id",                    record(ce_id="a\0b"),                                             "bad_header",         BLOCKS),
+    ("a time without an offset",        record(ce_time="2026-11-21T09:00:00"),                            "bad_header",         BLOCKS),
+    ("a store that is no code",         record(ce_storeid="st 1"),                                        "bad_header",         BLOCKS),
+    ("a spec version to come",          record(ce_specversion="2.0"),                                     "bad_header",         BLOCKS),
+    ("a body of another store",         record(body(store_id="st_2")),                                    "store_differs",      BLOCKS),
+    ("no key",                          record(key=None),                                                 "bad_key",            FREE),
+    ("a key that is no order id",       record(key=b"order-1"),                                           "bad_key",            FREE),
+    ("a key that is not the subject",   record(ce_subject=str(uuid4())),                                  "key_is_not_subject", FREE),
+    ("a body about another order",      record(plus(uuid4(), 1).model_dump_json().encode()),              "key_is_not_subject", FREE),
+    ("older than the inbox remembers",  record(ce_time="2020-01-01T00:00:00Z"),                           "too_old",            FREE),
+    ("two days ahead",                  record(ce_time=(datetime.now(UTC) + timedelta(days=2)).isoformat()), "from_the_future", FREE),
+]
+# fmt: on
+
+
+@pytest.mark.parametrize(("poison", "cause", "blocks"), [row[1:] for row in POISON], ids=[row[0] for row in POISON])
+async def test_poison_is_refused_with_its_cause_and_blocks_only_the_order_it_surely_belongs_to(
+    consumer: Consumer, poison: Any, cause: str, blocks: bool
+) -> None:
+    """Promise 6."""
+    entry = await decoded(consumer, poison)
+    assert isinstance(entry, Refused)
+    assert (entry.cause, entry.key) == (cause, KEY if blocks else None)
+    assert "\0" not in f"{entry.detail}{entry.type}{entry.store_id}"
+    assert headers_from_json(entry.record.headers_json()) == list(poison.headers)
+
+
+async def test_the_records_around_a_poisoned_one_are_decoded_and_every_offset_counts(consumer: Consumer) -> None:
+    records = [record(), record(b"{"), record()]
+    for n, one in enumerate(records):
+        one.offset = n
+    intake = await consumer.decode(records)
+    assert [type(entry) for entry in intake.entries] == [Inbound, Refused, Inbound]
+    assert intake.offsets == {(COMMANDS, 3): 3}
+
+
+async def test_an_event_of_others_that_nobody_listens_to_is_ignored_and_counted(consumer: Consumer) -> None:
+    event = Added(order_id=KEY, store_id="st_1", amount=1, total=1).model_dump_json().encode()
+    intake = await consumer.decode(
+        [record(event, topic=EVENTS, ce_type="counter.added"), record(topic=EVENTS, ce_type="counter.new")]
+    )
+    assert (intake.entries, intake.ignored, intake.offsets) == ([], 2, {(EVENTS, 3): 8})
+
+
+async def test_a_record_that_was_alone_and_ended_the_process_three_times_is_parked_unhandled(
+    consumer: Consumer,
+) -> None:
+    """Promise 6: a message that kills the process is not taken for ever."""
+    part = TopicPartition(COMMANDS, 3)
+    consumer._tried[part] = (7, ALONE + CRASHES_MAX - 1)
+    assert isinstance(await decoded(consumer, record()), Inbound)
+    consumer._tried[part] = (7, ALONE + CRASHES_MAX)
+    entry = await decoded(consumer, record())
+    assert isinstance(entry, Refused)
+    assert (entry.cause, entry.key, entry.type) == ("crashed", KEY, "counter.add")
+
+
+async def test_a_batch_that_was_cut_off_is_taken_in_halves_until_the_culprit_is_alone(consumer: Consumer) -> None:
+    records = [record() for _ in range(8)]
+    for n, one in enumerate(records):
+        one.offset = n
+    sizes = []
+    for crashes in (0, 1, 2, 3):
+        consumer._tried[TopicPartition(COMMANDS, 3)] = (0, crashes)
+        sizes.append([len(chunk) for chunk in consumer._chunks(records)[1]])
+    assert sizes == [[8], [4, 4], [2, 2, 2, 2], [1] * 8]
+
+
+async def test_what_was_committed_before_the_crash_and_comes_again_does_not_hide_the_culprit_behind_it(
+    consumer: Consumer,
+) -> None:
+    """The process died before it told Kafka: the poll begins before what was tried last. Else it would crash for ever."""
+    records = [record() for _ in range(8)]
+    for n, one in enumerate(records):
+        one.offset = n
+    consumer._tried[TopicPartition(COMMANDS, 3)] = (3, ALONE + 1)
+    handled, chunks = consumer._chunks(records)
+    assert [one.offset for one in handled] == [0, 1, 2]
+    assert [[one.offset for one in chunk] for chunk in chunks] == [[3], [4], [5], [6], [7]]
+
+
+def test_inbox_ids_sort_by_time_and_differ_by_source_and_id() -> None:
+    early, late = datetime(2026, 11, 20, 23, 59, 59, 999000, UTC), datetime(2026, 11, 21, tzinfo=UTC)
+    assert inbox_id(early, "z", "z") < inbox_id(late, "a", "a")
+    assert len({inbox_id(late, source, ce_id) for source in ("a", "b") for ce_id in ("1", "2")}) == 4
+    assert inbox_id(late, "a", "b1") != inbox_id(late, "ab", "1")
+    assert inbox_id(late, "a", "1") == inbox_id(late, "a", "1")
+
+
+def test_a_service_reads_the_topics_of_what_it_obeys_and_no_other() -> None:
+    assert topics_of(SERVICE) == [COMMANDS]

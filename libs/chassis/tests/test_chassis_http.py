@@ -1,0 +1,283 @@
+"""HTTP of every service: who may ask, problems with a remedy, pages that miss nothing, parked messages, health, metrics.
+
+Requests are handed to the ASGI application as a server would hand them; the database is real.
+"""
+
+import asyncio
+import base64
+import dataclasses
+import json
+from collections.abc import AsyncIterator
+from typing import Annotated, Any
+from uuid import UUID, uuid4
+
+import pytest
+import pytest_asyncio
+from chassis_counter import SERVICE, STORE, World, plus
+from fastapi import APIRouter, Depends, Request, Response
+
+from chassis.app import App
+from chassis.http import BODY_BYTES_MAX, Page, Principal, Problem, after, page
+from chassis.inbound import Refused
+
+# -- pages, pure ------------------------------------------------------------------------------------------------------
+
+
+def test_the_pages_of_a_list_hold_every_row_once() -> None:
+    rows = [{"id": n} for n in range(23)]
+    seen: list[int] = []
+    cursor: str | None = None
+    while True:
+        start = after(cursor)
+        read = [row for row in rows if start is None or row["id"] > start[0]][: 5 + 1]
+        shown: Page = page(read, 5, key=lambda row: (row["id"],))
+        seen += [row["id"] for row in shown["items"]]
+        cursor = shown["next_cursor"]
+        if cursor is None:
+            break
+    assert seen == list(range(23))
+
+
+@pytest.mark.parametrize("cursor", ["", "%%%", "abc", "bnVsbA", base64.urlsafe_b64encode(b"{}").decode(), "ä"])
+def test_a_cursor_that_is_not_ours_is_a_problem_with_a_remedy(cursor: str) -> None:
+    with pytest.raises(Problem) as raised:
+        after(cursor)
+    assert (raised.value.status, raised.value.code) == (400, "bad_cursor")
+
+
+# -- the application --------------------------------------------------------------------------------------------------
+
+
+def routes(app: App) -> APIRouter:
+    router = APIRouter()
+    Editor = Annotated[Principal, Depends(app.principal("counter.edit"))]
+
+    @router.post("/v1/count/{key}/{amount}")
+    async def count(request: Request, who: Editor, key: UUID, amount: int, play: str = "") -> Response:
+        command = plus(key, amount, play=play, store_id=who.store_id)
+        return await app.obey(request, who, command, lambda outcome: (201, {"total": outcome.state.total}, {"location": f"/v1/count/{key}"}),
+                              {"no": (422, "It said no")})  # fmt: skip
+
+    @router.put("/v1/note")
+    async def note(body: dict[str, Any], who: Editor) -> dict[str, Any]:
+        return {"keys": len(body)}
+
+    @router.get("/v1/broken")
+    async def broken() -> None:
+        raise RuntimeError("the name of a customer")
+
+    return router
+
+
+@dataclasses.dataclass
+class Answer:
+    status: int
+    headers: dict[str, str]
+    body: bytes
+
+    @property
+    def json(self) -> Any:
+        return json.loads(self.body)
+
+
+class Client:
+    def __init__(self, app: App) -> None:
+        self.app, self.asgi = app, app.asgi()
+
+    async def __call__(self, method: str, path: str, *, key: str = "", body: bytes = b"", **headers: str) -> Answer:
+        named = {name.replace("_", "-"): value for name, value in headers.items()}
+        if key:
+            named["authorization"] = f"Bearer {key}"
+        plain, _, query = path.partition("?")
+        scope = {
+            "type": "http", "asgi": {"version": "3.0"}, "http_version": "1.1", "method": method, "path": plain,
+            "raw_path": plain.encode(), "query_string": query.encode(), "root_path": "", "scheme": "http",
+            "headers": [(name.encode(), value.encode()) for name, value in named.items()],
+            "client": ("127.0.0.1", 1), "server": ("127.0.0.1", 80),
+        }  # fmt: skip
+        chunks = [body[n : n + 65_536] for n in range(0, len(body), 65_536)] or [b""]
+        sent: list[Any] = []
+
+        async def receive() -> Any:
+            chunk = chunks.pop(0)
+            return {"type": "http.request", "body": chunk, "more_body": bool(chunks)}
+
+        async def send(message: Any) -> None:
+            sent.append(message)
+
+        try:
+            await self.asgi(scope, receive, send)
+        except Exception:
+            if not sent:  # a server logs what was raised after the answer
+                raise
+        told = {name.decode(): value.decode() for name, value in sent[0]["headers"]}
+        return Answer(sent[0]["status"], told, b"".join(message.get("body", b"") for message in sent[1:]))
+
+
+@pytest_asyncio.fixture
+async def client(world: World) -> AsyncIterator[Client]:
+    app = App(dataclasses.replace(SERVICE, routes=routes), world.settings, "api")
+    loop = asyncio.create_task(app.shell.run())
+    yield Client(app)
+    loop.cancel()
+    await asyncio.gather(loop, return_exceptions=True)
+    await app.database.close()
+
+
+@pytest.mark.real
+async def test_a_key_is_needed_a_known_one_with_the_scope_and_it_acts_for_its_store_alone(client: Client) -> None:
+    path, create = f"/v1/count/{uuid4()}/5", client.app.keys.create
+    may, other = await create(STORE, "till", ["counter.edit"]), await create(STORE, "reader", ["counter.view"])
+    told = [await client("POST", path), await client("POST", path, key=may + "x"), await client("POST", path, key="tw_a_b"),
+            await client("POST", path, key=other), await client("POST", path, key=may)]  # fmt: skip
+    assert [answer.status for answer in told] == [401, 401, 401, 403, 201]
+    assert [answer.json.get("type") for answer in told[:4]] == [
+        "/problems/no_api_key", "/problems/bad_api_key", "/problems/bad_api_key", "/problems/scope_missing",
+    ]  # fmt: skip
+    stranger = await create("st_2", "till", ["*"])
+    assert (await client("POST", path, key=stranger)).status == 404
+    assert (await client("POST", path, key="", x_api_key=may)).json == {"total": 10}
+
+
+@pytest.mark.real
+async def test_an_administrator_names_the_store(client: Client, world: World) -> None:
+    key, counter = await client.app.keys.create(None, "root", ["*"]), uuid4()
+    assert (await client("POST", f"/v1/count/{counter}/5", key=key)).json["type"] == "/problems/store_missing"
+    assert (await client("POST", f"/v1/count/{counter}/5", key=key, x_store_id="st_9")).status == 201
+    assert await world.one("select store_id from counters where key = $1", counter) == "st_9"
+
+
+@pytest.mark.real
+async def test_a_key_is_stored_as_a_hash_and_a_revoked_one_is_refused(client: Client, world: World) -> None:
+    key = await client.app.keys.create(STORE, "till", ["*"])
+    secret = key.split("_", 2)[2]
+    assert secret.encode() not in await world.one("select secret_sha256 from api_keys")
+    await world.do("update api_keys set revoked = true")
+    assert (await client("POST", f"/v1/count/{uuid4()}/5", key=key)).status == 401
+
+
+@pytest.mark.real
+async def test_the_same_idempotency_key_gets_the_same_bytes_and_another_body_a_conflict(
+    client: Client, world: World
+) -> None:
+    key, counter = await client.app.keys.create(STORE, "till", ["*"]), uuid4()
+    first = await client("POST", f"/v1/count/{counter}/5", key=key, idempotency_key="k1")
+    again = await client("POST", f"/v1/count/{counter}/5", key=key, idempotency_key="k1")
+    assert (again.status, again.body, again.headers["location"]) == (201, first.body, first.headers["location"])
+    assert again.headers["idempotency-replayed"] == "true"
+    other = await client("POST", f"/v1/count/{counter}/6", key=key, idempotency_key="k1")
+    assert (other.status, other.json["type"]) == (409, "/problems/idempotency_key_reused")
+    assert await world.total(counter) == 5
+    long = await client("POST", f"/v1/count/{counter}/5", key=key, idempotency_key="k" * 256)
+    assert (long.status, long.json["type"]) == (400, "/problems/bad_idempotency_key")
+
+
+@pytest.mark.real
+async def test_every_error_is_a_problem_document_that_says_what_to_do_and_repeats_no_input(client: Client) -> None:
+    key = await client.app.keys.create(STORE, "till", ["*"])
+    told = {
+        "nothing here": (await client("GET", "/v1/nowhere"), 404),
+        "wrong method": (await client("DELETE", f"/v1/count/{uuid4()}/5"), 405),
+        "no integer": (await client("POST", f"/v1/count/{uuid4()}/five-secret", key=key), 422),
+        "a business no": (await client("POST", f"/v1/count/{uuid4()}/1?play=no", key=key), 422),
+        "our fault": (await client("POST", f"/v1/count/{uuid4()}/1?play=boom", key=key), 500),
+        "a bug": (await client("GET", "/v1/broken"), 500),
+    }
+    for what, (answer, status) in told.items():
+        assert answer.status == status, what
+        assert answer.headers["content-type"] == "application/problem+json", what
+        assert {"type", "title", "status", "detail", "instance"} <= answer.json.keys(), what
+        assert answer.json["status"] == status, what
+    assert b"customer" not in told["a bug"][0].body
+    assert "secret" not in told["no integer"][0].json["detail"]
+    assert told["a business no"][0].json["title"] == "It said no"
+
+
+@pytest.mark.real
+async def test_a_body_over_the_limit_is_refused_and_one_below_it_is_taken(client: Client) -> None:
+    key = await client.app.keys.create(STORE, "till", ["*"])
+    small = json.dumps({"a": "x" * (BODY_BYTES_MAX - 100)}).encode()
+    large = json.dumps({"a": "x" * BODY_BYTES_MAX}).encode()
+    taken = await client("PUT", "/v1/note", key=key, body=small, content_type="application/json")
+    refused = await client("PUT", "/v1/note", key=key, body=large, content_type="application/json")
+    assert (taken.status, refused.status) == (200, 413)
+    assert refused.headers["content-type"] == "application/problem+json"
+
+
+@pytest.mark.real
+async def test_parked_messages_are_seen_by_their_store_and_the_unreadable_ones_by_administrators(
+    client: Client, world: World
+) -> None:
+    mine, theirs = uuid4(), uuid4()
+    await world.take(
+        Refused(world.record(plus(mine)), mine, "bad_body", "no", STORE),
+        Refused(world.record(plus(theirs, store_id="st_2")), theirs, "bad_body", "no", "st_2"),
+        Refused(world.record(plus(uuid4())), None, "bad_header", "no"),
+    )
+    create = client.app.keys.create
+    own, root = await create(STORE, "ann", ["parked.view"]), await create(None, "root", ["*"])
+    seen = (await client("GET", "/v1/parked", key=own)).json["items"]
+    assert [row["order_id"] for row in seen] == [str(mine)]
+    everything = (await client("GET", "/v1/parked", key=root)).json["items"]
+    assert len(everything) == 3
+    other = next(row["id"] for row in everything if row["store_id"] == "st_2")
+    assert (await client("GET", f"/v1/parked/{other}", key=own)).status == 404
+    assert (await client("POST", f"/v1/parked/{seen[0]['id']}/replay", key=own)).status == 403
+    assert (await client("GET", "/v1/parked?cursor=WyJhIl0", key=own)).json["type"] == "/problems/bad_cursor"
+    assert (await client("GET", "/v1/parked?state=%00", key=own)).status == 422
+
+
+@pytest.mark.real
+async def test_a_person_replays_edits_and_discards_over_http(client: Client, world: World) -> None:
+    """Promise 6 and 7."""
+    key, counter = await client.app.keys.create(STORE, "ann", ["parked.view", "parked.edit"]), uuid4()
+    await world.take(*(world.from_topic(plus(counter, n, play="boom" if n < 3 else "")) for n in (1, 2, 4)))
+    rows = (await client("GET", "/v1/parked", key=key)).json["items"]
+    assert [row["cause"] for row in rows] == ["fault", "waits", "waits"]
+    first, second = rows[0]["id"], rows[1]["id"]
+
+    failed = await client("POST", f"/v1/parked/{first}/replay", key=key)
+    assert (failed.status, failed.json["type"], failed.json["stopped_at"]) == (409, "/problems/failed_again", first)
+
+    shown = (await client("GET", f"/v1/parked/{first}", key=key)).json
+    mended = json.dumps({"value": shown["value"].replace("boom", "")}).encode()
+    edited = await client("POST", f"/v1/parked/{first}/edit", key=key, body=mended, content_type="application/json")
+    assert (edited.status, edited.json["replayed"], edited.json["stopped_at"]) == (409, 1, second)
+
+    assert (await client("POST", f"/v1/parked/{second}/discard", key=key)).json == {"discarded": second}
+    assert (await client("GET", "/v1/parked", key=key)).json["items"] == []
+    assert await world.total(counter) == 5
+    gone = await client("POST", f"/v1/parked/{second}/discard", key=key)
+    assert (gone.status, gone.json["type"]) == (409, "/problems/not_waiting")
+    audit = await world.one("select settled_by from parked where id = $1", second)
+    assert audit == "api-key:ann"
+
+
+@pytest.mark.real
+async def test_what_is_too_old_is_not_replayed_as_it_is(client: Client, world: World) -> None:
+    key = await client.app.keys.create(STORE, "ann", ["*"])
+    await world.take(Refused(world.record(plus(uuid4())), None, "too_old", "send it anew", STORE))
+    row = (await client("GET", "/v1/parked", key=key)).json["items"][0]
+    answer = await client("POST", f"/v1/parked/{row['id']}/replay", key=key)
+    assert (answer.status, answer.json["type"]) == (409, "/problems/not_replayable")
+
+
+@pytest.mark.real
+async def test_health_and_metrics_need_no_key_and_an_api_is_ready_without_a_broker(client: Client) -> None:
+    assert (await client("GET", "/health/live")).json == {"status": "live"}
+    assert (await client("GET", "/health/ready")).json == {"status": "ready", "consuming": False}
+    text = (await client("GET", "/metrics")).body.decode()
+    assert 'tradewind_outbox_age_seconds{service="counter"}' in text
+
+
+@pytest.mark.real
+async def test_without_a_database_a_service_says_that_it_waits(world: World) -> None:
+    away = App(
+        SERVICE, world.settings.model_copy(update={"database_url": "postgresql://nobody@127.0.0.1:1/none"}), "api"
+    )
+    client = Client(away)
+    ready = await client("GET", "/health/ready")
+    assert (ready.status, ready.json["for"]) == (503, "database")
+    refused = await client("GET", "/v1/parked", key="tw_a_b")
+    assert (refused.status, refused.headers["retry-after"]) == (503, "1")
+    await away.database.close()

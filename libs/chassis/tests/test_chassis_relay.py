@@ -1,0 +1,224 @@
+"""The relay on a real broker: order per key, one at a time, nothing passed over, and what the broker refuses for itself."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import os
+import time
+from collections.abc import AsyncIterator, Iterator
+from pathlib import Path
+from typing import Any
+from uuid import UUID, uuid4
+
+import pytest
+import pytest_asyncio
+from aiokafka import AIOKafkaConsumer, TopicPartition
+from aiokafka.admin import AIOKafkaAdminClient, NewTopic
+from aiokafka.admin.config_resource import ConfigResource, ConfigResourceType
+from chassis_counter import EVENTS, SERVICE, World, plus, settings
+
+import devservices
+from chassis.migrations import upgrade
+from chassis.relay import Relay
+from contracts.registry import PARTITIONS
+from devservices import Services
+
+pytestmark = pytest.mark.real
+ROOT = Path(__file__).parents[3]
+SMALL = {"max.message.bytes": "20000"}
+
+
+@pytest.fixture(scope="module")
+def servers() -> Iterator[Services]:
+    with devservices.running(
+        ROOT, name=f"docs-relay-{os.environ.get('PYTEST_XDIST_WORKER', 'main')}", reset=True
+    ) as servers:
+        servers.postgres.create_database("counter")
+        asyncio.run(upgrade(SERVICE, servers.postgres.dsn("counter")))
+        yield servers
+
+
+@pytest_asyncio.fixture
+async def admin(servers: Services) -> AsyncIterator[AIOKafkaAdminClient]:
+    admin = AIOKafkaAdminClient(bootstrap_servers=servers.kafka.bootstrap_servers)
+    await admin.start()
+    yield admin
+    await admin.close()
+
+
+@pytest_asyncio.fixture
+async def world(servers: Services, admin: AIOKafkaAdminClient) -> AsyncIterator[World]:
+    """An empty database and an empty topic that takes 20 kB at most."""
+    if EVENTS in await admin.list_topics():
+        await admin.delete_topics([EVENTS])
+    async with asyncio.timeout(30):
+        while (await admin.create_topics([NewTopic(EVENTS, PARTITIONS, 1, topic_configs=SMALL)])).topic_errors[0][
+            1
+        ] != 0:
+            await asyncio.sleep(0.1)  # the topic of the test before is still being deleted
+    world = World(settings(servers.postgres.dsn("counter"), kafka_bootstrap_servers=servers.kafka.bootstrap_servers,
+                           relay_lease_seconds=1))  # fmt: skip
+    await world.empty()
+    yield world
+    await world.close()
+
+
+def relay_of(world: World) -> Relay:
+    return Relay(SERVICE, world.settings, world.database, world.metrics)
+
+
+async def drained(world: World, *relays: Relay) -> None:
+    """Run the relays until the outbox is empty, then stop them."""
+    running = [asyncio.create_task(relay.run()) for relay in relays]
+    try:
+        async with asyncio.timeout(60):
+            while await world.one("select count(*) from outbox"):
+                await asyncio.sleep(0.05)
+    finally:
+        for relay in relays:
+            relay.stopping = True
+            relay.wake()
+        await asyncio.gather(*running)
+
+
+async def published(world: World) -> dict[UUID, list[int]]:
+    """Key -> the totals of its events, first occurrences in the order of the topic: after an error rows are sent again."""
+    consumer = AIOKafkaConsumer(bootstrap_servers=world.settings.kafka_bootstrap_servers)
+    await consumer.start()
+    found: dict[UUID, list[int]] = {}
+    try:
+        parts = [TopicPartition(EVENTS, number) for number in range(PARTITIONS)]
+        consumer.assign(parts)
+        await consumer.seek_to_beginning()
+        ends = await consumer.end_offsets(parts)
+        for part in parts:
+            while await consumer.position(part) < ends[part]:
+                for record in (await consumer.getmany(part, timeout_ms=1000)).get(part, []):
+                    told, total = found.setdefault(UUID(record.key.decode()), []), json.loads(record.value)["total"]
+                    if total not in told:
+                        told.append(total)
+    finally:
+        await consumer.stop()
+    return found
+
+
+async def test_an_event_too_large_for_its_topic_takes_the_later_ones_of_its_order_aside_and_no_other(
+    world: World, admin: AIOKafkaAdminClient
+) -> None:
+    """Promise 2: the topic of the order shows no hole; promise 6: all other orders go on. Then the limit is raised."""
+    large, others = uuid4(), [uuid4() for _ in range(40)]
+    await world.tell(
+        plus(large, 1),
+        *(plus(key, 1) for key in others),
+        plus(large, 1, play="large"),
+        *(plus(key, 1) for key in others),
+        plus(large, 1),
+    )
+    await world.tell(plus(large, 1))
+    await drained(world, relay_of(world))
+    seen = await published(world)
+    assert seen.pop(large) == [1]
+    assert seen == {key: [1, 2] for key in others}
+    # Three; and the first one as well if it was acknowledged in a flush that then failed: it is sent again with them.
+    assert await world.one("select count(*) from outbox_set_aside") in (3, 4)
+
+    await admin.alter_configs([ConfigResource(ConfigResourceType.TOPIC, EVENTS, {"max.message.bytes": "4000000"})])
+    async with asyncio.timeout(60):
+        while (await published(world))[large] != [1, 2, 3, 4]:
+            assert await relay_of(world).put_back() in (0, 3, 4)
+            await drained(world, relay_of(world))
+    assert await world.one("select count(*) from outbox_set_aside") == 0
+
+
+async def test_two_relays_side_by_side_publish_every_event_and_each_key_in_order(world: World) -> None:
+    """Promise 2: one at a time, under the lease."""
+    keys = [uuid4() for _ in range(10)]
+
+    async def work() -> None:
+        for _ in range(10):
+            await world.tell(*(plus(key, 1) for key in keys))
+
+    relays = relay_of(world), relay_of(world)
+    await asyncio.gather(work(), drained_later(world, *relays))
+    assert await published(world) == {key: list(range(1, 11)) for key in keys}
+
+
+async def drained_later(world: World, *relays: Relay) -> None:
+    async with asyncio.timeout(30):
+        while not await world.one("select count(*) from outbox"):
+            await asyncio.sleep(0.01)
+    running = [asyncio.create_task(relay.run()) for relay in relays]
+    async with asyncio.timeout(60):
+        while await world.one("select count(*) from journal") < 100 or await world.one("select count(*) from outbox"):
+            await asyncio.sleep(0.05)
+    for relay in relays:
+        relay.stopping = True
+        relay.wake()
+    await asyncio.gather(*running)
+
+
+async def test_while_one_relay_holds_the_lease_another_publishes_nothing_and_overtakes_when_it_falls_silent(
+    world: World,
+) -> None:
+    key = uuid4()
+    await world.tell(plus(key, 1))
+    first, second = relay_of(world), relay_of(world)
+    assert await first.flush() == 1
+    await world.tell(plus(key, 1))
+    assert await second.flush() == 0
+    started = time.monotonic()
+    async with asyncio.timeout(20):
+        while not await second.flush():
+            await asyncio.sleep(0.05)
+    assert time.monotonic() - started < 10
+    assert await published(world) == {key: [1, 2]}
+    for relay in (first, second):
+        await relay._drop_producer()
+
+
+async def test_an_event_whose_transaction_commits_late_is_not_passed_over(world: World) -> None:
+    """Promise 1: ids are given before commits; a reader that remembers the highest id would miss the late one."""
+    late, soon = uuid4(), uuid4()
+    relay = relay_of(world)
+    ready, go = asyncio.Event(), asyncio.Event()
+
+    async def slow() -> None:
+        async with world.database.transaction() as tx:
+            from chassis.shell import _Work
+
+            work = await _Work.open(SERVICE, tx, [world.from_topic(plus(late, 1))], world.shell.known)
+            await work.decide()
+            await work.save()
+            ready.set()
+            await go.wait()
+
+    async with asyncio.TaskGroup() as group:
+        group.create_task(slow())
+        await ready.wait()
+        await world.tell(plus(soon, 1))
+        assert await relay.flush() == 1
+        go.set()
+    assert await relay.flush() == 1
+    assert await published(world) == {soon: [1], late: [1]}
+    await relay._drop_producer()
+
+
+async def test_the_headers_of_a_published_event_are_those_of_its_journal_row(world: World) -> None:
+    key = uuid4()
+    await world.tell(plus(key, 1))
+    row: Any = (await world.rows("select message_id, cause_id from journal"))[0]
+    await drained(world, relay_of(world))
+    consumer = AIOKafkaConsumer(
+        EVENTS, bootstrap_servers=world.settings.kafka_bootstrap_servers, auto_offset_reset="earliest"
+    )
+    await consumer.start()
+    try:
+        async with asyncio.timeout(20):
+            record = await consumer.getone()
+    finally:
+        await consumer.stop()
+    told = {name: value.decode() for name, value in record.headers}
+    assert (told["ce_id"], told["ce_causationid"]) == (str(row["message_id"]), str(row["cause_id"]))
+    assert (told["ce_source"], told["ce_type"], told["ce_subject"]) == ("counter", "counter.added", str(key))
+    assert record.key.decode() == str(key)

@@ -1,0 +1,76 @@
+"""Settings refuse what cannot work, crash points what they do not know, metrics tell what happened."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+
+import pytest
+from chassis_counter import Settings, settings
+from prometheus_client import generate_latest
+from pydantic import ValidationError
+
+from chassis import crash
+from chassis.inbound import Outcome
+from chassis.telemetry import Metrics
+
+URL = "postgresql://me@db:5432/counter"
+
+
+def test_a_stopped_process_must_lose_its_locks_before_its_partitions_move() -> None:
+    with pytest.raises(ValidationError, match="below SESSION_TIMEOUT_SECONDS"):
+        settings(URL, idle_in_transaction_seconds=10, session_timeout_seconds=10)
+
+
+def test_no_transaction_may_live_so_long_that_the_relay_passes_its_rows() -> None:
+    """Promise 1: the relay reads above a floor of ids, which is right only while transactions are short."""
+    with pytest.raises(ValidationError, match="at most 90"):
+        settings(URL, transaction_seconds_max=120)
+
+
+@pytest.mark.parametrize(
+    "wrong", [{"batch_records_max": 0}, {"http_port": -1}, {"log_level": "LOUD"}, {"relay_lease_seconds": 0}]
+)
+def test_a_value_out_of_range_is_refused_at_the_start(wrong: dict[str, object]) -> None:
+    with pytest.raises(ValidationError):
+        settings(URL, **wrong)
+
+
+def test_settings_come_from_the_environment_of_the_service_alone(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("COUNTER_DATABASE_URL", URL)
+    monkeypatch.setenv("COUNTER_RELAY_ROWS_MAX", "7")
+    monkeypatch.setenv("OTHER_RELAY_ROWS_MAX", "9")
+    assert Settings().relay_rows_max == 7  # type: ignore[call-arg]
+
+
+def test_a_password_does_not_stand_in_the_printed_settings() -> None:
+    assert "hunter2" not in repr(settings(URL, kafka_sasl_password="hunter2"))
+
+
+def test_a_crash_point_that_does_not_exist_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("CRASH_AT", "counter.after_lunch")
+    with pytest.raises(ValueError, match="before_commit"):
+        crash.arm("counter")
+    monkeypatch.setenv("CRASH_AT", "other.before_commit")
+    crash.arm("counter")
+    crash.point("before_commit")  # another service's: nothing happens
+
+
+def test_a_crash_is_immediate_at_the_pass_that_was_asked_for() -> None:
+    code = "from chassis import crash; crash.arm('a'); crash.point('mid_batch'); print('once', flush=True); crash.point('mid_batch'); print('twice')"
+    done = subprocess.run(
+        [sys.executable, "-c", code], env={"CRASH_AT": "a.mid_batch:2"}, capture_output=True, text=True, check=False
+    )
+    assert (done.returncode, done.stdout) == (137, "once\n")
+
+
+def test_a_batch_counts_what_was_handled_removed_and_parked() -> None:
+    metrics = Metrics("counter")
+    metrics.batch(
+        [Outcome("done"), Outcome("done"), Outcome("duplicate"), Outcome("parked"), Outcome("queued")], 2, 0.01
+    )
+    text = generate_latest(metrics.registry).decode()
+    assert 'tradewind_messages_handled_total{service="counter"} 2.0' in text
+    assert 'tradewind_duplicates_removed_total{service="counter"} 1.0' in text
+    assert 'tradewind_messages_parked_total{service="counter"} 2.0' in text
+    assert 'tradewind_batch_messages_count{service="counter"} 1.0' in text

@@ -1,0 +1,151 @@
+"""What happens outside: leased, one per key at a time and in order, run again until it has reported."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+from contextlib import asynccontextmanager
+from typing import Any
+from uuid import UUID, uuid4
+
+import pytest
+from chassis_counter import Ask, Told, World, plus
+
+from chassis.service import Attempt, TaskKind, TryAgain
+from chassis.tasks import Tasks
+
+pytestmark = pytest.mark.real
+
+
+class Outside:
+    """A gateway that the test holds in its hand; what it was asked stands in `asked`."""
+
+    def __init__(self, *answers: Any) -> None:
+        self.answers = list(answers)
+        self.asked: list[tuple[UUID, int]] = []
+        self.open: list[UUID] = []
+        self.most_open_of_a_key = 0
+        self.gate = asyncio.Event()
+        self.gate.set()
+
+    async def run(self, body: Ask, attempt: Attempt) -> Told:
+        self.asked.append((attempt.key, attempt.number))
+        self.open.append(attempt.key)
+        self.most_open_of_a_key = max(self.most_open_of_a_key, self.open.count(attempt.key))
+        try:
+            await self.gate.wait()
+            answer = self.answers.pop(0) if self.answers else 1
+            if isinstance(answer, Exception):
+                raise answer
+            return Told(answer=answer)
+        finally:
+            self.open.remove(attempt.key)
+
+
+@asynccontextmanager
+async def running(world: World, outside: Outside, lease_seconds: float = 30) -> Any:
+    world.serve()
+    kind = TaskKind("ask", Ask, Told, outside.run, lease_seconds=lease_seconds, backoff_seconds_max=0.1)
+    tasks = Tasks((kind,), world.database, world.shell, concurrency=8)
+    loop = asyncio.create_task(tasks.run())
+    try:
+        yield tasks
+    finally:
+        loop.cancel()
+        await asyncio.gather(loop, return_exceptions=True)
+
+
+async def until(condition: Callable[[], Any], awaited: str, seconds: float = 20) -> None:
+    """Wait for a condition; says what was awaited when it does not come."""
+    try:
+        async with asyncio.timeout(seconds):
+            while True:
+                found = condition()
+                if asyncio.iscoroutine(found):
+                    found = await found
+                if found:
+                    return
+                await asyncio.sleep(0.01)
+    except TimeoutError:
+        raise AssertionError(f"did not come within {seconds} s: {awaited}") from None
+
+
+async def no_task_is_left(world: World) -> bool:
+    return not await world.one("select count(*) from tasks")
+
+
+async def test_a_task_is_run_once_and_its_outcome_passes_through_decide(world: World) -> None:
+    key, outside = uuid4(), Outside(42)
+    await world.tell(plus(key, 1, play="ask"))
+    async with running(world, outside):
+        await until(lambda: no_task_is_left(world), "the task's report")
+    assert outside.asked == [(key, 1)]
+    assert await world.total(key) == 42
+
+
+async def test_an_unclear_outcome_is_asked_for_again_until_it_is_clear(world: World) -> None:
+    key, outside = uuid4(), Outside(TryAgain("no answer", after_seconds=0), ValueError("a bug of the runner"), 5)
+    await world.tell(plus(key, 1, play="ask"))
+    async with running(world, outside):
+        await until(lambda: no_task_is_left(world), "the report of the third try", seconds=30)
+    assert outside.asked == [(key, 1), (key, 2), (key, 3)]
+    assert await world.total(key) == 5
+
+
+async def test_tasks_of_one_key_run_one_at_a_time_in_their_order_and_those_of_others_beside_them(world: World) -> None:
+    one, other = uuid4(), uuid4()
+    outside = Outside()
+    outside.gate.clear()
+    await world.tell(
+        plus(one, 1, play="ask"), plus(one, 2, play="ask"), plus(one, 3, play="ask"), plus(other, 1, play="ask")
+    )
+    async with running(world, outside):
+        await until(lambda: len(outside.open) == 2, "one call per key")
+        outside.gate.set()
+        await until(lambda: no_task_is_left(world), "four reports")
+    assert outside.most_open_of_a_key == 1
+    assert len(outside.asked) == 4
+
+
+async def test_a_task_whose_holder_died_is_run_by_another_when_its_lease_is_over(world: World) -> None:
+    key, outside = uuid4(), Outside(7)
+    await world.tell(plus(key, 1, play="ask"))
+    await world.do("update tasks set leased_by = 'dead', lease_until = now() + interval '0.5 second', tries = 1")
+    async with running(world, outside):
+        await until(lambda: no_task_is_left(world), "the report after the lease")
+    assert outside.asked == [(key, 2)]
+
+
+async def test_a_call_that_outlasts_its_lease_is_cut_off_and_tried_again(world: World) -> None:
+    key, outside = uuid4(), Outside(7)
+    outside.gate.clear()
+    await world.tell(plus(key, 1, play="ask"))
+    async with running(world, outside, lease_seconds=0.3):
+        await until(lambda: len(outside.asked) >= 2, "a second try")
+        outside.gate.set()
+        await until(lambda: no_task_is_left(world), "its report")
+    assert await world.total(key) == 7
+
+
+async def test_the_first_report_counts_the_same_again_is_nothing_and_another_one_is_shown_to_a_person(
+    world: World,
+) -> None:
+    """Promise 7: the lease fences who may call, not who may report."""
+    key, operation = uuid4(), uuid4()
+    await world.tell(plus(key, 1, play="ask", operation_id=operation))
+    row = dict((await world.rows("select *, body::text as body from tasks"))[0]) | {"tries": 1}
+    async with running(world, Outside(5)) as tasks:
+        await until(lambda: no_task_is_left(world), "the first report")
+        await tasks._report(row, Ask(), Told(answer=5))
+        assert await world.one("select count(*) from parked") == 0
+        await tasks._report(row | {"tries": 2}, Ask(), Told(answer=6))
+    assert await world.total(key) == 5
+    found = (await world.rows("select cause, key, convert_from(value, 'UTF8') as value from parked"))[0]
+    assert (found["cause"], found["key"]) == ("contradiction", None)
+    assert str(key) in found["value"]
+
+
+async def test_an_operation_is_asked_outside_at_most_once_however_often_it_is_wished(world: World) -> None:
+    key, operation = uuid4(), uuid4()
+    await world.tell(plus(key, 1, play="ask", operation_id=operation), plus(key, 1, play="ask", operation_id=operation))
+    assert await world.one("select count(*) from tasks") == 1
