@@ -1,0 +1,96 @@
+"""What a gateway's report means. The first final report of an operation counts; the lease of a task fences who may call,
+not who may report, so another may come: an equal one changes nothing, a differing one is for a person to look at."""
+
+from __future__ import annotations
+
+from uuid import UUID
+
+from contracts.deciding import Context, Effect, Reported, Task
+from contracts.payments import Declined, Failed, FailureCode
+from payments.domain import facts
+from payments.domain.gateway import GatewayCall, GatewayOutcome, follow_up
+from payments.domain.ledger import Ledger, Operation, evolve
+from payments.domain.obey import resumed_voids
+
+
+class Contradiction(Exception):
+    """A gateway reports what cannot be: two ends of one operation, another amount, or an operation nobody asked for.
+
+    Money may have moved that the ledger does not know of: the report is parked until a person has compared both sides.
+    """
+
+
+def reported(ledger: Ledger, report: Reported, context: Context) -> list[Effect]:
+    call, outcome = report.asked, report.outcome
+    assert isinstance(call, GatewayCall) and isinstance(outcome, GatewayOutcome), "payments has one kind of task"
+    operation = ledger.operations.get(call.operation_id)
+    if operation is None or operation.postponed:
+        raise Contradiction(f"{call.gateway} reports {outcome.state} on {call.operation_id}, which it was not asked")
+    if outcome.amount_minor not in (None, operation.amount_minor):
+        raise Contradiction(
+            f"{call.gateway} moved {outcome.amount_minor} for {call.kind} {call.operation_id} of {operation.amount_minor}"
+        )
+    if outcome.state == "pending":
+        return _still_pending(ledger, call, operation, context)
+    if not operation.is_open:
+        if _says_the_same(operation, outcome):
+            return []
+        raise Contradiction(
+            f"{call.gateway} reports {outcome.state} ({outcome.gateway_reference}) on {call.kind} {call.operation_id},"
+            f" which is {operation.state} ({operation.gateway_reference})"
+        )
+    event = _answer(ledger, call, operation, outcome, context)
+    authorization_id = call.operation_id if call.kind == "authorize" else call.refers_to
+    if call.kind == "refund" or authorization_id is None:
+        return [event]
+    return [event, *resumed_voids(evolve(ledger, event), authorization_id, context)]
+
+
+def _still_pending(ledger: Ledger, call: GatewayCall, operation: Operation, context: Context) -> list[Effect]:
+    """Said once to who asked; then the task goes on asking, whichever worker it was that reported."""
+    if not operation.is_open:
+        return []  # older than the answer that we have
+    if operation.state == "pending":
+        return [follow_up(call)]
+    return [facts.pending(ledger, call.operation_id, operation, context), follow_up(call)]
+
+
+def resumed(order_id: UUID, store_id: str, ledger: Ledger) -> list[Task]:
+    """What became of it is asked of every operation that a gateway answers later, also by a ledger that was restored."""
+    return [
+        follow_up(
+            GatewayCall(
+                operation_id=operation_id,
+                gateway=operation.gateway,
+                kind=operation.kind,
+                order_id=order_id,
+                store_id=store_id,
+                currency=operation.currency,
+                amount_minor=operation.amount_minor,
+                refers_to=operation.refers_to,
+            )
+        )
+        for operation_id, operation in ledger.operations.items()
+        if operation.state == "pending" and operation.gateway is not None and operation.currency is not None
+    ]
+
+
+def _answer(
+    ledger: Ledger, call: GatewayCall, operation: Operation, outcome: GatewayOutcome, context: Context
+) -> facts.Fact | Declined | Failed:
+    if outcome.state == "succeeded":
+        return facts.succeeded(ledger, call.operation_id, operation, context, outcome.gateway_reference)
+    unknown = outcome.state == "not_set_up"
+    if operation.kind == "authorize":
+        code = "gateway_unknown" if unknown else outcome.code or "gateway_refused"
+        return facts.declined(ledger, call.operation_id, operation, context, code, outcome.reason)
+    reason = ": ".join(filter(None, (outcome.code, outcome.reason)))[:500]
+    code_failed: FailureCode = "gateway_unknown" if unknown else "gateway_refused"
+    return facts.failed(ledger, call.operation_id, operation, context, code_failed, reason)
+
+
+def _says_the_same(operation: Operation, outcome: GatewayOutcome) -> bool:
+    if (operation.state == "succeeded") != (outcome.state == "succeeded"):
+        return False
+    references = {operation.gateway_reference, outcome.gateway_reference} - {None}
+    return operation.state != "succeeded" or len(references) <= 1

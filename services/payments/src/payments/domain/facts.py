@@ -1,0 +1,141 @@
+"""The published events of an operation, with the totals after them: it succeeded, is pending, was declined, has failed."""
+
+from __future__ import annotations
+
+from typing import assert_never
+from uuid import UUID
+
+from contracts.base import MINOR_MAX
+from contracts.deciding import Context
+from contracts.money import Currency
+from contracts.payments import Authorized, Captured, Declined, Failed, FailureCode, Pending, Refunded, Voided
+from payments.domain.ledger import Ledger, Operation
+
+Fact = Authorized | Captured | Voided | Refunded
+
+
+def succeeded(
+    ledger: Ledger, operation_id: UUID, operation: Operation, context: Context, gateway_reference: str | None = None
+) -> Fact:
+    """What was asked has happened, in full."""
+    amount, currency = operation.amount_minor, _currency(operation)
+    match operation.kind:
+        case "authorize":
+            assert operation.gateway is not None, "an authorization names its gateway"
+            return Authorized(
+                order_id=context.key,
+                store_id=context.store_id,
+                operation_id=operation_id,
+                currency=currency,
+                totals=ledger.totals(authorized=amount),
+                authorization_id=operation_id,
+                gateway=operation.gateway,
+                lines=operation.lines,
+                amount_minor=amount,
+                gateway_reference=gateway_reference,
+            )
+        case "capture":
+            return Captured(
+                order_id=context.key,
+                store_id=context.store_id,
+                operation_id=operation_id,
+                currency=currency,
+                totals=ledger.totals(captured=amount),
+                capture_id=operation_id,
+                authorization_id=_refers_to(operation),
+                lines=operation.lines,
+                amount_minor=amount,
+                gateway_reference=gateway_reference,
+            )
+        case "void":
+            return Voided(
+                order_id=context.key,
+                store_id=context.store_id,
+                operation_id=operation_id,
+                currency=currency,
+                totals=ledger.totals(voided=amount),
+                authorization_id=_refers_to(operation),
+                lines=operation.lines,
+                amount_minor=amount,
+                gateway_reference=gateway_reference,
+            )
+        case "refund":
+            return Refunded(
+                order_id=context.key,
+                store_id=context.store_id,
+                operation_id=operation_id,
+                currency=currency,
+                totals=ledger.totals(refunded=amount),
+                refund_id=operation_id,
+                capture_id=_refers_to(operation),
+                lines=operation.lines,
+                amount_minor=amount,
+                gateway_reference=gateway_reference,
+            )
+        case _:
+            assert_never(operation.kind)
+
+
+def pending(ledger: Ledger, operation_id: UUID, operation: Operation, context: Context) -> Pending:
+    return Pending(
+        order_id=context.key,
+        store_id=context.store_id,
+        operation_id=operation_id,
+        currency=_currency(operation),
+        totals=ledger.totals(),
+        command=operation.kind,
+        since=context.now,
+        refers_to=operation.refers_to,
+        gateway=operation.gateway,
+        lines=operation.lines,
+        amount_minor=operation.amount_minor,
+    )
+
+
+def declined(
+    ledger: Ledger, operation_id: UUID, operation: Operation, context: Context, code: str, reason: str
+) -> Declined:
+    return Declined(
+        order_id=context.key,
+        store_id=context.store_id,
+        operation_id=operation_id,
+        currency=_currency(operation),
+        totals=ledger.totals(),
+        amount_minor=min(operation.amount_minor, MINOR_MAX),
+        code=code,
+        reason=reason,
+    )
+
+
+def failed(
+    ledger: Ledger,
+    operation_id: UUID,
+    operation: Operation,
+    context: Context,
+    code: FailureCode,
+    reason: str = "",
+    allowed_minor: int | None = None,
+) -> Failed:
+    return Failed(
+        order_id=context.key,
+        store_id=context.store_id,
+        operation_id=operation_id,
+        currency=operation.currency,
+        totals=ledger.totals(),
+        command=operation.kind,
+        refers_to=operation.refers_to,
+        code=code,
+        reason=reason,
+        amount_minor=min(operation.amount_minor, MINOR_MAX),
+        allowed_minor=allowed_minor,
+    )
+
+
+def _currency(operation: Operation) -> Currency:
+    assert operation.currency is not None, "money has a currency"
+    return operation.currency
+
+
+def _refers_to(operation: Operation) -> UUID:
+    assert operation.refers_to is not None, f"a {operation.kind} draws on an earlier operation"
+    return operation.refers_to

@@ -1,0 +1,62 @@
+"""The port to payment gateways: what one is asked, what it answers, and which need no asking."""
+
+from __future__ import annotations
+
+from typing import Final, Literal
+from uuid import UUID
+
+from contracts.base import Code, Frozen, Id, MinorUnsigned, Text
+from contracts.deciding import Task
+from contracts.ids import derived
+from contracts.money import Currency
+from contracts.payments import GatewayName
+
+Kind = Literal["authorize", "capture", "void", "refund"]
+
+TASK_KIND: Final = "gateway"
+AT_ONCE: Final[frozenset[str]] = frozenset({"marketplace"})
+"""Gateways where the money already lies with the marketplace: what is asked is done with the asking, nobody is called."""
+
+
+class GatewayCall(Frozen):
+    """What a gateway is asked to do. `operation_id` is its idempotency key and its reference, for ever."""
+
+    operation_id: UUID
+    gateway: GatewayName
+    kind: Kind
+    order_id: UUID
+    store_id: Code
+    currency: Currency
+    amount_minor: MinorUnsigned
+    refers_to: UUID | None = None
+    """The operation at the gateway that this one draws on: a capture's or void's authorization, a refund's capture."""
+    reference: Id | None = None
+    """What the buyer's statement calls the order; told with an authorization."""
+    ask_only: bool = False
+    """The gateway has taken the wish: ask what became of it, never call again."""
+
+
+class GatewayOutcome(Frozen):
+    """What a gateway made of it. Only `pending` is not the end."""
+
+    state: Literal["succeeded", "pending", "refused", "not_set_up"]
+    """`not_set_up`: no gateway of that name is configured, and none was ever called for this operation."""
+    gateway_reference: Text | None = None
+    amount_minor: MinorUnsigned | None = None
+    """What it moved, if it says so."""
+    code: Text = ""
+    reason: Text = ""
+
+
+def task(call: GatewayCall) -> Task:
+    """One task per operation, of the operation's id."""
+    return Task(task_id=call.operation_id, kind=TASK_KIND, body=call)
+
+
+def follow_up(call: GatewayCall) -> Task:
+    """Asks what became of an operation that the gateway answers later. One per operation, however often that is reported.
+
+    A task of its own, for what it reports must not be taken for a repetition of the first report.
+    """
+    asking = call if call.ask_only else call.model_copy(update={"ask_only": True})
+    return Task(task_id=derived(call.operation_id, "what became of it"), kind=TASK_KIND, body=asking)

@@ -1,0 +1,402 @@
+"""The money of one order, in minor units of its currency: what stands, and how an event changes it.
+
+Per line refunded <= captured <= authorized and captured + voided <= authorized, for the order and for each authorization.
+A gateway is asked in one decision and answers in another: until then the operation is open and holds its amounts, so two
+captures in flight cannot spend the same euro. Amounts are never negative; `direction` will tell reversals apart.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from typing import Literal, assert_never
+from uuid import UUID
+
+from pydantic import Field
+
+from contracts.base import Document, PrivateEvent
+from contracts.payments import (
+    Authorized,
+    Captured,
+    Declined,
+    Failed,
+    GatewayName,
+    MoneyLine,
+    MoneyTotals,
+    Pending,
+    Refunded,
+    Voided,
+)
+from payments.domain.gateway import Kind
+
+# ---------------------------------------------------------------------------------------------------- private events
+
+
+class Asked(PrivateEvent, type="payments.asked"):
+    """A gateway is being asked; the lines' amounts are held until it answers."""
+
+    kind: Kind
+    gateway: GatewayName
+    currency: str
+    refers_to: UUID | None = None
+    lines: tuple[MoneyLine, ...]
+    amount_minor: int
+
+
+class VoidPostponed(PrivateEvent, type="payments.void_postponed"):
+    """A void waits for what is in flight on its authorization; until then nothing new is taken from it."""
+
+    authorization_id: UUID
+
+
+LedgerEvent = Authorized | Captured | Voided | Refunded | Declined | Failed | Pending | Asked | VoidPostponed
+
+# ------------------------------------------------------------------------------------------------------------- state
+
+
+class Line(Document):
+    """One line of the order, over all its authorizations."""
+
+    direction: Literal[1, -1] = 1
+    authorized_minor: int = 0
+    captured_minor: int = 0
+    voided_minor: int = 0
+    refunded_minor: int = 0
+
+
+class AuthorizedLine(Document):
+    authorized_minor: int = 0
+    captured_minor: int = 0
+    voided_minor: int = 0
+    pieces: int = 0
+    """Not yet captured or voided."""
+
+    @property
+    def left_minor(self) -> int:
+        return self.authorized_minor - self.captured_minor - self.voided_minor
+
+
+class CapturedLine(Document):
+    captured_minor: int = 0
+    refunded_minor: int = 0
+
+    @property
+    def left_minor(self) -> int:
+        return self.captured_minor - self.refunded_minor
+
+
+class Authorization(Document):
+    gateway: GatewayName
+    lines: dict[str, AuthorizedLine] = Field(default_factory=dict)
+
+
+class Capturing(Document):
+    """What one capture took."""
+
+    authorization_id: UUID
+    gateway: GatewayName
+    lines: dict[str, CapturedLine] = Field(default_factory=dict)
+
+
+class Operation(Document):
+    """What was asked under one id, and what became of it. Kept for ever: an id has its effect once."""
+
+    kind: Kind
+    state: Literal["asked", "pending", "succeeded", "declined", "failed"]
+    amount_minor: int = 0
+    currency: str | None = None
+    refers_to: UUID | None = None
+    gateway: GatewayName | None = None
+    lines: tuple[MoneyLine, ...] = ()
+    """Held while open, empty afterwards."""
+    postponed: bool = False
+    """A void that waits; nobody is asked yet and nothing is held by name."""
+    gateway_reference: str | None = None
+    code: str = ""
+    reason: str = ""
+
+    @property
+    def is_open(self) -> bool:
+        return self.state in ("asked", "pending")
+
+
+class Ledger(Document):
+    schema_version: int = 1
+    currency: str | None = None
+    """ISO 4217, of the first authorization that was asked for; every later one has the same."""
+    gateway: GatewayName | None = None
+    authorized_minor: int = 0
+    captured_minor: int = 0
+    voided_minor: int = 0
+    refunded_minor: int = 0
+    lines: dict[str, Line] = Field(default_factory=dict)
+    authorizations: dict[UUID, Authorization] = Field(default_factory=dict)
+    """By the operation that authorized."""
+    captures: dict[UUID, Capturing] = Field(default_factory=dict)
+    """By the operation that captured."""
+    operations: dict[UUID, Operation] = Field(default_factory=dict)
+
+    def totals(self, **more: int) -> MoneyTotals:
+        """The totals with so much `authorized`, `captured`, `voided`, `refunded` more."""
+        return MoneyTotals(
+            authorized_minor=self.authorized_minor + more.get("authorized", 0),
+            captured_minor=self.captured_minor + more.get("captured", 0),
+            voided_minor=self.voided_minor + more.get("voided", 0),
+            refunded_minor=self.refunded_minor + more.get("refunded", 0),
+        )
+
+    def in_flight(self, authorization_id: UUID) -> bool:
+        """A gateway is being asked about this authorization (itself, a capture or a void)."""
+        return any(
+            operation.is_open and not operation.postponed and authorization_id in (operation_id, operation.refers_to)
+            for operation_id, operation in self.operations.items()
+        )
+
+    def void_waits(self, authorization_id: UUID) -> bool:
+        return any(o.postponed and o.refers_to == authorization_id for o in self.operations.values())
+
+    def capturable(self, authorization_id: UUID) -> dict[str, int]:
+        """Line -> what may still be captured: not captured, not voided, not held. A waiting void has claimed it all."""
+        lines = self.authorizations[authorization_id].lines
+        if self.void_waits(authorization_id):
+            return dict.fromkeys(lines, 0)
+        return self._less_held(authorization_id, {line_id: line.left_minor for line_id, line in lines.items()})
+
+    def refundable(self, capture_id: UUID) -> dict[str, int]:
+        """Line -> what of this capture may still be refunded."""
+        lines = self.captures[capture_id].lines
+        return self._less_held(capture_id, {line_id: line.left_minor for line_id, line in lines.items()})
+
+    def _less_held(self, refers_to: UUID, left: dict[str, int]) -> dict[str, int]:
+        for operation in self.operations.values():
+            if operation.is_open and operation.refers_to == refers_to:
+                for line in operation.lines:
+                    left[line.line_id] -= line.amount_minor
+        return left
+
+
+def total(lines: Iterable[MoneyLine]) -> int:
+    return sum(line.amount_minor for line in lines)
+
+
+# ------------------------------------------------------------------------------------------------------------ evolve
+
+
+def evolve(ledger: Ledger, event: LedgerEvent) -> Ledger:
+    """Fold one event. A published event is enough by itself: the private ones before it may be lost with a backup."""
+    match event:
+        case Authorized():
+            after = _authorized(ledger, event)
+        case Captured():
+            after = _captured(ledger, event)
+        case Voided():
+            after = _voided(ledger, event)
+        case Refunded():
+            after = _refunded(ledger, event)
+        case Declined():
+            after = _closed(ledger, event.operation_id, "authorize", "declined", event)
+        case Failed():
+            after = _closed(ledger, event.operation_id, _kind(event.command), "failed", event)
+        case Pending():
+            after = _pending(ledger, event)
+        case Asked():
+            after = _asked(ledger, event)
+        case VoidPostponed():
+            waiting = Operation(
+                kind="void",
+                state="asked",
+                currency=ledger.currency,
+                refers_to=event.authorization_id,
+                gateway=ledger.gateway,
+                postponed=True,
+            )
+            after = _with_operation(ledger, event.operation_id, waiting)
+        case _:
+            assert_never(event)  # an event that nobody applies does not type-check
+    return after
+
+
+def _authorized(ledger: Ledger, event: Authorized) -> Ledger:
+    assert event.authorization_id not in ledger.authorizations, "authorized twice"
+    granted = {
+        line.line_id: AuthorizedLine(authorized_minor=line.amount_minor, pieces=line.quantity) for line in event.lines
+    }
+    authorization = Authorization(gateway=event.gateway, lines=granted)
+    return ledger.model_copy(
+        update={
+            "currency": event.currency,
+            "gateway": ledger.gateway or event.gateway,
+            "authorized_minor": ledger.authorized_minor + event.amount_minor,
+            "lines": _lines_with(ledger.lines, event.lines, "authorized_minor"),
+            "authorizations": {**ledger.authorizations, event.authorization_id: authorization},
+            "operations": _operations_with(ledger, event, "authorize", event.gateway, None),
+        }
+    )
+
+
+def _captured(ledger: Ledger, event: Captured) -> Ledger:
+    assert event.capture_id not in ledger.captures, "captured twice"
+    authorization = _drawn(ledger, event.authorization_id, event.lines, "captured_minor")
+    taken = {line.line_id: CapturedLine(captured_minor=line.amount_minor) for line in event.lines}
+    capture = Capturing(authorization_id=event.authorization_id, gateway=authorization.gateway, lines=taken)
+    return ledger.model_copy(
+        update={
+            "captured_minor": ledger.captured_minor + event.amount_minor,
+            "lines": _lines_with(ledger.lines, event.lines, "captured_minor"),
+            "authorizations": {**ledger.authorizations, event.authorization_id: authorization},
+            "captures": {**ledger.captures, event.capture_id: capture},
+            "operations": _operations_with(ledger, event, "capture", authorization.gateway, event.authorization_id),
+        }
+    )
+
+
+def _voided(ledger: Ledger, event: Voided) -> Ledger:
+    authorizations, gateway = ledger.authorizations, ledger.gateway
+    if event.authorization_id in authorizations:  # else it was declined: nothing is left of it
+        authorization = _drawn(ledger, event.authorization_id, event.lines, "voided_minor")
+        authorizations = {**authorizations, event.authorization_id: authorization}
+        gateway = authorization.gateway
+    return ledger.model_copy(
+        update={
+            "voided_minor": ledger.voided_minor + event.amount_minor,
+            "lines": _lines_with(ledger.lines, event.lines, "voided_minor"),
+            "authorizations": authorizations,
+            "operations": _operations_with(ledger, event, "void", gateway, event.authorization_id),
+        }
+    )
+
+
+def _refunded(ledger: Ledger, event: Refunded) -> Ledger:
+    capture = ledger.captures[event.capture_id]
+    lines = dict(capture.lines)
+    for line in event.lines:
+        before = lines[line.line_id]
+        after = before.model_copy(update={"refunded_minor": before.refunded_minor + line.amount_minor})
+        assert after.left_minor >= 0, f"line {line.line_id} of capture {event.capture_id}: {after}"
+        lines[line.line_id] = after
+    return ledger.model_copy(
+        update={
+            "refunded_minor": ledger.refunded_minor + event.amount_minor,
+            "lines": _lines_with(ledger.lines, event.lines, "refunded_minor"),
+            "captures": {**ledger.captures, event.capture_id: capture.model_copy(update={"lines": lines})},
+            "operations": _operations_with(ledger, event, "refund", capture.gateway, event.capture_id),
+        }
+    )
+
+
+def _asked(ledger: Ledger, event: Asked) -> Ledger:
+    operation = Operation(
+        kind=event.kind,
+        state="asked",
+        amount_minor=event.amount_minor,
+        currency=event.currency,
+        refers_to=event.refers_to,
+        gateway=event.gateway,
+        lines=event.lines,
+    )
+    after = _with_operation(ledger, event.operation_id, operation)
+    return after.model_copy(
+        update={"currency": ledger.currency or event.currency, "gateway": ledger.gateway or event.gateway}
+    )
+
+
+def _pending(ledger: Ledger, event: Pending) -> Ledger:
+    known = ledger.operations.get(event.operation_id) if event.operation_id else None
+    waiting = known or Operation(
+        kind=_kind(event.command),
+        state="asked",
+        amount_minor=event.amount_minor,
+        currency=event.currency,
+        refers_to=event.refers_to,
+        gateway=event.gateway,
+        lines=event.lines,
+    )
+    after = _with_operation(ledger, event.operation_id, waiting.model_copy(update={"state": "pending"}))
+    return after.model_copy(update={"currency": ledger.currency or event.currency})
+
+
+def _closed(
+    ledger: Ledger,
+    operation_id: UUID | None,
+    kind: Kind,
+    state: Literal["declined", "failed"],
+    event: Declined | Failed,
+) -> Ledger:
+    known = ledger.operations.get(operation_id) if operation_id else None
+    refers_to = event.refers_to if isinstance(event, Failed) else None
+    before = known or Operation(kind=kind, state=state, currency=event.currency, refers_to=refers_to)
+    closed = before.model_copy(
+        update={
+            "state": state,
+            "amount_minor": event.amount_minor,
+            "lines": (),
+            "postponed": False,
+            "code": event.code,
+            "reason": event.reason,
+        }
+    )
+    return _with_operation(ledger, operation_id, closed)
+
+
+# ----------------------------------------------------------------------------------------------------------- helpers
+
+
+def _kind(command: str) -> Kind:
+    match command:
+        case "authorize" | "capture" | "void" | "refund":
+            return command
+        case _:
+            raise ValueError(f"{command!r} is no command of payments")
+
+
+def _with_operation(ledger: Ledger, operation_id: UUID | None, operation: Operation) -> Ledger:
+    assert operation_id is not None, "every event of a ledger belongs to an operation"
+    return ledger.model_copy(update={"operations": {**ledger.operations, operation_id: operation}})
+
+
+def _operations_with(
+    ledger: Ledger,
+    event: Authorized | Captured | Voided | Refunded,
+    kind: Kind,
+    gateway: GatewayName | None,
+    refers_to: UUID | None,
+) -> dict[UUID, Operation]:
+    assert event.operation_id is not None, "every event of a ledger belongs to an operation"
+    succeeded = Operation(
+        kind=kind,
+        state="succeeded",
+        amount_minor=event.amount_minor,
+        currency=event.currency,
+        refers_to=refers_to,
+        gateway=gateway,
+        gateway_reference=event.gateway_reference,
+    )
+    return {**ledger.operations, event.operation_id: succeeded}
+
+
+Drawn = Literal["captured_minor", "voided_minor"]
+
+
+def _drawn(ledger: Ledger, authorization_id: UUID, drawn: tuple[MoneyLine, ...], what: Drawn) -> Authorization:
+    """The authorization after so much was captured or voided of it."""
+    authorization = ledger.authorizations[authorization_id]
+    lines = dict(authorization.lines)
+    for line in drawn:
+        before = lines[line.line_id]
+        update = {what: getattr(before, what) + line.amount_minor, "pieces": max(before.pieces - line.quantity, 0)}
+        after = before.model_copy(update=update)
+        assert after.left_minor >= 0, f"line {line.line_id} of authorization {authorization_id}: {after}"
+        lines[line.line_id] = after
+    return authorization.model_copy(update={"lines": lines})
+
+
+def _lines_with(lines: Mapping[str, Line], more: tuple[MoneyLine, ...], what: str) -> dict[str, Line]:
+    """The order's lines with so much more of one amount; untouched lines stay the same objects."""
+    changed = dict(lines)
+    for line in more:
+        before = changed.get(line.line_id) or Line()
+        after = before.model_copy(update={what: getattr(before, what) + line.amount_minor})
+        # The table has the same checks: asserted twice, on both sides of the write.
+        assert after.refunded_minor <= after.captured_minor, f"line {line.line_id}: {after}"
+        assert after.captured_minor + after.voided_minor <= after.authorized_minor, f"line {line.line_id}: {after}"
+        changed[line.line_id] = after
+    return changed

@@ -1,0 +1,48 @@
+"""What payments obeys, what gateways report to it, what it does outside the transaction. Start reading here."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from chassis.service import Aggregate, Service, on
+from contracts.deciding import Reported
+from contracts.payments import Authorize, Capture, Refund, Void
+from payments import api, gateways, store
+from payments.domain import answers, ledger, obey
+from payments.settings import Settings
+from payments.tables import metadata
+
+LEDGERS = Aggregate(
+    table="ledgers",
+    state=ledger.Ledger,
+    initial=lambda key, store_id: ledger.Ledger(),
+    evolve=ledger.evolve,
+    handlers=(
+        on(Authorize, obey.authorize),
+        on(Capture, obey.capture),
+        on(Void, obey.void),
+        on(Refund, obey.refund),
+        on(Reported, answers.reported),
+    ),
+    columns={
+        "currency": ("text", lambda state: state.currency),
+        "gateway": ("text", lambda state: state.gateway),
+        "authorized_minor": ("bigint", lambda state: state.authorized_minor),
+        "captured_minor": ("bigint", lambda state: state.captured_minor),
+        "voided_minor": ("bigint", lambda state: state.voided_minor),
+        "refunded_minor": ("bigint", lambda state: state.refunded_minor),
+    },
+    resume=answers.resumed,
+    save_rows=store.save_rows,
+)
+
+SERVICE = Service(
+    name="payments",
+    aggregates=(LEDGERS,),
+    settings=Settings,
+    metadata=metadata,
+    migrations=Path(__file__).parents[2] / "migrations",
+    tasks=gateways.tasks,
+    routes=api.routes,
+    check=store.check,
+)

@@ -1,0 +1,45 @@
+"""Every knob of payments, its unit and its default."""
+
+from __future__ import annotations
+
+from typing import Self
+
+from pydantic import PositiveFloat, model_validator
+from pydantic_settings import SettingsConfigDict
+
+from chassis.settings import ServiceSettings
+
+
+class Settings(ServiceSettings):
+    model_config = SettingsConfigDict(
+        env_prefix="PAYMENTS_", frozen=True, use_attribute_docstrings=True, extra="ignore"
+    )
+
+    test_gateway_url: str | None = None
+    """Where the gateway `test` listens, e.g. http://127.0.0.1:8900. Null: not set up, what names it is declined."""
+    gateway_timeout_seconds: PositiveFloat = 8
+    """One call to a gateway, from connect to last byte. Too short: many answers have to be asked for a second time."""
+    gateway_lease_seconds: PositiveFloat = 30
+    """A task held longer goes to another worker. Too short: called twice. Too long: late after a crash."""
+    gateway_key_hours: PositiveFloat = 23
+    """How long a gateway surely knows an idempotency key: below what it says. Past it, an operation that may have been
+    called is only asked after, never called again. Too long: charged twice."""
+    gateway_retry_seconds: PositiveFloat = 1
+    """After an unclear outcome that asking could not clear up; the chassis' backoff grows from the second time on."""
+    gateway_poll_seconds: PositiveFloat = 2
+    """Between two questions after an operation that the gateway answers later."""
+    gateway_backoff_seconds_max: PositiveFloat = 300
+    """At most between two tries."""
+
+    @model_validator(mode="after")
+    def the_lease_outlasts_a_call_and_the_questions_around_it(self) -> Self:
+        # Asked before, called, asked after; a runner is stopped at nine tenths of its lease.
+        if 0.9 * self.gateway_lease_seconds < 3 * self.gateway_timeout_seconds:
+            raise ValueError("PAYMENTS_GATEWAY_LEASE_SECONDS must be 3.4 times PAYMENTS_GATEWAY_TIMEOUT_SECONDS")
+        return self
+
+    @model_validator(mode="after")
+    def a_key_outlives_the_lease(self) -> Self:
+        if self.gateway_key_hours * 3600 <= 2 * self.gateway_lease_seconds:
+            raise ValueError("PAYMENTS_GATEWAY_KEY_HOURS must exceed twice PAYMENTS_GATEWAY_LEASE_SECONDS")
+        return self

@@ -1,0 +1,117 @@
+"""What the ledger writes beside its own row: the order's lines and its operations. One statement per table and batch."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+
+from asyncpg import Connection
+
+from chassis.service import Change
+from payments.domain.ledger import Ledger
+
+LINES = """
+insert into ledger_lines as l
+  (order_id, store_id, line_id, direction, authorized_minor, captured_minor, voided_minor, refunded_minor)
+select * from unnest($1::uuid[], $2::text[], $3::text[], $4::smallint[],
+  $5::bigint[], $6::bigint[], $7::bigint[], $8::bigint[])
+on conflict (order_id, line_id) do update set
+  authorized_minor = excluded.authorized_minor, captured_minor = excluded.captured_minor,
+  voided_minor = excluded.voided_minor, refunded_minor = excluded.refunded_minor"""
+
+# An id has one effect, of one order, for ever: a closed operation is written again only as it was, another's never.
+OPERATIONS = """
+insert into operations as o (operation_id, order_id, store_id, kind, state, amount_minor, currency, refers_to,
+  gateway, gateway_reference, code, reason)
+select * from unnest($1::uuid[], $2::uuid[], $3::text[], $4::text[], $5::text[], $6::bigint[], $7::text[], $8::uuid[],
+  $9::text[], $10::text[], $11::text[], $12::text[])
+on conflict (operation_id) do update set state = excluded.state, amount_minor = excluded.amount_minor,
+  gateway_reference = excluded.gateway_reference, code = excluded.code, reason = excluded.reason, at = now()
+where o.order_id = excluded.order_id and o.kind = excluded.kind
+  and (o.state in ('asked', 'pending') or o.state = excluded.state)"""
+
+
+class OperationTaken(Exception):
+    """An operation id that already had another effect. Not transient: the message that brought it is parked."""
+
+
+async def save_rows(tx: Connection, changes: Sequence[Change[Ledger]]) -> None:
+    lines = [
+        (c.key, c.store_id, line_id, line.direction, line.authorized_minor, line.captured_minor, line.voided_minor,
+         line.refunded_minor)
+        for c in changes
+        for line_id, line in c.after.lines.items()
+        if line is not c.before.lines.get(line_id)
+    ]  # fmt: skip
+    if lines:
+        await tx.execute(LINES, *_columns(lines))
+    operations = [
+        (operation_id, c.key, c.store_id, o.kind, o.state, o.amount_minor, o.currency, o.refers_to,
+         o.gateway, o.gateway_reference, o.code, o.reason)
+        for c in changes
+        for operation_id, o in c.after.operations.items()
+        if o is not c.before.operations.get(operation_id)
+    ]  # fmt: skip
+    if operations:
+        done = await tx.execute(OPERATIONS, *_columns(operations))
+        if int(done.rpartition(" ")[2]) != len(operations):
+            raise OperationTaken(
+                f"one of {', '.join(str(row[0]) for row in operations[:20])} already had another effect"
+            )
+
+
+def _columns(rows: Sequence[tuple[object, ...]]) -> list[list[object]]:
+    return [list(column) for column in zip(*rows, strict=True)]
+
+
+# ------------------------------------------------------------------------------------------------------------- check
+
+# Each query answers (comparisons made, comparisons violated).
+CHECKS = {
+    "the lines of a ledger sum to its totals": """
+        select count(*), count(*) filter (where (l.authorized_minor, l.captured_minor, l.voided_minor, l.refunded_minor)
+          is distinct from (coalesce(s.authorized, 0), coalesce(s.captured, 0), coalesce(s.voided, 0), coalesce(s.refunded, 0)))
+        from ledgers l full join (
+          select order_id, sum(direction * authorized_minor)::bigint authorized, sum(direction * captured_minor)::bigint captured,
+            sum(direction * voided_minor)::bigint voided, sum(direction * refunded_minor)::bigint refunded
+          from ledger_lines group by order_id) s on s.order_id = l.key""",
+    "the operations of a ledger sum to its totals": """
+        select count(*), count(*) filter (where (l.authorized_minor, l.captured_minor, l.voided_minor, l.refunded_minor)
+          is distinct from (coalesce(s.authorized, 0), coalesce(s.captured, 0), coalesce(s.voided, 0), coalesce(s.refunded, 0)))
+        from ledgers l full join (
+          select order_id,
+            (sum(amount_minor) filter (where kind = 'authorize' and state = 'succeeded'))::bigint authorized,
+            (sum(amount_minor) filter (where kind = 'capture' and state = 'succeeded'))::bigint captured,
+            (sum(amount_minor) filter (where kind = 'void' and state = 'succeeded'))::bigint voided,
+            (sum(amount_minor) filter (where kind = 'refund' and state = 'succeeded'))::bigint refunded
+          from operations group by order_id) s on s.order_id = l.key""",
+    "per line refunded <= captured <= authorized and captured + voided <= authorized": """
+        select count(*), count(*) filter (where refunded_minor > captured_minor
+          or captured_minor + voided_minor > authorized_minor
+          or least(authorized_minor, captured_minor, voided_minor, refunded_minor) < 0)
+        from ledger_lines""",
+    "an operation draws on one that succeeded, of the same order and currency": """
+        select count(*), count(*) filter (where o.operation_id is null)
+        from operations d left join operations o on o.operation_id = d.refers_to and o.order_id = d.order_id
+          and o.store_id = d.store_id and o.currency = d.currency and o.state = 'succeeded'
+          and o.kind = case d.kind when 'refund' then 'capture' else 'authorize' end
+        where d.kind in ('capture', 'refund') and d.state = 'succeeded'""",
+    "captures and voids of an authorization, and refunds of a capture, stay within it": """
+        select count(*), count(*) filter (where drawn > o.amount_minor) from operations o join (
+          select refers_to, sum(amount_minor) drawn from operations
+          where state = 'succeeded' and refers_to is not null group by refers_to) d on d.refers_to = o.operation_id""",
+    "an open operation has a task that will end it": """
+        select count(*), count(*) filter (where not exists (select from tasks t where t.key = o.order_id))
+        from operations o where o.state in ('asked', 'pending')""",
+    "lines and operations belong to their ledger's store": """
+        select count(*), count(*) filter (where l.store_id is distinct from r.store_id)
+        from (select order_id, store_id from ledger_lines union all select order_id, store_id from operations) r
+        left join ledgers l on l.key = r.order_id""",
+}
+
+
+async def check(tx: Connection) -> Iterable[tuple[str, int, int]]:
+    found = []
+    for name, query in CHECKS.items():
+        made, violated = await tx.fetchrow(query) or (0, 0)
+        found.append((name, made, violated))
+    return found

@@ -1,0 +1,101 @@
+"""The shape of the payments database on one page. The ledger's promises are check constraints: a second pair of eyes."""
+
+from __future__ import annotations
+
+from sqlalchemy import (
+    BigInteger,
+    CheckConstraint,
+    Column,
+    DateTime,
+    Index,
+    MetaData,
+    PrimaryKeyConstraint,
+    SmallInteger,
+    Table,
+    Text,
+    Uuid,
+    func,
+    text,
+)
+
+from chassis.tables import aggregate_columns, chassis_tables
+
+metadata = MetaData()
+chassis_tables(metadata)
+
+
+def _amounts() -> list[Column[int]]:
+    """Minor units, cumulative: gross amounts that only grow."""
+    return [
+        Column("authorized_minor", BigInteger, nullable=False, server_default="0"),
+        Column("captured_minor", BigInteger, nullable=False, server_default="0"),
+        Column("voided_minor", BigInteger, nullable=False, server_default="0"),
+        Column("refunded_minor", BigInteger, nullable=False, server_default="0"),
+    ]
+
+
+def _promises(table: str) -> list[CheckConstraint]:
+    """Nothing is negative, nothing is captured or voided that was not authorized, nothing refunded that was not captured."""
+    return [
+        CheckConstraint("captured_minor + voided_minor <= authorized_minor", name=f"{table}_within_authorized"),
+        CheckConstraint("refunded_minor <= captured_minor", name=f"{table}_refunded_within_captured"),
+        CheckConstraint(
+            "authorized_minor >= 0 and captured_minor >= 0 and voided_minor >= 0 and refunded_minor >= 0",
+            name=f"{table}_amounts_not_negative",
+        ),
+    ]
+
+
+ledgers = Table(
+    "ledgers",
+    metadata,
+    *aggregate_columns(),
+    Column("currency", Text, comment="ISO 4217; null until something was authorized or asked for"),
+    Column("gateway", Text, comment="of the first authorization"),
+    *_amounts(),
+    Column("created_at", DateTime(timezone=True), nullable=False, server_default=func.now()),
+    *_promises("ledgers"),
+    CheckConstraint("currency ~ '^[A-Z]{3}$'", name="ledgers_currency_is_iso_4217"),
+    CheckConstraint("currency is not null or authorized_minor = 0", name="ledgers_money_has_a_currency"),
+    Index("ledgers_by_store", "store_id", "created_at", "key"),
+)
+
+ledger_lines = Table(
+    "ledger_lines",
+    metadata,
+    Column("order_id", Uuid, nullable=False),
+    Column("store_id", Text, nullable=False),
+    Column("line_id", Text, nullable=False),
+    Column("direction", SmallInteger, nullable=False, server_default="1", comment="1, or -1 for a reversal"),
+    *_amounts(),
+    PrimaryKeyConstraint("order_id", "line_id", name="ledger_lines_pkey"),
+    *_promises("ledger_lines"),
+    CheckConstraint("direction in (1, -1)", name="ledger_lines_direction_is_a_sign"),
+)
+
+operations = Table(
+    "operations",
+    metadata,
+    Column("operation_id", Uuid, nullable=False),
+    Column("order_id", Uuid, nullable=False),
+    Column("store_id", Text, nullable=False),
+    Column("kind", Text, nullable=False),
+    Column("state", Text, nullable=False),
+    Column("amount_minor", BigInteger, nullable=False),
+    Column("currency", Text),
+    Column("refers_to", Uuid, comment="a capture's or void's authorization, a refund's capture"),
+    Column("gateway", Text),
+    Column("gateway_reference", Text),
+    Column("code", Text, nullable=False, server_default=""),
+    Column("reason", Text, nullable=False, server_default=""),
+    Column("at", DateTime(timezone=True), nullable=False, server_default=func.now(), comment="of its last change"),
+    PrimaryKeyConstraint("operation_id", name="operations_pkey"),
+    CheckConstraint("kind in ('authorize', 'capture', 'void', 'refund')", name="operations_kind_is_known"),
+    CheckConstraint(
+        "state in ('asked', 'pending', 'succeeded', 'declined', 'failed')", name="operations_state_is_known"
+    ),
+    CheckConstraint("amount_minor >= 0", name="operations_amount_not_negative"),
+    Index("operations_by_order", "order_id"),
+    Index("operations_open", "order_id", postgresql_where=text("state in ('asked', 'pending')")),
+    comment="one row per operation id, for ever: its effect happens once",
+)

@@ -1,0 +1,339 @@
+"""A payment gateway to test against: a real HTTP server with latency, declines, late answers, and calls that time out.
+
+    python -m payments.testgateway --port 8900 --ledger charges.jsonl --trouble demo
+
+    POST /operations                 {kind, order_id, amount_minor, currency, refers_to, reference[, trouble]}, with
+                                     `Idempotency-Key`: 201 succeeded, 202 pending, 402 refused; a known key: the same again
+    GET  /operations/{key}           by idempotency key, while it is remembered; 404 unknown_operation
+    GET  /operations?reference=R     by reference, for ever
+    GET  /charges?order_id=O         the money that really moved, one entry per time: what a test counts
+    PUT  /trouble/{order_id}         {"capture": "timed_out"}: what goes wrong for this order, by kind of operation
+    GET  /health
+
+Trouble: `declined` (refused for good), `late` (pending, then it succeeds), `timed_out` (done, but the answer is held back
+once), `lost` (held back once without having been done), `broken` (done, but answered 500 once), `down` (500 once, nothing
+done). With `--trouble demo` the first 8 hex digits of the order id modulo 100 say it: 0-3 the authorization is declined,
+4-7 the capture is late, 8-11 it times out. What moved is in the ledger file (JSON lines, on disk before the answer), so a
+gateway that is killed and started again knows what it did.
+"""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import json
+import os
+import random
+import signal
+import sys
+import time
+from collections import Counter, defaultdict
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any, Final
+from uuid import UUID
+
+from aiohttp import web
+
+KINDS: Final = ("authorize", "capture", "void", "refund")
+TROUBLES: Final = ("declined", "late", "timed_out", "lost", "broken", "down")
+DRAWS_ON: Final = {"capture": "authorize", "void": "authorize", "refund": "capture"}
+
+
+def demo_trouble(order_id: str, kind: str) -> str | None:
+    """The demo's rule: what goes wrong follows from the order's id alone."""
+    n = int(order_id.replace("-", "")[:8], 16) % 100
+    if kind == "authorize" and n <= 3:
+        return "declined"
+    if kind == "capture" and 4 <= n <= 11:
+        return "late" if n <= 7 else "timed_out"
+    return None
+
+
+@dataclass(frozen=True)
+class Entry:
+    """One line of the ledger: an operation that was carried out, taken in (late) or refused."""
+
+    key: str
+    kind: str
+    order_id: str
+    amount_minor: int
+    currency: str
+    refers_to: str | None
+    reference: str
+    gateway_reference: str
+    state: str
+    """succeeded, refused, or late: succeeded from `settles_at` on."""
+    code: str
+    at: float
+    settles_at: float
+
+    def state_at(self, now: float) -> str:
+        if self.state == "late":
+            return "succeeded" if now >= self.settles_at else "pending"
+        return self.state
+
+    def answer(self, now: float) -> dict[str, Any]:
+        state = self.state_at(now)
+        said = {"operation": self.key, "state": state, "reference": self.gateway_reference, "code": self.code}
+        more = {"reason": "the test gateway says no"} if state == "refused" else {"amount_minor": self.amount_minor}
+        return said | more
+
+
+@dataclass
+class Book:
+    """What the gateway knows: every entry ever, by key and by reference. Appended to the file before it counts."""
+
+    path: Path | None
+    key_seconds: float
+    """How long a key is honoured; afterwards the same key is a new operation, as with real gateways."""
+    entries: list[Entry] = field(default_factory=list)
+    _by_key: dict[str, Entry] = field(default_factory=dict)
+    _by_reference: dict[str, Entry] = field(default_factory=dict)
+    _drawn: Counter[str] = field(default_factory=Counter)
+    _succeeded: dict[str, Entry] = field(default_factory=dict)
+    _file: Any = None
+    _written: int = 0
+    _synced: int = 0
+    _syncing: asyncio.Task[None] | None = None
+
+    def open(self) -> None:
+        if self.path is None:
+            return
+        if self.path.exists():
+            written = self.path.read_bytes()
+            whole = written[: written.rfind(b"\n") + 1]  # a line that was cut off was never answered
+            for line in whole.splitlines():
+                self._know(Entry(**json.loads(line)))
+            if whole != written:
+                os.truncate(self.path, len(whole))
+        self._file = self.path.open("ab", buffering=0)
+
+    def write(self, entry: Entry) -> None:
+        """Known at once, so that a second call with its key finds it; answered only when it is `on_disk`."""
+        if self._file is not None:
+            self._file.write(json.dumps(asdict(entry)).encode() + b"\n")
+            self._written += 1
+        self._know(entry)
+
+    async def on_disk(self) -> None:
+        """Everything written so far is on disk. Many callers share one fsync, or a slow disk would be the bottleneck."""
+        wanted = self._written
+        while self._synced < wanted:
+            if self._syncing is None:
+                self._syncing = asyncio.create_task(self._sync())
+            await asyncio.shield(self._syncing)
+
+    async def _sync(self) -> None:
+        written = self._written
+        try:
+            await asyncio.to_thread(os.fsync, self._file.fileno())
+            self._synced = written
+        finally:
+            self._syncing = None
+
+    def _know(self, entry: Entry) -> None:
+        self.entries.append(entry)
+        self._by_key[entry.key] = entry
+        self._by_reference.setdefault(entry.reference, entry)
+        if entry.state != "refused":
+            self._succeeded[entry.key] = entry
+            if entry.refers_to:
+                self._drawn[entry.refers_to] += entry.amount_minor
+
+    def by_key(self, key: str, now: float) -> Entry | None:
+        entry = self._by_key.get(key)
+        return entry if entry is not None and now - entry.at < self.key_seconds else None
+
+    def by_reference(self, reference: str) -> Entry | None:
+        return self._by_reference.get(reference)
+
+    def refusal(self, kind: str, refers_to: str | None, amount_minor: int) -> str | None:
+        """Its own arithmetic: never more captured and voided than authorized, nor refunded than captured."""
+        if kind not in DRAWS_ON:
+            return None
+        source = self._succeeded.get(refers_to or "")
+        if source is None or source.kind != DRAWS_ON[kind]:
+            return "unknown_reference"
+        return "amount_exceeded" if self._drawn[source.key] + amount_minor > source.amount_minor else None
+
+
+class Server:
+    def __init__(self, book: Book, options: argparse.Namespace) -> None:
+        self.book, self.options = book, options
+        self._random = random.Random(options.seed)
+        self._told: dict[str, dict[str, str]] = defaultdict(dict)
+        self._tried: set[str] = set()
+
+    def app(self) -> web.Application:
+        app = web.Application()
+        app.router.add_post("/operations", self.operate)
+        app.router.add_get("/operations/{key}", self.by_key)
+        app.router.add_get("/operations", self.by_reference)
+        app.router.add_get("/charges", self.charges)
+        app.router.add_put("/trouble/{order_id}", self.trouble)
+        app.router.add_get("/health", self.health)
+        return app
+
+    async def operate(self, request: web.Request) -> web.StreamResponse:
+        await self._latency()
+        key = request.headers.get("Idempotency-Key", "")
+        try:
+            wish = await request.json()
+            kind, order_id, reference = wish["kind"], str(UUID(wish["order_id"])), str(wish["reference"])
+            amount, currency, refers_to = wish["amount_minor"], str(wish["currency"]), wish.get("refers_to")
+        except (ValueError, KeyError, TypeError, AttributeError) as error:
+            return _problem(400, "malformed", repr(error))
+        if not key or kind not in KINDS or type(amount) is not int or amount < 0:
+            return _problem(400, "malformed", "a key, a known kind and an amount >= 0 are needed")
+        trouble = wish.get("trouble") or request.headers.get("Trouble") or self._trouble_of(order_id, kind)
+        # From here to the entry nothing is awaited: two calls with one key at the same time are one operation.
+        known = self.book.by_key(key, time.time())
+        if known is not None:
+            wished = (kind, order_id, amount, currency, refers_to)
+            if (known.kind, known.order_id, known.amount_minor, known.currency, known.refers_to) != wished:
+                return _problem(409, "key_reused", "the key belongs to another operation")
+            await self.book.on_disk()
+            return _respond(known)
+        first_time = key not in self._tried
+        self._tried.add(key)
+        if trouble == "lost" and first_time:
+            return await self._hold()
+        if trouble == "down" and first_time:
+            return _problem(500, "down", "try later")
+        entry = self._carry_out(key, kind, order_id, amount, currency, refers_to, reference, trouble)
+        await self.book.on_disk()
+        if entry.state == "succeeded" and first_time:
+            if trouble == "timed_out":
+                return await self._hold()
+            if trouble == "broken":
+                return _problem(500, "broken", "done, but who would know")
+        return _respond(entry)
+
+    def _carry_out(
+        self, key: str, kind: str, order_id: str, amount: int, currency: str, refers_to: str | None, reference: str,
+        trouble: str | None,
+    ) -> Entry:  # fmt: skip
+        now = time.time()
+        code = "card_declined" if trouble == "declined" else self.book.refusal(kind, refers_to, amount) or ""
+        state = "refused" if code else "late" if trouble == "late" else "succeeded"
+        entry = Entry(
+            key=key,
+            kind=kind,
+            order_id=order_id,
+            amount_minor=amount,
+            currency=currency,
+            refers_to=refers_to,
+            reference=reference,
+            gateway_reference=f"tg_{len(self.book.entries) + 1}",
+            state=state,
+            code=code,
+            at=now,
+            settles_at=now + self.options.late_ms / 1000 if state == "late" else now,
+        )
+        self.book.write(entry)
+        return entry
+
+    async def by_key(self, request: web.Request) -> web.StreamResponse:
+        await self._latency()
+        return await self._found(self.book.by_key(request.match_info["key"], time.time()))
+
+    async def by_reference(self, request: web.Request) -> web.StreamResponse:
+        await self._latency()
+        return await self._found(self.book.by_reference(request.query.get("reference", "")))
+
+    async def charges(self, request: web.Request) -> web.StreamResponse:
+        order_id, now = request.query.get("order_id"), time.time()
+        moved = [
+            {"operation": e.key, "kind": e.kind, "order_id": e.order_id, "amount_minor": e.amount_minor,
+             "currency": e.currency, "reference": e.gateway_reference, "at": e.at}
+            for e in self.book.entries
+            if e.state_at(now) == "succeeded" and order_id in (None, e.order_id)
+        ]  # fmt: skip
+        return web.json_response({"charges": moved})
+
+    async def trouble(self, request: web.Request) -> web.StreamResponse:
+        told = await request.json()
+        if not isinstance(told, dict) or not all(k in KINDS and t in (*TROUBLES, None) for k, t in told.items()):
+            return _problem(400, "malformed", f"kinds {KINDS}, troubles {TROUBLES}")
+        self._told[str(UUID(request.match_info["order_id"]))].update(told)
+        return web.json_response(told)
+
+    async def health(self, request: web.Request) -> web.StreamResponse:
+        return web.json_response({"entries": len(self.book.entries)})
+
+    async def _found(self, entry: Entry | None) -> web.Response:
+        await self.book.on_disk()
+        if entry is None:
+            return _problem(404, "unknown_operation", "no operation is known by that name")
+        return web.json_response(entry.answer(time.time()))
+
+    def _trouble_of(self, order_id: str, kind: str) -> str | None:
+        told = self._told.get(order_id, {})
+        if kind in told:
+            return told[kind]
+        return demo_trouble(order_id, kind) if self.options.trouble == "demo" else None
+
+    async def _latency(self) -> None:
+        await asyncio.sleep(self.options.latency_ms / 1000 * self._random.uniform(0.5, 1.5))
+
+    async def _hold(self) -> web.StreamResponse:
+        """Longer than any client waits; the connection then ends without an answer."""
+        await asyncio.sleep(self.options.hold_ms / 1000)
+        return _problem(504, "held", "too late")
+
+
+def _respond(entry: Entry) -> web.Response:
+    now = time.time()
+    status = {"succeeded": 201, "pending": 202, "refused": 402}[entry.state_at(now)]
+    return web.json_response(entry.answer(now), status=status)
+
+
+def _problem(status: int, code: str, detail: str) -> web.Response:
+    return web.json_response({"code": code, "detail": detail}, status=status)
+
+
+async def serve(options: argparse.Namespace) -> None:
+    book = Book(options.ledger, options.key_seconds)
+    book.open()
+    runner = web.AppRunner(Server(book, options).app(), access_log=None, shutdown_timeout=0.2)
+    await runner.setup()
+    site = web.TCPSite(runner, "127.0.0.1", options.port, reuse_address=True)
+    await site.start()
+    assert site._server is not None and hasattr(site._server, "sockets")
+    port = site._server.sockets[0].getsockname()[1]
+    sys.stdout.write(f"test gateway on http://127.0.0.1:{port}\n")
+    sys.stdout.flush()
+    stopped = asyncio.Event()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        asyncio.get_running_loop().add_signal_handler(number, stopped.set)
+    await stopped.wait()
+    await runner.cleanup()
+
+
+def parser() -> argparse.ArgumentParser:
+    arguments = argparse.ArgumentParser(prog="python -m payments.testgateway", description=__doc__.partition("\n")[0])
+    arguments.add_argument("--port", type=int, required=True, help="on 127.0.0.1; 0: any free one")
+    arguments.add_argument(
+        "--latency-ms", type=float, default=20, help="mean; each answer takes half to one and a half of it"
+    )
+    arguments.add_argument("--seed", type=int, default=1, help="of the latencies")
+    arguments.add_argument("--ledger", type=Path, help="JSON lines of what moved; without it, it forgets at its end")
+    arguments.add_argument("--trouble", choices=("none", "demo"), default="none")
+    arguments.add_argument("--late-ms", type=float, default=1000, help="until a late operation succeeds")
+    arguments.add_argument(
+        "--hold-ms", type=float, default=30_000, help="how long a held answer is held; above the client's timeout"
+    )
+    arguments.add_argument(
+        "--key-seconds", type=float, default=24 * 3600, help="how long an idempotency key is honoured"
+    )
+    return arguments
+
+
+def main(argv: list[str] | None = None) -> int:
+    asyncio.run(serve(parser().parse_args(argv)))
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,228 @@
+"""Any interleaving of commands, repetitions and gateway reports keeps promise 3, and every operation ends at most once.
+
+The machine plays the chassis and a gateway with its own arithmetic beside the ledger: what it counts as moved must be what
+the ledger says.
+"""
+
+from __future__ import annotations
+
+from collections import Counter, defaultdict
+from typing import Any
+from uuid import UUID
+
+import pytest
+from hypothesis import settings
+from hypothesis import strategies as st
+from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule
+from payments_play import Play, authorize, capture, refund, report, uid, void
+
+from contracts.deciding import Task
+from contracts.payments import Authorized, Captured, Declined, Failed, Pending, Refunded, Voided
+from payments.domain.answers import Contradiction
+from payments.domain.gateway import GatewayCall
+from payments.domain.ledger import Ledger, evolve
+
+FINAL = (Authorized, Captured, Voided, Refunded, Declined, Failed)
+SUCCEEDED = (Authorized, Captured, Voided, Refunded)
+AMOUNTS = st.dictionaries(st.sampled_from(["1", "2", "shipping"]), st.integers(0, 60), min_size=1, max_size=3)
+
+
+class Story(RuleBasedStateMachine):
+    def __init__(self) -> None:
+        super().__init__()
+        self.play = Play()
+        self.sent: list[Any] = []
+        self.authorizations: list[str] = []
+        self.captures: list[str] = []
+        self.open: dict[UUID, GatewayCall] = {}
+        """Tasks that have not reported."""
+        self.truth: dict[UUID, tuple[str, str | None]] = {}
+        """What the gateway did: it never changes its mind."""
+        self.published: list[Any] = []
+        self.answers: dict[UUID, list[Any]] = defaultdict(list)
+        self.tasks: Counter[UUID] = Counter()
+        self.n = 0
+
+    @initialize(gateway=st.sampled_from(["marketplace", "test"]))
+    def choose(self, gateway: str) -> None:
+        self.gateway = gateway
+
+    # -- what comes in ------------------------------------------------------------------------------------------------
+
+    @rule(amounts=AMOUNTS)
+    def authorizes(self, amounts: dict[str, int]) -> None:
+        name = self.name("a")
+        self.authorizations.append(name)
+        self.send(authorize(name, amounts, gateway=self.gateway))
+
+    @rule(amounts=AMOUNTS, data=st.data())
+    def captures_some(self, amounts: dict[str, int], data: st.DataObject) -> None:
+        name = self.name("c")
+        self.captures.append(name)
+        self.send(capture(name, data.draw(st.sampled_from([*self.authorizations, "a?"])), amounts))
+
+    @rule(data=st.data())
+    def captures_all_that_is_left(self, data: st.DataObject) -> None:
+        of = data.draw(st.sampled_from([*self.authorizations, "a?"]))
+        if uid(of) in self.play.ledger.authorizations:
+            name = self.name("c")
+            self.captures.append(name)
+            self.send(capture(name, of, self.play.ledger.capturable(uid(of))))
+
+    @rule(data=st.data())
+    def voids(self, data: st.DataObject) -> None:
+        self.send(void(self.name("v"), data.draw(st.sampled_from([*self.authorizations, "a?"]))))
+
+    @rule(amounts=AMOUNTS, data=st.data())
+    def refunds(self, amounts: dict[str, int], data: st.DataObject) -> None:
+        self.send(refund(self.name("r"), data.draw(st.sampled_from([*self.captures, "c?"])), amounts))
+
+    @rule(data=st.data())
+    def asks_again(self, data: st.DataObject) -> None:
+        """Also for operations that are long answered: the chassis keeps those away, the ledger does not need it to."""
+        if self.sent:
+            before = self.play.ledger
+            effects = self.play.when(data.draw(st.sampled_from(self.sent)), id=f"again{self.n}")
+            assert effects == [] and self.play.ledger == before
+
+    # -- what the gateway says ----------------------------------------------------------------------------------------
+
+    @rule(data=st.data(), yes=st.booleans(), later=st.booleans())
+    def reports(self, data: st.DataObject, yes: bool, later: bool) -> None:
+        if not self.open:
+            return
+        task_id = data.draw(st.sampled_from(sorted(self.open)))
+        call = self.open[task_id]
+        if later and not call.ask_only:
+            del self.open[task_id]
+            self.absorb(self.play.when(report(call, "pending"), id=f"m{self.n}"))
+            return
+        del self.open[task_id]
+        said = self.truth.setdefault(
+            call.operation_id, ("succeeded", f"tg_{len(self.truth)}") if yes else ("refused", None)
+        )
+        self.absorb(self.play.when(report(call, *said), id=f"m{self.n}"))
+
+    @rule(data=st.data(), state=st.sampled_from(["same", "pending", "other"]))
+    def a_frozen_worker_reports_too(self, data: st.DataObject, state: str) -> None:
+        """The same operation once more, by who lost its lease."""
+        if not self.truth:
+            return
+        operation_id = data.draw(st.sampled_from(sorted(self.truth)))
+        operation = self.play.ledger.operations[operation_id]
+        call = GatewayCall(
+            operation_id=operation_id, gateway="test", kind=operation.kind, order_id=operation_id, store_id="st_1",
+            currency="EUR", amount_minor=operation.amount_minor, refers_to=operation.refers_to,
+        )  # fmt: skip
+        before, (said, reference) = self.play.ledger, self.truth[operation_id]
+        if state == "other":
+            other = ("refused", None) if said == "succeeded" else ("succeeded", "tg_other")
+            with pytest.raises(Contradiction):
+                self.play.when(report(call, *other))
+        elif state == "pending":
+            assert self.play.when(report(call, "pending")) == []
+        else:
+            assert self.play.when(report(call, said, reference)) == []
+        assert self.play.ledger == before
+
+    # -- bookkeeping --------------------------------------------------------------------------------------------------
+
+    def name(self, letter: str) -> str:
+        self.n += 1
+        return f"{letter}{self.n}"
+
+    def send(self, command: Any) -> None:
+        self.sent.append(command)
+        self.absorb(self.play.when(command, id=f"m{self.n}"))
+
+    def absorb(self, effects: list[Any]) -> None:
+        for effect in effects:
+            if isinstance(effect, Task):
+                self.tasks[effect.task_id] += 1
+                assert isinstance(effect.body, GatewayCall)
+                self.open.setdefault(effect.task_id, effect.body)
+            elif isinstance(effect, (*FINAL, Pending)):
+                self.published.append(effect)
+                assert effect.operation_id is not None
+                self.answers[effect.operation_id].append(effect)
+
+    # -- what always holds --------------------------------------------------------------------------------------------
+
+    @invariant()
+    def per_line_nothing_is_spent_that_is_not_there(self) -> None:
+        ledger = self.play.ledger
+        for line in ledger.lines.values():
+            assert 0 <= line.refunded_minor <= line.captured_minor <= line.authorized_minor
+            assert line.voided_minor >= 0 and line.captured_minor + line.voided_minor <= line.authorized_minor
+        for authorization in ledger.authorizations.values():
+            assert all(line.left_minor >= 0 for line in authorization.lines.values())
+        for authorization_id in ledger.authorizations:
+            assert all(left >= 0 for left in ledger.capturable(authorization_id).values())
+        for capture_id in ledger.captures:
+            assert all(left >= 0 for left in ledger.refundable(capture_id).values())
+
+    @invariant()
+    def no_cent_is_lost_between_lines_totals_and_operations(self) -> None:
+        ledger = self.play.ledger
+        for what, kind in (
+            ("authorized", "authorize"),
+            ("captured", "capture"),
+            ("voided", "void"),
+            ("refunded", "refund"),
+        ):
+            whole = getattr(ledger, f"{what}_minor")
+            assert whole == sum(getattr(line, f"{what}_minor") for line in ledger.lines.values())
+            done = [o.amount_minor for o in ledger.operations.values() if o.kind == kind and o.state == "succeeded"]
+            assert whole == sum(done)
+
+    @invariant()
+    def the_newest_fact_carries_the_totals_that_stand(self) -> None:
+        if self.published:
+            assert self.published[-1].totals == self.play.ledger.totals()
+
+    @invariant()
+    def every_operation_is_answered_once_at_the_end_and_said_to_be_pending_once_at_most(self) -> None:
+        for answers in self.answers.values():
+            assert sum(isinstance(answer, FINAL) for answer in answers) <= 1
+            assert sum(isinstance(answer, Pending) for answer in answers) <= 1
+            assert not any(isinstance(answer, FINAL) for answer in answers[:-1]), "nothing follows the end"
+
+    @invariant()
+    def what_the_gateway_moved_is_what_the_ledger_says(self) -> None:
+        for operation_id, (said, _) in self.truth.items():
+            state = self.play.ledger.operations[operation_id].state
+            assert (state == "succeeded") == (said == "succeeded")
+
+    @invariant()
+    def whatever_is_open_has_somebody_who_will_end_it(self) -> None:
+        ledger = self.play.ledger
+        asked = {call.operation_id for call in self.open.values()}
+        for operation_id, operation in ledger.operations.items():
+            if operation.postponed:
+                assert ledger.in_flight(operation.refers_to)  # type: ignore[arg-type]
+            elif operation.is_open:
+                assert operation_id in asked
+
+    @invariant()
+    def a_gateway_is_told_once(self) -> None:
+        assert all(n == 1 for n in self.tasks.values())
+
+    def teardown(self) -> None:
+        """When every task has reported nothing is open, and the published events alone give the same money."""
+        while self.open:
+            task_id = next(iter(self.open))
+            call = self.open.pop(task_id)
+            said = self.truth.setdefault(call.operation_id, ("succeeded", f"tg_{len(self.truth)}"))
+            self.absorb(self.play.when(report(call, *said), id=f"m{self.n}"))
+        assert not any(operation.is_open for operation in self.play.ledger.operations.values())
+        again = Ledger()
+        for event in self.published:
+            again = evolve(again, event)
+        assert again.totals() == self.play.ledger.totals()
+        assert again.lines == self.play.ledger.lines
+        assert again.authorizations == self.play.ledger.authorizations
+        assert again.captures == self.play.ledger.captures
+
+
+Story.TestCase.settings = settings(max_examples=60, stateful_step_count=30, deadline=None)
+TestStory = Story.TestCase

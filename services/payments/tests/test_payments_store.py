@@ -1,0 +1,100 @@
+"""What a batch writes: one statement per table, only what changed; and the declarations that hold the service together."""
+
+from __future__ import annotations
+
+import asyncio
+import inspect
+from pathlib import Path
+from typing import Any
+
+import pytest
+from payments_play import STORE, authorized, captured, totals, uid
+
+from chassis.service import Change
+from contracts.base import Command, Event
+from contracts.registry import MESSAGES
+from payments import store
+from payments.domain import ledger
+from payments.domain.ledger import Asked, Ledger, VoidPostponed, evolve
+from payments.handlers import SERVICE
+from payments.tables import ledger_lines, ledgers, operations
+
+
+class Tx:
+    """Notes statements; says of each that it wrote all its rows, less `lost`."""
+
+    def __init__(self, lost: int = 0) -> None:
+        self.told: list[tuple[str, list[tuple[Any, ...]]]] = []
+        self.lost = lost
+
+    async def execute(self, statement: str, *columns: list[Any]) -> str:
+        rows = list(zip(*columns, strict=True))
+        self.told.append((statement, rows))
+        return f"INSERT 0 {len(rows) - self.lost}"
+
+
+def change(order: str, before: list[Event], events: list[Event]) -> Change[Ledger]:
+    state = Ledger()
+    for event in before:
+        state = evolve(state, event)  # type: ignore[arg-type]
+    after = state
+    for event in events:
+        after = evolve(after, event)  # type: ignore[arg-type]
+    return Change(uid(order), STORE, state, after, tuple(events))
+
+
+def save(tx: Tx, *changes: Change[Ledger]) -> None:
+    asyncio.run(store.save_rows(tx, changes))  # type: ignore[arg-type]
+
+
+def test_a_batch_writes_one_statement_per_table() -> None:
+    tx = Tx()
+    whole = [change(f"o{n}", [], [authorized("a", {"1": n, "2": 5}, totals(a=n + 5)), captured("c", "a", {"1": n}, totals())])
+             for n in range(100)]  # fmt: skip
+    save(tx, *whole)
+    assert [(statement, len(rows)) for statement, rows in tx.told] == [(store.LINES, 200), (store.OPERATIONS, 200)]
+
+
+def test_only_what_changed_is_written() -> None:
+    tx = Tx()
+    save(
+        tx,
+        change(
+            "o", [authorized("a", {"1": 7, "2": 5}, totals(a=12))], [captured("c", "a", {"2": 5}, totals(a=12, c=5))]
+        ),
+    )
+    (_, lines), (_, done) = tx.told
+    assert lines == [(uid("o"), STORE, "2", 1, 5, 5, 0, 0)]
+    assert [row[0] for row in done] == [uid("c")]
+
+
+def test_an_operation_id_that_had_another_effect_is_refused() -> None:
+    with pytest.raises(store.OperationTaken):
+        save(Tx(lost=1), change("o", [], [authorized("a", 1, totals(a=1))]))
+
+
+@pytest.mark.parametrize("table", [ledgers, ledger_lines])
+def test_the_promises_are_check_constraints_too(table: Any) -> None:
+    checks = {str(c.sqltext) for c in table.constraints if hasattr(c, "sqltext")}
+    assert {"captured_minor + voided_minor <= authorized_minor", "refunded_minor <= captured_minor"} <= checks
+
+
+def test_every_constraint_and_index_has_a_name() -> None:
+    for table in (ledger_lines, operations):
+        assert all(constraint.name for constraint in table.constraints)
+    assert all(index.name for table in (ledgers, ledger_lines, operations) for index in table.indexes)
+
+
+def test_payments_obeys_every_command_that_is_addressed_to_it() -> None:
+    wanted = {m for m in MESSAGES.values() if m.owner() == "payments" and issubclass(m, Command)}
+    assert set(SERVICE.obeys()) == wanted
+
+
+def test_every_event_of_payments_can_be_folded() -> None:
+    owned = {m for m in MESSAGES.values() if m.owner() == "payments" and issubclass(m, Event)} | {Asked, VoidPostponed}
+    matched = Path(inspect.getfile(ledger)).read_text()
+    assert all(f"case {model.__name__}():" in matched for model in owned)
+
+
+def test_private_events_are_not_published() -> None:
+    assert {Asked.TYPE, VoidPostponed.TYPE}.isdisjoint(MESSAGES)
