@@ -1,0 +1,7 @@
+"""`python -m fulfillment`: the whole service in one process."""
+
+from chassis.app import run
+from fulfillment.handlers import SERVICE
+
+if __name__ == "__main__":
+    run(SERVICE)

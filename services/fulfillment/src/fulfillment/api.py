@@ -1,0 +1,277 @@
+"""What fulfillment answers over HTTP: the shelf, the warehouse's shipments, an order's fulfilment."""
+
+import asyncio
+from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING, Annotated, Any, Final
+from uuid import UUID, uuid4
+
+from fastapi import APIRouter, Depends, Path, Query, Request, Response
+from pydantic import Field, TypeAdapter, ValidationError, model_validator
+from sqlalchemy import select, tuple_
+from sqlalchemy.engine import RowMapping
+
+from chassis.database import is_transient
+from chassis.http import Principal, Problem, after, page
+from chassis.inbound import Inbound, Outcome
+from contracts.base import Code, Frozen, Id, Quantity, Text, Timestamp
+from fulfillment.domain.fulfilment import Deliver, Fulfilment, Ship, Shipment, ShipmentStatus
+from fulfillment.domain.stock import SetStock, StockItem, stock_item_id
+from fulfillment.tables import FULFILMENTS, SHIPMENTS, STOCK
+
+if TYPE_CHECKING:
+    from chassis.app import App
+
+PROBLEMS: Final[dict[str, tuple[int, str]]] = {
+    "below_reserved": (409, "Fewer pieces than orders hold"),
+    "not_shipped": (409, "The shipment has not left yet"),
+    "shipment_cancelled": (409, "The shipment was cancelled"),
+    "unknown_shipment": (404, "No such shipment"),
+}
+BULK_ITEMS_MAX: Final = 1_000
+
+
+class Count(Frozen):
+    on_hand: Quantity
+
+
+class CountOf(Count):
+    location: Code
+    sku: Id
+
+
+class Counts(Frozen):
+    items: Annotated[tuple[CountOf, ...], Field(max_length=BULK_ITEMS_MAX)]
+
+    @model_validator(mode="after")
+    def each_shelf_once(self) -> "Counts":
+        if len({(item.location, item.sku) for item in self.items}) != len(self.items):
+            raise ValueError("items: each location and sku may stand there once")
+        return self
+
+
+class Parcel(Frozen):
+    carrier: Text | None = None
+    tracking_number: Text | None = None
+
+
+def routes(app: "App") -> APIRouter:
+    router = APIRouter(prefix="/v1")
+    Viewer = Annotated[Principal, Depends(app.principal("fulfillment.view"))]
+    Warehouse = Annotated[Principal, Depends(app.principal("fulfillment.ship"))]
+    Counter = Annotated[Principal, Depends(app.principal("stock.edit"))]
+    Limit = Annotated[int, Query(ge=1, le=500)]
+    Sku = Annotated[Id, Path(description="May hold `/`.")]
+
+    # -- stock ----------------------------------------------------------------------------------------------------
+
+    @router.get("/stock")
+    async def list_stock(
+        who: Viewer, location: Code | None = None, limit: Limit = 50, cursor: str | None = None
+    ) -> Any:
+        query = select(STOCK).where(STOCK.c.store_id == who.store_id)
+        if location is not None:
+            query = query.where(STOCK.c.location == location)
+        if (last := _after(cursor, _STOCK_CURSOR)) is not None:
+            query = query.where(tuple_(STOCK.c.location, STOCK.c.sku) > tuple_(*last))
+        rows = await app.read(query.order_by(STOCK.c.location, STOCK.c.sku).limit(limit + 1))
+        return page([_stock(row) for row in rows], limit, key=lambda row: (row["location"], row["sku"]))
+
+    @router.put("/stock")
+    async def set_many(who: Counter, body: Counts) -> Any:
+        """Set up to 1,000 counts; each stands for itself. Setting is idempotent: send the file again if in doubt.
+
+        Answers how many were set, and the items that were refused with the reason.
+        """
+        outcomes = await _together(app, who, [_set(who, item.location, item.sku, item.on_hand) for item in body.items])
+        refused = [
+            {"location": item.location, "sku": item.sku, "code": no.code, "detail": no.detail}
+            for item, outcome in zip(body.items, outcomes, strict=True)
+            if (no := outcome.refusal) is not None
+        ]
+        return {"set": len(outcomes) - len(refused), "refused": refused}
+
+    @router.get("/stock/{location}/{sku:path}")
+    async def get_stock(who: Viewer, location: Code, sku: Sku) -> Any:
+        here = (STOCK.c.store_id == who.store_id) & (STOCK.c.location == location) & (STOCK.c.sku == sku)
+        rows = await app.read(select(STOCK).where(here))
+        if not rows:
+            raise Problem(404, "unknown_stock", "No such stock", f"{sku} was never counted at {location}")
+        return _stock(rows[0])
+
+    @router.put("/stock/{location}/{sku:path}")
+    async def set_stock(request: Request, who: Counter, location: Code, sku: Sku, body: Count) -> Response:
+        def answer(outcome: Outcome) -> tuple[int, dict[str, Any]]:
+            item: StockItem = outcome.state
+            return 200, _pieces(item.location, item.sku, item.on_hand, item.reserved)
+
+        return await app.obey(request, who, _set(who, location, sku, body.on_hand), answer, problems=PROBLEMS)
+
+    # -- shipments ------------------------------------------------------------------------------------------------
+
+    @router.get("/shipments")
+    async def list_shipments(
+        who: Viewer, status: ShipmentStatus | None = None, limit: Limit = 50, cursor: str | None = None
+    ) -> Any:
+        """Oldest first: what the warehouse has to do next."""
+        query = select(SHIPMENTS).where(SHIPMENTS.c.store_id == who.store_id)
+        if status is not None:
+            query = query.where(SHIPMENTS.c.status == status)
+        if (last := _after(cursor, _SHIPMENT_CURSOR)) is not None:
+            query = query.where(tuple_(SHIPMENTS.c.created_at, SHIPMENTS.c.shipment_id) > tuple_(*last))
+        rows = await app.read(query.order_by(SHIPMENTS.c.created_at, SHIPMENTS.c.shipment_id).limit(limit + 1))
+        return page([_shipment(row) for row in rows], limit, key=lambda row: (row["created_at"], row["shipment_id"]))
+
+    @router.get("/shipments/{shipment_id}")
+    async def get_shipment(who: Viewer, shipment_id: UUID) -> Any:
+        return _shipment(await _find(app, who, shipment_id))
+
+    @router.post("/shipments/{shipment_id}/ship")
+    async def ship(request: Request, who: Warehouse, shipment_id: UUID, body: Parcel | None = None) -> Response:
+        """The parcel has left. Shipping twice answers what was shipped the first time."""
+        row, parcel = await _find(app, who, shipment_id), body or Parcel()
+        command = Ship(
+            order_id=row["order_id"],
+            store_id=who.store_id,
+            operation_id=uuid4(),
+            actor=who.actor,
+            shipment_id=shipment_id,
+            carrier=parcel.carrier,
+            tracking_number=parcel.tracking_number,
+        )
+        return await app.obey(request, who, command, _as_it_is_now(row), problems=PROBLEMS)
+
+    @router.post("/shipments/{shipment_id}/deliver")
+    async def deliver(request: Request, who: Warehouse, shipment_id: UUID) -> Response:
+        """The parcel has arrived. Delivering twice changes nothing."""
+        row = await _find(app, who, shipment_id)
+        command = Deliver(
+            order_id=row["order_id"],
+            store_id=who.store_id,
+            operation_id=uuid4(),
+            actor=who.actor,
+            shipment_id=shipment_id,
+        )
+        return await app.obey(request, who, command, _as_it_is_now(row), problems=PROBLEMS)
+
+    # -- orders ---------------------------------------------------------------------------------------------------
+
+    @router.get("/fulfilments/{order_id}")
+    async def get_fulfilment(who: Viewer, order_id: UUID) -> Any:
+        here = (FULFILMENTS.c.key == order_id) & (FULFILMENTS.c.store_id == who.store_id)
+        rows = await app.read(select(FULFILMENTS.c.doc).where(here))
+        if not rows:
+            raise Problem(404, "unknown_order", "No such order", f"nothing was asked for {order_id}")
+        return _fulfilment(order_id, Fulfilment.model_validate(rows[0]["doc"]))
+
+    return router
+
+
+# -- rows and states as JSON ------------------------------------------------------------------------------------------
+
+
+def _pieces(location: str, sku: str, on_hand: int, reserved: int) -> dict[str, Any]:
+    counts = {"on_hand": on_hand, "reserved": reserved, "available": on_hand - reserved}
+    return {"location": location, "sku": sku, **counts}
+
+
+def _stock(row: RowMapping) -> dict[str, Any]:
+    return _pieces(row["location"], row["sku"], row["on_hand"], row["reserved"])
+
+
+def _shipment(row: RowMapping) -> dict[str, Any]:
+    return {name: value for name, value in row.items() if name not in ("store_id", "reservation_id")}
+
+
+def _as_it_is_now(row: RowMapping) -> Callable[[Outcome], tuple[int, dict[str, Any]]]:
+    """The answer of ship and deliver: the shipment as the decision left it."""
+
+    def answer(outcome: Outcome) -> tuple[int, dict[str, Any]]:
+        state: Fulfilment = outcome.state
+        shipment = state.shipment(row["shipment_id"])
+        assert shipment is not None, "an unknown shipment is a refusal"
+        return 200, {"order_id": str(row["order_id"]), **_shipment_of(shipment)}
+
+    return answer
+
+
+def _shipment_of(shipment: Shipment) -> dict[str, Any]:
+    return shipment.model_dump(mode="json", exclude={"reservation_id"})
+
+
+def _fulfilment(order_id: UUID, state: Fulfilment) -> dict[str, Any]:
+    return {
+        "order_id": str(order_id),
+        "status": state.status,
+        "totals": state.totals.model_dump(),
+        "lines": [line.model_dump() for line in state.held],
+        "shipments": [_shipment_of(shipment) for shipment in state.shipments],
+    }
+
+
+# -- helpers ----------------------------------------------------------------------------------------------------------
+
+
+_STOCK_CURSOR: Final = TypeAdapter(tuple[Code, Id])
+_SHIPMENT_CURSOR: Final = TypeAdapter(tuple[Timestamp, UUID])
+
+
+def _after(cursor: str | None, types: TypeAdapter[Any]) -> tuple[Any, ...] | None:
+    if (values := after(cursor)) is None:
+        return None
+    try:
+        last: tuple[Any, ...] = types.validate_python(values)
+    except ValidationError as error:
+        raise Problem(400, "bad_cursor", "The cursor is not of this list", "use its next_cursor, unchanged") from error
+    return last
+
+
+async def _find(app: "App", who: Principal, shipment_id: UUID) -> RowMapping:
+    here = (SHIPMENTS.c.shipment_id == shipment_id) & (SHIPMENTS.c.store_id == who.store_id)
+    rows = await app.read(select(SHIPMENTS).where(here))
+    if not rows:
+        raise Problem(404, "unknown_shipment", "No such shipment", f"{shipment_id} is not a shipment of this store")
+    return rows[0]
+
+
+def _set(who: Principal, location: str, sku: str, on_hand: int) -> SetStock:
+    return SetStock(
+        order_id=stock_item_id(who.store_id, location, sku),
+        store_id=who.store_id,
+        operation_id=uuid4(),
+        actor=who.actor,
+        location=location,
+        sku=sku,
+        on_hand=on_hand,
+    )
+
+
+async def _together(app: "App", who: Principal, commands: Sequence[SetStock]) -> list[Outcome]:
+    """Hand them all to the shell, which takes them in a few transactions. Raises Problem when one was not done."""
+    submitted = (
+        app.shell.submit(
+            Inbound(
+                origin="http",
+                key=command.order_id,
+                store_id=command.store_id,
+                id=command.operation_id,
+                type=command.TYPE,
+                body=command,
+                correlation_id=str(command.operation_id),
+                actor=who.actor,
+            )
+        )
+        for command in commands
+    )
+    done: list[Outcome] = []
+    for result in await asyncio.gather(*submitted, return_exceptions=True):
+        if isinstance(result, Outcome) and result.status == "done":
+            done.append(result)
+        elif isinstance(result, Outcome) or not is_transient(result):
+            raise Problem(
+                500, "fault", "A fault of the service", "some counts may be set; the operators see it in the log"
+            )
+        else:
+            raise Problem(
+                503, "unavailable", "The database does not answer", "some counts may be set; send all of it again"
+            )
+    return done

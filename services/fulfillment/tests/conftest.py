@@ -1,0 +1,12 @@
+"""Fixtures of fulfillment's plays."""
+
+from __future__ import annotations
+
+import pytest
+from fulfillment_play import House
+
+
+@pytest.fixture
+def house() -> House:
+    """A service that nobody has asked anything yet."""
+    return House()

@@ -1,0 +1,302 @@
+"""The store, the shell and HTTP on a real PostgreSQL: `FULFILLMENT_TEST_DATABASE_URL` names an empty database."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import os
+import random
+from collections.abc import AsyncIterator, Sequence
+from typing import Any
+from urllib.parse import quote, urlencode
+from uuid import UUID, uuid4
+
+import pytest
+import pytest_asyncio
+from fulfillment_play import (
+    STORE,
+    cancel,
+    count,
+    deliver,
+    release,
+    reserve,
+    ship,
+    start,
+)
+
+from chassis.app import App
+from chassis.inbound import Inbound, Outcome
+from chassis.migrations import upgrade
+from chassis.shell import Shell
+from contracts.base import Command
+from contracts.fulfillment import OutOfStock, Reserved
+from contracts.registry import MESSAGES
+from fulfillment.domain.stock import Stock, StockKey, StockSet
+from fulfillment.handlers import SERVICE
+from fulfillment.handlers import STOCK as SHELF
+from fulfillment.settings import Settings
+
+URL = os.environ.get("FULFILLMENT_TEST_DATABASE_URL", "")
+pytestmark = [pytest.mark.real, pytest.mark.skipif(not URL, reason="FULFILLMENT_TEST_DATABASE_URL is not set")]
+
+
+@pytest_asyncio.fixture
+async def app() -> AsyncIterator[App]:
+    """The service without its background, on emptied tables."""
+    await upgrade(SERVICE, URL)
+    app = App(SERVICE, Settings(database_url=URL), "api")
+    async with app.database.transaction() as tx:
+        await tx.execute(
+            "truncate fulfilments, stock_items, stock, reservations, shipments, journal, outbox, idempotency"
+        )
+    shell = asyncio.create_task(app.shell.run())
+    yield app
+    shell.cancel()
+    await asyncio.gather(shell, return_exceptions=True)
+    await app.database.close()
+
+
+async def together(shell: Shell, *messages: Command) -> list[Outcome]:
+    """One transaction."""
+    ids = [uuid4() for _ in messages]
+    outcomes = await shell._handle(
+        [Inbound("http", m.order_id, m.store_id, i, m.TYPE, m, str(i)) for m, i in zip(messages, ids, strict=True)], {}
+    )
+    assert {outcome.status for outcome in outcomes} <= {"done"}, outcomes
+    return outcomes
+
+
+async def rows(app: App, sql: str, *values: Any) -> list[Any]:
+    async with app.database.connection() as connection:
+        return await connection.fetch(sql, *values)
+
+
+async def audit(app: App) -> None:
+    """The tables keep their promises, and the journal makes the same stock and the same states again."""
+    async with app.database.connection() as connection:
+        assert [found for found in await SERVICE.check(connection) if found[2]] == []  # type: ignore[misc]
+    types = {**MESSAGES, StockSet.TYPE: StockSet}
+    states: dict[UUID, Any] = {}
+    stock: dict[StockKey, Stock] = {}
+    for row in await rows(app, "select key, store_id, aggregate, type, payload::text from journal order by id"):
+        event: Any = types[row["type"]].model_validate_json(row["payload"])
+        aggregate = next(a for a in SERVICE.aggregates if a.table == row["aggregate"])
+        before = states.get(row["key"], aggregate.initial(row["key"], row["store_id"]))
+        states[row["key"]] = aggregate.evolve(before, event)
+        for key in SHELF.touched(event):
+            stock[key] = SHELF.evolve(stock.get(key), key, event)
+    for aggregate in SERVICE.aggregates:
+        for row in await rows(app, f"select key, doc::text from {aggregate.table}"):
+            assert aggregate.state.model_validate_json(row["doc"]) == states[row["key"]]
+    now = await rows(app, "select store_id, location, sku, on_hand, reserved from stock")
+    assert {StockKey(row[0], row[1], row[2]): Stock(row[3], row[4]) for row in now} == stock
+
+
+async def deadlocks(app: App) -> int:
+    await asyncio.sleep(0)
+    return int((await rows(app, "select deadlocks from pg_stat_database where datname = current_database()"))[0][0])
+
+
+async def test_three_workers_sell_the_last_five_pieces_to_five_of_two_hundred_orders(app: App) -> None:
+    """Promise 4."""
+    await together(app.shell, count("hot", 5))
+    wanted = [reserve(f"r{n}", ("hot", 1), order=f"o{n}") for n in range(200)]
+    shells = [Shell(SERVICE, app.database, app.metrics) for _ in range(3)]
+    made = await asyncio.gather(*(together(shells[n % 3], *wanted[n * 20 : n * 20 + 20]) for n in range(10)))
+    events = [event for outcomes in made for outcome in outcomes for event in outcome.events]
+    assert sum(isinstance(event, Reserved) for event in events) == 5
+    assert sum(isinstance(event, OutOfStock) for event in events) == 195
+    await audit(app)
+
+
+async def test_workers_with_crossed_skus_wait_for_each_other_and_never_in_a_circle(app: App) -> None:
+    before = await deadlocks(app)
+    skus = [f"S{n}" for n in range(12)]
+    await together(app.shell, *(count(sku, 10_000) for sku in skus))
+    shells = [Shell(SERVICE, app.database, app.metrics) for _ in range(4)]
+
+    async def work(n: int) -> None:
+        order = skus if n % 2 else skus[::-1]
+        for turn in range(25):
+            goods = [(sku, 1) for sku in order]
+            await together(
+                shells[n], *(reserve(f"r{n}-{turn}-{k}", *goods, order=f"o{n}-{turn}-{k}") for k in range(4))
+            )
+
+    await asyncio.gather(*(work(n) for n in range(4)))
+    await asyncio.sleep(1.1)  # PostgreSQL reports its statistics about once a second
+    assert await deadlocks(app) == before
+    await audit(app)
+
+
+async def test_whatever_three_workers_are_asked_the_tables_add_up(app: App) -> None:
+    dice = random.Random(7)
+    skus, both = [f"S{n}" for n in range(8)], ("north", "south")
+    await together(app.shell, *(count(sku, dice.randint(0, 60), at=place) for sku in skus for place in both))
+
+    def story(order: str) -> list[Command]:
+        goods = [(dice.choice(skus), dice.randint(1, 3)) for _ in range(dice.randint(0, 4))]
+        first = reserve(f"{order}r1", *goods, order=order, at=dice.choice([both, both[::-1]]))
+        told: list[Command] = [
+            first,
+            first,
+            reserve(f"{order}r2", *goods, order=order),
+            start(f"{order}s1", order=order),
+        ]
+        if dice.random() < 0.3:
+            again = reserve(f"{order}r3", *goods, order=order, at=both)
+            told += [cancel(f"{order}c", order=order), again, start(f"{order}s2", order=order)]
+        if dice.random() < 0.2:
+            told.append(release(f"{order}u", order=order))
+        return told
+
+    async def work(n: int) -> None:
+        shell = Shell(SERVICE, app.database, app.metrics)
+        for turn in range(8):
+            messages = [m for k in range(15) for m in story(f"{n}-{turn}-{k}")]
+            cut = dice.randint(1, len(messages) - 1)
+            for part in (messages[:cut], messages[cut:]):
+                await together(shell, *part)
+            for row in await rows(app, "select shipment_id, order_id from shipments order by random() limit 10"):
+                asked = (ship(row[0], str(uuid4())), deliver(row[0], str(uuid4())))
+                await together(shell, *(m.model_copy(update={"order_id": row["order_id"]}) for m in asked))
+
+    await asyncio.gather(*(work(n) for n in range(3)))
+    counted = {row[0]: row[1] for row in await rows(app, "select state, count(*) from reservations group by state")}
+    assert set(counted) == {"reserved", "released", "consumed"}
+    await audit(app)
+
+
+BROKEN: Sequence[tuple[str, str]] = (
+    ("reserved is the sum", "update stock set reserved = reserved - 1 where reserved > 0"),
+    ("consumed by the one shipment", "update reservations set state = 'consumed' where state = 'reserved'"),
+    ("a shipment's lines are", "delete from reservations where state = 'reserved'"),
+    ("a fulfilled order", "update fulfilments set status = 'fulfilled' where status = 'started'"),
+    ("an order at rest", "update fulfilments set status = 'released' where status = 'started'"),
+)
+
+
+@pytest.mark.parametrize(("name", "damage"), BROKEN)
+async def test_a_damaged_table_is_found_by_the_check(app: App, name: str, damage: str) -> None:
+    await together(app.shell, count("A", 5), reserve("r1", ("A", 2)), start("s1"))
+    await audit(app)
+    async with app.database.connection() as connection:
+        await connection.execute(damage)
+        found = await SERVICE.check(connection)  # type: ignore[misc]
+    assert any(label.find(name) >= 0 and violated for label, _, violated in found), found
+
+
+@pytest.mark.parametrize("oversold", ["reserved = on_hand + 1", "on_hand = -1", "reserved = -1"])
+async def test_the_table_itself_refuses_to_oversell(app: App, oversold: str) -> None:
+    await together(app.shell, count("A", 5))
+    with pytest.raises(Exception, match="stock_"):
+        await rows(app, f"update stock set {oversold}")
+
+
+# -- HTTP -------------------------------------------------------------------------------------------------------------
+
+
+class Client:
+    """Speaks ASGI to the service with a key of one store."""
+
+    def __init__(self, app: App, key: str) -> None:
+        self.asgi, self.key = app.asgi(), key
+
+    async def __call__(self, method: str, path: str, body: Any = None, **query: Any) -> tuple[int, Any]:
+        sent: list[Any] = []
+        headers = [(b"authorization", f"Bearer {self.key}".encode()), (b"content-type", b"application/json")]
+        scope = {
+            "type": "http", "asgi": {"version": "3.0"}, "http_version": "1.1", "method": method, "scheme": "http",
+            "path": path, "raw_path": quote(path).encode(), "query_string": urlencode(query).encode(), "root_path": "",
+            "headers": headers, "server": ("test", 80), "client": ("test", 1),
+        }  # fmt: skip
+
+        async def receive() -> Any:
+            return {"type": "http.request", "body": json.dumps(body).encode() if body is not None else b""}
+
+        async def send(message: Any) -> None:
+            sent.append(message)
+
+        await self.asgi(scope, receive, send)
+        return sent[0]["status"], json.loads(b"".join(part.get("body", b"") for part in sent[1:]))
+
+
+async def client(app: App, *scopes: str, store: str = STORE) -> Client:
+    return Client(app, await app.keys.create(store, "test", scopes or ("*",)))
+
+
+async def test_stock_is_counted_and_read_also_under_an_sku_with_slashes(app: App) -> None:
+    call = await client(app)
+    row = {"location": "main", "sku": "A/B c", "on_hand": 7, "reserved": 0, "available": 7}
+    assert await call("PUT", "/v1/stock/main/A/B c", {"on_hand": 7}) == (200, row)
+    assert await call("GET", "/v1/stock/main/A/B c") == (200, row)
+    assert (await call("GET", "/v1/stock/main/other"))[0] == 404
+    assert (await (await client(app, store="st_2"))("GET", "/v1/stock/main/A/B c"))[0] == 404
+
+
+async def test_a_thousand_counts_come_in_one_request_and_each_refusal_is_named(app: App) -> None:
+    call = await client(app)
+    await together(app.shell, count("held", 5), reserve("r1", ("held", 2)))
+    items = [{"location": "main", "sku": f"Q{n}", "on_hand": n} for n in range(999)]
+    status, said = await call(
+        "PUT", "/v1/stock", {"items": [*items, {"location": "main", "sku": "held", "on_hand": 1}]}
+    )
+    assert (status, said["set"], [no["code"] for no in said["refused"]]) == (200, 999, ["below_reserved"])
+    seen: list[str] = []
+    cursor: dict[str, str] = {}
+    while len(seen) < 1_000:
+        _, page = await call("GET", "/v1/stock", limit=300, **cursor)
+        seen += [item["sku"] for item in page["items"]]
+        cursor = {"cursor": page["next_cursor"]}
+    assert len(set(seen)) == 1_000
+    assert seen == sorted(seen)
+    assert (await call("PUT", "/v1/stock", {"items": items[:1] * 2}))[0] == 422
+
+
+async def test_a_shipment_is_shipped_and_delivered_once(app: App) -> None:
+    call = await client(app)
+    await together(app.shell, count("A", 5), reserve("r1", ("A", 2)), start("s1"))
+    _, page = await call("GET", "/v1/shipments", status="picking")
+    (shipment,) = page["items"]
+    path = f"/v1/shipments/{shipment['shipment_id']}"
+    status, problem = await call("POST", f"{path}/deliver")
+    assert (status, problem["type"]) == (409, "/problems/not_shipped")
+    for carrier in ("DHL", "UPS"):  # the second time it is told what was shipped
+        status, said = await call("POST", f"{path}/ship", {"carrier": carrier, "tracking_number": "T1"})
+        assert (status, said["status"], said["carrier"], said["tracking_number"]) == (200, "shipped", "DHL", "T1")
+    for _ in range(2):
+        status, said = await call("POST", f"{path}/deliver")
+        assert (status, said["status"]) == (200, "delivered")
+    _, kept = await call("GET", path)
+    assert kept["shipped_at"] and kept["delivered_at"] and kept["lines"] == said["lines"]
+    _, order = await call("GET", f"/v1/fulfilments/{shipment['order_id']}")
+    assert (order["status"], order["totals"]) == ("fulfilled", {"reserved": 0, "shipped": 2})
+    await audit(app)
+
+
+async def test_a_cancelled_shipment_is_not_sent(app: App) -> None:
+    call = await client(app)
+    await together(app.shell, count("A", 5), reserve("r1", ("A", 2)), start("s1"), cancel("c1"))
+    _, page = await call("GET", "/v1/shipments", status="cancelled")
+    status, problem = await call("POST", f"/v1/shipments/{page['items'][0]['shipment_id']}/ship")
+    assert (status, problem["type"]) == (409, "/problems/shipment_cancelled")
+
+
+async def test_a_key_without_the_scope_and_a_key_of_another_store_see_and_move_nothing(app: App) -> None:
+    await together(app.shell, count("A", 5), reserve("r1", ("A", 2)), start("s1"))
+    _, page = await (await client(app))("GET", "/v1/shipments")
+    path = f"/v1/shipments/{page['items'][0]['shipment_id']}"
+    viewer, stranger = await client(app, "fulfillment.view"), await client(app, store="st_2")
+    assert (await viewer("POST", f"{path}/ship"))[0] == 403
+    assert (await viewer("PUT", "/v1/stock/main/A", {"on_hand": 9}))[0] == 403
+    assert (await stranger("POST", f"{path}/ship"))[0] == (await stranger("GET", path))[0] == 404
+    assert (
+        (await stranger("GET", "/v1/shipments"))[1]["items"] == (await stranger("GET", "/v1/stock"))[1]["items"] == []
+    )
+
+
+async def test_a_cursor_of_another_list_is_refused(app: App) -> None:
+    call = await client(app)
+    await together(app.shell, count("A", 5), count("B", 5))
+    _, page = await call("GET", "/v1/stock", limit=1)
+    assert (await call("GET", "/v1/shipments", cursor=page["next_cursor"]))[0] == 400
