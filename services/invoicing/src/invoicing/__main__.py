@@ -1,0 +1,3 @@
+from invoicing.main import main
+
+main()

@@ -1,0 +1,110 @@
+"""HTTP: invoices and credit notes to read, sellers to read and write."""
+
+from datetime import datetime
+from typing import Annotated, Any, Final, Literal
+from uuid import UUID
+
+from fastapi import APIRouter, Depends, Query
+from pydantic import ConfigDict
+from sqlalchemy import Select, select, tuple_
+
+from chassis.app import App
+from chassis.http import Page, Principal, Problem, after, page
+from contracts.base import Code
+from invoicing import store
+from invoicing.domain.sellers import SellerDetails, SellerTerms
+from invoicing.tables import documents, sellers
+
+LISTED: Final = [column for column in documents.c if column.name not in ("body", "store_id", "operation_id")]
+SELLER: Final = [column for column in sellers.c if column.name != "store_id"]
+
+
+class SellerBody(SellerDetails):
+    """The seller as it shall be, whole; a field that is not there becomes its default, an unknown one is refused."""
+
+    model_config = ConfigDict(extra="forbid")
+
+
+def routes(app: App) -> APIRouter:
+    router = APIRouter(prefix="/v1", tags=["invoicing"])
+    Viewer = Annotated[Principal, Depends(app.principal("invoices.view"))]
+    Editor = Annotated[Principal, Depends(app.principal("invoices.edit"))]
+    Limit = Annotated[int, Query(ge=1, le=500)]
+
+    @router.get("/invoices", response_model=None)
+    async def list_documents(
+        who: Viewer,
+        order_id: UUID | None = None,
+        kind: Literal["invoice", "credit"] | None = None,
+        limit: Limit = 50,
+        cursor: str | None = None,
+    ) -> Page:
+        """Invoices and credit notes in the order of their issue; a credit note names its `invoice_id`."""
+        query = _page(select(*LISTED), who.store_id, limit, cursor)
+        if order_id is not None:
+            query = query.where(documents.c.order_id == order_id)
+        if kind is not None:
+            query = query.where(documents.c.kind == kind)
+        rows = [dict(row) for row in await app.read(query)]
+        return page(rows, limit, key=lambda row: (row["issued_at"], row["document_id"]))
+
+    @router.get("/invoices/{document_id}")
+    async def read_document(document_id: UUID, who: Viewer) -> dict[str, Any]:
+        """The document word for word as it was issued; of an invoice also `credited_by`, its credit note if it has one."""
+        mine = documents.c.store_id == who.store_id
+        credits = documents.alias()
+        credited_by = (
+            select(credits.c.document_id)
+            .where(credits.c.invoice_id == documents.c.document_id, credits.c.kind == "credit")
+            .scalar_subquery()
+            .label("credited_by")
+        )
+        query = select(documents.c.document_id, documents.c.kind, documents.c.body, credited_by)
+        rows = await app.read(query.where(mine, documents.c.document_id == document_id))
+        if not rows:
+            raise Problem(404, "document_unknown", "No such document", f"This store has no document {document_id}.")
+        row = rows[0]
+        extra = {"credited_by": row["credited_by"]} if row["kind"] == "invoice" else {}
+        return {"document_id": row["document_id"], "kind": row["kind"], **row["body"], **extra}
+
+    @router.get("/sellers", response_model=None)
+    async def list_sellers(who: Viewer, limit: Limit = 50, cursor: str | None = None) -> Page:
+        query = select(*SELLER).where(sellers.c.store_id == who.store_id).order_by(sellers.c.code).limit(limit + 1)
+        if last := after(cursor):
+            query = query.where(sellers.c.code > str(last[0]))
+        rows = [dict(row) for row in await app.read(query)]
+        return page(rows, limit, key=lambda row: (row["code"],))
+
+    @router.get("/sellers/{code}")
+    async def read_seller(code: Code, who: Viewer) -> dict[str, Any]:
+        rows = await app.read(select(*SELLER).where(sellers.c.store_id == who.store_id, sellers.c.code == code))
+        if not rows:
+            raise Problem(404, "seller_unknown", "No such seller", f"This store has no seller {code}.")
+        return dict(rows[0])
+
+    @router.put("/sellers/{code}")
+    async def put_seller(code: Code, body: SellerBody, who: Editor) -> dict[str, Any]:
+        """Write a seller whole. `missing` tells what it still lacks before it can issue."""
+        if not who.store_id:
+            raise Problem(400, "store_missing", "Whose seller?", "An administrator names the store in X-Store-Id.")
+        terms = SellerTerms(code=code, **{name: getattr(body, name) for name in SellerDetails.model_fields})
+        try:
+            await app.write(lambda tx: store.put_seller(tx, who.store_id, terms))
+        except store.PrefixTaken as taken:
+            raise Problem(409, "prefix_taken", "Prefix of the other kind of document", f"{taken}.") from None
+        return {**terms.model_dump(mode="json", exclude_none=True), "missing": terms.missing()}
+
+    return router
+
+
+def _page(query: Select[Any], store_id: str, limit: int, cursor: str | None) -> Select[Any]:
+    query = query.where(documents.c.store_id == store_id)
+    if last := after(cursor):
+        try:
+            issued_at, document_id = datetime.fromisoformat(last[0]), UUID(last[1])
+        except (IndexError, TypeError, ValueError, AttributeError):
+            raise Problem(
+                400, "bad_cursor", "The cursor is not one of ours", "Use next_cursor of the page before, unchanged."
+            ) from None
+        query = query.where(tuple_(documents.c.issued_at, documents.c.document_id) > (issued_at, document_id))
+    return query.order_by(documents.c.issued_at, documents.c.document_id).limit(limit + 1)

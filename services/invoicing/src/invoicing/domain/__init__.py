@@ -1,0 +1,1 @@
+"""Pure: the VAT of a document, the series that numbers it, the documents of an order."""

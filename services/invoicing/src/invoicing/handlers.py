@@ -1,0 +1,46 @@
+"""What invoicing obeys and what its orders share. Start reading here."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from chassis.service import Aggregate, Service, Share, on
+from contracts.invoicing import Credit, Issue
+from invoicing import api, invariants, store
+from invoicing.domain import billing, series
+from invoicing.settings import Settings
+from invoicing.tables import metadata
+
+BILLINGS = Aggregate(
+    table="billings",
+    state=billing.Billings,
+    initial=billing.initial,
+    evolve=billing.evolve,
+    handlers=(  # invoicing.commands.v1
+        on(Issue, billing.issue),
+        on(Credit, billing.credit),
+    ),
+    save_rows=store.save_documents,
+)
+
+SERIES = Share(
+    name="series",
+    needs=billing.needs,
+    load=store.load_series,
+    touched=series.touched,
+    evolve=series.evolve,
+    save=store.save_series,
+)
+
+SERVICE = Service(
+    name="invoicing",
+    aggregates=(BILLINGS,),
+    shares=(SERIES,),
+    settings=Settings,
+    metadata=metadata,
+    migrations=Path(__file__).parents[2] / "migrations",
+    routes=api.routes,
+    apply=store.apply,
+    seed=store.seed,
+    check=invariants.check,
+)

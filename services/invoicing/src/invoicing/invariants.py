@@ -1,0 +1,73 @@
+"""What must hold in invoicing's tables, whatever happened. One row per invariant: compared, violated."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Final
+
+from asyncpg import Connection
+
+# fmt: off
+INVARIANTS: Final[dict[str, str]] = {
+    "numbers of a series are 1..n without a gap, and n is its last number": """
+        select count(*), count(*) filter (where
+            coalesce(d.first, 1) <> 1 or coalesce(d.last, 0) <> coalesce(d.documents, 0)
+            or coalesce(d.last, 0) <> coalesce(s.last_number, -1))
+        from series s full join (
+            select store_id, seller, kind, min(sequence) as first, max(sequence) as last, count(*) as documents
+            from documents group by 1, 2, 3
+        ) d using (store_id, seller, kind)""",
+    "dates of a series never run backwards": """
+        select count(*), count(*) filter (where issued_at < previous_at or issued_on < previous_on)
+        from (
+            select issued_at, issued_on, lag(issued_at) over w as previous_at, lag(issued_on) over w as previous_on
+            from documents window w as (partition by store_id, seller, kind order by sequence)
+        ) d""",
+    "net + VAT = total": """
+        select count(*), count(*) filter (where net_minor + vat_minor <> total_minor) from documents""",
+    "lines add up to their rates, rates to the document": """
+        select count(*), count(*) filter (where
+            (lines.net, lines.vat, lines.gross) is distinct from (d.net_minor::numeric, d.vat_minor::numeric, d.total_minor::numeric)
+            or groups.unequal or groups.gross is distinct from d.total_minor::numeric)
+        from documents d
+        cross join lateral (
+            select sum((l->>'net_minor')::bigint) as net, sum((l->>'vat_minor')::bigint) as vat, sum((l->>'gross_minor')::bigint) as gross
+            from jsonb_array_elements(d.body->'lines') l
+        ) lines
+        cross join lateral (
+            select coalesce(bool_or(g.net is distinct from l.net or g.vat is distinct from l.vat or g.gross is distinct from l.gross), true)
+                as unequal, sum(g.gross) as gross
+            from (
+                select x->>'rate' as rate, (x->>'net_minor')::numeric as net, (x->>'vat_minor')::numeric as vat, (x->>'gross_minor')::numeric as gross
+                from jsonb_array_elements(d.body->'vat') x
+            ) g full join (
+                select x->>'rate' as rate, sum((x->>'net_minor')::bigint) as net, sum((x->>'vat_minor')::bigint) as vat, sum((x->>'gross_minor')::bigint) as gross
+                from jsonb_array_elements(d.body->'lines') x group by 1
+            ) l using (rate)
+        ) groups""",
+    "credits of an invoice are at most the invoice": """
+        select count(*), count(*) filter (where i.document_id is null or c.net > i.net_minor or c.vat > i.vat_minor or c.total > i.total_minor
+            or c.issued_on < i.issued_on or c.currencies <> array[i.currency])
+        from (
+            select invoice_id, sum(net_minor) as net, sum(vat_minor) as vat, sum(total_minor) as total, min(issued_on) as issued_on,
+                array_agg(distinct currency) as currencies
+            from documents where kind = 'credit' group by 1
+        ) c left join documents i on i.document_id = c.invoice_id and i.kind = 'invoice'""",
+    "a document's columns say what its body says": """
+        select count(*), count(*) filter (where body->>'number' is distinct from number
+            or (body->>'total_minor')::bigint is distinct from total_minor or body->>'order_id' is distinct from order_id::text
+            or (body->>'sequence')::bigint is distinct from sequence)
+        from documents""",
+    "an order's state knows exactly its documents": """
+        select count(*), count(*) filter (where d.documents is distinct from b.documents)
+        from (select key as order_id, (select count(*) from json_object_keys(doc->'invoices'))
+            + (select count(*) from json_object_keys(doc->'credits')) as documents from billings) b
+        full join (select order_id, count(*) as documents from documents group by 1) d using (order_id)
+        where coalesce(b.documents, 0) + coalesce(d.documents, 0) > 0""",
+}
+# fmt: on
+
+
+async def check(tx: Connection) -> Iterable[tuple[str, int, int]]:
+    rows = [(name, await tx.fetchrow(query)) for name, query in INVARIANTS.items()]
+    return [(name, row[0], row[1]) for name, row in rows if row is not None]

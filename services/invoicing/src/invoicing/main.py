@@ -1,0 +1,10 @@
+"""Composition; `python -m invoicing`."""
+
+from __future__ import annotations
+
+from chassis.app import run
+from invoicing.handlers import SERVICE
+
+
+def main() -> None:
+    run(SERVICE)
