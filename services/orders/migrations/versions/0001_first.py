@@ -1,0 +1,69 @@
+"""The first shape: orders, markets, and the chassis' tables."""
+
+import sqlalchemy as sa
+from alembic import op
+from sqlalchemy.dialects.postgresql import JSON, JSONB
+
+from chassis.migrations import create_chassis_tables, drop_chassis_tables
+from chassis.tables import aggregate_columns, instant
+
+revision = "0001"
+down_revision = None
+
+
+def upgrade() -> None:
+    create_chassis_tables(op)
+    op.create_table(
+        "orders",
+        *aggregate_columns(),
+        sa.Column("content", JSON, comment="what was sold; apart from doc, for it hardly changes"),
+        sa.Column("market", JSON, comment="the terms that applied"),
+        sa.Column("channel", sa.Text, nullable=False),
+        sa.Column("account", sa.Text, nullable=False),
+        sa.Column("external_order_id", sa.Text, nullable=False),
+        sa.Column("status", sa.Text, nullable=False),
+        sa.Column("payment_status", sa.Text, nullable=False),
+        sa.Column("fulfillment_status", sa.Text, nullable=False),
+        sa.Column("waiting", sa.Text, nullable=False, comment="one word; empty: at rest"),
+        sa.Column("in_flight", sa.Boolean, nullable=False, comment="another service owes an answer"),
+        sa.Column("currency", sa.Text, nullable=False),
+        sa.Column("grand_minor", sa.BigInteger, comment="null: not told yet"),
+        sa.Column("cancel_cause", sa.Text),
+        instant("ordered_at", nullable=False),
+        instant("placed_at"),
+        instant("completed_at"),
+        sa.UniqueConstraint("store_id", "channel", "account", "external_order_id", name="orders_external"),
+        sa.CheckConstraint("grand_minor >= 0", name="orders_grand_not_negative"),
+    )
+    op.create_index("orders_by_age", "orders", ["store_id", "ordered_at", "key"])
+    op.create_index("orders_waiting", "orders", ["store_id", "waiting"], postgresql_where=sa.text("waiting <> ''"))
+    op.create_index("orders_in_flight", "orders", ["in_flight"], postgresql_where=sa.text("in_flight"))
+    # An order is written some six times: leave room on its page for the next version; what was sold lies beside the row,
+    # uncompressed, where the next versions point to it; what changes stays in the row.
+    op.execute("alter table orders set (fillfactor = 60)")
+    op.execute("alter table orders alter column content set storage external")
+    op.execute("alter table orders alter column market set storage external")
+    op.execute("alter table orders alter column doc set storage main")
+    op.create_table(
+        "markets",
+        sa.Column("store_id", sa.Text, nullable=False),
+        sa.Column("code", sa.Text, nullable=False),
+        sa.Column("channel", sa.Text, comment="null with account: the store's default"),
+        sa.Column("account", sa.Text),
+        sa.Column("terms", JSONB, nullable=False),
+        sa.PrimaryKeyConstraint("store_id", "code", name="markets_pkey"),
+        sa.CheckConstraint("(channel is null) = (account is null)", name="markets_channel_with_account"),
+    )
+    op.create_index(
+        "markets_found_by",
+        "markets",
+        ["store_id", "channel", "account"],
+        unique=True,
+        postgresql_nulls_not_distinct=True,
+    )
+
+
+def downgrade() -> None:
+    op.drop_table("markets")
+    op.drop_table("orders")
+    drop_chassis_tables(op)

@@ -1,0 +1,249 @@
+"""Orders over HTTP: take, read with timeline, list, approve, cancel, resume; markets."""
+
+import json
+from typing import TYPE_CHECKING, Annotated, Any
+from uuid import UUID, uuid4
+
+from fastapi import APIRouter, Depends, Query, Request, Response
+from pydantic import BaseModel
+from sqlalchemy import literal, select, tuple_
+
+from chassis.http import Principal, Problem, Problems, after, as_json, page, respond
+from contracts.base import Code, Text
+from contracts.ids import derived, order_id
+from contracts.orders import Approve, Cancel, CancelCause, MarketTerms, Place, Resume
+from contracts.snapshot import OrderContent
+from orders import store
+from orders.domain.order import Order
+from orders.domain.views import legal_actions, waiting, waits_for
+from orders.tables import markets, metadata, orders
+
+if TYPE_CHECKING:
+    from chassis.app import App
+    from chassis.inbound import Outcome
+
+PROBLEMS: Problems = {
+    "order_unknown": (404, "No such order"),
+    "order_exists": (409, "The external id is taken by an order with another content"),
+    "not_waiting_for_approval": (409, "The order does not wait for approval"),
+    "too_late": (409, "Something has shipped"),
+    "nothing_to_resume": (409, "No step waits for a person"),
+}
+
+
+class NewOrder(OrderContent):
+    """C.8's `order`, and where it was sold."""
+
+    channel: Code = "api"
+    account: Code | None = None
+    """Default: the name of the API key."""
+
+
+class CancelBody(BaseModel):
+    cause: CancelCause = "customer"
+    reason: Text = ""
+
+
+class MarketBody(BaseModel):
+    channel: Code | None = None
+    account: Code | None = None
+    terms: MarketTerms
+
+
+def routes(app: "App") -> APIRouter:
+    router = APIRouter(prefix="/v1")
+    view, edit, cancel = (app.principal(f"orders.{scope}") for scope in ("view", "edit", "cancel"))
+
+    @router.post("/orders", status_code=201)
+    async def create(request: Request, who: Annotated[Principal, Depends(edit)], body: NewOrder) -> Response:
+        """Take an order and start placing it. The same external id with the same content is the same order."""
+        account = body.account or "".join(c if c.isalnum() or c in "._:-" else "-" for c in who.name)[:64]
+        key = order_id(_store(who), body.channel, account, body.external_order_id)
+        content = OrderContent.model_construct(**{name: getattr(body, name) for name in OrderContent.model_fields})
+        message = Place(
+            order_id=key, store_id=who.store_id, operation_id=_operation(request, who, key, "place"), actor=who.actor,
+            channel=body.channel, account=account, order=content,
+        )  # fmt: skip
+
+        def answer(outcome: "Outcome") -> tuple[int, Any, dict[str, str]]:
+            return 201, shown(key, outcome.state), {"location": f"/v1/orders/{key}"}
+
+        return await app.obey(request, who, message, answer, PROBLEMS)
+
+    @router.get("/orders/{order_id}")
+    async def read(who: Annotated[Principal, Depends(view)], order_id: UUID) -> Response:
+        """The order, its processes, and the timeline: which message caused what, when."""
+        rows = await app.read(
+            select(orders.c.doc, orders.c.content, orders.c.market).where(
+                orders.c.key == order_id, orders.c.store_id == who.store_id
+            )
+        )
+        if not rows:
+            raise Problem(404, "order_unknown", "No such order", f"no order {order_id} in your store")
+        state = Order.model_validate({**rows[0]["doc"], "content": rows[0]["content"], "market": rows[0]["market"]})
+        async with app.database.connection() as connection:
+            parked = await connection.fetchval("select since from parked_keys where key = $1", order_id)
+        body = shown(order_id, state)
+        if parked is not None:
+            body["waiting"] = "parked"
+        return respond(as_json(200, body | {"timeline": await timeline(order_id)}))
+
+    async def timeline(key: UUID) -> list[dict[str, Any]]:
+        journal = metadata.tables["journal"]
+        j = journal.c
+        rows = await app.read(
+            select(j.at, j.type, j.version, j.operation_id, j.actor, j.cause_type, j.cause_id, j.message_id, j.payload)
+            .where(j.key == key, j.aggregate == "orders").order_by(j.id)
+        )  # fmt: skip
+        return [
+            {
+                "at": row["at"].isoformat(), "type": row["type"], "version": row["version"],
+                "operation_id": row["operation_id"] and str(row["operation_id"]), "message_id": str(row["message_id"]),
+                "caused_by": {"type": row["cause_type"], "id": str(row["cause_id"]), "actor": row["actor"]},
+                "status": row["payload"].get("status"), "payment_status": row["payload"].get("payment_status"),
+                "fulfillment_status": row["payload"].get("fulfillment_status"),
+            }
+            for row in rows if row["type"] not in ("orders.progressed", "orders.merged")
+        ]  # fmt: skip
+
+    @router.get("/orders")
+    async def listed(
+        who: Annotated[Principal, Depends(view)],
+        limit: Annotated[int, Query(ge=1, le=500)] = 50,
+        cursor: str | None = None,
+        status: str | None = None,
+        waiting: str | None = None,
+        external_order_id: str | None = None,
+    ) -> Response:
+        o = orders.c
+        names = ("key", "external_order_id", "channel", "account", "status", "payment_status", "fulfillment_status",
+                 "waiting", "currency", "grand_minor", "cancel_cause", "ordered_at", "placed_at", "completed_at")  # fmt: skip
+        query = select(*(o[name] for name in names)).where(o.store_id == who.store_id)
+        for column, wanted in ((o.status, status), (o.waiting, waiting), (o.external_order_id, external_order_id)):
+            if wanted is not None:
+                query = query.where(column == wanted)
+        if start := after(cursor):
+            if len(start) != 2:
+                raise Problem(
+                    400, "bad_cursor", "The cursor is not one of ours", "use next_cursor of the page before, unchanged"
+                )
+            at, last = start
+            query = query.where(
+                tuple_(o.ordered_at, o.key)
+                > tuple_(literal(at).cast(o.ordered_at.type), literal(last).cast(o.key.type))
+            )
+        rows = await app.read(query.order_by(o.ordered_at, o.key).limit(limit + 1))
+        items = [{("order_id" if name == "key" else name): _plain(row[name]) for name in names} for row in rows]
+        return respond(as_json(200, page(items, limit, lambda row: (row["ordered_at"], row["order_id"]))))
+
+    @router.post("/orders/{order_id}/approve")
+    async def approve(request: Request, who: Annotated[Principal, Depends(edit)], order_id: UUID) -> Response:
+        message = Approve(
+            order_id=order_id,
+            store_id=_store(who),
+            operation_id=_operation(request, who, order_id, "approve"),
+            actor=who.actor,
+        )
+        return await app.obey(request, who, message, lambda outcome: (200, shown(order_id, outcome.state)), PROBLEMS)
+
+    @router.post("/orders/{order_id}/cancel", status_code=202)
+    async def undo(
+        request: Request, who: Annotated[Principal, Depends(cancel)], order_id: UUID, body: CancelBody | None = None
+    ) -> Response:
+        """Accepted at once; `status` becomes cancelled when it can no longer be refused. `operation_id` is the cancel's."""
+        operation = _operation(request, who, order_id, "cancel")
+        wish = body or CancelBody()
+        message = Cancel(order_id=order_id, store_id=_store(who), operation_id=operation, actor=who.actor,
+                         cause=wish.cause, reason=wish.reason)  # fmt: skip
+
+        def answer(outcome: "Outcome") -> tuple[int, Any]:
+            run = outcome.state.undo
+            running = run.cancel_operation_id if run is not None and run.cancel_operation_id else operation
+            return 202, {"operation_id": str(running), **shown(order_id, outcome.state)}
+
+        return await app.obey(request, who, message, answer, PROBLEMS)
+
+    @router.post("/orders/{order_id}/resume")
+    async def resume(request: Request, who: Annotated[Principal, Depends(edit)], order_id: UUID) -> Response:
+        """Try again what was refused, when its cause is mended."""
+        message = Resume(
+            order_id=order_id,
+            store_id=_store(who),
+            operation_id=_operation(request, who, order_id, "resume"),
+            actor=who.actor,
+        )
+        return await app.obey(request, who, message, lambda outcome: (202, shown(order_id, outcome.state)), PROBLEMS)
+
+    @router.put("/markets/{code}")
+    async def put_market(who: Annotated[Principal, Depends(edit)], code: Code, body: MarketBody) -> Response:
+        if body.terms.code != code or (body.channel is None) != (body.account is None):
+            raise Problem(422, "invalid_request", "The market does not validate",
+                          "terms.code must be the one in the path; channel and account come together or not at all")  # fmt: skip
+        market = store.Market(store=_store(who), channel=body.channel, account=body.account, terms=body.terms)
+        try:
+            await app.write(lambda tx: store.put_market(tx, market))
+        except ValueError as error:
+            raise Problem(409, "market_taken", "Another market is found by this", str(error)) from None
+        return respond(as_json(200, market.model_dump(mode="json")))
+
+    @router.get("/markets")
+    async def list_markets(who: Annotated[Principal, Depends(view)]) -> Response:
+        rows = await app.read(select(markets).where(markets.c.store_id == who.store_id).order_by(markets.c.code))
+        return respond(as_json(200, page([dict(row) for row in rows], 10_000, lambda row: (row["code"],))))
+
+    return router
+
+
+def _store(who: Principal) -> str:
+    if not who.store_id:
+        raise Problem(400, "store_missing", "Which store?", "an administrator's key names it in the header X-Store-Id")
+    return who.store_id
+
+
+def _operation(request: Request, who: Principal, key: UUID, word: str) -> UUID:
+    """A repeated request with its Idempotency-Key asks for the same operation."""
+    asked = request.headers.get("idempotency-key")
+    return derived(key, f"{word} {who.store_id} {asked}") if asked else uuid4()
+
+
+def _plain(value: Any) -> Any:
+    return value.isoformat() if hasattr(value, "isoformat") else str(value) if isinstance(value, UUID) else value
+
+
+def shown(key: UUID, order: Order) -> dict[str, Any]:
+    """An order as the API shows it."""
+    content = order.content
+    assert content is not None and order.source is not None and order.market is not None
+    return {
+        "order_id": str(key),
+        "store_id": order.store_id,
+        "number": order.number,
+        "external_order_id": content.external_order_id,
+        "channel": order.source.channel,
+        "account": order.source.account,
+        "status": order.status,
+        "payment_status": order.payment_status,
+        "fulfillment_status": order.fulfillment_status,
+        "waiting": waiting(order),
+        "legal_actions": legal_actions(order),
+        "currency": content.currency,
+        "grand_minor": content.totals.grand_minor,
+        "money": order.facts.money.model_dump(),
+        "cancel_cause": order.cancel_cause,
+        "ordered_at": content.placed_at.isoformat(),
+        **{name: _plain(getattr(order, name)) for name in ("placed_at", "approved_at", "cancelled_at", "completed_at")},
+        "processes": [
+            {"id": run.id, "kind": run.kind, "step": run.step, "waits_for": waits_for(run), "since": run.since.isoformat(),
+             "end": run.end, "asks": run.asks, "detail": run.detail}
+            for run in order.runs.values()
+        ],
+        "invoices": [
+            {"invoice_id": str(capture.invoice_id), "number": capture.invoice_number, "capture_id": str(capture.capture_id),
+             "credited": capture.credited}
+            for capture in order.facts.captures.values() if capture.invoice_id
+        ],
+        "shipments": [json.loads(shipment.model_dump_json()) for shipment in order.facts.shipments.values()],
+        "exceptions": dict(order.exceptions),
+        "market": order.market.model_dump(),
+        "order": json.loads(content.model_dump_json()),
+    }  # fmt: skip

@@ -1,0 +1,67 @@
+"""What each line of an order costs: the snapshot's totals spread over its lines so that they add up to the penny."""
+
+from __future__ import annotations
+
+from fractions import Fraction
+
+from contracts.base import SHIPPING_LINE, Frozen
+from contracts.money import split
+from contracts.snapshot import Line, OrderContent, highest_rate
+
+
+class Payable(Frozen):
+    """A line as it is authorized, captured and invoiced. `amount_minor` includes tax; the amounts add up to the grand total."""
+
+    line_id: str
+    sku: str | None
+    title: str
+    quantity: int
+    """Pieces; 0 for the shipping charge."""
+    amount_minor: int
+    net_minor: int | None
+    """With price_basis net."""
+    rate: str
+    ships: bool
+
+
+def ships(content: OrderContent, line: Line) -> bool:
+    return line.requires_shipping and content.fulfilled_by == "merchant" and line.pieces > 0
+
+
+def ships_anything(content: OrderContent) -> bool:
+    return any(ships(content, line) for line in content.lines)
+
+
+def payable(content: OrderContent) -> tuple[Payable, ...]:
+    """The lines, and one for the shipping charge if there is one. The order must be priced.
+
+    Discount beyond the lines' own parts, and with net prices the told tax, are spread by largest remainder; a tax on
+    nothing goes to the first line.
+    """
+    lines, totals = content.lines, content.totals
+    before = [(line.line_total_minor or 0) - line.discount_minor for line in lines]
+    rest = (totals.discount_minor or 0) - sum(line.discount_minor for line in lines)
+    shares = split(rest, before) if rest and any(before) else [0] * len(lines)
+    rows = [
+        (line.external_line_id, line.sku, line.title or line.sku or line.external_line_id, line.pieces, amount - share,
+         line.rate or "0", ships(content, line))
+        for line, amount, share in zip(lines, before, shares, strict=True)
+    ]  # fmt: skip
+    if totals.shipping_minor:
+        rate = next((tax.rate for tax in totals.shipping_tax if tax.rate is not None), None) or highest_rate(content)
+        rows.append((SHIPPING_LINE, None, "Shipping", 0, totals.shipping_minor, rate, False))
+    taxes: list[int] | None = None
+    if content.price_basis == "net":
+        weights = [int(amount * Fraction(rate) * 10_000) for _, _, _, _, amount, rate, _ in rows]
+        if not any(weights):
+            weights = [amount for _, _, _, _, amount, _, _ in rows]
+        if not any(weights):
+            weights = [int(n == 0) for n in range(len(rows))]
+        taxes = split(totals.tax_minor or 0, weights) if rows else []
+    return tuple(
+        Payable(
+            line_id=line_id, sku=sku, title=title, quantity=quantity, amount_minor=amount + (taxes[n] if taxes else 0),
+            net_minor=amount if taxes is not None else None, rate=rate, ships=goes,
+        )
+        for n, (line_id, sku, title, quantity, amount, rate, goes) in enumerate(rows)
+    )  # fmt: skip

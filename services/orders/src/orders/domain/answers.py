@@ -1,0 +1,202 @@
+"""What an order does with what the other services state: it takes the fact over, and hands the answer to its process."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Any, Final
+
+from contracts import fulfillment, invoicing, payments
+from contracts.base import Event
+from contracts.deciding import Context, Effect
+from orders.domain import settle, undo
+from orders.domain.order import CaptureFact, Order, ShipmentFact
+from orders.domain.processes import KINDS
+from orders.domain.story import Story
+
+PENDING_SECONDS: Final = 900
+"""A gateway that said `pending` is asked again after this."""
+
+
+def _hear(order: Order, event: Event, context: Context) -> Story | None:
+    """The story of an answer; None when the order is not known here (a restored database) and nothing can be done."""
+    return Story(order, context, KINDS) if order.known else None
+
+
+def _close(story: Story, event: Event, code: str = "") -> list[Effect]:
+    """Hand the answer to its process; while an undo runs, see what is left to undo."""
+    story.answered(event, code=code)
+    if story.halted:
+        undo.proceed(story)
+    return story.effects()
+
+
+def _money(story: Story, event: payments.PaymentEvent | payments.Failed, **facts: Any) -> None:
+    if event.version > story.facts.money_version:
+        facts |= {"money": event.totals, "money_version": event.version}
+    if facts:
+        story.note(**facts)
+        story.payment_changed()
+
+
+def authorized(order: Order, event: payments.Authorized, context: Context) -> list[Effect]:
+    if (story := _hear(order, event, context)) is None:
+        return []
+    _money(story, event, authorization_id=event.authorization_id)
+    return _close(story, event)
+
+
+def pending(order: Order, event: payments.Pending, context: Context) -> list[Effect]:
+    """The gateway's clock starts: it is asked again, but not as if nobody had answered."""
+    if (story := _hear(order, event, context)) is None:
+        return []
+    ask = story.asks.get(str(event.operation_id))
+    if ask is not None and not ask.answer and (run := story.runs[ask.run]).operation_id == ask.operation_id:
+        story.set(run, asks=1, due_at=story.due(run, PENDING_SECONDS))
+    return story.effects()
+
+
+def payment_refused(order: Order, event: payments.Declined | payments.Failed, context: Context) -> list[Effect]:
+    if (story := _hear(order, event, context)) is None:
+        return []
+    _money(story, event)
+    return _close(story, event, event.code)
+
+
+def captured(order: Order, event: payments.Captured, context: Context) -> list[Effect]:
+    if (story := _hear(order, event, context)) is None:
+        return []
+    known = story.facts.captures.get(str(event.capture_id))
+    fact = known or CaptureFact(capture_id=event.capture_id, lines=event.lines, amount_minor=event.amount_minor)
+    _money(story, event, captures={**story.facts.captures, str(event.capture_id): fact})
+    return _close(story, event)
+
+
+def voided(order: Order, event: payments.Voided, context: Context) -> list[Effect]:
+    if (story := _hear(order, event, context)) is None:
+        return []
+    _money(story, event)
+    return _close(story, event)
+
+
+def refunded(order: Order, event: payments.Refunded, context: Context) -> list[Effect]:
+    if (story := _hear(order, event, context)) is None:
+        return []
+    captures = story.facts.captures
+    if (fact := captures.get(str(event.capture_id))) is not None:
+        so_far = min(fact.refunded_minor + event.amount_minor, fact.amount_minor)
+        captures = {**captures, str(event.capture_id): fact.model_copy(update={"refunded_minor": so_far})}
+    _money(story, event, captures=captures)
+    return _close(story, event)
+
+
+def reserved(order: Order, event: fulfillment.Reserved, context: Context) -> list[Effect]:
+    if (story := _hear(order, event, context)) is None:
+        return []
+    story.note(reserved=bool(event.lines))
+    return _close(story, event)
+
+
+def out_of_stock(order: Order, event: fulfillment.OutOfStock, context: Context) -> list[Effect]:
+    return [] if (story := _hear(order, event, context)) is None else _close(story, event)
+
+
+def released(order: Order, event: fulfillment.Released, context: Context) -> list[Effect]:
+    if (story := _hear(order, event, context)) is None:
+        return []
+    story.note(reserved=False)
+    return _close(story, event)
+
+
+def started(order: Order, event: fulfillment.Started, context: Context) -> list[Effect]:
+    """The warehouse has it: nobody is asked any more, fulfilled or cancelled will come."""
+    if (story := _hear(order, event, context)) is None:
+        return []
+    known = story.facts.shipments
+    planned = {
+        str(plan.shipment_id): ShipmentFact(
+            shipment_id=plan.shipment_id, location=plan.location, lines=_pieces(plan.lines)
+        )
+        for plan in event.shipments
+        if str(plan.shipment_id) not in known
+    }
+    story.note(shipments={**known, **planned})
+    ask = story.asks.get(str(event.operation_id))
+    if ask is not None and (run := story.runs[ask.run]).operation_id == ask.operation_id and not ask.answer:
+        story.set(run, waits="warehouse", due_at=None)
+    if order.fulfillment_status == "unfulfilled":
+        story.fulfillment_changed("in_progress")
+    return story.effects()
+
+
+def _pieces(lines: Iterable[fulfillment.PlacedLine]) -> dict[str, int]:
+    pieces: dict[str, int] = {}
+    for line in lines:
+        pieces[line.line_id] = pieces.get(line.line_id, 0) + line.quantity
+    return pieces
+
+
+def shipped(order: Order, event: fulfillment.Shipped, context: Context) -> list[Effect]:
+    known = order.facts.shipments.get(str(event.shipment_id))
+    if (known and known.status != "picking") or (story := _hear(order, event, context)) is None:
+        return []
+    pieces = _pieces(event.lines)
+    fact = ShipmentFact(shipment_id=event.shipment_id, location=event.location, status="shipped", lines=pieces)
+    story.note(shipments={**story.facts.shipments, str(event.shipment_id): fact})
+    story.fulfillment_changed("in_progress")
+    assert order.market is not None
+    if order.market.capture == "per_shipment":
+        settle.begin_shipment(story, pieces)
+    return story.effects()
+
+
+def delivered(order: Order, event: fulfillment.Delivered, context: Context) -> list[Effect]:
+    if (story := _hear(order, event, context)) is None:
+        return []
+    fact = story.facts.shipments.get(str(event.shipment_id))
+    if fact is not None:
+        fact = fact.model_copy(update={"status": "delivered"})
+        story.note(shipments={**story.facts.shipments, str(event.shipment_id): fact})
+    return story.effects()
+
+
+def fulfilled(order: Order, event: fulfillment.Fulfilled, context: Context) -> list[Effect]:
+    return [] if (story := _hear(order, event, context)) is None else _close(story, event)
+
+
+def shipments_cancelled(order: Order, event: fulfillment.ShipmentsCancelled, context: Context) -> list[Effect]:
+    if (story := _hear(order, event, context)) is None:
+        return []
+    gone = {
+        name: shipment.model_copy(update={"status": "cancelled"}) for name, shipment in story.facts.shipments.items()
+    }
+    story.note(reserved=False, shipments=gone)
+    return _close(story, event)
+
+
+def too_late(order: Order, event: fulfillment.TooLate, context: Context) -> list[Effect]:
+    return [] if (story := _hear(order, event, context)) is None else _close(story, event)
+
+
+def issued(order: Order, event: invoicing.Issued, context: Context) -> list[Effect]:
+    if (story := _hear(order, event, context)) is None:
+        return []
+    fact = story.facts.captures.get(str(event.capture_id))
+    if fact is not None:
+        fact = fact.model_copy(update={"invoice_id": event.invoice_id, "invoice_number": event.number})
+        story.note(captures={**story.facts.captures, str(event.capture_id): fact})
+    return _close(story, event)
+
+
+def credited(order: Order, event: invoicing.Credited, context: Context) -> list[Effect]:
+    if (story := _hear(order, event, context)) is None:
+        return []
+    captures = {
+        name: fact.model_copy(update={"credited": True}) if fact.invoice_id == event.invoice_id else fact
+        for name, fact in story.facts.captures.items()
+    }
+    story.note(captures=captures)
+    return _close(story, event)
+
+
+def rejected(order: Order, event: invoicing.Rejected, context: Context) -> list[Effect]:
+    return [] if (story := _hear(order, event, context)) is None else _close(story, event, event.code)

@@ -1,0 +1,254 @@
+"""An order: what was sold, its three statuses, and how far its processes are. `evolve` folds the service's own events."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from datetime import datetime
+from typing import Literal
+from uuid import UUID
+
+from contracts.base import Document, Event, PrivateEvent, Timestamp
+from contracts.orders import (
+    Approved,
+    Archived,
+    CancelCause,
+    Cancelled,
+    CancelRefused,
+    Completed,
+    Edited,
+    ExceptionRaised,
+    ExceptionResolved,
+    FulfillmentChanged,
+    FulfillmentStatus,
+    Held,
+    MarketTerms,
+    PaymentChanged,
+    PaymentStatus,
+    Placed,
+    Received,
+    Resumed,
+    Status,
+)
+from contracts.payments import MoneyLine, MoneyTotals
+from contracts.snapshot import OrderContent, Source
+
+Waits = Literal["", "answer", "approval", "stock", "warehouse", "outcomes", "person"]
+"""What a process waits for: an answer (asked again), a person or a rule, stock to come, the warehouse, the outcome of what
+was under way when it was cancelled, a person to look at a refusal."""
+End = Literal["", "done", "undone", "refused"]
+
+
+class Run(Document):
+    """One process of an order: `place`, `settle:<n>` or `undo`."""
+
+    id: str
+    kind: str
+    step: str = ""
+    waits: Waits = ""
+    since: Timestamp
+    """When the present step began."""
+    operation_id: UUID | None = None
+    """What it asked last, if that is open."""
+    asks: int = 0
+    due_at: Timestamp | None = None
+    end: End = ""
+    detail: str = ""
+    lines: tuple[MoneyLine, ...] = ()
+    """Of a settle: what it captures and invoices."""
+    capture_id: UUID | None = None
+    cause: CancelCause | None = None
+    """Of an undo."""
+    cancel_operation_id: UUID | None = None
+
+
+class Ask(Document):
+    """A command that a process sent; an answer finds its process by `operation_id`."""
+
+    operation_id: UUID
+    run: str
+    step: str
+    asked_at: Timestamp
+    answer: str = ""
+    """Type of the event that ended it; empty while it is open."""
+    code: str = ""
+
+
+class CaptureFact(Document):
+    capture_id: UUID
+    lines: tuple[MoneyLine, ...]
+    amount_minor: int
+    refunded_minor: int = 0
+    invoice_id: UUID | None = None
+    invoice_number: str = ""
+    credited: bool = False
+
+
+class ShipmentFact(Document):
+    shipment_id: UUID
+    location: str
+    status: Literal["picking", "shipped", "delivered", "cancelled"] = "picking"
+    lines: Mapping[str, int]
+    """line id -> pieces."""
+
+
+class Facts(Document):
+    """What the other services have stated, as far as the processes need it."""
+
+    money: MoneyTotals = MoneyTotals()
+    money_version: int = 0
+    authorization_id: UUID | None = None
+    captures: Mapping[str, CaptureFact] = {}
+    reserved: bool = False
+    """Something is reserved, and not handed to the warehouse, released or shipped."""
+    start_asked: bool = False
+    """Since then only fulfillment knows whether a cancel comes in time."""
+    shipments: Mapping[str, ShipmentFact] = {}
+    fulfilled: bool = False
+
+
+class Progressed(PrivateEvent, type="orders.progressed"):
+    """Where the processes stand after a message: only those that it moved."""
+
+    runs: tuple[Run, ...] = ()
+    asks: tuple[Ask, ...] = ()
+    facts: Facts | None = None
+    source: Source | None = None
+
+
+class Merged(PrivateEvent, type="orders.merged"):
+    """A newer snapshot told personal fields that were empty; nothing else changed."""
+
+    source: Source
+    order: OrderContent
+
+
+class Order(Document):
+    schema_version: int = 1
+    store_id: str = ""
+    number: str = ""
+    source: Source | None = None
+    """Null: never received."""
+    content: OrderContent | None = None
+    market: MarketTerms | None = None
+    status: Status = "draft"
+    payment_status: PaymentStatus = "unpaid"
+    fulfillment_status: FulfillmentStatus = "unfulfilled"
+    placed_at: Timestamp | None = None
+    approved_at: Timestamp | None = None
+    cancelled_at: Timestamp | None = None
+    completed_at: Timestamp | None = None
+    cancel_cause: CancelCause | None = None
+    facts: Facts = Facts()
+    runs: Mapping[str, Run] = {}
+    asks: Mapping[str, Ask] = {}
+    exceptions: Mapping[str, str] = {}
+    """code -> id of the exceptions that a person has not resolved."""
+
+    @property
+    def known(self) -> bool:
+        return self.source is not None
+
+    @property
+    def undo(self) -> Run | None:
+        """The undo that runs or has run; a refused one does not count."""
+        run = self.runs.get("undo")
+        return run if run is not None and run.end != "refused" else None
+
+    @property
+    def open_runs(self) -> list[Run]:
+        return [run for run in self.runs.values() if not run.end]
+
+
+def initial(key: UUID, store_id: str) -> Order:
+    return Order(store_id=store_id)
+
+
+OrderEvent = (
+    Received | Edited | Placed | Approved | Cancelled | CancelRefused | PaymentChanged | FulfillmentChanged | Held | Resumed
+    | ExceptionRaised | ExceptionResolved | Completed | Archived | Progressed | Merged
+)  # fmt: skip
+
+
+def evolve(order: Order, event: Event) -> Order:
+    """The order after one of the service's own events. Statuses are those that the published event states."""
+    change: dict[str, object] = {}
+    match event:
+        case Received():
+            change = {"number": event.number, "source": event.source, "content": event.order, "market": event.market}
+            if event.status == "cancelled":
+                change["cancel_cause"] = "marketplace"
+        case Edited() | Merged():
+            change = {"source": event.source, "content": event.order}
+        case Placed():
+            change = {"placed_at": event.placed_at}
+        case Approved():
+            change = {"approved_at": event.approved_at}
+        case Cancelled():
+            change = {"cancelled_at": event.cancelled_at, "cancel_cause": event.cause, "completed_at": None}
+        case Completed():
+            change = {"completed_at": event.completed_at}
+        case PaymentChanged():
+            change = {"facts": order.facts.model_copy(update={"money": event.totals})}
+        case ExceptionRaised():
+            change = {"exceptions": {**order.exceptions, event.code: str(event.exception_id)}}
+        case ExceptionResolved():
+            change = {"exceptions": {code: one for code, one in order.exceptions.items() if code != event.code}}
+        case CancelRefused() | FulfillmentChanged() | Held() | Resumed() | Archived():
+            pass
+        case Progressed():
+            change = _progressed(order, event)
+        case _:
+            raise TypeError(f"{type(event).__name__} is no event of an order")
+    if not isinstance(event, PrivateEvent):
+        change |= {
+            "status": event.status,
+            "payment_status": event.payment_status,
+            "fulfillment_status": event.fulfillment_status,
+        }
+    return order.model_copy(update=change)
+
+
+def _progressed(order: Order, event: Progressed) -> dict[str, object]:
+    change: dict[str, object] = {}
+    if event.runs:
+        change["runs"] = {**order.runs, **{run.id: run for run in event.runs}}
+    if event.asks:
+        change["asks"] = {**order.asks, **{str(ask.operation_id): ask for ask in event.asks}}
+    if event.facts is not None:
+        change["facts"] = event.facts
+    if event.source is not None:
+        change["source"] = event.source
+    return change
+
+
+def wake_at(order: Order) -> datetime | None:
+    """When the earliest of its processes wants to ask again."""
+    return min((run.due_at for run in order.runs.values() if run.due_at is not None and not run.end), default=None)
+
+
+def has_shipped(order: Order, facts: Facts | None = None) -> bool:
+    """The point of no return: known to us. Fulfillment may know it earlier."""
+    shipments = (facts or order.facts).shipments.values()
+    return order.fulfillment_status == "fulfilled" or any(one.status in ("shipped", "delivered") for one in shipments)
+
+
+def resumable(order: Order) -> list[Run]:
+    """What a person may tell to try again; while a cancel is open, only that."""
+    return [run for run in order.open_runs if run.waits == "person" and (run.kind == "undo" or order.undo is None)]
+
+
+def payment_status(order: Order, money: MoneyTotals) -> PaymentStatus:
+    """From the sums alone (domain A.6, with Commerce Layer's words)."""
+    total = order.content.totals.grand_minor if order.content else None
+    if total == 0:
+        return "free"
+    authorized, captured = money.authorized_minor, money.captured_minor
+    if authorized == 0:
+        return "unpaid"
+    if captured == 0:
+        if money.voided_minor:
+            return "voided" if money.voided_minor >= authorized else "partially_voided"
+        return "authorized" if total is None or authorized >= total else "partially_authorized"
+    if money.refunded_minor:
+        return "refunded" if money.refunded_minor >= captured else "partially_refunded"
+    return "paid" if captured >= authorized - money.voided_minor else "partially_paid"

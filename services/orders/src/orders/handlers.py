@@ -1,0 +1,83 @@
+"""What orders obeys and what it hears back. Start reading here."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from chassis.service import Aggregate, Service, Share, on
+from contracts import fulfillment, invoicing, payments
+from contracts.deciding import Wake
+from contracts.orders import Approve, Cancel, Place, Resume
+from contracts.registry import SNAPSHOTS, SNAPSHOTS_BULK
+from contracts.snapshot import Snapshot
+from orders import api, invariants, store
+from orders.domain import answers, decisions, order
+from orders.settings import Settings
+from orders.tables import metadata
+
+ORDERS = Aggregate(
+    table="orders",
+    state=order.Order,
+    initial=order.initial,
+    evolve=order.evolve,
+    wake_at=order.wake_at,
+    columns=store.COLUMNS,
+    parts=("content", "market"),
+    handlers=(
+        # marketplace.orders.v1
+        on(Snapshot, decisions.snapshot),
+        # orders.commands.v1, and the same over HTTP
+        on(Place, decisions.place),
+        on(Approve, decisions.approve),
+        on(Cancel, decisions.cancel),
+        on(Resume, decisions.resume),
+        # payments.events.v1
+        on(payments.Authorized, answers.authorized),
+        on(payments.Pending, answers.pending),
+        on(payments.Declined, answers.payment_refused),
+        on(payments.Captured, answers.captured),
+        on(payments.Voided, answers.voided),
+        on(payments.Refunded, answers.refunded),
+        on(payments.Failed, answers.payment_refused),
+        # fulfillment.events.v1
+        on(fulfillment.Reserved, answers.reserved),
+        on(fulfillment.OutOfStock, answers.out_of_stock),
+        on(fulfillment.Released, answers.released),
+        on(fulfillment.Started, answers.started),
+        on(fulfillment.Shipped, answers.shipped),
+        on(fulfillment.Delivered, answers.delivered),
+        on(fulfillment.Fulfilled, answers.fulfilled),
+        on(fulfillment.ShipmentsCancelled, answers.shipments_cancelled),
+        on(fulfillment.TooLate, answers.too_late),
+        # invoicing.events.v1
+        on(invoicing.Issued, answers.issued),
+        on(invoicing.Credited, answers.credited),
+        on(invoicing.Rejected, answers.rejected),
+        # its own timers
+        on(Wake, decisions.wake),
+    ),
+)
+
+MARKETS = Share(
+    name="markets",
+    needs=decisions.needs_market,
+    load=store.load_markets,
+    touched=lambda event: (),
+    evolve=lambda state, key, event: state,
+    save=store.save_nothing,
+)
+
+SERVICE = Service(
+    name="orders",
+    aggregates=(ORDERS,),
+    shares=(MARKETS,),
+    settings=Settings,
+    metadata=metadata,
+    migrations=Path(__file__).parents[2] / "migrations",
+    routes=api.routes,
+    apply=store.apply,
+    intake=frozenset({SNAPSHOTS, SNAPSHOTS_BULK}),
+    in_flight=store.IN_FLIGHT,
+    adopts=False,  # where its processes stand is not published: it takes up again from the snapshots and the answers
+    check=invariants.check,
+)

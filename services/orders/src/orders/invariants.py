@@ -1,0 +1,38 @@
+"""What must hold in orders' tables at any moment."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+from asyncpg import Connection
+
+# Each: a name, and SQL that answers (comparisons made, comparisons violated).
+CHECKS = {
+    "orders.revision_counts_events": """
+        select count(*), count(*) filter (where o.revision <> j.events or o.version <> j.published)
+        from orders o join (select key, max(revision) as events, coalesce(max(version), 0) as published
+          from journal where aggregate = 'orders' group by key) j on j.key = o.key""",
+    "orders.journal_has_no_gap": """
+        select count(*), count(*) filter (where n <> highest or published <> highest_published)
+        from (select count(revision) as n, max(revision) as highest, count(version) as published,
+            coalesce(max(version), 0) as highest_published
+          from journal where aggregate = 'orders' and revision is not null group by key) j""",
+    "orders.completed_means_done": """
+        select count(*), count(*) filter (where status <> 'approved' or payment_status not in ('paid', 'free')
+          or fulfillment_status not in ('fulfilled', 'not_required'))
+        from orders where completed_at is not null""",
+    "orders.cancelled_and_undone_holds_nothing": """
+        select count(*), count(*) filter (where payment_status not in ('unpaid', 'voided', 'refunded', 'free')
+          or fulfillment_status = 'fulfilled')
+        from orders where status = 'cancelled' and waiting = ''""",
+    "orders.what_waits_says_for_what": """
+        select count(*), count(*) filter (where waiting = '' and status not in ('approved', 'cancelled'))
+        from orders""",
+    "orders.timer_of_what_waits_for_an_answer": """
+        select count(*), count(*) filter (where t.key is null)
+        from orders o left join timers t on t.key = o.key and t.aggregate = 'orders' where o.in_flight""",
+}
+
+
+async def check(tx: Connection) -> Iterable[tuple[str, int, int]]:
+    return [(name, *tuple(row)) for name, sql in CHECKS.items() if (row := await tx.fetchrow(sql)) is not None]

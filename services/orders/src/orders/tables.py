@@ -1,0 +1,63 @@
+"""The shape of orders' database on one page (the chassis' own tables: `chassis.tables`)."""
+
+from __future__ import annotations
+
+from sqlalchemy import (
+    BigInteger,
+    Boolean,
+    CheckConstraint,
+    Column,
+    Index,
+    MetaData,
+    PrimaryKeyConstraint,
+    Table,
+    Text,
+    UniqueConstraint,
+    text,
+)
+from sqlalchemy.dialects.postgresql import JSON, JSONB
+
+from chassis.tables import aggregate_columns, chassis_tables, instant
+
+metadata = MetaData()
+chassis_tables(metadata)
+
+orders = Table(
+    "orders",
+    metadata,
+    *aggregate_columns(),
+    Column("content", JSON, comment="what was sold; apart from doc, for it hardly changes"),
+    Column("market", JSON, comment="the terms that applied"),
+    Column("channel", Text, nullable=False),
+    Column("account", Text, nullable=False),
+    Column("external_order_id", Text, nullable=False),
+    Column("status", Text, nullable=False),
+    Column("payment_status", Text, nullable=False),
+    Column("fulfillment_status", Text, nullable=False),
+    Column("waiting", Text, nullable=False, comment="one word; empty: at rest"),
+    Column("in_flight", Boolean, nullable=False, comment="another service owes an answer"),
+    Column("currency", Text, nullable=False),
+    Column("grand_minor", BigInteger, comment="null: not told yet"),
+    Column("cancel_cause", Text),
+    instant("ordered_at", nullable=False),
+    instant("placed_at"),
+    instant("completed_at"),
+    UniqueConstraint("store_id", "channel", "account", "external_order_id", name="orders_external"),
+    CheckConstraint("grand_minor >= 0", name="orders_grand_not_negative"),
+    Index("orders_by_age", "store_id", "ordered_at", "key"),
+    Index("orders_waiting", "store_id", "waiting", postgresql_where=text("waiting <> ''")),
+    Index("orders_in_flight", "in_flight", postgresql_where=text("in_flight")),
+)
+
+markets = Table(
+    "markets",
+    metadata,
+    Column("store_id", Text, nullable=False),
+    Column("code", Text, nullable=False),
+    Column("channel", Text, comment="null with account: the store's default"),
+    Column("account", Text),
+    Column("terms", JSONB, nullable=False),
+    PrimaryKeyConstraint("store_id", "code", name="markets_pkey"),
+    CheckConstraint("(channel is null) = (account is null)", name="markets_channel_with_account"),
+    Index("markets_found_by", "store_id", "channel", "account", unique=True, postgresql_nulls_not_distinct=True),
+)

@@ -1,0 +1,23 @@
+"""Fixtures of the orders tests; the words they are told in stand in `orders_play`."""
+
+from __future__ import annotations
+
+import os
+import sys
+from pathlib import Path
+
+import pytest
+from hypothesis import settings
+
+sys.path.insert(0, str(Path(__file__).parent))
+
+from orders_play import Play
+
+settings.register_profile("long", max_examples=2000, deadline=None)
+if os.environ.get("HYPOTHESIS_PROFILE") == "long":
+    settings.load_profile("long")
+
+
+@pytest.fixture
+def play() -> Play:
+    return Play()

@@ -1,0 +1,326 @@
+"""A play: an order, the messages that come to it, and what it states and asks. And the words that its stories are told in.
+
+    play.receives(content(), market(capture="on_placement"))
+    play.then(Received, asks=[Reserve])
+    play.reserved()
+
+Answers answer the last command of their kind that the order sent. After every message the state is written and read again,
+and folded once more from the journal: both must be the state.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from datetime import UTC, datetime, timedelta
+from typing import Any, TypeVar
+from uuid import NAMESPACE_OID, UUID, uuid5
+
+from contracts import fulfillment, invoicing, payments
+from contracts.base import Command, Event, PrivateEvent
+from contracts.deciding import Context, Effect, Refusal, Wake
+from contracts.orders import Approve, Cancel, MarketTerms, Place, Resume
+from contracts.snapshot import Address, Buyer, Line, OrderContent, Quantities, Snapshot, Source, Tax, Totals
+from orders.domain import decisions
+from orders.domain.order import Order, evolve, initial, wake_at
+from orders.handlers import ORDERS
+
+NOW = datetime(2026, 1, 2, 3, 4, 5, tzinfo=UTC)
+ORDER = UUID("00000032-0000-4000-8000-000000000001")
+STORE = "st_1"
+DECIDE = {handler.message: handler.decide for handler in ORDERS.handlers}
+C = TypeVar("C", bound=Command)
+
+
+def uid(name: str) -> UUID:
+    return uuid5(NAMESPACE_OID, name)
+
+
+def market(**terms: Any) -> MarketTerms:
+    return MarketTerms(**{"code": "m", "auto_approve": True, "seller": "acme", **terms})
+
+
+def line(line_id: str = "1", total: int | None = 10_00, **more: Any) -> Line:
+    told = {"sku": f"SKU-{line_id}", "tax": (Tax(rate="17"),), "quantity": Quantities(ordered=more.pop("quantity", 1))}
+    return Line(**{"external_line_id": line_id, "line_total_minor": total, **told, **more})
+
+
+def content(*lines: Line, grand: int | None = None, shipping: int = 0, discount: int = 0, **more: Any) -> OrderContent:
+    lines = lines or (line(),)
+    tax = more.pop("tax_minor", None)
+    if grand is None and all(one.line_total_minor is not None for one in lines):
+        grand = sum(one.line_total_minor or 0 for one in lines) + shipping - discount + (tax or 0)
+    totals = Totals(shipping_minor=shipping, discount_minor=discount, tax_minor=tax, grand_minor=grand)
+    people: dict[str, Any] = {
+        "buyer": Buyer(name="Ann", email="ann@example.com"),
+        "ship_to": Address(name="Ann", line1="1 Way", city="Paris", country="FR"),
+    }
+    told = {"external_order_id": "A-1", "placed_at": NOW, "currency": "EUR", **people, **more}
+    return OrderContent(lines=lines, totals=totals, **told)
+
+
+class Play:
+    def __init__(self) -> None:
+        self.order: Order = initial(ORDER, STORE)
+        self.now = NOW
+        self.stated: list[Event] = []
+        """Public events of the last message."""
+        self.sent: list[Command] = []
+        """Commands of the last message."""
+        self.refusal: Refusal | None = None
+        self.commands: list[Command] = []
+        self.events: list[Event] = []
+        self.heard: dict[str, Event] = {}
+        self.markets: dict[Any, MarketTerms] = {}
+        self.money = {"authorized": 0, "captured": 0, "voided": 0, "refunded": 0}
+        self.payments_version = 0
+        self._n = self._version = 0
+        self._replayed = self.order
+
+    # -- the engine of the play -----------------------------------------------------------------------------------------
+
+    def when(self, message: Any, actor: str = "person:ann") -> Play:
+        self._n += 1
+        if isinstance(message, Event):
+            self.heard[message.TYPE.partition(".")[2]] = message
+        context = Context(self.now, ORDER, STORE, uid(f"m{self._n}"), actor, getattr(message, "TYPE", ""), self.markets)
+        effects: list[Effect] = DECIDE[type(message)](self.order, message, context)
+        self.stated, self.sent, self.refusal = [], [], None
+        for effect in effects:
+            if isinstance(effect, Event):
+                self._fold(effect)
+            elif isinstance(effect, Command):
+                self.sent.append(type(effect).model_validate_json(effect.model_dump_json()))
+            else:
+                assert isinstance(effect, Refusal)
+                self.refusal = effect
+        self.commands += self.sent
+        assert Order.model_validate_json(self.order.model_dump_json()) == self.order, "does not survive its row"
+        assert self._replayed == self.order, "the journal does not give the order again"
+        return self
+
+    def _fold(self, event: Event) -> None:
+        if not isinstance(event, PrivateEvent):
+            self._version += 1
+            event = event.model_copy(update={"version": self._version})
+            self.stated.append(event)
+        self.events.append(event)
+        self.order = evolve(self.order, event)
+        self._replayed = evolve(self._replayed, type(event).model_validate_json(event.model_dump_json()))
+
+    def then(self, *stated: type[Event], asks: Iterable[type[Command]] = ()) -> Play:
+        """Exactly these, in this order."""
+        assert [type(event).__name__ for event in self.stated] == [model.__name__ for model in stated]
+        assert [type(command).__name__ for command in self.sent] == [model.__name__ for model in asks]
+        return self
+
+    def nothing(self) -> Play:
+        return self.then()
+
+    @property
+    def status(self) -> str:
+        return f"{self.order.status}/{self.order.payment_status}/{self.order.fulfillment_status}"
+
+    def last(self, model: type[C]) -> C:
+        return next(command for command in reversed(self.commands) if isinstance(command, model))
+
+    def event(self, model: type[Any]) -> Any:
+        return next(event for event in reversed(self.events) if isinstance(event, model))
+
+    def event_told(self, word: str) -> Event:
+        """The last one of that word that another service stated."""
+        return self.heard[word]
+
+    # -- marketplaces and people ----------------------------------------------------------------------------------------
+
+    def receives(
+        self, told: OrderContent, terms: MarketTerms | None = None, *, seconds: float = 0, digest: str = ""
+    ) -> Play:
+        """A snapshot, `seconds` after the first one by the marketplace's clock."""
+        if terms is not None:
+            self.markets = {decisions.MarketKey(STORE, "bol", "a1"): terms}
+        source = Source(
+            channel="bol", account="a1", updated_at=NOW + timedelta(seconds=seconds), content_hash=digest or str(uid(told.model_dump_json())),
+        )  # fmt: skip
+        return self.when(Snapshot(source=source, order=told), actor="bol/a1")
+
+    def placed_over_http(self, told: OrderContent, terms: MarketTerms, op: str = "place") -> Play:
+        self.markets = {decisions.MarketKey(STORE, "api", "shop"): terms}
+        return self.when(Place(**self._person(op), channel="api", account="shop", order=told))
+
+    def approves(self, op: str = "approve") -> Play:
+        return self.when(Approve(**self._person(op)))
+
+    def cancels(self, op: str = "cancel") -> Play:
+        return self.when(Cancel(**self._person(op)))
+
+    def resumes(self, op: str = "resume") -> Play:
+        return self.when(Resume(**self._person(op)))
+
+    def _person(self, op: str) -> dict[str, Any]:
+        return {"order_id": ORDER, "store_id": STORE, "operation_id": uid(op), "actor": "person:ann"}
+
+    def wakes(self, after_seconds: float | None = None) -> Play:
+        """Time passes until the next timer, or for so long."""
+        due = wake_at(self.order)
+        if after_seconds is not None:
+            self.now += timedelta(seconds=after_seconds)
+        else:
+            assert due is not None, "no timer is armed"
+            self.now = due
+        return self.when(Wake(due or self.now), actor="timer")
+
+    @property
+    def wakes_in(self) -> float | None:
+        due = wake_at(self.order)
+        return None if due is None else (due - self.now).total_seconds()
+
+    # -- payments -------------------------------------------------------------------------------------------------------
+
+    def authorized(self, command: payments.Authorize | None = None) -> Play:
+        asked = command or self.last(payments.Authorize)
+        amount = self._add("authorized", asked.lines)
+        return self.when(payments.Authorized(
+            **self._paid(asked), authorization_id=asked.operation_id, gateway=asked.gateway, lines=asked.lines, amount_minor=amount
+        ))  # fmt: skip
+
+    def pending(self) -> Play:
+        asked = self.last(payments.Authorize)
+        return self.when(payments.Pending(**self._paid(asked), command="authorize", since=self.now))
+
+    def declined(self) -> Play:
+        return self.when(
+            payments.Declined(**self._paid(self.last(payments.Authorize)), amount_minor=1, code="no_funds")
+        )
+
+    def captured(self, command: payments.Capture | None = None) -> Play:
+        asked = command or self.last(payments.Capture)
+        amount = self._add("captured", asked.lines)
+        return self.when(payments.Captured(
+            **self._paid(asked), capture_id=asked.operation_id, authorization_id=asked.authorization_id, lines=asked.lines,
+            amount_minor=amount,
+        ))  # fmt: skip
+
+    def voided(self) -> Play:
+        asked = self.last(payments.Void)
+        left = self.money["authorized"] - self.money["captured"] - self.money["voided"]
+        self.money["voided"] += left
+        return self.when(payments.Voided(
+            **self._paid(asked), authorization_id=asked.authorization_id, lines=(), amount_minor=left
+        ))  # fmt: skip
+
+    def refunded(self) -> Play:
+        asked = self.last(payments.Refund)
+        amount = self._add("refunded", asked.lines)
+        return self.when(payments.Refunded(
+            **self._paid(asked), refund_id=asked.operation_id, capture_id=asked.capture_id, lines=asked.lines, amount_minor=amount
+        ))  # fmt: skip
+
+    def failed(self, model: type[Command]) -> Play:
+        body = self._paid(self.last(model))
+        return self.when(payments.Failed(**body, command=model.TYPE.partition(".")[2], code="gateway_refused"))
+
+    def _add(self, what: str, lines: Iterable[payments.MoneyLine]) -> int:
+        amount = sum(one.amount_minor for one in lines)
+        self.money[what] += amount
+        return amount
+
+    def _paid(self, asked: Command) -> dict[str, Any]:
+        self.payments_version += 1
+        totals = payments.MoneyTotals(**{f"{name}_minor": amount for name, amount in self.money.items()})
+        return {**_answer(asked), "version": self.payments_version, "currency": "EUR", "totals": totals}
+
+    # -- fulfillment ----------------------------------------------------------------------------------------------------
+
+    def reserved(self) -> Play:
+        asked = self.last(fulfillment.Reserve)
+        return self.when(fulfillment.Reserved(**_answer(asked), lines=self._goods(asked)))
+
+    def short(self) -> Play:
+        return self.when(fulfillment.OutOfStock(**_answer(self.last(fulfillment.Reserve)), short=()))
+
+    def released(self) -> Play:
+        return self.when(fulfillment.Released(**_answer(self.last(fulfillment.Release)), lines=()))
+
+    def started(self, at: Mapping[str, str] | None = None) -> Play:
+        """`at`: line id -> location; else all at main."""
+        self.parcels: dict[str, tuple[fulfillment.PlacedLine, ...]] = {}
+        for one in self._goods(self.last(fulfillment.Reserve), at or {}):
+            self.parcels[one.location] = (*self.parcels.get(one.location, ()), one)
+        plans = tuple(
+            fulfillment.ShipmentPlan(shipment_id=uid(location), location=location, lines=lines)
+            for location, lines in self.parcels.items()
+        )
+        return self.when(fulfillment.Started(**_answer(self.last(fulfillment.Start)), shipments=plans))
+
+    def shipped(self, location: str = "main") -> Play:
+        body = {"order_id": ORDER, "store_id": STORE, "operation_id": uid(f"ship {location}")}
+        lines = self.parcels[location]
+        return self.when(fulfillment.Shipped(**body, shipment_id=uid(location), location=location, lines=lines))
+
+    def delivered(self, location: str = "main") -> Play:
+        return self.when(fulfillment.Delivered(order_id=ORDER, store_id=STORE, shipment_id=uid(location)))
+
+    def fulfilled(self) -> Play:
+        return self.when(fulfillment.Fulfilled(**_answer(self.last(fulfillment.Start))))
+
+    def shipments_cancelled(self, asked: Command | None = None) -> Play:
+        asked = asked or self.last(fulfillment.CancelShipments)
+        return self.when(fulfillment.ShipmentsCancelled(**_answer(asked), lines=()))
+
+    def too_late(self) -> Play:
+        return self.when(fulfillment.TooLate(**_answer(self.last(fulfillment.CancelShipments)), shipped=(uid("main"),)))
+
+    def _goods(
+        self, asked: fulfillment.Reserve, at: Mapping[str, str] | None = None
+    ) -> tuple[fulfillment.PlacedLine, ...]:
+        return tuple(
+            fulfillment.PlacedLine(
+                line_id=one.line_id, sku=one.sku, location=(at or {}).get(one.line_id, "main"), quantity=one.quantity
+            )
+            for one in asked.lines
+        )
+
+    # -- invoicing ------------------------------------------------------------------------------------------------------
+
+    def issued(self, command: invoicing.Issue | None = None) -> Play:
+        asked = command or self.last(invoicing.Issue)
+        return self.when(invoicing.Issued(
+            **_answer(asked), **_document(asked.lines), invoice_id=asked.operation_id, capture_id=asked.capture_id,
+            order_number=asked.order_number, order_placed_at=asked.order_placed_at, price_basis=asked.price_basis, buyer=asked.buyer,
+        ))  # fmt: skip
+
+    def credited(self) -> Play:
+        asked = self.last(invoicing.Credit)
+        return self.when(invoicing.Credited(
+            **_answer(asked), **_document(()), credit_note_id=asked.operation_id, invoice_id=asked.invoice_id,
+            invoice_number="INV-000001", invoice_issued_on=NOW.date(),
+        ))  # fmt: skip
+
+    def rejected(self, model: type[Command] = invoicing.Issue) -> Play:
+        asked = self.last(model)
+        return self.when(invoicing.Rejected(
+            **_answer(asked), command=asked.TYPE, code="seller_incomplete", reason="seller acme lacks vat_number"
+        ))  # fmt: skip
+
+    # -- as far as ------------------------------------------------------------------------------------------------------
+
+    def in_the_warehouse(self, told: OrderContent | None = None, **terms: Any) -> Play:
+        """Reserved, authorized, approved by rule, started."""
+        self.receives(told or content(), market(**terms)).reserved().authorized()
+        return self.started()
+
+    def paid_and_in_the_warehouse(self) -> Play:
+        return self.in_the_warehouse().captured().issued()
+
+
+def _answer(asked: Command) -> dict[str, Any]:
+    return {"order_id": ORDER, "store_id": STORE, "operation_id": asked.operation_id}
+
+
+def _document(lines: Iterable[invoicing.InvoiceLineWanted]) -> dict[str, Any]:
+    total = sum(one.amount_minor for one in lines)
+    seller = invoicing.Seller(code="acme", name="Acme", address=Address(), vat_number="LU1", time_zone="UTC")
+    return {
+        "series": "INV-", "number": "INV-000001", "sequence": 1, "issued_at": NOW, "issued_on": NOW.date(), "currency": "EUR",
+        "net_minor": total, "vat_minor": 0, "total_minor": total, "vat": (), "lines": (), "seller": seller,
+    }  # fmt: skip

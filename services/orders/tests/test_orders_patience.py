@@ -1,0 +1,132 @@
+"""Silence is not a no: the same operation is asked again, with growing pauses, until an answer, a person, or the market's
+explicit patience ends it. Promise 7: what waits says for what, and who may end it."""
+
+from __future__ import annotations
+
+import pytest
+from orders_play import Play, content, market
+
+from contracts.fulfillment import CancelShipments, Release, Reserve, Start
+from contracts.invoicing import Issue
+from contracts.orders import Cancelled, CancelRefused, Completed, FulfillmentChanged, PaymentChanged
+from contracts.payments import Authorize, Capture, Void
+from orders.domain.views import waiting
+
+
+def test_what_has_no_answer_is_asked_again_with_the_same_operation_30_s_doubling_to_15_min(play: Play) -> None:
+    play.receives(content(), market())
+    asked, pauses = play.last(Reserve), []
+    for _ in range(8):
+        pauses.append(play.wakes_in)
+        play.wakes().then(asks=[Reserve])
+        assert play.last(Reserve) == asked
+    assert pauses == [30, 60, 120, 240, 480, 900, 900, 900]
+    play.reserved().then(asks=[Authorize])
+    assert play.wakes_in == 30
+
+
+def test_after_five_asks_it_shows_no_answer_and_goes_on_waiting(play: Play) -> None:
+    play.receives(content(), market())
+    for asks in range(1, 5):
+        assert waiting(play.order) == "answer" and play.order.runs["place"].asks == asks
+        play.wakes()
+    assert waiting(play.order) == "no_answer"
+    for _ in range(300):
+        play.wakes().then(asks=[Reserve])
+    assert play.status == "placing/unpaid/unfulfilled"
+    play.reserved().then(asks=[Authorize])
+    assert waiting(play.order) == "answer"
+
+
+def test_a_timer_that_fires_too_early_or_twice_asks_nothing(play: Play) -> None:
+    play.receives(content(), market()).wakes(29).nothing()
+    play.wakes(1).then(asks=[Reserve])
+    play.wakes(0).nothing()
+    assert play.wakes_in == 60
+
+
+def test_a_gateway_that_said_pending_is_given_its_time(play: Play) -> None:
+    play.receives(content(), market(gateway="test")).reserved()
+    play.wakes().wakes().pending().nothing()
+    assert play.wakes_in == 900 and play.order.runs["place"].asks == 1
+    play.wakes().then(asks=[Authorize])
+    play.authorized()
+    assert play.status == "approved/authorized/unfulfilled"
+    play.pending().nothing()  # older than the answer that we have
+    assert play.wakes_in == 30
+
+
+def test_the_warehouse_and_a_person_may_take_as_long_as_they_like(play: Play) -> None:
+    play.receives(content(), market(auto_approve=False, give_up_after_seconds=10)).reserved().authorized()
+    assert play.wakes_in is None
+    play.wakes(10**6).nothing()
+    play.approves().captured().issued().started()
+    assert play.wakes_in is None
+    play.wakes(10**6).nothing()
+    assert play.status == "approved/paid/in_progress"
+
+
+def test_a_market_without_patience_gives_up_and_undoes(play: Play) -> None:
+    play.receives(content(), market(give_up_after_seconds=45)).reserved()
+    play.wakes().then(asks=[Authorize])
+    assert play.wakes_in == 15  # not 60: its patience ends before
+    play.wakes().then(Cancelled, asks=[Authorize])
+    assert play.order.cancel_cause == "gave_up"
+    assert waiting(play.order) == "answer"  # whether it was authorized must be known before it is undone
+
+
+def test_a_late_success_after_giving_up_is_undone(play: Play) -> None:
+    play.receives(content(), market(give_up_after_seconds=20)).reserved().wakes()
+    assert play.order.status == "cancelled" and play.wakes_in == 60  # asked on calmly, not every second
+    play.authorized().then(PaymentChanged, asks=[Void])
+    play.voided().then(PaymentChanged, asks=[Release])
+    play.released().nothing()
+    assert play.status == "cancelled/voided/unfulfilled" and not play.order.open_runs
+
+
+def test_patience_also_bounds_the_wait_for_stock(play: Play) -> None:
+    play.receives(content(), market(on_short="wait", give_up_after_seconds=100)).short()
+    play.wakes().short().wakes().short()
+    assert play.wakes_in == 10
+    play.wakes().then(Cancelled)
+    assert play.order.cancel_cause == "gave_up" and play.wakes_in is None
+
+
+def test_patience_holds_while_a_gateway_is_pending(play: Play) -> None:
+    play.receives(content(), market(give_up_after_seconds=100, gateway="test")).reserved().pending()
+    assert play.wakes_in == 100
+    play.wakes().then(Cancelled, asks=[Authorize])
+
+
+def test_what_has_shipped_is_not_given_up(play: Play) -> None:
+    play.in_the_warehouse(capture="per_shipment", give_up_after_seconds=20).shipped()
+    assert play.wakes_in == 30
+    play.wakes().then(asks=[Capture])
+    assert play.status == "approved/authorized/in_progress"
+
+
+def test_who_gives_up_too_late_does_so_once(play: Play) -> None:
+    play.receives(content(), market(give_up_after_seconds=20)).reserved().authorized().wakes()
+    play.then(asks=[CancelShipments, Capture])
+    play.started().shipped().too_late().then(CancelRefused)
+    for _ in range(3):
+        play.wakes().then(asks=[Capture])
+    play.captured().then(PaymentChanged, asks=[Issue])
+    play.fulfilled().issued().then(Completed)
+
+
+@pytest.mark.parametrize("n", [1, 6, 20])
+def test_an_undo_is_asked_for_ever(play: Play, n: int) -> None:
+    play.receives(content(), market(give_up_after_seconds=20)).reserved().declined()
+    for _ in range(n):
+        play.wakes().then(asks=[Release])
+    assert play.order.open_runs and waiting(play.order) == ("answer" if n < 4 else "no_answer")
+    play.released()
+    assert not play.order.open_runs
+
+
+def test_a_start_is_asked_again_until_the_warehouse_has_it(play: Play) -> None:
+    play.receives(content(), market(capture="per_shipment")).reserved().authorized()
+    play.wakes().then(asks=[Start])
+    play.started().then(FulfillmentChanged)
+    assert play.wakes_in is None and waiting(play.order) == "warehouse"

@@ -1,0 +1,237 @@
+"""What a snapshot means: a new order, an edit before it is placed, a cancel, an exception for a person, or nothing at all."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+from orders_play import Play, content, line, market
+
+from contracts.fulfillment import Reserve
+from contracts.orders import (
+    Cancelled,
+    Edited,
+    ExceptionRaised,
+    ExceptionResolved,
+    MarketTerms,
+    Received,
+)
+from contracts.payments import Authorize
+from contracts.snapshot import Address, Buyer, Cancellation, Quantities
+from orders.domain.views import legal_actions, waiting
+
+
+def test_the_terms_of_the_market_are_copied_and_later_terms_change_nothing(play: Play) -> None:
+    terms = market(capture="per_shipment", on_short="wait")
+    play.receives(content(lifecycle="awaiting_payment"), terms)
+    assert play.event(Received).market == terms == play.order.market
+    play.receives(content(), market(capture="on_placement"), seconds=1).then(Edited, asks=[Reserve])
+    assert play.order.market == terms
+
+
+def test_without_a_market_the_default_terms_apply(play: Play) -> None:
+    play.receives(content()).then(Received, asks=[Reserve])
+    assert play.order.market == MarketTerms(code="default")
+
+
+# -- stale and repeated -----------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("lifecycle", ["ready_to_fulfil", "awaiting_payment"])
+def test_a_stale_or_repeated_snapshot_changes_nothing(play: Play, lifecycle: str) -> None:
+    told = content(lifecycle=lifecycle)
+    play.receives(told, market(), seconds=10, digest="a")
+    before = play.order
+    play.receives(told, seconds=10, digest="a").nothing()
+    play.receives(content(line(total=1), lifecycle="cancelled"), seconds=9, digest="b").nothing()
+    assert play.order == before
+
+
+def test_a_newer_snapshot_that_says_the_same_only_moves_the_time(play: Play) -> None:
+    told = content(lifecycle="awaiting_payment")
+    play.receives(told, market()).receives(told, seconds=5, digest="other").nothing()
+    assert play.order.content == told and play.order.source and play.order.source.content_hash == "other"
+
+
+def test_of_the_same_time_another_content_counts_and_a_lower_sequence_does_not(play: Play) -> None:
+    play.receives(content(lifecycle="awaiting_payment"), market(), digest="a")
+    play.receives(content(), digest="b").then(Edited, asks=[Reserve])
+    assert play.order.source is not None
+    source = play.order.source.model_copy(update={"sequence": 5})
+    play.order = play._replayed = play.order.model_copy(update={"source": source})
+    play.receives(content(lifecycle="cancelled"), digest="c").nothing()
+
+
+# -- before it is placed ----------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("lifecycle", ["awaiting_payment", "awaiting_acceptance", "unknown"])
+def test_an_order_that_is_not_ready_upstream_waits_for_a_later_snapshot(play: Play, lifecycle: str) -> None:
+    play.receives(content(lifecycle=lifecycle), market()).then(Received)
+    assert play.status == "pending/unpaid/unfulfilled" and waiting(play.order) == "snapshot"
+    assert legal_actions(play.order) == ["cancel"]
+    play.receives(content(line(total=12_00), lifecycle=lifecycle), seconds=1).then(Edited)
+    assert play.event(Edited).order.totals.grand_minor == 12_00
+    play.receives(content(line(total=12_00)), seconds=2).then(Edited, asks=[Reserve])
+    assert play.status == "placing/unpaid/unfulfilled"
+    play.reserved()
+    assert sum(one.amount_minor for one in play.last(Authorize).lines) == 12_00
+
+
+@pytest.mark.parametrize(
+    ("told", "terms", "code"),
+    [
+        (content(line(total=None)), {}, "not_priced"),
+        (content(line(total=None, discount_minor=5), discount=9), {}, "not_priced"),
+        (content(line(sku=None)), {}, "sku_missing"),
+        (content(), {"currency": "GBP"}, "currency_differs"),
+        (content(lifecycle="partially_shipped"), {}, "partly_shipped_elsewhere"),
+    ],
+)
+def test_an_order_that_cannot_start_says_why(play: Play, told: Any, terms: dict[str, Any], code: str) -> None:
+    """Promise 7."""
+    play.receives(told, market(**terms)).then(Received, ExceptionRaised)
+    assert play.event(ExceptionRaised).code == code and play.event(ExceptionRaised).detail
+    assert play.order.status == "pending" and waiting(play.order) == "exception"
+    play.cancels().then(Cancelled, ExceptionResolved)
+    assert waiting(play.order) == ""
+
+
+def test_a_sum_that_no_line_is_paid_for_does_not_start(play: Play) -> None:
+    told = content(line(), price_basis="net", tax_minor=3).model_copy(update={"lines": ()})
+    told = told.model_copy(update={"totals": told.totals.model_copy(update={"grand_minor": 3})})
+    play.receives(told, market()).then(Received, ExceptionRaised)
+    assert play.event(ExceptionRaised).code == "nothing_sold"
+
+
+def test_a_price_that_comes_later_lets_it_start(play: Play) -> None:
+    play.receives(content(line(total=None)), market())
+    play.receives(content(line(total=None, sku=None)), seconds=1).then(Edited)  # still the same obstacle
+    play.receives(content(line(sku=None)), seconds=2).then(Edited, ExceptionResolved, ExceptionRaised)
+    assert [*play.order.exceptions] == ["sku_missing"]
+    play.receives(content(), seconds=3).then(Edited, ExceptionResolved, asks=[Reserve])
+    assert not play.order.exceptions
+
+
+def test_what_had_partly_shipped_elsewhere_is_never_started_by_a_later_snapshot(play: Play) -> None:
+    play.receives(content(lifecycle="partially_shipped"), market())
+    play.receives(content(), seconds=1).then(Edited)
+    assert play.order.status == "pending" and waiting(play.order) == "exception"
+    play.receives(content(lifecycle="shipped"), seconds=2).then(Edited, ExceptionResolved)
+    assert play.status == "approved/unpaid/fulfilled"
+
+
+# -- first seen late --------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("lifecycle", "status"),
+    [
+        ("shipped", "approved/unpaid/fulfilled"),
+        ("delivered", "approved/unpaid/fulfilled"),
+        ("closed", "approved/unpaid/fulfilled"),
+        ("cancelled", "cancelled/unpaid/unfulfilled"),
+        ("refused", "cancelled/unpaid/unfulfilled"),
+    ],
+)
+@pytest.mark.parametrize("waited", [False, True])
+def test_what_the_marketplace_carried_or_cancelled_without_us_is_recorded(
+    play: Play, lifecycle: str, status: str, waited: bool
+) -> None:
+    if waited:
+        play.receives(content(lifecycle="awaiting_payment"), market())
+        play.receives(content(lifecycle=lifecycle), seconds=1)
+        play.then(Cancelled if status.startswith("cancelled") else Edited)
+    else:
+        play.receives(content(lifecycle=lifecycle), market()).then(Received)
+    assert play.status == status and not play.order.open_runs and waiting(play.order) == ""
+    assert not play.commands and legal_actions(play.order) == []
+    assert play.order.cancel_cause == ("marketplace" if status.startswith("cancelled") else None)
+
+
+def test_a_free_order_that_was_shipped_elsewhere_is_not_completed_by_us(play: Play) -> None:
+    play.receives(content(line(total=0), lifecycle="shipped"), market()).then(Received)
+    assert play.status == "approved/free/fulfilled"
+
+
+@pytest.mark.parametrize(
+    "gone",
+    [
+        line(cancellation=Cancellation(executed=True)),
+        line().model_copy(update={"quantity": Quantities(ordered=2, cancelled=2)}),
+    ],
+)
+def test_an_order_whose_every_line_is_cancelled_is_cancelled(play: Play, gone: Any) -> None:
+    play.receives(content(gone), market()).then(Received)
+    assert play.order.status == "cancelled" and not play.commands
+
+
+# -- after it is placed -----------------------------------------------------------------------------------------------
+
+
+def test_a_whole_cancel_cancels(play: Play) -> None:
+    play.receives(content(), market(auto_approve=False)).reserved()
+    play.receives(content(lifecycle="cancelled"), seconds=1).then(Cancelled)
+    assert play.order.cancel_cause == "marketplace"
+    play.receives(content(lifecycle="refused"), seconds=2).nothing()
+
+
+def test_a_whole_cancel_of_what_has_shipped_is_for_a_person_once(play: Play) -> None:
+    play.paid_and_in_the_warehouse().shipped()
+    play.receives(content(lifecycle="cancelled"), seconds=1).then(ExceptionRaised)
+    assert play.event(ExceptionRaised).code == "cancelled_too_late"
+    play.receives(content(lifecycle="cancelled", test=True), seconds=2).nothing()
+
+
+@pytest.mark.parametrize(
+    "changed",
+    [
+        content(line(total=9_00)),
+        content(line(), line("2")),
+        content(line(quantity=2)),
+        content(shipping=1),
+        content(ship_to=Address(name="Ann", line1="2 Way", city="Paris", country="FR")),
+    ],
+)
+def test_anything_else_that_changes_is_for_a_person_and_is_not_applied(play: Play, changed: Any) -> None:
+    play.receives(content(), market())
+    play.receives(changed, seconds=1).then(ExceptionRaised)
+    assert play.event(ExceptionRaised).code == "snapshot_changed" and play.order.content == content()
+    play.receives(changed, seconds=2).nothing()
+    play.reserved().then(asks=[Authorize])  # it goes on as it was sold
+
+
+def test_the_marketplace_moving_on_with_the_order_is_nothing_new(play: Play) -> None:
+    play.in_the_warehouse()
+    for n, lifecycle in enumerate(["partially_shipped", "shipped", "delivered", "closed"]):
+        play.receives(content(lifecycle=lifecycle), seconds=n + 1).nothing()
+
+
+def test_a_request_to_cancel_a_line_is_for_a_person(play: Play) -> None:
+    play.receives(content(line(), line("2")), market())
+    asked = content(line(cancellation=Cancellation(requested=True)), line("2"))
+    play.receives(asked, seconds=1).then(ExceptionRaised)
+    assert play.event(ExceptionRaised).code == "cancel_requested" and play.order.status == "placing"
+    play.receives(asked, seconds=2).nothing()
+
+
+# -- people -----------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("lifecycle", ["awaiting_payment", "ready_to_fulfil", "cancelled"])
+def test_personal_fields_that_a_marketplace_wipes_are_never_emptied(play: Play, lifecycle: str) -> None:
+    play.receives(content(lifecycle=lifecycle), market())
+    told = play.order.content
+    for n, wiped in enumerate([{"buyer": Buyer(), "ship_to": None}, {"buyer": Buyer(name=""), "ship_to": Address()}]):
+        play.receives(content(lifecycle=lifecycle, **wiped), seconds=n + 1)
+        play.nothing()
+    assert play.order.content == told
+
+
+def test_personal_fields_that_come_later_are_taken_over(play: Play) -> None:
+    play.receives(content(buyer=Buyer()), market())
+    play.receives(content(buyer=Buyer(name="Ann", email="a@example.com")), seconds=1).nothing()
+    assert play.order.content and play.order.content.buyer == Buyer(name="Ann", email="a@example.com")
+    assert play.order.source and play.order.source.updated_at > play.now
+    play.receives(content(buyer=Buyer()), seconds=1, digest="older?").nothing()
+    assert play.order.content.buyer.name == "Ann"

@@ -1,0 +1,311 @@
+"""The four services' pure domains in one memory: what the chassis, Kafka and a gateway do, without any of them.
+
+Records keep their order per topic and key; across topics and keys anything may come first, and anything may come twice.
+A service declares itself (`handlers.SERVICE`); the host does what the chassis does with it: inbox, operations that are
+answered again, shares, tasks, timers, a journal with versions. Nothing here decides anything.
+"""
+
+from __future__ import annotations
+
+from collections import defaultdict, deque
+from dataclasses import dataclass, field, replace
+from datetime import UTC, datetime, timedelta
+from typing import Any
+from uuid import UUID
+
+from chassis.service import Aggregate, Service
+from contracts.base import Command, Event
+from contracts.deciding import Context, Refusal, Reported, Task, Wake
+from contracts.ids import derived
+from contracts.orders import MarketTerms
+from contracts.registry import MESSAGES, is_published, topic_of
+from contracts.snapshot import Address
+from fulfillment.domain.fulfilment import Fulfilment, Ship
+from fulfillment.domain.stock import Stock, StockKey
+from fulfillment.handlers import SERVICE as FULFILLMENT
+from invoicing.domain.billing import Billings
+from invoicing.domain.sellers import SellerTerms
+from invoicing.domain.series import Series
+from invoicing.handlers import SERVICE as INVOICING
+from orders.domain.order import Order
+from orders.handlers import SERVICE as ORDERS
+from payments.domain.gateway import GatewayCall, GatewayOutcome
+from payments.domain.ledger import Ledger
+from payments.handlers import SERVICE as PAYMENTS
+
+STORE = "st_1"
+BEGIN = datetime(2026, 1, 2, 3, 4, 5, tzinfo=UTC)
+ROOT = UUID("0f4b2a3c-0000-4000-8000-000000000001")
+COMPLETE_SELLER = SellerTerms(
+    code="acme", name="Acme", address=Address(line1="1 Way", country="LU"), vat_number="LU12345678"
+)
+BARE_SELLER = SellerTerms(code="acme", name="Acme")
+
+
+@dataclass(frozen=True, slots=True)
+class Record:
+    id: UUID
+    type: str
+    key: UUID
+    value: str
+
+
+@dataclass(slots=True)
+class Row:
+    """An aggregate, and the same folded again from its journal as it was written."""
+
+    aggregate: Aggregate[Any]
+    state: Any
+    replayed: Any
+    revision: int = 0
+    version: int = 0
+    answered: dict[UUID, Record] = field(default_factory=dict)
+
+
+class Host:
+    """One service."""
+
+    def __init__(self, world: World, service: Service) -> None:
+        self.world, self.service = world, service
+        self.rows: dict[tuple[str, UUID], Row] = {}
+        self.shares: dict[Any, Any] = {}
+        self.inbox: set[UUID] = set()
+        self.tasks: dict[UUID, Task] = {}
+        """By task id, in the order they were made; a task is gone when it has reported."""
+        self.journal: list[Event] = []
+
+    def states(self) -> dict[UUID, Any]:
+        """The rows of the first aggregate."""
+        return {key: row.state for (table, key), row in self.rows.items() if table == self.service.aggregates[0].table}
+
+    def handle(self, body: Any, key: UUID, message_id: UUID, *, kind: str = "", actor: str = "") -> Refusal | None:
+        table = self.service.aggregates[0].table if isinstance(body, (Wake, Reported)) else None
+        found = self.service.handler_of(type(body), table)
+        assert found is not None, f"{self.service.name} does not obey {type(body).__name__}"
+        aggregate, handler = found
+        row = self.rows.get((aggregate.table, key))
+        if row is None:
+            row = Row(aggregate, aggregate.initial(key, STORE), aggregate.initial(key, STORE))
+        if isinstance(body, Command) and (known := row.answered.get(body.operation_id)) is not None:
+            self.world.publish(known)
+            return None
+        needed = [key for share in self.service.shares for key in share.needs(row.state, body)]
+        shares = {key: self.world.share(self, key) for key in needed}
+        context = Context(self.world.now, key, STORE, message_id, actor, kind, shares)
+        refusal = None
+        for n, effect in enumerate(handler.decide(row.state, body, context)):
+            if isinstance(effect, Event):
+                self._fold(row, effect, key, derived(message_id, n))
+            elif isinstance(effect, Command):
+                self.world.publish(Record(derived(message_id, n), effect.TYPE, key, effect.model_dump_json()))
+            elif isinstance(effect, Task):
+                self.tasks.setdefault(effect.task_id, effect)
+            else:
+                refusal = effect
+        if row.revision:
+            self.rows[aggregate.table, key] = row
+        self.world.check(self, row, key)
+        return refusal
+
+    def _fold(self, row: Row, event: Event, key: UUID, record_id: UUID) -> None:
+        row.revision += 1
+        if published := is_published(type(event)):
+            row.version += 1
+            event = event.model_copy(update={"version": row.version})
+        written = event.model_dump_json()
+        read = type(event).model_validate_json(written)
+        row.state = row.aggregate.evolve(row.state, event)
+        row.replayed = row.aggregate.evolve(row.replayed, read)
+        for share in self.service.shares:
+            for touched in share.touched(event):
+                self.shares[touched] = share.evolve(self.shares.get(touched), touched, event)
+        self.journal.append(read)
+        if published:
+            record = Record(record_id, event.TYPE, key, written)
+            if event.operation_id is not None:
+                row.answered[event.operation_id] = record
+            self.world.publish(record)
+
+
+class World:
+    def __init__(self) -> None:
+        self.now = BEGIN
+        self.n = 0
+        self.orders, self.payments, self.fulfillment, self.invoicing = (
+            Host(self, service) for service in (ORDERS, PAYMENTS, FULFILLMENT, INVOICING)
+        )
+        self.hosts = {
+            host.service.name: host for host in (self.orders, self.payments, self.fulfillment, self.invoicing)
+        }
+        self.queues: dict[tuple[str, UUID], deque[Record]] = defaultdict(deque)
+        self.delivered: list[tuple[str, Record]] = []
+        self.told: dict[UUID, Record] = {}
+        self.versions: dict[tuple[str, UUID], int] = defaultdict(int)
+        self.seller: SellerTerms | None = COMPLETE_SELLER
+        self.markets: dict[str, MarketTerms] = {}
+        """By account."""
+        self.truth: dict[UUID, GatewayOutcome] = {}
+        """What the gateway did with an operation: it never changes its mind."""
+
+    def name(self) -> UUID:
+        self.n += 1
+        return derived(ROOT, self.n)
+
+    # -- topics -------------------------------------------------------------------------------------------------------
+
+    def publish(self, record: Record) -> None:
+        topic = topic_of(MESSAGES[record.type])
+        if topic.endswith(".events.v1") and record.id not in self.told:
+            service = topic.partition(".")[0]
+            self.versions[service, record.key] += 1
+            version = MESSAGES[record.type].model_validate_json(record.value).version  # type: ignore[attr-defined]
+            assert version == self.versions[service, record.key], f"{record.type} has version {version}: a gap"
+        self.told[record.id] = record
+        if topic != "orders.events.v1":  # nobody here reads what orders states
+            self.queues[topic, record.key].append(record)
+
+    def waiting_queues(self) -> list[tuple[str, UUID]]:
+        return sorted(name for name, queue in self.queues.items() if queue)
+
+    def deliver(self, name: tuple[str, UUID]) -> None:
+        record = self.queues[name].popleft()
+        self.delivered.append((name[0], record))
+        self._consume(name[0], record)
+
+    def deliver_again(self, n: int) -> None:
+        if self.delivered:
+            self._consume(*self.delivered[n % len(self.delivered)])
+
+    def _consume(self, topic: str, record: Record) -> None:
+        service, _, kind = topic.removesuffix(".v1").partition(".")
+        host = self.hosts[service] if kind == "commands" else self.orders
+        if record.id in host.inbox:
+            return
+        host.inbox.add(record.id)
+        body = MESSAGES[record.type].model_validate_json(record.value)
+        host.handle(body, record.key, record.id, kind=record.type, actor=getattr(body, "actor", service))
+
+    # -- what services share ------------------------------------------------------------------------------------------
+
+    def share(self, host: Host, key: Any) -> Any:
+        if host is self.orders:
+            return self.markets.get(key.account)
+        if host is self.invoicing:
+            series = host.shares.get(key) or Series()
+            return replace(series, seller=self.seller, locked_at=self.now)
+        return host.shares.get(key)
+
+    def count_stock(self, location: str, sku: str, on_hand: int) -> None:
+        key = StockKey(STORE, location, sku)
+        held = self.fulfillment.shares.get(key, Stock()).reserved
+        self.fulfillment.shares[key] = Stock(max(on_hand, held), held)
+
+    # -- time, people, the warehouse, the gateway -----------------------------------------------------------------------
+
+    def pass_time(self, seconds: float) -> None:
+        self.now += timedelta(seconds=seconds)
+        for key, order in self.orders.states().items():
+            due = ORDERS.aggregates[0].wake_at(order)
+            if due is not None and due <= self.now:
+                self.orders.handle(Wake(due), key, self.name(), kind="timer", actor="timer")
+                after = ORDERS.aggregates[0].wake_at(self.orders.states()[key])
+                assert after is None or after > self.now, "a timer that fired must not be due at once: it would spin"
+
+    def request(self, command: Command) -> Refusal | None:
+        host = self.hosts[command.owner()]
+        return host.handle(command, command.order_id, self.name(), kind=command.TYPE, actor="person:ann")
+
+    def picking(self) -> list[tuple[UUID, UUID]]:
+        return [
+            (key, shipment.shipment_id)
+            for key, state in self.fulfillment.states().items()
+            for shipment in state.shipments
+            if shipment.status == "picking"
+        ]
+
+    def ship(self, key: UUID, shipment_id: UUID) -> None:
+        command = Ship(
+            order_id=key, store_id=STORE, operation_id=self.name(), actor="person:ann", shipment_id=shipment_id
+        )
+        self.request(command)
+
+    def open_tasks(self) -> list[Task]:
+        """The first of each order: one at a time per key."""
+        first: dict[UUID, Task] = {}
+        for task in self.payments.tasks.values():
+            assert isinstance(task.body, GatewayCall)
+            first.setdefault(task.body.order_id, task)
+        return list(first.values())
+
+    def run_task(self, task: Task, *, says: str = "yes", pending: bool = False) -> None:
+        """The gateway does what it is asked, or says no; `pending`: it says so only later."""
+        call = task.body
+        assert isinstance(call, GatewayCall)
+        if call.operation_id not in self.truth:
+            done = GatewayOutcome(state="succeeded", gateway_reference=f"tg_{call.operation_id}")
+            self.truth[call.operation_id] = done if says == "yes" else GatewayOutcome(state="refused", code="no_funds")
+        outcome = self.truth[call.operation_id]
+        if pending and not call.ask_only:
+            outcome = GatewayOutcome(state="pending")
+        del self.payments.tasks[task.task_id]
+        self._report(task, outcome)
+
+    def report_again(self, n: int) -> None:
+        """Who lost its lease reports too."""
+        if self.truth:
+            operation_id = list(self.truth)[n % len(self.truth)]
+            for key, ledger in self.payments.states().items():
+                operation = ledger.operations.get(operation_id)
+                if operation is not None and operation.gateway == "test":
+                    call = GatewayCall(
+                        operation_id=operation_id, gateway="test", kind=operation.kind, order_id=key, store_id=STORE,
+                        currency="EUR", amount_minor=operation.amount_minor, refers_to=operation.refers_to,
+                    )  # fmt: skip
+                    if not operation.is_open:
+                        self._report(Task(operation_id, "gateway", call), self.truth[operation_id])
+
+    def _report(self, task: Task, outcome: GatewayOutcome) -> None:
+        assert isinstance(task.body, GatewayCall)
+        report = Reported(task.task_id, task.kind, task.body, outcome)
+        self.payments.handle(report, task.body.order_id, self.name(), kind="task:gateway")
+
+    # -- what must hold at any moment -----------------------------------------------------------------------------------
+
+    def check(self, host: Host, row: Row, key: UUID) -> None:
+        """After every message, of the row that it touched: the promises, and that the journal gives the row again."""
+        assert row.replayed == row.state, f"{host.service.name}: the journal does not give the row again"
+        assert type(row.state).model_validate_json(row.state.model_dump_json()) == row.state
+        match row.state:
+            case Ledger():
+                self._check_money(row.state)
+            case Fulfilment():
+                self._check_stock()
+            case Billings():
+                self._check_invoices(key)
+            case Order():
+                pass
+
+    def _check_money(self, ledger: Ledger) -> None:
+        for line in [ledger, *ledger.lines.values()]:
+            assert 0 <= line.refunded_minor <= line.captured_minor
+            assert line.captured_minor + line.voided_minor <= line.authorized_minor
+        for name in ("authorized_minor", "captured_minor", "voided_minor", "refunded_minor"):
+            assert getattr(ledger, name) == sum(getattr(line, name) for line in ledger.lines.values())
+
+    def _check_stock(self) -> None:
+        held: dict[StockKey, int] = defaultdict(int)
+        for state in self.fulfillment.states().values():
+            for line in state.held:
+                held[StockKey(STORE, line.location, line.sku)] += line.quantity
+        for key, stock in self.fulfillment.shares.items():
+            assert 0 <= stock.reserved <= stock.on_hand
+            assert stock.reserved == held[key], f"{key}: {stock.reserved} reserved, orders hold {held[key]}"
+
+    def _check_invoices(self, key: UUID) -> None:
+        for kind in ("invoices", "credits"):
+            documents = [one for state in self.invoicing.states().values() for one in getattr(state, kind).values()]
+            assert sorted(one.sequence for one in documents) == list(range(1, len(documents) + 1))
+        ledger, billing = self.payments.states().get(key), self.invoicing.states()[key]
+        for invoice in billing.invoices.values():
+            taken = sum(line.captured_minor for line in ledger.captures[invoice.capture_id].lines.values())
+            assert invoice.total_minor == taken, "an invoice of exactly what was captured"

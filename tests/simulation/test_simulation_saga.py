@@ -1,0 +1,316 @@
+"""Proof of the processes: whatever the order of replies, duplicates, timeouts, cancels and people's acts, every order ends in
+a legal state, and the promises on money, stock and invoices hold after every single message.
+
+The pure domains of all four services, wired in memory (`saga_world`). A failure names its seed, or the steps and the blob
+that repeat them. HYPOTHESIS_PROFILE=long looks longer.
+"""
+
+from __future__ import annotations
+
+import os
+from random import Random
+from typing import Any, ClassVar
+from uuid import UUID
+
+import pytest
+from hypothesis import HealthCheck, settings
+from hypothesis import strategies as st
+from hypothesis.stateful import RuleBasedStateMachine, initialize, rule
+from saga_orders import LOCATIONS, SKUS, content, market, snapshot
+from saga_world import BARE_SELLER, COMPLETE_SELLER, STORE, Record, World
+
+from contracts.deciding import Context, Refusal
+from contracts.ids import derived, order_id
+from contracts.orders import Approve, Cancel, OrderEvent, Resume
+from contracts.snapshot import OrderContent
+from orders.domain import decisions
+from orders.domain.order import Order, has_shipped
+from orders.domain.views import legal_actions, waiting
+
+LONG = os.environ.get("HYPOTHESIS_PROFILE") == "long"
+RANDOMS = st.randoms(use_true_random=False)
+AT_REST = {"approval", "stock", "warehouse", "exception"}
+"""What an order may wait for when nothing is under way any more; the rest is at its end."""
+
+
+class Saga:
+    """Up to three orders that share a shelf and a series, and everybody who acts on them. Every choice is the `rng`'s."""
+
+    def __init__(self) -> None:
+        self.world = World()
+        self.known: dict[UUID, tuple[str, OrderContent]] = {}
+        self.stated = 0
+
+    def opens(self, rng: Random) -> None:
+        ample = rng.random() < 0.5
+        for location in LOCATIONS:
+            for sku in SKUS:
+                self.world.count_stock(location, sku, rng.randint(20, 30) if ample else rng.randint(0, 6))
+        self.world.seller = COMPLETE_SELLER if rng.random() < 0.7 else BARE_SELLER
+
+    # -- what marketplaces say ----------------------------------------------------------------------------------------
+
+    def an_order_comes_in(self, rng: Random) -> None:
+        if len(self.known) < 3:
+            told, account = content(rng), f"a{len(self.known)}"
+            self.world.markets[account] = market(rng)
+            key = order_id(STORE, "bol", account, told.external_order_id)
+            self.known[key] = (account, told)
+            self.tell(key, told, 0)
+
+    def the_marketplace_says_more(self, rng: Random) -> None:
+        if self.known:
+            key = rng.choice(sorted(self.known))
+            lifecycle = rng.choice(["ready_to_fulfil", "ready_to_fulfil", "shipped", "partially_shipped", "cancelled"])
+            told = rng.choice([self.known[key][1], content(rng)]).model_copy(update={"lifecycle": lifecycle})
+            self.tell(key, told, rng.randint(-1, 3))
+
+    def tell(self, key: UUID, told: OrderContent, seconds: int) -> None:
+        message = snapshot(told, self.known[key][0], self.world.now, seconds)
+        self.world.publish(Record(self.world.name(), message.TYPE, key, message.model_dump_json()))
+
+    # -- how messages travel ------------------------------------------------------------------------------------------
+
+    def messages_arrive(self, rng: Random) -> None:
+        for _ in range(rng.randint(1, 8)):
+            if queues := self.world.waiting_queues():
+                self.world.deliver(rng.choice(queues))
+        self.look()
+
+    def a_message_arrives_again(self, rng: Random) -> None:
+        self.world.deliver_again(rng.randrange(1000))
+
+    def time_passes(self, rng: Random) -> None:
+        self.world.pass_time(rng.choice([1, 31, 61, 901, 4000]))
+        self.look()
+
+    # -- what others do -----------------------------------------------------------------------------------------------
+
+    def the_gateway_answers(self, rng: Random) -> None:
+        if tasks := self.world.open_tasks():
+            says = rng.choice(["yes", "yes", "yes", "no"])
+            self.world.run_task(rng.choice(tasks), says=says, pending=rng.random() < 0.3)
+
+    def a_frozen_worker_reports_too(self, rng: Random) -> None:
+        self.world.report_again(rng.randrange(1000))
+
+    def the_warehouse_ships(self, rng: Random) -> None:
+        if picking := self.world.picking():
+            self.world.ship(*rng.choice(picking))
+
+    def a_person_asks(self, rng: Random) -> None:
+        if self.known:
+            self.ask(rng.choice([Approve, Approve, Cancel, Resume]), rng.choice(sorted(self.known)))
+            self.look()
+
+    def ask(self, word: type[Any], key: UUID) -> Refusal | None:
+        command = word(order_id=key, store_id=STORE, operation_id=self.world.name(), actor="person:ann")
+        return self.world.request(command)
+
+    def the_cause_is_mended_or_made(self, rng: Random) -> None:
+        self.world.seller = COMPLETE_SELLER if rng.random() < 0.6 else BARE_SELLER
+        self.world.count_stock("main", rng.choice(SKUS), rng.randint(0, 9))
+
+    # name -> how often, in a schedule drawn from a seed
+    ACTS: ClassVar[dict[str, int]] = {
+        "an_order_comes_in": 2,
+        "the_marketplace_says_more": 1,
+        "messages_arrive": 20,
+        "a_message_arrives_again": 2,
+        "time_passes": 3,
+        "the_gateway_answers": 8,
+        "a_frozen_worker_reports_too": 1,
+        "the_warehouse_ships": 2,
+        "a_person_asks": 3,
+        "the_cause_is_mended_or_made": 1,
+    }
+
+    # -- what must hold -----------------------------------------------------------------------------------------------
+
+    def look(self) -> None:
+        """At the orders, and at what was stated since the last look."""
+        for event in self.world.orders.journal[self.stated :]:
+            if isinstance(event, OrderEvent):
+                check_statuses(event)
+        self.stated = len(self.world.orders.journal)
+        for key, order in self.world.orders.states().items():
+            check_order(order)
+            check_actions(order, key, self.world)
+
+    def ends(self) -> None:
+        self.drain()
+        for order in self.world.orders.states().values():
+            word = waiting(order)
+            assert word in AT_REST or not order.open_runs, f"hangs: {order.status} waits for {word!r}"
+            check_end(order)
+        self.everybody_does_their_part()
+        for key, order in self.world.orders.states().items():
+            self.check_final(key, order)
+
+    def drain(self) -> None:
+        """All that is on its way arrives, and every gateway call comes to its end."""
+        for _ in range(10_000):
+            if queues := self.world.waiting_queues():
+                self.world.deliver(queues[0])
+            elif tasks := self.world.open_tasks():
+                self.world.run_task(tasks[0])
+            else:
+                break
+        else:
+            raise AssertionError("the messages never end")
+        self.look()
+
+    def everybody_does_their_part(self) -> None:
+        """Stock comes, the seller is complete, people approve and resume, the warehouse ships."""
+        world = self.world
+        world.seller = COMPLETE_SELLER
+        for location in LOCATIONS:
+            for sku in SKUS:
+                world.count_stock(location, sku, 1000)
+        for _ in range(40):
+            world.pass_time(901)
+            self.drain()
+            for key, order in world.orders.states().items():
+                for action in legal_actions(order):
+                    if action != "cancel":
+                        refusal = self.ask({"approve": Approve, "resume": Resume}[action], key)
+                        assert refusal is None, refusal
+            self.drain()
+            for key, shipment_id in world.picking():
+                world.ship(key, shipment_id)
+            self.drain()
+            if not any(order.open_runs for order in world.orders.states().values()):
+                return
+        raise AssertionError([(order.status, waiting(order)) for order in world.orders.states().values()])
+
+    def check_final(self, key: UUID, order: Order) -> None:
+        ledger = self.world.payments.states().get(key)
+        fulfilment = self.world.fulfillment.states().get(key)
+        billing = self.world.invoicing.states().get(key)
+        money = ledger.totals() if ledger else order.facts.money
+        assert order.facts.money == money, "orders knows what payments says"
+        if order.status == "cancelled":
+            assert money.refunded_minor == money.captured_minor
+            assert money.captured_minor + money.voided_minor == money.authorized_minor
+            assert fulfilment is None or not fulfilment.held
+            assert billing is None or set(billing.credits) == set(billing.invoices)
+            assert not any(shipment.has_shipped for shipment in fulfilment.shipments) if fulfilment else True
+            assert not order.exceptions
+        elif "place" in order.runs:
+            assert order.completed_at is not None, f"{order.status} {order.payment_status} {order.fulfillment_status}"
+            assert order.content is not None
+            assert money.captured_minor == money.authorized_minor == order.content.totals.grand_minor
+            invoiced = sum(one.total_minor for one in billing.invoices.values()) if billing else 0
+            assert invoiced == money.captured_minor
+        else:
+            assert order.status in ("pending", "approved")  # recorded: the marketplace carries it, or has to say more
+
+
+def check_statuses(event: OrderEvent) -> None:
+    """The three statuses of a public event go together, whatever moment it tells of."""
+    status, payment, fulfillment = event.status, event.payment_status, event.fulfillment_status
+    told = f"{event.TYPE}: {status}/{payment}/{fulfillment}"
+    if status == "pending":
+        assert payment in ("unpaid", "free") and fulfillment in ("unfulfilled", "not_required"), told
+    if status == "placing":
+        assert payment in ("unpaid", "free", "authorized") and fulfillment in ("unfulfilled", "not_required"), told
+    if status == "placed":
+        assert payment in ("free", "authorized", "paid") and fulfillment in ("unfulfilled", "not_required"), told
+    if status == "approved" and fulfillment == "in_progress":
+        assert payment in ("free", "authorized", "paid", "partially_paid"), told
+    if status == "cancelled":
+        assert fulfillment in ("unfulfilled", "not_required"), told
+    if event.TYPE == "orders.completed":
+        assert payment in ("paid", "free") and fulfillment in ("fulfilled", "not_required"), told
+
+
+def check_order(order: Order) -> None:
+    """At any moment."""
+    for run in order.open_runs:
+        ask = order.asks.get(str(run.operation_id))
+        if run.waits == "answer":
+            assert ask is not None and not ask.answer and run.due_at is not None, f"{run.id} would never ask again"
+        assert run.waits or (order.undo is not None and run.kind != "undo"), f"{run.id} does not say what it waits for"
+    for ask in order.asks.values():
+        run = order.runs[ask.run]
+        if not ask.answer and not run.end and ask.step != "fulfill":
+            assert run.operation_id == ask.operation_id and run.due_at is not None, f"{ask.step} is not asked on"
+    assert sum(not run.end for run in order.runs.values() if run.kind in ("place", "undo")) <= 2
+    if order.completed_at is not None:
+        assert order.status == "approved" and not order.open_runs
+    assert len({*order.exceptions.values()}) == len(order.exceptions)
+
+
+def check_end(order: Order) -> None:
+    """When nothing is on its way any more: at an end, or it says who has to do what."""
+    word = waiting(order)
+    if not word and order.status == "approved" and "place" in order.runs:
+        assert order.completed_at is not None
+    if order.status in ("placing", "placed"):
+        assert word, order.status
+    if order.status == "cancelled" and not order.open_runs:
+        assert order.payment_status in ("unpaid", "voided", "refunded", "free"), order.payment_status
+        assert not has_shipped(order)
+
+
+def check_actions(order: Order, key: UUID, world: World) -> None:
+    """What is called legal is taken and does something; what is not is refused or changes nothing."""
+    for word, message, decide in (
+        ("approve", Approve, decisions.approve),
+        ("cancel", Cancel, decisions.cancel),
+        ("resume", Resume, decisions.resume),
+    ):
+        operation = derived(key, f"{word} {world.n} {world.now}")
+        command = message(order_id=key, store_id=STORE, operation_id=operation, actor="person:ann")
+        context = Context(world.now, key, STORE, operation, "person:ann", message.TYPE)
+        effects = decide(order, command, context)  # type: ignore[operator]
+        taken = bool(effects) and not any(isinstance(effect, Refusal) for effect in effects)
+        assert taken == (word in legal_actions(order)), f"{word} on {order.status}: {effects}"
+
+
+# -- the runs ---------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("seed", range(1000 if LONG else 100))
+def test_whatever_happens_every_order_ends_in_a_legal_state(seed: int) -> None:
+    """Promises 1 to 4 and 7, on a schedule drawn from the seed."""
+    rng, saga = Random(seed), Saga()
+    saga.opens(rng)
+    acts = rng.choices(list(Saga.ACTS), list(Saga.ACTS.values()), k=120)
+    for n, act in enumerate(["an_order_comes_in", *acts]):
+        try:
+            getattr(saga, act)(rng)
+        except AssertionError as error:
+            raise AssertionError(f"seed {seed}, step {n} {act}: {error}") from error
+    saga.ends()
+
+
+class Machine(RuleBasedStateMachine):
+    """The same acts in any order that hypothesis thinks of; what fails is made as short as it can be."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.saga = Saga()
+
+    @initialize(rng=RANDOMS)
+    def opens(self, rng: Random) -> None:
+        self.saga.opens(rng)
+        self.saga.an_order_comes_in(rng)
+
+    @rule(rng=RANDOMS, act=st.sampled_from(list(Saga.ACTS)), times=st.integers(1, 5))
+    def acts(self, rng: Random, act: str, times: int) -> None:
+        for _ in range(times):
+            getattr(self.saga, act)(rng)
+
+    def teardown(self) -> None:
+        self.saga.ends()
+
+
+Machine.TestCase.settings = settings(
+    max_examples=500 if LONG else 30,
+    stateful_step_count=60 if LONG else 30,
+    deadline=None,
+    print_blob=True,
+    suppress_health_check=list(HealthCheck),
+)
+TestAnyInterleaving = Machine.TestCase
