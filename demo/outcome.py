@@ -1,0 +1,131 @@
+"""What became of every order, as the services' databases and topics say it afterwards."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from datetime import datetime
+from typing import Any, Final
+from uuid import UUID
+
+import aiohttp
+import asyncpg
+from aiokafka import AIOKafkaConsumer, TopicPartition
+
+from contracts.registry import PARTITIONS
+from demo.installation import Installation
+from demo.oracle import ActualRow
+from demo.report import CAUSES, REASONS
+
+ORDERS = """
+select key, status, waiting, cancel_cause, completed_at is not null as completed, grand_minor from orders"""
+LEDGERS = "select key, authorized_minor, captured_minor, voided_minor, refunded_minor from ledgers"
+DOCUMENTS = """
+select order_id, coalesce(sum(total_minor) filter (where kind = 'invoice'), 0)::bigint as invoiced_minor,
+  coalesce(sum(total_minor) filter (where kind = 'credit'), 0)::bigint as credited_minor,
+  coalesce(sum(vat_minor) filter (where kind = 'invoice'), 0)::bigint as invoiced_vat_minor
+from documents group by order_id"""
+# The words of the orders service for what an order waits for, as the report says them.
+REASON_OF: Final = {"answer": "no_answer", "outcomes": "no_answer", "snapshot": "no_answer", "": "no_answer"}
+EVENTS: Final = "orders.events.v1"
+RECORDS_MAX: Final = 2_000
+_DUPLICATES: Final = re.compile(r"^tradewind_duplicates_removed_total(?:\{[^}]*\})? ([0-9.e+]+)$", re.MULTILINE)
+
+
+async def actual_rows(installation: Installation) -> dict[str, ActualRow]:
+    """By order id, every order that the orders service knows or has parked."""
+    orders = await _fetch(installation, "orders", ORDERS)
+    ledgers = {row["key"]: row for row in await _fetch(installation, "payments", LEDGERS)}
+    documents = {row["order_id"]: row for row in await _fetch(installation, "invoicing", DOCUMENTS)}
+    parked: dict[UUID, bool] = {}
+    for name in installation.system.names:
+        for row in await _fetch(installation, name, "select key, retry_at is null as for_a_person from parked_keys"):
+            parked[row["key"]] = parked.get(row["key"], True) and row["for_a_person"]
+    rows = {str(row["key"]): _row(row["key"], row, ledgers, documents, parked) for row in orders}
+    for key in parked:  # refused as a snapshot: the orders service has no row of it
+        rows.setdefault(str(key), _row(key, None, ledgers, documents, parked))
+    return rows
+
+
+def _row(
+    key: UUID, order: Any, ledgers: Mapping[UUID, Any], documents: Mapping[UUID, Any], parked: Mapping[UUID, bool]
+) -> ActualRow:
+    ledger, document = ledgers.get(key), documents.get(key)
+    if key in parked:
+        actual, at_rest = "waiting:parked", parked[key]
+    else:
+        actual, at_rest = _end(order)
+    return ActualRow(
+        actual=actual,
+        authorized_minor=ledger["authorized_minor"] if ledger else 0,
+        captured_minor=ledger["captured_minor"] if ledger else 0,
+        voided_minor=ledger["voided_minor"] if ledger else 0,
+        refunded_minor=ledger["refunded_minor"] if ledger else 0,
+        invoiced_minor=document["invoiced_minor"] if document else 0,
+        credited_minor=document["credited_minor"] if document else 0,
+        total_minor=order["grand_minor"] if order else None,
+        invoiced_vat_minor=document["invoiced_vat_minor"] if document else 0,
+        at_rest=at_rest,
+    )
+
+
+def _end(order: Any) -> tuple[str, bool]:
+    """How the order ended, and whether nothing of it is under way any more."""
+    waiting = order["waiting"]
+    if not waiting and order["status"] == "cancelled" and order["cancel_cause"] in CAUSES:
+        return f"cancelled:{order['cancel_cause']}", True
+    if not waiting and order["status"] != "cancelled" and order["completed"]:
+        return "completed", True
+    reason = REASON_OF.get(waiting, waiting)
+    if reason not in REASONS:
+        reason = "exception"
+    return f"waiting:{reason}", reason in ("approval", "stock", "exception")
+
+
+async def completed_at(installation: Installation) -> dict[UUID, datetime]:
+    """`ce_time` of every order's first `orders.completed` on the topic, by order id."""
+    found: dict[UUID, datetime] = {}
+    consumer = AIOKafkaConsumer(
+        bootstrap_servers=installation.system.kafka.bootstrap_servers,
+        enable_auto_commit=False,
+        auto_offset_reset="earliest",
+        max_partition_fetch_bytes=8 * 1024 * 1024,
+        check_crcs=False,
+    )
+    await consumer.start()
+    try:
+        partitions = [TopicPartition(EVENTS, n) for n in range(PARTITIONS)]
+        consumer.assign(partitions)
+        ends = await consumer.end_offsets(partitions)
+        left = {partition for partition, end in ends.items() if end}
+        consumer.pause(*(partition for partition in partitions if partition not in left))
+        while left:
+            for partition, records in (await consumer.getmany(timeout_ms=500, max_records=RECORDS_MAX)).items():
+                for record in records:
+                    named = dict(record.headers)
+                    if named.get("ce_type") == b"orders.completed":
+                        found.setdefault(UUID(record.key.decode()), datetime.fromisoformat(named["ce_time"].decode()))
+                if records and records[-1].offset + 1 >= ends[partition]:
+                    left.discard(partition)
+                    consumer.pause(partition)
+    finally:
+        await consumer.stop()
+    return found
+
+
+async def duplicates_removed(installation: Installation) -> int:
+    """Deliveries that the inboxes refused, over all processes since they started."""
+    total = 0.0
+    async with aiohttp.ClientSession(timeout=aiohttp.ClientTimeout(total=30)) as client:
+        for member in installation.services:
+            async with client.get(f"{member.url}/metrics") as response:
+                total += sum(float(found) for found in _DUPLICATES.findall(await response.text()))
+    return round(total)
+
+
+async def _fetch(installation: Installation, service: str, statement: str) -> list[Any]:
+    connection = await asyncpg.connect(installation.dsn(service))
+    try:
+        return list(await connection.fetch(statement))
+    finally:
+        await connection.close()

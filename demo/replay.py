@@ -1,0 +1,89 @@
+"""The marketplace's side: every order's snapshot goes to Kafka as a connector would send it, every tenth one twice.
+
+Snapshots are made while they are sent: twenty thousand of them never lie in memory together.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from typing import Final
+from uuid import UUID
+
+import orjson
+from aiokafka import AIOKafkaProducer
+
+from contracts.envelope import headers
+from contracts.ids import order_id
+from contracts.registry import RECORD_BYTES_MAX, SNAPSHOTS
+from demo.retail import ACCOUNT, CHANNEL, RetailOrder, id_of, snapshot
+from demo.trouble import sent_twice
+
+SOURCE: Final = f"{CHANNEL}/{ACCOUNT}"
+IN_FLIGHT_MAX: Final = 500
+"""Records that the broker has not confirmed yet."""
+
+
+@dataclass
+class Sent:
+    """What was sent so far."""
+
+    started_at: float = 0.0
+    """time.monotonic() when the first snapshot went out."""
+    records: int = 0
+    at_ms: dict[UUID, int] = field(default_factory=dict)
+    """The Kafka timestamp of each order's first snapshot."""
+
+
+async def replay(bootstrap_servers: str, run: Sequence[RetailOrder], store_id: str, sent: Sent) -> None:
+    """Send every snapshot of the run, as fast as the broker takes them; returns when all are confirmed."""
+    producer = AIOKafkaProducer(
+        bootstrap_servers=bootstrap_servers,
+        acks="all",
+        enable_idempotence=True,
+        max_request_size=RECORD_BYTES_MAX,
+        max_batch_size=256 * 1024,
+        linger_ms=2,
+    )
+    await producer.start()
+    try:
+        sent.started_at = time.monotonic()
+        confirming: set[asyncio.Task[None]] = set()
+        for position, order in enumerate(run):
+            if len(confirming) >= IN_FLIGHT_MAX:
+                done, confirming = await asyncio.wait(confirming, return_when=asyncio.FIRST_COMPLETED)
+                for task in done:
+                    task.result()
+            confirming.add(asyncio.create_task(_send(producer, order, store_id, sent_twice(position), sent)))
+            await asyncio.sleep(0)
+        await asyncio.gather(*confirming)
+    finally:
+        await producer.stop()
+
+
+async def _send(producer: AIOKafkaProducer, order: RetailOrder, store_id: str, twice: bool, sent: Sent) -> None:
+    key = id_of(order, store_id, order_id)
+    body = snapshot(order)
+    content_hash = body["source"]["content_hash"]
+    record = headers(
+        ce_id=f"{key}/{body['source']['sequence']}",
+        source=SOURCE,
+        type="marketplace.snapshot",
+        time=datetime.now(UTC),
+        subject=str(key),
+        store_id=store_id,
+        correlation_id=f"{key}/{content_hash[-12:]}",
+    )
+    value = orjson.dumps(body)
+    copies = [
+        await producer.send(SNAPSHOTS, value=value, key=str(key).encode(), headers=record)
+        for _ in range(2 if twice else 1)
+    ]
+    first = await copies[0]
+    sent.at_ms[key] = first.timestamp
+    for copy in copies[1:]:
+        await copy
+    sent.records += len(copies)

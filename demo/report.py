@@ -1,0 +1,265 @@
+"""What the demo tells afterwards: `report.json` for programs, `orders.csv` order by order, a table for people.
+
+Counts by name (`left_out`, `cancelled`, `waiting`) hold only the names that occur.
+"""
+
+from __future__ import annotations
+
+import csv
+import io
+import math
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Final
+
+from rich.table import Table
+from rich.text import Text
+
+from demo.oracle import MONEY, ActualRow, Expected, Unexpected
+from demo.retail import CURRENCY, RetailOrder
+from demo.source import Book
+
+CAUSES: Final = ("out_of_stock", "declined", "customer")
+REASONS: Final = ("approval", "stock", "warehouse", "no_answer", "parked", "exception")
+_NO_PERSON: Final = "waiting:no_answer"
+"""The only wait that is nobody's turn: the process itself asks again."""
+_ENDS: Final = ("completed", *(f"cancelled:{cause}" for cause in CAUSES), *(f"waiting:{reason}" for reason in REASONS))
+_UNEXPECTED_NAMED_MAX: Final = 5
+
+ORDERS_CSV_COLUMNS: Final = (
+    "order_id",
+    "external_order_id",
+    "lines",
+    "total_minor",
+    "vat_minor",
+    "trouble",
+    "expected",
+    "actual",
+    *MONEY,
+)
+
+
+@dataclass(frozen=True, slots=True)
+class SourceFigures:
+    """What the file holds, whatever part of it or multiple of it is run. Amounts in pence."""
+
+    rows: int
+    """Rows of the documents that are orders."""
+    orders: int
+    total_minor: int
+    left_out: Mapping[str, int]
+
+
+@dataclass(frozen=True, slots=True)
+class Timings:
+    setup_seconds: float
+    replay_seconds: float
+    """First snapshot sent to last order at rest."""
+    received_to_completed_ms: Sequence[float]
+    """One per completed order: its first snapshot on Kafka to `orders.completed`."""
+
+
+@dataclass(frozen=True, slots=True)
+class Checks:
+    """Counts gathered while and after the run."""
+
+    duplicates_removed: int
+    invariants_checked: int
+    invariants_violated: int
+
+
+def source_figures(book: Book, orders: Sequence[RetailOrder]) -> SourceFigures:
+    """orders: the file's, each once (`retail.orders_of`)."""
+    rows = sum(order.document.row_count for order in orders)
+    total_minor = sum(order.total_minor for order in orders)
+    return SourceFigures(rows, len(orders), total_minor, {str(reason): n for reason, n in book.left_out.items()})
+
+
+def build_report(
+    source: SourceFigures,
+    actual: Mapping[str, ActualRow],
+    unexpected: Sequence[Unexpected],
+    timings: Timings,
+    checks: Checks,
+) -> dict[str, Any]:
+    """The content of report.json. actual: one row per distinct order received. Raises ValueError for an unknown end."""
+    ends = _ends(actual)
+    at_rest = sum(is_at_rest(row) for row in actual.values())
+    replay = timings.replay_seconds
+    return {
+        "source": {
+            "rows": source.rows,
+            "orders": source.orders,
+            "total_minor": source.total_minor,
+            "left_out": dict(source.left_out),
+        },
+        "received": len(actual),
+        "completed": ends["completed"],
+        "cancelled": _by_name(ends, "cancelled", CAUSES),
+        "waiting": _by_name(ends, "waiting", REASONS),
+        "money": {CURRENCY: money_of(actual.values())},
+        "orders_per_second": round(at_rest / replay, 2) if replay > 0 else 0.0,
+        "received_to_completed_ms": {
+            "p50": percentile(timings.received_to_completed_ms, 50),
+            "p99": percentile(timings.received_to_completed_ms, 99),
+        },
+        "duplicates_removed": checks.duplicates_removed,
+        "invariants": {"checked": checks.invariants_checked, "violated": checks.invariants_violated},
+        "unexpected": [order.order_id for order in unexpected],
+        "seconds": {"setup": round(timings.setup_seconds, 3), "replay": round(replay, 3)},
+    }
+
+
+def orders_csv(expected: Iterable[Expected], actual: Mapping[str, ActualRow]) -> str:
+    """The content of orders.csv: a row per order sent, money as it moved; empty cells where it was never received."""
+    text = io.StringIO()
+    writer = csv.writer(text, lineterminator="\n")
+    writer.writerow(ORDERS_CSV_COLUMNS)
+    for order in expected:
+        row = actual.get(order.order_id)
+        seen = ["", *[""] * len(MONEY)] if row is None else [row["actual"], *_money(row)]
+        writer.writerow(
+            [
+                order.order_id,
+                order.external_order_id,
+                order.lines,
+                order.total_minor,
+                order.vat_minor,
+                order.trouble,
+                order.end,
+                *seen,
+            ]
+        )
+    return text.getvalue()
+
+
+def exit_status(report: Mapping[str, Any], expected: Sequence[Expected], actual: Mapping[str, ActualRow]) -> int:
+    """0 only if nothing is violated, nothing unexpected, and every order that was sent is at rest; else 1."""
+    all_at_rest = all(order.order_id in actual and is_at_rest(actual[order.order_id]) for order in expected)
+    return 0 if not report["invariants"]["violated"] and not report["unexpected"] and all_at_rest else 1
+
+
+def is_at_rest(row: ActualRow) -> bool:
+    """Completed, cancelled with no process open, or waiting for a person."""
+    return row.get("at_rest", row["actual"] != _NO_PERSON)
+
+
+def money_of(rows: Iterable[ActualRow]) -> dict[str, int]:
+    """The six money columns added up, pence."""
+    sums = dict.fromkeys(MONEY, 0)
+    for row in rows:
+        for name, amount in zip(MONEY, _money(row), strict=True):
+            sums[name] += amount
+    return sums
+
+
+def percentile(values: Sequence[float], percent: int) -> float | None:
+    """Nearest rank: the smallest value that at least `percent` of all do not exceed. None of nothing.
+
+    >>> percentile([30, 10, 20], 50), percentile([30, 10, 20], 99), percentile([], 50)
+    (20.0, 30.0, None)
+    """
+    if not values:
+        return None
+    rank = max(math.ceil(len(values) * percent / 100), 1)
+    return round(float(sorted(values)[rank - 1]), 1)
+
+
+def summary(report: Mapping[str, Any], broken: Sequence[str], unexpected: Sequence[Unexpected]) -> Table:
+    """The report for people. broken: `Book.broken_named()`."""
+    table = Table(title="Tradewind demo", show_header=False, title_justify="left")
+    table.add_column("what", no_wrap=True)
+    table.add_column("figure", overflow="fold")
+    for what, figure in [
+        *_source_rows(report, broken),
+        *_order_rows(report),
+        *_money_rows(report),
+        *_speed_rows(report),
+        *_check_rows(report, unexpected),
+    ]:
+        table.add_row(what, Text(figure))  # as text: a cell of the file may look like rich's markup
+    table.add_section()
+    for n, step in enumerate(_look_at_next(report)):
+        table.add_row("look at next" if n == 0 else "", step)
+    return table
+
+
+def _source_rows(report: Mapping[str, Any], broken: Sequence[str]) -> list[tuple[str, str]]:
+    source = report["source"]
+    left_out = ", ".join(f"{n:,} {_words(reason)}" for reason, n in source["left_out"].items())
+    rows = [
+        ("in the file", f"{source['orders']:,} orders, {source['rows']:,} rows, {_pounds(source['total_minor'])}"),
+        ("left out", left_out or "nothing"),
+    ]
+    return rows + [("broken row" if n == 0 else "", text) for n, text in enumerate(broken)]
+
+
+def _order_rows(report: Mapping[str, Any]) -> list[tuple[str, str]]:
+    rows = [("received", f"{report['received']:,}"), ("completed", f"{report['completed']:,}")]
+    rows += [(f"cancelled: {_words(cause)}", f"{n:,}") for cause, n in report["cancelled"].items()]
+    return rows + [(f"waiting: {_words(reason)}", f"{n:,}") for reason, n in report["waiting"].items()]
+
+
+def _money_rows(report: Mapping[str, Any]) -> list[tuple[str, str]]:
+    return [
+        (f"{name.removesuffix('_minor')}, {currency}", f"{amount // 100:,}.{amount % 100:02}")
+        for currency, amounts in report["money"].items()
+        for name, amount in amounts.items()
+    ]
+
+
+def _speed_rows(report: Mapping[str, Any]) -> list[tuple[str, str]]:
+    latency = report["received_to_completed_ms"]
+    shown = {name: "-" if ms is None else f"{ms:,.0f} ms" for name, ms in latency.items()}
+    seconds = report["seconds"]
+    return [
+        ("orders per second", f"{report['orders_per_second']:,.1f}"),
+        ("received to completed", f"p50 {shown['p50']}, p99 {shown['p99']} (all are sent at once, so they queue)"),
+        ("seconds", f"{seconds['setup']:.1f} to set up, {seconds['replay']:.1f} to replay"),
+    ]
+
+
+def _check_rows(report: Mapping[str, Any], unexpected: Sequence[Unexpected]) -> list[tuple[str, str]]:
+    invariants = report["invariants"]
+    rows = [
+        ("duplicates removed", f"{report['duplicates_removed']:,}"),
+        ("invariants", f"{invariants['checked']:,} checked, {invariants['violated']:,} violated"),
+        ("unexpected ends", f"{len(unexpected):,}"),
+    ]
+    rows += [("", f"{order.order_id}: {order.reason}") for order in unexpected[:_UNEXPECTED_NAMED_MAX]]
+    more = len(unexpected) - _UNEXPECTED_NAMED_MAX
+    return [*rows, ("", f"and {more:,} more")] if more > 0 else rows
+
+
+def _look_at_next(report: Mapping[str, Any]) -> list[str]:
+    steps = []
+    if report["unexpected"]:
+        steps.append("demo/orders.csv, where `expected` and `actual` differ")
+    if report["waiting"].get("parked"):
+        steps.append("GET /v1/parked of each service: what it refused, and why")
+    steps += ["demo/orders.csv: every order, how it had to end and how it did", "demo/report.json: these figures"]
+    return [*steps, "docs/demo-data.md: how the file becomes orders, and which trouble is made"]
+
+
+def _ends(actual: Mapping[str, ActualRow]) -> Counter[str]:
+    ends = Counter(row["actual"] for row in actual.values())
+    if unknown := sorted(set(ends) - set(_ENDS)):
+        raise ValueError(f"an order ends as one of {', '.join(_ENDS)}, not as {', '.join(unknown)}")
+    return ends
+
+
+def _by_name(ends: Mapping[str, int], kind: str, names: Sequence[str]) -> dict[str, int]:
+    return {name: ends[f"{kind}:{name}"] for name in names if f"{kind}:{name}" in ends}
+
+
+def _money(row: ActualRow) -> list[int]:
+    return [row[name] for name in MONEY]  # type: ignore[literal-required]
+
+
+def _pounds(pence: int) -> str:
+    return f"{CURRENCY} {pence // 100:,}.{pence % 100:02}"
+
+
+def _words(name: str) -> str:
+    return name.replace("_", " ")

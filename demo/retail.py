@@ -1,0 +1,266 @@
+"""From a document of the file to an order, and from an order to the snapshot a marketplace connector would send.
+
+Money is whole pence from here on; it is computed from exact decimals and rounded half up once per row.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime
+from decimal import ROUND_HALF_UP, Context, Decimal
+from itertools import cycle, islice
+from typing import Any, Final, NamedTuple
+from uuid import UUID
+
+from demo.countries import iso_country
+from demo.source import Book, Document, Row, SourceError, vat_rate
+
+CHANNEL: Final = "online-retail"
+ACCOUNT: Final = "demo"
+CURRENCY: Final = "GBP"
+
+SHIPPING_CODES: Final = frozenset({"POST", "DOT", "C2"})
+"""Postage, the web shop's postage, carriage: the order's shipping charge."""
+SERVICE_CODES: Final = frozenset({"M", "D", "S", "B", "BANK CHARGES", "AMAZONFEE", "CRUK"})
+"""Manual, discount, samples, bad debt, ...: lines that need no shipping and no stock."""
+
+_TITLE_CHARACTERS_MAX: Final = 10_000  # the width of a title in our messages
+_EXACT: Final = Context(prec=100, rounding=ROUND_HALF_UP)
+"""Wide enough for any quantity times any price that `source` reads, so nothing is rounded before it should be."""
+
+OrderId = Callable[[str, str, str, str], UUID]
+"""(store_id, channel, account, external_order_id) -> order id; the project's own is `contracts.ids.order_id`."""
+
+
+class RetailLine(NamedTuple):
+    """A line of an order: pieces and pence. `place` counts the document's rows from 1, shipping rows included."""
+
+    place: int
+    sku: str
+    title: str
+    quantity: int
+    unit_price_minor: int
+    """Rounded by itself: it informs. `line_total_minor` is what counts."""
+    line_total_minor: int
+    requires_shipping: bool
+
+
+class Goods(NamedTuple):
+    sku: str
+    quantity: int
+
+
+@dataclass(frozen=True, slots=True)
+class RetailOrder:
+    """An order of the run. Lines are worked out when asked for: half a million of them stay half a million rows."""
+
+    external_order_id: str
+    document: Document
+    placed_at: datetime
+    """UTC."""
+    vat_rate: str
+    """Per cent with two decimals, for all lines and the shipping charge."""
+    items_minor: int
+    shipping_minor: int
+
+    @property
+    def total_minor(self) -> int:
+        return self.items_minor + self.shipping_minor
+
+    @property
+    def lines(self) -> list[RetailLine]:
+        rows, _ = _lines_and_shipping(self.document)
+        return [_line(row) for row in rows]
+
+    @property
+    def goods(self) -> list[Goods]:
+        """What needs stock and a parcel, line by line; without the prices, so cheap to ask for."""
+        rows, _ = _lines_and_shipping(self.document)
+        wanted = ((row.stock_code.upper(), row.quantity) for row in rows)
+        return [Goods(sku, quantity) for sku, quantity in wanted if _requires_shipping(sku)]
+
+
+def orders_of(book: Book) -> list[RetailOrder]:
+    """Every order of the file once, in file order."""
+    return [_order(document) for document in book.order_documents]
+
+
+def run_orders(orders: Sequence[RetailOrder], count: int | None = None) -> list[RetailOrder]:
+    """The orders of a run: the file's, or exactly `count` of them, in file order and round again.
+
+    On pass k >= 2 the external id is `<InvoiceNo>-<k>`.
+    Raises SourceError for a count below 1, or with nothing to repeat.
+    """
+    if count is None:
+        return list(orders)
+    if count < 1:
+        raise SourceError(f"ORDERS is {count}: a number from 1 is expected.")
+    if not orders:
+        raise SourceError(f"The file holds no order, so {count} cannot be made of it.")
+    return list(islice(_round_and_round(orders), count))
+
+
+def _round_and_round(orders: Sequence[RetailOrder]) -> Iterator[RetailOrder]:
+    for n, order in enumerate(cycle(orders)):
+        turn = n // len(orders) + 1
+        yield order if turn == 1 else replace(order, external_order_id=f"{order.external_order_id}-{turn}")
+
+
+def id_of(order: RetailOrder, store_id: str, order_id: OrderId) -> UUID:
+    return order_id(store_id, CHANNEL, ACCOUNT, order.external_order_id)
+
+
+def snapshot(order: RetailOrder) -> dict[str, Any]:
+    """The canonical snapshot body, `{"source": {...}, "order": {...}}`: JSON types only, money in pence.
+
+    `content_hash` is over the canonical JSON of `order`: sorted keys, no spaces, UTF-8.
+    """
+    placed_at = _timestamp(order.placed_at)
+    body = _order_body(order, placed_at)
+    source = {
+        "channel": CHANNEL,
+        "account": ACCOUNT,
+        "updated_at": placed_at,
+        "sequence": 1,
+        "content_hash": "sha256:" + hashlib.sha256(canonical_json(body)).hexdigest(),
+        "raw_ref": None,
+    }
+    return {"source": source, "order": body}
+
+
+def canonical_json(value: object) -> bytes:
+    return json.dumps(value, sort_keys=True, separators=(",", ":"), ensure_ascii=False).encode()
+
+
+def pence(pounds: Decimal) -> int:
+    """Round half up, away from zero.
+
+    >>> pence(Decimal("0.005")), pence(Decimal("-0.005")), pence(Decimal("0.00499999"))
+    (1, -1, 0)
+    """
+    return int(_EXACT.quantize(_EXACT.scaleb(pounds, 2), Decimal(1)))
+
+
+def _order(document: Document) -> RetailOrder:
+    rows, shipping = _lines_and_shipping(document)
+    placed_at = document.placed_at
+    rate = vat_rate(document.country, placed_at)
+    assert rate is not None, document.invoice_no  # `source` has left such a document out
+    return RetailOrder(
+        external_order_id=document.invoice_no,
+        document=document,
+        placed_at=placed_at,
+        vat_rate=rate,
+        items_minor=sum(_total(row) for row in rows),
+        shipping_minor=sum(_total(row) for row in shipping),
+    )
+
+
+def _lines_and_shipping(document: Document) -> tuple[list[Row], list[Row]]:
+    """The rows that are lines, and those that are the shipping charge. Shipping alone is sold as lines."""
+    lines: list[Row] = []
+    shipping: list[Row] = []
+    for row in document.rows:
+        (shipping if row.stock_code.upper() in SHIPPING_CODES else lines).append(row)
+    return (lines, shipping) if lines else (shipping, [])
+
+
+def _line(row: Row) -> RetailLine:
+    sku = row.stock_code.upper()
+    return RetailLine(
+        place=row.place,
+        sku=sku,
+        title=(row.description or sku)[:_TITLE_CHARACTERS_MAX],
+        quantity=row.quantity,
+        unit_price_minor=pence(row.unit_price),
+        line_total_minor=_total(row),
+        requires_shipping=_requires_shipping(sku),
+    )
+
+
+def _requires_shipping(sku: str) -> bool:
+    return sku not in SERVICE_CODES and sku not in SHIPPING_CODES
+
+
+def _total(row: Row) -> int:
+    return pence(_EXACT.multiply(row.unit_price, Decimal(row.quantity)))
+
+
+def _timestamp(instant: datetime) -> str:
+    return instant.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
+
+
+def _order_body(order: RetailOrder, placed_at: str) -> dict[str, Any]:
+    return {
+        "external_order_id": order.external_order_id,
+        "external_number": None,
+        "basket_id": None,
+        "placed_at": placed_at,
+        "lifecycle": "ready_to_fulfil",
+        "payment_state": "paid",
+        "fulfilled_by": "merchant",
+        "currency": CURRENCY,
+        "price_basis": "gross",
+        "is_business": False,
+        "test": False,
+        "buyer": {
+            "external_id": order.document.customer_id,
+            **dict.fromkeys(("name", "email")),
+            "email_is_relay": False,
+            **dict.fromkeys(("company", "vat_number", "locale")),
+        },
+        "ship_to": {
+            **dict.fromkeys(("name", "company", "line1", "line2", "postcode", "city", "region")),
+            "country": iso_country(order.document.country),
+            **dict.fromkeys(("phone", "pickup_point")),
+        },
+        "bill_to": None,
+        "tax_collection": {"deemed_supplier": False, "scheme": None, "ioss_number": None},
+        "windows": dict.fromkeys(("accept_by", "ship_by", "deliver_by", "expires_at")),
+        "lines": [_line_body(line, order.vat_rate) for line in order.lines],
+        "totals": {
+            "items_minor": order.items_minor,
+            "shipping_minor": order.shipping_minor,
+            "shipping_tax": _tax(order.vat_rate),
+            "discount_minor": 0,
+            "tax_minor": None,
+            "grand_minor": order.total_minor,
+        },
+        "refunds": [],
+    }
+
+
+def _line_body(line: RetailLine, rate: str) -> dict[str, Any]:
+    return {
+        "external_line_id": str(line.place),
+        "external_unit_ids": [],
+        "gtin": None,
+        "gtin_type": None,
+        "sku": line.sku,
+        "channel_product_id": None,
+        "title": line.title,
+        "quantity": {"ordered": line.quantity, "accepted": None, "shipped": 0, "cancelled": 0, "refunded": 0},
+        "unit_price_minor": line.unit_price_minor,
+        "line_total_minor": line.line_total_minor,
+        "discount_minor": 0,
+        "shipping_minor": 0,
+        "tax": _tax(rate),
+        "commission_minor": None,
+        "requires_shipping": line.requires_shipping,
+        "state": "open",
+        "cancellation": {
+            "requested": False,
+            "requested_by": None,
+            "executed": False,
+            "executed_by": None,
+            "reason": None,
+        },
+    }
+
+
+def _tax(rate: str) -> list[dict[str, Any]]:
+    """VAT is worked out once per invoice, so the amount is not told."""
+    return [{"rate": rate, "amount_minor": None, "collected_by": "seller"}]

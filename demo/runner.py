@@ -1,0 +1,184 @@
+"""A whole demo on one screen: start everything, replay, follow, check, compare, report, stop everything."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import shutil
+import threading
+import time
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+from uuid import UUID
+
+import orjson
+from rich.console import Console
+
+import devservices
+from contracts.ids import order_id
+from demo import outcome
+from demo.command import ROOT, STORE, Task
+from demo.customer import Customer
+from demo.display import Display
+from demo.following import Following, Stalled
+from demo.installation import Installation, import_services, install, put_stock, start_gateway
+from demo.interrupt import Interrupt
+from demo.oracle import ActualRow, compare
+from demo.replay import Sent, replay
+from demo.report import Checks, Timings, build_report, exit_status, orders_csv, source_figures, summary
+from demo.retail import id_of
+from demo.trouble import applies, stock, trouble_of, zero_stock_skus
+from demo.warehouse import Warehouse
+from devservices.checker import Check, check, violations
+from devservices.errors import DevservicesError
+from devservices.system import System
+
+
+@dataclass(frozen=True)
+class Seen:
+    """What was observed while the system ran."""
+
+    actual: dict[str, ActualRow]
+    timings: Timings
+    duplicates_removed: int
+    stalled: str
+    """What waits for what, if the demo stopped waiting; else empty."""
+
+
+def run(task: Task, interrupt: Interrupt, console: Console, started: float) -> int:
+    """Returns the exit status. started: time.monotonic() of the process' beginning."""
+    _clear_reports(task)
+    imports = threading.Thread(target=import_services, name="demo-imports", daemon=True)
+    imports.start()
+    with Display(console, len(task.run)) as display:
+        display.step("starting Kafka and PostgreSQL")
+        with devservices.running(
+            ROOT, task.instance, reset=True, kafka_port=task.kafka_port, postgres_port=task.postgres_port
+        ) as servers:
+            shutil.rmtree(task.logs, ignore_errors=True)
+            with System(ROOT, servers.kafka, servers.postgres, task.logs, prefix=_prefix()) as system:
+                imports.join()
+                seen = interrupt.run(_observe(task, Installation(system), display, started))
+                display.step("checking the invariants over all databases and topics")
+                checks = _check(system, at_rest=not seen.stalled)
+    return _report(task, seen, checks, console)
+
+
+async def _observe(task: Task, installation: Installation, display: Display, started: float) -> Seen:
+    """Set up, replay, follow until every order is at rest, and read what became of them."""
+    display.step("preparing databases and topics, starting the services")
+    zero = zero_stock_skus(task.orders)
+    start_gateway(installation.system, task.logs / "gateway.jsonl", "--trouble", "demo")
+    await install(installation)
+    await put_stock(installation, stock(task.run, zero))
+    change_their_mind = {
+        key
+        for order in task.run
+        if trouble_of(key := id_of(order, STORE, order_id)) == "cancelled" and applies(order, zero)
+    }
+    sent = Sent()
+    setup_seconds = time.monotonic() - started
+    ended_at, stalled = await _replay(task, installation, display, change_their_mind, sent)
+    display.step("reading what became of each order")
+    actual = await outcome.actual_rows(installation)
+    latencies = await _received_to_completed_ms(installation, actual, sent)
+    timings = Timings(setup_seconds, ended_at - (sent.started_at or ended_at), latencies)
+    return Seen(actual, timings, await outcome.duplicates_removed(installation), stalled)
+
+
+async def _replay(
+    task: Task, installation: Installation, display: Display, change_their_mind: set[UUID], sent: Sent
+) -> tuple[float, str]:
+    """When the last order came to rest, and what waits if some never did."""
+    customer = Customer(installation, change_their_mind)
+    warehouse = Warehouse(installation, leave_alone=map(str, change_their_mind))
+    following = Following(installation, len(task.run))
+    at_rest = asyncio.create_task(following.until_at_rest(lambda: customer.done, display.show))
+    parties = [
+        asyncio.create_task(replay(installation.system.kafka.bootstrap_servers, task.run, STORE, sent)),
+        asyncio.create_task(customer.run()),
+        asyncio.create_task(warehouse.run()),
+    ]
+    pending = {at_rest, *parties}
+    try:
+        while at_rest in pending:
+            done, pending = await asyncio.wait(pending, return_when=asyncio.FIRST_COMPLETED)
+            for ended in done:
+                ended.result()  # whoever fails ends the demo
+        return at_rest.result(), ""
+    except Stalled as stalled:
+        return time.monotonic(), str(stalled)
+    finally:
+        for each in (at_rest, *parties):
+            each.cancel()
+        await asyncio.gather(at_rest, *parties, return_exceptions=True)
+
+
+async def _received_to_completed_ms(
+    installation: Installation, actual: dict[str, ActualRow], sent: Sent
+) -> list[float]:
+    completed_at = await outcome.completed_at(installation)
+    return [
+        completed_at[key].timestamp() * 1000 - at_ms
+        for key, at_ms in sent.at_ms.items()
+        if key in completed_at and actual[str(key)]["actual"] == "completed"
+    ]
+
+
+def _check(system: System, at_rest: bool) -> list[Check]:
+    """In a thread that nobody has to wait for, so that Ctrl-C need not wait for the end of the check."""
+    found: list[Check] = []
+    failed: list[BaseException] = []
+
+    def work() -> None:
+        try:
+            found.extend(check(system, at_rest=at_rest))
+        except BaseException as error:
+            failed.append(error)
+
+    thread = threading.Thread(target=work, name="demo-check", daemon=True)
+    thread.start()
+    thread.join()
+    if failed:
+        raise failed[0]
+    return found
+
+
+def _report(task: Task, seen: Seen, checks: list[Check], console: Console) -> int:
+    unexpected = compare(task.expected, seen.actual)
+    counted = Checks(seen.duplicates_removed, sum(one.checked for one in checks), sum(one.violated for one in checks))
+    source = source_figures(task.book, task.orders)
+    report = build_report(source, seen.actual, unexpected, seen.timings, counted)
+    for path, content in zip(_reports(task), (_json(report), orders_csv(task.expected, seen.actual)), strict=True):
+        path.write_text(content, encoding="utf-8")
+    console.print(summary(report, task.book.broken_named(), unexpected))
+    for sentence in [*([seen.stalled] if seen.stalled else []), *violations(checks)]:
+        console.print(f"{sentence} (the services' logs: {task.logs})", markup=False)
+    return 1 if seen.stalled else exit_status(report, task.expected, seen.actual)
+
+
+def _reports(task: Task) -> tuple[Path, Path]:
+    return task.reports / "report.json", task.reports / "orders.csv"
+
+
+def _json(report: dict[str, Any]) -> str:
+    return orjson.dumps(report, option=orjson.OPT_INDENT_2).decode() + "\n"
+
+
+def _clear_reports(task: Task) -> None:
+    """An old report must not be taken for this run's; and what cannot be written is found before anything starts."""
+    try:
+        for path in _reports(task):
+            path.unlink(missing_ok=True)
+            path.touch()
+            path.unlink()
+    except OSError as error:
+        raise DevservicesError(
+            f"{error.filename} cannot be written ({error.strerror}): clone the repository to a directory of your own."
+        ) from error
+
+
+def _prefix() -> str:
+    """On a PostgreSQL that others use too, databases that nobody mistakes for theirs: a demo drops what it finds."""
+    return "tradewind_demo_" if os.environ.get("POSTGRES_URL") else ""

@@ -1,0 +1,107 @@
+"""The trouble that is made by rule."""
+
+from __future__ import annotations
+
+from collections import Counter
+from uuid import UUID, uuid5
+
+import pytest
+
+from demo.oracle import expect
+from demo.retail import RetailOrder, id_of, orders_of, run_orders
+from demo.tests.conftest import Reader, row
+from demo.trouble import applies, is_short, sent_twice, stock, trouble_of, zero_stock_skus
+
+
+@pytest.mark.parametrize(
+    ("hundredth", "trouble"),
+    [
+        (0, "declined"),
+        (3, "declined"),
+        (4, "late"),
+        (7, "late"),
+        (8, "timed_out"),
+        (11, "timed_out"),
+        (12, "cancelled"),
+        (15, "cancelled"),
+        (16, None),
+        (99, None),
+    ],
+)
+def test_trouble_follows_from_the_first_eight_digits_of_the_order_id(hundredth: int, trouble: str | None) -> None:
+    for hundreds in (0, 7, 42_949_671):
+        order_id = UUID(f"{hundreds * 100 + hundredth:08x}-0000-5000-8000-00000000ffff")
+        assert trouble_of(order_id) == trouble_of(str(order_id)) == trouble
+
+
+def test_four_in_a_hundred_ids_have_each_trouble() -> None:
+    counts = Counter(trouble_of(uuid5(UUID(int=0), str(n))) for n in range(20_000))
+    assert all(700 < counts[trouble] < 900 for trouble in ("declined", "late", "timed_out", "cancelled"))
+
+
+def test_an_order_id_is_asked_for_with_all_four_parts(read_rows: Reader) -> None:
+    asked = []
+
+    def order_id(*parts: str) -> UUID:
+        asked.append(parts)
+        return UUID(int=1)
+
+    second = run_orders(orders_of(read_rows(row("9"))), 2)[1]
+    assert id_of(second, "shop", order_id) == UUID(int=1)
+    assert asked == [("shop", "online-retail", "demo", "9-2")]
+
+
+def test_no_more_than_six_percent_of_the_orders_are_short(read_rows: Reader) -> None:
+    """A SKU that everybody buys is passed over; the next ones fill up to three percent."""
+    everybody = [row(str(n), "EVERYBODY") for n in range(100)]
+    book = read_rows(*everybody, *(row(str(n), f"RARE{n}") for n in range(100)))
+    orders = orders_of(book)
+    skus = zero_stock_skus(orders)
+    assert len(skus) == 3
+    assert "EVERYBODY" not in skus
+    assert sum(is_short(order, skus) for order in orders) == 3
+
+
+@pytest.mark.parametrize(("buyers", "short"), [(3, 3), (6, 6), (7, 0)])
+def test_six_percent_is_still_taken_and_three_is_enough(read_rows: Reader, buyers: int, short: int) -> None:
+    """Both programs at the edges: one SKU that some of 100 orders have, and one that all have."""
+    book = read_rows(*(row(str(n), "ALL") for n in range(100)), *(row(str(n), "SOME") for n in range(buyers)))
+    orders = orders_of(book)
+    skus = zero_stock_skus(orders)
+    assert sum(is_short(order, skus) for order in orders) == short
+    assert sum(order.trouble == "out_of_stock" for order in expect(book, "demo")) == short
+
+
+def test_a_small_file_has_no_short_order(read_rows: Reader) -> None:
+    assert zero_stock_skus(orders_of(read_rows(row("1"), row("2", "B")))) == frozenset()
+    assert zero_stock_skus([]) == frozenset()
+
+
+def test_services_and_shipping_are_never_short(read_rows: Reader) -> None:
+    lines = [row(str(n), "POST") for n in range(1000, 1100)] + [row(str(n), "M") for n in range(2000, 2100)]
+    assert zero_stock_skus(orders_of(read_rows(*lines))) == frozenset()
+
+
+def test_other_trouble_needs_a_price_and_stock(read_rows: Reader) -> None:
+    paid, free = orders_of(read_rows(row("1"), row("2", price="0")))
+    assert applies(paid, frozenset())
+    assert not applies(paid, frozenset({"85123A"}))
+    assert not applies(free, frozenset())
+
+
+def test_stock_is_nothing_for_the_short_and_enough_for_the_rest(sample_orders: list[RetailOrder]) -> None:
+    run = run_orders(sample_orders, 1_000)
+    skus = zero_stock_skus(sample_orders)
+    put = stock(run, skus)
+    assert {sku for sku, pieces in put.items() if pieces == 0} == skus
+    for order in run:
+        if not is_short(order, skus):
+            for line in order.goods:
+                put[line.sku] -= line.quantity
+    assert min(put.values()) >= 0
+    assert list(put) == sorted(put)
+    assert not {"POST", "DOT", "C2", "M", "BANK CHARGES"} & set(put)
+
+
+def test_every_tenth_snapshot_is_sent_twice() -> None:
+    assert [n for n in range(35) if sent_twice(n)] == [9, 19, 29]

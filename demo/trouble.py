@@ -1,0 +1,84 @@
+"""What goes wrong in the demo, made by rule, so that anybody can foretell it from the file.
+
+Out of stock follows from the SKUs; the rest from the first eight hex digits of the order id, so that the test gateway
+and the demo's customer need nobody to tell them. An order that is short, or costs nothing, has no other trouble.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections import Counter, defaultdict
+from collections.abc import Iterable, Sequence
+from typing import Final, Literal
+from uuid import UUID
+
+from demo.retail import RetailOrder
+
+Trouble = Literal["declined", "late", "timed_out", "cancelled"]
+# fmt: off
+_BY_HUNDREDTH: Final[tuple[Trouble, ...]] = (
+    "declined",  "declined",  "declined",  "declined",   # 0-3    the gateway says no
+    "late",      "late",      "late",      "late",       # 4-7    the gateway answers late
+    "timed_out", "timed_out", "timed_out", "timed_out",  # 8-11   the gateway captures, its answer is lost
+    "cancelled", "cancelled", "cancelled", "cancelled",  # 12-15  the customer cancels after capture
+)
+# fmt: on
+
+SHORT_PERCENT_MIN: Final = 3
+SHORT_PERCENT_MAX: Final = 6
+_SENT_TWICE_EVERY: Final = 10
+
+
+def trouble_of(order_id: UUID | str) -> Trouble | None:
+    """What the order id alone says; whether it applies, `applies` says.
+
+    >>> trouble_of("00000003-0000-5000-8000-000000000000"), trouble_of("00000010-0000-5000-8000-000000000000")
+    ('declined', None)
+    """
+    hundredth = int(str(order_id)[:8], 16) % 100
+    return _BY_HUNDREDTH[hundredth] if hundredth < len(_BY_HUNDREDTH) else None
+
+
+def applies(order: RetailOrder, zero_stock: frozenset[str]) -> bool:
+    """Whether the order may have another trouble than being short."""
+    return order.total_minor > 0 and not is_short(order, zero_stock)
+
+
+def is_short(order: RetailOrder, zero_stock: frozenset[str]) -> bool:
+    return any(line.sku in zero_stock for line in order.goods)
+
+
+def zero_stock_skus(orders: Sequence[RetailOrder]) -> frozenset[str]:
+    """The goods that nobody has, so that 3 to 6 % of `orders` are short; `orders` are the file's, each once.
+
+    In ascending order of hex sha256(SKU), each is taken unless more than 6 % would then be short, until 3 % are.
+    A small file may have no such SKU.
+    """
+    wanted_by: defaultdict[str, set[int]] = defaultdict(set)
+    for n, order in enumerate(orders):
+        for line in order.goods:
+            wanted_by[line.sku].add(n)
+    taken: set[str] = set()
+    short: set[int] = set()
+    for sku in sorted(wanted_by, key=lambda sku: hashlib.sha256(sku.encode()).hexdigest()):
+        if len(short) * 100 >= SHORT_PERCENT_MIN * len(orders):
+            break
+        after = short | wanted_by[sku]
+        if len(after) * 100 <= SHORT_PERCENT_MAX * len(orders):
+            taken.add(sku)
+            short = after
+    return frozenset(taken)
+
+
+def stock(run: Iterable[RetailOrder], zero_stock: frozenset[str]) -> dict[str, int]:
+    """Pieces to put in stock before the run, by SKU in sorted order: 0, or what all orders of the run need together."""
+    pieces: Counter[str] = Counter()
+    for order in run:
+        for line in order.goods:
+            pieces[line.sku] += line.quantity
+    return {sku: 0 if sku in zero_stock else pieces[sku] for sku in sorted(pieces)}
+
+
+def sent_twice(position: int) -> bool:
+    """Whether the snapshot at this place of the run, counted from 0, is sent twice with the same id: every tenth is."""
+    return position % _SENT_TWICE_EVERY == _SENT_TWICE_EVERY - 1
