@@ -1,0 +1,59 @@
+"""A shop per test module: its own Kafka and PostgreSQL, empty at the start; one at a time per xdist worker."""
+
+from __future__ import annotations
+
+import logging
+import os
+from collections.abc import AsyncIterator
+from pathlib import Path
+
+import pytest
+import pytest_asyncio
+
+import devservices
+from devservices.system import System
+from tests.integration.shop import Options, Shop
+
+HERE = Path(__file__).parent
+ROOT = HERE.parents[1]
+
+
+logging.getLogger("aiokafka").setLevel(logging.CRITICAL)  # a broker that is down on purpose is no news
+LONGEST_FIRST = ("test_crash", "test_workers", "test_outages", "test_delivery")
+"""They begin, so that nobody waits for them at the end (tests/run.py hands files out in this order)."""
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    for item in items:
+        if HERE in item.path.parents:
+            item.add_marker(pytest.mark.real)
+            item.add_marker(
+                pytest.mark.asyncio(loop_scope="module"), append=False
+            )  # the shop's clients live in one loop
+    rank = {name: n for n, name in enumerate(LONGEST_FIRST)}
+    items.sort(key=lambda item: (HERE not in item.path.parents, rank.get(item.path.stem, len(rank))))
+
+
+def pytest_collection_finish(session: pytest.Session) -> None:
+    """`make chaos` says how long it takes."""
+    minutes = [mark.kwargs.get("minutes", 1) for item in session.items if (mark := item.get_closest_marker("chaos"))]
+    reporter = session.config.pluginmanager.get_plugin("terminalreporter")
+    if minutes and reporter is not None:
+        reporter.write_line(f"{len(minutes)} chaos tests: about {sum(minutes)} minutes")
+
+
+@pytest_asyncio.fixture(scope="module", loop_scope="module")
+async def shop(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Shop]:
+    """Running, markets and seller set up, ample stock of `SKUS`. A module's `SHOP = Options(...)` shapes it."""
+    options: Options = getattr(request.module, "SHOP", Options())
+    worker = os.environ.get("PYTEST_XDIST_WORKER", "main")
+    name = f"{os.environ.get('TRADEWIND_TEST_INSTANCE', 'test')}-{worker}"
+    scratch = tmp_path_factory.mktemp(request.module.__name__.rpartition(".")[2])
+    with (
+        devservices.running(ROOT, name=name, reset=True) as servers,
+        System(ROOT, servers.kafka, servers.postgres, scratch / "logs", settings=options.settings) as system,
+    ):
+        one = Shop(servers, system, options, scratch)
+        await one.open()
+        yield one
+        await one.close()

@@ -1,0 +1,100 @@
+"""A service's rows made anew from its journal: folded by the same `evolve`, written by the same SQL, into an empty database."""
+
+from __future__ import annotations
+
+import importlib
+from typing import Any
+from uuid import UUID
+
+import asyncpg
+from sqlalchemy import MetaData
+
+from chassis import aggregates, migrations
+from chassis.aggregates import Slot
+from chassis.service import Service
+from chassis.tables import chassis_tables
+from contracts.base import Event, PrivateEvent
+from contracts.registry import MESSAGES
+from tests.integration.restoring import plain_rows
+from tests.integration.shop import Shop
+
+EVENTS = """
+select aggregate, key, store_id, revision, version, type, payload::text as payload from journal
+where revision is not null order by id"""
+UNJOURNALED = frozenset({"markets", "sellers"})
+"""Small tables that operators write."""
+TIMES = frozenset({"armed_at", "at", "created_at", "updated_at", "shipped_at", "delivered_at"})
+"""When it was written, and timers: not what happened."""
+
+
+def _private(base: type[Event] = PrivateEvent) -> dict[str, type[Event]]:
+    found: dict[str, type[Event]] = {}
+    for model in base.__subclasses__():
+        found |= {model.TYPE: model} | _private(model)
+    return found
+
+
+async def as_it_is_and_rebuilt(shop: Shop, name: str) -> tuple[dict[str, Any], dict[str, Any]]:
+    """table -> rows of a service's own tables: as they stand, and as the journal gives them."""
+    service: Service = importlib.import_module(f"{name}.handlers").SERVICE
+    target = f"rebuilt_{name}"
+    shop.postgres.create_database(target)
+    await migrations.upgrade(service, shop.postgres.dsn(target))
+    there = await asyncpg.connect(shop.postgres.dsn(shop.system.database(name)))
+    here = await asyncpg.connect(shop.postgres.dsn(target))
+    try:
+        for table in UNJOURNALED & service.metadata.tables.keys():
+            rows = await there.fetch(f"select * from {table}")
+            if rows:
+                await here.copy_records_to_table(table, records=[tuple(row) for row in rows])
+        tables = own_tables(service)
+        async with there.transaction(isolation="repeatable_read", readonly=True), here.transaction():
+            await _replay(service, await there.fetch(EVENTS), here)
+            return await _rows(there, tables), await _rows(here, tables)
+    finally:
+        await there.close()
+        await here.close()
+
+
+def own_tables(service: Service) -> list[str]:
+    return sorted(service.metadata.tables.keys() - chassis_tables(MetaData()).keys() - UNJOURNALED)
+
+
+async def _replay(service: Service, journal: list[Any], tx: Any) -> None:
+    models: dict[str, Any] = {**MESSAGES, **_private()}
+    by_table = {aggregate.table: aggregate for aggregate in service.aggregates}
+    slots: dict[tuple[str, UUID], Slot] = {}
+    shares: dict[str, dict[Any, Any]] = {share.name: {} for share in service.shares}
+    for row in journal:
+        aggregate = by_table[row["aggregate"]]
+        slot = slots.get((row["aggregate"], row["key"]))
+        if slot is None:
+            state = aggregate.initial(row["key"], row["store_id"])
+            slot = Slot(aggregate, row["key"], row["store_id"], state, state, 0, 0, 0, {}, None)
+            slots[row["aggregate"], row["key"]] = slot
+        event = models[row["type"]].model_validate_json(row["payload"])
+        slot.revision += 1
+        assert row["revision"] == slot.revision, f"{row['key']}: revision {row['revision']} after {slot.revision - 1}"
+        if row["version"] is not None:
+            slot.version += 1
+            assert row["version"] == slot.version, f"{row['key']}: version {row['version']} after {slot.version - 1}"
+            if event.operation_id is not None:
+                slot.answered[str(event.operation_id)] = slot.revision
+        slot.state = aggregate.evolve(slot.state, event)
+        slot.events.append(event)
+        for share in service.shares:
+            for key in share.touched(event):
+                shares[share.name][key] = share.evolve(shares[share.name].get(key), key, event)
+    for aggregate in service.aggregates:
+        mine = [slot for slot in slots.values() if slot.aggregate is aggregate]
+        if mine:
+            await aggregates.save(tx, aggregate, mine)
+            if aggregate.save_rows is not None:
+                await aggregate.save_rows(tx, [slot.change for slot in mine])
+    for share in service.shares:
+        if shares[share.name]:
+            await share.save(tx, dict(sorted(shares[share.name].items())))
+
+
+async def _rows(connection: Any, tables: list[str]) -> dict[str, Any]:
+    return {table: plain_rows(await connection.fetch(f"select * from {table}"), TIMES) for table in tables}

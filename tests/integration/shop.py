@@ -1,0 +1,472 @@
+"""A running system and the people around it: a client, a marketplace, a warehouse, an operator.
+
+    SHOP = Options(workers=2)                      # in a test module; without it, one worker each
+
+    async def test_...(shop: Shop) -> None:
+        orders = await shop.place_many(20)
+        await shop.until_at_rest(orders)
+        await shop.assert_promises()
+
+Requests that find no answer are repeated with the same key, as an honest client does: that is what the promises are for.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import copy
+import importlib
+import json
+import random
+import sys
+import time
+import uuid
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Mapping, Sequence
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import aiohttp
+import asyncpg
+from aiokafka import AIOKafkaConsumer, AIOKafkaProducer, TopicPartition
+
+from chassis import kafka
+from chassis.consumer import topics_of
+from chassis.database import Database
+from chassis.http import Keys
+from chassis.migrations import upgrade
+from chassis.service import Service
+from chassis.settings import ServiceSettings
+from contracts.envelope import headers
+from contracts.ids import order_id
+from contracts.registry import PARTITIONS, SNAPSHOTS
+from devservices.checker import Check, check, violations
+from devservices.services import Services
+from devservices.system import SERVICES, Member, System
+
+STORE = "shop"
+SKUS = tuple(f"S{number:03}" for number in range(40))
+AMPLE = 1_000_000
+POLL_SECONDS = 0.1
+Line = tuple[str, int, int]
+"""SKU, pieces, total in minor units."""
+
+
+@dataclass(frozen=True)
+class Options:
+    """What a module wants of its shop."""
+
+    workers: int = 1
+    static_members: bool = False
+    """A name per process in its consumer group: a restarted one goes on at once, and no takeover is waited for."""
+    gateway: Sequence[str] | None = None
+    """Options of a test gateway beside the services, e.g. ("--latency-ms", "5"); orders of account `gateway` use it."""
+    markets: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
+    """account -> terms, beside the default market (marketplace gateway, approved by rule)."""
+    settings: Mapping[str, str] = field(default_factory=dict)
+
+
+def service_of(name: str) -> Service:
+    """What `python -m <name>` runs."""
+    found: Service = importlib.import_module(f"{name}.handlers").SERVICE
+    return found
+
+
+def order_content(number: str, lines: Sequence[Line], **more: Any) -> dict[str, Any]:
+    """An order as a marketplace would say it. `more` overrides; amounts are gross at 20 % VAT."""
+    goods = [
+        {"external_line_id": str(n), "sku": sku, "title": f"Thing {sku}", "quantity": {"ordered": pieces},
+         "line_total_minor": minor, "tax": [{"rate": "20.00"}]}
+        for n, (sku, pieces, minor) in enumerate(lines, 1)
+    ]  # fmt: skip
+    total = sum(minor for _, _, minor in lines)
+    content = {"external_order_id": number, "placed_at": "2026-11-20T10:00:00Z", "currency": "GBP", "lines": goods}
+    return content | {"totals": {"grand_minor": total}} | more
+
+
+@dataclass(frozen=True)
+class SnapshotRecord:
+    """What stands on `marketplace.orders.v1` for one snapshot: send it again, and it is the same message."""
+
+    order_id: str
+    value: bytes
+    headers: tuple[tuple[str, bytes], ...]
+
+
+class Shop:
+    def __init__(self, services: Services, system: System, options: Options, scratch: Path) -> None:
+        self.kafka, self.postgres, self.system, self.options, self.scratch = (
+            services.kafka,
+            services.postgres,
+            system,
+            options,
+            scratch,
+        )
+        self.store = STORE
+        self.keys: dict[str, str] = {}
+        self.gateway: Member | None = None
+        self.ledger = scratch / "charges.jsonl"
+        """What the test gateway wrote down of the money it moved."""
+        self.random = random.Random(7)
+        self._numbers = 0
+        self._http: aiohttp.ClientSession | None = None
+        self._producer: AIOKafkaProducer | None = None
+
+    # -- start and end ------------------------------------------------------------------------------------------------
+
+    async def open(self) -> None:
+        for name in SERVICES:
+            await asyncio.to_thread(self.postgres.create_database, self.system.database(name))
+            await upgrade(service_of(name), self.postgres.dsn(self.system.database(name)))
+        await kafka.provision(self._settings("orders"))
+        await self._set_up()
+        await asyncio.to_thread(self._start)
+        self._http = aiohttp.ClientSession(timeout=aiohttp.ClientTimeout(total=10))
+        await self.set_stock(dict.fromkeys(SKUS, AMPLE))
+
+    def _settings(self, name: str) -> ServiceSettings:
+        url = self.postgres.dsn(self.system.database(name))
+        return service_of(name).settings(database_url=url, kafka_bootstrap_servers=self.kafka.bootstrap_servers)
+
+    def _start(self) -> None:
+        system, options = self.system, self.options
+        if options.gateway is not None:
+            command = ["-m", "payments.testgateway", "--port", "{port}", "--ledger", str(self.ledger), *options.gateway]
+            self.gateway = system.add("gateway", command=[sys.executable, *command])
+            system.settings = {**system.settings, "PAYMENTS_TEST_GATEWAY_URL": self.gateway.url}
+        for name in SERVICES:
+            for number in range(options.workers):
+                fixed = (
+                    {f"{name.upper()}_KAFKA_GROUP_INSTANCE_ID": f"{name}-{number}"} if options.static_members else {}
+                )
+                system.add(name, role="all" if number == 0 else "worker", **fixed)
+        system.wait_ready(timeout_seconds=180)
+
+    async def _set_up(self) -> None:
+        """Keys, markets and the seller of this store, as the command line writes them, without its many processes."""
+        tables: dict[str, dict[str, Any]] = {
+            "orders": {"markets": [self._market(None, {}), *self._markets()]},
+            "invoicing": {"sellers": [{"store": self.store, **SELLER}]},
+        }
+        keys: dict[str, str] = {}
+        for name in SERVICES:
+            database = Database(self._settings(name), "tests")
+            try:
+                keys[name] = await Keys(database).create(self.store, "tests", ["*"])
+                if (apply := service_of(name).apply) is not None and name in tables:
+                    async with database.transaction() as tx:
+                        await apply(tx, tables[name])
+            finally:
+                await database.close()
+        self.keys = keys
+
+    async def another_store(self, name: str) -> Shop:
+        """The same system, another tenant: own keys, markets, seller, stock; numbers and dice begin anew."""
+        await self.producer()  # shared, and closed with this shop
+        other = copy.copy(self)
+        other.store, other._numbers, other.random = name, 0, random.Random(7)
+        await other._set_up()
+        await other.set_stock(dict.fromkeys(SKUS, AMPLE))
+        return other
+
+    def _markets(self) -> list[dict[str, Any]]:
+        markets = dict(self.options.markets)
+        if self.options.gateway is not None:
+            markets.setdefault("gateway", {"gateway": "test"})
+        return [self._market(account, terms) for account, terms in markets.items()]
+
+    def _market(self, account: str | None, terms: Mapping[str, Any]) -> dict[str, Any]:
+        whole = {"code": account or "default", "auto_approve": True, "seller": "shop", **terms}
+        return {"store": self.store, "terms": whole} | ({"channel": "api", "account": account} if account else {})
+
+    async def close(self) -> None:
+        if self._producer is not None:
+            await self._producer.stop()
+        if self._http is not None:
+            await self._http.close()
+
+    # -- the client ---------------------------------------------------------------------------------------------------
+
+    async def call(
+        self,
+        service: str,
+        method: str,
+        path: str,
+        body: Any = None,
+        *,
+        key: str | None = None,
+        seconds_max: float = 180,
+    ) -> tuple[int, Any]:
+        """Status and answer. No answer, or one of 5xx: repeated with the same key until the time is up."""
+        assert self._http is not None
+        sent = {"authorization": f"Bearer {self.keys[service]}", "idempotency-key": key or uuid.uuid4().hex}
+        deadline, told = time.monotonic() + seconds_max, "nothing"
+        while True:
+            try:
+                async with self._http.request(
+                    method, f"{self.system.url(service)}{path}", json=body, headers=sent
+                ) as answer:
+                    if answer.status < 500:
+                        return answer.status, await answer.json()
+                    told = f"{answer.status} {await answer.text()}"
+            except (aiohttp.ClientError, TimeoutError, ConnectionError) as error:
+                told = repr(error)
+            assert time.monotonic() < deadline, f"{service} {method} {path}: {told} after {seconds_max:.0f} s"
+            await asyncio.sleep(POLL_SECONDS)
+
+    def number(self) -> str:
+        self._numbers += 1
+        return f"N{self._numbers:06}"
+
+    def some_lines(self) -> list[Line]:
+        """One to three lines of ample goods."""
+        skus = self.random.sample(SKUS, self.random.randint(1, 3))
+        return [(sku, self.random.randint(1, 3), self.random.randint(100, 5_000)) for sku in skus]
+
+    def content(
+        self, lines: Sequence[Line] | None = None, *, number: str | None = None, account: str = "main", **more: Any
+    ) -> dict[str, Any]:
+        """The body of `POST /v1/orders`."""
+        return order_content(number or self.number(), lines or self.some_lines(), **more) | {"account": account}
+
+    async def place(
+        self, lines: Sequence[Line] | None = None, *, number: str | None = None, account: str = "main", **more: Any
+    ) -> str:
+        """An order over HTTP, accepted; its id."""
+        content = self.content(lines, number=number, account=account, **more)
+        status, answer = await self.call("orders", "POST", "/v1/orders", content)
+        assert status == 201, (status, answer)
+        found: str = answer["order_id"]
+        return found
+
+    async def place_many(self, count: int, *, account: str = "main", at_once: int = 32) -> list[str]:
+        gate = asyncio.Semaphore(at_once)
+
+        async def one() -> str:
+            async with gate:
+                return await self.place(account=account)
+
+        return list(await asyncio.gather(*(one() for _ in range(count))))
+
+    async def order(self, order: str) -> dict[str, Any]:
+        status, answer = await self.call("orders", "GET", f"/v1/orders/{order}")
+        assert status == 200, (status, answer)
+        found: dict[str, Any] = answer
+        return found
+
+    async def cancel(self, order: str) -> tuple[int, Any]:
+        return await self.call("orders", "POST", f"/v1/orders/{order}/cancel", {})
+
+    async def approve(self, order: str) -> tuple[int, Any]:
+        return await self.call("orders", "POST", f"/v1/orders/{order}/approve")
+
+    # -- the marketplace ----------------------------------------------------------------------------------------------
+
+    def snapshot(
+        self, lines: Sequence[Line] | None = None, *, number: str | None = None, account: str = "main", **more: Any
+    ) -> SnapshotRecord:
+        content = order_content(number or self.number(), lines or self.some_lines(), **more)
+        now = datetime.now(UTC)
+        key = str(order_id(self.store, "api", account, content["external_order_id"]))
+        source = {"channel": "api", "account": account, "updated_at": now.isoformat(), "content_hash": uuid.uuid4().hex}
+        named = headers(
+            ce_id=uuid.uuid4().hex, source=f"api/{account}", type="marketplace.snapshot", time=now, subject=key,
+            store_id=self.store, correlation_id=key,
+        )  # fmt: skip
+        return SnapshotRecord(key, json.dumps({"source": source, "order": content}).encode(), tuple(named))
+
+    async def producer(self) -> AIOKafkaProducer:
+        if self._producer is None:
+            self._producer = AIOKafkaProducer(bootstrap_servers=self.kafka.bootstrap_servers, acks="all", linger_ms=2)
+            await self._producer.start()
+        return self._producer
+
+    async def send(self, records: Iterable[SnapshotRecord], topic: str = SNAPSHOTS) -> list[str]:
+        """Published and acknowledged, in this order; the order ids."""
+        producer, sent, keys = await self.producer(), [], []
+        for record in records:
+            key = record.order_id.encode()
+            sent.append(await producer.send(topic, record.value, key=key, headers=list(record.headers)))
+            keys.append(record.order_id)
+        await asyncio.gather(*sent)
+        return keys
+
+    async def send_snapshots(self, count: int, **more: Any) -> list[str]:
+        return await self.send([self.snapshot(**more) for _ in range(count)])
+
+    @asynccontextmanager
+    async def load(
+        self, per_second: float, *, account: str = "main", http_only: bool = False
+    ) -> AsyncIterator[list[str]]:
+        """Orders keep coming while the block runs, every second one over Kafka; the list grows, and is whole afterwards."""
+        placed: list[str] = []
+        running: set[asyncio.Task[Any]] = set()
+
+        async def one(number: int) -> None:
+            if http_only or number % 2:
+                placed.append(await self.place(account=account))
+            else:
+                placed.extend(await self.send([self.snapshot(account=account)]))
+
+        async def drive() -> None:
+            number = 0
+            while True:
+                running.add(asyncio.create_task(one(number := number + 1)))
+                await asyncio.sleep(1 / per_second)
+
+        driver = asyncio.create_task(drive())
+        try:
+            yield placed
+        finally:
+            driver.cancel()
+            await asyncio.gather(*running)
+
+    # -- the warehouse ------------------------------------------------------------------------------------------------
+
+    async def set_stock(self, on_hand: Mapping[str, int], location: str = "main") -> None:
+        items = [{"location": location, "sku": sku, "on_hand": pieces} for sku, pieces in on_hand.items()]
+        status, answer = await self.call("fulfillment", "PUT", "/v1/stock", {"items": items})
+        assert status == 200 and not answer["refused"], (status, answer)
+
+    async def stock(self, sku: str, location: str = "main") -> dict[str, int]:
+        status, answer = await self.call("fulfillment", "GET", f"/v1/stock/{location}/{sku}")
+        assert status == 200, (status, answer)
+        found: dict[str, int] = answer
+        return found
+
+    async def shipments(self, status: str = "picking") -> list[dict[str, Any]]:
+        found: list[dict[str, Any]] = []
+        cursor = ""
+        while True:
+            _, page = await self.call("fulfillment", "GET", f"/v1/shipments?status={status}&limit=500{cursor}")
+            found += page["items"]
+            if page["next_cursor"] is None:
+                return found
+            cursor = f"&cursor={page['next_cursor']}"
+
+    async def ship(self, shipment_id: str) -> None:
+        status, answer = await self.call("fulfillment", "POST", f"/v1/shipments/{shipment_id}/ship", {})
+        assert status == 200, (status, answer)
+
+    async def ship_all(self, orders: Iterable[str] | None = None) -> int:
+        """Everything that stands there to be shipped now (of these orders); how many parcels."""
+        wanted = None if orders is None else set(orders)
+        parcels = [one["shipment_id"] for one in await self.shipments() if wanted is None or one["order_id"] in wanted]
+        for start in range(0, len(parcels), 32):
+            await asyncio.gather(*(self.ship(parcel) for parcel in parcels[start : start + 32]))
+        return len(parcels)
+
+    # -- the operator -------------------------------------------------------------------------------------------------
+
+    async def rows(self, service: str, sql: str, *arguments: Any) -> list[Any]:
+        connection = await asyncpg.connect(self.postgres.dsn(self.system.database(service)), timeout=5)
+        try:
+            found: list[Any] = await connection.fetch(sql, *arguments, timeout=30)
+            return found
+        finally:
+            await connection.close()
+
+    async def restart(self, member: Member, *, crash_at: str = "", wait: bool = True) -> None:
+        """SIGKILL if it runs, then start it again; `crash_at` arms a crash point for that one life."""
+        await asyncio.to_thread(self.system.kill, member)
+        self.system.restart(member, CRASH_AT=crash_at)
+        if wait:
+            await asyncio.to_thread(self.system.wait_ready, [member])
+
+    async def until(
+        self,
+        condition: Callable[[], Awaitable[Any]],
+        what: str,
+        seconds_max: float,
+        told: Callable[[], Awaitable[Any]] | None = None,
+    ) -> Any:
+        """The condition's first true answer. Looks again and again; says what it waited for when the time is up."""
+        deadline = time.monotonic() + seconds_max
+        last: object = None
+        while True:
+            try:
+                if found := await condition():
+                    return found
+            except (OSError, asyncpg.PostgresError, asyncpg.InterfaceError, TimeoutError) as error:
+                last = repr(error)  # a server that is down while the test restarts it
+            if time.monotonic() > deadline:
+                state = await told() if told is not None else last
+                raise AssertionError(f"waited {seconds_max:.0f} s for {what}; {state} (logs: {self.system.logs})")
+            await asyncio.sleep(POLL_SECONDS)
+
+    async def until_at_rest(self, orders: Iterable[str] | None = None, seconds_max: float = 60) -> None:
+        """Every one of these orders (all) waits for nobody or for a person, and no message is under way any more."""
+        wanted = None if orders is None else [uuid.UUID(order) for order in set(orders)]
+        count = len(wanted) if wanted is not None else 0
+
+        async def at_rest() -> bool:
+            (row,) = await self.rows("orders", AT_REST, wanted)
+            if row["still"] or row["known"] < count:
+                return False
+            for name in SERVICES:
+                (left,) = await self.rows(name, "select (select count(*) from outbox) + (select count(*) from tasks)")
+                if left[0]:
+                    return False
+            return not await self.unread()
+
+        async def told() -> str:
+            rows = await self.rows("orders", WAITING, wanted)
+            parked = [row for name in SERVICES for row in await self.rows(name, PARKED)]
+            return f"{[tuple(row) for row in rows]}, parked {[tuple(row) for row in parked]}"
+
+        await self.until(at_rest, f"{count or 'all'} orders at rest", seconds_max, told)
+
+    async def unread(self) -> int:
+        """Records that stand on topics and that their readers have not committed."""
+        consumer = AIOKafkaConsumer(bootstrap_servers=self.kafka.bootstrap_servers)
+        await consumer.start()
+        try:
+            left = 0
+            for name in SERVICES:
+                topics = topics_of(service_of(name))
+                parts = [TopicPartition(topic, number) for topic in topics for number in range(PARTITIONS)]
+                ends = await consumer.end_offsets(parts)
+                rows = await self.rows(name, "select topic, partition, coalesce(next_offset, 0) from consumer_offsets")
+                read = {TopicPartition(row[0], row[1]): row[2] for row in rows}
+                left += sum(max(ends[part] - read.get(part, 0), 0) for part in parts)
+            return left
+        finally:
+            await consumer.stop()
+
+    async def parked(self) -> list[tuple[Any, ...]]:
+        return [(name, *row) for name in SERVICES for row in await self.rows(name, PARKED)]
+
+    async def ends(self, orders: Iterable[str] | None = None) -> dict[str, int]:
+        """How many orders stand where: "approved/paid/in_progress" -> count."""
+        wanted = None if orders is None else [uuid.UUID(order) for order in orders]
+        return {row[0]: row[1] for row in await self.rows("orders", ENDS, wanted)}
+
+    def charges(self) -> list[dict[str, Any]]:
+        """What the gateway moved, from the file it writes before it answers."""
+        lines = self.ledger.read_text().splitlines() if self.ledger.exists() else []
+        return [entry for line in lines if (entry := json.loads(line))["state"] != "refused"]
+
+    async def assert_promises(self, *, at_rest: bool = True, parked: bool = False) -> list[Check]:
+        """The checker finds no violation; and nothing is parked, unless the test parks."""
+        found = await asyncio.to_thread(check, self.system, at_rest=at_rest)
+        assert not violations(found), "\n".join(violations(found))
+        if not parked:
+            assert not (rows := await self.parked()), rows
+        return found
+
+
+SELLER = {
+    "code": "shop", "name": "Shop Ltd", "vat_number": "GB123456789", "time_zone": "Europe/London",
+    "address": {"line1": "1 High St", "city": "London", "postcode": "E1", "country": "GB"},
+}  # fmt: skip
+AT_REST = """
+select count(*) as known, count(*) filter (where in_flight or waiting in ('answer', 'outcomes', 'no_answer', 'snapshot')) as still
+from orders where $1::uuid[] is null or key = any($1)"""
+WAITING = """
+select waiting, in_flight, count(*), min(key::text) from orders where $1::uuid[] is null or key = any($1)
+group by 1, 2 order by 3 desc limit 10"""
+PARKED = "select type, cause, left(detail, 2000) from parked where state = 'waiting' order by id limit 5"
+ENDS = """
+select concat_ws('/', status, payment_status, fulfillment_status), count(*) from orders
+where $1::uuid[] is null or key = any($1) group by 1"""

@@ -1,0 +1,57 @@
+"""A process dies at every labelled point and is started again: nothing is lost, nothing happens twice (promise 1)."""
+
+from __future__ import annotations
+
+import asyncio
+from collections import Counter
+
+import pytest
+
+from chassis.crash import POINTS
+from devservices.system import SERVICES
+from tests.integration.shop import Options, Shop
+
+SHOP = Options(
+    static_members=True,
+    gateway=("--latency-ms", "2"),
+    # An orphaned call is taken up again after its lease: short, so that the test does not wait for it.
+    settings={
+        "PAYMENTS_GATEWAY_LEASE_SECONDS": "4",
+        "PAYMENTS_GATEWAY_TIMEOUT_SECONDS": "1",
+        "PAYMENTS_RELAY_LEASE_SECONDS": "1",
+        "ORDERS_RELAY_LEASE_SECONDS": "1",
+        "FULFILLMENT_RELAY_LEASE_SECONDS": "1",
+        "INVOICING_RELAY_LEASE_SECONDS": "1",
+    },
+)
+ONLY_PAYMENTS = {"before_gateway_call", "after_gateway_call", "before_report"}
+"""Nobody else calls anything outside."""
+LABELS = [(name, point) for name in SERVICES for point in POINTS if name == "payments" or point not in ONLY_PAYMENTS]
+ORDERS = 20
+
+
+@pytest.mark.parametrize(("service", "point"), LABELS, ids=[f"{name}.{point}" for name, point in LABELS])
+async def test_a_service_that_dies_at_a_point_loses_nothing_and_repeats_nothing(
+    service: str, point: str, shop: Shop
+) -> None:
+    """Promise 1. Dead with status 137 at the point, restarted: every order at rest, each charged once."""
+    (member,) = shop.system.of(service)
+    await shop.restart(member, crash_at=f"{service}.{point}")
+    placing = asyncio.gather(
+        shop.place_many(ORDERS // 2, account="gateway"),
+        shop.send_snapshots(ORDERS // 2, account="gateway"),
+    )
+    assert await asyncio.to_thread(member.exit_status, 30) == 137, f"{service} never came to {point}"
+    await shop.restart(member)
+    orders = [order for some in await placing for order in some]
+    await shop.until_at_rest(orders)
+    assert await shop.ends(orders) == {"approved/paid/in_progress": ORDERS}
+    moved = Counter((entry["order_id"], entry["kind"]) for entry in shop.charges() if entry["order_id"] in orders)
+    assert moved == {(order, kind): 1 for order in orders for kind in ("authorize", "capture")}
+
+
+async def test_after_all_these_crashes_every_promise_holds(shop: Shop) -> None:
+    """Promises 1 to 5, over the databases and the topics that the crashes above have left behind."""
+    await shop.ship_all()
+    await shop.until_at_rest()
+    await shop.assert_promises()

@@ -1,0 +1,155 @@
+"""`python -m demo` as a person starts it: to the penny, stopped at any moment, refused in a sentence, nothing left behind."""
+
+from __future__ import annotations
+
+import csv
+import json
+import os
+import signal
+import socket
+import subprocess
+import sys
+import time
+import uuid
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import psutil
+import pytest
+
+from demo.oracle import MONEY
+
+pytestmark = pytest.mark.real
+
+ROOT = Path(__file__).resolve().parents[2]
+MARK = "TRADEWIND_DEMO_TEST"
+SMALL = """\
+InvoiceNo,StockCode,Description,Quantity,InvoiceDate,UnitPrice,CustomerID,Country
+700001,A1,LANTERN,2,12/1/2010 8:26,2.55,17850,United Kingdom
+700001,post,POSTAGE,1,12/1/2010 8:26,3.005,17850,United Kingdom
+700002,M,Manual,1,12/1/2010 8:28,10.01,17850,France
+C70003,A1,LANTERN,-2,12/1/2010 8:26,2.55,17850,United Kingdom
+700004,A2,MUG,x,12/1/2010 8:26,2.55,17850,United Kingdom
+700005,A2,MUG,3,12/1/2010 8:26,0,17850,EIRE
+700006,A3,"TEA, POT",7,1/5/2011 8:26,0.07,,United Kingdom
+"""
+RUN = 60  # of the file's four orders: round and round, with each kind of trouble among them
+
+
+@dataclass
+class Demo:
+    """A demo in an instance of its own; everything it starts carries the mark in its environment."""
+
+    folder: Path
+    mark: str
+    instance: str
+
+    def start(self, *arguments: str) -> subprocess.Popen[str]:
+        return subprocess.Popen(
+            [sys.executable, "-m", "demo", "--instance", self.instance, "--reports", str(self.folder), *arguments],
+            cwd=ROOT,
+            env=os.environ | {MARK: self.mark},
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+        )
+
+    def ends(self, *arguments: str) -> tuple[int, str]:
+        process = self.start(*arguments)
+        told, _ = process.communicate(timeout=280)
+        return process.returncode, told
+
+    def left_running(self) -> list[str]:
+        found = []
+        for process in psutil.process_iter():
+            try:
+                if process.environ().get(MARK) == self.mark:
+                    found.append(" ".join(process.cmdline())[:200])
+            except psutil.Error:
+                continue
+        return found
+
+
+@pytest.fixture
+def demo(tmp_path: Path) -> Iterator[Demo]:
+    one = Demo(tmp_path, uuid.uuid4().hex, f"demo-test-{os.environ.get('PYTEST_XDIST_WORKER', 'gw0')}")
+    yield one
+    assert one.left_running() == []
+
+
+def test_a_demo_of_a_file_nobody_has_seen_comes_out_right_to_the_penny(demo: Demo, tmp_path: Path) -> None:
+    file = tmp_path / "small.csv"
+    file.write_text(SMALL)
+    status, told = demo.ends("--file", str(file), "--orders", str(RUN))
+    assert status == 0, told
+
+    report = json.loads((tmp_path / "report.json").read_text())
+    # 700001: 510 + 301 (300.5 rounds up); 700002: 1,001; 700005: nothing; 700006: 49
+    assert report["source"] == {
+        "rows": 5, "orders": 4, "total_minor": 1861, "left_out": {"broken_row": 1, "cancellation": 1},
+    }  # fmt: skip
+    assert report["received"] == RUN == report["completed"] + sum(report["cancelled"].values())
+    assert report["waiting"] == {} and report["unexpected"] == []
+    assert report["invariants"]["checked"] > 1000 and report["invariants"]["violated"] == 0
+    assert report["duplicates_removed"] >= RUN // 10
+    assert report["orders_per_second"] > 0 and report["received_to_completed_ms"]["p50"] > 0
+
+    with (tmp_path / "orders.csv").open(newline="") as rows:
+        orders = list(csv.DictReader(rows))
+    assert len({order["order_id"] for order in orders}) == RUN
+    assert all(order["expected"] == order["actual"] for order in orders)
+    for name in MONEY:
+        assert sum(int(order[name]) for order in orders) == report["money"]["GBP"][name]
+    assert "line 6, Quantity: 'x' is no whole number" in told
+
+
+@pytest.mark.parametrize("moment", ["starting Kafka", "preparing databases", "orders at rest"])
+def test_ctrl_c_at_any_moment_stops_everything_and_says_so_in_a_line(demo: Demo, moment: str) -> None:
+    process = demo.start()
+    assert process.stdout is not None
+    for line in process.stdout:
+        if moment in line:
+            break
+    else:
+        pytest.fail(f"the demo ended before it said {moment!r}")
+    process.send_signal(signal.SIGINT)
+    process.send_signal(signal.SIGINT)  # as `timeout` and `make` do: one Ctrl-C comes twice
+    last = process.stdout.read().strip().splitlines()
+    assert process.wait(60) == 130
+    assert last == ["Stopped: everything that the demo started has ended."]
+
+
+def test_a_missing_file_is_refused_in_a_sentence_before_anything_starts(demo: Demo, tmp_path: Path) -> None:
+    status, told = demo.ends("--file", str(tmp_path / "no.csv"))
+    assert (status, told) == (2, f"demo: {tmp_path / 'no.csv'} cannot be read: No such file or directory.\n")
+
+
+def test_wrong_columns_are_refused_in_a_sentence_before_anything_starts(demo: Demo, tmp_path: Path) -> None:
+    file = tmp_path / "wrong.csv"
+    file.write_text("Invoice;Code\n1;2\n")
+    status, told = demo.ends("--file", str(file))
+    assert status == 2 and told.count("\n") == 1 and "has the wrong columns" in told
+
+
+def test_a_named_port_that_is_taken_is_refused_in_a_sentence(demo: Demo) -> None:
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        taken.listen()
+        port = taken.getsockname()[1]
+        status, told = demo.ends("--kafka-port", str(port))
+    assert status == 1 and f"kafka_port={port} cannot be used" in told
+
+
+def test_a_demo_says_who_has_its_instance(demo: Demo) -> None:
+    first = demo.start()
+    assert first.stdout is not None and "starting Kafka" in first.stdout.readline()
+    lock = ROOT / ".devservices" / demo.instance / "lock"
+    deadline = time.monotonic() + 30
+    while not (lock.exists() and lock.read_text().strip() == str(first.pid)):
+        assert time.monotonic() < deadline, "the first demo never took its lock"
+        time.sleep(0.02)
+    status, told = demo.ends()
+    first.send_signal(signal.SIGINT)
+    first.communicate(timeout=60)
+    assert status == 1 and f"is in use by process {first.pid}" in told

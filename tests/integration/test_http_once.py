@@ -1,0 +1,63 @@
+"""A request with an Idempotency-Key has its effect once and gets one answer, through crashes, races and repetitions."""
+
+from __future__ import annotations
+
+import asyncio
+import uuid
+
+import aiohttp
+import pytest
+
+from tests.integration.shop import Options, Shop, order_content
+
+SHOP = Options(static_members=True)
+
+
+async def post(shop: Shop, body: object, key: str) -> tuple[int, bytes]:
+    """One attempt, as it is; the bytes of the answer. Raises when none comes."""
+    headers = {"authorization": f"Bearer {shop.keys['orders']}", "idempotency-key": key}
+    async with aiohttp.ClientSession(headers=headers, timeout=aiohttp.ClientTimeout(total=20)) as http:
+        async with http.post(f"{shop.system.url('orders')}/v1/orders", json=body) as answer:
+            return answer.status, await answer.read()
+
+
+@pytest.mark.parametrize("point", ["before_commit", "after_commit"])
+async def test_an_order_whose_answer_was_lost_in_a_crash_is_placed_once(shop: Shop, point: str) -> None:
+    """Promise 1: the repetition gets the bytes of the first answer, whether the crash came before or after the commit."""
+    (member,) = shop.system.of("orders")
+    key, number = uuid.uuid4().hex, shop.number()
+    body = order_content(number, shop.some_lines())
+    await shop.until_at_rest()
+    await shop.restart(member, crash_at=f"orders.{point}")
+    with pytest.raises((aiohttp.ClientError, ConnectionError)):
+        await post(shop, body, key)
+    assert await asyncio.to_thread(member.exit_status) == 137
+    await shop.restart(member)
+    first = await post(shop, body, key)
+    again = await post(shop, body, key)
+    assert first[0] == 201 and again == first
+    assert len(await shop.rows("orders", "select 1 from orders where external_order_id = $1", number)) == 1
+    await shop.until_at_rest()
+    await shop.assert_promises()
+
+
+async def test_the_same_key_at_the_same_time_gets_the_same_bytes_and_one_order(shop: Shop) -> None:
+    key, number = uuid.uuid4().hex, shop.number()
+    body = order_content(number, shop.some_lines())
+    answers = await asyncio.gather(*(post(shop, body, key) for _ in range(20)))
+    assert len(set(answers)) == 1 and answers[0][0] == 201
+    received = "select 1 from journal where type = 'orders.received' and payload->>'number' = $1"
+    assert len(await shop.rows("orders", received, number)) == 1
+
+
+async def test_the_same_key_with_another_body_is_refused_and_changes_nothing(shop: Shop) -> None:
+    key, number = uuid.uuid4().hex, shop.number()
+    assert (await post(shop, order_content(number, [("S001", 1, 500)]), key))[0] == 201
+    other = shop.number()
+    status, answer = await post(shop, order_content(other, [("S001", 2, 900)]), key)
+    assert (status, b"idempotency_key_reused" in answer) == (409, True), answer
+    assert not await shop.rows("orders", "select 1 from orders where external_order_id = $1", other)
+    status, answer = await post(shop, order_content(number, [("S001", 9, 100)]), uuid.uuid4().hex)
+    assert (status, b"order_exists" in answer) == (409, True), answer
+    await shop.until_at_rest()
+    await shop.assert_promises()

@@ -1,0 +1,106 @@
+"""Two workers per service, members of one group: killed, frozen, and at each other's stock (promises 1 and 4)."""
+
+from __future__ import annotations
+
+import asyncio
+import random
+import signal
+import time
+
+import pytest
+
+from devservices.system import SERVICES
+from tests.integration.shop import Options, Shop
+
+SESSION_SECONDS = 6
+"""The least that brokers admit by default."""
+SHOP = Options(
+    workers=2,
+    gateway=("--latency-ms", "5"),
+    settings={
+        f"{name.upper()}_{knob}": value
+        for name in SERVICES
+        for knob, value in (("SESSION_TIMEOUT_SECONDS", str(SESSION_SECONDS)), ("IDLE_IN_TRANSACTION_SECONDS", "3"))
+    },
+)
+
+
+async def test_five_pieces_and_two_hundred_orders_for_one_are_five_reservations(shop: Shop) -> None:
+    """Promise 4. Two workers reserve at once; nobody else gets one, and everybody hears so."""
+    await shop.set_stock({"LAST": 5})
+    orders = await asyncio.gather(*(shop.place([("LAST", 1, 1_000)]) for _ in range(200)))
+    await shop.until_at_rest(orders, 120)
+    assert (await shop.stock("LAST"))["reserved"] == 5
+    assert await shop.ends(orders) == {"approved/paid/in_progress": 5, "cancelled/unpaid/unfulfilled": 195}
+    await shop.assert_promises()
+
+
+async def test_orders_that_want_the_same_shelves_in_opposite_order_neither_oversell_nor_deadlock(shop: Shop) -> None:
+    """Promise 4. Shelves are locked sorted: a hundred want left and right, a hundred right and left."""
+    await shop.set_stock({"LEFT": 5, "RIGHT": 5})
+    pairs = [[("LEFT", 1, 500), ("RIGHT", 1, 700)], [("RIGHT", 1, 700), ("LEFT", 1, 500)]]
+    orders = await shop.send([shop.snapshot(pairs[n % 2]) for n in range(200)])
+    await shop.until_at_rest(orders, 120)
+    assert [(await shop.stock(sku))["reserved"] for sku in ("LEFT", "RIGHT")] == [5, 5]
+    assert await shop.ends(orders) == {"approved/paid/in_progress": 5, "cancelled/unpaid/unfulfilled": 195}
+    (deadlocks,) = await shop.rows(
+        "fulfillment", "select deadlocks from pg_stat_database where datname = current_database()"
+    )
+    assert deadlocks[0] == 0
+    await shop.assert_promises()
+
+
+async def kill_at_random(shop: Shop, seconds: float, seed: int) -> list[str]:
+    """SIGKILL one worker after the other and start it again, under load; the orders that were placed meanwhile."""
+    dice, ends_at, killed = random.Random(seed), time.monotonic() + seconds, 0
+    async with shop.load(10, account="gateway") as orders:
+        while time.monotonic() < ends_at:
+            members = [member for name in SERVICES for member in shop.system.of(name)]
+            if dice.random() < 0.75:  # else the blow may fall on who is still getting up
+                up = await asyncio.gather(*(asyncio.to_thread(shop.system.is_ready, member) for member in members))
+                members = [member for member, ready in zip(members, up, strict=True) if ready] or members
+            await shop.restart(dice.choice(members), wait=False)
+            killed += 1
+            await asyncio.sleep(dice.uniform(1, 3))
+    print(f"{killed} killed, {len(orders)} orders")
+    return orders
+
+
+async def test_workers_killed_at_random_under_load_lose_nothing_and_repeat_nothing(shop: Shop) -> None:
+    """Promise 1, for 20 seconds."""
+    orders = await kill_at_random(shop, 20, seed=5)
+    await all_went_well(shop, orders)
+
+
+@pytest.mark.chaos(minutes=4)
+@pytest.mark.timeout(600)
+async def test_workers_killed_at_random_for_two_minutes_lose_nothing_and_repeat_nothing(shop: Shop) -> None:
+    """Promise 1, for 2 minutes."""
+    orders = await kill_at_random(shop, 120, seed=6)
+    await all_went_well(shop, orders)
+
+
+async def test_a_worker_frozen_past_its_session_wakes_as_a_zombie_that_changes_nothing(shop: Shop) -> None:
+    """Promise 1. Its partitions and its relay were taken over while it slept; what it still holds in hand is refused."""
+    frozen = [shop.system.of("orders")[0], shop.system.of("payments")[1], shop.system.of("fulfillment")[0]]
+    async with shop.load(10, account="gateway", http_only=False) as orders:
+        for member in frozen[1:]:
+            member.send(signal.SIGSTOP)
+        await asyncio.sleep(SESSION_SECONDS + 2)  # longer than the session: that is the subject
+        for member in frozen[1:]:
+            member.send(signal.SIGCONT)
+        frozen[0].send(signal.SIGSTOP)
+        await asyncio.sleep(SESSION_SECONDS + 2)
+        frozen[0].send(signal.SIGCONT)
+    await all_went_well(shop, orders)
+
+
+async def all_went_well(shop: Shop, orders: list[str]) -> None:
+    await asyncio.to_thread(shop.system.wait_ready)
+    await shop.until_at_rest(orders, 120)
+    assert await shop.ends(orders) == {"approved/paid/in_progress": len(orders)}
+    once = {(order, kind) for order in orders for kind in ("authorize", "capture")}
+    moved = [(entry["order_id"], entry["kind"]) for entry in shop.charges() if entry["order_id"] in set(orders)]
+    assert len(moved) == len(once)
+    assert set(moved) == once
+    await shop.assert_promises()

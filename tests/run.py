@@ -1,0 +1,60 @@
+"""What `make test` runs: every test but the chaos ones, two at a time, each integration module with servers of its own.
+
+    python -m tests.run [options of pytest]
+
+Tests of a service's SQL ask for an empty database in `<SERVICE>_TEST_DATABASE_URL`; one PostgreSQL for the run gives them
+to each of pytest's workers (`conftest.py` at the root hands them out).
+"""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+from devservices.errors import DevservicesError
+from devservices.instance import Instance
+from devservices.services import choose_postgres, explained, external_postgres
+from devservices.system import SERVICES
+
+ROOT = Path(__file__).parents[1]
+WORKERS = 2
+INSTANCE = f"{os.environ.get('TRADEWIND_TEST_INSTANCE', 'test')}-databases"
+
+
+def main() -> int:
+    started_at = time.monotonic()
+    instance = Instance(ROOT, INSTANCE)
+    try:
+        with explained(instance), instance.locked():
+            postgres = external_postgres() or choose_postgres(instance, None, reset=True)
+            try:
+                postgres.start()
+                for worker in (*(f"gw{number}" for number in range(WORKERS)), "main"):
+                    for service in SERVICES:
+                        postgres.drop_database(f"test_{service}_{worker}")
+                        postgres.create_database(f"test_{service}_{worker}")
+                status = pytest(TRADEWIND_TEST_POSTGRES=postgres.dsn("postgres"))
+            finally:
+                postgres.close()
+    except DevservicesError as error:
+        print(f"tests: {error}", file=sys.stderr)
+        return 1
+    except KeyboardInterrupt:
+        return 130
+    if status == 0 and (seconds := time.monotonic() - started_at) > 600:
+        print(f"green, but {seconds:.0f} s is more than the ten minutes that this may take", file=sys.stderr)
+    return status
+
+
+def pytest(**environment: str) -> int:
+    """A file stays on one worker, the longest first: an integration module has servers of its own."""
+    command = [sys.executable, "-m", "pytest", "-m", "not chaos", "-n", str(WORKERS), "--dist", "loadfile"]
+    command += ["--no-loadscope-reorder", *sys.argv[1:]]
+    return subprocess.run(command, cwd=ROOT, env=os.environ | environment, check=False).returncode
+
+
+if __name__ == "__main__":
+    sys.exit(main())
