@@ -1,0 +1,69 @@
+"""`python -m bench`: measure, print, write `bench/results.json` and `bench/results.svg`."""
+
+from __future__ import annotations
+
+import argparse
+import importlib.util
+import json
+import sys
+from pathlib import Path
+
+from rich.console import Console
+
+from bench import report, svg
+from bench.machine import is_quiet, machine
+from bench.session import INSTANCE, NAMES, QUICK, Session, Sizes, Violated
+from bench.shop import Stalled
+from bench.targets import TARGETS
+from devservices.errors import DevservicesError
+
+
+def main() -> int:
+    root = Path(__file__).parents[1]
+    parser = argparse.ArgumentParser(
+        prog="python -m bench", description="How fast the whole system is on this machine."
+    )
+    parser.add_argument("--quick", action="store_true", help="one run of each with small sizes, a few minutes")
+    parser.add_argument(
+        "--only", action="append", choices=NAMES, metavar="NAME", help=f"of {', '.join(NAMES)}; may repeat"
+    )
+    parser.add_argument("--out", type=Path, help="where results.json and results.svg go (full runs: bench/)")
+    arguments = parser.parse_args()
+    console = Console(width=max(Console().width, 120), highlight=False)
+    whole = not arguments.quick and not arguments.only
+    out: Path = arguments.out or (root / "bench" if whole else root / ".devservices" / INSTANCE)
+    only = arguments.only or NAMES
+    if "dbos" in only and importlib.util.find_spec("dbos") is None:
+        console.print("DBOS, the peer, is not installed: pip install --require-hashes -r requirements-bench.lock")
+        return 1
+    on = machine()
+    if not is_quiet(on["load_average_before"]):
+        console.print(
+            f"The machine is busy (load average {on['load_average_before']}): the figures will be lower than they could be."
+        )
+    sizes = QUICK if arguments.quick else Sizes()
+    session = Session(root, sizes, only, say=console.print)
+    try:
+        results = session.run()
+    except (DevservicesError, Stalled, Violated, RuntimeError) as error:
+        report.show(report.figures(session.results, sizes, on), console)
+        console.print(f"Not finished, nothing is written. {type(error).__name__}: {error}")
+        return 1
+    except KeyboardInterrupt:
+        console.print("Interrupted; everything that was started is stopped.")
+        return 130
+    told = report.figures(results, sizes, on)
+    report.show(told, console)
+    out.mkdir(parents=True, exist_ok=True)
+    (out / "results.json").write_text(json.dumps(told, indent=1) + "\n")
+    (out / "results.svg").write_text(svg.picture(told))
+    console.print(f"written: {out / 'results.json'}, {out / 'results.svg'}")
+    low = [TARGETS[name].text for name, value in report.judged(told).items()
+           if TARGETS[name].verdict(value) == "below the floor"]  # fmt: skip
+    if low:
+        console.print(f"below the floor: {', '.join(low)}")
+    return 1 if low and whole else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,199 @@
+"""The whole measurement, in rounds: each has servers of its own that begin empty, so that no run leans on another's data.
+
+A round measures us, then the peer, then us in the other ways. What is measured once comes in a last round.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import time
+from collections.abc import Callable, Collection, Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Final
+
+import devservices
+from bench import rounds
+from bench.dbos_peer import CANDIDATES, DbosPeer, PeerRun, Tuning
+from bench.shop import Shop
+from devservices.checker import check, violations
+
+INSTANCE: Final = "bench"
+EACH_ROUND: Final = ("throughput", "dbos", "latency", "http", "workers", "relay")
+ONCE: Final = ("backlog", "gateway", "hot")
+NAMES: Final = (*EACH_ROUND, *ONCE)
+GATEWAY_MS: Final = 20
+LATENCY_RATE: Final = 100
+
+
+@dataclass(frozen=True)
+class Sizes:
+    rounds: int = 3
+    orders: int = 20_000
+    warm_up: int = 2_000
+    peer_orders: int = 2_000
+    peer_warm_up: int = 200
+    peer_tuning_orders: int = 300
+    latency_seconds: int = 60
+    latency_warm_up_seconds: int = 10
+    http_seconds: int = 10
+    workers_orders: int = 10_000
+    relay_rows: int = 100_000
+    backlog: int = 100_000
+    beside_orders: int = 3_000
+
+
+QUICK: Final = Sizes(1, 3_000, 500, 300, 50, 0, 15, 5, 5, 3_000, 30_000, 10_000, 1_000)
+
+
+class Violated(Exception):
+    """The checker found a broken promise after a run: its speed means nothing."""
+
+
+@dataclass
+class Results:
+    """Everything that was measured, one entry per run."""
+
+    tuning: Tuning
+    throughput: list[rounds.Throughput] = field(default_factory=list)
+    dbos: list[PeerRun] = field(default_factory=list)
+    latency: list[rounds.Latency] = field(default_factory=list)
+    http: list[rounds.Accepted] = field(default_factory=list)
+    http_whole: list[rounds.Accepted] = field(default_factory=list)
+    workers: list[rounds.Throughput] = field(default_factory=list)
+    relay: list[float] = field(default_factory=list)
+    backlog: list[rounds.Throughput] = field(default_factory=list)
+    gateway: list[float] = field(default_factory=list)
+    hot: list[float] = field(default_factory=list)
+    invariants_checked: int = 0
+    began: float = field(default_factory=time.time)
+    seconds: float = 0
+
+
+@dataclass
+class Session:
+    root: Path
+    sizes: Sizes
+    only: Collection[str]
+    say: Callable[[str], None]
+    results: Results = field(default_factory=lambda: Results(Tuning()))
+    """Filled while it runs: what was measured before a failure can still be shown."""
+
+    def run(self) -> Results:
+        results = self.results
+        for number in range(1, self.sizes.rounds + 1):
+            if self._wants(*EACH_ROUND):
+                with self._servers() as servers:
+                    self._round(results, servers, number)
+        if self._wants(*ONCE):
+            with self._servers() as servers:
+                self._last_round(results, servers)
+        results.seconds = time.time() - results.began
+        return results
+
+    def _wants(self, *names: str) -> bool:
+        return any(name in self.only for name in names)
+
+    @contextlib.contextmanager
+    def _servers(self) -> Iterator[devservices.Services]:
+        with devservices.running(self.root, name=INSTANCE, reset=True) as servers:
+            yield servers
+
+    def _shop(self, servers: devservices.Services) -> Shop:
+        shop = Shop(self.root, servers, self.root / ".devservices" / INSTANCE / "logs")
+        shop.prepare()
+        return shop
+
+    # -- three times --------------------------------------------------------------------------------------------------
+
+    def _round(self, results: Results, servers: devservices.Services, number: int) -> None:
+        sizes, told = self.sizes, f"round {number} of {self.sizes.rounds}: "
+        shop = self._shop(servers)
+        if self._wants("throughput"):
+            with shop.running():
+                done = rounds.throughput(shop, "all", sizes.orders, sizes.warm_up)
+                self._check(results, shop)
+            results.throughput.append(done)
+            self.say(f"{told}{done.per_second:.0f} orders/s")
+        if self._wants("dbos"):
+            peer = self._peer(results, servers)
+            run = peer.run(f"peer-{number}", sizes.peer_orders, sizes.peer_warm_up)
+            results.dbos.append(run)
+            self.say(f"{told}{run.per_second:.1f} DBOS workflows/s")
+        if self._wants("latency"):
+            with shop.running():
+                seen = rounds.latency(shop, "paced", LATENCY_RATE, sizes.latency_seconds, sizes.latency_warm_up_seconds)
+                shop.settled()
+            results.latency.append(seen)
+            self.say(f"{told}{seen.p50_ms:.0f} ms p50, {seen.p99_ms:.0f} ms p99 at {LATENCY_RATE}/s")
+        if self._wants("http"):
+            self._http(results, shop, told)
+        if self._wants("workers"):
+            with shop.running(workers=2):
+                done = rounds.throughput(shop, "two", sizes.workers_orders, sizes.warm_up)
+                self._check(results, shop)
+            results.workers.append(done)
+            self.say(f"{told}{done.per_second:.0f} orders/s with two workers per service")
+        if self._wants("relay"):
+            if not shop.invoiced():  # it publishes rows of earlier orders
+                with shop.running():
+                    rounds.throughput(shop, "rows", sizes.warm_up, 0)
+                    shop.settled()
+            results.relay.append(rounds.relay(shop, sizes.relay_rows))
+            self.say(f"{told}{results.relay[-1]:,.0f} rows/s through the relay")
+
+    def _http(self, results: Results, shop: Shop, told: str) -> None:
+        """What orders alone takes in and publishes, as the relay is measured alone; then with the others at work."""
+        before = shop.invoiced()
+        with shop.running("orders"):
+            rounds.http(shop, "posted-warm", 2)
+            taken = rounds.http(shop, "posted", self.sizes.http_seconds)
+        results.http.append(taken)
+        with shop.running():
+            shop.settled()
+            whole = rounds.http(shop, "posted-whole", self.sizes.http_seconds)
+            shop.settled()
+        assert shop.invoiced() > before + taken.orders + whole.orders, "what was accepted is invoiced"
+        results.http_whole.append(whole)
+        self.say(f"{told}{taken.per_second:.0f} orders/s accepted over HTTP, {whole.per_second:.0f} with all at work")
+
+    def _peer(self, results: Results, servers: devservices.Services) -> DbosPeer:
+        """Prepared and, the first time, tuned: every candidate gets a short run and the fastest stays."""
+        peer = DbosPeer(self.root, servers, results.tuning)
+        peer.prepare()
+        if not results.dbos and self.sizes.peer_tuning_orders:
+            tried = {}
+            for n, candidate in enumerate(CANDIDATES):
+                peer.tuning = candidate
+                tried[candidate] = peer.run(f"tune-{n}", self.sizes.peer_tuning_orders, 50).per_second
+                self.say(f"tuning DBOS: {tried[candidate]:.1f}/s with {candidate}")
+            results.tuning = max(tried, key=lambda candidate: tried[candidate])
+        peer.tuning = results.tuning
+        return peer
+
+    # -- once ---------------------------------------------------------------------------------------------------------
+
+    def _last_round(self, results: Results, servers: devservices.Services) -> None:
+        sizes = self.sizes
+        shop = self._shop(servers)
+        if self._wants("gateway"):
+            results.gateway.append(rounds.slow_gateway(shop, "gateway", sizes.beside_orders, GATEWAY_MS))
+            self.say(f"{results.gateway[-1]:.0f} orders/s with a gateway that takes {GATEWAY_MS} ms")
+        if self._wants("hot"):
+            with shop.running():
+                done = rounds.throughput(shop, "hot", sizes.beside_orders, sizes.beside_orders // 10, hot=True)
+            results.hot.append(done.per_second)
+            self.say(f"{done.per_second:.0f} orders/s with one hot SKU")
+        if self._wants("backlog"):
+            done = rounds.backlog(shop, "backlog", sizes.backlog)
+            results.backlog.append(done)
+            self.say(f"a backlog of {sizes.backlog:,} orders drained in {done.seconds:.0f} s")
+            self._check(results, shop)
+
+    def _check(self, results: Results, shop: Shop) -> None:
+        if shop.system.members:
+            shop.settled()
+        found = check(shop.system)
+        if broken := violations(found):
+            raise Violated("; ".join(broken))
+        results.invariants_checked += sum(one.checked for one in found)

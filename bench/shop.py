@@ -1,0 +1,230 @@
+"""The system that is measured: started, filled with what the workload needs, watched until orders are invoiced."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import os
+import subprocess
+import sys
+import time
+import urllib.request
+from collections.abc import Coroutine, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, TypeVar
+
+import asyncpg
+
+from bench.measure import Cost, Meter
+from bench.workload import SELLER, SKUS, STORE, sku
+from devservices.services import Services
+from devservices.system import SERVICES, System
+
+ON_HAND = 10_000_000
+"""So many that no order is ever short: what is measured is the way to the invoice."""
+STOCK_CHUNK = 1_000
+STALLED_SECONDS = 60.0
+
+T = TypeVar("T")
+
+
+class Stalled(Exception):
+    """Orders were sent and for a minute none of them came out."""
+
+
+@dataclass
+class Shop:
+    root: Path
+    servers: Services
+    logs: Path
+    keys: dict[str, str] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        self.logs.mkdir(parents=True, exist_ok=True)
+        self.system = self._system()
+
+    def _system(self, **settings: str) -> System:
+        return System(self.root, self.servers.kafka, self.servers.postgres, self.logs, settings=settings)
+
+    # -- before the measurements --------------------------------------------------------------------------------------
+
+    def prepare(self) -> None:
+        """Databases, topics, one market, one seller, 10,000 SKUs; and a server that tells when a row was committed."""
+        run(_execute(self.servers.postgres.dsn("postgres"), "alter system set track_commit_timestamp = on"))
+        self.servers.postgres.restart()
+        self.system.prepare()
+        self.keys = self.system.api_keys(STORE)
+        self.market()
+        self._apply("invoicing", {"sellers": [
+            {"store": STORE, "code": SELLER, "name": "Bench Ltd", "vat_number": "GB123456789", "time_zone": "Europe/London",
+             "address": {"line1": "1 High Street", "city": "London", "postcode": "E1 6AN", "country": "GB"}},
+        ]})  # fmt: skip
+        with self.running():
+            for first in range(0, SKUS, STOCK_CHUNK):
+                items = [
+                    {"location": "main", "sku": sku(n), "on_hand": ON_HAND} for n in range(first, first + STOCK_CHUNK)
+                ]
+                answer = self.call("fulfillment", "PUT", "/v1/stock", {"items": items})
+                assert not answer["refused"], answer["refused"][:3]
+
+    def market(self, gateway: str = "marketplace") -> None:
+        """Approved by rule, captured on approval. The warehouse's step stays open, since nobody ships."""
+        terms = {
+            "code": "default",
+            "gateway": gateway,
+            "auto_approve": True,
+            "capture": "on_approval",
+            "seller": SELLER,
+        }
+        self._apply("orders", {"markets": [{"store": STORE, "terms": terms}]})
+
+    def _apply(self, service: str, tables: dict[str, Any]) -> None:
+        file = self.logs / f"{service}.json"
+        file.write_text(json.dumps(tables))  # JSON is YAML
+        self.system.run(service, "apply", str(file))
+
+    # -- processes ----------------------------------------------------------------------------------------------------
+
+    @contextmanager
+    def running(self, *names: str, workers: int = 1, **environment: str) -> Iterator[None]:
+        """All services, or those named, until the block ends: while a peer is measured nothing of ours may run."""
+        try:
+            if names:
+                self.system.wait_ready([self.system.add(name, **environment) for name in names])
+            else:
+                self.system.start(workers, **environment)
+            yield
+        finally:
+            self.system.stop()
+
+    def meter(self, **more: int) -> Meter:
+        programs = {}
+        for member in self.system.members:
+            programs[member.name if member.number == 0 else f"{member.name} {member.number + 1}"] = member.pid
+        return Meter({**programs, "postgres": self.servers.postgres.pid, "kafka": self.servers.kafka.pid, **more})
+
+    @contextmanager
+    def metered(self, **more: int) -> Iterator[Cost]:
+        """The cost of what happens inside the block; filled in when it ends."""
+        meter, cost = self.meter(**more), Cost()
+        meter.start()
+        yield cost
+        done = meter.stop()
+        cost.cpu_seconds, cost.memory_mib_max = done.cpu_seconds, done.memory_mib_max
+
+    def load(self, *arguments: str, **environment: str) -> subprocess.Popen[bytes]:
+        """Start a load process; `told` waits for its report."""
+        return subprocess.Popen(
+            [sys.executable, "-m", "bench.load", *arguments],
+            cwd=self.root,
+            env=os.environ | environment,
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+        )
+
+    def snapshots(
+        self, series: str, count: int, *, first: int = 0, rate: float = 0, hot: bool = False
+    ) -> subprocess.Popen[bytes]:
+        bootstrap = self.servers.kafka.bootstrap_servers
+        more = (["--rate", str(rate)] if rate else []) + (["--hot"] if hot else [])
+        return self.load(
+            "snapshots", "--bootstrap", bootstrap, "--series", series, "--first", str(first), "--count", str(count),
+            *more,
+        )  # fmt: skip
+
+    # -- asking -------------------------------------------------------------------------------------------------------
+
+    def call(self, service: str, method: str, path: str, body: Any = None) -> Any:
+        request = urllib.request.Request(  # noqa: S310  (loopback)
+            self.system.url(service) + path,
+            method=method,
+            data=None if body is None else json.dumps(body).encode(),
+            headers={"authorization": f"Bearer {self.keys[service]}", "content-type": "application/json"},
+        )
+        with urllib.request.urlopen(request, timeout=60) as answer:  # noqa: S310
+            return json.load(answer)
+
+    def fetch(self, service: str, statement: str, *values: Any) -> list[asyncpg.Record]:
+        return run(_fetch(self.servers.postgres.dsn(self.system.database(service)), statement, *values))
+
+    def checkpoint(self) -> None:
+        """Every measured stretch begins without a backlog of dirty pages from the one before."""
+        run(_execute(self.servers.postgres.dsn("postgres"), "checkpoint"))
+
+    def invoiced(self) -> int:
+        """How many invoices there are: the last number of the one gapless series."""
+        rows = self.fetch("invoicing", "select last_number from series where kind = 'invoice'")
+        return int(rows[0]["last_number"]) if rows else 0
+
+    def wait_invoiced(self, number: int) -> None:
+        """Until the series has reached `number`. Raises Stalled when it stands still for a minute."""
+        run(self._wait_invoiced(number))
+
+    async def _wait_invoiced(self, number: int) -> None:
+        connection = await asyncpg.connect(self.servers.postgres.dsn(self.system.database("invoicing")))
+        try:
+            seen, seen_at = -1, time.monotonic()
+            while seen < number:
+                now = await connection.fetchval("select last_number from series where kind = 'invoice'") or 0
+                if now != seen:
+                    seen, seen_at = now, time.monotonic()
+                elif time.monotonic() - seen_at > STALLED_SECONDS:
+                    raise Stalled(f"{seen} of {number} invoices, none for {STALLED_SECONDS:.0f} s (logs: {self.logs})")
+                await asyncio.sleep(0.1)
+        finally:
+            await connection.close()
+
+    def settled(self) -> None:
+        """Until nothing is on its way: no order waits for a service and no outbox holds a row.
+
+        Raises Stalled when a minute passes in which no invoice was made.
+        """
+        seen, seen_at = -1, time.monotonic()
+        while True:
+            waiting = self.fetch("orders", "select count(*) as n from orders where in_flight")[0]["n"]
+            rows = sum(self.fetch(name, "select count(*) as n from outbox")[0]["n"] for name in SERVICES)
+            if not waiting and not rows:
+                return
+            if (now := self.invoiced()) != seen:
+                seen, seen_at = now, time.monotonic()
+            elif time.monotonic() - seen_at > STALLED_SECONDS:
+                raise Stalled(
+                    f"{waiting} orders in flight, {rows} outbox rows and no invoice for {STALLED_SECONDS:.0f} s"
+                    f" (logs: {self.logs})"
+                )
+            time.sleep(0.2)
+
+
+INVOICED_AT = "extract(epoch from pg_xact_commit_timestamp(xmin))::float8"
+"""Of a row of `documents`: the moment its transaction was committed."""
+
+
+def report_of(load: subprocess.Popen[bytes]) -> dict[str, Any]:
+    """Wait for a load process and read what it printed."""
+    out, _ = load.communicate()
+    if load.returncode:
+        raise RuntimeError(f"the load process ended with status {load.returncode}")
+    told: dict[str, Any] = json.loads(out)
+    return told
+
+
+def run(work: Coroutine[Any, Any, T]) -> T:
+    return asyncio.run(work)
+
+
+async def _execute(dsn: str, statement: str) -> None:
+    connection = await asyncpg.connect(dsn)
+    try:
+        await connection.execute(statement)
+    finally:
+        await connection.close()
+
+
+async def _fetch(dsn: str, statement: str, *values: Any) -> list[asyncpg.Record]:
+    connection = await asyncpg.connect(dsn)
+    try:
+        return list(await connection.fetch(statement, *values))
+    finally:
+        await connection.close()

@@ -1,0 +1,32 @@
+"""What the design asks for: floor and goal of each figure, and whether more of it is better."""
+
+from __future__ import annotations
+
+from typing import Final, NamedTuple
+
+
+class Target(NamedTuple):
+    floor: float
+    goal: float
+    unit: str
+    text: str
+    more_is_better: bool = True
+
+    def verdict(self, value: float) -> str:
+        def reaches(mark: float) -> bool:
+            return value >= mark if self.more_is_better else value <= mark
+
+        return "goal reached" if reaches(self.goal) else "floor passed" if reaches(self.floor) else "below the floor"
+
+
+# fmt: off
+TARGETS: Final = {
+    "orders_per_second":          Target(300,    1_000,  "/s",  "orders, received to invoiced"),
+    "times_dbos":                 Target(10,     25,     "x",   "the same against four-step DBOS workflows"),
+    "received_to_invoiced_p50":   Target(250,    60,     "ms",  "received to invoiced at 100/s, p50", False),
+    "received_to_invoiced_p99":   Target(1_000,  250,    "ms",  "received to invoiced at 100/s, p99", False),
+    "relay_rows_per_second":      Target(15_000, 30_000, "/s",  "relay, outbox rows"),
+    "orders_accepted_per_second": Target(600,    1_500,  "/s",  "orders accepted over HTTP, committed"),
+    "memory_mib_max":             Target(200,    120,    "MiB", "memory of the largest service process", False),
+}
+# fmt: on
