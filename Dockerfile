@@ -1,0 +1,43 @@
+# One image for every service: docker build --build-arg SERVICE=orders .
+# Dependencies come from the same hashed lock as everywhere, cut to what a service needs at run time.
+ARG PYTHON=3.12
+
+FROM python:${PYTHON}-slim AS build
+WORKDIR /app
+COPY requirements.lock ./
+COPY deploy/runtime_lock.py deploy/
+COPY libs/contracts/pyproject.toml libs/contracts/
+COPY libs/chassis/pyproject.toml libs/chassis/
+COPY services/orders/pyproject.toml services/orders/
+COPY services/payments/pyproject.toml services/payments/
+COPY services/fulfillment/pyproject.toml services/fulfillment/
+COPY services/invoicing/pyproject.toml services/invoicing/
+RUN python deploy/runtime_lock.py requirements.lock libs/contracts libs/chassis \
+      services/orders services/payments services/fulfillment services/invoicing > runtime.lock \
+ && python -m venv /venv \
+ && /venv/bin/python -m pip install --quiet --no-cache-dir --require-hashes -r runtime.lock
+
+FROM build AS code
+ARG SERVICE
+COPY libs/contracts libs/contracts
+COPY libs/chassis libs/chassis
+COPY services/${SERVICE} services/${SERVICE}
+RUN /venv/bin/python -m pip install --quiet --no-cache-dir --no-deps --no-build-isolation \
+      -e libs/contracts -e libs/chassis -e services/${SERVICE} \
+ && /venv/bin/python -m compileall -q libs services
+
+FROM python:${PYTHON}-slim
+ARG SERVICE
+ENV SERVICE=${SERVICE} PATH=/venv/bin:$PATH PYTHONUNBUFFERED=1
+RUN groupadd --gid 10001 tradewind && useradd --uid 10001 --gid tradewind --no-create-home tradewind
+COPY --from=code /venv /venv
+COPY --from=code /app/libs /app/libs
+COPY --from=code /app/services /app/services
+USER tradewind
+WORKDIR /app
+EXPOSE 8000
+HEALTHCHECK --interval=5s --timeout=3s --start-period=30s --retries=6 \
+  CMD ["python", "-c", "import urllib.request; urllib.request.urlopen('http://127.0.0.1:8000/health/ready', timeout=2)"]
+STOPSIGNAL SIGTERM
+ENTRYPOINT ["/bin/sh", "-c", "exec python -m \"$SERVICE\" \"$@\"", "--"]
+CMD ["all"]
