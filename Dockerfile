@@ -26,6 +26,22 @@ RUN /venv/bin/python -m pip install --quiet --no-cache-dir --no-deps --no-build-
       -e libs/contracts -e libs/chassis -e services/${SERVICE} \
  && /venv/bin/python -m compileall -q libs services
 
+# Real orders through services that run elsewhere, and the checker's verdict as exit status.
+FROM build AS demo
+COPY libs libs
+COPY services services
+COPY demo demo
+RUN python deploy/runtime_lock.py requirements.lock libs/contracts libs/chassis services/orders services/payments \
+      services/fulfillment services/invoicing psutil rich > demo.lock \
+ && /venv/bin/python -m pip install --quiet --no-cache-dir --require-hashes -r demo.lock \
+ && /venv/bin/python -m pip install --quiet --no-cache-dir --no-deps --no-build-isolation -e libs/contracts -e libs/chassis \
+      -e libs/devservices -e services/orders -e services/payments -e services/fulfillment -e services/invoicing \
+ && groupadd --gid 10001 tradewind && useradd --uid 10001 --gid tradewind --no-create-home tradewind \
+ && install --directory --owner tradewind .devservices reports
+ENV PATH=/venv/bin:$PATH PYTHONUNBUFFERED=1
+USER tradewind
+ENTRYPOINT ["python", "-m", "demo", "--attached", "--reports", "reports"]
+
 FROM python:${PYTHON}-slim
 ARG SERVICE
 ENV SERVICE=${SERVICE} PATH=/venv/bin:$PATH PYTHONUNBUFFERED=1

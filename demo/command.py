@@ -8,8 +8,8 @@ import re
 import sys
 import time
 import traceback
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import NoReturn
 
@@ -20,6 +20,7 @@ from demo.oracle import Expected, expect
 from demo.retail import RetailOrder, orders_of, run_orders
 from demo.source import Book, SourceError, read
 from devservices.errors import DevservicesError
+from devservices.system import SERVICES
 
 ROOT = Path(__file__).resolve().parent.parent
 SAMPLE = ROOT / "demo" / "online_retail.csv"
@@ -49,6 +50,8 @@ class Task:
     instance: str = INSTANCE
     kafka_port: int | None = None
     postgres_port: int | None = None
+    elsewhere: Mapping[str, str] = field(default_factory=dict)
+    """Address by service, of services that already run; empty: the demo starts its own."""
 
     @property
     def logs(self) -> Path:
@@ -78,12 +81,23 @@ def main(interrupt: Interrupt) -> int:
 
 
 def task_of(chosen: argparse.Namespace) -> Task:
-    """Raises SourceError when the file cannot be used."""
+    """Raises SourceError when the file cannot be used, UsageError when an option cannot."""
+    elsewhere = _elsewhere(os.environ) if chosen.attached else {}
     book = read(chosen.file)
     orders = orders_of(book)
     run = run_orders(orders, chosen.orders)
     expected = expect(book, STORE, chosen.orders)
-    return Task(book, orders, run, expected, chosen.reports, chosen.instance, chosen.kafka_port, chosen.postgres_port)
+    return Task(
+        book, orders, run, expected, chosen.reports, chosen.instance, chosen.kafka_port, chosen.postgres_port, elsewhere
+    )
+
+
+def _elsewhere(environment: Mapping[str, str]) -> dict[str, str]:
+    """Where the services already run. Raises UsageError when the environment does not say all that is needed."""
+    needed = [f"{name.upper()}_URL" for name in SERVICES] + ["POSTGRES_URL", "KAFKA_BOOTSTRAP_SERVERS"]
+    if missing := [name for name in needed if not environment.get(name)]:
+        raise UsageError(f"--attached needs {', '.join(missing)} in the environment.")
+    return {name: environment[f"{name.upper()}_URL"] for name in SERVICES}
 
 
 def options(arguments: Sequence[str]) -> argparse.Namespace:
@@ -93,6 +107,11 @@ def options(arguments: Sequence[str]) -> argparse.Namespace:
     parser.add_argument("--orders", type=_count, help="exactly so many: round and round through the file")
     parser.add_argument("--reports", type=Path, default=REPORTS, help="directory of report.json and orders.csv; demo/")
     parser.add_argument("--instance", default=INSTANCE, help="another name, to run beside another demo of this clone")
+    parser.add_argument(
+        "--attached", action="store_true",
+        help="through services that already run and have no orders yet: ORDERS_URL, PAYMENTS_URL, FULFILLMENT_URL, "
+        "INVOICING_URL, POSTGRES_URL and KAFKA_BOOTSTRAP_SERVERS say where",
+    )  # fmt: skip
     for name in ("kafka", "postgres"):
         variable = f"{name.upper()}_PORT"
         parser.add_argument(

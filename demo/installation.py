@@ -148,6 +148,25 @@ async def install(
         await asyncio.gather(topics, return_exceptions=True)
 
 
+async def join(installation: Installation, elsewhere: Mapping[str, str]) -> None:
+    """Services that somebody else runs: only the small tables and keys are added. Their databases must hold no orders."""
+    system = installation.system
+    for name, url in elsewhere.items():
+        system.attach(name, url)
+    await _until_ready(installation)
+    for name in system.names:
+        definition = importlib.import_module(f"{name}.handlers").SERVICE
+        settings = _settings(system, definition)
+        if await _holds_orders(definition, settings):
+            raise DevservicesError(
+                f"The database of {name} holds orders already, and the demo counts what it finds: empty it first (with "
+                "compose: docker compose --profile demo down --volumes)."
+            )
+        key = await _tables_and_key(definition, settings, TABLES.get(name), key_wanted=True)
+        assert key is not None
+        installation.keys[name] = key
+
+
 def start_gateway(system: System, ledger: Path, *options: str) -> None:
     """The payment gateway, a process of its own; its address becomes a setting of payments."""
     command = [sys.executable, "-m", "payments.testgateway", "--port", "{port}", "--ledger", str(ledger), *options]
@@ -207,6 +226,17 @@ async def _migrate(definition: Service, settings: ServiceSettings) -> None:
     from chassis import migrations
 
     await migrations.upgrade(definition, settings.database_url)
+
+
+async def _holds_orders(definition: Service, settings: ServiceSettings) -> bool:
+    from chassis.database import Database
+
+    database = Database(settings, "tradewind-set-up")
+    try:
+        async with database.connection() as connection:
+            return bool(await connection.fetchval(f"select exists (select from {definition.aggregates[0].table})"))  # noqa: S608  (a table's name from the service's own code)
+    finally:
+        await database.close()
 
 
 async def _tables_and_key(

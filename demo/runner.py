@@ -22,7 +22,7 @@ from demo.command import ROOT, STORE, Task
 from demo.customer import Customer
 from demo.display import Display
 from demo.following import Following, Stalled
-from demo.installation import Installation, import_services, install, put_stock, start_gateway
+from demo.installation import Installation, import_services, install, join, put_stock, start_gateway
 from demo.interrupt import Interrupt
 from demo.oracle import ActualRow, compare
 from demo.replay import Sent, replay
@@ -57,7 +57,7 @@ def run(task: Task, interrupt: Interrupt, console: Console, started: float) -> i
             ROOT, task.instance, reset=True, kafka_port=task.kafka_port, postgres_port=task.postgres_port
         ) as servers:
             shutil.rmtree(task.logs, ignore_errors=True)
-            with System(ROOT, servers.kafka, servers.postgres, task.logs, prefix=_prefix()) as system:
+            with System(ROOT, servers.kafka, servers.postgres, task.logs, prefix=_prefix(task)) as system:
                 imports.join()
                 seen = interrupt.run(_observe(task, Installation(system), display, started))
                 display.step("checking the invariants over all databases and topics")
@@ -67,10 +67,14 @@ def run(task: Task, interrupt: Interrupt, console: Console, started: float) -> i
 
 async def _observe(task: Task, installation: Installation, display: Display, started: float) -> Seen:
     """Set up, replay, follow until every order is at rest, and read what became of them."""
-    display.step("preparing databases and topics, starting the services")
     zero = zero_stock_skus(task.orders)
-    start_gateway(installation.system, task.logs / "gateway.jsonl", "--trouble", "demo")
-    await install(installation)
+    if task.elsewhere:
+        display.step("waiting for the services")
+        await join(installation, task.elsewhere)
+    else:
+        display.step("preparing databases and topics, starting the services")
+        start_gateway(installation.system, task.logs / "gateway.jsonl", "--trouble", "demo")
+        await install(installation)
     await put_stock(installation, stock(task.run, zero))
     change_their_mind = {
         key
@@ -179,6 +183,6 @@ def _clear_reports(task: Task) -> None:
         ) from error
 
 
-def _prefix() -> str:
+def _prefix(task: Task) -> str:
     """On a PostgreSQL that others use too, databases that nobody mistakes for theirs: a demo drops what it finds."""
-    return "tradewind_demo_" if os.environ.get("POSTGRES_URL") else ""
+    return "tradewind_demo_" if os.environ.get("POSTGRES_URL") and not task.elsewhere else ""

@@ -2,6 +2,7 @@
 
     python deploy/runtime_lock.py requirements.lock libs/contracts libs/chassis services/orders > runtime.lock
 
+An argument that is no directory is the name of one more package.
 Reads the `# via` comments of the lock, so the pins and hashes are the very same. Standard library only.
 """
 
@@ -42,6 +43,9 @@ def main(lock: Path, members: list[Path]) -> None:
     packages = blocks(lock.read_text(encoding="utf-8"))
     wanted: set[str] = set()
     for member in members:
+        if not member.is_dir():
+            wanted.add(name_of(str(member)))
+            continue
         project = tomllib.loads((member / "pyproject.toml").read_text(encoding="utf-8"))
         asked = [*project["project"].get("dependencies", []), *project["build-system"]["requires"]]
         wanted |= {name_of(requirement) for requirement in asked}

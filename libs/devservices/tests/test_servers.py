@@ -113,7 +113,8 @@ def test_fsync_is_on(services: Services) -> None:
 def test_nothing_outlives_a_process_that_is_killed_or_interrupted(ending: signal.Signals, status: int) -> None:
     name = f"devservices-ends-{WORKER}"
     holding = """
-import pathlib, sys, time, devservices
+import pathlib, signal, sys, time, devservices
+signal.signal(signal.SIGINT, signal.default_int_handler)  # whoever started the tests in the background ignores it
 try:
     with devservices.running(pathlib.Path(sys.argv[1]), sys.argv[2], reset=True) as services:
         print(services.kafka.pid, services.postgres.pid, flush=True)

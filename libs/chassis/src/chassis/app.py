@@ -232,7 +232,7 @@ def serve(service: Service, settings: ServiceSettings, role: str) -> None:
     # What is loaded by now lives for ever; what a batch makes dies with it. Looking at all of it again and again costs a tenth.
     gc.collect()
     gc.freeze()
-    gc.set_threshold(50_000, 20, 100)
+    gc.set_threshold(200_000, 50, 100)
     config = uvicorn.Config(
         app.asgi(), loop="uvloop", log_config=None, access_log=False, timeout_graceful_shutdown=10, lifespan="on",
         backlog=2048, timeout_keep_alive=75,

@@ -6,8 +6,8 @@ A message that raises in decide loses only its own changes. Lock order everywher
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
 from datetime import datetime
+from functools import cache
 from typing import Any, NamedTuple
 from uuid import UUID
 
@@ -20,7 +20,7 @@ from chassis.service import Aggregate, Handler, Service, Share
 from contracts.base import Command, Event, PrivateEvent
 from contracts.deciding import Context, Effect, Refusal, Task, Wake
 from contracts.ids import derived
-from contracts.registry import JOURNAL_BYTES_MAX, is_published, topic_of
+from contracts.registry import JOURNAL_BYTES_MAX, topic_of
 
 
 class Split(Exception):
@@ -39,8 +39,9 @@ class StoreDiffers(Exception):
     """The aggregate belongs to another store than the message."""
 
 
-@dataclass(slots=True)
-class JournalRow:
+class JournalRow(NamedTuple):
+    """In the order of the columns that `JOURNAL` names."""
+
     key: UUID
     store_id: str
     aggregate: str
@@ -58,14 +59,10 @@ class JournalRow:
     payload: str
 
 
-_TOPICS: dict[type[Event] | type[Command], str | None] = {}
-
-
+@cache
 def _topic(model: type[Event] | type[Command]) -> str | None:
-    if model not in _TOPICS:
-        private = issubclass(model, Event) and not is_published(model)
-        _TOPICS[model] = None if private else topic_of(model)
-    return _TOPICS[model]
+    """None: private, known to the journal alone."""
+    return None if issubclass(model, PrivateEvent) else topic_of(model)
 
 
 class Batch:
@@ -148,11 +145,11 @@ class Batch:
         rows: list[JournalRow] = []
         tasks: list[Task] = []
         refusal: Refusal | None = None
+        base = derived(inbound.id, "row").int & ~0xFFFF
         for n, effect in enumerate(effects):
             if isinstance(effect, Event):
                 revision += 1
-                published = is_published(type(effect))
-                if published:
+                if published := _topic(type(effect)) is not None:
                     version += 1
                     effect = effect.model_copy(update={"version": version})
                     if effect.operation_id is not None and effect.FINAL:
@@ -163,9 +160,10 @@ class Batch:
                         current = shares[key][1] if key in shares else self._shares.get(key)
                         shares[key] = (share, share.evolve(current, key, effect))
                 events.append(effect)
-                rows.append(self._row(slot, inbound, n, effect, revision, version if published else None))
+                row_id = UUID(int=base + n)
+                rows.append(_row(slot, inbound, row_id, effect, revision, version if published else None))
             elif isinstance(effect, Command):
-                rows.append(self._row(slot, inbound, n, effect, None, None))
+                rows.append(_row(slot, inbound, UUID(int=base + n), effect, None, None))
             elif isinstance(effect, Task):
                 tasks.append(effect)
             else:
@@ -180,21 +178,6 @@ class Batch:
         self._journal += rows
         self._tasks += [(inbound, slot.aggregate.table, task) for task in tasks]
         return Outcome("done", state, tuple(events), refusal)
-
-    def _row(
-        self, slot: Slot, inbound: Inbound, n: int, message: Event | Command, revision: int | None, version: int | None
-    ) -> JournalRow:
-        # Others' readers are promised every field, our own journal is not.
-        payload = message.model_dump_json(exclude_none=isinstance(message, PrivateEvent))
-        if len(payload) > JOURNAL_BYTES_MAX // 4 and len(payload.encode()) > JOURNAL_BYTES_MAX:
-            raise TooLarge(
-                f"{message.TYPE} would have {len(payload.encode())} bytes, at most {JOURNAL_BYTES_MAX} are published"
-            )
-        return JournalRow(
-            slot.key, slot.store_id, slot.aggregate.table, revision, version, message.TYPE, derived(inbound.id, n),
-            message.operation_id, _topic(type(message)), inbound.actor, inbound.type, inbound.id,
-            inbound.correlation_id, inbound.traceparent, payload,
-        )  # fmt: skip
 
     # -- save ---------------------------------------------------------------------------------------------------------
 
@@ -247,6 +230,22 @@ def _unheeded(slot: Slot, body: Any) -> bool:
     return slot.revision == 0 or (isinstance(body, Event) and body.operation_id is not None)
 
 
+def _row(
+    slot: Slot, inbound: Inbound, row_id: UUID, message: Event | Command, revision: int | None, version: int | None
+) -> JournalRow:
+    topic = _topic(type(message))
+    # Others' readers are promised every field, our own journal is not.
+    payload = message.model_dump_json(exclude_none=topic is None)
+    if len(payload) > JOURNAL_BYTES_MAX // 4 and len(payload.encode()) > JOURNAL_BYTES_MAX:
+        raise TooLarge(
+            f"{message.TYPE} would have {len(payload.encode())} bytes, at most {JOURNAL_BYTES_MAX} are published"
+        )
+    return JournalRow(
+        slot.key, slot.store_id, slot.aggregate.table, revision, version, message.TYPE, row_id, message.operation_id,
+        topic, inbound.actor, inbound.type, inbound.id, inbound.correlation_id, inbound.traceparent, payload,
+    )  # fmt: skip
+
+
 def _columns(rows: Sequence[Sequence[Any]]) -> list[list[Any]]:
     return [list(column) for column in zip(*rows, strict=True)]
 
@@ -289,14 +288,7 @@ select (u.at at time zone 'UTC')::date, u.* from unnest($1::uuid[], $2::text[], 
 
 
 async def _journal(tx: Connection, rows: Sequence[JournalRow], now: datetime) -> None:
-    await tx.execute(JOURNAL, *_columns([_values(row) for row in rows]), now)
-
-
-def _values(row: JournalRow) -> tuple[Any, ...]:
-    return (
-        row.key, row.store_id, row.aggregate, row.revision, row.version, row.type, row.message_id, row.operation_id,
-        row.topic, row.actor, row.cause_type, row.cause_id, row.correlation_id, row.traceparent, row.payload,
-    )  # fmt: skip
+    await tx.execute(JOURNAL, *_columns(rows), now)
 
 
 # -- recovery ---------------------------------------------------------------------------------------------------------
@@ -327,11 +319,9 @@ async def adopt(batch: Batch, own: Sequence[Adopted]) -> int:
         slot.state = aggregate.evolve(slot.state, event)
         slot.touched = True
         slot.events.append(event)
-        if event.operation_id is not None:
+        if event.operation_id is not None and event.FINAL:
             slot.answered[str(event.operation_id)] = slot.revision
-        row = batch._row(slot, inbound, 0, event, slot.revision, event.version)
-        row.message_id = message_id
-        rows.append((*_values(row), at))
+        rows.append((*_row(slot, inbound, message_id, event, slot.revision, event.version), at))
     if aggregate.resume is not None:
         lost = {one.inbound.key: one.inbound for one in own if batch.slots[aggregate.table, one.inbound.key].touched}
         for inbound in lost.values():

@@ -36,6 +36,8 @@ from contracts.registry import SNAPSHOTS, SNAPSHOTS_BULK, TOPICS, topic_of
 
 log = structlog.get_logger("chassis.consumer")
 
+POLL_MS = 1_000
+"""A poll returns with the first records; it looks at itself once in this time when there are none."""
 CRASHES_MAX = 3
 """A message that was alone in its batch and ended the process so often is parked unhandled."""
 ALONE = 1_000
@@ -112,7 +114,7 @@ class Consumer(ConsumerRebalanceListener):  # type: ignore[misc]
             group_instance_id=self.settings.kafka_group_instance_id,
             batch=True,
             max_records=self.settings.batch_records_max,
-            batch_timeout_ms=self.settings.batch_wait_ms,
+            batch_timeout_ms=POLL_MS,
             fetch_max_wait_ms=100,
             max_partition_fetch_bytes=1024 * 1024,
             auto_offset_reset="earliest",
@@ -146,6 +148,16 @@ class Consumer(ConsumerRebalanceListener):  # type: ignore[misc]
 
     async def start(self) -> None:
         await self.broker.start()
+        # FastStream sleeps after an empty poll for as long as the poll waited; so polls are never empty.
+        consumer = self._subscriber.consumer
+        getmany = consumer.getmany
+
+        async def until_some(*parts: TopicPartition, **how: Any) -> Any:
+            while not (found := await getmany(*parts, **how)):
+                pass
+            return found
+
+        consumer.getmany = until_some
 
     async def stop(self) -> None:
         """Finish and commit the running batch, leave the group."""

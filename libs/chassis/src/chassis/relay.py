@@ -34,6 +34,8 @@ from contracts.registry import MESSAGES, PARTITIONS
 log = structlog.get_logger("chassis.relay")
 
 BATCH_BYTES_MAX = 512 * 1024
+OTHERS_POLL_MS = 20
+"""Between two looks at the outbox while other processes of the service put rows into it."""
 FLOOR_SECONDS = 120
 """Ids at or below the highest one published so long ago can hold nothing new: no transaction lives half as long."""
 
@@ -99,9 +101,15 @@ class Relay:
         self._wake.set()
 
     async def run(self) -> None:
-        """Publish until `stopping` and the outbox is empty. Any producer error: a new producer, the same rows."""
-        busy_until = 0.0
+        """Publish until `stopping` and the outbox is empty. Any producer error: a new producer, the same rows.
+
+        This process says when it has committed something. Rows of other processes are found by looking: often while
+        there are some, since each look is a statement.
+        """
+        others_until = 0.0
+        told = True
         while True:
+            self._wake.clear()
             try:
                 count = await self.flush()
             except Exception as error:
@@ -111,17 +119,19 @@ class Relay:
                     return
                 await asyncio.sleep(0.5)
                 continue
-            if count:
-                busy_until = time.monotonic() + 1
+            if count and not told:
+                others_until = time.monotonic() + 1
+            if count >= self.settings.relay_rows_max or (count and self.stopping):
                 continue
             if self.stopping:
                 await self._drop_producer()
                 return
-            pause_ms = 5 if time.monotonic() < busy_until else self.settings.relay_poll_ms_max
+            often = time.monotonic() < others_until
+            pause_ms = OTHERS_POLL_MS if often else self.settings.relay_poll_ms_max
+            told = False
             with contextlib.suppress(TimeoutError):
                 async with asyncio.timeout(pause_ms / 1000):
-                    await self._wake.wait()
-            self._wake.clear()
+                    told = await self._wake.wait()
 
     async def flush(self) -> int:
         """Publish one read of the outbox; the number of rows read. 0 also when another relay holds the lease."""

@@ -41,8 +41,6 @@ class ServiceSettings(BaseSettings):
 
     batch_records_max: PositiveInt = 500
     """Records per poll and transaction. More: faster under load, slower to retry."""
-    batch_wait_ms: PositiveInt = 25
-    """How long a poll waits for the first record; an empty poll sleeps as long again."""
     session_timeout_seconds: PositiveFloat = 10
     """A silent member loses its partitions after this."""
     idle_in_transaction_seconds: PositiveFloat = 5
@@ -51,14 +49,14 @@ class ServiceSettings(BaseSettings):
     """No transaction lives longer; the relay's floor relies on it."""
     intake_outbox_age_seconds_max: PositiveFloat = 2
     """Intake topics pause while the oldest unpublished row is older."""
-    intake_in_flight_max: PositiveInt = 1_000
+    intake_in_flight_max: PositiveInt = 500
     """Intake topics pause while so many processes wait for an answer."""
 
     relay_rows_max: PositiveInt = 2_000
     """Rows per flush."""
     relay_lease_seconds: PositiveFloat = 5
     """A relay that is silent for so long is overtaken."""
-    relay_poll_ms_max: PositiveInt = 50
+    relay_poll_ms_max: PositiveInt = 100
     """Between two looks at an idle outbox."""
 
     task_concurrency: PositiveInt = 32

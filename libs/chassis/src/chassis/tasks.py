@@ -80,7 +80,7 @@ class Tasks:
                 task.add_done_callback(self._ended)
             if not rows:
                 try:
-                    async with asyncio.timeout(0.05):
+                    async with asyncio.timeout(0.1):
                         await self._wake.wait()
                 except TimeoutError:
                     pass

@@ -6,9 +6,10 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
+from functools import lru_cache
 from typing import Final
 from uuid import UUID
 
@@ -191,21 +192,37 @@ def headers(
     schema_version: int = 1,
 ) -> list[tuple[str, bytes]]:
     """The headers of a record that we write."""
-    named: Mapping[str, str | None] = {
-        "ce_specversion": "1.0",
-        "ce_id": ce_id,
-        "ce_source": source,
-        "ce_type": type,
-        "ce_time": time.isoformat().replace("+00:00", "Z"),
-        "ce_subject": subject,
-        "ce_dataschema": dataschema(type, schema_version),
-        "content-type": "application/json",
-        "ce_storeid": store_id,
-        "ce_correlationid": correlation_id,
-        "ce_causationid": causation_id,
-        "traceparent": traceparent,
-    }
-    return [(name, value.encode()) for name, value in named.items() if value is not None]
+    named = [
+        *_same_for_all(source, type, schema_version),
+        ("ce_id", ce_id.encode()),
+        ("ce_time", _text_of(time)),
+        ("ce_subject", subject.encode()),
+        ("ce_storeid", store_id.encode()),
+        ("ce_correlationid", correlation_id.encode()),
+    ]
+    if causation_id is not None:
+        named.append(("ce_causationid", causation_id.encode()))
+    if traceparent is not None:
+        named.append(("traceparent", traceparent.encode()))
+    return named
+
+
+@lru_cache(maxsize=256)
+def _same_for_all(source: str, type: str, schema_version: int) -> tuple[tuple[str, bytes], ...]:  # noqa: A002
+    """What the records of one type from one source have in common."""
+    return (
+        ("ce_specversion", b"1.0"),
+        ("ce_source", source.encode()),
+        ("ce_type", type.encode()),
+        ("ce_dataschema", dataschema(type, schema_version).encode()),
+        ("content-type", b"application/json"),
+    )
+
+
+@lru_cache(maxsize=256)
+def _text_of(time: datetime) -> bytes:
+    """Messages of one batch have one time."""
+    return time.isoformat().replace("+00:00", "Z").encode()
 
 
 def dataschema(type: str, schema_version: int) -> str:  # noqa: A002

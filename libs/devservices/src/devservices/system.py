@@ -44,15 +44,17 @@ class Member:
     environment: dict[str, str]
     log: Path
     process: subprocess.Popen[bytes] | None = None
-    restarts: int = 0
+    elsewhere: str = ""
+    """Its address when somebody else runs it: then it is neither started nor stopped here."""
 
     @property
     def url(self) -> str:
-        return f"http://{HOST}:{self.port}"
+        return self.elsewhere or f"http://{HOST}:{self.port}"
 
     @property
     def running(self) -> bool:
-        return self.process is not None and self.process.poll() is None
+        """Of one that runs elsewhere nothing is known here, so nothing is said against it."""
+        return bool(self.elsewhere) or (self.process is not None and self.process.poll() is None)
 
     @property
     def pid(self) -> int:
@@ -179,6 +181,12 @@ class System:
         self.restart(member)
         return member
 
+    def attach(self, service: str, url: str) -> Member:
+        """Take a service that somebody else runs as this system's."""
+        member = Member(service, len(self.of(service)), 0, [], {}, self.logs / "elsewhere", elsewhere=url.rstrip("/"))
+        self.members.append(member)
+        return member
+
     def restart(self, member: Member, **environment: str) -> None:
         """Start a member that is not running; the environment given replaces its own for good."""
         member.environment |= environment
@@ -231,7 +239,7 @@ class System:
     def stop(self, timeout_seconds: float = 20) -> dict[str, int]:
         """SIGTERM to all, SIGKILL to what stays; name -> exit status."""
         for member in self.members:
-            if member.running:
+            if member.running and not member.elsewhere:
                 with contextlib.suppress(ProcessLookupError):
                     member.send(signal.SIGTERM)
                     member.send(signal.SIGCONT)

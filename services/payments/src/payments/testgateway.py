@@ -298,11 +298,11 @@ async def serve(options: argparse.Namespace) -> None:
     book.open()
     runner = web.AppRunner(Server(book, options).app(), access_log=None, shutdown_timeout=0.2)
     await runner.setup()
-    site = web.TCPSite(runner, "127.0.0.1", options.port, reuse_address=True)
+    site = web.TCPSite(runner, options.host, options.port, reuse_address=True)
     await site.start()
     assert site._server is not None and hasattr(site._server, "sockets")
     port = site._server.sockets[0].getsockname()[1]
-    sys.stdout.write(f"test gateway on http://127.0.0.1:{port}\n")
+    sys.stdout.write(f"test gateway on http://{options.host}:{port}\n")
     sys.stdout.flush()
     stopped = asyncio.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
@@ -313,7 +313,8 @@ async def serve(options: argparse.Namespace) -> None:
 
 def parser() -> argparse.ArgumentParser:
     arguments = argparse.ArgumentParser(prog="python -m payments.testgateway", description=__doc__.partition("\n")[0])
-    arguments.add_argument("--port", type=int, required=True, help="on 127.0.0.1; 0: any free one")
+    arguments.add_argument("--host", default="127.0.0.1", help="0.0.0.0 in a container")
+    arguments.add_argument("--port", type=int, required=True, help="0: any free one")
     arguments.add_argument(
         "--latency-ms", type=float, default=20, help="mean; each answer takes half to one and a half of it"
     )

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from fractions import Fraction
+from typing import NamedTuple
 
-from contracts.base import SHIPPING_LINE, Frozen
+from contracts.base import SHIPPING_LINE
 from contracts.money import split
 from contracts.snapshot import Line, OrderContent, highest_rate
 
 
-class Payable(Frozen):
+class Payable(NamedTuple):
     """A line as it is authorized, captured and invoiced. `amount_minor` includes tax; the amounts add up to the grand total."""
 
     line_id: str
@@ -32,12 +33,26 @@ def ships_anything(content: OrderContent) -> bool:
     return any(ships(content, line) for line in content.lines)
 
 
+_AT_HAND_MAX = 1_000
+_at_hand: dict[int, tuple[OrderContent, tuple[Payable, ...]]] = {}
+
+
 def payable(content: OrderContent) -> tuple[Payable, ...]:
     """The lines, and one for the shipping charge if there is one. The order must be priced.
 
-    Discount beyond the lines' own parts, and with net prices the told tax, are spread by largest remainder; a tax on
-    nothing goes to the first line.
+    Reckoned once while the same (immutable) content is at hand: an order asks for it at most of its steps.
     """
+    known = _at_hand.get(id(content))
+    if known is None or known[0] is not content:
+        if len(_at_hand) >= _AT_HAND_MAX:
+            _at_hand.clear()
+        known = _at_hand[id(content)] = (content, _spread(content))
+    return known[1]
+
+
+def _spread(content: OrderContent) -> tuple[Payable, ...]:
+    """Discount beyond the lines' own parts, and with net prices the told tax, are spread by largest remainder; a tax on
+    nothing goes to the first line."""
     lines, totals = content.lines, content.totals
     before = [(line.line_total_minor or 0) - line.discount_minor for line in lines]
     rest = (totals.discount_minor or 0) - sum(line.discount_minor for line in lines)

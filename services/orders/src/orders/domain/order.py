@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from datetime import datetime
-from typing import Literal
+from typing import Any, Final, Literal
 from uuid import UUID
 
 from contracts.base import Document, Event, PrivateEvent, Timestamp
@@ -22,6 +22,7 @@ from contracts.orders import (
     FulfillmentStatus,
     Held,
     MarketTerms,
+    OrderEvent,
     PaymentChanged,
     PaymentStatus,
     Placed,
@@ -141,6 +142,7 @@ class Order(Document):
     facts: Facts = Facts()
     runs: Mapping[str, Run] = {}
     asks: Mapping[str, Ask] = {}
+    """operation id -> what is open, or was answered and not taken up yet."""
     exceptions: Mapping[str, str] = {}
     """code -> id of the exceptions that a person has not resolved."""
 
@@ -163,43 +165,13 @@ def initial(key: UUID, store_id: str) -> Order:
     return Order(store_id=store_id)
 
 
-OrderEvent = (
-    Received | Edited | Placed | Approved | Cancelled | CancelRefused | PaymentChanged | FulfillmentChanged | Held | Resumed
-    | ExceptionRaised | ExceptionResolved | Completed | Archived | Progressed | Merged
-)  # fmt: skip
-
-
 def evolve(order: Order, event: Event) -> Order:
     """The order after one of the service's own events. Statuses are those that the published event states."""
-    change: dict[str, object] = {}
-    match event:
-        case Received():
-            change = {"number": event.number, "source": event.source, "content": event.order, "market": event.market}
-            if event.status == "cancelled":
-                change["cancel_cause"] = "marketplace"
-        case Edited() | Merged():
-            change = {"source": event.source, "content": event.order}
-        case Placed():
-            change = {"placed_at": event.placed_at}
-        case Approved():
-            change = {"approved_at": event.approved_at}
-        case Cancelled():
-            change = {"cancelled_at": event.cancelled_at, "cancel_cause": event.cause, "completed_at": None}
-        case Completed():
-            change = {"completed_at": event.completed_at}
-        case PaymentChanged():
-            change = {"facts": order.facts.model_copy(update={"money": event.totals})}
-        case ExceptionRaised():
-            change = {"exceptions": {**order.exceptions, event.code: str(event.exception_id)}}
-        case ExceptionResolved():
-            change = {"exceptions": {code: one for code, one in order.exceptions.items() if code != event.code}}
-        case CancelRefused() | FulfillmentChanged() | Held() | Resumed() | Archived():
-            pass
-        case Progressed():
-            change = _progressed(order, event)
-        case _:
-            raise TypeError(f"{type(event).__name__} is no event of an order")
-    if not isinstance(event, PrivateEvent):
+    fold = _FOLDS.get(type(event))
+    if fold is None:
+        raise TypeError(f"{type(event).__name__} is no event of an order")
+    change = fold(order, event)
+    if isinstance(event, OrderEvent):
         change |= {
             "status": event.status,
             "payment_status": event.payment_status,
@@ -208,17 +180,70 @@ def evolve(order: Order, event: Event) -> Order:
     return order.model_copy(update=change)
 
 
+def _received(order: Order, event: Received) -> dict[str, object]:
+    change = {"number": event.number, "source": event.source, "content": event.order, "market": event.market}
+    return change | ({"cancel_cause": "marketplace"} if event.status == "cancelled" else {})
+
+
+def _told(order: Order, event: Edited | Merged) -> dict[str, object]:
+    return {"source": event.source, "content": event.order}
+
+
+def _cancelled(order: Order, event: Cancelled) -> dict[str, object]:
+    return {"cancelled_at": event.cancelled_at, "cancel_cause": event.cause, "completed_at": None}
+
+
+def _payment_changed(order: Order, event: PaymentChanged) -> dict[str, object]:
+    return {"facts": order.facts.model_copy(update={"money": event.totals})}
+
+
+def _raised(order: Order, event: ExceptionRaised) -> dict[str, object]:
+    return {"exceptions": {**order.exceptions, event.code: str(event.exception_id)}}
+
+
+def _resolved(order: Order, event: ExceptionResolved) -> dict[str, object]:
+    return {"exceptions": {code: one for code, one in order.exceptions.items() if code != event.code}}
+
+
+def _only_statuses(order: Order, event: Event) -> dict[str, object]:
+    return {}
+
+
 def _progressed(order: Order, event: Progressed) -> dict[str, object]:
     change: dict[str, object] = {}
+    runs = {**order.runs, **{run.id: run for run in event.runs}}
     if event.runs:
-        change["runs"] = {**order.runs, **{run.id: run for run in event.runs}}
-    if event.asks:
-        change["asks"] = {**order.asks, **{str(ask.operation_id): ask for ask in event.asks}}
+        change["runs"] = runs
+    if event.runs or event.asks:
+        asks = {**order.asks, **{str(ask.operation_id): ask for ask in event.asks}}
+        change["asks"] = {name: ask for name, ask in asks.items() if _matters(ask, runs)}
     if event.facts is not None:
         change["facts"] = event.facts
     if event.source is not None:
         change["source"] = event.source
     return change
+
+
+def _matters(ask: Ask, runs: Mapping[str, Run]) -> bool:
+    """What is answered and left behind finds nobody any more: an answer that comes again is then of no concern."""
+    return not ask.answer or runs[ask.run].operation_id == ask.operation_id
+
+
+# By type: folded a dozen times on an order's way, a chain of `case`s would ask fifteen questions for the commonest of them.
+_FOLDS: Final[Mapping[type[Event], Callable[[Order, Any], dict[str, object]]]] = {
+    Received: _received,
+    Edited: _told,
+    Merged: _told,
+    Placed: lambda order, event: {"placed_at": event.placed_at},
+    Approved: lambda order, event: {"approved_at": event.approved_at},
+    Cancelled: _cancelled,
+    Completed: lambda order, event: {"completed_at": event.completed_at},
+    PaymentChanged: _payment_changed,
+    ExceptionRaised: _raised,
+    ExceptionResolved: _resolved,
+    Progressed: _progressed,
+    **dict.fromkeys((CancelRefused, FulfillmentChanged, Held, Resumed, Archived), _only_statuses),
+}
 
 
 def wake_at(order: Order) -> datetime | None:

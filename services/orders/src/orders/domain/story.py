@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
+from functools import cached_property
 from typing import Any, TypeVar
 from uuid import UUID
 
@@ -74,13 +75,21 @@ class Process:
             if step.ask is None and step.waits in ("", "answer"):
                 raise TypeError(f"{self.kind}.{step.name} asks nobody: it must say what it waits for")
 
+    @cached_property
+    def _by_name(self) -> Mapping[str, Step]:
+        return {step.name: step for step in self.steps}
+
+    @cached_property
+    def _after(self) -> Mapping[str, tuple[Step, ...]]:
+        names = ["", *self._by_name]
+        return {name: self.steps[n:] for n, name in enumerate(names)}
+
     def step(self, name: str) -> Step:
-        return next(step for step in self.steps if step.name == name)
+        return self._by_name[name]
 
     def after(self, name: str) -> tuple[Step, ...]:
         """The steps behind `name`; all of them for ''."""
-        names = ["", *(step.name for step in self.steps)]
-        return self.steps[names.index(name) :]
+        return self._after[name]
 
 
 class Story:
