@@ -34,10 +34,10 @@ class Sizes:
     peer_orders: int = 2_000
     peer_warm_up: int = 200
     peer_tuning_orders: int = 300
-    latency_seconds: int = 60
+    latency_seconds: int = 45
     latency_warm_up_seconds: int = 10
     http_seconds: int = 10
-    workers_orders: int = 10_000
+    workers_orders: int = 6_000
     relay_rows: int = 100_000
     backlog: int = 100_000
     beside_orders: int = 3_000
@@ -112,7 +112,6 @@ class Session:
         if self._wants("throughput"):
             with shop.running():
                 done = rounds.throughput(shop, "all", sizes.orders, sizes.warm_up)
-                self._check(results, shop)
             results.throughput.append(done)
             self.say(f"{told}{done.per_second:.0f} orders/s")
         if self._wants("dbos"):

@@ -94,10 +94,12 @@ def test_the_tables_of_settings_are_those_of_the_code() -> None:
 
 
 def test_every_series_is_in_operations_and_operations_names_no_other() -> None:
+    metrics = Metrics("x")
+    metrics.under_way([("place.reserve", "answer", 1, 0.5)])
     series = set(
         re.findall(
             r"^(tradewind_\w+?)(?:_bucket|_count|_sum)?\{",
-            generate_latest(Metrics("x").registry).decode(),
+            generate_latest(metrics.registry).decode(),
             re.MULTILINE,
         )
     )

@@ -367,6 +367,12 @@ class Shop:
         finally:
             await connection.close()
 
+    async def metric_says(self, service: str, line: str) -> bool:
+        """Whether /metrics of a service has this line."""
+        assert self._http is not None
+        async with self._http.get(f"{self.system.url(service)}/metrics") as answer:
+            return line in (await answer.text()).splitlines()
+
     async def restart(self, member: Member, *, crash_at: str = "", wait: bool = True) -> None:
         """SIGKILL if it runs, then start it again; `crash_at` arms a crash point for that one life."""
         await asyncio.to_thread(self.system.kill, member)

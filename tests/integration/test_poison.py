@@ -362,13 +362,23 @@ async def restarted_until_parked(shop: Shop, member: Member, deadly: UUID, place
     """Start it again whenever it dies, as a supervisor would; how often it died."""
     deaths = 0
     shop.system.restart(member, CRASH_ON=str(deadly))
-    async with asyncio.timeout(240):
-        while not await shop.rows("orders", PARKED, SNAPSHOTS, *place):
-            if not member.running:
-                assert member.exit_status() == 137
-                deaths += 1
-                shop.system.restart(member)
-            await asyncio.sleep(0.1)
+
+    async def parked() -> bool:
+        nonlocal deaths
+        if not member.running:
+            assert member.exit_status() == 137
+            deaths += 1
+            shop.system.restart(member)
+        return bool(await shop.rows("orders", PARKED, SNAPSHOTS, *place))
+
+    async def told() -> str:
+        tried = await shop.rows(
+            "orders", "select * from consumer_offsets where topic = $1 and partition = $2", SNAPSHOTS, place[0]
+        )
+        lines = member.log.read_text(errors="replace").splitlines()[-25:]
+        return f"it died {deaths} times; {[dict(row) for row in tried]}; its last words:\n" + "\n".join(lines)
+
+    await shop.until(parked, f"the message at {place} is parked", 240, told)
     return deaths
 
 

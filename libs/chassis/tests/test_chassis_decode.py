@@ -17,11 +17,12 @@ from aiokafka import TopicPartition
 from chassis_counter import COMMANDS, EVENTS, SERVICE, Add, Added, World, plus, settings
 
 from chassis.consumer import ALONE, CRASHES_MAX, Consumer, topics_of
-from chassis.inbound import Inbound, Refused, headers_from_json, inbox_id
+from chassis.inbound import Inbound, Intake, Refused, headers_from_json, inbox_id
 from contracts.envelope import headers
 from contracts.registry import BODY_BYTES_MAX
 
 KEY = UUID("cdac17fa-748d-5c30-afb4-776fd89a573f")
+PART = TopicPartition(COMMANDS, 3)
 
 
 @dataclass
@@ -150,10 +151,9 @@ async def test_a_record_that_was_alone_and_ended_the_process_three_times_is_park
     consumer: Consumer,
 ) -> None:
     """Promise 6: a message that kills the process is not taken for ever."""
-    part = TopicPartition(COMMANDS, 3)
-    consumer._tried[part] = (7, ALONE + CRASHES_MAX - 1)
+    consumer._tried[PART] = (7, ALONE + CRASHES_MAX - 1)
     assert isinstance(await decoded(consumer, record()), Inbound)
-    consumer._tried[part] = (7, ALONE + CRASHES_MAX)
+    consumer._tried[PART] = (7, ALONE + CRASHES_MAX)
     entry = await decoded(consumer, record())
     assert isinstance(entry, Refused)
     assert (entry.cause, entry.key, entry.type) == ("crashed", KEY, "counter.add")
@@ -165,7 +165,7 @@ async def test_a_batch_that_was_cut_off_is_taken_in_halves_until_the_culprit_is_
         one.offset = n
     sizes = []
     for crashes in (0, 1, 2, 3):
-        consumer._tried[TopicPartition(COMMANDS, 3)] = (0, crashes)
+        consumer._tried[PART] = (0, crashes)
         sizes.append([len(chunk) for chunk in consumer._chunks(records)[1]])
     assert sizes == [[8], [4, 4], [2, 2, 2, 2], [1] * 8]
 
@@ -177,7 +177,7 @@ async def test_what_was_committed_before_the_crash_and_comes_again_does_not_hide
     records = [record() for _ in range(8)]
     for n, one in enumerate(records):
         one.offset = n
-    consumer._tried[TopicPartition(COMMANDS, 3)] = (3, ALONE + 1)
+    consumer._tried[PART] = (3, ALONE + 1)
     handled, chunks = consumer._chunks(records)
     assert [one.offset for one in handled] == [0, 1, 2]
     assert [[one.offset for one in chunk] for chunk in chunks] == [[3], [4], [5], [6], [7]]
@@ -193,3 +193,28 @@ def test_inbox_ids_sort_by_time_and_differ_by_source_and_id() -> None:
 
 def test_a_service_reads_the_topics_of_what_it_obeys_and_no_other() -> None:
     assert topics_of(SERVICE) == [COMMANDS]
+
+
+@pytest.mark.real
+async def test_duplicates_from_before_a_deadly_batch_leave_the_count_of_its_crashes(world: World) -> None:
+    await world.do(
+        "insert into consumer_offsets (topic, partition, tried_offset, crashes) values ($1, 3, 54, $2)",
+        COMMANDS,
+        ALONE + 2,
+    )
+    crashes = "select crashes from consumer_offsets"
+    await world.shell.take(Intake(offsets={(COMMANDS, 3): 54}))
+    assert await world.one(crashes) == ALONE + 2
+    await world.shell.take(Intake(offsets={(COMMANDS, 3): 55}))
+    assert await world.one(crashes) == 0
+
+
+@pytest.mark.real
+async def test_an_error_that_the_process_survives_counts_for_nothing_and_forgets_nothing(world: World) -> None:
+    consumer, deadly = Consumer(SERVICE, world.settings, world.database, world.shell, world.metrics), record()
+    consumer._tried[PART] = (deadly.offset, ALONE + 1)
+    for _ in range(2):
+        await consumer._begin([deadly])
+        assert consumer._tried[PART] == (deadly.offset, ALONE + 2)
+        await consumer._failed(TimeoutError())
+        assert consumer._tried[PART] == (deadly.offset, ALONE + 1)

@@ -152,8 +152,12 @@ async def test_a_key_is_stored_as_a_hash_and_a_revoked_one_is_refused(client: Cl
     key = await client.app.keys.create(STORE, "till", ["*"])
     secret = key.split("_", 2)[2]
     assert secret.encode() not in await world.one("select secret_sha256 from api_keys")
-    await world.do("update api_keys set revoked = true")
+    identity = key.split("_")[1]
+    assert await client.app.keys.revoke(identity) and not await client.app.keys.revoke("nobody")
     assert (await client("POST", f"/v1/count/{uuid4()}/5", key=key)).status == 401
+    assert [(row["id"], row["name"], row["revoked"]) for row in await client.app.keys.all()] == [
+        (identity, "till", True)
+    ]
 
 
 @pytest.mark.real

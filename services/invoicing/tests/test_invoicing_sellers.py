@@ -8,7 +8,7 @@ from pydantic import ValidationError
 
 from contracts.snapshot import Address
 from invoicing.domain.sellers import SellerTerms
-from invoicing.store import EXAMPLE, SellersFile
+from invoicing.store import SellersFile
 
 
 def test_a_seller_may_be_written_down_before_everything_is_known() -> None:
@@ -17,10 +17,6 @@ def test_a_seller_may_be_written_down_before_everything_is_known() -> None:
 
 def test_prefixes_are_inv_and_cn_unless_told() -> None:
     assert (SellerTerms(code="new").invoice_prefix, SellerTerms(code="new").credit_prefix) == ("INV-", "CN-")
-
-
-def test_the_example_seller_can_issue() -> None:
-    assert EXAMPLE.missing() == ()
 
 
 def test_prefixes_of_the_two_kinds_differ() -> None:

@@ -10,7 +10,7 @@ from contracts.fulfillment import CancelShipments, Release, Reserve, Start
 from contracts.invoicing import Issue
 from contracts.orders import Cancelled, CancelRefused, Completed, FulfillmentChanged, PaymentChanged
 from contracts.payments import Authorize, Capture, Void
-from orders.domain.views import waiting
+from orders.domain.views import waiting, waiting_since, waiting_step
 
 
 def test_what_has_no_answer_is_asked_again_with_the_same_operation_30_s_doubling_to_15_min(play: Play) -> None:
@@ -30,7 +30,8 @@ def test_after_five_asks_it_shows_no_answer_and_goes_on_waiting(play: Play) -> N
     for asks in range(1, 5):
         assert waiting(play.order) == "answer" and play.order.runs["place"].asks == asks
         play.wakes()
-    assert waiting(play.order) == "no_answer"
+    assert waiting(play.order) == "no_answer" and waiting_step(play.order) == "place.reserve"
+    assert waiting_since(play.order) == play.order.runs["place"].since
     for _ in range(300):
         play.wakes().then(asks=[Reserve])
     assert play.status == "placing/unpaid/unfulfilled"

@@ -17,7 +17,7 @@ from contracts.orders import (
     Received,
 )
 from contracts.payments import Authorize, Capture, Void
-from orders.domain.views import legal_actions, waiting
+from orders.domain.views import legal_actions, waiting, waiting_step
 
 
 def test_an_order_is_carried_from_the_snapshot_to_its_completion(play: Play) -> None:
@@ -38,7 +38,11 @@ def test_an_order_is_carried_from_the_snapshot_to_its_completion(play: Play) -> 
     assert (play.stated[0].shipments_open, play.stated[0].shipments_shipped) == (0, 1)
     play.fulfilled().then(FulfillmentChanged, Completed)
     assert play.status == "approved/paid/fulfilled"
-    assert waiting(play.order) == "" and legal_actions(play.order) == [] and play.wakes_in is None
+    assert (
+        waiting(play.order) == waiting_step(play.order) == ""
+        and legal_actions(play.order) == []
+        and play.wakes_in is None
+    )
     play.delivered().nothing()
     assert play.order.facts.shipments[str(uid("main"))].status == "delivered"
 

@@ -1,6 +1,6 @@
 """One process of a service: HTTP first, which needs only PostgreSQL; topics, consumer and relay in the background.
 
-`python -m <service> [all|api|worker|migrate|provision|apply FILE|api-key create ...|recover|put-back|check]`
+`python -m <service> [all|api|worker|migrate|provision|apply FILE|api-key create|list|revoke|recover|put-back|check]`
 """
 
 from __future__ import annotations
@@ -271,6 +271,9 @@ def run(service: Service) -> None:
     create.add_argument("--store", help="the one store it belongs to; without: an administrator's")
     create.add_argument("--name", default="cli")
     create.add_argument("--scope", action="append", required=True, help="repeat for several; '*' for all")
+    keys.add_parser("list", help="every key with its id, store and scopes")
+    revoke = keys.add_parser("revoke", help="end a key; processes that know it forget it within half a minute")
+    revoke.add_argument("id", help="what stands between the underscores of the key, or the whole key")
     arguments = parser.parse_args()
     try:
         settings = service.settings()
@@ -306,9 +309,26 @@ async def _command(service: Service, settings: ServiceSettings, command: str, ar
         elif command == "apply":
             await _apply(service, database, arguments.file)
         else:
-            print(await Keys(database).create(arguments.store, arguments.name, arguments.scope))
+            await _keys(Keys(database), arguments)
     finally:
         await database.close()
+
+
+async def _keys(keys: Keys, arguments: argparse.Namespace) -> None:
+    if arguments.action == "create":
+        print(await keys.create(arguments.store, arguments.name, arguments.scope))
+    elif arguments.action == "list":
+        for key in await keys.all():
+            whose = f"store {key['store_id']}" if key["store_id"] else "administrator"
+            state = "revoked" if key["revoked"] else "valid"
+            print(
+                f"{key['id']} {state} {whose} {key['name']}: {', '.join(key['scopes'])} ({key['created_at']:%Y-%m-%d})"
+            )
+    else:
+        identity = arguments.id.split("_")[1] if arguments.id.startswith("tw_") else arguments.id
+        if not await keys.revoke(identity):
+            raise SystemExit(f"there is no key {identity}; `api-key list` shows those there are")
+        print(f"{identity} is revoked")
 
 
 async def _check(service: Service, database: Database, *, as_json: bool) -> None:

@@ -89,8 +89,10 @@ class Consumer(ConsumerRebalanceListener):  # type: ignore[misc]
         self.topics = topics_of(service)
         self._busy = asyncio.Lock()
         self._horizon_seconds = (settings.topic_retention_hours + 24) * 3600
-        self._begun: dict[TopicPartition, int] = {}
         self._tried: dict[TopicPartition, tuple[int | None, int]] = {}
+        """(first offset of the batch last begun, batches begun there and never ended), where it matters."""
+        self._begun: dict[TopicPartition, tuple[int | None, int]] = {}
+        """The same before the batch at hand was begun."""
         self._failures = 0
         self._paused = False
         self.joined = asyncio.Event()
@@ -219,8 +221,8 @@ class Consumer(ConsumerRebalanceListener):  # type: ignore[misc]
         (log.info if known else log.error)(
             "batch_again", error=repr(error), after_seconds=round(pause, 2), exc_info=not known
         )
+        self._tried |= self._begun
         self._begun.clear()
-        self._tried.clear()
         await asyncio.sleep(pause)
 
     def _chunks(self, records: Sequence[ConsumerRecord]) -> tuple[list[ConsumerRecord], list[Sequence[ConsumerRecord]]]:
@@ -255,10 +257,9 @@ class Consumer(ConsumerRebalanceListener):  # type: ignore[misc]
         counts: dict[TopicPartition, int] = {}
         least = ALONE if len(records) == 1 else 0
         for part, first in firsts.items():
-            tried, crashes = self._tried.get(part, (None, 0))
-            counts[part] = max(crashes if tried == first and part not in self._begun else 0, least) + 1
+            tried, crashes = self._begun[part] = self._tried.get(part, (None, 0))
+            counts[part] = max(crashes if tried == first else 0, least) + 1
             self._tried[part] = (first, counts[part])
-            self._begun[part] = first
         async with self.database.connection() as connection:
             await connection.execute(
                 BEGUN,

@@ -174,6 +174,20 @@ class Keys:
             )  # fmt: skip
         return f"tw_{identity}_{secret}"
 
+    async def revoke(self, identity: str) -> bool:
+        """Whether there was such a key. `identity` is what stands between the underscores of a key."""
+        async with self.database.transaction() as tx:
+            done: str = await tx.execute("update api_keys set revoked = true where id = $1", identity)
+        return done != "UPDATE 0"
+
+    async def all(self) -> Sequence[Any]:
+        """A row per key, the oldest first; never a secret."""
+        async with self.database.connection() as connection:
+            rows: Sequence[Any] = await connection.fetch(
+                "select id, store_id, name, scopes, revoked, created_at from api_keys order by created_at, id"
+            )
+        return rows
+
     async def principal(self, request: Request, scope: str) -> Principal:
         """Who asks, if they may. Raises Problem 401 or 403. An administrator names the store in `X-Store-Id`."""
         header = request.headers.get("authorization", "")

@@ -163,14 +163,21 @@ select (select count(*) from (select 1 from outbox limit 100000) o) as outbox_ro
   (select count(*) from (select 1 from tasks limit 100000) t) as tasks"""
 
 
+COUNT_SECONDS = 15
+
+
 async def observe(app: "App") -> None:
-    """Every two seconds: the gauges that operators alert on."""
+    """Every two seconds: the gauges that operators alert on; what is under way, which has to be counted, every fifteen."""
+    metrics = app.metrics
+    counted_at = float("-inf")
     while True:
         try:
             async with app.database.connection() as connection:
                 row = await connection.fetchrow(OBSERVED)
+                if app.service.processes is not None and time.monotonic() - counted_at > COUNT_SECONDS:
+                    metrics.under_way(await connection.fetch(app.service.processes))
+                    counted_at = time.monotonic()
             assert row is not None
-            metrics = app.metrics
             metrics.outbox_rows.set(row["outbox_rows"])
             metrics.outbox_age.set(row["outbox_age"])
             metrics.set_aside.set(row["set_aside"])

@@ -143,11 +143,12 @@ class Service:
     routes: Callable[[App], APIRouter] | None = None
     apply: Callable[[Connection, Mapping[str, Any]], Awaitable[Sequence[str]]] | None = None
     """`python -m <service> apply file.yaml`: write the file's small tables; answers a line per row written."""
-    seed: Callable[[Connection, str], Awaitable[None]] | None = None
     intake: frozenset[str] = frozenset()
     """Topics that are paused while the service has enough to do. Never replies or commands."""
     in_flight: str | None = None
     """SQL that counts the running processes, at most $1 of them; with `intake`."""
+    processes: str | None = None
+    """SQL for the metrics of what is under way: rows of (step, waiting, count, age of the oldest in seconds)."""
     adopts: bool = True
     """Whether its published events rebuild its rows, so that a restored database catches up from its own topic."""
     check: Callable[[Connection], Awaitable[Iterable[tuple[str, int, int]]]] | None = None

@@ -44,10 +44,12 @@ select clock_timestamp() as now,
 
 NOW_PARKED = "select key from parked_keys where key = any($1::uuid[])"
 
+# Duplicates from before the batch that ended the process do not make anybody forget how often it did.
 OFFSETS = """
 insert into consumer_offsets (topic, partition, next_offset)
 select * from unnest($1::text[], $2::int[], $3::bigint[])
-on conflict (topic, partition) do update set next_offset = excluded.next_offset, crashes = 0"""
+on conflict (topic, partition) do update set next_offset = excluded.next_offset,
+  crashes = case when excluded.next_offset > consumer_offsets.tried_offset then 0 else consumer_offsets.crashes end"""
 
 
 def _set() -> asyncio.Event:

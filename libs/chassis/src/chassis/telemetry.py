@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import sys
 import time
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 import structlog
@@ -98,7 +98,18 @@ class Metrics:
             "tradewind_batch_seconds", "Duration of a transaction", ("service",), registry=self.registry,
             buckets=(0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1, 2, 5),
         ).labels(service)  # fmt: skip
-        self.extra: dict[str, Gauge] = {}
+        by = {"labelnames": ("service", "step", "waiting"), "registry": self.registry}
+        self._service = service
+        self._under_way = Gauge("tradewind_processes", "What is under way, by step and what it waits for", **by)  # type: ignore[arg-type]
+        self._age = Gauge("tradewind_process_age_seconds", "Age of the oldest of them", **by)  # type: ignore[arg-type]
+
+    def under_way(self, rows: Iterable[Any]) -> None:
+        """Take the place of what was told before: (step, waiting, count, age of the oldest in seconds)."""
+        self._under_way.clear()
+        self._age.clear()
+        for step, waiting, count, age in rows:
+            self._under_way.labels(self._service, step, waiting).set(count)
+            self._age.labels(self._service, step, waiting).set(age)
 
     def batch(self, outcomes: Sequence[Outcome], rows: int, seconds: float) -> None:
         duplicates = parked = 0

@@ -41,6 +41,5 @@ SERVICE = Service(
     migrations=Path(__file__).parents[2] / "migrations",
     routes=api.routes,
     apply=store.apply,
-    seed=store.seed,
     check=invariants.check,
 )

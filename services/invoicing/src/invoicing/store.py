@@ -210,19 +210,3 @@ async def apply(tx: Connection, file: Mapping[str, Any]) -> list[str]:
         note = f" (issues nothing yet: lacks {', '.join(missing)})" if missing else ""
         written.append(f"seller {entry.store}/{entry.code}{note}")
     return written
-
-
-async def seed(tx: Connection, store_id: str) -> None:
-    """The seller that a market sells for when nobody named one; a seller that is there already stays as it is."""
-    known = await tx.fetchval("select true from sellers where store_id = $1 and code = $2", store_id, EXAMPLE.code)
-    if not known:
-        await put_seller(tx, store_id, EXAMPLE)
-
-
-EXAMPLE: Final = SellerTerms(
-    code="default",
-    name="Tradewind Example Ltd",
-    address=Address(line1="1 Harbour Street", postcode="SE1 2AB", city="London", country="GB"),
-    vat_number="GB999999973",
-    time_zone="Europe/London",
-)

@@ -78,6 +78,7 @@ SERVICE = Service(
     apply=store.apply,
     intake=frozenset({SNAPSHOTS, SNAPSHOTS_BULK}),
     in_flight=store.IN_FLIGHT,
+    processes=store.PROCESSES,
     adopts=False,  # where its processes stand is not published: it takes up again from the snapshots and the answers
     check=invariants.check,
 )

@@ -12,7 +12,7 @@ from contracts.base import Code, Frozen
 from contracts.orders import MarketTerms
 from orders.domain.decisions import MarketKey
 from orders.domain.order import Order
-from orders.domain.views import in_flight, waiting
+from orders.domain.views import in_flight, waiting, waiting_since, waiting_step
 
 
 def _content(read: Callable[[Any], Any]) -> Callable[[Order], Any]:
@@ -27,6 +27,8 @@ COLUMNS: Mapping[str, tuple[str, Callable[[Order], Any]]] = {
     "payment_status": ("text", lambda order: order.payment_status),
     "fulfillment_status": ("text", lambda order: order.fulfillment_status),
     "waiting": ("text", waiting),
+    "waiting_step": ("text", waiting_step),
+    "waiting_since": ("timestamptz", waiting_since),
     "in_flight": ("boolean", in_flight),
     "currency": ("text", _content(lambda content: content.currency)),
     "grand_minor": ("bigint", _content(lambda content: content.totals.grand_minor)),
@@ -37,6 +39,10 @@ COLUMNS: Mapping[str, tuple[str, Callable[[Order], Any]]] = {
 }
 
 IN_FLIGHT = "select count(*) from (select 1 from orders where in_flight limit $1) as o"
+
+PROCESSES = """
+select waiting_step as step, waiting, count(*), coalesce(extract(epoch from now() - min(waiting_since)), 0)::float8 as age
+from orders where waiting <> '' group by 1, 2"""
 
 # An order's own market first, else the default of its store. Not locked: an order keeps a copy of what applied.
 MARKETS = """

@@ -35,6 +35,8 @@ orders = Table(
     Column("payment_status", Text, nullable=False),
     Column("fulfillment_status", Text, nullable=False),
     Column("waiting", Text, nullable=False, comment="one word; empty: at rest"),
+    Column("waiting_step", Text, nullable=False, comment="process.step; empty: no process waits"),
+    instant("waiting_since"),
     Column("in_flight", Boolean, nullable=False, comment="another service owes an answer"),
     Column("currency", Text, nullable=False),
     Column("grand_minor", BigInteger, comment="null: not told yet"),

@@ -44,5 +44,6 @@ SERVICE = Service(
     migrations=Path(__file__).parents[2] / "migrations",
     tasks=gateways.tasks,
     routes=api.routes,
+    processes=store.PROCESSES,
     check=store.check,
 )

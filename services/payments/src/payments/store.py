@@ -30,6 +30,11 @@ where o.order_id = excluded.order_id and o.kind = excluded.kind
   and (o.state in ('asked', 'pending') or o.state = excluded.state)"""
 
 
+PROCESSES = """
+select kind as step, state as waiting, count(*), extract(epoch from now() - min(at))::float8 as age
+from operations where state in ('asked', 'pending') group by 1, 2"""
+
+
 class OperationTaken(Exception):
     """An operation id that already had another effect. Not transient: the message that brought it is parked."""
 

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from datetime import datetime
+from typing import Final
+
 from orders.domain.order import Order, Run, has_shipped, resumable
 from orders.domain.story import NO_ANSWER_AFTER_ASKS
 
@@ -30,16 +33,40 @@ def waits_for(run: Run) -> str:
     return run.waits
 
 
+_FIRST_OF: Final = ("person", "approval", "stock", "no_answer", "answer", "outcomes", "warehouse")
+"""An order shows one of the words of its processes: what only a person ends comes first."""
+
+
+def waits_on(order: Order) -> tuple[str, Run] | None:
+    """The word that an order's processes wait for, and the process that it is; None when none of them waits."""
+    cancelling = order.undo is not None  # then only the undo counts, and the answers that it waits for
+    words = {
+        waits_for(run): run
+        for run in reversed(order.open_runs)
+        if run.kind == "undo" or run.waits == "answer" or not cancelling
+    }
+    return next(((word, words[word]) for word in _FIRST_OF if word in words), None)
+
+
 def waiting(order: Order) -> str:
-    """What the order as a whole waits for: exception, person, approval, stock, warehouse, no_answer, answer; '' at rest."""
+    """What the order as a whole waits for: exception, approval, stock, warehouse, no_answer, answer; '' at rest."""
     if order.exceptions:
         return "exception"
-    cancelling = order.undo is not None  # then only the undo counts, and the answers that it waits for
-    words = {waits_for(run) for run in order.open_runs if run.kind == "undo" or run.waits == "answer" or not cancelling}
-    for word in ("person", "approval", "stock", "no_answer", "answer", "outcomes", "warehouse"):
-        if word in words:
-            return "exception" if word == "person" else word
+    if (found := waits_on(order)) is not None:
+        return "exception" if found[0] == "person" else found[0]
     return "snapshot" if order.status == "pending" else ""
+
+
+def waiting_step(order: Order) -> str:
+    """The process and step that it waits in, like `place.authorize`; '' when it is not a process that waits."""
+    found = waits_on(order)
+    return f"{found[1].kind}.{found[1].step}" if found is not None else ""
+
+
+def waiting_since(order: Order) -> datetime | None:
+    """Since when, UTC."""
+    found = waits_on(order)
+    return found[1].since if found is not None else None
 
 
 def in_flight(order: Order) -> bool:
