@@ -13,7 +13,6 @@ from chassis_counter import STORE, World, filling, plus
 from chassis import shell as shell_module
 from chassis.batch import Batch
 from chassis.database import Conflict, is_transient
-from contracts.ids import derived
 
 pytestmark = pytest.mark.real
 
@@ -154,8 +153,14 @@ async def test_what_is_said_of_an_unknown_order_does_nothing_and_counts_when_it_
 async def test_ids_of_what_a_message_caused_are_the_same_when_it_is_decided_again(world: World) -> None:
     key = uuid4()
     inbound = world.from_topic(plus(key, 1), "again")
+    async with world.database.transaction() as tx:
+        batch = Batch(world.shell.service, tx, await tx.fetchval("select now()"))
+        await batch.load([inbound])
+        batch.decide(inbound, 0)
+        (row,) = batch._journal
     await world.take(inbound)
-    assert await world.one("select message_id from journal where key = $1", key) == derived(inbound.id, 0)
+    assert await world.rows("select message_id from journal where key = $1", key) == [(row.message_id,)]
+    assert row.message_id not in (inbound.id, key)
 
 
 async def test_a_new_row_that_somebody_else_made_meanwhile_is_a_conflict_and_the_batch_is_taken_again(

@@ -29,7 +29,7 @@ from pydantic import ValidationError
 from sqlalchemy.engine import RowMapping
 from sqlalchemy.sql import Executable
 
-from chassis import crash, http, kafka, migrations, operations, partitions, recovery
+from chassis import crash, http, kafka, operations, partitions, recovery
 from chassis.consumer import Consumer
 from chassis.database import Database, is_transient
 from chassis.http import Answer, Keys, Principal, Problems, Write
@@ -293,6 +293,8 @@ def run(service: Service) -> None:
 
 async def _command(service: Service, settings: ServiceSettings, command: str, arguments: argparse.Namespace) -> None:
     if command == "migrate":
+        from chassis import migrations  # alembic is a tenth of a start, and only this command needs it
+
         await migrations.upgrade(service, settings.database_url)
         return
     if command == "provision":
