@@ -19,7 +19,7 @@ ROOT = HERE.parents[1]
 
 
 logging.getLogger("aiokafka").setLevel(logging.CRITICAL)  # a broker that is down on purpose is no news
-LONGEST_FIRST = ("test_crash", "test_workers", "test_outages", "test_delivery")
+LONGEST_FIRST = ("test_workers", "test_poison", "test_crash", "test_outages", "test_restore")
 """They begin, so that nobody waits for them at the end (tests/run.py hands files out in this order)."""
 
 

@@ -76,6 +76,7 @@ async def test_a_restored_database_catches_up_from_the_topics(shop: Shop, servic
     await shop.assert_promises()
 
 
+@pytest.mark.chaos(minutes=1)
 async def test_databases_may_be_restored_while_orders_go_on(shop: Shop) -> None:
     orders: list[str] = []
     for service in SERVICES:

@@ -214,7 +214,7 @@ async def test_an_error_that_the_process_survives_counts_for_nothing_and_forgets
     consumer, deadly = Consumer(SERVICE, world.settings, world.database, world.shell, world.metrics), record()
     consumer._tried[PART] = (deadly.offset, ALONE + 1)
     for _ in range(2):
-        await consumer._begin([deadly])
+        consumer._begin(consumer._begun_with([deadly]))
         assert consumer._tried[PART] == (deadly.offset, ALONE + 2)
         await consumer._failed(TimeoutError())
         assert consumer._tried[PART] == (deadly.offset, ALONE + 1)

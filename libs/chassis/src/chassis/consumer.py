@@ -1,8 +1,9 @@
 """Topic -> shell. One batch subscriber on all topics of the service; one poll is one transaction.
 
 Everything FastStream is in here. Its defaults would lose or repeat messages; each odd argument below answers one:
-an own parser (the default one drops a batch for one header that is not UTF-8), NACK on error with our pause before it,
-the range assignor (equal partitions of all topics on one member), and a drain that covers the commit.
+an own parser (the default one drops a batch for one header that is not UTF-8), no acknowledging by itself (the database
+knows how far we are; Kafka is told once a second), the range assignor (equal partitions of all topics on one member), and
+a drain that covers the commit.
 """
 
 from __future__ import annotations
@@ -18,6 +19,7 @@ import structlog
 from aiokafka import ConsumerRecord, TopicPartition
 from aiokafka.abc import ConsumerRebalanceListener
 from aiokafka.coordinator.assignors.range import RangePartitionAssignor
+from aiokafka.errors import KafkaError
 from faststream import AckPolicy
 from faststream.kafka import KafkaBroker
 from faststream.kafka.annotations import KafkaMessage
@@ -38,6 +40,8 @@ log = structlog.get_logger("chassis.consumer")
 
 POLL_MS = 1_000
 """A poll returns with the first records; it looks at itself once in this time when there are none."""
+ACKNOWLEDGE_SECONDS = 1.0
+"""Between two commits of offsets to Kafka."""
 CRASHES_MAX = 3
 """A message that was alone in its batch and ended the process so often is parked unhandled."""
 ALONE = 1_000
@@ -93,6 +97,9 @@ class Consumer(ConsumerRebalanceListener):  # type: ignore[misc]
         """(first offset of the batch last begun, batches begun there and never ended), where it matters."""
         self._begun: dict[TopicPartition, tuple[int | None, int]] = {}
         """The same before the batch at hand was begun."""
+        self._unacknowledged: dict[TopicPartition, int] = {}
+        """Offset after the last record that was handled and of which Kafka was not told."""
+        self._acknowledged_at = 0.0
         self._failures = 0
         self._paused = False
         self.joined = asyncio.Event()
@@ -120,7 +127,7 @@ class Consumer(ConsumerRebalanceListener):  # type: ignore[misc]
             fetch_max_wait_ms=100,
             max_partition_fetch_bytes=1024 * 1024,
             auto_offset_reset="earliest",
-            ack_policy=AckPolicy.NACK_ON_ERROR,
+            ack_policy=AckPolicy.MANUAL,
             no_reply=True,
             listener=self,
             session_timeout_ms=session_ms,
@@ -134,15 +141,18 @@ class Consumer(ConsumerRebalanceListener):  # type: ignore[misc]
 
         @subscriber(parser=parse)  # type: ignore[untyped-decorator]
         async def on_batch(message: KafkaMessage) -> None:
+            records: Sequence[ConsumerRecord] = message.raw_message
             async with self._busy:
                 try:
-                    await self._poll(message.raw_message)
+                    await self._poll(records)
                 except Exception as error:
                     await self._failed(error)
-                    raise
+                    self._rewind(records)
+                    return
                 self._failures = 0
+                self._unacknowledged |= {TopicPartition(r.topic, r.partition): r.offset + 1 for r in records}
                 crash.point("after_handling_before_ack")
-                await message.ack()
+                await self._acknowledge()
 
         return subscriber
 
@@ -163,12 +173,12 @@ class Consumer(ConsumerRebalanceListener):  # type: ignore[misc]
 
     async def stop(self) -> None:
         """Finish and commit the running batch, leave the group."""
+        await self.acknowledge(at_once=True)
         await self.broker.stop()
 
     async def on_partitions_revoked(self, revoked: Iterable[TopicPartition]) -> None:
-        with contextlib.suppress(TimeoutError):
-            async with asyncio.timeout(8), self._busy:
-                pass
+        await self.acknowledge(at_once=True)
+        self._unacknowledged.clear()
         self.joined.clear()
 
     async def on_partitions_assigned(self, assigned: Iterable[TopicPartition]) -> None:
@@ -201,6 +211,37 @@ class Consumer(ConsumerRebalanceListener):  # type: ignore[misc]
         self._paused = False
         self.joined.set()
 
+    # -- how far we are -----------------------------------------------------------------------------------------------
+
+    async def acknowledge(self, *, at_once: bool = False) -> None:
+        """Tell Kafka between two batches, if it is due. Not told in time, its messages come again and are known."""
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(8), self._busy:
+                await self._acknowledge(at_once=at_once)
+
+    async def _acknowledge(self, *, at_once: bool = False) -> None:
+        """Not with each batch: a commit of sixty partitions costs the broker more than the batch does."""
+        consumer = self._subscriber.consumer
+        due = at_once or time.monotonic() > self._acknowledged_at + ACKNOWLEDGE_SECONDS
+        if not due or consumer is None or not self._unacknowledged:
+            return
+        assigned = consumer.assignment()
+        try:
+            async with asyncio.timeout(2):
+                await consumer.commit({part: n for part, n in self._unacknowledged.items() if part in assigned})
+        except (KafkaError, ValueError, TimeoutError) as error:  # the broker is away, or the group changes
+            log.info("acknowledged_later", error=repr(error))
+            return
+        self._unacknowledged.clear()
+        self._acknowledged_at = time.monotonic()
+
+    def _rewind(self, records: Sequence[ConsumerRecord]) -> None:
+        """The same records again. What was assigned to somebody else meanwhile is theirs."""
+        consumer = self._subscriber.consumer
+        for part, first in _firsts(records).items():
+            if part in consumer.assignment():
+                consumer.seek(part, first)
+
     # -- a poll -------------------------------------------------------------------------------------------------------
 
     async def _poll(self, records: Sequence[ConsumerRecord]) -> None:
@@ -208,8 +249,13 @@ class Consumer(ConsumerRebalanceListener):  # type: ignore[misc]
         if handled:  # duplicates: they must not make us forget what was tried behind them
             await self.shell.take(await self.decode(handled))
         for chunk in chunks:
-            intake = await self.decode(chunk)
-            await self._begin(chunk)
+            begun = self._begun_with(chunk)
+            noting = asyncio.create_task(self._note(begun))  # the database writes it down while we decode
+            try:
+                intake = await self.decode(chunk)
+            finally:
+                await noting
+            self._begin(begun)
             await self.shell.take(intake)
             self._forget(chunk)
 
@@ -251,23 +297,29 @@ class Consumer(ConsumerRebalanceListener):  # type: ignore[misc]
             chunks += [mine[n : n + size] for n in range(0, len(mine), size)]
         return handled, [rest, *chunks] if rest else chunks
 
-    async def _begin(self, records: Sequence[ConsumerRecord]) -> None:
-        """Note what is tried before it is tried. Lost with the machine, kept through a dead process: no fsync needed."""
-        firsts = _firsts(records)
-        counts: dict[TopicPartition, int] = {}
+    def _begun_with(self, records: Sequence[ConsumerRecord]) -> dict[TopicPartition, tuple[int, int]]:
+        """What `_tried` is while these records are handled."""
         least = ALONE if len(records) == 1 else 0
-        for part, first in firsts.items():
-            tried, crashes = self._begun[part] = self._tried.get(part, (None, 0))
-            counts[part] = max(crashes if tried == first else 0, least) + 1
-            self._tried[part] = (first, counts[part])
+        begun = {}
+        for part, first in _firsts(records).items():
+            tried, crashes = self._tried.get(part, (None, 0))
+            begun[part] = (first, max(crashes if tried == first else 0, least) + 1)
+        return begun
+
+    async def _note(self, begun: dict[TopicPartition, tuple[int, int]]) -> None:
+        """Before it is tried. Lost with the machine, kept through a dead process: no fsync needed."""
         async with self.database.connection() as connection:
             await connection.execute(
                 BEGUN,
-                [part.topic for part in firsts],
-                [part.partition for part in firsts],
-                list(firsts.values()),
-                [counts[part] for part in firsts],
+                [part.topic for part in begun],
+                [part.partition for part in begun],
+                [first for first, _ in begun.values()],
+                [count for _, count in begun.values()],
             )
+
+    def _begin(self, begun: dict[TopicPartition, tuple[int, int]]) -> None:
+        self._begun |= {part: self._tried.get(part, (None, 0)) for part in begun}
+        self._tried |= begun
 
     def _forget(self, records: Sequence[ConsumerRecord]) -> None:
         for part in _firsts(records):

@@ -201,6 +201,7 @@ async def watch_intake(app: "App", consumer: Consumer) -> None:
     settings, in_flight = app.settings, app.service.in_flight
     while True:
         await asyncio.sleep(0.2)
+        await consumer.acknowledge()
         app.metrics.lag.set(waiting := consumer.lag())
         if waiting == 0:
             app.metrics.lag_age.set(0)

@@ -52,12 +52,10 @@ returning holder"""
 # Lateral with its limit: always a look-up by key. On a journal that grew since it was last analyzed, a plain join scans it.
 ROWS = """
 select o.id, o.day, o.journal_id, j.key, j.store_id, j.type, j.message_id, j.topic, j.at, j.cause_id, j.correlation_id,
-  j.traceparent, j.payload::text as payload
+  j.traceparent, j.payload::text as payload, exists (select from outbox_set_aside s where s.key = j.key) as late
 from (select id, day, journal_id from outbox where id > $1 order by id limit $2) o
 cross join lateral (select * from journal where day = o.day and id = o.journal_id limit 1) j
 order by o.id"""
-
-SET_ASIDE_KEYS = "select distinct key from outbox_set_aside where key = any($1::uuid[])"
 
 PUBLISHED = """
 with unsynced as (select set_config('synchronous_commit', 'off', true)),
@@ -290,13 +288,12 @@ class Relay:
 
     async def _without_set_aside(self, connection: Connection, rows: list[Any]) -> list[Any]:
         """Later rows of a key that has one set aside go the same way: its order must not be published with a hole."""
-        keys = {row["key"] for row in await connection.fetch(SET_ASIDE_KEYS, list({row["key"] for row in rows}))}
-        if not keys:
+        late = [row for row in rows if row["late"]]
+        if not late:
             return rows
-        late = [row for row in rows if row["key"] in keys]
         async with connection.transaction():
             await _move_aside(connection, late, "an earlier row of its order is set aside")
-        return [row for row in rows if row["key"] not in keys]
+        return [row for row in rows if not row["late"]]
 
     async def put_back(self) -> int:
         """After the cause is mended: publish what was set aside, in order."""

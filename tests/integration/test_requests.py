@@ -1,4 +1,5 @@
-"""A request with an Idempotency-Key has its effect once and gets one answer, through crashes, races and repetitions."""
+"""Orders over HTTP and Kafka come to their end; a request with an Idempotency-Key has its effect once and gets one answer,
+through crashes, races and repetitions (promise 1)."""
 
 from __future__ import annotations
 
@@ -10,7 +11,21 @@ import pytest
 
 from tests.integration.shop import Options, Shop, order_content
 
-SHOP = Options(static_members=True)
+SHOP = Options(gateway=("--latency-ms", "5"), static_members=True)
+
+
+async def test_orders_over_http_and_kafka_are_completed_once_shipped(shop: Shop) -> None:
+    orders = [*await shop.place_many(10), *await shop.send_snapshots(10), *await shop.place_many(10, account="gateway")]
+    await shop.until_at_rest(orders)
+    assert await shop.ends(orders) == {"approved/paid/in_progress": 30}
+    told = 'tradewind_processes{service="orders",step="place.fulfill",waiting="warehouse"} 30.0'
+    await shop.until(lambda: shop.metric_says("orders", told), f"the metric {told}", 30)
+    assert await shop.ship_all(orders) == 30
+    await shop.until_at_rest(orders)
+    assert await shop.ends(orders) == {"approved/paid/fulfilled": 30}
+    for order in orders:
+        assert (await shop.order(order))["completed_at"]
+    await shop.assert_promises()
 
 
 async def post(shop: Shop, body: object, key: str) -> tuple[int, bytes]:
