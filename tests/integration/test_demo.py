@@ -18,7 +18,9 @@ from pathlib import Path
 import psutil
 import pytest
 
+import devservices
 from demo.oracle import MONEY
+from devservices.system import System
 
 pytestmark = pytest.mark.real
 
@@ -153,3 +155,36 @@ def test_a_demo_says_who_has_its_instance(demo: Demo) -> None:
     first.send_signal(signal.SIGINT)
     first.communicate(timeout=60)
     assert status == 1 and f"is in use by process {first.pid}" in told
+
+
+def test_an_attached_demo_without_addresses_is_refused_in_a_sentence(demo: Demo) -> None:
+    status, told = demo.ends("--attached")
+    assert status == 2 and told.count("\n") == 1 and "--attached needs ORDERS_URL, PAYMENTS_URL" in told
+
+
+@pytest.mark.chaos(minutes=1)
+def test_an_attached_demo_goes_through_services_that_already_run_and_wants_them_empty(
+    demo: Demo, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    file = tmp_path / "small.csv"
+    file.write_text(SMALL)
+    with (
+        devservices.running(ROOT, name=demo.instance, reset=True) as servers,
+        System(ROOT, servers.kafka, servers.postgres, tmp_path / "logs") as system,
+    ):
+        system.prepare()
+        gateway = system.add(
+            "testgateway",
+            command=[sys.executable, "-m", "payments.testgateway", "--port", "{port}", "--trouble", "demo"],
+        )
+        system.settings = {"PAYMENTS_TEST_GATEWAY_URL": gateway.url, "ORDERS_PARK_RETRY_SECONDS": "1"}
+        system.start()
+        monkeypatch.setenv("POSTGRES_URL", servers.postgres.dsn("postgres"))
+        monkeypatch.setenv("KAFKA_BOOTSTRAP_SERVERS", servers.kafka.bootstrap_servers)
+        for name in system.names:
+            monkeypatch.setenv(f"{name.upper()}_URL", system.url(name))
+        status, told = demo.ends("--attached", "--file", str(file), "--orders", str(RUN))
+        assert status == 0, told
+        assert json.loads((tmp_path / "report.json").read_text())["received"] == RUN
+        status, told = demo.ends("--attached", "--file", str(file))
+        assert status == 1 and "holds orders already" in told

@@ -215,15 +215,20 @@ class Consumer(ConsumerRebalanceListener):  # type: ignore[misc]
 
     async def acknowledge(self, *, at_once: bool = False) -> None:
         """Tell Kafka between two batches, if it is due. Not told in time, its messages come again and are known."""
+        if not at_once and not self._acknowledging_is_due:
+            return
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(8), self._busy:
                 await self._acknowledge(at_once=at_once)
 
+    @property
+    def _acknowledging_is_due(self) -> bool:
+        return bool(self._unacknowledged) and time.monotonic() > self._acknowledged_at + ACKNOWLEDGE_SECONDS
+
     async def _acknowledge(self, *, at_once: bool = False) -> None:
         """Not with each batch: a commit of sixty partitions costs the broker more than the batch does."""
         consumer = self._subscriber.consumer
-        due = at_once or time.monotonic() > self._acknowledged_at + ACKNOWLEDGE_SECONDS
-        if not due or consumer is None or not self._unacknowledged:
+        if consumer is None or not self._unacknowledged or not (at_once or self._acknowledging_is_due):
             return
         assigned = consumer.assignment()
         try:
