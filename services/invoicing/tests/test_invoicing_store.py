@@ -235,14 +235,6 @@ async def test_a_file_is_applied_whole_and_again(place: Place) -> None:
     assert await place.execute("select address->>'country' from sellers where store_id = $1", place.store) == "GB"
 
 
-async def test_the_example_seller_is_written_once_and_left_alone(place: Place) -> None:
-    for _ in range(2):
-        async with place.database.transaction() as tx:
-            await store.seed(tx, place.store)
-        await place.execute("update sellers set name = 'Mine' where store_id = $1", place.store)
-    assert await place.execute("select name from sellers where store_id = $1", place.store) == "Mine"
-
-
 BROKEN = {
     "numbers of a series are 1..n without a gap, and n is its last number": "update series set last_number = last_number + 1",
     "dates of a series never run backwards": "update documents set issued_on = $2 where sequence = 2 and $1 <> ''",
