@@ -42,7 +42,7 @@ class Series:
 
     def order(self, n: int) -> dict[str, Any]:
         """The content of an order, as `POST /v1/orders` and a snapshot take it."""
-        dice = random.Random(f"{SEED}/{self.name}/{n}")  # noqa: S311  (a workload, not a secret)
+        dice = random.Random(f"{SEED}/{self.name}/{n}")
         lines: list[dict[str, Any]] = []
         items = 0
         for line in range(1, dice.randint(1, LINES_MAX) + 1):

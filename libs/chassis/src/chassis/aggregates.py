@@ -85,7 +85,7 @@ async def load(
 ) -> dict[UUID, Slot]:
     """Lock and read the rows of `keys` (key -> store_id of who asks); a key without a row gets the initial state."""
     rows = await tx.fetch(
-        f"select key, store_id, revision, version, armed_at from {aggregate.table}"  # noqa: S608
+        f"select key, store_id, revision, version, armed_at from {aggregate.table}"
         " where key = any($1::uuid[]) order by key for update",
         sorted(keys),
     )
@@ -100,7 +100,7 @@ async def load(
     if unread:
         parts = "".join(f", {part}::text as {part}" for part in aggregate.parts)
         documents = await tx.fetch(
-            f"select key, doc::text as doc, answered::text as answered{parts} from {aggregate.table} where key = any($1::uuid[])",  # noqa: S608
+            f"select key, doc::text as doc, answered::text as answered{parts} from {aggregate.table} where key = any($1::uuid[])",
             [row["key"] for row in unread],
         )
         read = {document["key"]: document for document in documents}
@@ -155,8 +155,8 @@ def _statements(aggregate: Aggregate[Any]) -> tuple[str, str]:
             if name not in ("key", "store_id")
         )
         _SQL[aggregate.table] = (
-            f"insert into {aggregate.table} ({names}) select * from unnest({arrays}) on conflict (key) do nothing",  # noqa: S608
-            f"update {aggregate.table} t set {sets} from unnest({arrays}, ${len(columns) + 1}::int[])"  # noqa: S608
+            f"insert into {aggregate.table} ({names}) select * from unnest({arrays}) on conflict (key) do nothing",
+            f"update {aggregate.table} t set {sets} from unnest({arrays}, ${len(columns) + 1}::int[])"
             f" as u({names}, previous) where t.key = u.key and t.revision = u.previous",
         )
     return _SQL[aggregate.table]

@@ -267,7 +267,7 @@ class Consumer(ConsumerRebalanceListener):  # type: ignore[misc]
     async def _failed(self, error: Exception) -> None:
         """Before the batch is taken again: our own process survived, so nothing counts as a crash."""
         self._failures += 1
-        pause = min(0.1 * 2 ** min(self._failures, 6), 5.0) * random.uniform(0.5, 1.5)  # noqa: S311  (jitter)
+        pause = min(0.1 * 2 ** min(self._failures, 6), 5.0) * random.uniform(0.5, 1.5)
         known = is_transient(error)
         (log.info if known else log.error)(
             "batch_again", error=repr(error), after_seconds=round(pause, 2), exc_info=not known

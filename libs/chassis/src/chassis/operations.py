@@ -78,7 +78,7 @@ def routes(app: "App") -> APIRouter:
 
     async def waiting(who: Principal, parked_id: int) -> Any:
         async with app.database.connection() as connection:
-            row = await connection.fetchrow(f"select {parking.COLUMNS} from parked where id = $1", parked_id)  # noqa: S608
+            row = await connection.fetchrow(f"select {parking.COLUMNS} from parked where id = $1", parked_id)
         mine = row is not None and (
             who.administrator if row["store_id"] is None else who.store_id in ("", row["store_id"])
         )

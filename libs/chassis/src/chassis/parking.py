@@ -164,7 +164,7 @@ class Parking:
         if lock is not None:
             await tx.execute("select 1 from parked_keys where key = $1 for update", lock)
         rows = await tx.fetch(
-            f"select {COLUMNS} from parked where {where} and state = 'waiting' order by id limit {at_most} for update",  # noqa: S608
+            f"select {COLUMNS} from parked where {where} and state = 'waiting' order by id limit {at_most} for update",
             argument,
         )
         done = Replay()
@@ -268,12 +268,12 @@ async def settle(
     The edited row keeps its predecessor's id order: its queue place is taken by giving it the old id's position, which is
     why an edit updates the value in place and keeps the original bytes in a row of its own that is settled.
     """
-    row = await tx.fetchrow(f"select {COLUMNS} from parked where id = $1", parked_id)  # noqa: S608
+    row = await tx.fetchrow(f"select {COLUMNS} from parked where id = $1", parked_id)
     if row is None:
         return None
     if row["key"] is not None:
         await tx.execute("select 1 from parked_keys where key = $1 for update", row["key"])
-    row = await tx.fetchrow(f"select {COLUMNS} from parked where id = $1 and state = 'waiting' for update", parked_id)  # noqa: S608
+    row = await tx.fetchrow(f"select {COLUMNS} from parked where id = $1 and state = 'waiting' for update", parked_id)
     if row is None:
         return None
     if state == "discarded":

@@ -139,7 +139,7 @@ class Shell:
             except Exception as error:
                 self.known.clear()
                 if isinstance(error, (Conflict, asyncpg.DeadlockDetectedError)) and attempt < 5:
-                    await asyncio.sleep(random.uniform(0, 0.01 * attempt))  # noqa: S311  (jitter)
+                    await asyncio.sleep(random.uniform(0, 0.01 * attempt))
                     continue
                 if is_transient(error):
                     raise

@@ -102,7 +102,7 @@ class Tasks:
         except Exception as error:
             after = error.after_seconds if isinstance(error, TryAgain) else None
             if after is None:
-                after = min(0.5 * 2 ** min(row["tries"], 12), kind.backoff_seconds_max) * random.uniform(0.7, 1.3)  # noqa: S311
+                after = min(0.5 * 2 ** min(row["tries"], 12), kind.backoff_seconds_max) * random.uniform(0.7, 1.3)
             if not isinstance(error, (TryAgain, TimeoutError)) and not is_transient(error):
                 log.error("task_faulty", kind=row["kind"], task=str(row["task_id"]), error=repr(error), exc_info=True)
             await self._later(row, after, repr(error))

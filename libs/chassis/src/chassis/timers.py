@@ -50,7 +50,7 @@ class Timers:
         for aggregate in {row["aggregate"] for row in rows}:
             keys = [row["key"] for row in rows if row["aggregate"] == aggregate]
             async with self.database.connection() as connection:
-                found = await connection.fetch(f"select key, store_id from {aggregate} where key = any($1)", keys)  # noqa: S608
+                found = await connection.fetch(f"select key, store_id from {aggregate} where key = any($1)", keys)
             stores |= {(aggregate, row["key"]): row["store_id"] for row in found}
         return [
             Inbound(

@@ -123,7 +123,7 @@ class Message(Frozen):
     TYPE: ClassVar[str] = ""
     SCHEMA_VERSION: ClassVar[int] = 1
 
-    def __init_subclass__(cls, type: str = "", **kwargs: Any) -> None:  # noqa: A002  (the word of CloudEvents)
+    def __init_subclass__(cls, type: str = "", **kwargs: Any) -> None:
         super().__init_subclass__(**kwargs)
         cls.TYPE = type
 

@@ -182,7 +182,7 @@ def headers(
     *,
     ce_id: str,
     source: str,
-    type: str,  # noqa: A002  (the word of CloudEvents)
+    type: str,
     time: datetime,
     subject: str,
     store_id: str,
@@ -208,7 +208,7 @@ def headers(
 
 
 @lru_cache(maxsize=256)
-def _same_for_all(source: str, type: str, schema_version: int) -> tuple[tuple[str, bytes], ...]:  # noqa: A002
+def _same_for_all(source: str, type: str, schema_version: int) -> tuple[tuple[str, bytes], ...]:
     """What the records of one type from one source have in common."""
     return (
         ("ce_specversion", b"1.0"),
@@ -225,6 +225,6 @@ def _text_of(time: datetime) -> bytes:
     return time.isoformat().replace("+00:00", "Z").encode()
 
 
-def dataschema(type: str, schema_version: int) -> str:  # noqa: A002
+def dataschema(type: str, schema_version: int) -> str:
     """A URI for a type's schema: libs/contracts/schemas/<type>/<version>.reader.json."""
     return f"urn:tradewind:schema:{type}:{schema_version}"

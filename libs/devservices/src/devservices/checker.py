@@ -109,7 +109,7 @@ class _State:
             try:
                 async with connection.transaction(isolation="repeatable_read", readonly=True):
                     state.rows[name] = await connection.fetch(queries[name])
-                    rows = await connection.fetch(f"select key::text, version from {TABLES[name]}")  # noqa: S608
+                    rows = await connection.fetch(f"select key::text, version from {TABLES[name]}")
                     state.versions[name] = {row[0]: row[1] for row in rows if row[1]}
                     state.journaled += await connection.fetch(JOURNALED)
                     keys = await connection.fetch("select key::text from parked_keys")

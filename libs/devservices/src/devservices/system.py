@@ -218,7 +218,7 @@ class System:
 
     def is_ready(self, member: Member) -> bool:
         try:
-            with urllib.request.urlopen(f"{member.url}/health/ready", timeout=2) as response:  # noqa: S310  (loopback)
+            with urllib.request.urlopen(f"{member.url}/health/ready", timeout=2) as response:
                 return bool(json.load(response).get("consuming"))
         except (OSError, ValueError, urllib.error.URLError):
             return False
