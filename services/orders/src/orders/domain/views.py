@@ -37,8 +37,19 @@ _FIRST_OF: Final = ("person", "approval", "stock", "no_answer", "answer", "outco
 """An order shows one of the words of its processes: what only a person ends comes first."""
 
 
+_last: tuple[Order | None, tuple[str, Run] | None] = (None, None)
+"""The order that was looked at last: a row's columns ask the same of the same state three times."""
+
+
 def waits_on(order: Order) -> tuple[str, Run] | None:
     """The word that an order's processes wait for, and the process that it is; None when none of them waits."""
+    global _last
+    if _last[0] is not order:
+        _last = (order, _waits_on(order))
+    return _last[1]
+
+
+def _waits_on(order: Order) -> tuple[str, Run] | None:
     cancelling = order.undo is not None  # then only the undo counts, and the answers that it waits for
     words = {
         waits_for(run): run
