@@ -17,6 +17,7 @@ import copy
 import importlib
 import json
 import random
+import signal
 import sys
 import time
 import uuid
@@ -374,7 +375,11 @@ class Shop:
             return line in (await answer.text()).splitlines()
 
     async def restart(self, member: Member, *, crash_at: str = "", wait: bool = True) -> None:
-        """SIGKILL if it runs, then start it again; `crash_at` arms a crash point for that one life."""
+        """SIGKILL if it runs, then start it again. `crash_at` arms a crash point for that one life, which begins after an
+        orderly end: with nothing that comes again, so that it dies of what is new."""
+        if crash_at and member.running:
+            member.send(signal.SIGTERM)
+            assert await asyncio.to_thread(member.exit_status) == 0
         await asyncio.to_thread(self.system.kill, member)
         self.system.restart(member, CRASH_AT=crash_at)
         if wait:
