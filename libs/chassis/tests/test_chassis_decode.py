@@ -6,7 +6,7 @@ Pure: records are plain data, no broker and no database is asked.
 from __future__ import annotations
 
 from collections.abc import AsyncIterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 from typing import Any
 from uuid import UUID, uuid4
@@ -218,3 +218,38 @@ async def test_an_error_that_the_process_survives_counts_for_nothing_and_forgets
         assert consumer._tried[PART] == (deadly.offset, ALONE + 2)
         await consumer._failed(TimeoutError())
         assert consumer._tried[PART] == (deadly.offset, ALONE + 1)
+
+
+class FakeClient:
+    """What `pause_intake` and an assignment ask of an aiokafka consumer."""
+
+    def __init__(self, *parts: TopicPartition) -> None:
+        self.parts, self.held = set(parts), set[TopicPartition]()
+
+    def assignment(self) -> set[TopicPartition]:
+        return self.parts
+
+    def paused(self) -> set[TopicPartition]:
+        return self.held
+
+    def pause(self, *parts: TopicPartition) -> None:
+        self.held |= set(parts)
+
+    def resume(self, *parts: TopicPartition) -> None:
+        self.held -= set(parts)
+
+    async def committed(self, part: TopicPartition) -> None:
+        return None
+
+
+@pytest.mark.real
+async def test_intake_that_was_paused_while_it_was_being_assigned_is_resumed(world: World) -> None:
+    """Promise 7: nothing hangs unseen."""
+    service = replace(SERVICE, intake=frozenset({COMMANDS}))
+    consumer, client = Consumer(service, world.settings, world.database, world.shell, world.metrics), FakeClient(PART)
+    consumer._subscriber.consumer = client
+    consumer.pause_intake(True)
+    await consumer.on_partitions_assigned([PART])
+    assert client.paused() == {PART}
+    consumer.pause_intake(False)
+    assert client.paused() == set()

@@ -208,7 +208,6 @@ class Consumer(ConsumerRebalanceListener):  # type: ignore[misc]
                 first = (await consumer.beginning_offsets([part]))[part]
                 log.info("seek_back", topic=part.topic, partition=part.partition, kafka=theirs, database=ours)
                 consumer.seek(part, max(ours, first))
-        self._paused = False
         self.joined.set()
 
     # -- how far we are -----------------------------------------------------------------------------------------------
@@ -395,10 +394,11 @@ class Consumer(ConsumerRebalanceListener):  # type: ignore[misc]
         parts = [part for part in consumer.assignment() if part.topic in self.service.intake]
         if not parts:
             return
+        # What is paused, the client knows: it may have been paused while it was still being assigned.
         if pause:
             consumer.pause(*parts)
-        elif self._paused:
-            consumer.resume(*parts)
+        elif paused := consumer.paused().intersection(parts):
+            consumer.resume(*paused)
         if pause != self._paused:
             log.info("intake_paused" if pause else "intake_resumed")
         self._paused = pause
