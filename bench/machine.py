@@ -7,7 +7,7 @@ import platform
 from pathlib import Path
 from typing import Any
 
-import psutil  # type: ignore[import-untyped]
+import psutil
 
 QUIET = 0.5
 """Load average over a minute, per core, above which figures say more about the neighbours than about us."""

@@ -10,10 +10,10 @@ import signal
 
 signal.signal(signal.SIGINT, signal.SIG_DFL)  # nothing is started yet: an early Ctrl-C ends us without a traceback
 
-import os  # noqa: E402
-import sys  # noqa: E402
+import os  # noqa: E402  (the line above comes first)
+import sys  # noqa: E402  (after the line above)
 
-from demo.interrupt import Interrupt  # noqa: E402
+from demo.interrupt import Interrupt  # noqa: E402  (the same)
 
 
 def main() -> int:

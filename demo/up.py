@@ -14,7 +14,7 @@ import sys
 from pathlib import Path
 from typing import Any
 
-import psutil  # type: ignore[import-untyped]
+import psutil
 
 from demo.interrupt import Interrupt
 from devservices.aot import Training

@@ -139,7 +139,7 @@ class Consumer(ConsumerRebalanceListener):  # type: ignore[misc]
         async def parse(records: Sequence[ConsumerRecord]) -> Any:
             return KafkaAckableMessage(raw_message=records, body=b"", consumer=subscriber.consumer)
 
-        @subscriber(parser=parse)  # type: ignore[untyped-decorator]
+        @subscriber(parser=parse)
         async def on_batch(message: KafkaMessage) -> None:
             records: Sequence[ConsumerRecord] = message.raw_message
             async with self._busy:
@@ -351,7 +351,7 @@ class Consumer(ConsumerRebalanceListener):  # type: ignore[misc]
         record = Record(raw.topic, raw.partition, raw.offset, raw.key, raw.value, raw.headers)
         part = TopicPartition(raw.topic, raw.partition)
         tried, crashes = self._tried.get(part, (None, 0))
-        if alone and tried == raw.offset and crashes >= ALONE + CRASHES_MAX and part not in self._begun:
+        if alone and tried == raw.offset and crashes >= ALONE + CRASHES_MAX:
             return Refused(record, key_of(raw.key), "crashed", f"the process died {CRASHES_MAX} times while it was handled",
                            _readable(record, "ce_storeid"), _readable(record, "ce_type"))  # fmt: skip
         try:

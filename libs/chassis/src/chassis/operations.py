@@ -164,6 +164,7 @@ select (select count(*) from (select 1 from outbox limit 100000) o) as outbox_ro
 
 
 COUNT_SECONDS = 15
+"""Between two counts of what is under way."""
 
 
 async def observe(app: "App") -> None:

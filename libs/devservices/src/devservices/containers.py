@@ -7,6 +7,7 @@ where it was. The data lives in the container and ends with it.
 from __future__ import annotations
 
 import socket
+from abc import ABC, abstractmethod
 from textwrap import dedent
 from typing import Any
 
@@ -34,7 +35,7 @@ KAFKA_SETTINGS = {
 }
 
 
-class _Container:
+class _Container(ABC):
     """What both have in common: a container of testcontainers that is made at the first start and kept over stops."""
 
     def __init__(self, title: str, image: str) -> None:
@@ -54,8 +55,9 @@ class _Container:
             self._container.stop()
             self._container = None
 
+    @abstractmethod
     def _make(self) -> Any:
-        raise NotImplementedError
+        """A container of testcontainers, not started."""
 
     def _start_container(self) -> None:
         if self._container is not None:

@@ -19,7 +19,7 @@ from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import Future, wait
 from pathlib import Path
 
-import psutil  # type: ignore[import-untyped]
+import psutil
 
 from devservices.errors import DevservicesError
 
