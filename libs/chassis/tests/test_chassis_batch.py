@@ -227,8 +227,8 @@ def count_calls(monkeypatch: pytest.MonkeyPatch, owner: Any, name: str) -> list[
     calls: list[UUID] = []
     original = getattr(owner, name)
 
-    async def counted(self: Any) -> None:
-        await original(self)
+    async def counted(*arguments: Any) -> None:
+        await original(*arguments)
         calls.append(uuid4())
 
     monkeypatch.setattr(owner, name, counted)

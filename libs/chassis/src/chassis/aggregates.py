@@ -135,11 +135,11 @@ def _whole(aggregate: Aggregate[Any], document: Any) -> str:
 
 _FIXED = (("key", "uuid"), ("store_id", "text"), ("revision", "int"), ("version", "int"), ("doc", "json"),
           ("answered", "json"), ("armed_at", "timestamptz"))  # fmt: skip
-_SQL: dict[str, tuple[str, str]] = {}
+_SQL: dict[str, str] = {}
 
 
-def _statements(aggregate: Aggregate[Any]) -> tuple[str, str]:
-    """(insert, update) of a table. A new row that somebody else made meanwhile is not overwritten; see Conflict."""
+def _statement(aggregate: Aggregate[Any]) -> str:
+    """Insert what is new, update the rest, and how many rows it was. Nothing that somebody else wrote is overwritten."""
     if aggregate.table not in _SQL:
         columns = [
             *_FIXED,
@@ -155,35 +155,34 @@ def _statements(aggregate: Aggregate[Any]) -> tuple[str, str]:
             if name not in ("key", "store_id")
         )
         _SQL[aggregate.table] = (
-            f"insert into {aggregate.table} ({names}) select * from unnest({arrays}) on conflict (key) do nothing",
-            f"update {aggregate.table} t set {sets} from unnest({arrays}, ${len(columns) + 1}::int[])"
-            f" as u({names}, previous) where t.key = u.key and t.revision = u.previous",
+            f"with u as (select * from unnest({arrays}, ${len(columns) + 1}::int[]) as u({names}, previous)),"
+            f" made as (insert into {aggregate.table} ({names}) select {names} from u where previous = 0"
+            " on conflict (key) do nothing returning 1),"
+            f" moved as (update {aggregate.table} t set {sets} from u where u.previous > 0 and t.key = u.key"
+            " and t.revision = u.previous returning 1)"
+            " select (select count(*) from made) + (select count(*) from moved)"
         )
     return _SQL[aggregate.table]
 
 
 async def save(tx: Connection, aggregate: Aggregate[Any], slots: Sequence[Slot]) -> None:
     """Write changed aggregates of one table, given in key order. Raises Conflict when a row is not what was read."""
-    insert, update = _statements(aggregate)
     values: list[Callable[[Any], Any]] = [value for _, value in aggregate.columns.values()]
     without = set(aggregate.parts)
-    new: list[tuple[Any, ...]] = []
-    old: list[tuple[Any, ...]] = []
-    for slot in slots:
-        row = (
-            slot.key, slot.store_id, slot.revision, slot.version, slot.state.model_dump_json(exclude_none=True, exclude=without),
-            orjson.dumps(slot.answered).decode(), slot.armed_at, *(_part(slot, part) for part in aggregate.parts),
-            *(value(slot.state) for value in values),
-        )  # fmt: skip
-        if slot.revision_before:
-            old.append((*row, slot.revision_before))
-        elif slot.revision:
-            new.append(row)
-    for statement, rows in ((insert, new), (update, old)):
-        if rows:
-            done = await tx.execute(statement, *(list(column) for column in zip(*rows, strict=True)))
-            if int(done.rpartition(" ")[2]) != len(rows):
-                raise Conflict(f"{aggregate.table}: a row was written by somebody else")
+    rows = [
+        (
+            slot.key, slot.store_id, slot.revision, slot.version,
+            slot.state.model_dump_json(exclude_defaults=True, exclude=without), orjson.dumps(slot.answered).decode(),
+            slot.armed_at, *(_part(slot, part) for part in aggregate.parts), *(value(slot.state) for value in values),
+            slot.revision_before,
+        )
+        for slot in slots
+        if slot.revision
+    ]  # fmt: skip
+    if not rows:
+        return
+    if await tx.fetchval(_statement(aggregate), *(list(column) for column in zip(*rows, strict=True))) != len(rows):
+        raise Conflict(f"{aggregate.table}: a row was written by somebody else")
 
 
 _ANY: TypeAdapter[Any] = TypeAdapter(Any)
@@ -194,4 +193,4 @@ def _part(slot: Slot, part: str) -> str | None:
     value = getattr(slot.state, part)
     if value is None or (slot.revision_before and value is getattr(slot.before, part)):
         return None
-    return _ANY.dump_json(value, exclude_none=True).decode()
+    return _ANY.dump_json(value, exclude_defaults=True).decode()

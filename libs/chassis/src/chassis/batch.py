@@ -5,10 +5,11 @@ A message that raises in decide loses only its own changes. Lock order everywher
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime
 from functools import cache
-from typing import Any, NamedTuple
+from types import MappingProxyType
+from typing import Any, Final, NamedTuple
 from uuid import UUID
 
 from asyncpg import Connection
@@ -63,6 +64,13 @@ class JournalRow(NamedTuple):
 def _topic(model: type[Event] | type[Command]) -> str | None:
     """None: private, known to the journal alone."""
     return None if issubclass(model, PrivateEvent) else topic_of(model)
+
+
+Timer = tuple[str, UUID, datetime | None]
+"""Table and key of an aggregate, and when it wants to be woken; null: not any more."""
+Offsets = Mapping[tuple[str, int], int]
+"""(topic, partition) -> the offset after the last record."""
+NOTHING_READ: Final[Offsets] = MappingProxyType({})
 
 
 class Batch:
@@ -181,7 +189,8 @@ class Batch:
 
     # -- save ---------------------------------------------------------------------------------------------------------
 
-    async def save(self) -> None:
+    async def save(self, offsets: Offsets = NOTHING_READ, keys: Sequence[UUID] = ()) -> set[UUID]:
+        """Write everything, and how far the topics were read; answers which of `keys` are parked by now."""
         changed: dict[str, list[Slot]] = {}
         for slot in self.slots.values():
             if slot.touched:
@@ -204,8 +213,7 @@ class Batch:
             await self.tx.execute("delete from tasks where task_id = any($1::uuid[])", self._reported)
         if self._tasks:
             await self._save_tasks()
-        if timers:
-            await _save_timers(self.tx, timers)
+        return await close(self.tx, timers, offsets, keys) if timers or offsets or keys else set()
 
     async def _save_tasks(self) -> None:
         rows = [
@@ -235,7 +243,7 @@ def _row(
 ) -> JournalRow:
     topic = _topic(type(message))
     # Others' readers are promised every field, our own journal is not.
-    payload = message.model_dump_json(exclude_none=topic is None)
+    payload = message.model_dump_json(exclude_defaults=topic is None)
     if len(payload) > JOURNAL_BYTES_MAX // 4 and len(payload.encode()) > JOURNAL_BYTES_MAX:
         raise TooLarge(
             f"{message.TYPE} would have {len(payload.encode())} bytes, at most {JOURNAL_BYTES_MAX} are published"
@@ -333,9 +341,7 @@ async def adopt(batch: Batch, own: Sequence[Adopted]) -> int:
     return len(rows)
 
 
-# -- timers -----------------------------------------------------------------------------------------------------------
-
-Timer = tuple[str, UUID, datetime | None]
+# -- the end of a transaction -----------------------------------------------------------------------------------------
 
 
 def _rearm(slot: Slot, now: datetime) -> Timer | None:
@@ -350,15 +356,27 @@ def _rearm(slot: Slot, now: datetime) -> Timer | None:
     return None
 
 
-async def _save_timers(tx: Connection, timers: Sequence[Timer]) -> None:
-    if gone := [(table, key) for table, key, due in timers if due is None]:
-        await tx.execute(
-            "delete from timers using unnest($1::text[], $2::uuid[]) as u(a, k) where aggregate = u.a and key = u.k",
-            *_columns(gone),
-        )
-    if armed := [timer for timer in timers if timer[2] is not None]:
-        await tx.execute(
-            "insert into timers (aggregate, key, due_at) select * from unnest($1::text[], $2::uuid[], $3::timestamptz[])"
-            " on conflict (aggregate, key) do update set due_at = excluded.due_at",
-            *_columns(armed),
-        )
+# Duplicates from before the batch that ended the process do not make anybody forget how often it did.
+CLOSE = """
+with gone as (delete from timers using unnest($1::text[], $2::uuid[]) as u(a, k) where aggregate = u.a and key = u.k),
+armed as (
+  insert into timers (aggregate, key, due_at) select * from unnest($3::text[], $4::uuid[], $5::timestamptz[])
+  on conflict (aggregate, key) do update set due_at = excluded.due_at),
+moved as (
+  insert into consumer_offsets (topic, partition, next_offset) select * from unnest($6::text[], $7::int[], $8::bigint[])
+  on conflict (topic, partition) do update set next_offset = excluded.next_offset,
+    crashes = case when excluded.next_offset > consumer_offsets.tried_offset then 0 else consumer_offsets.crashes end)
+select key from parked_keys where key = any($9::uuid[])"""
+
+
+async def close(tx: Connection, timers: Sequence[Timer], offsets: Offsets, keys: Sequence[UUID] = ()) -> set[UUID]:
+    """One statement: timers, how far the topics were read; answers which of `keys` are parked by now."""
+    gone = [(table, key) for table, key, due in timers if due is None]
+    armed = [timer for timer in timers if timer[2] is not None]
+    read = sorted(offsets.items())
+    found = await tx.fetch(
+        CLOSE, [table for table, _ in gone], [key for _, key in gone],
+        [table for table, _, _ in armed], [key for _, key, _ in armed], [due for _, _, due in armed],
+        [topic for (topic, _), _ in read], [part for (_, part), _ in read], [offset for _, offset in read], keys,
+    )  # fmt: skip
+    return {row["key"] for row in found}

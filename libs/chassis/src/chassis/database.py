@@ -54,6 +54,10 @@ class Database:
             "timezone": "UTC",
         }
         self._transaction_seconds_max = settings.transaction_seconds_max
+        self._at_hand: list[tuple[AsyncConnection, Connection]] = []
+        """Checked out and idle. Consumer, relay and timers take one many times a second, and a checkout costs more than
+        most statements; never more than half, the other half is for reads."""
+        self._at_hand_max = settings.database_connections_max // 2
         self._engine = create_async_engine(
             settings.database_url.replace("postgresql://", "postgresql+asyncpg://", 1),
             pool_size=settings.database_connections_max,
@@ -72,16 +76,31 @@ class Database:
     @asynccontextmanager
     async def connection(self) -> AsyncIterator[Connection]:
         """A raw asyncpg connection; each statement commits by itself."""
-        async with self._engine.connect() as connection:
-            pooled = await connection.get_raw_connection()
-            raw = pooled.driver_connection
-            assert raw is not None
-            try:
-                yield raw
-            except BaseException:
-                if raw.is_closed():
-                    await connection.invalidate()
-                raise
+        pooled, raw = await self._taken()
+        try:
+            yield raw
+        except BaseException:
+            await _give_back(pooled, raw)
+            raise
+        if len(self._at_hand) < self._at_hand_max and not raw.is_closed():
+            self._at_hand.append((pooled, raw))
+        else:
+            await _give_back(pooled, raw)
+
+    async def _taken(self) -> tuple[AsyncConnection, Connection]:
+        while self._at_hand:
+            pooled, raw = self._at_hand.pop()
+            if not raw.is_closed():
+                return pooled, raw
+            await _give_back(pooled, raw)
+        pooled = await self._engine.connect()
+        try:
+            fresh: Connection | None = (await pooled.get_raw_connection()).driver_connection
+            assert fresh is not None
+        except BaseException:
+            await pooled.close()
+            raise
+        return pooled, fresh
 
     async def read(self, statement: Executable) -> Sequence[RowMapping]:
         async with self._engine.connect() as connection:
@@ -93,4 +112,12 @@ class Database:
             yield connection
 
     async def close(self) -> None:
+        while self._at_hand:
+            await _give_back(*self._at_hand.pop())
         await self._engine.dispose()
+
+
+async def _give_back(pooled: AsyncConnection, raw: Connection) -> None:
+    if raw.is_closed():
+        await pooled.invalidate()
+    await pooled.close()

@@ -22,7 +22,7 @@ from asyncpg import Connection
 
 from chassis import crash, idempotency, parking
 from chassis.aggregates import Known
-from chassis.batch import Batch, Split
+from chassis.batch import NOTHING_READ, Batch, Offsets, Split, close
 from chassis.database import Conflict, Database, is_transient
 from chassis.inbound import Inbound, Intake, Outcome, Refused
 from chassis.service import Service
@@ -41,15 +41,6 @@ with claimed as (insert into inbox (id) select unnest($1::uuid[]) on conflict do
 select clock_timestamp() as now,
   array(select id from claimed) as fresh,
   array(select key from parked_keys where key = any($2::uuid[]) order by key for update) as parked"""
-
-NOW_PARKED = "select key from parked_keys where key = any($1::uuid[])"
-
-# Duplicates from before the batch that ended the process do not make anybody forget how often it did.
-OFFSETS = """
-insert into consumer_offsets (topic, partition, next_offset)
-select * from unnest($1::text[], $2::int[], $3::bigint[])
-on conflict (topic, partition) do update set next_offset = excluded.next_offset,
-  crashes = case when excluded.next_offset > consumer_offsets.tried_offset then 0 else consumer_offsets.crashes end"""
 
 
 def _set() -> asyncio.Event:
@@ -179,22 +170,21 @@ class Shell:
             if refused.claim is not None:
                 await tx.execute("insert into inbox (id) values ($1) on conflict do nothing", refused.claim)
             await parking.park(tx, [refused])
-            await _offsets(tx, offsets)
+            await close(tx, (), offsets)
         self.metrics.parked.inc()
         return Outcome("parked")
 
     async def _store_offsets(self, offsets: dict[tuple[str, int], int]) -> None:
         if offsets:
             async with self.database.transaction() as tx:
-                await _offsets(tx, offsets)
+                await close(tx, (), offsets)
 
     async def _transact(self, entries: Sequence[Entry], offsets: dict[tuple[str, int], int]) -> list[Outcome]:
         started = time.perf_counter()
         async with self.database.transaction() as tx:
             work = await _Work.open(self.service, tx, entries, self.known)
             outcomes = await work.decide()
-            await work.save()
-            await _offsets(tx, offsets)
+            await work.save(offsets)
             crash.point("before_commit")
         crash.point("after_commit")
         self.known.keep(work.batch.slots.values())
@@ -204,22 +194,17 @@ class Shell:
         return outcomes
 
 
-async def _offsets(tx: Connection, offsets: dict[tuple[str, int], int]) -> None:
-    if offsets:
-        ordered = sorted(offsets.items())
-        await tx.execute(
-            OFFSETS, [t for (t, _), _ in ordered], [p for (_, p), _ in ordered], [offset for _, offset in ordered]
-        )
-
-
 class _Work:
     """One transaction: which entries are new, which wait behind a parked one, what came of the rest."""
 
     def __init__(self, service: Service, tx: Connection, entries: Sequence[Entry], now: datetime, known: Known) -> None:
         self.entries, self.tx, self.now = entries, tx, now
         self.batch = Batch(service, tx, now, known)
+        self.keys: list[UUID] = []
         self.fresh: set[UUID] = set()
         self.parked: set[UUID] = set()
+        self.parked_before: frozenset[UUID] = frozenset()
+        """Known to be parked, and their rows locked, when the transaction opened."""
         self.to_park: list[Refused] = []
         self.unclaimed: list[UUID] = []
         """Of unheeded messages: said again once their order or their question is known, they must count."""
@@ -233,7 +218,8 @@ class _Work:
         row = await tx.fetchrow(OPEN, claims, keys)
         assert row is not None
         work = cls(service, tx, entries, row["now"], known)
-        work.fresh, work.parked = set(row["fresh"]), set(row["parked"])
+        work.keys = keys
+        work.fresh, work.parked, work.parked_before = set(row["fresh"]), set(row["parked"]), frozenset(row["parked"])
         work.stored = await idempotency.claim(
             tx, [entry.idempotency for entry in entries if isinstance(entry, Inbound) and entry.idempotency]
         )
@@ -245,11 +231,6 @@ class _Work:
             and not work._waits(entry)
             and not work._answered(entry)
         )
-        now_parked = {row["key"] for row in await tx.fetch(NOW_PARKED, keys)}
-        if not now_parked <= work.parked:
-            # Parked while we waited for its aggregate's lock: taken again, so that we hold the key's row before we queue
-            # behind it. Without that lock a replay could unpark the key and leave ours waiting for nobody.
-            raise Conflict(f"{len(now_parked - work.parked)} orders were parked meanwhile")
         return work
 
     def _waits(self, entry: Inbound) -> bool:
@@ -304,8 +285,12 @@ class _Work:
         if refused.key is not None:
             self.parked.add(refused.key)
 
-    async def save(self) -> None:
-        await self.batch.save()
+    async def save(self, offsets: Offsets = NOTHING_READ) -> None:
+        now_parked = await self.batch.save(offsets, self.keys)
+        if not now_parked <= self.parked_before:
+            # Parked while we waited for its aggregate's lock: taken again, so that we hold the key's row before we queue
+            # behind it. Without that lock a replay could unpark the key and leave ours waiting for nobody.
+            raise Conflict(f"{len(now_parked - self.parked_before)} orders were parked meanwhile")
         if self.to_park:
             await parking.park(self.tx, self.to_park)
         if self.unclaimed:

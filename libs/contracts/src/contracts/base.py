@@ -112,7 +112,10 @@ class Frozen(BaseModel):
 
 
 class Document(Frozen):
-    """State kept in a database: unknown fields survive a round trip, so a rolling deploy loses nothing."""
+    """State kept in a database: unknown fields survive a round trip, so a rolling deploy loses nothing.
+
+    Values that are their field's default are not written: a default never changes once there is data.
+    """
 
     model_config = ConfigDict(frozen=True, extra="allow", use_attribute_docstrings=True)
 

@@ -107,12 +107,24 @@ class Facts(Document):
     fulfilled: bool = False
 
 
+class Learnt(Document):
+    """What changed of the facts; null and empty: nothing. The money is told by `PaymentChanged`."""
+
+    money_version: int | None = None
+    authorization_id: UUID | None = None
+    captures: tuple[CaptureFact, ...] = ()
+    reserved: bool | None = None
+    start_asked: bool | None = None
+    shipments: tuple[ShipmentFact, ...] = ()
+    fulfilled: bool | None = None
+
+
 class Progressed(PrivateEvent, type="orders.progressed"):
-    """Where the processes stand after a message: only those that it moved."""
+    """Where the processes stand after a message: only what it moved."""
 
     runs: tuple[Run, ...] = ()
     asks: tuple[Ask, ...] = ()
-    facts: Facts | None = None
+    learnt: Learnt | None = None
     source: Source | None = None
 
 
@@ -217,11 +229,33 @@ def _progressed(order: Order, event: Progressed) -> dict[str, object]:
     if event.runs or event.asks:
         asks = {**order.asks, **{str(ask.operation_id): ask for ask in event.asks}}
         change["asks"] = {name: ask for name, ask in asks.items() if _matters(ask, runs)}
-    if event.facts is not None:
-        change["facts"] = event.facts
+    if event.learnt is not None:
+        change["facts"] = _with(order.facts, event.learnt)
     if event.source is not None:
         change["source"] = event.source
     return change
+
+
+_SINGLE: Final = ("money_version", "authorization_id", "reserved", "start_asked", "fulfilled")
+
+
+def learnt(before: Facts, after: Facts) -> Learnt | None:
+    """What `after` knows and `before` did not; None when that is nothing but money."""
+    change: dict[str, Any] = {name: now for name in _SINGLE if (now := getattr(after, name)) != getattr(before, name)}
+    if after.captures is not before.captures:
+        change["captures"] = tuple(one for name, one in after.captures.items() if before.captures.get(name) != one)
+    if after.shipments is not before.shipments:
+        change["shipments"] = tuple(one for name, one in after.shipments.items() if before.shipments.get(name) != one)
+    return Learnt(**change) if any(value not in (None, ()) for value in change.values()) else None
+
+
+def _with(facts: Facts, told: Learnt) -> Facts:
+    change: dict[str, Any] = {name: now for name in _SINGLE if (now := getattr(told, name)) is not None}
+    if told.captures:
+        change["captures"] = {**facts.captures, **{str(one.capture_id): one for one in told.captures}}
+    if told.shipments:
+        change["shipments"] = {**facts.shipments, **{str(one.shipment_id): one for one in told.shipments}}
+    return facts.model_copy(update=change)
 
 
 def _matters(ask: Ask, runs: Mapping[str, Run]) -> bool:

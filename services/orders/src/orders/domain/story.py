@@ -28,7 +28,7 @@ from contracts.orders import (
     Status,
 )
 from contracts.snapshot import Source
-from orders.domain.order import Ask, Facts, Order, Progressed, Run, Waits, evolve, has_shipped, payment_status
+from orders.domain.order import Ask, Facts, Order, Progressed, Run, Waits, evolve, has_shipped, learnt, payment_status
 
 E = TypeVar("E", bound=OrderEvent)
 
@@ -283,7 +283,7 @@ class Story:
         before = self.order
         runs = tuple(run for run in self.runs.values() if before.runs.get(run.id) != run)
         asks = tuple(ask for name, ask in self.asks.items() if before.asks.get(name) != ask)
-        facts = self.facts if self.facts != before.facts else None
+        facts = learnt(before.facts, self.facts) if self.facts is not before.facts else None
         if runs or asks or facts is not None or self.source is not None:
             self._effects.append(
                 Progressed(
@@ -291,7 +291,7 @@ class Story:
                     store_id=before.store_id,
                     runs=runs,
                     asks=asks,
-                    facts=facts,
+                    learnt=facts,
                     source=self.source,
                 )
             )
