@@ -104,6 +104,10 @@ class Refused:
     claim: UUID | None = None
 
 
+LANES_FROM = 64
+"""Entries of a poll that are worth two transactions at once."""
+
+
 @dataclass(slots=True)
 class Intake:
     """A decoded poll: what to handle and what to park, in the order of the records; offsets to store with it."""
@@ -112,6 +116,18 @@ class Intake:
     offsets: dict[tuple[str, int], int] = field(default_factory=dict)
     """(topic, partition) -> the offset after the last record."""
     ignored: int = 0
+
+    def lanes(self) -> list[Intake]:
+        """Of a large one its two halves by partition, so that no order is in both: one decides while the other waits."""
+        if len(self.entries) < LANES_FROM:
+            return [self]
+        halves = Intake(), Intake()
+        for (topic, partition), offset in self.offsets.items():
+            halves[partition % 2].offsets[topic, partition] = offset
+        for entry in self.entries:
+            assert entry.record is not None
+            halves[entry.record.partition % 2].entries.append(entry)
+        return [half for half in halves if half.entries or half.offsets]
 
 
 def inbox_id(time: datetime, source: str, ce_id: str) -> UUID:

@@ -65,8 +65,11 @@ class Shell:
     # -- in -----------------------------------------------------------------------------------------------------------
 
     async def take(self, intake: Intake) -> None:
-        """Handle a poll of records in one transaction, its offsets included. Raises when it has to be taken again."""
-        await self._handle(intake.entries, intake.offsets)
+        """Handle a poll of records and store its offsets with it, each lane in a transaction. Raises to be taken again."""
+        lanes = (self._handle(lane.entries, lane.offsets) for lane in intake.lanes())
+        for result in await asyncio.gather(*lanes, return_exceptions=True):
+            if isinstance(result, BaseException):
+                raise result
 
     async def submit(self, inbound: Inbound) -> Outcome:
         """Handle one message together with others that wait. Raises a transient error as it is; the caller may repeat."""
