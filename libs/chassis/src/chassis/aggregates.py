@@ -20,7 +20,7 @@ from pydantic import TypeAdapter
 
 from chassis.database import Conflict
 from chassis.service import Aggregate, Change
-from contracts.base import Document, Event
+from contracts.base import Document, Event, to_json
 
 
 @dataclass(slots=True)
@@ -172,7 +172,7 @@ async def save(tx: Connection, aggregate: Aggregate[Any], slots: Sequence[Slot])
     rows = [
         (
             slot.key, slot.store_id, slot.revision, slot.version,
-            slot.state.model_dump_json(exclude_defaults=True, exclude=without), orjson.dumps(slot.answered).decode(),
+            to_json(slot.state, sparse=True, without=without), orjson.dumps(slot.answered).decode(),
             slot.armed_at, *(_part(slot, part) for part in aggregate.parts), *(value(slot.state) for value in values),
             slot.revision_before,
         )

@@ -16,11 +16,11 @@ from asyncpg import Connection
 
 from chassis import aggregates, crash
 from chassis.aggregates import Known, Slot
+from chassis.database import QuickUUID
 from chassis.inbound import Inbound, Outcome
 from chassis.service import Aggregate, Handler, Service, Share
-from contracts.base import Command, Event, PrivateEvent
+from contracts.base import Command, Event, PrivateEvent, to_json
 from contracts.deciding import Context, Effect, Refusal, Task, Wake
-from contracts.ids import derived
 from contracts.registry import JOURNAL_BYTES_MAX, topic_of
 
 
@@ -153,7 +153,7 @@ class Batch:
         rows: list[JournalRow] = []
         tasks: list[Task] = []
         refusal: Refusal | None = None
-        base = derived(inbound.id, "row").int & ~0xFFFF
+        base = (inbound.id.int ^ _ROWS) & ~0xFFFF  # decided again, a message makes the same rows again
         for n, effect in enumerate(effects):
             if isinstance(effect, Event):
                 revision += 1
@@ -168,10 +168,9 @@ class Batch:
                         current = shares[key][1] if key in shares else self._shares.get(key)
                         shares[key] = (share, share.evolve(current, key, effect))
                 events.append(effect)
-                row_id = UUID(int=base + n)
-                rows.append(_row(slot, inbound, row_id, effect, revision, version if published else None))
+                rows.append(_row(slot, inbound, _id(base + n), effect, revision, version if published else None))
             elif isinstance(effect, Command):
-                rows.append(_row(slot, inbound, UUID(int=base + n), effect, None, None))
+                rows.append(_row(slot, inbound, _id(base + n), effect, None, None))
             elif isinstance(effect, Task):
                 tasks.append(effect)
             else:
@@ -238,12 +237,19 @@ def _unheeded(slot: Slot, body: Any) -> bool:
     return slot.revision == 0 or (isinstance(body, Event) and body.operation_id is not None)
 
 
+_ROWS: Final = UUID("5b0e6a3c-91d4-4f27-8c63-d2a7f05e9b18").int
+
+
+def _id(number: int) -> UUID:
+    return QuickUUID(number.to_bytes(16, "big"))
+
+
 def _row(
     slot: Slot, inbound: Inbound, row_id: UUID, message: Event | Command, revision: int | None, version: int | None
 ) -> JournalRow:
     topic = _topic(type(message))
     # Others' readers are promised every field, our own journal is not.
-    payload = message.model_dump_json(exclude_defaults=topic is None)
+    payload = to_json(message, sparse=topic is None)
     if len(payload) > JOURNAL_BYTES_MAX // 4 and len(payload.encode()) > JOURNAL_BYTES_MAX:
         raise TooLarge(
             f"{message.TYPE} would have {len(payload.encode())} bytes, at most {JOURNAL_BYTES_MAX} are published"

@@ -11,12 +11,16 @@ from contextlib import asynccontextmanager
 
 import asyncpg
 from asyncpg import Connection
+from asyncpg.pgproto.pgproto import UUID as QuickUUID
 from sqlalchemy.engine import RowMapping
 from sqlalchemy.exc import TimeoutError as PoolTimeout
 from sqlalchemy.ext.asyncio import AsyncConnection, create_async_engine
 from sqlalchemy.sql import Executable
 
 from chassis.settings import ServiceSettings
+
+__all__ = ["Conflict", "Database", "QuickUUID", "is_transient"]
+# `QuickUUID` is what asyncpg reads UUIDs as: equal to the standard one, made and written in a tenth of its time.
 
 
 class Conflict(Exception):

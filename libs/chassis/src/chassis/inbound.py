@@ -10,6 +10,7 @@ from datetime import datetime
 from typing import Any, Literal
 from uuid import UUID
 
+from chassis.database import QuickUUID
 from contracts.base import Event
 from contracts.deciding import Refusal
 
@@ -134,4 +135,4 @@ def inbox_id(time: datetime, source: str, ce_id: str) -> UUID:
     """48 bits of the message's time in ms, then 80 bits of a hash of (source, id): unique, and sorted by day."""
     milliseconds = int(time.timestamp() * 1000) & 0xFFFF_FFFF_FFFF
     digest = hashlib.blake2b(f"{source}\0{ce_id}".encode(), digest_size=10).digest()
-    return UUID(bytes=milliseconds.to_bytes(6, "big") + digest)
+    return QuickUUID(milliseconds.to_bytes(6, "big") + digest)

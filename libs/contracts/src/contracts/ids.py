@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from hashlib import sha1
 from typing import Final
-from uuid import UUID, uuid5
+from uuid import UUID
 
 ORDER_NAMESPACE: Final = UUID("b4f1c1a6-5d0e-5c39-9a43-6a1d1a0f7e21")
 """Namespace of every order id; printed with worked examples in docs/order-ids.md."""
@@ -16,14 +17,24 @@ def order_id(store_id: str, channel: str, account: str, external_order_id: str) 
     >>> order_id("st_12", "bol", "store-887", "A2K8290LP8")
     UUID('cdac17fa-748d-5c30-afb4-776fd89a573f')
     """
-    return uuid5(ORDER_NAMESPACE, f"{store_id}|{channel}|{account}|{external_order_id}")
+    return _uuid5(ORDER_NAMESPACE, f"{store_id}|{channel}|{account}|{external_order_id}")
 
 
 def message_uuid(source: str, message_id: str) -> UUID:
     """One UUID for a CloudEvents (source, id) pair; ids of connectors may be any text."""
-    return uuid5(MESSAGE_NAMESPACE, f"{source}|{message_id}")
+    return _uuid5(MESSAGE_NAMESPACE, f"{source}|{message_id}")
 
 
 def derived(parent: UUID, name: str | int) -> UUID:
     """The id of the `name`-th thing that came of `parent`: a batch that is decided again decides the same ids."""
-    return uuid5(parent, str(name))
+    return _uuid5(parent, str(name))
+
+
+_VERSION_AND_VARIANT: Final = (0xF000 << 64) | (0xC000 << 48)
+_FIVE_OF_RFC_9562: Final = (0x5000 << 64) | (0x8000 << 48)
+
+
+def _uuid5(namespace: UUID, name: str) -> UUID:
+    """As `uuid.uuid5`, in two thirds of its time: it is made twenty times on an order's way."""
+    digest = sha1(namespace.bytes + name.encode(), usedforsecurity=False).digest()
+    return UUID(int=int.from_bytes(digest[:16], "big") & ~_VERSION_AND_VARIANT | _FIVE_OF_RFC_9562)

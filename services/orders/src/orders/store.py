@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from operator import attrgetter
 from typing import Any
 
 from asyncpg import Connection
@@ -22,20 +23,20 @@ def _content(read: Callable[[Any], Any]) -> Callable[[Order], Any]:
 COLUMNS: Mapping[str, tuple[str, Callable[[Order], Any]]] = {
     "channel": ("text", lambda order: order.source.channel if order.source else ""),
     "account": ("text", lambda order: order.source.account if order.source else ""),
-    "external_order_id": ("text", lambda order: order.number),
-    "status": ("text", lambda order: order.status),
-    "payment_status": ("text", lambda order: order.payment_status),
-    "fulfillment_status": ("text", lambda order: order.fulfillment_status),
+    "external_order_id": ("text", attrgetter("number")),
+    "status": ("text", attrgetter("status")),
+    "payment_status": ("text", attrgetter("payment_status")),
+    "fulfillment_status": ("text", attrgetter("fulfillment_status")),
     "waiting": ("text", waiting),
     "waiting_step": ("text", waiting_step),
     "waiting_since": ("timestamptz", waiting_since),
     "in_flight": ("boolean", in_flight),
     "currency": ("text", _content(lambda content: content.currency)),
     "grand_minor": ("bigint", _content(lambda content: content.totals.grand_minor)),
-    "cancel_cause": ("text", lambda order: order.cancel_cause),
+    "cancel_cause": ("text", attrgetter("cancel_cause")),
     "ordered_at": ("timestamptz", _content(lambda content: content.placed_at)),
-    "placed_at": ("timestamptz", lambda order: order.placed_at),
-    "completed_at": ("timestamptz", lambda order: order.completed_at),
+    "placed_at": ("timestamptz", attrgetter("placed_at")),
+    "completed_at": ("timestamptz", attrgetter("completed_at")),
 }
 
 IN_FLIGHT = "select count(*) from (select 1 from orders where in_flight limit $1) as o"
