@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from dataclasses import replace
 from typing import Any
 from uuid import UUID, uuid4
 
@@ -13,6 +14,7 @@ from chassis_counter import STORE, World, filling, plus
 from chassis import shell as shell_module
 from chassis.batch import Batch
 from chassis.database import Conflict, is_transient
+from chassis.inbound import LANES_FROM
 
 pytestmark = pytest.mark.real
 
@@ -45,6 +47,30 @@ async def test_a_message_delivered_twice_in_one_batch_or_in_two_has_its_effect_o
     await world.take(world.from_topic(message, "m1"))
     assert await world.total(key) == 5
     assert await world.one("select count(*) from journal where key = $1", key) == 1
+
+
+async def test_when_one_half_of_a_large_poll_fails_all_of_it_is_taken_again_and_counts_once(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Promise 1: a large poll is two transactions at once, by partition."""
+    keys = [uuid4() for _ in range(2 * LANES_FROM)]
+    told = [world.from_topic(plus(key, 1)) for key in keys]
+    poll = [replace(one, record=replace(one.record, partition=n % 2)) for n, one in enumerate(told) if one.record]
+    save = shell_module._Work.save
+
+    async def failing(work: Any, offsets: Any) -> None:
+        await save(work, offsets)
+        if any(partition % 2 for _, partition in offsets):
+            raise ConnectionResetError
+
+    with monkeypatch.context() as patch:
+        patch.setattr(shell_module._Work, "save", failing)
+        with pytest.raises(ConnectionResetError):
+            await world.take(*poll)
+    done = await world.one("select count(*) from journal")
+    assert 0 < done < len(keys), "the other half is committed"
+    await world.take(*poll)
+    assert [await world.total(key) for key in keys] == [1] * len(keys)
 
 
 async def test_a_message_that_raises_loses_only_its_own_changes_and_later_ones_of_its_key_wait(world: World) -> None:

@@ -16,8 +16,8 @@ import pytest_asyncio
 from aiokafka import TopicPartition
 from chassis_counter import COMMANDS, EVENTS, SERVICE, Add, Added, World, plus, settings
 
-from chassis.consumer import ALONE, CRASHES_MAX, Consumer, topics_of
-from chassis.inbound import Inbound, Intake, Refused, headers_from_json, inbox_id
+from chassis.consumer import ALONE, CRASHES_MAX, INTAKE_RECORDS_MAX, Consumer, topics_of
+from chassis.inbound import LANES_FROM, Inbound, Intake, Record, Refused, headers_from_json, inbox_id
 from contracts.envelope import headers
 from contracts.registry import BODY_BYTES_MAX
 
@@ -223,6 +223,8 @@ async def test_an_error_that_the_process_survives_counts_for_nothing_and_forgets
 class FakeClient:
     """What `pause_intake` and an assignment ask of an aiokafka consumer."""
 
+    getmany: Any
+
     def __init__(self, *parts: TopicPartition) -> None:
         self.parts, self.held = set(parts), set[TopicPartition]()
 
@@ -253,3 +255,50 @@ async def test_intake_that_was_paused_while_it_was_being_assigned_is_resumed(wor
     assert client.paused() == {PART}
     consumer.pause_intake(False)
     assert client.paused() == set()
+
+
+@pytest.mark.real
+async def test_a_poll_takes_what_is_under_way_first_and_only_some_of_what_is_new(world: World) -> None:
+    """Taken in floods, orders would go through the services as one wave; and a poll is never empty."""
+    new, under_way = TopicPartition(COMMANDS, 1), TopicPartition(EVENTS, 1)
+    waiting = {new: [*range(1_000)], under_way: [*range(30)]}
+    client = FakeClient(new, under_way)
+
+    async def getmany(*parts: TopicPartition, timeout_ms: int = 0, max_records: int) -> dict[TopicPartition, list[int]]:
+        if timeout_ms and not any(waiting.values()):
+            waiting[new].append(7)  # the first look is in vain
+            return {}
+        found = {}
+        for part in parts or client.parts:
+            taken, waiting[part] = waiting[part][:max_records], waiting[part][max_records:]
+            max_records -= len(taken)
+            if taken:
+                found[part] = taken
+            if not max_records:
+                break
+        return found
+
+    client.getmany = getmany
+    consumer = Consumer(replace(SERVICE, intake=frozenset({COMMANDS})), world.settings, world.database, world.shell,
+                        world.metrics)  # fmt: skip
+    consumer._poll_of(client)
+    poll = client.getmany
+    first = await poll(timeout_ms=1_000, max_records=500)
+    assert {part: len(records) for part, records in first.items()} == {under_way: 30, new: INTAKE_RECORDS_MAX}
+    second = await poll(timeout_ms=1_000, max_records=500)
+    assert {part: len(records) for part, records in second.items()} == {new: INTAKE_RECORDS_MAX}
+    waiting[new].clear()
+    assert await poll(timeout_ms=1_000, max_records=500) == {new: [7]}
+
+
+def test_a_large_poll_is_halved_by_partition_and_a_small_one_is_left_whole() -> None:
+    """No order is in both halves, and within a half everything stands as it came."""
+    refused = [Refused(Record("t", n % 5, n, None, None, []), None, "bad_key", "no key") for n in range(LANES_FROM)]
+    offsets = {("t", partition): partition + 100 for partition in range(5)}
+    small = Intake(list(refused[1:]), offsets)
+    assert small.lanes() == [small]
+    even, odd = Intake(list(refused), offsets).lanes()
+    assert even.offsets | odd.offsets == offsets
+    for lane, rest in ((even, 0), (odd, 1)):
+        assert {partition % 2 for _, partition in lane.offsets} == {rest}
+        assert lane.entries == [one for one in refused if one.record.partition % 2 == rest]
