@@ -13,7 +13,7 @@ from uuid import UUID
 import aiohttp
 import pytest
 
-from chassis.consumer import CRASHES_MAX
+from chassis.attempts import CRASHES_MAX
 from contracts.ids import message_uuid
 from contracts.registry import SNAPSHOTS
 from devservices.system import Member

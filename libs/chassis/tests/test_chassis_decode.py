@@ -16,7 +16,8 @@ import pytest_asyncio
 from aiokafka import TopicPartition
 from chassis_counter import COMMANDS, EVENTS, SERVICE, Add, Added, World, plus, settings
 
-from chassis.consumer import ALONE, CRASHES_MAX, INTAKE_RECORDS_MAX, Consumer, topics_of
+from chassis.attempts import ALONE, CRASHES_MAX
+from chassis.consumer import INTAKE_RECORDS_MAX, Consumer, topics_of
 from chassis.inbound import LANES_FROM, Inbound, Intake, Record, Refused, headers_from_json, inbox_id
 from contracts.envelope import headers
 from contracts.registry import BODY_BYTES_MAX
@@ -151,9 +152,9 @@ async def test_a_record_that_was_alone_and_ended_the_process_three_times_is_park
     consumer: Consumer,
 ) -> None:
     """Promise 6: a message that kills the process is not taken for ever."""
-    consumer._tried[PART] = (7, ALONE + CRASHES_MAX - 1)
+    consumer.attempts.tried[PART] = (7, ALONE + CRASHES_MAX - 1)
     assert isinstance(await decoded(consumer, record()), Inbound)
-    consumer._tried[PART] = (7, ALONE + CRASHES_MAX)
+    consumer.attempts.tried[PART] = (7, ALONE + CRASHES_MAX)
     entry = await decoded(consumer, record())
     assert isinstance(entry, Refused)
     assert (entry.cause, entry.key, entry.type) == ("crashed", KEY, "counter.add")
@@ -165,8 +166,8 @@ async def test_a_batch_that_was_cut_off_is_taken_in_halves_until_the_culprit_is_
         one.offset = n
     sizes = []
     for crashes in (0, 1, 2, 3):
-        consumer._tried[PART] = (0, crashes)
-        sizes.append([len(chunk) for chunk in consumer._chunks(records)[1]])
+        consumer.attempts.tried[PART] = (0, crashes)
+        sizes.append([len(chunk) for chunk in consumer.attempts.chunks(records)[1]])
     assert sizes == [[8], [4, 4], [2, 2, 2, 2], [1] * 8]
 
 
@@ -177,8 +178,8 @@ async def test_what_was_committed_before_the_crash_and_comes_again_does_not_hide
     records = [record() for _ in range(8)]
     for n, one in enumerate(records):
         one.offset = n
-    consumer._tried[PART] = (3, ALONE + 1)
-    handled, chunks = consumer._chunks(records)
+    consumer.attempts.tried[PART] = (3, ALONE + 1)
+    handled, chunks = consumer.attempts.chunks(records)
     assert [one.offset for one in handled] == [0, 1, 2]
     assert [[one.offset for one in chunk] for chunk in chunks] == [[3], [4], [5], [6], [7]]
 
@@ -212,12 +213,12 @@ async def test_duplicates_from_before_a_deadly_batch_leave_the_count_of_its_cras
 @pytest.mark.real
 async def test_an_error_that_the_process_survives_counts_for_nothing_and_forgets_nothing(world: World) -> None:
     consumer, deadly = Consumer(SERVICE, world.settings, world.database, world.shell, world.metrics), record()
-    consumer._tried[PART] = (deadly.offset, ALONE + 1)
+    consumer.attempts.tried[PART] = (deadly.offset, ALONE + 1)
     for _ in range(2):
-        consumer._begin(consumer._begun_with([deadly]))
-        assert consumer._tried[PART] == (deadly.offset, ALONE + 2)
+        consumer.attempts.begin(consumer.attempts.begun_with([deadly]))
+        assert consumer.attempts.tried[PART] == (deadly.offset, ALONE + 2)
         await consumer._failed(TimeoutError())
-        assert consumer._tried[PART] == (deadly.offset, ALONE + 1)
+        assert consumer.attempts.tried[PART] == (deadly.offset, ALONE + 1)
 
 
 class FakeClient:

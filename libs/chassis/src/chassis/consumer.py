@@ -1,4 +1,4 @@
-"""Topic -> shell. One batch subscriber on all topics of the service; one poll is one transaction.
+"""Topic -> shell. One batch subscriber on all topics of the service.
 
 Everything FastStream is in here. Its defaults would lose or repeat messages, or cost much; each odd argument below answers
 one: an own parser (the default one drops a batch for one header that is not UTF-8), no injection of arguments (it asks a
@@ -25,6 +25,7 @@ from faststream.kafka import KafkaBroker
 from faststream.kafka.message import KafkaAckableMessage
 
 from chassis import crash
+from chassis.attempts import CRASHES_MAX, Attempts, Begun, firsts, note
 from chassis.database import Database, is_transient
 from chassis.inbound import Inbound, Intake, Record, Refused, inbox_id
 from chassis.kafka import security
@@ -43,17 +44,6 @@ INTAKE_RECORDS_MAX = 128
 """New orders in a poll: enough for a batch that is worth its transaction, few enough to keep every service busy."""
 ACKNOWLEDGE_SECONDS = 1.0
 """Between two commits of offsets to Kafka."""
-CRASHES_MAX = 3
-"""A message that was alone in its batch and ended the process so often is parked unhandled."""
-ALONE = 1_000
-"""Added to the count of crashes once a message is alone: those of the batches that it shared do not count against it."""
-
-
-BEGUN = """
-with unsynced as (select set_config('synchronous_commit', 'off', true))
-insert into consumer_offsets (topic, partition, tried_offset, crashes)
-select u.* from unsynced, unnest($1::text[], $2::int[], $3::bigint[], $4::int[]) as u
-on conflict (topic, partition) do update set tried_offset = excluded.tried_offset, crashes = excluded.crashes"""
 
 
 def topics_of(service: Service) -> list[str]:
@@ -94,10 +84,7 @@ class Consumer(ConsumerRebalanceListener):  # type: ignore[misc]
         self.topics = topics_of(service)
         self._busy = asyncio.Lock()
         self._horizon_seconds = (settings.topic_retention_hours + 24) * 3600
-        self._tried: dict[TopicPartition, tuple[int | None, int]] = {}
-        """(first offset of the batch last begun, batches begun there and never ended), where it matters."""
-        self._begun: dict[TopicPartition, tuple[int | None, int]] = {}
-        """The same before the batch at hand was begun."""
+        self.attempts = Attempts()
         self._unacknowledged: dict[TopicPartition, int] = {}
         """Offset after the last record that was handled and of which Kafka was not told."""
         self._acknowledged_at = 0.0
@@ -213,8 +200,7 @@ class Consumer(ConsumerRebalanceListener):  # type: ignore[misc]
                     raise
                 await asyncio.sleep(0.5)
         known = {TopicPartition(row["topic"], row["partition"]): row for row in rows}
-        self._tried = {part: (row["tried_offset"], row["crashes"]) for part, row in known.items()}
-        self._begun.clear()
+        self.attempts.know(known)
         for part in parts:
             ours = known[part]["next_offset"] if part in known else 0
             theirs = await consumer.committed(part)
@@ -256,93 +242,41 @@ class Consumer(ConsumerRebalanceListener):  # type: ignore[misc]
     def _rewind(self, records: Sequence[ConsumerRecord]) -> None:
         """The same records again. What was assigned to somebody else meanwhile is theirs."""
         consumer = self._subscriber.consumer
-        for part, first in _firsts(records).items():
+        for part, first in firsts(records).items():
             if part in consumer.assignment():
                 consumer.seek(part, first)
 
     # -- a poll -------------------------------------------------------------------------------------------------------
 
     async def _poll(self, records: Sequence[ConsumerRecord]) -> None:
-        handled, chunks = self._chunks(records)
+        handled, chunks = self.attempts.chunks(records)
         if handled:  # duplicates: they must not make us forget what was tried behind them
             await self.shell.take(await self.decode(handled))
         for chunk in chunks:
-            begun = self._begun_with(chunk)
+            begun = self.attempts.begun_with(chunk)
             noting = asyncio.create_task(self._note(begun))  # the database writes it down while we decode
             try:
                 intake = await self.decode(chunk)
             finally:
                 await noting
-            self._begin(begun)
+            self.attempts.begin(begun)
             await self.shell.take(intake)
-            self._forget(chunk)
+            self.attempts.done(chunk)
+
+    async def _note(self, begun: Begun) -> None:
+        async with self.database.connection() as connection:
+            await note(connection, begun)
 
     async def _failed(self, error: Exception) -> None:
-        """Before the batch is taken again: our own process survived, so nothing counts as a crash."""
+        """Before the batch is taken again."""
         self._failures += 1
         pause = min(0.1 * 2 ** min(self._failures, 6), 5.0) * random.uniform(0.5, 1.5)
         known = is_transient(error)
         (log.info if known else log.error)(
             "batch_again", error=repr(error), after_seconds=round(pause, 2), exc_info=not known
         )
-        self._tried |= self._begun
-        self._begun.clear()
+        self.attempts.survived()
         await asyncio.sleep(pause)
-
-    def _chunks(self, records: Sequence[ConsumerRecord]) -> tuple[list[ConsumerRecord], list[Sequence[ConsumerRecord]]]:
-        """The poll as it is; but where a batch was cut off by the end of its process, half as much each time.
-
-        First what was committed before the process died and comes again, since it died before it told Kafka.
-        """
-        suspect: dict[TopicPartition, tuple[int, int]] = {}
-        for part, first in _firsts(records).items():
-            tried, crashes = self._tried.get(part, (None, 0))
-            if crashes and tried is not None and first <= tried:
-                suspect[part] = (tried, crashes)
-        if not suspect:
-            return [], [records]
-        handled: list[ConsumerRecord] = []
-        chunks: list[Sequence[ConsumerRecord]] = []
-        rest = [record for record in records if TopicPartition(record.topic, record.partition) not in suspect]
-        for part, (tried, crashes) in suspect.items():
-            all_of_it = [
-                record for record in records if (record.topic, record.partition) == (part.topic, part.partition)
-            ]
-            handled += [record for record in all_of_it if record.offset < tried]
-            mine = [record for record in all_of_it if record.offset >= tried]
-            size = max(len(mine) >> crashes, 1)
-            log.warning("batch_was_cut_off", topic=part.topic, partition=part.partition, crashes=crashes, size=size)
-            chunks += [mine[n : n + size] for n in range(0, len(mine), size)]
-        return handled, [rest, *chunks] if rest else chunks
-
-    def _begun_with(self, records: Sequence[ConsumerRecord]) -> dict[TopicPartition, tuple[int, int]]:
-        """What `_tried` is while these records are handled."""
-        least = ALONE if len(records) == 1 else 0
-        begun = {}
-        for part, first in _firsts(records).items():
-            tried, crashes = self._tried.get(part, (None, 0))
-            begun[part] = (first, max(crashes if tried == first else 0, least) + 1)
-        return begun
-
-    async def _note(self, begun: dict[TopicPartition, tuple[int, int]]) -> None:
-        """Before it is tried. Lost with the machine, kept through a dead process: no fsync needed."""
-        async with self.database.connection() as connection:
-            await connection.execute(
-                BEGUN,
-                [part.topic for part in begun],
-                [part.partition for part in begun],
-                [first for first, _ in begun.values()],
-                [count for _, count in begun.values()],
-            )
-
-    def _begin(self, begun: dict[TopicPartition, tuple[int, int]]) -> None:
-        self._begun |= {part: self._tried.get(part, (None, 0)) for part in begun}
-        self._tried |= begun
-
-    def _forget(self, records: Sequence[ConsumerRecord]) -> None:
-        for part in _firsts(records):
-            self._tried.pop(part, None)
-            self._begun.pop(part, None)
 
     async def decode(self, records: Sequence[ConsumerRecord]) -> Intake:
         """Before the transaction: what is understood, and what is parked and why."""
@@ -363,9 +297,7 @@ class Consumer(ConsumerRebalanceListener):  # type: ignore[misc]
 
     def _decode(self, raw: ConsumerRecord, now: float, *, alone: bool) -> Inbound | Refused | None:
         record = Record(raw.topic, raw.partition, raw.offset, raw.key, raw.value, raw.headers)
-        part = TopicPartition(raw.topic, raw.partition)
-        tried, crashes = self._tried.get(part, (None, 0))
-        if alone and tried == raw.offset and crashes >= ALONE + CRASHES_MAX:
+        if alone and self.attempts.is_deadly(raw.topic, raw.partition, raw.offset):
             return Refused(record, key_of(raw.key), "crashed", f"the process died {CRASHES_MAX} times while it was handled",
                            _readable(record, "ce_storeid"), _readable(record, "ce_type"))  # fmt: skip
         try:
@@ -433,13 +365,6 @@ class Consumer(ConsumerRebalanceListener):  # type: ignore[misc]
         consumer = self._subscriber.consumer
         seen = [at for part in consumer.assignment() if (at := consumer.last_poll_timestamp(part))] if consumer else []
         return time.time() - max(seen) / 1000 if seen else None
-
-
-def _firsts(records: Sequence[ConsumerRecord]) -> dict[TopicPartition, int]:
-    firsts: dict[TopicPartition, int] = {}
-    for record in records:
-        firsts.setdefault(TopicPartition(record.topic, record.partition), record.offset)
-    return firsts
 
 
 def _readable(record: Record, header: str) -> str | None:

@@ -1,0 +1,117 @@
+"""Which batch was begun and never ended: a message that kills the process is found, alone, and parked.
+
+Before a batch is handled the database notes where it begins in each partition, and how often that was tried. What comes
+again with such a count is taken in halves, quarters, at last one by one; what was alone and ended the process
+`CRASHES_MAX` times is not handled any more.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any, Final
+
+import structlog
+from aiokafka import ConsumerRecord, TopicPartition
+from asyncpg import Connection
+
+log = structlog.get_logger("chassis.attempts")
+
+CRASHES_MAX: Final = 3
+"""A message that was alone in its batch and ended the process so often is parked unhandled."""
+ALONE: Final = 1_000
+"""Added to the count of crashes once a message is alone: those of the batches that it shared do not count against it."""
+
+Begun = Mapping[TopicPartition, tuple[int | None, int]]
+"""(first offset of the batch last begun, batches begun there and never ended) of partitions where it matters."""
+
+# Lost with the machine, kept through a dead process: no fsync needed.
+BEGUN = """
+with unsynced as (select set_config('synchronous_commit', 'off', true))
+insert into consumer_offsets (topic, partition, tried_offset, crashes)
+select u.* from unsynced, unnest($1::text[], $2::int[], $3::bigint[], $4::int[]) as u
+on conflict (topic, partition) do update set tried_offset = excluded.tried_offset, crashes = excluded.crashes"""
+
+
+async def note(connection: Connection, begun: Begun) -> None:
+    """Write it down before it is tried."""
+    await connection.execute(
+        BEGUN,
+        [part.topic for part in begun],
+        [part.partition for part in begun],
+        [first for first, _ in begun.values()],
+        [count for _, count in begun.values()],
+    )
+
+
+class Attempts:
+    def __init__(self) -> None:
+        self.tried: dict[TopicPartition, tuple[int | None, int]] = {}
+        self._before: dict[TopicPartition, tuple[int | None, int]] = {}
+        """The same before the batch at hand was begun."""
+
+    def know(self, rows: Mapping[TopicPartition, Any]) -> None:
+        """What the database noted of the partitions that were assigned."""
+        self.tried = {part: (row["tried_offset"], row["crashes"]) for part, row in rows.items()}
+        self._before.clear()
+
+    def is_deadly(self, topic: str, partition: int, offset: int) -> bool:
+        """Of a record that is alone in its batch: whether it has ended the process too often."""
+        tried, crashes = self.tried.get(TopicPartition(topic, partition), (None, 0))
+        return tried == offset and crashes >= ALONE + CRASHES_MAX
+
+    def chunks(self, records: Sequence[ConsumerRecord]) -> tuple[list[ConsumerRecord], list[Sequence[ConsumerRecord]]]:
+        """The poll as it is; but where a batch was cut off by the end of its process, half as much each time.
+
+        First what was committed before the process died and comes again, since it died before it told Kafka.
+        """
+        suspect: dict[TopicPartition, tuple[int, int]] = {}
+        for part, first in firsts(records).items():
+            tried, crashes = self.tried.get(part, (None, 0))
+            if crashes and tried is not None and first <= tried:
+                suspect[part] = (tried, crashes)
+        if not suspect:
+            return [], [records]
+        handled: list[ConsumerRecord] = []
+        chunks: list[Sequence[ConsumerRecord]] = []
+        rest = [record for record in records if TopicPartition(record.topic, record.partition) not in suspect]
+        for part, (tried, crashes) in suspect.items():
+            all_of_it = [
+                record for record in records if (record.topic, record.partition) == (part.topic, part.partition)
+            ]
+            handled += [record for record in all_of_it if record.offset < tried]
+            mine = [record for record in all_of_it if record.offset >= tried]
+            size = max(len(mine) >> crashes, 1)
+            log.warning("batch_was_cut_off", topic=part.topic, partition=part.partition, crashes=crashes, size=size)
+            chunks += [mine[n : n + size] for n in range(0, len(mine), size)]
+        return handled, [rest, *chunks] if rest else chunks
+
+    def begun_with(self, records: Sequence[ConsumerRecord]) -> Begun:
+        """What is to be noted before these records are handled."""
+        least = ALONE if len(records) == 1 else 0
+        begun = {}
+        for part, first in firsts(records).items():
+            tried, crashes = self.tried.get(part, (None, 0))
+            begun[part] = (first, max(crashes if tried == first else 0, least) + 1)
+        return begun
+
+    def begin(self, begun: Begun) -> None:
+        self._before |= {part: self.tried.get(part, (None, 0)) for part in begun}
+        self.tried |= begun
+
+    def done(self, records: Sequence[ConsumerRecord]) -> None:
+        for part in firsts(records):
+            self.tried.pop(part, None)
+            self._before.pop(part, None)
+
+    def survived(self) -> None:
+        """An error came, and our own process lives: nothing of it counts as a crash."""
+        self.tried |= self._before
+        self._before.clear()
+
+
+def firsts(records: Sequence[ConsumerRecord]) -> dict[TopicPartition, int]:
+    """The offset of the first record of each partition."""
+    found: dict[TopicPartition, int] = {}
+    for record in records:
+        found.setdefault(TopicPartition(record.topic, record.partition), record.offset)
+    return found
