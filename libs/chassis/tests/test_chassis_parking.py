@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from dataclasses import replace
 from uuid import UUID, uuid4
 
 import pytest
@@ -39,6 +40,19 @@ async def test_a_replay_takes_what_waits_in_order_and_unparks_when_nothing_is_le
     assert [(row["a"], row["t"]) for row in amounts] == [("1", "1"), ("10", "11"), ("100", "111")]
     assert await world.one("select count(*) from parked_keys") == 0
     assert {row["settled_by"] for row in await world.rows("select settled_by from parked")} == {"person:ann"}
+
+
+async def test_a_record_is_parked_once_and_another_one_of_the_same_offset_of_a_new_broker_is_parked_too(
+    world: World,
+) -> None:
+    """Promise 6: nothing that is refused is lost, nor told twice."""
+    old, other = world.from_topic(plus(uuid4(), 1)), world.from_topic(plus(uuid4(), 2))
+    assert old.record is not None and other.record is not None
+    anew = replace(other.record, offset=old.record.offset)
+    for record in (old.record, old.record, anew, anew):
+        await world.take(Refused(record, None, "bad_body", "no"))
+    parked = await world.rows("select record_key from parked order by id")
+    assert [bytes(row["record_key"]) for row in parked] == [old.record.key, other.record.key]
 
 
 async def test_a_replay_stops_at_the_first_failure_and_what_waits_behind_it_goes_on_waiting(world: World) -> None:

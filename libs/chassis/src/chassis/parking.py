@@ -71,15 +71,16 @@ async def park(tx: Connection, refused: Sequence[Refused]) -> None:
         )
     rows = [
         (one.key, one.store_id, one.type, one.record.topic, one.record.partition, one.record.offset, one.record.key,
-         orjson.dumps(one.record.headers_json()).decode(), one.record.value, one.cause, plain(one.detail))
+         orjson.dumps(one.record.headers_json()).decode(), one.record.value, one.record.fingerprint(), one.cause,
+         plain(one.detail))
         for one in refused
     ]  # fmt: skip
     await tx.execute(
-        'insert into parked (key, store_id, type, topic, partition, "offset", record_key, headers, value, cause, detail)'
-        " select key, store_id, type, topic, partition, off, record_key, headers, value, cause, detail"
+        'insert into parked (key, store_id, type, topic, partition, "offset", record_key, headers, value, fingerprint, cause,'
+        " detail) select key, store_id, type, topic, partition, off, record_key, headers, value, fingerprint, cause, detail"
         " from unnest($1::uuid[], $2::text[], $3::text[], $4::text[], $5::int[], $6::bigint[], $7::bytea[], $8::jsonb[],"
-        " $9::bytea[], $10::text[], $11::text[]) with ordinality as u(key, store_id, type, topic, partition, off,"
-        " record_key, headers, value, cause, detail, n) order by n on conflict do nothing",
+        " $9::bytea[], $10::bytea[], $11::text[], $12::text[]) with ordinality as u(key, store_id, type, topic, partition, off,"
+        " record_key, headers, value, fingerprint, cause, detail, n) order by n on conflict do nothing",
         *(list(column) for column in zip(*rows, strict=True)),
     )
 
@@ -286,9 +287,9 @@ async def settle(
     # The original takes the record's place (topic, partition, offset): when the record is delivered again, it is known.
     await tx.execute("update parked set edited_from = id where id = $1", parked_id)
     original = await tx.fetchval(
-        'insert into parked (key, store_id, type, topic, partition, "offset", record_key, headers, value, cause, detail,'
-        " state, settled_by, settled_at, edited_from, parked_at)"
-        ' select key, store_id, type, topic, partition, "offset", record_key, headers, value, cause, detail, '
+        'insert into parked (key, store_id, type, topic, partition, "offset", record_key, headers, value, fingerprint, cause,'
+        " detail, state, settled_by, settled_at, edited_from, parked_at)"
+        ' select key, store_id, type, topic, partition, "offset", record_key, headers, value, fingerprint, cause, detail, '
         "'edited', $2, now(), $3, parked_at from parked where id = $1 returning id",
         parked_id,
         by,

@@ -126,6 +126,7 @@ def chassis_tables(metadata: MetaData) -> dict[str, Table]:
             Column("record_key", LargeBinary),
             Column("headers", JSONB, nullable=False, comment="[[name, base64 of the value or null], ...]"),
             Column("value", LargeBinary),
+            Column("fingerprint", LargeBinary, comment="of key, value and headers: a new broker gives known offsets anew"),
             Column("cause", Text, nullable=False),
             Column("detail", Text, nullable=False),
             Column(
@@ -142,6 +143,7 @@ def chassis_tables(metadata: MetaData) -> dict[str, Table]:
                 "topic",
                 "partition",
                 "offset",
+                "fingerprint",
                 unique=True,
                 postgresql_where=text("edited_from is null"),
             ),
