@@ -42,6 +42,8 @@ POLL_MS = 1_000
 """A poll returns with the first records; it looks at itself once in this time when there are none."""
 INTAKE_RECORDS_MAX = 128
 """New orders in a poll: enough for a batch that is worth its transaction, few enough to keep every service busy."""
+PARTITION_FETCH_BYTES_MAX = 64 * 1024
+"""Asked of a partition at a time; a larger record comes all the same. With 1 MiB a long backlog made the process grow without end."""
 ACKNOWLEDGE_SECONDS = 1.0
 """Between two commits of offsets to Kafka."""
 
@@ -114,7 +116,7 @@ class Consumer(ConsumerRebalanceListener):  # type: ignore[misc]
             max_records=self.settings.batch_records_max,
             batch_timeout_ms=POLL_MS,
             fetch_max_wait_ms=100,
-            max_partition_fetch_bytes=1024 * 1024,
+            max_partition_fetch_bytes=PARTITION_FETCH_BYTES_MAX,
             auto_offset_reset="earliest",
             ack_policy=AckPolicy.MANUAL,
             no_reply=True,

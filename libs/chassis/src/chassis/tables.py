@@ -126,7 +126,9 @@ def chassis_tables(metadata: MetaData) -> dict[str, Table]:
             Column("record_key", LargeBinary),
             Column("headers", JSONB, nullable=False, comment="[[name, base64 of the value or null], ...]"),
             Column("value", LargeBinary),
-            Column("fingerprint", LargeBinary, comment="of key, value and headers: a new broker gives known offsets anew"),
+            Column(
+                "fingerprint", LargeBinary, comment="of key, value and headers: a new broker gives known offsets anew"
+            ),
             Column("cause", Text, nullable=False),
             Column("detail", Text, nullable=False),
             Column(
