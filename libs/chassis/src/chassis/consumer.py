@@ -43,7 +43,7 @@ POLL_MS = 1_000
 INTAKE_RECORDS_MAX = 128
 """New orders in a poll: enough for a batch that is worth its transaction, few enough to keep every service busy."""
 PARTITION_FETCH_BYTES_MAX = 64 * 1024
-"""Asked of a partition at a time; a larger record comes all the same. With 1 MiB a long backlog made the process grow without end."""
+"""Asked of a partition at a time; a larger record comes all the same. With 1 MiB the process grew through a long backlog."""
 ACKNOWLEDGE_SECONDS = 1.0
 """Between two commits of offsets to Kafka."""
 
