@@ -6,6 +6,7 @@ import hashlib
 import json
 from typing import Any
 
+from orders.domain.order import Order
 from tests.integration.shop import Shop
 
 ORDERS = """
@@ -40,14 +41,12 @@ async def canonical(shop: Shop) -> dict[str, Any]:
     view: dict[str, Any] = {}
     numbers: dict[str, str] = {}
     for row in await shop.rows("orders", ORDERS, shop.store):
-        document = json.loads(row["doc"])
+        order = Order.model_validate_json(row["doc"])
         numbers[row["key"]] = row["number"]
         view[row["number"]] = {name: row[name] for name in row.keys() if name not in ("key", "number", "doc")} | {  # noqa: SIM118
-            "processes": sorted(
-                (run["id"], run["kind"], run["waits"], run["end"]) for run in document["runs"].values()
-            ),
-            "exceptions": sorted(document["exceptions"]),
-            "money": document["facts"]["money"],
+            "processes": sorted((run.id, run.kind, run.waits, run.end) for run in order.runs.values()),
+            "exceptions": sorted(order.exceptions),
+            "money": order.facts.money.model_dump(),
         }
     for service, name, sql in (
         *((service, f"{service} events", EVENTS) for service in shop.system.names),
