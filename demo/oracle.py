@@ -142,7 +142,7 @@ def compare(expected: Iterable[Expected], actual: Mapping[str, ActualRow]) -> li
 
 def _differences(order: Expected, row: ActualRow) -> list[str]:
     pairs: list[tuple[str, object, object]] = [("end", order.end, row["actual"])]
-    pairs += [(name, getattr(order.money, name), row[name]) for name in MONEY]  # type: ignore[literal-required]
+    pairs += [(name, getattr(order.money, name), row[name]) for name in MONEY]  # type: ignore[literal-required]  # MONEY holds keys of the row
     pairs += [
         (name, must_be, told)
         for name, must_be, told in (

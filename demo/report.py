@@ -254,7 +254,7 @@ def _by_name(ends: Mapping[str, int], kind: str, names: Sequence[str]) -> dict[s
 
 
 def _money(row: ActualRow) -> list[int]:
-    return [row[name] for name in MONEY]  # type: ignore[literal-required]
+    return [row[name] for name in MONEY]  # type: ignore[literal-required]  # MONEY holds keys of the row
 
 
 def _pounds(pence: int) -> str:

@@ -187,7 +187,7 @@ class App:
                     log.info("waiting_for_database", error=repr(error))
                 else:  # the own topic does not fit the own rows: somebody has to look, and nothing is decided until then
                     log.error("start_failed", error=repr(error), exc_info=True)
-                    await asyncio.sleep(2)
+                    await asyncio.sleep(2)  # each time is an error in the log: not three a second
             await asyncio.sleep(0.3)
         self.consumer = consumer
         await operations.watch_intake(self, consumer)

@@ -72,7 +72,7 @@ class _Raw:
         return [(body, None) for body in bodies]
 
 
-class Consumer(ConsumerRebalanceListener):  # type: ignore[misc]
+class Consumer(ConsumerRebalanceListener):  # type: ignore[misc]  # aiokafka is not typed
     def __init__(
         self, service: Service, settings: ServiceSettings, database: Database, shell: Shell, metrics: Metrics
     ) -> None:

@@ -188,8 +188,8 @@ async def observe(app: "App") -> None:
             metrics.tasks_open.set(row["tasks"])
         except Exception as error:
             if not is_transient(error):
-                raise
-        await asyncio.sleep(2)
+                raise  # a gauge that is late is no fault; anything else is
+        await asyncio.sleep(2)  # between two looks: gauges, not decisions
 
 
 OUTBOX_AGE = """
