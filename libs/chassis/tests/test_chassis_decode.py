@@ -215,19 +215,48 @@ async def test_an_error_that_the_process_survives_counts_for_nothing_and_forgets
     consumer, deadly = Consumer(SERVICE, world.settings, world.database, world.shell, world.metrics), record()
     consumer.attempts.tried[PART] = (deadly.offset, ALONE + 1)
     for _ in range(2):
-        consumer.attempts.begin(consumer.attempts.begun_with([deadly]))
+        consumer.attempts.begin(consumer.attempts.begun_with([deadly], {PART}))
         assert consumer.attempts.tried[PART] == (deadly.offset, ALONE + 2)
         await consumer._failed(TimeoutError())
         assert consumer.attempts.tried[PART] == (deadly.offset, ALONE + 1)
 
 
+@pytest.mark.real
+async def test_each_batch_of_a_partition_is_noted_until_it_was_acknowledged_since_its_assignment(world: World) -> None:
+    """What ended the process before stands where reading begins again; from then on once a second is enough."""
+    consumer, client = Consumer(SERVICE, world.settings, world.database, world.shell, world.metrics), FakeClient(PART)
+    consumer._subscriber.consumer = client
+    offsets = "select next_offset, tried_offset, crashes from consumer_offsets"
+    await consumer.on_partitions_assigned([PART])
+
+    async def poll(offset: int) -> None:
+        one = record(plus(KEY, 1).model_dump_json().encode())
+        one.offset = offset
+        await consumer._poll([one])
+        consumer._unacknowledged[PART] = offset + 1
+
+    for offset in (0, 1):
+        await poll(offset)
+        assert await world.rows(offsets) == [(offset + 1, offset, 0)]
+    await consumer.acknowledge(at_once=True)
+    assert client.told == {PART: 2}
+    await poll(2)
+    assert await world.rows(offsets) == [(2, 1, 0)]
+    await consumer.acknowledge(at_once=True)
+    assert (await world.rows(offsets), client.told) == ([(3, 1, 0)], {PART: 3})
+    await consumer.on_partitions_assigned([PART])
+    await poll(3)
+    assert await world.rows(offsets) == [(4, 3, 0)]
+
+
 class FakeClient:
-    """What `pause_intake` and an assignment ask of an aiokafka consumer."""
+    """What `pause_intake`, an assignment and an acknowledgment ask of an aiokafka consumer."""
 
     getmany: Any
 
     def __init__(self, *parts: TopicPartition) -> None:
         self.parts, self.held = set(parts), set[TopicPartition]()
+        self.told: dict[TopicPartition, int] = {}
 
     def assignment(self) -> set[TopicPartition]:
         return self.parts
@@ -243,6 +272,9 @@ class FakeClient:
 
     async def committed(self, part: TopicPartition) -> None:
         return None
+
+    async def commit(self, offsets: dict[TopicPartition, int]) -> None:
+        self.told = offsets
 
 
 @pytest.mark.real

@@ -8,17 +8,17 @@ columns of their own and are written only when they do.
 from __future__ import annotations
 
 from collections import OrderedDict
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
-from typing import Any
+from typing import Any, NamedTuple
 from uuid import UUID
 
 import orjson
 from asyncpg import Connection
 from pydantic import TypeAdapter
 
-from chassis.database import Conflict
+from chassis.database import Conflict, Piece, statement
 from chassis.service import Aggregate, Change
 from contracts.base import Document, Event, to_json
 
@@ -80,34 +80,52 @@ class Known:
 # -- load -------------------------------------------------------------------------------------------------------------
 
 
+class Locked(NamedTuple):
+    """Of an aggregate's row, what is read when it is locked."""
+
+    key: UUID
+    store_id: str
+    revision: int
+    version: int
+    armed_at: datetime | None
+
+
+LOCK = (
+    "select key, store_id, revision, version, armed_at from {table}{after} where key = any({keys}::uuid[])"
+    " order by key for update of {table}"
+)
+
+
+async def lock(tx: Connection, aggregate: Aggregate[Any], keys: Iterable[UUID]) -> list[Locked]:
+    rows = await tx.fetch(LOCK.format(table=aggregate.table, after="", keys="$1"), sorted(keys))
+    return [Locked(*row) for row in rows]
+
+
 async def load(
-    tx: Connection, aggregate: Aggregate[Any], keys: Mapping[UUID, str], known: Known | None
+    tx: Connection, aggregate: Aggregate[Any], keys: Mapping[UUID, str], locked: Iterable[Locked], known: Known | None
 ) -> dict[UUID, Slot]:
-    """Lock and read the rows of `keys` (key -> store_id of who asks); a key without a row gets the initial state."""
-    rows = await tx.fetch(
-        f"select key, store_id, revision, version, armed_at from {aggregate.table}"
-        " where key = any($1::uuid[]) order by key for update",
-        sorted(keys),
-    )
+    """Read the states of `keys` (key -> store_id of who asks), of which those that have a row are locked."""
     slots: dict[UUID, Slot] = {}
-    unread: list[Any] = []
-    for row in rows:
-        found = known.get(aggregate.table, row["key"], row["revision"]) if known is not None else None
+    unread: list[Locked] = []
+    for row in locked:
+        if row.key not in keys:
+            continue
+        found = known.get(aggregate.table, row.key, row.revision) if known is not None else None
         if found is None:
             unread.append(row)
         else:
-            slots[row["key"]] = _slot(aggregate, row, found[1], dict(found[2]))
+            slots[row.key] = _slot(aggregate, row, found[1], dict(found[2]))
     if unread:
         parts = "".join(f", {part}::text as {part}" for part in aggregate.parts)
         documents = await tx.fetch(
             f"select key, doc::text as doc, answered::text as answered{parts} from {aggregate.table} where key = any($1::uuid[])",
-            [row["key"] for row in unread],
+            [row.key for row in unread],
         )
         read = {document["key"]: document for document in documents}
         for row in unread:
-            document = read[row["key"]]
+            document = read[row.key]
             state = aggregate.state.model_validate_json(_whole(aggregate, document))
-            slots[row["key"]] = _slot(aggregate, row, state, orjson.loads(document["answered"]))
+            slots[row.key] = _slot(aggregate, row, state, orjson.loads(document["answered"]))
     for key, store_id in keys.items():
         if key not in slots:
             state = aggregate.initial(key, store_id)
@@ -115,11 +133,10 @@ async def load(
     return slots
 
 
-def _slot(aggregate: Aggregate[Any], row: Any, state: Document, answered: dict[str, int]) -> Slot:
+def _slot(aggregate: Aggregate[Any], row: Locked, state: Document, answered: dict[str, int]) -> Slot:
     return Slot(
-        aggregate, row["key"], row["store_id"], state, state, row["revision"], row["revision"], row["version"], answered,
-        row["armed_at"],
-    )  # fmt: skip
+        aggregate, row.key, row.store_id, state, state, row.revision, row.revision, row.version, answered, row.armed_at
+    )
 
 
 def _whole(aggregate: Aggregate[Any], document: Any) -> str:
@@ -135,38 +152,43 @@ def _whole(aggregate: Aggregate[Any], document: Any) -> str:
 
 _FIXED = (("key", "uuid"), ("store_id", "text"), ("revision", "int"), ("version", "int"), ("doc", "json"),
           ("answered", "json"), ("armed_at", "timestamptz"))  # fmt: skip
-_SQL: dict[str, str] = {}
+_WRITTEN: dict[str, Piece] = {}
 
 
-def _statement(aggregate: Aggregate[Any]) -> str:
-    """Insert what is new, update the rest, and how many rows it was. Nothing that somebody else wrote is overwritten."""
-    if aggregate.table not in _SQL:
+def written(aggregate: Aggregate[Any]) -> Piece:
+    """Insert what is new, update the rest; the tables `made` and `moved` have a row for each. Nothing that somebody else
+    wrote is overwritten. Its arguments are those of `columns`."""
+    if aggregate.table not in _WRITTEN:
         columns = [
             *_FIXED,
             *((part, "json") for part in aggregate.parts),
             *((name, kind) for name, (kind, _) in aggregate.columns.items()),
         ]
         names = ", ".join(name for name, _ in columns)
-        arrays = ", ".join(f"${n}::{kind}[]" for n, (_, kind) in enumerate(columns, 1))
+        arrays = ", ".join(f"{{{n}}}::{kind}[]" for n, (_, kind) in enumerate(columns))
         # A part that did not change is sent as null and stays as it lies on disk.
         sets = ", ".join(
             f"{name} = coalesce(u.{name}, t.{name})" if name in aggregate.parts else f"{name} = u.{name}"
             for name, _ in columns
             if name not in ("key", "store_id")
         )
-        _SQL[aggregate.table] = (
-            f"with u as (select * from unnest({arrays}, ${len(columns) + 1}::int[]) as u({names}, previous)),"
+        _WRITTEN[aggregate.table] = Piece(
+            f"u as (select * from unnest({arrays}, {{{len(columns)}}}::int[]) as u({names}, previous)),"
             f" made as (insert into {aggregate.table} ({names}) select {names} from u where previous = 0"
             " on conflict (key) do nothing returning 1),"
             f" moved as (update {aggregate.table} t set {sets} from u where u.previous > 0 and t.key = u.key"
-            " and t.revision = u.previous returning 1)"
-            " select (select count(*) from made) + (select count(*) from moved)"
+            " and t.revision = u.previous returning 1)",
+            len(columns) + 1,
         )
-    return _SQL[aggregate.table]
+    return _WRITTEN[aggregate.table]
 
 
-async def save(tx: Connection, aggregate: Aggregate[Any], slots: Sequence[Slot]) -> None:
-    """Write changed aggregates of one table, given in key order. Raises Conflict when a row is not what was read."""
+WRITTEN = "(select count(*) from made) + (select count(*) from moved)"
+"""How many rows were written."""
+
+
+def columns(aggregate: Aggregate[Any], slots: Iterable[Slot]) -> tuple[list[list[Any]], int]:
+    """What `written` takes, and how many rows it has to write; slots that never had an event have none."""
     values: list[Callable[[Any], Any]] = [value for _, value in aggregate.columns.values()]
     without = set(aggregate.parts)
     rows = [
@@ -180,9 +202,21 @@ async def save(tx: Connection, aggregate: Aggregate[Any], slots: Sequence[Slot])
         if slot.revision
     ]  # fmt: skip
     if not rows:
-        return
-    if await tx.fetchval(_statement(aggregate), *(list(column) for column in zip(*rows, strict=True))) != len(rows):
+        return [[] for _ in range(written(aggregate).parameters)], 0
+    return [list(column) for column in zip(*rows, strict=True)], len(rows)
+
+
+def expect(aggregate: Aggregate[Any], count: int, done: int) -> None:
+    """Raises Conflict when a row was not what had been read."""
+    if done != count:
         raise Conflict(f"{aggregate.table}: a row was written by somebody else")
+
+
+async def save(tx: Connection, aggregate: Aggregate[Any], slots: Iterable[Slot]) -> None:
+    """Write changed aggregates of one table, given in key order. Raises Conflict when a row is not what was read."""
+    arguments, count = columns(aggregate, slots)
+    if count:
+        expect(aggregate, count, await tx.fetchval(statement(f"select {WRITTEN}", written(aggregate)), *arguments))
 
 
 _ANY: TypeAdapter[Any] = TypeAdapter(Any)

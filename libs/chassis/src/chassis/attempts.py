@@ -1,13 +1,14 @@
 """Which batch was begun and never ended: a message that kills the process is found, alone, and parked.
 
-Before a batch is handled the database notes where it begins in each partition, and how often that was tried. What comes
-again with such a count is taken in halves, quarters, at last one by one; what was alone and ended the process
-`CRASHES_MAX` times is not handled any more.
+What ends a process stands, after its restart, where reading begins. So as long as nothing of a partition was acknowledged
+since it was assigned, the database notes before each batch where it begins there, and how often that was tried. What comes
+again with such a count is taken in halves, quarters, at last one by one; what was alone and ended the process `CRASHES_MAX`
+times is not handled any more.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Container, Mapping, Sequence
 from typing import Any, Final
 
 import structlog
@@ -85,11 +86,13 @@ class Attempts:
             chunks += [mine[n : n + size] for n in range(0, len(mine), size)]
         return handled, [rest, *chunks] if rest else chunks
 
-    def begun_with(self, records: Sequence[ConsumerRecord]) -> Begun:
-        """What is to be noted before these records are handled."""
+    def begun_with(self, records: Sequence[ConsumerRecord], unproven: Container[TopicPartition]) -> Begun:
+        """What is to be noted before these records are handled: of the partitions where a process may have ended before."""
         least = ALONE if len(records) == 1 else 0
         begun = {}
         for part, first in firsts(records).items():
+            if part not in unproven:
+                continue
             tried, crashes = self.tried.get(part, (None, 0))
             begun[part] = (first, max(crashes if tried == first else 0, least) + 1)
         return begun

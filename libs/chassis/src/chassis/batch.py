@@ -15,8 +15,8 @@ from uuid import UUID
 from asyncpg import Connection
 
 from chassis import aggregates, crash
-from chassis.aggregates import Known, Slot
-from chassis.database import QuickUUID
+from chassis.aggregates import Known, Locked, Slot
+from chassis.database import Piece, QuickUUID, statement
 from chassis.inbound import Inbound, Outcome
 from chassis.service import Aggregate, Handler, Service, Share
 from contracts.base import Command, Event, PrivateEvent, to_json
@@ -71,6 +71,9 @@ Timer = tuple[str, UUID, datetime | None]
 Offsets = Mapping[tuple[str, int], int]
 """(topic, partition) -> the offset after the last record."""
 NOTHING_READ: Final[Offsets] = MappingProxyType({})
+LockedRows = Mapping[str, Sequence[Locked]]
+"""Table -> its rows that this transaction has locked."""
+NOTHING_LOCKED: Final[LockedRows] = MappingProxyType({})
 
 
 class Batch:
@@ -86,8 +89,8 @@ class Batch:
 
     # -- load ---------------------------------------------------------------------------------------------------------
 
-    async def load(self, inbounds: Iterable[Inbound]) -> None:
-        """Lock the aggregates, then what they share, each in the order of their keys."""
+    async def load(self, inbounds: Iterable[Inbound], locked: LockedRows = NOTHING_LOCKED) -> None:
+        """Lock the aggregates, but for the tables that `locked` has, then what they share, in the order of their keys."""
         wanted: dict[str, tuple[Aggregate[Any], dict[UUID, str]]] = {}
         handled: list[tuple[Inbound, Aggregate[Any]]] = []
         for inbound in inbounds:
@@ -95,7 +98,7 @@ class Batch:
             wanted.setdefault(aggregate.table, (aggregate, {}))[1].setdefault(inbound.key, inbound.store_id)
             handled.append((inbound, aggregate))
         for _, (aggregate, keys) in sorted(wanted.items()):
-            await self.load_aggregates(aggregate, keys)
+            await self.load_aggregates(aggregate, keys, locked.get(aggregate.table))
         for share in self.service.shares:
             needed: set[Any] = set()
             for inbound, aggregate in handled:
@@ -104,8 +107,12 @@ class Batch:
                 ordered = sorted(needed)
                 self._shares |= dict.fromkeys(ordered) | dict(await share.load(self.tx, ordered))
 
-    async def load_aggregates(self, aggregate: Aggregate[Any], keys: dict[UUID, str]) -> None:
-        slots = await aggregates.load(self.tx, aggregate, keys, self._known)
+    async def load_aggregates(
+        self, aggregate: Aggregate[Any], keys: dict[UUID, str], locked: Iterable[Locked] | None = None
+    ) -> None:
+        if locked is None:
+            locked = await aggregates.lock(self.tx, aggregate, keys)
+        slots = await aggregates.load(self.tx, aggregate, keys, locked, self._known)
         self.slots |= {(aggregate.table, key): slot for key, slot in slots.items()}
 
     def _handler(self, inbound: Inbound) -> tuple[Aggregate[Any], Handler]:
@@ -197,22 +204,45 @@ class Batch:
         timers = [timer for slots in changed.values() for slot in slots if (timer := _rearm(slot, self.now))]
         for slots in changed.values():
             slots.sort(key=lambda slot: slot.key)
-            aggregate = slots[0].aggregate
-            await aggregates.save(self.tx, aggregate, slots)
-            if aggregate.save_rows and (changes := [slot.change for slot in slots if slot.events]):
-                await aggregate.save_rows(self.tx, changes)
+        parked = await self._save_rows(changed, timers, offsets, keys)
+        for slots in changed.values():
+            save_rows = slots[0].aggregate.save_rows
+            if save_rows and (changes := [slot.change for slot in slots if slot.events]):
+                await save_rows(self.tx, changes)
         for share in self.service.shares:
             if states := self._changed.get(share.name):
                 await share.save(self.tx, dict(sorted(states.items())))
-        if self._journal:
-            await _journal(self.tx, self._journal, self.now)
         if self._again:
             await self.tx.execute(AGAIN, *_columns(self._again))
         if self._reported:
             await self.tx.execute("delete from tasks where task_id = any($1::uuid[])", self._reported)
         if self._tasks:
             await self._save_tasks()
-        return await close(self.tx, timers, offsets, keys) if timers or offsets or keys else set()
+        return parked
+
+    async def _save_rows(
+        self, changed: Mapping[str, Sequence[Slot]], timers: Sequence[Timer], offsets: Offsets, keys: Sequence[UUID]
+    ) -> set[UUID]:
+        """Aggregates, journal, timers and offsets: one statement, unless aggregates of several tables changed."""
+        *others, last = changed.values() or [()]
+        for slots in others:
+            await aggregates.save(self.tx, slots[0].aggregate, slots)
+        if not (last or self._journal or timers or offsets or keys):
+            return set()
+        arguments = [*_journaled(self._journal, self.now), *_closed(timers, offsets, keys)]
+        if not last:
+            row = await self.tx.fetchrow(statement(f"select {PARKED}", JOURNALED, CLOSED), *arguments)
+            assert row is not None
+            return set(row["parked"])
+        aggregate = last[0].aggregate
+        columns, count = aggregates.columns(aggregate, last)
+        saving = statement(
+            f"select {aggregates.WRITTEN} as written, {PARKED}", JOURNALED, CLOSED, aggregates.written(aggregate)
+        )
+        row = await self.tx.fetchrow(saving, *arguments, *columns)
+        assert row is not None
+        aggregates.expect(aggregate, count, row["written"])
+        return set(row["parked"])
 
     async def _save_tasks(self) -> None:
         rows = [
@@ -278,19 +308,23 @@ from unnest($1::uuid[], $2::uuid[], $3::text[], $4::text[], $5::text[], $6::json
   as u(task_id, key, store_id, aggregate, kind, body, correlation_id, traceparent, after)
 on conflict (task_id) do nothing"""
 
-JOURNAL = """
-with written as (
+JOURNALED = Piece(
+    """
+written as (
   insert into journal (day, key, store_id, aggregate, revision, version, type, message_id, operation_id, topic,
     actor, cause_type, cause_id, correlation_id, traceparent, payload, at)
-  select ($16::timestamptz at time zone 'UTC')::date, key, store_id, aggregate, revision, version, type, message_id,
-    operation_id, topic, actor, cause_type, cause_id, correlation_id, traceparent, payload, $16::timestamptz
-  from unnest($1::uuid[], $2::text[], $3::text[], $4::int[], $5::int[], $6::text[], $7::uuid[], $8::uuid[], $9::text[],
-    $10::text[], $11::text[], $12::uuid[], $13::text[], $14::text[], $15::json[]) with ordinality
+  select ({15}::timestamptz at time zone 'UTC')::date, key, store_id, aggregate, revision, version, type, message_id,
+    operation_id, topic, actor, cause_type, cause_id, correlation_id, traceparent, payload, {15}::timestamptz
+  from unnest({0}::uuid[], {1}::text[], {2}::text[], {3}::int[], {4}::int[], {5}::text[], {6}::uuid[], {7}::uuid[],
+    {8}::text[], {9}::text[], {10}::text[], {11}::uuid[], {12}::text[], {13}::text[], {14}::json[]) with ordinality
     as u(key, store_id, aggregate, revision, version, type, message_id, operation_id, topic,
          actor, cause_type, cause_id, correlation_id, traceparent, payload, n)
   order by n
-  returning day, id, topic)
-insert into outbox (day, journal_id) select day, id from written where topic is not null order by id"""
+  returning day, id, topic),
+pointed as (
+  insert into outbox (day, journal_id) select day, id from written where topic is not null order by id)""",
+    16,
+)
 
 ADOPTED = """
 insert into journal (day, key, store_id, aggregate, revision, version, type, message_id, operation_id, topic,
@@ -301,8 +335,9 @@ select (u.at at time zone 'UTC')::date, u.* from unnest($1::uuid[], $2::text[], 
     actor, cause_type, cause_id, correlation_id, traceparent, payload, at)"""
 
 
-async def _journal(tx: Connection, rows: Sequence[JournalRow], now: datetime) -> None:
-    await tx.execute(JOURNAL, *_columns(rows), now)
+def _journaled(rows: Sequence[JournalRow], now: datetime) -> list[Any]:
+    """The arguments of `JOURNALED`."""
+    return [*(_columns(rows) if rows else [[] for _ in JournalRow._fields]), now]
 
 
 # -- recovery ---------------------------------------------------------------------------------------------------------
@@ -363,26 +398,35 @@ def _rearm(slot: Slot, now: datetime) -> Timer | None:
 
 
 # Duplicates from before the batch that ended the process do not make anybody forget how often it did.
-CLOSE = """
-with gone as (delete from timers using unnest($1::text[], $2::uuid[]) as u(a, k) where aggregate = u.a and key = u.k),
+CLOSED = Piece(
+    """
+gone as (delete from timers using unnest({0}::text[], {1}::uuid[]) as u(a, k) where aggregate = u.a and key = u.k),
 armed as (
-  insert into timers (aggregate, key, due_at) select * from unnest($3::text[], $4::uuid[], $5::timestamptz[])
+  insert into timers (aggregate, key, due_at) select * from unnest({2}::text[], {3}::uuid[], {4}::timestamptz[])
   on conflict (aggregate, key) do update set due_at = excluded.due_at),
-moved as (
-  insert into consumer_offsets (topic, partition, next_offset) select * from unnest($6::text[], $7::int[], $8::bigint[])
+read as (
+  insert into consumer_offsets (topic, partition, next_offset) select * from unnest({5}::text[], {6}::int[], {7}::bigint[])
   on conflict (topic, partition) do update set next_offset = excluded.next_offset,
-    crashes = case when excluded.next_offset > consumer_offsets.tried_offset then 0 else consumer_offsets.crashes end)
-select key from parked_keys where key = any($9::uuid[])"""
+    crashes = case when excluded.next_offset > consumer_offsets.tried_offset then 0 else consumer_offsets.crashes end),
+held as (select key from parked_keys where key = any({8}::uuid[]))""",
+    9,
+)
+PARKED = "array(select key from held) as parked"
+"""Which of the keys are parked by now."""
 
 
-async def close(tx: Connection, timers: Sequence[Timer], offsets: Offsets, keys: Sequence[UUID] = ()) -> set[UUID]:
-    """One statement: timers, how far the topics were read; answers which of `keys` are parked by now."""
+def _closed(timers: Sequence[Timer], offsets: Offsets, keys: Sequence[UUID]) -> list[Any]:
+    """The arguments of `CLOSED`."""
     gone = [(table, key) for table, key, due in timers if due is None]
     armed = [timer for timer in timers if timer[2] is not None]
     read = sorted(offsets.items())
-    found = await tx.fetch(
-        CLOSE, [table for table, _ in gone], [key for _, key in gone],
+    return [
+        [table for table, _ in gone], [key for _, key in gone],
         [table for table, _, _ in armed], [key for _, key, _ in armed], [due for _, _, due in armed],
         [topic for (topic, _), _ in read], [part for (_, part), _ in read], [offset for _, offset in read], keys,
-    )  # fmt: skip
-    return {row["key"] for row in found}
+    ]  # fmt: skip
+
+
+async def store_offsets(connection: Connection, offsets: Offsets) -> None:
+    """Remember how far the topics were read."""
+    await connection.execute(statement("select", CLOSED), *_closed((), offsets, ()))

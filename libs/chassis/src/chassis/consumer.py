@@ -2,7 +2,7 @@
 
 Everything FastStream is in here. Its defaults would lose or repeat messages, or cost much; each odd argument below answers
 one: an own parser (the default one drops a batch for one header that is not UTF-8), no injection of arguments (it asks a
-thread for each), no acknowledging by itself (the database knows how far we are; Kafka is told once a second), the range
+thread for each), no acknowledging by itself (the database and Kafka are told once a second how far we are), the range
 assignor (equal partitions of all topics on one member), and a drain that covers the commit.
 """
 
@@ -26,6 +26,7 @@ from faststream.kafka.message import KafkaAckableMessage
 
 from chassis import crash
 from chassis.attempts import CRASHES_MAX, Attempts, Begun, firsts, note
+from chassis.batch import store_offsets
 from chassis.database import Database, is_transient
 from chassis.inbound import Inbound, Intake, Record, Refused, inbox_id
 from chassis.kafka import security
@@ -88,7 +89,10 @@ class Consumer(ConsumerRebalanceListener):  # type: ignore[misc]  # aiokafka is 
         self._horizon_seconds = (settings.topic_retention_hours + 24) * 3600
         self.attempts = Attempts()
         self._unacknowledged: dict[TopicPartition, int] = {}
-        """Offset after the last record that was handled and of which Kafka was not told."""
+        """Offset after the last record that was handled and of which neither database nor Kafka was told."""
+        self._unproven: set[TopicPartition] = set()
+        """Assigned and not acknowledged since. What ended a process before comes again in one of these: each batch of
+        theirs is noted before it is tried, and how far it went is stored in its own transaction."""
         self._acknowledged_at = 0.0
         self._failures = 0
         self._paused = False
@@ -203,6 +207,7 @@ class Consumer(ConsumerRebalanceListener):  # type: ignore[misc]  # aiokafka is 
                 await asyncio.sleep(0.5)
         known = {TopicPartition(row["topic"], row["partition"]): row for row in rows}
         self.attempts.know(known)
+        self._unproven = parts
         for part in parts:
             ours = known[part]["next_offset"] if part in known else 0
             theirs = await consumer.committed(part)
@@ -215,7 +220,7 @@ class Consumer(ConsumerRebalanceListener):  # type: ignore[misc]  # aiokafka is 
     # -- how far we are -----------------------------------------------------------------------------------------------
 
     async def acknowledge(self, *, at_once: bool = False) -> None:
-        """Tell Kafka between two batches, if it is due. Not told in time, its messages come again and are known."""
+        """Say between two batches how far we are, if it is due. Not told in time, the messages come again and are known."""
         if not at_once and not self._acknowledging_is_due:
             return
         with contextlib.suppress(TimeoutError):
@@ -227,18 +232,27 @@ class Consumer(ConsumerRebalanceListener):  # type: ignore[misc]  # aiokafka is 
         return bool(self._unacknowledged) and time.monotonic() > self._acknowledged_at + ACKNOWLEDGE_SECONDS
 
     async def _acknowledge(self, *, at_once: bool = False) -> None:
-        """Not with each batch: a commit of sixty partitions costs the broker more than the batch does."""
+        """Not with each batch: sixty partitions cost broker and database more than the batch does.
+
+        The database first: it must never remember less than Kafka, or a start would read again for nothing.
+        """
         consumer = self._subscriber.consumer
         if consumer is None or not self._unacknowledged or not (at_once or self._acknowledging_is_due):
             return
         assigned = consumer.assignment()
+        told = {part: n for part, n in self._unacknowledged.items() if part in assigned}
         try:
             async with asyncio.timeout(2):
-                await consumer.commit({part: n for part, n in self._unacknowledged.items() if part in assigned})
-        except (KafkaError, ValueError, TimeoutError) as error:  # the broker is away, or the group changes
-            log.info("acknowledged_later", error=repr(error))
+                async with self.database.connection() as connection:
+                    await store_offsets(connection, {(part.topic, part.partition): n for part, n in told.items()})
+                await consumer.commit(told)
+        except Exception as error:
+            if not isinstance(error, (KafkaError, ValueError)) and not is_transient(error):
+                raise
+            log.info("acknowledged_later", error=repr(error))  # one of them is away, or the group changes
             return
         self._unacknowledged.clear()
+        self._unproven.difference_update(told)
         self._acknowledged_at = time.monotonic()
 
     def _rewind(self, records: Sequence[ConsumerRecord]) -> None:
@@ -255,17 +269,20 @@ class Consumer(ConsumerRebalanceListener):  # type: ignore[misc]  # aiokafka is 
         if handled:  # duplicates: they must not make us forget what was tried behind them
             await self.shell.take(await self.decode(handled))
         for chunk in chunks:
-            begun = self.attempts.begun_with(chunk)
+            begun = self.attempts.begun_with(chunk, self._unproven)
             noting = asyncio.create_task(self._note(begun))  # the database writes it down while we decode
             try:
                 intake = await self.decode(chunk)
             finally:
                 await noting
             self.attempts.begin(begun)
+            intake.offsets = {part: offset for part, offset in intake.offsets.items() if part in self._unproven}
             await self.shell.take(intake)
             self.attempts.done(chunk)
 
     async def _note(self, begun: Begun) -> None:
+        if not begun:
+            return
         async with self.database.connection() as connection:
             await note(connection, begun)
 

@@ -8,6 +8,8 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
+from functools import cache
+from typing import NamedTuple
 
 import asyncpg
 from asyncpg import Connection
@@ -19,8 +21,26 @@ from sqlalchemy.sql import Executable
 
 from chassis.settings import ServiceSettings
 
-__all__ = ["Conflict", "Database", "QuickUUID", "is_transient"]
+__all__ = ["Conflict", "Database", "Piece", "QuickUUID", "is_transient", "statement"]
 # `QuickUUID` is what asyncpg reads UUIDs as: equal to the standard one, made and written in a tenth of its time.
+
+
+class Piece(NamedTuple):
+    """Common table expressions that others stand beside in one statement: a round trip costs more than most of them."""
+
+    text: str
+    """Its parameters are {0}, {1} and so on."""
+    parameters: int
+
+
+@cache
+def statement(select: str, *pieces: Piece) -> str:
+    """`with` all pieces, in which their parameters follow one another, `select`."""
+    texts, first = [], 1
+    for piece in pieces:
+        texts.append(piece.text.format(*(f"${first + n}" for n in range(piece.parameters))))
+        first += piece.parameters
+    return f"with {', '.join(texts)} {select}"
 
 
 class Conflict(Exception):

@@ -36,6 +36,8 @@ log = structlog.get_logger("chassis.relay")
 BATCH_BYTES_MAX = 512 * 1024
 OTHERS_POLL_MS = 20
 """Between two looks at the outbox while other processes of the service put rows into it."""
+POSITIONS_SECONDS = 1.0
+"""Between two notes of how far the own topics are known."""
 FLOOR_SECONDS = 120
 """Ids at or below the highest one published so long ago can hold nothing new: no transaction lives half as long."""
 
@@ -92,6 +94,9 @@ class Relay:
         self._leased_at = -settings.relay_lease_seconds
         self._floor = 0
         self._published: deque[tuple[float, int]] = deque()
+        self._positions: dict[tuple[str, int], int] = {}
+        """(topic, partition) -> the offset after our last record there, where it is not stored yet."""
+        self._positioned_at = 0.0
         self._one_by_one: set[tuple[str, int]] = set()
         """Lanes whose last batch was refused for its size."""
 
@@ -147,19 +152,31 @@ class Relay:
         crash.point("before_produce")
         acked, offsets = await self._send(rows)
         crash.point("after_produce_before_delete")
-        ordered = sorted(offsets.items())
+        self._positions |= offsets
         async with self.database.connection() as connection:
-            await connection.execute(
-                PUBLISHED,
-                [topic for (topic, _), _ in ordered],
-                [partition for (_, partition), _ in ordered],
-                [offset for _, offset in ordered],
-                acked,
-            )
+            await self._published_up_to(connection, acked)
         self.metrics.relayed.inc(len(acked))
         self.flushed_at = time.monotonic()
         self._raise_floor(max(row["id"] for row in rows))
         return len(rows)
+
+    async def _published_up_to(self, connection: Connection, acked: list[int]) -> None:
+        """Forget what the broker has; once in a while, and at the end, remember how far that is on the topics.
+
+        Remembered too late, a restored database reads a little more of what it knows.
+        """
+        due = self.stopping or time.monotonic() > self._positioned_at + POSITIONS_SECONDS
+        ordered = sorted(self._positions.items()) if due else []
+        await connection.execute(
+            PUBLISHED,
+            [topic for (topic, _), _ in ordered],
+            [partition for (_, partition), _ in ordered],
+            [offset for _, offset in ordered],
+            acked,
+        )
+        if due:
+            self._positions.clear()
+            self._positioned_at = time.monotonic()
 
     def _raise_floor(self, highest: int) -> None:
         now = time.monotonic()

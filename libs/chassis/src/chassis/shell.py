@@ -13,6 +13,7 @@ import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
+from functools import cache
 from typing import Any
 from uuid import UUID
 
@@ -21,9 +22,9 @@ import structlog
 from asyncpg import Connection
 
 from chassis import crash, idempotency, parking
-from chassis.aggregates import Known
-from chassis.batch import NOTHING_READ, Batch, Offsets, Split, close
-from chassis.database import Conflict, Database, is_transient
+from chassis.aggregates import LOCK, Known, Locked
+from chassis.batch import NOTHING_READ, Batch, Offsets, Split, store_offsets
+from chassis.database import Conflict, Database, Piece, is_transient, statement
 from chassis.inbound import Inbound, Intake, Outcome, Refused
 from chassis.service import Service
 from chassis.telemetry import Metrics
@@ -36,11 +37,23 @@ READY_SECONDS_MAX = 5
 YIELD_EVERY = 50
 """Messages decided between two turns of the event loop: heartbeats run on the same loop."""
 
-OPEN = """
-with claimed as (insert into inbox (id) select unnest($1::uuid[]) on conflict do nothing returning id)
-select clock_timestamp() as now,
-  array(select id from claimed) as fresh,
-  array(select key from parked_keys where key = any($2::uuid[]) order by key for update) as parked"""
+CLAIMED = Piece(
+    """
+claimed as (insert into inbox (id) select unnest({0}::uuid[]) on conflict do nothing returning id),
+held as materialized (select key from parked_keys where key = any({1}::uuid[]) order by key for update)""",
+    2,
+)
+OPENED = "array(select id from claimed) as fresh, array(select key from held) as parked"
+
+
+@cache
+def _locking(table: str) -> Piece:
+    """The rows of an aggregate, locked after the parked keys and told as columns."""
+    lock = LOCK.format(table=table, after=", (select count(*) from held) as first", keys="{0}")
+    return Piece(f"locked as materialized ({lock})", 1)
+
+
+LOCKED = ", ".join(f"array(select {field} from locked) as {field}" for field in Locked._fields)
 
 
 def _set() -> asyncio.Event:
@@ -173,14 +186,14 @@ class Shell:
             if refused.claim is not None:
                 await tx.execute("insert into inbox (id) values ($1) on conflict do nothing", refused.claim)
             await parking.park(tx, [refused])
-            await close(tx, (), offsets)
+            await store_offsets(tx, offsets)
         self.metrics.parked.inc()
         return Outcome("parked")
 
     async def _store_offsets(self, offsets: dict[tuple[str, int], int]) -> None:
         if offsets:
             async with self.database.transaction() as tx:
-                await close(tx, (), offsets)
+                await store_offsets(tx, offsets)
 
     async def _transact(self, entries: Sequence[Entry], offsets: dict[tuple[str, int], int]) -> list[Outcome]:
         started = time.perf_counter()
@@ -218,22 +231,36 @@ class _Work:
     async def open(cls, service: Service, tx: Connection, entries: Sequence[Entry], known: Known) -> _Work:
         claims = sorted({entry.claim for entry in entries if entry.claim is not None})
         keys = sorted({entry.key for entry in entries if entry.key is not None})
-        row = await tx.fetchrow(OPEN, claims, keys)
-        assert row is not None
+        tables = {
+            found[0].table
+            for entry in entries
+            if isinstance(entry, Inbound) and (found := service.handler_of(type(entry.body), entry.aggregate))
+        }
+        locked: dict[str, list[Locked]] = {}
+        if len(tables) == 1:  # as nearly always: it needs no statement of its own
+            (table,) = tables
+            opening = statement(f"select {OPENED}, {LOCKED}, clock_timestamp() as now", CLAIMED, _locking(table))
+            row = await tx.fetchrow(opening, claims, keys, keys)
+            assert row is not None
+            locked[table] = [Locked(*values) for values in zip(*(row[field] for field in Locked._fields), strict=True)]
+        else:
+            row = await tx.fetchrow(statement(f"select {OPENED}, clock_timestamp() as now", CLAIMED), claims, keys)
+            assert row is not None
         work = cls(service, tx, entries, row["now"], known)
         work.keys = keys
         work.fresh, work.parked, work.parked_before = set(row["fresh"]), set(row["parked"]), frozenset(row["parked"])
         work.stored = await idempotency.claim(
             tx, [entry.idempotency for entry in entries if isinstance(entry, Inbound) and entry.idempotency]
         )
-        await work.batch.load(
+        wanted = [
             entry
             for entry in entries
             if isinstance(entry, Inbound)
             and (entry.claim is None or entry.claim in work.fresh)
             and not work._waits(entry)
             and not work._answered(entry)
-        )
+        ]
+        await work.batch.load(wanted, locked)
         return work
 
     def _waits(self, entry: Inbound) -> bool:
