@@ -187,7 +187,7 @@ WRITTEN = "(select count(*) from made) + (select count(*) from moved)"
 """How many rows were written."""
 
 
-def columns(aggregate: Aggregate[Any], slots: Iterable[Slot]) -> tuple[list[list[Any]], int]:
+def columns(aggregate: Aggregate[Any], slots: Iterable[Slot]) -> tuple[list[tuple[Any, ...]], int]:
     """What `written` takes, and how many rows it has to write; slots that never had an event have none."""
     values: list[Callable[[Any], Any]] = [value for _, value in aggregate.columns.values()]
     without = set(aggregate.parts)
@@ -202,8 +202,8 @@ def columns(aggregate: Aggregate[Any], slots: Iterable[Slot]) -> tuple[list[list
         if slot.revision
     ]  # fmt: skip
     if not rows:
-        return [[] for _ in range(written(aggregate).parameters)], 0
-    return [list(column) for column in zip(*rows, strict=True)], len(rows)
+        return [()] * written(aggregate).parameters, 0
+    return list(zip(*rows, strict=True)), len(rows)
 
 
 def expect(aggregate: Aggregate[Any], count: int, done: int) -> None:

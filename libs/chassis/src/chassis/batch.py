@@ -290,8 +290,8 @@ def _row(
     )  # fmt: skip
 
 
-def _columns(rows: Sequence[Sequence[Any]]) -> list[list[Any]]:
-    return [list(column) for column in zip(*rows, strict=True)]
+def _columns(rows: Sequence[Sequence[Any]]) -> list[tuple[Any, ...]]:
+    return list(zip(*rows, strict=True))
 
 
 AGAIN = """
@@ -337,7 +337,7 @@ select (u.at at time zone 'UTC')::date, u.* from unnest($1::uuid[], $2::text[], 
 
 def _journaled(rows: Sequence[JournalRow], now: datetime) -> list[Any]:
     """The arguments of `JOURNALED`."""
-    return [*(_columns(rows) if rows else [[] for _ in JournalRow._fields]), now]
+    return [*(_columns(rows) if rows else [()] * len(JournalRow._fields)), now]
 
 
 # -- recovery ---------------------------------------------------------------------------------------------------------

@@ -51,20 +51,21 @@ on conflict (name) do update set holder = excluded.holder, until = excluded.unti
 where leases.holder = excluded.holder or leases.until < clock_timestamp()
 returning holder"""
 
+# One statement: forgets what the last flush published and reads what comes next, without what it is just forgetting.
 # Lateral with its limit: always a look-up by key. On a journal that grew since it was last analyzed, a plain join scans it.
-ROWS = """
+NEXT = """
+with unsynced as (select set_config('synchronous_commit', 'off', true)),
+  gone as (delete from outbox using unsynced where id = any($3::bigint[])),
+  positioned as (
+    insert into relay_positions (topic, partition, next_offset)
+    select u.* from unsynced, unnest($4::text[], $5::int[], $6::bigint[]) as u
+    on conflict (topic, partition) do update set next_offset = greatest(relay_positions.next_offset, excluded.next_offset))
 select o.id, o.day, o.journal_id, j.key, j.store_id, j.type, j.message_id, j.topic, j.at, j.cause_id, j.correlation_id,
   j.traceparent, j.payload::text as payload, exists (select from outbox_set_aside s where s.key = j.key) as late
-from (select id, day, journal_id from outbox where id > $1 order by id limit $2) o
+from (select id, day, journal_id from outbox where id > $1 order by id limit $2 + cardinality($3::bigint[])) o
 cross join lateral (select * from journal where day = o.day and id = o.journal_id limit 1) j
+where o.id not in (select unnest($3::bigint[]))
 order by o.id"""
-
-PUBLISHED = """
-with unsynced as (select set_config('synchronous_commit', 'off', true)),
-  gone as (delete from outbox using unsynced where id = any($4::bigint[]))
-insert into relay_positions (topic, partition, next_offset)
-select u.* from unsynced, unnest($1::text[], $2::int[], $3::bigint[]) as u
-on conflict (topic, partition) do update set next_offset = greatest(relay_positions.next_offset, excluded.next_offset)"""
 
 _PARTITIONS: dict[bytes, int] = {}
 
@@ -94,6 +95,8 @@ class Relay:
         self._leased_at = -settings.relay_lease_seconds
         self._floor = 0
         self._published: deque[tuple[float, int]] = deque()
+        self._acked: list[int] = []
+        """Ids that the broker has and the outbox still holds; the next look at it deletes them."""
         self._positions: dict[tuple[str, int], int] = {}
         """(topic, partition) -> the offset after our last record there, where it is not stored yet."""
         self._positioned_at = 0.0
@@ -143,7 +146,7 @@ class Relay:
                 self._floor = 0
                 self._published.clear()
                 return 0
-            rows = await connection.fetch(ROWS, self._floor, self.settings.relay_rows_max)
+            rows = await self._next(connection)
             if rows:
                 rows = await self._without_set_aside(connection, rows)
         if not rows:
@@ -153,30 +156,30 @@ class Relay:
         acked, offsets = await self._send(rows)
         crash.point("after_produce_before_delete")
         self._positions |= offsets
-        async with self.database.connection() as connection:
-            await self._published_up_to(connection, acked)
+        self._acked += acked
         self.metrics.relayed.inc(len(acked))
         self.flushed_at = time.monotonic()
         self._raise_floor(max(row["id"] for row in rows))
         return len(rows)
 
-    async def _published_up_to(self, connection: Connection, acked: list[int]) -> None:
-        """Forget what the broker has; once in a while, and at the end, remember how far that is on the topics.
+    async def _next(self, connection: Connection) -> list[Any]:
+        """The next rows; and the database forgets what the broker has, and remembers now and then how far that is.
 
         Remembered too late, a restored database reads a little more of what it knows.
         """
         due = self.stopping or time.monotonic() > self._positioned_at + POSITIONS_SECONDS
         ordered = sorted(self._positions.items()) if due else []
-        await connection.execute(
-            PUBLISHED,
+        rows: list[Any] = await connection.fetch(
+            NEXT, self._floor, self.settings.relay_rows_max, self._acked,
             [topic for (topic, _), _ in ordered],
             [partition for (_, partition), _ in ordered],
             [offset for _, offset in ordered],
-            acked,
-        )
+        )  # fmt: skip
+        self._acked.clear()
         if due:
             self._positions.clear()
             self._positioned_at = time.monotonic()
+        return rows
 
     def _raise_floor(self, highest: int) -> None:
         now = time.monotonic()
