@@ -131,6 +131,22 @@ async def test_an_event_too_large_for_its_topic_takes_the_later_ones_of_its_orde
     assert await world.one("select count(*) from outbox_set_aside") == 0
 
 
+async def test_what_was_published_is_forgotten_with_the_next_look_and_not_sent_again(world: World) -> None:
+    """One statement for both; positions on the own topic are noted by the second, and at the end."""
+    key = uuid4()
+    relay = relay_of(world)
+    positions = "select coalesce(sum(next_offset), 0) from relay_positions"
+    for count in (1, 2):
+        await world.tell(plus(key, 1))
+        assert await relay.flush() == 1
+        assert await world.one("select count(*) from outbox") == 1, "the one just sent: the one before is gone"
+        assert await published(world) == {key: list(range(1, count + 1))}
+    relay.stopping = True
+    assert await relay.flush() == 0
+    assert (await world.one("select count(*) from outbox"), await world.one(positions)) == (0, 2)
+    await relay._drop_producer()
+
+
 async def test_two_relays_side_by_side_publish_every_event_and_each_key_in_order(world: World) -> None:
     """Promise 2: one at a time, under the lease."""
     keys = [uuid4() for _ in range(10)]

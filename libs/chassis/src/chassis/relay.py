@@ -74,7 +74,7 @@ def partition_of(key: bytes) -> int:
     """As Java's default partitioner: murmur2 of the key. Kept for the few messages that an order has in a row."""
     found = _PARTITIONS.get(key)
     if found is None:
-        if len(_PARTITIONS) > 50_000:
+        if len(_PARTITIONS) > 10_000:
             _PARTITIONS.clear()
         found = _PARTITIONS[key] = (murmur2(key) & 0x7FFFFFFF) % PARTITIONS
     return found
