@@ -278,14 +278,26 @@ class FakeClient:
 
 
 @pytest.mark.real
-async def test_intake_that_was_paused_while_it_was_being_assigned_is_resumed(world: World) -> None:
-    """Promise 7: nothing hangs unseen."""
+async def test_nothing_is_read_before_it_is_known_where_reading_begins(world: World) -> None:
+    """Promises 2 and 7: a later message overtakes none, whatever else happens meanwhile; and nothing stays paused."""
+    other = TopicPartition(COMMANDS, 4)
     service = replace(SERVICE, intake=frozenset({COMMANDS}))
-    consumer, client = Consumer(service, world.settings, world.database, world.shell, world.metrics), FakeClient(PART)
+    consumer = Consumer(service, world.settings, world.database, world.shell, world.metrics)
+
+    class Meanwhile(FakeClient):
+        async def committed(self, part: TopicPartition) -> None:
+            assert self.paused() == {PART, other}
+            consumer.pause_intake(False)
+            consumer._unacknowledged = {PART: 1, other: 1}
+            await consumer.acknowledge(at_once=True)
+
+    client = Meanwhile(PART, other)
     consumer._subscriber.consumer = client
     consumer.pause_intake(True)
-    await consumer.on_partitions_assigned([PART])
-    assert client.paused() == {PART}
+    await consumer.on_partitions_assigned([PART, other])
+    assert client.paused() == set()
+    consumer.pause_intake(True)
+    assert client.paused() == {PART, other}
     consumer.pause_intake(False)
     assert client.paused() == set()
 

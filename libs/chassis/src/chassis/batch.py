@@ -5,20 +5,20 @@ A message that raises in decide loses only its own changes. Lock order everywher
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from datetime import datetime
 from functools import cache
-from types import MappingProxyType
 from typing import Any, Final, NamedTuple
 from uuid import UUID
 
 from asyncpg import Connection
 
-from chassis import aggregates, crash
+from chassis import aggregates, crash, statements
 from chassis.aggregates import Known, Locked, Slot
-from chassis.database import Piece, QuickUUID, statement
+from chassis.database import QuickUUID
 from chassis.inbound import Inbound, Outcome
 from chassis.service import Aggregate, Handler, Service, Share
+from chassis.statements import NOTHING_LOCKED, NOTHING_READ, JournalRow, LockedRows, Offsets, Timer
 from contracts.base import Command, Event, PrivateEvent, to_json
 from contracts.deciding import Context, Effect, Refusal, Task, Wake
 from contracts.registry import JOURNAL_BYTES_MAX, topic_of
@@ -40,40 +40,10 @@ class StoreDiffers(Exception):
     """The aggregate belongs to another store than the message."""
 
 
-class JournalRow(NamedTuple):
-    """In the order of the columns that `JOURNAL` names."""
-
-    key: UUID
-    store_id: str
-    aggregate: str
-    revision: int | None
-    version: int | None
-    type: str
-    message_id: UUID
-    operation_id: UUID | None
-    topic: str | None
-    actor: str
-    cause_type: str
-    cause_id: UUID
-    correlation_id: str
-    traceparent: str | None
-    payload: str
-
-
 @cache
 def _topic(model: type[Event] | type[Command]) -> str | None:
     """None: private, known to the journal alone."""
     return None if issubclass(model, PrivateEvent) else topic_of(model)
-
-
-Timer = tuple[str, UUID, datetime | None]
-"""Table and key of an aggregate, and when it wants to be woken; null: not any more."""
-Offsets = Mapping[tuple[str, int], int]
-"""(topic, partition) -> the offset after the last record."""
-NOTHING_READ: Final[Offsets] = MappingProxyType({})
-LockedRows = Mapping[str, Sequence[Locked]]
-"""Table -> its rows that this transaction has locked."""
-NOTHING_LOCKED: Final[LockedRows] = MappingProxyType({})
 
 
 class Batch:
@@ -204,7 +174,7 @@ class Batch:
         timers = [timer for slots in changed.values() for slot in slots if (timer := _rearm(slot, self.now))]
         for slots in changed.values():
             slots.sort(key=lambda slot: slot.key)
-        parked = await self._save_rows(changed, timers, offsets, keys)
+        parked = await statements.write(self.tx, [*changed.values()], self._journal, self.now, timers, offsets, keys)
         for slots in changed.values():
             save_rows = slots[0].aggregate.save_rows
             if save_rows and (changes := [slot.change for slot in slots if slot.events]):
@@ -213,44 +183,12 @@ class Batch:
             if states := self._changed.get(share.name):
                 await share.save(self.tx, dict(sorted(states.items())))
         if self._again:
-            await self.tx.execute(AGAIN, *_columns(self._again))
+            await statements.publish_again(self.tx, self._again)
         if self._reported:
             await self.tx.execute("delete from tasks where task_id = any($1::uuid[])", self._reported)
         if self._tasks:
-            await self._save_tasks()
+            await statements.save_tasks(self.tx, self._tasks, self.now)
         return parked
-
-    async def _save_rows(
-        self, changed: Mapping[str, Sequence[Slot]], timers: Sequence[Timer], offsets: Offsets, keys: Sequence[UUID]
-    ) -> set[UUID]:
-        """Aggregates, journal, timers and offsets: one statement, unless aggregates of several tables changed."""
-        *others, last = changed.values() or [()]
-        for slots in others:
-            await aggregates.save(self.tx, slots[0].aggregate, slots)
-        if not (last or self._journal or timers or offsets or keys):
-            return set()
-        arguments = [*_journaled(self._journal, self.now), *_closed(timers, offsets, keys)]
-        if not last:
-            row = await self.tx.fetchrow(statement(f"select {PARKED}", JOURNALED, CLOSED), *arguments)
-            assert row is not None
-            return set(row["parked"])
-        aggregate = last[0].aggregate
-        columns, count = aggregates.columns(aggregate, last)
-        saving = statement(
-            f"select {aggregates.WRITTEN} as written, {PARKED}", JOURNALED, CLOSED, aggregates.written(aggregate)
-        )
-        row = await self.tx.fetchrow(saving, *arguments, *columns)
-        assert row is not None
-        aggregates.expect(aggregate, count, row["written"])
-        return set(row["parked"])
-
-    async def _save_tasks(self) -> None:
-        rows = [
-            (task.task_id, inbound.key, inbound.store_id, table, task.kind, task.body.model_dump_json(),
-             inbound.correlation_id, inbound.traceparent, task.after_seconds)
-            for inbound, table, task in self._tasks
-        ]  # fmt: skip
-        await self.tx.execute(TASKS, *_columns(rows), self.now)
 
     @property
     def published(self) -> bool:
@@ -288,56 +226,6 @@ def _row(
         slot.key, slot.store_id, slot.aggregate.table, revision, version, message.TYPE, row_id, message.operation_id,
         topic, inbound.actor, inbound.type, inbound.id, inbound.correlation_id, inbound.traceparent, payload,
     )  # fmt: skip
-
-
-def _columns(rows: Sequence[Sequence[Any]]) -> list[tuple[Any, ...]]:
-    return list(zip(*rows, strict=True))
-
-
-AGAIN = """
-insert into outbox (day, journal_id)
-select j.day, j.id from unnest($1::text[], $2::uuid[], $3::int[]) with ordinality as u(aggregate, key, revision, n)
-cross join lateral (
-  select day, id from journal where key = u.key and revision = u.revision and aggregate = u.aggregate limit 1) j
-order by u.n"""
-
-TASKS = """
-insert into tasks (task_id, key, store_id, aggregate, kind, body, correlation_id, traceparent, run_at)
-select task_id, key, store_id, aggregate, kind, body, correlation_id, traceparent, $10::timestamptz + make_interval(secs => after)
-from unnest($1::uuid[], $2::uuid[], $3::text[], $4::text[], $5::text[], $6::jsonb[], $7::text[], $8::text[], $9::float8[])
-  as u(task_id, key, store_id, aggregate, kind, body, correlation_id, traceparent, after)
-on conflict (task_id) do nothing"""
-
-JOURNALED = Piece(
-    """
-written as (
-  insert into journal (day, key, store_id, aggregate, revision, version, type, message_id, operation_id, topic,
-    actor, cause_type, cause_id, correlation_id, traceparent, payload, at)
-  select ({15}::timestamptz at time zone 'UTC')::date, key, store_id, aggregate, revision, version, type, message_id,
-    operation_id, topic, actor, cause_type, cause_id, correlation_id, traceparent, payload, {15}::timestamptz
-  from unnest({0}::uuid[], {1}::text[], {2}::text[], {3}::int[], {4}::int[], {5}::text[], {6}::uuid[], {7}::uuid[],
-    {8}::text[], {9}::text[], {10}::text[], {11}::uuid[], {12}::text[], {13}::text[], {14}::json[]) with ordinality
-    as u(key, store_id, aggregate, revision, version, type, message_id, operation_id, topic,
-         actor, cause_type, cause_id, correlation_id, traceparent, payload, n)
-  order by n
-  returning day, id, topic),
-pointed as (
-  insert into outbox (day, journal_id) select day, id from written where topic is not null order by id)""",
-    16,
-)
-
-ADOPTED = """
-insert into journal (day, key, store_id, aggregate, revision, version, type, message_id, operation_id, topic,
-  actor, cause_type, cause_id, correlation_id, traceparent, payload, at)
-select (u.at at time zone 'UTC')::date, u.* from unnest($1::uuid[], $2::text[], $3::text[], $4::int[], $5::int[], $6::text[],
-  $7::uuid[], $8::uuid[], $9::text[], $10::text[], $11::text[], $12::uuid[], $13::text[], $14::text[], $15::json[],
-  $16::timestamptz[]) as u(key, store_id, aggregate, revision, version, type, message_id, operation_id, topic,
-    actor, cause_type, cause_id, correlation_id, traceparent, payload, at)"""
-
-
-def _journaled(rows: Sequence[JournalRow], now: datetime) -> list[Any]:
-    """The arguments of `JOURNALED`."""
-    return [*(_columns(rows) if rows else [()] * len(JournalRow._fields)), now]
 
 
 # -- recovery ---------------------------------------------------------------------------------------------------------
@@ -378,11 +266,8 @@ async def adopt(batch: Batch, own: Sequence[Adopted]) -> int:
             batch._tasks += [(inbound, aggregate.table, task) for task in tasks]
     if rows:
         await batch.save()
-        await batch.tx.execute(ADOPTED, *_columns(rows))
+        await statements.journal_adopted(batch.tx, rows)
     return len(rows)
-
-
-# -- the end of a transaction -----------------------------------------------------------------------------------------
 
 
 def _rearm(slot: Slot, now: datetime) -> Timer | None:
@@ -395,38 +280,3 @@ def _rearm(slot: Slot, now: datetime) -> Timer | None:
         slot.armed_at = due
         return (slot.aggregate.table, slot.key, due)
     return None
-
-
-# Duplicates from before the batch that ended the process do not make anybody forget how often it did.
-CLOSED = Piece(
-    """
-gone as (delete from timers using unnest({0}::text[], {1}::uuid[]) as u(a, k) where aggregate = u.a and key = u.k),
-armed as (
-  insert into timers (aggregate, key, due_at) select * from unnest({2}::text[], {3}::uuid[], {4}::timestamptz[])
-  on conflict (aggregate, key) do update set due_at = excluded.due_at),
-read as (
-  insert into consumer_offsets (topic, partition, next_offset) select * from unnest({5}::text[], {6}::int[], {7}::bigint[])
-  on conflict (topic, partition) do update set next_offset = excluded.next_offset,
-    crashes = case when excluded.next_offset > consumer_offsets.tried_offset then 0 else consumer_offsets.crashes end),
-held as (select key from parked_keys where key = any({8}::uuid[]))""",
-    9,
-)
-PARKED = "array(select key from held) as parked"
-"""Which of the keys are parked by now."""
-
-
-def _closed(timers: Sequence[Timer], offsets: Offsets, keys: Sequence[UUID]) -> list[Any]:
-    """The arguments of `CLOSED`."""
-    gone = [(table, key) for table, key, due in timers if due is None]
-    armed = [timer for timer in timers if timer[2] is not None]
-    read = sorted(offsets.items())
-    return [
-        [table for table, _ in gone], [key for _, key in gone],
-        [table for table, _, _ in armed], [key for _, key, _ in armed], [due for _, _, due in armed],
-        [topic for (topic, _), _ in read], [part for (_, part), _ in read], [offset for _, offset in read], keys,
-    ]  # fmt: skip
-
-
-async def store_offsets(connection: Connection, offsets: Offsets) -> None:
-    """Remember how far the topics were read."""
-    await connection.execute(statement("select", CLOSED), *_closed((), offsets, ()))

@@ -26,13 +26,13 @@ from faststream.kafka.message import KafkaAckableMessage
 
 from chassis import crash
 from chassis.attempts import CRASHES_MAX, Attempts, Begun, firsts, note
-from chassis.batch import store_offsets
 from chassis.database import Database, QuickUUID, is_transient
 from chassis.inbound import Inbound, Intake, Record, Refused, inbox_id
 from chassis.kafka import security
 from chassis.service import Service
 from chassis.settings import ServiceSettings
 from chassis.shell import YIELD_EVERY, Shell
+from chassis.statements import store_offsets
 from chassis.telemetry import Metrics
 from contracts.envelope import Ignored, Poison, key_of, read, texts
 from contracts.registry import SNAPSHOTS, SNAPSHOTS_BULK, TOPICS, topic_of
@@ -189,25 +189,34 @@ class Consumer(ConsumerRebalanceListener):  # type: ignore[misc]  # aiokafka is 
         self.joined.clear()
 
     async def on_partitions_assigned(self, assigned: Iterable[TopicPartition]) -> None:
-        """Seek to min(database, Kafka): a database that was restored or failed over reads again what it lost."""
+        """Nothing is read before it is known where reading begins: a later message would overtake an earlier one."""
         consumer = self._subscriber.consumer
         parts = set(assigned)
+        consumer.pause(*parts)
         while True:
             try:
-                async with self.database.connection() as connection:
-                    rows = await connection.fetch(
-                        "select topic, partition, next_offset, tried_offset, crashes from consumer_offsets"
-                        " where topic = any($1::text[])",
-                        sorted({part.topic for part in parts}),
-                    )
+                await self._seek(parts)
                 break
             except Exception as error:
-                if not is_transient(error):
+                if not isinstance(error, KafkaError) and not is_transient(error):
                     raise
+                log.info("assigned_later", error=repr(error))
                 await asyncio.sleep(0.5)
+        consumer.resume(*parts)
+        self.joined.set()
+
+    async def _seek(self, parts: set[TopicPartition]) -> None:
+        """To min(database, Kafka): a database that was restored or failed over reads again what it lost."""
+        consumer = self._subscriber.consumer
+        async with self.database.connection() as connection:
+            rows = await connection.fetch(
+                "select topic, partition, next_offset, tried_offset, crashes from consumer_offsets"
+                " where topic = any($1::text[])",
+                sorted({part.topic for part in parts}),
+            )
         known = {TopicPartition(row["topic"], row["partition"]): row for row in rows}
         self.attempts.know(known)
-        self._unproven = parts
+        self._unproven = set(parts)
         for part in parts:
             ours = known[part]["next_offset"] if part in known else 0
             theirs = await consumer.committed(part)
@@ -215,7 +224,6 @@ class Consumer(ConsumerRebalanceListener):  # type: ignore[misc]  # aiokafka is 
                 first = (await consumer.beginning_offsets([part]))[part]
                 log.info("seek_back", topic=part.topic, partition=part.partition, kafka=theirs, database=ours)
                 consumer.seek(part, max(ours, first))
-        self.joined.set()
 
     # -- how far we are -----------------------------------------------------------------------------------------------
 
@@ -357,7 +365,7 @@ class Consumer(ConsumerRebalanceListener):  # type: ignore[misc]  # aiokafka is 
         if consumer is None or not self.service.intake:
             return
         parts = [part for part in consumer.assignment() if part.topic in self.service.intake]
-        if not parts:
+        if not parts or not self.joined.is_set():
             return
         # What is paused, the client knows: it may have been paused while it was still being assigned.
         if pause:

@@ -13,7 +13,6 @@ import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
-from functools import cache
 from typing import Any
 from uuid import UUID
 
@@ -21,12 +20,13 @@ import asyncpg
 import structlog
 from asyncpg import Connection
 
-from chassis import crash, idempotency, parking
-from chassis.aggregates import LOCK, Known, Locked
-from chassis.batch import NOTHING_READ, Batch, Offsets, Split, store_offsets
-from chassis.database import Conflict, Database, Piece, is_transient, statement
+from chassis import crash, idempotency, parking, statements
+from chassis.aggregates import Known
+from chassis.batch import Batch, Split
+from chassis.database import Conflict, Database, is_transient
 from chassis.inbound import Inbound, Intake, Outcome, Refused
 from chassis.service import Service
+from chassis.statements import NOTHING_READ, Offsets, store_offsets
 from chassis.telemetry import Metrics
 
 log = structlog.get_logger("chassis.shell")
@@ -36,24 +36,6 @@ READY_SECONDS_MAX = 5
 """How long a request waits for a restored database to catch up; then it is told to come again."""
 YIELD_EVERY = 50
 """Messages decided between two turns of the event loop: heartbeats run on the same loop."""
-
-CLAIMED = Piece(
-    """
-claimed as (insert into inbox (id) select unnest({0}::uuid[]) on conflict do nothing returning id),
-held as materialized (select key from parked_keys where key = any({1}::uuid[]) order by key for update)""",
-    2,
-)
-OPENED = "array(select id from claimed) as fresh, array(select key from held) as parked"
-
-
-@cache
-def _locking(table: str) -> Piece:
-    """The rows of an aggregate, locked after the parked keys and told as columns."""
-    lock = LOCK.format(table=table, after=", (select count(*) from held) as first", keys="{0}")
-    return Piece(f"locked as materialized ({lock})", 1)
-
-
-LOCKED = ", ".join(f"array(select {field} from locked) as {field}" for field in Locked._fields)
 
 
 def _set() -> asyncio.Event:
@@ -236,19 +218,10 @@ class _Work:
             for entry in entries
             if isinstance(entry, Inbound) and (found := service.handler_of(type(entry.body), entry.aggregate))
         }
-        locked: dict[str, list[Locked]] = {}
-        if len(tables) == 1:  # as nearly always: it needs no statement of its own
-            (table,) = tables
-            opening = statement(f"select {OPENED}, {LOCKED}, clock_timestamp() as now", CLAIMED, _locking(table))
-            row = await tx.fetchrow(opening, claims, keys, keys)
-            assert row is not None
-            locked[table] = [Locked(*values) for values in zip(*(row[field] for field in Locked._fields), strict=True)]
-        else:
-            row = await tx.fetchrow(statement(f"select {OPENED}, clock_timestamp() as now", CLAIMED), claims, keys)
-            assert row is not None
-        work = cls(service, tx, entries, row["now"], known)
+        opened = await statements.begin(tx, claims, keys, tables)
+        work = cls(service, tx, entries, opened.now, known)
         work.keys = keys
-        work.fresh, work.parked, work.parked_before = set(row["fresh"]), set(row["parked"]), frozenset(row["parked"])
+        work.fresh, work.parked, work.parked_before = set(opened.fresh), set(opened.parked), frozenset(opened.parked)
         work.stored = await idempotency.claim(
             tx, [entry.idempotency for entry in entries if isinstance(entry, Inbound) and entry.idempotency]
         )
@@ -260,7 +233,7 @@ class _Work:
             and not work._waits(entry)
             and not work._answered(entry)
         ]
-        await work.batch.load(wanted, locked)
+        await work.batch.load(wanted, opened.locked)
         return work
 
     def _waits(self, entry: Inbound) -> bool:

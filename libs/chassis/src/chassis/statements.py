@@ -1,0 +1,232 @@
+"""The statements of a batch's transaction: one that opens it, one that writes all that every batch writes.
+
+Each takes columns, one array per column, whatever the size of the batch. Several things stand in one statement as common
+table expressions, because a round trip costs more than most of them.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from datetime import datetime
+from functools import cache
+from types import MappingProxyType
+from typing import Any, Final, NamedTuple
+from uuid import UUID
+
+from asyncpg import Connection
+
+from chassis import aggregates
+from chassis.aggregates import LOCK, Locked, Slot
+from chassis.database import Piece, statement
+from chassis.inbound import Inbound
+from contracts.deciding import Task
+
+Timer = tuple[str, UUID, datetime | None]
+"""Table and key of an aggregate, and when it wants to be woken; null: not any more."""
+Offsets = Mapping[tuple[str, int], int]
+"""(topic, partition) -> the offset after the last record."""
+NOTHING_READ: Final[Offsets] = MappingProxyType({})
+LockedRows = Mapping[str, Sequence[Locked]]
+"""Table -> its rows that this transaction has locked."""
+NOTHING_LOCKED: Final[LockedRows] = MappingProxyType({})
+
+
+class JournalRow(NamedTuple):
+    """In the order of the columns that `JOURNALED` names."""
+
+    key: UUID
+    store_id: str
+    aggregate: str
+    revision: int | None
+    version: int | None
+    type: str
+    message_id: UUID
+    operation_id: UUID | None
+    topic: str | None
+    actor: str
+    cause_type: str
+    cause_id: UUID
+    correlation_id: str
+    traceparent: str | None
+    payload: str
+
+
+# -- what opens a transaction -----------------------------------------------------------------------------------------
+
+CLAIMED = Piece(
+    """
+claimed as (insert into inbox (id) select unnest({0}::uuid[]) on conflict do nothing returning id),
+held as materialized (select key from parked_keys where key = any({1}::uuid[]) order by key for update)""",
+    2,
+)
+OPENED = "array(select id from claimed) as fresh, array(select key from held) as parked"
+LOCKED = ", ".join(f"array(select {field} from locked) as {field}" for field in Locked._fields)
+
+
+@cache
+def _locking(table: str) -> Piece:
+    """The rows of an aggregate, locked after the parked keys and told as columns."""
+    lock = LOCK.format(table=table, after=", (select count(*) from held) as first", keys="{0}")
+    return Piece(f"locked as materialized ({lock})", 1)
+
+
+class Opened(NamedTuple):
+    now: datetime
+    """The database's clock, once everything is locked."""
+    fresh: Sequence[UUID]
+    """The claims that nobody had made before."""
+    parked: Sequence[UUID]
+    """The keys that are parked; their rows are locked."""
+    locked: LockedRows
+
+
+async def begin(tx: Connection, claims: Sequence[UUID], keys: Sequence[UUID], tables: set[str]) -> Opened:
+    """Claim messages in the inbox, lock the parked keys, then the rows of `keys` if they can only be of one table."""
+    if len(tables) != 1:
+        row = await tx.fetchrow(statement(f"select {OPENED}, clock_timestamp() as now", CLAIMED), claims, keys)
+        assert row is not None
+        return Opened(row["now"], row["fresh"], row["parked"], NOTHING_LOCKED)
+    (table,) = tables
+    opening = statement(f"select {OPENED}, {LOCKED}, clock_timestamp() as now", CLAIMED, _locking(table))
+    row = await tx.fetchrow(opening, claims, keys, keys)
+    assert row is not None
+    locked = [Locked(*values) for values in zip(*(row[field] for field in Locked._fields), strict=True)]
+    return Opened(row["now"], row["fresh"], row["parked"], {table: locked})
+
+
+# -- what every batch writes ------------------------------------------------------------------------------------------
+
+JOURNALED = Piece(
+    """
+written as (
+  insert into journal (day, key, store_id, aggregate, revision, version, type, message_id, operation_id, topic,
+    actor, cause_type, cause_id, correlation_id, traceparent, payload, at)
+  select ({15}::timestamptz at time zone 'UTC')::date, key, store_id, aggregate, revision, version, type, message_id,
+    operation_id, topic, actor, cause_type, cause_id, correlation_id, traceparent, payload, {15}::timestamptz
+  from unnest({0}::uuid[], {1}::text[], {2}::text[], {3}::int[], {4}::int[], {5}::text[], {6}::uuid[], {7}::uuid[],
+    {8}::text[], {9}::text[], {10}::text[], {11}::uuid[], {12}::text[], {13}::text[], {14}::json[]) with ordinality
+    as u(key, store_id, aggregate, revision, version, type, message_id, operation_id, topic,
+         actor, cause_type, cause_id, correlation_id, traceparent, payload, n)
+  order by n
+  returning day, id, topic),
+pointed as (
+  insert into outbox (day, journal_id) select day, id from written where topic is not null order by id)""",
+    16,
+)
+
+# Duplicates from before the batch that ended the process do not make anybody forget how often it did.
+CLOSED = Piece(
+    """
+gone as (delete from timers using unnest({0}::text[], {1}::uuid[]) as u(a, k) where aggregate = u.a and key = u.k),
+armed as (
+  insert into timers (aggregate, key, due_at) select * from unnest({2}::text[], {3}::uuid[], {4}::timestamptz[])
+  on conflict (aggregate, key) do update set due_at = excluded.due_at),
+read as (
+  insert into consumer_offsets (topic, partition, next_offset) select * from unnest({5}::text[], {6}::int[], {7}::bigint[])
+  on conflict (topic, partition) do update set next_offset = excluded.next_offset,
+    crashes = case when excluded.next_offset > consumer_offsets.tried_offset then 0 else consumer_offsets.crashes end),
+held as (select key from parked_keys where key = any({8}::uuid[]))""",
+    9,
+)
+PARKED = "array(select key from held) as parked"
+"""Which of the keys are parked by now."""
+
+
+async def write(
+    tx: Connection, changed: Sequence[Sequence[Slot]], rows: Sequence[JournalRow], now: datetime,
+    timers: Sequence[Timer], offsets: Offsets, keys: Sequence[UUID],
+) -> set[UUID]:  # fmt: skip
+    """Aggregates, journal, outbox, timers and offsets; answers which of `keys` are parked by now. Raises Conflict.
+
+    `changed` are the slots of each table, in the order of their keys: one statement, unless there are several tables.
+    """
+    *others, last = changed or [()]
+    for slots in others:
+        await aggregates.save(tx, slots[0].aggregate, slots)
+    if not (last or rows or timers or offsets or keys):
+        return set()
+    arguments = [*_journaled(rows, now), *_closed(timers, offsets, keys)]
+    if not last:
+        row = await tx.fetchrow(statement(f"select {PARKED}", JOURNALED, CLOSED), *arguments)
+        assert row is not None
+        return set(row["parked"])
+    aggregate = last[0].aggregate
+    columns, count = aggregates.columns(aggregate, last)
+    saving = statement(
+        f"select {aggregates.WRITTEN} as written, {PARKED}", JOURNALED, CLOSED, aggregates.written(aggregate)
+    )
+    row = await tx.fetchrow(saving, *arguments, *columns)
+    assert row is not None
+    aggregates.expect(aggregate, count, row["written"])
+    return set(row["parked"])
+
+
+async def store_offsets(connection: Connection, offsets: Offsets) -> None:
+    """Remember how far the topics were read."""
+    await connection.execute(statement("select", CLOSED), *_closed((), offsets, ()))
+
+
+def _journaled(rows: Sequence[JournalRow], now: datetime) -> list[Any]:
+    """The arguments of `JOURNALED`."""
+    return [*(_columns(rows) if rows else [()] * len(JournalRow._fields)), now]
+
+
+def _closed(timers: Sequence[Timer], offsets: Offsets, keys: Sequence[UUID]) -> list[Any]:
+    """The arguments of `CLOSED`."""
+    gone = [(table, key) for table, key, due in timers if due is None]
+    armed = [timer for timer in timers if timer[2] is not None]
+    read = sorted(offsets.items())
+    return [
+        [table for table, _ in gone], [key for _, key in gone],
+        [table for table, _, _ in armed], [key for _, key, _ in armed], [due for _, _, due in armed],
+        [topic for (topic, _), _ in read], [part for (_, part), _ in read], [offset for _, offset in read], keys,
+    ]  # fmt: skip
+
+
+def _columns(rows: Sequence[Sequence[Any]]) -> list[tuple[Any, ...]]:
+    return list(zip(*rows, strict=True))
+
+
+# -- what some batches write ------------------------------------------------------------------------------------------
+
+AGAIN = """
+insert into outbox (day, journal_id)
+select j.day, j.id from unnest($1::text[], $2::uuid[], $3::int[]) with ordinality as u(aggregate, key, revision, n)
+cross join lateral (
+  select day, id from journal where key = u.key and revision = u.revision and aggregate = u.aggregate limit 1) j
+order by u.n"""
+
+TASKS = """
+insert into tasks (task_id, key, store_id, aggregate, kind, body, correlation_id, traceparent, run_at)
+select task_id, key, store_id, aggregate, kind, body, correlation_id, traceparent, $10::timestamptz + make_interval(secs => after)
+from unnest($1::uuid[], $2::uuid[], $3::text[], $4::text[], $5::text[], $6::jsonb[], $7::text[], $8::text[], $9::float8[])
+  as u(task_id, key, store_id, aggregate, kind, body, correlation_id, traceparent, after)
+on conflict (task_id) do nothing"""
+
+ADOPTED = """
+insert into journal (day, key, store_id, aggregate, revision, version, type, message_id, operation_id, topic,
+  actor, cause_type, cause_id, correlation_id, traceparent, payload, at)
+select (u.at at time zone 'UTC')::date, u.* from unnest($1::uuid[], $2::text[], $3::text[], $4::int[], $5::int[], $6::text[],
+  $7::uuid[], $8::uuid[], $9::text[], $10::text[], $11::text[], $12::uuid[], $13::text[], $14::text[], $15::json[],
+  $16::timestamptz[]) as u(key, store_id, aggregate, revision, version, type, message_id, operation_id, topic,
+    actor, cause_type, cause_id, correlation_id, traceparent, payload, at)"""
+
+
+async def publish_again(tx: Connection, answers: Sequence[tuple[str, UUID, int]]) -> None:
+    """Answers given before, as (table, key, revision): their senders asked again."""
+    await tx.execute(AGAIN, *_columns(answers))
+
+
+async def save_tasks(tx: Connection, tasks: Sequence[tuple[Inbound, str, Task]], now: datetime) -> None:
+    """Tasks, what they came of and the table of their aggregate."""
+    rows = [
+        (task.task_id, inbound.key, inbound.store_id, table, task.kind, task.body.model_dump_json(),
+         inbound.correlation_id, inbound.traceparent, task.after_seconds)
+        for inbound, table, task in tasks
+    ]  # fmt: skip
+    await tx.execute(TASKS, *_columns(rows), now)
+
+
+async def journal_adopted(tx: Connection, rows: Sequence[tuple[Any, ...]]) -> None:
+    """Journal rows, each followed by its time, that are not published again."""
+    await tx.execute(ADOPTED, *_columns(rows))
