@@ -147,6 +147,27 @@ async def test_what_was_published_is_forgotten_with_the_next_look_and_not_sent_a
     await relay._drop_producer()
 
 
+async def test_after_an_error_the_relay_does_not_delete_what_has_the_ids_it_remembers(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Promise 1: a database that took the other's place gives the same ids to rows that nobody has published."""
+    key = uuid4()
+    relay = relay_of(world)
+    await world.tell(plus(key, 1))
+    assert await relay.flush() == 1
+    await world.do("truncate outbox restart identity")
+    await world.tell(plus(key, 1))
+    read = relay._next
+
+    async def cut_off(connection: Any) -> list[Any]:
+        monkeypatch.setattr(relay, "_next", read)
+        raise ConnectionResetError
+
+    monkeypatch.setattr(relay, "_next", cut_off)
+    await drained(world, relay)
+    assert await published(world) == {key: [1, 2]}
+
+
 async def test_two_relays_side_by_side_publish_every_event_and_each_key_in_order(world: World) -> None:
     """Promise 2: one at a time, under the lease."""
     keys = [uuid4() for _ in range(10)]

@@ -120,6 +120,7 @@ class Relay:
                 count = await self.flush()
             except Exception as error:
                 log.warning("relay_again", error=repr(error))
+                self._forget()
                 await self._drop_producer()
                 if self.stopping:
                     return
@@ -143,8 +144,7 @@ class Relay:
         """Publish one read of the outbox; the number of rows read. 0 also when another relay holds the lease."""
         async with self.database.connection() as connection:
             if not await self._holds(connection):
-                self._floor = 0
-                self._published.clear()
+                self._forget()
                 return 0
             rows = await self._next(connection)
             if rows:
@@ -180,6 +180,13 @@ class Relay:
             self._positions.clear()
             self._positioned_at = time.monotonic()
         return rows
+
+    def _forget(self) -> None:
+        """Ids mean something in one database only: another may have taken its place, and what is published again is known."""
+        self._floor = 0
+        self._published.clear()
+        self._acked.clear()
+        self._positions.clear()
 
     def _raise_floor(self, highest: int) -> None:
         now = time.monotonic()
