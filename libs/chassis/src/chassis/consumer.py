@@ -365,9 +365,9 @@ class Consumer(ConsumerRebalanceListener):  # type: ignore[misc]  # aiokafka is 
         if consumer is None or not self.service.intake:
             return
         parts = [part for part in consumer.assignment() if part.topic in self.service.intake]
-        if not parts or not self.joined.is_set():
+        if not parts or not self.joined.is_set():  # while it is being assigned everything is paused, by the assignment
             return
-        # What is paused, the client knows: it may have been paused while it was still being assigned.
+        # What is paused, the client knows: an assignment resumes all of it, whatever was asked here before.
         if pause:
             consumer.pause(*parts)
         elif paused := consumer.paused().intersection(parts):
