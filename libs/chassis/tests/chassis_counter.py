@@ -37,7 +37,7 @@ COMMANDS, EVENTS = "counter.commands.v1", "counter.events.v1"
 class Add(Command, type="counter.add"):
     amount: int = 1
     play: str = ""
-    """boom: decide raises; half: after an event it raises; no: a refusal; ask: a task; if known: nothing for an order that was not heard of; quiet: a private event; large, huge."""
+    """boom: decide raises; half: after an event it raises; no: a refusal; ask: a task; if known: nothing for an order that was not heard of; quiet: a private event; calm: wake me no more; large, huge."""
     pot: str = ""
     """The pot that later `Fill`s go to."""
     wake_at: datetime | None = None
@@ -59,6 +59,7 @@ class Added(Event, type="counter.added"):
 class Noticed(PrivateEvent, type="counter.noticed"):
     amount: int = 0
     woken: bool = False
+    calm: bool = False
 
 
 MODELS = {model.TYPE: model for model in (Add, Fill, Added)}
@@ -97,6 +98,8 @@ def add(state: Counter, command: Add, context: Context) -> list[Effect]:
             return []
         case "quiet":
             return [Noticed(order_id=context.key, store_id=context.store_id, amount=command.amount)]
+        case "calm":
+            return [Noticed(order_id=context.key, store_id=context.store_id, calm=True)]
     event = Added(
         order_id=context.key, store_id=context.store_id, operation_id=command.operation_id, amount=command.amount,
         total=state.total + command.amount, pot=command.pot, wake_at=command.wake_at,
@@ -142,6 +145,8 @@ def evolve(state: Counter, event: Event) -> Counter:
                                             "wake": event.wake_at or state.wake, "told": told})  # fmt: skip
         case Noticed(woken=True):
             return state.model_copy(update={"woken": state.woken + 1, "wake": None})
+        case Noticed(calm=True):
+            return state.model_copy(update={"wake": None})
         case Noticed():
             return state.model_copy(update={"total": state.total + event.amount})
         case _:

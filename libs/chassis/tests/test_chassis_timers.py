@@ -55,6 +55,17 @@ async def test_an_earlier_wish_moves_the_timer_and_a_later_one_waits_until_it_fi
     assert await due_at(world, key) == later
 
 
+async def test_a_timer_that_nobody_waits_for_any_more_goes_with_the_answer(world: World) -> None:
+    world.serve()
+    key = uuid4()
+    await world.tell(plus(key, 1, wake_at=ago(-600)))
+    await world.tell(plus(key, 1, play="calm"))
+    assert await due_at(world, key) is None
+    assert await world.one("select armed_at from counters where key = $1", key) is None
+    await world.tell(plus(key, 1, wake_at=ago(1)))
+    assert await Timers(world.database, world.shell).fire() == 1
+
+
 async def test_a_timer_of_a_parked_order_waits_with_it(world: World) -> None:
     world.serve()
     key = uuid4()

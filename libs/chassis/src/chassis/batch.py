@@ -171,7 +171,7 @@ class Batch:
         for slot in self.slots.values():
             if slot.touched:
                 changed.setdefault(slot.aggregate.table, []).append(slot)
-        timers = [timer for slots in changed.values() for slot in slots if (timer := _rearm(slot, self.now))]
+        timers = [timer for slots in changed.values() for slot in slots if (timer := _rearm(slot))]
         for slots in changed.values():
             slots.sort(key=lambda slot: slot.key)
         parked = await statements.write(self.tx, [*changed.values()], self._journal, self.now, timers, offsets, keys)
@@ -270,13 +270,15 @@ async def adopt(batch: Batch, own: Sequence[Adopted]) -> int:
     return len(rows)
 
 
-def _rearm(slot: Slot, now: datetime) -> Timer | None:
-    """The timer row to write for a changed aggregate; None when the armed one is early enough (it re-arms when it fires)."""
+def _rearm(slot: Slot) -> Timer | None:
+    """The timer row to write for a changed aggregate, if any.
+
+    One that is armed too early stays and is armed anew when it fires: most are overtaken by an answer. One that nobody
+    waits for any more goes: it would wake the aggregate, and write all of it, for nothing.
+    """
     due = slot.aggregate.wake_at(slot.state)
-    if slot.woken:
-        slot.armed_at = due
-        return (slot.aggregate.table, slot.key, due)
-    if due is not None and (slot.armed_at is None or due < slot.armed_at):
-        slot.armed_at = due
-        return (slot.aggregate.table, slot.key, due)
-    return None
+    early_enough = due is not None and slot.armed_at is not None and slot.armed_at <= due
+    if not slot.woken and (early_enough or due == slot.armed_at):
+        return None
+    slot.armed_at = due
+    return (slot.aggregate.table, slot.key, due)

@@ -28,6 +28,7 @@ SETTINGS = {
     "checkpoint_timeout": "15min",
     "autovacuum": "on",
     "fsync": "on",
+    "wal_init_zero": "off",
     "timezone": "UTC",
 }
 
