@@ -143,7 +143,8 @@ def test_a_named_port_that_is_taken_is_refused_in_a_sentence(demo: Demo) -> None
     assert status == 1 and f"kafka_port={port} cannot be used" in told
 
 
-def test_a_demo_says_who_has_its_instance(demo: Demo) -> None:
+def test_a_demo_says_who_has_its_instance(demo: Demo, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("TRADEWIND_DEVSERVICES", raising=False)  # containers are nobody's
     first = demo.start()
     assert first.stdout is not None and "starting Kafka" in first.stdout.readline()
     lock = ROOT / ".devservices" / demo.instance / "lock"

@@ -53,7 +53,10 @@ def test_a_name_that_is_no_name_of_an_instance_is_refused(name: str, tmp_path: P
         Instance(tmp_path, name)
 
 
-def test_a_place_that_cannot_be_written_is_said_in_one_sentence(tmp_path: Path) -> None:
+def test_a_place_that_cannot_be_written_is_said_in_one_sentence(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delenv("TRADEWIND_DEVSERVICES", raising=False)  # containers need no place
     (tmp_path / ".devservices").write_text("a file where the directory should be")  # root may write anywhere else
     with pytest.raises(DevservicesError, match=r"^Cannot write to .*\.devservices/demo \(Not a directory\): .*"):
         with devservices.running(tmp_path, "demo"):

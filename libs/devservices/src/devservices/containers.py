@@ -7,6 +7,7 @@ where it was. The data lives in the container and ends with it.
 from __future__ import annotations
 
 import socket
+import threading
 from abc import ABC, abstractmethod
 from textwrap import dedent
 from typing import Any
@@ -33,6 +34,9 @@ KAFKA_SETTINGS = {
     "KAFKA_TRANSACTION_STATE_LOG_REPLICATION_FACTOR": "1",
     "KAFKA_TRANSACTION_STATE_LOG_MIN_ISR": "1",
 }
+
+ONE_AT_A_TIME = threading.Lock()
+"""testcontainers makes the container that clears up behind it at the first start: two starts at once would make two."""
 
 
 class _Container(ABC):
@@ -65,7 +69,8 @@ class _Container(ABC):
             return
         try:
             self._container = self._make()
-            self._container.start()
+            with ONE_AT_A_TIME:
+                self._container.start()
         except ImportError as error:
             raise DevservicesError(
                 f"The package '{error.name}' is missing, which TRADEWIND_DEVSERVICES=docker needs: install "
