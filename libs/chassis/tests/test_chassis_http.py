@@ -232,6 +232,24 @@ async def test_parked_messages_are_seen_by_their_store_and_the_unreadable_ones_b
 
 
 @pytest.mark.real
+async def test_parked_messages_are_left_alone_while_a_restored_database_catches_up(
+    client: Client, world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    key, counter = await client.app.keys.create(STORE, "ann", ["parked.view", "parked.edit"]), uuid4()
+    await world.take(world.from_topic(plus(counter, 1, play="boom")))
+    [row] = (await client("GET", "/v1/parked", key=key)).json["items"]
+    monkeypatch.setattr("chassis.shell.READY_SECONDS_MAX", 0.01)
+    client.app.shell.ready.clear()
+    for action, body in (("replay", b""), ("edit", b'{"value": "{}"}'), ("discard", b"")):
+        url = f"/v1/parked/{row['id']}/{action}"
+        refused = await client("POST", url, key=key, body=body, content_type="application/json")
+        assert (refused.status, refused.json["type"]) == (503, "/problems/unavailable"), action
+    assert (await client("GET", "/v1/parked", key=key)).json["items"] == [row]
+    client.app.shell.ready.set()
+    assert (await client("POST", f"/v1/parked/{row['id']}/discard", key=key)).status == 200
+
+
+@pytest.mark.real
 async def test_a_person_replays_edits_and_discards_over_http(client: Client, world: World) -> None:
     """Promise 6 and 7."""
     key, counter = await client.app.keys.create(STORE, "ann", ["parked.view", "parked.edit"]), uuid4()

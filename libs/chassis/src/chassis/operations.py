@@ -76,6 +76,10 @@ def routes(app: "App") -> APIRouter:
         items = [{name: _text(value) for name, value in row.items()} for row in rows]
         return respond(as_json(200, page(items, limit, lambda row: (row["id"],))))
 
+    async def caught_up() -> None:
+        """What a restored database forgot is not decided anew."""
+        await app.shell.until_ready()
+
     async def waiting(who: Principal, parked_id: int) -> Any:
         async with app.database.connection() as connection:
             row = await connection.fetchrow(f"select {parking.COLUMNS} from parked where id = $1", parked_id)
@@ -114,12 +118,12 @@ def routes(app: "App") -> APIRouter:
             return respond(problem.rendered())
         return respond(as_json(200, {"replayed": done.replayed, "left": done.left}))
 
-    @router.post("/v1/parked/{parked_id}/replay")
+    @router.post("/v1/parked/{parked_id}/replay", dependencies=[Depends(caught_up)])
     async def replay(who: Annotated[Principal, Depends(edit)], parked_id: int) -> Response:
         """Replay the message's whole order, in order; or the message alone when it blocks nobody."""
         return await replayed(who, await waiting(who, parked_id))
 
-    @router.post("/v1/parked/{parked_id}/edit")
+    @router.post("/v1/parked/{parked_id}/edit", dependencies=[Depends(caught_up)])
     async def change(who: Annotated[Principal, Depends(edit)], parked_id: int, body: Edit) -> Response:
         """Put another body in the message's place and replay its order; the original bytes are kept beside it."""
         await waiting(who, parked_id)
@@ -129,7 +133,7 @@ def routes(app: "App") -> APIRouter:
             raise Problem(409, "not_waiting", "The message does not wait any more", "somebody was faster")
         return await replayed(who, row)
 
-    @router.post("/v1/parked/{parked_id}/discard")
+    @router.post("/v1/parked/{parked_id}/discard", dependencies=[Depends(caught_up)])
     async def discard(who: Annotated[Principal, Depends(edit)], parked_id: int, request: Request) -> Response:
         """The one allowed loss: audited with who did it."""
         await waiting(who, parked_id)

@@ -68,13 +68,17 @@ class Shell:
 
     async def submit(self, inbound: Inbound) -> Outcome:
         """Handle one message together with others that wait. Raises a transient error as it is; the caller may repeat."""
-        if not self.ready.is_set():
-            async with asyncio.timeout(READY_SECONDS_MAX):  # a TimeoutError is transient: the asker may repeat
-                await self.ready.wait()
+        await self.until_ready()
         future: asyncio.Future[Outcome] = asyncio.get_running_loop().create_future()
         self._waiting.append((inbound, future))
         self._arrived.set()
         return await future
+
+    async def until_ready(self) -> None:
+        """Wait while a restored database catches up. Raises TimeoutError, which is transient: who asks may repeat."""
+        if not self.ready.is_set():
+            async with asyncio.timeout(READY_SECONDS_MAX):
+                await self.ready.wait()
 
     async def run(self, at_most: int = 200) -> None:
         """Serve `submit` until cancelled. While one batch commits, the next gathers: no waiting for company."""

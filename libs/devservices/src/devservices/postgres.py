@@ -28,6 +28,8 @@ SETTINGS = {
     "checkpoint_timeout": "15min",
     "autovacuum": "on",
     "fsync": "on",
+    # A server that has run for a while writes into log segments that it had before. A new one would fill each with zeros
+    # first, and meanwhile, 70 ms every 16 MB, every commit waits.
     "wal_init_zero": "off",
     "timezone": "UTC",
 }
