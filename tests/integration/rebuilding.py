@@ -9,8 +9,9 @@ from uuid import UUID
 import asyncpg
 from sqlalchemy import MetaData
 
-from chassis import aggregates, migrations
+from chassis import aggregates, migrations, statements
 from chassis.aggregates import Slot
+from chassis.database import Rows
 from chassis.service import Service
 from chassis.tables import chassis_tables
 from contracts.base import Event, PrivateEvent
@@ -85,15 +86,17 @@ async def _replay(service: Service, journal: list[Any], tx: Any) -> None:
         for share in service.shares:
             for key in share.touched(event):
                 shares[share.name][key] = share.evolve(shares[share.name].get(key), key, event)
+    rows: list[Rows] = []
     for aggregate in service.aggregates:
         mine = [slot for slot in slots.values() if slot.aggregate is aggregate]
         if mine:
-            await aggregates.save(tx, aggregate, mine)
-            if aggregate.save_rows is not None:
-                await aggregate.save_rows(tx, [slot.change for slot in mine])
+            rows.append(aggregates.rows(aggregate, mine))
+            if aggregate.rows is not None:
+                rows += aggregate.rows([slot.change for slot in mine])
     for share in service.shares:
-        if shares[share.name]:
-            await share.save(tx, dict(sorted(shares[share.name].items())))
+        if share.rows is not None and shares[share.name]:
+            rows.append(share.rows(dict(sorted(shares[share.name].items()))))
+    await statements.write_rows(tx, rows)
 
 
 async def _rows(connection: Any, tables: list[str]) -> dict[str, Any]:

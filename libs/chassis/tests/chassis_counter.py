@@ -16,7 +16,7 @@ from asyncpg import Connection
 from pydantic_settings import SettingsConfigDict
 from sqlalchemy import BigInteger, Column, MetaData, Table, Text
 
-from chassis.database import Database
+from chassis.database import Database, Piece, Rows
 from chassis.inbound import Idempotency, Inbound, Intake, Outcome, Record, Refused, Rendered, inbox_id
 from chassis.parking import Parking
 from chassis.service import Aggregate, Service, Share, on
@@ -158,13 +158,15 @@ async def load_pots(tx: Connection, names: Sequence[str]) -> Mapping[str, int]:
     return {row["name"]: row["filled"] for row in rows}
 
 
-async def save_pots(tx: Connection, pots: Mapping[str, int]) -> None:
-    await tx.execute(
-        "insert into pots select * from unnest($1::text[], $2::bigint[])"
-        " on conflict (name) do update set filled = excluded.filled",
-        list(pots),
-        list(pots.values()),
-    )
+POTS = Piece(
+    "filled as (insert into pots select * from unnest({0}::text[], {1}::bigint[])"
+    " on conflict (name) do update set filled = excluded.filled)",
+    2,
+)
+
+
+def pot_rows(pots: Mapping[str, int]) -> Rows:
+    return Rows(POTS, [list(pots), list(pots.values())])
 
 
 def needs(state: Counter, message: Any) -> Iterable[str]:
@@ -200,7 +202,7 @@ SERVICE = Service(
             load=load_pots,
             touched=lambda event: (event.filled,) if isinstance(event, Added) and event.filled else (),
             evolve=lambda state, key, event: (state or 0) + event.amount,
-            save=save_pots,
+            rows=pot_rows,
         ),
     ),
     settings=Settings,

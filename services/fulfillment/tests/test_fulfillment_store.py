@@ -1,4 +1,4 @@
-"""What the store asks of the database: so many statements for a batch of any size, and keys in one order."""
+"""What the store asks of the database: the rows of a batch of any size, and keys in one order."""
 
 from __future__ import annotations
 
@@ -17,15 +17,10 @@ from fulfillment.domain.stock import Stock, StockKey
 
 
 class Connection:
-    """Takes notes; claims to have written every row, less `short_by`."""
+    """Takes notes."""
 
-    def __init__(self, short_by: int = 0) -> None:
+    def __init__(self) -> None:
         self.asked: list[tuple[str, tuple[list[Any], ...]]] = []
-        self.short_by = short_by
-
-    async def execute(self, sql: str, *columns: list[Any]) -> str:
-        self.asked.append((sql, columns))
-        return f"INSERT 0 {len(columns[0]) - self.short_by}"
 
     async def fetch(self, sql: str, *columns: list[Any]) -> list[tuple[Any, ...]]:
         self.asked.append((sql, columns))
@@ -45,22 +40,22 @@ def started(order: UUID, lines: int) -> Change[Fulfilment]:
 
 
 @pytest.mark.parametrize("size", [1, 7, 500])
-def test_a_batch_of_any_size_writes_its_reservations_and_shipments_in_one_statement_each(size: int) -> None:
-    tx = Connection()
-    asyncio.run(store.save_rows(tx, [started(uid(str(n)), lines=3) for n in range(size)]))  # type: ignore[arg-type]
-    assert [len(columns[0]) for _, columns in tx.asked] == [3 * size, size]
-    assert ["reservations" in sql for sql, _ in tx.asked] == [True, False]
+def test_a_batch_of_any_size_writes_all_its_reservations_and_shipments(size: int) -> None:
+    written = store.rows([started(uid(str(n)), lines=3) for n in range(size)])
+    assert [one.piece for one in written] == [store.RESERVATIONS, store.SHIPMENTS]
+    assert [len(one.arguments[0]) for one in written] == [3 * size, size]
 
 
-def test_a_batch_that_moves_no_pieces_asks_nothing_of_the_database() -> None:
-    tx = Connection()
-    asyncio.run(store.save_rows(tx, [Change(uid("o"), STORE, Fulfilment(), Fulfilment(), ())]))  # type: ignore[arg-type]
-    assert tx.asked == []
+def test_a_batch_that_moves_no_pieces_writes_none() -> None:
+    written = store.rows([Change(uid("o"), STORE, Fulfilment(), Fulfilment(), ())])
+    assert [len(one.arguments) for one in written] == [store.RESERVATIONS.parameters, store.SHIPMENTS.parameters]
+    assert not any(column for one in written for column in one.arguments)
 
 
 def test_a_reservation_that_the_database_would_not_move_stops_the_batch() -> None:
-    with pytest.raises(store.ReservationClosed, match="1 of 3"):
-        asyncio.run(store.save_rows(Connection(short_by=1), [started(uid("o"), lines=3)]))  # type: ignore[arg-type]
+    reservations, _ = store.rows([started(uid("o"), lines=3)])
+    assert reservations.written == "reservations_written"
+    assert isinstance(reservations.otherwise(), store.ReservationClosed)
 
 
 def test_crossed_skus_are_locked_in_one_order_whoever_asks() -> None:
@@ -78,8 +73,5 @@ def test_crossed_skus_are_locked_in_one_order_whoever_asks() -> None:
 
 
 def test_stock_is_written_in_the_order_in_which_it_was_locked() -> None:
-    tx = Connection()
     keys = [StockKey(STORE, "main", sku) for sku in ("b", "A", "c")]
-    asyncio.run(store.save_stock(tx, {key: Stock(3, 1) for key in keys}))  # type: ignore[arg-type]
-    ((_, columns),) = tx.asked
-    assert columns[2] == ["A", "b", "c"]
+    assert store.stock_rows({key: Stock(3, 1) for key in keys}).arguments[2] == ("A", "b", "c")

@@ -8,16 +8,17 @@ from __future__ import annotations
 import asyncio
 import os
 import random
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator
 from datetime import date, timedelta
 from typing import Any
-from uuid import uuid4
+from uuid import UUID, uuid4
 
 import asyncpg
 import pytest
 import pytest_asyncio
 from invoicing_office import credit, issue, line, seller, uid
 
+from chassis import statements
 from chassis.database import Database
 from chassis.inbound import Inbound, Intake
 from chassis.migrations import upgrade
@@ -125,25 +126,23 @@ async def test_an_unknown_seller_begins_no_series(place: Place) -> None:
     assert [row["sequence"] for row in await place.documents()] == [1]
 
 
-async def test_workers_that_issue_at_the_same_time_and_fail_at_random_leave_no_gap(place: Place) -> None:
+async def test_workers_that_issue_at_the_same_time_and_fail_at_random_leave_no_gap(
+    place: Place, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """Promise 5: 1..n under eight workers with random rollbacks."""
     await place.put()
     fate = random.Random(5)
 
-    def unlucky(save: Callable[..., Awaitable[None]]) -> Callable[..., Awaitable[None]]:
-        async def saved(tx: Any, changed: Any) -> None:
-            await save(tx, changed)
-            if fate.random() < 0.3:
-                raise asyncpg.DeadlockDetectedError("by chance")
+    write = statements.write
 
-        return saved
+    async def unlucky(*arguments: Any) -> set[UUID]:
+        parked = await write(*arguments)
+        if fate.random() < 0.3:
+            raise asyncpg.DeadlockDetectedError("by chance")
+        return parked
 
-    from dataclasses import replace
-
-    from invoicing.handlers import SERIES, SERVICE
-
-    service = replace(SERVICE, shares=(replace(SERIES, save=unlucky(store.save_series)),))
-    shells = [Shell(service, place.database, Metrics("invoicing")) for _ in range(8)]
+    monkeypatch.setattr(statements, "write", unlucky)
+    shells = [Shell(place.shell.service, place.database, Metrics("invoicing")) for _ in range(8)]
 
     async def work(number: int) -> None:
         for batch in range(6):

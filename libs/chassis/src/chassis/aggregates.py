@@ -18,7 +18,7 @@ import orjson
 from asyncpg import Connection
 from pydantic import TypeAdapter
 
-from chassis.database import Conflict, Piece, statement
+from chassis.database import Conflict, Piece, Rows, columns
 from chassis.service import Aggregate, Change
 from contracts.base import Document, Event, to_json
 
@@ -152,46 +152,17 @@ def _whole(aggregate: Aggregate[Any], document: Any) -> str:
 
 _FIXED = (("key", "uuid"), ("store_id", "text"), ("revision", "int"), ("version", "int"), ("doc", "json"),
           ("answered", "json"), ("armed_at", "timestamptz"))  # fmt: skip
-_WRITTEN: dict[str, Piece] = {}
+_SAVED: dict[str, Piece] = {}
 
 
-def written(aggregate: Aggregate[Any]) -> Piece:
-    """Insert what is new, update the rest; the tables `made` and `moved` have a row for each. Nothing that somebody else
-    wrote is overwritten. Its arguments are those of `columns`."""
-    if aggregate.table not in _WRITTEN:
-        columns = [
-            *_FIXED,
-            *((part, "json") for part in aggregate.parts),
-            *((name, kind) for name, (kind, _) in aggregate.columns.items()),
-        ]
-        names = ", ".join(name for name, _ in columns)
-        arrays = ", ".join(f"{{{n}}}::{kind}[]" for n, (_, kind) in enumerate(columns))
-        # A part that did not change is sent as null and stays as it lies on disk.
-        sets = ", ".join(
-            f"{name} = coalesce(u.{name}, t.{name})" if name in aggregate.parts else f"{name} = u.{name}"
-            for name, _ in columns
-            if name not in ("key", "store_id")
-        )
-        _WRITTEN[aggregate.table] = Piece(
-            f"u as (select * from unnest({arrays}, {{{len(columns)}}}::int[]) as u({names}, previous)),"
-            f" made as (insert into {aggregate.table} ({names}) select {names} from u where previous = 0"
-            " on conflict (key) do nothing returning 1),"
-            f" moved as (update {aggregate.table} t set {sets} from u where u.previous > 0 and t.key = u.key"
-            " and t.revision = u.previous returning 1)",
-            len(columns) + 1,
-        )
-    return _WRITTEN[aggregate.table]
+def rows(aggregate: Aggregate[Any], slots: Iterable[Slot]) -> Rows:
+    """What is written of changed aggregates of one table, given in key order; of those that never had an event nothing.
 
-
-WRITTEN = "(select count(*) from made) + (select count(*) from moved)"
-"""How many rows were written."""
-
-
-def columns(aggregate: Aggregate[Any], slots: Iterable[Slot]) -> tuple[list[tuple[Any, ...]], int]:
-    """What `written` takes, and how many rows it has to write; slots that never had an event have none."""
+    A row that is not what had been read raises Conflict.
+    """
     values: list[Callable[[Any], Any]] = [value for _, value in aggregate.columns.values()]
     without = set(aggregate.parts)
-    rows = [
+    given = [
         (
             slot.key, slot.store_id, slot.revision, slot.version,
             to_json(slot.state, sparse=True, without=without), orjson.dumps(slot.answered).decode(),
@@ -201,22 +172,40 @@ def columns(aggregate: Aggregate[Any], slots: Iterable[Slot]) -> tuple[list[tupl
         for slot in slots
         if slot.revision
     ]  # fmt: skip
-    if not rows:
-        return [()] * written(aggregate).parameters, 0
-    return list(zip(*rows, strict=True)), len(rows)
+    piece = _saved(aggregate)
+    return Rows(
+        piece, columns(given, piece.parameters), f"{aggregate.table}_saved",
+        lambda: Conflict(f"{aggregate.table}: a row was written by somebody else"),
+    )  # fmt: skip
 
 
-def expect(aggregate: Aggregate[Any], count: int, done: int) -> None:
-    """Raises Conflict when a row was not what had been read."""
-    if done != count:
-        raise Conflict(f"{aggregate.table}: a row was written by somebody else")
-
-
-async def save(tx: Connection, aggregate: Aggregate[Any], slots: Iterable[Slot]) -> None:
-    """Write changed aggregates of one table, given in key order. Raises Conflict when a row is not what was read."""
-    arguments, count = columns(aggregate, slots)
-    if count:
-        expect(aggregate, count, await tx.fetchval(statement(f"select {WRITTEN}", written(aggregate)), *arguments))
+def _saved(aggregate: Aggregate[Any]) -> Piece:
+    """Insert what is new, update the rest; nothing that somebody else wrote is overwritten."""
+    table = aggregate.table
+    if table not in _SAVED:
+        kinds = [
+            *_FIXED,
+            *((part, "json") for part in aggregate.parts),
+            *((name, kind) for name, (kind, _) in aggregate.columns.items()),
+        ]
+        names = ", ".join(name for name, _ in kinds)
+        arrays = ", ".join(f"{{{n}}}::{kind}[]" for n, (_, kind) in enumerate(kinds))
+        # A part that did not change is sent as null and stays as it lies on disk.
+        sets = ", ".join(
+            f"{name} = coalesce(u.{name}, t.{name})" if name in aggregate.parts else f"{name} = u.{name}"
+            for name, _ in kinds
+            if name not in ("key", "store_id")
+        )
+        _SAVED[table] = Piece(
+            f"{table}_given as (select * from unnest({arrays}, {{{len(kinds)}}}::int[]) as u({names}, previous)),"
+            f" {table}_made as (insert into {table} ({names}) select {names} from {table}_given where previous = 0"
+            " on conflict (key) do nothing returning 1),"
+            f" {table}_moved as (update {table} t set {sets} from {table}_given u where u.previous > 0 and t.key = u.key"
+            " and t.revision = u.previous returning 1),"
+            f" {table}_saved as (select from {table}_made union all select from {table}_moved)",
+            len(kinds) + 1,
+        )
+    return _SAVED[table]
 
 
 _ANY: TypeAdapter[Any] = TypeAdapter(Any)

@@ -57,7 +57,7 @@ class App:
         self.relay = Relay(service, settings, self.database, self.metrics)
         self.shell = Shell(service, self.database, self.metrics)
         self.tasks = Tasks(service.tasks(self), self.database, self.shell, settings.task_concurrency)
-        self.shell.on_published = self._published
+        self.shell.on_published, self.shell.on_tasks = self.relay.wake, self.tasks.wake
         if service.adopts and role != "api":
             self.shell.ready.clear()  # until the database knows all that it had stated: see `recovery`
         self.timers = Timers(self.database, self.shell)
@@ -65,10 +65,6 @@ class App:
         self.consumer: Consumer | None = None
         self.beat_at = time.monotonic()
         self.started_at = time.monotonic()
-
-    def _published(self) -> None:
-        self.relay.wake()
-        self.tasks.wake()
 
     # -- what routes use ----------------------------------------------------------------------------------------------
 
@@ -126,7 +122,7 @@ class App:
                 asyncio.create_task(self._once_ready(self.timers.run), name="timers"),
                 asyncio.create_task(self._once_ready(self.tasks.run), name="tasks"),
                 asyncio.create_task(
-                    self._once_ready(functools.partial(self.parking.run, self._published)), name="parking"
+                    self._once_ready(functools.partial(self.parking.run, self.relay.wake)), name="parking"
                 ),
                 asyncio.create_task(partitions.keep(self.database, self.settings), name="partitions"),
                 asyncio.create_task(operations.observe(self), name="observe"),

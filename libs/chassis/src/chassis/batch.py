@@ -5,7 +5,7 @@ A message that raises in decide loses only its own changes. Lock order everywher
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime
 from functools import cache
 from typing import Any, Final, NamedTuple
@@ -15,7 +15,7 @@ from asyncpg import Connection
 
 from chassis import aggregates, crash, statements
 from chassis.aggregates import Known, Locked, Slot
-from chassis.database import QuickUUID
+from chassis.database import QuickUUID, Rows
 from chassis.inbound import Inbound, Outcome
 from chassis.service import Aggregate, Handler, Service, Share
 from chassis.statements import NOTHING_LOCKED, NOTHING_READ, JournalRow, LockedRows, Offsets, Timer
@@ -174,14 +174,9 @@ class Batch:
         timers = [timer for slots in changed.values() for slot in slots if (timer := _rearm(slot))]
         for slots in changed.values():
             slots.sort(key=lambda slot: slot.key)
-        parked = await statements.write(self.tx, [*changed.values()], self._journal, self.now, timers, offsets, keys)
-        for slots in changed.values():
-            save_rows = slots[0].aggregate.save_rows
-            if save_rows and (changes := [slot.change for slot in slots if slot.events]):
-                await save_rows(self.tx, changes)
-        for share in self.service.shares:
-            if states := self._changed.get(share.name):
-                await share.save(self.tx, dict(sorted(states.items())))
+        parked = await statements.write(
+            self.tx, [*changed.values()], self._own_rows(changed), self._journal, self.now, timers, offsets, keys
+        )
         if self._again:
             await statements.publish_again(self.tx, self._again)
         if self._reported:
@@ -190,10 +185,27 @@ class Batch:
             await statements.save_tasks(self.tx, self._tasks, self.now)
         return parked
 
+    def _own_rows(self, changed: Mapping[str, Sequence[Slot]]) -> list[Rows]:
+        """What the changed aggregates and shares have in tables of the service's own."""
+        rows: list[Rows] = []
+        for slots in changed.values():
+            rows_of = slots[0].aggregate.rows
+            if rows_of and (changes := [slot.change for slot in slots if slot.events]):
+                rows += rows_of(changes)
+        for share in self.service.shares:
+            if share.rows and (states := self._changed.get(share.name)):
+                rows.append(share.rows(dict(sorted(states.items()))))
+        return rows
+
     @property
     def published(self) -> bool:
         """Whether the relay has something to do after the commit."""
         return bool(self._journal or self._again)
+
+    @property
+    def moved_tasks(self) -> bool:
+        """Whether after the commit there may be a task to run that could not be run before."""
+        return bool(self._tasks or self._reported)
 
     @property
     def rows(self) -> int:

@@ -6,10 +6,10 @@ Both come from SQLAlchemy's pool, so a process has one bound on its connections.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
 from functools import cache
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import asyncpg
 from asyncpg import Connection
@@ -21,7 +21,7 @@ from sqlalchemy.sql import Executable
 
 from chassis.settings import ServiceSettings
 
-__all__ = ["Conflict", "Database", "Piece", "QuickUUID", "is_transient", "statement"]
+__all__ = ["Conflict", "Database", "Piece", "QuickUUID", "Rows", "columns", "is_transient", "statement"]
 # `QuickUUID` is what asyncpg reads UUIDs as: equal to the standard one, made and written in a tenth of its time.
 
 
@@ -41,6 +41,24 @@ def statement(select: str, *pieces: Piece) -> str:
         texts.append(piece.text.format(*(f"${first + n}" for n in range(piece.parameters))))
         first += piece.parameters
     return f"with {', '.join(texts)} {select}"
+
+
+class Rows(NamedTuple):
+    """What a batch writes into a table of the service's own: it stands in the statement that writes everything else."""
+
+    piece: Piece
+    """One expression that writes; its parameters are `arguments`."""
+    arguments: Sequence[Any]
+    """Mostly arrays of one length: a column each. Of empty ones nothing is written."""
+    written: str = ""
+    """The name that the piece gives to what it has written, if that must be as many rows as the first array has."""
+    otherwise: Callable[[], Exception] = Exception
+    """What is raised if it has not."""
+
+
+def columns(rows: Sequence[Sequence[Any]], width: int) -> list[Sequence[Any]]:
+    """Rows of `width` values as the arrays that `unnest` takes."""
+    return list(zip(*rows, strict=True)) if rows else [()] * width
 
 
 class Conflict(Exception):

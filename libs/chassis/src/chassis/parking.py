@@ -11,7 +11,6 @@ import asyncio
 import traceback
 from collections.abc import Sequence
 from dataclasses import dataclass
-from datetime import timedelta
 from typing import Any, Literal
 from uuid import UUID
 
@@ -110,6 +109,14 @@ def inbound_of(row: Any) -> Inbound:
         received.traceparent, record=record, parked_id=row["id"], actor=received.source,
         claim=inbox_id(received.time, received.source, received.ce_id) if unclaimed else None,
     )  # fmt: skip
+
+
+# The next turn is booked before this one runs: a message that kills the process is not retried for ever.
+BOOKED = """
+update parked_keys set retries = retries + 1,
+  retry_at = case when retries < $1 then now() + make_interval(secs => $2 * 2 ^ retries) end
+where key = (select key from parked_keys where retry_at <= now() order by retry_at limit 1 for update skip locked)
+returning key, retries - 1 as retries"""
 
 
 class Parking:
@@ -211,21 +218,10 @@ class Parking:
 
     async def retry_due(self) -> bool:
         """Retry one parked key whose time has come; false when there is none."""
-        async with self.database.transaction() as tx:
-            row = await tx.fetchrow(
-                "select key, retries from parked_keys where retry_at <= now() order by retry_at limit 1 for update skip locked"
-            )
-            if row is None:
-                return False
-            # The next turn is booked before this one runs: a message that kills the process is not retried for ever.
-            next_at = timedelta(seconds=self.retry_seconds * 2 ** row["retries"])
-            await tx.execute(
-                "update parked_keys set retries = retries + 1,"
-                " retry_at = case when retries >= $2 then null else now() + $3 end where key = $1",
-                row["key"],
-                self.retries_max,
-                next_at,
-            )
+        async with self.database.connection() as connection:
+            row = await connection.fetchrow(BOOKED, self.retries_max, self.retry_seconds)
+        if row is None:
+            return False
         if row["retries"] == 0:
             return True  # parked just now: the first retry comes after a pause, not at once
         try:

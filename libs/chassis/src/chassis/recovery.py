@@ -22,6 +22,7 @@ import structlog
 from aiokafka import AIOKafkaConsumer, ConsumerRecord, TopicPartition
 from asyncpg import Connection
 
+from chassis import statements
 from chassis.batch import Adopted, Batch, adopt
 from chassis.database import Database
 from chassis.inbound import Inbound
@@ -159,4 +160,4 @@ async def _fold(tx: Connection, share: Any, moved: dict[Any, list[Event]]) -> No
             continue
         for event in events:
             states[key] = share.evolve(states.get(key), key, event)
-    await share.save(tx, {key: states[key] for key in moved})
+    await statements.write_rows(tx, [share.rows({key: states[key] for key in moved})])

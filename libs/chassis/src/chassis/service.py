@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from sqlalchemy import MetaData
 
     from chassis.app import App
+    from chassis.database import Rows
     from chassis.settings import ServiceSettings
 
 S = TypeVar("S", bound=Document)
@@ -70,8 +71,8 @@ class Aggregate(Generic[S]):
     """When this state wants a `Wake`; null for never."""
     resume: Callable[[UUID, str, S], Iterable[Task]] | None = None
     """(key, store_id, state) -> the tasks that such a state lives by: a backup that was restored may lack them."""
-    save_rows: Callable[[Connection, Sequence[Change[S]]], Awaitable[None]] | None = None
-    """Write what stands in tables of its own (ledger lines, reservations, documents), inside the transaction."""
+    rows: Callable[[Sequence[Change[S]]], Sequence[Rows]] | None = None
+    """What a batch writes into tables of its own (ledger lines, reservations, documents); the same pieces each time."""
 
 
 @dataclass(frozen=True)
@@ -87,8 +88,8 @@ class Share:
     """The keys that an event changes; a subset of what `needs` named for its message."""
     evolve: Callable[[Any, Any, Event], Any]
     """(state or None, key, event) -> state."""
-    save: Callable[[Connection, Mapping[Any, Any]], Awaitable[None]]
-    """Write the changed ones, keys in order."""
+    rows: Callable[[Mapping[Any, Any]], Rows] | None = None
+    """What is written of the changed ones, given with their keys in order. Null: they are looked up and never changed."""
     adopt: Callable[[Any, Any, Sequence[Event]], Any] | None = None
     """(state or None, key, events) -> state, for what a restored database had forgotten: events of several orders, in any
     order. Null: `evolve` one by one does it."""

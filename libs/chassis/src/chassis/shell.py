@@ -51,6 +51,8 @@ class Shell:
     metrics: Metrics
     on_published: Callable[[], None] = lambda: None
     """Called after a commit that left something for the relay."""
+    on_tasks: Callable[[], None] = lambda: None
+    """Called after a commit that may have left something to run."""
     ready: asyncio.Event = field(default_factory=_set)
     """Cleared while a restored database catches up: whoever submits waits."""
     known: Known = field(default_factory=Known)
@@ -192,6 +194,8 @@ class Shell:
         self.known.keep(work.batch.slots.values())
         if work.batch.published:
             self.on_published()
+        if work.batch.moved_tasks:
+            self.on_tasks()
         self.metrics.batch(outcomes, work.batch.rows, time.perf_counter() - started)
         return outcomes
 

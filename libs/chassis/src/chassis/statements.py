@@ -17,7 +17,7 @@ from asyncpg import Connection
 
 from chassis import aggregates
 from chassis.aggregates import LOCK, Locked, Slot
-from chassis.database import Piece, statement
+from chassis.database import Piece, Rows, columns, statement
 from chassis.inbound import Inbound
 from contracts.deciding import Task
 
@@ -128,47 +128,44 @@ read as (
 held as (select key from parked_keys where key = any({8}::uuid[]))""",
     9,
 )
-PARKED = "array(select key from held) as parked"
+PARKED = "array(select key from held)"
 """Which of the keys are parked by now."""
 
 
 async def write(
-    tx: Connection, changed: Sequence[Sequence[Slot]], rows: Sequence[JournalRow], now: datetime,
+    tx: Connection, changed: Sequence[Sequence[Slot]], own: Sequence[Rows], journal: Sequence[JournalRow], now: datetime,
     timers: Sequence[Timer], offsets: Offsets, keys: Sequence[UUID],
 ) -> set[UUID]:  # fmt: skip
-    """Aggregates, journal, outbox, timers and offsets; answers which of `keys` are parked by now. Raises Conflict.
+    """Aggregates, rows of the service's own, journal, outbox, timers and offsets; answers which of `keys` are parked by now.
 
-    `changed` are the slots of each table, in the order of their keys: one statement, unless there are several tables.
+    `changed` are the slots of each table, in the order of their keys. Raises Conflict, or what one of `own` raises.
     """
-    *others, last = changed or [()]
-    for slots in others:
-        await aggregates.save(tx, slots[0].aggregate, slots)
-    if not (last or rows or timers or offsets or keys):
+    if not (changed or journal or timers or offsets or keys):
         return set()
-    arguments = [*_journaled(rows, now), *_closed(timers, offsets, keys)]
-    if not last:
-        row = await tx.fetchrow(statement(f"select {PARKED}", JOURNALED, CLOSED), *arguments)
-        assert row is not None
-        return set(row["parked"])
-    aggregate = last[0].aggregate
-    columns, count = aggregates.columns(aggregate, last)
-    saving = statement(
-        f"select {aggregates.WRITTEN} as written, {PARKED}", JOURNALED, CLOSED, aggregates.written(aggregate)
-    )
-    row = await tx.fetchrow(saving, *arguments, *columns)
-    assert row is not None
-    aggregates.expect(aggregate, count, row["written"])
-    return set(row["parked"])
+    saved = [aggregates.rows(slots[0].aggregate, slots) for slots in changed]
+    beside = [
+        Rows(JOURNALED, [*columns(journal, len(JournalRow._fields)), now]),
+        Rows(CLOSED, _closed(timers, offsets, keys)),
+    ]
+    return set(await write_rows(tx, [*saved, *own, *beside], PARKED))
+
+
+async def write_rows(tx: Connection, rows: Sequence[Rows], select: str = "null") -> Any:
+    """All of them in one statement; answers what `select` says. Raises what the first of them raises that is not written whole."""
+    counted = [one for one in rows if one.written]
+    counts = ", ".join(f"(select count(*) from {one.written})" for one in counted)
+    writing = statement(f"select {select}, array[{counts}]::bigint[]", *(one.piece for one in rows))
+    answer = await tx.fetchrow(writing, *(argument for one in rows for argument in one.arguments))
+    assert answer is not None
+    for one, count in zip(counted, answer[1], strict=True):
+        if count != len(one.arguments[0]):
+            raise one.otherwise()
+    return answer[0]
 
 
 async def store_offsets(connection: Connection, offsets: Offsets) -> None:
     """Remember how far the topics were read."""
     await connection.execute(statement("select", CLOSED), *_closed((), offsets, ()))
-
-
-def _journaled(rows: Sequence[JournalRow], now: datetime) -> list[Any]:
-    """The arguments of `JOURNALED`."""
-    return [*(_columns(rows) if rows else [()] * len(JournalRow._fields)), now]
 
 
 def _closed(timers: Sequence[Timer], offsets: Offsets, keys: Sequence[UUID]) -> list[Any]:
@@ -181,10 +178,6 @@ def _closed(timers: Sequence[Timer], offsets: Offsets, keys: Sequence[UUID]) -> 
         [table for table, _, _ in armed], [key for _, key, _ in armed], [due for _, _, due in armed],
         [topic for (topic, _), _ in read], [part for (_, part), _ in read], [offset for _, offset in read], keys,
     ]  # fmt: skip
-
-
-def _columns(rows: Sequence[Sequence[Any]]) -> list[tuple[Any, ...]]:
-    return list(zip(*rows, strict=True))
 
 
 # -- what some batches write ------------------------------------------------------------------------------------------
@@ -214,7 +207,7 @@ select (u.at at time zone 'UTC')::date, u.* from unnest($1::uuid[], $2::text[], 
 
 async def publish_again(tx: Connection, answers: Sequence[tuple[str, UUID, int]]) -> None:
     """Answers given before, as (table, key, revision): their senders asked again."""
-    await tx.execute(AGAIN, *_columns(answers))
+    await tx.execute(AGAIN, *columns(answers, 3))
 
 
 async def save_tasks(tx: Connection, tasks: Sequence[tuple[Inbound, str, Task]], now: datetime) -> None:
@@ -224,9 +217,9 @@ async def save_tasks(tx: Connection, tasks: Sequence[tuple[Inbound, str, Task]],
          inbound.correlation_id, inbound.traceparent, task.after_seconds)
         for inbound, table, task in tasks
     ]  # fmt: skip
-    await tx.execute(TASKS, *_columns(rows), now)
+    await tx.execute(TASKS, *columns(rows, 9), now)
 
 
 async def journal_adopted(tx: Connection, rows: Sequence[tuple[Any, ...]]) -> None:
     """Journal rows, each followed by its time, that are not published again."""
-    await tx.execute(ADOPTED, *_columns(rows))
+    await tx.execute(ADOPTED, *columns(rows, 16))

@@ -26,7 +26,7 @@ FULFILMENTS = Aggregate(
         on(Deliver, fulfilment.deliver),
     ),
     columns={"status": ("text", lambda state: state.status)},
-    save_rows=store.save_rows,
+    rows=store.rows,
 )
 
 STOCK_ITEMS = Aggregate(
@@ -47,7 +47,7 @@ STOCK = Share(
     load=store.load_stock,
     touched=stock.touched,
     evolve=stock.evolve,
-    save=store.save_stock,
+    rows=store.stock_rows,
     adopt=stock.adopt,
 )
 

@@ -1,4 +1,4 @@
-"""Load and save what a batch touches: one statement per table, whatever the size of the batch. SQL, nothing else."""
+"""What a batch loads and writes beside its aggregates: stock, reservations, shipments. SQL, nothing else."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ from uuid import UUID
 from asyncpg import Connection
 from pydantic import TypeAdapter
 
+from chassis.database import Piece, Rows, columns
 from chassis.service import Change
 from contracts.base import Event
 from contracts.fulfillment import PlacedLine, Released, Reserved, ShipmentsCancelled, Shipped
@@ -25,20 +26,24 @@ join stock s on s.store_id = k.store_id and s.location = k.location and s.sku = 
 order by s.store_id, s.location, s.sku
 for update of s"""
 
-SAVE_STOCK: Final = """
+STOCK: Final = Piece(
+    """
+stock_written as (
 insert into stock as s (store_id, location, sku, on_hand, reserved)
-select * from unnest($1::text[], $2::text[], $3::text[], $4::bigint[], $5::bigint[])
-on conflict (store_id, location, sku) do update set on_hand = excluded.on_hand, reserved = excluded.reserved"""
+select * from unnest({0}::text[], {1}::text[], {2}::text[], {3}::bigint[], {4}::bigint[])
+on conflict (store_id, location, sku) do update set on_hand = excluded.on_hand, reserved = excluded.reserved)""",
+    5,
+)
 
 
 async def load_stock(tx: Connection, keys: Sequence[StockKey]) -> dict[StockKey, Stock]:
     """Lock and read. An SKU that was never counted has no row, and nothing to lock."""
-    rows = await tx.fetch(LOAD_STOCK, *_columns(sorted(set(keys)), 3))
+    rows = await tx.fetch(LOAD_STOCK, *columns(sorted(set(keys)), 3))
     return {StockKey(row[0], row[1], row[2]): Stock(row[3], row[4]) for row in rows}
 
 
-async def save_stock(tx: Connection, changed: Mapping[StockKey, Stock]) -> None:
-    await tx.execute(SAVE_STOCK, *_columns([(*key, *changed[key]) for key in sorted(changed)], 5))
+def stock_rows(changed: Mapping[StockKey, Stock]) -> Rows:
+    return Rows(STOCK, columns([(*key, *changed[key]) for key in sorted(changed)], STOCK.parameters))
 
 
 # -- reservations and shipments of the orders of a batch -------------------------------------------------------------
@@ -60,33 +65,45 @@ class ReservationClosed(Exception):
 
 
 # Only an open reservation changes, and only by being closed: whatever else the batch wants returns no row.
-SAVE_RESERVATIONS: Final = """
+RESERVATIONS: Final = Piece(
+    """
+reservations_written as (
 insert into reservations as r (order_id, operation_id, line_id, store_id, location, sku, quantity, state)
-select * from unnest($1::uuid[], $2::uuid[], $3::text[], $4::text[], $5::text[], $6::text[], $7::int[], $8::text[])
+select * from unnest({0}::uuid[], {1}::uuid[], {2}::text[], {3}::text[], {4}::text[], {5}::text[], {6}::int[], {7}::text[])
 on conflict (order_id, operation_id, line_id) do update set state = excluded.state
-where r.state = 'reserved' and excluded.state <> 'reserved'"""
+where r.state = 'reserved' and excluded.state <> 'reserved'
+returning 1)""",
+    8,
+)
 
-SAVE_SHIPMENTS: Final = """
+SHIPMENTS: Final = Piece(
+    """
+shipments_written as (
 insert into shipments as s (shipment_id, order_id, store_id, reservation_id, location, status, lines, carrier,
     tracking_number, shipped_at, delivered_at)
 select shipment_id, order_id, store_id, reservation_id, location, status, lines, carrier, tracking_number,
     case when status in ('shipped', 'delivered') then now() end, case when status = 'delivered' then now() end
-from unnest($1::uuid[], $2::uuid[], $3::text[], $4::uuid[], $5::text[], $6::text[], $7::jsonb[], $8::text[], $9::text[])
+from unnest({0}::uuid[], {1}::uuid[], {2}::text[], {3}::uuid[], {4}::text[], {5}::text[], {6}::jsonb[], {7}::text[], {8}::text[])
     as n(shipment_id, order_id, store_id, reservation_id, location, status, lines, carrier, tracking_number)
 on conflict (shipment_id) do update set status = excluded.status, carrier = excluded.carrier,
     tracking_number = excluded.tracking_number, shipped_at = coalesce(s.shipped_at, excluded.shipped_at),
-    delivered_at = coalesce(s.delivered_at, excluded.delivered_at)"""
+    delivered_at = coalesce(s.delivered_at, excluded.delivered_at))""",
+    9,
+)
 
 
-async def save_rows(tx: Connection, changes: Sequence[Change[Fulfilment]]) -> None:
-    """Raises ReservationClosed when a reservation would move twice."""
-    if reservations := [row for change in changes for row in reservation_rows(change)]:
-        status = await tx.execute(SAVE_RESERVATIONS, *_columns(reservations, 8))
-        written = int(status.rpartition(" ")[2])
-        if written != len(reservations):
-            raise ReservationClosed(f"{len(reservations) - written} of {len(reservations)} reservations moved before")
-    if shipments := [row for change in changes for row in shipment_rows(change)]:
-        await tx.execute(SAVE_SHIPMENTS, *_columns(shipments, 9))
+def rows(changes: Sequence[Change[Fulfilment]]) -> list[Rows]:
+    """A reservation that would move twice raises ReservationClosed."""
+    reservations = [row for change in changes for row in reservation_rows(change)]
+    shipments = [row for change in changes for row in shipment_rows(change)]
+
+    def closed() -> ReservationClosed:
+        return ReservationClosed(f"one of {len(reservations)} reservations moved before")
+
+    return [
+        Rows(RESERVATIONS, columns(reservations, RESERVATIONS.parameters), "reservations_written", closed),
+        Rows(SHIPMENTS, columns(shipments, SHIPMENTS.parameters)),
+    ]
 
 
 def reservation_rows(change: Change[Fulfilment]) -> list[ReservationRow]:
@@ -137,11 +154,6 @@ def shipment_rows(change: Change[Fulfilment]) -> list[tuple[Any, ...]]:
         for shipment in change.after.shipments
         if shipment is not before.get(shipment.shipment_id)
     ]
-
-
-def _columns(rows: Sequence[Sequence[Any]], width: int) -> list[list[Any]]:
-    """Rows to the columns that `unnest` takes."""
-    return [list(column) for column in zip(*rows, strict=True)] if rows else [[] for _ in range(width)]
 
 
 # -- the invariants of the tables ------------------------------------------------------------------------------------

@@ -20,7 +20,7 @@ BILLINGS = Aggregate(
         on(Issue, billing.issue),
         on(Credit, billing.credit),
     ),
-    save_rows=store.save_documents,
+    rows=store.document_rows,
 )
 
 SERIES = Share(
@@ -29,7 +29,7 @@ SERIES = Share(
     load=store.load_series,
     touched=series.touched,
     evolve=series.evolve,
-    save=store.save_series,
+    rows=store.series_rows,
 )
 
 SERVICE = Service(

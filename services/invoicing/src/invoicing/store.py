@@ -1,16 +1,17 @@
 """SQL of invoicing: the series of a batch, the documents of a batch, the sellers, the invariants.
 
-Whatever the size of the batch: one statement locks its series, one reads its sellers, one writes each table.
+Whatever the size of the batch: one statement locks its series, one reads its sellers.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any, Final
 
 from asyncpg import Connection, Record
 from pydantic import ConfigDict
 
+from chassis.database import Piece, Rows, columns
 from chassis.service import Change
 from contracts.base import Code, Frozen
 from contracts.invoicing import Credited, Issued
@@ -39,34 +40,42 @@ select clock_timestamp() as locked_at, wanted.store_id, wanted.seller, s.code, s
 from unnest($1::text[], $2::text[]) as wanted (store_id, seller)
     left join sellers s on s.store_id = wanted.store_id and s.code = wanted.seller"""
 
-SAVE_SERIES: Final = """
+SERIES: Final = Piece(
+    """
+series_written as (
 insert into series (store_id, seller, kind, last_number, last_issued_at, last_issued_on)
-select * from unnest($1::text[], $2::text[], $3::text[], $4::bigint[], $5::timestamptz[], $6::date[])
+select * from unnest({0}::text[], {1}::text[], {2}::text[], {3}::bigint[], {4}::timestamptz[], {5}::date[])
 on conflict (store_id, seller, kind) do update set last_number = excluded.last_number,
-    last_issued_at = excluded.last_issued_at, last_issued_on = excluded.last_issued_on"""
+    last_issued_at = excluded.last_issued_at, last_issued_on = excluded.last_issued_on)""",
+    6,
+)
 
-SAVE_DOCUMENTS: Final = """
+DOCUMENTS: Final = Piece(
+    """
+documents_written as (
 insert into documents (document_id, order_id, store_id, kind, operation_id, seller, series, sequence, number, issued_at,
     issued_on, currency, net_minor, vat_minor, total_minor, capture_id, invoice_id, body)
 select document_id, order_id, store_id, kind, operation_id, seller, series, sequence, number, issued_at,
     issued_on, currency, net_minor, vat_minor, total_minor, capture_id, invoice_id, body::jsonb
-from unnest($1::uuid[], $2::uuid[], $3::text[], $4::text[], $5::uuid[], $6::text[], $7::text[], $8::bigint[], $9::text[],
-    $10::timestamptz[], $11::date[], $12::text[], $13::bigint[], $14::bigint[], $15::bigint[], $16::uuid[], $17::uuid[],
-    $18::text[]) as d (document_id, order_id, store_id, kind, operation_id, seller, series, sequence, number, issued_at,
-    issued_on, currency, net_minor, vat_minor, total_minor, capture_id, invoice_id, body)"""
+from unnest({0}::uuid[], {1}::uuid[], {2}::text[], {3}::text[], {4}::uuid[], {5}::text[], {6}::text[], {7}::bigint[],
+    {8}::text[], {9}::timestamptz[], {10}::date[], {11}::text[], {12}::bigint[], {13}::bigint[], {14}::bigint[], {15}::uuid[],
+    {16}::uuid[], {17}::text[]) as d (document_id, order_id, store_id, kind, operation_id, seller, series, sequence, number, issued_at,
+    issued_on, currency, net_minor, vat_minor, total_minor, capture_id, invoice_id, body))""",
+    18,
+)
 
 
 async def load_series(tx: Connection, keys: Sequence[SeriesKey]) -> Mapping[SeriesKey, Series]:
     """Lock and read. The first document of a seller begins its series; an unknown seller has none, and locks nothing."""
-    columns = _columns(keys, 3)
-    rows = await tx.fetch(LOCK_SERIES, *columns)
+    wanted = columns(keys, 3)
+    rows = await tx.fetch(LOCK_SERIES, *wanted)
     if len(rows) < len(keys):
-        await tx.execute(BEGIN_SERIES, *columns)
-        rows = await tx.fetch(LOCK_SERIES, *columns)
+        await tx.execute(BEGIN_SERIES, *wanted)
+        rows = await tx.fetch(LOCK_SERIES, *wanted)
     last = {SeriesKey(row["store_id"], row["seller"], row["kind"]): row for row in rows}
 
     pairs = sorted({(key.store_id, key.seller) for key in keys})
-    read = await tx.fetch(READ_SELLERS, *_columns(pairs, 2))
+    read = await tx.fetch(READ_SELLERS, *columns(pairs, 2))
     sellers = {(row["store_id"], row["seller"]): _seller(row) for row in read}
     locked_at = max(row["locked_at"] for row in read)
     return {
@@ -81,13 +90,12 @@ async def load_series(tx: Connection, keys: Sequence[SeriesKey]) -> Mapping[Seri
     }
 
 
-async def save_series(tx: Connection, changed: Mapping[SeriesKey, Series]) -> None:
+def series_rows(changed: Mapping[SeriesKey, Series]) -> Rows:
     rows = [(*key, s.last_number, s.last_issued_at, s.last_issued_on) for key, s in changed.items() if s.last_number]
-    if rows:
-        await tx.execute(SAVE_SERIES, *_columns(rows, 6))
+    return Rows(SERIES, columns(rows, SERIES.parameters))
 
 
-async def save_documents(tx: Connection, changes: Sequence[Change[Billings]]) -> None:
+def document_rows(changes: Sequence[Change[Billings]]) -> list[Rows]:
     """What the batch issued. A document that was stated again is in the state already, and is not written again."""
     rows = [
         _row(document)
@@ -100,8 +108,7 @@ async def save_documents(tx: Connection, changes: Sequence[Change[Billings]]) ->
         for key, document in after.items()
         if key not in before
     ]
-    if rows:
-        await tx.execute(SAVE_DOCUMENTS, *_columns(rows, 18))
+    return [Rows(DOCUMENTS, columns(rows, DOCUMENTS.parameters))]
 
 
 def _row(document: Issued | Credited) -> tuple[Any, ...]:
@@ -126,10 +133,6 @@ def _row(document: Issued | Credited) -> tuple[Any, ...]:
         None if issued else document.invoice_id,
         document.model_dump_json(),
     )
-
-
-def _columns(rows: Iterable[Sequence[Any]], width: int) -> list[list[Any]]:
-    return [list(column) for column in zip(*rows, strict=True)] or [[] for _ in range(width)]
 
 
 # Sellers

@@ -64,7 +64,6 @@ MARKETS = Share(
     load=store.load_markets,
     touched=lambda event: (),
     evolve=lambda state, key, event: state,
-    save=store.save_nothing,
 )
 
 SERVICE = Service(

@@ -69,10 +69,6 @@ async def load_markets(tx: Connection, keys: Sequence[MarketKey]) -> dict[Market
     return {MarketKey(row["s"], row["c"], row["a"]): MarketTerms.model_validate_json(row["terms"]) for row in rows}
 
 
-async def save_nothing(tx: Connection, states: Mapping[Any, Any]) -> None:
-    """Orders look markets up and never change them."""
-
-
 async def put_market(tx: Connection, market: Market) -> None:
     """Raises ValueError when another market of the store is found by the same channel and account."""
     taken = await tx.fetchval(

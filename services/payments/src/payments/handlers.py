@@ -33,7 +33,7 @@ LEDGERS = Aggregate(
         "refunded_minor": ("bigint", lambda state: state.refunded_minor),
     },
     resume=answers.resumed,
-    save_rows=store.save_rows,
+    rows=store.rows,
 )
 
 SERVICE = Service(

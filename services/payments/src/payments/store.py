@@ -1,4 +1,4 @@
-"""What the ledger writes beside its own row: the order's lines and its operations. One statement per table and batch."""
+"""What the ledger writes beside its own row: the order's lines and its operations."""
 
 from __future__ import annotations
 
@@ -6,29 +6,38 @@ from collections.abc import Iterable, Sequence
 
 from asyncpg import Connection
 
+from chassis.database import Piece, Rows, columns
 from chassis.service import Change
 from payments.domain.ledger import Ledger
 
-LINES = """
+LINES = Piece(
+    """
+lines_written as (
 insert into ledger_lines as l
   (order_id, store_id, line_id, direction, authorized_minor, captured_minor, voided_minor, refunded_minor)
-select * from unnest($1::uuid[], $2::text[], $3::text[], $4::smallint[],
-  $5::bigint[], $6::bigint[], $7::bigint[], $8::bigint[])
+select * from unnest({0}::uuid[], {1}::text[], {2}::text[], {3}::smallint[],
+  {4}::bigint[], {5}::bigint[], {6}::bigint[], {7}::bigint[])
 on conflict (order_id, line_id) do update set
   authorized_minor = excluded.authorized_minor, captured_minor = excluded.captured_minor,
-  voided_minor = excluded.voided_minor, refunded_minor = excluded.refunded_minor"""
+  voided_minor = excluded.voided_minor, refunded_minor = excluded.refunded_minor)""",
+    8,
+)
 
 # An id has one effect, of one order, for ever: a closed operation is written again only as it was, another's never.
-OPERATIONS = """
+OPERATIONS = Piece(
+    """
+operations_written as (
 insert into operations as o (operation_id, order_id, store_id, kind, state, amount_minor, currency, refers_to,
   gateway, gateway_reference, code, reason)
-select * from unnest($1::uuid[], $2::uuid[], $3::text[], $4::text[], $5::text[], $6::bigint[], $7::text[], $8::uuid[],
-  $9::text[], $10::text[], $11::text[], $12::text[])
+select * from unnest({0}::uuid[], {1}::uuid[], {2}::text[], {3}::text[], {4}::text[], {5}::bigint[], {6}::text[], {7}::uuid[],
+  {8}::text[], {9}::text[], {10}::text[], {11}::text[])
 on conflict (operation_id) do update set state = excluded.state, amount_minor = excluded.amount_minor,
   gateway_reference = excluded.gateway_reference, code = excluded.code, reason = excluded.reason, at = now()
 where o.order_id = excluded.order_id and o.kind = excluded.kind
-  and (o.state in ('asked', 'pending') or o.state = excluded.state)"""
-
+  and (o.state in ('asked', 'pending') or o.state = excluded.state)
+returning 1)""",
+    12,
+)
 
 PROCESSES = """
 select kind as step, state as waiting, count(*), extract(epoch from now() - min(at))::float8 as age
@@ -39,7 +48,7 @@ class OperationTaken(Exception):
     """An operation id that already had another effect. Not transient: the message that brought it is parked."""
 
 
-async def save_rows(tx: Connection, changes: Sequence[Change[Ledger]]) -> None:
+def rows(changes: Sequence[Change[Ledger]]) -> list[Rows]:
     lines = [
         (c.key, c.store_id, line_id, line.direction, line.authorized_minor, line.captured_minor, line.voided_minor,
          line.refunded_minor)
@@ -47,8 +56,6 @@ async def save_rows(tx: Connection, changes: Sequence[Change[Ledger]]) -> None:
         for line_id, line in c.after.lines.items()
         if line is not c.before.lines.get(line_id)
     ]  # fmt: skip
-    if lines:
-        await tx.execute(LINES, *_columns(lines))
     operations = [
         (operation_id, c.key, c.store_id, o.kind, o.state, o.amount_minor, o.currency, o.refers_to,
          o.gateway, o.gateway_reference, o.code, o.reason)
@@ -56,16 +63,14 @@ async def save_rows(tx: Connection, changes: Sequence[Change[Ledger]]) -> None:
         for operation_id, o in c.after.operations.items()
         if o is not c.before.operations.get(operation_id)
     ]  # fmt: skip
-    if operations:
-        done = await tx.execute(OPERATIONS, *_columns(operations))
-        if int(done.rpartition(" ")[2]) != len(operations):
-            raise OperationTaken(
-                f"one of {', '.join(str(row[0]) for row in operations[:20])} already had another effect"
-            )
 
+    def taken() -> OperationTaken:
+        return OperationTaken(f"one of {', '.join(str(row[0]) for row in operations[:20])} already had another effect")
 
-def _columns(rows: Sequence[tuple[object, ...]]) -> list[list[object]]:
-    return [list(column) for column in zip(*rows, strict=True)]
+    return [
+        Rows(LINES, columns(lines, LINES.parameters)),
+        Rows(OPERATIONS, columns(operations, OPERATIONS.parameters), "operations_written", taken),
+    ]
 
 
 # ------------------------------------------------------------------------------------------------------------- check
