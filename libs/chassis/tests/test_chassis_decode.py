@@ -17,7 +17,7 @@ from aiokafka import TopicPartition
 from chassis_counter import COMMANDS, EVENTS, SERVICE, Add, Added, World, plus, settings
 
 from chassis.attempts import ALONE, CRASHES_MAX
-from chassis.consumer import INTAKE_RECORDS_MAX, Consumer, topics_of
+from chassis.consumer import Consumer, topics_of
 from chassis.inbound import LANES_FROM, Inbound, Intake, Record, Refused, headers_from_json, inbox_id
 from contracts.envelope import headers
 from contracts.registry import BODY_BYTES_MAX
@@ -300,40 +300,6 @@ async def test_nothing_is_read_before_it_is_known_where_reading_begins(world: Wo
     assert client.paused() == {PART, other}
     consumer.pause_intake(False)
     assert client.paused() == set()
-
-
-@pytest.mark.real
-async def test_a_poll_takes_what_is_under_way_first_and_only_some_of_what_is_new(world: World) -> None:
-    """Taken in floods, orders would go through the services as one wave; and a poll is never empty."""
-    new, under_way = TopicPartition(COMMANDS, 1), TopicPartition(EVENTS, 1)
-    waiting = {new: [*range(1_000)], under_way: [*range(30)]}
-    client = FakeClient(new, under_way)
-
-    async def getmany(*parts: TopicPartition, timeout_ms: int = 0, max_records: int) -> dict[TopicPartition, list[int]]:
-        if timeout_ms and not any(waiting.values()):
-            waiting[new].append(7)  # the first look is in vain
-            return {}
-        found = {}
-        for part in parts or client.parts:
-            taken, waiting[part] = waiting[part][:max_records], waiting[part][max_records:]
-            max_records -= len(taken)
-            if taken:
-                found[part] = taken
-            if not max_records:
-                break
-        return found
-
-    client.getmany = getmany
-    consumer = Consumer(replace(SERVICE, intake=frozenset({COMMANDS})), world.settings, world.database, world.shell,
-                        world.metrics)  # fmt: skip
-    consumer._poll_of(client)
-    poll = client.getmany
-    first = await poll(timeout_ms=1_000, max_records=500)
-    assert {part: len(records) for part, records in first.items()} == {under_way: 30, new: INTAKE_RECORDS_MAX}
-    second = await poll(timeout_ms=1_000, max_records=500)
-    assert {part: len(records) for part, records in second.items()} == {new: INTAKE_RECORDS_MAX}
-    waiting[new].clear()
-    assert await poll(timeout_ms=1_000, max_records=500) == {new: [7]}
 
 
 def test_a_large_poll_is_halved_by_partition_and_a_small_one_is_left_whole() -> None:

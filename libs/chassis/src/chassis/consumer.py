@@ -25,6 +25,7 @@ from faststream.kafka import KafkaBroker
 from faststream.kafka.message import KafkaAckableMessage
 
 from chassis import crash
+from chassis.ahead import Ahead
 from chassis.attempts import CRASHES_MAX, Attempts, Begun, firsts, note
 from chassis.database import Database, QuickUUID, is_transient
 from chassis.inbound import Inbound, Intake, Record, Refused, inbox_id
@@ -41,8 +42,6 @@ log = structlog.get_logger("chassis.consumer")
 
 POLL_MS = 1_000
 """A poll returns with the first records; it looks at itself once in this time when there are none."""
-INTAKE_RECORDS_MAX = 128
-"""New orders in a poll: enough for a batch that is worth its transaction, few enough to keep every service busy."""
 PARTITION_FETCH_BYTES_MAX = 64 * 1024
 """Asked of a partition at a time; a larger record comes all the same. With 1 MiB the process grew through a long backlog."""
 ACKNOWLEDGE_SECONDS = 1.0
@@ -88,6 +87,7 @@ class Consumer(ConsumerRebalanceListener):  # type: ignore[misc]  # aiokafka is 
         self._busy = asyncio.Lock()
         self._horizon_seconds = (settings.topic_retention_hours + 24) * 3600
         self.attempts = Attempts()
+        self.ahead = Ahead(service.intake, settings.batch_records_max)
         self._unacknowledged: dict[TopicPartition, int] = {}
         """Offset after the last record that was handled and of which neither database nor Kafka was told."""
         self._unproven: set[TopicPartition] = set()
@@ -136,7 +136,7 @@ class Consumer(ConsumerRebalanceListener):  # type: ignore[misc]  # aiokafka is 
 
         @subscriber(parser=parse)
         async def on_batch(records: Sequence[ConsumerRecord]) -> None:
-            async with self._busy:
+            async with self._busy, self.ahead.looking():
                 try:
                     await self._poll(records)
                 except Exception as error:
@@ -154,29 +154,7 @@ class Consumer(ConsumerRebalanceListener):  # type: ignore[misc]  # aiokafka is 
 
     async def start(self) -> None:
         await self.broker.start()
-        self._poll_of(self._subscriber.consumer)
-
-    def _poll_of(self, consumer: Any) -> None:
-        """What FastStream calls for the next poll: what is under way first, then a little of what is new.
-
-        Orders that came in floods would go through the services as one wave, and all but one of them would wait. FastStream
-        sleeps after an empty poll for as long as the poll waited; so polls are never empty.
-        """
-        getmany = consumer.getmany
-
-        async def poll(timeout_ms: int, max_records: int) -> dict[TopicPartition, list[ConsumerRecord]]:
-            while True:
-                assigned = consumer.assignment()
-                new = [part for part in assigned if part.topic in self.service.intake]
-                found: dict[TopicPartition, list[ConsumerRecord]] = {}
-                if under_way := assigned.difference(new):
-                    found = await getmany(*under_way, max_records=max_records)
-                if new:
-                    found |= await getmany(*new, max_records=INTAKE_RECORDS_MAX)
-                if found or (found := await getmany(timeout_ms=timeout_ms, max_records=INTAKE_RECORDS_MAX)):
-                    return found
-
-        consumer.getmany = poll
+        self.ahead.attach(self._subscriber.consumer)
 
     async def stop(self) -> None:
         """Finish and commit the running batch, leave the group."""
@@ -186,11 +164,13 @@ class Consumer(ConsumerRebalanceListener):  # type: ignore[misc]  # aiokafka is 
     async def on_partitions_revoked(self, revoked: Iterable[TopicPartition]) -> None:
         await self.acknowledge(at_once=True)
         self._unacknowledged.clear()
+        self.ahead.forget()
         self.joined.clear()
 
     async def on_partitions_assigned(self, assigned: Iterable[TopicPartition]) -> None:
         """Nothing is read before it is known where reading begins: a later message would overtake an earlier one."""
         consumer = self._subscriber.consumer
+        self.ahead.forget()
         parts = set(assigned)
         consumer.pause(*parts)
         while True:
@@ -266,7 +246,7 @@ class Consumer(ConsumerRebalanceListener):  # type: ignore[misc]  # aiokafka is 
     def _rewind(self, records: Sequence[ConsumerRecord]) -> None:
         """The same records again. What was assigned to somebody else meanwhile is theirs."""
         consumer = self._subscriber.consumer
-        for part, first in firsts(records).items():
+        for part, first in firsts([*records, *self.ahead.forget()]).items():
             if part in consumer.assignment():
                 consumer.seek(part, first)
 
@@ -380,7 +360,7 @@ class Consumer(ConsumerRebalanceListener):  # type: ignore[misc]  # aiokafka is 
     def lag(self) -> int:
         """Records known to be waiting on this member's partitions."""
         consumer = self._subscriber.consumer
-        total = 0
+        total = len(self.ahead)
         for part in consumer.assignment() if consumer else ():
             high, at = consumer.highwater(part), consumer._subscription.subscription.assignment.state_value(part)
             if high and at is not None and at.has_valid_position:

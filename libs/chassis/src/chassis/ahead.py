@@ -1,0 +1,80 @@
+"""What the next batch is made of, taken over while the present one is under way.
+
+aiokafka asks the broker for more only when all that it has was taken. Taken between two batches alone, what arrives during
+one would wait for the batch after the next.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+from collections.abc import AsyncIterator, Iterable
+from typing import Any
+
+from aiokafka import ConsumerRecord, TopicPartition
+from aiokafka.errors import ConsumerStoppedError, KafkaError
+
+LOOK_MS = 15
+"""Between two looks at what has arrived during a batch. More often: a fetch for each few records."""
+INTAKE_RECORDS_MAX = 128
+"""New orders in a poll: enough for a batch that is worth its transaction, few enough to keep every service busy."""
+
+Found = dict[TopicPartition, list[ConsumerRecord]]
+
+
+class Ahead:
+    """The polls of one client: what is under way first, then a little of what is new.
+
+    Orders that came in floods would go through the services as one wave, and all but one of them would wait.
+    """
+
+    def __init__(self, intake: Iterable[str], records_max: int) -> None:
+        self._intake, self._records_max = frozenset(intake), records_max
+        self._client: Any = None
+        self._getmany: Any = None
+        self._found: Found = {}
+
+    def attach(self, client: Any) -> None:
+        """From now on the client's `getmany` is ours. FastStream sleeps after an empty poll: so polls are never empty."""
+        self._client, self._getmany = client, client.getmany
+        client.getmany = self.poll
+
+    async def poll(self, timeout_ms: int, max_records: int) -> Found:
+        """What was found meanwhile and what is there now; waits until there is something."""
+        while True:
+            await self._take_over()
+            found, self._found = self._found, {}
+            if found or (found := await self._getmany(timeout_ms=timeout_ms, max_records=INTAKE_RECORDS_MAX)):
+                return found
+
+    @contextlib.asynccontextmanager
+    async def looking(self) -> AsyncIterator[None]:
+        """While a batch is under way."""
+        look = asyncio.create_task(self._look())
+        try:
+            yield
+        finally:
+            look.cancel()
+
+    def forget(self) -> list[ConsumerRecord]:
+        """What was found and not polled; whoever still wants it reads it again."""
+        found, self._found = self._found, {}
+        return [record for records in found.values() for record in records]
+
+    def __len__(self) -> int:
+        return sum(map(len, self._found.values()))
+
+    async def _look(self) -> None:
+        with contextlib.suppress(KafkaError, ConsumerStoppedError):  # the next poll meets it too
+            while True:
+                await asyncio.sleep(LOOK_MS / 1000)
+                await self._take_over()
+
+    async def _take_over(self) -> None:
+        assigned = self._client.assignment()
+        new = {part for part in assigned if part.topic in self._intake}
+        for parts, at_most in ((assigned.difference(new), self._records_max), (new, INTAKE_RECORDS_MAX)):
+            room = at_most - sum(len(records) for part, records in self._found.items() if part in parts)
+            if parts and room > 0:
+                for part, records in (await self._getmany(*parts, max_records=room)).items():
+                    self._found.setdefault(part, []).extend(records)
