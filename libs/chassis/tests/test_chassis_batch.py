@@ -9,11 +9,11 @@ from uuid import UUID, uuid4
 
 import asyncpg
 import pytest
-from chassis_counter import STORE, World, filling, plus
+from chassis_counter import SERVICE, STORE, World, filling, plus
 
 from chassis import shell as shell_module
 from chassis.batch import Batch
-from chassis.database import Conflict, is_transient
+from chassis.database import Conflict, Piece, Rows, is_transient
 from chassis.inbound import LANES_FROM
 
 pytestmark = pytest.mark.real
@@ -200,6 +200,34 @@ async def test_a_new_row_that_somebody_else_made_meanwhile_is_a_conflict_and_the
         row["version"] for row in await world.rows("select version from journal where key = $1 order by id", key)
     ]
     assert versions == [1, 2, 3, 4, 5, 6]
+
+
+async def test_a_row_of_the_services_own_that_could_not_be_written_undoes_its_message_and_no_other(
+    world: World,
+) -> None:
+    """Promises 1 and 6: a reservation that would move twice, an operation id that had another effect."""
+
+    class PotTaken(Exception):
+        pass
+
+    once = Piece(
+        "filled as (insert into pots select * from unnest({0}::text[], {1}::bigint[]) on conflict do nothing returning 1)",
+        2,
+    )
+    (pots,) = SERVICE.shares
+    strict = replace(pots, rows=lambda told: Rows(once, [list(told), list(told.values())], "filled", PotTaken))
+    world.shell.service = replace(SERVICE, shares=(strict,))
+    first, second, bystander = uuid4(), uuid4(), uuid4()
+    for key in (first, second):
+        await world.tell(plus(key, 1, pot="jar"))
+    await world.take(world.from_topic(filling(first, 5)))
+    await world.take(world.from_topic(filling(second, 7)), world.from_topic(plus(bystander, 3)))
+    assert await world.one("select filled from pots where name = 'jar'") == 5
+    assert (await world.total(second), await world.total(bystander)) == (1, 3)
+    assert await world.one("select count(*) from journal where key = $1", second) == 1
+    parked = await world.rows("select key, detail from parked")
+    assert [row["key"] for row in parked] == [second]
+    assert "PotTaken" in parked[0]["detail"]
 
 
 async def test_compare_and_swap_refuses_a_row_that_was_written_past_its_lock(world: World) -> None:

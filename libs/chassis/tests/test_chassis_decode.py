@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import AsyncIterator
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
+from types import SimpleNamespace
 from typing import Any
 from uuid import UUID, uuid4
 
@@ -257,6 +258,10 @@ class FakeClient:
     def __init__(self, *parts: TopicPartition) -> None:
         self.parts, self.held = set(parts), set[TopicPartition]()
         self.told: dict[TopicPartition, int] = {}
+        self.sought: dict[TopicPartition, int] = {}
+
+    def seek(self, part: TopicPartition, offset: int) -> None:
+        self.sought[part] = offset
 
     def assignment(self) -> set[TopicPartition]:
         return self.parts
@@ -300,6 +305,28 @@ async def test_nothing_is_read_before_it_is_known_where_reading_begins(world: Wo
     assert client.paused() == {PART, other}
     consumer.pause_intake(False)
     assert client.paused() == set()
+
+
+@pytest.mark.real
+async def test_a_batch_that_failed_is_read_again_with_what_was_found_behind_it(world: World) -> None:
+    """Promise 2: what was taken over meanwhile must not overtake what is taken again."""
+    consumer = Consumer(SERVICE, world.settings, world.database, world.shell, world.metrics)
+    other, elsewhere = TopicPartition(COMMANDS, 4), TopicPartition(COMMANDS, 5)
+    client = FakeClient(PART, other)
+    found = {part: [SimpleNamespace(topic=part.topic, partition=part.partition, offset=offset)]
+             for part, offset in ((PART, 9), (other, 3), (elsewhere, 1))}  # fmt: skip
+
+    async def getmany(*parts: TopicPartition, max_records: int) -> Any:
+        return found
+
+    client.getmany = getmany
+    consumer._subscriber.consumer = client
+    consumer.ahead.attach(client)
+    await consumer.ahead._take_over()
+    failed: Any = SimpleNamespace(topic=PART.topic, partition=PART.partition, offset=7)
+    consumer._rewind([failed])
+    assert client.sought == {PART: 7, other: 3}  # the third was assigned to somebody else meanwhile
+    assert len(consumer.ahead) == 0
 
 
 def test_a_large_poll_is_halved_by_partition_and_a_small_one_is_left_whole() -> None:
