@@ -313,7 +313,7 @@ async def test_a_batch_that_failed_is_read_again_with_what_was_found_behind_it(w
     consumer = Consumer(SERVICE, world.settings, world.database, world.shell, world.metrics)
     other, elsewhere = TopicPartition(COMMANDS, 4), TopicPartition(COMMANDS, 5)
     client = FakeClient(PART, other)
-    found = {part: [SimpleNamespace(topic=part.topic, partition=part.partition, offset=offset)]
+    found = {part: [SimpleNamespace(topic=part.topic, partition=part.partition, offset=offset, value=b"")]
              for part, offset in ((PART, 9), (other, 3), (elsewhere, 1))}  # fmt: skip
 
     async def getmany(*parts: TopicPartition, max_records: int) -> Any:

@@ -19,6 +19,9 @@ LOOK_MS = 15
 INTAKE_RECORDS_MAX = 128
 """New orders in a poll: enough for a batch that is worth its transaction, few enough to keep every service busy."""
 
+BYTES_MAX = 4 * 1024 * 1024
+"""Found and not polled: when it is more, no more is taken over. A topic admits records as large as this."""
+
 Found = dict[TopicPartition, list[ConsumerRecord]]
 
 
@@ -33,6 +36,7 @@ class Ahead:
         self._client: Any = None
         self._getmany: Any = None
         self._found: Found = {}
+        self._bytes = 0
 
     def attach(self, client: Any) -> None:
         """From now on the client's `getmany` is ours. FastStream sleeps after an empty poll: so polls are never empty."""
@@ -43,7 +47,7 @@ class Ahead:
         """What was found meanwhile and what is there now; waits until there is something."""
         while True:
             await self._take_over()
-            found, self._found = self._found, {}
+            found = self._handed_out()
             if found or (found := await self._getmany(timeout_ms=timeout_ms, max_records=INTAKE_RECORDS_MAX)):
                 return found
 
@@ -58,11 +62,14 @@ class Ahead:
 
     def forget(self) -> list[ConsumerRecord]:
         """What was found and not polled; whoever still wants it reads it again."""
-        found, self._found = self._found, {}
-        return [record for records in found.values() for record in records]
+        return [record for records in self._handed_out().values() for record in records]
 
     def __len__(self) -> int:
         return sum(map(len, self._found.values()))
+
+    def _handed_out(self) -> Found:
+        found, self._found, self._bytes = self._found, {}, 0
+        return found
 
     async def _look(self) -> None:
         with contextlib.suppress(KafkaError, ConsumerStoppedError):  # the next poll meets it too
@@ -75,6 +82,7 @@ class Ahead:
         new = {part for part in assigned if part.topic in self._intake}
         for parts, at_most in ((assigned.difference(new), self._records_max), (new, INTAKE_RECORDS_MAX)):
             room = at_most - sum(len(records) for part, records in self._found.items() if part in parts)
-            if parts and room > 0:
+            if parts and room > 0 and self._bytes < BYTES_MAX:
                 for part, records in (await self._getmany(*parts, max_records=room)).items():
                     self._found.setdefault(part, []).extend(records)
+                    self._bytes += sum(len(record.value or b"") for record in records)
