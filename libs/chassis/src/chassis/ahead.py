@@ -18,7 +18,6 @@ LOOK_MS = 15
 """Between two looks at what has arrived during a batch. More often: a fetch for each few records."""
 INTAKE_RECORDS_MAX = 128
 """New orders in a poll: enough for a batch that is worth its transaction, few enough to keep every service busy."""
-
 BYTES_MAX = 4 * 1024 * 1024
 """Found and not polled: when it is more, no more is taken over. A topic admits records as large as this."""
 
