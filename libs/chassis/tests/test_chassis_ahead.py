@@ -6,6 +6,7 @@ import asyncio
 
 import pytest
 from aiokafka import TopicPartition
+from aiokafka.errors import TopicAuthorizationFailedError
 
 from chassis.ahead import BYTES_MAX, INTAKE_RECORDS_MAX, Ahead
 
@@ -126,3 +127,24 @@ async def test_large_records_are_left_with_the_client_once_there_are_enough() ->
     client.waiting |= {OTHER: [Large(3)], NEW: records(4)}
     assert await client.getmany(timeout_ms=1_000, max_records=500) == {UNDER_WAY: [1, 2]}
     assert await client.getmany(timeout_ms=1_000, max_records=500) == {OTHER: [3], NEW: [4]}
+
+
+async def test_an_error_of_the_broker_while_looking_is_told_and_harms_no_batch(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    """The next poll asks again: only the look ends."""
+    client = Client()
+    ahead = ahead_of(client)
+    getmany, refused = ahead._getmany, asyncio.Event()
+
+    async def refusing(*parts: TopicPartition, max_records: int) -> dict[TopicPartition, list[Record]]:
+        refused.set()
+        raise TopicAuthorizationFailedError("replies")
+
+    ahead._getmany = refusing
+    async with ahead.looking(), asyncio.timeout(5):
+        await refused.wait()
+    ahead._getmany = getmany
+    client.waiting[UNDER_WAY] += records(1)
+    assert await client.getmany(timeout_ms=1_000, max_records=500) == {UNDER_WAY: [1]}
+    assert "look_failed" in capsys.readouterr().out

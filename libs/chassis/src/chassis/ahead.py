@@ -11,8 +11,11 @@ import contextlib
 from collections.abc import AsyncIterator, Iterable
 from typing import Any
 
+import structlog
 from aiokafka import ConsumerRecord, TopicPartition
 from aiokafka.errors import ConsumerStoppedError, KafkaError
+
+log = structlog.get_logger("chassis.ahead")
 
 LOOK_MS = 15
 """Between two looks at what has arrived during a batch. More often: a fetch for each few records."""
@@ -71,10 +74,15 @@ class Ahead:
         return found
 
     async def _look(self) -> None:
-        with contextlib.suppress(KafkaError, ConsumerStoppedError):  # the next poll meets it too
+        """Until it is cancelled. An error ends it for this batch: the next poll asks again, and fails if it must."""
+        try:
             while True:
                 await asyncio.sleep(LOOK_MS / 1000)
                 await self._take_over()
+        except ConsumerStoppedError:
+            pass  # the process ends
+        except KafkaError as error:
+            log.warning("look_failed", error=repr(error))
 
     async def _take_over(self) -> None:
         assigned = self._client.assignment()
