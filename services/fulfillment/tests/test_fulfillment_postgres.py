@@ -27,10 +27,14 @@ from fulfillment_play import (
 from chassis.app import App
 from chassis.inbound import Inbound, Outcome
 from chassis.migrations import upgrade
+from chassis.service import Change
 from chassis.shell import Shell
+from chassis.statements import write_rows
 from contracts.base import Command
-from contracts.fulfillment import OutOfStock, Reserved
+from contracts.fulfillment import OutOfStock, PlacedLine, Released, Reserved, StockTotals
 from contracts.registry import MESSAGES
+from fulfillment import store
+from fulfillment.domain.fulfilment import Fulfilment, evolve
 from fulfillment.domain.stock import Stock, StockKey, StockSet
 from fulfillment.handlers import SERVICE
 from fulfillment.handlers import STOCK as SHELF
@@ -300,3 +304,21 @@ async def test_a_cursor_of_another_list_is_refused(app: App) -> None:
     await together(app.shell, count("A", 5), count("B", 5))
     _, page = await call("GET", "/v1/stock", limit=1)
     assert (await call("GET", "/v1/shipments", cursor=page["next_cursor"]))[0] == 400
+
+
+async def test_the_database_moves_no_reservation_twice(app: App) -> None:
+    """Promise 4, below the domain: were a decision wrong, nothing of its transaction would stay."""
+    order = uuid4()
+    placed = (PlacedLine(line_id="1", sku="A", quantity=1, location="main"),)
+    who: dict[str, Any] = {"order_id": order, "store_id": STORE, "operation_id": uuid4(), "totals": StockTotals()}
+    reserved = Reserved(**who, lines=placed)
+    before = Fulfilment()
+    held = evolve(before, reserved)
+    release_it = Change(order, STORE, held, held, (Released(**who, lines=placed),))
+    async with app.database.transaction() as tx:
+        await write_rows(tx, store.rows([Change(order, STORE, before, held, (reserved,))]))
+        await write_rows(tx, store.rows([release_it]))
+    with pytest.raises(store.ReservationClosed):
+        async with app.database.transaction() as tx:
+            await write_rows(tx, store.rows([release_it]))
+    assert [row["state"] for row in await rows(app, "select state from reservations")] == ["released"]

@@ -1,0 +1,51 @@
+"""What the tables of payments refuse by themselves, on a real PostgreSQL: `PAYMENTS_TEST_DATABASE_URL` names an empty database."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import AsyncIterator
+from uuid import uuid4
+
+import pytest
+import pytest_asyncio
+from payments_play import STORE, authorized, totals
+
+from chassis.database import Database
+from chassis.migrations import upgrade
+from chassis.service import Change
+from chassis.statements import write_rows
+from payments import store
+from payments.domain.ledger import Ledger, evolve
+from payments.handlers import SERVICE
+from payments.settings import Settings
+
+URL = os.environ.get("PAYMENTS_TEST_DATABASE_URL", "")
+pytestmark = [pytest.mark.real, pytest.mark.skipif(not URL, reason="PAYMENTS_TEST_DATABASE_URL is not set")]
+
+
+@pytest_asyncio.fixture
+async def database() -> AsyncIterator[Database]:
+    await upgrade(SERVICE, URL)
+    database = Database(Settings(database_url=URL), "payments-tests")
+    yield database
+    await database.close()
+
+
+async def test_an_operation_has_one_effect_of_one_order_for_ever(database: Database) -> None:
+    """Promise 3, below the domain: an id that comes again with another order's money leaves nothing behind."""
+    event = authorized(str(uuid4()), 7, totals(a=7))
+
+    def change() -> Change[Ledger]:
+        return Change(uuid4(), STORE, Ledger(), evolve(Ledger(), event), (event,))
+
+    first, other = change(), change()
+    for _ in range(2):  # the same again, as after a restore, is the same
+        async with database.transaction() as tx:
+            await write_rows(tx, store.rows([first]))
+    with pytest.raises(store.OperationTaken, match=str(event.operation_id)):
+        async with database.transaction() as tx:
+            await write_rows(tx, store.rows([other]))
+    async with database.connection() as connection:
+        owners = await connection.fetch("select order_id from operations where operation_id = $1", event.operation_id)
+        lines = await connection.fetchval("select count(*) from ledger_lines where order_id = $1", other.key)
+    assert ([row["order_id"] for row in owners], lines) == ([first.key], 0)
