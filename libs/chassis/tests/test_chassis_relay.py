@@ -241,6 +241,53 @@ async def test_an_event_whose_transaction_commits_late_is_not_passed_over(world:
     await relay._drop_producer()
 
 
+async def test_what_this_process_committed_is_published_without_reading_it_and_after_what_others_committed_before(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Promise 2: whoever wrote it, the topic has a key's events in order, and every one of them once."""
+    patient = world.settings.model_copy(update={"relay_lease_seconds": 300})
+    relay, key, looks = Relay(SERVICE, patient, world.database, world.metrics), uuid4(), 0
+    read = relay._next
+
+    async def counted(connection: Any) -> Any:
+        nonlocal looks
+        looks += 1
+        return await read(connection)
+
+    monkeypatch.setattr(relay, "_next", counted)
+    monkeypatch.setattr("chassis.relay.LOOK_SECONDS", 60)
+
+    async def tell(*, here: bool) -> None:
+        world.shell.on_published = relay.offer if here else lambda rows: None
+        await world.tell(plus(key, 1))
+
+    told, before = 0, -1
+    async with asyncio.timeout(60):
+        while looks != before:  # at first it learns where accounting begins
+            told, before = told + 1, looks
+            await tell(here=True)
+            assert await relay.flush() == 1
+    await tell(here=False)
+    await tell(here=True)
+    assert await relay.flush() == 2, "the other's row first: it has the lower id"
+    assert looks == before + 1
+    await tell(here=True)
+    assert await relay.flush() == 1
+    assert looks == before + 1, "there is no gap"
+    await drained(world, relay)
+    assert await published(world) == {key: list(range(1, told + 4))}
+    assert await records(world) == told + 3
+
+
+async def records(world: World) -> int:
+    consumer = AIOKafkaConsumer(bootstrap_servers=world.settings.kafka_bootstrap_servers)
+    await consumer.start()
+    try:
+        return sum((await consumer.end_offsets([TopicPartition(EVENTS, n) for n in range(PARTITIONS)])).values())
+    finally:
+        await consumer.stop()
+
+
 async def test_the_headers_of_a_published_event_are_those_of_its_journal_row(world: World) -> None:
     key = uuid4()
     await world.tell(plus(key, 1))

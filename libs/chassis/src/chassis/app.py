@@ -57,7 +57,9 @@ class App:
         self.relay = Relay(service, settings, self.database, self.metrics)
         self.shell = Shell(service, self.database, self.metrics)
         self.tasks = Tasks(service.tasks(self), self.database, self.shell, settings.task_concurrency)
-        self.shell.on_published, self.shell.on_tasks = self.relay.wake, self.tasks.wake
+        self.shell.on_tasks = self.tasks.wake
+        if role != "api":
+            self.shell.on_published = self.relay.offer
         if service.adopts and role != "api":
             self.shell.ready.clear()  # until the database knows all that it had stated: see `recovery`
         self.timers = Timers(self.database, self.shell)

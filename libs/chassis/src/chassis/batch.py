@@ -5,8 +5,8 @@ A message that raises in decide loses only its own changes. Lock order everywher
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
-from datetime import datetime
+from collections.abc import Iterable, Mapping, Sequence, Set
+from datetime import UTC, datetime
 from functools import cache
 from typing import Any, Final, NamedTuple
 from uuid import UUID
@@ -16,6 +16,7 @@ from asyncpg import Connection
 from chassis import aggregates, crash, statements
 from chassis.aggregates import Known, Locked, Slot
 from chassis.database import QuickUUID, Rows
+from chassis.fresh import OutboxRow
 from chassis.inbound import Inbound, Outcome
 from chassis.service import Aggregate, Handler, Service, Share
 from chassis.statements import NOTHING_LOCKED, NOTHING_READ, JournalRow, LockedRows, Offsets, Timer
@@ -56,6 +57,8 @@ class Batch:
         self._again: list[tuple[str, UUID, int]] = []
         self._tasks: list[tuple[Inbound, str, Task]] = []
         self._reported: list[UUID] = []
+        self.outbox: list[OutboxRow] = []
+        """What was published, once it is saved; empty if there is more of it than is known here."""
 
     # -- load ---------------------------------------------------------------------------------------------------------
 
@@ -165,7 +168,7 @@ class Batch:
 
     # -- save ---------------------------------------------------------------------------------------------------------
 
-    async def save(self, offsets: Offsets = NOTHING_READ, keys: Sequence[UUID] = ()) -> set[UUID]:
+    async def save(self, offsets: Offsets = NOTHING_READ, keys: Sequence[UUID] = ()) -> Set[UUID]:
         """Write everything, and how far the topics were read; answers which of `keys` are parked by now."""
         changed: dict[str, list[Slot]] = {}
         for slot in self.slots.values():
@@ -174,16 +177,18 @@ class Batch:
         timers = [timer for slots in changed.values() for slot in slots if (timer := _rearm(slot))]
         for slots in changed.values():
             slots.sort(key=lambda slot: slot.key)
-        parked = await statements.write(
+        written = await statements.write(
             self.tx, [*changed.values()], self._own_rows(changed), self._journal, self.now, timers, offsets, keys
         )
         if self._again:
             await statements.publish_again(self.tx, self._again)
+        else:
+            self.outbox = self._outbox(written.outbox)
         if self._reported:
             await self.tx.execute("delete from tasks where task_id = any($1::uuid[])", self._reported)
         if self._tasks:
             await statements.save_tasks(self.tx, self._tasks, self.now)
-        return parked
+        return written.parked
 
     def _own_rows(self, changed: Mapping[str, Sequence[Slot]]) -> list[Rows]:
         """What the changed aggregates and shares have in tables of the service's own."""
@@ -196,6 +201,15 @@ class Batch:
             if share.rows and (states := self._changed.get(share.name)):
                 rows.append(share.rows(dict(sorted(states.items()))))
         return rows
+
+    def _outbox(self, pointers: Sequence[tuple[int, int]]) -> list[OutboxRow]:
+        day = self.now.astimezone(UTC).date()
+        published = (row for row in self._journal if row.topic is not None)
+        return [
+            OutboxRow(number, day, journal_id, row.key, row.store_id, row.type, row.message_id, row.topic or "", self.now,
+                      row.cause_id, row.correlation_id, row.traceparent, row.payload)
+            for (number, journal_id), row in zip(pointers, published, strict=True)
+        ]  # fmt: skip
 
     @property
     def published(self) -> bool:

@@ -111,7 +111,7 @@ def routes(app: "App") -> APIRouter:
             done = await app.parking.replay_key(row["key"], who.actor)
         else:
             done = await app.parking.replay_one(row["id"], who.actor)
-        app.shell.on_published()
+        app.relay.wake()
         if done.stopped_at is not None:
             problem = Problem(409, "failed_again", "The replay stopped", done.detail, stopped_at=done.stopped_at,
                               replayed=done.replayed, left=done.left)  # fmt: skip
@@ -144,7 +144,7 @@ def routes(app: "App") -> APIRouter:
         log.warning("discarded", parked_id=parked_id, key=str(row["key"]), by=who.actor)
         if row["key"] is not None:
             await app.parking.replay_key(row["key"], who.actor)
-            app.shell.on_published()
+            app.relay.wake()
         return respond(as_json(200, {"discarded": parked_id}))
 
     return router

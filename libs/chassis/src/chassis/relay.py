@@ -1,8 +1,9 @@
 """Outbox -> topic. One relay per service at a time, under a lease; nobody else publishes, ever.
 
 Order per key holds because who journals under a key holds that key's row lock, so outbox ids of a key rise in commit
-order; and because one batch per partition is in flight at a time. A crash between ack and delete publishes again: readers
-tell by (source, id). No transaction is open while sending.
+order; and because one batch per partition is in flight at a time. What this process has just committed is published from memory as long
+as nothing can be missing before it (`fresh.py`); everything else, and what is left behind, is found by looking. A crash
+between ack and delete publishes again: readers tell by (source, id). No transaction is open while sending.
 """
 
 from __future__ import annotations
@@ -14,7 +15,7 @@ import socket
 import time
 import uuid
 from collections import deque
-from typing import Any
+from collections.abc import Sequence
 
 import structlog
 from aiokafka import AIOKafkaProducer
@@ -24,6 +25,7 @@ from asyncpg import Connection
 
 from chassis import crash
 from chassis.database import Database
+from chassis.fresh import Fresh, Look, OutboxRow
 from chassis.kafka import client_arguments
 from chassis.service import Service
 from chassis.settings import ServiceSettings
@@ -34,6 +36,8 @@ from contracts.registry import MESSAGES, PARTITIONS
 log = structlog.get_logger("chassis.relay")
 
 BATCH_BYTES_MAX = 512 * 1024
+LOOK_SECONDS = 0.2
+"""At the latest so long after a look the outbox is looked at again, to delete what was published."""
 OTHERS_POLL_MS = 20
 """Between two looks at the outbox while other processes of the service put rows into it."""
 POSITIONS_SECONDS = 1.0
@@ -51,7 +55,8 @@ on conflict (name) do update set holder = excluded.holder, until = excluded.unti
 where leases.holder = excluded.holder or leases.until < clock_timestamp()
 returning holder"""
 
-# One statement: forgets what the last flush published and reads what comes next, without what it is just forgetting.
+# One statement: forgets what was published since the last one and reads what comes next, without what it is just forgetting.
+# The state of things stands in every row, and alone in one if there is nothing to read.
 # Lateral with its limit: always a look-up by key. On a journal that grew since it was last analyzed, a plain join scans it.
 NEXT = """
 with unsynced as (select set_config('synchronous_commit', 'off', true)),
@@ -59,13 +64,19 @@ with unsynced as (select set_config('synchronous_commit', 'off', true)),
   positioned as (
     insert into relay_positions (topic, partition, next_offset)
     select u.* from unsynced, unnest($4::text[], $5::int[], $6::bigint[]) as u
-    on conflict (topic, partition) do update set next_offset = greatest(relay_positions.next_offset, excluded.next_offset))
-select o.id, o.day, o.journal_id, j.key, j.store_id, j.type, j.message_id, j.topic, j.at, j.cause_id, j.correlation_id,
-  j.traceparent, j.payload::text as payload, exists (select from outbox_set_aside s where s.key = j.key) as late
-from (select id, day, journal_id from outbox where id > $1 order by id limit $2 + cardinality($3::bigint[])) o
-cross join lateral (select * from journal where day = o.day and id = o.journal_id limit 1) j
-where o.id not in (select unnest($3::bigint[]))
-order by o.id"""
+    on conflict (topic, partition) do update set next_offset = greatest(relay_positions.next_offset, excluded.next_offset)),
+  state as materialized (
+    select pg_snapshot_xmin(pg_current_snapshot())::text::bigint as ended_before,
+      case when $7::bool then pg_current_xact_id()::text::bigint end as own,
+      exists (select from outbox_set_aside) as aside)
+select r.*, state.*
+from state left join (
+  select o.id, o.day, o.journal_id, j.key, j.store_id, j.type, j.message_id, j.topic, j.at, j.cause_id, j.correlation_id,
+    j.traceparent, j.payload::text as payload, exists (select from outbox_set_aside s where s.key = j.key) as late
+  from (select id, day, journal_id from outbox where id > $1 order by id limit $2 + cardinality($3::bigint[])) o
+  cross join lateral (select * from journal where day = o.day and id = o.journal_id limit 1) j
+  where o.id not in (select unnest($3::bigint[]))) r on true
+order by r.id"""
 
 _PARTITIONS: dict[bytes, int] = {}
 
@@ -92,7 +103,12 @@ class Relay:
         self.flushed_at = time.monotonic()
         self._wake = asyncio.Event()
         self._producer: AIOKafkaProducer | None = None
-        self._leased_at = -settings.relay_lease_seconds
+        self._renew_at = 0.0
+        """Until then the lease is ours; 0: it is not."""
+        self._fresh = Fresh()
+        self._aside = True
+        """Whether there may be rows set aside, which later ones of their keys have to follow."""
+        self._looked_at = 0.0
         self._floor = 0
         self._published: deque[tuple[float, int]] = deque()
         self._acked: list[int] = []
@@ -104,6 +120,12 @@ class Relay:
         """Lanes whose last batch was refused for its size."""
 
     def wake(self) -> None:
+        """There may be something new in the outbox."""
+        self._wake.set()
+
+    def offer(self, rows: Sequence[OutboxRow]) -> None:
+        """Something new is in the outbox; `rows` of it were put there by a transaction of this process, now committed."""
+        self._fresh.offer(rows)
         self._wake.set()
 
     async def run(self) -> None:
@@ -141,14 +163,9 @@ class Relay:
                     told = await self._wake.wait()
 
     async def flush(self) -> int:
-        """Publish one read of the outbox; the number of rows read. 0 also when another relay holds the lease."""
-        async with self.database.connection() as connection:
-            if not await self._holds(connection):
-                self._forget()
-                return 0
-            rows = await self._next(connection)
-            if rows:
-                rows = await self._without_set_aside(connection, rows)
+        """Publish what may go from memory, else one look's rows; how many. 0 also when another relay holds the lease."""
+        rows = self._fresh.take(self.settings.relay_rows_max) if self._may_do_without_a_look() else []
+        rows = rows or await self._look()
         if not rows:
             self.flushed_at = time.monotonic()
             return 0
@@ -159,30 +176,61 @@ class Relay:
         self._acked += acked
         self.metrics.relayed.inc(len(acked))
         self.flushed_at = time.monotonic()
-        self._raise_floor(max(row["id"] for row in rows))
+        self._raise_floor(max(row.id for row in rows))
         return len(rows)
 
-    async def _next(self, connection: Connection) -> list[Any]:
-        """The next rows; and the database forgets what the broker has, and remembers now and then how far that is.
+    def _may_do_without_a_look(self) -> bool:
+        return (
+            not self._aside
+            and len(self._acked) < self.settings.relay_rows_max
+            and time.monotonic() < min(self._looked_at + LOOK_SECONDS, self._renew_at)
+        )
 
-        Remembered too late, a restored database reads a little more of what it knows.
+    async def _look(self) -> list[OutboxRow]:
+        """What the outbox holds, but for what was published and what has to follow a row that is set aside."""
+        async with self.database.connection() as connection:
+            if not await self._holds(connection):
+                self._forget()
+                return []
+            rows, late = await self._next(connection)
+            if late:
+                async with connection.transaction():
+                    await _move_aside(connection, late, "an earlier row of its order is set aside")
+        return rows
+
+    async def _next(self, connection: Connection) -> tuple[list[OutboxRow], list[OutboxRow]]:
+        """The next rows, and those of them that come late: an earlier row of their key is set aside.
+
+        The database forgets what the broker has, and remembers now and then how far that is. Remembered too late, a restored
+        database reads a little more of what it knows.
         """
         due = self.stopping or time.monotonic() > self._positioned_at + POSITIONS_SECONDS
         ordered = sorted(self._positions.items()) if due else []
-        rows: list[Any] = await connection.fetch(
+        found = await connection.fetch(
             NEXT, self._floor, self.settings.relay_rows_max, self._acked,
             [topic for (topic, _), _ in ordered],
             [partition for (_, partition), _ in ordered],
             [offset for _, offset in ordered],
+            self._fresh.asks_own,
         )  # fmt: skip
         self._acked.clear()
         if due:
             self._positions.clear()
             self._positioned_at = time.monotonic()
-        return rows
+        state = found[0]
+        rows: list[OutboxRow] = []
+        late: list[OutboxRow] = []
+        for one in found if state["id"] is not None else ():
+            (late if one["late"] else rows).append(OutboxRow(*one[: len(OutboxRow._fields)]))
+        complete = len(rows) + len(late) < self.settings.relay_rows_max
+        ids = [row.id for row in (*rows, *late)]
+        self._fresh.looked(Look(ids, complete, state["ended_before"], state["own"]))
+        self._aside, self._looked_at = state["aside"], time.monotonic()
+        return rows, late
 
     def _forget(self) -> None:
         """Ids mean something in one database only: another may have taken its place, and what is published again is known."""
+        self._fresh.forget()
         self._floor = 0
         self._published.clear()
         self._acked.clear()
@@ -197,30 +245,28 @@ class Relay:
     async def _holds(self, connection: Connection) -> bool:
         """Whether the lease is ours. Renewed when a fifth of it is gone; a process that was stopped finds it run out."""
         seconds = self.settings.relay_lease_seconds
-        if time.monotonic() < self._leased_at + seconds / 5:
+        if time.monotonic() < self._renew_at:
             return True
         asked_at = time.monotonic()
-        if await connection.fetchval(LEASE, self.holder, seconds) is None:
-            self._leased_at = -seconds
-            return False
-        self._leased_at = asked_at
-        return True
+        held = await connection.fetchval(LEASE, self.holder, seconds) is not None
+        self._renew_at = asked_at + seconds / 5 if held else 0.0
+        return held
 
     # -- sending ------------------------------------------------------------------------------------------------------
 
-    async def _send(self, rows: list[Any]) -> tuple[list[int], dict[tuple[str, int], int]]:
+    async def _send(self, rows: list[OutboxRow]) -> tuple[list[int], dict[tuple[str, int], int]]:
         """Publish rows in order; one batch per partition in flight. Renews the lease between batches of a partition."""
         producer = await self._producer_ready()
-        lanes: dict[tuple[str, int], list[Any]] = {}
+        lanes: dict[tuple[str, int], list[OutboxRow]] = {}
         for row in rows:
-            lanes.setdefault((row["topic"], partition_of(str(row["key"]).encode())), []).append(row)
+            lanes.setdefault((row.topic, partition_of(str(row.key).encode())), []).append(row)
         acked: list[int] = []
         offsets: dict[tuple[str, int], int] = {}
         await asyncio.gather(*(self._lane(producer, *lane, its, acked, offsets) for lane, its in lanes.items()))
         return acked, offsets
 
     async def _lane(
-        self, producer: AIOKafkaProducer, topic: str, partition: int, rows: list[Any], acked: list[int],
+        self, producer: AIOKafkaProducer, topic: str, partition: int, rows: list[OutboxRow], acked: list[int],
         offsets: dict[tuple[str, int], int],
     ) -> None:  # fmt: skip
         position = 0
@@ -232,7 +278,7 @@ class Relay:
             last = len(rows) if (topic, partition) not in self._one_by_one else first + 1
             while position < last:
                 row = rows[position]
-                if builder.append(key=str(row["key"]).encode(), value=row["payload"].encode(), timestamp=None,
+                if builder.append(key=str(row.key).encode(), value=row.payload.encode(), timestamp=None,
                                   headers=self._headers(row)) is None:  # fmt: skip
                     break
                 position += 1
@@ -250,21 +296,21 @@ class Relay:
                 rows, position = await self._set_aside(rows, first, repr(error)), first
                 continue
             offsets[topic, partition] = max(offsets.get((topic, partition), 0), metadata.offset + position - first)
-            acked += [row["id"] for row in rows[first:position]]
+            acked += [row.id for row in rows[first:position]]
         self._one_by_one.discard((topic, partition))
 
-    def _headers(self, row: Any) -> list[tuple[str, bytes]]:
+    def _headers(self, row: OutboxRow) -> list[tuple[str, bytes]]:
         return headers(
-            ce_id=str(row["message_id"]),
+            ce_id=str(row.message_id),
             source=self.service.name,
-            type=row["type"],
-            time=row["at"],
-            subject=str(row["key"]),
-            store_id=row["store_id"],
-            correlation_id=row["correlation_id"],
-            causation_id=str(row["cause_id"]),
-            traceparent=row["traceparent"],
-            schema_version=MESSAGES[row["type"]].SCHEMA_VERSION,
+            type=row.type,
+            time=row.at,
+            subject=str(row.key),
+            store_id=row.store_id,
+            correlation_id=row.correlation_id,
+            causation_id=str(row.cause_id),
+            traceparent=row.traceparent,
+            schema_version=MESSAGES[row.type].SCHEMA_VERSION,
         )
 
     async def _renew(self) -> None:
@@ -303,24 +349,16 @@ class Relay:
 
     # -- rows that the broker refuses for themselves ------------------------------------------------------------------
 
-    async def _set_aside(self, rows: list[Any], at: int, cause: str) -> list[Any]:
+    async def _set_aside(self, rows: list[OutboxRow], at: int, cause: str) -> list[OutboxRow]:
         """Set the row `at` aside, and with it the later ones of its key; the rows that are left."""
         row = rows[at]
-        late = [other for other in rows[at + 1 :] if other["key"] == row["key"]]
-        log.error("row_set_aside", outbox_id=row["id"], type=row["type"], key=str(row["key"]), cause=cause)
+        late = [other for other in rows[at + 1 :] if other.key == row.key]
+        log.error("row_set_aside", outbox_id=row.id, type=row.type, key=str(row.key), cause=cause)
         async with self.database.transaction() as tx:
             await _move_aside(tx, [row], cause)
             await _move_aside(tx, late, "an earlier row of its order is set aside")
-        return [*rows[:at], *(other for other in rows[at + 1 :] if other["key"] != row["key"])]
-
-    async def _without_set_aside(self, connection: Connection, rows: list[Any]) -> list[Any]:
-        """Later rows of a key that has one set aside go the same way: its order must not be published with a hole."""
-        late = [row for row in rows if row["late"]]
-        if not late:
-            return rows
-        async with connection.transaction():
-            await _move_aside(connection, late, "an earlier row of its order is set aside")
-        return [row for row in rows if not row["late"]]
+        self._aside = True
+        return [*rows[:at], *(other for other in rows[at + 1 :] if other.key != row.key)]
 
     async def put_back(self) -> int:
         """After the cause is mended: publish what was set aside, in order."""
@@ -333,15 +371,15 @@ class Relay:
         return int(done.rpartition(" ")[2])
 
 
-async def _move_aside(tx: Connection, rows: list[Any], cause: str) -> None:
+async def _move_aside(tx: Connection, rows: list[OutboxRow], cause: str) -> None:
     await tx.execute(
         "insert into outbox_set_aside (id, key, day, journal_id, cause)"
         " select id, key, day, journal_id, $5 from unnest($1::bigint[], $2::uuid[], $3::date[], $4::bigint[])"
         " as u(id, key, day, journal_id) on conflict do nothing",
-        [row["id"] for row in rows],
-        [row["key"] for row in rows],
-        [row["day"] for row in rows],
-        [row["journal_id"] for row in rows],
+        [row.id for row in rows],
+        [row.key for row in rows],
+        [row.day for row in rows],
+        [row.journal_id for row in rows],
         cause,
     )
-    await tx.execute("delete from outbox where id = any($1::bigint[])", [row["id"] for row in rows])
+    await tx.execute("delete from outbox where id = any($1::bigint[])", [row.id for row in rows])

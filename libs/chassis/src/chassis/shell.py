@@ -24,6 +24,7 @@ from chassis import crash, idempotency, parking, statements
 from chassis.aggregates import Known
 from chassis.batch import Batch, Split
 from chassis.database import Conflict, Database, is_transient
+from chassis.fresh import OutboxRow
 from chassis.inbound import Inbound, Intake, Outcome, Refused
 from chassis.service import Service
 from chassis.statements import NOTHING_READ, Offsets, store_offsets
@@ -49,8 +50,8 @@ class Shell:
     service: Service
     database: Database
     metrics: Metrics
-    on_published: Callable[[], None] = lambda: None
-    """Called after a commit that left something for the relay."""
+    on_published: Callable[[Sequence[OutboxRow]], None] = lambda rows: None
+    """Called after a commit that left something for the relay, with the rows that are known here."""
     on_tasks: Callable[[], None] = lambda: None
     """Called after a commit that may have left something to run."""
     ready: asyncio.Event = field(default_factory=_set)
@@ -193,7 +194,7 @@ class Shell:
         crash.point("after_commit")
         self.known.keep(work.batch.slots.values())
         if work.batch.published:
-            self.on_published()
+            self.on_published(work.batch.outbox)
         if work.batch.moved_tasks:
             self.on_tasks()
         self.metrics.batch(outcomes, work.batch.rows, time.perf_counter() - started)

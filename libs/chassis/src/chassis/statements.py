@@ -6,7 +6,7 @@ table expressions, because a round trip costs more than most of them.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping, Sequence, Set
 from datetime import datetime
 from functools import cache
 from types import MappingProxyType
@@ -110,7 +110,8 @@ written as (
   order by n
   returning day, id, topic),
 pointed as (
-  insert into outbox (day, journal_id) select day, id from written where topic is not null order by id)""",
+  insert into outbox (day, journal_id) select day, id from written where topic is not null order by id
+  returning id, journal_id)""",
     16,
 )
 
@@ -128,39 +129,51 @@ read as (
 held as (select key from parked_keys where key = any({8}::uuid[]))""",
     9,
 )
-PARKED = "array(select key from held)"
-"""Which of the keys are parked by now."""
+WRITTEN = ", ".join((
+    "array(select key from held)",
+    "array(select id from pointed order by id)",
+    "array(select journal_id from pointed order by id)",
+))  # fmt: skip
+
+
+class Written(NamedTuple):
+    parked: Set[UUID] = frozenset()
+    """Which of the keys are parked by now."""
+    outbox: Sequence[tuple[int, int]] = ()
+    """Outbox id and journal id of the published ones among the journal rows, in their order."""
 
 
 async def write(
     tx: Connection, changed: Sequence[Sequence[Slot]], own: Sequence[Rows], journal: Sequence[JournalRow], now: datetime,
     timers: Sequence[Timer], offsets: Offsets, keys: Sequence[UUID],
-) -> set[UUID]:  # fmt: skip
-    """Aggregates, rows of the service's own, journal, outbox, timers and offsets; answers which of `keys` are parked by now.
+) -> Written:  # fmt: skip
+    """Aggregates, rows of the service's own, journal, outbox, timers and offsets.
 
     `changed` are the slots of each table, in the order of their keys. Raises Conflict, or what one of `own` raises.
     """
     if not (changed or journal or timers or offsets or keys):
-        return set()
+        return Written()
     saved = [aggregates.rows(slots[0].aggregate, slots) for slots in changed]
     beside = [
         Rows(JOURNALED, [*columns(journal, len(JournalRow._fields)), now]),
         Rows(CLOSED, _closed(timers, offsets, keys)),
     ]
-    return set(await write_rows(tx, [*saved, *own, *beside], PARKED))
+    parked, ids, journal_ids = await write_rows(tx, [*saved, *own, *beside], WRITTEN)
+    return Written(set(parked), list(zip(ids, journal_ids, strict=True)))
 
 
-async def write_rows(tx: Connection, rows: Sequence[Rows], select: str = "null") -> Any:
-    """All of them in one statement; answers what `select` says. Raises what the first of them raises that is not written whole."""
+async def write_rows(tx: Connection, rows: Sequence[Rows], select: str = "null") -> Sequence[Any]:
+    """All of them in one statement; answers the columns that `select` names. Raises what the first of them raises that is not written whole."""
     counted = [one for one in rows if one.written]
     counts = ", ".join(f"(select count(*) from {one.written})" for one in counted)
     writing = statement(f"select {select}, array[{counts}]::bigint[]", *(one.piece for one in rows))
-    answer = await tx.fetchrow(writing, *(argument for one in rows for argument in one.arguments))
-    assert answer is not None
-    for one, count in zip(counted, answer[1], strict=True):
+    row = await tx.fetchrow(writing, *(argument for one in rows for argument in one.arguments))
+    assert row is not None
+    *answer, written = row
+    for one, count in zip(counted, written, strict=True):
         if count != len(one.arguments[0]):
             raise one.otherwise()
-    return answer[0]
+    return answer
 
 
 async def store_offsets(connection: Connection, offsets: Offsets) -> None:
