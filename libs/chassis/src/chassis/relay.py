@@ -36,7 +36,7 @@ from contracts.registry import MESSAGES, PARTITIONS
 log = structlog.get_logger("chassis.relay")
 
 BATCH_BYTES_MAX = 512 * 1024
-LOOK_SECONDS = 0.2
+LOOK_SECONDS = 1.0
 """At the latest so long after a look the outbox is looked at again, to delete what was published."""
 OTHERS_POLL_MS = 20
 """Between two looks at the outbox while other processes of the service put rows into it."""
