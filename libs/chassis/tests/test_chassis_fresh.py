@@ -47,6 +47,7 @@ def test_once_the_earlier_transactions_have_ended_rows_that_follow_one_another_g
     known = proven(4, 5)
     known.offer([row(7)])
     assert known.take(10) == [], "6 may be an earlier row of the same key"
+    assert known.waiting
     known.offer([row(6)])
     assert numbers(known.take(1)) == [6]
     assert numbers(known.take(10)) == [7]
@@ -78,7 +79,7 @@ def test_a_row_that_a_look_has_shown_is_not_taken_again_when_its_commit_is_told_
     known.looked(Look([6, 8], True, 30, None))
     known.offer([row(6), row(7), row(8), row(9)])
     assert numbers(known.take(10)) == [7, 9]
-    assert not known._rows
+    assert not known.waiting
 
 
 def test_what_is_not_published_for_long_does_not_fill_the_memory() -> None:
@@ -218,7 +219,7 @@ class Outbox(RuleBasedStateMachine):
         for one in self.untold:
             self.fresh.offer([row(number, one.key) for number in one.ids])
         assert self.fresh.take(100) == []
-        assert not self.fresh._rows, "nothing is kept that is published"
+        assert not self.fresh.waiting, "nothing is kept that is published"
         if self.published:
             self.fresh.offer([row(self.next_id)])
             if max(self.published) == self.next_id - 1:

@@ -85,6 +85,11 @@ class Fresh:
         return taken
 
     @property
+    def waiting(self) -> bool:
+        """Whether there are rows; those that `take` leaves are behind a gap."""
+        return bool(self._rows)
+
+    @property
     def asks_own(self) -> bool:
         """Whether the next look has to tell the id of its own transaction."""
         return self._gap_end is not None and self._closes_at is None

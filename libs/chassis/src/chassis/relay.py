@@ -150,7 +150,7 @@ class Relay:
                 continue
             if count and not told:
                 others_until = time.monotonic() + 1
-            if count >= self.settings.relay_rows_max or (count and self.stopping):
+            if count >= self.settings.relay_rows_max or (count and (self.stopping or self._fresh.waiting)):
                 continue
             if self.stopping:
                 await self._drop_producer()
