@@ -244,6 +244,7 @@ async def test_parked_messages_are_left_alone_while_a_restored_database_catches_
         url = f"/v1/parked/{row['id']}/{action}"
         refused = await client("POST", url, key=key, body=body, content_type="application/json")
         assert (refused.status, refused.json["type"]) == (503, "/problems/unavailable"), action
+        assert refused.json["title"] == "The restored database is catching up"
     assert (await client("GET", "/v1/parked", key=key)).json["items"] == [row]
     client.app.shell.ready.set()
     assert (await client("POST", f"/v1/parked/{row['id']}/discard", key=key)).status == 200

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 from uuid import UUID, uuid4
 
+import asyncpg
 import pytest
 import pytest_asyncio
 from aiokafka import AIOKafkaConsumer, TopicPartition
@@ -129,6 +130,36 @@ async def test_an_event_too_large_for_its_topic_takes_the_later_ones_of_its_orde
             assert await relay_of(world).put_back() in (0, 3, 4)
             await drained(world, relay_of(world))
     assert await world.one("select count(*) from outbox_set_aside") == 0
+
+
+CHECKED_IDS = """
+create sequence checked_ids start 1000;
+create function checked_id() returns bigint language plpgsql as $$
+begin
+  if pg_current_xact_id_if_assigned() is null then raise 'this transaction has no id yet'; end if;
+  return nextval('checked_ids');
+end $$;
+alter table outbox alter id drop identity, alter id set default checked_id()"""
+OWN_IDS = """
+alter table outbox alter id drop default, alter id add generated always as identity;
+drop function checked_id; drop sequence checked_ids"""
+
+
+async def test_who_takes_an_outbox_id_has_a_transaction_id_before(world: World) -> None:
+    """From memory a row goes past a gap once all transactions below an id have ended: none may enter the gap after it."""
+    key, again = uuid4(), plus(uuid4(), 1)
+    await world.tell(again)
+    async with world.database.connection() as connection:
+        await connection.execute(CHECKED_IDS)
+        try:
+            with pytest.raises(asyncpg.RaiseError, match="no id yet"):
+                await connection.execute("insert into outbox (day, journal_id) values (now(), 1)")
+            await world.tell(plus(key, 1))  # a new order: nothing is locked before the write
+            await world.tell(plus(key, 1), again)  # and an answer that was given before
+            await connection.execute("insert into outbox_set_aside select id, $1, day, journal_id, '' from outbox", key)
+            assert await relay_of(world).put_back() == 4
+        finally:
+            await connection.execute(OWN_IDS)
 
 
 async def test_what_was_published_is_forgotten_with_the_next_look_and_not_sent_again(world: World) -> None:

@@ -11,6 +11,7 @@ from collections import OrderedDict
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
+from functools import cache
 from typing import Any, NamedTuple
 from uuid import UUID
 
@@ -152,7 +153,6 @@ def _whole(aggregate: Aggregate[Any], document: Any) -> str:
 
 _FIXED = (("key", "uuid"), ("store_id", "text"), ("revision", "int"), ("version", "int"), ("doc", "json"),
           ("answered", "json"), ("armed_at", "timestamptz"))  # fmt: skip
-_SAVED: dict[str, Piece] = {}
 
 
 def rows(aggregate: Aggregate[Any], slots: Iterable[Slot]) -> Rows:
@@ -179,33 +179,32 @@ def rows(aggregate: Aggregate[Any], slots: Iterable[Slot]) -> Rows:
     )  # fmt: skip
 
 
+@cache
 def _saved(aggregate: Aggregate[Any]) -> Piece:
     """Insert what is new, update the rest; nothing that somebody else wrote is overwritten."""
     table = aggregate.table
-    if table not in _SAVED:
-        kinds = [
-            *_FIXED,
-            *((part, "json") for part in aggregate.parts),
-            *((name, kind) for name, (kind, _) in aggregate.columns.items()),
-        ]
-        names = ", ".join(name for name, _ in kinds)
-        arrays = ", ".join(f"{{{n}}}::{kind}[]" for n, (_, kind) in enumerate(kinds))
-        # A part that did not change is sent as null and stays as it lies on disk.
-        sets = ", ".join(
-            f"{name} = coalesce(u.{name}, t.{name})" if name in aggregate.parts else f"{name} = u.{name}"
-            for name, _ in kinds
-            if name not in ("key", "store_id")
-        )
-        _SAVED[table] = Piece(
-            f"{table}_given as (select * from unnest({arrays}, {{{len(kinds)}}}::int[]) as u({names}, previous)),"
-            f" {table}_made as (insert into {table} ({names}) select {names} from {table}_given where previous = 0"
-            " on conflict (key) do nothing returning 1),"
-            f" {table}_moved as (update {table} t set {sets} from {table}_given u where u.previous > 0 and t.key = u.key"
-            " and t.revision = u.previous returning 1),"
-            f" {table}_saved as (select from {table}_made union all select from {table}_moved)",
-            len(kinds) + 1,
-        )
-    return _SAVED[table]
+    kinds = [
+        *_FIXED,
+        *((part, "json") for part in aggregate.parts),
+        *((name, kind) for name, (kind, _) in aggregate.columns.items()),
+    ]
+    names = ", ".join(name for name, _ in kinds)
+    arrays = ", ".join(f"{{{n}}}::{kind}[]" for n, (_, kind) in enumerate(kinds))
+    # A part that did not change is sent as null and stays as it lies on disk.
+    sets = ", ".join(
+        f"{name} = coalesce(u.{name}, t.{name})" if name in aggregate.parts else f"{name} = u.{name}"
+        for name, _ in kinds
+        if name not in ("key", "store_id")
+    )
+    return Piece(
+        f"{table}_given as (select * from unnest({arrays}, {{{len(kinds)}}}::int[]) as u({names}, previous)),"
+        f" {table}_made as (insert into {table} ({names}) select {names} from {table}_given where previous = 0"
+        " on conflict (key) do nothing returning 1),"
+        f" {table}_moved as (update {table} t set {sets} from {table}_given u where u.previous > 0 and t.key = u.key"
+        " and t.revision = u.previous returning 1),"
+        f" {table}_saved as (select from {table}_made union all select from {table}_moved)",
+        len(kinds) + 1,
+    )
 
 
 _ANY: TypeAdapter[Any] = TypeAdapter(Any)

@@ -21,7 +21,7 @@ from sqlalchemy.sql import Executable
 
 from chassis.settings import ServiceSettings
 
-__all__ = ["Conflict", "Database", "Piece", "QuickUUID", "Rows", "columns", "is_transient", "statement"]
+__all__ = ["CatchingUp", "Conflict", "Database", "Piece", "QuickUUID", "Rows", "columns", "is_transient", "statement"]
 # `QuickUUID` is what asyncpg reads UUIDs as: equal to the standard one, made and written in a tenth of its time.
 
 
@@ -63,6 +63,10 @@ def columns(rows: Sequence[Sequence[Any]], width: int) -> list[Sequence[Any]]:
 
 class Conflict(Exception):
     """Somebody else wrote the row between our read and our write: transient, the batch is taken again."""
+
+
+class CatchingUp(TimeoutError):
+    """A restored database reads again what it lost, and whoever asked has waited long enough."""
 
 
 TRANSIENT_CLASSES = ("08", "40", "53", "55", "57", "58")

@@ -22,7 +22,7 @@ from starlette.exceptions import HTTPException
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from chassis.batch import StoreDiffers
-from chassis.database import Database, is_transient
+from chassis.database import CatchingUp, Database, is_transient
 from chassis.idempotency import KeyReused
 from chassis.inbound import Idempotency, Inbound, Outcome, Rendered
 from contracts.base import Command
@@ -51,6 +51,13 @@ class Problem(Exception):
         if self.status == 503:
             headers["retry-after"] = "1"
         return Rendered(self.status, headers, orjson.dumps(body | self.more))
+
+
+def unavailable(error: BaseException, what_to_do: str) -> Problem:
+    """For a transient error: the same request may succeed in a moment."""
+    catching_up = isinstance(error, CatchingUp)
+    title = "The restored database is catching up" if catching_up else "The database does not answer"
+    return Problem(503, "unavailable", title, what_to_do)
 
 
 def respond(answer: Rendered) -> Response:
@@ -117,9 +124,7 @@ def install_problems(app: FastAPI) -> None:
 
     async def on_any(request: Request, error: Exception) -> Response:
         if is_transient(error):
-            problem = Problem(
-                503, "unavailable", "The database does not answer", "nothing was done; repeat the request in a moment"
-            )
+            problem = unavailable(error, "nothing was done; repeat the request in a moment")
         else:
             problem = Problem(
                 500, "fault", "A fault of the service", "nothing was done; the operators see it in the log"
@@ -293,9 +298,7 @@ async def obey(
         outcome = await shell.submit(inbound)
     except Exception as error:
         if is_transient(error):
-            raise Problem(
-                503, "unavailable", "The database does not answer", "repeat the request in a moment"
-            ) from error
+            raise unavailable(error, "repeat the request in a moment") from error
         raise
     if outcome.answer is not None:
         return respond(outcome.answer)

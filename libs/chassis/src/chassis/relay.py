@@ -107,7 +107,8 @@ class Relay:
         """Until then the lease is ours; 0: it is not."""
         self._fresh = Fresh()
         self._aside = True
-        """Whether there may be rows set aside, which later ones of their keys have to follow."""
+        """Whether there may be rows set aside, which later ones of their keys have to follow. Told by each look; between
+        two looks only we, who hold the lease, set any aside."""
         self._looked_at = 0.0
         self._floor = 0
         self._published: deque[tuple[float, int]] = deque()

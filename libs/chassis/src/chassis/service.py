@@ -49,7 +49,7 @@ class Change(Generic[S]):
     events: tuple[Event, ...]
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Aggregate(Generic[S]):
     """One row per key in `table`: the chassis' columns, the declared ones, and the state as one JSON document.
 

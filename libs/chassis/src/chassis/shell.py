@@ -23,7 +23,7 @@ from asyncpg import Connection
 from chassis import crash, idempotency, parking, statements
 from chassis.aggregates import Known
 from chassis.batch import Batch, Split
-from chassis.database import Conflict, Database, is_transient
+from chassis.database import CatchingUp, Conflict, Database, is_transient
 from chassis.fresh import OutboxRow
 from chassis.inbound import Inbound, Intake, Outcome, Refused
 from chassis.service import Service
@@ -78,10 +78,13 @@ class Shell:
         return await future
 
     async def until_ready(self) -> None:
-        """Wait while a restored database catches up. Raises TimeoutError, which is transient: who asks may repeat."""
+        """Wait while a restored database catches up. Raises CatchingUp, which is transient: who asks may repeat."""
         if not self.ready.is_set():
-            async with asyncio.timeout(READY_SECONDS_MAX):
-                await self.ready.wait()
+            try:
+                async with asyncio.timeout(READY_SECONDS_MAX):
+                    await self.ready.wait()
+            except TimeoutError as error:
+                raise CatchingUp(f"not within {READY_SECONDS_MAX} s") from error
 
     async def run(self, at_most: int = 200) -> None:
         """Serve `submit` until cancelled. While one batch commits, the next gathers: no waiting for company."""

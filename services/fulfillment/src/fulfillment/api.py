@@ -11,7 +11,7 @@ from sqlalchemy import select, tuple_
 from sqlalchemy.engine import RowMapping
 
 from chassis.database import is_transient
-from chassis.http import Principal, Problem, after, page
+from chassis.http import Principal, Problem, after, page, unavailable
 from chassis.inbound import Inbound, Outcome
 from contracts.base import Code, Frozen, Id, Quantity, Text, Timestamp
 from fulfillment.domain.fulfilment import Deliver, Fulfilment, Ship, Shipment, ShipmentStatus
@@ -271,7 +271,5 @@ async def _together(app: "App", who: Principal, commands: Sequence[SetStock]) ->
                 500, "fault", "A fault of the service", "some counts may be set; the operators see it in the log"
             )
         else:
-            raise Problem(
-                503, "unavailable", "The database does not answer", "some counts may be set; send all of it again"
-            )
+            raise unavailable(result, "some counts may be set; send all of it again") from result
     return done
