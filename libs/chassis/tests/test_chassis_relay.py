@@ -20,8 +20,9 @@ from aiokafka.admin.config_resource import ConfigResource, ConfigResourceType
 from chassis_counter import EVENTS, SERVICE, World, plus, settings
 
 import devservices
+from chassis.fresh import OutboxRow
 from chassis.migrations import upgrade
-from chassis.relay import Relay
+from chassis.relay import OTHERS_POLL_MS, Relay
 from contracts.registry import PARTITIONS
 from devservices import Services
 
@@ -308,6 +309,23 @@ async def test_what_this_process_committed_is_published_without_reading_it_and_a
     await drained(world, relay)
     assert await published(world) == {key: list(range(1, told + 4))}
     assert await records(world) == told + 3
+
+
+async def test_it_looks_often_only_while_rows_come_that_no_commit_of_this_process_tells(world: World) -> None:
+    """A look may see a row a moment before its own process says that it is committed: nobody else is at work then."""
+    relay, told = relay_of(world), list[OutboxRow]()
+    world.shell.on_published = told.extend
+    for _ in range(3):
+        await world.tell(plus(uuid4(), 1))
+        assert await relay.flush() == 1
+        relay.offer(told)
+        assert relay.pause_ms == world.settings.relay_poll_ms_max
+    world.shell.on_published = lambda rows: None
+    for pause_ms in (world.settings.relay_poll_ms_max, OTHERS_POLL_MS):
+        await world.tell(plus(uuid4(), 1))
+        assert await relay.flush() == 1
+        assert relay.pause_ms == pause_ms
+    await drained(world, relay)
 
 
 async def records(world: World) -> int:

@@ -84,6 +84,9 @@ class Fresh:
             self._pass_seen()
         return taken
 
+    def __contains__(self, number: int) -> bool:
+        return number in self._rows
+
     @property
     def waiting(self) -> bool:
         """Whether there are rows; those that `take` leaves are behind a gap."""

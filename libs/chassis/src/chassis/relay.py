@@ -110,6 +110,10 @@ class Relay:
         """Whether there may be rows set aside, which later ones of their keys have to follow. Told by each look; between
         two looks only we, who hold the lease, set any aside."""
         self._looked_at = 0.0
+        self._strange: set[int] = set()
+        """What the last look has shown and no commit of this process has told: those of another, or told in a moment."""
+        self._others_until = 0.0
+        """Until then other processes of the service are taken to put rows into the outbox."""
         self._floor = 0
         self._published: deque[tuple[float, int]] = deque()
         self._acked: list[int] = []
@@ -127,6 +131,7 @@ class Relay:
     def offer(self, rows: Sequence[OutboxRow]) -> None:
         """Something new is in the outbox; `rows` of it were put there by a transaction of this process, now committed."""
         self._fresh.offer(rows)
+        self._strange.difference_update(row.id for row in rows)
         self._wake.set()
 
     async def run(self) -> None:
@@ -135,8 +140,6 @@ class Relay:
         This process says when it has committed something. Rows of other processes are found by looking: often while
         there are some, since each look is a statement.
         """
-        others_until = 0.0
-        told = True
         while True:
             self._wake.clear()
             try:
@@ -149,19 +152,19 @@ class Relay:
                     return
                 await asyncio.sleep(0.5)
                 continue
-            if count and not told:
-                others_until = time.monotonic() + 1
             if count >= self.settings.relay_rows_max or (count and (self.stopping or self._fresh.waiting)):
                 continue
             if self.stopping:
                 await self._drop_producer()
                 return
-            often = time.monotonic() < others_until
-            pause_ms = OTHERS_POLL_MS if often else self.settings.relay_poll_ms_max
-            told = False
             with contextlib.suppress(TimeoutError):
-                async with asyncio.timeout(pause_ms / 1000):
-                    told = await self._wake.wait()
+                async with asyncio.timeout(self.pause_ms / 1000):
+                    await self._wake.wait()
+
+    @property
+    def pause_ms(self) -> int:
+        """At most so long until the next look."""
+        return OTHERS_POLL_MS if time.monotonic() < self._others_until else self.settings.relay_poll_ms_max
 
     async def flush(self) -> int:
         """Publish what may go from memory, else one look's rows; how many. 0 also when another relay holds the lease."""
@@ -225,6 +228,9 @@ class Relay:
             (late if one["late"] else rows).append(OutboxRow(*one[: len(OutboxRow._fields)]))
         complete = len(rows) + len(late) < self.settings.relay_rows_max
         ids = [row.id for row in (*rows, *late)]
+        if self._strange:
+            self._others_until = time.monotonic() + 1
+        self._strange = {number for number in ids if number not in self._fresh}
         self._fresh.looked(Look(ids, complete, state["ended_before"], state["own"]))
         self._aside, self._looked_at = state["aside"], time.monotonic()
         return rows, late
@@ -232,6 +238,7 @@ class Relay:
     def _forget(self) -> None:
         """Ids mean something in one database only: another may have taken its place, and what is published again is known."""
         self._fresh.forget()
+        self._strange.clear()
         self._floor = 0
         self._published.clear()
         self._acked.clear()
