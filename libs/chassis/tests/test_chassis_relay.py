@@ -147,18 +147,21 @@ drop function checked_id; drop sequence checked_ids"""
 
 
 async def test_who_takes_an_outbox_id_has_a_transaction_id_before(world: World) -> None:
-    """From memory a row goes past a gap once all transactions below an id have ended: none may enter the gap after it."""
-    key, again = uuid4(), plus(uuid4(), 1)
-    await world.tell(again)
+    """From memory a row goes past a gap once all transactions below an id have ended: none may enter the gap after it.
+
+    A record is claimed in the inbox first, which shows nothing: so these are requests, which claim nothing.
+    """
+    message = plus(uuid4(), 1)
     async with world.database.connection() as connection:
         await connection.execute(CHECKED_IDS)
         try:
             with pytest.raises(asyncpg.RaiseError, match="no id yet"):
                 await connection.execute("insert into outbox (day, journal_id) values (now(), 1)")
-            await world.tell(plus(key, 1))  # a new order: nothing is locked before the write
-            await world.tell(plus(key, 1), again)  # and an answer that was given before
-            await connection.execute("insert into outbox_set_aside select id, $1, day, journal_id, '' from outbox", key)
-            assert await relay_of(world).put_back() == 4
+            await world.take(world.request(message))  # a new order: the write is the first that writes or locks
+            await world.take(world.request(message))  # the answer that was given before, and nothing else
+            aside = "insert into outbox_set_aside select id, $1, day, journal_id, '' from outbox"
+            await connection.execute(aside, message.order_id)
+            assert await relay_of(world).put_back() == 2
         finally:
             await connection.execute(OWN_IDS)
 
