@@ -25,11 +25,11 @@ from faststream.kafka import KafkaBroker
 from faststream.kafka.message import KafkaAckableMessage
 
 from chassis import crash
-from chassis.ahead import Ahead
 from chassis.attempts import CRASHES_MAX, Attempts, Begun, firsts, note
 from chassis.database import Database, QuickUUID, is_transient
 from chassis.inbound import Inbound, Intake, Record, Refused, inbox_id
 from chassis.kafka import security
+from chassis.polls import Polls
 from chassis.service import Service
 from chassis.settings import ServiceSettings
 from chassis.shell import YIELD_EVERY, Shell
@@ -87,7 +87,7 @@ class Consumer(ConsumerRebalanceListener):  # type: ignore[misc]  # aiokafka is 
         self._busy = asyncio.Lock()
         self._horizon_seconds = (settings.topic_retention_hours + 24) * 3600
         self.attempts = Attempts()
-        self.ahead = Ahead(service.intake, settings.batch_records_max)
+        self._polls = Polls(service.intake)
         self._unacknowledged: dict[TopicPartition, int] = {}
         """Offset after the last record that was handled and of which neither database nor Kafka was told."""
         self._unproven: set[TopicPartition] = set()
@@ -136,7 +136,7 @@ class Consumer(ConsumerRebalanceListener):  # type: ignore[misc]  # aiokafka is 
 
         @subscriber(parser=parse)
         async def on_batch(records: Sequence[ConsumerRecord]) -> None:
-            async with self._busy, self.ahead.looking():
+            async with self._busy:
                 try:
                     await self._poll(records)
                 except Exception as error:
@@ -154,7 +154,7 @@ class Consumer(ConsumerRebalanceListener):  # type: ignore[misc]  # aiokafka is 
 
     async def start(self) -> None:
         await self.broker.start()
-        self.ahead.attach(self._subscriber.consumer)
+        self._polls.attach(self._subscriber.consumer)
 
     async def stop(self) -> None:
         """Finish and commit the running batch, leave the group."""
@@ -164,13 +164,11 @@ class Consumer(ConsumerRebalanceListener):  # type: ignore[misc]  # aiokafka is 
     async def on_partitions_revoked(self, revoked: Iterable[TopicPartition]) -> None:
         await self.acknowledge(at_once=True)
         self._unacknowledged.clear()
-        self.ahead.forget()
         self.joined.clear()
 
     async def on_partitions_assigned(self, assigned: Iterable[TopicPartition]) -> None:
         """Nothing is read before it is known where reading begins: a later message would overtake an earlier one."""
         consumer = self._subscriber.consumer
-        self.ahead.forget()
         parts = set(assigned)
         consumer.pause(*parts)
         while True:
@@ -246,7 +244,7 @@ class Consumer(ConsumerRebalanceListener):  # type: ignore[misc]  # aiokafka is 
     def _rewind(self, records: Sequence[ConsumerRecord]) -> None:
         """The same records again. What was assigned to somebody else meanwhile is theirs."""
         consumer = self._subscriber.consumer
-        for part, first in firsts([*records, *self.ahead.forget()]).items():
+        for part, first in firsts(records).items():
             if part in consumer.assignment():
                 consumer.seek(part, first)
 
@@ -360,18 +358,12 @@ class Consumer(ConsumerRebalanceListener):  # type: ignore[misc]  # aiokafka is 
     def lag(self) -> int:
         """Records known to be waiting on this member's partitions."""
         consumer = self._subscriber.consumer
-        total = len(self.ahead)
+        total = 0
         for part in consumer.assignment() if consumer else ():
             high, at = consumer.highwater(part), consumer._subscription.subscription.assignment.state_value(part)
             if high and at is not None and at.has_valid_position:
                 total += max(high - at.position, 0)
         return total
-
-    def fetch_age_seconds(self) -> float | None:
-        """Since any partition got a fetch response; None when nothing is assigned. Liveness that works without lag."""
-        consumer = self._subscriber.consumer
-        seen = [at for part in consumer.assignment() if (at := consumer.last_poll_timestamp(part))] if consumer else []
-        return time.time() - max(seen) / 1000 if seen else None
 
 
 def _readable(record: Record, header: str) -> str | None:

@@ -43,6 +43,9 @@ controller.listener.names=CONTROLLER
 # Relative to the working directory, so that the path of the clone may hold any character.
 log.dirs=data
 auto.create.topics.enable=false
+# Kafka maps two indexes of each partition into memory, 10 MB each by default. The first touch of one reads ahead as far as
+# the disk is set to, and a hundred partitions of zeros, up to 8 MB each, cost a second and a gigabyte of page cache.
+log.index.size.max.bytes=262144
 # Topics choose less; some admit messages of 4 MB.
 message.max.bytes=5242880
 replica.fetch.max.bytes=5242880

@@ -1,0 +1,82 @@
+"""What a poll is made of, and when the broker is asked for more.
+
+aiokafka asks for more as soon as all that it has was taken, and is answered when the first record arrives. During a batch it
+would so fetch one record, and what comes behind that would wait for the batch after the next. Here a fetch waits a while for
+the next poll and brings all that has come by then.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Iterable
+from typing import Any
+
+import structlog
+from aiokafka import ConsumerRecord, TopicPartition
+from aiokafka.errors import KafkaError
+from aiokafka.protocol.fetch import FetchRequest
+
+log = structlog.get_logger("chassis.polls")
+
+INTAKE_RECORDS_MAX = 128
+"""New orders in a poll: enough for a batch that is worth its transaction, few enough to keep every service busy."""
+HOLD_SECONDS = 0.04
+"""So long a fetch waits for the next poll: a small batch is through by then. A large one has it done while it is under way."""
+
+Found = dict[TopicPartition, list[ConsumerRecord]]
+
+
+class Polls:
+    """The polls of one client: what is under way first, then a little of what is new.
+
+    Orders that came in floods would go through the services as one wave, and all but one of them would wait.
+    """
+
+    def __init__(self, intake: Iterable[str]) -> None:
+        self._intake = frozenset(intake)
+        self._client: Any = None
+        self._getmany: Any = None
+        self._send: Any = None
+        self._wanted = asyncio.Event()
+        """Set while the broker may be asked for more."""
+        self._hold: asyncio.TimerHandle | None = None
+
+    def attach(self, client: Any) -> None:
+        """From now on the client's `getmany` is ours, and its fetches go through our hands."""
+        self._client, self._getmany, self._send = client, client.getmany, client._client.send
+        client.getmany, client._client.send = self.poll, self._send_when_wanted
+
+    async def _send_when_wanted(self, node_id: int, request: Any, **how: Any) -> Any:
+        if isinstance(request, FetchRequest):
+            await self._wanted.wait()
+        return await self._send(node_id, request, **how)
+
+    async def poll(self, timeout_ms: int, max_records: int) -> Found:
+        """What is there; waits until there is something, for FastStream sleeps after an empty poll.
+
+        At most `max_records` of what is under way.
+        """
+        if self._hold is not None:
+            self._hold.cancel()
+        self._wanted.set()
+        found: Found = {}
+        while not found:
+            found = await self._getmany(timeout_ms=timeout_ms, max_records=INTAKE_RECORDS_MAX)
+        try:
+            await self._fill(found, max_records)
+        except KafkaError as error:
+            # What was found is no longer with the client and must not be lost. The next poll asks again, and fails if it must.
+            log.warning("poll_cut_short", error=repr(error))
+        self._wanted.clear()
+        self._hold = asyncio.get_running_loop().call_later(HOLD_SECONDS, self._wanted.set)
+        return found
+
+    async def _fill(self, found: Found, max_records: int) -> None:
+        """Add what else the client has, without waiting."""
+        assigned = self._client.assignment()
+        new = {part for part in assigned if part.topic in self._intake}
+        for parts, at_most in ((assigned - new, max_records), (new, INTAKE_RECORDS_MAX)):
+            room = at_most - sum(len(records) for part, records in found.items() if part in parts)
+            if parts and room > 0:
+                for part, records in (await self._getmany(*parts, max_records=room)).items():
+                    found.setdefault(part, []).extend(records)

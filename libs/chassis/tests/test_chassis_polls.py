@@ -1,0 +1,183 @@
+"""What a poll is made of, and when the broker is asked for more."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+from collections.abc import Iterator
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+from aiokafka import AIOKafkaConsumer, AIOKafkaProducer, TopicPartition
+from aiokafka.admin import AIOKafkaAdminClient, NewTopic
+from aiokafka.errors import TopicAuthorizationFailedError
+from aiokafka.protocol.fetch import FetchRequest
+from aiokafka.protocol.metadata import MetadataRequest
+
+from chassis.polls import INTAKE_RECORDS_MAX, Polls
+from devservices.instance import Instance
+from devservices.servers import KafkaServer
+from devservices.services import choose_kafka, external_kafka
+
+pytestmark = pytest.mark.asyncio
+ROOT = Path(__file__).parents[3]
+
+NEW, UNDER_WAY, OTHER = TopicPartition("intake", 1), TopicPartition("replies", 1), TopicPartition("replies", 2)
+FETCH = FetchRequest(100, 1, 1_000_000, 0, [])
+
+
+class Client:
+    """Answers from `waiting`, at most as many as it is asked for; notes what is sent, and that somebody waited in vain."""
+
+    def __init__(self, **waiting: range) -> None:
+        parts = {"new": NEW, "under_way": UNDER_WAY, "other": OTHER}
+        self.waiting = {part: list(waiting.get(name, ())) for name, part in parts.items()}
+        self.in_vain = 0
+        self.sent: list[Any] = []
+        self.errors: list[Exception] = []
+        """Raised, one each time, where nobody waits."""
+        self._client = SimpleNamespace(send=self.send)
+        self.polls = Polls({NEW.topic})
+        self.polls.attach(self)
+
+    def assignment(self) -> set[TopicPartition]:
+        return set(self.waiting)
+
+    async def send(self, node_id: int, request: Any, *, group: int = 0) -> str:
+        self.sent.append(request)
+        return f"node {node_id}, group {group}"
+
+    async def getmany(
+        self, *parts: TopicPartition, timeout_ms: int = 0, max_records: int
+    ) -> dict[TopicPartition, list[int]]:
+        if timeout_ms and not any(self.waiting.values()):
+            self.in_vain += 1
+            self.waiting[NEW] += [7]
+            return {}
+        if self.errors and not timeout_ms:
+            raise self.errors.pop()
+        found = {}
+        for part in parts or self.waiting:
+            taken, self.waiting[part] = self.waiting[part][:max_records], self.waiting[part][max_records:]
+            max_records -= len(taken)
+            if taken:
+                found[part] = taken
+            if not max_records:
+                break
+        return found
+
+
+async def polled(client: Client, max_records: int = 500) -> dict[TopicPartition, int]:
+    """A poll as FastStream makes it; how many records it has of each partition."""
+    found = await client.getmany(timeout_ms=1_000, max_records=max_records)
+    return {part: len(records) for part, records in found.items()}
+
+
+async def test_a_poll_takes_what_is_under_way_and_only_some_of_what_is_new() -> None:
+    """Taken in floods, orders would go through the services as one wave; and a poll is never empty."""
+    client = Client(new=range(1_000), under_way=range(30))
+    assert await polled(client) == {UNDER_WAY: 30, NEW: INTAKE_RECORDS_MAX}
+    assert await polled(client) == {NEW: INTAKE_RECORDS_MAX}
+    client.waiting[NEW].clear()
+    assert await polled(client) == {NEW: 1}
+    assert client.in_vain == 1
+
+
+async def test_a_poll_is_no_larger_than_a_batch_may_be() -> None:
+    client = Client(new=range(1_000), under_way=range(150), other=range(100))
+    found = await polled(client, max_records=200)
+    assert found[UNDER_WAY] + found[OTHER] == 200
+    assert found[NEW] <= INTAKE_RECORDS_MAX
+
+
+async def test_the_records_of_a_partition_stay_in_their_order() -> None:
+    client = Client(under_way=range(INTAKE_RECORDS_MAX + 100))
+    found = await client.getmany(timeout_ms=1_000, max_records=500)
+    assert found == {UNDER_WAY: list(range(INTAKE_RECORDS_MAX + 100))}
+
+
+async def test_an_error_of_the_broker_loses_nothing_of_what_was_found_before_it(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    """Promise 1: what the client has handed out it does not hand out again."""
+    client = Client(new=range(3), under_way=range(INTAKE_RECORDS_MAX + 1))
+    client.errors.append(TopicAuthorizationFailedError("replies"))
+    first = await polled(client)
+    assert "poll_cut_short" in capsys.readouterr().out
+    second = await polled(client)
+    assert first.get(UNDER_WAY, 0) + second.get(UNDER_WAY, 0) == INTAKE_RECORDS_MAX + 1
+    assert first.get(NEW, 0) + second.get(NEW, 0) == 3
+
+
+async def test_a_fetch_waits_for_the_next_poll(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("chassis.polls.HOLD_SECONDS", 3600)
+    client = Client(under_way=range(1))
+    await polled(client)
+    sending = asyncio.create_task(client._client.send(1, FETCH, group=2))
+    for _ in range(3):
+        await asyncio.sleep(0)
+    assert client.sent == []
+    client.waiting[OTHER] += [1]
+    await polled(client)
+    async with asyncio.timeout(5):
+        assert await sending == "node 1, group 2"
+    assert client.sent == [FETCH]
+
+
+async def test_a_fetch_waits_no_longer_than_a_small_batch_takes() -> None:
+    """So that a large one has the next poll at hand when it ends; and a batch that never ends stops no fetch."""
+    client = Client(under_way=range(1))
+    await polled(client)
+    async with asyncio.timeout(5):
+        await client._client.send(1, FETCH)
+    assert client.sent == [FETCH]
+
+
+async def test_other_requests_wait_for_nothing() -> None:
+    """Heartbeats and commits go by the same hands."""
+    client = Client(under_way=range(1))
+    await polled(client)
+    assert await client._client.send(1, request := MetadataRequest([])) == "node 1, group 0"
+    assert client.sent == [request]
+
+
+@pytest.fixture(scope="module")
+def kafka() -> Iterator[KafkaServer]:
+    instance = Instance(ROOT, f"docs-polls-{os.environ.get('PYTEST_XDIST_WORKER', 'main')}")
+    with instance.locked():
+        server = external_kafka() or choose_kafka(instance, None, reset=True)
+        try:
+            server.start()
+            yield server
+        finally:
+            server.close()
+
+
+@pytest.mark.real
+async def test_all_that_arrives_during_a_batch_is_in_the_next_one(
+    kafka: KafkaServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """On a real broker: aiokafka by itself would have fetched the first of them at once, and polled that one alone."""
+    monkeypatch.setattr("chassis.polls.HOLD_SECONDS", 3600)
+    admin = AIOKafkaAdminClient(bootstrap_servers=kafka.bootstrap_servers)
+    await admin.start()
+    await admin.create_topics([NewTopic("replies", 3, 1)])
+    await admin.close()
+    producer = AIOKafkaProducer(bootstrap_servers=kafka.bootstrap_servers, linger_ms=0)
+    consumer = AIOKafkaConsumer("replies", bootstrap_servers=kafka.bootstrap_servers, auto_offset_reset="earliest")
+    async with asyncio.timeout(60), producer, consumer:
+        Polls(()).attach(consumer)
+        for batch in range(3):
+            for n in range(10):
+                await producer.send_and_wait("replies", f"{batch}-{n}".encode(), partition=n % 3)
+                if n == 0:
+                    await asyncio.sleep(0.1)  # time for a fetch to come back with this one alone
+            found = await consumer.getmany(timeout_ms=10_000, max_records=500)
+            values = sorted(record.value.decode() for records in found.values() for record in records)
+            if batch:  # before the first poll nothing is known of the partitions
+                assert values == [f"{batch}-{n}" for n in range(10)]
+            while batch == 0 and len(values) < 10:
+                found = await consumer.getmany(timeout_ms=10_000, max_records=500)
+                values += [record.value.decode() for records in found.values() for record in records]
