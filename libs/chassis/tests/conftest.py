@@ -1,11 +1,13 @@
-"""One PostgreSQL for the whole run of a worker; each test gets the counter's database with empty tables."""
+"""One PostgreSQL, and one Kafka where it is asked for, for the whole run of a worker; each test gets the counter's database with empty tables."""
 
 from __future__ import annotations
 
 import asyncio
 import os
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
+from typing import TypeVar
 
 import pytest
 import pytest_asyncio
@@ -13,11 +15,12 @@ from chassis_counter import MODELS, SERVICE, TOPICS, World, settings
 
 from chassis.migrations import upgrade
 from contracts import registry
-from devservices import PostgresServer
+from devservices import KafkaServer, PostgresServer
 from devservices.instance import Instance
-from devservices.services import choose_postgres, external_postgres
+from devservices.services import choose_kafka, choose_postgres, external_kafka, external_postgres
 
 ROOT = Path(__file__).parents[3]
+Server = TypeVar("Server", KafkaServer, PostgresServer)
 
 
 @pytest.fixture(autouse=True)
@@ -29,16 +32,29 @@ def counted_messages(monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.setitem(registry.TOPICS, name, topic)
 
 
-@pytest.fixture(scope="session")
-def postgres() -> Iterator[PostgresServer]:
-    instance = Instance(ROOT, f"docs-pg-{os.environ.get('PYTEST_XDIST_WORKER', 'main')}")
+@contextmanager
+def started(name: str, choose: Callable[[Instance], Server]) -> Iterator[Server]:
+    """A server of this worker's own, empty."""
+    instance = Instance(ROOT, f"docs-{name}-{os.environ.get('PYTEST_XDIST_WORKER', 'main')}")
     with instance.locked():
-        server = external_postgres() or choose_postgres(instance, None, reset=True)
+        server = choose(instance)
         try:
             server.start()
             yield server
         finally:
             server.close()
+
+
+@pytest.fixture(scope="session")
+def postgres() -> Iterator[PostgresServer]:
+    with started("pg", lambda instance: external_postgres() or choose_postgres(instance, None, reset=True)) as server:
+        yield server
+
+
+@pytest.fixture(scope="session")
+def kafka() -> Iterator[KafkaServer]:
+    with started("kafka", lambda instance: external_kafka() or choose_kafka(instance, None, reset=True)) as server:
+        yield server
 
 
 @pytest.fixture(scope="session")

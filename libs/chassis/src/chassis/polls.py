@@ -54,7 +54,7 @@ class Polls:
     async def poll(self, timeout_ms: int, max_records: int) -> Found:
         """What is there; waits until there is something, for FastStream sleeps after an empty poll.
 
-        At most `max_records` of what is under way.
+        At most `max_records` of what is under way. In bytes it is bounded by what the client fetches of a partition.
         """
         if self._hold is not None:
             self._hold.cancel()
