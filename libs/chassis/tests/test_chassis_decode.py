@@ -317,14 +317,16 @@ async def test_a_batch_that_failed_is_read_again_from_its_first_records(world: W
     assert client.sought == {PART: 7, other: 3}  # the third was assigned to somebody else meanwhile
 
 
-def test_a_large_poll_is_halved_by_partition_and_a_small_one_is_left_whole() -> None:
-    """No order is in both halves, and within a half everything stands as it came."""
-    refused = [Refused(Record("t", n % 5, n, None, None, []), None, "bad_key", "no key") for n in range(LANES_FROM)]
-    offsets = {("t", partition): partition + 100 for partition in range(5)}
-    small = Intake(list(refused[1:]), offsets)
-    assert small.lanes() == [small]
-    even, odd = Intake(list(refused), offsets).lanes()
-    assert even.offsets | odd.offsets == offsets
-    for lane, rest in ((even, 0), (odd, 1)):
-        assert {partition % 2 for _, partition in lane.offsets} == {rest}
-        assert lane.entries == [one for one in refused if one.record.partition % 2 == rest]
+def test_a_large_poll_is_halved_by_order_and_a_small_one_is_left_whole() -> None:
+    """No order is in both halves, and within a half everything stands as it came. With offsets to store it is whole."""
+    keys = [None, *(UUID(int=n) for n in range(6))]
+    refused = [Refused(Record("t", 0, n, None, None, []), keys[n % 7], "bad_body", "no") for n in range(LANES_FROM)]
+    for whole in (Intake(list(refused[1:])), Intake(list(refused), {("t", 0): LANES_FROM})):
+        assert whole.lanes() == [whole]
+    halves = [lane.entries for lane in Intake(list(refused)).lanes()]
+    assert len(halves) == 2
+    for half in halves:
+        assert half == [one for one in refused if one in half]
+    owned = [{one.key for one in half} for half in halves]
+    assert not owned[0] & owned[1]
+    assert owned[0] | owned[1] == set(keys)

@@ -20,9 +20,10 @@ from aiokafka.admin.config_resource import ConfigResource, ConfigResourceType
 from chassis_counter import EVENTS, SERVICE, World, plus, settings
 
 import devservices
+from chassis.consumer import PARTITION_FETCH_BYTES_MAX
 from chassis.fresh import OutboxRow
 from chassis.migrations import upgrade
-from chassis.relay import OTHERS_POLL_MS, Relay
+from chassis.relay import OTHERS_POLL_MS, Relay, partition_of
 from contracts.registry import PARTITIONS
 from devservices import Services
 
@@ -312,6 +313,25 @@ async def test_what_this_process_committed_is_published_without_reading_it_and_a
     await drained(world, relay)
     assert await published(world) == {key: list(range(1, told + 4))}
     assert await records(world) == told + 3
+
+
+async def test_a_backlog_of_one_partition_does_not_keep_the_others_waiting(
+    world: World, admin: AIOKafkaAdminClient
+) -> None:
+    """The broker hands out whole batches, and one that is larger than was asked for only as the first in an answer."""
+    await admin.alter_configs([ConfigResource(ConfigResourceType.TOPIC, EVENTS, {"max.message.bytes": "4000000"})])
+    keys = [uuid4() for _ in range(8)]
+    for _ in range(14):
+        await world.tell(*(plus(key, 1, play="large") for key in keys))
+    await drained(world, relay_of(world))
+    parts = {TopicPartition(EVENTS, partition_of(str(key).encode())) for key in keys}
+    consumer = AIOKafkaConsumer(
+        bootstrap_servers=world.settings.kafka_bootstrap_servers, max_partition_fetch_bytes=PARTITION_FETCH_BYTES_MAX
+    )
+    async with asyncio.timeout(30), consumer:
+        consumer.assign(parts)
+        await consumer.seek_to_beginning()
+        assert set(await consumer.getmany(timeout_ms=10_000)) == parts
 
 
 async def test_it_looks_often_only_while_rows_come_that_no_commit_of_this_process_tells(world: World) -> None:

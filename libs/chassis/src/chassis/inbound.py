@@ -125,16 +125,16 @@ class Intake:
     ignored: int = 0
 
     def lanes(self) -> list[Intake]:
-        """Of a large one its two halves by partition, so that no order is in both: one decides while the other waits."""
-        if len(self.entries) < LANES_FROM:
+        """Of a large one its two halves by order, so that none is in both: one decides while the other waits.
+
+        Whole, if offsets are stored with it: a partition's counts for both halves.
+        """
+        if len(self.entries) < LANES_FROM or self.offsets:
             return [self]
         halves = Intake(), Intake()
-        for (topic, partition), offset in self.offsets.items():
-            halves[partition % 2].offsets[topic, partition] = offset
         for entry in self.entries:
-            assert entry.record is not None
-            halves[entry.record.partition % 2].entries.append(entry)
-        return [half for half in halves if half.entries or half.offsets]
+            halves[entry.key.int & 1 if entry.key is not None else 0].entries.append(entry)
+        return [half for half in halves if half.entries]
 
 
 def inbox_id(time: datetime, source: str, ce_id: str) -> UUID:

@@ -35,7 +35,11 @@ from contracts.registry import MESSAGES, PARTITIONS
 
 log = structlog.get_logger("chassis.relay")
 
-BATCH_BYTES_MAX = 512 * 1024
+BATCH_BYTES_MAX = 128 * 1024
+"""Payloads in a batch, unless one alone is larger. Below what a consumer asks of a partition at a time: the broker hands out
+whole batches, and one that is larger only when it is the first in its answer."""
+RECORD_BYTES_MAX = 1024 * 1024
+REQUEST_BYTES_MAX = 4 * 1024 * 1024
 LOOK_SECONDS = 1.0
 """At the latest so long after a look the outbox is looked at again, to delete what was published."""
 OTHERS_POLL_MS = 20
@@ -284,8 +288,12 @@ class Relay:
             builder = producer.create_batch()
             first = position
             last = len(rows) if (topic, partition) not in self._one_by_one else first + 1
+            size = 0
             while position < last:
                 row = rows[position]
+                size += len(row.payload)
+                if size > BATCH_BYTES_MAX and position > first:
+                    break
                 if builder.append(key=str(row.key).encode(), value=row.payload.encode(), timestamp=None,
                                   headers=self._headers(row)) is None:  # fmt: skip
                     break
@@ -334,8 +342,8 @@ class Relay:
                 enable_idempotence=True,
                 acks="all",
                 linger_ms=0,
-                max_batch_size=BATCH_BYTES_MAX * 2,
-                max_request_size=BATCH_BYTES_MAX * 8,
+                max_batch_size=RECORD_BYTES_MAX,
+                max_request_size=REQUEST_BYTES_MAX,
                 request_timeout_ms=180_000,
             )
             try:
