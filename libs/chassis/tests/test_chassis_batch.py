@@ -14,7 +14,7 @@ from chassis_counter import SERVICE, STORE, World, filling, plus
 from chassis import shell as shell_module
 from chassis.batch import Batch
 from chassis.database import Conflict, Piece, Rows, is_transient
-from chassis.inbound import LANES_FROM
+from chassis.inbound import LANES_FROM, Intake
 
 pytestmark = pytest.mark.real
 
@@ -52,24 +52,23 @@ async def test_a_message_delivered_twice_in_one_batch_or_in_two_has_its_effect_o
 async def test_when_one_half_of_a_large_poll_fails_all_of_it_is_taken_again_and_counts_once(
     world: World, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Promise 1: a large poll is two transactions at once, by partition."""
+    """Promise 1: a large poll is two transactions at once, by order."""
     keys = [uuid4() for _ in range(2 * LANES_FROM)]
-    told = [world.from_topic(plus(key, 1)) for key in keys]
-    poll = [replace(one, record=replace(one.record, partition=n % 2)) for n, one in enumerate(told) if one.record]
+    poll = Intake([world.from_topic(plus(key, 1)) for key in keys])
     save = shell_module._Work.save
 
     async def failing(work: Any, offsets: Any) -> None:
         await save(work, offsets)
-        if any(partition % 2 for _, partition in offsets):
+        if keys[0] in work.keys:
             raise ConnectionResetError
 
     with monkeypatch.context() as patch:
         patch.setattr(shell_module._Work, "save", failing)
         with pytest.raises(ConnectionResetError):
-            await world.take(*poll)
+            await world.shell.take(poll)
     done = await world.one("select count(*) from journal")
     assert 0 < done < len(keys), "the other half is committed"
-    await world.take(*poll)
+    await world.shell.take(poll)
     assert [await world.total(key) for key in keys] == [1] * len(keys)
 
 

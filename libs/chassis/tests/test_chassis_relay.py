@@ -322,7 +322,7 @@ async def test_a_backlog_of_one_partition_does_not_keep_the_others_waiting(
     await admin.alter_configs([ConfigResource(ConfigResourceType.TOPIC, EVENTS, {"max.message.bytes": "4000000"})])
     keys = [uuid4() for _ in range(8)]
     for _ in range(14):
-        await world.tell(*(plus(key, 1, play="large") for key in keys))
+        await world.tell(*(plus(key, 1, play="page") for key in keys))
     await drained(world, relay_of(world))
     parts = {TopicPartition(EVENTS, partition_of(str(key).encode())) for key in keys}
     consumer = AIOKafkaConsumer(

@@ -35,9 +35,9 @@ from contracts.registry import MESSAGES, PARTITIONS
 
 log = structlog.get_logger("chassis.relay")
 
-BATCH_BYTES_MAX = 128 * 1024
-"""Payloads in a batch, unless one alone is larger. Below what a consumer asks of a partition at a time: the broker hands out
-whole batches, and one that is larger only when it is the first in its answer."""
+BATCH_BYTES_MAX = 48 * 1024
+"""Unless one record alone is larger. Below what a consumer asks of a partition at a time: the broker hands out whole
+batches, and one that is larger only when it is the first in its answer."""
 RECORD_BYTES_MAX = 1024 * 1024
 REQUEST_BYTES_MAX = 4 * 1024 * 1024
 LOOK_SECONDS = 1.0
@@ -288,12 +288,8 @@ class Relay:
             builder = producer.create_batch()
             first = position
             last = len(rows) if (topic, partition) not in self._one_by_one else first + 1
-            size = 0
-            while position < last:
+            while position < last and builder.size() < BATCH_BYTES_MAX:
                 row = rows[position]
-                size += len(row.payload)
-                if size > BATCH_BYTES_MAX and position > first:
-                    break
                 if builder.append(key=str(row.key).encode(), value=row.payload.encode(), timestamp=None,
                                   headers=self._headers(row)) is None:  # fmt: skip
                     break
