@@ -288,8 +288,10 @@ class Relay:
             builder = producer.create_batch()
             first = position
             last = len(rows) if (topic, partition) not in self._one_by_one else first + 1
-            while position < last and builder.size() < BATCH_BYTES_MAX:
+            while position < last:
                 row = rows[position]
+                if position > first and builder.size() + len(row.payload) > BATCH_BYTES_MAX:
+                    break
                 if builder.append(key=str(row.key).encode(), value=row.payload.encode(), timestamp=None,
                                   headers=self._headers(row)) is None:  # fmt: skip
                     break
