@@ -74,3 +74,16 @@ def test_a_batch_counts_what_was_handled_removed_and_parked() -> None:
     assert 'tradewind_duplicates_removed_total{service="counter"} 1.0' in text
     assert 'tradewind_messages_parked_total{service="counter"} 2.0' in text
     assert 'tradewind_batch_messages_count{service="counter"} 1.0' in text
+
+
+@pytest.mark.parametrize("added", [0, 7])
+def test_a_process_stands_back_by_its_niceness_and_its_session_too(added: int) -> None:
+    told = subprocess.run(
+        [sys.executable, "-c",
+         "import os\nfrom chassis.priority import AUTOGROUP, stand_back\n"
+         f"before = os.nice(0)\nstand_back({added})\n"
+         "group = AUTOGROUP.read_text().split()[-1] if AUTOGROUP.exists() else 'none'\nprint(os.nice(0) - before, group)"],
+        capture_output=True, text=True, start_new_session=True, check=True,
+    ).stdout.split()  # fmt: skip
+    assert told[0] == str(added)
+    assert told[1] in (str(added), "none")

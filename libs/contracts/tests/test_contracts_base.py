@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from datetime import UTC, date, datetime
 from typing import Any
+from uuid import UUID
 
 import pytest
 from hypothesis import given
@@ -28,6 +30,8 @@ from contracts.base import (
     Rate,
     Text,
     Timestamp,
+    is_a,
+    to_json,
 )
 
 INTEGERS = [Minor, MinorUnsigned, Quantity, QuantityPositive, Counter]
@@ -184,3 +188,48 @@ def test_a_state_document_keeps_fields_of_a_newer_release() -> None:
         "schema_version": 1,
         "later": {"a": [1]},
     }
+
+
+def test_a_value_is_written_with_what_it_did_not_know() -> None:
+    class Part(Document):
+        at: Timestamp
+        name: str = ""
+
+    class State(Document):
+        parts: tuple[Part, ...] = ()
+        by_name: Mapping[str, Part] = {}
+        large: Part | None = None
+
+    part = Part.model_validate_json('{"at": "2026-11-21T09:30:00.5Z", "later": {"a": [1]}}')
+    state = State(parts=(part,), by_name={"é": part}, large=part)
+    assert to_json(state) == state.model_dump_json()
+
+
+def test_an_id_of_another_class_is_written_as_any_other() -> None:
+    class DriversOwn(UUID):
+        pass
+
+    class Named(Frozen):
+        id: UUID
+
+    text = "cdac17fa-748d-5c30-afb4-776fd89a573f"
+    assert to_json(Named.model_construct(id=DriversOwn(text))) == f'{{"id":"{text}"}}'
+
+
+def test_what_has_no_form_in_json_is_refused_by_name() -> None:
+    class Holder(Frozen):
+        what: Any
+
+    with pytest.raises(TypeError, match="complex"):
+        to_json(Holder(what=1j))
+
+
+def test_is_a_says_what_isinstance_says() -> None:
+    class One(Frozen):
+        pass
+
+    class Two(One):
+        pass
+
+    for value, model in [(One(), One), (Two(), One), (One(), Two), (Two(), Frozen), (None, One), ("x", Frozen)]:
+        assert is_a(value, model) == isinstance(value, model)

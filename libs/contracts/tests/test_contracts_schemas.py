@@ -14,7 +14,7 @@ from jsonschema import Draft202012Validator
 from pydantic import ValidationError
 
 from contracts import schemas
-from contracts.base import Message
+from contracts.base import Message, to_json
 from contracts.registry import MESSAGES
 
 PRESENT = schemas.present()
@@ -126,3 +126,15 @@ def test_what_the_last_release_could_write_is_read_now(data: st.DataObject) -> N
         return
     Draft202012Validator(PRESENT[kind][version]["writer"]).validate(message.model_dump(mode="json"))
     assert MESSAGES[kind].model_validate_json(message.model_dump_json()) == message
+
+
+@settings(max_examples=60, deadline=None, suppress_health_check=list(HealthCheck))
+@given(st.data())
+def test_what_we_write_is_what_pydantic_would_write(data: st.DataObject) -> None:
+    kind = data.draw(st.sampled_from(sorted(PRESENT)))
+    schema = PRESENT[kind][str(MESSAGES[kind].SCHEMA_VERSION)]["reader"]
+    try:
+        message = MESSAGES[kind].model_validate_json(json.dumps(data.draw(payloads(schema, schema))))
+    except ValidationError:
+        return  # a rule across fields
+    assert to_json(message) == message.model_dump_json()

@@ -34,6 +34,7 @@ from chassis.consumer import Consumer
 from chassis.database import Database, is_transient
 from chassis.http import Answer, Keys, Principal, Problems, Write
 from chassis.parking import Parking
+from chassis.priority import stand_back
 from chassis.relay import Relay
 from chassis.service import Service
 from chassis.settings import ServiceSettings
@@ -223,6 +224,7 @@ def _listen(host: str, port: int) -> socket.socket:
 
 
 def serve(service: Service, settings: ServiceSettings, role: str) -> None:
+    stand_back(settings.niceness)
     configure_logging(service.name, settings.log_level)
     crash.arm(service.name)
     app = App(service, settings, role)
@@ -335,6 +337,7 @@ async def _check(service: Service, database: Database, *, as_json: bool) -> None
     found: list[tuple[str, int, int]] = []
     if service.check is not None:
         async with database.transaction() as tx:
+            await tx.execute("set local enable_seqscan = on")  # it reads whole tables
             found = list(await service.check(tx))
     if as_json:
         print(json.dumps([dict(zip(("name", "checked", "violated"), row, strict=True)) for row in found]))

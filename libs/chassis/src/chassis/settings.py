@@ -38,6 +38,8 @@ class ServiceSettings(BaseSettings):
     """0: any free port (printed at start)."""
     database_connections_max: PositiveInt = 8
     """Per process. A worker uses 4, an api up to all."""
+    niceness: int = Field(0, ge=0, le=19)
+    """Added to the process's own at the start. Where all services share a machine: 0 for orders, 10 for the others."""
 
     batch_records_max: PositiveInt = 500
     """Records per poll and transaction. More: faster under load, slower to retry."""

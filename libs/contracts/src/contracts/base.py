@@ -8,11 +8,18 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from datetime import UTC, date, datetime
-from typing import Annotated, Any, ClassVar, Self
+from functools import cache
+from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Self, TypeVar
 from uuid import UUID
 
+import orjson
 from pydantic import AwareDatetime, BaseModel, BeforeValidator, ConfigDict, Field, StringConstraints, WrapValidator
 from pydantic.json_schema import JsonSchemaValue
+
+if TYPE_CHECKING:
+    from typing_extensions import TypeIs
+
+F = TypeVar("F", bound="Frozen")
 
 MINOR_MAX = 10**15
 """Largest amount in minor units: exact in a JSON number (below 2^53) with room for sums of a thousand of them."""
@@ -97,11 +104,10 @@ class Frozen(BaseModel):
         set_(copied, "__pydantic_private__", None)
         return copied
 
-    def __eq__(self, other: object) -> bool:
+    def __eq__(self, other: Any) -> bool:
         """As pydantic's, without its detours: states are compared some thirty times on an order's way."""
         return self is other or (
             type(self) is type(other)
-            and isinstance(other, Frozen)
             and self.__dict__ == other.__dict__
             and self.__pydantic_extra__ == other.__pydantic_extra__
         )
@@ -111,16 +117,33 @@ class Frozen(BaseModel):
         return self
 
 
-def to_json(value: Frozen, *, sparse: bool = False, without: set[str] | None = None) -> str:
-    """As `model_dump_json`, whose many arguments cost as much as a small message. sparse: no field that is its default."""
-    return value.__pydantic_serializer__.to_json(value, exclude_defaults=sparse, exclude=without).decode()
+def is_a(value: Any, model: type[F]) -> TypeIs[F]:
+    """As `isinstance`, which asks a pydantic class in Python each time, in a third of its time."""
+    return _derives(value.__class__, model)
+
+
+@cache
+def _derives(model: Any, of: Any) -> bool:
+    return issubclass(model, of)
+
+
+def to_json(value: Frozen) -> str:
+    """As `model_dump_json`, in less than half its time; a test holds the two against each other. Keys of mappings are texts."""
+    return orjson.dumps(value, default=in_json, option=orjson.OPT_UTC_Z).decode()
+
+
+def in_json(value: Any) -> Any:
+    """What orjson asks about (its `default`): our models, and UUIDs of a driver's own class."""
+    if isinstance(value, UUID):
+        return str(value)
+    try:
+        return {**value.__dict__, **extra} if (extra := value.__pydantic_extra__) else value.__dict__
+    except AttributeError:
+        raise TypeError(f"{type(value).__name__} has no form in JSON") from None
 
 
 class Document(Frozen):
-    """State kept in a database: unknown fields survive a round trip, so a rolling deploy loses nothing.
-
-    Values that are their field's default are not written: a default never changes once there is data.
-    """
+    """State kept in a database: unknown fields survive a round trip, so a rolling deploy loses nothing."""
 
     model_config = ConfigDict(frozen=True, extra="allow", use_attribute_docstrings=True)
 

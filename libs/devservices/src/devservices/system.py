@@ -31,6 +31,8 @@ from devservices.processes import last_line, spawn
 from devservices.servers import KafkaServer, PostgresServer
 
 SERVICES = ("orders", "payments", "fulfillment", "invoicing")
+NICENESS = {"payments": 10, "fulfillment": 10, "invoicing": 10}
+"""All share one machine here. Every order passes orders six times and the others once or twice: who waits for it stands back."""
 
 
 @dataclass
@@ -106,6 +108,7 @@ class System:
         return {
             f"{upper}_DATABASE_URL": self.postgres.dsn(self.database(service)),
             f"{upper}_KAFKA_BOOTSTRAP_SERVERS": self.kafka.bootstrap_servers,
+            f"{upper}_NICENESS": str(NICENESS.get(service, 0)),
             "PYTHONUNBUFFERED": "1",
             **self.settings,
             **more,
