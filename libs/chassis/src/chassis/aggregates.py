@@ -207,9 +207,9 @@ def _saved(aggregate: Aggregate[Any]) -> Piece:
 
 
 def _doc(state: Document, parts: Collection[str]) -> str:
-    fields = in_json(state)
-    if parts:
-        fields = {name: field for name, field in fields.items() if name not in parts}
+    fields = {**in_json(state)}
+    for part in parts:
+        del fields[part]
     try:
         return orjson.dumps(fields, default=in_json, option=orjson.OPT_UTC_Z | orjson.OPT_NON_STR_KEYS).decode()
     except (

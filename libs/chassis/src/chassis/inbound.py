@@ -7,7 +7,7 @@ import hashlib
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
-from typing import Any, Literal
+from typing import Any, Literal, NamedTuple
 from uuid import UUID
 
 from chassis.database import QuickUUID
@@ -17,8 +17,7 @@ from contracts.deciding import Refusal
 Origin = Literal["topic", "http", "timer", "task", "replay"]
 
 
-@dataclass(frozen=True, slots=True)
-class Record:
+class Record(NamedTuple):
     """A Kafka record as it came, enough to park it and to read it again."""
 
     topic: str

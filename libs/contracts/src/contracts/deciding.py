@@ -8,17 +8,17 @@ Everything that varies comes in `context`; a decision reads no clock and makes n
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from datetime import datetime
-from typing import Any
+from types import MappingProxyType
+from typing import Any, NamedTuple
 from uuid import UUID
 
 from contracts.base import Command, Event, Frozen
 from contracts.ids import derived
 
 
-@dataclass(frozen=True, slots=True)
-class Context:
+class Context(NamedTuple):
     now: datetime
     """The database's clock at the start of the transaction, UTC."""
     key: UUID
@@ -28,7 +28,7 @@ class Context:
     """Of the message that is decided on: the root of every id that the decision makes."""
     actor: str = ""
     message_type: str = ""
-    shares: Mapping[Any, Any] = field(default_factory=dict)
+    shares: Mapping[Any, Any] = MappingProxyType({})
     """Share key -> state, for exactly the keys that `needs` named; rows are locked."""
 
     def new_id(self, name: str) -> UUID:

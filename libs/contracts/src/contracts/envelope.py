@@ -7,10 +7,9 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
-from dataclasses import dataclass
 from datetime import datetime
 from functools import lru_cache
-from typing import Final
+from typing import Final, NamedTuple
 from uuid import UUID
 
 from pydantic import ValidationError
@@ -41,8 +40,7 @@ class Ignored(Exception):
     """A type that we do not know on somebody else's events: counted, not kept."""
 
 
-@dataclass(frozen=True, slots=True)
-class Received:
+class Received(NamedTuple):
     """A record that was understood."""
 
     id: UUID
@@ -93,10 +91,18 @@ def key_of(key: bytes | None) -> UUID | None:
     """The order id that a record key names; None when it names none, so that nobody has to wait behind the record."""
     if key is None or len(key) != 36:
         return None
+    found = _named_by(key)
+    return found[0] if found is not None else None
+
+
+@lru_cache(maxsize=4096)
+def _named_by(key: bytes) -> tuple[UUID, str] | None:
+    """The id and its text. The messages of an order have one key, and come soon after one another."""
     try:
-        return UUID(key.decode("ascii"))
+        named = UUID(key.decode("ascii"))
     except ValueError:
         return None
+    return named, str(named)
 
 
 def read(topic: str, key: bytes | None, value: bytes | None, headers: Headers) -> Received:
@@ -117,17 +123,20 @@ def read(topic: str, key: bytes | None, value: bytes | None, headers: Headers) -
         )
     if named["ce_specversion"] != "1.0":
         raise Poison("bad_header", f"ce_specversion is {named['ce_specversion']!r}, only 1.0 is understood")
-    subject = key_of(key)
-    if subject is None:
+    found = _named_by(key) if key is not None and len(key) == 36 else None
+    if found is None:
         raise Poison("bad_key", "the record key must be the order id, a UUID in 36 characters of text")
-    if named["ce_subject"] != str(subject):
+    subject, text = found
+    if named["ce_subject"] != text:
         raise Poison("key_is_not_subject", f"the record key is {subject}, ce_subject is {named['ce_subject']!r}")
     if model is None:
         raise Poison("unknown_type", f"no message of type {kind!r} belongs on {topic}")
     if not _CODE.match(named["ce_storeid"]):
         raise Poison("bad_header", f"ce_storeid {named['ce_storeid']!r} does not match {_CODE.pattern}")
-    if any("\0" in (text := named.get(name, "")) or len(text) > 200 for name in _TEXTS):
-        raise Poison("bad_header", f"{', '.join(_TEXTS)} are texts of at most 200 characters without NUL")
+    for name in _TEXTS:
+        text = named.get(name, "")
+        if len(text) > 200 or "\0" in text:
+            raise Poison("bad_header", f"{', '.join(_TEXTS)} are texts of at most 200 characters without NUL")
     try:
         time = datetime.fromisoformat(named["ce_time"])
     except ValueError:
