@@ -315,14 +315,15 @@ async def test_what_this_process_committed_is_published_without_reading_it_and_a
     assert await records(world) == told + 3
 
 
+@pytest.mark.parametrize(("play", "each"), [("page", 14), ("sheet", 2)])
 async def test_a_backlog_of_one_partition_does_not_keep_the_others_waiting(
-    world: World, admin: AIOKafkaAdminClient
+    world: World, admin: AIOKafkaAdminClient, play: str, each: int
 ) -> None:
     """The broker hands out whole batches, and one that is larger than was asked for only as the first in an answer."""
     await admin.alter_configs([ConfigResource(ConfigResourceType.TOPIC, EVENTS, {"max.message.bytes": "4000000"})])
     keys = [uuid4() for _ in range(8)]
-    for _ in range(14):
-        await world.tell(*(plus(key, 1, play="page") for key in keys))
+    for _ in range(each):
+        await world.tell(*(plus(key, 1, play=play) for key in keys))
     await drained(world, relay_of(world))
     parts = {TopicPartition(EVENTS, partition_of(str(key).encode())) for key in keys}
     consumer = AIOKafkaConsumer(
