@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-from dataclasses import replace
 from uuid import UUID, uuid4
 
 import pytest
@@ -48,7 +47,7 @@ async def test_a_record_is_parked_once_and_another_one_of_the_same_offset_of_a_n
     """Promise 6: nothing that is refused is lost, nor told twice."""
     old, other = world.from_topic(plus(uuid4(), 1)), world.from_topic(plus(uuid4(), 2))
     assert old.record is not None and other.record is not None
-    anew = replace(other.record, offset=old.record.offset)
+    anew = other.record._replace(offset=old.record.offset)
     for record in (old.record, old.record, anew, anew):
         await world.take(Refused(record, None, "bad_body", "no"))
     parked = await world.rows("select record_key from parked order by id")
