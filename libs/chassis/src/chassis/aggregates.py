@@ -207,14 +207,13 @@ def _saved(aggregate: Aggregate[Any]) -> Piece:
 
 
 def _doc(state: Document, parts: Collection[str]) -> str:
+    """The state but for its parts. What orjson does not take as a key, such as the driver's own UUIDs, pydantic does, in more time."""
     fields = {**in_json(state)}
     for part in parts:
         del fields[part]
     try:
         return orjson.dumps(fields, default=in_json, option=orjson.OPT_UTC_Z | orjson.OPT_NON_STR_KEYS).decode()
-    except (
-        TypeError
-    ):  # a key of another kind, such as the driver's own UUIDs; pydantic takes its time and knows them all
+    except TypeError:
         return state.__pydantic_serializer__.to_json(state, exclude=set(parts)).decode()
 
 

@@ -143,7 +143,10 @@ def in_json(value: Any) -> Any:
 
 
 class Document(Frozen):
-    """State kept in a database: unknown fields survive a round trip, so a rolling deploy loses nothing."""
+    """State kept in a database: unknown fields survive a round trip, so a rolling deploy loses nothing.
+
+    A default never changes once there is data: large parts of a state are written without the fields that have theirs.
+    """
 
     model_config = ConfigDict(frozen=True, extra="allow", use_attribute_docstrings=True)
 

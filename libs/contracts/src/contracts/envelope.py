@@ -89,15 +89,18 @@ def texts(headers: Headers) -> dict[str, str]:
 
 def key_of(key: bytes | None) -> UUID | None:
     """The order id that a record key names; None when it names none, so that nobody has to wait behind the record."""
-    if key is None or len(key) != 36:
-        return None
-    found = _named_by(key)
+    found = _named(key)
     return found[0] if found is not None else None
+
+
+def _named(key: bytes | None) -> tuple[UUID, str] | None:
+    """The id and its text."""
+    return _named_by(key) if key is not None and len(key) == 36 else None
 
 
 @lru_cache(maxsize=4096)
 def _named_by(key: bytes) -> tuple[UUID, str] | None:
-    """The id and its text. The messages of an order have one key, and come soon after one another."""
+    """Kept: the messages of an order have one key, and come soon after one another."""
     try:
         named = UUID(key.decode("ascii"))
     except ValueError:
@@ -123,7 +126,7 @@ def read(topic: str, key: bytes | None, value: bytes | None, headers: Headers) -
         )
     if named["ce_specversion"] != "1.0":
         raise Poison("bad_header", f"ce_specversion is {named['ce_specversion']!r}, only 1.0 is understood")
-    found = _named_by(key) if key is not None and len(key) == 36 else None
+    found = _named(key)
     if found is None:
         raise Poison("bad_key", "the record key must be the order id, a UUID in 36 characters of text")
     subject, text = found
