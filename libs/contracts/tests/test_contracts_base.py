@@ -30,7 +30,6 @@ from contracts.base import (
     Rate,
     Text,
     Timestamp,
-    is_a,
     to_json,
 )
 
@@ -222,14 +221,3 @@ def test_what_has_no_form_in_json_is_refused_by_name() -> None:
 
     with pytest.raises(TypeError, match="complex"):
         to_json(Holder(what=1j))
-
-
-def test_is_a_says_what_isinstance_says() -> None:
-    class One(Frozen):
-        pass
-
-    class Two(One):
-        pass
-
-    for value, model in [(One(), One), (Two(), One), (One(), Two), (Two(), Frozen), (None, One), ("x", Frozen)]:
-        assert is_a(value, model) == isinstance(value, model)

@@ -20,7 +20,7 @@ from chassis.fresh import OutboxRow
 from chassis.inbound import Inbound, Outcome
 from chassis.service import Aggregate, Handler, Service, Share
 from chassis.statements import NOTHING_LOCKED, NOTHING_READ, JournalRow, LockedRows, Offsets, Timer
-from contracts.base import Command, Event, PrivateEvent, is_a, to_json
+from contracts.base import Command, Event, PrivateEvent, to_json
 from contracts.deciding import Context, Effect, Refusal, Task, Wake
 from contracts.registry import JOURNAL_BYTES_MAX, topic_of
 
@@ -109,7 +109,7 @@ class Batch:
                     raise Split(position)
         if isinstance(body, Wake):
             slot.woken = slot.touched = True
-        if is_a(body, Command) and (known := slot.answered.get(str(body.operation_id))) is not None:
+        if isinstance(body, Command) and (known := slot.answered.get(str(body.operation_id))) is not None:
             self._again.append((aggregate.table, slot.key, known))
             return Outcome("done", slot.state)
         crash.deciding(inbound.id)
@@ -135,7 +135,7 @@ class Batch:
         refusal: Refusal | None = None
         base = (inbound.id.int ^ _ROWS) & ~0xFFFF  # decided again, a message makes the same rows again
         for n, effect in enumerate(effects):
-            if is_a(effect, Event):
+            if isinstance(effect, Event):
                 revision += 1
                 if published := _topic(type(effect)) is not None:
                     version += 1
@@ -149,7 +149,7 @@ class Batch:
                         shares[key] = (share, share.evolve(current, key, effect))
                 events.append(effect)
                 rows.append(_row(slot, inbound, _id(base + n), effect, revision, version if published else None))
-            elif is_a(effect, Command):
+            elif isinstance(effect, Command):
                 rows.append(_row(slot, inbound, _id(base + n), effect, None, None))
             elif isinstance(effect, Task):
                 tasks.append(effect)
@@ -228,7 +228,7 @@ class Batch:
 
 def _unheeded(slot: Slot, body: Any) -> bool:
     """Of a message without effects: whether the same one, said again, may have some. An answer to what was not asked yet."""
-    return slot.revision == 0 or (is_a(body, Event) and body.operation_id is not None)
+    return slot.revision == 0 or (isinstance(body, Event) and body.operation_id is not None)
 
 
 _ROWS: Final = UUID("5b0e6a3c-91d4-4f27-8c63-d2a7f05e9b18").int

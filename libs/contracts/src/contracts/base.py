@@ -8,18 +8,12 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from datetime import UTC, date, datetime
-from functools import cache
-from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Self, TypeVar
+from typing import Annotated, Any, ClassVar, Self
 from uuid import UUID
 
 import orjson
 from pydantic import AwareDatetime, BaseModel, BeforeValidator, ConfigDict, Field, StringConstraints, WrapValidator
 from pydantic.json_schema import JsonSchemaValue
-
-if TYPE_CHECKING:
-    from typing_extensions import TypeIs
-
-F = TypeVar("F", bound="Frozen")
 
 MINOR_MAX = 10**15
 """Largest amount in minor units: exact in a JSON number (below 2^53) with room for sums of a thousand of them."""
@@ -115,16 +109,6 @@ class Frozen(BaseModel):
     def __deepcopy__(self, memo: dict[int, Any] | None = None) -> Self:
         """Itself: pydantic copies a default that is a model each time it is used, and an immutable value needs no copy."""
         return self
-
-
-def is_a(value: Any, model: type[F]) -> TypeIs[F]:
-    """As `isinstance`, which asks a pydantic class in Python each time, in a third of its time."""
-    return _derives(value.__class__, model)
-
-
-@cache
-def _derives(model: Any, of: Any) -> bool:
-    return issubclass(model, of)
 
 
 def to_json(value: Frozen) -> str:

@@ -14,7 +14,7 @@ from uuid import UUID
 
 from pydantic import ValidationError
 
-from contracts.base import Addressed, Message, is_a
+from contracts.base import Addressed, Message
 from contracts.ids import message_uuid, order_id
 from contracts.registry import BODY_BYTES_MAX, MESSAGES, SNAPSHOTS, SNAPSHOTS_BULK, TOPICS, topic_of
 from contracts.snapshot import Snapshot
@@ -171,11 +171,11 @@ def read(topic: str, key: bytes | None, value: bytes | None, headers: Headers) -
 
 def _belongs(body: Message, subject: UUID, store_id: str, source: str) -> None:
     """The body must be about the order and the store that the headers name."""
-    if is_a(body, Snapshot):
+    if isinstance(body, Snapshot):
         expected = order_id(store_id, body.source.channel, body.source.account, body.order.external_order_id)
         if expected != subject:
             raise Poison("key_is_not_subject", f"the snapshot is of order {expected}, the record key is {subject}")
-    elif is_a(body, Addressed):
+    elif isinstance(body, Addressed):
         if body.order_id != subject:
             raise Poison("key_is_not_subject", f"order_id is {body.order_id}, the record key is {subject}")
         if body.store_id != store_id:

@@ -7,7 +7,7 @@ from datetime import datetime
 from typing import Any, Final, Literal
 from uuid import UUID
 
-from contracts.base import Document, Event, PrivateEvent, Timestamp, is_a
+from contracts.base import Document, Event, PrivateEvent, Timestamp
 from contracts.orders import (
     Approved,
     Archived,
@@ -183,7 +183,7 @@ def evolve(order: Order, event: Event) -> Order:
     if fold is None:
         raise TypeError(f"{type(event).__name__} is no event of an order")
     change = fold(order, event)
-    if is_a(event, OrderEvent):
+    if isinstance(event, OrderEvent):
         change |= {
             "status": event.status,
             "payment_status": event.payment_status,
