@@ -32,7 +32,7 @@ from orders group by 1, 2, 3, 4, 5"""
 PARKED = "select key from parked_keys where retry_at is null"  # the others still retry by themselves
 WAITING = """
 select run.value->>'kind' as kind, run.value->>'step' as step, o.waiting, count(*) as n
-from orders o, lateral json_each(o.doc->'runs') as run
+from orders o, lateral json_each(o.doc::json->'runs') as run
 where o.waiting <> all($1) and o.waiting <> '' and coalesce(run.value->>'end', '') = ''
 group by 1, 2, 3 order by 4 desc limit 5"""
 

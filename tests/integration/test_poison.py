@@ -385,7 +385,7 @@ async def restarted_until_parked(shop: Shop, member: Member, deadly: UUID, place
 async def numbers_told(shop: Shop, order: str) -> list[str | None]:
     """What an order was told to be called, in the order of its events; their versions have no gap."""
     told = await shop.rows(
-        "orders", "select payload->'order'->>'external_number' as number, version from journal"
+        "orders", "select payload::json->'order'->>'external_number' as number, version from journal"
         " where key = $1 and version > 0 order by id", UUID(order)
     )  # fmt: skip
     assert [row["version"] for row in told] == list(range(1, len(told) + 1))

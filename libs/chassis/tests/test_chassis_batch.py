@@ -25,10 +25,24 @@ async def test_each_message_sees_what_the_ones_before_it_in_its_batch_did(world:
     assert [outcome.state.total for outcome in outcomes] == [2, 5, 9]
     assert await world.total(key) == 9
     rows = await world.rows(
-        "select revision, version, payload->>'total' as t from journal where key = $1 order by id", key
+        "select revision, version, payload::json->>'total' as t from journal where key = $1 order by id", key
     )
     assert [tuple(row) for row in rows] == [(1, 1, "2"), (2, 2, "5"), (3, 3, "9")]
     assert await world.one("select count(*) from outbox") == 3
+
+
+async def test_a_batch_of_any_size_is_journaled_and_put_into_the_outbox_in_the_order_of_its_decisions(
+    world: World,
+) -> None:
+    """Promise 2."""
+    keys = [uuid4() for _ in range(40)]
+    told = [plus(key, 1) for _ in range(4) for key in keys]
+    await world.tell(*told)
+    journaled = [row["operation_id"] for row in await world.rows("select operation_id from journal order by id")]
+    pointed = await world.rows(
+        "select j.operation_id from outbox o join journal j on j.id = o.journal_id order by o.id"
+    )
+    assert journaled == [row["operation_id"] for row in pointed] == [message.operation_id for message in told]
 
 
 async def test_private_events_count_revisions_and_not_versions_and_are_not_published(world: World) -> None:

@@ -35,7 +35,9 @@ async def test_a_replay_takes_what_waits_in_order_and_unparks_when_nothing_is_le
     await mend(world)
     done = await world.parking.replay_key(key, "person:ann")
     assert (done.replayed, done.left, done.stopped_at) == (3, 0, None)
-    amounts = await world.rows("select payload->>'amount' as a, payload->>'total' as t from journal order by id")
+    amounts = await world.rows(
+        "select payload::json->>'amount' as a, payload::json->>'total' as t from journal order by id"
+    )
     assert [(row["a"], row["t"]) for row in amounts] == [("1", "1"), ("10", "11"), ("100", "111")]
     assert await world.one("select count(*) from parked_keys") == 0
     assert {row["settled_by"] for row in await world.rows("select settled_by from parked")} == {"person:ann"}
@@ -185,7 +187,9 @@ async def test_a_replay_racing_with_newly_arriving_messages_strands_none_and_kee
         while await world.one("select count(*) from parked_keys where key = $1", key):
             await world.parking.replay_key(key, "c")
         assert await world.one("select count(*) from parked where state = 'waiting' and key = $1", key) == 0
-        totals = await world.rows("select (payload->>'total')::int as t from journal where key = $1 order by id", key)
+        totals = await world.rows(
+            "select (payload::json->>'total')::int as t from journal where key = $1 order by id", key
+        )
         assert [row["t"] for row in totals] == [1, 11, 111, *range(121, 212, 10)]
 
 

@@ -246,7 +246,7 @@ BROKEN = {
     ),
     "a document's columns say what its body says": "update documents set number = 'X' || number where store_id = $1",
     "an order's state knows exactly its documents": (
-        """update billings set doc = jsonb_set(doc::jsonb, '{invoices}', '{}')::json where store_id = $1"""
+        """update billings set doc = jsonb_set(doc::jsonb, '{invoices}', '{}')::text where store_id = $1"""
     ),
 }
 

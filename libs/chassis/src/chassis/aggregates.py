@@ -1,7 +1,7 @@
 """Aggregates in and out of their tables: locked in key order, written by insert or by update, never overwritten blindly.
 
-A row holds the state as one JSON document (`json`, not `jsonb`: nothing searches inside, and building a jsonb tree for
-each write cost more than all other columns together). Fields that hardly ever change (`Aggregate.parts`) stand in
+A row holds the state as one JSON document, in a column of text: nothing searches inside, and PostgreSQL would read through
+every document that we have just written (`json`) or build a tree of it (`jsonb`). Fields that hardly ever change (`Aggregate.parts`) stand in
 columns of their own and are written only when they do.
 """
 
@@ -117,15 +117,14 @@ async def load(
         else:
             slots[row.key] = _slot(aggregate, row, found[1], dict(found[2]))
     if unread:
-        parts = "".join(f", {part}::text as {part}" for part in aggregate.parts)
         documents = await tx.fetch(
-            f"select key, doc::text as doc, answered::text as answered{parts} from {aggregate.table} where key = any($1::uuid[])",
+            f"select {', '.join(('key', 'doc', 'answered', *aggregate.parts))} from {aggregate.table} where key = any($1::uuid[])",
             [row.key for row in unread],
         )
         read = {document["key"]: document for document in documents}
         for row in unread:
             document = read[row.key]
-            state = aggregate.state.model_validate_json(_whole(aggregate, document))
+            state = aggregate.state.model_validate_json(whole(document, aggregate.parts))
             slots[row.key] = _slot(aggregate, row, state, orjson.loads(document["answered"]))
     for key, store_id in keys.items():
         if key not in slots:
@@ -140,19 +139,19 @@ def _slot(aggregate: Aggregate[Any], row: Locked, state: Document, answered: dic
     )
 
 
-def _whole(aggregate: Aggregate[Any], document: Any) -> str:
-    """The document with its parts put back in."""
-    text: str = document["doc"]
-    for part in aggregate.parts:
-        if document[part] is not None:
-            text = f'{text.rstrip()[:-1]}{"," if text.strip() != "{}" else ""}"{part}":{document[part]}}}'
+def whole(row: Any, parts: Collection[str]) -> str:
+    """The state of a row as one JSON document: `doc` with the parts put back in."""
+    text: str = row["doc"]
+    for part in parts:
+        if row[part] is not None:
+            text = f'{text.rstrip()[:-1]}{"," if text.strip() != "{}" else ""}"{part}":{row[part]}}}'
     return text
 
 
 # -- save -------------------------------------------------------------------------------------------------------------
 
-_FIXED = (("key", "uuid"), ("store_id", "text"), ("revision", "int"), ("version", "int"), ("doc", "json"),
-          ("answered", "json"), ("armed_at", "timestamptz"))  # fmt: skip
+_FIXED = (("key", "uuid"), ("store_id", "text"), ("revision", "int"), ("version", "int"), ("doc", "text"),
+          ("answered", "text"), ("armed_at", "timestamptz"))  # fmt: skip
 
 
 def rows(aggregate: Aggregate[Any], slots: Iterable[Slot]) -> Rows:
@@ -184,7 +183,7 @@ def _saved(aggregate: Aggregate[Any]) -> Piece:
     table = aggregate.table
     kinds = [
         *_FIXED,
-        *((part, "json") for part in aggregate.parts),
+        *((part, "text") for part in aggregate.parts),
         *((name, kind) for name, (kind, _) in aggregate.columns.items()),
     ]
     names = ", ".join(name for name, _ in kinds)

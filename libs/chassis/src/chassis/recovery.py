@@ -139,7 +139,7 @@ async def _fold_shares(service: Service, database: Database) -> None:
             return
         moved: dict[str, dict[Any, list[Event]]] = {share.name: {} for share in service.shares}
         async for row in tx.cursor(
-            "select type, payload::text as payload from journal where id > $1 and actor = 'recovery' order by id", since
+            "select type, payload from journal where id > $1 and actor = 'recovery' order by id", since
         ):
             event = cast(Event, MESSAGES[row["type"]].model_validate_json(row["payload"]))
             for share in service.shares:

@@ -76,7 +76,7 @@ with unsynced as (select set_config('synchronous_commit', 'off', true)),
 select r.*, state.*
 from state left join (
   select o.id, o.day, o.journal_id, j.key, j.store_id, j.type, j.message_id, j.topic, j.at, j.cause_id, j.correlation_id,
-    j.traceparent, j.payload::text as payload, exists (select from outbox_set_aside s where s.key = j.key) as late
+    j.traceparent, j.payload, exists (select from outbox_set_aside s where s.key = j.key) as late
   from (select id, day, journal_id from outbox where id > $1 order by id limit $2 + cardinality($3::bigint[])) o
   cross join lateral (select * from journal where day = o.day and id = o.journal_id limit 1) j
   where o.id not in (select unnest($3::bigint[]))) r on true

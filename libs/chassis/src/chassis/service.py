@@ -53,7 +53,7 @@ class Change(Generic[S]):
 class Aggregate(Generic[S]):
     """One row per key in `table`: the chassis' columns, the declared ones, and the state as one JSON document.
 
-    The chassis' columns: key uuid primary key, store_id text, revision int, version int, doc json, answered json,
+    The chassis' columns: key uuid primary key, store_id text, revision int, version int, doc text, answered text,
     armed_at timestamptz (see `chassis.tables.aggregate_columns`).
     """
 
@@ -66,7 +66,7 @@ class Aggregate(Generic[S]):
     columns: Mapping[str, tuple[str, Callable[[S], Any]]] = field(default_factory=dict)
     """What is searched or constrained: column -> (PostgreSQL type, its value)."""
     parts: tuple[str, ...] = ()
-    """Fields of the state that are large and hardly change: each in a json column of its name, written only when it does."""
+    """Fields of the state that are large and hardly change: each in a column of text of its name, written only when it does."""
     wake_at: Callable[[S], datetime | None] = lambda state: None
     """When this state wants a `Wake`; null for never."""
     resume: Callable[[UUID, str, S], Iterable[Task]] | None = None

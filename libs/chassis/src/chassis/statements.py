@@ -96,18 +96,17 @@ async def begin(tx: Connection, claims: Sequence[UUID], keys: Sequence[UUID], ta
 
 # -- what every batch writes ------------------------------------------------------------------------------------------
 
+# Unnested in the select list, where the rows come one by one in the order of the arrays: `unnest` in a `from` would first keep
+# all of them, payloads included, and an `order by` keep them again. A test holds the journal to that order.
 JOURNALED = Piece(
     """
 written as (
-  insert into journal (day, key, store_id, aggregate, revision, version, type, message_id, operation_id, topic,
-    actor, cause_type, cause_id, correlation_id, traceparent, payload, at)
-  select ({15}::timestamptz at time zone 'UTC')::date, key, store_id, aggregate, revision, version, type, message_id,
-    operation_id, topic, actor, cause_type, cause_id, correlation_id, traceparent, payload, {15}::timestamptz
-  from unnest({0}::uuid[], {1}::text[], {2}::text[], {3}::int[], {4}::int[], {5}::text[], {6}::uuid[], {7}::uuid[],
-    {8}::text[], {9}::text[], {10}::text[], {11}::uuid[], {12}::text[], {13}::text[], {14}::json[]) with ordinality
-    as u(key, store_id, aggregate, revision, version, type, message_id, operation_id, topic,
-         actor, cause_type, cause_id, correlation_id, traceparent, payload, n)
-  order by n
+  insert into journal (key, store_id, aggregate, revision, version, type, message_id, operation_id, topic, actor,
+    cause_type, cause_id, correlation_id, traceparent, payload, day, at)
+  select unnest({0}::uuid[]), unnest({1}::text[]), unnest({2}::text[]), unnest({3}::int[]), unnest({4}::int[]),
+    unnest({5}::text[]), unnest({6}::uuid[]), unnest({7}::uuid[]), unnest({8}::text[]), unnest({9}::text[]),
+    unnest({10}::text[]), unnest({11}::uuid[]), unnest({12}::text[]), unnest({13}::text[]), unnest({14}::text[]),
+    ({15}::timestamptz at time zone 'UTC')::date, {15}::timestamptz
   returning day, id, topic),
 pointed as (
   insert into outbox (day, journal_id) select day, id from written where topic is not null order by id
@@ -213,7 +212,7 @@ ADOPTED = """
 insert into journal (day, key, store_id, aggregate, revision, version, type, message_id, operation_id, topic,
   actor, cause_type, cause_id, correlation_id, traceparent, payload, at)
 select (u.at at time zone 'UTC')::date, u.* from unnest($1::uuid[], $2::text[], $3::text[], $4::int[], $5::int[], $6::text[],
-  $7::uuid[], $8::uuid[], $9::text[], $10::text[], $11::text[], $12::uuid[], $13::text[], $14::text[], $15::json[],
+  $7::uuid[], $8::uuid[], $9::text[], $10::text[], $11::text[], $12::uuid[], $13::text[], $14::text[], $15::text[],
   $16::timestamptz[]) as u(key, store_id, aggregate, revision, version, type, message_id, operation_id, topic,
     actor, cause_type, cause_id, correlation_id, traceparent, payload, at)"""
 

@@ -30,8 +30,8 @@ TABLES = {"orders": "orders", "payments": "ledgers", "fulfillment": "fulfilments
 # What each service says of each order, one row per order.
 ORDERS = """
 select key::text, status, waiting, in_flight, completed_at is not null as completed, grand_minor,
-  coalesce((doc->'facts'->'money'->>'authorized_minor')::bigint, 0), coalesce((doc->'facts'->'money'->>'captured_minor')::bigint, 0),
-  coalesce((doc->'facts'->'money'->>'voided_minor')::bigint, 0), coalesce((doc->'facts'->'money'->>'refunded_minor')::bigint, 0)
+  coalesce((doc::json->'facts'->'money'->>'authorized_minor')::bigint, 0), coalesce((doc::json->'facts'->'money'->>'captured_minor')::bigint, 0),
+  coalesce((doc::json->'facts'->'money'->>'voided_minor')::bigint, 0), coalesce((doc::json->'facts'->'money'->>'refunded_minor')::bigint, 0)
 from orders"""
 LEDGERS = "select key::text, authorized_minor, captured_minor, voided_minor, refunded_minor from ledgers"
 PIECES = """

@@ -5,7 +5,7 @@ from alembic import op
 from sqlalchemy.dialects import postgresql
 
 from chassis.migrations import create_chassis_tables, drop_chassis_tables
-from chassis.tables import aggregate_columns
+from chassis.tables import AGGREGATE_STORAGE, aggregate_columns
 
 revision = "0001"
 down_revision = None
@@ -21,7 +21,7 @@ def upgrade() -> None:
             "status in ('none', 'reserved', 'released', 'started', 'cancelled', 'fulfilled')",
             name="fulfilments_status_known",
         ),
-        postgresql_with={"fillfactor": "70"},
+        postgresql_with=AGGREGATE_STORAGE,
         comment="one row per order; key = order id",
     )
     op.create_table(
@@ -30,6 +30,7 @@ def upgrade() -> None:
         sa.Column("location", sa.Text(collation="C"), nullable=False),
         sa.Column("sku", sa.Text(collation="C"), nullable=False),
         sa.UniqueConstraint("store_id", "location", "sku", name="stock_items_one_per_shelf"),
+        postgresql_with=AGGREGATE_STORAGE,
         comment="the last count of each SKU at each location",
     )
     op.create_table(

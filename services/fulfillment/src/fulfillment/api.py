@@ -161,7 +161,7 @@ def routes(app: "App") -> APIRouter:
         rows = await app.read(select(FULFILMENTS.c.doc).where(here))
         if not rows:
             raise Problem(404, "unknown_order", "No such order", f"nothing was asked for {order_id}")
-        return _fulfilment(order_id, Fulfilment.model_validate(rows[0]["doc"]))
+        return _fulfilment(order_id, Fulfilment.model_validate_json(rows[0]["doc"]))
 
     return router
 

@@ -18,7 +18,7 @@ from sqlalchemy import (
 )
 from sqlalchemy.dialects.postgresql import JSONB
 
-from chassis.tables import aggregate_columns, chassis_tables, instant
+from chassis.tables import AGGREGATE_STORAGE, aggregate_columns, chassis_tables, instant
 
 metadata = MetaData()
 chassis_tables(metadata)
@@ -37,7 +37,7 @@ FULFILMENTS = Table(
         "status in ('none', 'reserved', 'released', 'started', 'cancelled', 'fulfilled')",
         name="fulfilments_status_known",
     ),
-    postgresql_with=ROOM_FOR_UPDATES,
+    postgresql_with=AGGREGATE_STORAGE,
     comment="one row per order; key = order id",
 )
 
@@ -48,6 +48,7 @@ STOCK_ITEMS = Table(
     Column("location", BYTES, nullable=False),
     Column("sku", BYTES, nullable=False),
     UniqueConstraint("store_id", "location", "sku", name="stock_items_one_per_shelf"),
+    postgresql_with=AGGREGATE_STORAGE,
     comment="the last count of each SKU at each location",
 )
 

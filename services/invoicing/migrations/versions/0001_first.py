@@ -5,7 +5,7 @@ from alembic import op
 from sqlalchemy.dialects.postgresql import JSONB
 
 from chassis.migrations import create_chassis_tables, drop_chassis_tables
-from chassis.tables import aggregate_columns
+from chassis.tables import AGGREGATE_STORAGE, aggregate_columns
 
 revision = "0001"
 down_revision = None
@@ -22,7 +22,12 @@ end $$"""
 
 def upgrade() -> None:
     create_chassis_tables(op)
-    op.create_table("billings", *aggregate_columns(), comment="the documents of one order, as decisions see them")
+    op.create_table(
+        "billings",
+        *aggregate_columns(),
+        postgresql_with=AGGREGATE_STORAGE,
+        comment="the documents of one order, as decisions see them",
+    )
     op.create_table(
         "sellers",
         sa.Column("store_id", sa.Text, nullable=False),

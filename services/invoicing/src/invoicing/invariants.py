@@ -60,8 +60,8 @@ INVARIANTS: Final[dict[str, str]] = {
         from documents""",
     "an order's state knows exactly its documents": """
         select count(*), count(*) filter (where d.documents is distinct from b.documents)
-        from (select key as order_id, (select count(*) from json_object_keys(doc->'invoices'))
-            + (select count(*) from json_object_keys(doc->'credits')) as documents from billings) b
+        from (select key as order_id, (select count(*) from json_object_keys(doc::json->'invoices'))
+            + (select count(*) from json_object_keys(doc::json->'credits')) as documents from billings) b
         full join (select order_id, count(*) as documents from documents group by 1) d using (order_id)
         where coalesce(b.documents, 0) + coalesce(d.documents, 0) > 0""",
 }

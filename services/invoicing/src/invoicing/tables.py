@@ -18,13 +18,17 @@ from sqlalchemy import (
 )
 from sqlalchemy.dialects.postgresql import JSONB
 
-from chassis.tables import aggregate_columns, chassis_tables, instant
+from chassis.tables import AGGREGATE_STORAGE, aggregate_columns, chassis_tables, instant
 
 metadata = MetaData()
 chassis_tables(metadata)
 
 billings = Table(
-    "billings", metadata, *aggregate_columns(), comment="the documents of one order, as decisions see them"
+    "billings",
+    metadata,
+    *aggregate_columns(),
+    postgresql_with=AGGREGATE_STORAGE,
+    comment="the documents of one order, as decisions see them",
 )
 
 sellers = Table(

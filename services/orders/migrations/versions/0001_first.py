@@ -2,10 +2,10 @@
 
 import sqlalchemy as sa
 from alembic import op
-from sqlalchemy.dialects.postgresql import JSON, JSONB
+from sqlalchemy.dialects.postgresql import JSONB
 
 from chassis.migrations import create_chassis_tables, drop_chassis_tables
-from chassis.tables import aggregate_columns, instant
+from chassis.tables import AGGREGATE_STORAGE, aggregate_columns, instant
 
 revision = "0001"
 down_revision = None
@@ -16,8 +16,8 @@ def upgrade() -> None:
     op.create_table(
         "orders",
         *aggregate_columns(),
-        sa.Column("content", JSON, comment="what was sold; apart from doc, for it hardly changes"),
-        sa.Column("market", JSON, comment="the terms that applied"),
+        sa.Column("content", sa.Text, comment="JSON: what was sold; apart from doc, for it hardly changes"),
+        sa.Column("market", sa.Text, comment="JSON: the terms that applied"),
         sa.Column("channel", sa.Text, nullable=False),
         sa.Column("account", sa.Text, nullable=False),
         sa.Column("external_order_id", sa.Text, nullable=False),
@@ -36,13 +36,12 @@ def upgrade() -> None:
         instant("completed_at"),
         sa.UniqueConstraint("store_id", "channel", "account", "external_order_id", name="orders_external"),
         sa.CheckConstraint("grand_minor >= 0", name="orders_grand_not_negative"),
+        postgresql_with=AGGREGATE_STORAGE,
     )
     op.create_index("orders_by_age", "orders", ["store_id", "ordered_at", "key"])
     op.create_index("orders_waiting", "orders", ["store_id", "waiting"], postgresql_where=sa.text("waiting <> ''"))
     op.create_index("orders_in_flight", "orders", ["in_flight"], postgresql_where=sa.text("in_flight"))
-    # An order is written some six times: leave room on its page for the next version; what was sold lies beside the row,
-    # uncompressed, where the next versions point to it; what changes stays in the row.
-    op.execute("alter table orders set (fillfactor = 60)")
+    # Of an order that does not fit into its row, what was sold lies beside it, where the next versions point to it.
     op.execute("alter table orders alter column content set storage external")
     op.execute("alter table orders alter column market set storage external")
     op.execute("alter table orders alter column doc set storage main")

@@ -4,10 +4,12 @@ import json
 from typing import TYPE_CHECKING, Annotated, Any
 from uuid import UUID, uuid4
 
+import orjson
 from fastapi import APIRouter, Depends, Query, Request, Response
 from pydantic import BaseModel
 from sqlalchemy import literal, select, tuple_
 
+from chassis.aggregates import whole
 from chassis.http import Principal, Problem, Problems, after, as_json, page, respond
 from contracts.base import Code, Text
 from contracts.ids import derived, order_id
@@ -80,7 +82,7 @@ def routes(app: "App") -> APIRouter:
         )
         if not rows:
             raise Problem(404, "order_unknown", "No such order", f"no order {order_id} in your store")
-        state = Order.model_validate({**rows[0]["doc"], "content": rows[0]["content"], "market": rows[0]["market"]})
+        state = Order.model_validate_json(whole(rows[0], ("content", "market")))
         async with app.database.connection() as connection:
             parked = await connection.fetchval("select since from parked_keys where key = $1", order_id)
         body = shown(order_id, state)
@@ -95,15 +97,16 @@ def routes(app: "App") -> APIRouter:
             select(j.at, j.type, j.version, j.operation_id, j.actor, j.cause_type, j.cause_id, j.message_id, j.payload)
             .where(j.key == key, j.aggregate == "orders").order_by(j.id)
         )  # fmt: skip
+        said = [orjson.loads(row["payload"]) for row in rows]
         return [
             {
                 "at": row["at"].isoformat(), "type": row["type"], "version": row["version"],
                 "operation_id": row["operation_id"] and str(row["operation_id"]), "message_id": str(row["message_id"]),
                 "caused_by": {"type": row["cause_type"], "id": str(row["cause_id"]), "actor": row["actor"]},
-                "status": row["payload"].get("status"), "payment_status": row["payload"].get("payment_status"),
-                "fulfillment_status": row["payload"].get("fulfillment_status"),
+                "status": told.get("status"), "payment_status": told.get("payment_status"),
+                "fulfillment_status": told.get("fulfillment_status"),
             }
-            for row in rows if row["type"] not in ("orders.progressed", "orders.merged")
+            for row, told in zip(rows, said, strict=True) if row["type"] not in ("orders.progressed", "orders.merged")
         ]  # fmt: skip
 
     @router.get("/orders")

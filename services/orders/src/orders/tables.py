@@ -15,9 +15,9 @@ from sqlalchemy import (
     UniqueConstraint,
     text,
 )
-from sqlalchemy.dialects.postgresql import JSON, JSONB
+from sqlalchemy.dialects.postgresql import JSONB
 
-from chassis.tables import aggregate_columns, chassis_tables, instant
+from chassis.tables import AGGREGATE_STORAGE, aggregate_columns, chassis_tables, instant
 
 metadata = MetaData()
 chassis_tables(metadata)
@@ -26,8 +26,8 @@ orders = Table(
     "orders",
     metadata,
     *aggregate_columns(),
-    Column("content", JSON, comment="what was sold; apart from doc, for it hardly changes"),
-    Column("market", JSON, comment="the terms that applied"),
+    Column("content", Text, comment="JSON: what was sold; apart from doc, for it hardly changes"),
+    Column("market", Text, comment="JSON: the terms that applied"),
     Column("channel", Text, nullable=False),
     Column("account", Text, nullable=False),
     Column("external_order_id", Text, nullable=False),
@@ -49,6 +49,7 @@ orders = Table(
     Index("orders_by_age", "store_id", "ordered_at", "key"),
     Index("orders_waiting", "store_id", "waiting", postgresql_where=text("waiting <> ''")),
     Index("orders_in_flight", "in_flight", postgresql_where=text("in_flight")),
+    postgresql_with=AGGREGATE_STORAGE,
 )
 
 markets = Table(

@@ -6,7 +6,7 @@ import sqlalchemy as sa
 from alembic import op
 
 from chassis.migrations import create_chassis_tables, drop_chassis_tables
-from chassis.tables import aggregate_columns
+from chassis.tables import AGGREGATE_STORAGE, aggregate_columns
 
 revision = "0001"
 down_revision = None
@@ -46,6 +46,7 @@ def upgrade() -> None:
         *_promises("ledgers"),
         sa.CheckConstraint("currency ~ '^[A-Z]{3}$'", name="ledgers_currency_is_iso_4217"),
         sa.CheckConstraint("currency is not null or authorized_minor = 0", name="ledgers_money_has_a_currency"),
+        postgresql_with=AGGREGATE_STORAGE,
     )
     op.create_index("ledgers_by_store", "ledgers", ["store_id", "created_at", "key"])
     op.create_table(
@@ -58,6 +59,7 @@ def upgrade() -> None:
         sa.PrimaryKeyConstraint("order_id", "line_id", name="ledger_lines_pkey"),
         *_promises("ledger_lines"),
         sa.CheckConstraint("direction in (1, -1)", name="ledger_lines_direction_is_a_sign"),
+        postgresql_with={"fillfactor": "50"},
     )
     op.create_table(
         "operations",

@@ -18,7 +18,7 @@ from sqlalchemy import (
     text,
 )
 
-from chassis.tables import aggregate_columns, chassis_tables
+from chassis.tables import AGGREGATE_STORAGE, aggregate_columns, chassis_tables
 
 metadata = MetaData()
 chassis_tables(metadata)
@@ -58,6 +58,7 @@ ledgers = Table(
     CheckConstraint("currency ~ '^[A-Z]{3}$'", name="ledgers_currency_is_iso_4217"),
     CheckConstraint("currency is not null or authorized_minor = 0", name="ledgers_money_has_a_currency"),
     Index("ledgers_by_store", "store_id", "created_at", "key"),
+    postgresql_with=AGGREGATE_STORAGE,
 )
 
 ledger_lines = Table(
@@ -71,6 +72,7 @@ ledger_lines = Table(
     PrimaryKeyConstraint("order_id", "line_id", name="ledger_lines_pkey"),
     *_promises("ledger_lines"),
     CheckConstraint("direction in (1, -1)", name="ledger_lines_direction_is_a_sign"),
+    postgresql_with={"fillfactor": "50"},  # authorized, then captured: room for the new version on the same page
 )
 
 operations = Table(
