@@ -116,5 +116,12 @@ def firsts(records: Sequence[ConsumerRecord]) -> dict[TopicPartition, int]:
     """The offset of the first record of each partition."""
     found: dict[TopicPartition, int] = {}
     for record in records:
-        found.setdefault(TopicPartition(record.topic, record.partition), record.offset)
+        part = (record.topic, record.partition)  # equal to the named tuple, which takes longer to make
+        if part not in found:
+            found[TopicPartition(*part)] = record.offset
     return found
+
+
+def ends(records: Sequence[ConsumerRecord]) -> dict[TopicPartition, int]:
+    """The offset after the last record of each partition."""
+    return {part: last + 1 for part, last in firsts(records[::-1]).items()}

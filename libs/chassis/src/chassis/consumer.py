@@ -25,7 +25,7 @@ from faststream.kafka import KafkaBroker
 from faststream.kafka.message import KafkaAckableMessage
 
 from chassis import crash
-from chassis.attempts import CRASHES_MAX, Attempts, Begun, firsts, note
+from chassis.attempts import CRASHES_MAX, Attempts, Begun, ends, firsts, note
 from chassis.database import Database, QuickUUID, is_transient
 from chassis.inbound import Inbound, Intake, Record, Refused, inbox_id
 from chassis.kafka import security
@@ -145,7 +145,7 @@ class Consumer(ConsumerRebalanceListener):  # type: ignore[misc]  # aiokafka is 
                     self._rewind(records)
                     return
                 self._failures = 0
-                self._unacknowledged |= {TopicPartition(r.topic, r.partition): r.offset + 1 for r in records}
+                self._unacknowledged |= ends(records)
                 crash.point("after_handling_before_ack")
                 await self._acknowledge()
 

@@ -7,6 +7,7 @@ from typing import NamedTuple
 
 from contracts.base import SHIPPING_LINE
 from contracts.money import split
+from contracts.payments import MoneyLine
 from contracts.snapshot import Line, OrderContent, highest_rate
 
 
@@ -23,6 +24,8 @@ class Payable(NamedTuple):
     """With price_basis net."""
     rate: str
     ships: bool
+    money: MoneyLine
+    """The same as it is authorized and, at once and in full, captured."""
 
 
 def ships(content: OrderContent, line: Line) -> bool:
@@ -73,10 +76,9 @@ def _spread(content: OrderContent) -> tuple[Payable, ...]:
         if not any(weights):
             weights = [int(n == 0) for n in range(len(rows))]
         taxes = split(totals.tax_minor or 0, weights) if rows else []
-    return tuple(
-        Payable(
-            line_id=line_id, sku=sku, title=title, quantity=quantity, amount_minor=amount + (taxes[n] if taxes else 0),
-            net_minor=amount if taxes is not None else None, rate=rate, ships=goes,
-        )
-        for n, (line_id, sku, title, quantity, amount, rate, goes) in enumerate(rows)
-    )  # fmt: skip
+    spread = []
+    for (line_id, sku, title, quantity, amount, rate, goes), tax in zip(rows, taxes or [0] * len(rows), strict=True):
+        money = MoneyLine(line_id=line_id, quantity=quantity, amount_minor=amount + tax)
+        net = amount if taxes is not None else None
+        spread.append(Payable(line_id, sku, title, quantity, money.amount_minor, net, rate, goes, money))
+    return tuple(spread)

@@ -32,10 +32,7 @@ def authorize(story: Story, run: Run, operation: UUID) -> payments.Authorize:
     return payments.Authorize(
         order_id=story.context.key, store_id=order.store_id, operation_id=operation, actor="orders",
         gateway=order.market.gateway, currency=order.content.currency, reference=order.content.external_order_id,
-        lines=tuple(
-            payments.MoneyLine(line_id=line.line_id, quantity=line.quantity, amount_minor=line.amount_minor)
-            for line in payable(order.content)
-        ),
+        lines=tuple(line.money for line in payable(order.content)),
     )  # fmt: skip
 
 

@@ -88,14 +88,7 @@ def begin_rest(story: Story) -> None:
     """Settle everything that no settle has taken up yet."""
     assert story.order.content is not None
     taken = _taken(story)
-    _begin(
-        story,
-        tuple(
-            MoneyLine(line_id=line.line_id, quantity=line.quantity, amount_minor=line.amount_minor)
-            for line in payable(story.order.content)
-            if line.line_id not in taken
-        ),
-    )
+    _begin(story, tuple(line.money for line in payable(story.order.content) if line.line_id not in taken))
 
 
 def begin_shipment(story: Story, pieces: Mapping[str, int]) -> None:
@@ -121,7 +114,7 @@ def begin_shipment(story: Story, pieces: Mapping[str, int]) -> None:
             )
             lines.append(MoneyLine(line_id=line.line_id, quantity=now, amount_minor=amount - amount_before))
         elif line.line_id not in taken:
-            lines.append(MoneyLine(line_id=line.line_id, quantity=line.quantity, amount_minor=line.amount_minor))
+            lines.append(line.money)
     _begin(story, tuple(lines))
 
 
