@@ -1,4 +1,5 @@
-"""The peer's four steps: reserve, authorize, capture, invoice. Each is one transaction with DBOS's checkpoint in it.
+"""The peer's four steps: reserve, authorize, capture, invoice. Each is one transaction with DBOS's checkpoint in it; what goes to the
+warehouse is written with the capture.
 
 The statements are as good as we know to write them for one order at a time: a line never costs a round trip of its own,
 stock is locked in order, and the invoice series is locked last.
@@ -55,7 +56,14 @@ CAPTURE: Final = (
         "insert into operations (operation_id, order_id, kind, state, amount_minor)"
         " values (cast(:operation as uuid), cast(:key as uuid), 'capture', 'succeeded', :grand)"
     ),
-    text("update orders set status = 'approved', payment_status = 'paid' where key = cast(:key as uuid)"),
+    text(
+        "update orders set status = 'approved', payment_status = 'paid', fulfillment_status = 'in_progress'"
+        " where key = cast(:key as uuid)"
+    ),
+    text(
+        "insert into shipments (shipment_id, order_id, store_id, location, status, lines)"
+        " values (cast(:shipment as uuid), cast(:key as uuid), :store, 'main', 'picking', cast(:lines as jsonb))"
+    ),
 )
 INVOICE: Final = (
     text(
@@ -93,7 +101,14 @@ def authorize(key: str, order: dict[str, Any]) -> list[tuple[Any, dict[str, Any]
 
 
 def capture(key: str, order: dict[str, Any]) -> list[tuple[Any, dict[str, Any]]]:
-    values = {"key": key, "grand": _grand(order), "operation": _operation(key, "capture")}
+    lines = [
+        {"line_id": line["external_line_id"], "sku": line["sku"], "quantity": line["quantity"]["ordered"]}
+        for line in order["lines"]
+    ]
+    values = {
+        "key": key, "store": STORE, "grand": _grand(order), "operation": _operation(key, "capture"),
+        "shipment": _operation(key, "shipment"), "lines": json.dumps(lines),
+    }  # fmt: skip
     return [(statement, values) for statement in CAPTURE]
 
 
