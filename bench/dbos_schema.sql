@@ -1,8 +1,8 @@
 -- The business rows of the peer: what Tradewind's four services keep of an order on its way to the invoice, in one database.
 create table orders (
   key uuid primary key, store_id text not null, external_order_id text not null, status text not null,
-  payment_status text not null, fulfillment_status text not null default 'unfulfilled', currency text not null, grand_minor bigint not null, content jsonb not null,
-  placed_at timestamptz not null default now(), unique (store_id, external_order_id));
+  payment_status text not null, fulfillment_status text not null default 'unfulfilled', currency text not null,
+  grand_minor bigint not null, content jsonb not null, placed_at timestamptz not null default now(), unique (store_id, external_order_id));
 create table stock (
   store_id text, location text, sku text, on_hand bigint not null, reserved bigint not null default 0,
   primary key (store_id, location, sku), check (reserved <= on_hand)) with (fillfactor = 50);

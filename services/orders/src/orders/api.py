@@ -95,7 +95,7 @@ def routes(app: "App") -> APIRouter:
         j = journal.c
         rows = await app.read(
             select(j.at, j.type, j.version, j.operation_id, j.actor, j.cause_type, j.cause_id, j.message_id, j.payload)
-            .where(j.key == key, j.aggregate == "orders").order_by(j.id)
+            .where(j.key == key, j.aggregate == "orders", j.type.not_in(("orders.progressed", "orders.merged"))).order_by(j.id)
         )  # fmt: skip
         said = [orjson.loads(row["payload"]) for row in rows]
         return [
@@ -106,7 +106,7 @@ def routes(app: "App") -> APIRouter:
                 "status": told.get("status"), "payment_status": told.get("payment_status"),
                 "fulfillment_status": told.get("fulfillment_status"),
             }
-            for row, told in zip(rows, said, strict=True) if row["type"] not in ("orders.progressed", "orders.merged")
+            for row, told in zip(rows, said, strict=True)
         ]  # fmt: skip
 
     @router.get("/orders")
