@@ -17,6 +17,7 @@ import pytest_asyncio
 from aiokafka import AIOKafkaConsumer, TopicPartition
 from aiokafka.admin import AIOKafkaAdminClient, NewTopic
 from aiokafka.admin.config_resource import ConfigResource, ConfigResourceType
+from aiokafka.errors import TopicAlreadyExistsError
 from chassis_counter import EVENTS, SERVICE, World, plus, settings
 
 import devservices
@@ -29,7 +30,6 @@ from devservices import Services
 
 pytestmark = pytest.mark.real
 ROOT = Path(__file__).parents[3]
-SMALL = {"max.message.bytes": "20000"}
 
 
 @pytest.fixture(scope="module")
@@ -50,16 +50,21 @@ async def admin(servers: Services) -> AsyncIterator[AIOKafkaAdminClient]:
     await admin.close()
 
 
+@pytest.fixture
+def topic_bytes_max() -> int:
+    """What the topic takes at most; a test may name another limit as its parameter."""
+    return 20_000
+
+
 @pytest_asyncio.fixture
-async def world(servers: Services, admin: AIOKafkaAdminClient) -> AsyncIterator[World]:
-    """An empty database and an empty topic that takes 20 kB at most."""
-    if EVENTS in await admin.list_topics():
-        await admin.delete_topics([EVENTS])
+async def world(servers: Services, admin: AIOKafkaAdminClient, topic_bytes_max: int) -> AsyncIterator[World]:
+    """An empty database and an empty topic."""
+    topic = NewTopic(EVENTS, PARTITIONS, 1, topic_configs={"max.message.bytes": str(topic_bytes_max)})
     async with asyncio.timeout(30):
-        while (await admin.create_topics([NewTopic(EVENTS, PARTITIONS, 1, topic_configs=SMALL)])).topic_errors[0][
-            1
-        ] != 0:
-            await asyncio.sleep(0.1)  # the topic of the test before is still being deleted
+        while (error := (await admin.create_topics([topic])).topic_errors[0][1]) != 0:
+            assert error == TopicAlreadyExistsError.errno
+            await admin.delete_topics([EVENTS])  # of the test before; what a broker answers it does a moment later
+            await asyncio.sleep(0.1)
     world = World(settings(servers.postgres.dsn("counter"), kafka_bootstrap_servers=servers.kafka.bootstrap_servers,
                            relay_lease_seconds=1))  # fmt: skip
     await world.empty()
@@ -315,12 +320,10 @@ async def test_what_this_process_committed_is_published_without_reading_it_and_a
     assert await records(world) == told + 3
 
 
+@pytest.mark.parametrize("topic_bytes_max", [4_000_000])
 @pytest.mark.parametrize(("play", "each"), [("page", 14), ("sheet", 2)])
-async def test_a_backlog_of_one_partition_does_not_keep_the_others_waiting(
-    world: World, admin: AIOKafkaAdminClient, play: str, each: int
-) -> None:
+async def test_a_backlog_of_one_partition_does_not_keep_the_others_waiting(world: World, play: str, each: int) -> None:
     """The broker hands out whole batches, and one that is larger than was asked for only as the first in an answer."""
-    await admin.alter_configs([ConfigResource(ConfigResourceType.TOPIC, EVENTS, {"max.message.bytes": "4000000"})])
     keys = [uuid4() for _ in range(8)]
     for _ in range(each):
         await world.tell(*(plus(key, 1, play=play) for key in keys))
