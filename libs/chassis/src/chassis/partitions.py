@@ -56,6 +56,11 @@ async def drop_old_inbox(tx: Connection, before: date) -> list[str]:
     return old
 
 
+async def drop_old_answers(tx: Connection, days: int) -> None:
+    """Delete the answers of requests past the retention of their Idempotency-Keys."""
+    await tx.execute("delete from idempotency where created_at < now() - make_interval(days => $1)", days)
+
+
 async def keep(database: Database, settings: ServiceSettings) -> None:
     """Once an hour, for ever."""
     while True:
@@ -67,7 +72,7 @@ async def keep(database: Database, settings: ServiceSettings) -> None:
                 horizon = timedelta(hours=settings.topic_retention_hours + 24, days=1)
                 if dropped := await drop_old_inbox(tx, today - horizon):
                     log.info("inbox_days_dropped", partitions=dropped)
-                await tx.execute("delete from idempotency where created_at < now() - interval '3 days'")
+                await drop_old_answers(tx, settings.idempotency_retention_days)
             await asyncio.sleep(3600)
         except Exception as error:
             if not is_transient(error):

@@ -32,6 +32,9 @@ class ServiceSettings(BaseSettings):
     topic_retention_hours: PositiveInt = 168
     """Of topics made by `provision`; inbox and horizon follow it (plus a day)."""
 
+    idempotency_retention_days: PositiveInt = 30
+    """How long the answer to a request with an Idempotency-Key is stored. After that the key is a new request's."""
+
     http_host: str = "127.0.0.1"
     """The address to listen at; 0.0.0.0 in a container."""
     http_port: NonNegativeInt = 0

@@ -19,7 +19,7 @@ from pydantic_core import PydanticUndefined
 
 from chassis.settings import ServiceSettings
 
-UNITS = {"_seconds": "s", "_ms": "ms", "_hours": "h"}
+UNITS = {"_seconds": "s", "_ms": "ms", "_hours": "h", "_days": "days"}
 PLACE = re.compile(r"(<!-- settings (\S+):(\S+) -->\n).*?(<!-- end -->)", re.DOTALL)
 
 
