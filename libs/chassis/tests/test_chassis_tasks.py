@@ -9,7 +9,7 @@ from typing import Any
 from uuid import UUID, uuid4
 
 import pytest
-from chassis_counter import Ask, Told, World, plus
+from chassis_counter import STORE, Ask, Told, World, plus
 
 from chassis.service import Attempt, TaskKind, TryAgain
 from chassis.tasks import Tasks
@@ -143,6 +143,20 @@ async def test_the_first_report_counts_the_same_again_is_nothing_and_another_one
     found = (await world.rows("select cause, key, convert_from(value, 'UTF8') as value from parked"))[0]
     assert (found["cause"], found["key"]) == ("contradiction", None)
     assert str(key) in found["value"]
+
+
+async def test_a_task_of_another_order_or_store_is_neither_replaced_nor_silently_dropped(world: World) -> None:
+    first, operation = uuid4(), uuid4()
+    asking = plus(first, 1, play="ask", operation_id=operation)
+    others = [plus(uuid4(), 2, play="ask", operation_id=operation, store_id=store) for store in (STORE, "st_2")]
+    await world.take(world.from_topic(asking))
+    await world.take(*(world.from_topic(other) for other in others), world.from_topic(plus(uuid4(), 1)))
+    [task] = await world.rows("select key, store_id from tasks where task_id = $1", operation)
+    assert tuple(task) == (first, STORE)
+    parked = await world.rows("select key, detail from parked where state = 'waiting'")
+    assert {row["key"] for row in parked} == {other.order_id for other in others}
+    assert all("another order" in row["detail"] for row in parked)
+    assert await world.one("select count(*) from counters") == 1
 
 
 async def test_an_operation_is_asked_outside_at_most_once_however_often_it_is_wished(world: World) -> None:

@@ -31,7 +31,16 @@ from chassis.service import Change
 from chassis.shell import Shell
 from chassis.statements import write_rows
 from contracts.base import Command
-from contracts.fulfillment import OutOfStock, PlacedLine, Released, Reserved, StockTotals
+from contracts.fulfillment import (
+    OutOfStock,
+    PlacedLine,
+    Released,
+    Reserved,
+    ShipmentPlan,
+    ShipmentsCancelled,
+    Started,
+    StockTotals,
+)
 from contracts.registry import MESSAGES
 from fulfillment import store
 from fulfillment.domain.fulfilment import Fulfilment, evolve
@@ -322,3 +331,41 @@ async def test_the_database_moves_no_reservation_twice(app: App) -> None:
         async with app.database.transaction() as tx:
             await write_rows(tx, store.rows([release_it]))
     assert [row["state"] for row in await rows(app, "select state from reservations")] == ["released"]
+
+
+@pytest.mark.parametrize(
+    "theirs", [{"store_id": "st_2"}, {"order_id": uuid4()}], ids=["another store", "another order"]
+)
+async def test_a_reservation_and_a_shipment_of_another_order_or_store_are_never_written_over(
+    app: App, theirs: dict[str, Any]
+) -> None:
+    """Promise 4, below the domain: ids that repeat reach no row of another owner."""
+    placed = (PlacedLine(line_id="1", sku="A", quantity=1, location="main"),)
+    plan = ShipmentPlan(shipment_id=uuid4(), location="main", lines=placed)
+    mine: dict[str, Any] = {"order_id": uuid4(), "store_id": STORE}
+    more: dict[str, Any] = {"operation_id": uuid4(), "totals": StockTotals()}
+
+    def changes(owner: dict[str, Any]) -> tuple[Change[Fulfilment], Change[Fulfilment]]:
+        """Reserve, start; then cancel: the statuses that the rows get."""
+        reserved, started = Reserved(**owner, **more, lines=placed), Started(**owner, **more, shipments=(plan,))
+        cancelled = ShipmentsCancelled(**owner, **more, lines=placed)
+        held = evolve(evolve(Fulfilment(), reserved), started)
+        whose = owner["order_id"], owner["store_id"]
+        return (Change(*whose, Fulfilment(), held, (reserved, started)),
+                Change(*whose, held, evolve(held, cancelled), (cancelled,)))  # fmt: skip
+
+    async with app.database.transaction() as tx:
+        await write_rows(tx, store.rows([changes(mine)[0]]))
+    for change in changes(mine | theirs):
+        with pytest.raises(store.ShipmentTaken):
+            async with app.database.transaction() as tx:
+                await write_rows(tx, store.rows([change])[1:])
+    if "order_id" not in theirs:  # the order is part of a reservation's key
+        with pytest.raises(store.ReservationClosed):
+            async with app.database.transaction() as tx:
+                await write_rows(tx, store.rows([changes(mine | theirs)[1]]))
+    owners = "select order_id, store_id, status as state from shipments union all select order_id, store_id, state from reservations"
+    assert [tuple(row) for row in await rows(app, owners)] == [
+        (*mine.values(), "picking"),
+        (*mine.values(), "reserved"),
+    ]

@@ -14,6 +14,7 @@ from chassis.database import Database
 from chassis.migrations import upgrade
 from chassis.service import Change
 from chassis.statements import write_rows
+from contracts.base import Event
 from payments import store
 from payments.domain.ledger import Ledger, evolve
 from payments.handlers import SERVICE
@@ -49,3 +50,25 @@ async def test_an_operation_has_one_effect_of_one_order_for_ever(database: Datab
         owners = await connection.fetch("select order_id from operations where operation_id = $1", event.operation_id)
         lines = await connection.fetchval("select count(*) from ledger_lines where order_id = $1", other.key)
     assert ([row["order_id"] for row in owners], lines) == ([first.key], 0)
+
+
+async def test_lines_and_operations_of_another_store_are_never_written_over(database: Database) -> None:
+    """The same order, line and operation ids under another store: refused, and the first store's amounts stay."""
+    key, first, second = uuid4(), authorized(str(uuid4()), 7, totals(a=7)), authorized(str(uuid4()), 9, totals(a=9))
+
+    def change(store_id: str, event: Event) -> Change[Ledger]:
+        return Change(key, store_id, Ledger(), evolve(Ledger(), event), (event,))
+
+    async with database.transaction() as tx:
+        await write_rows(tx, store.rows([change(STORE, first)]))
+    for event, refused in ((second, store.LedgerOfAnotherStore), (first, store.LedgerOfAnotherStore)):
+        with pytest.raises(refused):
+            async with database.transaction() as tx:
+                await write_rows(tx, store.rows([change("st_other", event)]))
+    with pytest.raises(store.OperationTaken):
+        async with database.transaction() as tx:
+            await write_rows(tx, store.rows([change("st_other", first)])[1:])
+    async with database.connection() as connection:
+        lines = await connection.fetch("select store_id, authorized_minor from ledger_lines where order_id = $1", key)
+        done = await connection.fetch("select store_id, amount_minor from operations where order_id = $1", key)
+    assert [tuple(row) for row in (*lines, *done)] == [(STORE, 7), (STORE, 7)]

@@ -43,6 +43,11 @@ class Slot:
     touched: bool = False
     events: list[Event] = field(default_factory=list)
 
+    def belongs_to(self, store_id: str) -> None:
+        """Nothing is stored under the key yet: an earlier message of the batch, of another store, had no effect."""
+        self.store_id = store_id
+        self.before = self.state = self.aggregate.initial(self.key, store_id)
+
     @property
     def change(self) -> Change[Any]:
         return Change(self.key, self.store_id, self.before, self.state, tuple(self.events))
@@ -199,7 +204,7 @@ def _saved(aggregate: Aggregate[Any]) -> Piece:
         f" {table}_made as (insert into {table} ({names}) select {names} from {table}_given where previous = 0"
         " on conflict (key) do nothing returning 1),"
         f" {table}_moved as (update {table} t set {sets} from {table}_given u where u.previous > 0 and t.key = u.key"
-        " and t.revision = u.previous returning 1),"
+        " and t.store_id = u.store_id and t.revision = u.previous returning 1),"
         f" {table}_saved as (select from {table}_made union all select from {table}_moved)",
         len(kinds) + 1,
     )

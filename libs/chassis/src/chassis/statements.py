@@ -201,12 +201,19 @@ cross join lateral (
   select day, id from journal where key = u.key and revision = u.revision and aggregate = u.aggregate limit 1) j
 order by u.n"""
 
+# The same task again is the same one; another order's under its id is refused, or its work would never be done.
 TASKS = """
+with given as (
+  select * from unnest($1::uuid[], $2::uuid[], $3::text[], $4::text[], $5::text[], $6::jsonb[], $7::text[], $8::text[],
+    $9::float8[]) as u(task_id, key, store_id, aggregate, kind, body, correlation_id, traceparent, after)),
+made as (
 insert into tasks (task_id, key, store_id, aggregate, kind, body, correlation_id, traceparent, run_at)
 select task_id, key, store_id, aggregate, kind, body, correlation_id, traceparent, $10::timestamptz + make_interval(secs => after)
-from unnest($1::uuid[], $2::uuid[], $3::text[], $4::text[], $5::text[], $6::jsonb[], $7::text[], $8::text[], $9::float8[])
-  as u(task_id, key, store_id, aggregate, kind, body, correlation_id, traceparent, after)
-on conflict (task_id) do nothing"""
+from given
+on conflict (task_id) do update set task_id = excluded.task_id
+where tasks.key = excluded.key and tasks.store_id = excluded.store_id
+returning task_id)
+select task_id from given except select task_id from made"""
 
 ADOPTED = """
 insert into journal (day, key, store_id, aggregate, revision, version, type, message_id, operation_id, topic,
@@ -217,19 +224,25 @@ select (u.at at time zone 'UTC')::date, u.* from unnest($1::uuid[], $2::text[], 
     actor, cause_type, cause_id, correlation_id, traceparent, payload, at)"""
 
 
+class TaskTaken(Exception):
+    """A task's id is another order's. Not transient: the message that brought it is parked."""
+
+
 async def publish_again(tx: Connection, answers: Sequence[tuple[str, UUID, int]]) -> None:
     """Answers given before, as (table, key, revision): their senders asked again."""
     await tx.execute(AGAIN, *columns(answers, 3))
 
 
 async def save_tasks(tx: Connection, tasks: Sequence[tuple[Inbound, str, Task]], now: datetime) -> None:
-    """Tasks, what they came of and the table of their aggregate."""
-    rows = [
-        (task.task_id, inbound.key, inbound.store_id, table, task.kind, task.body.model_dump_json(),
-         inbound.correlation_id, inbound.traceparent, task.after_seconds)
-        for inbound, table, task in tasks
-    ]  # fmt: skip
-    await tx.execute(TASKS, *columns(rows, 9), now)
+    """Tasks, what they came of and the table of their aggregate. Raises TaskTaken."""
+    rows: dict[UUID, tuple[Any, ...]] = {}
+    for inbound, table, task in tasks:
+        row = (task.task_id, inbound.key, inbound.store_id, table, task.kind, task.body.model_dump_json(),
+               inbound.correlation_id, inbound.traceparent, task.after_seconds)  # fmt: skip
+        if rows.setdefault(task.task_id, row)[1:3] != row[1:3]:
+            raise TaskTaken(f"{task.task_id}: two orders of one batch ask for a task of this id")
+    if taken := await tx.fetch(TASKS, *columns(list(rows.values()), 9), now):
+        raise TaskTaken(f"{taken[0]['task_id']}: an open task of another order has this id")
 
 
 async def journal_adopted(tx: Connection, rows: Sequence[tuple[Any, ...]]) -> None:

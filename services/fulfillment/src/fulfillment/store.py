@@ -71,10 +71,15 @@ reservations_written as (
 insert into reservations as r (order_id, operation_id, line_id, store_id, location, sku, quantity, state)
 select * from unnest({0}::uuid[], {1}::uuid[], {2}::text[], {3}::text[], {4}::text[], {5}::text[], {6}::int[], {7}::text[])
 on conflict (order_id, operation_id, line_id) do update set state = excluded.state
-where r.state = 'reserved' and excluded.state <> 'reserved'
+where r.store_id = excluded.store_id and r.state = 'reserved' and excluded.state <> 'reserved'
 returning 1)""",
     8,
 )
+
+
+class ShipmentTaken(Exception):
+    """A shipment's id is another order's: nothing of the batch is saved, the message that brought it is parked."""
+
 
 SHIPMENTS: Final = Piece(
     """
@@ -87,22 +92,27 @@ from unnest({0}::uuid[], {1}::uuid[], {2}::text[], {3}::uuid[], {4}::text[], {5}
     as n(shipment_id, order_id, store_id, reservation_id, location, status, lines, carrier, tracking_number)
 on conflict (shipment_id) do update set status = excluded.status, carrier = excluded.carrier,
     tracking_number = excluded.tracking_number, shipped_at = coalesce(s.shipped_at, excluded.shipped_at),
-    delivered_at = coalesce(s.delivered_at, excluded.delivered_at))""",
+    delivered_at = coalesce(s.delivered_at, excluded.delivered_at)
+where s.order_id = excluded.order_id and s.store_id = excluded.store_id
+returning 1)""",
     9,
 )
 
 
 def rows(changes: Sequence[Change[Fulfilment]]) -> list[Rows]:
-    """A reservation that would move twice raises ReservationClosed."""
+    """Raises ReservationClosed if a reservation would move twice, ShipmentTaken if a shipment is another order's."""
     reservations = [row for change in changes for row in reservation_rows(change)]
     shipments = [row for change in changes for row in shipment_rows(change)]
 
     def closed() -> ReservationClosed:
         return ReservationClosed(f"one of {len(reservations)} reservations moved before")
 
+    def taken() -> ShipmentTaken:
+        return ShipmentTaken(f"one of {', '.join(str(row[0]) for row in shipments[:20])} belongs to another order")
+
     return [
         Rows(RESERVATIONS, columns(reservations, RESERVATIONS.parameters), "reservations_written", closed),
-        Rows(SHIPMENTS, columns(shipments, SHIPMENTS.parameters)),
+        Rows(SHIPMENTS, columns(shipments, SHIPMENTS.parameters), "shipments_written", taken),
     ]
 
 

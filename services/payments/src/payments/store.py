@@ -19,7 +19,9 @@ select * from unnest({0}::uuid[], {1}::text[], {2}::text[], {3}::smallint[],
   {4}::bigint[], {5}::bigint[], {6}::bigint[], {7}::bigint[])
 on conflict (order_id, line_id) do update set
   authorized_minor = excluded.authorized_minor, captured_minor = excluded.captured_minor,
-  voided_minor = excluded.voided_minor, refunded_minor = excluded.refunded_minor)""",
+  voided_minor = excluded.voided_minor, refunded_minor = excluded.refunded_minor
+where l.store_id = excluded.store_id
+returning 1)""",
     8,
 )
 
@@ -33,7 +35,7 @@ select * from unnest({0}::uuid[], {1}::uuid[], {2}::text[], {3}::text[], {4}::te
   {8}::text[], {9}::text[], {10}::text[], {11}::text[])
 on conflict (operation_id) do update set state = excluded.state, amount_minor = excluded.amount_minor,
   gateway_reference = excluded.gateway_reference, code = excluded.code, reason = excluded.reason, at = now()
-where o.order_id = excluded.order_id and o.kind = excluded.kind
+where o.order_id = excluded.order_id and o.store_id = excluded.store_id and o.kind = excluded.kind
   and (o.state in ('asked', 'pending') or o.state = excluded.state)
 returning 1)""",
     12,
@@ -46,6 +48,10 @@ from operations where state in ('asked', 'pending') group by 1, 2"""
 
 class OperationTaken(Exception):
     """An operation id that already had another effect. Not transient: the message that brought it is parked."""
+
+
+class LedgerOfAnotherStore(Exception):
+    """A line of the ledger belongs to another store. Not transient: the message that brought it is parked."""
 
 
 def rows(changes: Sequence[Change[Ledger]]) -> list[Rows]:
@@ -67,8 +73,11 @@ def rows(changes: Sequence[Change[Ledger]]) -> list[Rows]:
     def taken() -> OperationTaken:
         return OperationTaken(f"one of {', '.join(str(row[0]) for row in operations[:20])} already had another effect")
 
+    def foreign() -> LedgerOfAnotherStore:
+        return LedgerOfAnotherStore(f"one of {len(lines)} ledger lines is another store's")
+
     return [
-        Rows(LINES, columns(lines, LINES.parameters)),
+        Rows(LINES, columns(lines, LINES.parameters), "lines_written", foreign),
         Rows(OPERATIONS, columns(operations, OPERATIONS.parameters), "operations_written", taken),
     ]
 
