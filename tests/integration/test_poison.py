@@ -14,7 +14,7 @@ import aiohttp
 import pytest
 
 from chassis.attempts import CRASHES_MAX
-from contracts.ids import message_uuid
+from contracts.envelope import read
 from contracts.registry import SNAPSHOTS
 from devservices.system import Member
 from tests.integration.poison import POISONS, Poison, Raw, send_raw
@@ -333,7 +333,7 @@ async def test_a_message_that_kills_the_process_is_parked_alone_and_replayed_aft
     # All of one order, so of one partition: two halvings leave the good one before the deadly one alone at their head.
     updates = [later(first, number, external_number=str(number)) for number in range(1, 5)]
     deadly = updates[1]
-    identity = message_uuid(SOURCE, f"{first.order_id}-2")
+    identity = read(SNAPSHOTS, deadly.key, deadly.value, deadly.headers).id
     await asyncio.to_thread(shop.system.kill, member)
     places = await send_raw(shop, updates)
     others = await shop.send_snapshots(10)

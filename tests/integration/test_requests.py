@@ -76,3 +76,29 @@ async def test_the_same_key_with_another_body_is_refused_and_changes_nothing(sho
     assert (status, b"order_exists" in answer) == (409, True), answer
     await shop.until_at_rest()
     await shop.assert_promises()
+
+
+async def test_the_next_order_under_an_expired_key_shares_nothing_with_the_first(shop: Shop) -> None:
+    """Promise 1: once its row is deleted a key is a new request's, whose cancel moves no goods and no money of the first."""
+    key = uuid.uuid4().hex
+    placed: list[str] = []
+    for _ in range(2):
+        status, answer = await shop.call("orders", "POST", "/v1/orders", shop.content(), key=key)
+        assert status == 201, answer
+        placed.append(answer["order_id"])
+        await shop.until_at_rest(placed)
+        await shop.rows("orders", "delete from idempotency where key = $1 returning 1", key)
+    first, second = placed
+    assert await shop.ends(placed) == {"approved/paid/in_progress": 2}
+    shipments = [one["shipment_id"] for one in await shop.shipments() if one["order_id"] in placed]
+    assert len(set(shipments)) == 2
+    assert (await shop.cancel(second))[0] == 202
+    await shop.until_at_rest(placed)
+    assert await shop.ends([second]) == {"cancelled/refunded/unfulfilled": 1}
+    assert await shop.ship_all([first]) == 1
+    await shop.until_at_rest([first])
+    assert (await shop.order(first))["completed_at"]
+    shared = "select message_id from journal where topic is not null group by 1 having count(distinct key) > 1"
+    for service in ("orders", "payments", "fulfillment", "invoicing"):
+        assert not await shop.rows(service, shared), service
+    await shop.assert_promises()

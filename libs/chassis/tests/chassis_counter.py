@@ -17,7 +17,7 @@ from pydantic_settings import SettingsConfigDict
 from sqlalchemy import BigInteger, Column, MetaData, Table, Text
 
 from chassis.database import Database, Piece, Rows
-from chassis.inbound import Idempotency, Inbound, Intake, Outcome, Record, Refused, Rendered, inbox_id
+from chassis.inbound import Idempotency, Inbound, Intake, Outcome, Record, Refused, Rendered
 from chassis.parking import Parking
 from chassis.service import Aggregate, Service, Share, on
 from chassis.settings import ServiceSettings
@@ -27,7 +27,7 @@ from chassis.telemetry import Metrics
 from contracts.base import Command, Document, Event, Frozen, PrivateEvent
 from contracts.deciding import Context, Effect, Refusal, Reported, Task, Wake
 from contracts.envelope import headers
-from contracts.ids import message_uuid
+from contracts.ids import message_id
 from contracts.registry import Topic
 
 STORE = "st_1"
@@ -282,10 +282,10 @@ class World:
         record = self.record(message, ce_id)
         identity = dict(record.headers)["ce_id"]
         assert identity is not None
-        name = identity.decode()
-        return Inbound("topic", message.order_id, message.store_id, message_uuid("test", name), message.TYPE, message, "c",
-                       actor="test", claim=inbox_id(datetime.now(UTC), "test", name) if ce_id is None else
-                       inbox_id(datetime(2026, 11, 21, tzinfo=UTC), "test", name), record=record)  # fmt: skip
+        at = datetime.now(UTC) if ce_id is None else datetime(2026, 11, 21, tzinfo=UTC)
+        claim = message_id(at, "test", message.store_id, message.order_id, identity.decode())
+        return Inbound("topic", message.order_id, message.store_id, claim, message.TYPE, message, "c", actor="test",
+                       claim=claim, record=record)  # fmt: skip
 
     def request(self, message: Command, key: str | None = None, fingerprint: bytes = b"body") -> Inbound:
         def render(outcome: Outcome) -> Rendered:

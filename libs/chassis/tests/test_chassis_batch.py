@@ -257,6 +257,34 @@ async def test_compare_and_swap_refuses_a_row_that_was_written_past_its_lock(wor
     assert is_transient(Conflict())
 
 
+async def test_an_id_that_a_sender_gives_to_several_orders_and_stores_is_several_messages(world: World) -> None:
+    """One source, one `ce_id`, one time: each order of each store gets its effect, under ids of its own."""
+    told = [plus(uuid4(), 5, store_id=store) for store in (STORE, STORE, "st_2")]
+    await world.take(*(world.from_topic(message, "m1") for message in told))
+    await world.take(*(world.from_topic(message, "m1") for message in told))
+    assert [await world.total(message.order_id) for message in told] == [5, 5, 5]
+    assert await world.one("select count(distinct message_id) from journal") == 3
+    assert await world.one("select count(distinct cause_id) from journal") == 3
+
+
+async def test_a_message_of_another_store_is_parked_and_the_order_does_not_wait_behind_it(world: World) -> None:
+    key = uuid4()
+    await world.tell(plus(key, 5))
+    await world.take(world.from_topic(plus(key, 7, store_id="st_2")), world.from_topic(plus(key, 1)))
+    assert await world.total(key) == 6
+    [row] = await world.rows("select key, store_id, cause from parked")
+    assert tuple(row) == (None, "st_2", "store_differs")
+    assert await world.one("select count(*) from parked_keys") == 0
+
+
+async def test_a_message_without_effect_claims_no_key_for_its_store(world: World) -> None:
+    """Both in one batch: the second one's events carry the second one's store."""
+    key = uuid4()
+    await world.tell(plus(key, 1, play="no", store_id="st_2"), plus(key, 5))
+    assert await world.one("select store_id from counters where key = $1", key) == STORE
+    assert await world.one("select distinct payload::json->>'store_id' from journal where key = $1", key) == STORE
+
+
 async def test_an_order_of_another_store_is_not_touched(world: World) -> None:
     key = uuid4()
     await world.tell(plus(key, 1))

@@ -19,8 +19,9 @@ from chassis_counter import COMMANDS, EVENTS, SERVICE, Add, Added, World, plus, 
 
 from chassis.attempts import ALONE, CRASHES_MAX
 from chassis.consumer import Consumer, topics_of
-from chassis.inbound import LANES_FROM, Inbound, Intake, Record, Refused, headers_from_json, inbox_id
+from chassis.inbound import LANES_FROM, Inbound, Intake, Record, Refused, headers_from_json
 from contracts.envelope import headers
+from contracts.ids import message_id
 from contracts.registry import BODY_BYTES_MAX
 
 KEY = UUID("cdac17fa-748d-5c30-afb4-776fd89a573f")
@@ -73,13 +74,13 @@ async def decoded(consumer: Consumer, *records: Any) -> Any:
     return intake.entries[0] if intake.entries else None
 
 
-async def test_a_good_record_becomes_a_message_with_the_claim_of_its_source_and_id(consumer: Consumer) -> None:
+async def test_a_good_record_becomes_a_message_with_the_claim_of_its_identity(consumer: Consumer) -> None:
     now = datetime.now(UTC)
     entry = await decoded(consumer, record(ce_time=now.isoformat()))
     assert isinstance(entry, Inbound)
     assert isinstance(entry.body, Add)
     assert (entry.key, entry.store_id, entry.origin) == (KEY, "st_1", "topic")
-    assert entry.claim == inbox_id(now, "test", "1")
+    assert entry.claim == entry.id == message_id(now, "test", "st_1", KEY, "1")
 
 
 def body(**more: Any) -> bytes:
@@ -183,14 +184,6 @@ async def test_what_was_committed_before_the_crash_and_comes_again_does_not_hide
     handled, chunks = consumer.attempts.chunks(records)
     assert [one.offset for one in handled] == [0, 1, 2]
     assert [[one.offset for one in chunk] for chunk in chunks] == [[3], [4], [5], [6], [7]]
-
-
-def test_inbox_ids_sort_by_time_and_differ_by_source_and_id() -> None:
-    early, late = datetime(2026, 11, 20, 23, 59, 59, 999000, UTC), datetime(2026, 11, 21, tzinfo=UTC)
-    assert inbox_id(early, "z", "z") < inbox_id(late, "a", "a")
-    assert len({inbox_id(late, source, ce_id) for source in ("a", "b") for ce_id in ("1", "2")}) == 4
-    assert inbox_id(late, "a", "b1") != inbox_id(late, "ab", "1")
-    assert inbox_id(late, "a", "1") == inbox_id(late, "a", "1")
 
 
 def test_a_service_reads_the_topics_of_what_it_obeys_and_no_other() -> None:

@@ -17,7 +17,7 @@ from chassis_counter import SERVICE, STORE, World, plus
 from fastapi import APIRouter, Depends, Request, Response
 
 from chassis.app import App
-from chassis.http import BODY_BYTES_MAX, Page, Principal, Problem, after, page
+from chassis.http import BODY_BYTES_MAX, Page, Principal, Problem, after, operation_id, page
 from chassis.inbound import Refused
 
 # -- pages, pure ------------------------------------------------------------------------------------------------------
@@ -54,7 +54,8 @@ def routes(app: App) -> APIRouter:
 
     @router.post("/v1/count/{key}/{amount}")
     async def count(request: Request, who: Editor, key: UUID, amount: int, play: str = "") -> Response:
-        command = plus(key, amount, play=play, store_id=who.store_id)
+        operation = await operation_id(request, who, key)
+        command = plus(key, amount, play=play, store_id=who.store_id, operation_id=operation)
         return await app.obey(request, who, command, lambda outcome: (201, {"total": outcome.state.total}, {"location": f"/v1/count/{key}"}),
                               {"no": (422, "It said no")})  # fmt: skip
 
@@ -174,6 +175,23 @@ async def test_the_same_idempotency_key_gets_the_same_bytes_and_another_body_a_c
     assert await world.total(counter) == 5
     long = await client("POST", f"/v1/count/{counter}/5", key=key, idempotency_key="k" * 256)
     assert (long.status, long.json["type"]) == (400, "/problems/bad_idempotency_key")
+
+
+@pytest.mark.real
+async def test_an_idempotency_key_that_comes_again_after_its_retention_is_another_request(
+    client: Client, world: World
+) -> None:
+    """Other orders, other requests and other stores get other ids; the very same request asks for the same operation."""
+    key, other = [await client.app.keys.create(store, "till", ["*"]) for store in (STORE, "st_2")]
+    counters = [uuid4(), uuid4(), uuid4()]
+    asked = [(key, counters[0], 5), (key, counters[1], 5), (key, counters[0], 6), (other, counters[2], 5)]
+    for who, counter, amount in [*asked, asked[0]]:
+        await world.do("delete from idempotency")
+        answer = await client("POST", f"/v1/count/{counter}/{amount}", key=who, idempotency_key="1")
+        assert answer.status == 201
+    assert [await world.total(counter) for counter in counters] == [11, 5, 5]
+    for ids in ("message_id", "operation_id", "cause_id"):
+        assert await world.one(f"select count(distinct {ids}) from journal") == 4, ids
 
 
 @pytest.mark.real

@@ -6,6 +6,8 @@ import re
 import shutil
 import subprocess
 import sys
+from datetime import UTC, datetime
+from itertools import product
 from pathlib import Path
 from uuid import UUID
 
@@ -13,7 +15,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from contracts.ids import ORDER_NAMESPACE, derived, message_uuid, order_id
+from contracts.deciding import Context
+from contracts.ids import ORDER_NAMESPACE, decided, derived, message_id, order_id
 
 PAGE = (Path(__file__).parents[3] / "docs" / "order-ids.md").read_text("utf-8")
 ROWS = [
@@ -24,6 +27,7 @@ ROWS = [
 PROGRAMS = dict(re.findall(r"```(\w+)\n(.*?)```", PAGE, re.DOTALL))
 
 codes = st.from_regex(r"[A-Za-z0-9._:-]{1,64}", fullmatch=True)
+Decided = tuple[str, UUID, UUID, str]
 texts = st.text(st.characters(exclude_characters="\0", exclude_categories=["Cs"]), min_size=1, max_size=200)
 
 
@@ -62,9 +66,26 @@ def test_a_bar_in_the_external_id_is_not_taken_for_a_separator() -> None:
     assert order_id("a", "b", "c", "d|e") != order_id("b", "c", "d", "e")
 
 
-def test_a_connectors_id_of_any_text_gets_a_uuid_per_source() -> None:
-    assert message_uuid("bol/store-887", "41") == message_uuid("bol/store-887", "41")
-    assert message_uuid("bol/store-887", "41") != message_uuid("bol/store-888", "41")
+def test_the_identity_of_a_message_differs_by_each_of_its_parts_and_sorts_by_time() -> None:
+    early, late = datetime(2026, 11, 20, 23, 59, 59, 999000, UTC), datetime(2026, 11, 21, tzinfo=UTC)
+    one, other = order_id("a", "b", "c", "1"), order_id("a", "b", "c", "2")
+    parts = list(product((early, late), ("s", "t"), ("st_1", "st_2"), (one, other), ("41", "42")))
+    ids = [message_id(*part) for part in parts]
+    assert len(set(ids)) == len(parts) == 32
+    assert ids == [message_id(*part) for part in parts]
+    assert max(ids[:16]) < min(ids[16:])
+    assert message_id(late, "a", "st", one, "b1") != message_id(late, "ab", "st", one, "1")
+
+
+@given(st.tuples(codes, st.uuids(), st.uuids(), texts), st.tuples(codes, st.uuids(), st.uuids(), texts))
+def test_what_two_decisions_make_never_shares_an_id(one: Decided, other: Decided) -> None:
+    assert (decided(*one) == decided(*other)) == (one == other)
+
+
+def test_one_message_id_and_name_are_another_thing_in_another_order_or_store() -> None:
+    message, one, other = UUID(int=1), UUID(int=2), UUID(int=3)
+    contexts = [Context(datetime.now(UTC), key, store, message) for key in (one, other) for store in ("st_1", "st_2")]
+    assert len({context.new_id("shipment:main") for context in contexts}) == 4
 
 
 def test_what_is_decided_again_gets_the_same_ids() -> None:

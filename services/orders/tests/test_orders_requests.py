@@ -7,6 +7,7 @@ from orders_play import ORDER, STORE, Play, content, line, market, uid
 from contracts.fulfillment import Reserve
 from contracts.orders import MarketTerms, Received
 from contracts.snapshot import Snapshot
+from orders.api import NewOrder
 from orders.domain.decisions import MarketKey, needs_market
 from orders.domain.order import initial
 from orders.domain.views import legal_actions, waiting
@@ -61,3 +62,8 @@ def test_an_order_says_what_it_waits_for_at_every_moment(play: Play) -> None:
         "answer", "stock", "answer", "answer", "approval", "answer", "answer", "answer", "warehouse",
     ]  # fmt: skip
     assert play.order.market == MarketTerms(code="m", on_short="wait", seller="acme")
+
+
+def test_an_order_without_account_has_the_same_id_whatever_api_key_brings_it() -> None:
+    asked = NewOrder.model_validate(content().model_dump())
+    assert (asked.channel, asked.account) == ("api", "default")

@@ -99,10 +99,11 @@ class Batch:
     def decide(self, inbound: Inbound, position: int) -> Outcome:
         """Decide on one message and fold what it did. Raises what decide raises; then nothing of it stays."""
         aggregate, handler = self._handler(inbound)
-        slot = self.slots[aggregate.table, inbound.key]
-        body = inbound.body
-        if slot.revision and slot.store_id != inbound.store_id:
-            raise StoreDiffers(f"{inbound.key} belongs to another store than {inbound.store_id}")
+        slot, body = self.slots[aggregate.table, inbound.key], inbound.body
+        if slot.store_id != inbound.store_id:
+            if slot.revision:
+                raise StoreDiffers(f"{inbound.key} belongs to another store than {inbound.store_id}")
+            slot.belongs_to(inbound.store_id)
         if slot.touched:
             for share in self.service.shares:
                 if any(key not in self._shares for key in share.needs(slot.state, body)):

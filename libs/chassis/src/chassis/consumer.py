@@ -27,7 +27,7 @@ from faststream.kafka.message import KafkaAckableMessage
 from chassis import crash
 from chassis.attempts import CRASHES_MAX, Attempts, Begun, ends, firsts, note
 from chassis.database import Database, QuickUUID, is_transient
-from chassis.inbound import Inbound, Intake, Record, Refused, inbox_id
+from chassis.inbound import Inbound, Intake, Record, Refused
 from chassis.kafka import security
 from chassis.polls import Polls
 from chassis.service import Service
@@ -330,10 +330,10 @@ class Consumer(ConsumerRebalanceListener):  # type: ignore[misc]  # aiokafka is 
             )
             return Refused(record, None, cause, f"ce_time {received.time.isoformat()} is {hint}; send it anew with a new ce_id",
                            received.store_id, received.type)  # fmt: skip
+        identity = QuickUUID(received.id.bytes)
         return Inbound(
-            "topic", QuickUUID(received.key.bytes), received.store_id, QuickUUID(received.id.bytes), received.type,
-            received.body, received.correlation_id, received.traceparent, actor=received.source,
-            claim=inbox_id(received.time, received.source, received.ce_id), record=record,
+            "topic", QuickUUID(received.key.bytes), received.store_id, identity, received.type, received.body,
+            received.correlation_id, received.traceparent, actor=received.source, claim=identity, record=record,
         )  # fmt: skip
 
     # -- intake and lag -----------------------------------------------------------------------------------------------

@@ -26,6 +26,7 @@ from chassis.database import CatchingUp, Database, is_transient
 from chassis.idempotency import KeyReused
 from chassis.inbound import Idempotency, Inbound, Outcome, Rendered
 from contracts.base import Command
+from contracts.ids import derived
 
 if TYPE_CHECKING:
     from chassis.shell import Shell
@@ -265,6 +266,33 @@ def after(cursor: str | None) -> list[Any] | None:
 
 # -- requests ---------------------------------------------------------------------------------------------------------
 
+
+def idempotency_key(request: Request) -> str | None:
+    """The request's Idempotency-Key. Raises Problem 400."""
+    key = request.headers.get("idempotency-key")
+    if key is not None and not 1 <= len(key) <= 255:
+        raise Problem(400, "bad_idempotency_key", "Idempotency-Key has a bad length", "send 1 to 255 characters")
+    return key
+
+
+async def fingerprint(request: Request) -> bytes:
+    """Method, path and body: whether it is the same request that comes again with its key."""
+    return hashlib.sha256(f"{request.method} {request.url.path}\n".encode() + await request.body()).digest()
+
+
+async def operation_id(request: Request, who: Principal, key: uuid.UUID) -> uuid.UUID:
+    """The operation that a request asks of the aggregate `key`.
+
+    With an Idempotency-Key it is a function of store, aggregate, Idempotency-Key, method, path and body: the request asks
+    for the same operation again even if its stored answer is gone (a restored database), while the same Idempotency-Key
+    on another order or another request is another operation. Without one it is random.
+    """
+    asked = idempotency_key(request)
+    if not asked:
+        return uuid.uuid4()
+    return derived(key, f"{who.store_id}|{(await fingerprint(request)).hex()}|{asked}")
+
+
 Answer = Callable[[Outcome], tuple[int, Any] | tuple[int, Any, Mapping[str, str]]]
 
 
@@ -272,17 +300,13 @@ async def obey(
     shell: Shell, request: Request, who: Principal, message: Command, answer: Answer, problems: Problems,
     *, correlation_id: str | None = None,
 ) -> Response:  # fmt: skip
-    """Run a command through the shell and render its outcome; with an Idempotency-Key, once."""
-    key = request.headers.get("idempotency-key")
-    if key is not None and not 1 <= len(key) <= 255:
-        raise Problem(400, "bad_idempotency_key", "Idempotency-Key has a bad length", "send 1 to 255 characters")
-    raw = await request.body()
-    path = request.url.path
-    identity = uuid.uuid5(uuid.NAMESPACE_OID, f"{who.store_id}|{key}") if key else uuid.uuid4()
-    idempotency = None
-    if key:
-        fingerprint = hashlib.sha256(f"{request.method} {path}\n".encode() + raw).digest()
-        idempotency = Idempotency(who.store_id, key, fingerprint)
+    """Run a command through the shell and render its outcome; with an Idempotency-Key, once.
+
+    The command's operation is what `operation_id` makes of the request; it is the message's identity, too.
+    """
+    path, identity = request.url.path, message.operation_id
+    key = idempotency_key(request)
+    idempotency = Idempotency(who.store_id, key, await fingerprint(request)) if key else None
 
     def render(outcome: Outcome) -> Rendered:
         if outcome.refusal is not None:

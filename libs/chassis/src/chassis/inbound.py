@@ -6,11 +6,9 @@ import base64
 import hashlib
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from datetime import datetime
 from typing import Any, Literal, NamedTuple
 from uuid import UUID
 
-from chassis.database import QuickUUID
 from contracts.base import Event
 from contracts.deciding import Refusal
 
@@ -81,6 +79,7 @@ class Inbound:
     key: UUID
     store_id: str
     id: UUID
+    """Root of every id that the decision makes. It is a function of store and key too, whatever the origin."""
     type: str
     body: Any
     correlation_id: str
@@ -89,7 +88,7 @@ class Inbound:
     aggregate: str | None = None
     """For timers and reports: whose."""
     claim: UUID | None = None
-    """Its row in the inbox; null when something else makes it happen once."""
+    """Its row in the inbox, which is its `id`; null when something else makes it happen once."""
     record: Record | None = None
     task_id: UUID | None = None
     parked_id: int | None = None
@@ -134,10 +133,3 @@ class Intake:
         for entry in self.entries:
             halves[entry.key.int & 1 if entry.key is not None else 0].entries.append(entry)
         return [half for half in halves if half.entries]
-
-
-def inbox_id(time: datetime, source: str, ce_id: str) -> UUID:
-    """48 bits of the message's time in ms, then 80 bits of a hash of (source, id): unique, and sorted by day."""
-    milliseconds = int(time.timestamp() * 1000) & 0xFFFF_FFFF_FFFF
-    digest = hashlib.blake2b(f"{source}\0{ce_id}".encode(), digest_size=10).digest()
-    return QuickUUID(milliseconds.to_bytes(6, "big") + digest)

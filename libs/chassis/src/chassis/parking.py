@@ -20,7 +20,7 @@ from asyncpg import Connection
 
 from chassis.batch import Batch, Split
 from chassis.database import Database, is_transient
-from chassis.inbound import Inbound, Record, Refused, headers_from_json, inbox_id
+from chassis.inbound import Inbound, Record, Refused, headers_from_json
 from chassis.service import Service
 from contracts.envelope import Ignored, Poison, read
 from contracts.ids import derived
@@ -33,7 +33,7 @@ COLUMNS = (
     'id, key, store_id, type, topic, partition, "offset", record_key, headers::text as headers, value, cause, detail, state,'
     " edited_from, parked_at"
 )
-CLAIMED: frozenset[str] = frozenset({"fault", "waits"})
+CLAIMED: frozenset[str] = frozenset({"fault", "waits", "store_differs"})
 """Causes of messages that were read, and claimed in the inbox when they were parked; the others claim when they are replayed."""
 STALE: frozenset[str] = frozenset({"too_old", "from_the_future"})
 """Parked without blocking; not replayed as they are."""
@@ -44,6 +44,12 @@ def refuse(entry: Inbound, error: BaseException) -> Refused:
     assert entry.record is not None
     detail = "".join(traceback.format_exception(error))
     return Refused(entry.record, entry.key, "fault", detail, entry.store_id, entry.type, entry.claim)
+
+
+def foreign(entry: Inbound, error: Exception) -> Refused:
+    """A message of one store under the key of another's order, which must not wait behind it."""
+    assert entry.record is not None
+    return Refused(entry.record, None, "store_differs", str(error), entry.store_id, entry.type, entry.claim)
 
 
 def queue(entry: Inbound) -> Refused:
@@ -107,7 +113,7 @@ def inbound_of(row: Any) -> Inbound:
     return Inbound(
         "replay", received.key, received.store_id, identity, received.type, received.body, received.correlation_id,
         received.traceparent, record=record, parked_id=row["id"], actor=received.source,
-        claim=inbox_id(received.time, received.source, received.ce_id) if unclaimed else None,
+        claim=received.id if unclaimed else None,
     )  # fmt: skip
 
 

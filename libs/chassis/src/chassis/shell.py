@@ -22,7 +22,7 @@ from asyncpg import Connection
 
 from chassis import crash, idempotency, parking, statements
 from chassis.aggregates import Known
-from chassis.batch import Batch, Split
+from chassis.batch import Batch, Split, StoreDiffers
 from chassis.database import CatchingUp, Conflict, Database, is_transient
 from chassis.fresh import OutboxRow
 from chassis.inbound import Inbound, Intake, Outcome, Refused
@@ -283,6 +283,11 @@ class _Work:
             outcome = self.batch.decide(entry, n)
         except Split:
             raise
+        except StoreDiffers as error:
+            if entry.origin != "topic" or entry.record is None:
+                return Outcome("faulty", error=error)
+            self._park(parking.foreign(entry, error))
+            return Outcome("parked", error=error)
         except Exception as error:
             log.warning("message_faulty", type=entry.type, key=str(entry.key), error=repr(error), exc_info=True)
             if entry.record is not None and entry.origin == "topic":

@@ -21,7 +21,7 @@ from chassis.inbound import Inbound
 from chassis.service import Attempt, TaskKind, TryAgain
 from chassis.shell import Shell
 from contracts.deciding import Reported
-from contracts.ids import derived
+from contracts.ids import decided
 
 log = structlog.get_logger("chassis.tasks")
 
@@ -109,8 +109,9 @@ class Tasks:
 
     async def _report(self, row: Any, body: Any, outcome: Any) -> None:
         """Hand the outcome to decide until the database takes it: what the world outside did is not forgotten."""
+        name = f"report {row['seq']}.{row['tries']}"
         inbound = Inbound(
-            "task", row["key"], row["store_id"], derived(row["task_id"], f"report {row['seq']}.{row['tries']}"), f"task:{row['kind']}",
+            "task", row["key"], row["store_id"], decided(row["store_id"], row["key"], row["task_id"], name), f"task:{row['kind']}",
             Reported(row["task_id"], row["kind"], body, outcome), row["correlation_id"], row["traceparent"],
             actor=f"task:{row['kind']}", aggregate=row["aggregate"], task_id=row["task_id"],
         )  # fmt: skip

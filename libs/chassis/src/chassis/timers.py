@@ -52,14 +52,7 @@ class Timers:
             async with self.database.connection() as connection:
                 found = await connection.fetch(f"select key, store_id from {aggregate} where key = any($1)", keys)
             stores |= {(aggregate, row["key"]): row["store_id"] for row in found}
-        return [
-            Inbound(
-                "timer", row["key"], stores.get((row["aggregate"], row["key"]), ""),
-                derived(row["key"], f"{row['aggregate']} timer {row['due_at'].isoformat()} {row['now'].isoformat()}"),
-                "timer", Wake(row["due_at"]), str(row["key"]), actor="timer", aggregate=row["aggregate"],
-            )
-            for row in rows
-        ]  # fmt: skip
+        return [_wake(row, stores.get((row["aggregate"], row["key"]), "")) for row in rows]
 
     async def run(self) -> None:
         while True:
@@ -71,3 +64,10 @@ class Timers:
                 fired = 0
             if fired < self.at_most:
                 await asyncio.sleep(0.25)
+
+
+def _wake(row: Any, store_id: str) -> Inbound:
+    key, aggregate = row["key"], row["aggregate"]
+    name = f"{store_id}|{aggregate} timer {row['due_at'].isoformat()} {row['now'].isoformat()}"
+    return Inbound("timer", key, store_id, derived(key, name), "timer", Wake(row["due_at"]), str(key), actor="timer",
+                   aggregate=aggregate)  # fmt: skip

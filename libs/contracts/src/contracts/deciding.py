@@ -15,7 +15,7 @@ from typing import Any, NamedTuple
 from uuid import UUID
 
 from contracts.base import Command, Event, Frozen
-from contracts.ids import derived
+from contracts.ids import decided
 
 
 class Context(NamedTuple):
@@ -32,8 +32,9 @@ class Context(NamedTuple):
     """Share key -> state, for exactly the keys that `needs` named; rows are locked."""
 
     def new_id(self, name: str) -> UUID:
-        """An id for what this decision makes; the same again when the message is decided again."""
-        return derived(self.message_id, name)
+        """An id for what this decision makes: a function of store, key, message and name, so it is the same again when
+        the message is decided again, and never the id of something of another order or store."""
+        return decided(self.store_id, self.key, self.message_id, name)
 
 
 @dataclass(frozen=True, slots=True)

@@ -15,7 +15,7 @@ from uuid import UUID
 from pydantic import ValidationError
 
 from contracts.base import Addressed, Message
-from contracts.ids import message_uuid, order_id
+from contracts.ids import message_id, order_id
 from contracts.registry import BODY_BYTES_MAX, MESSAGES, SNAPSHOTS, SNAPSHOTS_BULK, TOPICS, topic_of
 from contracts.snapshot import Snapshot
 
@@ -44,7 +44,7 @@ class Received(NamedTuple):
     """A record that was understood."""
 
     id: UUID
-    """One UUID for (source, id): what the inbox and derived ids are made of."""
+    """Of (time, source, store, key, ce_id): the message's row in the inbox and the root of the ids derived from it."""
     ce_id: str
     source: str
     type: str
@@ -156,7 +156,7 @@ def read(topic: str, key: bytes | None, value: bytes | None, headers: Headers) -
         raise Poison(*_explain(error)) from None
     _belongs(body, subject, named["ce_storeid"], named["ce_source"])
     return Received(
-        id=message_uuid(named["ce_source"], named["ce_id"]),
+        id=message_id(time, named["ce_source"], named["ce_storeid"], subject, named["ce_id"]),
         ce_id=named["ce_id"],
         source=named["ce_source"],
         type=kind,

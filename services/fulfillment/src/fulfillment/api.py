@@ -11,7 +11,7 @@ from sqlalchemy import select, tuple_
 from sqlalchemy.engine import RowMapping
 
 from chassis.database import is_transient
-from chassis.http import Principal, Problem, after, page, unavailable
+from chassis.http import Principal, Problem, after, operation_id, page, unavailable
 from chassis.inbound import Inbound, Outcome
 from contracts.base import Code, Frozen, Id, Quantity, Text, Timestamp
 from fulfillment.domain.fulfilment import Deliver, Fulfilment, Ship, Shipment, ShipmentStatus
@@ -82,7 +82,7 @@ def routes(app: "App") -> APIRouter:
 
         Answers how many were set, and the items that were refused with the reason.
         """
-        outcomes = await _together(app, who, [_set(who, item.location, item.sku, item.on_hand) for item in body.items])
+        outcomes = await _together(app, who, [_set(who, uuid4(), i.location, i.sku, i.on_hand) for i in body.items])
         refused = [
             {"location": item.location, "sku": item.sku, "code": no.code, "detail": no.detail}
             for item, outcome in zip(body.items, outcomes, strict=True)
@@ -104,7 +104,9 @@ def routes(app: "App") -> APIRouter:
             item: StockItem = outcome.state
             return 200, _pieces(item.location, item.sku, item.on_hand, item.reserved)
 
-        return await app.obey(request, who, _set(who, location, sku, body.on_hand), answer, problems=PROBLEMS)
+        operation = await operation_id(request, who, stock_item_id(who.store_id, location, sku))
+        command = _set(who, operation, location, sku, body.on_hand)
+        return await app.obey(request, who, command, answer, problems=PROBLEMS)
 
     # -- shipments ------------------------------------------------------------------------------------------------
 
@@ -132,7 +134,7 @@ def routes(app: "App") -> APIRouter:
         command = Ship(
             order_id=row["order_id"],
             store_id=who.store_id,
-            operation_id=uuid4(),
+            operation_id=await operation_id(request, who, row["order_id"]),
             actor=who.actor,
             shipment_id=shipment_id,
             carrier=parcel.carrier,
@@ -147,7 +149,7 @@ def routes(app: "App") -> APIRouter:
         command = Deliver(
             order_id=row["order_id"],
             store_id=who.store_id,
-            operation_id=uuid4(),
+            operation_id=await operation_id(request, who, row["order_id"]),
             actor=who.actor,
             shipment_id=shipment_id,
         )
@@ -233,11 +235,11 @@ async def _find(app: "App", who: Principal, shipment_id: UUID) -> RowMapping:
     return rows[0]
 
 
-def _set(who: Principal, location: str, sku: str, on_hand: int) -> SetStock:
+def _set(who: Principal, operation: UUID, location: str, sku: str, on_hand: int) -> SetStock:
     return SetStock(
         order_id=stock_item_id(who.store_id, location, sku),
         store_id=who.store_id,
-        operation_id=uuid4(),
+        operation_id=operation,
         actor=who.actor,
         location=location,
         sku=sku,

@@ -2,7 +2,7 @@
 
 import json
 from typing import TYPE_CHECKING, Annotated, Any
-from uuid import UUID, uuid4
+from uuid import UUID
 
 import orjson
 from fastapi import APIRouter, Depends, Query, Request, Response
@@ -10,9 +10,9 @@ from pydantic import BaseModel
 from sqlalchemy import literal, select, tuple_
 
 from chassis.aggregates import whole
-from chassis.http import Principal, Problem, Problems, after, as_json, page, respond
+from chassis.http import Principal, Problem, Problems, after, as_json, operation_id, page, respond
 from contracts.base import Code, Text
-from contracts.ids import derived, order_id
+from contracts.ids import order_id
 from contracts.orders import Approve, Cancel, CancelCause, MarketTerms, Place, Resume
 from contracts.snapshot import OrderContent
 from orders import store
@@ -37,8 +37,8 @@ class NewOrder(OrderContent):
     """C.8's `order`, and where it was sold."""
 
     channel: Code = "api"
-    account: Code | None = None
-    """Default: the name of the API key."""
+    account: Code = "default"
+    """Part of the order's id: a till that sends none keeps its orders when its API key is replaced."""
 
 
 class CancelBody(BaseModel):
@@ -59,12 +59,11 @@ def routes(app: "App") -> APIRouter:
     @router.post("/orders", status_code=201)
     async def create(request: Request, who: Annotated[Principal, Depends(edit)], body: NewOrder) -> Response:
         """Take an order and start placing it. The same external id with the same content is the same order."""
-        account = body.account or "".join(c if c.isalnum() or c in "._:-" else "-" for c in who.name)[:64]
-        key = order_id(_store(who), body.channel, account, body.external_order_id)
+        key = order_id(_store(who), body.channel, body.account, body.external_order_id)
         content = OrderContent.model_construct(**{name: getattr(body, name) for name in OrderContent.model_fields})
         message = Place(
-            order_id=key, store_id=who.store_id, operation_id=_operation(request, who, key, "place"), actor=who.actor,
-            channel=body.channel, account=account, order=content,
+            order_id=key, store_id=who.store_id, operation_id=await operation_id(request, who, key), actor=who.actor,
+            channel=body.channel, account=body.account, order=content,
         )  # fmt: skip
 
         def answer(outcome: "Outcome") -> tuple[int, Any, dict[str, str]]:
@@ -144,7 +143,7 @@ def routes(app: "App") -> APIRouter:
         message = Approve(
             order_id=order_id,
             store_id=_store(who),
-            operation_id=_operation(request, who, order_id, "approve"),
+            operation_id=await operation_id(request, who, order_id),
             actor=who.actor,
         )
         return await app.obey(request, who, message, lambda outcome: (200, shown(order_id, outcome.state)), PROBLEMS)
@@ -154,7 +153,7 @@ def routes(app: "App") -> APIRouter:
         request: Request, who: Annotated[Principal, Depends(cancel)], order_id: UUID, body: CancelBody | None = None
     ) -> Response:
         """Accepted at once; `status` becomes cancelled when it can no longer be refused. `operation_id` is the cancel's."""
-        operation = _operation(request, who, order_id, "cancel")
+        operation = await operation_id(request, who, order_id)
         wish = body or CancelBody()
         message = Cancel(order_id=order_id, store_id=_store(who), operation_id=operation, actor=who.actor,
                          cause=wish.cause, reason=wish.reason)  # fmt: skip
@@ -172,7 +171,7 @@ def routes(app: "App") -> APIRouter:
         message = Resume(
             order_id=order_id,
             store_id=_store(who),
-            operation_id=_operation(request, who, order_id, "resume"),
+            operation_id=await operation_id(request, who, order_id),
             actor=who.actor,
         )
         return await app.obey(request, who, message, lambda outcome: (202, shown(order_id, outcome.state)), PROBLEMS)
@@ -201,12 +200,6 @@ def _store(who: Principal) -> str:
     if not who.store_id:
         raise Problem(400, "store_missing", "Which store?", "an administrator's key names it in the header X-Store-Id")
     return who.store_id
-
-
-def _operation(request: Request, who: Principal, key: UUID, word: str) -> UUID:
-    """A repeated request with its Idempotency-Key asks for the same operation."""
-    asked = request.headers.get("idempotency-key")
-    return derived(key, f"{word} {who.store_id} {asked}") if asked else uuid4()
 
 
 def _plain(value: Any) -> Any:
