@@ -29,8 +29,9 @@ def test_no_transaction_may_live_so_long_that_the_relay_passes_its_rows() -> Non
 
 
 @pytest.mark.parametrize(
-    "wrong", [{"batch_records_max": 0}, {"http_port": -1}, {"log_level": "LOUD"}, {"relay_lease_seconds": 0}]
-)
+    "wrong", [{"batch_records_max": 0}, {"http_port": -1}, {"log_level": "LOUD"}, {"relay_lease_seconds": 0},
+              {"database_connections_max": 3}],
+)  # fmt: skip
 def test_a_value_out_of_range_is_refused_at_the_start(wrong: dict[str, object]) -> None:
     with pytest.raises(ValidationError):
         settings(URL, **wrong)

@@ -74,6 +74,10 @@ async def no_task_is_left(world: World) -> bool:
     return not await world.one("select count(*) from tasks")
 
 
+async def no_task_is_left_of(world: World, key: UUID) -> bool:
+    return not await world.one("select count(*) from tasks where key = $1", key)
+
+
 async def test_a_task_is_run_once_and_its_outcome_passes_through_decide(world: World) -> None:
     key, outside = uuid4(), Outside(42)
     await world.tell(plus(key, 1, play="ask"))
@@ -114,6 +118,19 @@ async def test_a_task_whose_holder_died_is_run_by_another_when_its_lease_is_over
     async with running(world, outside):
         await until(lambda: no_task_is_left(world), "the report after the lease")
     assert outside.asked == [(key, 2)]
+
+
+async def test_a_task_of_a_kind_that_this_process_does_not_have_is_left_to_one_that_has(world: World) -> None:
+    """During an upgrade, processes of two releases run beside each other."""
+    newer, ours = uuid4(), uuid4()
+    await world.tell(plus(newer, 1, play="ask"), plus(newer, 2, play="ask"), plus(ours, 1, play="ask"))
+    await world.do("update tasks set kind = 'newer' where seq = (select min(seq) from tasks where key = $1)", newer)
+    outside = Outside(5)
+    async with running(world, outside):
+        await until(lambda: outside.asked and no_task_is_left_of(world, ours), "the report of the kind that is known")
+    assert outside.asked == [(ours, 1)]  # the newer task's successor keeps its place behind it
+    rows = await world.rows("select kind, tries, leased_by from tasks order by seq")
+    assert [tuple(row) for row in rows] == [("newer", 0, None), ("ask", 0, None)]
 
 
 async def test_a_call_that_outlasts_its_lease_is_cut_off_and_tried_again(world: World) -> None:

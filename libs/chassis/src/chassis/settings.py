@@ -39,8 +39,8 @@ class ServiceSettings(BaseSettings):
     """The address to listen at; 0.0.0.0 in a container."""
     http_port: NonNegativeInt = 0
     """0: any free port (printed at start)."""
-    database_connections_max: PositiveInt = 8
-    """Per process. A worker uses 4, an api up to all."""
+    database_connections_max: int = Field(8, ge=4)
+    """Per process, at least 4: that is what a worker uses; an api uses up to all."""
     niceness: int = Field(0, ge=0, le=19)
     """Added to the process's own at the start. Where all services share a machine: 0 for orders, 10 for the others."""
 

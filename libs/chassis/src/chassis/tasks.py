@@ -25,12 +25,13 @@ from contracts.ids import decided
 
 log = structlog.get_logger("chassis.tasks")
 
+# Only kinds that this process can run: during an upgrade another release may have added one.
 LEASE = """
 update tasks set leased_by = $2, lease_until = clock_timestamp() + make_interval(secs => $3), tries = tries + 1,
   first_tried_at = coalesce(first_tried_at, clock_timestamp())
 where task_id in (
   select t.task_id from tasks t
-  where t.run_at <= now() and (t.lease_until is null or t.lease_until < now())
+  where t.run_at <= now() and (t.lease_until is null or t.lease_until < now()) and t.kind = any($4::text[])
     and not exists (select 1 from tasks e where e.key = t.key and e.seq < t.seq)
   order by t.run_at limit $1 for update skip locked)
 returning task_id, seq, key, store_id, aggregate, kind, body::text as body, correlation_id, traceparent, tries, first_tried_at,
@@ -69,7 +70,7 @@ class Tasks:
             try:
                 if (room := self.concurrency - len(self.running)) > 0:
                     async with self.database.connection() as connection:
-                        rows = await connection.fetch(LEASE, room, self.holder, lease_seconds)
+                        rows = await connection.fetch(LEASE, room, self.holder, lease_seconds, [*self.kinds])
             except Exception as error:
                 if not is_transient(error):
                     log.error("tasks_failed", error=repr(error), exc_info=True)
