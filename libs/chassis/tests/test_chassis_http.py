@@ -17,6 +17,7 @@ from chassis_counter import SERVICE, STORE, World, plus
 from fastapi import APIRouter, Depends, Request, Response
 
 from chassis.app import App
+from chassis.database import OutcomeUnknown
 from chassis.http import BODY_BYTES_MAX, Page, Principal, Problem, after, operation_id, page
 from chassis.inbound import Refused
 
@@ -62,6 +63,10 @@ def routes(app: App) -> APIRouter:
     @router.put("/v1/note")
     async def note(body: dict[str, Any], who: Editor) -> dict[str, Any]:
         return {"keys": len(body)}
+
+    @router.post("/v1/written")
+    async def written() -> None:
+        await app.database.transaction()
 
     @router.get("/v1/broken")
     async def broken() -> None:
@@ -301,6 +306,29 @@ async def test_what_is_too_old_is_not_replayed_as_it_is(client: Client, world: W
     row = (await client("GET", "/v1/parked", key=key)).json["items"][0]
     answer = await client("POST", f"/v1/parked/{row['id']}/replay", key=key)
     assert (answer.status, answer.json["type"]) == (409, "/problems/not_replayable")
+
+
+@pytest.mark.real
+@pytest.mark.parametrize(
+    ("error", "code"), [(OutcomeUnknown("no answer"), "outcome_unknown"), (ConnectionResetError(), "unavailable")]
+)
+async def test_an_error_that_may_come_after_a_commit_does_not_say_that_nothing_was_done(
+    client: Client, monkeypatch: pytest.MonkeyPatch, error: Exception, code: str
+) -> None:
+    async def fails(*arguments: Any, **named: Any) -> None:
+        raise error
+
+    key = await client.app.keys.create(STORE, "ann", ["*"])
+    monkeypatch.setattr(type(client.app.shell), "submit", fails)
+    monkeypatch.setattr(type(client.app.database), "transaction", fails)
+    answers = [
+        await client("POST", f"/v1/count/{uuid4()}/5", key=key, idempotency_key="k"),
+        await client("POST", "/v1/written", key=key),
+    ]
+    for answer in answers:
+        assert (answer.status, answer.json["type"], answer.headers["retry-after"]) == (503, f"/problems/{code}", "1")
+        assert "nothing was done" not in answer.json["detail"]
+        assert "same Idempotency-Key" in answer.json["detail"]
 
 
 @pytest.mark.real

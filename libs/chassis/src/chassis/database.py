@@ -22,7 +22,8 @@ from sqlalchemy.sql import Executable
 
 from chassis.settings import ServiceSettings
 
-__all__ = ["CatchingUp", "Conflict", "Database", "Piece", "QuickUUID", "Rows", "columns", "is_transient", "statement"]
+__all__ = ["CatchingUp", "Conflict", "Database", "OutcomeUnknown", "Piece", "QuickUUID", "Rows", "TooSlow", "columns",
+           "is_transient", "overtaxes", "statement"]  # fmt: skip
 # `QuickUUID` is what asyncpg reads UUIDs as: equal to the standard one, made and written in a tenth of its time.
 
 
@@ -76,6 +77,14 @@ class CatchingUp(TimeoutError):
     """A restored database reads again what it lost, and whoever asked has waited long enough."""
 
 
+class OutcomeUnknown(ConnectionError):
+    """The commit was sent and not acknowledged: the transaction may have been committed or rolled back."""
+
+
+class TooSlow(TimeoutError):
+    """The transaction was cancelled because it exceeded its time limit."""
+
+
 TRANSIENT_CLASSES = ("08", "40", "53", "55", "57", "58")
 """SQLSTATE classes: connection, rollback (deadlock), resources, object state (lock timeout), operator, system."""
 
@@ -92,6 +101,27 @@ def is_transient(error: BaseException) -> bool:
         return True  # the connection is gone, or was taken from under us
     original = getattr(error, "orig", None) or error.__cause__
     return original is not None and original is not error and is_transient(original)
+
+
+# query_canceled (statement timeout), lock_not_available, out_of_memory, configuration_limit_exceeded (temporary files)
+OVERTAXING = ("57014", "55P03", "53200", "53400")
+
+
+def overtaxes(error: BaseException) -> bool:
+    """Whether the transaction exceeded a limit of time or memory: by itself, or because the database is slow for all."""
+    return isinstance(error, TooSlow) or getattr(error, "sqlstate", None) in OVERTAXING
+
+
+# admin_shutdown, crash_shutdown: a commit that waits for a standby is interrupted after it was written here.
+SHUTDOWN = ("57P01", "57P02")
+
+
+def _leaves_open(error: BaseException) -> bool:
+    """Whether a commit that failed so may have been carried out. Another error of the server means that it was not."""
+    if isinstance(error, asyncpg.PostgresError):
+        sqlstate = error.sqlstate or ""
+        return sqlstate.startswith("08") or sqlstate in SHUTDOWN
+    return isinstance(error, (OSError, TimeoutError, asyncpg.InterfaceError))
 
 
 class Database:
@@ -124,10 +154,23 @@ class Database:
         )
 
     @asynccontextmanager
-    async def transaction(self) -> AsyncIterator[Connection]:
-        """A raw asyncpg connection inside a READ COMMITTED transaction, which is capped in time."""
-        async with asyncio.timeout(self._transaction_seconds_max), self.connection() as raw, raw.transaction():
-            yield raw
+    async def transaction(self, seconds_max: float | None = None) -> AsyncIterator[Connection]:
+        """A raw asyncpg connection inside a READ COMMITTED transaction, capped in time (default: the setting).
+
+        Raises TooSlow when the time is over, OutcomeUnknown when the commit was not acknowledged.
+        """
+        committing = False
+        async with self.connection() as raw:
+            try:
+                async with asyncio.timeout(seconds_max or self._transaction_seconds_max) as cap, raw.transaction():
+                    yield raw
+                    committing = True
+            except Exception as error:
+                if committing and _leaves_open(error):
+                    raise OutcomeUnknown("the commit was not acknowledged") from error
+                if isinstance(error, TimeoutError) and cap.expired():
+                    raise TooSlow("the transaction exceeded its time limit") from error
+                raise
 
     @asynccontextmanager
     async def connection(self) -> AsyncIterator[Connection]:

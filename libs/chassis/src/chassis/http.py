@@ -22,7 +22,7 @@ from starlette.exceptions import HTTPException
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from chassis.batch import StoreDiffers
-from chassis.database import CatchingUp, Database, is_transient
+from chassis.database import CatchingUp, Database, OutcomeUnknown, is_transient, overtaxes
 from chassis.idempotency import KeyReused
 from chassis.inbound import Idempotency, Inbound, Outcome, Rendered
 from contracts.base import Command
@@ -54,8 +54,20 @@ class Problem(Exception):
         return Rendered(self.status, headers, orjson.dumps(body | self.more))
 
 
-def unavailable(error: BaseException, what_to_do: str) -> Problem:
-    """For a transient error: the same request may succeed in a moment."""
+REPEAT = "repeat the request in a moment, with the same Idempotency-Key"
+
+
+def unavailable(error: BaseException, what_to_do: str = REPEAT) -> Problem:
+    """For a transient error: the same request may succeed in a moment.
+
+    It never says that nothing was done: a part of the request may have been committed before the error.
+    """
+    if isinstance(error, OutcomeUnknown):
+        return Problem(
+            503, "outcome_unknown", "The request may have been carried out, or not",
+            "the connection to the database was lost during the commit; repeat the request with the same Idempotency-Key:"
+            " it takes effect once. Without a key, read first what came of it",
+        )  # fmt: skip
     catching_up = isinstance(error, CatchingUp)
     title = "The restored database is catching up" if catching_up else "The database does not answer"
     return Problem(503, "unavailable", title, what_to_do)
@@ -125,11 +137,9 @@ def install_problems(app: FastAPI) -> None:
 
     async def on_any(request: Request, error: Exception) -> Response:
         if is_transient(error):
-            problem = unavailable(error, "nothing was done; repeat the request in a moment")
+            problem = unavailable(error)
         else:
-            problem = Problem(
-                500, "fault", "A fault of the service", "nothing was done; the operators see it in the log"
-            )
+            problem = Problem(500, "fault", "A fault of the service", "the operators see it in the log")
         return respond(problem.rendered(request.url.path))
 
     app.add_exception_handler(Problem, on_problem)
@@ -322,7 +332,7 @@ async def obey(
         outcome = await shell.submit(inbound)
     except Exception as error:
         if is_transient(error):
-            raise unavailable(error, "repeat the request in a moment") from error
+            raise unavailable(error) from error
         raise
     if outcome.answer is not None:
         return respond(outcome.answer)
@@ -330,6 +340,10 @@ async def obey(
         raise Problem(
             409, "idempotency_key_reused", "The Idempotency-Key came with another request", "use a new key per request"
         )
+    if outcome.error is not None and overtaxes(outcome.error):
+        raise Problem(
+            503, "request_timed_out", "The request takes the database too long", "nothing was done; make the request smaller"
+        )  # fmt: skip
     if isinstance(outcome.error, StoreDiffers):
         raise Problem(404, "not_found", "Not found", "there is nothing of that id in your store")
     raise Problem(500, "fault", "A fault of the service", "nothing was done; the operators see it in the log")

@@ -19,7 +19,7 @@ import structlog
 from asyncpg import Connection
 
 from chassis.batch import Batch, Split
-from chassis.database import Database, is_transient
+from chassis.database import Database, is_transient, overtaxes
 from chassis.inbound import Inbound, Record, Refused, headers_from_json
 from chassis.service import Service
 from contracts.envelope import Ignored, Poison, read
@@ -33,7 +33,7 @@ COLUMNS = (
     'id, key, store_id, type, topic, partition, "offset", record_key, headers::text as headers, value, cause, detail, state,'
     " edited_from, parked_at"
 )
-CLAIMED: frozenset[str] = frozenset({"fault", "waits", "store_differs"})
+CLAIMED: frozenset[str] = frozenset({"fault", "timed_out", "waits", "store_differs"})
 """Causes of messages that were read, and claimed in the inbox when they were parked; the others claim when they are replayed."""
 STALE: frozenset[str] = frozenset({"too_old", "from_the_future"})
 """Parked without blocking; not replayed as they are."""
@@ -42,8 +42,10 @@ STALE: frozenset[str] = frozenset({"too_old", "from_the_future"})
 def refuse(entry: Inbound, error: BaseException) -> Refused:
     """A message that decide or the database refused: a fault of ours, or a body that no check foresaw."""
     assert entry.record is not None
-    detail = "".join(traceback.format_exception(error))
-    return Refused(entry.record, entry.key, "fault", detail, entry.store_id, entry.type, entry.claim)
+    cause, detail = "fault", "".join(traceback.format_exception(error))
+    if overtaxes(error):
+        cause, detail = "timed_out", f"alone in its transaction, it exceeds a limit of the database: {error!r}"
+    return Refused(entry.record, entry.key, cause, detail, entry.store_id, entry.type, entry.claim)
 
 
 def foreign(entry: Inbound, error: Exception) -> Refused:
@@ -140,7 +142,7 @@ class Parking:
                 async with self.database.transaction() as tx:
                     chunk = await self._chunk(tx, "key = $1", key, by, lock=key, at_most=at_most)
             except Exception as error:
-                if is_transient(error):
+                if is_transient(error) and not overtaxes(error):
                     raise
                 if at_most == 1:
                     return await self._refused_again(key, error, total)

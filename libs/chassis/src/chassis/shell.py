@@ -10,11 +10,13 @@ from __future__ import annotations
 import asyncio
 import random
 import time
-from collections.abc import Callable, Sequence
+from collections import deque
+from collections.abc import Callable, Collection, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any
-from uuid import UUID
+from uuid import UUID, uuid4
 
 import asyncpg
 import structlog
@@ -23,7 +25,7 @@ from asyncpg import Connection
 from chassis import crash, idempotency, parking, statements
 from chassis.aggregates import Known
 from chassis.batch import Batch, Split, StoreDiffers
-from chassis.database import CatchingUp, Conflict, Database, is_transient
+from chassis.database import CatchingUp, Conflict, Database, OutcomeUnknown, is_transient, overtaxes
 from chassis.fresh import OutboxRow
 from chassis.inbound import Inbound, Intake, Outcome, Refused
 from chassis.service import Service
@@ -35,6 +37,15 @@ log = structlog.get_logger("chassis.shell")
 Entry = Inbound | Refused
 READY_SECONDS_MAX = 5
 """How long a request waits for a restored database to catch up; then it is told to come again."""
+ISOLATED_SECONDS_MAX = 5.0
+"""Time limit of a transaction while the cause of a timeout is isolated: other orders wait meanwhile. What is parked for it is
+retried under the full limit, beside the others."""
+PROBE_SECONDS_MAX = 2.0
+"""Time limit of a transaction that does nothing: a database that needs longer is slow for every order."""
+TIMEOUTS_MAX = 3
+"""An order that nothing can be compared with is parked after so many timeouts in a row."""
+SUSPECTS_MAX = 2
+"""More orders than this that are too slow, and none that is not: the database is the cause."""
 YIELD_EVERY = 50
 """Messages decided between two turns of the event loop: heartbeats run on the same loop."""
 
@@ -57,6 +68,10 @@ class Shell:
     ready: asyncio.Event = field(default_factory=_set)
     """Cleared while a restored database catches up: whoever submits waits."""
     known: Known = field(default_factory=Known)
+    _succeeded_at: float = float("-inf")
+    """Monotonic time of the last batch that was committed with effects."""
+    _suspected: dict[UUID | None, int] = field(default_factory=dict)
+    """Order -> how often in a row it was too slow although alone, while no other order was there to compare it with."""
     _waiting: list[tuple[Inbound, asyncio.Future[Outcome]]] = field(default_factory=list)
     _arrived: asyncio.Event = field(default_factory=asyncio.Event)
 
@@ -96,7 +111,9 @@ class Shell:
             except BaseException as error:
                 for _, future in gathered:
                     if not future.done():
-                        future.set_exception(error if isinstance(error, Exception) else ConnectionError("stopping"))
+                        future.set_exception(
+                            error if isinstance(error, Exception) else OutcomeUnknown("the process stops")
+                        )
                 if not isinstance(error, Exception):
                     raise
                 continue
@@ -125,53 +142,135 @@ class Shell:
 
     # -- one batch ----------------------------------------------------------------------------------------------------
 
-    async def _handle(self, entries: Sequence[Entry], offsets: dict[tuple[str, int], int]) -> list[Outcome]:
-        """One transaction if all goes well; halved by key around a culprit that the database refuses."""
+    async def _handle(
+        self, entries: Sequence[Entry], offsets: dict[tuple[str, int], int], seconds_max: float | None = None
+    ) -> list[Outcome]:
+        """One transaction if all goes well; halved until the culprit is alone if the database refuses it or is too slow for it.
+
+        seconds_max: given for messages of one order that were found to be the cause of a timeout; the culprit is parked.
+        Raises a transient error when the state of the database is the cause.
+        """
+        started = time.monotonic()
+        try:
+            return await self._attempt(entries, offsets, seconds_max)
+        except Split as split:
+            return await self._in_turn((entries[: split.at], entries[split.at :]), offsets, seconds_max)
+        except Exception as error:
+            if not await self._is_to_blame(error):
+                raise
+            log.warning("batch_refused", service=self.service.name, entries=len(entries), error=repr(error))
+            keys = {entry.key for entry in entries}
+            if len(keys) > 1:
+                return await self._isolate(entries, offsets, error)
+            if overtaxes(error) and seconds_max is None:
+                if not self._convicts(keys, self._succeeded_at > started):
+                    raise
+                seconds_max = ISOLATED_SECONDS_MAX
+            if len(entries) == 1:
+                return [await self._refuse(entries[0], offsets, error)]
+            middle = len(entries) // 2
+            return await self._in_turn((entries[:middle], entries[middle:]), offsets, seconds_max)
+
+    async def _attempt(
+        self, entries: Sequence[Entry], offsets: dict[tuple[str, int], int], seconds_max: float | None
+    ) -> list[Outcome]:
+        """One transaction, repeated a few times while others write or lock the same rows."""
         for attempt in range(1, 6):
             try:
-                return await self._transact(entries, offsets)
-            except Split as split:
-                return [
-                    *await self._handle(entries[: split.at], {}),
-                    *await self._handle(entries[split.at :], offsets),
-                ]
-            except Exception as error:
+                return await self._transact(entries, offsets, seconds_max)
+            except (Conflict, asyncpg.DeadlockDetectedError):
                 self.known.clear()
-                if isinstance(error, (Conflict, asyncpg.DeadlockDetectedError)) and attempt < 5:
-                    await asyncio.sleep(random.uniform(0, 0.01 * attempt))
-                    continue
-                if is_transient(error):
+                if attempt == 5:
                     raise
-                log.warning("batch_refused", service=self.service.name, entries=len(entries), error=repr(error))
-                return await self._halve(entries, offsets, error)
+                await asyncio.sleep(random.uniform(0, 0.01 * attempt))
         raise AssertionError("unreachable")
 
-    async def _halve(
+    async def _in_turn(
+        self,
+        halves: tuple[Sequence[Entry], Sequence[Entry]],
+        offsets: dict[tuple[str, int], int],
+        seconds_max: float | None,
+    ) -> list[Outcome]:
+        """Messages whose order counts: the second half sees what the first did, and queues behind what it parked."""
+        first = await self._handle(halves[0], {}, seconds_max)
+        with _in_part():
+            return [*first, *await self._handle(halves[1], offsets, seconds_max)]
+
+    async def _isolate(
         self, entries: Sequence[Entry], offsets: dict[tuple[str, int], int], error: Exception
     ) -> list[Outcome]:
-        keys = sorted({entry.key for entry in entries if entry.key is not None})
-        if len(keys) <= 1:
-            return await self._park_all(entries, offsets, error)
-        lower = set(keys[: len(keys) // 2])
+        """Halve by key, breadth first: innocent orders do not wait until the culprit is found.
+
+        Orders that are too slow even alone come last, when it is known whether others succeed.
+        """
+        seconds_max = ISOLATED_SECONDS_MAX if overtaxes(error) else None
+        started = time.monotonic()
         done: dict[int, Outcome] = {}
-        for half in (True, False):
-            chosen = [n for n, entry in enumerate(entries) if (entry.key in lower) is half]
-            outcomes = await self._handle([entries[n] for n in chosen], {})
-            done |= dict(zip(chosen, outcomes, strict=True))
-        await self._store_offsets(offsets)
+        suspects: dict[UUID | None, list[int]] = {}
+        parts = deque(_halves(range(len(entries)), entries))
+        with _in_part(done):
+            while parts:
+                part = parts.popleft()
+                chosen = [entries[n] for n in part]
+                try:
+                    outcomes = await self._attempt(chosen, {}, seconds_max)
+                except Split:
+                    outcomes = await self._handle(chosen, {}, seconds_max)
+                except Exception as again:
+                    if not await self._is_to_blame(again):
+                        raise
+                    if len(halves := _halves(part, entries)) > 1:
+                        parts.extend(halves)
+                        continue
+                    if overtaxes(again):
+                        suspects[chosen[0].key], error = part, again
+                        continue
+                    outcomes = await self._handle(chosen, {})
+                done |= zip(part, outcomes, strict=True)
+            if suspects and not self._convicts(suspects, self._succeeded_at > started):
+                raise error
+            for part in suspects.values():
+                outcomes = await self._handle([entries[n] for n in part], {}, ISOLATED_SECONDS_MAX)
+                done |= zip(part, outcomes, strict=True)
+            await self._store_offsets(offsets)
         return [done[n] for n in range(len(entries))]
 
-    async def _park_all(
-        self, entries: Sequence[Entry], offsets: dict[tuple[str, int], int], error: Exception
-    ) -> list[Outcome]:
-        """What the database refuses even when it is alone: the first one is parked, the rest of its order waits behind it."""
-        if len(entries) > 1:
-            return [*await self._handle(entries[:1], {}), *await self._handle(entries[1:], offsets)]
-        entry = entries[0]
+    async def _is_to_blame(self, error: Exception) -> bool:
+        """Whether the batch itself made its transaction fail. A timeout counts only while the database serves others."""
+        self.known.clear()
+        return await self._serves_others() if overtaxes(error) else not is_transient(error)
+
+    async def _serves_others(self) -> bool:
+        """Whether the statements of a batch, for an order that does not exist, are committed within PROBE_SECONDS_MAX."""
+        try:
+            async with self.database.transaction(PROBE_SECONDS_MAX) as tx:
+                for aggregate in self.service.aggregates:
+                    await statements.begin(tx, [uuid4()], [uuid4()], {aggregate.table})
+        except Exception as error:
+            if not is_transient(error):
+                raise
+            log.warning("database_too_slow", service=self.service.name, error=repr(error))
+            return False
+        return True
+
+    def _convicts(self, suspects: Collection[UUID | None], others_succeed: bool) -> bool:
+        """Whether orders that are too slow even alone are the cause, and not the database that is slow for every order.
+
+        Without another order to compare them with, they have to fail several times in a row.
+        """
+        if others_succeed:
+            return True
+        if len(suspects) > SUSPECTS_MAX:
+            return False
+        self._suspected = {key: self._suspected.get(key, 0) + 1 for key in suspects}
+        return min(self._suspected.values()) >= TIMEOUTS_MAX
+
+    async def _refuse(self, entry: Entry, offsets: dict[tuple[str, int], int], error: Exception) -> Outcome:
+        """A message that is alone and cannot be handled: parked, later ones of its order wait behind it."""
         if isinstance(entry, Inbound) and entry.record is None:
-            return [Outcome("faulty", error=error)]
+            return Outcome("faulty", error=error)
         refused = entry if isinstance(entry, Refused) else parking.refuse(entry, error)
-        return [await self._park_one(refused, offsets)]
+        return await self._park_one(refused, offsets)
 
     async def _park_one(self, refused: Refused, offsets: dict[tuple[str, int], int]) -> Outcome:
         async with self.database.transaction() as tx:
@@ -187,21 +286,44 @@ class Shell:
             async with self.database.transaction() as tx:
                 await store_offsets(tx, offsets)
 
-    async def _transact(self, entries: Sequence[Entry], offsets: dict[tuple[str, int], int]) -> list[Outcome]:
+    async def _transact(
+        self, entries: Sequence[Entry], offsets: dict[tuple[str, int], int], seconds_max: float | None = None
+    ) -> list[Outcome]:
         started = time.perf_counter()
-        async with self.database.transaction() as tx:
+        async with self.database.transaction(seconds_max) as tx:
             work = await _Work.open(self.service, tx, entries, self.known)
             outcomes = await work.decide()
             await work.save(offsets)
             crash.point("before_commit")
         crash.point("after_commit")
         self.known.keep(work.batch.slots.values())
+        if work.batch.rows:
+            self._succeeded_at = time.monotonic()
         if work.batch.published:
             self.on_published(work.batch.outbox)
         if work.batch.moved_tasks:
             self.on_tasks()
         self.metrics.batch(outcomes, work.batch.rows, time.perf_counter() - started)
         return outcomes
+
+
+def _halves(part: Sequence[int], entries: Sequence[Entry]) -> list[list[int]]:
+    """The positions in `part` in two parts, no order in both; in one part if they are of one order."""
+    keys = sorted({key for n in part if (key := entries[n].key) is not None})
+    lower = set(keys[: (len(keys) + 1) // 2])
+    sides = [[n for n in part if (entries[n].key in lower) is side] for side in (True, False)]
+    return [side for side in sides if side]
+
+
+@contextmanager
+def _in_part(done: Collection[Any] | None = None) -> Iterator[None]:
+    """A transient error after a part of the batch was committed (`done` is not empty) leaves the outcome of the whole open."""
+    try:
+        yield
+    except Exception as error:
+        if is_transient(error) and (done is None or done):
+            raise OutcomeUnknown("a part of the batch was committed") from error
+        raise
 
 
 class _Work:
