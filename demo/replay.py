@@ -18,7 +18,8 @@ from aiokafka import AIOKafkaProducer
 
 from contracts.envelope import headers
 from contracts.ids import order_id
-from contracts.registry import RECORD_BYTES_MAX, SNAPSHOTS
+from contracts.limits import RECORD_BYTES_MAX
+from contracts.registry import SNAPSHOTS
 from demo.retail import ACCOUNT, CHANNEL, RetailOrder, id_of, snapshot
 from demo.trouble import sent_twice
 

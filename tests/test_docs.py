@@ -15,6 +15,7 @@ from prometheus_client import generate_latest
 from chassis import settings_doc
 from chassis.parking import STALE
 from chassis.telemetry import Metrics
+from contracts import limits
 from contracts.snapshot import OrderContent
 
 ROOT = Path(__file__).parents[1]
@@ -161,3 +162,10 @@ def test_the_order_of_the_readme_is_one_that_the_service_takes() -> None:
     assert found is not None
     order = OrderContent.model_validate_json(found[1])
     assert sum(line.line_total_minor or 0 for line in order.lines) == order.totals.grand_minor
+
+
+def test_the_page_of_limits_names_every_limit_with_its_value() -> None:
+    page = (ROOT / "docs" / "limits.md").read_text()
+    for name, value in vars(limits).items():
+        if isinstance(value, int):
+            assert f"| `{name}` | {value:,} |" in page, f"docs/limits.md lacks {name} = {value:,}"

@@ -11,7 +11,8 @@ from typing import Any
 
 from aiokafka import AIOKafkaProducer
 
-from contracts.registry import RECORD_BYTES_MAX, SNAPSHOTS
+from contracts.limits import RECORD_BYTES_MAX
+from contracts.registry import SNAPSHOTS
 from tests.integration.shop import Shop, SnapshotRecord
 
 Headers = Sequence[tuple[str, bytes | None]]

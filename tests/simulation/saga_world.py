@@ -14,9 +14,11 @@ from typing import Any
 from uuid import UUID
 
 from chassis.service import Aggregate, Service
-from contracts.base import Command, Event
+from contracts import envelope
+from contracts.base import Command, Event, PrivateEvent
 from contracts.deciding import Context, Refusal, Reported, Task, Wake
 from contracts.ids import derived
+from contracts.limits import JOURNAL_BYTES_MAX
 from contracts.orders import MarketTerms
 from contracts.registry import MESSAGES, is_published, topic_of
 from contracts.snapshot import Address
@@ -97,7 +99,9 @@ class Host:
             if isinstance(effect, Event):
                 self._fold(row, effect, key, derived(message_id, n))
             elif isinstance(effect, Command):
-                self.world.publish(Record(derived(message_id, n), effect.TYPE, key, effect.model_dump_json()))
+                record = Record(derived(message_id, n), effect.TYPE, key, effect.model_dump_json())
+                assert_readable(effect, record, self.world.now)
+                self.world.publish(record)
             elif isinstance(effect, Task):
                 self.tasks.setdefault(effect.task_id, effect)
             else:
@@ -111,8 +115,9 @@ class Host:
         row.revision += 1
         if published := is_published(type(event)):
             row.version += 1
-            event = event.model_copy(update={"version": row.version})
+            event = event.numbered(row.version)
         written = event.model_dump_json()
+        assert_readable(event, Record(record_id, event.TYPE, key, written), self.world.now)
         read = type(event).model_validate_json(written)
         row.state = row.aggregate.evolve(row.state, event)
         row.replayed = row.aggregate.evolve(row.replayed, read)
@@ -125,6 +130,19 @@ class Host:
             if event.operation_id is not None:
                 row.answered[event.operation_id] = record
             self.world.publish(record)
+
+
+def assert_readable(message: Event | Command, record: Record, now: datetime) -> None:
+    """A reader takes what a writer publishes: its size, its envelope and every bound of its body."""
+    value = record.value.encode()
+    assert len(value) <= JOURNAL_BYTES_MAX, f"{record.type} has {len(value)} bytes"
+    if isinstance(message, PrivateEvent):
+        return
+    named = envelope.headers(
+        ce_id=str(record.id), source=message.owner(), type=record.type, time=now, subject=str(record.key),
+        store_id=STORE, correlation_id=str(record.id),
+    )  # fmt: skip
+    assert envelope.read(topic_of(type(message)), str(record.key).encode(), value, named).body == message
 
 
 class World:

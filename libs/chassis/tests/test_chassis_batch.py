@@ -328,3 +328,15 @@ def count_calls(monkeypatch: pytest.MonkeyPatch, owner: Any, name: str) -> list[
 
     monkeypatch.setattr(owner, name, counted)
     return calls
+
+
+async def test_a_batch_that_needs_too_many_shared_rows_is_split_and_one_message_may_need_more(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    keys = [uuid4() for _ in range(3)]
+    await world.tell(*(plus(key, 1, pot=f"pot-{n}") for n, key in enumerate(keys)))
+    monkeypatch.setattr(shell_module, "SHARED_ROWS_MAX", 0)
+    outcomes = await world.tell(*(filling(key, 1) for key in keys))
+    assert [outcome.status for outcome in outcomes] == ["done"] * 3
+    assert await world.one("select sum(filled) from pots") == 3
+    assert await world.one("select count(distinct xmin::text) from pots") == 3, "a transaction for each"

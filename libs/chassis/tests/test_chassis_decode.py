@@ -22,7 +22,7 @@ from chassis.consumer import Consumer, topics_of
 from chassis.inbound import LANES_FROM, Inbound, Intake, Record, Refused, headers_from_json
 from contracts.envelope import headers
 from contracts.ids import message_id
-from contracts.registry import BODY_BYTES_MAX
+from contracts.limits import BODY_BYTES_MAX
 
 KEY = UUID("cdac17fa-748d-5c30-afb4-776fd89a573f")
 PART = TopicPartition(COMMANDS, 3)

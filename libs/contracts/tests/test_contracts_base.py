@@ -13,7 +13,6 @@ from hypothesis import strategies as st
 from pydantic import TypeAdapter, ValidationError
 
 from contracts.base import (
-    MINOR_MAX,
     Code,
     Counter,
     Country,
@@ -32,6 +31,7 @@ from contracts.base import (
     Timestamp,
     to_json,
 )
+from contracts.limits import MINOR_MAX
 
 INTEGERS = [Minor, MinorUnsigned, Quantity, QuantityPositive, Counter]
 

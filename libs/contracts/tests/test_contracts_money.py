@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from pydantic import TypeAdapter, ValidationError
 
 from contracts import ids, money
-from contracts.base import MINOR_MAX
+from contracts.limits import MINOR_MAX
 from contracts.money import EXPONENTS, Currency, decimal_string, round_half_up, split, vat_in_gross, vat_on_net
 
 amounts = st.integers(-MINOR_MAX, MINOR_MAX)

@@ -112,9 +112,9 @@ def test_unknown_fields_are_ignored_and_unknown_lifecycles_refused() -> None:
     refused(order(line(), lifecycle="on_its_way"), "Input should be 'awaiting_payment'")
 
 
-def test_an_order_has_at_most_two_thousand_lines() -> None:
-    OrderContent.model_validate(order(*(line(str(n)) for n in range(2_000))))
-    refused(order(*(line(str(n)) for n in range(2_001))), "at most 2000")
+def test_an_order_has_at_most_a_thousand_lines() -> None:
+    OrderContent.model_validate(order(*(line(str(n)) for n in range(1_000))))
+    refused(order(*(line(str(n)) for n in range(1_001))), "at most 1000")
 
 
 @pytest.mark.parametrize("written", ["2026-11-25", "2026-11-25T00:00:00Z", "2026-11-25T18:00:00Z"])

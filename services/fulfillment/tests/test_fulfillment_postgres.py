@@ -41,6 +41,7 @@ from contracts.fulfillment import (
     Started,
     StockTotals,
 )
+from contracts.limits import LOCATIONS_MAX, ORDER_LINES_MAX
 from contracts.registry import MESSAGES
 from fulfillment import store
 from fulfillment.domain.fulfilment import Fulfilment, evolve
@@ -369,3 +370,33 @@ async def test_a_reservation_and_a_shipment_of_another_order_or_store_are_never_
         (*mine.values(), "picking"),
         (*mine.values(), "reserved"),
     ]
+
+
+async def test_an_empty_shelf_is_not_locked_and_counts_as_empty(app: App) -> None:
+    """Another transaction holds the empty shelf; the order is answered all the same, from the shelf that has pieces."""
+    await together(app.shell, count("tea", 0), count("tea", 3, at="second"))
+    async with app.database.transaction() as other:
+        await other.execute("select from stock where location = 'main' for update")
+        async with asyncio.timeout(5):
+            (outcome,) = await together(app.shell, reserve("r1", ("tea", 2), at=("main", "second")))
+    (event,) = outcome.events
+    assert isinstance(event, Reserved) and [line.location for line in event.lines] == ["second"]
+    await together(app.shell, release("r2"))
+    await audit(app)
+
+
+async def test_the_widest_order_at_the_most_locations_is_reserved(app: App) -> None:
+    """1,000 lines x 20 locations, each line only at the last location: 20,000 shelves in one transaction."""
+    skus = [f"s{n}" for n in range(ORDER_LINES_MAX)]
+    locations = tuple(f"l{n:02}" for n in range(LOCATIONS_MAX))
+    async with app.database.transaction() as tx:
+        await tx.execute(
+            "insert into stock select $1, l, s, case when l = $2 then 5 else 1 end, 0"
+            " from unnest($3::text[]) l, unnest($4::text[]) s",
+            STORE, locations[-1], list(locations), skus,
+        )  # fmt: skip
+    (outcome,) = await together(app.shell, reserve("wide", *((sku, 3) for sku in skus), at=locations))
+    (event,) = outcome.events
+    assert isinstance(event, Reserved)
+    assert {line.location for line in event.lines} == {locations[-1]}
+    assert event.totals.reserved == 3 * ORDER_LINES_MAX

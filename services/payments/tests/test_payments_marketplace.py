@@ -19,7 +19,7 @@ from payments_play import (
     voided,
 )
 
-from contracts.base import MINOR_MAX
+from contracts.limits import MINOR_MAX
 from contracts.payments import MoneyLine
 
 # ------------------------------------------------------------------------------------------------- an order unknown

@@ -22,11 +22,16 @@ from chassis.service import Aggregate, Handler, Service, Share
 from chassis.statements import NOTHING_LOCKED, NOTHING_READ, JournalRow, LockedRows, Offsets, Timer
 from contracts.base import Command, Event, PrivateEvent, to_json
 from contracts.deciding import Context, Effect, Refusal, Task, Wake
-from contracts.registry import JOURNAL_BYTES_MAX, topic_of
+from contracts.limits import JOURNAL_BYTES_MAX
+from contracts.registry import topic_of
+
+SHARED_ROWS_MAX: Final = 20_000
+"""Shared rows that a transaction locks for several messages: with more, other workers wait for too long."""
 
 
 class Split(Exception):
-    """The entries from `at` on need shared rows that only the entries before them made known: two transactions."""
+    """The entries from `at` on belong in a transaction of their own: they need shared rows that only the entries before
+    them made known, or all of them together need too many."""
 
     def __init__(self, at: int) -> None:
         super().__init__(at)
@@ -62,8 +67,14 @@ class Batch:
 
     # -- load ---------------------------------------------------------------------------------------------------------
 
-    async def load(self, inbounds: Iterable[Inbound], locked: LockedRows = NOTHING_LOCKED) -> None:
-        """Lock the aggregates, but for the tables that `locked` has, then what they share, in the order of their keys."""
+    async def load(
+        self, inbounds: Iterable[Inbound], locked: LockedRows = NOTHING_LOCKED, shared_rows_max: int | None = None
+    ) -> None:
+        """Lock the aggregates, but for the tables that `locked` has, then what they share, in the order of their keys.
+
+        Raises Split with the place in `inbounds` of the first that would need more than `shared_rows_max` together with
+        those before it; a single one may need more.
+        """
         wanted: dict[str, tuple[Aggregate[Any], dict[UUID, str]]] = {}
         handled: list[tuple[Inbound, Aggregate[Any]]] = []
         for inbound in inbounds:
@@ -74,8 +85,10 @@ class Batch:
             await self.load_aggregates(aggregate, keys, locked.get(aggregate.table))
         for share in self.service.shares:
             needed: set[Any] = set()
-            for inbound, aggregate in handled:
+            for n, (inbound, aggregate) in enumerate(handled):
                 needed.update(share.needs(self.slots[aggregate.table, inbound.key].state, inbound.body))
+                if shared_rows_max is not None and n and len(needed) > shared_rows_max:
+                    raise Split(n)
             if needed:
                 ordered = sorted(needed)
                 self._shares |= dict.fromkeys(ordered) | dict(await share.load(self.tx, ordered))
@@ -140,7 +153,7 @@ class Batch:
                 revision += 1
                 if published := _topic(type(effect)) is not None:
                     version += 1
-                    effect = effect.model_copy(update={"version": version})
+                    effect = effect.numbered(version)
                     if effect.operation_id is not None and effect.FINAL:
                         answered[str(effect.operation_id)] = revision
                 state = slot.aggregate.evolve(state, effect)

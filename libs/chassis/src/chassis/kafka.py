@@ -10,7 +10,8 @@ from aiokafka.admin import AIOKafkaAdminClient, NewTopic
 from faststream.security import BaseSecurity, SASLPlaintext, SASLScram256, SASLScram512
 
 from chassis.settings import ServiceSettings
-from contracts.registry import PARTITIONS, RECORD_BYTES_MAX, TOPICS
+from contracts.limits import RECORD_BYTES_MAX
+from contracts.registry import PARTITIONS, TOPICS
 
 MADE, EXISTS = 0, 36
 """Error codes that `create_topics` answers instead of raising."""

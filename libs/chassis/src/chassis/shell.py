@@ -24,7 +24,7 @@ from asyncpg import Connection
 
 from chassis import crash, idempotency, parking, statements
 from chassis.aggregates import Known
-from chassis.batch import Batch, Split, StoreDiffers
+from chassis.batch import SHARED_ROWS_MAX, Batch, Split, StoreDiffers
 from chassis.database import CatchingUp, Conflict, Database, OutcomeUnknown, is_transient, overtaxes
 from chassis.fresh import OutboxRow
 from chassis.inbound import Inbound, Intake, Outcome, Refused
@@ -367,7 +367,10 @@ class _Work:
             and not work._waits(entry)
             and not work._answered(entry)
         ]
-        await work.batch.load(wanted, opened.locked)
+        try:
+            await work.batch.load(wanted, opened.locked, SHARED_ROWS_MAX)
+        except Split as split:
+            raise Split(next(n for n, entry in enumerate(entries) if entry is wanted[split.at])) from None
         return work
 
     def _waits(self, entry: Inbound) -> bool:

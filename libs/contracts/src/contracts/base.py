@@ -8,15 +8,14 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from datetime import UTC, date, datetime
-from typing import Annotated, Any, ClassVar, Self
+from typing import Annotated, Any, ClassVar, Self, TypeVar
 from uuid import UUID
 
 import orjson
 from pydantic import AwareDatetime, BaseModel, BeforeValidator, ConfigDict, Field, StringConstraints, WrapValidator
 from pydantic.json_schema import JsonSchemaValue
 
-MINOR_MAX = 10**15
-"""Largest amount in minor units: exact in a JSON number (below 2^53) with room for sums of a thousand of them."""
+from contracts.limits import MINOR_MAX, QUANTITY_MAX
 
 
 class Personal:
@@ -63,9 +62,9 @@ Country = Annotated[str, StringConstraints(pattern=r"^[A-Z]{2}$"), BeforeValidat
 Minor = Annotated[int, Field(strict=True, ge=-MINOR_MAX, le=MINOR_MAX)]
 """Money in minor units of the message's currency (ISO 4217 exponent), signed."""
 MinorUnsigned = Annotated[int, Field(strict=True, ge=0, le=MINOR_MAX)]
-Quantity = Annotated[int, Field(strict=True, ge=0, le=10**9)]
+Quantity = Annotated[int, Field(strict=True, ge=0, le=QUANTITY_MAX)]
 """Pieces."""
-QuantityPositive = Annotated[int, Field(strict=True, ge=1, le=10**9)]
+QuantityPositive = Annotated[int, Field(strict=True, ge=1, le=QUANTITY_MAX)]
 Counter = Annotated[int, Field(strict=True, ge=0, le=2**53 - 1)]
 Timestamp = Annotated[AwareDatetime, WrapValidator(_instant)]
 """An instant, timezone-aware, normalised to UTC."""
@@ -86,17 +85,12 @@ class Frozen(BaseModel):
     model_config = ConfigDict(frozen=True, extra="ignore", use_attribute_docstrings=True)
 
     def model_copy(self, *, update: Mapping[str, Any] | None = None, deep: bool = False) -> Self:
-        """As pydantic's, a fifth of its time: values are immutable, so sharing them with the copy is safe.
+        """Returns a copy that is validated like a constructed value; pydantic's own copy validates nothing.
 
-        States are copied some sixty times on an order's way. `update` names declared fields only; `deep` changes nothing.
+        A message can therefore not leave the bounds of its model between its construction and its topic. Nested values
+        were validated when they were made and are shared with the copy; `deep` changes nothing.
         """
-        copied = self.__class__.__new__(self.__class__)
-        set_ = object.__setattr__
-        set_(copied, "__dict__", {**self.__dict__, **(update or {})})
-        set_(copied, "__pydantic_extra__", self.__pydantic_extra__)
-        set_(copied, "__pydantic_fields_set__", self.__pydantic_fields_set__)
-        set_(copied, "__pydantic_private__", None)
-        return copied
+        return self.__class__(**{**self.__dict__, **(update or {})})
 
     def __eq__(self, other: Any) -> bool:
         """As pydantic's, without its detours: states are compared some thirty times on an order's way."""
@@ -111,9 +105,28 @@ class Frozen(BaseModel):
         return self
 
 
+M = TypeVar("M", bound=Frozen)
+
+
+def _copied(value: M, update: Mapping[str, Any]) -> M:
+    """As pydantic's `model_copy`, in a fifth of its time."""
+    copied = value.__class__.__new__(value.__class__)
+    set_ = object.__setattr__
+    set_(copied, "__dict__", {**value.__dict__, **update})
+    set_(copied, "__pydantic_extra__", value.__pydantic_extra__)
+    set_(copied, "__pydantic_fields_set__", value.__pydantic_fields_set__)
+    set_(copied, "__pydantic_private__", None)
+    return copied
+
+
 def to_json(value: Frozen) -> str:
     """As `model_dump_json`, in less than half its time; a test holds the two against each other. Keys of mappings are texts."""
-    return orjson.dumps(value, default=in_json, option=orjson.OPT_UTC_Z).decode()
+    return json_bytes(value).decode()
+
+
+def json_bytes(value: Any) -> bytes:
+    """`to_json` in UTF-8, also of lists and texts."""
+    return orjson.dumps(value, default=in_json, option=orjson.OPT_UTC_Z)
 
 
 def in_json(value: Any) -> Any:
@@ -133,6 +146,13 @@ class Document(Frozen):
     """
 
     model_config = ConfigDict(frozen=True, extra="allow", use_attribute_docstrings=True)
+
+    def model_copy(self, *, update: Mapping[str, Any] | None = None, deep: bool = False) -> Self:
+        """Returns a copy that is not validated: a state is copied some sixty times for an order, and is never published.
+
+        `update` names declared fields only. Values are immutable and shared with the copy; `deep` changes nothing.
+        """
+        return _copied(self, update or {})
 
 
 class Message(Frozen):
@@ -176,6 +196,10 @@ class Event(Addressed):
     """Counts the published events of this order and service from 1, without a gap. Filled in when it is journaled."""
     operation_id: UUID | None = None
     """The operation that this answers; null when nobody asked."""
+
+    def numbered(self, version: int) -> Self:
+        """Returns the event with its version. Not validated again: the event was, and a version is counted here."""
+        return _copied(self, {"version": version})
 
 
 class PrivateEvent(Event):

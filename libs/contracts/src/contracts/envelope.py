@@ -16,7 +16,8 @@ from pydantic import ValidationError
 
 from contracts.base import Addressed, Message
 from contracts.ids import message_id, order_id
-from contracts.registry import BODY_BYTES_MAX, MESSAGES, SNAPSHOTS, SNAPSHOTS_BULK, TOPICS, topic_of
+from contracts.limits import BODY_BYTES_MAX
+from contracts.registry import MESSAGES, SNAPSHOTS, SNAPSHOTS_BULK, TOPICS, topic_of
 from contracts.snapshot import Snapshot
 
 Headers = Sequence[tuple[str, bytes | None]]
@@ -182,12 +183,16 @@ def _belongs(body: Message, subject: UUID, store_id: str, source: str) -> None:
             raise Poison("store_differs", f"store_id is {body.store_id!r}, ce_storeid is {store_id!r}")
 
 
+_CAUSES: Final = {"json_invalid": "bad_json", "too_large": "too_large"}
+"""Type of a body's first finding -> cause."""
+
+
 def _explain(error: ValidationError) -> tuple[str, str]:
     """The cause word and the first three findings of a body that does not validate; no input is repeated (it may be personal)."""
     findings = error.errors(include_input=False, include_url=False)
     told = "; ".join(f"{'.'.join(map(str, f['loc'])) or 'body'}: {f['msg']}" for f in findings[:3])
     more = f" (and {len(findings) - 3} more)" if len(findings) > 3 else ""
-    return ("bad_json" if findings[0]["type"] == "json_invalid" else "bad_body"), told + more
+    return _CAUSES.get(findings[0]["type"], "bad_body"), told + more
 
 
 def headers(

@@ -5,9 +5,10 @@ from __future__ import annotations
 from typing import Annotated
 from uuid import UUID
 
-from pydantic import Field
+from pydantic import AfterValidator, Field
 
 from contracts.base import Code, Command, Event, Frozen, Id, LineId, Personal, Quantity, QuantityPositive, Text
+from contracts.limits import LOCATIONS_MAX, ORDER_LINES_MAX, QUANTITY_MAX, SHIPMENTS_MAX
 from contracts.snapshot import Address
 
 
@@ -26,6 +27,16 @@ class PlacedLine(Frozen):
     quantity: QuantityPositive
 
 
+PlacedLines = Annotated[tuple[PlacedLine, ...], Field(max_length=ORDER_LINES_MAX)]
+
+
+def _countable(lines: tuple[WantedLine, ...]) -> tuple[WantedLine, ...]:
+    """The totals of the answer count the pieces of all lines in one field."""
+    if (pieces := sum(line.quantity for line in lines)) > QUANTITY_MAX:
+        raise ValueError(f"the lines have {pieces} pieces together, at most {QUANTITY_MAX} are reserved")
+    return lines
+
+
 class ShortLine(Frozen):
     line_id: LineId
     sku: Id
@@ -37,7 +48,7 @@ class ShortLine(Frozen):
 class ShipmentPlan(Frozen):
     shipment_id: UUID
     location: Code
-    lines: tuple[PlacedLine, ...]
+    lines: PlacedLines
 
 
 class StockTotals(Frozen):
@@ -50,8 +61,8 @@ class StockTotals(Frozen):
 class Reserve(Command, type="fulfillment.reserve"):
     """All lines or none, each whole at the first of `locations` that has it. Answered by reserved or out_of_stock."""
 
-    lines: tuple[WantedLine, ...]
-    locations: Annotated[tuple[Code, ...], Field(min_length=1)]
+    lines: Annotated[tuple[WantedLine, ...], Field(max_length=ORDER_LINES_MAX), AfterValidator(_countable)]
+    locations: Annotated[tuple[Code, ...], Field(min_length=1, max_length=LOCATIONS_MAX)]
 
 
 class Release(Command, type="fulfillment.release"):
@@ -73,27 +84,27 @@ class FulfillmentEvent(Event):
 
 
 class Reserved(FulfillmentEvent, type="fulfillment.reserved"):
-    lines: tuple[PlacedLine, ...]
+    lines: PlacedLines
     again: bool = False
     """Told again to a new operation while the reservation stands: nothing was added to it."""
 
 
 class OutOfStock(FulfillmentEvent, type="fulfillment.out_of_stock"):
-    short: tuple[ShortLine, ...]
+    short: Annotated[tuple[ShortLine, ...], Field(max_length=ORDER_LINES_MAX)]
 
 
 class Released(FulfillmentEvent, type="fulfillment.released"):
-    lines: tuple[PlacedLine, ...]
+    lines: PlacedLines
 
 
 class Started(FulfillmentEvent, type="fulfillment.started"):
-    shipments: tuple[ShipmentPlan, ...]
+    shipments: Annotated[tuple[ShipmentPlan, ...], Field(max_length=SHIPMENTS_MAX)]
 
 
 class Shipped(FulfillmentEvent, type="fulfillment.shipped"):
     shipment_id: UUID
     location: Code
-    lines: tuple[PlacedLine, ...]
+    lines: PlacedLines
     carrier: Text | None = None
     tracking_number: Annotated[Text, Personal()] | None = None
 
@@ -109,10 +120,10 @@ class Fulfilled(FulfillmentEvent, type="fulfillment.fulfilled"):
 class ShipmentsCancelled(FulfillmentEvent, type="fulfillment.cancelled"):
     """Nothing has shipped and nothing will; the reservation is released."""
 
-    lines: tuple[PlacedLine, ...]
+    lines: PlacedLines
 
 
 class TooLate(FulfillmentEvent, type="fulfillment.too_late"):
     """Something has shipped: the cancel is refused for the whole order."""
 
-    shipped: tuple[UUID, ...]
+    shipped: Annotated[tuple[UUID, ...], Field(max_length=SHIPMENTS_MAX)]

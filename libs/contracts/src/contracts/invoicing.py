@@ -5,6 +5,8 @@ from __future__ import annotations
 from typing import Annotated, Literal
 from uuid import UUID
 
+from pydantic import Field
+
 from contracts.base import (
     Code,
     Command,
@@ -22,6 +24,7 @@ from contracts.base import (
     Text,
     Timestamp,
 )
+from contracts.limits import CHARGED_LINES_MAX
 from contracts.money import Currency
 from contracts.snapshot import Address, Buyer
 
@@ -50,7 +53,7 @@ class Issue(Command, type="invoicing.issue"):
     buyer: Annotated[Buyer, Personal()]
     bill_to: Annotated[Address, Personal()] | None = None
     ship_to: Annotated[Address, Personal()] | None = None
-    lines: tuple[InvoiceLineWanted, ...]
+    lines: Annotated[tuple[InvoiceLineWanted, ...], Field(max_length=CHARGED_LINES_MAX)]
 
 
 class Credit(Command, type="invoicing.credit"):
@@ -105,8 +108,8 @@ class DocumentEvent(Event):
     net_minor: MinorUnsigned
     vat_minor: MinorUnsigned
     total_minor: MinorUnsigned
-    vat: tuple[VatGroup, ...]
-    lines: tuple[InvoiceLine, ...]
+    vat: Annotated[tuple[VatGroup, ...], Field(max_length=CHARGED_LINES_MAX)]
+    lines: Annotated[tuple[InvoiceLine, ...], Field(max_length=CHARGED_LINES_MAX)]
     seller: Seller
 
 

@@ -21,9 +21,10 @@ from contracts.base import (
     Text,
     Timestamp,
 )
+from contracts.limits import LOCATIONS_MAX
 from contracts.money import Currency
 from contracts.payments import GatewayName, MoneyTotals
-from contracts.snapshot import OrderContent, Source
+from contracts.snapshot import NewContent, OrderContent, Source
 
 Status = Literal["draft", "pending", "editing", "placing", "placed", "approved", "cancelled"]
 PaymentStatus = Literal[
@@ -54,7 +55,7 @@ class MarketTerms(Frozen):
     on_short: Literal["cancel", "wait"] = "cancel"
     auto_approve: Flag = False
     seller: Code = "default"
-    locations: Annotated[tuple[Code, ...], Field(min_length=1)] = ("main",)
+    locations: Annotated[tuple[Code, ...], Field(min_length=1, max_length=LOCATIONS_MAX)] = ("main",)
     """Tried in this order."""
     give_up_after_seconds: Annotated[int, Field(strict=True, ge=1, le=10**8)] | None = None
     """Undo an order whose step had no answer for so long. Null (the rule): silence is never a no."""
@@ -65,7 +66,7 @@ class Place(Command, type="orders.place"):
 
     channel: Code
     account: Code
-    order: OrderContent
+    order: NewContent
 
 
 class Approve(Command, type="orders.approve"):

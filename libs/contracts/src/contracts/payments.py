@@ -8,6 +8,7 @@ from uuid import UUID
 from pydantic import Field
 
 from contracts.base import Command, Event, Frozen, Id, LineId, MinorUnsigned, Quantity, Text, Timestamp
+from contracts.limits import CHARGED_LINES_MAX
 from contracts.money import Currency
 
 GatewayName = Annotated[str, Field(pattern=r"^[a-z][a-z0-9_-]{0,31}$")]
@@ -19,6 +20,9 @@ class MoneyLine(Frozen):
     quantity: Quantity
     """Pieces that the amount stands for; 0 where it stands for none (a shipping charge)."""
     amount_minor: MinorUnsigned
+
+
+MoneyLines = Annotated[tuple[MoneyLine, ...], Field(max_length=CHARGED_LINES_MAX)]
 
 
 class MoneyTotals(Frozen):
@@ -35,7 +39,7 @@ class Authorize(Command, type="payments.authorize"):
 
     gateway: GatewayName
     currency: Currency
-    lines: tuple[MoneyLine, ...]
+    lines: MoneyLines
     reference: Id
     """What the buyer's statement or the marketplace calls the order."""
 
@@ -45,7 +49,7 @@ class Capture(Command, type="payments.capture"):
 
     authorization_id: UUID
     currency: Currency
-    lines: tuple[MoneyLine, ...]
+    lines: MoneyLines
 
 
 class Void(Command, type="payments.void"):
@@ -59,7 +63,7 @@ class Refund(Command, type="payments.refund"):
 
     capture_id: UUID
     currency: Currency
-    lines: tuple[MoneyLine, ...]
+    lines: MoneyLines
 
 
 class PaymentEvent(Event):
@@ -70,7 +74,7 @@ class PaymentEvent(Event):
 class Authorized(PaymentEvent, type="payments.authorized"):
     authorization_id: UUID
     gateway: GatewayName
-    lines: tuple[MoneyLine, ...]
+    lines: MoneyLines
     amount_minor: MinorUnsigned
     gateway_reference: Text | None = None
 
@@ -86,7 +90,7 @@ class Pending(PaymentEvent, type="payments.pending"):
     refers_to: UUID | None = None
     """The authorization (capture, void) or capture (refund) it is about; null for an authorization."""
     gateway: GatewayName | None = None
-    lines: tuple[MoneyLine, ...] = ()
+    lines: MoneyLines = ()
     """What stays held until the answer."""
     amount_minor: MinorUnsigned = 0
 
@@ -102,14 +106,14 @@ class Declined(PaymentEvent, type="payments.declined"):
 class Captured(PaymentEvent, type="payments.captured"):
     capture_id: UUID
     authorization_id: UUID
-    lines: tuple[MoneyLine, ...]
+    lines: MoneyLines
     amount_minor: MinorUnsigned
     gateway_reference: Text | None = None
 
 
 class Voided(PaymentEvent, type="payments.voided"):
     authorization_id: UUID
-    lines: tuple[MoneyLine, ...]
+    lines: MoneyLines
     amount_minor: MinorUnsigned
     gateway_reference: Text | None = None
 
@@ -117,7 +121,7 @@ class Voided(PaymentEvent, type="payments.voided"):
 class Refunded(PaymentEvent, type="payments.refunded"):
     refund_id: UUID
     capture_id: UUID
-    lines: tuple[MoneyLine, ...]
+    lines: MoneyLines
     amount_minor: MinorUnsigned
     gateway_reference: Text | None = None
 

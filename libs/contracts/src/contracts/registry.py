@@ -12,12 +12,6 @@ PARTITIONS: Final = 12
 SNAPSHOTS: Final = "marketplace.orders.v1"
 SNAPSHOTS_BULK: Final = "marketplace.orders.bulk.v1"
 """Mass replays: live orders do not wait behind a file."""
-RECORD_BYTES_MAX: Final = 4 * 1024 * 1024
-"""What a topic admits."""
-BODY_BYTES_MAX: Final = 1024 * 1024
-"""What we take; larger ones are parked."""
-JOURNAL_BYTES_MAX: Final = 900_000
-"""What we write: refused where it is decided, not at the broker."""
 
 
 class Topic(NamedTuple):

@@ -9,7 +9,7 @@ from __future__ import annotations
 from decimal import Decimal
 from typing import Annotated, Literal, Self
 
-from pydantic import Field, model_validator
+from pydantic import AfterValidator, Field, model_validator
 
 from contracts.base import (
     SHIPPING_LINE,
@@ -31,7 +31,16 @@ from contracts.base import (
     Text,
     Timestamp,
 )
+from contracts.limits import (
+    MINOR_MAX,
+    ORDER_LINES_MAX,
+    QUANTITY_MAX,
+    TAXES_MAX,
+    UNIT_IDS_MAX,
+    UPSTREAM_REFUNDS_MAX,
+)
 from contracts.money import Currency
+from contracts.sizes import fitting
 
 PersonalText = Annotated[Text, Personal()]
 
@@ -91,6 +100,9 @@ class Tax(Frozen):
     collected_by: Literal["seller", "marketplace"] = "seller"
 
 
+Taxes = Annotated[tuple[Tax, ...], Field(max_length=TAXES_MAX)]
+
+
 class Quantities(Frozen):
     ordered: Quantity
     accepted: Quantity | None = None
@@ -111,7 +123,7 @@ class Cancellation(Frozen):
 
 class Line(Frozen):
     external_line_id: LineId
-    external_unit_ids: tuple[Id, ...] = ()
+    external_unit_ids: Annotated[tuple[Id, ...], Field(max_length=UNIT_IDS_MAX)] = ()
     gtin: Text | None = None
     gtin_type: Text | None = None
     sku: Id | None = None
@@ -126,7 +138,7 @@ class Line(Frozen):
     """This line's part of `totals.discount_minor`."""
     shipping_minor: MinorUnsigned = 0
     """This line's part of `totals.shipping_minor`."""
-    tax: tuple[Tax, ...] = ()
+    tax: Taxes = ()
     commission_minor: Minor | None = None
     requires_shipping: Flag = True
     state: Text = "open"
@@ -145,7 +157,7 @@ class Line(Frozen):
 class Totals(Frozen):
     items_minor: MinorUnsigned | None = None
     shipping_minor: MinorUnsigned | None = None
-    shipping_tax: tuple[Tax, ...] = ()
+    shipping_tax: Taxes = ()
     discount_minor: MinorUnsigned | None = None
     tax_minor: MinorUnsigned | None = None
     grand_minor: MinorUnsigned | None = None
@@ -191,9 +203,9 @@ class OrderContent(Frozen):
     bill_to: Address | None = None
     tax_collection: TaxCollection = TaxCollection()
     windows: Windows = Windows()
-    lines: Annotated[tuple[Line, ...], Field(max_length=2_000)]
+    lines: Annotated[tuple[Line, ...], Field(max_length=ORDER_LINES_MAX)]
     totals: Totals = Totals()
-    refunds: tuple[UpstreamRefund, ...] = ()
+    refunds: Annotated[tuple[UpstreamRefund, ...], Field(max_length=UPSTREAM_REFUNDS_MAX)] = ()
 
     @property
     def priced(self) -> bool:
@@ -207,10 +219,13 @@ class OrderContent(Frozen):
             raise ValueError("lines: external_line_id must be unique in the order")
         if SHIPPING_LINE in ids:
             raise ValueError(f"lines: external_line_id {SHIPPING_LINE!r} is kept for the shipping charge")
+        if (pieces := sum(line.quantity.ordered for line in self.lines)) > QUANTITY_MAX:
+            raise ValueError(f"lines[].quantity.ordered add up to {pieces} pieces, an order has at most {QUANTITY_MAX}")
+        if (items := sum(line.line_total_minor or 0 for line in self.lines)) > MINOR_MAX:
+            raise ValueError(f"lines[].line_total_minor add up to {items}, an order is worth at most {MINOR_MAX}")
         if not self.priced:
             return self
         totals = self.totals
-        items = sum(line.line_total_minor or 0 for line in self.lines)
         shipping, discount = totals.shipping_minor or 0, totals.discount_minor or 0
         if totals.items_minor is not None and totals.items_minor != items:
             raise ValueError(f"totals.items_minor is {totals.items_minor}, the lines add up to {items}")
@@ -238,9 +253,13 @@ class OrderContent(Frozen):
         return self
 
 
+NewContent = Annotated[OrderContent, AfterValidator(fitting)]
+"""An order as it arrives: every message that follows from it fits on its topic."""
+
+
 class Snapshot(Message, type="marketplace.snapshot"):
     source: Source
-    order: OrderContent
+    order: NewContent
 
 
 def highest_rate(content: OrderContent) -> str:

@@ -18,11 +18,13 @@ from fulfillment.domain.stock import Stock, StockKey
 
 # -- stock: the share -----------------------------------------------------------------------------------------------
 
+# A shelf with nothing on it answers like one that was never counted: there is nothing to hold, and nothing to give back.
 # Rows are locked above the sort, so in key order: two batches with crossed SKUs wait for each other, never in a circle.
 LOAD_STOCK: Final = """
 select s.store_id, s.location, s.sku, s.on_hand, s.reserved
 from unnest($1::text[], $2::text[], $3::text[]) as k(store_id, location, sku)
 join stock s on s.store_id = k.store_id and s.location = k.location and s.sku = k.sku
+where s.on_hand > 0
 order by s.store_id, s.location, s.sku
 for update of s"""
 
@@ -37,7 +39,7 @@ on conflict (store_id, location, sku) do update set on_hand = excluded.on_hand, 
 
 
 async def load_stock(tx: Connection, keys: Sequence[StockKey]) -> dict[StockKey, Stock]:
-    """Lock and read. An SKU that was never counted has no row, and nothing to lock."""
+    """Lock and read. An SKU that was never counted has no row, and nothing to lock; an empty shelf is not locked."""
     rows = await tx.fetch(LOAD_STOCK, *columns(sorted(set(keys)), 3))
     return {StockKey(row[0], row[1], row[2]): Stock(row[3], row[4]) for row in rows}
 

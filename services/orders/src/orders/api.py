@@ -6,7 +6,7 @@ from uuid import UUID
 
 import orjson
 from fastapi import APIRouter, Depends, Query, Request, Response
-from pydantic import BaseModel
+from pydantic import BaseModel, model_validator
 from sqlalchemy import literal, select, tuple_
 
 from chassis.aggregates import whole
@@ -14,6 +14,7 @@ from chassis.http import Principal, Problem, Problems, after, as_json, operation
 from contracts.base import Code, Text
 from contracts.ids import order_id
 from contracts.orders import Approve, Cancel, CancelCause, MarketTerms, Place, Resume
+from contracts.sizes import fitting
 from contracts.snapshot import OrderContent
 from orders import store
 from orders.domain.order import Order
@@ -39,6 +40,11 @@ class NewOrder(OrderContent):
     channel: Code = "api"
     account: Code = "default"
     """Part of the order's id: a till that sends none keeps its orders when its API key is replaced."""
+
+    @model_validator(mode="after")
+    def _fits(self) -> "NewOrder":
+        fitting(self)
+        return self
 
 
 class CancelBody(BaseModel):

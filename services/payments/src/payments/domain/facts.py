@@ -5,8 +5,8 @@ from __future__ import annotations
 from typing import assert_never
 from uuid import UUID
 
-from contracts.base import MINOR_MAX
 from contracts.deciding import Context
+from contracts.limits import MINOR_MAX
 from contracts.money import Currency
 from contracts.payments import Authorized, Captured, Declined, Failed, FailureCode, Pending, Refunded, Voided
 from payments.domain.ledger import Ledger, Operation

@@ -8,8 +8,8 @@ from __future__ import annotations
 
 from uuid import UUID
 
-from contracts.base import MINOR_MAX
 from contracts.deciding import Context, Effect
+from contracts.limits import MINOR_MAX, QUANTITY_MAX
 from contracts.payments import Authorize, Capture, Failed, FailureCode, MoneyLine, Refund, Void, Voided
 from payments.domain import facts
 from payments.domain.gateway import AT_ONCE, GatewayCall, task
@@ -119,9 +119,8 @@ def merged(lines: tuple[MoneyLine, ...]) -> tuple[MoneyLine, ...]:
     for line in lines:
         first = by_id.get(line.line_id)
         if first is not None:
-            quantity = min(first.quantity + line.quantity, 10**9)
-            amount = first.amount_minor + line.amount_minor
-            # Not validated: an amount beyond the bounds is refused by the checks that follow.
+            quantity = min(first.quantity + line.quantity, QUANTITY_MAX)
+            amount = min(first.amount_minor + line.amount_minor, MINOR_MAX)  # the checks add up the lines as they came
             line = line.model_copy(update={"quantity": quantity, "amount_minor": amount})
         by_id[line.line_id] = line
     return lines if len(by_id) == len(lines) else tuple(by_id.values())

@@ -1,0 +1,32 @@
+"""The maximum of every list and sum in the contracts. `docs/limits.md` is the same for operators; a test compares the two.
+
+A list without a maximum lets one order block every other one: all orders of a batch share its transaction.
+"""
+
+from __future__ import annotations
+
+from typing import Final
+
+MINOR_MAX: Final = 10**15
+"""Largest amount, and largest sum of amounts, in minor units: exact in a JSON number (below 2^53)."""
+QUANTITY_MAX: Final = 10**9
+"""Pieces of a line, and of all lines of an order together."""
+ORDER_LINES_MAX: Final = 1_000
+CHARGED_LINES_MAX: Final = ORDER_LINES_MAX + 1
+"""The lines of an order and its shipping charge."""
+TAXES_MAX: Final = 10
+"""Tax components of a line, and of the shipping charge."""
+UNIT_IDS_MAX: Final = 1_000
+"""Ids that a marketplace gives to the single pieces of a line."""
+UPSTREAM_REFUNDS_MAX: Final = 1_000
+LOCATIONS_MAX: Final = 20
+"""Locations of a market. Reserving an order reads up to lines x locations shelves: 20,000."""
+SHIPMENTS_MAX: Final = LOCATIONS_MAX
+"""Shipments of one start: one per location."""
+
+BODY_BYTES_MAX: Final = 1024 * 1024
+"""Largest body that is read, over HTTP and from a topic."""
+JOURNAL_BYTES_MAX: Final = 900_000
+"""Largest body that is written. Below BODY_BYTES_MAX: readers accept what writers publish."""
+RECORD_BYTES_MAX: Final = 4 * 1024 * 1024
+"""Largest record that a topic accepts."""
