@@ -232,7 +232,7 @@ class World:
         self.database = Database(wishes, "chassis-tests")
         self.metrics = Metrics("counter")
         self.shell = Shell(SERVICE, self.database, self.metrics)
-        self.parking = Parking(SERVICE, self.database, wishes.park_retries_max, wishes.park_retry_seconds)
+        self.parking = Parking(SERVICE, self.database, wishes)
         self._offset = 0
         self._serving: list[asyncio.Task[None]] = []
 

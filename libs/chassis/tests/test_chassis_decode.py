@@ -5,6 +5,7 @@ Pure: records are plain data, no broker and no database is asked.
 
 from __future__ import annotations
 
+import time
 from collections.abc import AsyncIterator
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
@@ -18,6 +19,7 @@ from aiokafka import TopicPartition
 from chassis_counter import COMMANDS, EVENTS, SERVICE, Add, Added, World, plus, settings
 
 from chassis.attempts import ALONE, CRASHES_MAX
+from chassis.clock import Clock
 from chassis.consumer import Consumer, topics_of
 from chassis.inbound import LANES_FROM, Inbound, Intake, Record, Refused, headers_from_json
 from contracts.envelope import headers
@@ -65,8 +67,20 @@ TOMBSTONE = b"tombstone"
 @pytest_asyncio.fixture
 async def consumer() -> AsyncIterator[Consumer]:
     world = World(settings("postgresql://nobody@127.0.0.1:1/none"))
+    world.database.read_clock = database_clock(world, 0)  # type: ignore[method-assign]
     yield Consumer(SERVICE, world.settings, world.database, world.shell, world.metrics)
     await world.close()
+
+
+def database_clock(world: World, ahead_seconds: float) -> Any:
+    """Stands in for `Database.read_clock`: the database's clock is ahead of the host's."""
+
+    async def read() -> Clock:
+        now = time.monotonic()
+        world.database.clock.read(time.time() + ahead_seconds, now, now, time.time())
+        return world.database.clock
+
+    return read
 
 
 async def decoded(consumer: Consumer, *records: Any) -> Any:
@@ -131,6 +145,34 @@ async def test_poison_is_refused_with_its_cause_and_blocks_only_the_order_it_sur
     assert (entry.cause, entry.key) == (cause, KEY if blocks else None)
     assert "\0" not in f"{entry.detail}{entry.type}{entry.store_id}"
     assert headers_from_json(entry.record.headers_json()) == list(poison.headers)
+
+
+@pytest.mark.parametrize("days", [2, -2, 30])
+async def test_a_message_is_too_old_or_from_the_future_by_the_databases_clock_not_by_the_hosts(
+    consumer: Consumer, monkeypatch: pytest.MonkeyPatch, days: int
+) -> None:
+    """The host's clock is wrong by days, in either direction."""
+    truth, monotonic = time.time(), time.monotonic
+
+    async def read() -> Clock:
+        consumer.database.clock.read(truth, monotonic(), monotonic(), time.time())
+        return consumer.database.clock
+
+    monkeypatch.setattr(consumer.database, "read_clock", read)
+    monkeypatch.setattr(time, "time", lambda: truth + days * 86_400)
+    at = datetime.fromtimestamp(truth, UTC)
+    assert isinstance(await decoded(consumer, record(ce_time=at.isoformat())), Inbound)
+    future = await decoded(consumer, record(ce_time=(at + timedelta(days=2)).isoformat()))
+    old = await decoded(consumer, record(ce_time=(at - timedelta(days=9)).isoformat()))
+    assert (future.cause, old.cause) == ("from_the_future", "too_old")
+    assert consumer.database.clock.differs
+
+
+async def test_a_time_is_judged_anew_before_a_message_is_refused_for_it(consumer: Consumer) -> None:
+    """A host that was suspended extrapolates a clock that lags behind until it is read again."""
+    behind = time.time() - 3 * 86_400
+    consumer.database.clock.read(behind, time.monotonic(), time.monotonic(), behind)
+    assert isinstance(await decoded(consumer, record()), Inbound)
 
 
 async def test_the_records_around_a_poisoned_one_are_decoded_and_every_offset_counts(consumer: Consumer) -> None:

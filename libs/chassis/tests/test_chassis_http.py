@@ -7,7 +7,9 @@ import asyncio
 import base64
 import dataclasses
 import json
+import time
 from collections.abc import AsyncIterator
+from datetime import UTC, datetime, timedelta
 from typing import Annotated, Any
 from uuid import UUID, uuid4
 
@@ -15,7 +17,9 @@ import pytest
 import pytest_asyncio
 from chassis_counter import SERVICE, STORE, World, plus
 from fastapi import APIRouter, Depends, Request, Response
+from structlog.testing import capture_logs
 
+from chassis import operations
 from chassis.app import App
 from chassis.database import OutcomeUnknown
 from chassis.http import BODY_BYTES_MAX, Page, Principal, Problem, after, operation_id, page
@@ -300,12 +304,63 @@ async def test_a_person_replays_edits_and_discards_over_http(client: Client, wor
 
 
 @pytest.mark.real
-async def test_what_is_too_old_is_not_replayed_as_it_is(client: Client, world: World) -> None:
-    key = await client.app.keys.create(STORE, "ann", ["*"])
-    await world.take(Refused(world.record(plus(uuid4())), None, "too_old", "send it anew", STORE))
+@pytest.mark.parametrize(("days", "cause"), [(-30, "too_old"), (3, "from_the_future")])
+async def test_what_was_parked_for_its_time_is_judged_anew_when_it_is_replayed(
+    client: Client, world: World, days: int, cause: str
+) -> None:
+    """Refused again while its time is out of range, by a replay and by an edit; handled once it is in range."""
+    key, counter = await client.app.keys.create(STORE, "ann", ["*"]), uuid4()
+    wrong, right = world.record(plus(counter, 5)), world.record(plus(counter, 7))
+    moved = (datetime.now(UTC) + timedelta(days=days)).isoformat().encode()
+    wrong = wrong._replace(headers=[(name, moved if name == "ce_time" else value) for name, value in wrong.headers])
+    await world.take(*(Refused(record, None, cause, "by a wrong clock", STORE) for record in (wrong, right)))
+    first, second = (await client("GET", "/v1/parked", key=key)).json["items"]
+    for action, body in (("replay", b""), ("edit", json.dumps({"value": "{}"}).encode())):
+        url = f"/v1/parked/{first['id']}/{action}"
+        answer = await client("POST", url, key=key, body=body, content_type="application/json")
+        assert (answer.status, answer.json["type"]) == (409, "/problems/not_replayable"), action
+    assert (await client("POST", f"/v1/parked/{second['id']}/replay", key=key)).json == {"replayed": 1, "left": 0}
+    assert await world.total(counter) == 7
+    left = (await client("GET", "/v1/parked", key=key)).json["items"]
+    assert [(row["id"], row["cause"]) for row in left] == [(first["id"], cause)]
+
+
+@pytest.mark.real
+async def test_a_message_that_blocks_nobody_is_not_replayed_past_a_parked_one_of_its_order(
+    client: Client, world: World
+) -> None:
+    key, counter = await client.app.keys.create(STORE, "ann", ["*"]), uuid4()
+    await world.take(Refused(world.record(plus(counter, 5)), None, "too_old", "by a wrong clock", STORE))
+    await world.take(world.from_topic(plus(counter, 1, play="boom")))
     row = (await client("GET", "/v1/parked", key=key)).json["items"][0]
     answer = await client("POST", f"/v1/parked/{row['id']}/replay", key=key)
-    assert (answer.status, answer.json["type"]) == (409, "/problems/not_replayable")
+    assert (answer.status, answer.json["type"], answer.json["stopped_at"]) == (409, "/problems/failed_again", row["id"])
+    assert await world.total(counter) is None
+
+
+@pytest.mark.real
+@pytest.mark.parametrize("seconds", [-172_800, -6, 6, 3_600])
+async def test_a_host_whose_clock_differs_from_the_databases_is_not_ready(
+    client: Client, monkeypatch: pytest.MonkeyPatch, seconds: float
+) -> None:
+    host = time.time
+    assert (await client("GET", "/health/ready")).status == 200
+    monkeypatch.setattr(time, "time", lambda: host() + seconds)
+    answer = await client("GET", "/health/ready")
+    assert (answer.status, answer.json["for"]) == (503, "clock")
+    assert ("behind" if seconds < 0 else "ahead of") in answer.json["detail"]
+    text = (await client("GET", "/metrics")).body.decode()
+    [skew] = [line.split()[1] for line in text.splitlines() if line.startswith("tradewind_clock_skew_seconds{")]
+    assert float(skew) == pytest.approx(seconds, abs=1)
+    with capture_logs() as logged:
+        watching = asyncio.create_task(operations.watch_clock(client.app))
+        async with asyncio.timeout(10):
+            while not logged:
+                await asyncio.sleep(0.01)
+        watching.cancel()
+    assert (logged[0]["event"], logged[0]["log_level"]) == ("clock_differs", "error")
+    monkeypatch.undo()
+    assert (await client("GET", "/health/ready")).status == 200
 
 
 @pytest.mark.real

@@ -54,6 +54,7 @@ class App:
         self.service, self.settings, self.role = service, settings, role
         self.database = Database(settings, f"tradewind-{service.name}-{role}")
         self.metrics = Metrics(service.name)
+        self.metrics.clock_skew.set_function(lambda: self.database.clock.skew)
         self.keys = Keys(self.database)
         self.relay = Relay(service, settings, self.database, self.metrics)
         self.shell = Shell(service, self.database, self.metrics)
@@ -64,7 +65,7 @@ class App:
         if service.adopts and role != "api":
             self.shell.ready.clear()  # until the database knows all that it had stated: see `recovery`
         self.timers = Timers(self.database, self.shell)
-        self.parking = Parking(service, self.database, settings.park_retries_max, settings.park_retry_seconds)
+        self.parking = Parking(service, self.database, settings)
         self.consumer: Consumer | None = None
         self.beat_at = time.monotonic()
         self.started_at = time.monotonic()
@@ -115,6 +116,7 @@ class App:
         background = [
             asyncio.create_task(self.shell.run(), name="shell"),
             asyncio.create_task(self._beat(), name="beat"),
+            asyncio.create_task(operations.watch_clock(self), name="clock"),
         ]
         background.append(asyncio.create_task(self.shell.run(), name="shell 2"))
         relay: asyncio.Task[None] | None = None

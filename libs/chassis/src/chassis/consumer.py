@@ -27,7 +27,7 @@ from faststream.kafka.message import KafkaAckableMessage
 from chassis import crash
 from chassis.attempts import CRASHES_MAX, Attempts, Begun, ends, firsts, note
 from chassis.database import Database, QuickUUID, is_transient
-from chassis.inbound import Inbound, Intake, Record, Refused
+from chassis.inbound import STALE, Inbound, Intake, Record, Refused, judged_by_time
 from chassis.kafka import security
 from chassis.polls import Polls
 from chassis.service import Service
@@ -86,7 +86,6 @@ class Consumer(ConsumerRebalanceListener):  # type: ignore[misc]  # aiokafka is 
         )
         self.topics = topics_of(service)
         self._busy = asyncio.Lock()
-        self._horizon_seconds = (settings.topic_retention_hours + 24) * 3600
         self.attempts = Attempts()
         self._polls = Polls(service.intake)
         self._unacknowledged: dict[TopicPartition, int] = {}
@@ -287,11 +286,15 @@ class Consumer(ConsumerRebalanceListener):  # type: ignore[misc]  # aiokafka is 
     async def decode(self, records: Sequence[ConsumerRecord]) -> Intake:
         """Before the transaction: what is understood, and what is parked and why."""
         intake = Intake()
-        now = time.time()
+        clock = self.database.clock if self.database.clock.was_read else await self.database.read_clock()
+        now, now_is_exact = clock.now(), False
         for n, record in enumerate(records):
             if n % YIELD_EVERY == YIELD_EVERY - 1:
                 await asyncio.sleep(0)
             entry = self._decode(record, now, alone=len(records) == 1)
+            if type(entry) is Refused and entry.cause in STALE and not now_is_exact:  # a suspended host lags behind
+                now, now_is_exact = (await self.database.read_clock()).now(), True
+                entry = self._decode(record, now, alone=len(records) == 1)
             if entry is not None:
                 intake.entries.append(entry)
             else:
@@ -323,13 +326,8 @@ class Consumer(ConsumerRebalanceListener):  # type: ignore[misc]  # aiokafka is 
                 return None  # a known event that this service does not listen to
             return Refused(record, received.key, "unknown_type", f"{self.service.name} does not obey {received.type}",
                            received.store_id, received.type)  # fmt: skip
-        age = now - received.time.timestamp()
-        if not -86_400 < age < self._horizon_seconds:
-            cause, hint = (
-                ("too_old", "older than the inbox remembers") if age > 0 else ("from_the_future", "a day ahead")
-            )
-            return Refused(record, None, cause, f"ce_time {received.time.isoformat()} is {hint}; send it anew with a new ce_id",
-                           received.store_id, received.type)  # fmt: skip
+        if (refused := judged_by_time(received.time, now, self.settings.inbox_horizon_seconds)) is not None:
+            return Refused(record, None, *refused, received.store_id, received.type)
         identity = QuickUUID(received.id.bytes)
         return Inbound(
             "topic", QuickUUID(received.key.bytes), received.store_id, identity, received.type, received.body,

@@ -6,6 +6,7 @@ Both come from SQLAlchemy's pool, so a process has one bound on its connections.
 from __future__ import annotations
 
 import asyncio
+import time
 from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
 from functools import cache
@@ -20,6 +21,7 @@ from sqlalchemy.exc import TimeoutError as PoolTimeout
 from sqlalchemy.ext.asyncio import AsyncConnection, create_async_engine
 from sqlalchemy.sql import Executable
 
+from chassis.clock import Clock
 from chassis.settings import ServiceSettings
 
 __all__ = ["CatchingUp", "Conflict", "Database", "OutcomeUnknown", "Piece", "QuickUUID", "Rows", "TooSlow", "columns",
@@ -139,6 +141,7 @@ class Database:
             "enable_seqscan": "off",
             "timezone": "UTC",
         }
+        self.clock = Clock()
         self._transaction_seconds_max = settings.transaction_seconds_max
         self._at_hand: list[tuple[AsyncConnection, Connection]] = []
         """Checked out and idle. Consumer, relay and timers take one many times a second, and a checkout costs more than
@@ -200,6 +203,13 @@ class Database:
             await pooled.close()
             raise
         return pooled, fresh
+
+    async def read_clock(self) -> Clock:
+        async with self.connection() as raw:
+            sent_at = time.monotonic()
+            now = await raw.fetchval("select clock_timestamp()")
+            self.clock.read(now.timestamp(), sent_at, time.monotonic(), time.time())
+        return self.clock
 
     async def read(self, statement: Executable) -> Sequence[RowMapping]:
         async with self._engine.connect() as connection:

@@ -39,12 +39,14 @@ def routes(app: "App") -> APIRouter:
 
     @router.get("/health/ready")
     async def ready() -> Response:
-        """The database answers; a pure worker has joined its group too. An api never depends on Kafka."""
+        """The database answers and agrees on the time; a pure worker has joined its group too. An api never depends on Kafka."""
         try:
-            async with asyncio.timeout(2), app.database.connection() as connection:
-                await connection.fetchval("select 1")
+            async with asyncio.timeout(2):
+                clock = await app.database.read_clock()
         except Exception as error:
             return respond(as_json(503, {"status": "waiting", "for": "database", "detail": repr(error)}))
+        if clock.differs:
+            return respond(as_json(503, {"status": "waiting", "for": "clock", "detail": clock.explained()}))
         joined = app.consumer is not None and app.consumer.joined.is_set()
         if app.role == "worker" and not joined:
             return respond(as_json(503, {"status": "waiting", "for": "kafka"}))
@@ -104,9 +106,14 @@ def routes(app: "App") -> APIRouter:
         ]
         return respond(as_json(200, {name: _text(value) for name, value in row.items()}))
 
+    async def replayable(row: Any) -> Any:
+        """The row, if it can be handled; what was parked for its time is judged by the time of now."""
+        refused = row["detail"] if row["topic"] == "task" else await app.parking.still_refused(row)
+        if refused is not None:
+            raise Problem(409, "not_replayable", "This message is not replayed as it is", refused)
+        return row
+
     async def replayed(who: Principal, row: Any) -> Response:
-        if row["topic"] == "task" or row["cause"] in parking.STALE:
-            raise Problem(409, "not_replayable", "This message is not replayed as it is", row["detail"])
         if row["key"] is not None:
             done = await app.parking.replay_key(row["key"], who.actor)
         else:
@@ -121,12 +128,12 @@ def routes(app: "App") -> APIRouter:
     @router.post("/v1/parked/{parked_id}/replay", dependencies=[Depends(caught_up)])
     async def replay(who: Annotated[Principal, Depends(edit)], parked_id: int) -> Response:
         """Replay the message's whole order, in order; or the message alone when it blocks nobody."""
-        return await replayed(who, await waiting(who, parked_id))
+        return await replayed(who, await replayable(await waiting(who, parked_id)))
 
     @router.post("/v1/parked/{parked_id}/edit", dependencies=[Depends(caught_up)])
     async def change(who: Annotated[Principal, Depends(edit)], parked_id: int, body: Edit) -> Response:
         """Put another body in the message's place and replay its order; the original bytes are kept beside it."""
-        await waiting(who, parked_id)
+        await replayable(await waiting(who, parked_id))
         async with app.database.transaction() as tx:
             row = await parking.settle(tx, parked_id, "edited", who.actor, body.value.encode())
         if row is None:
@@ -194,6 +201,27 @@ async def observe(app: "App") -> None:
             if not is_transient(error):
                 raise  # a gauge that is late is no fault; anything else is
         await asyncio.sleep(2)  # between two looks: gauges, not decisions
+
+
+CLOCK_SECONDS = 2.0
+"""Between two readings of the database's clock."""
+
+
+async def watch_clock(app: "App") -> None:
+    """Read the database's clock again and again; report a host whose own clock differs from it."""
+    differed = False
+    while True:
+        try:
+            clock = await app.database.read_clock()
+            if clock.differs and not differed:
+                log.error("clock_differs", detail=clock.explained())
+            elif differed and not clock.differs:
+                log.warning("clock_agrees_again", skew_seconds=round(clock.skew, 3))
+            differed = clock.differs
+        except Exception as error:
+            if not is_transient(error):
+                raise
+        await asyncio.sleep(CLOCK_SECONDS)
 
 
 OUTBOX_AGE = """

@@ -20,8 +20,9 @@ from asyncpg import Connection
 
 from chassis.batch import Batch, Split
 from chassis.database import Database, is_transient, overtaxes
-from chassis.inbound import Inbound, Record, Refused, headers_from_json
+from chassis.inbound import STALE, Inbound, Record, Refused, headers_from_json, judged_by_time
 from chassis.service import Service
+from chassis.settings import ServiceSettings
 from contracts.envelope import Ignored, Poison, read
 from contracts.ids import derived
 
@@ -35,8 +36,6 @@ COLUMNS = (
 )
 CLAIMED: frozenset[str] = frozenset({"fault", "timed_out", "waits", "store_differs"})
 """Causes of messages that were read, and claimed in the inbox when they were parked; the others claim when they are replayed."""
-STALE: frozenset[str] = frozenset({"too_old", "from_the_future"})
-"""Parked without blocking; not replayed as they are."""
 
 
 def refuse(entry: Inbound, error: BaseException) -> Refused:
@@ -127,12 +126,14 @@ where key = (select key from parked_keys where retry_at <= now() order by retry_
 returning key, retries - 1 as retries"""
 
 
+HELD = "select true from parked_keys where key = $1 for update"
+
+
 class Parking:
     """Replays, and the retries that nobody has to ask for."""
 
-    def __init__(self, service: Service, database: Database, retries_max: int, retry_seconds: float) -> None:
-        self.service, self.database = service, database
-        self.retries_max, self.retry_seconds = retries_max, retry_seconds
+    def __init__(self, service: Service, database: Database, settings: ServiceSettings) -> None:
+        self.service, self.database, self.settings = service, database, settings
 
     async def replay_key(self, key: UUID, by: str) -> Replay:
         """Replay what waits under a key, in order, in chunks; stops at the first failure, unparks when it is empty."""
@@ -169,8 +170,17 @@ class Parking:
             total.left = await tx.fetchval("select count(*) from parked where key = $1 and state = 'waiting'", key)
         return total
 
+    async def still_refused(self, row: Any) -> str | None:
+        """Why a message that was parked for its time is still refused, judged by the time of now; None if it is not."""
+        if row["cause"] not in STALE:
+            return None
+        time = read(row["topic"], row["record_key"], row["value"], headers_from_json(orjson.loads(row["headers"]))).time
+        now = (await self.database.read_clock()).now()
+        refused = judged_by_time(time, now, self.settings.inbox_horizon_seconds)
+        return refused[1] if refused is not None else None
+
     async def replay_one(self, parked_id: int, by: str) -> Replay:
-        """Replay a message that blocks nobody."""
+        """Replay a message that blocks nobody; but not past a parked one of its order."""
         async with self.database.transaction() as tx:
             return await self._chunk(tx, "id = $1", parked_id, by, lock=None)
 
@@ -191,6 +201,12 @@ class Parking:
             except (Poison, Ignored) as poison:
                 done.stopped_at, done.detail = row["id"], str(poison)
                 break
+        if lock is None and good and await tx.fetchval(HELD, good[0].key):
+            done.stopped_at, done.detail = (
+                good[0].parked_id,
+                "an earlier message of its order is parked: replay that first",
+            )
+            good.clear()
         batch = Batch(self.service, tx, await tx.fetchval("select clock_timestamp()"))
         await batch.load(good)
         claims = [inbound.claim for inbound in good if inbound.claim is not None]
@@ -227,7 +243,7 @@ class Parking:
     async def retry_due(self) -> bool:
         """Retry one parked key whose time has come; false when there is none."""
         async with self.database.connection() as connection:
-            row = await connection.fetchrow(BOOKED, self.retries_max, self.retry_seconds)
+            row = await connection.fetchrow(BOOKED, self.settings.park_retries_max, self.settings.park_retry_seconds)
         if row is None:
             return False
         if row["retries"] == 0:

@@ -69,7 +69,7 @@ async def keep(database: Database, settings: ServiceSettings) -> None:
                 today = (await tx.fetchval("select clock_timestamp()")).date()
                 await ensure(tx, today, today + timedelta(days=DAYS_AHEAD))
             async with database.transaction() as tx:
-                horizon = timedelta(hours=settings.topic_retention_hours + 24, days=1)
+                horizon = timedelta(seconds=settings.inbox_horizon_seconds, days=1)
                 if dropped := await drop_old_inbox(tx, today - horizon):
                     log.info("inbox_days_dropped", partitions=dropped)
                 await drop_old_answers(tx, settings.idempotency_retention_days)

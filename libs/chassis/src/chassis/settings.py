@@ -73,6 +73,11 @@ class ServiceSettings(BaseSettings):
     log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR"] = "INFO"
     """What is written to standard output, one JSON object per line."""
 
+    @property
+    def inbox_horizon_seconds(self) -> int:
+        """For so long the inbox stores the ids of messages, counted from their `ce_time`."""
+        return (self.topic_retention_hours + 24) * 3600
+
     @model_validator(mode="after")
     def a_stopped_process_frees_its_locks_before_its_partitions_move(self) -> Self:
         if self.idle_in_transaction_seconds >= self.session_timeout_seconds:

@@ -89,6 +89,7 @@ class Metrics:
         self.tasks_open = gauge("tasks_open", "Tasks not yet reported")
         self.lag = gauge("consumer_lag", "Records not yet handled, over all partitions of this member")
         self.lag_age = gauge("consumer_lag_age_seconds", "Age of the oldest record not yet handled")
+        self.clock_skew = gauge("clock_skew_seconds", "This host's clock minus the database's")
         self.intake_paused = gauge("intake_paused", "1 while intake topics are paused")
         self.rows = Histogram(
             "tradewind_batch_messages", "Messages per transaction", ("service",), registry=self.registry,
