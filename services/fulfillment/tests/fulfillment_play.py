@@ -35,6 +35,7 @@ from contracts.fulfillment import (
     TooLate,
     WantedLine,
 )
+from contracts.snapshot import Address
 from fulfillment.domain.fulfilment import Deliver, Fulfilment, Ship
 from fulfillment.domain.stock import SetStock, Stock, StockKey, stock_item_id
 from fulfillment.handlers import SERVICE
@@ -82,8 +83,8 @@ def release(operation: str, order: str = "o1") -> Release:
     return Release(**_who(operation, order))
 
 
-def start(operation: str, order: str = "o1") -> Start:
-    return Start(**_who(operation, order))
+def start(operation: str, order: str = "o1", to: Address | None = None) -> Start:
+    return Start(**_who(operation, order), ship_to=to)
 
 
 def cancel(operation: str, order: str = "o1") -> CancelShipments:
@@ -129,8 +130,15 @@ def is_released(operation: str, *lines: PlacedLine, order: str = "o1", shipped: 
     return Released(**_fact(operation, 0, shipped, order), lines=lines)
 
 
-def is_started(operation: str, *plans: ShipmentPlan, order: str = "o1", reserved: int = 0, shipped: int = 0) -> Started:
-    return Started(**_fact(operation, reserved, shipped, order), shipments=plans)
+def is_started(
+    operation: str,
+    *plans: ShipmentPlan,
+    order: str = "o1",
+    reserved: int = 0,
+    shipped: int = 0,
+    to: Address | None = None,
+) -> Started:
+    return Started(**_fact(operation, reserved, shipped, order), shipments=plans, ship_to=to)
 
 
 def is_cancelled(operation: str, *lines: PlacedLine, order: str = "o1") -> ShipmentsCancelled:

@@ -43,6 +43,7 @@ from contracts.fulfillment import (
 )
 from contracts.limits import LOCATIONS_MAX, ORDER_LINES_MAX
 from contracts.registry import MESSAGES
+from contracts.snapshot import Address
 from fulfillment import store
 from fulfillment.domain.fulfilment import Fulfilment, evolve
 from fulfillment.domain.stock import Stock, StockKey, StockSet
@@ -285,6 +286,20 @@ async def test_a_shipment_is_shipped_and_delivered_once(app: App) -> None:
     assert kept["shipped_at"] and kept["delivered_at"] and kept["lines"] == said["lines"]
     _, order = await call("GET", f"/v1/fulfilments/{shipment['order_id']}")
     assert (order["status"], order["totals"]) == ("fulfilled", {"reserved": 0, "shipped": 2})
+    await audit(app)
+
+
+async def test_the_warehouse_sees_where_a_shipment_goes_and_a_changed_address(app: App) -> None:
+    call = await client(app)
+    paris, lyon = ({"line1": "1 Way", "city": city, "country": "FR"} for city in ("Paris", "Lyon"))
+    await together(app.shell, count("A", 5), reserve("r1", ("A", 2)), start("s1", to=Address.model_validate(paris)))
+    for stated in (paris, lyon):
+        _, page = await call("GET", "/v1/shipments", status="picking")
+        (shipment,) = page["items"]
+        assert {name: value for name, value in shipment["ship_to"].items() if value is not None} == stated
+        _, alone = await call("GET", f"/v1/shipments/{shipment['shipment_id']}")
+        assert alone["ship_to"] == shipment["ship_to"]
+        await together(app.shell, start("s2", to=Address.model_validate(lyon)))
     await audit(app)
 
 

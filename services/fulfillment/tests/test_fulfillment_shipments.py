@@ -21,6 +21,8 @@ from fulfillment_play import (
     uid,
 )
 
+from contracts.snapshot import Address
+
 # -- start ------------------------------------------------------------------------------------------------------------
 
 
@@ -41,6 +43,29 @@ def test_a_start_makes_one_shipment_per_location(house: House) -> None:
     house.then(is_started("s1", north, south, reserved=3))
     assert [line.sku for line in north.lines] == ["A", "C"]
     assert [line.sku for line in south.lines] == ["B"]
+
+
+PARIS = Address(name="Ann", line1="1 Way", line2="3rd floor", postcode="75001", city="Paris", country="FR")
+LYON = Address(name="Ann", line1="5 Chemin B", city="Lyon", country="FR")
+
+
+def test_a_shipment_goes_where_its_start_states(house: House) -> None:
+    house.given(count("A", 5), reserve("r1", ("A", 2)))
+    house.when(start("s1", to=PARIS))
+    house.then(is_started("s1", *house.plans(), reserved=2, to=PARIS))
+    assert [shipment.ship_to for shipment in house.order().shipments] == [PARIS]
+
+
+def test_a_further_start_readdresses_what_has_not_shipped_and_nothing_else(house: House) -> None:
+    house.given(count("A", 5, at="north"), count("B", 5, at="south"))
+    house.given(reserve("r1", ("A", 1), ("B", 1), at=("north", "south")), start("s1", to=PARIS))
+    north, south = house.plans()
+    house.given(ship(north.shipment_id), start("s2", to=LYON))
+    assert [shipment.ship_to for shipment in house.order().shipments] == [PARIS, LYON]
+    house.given(start("s3"))
+    assert [shipment.ship_to for shipment in house.order().shipments] == [PARIS, LYON], "null: as stated before"
+    house.given(ship(south.shipment_id, operation="w2"), start("s4", to=PARIS))
+    assert [shipment.ship_to for shipment in house.order().shipments] == [PARIS, LYON], "what has shipped has shipped"
 
 
 def test_a_start_moves_no_stock(house: House) -> None:
@@ -173,11 +198,14 @@ def test_a_shipment_that_the_order_does_not_have_is_refused(house: House) -> Non
 
 
 def test_the_shipments_row_says_what_the_warehouse_needs(house: House) -> None:
-    house.given(count("A", 5), reserve("r1", ("A", 2)), start("s1"))
-    ((shipment, order, store, reservation, location, status, lines, carrier, number),) = house.shipment_rows.values()
+    house.given(count("A", 5), reserve("r1", ("A", 2)), start("s1", to=LYON))
+    ((shipment, order, store, reservation, location, status, lines, to, carrier, number),) = (
+        house.shipment_rows.values()
+    )
     assert (shipment, order, reservation) == (house.plans()[0].shipment_id, uid("o1"), uid("r1"))
     assert (store, location, status, carrier, number) == ("st_1", "main", "picking", None, None)
     assert json.loads(lines) == [{"line_id": "1", "sku": "A", "location": "main", "quantity": 2}]
+    assert Address.model_validate_json(to) == LYON
 
 
 # -- deliver ----------------------------------------------------------------------------------------------------------

@@ -70,9 +70,13 @@ class Release(Command, type="fulfillment.release"):
 
 
 class Start(Command, type="fulfillment.start"):
-    """Hand the reservation to the warehouse. Answered by started, later by fulfilled (same operation) or cancelled."""
+    """Hand the reservation to the warehouse. Answered by started, later by fulfilled (same operation) or cancelled.
+
+    A further start, as a new operation, replaces the address of the shipments that have not shipped.
+    """
 
     ship_to: Annotated[Address, Personal()] | None = None
+    """Null: as stated before."""
 
 
 class CancelShipments(Command, type="fulfillment.cancel"):
@@ -99,6 +103,8 @@ class Released(FulfillmentEvent, type="fulfillment.released"):
 
 class Started(FulfillmentEvent, type="fulfillment.started"):
     shipments: Annotated[tuple[ShipmentPlan, ...], Field(max_length=SHIPMENTS_MAX)]
+    ship_to: Annotated[Address, Personal()] | None = None
+    """Where the shipments go that have not shipped yet; null: as stated before."""
 
 
 class Shipped(FulfillmentEvent, type="fulfillment.shipped"):

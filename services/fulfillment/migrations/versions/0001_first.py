@@ -73,6 +73,7 @@ def upgrade() -> None:
         sa.Column("location", sa.Text(collation="C"), nullable=False),
         sa.Column("status", sa.Text, nullable=False),
         sa.Column("lines", postgresql.JSONB, nullable=False),
+        sa.Column("ship_to", postgresql.JSONB, comment="personal"),
         sa.Column("carrier", sa.Text),
         sa.Column("tracking_number", sa.Text, comment="personal"),
         sa.Column("created_at", sa.DateTime(timezone=True), nullable=False, server_default=sa.func.now()),

@@ -11,7 +11,7 @@ from pydantic import TypeAdapter
 
 from chassis.database import Piece, Rows, columns
 from chassis.service import Change
-from contracts.base import Event
+from contracts.base import Event, to_json
 from contracts.fulfillment import PlacedLine, Released, Reserved, ShipmentsCancelled, Shipped
 from fulfillment.domain.fulfilment import Fulfilment, Shipment
 from fulfillment.domain.stock import Stock, StockKey
@@ -86,18 +86,19 @@ class ShipmentTaken(Exception):
 SHIPMENTS: Final = Piece(
     """
 shipments_written as (
-insert into shipments as s (shipment_id, order_id, store_id, reservation_id, location, status, lines, carrier,
+insert into shipments as s (shipment_id, order_id, store_id, reservation_id, location, status, lines, ship_to, carrier,
     tracking_number, shipped_at, delivered_at)
-select shipment_id, order_id, store_id, reservation_id, location, status, lines, carrier, tracking_number,
+select shipment_id, order_id, store_id, reservation_id, location, status, lines, ship_to, carrier, tracking_number,
     case when status in ('shipped', 'delivered') then now() end, case when status = 'delivered' then now() end
-from unnest({0}::uuid[], {1}::uuid[], {2}::text[], {3}::uuid[], {4}::text[], {5}::text[], {6}::jsonb[], {7}::text[], {8}::text[])
-    as n(shipment_id, order_id, store_id, reservation_id, location, status, lines, carrier, tracking_number)
-on conflict (shipment_id) do update set status = excluded.status, carrier = excluded.carrier,
+from unnest({0}::uuid[], {1}::uuid[], {2}::text[], {3}::uuid[], {4}::text[], {5}::text[], {6}::jsonb[], {7}::jsonb[], {8}::text[],
+        {9}::text[])
+    as n(shipment_id, order_id, store_id, reservation_id, location, status, lines, ship_to, carrier, tracking_number)
+on conflict (shipment_id) do update set status = excluded.status, ship_to = excluded.ship_to, carrier = excluded.carrier,
     tracking_number = excluded.tracking_number, shipped_at = coalesce(s.shipped_at, excluded.shipped_at),
     delivered_at = coalesce(s.delivered_at, excluded.delivered_at)
 where s.order_id = excluded.order_id and s.store_id = excluded.store_id
 returning 1)""",
-    9,
+    10,
 )
 
 
@@ -160,6 +161,7 @@ def shipment_rows(change: Change[Fulfilment]) -> list[tuple[Any, ...]]:
             shipment.location,
             shipment.status,
             _LINES.dump_json(shipment.lines).decode(),
+            None if shipment.ship_to is None else to_json(shipment.ship_to),
             shipment.carrier,
             shipment.tracking_number,
         )

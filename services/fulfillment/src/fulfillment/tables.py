@@ -95,6 +95,7 @@ SHIPMENTS = Table(
     Column("location", BYTES, nullable=False),
     Column("status", Text, nullable=False),
     Column("lines", JSONB, nullable=False),
+    Column("ship_to", JSONB, comment="personal"),
     Column("carrier", Text),
     Column("tracking_number", Text, comment="personal"),
     instant("created_at", nullable=False, server_default=func.now()),

@@ -35,6 +35,7 @@ from contracts.fulfillment import (
     StockTotals,
     TooLate,
 )
+from contracts.snapshot import Address
 from fulfillment.domain.stock import SetStock, Stock, StockItem, StockKey
 
 Status = Literal["none", "reserved", "released", "started", "cancelled", "fulfilled"]
@@ -65,6 +66,7 @@ class Shipment(Document):
     location: str
     status: ShipmentStatus = "picking"
     lines: tuple[PlacedLine, ...]
+    ship_to: Annotated[Address, Personal()] | None = None
     carrier: str | None = None
     tracking_number: Annotated[str, Personal()] | None = None
 
@@ -167,7 +169,10 @@ def release(state: Fulfilment, command: Release, context: Context) -> list[Effec
 
 
 def start(state: Fulfilment, command: Start, context: Context) -> list[Effect]:
-    """One shipment per location. Without a reservation nothing will ship: that is `cancelled`, the no to a start."""
+    """One shipment per location. Without a reservation nothing will ship: that is `cancelled`, the no to a start.
+
+    A further start makes no new shipment; its address replaces that of the shipments that have not shipped.
+    """
     if state.status in ("none", "released", "cancelled"):
         return [ShipmentsCancelled(**_answer(command, context, state.totals), lines=())]
     if state.status == "reserved":
@@ -180,7 +185,7 @@ def start(state: Fulfilment, command: Start, context: Context) -> list[Effect]:
             if shipment.status != "cancelled"
         )
         is_open = any(shipment.status == "picking" for shipment in state.shipments)
-    started = Started(**_answer(command, context, state.totals), shipments=plans)
+    started = Started(**_answer(command, context, state.totals), shipments=plans, ship_to=command.ship_to)
     if is_open:
         return [started]
     return [started, *_fulfilled((command.operation_id,), state.totals, context)]
@@ -243,8 +248,8 @@ def evolve(state: Fulfilment, event: FulfilmentEvent) -> Fulfilment:
             return _given_back(state, "released") if state.status in ("reserved", "started") else state
         case ShipmentsCancelled():
             return _given_back(state, "cancelled")
-        case Started(shipments=plans, operation_id=operation):
-            return _started(state, plans, operation)
+        case Started():
+            return _started(state, event)
         case Shipped(shipment_id=shipment_id, carrier=carrier, tracking_number=number):
             return _with(state, shipment_id, {"status": "shipped", "carrier": carrier, "tracking_number": number})
         case Delivered(shipment_id=shipment_id):
@@ -266,20 +271,28 @@ def _given_back(state: Fulfilment, status: Status) -> Fulfilment:
     return state.model_copy(update={"status": status, "lines": (), "shipments": shipments, "starts": ()})
 
 
-def _started(state: Fulfilment, plans: tuple[ShipmentPlan, ...], operation: UUID | None) -> Fulfilment:
+def _started(state: Fulfilment, event: Started) -> Fulfilment:
+    operation, ship_to = event.operation_id, event.ship_to
     known = {shipment.shipment_id for shipment in state.shipments}
+    readdressed = tuple(
+        shipment.model_copy(update={"ship_to": ship_to})
+        if ship_to is not None and shipment.status == "picking" and shipment.ship_to != ship_to
+        else shipment
+        for shipment in state.shipments
+    )
     added = tuple(
         Shipment(
             shipment_id=plan.shipment_id,
             reservation_id=state.reservation_id,
             location=plan.location,
             lines=plan.lines,
+            ship_to=ship_to,
         )
-        for plan in plans
+        for plan in event.shipments
         if plan.shipment_id not in known
     )
     starts = state.starts if operation is None or operation in state.starts else (*state.starts, operation)
-    shipments = state.shipments + added
+    shipments = readdressed + added
     return state.model_copy(update={"status": "started", "lines": (), "shipments": shipments, "starts": starts})
 
 
