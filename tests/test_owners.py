@@ -29,7 +29,7 @@ OWNED_BY_THEIR_CONFLICT: Final = {
     "leases":           ("name",),                         # the holder's, compared beside
     "markets":          ("store_id", "code"),              # the store's
     "sellers":          ("store_id", "code"),              # the store's
-    "series":           ("store_id", "seller", "kind"),    # the store's
+    "series":           ("store_id", "seller", "kind", "series"),  # the store's
     "stock":            ("store_id", "location", "sku"),   # the store's
 }  # fmt: skip
 COMPARED: Final = {

@@ -27,7 +27,7 @@ from fulfillment.domain.stock import Stock, StockKey
 from fulfillment.handlers import SERVICE as FULFILLMENT
 from invoicing.domain.billing import Billings
 from invoicing.domain.sellers import SellerTerms
-from invoicing.domain.series import Series
+from invoicing.domain.series import Numbering
 from invoicing.handlers import SERVICE as INVOICING
 from orders.domain.order import Order
 from orders.handlers import SERVICE as ORDERS
@@ -209,8 +209,8 @@ class World:
         if host is self.orders:
             return self.markets.get(key.account)
         if host is self.invoicing:
-            series = host.shares.get(key) or Series()
-            return replace(series, seller=self.seller, locked_at=self.now)
+            numbering = host.shares.get(key) or Numbering()
+            return replace(numbering, seller=self.seller, locked_at=self.now)
         return host.shares.get(key)
 
     def count_stock(self, location: str, sku: str, on_hand: int) -> None:

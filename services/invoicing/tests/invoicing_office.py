@@ -14,7 +14,7 @@ from contracts.snapshot import Address
 from invoicing.domain import billing, series
 from invoicing.domain.billing import Billings
 from invoicing.domain.sellers import SellerTerms
-from invoicing.domain.series import Series, SeriesKey
+from invoicing.domain.series import Numbering, SeriesKey
 
 NAMES = UUID("00000000-0000-0000-0000-00000000feed")
 NOON = datetime(2026, 11, 21, 12, 0, tzinfo=UTC)
@@ -102,7 +102,7 @@ class Office:
         self.sellers = {(store, terms.code): terms for terms in sellers}
         self.clock = NOON
         self.orders: dict[UUID, Billings] = {}
-        self.series: dict[SeriesKey, Series] = {}
+        self.series: dict[SeriesKey, Numbering] = {}
         self.journal: list[Event] = []
         self.answers: dict[UUID, list[Event]] = {}
 
@@ -154,23 +154,17 @@ class Office:
                 seen.setdefault(event.credit_note_id if isinstance(event, Credited) else event.invoice_id, event)  # type: ignore[attr-defined]
         return list(seen.values())
 
-    def _lock(self, key: SeriesKey) -> Series:
-        last = self.series.get(key) or Series()
-        return Series(
-            self.sellers.get((key.store_id, key.seller)),
-            last.last_number,
-            last.last_issued_at,
-            last.last_issued_on,
-            self.clock,
-        )
+    def _lock(self, key: SeriesKey) -> Numbering:
+        known = self.series.get(key) or Numbering()
+        return Numbering(self.sellers.get((key.store_id, key.seller)), known.last, self.clock)
 
 
 def fold(
     events: Sequence[Event],
     named: Iterable[SeriesKey] | None,
     orders: dict[UUID, Billings],
-    all_series: dict[SeriesKey, Series],
-) -> tuple[dict[UUID, Billings], dict[SeriesKey, Series]]:
+    all_series: dict[SeriesKey, Numbering],
+) -> tuple[dict[UUID, Billings], dict[SeriesKey, Numbering]]:
     """What a journal makes of orders and series; `named` are the only series that may change (null: any)."""
     orders, all_series = dict(orders), dict(all_series)
     for event in events:
@@ -182,5 +176,5 @@ def fold(
     return orders, all_series
 
 
-def counters(all_series: dict[SeriesKey, Series]) -> dict[SeriesKey, tuple[Any, ...]]:
-    return {key: (s.last_number, s.last_issued_at, s.last_issued_on) for key, s in all_series.items()}
+def counters(all_series: dict[SeriesKey, Numbering]) -> dict[SeriesKey, Any]:
+    return {key: dict(numbering.last) for key, numbering in all_series.items()}

@@ -146,7 +146,13 @@ async def test_a_seller_is_written_whole_and_read_again(client: Client) -> None:
     assert (status, written["missing"]) == (200, [])
     status, read = await client.call("GET", "/v1/sellers/acme")
     assert status == 200
-    assert read == {"code": "acme", **ACME, "invoice_prefix": "A-", "credit_prefix": "CN-"}
+    numbers = {
+        "invoice_prefix": "A-",
+        "credit_prefix": "CN-",
+        "number_format": "{prefix}{number}",
+        "number_reset": "never",
+    }
+    assert read == {"code": "acme", **ACME, **numbers}
     assert (await client.call("GET", "/v1/sellers"))[1]["items"] == [read]
 
 

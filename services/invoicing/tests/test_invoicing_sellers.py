@@ -71,3 +71,31 @@ def test_a_file_names_the_store_of_each_seller() -> None:
 def test_a_file_with_a_mistake_is_refused(entry: dict[str, str]) -> None:
     with pytest.raises(ValidationError):
         SellersFile.model_validate({"sellers": [entry]})
+
+
+@pytest.mark.parametrize(
+    ("number_format", "reset", "why"),
+    [
+        ("{prefix}{yyyy}{number}", "yearly", "must not end in a digit"),
+        ("{prefix}7{number}", "never", "must not end in a digit"),
+        ("{yyyy}-{number}", "yearly", "{prefix} once"),
+        ("{prefix}{prefix}{number}", "never", "{prefix} once"),
+        ("{prefix}{yyyy}-{yyyy}-{number}", "yearly", "at most once"),
+        ("{prefix}{yyyy}-{number}", "never", "yearly exactly if"),
+        ("{prefix}{number}", "yearly", "yearly exactly if"),
+        ("{prefix}", "never", "pattern"),
+        ("{number}-{prefix}", "never", "pattern"),
+        ("{prefix}{month}-{number}", "never", "pattern"),
+        ("{prefix}{yyyy:>99}-{number}", "yearly", "pattern"),
+        ("{prefix}-{number}\n", "never", "pattern"),
+    ],
+)
+def test_a_format_that_could_repeat_a_number_is_refused(number_format: str, reset: str, why: str) -> None:
+    with pytest.raises(ValidationError, match=why):
+        seller(number_format=number_format, number_reset=reset)
+
+
+def test_a_format_names_prefix_year_and_number() -> None:
+    terms = seller(number_format="{yyyy}/{prefix}{number}", number_reset="yearly", invoice_prefix="R.")
+    assert (terms.series("invoice", 2026), terms.series("credit", 2027)) == ("2026/R.", "2027/CN-")
+    assert terms.series_pattern("invoice") == "^[0-9]{4}/R[.]$"

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import random
 from collections import defaultdict
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 from itertools import pairwise
 from typing import Any
 
@@ -16,7 +16,7 @@ from invoicing_office import NOON, STORE, Office, counters, credit, fold, issue,
 from contracts.invoicing import Credited, Issued
 from invoicing.domain import series
 from invoicing.domain.billing import Billings
-from invoicing.domain.series import Series, SeriesKey
+from invoicing.domain.series import Last, Numbering, SeriesKey
 
 ORDERS = st.sampled_from(["o1", "o2", "o3", "o4"])
 SELLERS = st.sampled_from(["a", "b", "incomplete", "unknown"])
@@ -61,22 +61,34 @@ class AnyStory(RuleBasedStateMachine):
         if self.told:
             self.tell(self.told[which % len(self.told)])
 
-    @rule(hours=st.integers(-30, 30))
+    @rule(hours=st.integers(-30, 30) | st.integers(-9_000, 9_000))
     def the_clock_moves(self, hours: int) -> None:
-        self.office.clock += timedelta(hours=hours)
+        moved = self.office.clock + timedelta(hours=hours)
+        self.office.clock = moved if 2020 < moved.year < 2040 else NOON
 
-    @rule(zone=st.sampled_from(["Asia/Tokyo", "America/Los_Angeles", "UTC"]), prefix=st.sampled_from(["INV-", "A/"]))
-    def a_seller_changes(self, zone: str, prefix: str) -> None:
-        self.office.sellers[STORE, "b"] = seller("b", time_zone=zone, invoice_prefix=prefix)
+    @rule(
+        zone=st.sampled_from(["Asia/Tokyo", "America/Los_Angeles", "UTC"]),
+        prefix=st.sampled_from(["INV-", "A/", "INV-2026-"]),
+        number_format=st.sampled_from(["{prefix}{number}", "{prefix}{yyyy}-{number}", "{yyyy}/{prefix}{number}"]),
+    )
+    def a_seller_changes(self, zone: str, prefix: str, number_format: str) -> None:
+        reset = "yearly" if "{yyyy}" in number_format else "never"
+        self.office.sellers[STORE, "b"] = seller(
+            "b", time_zone=zone, invoice_prefix=prefix, number_format=number_format, number_reset=reset
+        )
 
     @invariant()
     def numbers_run_from_1_without_gap_and_dates_never_backwards(self) -> None:
-        by_series: dict[tuple[str, str], list[Any]] = defaultdict(list)
+        by_kind: dict[tuple[str, str], list[Any]] = defaultdict(list)
         for kind in (Issued, Credited):
             for document in self.office.documents(kind):
-                by_series[kind.TYPE, document.seller.code].append(document)
-        for documents in by_series.values():
-            assert [document.sequence for document in documents] == list(range(1, len(documents) + 1))
+                by_kind[kind.TYPE, document.seller.code].append(document)
+        for documents in by_kind.values():
+            by_series: dict[str, list[int]] = defaultdict(list)
+            for document in documents:
+                by_series[document.series].append(document.sequence)
+                assert document.number == f"{document.series}{document.sequence:06d}"
+            assert all(numbers == list(range(1, len(numbers) + 1)) for numbers in by_series.values())
             assert len({document.number for document in documents}) == len(documents)
             for earlier, later in pairwise(documents):
                 assert earlier.issued_at <= later.issued_at
@@ -129,7 +141,45 @@ def test_a_series_that_was_lost_goes_on_from_its_events() -> None:
     office = Office(seller())
     event = office.issued(issue(line(100)))
     key = SeriesKey(STORE, "acme", "invoice")
-    assert series.evolve(None, key, event) == Series(None, 1, NOON, event.issued_on, None)
+    assert series.evolve(None, key, event) == Numbering(
+        None, {"INV-": Last(1, NOON, event.issued_on)}, None, frozenset({"INV-"})
+    )
+
+
+def test_each_year_of_the_sellers_zone_begins_at_one_and_a_clock_that_is_set_back_begins_none_again() -> None:
+    office = Office(seller(time_zone="Asia/Tokyo", number_format="{prefix}{yyyy}-{number}", number_reset="yearly"))
+    office.clock = datetime(2026, 12, 31, 14, 59, tzinfo=UTC)  # a minute before midnight in Tokyo
+    old = office.issued(issue(line(100), order="o1"))
+    office.clock += timedelta(minutes=2)
+    new = [office.issued(issue(line(100), order=order)) for order in ("o2", "o3")]
+    office.clock -= timedelta(days=1)
+    late = office.issued(issue(line(100), order="o4"))
+    note = office.credited(credit(order="o1"))
+    assert [one.number for one in (old, *new, late, note)] == [
+        "INV-2026-000001", "INV-2027-000001", "INV-2027-000002", "INV-2027-000003", "CN-2026-000001",
+    ]  # fmt: skip
+    assert [one.issued_on.isoformat() for one in (old, *new, late, note)] == [
+        "2026-12-31",
+        *["2027-01-01"] * 3,
+        "2026-12-31",
+    ]
+
+
+def test_another_prefix_begins_its_own_series_and_one_used_before_goes_on() -> None:
+    """What `series` names is counted 1..n."""
+    office = Office()
+    numbers = []
+    for n, prefix in enumerate(["2026-", "2026-", "2027-", "2027-", "2026-"]):
+        office.sellers[STORE, "acme"] = seller(invoice_prefix=prefix)
+        numbers.append(office.issued(issue(line(100), order=f"o{n}")).number)
+    assert numbers == ["2026-000001", "2026-000002", "2027-000001", "2027-000002", "2026-000003"]
+
+
+def test_a_format_with_the_year_goes_on_where_a_prefix_with_the_year_ended() -> None:
+    office = Office(seller(invoice_prefix="INV-2026-"))
+    office.issued(issue(line(100), order="o1"))
+    office.sellers[STORE, "acme"] = seller(number_format="{prefix}{yyyy}-{number}", number_reset="yearly")
+    assert office.issued(issue(line(100), order="o2")).number == "INV-2026-000002"
 
 
 def test_state_survives_the_database() -> None:

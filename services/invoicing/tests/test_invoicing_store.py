@@ -9,7 +9,9 @@ import asyncio
 import os
 import random
 from collections.abc import AsyncIterator
-from datetime import date, timedelta
+from dataclasses import replace
+from datetime import UTC, date, datetime, timedelta
+from itertools import count
 from typing import Any
 from uuid import UUID, uuid4
 
@@ -26,6 +28,7 @@ from chassis.shell import Shell
 from chassis.telemetry import Metrics
 from contracts.base import Command
 from invoicing import store
+from invoicing.domain import billing
 from invoicing.invariants import INVARIANTS, check
 from invoicing.settings import Settings
 
@@ -165,7 +168,7 @@ async def test_time_of_issue_is_read_after_the_lock_is_ours(place: Place) -> Non
     await place.put()
     await place.tell(place.issue("o1"))
     async with place.database.transaction() as tx:
-        await tx.fetch("select from series where store_id = $1 for update", place.store)
+        await tx.fetch("select from sellers where store_id = $1 for update", place.store)
         waiting = asyncio.create_task(place.tell(place.issue("o2")))
         while not await place.execute("select count(*) from pg_locks where not granted"):
             await asyncio.sleep(0.01)
@@ -221,7 +224,48 @@ async def test_a_prefix_of_the_other_kind_is_refused(place: Place) -> None:
         await place.put(invoice_prefix="A-", credit_prefix="INV-")
     await place.put(invoice_prefix="A-")
     await place.tell(place.issue("o2"))
-    assert [row["number"] for row in await place.documents()] == ["INV-000001", "A-000002"]
+    assert [row["number"] for row in await place.documents()] == ["A-000001", "INV-000001"]
+
+
+async def test_a_prefix_whose_numbers_of_some_year_the_other_kind_has_used_is_refused(place: Place) -> None:
+    await place.put(invoice_prefix="X-2031-")
+    await place.tell(place.issue("o1"))
+    with pytest.raises(store.PrefixTaken, match="X-2031-"):
+        await place.put(credit_prefix="X-", number_format="{prefix}{yyyy}-{number}", number_reset="yearly")
+
+
+async def test_workers_that_cross_into_a_new_year_leave_no_gap_in_either(
+    place: Place, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Promise 5: documents of two years, issued and credited by four workers at once while the year ends."""
+    await place.put(number_format="{prefix}{yyyy}-{number}", number_reset="yearly")
+    await place.tell(place.issue("first"))
+    days = [date(2098, 12, 31), date(2099, 1, 1)]
+    stamp, asked = billing.stamp, count()
+
+    def at_the_turn(numbering: Any, *arguments: Any, **more: Any) -> Any:
+        """The clock of each document; after the fortieth the year has ended."""
+        hour = datetime(2098, 12, 31, 23, tzinfo=UTC) + timedelta(hours=2 * (next(asked) >= 40))
+        return stamp(replace(numbering, locked_at=hour), *arguments, **more)
+
+    monkeypatch.setattr(billing, "stamp", at_the_turn)
+    shells = [Shell(place.shell.service, place.database, Metrics("invoicing")) for _ in range(4)]
+
+    async def work(number: int) -> None:
+        for batch in range(6):
+            order = f"w{number} b{batch}"
+            await place.tell(place.issue(order), place.credit(order, invoice=f"invoice capture of {place.store}{order}"),
+                             place.issue(f"{order} too"), shell=shells[number])  # fmt: skip
+
+    await asyncio.gather(*(work(number) for number in range(4)))
+    for kind, prefix, made in (("invoice", "INV", 48), ("credit", "CN", 24)):
+        rows = [row for row in await place.documents(kind) if row["issued_on"] in days]
+        assert len(rows) == made
+        for day in days:
+            numbers = sorted(row["number"] for row in rows if row["issued_on"] == day)
+            assert numbers == [f"{prefix}-{day.year}-{n:06d}" for n in range(1, len(numbers) + 1)]
+            assert numbers, f"no {kind} of {day}"
+    assert await place.violated() == []
 
 
 async def test_a_file_is_applied_whole_and_again(place: Place) -> None:
@@ -236,6 +280,7 @@ async def test_a_file_is_applied_whole_and_again(place: Place) -> None:
 
 BROKEN = {
     "numbers of a series are 1..n without a gap, and n is its last number": "update series set last_number = last_number + 1",
+    "a number is its series and its sequence": "update documents set number = number || '0' where store_id = $1",
     "dates of a series never run backwards": "update documents set issued_on = $2 where sequence = 2 and $1 <> ''",
     "net + VAT = total": None,
     "lines add up to their rates, rates to the document": (

@@ -97,10 +97,10 @@ class DocumentEvent(Event):
     """Amounts are positive on invoices and on credit notes alike."""
 
     series: Text
-    """The prefix that the seller's numbers of this kind share."""
+    """What stands before the sequence in the number: the prefix, and the year where the seller's format holds it."""
     number: Text
     sequence: Counter
-    """1..n in the series without a gap."""
+    """1..n in `series` without a gap."""
     issued_at: Timestamp
     issued_on: Day
     """The day in the seller's time zone."""

@@ -14,14 +14,17 @@ INVARIANTS: Final[dict[str, str]] = {
             coalesce(d.first, 1) <> 1 or coalesce(d.last, 0) <> coalesce(d.documents, 0)
             or coalesce(d.last, 0) <> coalesce(s.last_number, -1))
         from series s full join (
-            select store_id, seller, kind, min(sequence) as first, max(sequence) as last, count(*) as documents
-            from documents group by 1, 2, 3
-        ) d using (store_id, seller, kind)""",
+            select store_id, seller, kind, series, min(sequence) as first, max(sequence) as last, count(*) as documents
+            from documents group by 1, 2, 3, 4
+        ) d using (store_id, seller, kind, series)""",
+    "a number is its series and its sequence": """
+        select count(*), count(*) filter (where number <> series || lpad(sequence::text, greatest(6, length(sequence::text)), '0'))
+        from documents""",
     "dates of a series never run backwards": """
         select count(*), count(*) filter (where issued_at < previous_at or issued_on < previous_on)
         from (
             select issued_at, issued_on, lag(issued_at) over w as previous_at, lag(issued_on) over w as previous_on
-            from documents window w as (partition by store_id, seller, kind order by sequence)
+            from documents window w as (partition by store_id, seller, kind, series order by sequence)
         ) d""",
     "net + VAT = total": """
         select count(*), count(*) filter (where net_minor + vat_minor <> total_minor) from documents""",

@@ -1,6 +1,6 @@
 """SQL of invoicing: the series of a batch, the documents of a batch, the sellers, the invariants.
 
-Whatever the size of the batch: one statement locks its series, one reads its sellers.
+Whatever the size of the batch: one statement locks its sellers, one reads their series.
 """
 
 from __future__ import annotations
@@ -18,36 +18,31 @@ from contracts.invoicing import Credited, Issued
 from contracts.snapshot import Address
 from invoicing.domain.billing import Billings
 from invoicing.domain.sellers import SellerTerms
-from invoicing.domain.series import Series, SeriesKey
+from invoicing.domain.series import Last, Numbering, SeriesKey
 
-LOCK_SERIES: Final = """
-select s.store_id, s.seller, s.kind, s.last_number, s.last_issued_at, s.last_issued_on
-from series s join unnest($1::text[], $2::text[], $3::text[]) as wanted (store_id, seller, kind)
-    using (store_id, seller, kind)
-order by s.store_id, s.seller, s.kind for update of s"""
+# The seller's row is the lock of all its series: which series a document belongs to follows from the seller's format and
+# from the day, and both are only certain once no other transaction can issue.
+LOCK_SELLERS: Final = """
+select s.store_id, s.code, s.name, s.address::text as address, s.vat_number, s.time_zone, s.invoice_prefix, s.credit_prefix,
+    s.number_format, s.number_reset
+from sellers s join unnest($1::text[], $2::text[]) as wanted (store_id, code) using (store_id, code)
+order by s.store_id, s.code for update of s"""
 
-BEGIN_SERIES: Final = """
-insert into series (store_id, seller, kind)
-select wanted.store_id, wanted.seller, wanted.kind
-from unnest($1::text[], $2::text[], $3::text[]) as wanted (store_id, seller, kind)
-    join sellers on sellers.store_id = wanted.store_id and sellers.code = wanted.seller
-order by 1, 2, 3 on conflict do nothing"""
-
-# A statement of its own after the locks: its clock is read, and its sellers are seen, when nobody else can issue any more.
-READ_SELLERS: Final = """
-select clock_timestamp() as locked_at, wanted.store_id, wanted.seller, s.code, s.name, s.address::text as address,
-    s.vat_number, s.time_zone, s.invoice_prefix, s.credit_prefix
+# A statement of its own after the lock: its clock is read, and the numbers are seen, when no other transaction can issue.
+READ_SERIES: Final = """
+select clock_timestamp() as locked_at, wanted.store_id, wanted.seller, s.kind, s.series, s.last_number, s.last_issued_at,
+    s.last_issued_on
 from unnest($1::text[], $2::text[]) as wanted (store_id, seller)
-    left join sellers s on s.store_id = wanted.store_id and s.code = wanted.seller"""
+    left join series s on s.store_id = wanted.store_id and s.seller = wanted.seller"""
 
 SERIES: Final = Piece(
     """
 series_written as (
-insert into series (store_id, seller, kind, last_number, last_issued_at, last_issued_on)
-select * from unnest({0}::text[], {1}::text[], {2}::text[], {3}::bigint[], {4}::timestamptz[], {5}::date[])
-on conflict (store_id, seller, kind) do update set last_number = excluded.last_number,
+insert into series (store_id, seller, kind, series, last_number, last_issued_at, last_issued_on)
+select * from unnest({0}::text[], {1}::text[], {2}::text[], {3}::text[], {4}::bigint[], {5}::timestamptz[], {6}::date[])
+on conflict (store_id, seller, kind, series) do update set last_number = excluded.last_number,
     last_issued_at = excluded.last_issued_at, last_issued_on = excluded.last_issued_on)""",
-    6,
+    7,
 )
 
 DOCUMENTS: Final = Piece(
@@ -65,33 +60,23 @@ from unnest({0}::uuid[], {1}::uuid[], {2}::text[], {3}::text[], {4}::uuid[], {5}
 )
 
 
-async def load_series(tx: Connection, keys: Sequence[SeriesKey]) -> Mapping[SeriesKey, Series]:
-    """Lock and read. The first document of a seller begins its series; an unknown seller has none, and locks nothing."""
-    wanted = columns(keys, 3)
-    rows = await tx.fetch(LOCK_SERIES, *wanted)
-    if len(rows) < len(keys):
-        await tx.execute(BEGIN_SERIES, *wanted)
-        rows = await tx.fetch(LOCK_SERIES, *wanted)
-    last = {SeriesKey(row["store_id"], row["seller"], row["kind"]): row for row in rows}
-
-    pairs = sorted({(key.store_id, key.seller) for key in keys})
-    read = await tx.fetch(READ_SELLERS, *columns(pairs, 2))
-    sellers = {(row["store_id"], row["seller"]): _seller(row) for row in read}
+async def load_series(tx: Connection, keys: Sequence[SeriesKey]) -> Mapping[SeriesKey, Numbering]:
+    """Lock the sellers, then read their series. An unknown seller locks nothing and issues nothing."""
+    pairs = columns(sorted({(key.store_id, key.seller) for key in keys}), 2)
+    sellers = {(row["store_id"], row["code"]): _seller(row) for row in await tx.fetch(LOCK_SELLERS, *pairs)}
+    read = await tx.fetch(READ_SERIES, *pairs)
+    last: dict[SeriesKey, dict[str, Last]] = {key: {} for key in keys}
+    for row in read:
+        key = SeriesKey(row["store_id"], row["seller"], row["kind"])
+        if key in last:
+            last[key][row["series"]] = Last(row["last_number"], row["last_issued_at"], row["last_issued_on"])
     locked_at = max(row["locked_at"] for row in read)
-    return {
-        key: Series(
-            seller=sellers[key.store_id, key.seller] if row is not None else None,
-            last_number=row["last_number"] if row is not None else 0,
-            last_issued_at=row["last_issued_at"] if row is not None else None,
-            last_issued_on=row["last_issued_on"] if row is not None else None,
-            locked_at=locked_at,
-        )
-        for key, row in ((key, last.get(key)) for key in keys)
-    }
+    return {key: Numbering(sellers.get((key.store_id, key.seller)), last[key], locked_at) for key in keys}
 
 
-def series_rows(changed: Mapping[SeriesKey, Series]) -> Rows:
-    rows = [(*key, s.last_number, s.last_issued_at, s.last_issued_on) for key, s in changed.items() if s.last_number]
+def series_rows(changed: Mapping[SeriesKey, Numbering]) -> Rows:
+    """The series that got a number."""
+    rows = [(*key, name, *numbering.last[name]) for key, numbering in changed.items() for name in numbering.numbered]
     return Rows(SERIES, columns(rows, SERIES.parameters))
 
 
@@ -142,27 +127,31 @@ class PrefixTaken(ValueError):
     """The seller's other kind of document has used this prefix: its numbers would come a second time."""
 
 
+LOCK_SELLER: Final = "select from sellers where store_id = $1 and code = $2 for update"
+
 PUT_SELLER: Final = """
-insert into sellers (store_id, code, name, address, vat_number, time_zone, invoice_prefix, credit_prefix)
-values ($1, $2, $3, $4::text::jsonb, $5, $6, $7, $8)
+insert into sellers (store_id, code, name, address, vat_number, time_zone, invoice_prefix, credit_prefix, number_format,
+    number_reset)
+values ($1, $2, $3, $4::text::jsonb, $5, $6, $7, $8, $9, $10)
 on conflict (store_id, code) do update set name = excluded.name, address = excluded.address,
     vat_number = excluded.vat_number, time_zone = excluded.time_zone, invoice_prefix = excluded.invoice_prefix,
-    credit_prefix = excluded.credit_prefix"""
+    credit_prefix = excluded.credit_prefix, number_format = excluded.number_format, number_reset = excluded.number_reset"""
 
 USED_BY_OTHER_KIND: Final = """
-select series from documents where store_id = $1 and seller = $2
-    and ((kind = 'credit' and series = $3) or (kind = 'invoice' and series = $4)) limit 1"""
+select series from series where store_id = $1 and seller = $2
+    and ((kind = 'credit' and series ~ $3) or (kind = 'invoice' and series ~ $4)) limit 1"""
 
 
 async def put_seller(tx: Connection, store_id: str, terms: SellerTerms) -> None:
     """Write a seller whole. What is issued from now on carries it; what was issued stays as it is.
 
-    Its series are locked first: a batch that numbers from them has either ended, or will see this seller.
+    Its row is locked first: a batch that numbers for it has either ended, or will see the seller as written here.
+    Raises PrefixTaken if a number could repeat one of the other kind, in any year.
     """
-    await tx.fetch(
-        "select from series where store_id = $1 and seller = $2 order by kind for update", store_id, terms.code
+    await tx.fetch(LOCK_SELLER, store_id, terms.code)
+    taken = await tx.fetchval(
+        USED_BY_OTHER_KIND, store_id, terms.code, terms.series_pattern("invoice"), terms.series_pattern("credit")
     )
-    taken = await tx.fetchval(USED_BY_OTHER_KIND, store_id, terms.code, terms.invoice_prefix, terms.credit_prefix)
     if taken is not None:
         raise PrefixTaken(f"seller {terms.code} has numbered its other kind of document with {taken!r}")
     await tx.execute(
@@ -175,12 +164,12 @@ async def put_seller(tx: Connection, store_id: str, terms: SellerTerms) -> None:
         terms.time_zone,
         terms.invoice_prefix,
         terms.credit_prefix,
+        terms.number_format,
+        terms.number_reset,
     )
 
 
-def _seller(row: Record) -> SellerTerms | None:
-    if row["code"] is None:
-        return None
+def _seller(row: Record) -> SellerTerms:
     return SellerTerms(
         code=row["code"],
         name=row["name"],
@@ -189,6 +178,8 @@ def _seller(row: Record) -> SellerTerms | None:
         time_zone=row["time_zone"],
         invoice_prefix=row["invoice_prefix"],
         credit_prefix=row["credit_prefix"],
+        number_format=row["number_format"],
+        number_reset=row["number_reset"],
     )
 
 
@@ -199,7 +190,8 @@ class _SellerEntry(SellerTerms):
 
 
 class SellersFile(Frozen):
-    """`sellers: [{store, code, name, address: {...}, vat_number, time_zone, invoice_prefix, credit_prefix}]`."""
+    """`sellers: [{store, code, name, address: {...}, vat_number, time_zone, invoice_prefix, credit_prefix,
+    number_format, number_reset}]`."""
 
     sellers: tuple[_SellerEntry, ...]
 

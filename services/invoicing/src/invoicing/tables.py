@@ -42,8 +42,11 @@ sellers = Table(
     Column("time_zone", Text, nullable=False),
     Column("invoice_prefix", Text, nullable=False),
     Column("credit_prefix", Text, nullable=False),
+    Column("number_format", Text, nullable=False),
+    Column("number_reset", Text, nullable=False),
     PrimaryKeyConstraint("store_id", "code", name="sellers_pkey"),
     CheckConstraint("invoice_prefix <> credit_prefix", name="sellers_prefixes_differ"),
+    CheckConstraint("number_reset in ('never', 'yearly')", name="sellers_number_reset"),
 )
 
 series = Table(
@@ -52,12 +55,13 @@ series = Table(
     Column("store_id", Text, nullable=False),
     Column("seller", Text, nullable=False),
     Column("kind", Text, nullable=False),
-    Column("last_number", BigInteger, nullable=False, server_default="0"),
-    instant("last_issued_at", comment="null: nothing issued yet"),
-    Column("last_issued_on", Date),
-    PrimaryKeyConstraint("store_id", "seller", "kind", name="series_pkey"),
+    Column("series", Text, nullable=False, comment="what its numbers have before the sequence"),
+    Column("last_number", BigInteger, nullable=False),
+    instant("last_issued_at", nullable=False),
+    Column("last_issued_on", Date, nullable=False),
+    PrimaryKeyConstraint("store_id", "seller", "kind", "series", name="series_pkey"),
     CheckConstraint("kind in ('invoice', 'credit')", name="series_kind"),
-    CheckConstraint("last_number >= 0", name="series_last_number"),
+    CheckConstraint("last_number >= 1", name="series_last_number"),
     postgresql_with={"fillfactor": "50"},  # updated by every batch: room for the new version on the same page
 )
 
@@ -70,7 +74,7 @@ documents = Table(
     Column("kind", Text, nullable=False),
     Column("operation_id", Uuid, nullable=False),
     Column("seller", Text, nullable=False),
-    Column("series", Text, nullable=False, comment="the prefix"),
+    Column("series", Text, nullable=False),
     Column("sequence", BigInteger, nullable=False),
     Column("number", Text, nullable=False),
     instant("issued_at", nullable=False),
@@ -84,7 +88,7 @@ documents = Table(
     Column("body", JSONB, nullable=False, comment="the whole event"),
     PrimaryKeyConstraint("document_id", name="documents_pkey"),
     UniqueConstraint("operation_id", name="documents_operation_id"),
-    UniqueConstraint("store_id", "seller", "kind", "sequence", name="documents_sequence"),
+    UniqueConstraint("store_id", "seller", "kind", "series", "sequence", name="documents_sequence"),
     UniqueConstraint("store_id", "seller", "number", name="documents_number"),
     CheckConstraint("kind in ('invoice', 'credit')", name="documents_kind"),
     CheckConstraint("(kind = 'invoice') = (capture_id is not null)", name="documents_invoice_has_capture"),

@@ -16,7 +16,7 @@ from contracts.base import Command, Document
 from contracts.deciding import Context, Effect
 from contracts.invoicing import Credit, Credited, Issue, Issued, Rejected, RejectionCode
 from invoicing.domain.sellers import SellerTerms
-from invoicing.domain.series import Series, SeriesKey, stamp
+from invoicing.domain.series import Numbering, SeriesKey, stamp
 from invoicing.domain.vat import assess
 
 BillingEvent = Issued | Credited | Rejected
@@ -56,14 +56,14 @@ def issue(billings: Billings, command: Issue, context: Context) -> list[Effect]:
     total = sum(line.amount_minor for line in command.lines)
     if total == 0:
         return [_rejected(command, context, "nothing_to_invoice", "the lines add up to nothing")]
-    series, seller = _locked(context, SeriesKey(context.store_id, command.seller, "invoice"))
+    numbering, seller = _locked(context, SeriesKey(context.store_id, command.seller, "invoice"))
     if seller is None:
         return [_rejected(command, context, "seller_unknown", f"no seller {command.seller} in this store")]
     if missing := seller.missing():
         return [_rejected(command, context, "seller_incomplete", f"seller {seller.code} lacks {', '.join(missing)}")]
 
     groups, lines = assess(command.lines, command.price_basis)
-    stamped = stamp(series, seller.invoice_prefix, seller.time_zone, context.now)
+    stamped = stamp(numbering, seller, "invoice", seller.time_zone, context.now)
     issued = Issued(
         order_id=context.key,
         store_id=context.store_id,
@@ -96,11 +96,11 @@ def credit(billings: Billings, command: Credit, context: Context) -> list[Effect
         return [_rejected(command, context, "invoice_unknown", f"this order has no invoice {command.invoice_id}")]
     if known := billings.credits.get(invoice.invoice_id):
         return [_again(known, command)]
-    series, seller = _locked(context, SeriesKey(context.store_id, invoice.seller.code, "credit"))
+    numbering, seller = _locked(context, SeriesKey(context.store_id, invoice.seller.code, "credit"))
     if seller is None:
         return [_rejected(command, context, "seller_unknown", f"no seller {invoice.seller.code} in this store")]
 
-    stamped = stamp(series, seller.credit_prefix, invoice.seller.time_zone, context.now, follows=invoice)
+    stamped = stamp(numbering, seller, "credit", invoice.seller.time_zone, context.now, follows=invoice)
     return [
         Credited(
             order_id=context.key,
@@ -139,9 +139,9 @@ def evolve(billings: Billings, event: BillingEvent) -> Billings:
             assert_never(event)
 
 
-def _locked(context: Context, key: SeriesKey) -> tuple[Series, SellerTerms | None]:
-    series = context.shares[key] or Series()
-    return series, series.seller
+def _locked(context: Context, key: SeriesKey) -> tuple[Numbering, SellerTerms | None]:
+    numbering = context.shares[key] or Numbering()
+    return numbering, numbering.seller
 
 
 def _again(known: Issued | Credited, command: Command) -> Effect:

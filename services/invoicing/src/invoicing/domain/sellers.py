@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Self
+from typing import Annotated, Literal, Self
 from zoneinfo import ZoneInfo
 
 from pydantic import AfterValidator, StringConstraints, model_validator
@@ -22,6 +22,11 @@ def _zone(name: str) -> str:
 
 Prefix = Annotated[str, StringConstraints(pattern=r"^([A-Za-z0-9._/-]{0,31}[A-Za-z._/-])?$")]
 """Stands before the sequence. It ends in no digit, so a number tells prefix and sequence apart and is never made twice."""
+NumberFormat = Annotated[
+    str, StringConstraints(max_length=64, pattern=r"^([A-Za-z0-9._/-]|\{prefix\}|\{yyyy\})*\{number\}$")
+]
+"""`{prefix}` once, `{yyyy}` at most once, `{number}` at the end; e.g. `{prefix}{yyyy}-{number}` for INV-2026-000001."""
+Kind = Literal["invoice", "credit"]
 TimeZone = Annotated[Text, AfterValidator(_zone)]
 
 
@@ -35,6 +40,33 @@ class SellerDetails(Frozen):
     """Of its books: the day of issue is a day there."""
     invoice_prefix: Prefix = "INV-"
     credit_prefix: Prefix = "CN-"
+    number_format: NumberFormat = "{prefix}{number}"
+    number_reset: Literal["never", "yearly"] = "never"
+    """yearly: each year of the seller's time zone begins at 1; needs `{yyyy}` in the format, so that no number repeats."""
+
+    @model_validator(mode="after")
+    def _no_number_repeats(self) -> Self:
+        if self.number_format.count("{prefix}") != 1 or self.number_format.count("{yyyy}") > 1:
+            raise ValueError("number_format must hold {prefix} once and {yyyy} at most once")
+        if ("{yyyy}" in self.number_format) != (self.number_reset == "yearly"):
+            raise ValueError("number_reset is yearly exactly if number_format holds {yyyy}")
+        if any(self.series(kind, 2000)[-1:].isdigit() for kind in ("invoice", "credit")):
+            raise ValueError("number_format: what stands before {number} must not end in a digit")
+        return self
+
+    def series(self, kind: Kind, year: int) -> str:
+        """What the numbers of a kind have in common in a year: all that stands before the sequence."""
+        return self._before_number(self._prefix(kind), f"{year:04d}")
+
+    def series_pattern(self, kind: Kind) -> str:
+        """A regular expression of PostgreSQL for the series of a kind in any year."""
+        return f"^{self._before_number(self._prefix(kind), '[0-9]{4}').replace('.', '[.]')}$"
+
+    def _prefix(self, kind: Kind) -> str:
+        return self.invoice_prefix if kind == "invoice" else self.credit_prefix
+
+    def _before_number(self, prefix: str, year: str) -> str:
+        return self.number_format.removesuffix("{number}").replace("{yyyy}", year).replace("{prefix}", prefix)
 
     @model_validator(mode="after")
     def _kinds_are_told_apart(self) -> Self:
