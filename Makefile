@@ -3,7 +3,7 @@
 PYTHON ?= python3
 VENV := .venv
 RUN := $(VENV)/bin/python
-MEMBERS := libs/contracts libs/chassis libs/devservices services/orders services/payments services/fulfillment services/invoicing
+MEMBERS := libs/contracts libs/chassis libs/devservices libs/system services/orders services/payments services/fulfillment services/invoicing
 READY := $(VENV)/.ready-$(shell cat requirements.lock $(addsuffix /pyproject.toml,$(MEMBERS)) | cksum | cut -d' ' -f1)
 
 .DEFAULT_GOAL := help

@@ -14,7 +14,7 @@ from bench.rounds import Throughput, spread
 from bench.session import GATEWAY_MS, LATENCY_RATE, Results, Sizes
 from bench.targets import TARGETS
 from devservices.postgres import SETTINGS as POSTGRES_SETTINGS
-from devservices.system import SERVICES
+from system.processes import SERVICES
 
 Figures = dict[str, Any]
 

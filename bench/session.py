@@ -16,7 +16,7 @@ import devservices
 from bench import rounds
 from bench.dbos_peer import CANDIDATES, DbosPeer, PeerRun, Tuning
 from bench.shop import Shop
-from devservices.checker import check, violations
+from system.checker import check, violations
 
 INSTANCE: Final = "bench"
 EACH_ROUND: Final = ("throughput", "dbos", "latency", "http", "workers", "relay")

@@ -20,7 +20,7 @@ import asyncpg
 from bench.measure import Cost, Meter
 from bench.workload import SELLER, SKUS, STORE, sku
 from devservices.services import Services
-from devservices.system import SERVICES, System
+from system.processes import SERVICES, System
 
 ON_HAND = 10_000_000
 """So many that no order is ever short: what is measured is the way to the invoice."""

@@ -20,7 +20,7 @@ from demo.oracle import Expected, expect
 from demo.retail import RetailOrder, orders_of, run_orders
 from demo.source import Book, SourceError, read
 from devservices.errors import DevservicesError
-from devservices.system import SERVICES
+from system.processes import SERVICES
 
 ROOT = Path(__file__).resolve().parent.parent
 SAMPLE = ROOT / "demo" / "online_retail.csv"

@@ -20,7 +20,7 @@ import aiohttp
 from demo.command import STORE
 from devservices.errors import DevservicesError
 from devservices.processes import last_line
-from devservices.system import SERVICES, Member, System
+from system.processes import SERVICES, Member, System
 
 if TYPE_CHECKING:
     from chassis.service import Service

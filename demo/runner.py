@@ -30,9 +30,9 @@ from demo.report import Checks, Timings, build_report, exit_status, orders_csv, 
 from demo.retail import id_of
 from demo.trouble import applies, stock, trouble_of, zero_stock_skus
 from demo.warehouse import Warehouse
-from devservices.checker import Check, check, violations
 from devservices.errors import DevservicesError
-from devservices.system import System
+from system.checker import Check, check, violations
+from system.processes import System
 
 
 @dataclass(frozen=True)

@@ -24,7 +24,7 @@ from devservices.kafka import Kafka
 from devservices.own import own_kafka, own_postgres, recorded_kafka, recorded_postgres
 from devservices.postgres import Postgres
 from devservices.services import Services, explained, external_kafka, external_postgres, start_both, wants_docker
-from devservices.system import System
+from system.processes import System
 
 ROOT = Path(__file__).resolve().parent.parent
 NAME = "up"

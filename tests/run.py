@@ -17,7 +17,7 @@ from pathlib import Path
 from devservices.errors import DevservicesError
 from devservices.instance import Instance
 from devservices.services import choose_postgres, explained, external_postgres
-from devservices.system import SERVICES
+from system.processes import SERVICES
 
 ROOT = Path(__file__).parents[1]
 WORKERS = 2

@@ -11,7 +11,7 @@ import pytest
 import pytest_asyncio
 
 import devservices
-from devservices.system import System
+from system.processes import System
 from tests.integration.shop import Options, Shop
 
 HERE = Path(__file__).parent

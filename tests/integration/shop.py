@@ -42,9 +42,9 @@ from chassis.settings import ServiceSettings
 from contracts.envelope import headers
 from contracts.ids import order_id
 from contracts.registry import PARTITIONS, SNAPSHOTS
-from devservices.checker import Check, check, violations
 from devservices.services import Services
-from devservices.system import SERVICES, Member, System
+from system.checker import Check, check, violations
+from system.processes import SERVICES, Member, System
 
 STORE = "shop"
 SKUS = tuple(f"S{number:03}" for number in range(40))

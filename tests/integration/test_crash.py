@@ -8,7 +8,7 @@ from collections import Counter
 import pytest
 
 from chassis.crash import POINTS
-from devservices.system import SERVICES, Member
+from system.processes import SERVICES, Member
 from tests.integration.shop import Options, Shop
 
 SHOP = Options(

@@ -20,7 +20,7 @@ import pytest
 
 import devservices
 from demo.oracle import MONEY
-from devservices.system import System
+from system.processes import System
 
 pytestmark = pytest.mark.real
 

@@ -16,7 +16,7 @@ import pytest
 from chassis.attempts import CRASHES_MAX
 from contracts.envelope import read
 from contracts.registry import SNAPSHOTS
-from devservices.system import Member
+from system.processes import Member
 from tests.integration.poison import POISONS, Poison, Raw, send_raw
 from tests.integration.shop import STORE, Options, Shop, SnapshotRecord
 

@@ -9,7 +9,7 @@ import time
 
 import pytest
 
-from devservices.system import SERVICES, Member
+from system.processes import SERVICES, Member
 from tests.integration.shop import Options, Shop
 
 SESSION_SECONDS = 6

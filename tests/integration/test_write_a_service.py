@@ -25,7 +25,7 @@ import devservices
 from contracts.base import Event
 from contracts.envelope import headers
 from contracts.orders import Approved, Completed
-from devservices.system import System
+from system.processes import System
 
 ROOT = Path(__file__).parents[2]
 PAGE = ROOT / "docs" / "write-a-service.md"

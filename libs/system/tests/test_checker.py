@@ -6,8 +6,8 @@ import json
 from types import SimpleNamespace
 from typing import Any
 
-from devservices.checker import violations
-from devservices.topics import Reader
+from system.checker import violations
+from system.topics import Reader
 
 SERVICES = ("orders", "payments", "fulfillment", "invoicing")
 KEY = "cdac17fa-748d-5c30-afb4-776fd89a573f"

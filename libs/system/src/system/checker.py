@@ -4,7 +4,7 @@
         print(found.name, found.checked, found.violated, found.examples)
 
 Three kinds: each service's own (`python -m <service> check`), what the topics must say whatever happened
-(`devservices.topics`), and, once everything is at rest, that services and topics agree with each other. An order that is
+(`system.topics`), and, once everything is at rest, that services and topics agree with each other. An order that is
 parked somewhere, or waits for a person because of an exception, is left out of what it cannot satisfy yet.
 """
 
@@ -19,8 +19,8 @@ from typing import Any
 import asyncpg
 
 from devservices.errors import DevservicesError
-from devservices.system import System
-from devservices.topics import NO_MONEY, Check, Read, read_topics
+from system.processes import System
+from system.topics import NO_MONEY, Check, Read, read_topics
 
 __all__ = ["Check", "check", "violations"]
 
