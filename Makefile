@@ -26,10 +26,10 @@ demo: $(READY) ## Replay real orders through the real system (FILE=some.csv ORDE
 	@$(RUN) -m demo $(if $(FILE),--file "$(FILE)") $(if $(ORDERS),--orders "$(ORDERS)")
 
 up: $(READY) ## Leave the whole system running, addresses printed
-	@$(RUN) -m demo.up
+	@$(RUN) -m system up
 
 down: $(READY) ## Stop what `make up` started
-	@$(RUN) -m demo.up --down
+	@$(RUN) -m system down
 
 test: $(READY) ## Everything: unit, property, integration on real components, crash
 	@$(RUN) -m tests.run

@@ -13,7 +13,7 @@ signal.signal(signal.SIGINT, signal.SIG_DFL)  # nothing is started yet: an early
 import os  # noqa: E402  (the line above comes first)
 import sys  # noqa: E402  (after the line above)
 
-from demo.interrupt import Interrupt  # noqa: E402  (the same)
+from system.interrupt import Interrupt  # noqa: E402  (the same)
 
 
 def main() -> int:

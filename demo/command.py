@@ -9,53 +9,26 @@ import sys
 import time
 import traceback
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
 from pathlib import Path
 from typing import NoReturn
 
 from rich.console import Console
 
-from demo.interrupt import Interrupt
-from demo.oracle import Expected, expect
-from demo.retail import RetailOrder, orders_of, run_orders
-from demo.source import Book, SourceError, read
+from demo.oracle import expect
+from demo.retail import orders_of, run_orders
+from demo.source import SourceError, read
+from demo.task import INSTANCE, REPORTS, ROOT, Task
 from devservices.errors import DevservicesError
+from system.installation import STORE
+from system.interrupt import Interrupt
+from system.options import add_port_options
 from system.processes import SERVICES
 
-ROOT = Path(__file__).resolve().parent.parent
 SAMPLE = ROOT / "demo" / "online_retail.csv"
-REPORTS = ROOT / "demo"
-INSTANCE = "demo"
-STORE = "demo"
-"""Of all orders, keys and tables that the demo makes."""
 
 
 class UsageError(Exception):
     """An option that cannot be used; the message is one sentence."""
-
-
-@dataclass(frozen=True)
-class Task:
-    """What is to be replayed: read and reckoned before anything starts."""
-
-    book: Book
-    orders: Sequence[RetailOrder]
-    """The file's, each once."""
-    run: Sequence[RetailOrder]
-    """Those that are sent."""
-    expected: Sequence[Expected]
-    """How each of them must end."""
-    reports: Path = REPORTS
-    """The directory of report.json and orders.csv."""
-    instance: str = INSTANCE
-    kafka_port: int | None = None
-    postgres_port: int | None = None
-    elsewhere: Mapping[str, str] = field(default_factory=dict)
-    """Address by service, of services that already run; empty: the demo starts its own."""
-
-    @property
-    def logs(self) -> Path:
-        return ROOT / ".devservices" / self.instance / "logs"
 
 
 def main(interrupt: Interrupt) -> int:
@@ -112,12 +85,7 @@ def options(arguments: Sequence[str]) -> argparse.Namespace:
         help="through services that already run and have no orders yet: ORDERS_URL, PAYMENTS_URL, FULFILLMENT_URL, "
         "INVOICING_URL, POSTGRES_URL and KAFKA_BOOTSTRAP_SERVERS say where",
     )  # fmt: skip
-    for name in ("kafka", "postgres"):
-        variable = f"{name.upper()}_PORT"
-        parser.add_argument(
-            f"--{name}-port", type=_port, default=os.environ.get(variable) or None,
-            help=f"a free one by default, or {variable} of the environment",
-        )  # fmt: skip
+    add_port_options(parser)
     return parser.parse_args(arguments)
 
 
@@ -129,12 +97,6 @@ class _Parser(argparse.ArgumentParser):
 def _count(text: str) -> int:
     if not (text.isascii() and text.isdigit() and 1 <= int(text) <= 10**7):
         raise argparse.ArgumentTypeError(f"ORDERS is {text!r}: a whole number from 1 is expected")
-    return int(text)
-
-
-def _port(text: str) -> int:
-    if not (text.isascii() and text.isdigit() and 1 <= int(text) <= 65535):
-        raise argparse.ArgumentTypeError(f"{text!r} is no port: a number from 1 to 65535 is expected")
     return int(text)
 
 

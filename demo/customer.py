@@ -10,7 +10,7 @@ from uuid import UUID
 import aiohttp
 import asyncpg
 
-from demo.installation import Installation
+from system.installation import Installation
 
 PAUSE_SECONDS: Final = 0.2
 # An order that a person has to look at first is not waited for.

@@ -15,8 +15,8 @@ from uuid import UUID
 
 import asyncpg
 
-from demo.installation import Installation
 from devservices.errors import DevservicesError
+from system.installation import Installation
 
 STALL_SECONDS: Final = 120.0
 """Nothing changed for so long: tell what waits for what, and stop. Being slow is no reason to stop."""
@@ -82,8 +82,8 @@ class Following:
                 show(look)
                 if look.at_rest >= self.orders and others_done():
                     return ended
-                if fallen := self.installation.fallen():
-                    raise DevservicesError(fallen)
+                if ended_early := self.installation.system.ended():
+                    raise DevservicesError(ended_early)
                 if ended - self._moved_at > STALL_SECONDS:
                     raise Stalled(await self._explain(connections["orders"]))
                 await asyncio.sleep(max(PAUSE_SECONDS, LOOK_SHARE * (ended - started)))

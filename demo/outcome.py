@@ -13,9 +13,9 @@ import asyncpg
 from aiokafka import AIOKafkaConsumer, TopicPartition
 
 from contracts.registry import PARTITIONS
-from demo.installation import Installation
 from demo.oracle import ActualRow
 from demo.report import CAUSES, REASONS
+from system.installation import Installation
 
 ORDERS = """
 select key, status, waiting, cancel_cause, completed_at is not null as completed, grand_minor from orders"""
@@ -115,9 +115,10 @@ async def completed_at(installation: Installation) -> dict[UUID, datetime]:
 
 async def duplicates_removed(installation: Installation) -> int:
     """Deliveries that the inboxes refused, over all processes since they started."""
+    system = installation.system
     total = 0.0
     async with aiohttp.ClientSession(timeout=aiohttp.ClientTimeout(total=30)) as client:
-        for member in installation.services:
+        for member in (member for name in system.names for member in system.of(name)):
             async with client.get(f"{member.url}/metrics") as response:
                 total += sum(float(found) for found in _DUPLICATES.findall(await response.text()))
     return round(total)

@@ -18,20 +18,20 @@ from rich.console import Console
 import devservices
 from contracts.ids import order_id
 from demo import outcome
-from demo.command import ROOT, STORE, Task
 from demo.customer import Customer
 from demo.display import Display
 from demo.following import Following, Stalled
-from demo.installation import Installation, import_services, install, join, put_stock, start_gateway
-from demo.interrupt import Interrupt
 from demo.oracle import ActualRow, compare
 from demo.replay import Sent, replay
 from demo.report import Checks, Timings, build_report, exit_status, orders_csv, source_figures, summary
 from demo.retail import id_of
+from demo.task import ROOT, Task
 from demo.trouble import applies, stock, trouble_of, zero_stock_skus
 from demo.warehouse import Warehouse
 from devservices.errors import DevservicesError
 from system.checker import Check, check, violations
+from system.installation import STORE, Installation, import_services, install, join, put_stock, start_gateway
+from system.interrupt import Interrupt
 from system.processes import System
 
 

@@ -11,7 +11,7 @@ from typing import Any, Final
 
 import aiohttp
 
-from demo.installation import Installation
+from system.installation import Installation
 
 PACKERS: Final = 32
 """Parcels that are reported at the same time."""

@@ -1,6 +1,7 @@
 """The real servers: they serve, stop, crash, come back at the same address with their data, and never outlive us."""
 
 import asyncio
+import contextlib
 import os
 import shutil
 import signal
@@ -18,7 +19,8 @@ from aiokafka import AIOKafkaConsumer, AIOKafkaProducer  # type: ignore[import-u
 from aiokafka.admin import AIOKafkaAdminClient, NewTopic  # type: ignore[import-untyped]
 
 import devservices
-from devservices import Services
+from devservices import Services, background
+from devservices.instance import Instance
 
 ROOT = Path(__file__).parents[3]  # of the clone, for its cache: jars are fetched once, not once per test run
 WORKER = os.environ.get("PYTEST_XDIST_WORKER", "main")
@@ -133,24 +135,31 @@ except KeyboardInterrupt:
     shutil.rmtree(ROOT / ".devservices" / name)
 
 
-def test_up_leaves_the_servers_running_and_down_stops_them() -> None:
-    name = f"devservices-up-{WORKER}"
-    first = run("up", name)
-    assert run("up", name) == first
-    assert "runs, process" in run("status", name)
-    with pytest.raises(devservices.DevservicesError, match="already runs in the background .* down --name"):
-        with devservices.running(ROOT, name):
+def test_servers_left_running_are_found_by_the_next_call_and_stopped_by_another() -> None:
+    instance = Instance(ROOT, f"devservices-left-{WORKER}")
+    with instance.locked():
+        assert background.found(instance) == (None, None)
+        with background.left_running(instance) as first:
             pass
-    assert run("down", name).count("stopped") == 2
-    assert run("status", name, status=3).count("does not run") == 2
-    shutil.rmtree(ROOT / ".devservices" / name)
+        with background.left_running(instance) as again:
+            assert (again.kafka.pid, again.postgres.pid) == (first.kafka.pid, first.postgres.pid)
+    with pytest.raises(devservices.DevservicesError, match="already runs in the background .* down --name"):
+        with devservices.running(ROOT, instance.name):
+            pass
+    with instance.locked():
+        assert background.stop_left(instance) == 2
+        assert background.found(instance) == (None, None)
+    shutil.rmtree(instance.directory)
 
 
-def run(command: str, name: str, status: int = 0) -> str:
-    module = [sys.executable, "-m", "devservices", command, "--root", str(ROOT), "--name", name]
-    done = subprocess.run(module, capture_output=True, text=True)
-    assert done.returncode == status, done.stdout + done.stderr
-    return done.stdout
+def test_an_error_stops_the_servers_that_would_have_been_left_running() -> None:
+    instance = Instance(ROOT, f"devservices-left-{WORKER}")
+    with instance.locked():
+        with contextlib.suppress(ZeroDivisionError), background.left_running(instance) as servers:
+            pids = [servers.kafka.pid, servers.postgres.pid]
+            raise ZeroDivisionError
+    assert not any(runs(pid) for pid in pids)
+    shutil.rmtree(instance.directory)
 
 
 def runs(pid: int) -> bool:

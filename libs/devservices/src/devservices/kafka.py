@@ -17,6 +17,7 @@ from devservices.errors import DevservicesError
 from devservices.jars import kafka_jars
 from devservices.ports import HOST, answers
 from devservices.processes import ServerProcess, clean_environment
+from devservices.program import ServerProgram
 from devservices.servers import KafkaServer
 
 START_TIMEOUT_SECONDS = 90.0
@@ -66,28 +67,23 @@ broker.heartbeat.interval.ms=500
 """
 
 
-class Kafka(KafkaServer):
+class Kafka(ServerProgram, KafkaServer):
     """`directory` is emptied by `erase` and holds everything of this broker; `cache` may be shared with others."""
 
     def __init__(
         self, directory: Path, cache: Path, port: int, controller_port: int, *, detached: bool = False
     ) -> None:
+        log = directory.with_name(f"{directory.name}.log")
+        process = ServerProcess("Kafka", directory, record=directory / "process.json", log=log)
+        super().__init__(process, directory, detached=detached)
         self._directory = directory
         self._cache = cache
         self._port = port
         self._controller_port = controller_port
-        self._detached = detached
-        self._process = ServerProcess(
-            "Kafka", directory, record=directory / "process.json", log=directory.with_name(f"{directory.name}.log")
-        )
 
     @property
     def bootstrap_servers(self) -> str:
         return f"{HOST}:{self._port}"
-
-    @property
-    def pid(self) -> int:
-        return self._process.pid
 
     def start(self) -> None:
         if self._process.is_running():
@@ -116,18 +112,6 @@ class Kafka(KafkaServer):
 
     def close(self) -> None:
         self.stop()
-
-    def find(self) -> bool:
-        """Takes hold of a broker that an earlier process left running here. `outlives_us` tells whether on purpose."""
-        return self._process.find()
-
-    @property
-    def outlives_us(self) -> bool:
-        return self._process.detached
-
-    def erase(self) -> None:
-        shutil.rmtree(self._directory, ignore_errors=True)
-        self._process.log.unlink(missing_ok=True)
 
     def _launch(self, java: Java, aot_flags: Sequence[str], when_orphaned: signal.Signals = signal.SIGTERM) -> None:
         self._process.start(

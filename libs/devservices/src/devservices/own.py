@@ -46,6 +46,6 @@ def _end_leftover(server: Kafka | Postgres, instance: Instance) -> None:
         if server.outlives_us:
             raise DevservicesError(
                 f"Instance '{instance.name}' already runs in the background (process {server.pid}): use another name, "
-                f"or stop it with 'python -m devservices down --name {instance.name}'."
+                f"or stop it with 'python -m system down --name {instance.name}'."
             )
         server.close()

@@ -12,6 +12,7 @@ from devservices.errors import DevservicesError
 from devservices.ports import HOST
 from devservices.postgres_home import PostgresHome
 from devservices.processes import ServerProcess, last_line, spawn
+from devservices.program import ServerProgram
 from devservices.servers import PostgresServer, StopMode
 
 START_TIMEOUT_SECONDS = 60.0  # recovery after an immediate stop included
@@ -35,23 +36,17 @@ SETTINGS = {
 }
 
 
-class Postgres(PostgresServer):
+class Postgres(ServerProgram, PostgresServer):
     """`home` says where binaries and data lie and who runs them; `directory` holds the log and the record."""
 
     def __init__(self, directory: Path, home: PostgresHome, port: int, *, detached: bool = False) -> None:
+        record, log = directory / "postgres.json", directory / "postgres.log"
+        super().__init__(ServerProcess("PostgreSQL", home.data, record, log), home.data, detached=detached)
         self._home = home
         self._port = port
-        self._detached = detached
-        self._process = ServerProcess(
-            "PostgreSQL", home.data, record=directory / "postgres.json", log=directory / "postgres.log"
-        )
 
     def dsn(self, database: str) -> str:
         return f"postgresql://postgres@{HOST}:{self._port}/{database}"
-
-    @property
-    def pid(self) -> int:
-        return self._process.pid
 
     def start(self) -> None:
         if self._process.is_running():
@@ -76,18 +71,6 @@ class Postgres(PostgresServer):
 
     def close(self) -> None:
         self.stop()
-
-    def find(self) -> bool:
-        """Takes hold of a server that an earlier process left running here. `outlives_us` tells whether on purpose."""
-        return self._process.find()
-
-    @property
-    def outlives_us(self) -> bool:
-        return self._process.detached
-
-    def erase(self) -> None:
-        shutil.rmtree(self._home.data, ignore_errors=True)
-        self._process.log.unlink(missing_ok=True)
 
     def _make_cluster(self) -> None:
         """Beside, then renamed: a data directory is whole or not there."""

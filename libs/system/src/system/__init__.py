@@ -6,5 +6,6 @@
             system.start()
             assert not violations(check(system))
 
-`processes` starts and stops the services, `checker` and `topics` compare databases and topics with the invariants.
+`processes` starts and stops the services, `installation` makes an installation from nothing, `background` leaves one running for
+`make up`, `checker` and `topics` compare databases and topics with the invariants.
 """

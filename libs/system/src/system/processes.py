@@ -1,15 +1,11 @@
-"""The services as processes: databases made, migrated, topics provisioned, each service started, watched and stopped.
+"""The services as processes: creates databases and topics, migrates, starts, watches and stops every service.
 
-    with devservices.running(root, name="demo", reset=True) as servers, System(root, servers, logs) as system:
-        system.prepare()
-        system.start()
-        key = system.api_key("orders", store="demo", scopes=["*"])
-
-Demo, tests, chaos and bench all run this; it knows the services by name and talks to them only as an operator would.
+It addresses services by name and uses them only through what an operator has: their commands, settings, HTTP and signals.
 """
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 import json
 import os
@@ -31,8 +27,10 @@ from devservices.processes import last_line, spawn
 from devservices.servers import KafkaServer, PostgresServer
 
 SERVICES = ("orders", "payments", "fulfillment", "invoicing")
+POLL_SECONDS = 0.05
 NICENESS = {"payments": 10, "fulfillment": 10, "invoicing": 10}
-"""All share one machine here. Every order passes orders six times and the others once or twice: who waits for it stands back."""
+"""All services share one machine here. An order passes the orders service six times and each other service once or twice, so
+the others have a lower priority."""
 
 
 @dataclass
@@ -47,7 +45,7 @@ class Member:
     log: Path
     process: subprocess.Popen[bytes] | None = None
     elsewhere: str = ""
-    """Its address when somebody else runs it: then it is neither started nor stopped here."""
+    """The address of a member that is neither started nor stopped here; empty for our own."""
 
     @property
     def url(self) -> str:
@@ -55,8 +53,15 @@ class Member:
 
     @property
     def running(self) -> bool:
-        """Of one that runs elsewhere nothing is known here, so nothing is said against it."""
+        """A member that runs elsewhere counts as running: its process cannot be watched from here."""
         return bool(self.elsewhere) or (self.process is not None and self.process.poll() is None)
+
+    @property
+    def ended(self) -> str | None:
+        """One sentence on how it ended; None while it runs."""
+        if self.running:
+            return None
+        return f"{self.name} ended with status {self.exit_status()}: {last_line(self.log)} (see {self.log})"
 
     @property
     def pid(self) -> int:
@@ -67,7 +72,7 @@ class Member:
         os.kill(self.pid, number)
 
     def exit_status(self, timeout_seconds: float = 30) -> int:
-        """Wait for its end; the status as a shell says it (137 = killed)."""
+        """Waits for its end and returns the status as a shell reports it (137 = killed)."""
         assert self.process is not None
         status = self.process.wait(timeout_seconds)
         return 128 - status if status < 0 else status
@@ -103,10 +108,13 @@ class System:
     def database(self, service: str) -> str:
         return f"{self.prefix}{service}"
 
+    def dsn(self, service: str) -> str:
+        return self.postgres.dsn(self.database(service))
+
     def environment(self, service: str, **more: str) -> dict[str, str]:
         upper = service.upper()
         return {
-            f"{upper}_DATABASE_URL": self.postgres.dsn(self.database(service)),
+            f"{upper}_DATABASE_URL": self.dsn(service),
             f"{upper}_KAFKA_BOOTSTRAP_SERVERS": self.kafka.bootstrap_servers,
             f"{upper}_NICENESS": str(NICENESS.get(service, 0)),
             "PYTHONUNBUFFERED": "1",
@@ -114,16 +122,14 @@ class System:
             **more,
         }
 
-    def prepare(self, *, provision: bool = True) -> None:
-        """Databases, schemas, topics. Idempotent."""
+    def prepare(self) -> None:
+        """Creates databases, schemas and topics. Idempotent."""
         for name in self.names:
             self.postgres.create_database(self.database(name))
-        wanted = [(name, "migrate") for name in self.names] + ([(self.names[0], "provision")] if provision else [])
+        wanted = [*((name, "migrate") for name in self.names), (self.names[0], "provision")]
         running = [(name, what, self._command(name, what)) for name, what in wanted]
         for name, what, process in running:
-            out, _ = process.communicate(timeout=120)
-            if process.returncode:
-                raise DevservicesError(f"{name} {what} failed: {out.decode(errors='replace').strip()[-2000:]}")
+            _output(process, f"{name} {what}")
 
     def _command(self, service: str, *arguments: str, **more: str) -> subprocess.Popen[bytes]:
         return subprocess.Popen(
@@ -137,31 +143,21 @@ class System:
         )
 
     def run(self, service: str, *arguments: str) -> str:
-        """Run `python -m <service> ...` to its end; its output. Raises DevservicesError when it fails."""
-        process = self._command(service, *arguments)
-        out, _ = process.communicate(timeout=120)
-        if process.returncode:
-            raise DevservicesError(
-                f"{service} {' '.join(arguments)} failed: {out.decode(errors='replace').strip()[-2000:]}"
-            )
-        return out.decode()
+        """Runs `python -m <service> ...` and returns its output. Raises DevservicesError if it fails."""
+        return _output(self._command(service, *arguments), f"{service} {' '.join(arguments)}")
 
     def api_keys(self, store: str | None, scopes: Iterable[str] = ("*",)) -> dict[str, str]:
-        """A key per service, made side by side; without a store an administrator's."""
+        """Creates one key per service, all at once. Without a store they are an administrator's. Returns service -> key."""
         options = [option for scope in scopes for option in ("--scope", scope)] + (["--store", store] if store else [])
         made = {name: self._command(name, "api-key", "create", "--name", "system", *options) for name in self.names}
-        keys = {}
-        for name, process in made.items():
-            out, _ = process.communicate(timeout=60)
-            if process.returncode:
-                raise DevservicesError(f"{name} api-key create failed: {out.decode(errors='replace').strip()[-2000:]}")
-            keys[name] = out.decode().strip().splitlines()[-1]
-        return keys
+        return {
+            name: _output(process, f"{name} api-key create").strip().splitlines()[-1] for name, process in made.items()
+        }
 
     # -- processes ----------------------------------------------------------------------------------------------------
 
     def start(self, workers: int = 1, **environment: str) -> None:
-        """Start every service: one process of all roles each, further ones as workers; returns when all are ready."""
+        """Starts `workers` processes per service, the first with all roles. Returns when all are ready."""
         for name in self.names:
             for number in range(workers):
                 self.add(name, role="all" if number == 0 else "worker", **environment)
@@ -170,7 +166,7 @@ class System:
     def add(
         self, service: str, *, role: str = "all", command: Sequence[str] | None = None, **environment: str
     ) -> Member:
-        """Start one more process. `command` replaces `python -m <service> <role>` (for what is not a service)."""
+        """Starts one more process. `command` replaces `python -m <service> <role>` for what is not a service."""
         number = sum(member.name == service for member in self.members)
         taken = [member.port for member in self.members]
         port = choose_port("HTTP_PORT", None, None, taken)
@@ -185,13 +181,13 @@ class System:
         return member
 
     def attach(self, service: str, url: str) -> Member:
-        """Take a service that somebody else runs as this system's."""
+        """Adds a service that already runs at `url`."""
         member = Member(service, len(self.of(service)), 0, [], {}, self.logs / "elsewhere", elsewhere=url.rstrip("/"))
         self.members.append(member)
         return member
 
     def restart(self, member: Member, **environment: str) -> None:
-        """Start a member that is not running; the environment given replaces its own for good."""
+        """Starts a member that is not running. `environment` is merged into its own and stays there."""
         member.environment |= environment
         with member.log.open("ab") as log:
             member.process = spawn(
@@ -203,28 +199,40 @@ class System:
             )
 
     def wait_ready(self, members: Iterable[Member] | None = None, timeout_seconds: float = 60) -> None:
-        """Until each answers /health/ready and has joined its consumer group."""
+        """Returns when all (or these) are ready. Raises DevservicesError if one ends, or after the timeout."""
         deadline = time.monotonic() + timeout_seconds
         for member in members if members is not None else self.members:
-            if member.name not in self.names:
-                continue
             while not self.is_ready(member):
-                if not member.running:
-                    raise DevservicesError(
-                        f"{member.name} ended while it started: {last_line(member.log)} (see {member.log})"
-                    )
+                if member.ended:
+                    raise DevservicesError(member.ended)
                 if time.monotonic() > deadline:
                     raise DevservicesError(
                         f"{member.name} was not ready within {timeout_seconds:.0f} s (see {member.log})"
                     )
-                time.sleep(0.05)
+                time.sleep(POLL_SECONDS)
+
+    async def until_ready(self, timeout_seconds: float) -> None:
+        """As `wait_ready` for all members, for callers inside an event loop. May be cancelled."""
+        deadline = time.monotonic() + timeout_seconds
+        while not all(await asyncio.gather(*(asyncio.to_thread(self.is_ready, member) for member in self.members))):
+            if ended := self.ended():
+                raise DevservicesError(ended)
+            if time.monotonic() > deadline:
+                raise DevservicesError(f"The services were not ready within {timeout_seconds:.0f} s: see {self.logs}")
+            await asyncio.sleep(POLL_SECONDS)
 
     def is_ready(self, member: Member) -> bool:
+        """A service answers and has joined its consumer group; anything else answers."""
+        is_service = member.name in self.names
         try:
-            with urllib.request.urlopen(f"{member.url}/health/ready", timeout=2) as response:
-                return bool(json.load(response).get("consuming"))
+            with urllib.request.urlopen(f"{member.url}/health{'/ready' if is_service else ''}", timeout=2) as response:
+                return not is_service or bool(json.load(response).get("consuming"))
         except (OSError, ValueError, urllib.error.URLError):
             return False
+
+    def ended(self) -> str | None:
+        """One sentence on the first member that ended although it was not stopped; None while all run."""
+        return next((member.ended for member in self.members if member.ended), None)
 
     def of(self, service: str) -> list[Member]:
         return [member for member in self.members if member.name == service]
@@ -233,14 +241,14 @@ class System:
         return self.of(service)[0].url
 
     def kill(self, member: Member) -> None:
-        """SIGKILL, as a crash; returns when it is gone."""
+        """Sends SIGKILL and returns when the process is gone."""
         if member.running:
             with contextlib.suppress(ProcessLookupError):
                 member.send(signal.SIGKILL)
             member.exit_status()
 
     def stop(self, timeout_seconds: float = 20) -> dict[str, int]:
-        """SIGTERM to all, SIGKILL to what stays; name -> exit status."""
+        """Sends SIGTERM to all, SIGKILL to what still runs after the timeout. Returns name-number -> exit status."""
         for member in self.members:
             if member.running and not member.elsewhere:
                 with contextlib.suppress(ProcessLookupError):
@@ -260,5 +268,14 @@ class System:
         self.members.clear()
         return statuses
 
-    def addresses(self) -> dict[str, Any]:
+    def addresses(self) -> dict[str, dict[str, Any]]:
         return {member.name: {"url": member.url, "pid": member.pid, "log": str(member.log)} for member in self.members}
+
+
+def _output(process: subprocess.Popen[bytes], what: str) -> str:
+    """What a command printed. Raises DevservicesError if it failed."""
+    out, _ = process.communicate(timeout=120)
+    text = out.decode(errors="replace")
+    if process.returncode:
+        raise DevservicesError(f"{what} failed: {text.strip()[-2000:]}")
+    return text
