@@ -13,7 +13,7 @@ from typing import Any
 import asyncpg
 
 from bench.measure import Cost
-from bench.shop import INVOICED_AT, STALLED_SECONDS, Shop, Stalled, report_of, run
+from bench.shop import INVOICED_AT, STALLED_SECONDS, Shop, Stalled, report_of
 from bench.workload import Series
 
 
@@ -118,7 +118,7 @@ def relay(shop: Shop, rows: int) -> float:
     The rows are pointers to journal rows of earlier runs, so their sizes and topics are the real mix. A lease of ours
     holds the relay back until its process is ready.
     """
-    return run(_relay(shop, rows))
+    return asyncio.run(_relay(shop, rows))
 
 
 HOLD = """
@@ -131,7 +131,7 @@ select j.day, j.id from (select day, id from journal where topic is not null ord
 
 
 async def _relay(shop: Shop, rows: int) -> float:
-    connection = await asyncpg.connect(shop.servers.postgres.dsn(shop.system.database("orders")))
+    connection = await asyncpg.connect(shop.system.dsn("orders"))
     try:
         await connection.execute(HOLD)
         await connection.execute(FILL, rows)

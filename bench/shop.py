@@ -8,26 +8,24 @@ import os
 import subprocess
 import sys
 import time
-import urllib.request
-from collections.abc import Coroutine, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any
 
 import asyncpg
 
 from bench.measure import Cost, Meter
 from bench.workload import SELLER, SKUS, STORE, sku
+from devservices.databases import execute, fetch
 from devservices.services import Services
+from system.installation import Installation, put_stock
 from system.processes import SERVICES, System
 
 ON_HAND = 10_000_000
 """So many that no order is ever short: what is measured is the way to the invoice."""
-STOCK_CHUNK = 1_000
 STALLED_SECONDS = 60.0
-
-T = TypeVar("T")
 
 
 class Stalled(Exception):
@@ -52,7 +50,7 @@ class Shop:
 
     def prepare(self) -> None:
         """Databases, topics, one market, one seller, 10,000 SKUs; and a server that tells when a row was committed."""
-        run(_execute(self.servers.postgres.dsn("postgres"), "alter system set track_commit_timestamp = on"))
+        execute(self.servers.postgres.dsn("postgres"), "alter system set track_commit_timestamp = on")
         self.servers.postgres.restart()
         self.system.prepare()
         self.keys = self.system.api_keys(STORE)
@@ -62,12 +60,7 @@ class Shop:
              "address": {"line1": "1 High Street", "city": "London", "postcode": "E1 6AN", "country": "GB"}},
         ]})  # fmt: skip
         with self.running():
-            for first in range(0, SKUS, STOCK_CHUNK):
-                items = [
-                    {"location": "main", "sku": sku(n), "on_hand": ON_HAND} for n in range(first, first + STOCK_CHUNK)
-                ]
-                answer = self.call("fulfillment", "PUT", "/v1/stock", {"items": items})
-                assert not answer["refused"], answer["refused"][:3]
+            asyncio.run(put_stock(Installation(self.system, self.keys), {sku(n): ON_HAND for n in range(SKUS)}))
 
     def market(self, gateway: str = "marketplace") -> None:
         """Approved by rule, captured on approval. The warehouse's step stays open, since nobody ships."""
@@ -136,22 +129,12 @@ class Shop:
 
     # -- asking -------------------------------------------------------------------------------------------------------
 
-    def call(self, service: str, method: str, path: str, body: Any = None) -> Any:
-        request = urllib.request.Request(
-            self.system.url(service) + path,
-            method=method,
-            data=None if body is None else json.dumps(body).encode(),
-            headers={"authorization": f"Bearer {self.keys[service]}", "content-type": "application/json"},
-        )
-        with urllib.request.urlopen(request, timeout=60) as answer:
-            return json.load(answer)
-
     def fetch(self, service: str, statement: str, *values: Any) -> list[asyncpg.Record]:
-        return run(_fetch(self.servers.postgres.dsn(self.system.database(service)), statement, *values))
+        return asyncio.run(fetch(self.system.dsn(service), statement, *values))
 
     def checkpoint(self) -> None:
         """Every measured stretch begins without a backlog of dirty pages from the one before."""
-        run(_execute(self.servers.postgres.dsn("postgres"), "checkpoint"))
+        execute(self.servers.postgres.dsn("postgres"), "checkpoint")
 
     def invoiced(self) -> int:
         """How many invoices there are: the last number of the one gapless series."""
@@ -160,10 +143,10 @@ class Shop:
 
     def wait_invoiced(self, number: int) -> None:
         """Until the series has reached `number`. Raises Stalled when it stands still for a minute."""
-        run(self._wait_invoiced(number))
+        asyncio.run(self._wait_invoiced(number))
 
     async def _wait_invoiced(self, number: int) -> None:
-        connection = await asyncpg.connect(self.servers.postgres.dsn(self.system.database("invoicing")))
+        connection = await asyncpg.connect(self.system.dsn("invoicing"))
         try:
             seen, seen_at = -1, time.monotonic()
             while seen < number:
@@ -208,23 +191,3 @@ def report_of(load: subprocess.Popen[bytes]) -> dict[str, Any]:
         raise RuntimeError(f"the load process ended with status {load.returncode}")
     told: dict[str, Any] = json.loads(out)
     return told
-
-
-def run(work: Coroutine[Any, Any, T]) -> T:
-    return asyncio.run(work)
-
-
-async def _execute(dsn: str, statement: str) -> None:
-    connection = await asyncpg.connect(dsn)
-    try:
-        await connection.execute(statement)
-    finally:
-        await connection.close()
-
-
-async def _fetch(dsn: str, statement: str, *values: Any) -> list[asyncpg.Record]:
-    connection = await asyncpg.connect(dsn)
-    try:
-        return list(await connection.fetch(statement, *values))
-    finally:
-        await connection.close()

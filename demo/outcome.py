@@ -9,13 +9,12 @@ from typing import Any, Final
 from uuid import UUID
 
 import aiohttp
-import asyncpg
-from aiokafka import AIOKafkaConsumer, TopicPartition
 
-from contracts.registry import PARTITIONS
 from demo.oracle import ActualRow
 from demo.report import CAUSES, REASONS
+from devservices.databases import fetch
 from system.installation import Installation
+from system.topics import records
 
 ORDERS = """
 select key, status, waiting, cancel_cause, completed_at is not null as completed, grand_minor from orders"""
@@ -25,21 +24,21 @@ select order_id, coalesce(sum(total_minor) filter (where kind = 'invoice'), 0)::
   coalesce(sum(total_minor) filter (where kind = 'credit'), 0)::bigint as credited_minor,
   coalesce(sum(vat_minor) filter (where kind = 'invoice'), 0)::bigint as invoiced_vat_minor
 from documents group by order_id"""
+PARKED = "select key, retry_at is null as for_a_person from parked_keys"
 # The words of the orders service for what an order waits for, as the report says them.
 REASON_OF: Final = {"answer": "no_answer", "outcomes": "no_answer", "snapshot": "no_answer", "": "no_answer"}
 EVENTS: Final = "orders.events.v1"
-RECORDS_MAX: Final = 2_000
 _DUPLICATES: Final = re.compile(r"^tradewind_duplicates_removed_total(?:\{[^}]*\})? ([0-9.e+]+)$", re.MULTILINE)
 
 
 async def actual_rows(installation: Installation) -> dict[str, ActualRow]:
     """By order id, every order that the orders service knows or has parked."""
-    orders = await _fetch(installation, "orders", ORDERS)
-    ledgers = {row["key"]: row for row in await _fetch(installation, "payments", LEDGERS)}
-    documents = {row["order_id"]: row for row in await _fetch(installation, "invoicing", DOCUMENTS)}
+    orders = await fetch(installation.dsn("orders"), ORDERS)
+    ledgers = {row["key"]: row for row in await fetch(installation.dsn("payments"), LEDGERS)}
+    documents = {row["order_id"]: row for row in await fetch(installation.dsn("invoicing"), DOCUMENTS)}
     parked: dict[UUID, bool] = {}
     for name in installation.system.names:
-        for row in await _fetch(installation, name, "select key, retry_at is null as for_a_person from parked_keys"):
+        for row in await fetch(installation.dsn(name), PARKED):
             parked[row["key"]] = parked.get(row["key"], True) and row["for_a_person"]
     rows = {str(row["key"]): _row(row["key"], row, ledgers, documents, parked) for row in orders}
     for key in parked:  # refused as a snapshot: the orders service has no row of it
@@ -85,31 +84,10 @@ def _end(order: Any) -> tuple[str, bool]:
 async def completed_at(installation: Installation) -> dict[UUID, datetime]:
     """`ce_time` of every order's first `orders.completed` on the topic, by order id."""
     found: dict[UUID, datetime] = {}
-    consumer = AIOKafkaConsumer(
-        bootstrap_servers=installation.system.kafka.bootstrap_servers,
-        enable_auto_commit=False,
-        auto_offset_reset="earliest",
-        max_partition_fetch_bytes=8 * 1024 * 1024,
-        check_crcs=False,
-    )
-    await consumer.start()
-    try:
-        partitions = [TopicPartition(EVENTS, n) for n in range(PARTITIONS)]
-        consumer.assign(partitions)
-        ends = await consumer.end_offsets(partitions)
-        left = {partition for partition, end in ends.items() if end}
-        consumer.pause(*(partition for partition in partitions if partition not in left))
-        while left:
-            for partition, records in (await consumer.getmany(timeout_ms=500, max_records=RECORDS_MAX)).items():
-                for record in records:
-                    named = dict(record.headers)
-                    if named.get("ce_type") == b"orders.completed":
-                        found.setdefault(UUID(record.key.decode()), datetime.fromisoformat(named["ce_time"].decode()))
-                if records and records[-1].offset + 1 >= ends[partition]:
-                    left.discard(partition)
-                    consumer.pause(partition)
-    finally:
-        await consumer.stop()
+    async for record in records(installation.system.kafka.bootstrap_servers, [EVENTS]):
+        named = dict(record.headers)
+        if named.get("ce_type") == b"orders.completed":
+            found.setdefault(UUID(record.key.decode()), datetime.fromisoformat(named["ce_time"].decode()))
     return found
 
 
@@ -122,11 +100,3 @@ async def duplicates_removed(installation: Installation) -> int:
             async with client.get(f"{member.url}/metrics") as response:
                 total += sum(float(found) for found in _DUPLICATES.findall(await response.text()))
     return round(total)
-
-
-async def _fetch(installation: Installation, service: str, statement: str) -> list[Any]:
-    connection = await asyncpg.connect(installation.dsn(service))
-    try:
-        return list(await connection.fetch(statement))
-    finally:
-        await connection.close()

@@ -1,4 +1,4 @@
-"""Makes and drops databases over a plain connection, callable from synchronous code and from inside an event loop."""
+"""Statements over a connection of their own. All but `fetch` may be called with or without a running event loop."""
 
 from __future__ import annotations
 
@@ -15,17 +15,46 @@ from devservices.errors import DevservicesError
 CONNECT_TIMEOUT_SECONDS = 10.0
 
 
+def execute(dsn: str, statement: str, *, ignore: type[BaseException] | None = None) -> None:
+    """Executes one statement, outside a transaction. Raises DevservicesError for any error but `ignore`."""
+
+    async def once() -> None:
+        connection = await asyncpg.connect(dsn, timeout=CONNECT_TIMEOUT_SECONDS)
+        try:
+            await connection.execute(statement)
+        finally:
+            await connection.close()
+
+    try:
+        _in_a_loop_of_its_own(once())
+    except (asyncpg.PostgresError, asyncpg.InterfaceError, OSError, ValueError) as error:
+        if ignore is None or not isinstance(error, ignore):
+            where = without_password(dsn)
+            raise DevservicesError(
+                f"PostgreSQL at {where} did not accept '{statement}': {error or 'no answer'}"
+            ) from error
+
+
+async def fetch(dsn: str, statement: str, *values: Any) -> list[asyncpg.Record]:
+    """The rows of one query."""
+    connection = await asyncpg.connect(dsn, timeout=CONNECT_TIMEOUT_SECONDS)
+    try:
+        return list(await connection.fetch(statement, *values))
+    finally:
+        await connection.close()
+
+
 def create_database(dsn: str, name: str) -> None:
-    _run(dsn, f"create database {_quoted(name)}", ignore=asyncpg.DuplicateDatabaseError)
+    execute(dsn, f"create database {_quoted(name)}", ignore=asyncpg.DuplicateDatabaseError)
 
 
 def drop_database(dsn: str, name: str) -> None:
-    _run(dsn, f"drop database if exists {_quoted(name)} with (force)")
+    execute(dsn, f"drop database if exists {_quoted(name)} with (force)")
 
 
 def check(dsn: str) -> None:
-    """Raises DevservicesError unless a statement can be run at `dsn`."""
-    _run(dsn, "select 1")
+    """Raises DevservicesError unless the server at `dsn` executes a statement."""
+    execute(dsn, "select 1")
 
 
 def with_database(dsn: str, database: str) -> str:
@@ -44,24 +73,6 @@ def without_password(dsn: str) -> str:
 
 def _quoted(name: str) -> str:
     return '"' + name.replace('"', '""') + '"'
-
-
-def _run(dsn: str, statement: str, ignore: type[BaseException] | None = None) -> None:
-    async def once() -> None:
-        connection = await asyncpg.connect(dsn, timeout=CONNECT_TIMEOUT_SECONDS)
-        try:
-            await connection.execute(statement)
-        finally:
-            await connection.close()
-
-    try:
-        _in_a_loop_of_its_own(once())
-    except (asyncpg.PostgresError, asyncpg.InterfaceError, OSError, ValueError) as error:
-        if ignore is None or not isinstance(error, ignore):
-            where = without_password(dsn)
-            raise DevservicesError(
-                f"PostgreSQL at {where} did not accept '{statement}': {error or 'no answer'}"
-            ) from error
 
 
 def _in_a_loop_of_its_own(work: Coroutine[Any, Any, None]) -> None:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 from collections import Counter, defaultdict
-from collections.abc import Iterable, Sequence
+from collections.abc import AsyncIterator, Iterable, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -17,7 +17,7 @@ from aiokafka import AIOKafkaConsumer, ConsumerRecord, TopicPartition
 from aiokafka.admin import AIOKafkaAdminClient
 
 RECORDS_MAX = 5_000
-"""Per look at the broker."""
+"""Per poll."""
 EXAMPLES_MAX = 10
 MONEY = ("authorized_minor", "captured_minor", "voided_minor", "refunded_minor")
 NO_MONEY = (0, 0, 0, 0)
@@ -68,7 +68,7 @@ class Read:
 
 
 class Reader:
-    """Folds records, one topic after the other; partitions in any order, each in its own."""
+    """Folds records topic by topic. Partitions may interleave; each partition's records come in offset order."""
 
     def __init__(self, services: Sequence[str]) -> None:
         self.services = set(services)
@@ -80,13 +80,13 @@ class Reader:
         self._bounds = Check("topics: refunded <= captured, captured + voided <= authorized")
         self._pieces = Check("topics: pieces reserved and shipped are never negative, shipped never shrinks")
         self.read.checks = [self._once, self._key, self._gapless, self._shrinks, self._bounds, self._pieces]
+        self._topic = ""
         self._seen: dict[tuple[str, bytes], tuple[int, str | None]] = {}
         """(source, id) -> (hash of what it says, operation id)."""
 
-    def next_topic(self) -> None:
-        self._seen = {}
-
     def fold(self, record: ConsumerRecord[bytes, bytes]) -> None:
+        if record.topic != self._topic:
+            self._topic, self._seen = record.topic, {}
         self.read.records[record.topic] += 1
         headers = dict(record.headers)
         source = _text(headers.get("ce_source"))
@@ -147,8 +147,15 @@ class Reader:
 
 
 async def read_topics(bootstrap_servers: str, services: Sequence[str], topics: Iterable[str]) -> Read:
-    """Everything that stands on the topics now."""
+    """Folds everything that is on the topics now."""
     reader = Reader(services)
+    async for record in records(bootstrap_servers, topics):
+        reader.fold(record)
+    return reader.read
+
+
+async def records(bootstrap_servers: str, topics: Iterable[str]) -> AsyncIterator[ConsumerRecord[bytes, bytes]]:
+    """Every record that is on the topics when their reading begins, topic by topic. Topics that do not exist are skipped."""
     partitions = await _partitions(bootstrap_servers, list(topics))
     consumer = AIOKafkaConsumer(
         bootstrap_servers=bootstrap_servers,
@@ -159,11 +166,10 @@ async def read_topics(bootstrap_servers: str, services: Sequence[str], topics: I
     await consumer.start()
     try:
         for topic in partitions:
-            reader.next_topic()
-            await _read_topic(consumer, topic, reader)
+            async for record in _records_of(consumer, topic):
+                yield record
     finally:
         await consumer.stop()
-    return reader.read
 
 
 async def _partitions(bootstrap_servers: str, topics: list[str]) -> list[list[TopicPartition]]:
@@ -181,9 +187,10 @@ async def _partitions(bootstrap_servers: str, topics: list[str]) -> list[list[To
     ]
 
 
-async def _read_topic(
-    consumer: AIOKafkaConsumer[bytes, bytes], partitions: list[TopicPartition], reader: Reader
-) -> None:
+async def _records_of(
+    consumer: AIOKafkaConsumer[bytes, bytes], partitions: list[TopicPartition]
+) -> AsyncIterator[ConsumerRecord[bytes, bytes]]:
+    """Reads one topic from its beginning to its present end."""
     consumer.assign(partitions)
     await consumer.seek_to_beginning(*partitions)
     ends = await consumer.end_offsets(partitions)
@@ -191,10 +198,10 @@ async def _read_topic(
     while left:
         async with asyncio.timeout(30):
             batches = await consumer.getmany(*left, timeout_ms=1_000, max_records=RECORDS_MAX)
-        for partition, records in batches.items():
-            for record in records:
+        for partition, batch in batches.items():
+            for record in batch:
                 if record.offset < ends[partition]:
-                    reader.fold(record)
+                    yield record
             if await consumer.position(partition) >= ends[partition]:
                 left.discard(partition)
 
