@@ -1,4 +1,4 @@
-"""What the servers in containers promise without an engine; with one, `TRADEWIND_DEVSERVICES=docker` runs every test on them."""
+"""Servers in containers, without a container engine; `TRADEWIND_DEVSERVICES=docker` runs every other test on containers."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from devservices.containers import _Container
 
 @dataclass
 class Meeting:
-    """A container whose start takes until the other one is being started too, or a moment."""
+    """A container whose start waits until the other one starts too, or for 0.2 s."""
 
     both: threading.Barrier
     met: bool = False
@@ -22,7 +22,7 @@ class Meeting:
             self.both.wait(timeout=0.2)
             self.met = True
         except threading.BrokenBarrierError:
-            pass  # nobody came
+            pass  # the other start did not begin meanwhile
 
 
 class Server(_Container):
@@ -35,7 +35,7 @@ class Server(_Container):
 
 
 def test_two_containers_are_not_started_at_the_same_time() -> None:
-    """testcontainers would make its reaper twice, under one name, and the second start would fail."""
+    """testcontainers would create its reaper twice under one name, and the second start would fail."""
     both = threading.Barrier(2)
     servers = [Server(Meeting(both)), Server(Meeting(both))]
     with ThreadPoolExecutor(2) as pool:

@@ -17,17 +17,17 @@ def test_the_database_is_put_into_the_base_address() -> None:
 
 
 @pytest.mark.parametrize("verb", ["stop", "kill", "pause", "resume", "restart"])
-def test_a_broker_of_somebody_else_cannot_be_controlled(verb: str) -> None:
+def test_a_broker_named_in_the_environment_cannot_be_controlled(verb: str) -> None:
     with pytest.raises(CannotControl, match="unset KAFKA_BOOTSTRAP_SERVERS"):
         getattr(ExternalKafka("127.0.0.1:9092"), verb)()
 
 
-def test_a_database_server_of_somebody_else_cannot_be_controlled() -> None:
+def test_a_database_server_named_in_the_environment_cannot_be_controlled() -> None:
     with pytest.raises(CannotControl, match="unset POSTGRES_URL"):
         ExternalPostgres("postgresql://db/postgres").restart("immediate")
 
 
-def test_an_address_where_nobody_answers_is_said_in_one_sentence(
+def test_an_address_without_a_server_is_reported_in_one_sentence(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     free = choose_port("any", None)

@@ -1,4 +1,4 @@
-"""One instance, one process at a time; what cannot be used is said in a sentence."""
+"""One process at a time uses an instance; errors are one sentence."""
 
 import os
 import subprocess
@@ -22,7 +22,7 @@ with Instance(pathlib.Path(sys.argv[1]), "demo").locked():
 
 
 def hold(root: Path) -> subprocess.Popen[str]:
-    """Another process that has the instance `demo`."""
+    """Another process that holds the lock of the instance `demo`."""
     command = [sys.executable, "-c", HOLD, str(root)]
     process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
     assert process.stdout is not None
@@ -30,7 +30,7 @@ def hold(root: Path) -> subprocess.Popen[str]:
     return process
 
 
-def test_a_second_process_is_told_who_has_the_instance(tmp_path: Path) -> None:
+def test_a_second_process_gets_an_error_that_names_the_holder(tmp_path: Path) -> None:
     with hold(tmp_path) as holder:
         with pytest.raises(DevservicesError, match=f"'demo' is in use by process {holder.pid} "):
             with Instance(tmp_path, "demo").locked():
@@ -53,7 +53,7 @@ def test_a_name_that_is_no_name_of_an_instance_is_refused(name: str, tmp_path: P
         Instance(tmp_path, name)
 
 
-def test_a_place_that_cannot_be_written_is_said_in_one_sentence(
+def test_a_directory_that_cannot_be_written_is_reported_in_one_sentence(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.delenv("TRADEWIND_DEVSERVICES", raising=False)  # containers need no place
@@ -63,9 +63,9 @@ def test_a_place_that_cannot_be_written_is_said_in_one_sentence(
             pass
 
 
-def test_an_unknown_backend_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_unsupported_backend_is_rejected(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("TRADEWIND_DEVSERVICES", "podman")
-    with pytest.raises(DevservicesError, match="TRADEWIND_DEVSERVICES=podman is not known"):
+    with pytest.raises(DevservicesError, match="TRADEWIND_DEVSERVICES=podman is not supported"):
         with devservices.running(tmp_path, "demo"):
             pass
 

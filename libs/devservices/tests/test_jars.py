@@ -1,4 +1,4 @@
-"""The pinned jars: fetched once, refused when they differ."""
+"""The pinned jars: fetched once, rejected if they differ."""
 
 import os
 from pathlib import Path
@@ -33,14 +33,14 @@ def test_the_checked_in_list_names_kafka_and_no_file_twice() -> None:
     assert all(len(pin.sha256) == 64 for pin in pins)
 
 
-def test_a_fetched_jar_that_differs_is_refused_and_not_kept(pin_list: Path, tmp_path: Path) -> None:
+def test_a_fetched_jar_that_differs_is_rejected_and_deleted(pin_list: Path, tmp_path: Path) -> None:
     (tmp_path / "served").write_bytes(b"another jar")
     with pytest.raises(DevservicesError, match=r"thing-1\.0\.jar as fetched is not the pinned file \(expected SHA-256"):
         kafka_jars(tmp_path, pin_list)
     assert not (tmp_path / "jars" / "thing-1.0.jar").exists()
 
 
-def test_a_jar_changed_later_is_refused_with_the_way_to_mend(pin_list: Path, tmp_path: Path) -> None:
+def test_a_jar_changed_later_is_rejected_with_the_remedy(pin_list: Path, tmp_path: Path) -> None:
     [jar] = kafka_jars(tmp_path, pin_list)
     jar.write_bytes(b"b jar")
     os.utime(jar, ns=(1, 1))
@@ -56,7 +56,7 @@ def test_an_unchanged_jar_is_hashed_once(pin_list: Path, tmp_path: Path, monkeyp
     kafka_jars(tmp_path, pin_list)
 
 
-def test_a_list_that_cannot_be_read_is_said_in_one_sentence(tmp_path: Path) -> None:
+def test_a_list_that_cannot_be_read_is_reported_in_one_sentence(tmp_path: Path) -> None:
     (tmp_path / "list").write_text("no list at all")
     with pytest.raises(DevservicesError, match="restore it from git"):
         kafka_jars(tmp_path, tmp_path / "list")

@@ -1,4 +1,4 @@
-"""Which port a server gets."""
+"""The choice of a server's port."""
 
 import socket
 from collections.abc import Iterator

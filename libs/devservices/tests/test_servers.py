@@ -1,4 +1,4 @@
-"""The real servers: they serve, stop, crash, come back at the same address with their data, and never outlive us."""
+"""The real servers: they serve, stop, crash, restart at the same address with their data, and end with their parent."""
 
 import asyncio
 import contextlib
@@ -45,19 +45,19 @@ def services(no_servers_from_elsewhere: None) -> Iterator[Services]:
     shutil.rmtree(ROOT / ".devservices" / name)
 
 
-def test_a_message_of_four_megabytes_and_a_row_are_kept_over_clean_restarts(services: Services) -> None:
+def test_a_message_of_four_megabytes_and_a_row_survive_clean_restarts(services: Services) -> None:
     addresses = services.kafka.bootstrap_servers, services.postgres.dsn("orders")
     body = bytes(4_000_000)
     asyncio.run(send(services, body))
-    asyncio.run(execute(services, "create table kept as select 42 as value"))
+    asyncio.run(execute(services, "create table stored as select 42 as value"))
     services.kafka.restart()
     services.postgres.restart()
     assert (services.kafka.bootstrap_servers, services.postgres.dsn("orders")) == addresses
     assert asyncio.run(last_message(services)) == body
-    assert asyncio.run(fetch(services, "select value from kept")) == 42
+    assert asyncio.run(fetch(services, "select value from stored")) == 42
 
 
-def test_what_was_acknowledged_is_there_after_crashes(services: Services) -> None:
+def test_an_acknowledged_message_and_a_committed_row_survive_crashes(services: Services) -> None:
     asyncio.run(send(services, b"acknowledged"))
     asyncio.run(execute(services, "create table committed as select 7 as value"))
     services.kafka.kill()
@@ -68,7 +68,7 @@ def test_what_was_acknowledged_is_there_after_crashes(services: Services) -> Non
     assert asyncio.run(fetch(services, "select value from committed")) == 7
 
 
-def test_a_paused_broker_takes_connections_and_is_silent_until_resumed(services: Services) -> None:
+def test_a_paused_broker_accepts_connections_and_answers_once_resumed(services: Services) -> None:
     host, port = services.kafka.bootstrap_servers.split(":")
     api_versions = bytes.fromhex("0000000a 0012 0000 00000001 ffff")
     services.kafka.pause()
@@ -81,7 +81,7 @@ def test_a_paused_broker_takes_connections_and_is_silent_until_resumed(services:
         assert connection.recv(1)
 
 
-def test_a_topic_is_never_made_by_mentioning_it(services: Services) -> None:
+def test_describing_a_topic_does_not_create_it(services: Services) -> None:
     async def topics_after_asking() -> list[str]:
         admin = AIOKafkaAdminClient(bootstrap_servers=services.kafka.bootstrap_servers)
         await admin.start()
@@ -94,7 +94,7 @@ def test_a_topic_is_never_made_by_mentioning_it(services: Services) -> None:
     assert "never-made" not in asyncio.run(topics_after_asking())
 
 
-def test_databases_are_made_and_dropped_twice_without_complaint_even_in_use(services: Services) -> None:
+def test_creating_and_dropping_a_database_is_idempotent_even_in_use(services: Services) -> None:
     async def while_connected() -> None:
         connection = await asyncpg.connect(services.postgres.dsn("passing"))
         services.postgres.drop_database("passing")  # from inside a running loop
@@ -112,11 +112,11 @@ def test_fsync_is_on(services: Services) -> None:
 
 
 @pytest.mark.parametrize(("ending", "status"), [(signal.SIGKILL, -9), (signal.SIGINT, 130)])
-def test_nothing_outlives_a_process_that_is_killed_or_interrupted(ending: signal.Signals, status: int) -> None:
+def test_no_server_outlives_a_process_that_is_killed_or_interrupted(ending: signal.Signals, status: int) -> None:
     name = f"devservices-ends-{WORKER}"
     holding = """
 import pathlib, signal, sys, time, devservices
-signal.signal(signal.SIGINT, signal.default_int_handler)  # whoever started the tests in the background ignores it
+signal.signal(signal.SIGINT, signal.default_int_handler)  # a test run in the background inherits SIG_IGN
 try:
     with devservices.running(pathlib.Path(sys.argv[1]), sys.argv[2], reset=True) as services:
         print(services.kafka.pid, services.postgres.pid, flush=True)

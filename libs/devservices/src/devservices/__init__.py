@@ -1,11 +1,11 @@
-"""Real Kafka and PostgreSQL for development, tests and the demo. Nothing but PyPI packages on the machine.
+"""Real Kafka and PostgreSQL for development and tests, from PyPI packages only.
 
     with devservices.running(root, name="demo") as services:
         services.postgres.create_database("orders")
         connect(services.kafka.bootstrap_servers, services.postgres.dsn("orders"))
 
-Which servers these are is decided per server, in this order: the address in `KAFKA_BOOTSTRAP_SERVERS` or
-`POSTGRES_URL`, if set; containers, with `TRADEWIND_DEVSERVICES=docker`; else programs started from PyPI packages.
+Each server is, in this order: the one at the address in `KAFKA_BOOTSTRAP_SERVERS` or `POSTGRES_URL`, if set; a container,
+with `TRADEWIND_DEVSERVICES=docker`; else a program started from PyPI packages.
 """
 
 from devservices.errors import CannotControl, DevservicesError

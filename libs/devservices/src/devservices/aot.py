@@ -1,7 +1,7 @@
 """Trains the JVM for Kafka once, so that every later start takes a third of the time.
 
-The training is a broker that is started and stopped, some 10 s of one core. It runs beside the first start, at the
-lowest priority, and never makes anyone wait. If it is interrupted, the next start tries again.
+The training starts and stops a broker, which takes some 10 s of one core. It runs beside the first start, at the lowest
+priority, and nothing waits for it. If it is interrupted, the next start tries again.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ LOWEST_PRIORITY = 19
 
 
 class Training:
-    """A process that trains. `close` ends it, finished or not; a detached one goes on alone and ends by itself."""
+    """A training process. `close` ends it, finished or not; a detached one ends by itself."""
 
     def __init__(self, cache: Path, *, detached: bool = False) -> None:
         self._process: subprocess.Popen[bytes] | None = None
@@ -44,7 +44,7 @@ class Training:
 
 
 def train(cache: Path) -> None:
-    """Writes the AOT cache if nobody has and nobody is about to."""
+    """Writes the AOT cache, unless it exists or another process is writing it."""
     with (cache / "training.lock").open("w") as lock:
         try:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
@@ -58,9 +58,9 @@ def train(cache: Path) -> None:
         with tempfile.TemporaryDirectory(prefix="training-", dir=cache) as scratch:
             port = choose_port("port", None)
             kafka = Kafka(Path(scratch) / "kafka", cache, port, choose_port("port", None, not_these=(port,)))
-            signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # so that the broker goes and the scratch, too
+            signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # an exception: broker and scratch are cleaned up
             try:
                 kafka.record_aot(java)
             finally:
-                kafka.kill()  # without effect after a training that went well
+                kafka.kill()  # no effect after a successful training
         os.replace(f"{java.aot_cache}.new", java.aot_cache)

@@ -1,7 +1,7 @@
-"""The same two servers as containers, with testcontainers. Chosen by `TRADEWIND_DEVSERVICES=docker`.
+"""The same two servers as containers, with testcontainers; `TRADEWIND_DEVSERVICES=docker` chooses them.
 
-The host's ports are fixed beforehand: Docker would choose others at each start, and a restarted server must be found
-where it was. The data lives in the container and ends with it.
+The host's ports are fixed before the first start: Docker would choose other ports at each start, and a restarted server
+must keep its address. The data is in the container and is deleted with it.
 """
 
 from __future__ import annotations
@@ -36,20 +36,20 @@ KAFKA_SETTINGS = {
 }
 
 ONE_AT_A_TIME = threading.Lock()
-"""testcontainers makes the container that clears up behind it at the first start: two starts at once would make two."""
+"""The first start creates testcontainers' clean-up container (its reaper); two concurrent starts would create two."""
 
 
 class _Container(ABC):
-    """What both have in common: a container of testcontainers that is made at the first start and kept over stops."""
+    """What both have in common: a testcontainers container, created at the first start and reused after a stop."""
 
     def __init__(self, title: str, image: str) -> None:
         self._title = title
         self._image = image
-        self._container: Any = None  # testcontainers has no types for what we use
+        self._container: Any = None  # testcontainers has no types for what is used here
 
     @property
     def pid(self) -> int:
-        """On the host of the engine."""
+        """The process id on the container engine's host."""
         container = self._running()
         container.reload()
         return int(container.attrs["State"]["Pid"])
@@ -61,7 +61,7 @@ class _Container(ABC):
 
     @abstractmethod
     def _make(self) -> Any:
-        """A container of testcontainers, not started."""
+        """Returns a testcontainers container that is not started."""
 
     def _start_container(self) -> None:
         if self._container is not None:
@@ -76,10 +76,10 @@ class _Container(ABC):
                 f"The package '{error.name}' is missing, which TRADEWIND_DEVSERVICES=docker needs: install "
                 "testcontainers, or unset it."
             ) from error
-        except Exception as error:  # docker's, requests' and testcontainers' own
+        except Exception as error:  # of docker, requests or testcontainers
             raise DevservicesError(
-                f"{self._title} could not be started from the image {self._image} ({error}): look whether 'docker "
-                "info' works, or unset TRADEWIND_DEVSERVICES to do without containers."
+                f"{self._title} could not be started from the image {self._image} ({error}): check that 'docker info' "
+                "works, or unset TRADEWIND_DEVSERVICES to run without containers."
             ) from error
 
     def _running(self) -> Any:
@@ -119,7 +119,7 @@ class DockerKafka(_Container, KafkaServer):
         self._running().unpause()
 
     def _serves(self) -> bool:
-        """An open port says nothing here: the engine's proxy opens it before the broker does."""
+        """Whether the broker answers a request. An open port proves nothing: the engine's proxy opens it earlier."""
         try:
             with socket.create_connection((HOST, self._port), timeout=1) as connection:
                 connection.sendall(API_VERSIONS_REQUEST)
@@ -132,12 +132,12 @@ class DockerKafka(_Container, KafkaServer):
         from testcontainers.core.container import DockerContainer
 
         class ApacheKafkaContainer(KafkaContainer):
-            """KafkaContainer is written for Confluent's image: another start script, another list of settings."""
+            """KafkaContainer for Apache's image, which has another start script and other settings than Confluent's."""
 
             def start(self, timeout: int = 0) -> ApacheKafkaContainer:
                 self._configure_kraft()
                 script = self.TC_START_SCRIPT
-                # exec, so that the broker itself is process 1 and gets the signals.
+                # exec makes the broker process 1, which receives the signals.
                 self.with_command(f'sh -c "while [ ! -f {script} ]; do sleep 0.1; done; exec sh {script}"')
                 DockerContainer.start(self)
                 self.tc_start()
@@ -158,7 +158,7 @@ class DockerKafka(_Container, KafkaServer):
 
 
 class DockerPostgres(_Container, PostgresServer):
-    PASSWORD = "postgres"  # of a database on loopback that ends with the tests
+    PASSWORD = "postgres"  # for a database on loopback that is deleted after the tests
 
     def __init__(self, port: int | None) -> None:
         super().__init__("PostgreSQL", POSTGRES_IMAGE)
@@ -192,6 +192,6 @@ class DockerPostgres(_Container, PostgresServer):
 
 
 def _on_loopback(container: Any, port: int) -> Any:
-    """As `with_bind_ports`, which opens the port to the network."""
+    """Binds the port to loopback; `with_bind_ports` would open it to the network."""
     container.ports[str(container.port)] = (HOST, port)
     return container

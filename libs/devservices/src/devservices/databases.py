@@ -76,6 +76,6 @@ def _quoted(name: str) -> str:
 
 
 def _in_a_loop_of_its_own(work: Coroutine[Any, Any, None]) -> None:
-    # The caller may be inside a running loop, where asyncio.run is refused; a thread has none.
+    # asyncio.run raises inside a running loop, and the caller may be in one; a new thread has none.
     with ThreadPoolExecutor(max_workers=1) as pool:
         pool.submit(asyncio.run, work).result()

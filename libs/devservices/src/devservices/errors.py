@@ -1,13 +1,13 @@
-"""What can go wrong, in words for the person at the keyboard.
+"""Errors whose texts are for the person at the keyboard.
 
-DevservicesError        something on this machine is not as needed
-└── CannotControl       a server that is not ours to stop was asked to stop
+DevservicesError        a condition of this machine prevents the start
+└── CannotControl       stop, kill, pause or restart of a server that others run
 """
 
 
 class DevservicesError(RuntimeError):
-    """Its message is one sentence: what is wrong, where, and how to mend it."""
+    """The message is one sentence: what is wrong, where, and how to fix it."""
 
 
 class CannotControl(DevservicesError):
-    """Stop, kill, pause or restart of a server that somebody else runs."""
+    """The server is named in the environment: it may be used, not controlled."""

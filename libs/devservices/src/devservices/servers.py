@@ -1,4 +1,4 @@
-"""What every Kafka and every PostgreSQL can do here, whoever runs it."""
+"""The interfaces of the two servers, the same for programs, containers and servers named in the environment."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ StopMode = Literal["fast", "immediate"]  # immediate is a crash: the next start 
 
 
 class KafkaServer(ABC):
-    """A broker. `start` returns when it serves clients; the address stays the same across stop and start."""
+    """A broker. `start` returns when it serves clients. The address stays the same across stop and start."""
 
     @property
     @abstractmethod
@@ -26,22 +26,22 @@ class KafkaServer(ABC):
 
     @abstractmethod
     def stop(self) -> None:
-        """SIGTERM: leaders are handed over and logs flushed. Returns when the process is gone."""
+        """SIGTERM: the broker moves its leaders and flushes its logs. Returns when the process has ended."""
 
     @abstractmethod
     def kill(self) -> None:
-        """SIGKILL. Returns when the process is gone."""
+        """SIGKILL. Returns when the process has ended."""
 
     @abstractmethod
     def pause(self) -> None:
-        """SIGSTOP: connections stay open and nothing answers."""
+        """SIGSTOP: connections stay open, requests get no response."""
 
     @abstractmethod
     def resume(self) -> None: ...
 
     @abstractmethod
     def close(self) -> None:
-        """Stops what we started and leaves alone what we did not. May be called twice."""
+        """Stops the server if it was started here. A second call has no effect."""
 
     def restart(self) -> None:
         self.stop()
@@ -49,7 +49,7 @@ class KafkaServer(ABC):
 
 
 class PostgresServer(ABC):
-    """A PostgreSQL on which databases can be made. `start` returns when it accepts connections."""
+    """A PostgreSQL whose user may create databases. `start` returns when it accepts connections."""
 
     maintenance_database = "postgres"
 
@@ -68,16 +68,16 @@ class PostgresServer(ABC):
 
     @abstractmethod
     def close(self) -> None:
-        """Stops what we started and leaves alone what we did not. May be called twice."""
+        """Stops the server if it was started here. A second call has no effect."""
 
     def restart(self, mode: StopMode = "fast") -> None:
         self.stop(mode)
         self.start()
 
     def create_database(self, name: str) -> None:
-        """Makes the database unless it is there."""
+        """Creates the database unless it exists."""
         create_database(self.dsn(self.maintenance_database), name)
 
     def drop_database(self, name: str) -> None:
-        """Drops the database if it is there, with the connections it still has."""
+        """Drops the database if it exists, and closes its connections."""
         drop_database(self.dsn(self.maintenance_database), name)

@@ -1,4 +1,4 @@
-"""One call gives both servers, whoever runs them, started side by side."""
+"""Both servers from one call, started concurrently: programs, containers, or servers named in the environment."""
 
 from __future__ import annotations
 
@@ -34,11 +34,11 @@ def running(
     postgres_port: int | None = None,
     reset: bool = False,
 ) -> Iterator[Services]:
-    """Both servers of the instance `name` of the clone at `root`, until the block ends.
+    """Runs both servers of the instance `name` of the clone at `root` until the block ends.
 
-    reset: begin with no topic and no database. It empties what lies under `<root>/.devservices`; servers named in the
-    environment keep what they have, containers are empty at each start anyway.
-    Raises DevservicesError with one sentence; nothing is left running then.
+    reset: starts without topics and databases. It deletes data under `<root>/.devservices`; servers named in the
+    environment are not emptied, and containers are empty at each start.
+    Raises DevservicesError with one sentence, and stops what it started.
     """
     instance = Instance(root, name)
     with contextlib.ExitStack() as stack:
@@ -49,7 +49,7 @@ def running(
                 external_kafka() or choose_kafka(instance, kafka_port, reset=reset),
                 external_postgres() or choose_postgres(instance, postgres_port, reset=reset),
             )
-            # Before the start, so that whatever interrupts it stops what was started so far.
+            # Registered before the start: an interrupted start stops what it started.
             stack.callback(services.postgres.close)
             stack.callback(services.kafka.close)
             start_both(services)
@@ -86,22 +86,22 @@ def choose_postgres(instance: Instance, port: int | None, *, reset: bool) -> Pos
 def wants_docker() -> bool:
     wanted = os.environ.get("TRADEWIND_DEVSERVICES", "")
     if wanted not in ("", "docker"):
-        raise DevservicesError(f"TRADEWIND_DEVSERVICES={wanted} is not known: set it to 'docker', or unset it.")
+        raise DevservicesError(f"TRADEWIND_DEVSERVICES={wanted} is not supported: set it to 'docker', or unset it.")
     return wanted == "docker"
 
 
 def needs_instance() -> bool:
-    """Servers that others run have no directory here, so nothing to lock."""
+    """Whether a directory is used: containers and servers named in the environment have none, so nothing is locked."""
     return not wants_docker() and not (external_kafka() and external_postgres())
 
 
 @contextlib.contextmanager
 def explained(instance: Instance) -> Iterator[None]:
-    """An error of the file system that nobody foresaw (disk full, files of another user), with place and remedy."""
+    """Turns an unexpected OSError (disk full, files of another user) into a DevservicesError with path and remedy."""
     try:
         yield
     except OSError as error:
         raise DevservicesError(
-            f"{error.filename or instance.directory}: {error.strerror or error}; make room or permission there for "
-            f"this user, or remove {instance.directory} to begin anew."
+            f"{error.filename or instance.directory}: {error.strerror or error}; free space or grant this user permission "
+            f"there, or remove {instance.directory} to start without data."
         ) from error
