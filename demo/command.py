@@ -1,4 +1,4 @@
-"""The command line: options checked, the file read and reckoned, and one sentence for whatever goes wrong."""
+"""The command line: checks the options, reads the file, works out the expected ends, and prints one sentence per error."""
 
 from __future__ import annotations
 
@@ -28,11 +28,11 @@ SAMPLE = ROOT / "demo" / "online_retail.csv"
 
 
 class UsageError(Exception):
-    """An option that cannot be used; the message is one sentence."""
+    """An option has a value that cannot be used; the message is one sentence."""
 
 
 def main(interrupt: Interrupt) -> int:
-    """Returns the exit status; raises KeyboardInterrupt when `interrupt` was."""
+    """Returns the exit status. Raises KeyboardInterrupt after a signal."""
     started = time.monotonic()
     try:
         task = task_of(options(sys.argv[1:]))
@@ -40,7 +40,7 @@ def main(interrupt: Interrupt) -> int:
         print(f"demo: {error}", file=sys.stderr)
         return 2
     try:
-        from demo.runner import run  # what follows needs the servers' and services' packages
+        from demo.runner import run  # needs the packages of servers and services; a wrong file is reported without them
 
         return run(task, interrupt, Console(), started)
     except DevservicesError as error:
@@ -54,7 +54,7 @@ def main(interrupt: Interrupt) -> int:
 
 
 def task_of(chosen: argparse.Namespace) -> Task:
-    """Raises SourceError when the file cannot be used, UsageError when an option cannot."""
+    """Raises SourceError if the file cannot be used, UsageError if an option cannot."""
     elsewhere = _elsewhere(os.environ) if chosen.attached else {}
     book = read(chosen.file)
     orders = orders_of(book)
@@ -66,7 +66,7 @@ def task_of(chosen: argparse.Namespace) -> Task:
 
 
 def _elsewhere(environment: Mapping[str, str]) -> dict[str, str]:
-    """Where the services already run. Raises UsageError when the environment does not say all that is needed."""
+    """service -> URL of services that already run. Raises UsageError if a variable is missing from the environment."""
     needed = [f"{name.upper()}_URL" for name in SERVICES] + ["POSTGRES_URL", "KAFKA_BOOTSTRAP_SERVERS"]
     if missing := [name for name in needed if not environment.get(name)]:
         raise UsageError(f"--attached needs {', '.join(missing)} in the environment.")
@@ -74,16 +74,16 @@ def _elsewhere(environment: Mapping[str, str]) -> dict[str, str]:
 
 
 def options(arguments: Sequence[str]) -> argparse.Namespace:
-    """Raises UsageError with one sentence."""
+    """Raises UsageError if an option cannot be used."""
     parser = _Parser(prog="python -m demo", description="Replay real orders through the real system.")
     parser.add_argument("--file", type=Path, default=SAMPLE, help="a CSV of the same columns; the sample by default")
-    parser.add_argument("--orders", type=_count, help="exactly so many: round and round through the file")
+    parser.add_argument("--orders", type=_count, help="the number of orders; the file is repeated as needed")
     parser.add_argument("--reports", type=Path, default=REPORTS, help="directory of report.json and orders.csv; demo/")
     parser.add_argument("--instance", default=INSTANCE, help="another name, to run beside another demo of this clone")
     parser.add_argument(
         "--attached", action="store_true",
         help="through services that already run and have no orders yet: ORDERS_URL, PAYMENTS_URL, FULFILLMENT_URL, "
-        "INVOICING_URL, POSTGRES_URL and KAFKA_BOOTSTRAP_SERVERS say where",
+        "INVOICING_URL, POSTGRES_URL and KAFKA_BOOTSTRAP_SERVERS are their addresses",
     )  # fmt: skip
     add_port_options(parser)
     return parser.parse_args(arguments)
@@ -101,14 +101,14 @@ def _count(text: str) -> int:
 
 
 def _sentence(error: BaseException) -> str:
-    """The innermost of a group, with its kind where the text alone says little."""
+    """The text of the innermost error of a group; its type comes first unless it is a RuntimeError."""
     while isinstance(error, BaseExceptionGroup):
         error = error.exceptions[0]
     return str(error) if isinstance(error, RuntimeError) and str(error) else f"{type(error).__name__}: {error}"
 
 
 def _keep(error: BaseException, logs: Path) -> Path:
-    """The whole story goes to a file: the terminal gets a sentence."""
+    """Writes the traceback to a file; the terminal shows one sentence."""
     logs.mkdir(parents=True, exist_ok=True)
     path = logs / "demo.log"
     path.write_text("".join(traceback.format_exception(error)), encoding="utf-8")

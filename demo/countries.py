@@ -15,7 +15,7 @@ ISO_3166: Final[dict[str, str | None]] = {
     "Bermuda": "BM",
     "Brazil": "BR",
     "Canada": "CA",
-    "Channel Islands": "GG",  # Guernsey and Jersey in one; the file does not say which
+    "Channel Islands": "GG",  # Guernsey or Jersey; the file has one name for both
     "Cyprus": "CY",
     "Czech Republic": "CZ",
     "Denmark": "DK",
@@ -54,5 +54,5 @@ ISO_3166: Final[dict[str, str | None]] = {
 
 
 def iso_country(name: str) -> str | None:
-    """The ISO code of a country name of the file; None where it is no country or we do not know it, never an error."""
+    """The ISO code of a country name of the file; None if it is no country or is missing from the table."""
     return ISO_3166.get(name)

@@ -1,4 +1,4 @@
-"""The customer who changes their mind: cancels some orders over HTTP, each after its money was captured."""
+"""The customer of the demo: cancels some orders over HTTP, each after its money was captured."""
 
 from __future__ import annotations
 
@@ -13,8 +13,8 @@ import asyncpg
 from system.installation import Installation
 
 PAUSE_SECONDS: Final = 0.2
-# An order that a person has to look at first is not waited for.
-LOOK = """
+# An order that waits for a person is not cancelled.
+READY = """
 select key, payment_status = 'paid' as captured, waiting = 'exception' as stuck from orders
 where key = any($1) and (payment_status = 'paid' or waiting = 'exception')"""
 
@@ -31,12 +31,12 @@ class Customer:
         return not self.pending
 
     async def run(self) -> None:
-        """Until every order that is to be cancelled was."""
+        """Returns when every order is cancelled, refused, or waits for a person."""
         database = await asyncpg.connect(self.installation.dsn("orders"))
         try:
             async with self.installation.client("orders", 8) as client:
                 while self.pending:
-                    rows = await database.fetch(LOOK, list(self.pending))
+                    rows = await database.fetch(READY, list(self.pending))
                     if ready := [row["key"] for row in rows if row["captured"]]:
                         await asyncio.gather(*(self._cancel(client, key) for key in ready))
                     self.pending -= {row["key"] for row in rows if row["stuck"] and not row["captured"]}
@@ -45,15 +45,15 @@ class Customer:
             await database.close()
 
     async def _cancel(self, client: aiohttp.ClientSession, key: UUID) -> None:
-        wish = {"cause": "customer", "reason": "changed my mind"}
+        request = {"cause": "customer", "reason": "changed my mind"}
         try:
             async with client.post(
-                f"/v1/orders/{key}/cancel", json=wish, headers={"idempotency-key": f"cancel-{key}"}
+                f"/v1/orders/{key}/cancel", json=request, headers={"idempotency-key": f"cancel-{key}"}
             ) as response:
                 await response.read()
                 status = response.status
         except (aiohttp.ClientError, TimeoutError, OSError):
-            return  # tried again: the same key is the same wish
+            return  # retried with the same idempotency key
         if status == 202:
             self.cancelled += 1
         elif status == 409:

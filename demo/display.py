@@ -1,6 +1,6 @@
-"""What is seen while the demo runs: a line that says what is done, then a bar that fills until every order is at rest.
+"""The progress of the demo: a line per step, then a bar that fills until every order is settled.
 
-On something that is not a terminal (a log of CI) a plain line now and then.
+Without a terminal (the log of CI) it prints a plain line every `LINE_SECONDS`.
 """
 
 from __future__ import annotations
@@ -12,10 +12,10 @@ from typing import Final, Self
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, SpinnerColumn, TaskID, TextColumn, TimeElapsedColumn
 
-from demo.following import Look
+from demo.following import Counts
 
 LINE_SECONDS: Final = 10.0
-"""Between two plain lines."""
+"""Time between two plain lines."""
 
 
 class Display:
@@ -26,7 +26,7 @@ class Display:
             SpinnerColumn(), TextColumn("{task.description}"), TimeElapsedColumn(), console=console, transient=True
         )
         self._bar = Progress(
-            TextColumn("orders at rest"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn(),
+            TextColumn("orders settled"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn(),
             TextColumn("{task.description}"), console=console, transient=True,
         )  # fmt: skip
         self._shown: Progress | None = None
@@ -42,23 +42,23 @@ class Display:
         self._end()
 
     def step(self, text: str) -> None:
-        """Say what is done now. Nothing more is needed for it to end."""
+        """Shows what is done now; the next call ends it."""
         if self._live:
             self._begin(self._spinner, f"{text} ...")
         else:
             self._console.print(f"{text} ...", markup=False, highlight=False)
 
-    def show(self, look: Look) -> None:
-        """How far the orders are."""
+    def show(self, counts: Counts) -> None:
+        """Shows the progress of the orders."""
         if self._live:
             if self._shown is not self._bar:
                 self._begin(self._bar, "")
             assert self._task is not None
-            self._bar.update(self._task, completed=min(look.at_rest, self._orders), description=_words(look))
+            self._bar.update(self._task, completed=min(counts.settled, self._orders), description=_words(counts))
         elif time.monotonic() - self._line_at > LINE_SECONDS:
             self._line_at = time.monotonic()
-            told = f"{look.at_rest:,} of {self._orders:,} orders at rest: {_words(look)}"
-            self._console.print(told, markup=False, highlight=False)
+            line = f"{counts.settled:,} of {self._orders:,} orders settled: {_words(counts)}"
+            self._console.print(line, markup=False, highlight=False)
 
     def _begin(self, progress: Progress, text: str) -> None:
         self._end()
@@ -74,9 +74,9 @@ class Display:
             self._shown = None
 
 
-def _words(look: Look) -> str:
-    told = [f"{look.received:,} received", f"{look.completed:,} completed", f"{look.cancelled:,} cancelled"]
-    if look.parked:
-        told.append(f"{len(look.parked):,} parked")
-    told += [f"{n:,} for {word}" for word, n in sorted(look.waiting.items()) if word not in ("answer", "outcomes")]
-    return ", ".join(told)
+def _words(counts: Counts) -> str:
+    words = [f"{counts.received:,} received", f"{counts.completed:,} completed", f"{counts.cancelled:,} cancelled"]
+    if counts.parked:
+        words.append(f"{len(counts.parked):,} parked")
+    words += [f"{n:,} for {word}" for word, n in sorted(counts.waiting.items()) if word not in ("answer", "outcomes")]
+    return ", ".join(words)

@@ -1,6 +1,6 @@
-"""Follows all orders until each is at rest, and knows when nothing moves any more.
+"""Polls all orders until each is settled, and stops with an explanation if nothing changes for `STALL_SECONDS`.
 
-Two statements per look, over the columns that the orders service keeps for searching; the more rows, the rarer the looks.
+A poll costs two statements over the search columns of the orders service. The longer it takes, the longer the pause.
 """
 
 from __future__ import annotations
@@ -19,17 +19,17 @@ from devservices.errors import DevservicesError
 from system.installation import Installation
 
 STALL_SECONDS: Final = 120.0
-"""Nothing changed for so long: tell what waits for what, and stop. Being slow is no reason to stop."""
+"""The demo stops after this time without any change. A slow run changes something, so it goes on."""
 PAUSE_SECONDS: Final = 0.2
-LOOK_SHARE: Final = 20
-"""Between two looks at least so many times the duration of a look."""
+PAUSE_OVER_POLL: Final = 20
+"""The minimum ratio of the pause between two polls to the duration of a poll."""
 FOR_A_PERSON: Final = frozenset({"approval", "stock", "exception"})
-"""What an order may wait for and still be at rest; beside it, being parked."""
+"""The reasons to wait with which an order is settled. A parked order is settled, too."""
 
 GROUPS = """
 select status, payment_status, fulfillment_status, waiting, completed_at is not null as completed, count(*) as n
 from orders group by 1, 2, 3, 4, 5"""
-PARKED = "select key from parked_keys where retry_at is null"  # the others still retry by themselves
+PARKED = "select key from parked_keys where retry_at is null"  # the other rows are still retried automatically
 WAITING = """
 select run.value->>'kind' as kind, run.value->>'step' as step, o.waiting, count(*) as n
 from orders o, lateral json_each(o.doc::json->'runs') as run
@@ -38,92 +38,92 @@ group by 1, 2, 3 order by 4 desc limit 5"""
 
 
 @dataclass(frozen=True)
-class Look:
-    """How far the orders are at one moment."""
+class Counts:
+    """The progress of all orders at one moment."""
 
     received: int = 0
     completed: int = 0
     cancelled: int = 0
-    """With nothing left to undo."""
+    """Cancelled, with nothing left to undo."""
     waiting: Mapping[str, int] = field(default_factory=dict)
-    """By the orders service's own word, orders that wait for something."""
+    """Reason to wait, as the orders service names it -> orders."""
     parked: frozenset[UUID] = frozenset()
-    """Orders that wait for a person behind a refused message, in any service."""
-    at_rest: int = 0
+    """Orders that wait for a person behind a rejected message, in any service."""
+    settled: int = 0
     groups: frozenset[tuple[Any, ...]] = frozenset()
-    """Everything that was counted: equal groups mean that nothing moved."""
+    """All rows that were counted. If they equal those of the previous poll, nothing changed."""
 
 
 class Stalled(Exception):
-    """Nothing moved for long. The message says what waits for what."""
+    """Nothing changed for `STALL_SECONDS`. The message lists what the orders wait for."""
 
 
 class Following:
     def __init__(self, installation: Installation, orders: int) -> None:
         self.installation, self.orders = installation, orders
-        self.last = Look()
-        self._moved_at = time.monotonic()
+        self.last = Counts()
+        self._changed_at = time.monotonic()
 
-    async def until_at_rest(self, others_done: Callable[[], bool], show: Callable[[Look], None]) -> float:
-        """Returns time.monotonic() of the moment when every order was at rest and `others_done`.
+    async def until_settled(self, others_done: Callable[[], bool], show: Callable[[Counts], None]) -> float:
+        """Returns time.monotonic() of the moment when every order was settled and `others_done`.
 
-        Raises Stalled when nothing moves, DevservicesError when a process ended.
+        Raises Stalled if nothing changes, DevservicesError if a process ended.
         """
         names = self.installation.system.names
         connections = {name: await asyncpg.connect(self.installation.dsn(name)) for name in names}
         try:
             while True:
                 started = time.monotonic()
-                look = await _look(connections)
+                counts = await _poll(connections)
                 ended = time.monotonic()
-                if look.groups != self.last.groups:
-                    self._moved_at = ended
-                self.last = look
-                show(look)
-                if look.at_rest >= self.orders and others_done():
+                if counts.groups != self.last.groups:
+                    self._changed_at = ended
+                self.last = counts
+                show(counts)
+                if counts.settled >= self.orders and others_done():
                     return ended
                 if ended_early := self.installation.system.ended():
                     raise DevservicesError(ended_early)
-                if ended - self._moved_at > STALL_SECONDS:
+                if ended - self._changed_at > STALL_SECONDS:
                     raise Stalled(await self._explain(connections["orders"]))
-                await asyncio.sleep(max(PAUSE_SECONDS, LOOK_SHARE * (ended - started)))
+                await asyncio.sleep(max(PAUSE_SECONDS, PAUSE_OVER_POLL * (ended - started)))
         finally:
             for connection in connections.values():
                 connection.terminate()
 
     async def _explain(self, orders: asyncpg.Connection[Any]) -> str:
         rows = await orders.fetch(WAITING, sorted(FOR_A_PERSON))
-        told = [f"{row['n']:,} in {row['kind']}.{row['step']} for {_whom(row['waiting'])}" for row in rows]
+        parts = [f"{row['n']:,} in {row['kind']}.{row['step']} for {_whom(row['waiting'])}" for row in rows]
         if missing := self.orders - self.last.received:
-            told.append(f"{missing:,} to be received")
-        waiting = "; ".join(told) or "the demo's customer waits for the capture of an order"
-        return f"Nothing moved for {STALL_SECONDS:.0f} s. These orders wait: {waiting}."
+            parts.append(f"{missing:,} to be received")
+        waiting = "; ".join(parts) or "the demo's customer waits for the capture of an order"
+        return f"Nothing changed for {STALL_SECONDS:.0f} s. These orders wait: {waiting}."
 
 
-async def _look(connections: Mapping[str, asyncpg.Connection[Any]]) -> Look:
+async def _poll(connections: Mapping[str, asyncpg.Connection[Any]]) -> Counts:
     parked: set[UUID] = set()
     for connection in connections.values():
         parked |= {row["key"] for row in await connection.fetch(PARKED)}
     rows = await connections["orders"].fetch(GROUPS)
     waiting: Counter[str] = Counter()
-    received = completed = cancelled = resting = 0
+    received = completed = cancelled = for_a_person = 0
     for row in rows:
         received += row["n"]
         waiting[row["waiting"]] += row["n"]
         if row["waiting"] in FOR_A_PERSON:
-            resting += row["n"]
+            for_a_person += row["n"]
         elif not row["waiting"] and row["status"] == "cancelled":
             cancelled += row["n"]
         elif not row["waiting"] and row["completed"]:
             completed += row["n"]
     waiting.pop("", None)
-    at_rest = completed + cancelled + resting + await _parked_besides(connections["orders"], parked)
+    settled = completed + cancelled + for_a_person + await _parked_besides(connections["orders"], parked)
     groups = frozenset(tuple(row) for row in rows) | {("parked", len(parked))}
-    return Look(received, completed, cancelled, waiting, frozenset(parked), at_rest, groups)
+    return Counts(received, completed, cancelled, waiting, frozenset(parked), settled, groups)
 
 
 async def _parked_besides(orders: asyncpg.Connection[Any], parked: set[UUID]) -> int:
-    """Parked orders that are not counted as at rest already; one that was refused as a snapshot has no row at all."""
+    """The number of parked orders that are not counted as settled already. A rejected snapshot's order has no row."""
     if not parked:
         return 0
     counted = await orders.fetchval(
@@ -138,7 +138,7 @@ async def _parked_besides(orders: asyncpg.Connection[Any], parked: set[UUID]) ->
 def _whom(waiting: str) -> str:
     return {
         "answer": "another service's answer",
-        "no_answer": "another service's answer, asked for many times",
-        "outcomes": "what was under way when it was cancelled",
+        "no_answer": "another service's answer, although the command was repeated",
+        "outcomes": "the outcome of steps that were in progress when it was cancelled",
         "warehouse": "the warehouse",
     }.get(waiting, waiting)

@@ -1,7 +1,7 @@
-"""How every order of the run must end and what money must have moved, worked out from the file alone.
+"""How every order of the run must end and what money must have moved, computed from the file alone.
 
-Written apart from `retail` and `trouble` and from every service on purpose: only the reading of cells is shared. Sums,
-rounding, VAT, ids and trouble are computed here a second time and in another way, in whole numbers.
+It deliberately shares no code with `retail`, `trouble` or a service, except the reading of cells. Sums, rounding, VAT, ids
+and trouble are computed here a second time, in another way and in whole numbers.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ _NAMESPACE: Final = UUID("b4f1c1a6-5d0e-5c39-9a43-6a1d1a0f7e21")
 _SHIPPING: Final = {"POST", "DOT", "C2"}
 _SERVICES: Final = {"M", "D", "S", "B", "BANK CHARGES", "AMAZONFEE", "CRUK"}
 _UK_PERMILLE: Final = (
-    # All changes lie in winter, when London's midnight is midnight UTC.
+    # All changes are in winter, when London's midnight is midnight UTC.
     (datetime(2011, 1, 4, tzinfo=UTC), 200),
     (datetime(2010, 1, 1, tzinfo=UTC), 175),
     (datetime(2008, 12, 1, tzinfo=UTC), 150),
@@ -44,7 +44,7 @@ MONEY: Final = Money._fields
 
 
 class ActualRow(TypedDict):
-    """What the services say of an order afterwards."""
+    """The result of one order, as the services' databases have it afterwards."""
 
     actual: str
     """`completed`, `cancelled:<cause>` or `waiting:<reason>`."""
@@ -55,11 +55,11 @@ class ActualRow(TypedDict):
     invoiced_minor: int
     credited_minor: int
     total_minor: NotRequired[int | None]
-    """The order's grand total; compared where it is told."""
+    """The order's grand total; compared if present."""
     invoiced_vat_minor: NotRequired[int | None]
-    """The VAT on all its invoices; compared where it is told."""
-    at_rest: NotRequired[bool]
-    """False while a process is open that waits for no person. Without it, `actual` decides."""
+    """The VAT on all its invoices; compared if present."""
+    settled: NotRequired[bool]
+    """False while a process is open that does not wait for a person. Without it, `actual` decides."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -124,19 +124,19 @@ def aggregate(expected: Sequence[Expected]) -> Aggregate:
 
 
 def compare(expected: Iterable[Expected], actual: Mapping[str, ActualRow]) -> list[Unexpected]:
-    """Every order that did not end as it must, in the order of sending, then orders that nobody sent.
+    """Every order that did not end as it must, in the order of sending, then orders that were not sent.
 
-    actual: by order id. An order appears once, with all that is wrong about it.
+    actual: by order id. An order appears once, with all its differences.
     """
     found = []
-    known = set()
+    sent = set()
     for order in expected:
-        known.add(order.order_id)
+        sent.add(order.order_id)
         row = actual.get(order.order_id)
         wrong = ["never received"] if row is None else _differences(order, row)
         if wrong:
             found.append(Unexpected(order.order_id, "; ".join(wrong)))
-    found += [Unexpected(order_id, "not in the file") for order_id in sorted(set(actual) - known)]
+    found += [Unexpected(order_id, "not in the file") for order_id in sorted(set(actual) - sent)]
     return found
 
 
@@ -144,18 +144,18 @@ def _differences(order: Expected, row: ActualRow) -> list[str]:
     pairs: list[tuple[str, object, object]] = [("end", order.end, row["actual"])]
     pairs += [(name, getattr(order.money, name), row[name]) for name in MONEY]  # type: ignore[literal-required]  # MONEY holds keys of the row
     pairs += [
-        (name, must_be, told)
-        for name, must_be, told in (
+        (name, must_be, is_now)
+        for name, must_be, is_now in (
             ("total_minor", order.total_minor, row.get("total_minor")),
             ("invoiced_vat_minor", order.invoiced_vat_minor, row.get("invoiced_vat_minor")),
         )
-        if told is not None
+        if is_now is not None
     ]
     return [f"{name} is {is_now}, expected {must_be}" for name, must_be, is_now in pairs if is_now != must_be]
 
 
 class _Sold(NamedTuple):
-    """What a document comes to."""
+    """The sums of one document."""
 
     invoice_no: str
     lines: int
@@ -193,7 +193,7 @@ def _vat(document: Document, gross: int) -> int:
 
 
 def _zero_stock(sold: Sequence[_Sold]) -> set[str]:
-    """By counting, for every SKU in turn, the orders that have one of the SKUs taken so far."""
+    """Counts, for one SKU after the other, the orders that have one of the SKUs chosen so far."""
     orders_with: dict[str, list[int]] = {}
     for n, order in enumerate(sold):
         for sku in order.goods:

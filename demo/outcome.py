@@ -1,4 +1,4 @@
-"""What became of every order, as the services' databases and topics say it afterwards."""
+"""The result of every order, read from the services' databases and topics after the run."""
 
 from __future__ import annotations
 
@@ -25,14 +25,14 @@ select order_id, coalesce(sum(total_minor) filter (where kind = 'invoice'), 0)::
   coalesce(sum(vat_minor) filter (where kind = 'invoice'), 0)::bigint as invoiced_vat_minor
 from documents group by order_id"""
 PARKED = "select key, retry_at is null as for_a_person from parked_keys"
-# The words of the orders service for what an order waits for, as the report says them.
+# Reason to wait in the orders service -> reason in the report; reasons that are not here keep their name.
 REASON_OF: Final = {"answer": "no_answer", "outcomes": "no_answer", "snapshot": "no_answer", "": "no_answer"}
 EVENTS: Final = "orders.events.v1"
 _DUPLICATES: Final = re.compile(r"^tradewind_duplicates_removed_total(?:\{[^}]*\})? ([0-9.e+]+)$", re.MULTILINE)
 
 
 async def actual_rows(installation: Installation) -> dict[str, ActualRow]:
-    """By order id, every order that the orders service knows or has parked."""
+    """Every order of the orders service, and every parked one, by order id."""
     orders = await fetch(installation.dsn("orders"), ORDERS)
     ledgers = {row["key"]: row for row in await fetch(installation.dsn("payments"), LEDGERS)}
     documents = {row["order_id"]: row for row in await fetch(installation.dsn("invoicing"), DOCUMENTS)}
@@ -41,7 +41,7 @@ async def actual_rows(installation: Installation) -> dict[str, ActualRow]:
         for row in await fetch(installation.dsn(name), PARKED):
             parked[row["key"]] = parked.get(row["key"], True) and row["for_a_person"]
     rows = {str(row["key"]): _row(row["key"], row, ledgers, documents, parked) for row in orders}
-    for key in parked:  # refused as a snapshot: the orders service has no row of it
+    for key in parked:  # its snapshot was rejected: the orders service has no row for it
         rows.setdefault(str(key), _row(key, None, ledgers, documents, parked))
     return rows
 
@@ -51,9 +51,9 @@ def _row(
 ) -> ActualRow:
     ledger, document = ledgers.get(key), documents.get(key)
     if key in parked:
-        actual, at_rest = "waiting:parked", parked[key]
+        actual, settled = "waiting:parked", parked[key]
     else:
-        actual, at_rest = _end(order)
+        actual, settled = _end(order)
     return ActualRow(
         actual=actual,
         authorized_minor=ledger["authorized_minor"] if ledger else 0,
@@ -64,12 +64,12 @@ def _row(
         credited_minor=document["credited_minor"] if document else 0,
         total_minor=order["grand_minor"] if order else None,
         invoiced_vat_minor=document["invoiced_vat_minor"] if document else 0,
-        at_rest=at_rest,
+        settled=settled,
     )
 
 
 def _end(order: Any) -> tuple[str, bool]:
-    """How the order ended, and whether nothing of it is under way any more."""
+    """How the order ended, and whether it is settled."""
     waiting = order["waiting"]
     if not waiting and order["status"] == "cancelled" and order["cancel_cause"] in CAUSES:
         return f"cancelled:{order['cancel_cause']}", True
@@ -92,7 +92,7 @@ async def completed_at(installation: Installation) -> dict[UUID, datetime]:
 
 
 async def duplicates_removed(installation: Installation) -> int:
-    """Deliveries that the inboxes refused, over all processes since they started."""
+    """The number of redeliveries that the inboxes rejected, over all processes since their start."""
     system = installation.system
     total = 0.0
     async with aiohttp.ClientSession(timeout=aiohttp.ClientTimeout(total=30)) as client:

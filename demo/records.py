@@ -1,7 +1,7 @@
-"""From a file's bytes to trimmed cells with line numbers, whatever a spreadsheet or an editor did to the file.
+"""Splits a file's bytes into trimmed cells with line numbers, and tolerates what spreadsheets and editors do to a file.
 
-Why not one `csv.reader` over the file: a single quote that is never closed would swallow the rest of the file into one
-cell. Here it costs one row. Most lines hold no quote at all and are split directly, which is also faster.
+A `csv.reader` over the whole file would put everything after an unclosed quote into one cell. Here an unclosed quote costs
+one row. Lines without a quote, which are most lines, are split directly, which is also faster.
 """
 
 from __future__ import annotations
@@ -25,28 +25,28 @@ COLUMNS: Final = (
 )
 
 _QUOTED_LINES_MAX: Final = 50
-"""A quoted cell may hold line breaks, but not more than this: beyond it, its closing quote is missing."""
+"""The maximum number of lines of a record with quoted line breaks. If it takes more, the closing quote is missing."""
 _HEADER_CHARACTERS_MAX: Final = 10_000
 _CHUNK_BYTES: Final = 1 << 20
 _AFTER: Final = "\x01"
-"""A line put behind a record: if the csv reader gives it back as a record of its own, no quote was left open."""
+"""A line appended to a record: if the csv reader returns it as a record of its own, no quote was left open."""
 
 
 class SourceError(Exception):
-    """The file cannot be used at all. The message is one sentence for the person who named the file."""
+    """The file cannot be used. The message is one sentence for the person who named the file."""
 
 
 class Record(NamedTuple):
-    """One row of the file. `line` counts from 1, the header included, and is where the row begins."""
+    """One row of the file. `line` is its first line, counted from 1 with the header included."""
 
     line: int
     cells: list[str]
     problem: str | None = None
-    """Set where the cells cannot be told apart."""
+    """Set if the cells cannot be separated."""
 
 
 def records(path: Path) -> Iterator[Record]:
-    """All rows after the header, trimmed, without empty lines. Raises SourceError before the first one is given."""
+    """All rows after the header, trimmed, without empty lines. Raises SourceError before it yields the first row."""
     try:
         with path.open(encoding=_encoding(path), newline="") as file:
             header_lines = _read_header(file, path)
@@ -56,7 +56,7 @@ def records(path: Path) -> Iterator[Record]:
 
 
 def _encoding(path: Path) -> str:
-    """UTF-8 if every byte of the file agrees, else ISO-8859-1, which any byte does."""
+    """UTF-8 if the whole file decodes as UTF-8, else ISO-8859-1, which decodes every byte."""
     decoder = codecs.getincrementaldecoder("utf-8")()
     with path.open("rb") as file:
         try:
@@ -69,12 +69,12 @@ def _encoding(path: Path) -> str:
 
 
 def _read_header(file: TextIO, path: Path) -> int:
-    """Take the first line that is not empty, which must name our columns. Returns how many lines were read."""
+    """Reads the first line that is not empty, which must hold our columns. Returns the number of lines read."""
     for number in itertools.count(1):
         line = file.readline(_HEADER_CHARACTERS_MAX)
         if not line:
             raise SourceError(f"{path} is empty: a CSV file with the columns {', '.join(COLUMNS)} is expected.")
-        # A BOM read as ISO-8859-1: the file says UTF-8 but is not.
+        # A UTF-8 BOM decoded as ISO-8859-1: the rest of the file is not UTF-8.
         line = line.removeprefix("\xef\xbb\xbf")
         if line.strip():
             break
@@ -97,12 +97,12 @@ def _found(line: str, cells: list[str]) -> str:
     if missing:
         return f"{', '.join(missing)} {'is' if len(missing) == 1 else 'are'} missing"
     if doubled:
-        return f"{', '.join(doubled)} stands there twice"
-    return "they stand in another order, or others stand beside them"
+        return f"{', '.join(doubled)} appears twice"
+    return "they are in another order, or there are other columns beside them"
 
 
 def _records(file: TextIO, first_line: int) -> Iterator[Record]:
-    waiting: list[str] = []  # lines that were read ahead for a quoted cell and given back
+    waiting: list[str] = []  # lines that were read ahead for a quoted cell and put back
     number = first_line
     while line := waiting.pop(0) if waiting else file.readline():
         taken = 1
@@ -113,14 +113,14 @@ def _records(file: TextIO, first_line: int) -> Iterator[Record]:
 
 
 def _record(number: int, line: str, waiting: list[str], file: TextIO) -> tuple[Record, int]:
-    """The record that begins with `line`, and the lines it takes. Lines that were read in vain go to `waiting`."""
+    """The record that begins with `line`, and how many lines it has. Lines read beyond it are put into `waiting`."""
     if '"' not in line:
         return Record(number, [cell.strip() for cell in line.split(",")]), 1
     lines = [line]
     while len(lines) <= _QUOTED_LINES_MAX:
         try:
             cells = _closed(lines)
-        except csv.Error as error:  # only a cell of more than 128 KiB
+        except csv.Error as error:  # raised only for a cell of more than 128 KiB
             waiting[:0] = lines[1:]
             return Record(number, _split_plainly(line), f"a cell is too long ({error})"), 1
         if cells is not None and not (len(cells) != len(COLUMNS) and _swallowed(lines[1:])):
@@ -140,12 +140,12 @@ def _closed(lines: list[str]) -> list[str] | None:
 
 
 def _swallowed(lines: list[str]) -> bool:
-    """Whether these lines look like rows of their own: then the quote before them is a mistake, not a cell."""
+    """Whether one of these lines is a row of its own: then the quote before them is an error, not a cell."""
     return any(len(_split(line)) == len(COLUMNS) for line in lines)
 
 
 def _split(line: str) -> list[str]:
-    """The cells of one line taken by itself."""
+    """The cells of one line, without the lines that follow."""
     try:
         return [cell.strip() for cell in next(csv.reader([line]), [])]
     except csv.Error:

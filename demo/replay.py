@@ -1,6 +1,6 @@
-"""The marketplace's side: every order's snapshot goes to Kafka as a connector would send it, every tenth one twice.
+"""The marketplace of the demo: sends every order's snapshot to Kafka as a connector would, every tenth one twice.
 
-Snapshots are made while they are sent: twenty thousand of them never lie in memory together.
+Snapshots are created while they are sent: twenty thousand of them are never in memory at the same time.
 """
 
 from __future__ import annotations
@@ -25,12 +25,12 @@ from demo.trouble import sent_twice
 
 SOURCE: Final = f"{CHANNEL}/{ACCOUNT}"
 IN_FLIGHT_MAX: Final = 500
-"""Records that the broker has not confirmed yet."""
+"""The maximum number of records that the broker has not acknowledged yet."""
 
 
 @dataclass
 class Sent:
-    """What was sent so far."""
+    """The records sent so far."""
 
     started_at: float = 0.0
     """time.monotonic() when the first snapshot went out."""
@@ -40,7 +40,7 @@ class Sent:
 
 
 async def replay(bootstrap_servers: str, run: Sequence[RetailOrder], store_id: str, sent: Sent) -> None:
-    """Send every snapshot of the run, as fast as the broker takes them; returns when all are confirmed."""
+    """Sends every snapshot of the run as fast as the broker accepts them. Returns when all are acknowledged."""
     producer = AIOKafkaProducer(
         bootstrap_servers=bootstrap_servers,
         acks="all",

@@ -1,4 +1,4 @@
-"""What the demo tells afterwards: `report.json` for programs, `orders.csv` order by order, a table for people.
+"""The demo's reports: `report.json` for programs, `orders.csv` with a row per order, a table for people.
 
 Counts by name (`left_out`, `cancelled`, `waiting`) hold only the names that occur.
 """
@@ -23,7 +23,7 @@ from demo.source import Book
 CAUSES: Final = ("out_of_stock", "declined", "customer")
 REASONS: Final = ("approval", "stock", "warehouse", "no_answer", "parked", "exception")
 _NO_PERSON: Final = "waiting:no_answer"
-"""The only wait that is nobody's turn: the process itself asks again."""
+"""The only wait that needs no person: the process repeats the command itself."""
 _ENDS: Final = ("completed", *(f"cancelled:{cause}" for cause in CAUSES), *(f"waiting:{reason}" for reason in REASONS))
 _UNEXPECTED_NAMED_MAX: Final = 5
 
@@ -42,7 +42,7 @@ ORDERS_CSV_COLUMNS: Final = (
 
 @dataclass(frozen=True, slots=True)
 class SourceFigures:
-    """What the file holds, whatever part of it or multiple of it is run. Amounts in pence."""
+    """The content of the file, independent of the number of orders that are run. Amounts in pence."""
 
     rows: int
     """Rows of the documents that are orders."""
@@ -55,7 +55,7 @@ class SourceFigures:
 class Timings:
     setup_seconds: float
     replay_seconds: float
-    """First snapshot sent to last order at rest."""
+    """First snapshot sent to last order settled."""
     received_to_completed_ms: Sequence[float]
     """One per completed order: its first snapshot on Kafka to `orders.completed`."""
 
@@ -83,9 +83,9 @@ def build_report(
     timings: Timings,
     checks: Checks,
 ) -> dict[str, Any]:
-    """The content of report.json. actual: one row per distinct order received. Raises ValueError for an unknown end."""
+    """The content of report.json. actual: one row per distinct order received. Raises ValueError for an end not in `_ENDS`."""
     ends = _ends(actual)
-    at_rest = sum(is_at_rest(row) for row in actual.values())
+    settled = sum(is_settled(row) for row in actual.values())
     replay = timings.replay_seconds
     return {
         "source": {
@@ -99,7 +99,7 @@ def build_report(
         "cancelled": _by_name(ends, "cancelled", CAUSES),
         "waiting": _by_name(ends, "waiting", REASONS),
         "money": {CURRENCY: money_of(actual.values())},
-        "orders_per_second": round(at_rest / replay, 2) if replay > 0 else 0.0,
+        "orders_per_second": round(settled / replay, 2) if replay > 0 else 0.0,
         "received_to_completed_ms": {
             "p50": percentile(timings.received_to_completed_ms, 50),
             "p99": percentile(timings.received_to_completed_ms, 99),
@@ -112,7 +112,7 @@ def build_report(
 
 
 def orders_csv(expected: Iterable[Expected], actual: Mapping[str, ActualRow]) -> str:
-    """The content of orders.csv: a row per order sent, money as it moved; empty cells where it was never received."""
+    """The content of orders.csv: a row per order sent, money as it moved; empty cells for an order that was not received."""
     text = io.StringIO()
     writer = csv.writer(text, lineterminator="\n")
     writer.writerow(ORDERS_CSV_COLUMNS)
@@ -135,14 +135,14 @@ def orders_csv(expected: Iterable[Expected], actual: Mapping[str, ActualRow]) ->
 
 
 def exit_status(report: Mapping[str, Any], expected: Sequence[Expected], actual: Mapping[str, ActualRow]) -> int:
-    """0 only if nothing is violated, nothing unexpected, and every order that was sent is at rest; else 1."""
-    all_at_rest = all(order.order_id in actual and is_at_rest(actual[order.order_id]) for order in expected)
-    return 0 if not report["invariants"]["violated"] and not report["unexpected"] and all_at_rest else 1
+    """0 if no invariant is violated, no order is unexpected, and every order that was sent is settled; else 1."""
+    all_settled = all(order.order_id in actual and is_settled(actual[order.order_id]) for order in expected)
+    return 0 if not report["invariants"]["violated"] and not report["unexpected"] and all_settled else 1
 
 
-def is_at_rest(row: ActualRow) -> bool:
+def is_settled(row: ActualRow) -> bool:
     """Completed, cancelled with no process open, or waiting for a person."""
-    return row.get("at_rest", row["actual"] != _NO_PERSON)
+    return row.get("settled", row["actual"] != _NO_PERSON)
 
 
 def money_of(rows: Iterable[ActualRow]) -> dict[str, int]:
@@ -178,10 +178,10 @@ def summary(report: Mapping[str, Any], broken: Sequence[str], unexpected: Sequen
         *_speed_rows(report),
         *_check_rows(report, unexpected),
     ]:
-        table.add_row(what, Text(figure))  # as text: a cell of the file may look like rich's markup
+        table.add_row(what, Text(figure))  # Text: a cell of the file may contain rich's markup
     table.add_section()
-    for n, step in enumerate(_look_at_next(report)):
-        table.add_row("look at next" if n == 0 else "", step)
+    for n, step in enumerate(_read_next(report)):
+        table.add_row("read next" if n == 0 else "", step)
     return table
 
 
@@ -232,20 +232,20 @@ def _check_rows(report: Mapping[str, Any], unexpected: Sequence[Unexpected]) -> 
     return [*rows, ("", f"and {more:,} more")] if more > 0 else rows
 
 
-def _look_at_next(report: Mapping[str, Any]) -> list[str]:
+def _read_next(report: Mapping[str, Any]) -> list[str]:
     steps = []
     if report["unexpected"]:
         steps.append("demo/orders.csv, where `expected` and `actual` differ")
     if report["waiting"].get("parked"):
-        steps.append("GET /v1/parked of each service: what it refused, and why")
-    steps += ["demo/orders.csv: every order, how it had to end and how it did", "demo/report.json: these figures"]
-    return [*steps, "docs/demo-data.md: how the file becomes orders, and which trouble is made"]
+        steps.append("GET /v1/parked of each service: what it rejected, and why")
+    steps += ["demo/orders.csv: every order, its expected and its actual end", "demo/report.json: these figures"]
+    return [*steps, "docs/demo-data.md: how the file becomes orders, and which trouble is added"]
 
 
 def _ends(actual: Mapping[str, ActualRow]) -> Counter[str]:
     ends = Counter(row["actual"] for row in actual.values())
-    if unknown := sorted(set(ends) - set(_ENDS)):
-        raise ValueError(f"an order ends as one of {', '.join(_ENDS)}, not as {', '.join(unknown)}")
+    if others := sorted(set(ends) - set(_ENDS)):
+        raise ValueError(f"an order ends as one of {', '.join(_ENDS)}, not as {', '.join(others)}")
     return ends
 
 

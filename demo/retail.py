@@ -1,6 +1,6 @@
-"""From a document of the file to an order, and from an order to the snapshot a marketplace connector would send.
+"""Makes an order of a document, and the snapshot of an order as a marketplace connector would send it.
 
-Money is whole pence from here on; it is computed from exact decimals and rounded half up once per row.
+Money is whole pence from here on, computed from exact decimals and rounded half up once per row.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ SERVICE_CODES: Final = frozenset({"M", "D", "S", "B", "BANK CHARGES", "AMAZONFEE
 
 _TITLE_CHARACTERS_MAX: Final = 10_000  # the width of a title in our messages
 _EXACT: Final = Context(prec=100, rounding=ROUND_HALF_UP)
-"""Wide enough for any quantity times any price that `source` reads, so nothing is rounded before it should be."""
+"""Precise enough for any quantity times any price that `source` accepts: only `pence` rounds."""
 
 OrderId = Callable[[str, str, str, str], UUID]
 """(store_id, channel, account, external_order_id) -> order id; the project's own is `contracts.ids.order_id`."""
@@ -43,7 +43,7 @@ class RetailLine(NamedTuple):
     title: str
     quantity: int
     unit_price_minor: int
-    """Rounded by itself: it informs. `line_total_minor` is what counts."""
+    """Rounded by itself, for information; amounts are computed from `line_total_minor`."""
     line_total_minor: int
     requires_shipping: bool
 
@@ -55,7 +55,7 @@ class Goods(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class RetailOrder:
-    """An order of the run. Lines are worked out when asked for: half a million of them stay half a million rows."""
+    """An order of the run. Its lines are computed on access: half a million of them need only the rows' memory."""
 
     external_order_id: str
     document: Document
@@ -77,7 +77,7 @@ class RetailOrder:
 
     @property
     def goods(self) -> list[Goods]:
-        """What needs stock and a parcel, line by line; without the prices, so cheap to ask for."""
+        """The lines that need stock and a parcel; without prices, so cheap to compute."""
         rows, _ = _lines_and_shipping(self.document)
         wanted = ((row.stock_code.upper(), row.quantity) for row in rows)
         return [Goods(sku, quantity) for sku, quantity in wanted if _requires_shipping(sku)]
@@ -99,7 +99,7 @@ def run_orders(orders: Sequence[RetailOrder], count: int | None = None) -> list[
     if count < 1:
         raise SourceError(f"ORDERS is {count}: a number from 1 is expected.")
     if not orders:
-        raise SourceError(f"The file holds no order, so {count} cannot be made of it.")
+        raise SourceError(f"The file contains no order, so it cannot give {count}: name another file.")
     return list(islice(_round_and_round(orders), count))
 
 
@@ -148,7 +148,7 @@ def _order(document: Document) -> RetailOrder:
     rows, shipping = _lines_and_shipping(document)
     placed_at = document.placed_at
     rate = vat_rate(document.country, placed_at)
-    assert rate is not None, document.invoice_no  # `source` has left such a document out
+    assert rate is not None, document.invoice_no  # `source` leaves such a document out
     return RetailOrder(
         external_order_id=document.invoice_no,
         document=document,
@@ -160,7 +160,7 @@ def _order(document: Document) -> RetailOrder:
 
 
 def _lines_and_shipping(document: Document) -> tuple[list[Row], list[Row]]:
-    """The rows that are lines, and those that are the shipping charge. Shipping alone is sold as lines."""
+    """(rows that are lines, rows that are the shipping charge). If all rows are shipping, they are lines."""
     lines: list[Row] = []
     shipping: list[Row] = []
     for row in document.rows:
@@ -262,5 +262,5 @@ def _line_body(line: RetailLine, rate: str) -> dict[str, Any]:
 
 
 def _tax(rate: str) -> list[dict[str, Any]]:
-    """VAT is worked out once per invoice, so the amount is not told."""
+    """Without an amount: invoicing computes VAT once per invoice."""
     return [{"rate": rate, "amount_minor": None, "collected_by": "seller"}]

@@ -1,4 +1,4 @@
-"""A whole demo on one screen: start everything, replay, follow, check, compare, report, stop everything."""
+"""A whole demo: start servers and services, replay, wait until all orders are settled, check, compare, report, stop."""
 
 from __future__ import annotations
 
@@ -37,17 +37,17 @@ from system.processes import System
 
 @dataclass(frozen=True)
 class Seen:
-    """What was observed while the system ran."""
+    """The result of a run, read before the system stops."""
 
     actual: dict[str, ActualRow]
     timings: Timings
     duplicates_removed: int
     stalled: str
-    """What waits for what, if the demo stopped waiting; else empty."""
+    """What the orders wait for, if nothing changed for too long; else empty."""
 
 
 def run(task: Task, interrupt: Interrupt, console: Console, started: float) -> int:
-    """Returns the exit status. started: time.monotonic() of the process' beginning."""
+    """Returns the exit status. started: time.monotonic() at the start of the process."""
     _clear_reports(task)
     imports = threading.Thread(target=import_services, name="demo-imports", daemon=True)
     imports.start()
@@ -61,12 +61,12 @@ def run(task: Task, interrupt: Interrupt, console: Console, started: float) -> i
                 imports.join()
                 seen = interrupt.run(_observe(task, Installation(system), display, started))
                 display.step("checking the invariants over all databases and topics")
-                checks = _check(system, at_rest=not seen.stalled)
+                checks = _check(system, settled=not seen.stalled)
     return _report(task, seen, checks, console)
 
 
 async def _observe(task: Task, installation: Installation, display: Display, started: float) -> Seen:
-    """Set up, replay, follow until every order is at rest, and read what became of them."""
+    """Sets up, replays, polls until every order is settled, and reads the results."""
     zero = zero_stock_skus(task.orders)
     if task.elsewhere:
         display.step("waiting for the services")
@@ -76,15 +76,15 @@ async def _observe(task: Task, installation: Installation, display: Display, sta
         start_gateway(installation.system, task.logs / "gateway.jsonl", "--trouble", "demo")
         await install(installation)
     await put_stock(installation, stock(task.run, zero))
-    change_their_mind = {
+    cancels = {
         key
         for order in task.run
         if trouble_of(key := id_of(order, STORE, order_id)) == "cancelled" and applies(order, zero)
     }
     sent = Sent()
     setup_seconds = time.monotonic() - started
-    ended_at, stalled = await _replay(task, installation, display, change_their_mind, sent)
-    display.step("reading what became of each order")
+    ended_at, stalled = await _replay(task, installation, display, cancels, sent)
+    display.step("reading the result of each order")
     actual = await outcome.actual_rows(installation)
     latencies = await _received_to_completed_ms(installation, actual, sent)
     timings = Timings(setup_seconds, ended_at - (sent.started_at or ended_at), latencies)
@@ -92,31 +92,31 @@ async def _observe(task: Task, installation: Installation, display: Display, sta
 
 
 async def _replay(
-    task: Task, installation: Installation, display: Display, change_their_mind: set[UUID], sent: Sent
+    task: Task, installation: Installation, display: Display, cancels: set[UUID], sent: Sent
 ) -> tuple[float, str]:
-    """When the last order came to rest, and what waits if some never did."""
-    customer = Customer(installation, change_their_mind)
-    warehouse = Warehouse(installation, leave_alone=map(str, change_their_mind))
+    """Returns (time.monotonic() when the last order was settled, what the others wait for or an empty text)."""
+    customer = Customer(installation, cancels)
+    warehouse = Warehouse(installation, skipped=map(str, cancels))
     following = Following(installation, len(task.run))
-    at_rest = asyncio.create_task(following.until_at_rest(lambda: customer.done, display.show))
+    settled = asyncio.create_task(following.until_settled(lambda: customer.done, display.show))
     parties = [
         asyncio.create_task(replay(installation.system.kafka.bootstrap_servers, task.run, STORE, sent)),
         asyncio.create_task(customer.run()),
         asyncio.create_task(warehouse.run()),
     ]
-    pending = {at_rest, *parties}
+    pending = {settled, *parties}
     try:
-        while at_rest in pending:
+        while settled in pending:
             done, pending = await asyncio.wait(pending, return_when=asyncio.FIRST_COMPLETED)
             for ended in done:
-                ended.result()  # whoever fails ends the demo
-        return at_rest.result(), ""
+                ended.result()  # an error of any of them ends the demo
+        return settled.result(), ""
     except Stalled as stalled:
         return time.monotonic(), str(stalled)
     finally:
-        for each in (at_rest, *parties):
+        for each in (settled, *parties):
             each.cancel()
-        await asyncio.gather(at_rest, *parties, return_exceptions=True)
+        await asyncio.gather(settled, *parties, return_exceptions=True)
 
 
 async def _received_to_completed_ms(
@@ -130,14 +130,14 @@ async def _received_to_completed_ms(
     ]
 
 
-def _check(system: System, at_rest: bool) -> list[Check]:
-    """In a thread that nobody has to wait for, so that Ctrl-C need not wait for the end of the check."""
+def _check(system: System, settled: bool) -> list[Check]:
+    """Runs the checker in a daemon thread: Ctrl-C ends the process without waiting for the check."""
     found: list[Check] = []
     failed: list[BaseException] = []
 
     def work() -> None:
         try:
-            found.extend(check(system, at_rest=at_rest))
+            found.extend(check(system, settled=settled))
         except BaseException as error:
             failed.append(error)
 
@@ -171,7 +171,7 @@ def _json(report: dict[str, Any]) -> str:
 
 
 def _clear_reports(task: Task) -> None:
-    """An old report must not be taken for this run's; and what cannot be written is found before anything starts."""
+    """Deletes the reports of an earlier run. Raises DevservicesError, before anything starts, if they cannot be written."""
     try:
         for path in _reports(task):
             path.unlink(missing_ok=True)
@@ -184,5 +184,5 @@ def _clear_reports(task: Task) -> None:
 
 
 def _prefix(task: Task) -> str:
-    """On a PostgreSQL that others use too, databases that nobody mistakes for theirs: a demo drops what it finds."""
+    """The prefix of the databases. A PostgreSQL named in the environment may hold other databases, and a demo drops its own."""
     return "tradewind_demo_" if os.environ.get("POSTGRES_URL") and not task.elsewhere else ""

@@ -1,7 +1,7 @@
-"""From the CSV file of UCI Online Retail to documents: what is an order, what is left out, and why.
+"""Reads the CSV file of UCI Online Retail into documents, and decides which are orders and which are left out, and why.
 
-A document is all rows of one `InvoiceNo`, wherever they stand. A broken row leaves its document out, is named, and the
-rest goes on. Only a file that cannot be used at all raises (`SourceError`).
+A document is all rows of one `InvoiceNo`, in any position. A broken row is reported and leaves its document out; all other
+documents are read. Only a file that cannot be used raises (`SourceError`).
 """
 
 from __future__ import annotations
@@ -24,17 +24,17 @@ from demo.records import COLUMNS, Record, SourceError, records
 __all__ = ["BROKEN_NAMED_MAX", "Book", "BrokenRow", "Document", "LeftOut", "Row", "SourceError", "read", "vat_rate"]
 
 LeftOut = Literal["broken_row", "cancellation", "other_document", "stock_correction", "negative_price"]
-"""Why a document is no order, in the order in which the reasons are tried."""
+"""The reasons why a document is no order, in the order in which they are tried."""
 LEFT_OUT: Final[tuple[LeftOut, ...]] = get_args(LeftOut)
 
 BROKEN_NAMED_MAX: Final = 5
-"""So many broken rows are named one by one; of the rest only the count is told."""
+"""The number of broken rows that are reported one by one; for the others only their count is reported."""
 
 LONDON: Final = ZoneInfo("Europe/London")
 VAT_RATES_UK: Final = ((date(2011, 1, 4), "20.00"), (date(2010, 1, 1), "17.50"), (date(2008, 12, 1), "15.00"))
-"""The standard rate of the United Kingdom in per cent, by the day from which it holds, latest first."""
+"""The standard rate of the United Kingdom in per cent, by the first day on which it holds, latest first."""
 
-# Bounds of the messages that an order will travel in; nothing real comes near.
+# Limits of the messages that carry an order; real orders are far below them.
 _QUANTITY_MAX: Final = 10**9
 _AMOUNT_MAX: Final = Decimal(10**13)  # pounds
 _ID_CHARACTERS_MAX: Final = 180  # leaves room for "-<pass>"
@@ -46,11 +46,11 @@ _DATE: Final = re.compile(r"([0-9]{1,2})/([0-9]{1,2})/([0-9]{4}|[0-9]{2})\s+([0-
 
 
 class Row(NamedTuple):
-    """A readable row. Prices are pounds per piece, exact; times are UTC."""
+    """A readable row. Prices are exact, in pounds per piece; times are UTC."""
 
     line: int
     place: int
-    """Its place within the document from 1, counting every row."""
+    """Its position in the document from 1, every row counted."""
     stock_code: str
     description: str
     quantity: int
@@ -59,7 +59,7 @@ class Row(NamedTuple):
 
 
 class BrokenRow(NamedTuple):
-    """What is wrong, and where. `column` is None where it is the row as a whole."""
+    """An error in a row. `column` is None if it concerns the whole row."""
 
     line: int
     invoice_no: str
@@ -90,12 +90,12 @@ class Document:
 
 @dataclass(frozen=True, slots=True)
 class Book:
-    """Everything read from one file. Documents stand in the order of their first rows."""
+    """Everything read from one file. Documents are in the order of their first rows."""
 
     path: Path
     documents: tuple[Document, ...]
     broken: tuple[BrokenRow, ...]
-    """By line number; at least one for every document that is left out as `broken_row`."""
+    """Sorted by line number; at least one per document that is left out as `broken_row`."""
     rows_without_number: int
     rows: int
     """All rows of the file after the header."""
@@ -107,20 +107,20 @@ class Book:
 
     @property
     def left_out(self) -> dict[LeftOut, int]:
-        """Documents left out by reason, reasons that occur; rows without an invoice number count as one each."""
+        """Reason -> documents left out, for reasons that occur. A row without an invoice number counts as one document."""
         counts = Counter(document.left_out for document in self.documents)
         counts["broken_row"] += self.rows_without_number
         return {reason: counts[reason] for reason in LEFT_OUT if counts[reason]}
 
     def broken_named(self) -> list[str]:
-        """The first broken rows as sentences, then how many more there are."""
+        """The first broken rows as sentences, then the number of the others."""
         named = [str(row) for row in self.broken[:BROKEN_NAMED_MAX]]
         more = len(self.broken) - len(named)
         return [*named, f"and {more} more broken {'row' if more == 1 else 'rows'}"] if more else named
 
 
 def read(path: Path) -> Book:
-    """Read the whole file. Raises SourceError, with one sentence for people, if it is missing or not such a file."""
+    """Reads the whole file. Raises SourceError, with one sentence for a person, if it is missing or has another format."""
     drafts: dict[str, _Draft] = {}
     broken: list[BrokenRow] = []
     count = without_number = 0
@@ -141,7 +141,7 @@ def read(path: Path) -> Book:
 
 
 def vat_rate(country: str, placed_at: datetime) -> str | None:
-    """The one VAT rate of an order in per cent, by the London day it was placed; None before the first rate we know.
+    """The VAT rate of an order in per cent, by the London day on which it was placed; None before the first rate in the table.
 
     >>> new_year = datetime(2010, 1, 1, tzinfo=UTC)
     >>> vat_rate("United Kingdom", new_year), vat_rate("France", new_year)
@@ -155,7 +155,7 @@ def vat_rate(country: str, placed_at: datetime) -> str | None:
 
 @dataclass(slots=True)
 class _Draft:
-    """A document while its rows come in."""
+    """A document while its rows are read."""
 
     invoice_no: str
     row_count: int = 0
@@ -187,7 +187,7 @@ class _Draft:
         return column, f"{_shown(here)}, but {_shown(before)} in an earlier row of invoice {_shown(self.invoice_no)}"
 
     def _take(self, record: Record) -> tuple[str, str] | None:
-        """Keep the row if its cells are readable, else say which is not."""
+        """Adds the row if all its cells are readable; else returns (column, problem)."""
         _, stock_code, description, quantity_text, date_text, price_text, *_ = record.cells
         if not stock_code:
             return "StockCode", "is empty"
@@ -216,12 +216,15 @@ class _Draft:
         return Document(self.invoice_no, customer_id or None, country, tuple(self.rows), self.row_count, reason)
 
     def _wrong_whole(self) -> BrokenRow | None:
-        """What only the whole document shows. Every row is readable here, so there is at least one."""
+        """Errors that need the whole document. Every row is readable here, so there is at least one."""
         assert self.customer is not None
         first = min(self.rows, key=lambda row: row.invoiced_at)
         if vat_rate(self.customer[1], first.invoiced_at) is None:
             return BrokenRow(
-                first.line, self.invoice_no, "InvoiceDate", "is before 1 December 2008: no VAT rate is known for it"
+                first.line,
+                self.invoice_no,
+                "InvoiceDate",
+                "is before 1 December 2008: the table has no VAT rate for it",
             )
         if sum(abs(row.quantity * row.unit_price) for row in self.rows) > _AMOUNT_MAX:
             return BrokenRow(first.line, self.invoice_no, "UnitPrice", "the amounts of its invoice are too large")
@@ -241,7 +244,7 @@ def _wrong_record(record: Record) -> tuple[str | None, str] | None:
 
 
 def _reason(invoice_no: str, rows: list[Row]) -> LeftOut | None:
-    """Why a document of readable rows is left out: the first reason that fits."""
+    """The first reason that applies to a document of readable rows; None if it is an order."""
     if invoice_no[0] in "Cc":
         return "cancellation"
     if not (invoice_no.isascii() and invoice_no.isdigit()):
@@ -254,11 +257,11 @@ def _reason(invoice_no: str, rows: list[Row]) -> LeftOut | None:
 
 
 def _shown(cell: str) -> str:
-    """A cell as it may stand in a sentence: short, on one line."""
+    """A cell for use in a sentence: short, on one line."""
     return repr(cell if len(cell) <= 40 else cell[:37] + "...") if cell else "nothing"
 
 
-# The same few prices and times stand in hundreds of thousands of rows: parsed once, and one object for all.
+# The same few prices and times occur in hundreds of thousands of rows: each is parsed once and shared.
 
 
 @lru_cache(maxsize=1 << 12)
@@ -274,14 +277,14 @@ def _price(text: str) -> Decimal | None:
 
 @lru_cache(maxsize=1 << 16)
 def _london_time(text: str) -> datetime | None:
-    """The UTC instant of a wall clock time in London; of the hour that autumn repeats, the first."""
+    """The UTC instant of a wall clock time in London; in the hour that autumn repeats, the first occurrence."""
     match = _DATE.fullmatch(text)
     if match is None:
         return None
     month, day, year, hour, minute = (int(part) for part in match.groups())
     if len(match[3]) == 2:
-        year += 1900 if year >= 69 else 2000  # POSIX: 69 to 99 are of the last century
-    if not 1971 <= year < 2199:  # a year inside of what messages admit, so no zone shifts it out
+        year += 1900 if year >= 69 else 2000  # as in POSIX: 69 to 99 mean 1969 to 1999
+    if not 1971 <= year < 2199:  # one year inside the limits of messages, so that no time zone exceeds them
         return None
     try:
         return datetime(year, month, day, hour, minute, tzinfo=LONDON).astimezone(UTC)

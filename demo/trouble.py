@@ -1,7 +1,7 @@
-"""What goes wrong in the demo, made by rule, so that anybody can foretell it from the file.
+"""The demo's trouble, made by rule, so that it can be predicted from the file.
 
-Out of stock follows from the SKUs; the rest from the first eight hex digits of the order id, so that the test gateway
-and the demo's customer need nobody to tell them. An order that is short, or costs nothing, has no other trouble.
+Out of stock follows from the SKUs, all other trouble from the first eight hex digits of the order id: the test gateway and
+the demo's customer compute it themselves. An order that is short, or costs nothing, has no other trouble.
 """
 
 from __future__ import annotations
@@ -17,9 +17,9 @@ from demo.retail import RetailOrder
 Trouble = Literal["declined", "late", "timed_out", "cancelled"]
 # fmt: off
 _BY_HUNDREDTH: Final[tuple[Trouble, ...]] = (
-    "declined",  "declined",  "declined",  "declined",   # 0-3    the gateway says no
+    "declined",  "declined",  "declined",  "declined",   # 0-3    the gateway declines
     "late",      "late",      "late",      "late",       # 4-7    the gateway answers late
-    "timed_out", "timed_out", "timed_out", "timed_out",  # 8-11   the gateway captures, its answer is lost
+    "timed_out", "timed_out", "timed_out", "timed_out",  # 8-11   the gateway captures, its response is lost
     "cancelled", "cancelled", "cancelled", "cancelled",  # 12-15  the customer cancels after capture
 )
 # fmt: on
@@ -30,7 +30,7 @@ _SENT_TWICE_EVERY: Final = 10
 
 
 def trouble_of(order_id: UUID | str) -> Trouble | None:
-    """What the order id alone says; whether it applies, `applies` says.
+    """The trouble that follows from the order id; `applies` returns whether the order has it.
 
     >>> trouble_of("00000003-0000-5000-8000-000000000000"), trouble_of("00000010-0000-5000-8000-000000000000")
     ('declined', None)
@@ -40,7 +40,7 @@ def trouble_of(order_id: UUID | str) -> Trouble | None:
 
 
 def applies(order: RetailOrder, zero_stock: frozenset[str]) -> bool:
-    """Whether the order may have another trouble than being short."""
+    """Whether the order has the trouble of its id: it is neither short nor free."""
     return order.total_minor > 0 and not is_short(order, zero_stock)
 
 
@@ -49,9 +49,9 @@ def is_short(order: RetailOrder, zero_stock: frozenset[str]) -> bool:
 
 
 def zero_stock_skus(orders: Sequence[RetailOrder]) -> frozenset[str]:
-    """The goods that nobody has, so that 3 to 6 % of `orders` are short; `orders` are the file's, each once.
+    """The SKUs without stock, chosen so that 3 to 6 % of `orders` are short. orders: the file's, each once.
 
-    In ascending order of hex sha256(SKU), each is taken unless more than 6 % would then be short, until 3 % are.
+    In ascending order of hex sha256(SKU), each SKU is chosen unless more than 6 % would then be short, until 3 % are.
     A small file may have no such SKU.
     """
     wanted_by: defaultdict[str, set[int]] = defaultdict(set)
@@ -71,7 +71,7 @@ def zero_stock_skus(orders: Sequence[RetailOrder]) -> frozenset[str]:
 
 
 def stock(run: Iterable[RetailOrder], zero_stock: frozenset[str]) -> dict[str, int]:
-    """Pieces to put in stock before the run, by SKU in sorted order: 0, or what all orders of the run need together."""
+    """SKU -> pieces in stock before the run, sorted by SKU: 0, or the pieces that all orders of the run need."""
     pieces: Counter[str] = Counter()
     for order in run:
         for line in order.goods:
@@ -80,5 +80,5 @@ def stock(run: Iterable[RetailOrder], zero_stock: frozenset[str]) -> dict[str, i
 
 
 def sent_twice(position: int) -> bool:
-    """Whether the snapshot at this place of the run, counted from 0, is sent twice with the same id: every tenth is."""
+    """Whether the snapshot at this position of the run, from 0, is sent twice with the same id: every tenth is."""
     return position % _SENT_TWICE_EVERY == _SENT_TWICE_EVERY - 1

@@ -1,6 +1,6 @@
-"""The simulated warehouse: it asks fulfillment for parcels to pack and reports each as shipped, over HTTP like a real one.
+"""The warehouse of the demo: lists the parcels to pack and reports each as shipped, over HTTP like a real one.
 
-It leaves alone the orders whose customer is going to cancel: those must be cancelled before they leave.
+It skips the orders that the demo's customer cancels: they must be cancelled before they are shipped.
 """
 
 from __future__ import annotations
@@ -14,41 +14,41 @@ import aiohttp
 from system.installation import Installation
 
 PACKERS: Final = 32
-"""Parcels that are reported at the same time."""
+"""The number of concurrent reports."""
 PAGE: Final = 500
 PAUSE_SECONDS: Final = 0.1
-"""Between two looks when there is nothing to pack, or the service is away."""
+"""The pause if there is nothing to pack, or fulfillment does not answer."""
 
 
 class Warehouse:
-    def __init__(self, installation: Installation, leave_alone: Iterable[str]) -> None:
+    def __init__(self, installation: Installation, skipped: Iterable[str]) -> None:
         self.installation = installation
-        self.leave_alone = frozenset(leave_alone)
+        self.skipped = frozenset(skipped)
         """Order ids."""
         self.shipped = 0
         self.refused = 0
-        """The shipment was cancelled meanwhile, say; asked for again as long as it is listed."""
+        """Reports that fulfillment refused, e.g. of a cancelled shipment. A parcel is reported again while it is listed."""
 
     async def run(self) -> None:
-        """Until it is cancelled."""
+        """Runs until it is cancelled."""
         async with self.installation.client("fulfillment", PACKERS) as client:
             while True:
                 before = self.shipped
                 try:
                     await self._ship_all(client, await self._to_pack(client))
                 except* (aiohttp.ClientError, TimeoutError, OSError):
-                    pass  # the service is away or busy: what was not shipped is listed again
+                    pass  # no answer: the parcels that were not shipped are listed again
                 if self.shipped == before:
                     await asyncio.sleep(PAUSE_SECONDS)
 
     async def _to_pack(self, client: aiohttp.ClientSession) -> list[str]:
-        """The oldest shipments that wait. Always from the beginning: what was shipped is not listed any more."""
+        """The oldest parcels to pack. It starts at the first page each time: shipped parcels are not listed."""
         query: dict[str, Any] = {"status": "picking", "limit": PAGE}
         while True:
             async with client.get("/v1/shipments", params=query) as response:
                 response.raise_for_status()
                 page = await response.json()
-            parcels = [one["shipment_id"] for one in page["items"] if one["order_id"] not in self.leave_alone]
+            parcels = [one["shipment_id"] for one in page["items"] if one["order_id"] not in self.skipped]
             if parcels or page["next_cursor"] is None:
                 return parcels
             query["cursor"] = page["next_cursor"]

@@ -1,4 +1,4 @@
-"""Small files made by hand, and the demo's own file read once."""
+"""Small files, and the demo's own file, which is read once."""
 
 from __future__ import annotations
 
@@ -28,13 +28,13 @@ def row(
     customer: str = "17850",
     country: str = "United Kingdom",
 ) -> str:
-    """One good row of a file; every cell can be made otherwise."""
+    """One valid row of a file; every cell can be replaced."""
     return f"{invoice},{code},{description},{quantity},{date},{price},{customer},{country}"
 
 
 @pytest.fixture
 def read_rows(tmp_path: Path) -> Reader:
-    """Reads a file of these lines under the right header."""
+    """A function that writes a file of these lines below the header, and reads it."""
 
     def read_lines(*lines: str, encoding: str = "utf-8", end: str = "\r\n") -> Book:
         path = tmp_path / "orders.csv"

@@ -1,4 +1,4 @@
-"""The figures of `docs/demo-data.md`, to the penny: both programs, the one that sends and the one that foretells."""
+"""The figures of `docs/demo-data.md`, to the penny, from the code that sends the orders and from the oracle."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ GOLDEN = [
 
 
 @pytest.fixture(scope="module")
-def foretold(sample: Book) -> dict[str, Expected]:
+def predicted(sample: Book) -> dict[str, Expected]:
     return {order.external_order_id: order for order in expect(sample, "demo")}
 
 
@@ -42,9 +42,9 @@ def test_the_sample_has_386_orders_worth_16_570_812_pence(sample_orders: list[Re
 
 
 @pytest.mark.parametrize(("invoice", "total", "shipping", "rows", "vat"), GOLDEN)
-def test_single_orders_are_known_to_the_penny(
+def test_single_orders_are_exact_to_the_penny(
     sample_orders: list[RetailOrder],
-    foretold: dict[str, Expected],
+    predicted: dict[str, Expected],
     invoice: str,
     total: int,
     shipping: int,
@@ -53,7 +53,7 @@ def test_single_orders_are_known_to_the_penny(
 ) -> None:
     order = next(order for order in sample_orders if order.external_order_id == invoice)
     assert (order.total_minor, order.shipping_minor, order.document.row_count) == (total, shipping, rows)
-    assert (foretold[invoice].total_minor, foretold[invoice].vat_minor) == (total, vat)
+    assert (predicted[invoice].total_minor, predicted[invoice].vat_minor) == (total, vat)
 
 
 def test_bank_charges_alone_ship_nothing(sample_orders: list[RetailOrder]) -> None:
@@ -70,7 +70,7 @@ def test_vat_is_rounded_once_per_order_not_per_row(sample_orders: list[RetailOrd
         for amount in [*(line.line_total_minor for line in order.lines), *_shipping_rows(order)]
     )
     assert aggregate(expect(sample, "demo")).vat_minor == 2_273_175
-    assert per_row == 2_273_219  # the trap
+    assert per_row == 2_273_219  # rounding row by row would be wrong
 
 
 def _shipping_rows(order: RetailOrder) -> list[int]:
@@ -78,16 +78,16 @@ def _shipping_rows(order: RetailOrder) -> list[int]:
     return [int(row.unit_price * row.quantity * 100) for row in order.document.rows if row.place not in lines]
 
 
-def test_two_skus_make_17_orders_short(sample_orders: list[RetailOrder], foretold: dict[str, Expected]) -> None:
+def test_two_skus_make_17_orders_short(sample_orders: list[RetailOrder], predicted: dict[str, Expected]) -> None:
     skus = zero_stock_skus(sample_orders)
     short = {order.external_order_id for order in sample_orders if is_short(order, skus)}
     assert skus == {"21098", "21244"}
     assert len(short) == 17
-    assert short == {order.external_order_id for order in foretold.values() if order.trouble == "out_of_stock"}
+    assert short == {order.external_order_id for order in predicted.values() if order.trouble == "out_of_stock"}
 
 
 def test_the_aggregate_for_the_store_demo(sample: Book) -> None:
-    """Pins order ids and trouble too: any change of either moves these sums."""
+    """Pins order ids and trouble too: a change of either changes these sums."""
     whole = aggregate(expect(sample, "demo"))
     assert (whole.received, whole.completed) == (386, 340)
     assert whole.cancelled == {"out_of_stock": 17, "declined": 13, "customer": 16}
@@ -96,14 +96,14 @@ def test_the_aggregate_for_the_store_demo(sample: Book) -> None:
     assert whole.invoiced_vat_minor == 1_696_019
 
 
-def test_both_programs_agree_on_every_order(sample_orders: list[RetailOrder], foretold: dict[str, Expected]) -> None:
-    assert [order.external_order_id for order in sample_orders] == list(foretold)
+def test_both_programs_agree_on_every_order(sample_orders: list[RetailOrder], predicted: dict[str, Expected]) -> None:
+    assert [order.external_order_id for order in sample_orders] == list(predicted)
     for order in sample_orders:
-        expected = foretold[order.external_order_id]
+        expected = predicted[order.external_order_id]
         assert (order.total_minor, len(order.lines)) == (expected.total_minor, expected.lines)
 
 
 def test_the_largest_snapshot_fits_a_message(sample_orders: list[RetailOrder]) -> None:
-    """An order of the sample has at most 593 rows; a service refuses to journal more than 900 kB."""
+    """An order of the sample has at most 593 rows; a service rejects a journal entry of more than 900 kB."""
     largest = max(sample_orders, key=lambda order: len(order.document.rows))
     assert len(str(snapshot(largest))) < 500_000

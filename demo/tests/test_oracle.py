@@ -1,4 +1,4 @@
-"""The oracle's own sums, and what it says of services that did something else."""
+"""The oracle's own sums, and the differences it reports if services did something else."""
 
 from __future__ import annotations
 
@@ -59,7 +59,7 @@ def test_each_trouble_has_its_end_and_its_money(expected: list[Expected]) -> Non
     assert seen == {"", "late", "timed_out", "declined", "out_of_stock", "cancelled"}
 
 
-def test_a_free_order_completes_without_money_whatever_its_id(expected: list[Expected]) -> None:
+def test_a_free_order_completes_without_money_for_every_id(expected: list[Expected]) -> None:
     free = [order for order in expected if order.total_minor == 0 and order.trouble != "out_of_stock"]
     assert len(free) > 30
     assert any(trouble_of(order.order_id) for order in free)
@@ -101,7 +101,7 @@ def test_nothing_is_unexpected_where_all_ended_as_they_must(expected: list[Expec
     assert compare(expected, {order.order_id: as_expected(order) for order in expected}) == []
 
 
-def test_what_differs_is_told_order_by_order(expected: list[Expected]) -> None:
+def test_differences_are_reported_order_by_order(expected: list[Expected]) -> None:
     order = next(order for order in expected if order.end == "completed" and order.total_minor)
     total = order.total_minor
 
@@ -118,13 +118,13 @@ def test_what_differs_is_told_order_by_order(expected: list[Expected]) -> None:
     assert told(invoiced_vat_minor=0) == f"invoiced_vat_minor is 0, expected {order.vat_minor}"
 
 
-def test_figures_that_are_not_told_are_not_compared(expected: list[Expected]) -> None:
+def test_missing_figures_are_not_compared(expected: list[Expected]) -> None:
     order = expected[0]
     actual = cast(ActualRow, {**as_expected(order), "total_minor": None, "invoiced_vat_minor": order.vat_minor})
     assert compare([order], {order.order_id: actual}) == []
 
 
-def test_lost_and_unknown_orders_are_unexpected(expected: list[Expected]) -> None:
+def test_missing_and_foreign_orders_are_unexpected(expected: list[Expected]) -> None:
     first, second = expected[:2]
     stranger = replace(first, order_id="stranger")
     actual = {order.order_id: as_expected(order) for order in (second, stranger)}
@@ -134,7 +134,7 @@ def test_lost_and_unknown_orders_are_unexpected(expected: list[Expected]) -> Non
     ]
 
 
-def test_a_book_without_orders_foretells_nothing(read_rows: Reader) -> None:
+def test_a_book_without_orders_has_no_expected_end(read_rows: Reader) -> None:
     assert expect(read_rows(), "demo") == expect(read_rows(row("C1")), "demo", 5) == []
 
 

@@ -1,4 +1,4 @@
-"""Whatever rows a file holds: nothing is lost, and all sums agree."""
+"""For a file of any rows: no row is lost, and all sums agree."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What people's files look like: encodings, quotes, line ends, wrong files."""
+"""Files as people have them: encodings, quotes, line ends, wrong files."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ def test_utf_8_is_read_as_utf_8(read_rows: Reader) -> None:
 
 
 def test_a_late_byte_that_is_no_utf_8_decides_for_the_whole_file(tmp_path: Path) -> None:
-    """More than one chunk before it, and a BOM that then is none."""
+    """The byte comes after the first chunk, and the file's BOM is then text."""
     path = tmp_path / "orders.csv"
     good = row(description="ZOË").encode() + b"\n"
     rows = good * (2_000_000 // len(good))
@@ -34,7 +34,7 @@ def test_a_late_byte_that_is_no_utf_8_decides_for_the_whole_file(tmp_path: Path)
     )
     book = read(path)
     assert book.documents[0].rows[-1].description == "£"
-    assert book.documents[0].rows[0].description == "ZOÃ\x8b"  # the price of one wrong byte
+    assert book.documents[0].rows[0].description == "ZOÃ\x8b"  # one invalid byte makes the whole file ISO-8859-1
 
 
 @pytest.mark.parametrize("end", ["\n", "\r\n", "\r"])
@@ -119,8 +119,8 @@ def test_a_nul_character_is_a_broken_row(read_rows: Reader) -> None:
         (HEADER.replace(",", "\t").encode(), "separated by tabs"),
         (HEADER.replace("Quantity", "Qty").encode(), "Quantity is missing"),
         (b"a,b,c", "are missing"),
-        (HEADER.encode() + b",InvoiceNo", "InvoiceNo stands there twice"),
-        (HEADER.encode() + b",Channel", "others stand beside them"),
+        (HEADER.encode() + b",InvoiceNo", "InvoiceNo appears twice"),
+        (HEADER.encode() + b",Channel", "other columns beside them"),
         (b"Country," + HEADER.removesuffix(",Country").encode(), "another order"),
         (b"PK\x03\x04\x14\x00\x06\x00\x08", "save it as CSV"),
         (HEADER.encode("utf-16"), "no text in UTF-8"),
@@ -148,14 +148,14 @@ def test_a_file_of_a_header_alone_has_no_orders(read_rows: Reader) -> None:
     assert (book.rows, book.documents, book.left_out, book.broken) == (0, (), {}, ())
 
 
-def test_the_header_may_be_quoted_and_stand_below_empty_lines(tmp_path: Path) -> None:
+def test_the_header_may_be_quoted_and_follow_empty_lines(tmp_path: Path) -> None:
     path = tmp_path / "orders.csv"
     quoted = ",".join(f'"{name}" ' if name != "Country" else f'"{name}"' for name in HEADER.split(","))
     path.write_text(f"\n\n{quoted}\n{row(quantity='?')}\n")
     assert [record.line for record in records(path)] == [4]
 
 
-def test_a_header_that_comes_again_is_a_broken_document(read_rows: Reader) -> None:
+def test_a_repeated_header_is_a_broken_document(read_rows: Reader) -> None:
     book = read_rows(row("1"), HEADER, row("2"))
     assert book.left_out == {"broken_row": 1}
     assert str(book.broken[0]).startswith("line 3, Quantity: 'Quantity' is no whole number")

@@ -17,7 +17,7 @@ from demo.report import (
     Timings,
     build_report,
     exit_status,
-    is_at_rest,
+    is_settled,
     orders_csv,
     percentile,
     source_figures,
@@ -108,18 +108,18 @@ def test_a_lost_order_has_empty_cells_and_fails_the_run(build: Any, actual: Actu
     assert (first["order_id"], first["actual"], first["captured_minor"]) == (lost, "", "")
 
 
-def test_every_order_counts_once_whatever_it_waits_for(build: Any, actual: Actual, expected: list[Expected]) -> None:
+def test_every_order_counts_once_for_every_reason_to_wait(build: Any, actual: Actual, expected: list[Expected]) -> None:
     reasons = ("approval", "stock", "warehouse", "no_answer", "parked", "exception")
     for order, reason in zip(expected, reasons, strict=False):
         actual[order.order_id]["actual"] = f"waiting:{reason}"
     report = build(actual)
     assert report["waiting"] == dict.fromkeys(reasons, 1)
     assert report["received"] == report["completed"] + sum(report["cancelled"].values()) + 6
-    assert report["orders_per_second"] == (386 - 1) / 2  # the one without an answer is not at rest
+    assert report["orders_per_second"] == (386 - 1) / 2  # the order without an answer is not settled
     assert exit_status(report, expected, actual) == 1
 
 
-def test_an_unknown_end_is_an_error(build: Any, actual: Actual, expected: list[Expected]) -> None:
+def test_an_end_outside_the_closed_set_is_an_error(build: Any, actual: Actual, expected: list[Expected]) -> None:
     for end in ("", "placing", "cancelled:", "cancelled:fraud", "waiting"):
         actual[expected[0].order_id]["actual"] = end
         with pytest.raises(ValueError, match="ends as one of"):
@@ -131,21 +131,21 @@ def test_an_unknown_end_is_an_error(build: Any, actual: Actual, expected: list[E
     [
         ({"actual": "completed"}, True),
         ({"actual": "cancelled:customer"}, True),
-        ({"actual": "cancelled:customer", "at_rest": False}, False),
+        ({"actual": "cancelled:customer", "settled": False}, False),
         ({"actual": "waiting:approval"}, True),
         ({"actual": "waiting:no_answer"}, False),
     ],
 )
-def test_at_rest_is_an_end_without_open_process_or_a_persons_turn(row: Any, rests: bool) -> None:
-    assert is_at_rest(row) is rests
+def test_settled_means_ended_without_open_process_or_waiting_for_a_person(row: Any, rests: bool) -> None:
+    assert is_settled(row) is rests
 
 
 def test_the_exit_status_needs_all_three(build: Any, actual: Actual, expected: list[Expected]) -> None:
     violated = build(actual, checks=Checks(0, 10, 1))
     assert exit_status(violated, expected, actual) == 1
-    actual[expected[3].order_id]["at_rest"] = False
+    actual[expected[3].order_id]["settled"] = False
     assert exit_status(build(actual), expected, actual) == 1
-    actual[expected[3].order_id]["at_rest"] = True
+    actual[expected[3].order_id]["settled"] = True
     assert exit_status(build(actual), expected, actual) == 0
 
 
@@ -169,7 +169,7 @@ def _printed(table: Any) -> str:
     return console.export_text()
 
 
-def test_the_table_tells_a_person_everything(build: Any, actual: Actual) -> None:
+def test_the_table_shows_every_figure(build: Any, actual: Actual) -> None:
     text = _printed(summary(build(actual), ["line 7, UnitPrice: '[red]free' is no decimal number"], []))
     for part in (
         "386 orders, 8,142 rows, GBP 165,708.12",

@@ -91,7 +91,7 @@ def test_a_line_without_description_is_titled_by_its_sku(read_rows: Reader) -> N
     assert only_order(read_rows(row(code="15056bl", description=" "))).lines[0].title == "15056BL"
 
 
-def test_the_snapshot_says_all_of_the_canonical_shape(read_rows: Reader) -> None:
+def test_the_snapshot_has_every_field_of_the_canonical_shape(read_rows: Reader) -> None:
     goods = row("7", quantity="3", date="7/4/2011 9:30", country="EIRE")
     body = snapshot(
         only_order(read_rows(goods, row("7", code="POST", price="1", country="EIRE", date="7/5/2011 0:00")))
@@ -181,7 +181,7 @@ def test_a_country_is_a_code_or_null_never_an_error(read_rows: Reader, name: str
     assert snapshot(only_order(read_rows(row(country=name))))["order"]["ship_to"]["country"] == code
 
 
-def test_every_country_of_the_sample_is_known(sample: Book) -> None:
+def test_every_country_of_the_sample_is_mapped(sample: Book) -> None:
     assert {document.country for document in sample.documents} <= set(ISO_3166)
     assert all(code is None or (len(code) == 2 and code.isupper()) for code in ISO_3166.values())
 
@@ -204,7 +204,7 @@ def test_a_second_pass_sells_the_same_under_another_number(read_rows: Reader) ->
 
 def test_nothing_cannot_be_repeated(read_rows: Reader) -> None:
     assert run_orders(orders_of(read_rows())) == []
-    with pytest.raises(SourceError, match="holds no order"):
+    with pytest.raises(SourceError, match="contains no order"):
         run_orders([], 5)
     with pytest.raises(SourceError, match="from 1"):
         run_orders(orders_of(read_rows(row())), 0)

@@ -51,12 +51,12 @@ def test_the_first_reason_that_fits_counts(read_rows: Reader) -> None:
     ]
 
 
-def test_reasons_are_told_in_the_order_they_are_tried(read_rows: Reader) -> None:
+def test_reasons_are_listed_in_the_order_they_are_tried(read_rows: Reader) -> None:
     book = read_rows(row("5", price="-1"), row("C1"), row("6", quantity=""), row("7", price="-1"))
     assert list(book.left_out.items()) == [("broken_row", 1), ("cancellation", 1), ("negative_price", 2)]
 
 
-def test_rows_of_one_number_are_one_document_wherever_they_stand(read_rows: Reader) -> None:
+def test_rows_of_one_number_are_one_document_in_any_position(read_rows: Reader) -> None:
     book = read_rows(row("2", "A"), row("1", "B"), row(" 2 ", "C"), row("1", "D"), row("2", "E"))
     assert [document.invoice_no for document in book.documents] == ["2", "1"]
     assert [(r.place, r.stock_code) for r in book.documents[0].rows] == [(1, "A"), (2, "C"), (3, "E")]
@@ -150,7 +150,7 @@ def test_the_first_five_broken_rows_are_named_then_the_count(read_rows: Reader) 
         ("7/4/2011 0:05", datetime(2011, 7, 3, 23, 5, tzinfo=UTC)),  # summer time
         ("3/27/11 0:59", datetime(2011, 3, 27, 0, 59, tzinfo=UTC)),  # the last minute of winter
         ("3/27/11 2:00", datetime(2011, 3, 27, 1, 0, tzinfo=UTC)),  # the first of summer
-        ("10/30/11 1:30", datetime(2011, 10, 30, 0, 30, tzinfo=UTC)),  # comes twice: the first is meant
+        ("10/30/11 1:30", datetime(2011, 10, 30, 0, 30, tzinfo=UTC)),  # occurs twice: the first
         ("10/30/11 2:00", datetime(2011, 10, 30, 2, 0, tzinfo=UTC)),
         ("2/29/12 23:59", datetime(2012, 2, 29, 23, 59, tzinfo=UTC)),
     ],
@@ -181,7 +181,7 @@ def test_the_vat_rate_of_the_united_kingdom_follows_the_day(day: datetime, rate:
     assert vat_rate("EIRE", day) == vat_rate("Channel Islands", day) == vat_rate("", day) == "0.00"
 
 
-def test_an_order_before_the_first_known_rate_is_a_broken_row(read_rows: Reader) -> None:
+def test_an_order_before_the_first_vat_rate_is_a_broken_row(read_rows: Reader) -> None:
     book = read_rows(row("1", date="11/30/08 23:59"), row("2", date="12/1/08 0:00"), row("3", date="1/1/99 0:00"))
     assert book.left_out == {"broken_row": 2}
     assert str(book.broken[0]).startswith("line 2, InvoiceDate: is before 1 December 2008")

@@ -52,7 +52,7 @@ def test_an_order_id_is_asked_for_with_all_four_parts(read_rows: Reader) -> None
 
 
 def test_no_more_than_six_percent_of_the_orders_are_short(read_rows: Reader) -> None:
-    """A SKU that everybody buys is passed over; the next ones fill up to three percent."""
+    """A SKU of every order is not chosen; the next ones are, until three percent are short."""
     everybody = [row(str(n), "EVERYBODY") for n in range(100)]
     book = read_rows(*everybody, *(row(str(n), f"RARE{n}") for n in range(100)))
     orders = orders_of(book)
@@ -64,7 +64,7 @@ def test_no_more_than_six_percent_of_the_orders_are_short(read_rows: Reader) -> 
 
 @pytest.mark.parametrize(("buyers", "short"), [(3, 3), (6, 6), (7, 0)])
 def test_six_percent_is_still_taken_and_three_is_enough(read_rows: Reader, buyers: int, short: int) -> None:
-    """Both programs at the edges: one SKU that some of 100 orders have, and one that all have."""
+    """Rule and oracle at the limits: one SKU of some of 100 orders, and one of all."""
     book = read_rows(*(row(str(n), "ALL") for n in range(100)), *(row(str(n), "SOME") for n in range(buyers)))
     orders = orders_of(book)
     skus = zero_stock_skus(orders)

@@ -460,7 +460,7 @@ class Shop:
 
     async def assert_promises(self, *, at_rest: bool = True, parked: bool = False) -> list[Check]:
         """The checker finds no violation; and nothing is parked, unless the test parks."""
-        found = await asyncio.to_thread(check, self.system, at_rest=at_rest)
+        found = await asyncio.to_thread(check, self.system, settled=at_rest)
         assert not violations(found), "\n".join(violations(found))
         if not parked:
             assert not (rows := await self.parked()), rows

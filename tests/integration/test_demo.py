@@ -106,7 +106,7 @@ def test_a_demo_of_a_file_nobody_has_seen_comes_out_right_to_the_penny(demo: Dem
     assert "line 6, Quantity: 'x' is no whole number" in told
 
 
-@pytest.mark.parametrize("moment", ["starting Kafka", "preparing databases", "orders at rest"])
+@pytest.mark.parametrize("moment", ["starting Kafka", "preparing databases", "orders settled"])
 def test_ctrl_c_at_any_moment_stops_everything_and_says_so_in_a_line(demo: Demo, moment: str) -> None:
     process = demo.start()
     assert process.stdout is not None

@@ -1,4 +1,4 @@
-"""The checker's eyes for topics: each violation, made on purpose, is seen; and what is right is not accused."""
+"""The checker reports each violation on a topic, made on purpose here, and nothing else."""
 
 from __future__ import annotations
 
@@ -30,10 +30,10 @@ def seen(*records: Any) -> list[str]:
     reader = Reader(SERVICES)
     for record in records:
         reader.fold(record)
-    return [told.partition(":")[0] + ":" + told.split(":")[1] for told in violations(reader.read.checks)]
+    return [one.partition(":")[0] + ":" + one.split(":")[1] for one in violations(reader.read.checks)]
 
 
-def test_a_story_told_in_order_and_partly_twice_is_right() -> None:
+def test_events_in_order_and_partly_repeated_violate_nothing() -> None:
     first, second = event(1, authorized_minor=5), event(2, authorized_minor=5, captured_minor=5)
     assert seen(first, second, first, second) == []
 
@@ -47,11 +47,11 @@ def test_a_wrong_order_is_seen() -> None:
 
 
 def test_one_id_for_two_things_is_seen() -> None:
-    assert seen(event(1), event(1, authorized_minor=7)) == ["topics: one (source, id) says one thing"]
+    assert seen(event(1), event(1, authorized_minor=7)) == ["topics: one (source, id) has one content"]
 
 
 def test_a_key_that_is_not_the_subject_is_seen() -> None:
-    assert seen(event(1, subject="somebody-else")) == ["topics: an event's key is its subject and its order"]
+    assert seen(event(1, subject="another-order")) == ["topics: an event's key is its subject and its order"]
 
 
 def test_money_that_shrinks_is_seen() -> None:
@@ -65,14 +65,14 @@ def test_more_captured_than_authorized_is_seen() -> None:
     ]
 
 
-def test_what_others_put_on_a_topic_accuses_nobody() -> None:
+def test_records_of_other_sources_violate_nothing() -> None:
     poison = event(9)
-    poison.headers = [("ce_source", b"somebody"), ("ce_id", b"\xff")]
+    poison.headers = [("ce_source", b"connector"), ("ce_id", b"\xff")]
     poison.value = b"no json"
     assert seen(poison, event(1)) == []
 
 
-def test_an_answer_told_again_is_counted() -> None:
+def test_a_repeated_answer_is_counted() -> None:
     reader = Reader(SERVICES)
     for record in (event(1), event(1)):
         reader.fold(record)

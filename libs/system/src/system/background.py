@@ -1,4 +1,4 @@
-"""The system left running, its data kept: `python -m system up`, `down` and `status`.
+"""Leaves the system running and stops it later; the data stays: `python -m system up`, `down` and `status`.
 
 `<root>/.devservices/<name>/system.json` records the services' processes, `keys.json` their API keys (readable by its owner only).
 """

@@ -1,11 +1,11 @@
-"""The one checker of the invariants, over all databases and all topics: after demo, bench, chaos and integration tests.
+"""The checker of the invariants over all databases and topics; it runs after demo, bench, chaos and integration tests.
 
     for found in check(system):
         print(found.name, found.checked, found.violated, found.examples)
 
-Three kinds: each service's own (`python -m <service> check`), what the topics must say whatever happened
-(`system.topics`), and, once everything is at rest, that services and topics agree with each other. An order that is
-parked somewhere, or waits for a person because of an exception, is left out of what it cannot satisfy yet.
+It checks each service's own invariants (`python -m <service> check`), the invariants of the topics (`system.topics`), and,
+once everything has settled, that services and topics agree. An order that is parked, or waits for a person because of an
+exception, is excluded from the invariants that it cannot satisfy yet.
 """
 
 from __future__ import annotations
@@ -25,9 +25,9 @@ from system.topics import NO_MONEY, Check, Read, read_topics
 __all__ = ["Check", "check", "violations"]
 
 TABLES = {"orders": "orders", "payments": "ledgers", "fulfillment": "fulfilments", "invoicing": "billings"}
-"""The aggregate whose published events stand on the service's topic."""
+"""service -> table of the aggregate whose events are on the service's topic."""
 
-# What each service says of each order, one row per order.
+# The state of each order in each service, one row per order.
 ORDERS = """
 select key::text, status, waiting, in_flight, completed_at is not null as completed, grand_minor,
   coalesce((doc::json->'facts'->'money'->>'authorized_minor')::bigint, 0), coalesce((doc::json->'facts'->'money'->>'captured_minor')::bigint, 0),
@@ -45,14 +45,14 @@ select distinct convert_from(record_key, 'SQL_ASCII') from parked
 where state in ('waiting', 'discarded') and octet_length(record_key) = 36 and position('\\x00'::bytea in record_key) = 0"""
 
 
-def check(system: System, *, at_rest: bool = True) -> list[Check]:
-    """Every invariant. at_rest: also what holds only when nothing is under way any more; False while work goes on."""
+def check(system: System, *, settled: bool = True) -> list[Check]:
+    """Checks every invariant. settled: also those that hold only if no order is in progress; False while work goes on."""
     with ThreadPoolExecutor(max_workers=1) as pool:  # the caller may be inside a running event loop
-        return pool.submit(asyncio.run, _check(system, at_rest)).result()
+        return pool.submit(asyncio.run, _check(system, settled)).result()
 
 
 def violations(checks: Iterable[Check]) -> list[str]:
-    """What does not hold, in words."""
+    """One sentence per violated invariant."""
     return [
         f"{one.name}: {one.violated} of {one.checked} violated; {'; '.join(one.examples) or 'no examples'}"
         for one in checks
@@ -60,15 +60,15 @@ def violations(checks: Iterable[Check]) -> list[str]:
     ]
 
 
-async def _check(system: System, at_rest: bool) -> list[Check]:
+async def _check(system: System, settled: bool) -> list[Check]:
     own = asyncio.gather(*(asyncio.to_thread(_own, system, name) for name in system.names))
     topics = ["marketplace.orders.v1", "marketplace.orders.bulk.v1"]
     topics += [f"{name}.{kind}.v1" for name in system.names for kind in ("commands", "events")]
     read = await read_topics(system.kafka.bootstrap_servers, system.names, topics)
     found = [one for checks in await own for one in checks] + read.checks
     state = await _State.load(system)
-    found.append(Check(f"parked messages, {state.parked} (told, not judged)", state.parked))
-    return [*found, *_together(state, read)] if at_rest else found
+    found.append(Check(f"parked messages, {state.parked} (reported, not judged)", state.parked))
+    return [*found, *_together(state, read)] if settled else found
 
 
 def _own(system: System, service: str) -> list[Check]:
@@ -93,9 +93,9 @@ class _State:
         self.waiting_room: dict[str, set[str]] = {}
         """service -> orders that wait behind a parked message."""
         self.refused: set[str] = set()
-        """Keys of messages that a service refused and nobody has replayed: they wait, or a person discarded them."""
+        """Keys of messages that a service rejected and that were not replayed: they wait, or a person discarded them."""
         self.journaled: list[Any] = []
-        """What was decided to be published: (topic, message id)."""
+        """Journal entries that are published: (topic, message id)."""
         self.parked = 0
         self.unsent = 0
         self.tasks = 0
@@ -134,58 +134,58 @@ def _together(state: _State, read: Read) -> list[Check]:
 
 
 def _nothing_left(state: _State, read: Read, parked: set[str]) -> list[Check]:
-    at_rest = Check("at rest: no order waits for another service")
+    answers = Check("settled: no order waits for another service")
     for row in state.rows["orders"]:
         still = row["in_flight"] or row["waiting"] in ("answer", "outcomes", "no_answer")
-        at_rest.expect(not still or row["key"] in parked, row["key"], "waits for", row["waiting"] or "an answer")
-    sent = Check("at rest: nothing waits to be published or called")
+        answers.expect(not still or row["key"] in parked, row["key"], "waits for", row["waiting"] or "an answer")
+    sent = Check("settled: nothing waits to be published or called")
     sent.expect(state.unsent == 0, state.unsent, "rows in the outboxes")
     sent.expect(state.tasks == 0 or bool(parked), state.tasks, "tasks")
-    received = Check("at rest: every snapshot's order is known, or parked with its cause")
-    known = set(state.versions["orders"])
+    received = Check("settled: every snapshot's order exists, or its message is parked with its cause")
+    orders = set(state.versions["orders"])
     for key in read.snapshots:
-        received.expect(key in known or key in state.refused, key)
-    answered = Check("at rest: every command is answered")  # one asked again while its call is open shares the answer
+        received.expect(key in orders or key in state.refused, key)
+    answered = Check("settled: every command is answered")  # a command repeated during its call shares the answer
     for service, asked in read.asked.items():
         for operation, key in asked:
-            told = read.answered[service][operation] > 0
+            has_answer = read.answered[service][operation] > 0
             excused = key in state.waiting_room[service] or key in state.refused
-            answered.expect(told or excused, service, "owes an answer to", operation, "of order", key)
-    return [at_rest, sent, received, answered]
+            answered.expect(has_answer or excused, service, "did not answer", operation, "of order", key)
+    return [answers, sent, received, answered]
 
 
 def _topics_agree(state: _State, read: Read) -> list[Check]:
-    published = Check("topics = databases: whatever was journaled for a topic stands there")
+    published = Check("topics = databases: every message journaled for a topic is on it")
     for topic, message in state.journaled:
         published.expect(message in read.published[topic], topic, message)
-    versions = Check("topics = databases: as many events of each order as its row says")
+    versions = Check("topics = databases: the number of an order's events is its row's version")
     for service, rows in state.versions.items():
         for key in rows.keys() | read.versions[service].keys():
-            told = (rows.get(key, 0), read.versions[service].get(key, 0))
-            versions.expect(told[0] == told[1], service, key, "row and topic say", told)
-    money = Check("topics = databases: the last totals told are the ledger")
+            both = (rows.get(key, 0), read.versions[service].get(key, 0))
+            versions.expect(both[0] == both[1], service, key, "versions of row and topic:", *both)
+    money = Check("topics = databases: the last totals published are the ledger")
     ledgers = _by_key(state.rows["payments"])
     for key in ledgers.keys() | read.money.keys():
         sums = (ledgers.get(key, NO_MONEY), read.money.get(key, NO_MONEY))
         money.expect(sums[0] == sums[1], key, *sums)
-    stock = Check("topics = databases: the last pieces told are the reservations")
+    stock = Check("topics = databases: the last pieces published are the reservations")
     pieces = _by_key(state.rows["fulfillment"])
     for key in pieces.keys() | read.stock.keys():
         held = (pieces.get(key, (0, 0)), read.stock.get(key, (0, 0)))
         stock.expect(held[0] == held[1], key, *held)
-    documents = Check("topics = databases: the documents told are those issued")
+    documents = Check("topics = databases: the documents published are those issued")
     issued = {row["document_id"]: tuple(row)[1:4] for row in state.rows["invoicing"]}
     for document in issued.keys() | read.documents.keys():
-        both = (issued.get(document), read.documents.get(document))
-        documents.expect(both[0] == both[1], document, *both)
+        pair = (issued.get(document), read.documents.get(document))
+        documents.expect(pair[0] == pair[1], document, *pair)
     return [published, versions, money, stock, documents]
 
 
 def _services_agree(state: _State, parked: set[str]) -> list[Check]:
-    same_money = Check("orders' view of the money is payments' ledger")
+    same_money = Check("the money in orders is payments' ledger")
     invoiced = Check("what was captured is what was invoiced")
     undone = Check(
-        "a cancelled order holds nothing: refunded = captured, the rest voided, credited = invoiced, no piece held"
+        "a cancelled order leaves nothing: refunded = captured, the rest voided, credited = invoiced, no piece reserved"
     )
     completed = Check("a completed order's captured money is its total")
     ledgers, pieces = _by_key(state.rows["payments"]), _by_key(state.rows["fulfillment"])

@@ -1,6 +1,6 @@
-"""Ctrl-C at any moment: the first signal ends the run in order, all later ones are ignored, so nothing stays half stopped.
+"""Ctrl-C at any moment: the first signal ends the run in order; later ones are ignored, so that the clean-up completes.
 
-`timeout`, `make` and a terminal each pass the same Ctrl-C on, so a second signal a moment later is normal.
+A terminal, `make` and `timeout` each forward the same Ctrl-C, so a second signal soon after the first is normal.
 """
 
 from __future__ import annotations
@@ -16,11 +16,11 @@ Result = TypeVar("Result")
 
 
 class Interrupt:
-    """While it is entered, a signal raises KeyboardInterrupt once; inside `run` by cancelling what is awaited there."""
+    """Inside the block, the first signal raises KeyboardInterrupt; during `run` it cancels the work first."""
 
     def __init__(self) -> None:
         self.received: int | None = None
-        """The signal that ended us."""
+        """The number of the first signal."""
         self._loop: asyncio.AbstractEventLoop | None = None
         self._task: asyncio.Task[Any] | None = None
 
@@ -33,11 +33,11 @@ class Interrupt:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         for number in SIGNALS:
-            signal.signal(number, signal.SIG_IGN)  # what is left to do is to end
+            signal.signal(number, signal.SIG_IGN)  # only the process's end is left
 
     @property
     def exit_status(self) -> int:
-        """As a shell says it: 130 for Ctrl-C."""
+        """As a shell reports it: 130 for Ctrl-C."""
         return 128 + (self.received or signal.SIGINT)
 
     def _on_signal(self, number: int, frame: FrameType | None) -> None:
@@ -49,7 +49,7 @@ class Interrupt:
         self._loop.call_soon_threadsafe(self._task.cancel)
 
     def run(self, work: Coroutine[Any, Any, Result]) -> Result:
-        """`asyncio.run`, ended in order by a signal: the work's own `finally` blocks run, then KeyboardInterrupt."""
+        """`asyncio.run` that a signal ends in order: the work's `finally` blocks run, then KeyboardInterrupt is raised."""
 
         async def main() -> Result:
             self._loop, self._task = asyncio.get_running_loop(), asyncio.current_task()

@@ -16,7 +16,7 @@ STOP_TIMEOUT_SECONDS = 20.0
 
 
 class Recorded:
-    """The members of a system that was left running. A start time tells each from a later process with its pid."""
+    """The members of a system that was left running. Start times distinguish them from later processes with the same pid."""
 
     def __init__(self, path: Path) -> None:
         self.path = path

@@ -1,7 +1,7 @@
-"""All topics from beginning to end, folded into what the checker compares: who said what, in which order, how often.
+"""Folds all topics, from beginning to end, into what the checker compares: sources, contents, order, repetitions.
 
-A record counts for a service when its `ce_source` says so; what else stands on a topic (a connector's snapshots, the
-poison of a test) is only counted.
+A record belongs to a service if its `ce_source` names it. Other records (a connector's snapshots, the poison of a test) are
+only counted.
 """
 
 from __future__ import annotations
@@ -25,45 +25,45 @@ NO_MONEY = (0, 0, 0, 0)
 
 @dataclass
 class Check:
-    """An invariant: `checked` single comparisons were made, `violated` of them did not hold."""
+    """An invariant: `checked` comparisons were made, `violated` of them failed."""
 
     name: str
     checked: int = 0
     violated: int = 0
     examples: list[str] = field(default_factory=list)
 
-    def expect(self, holds: bool, *told: object) -> None:
+    def expect(self, holds: bool, *example: object) -> None:
         self.checked += 1
         if not holds:
             self.violated += 1
             if len(self.examples) < EXAMPLES_MAX:
-                self.examples.append(" ".join(map(str, told)))
+                self.examples.append(" ".join(map(str, example)))
 
 
 @dataclass
 class Read:
-    """What the topics say. Keys are order ids as text."""
+    """The content of the topics. Keys are order ids as text."""
 
     versions: dict[str, dict[str, int]] = field(default_factory=lambda: defaultdict(dict))
     """service -> key -> highest version."""
     money: dict[str, tuple[int, ...]] = field(default_factory=dict)
-    """Totals of the last first occurrence, in the order of `MONEY`."""
+    """Totals of the last event, repetitions excluded, in the order of `MONEY`."""
     stock: dict[str, tuple[int, int]] = field(default_factory=dict)
-    """(reserved, shipped) likewise."""
+    """(reserved, shipped) of the last event, repetitions excluded."""
     documents: dict[str, tuple[str, str, int]] = field(default_factory=dict)
     """Document id -> (order id, number, total)."""
     asked: dict[str, Counter[tuple[str, str]]] = field(default_factory=lambda: defaultdict(Counter))
-    """service -> (operation id, key) -> commands to it: asking again is a new message of the same operation."""
+    """service -> (operation id, key) -> commands to it. A repeated command is a new message of the same operation."""
     answered: dict[str, Counter[str]] = field(default_factory=lambda: defaultdict(Counter))
-    """service -> operation id -> records of its events that repeat it, an answer told again included."""
+    """service -> operation id -> records of events that carry it, repeated answers included."""
     published: dict[str, set[str]] = field(default_factory=lambda: defaultdict(set))
-    """Topic -> ids of the messages of its service that stand there."""
+    """Topic -> ids of the messages that its service published."""
     snapshots: set[str] = field(default_factory=set)
-    """Keys that a marketplace sent."""
+    """Keys of the snapshots."""
     records: Counter[str] = field(default_factory=Counter)
-    """Topic -> records; repetitions count."""
+    """Topic -> records, repetitions included."""
     repeated: int = 0
-    """Records that say again what stood there: at least once."""
+    """Records whose (source, id) was on the topic before: delivery is at least once."""
     checks: list[Check] = field(default_factory=list)
 
 
@@ -73,7 +73,7 @@ class Reader:
     def __init__(self, services: Sequence[str]) -> None:
         self.services = set(services)
         self.read = Read()
-        self._once = Check("topics: one (source, id) says one thing")
+        self._once = Check("topics: one (source, id) has one content")
         self._key = Check("topics: an event's key is its subject and its order")
         self._gapless = Check("topics: the versions of an order's events are 1..n, in order")
         self._shrinks = Check("topics: money only grows, with the version")
@@ -82,7 +82,7 @@ class Reader:
         self.read.checks = [self._once, self._key, self._gapless, self._shrinks, self._bounds, self._pieces]
         self._topic = ""
         self._seen: dict[tuple[str, bytes], tuple[int, str | None]] = {}
-        """(source, id) -> (hash of what it says, operation id)."""
+        """(source, id) -> (hash of the content, operation id), of the present topic."""
 
     def fold(self, record: ConsumerRecord[bytes, bytes]) -> None:
         if record.topic != self._topic:
