@@ -1,1 +1,1 @@
-"""`make bench`: how fast the whole system is on this machine, each figure beside its floor, its goal and a peer."""
+"""`make bench`: measures the speed of the whole system on this machine and compares it with targets and a peer."""

@@ -1,4 +1,4 @@
-"""`python -m bench`: measure, print, write `bench/results.json` and `bench/results.svg`."""
+"""`python -m bench`: measures, prints, and writes `bench/results.json` and `bench/results.svg`."""
 
 from __future__ import annotations
 
@@ -21,13 +21,13 @@ from devservices.errors import DevservicesError
 def main() -> int:
     root = Path(__file__).parents[1]
     parser = argparse.ArgumentParser(
-        prog="python -m bench", description="How fast the whole system is on this machine."
+        prog="python -m bench", description="Measure the speed of the whole system on this machine."
     )
-    parser.add_argument("--quick", action="store_true", help="one run of each with small sizes, a few minutes")
+    parser.add_argument("--quick", action="store_true", help="one small run of each measurement: a few minutes")
     parser.add_argument(
-        "--only", action="append", choices=NAMES, metavar="NAME", help=f"of {', '.join(NAMES)}; may repeat"
+        "--only", action="append", choices=NAMES, metavar="NAME", help=f"one of {', '.join(NAMES)}; may be repeated"
     )
-    parser.add_argument("--out", type=Path, help="where results.json and results.svg go (full runs: bench/)")
+    parser.add_argument("--out", type=Path, help="the directory of results.json and results.svg (full runs: bench/)")
     arguments = parser.parse_args()
     console = Console(width=max(Console().width, 120), highlight=False)
     whole = not arguments.quick and not arguments.only
@@ -39,26 +39,26 @@ def main() -> int:
     on = machine()
     if not is_quiet(on["load_average_before"]):
         console.print(
-            f"The machine is busy (load average {on['load_average_before']}): the figures will be lower than they could be."
+            f"The machine is busy (load average {on['load_average_before']}): the figures will be lower than on an idle one."
         )
     sizes = QUICK if arguments.quick else Sizes()
-    session = Session(root, sizes, only, say=console.print)
+    session = Session(root, sizes, only, show=console.print)
     try:
         results = session.run()
     except (DevservicesError, Stalled, Violated, RuntimeError) as error:
         report.show(report.figures(session.results, sizes, on), console)
-        console.print(f"Not finished, nothing is written. {type(error).__name__}: {error}")
+        console.print(f"The run failed and wrote no results. {type(error).__name__}: {error}")
         return 1
     except KeyboardInterrupt:
-        console.print("Interrupted; everything that was started is stopped.")
+        console.print("Interrupted: everything that the run started has ended.")
         return 130
-    told = report.figures(results, sizes, on)
-    report.show(told, console)
+    figures = report.figures(results, sizes, on)
+    report.show(figures, console)
     out.mkdir(parents=True, exist_ok=True)
-    (out / "results.json").write_text(json.dumps(told, indent=1) + "\n")
-    (out / "results.svg").write_text(svg.picture(told))
+    (out / "results.json").write_text(json.dumps(figures, indent=1) + "\n")
+    (out / "results.svg").write_text(svg.picture(figures))
     console.print(f"written: {out / 'results.json'}, {out / 'results.svg'}")
-    low = [TARGETS[name].text for name, value in report.judged(told).items()
+    low = [TARGETS[name].text for name, value in report.judged(figures).items()
            if TARGETS[name].verdict(value) == "below the floor"]  # fmt: skip
     if low:
         console.print(f"below the floor: {', '.join(low)}")

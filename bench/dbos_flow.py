@@ -1,8 +1,8 @@
-"""The peer's four steps: reserve, authorize, capture, invoice. Each is one transaction with DBOS's checkpoint in it; what goes to the
-warehouse is written with the capture.
+"""The peer's four steps: reserve, authorize, capture, invoice. Each is one transaction with DBOS's checkpoint in it; the capture
+also writes the shipment.
 
-The statements are as good as we know to write them for one order at a time: a line never costs a round trip of its own,
-stock is locked in order, and the invoice series is locked last.
+The statements are optimized for one order at a time: a line needs no round trip of its own, stock rows are locked in one
+order, and the invoice series is locked last.
 """
 
 from __future__ import annotations
@@ -113,7 +113,7 @@ def capture(key: str, order: dict[str, Any]) -> list[tuple[Any, dict[str, Any]]]
 
 
 def invoice(key: str, order: dict[str, Any]) -> list[tuple[Any, dict[str, Any]]]:
-    """One rate, 20 %, contained in the gross total: rounded half up once for the document."""
+    """VAT of 20 %, contained in the gross total, rounded half up once per document."""
     grand = _grand(order)
     vat = (grand * 20 * 2 + 120) // 240
     body = {"lines": order["lines"], "buyer": order["buyer"], "ship_to": order["ship_to"], "vat": {"20.00": vat}}

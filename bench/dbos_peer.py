@@ -1,4 +1,4 @@
-"""The peer beside us: the same orders, business rows and PostgreSQL, as a four-step DBOS workflow of one order at a time."""
+"""The peer: the same orders, business rows and PostgreSQL, with one four-step DBOS workflow per order."""
 
 from __future__ import annotations
 
@@ -23,14 +23,14 @@ ON_HAND: Final = 10_000_000
 
 @dataclass(frozen=True)
 class Tuning:
-    """How the peer is run. Its own defaults for what is not named here."""
+    """The peer's settings; all others are DBOS's defaults."""
 
     api: Literal["sync", "async"] = "sync"
     processes: int = 2
     concurrency: int = 8
-    """Workflows at a time, per process."""
+    """Concurrent workflows per process."""
     pool: int = 20
-    """Connections, of each process' two pools (DBOS's own and the datasource's); its default."""
+    """Connections in each of a process's two pools (DBOS's own and the datasource's); DBOS's default."""
 
     def shown(self) -> dict[str, Any]:
         return {
@@ -54,7 +54,7 @@ CANDIDATES: Final = (
     Tuning("async", 1, 8),
     Tuning("async", 2, 8),
 )
-"""What a session tries before it measures; the fastest is taken."""
+"""The settings that a session tries before it measures; it uses the fastest."""
 
 
 @dataclass(frozen=True)
@@ -86,7 +86,7 @@ class DbosPeer:
             await connection.close()
 
     def run(self, series: str, count: int, warm_up: int) -> PeerRun:
-        """Raises RuntimeError when a process fails or an order is not invoiced."""
+        """Raises RuntimeError if a process fails or an order is not invoiced."""
         before = asyncio.run(self._invoices())
         processes = [self._start(series, count, warm_up, n) for n in range(self.tuning.processes)]
         try:
@@ -100,7 +100,7 @@ class DbosPeer:
                 assert process.stdin is not None
                 process.stdin.write(b"go\n")
                 process.stdin.flush()
-            told = [_line(process) for process in processes]
+            times = [_line(process) for process in processes]
             cost = meter.stop()
         finally:
             for process in processes:
@@ -109,7 +109,7 @@ class DbosPeer:
         made = asyncio.run(self._invoices()) - before
         if made != count + warm_up:
             raise RuntimeError(f"DBOS made {made} invoices of {count + warm_up} orders")
-        took = max(one["ended"] for one in told) - min(one["began"] for one in told)
+        took = max(one["ended"] for one in times) - min(one["began"] for one in times)
         return PeerRun(count / took, cost, count)
 
     def _start(self, series: str, count: int, warm_up: int, number: int) -> subprocess.Popen[bytes]:
@@ -125,7 +125,7 @@ class DbosPeer:
         )  # fmt: skip
 
     async def _invoices(self) -> int:
-        """The last number of the series, after a look that it is gapless."""
+        """The last number of the series. Raises RuntimeError if the series has a gap."""
         connection = await asyncpg.connect(self.servers.postgres.dsn(APP))
         try:
             last: int = await connection.fetchval("select last_number from series")
@@ -138,7 +138,7 @@ class DbosPeer:
 
 
 def _line(process: subprocess.Popen[bytes]) -> Any:
-    """The next line that a worker prints, a JSON value. Raises RuntimeError when it ended instead."""
+    """The JSON value of the next line that a worker prints. Raises RuntimeError if the worker ended."""
     assert process.stdout is not None
     line = process.stdout.readline()
     if not line:

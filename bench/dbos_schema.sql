@@ -1,4 +1,4 @@
--- The business rows of the peer: what Tradewind's four services keep of an order on its way to the invoice, in one database.
+-- The business rows of the peer: the rows that Tradewind's four services write for an order up to its invoice, in one database.
 create table orders (
   key uuid primary key, store_id text not null, external_order_id text not null, status text not null,
   payment_status text not null, fulfillment_status text not null default 'unfulfilled', currency text not null,

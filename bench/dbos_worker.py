@@ -1,9 +1,9 @@
-"""A process of the peer: DBOS workflows of four steps, started here, so many at a time.
+"""A process of the peer: starts DBOS workflows of four steps, `--concurrency` at a time.
 
     python -m bench.dbos_worker --dsn APP --system-dsn SYSTEM --series NAME --count 2000 --warm-up 200 --concurrency 20
 
-Warms up, prints that it is ready, waits for a line on stdin, runs, prints when it began and ended. The orders are made beforehand:
-unlike Tradewind's, the peer's orders come over no broker.
+Warms up, prints "ready", waits for a line on stdin, runs, and prints the times of its begin and end. The orders are made before
+that: unlike Tradewind, the peer needs no broker.
 """
 
 from __future__ import annotations
@@ -39,10 +39,10 @@ def main() -> int:
     parser.add_argument("--series", required=True)
     parser.add_argument("--count", type=int, required=True)
     parser.add_argument("--warm-up", type=int, default=0)
-    parser.add_argument("--concurrency", type=int, required=True, help="workflows at a time")
-    parser.add_argument("--pool", type=int, default=20, help="connections, of each of the two pools")
+    parser.add_argument("--concurrency", type=int, required=True, help="concurrent workflows")
+    parser.add_argument("--pool", type=int, default=20, help="connections in each of the two pools")
     parser.add_argument("--api", choices=("async", "sync"), default="async")
-    parser.add_argument("--share", default="0/1", help="which orders: n/of")
+    parser.add_argument("--share", default="0/1", help="n/of: the orders whose number modulo `of` is n")
     arguments = parser.parse_args()
     mine, of = map(int, arguments.share.split("/"))
     series = Series(arguments.series)
@@ -61,12 +61,12 @@ def main() -> int:
     }
     DBOS(config=config)
     if arguments.api == "async":
-        told = asyncio.run(_async(arguments, warm_up, orders))
+        times = asyncio.run(_async(arguments, warm_up, orders))
     else:
-        told = _sync(arguments, warm_up, orders)
-    print(json.dumps(told), flush=True)
-    sys.stdin.readline()  # our CPU seconds are read before we end
-    os._exit(0)  # DBOS's threads would be waited for
+        times = _sync(arguments, warm_up, orders)
+    print(json.dumps(times), flush=True)
+    sys.stdin.readline()  # the parent reads this process's CPU seconds before it ends
+    os._exit(0)  # without joining DBOS's threads
 
 
 async def _async(arguments: argparse.Namespace, warm_up: list[Item], orders: list[Item]) -> dict[str, float]:

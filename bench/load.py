@@ -1,9 +1,9 @@
-"""The load, in a process of its own: snapshots onto the topic, or orders over HTTP. Prints one JSON object at its end.
+"""The load, in a process of its own: publishes snapshots, or posts orders over HTTP. Prints one JSON object at its end.
 
     python -m bench.load snapshots --bootstrap HOST:PORT --series NAME --count 20000 [--rate 100]
     python -m bench.load http --url http://HOST:PORT --series NAME --seconds 15 --connections 64     (key in BENCH_API_KEY)
 
-Everything is encoded before the first record is sent, so that little of the load's own work is inside a measurement.
+Records are encoded before the first one is sent, so that the measurement includes little of the load's own work.
 """
 
 from __future__ import annotations
@@ -31,14 +31,14 @@ def main() -> int:
     arguments = _arguments().parse_args()
     series = Series(arguments.series, hot=arguments.hot)
     if arguments.what == "http":
-        told = asyncio.run(
+        report = asyncio.run(
             http_load.closed_loop(
                 arguments.url, os.environ["BENCH_API_KEY"], series, arguments.seconds, arguments.connections
             )
         )
     else:
-        told = asyncio.run(_snapshots(arguments, series))
-    json.dump(told, sys.stdout)
+        report = asyncio.run(_snapshots(arguments, series))
+    json.dump(report, sys.stdout)
     return 0
 
 
@@ -48,10 +48,10 @@ def _arguments() -> argparse.ArgumentParser:
     parser.add_argument("--series", required=True)
     parser.add_argument("--first", type=int, default=0)
     parser.add_argument("--count", type=int, default=0)
-    parser.add_argument("--hot", action="store_true", help="every line of one SKU")
+    parser.add_argument("--hot", action="store_true", help="use one SKU for every line")
     parser.add_argument("--bootstrap", default="")
     parser.add_argument(
-        "--rate", type=float, default=0, help="snapshots per second, sent on schedule; 0: as fast as it goes"
+        "--rate", type=float, default=0, help="snapshots per second, sent on schedule; 0: as fast as possible"
     )
     parser.add_argument("--url", default="")
     parser.add_argument("--seconds", type=float, default=10)
@@ -71,7 +71,7 @@ async def _snapshots(arguments: argparse.Namespace, series: Series) -> dict[str,
 
 
 async def _at_once(producer: AIOKafkaProducer, series: Series, first: int, count: int) -> dict[str, Any]:
-    """As fast as the broker takes them, one batch per partition in flight. Long series are encoded in pieces."""
+    """Sends as fast as the broker accepts, one batch per partition in flight. Long series are encoded in pieces."""
     started = 0.0
     last_ms = 0
     for piece in range(first, first + count, 20_000):
@@ -99,7 +99,7 @@ async def _at_once(producer: AIOKafkaProducer, series: Series, first: int, count
 async def _on_schedule(
     producer: AIOKafkaProducer, series: Series, first: int, count: int, rate: float
 ) -> dict[str, Any]:
-    """One at a time at its scheduled moment, whether or not the earlier ones were taken (open loop)."""
+    """Sends each record at its scheduled time, acknowledged or not the earlier ones (open loop)."""
     encoded = list(series.snapshots(first, count))
     started = time.time() + 0.1
     late_ms_max = 0.0

@@ -1,4 +1,4 @@
-"""On what it was measured, and how busy that was before we began."""
+"""The machine of a measurement, and its load before the start."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from typing import Any
 import psutil
 
 QUIET = 0.5
-"""Load average over a minute, per core, above which figures say more about the neighbours than about us."""
+"""The load average of one minute per core above which other processes distort the figures."""
 
 
 def machine() -> dict[str, Any]:

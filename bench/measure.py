@@ -1,4 +1,4 @@
-"""What a run cost: CPU seconds and peak memory of each program, its whole process tree included."""
+"""The cost of a run: CPU seconds and peak memory of each program, with its whole process tree."""
 
 from __future__ import annotations
 
@@ -10,22 +10,22 @@ from dataclasses import dataclass, field
 import psutil
 
 SAMPLE_SECONDS = 5.0
-"""Between two looks at memory: each walks the page tables of some thirty processes, 70 ms of CPU."""
+"""The time between two samples of memory. A sample walks the page tables of some thirty processes: 70 ms of CPU."""
 MIB = 1024 * 1024
 
 
 @dataclass
 class Cost:
-    """Of one measured stretch, by program."""
+    """The cost of one measurement, by program."""
 
     cpu_seconds: dict[str, float] = field(default_factory=dict)
     memory_mib_max: dict[str, float] = field(default_factory=dict)
 
 
 class Meter:
-    """`programs`: name -> process id of its root. CPU counts from `start` to `stop`; memory is sampled in between.
+    """Measures CPU from `start` to `stop` and samples memory in between. programs: name -> process id of its root.
 
-    Memory is the proportional share (PSS): what PostgreSQL's processes share is counted once, not once each.
+    Memory is the proportional set size (PSS): memory that PostgreSQL's processes share is counted once.
     """
 
     def __init__(self, programs: Mapping[str, int]) -> None:
@@ -33,7 +33,7 @@ class Meter:
         self._before: dict[str, float] = {}
         self._peak: dict[str, float] = {}
         self._done = threading.Event()
-        self._thread = threading.Thread(target=self._sample, name="bench-meter", daemon=True)
+        self._thread = threading.Thread(target=self._sample_until_done, name="bench-meter", daemon=True)
 
     def start(self) -> None:
         self._before = {name: _cpu_seconds(root) for name, root in self._roots.items()}
@@ -43,14 +43,14 @@ class Meter:
         after = {name: _cpu_seconds(root) for name, root in self._roots.items()}
         self._done.set()
         self._thread.join()
-        self._look()
+        self._sample()
         return Cost({name: after[name] - self._before[name] for name in after}, dict(self._peak))
 
-    def _sample(self) -> None:
+    def _sample_until_done(self) -> None:
         while not self._done.wait(SAMPLE_SECONDS):
-            self._look()
+            self._sample()
 
-    def _look(self) -> None:
+    def _sample(self) -> None:
         for name, root in self._roots.items():
             self._peak[name] = max(self._peak.get(name, 0.0), sum(_pss(process) for process in _tree(root)) / MIB)
 
@@ -62,7 +62,7 @@ def _tree(root: psutil.Process) -> list[psutil.Process]:
 
 
 def _cpu_seconds(root: psutil.Process) -> float:
-    """Of the root, of its children that have ended (the kernel adds them to the root), and of those that live."""
+    """The sum for the root, its ended children (the kernel adds them to the root), and its running descendants."""
     total = 0.0
     for process in _tree(root):
         with contextlib.suppress(psutil.Error):

@@ -1,4 +1,4 @@
-"""The measured stretches. Each takes a shop that is prepared and returns plain numbers; `session` says in which order."""
+"""The measurements. Each needs a prepared shop and returns plain numbers; `session` determines their order."""
 
 from __future__ import annotations
 
@@ -23,13 +23,13 @@ class Throughput:
     per_second: float
     """From the first snapshot's Kafka timestamp to the commit of the last invoice."""
     at_end_over_start: float
-    """Rate of the last tenth of the invoices over that of the first."""
+    """The rate of the last tenth of the invoices divided by that of the first."""
     cost: Cost = field(default_factory=Cost)
     seconds: float = 0
 
 
 def throughput(shop: Shop, series: str, orders: int, warm_up: int, *, hot: bool = False) -> Throughput:
-    """Snapshots as fast as the broker takes them, after a warm-up that is through. The services are running."""
+    """Snapshots as fast as the broker accepts them, after a completed warm-up. The services are running."""
     start = shop.invoiced()
     if warm_up:
         report_of(shop.snapshots(f"{series}-warm", warm_up, hot=hot))
@@ -39,12 +39,12 @@ def throughput(shop: Shop, series: str, orders: int, warm_up: int, *, hot: bool 
     with shop.metered() as cost:
         load = shop.snapshots(series, orders, hot=hot)
         shop.wait_invoiced(start + warm_up + orders)
-        told = report_of(load)
-    return _rates(shop, start + warm_up, orders, told["first_received"], cost)
+        load_report = report_of(load)
+    return _rates(shop, start + warm_up, orders, load_report["first_received"], cost)
 
 
 def backlog(shop: Shop, series: str, orders: int) -> Throughput:
-    """The snapshots wait on the topic; then the services start. Measured from the moment they are started."""
+    """Publishes the snapshots, then starts the services. Measured from their start."""
     first = shop.invoiced()
     report_of(shop.snapshots(series, orders))
     shop.checkpoint()
@@ -74,21 +74,21 @@ class Latency:
     p50_ms: float
     p99_ms: float
     late_ms_max: float
-    """How much the load process itself was ever behind its schedule."""
+    """The load process's maximum delay behind its schedule."""
 
 
 def latency(shop: Shop, series: str, rate: float, seconds: float, warm_up_seconds: float) -> Latency:
-    """Snapshots on schedule. From an order's scheduled time to the commit of its invoice."""
+    """Snapshots on schedule. Measured from an order's scheduled time to the commit of its invoice."""
     start = shop.invoiced()
     skipped, count = int(rate * warm_up_seconds), int(rate * (warm_up_seconds + seconds))
-    told = report_of(shop.snapshots(series, count, rate=rate))
+    load_report = report_of(shop.snapshots(series, count, rate=rate))
     shop.wait_invoiced(start + count)
     names = Series(series)
-    due = {names.key(n): told["first_received"] + n / rate for n in range(skipped, count)}
+    due = {names.key(n): load_report["first_received"] + n / rate for n in range(skipped, count)}
     rows = shop.fetch("invoicing", f"select order_id, {INVOICED_AT} as at from documents where sequence > $1", start)
     took = sorted((row["at"] - due[row["order_id"]]) * 1000 for row in rows if row["order_id"] in due)
     assert len(took) == count - skipped, f"{len(took)} of {count - skipped} orders have an invoice"
-    return Latency(statistics.median(took), took[int(len(took) * 0.99)], told["late_ms_max"])
+    return Latency(statistics.median(took), took[int(len(took) * 0.99)], load_report["late_ms_max"])
 
 
 @dataclass
@@ -101,22 +101,24 @@ class Accepted:
 
 
 def http(shop: Shop, series: str, seconds: float, connections: int = 64) -> Accepted:
-    """`POST /v1/orders` to the running orders service, whoever runs beside it."""
-    told = report_of(
+    """`POST /v1/orders` to the running orders service."""
+    load_report = report_of(
         shop.load(
             "http", "--url", shop.system.url("orders"), "--series", series, "--seconds", str(seconds),
             "--connections", str(connections), BENCH_API_KEY=shop.keys["orders"],
         )
     )  # fmt: skip
-    assert not told["refused"], f"refused: {told['refused']}"
-    return Accepted(told["accepted"], told["per_second"], told["p50_ms"], told["p99_ms"], connections)
+    assert not load_report["refused"], f"refused: {load_report['refused']}"
+    return Accepted(
+        load_report["accepted"], load_report["per_second"], load_report["p50_ms"], load_report["p99_ms"], connections
+    )
 
 
 def relay(shop: Shop, rows: int) -> float:
-    """Rows per second from a full outbox of orders to the broker's last ack. Nothing else of ours runs.
+    """Rows per second from a full outbox of orders to the broker's last acknowledgement. No other service runs.
 
-    The rows are pointers to journal rows of earlier runs, so their sizes and topics are the real mix. A lease of ours
-    holds the relay back until its process is ready.
+    The rows point to journal rows of earlier runs, so sizes and topics are realistic. The benchmark holds the relay's
+    lease until the process is ready.
     """
     return asyncio.run(_relay(shop, rows))
 
@@ -155,7 +157,7 @@ async def _relay(shop: Shop, rows: int) -> float:
 
 
 def slow_gateway(shop: Shop, series: str, orders: int, latency_ms: int) -> float:
-    """Orders per second when every authorization and capture is an HTTP call of so many milliseconds."""
+    """Orders per second if every authorization and capture is an HTTP call of `latency_ms`."""
     gateway = shop.system.add(
         "testgateway",
         command=[sys.executable, "-m", "payments.testgateway", "--port", "{port}", "--latency-ms", str(latency_ms)],

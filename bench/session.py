@@ -1,6 +1,7 @@
-"""The whole measurement, in rounds: each has servers of its own that begin empty, so that no run leans on another's data.
+"""All measurements, in rounds. Each round has new, empty servers, so that no run depends on another run's data.
 
-A round measures us, then the peer, then us in the other ways. What is measured once comes in a last round.
+A round measures Tradewind's throughput, then the peer, then Tradewind's other figures. A last round holds the measurements that
+are made once.
 """
 
 from __future__ import annotations
@@ -47,12 +48,12 @@ QUICK: Final = Sizes(1, 3_000, 500, 300, 50, 0, 15, 5, 5, 3_000, 30_000, 10_000,
 
 
 class Violated(Exception):
-    """The checker found a broken promise after a run: its speed means nothing."""
+    """The checker found a violated invariant after a run, so the run's figures do not count."""
 
 
 @dataclass
 class Results:
-    """Everything that was measured, one entry per run."""
+    """All measurements, one entry per run."""
 
     tuning: Tuning
     throughput: list[rounds.Throughput] = field(default_factory=list)
@@ -75,9 +76,9 @@ class Session:
     root: Path
     sizes: Sizes
     only: Collection[str]
-    say: Callable[[str], None]
+    show: Callable[[str], None]
     results: Results = field(default_factory=lambda: Results(Tuning()))
-    """Filled while it runs: what was measured before a failure can still be shown."""
+    """Filled while it runs, so that the measurements before a failure can be shown."""
 
     def run(self) -> Results:
         results = self.results
@@ -107,42 +108,42 @@ class Session:
     # -- three times --------------------------------------------------------------------------------------------------
 
     def _round(self, results: Results, servers: devservices.Services, number: int) -> None:
-        sizes, told = self.sizes, f"round {number} of {self.sizes.rounds}: "
+        sizes, prefix = self.sizes, f"round {number} of {self.sizes.rounds}: "
         shop = self._shop(servers)
         if self._wants("throughput"):
             with shop.running():
                 done = rounds.throughput(shop, "all", sizes.orders, sizes.warm_up)
             results.throughput.append(done)
-            self.say(f"{told}{done.per_second:.0f} orders/s")
+            self.show(f"{prefix}{done.per_second:.0f} orders/s")
         if self._wants("dbos"):
             peer = self._peer(results, servers)
             run = peer.run(f"peer-{number}", sizes.peer_orders, sizes.peer_warm_up)
             results.dbos.append(run)
-            self.say(f"{told}{run.per_second:.1f} DBOS workflows/s")
+            self.show(f"{prefix}{run.per_second:.1f} DBOS workflows/s")
         if self._wants("latency"):
             with shop.running():
                 seen = rounds.latency(shop, "paced", LATENCY_RATE, sizes.latency_seconds, sizes.latency_warm_up_seconds)
                 shop.settled()
             results.latency.append(seen)
-            self.say(f"{told}{seen.p50_ms:.0f} ms p50, {seen.p99_ms:.0f} ms p99 at {LATENCY_RATE}/s")
+            self.show(f"{prefix}{seen.p50_ms:.0f} ms p50, {seen.p99_ms:.0f} ms p99 at {LATENCY_RATE}/s")
         if self._wants("http"):
-            self._http(results, shop, told)
+            self._http(results, shop, prefix)
         if self._wants("workers"):
             with shop.running(workers=2):
                 done = rounds.throughput(shop, "two", sizes.workers_orders, sizes.warm_up)
                 self._check(results, shop)
             results.workers.append(done)
-            self.say(f"{told}{done.per_second:.0f} orders/s with two workers per service")
+            self.show(f"{prefix}{done.per_second:.0f} orders/s with two workers per service")
         if self._wants("relay"):
-            if not shop.invoiced():  # it publishes rows of earlier orders
+            if not shop.invoiced():  # the relay's rows point to the journal of earlier orders
                 with shop.running():
                     rounds.throughput(shop, "rows", sizes.warm_up, 0)
                     shop.settled()
             results.relay.append(rounds.relay(shop, sizes.relay_rows))
-            self.say(f"{told}{results.relay[-1]:,.0f} rows/s through the relay")
+            self.show(f"{prefix}{results.relay[-1]:,.0f} rows/s through the relay")
 
-    def _http(self, results: Results, shop: Shop, told: str) -> None:
-        """What orders alone takes in and publishes, as the relay is measured alone; then with the others at work."""
+    def _http(self, results: Results, shop: Shop, prefix: str) -> None:
+        """The rate that the orders service accepts and publishes alone, then with all services at work."""
         before = shop.invoiced()
         with shop.running("orders"):
             rounds.http(shop, "posted-warm", 2)
@@ -152,12 +153,14 @@ class Session:
             shop.settled()
             whole = rounds.http(shop, "posted-whole", self.sizes.http_seconds)
             shop.settled()
-        assert shop.invoiced() > before + taken.orders + whole.orders, "what was accepted is invoiced"
+        assert shop.invoiced() > before + taken.orders + whole.orders, "every accepted order is invoiced"
         results.http_whole.append(whole)
-        self.say(f"{told}{taken.per_second:.0f} orders/s accepted over HTTP, {whole.per_second:.0f} with all at work")
+        self.show(
+            f"{prefix}{taken.per_second:.0f} orders/s accepted over HTTP, {whole.per_second:.0f} with all at work"
+        )
 
     def _peer(self, results: Results, servers: devservices.Services) -> DbosPeer:
-        """Prepared and, the first time, tuned: every candidate gets a short run and the fastest stays."""
+        """A prepared peer. The first call tunes it: each candidate has a short run, and the fastest is used."""
         peer = DbosPeer(self.root, servers, results.tuning)
         peer.prepare()
         if not results.dbos and self.sizes.peer_tuning_orders:
@@ -165,7 +168,7 @@ class Session:
             for n, candidate in enumerate(CANDIDATES):
                 peer.tuning = candidate
                 tried[candidate] = peer.run(f"tune-{n}", self.sizes.peer_tuning_orders, 50).per_second
-                self.say(f"tuning DBOS: {tried[candidate]:.1f}/s with {candidate}")
+                self.show(f"tuning DBOS: {tried[candidate]:.1f}/s with {candidate}")
             results.tuning = max(tried, key=lambda candidate: tried[candidate])
         peer.tuning = results.tuning
         return peer
@@ -177,16 +180,16 @@ class Session:
         shop = self._shop(servers)
         if self._wants("gateway"):
             results.gateway.append(rounds.slow_gateway(shop, "gateway", sizes.beside_orders, GATEWAY_MS))
-            self.say(f"{results.gateway[-1]:.0f} orders/s with a gateway that takes {GATEWAY_MS} ms")
+            self.show(f"{results.gateway[-1]:.0f} orders/s with a gateway that takes {GATEWAY_MS} ms")
         if self._wants("hot"):
             with shop.running():
                 done = rounds.throughput(shop, "hot", sizes.beside_orders, sizes.beside_orders // 10, hot=True)
             results.hot.append(done.per_second)
-            self.say(f"{done.per_second:.0f} orders/s with one hot SKU")
+            self.show(f"{done.per_second:.0f} orders/s with one hot SKU")
         if self._wants("backlog"):
             done = rounds.backlog(shop, "backlog", sizes.backlog)
             results.backlog.append(done)
-            self.say(f"a backlog of {sizes.backlog:,} orders drained in {done.seconds:.0f} s")
+            self.show(f"a backlog of {sizes.backlog:,} orders drained in {done.seconds:.0f} s")
             self._check(results, shop)
 
     def _check(self, results: Results, shop: Shop) -> None:

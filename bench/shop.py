@@ -1,4 +1,4 @@
-"""The system that is measured: started, filled with what the workload needs, watched until orders are invoiced."""
+"""The measured system: starts it, writes the configuration and stock of the workload, polls until orders are invoiced."""
 
 from __future__ import annotations
 
@@ -24,12 +24,12 @@ from system.installation import Installation, put_stock
 from system.processes import SERVICES, System
 
 ON_HAND = 10_000_000
-"""So many that no order is ever short: what is measured is the way to the invoice."""
+"""Enough that no order is short: every order is measured up to its invoice."""
 STALLED_SECONDS = 60.0
 
 
 class Stalled(Exception):
-    """Orders were sent and for a minute none of them came out."""
+    """Orders were sent, and for `STALLED_SECONDS` no invoice was made."""
 
 
 @dataclass
@@ -49,7 +49,7 @@ class Shop:
     # -- before the measurements --------------------------------------------------------------------------------------
 
     def prepare(self) -> None:
-        """Databases, topics, one market, one seller, 10,000 SKUs; and a server that tells when a row was committed."""
+        """Creates databases, topics, one market, one seller and 10,000 SKUs, and turns on commit timestamps."""
         execute(self.servers.postgres.dsn("postgres"), "alter system set track_commit_timestamp = on")
         self.servers.postgres.restart()
         self.system.prepare()
@@ -63,7 +63,7 @@ class Shop:
             asyncio.run(put_stock(Installation(self.system, self.keys), {sku(n): ON_HAND for n in range(SKUS)}))
 
     def market(self, gateway: str = "marketplace") -> None:
-        """Approved by rule, captured on approval. The warehouse's step stays open, since nobody ships."""
+        """Writes a market that approves by rule and captures on approval. No parcel is shipped, so that step stays open."""
         terms = {
             "code": "default",
             "gateway": gateway,
@@ -82,7 +82,7 @@ class Shop:
 
     @contextmanager
     def running(self, *names: str, workers: int = 1, **environment: str) -> Iterator[None]:
-        """All services, or those named, until the block ends: while a peer is measured nothing of ours may run."""
+        """Runs all services, or those named, until the block ends: none may run while the peer is measured."""
         try:
             if names:
                 self.system.wait_ready([self.system.add(name, **environment) for name in names])
@@ -100,7 +100,7 @@ class Shop:
 
     @contextmanager
     def metered(self, **more: int) -> Iterator[Cost]:
-        """The cost of what happens inside the block; filled in when it ends."""
+        """Yields the block's cost, which is filled in at the block's end."""
         meter, cost = self.meter(**more), Cost()
         meter.start()
         yield cost
@@ -108,7 +108,7 @@ class Shop:
         cost.cpu_seconds, cost.memory_mib_max = done.cpu_seconds, done.memory_mib_max
 
     def load(self, *arguments: str, **environment: str) -> subprocess.Popen[bytes]:
-        """Start a load process; `told` waits for its report."""
+        """Starts a load process; `report_of` waits for its report."""
         return subprocess.Popen(
             [sys.executable, "-m", "bench.load", *arguments],
             cwd=self.root,
@@ -127,22 +127,22 @@ class Shop:
             *more,
         )  # fmt: skip
 
-    # -- asking -------------------------------------------------------------------------------------------------------
+    # -- polling -------------------------------------------------------------------------------------------------------
 
     def fetch(self, service: str, statement: str, *values: Any) -> list[asyncpg.Record]:
         return asyncio.run(fetch(self.system.dsn(service), statement, *values))
 
     def checkpoint(self) -> None:
-        """Every measured stretch begins without a backlog of dirty pages from the one before."""
+        """Writes the dirty pages of earlier measurements, so that none of them burden the next."""
         execute(self.servers.postgres.dsn("postgres"), "checkpoint")
 
     def invoiced(self) -> int:
-        """How many invoices there are: the last number of the one gapless series."""
+        """The number of invoices: the last number of the only series, which is gapless."""
         rows = self.fetch("invoicing", "select last_number from series where kind = 'invoice'")
         return int(rows[0]["last_number"]) if rows else 0
 
     def wait_invoiced(self, number: int) -> None:
-        """Until the series has reached `number`. Raises Stalled when it stands still for a minute."""
+        """Returns when the series has reached `number`. Raises Stalled if it does not grow for `STALLED_SECONDS`."""
         asyncio.run(self._wait_invoiced(number))
 
     async def _wait_invoiced(self, number: int) -> None:
@@ -160,9 +160,9 @@ class Shop:
             await connection.close()
 
     def settled(self) -> None:
-        """Until nothing is on its way: no order waits for a service and no outbox holds a row.
+        """Returns when no order waits for a service and every outbox is empty.
 
-        Raises Stalled when a minute passes in which no invoice was made.
+        Raises Stalled if no invoice is made for `STALLED_SECONDS`.
         """
         seen, seen_at = -1, time.monotonic()
         while True:
@@ -181,13 +181,13 @@ class Shop:
 
 
 INVOICED_AT = "extract(epoch from pg_xact_commit_timestamp(xmin))::float8"
-"""Of a row of `documents`: the moment its transaction was committed."""
+"""SQL: the commit time of a row of `documents`, epoch seconds."""
 
 
 def report_of(load: subprocess.Popen[bytes]) -> dict[str, Any]:
-    """Wait for a load process and read what it printed."""
+    """Waits for a load process and returns what it printed. Raises RuntimeError if it failed."""
     out, _ = load.communicate()
     if load.returncode:
         raise RuntimeError(f"the load process ended with status {load.returncode}")
-    told: dict[str, Any] = json.loads(out)
-    return told
+    report: dict[str, Any] = json.loads(out)
+    return report

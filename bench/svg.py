@@ -1,6 +1,6 @@
-"""`results.svg`: each judged figure as a bar against its floor and goal, the peer, and where the CPU goes.
+"""`results.svg`: each judged figure as a bar with its floor and goal, the peer, and the CPU seconds per process.
 
-Written by hand, so that it needs nothing and reads on a light and on a dark page.
+The SVG is written without a library and is readable on light and dark pages.
 """
 
 from __future__ import annotations
@@ -23,16 +23,14 @@ STYLE = """
 COLOURS = ("#2f81f7", "#1a7f37", "#bf8700", "#8250df", "#d4679b", "#57606a", "#0a7ea4", "#bc4c00")
 
 
-def picture(told: dict[str, Any]) -> str:
+def picture(figures: dict[str, Any]) -> str:
     parts: list[str] = []
     y = 54
-    for row in (*_bars(told), *_cpu(told)):
+    for row in (*_bars(figures), *_cpu(figures)):
         parts.append(f'<g transform="translate(0 {y})">{row}</g>')
         y += ROW
-    machine = told["machine"]
-    about = (
-        f"{machine['cpu']}, {machine['cores']} cores, everything and the load on one machine, fsync on, {told['date']}"
-    )
+    machine = figures["machine"]
+    about = f"{machine['cpu']}, {machine['cores']} cores, everything and the load on one machine, fsync on, {figures['date']}"
     return (
         f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {WIDTH} {y + 8}" width="{WIDTH}" height="{y + 8}"'
         f' role="img" aria-label="Measured speed">\n<style>{STYLE}\n</style>\n'
@@ -43,9 +41,9 @@ def picture(told: dict[str, Any]) -> str:
     )
 
 
-def _bars(told: dict[str, Any]) -> Iterator[str]:
+def _bars(figures: dict[str, Any]) -> Iterator[str]:
     width = WIDTH - LEFT - RIGHT
-    for name, value in judged(told).items():
+    for name, value in judged(figures).items():
         target = TARGETS[name]
         scale = width / (1.15 * max(value, target.floor, target.goal))
         style = "low" if target.verdict(value) == "below the floor" else "bar"
@@ -54,7 +52,7 @@ def _bars(told: dict[str, Any]) -> Iterator[str]:
             for kind, mark in (("mark", target.floor), ("goal", target.goal))
         )
         peer = ""
-        if name == "orders_per_second" and (dbos := told.get("dbos_workflows_per_second")):
+        if name == "orders_per_second" and (dbos := figures.get("dbos_workflows_per_second")):
             peer = f'<rect class="peer" x="{LEFT}" y="{BAR + 2}" width="{dbos["median"] * scale:.1f}" height="5"/>'
             peer += f'<text class="dim" x="{LEFT + 6 + dbos["median"] * scale:.1f}" y="{BAR + 10}">DBOS, four steps: {dbos["median"]:.0f} /s</text>'
         less = "" if target.more_is_better else " (less is better)"
@@ -67,9 +65,9 @@ def _bars(told: dict[str, Any]) -> Iterator[str]:
         )
 
 
-def _cpu(told: dict[str, Any]) -> Iterator[str]:
-    """Where the time goes, as one stacked bar and its legend."""
-    costs: dict[str, float] = told.get("cpu_seconds_per_1000_orders", {})
+def _cpu(figures: dict[str, Any]) -> Iterator[str]:
+    """CPU seconds per process as one stacked bar with its legend."""
+    costs: dict[str, float] = figures.get("cpu_seconds_per_1000_orders", {})
     if not costs:
         return
     whole, width = sum(costs.values()), WIDTH - LEFT - RIGHT

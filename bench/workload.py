@@ -1,6 +1,6 @@
-"""The orders that every figure is measured with: 1-5 lines (mean 3), 10,000 SKUs of even popularity, one seller.
+"""The orders of every measurement: 1-5 lines (mean 3), 10,000 SKUs of equal popularity, one seller.
 
-Order `n` of a series is a function of (series, n) alone, so a load process and whoever checks it make the same one.
+Order `n` of a series is a function of (series, n) alone, so that different processes create the same order.
 """
 
 from __future__ import annotations
@@ -24,12 +24,12 @@ SELLER: Final = "shop"
 SKUS: Final = 10_000
 LINES_MAX: Final = 5
 SEED: Final = 20_111_209
-"""Changing it changes every order: figures before and after could no longer be compared."""
+"""A change of the seed changes every order, and figures before and after cannot be compared."""
 
 
 @dataclass(frozen=True)
 class Series:
-    """`name` tells the orders of one run from those of the others; with `hot` every line is of one SKU."""
+    """`name` is part of every order id, so that runs have different orders. hot: every line has the same SKU."""
 
     name: str
     hot: bool = False
@@ -41,7 +41,7 @@ class Series:
         return order_id(STORE, CHANNEL, ACCOUNT, self.external_id(n))
 
     def order(self, n: int) -> dict[str, Any]:
-        """The content of an order, as `POST /v1/orders` and a snapshot take it."""
+        """The content of an order, for `POST /v1/orders` and for a snapshot."""
         dice = random.Random(f"{SEED}/{self.name}/{n}")
         lines: list[dict[str, Any]] = []
         items = 0
@@ -53,7 +53,7 @@ class Series:
                 {
                     "external_line_id": str(line),
                     "sku": sku(0) if self.hot else sku(dice.randrange(SKUS)),
-                    "title": "A thing that somebody wants",
+                    "title": "A thing that a person wants",
                     "quantity": {"ordered": pieces},
                     "line_total_minor": total,
                     "tax": [{"rate": "20.00"}],
@@ -71,7 +71,7 @@ class Series:
         }  # fmt: skip
 
     def snapshot(self, n: int) -> tuple[bytes, bytes]:
-        """Key and value of the record that says this order is ready to fulfil."""
+        """Key and value of the record of an order that is ready to fulfil."""
         body = {
             "source": {
                 "channel": CHANNEL,

@@ -1,4 +1,4 @@
-"""What the report makes of runs."""
+"""The report's figures, table and picture."""
 
 from __future__ import annotations
 
@@ -42,20 +42,20 @@ def results(monkeypatch: pytest.MonkeyPatch) -> Results:
     )
 
 
-def test_a_whole_run_holds_exactly_the_keys_that_readers_of_it_know(results: Results) -> None:
-    told = report.figures(results, Sizes(), MACHINE)
-    assert set(told) == KEYS
-    assert told["orders_per_second"] == {"min": 400.0, "median": 410.0, "max": 430.0, "runs": [410.0, 400.0, 430.0]}
-    assert told["times_dbos"] == 10.2
-    assert told["received_to_invoiced_ms_at_100_per_second"] == {"p50": 60.0, "p99": 250.0}
-    assert told["cpu_seconds_per_1000_orders"] == {"orders": 2.5, "postgres": 2.0}
-    assert told["rate_at_end_over_rate_at_start"] == 0.98
+def test_a_whole_run_holds_exactly_the_published_keys(results: Results) -> None:
+    figures = report.figures(results, Sizes(), MACHINE)
+    assert set(figures) == KEYS
+    assert figures["orders_per_second"] == {"min": 400.0, "median": 410.0, "max": 430.0, "runs": [410.0, 400.0, 430.0]}
+    assert figures["times_dbos"] == 10.2
+    assert figures["received_to_invoiced_ms_at_100_per_second"] == {"p50": 60.0, "p99": 250.0}
+    assert figures["cpu_seconds_per_1000_orders"] == {"orders": 2.5, "postgres": 2.0}
+    assert figures["rate_at_end_over_rate_at_start"] == 0.98
 
 
 def test_what_was_not_measured_is_left_out_and_never_zero() -> None:
-    told = report.figures(Results(Tuning(), relay=[20_000.0]), Sizes(), MACHINE)
-    assert set(told) & {"orders_per_second", "times_dbos", "memory_mib_max"} == set()
-    assert report.judged(told) == {"relay_rows_per_second": 20_000.0}
+    figures = report.figures(Results(Tuning(), relay=[20_000.0]), Sizes(), MACHINE)
+    assert set(figures) & {"orders_per_second", "times_dbos", "memory_mib_max"} == set()
+    assert report.judged(figures) == {"relay_rows_per_second": 20_000.0}
 
 
 def test_memory_is_judged_by_the_largest_service_and_not_by_postgresql(results: Results) -> None:
@@ -63,10 +63,10 @@ def test_memory_is_judged_by_the_largest_service_and_not_by_postgresql(results: 
 
 
 def test_table_and_picture_show_every_judged_figure(results: Results) -> None:
-    told = report.figures(results, Sizes(), MACHINE)
+    figures = report.figures(results, Sizes(), MACHINE)
     printed = io.StringIO()
-    report.show(told, Console(file=printed, width=160))
-    picture = svg.picture(told)
+    report.show(figures, Console(file=printed, width=160))
+    picture = svg.picture(figures)
     ElementTree.fromstring(picture)
     for target in TARGETS.values():
         assert target.text in printed.getvalue()

@@ -1,4 +1,4 @@
-"""The workload is the one that the figures are told for, and our services and the peer get the same orders."""
+"""The workload has the published shape, and Tradewind's services and the peer receive the same orders."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ def test_every_sku_is_as_popular_as_another() -> None:
     assert max(sold.values()) < 25  # six on average
 
 
-def test_a_record_of_the_load_is_a_snapshot_that_we_understand() -> None:
+def test_a_record_of_the_load_decodes_as_a_snapshot() -> None:
     series = Series("a")
     for n in range(200):
         key, value = series.snapshot(n)
