@@ -18,10 +18,9 @@ from uuid import NAMESPACE_OID, UUID, uuid5
 from contracts import fulfillment, invoicing, payments
 from contracts.base import Command, Event, PrivateEvent
 from contracts.deciding import Context, Effect, Refusal, Wake
-from contracts.orders import Approve, Cancel, MarketTerms, Place, Resume
+from contracts.orders import Approve, Cancel, MarketTerms, Place, Resolution, Resolve, Resume
 from contracts.snapshot import Address, Buyer, Line, OrderContent, Quantities, Snapshot, Source, Tax, Totals
-from orders.domain import decisions
-from orders.domain.order import Order, evolve, initial, wake_at
+from orders.domain.order import MarketKey, Order, evolve, initial, wake_at
 from orders.handlers import ORDERS
 
 NOW = datetime(2026, 1, 2, 3, 4, 5, tzinfo=UTC)
@@ -133,18 +132,25 @@ class Play:
     # -- marketplaces and people ----------------------------------------------------------------------------------------
 
     def receives(
-        self, told: OrderContent, terms: MarketTerms | None = None, *, seconds: float = 0, digest: str = ""
+        self,
+        told: OrderContent,
+        terms: MarketTerms | None = None,
+        *,
+        seconds: float = 0,
+        digest: str = "",
+        sequence: int = 0,
     ) -> Play:
         """A snapshot, `seconds` after the first one by the marketplace's clock."""
         if terms is not None:
-            self.markets = {decisions.MarketKey(STORE, "bol", "a1"): terms}
+            self.markets = {MarketKey(STORE, "bol", "a1"): terms}
         source = Source(
             channel="bol", account="a1", updated_at=NOW + timedelta(seconds=seconds), content_hash=digest or str(uid(told.model_dump_json())),
+            sequence=sequence,
         )  # fmt: skip
         return self.when(Snapshot(source=source, order=told), actor="bol/a1")
 
     def placed_over_http(self, told: OrderContent, terms: MarketTerms, op: str = "place") -> Play:
-        self.markets = {decisions.MarketKey(STORE, "api", "shop"): terms}
+        self.markets = {MarketKey(STORE, "api", "shop"): terms}
         return self.when(Place(**self._person(op), channel="api", account="shop", order=told))
 
     def approves(self, op: str = "approve") -> Play:
@@ -155,6 +161,12 @@ class Play:
 
     def resumes(self, op: str = "resume") -> Play:
         return self.when(Resume(**self._person(op)))
+
+    def resolves(self, code: str, resolution: Resolution, op: str = "resolve") -> Play:
+        """The open exception of that code."""
+        exception_id = self.order.exceptions[code].exception_id
+        body = {"exception_id": exception_id, "resolution": resolution, "reason": "seen"}
+        return self.when(Resolve(**self._person(f"{op} {exception_id}"), **body))
 
     def _person(self, op: str) -> dict[str, Any]:
         return {"order_id": ORDER, "store_id": STORE, "operation_id": uid(op), "actor": "person:ann"}

@@ -22,7 +22,7 @@ from orders.domain.views import legal_actions, waiting
 def test_a_rejected_invoice_is_an_exception_and_the_order_stays(play: Play) -> None:
     play.in_the_warehouse().captured().rejected().then(ExceptionRaised)
     assert play.event(ExceptionRaised).code == "invoice_rejected" and "vat_number" in play.event(ExceptionRaised).detail
-    assert waiting(play.order) == "exception" and legal_actions(play.order) == ["cancel", "resume"]
+    assert waiting(play.order) == "exception" and legal_actions(play.order) == ["cancel", "resume", "resolve"]
     play.shipped().fulfilled().then(FulfillmentChanged)  # shipped, but not completed without its invoice
     play.resumes("op").then(Resumed, asks=[Issue])
     play.issued().then(ExceptionResolved, Completed)

@@ -14,6 +14,7 @@ from contracts.orders import (
     ExceptionRaised,
     ExceptionResolved,
     MarketTerms,
+    Noted,
     Received,
 )
 from contracts.payments import Authorize
@@ -21,11 +22,16 @@ from contracts.snapshot import Address, Buyer, Cancellation, Quantities
 from orders.domain.views import legal_actions, waiting
 
 
-def test_the_terms_of_the_market_are_copied_and_later_terms_change_nothing(play: Play) -> None:
-    terms = market(capture="per_shipment", on_short="wait")
-    play.receives(content(lifecycle="awaiting_payment"), terms)
-    assert play.event(Received).market == terms == play.order.market
-    play.receives(content(), market(capture="on_placement"), seconds=1).then(Edited, asks=[Reserve])
+def test_the_terms_of_the_market_are_read_again_until_the_order_starts_and_later_terms_change_nothing(
+    play: Play,
+) -> None:
+    play.receives(content(lifecycle="awaiting_payment"), market(on_short="wait"))
+    assert play.event(Received).market == market(on_short="wait") == play.order.market
+    terms = market(capture="per_shipment")
+    play.receives(content(), terms, seconds=1).then(Edited, asks=[Reserve])
+    assert play.order.market == terms == play.event(Edited).market
+    play.markets = dict.fromkeys(play.markets, market(capture="on_placement"))
+    play.wakes().then(asks=[Reserve])
     assert play.order.market == terms
 
 
@@ -60,6 +66,32 @@ def test_of_the_same_time_another_content_counts_and_a_lower_sequence_does_not(p
     source = play.order.source.model_copy(update={"sequence": 5})
     play.order = play._replayed = play.order.model_copy(update={"source": source})
     play.receives(content(lifecycle="cancelled"), digest="c").nothing()
+
+
+@pytest.mark.parametrize("ahead_seconds", [601, 9 * 3600, 173 * 365 * 86_400])
+@pytest.mark.parametrize("first", [True, False])
+def test_an_update_stamped_in_the_future_is_noted_once_and_silences_no_later_one(
+    play: Play, ahead_seconds: int, first: bool
+) -> None:
+    if not first:
+        play.receives(content(lifecycle="awaiting_payment"), market())
+    play.receives(content(), market(auto_approve=False), seconds=ahead_seconds)
+    assert [event.code for event in play.stated if isinstance(event, Noted)] == ["updated_at_ahead"]
+    assert play.order.status == "placing" and waiting(play.order) == "answer"
+    play.receives(content(), seconds=ahead_seconds, digest="again").nothing()
+    play.receives(content(lifecycle="cancelled"), seconds=60).then(Cancelled)
+
+
+def test_of_updates_stamped_in_the_future_the_sequence_decides_then_arrival(play: Play) -> None:
+    play.receives(content(lifecycle="awaiting_payment"), market(), seconds=90_000, sequence=7)
+    play.receives(content(lifecycle="cancelled"), seconds=95_000, sequence=6).nothing()
+    play.receives(content(lifecycle="cancelled"), seconds=5, sequence=6).nothing()
+    play.receives(content(), seconds=80_000, sequence=7).then(Edited, asks=[Reserve])
+
+
+def test_a_clock_that_is_ten_minutes_ahead_is_a_clock(play: Play) -> None:
+    play.receives(content(), market(), seconds=600).then(Received, asks=[Reserve])
+    play.receives(content(lifecycle="cancelled"), seconds=599).nothing()
 
 
 # -- before it is placed ----------------------------------------------------------------------------------------------
@@ -189,7 +221,6 @@ def test_a_whole_cancel_of_what_has_shipped_is_for_a_person_once(play: Play) -> 
         content(line(), line("2")),
         content(line(quantity=2)),
         content(shipping=1),
-        content(ship_to=Address(name="Ann", line1="2 Way", city="Paris", country="FR")),
     ],
 )
 def test_anything_else_that_changes_is_for_a_person_and_is_not_applied(play: Play, changed: Any) -> None:
@@ -201,9 +232,12 @@ def test_anything_else_that_changes_is_for_a_person_and_is_not_applied(play: Pla
 
 
 def test_the_marketplace_moving_on_with_the_order_is_nothing_new(play: Play) -> None:
-    play.in_the_warehouse()
-    for n, lifecycle in enumerate(["partially_shipped", "shipped", "delivered", "closed"]):
-        play.receives(content(lifecycle=lifecycle), seconds=n + 1).nothing()
+    play.in_the_warehouse().shipped()
+    play.receives(content(lifecycle="partially_shipped"), seconds=1).nothing()
+    play.fulfilled()
+    for n, lifecycle in enumerate(["shipped", "delivered", "closed"]):
+        play.receives(content(lifecycle=lifecycle), seconds=n + 2).nothing()
+    assert play.order.content and play.order.content.lifecycle == "closed"
 
 
 def test_a_request_to_cancel_a_line_is_for_a_person(play: Play) -> None:
@@ -225,6 +259,37 @@ def test_personal_fields_that_a_marketplace_wipes_are_never_emptied(play: Play, 
         play.receives(content(lifecycle=lifecycle, **wiped), seconds=n + 1)
         play.nothing()
     assert play.order.content == told
+
+
+FIRST = Address(
+    name="Ann", company="Acme SARL", line1="12 Rue A", line2="Apt 4B", postcode="75001", city="Paris", region="IDF",
+    pickup_point="PP-0815", country="FR",
+)  # fmt: skip
+
+
+@pytest.mark.parametrize("field", ["ship_to", "bill_to"])
+@pytest.mark.parametrize(
+    ("told", "kept"),
+    [
+        (Address(line1="5 Chemin B", postcode="69001", city="Lyon", country="FR"), False),
+        (Address(name="Bob"), False),
+        (FIRST.model_copy(update={"phone": "1"}), False),
+        (Address(country="FR"), True),
+        (FIRST.model_copy(update={"line2": None, "name": ""}), True),
+        (Address(), True),
+        (None, True),
+    ],
+)
+def test_an_address_is_replaced_whole_or_kept_whole(play: Play, field: str, told: Any, kept: bool) -> None:
+    play.receives(content(lifecycle="awaiting_payment", **{field: FIRST}), market())
+    play.receives(content(**{field: told}), seconds=1)
+    assert getattr(play.order.content, field) == (FIRST if kept else told)
+
+
+def test_of_another_buyer_nothing_of_the_first_one_is_kept(play: Play) -> None:
+    play.receives(content(buyer=Buyer(name="Ann", vat_number="FR1"), lifecycle="awaiting_payment"), market())
+    play.receives(content(buyer=Buyer(name="Bob")), seconds=1)
+    assert play.order.content and play.order.content.buyer == Buyer(name="Bob")
 
 
 def test_personal_fields_that_come_later_are_taken_over(play: Play) -> None:

@@ -147,7 +147,7 @@ class Service:
     intake: frozenset[str] = frozenset()
     """Topics that are paused while the service has enough to do. Never replies or commands."""
     in_flight: str | None = None
-    """SQL that counts the running processes, at most $1 of them; with `intake`."""
+    """SQL that returns how much of the limit $1 the running processes use; the intake pauses when it reaches $1."""
     processes: str | None = None
     """SQL for the metrics of what is under way: rows of (step, waiting, count, age of the oldest in seconds)."""
     adopts: bool = True

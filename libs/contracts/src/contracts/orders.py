@@ -84,6 +84,32 @@ class Resume(Command, type="orders.resume"):
     """A person says: try the failed step again, as a new operation."""
 
 
+Resolution = Literal["accept", "keep"]
+"""What a person decides about an exception: the marketplace is right, or the order as it runs here is."""
+
+
+class Resolve(Command, type="orders.resolve"):
+    """Ends an exception of the order. Which resolutions a kind of exception has: `docs/exceptions.md`."""
+
+    exception_id: UUID
+    resolution: Resolution
+    reason: Annotated[Text, Personal()] = ""
+
+
+Scalar = Flag | Annotated[int, Field(strict=True, ge=-(2**53 - 1), le=2**53 - 1)] | Text
+CHANGES_MAX = 50
+
+
+class Change(Frozen):
+    """One field of an order that a newer snapshot states differently. Values of personal fields are left out."""
+
+    path: Text
+    """Dotted, e.g. `lines[10002].quantity.ordered`; a line or a refund is named by its external id."""
+    change: Literal["added", "removed", "changed"]
+    before: Scalar | None = None
+    after: Scalar | None = None
+
+
 class OrderEvent(Event):
     status: Status
     payment_status: PaymentStatus
@@ -98,7 +124,16 @@ class Received(OrderEvent, type="orders.received"):
 
 
 class Edited(OrderEvent, type="orders.edited"):
-    """A newer snapshot changed the order before it was placed."""
+    """A newer snapshot, a corrected request or corrected terms of its market changed the order before it was placed."""
+
+    source: Source
+    order: OrderContent
+    market: MarketTerms | None = None
+    """The terms that apply from now on; null if they did not change."""
+
+
+class Reinstated(OrderEvent, type="orders.reinstated"):
+    """A cancelled order is placed anew, as the marketplace now states it. What the cancel undid stays undone."""
 
     source: Source
     order: OrderContent
@@ -153,14 +188,32 @@ class Resumed(OrderEvent, type="orders.resumed"):
 
 
 class ExceptionRaised(OrderEvent, type="orders.exception_raised"):
+    """Something that the order does not decide by itself."""
+
     exception_id: UUID
     code: Text
     detail: Text = ""
+    since: Timestamp
+    difference: Annotated[tuple[Change, ...], Field(max_length=CHANGES_MAX)] = ()
+    """What the marketplace states differently from the order as it runs here."""
+    changes_more: Counter = 0
+    """Changes beyond those listed in `difference`."""
 
 
 class ExceptionResolved(OrderEvent, type="orders.exception_resolved"):
     exception_id: UUID
     code: Text
+    resolution: Resolution | None = None
+    """Null: its cause is gone, no person decided."""
+    actor: Text = ""
+    reason: Annotated[Text, Personal()] = ""
+
+
+class Noted(OrderEvent, type="orders.noted"):
+    """Something worth knowing about the order that needs no decision. Each code once per order."""
+
+    code: Text
+    detail: Text = ""
 
 
 class Completed(OrderEvent, type="orders.completed"):

@@ -65,6 +65,8 @@ class Source(Frozen):
     account: Code
     updated_at: Timestamp
     """The marketplace's own time of change: an older snapshot is stale."""
+    untimed: Flag = False
+    """`updated_at` is not comparable: it was ahead of the database's clock. Then `sequence` decides, then arrival."""
     sequence: Counter = 0
     content_hash: Annotated[Text, Field(min_length=1)]
     """Equal time and equal hash: nothing new. Equal time and another hash: the later one wins."""

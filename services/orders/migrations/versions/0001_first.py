@@ -27,7 +27,7 @@ def upgrade() -> None:
         sa.Column("waiting", sa.Text, nullable=False, comment="one word; empty: at rest"),
         sa.Column("waiting_step", sa.Text, nullable=False, comment="process.step; empty: no process waits"),
         instant("waiting_since"),
-        sa.Column("in_flight", sa.Boolean, nullable=False, comment="another service owes an answer"),
+        sa.Column("in_flight", sa.Boolean, nullable=False, comment="one of our services owes an answer soon"),
         sa.Column("currency", sa.Text, nullable=False),
         sa.Column("grand_minor", sa.BigInteger, comment="null: not told yet"),
         sa.Column("cancel_cause", sa.Text),

@@ -1,4 +1,4 @@
-"""Orders over HTTP: take, read with timeline, list, approve, cancel, resume; markets."""
+"""Orders over HTTP: take, read with timeline, list, approve, cancel, resume, resolve exceptions; markets."""
 
 import json
 from typing import TYPE_CHECKING, Annotated, Any
@@ -13,11 +13,12 @@ from chassis.aggregates import whole
 from chassis.http import Principal, Problem, Problems, after, as_json, operation_id, page, respond
 from contracts.base import Code, Text
 from contracts.ids import order_id
-from contracts.orders import Approve, Cancel, CancelCause, MarketTerms, Place, Resume
+from contracts.orders import Approve, Cancel, CancelCause, MarketTerms, Place, Resolution, Resolve, Resume
 from contracts.sizes import fitting
 from contracts.snapshot import OrderContent
 from orders import store
-from orders.domain.order import Order
+from orders.domain.exceptions import KINDS
+from orders.domain.order import OpenException, Order
 from orders.domain.views import legal_actions, waiting, waits_for
 from orders.tables import markets, metadata, orders
 
@@ -31,6 +32,10 @@ PROBLEMS: Problems = {
     "not_waiting_for_approval": (409, "The order does not wait for approval"),
     "too_late": (409, "Something has shipped"),
     "nothing_to_resume": (409, "No step waits for a person"),
+    "exception_unknown": (404, "No such open exception"),
+    "resolution_unsupported": (409, "The exception does not end by this resolution"),
+    "obstacle_remains": (409, "The order still cannot start"),
+    "undo_running": (409, "The cancel of the order has not ended"),
 }
 
 
@@ -49,6 +54,11 @@ class NewOrder(OrderContent):
 
 class CancelBody(BaseModel):
     cause: CancelCause = "customer"
+    reason: Text = ""
+
+
+class ResolveBody(BaseModel):
+    resolution: Resolution
     reason: Text = ""
 
 
@@ -110,6 +120,7 @@ def routes(app: "App") -> APIRouter:
                 "caused_by": {"type": row["cause_type"], "id": str(row["cause_id"]), "actor": row["actor"]},
                 "status": told.get("status"), "payment_status": told.get("payment_status"),
                 "fulfillment_status": told.get("fulfillment_status"),
+                **{name: told[name] for name in ("code", "detail", "resolution", "reason") if told.get(name)},
             }
             for row, told in zip(rows, said, strict=True)
         ]  # fmt: skip
@@ -182,6 +193,21 @@ def routes(app: "App") -> APIRouter:
         )
         return await app.obey(request, who, message, lambda outcome: (202, shown(order_id, outcome.state)), PROBLEMS)
 
+    @router.post("/orders/{order_id}/exceptions/{exception_id}/resolve")
+    async def resolve(
+        request: Request,
+        who: Annotated[Principal, Depends(edit)],
+        order_id: UUID,
+        exception_id: UUID,
+        body: ResolveBody,
+    ) -> Response:
+        """End an exception: `accept` what the marketplace states, or `keep` the order as it runs here."""
+        message = Resolve(
+            order_id=order_id, store_id=_store(who), operation_id=await operation_id(request, who, order_id),
+            actor=who.actor, exception_id=exception_id, resolution=body.resolution, reason=body.reason,
+        )  # fmt: skip
+        return await app.obey(request, who, message, lambda outcome: (200, shown(order_id, outcome.state)), PROBLEMS)
+
     @router.put("/markets/{code}")
     async def put_market(who: Annotated[Principal, Depends(edit)], code: Code, body: MarketBody) -> Response:
         if body.terms.code != code or (body.channel is None) != (body.account is None):
@@ -210,6 +236,14 @@ def _store(who: Principal) -> str:
 
 def _plain(value: Any) -> Any:
     return value.isoformat() if hasattr(value, "isoformat") else str(value) if isinstance(value, UUID) else value
+
+
+def _shown_exception(code: str, one: OpenException) -> dict[str, Any]:
+    return {
+        "exception_id": str(one.exception_id), "code": code, "since": one.since.isoformat(), "detail": one.detail,
+        "difference": [change.model_dump() for change in one.difference], "changes_more": one.changes_more,
+        "resolutions": KINDS[code].resolutions,
+    }  # fmt: skip
 
 
 def shown(key: UUID, order: Order) -> dict[str, Any]:
@@ -245,7 +279,8 @@ def shown(key: UUID, order: Order) -> dict[str, Any]:
             for capture in order.facts.captures.values() if capture.invoice_id
         ],
         "shipments": [json.loads(shipment.model_dump_json()) for shipment in order.facts.shipments.values()],
-        "exceptions": dict(order.exceptions),
+        "exceptions": [_shown_exception(code, one) for code, one in order.exceptions.items()],
+        "notes": [{"code": code, "detail": detail} for code, detail in order.notes.items()],
         "market": order.market.model_dump(),
         "order": json.loads(content.model_dump_json()),
     }  # fmt: skip

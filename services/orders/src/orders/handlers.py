@@ -7,7 +7,7 @@ from pathlib import Path
 from chassis.service import Aggregate, Service, Share, on
 from contracts import fulfillment, invoicing, payments
 from contracts.deciding import Wake
-from contracts.orders import Approve, Cancel, Place, Resume
+from contracts.orders import Approve, Cancel, Place, Resolve, Resume
 from contracts.registry import SNAPSHOTS, SNAPSHOTS_BULK
 from contracts.snapshot import Snapshot
 from orders import api, invariants, store
@@ -31,6 +31,7 @@ ORDERS = Aggregate(
         on(Approve, decisions.approve),
         on(Cancel, decisions.cancel),
         on(Resume, decisions.resume),
+        on(Resolve, decisions.resolve),
         # payments.events.v1
         on(payments.Authorized, answers.authorized),
         on(payments.Pending, answers.pending),

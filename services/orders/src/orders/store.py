@@ -11,8 +11,7 @@ from pydantic import TypeAdapter
 
 from contracts.base import Code, Frozen
 from contracts.orders import MarketTerms
-from orders.domain.decisions import MarketKey
-from orders.domain.order import Order
+from orders.domain.order import MarketKey, Order
 from orders.domain.views import in_flight, waiting, waiting_since, waiting_step
 
 
@@ -39,7 +38,16 @@ COLUMNS: Mapping[str, tuple[str, Callable[[Order], Any]]] = {
     "completed_at": ("timestamptz", attrgetter("completed_at")),
 }
 
-IN_FLIGHT = "select count(*) from (select 1 from orders where in_flight limit $1) as o"
+# What counts against the intake limit $1. A command asked in the last 5 seconds counts in full: it is answered soon, and
+# the running orders end before new ones start. An older one (a slow gateway, a service that is down) counts for 5 minutes,
+# and those of one store for at most a quarter of the limit: alone, a store cannot stop the intake of the others.
+IN_FLIGHT = """
+select coalesce(sum(recent + least(slow, greatest($1::int / 4, 1))), 0)::int from (
+  select count(*) filter (where waiting_since > now() - interval '5 seconds') as recent,
+    count(*) filter (where waiting_since <= now() - interval '5 seconds') as slow
+  from (select store_id, waiting_since from orders where in_flight and waiting_since > now() - interval '5 minutes'
+    limit 20 * $1::int) as o
+  group by store_id) as s"""
 
 PROCESSES = """
 select waiting_step as step, waiting, count(*), coalesce(extract(epoch from now() - min(waiting_since)), 0)::float8 as age
@@ -51,6 +59,17 @@ select distinct on (u.s, u.c, u.a) u.s, u.c, u.a, m.code, m.terms::text as terms
 from unnest($1::text[], $2::text[], $3::text[]) as u(s, c, a)
 join markets m on m.store_id = u.s and (m.channel is null or (m.channel = u.c and m.account = u.a))
 order by u.s, u.c, u.a, m.channel nulls last"""
+
+
+# Corrected terms free the orders that wait because of them: their timers are due at once, a hundred a second, so that many
+# of them delay no other order's timer. The orders with a market of their own read that one again, and nothing changes.
+WAKE_WAITING = """
+insert into timers (aggregate, key, due_at)
+select 'orders', key, clock_timestamp() + interval '1 second' * ((row_number() over (order by key) - 1) / 100)
+from orders where store_id = $1 and ($2::text is null or (channel = $2 and account = $3))
+  and (waiting = 'stock' or (waiting = 'exception' and status = 'pending'))
+order by key
+on conflict (aggregate, key) do update set due_at = least(timers.due_at, excluded.due_at)"""
 
 
 class Market(Frozen):
@@ -70,7 +89,10 @@ async def load_markets(tx: Connection, keys: Sequence[MarketKey]) -> dict[Market
 
 
 async def put_market(tx: Connection, market: Market) -> None:
-    """Raises ValueError when another market of the store is found by the same channel and account."""
+    """Raises ValueError when another market of the store is found by the same channel and account.
+
+    If it changes the market, the orders that wait are woken.
+    """
     taken = await tx.fetchval(
         "select code from markets where store_id = $1 and channel is not distinct from $2 and account is not distinct from $3"
         " and code <> $4",
@@ -79,11 +101,15 @@ async def put_market(tx: Connection, market: Market) -> None:
     if taken is not None:
         where = f"{market.channel}/{market.account}" if market.channel else "the store's default"
         raise ValueError(f"market {taken} is found by {where} already")
-    await tx.execute(
-        "insert into markets (store_id, code, channel, account, terms) values ($1, $2, $3, $4, $5) on conflict (store_id, code)"
-        " do update set channel = excluded.channel, account = excluded.account, terms = excluded.terms",
+    changed = await tx.fetchval(
+        "insert into markets as m (store_id, code, channel, account, terms) values ($1, $2, $3, $4, $5)"
+        " on conflict (store_id, code) do update set channel = excluded.channel, account = excluded.account,"
+        " terms = excluded.terms where (m.channel, m.account, m.terms) is distinct from"
+        " (excluded.channel, excluded.account, excluded.terms) returning true",
         market.store, market.terms.code, market.channel, market.account, market.terms.model_dump_json(),
     )  # fmt: skip
+    if changed:
+        await tx.execute(WAKE_WAITING, market.store, market.channel, market.account)
 
 
 _FILE = TypeAdapter(dict[str, list[Market]])

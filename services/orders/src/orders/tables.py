@@ -37,7 +37,7 @@ orders = Table(
     Column("waiting", Text, nullable=False, comment="one word; empty: at rest"),
     Column("waiting_step", Text, nullable=False, comment="process.step; empty: no process waits"),
     instant("waiting_since"),
-    Column("in_flight", Boolean, nullable=False, comment="another service owes an answer"),
+    Column("in_flight", Boolean, nullable=False, comment="one of our services owes an answer soon"),
     Column("currency", Text, nullable=False),
     Column("grand_minor", BigInteger, comment="null: not told yet"),
     Column("cancel_cause", Text),

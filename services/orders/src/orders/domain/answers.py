@@ -8,7 +8,7 @@ from typing import Any, Final
 from contracts import fulfillment, invoicing, payments
 from contracts.base import Event
 from contracts.deciding import Context, Effect
-from orders.domain import settle, undo
+from orders.domain import differences, settle, undo
 from orders.domain.order import CaptureFact, Order, ShipmentFact
 from orders.domain.processes import KINDS
 from orders.domain.story import Story
@@ -51,7 +51,7 @@ def pending(order: Order, event: payments.Pending, context: Context) -> list[Eff
         return []
     ask = story.asks.get(str(event.operation_id))
     if ask is not None and not ask.answer and (run := story.runs[ask.run]).operation_id == ask.operation_id:
-        story.set(run, asks=1, due_at=story.due(run, PENDING_SECONDS))
+        story.set(run, asks=1, interim=True, due_at=story.due(run, PENDING_SECONDS))
     return story.effects()
 
 
@@ -143,6 +143,7 @@ def shipped(order: Order, event: fulfillment.Shipped, context: Context) -> list[
     fact = ShipmentFact(shipment_id=event.shipment_id, location=event.location, status="shipped", lines=pieces)
     story.note(shipments={**story.facts.shipments, str(event.shipment_id): fact})
     story.fulfillment_changed("in_progress")
+    _shipped_here_too(story)
     assert order.market is not None
     if order.market.capture == "per_shipment":
         settle.begin_shipment(story, pieces)
@@ -160,7 +161,22 @@ def delivered(order: Order, event: fulfillment.Delivered, context: Context) -> l
 
 
 def fulfilled(order: Order, event: fulfillment.Fulfilled, context: Context) -> list[Effect]:
-    return [] if (story := _hear(order, event, context)) is None else _close(story, event)
+    if (story := _hear(order, event, context)) is None:
+        return []
+    story.answered(event)
+    _shipped_here_too(story)
+    if story.halted:
+        undo.proceed(story)
+    return story.effects()
+
+
+def _shipped_here_too(story: Story) -> None:
+    """A shipment that the marketplace reported before us is no difference any more."""
+    if "shipment_reported" in story.order.exceptions:
+        assert story.order.stated is not None
+        order = story.order.model_copy(update={"facts": story.facts})
+        if "shipment_reported" not in differences.find(order, story.order.stated):
+            story.resolve_exception("shipment_reported")
 
 
 def shipments_cancelled(order: Order, event: fulfillment.ShipmentsCancelled, context: Context) -> list[Effect]:

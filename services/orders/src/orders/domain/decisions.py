@@ -4,30 +4,31 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Iterable
-from typing import Any, NamedTuple
+from typing import Any, Final
 from uuid import UUID
 
 from contracts.deciding import Context, Effect, Refusal, Wake
-from contracts.orders import Approve, Cancel, Edited, MarketTerms, Place, Received, Resume
+from contracts.orders import Approve, Cancel, MarketTerms, Place, Received, Resolve, Resume
 from contracts.snapshot import OrderContent, Snapshot, Source
-from orders.domain import snapshots, undo
-from orders.domain.order import Merged, Order, Run, has_shipped, resumable
+from orders.domain import differences, exceptions, snapshots, undo
+from orders.domain.order import MarketKey, Order, has_shipped, resumable, waits_for_stock
 from orders.domain.place import PLACE
 from orders.domain.processes import KINDS
 from orders.domain.story import Story
 
-
-class MarketKey(NamedTuple):
-    store_id: str
-    channel: str
-    account: str
+_READS_TERMS: Final = (Snapshot, Place, Resume, Resolve, Wake)
 
 
 def needs_market(order: Order, message: object) -> Iterable[MarketKey]:
-    """The market's terms are looked up once, when the order is first seen."""
-    if not order.known and isinstance(message, Snapshot):
+    """The market's terms are read when the order is first seen, and again as long as it waits to start or for stock."""
+    if not isinstance(message, _READS_TERMS):
+        return
+    if order.source is not None:
+        if order.status in ("pending", "cancelled") or waits_for_stock(order):
+            yield MarketKey(order.store_id, order.source.channel, order.source.account)
+    elif isinstance(message, Snapshot):
         yield MarketKey(order.store_id, message.source.channel, message.source.account)
-    elif not order.known and isinstance(message, Place):
+    elif isinstance(message, Place):
         yield MarketKey(order.store_id, message.channel, message.account)
 
 
@@ -35,24 +36,35 @@ def needs_market(order: Order, message: object) -> Iterable[MarketKey]:
 
 
 def snapshot(order: Order, message: Snapshot, context: Context) -> list[Effect]:
+    source = snapshots.timed(message.source, context.now)
     if not order.known:
-        return _receive(order, message.source, message.order, context)
+        return _receive(order, source, message.order, context)
     assert order.source is not None and order.content is not None
-    if not snapshots.is_newer(order.source, message.source):
+    if not snapshots.is_newer(order.source, source):
         return []
-    return _update(order, message.source, snapshots.merged(order.content, message.order), context)
+    story = Story(order, context, KINDS)
+    _update(story, source, snapshots.merged(order.content, message.order))
+    return story.effects()
 
 
 def place(order: Order, message: Place, context: Context) -> list[Effect]:
-    if order.known:
-        if order.content == message.order:
-            return []
-        return [Refusal("order_exists", f"order {message.order.external_order_id!r} exists with another content")]
+    """A new order. The same request again changes nothing, but for an order that has not started: its content is replaced,
+    and it is judged anew."""
     digest = hashlib.sha256(message.order.model_dump_json().encode()).hexdigest()
     source = Source(
         channel=message.channel, account=message.account, updated_at=context.now, content_hash=f"sha256:{digest}"
     )
-    return _receive(order, source, message.order, context, message.operation_id)
+    if not order.known:
+        return _receive(order, source, message.order, context, message.operation_id)
+    if order.status == "pending" and order.undo is None:
+        story = Story(order, context, KINDS)
+        if message.order != order.content:
+            story.source = source
+        exceptions.edit(story, message.order, message.operation_id)
+        return story.effects()
+    if order.content == message.order:
+        return []
+    return [Refusal("order_exists", f"order {message.order.external_order_id!r} exists with another content")]
 
 
 def _receive(
@@ -62,72 +74,66 @@ def _receive(
     market: MarketTerms = context.shares.get(MarketKey(order.store_id, source.channel, source.account)) or MarketTerms(
         code="default"
     )
-    status, fulfillment, obstacle = snapshots.standing(content, market)
+    status, fulfillment, obstacle = snapshots.standing(content, market, order.waived)
     story.order = story.order.model_copy(update={"content": content})  # a free order is free at once
     story.state(
         Received, status=status, fulfillment=fulfillment, answers=answers, number=content.external_order_id,
         source=source, order=content, market=market,
     )  # fmt: skip
-    _start(story, obstacle)
+    _note_a_clock_ahead(story, source)
+    exceptions.start(story, obstacle)
     return story.effects()
 
 
-def _start(story: Story, obstacle: snapshots.Obstacle | None) -> None:
-    """Start placing, or say why an order that is ready upstream does not start."""
-    for code in snapshots.OBSTACLES:
-        if obstacle is None or code != obstacle[0]:
-            story.resolve_exception(code)
-    if obstacle is not None:
-        story.raise_exception(*obstacle)
-    elif story.order.status == "placing":
-        story.begin(Run(id="place", kind="place", since=story.context.now))
+def _note_a_clock_ahead(story: Story, source: Source) -> None:
+    if source.untimed:
+        detail = f"updated_at {source.updated_at.isoformat()} is ahead of {story.context.now.isoformat()}: not compared"
+        story.add_note("updated_at_ahead", detail)
 
 
-def _update(order: Order, source: Source, content: OrderContent, context: Context) -> list[Effect]:
-    story = Story(order, context, KINDS)
-    assert order.content is not None and order.market is not None
-    story.source = source
-    if order.status == "cancelled" or content == order.content:
-        return _told_again(story, content)
-    if snapshots.wholly_cancelled(content):
-        if order.undo is None:
-            _cancel(story, "marketplace")
-        return story.effects()
-    if order.status == "pending":
-        return _edit(story, content)
-    if asked := snapshots.newly_requested(order.content, content):
-        story.raise_exception("cancel_requested", f"the buyer asks to cancel line {', '.join(asked)[:300]}")
-    if snapshots.substance(content) != snapshots.substance(order.content):
-        told = "the marketplace changed the order after it was placed; nothing was applied"
-        story.raise_exception("snapshot_changed", told)
-    return _told_again(story, content)
-
-
-def _edit(story: Story, content: OrderContent) -> list[Effect]:
-    """Nothing has begun: what the marketplace says now is the order."""
-    assert story.order.market is not None and story.source is not None
-    status, fulfillment, obstacle = snapshots.standing(content, story.order.market)
-    if status == "placing" and "partly_shipped_elsewhere" in story.order.exceptions:
-        status, obstacle = "pending", ("partly_shipped_elsewhere", "")  # what is left to ship, only a person knows
-    story.order = story.order.model_copy(update={"content": content})
-    story.state(Edited, status=status, fulfillment=fulfillment, source=story.source, order=content)
-    story.source = None
-    _start(story, obstacle)
-    return story.effects()
-
-
-def _told_again(story: Story, content: OrderContent) -> list[Effect]:
-    """Of an order that goes its way only personal fields are taken over, if nothing else was changed with them."""
+def _update(story: Story, source: Source, told: OrderContent) -> None:
+    """What a newer snapshot means: nothing, an edit, a cancel, or exceptions that name what differs."""
     order = story.order
-    assert order.content is not None and story.source is not None
-    personal = order.content.model_copy(
-        update={"buyer": content.buyer, "ship_to": content.ship_to, "bill_to": content.bill_to}
-    )
-    if personal != order.content and snapshots.substance(content) == snapshots.substance(order.content):
-        merged = Merged(order_id=story.context.key, store_id=order.store_id, source=story.source, order=personal)
-        story.source = None
-        return [*story.effects(), merged]
-    return story.effects()
+    assert order.content is not None
+    story.source = source
+    _note_a_clock_ahead(story, source)
+    if snapshots.wholly_cancelled(told):
+        _cancelled_upstream(story, told)
+    elif order.status == "cancelled" or order.undo is not None:
+        _alive_after_a_cancel(story, told)
+    elif order.status == "pending":
+        exceptions.edit(story, told)
+    else:
+        story.resolve_exception("cancelled_too_late")
+        if told != order.content or order.stated is not None:
+            differences.compare(story, told)
+
+
+def _cancelled_upstream(story: Story, told: OrderContent) -> None:
+    order = story.order
+    assert order.content is not None
+    was_cancelled = snapshots.wholly_cancelled(order.stated or order.content)
+    story.record_stated(told if told != order.content else None)
+    if order.status == "cancelled" or order.undo is not None:
+        story.resolve_exception("order_reinstated")
+    elif not was_cancelled:
+        _cancel(story, "marketplace")
+
+
+def _alive_after_a_cancel(story: Story, told: OrderContent) -> None:
+    """A marketplace that has not heard of our cancel states what it stated before: no difference."""
+    order = story.order
+    assert order.content is not None
+    changes = differences.reinstating(order.stated or order.content, told)
+    if not changes:
+        return
+    story.record_stated(told)
+    undo_run = order.undo
+    cause = order.cancel_cause or (undo_run.cause if undo_run is not None else None)
+    if cause != "marketplace" and not differences.reinstating(order.content, told):
+        story.resolve_exception("order_reinstated")  # it states again what it stated when we cancelled
+    else:
+        differences.raise_anew(story, "order_reinstated", changes)
 
 
 def approve(order: Order, message: Approve, context: Context) -> list[Effect]:
@@ -157,8 +163,7 @@ def cancel(order: Order, message: Cancel, context: Context) -> list[Effect]:
 
 def _cancel(story: Story, cause: Any, message: Cancel | None = None) -> Refusal | None:
     """Begin the undo, unless something has shipped."""
-    order = story.order
-    if has_shipped(order):
+    if has_shipped(story.order):
         if message is None:
             story.raise_exception("cancelled_too_late", "the marketplace cancelled what has shipped")
         return Refusal("too_late", "something has shipped; a return is the way back")
@@ -170,11 +175,34 @@ def resume(order: Order, message: Resume, context: Context) -> list[Effect]:
     if not order.known:
         return [_unknown(context)]
     story = Story(order, context, KINDS)
+    if exceptions.obstacle(order) is not None:
+        refusal = exceptions.check_again(story, message)
+        return [refusal] if refusal else story.effects()
     if not (held := resumable(order)):
         return [Refusal("nothing_to_resume", "no step of the order waits for a person")]
     for run in held:
         story.resume(run, message.operation_id)
     return story.effects()
+
+
+def resolve(order: Order, message: Resolve, context: Context) -> list[Effect]:
+    """Ends an exception as a person decides. What the kinds are and what a resolution does: `exceptions.KINDS`."""
+    if not order.known:
+        return [_unknown(context)]
+    code = next((code for code, one in order.exceptions.items() if one.exception_id == message.exception_id), None)
+    if code is None:
+        return [Refusal("exception_unknown", f"the order has no open exception {message.exception_id}")]
+    kind = exceptions.KINDS[code]
+    choice = kind.choice(message.resolution)
+    if choice is None:
+        detail = (
+            f"{code} does not end by {message.resolution}; it ends by: {', '.join([*kind.resolutions, kind.otherwise])}"
+        )
+        return [Refusal("resolution_unsupported", detail)]
+    story = Story(order, context, KINDS)
+    story.resolve_exception(code, message)
+    refusal = choice.apply(story, message)
+    return [refusal] if refusal else story.effects()
 
 
 def _unknown(context: Context) -> Refusal:
@@ -189,8 +217,17 @@ def wake(order: Order, message: Wake, context: Context) -> list[Effect]:
     if not order.known:
         return []
     story = Story(order, context, KINDS)
+    if order.status == "pending":
+        exceptions.start_if_ready(story)
+        return story.effects()
+    if waits_for_stock(order) and _new_terms(story):
+        return story.effects()
     for run in order.open_runs:
         if run.due_at is None or run.due_at > context.now or story.runs[run.id] != run:
+            continue
+        if run.waits == "person":  # refused for a cause that may be corrected by now
+            if not story.halted:
+                story.ask(run, KINDS[run.kind].step(run.step))
             continue
         patience_ends = story.patience_ends(run)
         if patience_ends is not None and context.now >= patience_ends:
@@ -201,3 +238,15 @@ def wake(order: Order, message: Wake, context: Context) -> list[Effect]:
         elif story.runs[run.id] == run and not run.end:
             story.ask_again(run)
     return story.effects()
+
+
+def _new_terms(story: Story) -> bool:
+    """Takes over corrected terms of the market while the order waits for stock, and asks for it at once."""
+    order, terms = story.order, story.terms
+    if terms == order.market:
+        return False
+    assert order.content is not None
+    story.edit(order.content, terms, status=order.status, fulfillment=order.fulfillment_status)
+    for run in [run for run in story.runs.values() if run.waits == "stock"]:
+        story.ask(run, KINDS[run.kind].step(run.step))
+    return True

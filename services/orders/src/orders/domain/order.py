@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from datetime import datetime
-from typing import Any, Final, Literal
+from typing import Any, Final, Literal, NamedTuple
 from uuid import UUID
 
 from contracts.base import Document, Event, PrivateEvent, Timestamp
@@ -14,6 +14,7 @@ from contracts.orders import (
     CancelCause,
     Cancelled,
     CancelRefused,
+    Change,
     Completed,
     Edited,
     ExceptionRaised,
@@ -22,11 +23,13 @@ from contracts.orders import (
     FulfillmentStatus,
     Held,
     MarketTerms,
+    Noted,
     OrderEvent,
     PaymentChanged,
     PaymentStatus,
     Placed,
     Received,
+    Reinstated,
     Resumed,
     Status,
 )
@@ -37,6 +40,14 @@ Waits = Literal["", "answer", "approval", "stock", "warehouse", "outcomes", "per
 """What a process waits for: an answer (asked again), a person or a rule, stock to come, the warehouse, the outcome of what
 was under way when it was cancelled, a person to look at a refusal."""
 End = Literal["", "done", "undone", "refused"]
+
+
+class MarketKey(NamedTuple):
+    """By what the terms of an order are found."""
+
+    store_id: str
+    channel: str
+    account: str
 
 
 class Run(Document):
@@ -51,6 +62,8 @@ class Run(Document):
     operation_id: UUID | None = None
     """What it asked last, if that is open."""
     asks: int = 0
+    interim: bool = False
+    """The answer is outside of our services: payments reported `pending` (a bank transfer, a 3-D Secure page)."""
     due_at: Timestamp | None = None
     end: End = ""
     detail: str = ""
@@ -97,6 +110,8 @@ class Facts(Document):
 
     money: MoneyTotals = MoneyTotals()
     money_version: int = 0
+    undone: MoneyTotals | None = None
+    """The money as it was when a cancelled order was placed anew: nothing of it counts for the new attempt."""
     authorization_id: UUID | None = None
     captures: Mapping[str, CaptureFact] = {}
     reserved: bool = False
@@ -129,10 +144,25 @@ class Progressed(PrivateEvent, type="orders.progressed"):
 
 
 class Merged(PrivateEvent, type="orders.merged"):
-    """A newer snapshot told personal fields that were empty; nothing else changed."""
+    """Content was taken over from a newer snapshot that changes neither goods nor money: personal fields, titles, windows."""
 
     source: Source
     order: OrderContent
+
+
+class Stated(PrivateEvent, type="orders.stated"):
+    """What the marketplace states now and the order did not take over; null: it states the order as it runs here."""
+
+    source: Source
+    order: OrderContent | None
+
+
+class OpenException(Document):
+    exception_id: UUID
+    since: Timestamp
+    detail: str = ""
+    difference: tuple[Change, ...] = ()
+    changes_more: int = 0
 
 
 class Order(Document):
@@ -155,8 +185,15 @@ class Order(Document):
     runs: Mapping[str, Run] = {}
     asks: Mapping[str, Ask] = {}
     """operation id -> what is open, or was answered and not taken up yet."""
-    exceptions: Mapping[str, str] = {}
-    """code -> id of the exceptions that a person has not resolved."""
+    exceptions: Mapping[str, OpenException] = {}
+    """By code: those that nothing has resolved yet."""
+    waived: Mapping[str, str] = {}
+    """code -> detail of the exceptions that kept the order from starting and that a person resolved. Not raised again
+    unless the detail changes."""
+    stated: OrderContent | None = None
+    """What the marketplace stated last, where the order did not take it over; a difference is raised once."""
+    notes: Mapping[str, str] = {}
+    """code -> detail."""
 
     @property
     def known(self) -> bool:
@@ -171,6 +208,10 @@ class Order(Document):
     @property
     def open_runs(self) -> list[Run]:
         return [run for run in self.runs.values() if not run.end]
+
+
+WAIVABLE: Final = frozenset({"cancel_requested", "partly_shipped_elsewhere", "refund_made"})
+"""Exceptions that keep an order from starting until a person decides that it starts all the same."""
 
 
 def initial(key: UUID, store_id: str) -> Order:
@@ -197,8 +238,31 @@ def _received(order: Order, event: Received) -> dict[str, object]:
     return change | ({"cancel_cause": "marketplace"} if event.status == "cancelled" else {})
 
 
-def _told(order: Order, event: Edited | Merged) -> dict[str, object]:
+def _edited(order: Order, event: Edited) -> dict[str, object]:
+    return {"source": event.source, "content": event.order, "market": event.market or order.market, "stated": None}
+
+
+def _merged(order: Order, event: Merged) -> dict[str, object]:
     return {"source": event.source, "content": event.order}
+
+
+def _stated(order: Order, event: Stated) -> dict[str, object]:
+    return {"source": event.source, "stated": event.order}
+
+
+def _reinstated(order: Order, event: Reinstated) -> dict[str, object]:
+    """Processes begin anew; captures and shipments of before stay on record, and nothing of them is left to undo."""
+    facts = order.facts.model_copy(
+        update={
+            "undone": order.facts.money,
+            "authorization_id": None,
+            "reserved": False,
+            "start_asked": False,
+            "fulfilled": False,
+        }
+    )
+    ended = dict.fromkeys(("placed_at", "approved_at", "cancelled_at", "completed_at", "cancel_cause", "stated"))
+    return {**ended, "source": event.source, "content": event.order, "facts": facts, "runs": {}, "asks": {}}
 
 
 def _cancelled(order: Order, event: Cancelled) -> dict[str, object]:
@@ -210,11 +274,23 @@ def _payment_changed(order: Order, event: PaymentChanged) -> dict[str, object]:
 
 
 def _raised(order: Order, event: ExceptionRaised) -> dict[str, object]:
-    return {"exceptions": {**order.exceptions, event.code: str(event.exception_id)}}
+    raised = OpenException(
+        exception_id=event.exception_id,
+        since=event.since,
+        detail=event.detail,
+        difference=event.difference,
+        changes_more=event.changes_more,
+    )
+    return {"exceptions": {**order.exceptions, event.code: raised}}
 
 
 def _resolved(order: Order, event: ExceptionResolved) -> dict[str, object]:
-    return {"exceptions": {code: one for code, one in order.exceptions.items() if code != event.code}}
+    change: dict[str, object] = {
+        "exceptions": {code: one for code, one in order.exceptions.items() if code != event.code}
+    }
+    if event.resolution is not None and event.code in WAIVABLE:
+        change["waived"] = {**order.waived, event.code: order.exceptions[event.code].detail}
+    return change
 
 
 def _only_statuses(order: Order, event: Event) -> dict[str, object]:
@@ -266,8 +342,11 @@ def _matters(ask: Ask, runs: Mapping[str, Run]) -> bool:
 # By type: folded a dozen times on an order's way, a chain of `case`s would ask fifteen questions for the commonest of them.
 _FOLDS: Final[Mapping[type[Event], Callable[[Order, Any], dict[str, object]]]] = {
     Received: _received,
-    Edited: _told,
-    Merged: _told,
+    Edited: _edited,
+    Merged: _merged,
+    Stated: _stated,
+    Reinstated: _reinstated,
+    Noted: lambda order, event: {"notes": {**order.notes, event.code: event.detail}},
     Placed: lambda order, event: {"placed_at": event.placed_at},
     Approved: lambda order, event: {"approved_at": event.approved_at},
     Cancelled: _cancelled,
@@ -291,9 +370,18 @@ def has_shipped(order: Order, facts: Facts | None = None) -> bool:
     return order.fulfillment_status == "fulfilled" or any(one.status in ("shipped", "delivered") for one in shipments)
 
 
+def waits_for_stock(order: Order) -> bool:
+    place = order.runs.get("place")
+    return place is not None and place.waits == "stock" and order.undo is None
+
+
 def resumable(order: Order) -> list[Run]:
     """What a person may tell to try again; while a cancel is open, only that."""
-    return [run for run in order.open_runs if run.waits == "person" and (run.kind == "undo" or order.undo is None)]
+    return [
+        run
+        for run in order.open_runs
+        if run.waits in ("person", "stock") and (run.kind == "undo" or order.undo is None)
+    ]
 
 
 def payment_status(order: Order, money: MoneyTotals) -> PaymentStatus:
@@ -301,6 +389,8 @@ def payment_status(order: Order, money: MoneyTotals) -> PaymentStatus:
     total = order.content.totals.grand_minor if order.content else None
     if total == 0:
         return "free"
+    if (undone := order.facts.undone) is not None:
+        money = MoneyTotals(**{name: amount - getattr(undone, name) for name, amount in money})
     authorized, captured = money.authorized_minor, money.captured_minor
     if authorized == 0:
         return "unpaid"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from datetime import timedelta
 from uuid import UUID
 
 from contracts import invoicing, payments
@@ -55,9 +56,18 @@ def capture_failed(story: Story, run: Run, event: payments.Failed) -> None:
     story.hold(run, event.code, event.reason)
 
 
+SELLER_AGAIN_SECONDS_MIN, SELLER_AGAIN_SECONDS_MAX = 30, 900
+
+
 def invoice_rejected(story: Story, run: Run, event: invoicing.Rejected) -> None:
-    """The order stays; a person mends the cause (say, the seller's VAT number) and resumes."""
-    story.set(run, waits="person", operation_id=None, due_at=None, detail=event.code)
+    """A person corrects the cause and resumes. A seller that is unknown or incomplete is asked for again by itself: at first
+    after 30 seconds, then each time after as long as it has lasted, at most 15 minutes."""
+    due_at = None
+    if event.code in ("seller_unknown", "seller_incomplete"):
+        lasted = (story.context.now - run.since).total_seconds()
+        pause = min(max(lasted, SELLER_AGAIN_SECONDS_MIN), SELLER_AGAIN_SECONDS_MAX)
+        due_at = story.context.now + timedelta(seconds=pause)
+    story.set(run, waits="person", operation_id=None, due_at=due_at, detail=event.code)
     story.raise_exception("invoice_rejected", f"{event.code}: {event.reason}")
 
 

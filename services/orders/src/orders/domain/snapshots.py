@@ -2,26 +2,37 @@
 
 from __future__ import annotations
 
-from typing import TypeVar
-
-from pydantic import BaseModel
+from collections.abc import Iterator, Mapping
+from datetime import datetime, timedelta
+from typing import Final, NamedTuple
 
 from contracts.base import Personal
 from contracts.orders import FulfillmentStatus, MarketTerms, Status
-from contracts.snapshot import Address, OrderContent, Source
+from contracts.snapshot import Address, Buyer, OrderContent, Source
 from orders.domain.amounts import payable, ships, ships_anything
-
-B = TypeVar("B", bound=BaseModel)
 
 CARRIED = frozenset({"shipped", "delivered", "closed"})
 """The marketplace carried the order through without us: it is recorded, and no process begins."""
 CANCELLED = frozenset({"cancelled", "refused"})
+HERE: Final = "order"
+"""`cancellation.executed_by` of a line that was cancelled here."""
+REFUNDED: Final = frozenset({"refunded", "partially_refunded"})
+"""Of `payment_state`."""
+
+
+AHEAD_MAX: Final = timedelta(minutes=10)
+"""A marketplace's clock may differ from the database's by as much."""
+
+
+def timed(told: Source, now: datetime) -> Source:
+    """The source with its `updated_at` refused as an instant if that is too far ahead of `now`, the database's clock."""
+    return told.model_copy(update={"untimed": True}) if told.updated_at - now > AHEAD_MAX else told
 
 
 def is_newer(known: Source, told: Source) -> bool:
-    """Older, or the same time with the same content: stale. The same time with another content: the later one counts,
-    by the marketplace's sequence where it counts, else as they came."""
-    if told.updated_at != known.updated_at:
+    """Older, or the same time with the same content: stale. At the same time, or where one of them has no comparable time,
+    the marketplace's sequence decides, then arrival."""
+    if told.updated_at != known.updated_at and not (known.untimed or told.untimed):
         return told.updated_at > known.updated_at
     if told.sequence < known.sequence:
         return False
@@ -29,82 +40,97 @@ def is_newer(known: Source, told: Source) -> bool:
 
 
 def merged(known: OrderContent, told: OrderContent) -> OrderContent:
-    """The told content; personal fields and whole addresses that it leaves empty keep what was filled (marketplaces wipe
-    them later)."""
-    change: dict[str, object] = {"buyer": _filled(known.buyer, told.buyer)}
-    for name in ("ship_to", "bill_to"):
-        old: Address | None = getattr(known, name)
-        new: Address | None = getattr(told, name)
-        change[name] = old if new is None else new if old is None else _filled(old, new)
+    """The stated content, with the personal data that it lacks: marketplaces wipe them after some weeks. A line that was
+    cancelled here at the buyer's request stays cancelled until the request is withdrawn."""
+    change: dict[str, object] = {
+        "buyer": _buyer(known.buyer, told.buyer),
+        "ship_to": _address(known.ship_to, told.ship_to),
+        "bill_to": _address(known.bill_to, told.bill_to),
+    }
+    ours = {line.external_line_id: line.cancellation for line in known.lines if line.cancellation.executed_by == HERE}
+    if ours:
+        change["lines"] = tuple(
+            line.model_copy(update={"cancellation": ours[line.external_line_id]})
+            if line.external_line_id in ours and line.cancellation.requested and not line.cancellation.executed
+            else line
+            for line in told.lines
+        )
     return told.model_copy(update=change)
 
 
-def _filled(old: B, new: B) -> B:
-    empty = {
-        name: kept
-        for name, field in type(new).model_fields.items()
-        if (isinstance(new, Address) or _is_personal(field.metadata, field.annotation))
-        and not getattr(new, name)
-        and (kept := getattr(old, name))
+def _address(old: Address | None, new: Address | None) -> Address | None:
+    """The new address whole, or the old one whole if the new one states nothing that the old one does not."""
+    if old is None or new is None:
+        return old or new
+    states_nothing_new = all(not value or value == getattr(old, name) for name, value in new)
+    return old if states_nothing_new else new
+
+
+def _buyer(old: Buyer, new: Buyer) -> Buyer:
+    """Personal fields that the new one leaves empty are kept, unless it is about another person."""
+    for name in ("external_id", "name"):
+        before, after = getattr(old, name), getattr(new, name)
+        if before and after and before != after:
+            return new
+    kept = {
+        name: before
+        for name, field in Buyer.model_fields.items()
+        if is_personal(field.metadata, field.annotation) and not getattr(new, name) and (before := getattr(old, name))
     }
-    return new.model_copy(update=empty) if empty else new
+    return new.model_copy(update=kept) if kept else new
 
 
-def _is_personal(metadata: list[object], annotation: object) -> bool:
+def is_personal(metadata: list[object], annotation: object) -> bool:
     nested = [one for part in getattr(annotation, "__args__", ()) for one in getattr(part, "__metadata__", ())]
     return any(isinstance(one, Personal) for one in [*metadata, *nested])
 
 
 Obstacle = tuple[str, str]
 """code and detail of the exception that says why an order does not start."""
-OBSTACLES = ("partly_shipped_elsewhere", "currency_differs", "not_priced", "sku_missing", "nothing_sold")
+OBSTACLES: Final = (
+    "partly_shipped_elsewhere", "currency_differs", "not_priced", "sku_missing", "nothing_sold", "cancel_requested",
+    "refund_made",
+)  # fmt: skip
 
 
-def standing(content: OrderContent, market: MarketTerms) -> tuple[Status, FulfillmentStatus, Obstacle | None]:
+class Standing(NamedTuple):
+    status: Status
+    fulfillment: FulfillmentStatus
+    obstacle: Obstacle | None
+
+
+def standing(content: OrderContent, market: MarketTerms, waived: Mapping[str, str]) -> Standing:
     """How an order stands that no process carries yet: `placing` if it may start, else what it is or waits for."""
     fulfillment: FulfillmentStatus = "unfulfilled" if ships_anything(content) else "not_required"
     if wholly_cancelled(content):
-        return "cancelled", fulfillment, None
+        return Standing("cancelled", fulfillment, None)
+    obstacle = next((one for one in _obstacles(content, market) if waived.get(one[0]) != one[1]), None)
     if content.lifecycle in CARRIED:
-        return "approved", "fulfilled" if fulfillment == "unfulfilled" else fulfillment, None
-    obstacle = _obstacle(content, market)
-    starts = content.lifecycle == "ready_to_fulfil" and obstacle is None
-    return "placing" if starts else "pending", fulfillment, obstacle
+        return Standing("approved", "fulfilled" if fulfillment == "unfulfilled" else fulfillment, obstacle)
+    starts = content.lifecycle in ("ready_to_fulfil", "partially_shipped") and obstacle is None
+    return Standing("placing" if starts else "pending", fulfillment, obstacle)
 
 
-def _obstacle(content: OrderContent, market: MarketTerms) -> Obstacle | None:
-    """Nothing hangs unseen: why an order that is ready upstream does not start."""
+def _obstacles(content: OrderContent, market: MarketTerms) -> Iterator[Obstacle]:
+    """Why an order that is ready upstream does not start."""
+    if asked := requested(content):
+        yield "cancel_requested", f"the buyer asks to cancel line {', '.join(asked)}"[:500]
     if content.lifecycle == "partially_shipped":
-        return "partly_shipped_elsewhere", "first seen when something had shipped already"
-    if content.lifecycle != "ready_to_fulfil":
-        return None
+        yield "partly_shipped_elsewhere", "first seen when something had shipped already"
+    elif content.lifecycle != "ready_to_fulfil":
+        return
     if market.currency not in (None, content.currency):
-        told = f"the market {market.code} sells in {market.currency}, the order is in {content.currency}"
-        return "currency_differs", told
+        detail = f"the market {market.code} sells in {market.currency}, the order is in {content.currency}"
+        yield "currency_differs", detail
     if not content.priced:
-        return "not_priced", "the marketplace has not told every price yet; a later snapshot will"
+        yield "not_priced", "the marketplace has not stated every price yet; a later snapshot will"
+        return
     if not all(line.sku for line in content.lines if ships(content, line)):
-        return "sku_missing", "a line that ships has no sku; a snapshot that names it lets the order go on"
+        yield "sku_missing", "a line that ships has no sku; a snapshot or a request that names it lets the order start"
     if not payable(content) and content.totals.grand_minor:
-        return "nothing_sold", "there is something to pay and no line that it is paid for"
-    return None
-
-
-def substance(content: OrderContent) -> tuple[object, ...]:
-    """What a person must hear of when it changes after placement: goods, money, and where they go."""
-    return (
-        content.currency, content.price_basis, content.fulfilled_by, content.totals,
-        tuple(
-            (line.external_line_id, line.sku, line.quantity.ordered, line.quantity.cancelled, line.line_total_minor,
-             line.discount_minor, line.tax, line.requires_shipping)
-            for line in content.lines
-        ),
-        _where(content.ship_to),
-    )  # fmt: skip
-
-
-def _where(address: Address | None) -> Address | None:
-    return address if address is not None and any(address.model_dump().values()) else None
+        yield "nothing_sold", "there is something to pay and no line that it is paid for"
+    if content.refunds or content.payment_state in REFUNDED or any(line.quantity.refunded for line in content.lines):
+        yield "refund_made", "the marketplace has refunded money before the order started"
 
 
 def wholly_cancelled(content: OrderContent) -> bool:
@@ -116,11 +142,22 @@ def wholly_cancelled(content: OrderContent) -> bool:
     )
 
 
-def newly_requested(known: OrderContent, told: OrderContent) -> list[str]:
-    """Lines whose cancel was asked for since; a request is not a cancellation."""
-    before = {line.external_line_id for line in known.lines if line.cancellation.requested}
+def requested(content: OrderContent) -> list[str]:
+    """Lines whose cancellation is asked for and not executed."""
     return [
         line.external_line_id
-        for line in told.lines
-        if line.cancellation.requested and not line.cancellation.executed and line.external_line_id not in before
+        for line in content.lines
+        if line.cancellation.requested and not line.cancellation.executed and line.pieces > 0
     ]
+
+
+def with_requested_cancelled(content: OrderContent) -> OrderContent:
+    """The content with every requested cancellation executed."""
+    asked, executed = frozenset(requested(content)), {"executed": True, "executed_by": HERE}
+    lines = tuple(
+        line.model_copy(update={"cancellation": line.cancellation.model_copy(update=executed)})
+        if line.external_line_id in asked
+        else line
+        for line in content.lines
+    )
+    return content.model_copy(update={"lines": lines})

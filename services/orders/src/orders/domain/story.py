@@ -6,7 +6,7 @@ a no leads to, and when the step is left out. Silence is not a no: the same oper
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from functools import cached_property
@@ -16,19 +16,40 @@ from uuid import UUID
 from contracts.base import Command, Event
 from contracts.deciding import Context, Effect
 from contracts.orders import (
+    CHANGES_MAX,
+    Change,
     Completed,
+    Edited,
     ExceptionRaised,
     ExceptionResolved,
     FulfillmentChanged,
     FulfillmentStatus,
     Held,
+    MarketTerms,
+    Noted,
     OrderEvent,
     PaymentChanged,
+    Reinstated,
+    Resolve,
     Resumed,
     Status,
 )
-from contracts.snapshot import Source
-from orders.domain.order import Ask, Facts, Order, Progressed, Run, Waits, evolve, has_shipped, learnt, payment_status
+from contracts.snapshot import OrderContent, Source
+from orders.domain.order import (
+    Ask,
+    Facts,
+    MarketKey,
+    Merged,
+    Order,
+    Progressed,
+    Run,
+    Stated,
+    Waits,
+    evolve,
+    has_shipped,
+    learnt,
+    payment_status,
+)
 
 E = TypeVar("E", bound=OrderEvent)
 
@@ -135,16 +156,69 @@ class Story:
         self.runs[run.id] = run
         return run
 
-    def raise_exception(self, code: str, detail: str) -> None:
-        """For a person to look at; once per code until it is resolved."""
+    def raise_exception(self, code: str, detail: str, difference: Sequence[Change] = ()) -> None:
+        """Raises it once per code until it is resolved."""
         if code not in self.order.exceptions:
             self.state(
-                ExceptionRaised, exception_id=self.context.new_id(f"exception {code}"), code=code, detail=detail[:500]
-            )
+                ExceptionRaised, exception_id=self.context.new_id(f"exception {code}"), code=code, detail=detail[:500],
+                since=self.context.now, difference=tuple(difference[:CHANGES_MAX]),
+                changes_more=max(len(difference) - CHANGES_MAX, 0),
+            )  # fmt: skip
 
-    def resolve_exception(self, code: str) -> None:
-        if (known := self.order.exceptions.get(code)) is not None:
-            self.state(ExceptionResolved, exception_id=UUID(known), code=code)
+    def resolve_exception(self, code: str, by: Resolve | None = None) -> None:
+        """`by`: the request of the person who decided; without it, the cause is gone."""
+        if (known := self.order.exceptions.get(code)) is None:
+            return
+        if by is None:
+            self.state(ExceptionResolved, exception_id=known.exception_id, code=code)
+            return
+        self.state(
+            ExceptionResolved, answers=by.operation_id, exception_id=known.exception_id, code=code,
+            resolution=by.resolution, actor=by.actor, reason=by.reason,
+        )  # fmt: skip
+
+    def add_note(self, code: str, detail: str) -> None:
+        if code not in self.order.notes:
+            self.state(Noted, code=code, detail=detail[:500])
+
+    def take_over(self, content: OrderContent) -> None:
+        """Content that changes neither goods nor money; nothing is published."""
+        if content != self.order.content:
+            self._fold(Merged(**self._private(), order=content))
+
+    def record_stated(self, content: OrderContent | None) -> None:
+        """What the marketplace states and the order does not take over; null: there is no such difference."""
+        if content != self.order.stated:
+            self._fold(Stated(**self._private(), order=content))
+
+    def _private(self) -> dict[str, Any]:
+        source = self.source or self.order.source
+        return {"order_id": self.context.key, "store_id": self.order.store_id, "source": source}
+
+    def _fold(self, event: Merged | Stated) -> None:
+        self._effects.append(event)
+        self.order = evolve(self.order, event)
+        self.source = None
+
+    def edit(self, content: OrderContent, market: MarketTerms, *, status: Status, fulfillment: FulfillmentStatus,
+             answers: UUID | None = None) -> None:  # fmt: skip
+        """What was sold, and the terms, before the order was placed."""
+        self.order = self.order.model_copy(update={"content": content})  # a free order is free at once
+        terms = None if market == self.order.market else market
+        source = self.source or self.order.source
+        self.state(
+            Edited, status=status, fulfillment=fulfillment, answers=answers, source=source, order=content, market=terms
+        )
+        self.source = None
+
+    def reinstate(self, content: OrderContent, *, status: Status, fulfillment: FulfillmentStatus) -> None:
+        """Places a cancelled order anew. The undo has ended."""
+        facts = self.facts.model_copy(update={"undone": self.facts.money})
+        self.order = self.order.model_copy(update={"content": content, "facts": facts})
+        self.state(
+            Reinstated, status=status, fulfillment=fulfillment, source=self.source or self.order.source, order=content
+        )
+        self.runs, self.asks, self.facts = {}, {}, self.order.facts
 
     def payment_changed(self) -> None:
         if self.facts.money != self.order.facts.money:
@@ -159,6 +233,14 @@ class Story:
             shipments_open=sum(shipment.status == "picking" for shipment in shipments),
             shipments_shipped=sum(shipment.status in ("shipped", "delivered") for shipment in shipments),
         )
+
+    @property
+    def terms(self) -> MarketTerms:
+        """The present terms of the order's market, where they were loaded; else those that the order has."""
+        order = self.order
+        assert order.source is not None and order.market is not None
+        key = MarketKey(order.store_id, order.source.channel, order.source.account)
+        return self.context.shares.get(key) or order.market
 
     # -- the engine ---------------------------------------------------------------------------------------------------
 
@@ -178,8 +260,9 @@ class Story:
         process = self.kinds[run.kind]
         for step in process.after(run.step):
             run = self.set(
-                run, step=step.name, since=self.context.now, operation_id=None, asks=0, due_at=None, waits="", detail=""
-            )
+                run, step=step.name, since=self.context.now, operation_id=None, asks=0, interim=False, due_at=None,
+                waits="", detail="",
+            )  # fmt: skip
             if step.skip(self, run):
                 step.then(self, run)
                 run = self.runs[run_id]
@@ -198,8 +281,9 @@ class Story:
         operation = self.context.new_id(f"{run.id} {step.name} {self._asked}")
         self.asks[str(operation)] = Ask(operation_id=operation, run=run.id, step=step.name, asked_at=self.context.now)
         run = self.set(
-            run, operation_id=operation, asks=1, due_at=self.due(run, ASK_AGAIN_FIRST_SECONDS), waits="answer"
-        )
+            run, operation_id=operation, asks=1, interim=False, due_at=self.due(run, ASK_AGAIN_FIRST_SECONDS),
+            waits="answer",
+        )  # fmt: skip
         self.send(step.ask(self, run, operation))
         return run
 
@@ -310,7 +394,7 @@ class Story:
             not run.end for run in self.runs.values()
         ):
             return
-        if all(capture.invoice_id for capture in self.facts.captures.values()):
+        if all(one.invoice_id or one.refunded_minor >= one.amount_minor for one in self.facts.captures.values()):
             self.state(
                 Completed,
                 completed_at=self.context.now,

@@ -69,8 +69,9 @@ def _to(story: Story, operation: UUID) -> dict[str, Any]:
 def too_late(story: Story, run: Run, event: fulfillment.TooLate) -> None:
     story.set(run, end="refused", waits="", operation_id=None, due_at=None)
     story.state(CancelRefused, answers=run.cancel_operation_id)
-    if run.cause == "marketplace":
+    if run.cause == "marketplace" and "order_reinstated" not in story.order.exceptions:
         story.raise_exception("cancelled_too_late", "the marketplace cancelled what has shipped")
+    story.resolve_exception("order_reinstated")  # it was never cancelled
     story.go_on()
 
 
@@ -150,7 +151,8 @@ def proceed(story: Story) -> None:
     for other in [one for one in story.runs.values() if not one.end]:
         story.set(other, end="undone", waits="", operation_id=None, due_at=None)
     for code in story.order.exceptions:
-        story.resolve_exception(code)  # nothing is left of the order that a person would have to look at
+        if code != "order_reinstated":  # every other one is about an order of which nothing is left
+            story.resolve_exception(code)
 
 
 def _cancelled(story: Story, run: Run) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from datetime import datetime
 from typing import Final
 
+from orders.domain.exceptions import KINDS
 from orders.domain.order import Order, Run, has_shipped, resumable
 from orders.domain.story import NO_ANSWER_AFTER_ASKS
 
@@ -19,8 +20,14 @@ def legal_actions(order: Order) -> list[str]:
         actions.append("approve")
     if order.status != "cancelled" and order.undo is None and not has_shipped(order):
         actions.append("cancel")
-    if resumable(order):
+    held = resumable(order)
+    if held:
         actions.append("resume")
+    if any(
+        KINDS[code].keep or (code == "invoice_rejected" and any(run.step == "invoice" for run in held))
+        for code in order.exceptions
+    ):
+        actions.append("resolve")
     return actions
 
 
@@ -81,5 +88,11 @@ def waiting_since(order: Order) -> datetime | None:
 
 
 def in_flight(order: Order) -> bool:
-    """Whether another service owes an answer: such orders count against the intake."""
-    return any(run.waits == "answer" and not run.end for run in order.runs.values())
+    """Whether a command has no answer yet that one of our services owes soon. Such orders count against the intake.
+
+    Not counted: an operation that is pending at a gateway, and one that was asked in vain for long (`no_answer`).
+    """
+    return any(
+        run.waits == "answer" and not run.end and not run.interim and run.asks < NO_ANSWER_AFTER_ASKS
+        for run in order.runs.values()
+    )

@@ -1,0 +1,254 @@
+"""What a newer snapshot states differently from the order as it runs here, by the code of the exception that it raises.
+
+Fields that change neither goods nor money nor where they go are taken over (`INFORMS`). Every other field is compared, a
+field that is new in the contract included. A difference raises its exception once: `Order.stated` holds what was stated last.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from typing import Any, Final, NamedTuple
+
+from pydantic import BaseModel
+
+from contracts.orders import Change
+from contracts.snapshot import Line, OrderContent
+from orders.domain.order import Order, has_shipped
+from orders.domain.snapshots import CANCELLED, REFUNDED, is_personal, requested
+from orders.domain.story import Story
+
+ORDER_INFORMS: Final = (
+    "external_number", "basket_id", "placed_at", "is_business", "buyer", "bill_to", "windows",
+)  # fmt: skip
+LINE_INFORMS: Final = (
+    "external_unit_ids", "gtin", "gtin_type", "channel_product_id", "title", "unit_price_minor", "commission_minor", "state",
+)  # fmt: skip
+QUANTITY_INFORMS: Final = ("accepted", "shipped")
+CANCELLATION_INFORMS: Final = ("requested_by", "executed_by", "reason")
+INFORMS: Final = frozenset(
+    [*ORDER_INFORMS]
+    + [f"lines[].{name}" for name in LINE_INFORMS]
+    + [f"lines[].quantity.{name}" for name in QUANTITY_INFORMS]
+    + [f"lines[].cancellation.{name}" for name in CANCELLATION_INFORMS]
+)
+
+PAID: Final = frozenset({"paid", "authorized", "captured"})
+_REACHED: Final = {
+    name: n for n, name in enumerate(("ready_to_fulfil", "partially_shipped", "shipped", "delivered", "closed"), start=1)
+}  # fmt: skip
+
+CODE_OF: Final[Mapping[str, str]] = {
+    "lines[].cancellation.requested": "cancel_requested",
+    "lines[].cancellation.executed": "line_cancelled",
+    "lines[].quantity.cancelled": "line_cancelled",
+    "lines[].cancelled_minor": "line_cancelled",
+    "lines[].quantity.refunded": "refund_made",
+    "refunds": "refund_made",
+    "ship_to": "address_changed",
+}
+"""Path, or the beginning of a path -> exception. Everything else is `snapshot_changed`."""
+CODES: Final = (
+    "address_changed", "snapshot_changed", "line_cancelled", "cancel_requested", "refund_made", "payment_reversed",
+    "lifecycle_reversed", "shipment_reported",
+)  # fmt: skip
+FOLLOWS_A_CANCEL: Final = frozenset({"line_cancelled", "cancel_requested", "refund_made", "payment_reversed"})
+"""What a marketplace states because an order was cancelled."""
+
+
+class Raw(NamedTuple):
+    """A field that differs, personal values included: only for comparing."""
+
+    path: str
+    rule: str
+    """The path without the ids of lines and refunds."""
+    before: Any
+    after: Any
+    personal: bool
+
+
+Found = Mapping[str, tuple[Raw, ...]]
+"""By code of exception."""
+
+
+def find(order: Order, told: OrderContent) -> Found:
+    """What `told` states differently from the order's content, by code; without the fields that inform only."""
+    assert order.content is not None
+    found: dict[str, tuple[Raw, ...]] = {}
+    for raw in _compare(order.content, told):
+        code = _code(order, raw)
+        if code:
+            found[code] = (*found.get(code, ()), raw)
+    return found
+
+
+def reinstating(last: OrderContent, told: OrderContent) -> tuple[Raw, ...]:
+    """What `told` states of a cancelled order beyond `last` that does not follow from the cancel."""
+    return tuple(raw for raw in _compare(last, told) if _reinstates(raw))
+
+
+def _reinstates(raw: Raw) -> bool:
+    if raw.rule == "lifecycle":
+        return raw.after in _REACHED or raw.before in CANCELLED
+    if raw.rule == "payment_state":
+        return raw.after in PAID
+    return _of_rule(raw.rule) not in ("", *FOLLOWS_A_CANCEL)
+
+
+def shown(changes: tuple[Raw, ...]) -> tuple[Change, ...]:
+    """As it is published: bounded in width, personal values left out."""
+    return tuple(_shown(raw) for raw in changes)
+
+
+def compare(story: Story, told: OrderContent) -> None:
+    """Takes over what informs, raises what differs and was not stated before, resolves what no longer differs."""
+    order = story.order
+    assert order.content is not None
+    found = find(order, told)
+    before = find(order, order.stated) if order.stated is not None else {}
+    story.take_over(informed(order.content, told, found))
+    story.record_stated(told if found else None)
+    for code in CODES:
+        if code not in found:
+            if code in before:
+                story.resolve_exception(code)
+        elif _essence(found[code]) != _essence(before.get(code, ())):
+            raise_anew(story, code, found[code])
+    if not requested(told):
+        story.resolve_exception("cancel_requested")
+
+
+def _essence(changes: tuple[Raw, ...]) -> tuple[Raw, ...]:
+    """What makes a difference another one: that a parcel which we did not ship has arrived too does not."""
+    return tuple(raw._replace(after="shipped") if raw.after in ("delivered", "closed") else raw for raw in changes)
+
+
+def raise_anew(story: Story, code: str, changes: tuple[Raw, ...]) -> None:
+    """A difference that changed is another exception: what a person accepts is what was shown."""
+    story.resolve_exception(code)
+    paths = ", ".join(dict.fromkeys(raw.path for raw in changes))
+    story.raise_exception(code, f"the marketplace states differently: {paths}", shown(changes))
+
+
+def informed(ours: OrderContent, told: OrderContent, found: Found) -> OrderContent:
+    """Our content with the fields that inform taken over from `told`."""
+    change: dict[str, Any] = {name: getattr(told, name) for name in ORDER_INFORMS}
+    if not {"lifecycle_reversed", "shipment_reported"}.intersection(found):
+        change["lifecycle"] = told.lifecycle
+    if told.payment_state in PAID:
+        change["payment_state"] = told.payment_state
+    by_id = {line.external_line_id: line for line in told.lines}
+    change["lines"] = tuple(
+        _line_informed(line, by_id[line.external_line_id]) if line.external_line_id in by_id else line
+        for line in ours.lines
+    )
+    return ours.model_copy(update=change)
+
+
+def _line_informed(ours: Line, told: Line) -> Line:
+    if ours == told:
+        return ours
+    change: dict[str, Any] = {name: getattr(told, name) for name in LINE_INFORMS}
+    change["quantity"] = _copied(ours.quantity, told.quantity, QUANTITY_INFORMS)
+    withdrawn = ("requested",) if not told.cancellation.requested else ()
+    change["cancellation"] = _copied(ours.cancellation, told.cancellation, (*CANCELLATION_INFORMS, *withdrawn))
+    return ours.model_copy(update=change)
+
+
+def _copied(ours: Any, told: Any, names: tuple[str, ...]) -> Any:
+    return ours.model_copy(update={name: getattr(told, name) for name in names})
+
+
+def refunded(ours: OrderContent, told: OrderContent) -> OrderContent:
+    """Our content with the refunds that the marketplace states."""
+    by_id = {line.external_line_id: line.quantity for line in told.lines}
+    lines = tuple(
+        line.model_copy(update={"quantity": _copied(line.quantity, by_id[line.external_line_id], ("refunded",))})
+        if line.external_line_id in by_id
+        else line
+        for line in ours.lines
+    )
+    return ours.model_copy(update={"refunds": told.refunds, "payment_state": told.payment_state, "lines": lines})
+
+
+# -- which exception a field raises -----------------------------------------------------------------------------------
+
+
+def _code(order: Order, raw: Raw) -> str:
+    """'' for a field that informs only."""
+    if raw.rule == "lifecycle":
+        return _of_lifecycle(order, raw.before, raw.after)
+    if raw.rule == "payment_state":
+        return "" if raw.after in PAID else "refund_made" if raw.after in REFUNDED else "payment_reversed"
+    if raw.rule == "lines[].cancellation.requested" and not raw.after:
+        return ""  # the request is withdrawn
+    return _of_rule(raw.rule)
+
+
+def _of_rule(rule: str) -> str:
+    while rule:
+        if rule in INFORMS:
+            return ""
+        if rule in CODE_OF:
+            return CODE_OF[rule]
+        rule = rule.rpartition(".")[0]
+    return "snapshot_changed"
+
+
+def _of_lifecycle(order: Order, before: str, after: str) -> str:
+    """The marketplace follows our shipments; it may also run ahead of them, or go back."""
+    if _REACHED.get(after, 0) < _REACHED.get(before, 0):
+        return "lifecycle_reversed"
+    ahead = (
+        (after == "partially_shipped" and not has_shipped(order) and order.fulfillment_status != "not_required")
+        or (_REACHED.get(after, 0) > _REACHED["partially_shipped"]
+            and order.fulfillment_status not in ("fulfilled", "not_required"))
+    )  # fmt: skip
+    return "shipment_reported" if ahead else ""
+
+
+# -- the comparison ---------------------------------------------------------------------------------------------------
+
+_KEYS: Final = {"lines": "external_line_id", "refunds": "external_refund_id"}
+
+
+def _compare(ours: Any, told: Any, path: str = "", rule: str = "", personal: bool = False) -> Iterator[Raw]:
+    """Every field that differs. Of a line that only one side has, the fields that are filled, under `lines[]`."""
+    if ours == told:
+        return
+    model = ours if isinstance(ours, BaseModel) else told if isinstance(told, BaseModel) else None
+    if model is not None:
+        alone = ours is None or told is None
+        for name, field in type(model).model_fields.items():
+            before, after = getattr(ours, name, None), getattr(told, name, None)
+            if alone and not before and not after:
+                continue
+            below = f"{rule}.{name}" if rule else name
+            yield from _compare(
+                before,
+                after,
+                f"{path}.{name}" if path else name,
+                rule if alone and rule == "lines[]" else below,
+                personal or is_personal(field.metadata, field.annotation),
+            )
+    elif isinstance(ours, tuple) or isinstance(told, tuple):
+        befores, afters = _by_key(path, ours or ()), _by_key(path, told or ())
+        below = f"{rule}[]" if path == "lines" else rule
+        for key in dict.fromkeys([*befores, *afters]):
+            yield from _compare(befores.get(key), afters.get(key), f"{path}[{key}]", below, personal)
+    elif not (ours in (None, "") and told in (None, "")):
+        yield Raw(path, rule, ours, told, personal)
+
+
+def _by_key(path: str, items: tuple[Any, ...]) -> dict[Any, Any]:
+    key = _KEYS.get(path)
+    return {getattr(item, key) if key else n: item for n, item in enumerate(items)}
+
+
+def _shown(raw: Raw) -> Change:
+    before, after = (None, None) if raw.personal else (_scalar(raw.before), _scalar(raw.after))
+    change = "added" if raw.before in (None, "") else "removed" if raw.after in (None, "") else "changed"
+    return Change(path=raw.path[:500], change=change, before=before, after=after)  # type: ignore[arg-type]
+
+
+def _scalar(value: Any) -> Any:
+    return value if value is None or isinstance(value, (bool, int)) else str(value)[:500]

@@ -1,0 +1,225 @@
+"""Every kind of exception: what a person may decide about it, and what ends it by itself. `docs/exceptions.md` is made of it.
+
+Editing and refunding an order are not built yet. Where a decision would need one of them, `accept` records that the
+marketplace is right and changes nothing: the same difference is not raised again, and goods and money are left to a person.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Final
+from uuid import UUID
+
+from contracts.deciding import Refusal
+from contracts.orders import Resolution, Resolve, Resume
+from contracts.snapshot import OrderContent
+from orders.domain import differences, snapshots, undo
+from orders.domain.order import Order, Run, resumable
+from orders.domain.place import PLACE
+from orders.domain.story import Story
+
+PARTLY_SHIPPED: Final = "partly_shipped_elsewhere"
+Apply = Callable[[Story, Resolve], Refusal | None]
+
+
+@dataclass(frozen=True)
+class Choice:
+    """A resolution that a person may choose."""
+
+    does: str
+    """For the documentation."""
+    apply: Apply
+
+
+@dataclass(frozen=True)
+class Kind:
+    code: str
+    raised: str
+    accept: Choice | None
+    keep: Choice | None
+    otherwise: str
+    """What ends it besides."""
+
+    def choice(self, resolution: Resolution) -> Choice | None:
+        return self.accept if resolution == "accept" else self.keep
+
+    @property
+    def resolutions(self) -> list[Resolution]:
+        names: tuple[Resolution, ...] = ("accept", "keep")
+        return [name for name in names if self.choice(name) is not None]
+
+
+# -- what a resolution does -------------------------------------------------------------------------------------------
+
+
+def nothing(story: Story, message: Resolve) -> Refusal | None:
+    return None
+
+
+def start(story: Story, found: snapshots.Obstacle | None) -> None:
+    """Starts placing, or raises why an order that is ready upstream does not start."""
+    for code in snapshots.OBSTACLES:
+        known = story.order.exceptions.get(code)
+        if known is not None and (code, known.detail) != found:
+            story.resolve_exception(code)
+    if found is not None:
+        story.raise_exception(*found)
+    elif story.order.status == "placing":
+        story.begin(Run(id="place", kind="place", since=story.context.now))
+
+
+def edit(story: Story, content: OrderContent, answers: UUID | None = None) -> None:
+    """Nothing has begun: what is stated now is the order. It is judged by its market's present terms, and starts if it may."""
+    order, terms = story.order, story.terms
+    status, fulfillment, found = snapshots.standing(content, terms, order.waived)
+    if status == "placing" and (shipped := order.exceptions.get(PARTLY_SHIPPED)) is not None:
+        status, found = "pending", (PARTLY_SHIPPED, shipped.detail)  # what is left to ship, only a person knows
+    now = (content, terms, status, fulfillment)
+    if now != (order.content, order.market, order.status, order.fulfillment_status):
+        story.edit(content, terms, status=status, fulfillment=fulfillment, answers=answers)
+    start(story, found)
+
+
+def start_if_ready(story: Story) -> None:
+    """Judges an order anew that has not started."""
+    assert story.order.content is not None
+    edit(story, story.order.content)
+
+
+def check_again(story: Story, message: Resolve | Resume) -> Refusal | None:
+    start_if_ready(story)
+    if (code := obstacle(story.order)) is not None:
+        return Refusal("obstacle_remains", f"{code}: {story.order.exceptions[code].detail}")
+    return None
+
+
+def obstacle(order: Order) -> str | None:
+    """The exception that keeps an order from starting."""
+    if order.status != "pending":
+        return None
+    return next((code for code in order.exceptions if code in snapshots.OBSTACLES), None)
+
+
+def start_all_the_same(story: Story, message: Resolve) -> Refusal | None:
+    """The obstacle is waived by now; another one is raised, not refused."""
+    if story.order.status == "pending":
+        start_if_ready(story)
+    return None
+
+
+def carried_elsewhere(story: Story, message: Resolve) -> Refusal | None:
+    order = story.order
+    assert order.content is not None and order.market is not None
+    fulfillment = order.fulfillment_status if order.fulfillment_status == "not_required" else "fulfilled"
+    story.edit(order.content, order.market, status="approved", fulfillment=fulfillment)
+    start(story, None)
+    return None
+
+
+def cancel_as_requested(story: Story, message: Resolve) -> Refusal | None:
+    """The whole order, or before it has started the lines asked for."""
+    order = story.order
+    assert order.content is not None and order.market is not None
+    told = order.stated or order.content
+    whole = snapshots.wholly_cancelled(snapshots.with_requested_cancelled(told))
+    if whole:
+        if story.has_shipped:
+            return Refusal("too_late", "something has shipped; a return is the way back")
+        if not story.halted:
+            undo.begin(story, "customer", message.operation_id)
+    elif order.status == "pending":
+        edit(story, snapshots.with_requested_cancelled(order.content))
+    return None
+
+
+def change_address(story: Story, message: Resolve) -> Refusal | None:
+    """The warehouse gets it with `fulfillment.start`: asked again, if it has been asked already."""
+    order = story.order
+    assert order.content is not None and order.stated is not None
+    if story.has_shipped:
+        return Refusal("too_late", "something has shipped; the warehouse cannot change where it goes")
+    if story.halted:
+        return Refusal("undo_running", "the order is being cancelled")
+    story.take_over(order.content.model_copy(update={"ship_to": order.stated.ship_to}))
+    _forget_what_agrees(story)
+    place = story.runs.get("place")
+    if place is not None and place.step == "fulfill" and not place.end:
+        story.ask(place, PLACE.step("fulfill"))
+    return None
+
+
+def record_refund(story: Story, message: Resolve) -> Refusal | None:
+    order = story.order
+    assert order.content is not None
+    if order.stated is not None:
+        story.take_over(differences.refunded(order.content, order.stated))
+        _forget_what_agrees(story)
+    else:
+        start_all_the_same(story, message)
+    return None
+
+
+def place_anew(story: Story, message: Resolve) -> Refusal | None:
+    order = story.order
+    assert order.stated is not None and order.market is not None
+    if order.status != "cancelled" or any(not run.end for run in story.runs.values()):
+        return Refusal("undo_running", "the cancel has not ended: see `processes`; accept again when none is open")
+    status, fulfillment, found = snapshots.standing(order.stated, story.terms, order.waived)
+    story.reinstate(order.stated, status=status, fulfillment=fulfillment)
+    start(story, found)
+    return None
+
+
+def try_again(story: Story, message: Resolve) -> Refusal | None:
+    held = [run for run in resumable(story.order) if run.step == "invoice"]
+    if not held:
+        return Refusal("nothing_to_resume", "the invoice is asked for already")
+    for run in held:
+        story.resume(run, message.operation_id)
+    return None
+
+
+def _forget_what_agrees(story: Story) -> None:
+    order = story.order
+    assert order.stated is not None
+    if not differences.find(order, order.stated):
+        story.record_stated(None)
+
+
+# -- the table --------------------------------------------------------------------------------------------------------
+
+CHECK: Final = Choice(
+    "checks again, with the present terms of the market; 409 `obstacle_remains` if it cannot start", check_again
+)
+START: Final = Choice("starts placing all the same", start_all_the_same)
+OURS: Final = Choice("the order stays as it runs here", nothing)
+ACKNOWLEDGED: Final = Choice("recorded; goods and money are not moved: that is left to a person", nothing)
+SNAPSHOT_OR_MARKET: Final = "a snapshot or a request without the cause, corrected terms of the market, a cancel"
+TAKEN_BACK: Final = "a snapshot that takes it back, a cancel that ends"
+
+# fmt: off
+KINDS: Final = {kind.code: kind for kind in (
+    #    code                        raised when                                                            accept                                                                                          keep      ended otherwise by
+    # an order that does not start
+    Kind("currency_differs",         "the order is not in the currency of its market",                      CHECK,                                                                                          None,     SNAPSHOT_OR_MARKET),
+    Kind("not_priced",               "a price is not stated",                                               CHECK,                                                                                          None,     SNAPSHOT_OR_MARKET),
+    Kind("sku_missing",              "a line that ships has no SKU",                                        CHECK,                                                                                          None,     SNAPSHOT_OR_MARKET),
+    Kind("nothing_sold",             "there is something to pay and no line that it is paid for",           CHECK,                                                                                          None,     SNAPSHOT_OR_MARKET),
+    Kind(PARTLY_SHIPPED,             "something had shipped before the order was first seen",               Choice("recorded as carried through by the marketplace: nothing is moved here", carried_elsewhere), Choice("everything is placed and shipped here", start_all_the_same), "a snapshot that states it shipped, a cancel"),
+    # a request, a refund
+    Kind("cancel_requested",         "the buyer asks to cancel lines",                                      Choice("every line: cancels the order, or 409 `too_late`. Some lines: cancels them if the order has not started, else recorded", cancel_as_requested), Choice("the order goes on, or starts", start_all_the_same), "a snapshot that withdraws the request or executes it, a cancel"),
+    Kind("refund_made",              "the marketplace has refunded money",                                  Choice("recorded in the order's content; an order that waited for it starts", record_refund), Choice("the order goes on, or starts", start_all_the_same), TAKEN_BACK),
+    # a snapshot that differs from an order that has started
+    Kind("address_changed",          "another delivery address",                                            Choice("applied, and sent to the warehouse; 409 `too_late` if something has shipped", change_address), OURS,     TAKEN_BACK),
+    Kind("snapshot_changed",         "other goods, quantities, prices, taxes or currency",                  ACKNOWLEDGED,                                                                                   OURS,     TAKEN_BACK),
+    Kind("line_cancelled",           "a line or pieces of it are cancelled upstream",                       ACKNOWLEDGED,                                                                                   OURS,     TAKEN_BACK),
+    Kind("payment_reversed",         "the payment is voided, charged back or open again",                   ACKNOWLEDGED,                                                                                   OURS,     TAKEN_BACK),
+    Kind("lifecycle_reversed",       "the marketplace's lifecycle goes back",                               ACKNOWLEDGED,                                                                                   OURS,     TAKEN_BACK),
+    Kind("shipment_reported",        "shipped upstream, and not by us",                                     ACKNOWLEDGED,                                                                                   OURS,     "our own shipment, " + TAKEN_BACK),
+    Kind("cancelled_too_late",       "cancelled upstream after it has shipped",                             ACKNOWLEDGED,                                                                                   OURS,     "a snapshot that is not cancelled"),
+    Kind("order_reinstated",         "alive or paid upstream after it was cancelled",                       Choice("placed anew as the marketplace now states it; 409 `undo_running` until the cancel has ended", place_anew), Choice("the order stays cancelled", nothing), "a snapshot that is cancelled again"),
+    # a process that waits
+    Kind("invoice_rejected",         "invoicing refuses the invoice",                                       Choice("asks for the invoice again, like `resume`", try_again),                                   None,     "an invoice: a seller that is unknown or incomplete is tried again by itself within 15 minutes; a cancel"),
+)}
+# fmt: on
