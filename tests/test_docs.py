@@ -17,6 +17,7 @@ from chassis.parking import STALE
 from chassis.telemetry import Metrics
 from contracts import limits
 from contracts.snapshot import OrderContent
+from orders import exceptions_doc
 
 ROOT = Path(__file__).parents[1]
 PAGES = [ROOT / "README.md", ROOT / "CHANGELOG.md", *sorted((ROOT / "docs").rglob("*.md"))]
@@ -169,3 +170,8 @@ def test_the_page_of_limits_names_every_limit_with_its_value() -> None:
     for name, value in vars(limits).items():
         if isinstance(value, int):
             assert f"| `{name}` | {value:,} |" in page, f"docs/limits.md lacks {name} = {value:,}"
+
+
+def test_the_table_of_exceptions_is_the_one_that_the_orders_service_decides_by() -> None:
+    page = (ROOT / "docs" / "exceptions.md").read_text("utf-8")
+    assert exceptions_doc.table() in page, "run: python -m orders.exceptions_doc docs/exceptions.md"

@@ -55,7 +55,7 @@ class ServiceSettings(BaseSettings):
     intake_outbox_age_seconds_max: PositiveFloat = 2
     """Intake topics pause while the oldest unpublished row is older."""
     intake_in_flight_max: PositiveInt = 500
-    """Intake topics pause while so many processes wait for an answer."""
+    """Intake topics pause while this many orders wait for an answer of our own services; older questions of one store count for a quarter of it at most."""
 
     relay_rows_max: PositiveInt = 2_000
     """Rows per flush."""
