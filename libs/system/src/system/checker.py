@@ -187,7 +187,9 @@ def _services_agree(state: _State, parked: set[str]) -> list[Check]:
     undone = Check(
         "a cancelled order leaves nothing: refunded = captured, the rest voided, credited = invoiced, no piece reserved"
     )
-    completed = Check("a completed order's captured money is its total")
+    completed = Check(
+        "a completed order keeps as captured its total: what a cancel refunded before it was placed anew is back"
+    )
     ledgers, pieces = _by_key(state.rows["payments"]), _by_key(state.rows["fulfillment"])
     invoices, credits = _sums(state.rows["invoicing"], "invoice"), _sums(state.rows["invoicing"], "credit")
     for row in state.rows["orders"]:
@@ -203,7 +205,9 @@ def _services_agree(state: _State, parked: set[str]) -> list[Check]:
                     pieces.get(key, (0, 0))[0])  # fmt: skip
             undone.expect(not any(left), key, "not refunded, voided, credited, released:", left)
         if row["completed"]:
-            completed.expect(captured == row["grand_minor"], key, captured, "of", row["grand_minor"])
+            completed.expect(
+                captured - refunded == row["grand_minor"], key, captured, "-", refunded, "of", row["grand_minor"]
+            )
     return [same_money, invoiced, undone, completed]
 
 

@@ -60,7 +60,10 @@ def place(order: Order, message: Place, context: Context) -> list[Effect]:
         story = Story(order, context, KINDS)
         if message.order != order.content:
             story.source = source
-        exceptions.edit(story, message.order, message.operation_id)
+        if snapshots.wholly_cancelled(message.order):
+            undo.begin(story, "customer", message.operation_id)
+        else:
+            exceptions.edit(story, message.order, message.operation_id)
         return story.effects()
     if order.content == message.order:
         return []
