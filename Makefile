@@ -40,9 +40,9 @@ test-fast: $(READY) ## The pure tests, in seconds
 chaos: $(READY) ## Two minutes of killing under load, long outages (about 12 minutes)
 	@$(RUN) -m pytest -m chaos tests/integration -n 0 -s
 
-bench: $(READY) ## Measure; writes bench/results.json and bench/results.svg (under 45 minutes)
+bench: $(READY) ## Measure; writes bench/results.json and bench/results.svg (under 45 minutes; ONLY=relay for one part, into .devservices)
 	@$(RUN) -m pip install --quiet --disable-pip-version-check --require-hashes -r requirements-bench.lock
-	@$(RUN) -m bench
+	@$(RUN) -m bench $(addprefix --only ,$(ONLY))
 
 lint: $(READY) ## ruff, mypy strict, import-linter
 	@$(RUN) -m ruff check --quiet .

@@ -58,8 +58,8 @@ def main() -> int:
     (out / "results.json").write_text(json.dumps(figures, indent=1) + "\n")
     (out / "results.svg").write_text(svg.picture(figures))
     console.print(f"written: {out / 'results.json'}, {out / 'results.svg'}")
-    low = [TARGETS[name].text for name, value in report.judged(figures).items()
-           if TARGETS[name].verdict(value) == "below the floor"]  # fmt: skip
+    low = [TARGETS[name].text for name, one in report.judged(figures).items()
+           if TARGETS[name].verdict(one["median"]) == "below the floor"]  # fmt: skip
     if low:
         console.print(f"below the floor: {', '.join(low)}")
     return 1 if low and whole else 0

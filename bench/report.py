@@ -10,95 +10,127 @@ from typing import Any
 from rich.console import Console
 from rich.table import Table
 
-from bench.rounds import Throughput, spread
+from bench.measure import Cost
+from bench.rounds import Throughput
 from bench.session import GATEWAY_MS, LATENCY_RATE, Results, Sizes
 from bench.targets import TARGETS
 from devservices.postgres import SETTINGS as POSTGRES_SETTINGS
 from system.processes import SERVICES
 
 Figures = dict[str, Any]
+Measures = dict[str, Figures]
+"""Name of a measure -> {min, median, max, unit, runs}."""
+
+
+def measure(values: Sequence[float], unit: str) -> Figures:
+    """One run gives one value. Rounded to five digits: more are noise."""
+    digits = [float(f"{value:.5g}") for value in values]
+    return {
+        "min": min(digits),
+        "median": float(f"{statistics.median(values):.5g}"),
+        "max": max(digits),
+        "unit": unit,
+        "runs": digits,
+    }
 
 
 def figures(results: Results, sizes: Sizes, machine: dict[str, Any]) -> Figures:
-    """What `results.json` holds. A figure that was not measured (`--only`) is left out."""
-    told: Figures = {
+    """What `results.json` holds: by part of the session, its measures. A part that was not measured (`--only`) is left out."""
+    parts: dict[str, Measures] = {
+        "throughput": _throughput(results.throughput),
+        "dbos": _peer(results),
+        "latency": _latency(results),
+        "http": _http(results),
+        "workers": _throughput(results.workers),
+        "relay": _each(results.relay, relay_rows_per_second="/s"),
+        "backlog": _backlog(results.backlog),
+        "gateway": _each(results.gateway, **{f"orders_per_second_with_a_gateway_of_{GATEWAY_MS}_ms": "/s"}),
+        "hot": _each(results.hot, orders_per_second_with_one_hot_sku="/s"),
+    }
+    return {
         "date": datetime.now(UTC).date().isoformat(),
         "machine": machine,
         "targets": {name: {"floor": target.floor, "goal": target.goal} for name, target in TARGETS.items()},
+        "parts": {name: measures for name, measures in parts.items() if measures},
+        "invariants": {"checked": results.invariants_checked, "violated": 0},
+        "took_seconds": round(results.seconds),
+        "settings": _settings(results, sizes),
     }
-    if results.throughput:
-        told["orders_per_second"] = spread([run.per_second for run in results.throughput])
-        told["cpu_seconds_per_1000_orders"] = _cpu(results.throughput)
-    if results.dbos:
-        told["dbos_workflows_per_second"] = spread([run.per_second for run in results.dbos])
-    if results.throughput and results.dbos:
-        told["times_dbos"] = round(told["orders_per_second"]["median"] / told["dbos_workflows_per_second"]["median"], 1)
-    if results.latency:
-        told["received_to_invoiced_ms_at_100_per_second"] = {
-            "p50": round(statistics.median(run.p50_ms for run in results.latency), 1),
-            "p99": round(statistics.median(run.p99_ms for run in results.latency), 1),
-        }
-    if results.relay:
-        told["relay_rows_per_second"] = spread(results.relay)
-    if results.http:
-        told["orders_accepted_per_second"] = spread([run.per_second for run in results.http])
-    if measured := [*results.throughput, *results.backlog]:
-        told["memory_mib_max"] = _memory(measured)
-    if results.backlog:
-        told["rate_at_end_over_rate_at_start"] = round(results.backlog[0].at_end_over_start, 2)
-    return told | {"beside": _beside(results), "settings": _settings(results, sizes)}
 
 
-def _cpu(runs: Sequence[Throughput]) -> dict[str, float]:
+def _each(values: Sequence[float], **units: str) -> Measures:
+    return {name: measure(values, unit) for name, unit in units.items()} if values else {}
+
+
+def _throughput(runs: Sequence[Throughput]) -> Measures:
+    if not runs:
+        return {}
     return {
-        name: round(statistics.median(run.cost.cpu_seconds[name] * 1000 / run.orders for run in runs), 3)
-        for name in runs[0].cost.cpu_seconds
+        "orders_per_second": measure([run.per_second for run in runs], "/s"),
+        **_cpu([(run.cost, run.orders) for run in runs]),
+        **_memory([run.cost for run in runs]),
     }
 
 
-def _memory(runs: Sequence[Throughput]) -> dict[str, int]:
-    names = {name: None for run in runs for name in run.cost.memory_mib_max}
-    return {name: round(max(run.cost.memory_mib_max.get(name, 0) for run in runs)) for name in names}
+def _cpu(costs: Sequence[tuple[Cost, int]]) -> Measures:
+    """(cost of a run, its orders) -> per process, CPU seconds of 1,000 orders."""
+    return {
+        f"cpu_{name}": measure([cost.cpu_seconds[name] * 1000 / orders for cost, orders in costs], "s/1000")
+        for name in costs[0][0].cpu_seconds
+    }
 
 
-def _beside(results: Results) -> Figures:
-    """Told, not judged."""
-    told: Figures = {"invariants_checked": results.invariants_checked, "violated": 0}
-    if results.workers:
-        told["orders_per_second_with_two_workers"] = spread([run.per_second for run in results.workers])
-        told["cpu_seconds_per_1000_orders_with_two_workers"] = _cpu(results.workers)
-    if results.workers and results.throughput:
-        one = statistics.median(run.per_second for run in results.throughput)
-        told["two_workers_over_one"] = round(statistics.median(run.per_second for run in results.workers) / one, 2)
-    if results.backlog:
-        drained = results.backlog[0]
-        told["backlog"] = {
-            "orders": drained.orders,
-            "drained_in_seconds": round(drained.seconds, 1),
-            "orders_per_second": round(drained.per_second, 1),
-        }
-    if results.gateway:
-        told[f"orders_per_second_with_a_gateway_of_{GATEWAY_MS}_ms"] = round(results.gateway[0], 1)
-    if results.hot:
-        told["orders_per_second_with_one_hot_sku"] = round(results.hot[0], 1)
-    if results.dbos:
-        names = results.dbos[0].cost.cpu_seconds
-        told["dbos_cpu_seconds_per_1000_workflows"] = {
-            name: round(statistics.median(run.cost.cpu_seconds[name] * 1000 / run.workflows for run in results.dbos), 3)
-            for name in names
-        }
-    if results.latency:
-        told["load_behind_its_schedule_ms_max"] = round(max(run.late_ms_max for run in results.latency), 1)
-    if results.http:
-        told["http_answer_ms"] = {
-            "p50": round(statistics.median(run.p50_ms for run in results.http), 1),
-            "p99": round(statistics.median(run.p99_ms for run in results.http), 1),
-            "connections": results.http[0].connections,
-        }
-    if results.http_whole:
-        told["orders_accepted_per_second_with_all_at_work"] = spread([run.per_second for run in results.http_whole])
-    told["took_seconds"] = round(results.seconds)
-    return told
+def _memory(costs: Sequence[Cost]) -> Measures:
+    names = dict.fromkeys(name for cost in costs for name in cost.memory_mib_max)
+    return {
+        f"memory_{name}": measure([c.memory_mib_max[name] for c in costs if name in c.memory_mib_max], "MiB")
+        for name in names
+    }
+
+
+def _peer(results: Results) -> Measures:
+    """The peer, and how often as many orders we did. The ratio is that of the medians; its spread is round by round."""
+    if not (runs := results.dbos):
+        return {}
+    measures = {
+        "workflows_per_second": measure([run.per_second for run in runs], "/s"),
+        **_cpu([(run.cost, run.workflows) for run in runs]),
+    }
+    if ours := [run.per_second for run in results.throughput]:
+        by_round = measure([mine / run.per_second for mine, run in zip(ours, runs, strict=False)], "x")
+        median = round(statistics.median(ours) / statistics.median(run.per_second for run in runs), 1)
+        measures["times_dbos"] = by_round | {"median": median}
+    return measures
+
+
+def _latency(results: Results) -> Measures:
+    if not (runs := results.latency):
+        return {}
+    return {
+        "received_to_invoiced_p50": measure([run.p50_ms for run in runs], "ms"),
+        "received_to_invoiced_p99": measure([run.p99_ms for run in runs], "ms"),
+        "load_behind_its_schedule_max": measure([run.late_ms_max for run in runs], "ms"),
+    }
+
+
+def _http(results: Results) -> Measures:
+    if not (runs := results.http):
+        return {}
+    return {
+        "orders_accepted_per_second": measure([run.per_second for run in runs], "/s"),
+        "http_answer_p50": measure([run.p50_ms for run in runs], "ms"),
+        "http_answer_p99": measure([run.p99_ms for run in runs], "ms"),
+        **_each([run.per_second for run in results.http_whole], orders_accepted_per_second_with_all_at_work="/s"),
+    }
+
+
+def _backlog(runs: Sequence[Throughput]) -> Measures:
+    if not runs:
+        return {}
+    return _throughput(runs) | {
+        "drained_in": measure([run.seconds for run in runs], "s"),
+        "rate_at_end_over_rate_at_start": measure([run.at_end_over_start for run in runs], "x"),
+    }
 
 
 def _settings(results: Results, sizes: Sizes) -> Figures:
@@ -119,57 +151,45 @@ def _settings(results: Results, sizes: Sizes) -> Figures:
     }  # fmt: skip
 
 
-def judged(told: Figures) -> dict[str, float]:
-    """The figures that have a floor, by the name of their target."""
-    values: dict[str, float] = {}
-    for name in ("orders_per_second", "relay_rows_per_second", "orders_accepted_per_second"):
-        if name in told:
-            values[name] = told[name]["median"]
-    if "times_dbos" in told:
-        values["times_dbos"] = told["times_dbos"]
-    if paced := told.get("received_to_invoiced_ms_at_100_per_second"):
-        values |= {f"received_to_invoiced_{p}": paced[p] for p in ("p50", "p99")}
-    if memory := told.get("memory_mib_max"):
-        values["memory_mib_max"] = max(memory[name] for name in SERVICES if name in memory)
-    return {name: values[name] for name in TARGETS if name in values}
+def judged(figures: Figures) -> Measures:
+    """The measures that have a floor, by the name of their target. Memory is the most of any service in any part."""
+    found = {name: one for measures in figures["parts"].values() for name, one in measures.items() if name in TARGETS}
+    if ours := figures["parts"].get("throughput"):
+        found["orders_per_second"] = ours["orders_per_second"]
+    else:
+        found.pop("orders_per_second", None)  # with two workers, or of a backlog: another measure
+    memory = [
+        one
+        for part in ("throughput", "backlog")
+        for name, one in figures["parts"].get(part, {}).items()
+        if name.removeprefix("memory_") in SERVICES
+    ]
+    if memory:
+        largest = max(memory, key=lambda one: float(one["max"]))
+        found["memory_mib_max"] = largest | {"median": largest["max"]}
+    return {name: found[name] for name in TARGETS if name in found}
 
 
-def show(told: Figures, console: Console) -> None:
-    table = Table(title=f"{told['machine']['cpu']}, {told['machine']['cores']} cores, {told['date']}")
+def show(figures: Figures, console: Console) -> None:
+    table = Table(title=f"{figures['machine']['cpu']}, {figures['machine']['cores']} cores, {figures['date']}")
     for column in ("measure", "median", "min .. max", "floor", "goal", ""):
         table.add_column(column, justify="left" if column in ("measure", "") else "right")
-    for name, value in judged(told).items():
+    for name, one in judged(figures).items():
         target = TARGETS[name]
-        runs = told.get(name)
-        between = f"{_n(runs['min'])} .. {_n(runs['max'])}" if isinstance(runs, dict) and "min" in runs else ""
-        table.add_row(
-            target.text, f"{_n(value)} {target.unit}", between, _n(target.floor), _n(target.goal), target.verdict(value)
-        )
-    if dbos := told.get("dbos_workflows_per_second"):
-        table.add_row(
-            "DBOS workflows, four steps", f"{_n(dbos['median'])} /s", f"{_n(dbos['min'])} .. {_n(dbos['max'])}"
-        )
-    if flat := told.get("rate_at_end_over_rate_at_start"):
-        table.add_row("rate of a backlog's last tenth over its first", str(flat))
-    for name, value in told["beside"].items():
-        if isinstance(value, (int, float)):
-            table.add_row(name.replace("_", " "), _n(value), style="dim")
-        elif "median" in value:
-            table.add_row(
-                name.replace("_", " "), _n(value["median"]), f"{_n(value['min'])} .. {_n(value['max'])}", style="dim"
-            )
-        else:
-            table.add_row(
-                name.replace("_", " "), "  ".join(f"{key} {_n(one)}" for key, one in value.items()), style="dim"
-            )
+        table.add_row(target.text, *_cells(one), _n(target.floor), _n(target.goal), target.verdict(one["median"]))
+    for part, measures in figures["parts"].items():
+        for name, one in measures.items():
+            if name not in TARGETS or (name == "orders_per_second" and part != "throughput"):
+                table.add_row(f"{part}: {name.replace('_', ' ')}", *_cells(one), style="dim")
     console.print(table)
-    for name, title in (
-        ("cpu_seconds_per_1000_orders", "CPU s per 1,000 orders"),
-        ("memory_mib_max", "peak memory, MiB"),
-    ):
-        if costs := told.get(name):
-            whole = f"   together {sum(costs.values()):.2f}" if "cpu" in name else ""
-            console.print(f"{title}:  " + "  ".join(f"{process} {_n(cost)}" for process, cost in costs.items()) + whole)
+    console.print(
+        f"invariants: {figures['invariants']['checked']:,} checked, {figures['invariants']['violated']} violated"
+    )
+
+
+def _cells(one: Figures) -> tuple[str, str]:
+    between = f"{_n(one['min'])} .. {_n(one['max'])}" if one["min"] != one["max"] else ""
+    return f"{_n(one['median'])} {one['unit']}", between
 
 
 def _n(value: float) -> str:

@@ -8,7 +8,6 @@ import sys
 import time
 from contextlib import suppress
 from dataclasses import dataclass, field
-from typing import Any
 
 import asyncpg
 
@@ -169,12 +168,3 @@ def slow_gateway(shop: Shop, series: str, orders: int, latency_ms: int) -> float
     finally:
         with suppress(Exception):
             shop.market()
-
-
-def spread(values: list[float]) -> dict[str, Any]:
-    return {
-        "min": min(values),
-        "median": statistics.median(values),
-        "max": max(values),
-        "runs": [round(value, 1) for value in values],
-    }

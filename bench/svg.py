@@ -43,8 +43,9 @@ def picture(figures: dict[str, Any]) -> str:
 
 def _bars(figures: dict[str, Any]) -> Iterator[str]:
     width = WIDTH - LEFT - RIGHT
-    for name, value in judged(figures).items():
-        target = TARGETS[name]
+    peers = figures["parts"].get("dbos", {})
+    for name, one in judged(figures).items():
+        target, value = TARGETS[name], one["median"]
         scale = width / (1.15 * max(value, target.floor, target.goal))
         style = "low" if target.verdict(value) == "below the floor" else "bar"
         marks = "".join(
@@ -52,9 +53,9 @@ def _bars(figures: dict[str, Any]) -> Iterator[str]:
             for kind, mark in (("mark", target.floor), ("goal", target.goal))
         )
         peer = ""
-        if name == "orders_per_second" and (dbos := figures.get("dbos_workflows_per_second")):
+        if name == "orders_per_second" and (dbos := peers.get("workflows_per_second")):
             peer = f'<rect class="peer" x="{LEFT}" y="{BAR + 2}" width="{dbos["median"] * scale:.1f}" height="5"/>'
-            peer += f'<text class="dim" x="{LEFT + 6 + dbos["median"] * scale:.1f}" y="{BAR + 10}">DBOS, four steps: {dbos["median"]:.0f} /s</text>'
+            peer += f'<text class="dim" x="{LEFT + 6 + dbos["median"] * scale:.1f}" y="{BAR + 10}">DBOS, four steps: {dbos["median"]:.0f} /s{_times(peers)}</text>'
         less = "" if target.more_is_better else " (less is better)"
         yield (
             f'<text x="12" y="{BAR - 2}">{escape(target.text)}</text><text class="dim" x="12" y="{BAR + 11}">'
@@ -65,9 +66,15 @@ def _bars(figures: dict[str, Any]) -> Iterator[str]:
         )
 
 
+def _times(peers: dict[str, Any]) -> str:
+    times = peers.get("times_dbos")
+    return f"; {times['median']} times as many here ({times['min']:.1f} to {times['max']:.1f})" if times else ""
+
+
 def _cpu(figures: dict[str, Any]) -> Iterator[str]:
     """CPU seconds per process as one stacked bar with its legend."""
-    costs: dict[str, float] = figures.get("cpu_seconds_per_1000_orders", {})
+    ours = figures["parts"].get("throughput", {})
+    costs = {name.removeprefix("cpu_"): one["median"] for name, one in ours.items() if name.startswith("cpu_")}
     if not costs:
         return
     whole, width = sum(costs.values()), WIDTH - LEFT - RIGHT

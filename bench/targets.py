@@ -22,7 +22,6 @@ class Target(NamedTuple):
 # fmt: off
 TARGETS: Final = {
     "orders_per_second":          Target(300,    1_000,  "/s",  "orders, received to invoiced"),
-    "times_dbos":                 Target(10,     25,     "x",   "the same against four-step DBOS workflows"),
     "received_to_invoiced_p50":   Target(250,    60,     "ms",  "received to invoiced at 100/s, p50", False),
     "received_to_invoiced_p99":   Target(1_000,  250,    "ms",  "received to invoiced at 100/s, p99", False),
     "relay_rows_per_second":      Target(15_000, 30_000, "/s",  "relay, outbox rows"),

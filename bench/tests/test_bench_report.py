@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import io
+import json
+from pathlib import Path
 from xml.etree import ElementTree
 
 import pytest
@@ -12,14 +14,9 @@ from bench import report, svg
 from bench.dbos_peer import PeerRun, Tuning
 from bench.measure import Cost
 from bench.rounds import Accepted, Latency, Throughput
-from bench.session import Results, Sizes
+from bench.session import NAMES, Results, Sizes
 from bench.targets import TARGETS, Target
 
-KEYS = {
-    "orders_per_second", "dbos_workflows_per_second", "times_dbos", "received_to_invoiced_ms_at_100_per_second",
-    "relay_rows_per_second", "orders_accepted_per_second", "cpu_seconds_per_1000_orders", "memory_mib_max",
-    "rate_at_end_over_rate_at_start", "machine", "date", "settings", "targets", "beside",
-}  # fmt: skip
 MACHINE = {"cpu": "a <processor>", "cores": 2}
 
 
@@ -42,24 +39,42 @@ def results(monkeypatch: pytest.MonkeyPatch) -> Results:
     )
 
 
-def test_a_whole_run_holds_exactly_the_published_keys(results: Results) -> None:
+def test_every_measure_of_every_part_has_its_spread_and_its_unit(results: Results) -> None:
     figures = report.figures(results, Sizes(), MACHINE)
-    assert set(figures) == KEYS
-    assert figures["orders_per_second"] == {"min": 400.0, "median": 410.0, "max": 430.0, "runs": [410.0, 400.0, 430.0]}
-    assert figures["times_dbos"] == 10.2
-    assert figures["received_to_invoiced_ms_at_100_per_second"] == {"p50": 60.0, "p99": 250.0}
-    assert figures["cpu_seconds_per_1000_orders"] == {"orders": 2.5, "postgres": 2.0}
-    assert figures["rate_at_end_over_rate_at_start"] == 0.98
+    assert tuple(figures["parts"]) == NAMES
+    for measures in figures["parts"].values():
+        for one in measures.values():
+            assert set(one) == {"min", "median", "max", "unit", "runs"}
+            assert one["min"] <= one["median"] <= one["max"]
+    ours = figures["parts"]["throughput"]
+    assert ours["orders_per_second"] == {
+        "min": 400.0, "median": 410.0, "max": 430.0, "unit": "/s", "runs": [410.0, 400.0, 430.0],
+    }  # fmt: skip
+    assert ours["cpu_orders"]["median"] == 2.5
+    assert figures["parts"]["latency"]["received_to_invoiced_p99"]["median"] == 250.0
+    assert figures["parts"]["backlog"]["rate_at_end_over_rate_at_start"]["median"] == 0.98
+
+
+def test_the_ratio_to_the_peer_is_shown_as_measured_and_has_no_floor(results: Results) -> None:
+    times = report.figures(results, Sizes(), MACHINE)["parts"]["dbos"]["times_dbos"]
+    assert (times["median"], times["unit"]) == (10.2, "x")
+    assert times["runs"] == [10.0, 10.526, 10.75]
+    assert "times_dbos" not in TARGETS
 
 
 def test_what_was_not_measured_is_left_out_and_never_zero() -> None:
     figures = report.figures(Results(Tuning(), relay=[20_000.0]), Sizes(), MACHINE)
-    assert set(figures) & {"orders_per_second", "times_dbos", "memory_mib_max"} == set()
-    assert report.judged(figures) == {"relay_rows_per_second": 20_000.0}
+    assert tuple(figures["parts"]) == ("relay",)
+    assert {name: one["median"] for name, one in report.judged(figures).items()} == {"relay_rows_per_second": 20_000.0}
+
+
+def test_two_workers_are_not_judged_as_one(results: Results) -> None:
+    alone = Results(Tuning(), workers=results.workers)
+    assert "orders_per_second" not in report.judged(report.figures(alone, Sizes(), MACHINE))
 
 
 def test_memory_is_judged_by_the_largest_service_and_not_by_postgresql(results: Results) -> None:
-    assert report.judged(report.figures(results, Sizes(), MACHINE))["memory_mib_max"] == 101
+    assert report.judged(report.figures(results, Sizes(), MACHINE))["memory_mib_max"]["median"] == 101.4
 
 
 def test_table_and_picture_show_every_judged_figure(results: Results) -> None:
@@ -87,3 +102,13 @@ def test_table_and_picture_show_every_judged_figure(results: Results) -> None:
 def test_a_figure_is_judged_by_floor_and_goal(value: float, more_is_better: bool, verdict: str) -> None:
     target = Target(*((10, 20) if more_is_better else (20, 10)), "/s", "speed", more_is_better)
     assert target.verdict(value) == verdict
+
+
+def test_the_figures_that_are_checked_in_have_the_present_shape() -> None:
+    figures = json.loads((Path(report.__file__).parent / "results.json").read_text())
+    assert set(figures["parts"]) == set(NAMES)
+    assert all({"median", "unit"} <= set(one) for measures in figures["parts"].values() for one in measures.values())
+    assert figures["targets"] == {
+        name: {"floor": target.floor, "goal": target.goal} for name, target in TARGETS.items()
+    }
+    assert (Path(report.__file__).parent / "results.svg").read_text() == svg.picture(figures)
