@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 from chassis_counter import Settings, settings
@@ -88,3 +89,16 @@ def test_a_process_stands_back_by_its_niceness_and_its_session_too(added: int) -
     ).stdout.split()  # fmt: skip
     assert told[0] == str(added)
     assert told[1] in (str(added), "none")
+
+
+def test_a_setting_may_be_a_file_and_the_environment_goes_before_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As Docker and Kubernetes mount secrets: a file named like the setting."""
+    monkeypatch.delenv("COUNTER_DATABASE_URL", raising=False)
+    (tmp_path / "counter_database_url").write_text(f"{URL}\n")
+    (tmp_path / "counter_kafka_sasl_password").write_text("hidden\n")
+    read = Settings(_secrets_dir=tmp_path)  # type: ignore[call-arg]
+    assert (read.database_url, read.kafka_sasl_password) == (URL, "hidden")
+    monkeypatch.setenv("COUNTER_DATABASE_URL", f"{URL}_2")
+    assert Settings(_secrets_dir=tmp_path).database_url == f"{URL}_2"  # type: ignore[call-arg]

@@ -2,16 +2,25 @@
 
 from __future__ import annotations
 
-from typing import Literal, Self
+from pathlib import Path
+from typing import Final, Literal, Self
 
 from pydantic import Field, NonNegativeInt, PositiveFloat, PositiveInt, model_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
+SECRETS: Final = Path("/run/secrets")
+"""Files named like settings in lower case, e.g. `orders_database_url`: where Docker and Kubernetes mount secrets."""
+
 
 class ServiceSettings(BaseSettings):
-    """Read from `<SERVICE>_<NAME>`; subclasses set `env_prefix` and add their own."""
+    """Read from `<SERVICE>_<NAME>`, else from a file of that name in SECRETS; subclasses set `env_prefix` and add their own."""
 
-    model_config = SettingsConfigDict(frozen=True, use_attribute_docstrings=True, extra="ignore")
+    model_config = SettingsConfigDict(
+        frozen=True,
+        use_attribute_docstrings=True,
+        extra="ignore",
+        secrets_dir=SECRETS if SECRETS.is_dir() else None,
+    )
 
     database_url: str
     """postgresql://user@host:port/database of this service alone."""

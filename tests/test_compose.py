@@ -1,0 +1,76 @@
+"""What docker-compose.yml promises: confined containers, a role per service, and no password in sight."""
+
+from __future__ import annotations
+
+import re
+import subprocess
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+from system.processes import SERVICES
+
+ROOT = Path(__file__).parents[1]
+TEXT = (ROOT / "docker-compose.yml").read_text()
+COMPOSE: dict[str, Any] = yaml.safe_load(TEXT)
+CONTAINERS: dict[str, dict[str, Any]] = COMPOSE["services"]
+ONE_SHOT = {"secrets", "provision", "demo", *(f"migrate-{service}" for service in SERVICES)}
+each_container = pytest.mark.parametrize("name", CONTAINERS)
+
+
+@each_container
+def test_a_container_is_confined(name: str) -> None:
+    container = CONTAINERS[name]
+    assert container["cap_drop"] == ["ALL"] and "cap_add" not in container
+    assert container["security_opt"] == ["no-new-privileges:true"]
+    assert container["read_only"] is True and "/tmp" in container["tmpfs"]
+    assert "privileged" not in container
+    assert re.fullmatch(r"\d+[mg]", container["mem_limit"]) and container["pids_limit"] > 0
+
+
+@each_container
+def test_a_container_that_stays_is_restarted_and_one_that_ends_is_not(name: str) -> None:
+    assert CONTAINERS[name]["restart"] == ("no" if name in ONE_SHOT else "unless-stopped")
+
+
+def test_ports_are_open_to_this_machine_alone() -> None:
+    ports = [port for container in CONTAINERS.values() for port in container.get("ports", ())]
+    assert ports and all(port.startswith("127.0.0.1:") for port in ports)
+
+
+def test_no_password_is_in_the_file_or_in_the_environment_of_a_container() -> None:
+    assert not re.search(r"://[^/\s]*:[^/\s]*@", TEXT)
+    for name, container in CONTAINERS.items():
+        for variable in container.get("environment", {}):
+            assert variable.endswith("_FILE") or not re.search("PASSWORD|SECRET|DATABASE_URL", variable), name
+
+
+@each_container
+def test_a_container_reads_only_its_own_secrets_and_writes_none(name: str) -> None:
+    mounted = {volume for volume in CONTAINERS[name].get("volumes", ()) if volume.startswith("secrets-")}
+    owner = "orders" if name == "provision" else name.removeprefix("migrate-")
+    expected = {f"secrets-{owner}:/run/secrets:ro"} if f"secrets-{owner}" in COMPOSE["volumes"] else set()
+    if name == "secrets":
+        expected = {f"{volume}:/secrets/{volume.removeprefix('secrets-')}" for volume in COMPOSE["volumes"]
+                    if volume.startswith("secrets-")}  # fmt: skip
+    assert mounted == expected
+
+
+def test_secrets_are_random_made_once_and_the_same_for_database_and_service(tmp_path: Path) -> None:
+    for reader in ("postgres", "demo", *SERVICES):
+        (tmp_path / reader).mkdir()
+    script = (ROOT / "deploy" / "secrets.sh").read_text().replace("/secrets/", f"{tmp_path}/")
+
+    def made() -> dict[str, str]:
+        subprocess.run(["sh", "-c", script], check=True)
+        return {str(path.relative_to(tmp_path)): path.read_text() for path in tmp_path.rglob("*") if path.is_file()}
+
+    first = made()
+    words = [first[f"postgres/{role}"] for role in ("postgres", "demo", *SERVICES)]
+    assert all(re.fullmatch(r"[0-9a-f]{48}", word) for word in words) and len(set(words)) == len(words)
+    for service in SERVICES:
+        url = f"postgresql://{service}:{first[f'postgres/{service}']}@postgres:5432/{service}"
+        assert first[f"{service}/{service}_database_url"] == url
+    assert made() == first
