@@ -12,10 +12,13 @@ from uuid import UUID
 
 import aiohttp
 import pytest
+from aiokafka import AIOKafkaProducer, TopicPartition
 
 from chassis.attempts import CRASHES_MAX
 from contracts.envelope import read
 from contracts.registry import SNAPSHOTS
+from devservices.raw_batches import ZSTD, batch, binary_header
+from devservices.raw_batches import send as send_batch
 from system.processes import Member
 from tests.integration.poison import POISONS, Poison, Raw, send_raw
 from tests.integration.shop import STORE, Options, Shop, SnapshotRecord
@@ -90,6 +93,41 @@ async def test_each_poison_is_parked_with_its_cause_while_all_other_orders_go_on
             assert not known, case.poison.name
         else:  # nobody waits: the later message is the first that the order hears
             assert [row["status"] for row in known] == ["cancelled"], case.poison.name
+    await shop.assert_promises(parked=True)
+
+
+async def test_batches_that_the_client_cannot_read_are_parked_and_cost_no_other_record(shop: Shop) -> None:
+    """Promises 1 and 6: on several partitions at once, in a flow of good orders; lz4 beside them is read as it should be."""
+    good, compressed = await shop.send_snapshots(20), [shop.snapshot() for _ in range(5)]
+    bad = {
+        (partition, cause): raw
+        for partition in (2, 7)
+        for cause, raw in (
+            ("batch_unreadable", binary_header(batch([b"{}"] * 2))),
+            ("batch_too_large", batch([b"0" * (64 << 20)], codec=ZSTD)),
+        )
+    }
+    places: dict[tuple[int, int], str] = {}
+    async with AIOKafkaProducer(bootstrap_servers=shop.kafka.bootstrap_servers) as producer:
+        for (partition, cause), raw in bad.items():
+            offset = await send_batch(producer, TopicPartition(SNAPSHOTS, partition), raw)
+            places[partition, offset] = cause
+            good += await shop.send_snapshots(10)
+    async with AIOKafkaProducer(bootstrap_servers=shop.kafka.bootstrap_servers, compression_type="lz4") as producer:
+        for one in compressed:
+            raw_one = Raw.of(one)
+            await producer.send_and_wait(SNAPSHOTS, raw_one.value, key=raw_one.key, headers=list(raw_one.headers))
+    await shop.until_at_rest([*good, *(one.order_id for one in compressed)])
+    root = await operator(shop, None, "parked.view", "parked.edit")
+    for place, cause in places.items():
+        row = await parked_row(shop, place)
+        assert (row["cause"], row["key"]) == (cause, None), row["detail"]
+        assert f"offsets {place[1]} to " in row["detail"]
+        status, answer = await root("POST", f"/v1/parked/{row['id']}/replay")
+        assert (status, answer["type"]) == (409, "/problems/not_replayable")
+        assert (await root("POST", f"/v1/parked/{row['id']}/discard"))[0] == 200
+    assert await metric(shop, "orders", "tradewind_batches_unreadable_total") >= len(places)
+    assert (await shop.call("orders", "GET", "/health/ready"))[0] == 200
     await shop.assert_promises(parked=True)
 
 

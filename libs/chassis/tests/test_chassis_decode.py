@@ -269,7 +269,7 @@ async def test_each_batch_of_a_partition_is_noted_until_it_was_acknowledged_sinc
         one = record(plus(KEY, 1).model_dump_json().encode())
         one.offset = offset
         await consumer._poll([one])
-        consumer._unacknowledged[PART] = offset + 1
+        consumer._handled[PART] = offset + 1
 
     for offset in (0, 1):
         await poll(offset)
@@ -292,6 +292,11 @@ class FakeClient:
         self.parts, self.held = set(parts), set[TopicPartition]()
         self.told: dict[TopicPartition, int] = {}
         self.sought: dict[TopicPartition, int] = {}
+        self._client = SimpleNamespace(send=None)
+        self.getmany = None
+
+    async def beginning_offsets(self, parts: list[TopicPartition]) -> dict[TopicPartition, int]:
+        return dict.fromkeys(parts, 0)
 
     def seek(self, part: TopicPartition, offset: int) -> None:
         self.sought[part] = offset
@@ -326,7 +331,7 @@ async def test_nothing_is_read_before_it_is_known_where_reading_begins(world: Wo
         async def committed(self, part: TopicPartition) -> None:
             assert self.paused() == {PART, other}
             consumer.pause_intake(False)
-            consumer._unacknowledged = {PART: 1, other: 1}
+            consumer._handled = {PART: 1, other: 1}
             await consumer.acknowledge(at_once=True)
 
     client = Meanwhile(PART, other)
@@ -346,6 +351,7 @@ async def test_a_batch_that_failed_is_read_again_from_its_first_records(world: W
     consumer = Consumer(SERVICE, world.settings, world.database, world.shell, world.metrics)
     other, elsewhere = TopicPartition(COMMANDS, 4), TopicPartition(COMMANDS, 5)
     consumer._subscriber.consumer = client = FakeClient(PART, other)
+    consumer.reads.attach(client)
     failed: Any = [SimpleNamespace(topic=part.topic, partition=part.partition, offset=offset)
                    for part, offset in ((PART, 7), (PART, 8), (other, 3), (elsewhere, 1))]  # fmt: skip
     consumer._rewind(failed)

@@ -67,6 +67,8 @@ class App:
         self.timers = Timers(self.database, self.shell)
         self.parking = Parking(service, self.database, settings)
         self.consumer: Consumer | None = None
+        self.start_failed: str | None = None
+        """Why the consumer does not start although broker and database answer; a person has to look."""
         self.beat_at = time.monotonic()
         self.started_at = time.monotonic()
 
@@ -176,7 +178,7 @@ class App:
             try:
                 if await kafka.topics_ready(self.settings, [*consumer.topics, f"{self.service.name}.events.v1"]):
                     if self.service.adopts:
-                        await recovery.recover(self.service, self.settings, self.database)
+                        await recovery.recover(self.service, self.settings, self.database, self.metrics)
                         self.shell.ready.set()
                     await consumer.start()
                     break
@@ -187,11 +189,12 @@ class App:
                 if is_transient(error):
                     log.info("waiting_for_database", error=repr(error))
                 else:  # the own topic does not fit the own rows: somebody has to look, and nothing is decided until then
-                    log.error("start_failed", error=repr(error), exc_info=True)
+                    self.start_failed = repr(error)
+                    log.error("start_failed", error=self.start_failed, exc_info=True)
                     await asyncio.sleep(2)  # each time is an error in the log: not three a second
             await asyncio.sleep(0.3)
-        self.consumer = consumer
-        await operations.watch_intake(self, consumer)
+        self.consumer, self.start_failed = consumer, None
+        await asyncio.gather(operations.watch_intake(self, consumer), operations.watch_lag(consumer))
 
 
 class _Server(uvicorn.Server):
@@ -305,7 +308,7 @@ async def _command(service: Service, settings: ServiceSettings, command: str, ar
     database = Database(settings, f"tradewind-{service.name}-{command}")
     try:
         if command == "recover":
-            print(await recovery.recover(service, settings, database), "events adopted")
+            print(await recovery.recover(service, settings, database, Metrics(service.name)), "events adopted")
         elif command == "put-back":
             print(await Relay(service, settings, database, Metrics(service.name)).put_back(), "rows put back")
         elif command == "check":

@@ -12,8 +12,10 @@ from collections.abc import Container, Mapping, Sequence
 from typing import Any, Final
 
 import structlog
-from aiokafka import ConsumerRecord, TopicPartition
+from aiokafka import TopicPartition
 from asyncpg import Connection
+
+from chassis.record_batches import Entry, first_offset
 
 log = structlog.get_logger("chassis.attempts")
 
@@ -60,7 +62,7 @@ class Attempts:
         tried, crashes = self.tried.get(TopicPartition(topic, partition), (None, 0))
         return tried == offset and crashes >= ALONE + CRASHES_MAX
 
-    def chunks(self, records: Sequence[ConsumerRecord]) -> tuple[list[ConsumerRecord], list[Sequence[ConsumerRecord]]]:
+    def chunks(self, records: Sequence[Entry]) -> tuple[list[Entry], list[Sequence[Entry]]]:
         """The poll as it is; but where a batch was cut off by the end of its process, half as much each time.
 
         First what was committed before the process died and comes again, since it died before it told Kafka.
@@ -72,8 +74,8 @@ class Attempts:
                 suspect[part] = (tried, crashes)
         if not suspect:
             return [], [records]
-        handled: list[ConsumerRecord] = []
-        chunks: list[Sequence[ConsumerRecord]] = []
+        handled: list[Entry] = []
+        chunks: list[Sequence[Entry]] = []
         rest = [record for record in records if TopicPartition(record.topic, record.partition) not in suspect]
         for part, (tried, crashes) in suspect.items():
             all_of_it = [
@@ -86,7 +88,7 @@ class Attempts:
             chunks += [mine[n : n + size] for n in range(0, len(mine), size)]
         return handled, [rest, *chunks] if rest else chunks
 
-    def begun_with(self, records: Sequence[ConsumerRecord], unproven: Container[TopicPartition]) -> Begun:
+    def begun_with(self, records: Sequence[Entry], unproven: Container[TopicPartition]) -> Begun:
         """What is to be noted before these records are handled: of the partitions where a process may have ended before."""
         least = ALONE if len(records) == 1 else 0
         begun = {}
@@ -101,7 +103,7 @@ class Attempts:
         self._before |= {part: self.tried.get(part, (None, 0)) for part in begun}
         self.tried |= begun
 
-    def done(self, records: Sequence[ConsumerRecord]) -> None:
+    def done(self, records: Sequence[Entry]) -> None:
         for part in firsts(records):
             self.tried.pop(part, None)
             self._before.pop(part, None)
@@ -112,16 +114,21 @@ class Attempts:
         self._before.clear()
 
 
-def firsts(records: Sequence[ConsumerRecord]) -> dict[TopicPartition, int]:
+def firsts(records: Sequence[Entry]) -> dict[TopicPartition, int]:
     """The offset of the first record of each partition."""
-    found: dict[TopicPartition, int] = {}
+    return {part: first_offset(record) for part, record in _one_of_each(records).items()}
+
+
+def ends(records: Sequence[Entry]) -> dict[TopicPartition, int]:
+    """The offset after the last record of each partition."""
+    return {part: record.offset + 1 for part, record in _one_of_each(records[::-1]).items()}
+
+
+def _one_of_each(records: Sequence[Entry]) -> dict[TopicPartition, Entry]:
+    """The first of each partition."""
+    found: dict[TopicPartition, Entry] = {}
     for record in records:
         part = (record.topic, record.partition)  # equal to the named tuple, which takes longer to make
         if part not in found:
-            found[TopicPartition(*part)] = record.offset
+            found[TopicPartition(*part)] = record
     return found
-
-
-def ends(records: Sequence[ConsumerRecord]) -> dict[TopicPartition, int]:
-    """The offset after the last record of each partition."""
-    return {part: last + 1 for part, last in firsts(records[::-1]).items()}

@@ -282,6 +282,7 @@ async def adopt(batch: Batch, own: Sequence[Adopted]) -> int:
     """Fold events that this service published and its database forgot; those it knows (by version) change nothing.
 
     Published events are stated by the first of a service's aggregates. They are journaled again, not published again.
+    Raises ValueError if events between the known and the next one are missing.
     What they did to shared rows is folded afterwards, see `chassis.recovery`.
     """
     aggregate = batch.service.aggregates[0]
@@ -291,6 +292,10 @@ async def adopt(batch: Batch, own: Sequence[Adopted]) -> int:
         slot, event = batch.slots[aggregate.table, inbound.key], inbound.body
         if event.version <= slot.version:
             continue
+        if event.version != slot.version + 1:
+            raise ValueError(
+                f"version {event.version} of {inbound.key} follows version {slot.version}: events are missing"
+            )
         slot.revision, slot.version = slot.revision + 1, event.version
         slot.state = aggregate.evolve(slot.state, event)
         slot.touched = True

@@ -13,6 +13,7 @@ import contextlib
 import random
 import time
 from collections.abc import Iterable, Sequence
+from itertools import chain
 from typing import Any
 
 import structlog
@@ -29,7 +30,10 @@ from chassis.attempts import CRASHES_MAX, Attempts, Begun, ends, firsts, note
 from chassis.database import Database, QuickUUID, is_transient
 from chassis.inbound import STALE, Inbound, Intake, Record, Refused, judged_by_time
 from chassis.kafka import security
+from chassis.lag import Lag
 from chassis.polls import Polls
+from chassis.reads import Reads
+from chassis.record_batches import Entry, Unread
 from chassis.service import Service
 from chassis.settings import ServiceSettings
 from chassis.shell import YIELD_EVERY, Shell
@@ -47,6 +51,8 @@ PARTITION_FETCH_BYTES_MAX = 64 * 1024
 everything else. With 256 KiB the process grew through a long backlog."""
 ACKNOWLEDGE_SECONDS = 1.0
 """Between two commits of offsets to Kafka."""
+LAG_SECONDS = 2.0
+"""At most for a measurement of the lag."""
 
 
 def topics_of(service: Service) -> list[str]:
@@ -87,9 +93,13 @@ class Consumer(ConsumerRebalanceListener):  # type: ignore[misc]  # aiokafka is 
         self.topics = topics_of(service)
         self._busy = asyncio.Lock()
         self.attempts = Attempts()
-        self._polls = Polls(service.intake)
-        self._unacknowledged: dict[TopicPartition, int] = {}
-        """Offset after the last record that was handled and of which neither database nor Kafka was told."""
+        self.reads = Reads(metrics)
+        self._polls = Polls(service.intake, self.reads)
+        self._lag = Lag(self.reads)
+        self._handled: dict[TopicPartition, int] = {}
+        """The offset behind the last record that was handled, of each assigned partition."""
+        self._acknowledged: dict[TopicPartition, int] = {}
+        """The same, as the database and Kafka have it."""
         self._unproven: set[TopicPartition] = set()
         """Assigned and not acknowledged since. What ended a process before comes again in one of these: each batch of
         theirs is noted before it is tried, and how far it went is stored in its own transaction."""
@@ -121,7 +131,8 @@ class Consumer(ConsumerRebalanceListener):  # type: ignore[misc]  # aiokafka is 
             batch_timeout_ms=POLL_MS,
             fetch_max_wait_ms=100,
             max_partition_fetch_bytes=PARTITION_FETCH_BYTES_MAX,
-            auto_offset_reset="earliest",
+            auto_offset_reset="none",
+            isolation_level="read_committed",
             ack_policy=AckPolicy.MANUAL,
             no_reply=True,
             listener=self,
@@ -131,11 +142,19 @@ class Consumer(ConsumerRebalanceListener):  # type: ignore[misc]  # aiokafka is 
             partition_assignment_strategy=(RangePartitionAssignor,),
         )
 
-        async def parse(records: Sequence[ConsumerRecord]) -> Any:
+        async def poll(client: Any) -> tuple[Entry, ...]:
+            self._polls.attach(client)
+            found = await self._polls.poll(POLL_MS, self.settings.batch_records_max)
+            return tuple(chain.from_iterable(found.values()))
+
+        # FastStream would poll the client itself, and sleep for 15 s after an error, without the records of that poll.
+        subscriber.get_msg = poll  # type: ignore[method-assign, assignment]
+
+        async def parse(records: Sequence[Entry]) -> Any:
             return KafkaAckableMessage(raw_message=records, body=b"", consumer=subscriber.consumer)
 
         @subscriber(parser=parse)
-        async def on_batch(records: Sequence[ConsumerRecord]) -> None:
+        async def on_batch(records: Sequence[Entry]) -> None:
             async with self._busy:
                 try:
                     await self._poll(records)
@@ -144,7 +163,7 @@ class Consumer(ConsumerRebalanceListener):  # type: ignore[misc]  # aiokafka is 
                     self._rewind(records)
                     return
                 self._failures = 0
-                self._unacknowledged |= ends(records)
+                self._handled |= ends(records)
                 crash.point("after_handling_before_ack")
                 await self._acknowledge()
 
@@ -154,7 +173,6 @@ class Consumer(ConsumerRebalanceListener):  # type: ignore[misc]  # aiokafka is 
 
     async def start(self) -> None:
         await self.broker.start()
-        self._polls.attach(self._subscriber.consumer)
 
     async def stop(self) -> None:
         """Finish and commit the running batch, leave the group."""
@@ -163,12 +181,13 @@ class Consumer(ConsumerRebalanceListener):  # type: ignore[misc]  # aiokafka is 
 
     async def on_partitions_revoked(self, revoked: Iterable[TopicPartition]) -> None:
         await self.acknowledge(at_once=True)
-        self._unacknowledged.clear()
+        self._handled.clear()
         self.joined.clear()
 
     async def on_partitions_assigned(self, assigned: Iterable[TopicPartition]) -> None:
         """Nothing is read before it is known where reading begins: a later message would overtake an earlier one."""
         consumer = self._subscriber.consumer
+        self._polls.attach(consumer)
         parts = set(assigned)
         consumer.pause(*parts)
         while True:
@@ -195,13 +214,20 @@ class Consumer(ConsumerRebalanceListener):  # type: ignore[misc]  # aiokafka is 
         known = {TopicPartition(row["topic"], row["partition"]): row for row in rows}
         self.attempts.know(known)
         self._unproven = set(parts)
-        for part in parts:
+        committed = {part: await consumer.committed(part) for part in parts}
+        unknown = [part for part in parts if part not in known and committed[part] is None]
+        positions = await consumer.beginning_offsets(unknown) if unknown else {}
+        if positions:  # stored: what is deleted from here on before it was read is noticed, after a restart too
+            async with self.database.connection() as connection:
+                await store_offsets(connection, {(part.topic, part.partition): n for part, n in positions.items()})
+        for part in parts - set(unknown):
             ours = known[part]["next_offset"] if part in known else 0
-            theirs = await consumer.committed(part)
-            if theirs is not None and ours < theirs:
-                first = (await consumer.beginning_offsets([part]))[part]
+            theirs = committed[part] if committed[part] is not None else ours
+            positions[part] = min(ours, theirs)
+            if ours < theirs:
                 log.info("seek_back", topic=part.topic, partition=part.partition, kafka=theirs, database=ours)
-                consumer.seek(part, max(ours, first))
+        self.reads.begin(positions)
+        self._handled, self._acknowledged = dict(positions), dict(positions)
 
     # -- how far we are -----------------------------------------------------------------------------------------------
 
@@ -215,7 +241,7 @@ class Consumer(ConsumerRebalanceListener):  # type: ignore[misc]  # aiokafka is 
 
     @property
     def _acknowledging_is_due(self) -> bool:
-        return bool(self._unacknowledged) and time.monotonic() > self._acknowledged_at + ACKNOWLEDGE_SECONDS
+        return time.monotonic() > self._acknowledged_at + ACKNOWLEDGE_SECONDS
 
     async def _acknowledge(self, *, at_once: bool = False) -> None:
         """Not with each batch: sixty partitions cost broker and database more than the batch does.
@@ -223,10 +249,11 @@ class Consumer(ConsumerRebalanceListener):  # type: ignore[misc]  # aiokafka is 
         The database first: it must never remember less than Kafka, or a start would read again for nothing.
         """
         consumer = self._subscriber.consumer
-        if consumer is None or not self._unacknowledged or not (at_once or self._acknowledging_is_due):
+        if consumer is None or not (at_once or self._acknowledging_is_due):
             return
-        assigned = consumer.assignment()
-        told = {part: n for part, n in self._unacknowledged.items() if part in assigned}
+        told = {part: n for part, n in self.handled().items() if self._acknowledged.get(part) != n}
+        if not told:
+            return
         try:
             async with asyncio.timeout(2):
                 async with self.database.connection() as connection:
@@ -237,20 +264,20 @@ class Consumer(ConsumerRebalanceListener):  # type: ignore[misc]  # aiokafka is 
                 raise
             log.info("acknowledged_later", error=repr(error))  # one of them is away, or the group changes
             return
-        self._unacknowledged.clear()
+        self._acknowledged |= told
         self._unproven.difference_update(told)
         self._acknowledged_at = time.monotonic()
 
-    def _rewind(self, records: Sequence[ConsumerRecord]) -> None:
+    def _rewind(self, records: Sequence[Entry]) -> None:
         """The same records again. What was assigned to somebody else meanwhile is theirs."""
         consumer = self._subscriber.consumer
         for part, first in firsts(records).items():
             if part in consumer.assignment():
-                consumer.seek(part, first)
+                self.reads.seek(part, first)
 
     # -- a poll -------------------------------------------------------------------------------------------------------
 
-    async def _poll(self, records: Sequence[ConsumerRecord]) -> None:
+    async def _poll(self, records: Sequence[Entry]) -> None:
         handled, chunks = self.attempts.chunks(records)
         if handled:  # duplicates: they must not make us forget what was tried behind them
             await self.shell.take(await self.decode(handled))
@@ -283,7 +310,7 @@ class Consumer(ConsumerRebalanceListener):  # type: ignore[misc]  # aiokafka is 
         self.attempts.survived()
         await asyncio.sleep(pause)
 
-    async def decode(self, records: Sequence[ConsumerRecord]) -> Intake:
+    async def decode(self, records: Sequence[Entry]) -> Intake:
         """Before the transaction: what is understood, and what is parked and why."""
         intake = Intake()
         clock = self.database.clock if self.database.clock.was_read else await self.database.read_clock()
@@ -291,7 +318,10 @@ class Consumer(ConsumerRebalanceListener):  # type: ignore[misc]  # aiokafka is 
         for n, record in enumerate(records):
             if n % YIELD_EVERY == YIELD_EVERY - 1:
                 await asyncio.sleep(0)
-            entry = self._decode(record, now, alone=len(records) == 1)
+            if type(record) is Unread:
+                entry: Inbound | Refused | None = record.refused()
+            else:
+                entry = self._decode(record, now, alone=len(records) == 1)
             if type(entry) is Refused and entry.cause in STALE and not now_is_exact:  # a suspended host lags behind
                 now, now_is_exact = (await self.database.read_clock()).now(), True
                 entry = self._decode(record, now, alone=len(records) == 1)
@@ -354,15 +384,20 @@ class Consumer(ConsumerRebalanceListener):  # type: ignore[misc]  # aiokafka is 
         self._paused = pause
         self.metrics.intake_paused.set(pause)
 
-    def lag(self) -> int:
-        """Records known to be waiting on this member's partitions."""
-        consumer = self._subscriber.consumer
-        total = 0
-        for part in consumer.assignment() if consumer else ():
-            high, at = consumer.highwater(part), consumer._subscription.subscription.assignment.state_value(part)
-            if high and at is not None and at.has_valid_position:
-                total += max(high - at.position, 0)
-        return total
+    def handled(self) -> dict[TopicPartition, int]:
+        """Of each assigned partition the offset before which all is handled."""
+        return self.reads.behind(self._handled) if self._handled else {}
+
+    async def measure_lag(self) -> None:
+        """Set the gauges of what waits, in paused partitions too. A broker that is away lets the age grow."""
+        if self.joined.is_set():
+            try:
+                async with asyncio.timeout(LAG_SECONDS):
+                    await self._lag.measure(self._subscriber.consumer, self.handled())
+            except (KafkaError, TimeoutError, OSError) as error:
+                log.info("lag_later", error=repr(error))
+        self.metrics.lag.set(self._lag.records)
+        self.metrics.lag_age.set(self._lag.age_seconds(time.time()))
 
 
 def _readable(record: Record, header: str) -> str | None:

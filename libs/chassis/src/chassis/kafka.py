@@ -6,15 +6,23 @@ import asyncio
 import ssl
 from typing import Any
 
+import structlog
 from aiokafka.admin import AIOKafkaAdminClient, NewTopic
+from aiokafka.admin.config_resource import ConfigResource, ConfigResourceType
 from faststream.security import BaseSecurity, SASLPlaintext, SASLScram256, SASLScram512
 
 from chassis.settings import ServiceSettings
 from contracts.limits import RECORD_BYTES_MAX
 from contracts.registry import PARTITIONS, TOPICS
 
+log = structlog.get_logger("chassis.kafka")
+
 MADE, EXISTS = 0, 36
 """Error codes that `create_topics` answers instead of raising."""
+SET_ON_TOPIC = 1
+"""The source of a setting that was made on the topic itself."""
+APPEND_TIME = {"message.timestamp.type": "LogAppendTime"}
+"""Retention counts from the append. By the sender's timestamp a record that is dated back would be deleted unread."""
 
 
 def _ssl_context(settings: ServiceSettings) -> ssl.SSLContext | None:
@@ -60,7 +68,8 @@ class TopicsDiffer(Exception):
 async def provision(settings: ServiceSettings, timeout_seconds: float = 60) -> None:
     """Make the topics of the registry and wait until each has its leaders. Idempotent.
 
-    Raises TopicsDiffer when one exists with another partition count, RuntimeError when the broker refuses.
+    A topic that exists with another kind of timestamp is altered. Raises TopicsDiffer when one exists with another
+    partition count, RuntimeError when the broker refuses.
     """
     admin = AIOKafkaAdminClient(**client_arguments(settings))
     async with asyncio.timeout(timeout_seconds):
@@ -70,6 +79,7 @@ async def provision(settings: ServiceSettings, timeout_seconds: float = 60) -> N
                 "retention.ms": str(settings.topic_retention_hours * 3_600_000),
                 "max.message.bytes": str(RECORD_BYTES_MAX + 65_536),
                 "min.insync.replicas": "2" if settings.replication_factor > 2 else "1",
+                **APPEND_TIME,
             }
             answer = await admin.create_topics(
                 [NewTopic(name, PARTITIONS, settings.replication_factor, topic_configs=configs) for name in TOPICS]
@@ -87,6 +97,7 @@ async def provision(settings: ServiceSettings, timeout_seconds: float = 60) -> N
                 ):
                     break
                 await asyncio.sleep(0.05)
+            await _correct_timestamps(admin)
         finally:
             await admin.close()
     differing = {
@@ -96,6 +107,27 @@ async def provision(settings: ServiceSettings, timeout_seconds: float = 60) -> N
         raise TopicsDiffer(
             f"expected {PARTITIONS} partitions, found {differing}; make a new topic version and drain instead"
         )
+
+
+async def _correct_timestamps(admin: AIOKafkaAdminClient) -> None:
+    """Make retention count from the append on topics that were made otherwise. All else that was set on them stays."""
+    resources = [ConfigResource(ConfigResourceType.TOPIC, name) for name in TOPICS]
+    wrong = []
+    for response in await admin.describe_configs(resources):
+        for code, message, _, name, entries in response.resources:
+            if code != MADE:
+                raise RuntimeError(f"the settings of {name} cannot be read: {message}")
+            found = {entry[0]: entry[1] for entry in entries}
+            if found | APPEND_TIME != found:
+                # The protocol replaces all settings of a topic: those that were made on it are sent along.
+                own = {entry[0]: entry[1] for entry in entries if entry[3] == SET_ON_TOPIC}
+                wrong.append(ConfigResource(ConfigResourceType.TOPIC, name, own | APPEND_TIME))
+    if not wrong:
+        return
+    for response in await admin.alter_configs(wrong):
+        if refused := [resource for resource in response.resources if resource[0] != MADE]:
+            raise RuntimeError(f"message.timestamp.type could not be set to LogAppendTime: {refused}")
+    log.warning("topics_altered", topics=[one.name for one in wrong], **APPEND_TIME)
 
 
 async def topics_ready(settings: ServiceSettings, names: list[str]) -> bool:

@@ -39,7 +39,10 @@ def routes(app: "App") -> APIRouter:
 
     @router.get("/health/ready")
     async def ready() -> Response:
-        """The database answers and agrees on the time; a pure worker has joined its group too. An api never depends on Kafka."""
+        """The database answers and agrees on the time; a pure worker has joined its group; the topics can be read.
+
+        An api never depends on Kafka.
+        """
         try:
             async with asyncio.timeout(2):
                 clock = await app.database.read_clock()
@@ -50,6 +53,8 @@ def routes(app: "App") -> APIRouter:
         joined = app.consumer is not None and app.consumer.joined.is_set()
         if app.role == "worker" and not joined:
             return respond(as_json(503, {"status": "waiting", "for": "kafka"}))
+        if trouble := app.start_failed or (app.consumer.reads.trouble if app.consumer is not None else None):
+            return respond(as_json(503, {"status": "failing", "for": "topics", "detail": trouble}))
         return respond(as_json(200, {"status": "ready", "consuming": joined}))
 
     @router.get("/metrics")
@@ -108,7 +113,8 @@ def routes(app: "App") -> APIRouter:
 
     async def replayable(row: Any) -> Any:
         """The row, if it can be handled; what was parked for its time is judged by the time of now."""
-        refused = row["detail"] if row["topic"] == "task" else await app.parking.still_refused(row)
+        hopeless = row["topic"] == "task" or row["cause"] in parking.UNREAD
+        refused = row["detail"] if hopeless else await app.parking.still_refused(row)
         if refused is not None:
             raise Problem(409, "not_replayable", "This message is not replayed as it is", refused)
         return row
@@ -224,6 +230,13 @@ async def watch_clock(app: "App") -> None:
         await asyncio.sleep(CLOCK_SECONDS)
 
 
+async def watch_lag(consumer: Consumer) -> None:
+    """Every two seconds, whatever else the process does."""
+    while True:
+        await consumer.measure_lag()
+        await asyncio.sleep(2)
+
+
 OUTBOX_AGE = """
 select coalesce((select extract(epoch from clock_timestamp() - j.at) from (select day, journal_id from outbox order by id limit 1) o
   cross join lateral (select at from journal where day = o.day and id = o.journal_id limit 1) j), 0)::float8"""
@@ -235,9 +248,6 @@ async def watch_intake(app: "App", consumer: Consumer) -> None:
     while True:
         await asyncio.sleep(0.2)
         await consumer.acknowledge()
-        app.metrics.lag.set(waiting := consumer.lag())
-        if waiting == 0:
-            app.metrics.lag_age.set(0)
         if not app.service.intake:
             await asyncio.sleep(1.9)
             continue

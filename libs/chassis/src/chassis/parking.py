@@ -36,6 +36,8 @@ COLUMNS = (
 )
 CLAIMED: frozenset[str] = frozenset({"fault", "timed_out", "waits", "store_differs"})
 """Causes of messages that were read, and claimed in the inbox when they were parked; the others claim when they are replayed."""
+UNREAD: frozenset[str] = frozenset({"batch_unreadable", "batch_too_large", "records_missing", "not_ours"})
+"""Causes of what is no message: there is nothing to replay or to edit."""
 
 
 def refuse(entry: Inbound, error: BaseException) -> Refused:

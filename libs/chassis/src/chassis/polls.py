@@ -11,19 +11,14 @@ import asyncio
 from collections.abc import Iterable
 from typing import Any
 
-import structlog
-from aiokafka import ConsumerRecord, TopicPartition
-from aiokafka.errors import KafkaError
 from aiokafka.protocol.fetch import FetchRequest
 
-log = structlog.get_logger("chassis.polls")
+from chassis.reads import Found, Reads
 
 INTAKE_RECORDS_MAX = 128
 """New orders in a poll: enough for a batch that is worth its transaction, few enough to keep every service busy."""
 HOLD_SECONDS = 0.04
 """So long a fetch waits for the next poll: a small batch is through by then. A large one has it done while it is under way."""
-
-Found = dict[TopicPartition, list[ConsumerRecord]]
 
 
 class Polls:
@@ -32,19 +27,22 @@ class Polls:
     Orders that came in floods would go through the services as one wave, and all but one of them would wait.
     """
 
-    def __init__(self, intake: Iterable[str]) -> None:
+    def __init__(self, intake: Iterable[str], reads: Reads) -> None:
         self._intake = frozenset(intake)
+        self._reads = reads
         self._client: Any = None
-        self._getmany: Any = None
         self._send: Any = None
         self._wanted = asyncio.Event()
         """Set while the broker may be asked for more."""
         self._hold: asyncio.TimerHandle | None = None
 
     def attach(self, client: Any) -> None:
-        """From now on the client's `getmany` is ours, and its fetches go through our hands."""
-        self._client, self._getmany, self._send = client, client.getmany, client._client.send
-        client.getmany, client._client.send = self.poll, self._send_when_wanted
+        """Reads from this client, and holds its fetches. Once: it is called with every poll."""
+        if client is self._client:
+            return
+        self._reads.attach(client)
+        self._client, self._send = client, client._client.send
+        client._client.send = self._send_when_wanted
 
     async def _send_when_wanted(self, node_id: int, request: Any, **how: Any) -> Any:
         if isinstance(request, FetchRequest):
@@ -52,7 +50,7 @@ class Polls:
         return await self._send(node_id, request, **how)
 
     async def poll(self, timeout_ms: int, max_records: int) -> Found:
-        """What is there; waits until there is something, for FastStream sleeps after an empty poll.
+        """What is there; waits until there is something, because FastStream sleeps after an empty poll.
 
         At most `max_records` of what is under way. In bytes it is bounded by what the client fetches of a partition.
         """
@@ -61,12 +59,8 @@ class Polls:
         self._wanted.set()
         found: Found = {}
         while not found:
-            found = await self._getmany(timeout_ms=timeout_ms, max_records=INTAKE_RECORDS_MAX)
-        try:
-            await self._fill(found, max_records)
-        except KafkaError as error:
-            # What was found is no longer with the client and must not be lost. The next poll asks again, and fails if it must.
-            log.warning("poll_cut_short", error=repr(error))
+            found = await self._reads.getmany(timeout_ms=timeout_ms, max_records=INTAKE_RECORDS_MAX)
+        await self._fill(found, max_records)
         self._wanted.clear()
         self._hold = asyncio.get_running_loop().call_later(HOLD_SECONDS, self._wanted.set)
         return found
@@ -78,5 +72,5 @@ class Polls:
         for parts, at_most in ((assigned - new, max_records), (new, INTAKE_RECORDS_MAX)):
             room = at_most - sum(len(records) for part, records in found.items() if part in parts)
             if parts and room > 0:
-                for part, records in (await self._getmany(*parts, max_records=room)).items():
+                for part, records in (await self._reads.getmany(*parts, max_records=room)).items():
                     found.setdefault(part, []).extend(records)

@@ -13,7 +13,7 @@ journal; `UNFOLDED` notes where that begins, and survives a crash in between.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from typing import Any, cast
 from uuid import UUID
@@ -24,13 +24,17 @@ from asyncpg import Connection
 
 from chassis import statements
 from chassis.batch import Adopted, Batch, adopt
-from chassis.database import Database
-from chassis.inbound import Inbound
+from chassis.database import Database, is_transient
+from chassis.inbound import Inbound, Record, Refused
 from chassis.kafka import client_arguments
+from chassis.parking import park
+from chassis.reads import Reads
+from chassis.record_batches import Entry, Unread
 from chassis.service import Service
 from chassis.settings import ServiceSettings
+from chassis.telemetry import Metrics
 from contracts.base import Event
-from contracts.envelope import Ignored, Poison, read
+from contracts.envelope import Ignored, Poison, key_of, read
 from contracts.registry import MESSAGES, PARTITIONS
 
 log = structlog.get_logger("chassis.recovery")
@@ -41,10 +45,10 @@ UNFOLDED = "journal rows not yet folded into shared rows"
 LOCK = 6021979
 
 
-async def recover(service: Service, settings: ServiceSettings, database: Database) -> int:
+async def recover(service: Service, settings: ServiceSettings, database: Database, metrics: Metrics) -> int:
     """Adopt what the own events topic knows and the database does not; how many events that were."""
     async with _alone(database):
-        adopted = await _read_own_topic(service, settings, database)
+        adopted = await _read_own_topic(service, settings, database, metrics)
         await _fold_shares(service, database)
     if adopted:
         log.warning("adopted_own_events", service=service.name, events=adopted)
@@ -64,71 +68,112 @@ async def _alone(database: Database) -> AsyncIterator[None]:
                 await connection.execute("select pg_advisory_unlock($1)", LOCK)
 
 
-async def _read_own_topic(service: Service, settings: ServiceSettings, database: Database) -> int:
+async def _read_own_topic(service: Service, settings: ServiceSettings, database: Database, metrics: Metrics) -> int:
     topic = f"{service.name}.events.v1"
     parts = [TopicPartition(topic, number) for number in range(PARTITIONS)]
-    consumer = AIOKafkaConsumer(**client_arguments(settings), enable_auto_commit=False, group_id=None)
+    consumer = AIOKafkaConsumer(
+        **client_arguments(settings), enable_auto_commit=False, group_id=None, auto_offset_reset="none",
+        isolation_level="read_committed",
+    )  # fmt: skip
+    reads = Reads(metrics)
     await consumer.start()
     try:
+        reads.attach(consumer)
         async with database.connection() as connection:
             rows = await connection.fetch("select partition, next_offset from relay_positions where topic = $1", topic)
         known = {row["partition"]: row["next_offset"] for row in rows}
+        consumer.assign(parts)
         ends = await consumer.end_offsets(parts)
-        firsts = await consumer.beginning_offsets(parts)
-        starts = {part: max(known.get(part.partition, 0), firsts[part]) for part in parts}
-        behind = [part for part in parts if starts[part] < ends[part]]
+        behind = {part: start for part in parts if (start := known.get(part.partition, 0)) < ends[part]}
         if not behind:
             return 0
-        consumer.assign(behind)
-        for part in behind:
-            consumer.seek(part, starts[part])
+        consumer.assign(list(behind))
+        reads.begin(behind)
         adopted = 0
         while [part for part in behind if await consumer.position(part) < ends[part]]:
-            polled = await consumer.getmany(timeout_ms=1000, max_records=CHUNK)
-            for part, records in polled.items():
-                adopted += await _adopt(service, database, part, records)
+            for part, entries in (await reads.getmany(timeout_ms=1000, max_records=CHUNK)).items():
+                adopted += await _adopt_all(service, database, part, entries)
         return adopted
     finally:
         await consumer.stop()
 
 
-async def _adopt(service: Service, database: Database, part: TopicPartition, records: list[ConsumerRecord]) -> int:
-    own = [adopted for record in records if (adopted := _own(service, record)) is not None]
+async def _adopt_all(service: Service, database: Database, part: TopicPartition, entries: Sequence[Entry]) -> int:
+    """A chunk in one transaction. If that fails, entry by entry: the one that cannot be adopted is parked alone."""
+    try:
+        return await _adopt(service, database, part, entries)
+    except Exception as error:
+        if is_transient(error):
+            raise
+        if len(entries) > 1:
+            return sum([await _adopt_all(service, database, part, [entry]) for entry in entries])
+        record = entries[0]
+        if isinstance(record, Unread):
+            raise
+        log.error("not_adopted", topic=part.topic, partition=part.partition, offset=record.offset, error=repr(error), exc_info=True)  # fmt: skip
+        unfit = Refused(_record(record), key_of(record.key), "not_adopted", repr(error))
+        async with database.transaction() as tx:
+            await park(tx, [unfit])
+            await _read_until(tx, part, record.offset + 1)
+        return 0
+
+
+async def _adopt(service: Service, database: Database, part: TopicPartition, entries: Sequence[Entry]) -> int:
+    found = [entry.refused() if type(entry) is Unread else _own(service, entry) for entry in entries]
     async with database.transaction() as tx:
+        if refused := [one for one in found if isinstance(one, Refused)]:
+            await park(tx, refused)
         last: int = await tx.fetchval("select last_value from journal_id_seq")
-        count = await adopt(Batch(service, tx, await tx.fetchval("select clock_timestamp()")), own)
+        now = await tx.fetchval("select clock_timestamp()")
+        count = await adopt(Batch(service, tx, now), [one for one in found if isinstance(one, Adopted)])
         if count:
             await tx.execute(
                 "insert into relay_positions (topic, partition, next_offset) values ($1, 0, $2) on conflict do nothing",
                 UNFOLDED,
                 last,
             )
-        await tx.execute(
-            "insert into relay_positions (topic, partition, next_offset) values ($1, $2, $3) on conflict (topic, partition)"
-            " do update set next_offset = greatest(relay_positions.next_offset, excluded.next_offset)",
-            part.topic, part.partition, records[-1].offset + 1,
-        )  # fmt: skip
+        await _read_until(tx, part, entries[-1].offset + 1)
     return count
 
 
-def _own(service: Service, record: ConsumerRecord) -> Adopted | None:
-    """What stands on the own topic and we cannot have written changes nothing here."""
+async def _read_until(tx: Connection, part: TopicPartition, offset: int) -> None:
+    await tx.execute(
+        "insert into relay_positions (topic, partition, next_offset) values ($1, $2, $3) on conflict (topic, partition)"
+        " do update set next_offset = greatest(relay_positions.next_offset, excluded.next_offset)",
+        part.topic, part.partition, offset,
+    )  # fmt: skip
+
+
+def _own(service: Service, record: ConsumerRecord) -> Adopted | Refused | None:
+    """An event that this service wrote; one that it cannot have written is parked, and changes nothing here.
+
+    It blocks no order: whoever may write on the topic could otherwise stop any.
+    """
     try:
         received = read(record.topic, record.key, record.value, record.headers)
-    except Ignored:
-        return None
+        message_id = UUID(received.ce_id)
+    except Ignored as ignored:
+        return _not_ours(record, "not_ours", f"{service.name} has no event {ignored}")
     except Poison as poison:
-        log.warning(
-            "not_ours", topic=record.topic, partition=record.partition, offset=record.offset, cause=poison.cause
-        )
-        return None
+        return _not_ours(record, poison.cause, poison.detail)
+    except ValueError as error:
+        return _not_ours(record, "not_ours", f"ce_id is none of {service.name}'s: {error}")
     if received.source != service.name or not isinstance(received.body, Event) or received.body.owner() != service.name:
-        return None
+        return _not_ours(record, "not_ours", f"{received.source} wrote {received.type}")
     inbound = Inbound(
         "topic", received.key, received.store_id, received.id, received.type, received.body, received.correlation_id,
         received.traceparent, actor="recovery",
     )  # fmt: skip
-    return Adopted(inbound, UUID(received.ce_id), received.time)
+    return Adopted(inbound, message_id, received.time)
+
+
+def _not_ours(record: ConsumerRecord, cause: str, detail: str) -> Refused:
+    log.warning("not_ours", topic=record.topic, partition=record.partition, offset=record.offset, cause=cause)
+    return Refused(_record(record), None, cause, detail)
+
+
+def _record(raw: ConsumerRecord) -> Record:
+    return Record(raw.topic, raw.partition, raw.offset, raw.key, raw.value, raw.headers)
 
 
 async def _fold_shares(service: Service, database: Database) -> None:

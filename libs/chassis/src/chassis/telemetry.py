@@ -79,6 +79,10 @@ class Metrics:
         self.duplicates = counter("duplicates_removed", "Deliveries that the inbox refused")
         self.ignored = counter("events_ignored", "Events of unknown types on others' topics")
         self.parked = counter("messages_parked", "Messages parked with a cause")
+        self.batches_unreadable = counter(
+            "batches_unreadable", "Record batches that could not be read, and were parked"
+        )
+        self.records_missing = counter("records_missing", "Offsets that the broker deleted before they were read")
         self.relayed = counter("rows_relayed", "Outbox rows acknowledged by the broker")
         self.outbox_rows = gauge("outbox_rows", "Rows not yet published")
         self.outbox_age = gauge("outbox_age_seconds", "Age of the oldest row not yet published")

@@ -15,6 +15,7 @@ from typing import Any
 import orjson
 from aiokafka import AIOKafkaConsumer, ConsumerRecord, TopicPartition
 from aiokafka.admin import AIOKafkaAdminClient
+from aiokafka.errors import KafkaError
 
 RECORDS_MAX = 5_000
 """Per poll."""
@@ -195,15 +196,33 @@ async def _records_of(
     await consumer.seek_to_beginning(*partitions)
     ends = await consumer.end_offsets(partitions)
     left = {p for p in partitions if await consumer.position(p) < ends[p]}
+    careful: set[TopicPartition] = set()
     while left:
-        async with asyncio.timeout(30):
-            batches = await consumer.getmany(*left, timeout_ms=1_000, max_records=RECORDS_MAX)
-        for partition, batch in batches.items():
-            for record in batch:
+        for partition in sorted(left):
+            async with asyncio.timeout(30):
+                polled = await _poll(consumer, partition, careful)
+            for record in polled:
                 if record.offset < ends[partition]:
                     yield record
             if await consumer.position(partition) >= ends[partition]:
                 left.discard(partition)
+
+
+async def _poll(
+    consumer: AIOKafkaConsumer[bytes, bytes], partition: TopicPartition, careful: set[TopicPartition]
+) -> list[ConsumerRecord[bytes, bytes]]:
+    """Returns the next records; after an error one by one up to the unreadable batch, then skips it offset by offset."""
+    at_most = 1 if partition in careful else RECORDS_MAX
+    try:
+        found = await consumer.getmany(partition, timeout_ms=1_000, max_records=at_most)
+    except (KafkaError, ValueError):  # a codec, a checksum, a header name that is not UTF-8
+        if partition in careful:
+            consumer.seek(partition, await consumer.position(partition) + 1)
+            careful.discard(partition)
+        else:
+            careful.add(partition)
+        return []
+    return list(found.get(partition, []))
 
 
 def _text(value: bytes | None) -> str:

@@ -1,0 +1,284 @@
+"""What one bad batch costs: itself. On a real broker; what a broker refuses to store is spoilt on its way to the client."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import AsyncIterator, Callable, Sequence
+from typing import Any
+from uuid import uuid4
+
+import pytest
+import pytest_asyncio
+from aiokafka import AIOKafkaConsumer, AIOKafkaProducer, TopicPartition
+from aiokafka.admin import AIOKafkaAdminClient, NewTopic, RecordsToDelete
+from aiokafka.errors import ConsumerStoppedError, GroupAuthorizationFailedError, KafkaConnectionError
+from aiokafka.protocol.fetch import FetchRequest
+
+from chassis.lag import Lag
+from chassis.reads import Reads
+from chassis.record_batches import Unread
+from chassis.telemetry import Metrics
+from devservices import KafkaServer, raw_batches
+from devservices.raw_batches import batch, binary_header, flipped, send, with_codec
+
+pytestmark = [pytest.mark.real, pytest.mark.asyncio]
+
+PARTS = 4
+CONFIGS = {"max.message.bytes": str(4 << 20), "message.timestamp.type": "LogAppendTime"}
+Spoil = Callable[[bytes], bytes]
+
+
+class Topic:
+    """A topic with a producer, and a client that reads it from the beginning through `Reads`."""
+
+    def __init__(self, bootstrap: str) -> None:
+        self.bootstrap = bootstrap
+        self.name = f"reads-{uuid4()}"
+        self.parts = [TopicPartition(self.name, n) for n in range(PARTS)]
+        self.producer = AIOKafkaProducer(bootstrap_servers=bootstrap, max_request_size=4 << 20)
+        self.client = AIOKafkaConsumer(
+            bootstrap_servers=bootstrap, isolation_level="read_committed", auto_offset_reset="none",
+            enable_auto_commit=False, fetch_max_wait_ms=50, max_partition_fetch_bytes=64 * 1024,
+        )  # fmt: skip
+        self.metrics = Metrics("test")
+        self.reads = Reads(self.metrics)
+        self.spoilt: dict[tuple[int, int], Spoil] = {}
+        """(partition, offset) of a batch -> what happens to it on its way."""
+
+    async def open(self) -> None:
+        admin = AIOKafkaAdminClient(bootstrap_servers=self.bootstrap)
+        await admin.start()
+        await admin.create_topics([NewTopic(self.name, PARTS, 1, topic_configs=CONFIGS)])
+        await admin.close()
+        await self.producer.start()
+        await self.client.start()
+        self.client._client.send = self._spoiling(self.client._client.send)
+        self.reads.attach(self.client)
+
+    def begin(self) -> None:
+        self.client.assign(self.parts)
+        self.reads.begin(dict.fromkeys(self.parts, 0))
+
+    async def close(self) -> None:
+        await self.producer.stop()
+        await self.client.stop()
+
+    def _spoiling(self, send_it: Any) -> Any:
+        async def spoiling(node: int, request: Any, **how: Any) -> Any:
+            response = await send_it(node, request, **how)
+            if isinstance(request, FetchRequest):
+                for n, (name, partitions) in enumerate(response.topics):
+                    spoilt = [(*rest[:-1], self._spoil(rest[0], rest[-1] or b"")) for rest in partitions]
+                    response.topics[n] = (name, spoilt)
+            return response
+
+        return spoiling
+
+    def _spoil(self, partition: int, raw: bytes) -> bytes:
+        found, at = b"", 0
+        while len(raw) - at >= 12 and (size := 12 + int.from_bytes(raw[at + 8 : at + 12], "big")) <= len(raw) - at:
+            one, base = raw[at : at + size], int.from_bytes(raw[at : at + 8], "big")
+            found += self.spoilt.get((partition, base), bytes)(one)
+            at += size
+        return found + raw[at:]
+
+    async def write(self, partition: int, records: int, *, spoilt: Spoil | None = None, **how: Any) -> int:
+        """One batch; the offset of its first record. `spoilt`: on its way to the reader."""
+        base = await send(self.producer, self.parts[partition], batch([b"v"] * records, **how))
+        if spoilt is not None:
+            self.spoilt[partition, base] = spoilt
+        return base
+
+    async def read_all(self, records_max: int = 500) -> tuple[list[tuple[int, int]], list[Unread]]:
+        """(partition, offset) of all records in the order in which they came, and what was unread."""
+        ends = await self.client.end_offsets(self.parts)
+        records: list[tuple[int, int]] = []
+        unread: list[Unread] = []
+        async with asyncio.timeout(30):
+            while any(self.reads._position(part) < end for part, end in ends.items()):
+                for part, entries in (await self.reads.getmany(timeout_ms=200, max_records=records_max)).items():
+                    records += [(part.partition, one.offset) for one in entries if not isinstance(one, Unread)]
+                    unread += [one for one in entries if isinstance(one, Unread)]
+        return records, unread
+
+
+@pytest_asyncio.fixture
+async def topic(kafka: KafkaServer) -> AsyncIterator[Topic]:
+    one = Topic(kafka.bootstrap_servers)
+    await one.open()
+    yield one
+    await one.close()
+
+
+def expected(*counts: int) -> list[tuple[int, int]]:
+    return [(n, offset) for n, count in enumerate(counts) for offset in range(count)]
+
+
+def ranges(unread: Sequence[Unread]) -> list[tuple[int, int, int]]:
+    return sorted((one.partition, one.first, one.offset) for one in unread)
+
+
+@pytest.mark.parametrize("records_max", [7, 500])
+async def test_bad_batches_cost_no_record_of_their_neighbours(topic: Topic, records_max: int) -> None:
+    """Promise 1 and 6: several at once, first, in the middle and last, each of another kind."""
+    for _ in range(20):
+        await topic.write(0, 5)
+    await topic.write(1, 3, spoilt=lambda raw: with_codec(raw, 6))
+    await topic.write(1, 5)
+    await topic.write(2, 5)
+    await topic.write(2, 4, spoilt=flipped)
+    await topic.write(2, 2, spoilt=raw_batches.cut_off)
+    await topic.write(2, 5)
+    await topic.write(3, 5)
+    base = await send(topic.producer, topic.parts[3], binary_header(batch([b"v"] * 2)))
+    topic.begin()
+    records, unread = await topic.read_all(records_max)
+    assert ranges(unread) == [(1, 0, 2), (2, 5, 8), (2, 9, 10), (3, base, base + 1)]
+    bad = {(n, offset) for n, first, last in ranges(unread) for offset in range(first, last + 1)}
+    assert sorted(records) == [one for one in expected(100, 8, 16, 7) if one not in bad]
+    assert [one for one in records if one[0] == 0] == expected(100)
+    assert topic.metrics.batches_unreadable._value.get() == 4
+    await topic.write(0, 1)
+    assert await topic.read_all() == ([(0, 100)], [])
+    assert topic.reads.trouble is None
+
+
+@pytest.mark.parametrize("codec", ["GZIP", "SNAPPY", "LZ4", "ZSTD"])
+async def test_every_codec_of_the_protocol_is_read(topic: Topic, codec: str) -> None:
+    await topic.write(0, 3, codec=getattr(raw_batches, codec))
+    topic.begin()
+    assert await topic.read_all() == (expected(3), [])
+
+
+async def test_a_flood_of_batches_that_decompress_to_gigabytes_is_parked_and_stops_nobody(topic: Topic) -> None:
+    """Promise 6: each may be as large as a poll may at most be, or larger."""
+    large, bomb = (batch([b"0" * (size << 20)], codec=raw_batches.ZSTD) for size in (10, 200))
+    for n in range(12):
+        await send(topic.producer, topic.parts[n % 3], bomb if n < 3 else large)
+    await topic.write(3, 5)
+    topic.begin()
+    began = time.monotonic()
+    records, unread = await topic.read_all()
+    assert ranges(unread) == [(0, 0, 0), (1, 0, 0), (2, 0, 0)]
+    assert {one.cause for one in unread} == {"batch_too_large"}
+    assert sorted(records) == [(n, offset) for n in range(3) for offset in range(1, 4)] + [(3, n) for n in range(5)]
+    assert time.monotonic() - began < 20
+
+
+async def test_a_failing_broker_is_waited_for_and_blames_no_batch(topic: Topic) -> None:
+    """A transient error parks nothing; a closed client ends the reading."""
+    await topic.write(0, 5)
+    errors = [
+        GroupAuthorizationFailedError("g"),
+        KafkaConnectionError("away"),
+        MemoryError(),
+        KafkaConnectionError("away"),
+    ]
+    getmany, send_it = topic.reads._getmany, topic.reads._send
+
+    async def failing(*parts: TopicPartition, **how: Any) -> Any:
+        if errors:
+            raise errors.pop()
+        return await getmany(*parts, **how)
+
+    async def away(node: int, request: Any) -> Any:
+        if errors:
+            raise KafkaConnectionError("away")
+        return await send_it(node, request)
+
+    topic.reads._getmany, topic.reads._send = failing, away
+    topic.begin()
+    assert await topic.reads.getmany(timeout_ms=200, max_records=10) == {}
+    assert topic.reads.trouble is not None
+    assert await topic.read_all() == (expected(5), [])
+    await topic.client.stop()
+    with pytest.raises(ConsumerStoppedError):
+        await topic.reads.getmany(timeout_ms=200, max_records=10)
+
+
+async def test_an_aborted_transaction_never_happened_and_leaves_no_lag(topic: Topic) -> None:
+    """Promise 1: beside a bad batch as well."""
+    await topic.write(0, 2)
+    producer = AIOKafkaProducer(bootstrap_servers=topic.bootstrap, transactional_id=str(uuid4()))
+    async with producer:
+        await producer.begin_transaction()
+        await producer.send_and_wait(topic.name, b"never", partition=0)
+        await producer.abort_transaction()
+        await producer.begin_transaction()
+        await producer.send_and_wait(topic.name, b"done", partition=0)
+        await producer.commit_transaction()
+    await topic.write(0, 2, spoilt=flipped)
+    await topic.write(0, 1)
+    topic.begin()
+    records, unread = await topic.read_all()
+    assert (records, ranges(unread)) == ([(0, 0), (0, 1), (0, 4), (0, 8)], [(0, 6, 7)])
+    async with AIOKafkaProducer(bootstrap_servers=topic.bootstrap, transactional_id=str(uuid4())) as producer:
+        await producer.begin_transaction()
+        await producer.send_and_wait(topic.name, b"never", partition=0)
+        await producer.abort_transaction()
+    handled = topic.reads._next.copy()
+    lag = Lag(topic.reads)
+    async with asyncio.timeout(20):
+        while topic.reads._position(topic.parts[0]) < 11:
+            assert await topic.reads.getmany(timeout_ms=200, max_records=10) == {}
+    await lag.measure(topic.client, topic.reads.behind(handled))
+    assert (lag.records, lag.age_seconds(time.time())) == (0, 0)
+
+
+async def test_records_that_were_deleted_unread_are_a_gap_with_its_range(topic: Topic) -> None:
+    """Promise 1: never a silent jump, whether reading was under way or begins."""
+    await topic.write(0, 5)
+    await topic.write(1, 5)
+    topic.begin()
+    records, _ = await topic.read_all()
+    assert sorted(records) == expected(5, 5)
+    topic.client.pause(*topic.parts)
+    await topic.write(0, 5)
+    admin = AIOKafkaAdminClient(bootstrap_servers=topic.bootstrap)
+    await admin.start()
+    await admin.delete_records({topic.parts[0]: RecordsToDelete(before_offset=8)})
+    await admin.close()
+    topic.client.resume(*topic.parts)
+    records, unread = await topic.read_all()
+    assert (records, ranges(unread), unread[0].cause) == ([(0, 8), (0, 9)], [(0, 5, 7)], "records_missing")
+    assert topic.metrics.records_missing._value.get() == 3
+    topic.begin()
+    records, unread = await topic.read_all()
+    assert (sorted(records), ranges(unread)) == ([(0, 8), (0, 9), *[(1, n) for n in range(5)]], [(0, 0, 7)])
+
+
+async def test_a_log_that_became_shorter_is_read_from_its_beginning(topic: Topic) -> None:
+    """A new cluster under an old name: what is read twice the inbox removes."""
+    await topic.write(0, 5)
+    topic.client.assign(topic.parts)
+    topic.reads.begin({**dict.fromkeys(topic.parts, 0), topic.parts[0]: 700})
+    async with asyncio.timeout(20):
+        while not (found := await topic.reads.getmany(timeout_ms=200, max_records=10)):
+            pass
+    assert [one.offset for one in found[topic.parts[0]]] == list(range(5))
+
+
+async def test_the_lag_is_that_of_paused_and_of_stuck_partitions_too(topic: Topic) -> None:
+    """Promise 7: nobody polls here, and the gauges go on."""
+    before = time.time()
+    for n in range(3):
+        await topic.write(0, 2)
+    large = await send(topic.producer, topic.parts[1], batch([b"x" * 100_000] * 2))
+    topic.begin()
+    topic.client.pause(*topic.parts)
+    handled = {**dict.fromkeys(topic.parts, 0), topic.parts[0]: 3}
+    lag = Lag(topic.reads)
+    await lag.measure(topic.client, handled)
+    assert (lag.records, large) == (5, 0)
+    now = time.time()
+    assert 600 <= lag.age_seconds(now + 600) <= 601 + now - before
+    assert set(lag._heads) == {topic.parts[0], topic.parts[1]}
+    await topic.write(3, 1)
+    await lag.measure(topic.client, handled)
+    assert lag.records == 6
+    assert topic.parts[3] not in lag._heads  # it came since, and counts from the next measurement on
+    await lag.measure(topic.client, handled)
+    assert topic.parts[3] in lag._heads
+    await lag.measure(topic.client, await topic.client.end_offsets(topic.parts))
+    assert (lag.records, lag.age_seconds(now + 600)) == (0, 0)
