@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from urllib.parse import urlsplit, urlunsplit
 
-SERVICES = ("orders", "payments", "fulfillment", "invoicing")
+from system.processes import SERVICES
 
 if server := os.environ.get("TRADEWIND_TEST_POSTGRES"):
     worker = os.environ.get("PYTEST_XDIST_WORKER", "main")

@@ -32,7 +32,7 @@ class Customer:
 
     async def run(self) -> None:
         """Returns when every order is cancelled, refused, or waits for a person."""
-        database = await asyncpg.connect(self.installation.dsn("orders"))
+        database = await asyncpg.connect(self.installation.system.dsn("orders"))
         try:
             async with self.installation.client("orders", 8) as client:
                 while self.pending:

@@ -70,7 +70,7 @@ class Following:
         Raises Stalled if nothing changes, DevservicesError if a process ended.
         """
         names = self.installation.system.names
-        connections = {name: await asyncpg.connect(self.installation.dsn(name)) for name in names}
+        connections = {name: await asyncpg.connect(self.installation.system.dsn(name)) for name in names}
         try:
             while True:
                 started = time.monotonic()

@@ -33,12 +33,12 @@ _DUPLICATES: Final = re.compile(r"^tradewind_duplicates_removed_total(?:\{[^}]*\
 
 async def actual_rows(installation: Installation) -> dict[str, ActualRow]:
     """Every order of the orders service, and every parked one, by order id."""
-    orders = await fetch(installation.dsn("orders"), ORDERS)
-    ledgers = {row["key"]: row for row in await fetch(installation.dsn("payments"), LEDGERS)}
-    documents = {row["order_id"]: row for row in await fetch(installation.dsn("invoicing"), DOCUMENTS)}
+    orders = await fetch(installation.system.dsn("orders"), ORDERS)
+    ledgers = {row["key"]: row for row in await fetch(installation.system.dsn("payments"), LEDGERS)}
+    documents = {row["order_id"]: row for row in await fetch(installation.system.dsn("invoicing"), DOCUMENTS)}
     parked: dict[UUID, bool] = {}
     for name in installation.system.names:
-        for row in await fetch(installation.dsn(name), PARKED):
+        for row in await fetch(installation.system.dsn(name), PARKED):
             parked[row["key"]] = parked.get(row["key"], True) and row["for_a_person"]
     rows = {str(row["key"]): _row(row["key"], row, ledgers, documents, parked) for row in orders}
     for key in parked:  # its snapshot was rejected: the orders service has no row for it

@@ -15,7 +15,7 @@ from devservices.postgres import Postgres
 from devservices.servers import KafkaServer, PostgresServer
 from devservices.services import Services, external_kafka, external_postgres, start_both, wants_docker
 
-Server = TypeVar("Server", Kafka, Postgres)
+Own = TypeVar("Own", Kafka, Postgres)
 
 
 @contextlib.contextmanager
@@ -65,5 +65,5 @@ def stop_left(instance: Instance) -> int:
     return len(left)
 
 
-def _left_earlier(server: Server) -> Server | None:
+def _left_earlier(server: Own) -> Own | None:
     return server if server.find() and server.outlives_us else None

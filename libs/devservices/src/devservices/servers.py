@@ -10,12 +10,8 @@ from devservices.databases import create_database, drop_database
 StopMode = Literal["fast", "immediate"]  # immediate is a crash: the next start recovers from the write-ahead log
 
 
-class KafkaServer(ABC):
-    """A broker. `start` returns when it serves clients. The address stays the same across stop and start."""
-
-    @property
-    @abstractmethod
-    def bootstrap_servers(self) -> str: ...
+class Server(ABC):
+    """`start` returns when the server serves clients. Its address stays the same across stop and start."""
 
     @property
     @abstractmethod
@@ -23,6 +19,18 @@ class KafkaServer(ABC):
 
     @abstractmethod
     def start(self) -> None: ...
+
+    @abstractmethod
+    def close(self) -> None:
+        """Stops the server if it was started here. A second call has no effect."""
+
+
+class KafkaServer(Server):
+    """A single-node broker, or the brokers named in the environment."""
+
+    @property
+    @abstractmethod
+    def bootstrap_servers(self) -> str: ...
 
     @abstractmethod
     def stop(self) -> None:
@@ -39,36 +47,21 @@ class KafkaServer(ABC):
     @abstractmethod
     def resume(self) -> None: ...
 
-    @abstractmethod
-    def close(self) -> None:
-        """Stops the server if it was started here. A second call has no effect."""
-
     def restart(self) -> None:
         self.stop()
         self.start()
 
 
-class PostgresServer(ABC):
-    """A PostgreSQL whose user may create databases. `start` returns when it accepts connections."""
+class PostgresServer(Server):
+    """A PostgreSQL whose user may create databases."""
 
     maintenance_database = "postgres"
 
     @abstractmethod
     def dsn(self, database: str) -> str: ...
 
-    @property
-    @abstractmethod
-    def pid(self) -> int: ...
-
-    @abstractmethod
-    def start(self) -> None: ...
-
     @abstractmethod
     def stop(self, mode: StopMode = "fast") -> None: ...
-
-    @abstractmethod
-    def close(self) -> None:
-        """Stops the server if it was started here. A second call has no effect."""
 
     def restart(self, mode: StopMode = "fast") -> None:
         self.stop(mode)

@@ -112,7 +112,7 @@ def _start_services(
 async def _exists(installation: Installation, service: str, key: str) -> bool:
     """Whether the service's database has this API key; False after the database was made anew."""
     try:
-        connection = await asyncpg.connect(installation.dsn(service))
+        connection = await asyncpg.connect(installation.system.dsn(service))
     except asyncpg.InvalidCatalogNameError:
         return False
     try:

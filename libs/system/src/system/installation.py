@@ -81,9 +81,6 @@ class Installation:
     keys: dict[str, str] = field(default_factory=dict)
     """API key by service."""
 
-    def dsn(self, service: str) -> str:
-        return self.system.dsn(service)
-
     @contextlib.asynccontextmanager
     async def client(self, service: str, connections: int = 32) -> AsyncIterator[aiohttp.ClientSession]:
         """An HTTP client of one service, with its key. Its timeout of 120 s suits a busy machine."""
