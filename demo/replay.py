@@ -22,6 +22,7 @@ from contracts.limits import RECORD_BYTES_MAX
 from contracts.registry import SNAPSHOTS
 from demo.retail import ACCOUNT, CHANNEL, RetailOrder, id_of, snapshot
 from demo.trouble import sent_twice
+from system.topics import client_arguments
 
 SOURCE: Final = f"{CHANNEL}/{ACCOUNT}"
 IN_FLIGHT_MAX: Final = 500
@@ -42,7 +43,7 @@ class Sent:
 async def replay(bootstrap_servers: str, run: Sequence[RetailOrder], store_id: str, sent: Sent) -> None:
     """Sends every snapshot of the run as fast as the broker accepts them. Returns when all are acknowledged."""
     producer = AIOKafkaProducer(
-        bootstrap_servers=bootstrap_servers,
+        **client_arguments(bootstrap_servers),
         acks="all",
         enable_idempotence=True,
         max_request_size=RECORD_BYTES_MAX,

@@ -1,6 +1,6 @@
 #!/bin/sh
-# Writes the secrets of docker-compose.yml, once: a random password per database role. Each reader has a volume of its own,
-# so no container can read another one's. A second run changes nothing.
+# Writes the secrets of docker-compose.yml, once: a random password per database role and per user of Kafka. Each reader has
+# a volume of its own, so no container can read another one's. A second run changes nothing.
 set -eu
 
 password() {
@@ -12,5 +12,21 @@ password /secrets/postgres/postgres > /dev/null
 for service in orders payments fulfillment invoicing; do
   word=$(password "/secrets/postgres/$service")
   printf 'postgresql://%s:%s@postgres:5432/%s' "$service" "$word" "$service" > "/secrets/$service/${service}_database_url"
+  password "/secrets/$service/${service}_kafka_sasl_password" > /dev/null
 done
 printf 'postgresql://demo:%s@postgres:5432/orders' "$(password /secrets/postgres/demo)" > /secrets/demo/postgres_url
+password /secrets/demo/kafka_sasl_password > /dev/null
+
+admin=$(password /secrets/provision/orders_kafka_sasl_password)
+{
+  printf 'KafkaServer {\n  org.apache.kafka.common.security.plain.PlainLoginModule required\n'
+  printf '  username="admin" password="%s" user_admin="%s"\n' "$admin" "$admin"
+  for service in orders payments fulfillment invoicing; do
+    printf '  user_%s="%s"\n' "$service" "$(cat "/secrets/$service/${service}_kafka_sasl_password")"
+  done
+  printf '  user_demo="%s";\n};\n' "$(cat /secrets/demo/kafka_sasl_password)"
+} > /secrets/kafka/jaas.conf
+{
+  printf 'security.protocol=SASL_PLAINTEXT\nsasl.mechanism=PLAIN\nsasl.jaas.config='
+  printf 'org.apache.kafka.common.security.plain.PlainLoginModule required username="admin" password="%s";\n' "$admin"
+} > /secrets/kafka/admin.properties

@@ -10,13 +10,14 @@ from typing import Any
 import pytest
 import yaml
 
+from contracts.registry import TOPICS
 from system.processes import SERVICES
 
 ROOT = Path(__file__).parents[1]
 TEXT = (ROOT / "docker-compose.yml").read_text()
 COMPOSE: dict[str, Any] = yaml.safe_load(TEXT)
 CONTAINERS: dict[str, dict[str, Any]] = COMPOSE["services"]
-ONE_SHOT = {"secrets", "provision", "demo", *(f"migrate-{service}" for service in SERVICES)}
+ONE_SHOT = {"secrets", "acls", "provision", "demo", *(f"migrate-{service}" for service in SERVICES)}
 each_container = pytest.mark.parametrize("name", CONTAINERS)
 
 
@@ -44,13 +45,13 @@ def test_no_password_is_in_the_file_or_in_the_environment_of_a_container() -> No
     assert not re.search(r"://[^/\s]*:[^/\s]*@", TEXT)
     for name, container in CONTAINERS.items():
         for variable in container.get("environment", {}):
-            assert variable.endswith("_FILE") or not re.search("PASSWORD|SECRET|DATABASE_URL", variable), name
+            assert variable.endswith("_FILE") or not re.search("PASSWORD|SECRET", variable), name
 
 
 @each_container
 def test_a_container_reads_only_its_own_secrets_and_writes_none(name: str) -> None:
     mounted = {volume for volume in CONTAINERS[name].get("volumes", ()) if volume.startswith("secrets-")}
-    owner = "orders" if name == "provision" else name.removeprefix("migrate-")
+    owner = "kafka" if name == "acls" else name.removeprefix("migrate-")
     expected = {f"secrets-{owner}:/run/secrets:ro"} if f"secrets-{owner}" in COMPOSE["volumes"] else set()
     if name == "secrets":
         expected = {f"{volume}:/secrets/{volume.removeprefix('secrets-')}" for volume in COMPOSE["volumes"]
@@ -59,7 +60,7 @@ def test_a_container_reads_only_its_own_secrets_and_writes_none(name: str) -> No
 
 
 def test_secrets_are_random_made_once_and_the_same_for_database_and_service(tmp_path: Path) -> None:
-    for reader in ("postgres", "demo", *SERVICES):
+    for reader in ("postgres", "kafka", "provision", "demo", *SERVICES):
         (tmp_path / reader).mkdir()
     script = (ROOT / "deploy" / "secrets.sh").read_text().replace("/secrets/", f"{tmp_path}/")
 
@@ -73,4 +74,25 @@ def test_secrets_are_random_made_once_and_the_same_for_database_and_service(tmp_
     for service in SERVICES:
         url = f"postgresql://{service}:{first[f'postgres/{service}']}@postgres:5432/{service}"
         assert first[f"{service}/{service}_database_url"] == url
+        assert f'user_{service}="{first[f"{service}/{service}_kafka_sasl_password"]}"' in first["kafka/jaas.conf"]
     assert made() == first
+
+
+def test_a_topic_is_written_by_the_service_that_owns_it_and_commands_by_orders() -> None:
+    """`deploy/acls.sh` is what the broker enforces; the registry says which topics there are."""
+    script = (ROOT / "deploy" / "acls.sh").read_text().replace("\\\n", " ")
+    calls = re.findall(r"^ *allow (.*--operation Write.*)$", script, re.MULTILINE)
+    writers: dict[str, set[str]] = {}
+    for call in calls:
+        for service in SERVICES if "$service" in call else ("",):
+            user = re.findall(r"User:([\w$]+)", call)[0].replace("$service", service)
+            for topic in re.findall(r"--topic (\S+)", call):
+                writers.setdefault(topic.replace("$service", service).strip('"'), set()).add(user)
+    assert set(writers) == set(TOPICS) - {"orders.commands.v1"}, "orders is asked over HTTP"
+    for topic, users in writers.items():
+        owner, _, kind = topic.partition(".")
+        assert users == {"demo" if owner == "marketplace" else "orders" if kind.startswith("commands") else owner}
+    kafka = CONTAINERS["kafka"]["environment"]
+    assert kafka["KAFKA_AUTHORIZER_CLASS_NAME"].endswith("StandardAuthorizer")
+    assert kafka["KAFKA_SUPER_USERS"] == "User:admin"
+    assert "PLAINTEXT" not in kafka["KAFKA_LISTENER_SECURITY_PROTOCOL_MAP"].replace("SASL_PLAINTEXT", "")

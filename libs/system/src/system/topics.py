@@ -7,6 +7,7 @@ only counted.
 from __future__ import annotations
 
 import asyncio
+import os
 from collections import Counter, defaultdict
 from collections.abc import AsyncIterator, Iterable, Sequence
 from dataclasses import dataclass, field
@@ -155,11 +156,24 @@ async def read_topics(bootstrap_servers: str, services: Sequence[str], topics: I
     return reader.read
 
 
+def client_arguments(bootstrap_servers: str) -> dict[str, Any]:
+    """For a raw aiokafka client. KAFKA_SASL_USERNAME and KAFKA_SASL_PASSWORD log in to brokers that run elsewhere."""
+    if (username := os.environ.get("KAFKA_SASL_USERNAME")) is None:
+        return {"bootstrap_servers": bootstrap_servers}
+    return {
+        "bootstrap_servers": bootstrap_servers,
+        "security_protocol": "SASL_PLAINTEXT",
+        "sasl_mechanism": "PLAIN",
+        "sasl_plain_username": username,
+        "sasl_plain_password": os.environ["KAFKA_SASL_PASSWORD"],
+    }
+
+
 async def records(bootstrap_servers: str, topics: Iterable[str]) -> AsyncIterator[ConsumerRecord[bytes, bytes]]:
     """Every record that is on the topics when their reading begins, topic by topic. Topics that do not exist are skipped."""
     partitions = await _partitions(bootstrap_servers, list(topics))
     consumer = AIOKafkaConsumer(
-        bootstrap_servers=bootstrap_servers,
+        **client_arguments(bootstrap_servers),
         enable_auto_commit=False,
         fetch_max_wait_ms=50,
         max_partition_fetch_bytes=8 << 20,
@@ -175,7 +189,7 @@ async def records(bootstrap_servers: str, topics: Iterable[str]) -> AsyncIterato
 
 async def _partitions(bootstrap_servers: str, topics: list[str]) -> list[list[TopicPartition]]:
     """The partitions of each topic that exists."""
-    admin = AIOKafkaAdminClient(bootstrap_servers=bootstrap_servers)
+    admin = AIOKafkaAdminClient(**client_arguments(bootstrap_servers))
     await admin.start()
     try:
         described = await admin.describe_topics(topics)
