@@ -44,18 +44,21 @@ bench: $(READY) ## Measure; writes bench/results.json and bench/results.svg (und
 	@$(RUN) -m pip install --quiet --disable-pip-version-check --require-hashes -r requirements-bench.lock
 	@$(RUN) -m bench $(addprefix --only ,$(ONLY))
 
-lint: $(READY) ## ruff, mypy strict, import-linter
+lint: $(READY) ## ruff, mypy strict, import-linter, the word list of our prose
 	@$(RUN) -m ruff check --quiet .
 	@$(RUN) -m ruff format --check --quiet .
 	@$(RUN) -m mypy
 	@$(VENV)/bin/lint-imports --no-logo
+	@$(RUN) -m tests.english
 
-fmt: $(READY) ## Format
+fmt: $(READY) ## Format; lower the allowances of the word list
 	@$(RUN) -m ruff check --quiet --fix . ; $(RUN) -m ruff format --quiet .
+	@$(RUN) -m tests.english --lower
 
-verify: $(READY) ## Regenerate schemas and AsyncAPI; fails when they differ from what is checked in
+verify: $(READY) ## Regenerate schemas, AsyncAPI, word allowances; fails when they differ from what is checked in
 	@$(RUN) -m contracts.schemas --check
 	@$(RUN) -m contracts.asyncapi --check
+	@$(RUN) -m tests.english --exact
 	@if command -v npm >/dev/null; then npm install --silent --no-package-lock --prefix libs/contracts/asyncapi-check && npm test --silent --prefix libs/contracts/asyncapi-check; else echo "Node is not here: the official AsyncAPI parser was left out"; fi
 
 lock: $(READY) ## Write the locks anew (needs uv)
