@@ -10,6 +10,7 @@ import time
 import pytest
 
 from system.processes import SERVICES, Member
+from tests.integration import hostile
 from tests.integration.shop import Options, Shop
 
 SESSION_SECONDS = 6
@@ -75,9 +76,13 @@ async def test_workers_killed_at_random_under_load_lose_nothing_and_repeat_nothi
 @pytest.mark.chaos(minutes=4)
 @pytest.mark.timeout(600)
 async def test_workers_killed_at_random_for_two_minutes_lose_nothing_and_repeat_nothing(shop: Shop) -> None:
-    """Promise 1, for 2 minutes."""
-    orders = await kill_at_random(shop, 120, seed=6)
-    await all_went_well(shop, orders)
+    """Promises 1 and 6, for 2 minutes, with unreadable batches, poison, a flood and endless requests in the traffic."""
+    async with hostile.mixed_in(shop, seed=6) as flooded:
+        orders = await kill_at_random(shop, 120, seed=6)
+    await all_went_well(shop, [*orders, *flooded], parked=True)
+    for name in SERVICES:
+        causes = {row[0] for row in await shop.rows(name, "select distinct cause from parked where state = 'waiting'")}
+        assert causes <= hostile.CAUSES, (name, causes)
 
 
 async def test_a_worker_frozen_past_its_session_wakes_as_a_zombie_that_changes_nothing(shop: Shop) -> None:
@@ -95,7 +100,7 @@ async def test_a_worker_frozen_past_its_session_wakes_as_a_zombie_that_changes_n
     await all_went_well(shop, orders)
 
 
-async def all_went_well(shop: Shop, orders: list[str]) -> None:
+async def all_went_well(shop: Shop, orders: list[str], *, parked: bool = False) -> None:
     await asyncio.to_thread(shop.system.wait_ready)
     await shop.until_at_rest(orders, 120)
     assert await shop.ends(orders) == {"approved/paid/in_progress": len(orders)}
@@ -103,7 +108,7 @@ async def all_went_well(shop: Shop, orders: list[str]) -> None:
     moved = [(entry["order_id"], entry["kind"]) for entry in shop.charges() if entry["order_id"] in set(orders)]
     assert len(moved) == len(once)
     assert set(moved) == once
-    await shop.assert_promises()
+    await shop.assert_promises(parked=parked)
 
 
 async def holder(shop: Shop, service: str) -> Member:
