@@ -87,7 +87,7 @@ POISONS = (
     Poison("no headers", "missing_header", True, lambda r: replace(r, headers=[])),
     Poison("header not utf-8", "bad_header", True, lambda r: r.with_header("ce_source", b"\xff\xfe")),
     Poison("null header", "bad_header", True, lambda r: r.with_header("ce_source", None)),
-    Poison("nul in a header", "bad_header", True, lambda r: r.with_header("ce_correlationid", b"a\0b")),
+    Poison("nul in a header", "bad_header", True, lambda r: r.with_header("ce_id", b"a\0b")),
     Poison("nul in a name", "missing_header", True, lambda r: replace(r, headers=[("a\0b", b"c")])),
     Poison("no time", "bad_header", True, lambda r: r.with_header("ce_time", b"yesterday")),
     Poison("too old", "too_old", False, lambda r: r.with_header("ce_time", _at(timedelta(days=-30)))),

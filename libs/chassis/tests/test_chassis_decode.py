@@ -22,7 +22,7 @@ from chassis.attempts import ALONE, CRASHES_MAX
 from chassis.clock import Clock
 from chassis.consumer import Consumer, topics_of
 from chassis.inbound import LANES_FROM, Inbound, Intake, Record, Refused, headers_from_json
-from contracts.envelope import headers
+from contracts.envelope import headers, traceparent
 from contracts.ids import message_id
 from contracts.limits import BODY_BYTES_MAX
 
@@ -123,6 +123,8 @@ POISON = [
     ("NUL in an id",                    record(ce_id="a\0b"),                                             "bad_header",         BLOCKS),
     ("a time without an offset",        record(ce_time="2026-11-21T09:00:00"),                            "bad_header",         BLOCKS),
     ("a store that is no code",         record(ce_storeid="st 1"),                                        "bad_header",         BLOCKS),
+    ("a store and a newline",           record(ce_storeid="st_1\n"),                                      "bad_header",         BLOCKS),
+    ("a source of a page",              record(ce_source="s" * 201),                                      "bad_header",         BLOCKS),
     ("a spec version to come",          record(ce_specversion="2.0"),                                     "bad_header",         BLOCKS),
     ("a body of another store",         record(body(store_id="st_2")),                                    "store_differs",      BLOCKS),
     ("no key",                          record(key=None),                                                 "bad_key",            FREE),
@@ -173,6 +175,31 @@ async def test_a_time_is_judged_anew_before_a_message_is_refused_for_it(consumer
     behind = time.time() - 3 * 86_400
     consumer.database.clock.read(behind, time.monotonic(), time.monotonic(), behind)
     assert isinstance(await decoded(consumer, record()), Inbound)
+
+
+TRACE = "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01"
+
+
+@pytest.mark.parametrize("extra", [
+    {"x-note": NULL}, {"x-note": b"\xff\xfe"}, {"x-note": b"x" * 100_000}, {"ce_causationid": b"\0"}, {"ce_dataschema": NULL},
+    {"ce_correlationid": NULL}, {"ce_correlationid": b"\xff"}, {"ce_correlationid": "c" * 201}, {"ce_correlationid": "a\0b"},
+    {"traceparent": NULL}, {"traceparent": b"\xff"}, {"traceparent": "00-" + "a" * 300}, {"traceparent": TRACE + "\n"},
+], ids=lambda extra: repr(extra)[:40])  # fmt: skip
+async def test_a_header_that_is_not_needed_or_cannot_be_copied_does_not_park_a_good_message(
+    consumer: Consumer, extra: dict[str, Any]
+) -> None:
+    entry = await decoded(consumer, record(**extra))
+    assert isinstance(entry, Inbound)
+    assert entry.correlation_id == ("1" if "ce_correlationid" in extra else "c")
+    assert entry.traceparent is None
+
+
+@pytest.mark.parametrize(("text", "read"), [
+    (TRACE, True), (TRACE.replace("00-4", "cc-4"), True), (TRACE.upper(), False), (TRACE.replace("00-4", "ff-4"), False),
+    ("00-" + "0" * 32 + TRACE[35:], False), (TRACE[:36] + "0" * 16 + "-01", False), (TRACE + "-more", False), ("", False),
+])  # fmt: skip
+def test_a_trace_context_is_passed_on_as_it_is_or_not_at_all(text: str, read: bool) -> None:
+    assert traceparent(text) == (text if read else None)
 
 
 async def test_the_records_around_a_poisoned_one_are_decoded_and_every_offset_counts(consumer: Consumer) -> None:

@@ -32,6 +32,8 @@ from contracts.base import (
     to_json,
 )
 from contracts.limits import MINOR_MAX
+from contracts.money import Currency
+from contracts.payments import GatewayName
 
 INTEGERS = [Minor, MinorUnsigned, Quantity, QuantityPositive, Counter]
 
@@ -49,6 +51,17 @@ def refused(kind: Any, written: str) -> None:
 @pytest.mark.parametrize("written", [r'"a\u0000b"', r'"\u0000"', r'"\ud800"', "5", "true", "null", "[]"])
 def test_a_text_is_unicode_without_nul(kind: Any, written: str) -> None:
     refused(kind, written)
+
+
+@pytest.mark.parametrize(("kind", "good"), [
+    (Code, "demo"), (Country, "DE"), (Rate, "20.00"), (Currency, "EUR"), (GatewayName, "test"),
+])  # fmt: skip
+@pytest.mark.parametrize("around", ["{}\n", "\n{}", "{}\r", "{} ", "x\n{}"])
+def test_a_code_is_matched_whole(kind: Any, good: str, around: str) -> None:
+    """In Python's `re`, `$` would also match before a last newline."""
+    assert TypeAdapter(kind).validate_python(good) == good
+    with pytest.raises(ValidationError):
+        TypeAdapter(kind).validate_python(around.format(good))
 
 
 @pytest.mark.parametrize("kind", INTEGERS)

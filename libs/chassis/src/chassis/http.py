@@ -26,6 +26,7 @@ from chassis.database import CatchingUp, Database, OutcomeUnknown, is_transient,
 from chassis.idempotency import KeyReused
 from chassis.inbound import Idempotency, Inbound, Outcome, Rendered
 from contracts.base import Command
+from contracts.envelope import traceparent
 from contracts.ids import derived
 
 if TYPE_CHECKING:
@@ -326,7 +327,7 @@ async def obey(
 
     inbound = Inbound(
         "http", message.order_id, message.store_id, identity, message.TYPE, message, correlation_id or str(identity),
-        request.headers.get("traceparent"), actor=who.actor, idempotency=idempotency, render=render,
+        traceparent(request.headers.get("traceparent")), actor=who.actor, idempotency=idempotency, render=render,
     )  # fmt: skip
     try:
         outcome = await shell.submit(inbound)

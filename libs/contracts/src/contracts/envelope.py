@@ -22,8 +22,14 @@ from contracts.snapshot import Snapshot
 
 Headers = Sequence[tuple[str, bytes | None]]
 
-_CODE: Final = re.compile(r"^[A-Za-z0-9._:-]{1,64}$")
-_TEXTS: Final = ("ce_id", "ce_source", "ce_correlationid", "traceparent")
+_CODE: Final = re.compile(r"[A-Za-z0-9._:-]{1,64}")
+_TRACEPARENT: Final = re.compile(r"(?!ff)[0-9a-f]{2}-(?!0{32})[0-9a-f]{32}-(?!0{16})[0-9a-f]{16}-[0-9a-f]{2}")
+_NEEDED: Final = ("ce_specversion", "ce_id", "ce_source", "ce_type", "ce_time", "ce_subject", "ce_storeid")
+_COPIED: Final = ("ce_correlationid", "traceparent")
+"""Copied to what follows from the message; one that cannot be read is dropped, for it must not stop a good message."""
+_READ: Final = frozenset((*_NEEDED, *_COPIED))
+_TEXT_MAX: Final = 200
+"""Characters of an id, a source or a correlation id."""
 _SEEN: Final[dict[bytes, str]] = {}
 """Decoded header values that repeat for ever (types, sources, stores); bounded by `_text`."""
 _HOMES: Final[dict[type[Message], frozenset[str]]] = {}
@@ -76,16 +82,32 @@ def _homes(model: type[Message]) -> frozenset[str]:
 
 
 def texts(headers: Headers) -> dict[str, str]:
-    """Header texts by name. Raises Poison on a value that is null or not UTF-8."""
+    """The texts of the headers that are read here, by name; a sender may add others, of any content.
+
+    Raises Poison on a null or a value that is not UTF-8 in one that a message needs.
+    """
     found: dict[str, str] = {}
     for name, value in headers:
-        if value is None:
-            raise Poison("bad_header", f"header {name} is null; send UTF-8 text")
+        if name not in _READ:
+            continue
         try:
+            if value is None:
+                raise ValueError
             found[name] = _text(value) if name in ("ce_type", "ce_source", "ce_storeid") else value.decode("utf-8")
-        except UnicodeDecodeError:
-            raise Poison("bad_header", f"header {name} is not UTF-8 text") from None
+        except ValueError:
+            if name in _NEEDED:
+                raise Poison("bad_header", f"header {name} is null or not UTF-8; send UTF-8 text") from None
     return found
+
+
+def traceparent(text: str | None) -> str | None:
+    """The W3C trace context if it is one (55 characters, no zero ids), else None: what is not is not passed on."""
+    return text if text is not None and _TRACEPARENT.fullmatch(text) else None
+
+
+def _correlation(text: str | None, ce_id: str) -> str:
+    """The sender's correlation id, or the message's own id if there is none that can be copied."""
+    return text if text and len(text) <= _TEXT_MAX and "\0" not in text else ce_id
 
 
 def key_of(key: bytes | None) -> UUID | None:
@@ -118,9 +140,7 @@ def read(topic: str, key: bytes | None, value: bytes | None, headers: Headers) -
         model = None  # it means something, but not here
     if model is None and kind and not TOPICS[topic].addressed:
         raise Ignored(kind)
-    missing = [name for name in ("ce_specversion", "ce_id", "ce_source", "ce_type", "ce_time", "ce_subject", "ce_storeid")
-               if not named.get(name)]  # fmt: skip
-    if missing:
+    if missing := [name for name in _NEEDED if not named.get(name)]:
         raise Poison(
             "missing_header",
             f"headers {', '.join(missing)} are missing or empty; CloudEvents 1.0 binary mode is expected",
@@ -135,12 +155,11 @@ def read(topic: str, key: bytes | None, value: bytes | None, headers: Headers) -
         raise Poison("key_is_not_subject", f"the record key is {subject}, ce_subject is {named['ce_subject']!r}")
     if model is None:
         raise Poison("unknown_type", f"no message of type {kind!r} belongs on {topic}")
-    if not _CODE.match(named["ce_storeid"]):
+    if not _CODE.fullmatch(named["ce_storeid"]):
         raise Poison("bad_header", f"ce_storeid {named['ce_storeid']!r} does not match {_CODE.pattern}")
-    for name in _TEXTS:
-        text = named.get(name, "")
-        if len(text) > 200 or "\0" in text:
-            raise Poison("bad_header", f"{', '.join(_TEXTS)} are texts of at most 200 characters without NUL")
+    for name in ("ce_id", "ce_source"):
+        if len(named[name]) > _TEXT_MAX or "\0" in named[name]:
+            raise Poison("bad_header", f"{name} is a text of at most {_TEXT_MAX} characters without NUL")
     try:
         time = datetime.fromisoformat(named["ce_time"])
     except ValueError:
@@ -164,8 +183,8 @@ def read(topic: str, key: bytes | None, value: bytes | None, headers: Headers) -
         time=time,
         key=subject,
         store_id=named["ce_storeid"],
-        correlation_id=named.get("ce_correlationid") or named["ce_id"],
-        traceparent=named.get("traceparent"),
+        correlation_id=_correlation(named.get("ce_correlationid"), named["ce_id"]),
+        traceparent=traceparent(named.get("traceparent")),
         body=body,
     )
 
