@@ -119,7 +119,7 @@ async def test_the_row_that_the_database_refuses_is_found_by_halving_and_all_oth
     assert await world.total(culprit) is None
     row = (await world.rows("select key, cause, detail from parked"))[0]
     assert (row["key"], row["cause"]) == (culprit, "fault")
-    assert "counters_below_1000" in row["detail"]
+    assert row["detail"].startswith("the database refuses it")
     assert await world.one("select next_offset from consumer_offsets") == 21
 
 
@@ -141,7 +141,7 @@ async def test_a_request_that_the_database_refuses_hears_it_and_is_not_parked(wo
 async def test_a_decision_too_large_for_a_topic_is_parked_where_it_is_made(world: World) -> None:
     key = uuid4()
     await world.take(world.from_topic(plus(key, 1, play="huge")))
-    assert "TooLarge" in await world.one("select detail from parked")
+    assert "bytes, at most" in await world.one("select detail from parked")
 
 
 async def test_a_shared_row_that_only_an_earlier_message_made_known_splits_the_batch_in_two(
@@ -240,7 +240,7 @@ async def test_a_row_of_the_services_own_that_could_not_be_written_undoes_its_me
     assert await world.one("select count(*) from journal where key = $1", second) == 1
     parked = await world.rows("select key, detail from parked")
     assert [row["key"] for row in parked] == [second]
-    assert "PotTaken" in parked[0]["detail"]
+    assert parked[0]["detail"].startswith("PotTaken in our code")
 
 
 async def test_compare_and_swap_refuses_a_row_that_was_written_past_its_lock(world: World) -> None:

@@ -22,20 +22,22 @@ from structlog.testing import capture_logs
 from chassis import operations
 from chassis.app import App
 from chassis.database import OutcomeUnknown
-from chassis.http import BODY_BYTES_MAX, Page, Principal, Problem, after, operation_id, page
+from chassis.http import BODY_BYTES_MAX, Principal, operation_id
 from chassis.inbound import Refused
+from chassis.parameters import Cursors, RowNumber
+from chassis.problems import About, Problem
 
 # -- pages, pure ------------------------------------------------------------------------------------------------------
 
 
 def test_the_pages_of_a_list_hold_every_row_once() -> None:
-    rows = [{"id": n} for n in range(23)]
+    rows, cursors = [{"id": n} for n in range(23)], Cursors("rows", RowNumber)
     seen: list[int] = []
     cursor: str | None = None
     while True:
-        start = after(cursor)
+        start = cursors.after(cursor)
         read = [row for row in rows if start is None or row["id"] > start[0]][: 5 + 1]
-        shown: Page = page(read, 5, key=lambda row: (row["id"],))
+        shown = cursors.page(read, 5, key=lambda row: (row["id"],))
         seen += [row["id"] for row in shown["items"]]
         cursor = shown["next_cursor"]
         if cursor is None:
@@ -43,10 +45,17 @@ def test_the_pages_of_a_list_hold_every_row_once() -> None:
     assert seen == list(range(23))
 
 
-@pytest.mark.parametrize("cursor", ["", "%%%", "abc", "bnVsbA", base64.urlsafe_b64encode(b"{}").decode(), "ä"])
+def cursor_of(json_text: str) -> str:
+    return base64.urlsafe_b64encode(json_text.encode()).decode().rstrip("=")
+
+
+@pytest.mark.parametrize("cursor", [
+    "", "%%%", "abc", "ä", *map(cursor_of, ["null", "{}", "[]", '["rows"]', '["rows",-1]', '["rows","1"]', '["rows",true]',
+    '["rows",9223372036854775808]', '["rows",1e400]', '["rows",1,2]', '["lines",1]', '["rows",null]', '["rows",[1]]']),
+])  # fmt: skip
 def test_a_cursor_that_is_not_ours_is_a_problem_with_a_remedy(cursor: str) -> None:
     with pytest.raises(Problem) as raised:
-        after(cursor)
+        Cursors("rows", RowNumber).after(cursor)
     assert (raised.value.status, raised.value.code) == (400, "bad_cursor")
 
 
@@ -61,8 +70,7 @@ def routes(app: App) -> APIRouter:
     async def count(request: Request, who: Editor, key: UUID, amount: int, play: str = "") -> Response:
         operation = await operation_id(request, who, key)
         command = plus(key, amount, play=play, store_id=who.store_id, operation_id=operation)
-        return await app.obey(request, who, command, lambda outcome: (201, {"total": outcome.state.total}, {"location": f"/v1/count/{key}"}),
-                              {"no": (422, "It said no")})  # fmt: skip
+        return await app.obey(request, who, command, lambda outcome: (201, {"total": outcome.state.total}, {"location": f"/v1/count/{key}"}))  # fmt: skip
 
     @router.put("/v1/note")
     async def note(body: dict[str, Any], who: Editor) -> dict[str, Any]:
@@ -126,7 +134,8 @@ class Client:
 
 @pytest_asyncio.fixture
 async def client(world: World) -> AsyncIterator[Client]:
-    app = App(dataclasses.replace(SERVICE, routes=routes), world.settings, "api")
+    no = About(422, "It said no", "The test asked for a no.", "Ask for something else.")
+    app = App(dataclasses.replace(SERVICE, routes=routes, problems={"no": no}), world.settings, "api")
     loop = asyncio.create_task(app.shell.run())
     yield Client(app)
     loop.cancel()
@@ -255,7 +264,8 @@ async def test_parked_messages_are_seen_by_their_store_and_the_unreadable_ones_b
     assert (await client("GET", f"/v1/parked/{other}", key=own)).status == 404
     assert (await client("POST", f"/v1/parked/{seen[0]['id']}/replay", key=own)).status == 403
     assert (await client("GET", "/v1/parked?cursor=WyJhIl0", key=own)).json["type"] == "/problems/bad_cursor"
-    assert (await client("GET", "/v1/parked?state=%00", key=own)).status == 422
+    assert (await client("GET", "/v1/parked?state=%00", key=own)).status == 400
+    assert (await client("GET", "/v1/parked?state=gone", key=own)).status == 422
 
 
 @pytest.mark.real
@@ -292,7 +302,7 @@ async def test_a_person_replays_edits_and_discards_over_http(client: Client, wor
     shown = (await client("GET", f"/v1/parked/{first}", key=key)).json
     mended = json.dumps({"value": shown["value"].replace("boom", "")}).encode()
     edited = await client("POST", f"/v1/parked/{first}/edit", key=key, body=mended, content_type="application/json")
-    assert (edited.status, edited.json["replayed"], edited.json["stopped_at"]) == (409, 1, second)
+    assert (edited.status, edited.json["replayed"], edited.json["stopped_at"]) == (200, 1, second)
 
     assert (await client("POST", f"/v1/parked/{second}/discard", key=key)).json == {"discarded": second}
     assert (await client("GET", "/v1/parked", key=key)).json["items"] == []
@@ -301,6 +311,95 @@ async def test_a_person_replays_edits_and_discards_over_http(client: Client, wor
     assert (gone.status, gone.json["type"]) == (409, "/problems/not_waiting")
     audit = await world.one("select settled_by from parked where id = $1", second)
     assert audit == "api-key:ann"
+
+
+@pytest.mark.real
+async def test_an_edit_that_fails_again_is_answered_409_and_leaves_no_trace(client: Client, world: World) -> None:
+    """Wherever it fails: it cannot be read, its decision raises, the database refuses it, an earlier message fails."""
+    key, counter = await client.app.keys.create(STORE, "ann", ["*"]), uuid4()
+    await world.take(*(world.from_topic(plus(counter, n, play="boom")) for n in (1, 2)))
+    before = await world.rows("select * from parked order by id")
+    for stopped_at, row, value in (
+        (before[0]["id"], before[0], "{"),
+        (before[0]["id"], before[0], before[0]["value"].decode()),
+        (before[0]["id"], before[0], plus(counter, 5_000).model_dump_json()),
+        (before[0]["id"], before[1], plus(counter, 1).model_dump_json()),
+    ):
+        body = json.dumps({"value": value}).encode()
+        answer = await client(
+            "POST", f"/v1/parked/{row['id']}/edit", key=key, body=body, content_type="application/json"
+        )
+        assert (answer.status, answer.json["type"]) == (409, "/problems/failed_again"), value
+        assert answer.json["stopped_at"] == stopped_at
+        assert await world.rows("select * from parked order by id") == before, value
+    assert await world.total(counter) is None
+
+
+@pytest.mark.real
+async def test_what_a_tenant_sees_of_a_fault_is_no_traceback_no_driver_and_no_sql(client: Client, world: World) -> None:
+    key = await client.app.keys.create(STORE, "ann", ["*"])
+    await world.take(world.from_topic(plus(uuid4(), 1, play="boom")), world.from_topic(plus(uuid4(), 5_000)))
+    rows = (await client("GET", "/v1/parked", key=key)).json["items"]
+    seen = [await client("GET", f"/v1/parked/{row['id']}", key=key) for row in rows]
+    seen += [await client("POST", f"/v1/parked/{row['id']}/replay", key=key) for row in rows]
+    assert [answer.status for answer in seen] == [200, 200, 409, 409]
+    for answer in seen:
+        assert "the log of the service has the cause" in answer.json["detail"]
+        for leak in (
+            b"Traceback",
+            b"File ",
+            b"does not know this",
+            b"asyncpg",
+            b"CheckViolation",
+            b"counters_below_1000",
+            b"insert",
+        ):
+            assert leak not in answer.body, leak
+
+
+@pytest.mark.real
+async def test_parked_messages_are_discarded_in_bulk_by_filter_with_a_reason_that_is_shown(
+    client: Client, world: World
+) -> None:
+    key, stranger = [await client.app.keys.create(store, "ann", ["*"]) for store in (STORE, "st_2")]
+    bad, worse, good = uuid4(), uuid4(), uuid4()
+    await world.take(*(world.from_topic(plus(one, 1, play="boom")) for one in (bad, bad, worse)))
+    await world.take(Refused(world.record(plus(good)), good, "bad_body", "no", STORE))
+
+    async def discard(who: str, **chosen: Any) -> Answer:
+        body = json.dumps(chosen, default=str).encode()
+        return await client("POST", "/v1/parked/discard", key=who, body=body, content_type="application/json")
+
+    assert (await discard(key, cause="fault")).status == 422  # why?
+    assert (await discard(key, reason="all of it")).json["type"] == "/problems/filter_missing"
+    assert (await discard(stranger, reason="not mine", cause="fault")).json["discarded"] == 0
+    assert (await discard(key, reason="test data", order_id=bad)).json == {"discarded": 2, "more": False}
+    assert (await discard(key, reason="test data", cause="fault", order_id=good)).json["discarded"] == 0
+    waiting = (await client("GET", "/v1/parked", key=key)).json["items"]
+    assert [row["order_id"] for row in waiting] == [str(worse), str(good)]
+    ids = [row["id"] for row in waiting]
+    assert (await discard(key, reason="test data", ids=ids[:1])).json["discarded"] == 1
+    body = b'{"reason": "sent anew"}'
+    one = await client("POST", f"/v1/parked/{ids[1]}/discard", key=key, body=body, content_type="application/json")
+    assert one.status == 200
+    assert await world.one("select count(*) from parked_keys") == 0
+    gone = (await client("GET", "/v1/parked?state=discarded", key=key)).json["items"]
+    assert [(row["reason"], row["settled_by"]) for row in gone] == [("test data", "api-key:ann")] * 3 + [
+        ("sent anew", "api-key:ann")
+    ]
+    assert (await client("GET", f"/v1/parked/{ids[1]}", key=key)).json["reason"] == "sent anew"
+
+
+@pytest.mark.real
+async def test_what_waits_behind_discarded_messages_is_retried_at_once(client: Client, world: World) -> None:
+    key, counter = await client.app.keys.create(STORE, "ann", ["*"]), uuid4()
+    await world.take(*(world.from_topic(plus(counter, n, play="boom" if n == 1 else "")) for n in (1, 2, 4)))
+    body = b'{"reason": "test data", "cause": "fault"}'
+    assert (await client("POST", "/v1/parked/discard", key=key, body=body, content_type="application/json")).json[
+        "discarded"
+    ] == 1
+    assert await client.app.parking.retry_due()
+    assert await world.total(counter) == 6
 
 
 @pytest.mark.real

@@ -29,10 +29,10 @@ from pydantic import ValidationError
 from sqlalchemy.engine import RowMapping
 from sqlalchemy.sql import Executable
 
-from chassis import crash, http, kafka, operations, partitions, recovery
+from chassis import crash, http, kafka, operations, partitions, problems, recovery
 from chassis.consumer import Consumer
 from chassis.database import Database, is_transient
-from chassis.http import Answer, Keys, Principal, Problems, Write
+from chassis.http import Answer, Keys, Principal, Write
 from chassis.parking import Parking
 from chassis.priority import stand_back
 from chassis.relay import Relay
@@ -80,9 +80,7 @@ class App:
         async def who(request: Request) -> Principal:
             found = await self.keys.principal(request, scope)
             if one_store and not found.store_id:
-                raise http.Problem(
-                    400, "store_missing", "Which store?", "an administrator's key names it in the header X-Store-Id"
-                )
+                raise problems.known("store_missing", "an administrator's key names it in the header X-Store-Id")
             return found
 
         return who
@@ -94,10 +92,8 @@ class App:
         async with self.database.transaction() as tx:
             return await work(tx)
 
-    async def obey(
-        self, request: Request, who: Principal, message: Command, answer: Answer, problems: Problems | None = None
-    ) -> Response:
-        return await http.obey(self.shell, request, who, message, answer, problems or {})
+    async def obey(self, request: Request, who: Principal, message: Command, answer: Answer) -> Response:
+        return await http.obey(self.shell, request, who, message, answer)
 
     # -- the process --------------------------------------------------------------------------------------------------
 
@@ -106,9 +102,10 @@ class App:
             title=f"Tradewind {self.service.name}", version="1", lifespan=self._lifespan, telemetry={"tracing": False,
             "metrics": False, "logs": False}, docs_url=None, redoc_url=None,
         )  # fmt: skip
-        http.install_problems(app)
-        app.add_middleware(http.BodyLimit)
+        problems.install_problems(app)
+        app.add_middleware(http.Readable)
         app.include_router(operations.routes(self))
+        app.include_router(problems.pages(self.service.problems))
         if self.role in ("all", "api") and self.service.routes is not None:
             app.include_router(self.service.routes(self))
         return app
@@ -323,7 +320,10 @@ async def _command(service: Service, settings: ServiceSettings, command: str, ar
 
 async def _keys(keys: Keys, arguments: argparse.Namespace) -> None:
     if arguments.action == "create":
-        print(await keys.create(arguments.store, arguments.name, arguments.scope))
+        try:
+            print(await keys.create(arguments.store, arguments.name, arguments.scope))
+        except ValidationError as error:
+            raise SystemExit(f"no such key can be made: {error.errors()[0]['msg']} (store, name, scopes)") from None
     elif arguments.action == "list":
         for key in await keys.all():
             whose = f"store {key['store_id']}" if key["store_id"] else "administrator"

@@ -38,11 +38,15 @@ class Split(Exception):
         self.at = at
 
 
-class TooLarge(Exception):
+class Explained(Exception):
+    """Its text is written for the sender of the message: it quotes no row, no driver and no other order."""
+
+
+class TooLarge(Explained):
     """A decision made a message that no topic would take."""
 
 
-class StoreDiffers(Exception):
+class StoreDiffers(Explained):
     """The aggregate belongs to another store than the message."""
 
 

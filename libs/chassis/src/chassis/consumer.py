@@ -31,6 +31,7 @@ from chassis.database import Database, QuickUUID, is_transient
 from chassis.inbound import STALE, Inbound, Intake, Record, Refused, judged_by_time
 from chassis.kafka import security
 from chassis.lag import Lag
+from chassis.parking import shown
 from chassis.polls import Polls
 from chassis.reads import Reads
 from chassis.record_batches import Entry, Unread
@@ -349,7 +350,7 @@ class Consumer(ConsumerRebalanceListener):  # type: ignore[misc]  # aiokafka is 
                            _readable(record, "ce_storeid"), _readable(record, "ce_type"))  # fmt: skip
         except Exception as error:  # a check of ours that fell over: one record must not stop all
             log.error("decoder_failed", topic=raw.topic, offset=raw.offset, error=repr(error), exc_info=True)
-            return Refused(record, key_of(raw.key), "unreadable", repr(error),
+            return Refused(record, key_of(raw.key), "unreadable", shown(error),
                            _readable(record, "ce_storeid"), _readable(record, "ce_type"))  # fmt: skip
         if self.service.handler_of(type(received.body), None) is None:
             if not TOPICS[raw.topic].addressed:

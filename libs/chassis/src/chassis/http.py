@@ -1,9 +1,7 @@
-"""HTTP -> shell: API keys with scopes, idempotency keys, RFC 9457 problems, key-set pages. Needs only PostgreSQL."""
+"""HTTP -> shell: API keys with scopes, idempotency keys, what is read of a request at all. Needs only PostgreSQL."""
 
 from __future__ import annotations
 
-import base64
-import binascii
 import hashlib
 import hmac
 import secrets
@@ -11,21 +9,22 @@ import time
 import uuid
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, TypedDict
+from typing import TYPE_CHECKING, Any, Literal
+from urllib.parse import unquote_to_bytes
 
 import orjson
 from asyncpg import Connection
-from fastapi import FastAPI, Request, Response
-from fastapi.exceptions import RequestValidationError
-from pydantic import BaseModel
+from fastapi import Request, Response
+from pydantic import BaseModel, TypeAdapter
 from starlette.exceptions import HTTPException
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from chassis.batch import StoreDiffers
-from chassis.database import CatchingUp, Database, OutcomeUnknown, is_transient, overtaxes
+from chassis.database import Database, is_transient, overtaxes
 from chassis.idempotency import KeyReused
 from chassis.inbound import Idempotency, Inbound, Outcome, Rendered
-from contracts.base import Command
+from chassis.problems import About, Problem, known, respond, unavailable
+from contracts.base import Code, Command, Id, is_code
 from contracts.envelope import traceparent
 from contracts.ids import derived
 
@@ -33,53 +32,12 @@ if TYPE_CHECKING:
     from chassis.shell import Shell
 
 BODY_BYTES_MAX = 1024 * 1024
-PROBLEM = "application/problem+json"
-Problems = Mapping[str, tuple[int, str]]
-"""Refusal code -> (HTTP status, title)."""
-
-
-class Problem(Exception):
-    """RFC 9457: `code` names a page that the service serves under /problems/."""
-
-    def __init__(self, status: int, code: str, title: str, detail: str, **more: Any) -> None:
-        super().__init__(detail)
-        self.status, self.code, self.title, self.detail, self.more = status, code, title, detail, more
-
-    def rendered(self, instance: str = "") -> Rendered:
-        body = {"type": f"/problems/{self.code}", "title": self.title, "status": self.status, "detail": self.detail}
-        if instance:
-            body["instance"] = instance
-        headers = {"content-type": PROBLEM}
-        if self.status == 503:
-            headers["retry-after"] = "1"
-        return Rendered(self.status, headers, orjson.dumps(body | self.more))
-
-
-REPEAT = "repeat the request in a moment, with the same Idempotency-Key"
-
-
-def unavailable(error: BaseException, what_to_do: str = REPEAT) -> Problem:
-    """For a transient error: the same request may succeed in a moment.
-
-    It never says that nothing was done: a part of the request may have been committed before the error.
-    """
-    if isinstance(error, OutcomeUnknown):
-        return Problem(
-            503, "outcome_unknown", "The request may have been carried out, or not",
-            "the connection to the database was lost during the commit; repeat the request with the same Idempotency-Key:"
-            " it takes effect once. Without a key, read first what came of it",
-        )  # fmt: skip
-    catching_up = isinstance(error, CatchingUp)
-    title = "The restored database is catching up" if catching_up else "The database does not answer"
-    return Problem(503, "unavailable", title, what_to_do)
-
-
-def respond(answer: Rendered) -> Response:
-    return Response(answer.body, answer.status, dict(answer.headers))
 
 
 def as_json(status: int, body: Any, headers: Mapping[str, str] | None = None) -> Rendered:
-    return Rendered(status, {"content-type": "application/json", **(headers or {})}, orjson.dumps(body, default=_plain))
+    """`body` as JSON; a row's column names are strings of SQLAlchemy's own class, which orjson takes only when asked to."""
+    written = orjson.dumps(body, default=_plain, option=orjson.OPT_NON_STR_KEYS)
+    return Rendered(status, {"content-type": "application/json", **(headers or {})}, written)
 
 
 def _plain(value: Any) -> Any:
@@ -92,8 +50,9 @@ def _plain(value: Any) -> Any:
     raise TypeError(f"{type(value).__name__} has no JSON form")
 
 
-class BodyLimit:
-    """ASGI middleware: a body over BODY_BYTES_MAX is answered 413, and no more of it than that is ever kept."""
+class Readable:
+    """ASGI middleware: what no route has to check. Path and query are UTF-8 without NUL, else 400; a body over
+    BODY_BYTES_MAX is answered 413, and no more of it than that is ever kept."""
 
     def __init__(self, app: ASGIApp) -> None:
         self.app = app
@@ -101,6 +60,9 @@ class BodyLimit:
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http":
             return await self.app(scope, receive, send)
+        if not all(map(_is_text, (scope.get("raw_path") or b"", scope["query_string"]))):
+            unreadable = known("url_unreadable", "path and query are percent-encoded UTF-8 without NUL")
+            return await respond(unreadable.rendered())(scope, receive, send)
         taken = 0
 
         async def counted() -> Message:
@@ -114,41 +76,12 @@ class BodyLimit:
         await self.app(scope, counted, send)
 
 
-def install_problems(app: FastAPI) -> None:
-    """Every error leaves as problem+json, with what, where and how to mend it; never with input that may be personal."""
-
-    async def on_problem(request: Request, error: Exception) -> Response:
-        assert isinstance(error, Problem)
-        return respond(error.rendered(request.url.path))
-
-    async def on_invalid(request: Request, error: Exception) -> Response:
-        assert isinstance(error, RequestValidationError)
-        found = [{"where": ".".join(map(str, one["loc"])), "what": one["msg"]} for one in error.errors()[:20]]
-        problem = Problem(422, "invalid_request", "The request does not validate",
-                          "; ".join(f"{one['where']}: {one['what']}" for one in found[:3]), errors=found)  # fmt: skip
-        return respond(problem.rendered(request.url.path))
-
-    async def on_http(request: Request, error: Exception) -> Response:
-        assert isinstance(error, HTTPException)
-        code = {404: "not_found", 405: "method_not_allowed", 413: "too_large"}.get(error.status_code, "http_error")
-        problem = Problem(
-            error.status_code, code, str(error.detail), f"{request.method} {request.url.path}: {error.detail}"
-        )
-        return respond(problem.rendered(request.url.path))
-
-    async def on_any(request: Request, error: Exception) -> Response:
-        if is_transient(error):
-            problem = unavailable(error)
-        else:
-            problem = Problem(500, "fault", "A fault of the service", "the operators see it in the log")
-        return respond(problem.rendered(request.url.path))
-
-    app.add_exception_handler(Problem, on_problem)
-    app.add_exception_handler(RequestValidationError, on_invalid)
-    app.add_exception_handler(HTTPException, on_http)
-    app.add_exception_handler(Exception, on_any)
-    app.add_exception_handler(OSError, on_any)
-    app.add_exception_handler(TimeoutError, on_any)
+def _is_text(encoded: bytes) -> bool:
+    """Whether a part of a URL stands for text that the database can keep. A server replaces what it cannot decode."""
+    try:
+        return "\0" not in unquote_to_bytes(encoded).decode("utf-8")
+    except UnicodeDecodeError:
+        return False
 
 
 # -- API keys ---------------------------------------------------------------------------------------------------------
@@ -169,6 +102,7 @@ class Principal:
 
 
 ALL_SCOPES = "*"
+_NEW_KEY: TypeAdapter[Any] = TypeAdapter(tuple[Code | None, Id, tuple[Code | Literal["*"], ...]])
 
 
 class Keys:
@@ -182,7 +116,8 @@ class Keys:
         self._known: dict[str, tuple[float, Principal]] = {}
 
     async def create(self, store_id: str | None, name: str, scopes: Sequence[str]) -> str:
-        """Make a key; it is shown this once."""
+        """Make a key; it is shown this once. Raises ValueError (pydantic's) for a store, a name or a scope that is none."""
+        _NEW_KEY.validate_python((store_id, name, tuple(scopes)))
         identity, secret = secrets.token_hex(6), secrets.token_urlsafe(32)
         async with self.database.transaction() as tx:
             await tx.execute(
@@ -207,29 +142,24 @@ class Keys:
 
     async def principal(self, request: Request, scope: str) -> Principal:
         """Who asks, if they may. Raises Problem 401 or 403. An administrator names the store in `X-Store-Id`."""
-        header = request.headers.get("authorization", "")
+        header, store_id = request.headers.get("authorization", ""), request.headers.get("x-store-id", "")
         token = header[7:].strip() if header[:7].lower() == "bearer " else request.headers.get("x-api-key", "")
         if not token:
-            raise Problem(
-                401,
-                "no_api_key",
-                "An API key is needed",
-                "send `Authorization: Bearer <key>`; make one with `api-key create`",
-            )
-        known = self._known.get(token)
-        if known is None or known[0] < time.monotonic():
-            known = (time.monotonic() + self.KEPT_SECONDS, await self._look_up(token))
+            raise known("no_api_key", "send `Authorization: Bearer <key>`; make one with `api-key create`")
+        cached = self._known.get(token)
+        if cached is None or cached[0] < time.monotonic():
+            cached = (time.monotonic() + self.KEPT_SECONDS, await self._look_up(token))
             if len(self._known) > 10_000:
                 self._known.clear()
-            self._known[token] = known
-        who = known[1]
+            self._known[token] = cached
+        who = cached[1]
         if ALL_SCOPES not in who.scopes and scope not in who.scopes:
-            raise Problem(
-                403, "scope_missing", "The key does not have this scope", f"this call needs the scope {scope}"
-            )
-        if who.administrator:
-            return Principal(who.name, request.headers.get("x-store-id", ""), who.scopes, True)
-        return who
+            raise known("scope_missing", f"this call needs the scope {scope}")
+        if not who.administrator:
+            return who
+        if store_id and not is_code(store_id):
+            raise known("store_invalid", "X-Store-Id is 1 to 64 characters of A-Z a-z 0-9 . _ : -")
+        return Principal(who.name, store_id, who.scopes, True)
 
     async def _look_up(self, token: str) -> Principal:
         parts = token.split("_", 2)
@@ -239,40 +169,8 @@ class Keys:
                 row = await connection.fetchrow("select * from api_keys where id = $1 and not revoked", parts[1])
         given = hashlib.sha256(parts[2].encode() if len(parts) == 3 else b"").digest()
         if row is None or not hmac.compare_digest(given, row["secret_sha256"]):
-            raise Problem(
-                401, "bad_api_key", "The API key is not known", "it may be revoked, or belong to another service"
-            )
+            raise known("bad_api_key", "it may be revoked, or belong to another service")
         return Principal(row["name"], row["store_id"] or "", frozenset(row["scopes"]), row["store_id"] is None)
-
-
-# -- pages ------------------------------------------------------------------------------------------------------------
-
-
-class Page(TypedDict):
-    items: list[Any]
-    next_cursor: str | None
-
-
-def page(rows: Sequence[Any], limit: int, key: Callable[[Any], Sequence[Any]]) -> Page:
-    """`rows` were read with `limit + 1`: one too many says that there is a next page."""
-    shown = list(rows[:limit])
-    cursor = None
-    if len(rows) > limit:
-        cursor = base64.urlsafe_b64encode(orjson.dumps(list(key(shown[-1])), default=str)).decode().rstrip("=")
-    return {"items": shown, "next_cursor": cursor}
-
-
-def after(cursor: str | None) -> list[Any] | None:
-    """The key values that a cursor stands for, as JSON values; None at the beginning. Raises Problem 400."""
-    if cursor is None:
-        return None
-    try:
-        values = orjson.loads(base64.urlsafe_b64decode(cursor + "=" * (-len(cursor) % 4)))
-        if isinstance(values, list) and values:
-            return values
-    except (ValueError, binascii.Error):
-        pass
-    raise Problem(400, "bad_cursor", "The cursor is not one of ours", "use next_cursor of the page before, unchanged")
 
 
 # -- requests ---------------------------------------------------------------------------------------------------------
@@ -281,14 +179,14 @@ def after(cursor: str | None) -> list[Any] | None:
 def idempotency_key(request: Request) -> str | None:
     """The request's Idempotency-Key. Raises Problem 400."""
     key = request.headers.get("idempotency-key")
-    if key is not None and not 1 <= len(key) <= 255:
-        raise Problem(400, "bad_idempotency_key", "Idempotency-Key has a bad length", "send 1 to 255 characters")
+    if key is not None and not (1 <= len(key) <= 255 and key.isprintable()):
+        raise known("bad_idempotency_key", "send 1 to 255 printable characters")
     return key
 
 
 async def fingerprint(request: Request) -> bytes:
     """Method, path and body: whether it is the same request that comes again with its key."""
-    return hashlib.sha256(f"{request.method} {request.url.path}\n".encode() + await request.body()).digest()
+    return hashlib.sha256(f"{request.method} {request.scope['path']}\n".encode() + await request.body()).digest()
 
 
 async def operation_id(request: Request, who: Principal, key: uuid.UUID) -> uuid.UUID:
@@ -307,26 +205,24 @@ async def operation_id(request: Request, who: Principal, key: uuid.UUID) -> uuid
 Answer = Callable[[Outcome], tuple[int, Any] | tuple[int, Any, Mapping[str, str]]]
 
 
-async def obey(
-    shell: Shell, request: Request, who: Principal, message: Command, answer: Answer, problems: Problems,
-    *, correlation_id: str | None = None,
-) -> Response:  # fmt: skip
+async def obey(shell: Shell, request: Request, who: Principal, message: Command, answer: Answer) -> Response:
     """Run a command through the shell and render its outcome; with an Idempotency-Key, once.
 
     The command's operation is what `operation_id` makes of the request; it is the message's identity, too.
     """
-    path, identity = request.url.path, message.operation_id
+    path, identity = request.scope["path"], message.operation_id
     key = idempotency_key(request)
     idempotency = Idempotency(who.store_id, key, await fingerprint(request)) if key else None
 
     def render(outcome: Outcome) -> Rendered:
         if outcome.refusal is not None:
-            status, title = problems.get(outcome.refusal.code, (409, outcome.refusal.code.replace("_", " ")))
-            return Problem(status, outcome.refusal.code, title, outcome.refusal.detail).rendered(path)
+            code = outcome.refusal.code
+            about = shell.service.problems.get(code, About(409, code.replace("_", " "), "", ""))
+            return Problem(about.status, code, about.title, outcome.refusal.detail).rendered(path)
         return as_json(*answer(outcome))
 
     inbound = Inbound(
-        "http", message.order_id, message.store_id, identity, message.TYPE, message, correlation_id or str(identity),
+        "http", message.order_id, message.store_id, identity, message.TYPE, message, str(identity),
         traceparent(request.headers.get("traceparent")), actor=who.actor, idempotency=idempotency, render=render,
     )  # fmt: skip
     try:
@@ -338,16 +234,12 @@ async def obey(
     if outcome.answer is not None:
         return respond(outcome.answer)
     if isinstance(outcome.error, KeyReused):
-        raise Problem(
-            409, "idempotency_key_reused", "The Idempotency-Key came with another request", "use a new key per request"
-        )
+        raise known("idempotency_key_reused", "use a new key per request")
     if outcome.error is not None and overtaxes(outcome.error):
-        raise Problem(
-            503, "request_timed_out", "The request takes the database too long", "nothing was done; make the request smaller"
-        )  # fmt: skip
+        raise known("request_timed_out", "nothing was done; make the request smaller")
     if isinstance(outcome.error, StoreDiffers):
-        raise Problem(404, "not_found", "Not found", "there is nothing of that id in your store")
-    raise Problem(500, "fault", "A fault of the service", "nothing was done; the operators see it in the log")
+        raise known("not_found", "there is nothing of that id in your store")
+    raise known("fault", "nothing was done; the operators see it in the log")
 
 
 Write = Callable[[Connection], Awaitable[Any]]

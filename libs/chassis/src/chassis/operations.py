@@ -2,19 +2,23 @@
 
 import asyncio
 import time
-from typing import TYPE_CHECKING, Annotated, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Final, Literal
+from uuid import UUID
 
 import orjson
 import structlog
-from fastapi import APIRouter, Depends, Query, Request, Response
+from fastapi import APIRouter, Depends, Response
 from prometheus_client import generate_latest
 from pydantic import BaseModel, Field
 
 from chassis import parking
 from chassis.consumer import Consumer
 from chassis.database import is_transient
-from chassis.http import Principal, Problem, after, as_json, page, respond
+from chassis.http import Principal, as_json
 from chassis.inbound import headers_from_json
+from chassis.parameters import Cursors, Limit, RowId, RowNumber
+from chassis.problems import Problem, known, respond
+from contracts.base import Code, Text
 
 if TYPE_CHECKING:
     from chassis.app import App
@@ -25,6 +29,23 @@ log = structlog.get_logger("chassis.operations")
 class Edit(BaseModel):
     value: Annotated[str, Field(max_length=1_100_000)]
     """The whole new body, JSON text."""
+
+
+class Discard(BaseModel):
+    reason: Text = ""
+    """Why it may be lost: stored with the message and shown."""
+
+
+class BulkDiscard(BaseModel):
+    """The waiting messages that fit all filters given; at least one is."""
+
+    reason: Annotated[Text, Field(min_length=1)]
+    ids: Annotated[list[RowNumber], Field(max_length=parking.DISCARD_MAX)] | None = None
+    order_id: UUID | None = None
+    cause: Code | None = None
+
+
+PARKED: Final = Cursors("parked", RowNumber)
 
 
 def routes(app: "App") -> APIRouter:
@@ -47,7 +68,8 @@ def routes(app: "App") -> APIRouter:
             async with asyncio.timeout(2):
                 clock = await app.database.read_clock()
         except Exception as error:
-            return respond(as_json(503, {"status": "waiting", "for": "database", "detail": repr(error)}))
+            log.info("not_ready", waiting_for="database", error=repr(error))
+            return respond(as_json(503, {"status": "waiting", "for": "database"}))
         if clock.differs:
             return respond(as_json(503, {"status": "waiting", "for": "clock", "detail": clock.explained()}))
         joined = app.consumer is not None and app.consumer.joined.is_set()
@@ -64,45 +86,48 @@ def routes(app: "App") -> APIRouter:
     @router.get("/v1/parked")
     async def parked(
         who: Annotated[Principal, Depends(view)],
-        limit: Annotated[int, Query(ge=1, le=500)] = 50,
+        limit: Limit = 50,
         cursor: str | None = None,
         state: Literal["waiting", "replayed", "edited", "discarded"] = "waiting",
+        order_id: UUID | None = None,
+        cause: Code | None = None,
     ) -> Response:
-        start = after(cursor)
-        if start and not isinstance(start[0], int):
-            raise Problem(
-                400, "bad_cursor", "The cursor is not one of ours", "use next_cursor of the page before, unchanged"
-            )
+        start = PARKED.after(cursor)
         async with app.database.connection() as connection:
             rows = await connection.fetch(
                 'select id, key as order_id, store_id, type, topic, partition, "offset", cause, detail, state, parked_at,'
-                " edited_from, settled_by, settled_at from parked"
-                " where state = $1 and ($2 or store_id = $3) and id > $4 order by id limit $5",
-                state, who.administrator and not who.store_id, who.store_id, start[0] if start else 0, limit + 1,
+                " edited_from, settled_by, settled_at, reason from parked where state = $1 and ($2::text is null or store_id = $2)"
+                " and ($3::uuid is null or key = $3) and ($4::text is null or cause = $4) and id > $5 order by id limit $6",
+                state, _store_of(who), order_id, cause, start[0] if start else 0, limit + 1,
             )  # fmt: skip
         items = [{name: _text(value) for name, value in row.items()} for row in rows]
-        return respond(as_json(200, page(items, limit, lambda row: (row["id"],))))
+        return respond(as_json(200, PARKED.page(items, limit, lambda row: (row["id"],))))
 
     async def caught_up() -> None:
         """What a restored database forgot is not decided anew."""
         await app.shell.until_ready()
 
-    async def waiting(who: Principal, parked_id: int) -> Any:
+    async def found(who: Principal, parked_id: int) -> Any:
         async with app.database.connection() as connection:
             row = await connection.fetchrow(f"select {parking.COLUMNS} from parked where id = $1", parked_id)
         mine = row is not None and (
             who.administrator if row["store_id"] is None else who.store_id in ("", row["store_id"])
         )
         if not mine or (who.store_id == "" and not who.administrator):
-            raise Problem(404, "not_found", "Not found", f"no parked message {parked_id} in your store")
+            raise known("not_found", f"no parked message {parked_id} in your store")
         assert row is not None
+        return row
+
+    async def waiting(who: Principal, parked_id: int) -> Any:
+        row = await found(who, parked_id)
         if row["state"] != "waiting":
-            raise Problem(409, "not_waiting", "The message does not wait any more", f"it is {row['state']}")
+            raise known("not_waiting", f"it is {row['state']}")
         return row
 
     @router.get("/v1/parked/{parked_id}")
-    async def one(who: Annotated[Principal, Depends(view)], parked_id: int) -> Response:
-        row = dict(await waiting(who, parked_id))
+    async def one(who: Annotated[Principal, Depends(view)], parked_id: RowId) -> Response:
+        """A message with its bytes, waiting or settled."""
+        row = dict(await found(who, parked_id))
         row["value"] = row["value"].decode("utf-8", "replace") if row["value"] is not None else None
         row["record_key"] = row["record_key"].decode("utf-8", "replace") if row["record_key"] is not None else None
         row["headers"] = [
@@ -116,51 +141,81 @@ def routes(app: "App") -> APIRouter:
         hopeless = row["topic"] == "task" or row["cause"] in parking.UNREAD
         refused = row["detail"] if hopeless else await app.parking.still_refused(row)
         if refused is not None:
-            raise Problem(409, "not_replayable", "This message is not replayed as it is", refused)
+            raise known("not_replayable", refused)
         return row
 
-    async def replayed(who: Principal, row: Any) -> Response:
+    def failed(done: parking.Replay) -> Problem:
+        return known("failed_again", done.detail, stopped_at=done.stopped_at, replayed=done.replayed, left=done.left)
+
+    @router.post("/v1/parked/{parked_id}/replay", dependencies=[Depends(caught_up)])
+    async def replay(who: Annotated[Principal, Depends(edit)], parked_id: RowId) -> Response:
+        """Replay the message's whole order, in order; or the message alone when it blocks nobody."""
+        row = await replayable(await waiting(who, parked_id))
         if row["key"] is not None:
             done = await app.parking.replay_key(row["key"], who.actor)
         else:
             done = await app.parking.replay_one(row["id"], who.actor)
         app.relay.wake()
         if done.stopped_at is not None:
-            problem = Problem(409, "failed_again", "The replay stopped", done.detail, stopped_at=done.stopped_at,
-                              replayed=done.replayed, left=done.left)  # fmt: skip
-            return respond(problem.rendered())
+            raise failed(done)
         return respond(as_json(200, {"replayed": done.replayed, "left": done.left}))
 
-    @router.post("/v1/parked/{parked_id}/replay", dependencies=[Depends(caught_up)])
-    async def replay(who: Annotated[Principal, Depends(edit)], parked_id: int) -> Response:
-        """Replay the message's whole order, in order; or the message alone when it blocks nobody."""
-        return await replayed(who, await replayable(await waiting(who, parked_id)))
-
     @router.post("/v1/parked/{parked_id}/edit", dependencies=[Depends(caught_up)])
-    async def change(who: Annotated[Principal, Depends(edit)], parked_id: int, body: Edit) -> Response:
-        """Put another body in the message's place and replay its order; the original bytes are kept beside it."""
+    async def change(who: Annotated[Principal, Depends(edit)], parked_id: RowId, body: Edit) -> Response:
+        """Put another body in the message's place and replay its order; the original bytes are stored beside it.
+
+        409: it failed again, and the edit was not stored. 200: it is through; `stopped_at` names a later message of the
+        order that failed, if one did.
+        """
         await replayable(await waiting(who, parked_id))
-        async with app.database.transaction() as tx:
-            row = await parking.settle(tx, parked_id, "edited", who.actor, body.value.encode())
-        if row is None:
-            raise Problem(409, "not_waiting", "The message does not wait any more", "somebody was faster")
-        return await replayed(who, row)
+        done = await app.parking.edit(parked_id, body.value.encode(), who.actor)
+        if done is None:
+            raise known("not_waiting", "another request was faster")
+        if not done.stored:
+            raise failed(done)
+        app.relay.wake()
+        shown: dict[str, Any] = {"replayed": done.replayed, "left": done.left}
+        if done.stopped_at is not None:
+            shown |= {"stopped_at": done.stopped_at, "detail": done.detail}
+        return respond(as_json(200, shown))
 
     @router.post("/v1/parked/{parked_id}/discard", dependencies=[Depends(caught_up)])
-    async def discard(who: Annotated[Principal, Depends(edit)], parked_id: int, request: Request) -> Response:
-        """The one allowed loss: audited with who did it."""
+    async def discard(
+        who: Annotated[Principal, Depends(edit)], parked_id: RowId, body: Discard | None = None
+    ) -> Response:
+        """The one allowed loss: audited with who did it and why."""
         await waiting(who, parked_id)
-        async with app.database.transaction() as tx:
-            row = await parking.settle(tx, parked_id, "discarded", who.actor)
-        if row is None:
-            raise Problem(409, "not_waiting", "The message does not wait any more", "somebody was faster")
-        log.warning("discarded", parked_id=parked_id, key=str(row["key"]), by=who.actor)
-        if row["key"] is not None:
-            await app.parking.replay_key(row["key"], who.actor)
+        gone = await discarded(who, parking.Chosen(ids=[parked_id]), (body or Discard()).reason)
+        if not gone:
+            raise known("not_waiting", "another request was faster")
+        [(_, key)] = gone
+        if key is not None:
+            await app.parking.replay_key(key, who.actor)
             app.relay.wake()
         return respond(as_json(200, {"discarded": parked_id}))
 
+    @router.post("/v1/parked/discard", dependencies=[Depends(caught_up)])
+    async def discard_many(who: Annotated[Principal, Depends(edit)], body: BulkDiscard) -> Response:
+        """Discard the waiting messages that fit, up to 1,000 at a time; `more` says whether others are left."""
+        if body.ids is None and body.order_id is None and body.cause is None:
+            raise known("filter_missing", "name ids, order_id or cause")
+        chosen = parking.Chosen(body.ids, body.order_id, body.cause, _store_of(who))
+        gone = await discarded(who, chosen, body.reason)
+        return respond(as_json(200, {"discarded": len(gone), "more": len(gone) == parking.DISCARD_MAX}))
+
+    async def discarded(who: Principal, chosen: parking.Chosen, reason: str) -> list[tuple[int, UUID | None]]:
+        async with app.database.transaction() as tx:
+            gone = await parking.discard(tx, chosen, who.actor, reason)
+        for parked_id, key in gone:
+            log.warning("discarded", parked_id=parked_id, key=str(key), by=who.actor, reason=reason)
+        return gone
+
     return router
+
+
+def _store_of(who: Principal) -> str | None:
+    """Whose messages are seen; None: an administrator's, who names no store, sees all. A key without a store sees none."""
+    return None if who.administrator and not who.store_id else who.store_id
 
 
 def _text(value: Any) -> Any:

@@ -8,17 +8,17 @@ Consumer and replay lock the same row of `parked_keys`, so neither strands what 
 from __future__ import annotations
 
 import asyncio
-import traceback
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Any
 from uuid import UUID
 
+import asyncpg
 import orjson
 import structlog
 from asyncpg import Connection
 
-from chassis.batch import Batch, Split
+from chassis.batch import Batch, Explained, Split
 from chassis.database import Database, is_transient, overtaxes
 from chassis.inbound import STALE, Inbound, Record, Refused, headers_from_json, judged_by_time
 from chassis.service import Service
@@ -32,7 +32,7 @@ CHUNK = 100
 """Messages replayed per transaction."""
 COLUMNS = (
     'id, key, store_id, type, topic, partition, "offset", record_key, headers::text as headers, value, cause, detail, state,'
-    " edited_from, parked_at"
+    " edited_from, parked_at, settled_by, settled_at, reason"
 )
 CLAIMED: frozenset[str] = frozenset({"fault", "timed_out", "waits", "store_differs"})
 """Causes of messages that were read, and claimed in the inbox when they were parked; the others claim when they are replayed."""
@@ -40,12 +40,25 @@ UNREAD: frozenset[str] = frozenset({"batch_unreadable", "batch_too_large", "reco
 """Causes of what is no message: there is nothing to replay or to edit."""
 
 
+def shown(error: BaseException) -> str:
+    """An error as whoever may see the message reads it. Tracebacks, errors of the driver and SQL are in the log alone."""
+    if isinstance(error, (Explained, Poison, Ignored)):
+        return str(error)
+    if overtaxes(error):
+        return "alone in its transaction, it exceeds a time limit of the database"
+    what = (
+        "the database refuses it" if isinstance(error, asyncpg.PostgresError) else f"{type(error).__name__} in our code"
+    )
+    return f"{what}; the log of the service has the cause"
+
+
 def refuse(entry: Inbound, error: BaseException) -> Refused:
     """A message that decide or the database refused: a fault of ours, or a body that no check foresaw."""
     assert entry.record is not None
-    cause, detail = "fault", "".join(traceback.format_exception(error))
-    if overtaxes(error):
-        cause, detail = "timed_out", f"alone in its transaction, it exceeds a limit of the database: {error!r}"
+    log.warning("message_refused", type=entry.type, key=str(entry.key), message_id=str(entry.id), error=repr(error),
+                exc_info=error)  # fmt: skip
+    cause = "timed_out" if overtaxes(error) else "fault"
+    detail = f"{shown(error)} (message {entry.id})"
     return Refused(entry.record, entry.key, cause, detail, entry.store_id, entry.type, entry.claim)
 
 
@@ -103,6 +116,16 @@ class Replay:
     """The parked id that failed again."""
     detail: str = ""
     published: bool = False
+    stored: bool = True
+    """False of an edit that failed again: nothing of it was committed."""
+
+
+class _FailedAgain(Exception):
+    """Undoes the transaction of an edit."""
+
+    def __init__(self, replay: Replay) -> None:
+        super().__init__(replay.detail)
+        self.replay = replay
 
 
 def inbound_of(row: Any) -> Inbound:
@@ -161,7 +184,8 @@ class Parking:
 
     async def _refused_again(self, key: UUID, error: Exception, total: Replay) -> Replay:
         """The database refuses the first that waits: say so on it, and stop there."""
-        total.detail = repr(error)
+        log.warning("replay_refused", key=str(key), error=repr(error), exc_info=error)
+        total.detail = shown(error)
         async with self.database.transaction() as tx:
             total.stopped_at = await tx.fetchval(
                 "update parked set detail = $2 where id = (select min(id) from parked where key = $1 and state = 'waiting')"
@@ -185,6 +209,45 @@ class Parking:
         """Replay a message that blocks nobody; but not past a parked one of its order."""
         async with self.database.transaction() as tx:
             return await self._chunk(tx, "id = $1", parked_id, by, lock=None)
+
+    async def edit(self, parked_id: int, value: bytes, by: str) -> Replay | None:
+        """Put another body in a message's place and replay its order; None if it does not wait.
+
+        The edit and the replay of what stands before it and of itself are one transaction: if one of them fails again,
+        nothing is stored. What stands behind it is replayed afterwards, as far as it goes.
+        """
+        try:
+            async with self.database.transaction() as tx:
+                if (row := await edit(tx, parked_id, by, value)) is None:
+                    return None
+                done = await self._through(tx, parked_id, row["key"], by)
+        except _FailedAgain as failed:
+            return failed.replay
+        except Exception as error:
+            if is_transient(error) and not overtaxes(error):
+                raise
+            log.warning("edit_refused", parked_id=parked_id, error=repr(error), exc_info=error)
+            return Replay(stopped_at=parked_id, detail=shown(error), stored=False)
+        if done.left:
+            rest = await self.replay_key(row["key"], by)
+            rest.replayed, rest.published = rest.replayed + done.replayed, rest.published or done.published
+            return rest
+        return done
+
+    async def _through(self, tx: Connection, parked_id: int, key: UUID | None, by: str) -> Replay:
+        """Replay one by one until the message is through. Raises _FailedAgain where it stops before that."""
+        total, waits = Replay(), True
+        while waits:
+            if key is not None:
+                done = await self._chunk(tx, "key = $1", key, by, lock=key)
+            else:
+                done = await self._chunk(tx, "id = $1", parked_id, by, lock=None)
+            total.replayed, total.left = total.replayed + done.replayed, done.left
+            total.published |= done.published
+            waits = await tx.fetchval("select state = 'waiting' from parked where id = $1", parked_id)
+            if done.stopped_at is not None and waits:
+                raise _FailedAgain(Replay(stopped_at=done.stopped_at, detail=done.detail, left=done.left, stored=False))
+        return total
 
     async def _chunk(
         self, tx: Connection, where: str, argument: Any, by: str, lock: UUID | None, at_most: int = 1
@@ -222,7 +285,9 @@ class Parking:
                     raise
                 # Shared rows that only an earlier one made known are a new chunk, not a failure, once something is done.
                 split = isinstance(error, Split) and done.replayed
-                done.stopped_at, done.detail = (None, "") if split else (inbound.parked_id, repr(error))
+                if not split:
+                    log.warning("replay_failed", parked_id=inbound.parked_id, error=repr(error), exc_info=error)
+                    done.stopped_at, done.detail = inbound.parked_id, shown(error)
                 break
             done.replayed += 1
             if inbound.claim is not None:
@@ -283,13 +348,10 @@ async def unpark_if_empty(tx: Connection, key: UUID) -> int:
     return left
 
 
-async def settle(
-    tx: Connection, parked_id: int, state: Literal["edited", "discarded"], by: str, value: bytes | None = None
-) -> Any:
-    """Discard a waiting row, or replace it by an edited one at its place in the queue. Answers the row, None if none waits.
+async def edit(tx: Connection, parked_id: int, by: str, value: bytes) -> Any:
+    """Replace the body of a waiting row at its place in the queue. Answers the row as it was, None if none waits.
 
-    The edited row keeps its predecessor's id order: its queue place is taken by giving it the old id's position, which is
-    why an edit updates the value in place and keeps the original bytes in a row of its own that is settled.
+    The edited row keeps its id, which is its place; the original bytes go into a row of their own that is settled.
     """
     row = await tx.fetchrow(f"select {COLUMNS} from parked where id = $1", parked_id)
     if row is None:
@@ -299,13 +361,6 @@ async def settle(
     row = await tx.fetchrow(f"select {COLUMNS} from parked where id = $1 and state = 'waiting' for update", parked_id)
     if row is None:
         return None
-    if state == "discarded":
-        await tx.execute(
-            "update parked set state = 'discarded', settled_by = $2, settled_at = now() where id = $1", parked_id, by
-        )
-        if row["key"] is not None:
-            await unpark_if_empty(tx, row["key"])
-        return row
     # The original takes the record's place (topic, partition, offset): when the record is delivered again, it is known.
     await tx.execute("update parked set edited_from = id where id = $1", parked_id)
     original = await tx.fetchval(
@@ -325,3 +380,44 @@ async def settle(
         f"edited by {by}; the original bytes are in {original}",
     )
     return row
+
+
+DISCARD_MAX = 1_000
+"""Messages that one request discards."""
+
+CHOSEN = """
+select id, key from parked where state = 'waiting' and ($1::bigint[] is null or id = any($1)) and ($2::uuid is null or key = $2)
+  and ($3::text is null or cause = $3) and ($4::text is null or store_id = $4) order by id limit $5"""
+
+
+@dataclass(frozen=True, slots=True)
+class Chosen:
+    """Waiting messages: those that fit all that is given."""
+
+    ids: Sequence[int] | None = None
+    key: UUID | None = None
+    cause: str | None = None
+    store_id: str | None = None
+    """None: of every store, and those whose store could not be read."""
+
+
+async def discard(tx: Connection, chosen: Chosen, by: str, reason: str) -> list[tuple[int, UUID | None]]:
+    """Discard up to DISCARD_MAX messages, the oldest first; (id, key) of each. Orders with nothing left to wait for go on;
+    those with more are retried at once."""
+    rows = await tx.fetch(CHOSEN, chosen.ids, chosen.key, chosen.cause, chosen.store_id, DISCARD_MAX)
+    keys = sorted({row["key"] for row in rows if row["key"] is not None})
+    await tx.execute("select 1 from parked_keys where key = any($1::uuid[]) order by key for update", keys)
+    done = await tx.fetch(
+        "update parked set state = 'discarded', settled_by = $2, settled_at = now(), reason = $3"
+        " where id = any($1::bigint[]) and state = 'waiting' returning id, key",
+        [row["id"] for row in rows],
+        by,
+        reason,
+    )
+    await tx.execute(
+        "delete from parked_keys k where key = any($1::uuid[])"
+        " and not exists (select from parked p where p.key = k.key and p.state = 'waiting')",
+        keys,
+    )
+    await tx.execute("update parked_keys set retries = 1, retry_at = now() where key = any($1::uuid[])", keys)
+    return sorted((row["id"], row["key"]) for row in done)

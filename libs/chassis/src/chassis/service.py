@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 
     from chassis.app import App
     from chassis.database import Rows
+    from chassis.problems import Problems
     from chassis.settings import ServiceSettings
 
 S = TypeVar("S", bound=Document)
@@ -142,6 +143,8 @@ class Service:
     shares: tuple[Share, ...] = ()
     tasks: Callable[[App], tuple[TaskKind, ...]] = lambda app: ()
     routes: Callable[[App], APIRouter] | None = None
+    problems: Problems = field(default_factory=dict)
+    """The kinds of problem that its routes answer, beside the chassis' own."""
     apply: Callable[[Connection, Mapping[str, Any]], Awaitable[Sequence[str]]] | None = None
     """`python -m <service> apply file.yaml`: write the file's small tables; answers a line per row written."""
     intake: frozenset[str] = frozenset()

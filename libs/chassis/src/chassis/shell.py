@@ -414,10 +414,10 @@ class _Work:
             self._park(parking.foreign(entry, error))
             return Outcome("parked", error=error)
         except Exception as error:
-            log.warning("message_faulty", type=entry.type, key=str(entry.key), error=repr(error), exc_info=True)
             if entry.record is not None and entry.origin == "topic":
                 self._park(parking.refuse(entry, error))
                 return Outcome("parked", error=error)
+            log.warning("message_faulty", type=entry.type, key=str(entry.key), error=repr(error), exc_info=True)
             return Outcome("faulty", error=error)
         if outcome.unheeded and entry.claim is not None:
             self.unclaimed.append(entry.claim)

@@ -142,6 +142,7 @@ def chassis_tables(metadata: MetaData) -> dict[str, Table]:
             ),
             Column("edited_from", BigInteger),
             Column("settled_by", Text),
+            Column("reason", Text, comment="why it was discarded"),
             instant("parked_at", nullable=False, server_default=func.now()),
             instant("settled_at"),
             PrimaryKeyConstraint("id", name="parked_pkey"),

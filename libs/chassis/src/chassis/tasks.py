@@ -15,7 +15,7 @@ from typing import Any
 import orjson
 import structlog
 
-from chassis import crash
+from chassis import crash, parking
 from chassis.database import Database, is_transient
 from chassis.inbound import Inbound
 from chassis.service import Attempt, TaskKind, TryAgain
@@ -146,7 +146,7 @@ class Tasks:
                         "outcome": outcome.model_dump(mode="json"),
                     }
                 ),
-                repr(error),
+                f"the outcome in the body contradicts what was reported before: {parking.shown(error)}",
             )
 
     async def _later(self, row: Any, seconds: float, error: str) -> bool:

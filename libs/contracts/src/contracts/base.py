@@ -6,9 +6,10 @@ Integers are strict and bounded, texts hold no NUL: what PostgreSQL or a JavaScr
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Mapping
 from datetime import UTC, date, datetime
-from typing import Annotated, Any, ClassVar, Self, TypeVar
+from typing import Annotated, Any, ClassVar, Final, Self, TypeVar
 from uuid import UUID
 
 import orjson
@@ -55,7 +56,8 @@ Text = Annotated[str, StringConstraints(max_length=500, pattern=r"^[^\x00]*$")]
 LongText = Annotated[str, StringConstraints(max_length=10_000, pattern=r"^[^\x00]*$")]
 Id = Annotated[str, StringConstraints(min_length=1, max_length=200, pattern=r"^[^\x00]*$")]
 """An id given by somebody else: kept byte for byte."""
-Code = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9._:-]{1,64}$")]
+_CODE: Final = "[A-Za-z0-9._:-]{1,64}"
+Code = Annotated[str, StringConstraints(pattern=f"^{_CODE}$")]
 """A short name of ours (store, channel, account, market, seller, location)."""
 Country = Annotated[str, StringConstraints(pattern=r"^[A-Z]{2}$"), BeforeValidator(_iso_country)]
 """ISO 3166-1 alpha-2; the marketplaces' EL and UK become GR and GB."""
@@ -77,6 +79,11 @@ LineId = Id
 """`external_line_id` of the order's line, unique in the order; "shipping" is the line of the shipping charge."""
 
 SHIPPING_LINE = "shipping"
+
+
+def is_code(text: str) -> bool:
+    """Whether the whole text is a `Code`."""
+    return re.fullmatch(_CODE, text) is not None
 
 
 class Frozen(BaseModel):

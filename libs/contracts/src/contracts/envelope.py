@@ -14,7 +14,7 @@ from uuid import UUID
 
 from pydantic import ValidationError
 
-from contracts.base import Addressed, Message
+from contracts.base import Addressed, Message, is_code
 from contracts.ids import message_id, order_id
 from contracts.limits import BODY_BYTES_MAX
 from contracts.registry import MESSAGES, SNAPSHOTS, SNAPSHOTS_BULK, TOPICS, topic_of
@@ -22,7 +22,6 @@ from contracts.snapshot import Snapshot
 
 Headers = Sequence[tuple[str, bytes | None]]
 
-_CODE: Final = re.compile(r"[A-Za-z0-9._:-]{1,64}")
 _TRACEPARENT: Final = re.compile(r"(?!ff)[0-9a-f]{2}-(?!0{32})[0-9a-f]{32}-(?!0{16})[0-9a-f]{16}-[0-9a-f]{2}")
 _NEEDED: Final = ("ce_specversion", "ce_id", "ce_source", "ce_type", "ce_time", "ce_subject", "ce_storeid")
 _COPIED: Final = ("ce_correlationid", "traceparent")
@@ -155,8 +154,10 @@ def read(topic: str, key: bytes | None, value: bytes | None, headers: Headers) -
         raise Poison("key_is_not_subject", f"the record key is {subject}, ce_subject is {named['ce_subject']!r}")
     if model is None:
         raise Poison("unknown_type", f"no message of type {kind!r} belongs on {topic}")
-    if not _CODE.fullmatch(named["ce_storeid"]):
-        raise Poison("bad_header", f"ce_storeid {named['ce_storeid']!r} does not match {_CODE.pattern}")
+    if not is_code(named["ce_storeid"]):
+        raise Poison(
+            "bad_header", f"ce_storeid {named['ce_storeid']!r} is not 1 to 64 characters of A-Z a-z 0-9 . _ : -"
+        )
     for name in ("ce_id", "ce_source"):
         if len(named[name]) > _TEXT_MAX or "\0" in named[name]:
             raise Poison("bad_header", f"{name} is a text of at most {_TEXT_MAX} characters without NUL")

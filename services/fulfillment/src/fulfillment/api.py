@@ -5,14 +5,16 @@ from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Annotated, Any, Final
 from uuid import UUID, uuid4
 
-from fastapi import APIRouter, Depends, Path, Query, Request, Response
-from pydantic import Field, TypeAdapter, ValidationError, model_validator
+from fastapi import APIRouter, Depends, Path, Request, Response
+from pydantic import Field, model_validator
 from sqlalchemy import select, tuple_
 from sqlalchemy.engine import RowMapping
 
 from chassis.database import is_transient
-from chassis.http import Principal, Problem, after, operation_id, page, unavailable
+from chassis.http import Principal, operation_id
 from chassis.inbound import Inbound, Outcome
+from chassis.parameters import Cursors, Limit
+from chassis.problems import About, Problem, Problems, known, unavailable
 from contracts.base import Code, Frozen, Id, Quantity, Text, Timestamp
 from fulfillment.domain.fulfilment import Deliver, Fulfilment, Ship, Shipment, ShipmentStatus
 from fulfillment.domain.stock import SetStock, StockItem, stock_item_id
@@ -21,12 +23,22 @@ from fulfillment.tables import FULFILMENTS, SHIPMENTS, STOCK
 if TYPE_CHECKING:
     from chassis.app import App
 
-PROBLEMS: Final[dict[str, tuple[int, str]]] = {
-    "below_reserved": (409, "Fewer pieces than orders hold"),
-    "not_shipped": (409, "The shipment has not left yet"),
-    "shipment_cancelled": (409, "The shipment was cancelled"),
-    "unknown_shipment": (404, "No such shipment"),
-}
+PROBLEMS: Final[Problems] = {
+    "below_reserved": About(409, "Fewer pieces than orders hold", "Orders hold more pieces than the count says are there.",
+        "Count again, or cancel orders that hold pieces, then set the count."),
+    "not_shipped": About(409, "The shipment has not left yet", "Only a shipment that has left can arrive.",
+        "`POST /v1/shipments/{id}/ship` first."),
+    "shipment_cancelled": About(409, "The shipment was cancelled", "Its pieces went back to stock.",
+        "Do not send it; `GET /v1/shipments?status=picking` lists what is to be sent."),
+    "unknown_shipment": About(404, "No such shipment", "This store has no shipment of this id.",
+        "`GET /v1/shipments` lists the shipments."),
+    "unknown_stock": About(404, "No such stock", "This SKU was never counted at this location.",
+        "`PUT /v1/stock/{location}/{sku}` sets its count."),
+    "unknown_order": About(404, "No such order", "Nothing was asked of fulfillment for this order.",
+        "Look at the order in the orders service: it may wait before its goods are reserved."),
+}  # fmt: skip
+_LIST_STOCK: Final = Cursors("stock", Code, Id)
+_LIST_SHIPMENTS: Final = Cursors("shipments", Timestamp, UUID)
 BULK_ITEMS_MAX: Final = 1_000
 
 
@@ -59,7 +71,6 @@ def routes(app: "App") -> APIRouter:
     Viewer = Annotated[Principal, Depends(app.principal("fulfillment.view"))]
     Warehouse = Annotated[Principal, Depends(app.principal("fulfillment.ship"))]
     Counter = Annotated[Principal, Depends(app.principal("stock.edit"))]
-    Limit = Annotated[int, Query(ge=1, le=500)]
     Sku = Annotated[Id, Path(description="May hold `/`.")]
 
     # -- stock ----------------------------------------------------------------------------------------------------
@@ -71,10 +82,10 @@ def routes(app: "App") -> APIRouter:
         query = select(STOCK).where(STOCK.c.store_id == who.store_id)
         if location is not None:
             query = query.where(STOCK.c.location == location)
-        if (last := _after(cursor, _STOCK_CURSOR)) is not None:
+        if (last := _LIST_STOCK.after(cursor)) is not None:
             query = query.where(tuple_(STOCK.c.location, STOCK.c.sku) > tuple_(*last))
         rows = await app.read(query.order_by(STOCK.c.location, STOCK.c.sku).limit(limit + 1))
-        return page([_stock(row) for row in rows], limit, key=lambda row: (row["location"], row["sku"]))
+        return _LIST_STOCK.page([_stock(row) for row in rows], limit, key=lambda row: (row["location"], row["sku"]))
 
     @router.put("/stock")
     async def set_many(who: Counter, body: Counts) -> Any:
@@ -106,7 +117,7 @@ def routes(app: "App") -> APIRouter:
 
         operation = await operation_id(request, who, stock_item_id(who.store_id, location, sku))
         command = _set(who, operation, location, sku, body.on_hand)
-        return await app.obey(request, who, command, answer, problems=PROBLEMS)
+        return await app.obey(request, who, command, answer)
 
     # -- shipments ------------------------------------------------------------------------------------------------
 
@@ -118,10 +129,12 @@ def routes(app: "App") -> APIRouter:
         query = select(SHIPMENTS).where(SHIPMENTS.c.store_id == who.store_id)
         if status is not None:
             query = query.where(SHIPMENTS.c.status == status)
-        if (last := _after(cursor, _SHIPMENT_CURSOR)) is not None:
+        if (last := _LIST_SHIPMENTS.after(cursor)) is not None:
             query = query.where(tuple_(SHIPMENTS.c.created_at, SHIPMENTS.c.shipment_id) > tuple_(*last))
         rows = await app.read(query.order_by(SHIPMENTS.c.created_at, SHIPMENTS.c.shipment_id).limit(limit + 1))
-        return page([_shipment(row) for row in rows], limit, key=lambda row: (row["created_at"], row["shipment_id"]))
+        return _LIST_SHIPMENTS.page(
+            [_shipment(row) for row in rows], limit, key=lambda row: (row["created_at"], row["shipment_id"])
+        )
 
     @router.get("/shipments/{shipment_id}")
     async def get_shipment(who: Viewer, shipment_id: UUID) -> Any:
@@ -140,7 +153,7 @@ def routes(app: "App") -> APIRouter:
             carrier=parcel.carrier,
             tracking_number=parcel.tracking_number,
         )
-        return await app.obey(request, who, command, _as_it_is_now(row), problems=PROBLEMS)
+        return await app.obey(request, who, command, _as_it_is_now(row))
 
     @router.post("/shipments/{shipment_id}/deliver")
     async def deliver(request: Request, who: Warehouse, shipment_id: UUID) -> Response:
@@ -153,7 +166,7 @@ def routes(app: "App") -> APIRouter:
             actor=who.actor,
             shipment_id=shipment_id,
         )
-        return await app.obey(request, who, command, _as_it_is_now(row), problems=PROBLEMS)
+        return await app.obey(request, who, command, _as_it_is_now(row))
 
     # -- orders ---------------------------------------------------------------------------------------------------
 
@@ -213,20 +226,6 @@ def _fulfilment(order_id: UUID, state: Fulfilment) -> dict[str, Any]:
 # -- helpers ----------------------------------------------------------------------------------------------------------
 
 
-_STOCK_CURSOR: Final = TypeAdapter(tuple[Code, Id])
-_SHIPMENT_CURSOR: Final = TypeAdapter(tuple[Timestamp, UUID])
-
-
-def _after(cursor: str | None, types: TypeAdapter[Any]) -> tuple[Any, ...] | None:
-    if (values := after(cursor)) is None:
-        return None
-    try:
-        last: tuple[Any, ...] = types.validate_python(values)
-    except ValidationError as error:
-        raise Problem(400, "bad_cursor", "The cursor is not of this list", "use its next_cursor, unchanged") from error
-    return last
-
-
 async def _find(app: "App", who: Principal, shipment_id: UUID) -> RowMapping:
     here = (SHIPMENTS.c.shipment_id == shipment_id) & (SHIPMENTS.c.store_id == who.store_id)
     rows = await app.read(select(SHIPMENTS).where(here))
@@ -269,9 +268,7 @@ async def _together(app: "App", who: Principal, commands: Sequence[SetStock]) ->
         if isinstance(result, Outcome) and result.status == "done":
             done.append(result)
         elif isinstance(result, Outcome) or not is_transient(result):
-            raise Problem(
-                500, "fault", "A fault of the service", "some counts may be set; the operators see it in the log"
-            )
+            raise known("fault", "some counts may be set; the operators see it in the log")
         else:
             raise unavailable(result, "some counts may be set; send all of it again") from result
     return done

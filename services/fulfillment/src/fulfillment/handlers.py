@@ -59,5 +59,6 @@ SERVICE = Service(
     metadata=tables.metadata,
     migrations=Path(__file__).resolve().parents[2] / "migrations",
     routes=api.routes,
+    problems=api.PROBLEMS,
     check=store.check,
 )

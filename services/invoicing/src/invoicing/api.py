@@ -1,20 +1,31 @@
 """HTTP: invoices and credit notes to read, sellers to read and write."""
 
-from datetime import datetime
 from typing import Annotated, Any, Final, Literal
 from uuid import UUID
 
-from fastapi import APIRouter, Depends, Query
+from fastapi import APIRouter, Depends
 from pydantic import ConfigDict
 from sqlalchemy import Select, select, tuple_
 
 from chassis.app import App
-from chassis.http import Page, Principal, Problem, after, page
-from contracts.base import Code
+from chassis.http import Principal
+from chassis.parameters import Cursors, Limit, Page
+from chassis.problems import About, Problem, Problems, known
+from contracts.base import Code, Timestamp
 from invoicing import store
 from invoicing.domain.sellers import SellerDetails, SellerTerms
 from invoicing.tables import documents, sellers
 
+PROBLEMS: Final[Problems] = {
+    "document_unknown": About(404, "No such document", "This store has no invoice or credit note of this id.",
+        "`GET /v1/invoices?order_id=` lists those of an order."),
+    "seller_unknown": About(404, "No such seller", "This store has no seller of this code.",
+        "`GET /v1/sellers` lists them; `PUT /v1/sellers/{code}` makes one."),
+    "prefix_taken": About(409, "Prefix of the other kind of document",
+        "The seller has numbered its other kind of document with this prefix: numbers would repeat.", "Choose another prefix."),
+}  # fmt: skip
+DOCUMENTS: Final = Cursors("invoices", Timestamp, UUID)
+SELLERS: Final = Cursors("sellers", Code)
 LISTED: Final = [column for column in documents.c if column.name not in ("body", "store_id", "operation_id")]
 SELLER: Final = [column for column in sellers.c if column.name != "store_id"]
 
@@ -29,7 +40,6 @@ def routes(app: App) -> APIRouter:
     router = APIRouter(prefix="/v1", tags=["invoicing"])
     Viewer = Annotated[Principal, Depends(app.principal("invoices.view"))]
     Editor = Annotated[Principal, Depends(app.principal("invoices.edit"))]
-    Limit = Annotated[int, Query(ge=1, le=500)]
 
     @router.get("/invoices", response_model=None)
     async def list_documents(
@@ -46,7 +56,7 @@ def routes(app: App) -> APIRouter:
         if kind is not None:
             query = query.where(documents.c.kind == kind)
         rows = [dict(row) for row in await app.read(query)]
-        return page(rows, limit, key=lambda row: (row["issued_at"], row["document_id"]))
+        return DOCUMENTS.page(rows, limit, key=lambda row: (row["issued_at"], row["document_id"]))
 
     @router.get("/invoices/{document_id}")
     async def read_document(document_id: UUID, who: Viewer) -> dict[str, Any]:
@@ -70,10 +80,10 @@ def routes(app: App) -> APIRouter:
     @router.get("/sellers", response_model=None)
     async def list_sellers(who: Viewer, limit: Limit = 50, cursor: str | None = None) -> Page:
         query = select(*SELLER).where(sellers.c.store_id == who.store_id).order_by(sellers.c.code).limit(limit + 1)
-        if last := after(cursor):
-            query = query.where(sellers.c.code > str(last[0]))
+        if (last := SELLERS.after(cursor)) is not None:
+            query = query.where(sellers.c.code > last[0])
         rows = [dict(row) for row in await app.read(query)]
-        return page(rows, limit, key=lambda row: (row["code"],))
+        return SELLERS.page(rows, limit, key=lambda row: (row["code"],))
 
     @router.get("/sellers/{code}")
     async def read_seller(code: Code, who: Viewer) -> dict[str, Any]:
@@ -86,7 +96,7 @@ def routes(app: App) -> APIRouter:
     async def put_seller(code: Code, body: SellerBody, who: Editor) -> dict[str, Any]:
         """Write a seller whole. `missing` tells what it still lacks before it can issue."""
         if not who.store_id:
-            raise Problem(400, "store_missing", "Whose seller?", "An administrator names the store in X-Store-Id.")
+            raise known("store_missing", "an administrator's key names it in the header X-Store-Id")
         terms = SellerTerms(code=code, **{name: getattr(body, name) for name in SellerDetails.model_fields})
         try:
             await app.write(lambda tx: store.put_seller(tx, who.store_id, terms))
@@ -99,12 +109,6 @@ def routes(app: App) -> APIRouter:
 
 def _page(query: Select[Any], store_id: str, limit: int, cursor: str | None) -> Select[Any]:
     query = query.where(documents.c.store_id == store_id)
-    if last := after(cursor):
-        try:
-            issued_at, document_id = datetime.fromisoformat(last[0]), UUID(last[1])
-        except (IndexError, TypeError, ValueError, AttributeError):
-            raise Problem(
-                400, "bad_cursor", "The cursor is not one of ours", "Use next_cursor of the page before, unchanged."
-            ) from None
-        query = query.where(tuple_(documents.c.issued_at, documents.c.document_id) > (issued_at, document_id))
+    if (last := DOCUMENTS.after(cursor)) is not None:
+        query = query.where(tuple_(documents.c.issued_at, documents.c.document_id) > last)
     return query.order_by(documents.c.issued_at, documents.c.document_id).limit(limit + 1)

@@ -40,6 +40,7 @@ SERVICE = Service(
     metadata=metadata,
     migrations=Path(__file__).parents[2] / "migrations",
     routes=api.routes,
+    problems=api.PROBLEMS,
     apply=store.apply,
     check=invariants.check,
 )

@@ -5,13 +5,15 @@ from typing import TYPE_CHECKING, Annotated, Any
 from uuid import UUID
 
 import orjson
-from fastapi import APIRouter, Depends, Query, Request, Response
+from fastapi import APIRouter, Depends, Request, Response
 from pydantic import BaseModel, model_validator
 from sqlalchemy import literal, select, tuple_
 
 from chassis.aggregates import whole
-from chassis.http import Principal, Problem, Problems, after, as_json, operation_id, page, respond
-from contracts.base import Code, Text
+from chassis.http import Principal, as_json, operation_id
+from chassis.parameters import Cursors, Limit
+from chassis.problems import About, Problem, Problems, known, respond
+from contracts.base import Code, Id, Text, Timestamp
 from contracts.ids import order_id
 from contracts.orders import Approve, Cancel, CancelCause, MarketTerms, Place, Resolution, Resolve, Resume
 from contracts.sizes import fitting
@@ -27,16 +29,31 @@ if TYPE_CHECKING:
     from chassis.inbound import Outcome
 
 PROBLEMS: Problems = {
-    "order_unknown": (404, "No such order"),
-    "order_exists": (409, "The external id is taken by an order with another content"),
-    "not_waiting_for_approval": (409, "The order does not wait for approval"),
-    "too_late": (409, "Something has shipped"),
-    "nothing_to_resume": (409, "No step waits for a person"),
-    "exception_unknown": (404, "No such open exception"),
-    "resolution_unsupported": (409, "The exception does not end by this resolution"),
-    "obstacle_remains": (409, "The order still cannot start"),
-    "undo_running": (409, "The cancel of the order has not ended"),
-}
+    "order_unknown": About(404, "No such order", "This store has no order of this id.",
+        "Use the `order_id` that `POST /v1/orders` answered; `GET /v1/orders?external_order_id=` finds it."),
+    "order_exists": About(409, "The external id is taken by an order with another content",
+        "Channel, account and external id name an order that was sold otherwise.",
+        "Give the new order an external id of its own; a change of the old one comes as a snapshot."),
+    "not_waiting_for_approval": About(409, "The order does not wait for approval",
+        "It was approved before, needs no approval, or is cancelled.", "`GET /v1/orders/{id}` lists `legal_actions`."),
+    "too_late": About(409, "Something has shipped", "Goods have left the warehouse: the order can no longer be cancelled.",
+        "Take the goods back as a return."),
+    "nothing_to_resume": About(409, "No step waits for a person", "No process of the order waits to be resumed.",
+        "`GET /v1/orders/{id}` shows in `processes` what it waits for."),
+    "market_taken": About(409, "Another market is found by this",
+        "A store has one market for each channel and account, and one default.", "Change that market, or name another account."),
+    "exception_unknown": About(404, "No such open exception", "The order has no open exception of this id.",
+        "`GET /v1/orders/{id}` lists `exceptions`; one that was resolved is in the timeline."),
+    "resolution_unsupported": About(409, "The exception does not end by this resolution",
+        "Exceptions of this kind end otherwise.", "`GET /v1/orders/{id}` lists the resolutions of each exception."),
+    "obstacle_remains": About(409, "The order still cannot start", "What keeps the order from starting has not been corrected.",
+        "Correct what the exception names, then resolve it again."),
+    "undo_running": About(409, "The cancel of the order has not ended", "The order is being cancelled, and services still answer.",
+        "Resolve the exception when the cancel has ended; `GET /v1/orders/{id}` shows it in `processes`."),
+}  # fmt: skip
+LISTED = Cursors("orders", Timestamp, UUID)
+MARKETS = Cursors("markets", Code)
+SHOWN = [column for column in markets.c if column.name != "store_id"]
 
 
 class NewOrder(OrderContent):
@@ -85,7 +102,7 @@ def routes(app: "App") -> APIRouter:
         def answer(outcome: "Outcome") -> tuple[int, Any, dict[str, str]]:
             return 201, shown(key, outcome.state), {"location": f"/v1/orders/{key}"}
 
-        return await app.obey(request, who, message, answer, PROBLEMS)
+        return await app.obey(request, who, message, answer)
 
     @router.get("/orders/{order_id}")
     async def read(who: Annotated[Principal, Depends(view)], order_id: UUID) -> Response:
@@ -128,11 +145,11 @@ def routes(app: "App") -> APIRouter:
     @router.get("/orders")
     async def listed(
         who: Annotated[Principal, Depends(view)],
-        limit: Annotated[int, Query(ge=1, le=500)] = 50,
+        limit: Limit = 50,
         cursor: str | None = None,
-        status: str | None = None,
-        waiting: str | None = None,
-        external_order_id: str | None = None,
+        status: Text | None = None,
+        waiting: Text | None = None,
+        external_order_id: Id | None = None,
     ) -> Response:
         o = orders.c
         names = ("key", "external_order_id", "channel", "account", "status", "payment_status", "fulfillment_status",
@@ -141,11 +158,7 @@ def routes(app: "App") -> APIRouter:
         for column, wanted in ((o.status, status), (o.waiting, waiting), (o.external_order_id, external_order_id)):
             if wanted is not None:
                 query = query.where(column == wanted)
-        if start := after(cursor):
-            if len(start) != 2:
-                raise Problem(
-                    400, "bad_cursor", "The cursor is not one of ours", "use next_cursor of the page before, unchanged"
-                )
+        if (start := LISTED.after(cursor)) is not None:
             at, last = start
             query = query.where(
                 tuple_(o.ordered_at, o.key)
@@ -153,7 +166,7 @@ def routes(app: "App") -> APIRouter:
             )
         rows = await app.read(query.order_by(o.ordered_at, o.key).limit(limit + 1))
         items = [{("order_id" if name == "key" else name): _plain(row[name]) for name in names} for row in rows]
-        return respond(as_json(200, page(items, limit, lambda row: (row["ordered_at"], row["order_id"]))))
+        return respond(as_json(200, LISTED.page(items, limit, lambda row: (row["ordered_at"], row["order_id"]))))
 
     @router.post("/orders/{order_id}/approve")
     async def approve(request: Request, who: Annotated[Principal, Depends(edit)], order_id: UUID) -> Response:
@@ -163,7 +176,7 @@ def routes(app: "App") -> APIRouter:
             operation_id=await operation_id(request, who, order_id),
             actor=who.actor,
         )
-        return await app.obey(request, who, message, lambda outcome: (200, shown(order_id, outcome.state)), PROBLEMS)
+        return await app.obey(request, who, message, lambda outcome: (200, shown(order_id, outcome.state)))
 
     @router.post("/orders/{order_id}/cancel", status_code=202)
     async def undo(
@@ -180,7 +193,7 @@ def routes(app: "App") -> APIRouter:
             running = run.cancel_operation_id if run is not None and run.cancel_operation_id else operation
             return 202, {"operation_id": str(running), **shown(order_id, outcome.state)}
 
-        return await app.obey(request, who, message, answer, PROBLEMS)
+        return await app.obey(request, who, message, answer)
 
     @router.post("/orders/{order_id}/resume")
     async def resume(request: Request, who: Annotated[Principal, Depends(edit)], order_id: UUID) -> Response:
@@ -191,7 +204,7 @@ def routes(app: "App") -> APIRouter:
             operation_id=await operation_id(request, who, order_id),
             actor=who.actor,
         )
-        return await app.obey(request, who, message, lambda outcome: (202, shown(order_id, outcome.state)), PROBLEMS)
+        return await app.obey(request, who, message, lambda outcome: (202, shown(order_id, outcome.state)))
 
     @router.post("/orders/{order_id}/exceptions/{exception_id}/resolve")
     async def resolve(
@@ -206,7 +219,7 @@ def routes(app: "App") -> APIRouter:
             order_id=order_id, store_id=_store(who), operation_id=await operation_id(request, who, order_id),
             actor=who.actor, exception_id=exception_id, resolution=body.resolution, reason=body.reason,
         )  # fmt: skip
-        return await app.obey(request, who, message, lambda outcome: (200, shown(order_id, outcome.state)), PROBLEMS)
+        return await app.obey(request, who, message, lambda outcome: (200, shown(order_id, outcome.state)))
 
     @router.put("/markets/{code}")
     async def put_market(who: Annotated[Principal, Depends(edit)], code: Code, body: MarketBody) -> Response:
@@ -221,16 +234,22 @@ def routes(app: "App") -> APIRouter:
         return respond(as_json(200, market.model_dump(mode="json")))
 
     @router.get("/markets")
-    async def list_markets(who: Annotated[Principal, Depends(view)]) -> Response:
-        rows = await app.read(select(markets).where(markets.c.store_id == who.store_id).order_by(markets.c.code))
-        return respond(as_json(200, page([dict(row) for row in rows], 10_000, lambda row: (row["code"],))))
+    async def list_markets(
+        who: Annotated[Principal, Depends(view)], limit: Limit = 50, cursor: str | None = None
+    ) -> Response:
+        """The store's markets, by code."""
+        query = select(*SHOWN).where(markets.c.store_id == who.store_id)
+        if (start := MARKETS.after(cursor)) is not None:
+            query = query.where(markets.c.code > start[0])
+        rows = [dict(row) for row in await app.read(query.order_by(markets.c.code).limit(limit + 1))]
+        return respond(as_json(200, MARKETS.page(rows, limit, lambda row: (row["code"],))))
 
     return router
 
 
 def _store(who: Principal) -> str:
     if not who.store_id:
-        raise Problem(400, "store_missing", "Which store?", "an administrator's key names it in the header X-Store-Id")
+        raise known("store_missing", "an administrator's key names it in the header X-Store-Id")
     return who.store_id
 
 

@@ -75,6 +75,7 @@ SERVICE = Service(
     metadata=metadata,
     migrations=Path(__file__).parents[2] / "migrations",
     routes=api.routes,
+    problems=api.PROBLEMS,
     apply=store.apply,
     intake=frozenset({SNAPSHOTS, SNAPSHOTS_BULK}),
     in_flight=store.IN_FLIGHT,

@@ -1,17 +1,24 @@
 """What payments shows over HTTP: the ledger of an order, and the ledgers of a store. Money moves by commands alone."""
 
-from datetime import datetime
 from typing import Annotated, Any
 from uuid import UUID
 
-from fastapi import APIRouter, Depends, Query
+from fastapi import APIRouter, Depends
 from sqlalchemy import Select, select, tuple_
 from sqlalchemy.engine import RowMapping
 
 from chassis.app import App
-from chassis.http import Principal, Problem, after, page
+from chassis.http import Principal
+from chassis.parameters import Cursors, Limit
+from chassis.problems import About, Problem, Problems
+from contracts.base import Timestamp
 from payments.tables import ledger_lines, ledgers, operations
 
+PROBLEMS: Problems = {
+    "unknown_order": About(404, "No payment is known of this order", "Nothing was authorized or asked for this order.",
+        "Look at the order in the orders service: it may wait before its payment is authorized."),
+}  # fmt: skip
+LEDGERS = Cursors("payments", Timestamp, UUID)
 TOTALS = ("authorized_minor", "captured_minor", "voided_minor", "refunded_minor")
 
 
@@ -20,12 +27,10 @@ def routes(app: App) -> APIRouter:
     Viewer = Annotated[Principal, Depends(app.principal("payments.view"))]
 
     @router.get("")
-    async def list_ledgers(
-        who: Viewer, limit: Annotated[int, Query(ge=1, le=500)] = 50, cursor: str | None = None
-    ) -> dict[str, Any]:
+    async def list_ledgers(who: Viewer, limit: Limit = 50, cursor: str | None = None) -> dict[str, Any]:
         """The store's ledgers, oldest first."""
-        rows = await app.read(listed(who.store_id, beyond(cursor), limit))
-        found = page(rows, limit, key=lambda row: (row["created_at"], row["key"]))
+        rows = await app.read(listed(who.store_id, LEDGERS.after(cursor), limit))
+        found = LEDGERS.page(rows, limit, key=lambda row: (row["created_at"], row["key"]))
         return {"items": [shown(row) for row in found["items"]], "next_cursor": found["next_cursor"]}
 
     @router.get("/{order_id}")
@@ -52,20 +57,7 @@ def routes(app: App) -> APIRouter:
     return router
 
 
-def beyond(cursor: str | None) -> tuple[datetime, UUID] | None:
-    values = after(cursor)
-    if values is None:
-        return None
-    try:
-        created_at, order_id = values
-        return datetime.fromisoformat(created_at), UUID(order_id)
-    except (ValueError, TypeError, AttributeError):
-        raise Problem(
-            400, "bad_cursor", "The cursor is not one of ours", "use next_cursor of the page before"
-        ) from None
-
-
-def listed(store_id: str, start: tuple[datetime, UUID] | None, limit: int) -> Select[Any]:
+def listed(store_id: str, start: tuple[Any, ...] | None, limit: int) -> Select[Any]:
     """One row more than asked for tells whether there is a next page."""
     found = select(ledgers).where(ledgers.c.store_id == store_id)
     if start is not None:

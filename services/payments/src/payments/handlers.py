@@ -44,6 +44,7 @@ SERVICE = Service(
     migrations=Path(__file__).parents[2] / "migrations",
     tasks=gateways.tasks,
     routes=api.routes,
+    problems=api.PROBLEMS,
     processes=store.PROCESSES,
     check=store.check,
 )

@@ -1,0 +1,266 @@
+"""No request makes a service fail: every route of every service, with hostile values for every parameter and field.
+
+The routes come from each service's own OpenAPI document, so a new one is tried as soon as it exists. Values are sent as
+they stand on the wire: percent-encoded, as raw bytes of headers, as JSON text.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import base64
+import json
+import os
+from collections.abc import AsyncIterator, Iterator
+from importlib import import_module
+from typing import Any, Final
+from urllib.parse import quote, unquote
+from uuid import UUID, uuid4
+
+import pytest
+import pytest_asyncio
+
+from chassis.app import App
+from chassis.migrations import upgrade
+
+SERVICES: Final = ("orders", "payments", "fulfillment", "invoicing")
+STORE: Final = "st_1"
+SURROGATE: Final = "\\ud800"
+"""Of JSON: a text that has no form in UTF-8."""
+
+pytestmark = [
+    pytest.mark.real,
+    pytest.mark.skipif(not os.environ.get("ORDERS_TEST_DATABASE_URL"), reason="ORDERS_TEST_DATABASE_URL is not set"),
+]
+
+# fmt: off
+ENCODED: Final = [
+    "%00", "a%00b", "%ff%fe", "%ed%a0%80", "%C0%80", "a%0a", "demo%0a", "%", "%zz", "..%2f..%2fparked", "%F0%9F%98%80", "é",
+    "0", "-1", str(2**31), str(2**63 - 1), str(2**63), str(-2**63 - 1), "9" * 400, "9" * 5_000, "1e400", "NaN", "Infinity", "1.5",
+    "true", "null", "%27;drop%20table%20orders;--", "x" * 3_000, "00000000-0000-0000-0000-000000000000",
+]
+PLACES: Final = [
+    "null", "[]", "{}", "[1]", "[true]", "[null,null]", "[{},[]]", f"[{2**63}]", f"[{-2**63 - 1}]", "[1e400]", '["a\\u0000"]',
+    f'["{SURROGATE}"]', '["x","y"]', '["0000-01-01T00:00:00Z","00000000-0000-0000-0000-000000000000"]',
+    '["infinity","00000000-0000-0000-0000-000000000000"]', '["0001-01-01T00:00:00+14:00","00000000-0000-0000-0000-000000000000"]',
+    '["2026-01-01T00:00:00","00000000-0000-0000-0000-000000000000"]', '["main","a\\u0000"]', "[" * 2_000,
+]
+LISTS: Final = ["orders", "markets", "payments", "stock", "shipments", "invoices", "sellers", "parked"]
+HEADERS: Final = {
+    "x-store-id": [b"bad store!", b"", b"x" * 5_000, b"demo|x", "é".encode(), b"demo\xff", b"demo\n", b"a\0b", b"demo"],
+    "idempotency-key": [b"k" * 255, b"k" * 256, b"", "é".encode(), b"\xff", b"a\0b", b"'; drop table orders;--"],
+    "traceparent": [b"00-" + b"a" * 300, b"\xff", b"", b"00-" + b"0" * 32 + b"-" + b"0" * 16 + b"-01"],
+    "authorization": [b"Bearer \xff", b"Bearer tw_a\0b_c", b"Bearer tw__", b"Basic x", b"Bearer " + b"x" * 5_000],
+    "host": [b"[", b"a/b?c#d", b"\xff", b""],
+    "content-type": [b"text/plain", b"application/json; charset=utf-16", b"\xff"],
+}
+JSON: Final = [
+    "", "null", "[]", "5", '""', "{}", "{", '{"a":', "\ufeff{}", "[" * 100_000, '{"a":' * 50_000, "NaN", '{"' + SURROGATE + '": 1}',
+]
+LEAVES: Final = [
+    "null", "true", '""', '"a\\u0000b"', f'"{SURROGATE}"', '"demo\\n"', '"' + "x" * 3_000 + '"', "-1", str(2**63), "9" * 5_000,
+    "1.5", "1e400", "NaN", "[]", "{}", '{"' + SURROGATE + '": 1}', "[" * 2_000 + "]" * 2_000, '"9999-12-31T23:59:59-12:00"', '"0000-00-00"',
+]
+# fmt: on
+
+
+class Client:
+    """Speaks to an application as a server does; a fault is a status, not an exception."""
+
+    def __init__(self, app: App, key: str) -> None:
+        self.app, self.asgi, self.key = app, app.asgi(), key
+        self.document: dict[str, Any] = self.asgi.openapi()
+
+    async def __call__(self, method: str, target: str, body: bytes = b"", **headers: bytes) -> tuple[int, bytes]:
+        path, _, query = target.partition("?")
+        named = {"authorization": f"Bearer {self.key}".encode(), "content-type": b"application/json", "host": b"localhost",
+                 "x-store-id": STORE.encode()}  # fmt: skip
+        named |= {name.replace("_", "-"): value for name, value in headers.items()}
+        raw = path.encode()
+        scope = {
+            "type": "http", "asgi": {"version": "3.0"}, "http_version": "1.1", "method": method, "root_path": "", "scheme": "http",
+            "path": unquote(raw.decode("latin-1")), "raw_path": raw, "query_string": query.encode(), "client": ("127.0.0.1", 1),
+            "server": ("127.0.0.1", 80), "headers": [(name.encode(), value) for name, value in named.items()],
+        }  # fmt: skip
+        sent: list[Any] = []
+
+        async def receive() -> Any:
+            return {"type": "http.request", "body": body, "more_body": False}
+
+        async def send(message: Any) -> None:
+            sent.append(message)
+
+        try:
+            await self.asgi(scope, receive, send)
+        except Exception as error:
+            if not sent:
+                return 599, repr(error).encode()
+        return sent[0]["status"], b"".join(message.get("body", b"") for message in sent[1:])
+
+
+@pytest_asyncio.fixture(params=SERVICES)
+async def client(request: pytest.FixtureRequest) -> AsyncIterator[Client]:
+    """A service on its own database, asked by an administrator who may do everything."""
+    service = import_module(f"{request.param}.handlers").SERVICE
+    url = os.environ[f"{request.param.upper()}_TEST_DATABASE_URL"]
+    await upgrade(service, url)
+    app = App(service, service.settings(database_url=url), "api")
+    shell = asyncio.create_task(app.shell.run())
+    yield Client(app, await app.keys.create(None, "Müller Söhne", ["*"]))
+    shell.cancel()
+    await asyncio.gather(shell, return_exceptions=True)
+    await app.database.close()
+
+
+# -- what is asked ----------------------------------------------------------------------------------------------------
+
+
+def operations(document: dict[str, Any]) -> Iterator[tuple[str, str, dict[str, Any]]]:
+    for path, methods in document["paths"].items():
+        for method, operation in methods.items():
+            yield method.upper(), path, operation
+
+
+def good(schema: dict[str, Any], document: dict[str, Any]) -> Any:
+    """A value that fits a schema, as far as a schema tells."""
+    schema = resolved(schema, document)
+    if "const" in schema or "enum" in schema:
+        return schema.get("const", schema.get("enum", [None])[0])
+    match schema.get("type"):
+        case "object":
+            return {name: good(one, document) for name, one in schema.get("properties", {}).items()}
+        case "array":
+            return [good(schema["items"], document)] if "items" in schema else []
+        case "integer" | "number":
+            return int(schema.get("minimum", 1))
+        case "boolean":
+            return False
+        case "string":
+            return {"uuid": str(UUID(int=0)), "date-time": "2026-11-21T10:00:00Z", "date": "2026-11-21"}.get(
+                schema.get("format", ""),
+                "EUR"
+                if "A-Z]{3}" in schema.get("pattern", "")
+                else "DE"
+                if "A-Z]{2}" in schema.get("pattern", "")
+                else "20",
+            )
+        case _:
+            return None
+
+
+def resolved(schema: dict[str, Any], document: dict[str, Any]) -> dict[str, Any]:
+    while True:
+        if "$ref" in schema:
+            schema = document["components"]["schemas"][schema["$ref"].rpartition("/")[2]]
+        elif choices := schema.get("anyOf") or schema.get("oneOf") or schema.get("allOf"):
+            schema = choices[0]
+        else:
+            return schema
+
+
+def with_each_leaf_replaced(value: Any) -> Iterator[str]:
+    """JSON texts: the value with one leaf after another replaced by each hostile one."""
+    if isinstance(value, dict) and value:
+        for name, child in value.items():
+            for text in with_each_leaf_replaced(child):
+                others = [f"{json.dumps(key)}: {json.dumps(one)}" for key, one in value.items() if key != name]
+                yield "{" + ", ".join([f"{json.dumps(name)}: {text}", *others]) + "}"
+    elif isinstance(value, list) and value:
+        for text in with_each_leaf_replaced(value[0]):
+            yield f"[{text}]"
+    else:
+        yield from LEAVES
+
+
+def targets(path: str, operation: dict[str, Any], document: dict[str, Any]) -> Iterator[str]:
+    """The path with good values, then with one hostile value for one parameter after another."""
+    parameters = [one for one in operation.get("parameters", []) if one["in"] in ("path", "query")]
+
+    def target(changed: str = "", value: str = "") -> str:
+        filled, asked = path, []
+        for one in parameters:
+            name = one["name"]
+            if one["in"] == "path":
+                text = value if name == changed else quote(str(good(one["schema"], document)), safe="")
+                filled = filled.replace(f"{{{name}}}", text)
+            elif name == changed:
+                asked.append(f"{name}={value}")
+        return filled + ("?" + "&".join(asked) if asked else "")
+
+    yield target()
+    for one in parameters:
+        for value in ENCODED:
+            yield target(one["name"], value)
+        if one["name"] == "cursor":
+            places = [
+                *PLACES,
+                *(
+                    f'["{name}",{place[1:]}'
+                    for name in LISTS
+                    for place in PLACES
+                    if place.startswith("[") and place != "[]"
+                ),
+            ]
+            for place in places:
+                yield target("cursor", base64.urlsafe_b64encode(place.encode()).decode().rstrip("="))
+
+
+async def requests(client: Client) -> AsyncIterator[tuple[str, int, bytes]]:
+    document = client.document
+    for method, path, operation in operations(document):
+        content = operation.get("requestBody", {}).get("content", {}).get("application/json")
+        example = good(content["schema"], document) if content else None
+        body = json.dumps(example).encode() if content else b""
+        every = list(targets(path, operation, document))
+        for target in every:
+            yield f"{method} {target[:200]}", *await client(method, target, body)
+        for name, values in HEADERS.items():
+            for value in values:
+                yield f"{method} {path} {name}: {value[:60]!r}", *await client(method, every[0], body, **{name: value})
+        if content:
+            for text in (*JSON, *with_each_leaf_replaced(example)):
+                yield (
+                    f"{method} {path} {text[:300]}",
+                    *await client(method, every[0], text.encode("utf-8", "surrogatepass")),
+                )
+            for raw in (body.decode().encode("utf-16"), body.replace(b'"20"', b'"\xff"'), b"\xff" * 10):
+                yield f"{method} {path} {raw[:60]!r}", *await client(method, every[0], raw)
+
+
+@pytest.mark.timeout(280)
+async def test_no_hostile_value_of_any_parameter_makes_a_service_fail(client: Client) -> None:
+    asked, failed = 0, []
+    async for what, status, body in requests(client):
+        asked += 1
+        if status >= 500:
+            failed.append(f"{what} -> {status} {body[:200]!r}")
+        for leak in (b"Traceback", b"asyncpg", b"sqlalchemy", b"psycopg", b"SELECT "):
+            assert leak not in body or what.startswith("GET /metrics"), f"{what} shows {leak!r}: {body[:300]!r}"
+    assert asked > 500
+    assert not failed, "\n".join(failed[:40])
+
+
+async def test_every_list_answers_its_first_page(client: Client) -> None:
+    for method, path, operation in operations(client.document):
+        if method == "GET" and any(one["name"] == "cursor" for one in operation.get("parameters", [])):
+            status, body = await client("GET", path)
+            assert status == 200, (path, body)
+            assert set(json.loads(body)) == {"items", "next_cursor"}, path
+
+
+@pytest.mark.parametrize("client", ["orders"], indirect=True)
+async def test_the_markets_of_a_store_are_listed_page_by_page(client: Client) -> None:
+    store = f"st_{uuid4().hex[:8]}".encode()
+    for code, where in (("b", {"channel": "bol", "account": "main"}), ("a", {})):
+        body = json.dumps({"terms": {"code": code}, **where}).encode()
+        status, answer = await client("PUT", f"/v1/markets/{code}", body, x_store_id=store)
+        assert status == 200, answer
+    seen, cursor = [], ""
+    while cursor is not None:
+        status, answer = await client("GET", f"/v1/markets?limit=1{cursor}", x_store_id=store)
+        assert status == 200, answer
+        page = json.loads(answer)
+        seen += [(one["code"], one["channel"], one["terms"]["code"]) for one in page["items"]]
+        cursor = page["next_cursor"] and f"&cursor={page['next_cursor']}"
+    assert seen == [("a", None, "a"), ("b", "bol", "b")]
+    other = await client("PUT", "/v1/markets/c", json.dumps({"terms": {"code": "c"}}).encode(), x_store_id=store)
+    assert (other[0], json.loads(other[1])["type"]) == (409, "/problems/market_taken")

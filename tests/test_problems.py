@@ -1,0 +1,97 @@
+"""Every code that a service can answer has a page under /problems/: found in the source, asked for over HTTP."""
+
+from __future__ import annotations
+
+import ast
+from collections.abc import Iterator
+from importlib import import_module
+from pathlib import Path
+from typing import Any
+
+import pytest
+from fastapi import FastAPI
+
+from chassis.problems import PROBLEMS, install_problems, pages
+
+ROOT = Path(__file__).parents[1]
+CHASSIS = ROOT / "libs/chassis/src/chassis"
+SERVICES = ("orders", "payments", "fulfillment", "invoicing")
+WHERE = {"Problem": 1, "known": 0, "Refusal": 0}
+"""The function that names a code, and which of its arguments is the code."""
+
+
+def codes(folder: Path) -> Iterator[tuple[str, str]]:
+    """(file, code) of each problem and refusal that the source makes."""
+    for path in sorted(folder.rglob("*.py")):
+        for node in ast.walk(ast.parse(path.read_text("utf-8"))):
+            if (
+                isinstance(node, ast.Call)
+                and (name := getattr(node.func, "id", getattr(node.func, "attr", ""))) in WHERE
+            ):
+                code = node.args[WHERE[name]] if len(node.args) > WHERE[name] else None
+                if isinstance(code, ast.Constant):
+                    yield path.name, str(code.value)
+
+
+async def get(app: FastAPI, path: str, method: str = "GET") -> tuple[int, dict[str, str], str]:
+    scope = {
+        "type": "http", "asgi": {"version": "3.0"}, "http_version": "1.1", "method": method, "path": path, "raw_path": path.encode(),
+        "query_string": b"", "headers": [], "client": ("127.0.0.1", 1), "server": ("127.0.0.1", 80), "scheme": "http", "root_path": "",
+    }  # fmt: skip
+    sent: list[Any] = []
+
+    async def receive() -> Any:
+        return {"type": "http.request", "body": b"", "more_body": False}
+
+    async def send(message: Any) -> None:
+        sent.append(message)
+
+    await app(scope, receive, send)
+    headers = {name.decode(): value.decode() for name, value in sent[0]["headers"]}
+    return sent[0]["status"], headers, b"".join(message.get("body", b"") for message in sent[1:]).decode()
+
+
+def application(service: str) -> FastAPI:
+    app = FastAPI()
+    install_problems(app)
+    app.include_router(pages(import_module(f"{service}.api").PROBLEMS))
+    return app
+
+
+@pytest.mark.parametrize("service", SERVICES)
+async def test_every_code_that_a_service_can_answer_has_a_page(service: str) -> None:
+    app = application(service)
+    own, shared = list(codes(ROOT / f"services/{service}/src")), list(codes(CHASSIS))
+    assert len(shared) > 20 and own
+    for file, code in (*own, *shared):
+        status, headers, page = await get(app, f"/problems/{code}")
+        assert (status, headers["content-type"]) == (200, "text/html; charset=utf-8"), f"{file}: {code} has no page"
+        assert "<h2>Why</h2>" in page and "<h2>What to do</h2>" in page
+    assert (await get(app, "/problems/no_such_code"))[0] == 404
+    assert (await get(app, "/problems"))[0] == 200
+
+
+def test_nothing_is_documented_that_no_service_answers() -> None:
+    said = {code for _, code in codes(CHASSIS)}
+    said |= {"not_found", "method_not_allowed", "too_large", "http_error"}  # of Starlette's own errors
+    assert set(PROBLEMS) <= said
+    for service in SERVICES:
+        own = {code for _, code in codes(ROOT / f"services/{service}/src")}
+        assert set(import_module(f"{service}.api").PROBLEMS) <= own, service
+
+
+async def test_a_method_that_an_address_does_not_have_is_answered_with_those_it_has() -> None:
+    app = application("orders")
+
+    @app.get("/v1/things/{name:path}")
+    async def read(name: str) -> str:
+        return name
+
+    @app.put("/v1/things/{name:path}")
+    async def write(name: str) -> str:
+        return name
+
+    status, headers, body = await get(app, "/v1/things/a/b", "DELETE")
+    assert (status, headers["allow"]) == (405, "GET, PUT")
+    assert "/problems/method_not_allowed" in body
+    assert "allow" not in (await get(app, "/v1/nothing", "DELETE"))[1]
