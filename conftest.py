@@ -5,7 +5,17 @@ from __future__ import annotations
 import os
 from urllib.parse import urlsplit, urlunsplit
 
+import structlog
+
 from system.processes import SERVICES
+
+# Short tracebacks in the log of a test: with all locals, as by default, writing one takes longer than some time limits.
+structlog.configure(
+    processors=[
+        structlog.processors.add_log_level,
+        structlog.dev.ConsoleRenderer(exception_formatter=structlog.dev.plain_traceback),
+    ]
+)
 
 if server := os.environ.get("TRADEWIND_TEST_POSTGRES"):
     worker = os.environ.get("PYTEST_XDIST_WORKER", "main")

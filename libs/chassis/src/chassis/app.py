@@ -12,7 +12,6 @@ import functools
 import gc
 import json
 import signal
-import socket
 import sys
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
@@ -21,7 +20,6 @@ from typing import Any
 
 import asyncpg
 import structlog
-import uvicorn
 import yaml
 from aiokafka.errors import KafkaError
 from fastapi import FastAPI, Request, Response
@@ -29,7 +27,7 @@ from pydantic import ValidationError
 from sqlalchemy.engine import RowMapping
 from sqlalchemy.sql import Executable
 
-from chassis import crash, http, kafka, operations, partitions, problems, recovery
+from chassis import crash, http, kafka, operations, partitions, problems, recovery, server
 from chassis.consumer import Consumer
 from chassis.database import Database, is_transient
 from chassis.http import Answer, Keys, Principal, Write
@@ -194,53 +192,18 @@ class App:
         await asyncio.gather(operations.watch_intake(self, consumer), operations.watch_lag(consumer))
 
 
-class _Server(uvicorn.Server):
-    """Exit status 0 on SIGTERM: uvicorn would raise the signal again after its shutdown."""
-
-    @contextlib.contextmanager
-    def capture_signals(self) -> Any:
-        loop = asyncio.get_running_loop()
-        for number in (signal.SIGTERM, signal.SIGINT):
-            loop.add_signal_handler(number, self.handle_exit, number, None)
-        yield
-
-
-def _listen(host: str, port: int) -> socket.socket:
-    """A bound socket, below the ephemeral range when the port is left to us: a reconnect storm cannot take it."""
-    family = socket.AF_INET6 if ":" in host else socket.AF_INET
-    for candidate in [port] if port else range(20_000, 32_000, 7):
-        listener = socket.socket(family, socket.SOCK_STREAM)
-        listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        try:
-            listener.bind((host, candidate))
-            listener.listen(2048)
-            listener.setblocking(False)
-            return listener
-        except OSError as error:
-            listener.close()
-            if port:
-                raise SystemExit(
-                    f"port {port} on {host} cannot be taken ({error.strerror}); choose another HTTP_PORT"
-                ) from None
-    raise SystemExit("no free port below 32000")
-
-
 def serve(service: Service, settings: ServiceSettings, role: str) -> None:
     stand_back(settings.niceness)
     configure_logging(service.name, settings.log_level)
     crash.arm(service.name)
     app = App(service, settings, role)
-    listener = _listen(settings.http_host, settings.http_port)
+    listener = server.listen(settings.http_host, settings.http_port)
     # What is loaded by now lives for ever; what a batch makes dies with it. Looking at all of it again and again costs a tenth.
     gc.collect()
     gc.freeze()
     gc.set_threshold(200_000, 50, 100)
-    config = uvicorn.Config(
-        app.asgi(), loop="uvloop", log_config=None, access_log=False, timeout_graceful_shutdown=10, lifespan="on",
-        backlog=2048, timeout_keep_alive=75,
-    )  # fmt: skip
     log.info("listening", host=settings.http_host, port=listener.getsockname()[1], role=role)
-    _Server(config).run(sockets=[listener])
+    server.Server(server.configured(app.asgi())).run(sockets=[listener])
 
 
 # -- the command line -------------------------------------------------------------------------------------------------
