@@ -25,7 +25,7 @@ from chassis.shell import Shell
 from chassis.tables import aggregate_columns, chassis_tables
 from chassis.telemetry import Metrics
 from contracts.base import Command, Document, Event, Frozen, PrivateEvent
-from contracts.deciding import Context, Effect, Refusal, Reported, Task, Wake
+from contracts.deciding import Context, Effect, Refusal, Reported, Task, Unasked, Wake
 from contracts.envelope import headers
 from contracts.ids import message_id
 from contracts.registry import Topic
@@ -37,7 +37,7 @@ COMMANDS, EVENTS = "counter.commands.v1", "counter.events.v1"
 class Add(Command, type="counter.add"):
     amount: int = 1
     play: str = ""
-    """boom: decide raises; half: after an event it raises; no: a refusal; ask: a task; if known: nothing for an order that was not heard of; quiet: a private event; calm: wake me no more; page, sheet, large, huge."""
+    """boom: decide raises; half: after an event it raises; no: a refusal; ask: a task; if known: nothing for an order that was not heard of; quiet: a private event; unasked: an answer to no question; calm: wake me no more; page, sheet, large, huge."""
     pot: str = ""
     """The pot that later `Fill`s go to."""
     wake_at: datetime | None = None
@@ -105,6 +105,8 @@ def add(state: Counter, command: Add, context: Context) -> list[Effect]:
         total=state.total + command.amount, pot=command.pot, wake_at=command.wake_at,
         padding="x" * {"huge": 1_000_000, "large": 100_000, "sheet": 40_000, "page": 10_000}.get(command.play, 0),
     )  # fmt: skip
+    if command.play == "unasked":
+        return [event, Unasked()]
     if command.play == "half":
         wrong: Any = Added.model_construct(order_id=context.key)  # evolve falls over it
         return [event, wrong]

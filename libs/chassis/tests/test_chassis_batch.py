@@ -189,6 +189,14 @@ async def test_what_is_said_of_an_unknown_order_does_nothing_and_counts_when_it_
     assert await world.total(key) == 6
 
 
+async def test_an_answer_that_nobody_asked_for_has_its_effects_and_counts_when_it_is_said_again(world: World) -> None:
+    key = uuid4()
+    for total in (1, 2):
+        await world.take(world.from_topic(plus(key, 1, play="unasked"), ce_id="same"))
+        assert await world.total(key) == total
+    assert await world.one("select count(*) from inbox") == 0
+
+
 async def test_ids_of_what_a_message_caused_are_the_same_when_it_is_decided_again(world: World) -> None:
     key = uuid4()
     inbound = world.from_topic(plus(key, 1), "again")

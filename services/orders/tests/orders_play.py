@@ -17,7 +17,7 @@ from uuid import NAMESPACE_OID, UUID, uuid5
 
 from contracts import fulfillment, invoicing, payments
 from contracts.base import Command, Event, PrivateEvent
-from contracts.deciding import Context, Effect, Refusal, Wake
+from contracts.deciding import Context, Effect, Refusal, Unasked, Wake
 from contracts.orders import Approve, Cancel, MarketTerms, Place, Resolution, Resolve, Resume
 from contracts.snapshot import Address, Buyer, Line, OrderContent, Quantities, Snapshot, Source, Tax, Totals
 from orders.domain.order import MarketKey, Order, evolve, initial, wake_at
@@ -66,6 +66,8 @@ class Play:
         self.sent: list[Command] = []
         """Commands of the last message."""
         self.refusal: Refusal | None = None
+        self.unasked = False
+        """The last message answered what was not asked."""
         self.commands: list[Command] = []
         self.events: list[Event] = []
         self.heard: dict[str, Event] = {}
@@ -83,12 +85,14 @@ class Play:
             self.heard[message.TYPE.partition(".")[2]] = message
         context = Context(self.now, ORDER, STORE, uid(f"m{self._n}"), actor, getattr(message, "TYPE", ""), self.markets)
         effects: list[Effect] = DECIDE[type(message)](self.order, message, context)
-        self.stated, self.sent, self.refusal = [], [], None
+        self.stated, self.sent, self.refusal, self.unasked = [], [], None, False
         for effect in effects:
             if isinstance(effect, Event):
                 self._fold(effect)
             elif isinstance(effect, Command):
                 self.sent.append(type(effect).model_validate_json(effect.model_dump_json()))
+            elif isinstance(effect, Unasked):
+                self.unasked = True
             else:
                 assert isinstance(effect, Refusal)
                 self.refusal = effect

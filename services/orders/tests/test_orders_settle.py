@@ -80,6 +80,18 @@ def test_an_answer_that_is_told_twice_counts_once(play: Play) -> None:
     assert play.order == before
 
 
+def test_an_answer_that_comes_before_its_question_counts_at_once_and_is_not_claimed(play: Play) -> None:
+    """A restored database reads the answer of another service before its own process has asked again."""
+    earlier = Play().in_the_warehouse().captured()
+    play.receives(content(), market())
+    for word in ("authorized", "started", "captured"):
+        play.when(earlier.event_told(word))
+        assert play.unasked, word
+    assert play.order.facts.money == earlier.order.facts.money
+    play.reserved()
+    assert not play.unasked
+
+
 def test_totals_of_an_older_version_change_nothing(play: Play) -> None:
     play.in_the_warehouse().captured().issued().cancels().shipments_cancelled().credited().refunded()
     play.when(play.event_told("captured")).nothing()

@@ -21,7 +21,7 @@ from chassis.inbound import Inbound, Outcome
 from chassis.service import Aggregate, Handler, Service, Share
 from chassis.statements import NOTHING_LOCKED, NOTHING_READ, JournalRow, LockedRows, Offsets, Timer
 from contracts.base import Command, Event, PrivateEvent, to_json
-from contracts.deciding import Context, Effect, Refusal, Task, Wake
+from contracts.deciding import Context, Effect, Refusal, Task, Unasked, Wake
 from contracts.limits import JOURNAL_BYTES_MAX
 from contracts.registry import topic_of
 
@@ -151,6 +151,7 @@ class Batch:
         rows: list[JournalRow] = []
         tasks: list[Task] = []
         refusal: Refusal | None = None
+        unheeded = False
         base = (inbound.id.int ^ _ROWS) & ~0xFFFF  # decided again, a message makes the same rows again
         for n, effect in enumerate(effects):
             if isinstance(effect, Event):
@@ -171,6 +172,8 @@ class Batch:
                 rows.append(_row(slot, inbound, _id(base + n), effect, None, None))
             elif isinstance(effect, Task):
                 tasks.append(effect)
+            elif isinstance(effect, Unasked):
+                unheeded = True
             else:
                 refusal = effect
         slot.state, slot.revision, slot.version = state, revision, version
@@ -182,7 +185,7 @@ class Batch:
             self._changed.setdefault(share.name, {})[key] = value
         self._journal += rows
         self._tasks += [(inbound, slot.aggregate.table, task) for task in tasks]
-        return Outcome("done", state, tuple(events), refusal)
+        return Outcome("done", state, tuple(events), refusal, unheeded=unheeded)
 
     # -- save ---------------------------------------------------------------------------------------------------------
 

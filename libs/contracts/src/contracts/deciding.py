@@ -76,4 +76,12 @@ class Refusal:
     detail: str
 
 
-Effect = Event | Command | Task | Refusal
+@dataclass(frozen=True, slots=True)
+class Unasked:
+    """The message answers an operation that was not asked here, or not yet: a restored database reads answers before it asks again.
+
+    Its facts count at once. The inbox does not claim it, so the same answer counts when it is published again.
+    """
+
+
+Effect = Event | Command | Task | Refusal | Unasked

@@ -7,7 +7,7 @@ from typing import Any, Final
 
 from contracts import fulfillment, invoicing, payments
 from contracts.base import Event
-from contracts.deciding import Context, Effect
+from contracts.deciding import Context, Effect, Unasked
 from orders.domain import differences, settle, undo
 from orders.domain.order import CaptureFact, Order, ShipmentFact
 from orders.domain.processes import KINDS
@@ -27,7 +27,13 @@ def _close(story: Story, event: Event, code: str = "") -> list[Effect]:
     story.answered(event, code=code)
     if story.halted:
         undo.proceed(story)
-    return story.effects()
+    return _counted(story, event)
+
+
+def _counted(story: Story, event: Event) -> list[Effect]:
+    """What was decided; an answer that no operation waits for has to count again when it is asked for."""
+    asked = str(event.operation_id) in story.asks
+    return story.effects() if asked else [*story.effects(), Unasked()]
 
 
 def _money(story: Story, event: payments.PaymentEvent | payments.Failed, **facts: Any) -> None:
@@ -82,7 +88,8 @@ def refunded(order: Order, event: payments.Refunded, context: Context) -> list[E
     if (story := _hear(order, event, context)) is None:
         return []
     captures = story.facts.captures
-    if (fact := captures.get(str(event.capture_id))) is not None:
+    fact = captures.get(str(event.capture_id))
+    if fact is not None and event.version > story.facts.money_version:  # else it was counted before
         so_far = min(fact.refunded_minor + event.amount_minor, fact.amount_minor)
         captures = {**captures, str(event.capture_id): fact.model_copy(update={"refunded_minor": so_far})}
     _money(story, event, captures=captures)
@@ -125,7 +132,7 @@ def started(order: Order, event: fulfillment.Started, context: Context) -> list[
         story.set(run, waits="warehouse", due_at=None)
     if order.fulfillment_status == "unfulfilled":
         story.fulfillment_changed("in_progress")
-    return story.effects()
+    return _counted(story, event)
 
 
 def _pieces(lines: Iterable[fulfillment.PlacedLine]) -> dict[str, int]:
