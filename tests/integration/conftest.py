@@ -42,15 +42,18 @@ def pytest_collection_finish(session: pytest.Session) -> None:
         reporter.write_line(f"{len(minutes)} chaos tests: about {sum(minutes)} minutes")
 
 
+def instance_name() -> str:
+    """Of the servers of this pytest worker."""
+    return f"{os.environ.get('TRADEWIND_TEST_INSTANCE', 'test')}-{os.environ.get('PYTEST_XDIST_WORKER', 'main')}"
+
+
 @pytest_asyncio.fixture(scope="module", loop_scope="module")
 async def shop(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Shop]:
     """Running, markets and seller set up, ample stock of `SKUS`. A module's `SHOP = Options(...)` shapes it."""
     options: Options = getattr(request.module, "SHOP", Options())
-    worker = os.environ.get("PYTEST_XDIST_WORKER", "main")
-    name = f"{os.environ.get('TRADEWIND_TEST_INSTANCE', 'test')}-{worker}"
     scratch = tmp_path_factory.mktemp(request.module.__name__.rpartition(".")[2])
     with (
-        devservices.running(ROOT, name=name, reset=True) as servers,
+        devservices.running(ROOT, name=instance_name(), reset=True) as servers,
         System(ROOT, servers.kafka, servers.postgres, scratch / "logs", settings=options.settings) as system,
     ):
         one = Shop(servers, system, options, scratch)

@@ -14,7 +14,7 @@ import json
 import signal
 import sys
 import time
-from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -30,6 +30,7 @@ from sqlalchemy.sql import Executable
 from chassis import crash, http, kafka, operations, partitions, problems, recovery, server
 from chassis.consumer import Consumer
 from chassis.database import Database, is_transient
+from chassis.history import History
 from chassis.http import Answer, Keys, Principal, Write
 from chassis.parking import Parking
 from chassis.priority import stand_back
@@ -43,6 +44,9 @@ from chassis.timers import Timers
 from contracts.base import Command
 
 log = structlog.get_logger("chassis.app")
+
+END_SECONDS_MAX = 60.0
+"""For the parts of a process to end while it lives: a batch has its time limit, and the group is left."""
 
 
 class App:
@@ -58,15 +62,14 @@ class App:
         self.shell = Shell(service, self.database, self.metrics)
         self.tasks = Tasks(service.tasks(self), self.database, self.shell, settings.task_concurrency)
         self.shell.on_tasks = self.tasks.wake
-        if role != "api":
-            self.shell.on_published = self.relay.offer
-        if service.adopts and role != "api":
-            self.shell.ready.clear()  # until the database knows all that it had stated: see `recovery`
         self.timers = Timers(self.database, self.shell)
         self.parking = Parking(service, self.database, settings)
         self.consumer: Consumer | None = None
         self.start_failed: str | None = None
         """Why the consumer does not start although broker and database answer; a person has to look."""
+        self.certified: History | None = None
+        """That the database had when this process certified that it has adopted its topic: see `recovery`."""
+        self._parts: dict[str, asyncio.Task[None]] = {}
         self.beat_at = time.monotonic()
         self.started_at = time.monotonic()
 
@@ -110,45 +113,94 @@ class App:
 
     @contextlib.asynccontextmanager
     async def _lifespan(self, app: FastAPI) -> AsyncIterator[None]:
-        background = [
-            asyncio.create_task(self.shell.run(), name="shell"),
-            asyncio.create_task(self._beat(), name="beat"),
-            asyncio.create_task(operations.watch_clock(self), name="clock"),
+        always = [
+            self._part("beat", self._beat()),
+            self._part("clock", operations.watch_clock(self)),
+            self._part("history", self._follow_database()),
         ]
-        background.append(asyncio.create_task(self.shell.run(), name="shell 2"))
-        relay: asyncio.Task[None] | None = None
-        if self.role in ("all", "worker"):
-            relay = asyncio.create_task(self._once_ready(self.relay.run), name="relay")
-            background += [
-                asyncio.create_task(self._consume(), name="consumer"),
-                asyncio.create_task(self._once_ready(self.timers.run), name="timers"),
-                asyncio.create_task(self._once_ready(self.tasks.run), name="tasks"),
-                asyncio.create_task(
-                    self._once_ready(functools.partial(self.parking.run, self.relay.wake)), name="parking"
-                ),
-                asyncio.create_task(partitions.keep(self.database, self.settings), name="partitions"),
-                asyncio.create_task(operations.observe(self), name="observe"),
-            ]
-        for task in background:
-            task.add_done_callback(self._fell)
+        self._begin()
         try:
             yield
         finally:
-            if self.consumer is not None:
-                await self.consumer.stop()
-            self.relay.stopping = True
-            self.relay.wake()
-            if relay is not None and not self.shell.ready.is_set():
-                background.append(relay)
-            elif relay is not None:
-                with contextlib.suppress(TimeoutError):
-                    async with asyncio.timeout(5):  # an outbox that cannot drain stays in PostgreSQL
-                        await relay
-            for task in background:
+            for task in always:
                 task.cancel()
-            await asyncio.gather(*background, return_exceptions=True)
+            await asyncio.gather(*always, return_exceptions=True)
+            await self._end(drain=True)
             await self.tasks.close()
             await self.database.close()
+
+    def _part(self, name: str, run: Coroutine[Any, Any, None]) -> asyncio.Task[None]:
+        task = asyncio.create_task(run, name=name)
+        task.add_done_callback(self._fell)
+        return task
+
+    def _begin(self, *, moved: bool = False) -> None:
+        """Start the parts of this role on the data that the database has now. `moved`: it has lost some of those before."""
+        if self.service.adopts:
+            self.shell.ready.clear()  # until the database knows all that it had stated: see `recovery`
+        else:
+            self.shell.ready.set()
+        self.certified = None
+        parts = {"shell": self.shell.run(), "shell 2": self.shell.run()}
+        if self.role == "api":
+            if self.service.adopts:
+                parts["recovery"] = self._await_recovery()
+        else:
+            self.relay = Relay(self.service, self.settings, self.database, self.metrics)
+            self.shell.on_published = self.relay.offer
+            parts |= {
+                "relay": self._once_ready(self.relay.run),
+                "consumer": self._consume(moved=moved),
+                "timers": self._once_ready(self.timers.run),
+                "tasks": self._once_ready(self.tasks.run),
+                "parking": self._once_ready(functools.partial(self.parking.run, self.relay.wake)),
+                "partitions": partitions.keep(self.database, self.settings),
+                "observe": operations.observe(self),
+            }
+        self._parts = {name: self._part(name, run) for name, run in parts.items()}
+
+    async def _end(self, *, drain: bool) -> None:
+        """Stop what `_begin` has started. `drain`: publish what the outbox holds."""
+        consumer, self.consumer = self.consumer, None
+        if consumer is not None:
+            await consumer.stop()
+        self.relay.stopping = True
+        self.relay.wake()
+        if drain and "relay" in self._parts and self.shell.ready.is_set():
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(5):  # an outbox that cannot drain stays in PostgreSQL
+                    await self._parts["relay"]
+        for task in self._parts.values():
+            task.cancel()
+        await asyncio.gather(*self._parts.values(), return_exceptions=True)
+        await self.relay.close()
+
+    async def _follow_database(self) -> None:
+        """When the database has lost what was committed (failover to a standby that was behind, restore), begin anew.
+
+        Every part starts as it does in a new process: nothing that was cached, read or about to be published is of use.
+        """
+        while True:
+            await self.database.moved.wait()
+            log.error("database_moved", detail="it has lost what was committed, or may have: everything begins anew")
+            self.shell.ready.clear()
+            async with asyncio.timeout(END_SECONDS_MAX):  # else the process ends, and its supervisor starts it again
+                await self._end(drain=False)
+            await self.tasks.abandon()
+            self.shell.forget()
+            await self.database.accept()
+            self._begin(moved=True)
+
+    async def _await_recovery(self) -> None:
+        await recovery.until_recovered(self.database)
+        self.shell.ready.set()
+
+    async def certify(self) -> None:
+        """Renew the certificate when the server was restarted and has lost nothing: new api processes wait for it."""
+        found = self.database.history
+        if self.certified is not None and found is not None and found.certificate != self.certified.certificate:
+            await recovery.certify(self.database)
+            self.certified = found
 
     def _fell(self, task: asyncio.Task[None]) -> None:
         """A part that ends by an error takes the process with it: a supervisor restarts it, nothing limps."""
@@ -166,14 +218,17 @@ class App:
             self.beat_at = time.monotonic()
             await asyncio.sleep(0.5)
 
-    async def _consume(self) -> None:
+    async def _consume(self, *, moved: bool) -> None:
         """Join the group as soon as the broker and the topics are there; then watch intake."""
-        consumer = Consumer(self.service, self.settings, self.database, self.shell, self.metrics)
+        self.consumer = consumer = Consumer(self.service, self.settings, self.database, self.shell, self.metrics)
         while True:
             try:
                 if await kafka.topics_ready(self.settings, [*consumer.topics, f"{self.service.name}.events.v1"]):
                     if self.service.adopts:
+                        if moved:
+                            await recovery.until_relays_have_stopped(self.database)
                         await recovery.recover(self.service, self.settings, self.database, self.metrics)
+                        self.certified = self.database.history
                         self.shell.ready.set()
                     await consumer.start()
                     break
@@ -188,7 +243,7 @@ class App:
                     log.error("start_failed", error=self.start_failed, exc_info=True)
                     await asyncio.sleep(2)  # each time is an error in the log: not three a second
             await asyncio.sleep(0.3)
-        self.consumer, self.start_failed = consumer, None
+        self.start_failed = None
         await asyncio.gather(operations.watch_intake(self, consumer), operations.watch_lag(consumer))
 
 

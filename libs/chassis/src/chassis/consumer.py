@@ -105,6 +105,7 @@ class Consumer(ConsumerRebalanceListener):  # type: ignore[misc]  # aiokafka is 
         """Assigned and not acknowledged since. What ended a process before comes again in one of these: each batch of
         theirs is noted before it is tried, and how far it went is stored in its own transaction."""
         self._acknowledged_at = 0.0
+        self._stopping = False
         self._failures = 0
         self._paused = False
         self.joined = asyncio.Event()
@@ -177,6 +178,7 @@ class Consumer(ConsumerRebalanceListener):  # type: ignore[misc]  # aiokafka is 
 
     async def stop(self) -> None:
         """Finish and commit the running batch, leave the group."""
+        self._stopping = True
         await self.acknowledge(at_once=True)
         await self.broker.stop()
 
@@ -198,6 +200,8 @@ class Consumer(ConsumerRebalanceListener):  # type: ignore[misc]  # aiokafka is 
             except Exception as error:
                 if not isinstance(error, KafkaError) and not is_transient(error):
                     raise
+                if self._stopping:
+                    return
                 log.info("assigned_later", error=repr(error))
                 await asyncio.sleep(0.5)
         consumer.resume(*parts)

@@ -16,12 +16,15 @@ import asyncpg
 import asyncpg.protocol.protocol
 from asyncpg import Connection
 from asyncpg.pgproto.pgproto import UUID as QuickUUID
-from sqlalchemy.engine import RowMapping
+from sqlalchemy import event
+from sqlalchemy.engine import AdaptedConnection, RowMapping
 from sqlalchemy.exc import TimeoutError as PoolTimeout
 from sqlalchemy.ext.asyncio import AsyncConnection, create_async_engine
 from sqlalchemy.sql import Executable
 
+from chassis import history
 from chassis.clock import Clock
+from chassis.history import History
 from chassis.settings import ServiceSettings
 
 __all__ = ["CatchingUp", "Conflict", "Database", "OutcomeUnknown", "Piece", "QuickUUID", "Rows", "TooSlow", "columns",
@@ -155,6 +158,31 @@ class Database:
             pool_recycle=1800,
             connect_args={"server_settings": server, "timeout": 5},
         )
+        self.history: History | None = None
+        """Of the data that this process works on; None before the first connection."""
+        self.moved = asyncio.Event()
+        """Set when a new connection found other data: no connection is made until `accept`."""
+        event.listen(self._engine.sync_engine, "connect", self._compare)
+
+    def _compare(self, connection: AdaptedConnection, _: object) -> None:
+        """Raises CatchingUp if the data are not those that this process works on."""
+        try:
+            found = History(*connection.run_async(lambda raw: raw.fetchrow(history.READ)))
+            if self.moved.is_set() or (self.history is not None and not found.continues(self.history)):
+                self.moved.set()
+                raise CatchingUp(f"the database was {self.history} and is {found}")
+        except BaseException:
+            connection.driver_connection.terminate()
+            raise
+        self.history = found
+
+    async def accept(self) -> None:
+        """Close all connections and work on the data that the next one finds."""
+        while self._at_hand:
+            await _give_back(*self._at_hand.pop())
+        await self._engine.dispose()
+        self.history = None
+        self.moved.clear()
 
     @asynccontextmanager
     async def transaction(self, seconds_max: float | None = None) -> AsyncIterator[Connection]:
@@ -205,10 +233,15 @@ class Database:
         return pooled, fresh
 
     async def read_clock(self) -> Clock:
+        """Read the clock, and how far the write-ahead log is on disk."""
         async with self.connection() as raw:
             sent_at = time.monotonic()
-            now = await raw.fetchval("select clock_timestamp()")
-            self.clock.read(now.timestamp(), sent_at, time.monotonic(), time.time())
+            row = await raw.fetchrow(
+                "select clock_timestamp() as now, (pg_current_wal_flush_lsn() - '0/0')::bigint as position"
+            )
+            assert row is not None and self.history is not None
+            self.clock.read(row["now"].timestamp(), sent_at, time.monotonic(), time.time())
+            self.history = self.history._replace(position=row["position"])
         return self.clock
 
     async def read(self, statement: Executable) -> Sequence[RowMapping]:

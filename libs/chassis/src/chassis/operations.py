@@ -72,11 +72,13 @@ def routes(app: "App") -> APIRouter:
             return respond(as_json(503, {"status": "waiting", "for": "database"}))
         if clock.differs:
             return respond(as_json(503, {"status": "waiting", "for": "clock", "detail": clock.explained()}))
+        if trouble := app.start_failed or (app.consumer.reads.trouble if app.consumer is not None else None):
+            return respond(as_json(503, {"status": "failing", "for": "topics", "detail": trouble}))
+        if not app.shell.ready.is_set():
+            return respond(as_json(503, {"status": "waiting", "for": "recovery"}))
         joined = app.consumer is not None and app.consumer.joined.is_set()
         if app.role == "worker" and not joined:
             return respond(as_json(503, {"status": "waiting", "for": "kafka"}))
-        if trouble := app.start_failed or (app.consumer.reads.trouble if app.consumer is not None else None):
-            return respond(as_json(503, {"status": "failing", "for": "topics", "detail": trouble}))
         return respond(as_json(200, {"status": "ready", "consuming": joined}))
 
     @router.get("/metrics")
@@ -274,6 +276,7 @@ async def watch_clock(app: "App") -> None:
     while True:
         try:
             clock = await app.database.read_clock()
+            await app.certify()
             if clock.differs and not differed:
                 log.error("clock_differs", detail=clock.explained())
             elif differed and not clock.differs:

@@ -43,16 +43,54 @@ CHUNK = 200
 UNFOLDED = "journal rows not yet folded into shared rows"
 """A row of `relay_positions`: adopted events with a journal id above `next_offset` still have to move the shared rows."""
 LOCK = 6021979
+RECOVERED = "recovered"
+"""A row of `leases`; its holder is the certificate (`History.certificate`) of the data that have adopted their topic."""
+CERTIFY = """
+insert into leases (name, holder, until) values ($1, $2, clock_timestamp())
+on conflict (name) do update set holder = excluded.holder, until = excluded.until"""
 
 
 async def recover(service: Service, settings: ServiceSettings, database: Database, metrics: Metrics) -> int:
-    """Adopt what the own events topic knows and the database does not; how many events that were."""
+    """Adopt what the own events topic knows and the database does not, and certify it; how many events that were."""
     async with _alone(database):
         adopted = await _read_own_topic(service, settings, database, metrics)
         await _fold_shares(service, database)
+        await certify(database)
     if adopted:
         log.warning("adopted_own_events", service=service.name, events=adopted)
     return adopted
+
+
+async def until_recovered(database: Database) -> None:
+    """Wait until a worker has certified that the database has adopted what its topic knows: an api does not read topics."""
+    while True:
+        try:
+            async with database.connection() as connection:
+                certificate = await connection.fetchval("select holder from leases where name = $1", RECOVERED)
+            if database.history is not None and certificate == database.history.certificate:
+                return
+        except Exception as error:
+            if not is_transient(error):
+                raise
+        await asyncio.sleep(0.5)  # between two looks at a row that another process writes
+
+
+async def certify(database: Database) -> None:
+    """Record that this database has adopted what its topic knows."""
+    async with database.connection() as connection:
+        assert database.history is not None
+        await connection.execute(CERTIFY, RECOVERED, database.history.certificate)
+
+
+async def until_relays_have_stopped(database: Database) -> None:
+    """After a failover: the lease that the data show was of a relay on the data that are gone. Until it expires, that relay may
+    still publish from memory, and what it publishes must be read."""
+    async with database.connection() as connection:
+        left = await connection.fetchval(
+            "select extract(epoch from until - clock_timestamp())::float8 from leases where name = 'relay'"
+        )
+    if left is not None and left > 0:
+        await asyncio.sleep(left)  # a lease ends by time alone
 
 
 @asynccontextmanager

@@ -353,6 +353,10 @@ class Relay:
             self._producer = producer
         return self._producer
 
+    async def close(self) -> None:
+        """After `run` was cancelled: what was handed to the client is sent, or given up after a while."""
+        await self._drop_producer()
+
     async def _drop_producer(self) -> None:
         """A producer that raised once has lost a sequence number for good: throw it away."""
         producer, self._producer = self._producer, None

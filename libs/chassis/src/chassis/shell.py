@@ -101,6 +101,16 @@ class Shell:
             except TimeoutError as error:
                 raise CatchingUp(f"not within {READY_SECONDS_MAX} s") from error
 
+    def forget(self) -> None:
+        """Drop what is cached of data that are gone; whoever submitted something may repeat it."""
+        self.known.clear()
+        self._suspected.clear()
+        for _, future in self._waiting:
+            if not future.done():
+                future.set_exception(CatchingUp("the database was replaced"))
+        self._waiting.clear()
+        self._arrived.clear()
+
     async def run(self, at_most: int = 200) -> None:
         """Serve `submit` until cancelled. While one batch commits, the next gathers: no waiting for company."""
         while True:

@@ -53,6 +53,12 @@ class Tasks:
     def wake(self) -> None:
         self._wake.set()
 
+    async def abandon(self) -> None:
+        """Cancel running calls: their rows are of data that are gone. Who needs the outcome asks again, with the same key."""
+        for task in self.running:
+            task.cancel()
+        await asyncio.gather(*self.running, return_exceptions=True)
+
     async def close(self) -> None:
         """Let running calls end, for a moment, and close what the runners hold open."""
         if self.running:

@@ -45,7 +45,7 @@ class Postgres(ServerProgram, PostgresServer):
     def __init__(self, directory: Path, home: PostgresHome, port: int, *, detached: bool = False) -> None:
         record, log = directory / "postgres.json", directory / "postgres.log"
         super().__init__(ServerProcess("PostgreSQL", home.data, record, log), home.data, detached=detached)
-        self._home = home
+        self.home = home
         self._port = port
 
     def dsn(self, database: str) -> str:
@@ -54,14 +54,14 @@ class Postgres(ServerProgram, PostgresServer):
     def start(self) -> None:
         if self._process.is_running():
             return
-        if not (self._home.data / "PG_VERSION").exists():
+        if not (self.home.data / "PG_VERSION").exists():
             self._make_cluster()
         settings = [f"--{name}={value}" for name, value in {**SETTINGS, "port": str(self._port)}.items()]
         self._process.start(
-            [self._home.binaries / "postgres", "-D", self._home.data, *settings],
+            [self.home.binaries / "postgres", "-D", self.home.data, *settings],
             when_orphaned=STOP_SIGNALS["fast"],
             detached=self._detached,
-            uid=self._home.uid,
+            uid=self.home.uid,
         )
         try:
             self._process.wait_until(self._is_ready, START_TIMEOUT_SECONDS)
@@ -77,17 +77,17 @@ class Postgres(ServerProgram, PostgresServer):
 
     def _make_cluster(self) -> None:
         """Writes a new directory and renames it: a data directory is complete or does not exist."""
-        unfinished = self._home.data.with_name(self._home.data.name + ".new")
+        unfinished = self.home.data.with_name(self.home.data.name + ".new")
         shutil.rmtree(unfinished, ignore_errors=True)
-        self._home.make_directory(unfinished)
+        self.home.make_directory(unfinished)
         # Sorts text by code point on every machine: index order must not depend on the C library.
         locale = ("--encoding=UTF8", "--locale=C", "--locale-provider=builtin", "--builtin-locale=C.UTF-8")
-        self._run([self._home.binaries / "initdb", "-D", unfinished, "-U", "postgres", "--auth=trust", *locale])
-        unfinished.rename(self._home.data)
+        self._run([self.home.binaries / "initdb", "-D", unfinished, "-U", "postgres", "--auth=trust", *locale])
+        unfinished.rename(self.home.data)
 
     def _run(self, command: Sequence[str | Path]) -> None:
         with self._process.log.open("ab") as log:
-            running = spawn(command, log=log.fileno(), when_orphaned=signal.SIGKILL, uid=self._home.uid)
+            running = spawn(command, log=log.fileno(), when_orphaned=signal.SIGKILL, uid=self.home.uid)
         try:
             status = running.wait()
         except BaseException:
@@ -96,14 +96,17 @@ class Postgres(ServerProgram, PostgresServer):
             raise
         if status:
             raise DevservicesError(
-                f"{Path(command[0]).name} could not create {self._home.data}: {last_line(self._process.log)} "
+                f"{Path(command[0]).name} could not create {self.home.data}: {last_line(self._process.log)} "
                 f"(see {self._process.log})."
             )
 
     def _is_ready(self) -> bool:
+        return self._status() == "ready"
+
+    def _status(self) -> str:
         """Reads the server's pid file: line 1 is its pid, line 8 its state."""
         try:
-            lines = (self._home.data / "postmaster.pid").read_text().splitlines()
+            lines = (self.home.data / "postmaster.pid").read_text().splitlines()
         except OSError:
-            return False
-        return len(lines) >= 8 and lines[0] == str(self._process.pid) and lines[7].strip() == "ready"
+            return ""
+        return lines[7].strip() if len(lines) >= 8 and lines[0] == str(self._process.pid) else ""

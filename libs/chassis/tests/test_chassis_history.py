@@ -1,0 +1,92 @@
+"""A database that has lost what was committed is noticed on the next connection; api processes wait for a worker to recover it."""
+
+from __future__ import annotations
+
+import asyncio
+import dataclasses
+
+import pytest
+from chassis_counter import SERVICE, World
+
+from chassis import recovery
+from chassis.app import App
+from chassis.database import CatchingUp
+from chassis.history import History
+
+BEFORE = History("cluster/1/database/table", "monday", 1_000)
+
+
+@pytest.mark.parametrize(
+    ("after", "continues"),
+    [
+        (BEFORE._replace(position=1_001), True),
+        (BEFORE._replace(started_at="tuesday"), True),  # restarted, and nothing is lost
+        (BEFORE._replace(line="cluster/2/database/table", position=2_000), False),  # a promoted standby
+        (BEFORE._replace(position=999), False),  # a disk snapshot
+    ],
+)
+def test_a_history_continues_where_nothing_was_lost(after: History, continues: bool) -> None:
+    assert after.continues(BEFORE) is continues
+
+
+@pytest.mark.real
+async def test_no_connection_to_other_data_is_made_until_they_are_accepted(world: World) -> None:
+    database = world.database
+    clock = await database.read_clock()
+    assert clock.was_read and database.history is not None
+    first = database.history
+    database.history = first._replace(position=first.position + 2**40)
+    async with database.connection():
+        for _ in range(2):
+            with pytest.raises(CatchingUp):
+                async with database.connection():  # a second one is made beside the first
+                    pytest.fail("a connection to other data was made")
+    assert database.moved.is_set()
+    await database.accept()
+    assert (await database.read_clock()).was_read and not database.moved.is_set()
+
+
+@pytest.mark.real
+async def test_an_api_waits_until_a_worker_has_certified_the_database(world: World) -> None:
+    """And again after each restart of the server, until a worker has seen that nothing was lost."""
+    app = App(SERVICE, world.settings, "api")
+    async with app._lifespan(app.asgi()):
+        async with asyncio.timeout(10):
+            while app.database.history is None:
+                await asyncio.sleep(0.01)
+        assert not app.shell.ready.is_set()
+        await recovery.certify(world.database)
+        async with asyncio.timeout(10):
+            await app.shell.ready.wait()
+    await world.do("update leases set holder = holder || ' before a restore'")
+    again = App(SERVICE, world.settings, "api")
+    async with again._lifespan(again.asgi()):
+        with pytest.raises(TimeoutError):
+            await asyncio.wait_for(again.shell.ready.wait(), 1)
+
+
+@pytest.mark.real
+async def test_an_api_of_a_service_that_adopts_nothing_does_not_wait(world: World) -> None:
+    app = App(dataclasses.replace(SERVICE, adopts=False), world.settings, "api")
+    async with app._lifespan(app.asgi()):
+        assert app.shell.ready.is_set()
+
+
+@pytest.mark.real
+async def test_a_process_begins_anew_when_the_database_has_lost_something(world: World) -> None:
+    """Requests that wait are told to come again; what was cached is dropped; afterwards everything works."""
+    app = App(SERVICE, world.settings, "api")
+    await recovery.certify(world.database)
+    async with app._lifespan(app.asgi()):
+        async with asyncio.timeout(10):
+            await app.shell.ready.wait()
+        parts = app._parts
+        assert app.database.history is not None
+        app.database.history = app.database.history._replace(position=2**60)
+        await world.do(
+            "select pg_terminate_backend(pid) from pg_stat_activity where application_name = 'tradewind-counter-api'"
+        )
+        async with asyncio.timeout(20):
+            while app._parts is parts or not app.shell.ready.is_set():
+                await asyncio.sleep(0.01)
+        assert app.database.history.position < 2**60
