@@ -26,7 +26,13 @@ select order_id, coalesce(sum(total_minor) filter (where kind = 'invoice'), 0)::
 from documents group by order_id"""
 PARKED = "select key, retry_at is null as for_a_person from parked_keys"
 # Reason to wait in the orders service -> reason in the report; reasons that are not here keep their name.
-REASON_OF: Final = {"answer": "no_answer", "outcomes": "no_answer", "snapshot": "no_answer", "": "no_answer"}
+REASON_OF: Final = {
+    "answer": "no_answer",
+    "outcomes": "no_answer",
+    "snapshot": "no_answer",
+    "payment": "no_answer",
+    "": "no_answer",
+}
 EVENTS: Final = "orders.events.v1"
 _DUPLICATES: Final = re.compile(r"^tradewind_duplicates_removed_total(?:\{[^}]*\})? ([0-9.e+]+)$", re.MULTILINE)
 

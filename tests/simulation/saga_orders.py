@@ -6,7 +6,7 @@ from datetime import datetime, timedelta
 from random import Random
 
 from contracts.orders import MarketTerms
-from contracts.snapshot import Line, OrderContent, Quantities, Snapshot, Source, Tax, Totals
+from contracts.snapshot import Line, OrderContent, Quantities, Snapshot, Source, Tax, TaxCollection, Totals
 
 SKUS = ("A", "B")
 LOCATIONS = ("main", "second")
@@ -20,45 +20,61 @@ def market(rng: Random) -> MarketTerms:
         on_short=rng.choice(["cancel", "wait"]),
         auto_approve=rng.random() < 0.7,
         seller="acme",
+        invoice_deemed_supplier=rng.random() < 0.3,
         locations=rng.choice([("main",), ("main", "second")]),
         give_up_after_seconds=rng.choice([None, None, None, 40, 600]),
     )
 
 
 def content(rng: Random) -> OrderContent:
-    basis = rng.choice(["gross", "gross", "net"])
+    net = rng.random() < 1 / 3
     free = rng.random() < 0.1
-    lines, items = [], 0
+    lines, items, taxes = [], 0, 0
     for n in range(rng.randint(1, 3)):
         total = 0 if free else rng.choice([0, 1, 99, 1999])
         items += total
+        ordered = rng.randint(1, 3)
+        tax = tuple(tax_of(rng, total) for _ in range(rng.choice([1, 1, 1, 2])))
+        taxes += sum(one.amount_minor or 0 for one in tax)
         lines.append(
             Line(
                 external_line_id=str(n + 1),
                 sku=rng.choice(SKUS),
-                quantity=Quantities(ordered=rng.randint(1, 3)),
+                quantity=Quantities(ordered=ordered, cancelled=rng.choice([0, 0, 0, rng.randint(0, ordered)])),
                 line_total_minor=total,
-                tax=(Tax(rate=rng.choice(["0", "17", "8.1"])),),
+                tax=tax,
                 requires_shipping=rng.random() < 0.8,
             )
         )
     shipping = 0 if free else rng.choice([0, 0, 495])
-    discount = rng.choice([0, 0, 0, min(7, items), items])
-    tax = rng.randint(0, 30) if basis == "net" and not free else 0
+    discount = rng.choice([0, 0, 0, min(7, items), items]) if not taxes or net else 0
+    if net and not free and any(one.amount_minor is None and one.rate != "0" for line in lines for one in line.tax):
+        taxes += rng.randint(0, 30)  # what the rates make, as some marketplace rounds it
+    taxes += 71 if shipping else 0
     return OrderContent(
         external_order_id="1",
         placed_at=datetime.fromisoformat("2026-01-01T00:00:00+00:00"),
         lifecycle="ready_to_fulfil" if rng.random() < 0.9 else "awaiting_payment",
+        payment_state="paid" if rng.random() < 0.9 else "pending",
+        test=rng.random() < 0.03,
         currency="EUR",
-        price_basis=basis,  # type: ignore[arg-type]
+        price_basis="net" if net else "gross",
+        tax_collection=TaxCollection(deemed_supplier=rng.random() < 0.1),
         lines=tuple(lines),
         totals=Totals(
             shipping_minor=shipping,
+            shipping_tax=(Tax(rate="17", amount_minor=71),) if shipping else (),
             discount_minor=discount,
-            tax_minor=tax if basis == "net" else None,
-            grand_minor=items + shipping - discount + tax,
+            tax_minor=taxes if net else None,
+            grand_minor=items + shipping - discount + (taxes if net else 0),
         ),
     )
+
+
+def tax_of(rng: Random, total: int) -> Tax:
+    """By rate, or stated beside it, or stated alone."""
+    rate, amount = rng.choice(["0", "17", "8.1"]), rng.randint(0, total // 3)
+    return rng.choice([Tax(rate=rate), Tax(rate=rate), Tax(rate=rate, amount_minor=amount), Tax(amount_minor=amount)])
 
 
 def snapshot(told: OrderContent, account: str, at: datetime, seconds: int) -> Snapshot:

@@ -25,7 +25,7 @@ from contracts.orders import Approve, Cancel, OrderEvent, Resolution, Resolve, R
 from contracts.snapshot import OrderContent
 from orders.domain import decisions
 from orders.domain.exceptions import KINDS
-from orders.domain.order import Order, has_shipped
+from orders.domain.order import Order, has_shipped, is_invoiced
 from orders.domain.views import legal_actions, waiting
 
 LONG = os.environ.get("HYPOTHESIS_PROFILE") == "long"
@@ -210,6 +210,11 @@ class Saga:
             assert money.captured_minor + money.voided_minor == money.authorized_minor
             assert fulfilment is None or not fulfilment.held
             assert billing is None or set(billing.credits) == set(billing.invoices)
+            # A capture was invoiced and its invoice credited, or it was refunded without either.
+            invoiced = {one.capture_id: one.total_minor for one in billing.invoices.values()} if billing else {}
+            for capture_id, capture in ledger.captures.items() if ledger else ():
+                taken = sum(line.captured_minor for line in capture.lines.values())
+                assert invoiced.get(capture_id, taken) == taken
             assert not any(shipment.has_shipped for shipment in fulfilment.shipments) if fulfilment else True
             assert not order.exceptions
         elif order.facts.undone is not None and "place" in order.runs:
@@ -217,11 +222,12 @@ class Saga:
         elif "place" in order.runs:
             assert order.completed_at is not None, f"{order.status} {order.payment_status} {order.fulfillment_status}"
             assert order.content is not None
-            assert money.captured_minor == money.authorized_minor == order.content.totals.grand_minor
-            invoiced = sum(one.total_minor for one in billing.invoices.values()) if billing else 0
-            assert invoiced == money.captured_minor
+            assert money.captured_minor == money.authorized_minor == order.grand_minor
+            total = sum(one.total_minor for one in billing.invoices.values()) if billing else 0
+            assert total == (money.captured_minor if is_invoiced(order) else 0)
         else:
             assert order.status in ("pending", "approved")  # recorded: the marketplace carries it, or has to say more
+            assert order.facts.undone is not None or (ledger is None and fulfilment is None and billing is None)
 
 
 def check_statuses(event: OrderEvent) -> None:

@@ -13,7 +13,16 @@ from pydantic import TypeAdapter, ValidationError
 
 from contracts import ids, money
 from contracts.limits import MINOR_MAX
-from contracts.money import EXPONENTS, Currency, decimal_string, round_half_up, split, vat_in_gross, vat_on_net
+from contracts.money import (
+    EXPONENTS,
+    Currency,
+    decimal_string,
+    rate_of,
+    round_half_up,
+    split,
+    vat_in_gross,
+    vat_on_net,
+)
 
 amounts = st.integers(-MINOR_MAX, MINOR_MAX)
 rates = st.decimals(0, 99, places=2).map(str)
@@ -116,3 +125,16 @@ def test_decimals_are_those_of_iso_4217() -> None:
 def test_a_currency_that_is_not_active_is_refused(code: str) -> None:
     with pytest.raises(ValidationError):
         TypeAdapter(Currency).validate_python(code)
+
+
+@given(net=st.integers(1, 10**7), rate=st.decimals("0.01", "60", places=2))
+def test_a_rate_that_follows_from_an_amount_gives_the_amount(net: int, rate: Decimal) -> None:
+    vat = vat_on_net(net, str(rate))
+    derived = rate_of(net, vat)
+    assert derived is not None and vat_on_net(net, derived) == vat
+    assert len(derived) <= len(str(rate)) or vat == 0
+
+
+@pytest.mark.parametrize(("net", "vat"), [(0, 5), (100, 100), (2, 10)])
+def test_no_rate_follows_from_more_tax_than_can_be(net: int, vat: int) -> None:
+    assert rate_of(net, vat) is None

@@ -7,9 +7,9 @@ from typing import Any
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from pydantic import ValidationError
+from pydantic import TypeAdapter, ValidationError
 
-from contracts.snapshot import OrderContent, Snapshot, highest_rate
+from contracts.snapshot import NewContent, OrderContent, Snapshot
 
 
 def line(name: str = "1", total: int | None = 1000, **more: Any) -> dict[str, Any]:
@@ -35,7 +35,7 @@ def test_net_prices_have_the_tax_on_top() -> None:
     totals = {"shipping_minor": 500, "tax_minor": 375, "grand_minor": 1875}
     assert OrderContent.model_validate(order(line(), price_basis="net", totals=totals)).priced
     refused(
-        order(line(), price_basis="net", totals={"shipping_minor": 500, "grand_minor": 1500}), "tax_minor must be told"
+        order(line(), price_basis="net", totals={"shipping_minor": 500, "grand_minor": 1500}), "tax_minor is required"
     )
 
 
@@ -129,15 +129,96 @@ def test_pieces_are_what_is_ordered_less_what_is_cancelled() -> None:
     assert [each.pieces for each in OrderContent.model_validate(lines).lines] == [2, 0]
 
 
-def test_shipping_follows_the_rate_of_the_goods_that_weigh_most() -> None:
-    def rate(*lines: tuple[str | None, int]) -> str:
-        told = [line(str(n), total, tax=[{"rate": rate}]) for n, (rate, total) in enumerate(lines)]
-        return highest_rate(OrderContent.model_validate(order(*told)))
+def test_an_executed_cancellation_leaves_no_piece_of_its_line() -> None:
+    lines = order(
+        line(quantity={"ordered": 3}, cancellation={"executed": True}),
+        line(quantity={"ordered": 0}) | {"external_line_id": "2"},
+    )
+    assert [each.pieces for each in OrderContent.model_validate(lines).lines] == [0, 0]
 
-    assert rate(("10", 100), ("25.5", 99)) == "10"
-    assert rate(("10", 50), ("25.5", 99), ("10", 50)) == "10"
-    assert rate(("9", 100), ("10", 100)) == "10"
-    assert rate((None, 100)) == rate() == "0"
+
+def test_the_cancelled_part_of_a_line_is_at_most_what_it_costs_after_discount() -> None:
+    def content(**of: Any) -> dict[str, Any]:
+        lines = [line("1", 1000, discount_minor=100, **of), line("2", 900)]
+        return order(*lines, totals={"discount_minor": 280, "grand_minor": 1620})
+
+    OrderContent.model_validate(content(quantity={"ordered": 2, "cancelled": 1}, cancelled_minor=810))
+    refused(
+        content(quantity={"ordered": 2, "cancelled": 1}, cancelled_minor=811), "exceeds the 810 that the line costs"
+    )
+    OrderContent.model_validate(content(quantity={"ordered": 2, "cancelled": 2}, cancelled_minor=810))
+    refused(
+        content(quantity={"ordered": 2, "cancelled": 2}, cancelled_minor=405),
+        "no piece is left, so cancelled_minor must be 810",
+    )
+    refused(content(cancellation={"executed": True}, cancelled_minor=0), "no piece is left")
+
+
+def test_totals_that_leave_cancelled_pieces_out_say_so() -> None:
+    """48.00 each, two ordered, one cancelled: stated as sold, or as what is left; never reduced twice."""
+    gone = {"ordered": 2, "cancelled": 1}
+    OrderContent.model_validate(
+        order(line(total=9600, quantity=gone, unit_price_minor=4800), totals={"grand_minor": 9600})
+    )
+    left = line(total=4800, quantity=gone, unit_price_minor=4800)
+    with pytest.raises(ValidationError, match="is the price of the pieces left, 1 of 2.* state cancelled_minor 0"):
+        TypeAdapter(NewContent).validate_python(order(left, totals={"grand_minor": 4800}))
+    OrderContent.model_validate(order(left | {"cancelled_minor": 0}, totals={"grand_minor": 4800}))
+    refused(order(line(total=9600, quantity=gone), totals={"grand_minor": 4800}), "totals include cancelled pieces")
+
+
+def tax(rate: str | None = None, amount: int | None = None, **more: Any) -> dict[str, Any]:
+    return {"rate": rate, "amount_minor": amount, **more}
+
+
+def test_what_the_marketplace_remits_is_on_top_of_our_totals() -> None:
+    remitted = [tax("15", 3270, collected_by="marketplace")]
+    totals = {"shipping_minor": 1800, "grand_minor": 21800, "remitted_minor": 3270, "buyer_paid_minor": 25070}
+    OrderContent.model_validate(order(line(total=20000, tax=remitted), totals=totals))
+    OrderContent.model_validate(order(line(total=20000, tax=remitted), totals=totals | {"remitted_minor": None}))
+    refused(
+        order(line(total=20000), totals=totals | {"buyer_paid_minor": 21800}), "grand 21800 [+] remitted 3270 = 25070"
+    )
+    refused(
+        order(line(total=20000, tax=remitted), totals=totals | {"remitted_minor": 3269}),
+        "more than totals.remitted_minor",
+    )
+    net = {"tax_minor": 2433, "grand_minor": 12433}
+    inside = line(total=10000, tax=[tax("8.25", 2433, collected_by="marketplace")])
+    refused(
+        order(inside, price_basis="net", totals=net), "tax that the marketplace collects is in totals.remitted_minor"
+    )
+
+
+def test_stated_taxes_add_up_to_the_stated_total() -> None:
+    two = [line("1", 10000, tax=[tax("8.25", 825)]), line("2", 5000, tax=[tax("0", 0)])]
+    OrderContent.model_validate(order(*two, price_basis="net", totals={"tax_minor": 825, "grand_minor": 15825}))
+    refused(order(*two, price_basis="net", totals={"tax_minor": 900, "grand_minor": 15900}), "add up to 825")
+    refused(order(*two, price_basis="net", totals={"tax_minor": 400, "grand_minor": 15400}), "add up to 825")
+
+
+def test_a_gross_amount_contains_its_taxes() -> None:
+    OrderContent.model_validate(
+        order(line(total=1000, tax=[tax(None, 600), tax(None, 400)]), totals={"grand_minor": 1000})
+    )
+    refused(
+        order(line(total=1000, tax=[tax(None, 600), tax(None, 401)]), totals={"grand_minor": 1000}),
+        "taxes of 1001 exceed",
+    )
+    shipping = {"shipping_minor": 100, "shipping_tax": [tax("20", 101)], "grand_minor": 1100}
+    refused(order(line(), totals=shipping), "totals.shipping_tax: taxes of 101")
+    refused(
+        order(line(), totals={"shipping_tax": [tax("20", 1)], "grand_minor": 1000}), "there is no totals.shipping_minor"
+    )
+
+
+@pytest.mark.parametrize("total", [868, 871, 874])
+def test_a_gross_total_of_tax_may_be_rounded_otherwise_than_the_rates(total: int) -> None:
+    three = [line(str(n), 1999, tax=[tax("17")]) for n in range(3)]
+    OrderContent.model_validate(order(*three, totals={"tax_minor": total, "grand_minor": 5997}))
+    refused(
+        order(*three, totals={"tax_minor": 0, "grand_minor": 5997}), "tax_minor is 0, but amounts and rates .* make 871"
+    )
 
 
 @given(

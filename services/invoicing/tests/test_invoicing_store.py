@@ -283,7 +283,7 @@ BROKEN = {
     "a number is its series and its sequence": "update documents set number = number || '0' where store_id = $1",
     "dates of a series never run backwards": "update documents set issued_on = $2 where sequence = 2 and $1 <> ''",
     "net + VAT = total": None,
-    "lines add up to their rates, rates to the document": (
+    "lines add up to the document, and their taxes to its rates": (
         "update documents set body = jsonb_set(body, '{lines,0,vat_minor}', '1') where store_id = $1"
     ),
     "credits of an invoice are at most the invoice": (

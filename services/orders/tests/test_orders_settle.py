@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import pytest
 from orders_play import Play, content, line, market, uid
 
 from contracts.fulfillment import CancelShipments
-from contracts.invoicing import Issue
+from contracts.invoicing import Credit, Issue
 from contracts.orders import (
     Completed,
     ExceptionRaised,
@@ -16,6 +17,7 @@ from contracts.orders import (
     Resumed,
 )
 from contracts.payments import Capture
+from contracts.snapshot import Quantities, Tax, TaxCollection
 from orders.domain.views import legal_actions, waiting
 
 
@@ -96,3 +98,48 @@ def test_totals_of_an_older_version_change_nothing(play: Play) -> None:
     play.in_the_warehouse().captured().issued().cancels().shipments_cancelled().credited().refunded()
     play.when(play.event_told("captured")).nothing()
     assert play.status == "cancelled/refunded/unfulfilled"
+
+
+def test_a_cancelled_line_is_not_taken_with_the_first_parcel(play: Play) -> None:
+    cancelled = line("2", 25_00).model_copy(update={"quantity": Quantities(ordered=1, cancelled=1)})
+    told = content(line("1", 10_00), cancelled, line("3", 0, quantity=0), line("4", 5_00, requires_shipping=False))
+    play.in_the_warehouse(told, capture="per_shipment").shipped()
+    assert [(one.line_id, one.quantity, one.amount_minor) for one in play.last(Capture).lines] == [
+        ("1", 1, 10_00),
+        ("4", 1, 5_00),
+    ]
+    play.captured().fulfilled()
+    assert [one.line_id for one in play.last(Issue).lines] == ["1", "4"]
+    play.issued().then(Completed)
+
+
+def test_a_stated_tax_of_a_line_that_ships_in_parts_is_invoiced_in_parts_that_add_up(play: Play) -> None:
+    told = content(line("1", 10_00, quantity=3, tax=(Tax(rate="6", amount_minor=50), Tax(amount_minor=50))))
+    play.in_the_warehouse(told, capture="per_shipment")
+    whole = play.parcels["main"][0]
+    play.parcels = {name: (whole.model_copy(update={"quantity": 1}),) for name in ("a", "b", "c")}
+    for name in play.parcels:
+        play.shipped(name)
+    for capture in [one for one in play.commands if isinstance(one, Capture)]:
+        play.captured(capture)
+    lines = [one for command in play.commands if isinstance(command, Issue) for one in command.lines]
+    assert [(one.amount_minor, one.vat_minor) for one in lines] == [(3_33, 33), (3_34, 34), (3_33, 33)]
+    assert all(sum(tax.vat_minor for tax in one.taxes) == one.vat_minor for one in lines)
+
+
+@pytest.mark.parametrize("invoiced", [False, True])
+def test_an_order_of_a_deemed_supplier_gets_no_invoice_unless_its_market_says_so(play: Play, invoiced: bool) -> None:
+    told = content(line(tax=()), tax_collection=TaxCollection(deemed_supplier=True))
+    play.in_the_warehouse(told, invoice_deemed_supplier=invoiced).shipped().fulfilled().captured()
+    if invoiced:
+        assert [(one.rate, one.amount_minor) for one in play.last(Issue).lines] == [("0", 10_00)]
+        play.issued()
+    play.then(*(() if invoiced else (PaymentChanged,)), Completed)
+    assert play.status == "approved/paid/fulfilled" and waiting(play.order) == ""
+
+
+def test_an_order_of_a_deemed_supplier_is_cancelled_without_documents(play: Play) -> None:
+    told = content(tax_collection=TaxCollection(deemed_supplier=True))
+    play.in_the_warehouse(told).captured().cancels().shipments_cancelled().refunded()
+    assert play.status == "cancelled/refunded/unfulfilled" and waiting(play.order) == ""
+    assert not [one for one in play.commands if isinstance(one, Issue | Credit)]

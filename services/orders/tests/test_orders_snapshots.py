@@ -8,8 +8,10 @@ import pytest
 from orders_play import Play, content, line, market
 
 from contracts.fulfillment import Reserve
+from contracts.invoicing import Issue
 from contracts.orders import (
     Cancelled,
+    Completed,
     Edited,
     ExceptionRaised,
     ExceptionResolved,
@@ -18,7 +20,7 @@ from contracts.orders import (
     Received,
 )
 from contracts.payments import Authorize
-from contracts.snapshot import Address, Buyer, Cancellation, Quantities
+from contracts.snapshot import Address, Buyer, Cancellation, Quantities, Tax
 from orders.domain.views import legal_actions, waiting
 
 
@@ -100,7 +102,8 @@ def test_a_clock_that_is_ten_minutes_ahead_is_a_clock(play: Play) -> None:
 @pytest.mark.parametrize("lifecycle", ["awaiting_payment", "awaiting_acceptance", "unknown"])
 def test_an_order_that_is_not_ready_upstream_waits_for_a_later_snapshot(play: Play, lifecycle: str) -> None:
     play.receives(content(lifecycle=lifecycle), market()).then(Received)
-    assert play.status == "pending/unpaid/unfulfilled" and waiting(play.order) == "snapshot"
+    assert play.status == "pending/unpaid/unfulfilled"
+    assert waiting(play.order) == ("payment" if lifecycle == "awaiting_payment" else "snapshot")
     assert legal_actions(play.order) == ["cancel"]
     play.receives(content(line(total=12_00), lifecycle=lifecycle), seconds=1).then(Edited)
     assert play.event(Edited).order.totals.grand_minor == 12_00
@@ -129,10 +132,37 @@ def test_an_order_that_cannot_start_says_why(play: Play, told: Any, terms: dict[
     assert waiting(play.order) == ""
 
 
-def test_a_sum_that_no_line_is_paid_for_does_not_start(play: Play) -> None:
-    told = content(line(total=0), price_basis="net", tax_minor=3).model_copy(update={"lines": ()})
-    play.receives(told, market()).then(Received, ExceptionRaised)
-    assert play.event(ExceptionRaised).code == "nothing_sold"
+@pytest.mark.parametrize(
+    "state", ["pending", "unpaid", "voided", "chargeback", "failed", "expired", "Something New", ""]
+)
+def test_an_order_whose_payment_is_not_secured_waits_for_it(play: Play, state: str) -> None:
+    play.receives(content(payment_state=state), market()).then(Received)
+    assert play.status == "pending/unpaid/unfulfilled" and waiting(play.order) == "payment"
+    assert legal_actions(play.order) == ["cancel"] and not play.order.exceptions
+    play.receives(content(payment_state="AUTHORIZED"), seconds=1).then(Edited, asks=[Reserve])
+
+
+def test_an_order_that_costs_nothing_waits_for_no_payment(play: Play) -> None:
+    play.receives(content(line(total=0), payment_state="unpaid"), market()).then(Received, asks=[Reserve])
+
+
+def test_a_test_order_is_shown_and_moves_nothing(play: Play) -> None:
+    play.receives(content(test=True), market()).then(Received)
+    assert play.status == "pending/unpaid/unfulfilled" and waiting(play.order) == ""
+    play.receives(content(test=True, payment_state="pending"), seconds=1).then(Edited)
+    assert waiting(play.order) == "" and legal_actions(play.order) == ["cancel"] and not play.order.exceptions
+    play.receives(content(), seconds=2).then(Edited, asks=[Reserve])  # it was none
+
+
+def test_an_order_of_which_no_tax_is_stated_waits_for_it(play: Play) -> None:
+    """Never 0 %."""
+    untaxed = content(line(), line("2", tax=()))
+    play.receives(untaxed, market()).then(Received, ExceptionRaised)
+    assert play.event(ExceptionRaised).code == "tax_missing" and "line 2" in play.event(ExceptionRaised).detail
+    assert waiting(play.order) == "exception"
+    play.receives(content(line(), line("2", tax=(Tax(rate="0"),))), seconds=1).then(
+        Edited, ExceptionResolved, asks=[Reserve]
+    )
 
 
 def test_a_price_that_comes_later_lets_it_start(play: Play) -> None:
@@ -190,11 +220,32 @@ def test_a_free_order_that_was_shipped_elsewhere_is_not_completed_by_us(play: Pl
     [
         line(cancellation=Cancellation(executed=True)),
         line().model_copy(update={"quantity": Quantities(ordered=2, cancelled=2)}),
+        line(quantity=0),
     ],
 )
-def test_an_order_whose_every_line_is_cancelled_is_cancelled(play: Play, gone: Any) -> None:
-    play.receives(content(gone), market()).then(Received)
+@pytest.mark.parametrize("waited", [False, True])
+def test_an_order_whose_every_line_is_cancelled_is_cancelled(play: Play, gone: Any, waited: bool) -> None:
+    """Its shipping charge with it."""
+    if waited:
+        play.receives(content(lifecycle="awaiting_payment"), market())
+        play.receives(content(gone, shipping=4_95), seconds=1).then(Cancelled)
+    else:
+        play.receives(content(gone, shipping=4_95), market()).then(Received)
     assert play.order.status == "cancelled" and not play.commands
+
+
+def test_pieces_that_are_cancelled_before_placing_are_neither_reserved_nor_paid(play: Play) -> None:
+    play.receives(content(line(total=30_00, quantity=3), line("2"), lifecycle="awaiting_payment"), market())
+    less = line(total=30_00).model_copy(update={"quantity": Quantities(ordered=3, cancelled=1)})
+    cancelled = line("2", cancellation=Cancellation(executed=True))
+    play.receives(content(less, cancelled), seconds=1).then(Edited, asks=[Reserve])
+    assert [(one.line_id, one.quantity) for one in play.last(Reserve).lines] == [("1", 2)]
+    play.reserved()
+    assert [(one.line_id, one.amount_minor) for one in play.last(Authorize).lines] == [("1", 20_00)]
+    play.authorized().started().shipped().fulfilled().captured()
+    assert [(one.line_id, one.quantity, one.amount_minor) for one in play.last(Issue).lines] == [("1", 2, 20_00)]
+    play.issued().then(Completed)
+    assert play.event(Completed).grand_minor == 20_00 and play.status == "approved/paid/fulfilled"
 
 
 # -- after it is placed -----------------------------------------------------------------------------------------------

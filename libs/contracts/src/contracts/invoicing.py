@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Literal
+from typing import Annotated, Literal, Self
 from uuid import UUID
 
-from pydantic import Field
+from pydantic import Field, model_validator
 
 from contracts.base import (
     Code,
@@ -24,9 +24,17 @@ from contracts.base import (
     Text,
     Timestamp,
 )
-from contracts.limits import CHARGED_LINES_MAX
+from contracts.limits import CHARGED_LINES_MAX, TAXES_MAX, VAT_GROUPS_MAX
 from contracts.money import Currency
 from contracts.snapshot import Address, Buyer
+
+
+class TaxPart(Frozen):
+    """One of several taxes on a line."""
+
+    rate: Rate | None
+    """Per cent. Null: no rate was stated, and none below 100 gives the amount."""
+    vat_minor: MinorUnsigned
 
 
 class InvoiceLineWanted(Frozen):
@@ -35,10 +43,25 @@ class InvoiceLineWanted(Frozen):
     title: LongText
     quantity: Quantity
     amount_minor: MinorUnsigned
-    """What was captured for the line: tax included, discount taken off."""
-    net_minor: MinorUnsigned | None = None
-    """With price_basis net: the same without tax."""
-    rate: Rate
+    """What was captured for the line: tax included, discount and cancelled pieces taken off."""
+    rate: Rate | None
+    """As stated, or what follows from a stated amount. Null: several taxes, or no rate below 100 gives `vat_minor`."""
+    vat_minor: MinorUnsigned | None = None
+    """The tax in `amount_minor`, where it is stated. Null: computed from the rate, once per document and rate."""
+    taxes: Annotated[tuple[TaxPart, ...], Field(max_length=TAXES_MAX)] = ()
+    """The parts of `vat_minor` where several taxes apply to the line; else empty."""
+
+    @model_validator(mode="after")
+    def _tax_is_determined(self) -> Self:
+        if self.vat_minor is None and (self.rate is None or self.taxes):
+            raise ValueError(f"line {self.line_id}: vat_minor is required where the line has no rate or several taxes")
+        if self.vat_minor is not None and self.vat_minor > self.amount_minor:
+            raise ValueError(
+                f"line {self.line_id}: vat_minor {self.vat_minor} exceeds amount_minor {self.amount_minor}"
+            )
+        if self.taxes and sum(tax.vat_minor for tax in self.taxes) != self.vat_minor:
+            raise ValueError(f"line {self.line_id}: taxes do not add up to vat_minor {self.vat_minor}")
+        return self
 
 
 class Issue(Command, type="invoicing.issue"):
@@ -64,12 +87,21 @@ class Credit(Command, type="invoicing.credit"):
 
 
 class VatGroup(Frozen):
-    """VAT is computed once per document and rate; net + vat = gross."""
+    """What a document owes at one rate; net + vat = gross. VAT that no line states is computed once per document and rate.
 
-    rate: Rate
+    The groups' VAT adds up to the document's. So do their nets, unless several taxes apply to one net: then it is the
+    taxable net of each.
+    """
+
+    rate: Rate | None
     net_minor: MinorUnsigned
     vat_minor: MinorUnsigned
     gross_minor: MinorUnsigned
+
+
+class LineTax(TaxPart):
+    net_minor: MinorUnsigned
+    """The part of the line's net that this tax applies to."""
 
 
 class InvoiceLine(Frozen):
@@ -77,10 +109,13 @@ class InvoiceLine(Frozen):
     sku: Id | None = None
     title: LongText
     quantity: Quantity
-    rate: Rate
+    rate: Rate | None
+    """Null: see `taxes`; or no rate was stated, and none below 100 gives the VAT."""
     net_minor: MinorUnsigned
     vat_minor: MinorUnsigned
     gross_minor: MinorUnsigned
+    taxes: Annotated[tuple[LineTax, ...], Field(max_length=TAXES_MAX)] = ()
+    """The parts of `vat_minor` where several taxes apply to the line; else empty."""
 
 
 class Seller(Frozen):
@@ -108,7 +143,7 @@ class DocumentEvent(Event):
     net_minor: MinorUnsigned
     vat_minor: MinorUnsigned
     total_minor: MinorUnsigned
-    vat: Annotated[tuple[VatGroup, ...], Field(max_length=CHARGED_LINES_MAX)]
+    vat: Annotated[tuple[VatGroup, ...], Field(max_length=VAT_GROUPS_MAX)]
     lines: Annotated[tuple[InvoiceLine, ...], Field(max_length=CHARGED_LINES_MAX)]
     seller: Seller
 

@@ -16,6 +16,8 @@ CHARGED_LINES_MAX: Final = ORDER_LINES_MAX + 1
 """The lines of an order and its shipping charge."""
 TAXES_MAX: Final = 10
 """Tax components of a line, and of the shipping charge."""
+VAT_GROUPS_MAX: Final = CHARGED_LINES_MAX * TAXES_MAX
+"""VAT groups of a document: one per rate."""
 UNIT_IDS_MAX: Final = 1_000
 """Ids that a marketplace gives to the single pieces of a line."""
 UPSTREAM_REFUNDS_MAX: Final = 1_000

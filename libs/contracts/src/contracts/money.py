@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from decimal import Decimal
 from fractions import Fraction
-from typing import Annotated, Final
+from functools import lru_cache
+from typing import Annotated, Final, Literal
 
 from pydantic import AfterValidator, StringConstraints
 
@@ -52,6 +53,16 @@ def round_half_up(value: Fraction | Decimal | int) -> int:
     return -whole if value < 0 else whole
 
 
+@lru_cache(maxsize=256)
+def canonical(rate: str) -> str:
+    """The one spelling of a rate, so that equal rates are one group: no zero that says nothing.
+
+    >>> canonical("20.00"), canonical("25.5"), canonical("08.10"), canonical("0.0")
+    ('20', '25.5', '8.1', '0')
+    """
+    return f"{Decimal(rate).normalize():f}"
+
+
 def vat_in_gross(gross_minor: int, rate: str) -> int:
     """The VAT that a gross amount contains: G x r / (100 + r).
 
@@ -71,6 +82,40 @@ def vat_on_net(net_minor: int, rate: str) -> int:
     1700
     """
     return round_half_up(Fraction(net_minor) * Fraction(rate) / 100)
+
+
+def vat_by_rate(amounts: Iterable[tuple[int, str]], price_basis: Literal["gross", "net"]) -> dict[str, int]:
+    """The VAT of (amount, canonical rate) pairs, computed once per rate.
+
+    >>> vat_by_rate([(1999, "17"), (1999, "17"), (1999, "17"), (500, "0")], "gross")
+    {'17': 871, '0': 0}
+    """
+    sums: dict[str, int] = {}
+    for amount, rate in amounts:
+        sums[rate] = sums.get(rate, 0) + amount
+    vat_of = vat_on_net if price_basis == "net" else vat_in_gross
+    return {rate: vat_of(amount, rate) for rate, amount in sums.items()}
+
+
+def rate_of(net_minor: int, vat_minor: int) -> str | None:
+    """The rate that follows from a net amount and its VAT: with the fewest decimals that give this VAT, at most 4.
+
+    None where no rate below 100 does: VAT on nothing, or more VAT than net.
+
+    >>> rate_of(10000, 1900), rate_of(1593, 406), rate_of(10000, 825), rate_of(5000, 0), rate_of(0, 5)
+    ('19', '25.5', '8.25', '0', None)
+    """
+    if vat_minor == 0:
+        return "0"
+    if net_minor <= 0:
+        return None
+    exact = Fraction(100 * vat_minor, net_minor)
+    rate = Decimal(0)
+    for decimals in range(5):
+        rate = Decimal(round_half_up(exact * 10**decimals)).scaleb(-decimals)
+        if vat_on_net(net_minor, str(rate)) == vat_minor:
+            break
+    return f"{rate:f}" if rate < 100 else None
 
 
 def split(total: int, weights: Sequence[int]) -> list[int]:

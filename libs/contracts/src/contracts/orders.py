@@ -55,6 +55,8 @@ class MarketTerms(Frozen):
     on_short: Literal["cancel", "wait"] = "cancel"
     auto_approve: Flag = False
     seller: Code = "default"
+    invoice_deemed_supplier: Flag = False
+    """Also invoice orders of which the marketplace is the deemed supplier."""
     locations: Annotated[tuple[Code, ...], Field(min_length=1, max_length=LOCATIONS_MAX)] = ("main",)
     """Tried in this order."""
     give_up_after_seconds: Annotated[int, Field(strict=True, ge=1, le=10**8)] | None = None
@@ -221,6 +223,7 @@ class Completed(OrderEvent, type="orders.completed"):
 
     completed_at: Timestamp
     grand_minor: MinorUnsigned
+    """What was charged: the total of the order without what was cancelled of it."""
     currency: Currency
 
 

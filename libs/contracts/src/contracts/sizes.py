@@ -20,6 +20,8 @@ PARTIES_BYTES: Final = 130_000
 """Buyer, addresses, seller, source and market at their largest: a text of 500 control characters has 3,000 bytes in JSON."""
 LINE_BYTES: Final = 400
 """Names and numbers of a document's line and of its VAT group, without the line's own texts."""
+TAX_BYTES: Final = 200
+"""One of several taxes on a document's line, and a VAT group of its own."""
 SMALL_BYTES: Final = 150_000
 """A document has at most four times the bytes of its order, and the parties: below this no document can be too large."""
 
@@ -48,6 +50,7 @@ def _document_bytes(content: OrderContent) -> int:
     lines = content.lines
     return (
         LINE_BYTES * (len(lines) + 1)
+        + TAX_BYTES * (sum(len(line.tax) for line in lines if len(line.tax) > 1) + len(content.totals.shipping_tax))
         + 3 * _bytes(line.external_line_id for line in lines)
         + _bytes(line.sku for line in lines)
         + _bytes(line.title or line.sku or line.external_line_id for line in lines)

@@ -28,24 +28,28 @@ INVARIANTS: Final[dict[str, str]] = {
         ) d""",
     "net + VAT = total": """
         select count(*), count(*) filter (where net_minor + vat_minor <> total_minor) from documents""",
-    "lines add up to their rates, rates to the document": """
+    "lines add up to the document, and their taxes to its rates": """
         select count(*), count(*) filter (where
             (lines.net, lines.vat, lines.gross) is distinct from (d.net_minor::numeric, d.vat_minor::numeric, d.total_minor::numeric)
-            or groups.unequal or groups.gross is distinct from d.total_minor::numeric)
+            or lines.parts_differ or groups.unequal or groups.vat is distinct from d.vat_minor::numeric)
         from documents d
         cross join lateral (
-            select sum((l->>'net_minor')::bigint) as net, sum((l->>'vat_minor')::bigint) as vat, sum((l->>'gross_minor')::bigint) as gross
+            select sum((l->>'net_minor')::bigint) as net, sum((l->>'vat_minor')::bigint) as vat, sum((l->>'gross_minor')::bigint) as gross,
+                bool_or(l->'taxes' <> '[]' and (l->>'vat_minor')::bigint is distinct from (
+                    select sum((t->>'vat_minor')::bigint) from jsonb_array_elements(l->'taxes') t)) as parts_differ
             from jsonb_array_elements(d.body->'lines') l
         ) lines
         cross join lateral (
-            select coalesce(bool_or(g.net is distinct from l.net or g.vat is distinct from l.vat or g.gross is distinct from l.gross), true)
-                as unequal, sum(g.gross) as gross
+            select coalesce(bool_or(g.net is distinct from l.net or g.vat is distinct from l.vat or g.gross is distinct from g.net + g.vat), true)
+                as unequal, sum(g.vat) as vat
             from (
-                select x->>'rate' as rate, (x->>'net_minor')::numeric as net, (x->>'vat_minor')::numeric as vat, (x->>'gross_minor')::numeric as gross
+                select coalesce(x->>'rate', '') as rate, (x->>'net_minor')::numeric as net, (x->>'vat_minor')::numeric as vat,
+                    (x->>'gross_minor')::numeric as gross
                 from jsonb_array_elements(d.body->'vat') x
             ) g full join (
-                select x->>'rate' as rate, sum((x->>'net_minor')::bigint) as net, sum((x->>'vat_minor')::bigint) as vat, sum((x->>'gross_minor')::bigint) as gross
-                from jsonb_array_elements(d.body->'lines') x group by 1
+                select coalesce(t->>'rate', '') as rate, sum((t->>'net_minor')::bigint) as net, sum((t->>'vat_minor')::bigint) as vat
+                from jsonb_array_elements(d.body->'lines') l
+                cross join lateral jsonb_array_elements(case l->'taxes' when '[]' then jsonb_build_array(l) else l->'taxes' end) t group by 1
             ) l using (rate)
         ) groups""",
     "credits of an invoice are at most the invoice": """

@@ -16,8 +16,7 @@ from chassis.problems import About, Problem, Problems, known, respond
 from contracts.base import Code, Id, Text, Timestamp
 from contracts.ids import order_id
 from contracts.orders import Approve, Cancel, CancelCause, MarketTerms, Place, Resolution, Resolve, Resume
-from contracts.sizes import fitting
-from contracts.snapshot import OrderContent
+from contracts.snapshot import OrderContent, arriving
 from orders import store
 from orders.domain.exceptions import KINDS
 from orders.domain.order import OpenException, Order
@@ -65,7 +64,7 @@ class NewOrder(OrderContent):
 
     @model_validator(mode="after")
     def _fits(self) -> "NewOrder":
-        fitting(self)
+        arriving(self)
         return self
 
 
@@ -153,7 +152,7 @@ def routes(app: "App") -> APIRouter:
     ) -> Response:
         o = orders.c
         names = ("key", "external_order_id", "channel", "account", "status", "payment_status", "fulfillment_status",
-                 "waiting", "currency", "grand_minor", "cancel_cause", "ordered_at", "placed_at", "completed_at")  # fmt: skip
+                 "waiting", "currency", "grand_minor", "test", "cancel_cause", "ordered_at", "placed_at", "completed_at")  # fmt: skip
         query = select(*(o[name] for name in names)).where(o.store_id == who.store_id)
         for column, wanted in ((o.status, status), (o.waiting, waiting), (o.external_order_id, external_order_id)):
             if wanted is not None:
@@ -282,7 +281,8 @@ def shown(key: UUID, order: Order) -> dict[str, Any]:
         "waiting": waiting(order),
         "legal_actions": legal_actions(order),
         "currency": content.currency,
-        "grand_minor": content.totals.grand_minor,
+        "grand_minor": order.grand_minor,
+        "test": content.test,
         "money": order.facts.money.model_dump(),
         "cancel_cause": order.cancel_cause,
         "ordered_at": content.placed_at.isoformat(),

@@ -27,7 +27,10 @@ CHECKS = {
         from orders where status = 'cancelled' and waiting = ''""",
     "orders.what_waits_says_for_what": """
         select count(*), count(*) filter (where waiting = '' and status not in ('approved', 'cancelled'))
-        from orders""",
+        from orders where not test""",
+    "orders.test_orders_move_nothing": """
+        select count(*), count(*) filter (where payment_status not in ('unpaid', 'free') or waiting_step <> '')
+        from orders where test and status = 'pending'""",
     "orders.timer_of_what_waits_for_an_answer": """
         select count(*), count(*) filter (where t.key is null)
         from orders o left join timers t on t.key = o.key and t.aggregate = 'orders' where o.in_flight""",

@@ -1,4 +1,4 @@
-"""The VAT of one document: computed once per rate, then spread over the lines, so that every sum is exact.
+"""The VAT of one document: stated taxes as they are; else computed once per rate and spread over the lines. Every sum is exact.
 
 Rounding per line would collect another amount: 3 x 19.99 @ 17 % is 8.71 on the sum, but 8.70 line by line.
 """
@@ -6,82 +6,89 @@ Rounding per line would collect another amount: 3 x 19.99 @ 17 % is 8.71 on the 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from decimal import Decimal
-from functools import lru_cache
-from typing import Literal, NamedTuple
+from fractions import Fraction
+from typing import NamedTuple
 
-from contracts.invoicing import InvoiceLine, InvoiceLineWanted, VatGroup
-from contracts.money import split, vat_in_gross, vat_on_net
+from contracts.invoicing import InvoiceLine, InvoiceLineWanted, LineTax, VatGroup
+from contracts.money import canonical, round_half_up, split, vat_in_gross
 
 
 class Assessed(NamedTuple):
-    """Lines sum to the groups, groups to the document; all of them to what was captured."""
+    """Lines sum to what was captured. The groups' VAT sums to the lines' VAT."""
 
     groups: tuple[VatGroup, ...]
     lines: tuple[InvoiceLine, ...]
 
 
-def assess(wanted: Sequence[InvoiceLineWanted], price_basis: Literal["gross", "net"]) -> Assessed:
-    """Groups in the order of their first line, lines in the order given; rates in canonical form.
+def assess(wanted: Sequence[InvoiceLineWanted]) -> Assessed:
+    """Lines in the order given, groups in the order of their first line; rates in canonical form.
 
-    gross: a line's gross is what was captured for it; VAT of a group = round half up(G x r / (100 + r)); the group's net is
-    spread over its lines.
-    net: a line's net is the one told; VAT of a group = round half up(N x r / 100), spread over its lines. This rules only if
-    net + VAT of the whole document is what was captured (a line's gross may then differ by a cent from what was captured
-    for it alone). A marketplace that rounds per line captured something else: then the captured gross rules, as above.
+    A line's gross is what was captured for it. Of the lines whose VAT is not stated, the VAT of a rate = round half up
+    (G x r / (100 + r)), and its net is spread over them by largest remainder.
     """
+    vats = [line.vat_minor for line in wanted]
     by_rate: dict[str, list[int]] = {}
     for place, line in enumerate(wanted):
-        by_rate.setdefault(canonical(line.rate), []).append(place)
-    vat_of_nets = _vat_of_nets(wanted, by_rate) if price_basis == "net" else None
-
-    groups: list[VatGroup] = []
-    lines: dict[int, InvoiceLine] = {}
+        if line.vat_minor is None and line.rate is not None:
+            by_rate.setdefault(canonical(line.rate), []).append(place)
     for rate, places in by_rate.items():
-        if vat_of_nets is not None:
-            nets = [wanted[place].net_minor or 0 for place in places]
-            vat = vat_of_nets[rate]
-            vats = _spread(vat, nets)
-        else:
-            amounts = [wanted[place].amount_minor for place in places]
-            vat = vat_in_gross(sum(amounts), rate)
-            nets = _spread(sum(amounts) - vat, amounts)
-            vats = [amount - net for amount, net in zip(amounts, nets, strict=True)]
-        net = sum(nets)
-        groups.append(VatGroup(rate=rate, net_minor=net, vat_minor=vat, gross_minor=net + vat))
-        for place, line_net, line_vat in zip(places, nets, vats, strict=True):
-            line = wanted[place]
-            lines[place] = InvoiceLine(
-                line_id=line.line_id,
-                sku=line.sku,
-                title=line.title,
-                quantity=line.quantity,
-                rate=rate,
-                net_minor=line_net,
-                vat_minor=line_vat,
-                gross_minor=line_net + line_vat,
-            )
-    return Assessed(tuple(groups), tuple(lines[place] for place in range(len(wanted))))
+        amounts = [wanted[place].amount_minor for place in places]
+        net = sum(amounts) - vat_in_gross(sum(amounts), rate)
+        for place, amount, share in zip(places, amounts, _spread(net, amounts), strict=True):
+            vats[place] = amount - share
+    lines = tuple(_line(line, vat or 0) for line, vat in zip(wanted, vats, strict=True))
+    return Assessed(_groups(lines), lines)
 
 
-@lru_cache(maxsize=256)
-def canonical(rate: str) -> str:
-    """The one spelling of a rate, so that equal rates are one group: no zero that says nothing.
+def _line(wanted: InvoiceLineWanted, vat: int) -> InvoiceLine:
+    net = wanted.amount_minor - vat
+    return InvoiceLine(
+        line_id=wanted.line_id,
+        sku=wanted.sku,
+        title=wanted.title,
+        quantity=wanted.quantity,
+        rate=None if wanted.rate is None else canonical(wanted.rate),
+        net_minor=net,
+        vat_minor=vat,
+        gross_minor=wanted.amount_minor,
+        taxes=_parts(wanted, net) if wanted.taxes else (),
+    )
 
-    >>> canonical("20.00"), canonical("25.5"), canonical("08.10"), canonical("0.0")
-    ('20', '25.5', '8.1', '0')
+
+def _parts(wanted: InvoiceLineWanted, net: int) -> tuple[LineTax, ...]:
+    """Each tax with the net that it applies to.
+
+    VAT and rate give a net. If these nets make up the line's, as far as rounded VAT can tell, the line is a bundle and each
+    tax applies to its own part; a part at 0 % is what the others leave. Else all apply to the whole, like those of a
+    state and its county.
     """
-    return f"{Decimal(rate).normalize():f}"
+    rates = [Fraction(tax.rate or 0) for tax in wanted.taxes]
+    nets = [tax.vat_minor * 100 / rate if rate else Fraction(0) for tax, rate in zip(wanted.taxes, rates, strict=True)]
+    slack = sum((50 / rate for rate in rates if rate), Fraction(1))
+    left = net - sum(nets, Fraction(0))
+    zero_rated = [n for n, tax in enumerate(wanted.taxes) if not rates[n] and not tax.vat_minor]
+    if zero_rated and left > 0:
+        nets[zero_rated[0]], left = left, Fraction(0)
+    unrated = any(tax.vat_minor and not rate for tax, rate in zip(wanted.taxes, rates, strict=True))
+    bundle = abs(left) <= slack and any(nets) and not unrated
+    shares = split(net, [round_half_up(part) for part in nets]) if bundle else [net] * len(nets)
+    return tuple(
+        LineTax(rate=None if tax.rate is None else canonical(tax.rate), vat_minor=tax.vat_minor, net_minor=share)
+        for tax, share in zip(wanted.taxes, shares, strict=True)
+    )
 
 
-def _vat_of_nets(wanted: Sequence[InvoiceLineWanted], by_rate: dict[str, list[int]]) -> dict[str, int] | None:
-    """Rate -> VAT on its nets; null if a net is not told, or if they do not add up to what was captured."""
-    nets = [line.net_minor for line in wanted if line.net_minor is not None]
-    if len(nets) < len(wanted):
-        return None
-    vat = {rate: vat_on_net(sum(nets[place] for place in places), rate) for rate, places in by_rate.items()}
-    captured = sum(line.amount_minor for line in wanted)
-    return vat if sum(nets) + sum(vat.values()) == captured else None
+def _groups(lines: Sequence[InvoiceLine]) -> tuple[VatGroup, ...]:
+    nets: dict[str | None, int] = {}
+    vats: dict[str | None, int] = {}
+    for line in lines:
+        for tax in line.taxes or (line,):
+            nets[tax.rate] = nets.get(tax.rate, 0) + tax.net_minor
+            vats[tax.rate] = vats.get(tax.rate, 0) + tax.vat_minor
+    return tuple(
+        VatGroup(rate=rate, net_minor=net, vat_minor=vats[rate], gross_minor=net + vats[rate])
+        for rate, net in nets.items()
+    )
 
 
 def _spread(total: int, weights: Sequence[int]) -> list[int]:

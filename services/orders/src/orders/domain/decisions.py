@@ -11,7 +11,7 @@ from contracts.deciding import Context, Effect, Refusal, Wake
 from contracts.orders import Approve, Cancel, MarketTerms, Place, Received, Resolve, Resume
 from contracts.snapshot import OrderContent, Snapshot, Source
 from orders.domain import differences, exceptions, snapshots, undo
-from orders.domain.order import MarketKey, Order, has_shipped, resumable, waits_for_stock
+from orders.domain.order import MarketKey, Order, has_shipped, resumable, sold, waits_for_stock
 from orders.domain.place import PLACE
 from orders.domain.processes import KINDS
 from orders.domain.story import Story
@@ -78,7 +78,7 @@ def _receive(
         code="default"
     )
     status, fulfillment, obstacle = snapshots.standing(content, market, order.waived)
-    story.order = story.order.model_copy(update={"content": content})  # a free order is free at once
+    story.order = story.order.model_copy(update=sold(content))  # a free order is free at once
     story.state(
         Received, status=status, fulfillment=fulfillment, answers=answers, number=content.external_order_id,
         source=source, order=content, market=market,

@@ -12,7 +12,7 @@ from typing import Any, Final, NamedTuple
 from pydantic import BaseModel
 
 from contracts.orders import Change
-from contracts.snapshot import Line, OrderContent
+from contracts.snapshot import SECURED, Line, OrderContent
 from orders.domain.order import Order, has_shipped
 from orders.domain.snapshots import CANCELLED, REFUNDED, is_personal, requested
 from orders.domain.story import Story
@@ -32,7 +32,6 @@ INFORMS: Final = frozenset(
     + [f"lines[].cancellation.{name}" for name in CANCELLATION_INFORMS]
 )
 
-PAID: Final = frozenset({"paid", "authorized", "captured"})
 _REACHED: Final = {
     name: n for n, name in enumerate(("ready_to_fulfil", "partially_shipped", "shipped", "delivered", "closed"), start=1)
 }  # fmt: skip
@@ -90,7 +89,7 @@ def _reinstates(raw: Raw) -> bool:
     if raw.rule == "lifecycle":
         return raw.after in _REACHED or raw.before in CANCELLED
     if raw.rule == "payment_state":
-        return raw.after in PAID
+        return raw.after in SECURED
     return _of_rule(raw.rule) not in ("", *FOLLOWS_A_CANCEL)
 
 
@@ -134,7 +133,7 @@ def informed(ours: OrderContent, told: OrderContent, found: Found) -> OrderConte
     change: dict[str, Any] = {name: getattr(told, name) for name in ORDER_INFORMS}
     if not {"lifecycle_reversed", "shipment_reported"}.intersection(found):
         change["lifecycle"] = told.lifecycle
-    if told.payment_state in PAID:
+    if told.payment_state in SECURED:
         change["payment_state"] = told.payment_state
     by_id = {line.external_line_id: line for line in told.lines}
     change["lines"] = tuple(
@@ -178,7 +177,7 @@ def _code(order: Order, raw: Raw) -> str:
     if raw.rule == "lifecycle":
         return _of_lifecycle(order, raw.before, raw.after)
     if raw.rule == "payment_state":
-        return "" if raw.after in PAID else "refund_made" if raw.after in REFUNDED else "payment_reversed"
+        return "" if raw.after in SECURED else "refund_made" if raw.after in REFUNDED else "payment_reversed"
     if raw.rule == "lines[].cancellation.requested" and not raw.after:
         return ""  # the request is withdrawn
     return _of_rule(raw.rule)

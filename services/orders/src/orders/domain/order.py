@@ -35,6 +35,7 @@ from contracts.orders import (
 )
 from contracts.payments import MoneyLine, MoneyTotals
 from contracts.snapshot import OrderContent, Source
+from orders.domain.amounts import grand_minor
 
 Waits = Literal["", "answer", "approval", "stock", "warehouse", "outcomes", "person"]
 """What a process waits for: an answer (asked again), a person or a rule, stock to come, the warehouse, the outcome of what
@@ -172,6 +173,8 @@ class Order(Document):
     source: Source | None = None
     """Null: never received."""
     content: OrderContent | None = None
+    grand_minor: int | None = None
+    """What is to be paid for what is not cancelled of `content`; null until every price is known."""
     market: MarketTerms | None = None
     status: Status = "draft"
     payment_status: PaymentStatus = "unpaid"
@@ -234,12 +237,12 @@ def evolve(order: Order, event: Event) -> Order:
 
 
 def _received(order: Order, event: Received) -> dict[str, object]:
-    change = {"number": event.number, "source": event.source, "content": event.order, "market": event.market}
+    change = {"number": event.number, "source": event.source, "market": event.market, **sold(event.order)}
     return change | ({"cancel_cause": "marketplace"} if event.status == "cancelled" else {})
 
 
 def _edited(order: Order, event: Edited) -> dict[str, object]:
-    return {"source": event.source, "content": event.order, "market": event.market or order.market, "stated": None}
+    return {"source": event.source, "market": event.market or order.market, "stated": None, **sold(event.order)}
 
 
 def _merged(order: Order, event: Merged) -> dict[str, object]:
@@ -262,7 +265,12 @@ def _reinstated(order: Order, event: Reinstated) -> dict[str, object]:
         }
     )
     ended = dict.fromkeys(("placed_at", "approved_at", "cancelled_at", "completed_at", "cancel_cause", "stated"))
-    return {**ended, "source": event.source, "content": event.order, "facts": facts, "runs": {}, "asks": {}}
+    return {**ended, "source": event.source, "facts": facts, "runs": {}, "asks": {}, **sold(event.order)}
+
+
+def sold(content: OrderContent) -> dict[str, object]:
+    """The fields of an order that hold what was sold."""
+    return {"content": content, "grand_minor": grand_minor(content)}
 
 
 def _cancelled(order: Order, event: Cancelled) -> dict[str, object]:
@@ -375,6 +383,12 @@ def waits_for_stock(order: Order) -> bool:
     return place is not None and place.waits == "stock" and order.undo is None
 
 
+def is_invoiced(order: Order) -> bool:
+    """Whether the seller invoices what is captured: not where the marketplace is the supplier, unless the market says so."""
+    assert order.content is not None and order.market is not None
+    return not order.content.tax_collection.deemed_supplier or order.market.invoice_deemed_supplier
+
+
 def resumable(order: Order) -> list[Run]:
     """What a person may tell to try again; while a cancel is open, only that."""
     return [
@@ -386,7 +400,7 @@ def resumable(order: Order) -> list[Run]:
 
 def payment_status(order: Order, money: MoneyTotals) -> PaymentStatus:
     """From the sums alone (domain A.6, with Commerce Layer's words)."""
-    total = order.content.totals.grand_minor if order.content else None
+    total = order.grand_minor
     if total == 0:
         return "free"
     if (undone := order.facts.undone) is not None:

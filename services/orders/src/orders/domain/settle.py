@@ -10,8 +10,8 @@ from contracts import invoicing, payments
 from contracts.base import SHIPPING_LINE
 from contracts.money import split
 from contracts.payments import MoneyLine
-from orders.domain.amounts import payable
-from orders.domain.order import Run
+from orders.domain.amounts import Payable, payable
+from orders.domain.order import Run, is_invoiced
 from orders.domain.story import Process, Step, Story
 
 
@@ -28,28 +28,35 @@ def issue(story: Story, run: Run, operation: UUID) -> invoicing.Issue:
     order = story.order
     assert order.content is not None and order.market is not None and run.capture_id is not None
     content, by_id = order.content, {line.line_id: line for line in payable(order.content)}
+    before = _taken(story, before=run)
     return invoicing.Issue(
         order_id=story.context.key, store_id=order.store_id, operation_id=operation, actor="orders",
         capture_id=run.capture_id, seller=order.market.seller, order_number=order.number, order_placed_at=content.placed_at,
         currency=content.currency, price_basis=content.price_basis, buyer=content.buyer, bill_to=content.bill_to,
         ship_to=content.ship_to,
-        lines=tuple(
-            invoicing.InvoiceLineWanted(
-                line_id=line.line_id, sku=by_id[line.line_id].sku, title=by_id[line.line_id].title,
-                quantity=1 if line.line_id == SHIPPING_LINE else line.quantity,
-                amount_minor=line.amount_minor, net_minor=_net(by_id[line.line_id].net_minor, by_id[line.line_id].amount_minor, line),
-                rate=by_id[line.line_id].rate,
-            )
-            for line in run.lines
-        ),
+        lines=tuple(_invoiced(by_id[line.line_id], line, before) for line in run.lines),
     )  # fmt: skip
 
 
-def _net(net_minor: int | None, of_minor: int, line: MoneyLine) -> int | None:
-    """The net part of a captured amount, which may be less than the line's whole."""
-    if net_minor is None or line.amount_minor == of_minor:
-        return net_minor
-    return split(line.amount_minor, [net_minor, of_minor - net_minor])[0] if of_minor else 0
+def _invoiced(whole: Payable, line: MoneyLine, before: Mapping[str, tuple[int, int]]) -> invoicing.InvoiceLineWanted:
+    """A captured line with its tax. Of a line captured in parts, the parts of a stated tax add up to it."""
+    vat, taxes = whole.vat_minor, whole.taxes
+    if vat is not None and line.amount_minor != whole.amount_minor:
+        _, amount_before = before.get(line.line_id, (0, 0))
+        vat = _share(vat, amount_before + line.amount_minor, whole.amount_minor) - _share(
+            vat, amount_before, whole.amount_minor
+        )
+        shares = split(vat, [tax.vat_minor for tax in taxes]) if taxes and vat else [0] * len(taxes)
+        taxes = tuple(tax.model_copy(update={"vat_minor": share}) for tax, share in zip(taxes, shares, strict=True))
+    return invoicing.InvoiceLineWanted(
+        line_id=line.line_id, sku=whole.sku, title=whole.title, quantity=1 if line.line_id == SHIPPING_LINE else line.quantity,
+        amount_minor=line.amount_minor, rate=whole.rate, vat_minor=vat, taxes=taxes,
+    )  # fmt: skip
+
+
+def _share(total: int, part: int, whole: int) -> int:
+    """What `part` of `whole` has of the total; grows with the part, from nothing to all."""
+    return split(total, [part, whole - part])[0] if whole else 0
 
 
 def capture_failed(story: Story, run: Run, event: payments.Failed) -> None:
@@ -75,6 +82,10 @@ def nothing_to_take(story: Story, run: Run) -> bool:
     return sum(line.amount_minor for line in run.lines) == 0
 
 
+def no_invoice(story: Story, run: Run) -> bool:
+    return nothing_to_take(story, run) or not is_invoiced(story.order)
+
+
 def was_captured(story: Story, run: Run) -> None:
     if not nothing_to_take(story, run):
         story.set(run, capture_id=run.operation_id)
@@ -89,7 +100,7 @@ def was_invoiced(story: Story, run: Run) -> None:
 SETTLE = Process("settle", (
     #    step        we ask         yes                        no -> then                                   left out when         and then
     Step("capture", ask=capture, yes=payments.Captured,  no={payments.Failed: capture_failed},       skip=nothing_to_take, then=was_captured),
-    Step("invoice", ask=issue,   yes=invoicing.Issued,   no={invoicing.Rejected: invoice_rejected},  skip=nothing_to_take, then=was_invoiced),
+    Step("invoice", ask=issue,   yes=invoicing.Issued,   no={invoicing.Rejected: invoice_rejected},  skip=no_invoice,      then=was_invoiced),
 ))
 # fmt: on
 
@@ -116,22 +127,20 @@ def begin_shipment(story: Story, pieces: Mapping[str, int]) -> None:
             now = pieces.get(line.line_id, 0)
             if not now:
                 continue
-            so_far = before + now
-            amount = (
-                line.amount_minor
-                if so_far >= line.quantity
-                else split(line.amount_minor, [so_far, line.quantity - so_far])[0]
-            )
+            so_far = min(before + now, line.quantity)
+            amount = _share(line.amount_minor, so_far, line.quantity)
             lines.append(MoneyLine(line_id=line.line_id, quantity=now, amount_minor=amount - amount_before))
         elif line.line_id not in taken:
             lines.append(line.money)
     _begin(story, tuple(lines))
 
 
-def _taken(story: Story) -> dict[str, tuple[int, int]]:
-    """line id -> (pieces, amount) that settles have taken up."""
+def _taken(story: Story, before: Run | None = None) -> dict[str, tuple[int, int]]:
+    """line id -> (pieces, amount) that settles have taken up: all, or those begun before one of them."""
     taken: dict[str, tuple[int, int]] = {}
     for run in story.runs.values():
+        if before is not None and run.id == before.id:
+            break
         if run.kind == "settle":
             for line in run.lines:
                 quantity, amount = taken.get(line.line_id, (0, 0))

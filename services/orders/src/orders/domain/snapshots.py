@@ -9,7 +9,7 @@ from typing import Final, NamedTuple
 from contracts.base import Personal
 from contracts.orders import FulfillmentStatus, MarketTerms, Status
 from contracts.snapshot import Address, Buyer, OrderContent, Source
-from orders.domain.amounts import payable, ships, ships_anything
+from orders.domain.amounts import amounts, grand_minor, ships, ships_anything
 
 CARRIED = frozenset({"shipped", "delivered", "closed"})
 """The marketplace carried the order through without us: it is recorded, and no process begins."""
@@ -50,7 +50,7 @@ def merged(known: OrderContent, told: OrderContent) -> OrderContent:
     ours = {line.external_line_id: line.cancellation for line in known.lines if line.cancellation.executed_by == HERE}
     if ours:
         change["lines"] = tuple(
-            line.model_copy(update={"cancellation": ours[line.external_line_id]})
+            line.model_copy(update={"cancellation": ours[line.external_line_id], "cancelled_minor": None})
             if line.external_line_id in ours and line.cancellation.requested and not line.cancellation.executed
             else line
             for line in told.lines
@@ -88,7 +88,7 @@ def is_personal(metadata: list[object], annotation: object) -> bool:
 Obstacle = tuple[str, str]
 """code and detail of the exception that says why an order does not start."""
 OBSTACLES: Final = (
-    "partly_shipped_elsewhere", "currency_differs", "not_priced", "sku_missing", "nothing_sold", "cancel_requested",
+    "partly_shipped_elsewhere", "currency_differs", "not_priced", "sku_missing", "tax_missing", "cancel_requested",
     "refund_made",
 )  # fmt: skip
 
@@ -107,8 +107,15 @@ def standing(content: OrderContent, market: MarketTerms, waived: Mapping[str, st
     obstacle = next((one for one in _obstacles(content, market) if waived.get(one[0]) != one[1]), None)
     if content.lifecycle in CARRIED:
         return Standing("approved", "fulfilled" if fulfillment == "unfulfilled" else fulfillment, obstacle)
-    starts = content.lifecycle in ("ready_to_fulfil", "partially_shipped") and obstacle is None
-    return Standing("placing" if starts else "pending", fulfillment, obstacle)
+    if content.test:
+        return Standing("pending", fulfillment, None)
+    ready = content.lifecycle in ("ready_to_fulfil", "partially_shipped") and is_paid(content)
+    return Standing("placing" if ready and obstacle is None else "pending", fulfillment, obstacle)
+
+
+def is_paid(content: OrderContent) -> bool:
+    """Whether the buyer's money is there as far as the marketplace states, or was before a refund, or none is needed."""
+    return content.payment_secured or content.payment_state in REFUNDED or grand_minor(content) == 0
 
 
 def _obstacles(content: OrderContent, market: MarketTerms) -> Iterator[Obstacle]:
@@ -119,6 +126,8 @@ def _obstacles(content: OrderContent, market: MarketTerms) -> Iterator[Obstacle]
         yield "partly_shipped_elsewhere", "first seen when something had shipped already"
     elif content.lifecycle != "ready_to_fulfil":
         return
+    if not is_paid(content):
+        return  # that comes first
     if market.currency not in (None, content.currency):
         detail = f"the market {market.code} sells in {market.currency}, the order is in {content.currency}"
         yield "currency_differs", detail
@@ -127,19 +136,14 @@ def _obstacles(content: OrderContent, market: MarketTerms) -> Iterator[Obstacle]
         return
     if not all(line.sku for line in content.lines if ships(content, line)):
         yield "sku_missing", "a line that ships has no sku; a snapshot or a request that names it lets the order start"
-    if not payable(content) and content.totals.grand_minor:
-        yield "nothing_sold", "there is something to pay and no line that it is paid for"
+    if untaxed := amounts(content).untaxed:
+        yield "tax_missing", f"no tax rate or amount is stated of line {', '.join(untaxed)}"[:500]
     if content.refunds or content.payment_state in REFUNDED or any(line.quantity.refunded for line in content.lines):
         yield "refund_made", "the marketplace has refunded money before the order started"
 
 
 def wholly_cancelled(content: OrderContent) -> bool:
-    return content.lifecycle in CANCELLED or (
-        bool(content.lines)
-        and all(
-            line.cancellation.executed or (line.quantity.ordered > 0 and line.pieces == 0) for line in content.lines
-        )
-    )
+    return content.lifecycle in CANCELLED or (bool(content.lines) and not any(line.pieces for line in content.lines))
 
 
 def requested(content: OrderContent) -> list[str]:
@@ -155,7 +159,7 @@ def with_requested_cancelled(content: OrderContent) -> OrderContent:
     """The content with every requested cancellation executed."""
     asked, executed = frozenset(requested(content)), {"executed": True, "executed_by": HERE}
     lines = tuple(
-        line.model_copy(update={"cancellation": line.cancellation.model_copy(update=executed)})
+        line.model_copy(update={"cancellation": line.cancellation.model_copy(update=executed), "cancelled_minor": None})
         if line.external_line_id in asked
         else line
         for line in content.lines

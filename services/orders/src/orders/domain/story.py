@@ -47,8 +47,10 @@ from orders.domain.order import (
     Waits,
     evolve,
     has_shipped,
+    is_invoiced,
     learnt,
     payment_status,
+    sold,
 )
 
 E = TypeVar("E", bound=OrderEvent)
@@ -203,7 +205,7 @@ class Story:
     def edit(self, content: OrderContent, market: MarketTerms, *, status: Status, fulfillment: FulfillmentStatus,
              answers: UUID | None = None) -> None:  # fmt: skip
         """What was sold, and the terms, before the order was placed."""
-        self.order = self.order.model_copy(update={"content": content})  # a free order is free at once
+        self.order = self.order.model_copy(update=sold(content))  # a free order is free at once
         terms = None if market == self.order.market else market
         source = self.source or self.order.source
         self.state(
@@ -214,7 +216,7 @@ class Story:
     def reinstate(self, content: OrderContent, *, status: Status, fulfillment: FulfillmentStatus) -> None:
         """Places a cancelled order anew. The undo has ended."""
         facts = self.facts.model_copy(update={"undone": self.facts.money})
-        self.order = self.order.model_copy(update={"content": content, "facts": facts})
+        self.order = self.order.model_copy(update={"facts": facts, **sold(content)})
         self.state(
             Reinstated, status=status, fulfillment=fulfillment, source=self.source or self.order.source, order=content
         )
@@ -394,10 +396,12 @@ class Story:
             not run.end for run in self.runs.values()
         ):
             return
-        if all(one.invoice_id or one.refunded_minor >= one.amount_minor for one in self.facts.captures.values()):
+        if not is_invoiced(order) or all(
+            one.invoice_id or one.refunded_minor >= one.amount_minor for one in self.facts.captures.values()
+        ):
             self.state(
                 Completed,
                 completed_at=self.context.now,
-                grand_minor=order.content.totals.grand_minor or 0,
+                grand_minor=order.grand_minor or 0,
                 currency=order.content.currency,
             )

@@ -7,6 +7,7 @@ from typing import Final
 
 from orders.domain.exceptions import KINDS
 from orders.domain.order import Order, Run, has_shipped, resumable
+from orders.domain.snapshots import is_paid
 from orders.domain.story import NO_ANSWER_AFTER_ASKS
 
 
@@ -67,12 +68,16 @@ def _waits_on(order: Order) -> tuple[str, Run] | None:
 
 
 def waiting(order: Order) -> str:
-    """What the order as a whole waits for: exception, approval, stock, warehouse, no_answer, answer; '' at rest."""
+    """What the order as a whole waits for: exception, approval, stock, warehouse, no_answer, answer; before it is placed:
+    payment, or another snapshot. '' at rest, which a test order always is."""
     if order.exceptions:
         return "exception"
     if (found := waits_on(order)) is not None:
         return "exception" if found[0] == "person" else found[0]
-    return "snapshot" if order.status == "pending" else ""
+    content = order.content
+    if order.status != "pending" or content is None or content.test:
+        return ""
+    return "payment" if content.lifecycle == "awaiting_payment" or not is_paid(content) else "snapshot"
 
 
 def waiting_step(order: Order) -> str:
