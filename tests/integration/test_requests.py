@@ -4,6 +4,7 @@ through crashes, races and repetitions (promise 1)."""
 from __future__ import annotations
 
 import asyncio
+import json
 import uuid
 
 import aiohttp
@@ -101,4 +102,84 @@ async def test_the_next_order_under_an_expired_key_shares_nothing_with_the_first
     shared = "select message_id from journal where topic is not null group by 1 having count(distinct key) > 1"
     for service in ("orders", "payments", "fulfillment", "invoicing"):
         assert not await shop.rows(service, shared), service
+    await shop.assert_promises()
+
+
+async def test_an_order_is_charged_and_invoiced_what_still_counts_with_its_stated_taxes(shop: Shop) -> None:
+    """Promise 3. Cancelled pieces cost nothing; stated taxes reach the invoice as they are."""
+
+    def line(
+        number: str, total: int, tax: list[dict[str, object]], cancelled: int = 0, ordered: int = 1
+    ) -> dict[str, object]:
+        return {"external_line_id": number, "sku": "S001", "title": "Thing", "line_total_minor": total, "tax": tax,
+                "quantity": {"ordered": ordered, "cancelled": cancelled}}  # fmt: skip
+
+    async def place(**content: object) -> str:
+        status, answer = await shop.call("orders", "POST", "/v1/orders", order_content(shop.number(), []) | content)
+        assert status == 201, answer
+        return str(answer["order_id"])
+
+    rate, derived = [{"rate": "20.00"}], [{"amount_minor": 1900}]
+    two = [{"rate": "6", "amount_minor": 600}, {"rate": "2.25", "amount_minor": 225}]
+    cancelled = [
+        line("1", 9600, rate, 1, 2) | {"discount_minor": 1920},
+        line("2", 2500, rate, 1),
+        line("3", 0, rate, 0, 0),
+    ]
+    one = {"lines": [line("1", 1000, [])], "totals": {"grand_minor": 1000}}
+    orders = {
+        "cancelled": await place(
+            lines=cancelled, totals={"discount_minor": 1920, "shipping_minor": 300, "grand_minor": 10480}
+        ),
+        "derived": await place(lines=[line("1", 11900, derived)], totals={"grand_minor": 11900}),
+        "several": await place(
+            price_basis="net",
+            lines=[line("1", 10000, two), line("2", 5000, [{"rate": "6", "amount_minor": 0}])],
+            totals={"tax_minor": 825, "grand_minor": 15825},
+        ),
+        "deemed": await place(**one, tax_collection={"deemed_supplier": True}),
+    }
+    waiting = {
+        "exception": await place(**one),
+        "payment": await place(**one, payment_state="chargeback"),
+        "": await place(**one, test=True),
+    }
+    await shop.until_at_rest([*orders.values(), *waiting.values()])
+    await shop.ship_all(orders.values())
+    await shop.until_at_rest(orders.values())
+    documents = {}
+    for name, order in orders.items():
+        shown = await shop.order(order)
+        assert (shown["completed_at"] is not None, shown["payment_status"]) == (True, "paid"), (name, shown)
+        bodies = [json.loads(row[0]) for row in await shop.rows(
+            "invoicing", "select body::text from documents where order_id = $1", uuid.UUID(order))]  # fmt: skip
+        documents[name] = [
+            (body["total_minor"], body["vat_minor"], [(one["line_id"], one["gross_minor"]) for one in body["lines"]],
+             [(one["rate"], one["vat_minor"]) for one in body["vat"]])
+            for body in bodies
+        ]  # fmt: skip
+        assert shown["money"]["captured_minor"] == shown["grand_minor"]
+    assert documents == {
+        "cancelled": [(4140, 690, [("1", 3840), ("shipping", 300)], [("20", 690)])],
+        "derived": [(11900, 1900, [("1", 11900)], [("19", 1900)])],
+        "several": [(15825, 825, [("1", 10825), ("2", 5000)], [("6", 600), ("2.25", 225)])],
+        "deemed": [],
+    }
+    for word, order in waiting.items():
+        shown = await shop.order(order)
+        assert (shown["status"], shown["waiting"], shown["payment_status"]) == ("pending", word, "unpaid")
+    status, listed = await shop.call("orders", "GET", "/v1/orders?limit=500")
+    assert status == 200 and [one["order_id"] for one in listed["items"] if one["test"]] == [waiting[""]]
+    await shop.assert_promises()
+
+
+async def test_a_capture_in_flight_when_its_order_is_cancelled_is_credited_or_never_invoiced(shop: Shop) -> None:
+    terms = {"code": "manual", "gateway": "test", "seller": "shop"}
+    market = {"channel": "api", "account": "manual", "terms": terms}
+    assert (await shop.call("orders", "PUT", "/v1/markets/manual", market))[0] == 200
+    orders = [await shop.place(account="manual") for _ in range(8)]
+    await shop.until_at_rest(orders)
+    await asyncio.gather(*(call(order) for order in orders for call in (shop.approve, shop.cancel)))
+    await shop.until_at_rest(orders)
+    assert set(await shop.ends(orders)) <= {"cancelled/refunded/unfulfilled", "cancelled/voided/unfulfilled"}
     await shop.assert_promises()

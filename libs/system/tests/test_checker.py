@@ -6,7 +6,7 @@ import json
 from types import SimpleNamespace
 from typing import Any
 
-from system.checker import violations
+from system.checker import _services_agree, _State, violations
 from system.topics import Reader
 
 SERVICES = ("orders", "payments", "fulfillment", "invoicing")
@@ -78,3 +78,59 @@ def test_a_repeated_answer_is_counted() -> None:
         reader.fold(record)
     assert reader.read.answered["payments"]["op1"] == 2
     assert reader.read.repeated == 1
+
+
+# -- what services say of each other ----------------------------------------------------------------------------------
+
+
+class Row(dict[str, Any]):
+    """As the driver's: read by name, and in order."""
+
+    def __iter__(self) -> Any:
+        return iter(self.values())
+
+    def __getitem__(self, name: Any) -> Any:
+        return list(self.values())[name] if isinstance(name, int) else super().__getitem__(name)
+
+
+def disagreements(
+    status: str, captures: dict[str, tuple[int, int]], invoices: dict[str, int], *, not_invoiced: bool = False
+) -> list[str]:
+    """captures: (captured, refunded) by id. Every invoice of a cancelled order is credited."""
+    captured, refunded = (sum(one[n] for one in captures.values()) for n in (0, 1))
+    money = {"authorized": captured, "captured": captured, "voided": 0, "refunded": refunded}
+    kinds = ["invoice", "credit"] if status == "cancelled" else ["invoice"]
+    state = _State()
+    state.rows = {
+        "orders": [Row(key=KEY, status=status, waiting="", in_flight=False, completed=status == "approved",
+                       grand_minor=captured - refunded, **money, not_invoiced=not_invoiced, captures=json.dumps(captures))],
+        "payments": [Row(key=KEY, **money)],
+        "fulfillment": [],
+        "invoicing": [Row(document_id=name, order_id=KEY, number=name, total_minor=amount, kind=kind,
+                          capture_id=name if kind == "invoice" else None)
+                      for name, amount in invoices.items() for kind in kinds],
+    }  # fmt: skip
+    return [one.name for one in _services_agree(state, set()) if one.violated]
+
+
+EACH_CAPTURE = "each capture is invoiced exactly, or refunded in full without an invoice"
+
+
+def test_a_capture_without_its_invoice_is_seen() -> None:
+    both = {"c1": (5, 0), "c2": (7, 0)}
+    assert disagreements("approved", both, {"c1": 5, "c2": 7}) == []
+    assert disagreements("approved", both, {"c1": 5}) == [EACH_CAPTURE]
+    assert disagreements("approved", both, {"c1": 5, "c2": 8}) == [EACH_CAPTURE]
+
+
+def test_a_capture_that_was_in_flight_when_its_order_was_cancelled_is_refunded_without_an_invoice() -> None:
+    both = {"c1": (5, 5), "c2": (7, 7)}
+    assert disagreements("cancelled", both, {"c1": 5}) == []
+    assert disagreements("cancelled", both, {"c1": 4}) == [EACH_CAPTURE]
+    half = disagreements("cancelled", {"c1": (5, 5), "c2": (7, 0)}, {"c1": 5})
+    assert half[0] == EACH_CAPTURE and half[1].startswith("a cancelled order")
+
+
+def test_an_order_of_a_deemed_supplier_has_no_invoice() -> None:
+    assert disagreements("approved", {"c1": (5, 0)}, {}, not_invoiced=True) == []
+    assert disagreements("approved", {"c1": (5, 0)}, {"c1": 5}, not_invoiced=True) == [EACH_CAPTURE]
