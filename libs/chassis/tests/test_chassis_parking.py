@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import asyncio
+import hashlib
 from uuid import UUID, uuid4
 
 import pytest
 from chassis_counter import Add, World, plus
 
 from chassis import parking
-from chassis.inbound import Inbound, Refused
+from chassis.inbound import HEADERS_BYTES_MAX, VALUE_BYTES_MAX, Inbound, Refused
 
 pytestmark = pytest.mark.real
 
@@ -201,3 +202,27 @@ async def test_a_message_that_kills_every_transaction_is_parked_and_its_detail_s
     detail = await world.one("select detail from parked")
     assert detail == f"the database refuses it; the log of the service has the cause (message {entry.id})"
     assert parking.plain("a\0b\ud800") == "a\\0b\\ud800"  # what PostgreSQL could not keep
+
+
+async def test_of_a_large_value_the_beginning_and_the_hash_are_stored_and_only_an_edit_brings_it_back(
+    world: World,
+) -> None:
+    """Promise 6: a flood of large records must not fill the database, and a part of a message is never handled."""
+    key, large = uuid4(), b"x" * (VALUE_BYTES_MAX + 5)
+    good = world.from_topic(plus(key, 1))
+    assert good.record is not None
+    foreign = [(f"h{n}", b"x" * 1000) for n in range(2_000)]
+    bad = good.record._replace(key=str(key).encode(), value=large, headers=[*foreign, *good.record.headers])
+    await world.take(Refused(bad, key, "too_large", "no", good.store_id, good.type))
+    (row,) = await world.rows("select *, pg_column_size(headers) as header_bytes from parked")
+    assert (row["value"], row["value_bytes"]) == (large[:VALUE_BYTES_MAX], len(large))
+    assert hashlib.sha256(large).hexdigest() in row["detail"]
+    assert row["header_bytes"] < 3 * HEADERS_BYTES_MAX
+    done = await world.parking.replay_key(key, "person:ann")
+    assert (done.replayed, done.left, done.stopped_at) == (0, 1, row["id"])
+    assert "value_truncated" in done.detail and "edit it" in done.detail
+    async with world.database.transaction() as tx:
+        await parking.settle(tx, row["id"], "edited", "person:ann", plus(key, 1).model_dump_json().encode())
+    done = await world.parking.replay_key(key, "person:ann")
+    assert (done.replayed, done.left) == (1, 0)
+    assert await world.total(key) == 1

@@ -16,6 +16,12 @@ from contracts.deciding import Refusal
 Origin = Literal["topic", "http", "timer", "task", "replay"]
 
 
+HEADERS_BYTES_MAX: Final = 64 * 1024
+"""Stored of the headers of a parked record, and of its key."""
+VALUE_BYTES_MAX: Final = 1024 * 1024
+"""Stored of the value of a parked record. No message is larger."""
+
+
 class Record(NamedTuple):
     """A Kafka record as it came, enough to park it and to read it again."""
 
@@ -27,11 +33,18 @@ class Record(NamedTuple):
     headers: Sequence[tuple[str, bytes | None]]
 
     def headers_json(self) -> list[list[str | None]]:
-        """Names lose a NUL, which jsonb cannot hold; values are kept byte for byte."""
-        return [
-            [name.replace("\0", ""), None if value is None else base64.b64encode(value).decode()]
-            for name, value in self.headers
-        ]
+        """Names lose a NUL, which jsonb cannot hold; values are kept byte for byte, all in all HEADERS_BYTES_MAX.
+
+        Beyond that foreign headers are left out: the envelope's own are short, and come first.
+        """
+        headers, room, kept = self.headers, HEADERS_BYTES_MAX, []
+        if sum(len(name) + len(value or b"") for name, value in headers) > room:
+            headers = sorted(headers, key=lambda header: not header[0].startswith("ce_"))
+        for name, value in headers:
+            room -= len(name) + len(value or b"")
+            if room >= 0:
+                kept.append([name.replace("\0", ""), None if value is None else base64.b64encode(value).decode()])
+        return kept
 
     def fingerprint(self) -> bytes:
         """16 bytes that say whether it is the same record: a new broker gives known offsets to other ones."""

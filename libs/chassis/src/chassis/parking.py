@@ -8,6 +8,7 @@ Consumer and replay lock the same row of `parked_keys`, so neither strands what 
 from __future__ import annotations
 
 import asyncio
+import hashlib
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -20,7 +21,16 @@ from asyncpg import Connection
 
 from chassis.batch import Batch, Explained, Split
 from chassis.database import Database, is_transient, overtaxes
-from chassis.inbound import STALE, Inbound, Record, Refused, headers_from_json, judged_by_time
+from chassis.inbound import (
+    HEADERS_BYTES_MAX,
+    STALE,
+    VALUE_BYTES_MAX,
+    Inbound,
+    Record,
+    Refused,
+    headers_from_json,
+    judged_by_time,
+)
 from chassis.service import Service
 from chassis.settings import ServiceSettings
 from contracts.envelope import Ignored, Poison, read
@@ -31,11 +41,15 @@ log = structlog.get_logger("chassis.parking")
 CHUNK = 100
 """Messages replayed per transaction."""
 COLUMNS = (
-    'id, key, store_id, type, topic, partition, "offset", record_key, headers::text as headers, value, cause, detail, state,'
-    " edited_from, parked_at, settled_by, settled_at, reason"
+    'id, key, store_id, type, topic, partition, "offset", record_key, headers::text as headers, value, value_bytes, cause,'
+    " detail, state, edited_from, parked_at, settled_by, settled_at, reason"
 )
 CLAIMED: frozenset[str] = frozenset({"fault", "timed_out", "waits", "store_differs"})
 """Causes of messages that were read, and claimed in the inbox when they were parked; the others claim when they are replayed."""
+TRUNCATED = (
+    "only the first part of its {value_bytes} bytes is stored; edit it with a body of at most 1 MiB, or discard it and let"
+    " the sender send it again"
+)
 UNREAD: frozenset[str] = frozenset({"batch_unreadable", "batch_too_large", "records_missing", "not_ours"})
 """Causes of what is no message: there is nothing to replay or to edit."""
 
@@ -90,20 +104,35 @@ async def park(tx: Connection, refused: Sequence[Refused]) -> None:
             " on conflict (key) do update set since = p.since",
             keys,
         )
-    rows = [
-        (one.key, one.store_id, one.type, one.record.topic, one.record.partition, one.record.offset, one.record.key,
-         orjson.dumps(one.record.headers_json()).decode(), one.record.value, one.record.fingerprint(), one.cause,
-         plain(one.detail))
-        for one in refused
-    ]  # fmt: skip
+    rows = [_row(one) for one in refused]
     await tx.execute(
-        'insert into parked (key, store_id, type, topic, partition, "offset", record_key, headers, value, fingerprint, cause,'
-        " detail) select key, store_id, type, topic, partition, off, record_key, headers, value, fingerprint, cause, detail"
-        " from unnest($1::uuid[], $2::text[], $3::text[], $4::text[], $5::int[], $6::bigint[], $7::bytea[], $8::jsonb[],"
-        " $9::bytea[], $10::bytea[], $11::text[], $12::text[]) with ordinality as u(key, store_id, type, topic, partition, off,"
-        " record_key, headers, value, fingerprint, cause, detail, n) order by n on conflict do nothing",
+        'insert into parked (key, store_id, type, topic, partition, "offset", record_key, headers, value, value_bytes,'
+        " fingerprint, cause, detail) select key, store_id, type, topic, partition, off, record_key, headers, value,"
+        " value_bytes, fingerprint, cause, detail from unnest($1::uuid[], $2::text[], $3::text[], $4::text[], $5::int[],"
+        " $6::bigint[], $7::bytea[], $8::jsonb[], $9::bytea[], $10::int[], $11::bytea[], $12::text[], $13::text[])"
+        " with ordinality as u(key, store_id, type, topic, partition, off, record_key, headers, value, value_bytes,"
+        " fingerprint, cause, detail, n) order by n on conflict do nothing",
         *(list(column) for column in zip(*rows, strict=True)),
     )
+
+
+def _row(one: Refused) -> tuple[Any, ...]:
+    """Of a value above VALUE_BYTES_MAX only the beginning and the hash are stored: a flood must not fill the database."""
+    record, detail = one.record, plain(one.detail)
+    value, value_bytes = record.value, None
+    if value is not None and len(value) > VALUE_BYTES_MAX:
+        value_bytes = len(value)
+        detail += f" (of the value's {value_bytes} bytes the first {VALUE_BYTES_MAX} are stored; {sha256_of(value)})"
+        value = value[:VALUE_BYTES_MAX]
+    key = record.key[:HEADERS_BYTES_MAX] if record.key is not None else None
+    return (
+        one.key, one.store_id, one.type, record.topic, record.partition, record.offset, key,
+        orjson.dumps(record.headers_json()).decode(), value, value_bytes, record.fingerprint(), one.cause, detail,
+    )  # fmt: skip
+
+
+def sha256_of(value: bytes) -> str:
+    return f"SHA-256 {hashlib.sha256(value).hexdigest()}"
 
 
 @dataclass(slots=True)
@@ -130,6 +159,8 @@ class _FailedAgain(Exception):
 
 def inbound_of(row: Any) -> Inbound:
     """A parked row as a message again. Raises Poison when it still cannot be read."""
+    if row["value_bytes"] is not None:
+        raise Poison("value_truncated", TRUNCATED.format(**row))
     record = Record(row["topic"], row["partition"] or 0, row["offset"] or 0, row["record_key"], row["value"],
                     headers_from_json(orjson.loads(row["headers"])))  # fmt: skip
     received = read(record.topic, record.key, record.value, record.headers)
@@ -364,16 +395,16 @@ async def edit(tx: Connection, parked_id: int, by: str, value: bytes) -> Any:
     # The original takes the record's place (topic, partition, offset): when the record is delivered again, it is known.
     await tx.execute("update parked set edited_from = id where id = $1", parked_id)
     original = await tx.fetchval(
-        'insert into parked (key, store_id, type, topic, partition, "offset", record_key, headers, value, fingerprint, cause,'
-        " detail, state, settled_by, settled_at, edited_from, parked_at)"
-        ' select key, store_id, type, topic, partition, "offset", record_key, headers, value, fingerprint, cause, detail, '
+        'insert into parked (key, store_id, type, topic, partition, "offset", record_key, headers, value, value_bytes,'
+        " fingerprint, cause, detail, state, settled_by, settled_at, edited_from, parked_at)"
+        ' select key, store_id, type, topic, partition, "offset", record_key, headers, value, value_bytes, fingerprint, cause, detail, '
         "'edited', $2, now(), $3, parked_at from parked where id = $1 returning id",
         parked_id,
         by,
         row["edited_from"],
     )
     await tx.execute(
-        "update parked set value = $2, edited_from = $3, cause = 'edited', detail = $4 where id = $1",
+        "update parked set value = $2, value_bytes = null, edited_from = $3, cause = 'edited', detail = $4 where id = $1",
         parked_id,
         value,
         original,

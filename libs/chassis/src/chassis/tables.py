@@ -132,6 +132,7 @@ def chassis_tables(metadata: MetaData) -> dict[str, Table]:
             Column("record_key", LargeBinary),
             Column("headers", JSONB, nullable=False, comment="[[name, base64 of the value or null], ...]"),
             Column("value", LargeBinary),
+            Column("value_bytes", Integer, comment="of the whole value, if only its beginning is stored"),
             Column(
                 "fingerprint", LargeBinary, comment="of key, value and headers: a new broker gives known offsets anew"
             ),
