@@ -21,6 +21,7 @@ from structlog.testing import capture_logs
 
 from chassis import operations
 from chassis.app import App
+from chassis.consumer import Consumer
 from chassis.database import OutcomeUnknown
 from chassis.http import BODY_BYTES_MAX, Principal, operation_id
 from chassis.inbound import Refused
@@ -504,3 +505,19 @@ async def test_without_a_database_a_service_says_that_it_waits(world: World) -> 
     refused = await client("GET", "/v1/parked", key="tw_a_b")
     assert (refused.status, refused.headers["retry-after"]) == (503, "1")
     await away.database.close()
+
+
+@pytest.mark.real
+async def test_a_process_whose_topics_cannot_be_read_or_whose_start_failed_is_not_ready(client: Client) -> None:
+    """Promise 7: with the reason, until it is over."""
+    app = client.app
+    app.start_failed = "ValueError('the own topic does not fit')"
+    answer = await client("GET", "/health/ready")
+    assert (answer.status, answer.json["for"], answer.json["detail"]) == (503, "topics", app.start_failed)
+    app.start_failed = None
+    app.consumer = Consumer(SERVICE, app.settings, app.database, app.shell, app.metrics)
+    assert (await client("GET", "/health/ready")).status == 200
+    app.consumer.reads.trouble = "UnicodeDecodeError()"
+    answer = await client("GET", "/health/ready")
+    assert (answer.status, answer.json["detail"]) == (503, "UnicodeDecodeError()")
+    app.consumer = None

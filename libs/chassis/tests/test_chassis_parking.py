@@ -220,7 +220,7 @@ async def test_of_a_large_value_the_beginning_and_the_hash_are_stored_and_only_a
     assert row["header_bytes"] < 3 * HEADERS_BYTES_MAX
     done = await world.parking.replay_key(key, "person:ann")
     assert (done.replayed, done.left, done.stopped_at) == (0, 1, row["id"])
-    assert "value_truncated" in done.detail and "edit it" in done.detail
+    assert "only the first part" in done.detail and "edit it" in done.detail
     async with world.database.transaction() as tx:
         await parking.settle(tx, row["id"], "edited", "person:ann", plus(key, 1).model_dump_json().encode())
     done = await world.parking.replay_key(key, "person:ann")

@@ -160,7 +160,7 @@ class _FailedAgain(Exception):
 def inbound_of(row: Any) -> Inbound:
     """A parked row as a message again. Raises Poison when it still cannot be read."""
     if row["value_bytes"] is not None:
-        raise Poison("value_truncated", TRUNCATED.format(**row))
+        raise Poison("too_large", TRUNCATED.format(**row))
     record = Record(row["topic"], row["partition"] or 0, row["offset"] or 0, row["record_key"], row["value"],
                     headers_from_json(orjson.loads(row["headers"])))  # fmt: skip
     received = read(record.topic, record.key, record.value, record.headers)
