@@ -221,8 +221,6 @@ async def test_of_a_large_value_the_beginning_and_the_hash_are_stored_and_only_a
     done = await world.parking.replay_key(key, "person:ann")
     assert (done.replayed, done.left, done.stopped_at) == (0, 1, row["id"])
     assert "only the first part" in done.detail and "edit it" in done.detail
-    async with world.database.transaction() as tx:
-        await parking.settle(tx, row["id"], "edited", "person:ann", plus(key, 1).model_dump_json().encode())
-    done = await world.parking.replay_key(key, "person:ann")
-    assert (done.replayed, done.left) == (1, 0)
+    edited = await world.parking.edit(row["id"], plus(key, 1).model_dump_json().encode(), "person:ann")
+    assert edited is not None and (edited.replayed, edited.left, edited.stopped_at) == (1, 0, None)
     assert await world.total(key) == 1
