@@ -358,6 +358,10 @@ def test_shipping_follows_the_rate_of_the_goods_that_weigh_most_unless_it_is_sta
     assert payable(told.model_copy(update={"totals": totals}))[-1].rate == "20"
     cancelled = content(line("1", 10_00), gone("2", 20_00, 1, 1, tax=rate("5.5")), shipping=4_95)
     assert payable(cancelled)[-1].rate == "17"
+    spelt = content(
+        line("1", 6_00, tax=rate("20")), line("2", 6_00, tax=rate("20.00")), line("3", 10_00), shipping=4_95
+    )
+    assert payable(spelt)[-1].rate == "20"
     equal = content(line("1", 10_00, tax=rate("9")), line("2", 10_00, tax=rate("10")), shipping=4_95)
     assert payable(equal)[-1].rate == "10"
 

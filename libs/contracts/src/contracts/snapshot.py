@@ -280,8 +280,15 @@ class OrderContent(Frozen):
         if self.priced:
             _check_totals(self, items)
             _check_remitted(self)
-            _check_cancelled(self)
-            _check_tax(self)
+            cancelled, taxed = False, self.totals.tax_minor is not None or bool(self.totals.shipping_tax)
+            for line in self.lines:  # most orders state neither a cancelled nor a tax amount
+                cancelled = cancelled or line.cancelled_minor is not None
+                for tax in line.tax:
+                    taxed = taxed or tax.amount_minor is not None
+            if cancelled:
+                _check_cancelled(self)
+            if taxed:
+                _check_tax(self)
         return self
 
 
@@ -379,9 +386,6 @@ def _check_cancelled(order: OrderContent) -> None:
 
 def _check_tax(order: OrderContent) -> None:
     totals, net = order.totals, order.price_basis == "net"
-    entries = [tax for line in order.lines for tax in line.tax] + list(totals.shipping_tax)
-    if totals.tax_minor is None and all(tax.amount_minor is None for tax in entries):
-        return
     if not totals.shipping_minor and any(tax.amount_minor for tax in totals.shipping_tax):
         raise ValueError("totals.shipping_tax states an amount, but there is no totals.shipping_minor")
     rows = [

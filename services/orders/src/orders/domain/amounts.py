@@ -123,13 +123,14 @@ def _rows(content: OrderContent) -> list[_Row]:
     shipping = shipping_counts = content.totals.shipping_minor or 0
     rows = []
     for line, sold in zip(content.lines, content.discounted(), strict=True):
+        pieces = line.pieces
         rows.append(
             _Row(
-                line.external_line_id, line.sku, line.title or line.sku or line.external_line_id, line.pieces,
-                ships(content, line), sold, _counts(line, sold), seller_taxes(line.tax),
+                line.external_line_id, line.sku, line.title or line.sku or line.external_line_id, pieces,
+                ships(content, line), sold, _counts(line, pieces, sold), seller_taxes(line.tax),
             )
         )  # fmt: skip
-        if not line.pieces:
+        if not pieces:
             shipping_counts -= line.shipping_minor
     if shipping:
         taxes = seller_taxes(content.totals.shipping_tax)
@@ -137,13 +138,13 @@ def _rows(content: OrderContent) -> list[_Row]:
     return rows
 
 
-def _counts(line: Line, sold: int) -> int:
+def _counts(line: Line, pieces: int, sold: int) -> int:
     """What is still to be paid of a line. An odd minor unit goes to the pieces that are left if the halves are equal."""
-    if not line.pieces:
+    if not pieces:
         return 0
     if line.cancelled_minor is not None:
         return sold - line.cancelled_minor
-    return split(sold, [line.pieces, line.quantity.cancelled])[0] if line.quantity.cancelled else sold
+    return split(sold, [pieces, line.quantity.cancelled])[0] if line.quantity.cancelled else sold
 
 
 def _payable(row: _Row, net: bool) -> Payable:
@@ -190,8 +191,10 @@ def _taxes_of_goods(rows: Sequence[_Row], net: bool) -> tuple[Tax, ...] | None:
     """The rates of the goods that weigh most (the higher of equals): shipping follows them if nothing is stated of it."""
     weights: dict[tuple[str, ...], int] = {}
     for row in rows:
-        if row.taxes is not None and (row.quantity or net):
-            rates = tuple(canonical(_rate(row, n, net) or "0") for n in range(len(row.taxes)))
+        if (taxes := row.taxes) is not None and (row.quantity or net):
+            plain = taxes[0].rate if len(taxes) == 1 else None
+            stated = (plain,) if plain else tuple(_rate(row, n, net) or "0" for n in range(len(taxes)))
+            rates = tuple(map(canonical, stated))
             weights[rates] = weights.get(rates, 0) + (row.sold if net else row.counts)
     if not weights:
         return None
