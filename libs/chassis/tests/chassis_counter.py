@@ -24,7 +24,7 @@ from chassis.settings import ServiceSettings
 from chassis.shell import Shell
 from chassis.tables import aggregate_columns, chassis_tables
 from chassis.telemetry import Metrics
-from contracts.base import Command, Document, Event, Frozen, PrivateEvent
+from contracts.base import Addressed, Command, Document, Event, Frozen, Message, OrderKeyed, PrivateEvent
 from contracts.deciding import Context, Effect, Refusal, Reported, Task, Unasked, Wake
 from contracts.envelope import headers
 from contracts.ids import message_id
@@ -34,7 +34,7 @@ STORE = "st_1"
 COMMANDS, EVENTS = "counter.commands.v1", "counter.events.v1"
 
 
-class Add(Command, type="counter.add"):
+class Add(OrderKeyed, Command, type="counter.add"):
     amount: int = 1
     play: str = ""
     """boom: decide raises; half: after an event it raises; no: a refusal; ask: a task; if known: nothing for an order that was not heard of; quiet: a private event; unasked: an answer to no question; calm: wake me no more; page, sheet, large, huge."""
@@ -43,11 +43,11 @@ class Add(Command, type="counter.add"):
     wake_at: datetime | None = None
 
 
-class Fill(Command, type="counter.fill"):
+class Fill(OrderKeyed, Command, type="counter.fill"):
     amount: int = 1
 
 
-class Added(Event, type="counter.added"):
+class Added(OrderKeyed, Event, type="counter.added"):
     amount: int
     total: int
     pot: str = ""
@@ -56,13 +56,25 @@ class Added(Event, type="counter.added"):
     padding: str = ""
 
 
-class Noticed(PrivateEvent, type="counter.noticed"):
+class Noticed(OrderKeyed, PrivateEvent, type="counter.noticed"):
     amount: int = 0
     woken: bool = False
     calm: bool = False
 
 
-MODELS = {model.TYPE: model for model in (Add, Fill, Added)}
+class LabelKeyed(Addressed, key="label_id"):
+    label_id: UUID
+
+
+class Stick(LabelKeyed, Command, type="counter.stick"):
+    text: str
+
+
+class Stuck(LabelKeyed, Event, type="counter.stuck"):
+    text: str
+
+
+MODELS: dict[str, type[Message]] = {model.TYPE: model for model in (Add, Fill, Added, Stick, Stuck)}
 TOPICS = {
     COMMANDS: Topic(COMMANDS, True, "What the counter is asked."),
     EVENTS: Topic(EVENTS, False, "What it counted."),
@@ -84,6 +96,19 @@ class Counter(Document):
     wake: datetime | None = None
     woken: int = 0
     told: Mapping[str, int] = {}
+
+
+class Label(Document):
+    """An aggregate beside the counter, with a key field of its own."""
+
+    schema_version: int = 1
+    text: str = ""
+
+
+def stick(state: Label, command: Stick, context: Context) -> list[Effect]:
+    return [
+        Stuck(label_id=context.key, store_id=context.store_id, operation_id=command.operation_id, text=command.text)
+    ]
 
 
 def add(state: Counter, command: Add, context: Context) -> list[Effect]:
@@ -182,6 +207,7 @@ class Settings(ServiceSettings):
 metadata = MetaData()
 chassis_tables(metadata)
 Table("counters", metadata, *aggregate_columns(), Column("total", BigInteger, nullable=False))
+Table("labels", metadata, *aggregate_columns())
 Table("pots", metadata, Column("name", Text, primary_key=True), Column("filled", BigInteger, nullable=False))
 
 SERVICE = Service(
@@ -189,12 +215,21 @@ SERVICE = Service(
     aggregates=(
         Aggregate(
             table="counters",
+            key="order_id",
             state=Counter,
             initial=lambda key, store_id: Counter(),
             evolve=evolve,
             handlers=(on(Add, add), on(Fill, fill), on(Wake, wake), on(Reported, reported)),
             columns={"total": ("bigint", lambda state: state.total)},
             wake_at=lambda state: state.wake,
+        ),
+        Aggregate(
+            table="labels",
+            key="label_id",
+            state=Label,
+            initial=lambda key, store_id: Label(),
+            evolve=lambda label, event: label.model_copy(update={"text": event.text}),
+            handlers=(on(Stick, stick),),
         ),
     ),
     shares=(
@@ -275,18 +310,16 @@ class World:
         """The Kafka record of a message, as its sender would write it."""
         self._offset += 1
         named = headers(ce_id=ce_id or str(uuid4()), source="test", type=message.TYPE, time=datetime.now(UTC),
-                        subject=str(message.order_id), store_id=message.store_id, correlation_id="c")  # fmt: skip
-        return Record(
-            COMMANDS, 0, self._offset, str(message.order_id).encode(), message.model_dump_json().encode(), named
-        )
+                        subject=str(message.key), store_id=message.store_id, correlation_id="c")  # fmt: skip
+        return Record(COMMANDS, 0, self._offset, str(message.key).encode(), message.model_dump_json().encode(), named)
 
     def from_topic(self, message: Command, ce_id: str | None = None) -> Inbound:
         record = self.record(message, ce_id)
         identity = dict(record.headers)["ce_id"]
         assert identity is not None
         at = datetime.now(UTC) if ce_id is None else datetime(2026, 11, 21, tzinfo=UTC)
-        claim = message_id(at, "test", message.store_id, message.order_id, identity.decode())
-        return Inbound("topic", message.order_id, message.store_id, claim, message.TYPE, message, "c", actor="test",
+        claim = message_id(at, "test", message.store_id, message.key, identity.decode())
+        return Inbound("topic", message.key, message.store_id, claim, message.TYPE, message, "c", actor="test",
                        claim=claim, record=record)  # fmt: skip
 
     def request(self, message: Command, key: str | None = None, fingerprint: bytes = b"body") -> Inbound:
@@ -295,7 +328,7 @@ class World:
             return Rendered(200, {"content-type": "text/plain"}, f"total {total} {uuid4()}".encode())
 
         asked = Idempotency(message.store_id, key, fingerprint) if key else None
-        return Inbound("http", message.order_id, message.store_id, uuid4(), message.TYPE, message, "c", actor="test",
+        return Inbound("http", message.key, message.store_id, uuid4(), message.TYPE, message, "c", actor="test",
                        idempotency=asked, render=render)  # fmt: skip
 
     async def take(self, *entries: Inbound | Refused) -> None:

@@ -4,17 +4,19 @@ from __future__ import annotations
 
 import asyncio
 from dataclasses import replace
+from datetime import UTC, datetime
 from typing import Any
 from uuid import UUID, uuid4
 
 import asyncpg
 import pytest
-from chassis_counter import SERVICE, STORE, World, filling, plus
+from chassis_counter import MODELS, SERVICE, STORE, Stick, World, filling, plus
 
 from chassis import shell as shell_module
-from chassis.batch import Batch
+from chassis.batch import Adopted, Batch, adopt
 from chassis.database import Conflict, Piece, Rows, is_transient
-from chassis.inbound import LANES_FROM, Intake
+from chassis.inbound import LANES_FROM, Inbound, Intake
+from contracts.base import Event
 
 pytestmark = pytest.mark.real
 
@@ -43,6 +45,39 @@ async def test_a_batch_of_any_size_is_journaled_and_put_into_the_outbox_in_the_o
         "select j.operation_id from outbox o join journal j on j.id = o.journal_id order by o.id"
     )
     assert journaled == [row["operation_id"] for row in pointed] == [message.operation_id for message in told]
+
+
+async def test_events_are_adopted_by_the_aggregate_that_their_key_names(world: World) -> None:
+    """After a restore. The answer of an adopted operation is published again on request."""
+    label, counter = uuid4(), uuid4()
+    stick = Stick(label_id=label, store_id=STORE, operation_id=uuid4(), actor="test", text="fragile")
+    await world.tell(stick, plus(counter, 3))
+    stated = await world.rows("select key, message_id, at, type, payload from journal order by id")
+    await world.empty()
+    own = [
+        Adopted(Inbound("topic", row["key"], STORE, uuid4(), row["type"], body, "c"), row["message_id"], row["at"])
+        for row in stated
+        if isinstance(body := MODELS[row["type"]].model_validate_json(row["payload"]), Event)
+    ]
+    async with world.database.transaction() as tx:
+        assert await adopt(Batch(SERVICE, tx, datetime.now(UTC)), own) == 2
+    assert await world.one("select doc::json->>'text' from labels where key = $1", label) == "fragile"
+    assert await world.total(counter) == 3
+    assert [tuple(row) for row in await world.rows("select aggregate, key from journal order by id")] == [
+        ("labels", label),
+        ("counters", counter),
+    ]
+    await world.tell(stick)
+    again = await world.rows("select j.key from outbox o join journal j on j.id = o.journal_id")
+    assert [row["key"] for row in again] == [label]
+
+
+def test_a_service_refuses_a_handler_of_another_key_and_two_aggregates_of_one() -> None:
+    counters, labels = SERVICE.aggregates
+    with pytest.raises(ValueError, match="counter.stick is about a label_id, counters are keyed by order_id"):
+        replace(SERVICE, aggregates=(replace(counters, handlers=labels.handlers),))
+    with pytest.raises(ValueError, match="two aggregates have the same key field"):
+        replace(SERVICE, aggregates=(counters, replace(labels, key="order_id")))
 
 
 async def test_private_events_count_revisions_and_not_versions_and_are_not_published(world: World) -> None:

@@ -5,10 +5,11 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 from typing import Any
+from uuid import UUID
 
 import pytest
 
-from contracts.base import Addressed, Command, Event, Message, PrivateEvent
+from contracts.base import Addressed, Command, Event, Message, OrderKeyed, PrivateEvent
 from contracts.registry import MESSAGES, PARTITIONS, SERVICES, SNAPSHOTS, TOPICS, is_published, topic_of
 from contracts.schemas import reader
 from contracts.snapshot import Snapshot
@@ -51,11 +52,11 @@ def test_commands_are_wishes_and_events_are_facts(model: type[Message]) -> None:
 @each
 def test_every_body_says_what_it_is_about(model: type[Message]) -> None:
     if issubclass(model, Event):
-        assert {"order_id", "store_id", "version", "operation_id"} <= model.model_fields.keys()
+        assert {model.KEY, "store_id", "version", "operation_id"} <= model.model_fields.keys()
     elif issubclass(model, Command):
-        assert {"order_id", "store_id", "operation_id", "actor"} <= model.model_fields.keys()
-        assert all(model.model_fields[name].is_required() for name in ("order_id", "store_id", "operation_id", "actor"))
-    assert issubclass(model, Addressed) or model is Snapshot
+        needed = {model.KEY, "store_id", "operation_id", "actor"}
+        assert all(model.model_fields[name].is_required() for name in needed)
+    assert model is Snapshot or (issubclass(model, Addressed) and model.model_fields[model.KEY].annotation is UUID)
 
 
 def test_every_service_obeys_and_states_something() -> None:
@@ -66,10 +67,26 @@ def test_every_service_obeys_and_states_something() -> None:
 
 
 def test_a_private_event_is_never_published() -> None:
-    class Asked(PrivateEvent, type="payments.asked"):
+    class Asked(OrderKeyed, PrivateEvent, type="payments.asked"):
         pass
 
     assert Asked.TYPE not in MESSAGES and not is_published(Asked)
+
+
+def test_an_addressed_message_has_the_field_that_it_names_as_its_key() -> None:
+    class LabelKeyed(Addressed, key="label_id"):
+        label_id: UUID
+
+    class Stick(LabelKeyed, Command, type="payments.stick"):
+        pass
+
+    label = UUID(int=7)
+    assert Stick(label_id=label, store_id="s", operation_id=label, actor="a").key == label
+    assert "order_id" not in Stick.model_fields and OrderKeyed.KEY == "order_id"
+    with pytest.raises(TypeError, match="declare the field"):
+
+        class Keyless(Command, type="payments.keyless"):
+            pass
 
 
 @each

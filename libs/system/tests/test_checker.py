@@ -51,7 +51,9 @@ def test_one_id_for_two_things_is_seen() -> None:
 
 
 def test_a_key_that_is_not_the_subject_is_seen() -> None:
-    assert seen(event(1, subject="another-order")) == ["topics: an event's key is its subject and its order"]
+    assert seen(event(1, subject="another-order")) == [
+        "topics: a record's key is its subject and the key that its body names"
+    ]
 
 
 def test_money_that_shrinks_is_seen() -> None:

@@ -64,7 +64,7 @@ def count(sku: str, on_hand: int, at: str = "main", store: str = STORE) -> SetSt
     key = stock_item_id(store, at, sku)
     operation = uid(f"count {sku} {at}")
     return SetStock(
-        order_id=key,
+        stock_item_id=key,
         store_id=store,
         operation_id=operation,
         actor="api-key:test",
@@ -221,41 +221,39 @@ class House:
 
     def together(self, *messages: Command) -> list[list[Effect]]:
         """Decide on the messages in one transaction; answers the effects of each, none for a known operation."""
-        before = {
-            m.order_id: self.states.get(m.order_id, _aggregate(m).initial(m.order_id, m.store_id)) for m in messages
-        }
-        keys = {key for m in messages for key in SHELF.needs(before[m.order_id], m)}
+        before = {m.key: self.states.get(m.key, _aggregate(m).initial(m.key, m.store_id)) for m in messages}
+        keys = {key for m in messages for key in SHELF.needs(before[m.key], m)}
         shares: dict[StockKey, Stock | None] = {key: self.stock.get(key) for key in sorted(keys)}
         states, events = dict(before), {key: list[Event]() for key in before}
         effects: list[list[Effect]] = []
         for message in messages:
             self.received += 1
-            if (message.order_id, message.operation_id) in self.answered:
+            if (message.key, message.operation_id) in self.answered:
                 effects.append([])
                 continue
-            named = set(SHELF.needs(states[message.order_id], message))
+            named = set(SHELF.needs(states[message.key], message))
             assert named <= keys, "the batch would be split here: take the rest apart"
             context = Context(
                 now=datetime(2026, 11, 21, tzinfo=UTC),
-                key=message.order_id,
+                key=message.key,
                 store_id=message.store_id,
                 message_id=uid(f"message {self.received}"),
                 shares=shares,
             )
             aggregate = _aggregate(message)
             decide = next(handler.decide for handler in aggregate.handlers if handler.message is type(message))
-            made = decide(states[message.order_id], message, context)
-            assert made == decide(states[message.order_id], message, context), "deciding again decides the same"
+            made = decide(states[message.key], message, context)
+            assert made == decide(states[message.key], message, context), "deciding again decides the same"
             for event in made:
                 if not isinstance(event, Event):
                     continue
-                states[message.order_id] = aggregate.evolve(states[message.order_id], event)
+                states[message.key] = aggregate.evolve(states[message.key], event)
                 for key in SHELF.touched(event):
                     assert key in named, f"{event.TYPE} touches {key}, which nobody locked for {message.TYPE}"
                     shares[key] = SHELF.evolve(shares[key], key, event)
                 if event.operation_id is not None and not isinstance(message, SetStock):
-                    self.answered.add((message.order_id, event.operation_id))
-                events[message.order_id].append(event)
+                    self.answered.add((message.key, event.operation_id))
+                events[message.key].append(event)
                 self.journal.append(event)
             effects.append(made)
         for key, happened in events.items():
@@ -312,9 +310,9 @@ class House:
         states: dict[UUID, Any] = {}
         stock: dict[StockKey, Stock] = {}
         for event in self.journal:
-            aggregate = next(a for a in SERVICE.aggregates if isinstance(self.states[event.order_id], a.state))
-            state = states.get(event.order_id, aggregate.initial(event.order_id, event.store_id))
-            states[event.order_id] = aggregate.evolve(state, event)
+            aggregate = next(a for a in SERVICE.aggregates if isinstance(self.states[event.key], a.state))
+            state = states.get(event.key, aggregate.initial(event.key, event.store_id))
+            states[event.key] = aggregate.evolve(state, event)
             for key in SHELF.touched(event):
                 stock[key] = SHELF.evolve(stock.get(key), key, event)
         return states, stock

@@ -128,14 +128,12 @@ class AnyStory(RuleBasedStateMachine):
     def flush(self) -> None:
         if not self.waiting:
             return
-        keys = {key for m in self.waiting for key in SHELF.needs(self.house.states.get(m.order_id, Fulfilment()), m)}
+        keys = {key for m in self.waiting for key in SHELF.needs(self.house.states.get(m.key, Fulfilment()), m)}
         states = self.house.states
         together: list[Command] = []
         for message in self.waiting:  # the shell splits a batch whose later messages need what it did not lock
-            known = states.get(message.order_id, Fulfilment())
-            apart = (
-                any(m.order_id == message.order_id for m in together) and not set(SHELF.needs(known, message)) <= keys
-            )
+            known = states.get(message.key, Fulfilment())
+            apart = any(m.key == message.key for m in together) and not set(SHELF.needs(known, message)) <= keys
             if apart:
                 self.house.together(*together)
                 together = []
@@ -225,7 +223,7 @@ class AnyStory(RuleBasedStateMachine):
         for order in map(uid, ORDERS):
             given = back = gone = 0
             for event in self.house.journal:
-                if event.order_id == order:
+                if event.key == order:
                     match event:
                         case Reserved(again=False):
                             given += pieces(event)
@@ -241,7 +239,7 @@ class AnyStory(RuleBasedStateMachine):
 
     @invariant()
     def an_event_carries_the_totals_after_it(self) -> None:
-        last: dict[UUID, Any] = {e.order_id: e for e in self.house.journal if not isinstance(e, StockSet)}
+        last: dict[UUID, Any] = {e.key: e for e in self.house.journal if not isinstance(e, StockSet)}
         for order, event in last.items():
             assert event.totals == self.house.states[order].totals
 
@@ -250,7 +248,7 @@ class AnyStory(RuleBasedStateMachine):
         for order in map(uid, ORDERS):
             open_starts: set[UUID | None] = set()
             for event in self.house.journal:
-                if event.order_id == order:
+                if event.key == order:
                     match event:
                         case Started(operation_id=operation):
                             open_starts.add(operation)

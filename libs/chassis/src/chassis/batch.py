@@ -288,14 +288,19 @@ class Adopted(NamedTuple):
 async def adopt(batch: Batch, own: Sequence[Adopted]) -> int:
     """Fold events that this service published and its database forgot; those it knows (by version) change nothing.
 
-    Published events are stated by the first of a service's aggregates. They are journaled again, not published again.
+    They are journaled again, not published again.
     Raises ValueError if events between the known and the next one are missing.
     What they did to shared rows is folded afterwards, see `chassis.recovery`.
     """
-    aggregate = batch.service.aggregates[0]
-    await batch.load_aggregates(aggregate, {one.inbound.key: one.inbound.store_id for one in own})
+    owned = [(batch.service.aggregate_of(one.inbound.body), one) for one in own]
+    keys: dict[str, tuple[Aggregate[Any], dict[UUID, str]]] = {}
+    for aggregate, (inbound, _, _) in owned:
+        keys.setdefault(aggregate.table, (aggregate, {}))[1][inbound.key] = inbound.store_id
+    for _, (aggregate, stores) in sorted(keys.items()):
+        await batch.load_aggregates(aggregate, stores)
     rows: list[tuple[Any, ...]] = []
-    for inbound, message_id, at in own:
+    lost: dict[tuple[str, UUID], Inbound] = {}
+    for aggregate, (inbound, message_id, at) in owned:
         slot, event = batch.slots[aggregate.table, inbound.key], inbound.body
         if event.version <= slot.version:
             continue
@@ -310,11 +315,12 @@ async def adopt(batch: Batch, own: Sequence[Adopted]) -> int:
         if event.operation_id is not None and event.FINAL:
             slot.answered[str(event.operation_id)] = slot.revision
         rows.append((*_row(slot, inbound, message_id, event, slot.revision, event.version), at))
-    if aggregate.resume is not None:
-        lost = {one.inbound.key: one.inbound for one in own if batch.slots[aggregate.table, one.inbound.key].touched}
-        for inbound in lost.values():
-            tasks = aggregate.resume(inbound.key, inbound.store_id, batch.slots[aggregate.table, inbound.key].state)
-            batch._tasks += [(inbound, aggregate.table, task) for task in tasks]
+        lost[aggregate.table, inbound.key] = inbound
+    for place, inbound in lost.items():
+        slot = batch.slots[place]
+        if (resume := slot.aggregate.resume) is not None:
+            tasks = resume(inbound.key, inbound.store_id, slot.state)
+            batch._tasks += [(inbound, slot.aggregate.table, task) for task in tasks]
     if rows:
         await batch.save()
         await statements.journal_adopted(batch.tx, rows)

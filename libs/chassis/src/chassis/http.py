@@ -222,7 +222,7 @@ async def obey(shell: Shell, request: Request, who: Principal, message: Command,
         return as_json(*answer(outcome))
 
     inbound = Inbound(
-        "http", message.order_id, message.store_id, identity, message.TYPE, message, str(identity),
+        "http", message.key, message.store_id, identity, message.TYPE, message, str(identity),
         traceparent(request.headers.get("traceparent")), actor=who.actor, idempotency=idempotency, render=render,
     )  # fmt: skip
     try:

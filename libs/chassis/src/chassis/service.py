@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Generic, TypeVar
 from uuid import UUID
 
-from contracts.base import Document, Event, Frozen, Message
+from contracts.base import Addressed, Document, Event, Frozen, Message
 from contracts.deciding import Context, Effect, Reported, Task, Wake
 from contracts.registry import MESSAGES
 
@@ -59,6 +59,8 @@ class Aggregate(Generic[S]):
     """
 
     table: str
+    key: str
+    """The field that names this aggregate in messages (`Addressed.KEY`), e.g. `order_id`; one aggregate of a service has it."""
     state: type[S]
     initial: Callable[[UUID, str], S]
     """(key, store_id) -> the state before the first event."""
@@ -157,6 +159,23 @@ class Service:
     """Whether its published events rebuild its rows, so that a restored database catches up from its own topic."""
     check: Callable[[Connection], Awaitable[Iterable[tuple[str, int, int]]]] | None = None
     """The invariants of its tables: (name, comparisons made, comparisons violated)."""
+
+    def __post_init__(self) -> None:
+        if len({aggregate.key for aggregate in self.aggregates}) < len(self.aggregates):
+            raise ValueError(f"{self.name}: two aggregates have the same key field")
+        for aggregate in self.aggregates:
+            for message in (handler.message for handler in aggregate.handlers):
+                if issubclass(message, Addressed) and aggregate.key != message.KEY:
+                    raise ValueError(
+                        f"{message.TYPE} is about a {message.KEY}, {aggregate.table} are keyed by {aggregate.key}"
+                    )
+
+    def aggregate_of(self, message: Addressed) -> Aggregate[Any]:
+        """Returns the aggregate that a message of this service is about. Raises LookupError if there is none."""
+        for aggregate in self.aggregates:
+            if aggregate.key == message.KEY:
+                return aggregate
+        raise LookupError(f"{self.name} has no aggregate with the key {message.KEY}")
 
     def handler_of(self, inbound_type: type[Any], aggregate: str | None) -> tuple[Aggregate[Any], Handler] | None:
         """Who obeys a message of this type; `aggregate` says whose it is for timers and reports, which any may have."""

@@ -148,7 +148,7 @@ class Tasks:
                 orjson.dumps(
                     {
                         "task_id": str(row["task_id"]),
-                        "order_id": str(row["key"]),
+                        "key": str(row["key"]),
                         "outcome": outcome.model_dump(mode="json"),
                     }
                 ),

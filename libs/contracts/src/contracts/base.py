@@ -178,10 +178,35 @@ class Message(Frozen):
 
 
 class Addressed(Message):
-    """A message about one order; `order_id` is the record key, `store_id` also stands in the header `ce_storeid`."""
+    """A message about one aggregate. The field that `KEY` names is the record key; `store_id` is in `ce_storeid`, too."""
+
+    KEY: ClassVar[str] = ""
+    store_id: Code
+
+    def __init_subclass__(cls, key: str = "", **kwargs: Any) -> None:
+        super().__init_subclass__(**kwargs)
+        if key:
+            cls.KEY = key
+
+    @classmethod
+    def __pydantic_init_subclass__(cls, key: str = "", **kwargs: Any) -> None:
+        super().__pydantic_init_subclass__(**kwargs)
+        if cls.TYPE and cls.KEY not in cls.model_fields:
+            raise TypeError(
+                f"{cls.TYPE}: declare the field {cls.KEY!r}, or name another with key=; it is the record key"
+            )
+
+    @property
+    def key(self) -> UUID:
+        """Returns the key of the aggregate."""
+        found: UUID = getattr(self, self.KEY)
+        return found
+
+
+class OrderKeyed(Addressed, key="order_id"):
+    """Declares the key of a message about one order."""
 
     order_id: UUID
-    store_id: Code
 
 
 class Command(Addressed):
@@ -200,7 +225,7 @@ class Event(Addressed):
     """False on an interim word: the operation that it names stays open."""
 
     version: Counter = 0
-    """Counts the published events of this order and service from 1, without a gap. Filled in when it is journaled."""
+    """Counts the published events of this aggregate and service from 1, without a gap. Filled in when it is journaled."""
     operation_id: UUID | None = None
     """The operation that this answers; null when nobody asked."""
 

@@ -22,7 +22,7 @@ class Context(NamedTuple):
     now: datetime
     """The database's clock at the start of the transaction, UTC."""
     key: UUID
-    """The order id (the key of the aggregate)."""
+    """The key of the aggregate, e.g. the order id."""
     store_id: str
     message_id: UUID
     """Of the message that is decided on: the root of every id that the decision makes."""

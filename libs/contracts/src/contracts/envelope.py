@@ -110,7 +110,7 @@ def _correlation(text: str | None, ce_id: str) -> str:
 
 
 def key_of(key: bytes | None) -> UUID | None:
-    """The order id that a record key names; None when it names none, so that nobody has to wait behind the record."""
+    """The id that a record key names; None when it names none, so that nobody has to wait behind the record."""
     found = _named(key)
     return found[0] if found is not None else None
 
@@ -122,7 +122,7 @@ def _named(key: bytes | None) -> tuple[UUID, str] | None:
 
 @lru_cache(maxsize=4096)
 def _named_by(key: bytes) -> tuple[UUID, str] | None:
-    """Kept: the messages of an order have one key, and come soon after one another."""
+    """Cached: the messages of an order have one key, and come soon after one another."""
     try:
         named = UUID(key.decode("ascii"))
     except ValueError:
@@ -148,7 +148,7 @@ def read(topic: str, key: bytes | None, value: bytes | None, headers: Headers) -
         raise Poison("bad_header", f"ce_specversion is {named['ce_specversion']!r}, only 1.0 is understood")
     found = _named(key)
     if found is None:
-        raise Poison("bad_key", "the record key must be the order id, a UUID in 36 characters of text")
+        raise Poison("bad_key", "the record key must be an id, a UUID in 36 characters of text")
     subject, text = found
     if named["ce_subject"] != text:
         raise Poison("key_is_not_subject", f"the record key is {subject}, ce_subject is {named['ce_subject']!r}")
@@ -191,14 +191,14 @@ def read(topic: str, key: bytes | None, value: bytes | None, headers: Headers) -
 
 
 def _belongs(body: Message, subject: UUID, store_id: str, source: str) -> None:
-    """The body must be about the order and the store that the headers name."""
+    """The body must be about the aggregate and the store that the headers name."""
     if isinstance(body, Snapshot):
         expected = order_id(store_id, body.source.channel, body.source.account, body.order.external_order_id)
         if expected != subject:
             raise Poison("key_is_not_subject", f"the snapshot is of order {expected}, the record key is {subject}")
     elif isinstance(body, Addressed):
-        if body.order_id != subject:
-            raise Poison("key_is_not_subject", f"order_id is {body.order_id}, the record key is {subject}")
+        if body.key != subject:
+            raise Poison("key_is_not_subject", f"{body.KEY} is {body.key}, the record key is {subject}")
         if body.store_id != store_id:
             raise Poison("store_differs", f"store_id is {body.store_id!r}, ce_storeid is {store_id!r}")
 

@@ -7,7 +7,19 @@ from uuid import UUID
 
 from pydantic import AfterValidator, Field
 
-from contracts.base import Code, Command, Event, Frozen, Id, LineId, Personal, Quantity, QuantityPositive, Text
+from contracts.base import (
+    Code,
+    Command,
+    Event,
+    Frozen,
+    Id,
+    LineId,
+    OrderKeyed,
+    Personal,
+    Quantity,
+    QuantityPositive,
+    Text,
+)
 from contracts.limits import LOCATIONS_MAX, ORDER_LINES_MAX, QUANTITY_MAX, SHIPMENTS_MAX
 from contracts.snapshot import Address
 
@@ -58,18 +70,18 @@ class StockTotals(Frozen):
     shipped: Quantity = 0
 
 
-class Reserve(Command, type="fulfillment.reserve"):
+class Reserve(OrderKeyed, Command, type="fulfillment.reserve"):
     """All lines or none, each whole at the first of `locations` that has it. Answered by reserved or out_of_stock."""
 
     lines: Annotated[tuple[WantedLine, ...], Field(max_length=ORDER_LINES_MAX), AfterValidator(_countable)]
     locations: Annotated[tuple[Code, ...], Field(min_length=1, max_length=LOCATIONS_MAX)]
 
 
-class Release(Command, type="fulfillment.release"):
+class Release(OrderKeyed, Command, type="fulfillment.release"):
     """Give back what is still reserved; a goal: answered by released, with no lines when nothing was left."""
 
 
-class Start(Command, type="fulfillment.start"):
+class Start(OrderKeyed, Command, type="fulfillment.start"):
     """Hand the reservation to the warehouse. Answered by started, later by fulfilled (same operation) or cancelled.
 
     A further start, as a new operation, replaces the address of the shipments that have not shipped.
@@ -79,11 +91,11 @@ class Start(Command, type="fulfillment.start"):
     """Null: as stated before."""
 
 
-class CancelShipments(Command, type="fulfillment.cancel"):
+class CancelShipments(OrderKeyed, Command, type="fulfillment.cancel"):
     """Stop everything that has not shipped; answered by cancelled, or by too_late when anything has shipped."""
 
 
-class FulfillmentEvent(Event):
+class FulfillmentEvent(OrderKeyed, Event):
     totals: StockTotals = StockTotals()
 
 

@@ -18,6 +18,7 @@ from contracts.base import (
     LineId,
     LongText,
     MinorUnsigned,
+    OrderKeyed,
     Personal,
     Quantity,
     Rate,
@@ -64,7 +65,7 @@ class InvoiceLineWanted(Frozen):
         return self
 
 
-class Issue(Command, type="invoicing.issue"):
+class Issue(OrderKeyed, Command, type="invoicing.issue"):
     """Invoice one capture, exactly what it captured. Answered by issued or rejected."""
 
     capture_id: UUID
@@ -79,7 +80,7 @@ class Issue(Command, type="invoicing.issue"):
     lines: Annotated[tuple[InvoiceLineWanted, ...], Field(max_length=CHARGED_LINES_MAX)]
 
 
-class Credit(Command, type="invoicing.credit"):
+class Credit(OrderKeyed, Command, type="invoicing.credit"):
     """Credit an invoice in full; answered by credited (the same one when it is credited already) or rejected."""
 
     invoice_id: UUID
@@ -128,7 +129,7 @@ class Seller(Frozen):
     time_zone: Text
 
 
-class DocumentEvent(Event):
+class DocumentEvent(OrderKeyed, Event):
     """Amounts are positive on invoices and on credit notes alike."""
 
     series: Text
@@ -170,7 +171,7 @@ class Credited(DocumentEvent, type="invoicing.credited"):
 RejectionCode = Literal["seller_unknown", "seller_incomplete", "invoice_unknown", "nothing_to_invoice"]
 
 
-class Rejected(Event, type="invoicing.rejected"):
+class Rejected(OrderKeyed, Event, type="invoicing.rejected"):
     command: Text
     code: RejectionCode
     reason: Text = ""

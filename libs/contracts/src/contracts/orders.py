@@ -17,6 +17,7 @@ from contracts.base import (
     Id,
     LongText,
     MinorUnsigned,
+    OrderKeyed,
     Personal,
     Text,
     Timestamp,
@@ -63,7 +64,7 @@ class MarketTerms(Frozen):
     """Undo an order whose step had no answer for so long. Null (the rule): silence is never a no."""
 
 
-class Place(Command, type="orders.place"):
+class Place(OrderKeyed, Command, type="orders.place"):
     """Take this order and start placing it; the order id follows from store, channel, account and external id."""
 
     channel: Code
@@ -71,18 +72,18 @@ class Place(Command, type="orders.place"):
     order: NewContent
 
 
-class Approve(Command, type="orders.approve"):
+class Approve(OrderKeyed, Command, type="orders.approve"):
     """Answered by approved. Approving twice changes nothing."""
 
 
-class Cancel(Command, type="orders.cancel"):
+class Cancel(OrderKeyed, Command, type="orders.cancel"):
     """Accepted at once, then undone step by step. Cancelling twice changes nothing."""
 
     cause: CancelCause = "customer"
     reason: Annotated[LongText, Personal()] = ""
 
 
-class Resume(Command, type="orders.resume"):
+class Resume(OrderKeyed, Command, type="orders.resume"):
     """A person says: try the failed step again, as a new operation."""
 
 
@@ -90,7 +91,7 @@ Resolution = Literal["accept", "keep"]
 """What a person decides about an exception: the marketplace is right, or the order as it runs here is."""
 
 
-class Resolve(Command, type="orders.resolve"):
+class Resolve(OrderKeyed, Command, type="orders.resolve"):
     """Ends an exception of the order. Which resolutions a kind of exception has: `docs/exceptions.md`."""
 
     exception_id: UUID
@@ -112,7 +113,7 @@ class Change(Frozen):
     after: Scalar | None = None
 
 
-class OrderEvent(Event):
+class OrderEvent(OrderKeyed, Event):
     status: Status
     payment_status: PaymentStatus
     fulfillment_status: FulfillmentStatus

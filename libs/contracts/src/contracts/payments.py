@@ -7,7 +7,7 @@ from uuid import UUID
 
 from pydantic import Field
 
-from contracts.base import Command, Event, Frozen, Id, LineId, MinorUnsigned, Quantity, Text, Timestamp
+from contracts.base import Command, Event, Frozen, Id, LineId, MinorUnsigned, OrderKeyed, Quantity, Text, Timestamp
 from contracts.limits import CHARGED_LINES_MAX
 from contracts.money import Currency
 
@@ -34,7 +34,7 @@ class MoneyTotals(Frozen):
     refunded_minor: MinorUnsigned = 0
 
 
-class Authorize(Command, type="payments.authorize"):
+class Authorize(OrderKeyed, Command, type="payments.authorize"):
     """Answered by authorized or declined; by pending in between."""
 
     gateway: GatewayName
@@ -44,7 +44,7 @@ class Authorize(Command, type="payments.authorize"):
     """What the buyer's statement or the marketplace calls the order."""
 
 
-class Capture(Command, type="payments.capture"):
+class Capture(OrderKeyed, Command, type="payments.capture"):
     """Answered by captured or failed. `lines` are the amounts to take, per line at most what is left."""
 
     authorization_id: UUID
@@ -52,13 +52,13 @@ class Capture(Command, type="payments.capture"):
     lines: MoneyLines
 
 
-class Void(Command, type="payments.void"):
+class Void(OrderKeyed, Command, type="payments.void"):
     """Release what is authorized and not captured; a goal: answered by voided, with amount 0 when nothing is left."""
 
     authorization_id: UUID
 
 
-class Refund(Command, type="payments.refund"):
+class Refund(OrderKeyed, Command, type="payments.refund"):
     """Answered by refunded or failed."""
 
     capture_id: UUID
@@ -66,7 +66,7 @@ class Refund(Command, type="payments.refund"):
     lines: MoneyLines
 
 
-class PaymentEvent(Event):
+class PaymentEvent(OrderKeyed, Event):
     currency: Currency
     totals: MoneyTotals = MoneyTotals()
 
@@ -138,7 +138,7 @@ FailureCode = Literal[
 ]
 
 
-class Failed(Event, type="payments.failed"):
+class Failed(OrderKeyed, Event, type="payments.failed"):
     """A capture, void or refund that did not happen: refused by the ledger or finally by the gateway."""
 
     currency: Currency | None = None

@@ -215,7 +215,8 @@ async def _holds_orders(definition: Service, settings: ServiceSettings) -> bool:
     database = Database(settings, "tradewind-set-up")
     try:
         async with database.connection() as connection:
-            return bool(await connection.fetchval(f"select exists (select from {definition.aggregates[0].table})"))
+            (orders,) = (aggregate.table for aggregate in definition.aggregates if aggregate.key == "order_id")
+            return bool(await connection.fetchval(f"select exists (select from {orders})"))
     finally:
         await database.close()
 

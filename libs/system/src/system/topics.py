@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 import os
 from collections import Counter, defaultdict
-from collections.abc import AsyncIterator, Iterable, Sequence
+from collections.abc import AsyncIterator, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -17,6 +17,9 @@ import orjson
 from aiokafka import AIOKafkaConsumer, ConsumerRecord, TopicPartition
 from aiokafka.admin import AIOKafkaAdminClient
 from aiokafka.errors import KafkaError
+
+from contracts.base import Addressed
+from contracts.registry import MESSAGES
 
 RECORDS_MAX = 5_000
 """Per poll."""
@@ -76,7 +79,7 @@ class Reader:
         self.services = set(services)
         self.read = Read()
         self._once = Check("topics: one (source, id) has one content")
-        self._key = Check("topics: an event's key is its subject and its order")
+        self._key = Check("topics: a record's key is its subject and the key that its body names")
         self._gapless = Check("topics: the versions of an order's events are 1..n, in order")
         self._shrinks = Check("topics: money only grows, with the version")
         self._bounds = Check("topics: refunded <= captured, captured + voided <= authorized")
@@ -113,7 +116,7 @@ class Reader:
         self._once.expect(True)
         self.read.published[record.topic].add(_text(identity[1]))
         key = _text(record.key)
-        self._key.expect(key == _text(headers.get("ce_subject")) == body.get("order_id"), record.topic, key)
+        self._key.expect(key == _text(headers.get("ce_subject")) == body.get(_key_field(headers)), record.topic, key)
         if kind == "commands":
             self.read.asked[owner][body["operation_id"], key] += 1
         elif source == owner:
@@ -241,6 +244,12 @@ async def _poll(
 
 def _text(value: bytes | None) -> str:
     return value.decode("utf-8", "replace") if value is not None else ""
+
+
+def _key_field(headers: Mapping[str, bytes]) -> str:
+    """The field of the body that holds the record key."""
+    model = MESSAGES.get(_text(headers.get("ce_type")))
+    return model.KEY if model is not None and issubclass(model, Addressed) else ""
 
 
 def _is_order_id(key: bytes | None) -> bool:

@@ -236,7 +236,7 @@ async def _find(app: "App", who: Principal, shipment_id: UUID) -> RowMapping:
 
 def _set(who: Principal, operation: UUID, location: str, sku: str, on_hand: int) -> SetStock:
     return SetStock(
-        order_id=stock_item_id(who.store_id, location, sku),
+        stock_item_id=stock_item_id(who.store_id, location, sku),
         store_id=who.store_id,
         operation_id=operation,
         actor=who.actor,
@@ -252,7 +252,7 @@ async def _together(app: "App", who: Principal, commands: Sequence[SetStock]) ->
         app.shell.submit(
             Inbound(
                 origin="http",
-                key=command.order_id,
+                key=command.key,
                 store_id=command.store_id,
                 id=command.operation_id,
                 type=command.TYPE,

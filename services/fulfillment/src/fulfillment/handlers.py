@@ -14,6 +14,7 @@ from fulfillment.settings import Settings
 
 FULFILMENTS = Aggregate(
     table="fulfilments",
+    key="order_id",
     state=Fulfilment,
     initial=fulfilment.new_fulfilment,
     evolve=fulfilment.evolve,
@@ -31,6 +32,7 @@ FULFILMENTS = Aggregate(
 
 STOCK_ITEMS = Aggregate(
     table="stock_items",
+    key="stock_item_id",
     state=StockItem,
     initial=stock.new_stock_item,
     evolve=stock.evolve_item,

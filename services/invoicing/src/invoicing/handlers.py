@@ -13,6 +13,7 @@ from invoicing.tables import metadata
 
 BILLINGS = Aggregate(
     table="billings",
+    key="order_id",
     state=billing.Billings,
     initial=billing.initial,
     evolve=billing.evolve,

@@ -17,6 +17,7 @@ from orders.tables import metadata
 
 ORDERS = Aggregate(
     table="orders",
+    key="order_id",
     state=order.Order,
     initial=order.initial,
     evolve=order.evolve,

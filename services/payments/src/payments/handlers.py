@@ -14,6 +14,7 @@ from payments.tables import metadata
 
 LEDGERS = Aggregate(
     table="ledgers",
+    key="order_id",
     state=ledger.Ledger,
     initial=lambda key, store_id: ledger.Ledger(),
     evolve=ledger.evolve,

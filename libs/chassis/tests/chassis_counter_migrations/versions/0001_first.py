@@ -16,6 +16,7 @@ def upgrade() -> None:
     create_chassis_tables(op)
     op.create_table("counters", *aggregate_columns(), sa.Column("total", sa.BigInteger, nullable=False))
     op.create_check_constraint("counters_below_1000", "counters", "total < 1000")
+    op.create_table("labels", *aggregate_columns())
     op.create_table(
         "pots", sa.Column("name", sa.Text, primary_key=True), sa.Column("filled", sa.BigInteger, nullable=False)
     )
@@ -23,5 +24,6 @@ def upgrade() -> None:
 
 def downgrade() -> None:
     op.drop_table("pots")
+    op.drop_table("labels")
     op.drop_table("counters")
     drop_chassis_tables(op)

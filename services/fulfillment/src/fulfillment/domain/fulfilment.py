@@ -14,7 +14,7 @@ from collections.abc import Iterable
 from typing import Annotated, Literal, TypedDict, assert_never
 from uuid import UUID
 
-from contracts.base import Command, Document, Personal, Text
+from contracts.base import Command, Document, OrderKeyed, Personal, Text
 from contracts.deciding import Context, Effect, Refusal
 from contracts.fulfillment import (
     CancelShipments,
@@ -45,7 +45,7 @@ FulfilmentEvent = (
 )
 
 
-class Ship(Command, type="fulfillment.ship_shipment"):
+class Ship(OrderKeyed, Command, type="fulfillment.ship_shipment"):
     """The parcel has left. Shipping twice changes nothing."""
 
     shipment_id: UUID
@@ -53,7 +53,7 @@ class Ship(Command, type="fulfillment.ship_shipment"):
     tracking_number: Annotated[Text, Personal()] | None = None
 
 
-class Deliver(Command, type="fulfillment.deliver_shipment"):
+class Deliver(OrderKeyed, Command, type="fulfillment.deliver_shipment"):
     """The parcel has arrived. Delivering twice changes nothing."""
 
     shipment_id: UUID

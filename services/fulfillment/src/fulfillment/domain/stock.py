@@ -10,7 +10,7 @@ from collections.abc import Iterable
 from typing import Final, NamedTuple
 from uuid import UUID
 
-from contracts.base import Code, Command, Document, Event, Id, PrivateEvent, Quantity
+from contracts.base import Addressed, Code, Command, Document, Event, Id, PrivateEvent, Quantity
 from contracts.deciding import Context, Effect, Refusal
 from contracts.fulfillment import PlacedLine, Released, Reserved, ShipmentsCancelled, Shipped
 from contracts.ids import derived
@@ -116,15 +116,21 @@ def _pieces(store_id: str, lines: tuple[PlacedLine, ...]) -> dict[StockKey, int]
 # -- counting it ----------------------------------------------------------------------------------------------------
 
 
-class SetStock(Command, type="fulfillment.set_stock"):
-    """A person or a stock system counted the shelf. `order_id` is the key of the stock item."""
+class StockItemKeyed(Addressed, key="stock_item_id"):
+    """Declares the key of a message about one SKU at one location, see `stock_item_id`."""
+
+    stock_item_id: UUID
+
+
+class SetStock(StockItemKeyed, Command, type="fulfillment.set_stock"):
+    """Sets the pieces on hand to what a person or a stock system counted."""
 
     location: Code
     sku: Id
     on_hand: Quantity
 
 
-class StockSet(PrivateEvent, type="fulfillment.stock_set"):
+class StockSet(StockItemKeyed, PrivateEvent, type="fulfillment.stock_set"):
     location: Code
     sku: Id
     on_hand: Quantity
@@ -162,7 +168,7 @@ def set_stock(item: StockItem, command: SetStock, context: Context) -> list[Effe
         return [Refusal("below_reserved", f"orders hold {held.reserved} of {command.sku} at {command.location}")]
     return [
         StockSet(
-            order_id=context.key,
+            stock_item_id=context.key,
             store_id=context.store_id,
             operation_id=command.operation_id,
             location=command.location,

@@ -7,7 +7,7 @@ from datetime import datetime
 from typing import Any, Final, Literal, NamedTuple
 from uuid import UUID
 
-from contracts.base import Document, Event, PrivateEvent, Timestamp
+from contracts.base import Document, Event, OrderKeyed, PrivateEvent, Timestamp
 from contracts.orders import (
     Approved,
     Archived,
@@ -135,7 +135,7 @@ class Learnt(Document):
     fulfilled: bool | None = None
 
 
-class Progressed(PrivateEvent, type="orders.progressed"):
+class Progressed(OrderKeyed, PrivateEvent, type="orders.progressed"):
     """Where the processes stand after a message: only what it moved."""
 
     runs: tuple[Run, ...] = ()
@@ -144,14 +144,14 @@ class Progressed(PrivateEvent, type="orders.progressed"):
     source: Source | None = None
 
 
-class Merged(PrivateEvent, type="orders.merged"):
+class Merged(OrderKeyed, PrivateEvent, type="orders.merged"):
     """Content was taken over from a newer snapshot that changes neither goods nor money: personal fields, titles, windows."""
 
     source: Source
     order: OrderContent
 
 
-class Stated(PrivateEvent, type="orders.stated"):
+class Stated(OrderKeyed, PrivateEvent, type="orders.stated"):
     """What the marketplace states now and the order did not take over; null: it states the order as it runs here."""
 
     source: Source

@@ -13,7 +13,7 @@ from uuid import UUID
 
 from pydantic import Field
 
-from contracts.base import Document, PrivateEvent
+from contracts.base import Document, OrderKeyed, PrivateEvent
 from contracts.payments import (
     Authorized,
     Captured,
@@ -31,7 +31,7 @@ from payments.domain.gateway import Kind
 # ---------------------------------------------------------------------------------------------------- private events
 
 
-class Asked(PrivateEvent, type="payments.asked"):
+class Asked(OrderKeyed, PrivateEvent, type="payments.asked"):
     """A gateway is being asked; the lines' amounts are held until it answers."""
 
     kind: Kind
@@ -42,7 +42,7 @@ class Asked(PrivateEvent, type="payments.asked"):
     amount_minor: int
 
 
-class VoidPostponed(PrivateEvent, type="payments.void_postponed"):
+class VoidPostponed(OrderKeyed, PrivateEvent, type="payments.void_postponed"):
     """A void waits for what is in flight on its authorization; until then nothing new is taken from it."""
 
     authorization_id: UUID
