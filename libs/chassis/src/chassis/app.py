@@ -16,18 +16,18 @@ import sys
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
 import asyncpg
 import structlog
 import yaml
 from aiokafka.errors import KafkaError
-from fastapi import FastAPI, Request, Response
+from fastapi import Depends, FastAPI, Request, Response
 from pydantic import ValidationError
 from sqlalchemy.engine import RowMapping
 from sqlalchemy.sql import Executable
 
-from chassis import crash, http, kafka, operations, partitions, problems, recovery, server
+from chassis import crash, http, kafka, openapi, operations, partitions, problems, recovery, server
 from chassis.consumer import Consumer
 from chassis.database import Database, is_transient
 from chassis.history import History
@@ -75,10 +75,10 @@ class App:
 
     # -- what routes use ----------------------------------------------------------------------------------------------
 
-    def principal(self, scope: str, *, one_store: bool = True) -> Callable[[Request], Awaitable[Principal]]:
+    def principal(self, scope: str, *, one_store: bool = True) -> Callable[..., Awaitable[Principal]]:
         """A dependency: who asks, if they have the scope; of one store, which an administrator has to name."""
 
-        async def who(request: Request) -> Principal:
+        async def who(request: Request, _: Annotated[None, Depends(http.security)]) -> Principal:
             found = await self.keys.principal(request, scope)
             if one_store and not found.store_id:
                 raise problems.known("store_missing", "an administrator's key names it in the header X-Store-Id")
@@ -104,6 +104,7 @@ class App:
             "metrics": False, "logs": False}, docs_url=None, redoc_url=None,
         )  # fmt: skip
         problems.install_problems(app)
+        openapi.describe(app, self.service.problems)
         app.add_middleware(http.Readable)
         app.include_router(operations.routes(self))
         app.include_router(problems.pages(self.service.problems))

@@ -9,12 +9,13 @@ import time
 import uuid
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Final, Literal
 from urllib.parse import unquote_to_bytes
 
 import orjson
 from asyncpg import Connection
-from fastapi import Request, Response
+from fastapi import Depends, Header, Request, Response, Security
+from fastapi.security import APIKeyHeader, HTTPBearer
 from pydantic import BaseModel, TypeAdapter
 from starlette.exceptions import HTTPException
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
@@ -47,6 +48,8 @@ def _plain(value: Any) -> Any:
         return dict(value)
     if isinstance(value, (set, frozenset, tuple)):
         return list(value)
+    if isinstance(value, uuid.UUID):  # the driver's own class
+        return str(value)
     raise TypeError(f"{type(value).__name__} has no JSON form")
 
 
@@ -102,6 +105,21 @@ class Principal:
 
 
 ALL_SCOPES = "*"
+BEARER: Final = HTTPBearer(auto_error=False, scheme_name="bearer", description="An API key, `tw_<id>_<secret>`.")
+API_KEY: Final = APIKeyHeader(
+    name="X-API-Key", auto_error=False, scheme_name="api_key", description="The same key in a header of its own."
+)
+StoreHeader = Annotated[
+    str | None, Header(alias="X-Store-Id", description="The store that an administrator's key acts for.")
+]
+
+
+def security(  # both schemes are declared for the OpenAPI document; `Keys.principal` reads the request
+    bearer: Annotated[Any, Security(BEARER)], api_key: Annotated[Any, Security(API_KEY)], store: StoreHeader = None
+) -> None:
+    """A dependency: documents how a request shows its API key."""
+
+
 _NEW_KEY: TypeAdapter[Any] = TypeAdapter(tuple[Code | None, Id, tuple[Code | Literal["*"], ...]])
 
 
@@ -174,6 +192,19 @@ class Keys:
 
 
 # -- requests ---------------------------------------------------------------------------------------------------------
+
+
+def _documented(
+    key: Annotated[
+        str | None,
+        Header(alias="Idempotency-Key", description="1 to 255 characters: a repeated request has its effect once."),
+    ] = None,
+) -> None:
+    """A dependency: documents the header, which `idempotency_key` reads and checks."""
+
+
+COMMAND: Final = [Depends(_documented)]
+"""`dependencies` of a route that runs a command."""
 
 
 def idempotency_key(request: Request) -> str | None:

@@ -2,12 +2,14 @@
 
 import asyncio
 import time
+from datetime import datetime
 from typing import TYPE_CHECKING, Annotated, Any, Final, Literal
 from uuid import UUID
 
 import orjson
 import structlog
 from fastapi import APIRouter, Depends, Response
+from fastapi.responses import PlainTextResponse
 from prometheus_client import generate_latest
 from pydantic import BaseModel, Field
 
@@ -16,8 +18,8 @@ from chassis.consumer import Consumer
 from chassis.database import is_transient
 from chassis.http import Principal, as_json
 from chassis.inbound import headers_from_json
-from chassis.parameters import Cursors, Limit, RowId, RowNumber
-from chassis.problems import Problem, known, respond
+from chassis.parameters import Cursors, Limit, Page, RowId, RowNumber
+from chassis.problems import Problem, alone, answers, known, respond
 from contracts.base import Code, Text
 
 if TYPE_CHECKING:
@@ -45,6 +47,71 @@ class BulkDiscard(BaseModel):
     cause: Code | None = None
 
 
+class Health(BaseModel):
+    status: Literal["live", "stuck", "ready", "waiting", "failing"]
+    waiting_for: Literal["database", "clock", "kafka", "topics"] | None = Field(None, alias="for")
+    detail: str | None = None
+    consuming: bool | None = None
+    """Whether the process has joined its consumer group."""
+
+
+UNHEALTHY: Final[dict[int | str, dict[str, Any]]] = {503: {"model": Health, "description": "Not healthy."}}
+
+
+class ParkedMessage(BaseModel):
+    """A message that was set aside, in a list."""
+
+    id: int
+    order_id: UUID | None
+    store_id: str | None
+    type: str | None
+    topic: str
+    partition: int | None
+    offset: int | None
+    cause: str
+    detail: str
+    state: Literal["waiting", "replayed", "edited", "discarded"]
+    parked_at: datetime
+    edited_from: int | None
+    """The message whose body was edited."""
+    settled_by: str | None
+    settled_at: datetime | None
+    reason: str | None
+
+
+class ParkedWhole(ParkedMessage):
+    """The message with its bytes, as text: bytes that are not UTF-8 are replaced."""
+
+    record_key: str | None
+    headers: list[tuple[str, str | None]]
+    value: str | None
+
+
+class Replayed(BaseModel):
+    replayed: int
+    """Number of messages that were replayed."""
+    left: int
+    """Number of messages of the order that still wait."""
+
+
+class Edited(Replayed):
+    stopped_at: int | None = None
+    """A later message of the order that failed."""
+    detail: str | None = None
+
+
+class Discarded(BaseModel):
+    discarded: int
+    """The id of the message."""
+
+
+class BulkDiscarded(BaseModel):
+    discarded: int
+    """Number of messages."""
+    more: bool
+    """Whether messages that fit may be left."""
+
+
 PARKED: Final = Cursors("parked", RowNumber)
 
 
@@ -52,13 +119,13 @@ def routes(app: "App") -> APIRouter:
     router = APIRouter()
     view, edit = (app.principal(scope, one_store=False) for scope in ("parked.view", "parked.edit"))
 
-    @router.get("/health/live")
+    @router.get("/health/live", response_model=Health, responses=UNHEALTHY, openapi_extra=alone())
     async def live() -> Response:
         """The event loop makes progress."""
         age = time.monotonic() - app.beat_at
         return respond(as_json(200 if age < 10 else 503, {"status": "live" if age < 10 else "stuck"}))
 
-    @router.get("/health/ready")
+    @router.get("/health/ready", response_model=Health, responses=UNHEALTHY, openapi_extra=alone())
     async def ready() -> Response:
         """The database answers and agrees on the time; a pure worker has joined its group; the topics can be read.
 
@@ -81,11 +148,11 @@ def routes(app: "App") -> APIRouter:
             return respond(as_json(503, {"status": "waiting", "for": "kafka"}))
         return respond(as_json(200, {"status": "ready", "consuming": joined}))
 
-    @router.get("/metrics")
+    @router.get("/metrics", response_class=PlainTextResponse, openapi_extra=alone())
     async def metrics() -> Response:
         return Response(generate_latest(app.metrics.registry), media_type="text/plain; version=0.0.4")
 
-    @router.get("/v1/parked")
+    @router.get("/v1/parked", response_model=Page[ParkedMessage])
     async def parked(
         who: Annotated[Principal, Depends(view)],
         limit: Limit = 50,
@@ -126,10 +193,11 @@ def routes(app: "App") -> APIRouter:
             raise known("not_waiting", f"it is {row['state']}")
         return row
 
-    @router.get("/v1/parked/{parked_id}")
+    @router.get("/v1/parked/{parked_id}", response_model=ParkedWhole, openapi_extra=answers("not_found"))
     async def one(who: Annotated[Principal, Depends(view)], parked_id: RowId) -> Response:
         """A message with its bytes, waiting or settled."""
         row = dict(await found(who, parked_id))
+        row["order_id"] = row.pop("key")
         row["value"] = row["value"].decode("utf-8", "replace") if row["value"] is not None else None
         row["record_key"] = row["record_key"].decode("utf-8", "replace") if row["record_key"] is not None else None
         row["headers"] = [
@@ -149,7 +217,10 @@ def routes(app: "App") -> APIRouter:
     def failed(done: parking.Replay) -> Problem:
         return known("failed_again", done.detail, stopped_at=done.stopped_at, replayed=done.replayed, left=done.left)
 
-    @router.post("/v1/parked/{parked_id}/replay", dependencies=[Depends(caught_up)])
+    @router.post(
+        "/v1/parked/{parked_id}/replay", response_model=Replayed, dependencies=[Depends(caught_up)],
+        openapi_extra=answers("not_found", "not_waiting", "not_replayable", "failed_again", "outcome_unknown"),
+    )  # fmt: skip
     async def replay(who: Annotated[Principal, Depends(edit)], parked_id: RowId) -> Response:
         """Replay the message's whole order, in order; or the message alone when it blocks nobody."""
         row = await replayable(await waiting(who, parked_id))
@@ -162,7 +233,10 @@ def routes(app: "App") -> APIRouter:
             raise failed(done)
         return respond(as_json(200, {"replayed": done.replayed, "left": done.left}))
 
-    @router.post("/v1/parked/{parked_id}/edit", dependencies=[Depends(caught_up)])
+    @router.post(
+        "/v1/parked/{parked_id}/edit", response_model=Edited, dependencies=[Depends(caught_up)],
+        openapi_extra=answers("not_found", "not_waiting", "not_replayable", "failed_again", "outcome_unknown"),
+    )  # fmt: skip
     async def change(who: Annotated[Principal, Depends(edit)], parked_id: RowId, body: Edit) -> Response:
         """Put another body in the message's place and replay its order; the original bytes are stored beside it.
 
@@ -181,7 +255,10 @@ def routes(app: "App") -> APIRouter:
             shown |= {"stopped_at": done.stopped_at, "detail": done.detail}
         return respond(as_json(200, shown))
 
-    @router.post("/v1/parked/{parked_id}/discard", dependencies=[Depends(caught_up)])
+    @router.post(
+        "/v1/parked/{parked_id}/discard", response_model=Discarded, dependencies=[Depends(caught_up)],
+        openapi_extra=answers("not_found", "not_waiting", "outcome_unknown"),
+    )  # fmt: skip
     async def discard(
         who: Annotated[Principal, Depends(edit)], parked_id: RowId, body: Discard | None = None
     ) -> Response:
@@ -196,7 +273,10 @@ def routes(app: "App") -> APIRouter:
             app.relay.wake()
         return respond(as_json(200, {"discarded": parked_id}))
 
-    @router.post("/v1/parked/discard", dependencies=[Depends(caught_up)])
+    @router.post(
+        "/v1/parked/discard", response_model=BulkDiscarded, dependencies=[Depends(caught_up)],
+        openapi_extra=answers("filter_missing", "outcome_unknown"),
+    )  # fmt: skip
     async def discard_many(who: Annotated[Principal, Depends(edit)], body: BulkDiscard) -> Response:
         """Discard the waiting messages that fit, up to 1,000 at a time; `more` says whether others are left."""
         if body.ids is None and body.order_id is None and body.cause is None:

@@ -7,11 +7,11 @@ from __future__ import annotations
 
 import base64
 from collections.abc import Callable, Sequence
-from typing import Annotated, Any, Final, TypedDict
+from typing import Annotated, Any, Final, Generic, TypedDict, TypeVar
 
 import orjson
 from fastapi import Path, Query
-from pydantic import Field, TypeAdapter
+from pydantic import BaseModel, Field, TypeAdapter
 
 from chassis.problems import known
 
@@ -25,7 +25,18 @@ Limit = Annotated[int, Query(ge=1, le=500)]
 """Rows of a page."""
 
 
-class Page(TypedDict):
+Item = TypeVar("Item")
+
+
+class Page(BaseModel, Generic[Item]):
+    """A part of a list."""
+
+    items: list[Item]
+    next_cursor: str | None
+    """The cursor of the next page; null on the last one."""
+
+
+class PageOfRows(TypedDict):
     items: list[Any]
     next_cursor: str | None
 
@@ -41,7 +52,7 @@ class Cursors:
         self._of = of
         self._read: TypeAdapter[tuple[Any, ...]] = TypeAdapter(shape[(str, *types)])
 
-    def page(self, rows: Sequence[Any], limit: int, key: Callable[[Any], Sequence[Any]]) -> Page:
+    def page(self, rows: Sequence[Any], limit: int, key: Callable[[Any], Sequence[Any]]) -> PageOfRows:
         """`rows` were read with `limit + 1`: one too many says that there is a next page."""
         shown = list(rows[:limit])
         cursor = None

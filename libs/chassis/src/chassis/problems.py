@@ -14,6 +14,8 @@ from typing import Any, Final, NamedTuple
 import orjson
 from fastapi import APIRouter, FastAPI, Request, Response
 from fastapi.exceptions import RequestValidationError
+from fastapi.responses import HTMLResponse
+from pydantic import BaseModel
 from starlette.exceptions import HTTPException
 from starlette.routing import Match
 
@@ -142,6 +144,23 @@ def respond(answer: Rendered) -> Response:
     return Response(answer.body, answer.status, dict(answer.headers))
 
 
+# -- what an operation can answer --------------------------------------------------------------------------------------
+
+CODES: Final = "x-problems"
+"""Member of an operation in the OpenAPI document: the codes of its problems."""
+NEEDS_NOTHING: Final = "x-needs-nothing"
+
+
+def answers(*codes: str) -> dict[str, Any]:
+    """`openapi_extra` of a route: the problems that follow from what it does, beside those of its parameters."""
+    return {CODES: list(codes)}
+
+
+def alone() -> dict[str, Any]:
+    """`openapi_extra` of a route that reads neither the request nor the database."""
+    return {NEEDS_NOTHING: True}
+
+
 # -- every error of an application ------------------------------------------------------------------------------------
 
 
@@ -204,17 +223,29 @@ PAGE: Final = """<!doctype html>
 """
 
 
+class Kind(BaseModel):
+    code: str
+    status: int
+    title: str
+    why: str
+    remedy: str
+
+
+class Kinds(BaseModel):
+    items: list[Kind]
+
+
 def pages(of_service: Problems) -> APIRouter:
     """`/problems/{code}`: what a kind of problem is, why it arises, how to fix it. Without an API key."""
     router = APIRouter(tags=["problems"])
     every = {**PROBLEMS, **of_service}
 
-    @router.get("/problems")
-    async def kinds() -> dict[str, Any]:
+    @router.get("/problems", response_model=Kinds, openapi_extra=alone())
+    async def kinds() -> Any:
         """Every kind of problem that this service answers."""
         return {"items": [{"code": code, **about._asdict()} for code, about in sorted(every.items())]}
 
-    @router.get("/problems/{code}")
+    @router.get("/problems/{code}", response_class=HTMLResponse, openapi_extra=answers("not_found"))
     async def kind(code: str) -> Response:
         if (about := every.get(code)) is None:
             raise known("not_found", "no problem has this code; /problems lists them")

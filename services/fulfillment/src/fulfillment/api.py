@@ -11,13 +11,14 @@ from sqlalchemy import select, tuple_
 from sqlalchemy.engine import RowMapping
 
 from chassis.database import is_transient
-from chassis.http import Principal, operation_id
+from chassis.http import COMMAND, Principal, operation_id
 from chassis.inbound import Inbound, Outcome
-from chassis.parameters import Cursors, Limit
-from chassis.problems import About, Problem, Problems, known, unavailable
+from chassis.parameters import Cursors, Limit, Page
+from chassis.problems import About, Problem, Problems, answers, known, unavailable
 from contracts.base import Code, Frozen, Id, Quantity, Text, Timestamp
 from fulfillment.domain.fulfilment import Deliver, Fulfilment, Ship, Shipment, ShipmentStatus
 from fulfillment.domain.stock import SetStock, StockItem, stock_item_id
+from fulfillment.responses import CountsWritten, FulfilmentShown, ShipmentRow, ShipmentShown, StockShown
 from fulfillment.tables import FULFILMENTS, SHIPMENTS, STOCK
 
 if TYPE_CHECKING:
@@ -75,7 +76,7 @@ def routes(app: "App") -> APIRouter:
 
     # -- stock ----------------------------------------------------------------------------------------------------
 
-    @router.get("/stock")
+    @router.get("/stock", response_model=Page[StockShown])
     async def list_stock(
         who: Viewer, location: Code | None = None, limit: Limit = 50, cursor: str | None = None
     ) -> Any:
@@ -87,7 +88,7 @@ def routes(app: "App") -> APIRouter:
         rows = await app.read(query.order_by(STOCK.c.location, STOCK.c.sku).limit(limit + 1))
         return _LIST_STOCK.page([_stock(row) for row in rows], limit, key=lambda row: (row["location"], row["sku"]))
 
-    @router.put("/stock")
+    @router.put("/stock", response_model=CountsWritten, openapi_extra=answers("outcome_unknown"))
     async def set_many(who: Counter, body: Counts) -> Any:
         """Set up to 1,000 counts; each stands for itself. Setting is idempotent: send the file again if in doubt.
 
@@ -101,7 +102,7 @@ def routes(app: "App") -> APIRouter:
         ]
         return {"set": len(outcomes) - len(refused), "refused": refused}
 
-    @router.get("/stock/{location}/{sku:path}")
+    @router.get("/stock/{location}/{sku:path}", response_model=StockShown, openapi_extra=answers("unknown_stock"))
     async def get_stock(who: Viewer, location: Code, sku: Sku) -> Any:
         here = (STOCK.c.store_id == who.store_id) & (STOCK.c.location == location) & (STOCK.c.sku == sku)
         rows = await app.read(select(STOCK).where(here))
@@ -109,7 +110,12 @@ def routes(app: "App") -> APIRouter:
             raise Problem(404, "unknown_stock", "No such stock", f"{sku} was never counted at {location}")
         return _stock(rows[0])
 
-    @router.put("/stock/{location}/{sku:path}")
+    @router.put(
+        "/stock/{location}/{sku:path}",
+        response_model=StockShown,
+        openapi_extra=answers("below_reserved"),
+        dependencies=COMMAND,
+    )
     async def set_stock(request: Request, who: Counter, location: Code, sku: Sku, body: Count) -> Response:
         def answer(outcome: Outcome) -> tuple[int, dict[str, Any]]:
             item: StockItem = outcome.state
@@ -121,7 +127,7 @@ def routes(app: "App") -> APIRouter:
 
     # -- shipments ------------------------------------------------------------------------------------------------
 
-    @router.get("/shipments")
+    @router.get("/shipments", response_model=Page[ShipmentRow])
     async def list_shipments(
         who: Viewer, status: ShipmentStatus | None = None, limit: Limit = 50, cursor: str | None = None
     ) -> Any:
@@ -136,11 +142,14 @@ def routes(app: "App") -> APIRouter:
             [_shipment(row) for row in rows], limit, key=lambda row: (row["created_at"], row["shipment_id"])
         )
 
-    @router.get("/shipments/{shipment_id}")
+    @router.get("/shipments/{shipment_id}", response_model=ShipmentRow, openapi_extra=answers("unknown_shipment"))
     async def get_shipment(who: Viewer, shipment_id: UUID) -> Any:
         return _shipment(await _find(app, who, shipment_id))
 
-    @router.post("/shipments/{shipment_id}/ship")
+    @router.post(
+        "/shipments/{shipment_id}/ship", response_model=ShipmentShown, dependencies=COMMAND,
+        openapi_extra=answers("unknown_shipment", "shipment_cancelled"),
+    )  # fmt: skip
     async def ship(request: Request, who: Warehouse, shipment_id: UUID, body: Parcel | None = None) -> Response:
         """The parcel has left. Shipping twice answers what was shipped the first time."""
         row, parcel = await _find(app, who, shipment_id), body or Parcel()
@@ -155,7 +164,10 @@ def routes(app: "App") -> APIRouter:
         )
         return await app.obey(request, who, command, _as_it_is_now(row))
 
-    @router.post("/shipments/{shipment_id}/deliver")
+    @router.post(
+        "/shipments/{shipment_id}/deliver", response_model=ShipmentShown, dependencies=COMMAND,
+        openapi_extra=answers("unknown_shipment", "shipment_cancelled", "not_shipped"),
+    )  # fmt: skip
     async def deliver(request: Request, who: Warehouse, shipment_id: UUID) -> Response:
         """The parcel has arrived. Delivering twice changes nothing."""
         row = await _find(app, who, shipment_id)
@@ -170,7 +182,7 @@ def routes(app: "App") -> APIRouter:
 
     # -- orders ---------------------------------------------------------------------------------------------------
 
-    @router.get("/fulfilments/{order_id}")
+    @router.get("/fulfilments/{order_id}", response_model=FulfilmentShown, openapi_extra=answers("unknown_order"))
     async def get_fulfilment(who: Viewer, order_id: UUID) -> Any:
         here = (FULFILMENTS.c.key == order_id) & (FULFILMENTS.c.store_id == who.store_id)
         rows = await app.read(select(FULFILMENTS.c.doc).where(here))

@@ -3,17 +3,18 @@
 from typing import Annotated, Any, Final, Literal
 from uuid import UUID
 
-from fastapi import APIRouter, Depends
+from fastapi import APIRouter, Depends, Response
 from pydantic import ConfigDict
 from sqlalchemy import Select, select, tuple_
 
 from chassis.app import App
-from chassis.http import Principal
+from chassis.http import Principal, as_json
 from chassis.parameters import Cursors, Limit, Page
-from chassis.problems import About, Problem, Problems, known
+from chassis.problems import About, Problem, Problems, answers, respond
 from contracts.base import Code, Timestamp
 from invoicing import store
 from invoicing.domain.sellers import SellerDetails, SellerTerms
+from invoicing.responses import CreditNote, DocumentSummary, Invoice, SellerShown, SellerWritten
 from invoicing.tables import documents, sellers
 
 PROBLEMS: Final[Problems] = {
@@ -41,14 +42,14 @@ def routes(app: App) -> APIRouter:
     Viewer = Annotated[Principal, Depends(app.principal("invoices.view"))]
     Editor = Annotated[Principal, Depends(app.principal("invoices.edit"))]
 
-    @router.get("/invoices", response_model=None)
+    @router.get("/invoices", response_model=Page[DocumentSummary])
     async def list_documents(
         who: Viewer,
         order_id: UUID | None = None,
         kind: Literal["invoice", "credit"] | None = None,
         limit: Limit = 50,
         cursor: str | None = None,
-    ) -> Page:
+    ) -> Any:
         """Invoices and credit notes in the order of their issue; a credit note names its `invoice_id`."""
         query = _page(select(*LISTED), who.store_id, limit, cursor)
         if order_id is not None:
@@ -58,8 +59,10 @@ def routes(app: App) -> APIRouter:
         rows = [dict(row) for row in await app.read(query)]
         return DOCUMENTS.page(rows, limit, key=lambda row: (row["issued_at"], row["document_id"]))
 
-    @router.get("/invoices/{document_id}")
-    async def read_document(document_id: UUID, who: Viewer) -> dict[str, Any]:
+    @router.get(
+        "/invoices/{document_id}", response_model=Invoice | CreditNote, openapi_extra=answers("document_unknown")
+    )
+    async def read_document(document_id: UUID, who: Viewer) -> Response:
         """The document word for word as it was issued; of an invoice also `credited_by`, its credit note if it has one."""
         mine = documents.c.store_id == who.store_id
         credits = documents.alias()
@@ -75,34 +78,33 @@ def routes(app: App) -> APIRouter:
             raise Problem(404, "document_unknown", "No such document", f"This store has no document {document_id}.")
         row = rows[0]
         extra = {"credited_by": row["credited_by"]} if row["kind"] == "invoice" else {}
-        return {"document_id": row["document_id"], "kind": row["kind"], **row["body"], **extra}
+        shown = {"document_id": row["document_id"], "kind": row["kind"], **row["body"], **extra}
+        return respond(as_json(200, shown))  # not through the model: a document leaves as it was issued
 
-    @router.get("/sellers", response_model=None)
-    async def list_sellers(who: Viewer, limit: Limit = 50, cursor: str | None = None) -> Page:
+    @router.get("/sellers", response_model=Page[SellerShown])
+    async def list_sellers(who: Viewer, limit: Limit = 50, cursor: str | None = None) -> Any:
         query = select(*SELLER).where(sellers.c.store_id == who.store_id).order_by(sellers.c.code).limit(limit + 1)
         if (last := SELLERS.after(cursor)) is not None:
             query = query.where(sellers.c.code > last[0])
         rows = [dict(row) for row in await app.read(query)]
         return SELLERS.page(rows, limit, key=lambda row: (row["code"],))
 
-    @router.get("/sellers/{code}")
-    async def read_seller(code: Code, who: Viewer) -> dict[str, Any]:
+    @router.get("/sellers/{code}", response_model=SellerShown, openapi_extra=answers("seller_unknown"))
+    async def read_seller(code: Code, who: Viewer) -> Any:
         rows = await app.read(select(*SELLER).where(sellers.c.store_id == who.store_id, sellers.c.code == code))
         if not rows:
             raise Problem(404, "seller_unknown", "No such seller", f"This store has no seller {code}.")
         return dict(rows[0])
 
-    @router.put("/sellers/{code}")
-    async def put_seller(code: Code, body: SellerBody, who: Editor) -> dict[str, Any]:
+    @router.put("/sellers/{code}", response_model=SellerWritten, openapi_extra=answers("prefix_taken"))
+    async def put_seller(code: Code, body: SellerBody, who: Editor) -> Any:
         """Write a seller whole. `missing` tells what it still lacks before it can issue."""
-        if not who.store_id:
-            raise known("store_missing", "an administrator's key names it in the header X-Store-Id")
         terms = SellerTerms(code=code, **{name: getattr(body, name) for name in SellerDetails.model_fields})
         try:
             await app.write(lambda tx: store.put_seller(tx, who.store_id, terms))
         except store.PrefixTaken as taken:
             raise Problem(409, "prefix_taken", "Prefix of the other kind of document", f"{taken}.") from None
-        return {**terms.model_dump(mode="json", exclude_none=True), "missing": terms.missing()}
+        return {**terms.model_dump(mode="json"), "missing": terms.missing()}
 
     return router
 

@@ -10,9 +10,9 @@ from pydantic import BaseModel, model_validator
 from sqlalchemy import literal, select, tuple_
 
 from chassis.aggregates import whole
-from chassis.http import Principal, as_json, operation_id
-from chassis.parameters import Cursors, Limit
-from chassis.problems import About, Problem, Problems, known, respond
+from chassis.http import COMMAND, Principal, as_json, operation_id
+from chassis.parameters import Cursors, Limit, Page
+from chassis.problems import About, Problem, Problems, answers, respond
 from contracts.base import Code, Id, Text, Timestamp
 from contracts.ids import order_id
 from contracts.orders import Approve, Cancel, CancelCause, MarketTerms, Place, Resolution, Resolve, Resume
@@ -21,6 +21,7 @@ from orders import store
 from orders.domain.exceptions import KINDS
 from orders.domain.order import OpenException, Order
 from orders.domain.views import legal_actions, waiting, waits_for
+from orders.responses import CancelAccepted, MarketShown, MarketWritten, OrderRead, OrderShown, OrderSummary
 from orders.tables import markets, metadata, orders
 
 if TYPE_CHECKING:
@@ -88,10 +89,16 @@ def routes(app: "App") -> APIRouter:
     router = APIRouter(prefix="/v1")
     view, edit, cancel = (app.principal(f"orders.{scope}") for scope in ("view", "edit", "cancel"))
 
-    @router.post("/orders", status_code=201)
+    @router.post(
+        "/orders",
+        status_code=201,
+        response_model=OrderShown,
+        dependencies=COMMAND,
+        openapi_extra=answers("order_exists"),
+    )
     async def create(request: Request, who: Annotated[Principal, Depends(edit)], body: NewOrder) -> Response:
         """Take an order and start placing it. The same external id with the same content is the same order."""
-        key = order_id(_store(who), body.channel, body.account, body.external_order_id)
+        key = order_id(who.store_id, body.channel, body.account, body.external_order_id)
         content = OrderContent.model_construct(**{name: getattr(body, name) for name in OrderContent.model_fields})
         message = Place(
             order_id=key, store_id=who.store_id, operation_id=await operation_id(request, who, key), actor=who.actor,
@@ -103,7 +110,7 @@ def routes(app: "App") -> APIRouter:
 
         return await app.obey(request, who, message, answer)
 
-    @router.get("/orders/{order_id}")
+    @router.get("/orders/{order_id}", response_model=OrderRead, openapi_extra=answers("order_unknown"))
     async def read(who: Annotated[Principal, Depends(view)], order_id: UUID) -> Response:
         """The order, its processes, and the timeline: which message caused what, when."""
         rows = await app.read(
@@ -141,7 +148,7 @@ def routes(app: "App") -> APIRouter:
             for row, told in zip(rows, said, strict=True)
         ]  # fmt: skip
 
-    @router.get("/orders")
+    @router.get("/orders", response_model=Page[OrderSummary])
     async def listed(
         who: Annotated[Principal, Depends(view)],
         limit: Limit = 50,
@@ -167,24 +174,30 @@ def routes(app: "App") -> APIRouter:
         items = [{("order_id" if name == "key" else name): _plain(row[name]) for name in names} for row in rows]
         return respond(as_json(200, LISTED.page(items, limit, lambda row: (row["ordered_at"], row["order_id"]))))
 
-    @router.post("/orders/{order_id}/approve")
+    @router.post(
+        "/orders/{order_id}/approve", response_model=OrderShown, dependencies=COMMAND,
+        openapi_extra=answers("order_unknown", "not_waiting_for_approval"),
+    )  # fmt: skip
     async def approve(request: Request, who: Annotated[Principal, Depends(edit)], order_id: UUID) -> Response:
         message = Approve(
             order_id=order_id,
-            store_id=_store(who),
+            store_id=who.store_id,
             operation_id=await operation_id(request, who, order_id),
             actor=who.actor,
         )
         return await app.obey(request, who, message, lambda outcome: (200, shown(order_id, outcome.state)))
 
-    @router.post("/orders/{order_id}/cancel", status_code=202)
+    @router.post(
+        "/orders/{order_id}/cancel", status_code=202, response_model=CancelAccepted, dependencies=COMMAND,
+        openapi_extra=answers("order_unknown", "too_late"),
+    )  # fmt: skip
     async def undo(
         request: Request, who: Annotated[Principal, Depends(cancel)], order_id: UUID, body: CancelBody | None = None
     ) -> Response:
         """Accepted at once; `status` becomes cancelled when it can no longer be refused. `operation_id` is the cancel's."""
         operation = await operation_id(request, who, order_id)
         wish = body or CancelBody()
-        message = Cancel(order_id=order_id, store_id=_store(who), operation_id=operation, actor=who.actor,
+        message = Cancel(order_id=order_id, store_id=who.store_id, operation_id=operation, actor=who.actor,
                          cause=wish.cause, reason=wish.reason)  # fmt: skip
 
         def answer(outcome: "Outcome") -> tuple[int, Any]:
@@ -194,18 +207,27 @@ def routes(app: "App") -> APIRouter:
 
         return await app.obey(request, who, message, answer)
 
-    @router.post("/orders/{order_id}/resume")
+    @router.post(
+        "/orders/{order_id}/resume", status_code=202, response_model=OrderShown, dependencies=COMMAND,
+        openapi_extra=answers("order_unknown", "nothing_to_resume"),
+    )  # fmt: skip
     async def resume(request: Request, who: Annotated[Principal, Depends(edit)], order_id: UUID) -> Response:
         """Try again what was refused, when its cause is mended."""
         message = Resume(
             order_id=order_id,
-            store_id=_store(who),
+            store_id=who.store_id,
             operation_id=await operation_id(request, who, order_id),
             actor=who.actor,
         )
         return await app.obey(request, who, message, lambda outcome: (202, shown(order_id, outcome.state)))
 
-    @router.post("/orders/{order_id}/exceptions/{exception_id}/resolve")
+    @router.post(
+        "/orders/{order_id}/exceptions/{exception_id}/resolve", response_model=OrderShown, dependencies=COMMAND,
+        openapi_extra=answers(
+            "order_unknown", "exception_unknown", "resolution_unsupported", "obstacle_remains", "undo_running", "too_late",
+            "nothing_to_resume",
+        ),
+    )  # fmt: skip
     async def resolve(
         request: Request,
         who: Annotated[Principal, Depends(edit)],
@@ -215,24 +237,24 @@ def routes(app: "App") -> APIRouter:
     ) -> Response:
         """End an exception: `accept` what the marketplace states, or `keep` the order as it runs here."""
         message = Resolve(
-            order_id=order_id, store_id=_store(who), operation_id=await operation_id(request, who, order_id),
+            order_id=order_id, store_id=who.store_id, operation_id=await operation_id(request, who, order_id),
             actor=who.actor, exception_id=exception_id, resolution=body.resolution, reason=body.reason,
         )  # fmt: skip
         return await app.obey(request, who, message, lambda outcome: (200, shown(order_id, outcome.state)))
 
-    @router.put("/markets/{code}")
+    @router.put("/markets/{code}", response_model=MarketWritten, openapi_extra=answers("market_taken"))
     async def put_market(who: Annotated[Principal, Depends(edit)], code: Code, body: MarketBody) -> Response:
         if body.terms.code != code or (body.channel is None) != (body.account is None):
             raise Problem(422, "invalid_request", "The market does not validate",
                           "terms.code must be the one in the path; channel and account come together or not at all")  # fmt: skip
-        market = store.Market(store=_store(who), channel=body.channel, account=body.account, terms=body.terms)
+        market = store.Market(store=who.store_id, channel=body.channel, account=body.account, terms=body.terms)
         try:
             await app.write(lambda tx: store.put_market(tx, market))
         except ValueError as error:
             raise Problem(409, "market_taken", "Another market is found by this", str(error)) from None
         return respond(as_json(200, market.model_dump(mode="json")))
 
-    @router.get("/markets")
+    @router.get("/markets", response_model=Page[MarketShown])
     async def list_markets(
         who: Annotated[Principal, Depends(view)], limit: Limit = 50, cursor: str | None = None
     ) -> Response:
@@ -244,12 +266,6 @@ def routes(app: "App") -> APIRouter:
         return respond(as_json(200, MARKETS.page(rows, limit, lambda row: (row["code"],))))
 
     return router
-
-
-def _store(who: Principal) -> str:
-    if not who.store_id:
-        raise known("store_missing", "an administrator's key names it in the header X-Store-Id")
-    return who.store_id
 
 
 def _plain(value: Any) -> Any:

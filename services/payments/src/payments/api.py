@@ -9,9 +9,10 @@ from sqlalchemy.engine import RowMapping
 
 from chassis.app import App
 from chassis.http import Principal
-from chassis.parameters import Cursors, Limit
-from chassis.problems import About, Problem, Problems
+from chassis.parameters import Cursors, Limit, Page
+from chassis.problems import About, Problem, Problems, answers
 from contracts.base import Timestamp
+from payments.responses import LedgerShown, LedgerSummary
 from payments.tables import ledger_lines, ledgers, operations
 
 PROBLEMS: Problems = {
@@ -26,15 +27,15 @@ def routes(app: App) -> APIRouter:
     router = APIRouter(prefix="/v1/payments", tags=["payments"])
     Viewer = Annotated[Principal, Depends(app.principal("payments.view"))]
 
-    @router.get("")
-    async def list_ledgers(who: Viewer, limit: Limit = 50, cursor: str | None = None) -> dict[str, Any]:
+    @router.get("", response_model=Page[LedgerSummary])
+    async def list_ledgers(who: Viewer, limit: Limit = 50, cursor: str | None = None) -> Any:
         """The store's ledgers, oldest first."""
         rows = await app.read(listed(who.store_id, LEDGERS.after(cursor), limit))
         found = LEDGERS.page(rows, limit, key=lambda row: (row["created_at"], row["key"]))
         return {"items": [shown(row) for row in found["items"]], "next_cursor": found["next_cursor"]}
 
-    @router.get("/{order_id}")
-    async def one_ledger(order_id: UUID, who: Viewer) -> dict[str, Any]:
+    @router.get("/{order_id}", response_model=LedgerShown, openapi_extra=answers("unknown_order"))
+    async def one_ledger(order_id: UUID, who: Viewer) -> Any:
         """One order's money: totals, lines, and every operation with what became of it."""
         rows = await app.read(select(ledgers).where(ledgers.c.key == order_id, ledgers.c.store_id == who.store_id))
         if not rows:

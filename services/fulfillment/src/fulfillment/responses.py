@@ -1,0 +1,67 @@
+"""What fulfillment answers over HTTP, as its OpenAPI document describes it."""
+
+from __future__ import annotations
+
+from uuid import UUID
+
+from pydantic import BaseModel
+
+from contracts.base import Timestamp
+from contracts.fulfillment import PlacedLine, StockTotals
+from contracts.snapshot import Address
+from fulfillment.domain.fulfilment import ShipmentStatus, Status
+
+
+class StockShown(BaseModel):
+    """Pieces of one SKU at one location."""
+
+    location: str
+    sku: str
+    on_hand: int
+    reserved: int
+    available: int
+    """on_hand - reserved"""
+
+
+class CountRefused(BaseModel):
+    location: str
+    sku: str
+    code: str
+    detail: str
+
+
+class CountsWritten(BaseModel):
+    set: int
+    """Number of counts that were set."""
+    refused: list[CountRefused]
+
+
+class ShipmentOfOrder(BaseModel):
+    shipment_id: UUID
+    location: str
+    status: ShipmentStatus
+    lines: list[PlacedLine]
+    ship_to: Address | None
+    carrier: str | None
+    tracking_number: str | None
+
+
+class ShipmentShown(ShipmentOfOrder):
+    order_id: UUID
+
+
+class ShipmentRow(ShipmentShown):
+    created_at: Timestamp
+    shipped_at: Timestamp | None
+    delivered_at: Timestamp | None
+
+
+class FulfilmentShown(BaseModel):
+    """What fulfillment does for one order."""
+
+    order_id: UUID
+    status: Status
+    totals: StockTotals
+    lines: list[PlacedLine]
+    """What counts as reserved in stock."""
+    shipments: list[ShipmentOfOrder]

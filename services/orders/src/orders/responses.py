@@ -1,0 +1,137 @@
+"""What orders answers over HTTP, as its OpenAPI document describes it."""
+
+from __future__ import annotations
+
+from uuid import UUID
+
+from pydantic import BaseModel
+
+from contracts.base import Timestamp
+from contracts.orders import CancelCause, Change, FulfillmentStatus, MarketTerms, PaymentStatus, Resolution, Status
+from contracts.payments import MoneyTotals
+from contracts.snapshot import OrderContent
+from orders.domain.order import End, ShipmentFact
+
+
+class OrderSummary(BaseModel):
+    """An order in a list; amounts are minor units of `currency`."""
+
+    order_id: UUID
+    external_order_id: str
+    channel: str
+    account: str
+    status: Status
+    payment_status: PaymentStatus
+    fulfillment_status: FulfillmentStatus
+    waiting: str
+    """What the order waits for, in one word; empty: for nothing."""
+    currency: str
+    grand_minor: int | None
+    cancel_cause: CancelCause | None
+    ordered_at: Timestamp
+    placed_at: Timestamp | None
+    completed_at: Timestamp | None
+
+
+class ProcessShown(BaseModel):
+    id: str
+    kind: str
+    step: str
+    waits_for: str
+    since: Timestamp
+    """When the present step began."""
+    end: End
+    """Empty while the process runs."""
+    asks: int
+    detail: str
+
+
+class InvoiceShown(BaseModel):
+    invoice_id: UUID
+    number: str
+    capture_id: UUID
+    credited: bool
+
+
+class ExceptionShown(BaseModel):
+    """A difference or an obstacle that a person resolves."""
+
+    exception_id: UUID
+    code: str
+    since: Timestamp
+    detail: str
+    difference: list[Change]
+    changes_more: int
+    """Number of differences that are not listed."""
+    resolutions: list[Resolution]
+
+
+class NoteShown(BaseModel):
+    code: str
+    detail: str
+
+
+class OrderShown(OrderSummary):
+    store_id: str
+    number: str
+    legal_actions: list[str]
+    """The requests that would be carried out now."""
+    money: MoneyTotals
+    approved_at: Timestamp | None
+    cancelled_at: Timestamp | None
+    processes: list[ProcessShown]
+    invoices: list[InvoiceShown]
+    shipments: list[ShipmentFact]
+    exceptions: list[ExceptionShown]
+    notes: list[NoteShown]
+    market: MarketTerms
+    order: OrderContent
+
+
+class CancelAccepted(OrderShown):
+    operation_id: UUID
+    """The cancel that runs, which is the first one that was requested."""
+
+
+class Cause(BaseModel):
+    """The message that caused a step of the timeline."""
+
+    type: str | None
+    id: str
+    actor: str | None
+
+
+class Step(BaseModel):
+    """An event of the order or a command that it sent."""
+
+    at: Timestamp
+    type: str
+    version: int | None
+    operation_id: UUID | None
+    message_id: UUID
+    caused_by: Cause
+    status: Status | None
+    payment_status: PaymentStatus | None
+    fulfillment_status: FulfillmentStatus | None
+    code: str | None = None
+    detail: str | None = None
+    resolution: str | None = None
+    reason: str | None = None
+
+
+class OrderRead(OrderShown):
+    timeline: list[Step]
+
+
+class MarketShown(BaseModel):
+    code: str
+    channel: str | None
+    account: str | None
+    terms: MarketTerms
+
+
+class MarketWritten(BaseModel):
+    store: str
+    channel: str | None
+    account: str | None
+    terms: MarketTerms

@@ -1,0 +1,50 @@
+"""What payments answers over HTTP, as its OpenAPI document describes it."""
+
+from __future__ import annotations
+
+from typing import Literal
+from uuid import UUID
+
+from pydantic import BaseModel
+
+from contracts.base import Timestamp
+from contracts.payments import MoneyTotals
+
+
+class LedgerSummary(BaseModel):
+    """The money of one order in a list; amounts are minor units of `currency`."""
+
+    order_id: UUID
+    currency: str | None
+    """Null until something was authorized or asked for."""
+    gateway: str | None
+    totals: MoneyTotals
+    version: int
+    created_at: Timestamp
+
+
+class LedgerLine(MoneyTotals):
+    line_id: str
+    direction: Literal[1, -1]
+    """-1: the line is a reversal."""
+
+
+class LedgerOperation(BaseModel):
+    operation_id: UUID
+    kind: Literal["authorize", "capture", "void", "refund"]
+    state: Literal["asked", "pending", "succeeded", "declined", "failed"]
+    amount_minor: int
+    currency: str | None
+    refers_to: UUID | None
+    """The authorization of a capture or void, the capture of a refund."""
+    gateway: str | None
+    gateway_reference: str | None
+    code: str
+    reason: str
+    at: Timestamp
+    """Time of its last change."""
+
+
+class LedgerShown(LedgerSummary):
+    lines: list[LedgerLine]
+    operations: list[LedgerOperation]

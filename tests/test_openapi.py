@@ -1,0 +1,72 @@
+"""Every route of every service describes itself in OpenAPI: its answer, its problems, how it shows its API key."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from functools import cache
+from importlib import import_module
+from typing import Any, Final
+
+import pytest
+
+from chassis.app import App
+from chassis.problems import PROBLEMS
+
+SERVICES: Final = ("orders", "payments", "fulfillment", "invoicing")
+OPEN: Final = {"/health/live", "/health/ready", "/metrics", "/problems", "/problems/{code}"}
+"""Routes without an API key."""
+OUTSIDE_OF_ROUTES: Final = {
+    "header_too_large", "request_too_slow", "request_malformed", "connections_exhausted", "method_not_allowed",
+}  # fmt: skip
+"""Answered before a route is found."""
+
+
+@cache
+def document(service: str) -> dict[str, Any]:
+    found = import_module(f"{service}.handlers").SERVICE
+    return App(found, found.settings(database_url="postgresql://127.0.0.1:1/none"), "api").asgi().openapi()
+
+
+def operations(service: str) -> Iterator[tuple[str, dict[str, Any]]]:
+    for path, methods in document(service)["paths"].items():
+        for method, operation in methods.items():
+            yield f"{method.upper()} {path}", operation
+
+
+def resolved(service: str, schema: dict[str, Any]) -> dict[str, Any]:
+    name = schema.get("$ref", "").rpartition("/")[2]
+    return document(service)["components"]["schemas"][name] if name else schema
+
+
+@pytest.mark.parametrize("service", SERVICES)
+def test_every_route_describes_what_it_answers(service: str) -> None:
+    for name, operation in operations(service):
+        good = {status: one for status, one in operation["responses"].items() if status < "300"}
+        assert len(good) == 1, name
+        [(media_type, content)] = next(iter(good.values()))["content"].items()
+        schema = resolved(service, content["schema"])
+        if media_type == "application/json":
+            assert schema.get("properties") or schema.get("anyOf"), f"{name} has no response model"
+
+
+@pytest.mark.parametrize("service", SERVICES)
+def test_every_route_needs_an_api_key_but_those_of_health_and_problems(service: str) -> None:
+    assert set(document(service)["components"]["securitySchemes"]) == {"bearer", "api_key"}
+    for name, operation in operations(service):
+        shown = [next(iter(one)) for one in operation.get("security", [])]
+        assert sorted(shown) == ([] if name.split()[1] in OPEN else ["api_key", "bearer"]), name
+
+
+def test_every_problem_is_a_problem_document_and_every_kind_is_in_a_route() -> None:
+    named: set[str] = set()
+    for service in SERVICES:
+        every = {**PROBLEMS, **import_module(f"{service}.api").PROBLEMS}
+        for name, operation in operations(service):
+            named |= set(operation["x-problems"])
+            for code in operation["x-problems"]:
+                answer = operation["responses"][str(every[code].status)]
+                schema = answer["content"]["application/problem+json"]["schema"]
+                assert schema == {"$ref": "#/components/schemas/Problem"}, name
+                assert f"`{code}`" in answer["description"], name
+        assert every.keys() - PROBLEMS.keys() <= named, service
+    assert PROBLEMS.keys() - named == OUTSIDE_OF_ROUTES
