@@ -208,12 +208,12 @@ class Play:
             payments.Declined(**self._paid(self.last(payments.Authorize)), amount_minor=1, code="no_funds")
         )
 
-    def captured(self, command: payments.Capture | None = None) -> Play:
+    def captured(self, command: payments.Capture | None = None, capture_id: UUID | None = None) -> Play:
         asked = command or self.last(payments.Capture)
         amount = self._add("captured", asked.lines)
         return self.when(payments.Captured(
-            **self._paid(asked), capture_id=asked.operation_id, authorization_id=asked.authorization_id, lines=asked.lines,
-            amount_minor=amount,
+            **self._paid(asked), capture_id=capture_id or asked.operation_id, authorization_id=asked.authorization_id,
+            lines=asked.lines, amount_minor=amount,
         ))  # fmt: skip
 
     def voided(self) -> Play:

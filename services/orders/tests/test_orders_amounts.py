@@ -17,6 +17,7 @@ from contracts.money import vat_by_rate
 from contracts.payments import Authorize, Capture
 from contracts.snapshot import Line, OrderContent, Quantities, Tax, TaxCollection, Totals
 from orders.domain.amounts import amounts, grand_minor, payable, ships_anything
+from orders.domain.run import SettleData
 
 AMOUNTS = st.integers(0, 10_000) | st.integers(0, 10**12)
 RATES = st.sampled_from(["0", "5.5", "8.1", "17", "20.00", "25.5"])
@@ -189,9 +190,10 @@ def test_a_line_that_ships_in_parts_is_taken_in_parts_that_add_up(total: int, pa
         play.shipped(name)
     taken = [one for command in play.commands if isinstance(command, Capture) for one in command.lines]
     assert sum(one.amount_minor for one in taken) == total
-    for run, part in zip([run for run in play.order.runs.values() if run.kind == "settle"], parts, strict=True):
-        assert run.lines[0].quantity == part
-        assert abs(run.lines[0].amount_minor - total * part / sum(parts)) <= 1
+    settles = [run.data for run in play.order.runs.values() if isinstance(run.data, SettleData)]
+    for data, part in zip(settles, parts, strict=True):
+        assert data.lines[0].quantity == part
+        assert abs(data.lines[0].amount_minor - total * part / sum(parts)) <= 1
 
 
 def test_a_discount_beyond_the_lines_parts_is_spread_by_largest_remainder() -> None:

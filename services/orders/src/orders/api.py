@@ -20,6 +20,7 @@ from contracts.snapshot import OrderContent, arriving
 from orders import store
 from orders.domain.exceptions import KINDS
 from orders.domain.order import OpenException, Order
+from orders.domain.undo import data_of
 from orders.domain.views import legal_actions, waiting, waits_for
 from orders.responses import CancelAccepted, MarketShown, MarketWritten, OrderRead, OrderShown, OrderSummary
 from orders.tables import markets, metadata, orders
@@ -202,8 +203,8 @@ def routes(app: "App") -> APIRouter:
 
         def answer(outcome: "Outcome") -> tuple[int, Any]:
             run = outcome.state.undo
-            running = run.cancel_operation_id if run is not None and run.cancel_operation_id else operation
-            return 202, {"operation_id": str(running), **shown(order_id, outcome.state)}
+            running = data_of(run).cancel_operation_id if run is not None else None
+            return 202, {"operation_id": str(running or operation), **shown(order_id, outcome.state)}
 
         return await app.obey(request, who, message, answer)
 

@@ -10,7 +10,7 @@ from contracts.base import Event
 from contracts.deciding import Context, Effect, Unasked
 from orders.domain import differences, settle, undo
 from orders.domain.order import CaptureFact, Order, ShipmentFact
-from orders.domain.processes import KINDS
+from orders.domain.processes import PROCESSES
 from orders.domain.story import Story
 
 PENDING_SECONDS: Final = 900
@@ -19,14 +19,13 @@ PENDING_SECONDS: Final = 900
 
 def _hear(order: Order, event: Event, context: Context) -> Story | None:
     """The story of an answer; None when the order is not known here (a restored database) and nothing can be done."""
-    return Story(order, context, KINDS) if order.known else None
+    return Story(order, context, PROCESSES) if order.known else None
 
 
 def _close(story: Story, event: Event, code: str = "") -> list[Effect]:
     """Hand the answer to its process; while an undo runs, see what is left to undo."""
     story.answered(event, code=code)
-    if story.halted:
-        undo.proceed(story)
+    undo.proceed(story)
     return _counted(story, event)
 
 
@@ -72,7 +71,9 @@ def captured(order: Order, event: payments.Captured, context: Context) -> list[E
     if (story := _hear(order, event, context)) is None:
         return []
     known = story.facts.captures.get(str(event.capture_id))
-    fact = known or CaptureFact(capture_id=event.capture_id, lines=event.lines, amount_minor=event.amount_minor)
+    fact = known or CaptureFact(
+        capture_id=event.capture_id, operation_id=event.operation_id, lines=event.lines, amount_minor=event.amount_minor
+    )
     _money(story, event, captures={**story.facts.captures, str(event.capture_id): fact})
     return _close(story, event)
 
@@ -127,9 +128,7 @@ def started(order: Order, event: fulfillment.Started, context: Context) -> list[
         if str(plan.shipment_id) not in known
     }
     story.note(shipments={**known, **planned})
-    ask = story.asks.get(str(event.operation_id))
-    if ask is not None and (run := story.runs[ask.run]).operation_id == ask.operation_id and not ask.answer:
-        story.set(run, waits="warehouse", due_at=None)
+    story.accepted(event)
     if order.fulfillment_status == "unfulfilled":
         story.fulfillment_changed("in_progress")
     return _counted(story, event)
@@ -172,8 +171,7 @@ def fulfilled(order: Order, event: fulfillment.Fulfilled, context: Context) -> l
         return []
     story.answered(event)
     _shipped_here_too(story)
-    if story.halted:
-        undo.proceed(story)
+    undo.proceed(story)
     return story.effects()
 
 

@@ -12,8 +12,7 @@ from contracts.orders import Approve, Cancel, MarketTerms, Place, Received, Reso
 from contracts.snapshot import OrderContent, Snapshot, Source
 from orders.domain import differences, exceptions, snapshots, undo
 from orders.domain.order import MarketKey, Order, has_shipped, resumable, sold, waits_for_stock
-from orders.domain.place import PLACE
-from orders.domain.processes import KINDS
+from orders.domain.processes import PROCESSES
 from orders.domain.story import Story
 
 _READS_TERMS: Final = (Snapshot, Place, Resume, Resolve, Wake)
@@ -42,7 +41,7 @@ def snapshot(order: Order, message: Snapshot, context: Context) -> list[Effect]:
     assert order.source is not None and order.content is not None
     if not snapshots.is_newer(order.source, source):
         return []
-    story = Story(order, context, KINDS)
+    story = Story(order, context, PROCESSES)
     _update(story, source, snapshots.merged(order.content, message.order))
     return story.effects()
 
@@ -57,7 +56,7 @@ def place(order: Order, message: Place, context: Context) -> list[Effect]:
     if not order.known:
         return _receive(order, source, message.order, context, message.operation_id)
     if order.status == "pending" and order.undo is None:
-        story = Story(order, context, KINDS)
+        story = Story(order, context, PROCESSES)
         if message.order != order.content:
             story.source = source
         if snapshots.wholly_cancelled(message.order):
@@ -73,7 +72,7 @@ def place(order: Order, message: Place, context: Context) -> list[Effect]:
 def _receive(
     order: Order, source: Source, content: OrderContent, context: Context, answers: UUID | None = None
 ) -> list[Effect]:
-    story = Story(order, context, KINDS)
+    story = Story(order, context, PROCESSES)
     market: MarketTerms = context.shares.get(MarketKey(order.store_id, source.channel, source.account)) or MarketTerms(
         code="default"
     )
@@ -132,7 +131,7 @@ def _alive_after_a_cancel(story: Story, told: OrderContent) -> None:
         return
     story.record_stated(told)
     undo_run = order.undo
-    cause = order.cancel_cause or (undo_run.cause if undo_run is not None else None)
+    cause = order.cancel_cause or (undo.data_of(undo_run).cause if undo_run is not None else None)
     if cause != "marketplace" and not differences.reinstating(order.content, told):
         story.resolve_exception("order_reinstated")  # it states again what it stated when we cancelled
     else:
@@ -147,10 +146,9 @@ def approve(order: Order, message: Approve, context: Context) -> list[Effect]:
     run = order.runs.get("place")
     if run is None or run.waits != "approval" or order.undo is not None:
         return [Refusal("not_waiting_for_approval", f"the order is {order.status}; only a placed order is approved")]
-    story = Story(order, context, KINDS)
+    story = Story(order, context, PROCESSES)
     story.approving = message.operation_id
-    PLACE.step("approve").then(story, run)
-    story.advance("place")
+    story.pass_step(run)
     return story.effects()
 
 
@@ -159,7 +157,7 @@ def cancel(order: Order, message: Cancel, context: Context) -> list[Effect]:
         return [_unknown(context)]
     if order.status == "cancelled" or order.undo is not None:
         return []
-    story = Story(order, context, KINDS)
+    story = Story(order, context, PROCESSES)
     refusal = _cancel(story, message.cause, message)
     return [refusal] if refusal else story.effects()
 
@@ -177,7 +175,7 @@ def _cancel(story: Story, cause: Any, message: Cancel | None = None) -> Refusal 
 def resume(order: Order, message: Resume, context: Context) -> list[Effect]:
     if not order.known:
         return [_unknown(context)]
-    story = Story(order, context, KINDS)
+    story = Story(order, context, PROCESSES)
     if exceptions.obstacle(order) is not None:
         refusal = exceptions.check_again(story, message)
         return [refusal] if refusal else story.effects()
@@ -202,7 +200,7 @@ def resolve(order: Order, message: Resolve, context: Context) -> list[Effect]:
             f"{code} does not end by {message.resolution}; it ends by: {', '.join([*kind.resolutions, kind.otherwise])}"
         )
         return [Refusal("resolution_unsupported", detail)]
-    story = Story(order, context, KINDS)
+    story = Story(order, context, PROCESSES)
     story.resolve_exception(code, message)
     refusal = choice.apply(story, message)
     return [refusal] if refusal else story.effects()
@@ -219,7 +217,7 @@ def wake(order: Order, message: Wake, context: Context) -> list[Effect]:
     """Ask again what had no answer; try stock again; give up only where the market says so."""
     if not order.known:
         return []
-    story = Story(order, context, KINDS)
+    story = Story(order, context, PROCESSES)
     if order.status == "pending":
         exceptions.start_if_ready(story)
         return story.effects()
@@ -229,15 +227,15 @@ def wake(order: Order, message: Wake, context: Context) -> list[Effect]:
         if run.due_at is None or run.due_at > context.now or story.runs[run.id] != run:
             continue
         if run.waits == "person":  # refused for a cause that may be corrected by now
-            if not story.halted:
-                story.ask(run, KINDS[run.kind].step(run.step))
+            if not story.is_paused(run):
+                story.ask(run, PROCESSES.step_of(run))
             continue
         patience_ends = story.patience_ends(run)
         if patience_ends is not None and context.now >= patience_ends:
             undo.begin(story, "gave_up")
         if run.waits == "stock":
-            if not story.halted:
-                story.ask(run, KINDS[run.kind].step(run.step))
+            if not story.is_paused(run):
+                story.ask(run, PROCESSES.step_of(run))
         elif story.runs[run.id] == run and not run.end:
             story.ask_again(run)
     return story.effects()
@@ -251,5 +249,5 @@ def _new_terms(story: Story) -> bool:
     assert order.content is not None
     story.edit(order.content, terms, status=order.status, fulfillment=order.fulfillment_status)
     for run in [run for run in story.runs.values() if run.waits == "stock"]:
-        story.ask(run, KINDS[run.kind].step(run.step))
+        story.ask(run, PROCESSES.step_of(run))
     return True

@@ -14,9 +14,8 @@ from uuid import UUID
 from contracts.deciding import Refusal
 from contracts.orders import Resolution, Resolve, Resume
 from contracts.snapshot import OrderContent
-from orders.domain import differences, snapshots, undo
-from orders.domain.order import Order, Run, resumable
-from orders.domain.place import PLACE
+from orders.domain import differences, place, snapshots, undo
+from orders.domain.order import Order, resumable
 from orders.domain.story import Story
 
 PARTLY_SHIPPED: Final = "partly_shipped_elsewhere"
@@ -66,7 +65,7 @@ def start(story: Story, found: snapshots.Obstacle | None) -> None:
     if found is not None:
         story.raise_exception(*found)
     elif story.order.status == "placing":
-        story.begin(Run(id="place", kind="place", since=story.context.now))
+        place.begin(story)
 
 
 def edit(story: Story, content: OrderContent, answers: UUID | None = None) -> None:
@@ -126,7 +125,7 @@ def cancel_as_requested(story: Story, message: Resolve) -> Refusal | None:
     if whole:
         if story.has_shipped:
             return Refusal("too_late", "something has shipped; a return is the way back")
-        if not story.halted:
+        if not undo.is_running(story):
             undo.begin(story, "customer", message.operation_id)
     elif order.status == "pending":
         edit(story, snapshots.with_requested_cancelled(order.content))
@@ -139,13 +138,11 @@ def change_address(story: Story, message: Resolve) -> Refusal | None:
     assert order.content is not None and order.stated is not None
     if story.has_shipped:
         return Refusal("too_late", "something has shipped; the warehouse cannot change where it goes")
-    if story.halted:
+    if undo.is_running(story):
         return Refusal("undo_running", "the order is being cancelled")
     story.take_over(order.content.model_copy(update={"ship_to": order.stated.ship_to}))
     _forget_what_agrees(story)
-    place = story.runs.get("place")
-    if place is not None and place.step == "fulfill" and not place.end:
-        story.ask(place, PLACE.step("fulfill"))
+    place.send_address(story)
     return None
 
 

@@ -36,11 +36,7 @@ from contracts.orders import (
 from contracts.payments import MoneyLine, MoneyTotals
 from contracts.snapshot import OrderContent, Source
 from orders.domain.amounts import grand_minor
-
-Waits = Literal["", "answer", "approval", "stock", "warehouse", "outcomes", "person"]
-"""What a process waits for: an answer (asked again), a person or a rule, stock to come, the warehouse, the outcome of what
-was under way when it was cancelled, a person to look at a refusal."""
-End = Literal["", "done", "undone", "refused"]
+from orders.domain.run import Ask, Run
 
 
 class MarketKey(NamedTuple):
@@ -51,45 +47,10 @@ class MarketKey(NamedTuple):
     account: str
 
 
-class Run(Document):
-    """One process of an order: `place`, `settle:<n>` or `undo`."""
-
-    id: str
-    kind: str
-    step: str = ""
-    waits: Waits = ""
-    since: Timestamp
-    """When the present step began."""
-    operation_id: UUID | None = None
-    """What it asked last, if that is open."""
-    asks: int = 0
-    interim: bool = False
-    """The answer is outside of our services: payments reported `pending` (a bank transfer, a 3-D Secure page)."""
-    due_at: Timestamp | None = None
-    end: End = ""
-    detail: str = ""
-    lines: tuple[MoneyLine, ...] = ()
-    """Of a settle: what it captures and invoices."""
-    capture_id: UUID | None = None
-    cause: CancelCause | None = None
-    """Of an undo."""
-    cancel_operation_id: UUID | None = None
-
-
-class Ask(Document):
-    """A command that a process sent; an answer finds its process by `operation_id`."""
-
-    operation_id: UUID
-    run: str
-    step: str
-    asked_at: Timestamp
-    answer: str = ""
-    """Type of the event that ended it; empty while it is open."""
-    code: str = ""
-
-
 class CaptureFact(Document):
     capture_id: UUID
+    operation_id: UUID | None = None
+    """The operation that captured."""
     lines: tuple[MoneyLine, ...]
     amount_minor: int
     refunded_minor: int = 0
@@ -391,11 +352,8 @@ def is_invoiced(order: Order) -> bool:
 
 def resumable(order: Order) -> list[Run]:
     """What a person may tell to try again; while a cancel is open, only that."""
-    return [
-        run
-        for run in order.open_runs
-        if run.waits in ("person", "stock") and (run.kind == "undo" or order.undo is None)
-    ]
+    undo = order.undo
+    return [run for run in order.open_runs if run.waits in ("person", "stock") and (undo is None or run is undo)]
 
 
 def payment_status(order: Order, money: MoneyTotals) -> PaymentStatus:

@@ -1,4 +1,4 @@
-"""How an order is placed. A row: we ask, yes moves on, no leads to, skip leaves it out, what we wait for."""
+"""How an order is placed. A row: the command, its yes, its noes and what they cause, what leaves it out, the end, the undo."""
 
 from __future__ import annotations
 
@@ -9,15 +9,16 @@ from contracts import fulfillment, payments
 from contracts.orders import Approved, Placed
 from orders.domain import settle, undo
 from orders.domain.amounts import payable, ships_anything
-from orders.domain.order import Run
-from orders.domain.story import STOCK_AGAIN_MAX_SECONDS, Process, Step, Story
+from orders.domain.process import Past, Process, Step, Undo
+from orders.domain.run import PlaceData, Run
+from orders.domain.story import STOCK_AGAIN_MAX_SECONDS, Story
 
 
 def reserve(story: Story, run: Run, operation: UUID) -> fulfillment.Reserve:
     order = story.order
     assert order.content is not None and order.market is not None
     return fulfillment.Reserve(
-        order_id=story.context.key, store_id=order.store_id, operation_id=operation, actor="orders",
+        **story.addressed(operation),
         locations=order.market.locations,
         lines=tuple(
             fulfillment.WantedLine(line_id=line.line_id, sku=line.sku or "", quantity=line.quantity)
@@ -30,7 +31,7 @@ def authorize(story: Story, run: Run, operation: UUID) -> payments.Authorize:
     order = story.order
     assert order.content is not None and order.market is not None
     return payments.Authorize(
-        order_id=story.context.key, store_id=order.store_id, operation_id=operation, actor="orders",
+        **story.addressed(operation),
         gateway=order.market.gateway, currency=order.content.currency, reference=order.content.external_order_id,
         lines=tuple(line.money for line in payable(order.content)),
     )  # fmt: skip
@@ -41,7 +42,7 @@ def start(story: Story, run: Run, operation: UUID) -> fulfillment.Start:
     assert order.content is not None
     story.note(start_asked=True, reserved=False)
     return fulfillment.Start(
-        order_id=story.context.key, store_id=order.store_id, operation_id=operation, actor="orders",
+        **story.addressed(operation),
         ship_to=order.content.ship_to,
     )  # fmt: skip
 
@@ -66,15 +67,10 @@ def out_of_stock(story: Story, run: Run, event: fulfillment.OutOfStock) -> None:
     if story.order.market.on_short == "cancel":
         undo.begin(story, "out_of_stock")
         return
-    tries = int(run.detail or 0)
+    tries = _data(run).stock_tries
     pause = min(30 * 2 ** min(tries, 10), STOCK_AGAIN_MAX_SECONDS)
-    story.set(
-        run,
-        waits="stock",
-        operation_id=None,
-        due_at=story.due(run, pause),
-        detail=str(tries + 1),
-    )
+    run = story.set(run, waits="stock", operation_id=None, due_at=story.due(run, pause))
+    story.set_data(run, stock_tries=tries + 1)
 
 
 def declined(story: Story, run: Run, event: payments.Declined) -> None:
@@ -86,14 +82,30 @@ def shipments_cancelled(story: Story, run: Run, event: Any) -> None:
     undo.begin(story, "out_of_stock")
 
 
-def placed(story: Story, run: Run) -> None:
+def begin(story: Story) -> None:
+    story.begin(Run(id="place", data=PlaceData(), since=story.context.now))
+
+
+def send_address(story: Story) -> None:
+    """Starts again, as a new operation, what the warehouse has started with another address."""
+    run = story.runs.get("place")
+    if run is not None and run.step == "fulfill" and not run.end:
+        story.ask(run, story.kinds.step_of(run))
+
+
+def _data(run: Run) -> PlaceData:
+    assert isinstance(run.data, PlaceData)
+    return run.data
+
+
+def placed(story: Story, run: Run, event: payments.Authorized | Past | None) -> None:
     assert story.order.market is not None
     story.state(Placed, status="placed", placed_at=story.context.now)
     if story.order.market.capture == "on_placement":
         settle.begin_rest(story)
 
 
-def approved(story: Story, run: Run) -> None:
+def approved(story: Story, run: Run, event: None) -> None:
     market = story.order.market
     assert market is not None
     actor = story.context.actor if story.approving else "rule:auto_approve"
@@ -102,19 +114,58 @@ def approved(story: Story, run: Run) -> None:
         settle.begin_rest(story)
 
 
-def fulfilled(story: Story, run: Run) -> None:
+def fulfilled(story: Story, run: Run, event: fulfillment.Fulfilled | Past | None) -> None:
     if not nothing_ships(story, run):
         story.note(fulfilled=True)
         if story.order.fulfillment_status != "fulfilled":
             story.fulfillment_changed("fulfilled")
 
 
+# -- the undo ---------------------------------------------------------------------------------------------------------
+
+
+def release(story: Story, run: Run, operation: UUID) -> fulfillment.Release:
+    return fulfillment.Release(**story.addressed(operation))
+
+
+def void(story: Story, run: Run, operation: UUID) -> payments.Void:
+    assert story.facts.authorization_id is not None
+    return payments.Void(**story.addressed(operation), authorization_id=story.facts.authorization_id)
+
+
+def unvoided(story: Story) -> int:
+    money = story.facts.money
+    return money.authorized_minor - money.captured_minor - money.voided_minor
+
+
+def stop(story: Story, run: Run, operation: UUID) -> fulfillment.CancelShipments:
+    return fulfillment.CancelShipments(**story.addressed(operation))
+
+
+def stoppable(story: Story) -> int:
+    return int(story.facts.start_asked and story.order.status != "cancelled")
+
+
+def stopped(story: Story, run: Run, event: fulfillment.ShipmentsCancelled) -> None:
+    if story.order.fulfillment_status == "in_progress":
+        story.fulfillment_changed("unfulfilled")
+    undo.decided(story, run)
+
+
+def too_late(story: Story, run: Run, event: fulfillment.TooLate) -> None:
+    undo.refuse(story, run)
+
+
 # fmt: off
-PLACE = Process("place", (
-    #    step         we ask               yes                             no -> then                                             left out when        while waiting         and then
-    Step("reserve",   ask=reserve,   yes=fulfillment.Reserved,   no={fulfillment.OutOfStock: out_of_stock},               skip=nothing_ships),
-    Step("authorize", ask=authorize, yes=payments.Authorized,    no={payments.Declined: declined},                        skip=is_free,                              then=placed),
+RELEASE = Undo("release", ask=release, yes=fulfillment.Released,                                                left=lambda story: int(story.facts.reserved))
+VOID = Undo("void",       ask=void,    yes=payments.Voided,              no={payments.Failed: undo.step_refused},    left=unvoided)
+STOP = Undo("stop",       ask=stop,    yes=fulfillment.ShipmentsCancelled, no={fulfillment.TooLate: too_late},      left=stoppable, then=stopped, decides=True)
+
+PLACE = Process("place", PlaceData, (
+    #    step         command        yes                           no -> what it causes                                      left out when          waits for            its end         undo
+    Step("reserve",   ask=reserve,   yes=fulfillment.Reserved,  no={fulfillment.OutOfStock: out_of_stock},                skip=nothing_ships,                                         undo=RELEASE),
+    Step("authorize", ask=authorize, yes=payments.Authorized,   no={payments.Declined: declined},                         skip=is_free,                              then=placed,     undo=VOID),
     Step("approve",   ask=None,      yes=None,                                                                            skip=approved_by_rule, waits="approval",   then=approved),
-    Step("fulfill",   ask=start,     yes=fulfillment.Fulfilled,  no={fulfillment.ShipmentsCancelled: shipments_cancelled}, skip=nothing_ships,                        then=fulfilled),
+    Step("fulfill",   ask=start,     yes=fulfillment.Fulfilled, no={fulfillment.ShipmentsCancelled: shipments_cancelled}, skip=nothing_ships,    waits="warehouse",  then=fulfilled,  undo=STOP),
 ))
 # fmt: on

@@ -1,12 +1,27 @@
-"""The kinds of processes that an order runs. `edit`, `refund`, `return` and `renew` will join them."""
+"""The kinds of processes that an order runs, and what each does to the others. `edit`, `refund`, `return` and `renew` will join them."""
 
 from __future__ import annotations
 
 from typing import Final
 
+from orders.domain import undo
 from orders.domain.place import PLACE
+from orders.domain.process import Processes
 from orders.domain.settle import SETTLE
-from orders.domain.story import Process
-from orders.domain.undo import UNDO
 
-KINDS: Final[dict[str, Process]] = {process.kind: process for process in (PLACE, SETTLE, UNDO)}
+UNDO: Final = undo.derived(PLACE, SETTLE)
+
+# fmt: off
+PROCESSES: Final = Processes((PLACE, SETTLE, UNDO), {
+    # running, beginning
+    ("place",  "place"):  "excludes",  # a cancelled order that is placed anew has no process of its first attempt
+    ("place",  "settle"): "beside",
+    ("place",  "undo"):   "pauses",
+    ("settle", "place"):  "excludes",
+    ("settle", "settle"): "beside",    # one for each parcel
+    ("settle", "undo"):   "pauses",
+    ("undo",   "place"):  "excludes",
+    ("undo",   "settle"): "beside",    # a parcel that left before the warehouse received the cancel is charged
+    ("undo",   "undo"):   "excludes",
+})
+# fmt: on

@@ -10,31 +10,35 @@ from contracts import invoicing, payments
 from contracts.base import SHIPPING_LINE
 from contracts.money import split
 from contracts.payments import MoneyLine
+from orders.domain import undo
 from orders.domain.amounts import Payable, payable
-from orders.domain.order import Run, is_invoiced
-from orders.domain.story import Process, Step, Story
+from orders.domain.order import CaptureFact, is_invoiced
+from orders.domain.process import Past, Process, Step, Undo
+from orders.domain.run import Run, SettleData
+from orders.domain.story import Story
 
 
 def capture(story: Story, run: Run, operation: UUID) -> payments.Capture:
     order, facts = story.order, story.facts
     assert order.content is not None and facts.authorization_id is not None
     return payments.Capture(
-        order_id=story.context.key, store_id=order.store_id, operation_id=operation, actor="orders",
-        authorization_id=facts.authorization_id, currency=order.content.currency, lines=run.lines,
+        **story.addressed(operation),
+        authorization_id=facts.authorization_id, currency=order.content.currency, lines=data_of(run).lines,
     )  # fmt: skip
 
 
 def issue(story: Story, run: Run, operation: UUID) -> invoicing.Issue:
     order = story.order
-    assert order.content is not None and order.market is not None and run.capture_id is not None
+    capture_id, lines = data_of(run).capture_id, data_of(run).lines
+    assert order.content is not None and order.market is not None and capture_id is not None
     content, by_id = order.content, {line.line_id: line for line in payable(order.content)}
     before = _taken(story, before=run)
     return invoicing.Issue(
-        order_id=story.context.key, store_id=order.store_id, operation_id=operation, actor="orders",
-        capture_id=run.capture_id, seller=order.market.seller, order_number=order.number, order_placed_at=content.placed_at,
+        **story.addressed(operation),
+        capture_id=capture_id, seller=order.market.seller, order_number=order.number, order_placed_at=content.placed_at,
         currency=content.currency, price_basis=content.price_basis, buyer=content.buyer, bill_to=content.bill_to,
         ship_to=content.ship_to,
-        lines=tuple(_invoiced(by_id[line.line_id], line, before) for line in run.lines),
+        lines=tuple(_invoiced(by_id[line.line_id], line, before) for line in lines),
     )  # fmt: skip
 
 
@@ -79,28 +83,76 @@ def invoice_rejected(story: Story, run: Run, event: invoicing.Rejected) -> None:
 
 
 def nothing_to_take(story: Story, run: Run) -> bool:
-    return sum(line.amount_minor for line in run.lines) == 0
+    return sum(line.amount_minor for line in data_of(run).lines) == 0
 
 
 def no_invoice(story: Story, run: Run) -> bool:
     return nothing_to_take(story, run) or not is_invoiced(story.order)
 
 
-def was_captured(story: Story, run: Run) -> None:
-    if not nothing_to_take(story, run):
-        story.set(run, capture_id=run.operation_id)
+def was_captured(story: Story, run: Run, event: payments.Captured | Past | None) -> None:
+    if event is not None:
+        captures = story.facts.captures.values()
+        capture_id = next(one.capture_id for one in captures if one.operation_id == event.operation_id)
+        story.set_data(run, capture_id=capture_id)
 
 
-def was_invoiced(story: Story, run: Run) -> None:
+def was_invoiced(story: Story, run: Run, event: invoicing.Issued | Past | None) -> None:
     if not any(one.step == "invoice" and one.waits == "person" for one in story.runs.values()):
         story.resolve_exception("invoice_rejected")
 
 
+def data_of(run: Run) -> SettleData:
+    assert isinstance(run.data, SettleData)
+    return run.data
+
+
+# -- the undo ---------------------------------------------------------------------------------------------------------
+
+
+def refund(story: Story, run: Run, operation: UUID) -> payments.Refund:
+    """One capture at a time."""
+    assert story.order.content is not None
+    capture = _unrefunded(story)[0]
+    return payments.Refund(
+        **story.addressed(operation),
+        capture_id=capture.capture_id,
+        currency=story.order.content.currency,
+        lines=capture.lines,
+    )
+
+
+def _unrefunded(story: Story) -> list[CaptureFact]:
+    return [capture for capture in story.facts.captures.values() if capture.refunded_minor < capture.amount_minor]
+
+
+def unrefunded(story: Story) -> int:
+    return sum(capture.amount_minor - capture.refunded_minor for capture in _unrefunded(story))
+
+
+def credit(story: Story, run: Run, operation: UUID) -> invoicing.Credit:
+    """One invoice at a time."""
+    invoice = _uncredited(story)[0].invoice_id
+    assert invoice is not None
+    return invoicing.Credit(**story.addressed(operation), invoice_id=invoice, reason=undo.data_of(run).cause)
+
+
+def _uncredited(story: Story) -> list[CaptureFact]:
+    return [capture for capture in story.facts.captures.values() if capture.invoice_id and not capture.credited]
+
+
+def uncredited(story: Story) -> int:
+    return sum(capture.amount_minor for capture in _uncredited(story))
+
+
 # fmt: off
-SETTLE = Process("settle", (
-    #    step        we ask         yes                        no -> then                                   left out when         and then
-    Step("capture", ask=capture, yes=payments.Captured,  no={payments.Failed: capture_failed},       skip=nothing_to_take, then=was_captured),
-    Step("invoice", ask=issue,   yes=invoicing.Issued,   no={invoicing.Rejected: invoice_rejected},  skip=no_invoice,      then=was_invoiced),
+REFUND = Undo("refund", ask=refund, yes=payments.Refunded,  no={payments.Failed: undo.step_refused},     left=unrefunded)
+CREDIT = Undo("credit", ask=credit, yes=invoicing.Credited, no={invoicing.Rejected: undo.step_refused},  left=uncredited)
+
+SETTLE = Process("settle", SettleData, (
+    #    step       command      yes                     no -> what it causes                         left out when         its end            undo
+    Step("capture", ask=capture, yes=payments.Captured,  no={payments.Failed: capture_failed},       skip=nothing_to_take, then=was_captured, undo=REFUND),
+    Step("invoice", ask=issue,   yes=invoicing.Issued,   no={invoicing.Rejected: invoice_rejected},  skip=no_invoice,      then=was_invoiced, undo=CREDIT),
 ))
 # fmt: on
 
@@ -141,8 +193,8 @@ def _taken(story: Story, before: Run | None = None) -> dict[str, tuple[int, int]
     for run in story.runs.values():
         if before is not None and run.id == before.id:
             break
-        if run.kind == "settle":
-            for line in run.lines:
+        if isinstance(run.data, SettleData):
+            for line in run.data.lines:
                 quantity, amount = taken.get(line.line_id, (0, 0))
                 taken[line.line_id] = (quantity + line.quantity, amount + line.amount_minor)
     return taken
@@ -150,5 +202,5 @@ def _taken(story: Story, before: Run | None = None) -> dict[str, tuple[int, int]
 
 def _begin(story: Story, lines: tuple[MoneyLine, ...]) -> None:
     if lines:
-        number = sum(run.kind == "settle" for run in story.runs.values()) + 1
-        story.begin(Run(id=f"settle:{number}", kind="settle", since=story.context.now, lines=lines))
+        number = sum(isinstance(run.data, SettleData) for run in story.runs.values()) + 1
+        story.begin(Run(id=f"settle:{number}", data=SettleData(lines=lines), since=story.context.now))

@@ -1,15 +1,13 @@
 """One message's decision in the making: what is decided so far, and the engine that moves processes from step to step.
 
-A process kind is declared on one screen (`place`, `settle`, `undo`). A `Step` says what we ask, which answer moves on, what
-a no leads to, and when the step is left out. Silence is not a no: the same operation is asked again, with growing pauses.
+The engine runs every kind that is declared (`process`, `processes`); it has no rule of one kind. Silence is not a no: the same
+operation is asked again, with growing pauses.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Sequence
 from datetime import datetime, timedelta
-from functools import cached_property
 from typing import Any, TypeVar
 from uuid import UUID
 
@@ -36,15 +34,12 @@ from contracts.orders import (
 )
 from contracts.snapshot import OrderContent, Source
 from orders.domain.order import (
-    Ask,
     Facts,
     MarketKey,
     Merged,
     Order,
     Progressed,
-    Run,
     Stated,
-    Waits,
     evolve,
     has_shipped,
     is_invoiced,
@@ -52,6 +47,8 @@ from orders.domain.order import (
     payment_status,
     sold,
 )
+from orders.domain.process import Past, Processes, Step
+from orders.domain.run import Ask, Run
 
 E = TypeVar("E", bound=OrderEvent)
 
@@ -62,63 +59,10 @@ NO_ANSWER_AFTER_ASKS = 5
 STOCK_AGAIN_MAX_SECONDS = 900
 
 
-@dataclass(frozen=True)
-class Past:
-    """Stands for an answer that came while a cancel was open, when it is taken up after the cancel was refused."""
-
-    code: str
-    reason: str = ""
-
-
-@dataclass(frozen=True)
-class Step:
-    """A row of a process: we ask, `yes` moves on, `no` leads to, `skip` leaves it out, `waits` is shown meanwhile."""
-
-    name: str
-    ask: Callable[[Story, Run, UUID], Command] | None
-    yes: type[Event] | None
-    no: Mapping[type[Event], Callable[[Story, Run, Any], None]] = field(default_factory=dict)
-    skip: Callable[[Story, Run], bool] = lambda story, run: False
-    waits: Waits = "answer"
-    then: Callable[[Story, Run], None] = lambda story, run: None
-    """What the step's end means for the order as a whole."""
-
-
-@dataclass(frozen=True)
-class Process:
-    kind: str
-    steps: tuple[Step, ...]
-    onward: Callable[[Story], None] | None = None
-    """What follows a yes, where it is not simply the next step."""
-
-    def __post_init__(self) -> None:
-        for step in self.steps:
-            if (step.ask is None) != (step.yes is None):
-                raise TypeError(f"{self.kind}.{step.name}: who asks waits for a yes, and nobody else does")
-            if step.ask is None and step.waits in ("", "answer"):
-                raise TypeError(f"{self.kind}.{step.name} asks nobody: it must say what it waits for")
-
-    @cached_property
-    def _by_name(self) -> Mapping[str, Step]:
-        return {step.name: step for step in self.steps}
-
-    @cached_property
-    def _after(self) -> Mapping[str, tuple[Step, ...]]:
-        names = ["", *self._by_name]
-        return {name: self.steps[n:] for n, name in enumerate(names)}
-
-    def step(self, name: str) -> Step:
-        return self._by_name[name]
-
-    def after(self, name: str) -> tuple[Step, ...]:
-        """The steps behind `name`; all of them for ''."""
-        return self._after[name]
-
-
 class Story:
     """An order and what a message does to it. Changes are gathered; `effects` closes the story."""
 
-    def __init__(self, order: Order, context: Context, kinds: Mapping[str, Process]) -> None:
+    def __init__(self, order: Order, context: Context, kinds: Processes) -> None:
         self.order, self.context, self.kinds = order, context, kinds
         self.runs: dict[str, Run] = dict(order.runs)
         self.asks: dict[str, Ask] = dict(order.asks)
@@ -150,6 +94,15 @@ class Story:
     def send(self, command: Command) -> None:
         self._commands.append(command)
 
+    def addressed(self, operation: UUID) -> dict[str, Any]:
+        """The fields that every command of orders has."""
+        return {
+            "order_id": self.context.key,
+            "store_id": self.order.store_id,
+            "operation_id": operation,
+            "actor": "orders",
+        }
+
     def note(self, **facts: Any) -> None:
         self.facts = self.facts.model_copy(update=facts)
 
@@ -157,6 +110,10 @@ class Story:
         run = run.model_copy(update=change)
         self.runs[run.id] = run
         return run
+
+    def set_data(self, run: Run, **change: Any) -> Run:
+        """Changes fields of the data of its kind."""
+        return self.set(run, data=run.data.model_copy(update=change))
 
     def raise_exception(self, code: str, detail: str, difference: Sequence[Change] = ()) -> None:
         """Raises it once per code until it is resolved."""
@@ -246,15 +203,49 @@ class Story:
 
     # -- the engine ---------------------------------------------------------------------------------------------------
 
-    @property
-    def halted(self) -> bool:
-        """While an undo runs nothing else moves on; what is open is waited for."""
-        undo = self.runs.get("undo")
-        return undo is not None and undo.end != "refused"
-
     def begin(self, run: Run) -> None:
+        """Begins a process. Those that it pauses are asked on only until the outcome of what they asked is recorded."""
+        if self.kinds.excluded(run.kind, self.runs):
+            raise RuntimeError(f"{run.id} may not begin beside {', '.join(self.runs)}")
+        for other in list(self.runs.values()):
+            if not other.end and other.due_at is not None and self.kinds.pauses(other, run):
+                self._pause(other)
         self.runs[run.id] = run
-        self.advance(run.id)
+        self._move_on(run)
+
+    def _pause(self, run: Run) -> None:
+        ask, undo = self.asks.get(str(run.operation_id)), self.kinds.step_of(run).undo
+        if undo is not None and undo.decides:
+            self._accept(run)
+        elif ask is None or ask.answer:
+            self.set(run, due_at=None)
+
+    def is_paused(self, run: Run) -> bool:
+        return self.kinds.pausing(run, self.runs) is not None
+
+    def resume_paused(self, refused: Run) -> None:
+        """The process that paused them was refused: what they were answered meanwhile moves them on now."""
+        for run in [run for run in self.runs.values() if not run.end and self.kinds.pauses(run, refused)]:
+            ask = self.asks.get(str(run.operation_id))
+            if ask is None or not ask.answer:
+                continue
+            step = self.kinds[run.kind].step(run.step)
+            answers = [step.yes, *step.no] if step.yes is not None else []
+            answer = next(model for model in answers if ask.answer == model.TYPE)
+            self._answer(run, step, answer, Past(ask.operation_id, ask.code))
+
+    def _move_on(self, run: Run) -> None:
+        onward = self.kinds[run.kind].onward
+        onward(self) if onward else self.advance(run.id)
+
+    def pass_step(self, run: Run) -> None:
+        """A person ends a step that asks nobody."""
+        self.kinds.step_of(run).then(self, run, None)
+        self._move_on(run)
+
+    def end(self, run: Run) -> None:
+        run = self.set(run, end="done", waits="", operation_id=None, due_at=None)
+        self.kinds[run.kind].ended(self, run)
 
     def advance(self, run_id: str) -> None:
         """Enter the next step that is not left out; end the process after the last."""
@@ -266,7 +257,7 @@ class Story:
                 waits="", detail="",
             )  # fmt: skip
             if step.skip(self, run):
-                step.then(self, run)
+                step.then(self, run, None)
                 run = self.runs[run_id]
                 continue
             if step.ask is not None:
@@ -274,7 +265,7 @@ class Story:
             else:
                 self.set(run, waits=step.waits)
             return
-        self.set(run, end="done", waits="", operation_id=None, due_at=None)
+        self.end(run)
 
     def ask(self, run: Run, step: Step) -> Run:
         """Ask as a new operation."""
@@ -305,9 +296,11 @@ class Story:
         return after_pause if ends is None else max(min(after_pause, ends), self.context.now + timedelta(seconds=1))
 
     def patience_ends(self, run: Run) -> datetime | None:
-        """When the market gives up on this step. An undo is never given up, nor what has shipped, nor an order twice."""
+        """When the market gives up on this step. Never if something has shipped, nor after one undo was begun."""
         patience = self.order.market.give_up_after_seconds if self.order.market else None
-        if patience is None or "undo" in self.runs or self.has_shipped:
+        if patience is None or not self.kinds[run.kind].patience or self.has_shipped:
+            return None
+        if any(self.kinds.pauses(run, other) for other in self.runs.values()):
             return None
         return run.since + timedelta(seconds=patience)
 
@@ -328,28 +321,25 @@ class Story:
         if run.operation_id != ask.operation_id:
             return
         run = self.set(run, due_at=None, waits="")
-        if self.halted and run.kind != "undo":
-            return  # the fact is noted; the undo decides what it means
-        self._move(run, step, type(event), event)
+        if self.is_paused(run):
+            return  # the fact is recorded; the process that pauses it decides what it means
+        self._answer(run, step, type(event), event)
 
-    def _move(self, run: Run, step: Step, answer: type[Event], event: Event | Past) -> None:
+    def _answer(self, run: Run, step: Step, answer: type[Event], event: Event | Past) -> None:
         if answer is step.yes:
-            step.then(self, run)
-            onward = self.kinds[run.kind].onward
-            onward(self) if onward else self.advance(run.id)
+            step.then(self, run, event)
+            self._move_on(self.runs[run.id])
         else:
             step.no[answer](self, run, event)
 
-    def go_on(self) -> None:
-        """After a refused cancel: what was answered meanwhile moves on now."""
-        for run in [run for run in self.runs.values() if not run.end and run.kind != "undo"]:
-            ask = self.asks.get(str(run.operation_id))
-            if ask is None or not ask.answer:
-                continue
-            step = self.kinds[run.kind].step(run.step)
-            answers = [step.yes, *step.no] if step.yes is not None else []
-            answer = next(model for model in answers if ask.answer == model.TYPE)
-            self._move(run, step, answer, Past(ask.code))
+    def accepted(self, event: Event) -> None:
+        """Whoever was asked has accepted it and answers when it is done: it is not asked again."""
+        ask = self.asks.get(str(event.operation_id))
+        if ask is not None and not ask.answer and (run := self.runs[ask.run]).operation_id == ask.operation_id:
+            self._accept(run)
+
+    def _accept(self, run: Run) -> None:
+        self.set(run, waits=self.kinds.step_of(run).waits, due_at=None)
 
     def hold(self, run: Run, code: str, reason: str) -> None:
         """A refusal that a person has to look at: resume (a new operation) or cancel."""
@@ -386,9 +376,9 @@ class Story:
     def _complete(self) -> None:
         """Approved, paid or free, fulfilled or nothing to ship, and invoiced where something was captured."""
         order = self.order
-        if order.status != "approved" or order.completed_at is not None or self.halted or order.content is None:
+        if order.status != "approved" or order.completed_at is not None or order.content is None:
             return
-        if "place" not in self.runs:
+        if not self.runs:
             return  # the marketplace carried it through without us
         if order.fulfillment_status not in ("fulfilled", "not_required"):
             return

@@ -6,7 +6,8 @@ from datetime import datetime
 from typing import Final
 
 from orders.domain.exceptions import KINDS
-from orders.domain.order import Order, Run, has_shipped, resumable
+from orders.domain.order import Order, has_shipped, resumable
+from orders.domain.run import Run
 from orders.domain.snapshots import is_paid
 from orders.domain.story import NO_ANSWER_AFTER_ASKS
 
@@ -58,11 +59,9 @@ def waits_on(order: Order) -> tuple[str, Run] | None:
 
 
 def _waits_on(order: Order) -> tuple[str, Run] | None:
-    cancelling = order.undo is not None  # then only the undo counts, and the answers that it waits for
+    undo = order.undo  # while it runs only the undo counts, and the answers that it waits for
     words = {
-        waits_for(run): run
-        for run in reversed(order.open_runs)
-        if run.kind == "undo" or run.waits == "answer" or not cancelling
+        waits_for(run): run for run in reversed(order.open_runs) if undo is None or run is undo or run.waits == "answer"
     }
     return next(((word, words[word]) for word in _FIRST_OF if word in words), None)
 
