@@ -19,8 +19,8 @@ from uuid import UUID, uuid4
 import pytest
 import pytest_asyncio
 
-from chassis.app import App
-from chassis.migrations import upgrade
+from chassis.declare.migrations import upgrade
+from chassis.process.app import App
 
 SERVICES: Final = ("orders", "payments", "fulfillment", "invoicing")
 STORE: Final = "st_1"

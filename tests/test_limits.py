@@ -12,7 +12,7 @@ import pytest
 from fastapi import APIRouter
 from pydantic import TypeAdapter
 
-from chassis.app import App
+from chassis.process.app import App
 from fulfillment.handlers import SERVICE as FULFILLMENT
 from invoicing.handlers import SERVICE as INVOICING
 from orders.handlers import SERVICE as ORDERS

@@ -9,8 +9,8 @@ from typing import Any, Final
 
 import pytest
 
-from chassis.app import App
-from chassis.problems import PROBLEMS
+from chassis.http.problems import PROBLEMS
+from chassis.process.app import App
 
 SERVICES: Final = ("orders", "payments", "fulfillment", "invoicing")
 OPEN: Final = {"/health/live", "/health/ready", "/metrics", "/problems", "/problems/{code}"}

@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 from fastapi import FastAPI
 
-from chassis.problems import PROBLEMS, install_problems, pages
+from chassis.http.problems import PROBLEMS, install_problems, pages
 
 ROOT = Path(__file__).parents[1]
 CHASSIS = ROOT / "libs/chassis/src/chassis"

@@ -9,11 +9,12 @@ from uuid import UUID
 import asyncpg
 from sqlalchemy import MetaData
 
-from chassis import aggregates, migrations, statements
-from chassis.aggregates import Slot
-from chassis.database import Rows
-from chassis.service import Service
-from chassis.tables import chassis_tables
+from chassis.batch import aggregates, statements
+from chassis.batch.aggregates import Slot
+from chassis.batch.database import Rows
+from chassis.declare import migrations
+from chassis.declare.service import Service
+from chassis.declare.tables import chassis_tables
 from contracts.base import Event, PrivateEvent
 from contracts.registry import MESSAGES
 from tests.integration.restoring import plain_rows

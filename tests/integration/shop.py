@@ -32,13 +32,13 @@ import aiohttp
 import asyncpg
 from aiokafka import AIOKafkaConsumer, AIOKafkaProducer, TopicPartition
 
-from chassis import kafka
-from chassis.consumer import topics_of
-from chassis.database import Database
-from chassis.http import Keys
-from chassis.migrations import upgrade
-from chassis.service import Service
-from chassis.settings import ServiceSettings
+from chassis.batch.database import Database
+from chassis.declare.migrations import upgrade
+from chassis.declare.service import Service
+from chassis.http.requests import Keys
+from chassis.kafka import topics as kafka
+from chassis.kafka.consumer import topics_of
+from chassis.process.settings import ServiceSettings
 from contracts.envelope import headers
 from contracts.ids import order_id
 from contracts.registry import PARTITIONS, SNAPSHOTS

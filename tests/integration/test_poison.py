@@ -14,7 +14,7 @@ import aiohttp
 import pytest
 from aiokafka import AIOKafkaProducer, TopicPartition
 
-from chassis.attempts import CRASHES_MAX
+from chassis.kafka.attempts import CRASHES_MAX
 from contracts.envelope import read
 from contracts.registry import SNAPSHOTS
 from devservices.raw_batches import ZSTD, batch, binary_header

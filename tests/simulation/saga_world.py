@@ -13,7 +13,7 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 from uuid import UUID
 
-from chassis.service import Aggregate, Service
+from chassis.declare.service import Aggregate, Service
 from contracts import envelope
 from contracts.base import Command, Event, PrivateEvent
 from contracts.deciding import Context, Refusal, Reported, Task, Wake

@@ -16,14 +16,14 @@ from asyncpg import Connection
 from pydantic_settings import SettingsConfigDict
 from sqlalchemy import BigInteger, Column, MetaData, Table, Text
 
-from chassis.database import Database, Piece, Rows
-from chassis.inbound import Idempotency, Inbound, Intake, Outcome, Record, Refused, Rendered
-from chassis.parking import Parking
-from chassis.service import Aggregate, Service, Share, on
-from chassis.settings import ServiceSettings
-from chassis.shell import Shell
-from chassis.tables import aggregate_columns, chassis_tables
-from chassis.telemetry import Metrics
+from chassis.batch.database import Database, Piece, Rows
+from chassis.batch.inbound import Idempotency, Inbound, Intake, Outcome, Record, Refused, Rendered
+from chassis.batch.shell import Shell
+from chassis.declare.service import Aggregate, Service, Share, on
+from chassis.declare.tables import aggregate_columns, chassis_tables
+from chassis.process.settings import ServiceSettings
+from chassis.process.telemetry import Metrics
+from chassis.work.parking import Parking
 from contracts.base import Addressed, Command, Document, Event, Frozen, Message, OrderKeyed, PrivateEvent
 from contracts.deciding import Context, Effect, Refusal, Reported, Task, Unasked, Wake
 from contracts.envelope import headers

@@ -13,7 +13,7 @@ import pytest
 import pytest_asyncio
 from chassis_counter import MODELS, SERVICE, TOPICS, World, settings
 
-from chassis.migrations import upgrade
+from chassis.declare.migrations import upgrade
 from contracts import registry
 from devservices import KafkaServer, PostgresServer
 from devservices.instance import Instance

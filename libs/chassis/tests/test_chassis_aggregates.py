@@ -7,8 +7,8 @@ from uuid import UUID
 
 import pytest
 
-from chassis.aggregates import _doc
-from chassis.database import QuickUUID
+from chassis.batch.aggregates import _doc
+from chassis.batch.database import QuickUUID
 from contracts.base import Document, Timestamp
 
 

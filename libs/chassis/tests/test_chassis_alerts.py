@@ -22,11 +22,11 @@ from aiokafka.admin import AIOKafkaAdminClient, NewTopic
 from chassis_counter import COMMANDS, SERVICE, World, plus
 from prometheus_client import generate_latest
 
-from chassis import operations
-from chassis.app import App
-from chassis.consumer import Consumer
-from chassis.inbound import Outcome, Refused
-from chassis.record_batches import Unread
+from chassis.batch.inbound import Outcome, Refused
+from chassis.kafka.consumer import Consumer
+from chassis.kafka.record_batches import Unread
+from chassis.process import operations
+from chassis.process.app import App
 from contracts.registry import PARTITIONS
 from devservices import KafkaServer
 

@@ -12,10 +12,10 @@ import asyncpg
 import pytest
 from chassis_counter import MODELS, SERVICE, STORE, Stick, World, filling, plus
 
-from chassis import shell as shell_module
-from chassis.batch import Adopted, Batch, adopt
-from chassis.database import Conflict, Piece, Rows, is_transient
-from chassis.inbound import LANES_FROM, Inbound, Intake
+from chassis.batch import shell as shell_module
+from chassis.batch.database import Conflict, Piece, Rows, is_transient
+from chassis.batch.inbound import LANES_FROM, Inbound, Intake
+from chassis.batch.unit_of_work import Adopted, Batch, adopt
 from contracts.base import Event
 
 pytestmark = pytest.mark.real

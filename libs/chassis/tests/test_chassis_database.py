@@ -11,7 +11,7 @@ import pytest
 import pytest_asyncio
 from chassis_counter import settings
 
-from chassis.database import Database, QuickUUID
+from chassis.batch.database import Database, QuickUUID
 
 pytestmark = pytest.mark.real
 

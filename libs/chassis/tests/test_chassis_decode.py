@@ -18,10 +18,10 @@ import pytest_asyncio
 from aiokafka import TopicPartition
 from chassis_counter import COMMANDS, EVENTS, SERVICE, Add, Added, World, plus, settings
 
-from chassis.attempts import ALONE, CRASHES_MAX
-from chassis.clock import Clock
-from chassis.consumer import Consumer, topics_of
-from chassis.inbound import LANES_FROM, Inbound, Intake, Record, Refused, headers_from_json
+from chassis.batch.clock import Clock
+from chassis.batch.inbound import LANES_FROM, Inbound, Intake, Record, Refused, headers_from_json
+from chassis.kafka.attempts import ALONE, CRASHES_MAX
+from chassis.kafka.consumer import Consumer, topics_of
 from contracts.envelope import headers, traceparent
 from contracts.ids import message_id
 from contracts.limits import BODY_BYTES_MAX

@@ -10,8 +10,8 @@ from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
 
-from chassis import fresh
-from chassis.fresh import Fresh, Look, OutboxRow
+from chassis.kafka import fresh
+from chassis.kafka.fresh import Fresh, Look, OutboxRow
 
 NOW = datetime(2026, 11, 20, tzinfo=UTC)
 KEYS = [UUID(int=n) for n in range(3)]

@@ -8,10 +8,10 @@ import dataclasses
 import pytest
 from chassis_counter import SERVICE, World
 
-from chassis import recovery
-from chassis.app import App
-from chassis.database import CatchingUp
-from chassis.history import History
+from chassis.batch.database import CatchingUp
+from chassis.batch.history import History
+from chassis.kafka import recovery
+from chassis.process.app import App
 
 BEFORE = History("cluster/1/database/table", "monday", 1_000)
 

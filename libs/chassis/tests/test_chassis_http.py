@@ -19,14 +19,14 @@ from chassis_counter import SERVICE, STORE, World, plus
 from fastapi import APIRouter, Depends, Request, Response
 from structlog.testing import capture_logs
 
-from chassis import operations
-from chassis.app import App
-from chassis.consumer import Consumer
-from chassis.database import OutcomeUnknown
-from chassis.http import BODY_BYTES_MAX, Principal, operation_id
-from chassis.inbound import Refused
-from chassis.parameters import Cursors, RowNumber
-from chassis.problems import About, Problem
+from chassis.batch.database import OutcomeUnknown
+from chassis.batch.inbound import Refused
+from chassis.http.parameters import Cursors, RowNumber
+from chassis.http.problems import About, Problem
+from chassis.http.requests import BODY_BYTES_MAX, Principal, operation_id
+from chassis.kafka.consumer import Consumer
+from chassis.process import operations
+from chassis.process.app import App
 
 # -- pages, pure ------------------------------------------------------------------------------------------------------
 
@@ -276,7 +276,7 @@ async def test_parked_messages_are_left_alone_while_a_restored_database_catches_
     key, counter = await client.app.keys.create(STORE, "ann", ["parked.view", "parked.edit"]), uuid4()
     await world.take(world.from_topic(plus(counter, 1, play="boom")))
     [row] = (await client("GET", "/v1/parked", key=key)).json["items"]
-    monkeypatch.setattr("chassis.shell.READY_SECONDS_MAX", 0.01)
+    monkeypatch.setattr("chassis.batch.shell.READY_SECONDS_MAX", 0.01)
     client.app.shell.ready.clear()
     for action, body in (("replay", b""), ("edit", b'{"value": "{}"}'), ("discard", b"")):
         url = f"/v1/parked/{row['id']}/{action}"

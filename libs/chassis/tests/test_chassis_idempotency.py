@@ -8,7 +8,7 @@ from uuid import uuid4
 import pytest
 from chassis_counter import World, plus
 
-from chassis.idempotency import KeyReused
+from chassis.batch.idempotency import KeyReused
 
 pytestmark = pytest.mark.real
 

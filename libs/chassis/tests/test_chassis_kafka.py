@@ -11,7 +11,7 @@ from aiokafka.admin import AIOKafkaAdminClient, NewTopic
 from aiokafka.admin.config_resource import ConfigResource, ConfigResourceType
 from chassis_counter import settings
 
-from chassis.kafka import provision
+from chassis.kafka.topics import provision
 from contracts.registry import PARTITIONS, SNAPSHOTS, SNAPSHOTS_BULK
 from devservices import KafkaServer
 

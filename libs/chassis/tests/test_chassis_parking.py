@@ -9,8 +9,8 @@ from uuid import UUID, uuid4
 import pytest
 from chassis_counter import Add, World, plus
 
-from chassis import parking
-from chassis.inbound import HEADERS_BYTES_MAX, VALUE_BYTES_MAX, Inbound, Refused
+from chassis.batch.inbound import HEADERS_BYTES_MAX, VALUE_BYTES_MAX, Inbound, Refused
+from chassis.work import parking
 
 pytestmark = pytest.mark.real
 

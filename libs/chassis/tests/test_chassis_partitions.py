@@ -9,7 +9,7 @@ from uuid import UUID, uuid4
 import pytest
 from chassis_counter import World, plus
 
-from chassis.partitions import drop_old_answers, drop_old_inbox, ensure, inbox_bound
+from chassis.work.partitions import drop_old_answers, drop_old_inbox, ensure, inbox_bound
 from contracts.ids import message_id
 
 DAY = date(2031, 5, 17)

@@ -13,9 +13,9 @@ from aiokafka.admin import AIOKafkaAdminClient, NewTopic
 from aiokafka.protocol.fetch import FetchRequest
 from aiokafka.protocol.metadata import MetadataRequest
 
-from chassis.polls import INTAKE_RECORDS_MAX, Polls
-from chassis.reads import Reads
-from chassis.telemetry import Metrics
+from chassis.kafka.polls import INTAKE_RECORDS_MAX, Polls
+from chassis.kafka.reads import Reads
+from chassis.process.telemetry import Metrics
 from devservices import KafkaServer
 
 pytestmark = pytest.mark.asyncio
@@ -95,7 +95,7 @@ async def test_the_records_of_a_partition_stay_in_their_order() -> None:
 
 
 async def test_a_fetch_waits_for_the_next_poll(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("chassis.polls.HOLD_SECONDS", 3600)
+    monkeypatch.setattr("chassis.kafka.polls.HOLD_SECONDS", 3600)
     client = Client(under_way=range(1))
     await polled(client)
     sending = asyncio.create_task(client._client.send(1, FETCH, group=2))
@@ -120,7 +120,7 @@ async def test_a_fetch_waits_no_longer_than_a_small_batch_takes() -> None:
 
 async def test_other_requests_wait_for_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
     """Heartbeats and commits go by the same hands."""
-    monkeypatch.setattr("chassis.polls.HOLD_SECONDS", 3600)
+    monkeypatch.setattr("chassis.kafka.polls.HOLD_SECONDS", 3600)
     client = Client(under_way=range(1))
     await polled(client)
     async with asyncio.timeout(5):
@@ -133,7 +133,7 @@ async def test_all_that_arrives_during_a_batch_is_in_the_next_one(
     kafka: KafkaServer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """On a real broker: aiokafka by itself would have fetched the first of them at once, and polled that one alone."""
-    monkeypatch.setattr("chassis.polls.HOLD_SECONDS", 3600)
+    monkeypatch.setattr("chassis.kafka.polls.HOLD_SECONDS", 3600)
     topic = f"replies-{uuid4()}"
     admin = AIOKafkaAdminClient(bootstrap_servers=kafka.bootstrap_servers)
     await admin.start()

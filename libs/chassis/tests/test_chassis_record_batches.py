@@ -8,7 +8,7 @@ from collections.abc import Callable
 import pytest
 from aiokafka import TopicPartition
 
-from chassis.record_batches import (
+from chassis.kafka.record_batches import (
     BATCH_BYTES_MAX,
     POLL_BYTES_MAX,
     STORED_BYTES_MAX,

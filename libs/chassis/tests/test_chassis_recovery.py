@@ -11,7 +11,7 @@ from aiokafka import AIOKafkaProducer, TopicPartition
 from aiokafka.admin import AIOKafkaAdminClient, NewTopic, RecordsToDelete
 from chassis_counter import EVENTS, SERVICE, STORE, Added, World
 
-from chassis.recovery import recover
+from chassis.kafka.recovery import recover
 from contracts.envelope import headers
 from contracts.registry import PARTITIONS
 from devservices import KafkaServer

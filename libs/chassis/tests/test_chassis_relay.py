@@ -21,10 +21,10 @@ from aiokafka.errors import TopicAlreadyExistsError
 from chassis_counter import EVENTS, SERVICE, World, plus, settings
 
 import devservices
-from chassis.consumer import PARTITION_FETCH_BYTES_MAX
-from chassis.fresh import OutboxRow
-from chassis.migrations import upgrade
-from chassis.relay import OTHERS_POLL_MS, Relay, partition_of
+from chassis.declare.migrations import upgrade
+from chassis.kafka.consumer import PARTITION_FETCH_BYTES_MAX
+from chassis.kafka.fresh import OutboxRow
+from chassis.kafka.relay import OTHERS_POLL_MS, Relay, partition_of
 from contracts.registry import PARTITIONS
 from devservices import Services
 
@@ -263,7 +263,7 @@ async def test_an_event_whose_transaction_commits_late_is_not_passed_over(world:
 
     async def slow() -> None:
         async with world.database.transaction() as tx:
-            from chassis.shell import _Work
+            from chassis.batch.shell import _Work
 
             work = await _Work.open(SERVICE, tx, [world.from_topic(plus(late, 1))], world.shell.known)
             await work.decide()
@@ -296,7 +296,7 @@ async def test_what_this_process_committed_is_published_without_reading_it_and_a
         return await read(connection)
 
     monkeypatch.setattr(relay, "_next", counted)
-    monkeypatch.setattr("chassis.relay.LOOK_SECONDS", 60)
+    monkeypatch.setattr("chassis.kafka.relay.LOOK_SECONDS", 60)
 
     async def tell(*, here: bool) -> None:
         world.shell.on_published = relay.offer if here else lambda rows: None

@@ -13,8 +13,8 @@ from typing import Any
 import pytest
 import pytest_asyncio
 
-from chassis import server
-from chassis.http import BODY_BYTES_MAX
+from chassis.http import server
+from chassis.http.requests import BODY_BYTES_MAX
 
 HEAD = b"GET / HTTP/1.1\r\nHost: x\r\n"
 

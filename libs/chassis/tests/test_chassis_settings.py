@@ -11,9 +11,9 @@ from chassis_counter import Settings, settings
 from prometheus_client import generate_latest
 from pydantic import ValidationError
 
-from chassis import crash
-from chassis.inbound import Outcome
-from chassis.telemetry import Metrics
+from chassis.batch.inbound import Outcome
+from chassis.process import crash
+from chassis.process.telemetry import Metrics
 
 URL = "postgresql://me@db:5432/counter"
 
@@ -59,7 +59,7 @@ def test_a_crash_point_that_does_not_exist_is_refused(monkeypatch: pytest.Monkey
 
 
 def test_a_crash_is_immediate_at_the_pass_that_was_asked_for() -> None:
-    code = "from chassis import crash; crash.arm('a'); crash.point('mid_batch'); print('once', flush=True); crash.point('mid_batch'); print('twice')"
+    code = "from chassis.process import crash; crash.arm('a'); crash.point('mid_batch'); print('once', flush=True); crash.point('mid_batch'); print('twice')"
     done = subprocess.run(
         [sys.executable, "-c", code], env={"CRASH_AT": "a.mid_batch:2"}, capture_output=True, text=True, check=False
     )
@@ -82,7 +82,7 @@ def test_a_batch_counts_what_was_handled_removed_and_parked() -> None:
 def test_a_process_stands_back_by_its_niceness_and_its_session_too(added: int) -> None:
     told = subprocess.run(
         [sys.executable, "-c",
-         "import os\nfrom chassis.priority import AUTOGROUP, stand_back\n"
+         "import os\nfrom chassis.process.priority import AUTOGROUP, stand_back\n"
          f"before = os.nice(0)\nstand_back({added})\n"
          "group = AUTOGROUP.read_text().split()[-1] if AUTOGROUP.exists() else 'none'\nprint(os.nice(0) - before, group)"],
         capture_output=True, text=True, start_new_session=True, check=True,

@@ -11,8 +11,8 @@ from uuid import UUID, uuid4
 import pytest
 from chassis_counter import STORE, Ask, Told, World, plus
 
-from chassis.service import Attempt, TaskKind, TryAgain
-from chassis.tasks import Tasks
+from chassis.declare.service import Attempt, TaskKind, TryAgain
+from chassis.work.tasks import Tasks
 
 pytestmark = pytest.mark.real
 

@@ -11,8 +11,8 @@ import pytest
 import pytest_asyncio
 from chassis_counter import World, plus, settings
 
-from chassis import shell
-from chassis.database import OutcomeUnknown, TooSlow
+from chassis.batch import shell
+from chassis.batch.database import OutcomeUnknown, TooSlow
 
 pytestmark = pytest.mark.real
 

@@ -9,7 +9,7 @@ from uuid import UUID, uuid4
 import pytest
 from chassis_counter import Counter, World, plus
 
-from chassis.timers import Timers
+from chassis.work.timers import Timers
 
 pytestmark = pytest.mark.real
 
@@ -97,7 +97,7 @@ async def test_two_workers_that_see_the_same_due_timer_wake_the_order_once(world
     await world.tell(plus(key, 1, wake_at=ago(1)))
     timers = Timers(world.database, world.shell)
     async with world.database.connection() as connection:
-        from chassis.timers import DUE
+        from chassis.work.timers import DUE
 
         rows = await connection.fetch(DUE, 10)
     for inbound in [*await timers._inbound(rows), *await timers._inbound(rows)]:

@@ -12,7 +12,7 @@ from datetime import UTC, datetime
 from typing import Any
 from uuid import UUID, uuid5
 
-from chassis.service import Change
+from chassis.declare.service import Change
 from contracts.base import Command, Event
 from contracts.deciding import Context, Effect, Refusal
 from contracts.fulfillment import (

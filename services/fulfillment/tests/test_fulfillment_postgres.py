@@ -24,12 +24,12 @@ from fulfillment_play import (
     start,
 )
 
-from chassis.app import App
-from chassis.inbound import Inbound, Outcome
-from chassis.migrations import upgrade
-from chassis.service import Change
-from chassis.shell import Shell
-from chassis.statements import write_rows
+from chassis.batch.inbound import Inbound, Outcome
+from chassis.batch.shell import Shell
+from chassis.batch.statements import write_rows
+from chassis.declare.migrations import upgrade
+from chassis.declare.service import Change
+from chassis.process.app import App
 from contracts.base import Command
 from contracts.fulfillment import (
     OutOfStock,

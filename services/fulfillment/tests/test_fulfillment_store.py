@@ -9,7 +9,7 @@ from uuid import UUID
 import pytest
 from fulfillment_play import STORE, line, uid
 
-from chassis.service import Change
+from chassis.declare.service import Change
 from contracts.fulfillment import PlacedLine, Reserved, ShipmentPlan, Started, StockTotals
 from fulfillment import store
 from fulfillment.domain.fulfilment import Fulfilment, evolve

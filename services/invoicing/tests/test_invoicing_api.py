@@ -13,9 +13,9 @@ import pytest
 import pytest_asyncio
 from invoicing_office import credit, issue, line, uid
 
-from chassis.app import App
-from chassis.inbound import Inbound, Intake
-from chassis.migrations import upgrade
+from chassis.batch.inbound import Inbound, Intake
+from chassis.declare.migrations import upgrade
+from chassis.process.app import App
 from invoicing.handlers import SERVICE
 from invoicing.settings import Settings
 

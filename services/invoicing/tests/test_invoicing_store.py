@@ -20,12 +20,12 @@ import pytest
 import pytest_asyncio
 from invoicing_office import credit, issue, line, seller, uid
 
-from chassis import statements
-from chassis.database import Database
-from chassis.inbound import Inbound, Intake
-from chassis.migrations import upgrade
-from chassis.shell import Shell
-from chassis.telemetry import Metrics
+from chassis.batch import statements
+from chassis.batch.database import Database
+from chassis.batch.inbound import Inbound, Intake
+from chassis.batch.shell import Shell
+from chassis.declare.migrations import upgrade
+from chassis.process.telemetry import Metrics
 from contracts.base import Command
 from invoicing import store
 from invoicing.domain import billing

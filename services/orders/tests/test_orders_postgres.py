@@ -14,9 +14,9 @@ import pytest
 import pytest_asyncio
 from orders_play import NOW, content, line, market
 
-from chassis.app import App
-from chassis.inbound import Inbound
-from chassis.migrations import upgrade
+from chassis.batch.inbound import Inbound
+from chassis.declare.migrations import upgrade
+from chassis.process.app import App
 from contracts import payments
 from contracts.ids import order_id
 from contracts.orders import Place

@@ -10,10 +10,10 @@ import pytest
 import pytest_asyncio
 from payments_play import STORE, authorized, totals
 
-from chassis.database import Database
-from chassis.migrations import upgrade
-from chassis.service import Change
-from chassis.statements import write_rows
+from chassis.batch.database import Database
+from chassis.batch.statements import write_rows
+from chassis.declare.migrations import upgrade
+from chassis.declare.service import Change
 from contracts.base import Event
 from payments import store
 from payments.domain.ledger import Ledger, evolve

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 from payments_play import STORE, authorized, captured, totals, uid
 
-from chassis.service import Change
+from chassis.declare.service import Change
 from contracts.base import Command, Event
 from contracts.registry import MESSAGES
 from payments import store

@@ -21,8 +21,8 @@ from devservices.errors import DevservicesError
 from system.processes import SERVICES, System
 
 if TYPE_CHECKING:
-    from chassis.service import Service
-    from chassis.settings import ServiceSettings
+    from chassis.declare.service import Service
+    from chassis.process.settings import ServiceSettings
 
 STORE = "demo"
 """The store of all orders, keys and tables of the installation."""
@@ -97,7 +97,7 @@ def import_services() -> None:
     """Imports what `install` needs. It takes seconds and needs no server, so it can run while Kafka and PostgreSQL start."""
     for name in SERVICES:
         importlib.import_module(f"{name}.handlers")
-    for name in ("chassis.app", "alembic.operations", "asyncpg", "aiokafka"):
+    for name in ("chassis.process.app", "alembic.operations", "asyncpg", "aiokafka"):
         importlib.import_module(name)
 
 
@@ -185,7 +185,7 @@ def _database(system: System, name: str, fresh: bool) -> None:
 async def _topics(settings: ServiceSettings, fresh: bool) -> None:
     from aiokafka.admin import AIOKafkaAdminClient
 
-    from chassis import kafka
+    from chassis.kafka import topics as kafka
     from contracts.registry import TOPICS
 
     if fresh:
@@ -204,13 +204,13 @@ async def _topics(settings: ServiceSettings, fresh: bool) -> None:
 
 
 async def _migrate(definition: Service, settings: ServiceSettings) -> None:
-    from chassis import migrations
+    from chassis.declare import migrations
 
     await migrations.upgrade(definition, settings.database_url)
 
 
 async def _holds_orders(definition: Service, settings: ServiceSettings) -> bool:
-    from chassis.database import Database
+    from chassis.batch.database import Database
 
     database = Database(settings, "tradewind-set-up")
     try:
@@ -224,8 +224,8 @@ async def _holds_orders(definition: Service, settings: ServiceSettings) -> bool:
 async def _tables_and_key(
     definition: Service, settings: ServiceSettings, tables: Mapping[str, Any] | None, key_wanted: bool
 ) -> str | None:
-    from chassis.database import Database
-    from chassis.http import Keys
+    from chassis.batch.database import Database
+    from chassis.http.requests import Keys
 
     database = Database(settings, "tradewind-set-up")
     try:

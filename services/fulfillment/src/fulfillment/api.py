@@ -10,11 +10,11 @@ from pydantic import Field, model_validator
 from sqlalchemy import select, tuple_
 from sqlalchemy.engine import RowMapping
 
-from chassis.database import is_transient
-from chassis.http import COMMAND, Principal, operation_id
-from chassis.inbound import Inbound, Outcome
-from chassis.parameters import Cursors, Limit, Page
-from chassis.problems import About, Problem, Problems, answers, known, unavailable
+from chassis.batch.database import is_transient
+from chassis.batch.inbound import Inbound, Outcome
+from chassis.http.parameters import Cursors, Limit, Page
+from chassis.http.problems import About, Problem, Problems, answers, known, unavailable
+from chassis.http.requests import COMMAND, Principal, operation_id
 from contracts.base import Code, Frozen, Id, Quantity, Text, Timestamp
 from fulfillment.domain.fulfilment import Deliver, Fulfilment, Ship, Shipment, ShipmentStatus
 from fulfillment.domain.stock import SetStock, StockItem, stock_item_id
@@ -22,7 +22,7 @@ from fulfillment.responses import CountsWritten, FulfilmentShown, ShipmentRow, S
 from fulfillment.tables import FULFILMENTS, SHIPMENTS, STOCK
 
 if TYPE_CHECKING:
-    from chassis.app import App
+    from chassis.process.app import App
 
 PROBLEMS: Final[Problems] = {
     "below_reserved": About(409, "Fewer pieces than orders hold", "Orders hold more pieces than the count says are there.",

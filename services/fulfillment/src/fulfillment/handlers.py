@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from chassis.service import Aggregate, Service, Share, on
+from chassis.declare.service import Aggregate, Service, Share, on
 from contracts.fulfillment import CancelShipments, Release, Reserve, Start
 from fulfillment import api, store, tables
 from fulfillment.domain import fulfilment, stock

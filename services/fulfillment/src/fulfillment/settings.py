@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pydantic_settings import SettingsConfigDict
 
-from chassis.settings import ServiceSettings
+from chassis.process.settings import ServiceSettings
 
 
 class Settings(ServiceSettings):

@@ -9,8 +9,8 @@ from uuid import UUID
 from asyncpg import Connection
 from pydantic import TypeAdapter
 
-from chassis.database import Piece, Rows, columns
-from chassis.service import Change
+from chassis.batch.database import Piece, Rows, columns
+from chassis.declare.service import Change
 from contracts.base import Event, to_json
 from contracts.fulfillment import PlacedLine, Released, Reserved, ShipmentsCancelled, Shipped
 from fulfillment.domain.fulfilment import Fulfilment, Shipment

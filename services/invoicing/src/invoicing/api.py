@@ -7,10 +7,10 @@ from fastapi import APIRouter, Depends, Response
 from pydantic import ConfigDict
 from sqlalchemy import Select, select, tuple_
 
-from chassis.app import App
-from chassis.http import Principal, as_json
-from chassis.parameters import Cursors, Limit, Page
-from chassis.problems import About, Problem, Problems, answers, respond
+from chassis.http.parameters import Cursors, Limit, Page
+from chassis.http.problems import About, Problem, Problems, answers, respond
+from chassis.http.requests import Principal, as_json
+from chassis.process.app import App
 from contracts.base import Code, Timestamp
 from invoicing import store
 from invoicing.domain.sellers import SellerDetails, SellerTerms

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from chassis.service import Aggregate, Service, Share, on
+from chassis.declare.service import Aggregate, Service, Share, on
 from contracts.invoicing import Credit, Issue
 from invoicing import api, invariants, store
 from invoicing.domain import billing, series

@@ -11,8 +11,8 @@ from typing import Any, Final
 from asyncpg import Connection, Record
 from pydantic import ConfigDict
 
-from chassis.database import Piece, Rows, columns
-from chassis.service import Change
+from chassis.batch.database import Piece, Rows, columns
+from chassis.declare.service import Change
 from contracts.base import Code, Frozen
 from contracts.invoicing import Credited, Issued
 from contracts.snapshot import Address

@@ -18,7 +18,7 @@ from sqlalchemy import (
 )
 from sqlalchemy.dialects.postgresql import JSONB
 
-from chassis.tables import AGGREGATE_STORAGE, aggregate_columns, chassis_tables, instant
+from chassis.declare.tables import AGGREGATE_STORAGE, aggregate_columns, chassis_tables, instant
 
 metadata = MetaData()
 chassis_tables(metadata)

@@ -4,8 +4,8 @@ import sqlalchemy as sa
 from alembic import op
 from sqlalchemy.dialects.postgresql import JSONB
 
-from chassis.migrations import create_chassis_tables, drop_chassis_tables
-from chassis.tables import AGGREGATE_STORAGE, aggregate_columns, instant
+from chassis.declare.migrations import create_chassis_tables, drop_chassis_tables
+from chassis.declare.tables import AGGREGATE_STORAGE, aggregate_columns, instant
 
 revision = "0001"
 down_revision = None

@@ -9,10 +9,10 @@ from fastapi import APIRouter, Depends, Request, Response
 from pydantic import BaseModel, model_validator
 from sqlalchemy import literal, select, tuple_
 
-from chassis.aggregates import whole
-from chassis.http import COMMAND, Principal, as_json, operation_id
-from chassis.parameters import Cursors, Limit, Page
-from chassis.problems import About, Problem, Problems, answers, respond
+from chassis.batch.aggregates import whole
+from chassis.http.parameters import Cursors, Limit, Page
+from chassis.http.problems import About, Problem, Problems, answers, respond
+from chassis.http.requests import COMMAND, Principal, as_json, operation_id
 from contracts.base import Code, Id, Text, Timestamp
 from contracts.ids import order_id
 from contracts.orders import Approve, Cancel, CancelCause, MarketTerms, Place, Resolution, Resolve, Resume
@@ -26,8 +26,8 @@ from orders.responses import CancelAccepted, MarketShown, MarketWritten, OrderRe
 from orders.tables import markets, metadata, orders
 
 if TYPE_CHECKING:
-    from chassis.app import App
-    from chassis.inbound import Outcome
+    from chassis.batch.inbound import Outcome
+    from chassis.process.app import App
 
 PROBLEMS: Problems = {
     "order_unknown": About(404, "No such order", "This store has no order of this id.",

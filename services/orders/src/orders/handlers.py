@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from chassis.service import Aggregate, Service, Share, on
+from chassis.declare.service import Aggregate, Service, Share, on
 from contracts import fulfillment, invoicing, payments
 from contracts.deciding import Wake
 from contracts.orders import Approve, Cancel, Place, Resolve, Resume

@@ -1,6 +1,6 @@
 """`python -m orders`."""
 
-from chassis.app import run
+from chassis.process.app import run
 from orders.handlers import SERVICE
 
 

@@ -1,4 +1,4 @@
-"""The shape of orders' database on one page (the chassis' own tables: `chassis.tables`)."""
+"""The shape of orders' database on one page (the chassis' own tables: `chassis.declare.tables`)."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from sqlalchemy import (
 )
 from sqlalchemy.dialects.postgresql import JSONB
 
-from chassis.tables import AGGREGATE_STORAGE, aggregate_columns, chassis_tables, instant
+from chassis.declare.tables import AGGREGATE_STORAGE, aggregate_columns, chassis_tables, instant
 
 metadata = MetaData()
 chassis_tables(metadata)

@@ -5,8 +5,8 @@ from __future__ import annotations
 import sqlalchemy as sa
 from alembic import op
 
-from chassis.migrations import create_chassis_tables, drop_chassis_tables
-from chassis.tables import AGGREGATE_STORAGE, aggregate_columns
+from chassis.declare.migrations import create_chassis_tables, drop_chassis_tables
+from chassis.declare.tables import AGGREGATE_STORAGE, aggregate_columns
 
 revision = "0001"
 down_revision = None

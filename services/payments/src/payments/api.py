@@ -7,10 +7,10 @@ from fastapi import APIRouter, Depends
 from sqlalchemy import Select, select, tuple_
 from sqlalchemy.engine import RowMapping
 
-from chassis.app import App
-from chassis.http import Principal
-from chassis.parameters import Cursors, Limit, Page
-from chassis.problems import About, Problem, Problems, answers
+from chassis.http.parameters import Cursors, Limit, Page
+from chassis.http.problems import About, Problem, Problems, answers
+from chassis.http.requests import Principal
+from chassis.process.app import App
 from contracts.base import Timestamp
 from payments.responses import LedgerShown, LedgerSummary
 from payments.tables import ledger_lines, ledgers, operations

@@ -17,14 +17,14 @@ from typing import TYPE_CHECKING, Any, Literal, Protocol, cast
 import aiohttp
 from pydantic import Field, ValidationError
 
-from chassis import crash
-from chassis.service import Attempt, TaskKind, TryAgain
+from chassis.declare.service import Attempt, TaskKind, TryAgain
+from chassis.process import crash
 from contracts.base import Frozen, MinorUnsigned
 from payments.domain.gateway import TASK_KIND, GatewayCall, GatewayOutcome
 from payments.settings import Settings
 
 if TYPE_CHECKING:
-    from chassis.app import App
+    from chassis.process.app import App
 
 ANSWER_BYTES_MAX = 64 * 1024
 

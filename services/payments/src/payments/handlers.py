@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from chassis.service import Aggregate, Service, on
+from chassis.declare.service import Aggregate, Service, on
 from contracts.deciding import Reported
 from contracts.payments import Authorize, Capture, Refund, Void
 from payments import api, gateways, store

@@ -6,8 +6,8 @@ from collections.abc import Iterable, Sequence
 
 from asyncpg import Connection
 
-from chassis.database import Piece, Rows, columns
-from chassis.service import Change
+from chassis.batch.database import Piece, Rows, columns
+from chassis.declare.service import Change
 from payments.domain.ledger import Ledger
 
 LINES = Piece(

@@ -18,7 +18,7 @@ from sqlalchemy import (
     text,
 )
 
-from chassis.tables import AGGREGATE_STORAGE, aggregate_columns, chassis_tables
+from chassis.declare.tables import AGGREGATE_STORAGE, aggregate_columns, chassis_tables
 
 metadata = MetaData()
 chassis_tables(metadata)

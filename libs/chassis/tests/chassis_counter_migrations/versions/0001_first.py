@@ -3,8 +3,8 @@
 import sqlalchemy as sa
 from alembic import op
 
-from chassis.migrations import create_chassis_tables, drop_chassis_tables
-from chassis.tables import aggregate_columns
+from chassis.declare.migrations import create_chassis_tables, drop_chassis_tables
+from chassis.declare.tables import aggregate_columns
 
 revision = "0001"
 down_revision = None

@@ -1,0 +1,232 @@
+"""Aggregates in and out of their tables: locked in key order, written by insert or by update, never overwritten blindly.
+
+A row holds the state as one JSON document, in a column of text: nothing searches inside, and PostgreSQL would read through
+every document that we have just written (`json`) or build a tree of it (`jsonb`). Fields that hardly ever change (`Aggregate.parts`) stand in
+columns of their own and are written only when they do.
+"""
+
+from __future__ import annotations
+
+from collections import OrderedDict
+from collections.abc import Callable, Collection, Iterable, Mapping
+from dataclasses import dataclass, field
+from datetime import datetime
+from functools import cache
+from typing import Any, NamedTuple
+from uuid import UUID
+
+import orjson
+from asyncpg import Connection
+from pydantic import TypeAdapter
+
+from chassis.batch.database import Conflict, Piece, Rows, columns
+from chassis.declare.service import Aggregate, Change
+from contracts.base import Document, Event, in_json
+
+
+@dataclass(slots=True)
+class Slot:
+    """An aggregate in the hands of a batch."""
+
+    aggregate: Aggregate[Any]
+    key: UUID
+    store_id: str
+    before: Document
+    state: Document
+    revision_before: int
+    revision: int
+    version: int
+    answered: dict[str, int]
+    """operation id -> revision of the last published event that answered it."""
+    armed_at: datetime | None
+    woken: bool = False
+    touched: bool = False
+    events: list[Event] = field(default_factory=list)
+
+    def belongs_to(self, store_id: str) -> None:
+        """Nothing is stored under the key yet: an earlier message of the batch, of another store, had no effect."""
+        self.store_id = store_id
+        self.before = self.state = self.aggregate.initial(self.key, store_id)
+
+    @property
+    def change(self) -> Change[Any]:
+        return Change(self.key, self.store_id, self.before, self.state, tuple(self.events))
+
+
+class Known:
+    """States as this process last committed them: a locked row of the same revision need not be read and parsed again.
+
+    The revision is read under the row's lock, so a state that another process moved on is never taken for the present
+    one. Cleared on any database error: a restored database may count the same revisions again.
+    """
+
+    def __init__(self, at_most: int = 1_200) -> None:
+        self._at_most = at_most
+        self._kept: OrderedDict[tuple[str, UUID], tuple[int, int, Document, dict[str, int]]] = OrderedDict()
+
+    def get(self, table: str, key: UUID, revision: int) -> tuple[int, Document, dict[str, int]] | None:
+        """(version, state, answered) at that revision, if it is known."""
+        found = self._kept.get((table, key))
+        return found[1:] if found is not None and found[0] == revision else None
+
+    def keep(self, slots: Iterable[Slot]) -> None:
+        """After the commit only."""
+        for slot in slots:
+            if slot.touched:
+                name = (slot.aggregate.table, slot.key)
+                self._kept[name] = (slot.revision, slot.version, slot.state, slot.answered)
+                self._kept.move_to_end(name)
+        while len(self._kept) > self._at_most:
+            self._kept.popitem(last=False)
+
+    def clear(self) -> None:
+        self._kept.clear()
+
+
+# -- load -------------------------------------------------------------------------------------------------------------
+
+
+class Locked(NamedTuple):
+    """Of an aggregate's row, what is read when it is locked."""
+
+    key: UUID
+    store_id: str
+    revision: int
+    version: int
+    armed_at: datetime | None
+
+
+LOCK = (
+    "select key, store_id, revision, version, armed_at from {table}{after} where key = any({keys}::uuid[])"
+    " order by key for update of {table}"
+)
+
+
+async def lock(tx: Connection, aggregate: Aggregate[Any], keys: Iterable[UUID]) -> list[Locked]:
+    rows = await tx.fetch(LOCK.format(table=aggregate.table, after="", keys="$1"), sorted(keys))
+    return [Locked(*row) for row in rows]
+
+
+async def load(
+    tx: Connection, aggregate: Aggregate[Any], keys: Mapping[UUID, str], locked: Iterable[Locked], known: Known | None
+) -> dict[UUID, Slot]:
+    """Read the states of `keys` (key -> store_id of who asks), of which those that have a row are locked."""
+    slots: dict[UUID, Slot] = {}
+    unread: list[Locked] = []
+    for row in locked:
+        if row.key not in keys:
+            continue
+        found = known.get(aggregate.table, row.key, row.revision) if known is not None else None
+        if found is None:
+            unread.append(row)
+        else:
+            slots[row.key] = _slot(aggregate, row, found[1], dict(found[2]))
+    if unread:
+        documents = await tx.fetch(
+            f"select {', '.join(('key', 'doc', 'answered', *aggregate.parts))} from {aggregate.table} where key = any($1::uuid[])",
+            [row.key for row in unread],
+        )
+        read = {document["key"]: document for document in documents}
+        for row in unread:
+            document = read[row.key]
+            state = aggregate.state.model_validate_json(whole(document, aggregate.parts))
+            slots[row.key] = _slot(aggregate, row, state, orjson.loads(document["answered"]))
+    for key, store_id in keys.items():
+        if key not in slots:
+            state = aggregate.initial(key, store_id)
+            slots[key] = Slot(aggregate, key, store_id, state, state, 0, 0, 0, {}, None)
+    return slots
+
+
+def _slot(aggregate: Aggregate[Any], row: Locked, state: Document, answered: dict[str, int]) -> Slot:
+    return Slot(
+        aggregate, row.key, row.store_id, state, state, row.revision, row.revision, row.version, answered, row.armed_at
+    )
+
+
+def whole(row: Any, parts: Collection[str]) -> str:
+    """The state of a row as one JSON document: `doc` with the parts put back in."""
+    text: str = row["doc"]
+    for part in parts:
+        if row[part] is not None:
+            text = f'{text.rstrip()[:-1]}{"," if text.strip() != "{}" else ""}"{part}":{row[part]}}}'
+    return text
+
+
+# -- save -------------------------------------------------------------------------------------------------------------
+
+_FIXED = (("key", "uuid"), ("store_id", "text"), ("revision", "int"), ("version", "int"), ("doc", "text"),
+          ("answered", "text"), ("armed_at", "timestamptz"))  # fmt: skip
+
+
+def rows(aggregate: Aggregate[Any], slots: Iterable[Slot]) -> Rows:
+    """What is written of changed aggregates of one table, given in key order; of those that never had an event nothing.
+
+    A row that is not what had been read raises Conflict.
+    """
+    values: list[Callable[[Any], Any]] = [value for _, value in aggregate.columns.values()]
+    given = [
+        (
+            slot.key, slot.store_id, slot.revision, slot.version,
+            _doc(slot.state, aggregate.parts), orjson.dumps(slot.answered).decode(),
+            slot.armed_at, *(_part(slot, part) for part in aggregate.parts), *(value(slot.state) for value in values),
+            slot.revision_before,
+        )
+        for slot in slots
+        if slot.revision
+    ]  # fmt: skip
+    piece = _saved(aggregate)
+    return Rows(
+        piece, columns(given, piece.parameters), f"{aggregate.table}_saved",
+        lambda: Conflict(f"{aggregate.table}: a row was written by somebody else"),
+    )  # fmt: skip
+
+
+@cache
+def _saved(aggregate: Aggregate[Any]) -> Piece:
+    """Insert what is new, update the rest; nothing that somebody else wrote is overwritten."""
+    table = aggregate.table
+    kinds = [
+        *_FIXED,
+        *((part, "text") for part in aggregate.parts),
+        *((name, kind) for name, (kind, _) in aggregate.columns.items()),
+    ]
+    names = ", ".join(name for name, _ in kinds)
+    arrays = ", ".join(f"{{{n}}}::{kind}[]" for n, (_, kind) in enumerate(kinds))
+    # A part that did not change is sent as null and stays as it lies on disk.
+    sets = ", ".join(
+        f"{name} = coalesce(u.{name}, t.{name})" if name in aggregate.parts else f"{name} = u.{name}"
+        for name, _ in kinds
+        if name not in ("key", "store_id")
+    )
+    return Piece(
+        f"{table}_given as (select * from unnest({arrays}, {{{len(kinds)}}}::int[]) as u({names}, previous)),"
+        f" {table}_made as (insert into {table} ({names}) select {names} from {table}_given where previous = 0"
+        " on conflict (key) do nothing returning 1),"
+        f" {table}_moved as (update {table} t set {sets} from {table}_given u where u.previous > 0 and t.key = u.key"
+        " and t.store_id = u.store_id and t.revision = u.previous returning 1),"
+        f" {table}_saved as (select from {table}_made union all select from {table}_moved)",
+        len(kinds) + 1,
+    )
+
+
+def _doc(state: Document, parts: Collection[str]) -> str:
+    """The state but for its parts. What orjson does not take as a key, such as the driver's own UUIDs, pydantic does, in more time."""
+    fields = {**in_json(state)}
+    for part in parts:
+        del fields[part]
+    try:
+        return orjson.dumps(fields, default=in_json, option=orjson.OPT_UTC_Z | orjson.OPT_NON_STR_KEYS).decode()
+    except TypeError:
+        return state.__pydantic_serializer__.to_json(state, exclude=set(parts)).decode()
+
+
+_ANY: TypeAdapter[Any] = TypeAdapter(Any)
+
+
+def _part(slot: Slot, part: str) -> str | None:
+    """The part as JSON, or None when it did not change."""
+    value = getattr(slot.state, part)
+    if value is None or (slot.revision_before and value is getattr(slot.before, part)):
+        return None
+    return _ANY.dump_json(value, exclude_defaults=True).decode()

@@ -1,0 +1,250 @@
+"""The statements of a batch's transaction: one that opens it, one that writes all that every batch writes.
+
+Each takes columns, one array per column, whatever the size of the batch. Several things stand in one statement as common
+table expressions, because a round trip costs more than most of them.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence, Set
+from datetime import datetime
+from functools import cache
+from types import MappingProxyType
+from typing import Any, Final, NamedTuple
+from uuid import UUID
+
+from asyncpg import Connection
+
+from chassis.batch import aggregates
+from chassis.batch.aggregates import LOCK, Locked, Slot
+from chassis.batch.database import Piece, Rows, columns, statement
+from chassis.batch.inbound import Inbound
+from contracts.deciding import Task
+
+Timer = tuple[str, UUID, datetime | None]
+"""Table and key of an aggregate, and when it wants to be woken; null: not any more."""
+Offsets = Mapping[tuple[str, int], int]
+"""(topic, partition) -> the offset after the last record."""
+NOTHING_READ: Final[Offsets] = MappingProxyType({})
+LockedRows = Mapping[str, Sequence[Locked]]
+"""Table -> its rows that this transaction has locked."""
+NOTHING_LOCKED: Final[LockedRows] = MappingProxyType({})
+
+
+class JournalRow(NamedTuple):
+    """In the order of the columns that `JOURNALED` names."""
+
+    key: UUID
+    store_id: str
+    aggregate: str
+    revision: int | None
+    version: int | None
+    type: str
+    message_id: UUID
+    operation_id: UUID | None
+    topic: str | None
+    actor: str
+    cause_type: str
+    cause_id: UUID
+    correlation_id: str
+    traceparent: str | None
+    payload: str
+
+
+# -- what opens a transaction -----------------------------------------------------------------------------------------
+
+CLAIMED = Piece(
+    """
+claimed as (insert into inbox (id) select unnest({0}::uuid[]) on conflict do nothing returning id),
+held as materialized (select key from parked_keys where key = any({1}::uuid[]) order by key for update)""",
+    2,
+)
+OPENED = "array(select id from claimed) as fresh, array(select key from held) as parked"
+LOCKED = ", ".join(f"array(select {field} from locked) as {field}" for field in Locked._fields)
+
+
+@cache
+def _locking(table: str) -> Piece:
+    """The rows of an aggregate, locked after the parked keys and told as columns."""
+    lock = LOCK.format(table=table, after=", (select count(*) from held) as first", keys="{0}")
+    return Piece(f"locked as materialized ({lock})", 1)
+
+
+class Opened(NamedTuple):
+    now: datetime
+    """The database's clock, once everything is locked."""
+    fresh: Sequence[UUID]
+    """The claims that nobody had made before."""
+    parked: Sequence[UUID]
+    """The keys that are parked; their rows are locked."""
+    locked: LockedRows
+
+
+async def begin(tx: Connection, claims: Sequence[UUID], keys: Sequence[UUID], tables: set[str]) -> Opened:
+    """Claim messages in the inbox, lock the parked keys, then the rows of `keys` if they can only be of one table."""
+    if len(tables) != 1:
+        row = await tx.fetchrow(statement(f"select {OPENED}, clock_timestamp() as now", CLAIMED), claims, keys)
+        assert row is not None
+        return Opened(row["now"], row["fresh"], row["parked"], NOTHING_LOCKED)
+    (table,) = tables
+    opening = statement(f"select {OPENED}, {LOCKED}, clock_timestamp() as now", CLAIMED, _locking(table))
+    row = await tx.fetchrow(opening, claims, keys, keys)
+    assert row is not None
+    locked = [Locked(*values) for values in zip(*(row[field] for field in Locked._fields), strict=True)]
+    return Opened(row["now"], row["fresh"], row["parked"], {table: locked})
+
+
+# -- what every batch writes ------------------------------------------------------------------------------------------
+
+# Unnested in the select list, where the rows come one by one in the order of the arrays: `unnest` in a `from` would first keep
+# all of them, payloads included, and an `order by` keep them again. A test holds the journal to that order.
+JOURNALED = Piece(
+    """
+written as (
+  insert into journal (key, store_id, aggregate, revision, version, type, message_id, operation_id, topic, actor,
+    cause_type, cause_id, correlation_id, traceparent, payload, day, at)
+  select unnest({0}::uuid[]), unnest({1}::text[]), unnest({2}::text[]), unnest({3}::int[]), unnest({4}::int[]),
+    unnest({5}::text[]), unnest({6}::uuid[]), unnest({7}::uuid[]), unnest({8}::text[]), unnest({9}::text[]),
+    unnest({10}::text[]), unnest({11}::uuid[]), unnest({12}::text[]), unnest({13}::text[]), unnest({14}::text[]),
+    ({15}::timestamptz at time zone 'UTC')::date, {15}::timestamptz
+  returning day, id, topic),
+pointed as (
+  insert into outbox (day, journal_id) select day, id from written where topic is not null order by id
+  returning id, journal_id)""",
+    16,
+)
+
+# Duplicates from before the batch that ended the process do not make anybody forget how often it did.
+CLOSED = Piece(
+    """
+gone as (delete from timers using unnest({0}::text[], {1}::uuid[]) as u(a, k) where aggregate = u.a and key = u.k),
+armed as (
+  insert into timers (aggregate, key, due_at) select * from unnest({2}::text[], {3}::uuid[], {4}::timestamptz[])
+  on conflict (aggregate, key) do update set due_at = excluded.due_at),
+read as (
+  insert into consumer_offsets (topic, partition, next_offset) select * from unnest({5}::text[], {6}::int[], {7}::bigint[])
+  on conflict (topic, partition) do update set next_offset = excluded.next_offset,
+    crashes = case when excluded.next_offset > consumer_offsets.tried_offset then 0 else consumer_offsets.crashes end),
+held as (select key from parked_keys where key = any({8}::uuid[]))""",
+    9,
+)
+WRITTEN = ", ".join((
+    "array(select key from held)",
+    "array(select id from pointed order by id)",
+    "array(select journal_id from pointed order by id)",
+))  # fmt: skip
+
+
+class Written(NamedTuple):
+    parked: Set[UUID] = frozenset()
+    """Which of the keys are parked by now."""
+    outbox: Sequence[tuple[int, int]] = ()
+    """Outbox id and journal id of the published ones among the journal rows, in their order."""
+
+
+async def write(
+    tx: Connection, changed: Sequence[Sequence[Slot]], own: Sequence[Rows], journal: Sequence[JournalRow], now: datetime,
+    timers: Sequence[Timer], offsets: Offsets, keys: Sequence[UUID],
+) -> Written:  # fmt: skip
+    """Aggregates, rows of the service's own, journal, outbox, timers and offsets.
+
+    `changed` are the slots of each table, in the order of their keys. Raises Conflict, or what one of `own` raises.
+    """
+    if not (changed or journal or timers or offsets or keys):
+        return Written()
+    saved = [aggregates.rows(slots[0].aggregate, slots) for slots in changed]
+    beside = [
+        Rows(JOURNALED, [*columns(journal, len(JournalRow._fields)), now]),
+        Rows(CLOSED, _closed(timers, offsets, keys)),
+    ]
+    parked, ids, journal_ids = await write_rows(tx, [*saved, *own, *beside], WRITTEN)
+    return Written(set(parked), list(zip(ids, journal_ids, strict=True)))
+
+
+async def write_rows(tx: Connection, rows: Sequence[Rows], select: str = "null") -> Sequence[Any]:
+    """All of them in one statement; answers the columns that `select` names. Raises what the first of them raises that is not written whole."""
+    counted = [one for one in rows if one.written]
+    counts = ", ".join(f"(select count(*) from {one.written})" for one in counted)
+    writing = statement(f"select {select}, array[{counts}]::bigint[]", *(one.piece for one in rows))
+    row = await tx.fetchrow(writing, *(argument for one in rows for argument in one.arguments))
+    assert row is not None
+    *answer, written = row
+    for one, count in zip(counted, written, strict=True):
+        if count != len(one.arguments[0]):
+            raise one.otherwise()
+    return answer
+
+
+async def store_offsets(connection: Connection, offsets: Offsets) -> None:
+    """Remember how far the topics were read."""
+    await connection.execute(statement("select", CLOSED), *_closed((), offsets, ()))
+
+
+def _closed(timers: Sequence[Timer], offsets: Offsets, keys: Sequence[UUID]) -> list[Any]:
+    """The arguments of `CLOSED`."""
+    gone = [(table, key) for table, key, due in timers if due is None]
+    armed = [timer for timer in timers if timer[2] is not None]
+    read = sorted(offsets.items())
+    return [
+        [table for table, _ in gone], [key for _, key in gone],
+        [table for table, _, _ in armed], [key for _, key, _ in armed], [due for _, _, due in armed],
+        [topic for (topic, _), _ in read], [part for (_, part), _ in read], [offset for _, offset in read], keys,
+    ]  # fmt: skip
+
+
+# -- what some batches write ------------------------------------------------------------------------------------------
+
+AGAIN = """
+insert into outbox (day, journal_id)
+select j.day, j.id from unnest($1::text[], $2::uuid[], $3::int[]) with ordinality as u(aggregate, key, revision, n)
+cross join lateral (
+  select day, id from journal where key = u.key and revision = u.revision and aggregate = u.aggregate limit 1) j
+order by u.n"""
+
+# The same task again is the same one; another order's under its id is refused, or its work would never be done.
+TASKS = """
+with given as (
+  select * from unnest($1::uuid[], $2::uuid[], $3::text[], $4::text[], $5::text[], $6::jsonb[], $7::text[], $8::text[],
+    $9::float8[]) as u(task_id, key, store_id, aggregate, kind, body, correlation_id, traceparent, after)),
+made as (
+insert into tasks (task_id, key, store_id, aggregate, kind, body, correlation_id, traceparent, run_at)
+select task_id, key, store_id, aggregate, kind, body, correlation_id, traceparent, $10::timestamptz + make_interval(secs => after)
+from given
+on conflict (task_id) do update set task_id = excluded.task_id
+where tasks.key = excluded.key and tasks.store_id = excluded.store_id
+returning task_id)
+select task_id from given except select task_id from made"""
+
+ADOPTED = """
+insert into journal (day, key, store_id, aggregate, revision, version, type, message_id, operation_id, topic,
+  actor, cause_type, cause_id, correlation_id, traceparent, payload, at)
+select (u.at at time zone 'UTC')::date, u.* from unnest($1::uuid[], $2::text[], $3::text[], $4::int[], $5::int[], $6::text[],
+  $7::uuid[], $8::uuid[], $9::text[], $10::text[], $11::text[], $12::uuid[], $13::text[], $14::text[], $15::text[],
+  $16::timestamptz[]) as u(key, store_id, aggregate, revision, version, type, message_id, operation_id, topic,
+    actor, cause_type, cause_id, correlation_id, traceparent, payload, at)"""
+
+
+class TaskTaken(Exception):
+    """A task's id is another order's. Not transient: the message that brought it is parked."""
+
+
+async def publish_again(tx: Connection, answers: Sequence[tuple[str, UUID, int]]) -> None:
+    """Answers given before, as (table, key, revision): their senders asked again."""
+    await tx.execute(AGAIN, *columns(answers, 3))
+
+
+async def save_tasks(tx: Connection, tasks: Sequence[tuple[Inbound, str, Task]], now: datetime) -> None:
+    """Tasks, what they came of and the table of their aggregate. Raises TaskTaken."""
+    rows: dict[UUID, tuple[Any, ...]] = {}
+    for inbound, table, task in tasks:
+        row = (task.task_id, inbound.key, inbound.store_id, table, task.kind, task.body.model_dump_json(),
+               inbound.correlation_id, inbound.traceparent, task.after_seconds)  # fmt: skip
+        if rows.setdefault(task.task_id, row)[1:3] != row[1:3]:
+            raise TaskTaken(f"{task.task_id}: two orders of one batch ask for a task of this id")
+    if taken := await tx.fetch(TASKS, *columns(list(rows.values()), 9), now):
+        raise TaskTaken(f"{taken[0]['task_id']}: an open task of another order has this id")
+
+
+async def journal_adopted(tx: Connection, rows: Sequence[tuple[Any, ...]]) -> None:
+    """Journal rows, each followed by its time, that are not published again."""
+    await tx.execute(ADOPTED, *columns(rows, 16))

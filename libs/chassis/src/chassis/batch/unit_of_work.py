@@ -1,0 +1,342 @@
+"""One transaction's worth of work: load, decide and evolve one by one in memory, save. The functional core's only host.
+
+A message that raises in decide loses only its own changes. Lock order everywhere: parked keys, aggregates, shares, tasks.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence, Set
+from datetime import UTC, datetime
+from functools import cache
+from typing import Any, Final, NamedTuple
+from uuid import UUID
+
+from asyncpg import Connection
+
+from chassis.batch import aggregates, statements
+from chassis.batch.aggregates import Known, Locked, Slot
+from chassis.batch.database import QuickUUID, Rows
+from chassis.batch.inbound import Inbound, Outcome
+from chassis.batch.statements import NOTHING_LOCKED, NOTHING_READ, JournalRow, LockedRows, Offsets, Timer
+from chassis.declare.service import Aggregate, Handler, Service, Share
+from chassis.kafka.fresh import OutboxRow
+from chassis.process import crash
+from contracts.base import Command, Event, PrivateEvent, to_json
+from contracts.deciding import Context, Effect, Refusal, Task, Unasked, Wake
+from contracts.limits import JOURNAL_BYTES_MAX
+from contracts.registry import topic_of
+
+SHARED_ROWS_MAX: Final = 20_000
+"""Shared rows that a transaction locks for several messages: with more, other workers wait for too long."""
+
+
+class Split(Exception):
+    """The entries from `at` on belong in a transaction of their own: they need shared rows that only the entries before
+    them made known, or all of them together need too many."""
+
+    def __init__(self, at: int) -> None:
+        super().__init__(at)
+        self.at = at
+
+
+class Explained(Exception):
+    """Its text is written for the sender of the message: it quotes no row, no driver and no other order."""
+
+
+class TooLarge(Explained):
+    """A decision made a message that no topic would take."""
+
+
+class StoreDiffers(Explained):
+    """The aggregate belongs to another store than the message."""
+
+
+@cache
+def _topic(model: type[Event] | type[Command]) -> str | None:
+    """None: private, known to the journal alone."""
+    return None if issubclass(model, PrivateEvent) else topic_of(model)
+
+
+class Batch:
+    def __init__(self, service: Service, tx: Connection, now: datetime, known: Known | None = None) -> None:
+        self.service, self.tx, self.now, self._known = service, tx, now, known
+        self.slots: dict[tuple[str, UUID], Slot] = {}
+        self._shares: dict[Any, Any] = {}
+        self._changed: dict[str, dict[Any, Any]] = {}
+        self._journal: list[JournalRow] = []
+        self._again: list[tuple[str, UUID, int]] = []
+        self._tasks: list[tuple[Inbound, str, Task]] = []
+        self._reported: list[UUID] = []
+        self.outbox: list[OutboxRow] = []
+        """What was published, once it is saved; empty if there is more of it than is known here."""
+
+    # -- load ---------------------------------------------------------------------------------------------------------
+
+    async def load(
+        self, inbounds: Iterable[Inbound], locked: LockedRows = NOTHING_LOCKED, shared_rows_max: int | None = None
+    ) -> None:
+        """Lock the aggregates, but for the tables that `locked` has, then what they share, in the order of their keys.
+
+        Raises Split with the place in `inbounds` of the first that would need more than `shared_rows_max` together with
+        those before it; a single one may need more.
+        """
+        wanted: dict[str, tuple[Aggregate[Any], dict[UUID, str]]] = {}
+        handled: list[tuple[Inbound, Aggregate[Any]]] = []
+        for inbound in inbounds:
+            aggregate, _ = self._handler(inbound)
+            wanted.setdefault(aggregate.table, (aggregate, {}))[1].setdefault(inbound.key, inbound.store_id)
+            handled.append((inbound, aggregate))
+        for _, (aggregate, keys) in sorted(wanted.items()):
+            await self.load_aggregates(aggregate, keys, locked.get(aggregate.table))
+        for share in self.service.shares:
+            needed: set[Any] = set()
+            for n, (inbound, aggregate) in enumerate(handled):
+                needed.update(share.needs(self.slots[aggregate.table, inbound.key].state, inbound.body))
+                if shared_rows_max is not None and n and len(needed) > shared_rows_max:
+                    raise Split(n)
+            if needed:
+                ordered = sorted(needed)
+                self._shares |= dict.fromkeys(ordered) | dict(await share.load(self.tx, ordered))
+
+    async def load_aggregates(
+        self, aggregate: Aggregate[Any], keys: dict[UUID, str], locked: Iterable[Locked] | None = None
+    ) -> None:
+        if locked is None:
+            locked = await aggregates.lock(self.tx, aggregate, keys)
+        slots = await aggregates.load(self.tx, aggregate, keys, locked, self._known)
+        self.slots |= {(aggregate.table, key): slot for key, slot in slots.items()}
+
+    def _handler(self, inbound: Inbound) -> tuple[Aggregate[Any], Handler]:
+        found = self.service.handler_of(type(inbound.body), inbound.aggregate)
+        if found is None:
+            raise LookupError(f"{self.service.name} has no handler for {inbound.type}")
+        return found
+
+    # -- decide -------------------------------------------------------------------------------------------------------
+
+    def decide(self, inbound: Inbound, position: int) -> Outcome:
+        """Decide on one message and fold what it did. Raises what decide raises; then nothing of it stays."""
+        aggregate, handler = self._handler(inbound)
+        slot, body = self.slots[aggregate.table, inbound.key], inbound.body
+        if slot.store_id != inbound.store_id:
+            if slot.revision:
+                raise StoreDiffers(f"{inbound.key} belongs to another store than {inbound.store_id}")
+            slot.belongs_to(inbound.store_id)
+        if slot.touched:
+            for share in self.service.shares:
+                if any(key not in self._shares for key in share.needs(slot.state, body)):
+                    raise Split(position)
+        if isinstance(body, Wake):
+            slot.woken = slot.touched = True
+        if isinstance(body, Command) and (known := slot.answered.get(str(body.operation_id))) is not None:
+            self._again.append((aggregate.table, slot.key, known))
+            return Outcome("done", slot.state)
+        crash.deciding(inbound.id)
+        context = Context(self.now, slot.key, slot.store_id, inbound.id, inbound.actor, inbound.type, self._shares)
+        effects = handler.decide(slot.state, body, context)
+        outcome = (
+            self._apply(slot, inbound, effects)
+            if effects
+            else Outcome("done", slot.state, unheeded=_unheeded(slot, body))
+        )
+        if inbound.task_id is not None:
+            self._reported.append(inbound.task_id)
+        return outcome
+
+    def _apply(self, slot: Slot, inbound: Inbound, effects: Sequence[Effect]) -> Outcome:
+        """All of a message's effects or, when one raises, none."""
+        state, revision, version = slot.state, slot.revision, slot.version
+        answered: dict[str, int] = {}
+        events: list[Event] = []
+        shares: dict[Any, tuple[Share, Any]] = {}
+        rows: list[JournalRow] = []
+        tasks: list[Task] = []
+        refusal: Refusal | None = None
+        unheeded = False
+        base = (inbound.id.int ^ _ROWS) & ~0xFFFF  # decided again, a message makes the same rows again
+        for n, effect in enumerate(effects):
+            if isinstance(effect, Event):
+                revision += 1
+                if published := _topic(type(effect)) is not None:
+                    version += 1
+                    effect = effect.numbered(version)
+                    if effect.operation_id is not None and effect.FINAL:
+                        answered[str(effect.operation_id)] = revision
+                state = slot.aggregate.evolve(state, effect)
+                for share in self.service.shares:
+                    for key in share.touched(effect):
+                        current = shares[key][1] if key in shares else self._shares.get(key)
+                        shares[key] = (share, share.evolve(current, key, effect))
+                events.append(effect)
+                rows.append(_row(slot, inbound, _id(base + n), effect, revision, version if published else None))
+            elif isinstance(effect, Command):
+                rows.append(_row(slot, inbound, _id(base + n), effect, None, None))
+            elif isinstance(effect, Task):
+                tasks.append(effect)
+            elif isinstance(effect, Unasked):
+                unheeded = True
+            else:
+                refusal = effect
+        slot.state, slot.revision, slot.version = state, revision, version
+        slot.answered.update(answered)
+        slot.touched = slot.touched or bool(events)
+        slot.events += events
+        for key, (share, value) in shares.items():
+            self._shares[key] = value
+            self._changed.setdefault(share.name, {})[key] = value
+        self._journal += rows
+        self._tasks += [(inbound, slot.aggregate.table, task) for task in tasks]
+        return Outcome("done", state, tuple(events), refusal, unheeded=unheeded)
+
+    # -- save ---------------------------------------------------------------------------------------------------------
+
+    async def save(self, offsets: Offsets = NOTHING_READ, keys: Sequence[UUID] = ()) -> Set[UUID]:
+        """Write everything, and how far the topics were read; answers which of `keys` are parked by now."""
+        changed: dict[str, list[Slot]] = {}
+        for slot in self.slots.values():
+            if slot.touched:
+                changed.setdefault(slot.aggregate.table, []).append(slot)
+        timers = [timer for slots in changed.values() for slot in slots if (timer := _rearm(slot))]
+        for slots in changed.values():
+            slots.sort(key=lambda slot: slot.key)
+        written = await statements.write(
+            self.tx, [*changed.values()], self._own_rows(changed), self._journal, self.now, timers, offsets, keys
+        )
+        if self._again:
+            await statements.publish_again(self.tx, self._again)
+        else:
+            self.outbox = self._outbox(written.outbox)
+        if self._reported:
+            await self.tx.execute("delete from tasks where task_id = any($1::uuid[])", self._reported)
+        if self._tasks:
+            await statements.save_tasks(self.tx, self._tasks, self.now)
+        return written.parked
+
+    def _own_rows(self, changed: Mapping[str, Sequence[Slot]]) -> list[Rows]:
+        """What the changed aggregates and shares have in tables of the service's own."""
+        rows: list[Rows] = []
+        for slots in changed.values():
+            rows_of = slots[0].aggregate.rows
+            if rows_of and (changes := [slot.change for slot in slots if slot.events]):
+                rows += rows_of(changes)
+        for share in self.service.shares:
+            if share.rows and (states := self._changed.get(share.name)):
+                rows.append(share.rows(dict(sorted(states.items()))))
+        return rows
+
+    def _outbox(self, pointers: Sequence[tuple[int, int]]) -> list[OutboxRow]:
+        day = self.now.astimezone(UTC).date()
+        published = (row for row in self._journal if row.topic is not None)
+        return [
+            OutboxRow(number, day, journal_id, row.key, row.store_id, row.type, row.message_id, row.topic or "", self.now,
+                      row.cause_id, row.correlation_id, row.traceparent, row.payload)
+            for (number, journal_id), row in zip(pointers, published, strict=True)
+        ]  # fmt: skip
+
+    @property
+    def published(self) -> bool:
+        """Whether the relay has something to do after the commit."""
+        return bool(self._journal or self._again)
+
+    @property
+    def moved_tasks(self) -> bool:
+        """Whether after the commit there may be a task to run that could not be run before."""
+        return bool(self._tasks or self._reported)
+
+    @property
+    def rows(self) -> int:
+        return len(self._journal)
+
+
+def _unheeded(slot: Slot, body: Any) -> bool:
+    """Of a message without effects: whether the same one, said again, may have some. An answer to what was not asked yet."""
+    return slot.revision == 0 or (isinstance(body, Event) and body.operation_id is not None)
+
+
+_ROWS: Final = UUID("5b0e6a3c-91d4-4f27-8c63-d2a7f05e9b18").int
+
+
+def _id(number: int) -> UUID:
+    return QuickUUID(number.to_bytes(16, "big"))
+
+
+def _row(
+    slot: Slot, inbound: Inbound, row_id: UUID, message: Event | Command, revision: int | None, version: int | None
+) -> JournalRow:
+    topic = _topic(type(message))
+    payload = to_json(message)
+    if len(payload) > JOURNAL_BYTES_MAX // 4 and len(payload.encode()) > JOURNAL_BYTES_MAX:
+        raise TooLarge(
+            f"{message.TYPE} would have {len(payload.encode())} bytes, at most {JOURNAL_BYTES_MAX} are published"
+        )
+    return JournalRow(
+        slot.key, slot.store_id, slot.aggregate.table, revision, version, message.TYPE, row_id, message.operation_id,
+        topic, inbound.actor, inbound.type, inbound.id, inbound.correlation_id, inbound.traceparent, payload,
+    )  # fmt: skip
+
+
+# -- recovery ---------------------------------------------------------------------------------------------------------
+
+
+class Adopted(NamedTuple):
+    """An own event read from the own topic, and who it was when it was first stated: said again, it is the same message."""
+
+    inbound: Inbound
+    message_id: UUID
+    at: datetime
+
+
+async def adopt(batch: Batch, own: Sequence[Adopted]) -> int:
+    """Fold events that this service published and its database forgot; those it knows (by version) change nothing.
+
+    They are journaled again, not published again.
+    Raises ValueError if events between the known and the next one are missing.
+    What they did to shared rows is folded afterwards, see `chassis.kafka.recovery`.
+    """
+    owned = [(batch.service.aggregate_of(one.inbound.body), one) for one in own]
+    keys: dict[str, tuple[Aggregate[Any], dict[UUID, str]]] = {}
+    for aggregate, (inbound, _, _) in owned:
+        keys.setdefault(aggregate.table, (aggregate, {}))[1][inbound.key] = inbound.store_id
+    for _, (aggregate, stores) in sorted(keys.items()):
+        await batch.load_aggregates(aggregate, stores)
+    rows: list[tuple[Any, ...]] = []
+    lost: dict[tuple[str, UUID], Inbound] = {}
+    for aggregate, (inbound, message_id, at) in owned:
+        slot, event = batch.slots[aggregate.table, inbound.key], inbound.body
+        if event.version <= slot.version:
+            continue
+        if event.version != slot.version + 1:
+            raise ValueError(
+                f"version {event.version} of {inbound.key} follows version {slot.version}: events are missing"
+            )
+        slot.revision, slot.version = slot.revision + 1, event.version
+        slot.state = aggregate.evolve(slot.state, event)
+        slot.touched = True
+        slot.events.append(event)
+        if event.operation_id is not None and event.FINAL:
+            slot.answered[str(event.operation_id)] = slot.revision
+        rows.append((*_row(slot, inbound, message_id, event, slot.revision, event.version), at))
+        lost[aggregate.table, inbound.key] = inbound
+    for place, inbound in lost.items():
+        slot = batch.slots[place]
+        if (resume := slot.aggregate.resume) is not None:
+            tasks = resume(inbound.key, inbound.store_id, slot.state)
+            batch._tasks += [(inbound, slot.aggregate.table, task) for task in tasks]
+    if rows:
+        await batch.save()
+        await statements.journal_adopted(batch.tx, rows)
+    return len(rows)
+
+
+def _rearm(slot: Slot) -> Timer | None:
+    """The timer row to write for a changed aggregate, if any.
+
+    One that is armed too early stays and is armed anew when it fires: most are overtaken by an answer. One that nobody
+    waits for any more goes: it would wake the aggregate, and write all of it, for nothing.
+    """
+    due = slot.aggregate.wake_at(slot.state)
+    early_enough = due is not None and slot.armed_at is not None and slot.armed_at <= due
+    if not slot.woken and (early_enough or due == slot.armed_at):
+        return None
+    slot.armed_at = due
+    return (slot.aggregate.table, slot.key, due)

@@ -1,0 +1,194 @@
+"""What a service declares: its aggregates, what they obey, what they share, what they do outside. No I/O in here."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import datetime
+from functools import cached_property
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Generic, TypeVar
+from uuid import UUID
+
+from contracts.base import Addressed, Document, Event, Frozen, Message
+from contracts.deciding import Context, Effect, Reported, Task, Wake
+from contracts.registry import MESSAGES
+
+if TYPE_CHECKING:
+    from asyncpg import Connection
+    from fastapi import APIRouter
+    from sqlalchemy import MetaData
+
+    from chassis.batch.database import Rows
+    from chassis.http.problems import Problems
+    from chassis.process.app import App
+    from chassis.process.settings import ServiceSettings
+
+S = TypeVar("S", bound=Document)
+M = TypeVar("M")
+
+
+@dataclass(frozen=True, slots=True)
+class Handler:
+    message: type[Any]
+    decide: Callable[[Any, Any, Context], list[Effect]]
+
+
+def on(message: type[M], decide: Callable[[Any, M, Context], list[Effect]]) -> Handler:
+    """`decide` obeys `message`. A function under the wrong message is a type error."""
+    return Handler(message, decide)
+
+
+@dataclass(frozen=True, slots=True)
+class Change(Generic[S]):
+    """One aggregate as a batch leaves it. `events` are those of this batch, in order, versions filled in."""
+
+    key: UUID
+    store_id: str
+    before: S
+    after: S
+    events: tuple[Event, ...]
+
+
+@dataclass(frozen=True, eq=False)
+class Aggregate(Generic[S]):
+    """One row per key in `table`: the chassis' columns, the declared ones, and the state as one JSON document.
+
+    The chassis' columns: key uuid primary key, store_id text, revision int, version int, doc text, answered text,
+    armed_at timestamptz (see `chassis.declare.tables.aggregate_columns`).
+    """
+
+    table: str
+    key: str
+    """The field that names this aggregate in messages (`Addressed.KEY`), e.g. `order_id`; one aggregate of a service has it."""
+    state: type[S]
+    initial: Callable[[UUID, str], S]
+    """(key, store_id) -> the state before the first event."""
+    evolve: Callable[[S, Any], S]
+    handlers: tuple[Handler, ...]
+    columns: Mapping[str, tuple[str, Callable[[S], Any]]] = field(default_factory=dict)
+    """What is searched or constrained: column -> (PostgreSQL type, its value)."""
+    parts: tuple[str, ...] = ()
+    """Fields of the state that are large and hardly change: each in a column of text of its name, written only when it does."""
+    wake_at: Callable[[S], datetime | None] = lambda state: None
+    """When this state wants a `Wake`; null for never."""
+    resume: Callable[[UUID, str, S], Iterable[Task]] | None = None
+    """(key, store_id, state) -> the tasks that such a state lives by: a backup that was restored may lack them."""
+    rows: Callable[[Sequence[Change[S]]], Sequence[Rows]] | None = None
+    """What a batch writes into tables of its own (ledger lines, reservations, documents); the same pieces each time."""
+
+
+@dataclass(frozen=True)
+class Share:
+    """Rows that aggregates share: locked in the order of their keys, shown to decide, folded by `evolve`."""
+
+    name: str
+    needs: Callable[[Any, Any], Iterable[Any]]
+    """Pure (state, message) -> the keys that deciding may look at or change. Keys are hashable and sortable."""
+    load: Callable[[Connection, Sequence[Any]], Awaitable[Mapping[Any, Any]]]
+    """Lock and read, keys given sorted; a key without a row may be left out."""
+    touched: Callable[[Event], Iterable[Any]]
+    """The keys that an event changes; a subset of what `needs` named for its message."""
+    evolve: Callable[[Any, Any, Event], Any]
+    """(state or None, key, event) -> state."""
+    rows: Callable[[Mapping[Any, Any]], Rows] | None = None
+    """What is written of the changed ones, given with their keys in order. Null: they are looked up and never changed."""
+    adopt: Callable[[Any, Any, Sequence[Event]], Any] | None = None
+    """(state or None, key, events) -> state, for what a restored database had forgotten: events of several orders, in any
+    order. Null: `evolve` one by one does it."""
+
+
+class TryAgain(Exception):
+    """Raised by a task's runner when the outcome is not known yet: the same task is run again later."""
+
+    def __init__(self, reason: str, after_seconds: float | None = None) -> None:
+        super().__init__(reason)
+        self.reason, self.after_seconds = reason, after_seconds
+
+
+@dataclass(frozen=True, slots=True)
+class Attempt:
+    """What a runner may know about its call."""
+
+    task_id: UUID
+    key: UUID
+    number: int
+    """1 on the first try."""
+    first_tried_at: datetime
+    now: datetime
+
+
+@dataclass(frozen=True)
+class TaskKind:
+    """I/O outside the transaction. `run(body, attempt)` returns the outcome or raises TryAgain; it may be called again."""
+
+    kind: str
+    body: type[Frozen]
+    outcome: type[Frozen]
+    run: Callable[[Any, Attempt], Awaitable[Frozen]]
+    lease_seconds: float = 30
+    """Longer than a call can last. Too short: called twice. Too long: late after a crash."""
+    backoff_seconds_max: float = 300
+    close: Callable[[], Awaitable[None]] | None = None
+    """Called once at the end of the process."""
+
+
+@dataclass(frozen=True)
+class Service:
+    """A whole service. folder = package = process = consumer group = database = topic prefix = `name`."""
+
+    name: str
+    aggregates: tuple[Aggregate[Any], ...]
+    settings: type[ServiceSettings]
+    metadata: MetaData
+    migrations: Path
+    shares: tuple[Share, ...] = ()
+    tasks: Callable[[App], tuple[TaskKind, ...]] = lambda app: ()
+    routes: Callable[[App], APIRouter] | None = None
+    problems: Problems = field(default_factory=dict)
+    """The kinds of problem that its routes answer, beside the chassis' own."""
+    apply: Callable[[Connection, Mapping[str, Any]], Awaitable[Sequence[str]]] | None = None
+    """`python -m <service> apply file.yaml`: write the file's small tables; answers a line per row written."""
+    intake: frozenset[str] = frozenset()
+    """Topics that are paused while the service has enough to do. Never replies or commands."""
+    in_flight: str | None = None
+    """SQL that returns how much of the limit $1 the running processes use; the intake pauses when it reaches $1."""
+    processes: str | None = None
+    """SQL for the metrics of what is under way: rows of (step, waiting, count, age of the oldest in seconds)."""
+    adopts: bool = True
+    """Whether its published events rebuild its rows, so that a restored database catches up from its own topic."""
+    check: Callable[[Connection], Awaitable[Iterable[tuple[str, int, int]]]] | None = None
+    """The invariants of its tables: (name, comparisons made, comparisons violated)."""
+
+    def __post_init__(self) -> None:
+        if len({aggregate.key for aggregate in self.aggregates}) < len(self.aggregates):
+            raise ValueError(f"{self.name}: two aggregates have the same key field")
+        for aggregate in self.aggregates:
+            for message in (handler.message for handler in aggregate.handlers):
+                if issubclass(message, Addressed) and aggregate.key != message.KEY:
+                    raise ValueError(
+                        f"{message.TYPE} is about a {message.KEY}, {aggregate.table} are keyed by {aggregate.key}"
+                    )
+
+    def aggregate_of(self, message: Addressed) -> Aggregate[Any]:
+        """Returns the aggregate that a message of this service is about. Raises LookupError if there is none."""
+        for aggregate in self.aggregates:
+            if aggregate.key == message.KEY:
+                return aggregate
+        raise LookupError(f"{self.name} has no aggregate with the key {message.KEY}")
+
+    def handler_of(self, inbound_type: type[Any], aggregate: str | None) -> tuple[Aggregate[Any], Handler] | None:
+        """Who obeys a message of this type; `aggregate` says whose it is for timers and reports, which any may have."""
+        return self._handlers.get((inbound_type, aggregate))
+
+    def obeys(self) -> tuple[type[Message], ...]:
+        """The types that it reads from topics."""
+        return tuple(model for model, _ in self._handlers if issubclass(model, Message) and model.TYPE in MESSAGES)
+
+    @cached_property
+    def _handlers(self) -> dict[tuple[type[Any], str | None], tuple[Aggregate[Any], Handler]]:
+        return {
+            (handler.message, aggregate.table if handler.message in (Wake, Reported) else None): (aggregate, handler)
+            for aggregate in self.aggregates
+            for handler in aggregate.handlers
+        }

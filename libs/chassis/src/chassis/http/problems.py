@@ -1,0 +1,255 @@
+"""What goes wrong with a request leaves as RFC 9457 problem+json, and each kind of problem has a page under /problems/.
+
+A problem says what is wrong, where, and how to fix it. It never repeats input that may be personal, and never shows a
+traceback, an error of the driver or SQL: those are in the log alone.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from html import escape
+from types import MappingProxyType
+from typing import Any, Final, NamedTuple
+
+import orjson
+from fastapi import APIRouter, FastAPI, Request, Response
+from fastapi.exceptions import RequestValidationError
+from fastapi.responses import HTMLResponse
+from pydantic import BaseModel
+from starlette.exceptions import HTTPException
+from starlette.routing import Match
+
+from chassis.batch.database import CatchingUp, OutcomeUnknown, is_transient
+from chassis.batch.inbound import Rendered
+
+PROBLEM: Final = "application/problem+json"
+
+
+class About(NamedTuple):
+    """A kind of problem, as answers and its page show it."""
+
+    status: int
+    title: str
+    why: str
+    remedy: str
+
+
+Problems = Mapping[str, About]
+"""By code. Every code that a service can answer is in its `Service.problems` or in `PROBLEMS`."""
+
+_CURSOR = "Use next_cursor of the page before, unchanged, with the same list; leave the cursor out to begin anew."
+PROBLEMS: Final[Problems] = MappingProxyType({
+    # -- who asks
+    "no_api_key": About(401, "An API key is needed", "The request carries no API key.",
+        "Send the header `Authorization: Bearer <key>`. An operator makes keys with `python -m <service> api-key create`."),
+    "bad_api_key": About(401, "The API key is not known", "The key is misspelt, revoked, or belongs to another service.",
+        "Use a key of this service; `python -m <service> api-key list` shows those that exist."),
+    "scope_missing": About(403, "The key does not have this scope", "The key is valid, but it may not make this call.",
+        "Use a key with the scope that the detail names."),
+    "store_missing": About(400, "Which store?", "An administrator's key belongs to no store, and this call acts for one.",
+        "Name the store in the header `X-Store-Id`."),
+    "store_invalid": About(400, "No store has this code", "`X-Store-Id` is not a store's code.",
+        "A code has 1 to 64 characters of `A-Z a-z 0-9 . _ : -`."),
+    # -- what is sent
+    "url_unreadable": About(400, "The address cannot be read", "Path or query are not UTF-8, or they hold a NUL.",
+        "Percent-encode the UTF-8 bytes of each part, without %00."),
+    "invalid_request": About(422, "The request does not validate", "A parameter or a field of the body has a wrong type or value.",
+        "`errors` lists where and what; /openapi.json has the schema."),
+    "http_error": About(400, "The request cannot be read", "The body is not JSON text in UTF-8, or it is nested too deep.",
+        "Send one JSON value with `Content-Type: application/json`."),
+    "too_large": About(413, "The body is too large", "The body is larger than 1 MiB.", "Split the request."),
+    "header_too_large": About(431, "The head of the request is too large", "Request line and headers exceed 32 KiB.",
+        "Send fewer or shorter headers."),
+    "request_too_slow": About(408, "The request did not arrive in time",
+        "The head of a request has 10 s to arrive, its body 30 s.", "Send the request again, in one go."),
+    "request_malformed": About(400, "This is no HTTP request", "The bytes on the connection are not HTTP/1.1.",
+        "Use an HTTP client; for TLS, the address of the proxy in front of the service."),
+    "connections_exhausted": About(503, "Too many connections", "The process serves as many connections as it may.",
+        "Repeat the request in a moment; keep connections open and reuse them."),
+    "bad_cursor": About(400, "The cursor is not one of ours", "The cursor was changed, or it is of another list.", _CURSOR),
+    "not_found": About(404, "Not found", "Nothing is at this address, or it belongs to another store.",
+        "/openapi.json lists the addresses; ids are those that the service has answered."),
+    "method_not_allowed": About(405, "The method is not allowed here", "The address exists, but not with this method.",
+        "The header `Allow` of the answer lists the methods."),
+    "bad_idempotency_key": About(400, "The Idempotency-Key has a bad length", "The header is empty or too long.",
+        "Send 1 to 255 characters, e.g. a UUID."),
+    "idempotency_key_reused": About(409, "The Idempotency-Key came with another request",
+        "Method, path or body differ from the first request with this key.", "Use a new key for each request."),
+    # -- the service itself
+    "unavailable": About(503, "The database does not answer", "The database is away, or it catches up after a restore.",
+        "Repeat the request in a moment, with the same Idempotency-Key."),
+    "outcome_unknown": About(503, "The request may have been carried out, or not",
+        "The connection to the database was lost during the commit.",
+        "Repeat the request with the same Idempotency-Key: it takes effect once. Without a key, read first what came of it."),
+    "request_timed_out": About(503, "The request takes the database too long",
+        "The request alone exceeds a time limit of the database. Nothing was done.", "Make the request smaller."),
+    "fault": About(500, "A fault of the service", "The service failed in a way that nobody foresaw.",
+        "Report it to the operators with the time of the request; the log has the cause."),
+    # -- parked messages
+    "not_waiting": About(409, "The message does not wait any more", "It was replayed, edited or discarded before.",
+        "`GET /v1/parked/{id}` shows what became of it."),
+    "not_replayable": About(409, "This message is not replayed as it is",
+        "It is outside of the time that the inbox covers, or it reports a contradiction.",
+        "Have the sender send it anew with a new `ce_id`, then discard this one."),
+    "failed_again": About(409, "The replay stopped", "A message failed again, for the reason in the detail.",
+        "Deploy the fix or edit the message, then replay. An edit that is answered so was not stored."),
+    "filter_missing": About(422, "Which messages?", "A bulk discard needs at least one filter.",
+        "Name `ids`, `order_id` or `cause`."),
+})  # fmt: skip
+
+
+class Problem(Exception):
+    """A problem to be answered: `code` names its page. `more` are further members of the document."""
+
+    def __init__(self, status: int, code: str, title: str, detail: str, **more: Any) -> None:
+        super().__init__(detail)
+        self.status, self.code, self.title, self.detail, self.more = status, code, title, detail, more
+
+    def rendered(self, instance: str = "", headers: Mapping[str, str] | None = None) -> Rendered:
+        body = {"type": f"/problems/{self.code}", "title": self.title, "status": self.status, "detail": self.detail}
+        if instance:
+            body["instance"] = instance
+        named = {"content-type": PROBLEM, **(headers or {})}
+        if self.status == 503:
+            named["retry-after"] = "1"
+        return Rendered(self.status, named, orjson.dumps(body | self.more))
+
+
+def known(code: str, detail: str, **more: Any) -> Problem:
+    """A problem of the chassis."""
+    about = PROBLEMS[code]
+    return Problem(about.status, code, about.title, detail, **more)
+
+
+REPEAT = "repeat the request in a moment, with the same Idempotency-Key"
+
+
+def unavailable(error: BaseException, what_to_do: str = REPEAT) -> Problem:
+    """For a transient error: the same request may succeed in a moment.
+
+    It never says that nothing was done: a part of the request may have been committed before the error.
+    """
+    if isinstance(error, OutcomeUnknown):
+        return known(
+            "outcome_unknown",
+            "the connection to the database was lost during the commit; repeat the request with the same Idempotency-Key:"
+            " it takes effect once. Without a key, read first what came of it",
+        )
+    catching_up = isinstance(error, CatchingUp)
+    title = "The restored database is catching up" if catching_up else PROBLEMS["unavailable"].title
+    return Problem(503, "unavailable", title, what_to_do)
+
+
+def respond(answer: Rendered) -> Response:
+    return Response(answer.body, answer.status, dict(answer.headers))
+
+
+# -- what an operation can answer --------------------------------------------------------------------------------------
+
+CODES: Final = "x-problems"
+"""Member of an operation in the OpenAPI document: the codes of its problems."""
+NEEDS_NOTHING: Final = "x-needs-nothing"
+
+
+def answers(*codes: str) -> dict[str, Any]:
+    """`openapi_extra` of a route: the problems that follow from what it does, beside those of its parameters."""
+    return {CODES: list(codes)}
+
+
+def alone() -> dict[str, Any]:
+    """`openapi_extra` of a route that reads neither the request nor the database."""
+    return {NEEDS_NOTHING: True}
+
+
+# -- every error of an application ------------------------------------------------------------------------------------
+
+
+def install_problems(app: FastAPI) -> None:
+    """Every error leaves as a problem."""
+
+    async def on_problem(request: Request, error: Exception) -> Response:
+        assert isinstance(error, Problem)
+        return respond(error.rendered(request.scope["path"]))
+
+    async def on_invalid(request: Request, error: Exception) -> Response:
+        assert isinstance(error, RequestValidationError)
+        found = [{"where": _where(one["loc"]), "what": one["msg"]} for one in error.errors()[:20]]
+        told = "; ".join(f"{one['where']}: {one['what']}" for one in found[:3])
+        return respond(known("invalid_request", told, errors=found).rendered(request.scope["path"]))
+
+    async def on_http(request: Request, error: Exception) -> Response:
+        assert isinstance(error, HTTPException)
+        code = {404: "not_found", 405: "method_not_allowed", 413: "too_large"}.get(error.status_code, "http_error")
+        detail = f"{request.method} {request.scope['path']}: {error.detail}"
+        headers = {"allow": _allowed(app, request)} if error.status_code == 405 else error.headers
+        problem = Problem(error.status_code, code, str(error.detail), detail)
+        return respond(problem.rendered(request.scope["path"], headers))
+
+    async def on_any(request: Request, error: Exception) -> Response:
+        problem = unavailable(error) if is_transient(error) else known("fault", "the operators see it in the log")
+        return respond(problem.rendered(request.scope["path"]))
+
+    app.add_exception_handler(Problem, on_problem)
+    app.add_exception_handler(RequestValidationError, on_invalid)
+    app.add_exception_handler(HTTPException, on_http)
+    app.add_exception_handler(Exception, on_any)
+    app.add_exception_handler(OSError, on_any)
+    app.add_exception_handler(TimeoutError, on_any)
+
+
+def _where(location: tuple[Any, ...]) -> str:
+    """Keys of a body are the sender's: what has no form in UTF-8 is replaced."""
+    return ".".join(map(str, location)).encode("utf-8", "replace").decode()
+
+
+def _allowed(app: FastAPI, request: Request) -> str:
+    """The methods of all routes at this path: each route knows only its own."""
+    found: set[str] = set()
+    for route in app.routes:
+        if route.matches(request.scope)[0] is not Match.NONE:
+            found |= getattr(route, "methods", None) or set()
+    return ", ".join(sorted(found))
+
+
+# -- the pages --------------------------------------------------------------------------------------------------------
+
+PAGE: Final = """<!doctype html>
+<html lang="en"><meta charset="utf-8"><title>{title}</title>
+<h1>{title}</h1>
+<p><code>{code}</code>, HTTP status {status}</p>
+<h2>Why</h2><p>{why}</p>
+<h2>What to do</h2><p>{remedy}</p>
+</html>
+"""
+
+
+class Kind(BaseModel):
+    code: str
+    status: int
+    title: str
+    why: str
+    remedy: str
+
+
+class Kinds(BaseModel):
+    items: list[Kind]
+
+
+def pages(of_service: Problems) -> APIRouter:
+    """`/problems/{code}`: what a kind of problem is, why it arises, how to fix it. Without an API key."""
+    router = APIRouter(tags=["problems"])
+    every = {**PROBLEMS, **of_service}
+
+    @router.get("/problems", response_model=Kinds, openapi_extra=alone())
+    async def kinds() -> Any:
+        """Every kind of problem that this service answers."""
+        return {"items": [{"code": code, **about._asdict()} for code, about in sorted(every.items())]}
+
+    @router.get("/problems/{code}", response_class=HTMLResponse, openapi_extra=answers("not_found"))
+    async def kind(code: str) -> Response:
+        if (about := every.get(code)) is None:
+            raise known("not_found", "no problem has this code; /problems lists them")
+        fields = {name: escape(str(value)) for name, value in about._asdict().items()}
+        return Response(PAGE.format(code=escape(code), **fields), media_type="text/html")
+
+    return router

@@ -1,0 +1,209 @@
+"""HTTP on a socket, bounded: what a client has not finished sending takes little memory, little time and no connection for long.
+
+The server runs in the loop of the process, beside the consumer. So nothing that arrives may cost more than a few
+milliseconds at a time, before it is known who sends it.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import http
+import signal
+import socket
+import time
+from asyncio import TimerHandle, Transport, get_running_loop
+from typing import Any, Final
+
+import structlog
+import uvicorn
+from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
+
+from chassis.http.problems import Problem, known
+from chassis.http.requests import BODY_BYTES_MAX
+
+log = structlog.get_logger("chassis.http.server")
+
+HEAD_BYTES_MAX: Final = 32 * 1024
+"""Request line and headers, and whatever else arrives without being a part of a body: the parser copies it as it grows."""
+HEAD_SECONDS_MAX: Final = 10.0
+"""From the connection, or the first byte of the next request, to the end of the headers."""
+BODY_SECONDS_MAX: Final = 30.0
+"""From the end of the headers to the end of the body."""
+DRAINED_BYTES_MAX: Final = 2 * BODY_BYTES_MAX
+"""Of a body that is larger than allowed, so much is read and dropped, so that the client reads the answer."""
+CONNECTIONS_MAX: Final = 500
+"""Of a process. At this number the one that has waited longest for its request is closed for a new one."""
+
+
+class BoundedProtocol(HttpToolsProtocol):
+    """uvicorn's protocol with limits on bytes and time. A request that exceeds one is answered 431, 408 or 503, and closed."""
+
+    def __init__(self, *arguments: Any, **named: Any) -> None:
+        super().__init__(*arguments, **named)
+        self.waits_since: float | None = None
+        """Monotonic time since when no request is under way; None while one is."""
+        self._in_head = False
+        self._barren_bytes = 0
+        """Received since the last head or piece of a body was complete."""
+        self._body_bytes = 0
+        self._deadline: TimerHandle | None = None
+        self._refusal: Problem | None = None
+
+    # -- connections --------------------------------------------------------------------------------------------------
+
+    def connection_made(self, transport: Transport) -> None:  # type: ignore[override]
+        super().connection_made(transport)
+        self.waits_since = time.monotonic()
+        self._arm(HEAD_SECONDS_MAX)
+        if len(self.connections) > CONNECTIONS_MAX:
+            self._longest_waiting()._give_way()
+
+    def _longest_waiting(self) -> BoundedProtocol:
+        """Without another one that waits, this one: it has only just come."""
+        waiting = [one for one in self.connections if isinstance(one, BoundedProtocol) and one.waits_since is not None]
+        return min(waiting, key=lambda one: one.waits_since or 0.0, default=self)
+
+    def _give_way(self) -> None:
+        log.warning("connections_exhausted", connections=len(self.connections))
+        self._refuse(known("connections_exhausted", f"the process serves {CONNECTIONS_MAX} connections at a time"))
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        self._disarm()
+        super().connection_lost(exc)
+
+    # -- bytes --------------------------------------------------------------------------------------------------------
+
+    def data_received(self, data: bytes) -> None:
+        if self.transport.is_closing():
+            return
+        if self._deadline is None and self.waits_since is not None:
+            self._arm(HEAD_SECONDS_MAX)  # of a connection that was kept alive: line ends may come before a request
+        self._barren_bytes += len(data)
+        super().data_received(data)
+        if self._barren_bytes > HEAD_BYTES_MAX:
+            self._refuse(_head_too_large())
+
+    def on_message_begin(self) -> None:
+        self._in_head = True
+        self._arm(HEAD_SECONDS_MAX)
+        super().on_message_begin()
+
+    def on_header(self, name: bytes, value: bytes) -> None:
+        if self._in_head:  # not in a trailer: a request is not changed after it was accepted
+            super().on_header(name, value)
+
+    def on_headers_complete(self) -> None:
+        if len(self.url) + sum(len(name) + len(value) for name, value in self.headers) > HEAD_BYTES_MAX:
+            self._refusal = _head_too_large()
+            raise ValueError("head too large")  # uvicorn answers a parser that fails by `send_400_response`
+        self.waits_since, self._in_head, self._barren_bytes, self._body_bytes = None, False, 0, 0
+        self._arm(BODY_SECONDS_MAX)
+        super().on_headers_complete()
+
+    def on_body(self, body: bytes) -> None:
+        self._barren_bytes = 0
+        self._body_bytes += len(body)
+        super().on_body(body)
+        if self._body_bytes > DRAINED_BYTES_MAX and self.cycle.response_complete:
+            self.transport.close()
+
+    def on_message_complete(self) -> None:
+        self._disarm()
+        self._barren_bytes = 0
+        super().on_message_complete()
+
+    def on_response_complete(self) -> None:
+        if not self.pipeline:
+            self.waits_since = time.monotonic()
+        super().on_response_complete()
+
+    # -- time ---------------------------------------------------------------------------------------------------------
+
+    def _arm(self, seconds: float) -> None:
+        self._disarm()
+        self._deadline = self.loop.call_later(seconds, self._too_slow)
+
+    def _disarm(self) -> None:
+        if self._deadline is not None:
+            self._deadline.cancel()
+            self._deadline = None
+
+    def _too_slow(self) -> None:
+        self._deadline = None
+        if self.flow.read_paused:  # it is we who do not read: the request waits for one before it, or for its handler
+            return self._arm(BODY_SECONDS_MAX)
+        self._refuse(known("request_too_slow", "the request did not arrive within its time"))
+
+    # -- refusals -----------------------------------------------------------------------------------------------------
+
+    def send_400_response(self, msg: str) -> None:
+        """What uvicorn calls when its parser fails."""
+        self._refuse(self._refusal or known("request_malformed", "the bytes on the connection are not HTTP/1.1"))
+
+    def _refuse(self, problem: Problem) -> None:
+        """Answer, unless an answer has begun, and close. A request that is under way sees its client disconnect."""
+        self._disarm()
+        if self.transport.is_closing():
+            return
+        cycle = self.cycle
+        under_way = cycle is not None and not cycle.response_complete
+        if under_way:
+            cycle.disconnected = True
+            cycle.message_event.set()
+        if not (under_way and cycle.response_started) and not self._is_idle:
+            self._answer(problem)
+        self.transport.close()
+
+    @property
+    def _is_idle(self) -> bool:
+        """Served before, and no byte of a next request has come: an answer would be taken for that one's."""
+        return self.cycle is not None and self.cycle.response_complete and not self._in_head
+
+    def _answer(self, problem: Problem) -> None:
+        answer = problem.rendered()
+        named = {**answer.headers, "connection": "close", "content-length": str(len(answer.body))}
+        head = [f"HTTP/1.1 {answer.status} {http.HTTPStatus(answer.status).phrase}"]
+        head += [f"{name}: {value}" for name, value in named.items()]
+        self.transport.write("\r\n".join(head).encode("ascii") + b"\r\n\r\n" + answer.body)
+
+
+def _head_too_large() -> Problem:
+    return known("header_too_large", f"request line and headers have at most {HEAD_BYTES_MAX} bytes")
+
+
+class Server(uvicorn.Server):
+    """Exit status 0 on SIGTERM: uvicorn would raise the signal again after its shutdown."""
+
+    @contextlib.contextmanager
+    def capture_signals(self) -> Any:
+        loop = get_running_loop()
+        for number in (signal.SIGTERM, signal.SIGINT):
+            loop.add_signal_handler(number, self.handle_exit, number, None)
+        yield
+
+
+def listen(host: str, port: int) -> socket.socket:
+    """A bound socket, below the ephemeral range when the port is left to us: a reconnect storm cannot take it."""
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    for candidate in [port] if port else range(20_000, 32_000, 7):
+        listener = socket.socket(family, socket.SOCK_STREAM)
+        listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            listener.bind((host, candidate))
+            listener.listen(2048)
+            listener.setblocking(False)
+            return listener
+        except OSError as error:
+            listener.close()
+            if port:
+                raise SystemExit(
+                    f"port {port} on {host} cannot be taken ({error.strerror}); choose another HTTP_PORT"
+                ) from None
+    raise SystemExit("no free port below 32000")
+
+
+def configured(app: Any) -> uvicorn.Config:
+    return uvicorn.Config(
+        app, loop="uvloop", http=BoundedProtocol, log_config=None, access_log=False, timeout_graceful_shutdown=10,
+        lifespan="on", backlog=2048, timeout_keep_alive=75,
+    )  # fmt: skip
