@@ -71,7 +71,7 @@ class Series:
         }  # fmt: skip
 
     def snapshot(self, n: int) -> tuple[bytes, bytes]:
-        """Key and value of the record of an order that is ready to fulfil."""
+        """Key and value of the record of an order that is ready to fulfill."""
         body = {
             "source": {
                 "channel": CHANNEL,
@@ -79,7 +79,7 @@ class Series:
                 "updated_at": "2026-01-05T10:00:00Z",
                 "content_hash": self.external_id(n),
             },
-            "order": {"lifecycle": "ready_to_fulfil", **self.order(n)},
+            "order": {"lifecycle": "ready_to_fulfill", **self.order(n)},
         }
         return str(self.key(n)).encode(), orjson.dumps(body)
 

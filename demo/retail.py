@@ -199,7 +199,7 @@ def _order_body(order: RetailOrder, placed_at: str) -> dict[str, Any]:
         "external_number": None,
         "basket_id": None,
         "placed_at": placed_at,
-        "lifecycle": "ready_to_fulfil",
+        "lifecycle": "ready_to_fulfill",
         "payment_state": "paid",
         "fulfilled_by": "merchant",
         "currency": CURRENCY,

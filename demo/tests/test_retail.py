@@ -109,7 +109,7 @@ def test_the_snapshot_has_every_field_of_the_canonical_shape(read_rows: Reader) 
     assert {name: order[name] for name in ("external_order_id", "placed_at", "lifecycle", "payment_state")} == {
         "external_order_id": "7",
         "placed_at": "2011-07-04T08:30:00Z",
-        "lifecycle": "ready_to_fulfil",
+        "lifecycle": "ready_to_fulfill",
         "payment_state": "paid",
     }
     assert (order["fulfilled_by"], order["currency"], order["price_basis"]) == ("merchant", "GBP", "gross")

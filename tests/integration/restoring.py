@@ -12,7 +12,7 @@ from tests.integration.shop import Shop
 
 KNOWN = {
     "payments": ("ledgers", "ledger_lines", "operations"),
-    "fulfillment": ("fulfilments", "reservations", "shipments", "stock"),
+    "fulfillment": ("fulfillments", "reservations", "shipments", "stock"),
     "invoicing": ("billings", "documents", "series"),
 }
 """What a service knows of orders."""

@@ -37,7 +37,7 @@ async def test_a_paid_order_that_was_cancelled_is_reinstated_and_completed_as_it
     assert await shop.ends([order]) == {"cancelled/refunded/unfulfilled": 1}
     await shop.send([shop.snapshot([("S001", 3, 75_00)], number=number)])
     one = await raised(shop, order, "order_reinstated")
-    assert {"path": "lifecycle", "change": "changed", "before": "cancelled", "after": "ready_to_fulfil"} in one[
+    assert {"path": "lifecycle", "change": "changed", "before": "cancelled", "after": "ready_to_fulfill"} in one[
         "difference"
     ]
     assert (await resolve(shop, order, one, "accept"))[0] == 200

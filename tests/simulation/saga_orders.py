@@ -54,7 +54,7 @@ def content(rng: Random) -> OrderContent:
     return OrderContent(
         external_order_id="1",
         placed_at=datetime.fromisoformat("2026-01-01T00:00:00+00:00"),
-        lifecycle="ready_to_fulfil" if rng.random() < 0.9 else "awaiting_payment",
+        lifecycle="ready_to_fulfill" if rng.random() < 0.9 else "awaiting_payment",
         payment_state="paid" if rng.random() < 0.9 else "pending",
         test=rng.random() < 0.03,
         currency="EUR",

@@ -22,7 +22,7 @@ from contracts.limits import JOURNAL_BYTES_MAX
 from contracts.orders import MarketTerms
 from contracts.registry import MESSAGES, is_published, topic_of
 from contracts.snapshot import Address
-from fulfillment.domain.fulfilment import Fulfilment, Ship
+from fulfillment.domain.fulfillment import Fulfillment, Ship
 from fulfillment.domain.stock import Stock, StockKey
 from fulfillment.handlers import SERVICE as FULFILLMENT
 from invoicing.domain.billing import Billings
@@ -296,7 +296,7 @@ class World:
         match row.state:
             case Ledger():
                 self._check_money(row.state)
-            case Fulfilment():
+            case Fulfillment():
                 self._check_stock()
             case Billings():
                 self._check_invoices(key)

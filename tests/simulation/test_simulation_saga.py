@@ -22,7 +22,7 @@ from saga_world import BARE_SELLER, COMPLETE_SELLER, STORE, Record, World
 
 from contracts.deciding import Context, Refusal
 from contracts.ids import derived, order_id
-from contracts.orders import Approve, Cancel, OrderEvent, Resolution, Resolve, Resume
+from contracts.orders import Approve, Cancel, OrderEvent, Resolution, Resolve, Retry
 from contracts.snapshot import OrderContent
 from orders.domain import decisions
 from orders.domain.exceptions import KINDS
@@ -64,7 +64,9 @@ class Saga:
     def the_marketplace_says_more(self, rng: Random) -> None:
         if self.known:
             key = rng.choice(sorted(self.known))
-            lifecycle = rng.choice(["ready_to_fulfil", "ready_to_fulfil", "shipped", "partially_shipped", "cancelled"])
+            lifecycle = rng.choice(
+                ["ready_to_fulfill", "ready_to_fulfill", "shipped", "partially_shipped", "cancelled"]
+            )
             told = rng.choice([self.known[key][1], content(rng)]).model_copy(update={"lifecycle": lifecycle})
             self.tell(key, told, rng.randint(-1, 3))
 
@@ -103,12 +105,12 @@ class Saga:
 
     def a_person_asks(self, rng: Random) -> None:
         if self.known:
-            self.ask(rng.choice([Approve, Approve, Cancel, Resume]), rng.choice(sorted(self.known)))
+            self.ask(rng.choice([Approve, Approve, Cancel, Retry]), rng.choice(sorted(self.known)))
             self.look()
 
     def resolve(self, key: UUID, order: Order) -> None:
         """The first exception of an order: accepted or kept by its id; kept when it cannot be accepted."""
-        one = next(one for code, one in order.exceptions.items() if KINDS[code].keep or code == "invoice_rejected")
+        one = next(one for code, one in order.exceptions.items() if KINDS[code].keep or code == "invoice_failed")
         body = {"order_id": key, "store_id": STORE, "actor": "person:ann", "exception_id": one.exception_id}
         wishes: tuple[Resolution, ...] = ("accept", "keep") if one.exception_id.int % 2 else ("keep", "accept")
         for resolution in wishes:
@@ -175,7 +177,7 @@ class Saga:
         self.look()
 
     def everybody_does_their_part(self) -> None:
-        """Stock comes, the seller is complete, people approve and resume, the warehouse ships."""
+        """Stock comes, the seller is complete, people approve and retry, the warehouse ships."""
         world = self.world
         world.seller = COMPLETE_SELLER
         for location in LOCATIONS:
@@ -189,7 +191,7 @@ class Saga:
                     if action == "resolve":
                         self.resolve(key, order)
                     elif action != "cancel":
-                        refusal = self.ask({"approve": Approve, "resume": Resume}[action], key)
+                        refusal = self.ask({"approve": Approve, "retry": Retry}[action], key)
                         assert refusal is None, refusal
             self.drain()
             for key, shipment_id in world.picking():
@@ -203,21 +205,21 @@ class Saga:
 
     def check_final(self, key: UUID, order: Order) -> None:
         ledger = self.world.payments.states().get(key)
-        fulfilment = self.world.fulfillment.states().get(key)
+        fulfillment = self.world.fulfillment.states().get(key)
         billing = self.world.invoicing.states().get(key)
         money = ledger.totals() if ledger else order.facts.money
         assert order.facts.money == money, "orders knows what payments says"
         if order.status == "cancelled":
             assert money.refunded_minor == money.captured_minor
             assert money.captured_minor + money.voided_minor == money.authorized_minor
-            assert fulfilment is None or not fulfilment.held
+            assert fulfillment is None or not fulfillment.held
             assert billing is None or set(billing.credits) == set(billing.invoices)
             # A capture was invoiced and its invoice credited, or it was refunded without either.
             invoiced = {one.capture_id: one.total_minor for one in billing.invoices.values()} if billing else {}
             for capture_id, capture in ledger.captures.items() if ledger else ():
                 taken = sum(line.captured_minor for line in capture.lines.values())
                 assert invoiced.get(capture_id, taken) == taken
-            assert not any(shipment.has_shipped for shipment in fulfilment.shipments) if fulfilment else True
+            assert not any(shipment.has_shipped for shipment in fulfillment.shipments) if fulfillment else True
             assert not order.exceptions
         elif order.facts.undone is not None and order.runs:
             assert order.completed_at is not None, f"{order.status} {order.payment_status} {order.fulfillment_status}"
@@ -229,7 +231,7 @@ class Saga:
             assert total == (money.captured_minor if is_invoiced(order) else 0)
         else:
             assert order.status in ("pending", "approved")  # recorded: the marketplace carries it, or has to say more
-            assert order.facts.undone is not None or (ledger is None and fulfilment is None and billing is None)
+            assert order.facts.undone is not None or (ledger is None and fulfillment is None and billing is None)
 
 
 def check_statuses(event: OrderEvent) -> None:
@@ -286,7 +288,7 @@ def check_actions(order: Order, key: UUID, world: World) -> None:
     for word, message, decide in (
         ("approve", Approve, decisions.approve),
         ("cancel", Cancel, decisions.cancel),
-        ("resume", Resume, decisions.resume),
+        ("retry", Retry, decisions.retry),
     ):
         operation = derived(key, f"{word} {world.n} {world.now}")
         command = message(order_id=key, store_id=STORE, operation_id=operation, actor="person:ann")

@@ -17,7 +17,7 @@ from pydantic_settings import SettingsConfigDict
 from sqlalchemy import BigInteger, Column, MetaData, Table, Text
 
 from chassis.batch.database import Database, Piece, Rows
-from chassis.batch.inbound import Idempotency, Inbound, Intake, Outcome, Record, Refused, Rendered
+from chassis.batch.inbound import Idempotency, Inbound, Intake, Outcome, Record, Rejected, Rendered
 from chassis.batch.shell import Shell
 from chassis.declare.service import Aggregate, Service, Share, on
 from chassis.declare.tables import aggregate_columns, chassis_tables
@@ -331,7 +331,7 @@ class World:
         return Inbound("http", message.key, message.store_id, uuid4(), message.TYPE, message, "c", actor="test",
                        idempotency=asked, render=render)  # fmt: skip
 
-    async def take(self, *entries: Inbound | Refused) -> None:
+    async def take(self, *entries: Inbound | Rejected) -> None:
         """One poll: one transaction when all goes well."""
         offsets = {(e.record.topic, e.record.partition): e.record.offset + 1 for e in entries if e.record is not None}
         await self.shell.take(Intake(list(entries), offsets))

@@ -22,7 +22,7 @@ from aiokafka.admin import AIOKafkaAdminClient, NewTopic
 from chassis_counter import COMMANDS, SERVICE, World, plus
 from prometheus_client import generate_latest
 
-from chassis.batch.inbound import Outcome, Refused
+from chassis.batch.inbound import Outcome, Rejected
 from chassis.kafka.consumer import Consumer
 from chassis.kafka.record_batches import Unread
 from chassis.process import operations
@@ -126,10 +126,10 @@ async def _observed(stage: Stage, *messages: Any, sql: str = "") -> None:
     stage.runs(operations.observe(stage.app))
 
 
-def _refused(stage: Stage) -> Refused:
+def _refused(stage: Stage) -> Rejected:
     entry = stage.world.from_topic(plus(uuid4()))
     assert entry.record is not None
-    return Refused(entry.record, entry.key, "bad_json", "no", entry.store_id, entry.type)
+    return Rejected(entry.record, entry.key, "bad_json", "no", entry.store_id, entry.type)
 
 
 def _message(stage: Stage, play: str = "") -> Any:

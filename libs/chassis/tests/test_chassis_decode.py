@@ -19,7 +19,7 @@ from aiokafka import TopicPartition
 from chassis_counter import COMMANDS, EVENTS, SERVICE, Add, Added, World, plus, settings
 
 from chassis.batch.clock import Clock
-from chassis.batch.inbound import LANES_FROM, Inbound, Intake, Record, Refused, headers_from_json
+from chassis.batch.inbound import LANES_FROM, Inbound, Intake, Record, Rejected, headers_from_json
 from chassis.kafka.attempts import ALONE, CRASHES_MAX
 from chassis.kafka.consumer import Consumer, topics_of
 from contracts.envelope import headers, traceparent
@@ -143,7 +143,7 @@ async def test_poison_is_refused_with_its_cause_and_blocks_only_the_order_it_sur
 ) -> None:
     """Promise 6."""
     entry = await decoded(consumer, poison)
-    assert isinstance(entry, Refused)
+    assert isinstance(entry, Rejected)
     assert (entry.cause, entry.key) == (cause, KEY if blocks else None)
     assert "\0" not in f"{entry.detail}{entry.type}{entry.store_id}"
     assert headers_from_json(entry.record.headers_json()) == list(poison.headers)
@@ -207,7 +207,7 @@ async def test_the_records_around_a_poisoned_one_are_decoded_and_every_offset_co
     for n, one in enumerate(records):
         one.offset = n
     intake = await consumer.decode(records)
-    assert [type(entry) for entry in intake.entries] == [Inbound, Refused, Inbound]
+    assert [type(entry) for entry in intake.entries] == [Inbound, Rejected, Inbound]
     assert intake.offsets == {(COMMANDS, 3): 3}
 
 
@@ -227,7 +227,7 @@ async def test_a_record_that_was_alone_and_ended_the_process_three_times_is_park
     assert isinstance(await decoded(consumer, record()), Inbound)
     consumer.attempts.tried[PART] = (7, ALONE + CRASHES_MAX)
     entry = await decoded(consumer, record())
-    assert isinstance(entry, Refused)
+    assert isinstance(entry, Rejected)
     assert (entry.cause, entry.key, entry.type) == ("crashed", KEY, "counter.add")
 
 
@@ -388,7 +388,7 @@ async def test_a_batch_that_failed_is_read_again_from_its_first_records(world: W
 def test_a_large_poll_is_halved_by_order_and_a_small_one_is_left_whole() -> None:
     """No order is in both halves, and within a half everything stands as it came. With offsets to store it is whole."""
     keys = [None, *(UUID(int=n) for n in range(6))]
-    refused = [Refused(Record("t", 0, n, None, None, []), keys[n % 7], "bad_body", "no") for n in range(LANES_FROM)]
+    refused = [Rejected(Record("t", 0, n, None, None, []), keys[n % 7], "bad_body", "no") for n in range(LANES_FROM)]
     for whole in (Intake(list(refused[1:])), Intake(list(refused), {("t", 0): LANES_FROM})):
         assert whole.lanes() == [whole]
     halves = [lane.entries for lane in Intake(list(refused)).lanes()]

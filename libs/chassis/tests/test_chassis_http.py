@@ -20,7 +20,7 @@ from fastapi import APIRouter, Depends, Request, Response
 from structlog.testing import capture_logs
 
 from chassis.batch.database import OutcomeUnknown
-from chassis.batch.inbound import Refused
+from chassis.batch.inbound import Rejected
 from chassis.http.parameters import Cursors, RowNumber
 from chassis.http.problems import About, Problem
 from chassis.http.requests import BODY_BYTES_MAX, Principal, operation_id
@@ -251,9 +251,9 @@ async def test_parked_messages_are_seen_by_their_store_and_the_unreadable_ones_b
 ) -> None:
     mine, theirs = uuid4(), uuid4()
     await world.take(
-        Refused(world.record(plus(mine)), mine, "bad_body", "no", STORE),
-        Refused(world.record(plus(theirs, store_id="st_2")), theirs, "bad_body", "no", "st_2"),
-        Refused(world.record(plus(uuid4())), None, "bad_header", "no"),
+        Rejected(world.record(plus(mine)), mine, "bad_body", "no", STORE),
+        Rejected(world.record(plus(theirs, store_id="st_2")), theirs, "bad_body", "no", "st_2"),
+        Rejected(world.record(plus(uuid4())), None, "bad_header", "no"),
     )
     create = client.app.keys.create
     own, root = await create(STORE, "ann", ["parked.view"]), await create(None, "root", ["*"])
@@ -365,7 +365,7 @@ async def test_parked_messages_are_discarded_in_bulk_by_filter_with_a_reason_tha
     key, stranger = [await client.app.keys.create(store, "ann", ["*"]) for store in (STORE, "st_2")]
     bad, worse, good = uuid4(), uuid4(), uuid4()
     await world.take(*(world.from_topic(plus(one, 1, play="boom")) for one in (bad, bad, worse)))
-    await world.take(Refused(world.record(plus(good)), good, "bad_body", "no", STORE))
+    await world.take(Rejected(world.record(plus(good)), good, "bad_body", "no", STORE))
 
     async def discard(who: str, **chosen: Any) -> Answer:
         body = json.dumps(chosen, default=str).encode()
@@ -408,12 +408,12 @@ async def test_what_waits_behind_discarded_messages_is_retried_at_once(client: C
 async def test_what_was_parked_for_its_time_is_judged_anew_when_it_is_replayed(
     client: Client, world: World, days: int, cause: str
 ) -> None:
-    """Refused again while its time is out of range, by a replay and by an edit; handled once it is in range."""
+    """Rejected again while its time is out of range, by a replay and by an edit; handled once it is in range."""
     key, counter = await client.app.keys.create(STORE, "ann", ["*"]), uuid4()
     wrong, right = world.record(plus(counter, 5)), world.record(plus(counter, 7))
     moved = (datetime.now(UTC) + timedelta(days=days)).isoformat().encode()
     wrong = wrong._replace(headers=[(name, moved if name == "ce_time" else value) for name, value in wrong.headers])
-    await world.take(*(Refused(record, None, cause, "by a wrong clock", STORE) for record in (wrong, right)))
+    await world.take(*(Rejected(record, None, cause, "by a wrong clock", STORE) for record in (wrong, right)))
     first, second = (await client("GET", "/v1/parked", key=key)).json["items"]
     for action, body in (("replay", b""), ("edit", json.dumps({"value": "{}"}).encode())):
         url = f"/v1/parked/{first['id']}/{action}"
@@ -430,7 +430,7 @@ async def test_a_message_that_blocks_nobody_is_not_replayed_past_a_parked_one_of
     client: Client, world: World
 ) -> None:
     key, counter = await client.app.keys.create(STORE, "ann", ["*"]), uuid4()
-    await world.take(Refused(world.record(plus(counter, 5)), None, "too_old", "by a wrong clock", STORE))
+    await world.take(Rejected(world.record(plus(counter, 5)), None, "too_old", "by a wrong clock", STORE))
     await world.take(world.from_topic(plus(counter, 1, play="boom")))
     row = (await client("GET", "/v1/parked", key=key)).json["items"][0]
     answer = await client("POST", f"/v1/parked/{row['id']}/replay", key=key)

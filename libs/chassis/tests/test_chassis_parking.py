@@ -9,7 +9,7 @@ from uuid import UUID, uuid4
 import pytest
 from chassis_counter import Add, World, plus
 
-from chassis.batch.inbound import HEADERS_BYTES_MAX, VALUE_BYTES_MAX, Inbound, Refused
+from chassis.batch.inbound import HEADERS_BYTES_MAX, VALUE_BYTES_MAX, Inbound, Rejected
 from chassis.work import parking
 
 pytestmark = pytest.mark.real
@@ -52,7 +52,7 @@ async def test_a_record_is_parked_once_and_another_one_of_the_same_offset_of_a_n
     assert old.record is not None and other.record is not None
     anew = other.record._replace(offset=old.record.offset)
     for record in (old.record, old.record, anew, anew):
-        await world.take(Refused(record, None, "bad_body", "no"))
+        await world.take(Rejected(record, None, "bad_body", "no"))
     parked = await world.rows("select record_key from parked order by id")
     assert [bytes(row["record_key"]) for row in parked] == [old.record.key, other.record.key]
 
@@ -89,12 +89,12 @@ async def test_a_message_that_was_sent_twice_and_parked_twice_is_handled_once_wh
     """Promise 1: poison is parked before it is claimed, so the claim is made when it is replayed."""
     key = uuid4()
     message = plus(key, 5)
-    refused = [Refused(world.record(message, "same"), key, "bad_body", "as yet") for _ in range(2)]
+    refused = [Rejected(world.record(message, "same"), key, "bad_body", "as yet") for _ in range(2)]
     await world.take(*refused)
     done = await world.parking.replay_key(key, "person:ann")
     assert (done.replayed, done.left) == (2, 0)
     assert await world.total(key) == 5
-    again = Refused(world.record(message, "same"), key, "bad_body", "sent a third time")
+    again = Rejected(world.record(message, "same"), key, "bad_body", "sent a third time")
     await world.take(again)
     await world.parking.replay_key(key, "person:ann")
     assert await world.total(key) == 5
@@ -102,7 +102,7 @@ async def test_a_message_that_was_sent_twice_and_parked_twice_is_handled_once_wh
 
 async def test_the_same_record_read_again_is_parked_once(world: World) -> None:
     key = uuid4()
-    refused = Refused(world.record(plus(key)), key, "bad_body", "no")
+    refused = Rejected(world.record(plus(key)), key, "bad_body", "no")
     await world.take(refused)
     await world.take(refused)
     assert await world.one("select count(*) from parked") == 1
@@ -110,7 +110,7 @@ async def test_the_same_record_read_again_is_parked_once(world: World) -> None:
 
 async def test_poison_without_an_order_blocks_nobody_and_is_replayed_alone(world: World) -> None:
     key = uuid4()
-    await world.take(Refused(world.record(plus(key, 3)), None, "unknown_type", "not yet"))
+    await world.take(Rejected(world.record(plus(key, 3)), None, "unknown_type", "not yet"))
     await world.tell(plus(key, 1))
     assert await world.total(key) == 1
     done = await world.parking.replay_one(await world.one("select id from parked"), "person:ann")
@@ -213,7 +213,7 @@ async def test_of_a_large_value_the_beginning_and_the_hash_are_stored_and_only_a
     assert good.record is not None
     foreign = [(f"h{n}", b"x" * 1000) for n in range(2_000)]
     bad = good.record._replace(key=str(key).encode(), value=large, headers=[*foreign, *good.record.headers])
-    await world.take(Refused(bad, key, "too_large", "no", good.store_id, good.type))
+    await world.take(Rejected(bad, key, "too_large", "no", good.store_id, good.type))
     (row,) = await world.rows("select *, pg_column_size(headers) as header_bytes from parked")
     assert (row["value"], row["value_bytes"]) == (large[:VALUE_BYTES_MAX], len(large))
     assert hashlib.sha256(large).hexdigest() in row["detail"]

@@ -126,7 +126,7 @@ def test_of_many_large_batches_a_poll_takes_what_it_has_room_for() -> None:
 
 def test_an_unreadable_batch_is_stored_up_to_a_limit_and_blocks_no_order() -> None:
     (unread,), _ = entries(flipped(batch([b"x" * 2 * STORED_BYTES_MAX])))
-    refused = unread.refused()
+    refused = unread.rejected()
     assert refused.record.value is not None
     assert (len(refused.record.value), refused.key, refused.record.offset) == (STORED_BYTES_MAX, None, 0)
 

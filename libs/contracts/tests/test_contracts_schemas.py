@@ -103,8 +103,8 @@ def test_descriptions_are_no_part_of_the_baseline_but_a_field_of_such_a_name_is(
     assert bare == {"properties": {"title": {"type": "string"}}, "default": {"title": 1}}
 
 
-ACROSS_FIELDS = ("external_line_id", "totals.", "lines[]", "discount_minor")
-"""How the rules that no schema can state begin or what they name."""
+OF_ONE_FIELD = ("is not an active ISO 4217 currency code", "a time", "a day")
+"""Rules of the models' own about a single field. All others compare fields, which no schema can state."""
 
 
 @settings(max_examples=60, deadline=None, suppress_health_check=list(HealthCheck))
@@ -120,7 +120,7 @@ def test_what_the_last_release_could_write_is_read_now(data: st.DataObject) -> N
         message = MESSAGES[kind].model_validate_json(json.dumps(payload))
     except ValidationError as error:
         assert all(
-            found["type"] == "value_error" and any(word in found["msg"] for word in ACROSS_FIELDS)
+            found["type"] == "value_error" and not any(text in found["msg"] for text in OF_ONE_FIELD)
             for found in error.errors()
         )
         return

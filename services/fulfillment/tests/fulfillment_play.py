@@ -36,7 +36,7 @@ from contracts.fulfillment import (
     WantedLine,
 )
 from contracts.snapshot import Address
-from fulfillment.domain.fulfilment import Deliver, Fulfilment, Ship
+from fulfillment.domain.fulfillment import Deliver, Fulfillment, Ship
 from fulfillment.domain.stock import SetStock, Stock, StockKey, stock_item_id
 from fulfillment.handlers import SERVICE
 from fulfillment.handlers import STOCK as SHELF
@@ -205,9 +205,9 @@ class House:
     def then_stock(self, sku: str, on_hand: int, reserved: int, at: str = "main") -> None:
         assert self.stock[StockKey(STORE, at, sku)] == Stock(on_hand, reserved)
 
-    def order(self, name: str = "o1") -> Fulfilment:
-        state = self.states.get(uid(name), Fulfilment())
-        assert isinstance(state, Fulfilment)
+    def order(self, name: str = "o1") -> Fulfillment:
+        state = self.states.get(uid(name), Fulfillment())
+        assert isinstance(state, Fulfillment)
         return state
 
     def plans(self, name: str = "o1") -> list[ShipmentPlan]:
@@ -260,13 +260,13 @@ class House:
             if happened:
                 # What is stored is read again: a document that does not survive that is no state.
                 states[key] = type(states[key]).model_validate_json(states[key].model_dump_json())
-                if isinstance(states[key], Fulfilment):
+                if isinstance(states[key], Fulfillment):
                     self._save_rows(Change(key, STORE, before[key], states[key], tuple(happened)))
         self.states |= states
         self.stock |= {key: stock for key, stock in shares.items() if stock is not None}
         return effects
 
-    def _save_rows(self, change: Change[Fulfilment]) -> None:
+    def _save_rows(self, change: Change[Fulfillment]) -> None:
         for row in reservation_rows(change):
             key = (row.order_id, row.operation_id, row.line_id)
             if (old := self.reservations.get(key)) is not None:  # the upsert's `where`
@@ -290,11 +290,11 @@ class House:
             assert stock.reserved == open_pieces.pop(key, 0)
         assert not open_pieces
         for key, state in self.states.items():
-            if isinstance(state, Fulfilment):
+            if isinstance(state, Fulfillment):
                 _audit(state)
                 self._audit_shipments(key, state)
 
-    def _audit_shipments(self, order: UUID, state: Fulfilment) -> None:
+    def _audit_shipments(self, order: UUID, state: Fulfillment) -> None:
         """The warehouse's rows say what the order's state says, and so do the reservations behind them."""
         open_or_gone = {"picking": "reserved", "cancelled": "released", "shipped": "consumed", "delivered": "consumed"}
         for shipment in state.shipments:
@@ -322,7 +322,7 @@ def _aggregate(message: Command) -> Any:
     return next(a for a in SERVICE.aggregates if any(handler.message is type(message) for handler in a.handlers))
 
 
-def _audit(state: Fulfilment) -> None:
+def _audit(state: Fulfillment) -> None:
     open_shipments = [shipment for shipment in state.shipments if shipment.status == "picking"]
     if state.status in ("none", "released", "cancelled", "fulfilled"):
         assert not state.held and not open_shipments and not state.starts

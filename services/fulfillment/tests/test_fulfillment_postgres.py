@@ -45,7 +45,7 @@ from contracts.limits import LOCATIONS_MAX, ORDER_LINES_MAX
 from contracts.registry import MESSAGES
 from contracts.snapshot import Address
 from fulfillment import store
-from fulfillment.domain.fulfilment import Fulfilment, evolve
+from fulfillment.domain.fulfillment import Fulfillment, evolve
 from fulfillment.domain.stock import Stock, StockKey, StockSet
 from fulfillment.handlers import SERVICE
 from fulfillment.handlers import STOCK as SHELF
@@ -62,7 +62,7 @@ async def app() -> AsyncIterator[App]:
     app = App(SERVICE, Settings(database_url=URL), "api")
     async with app.database.transaction() as tx:
         await tx.execute(
-            "truncate fulfilments, stock_items, stock, reservations, shipments, journal, outbox, idempotency"
+            "truncate fulfillments, stock_items, stock, reservations, shipments, journal, outbox, idempotency"
         )
     shell = asyncio.create_task(app.shell.run())
     yield app
@@ -186,8 +186,8 @@ BROKEN: Sequence[tuple[str, str]] = (
     ("reserved is the sum", "update stock set reserved = reserved - 1 where reserved > 0"),
     ("consumed by the one shipment", "update reservations set state = 'consumed' where state = 'reserved'"),
     ("a shipment's lines are", "delete from reservations where state = 'reserved'"),
-    ("a fulfilled order", "update fulfilments set status = 'fulfilled' where status = 'started'"),
-    ("an order at rest", "update fulfilments set status = 'released' where status = 'started'"),
+    ("a fulfilled order", "update fulfillments set status = 'fulfilled' where status = 'started'"),
+    ("an order at rest", "update fulfillments set status = 'released' where status = 'started'"),
 )
 
 
@@ -284,7 +284,7 @@ async def test_a_shipment_is_shipped_and_delivered_once(app: App) -> None:
         assert (status, said["status"]) == (200, "delivered")
     _, kept = await call("GET", path)
     assert kept["shipped_at"] and kept["delivered_at"] and kept["lines"] == said["lines"]
-    _, order = await call("GET", f"/v1/fulfilments/{shipment['order_id']}")
+    _, order = await call("GET", f"/v1/fulfillments/{shipment['order_id']}")
     assert (order["status"], order["totals"]) == ("fulfilled", {"reserved": 0, "shipped": 2})
     await audit(app)
 
@@ -337,7 +337,7 @@ async def test_the_database_moves_no_reservation_twice(app: App) -> None:
     placed = (PlacedLine(line_id="1", sku="A", quantity=1, location="main"),)
     who: dict[str, Any] = {"order_id": order, "store_id": STORE, "operation_id": uuid4(), "totals": StockTotals()}
     reserved = Reserved(**who, lines=placed)
-    before = Fulfilment()
+    before = Fulfillment()
     held = evolve(before, reserved)
     release_it = Change(order, STORE, held, held, (Released(**who, lines=placed),))
     async with app.database.transaction() as tx:
@@ -361,13 +361,13 @@ async def test_a_reservation_and_a_shipment_of_another_order_or_store_are_never_
     mine: dict[str, Any] = {"order_id": uuid4(), "store_id": STORE}
     more: dict[str, Any] = {"operation_id": uuid4(), "totals": StockTotals()}
 
-    def changes(owner: dict[str, Any]) -> tuple[Change[Fulfilment], Change[Fulfilment]]:
+    def changes(owner: dict[str, Any]) -> tuple[Change[Fulfillment], Change[Fulfillment]]:
         """Reserve, start; then cancel: the statuses that the rows get."""
         reserved, started = Reserved(**owner, **more, lines=placed), Started(**owner, **more, shipments=(plan,))
         cancelled = ShipmentsCancelled(**owner, **more, lines=placed)
-        held = evolve(evolve(Fulfilment(), reserved), started)
+        held = evolve(evolve(Fulfillment(), reserved), started)
         whose = owner["order_id"], owner["store_id"]
-        return (Change(*whose, Fulfilment(), held, (reserved, started)),
+        return (Change(*whose, Fulfillment(), held, (reserved, started)),
                 Change(*whose, held, evolve(held, cancelled), (cancelled,)))  # fmt: skip
 
     async with app.database.transaction() as tx:

@@ -25,7 +25,7 @@ from contracts.fulfillment import (
     StockTotals,
     TooLate,
 )
-from fulfillment.domain.fulfilment import Fulfilment
+from fulfillment.domain.fulfillment import Fulfillment
 from fulfillment.domain.stock import Stock, StockKey, StockSet, touched
 from fulfillment.handlers import STOCK as SHELF
 
@@ -128,11 +128,11 @@ class AnyStory(RuleBasedStateMachine):
     def flush(self) -> None:
         if not self.waiting:
             return
-        keys = {key for m in self.waiting for key in SHELF.needs(self.house.states.get(m.key, Fulfilment()), m)}
+        keys = {key for m in self.waiting for key in SHELF.needs(self.house.states.get(m.key, Fulfillment()), m)}
         states = self.house.states
         together: list[Command] = []
         for message in self.waiting:  # the shell splits a batch whose later messages need what it did not lock
-            known = states.get(message.key, Fulfilment())
+            known = states.get(message.key, Fulfillment())
             apart = any(m.key == message.key for m in together) and not set(SHELF.needs(known, message)) <= keys
             if apart:
                 self.house.together(*together)
@@ -233,7 +233,7 @@ class AnyStory(RuleBasedStateMachine):
                             pass
                         case _:
                             back += pieces(event)
-            state = self.house.states.get(order, Fulfilment())
+            state = self.house.states.get(order, Fulfillment())
             assert given - back - gone == state.totals.reserved
             assert gone == state.totals.shipped
 
@@ -259,7 +259,7 @@ class AnyStory(RuleBasedStateMachine):
                             open_starts.clear()  # nothing of that attempt will ever ship
                         case _:
                             pass
-            state = self.house.states.get(order, Fulfilment())
+            state = self.house.states.get(order, Fulfillment())
             if state.status == "started":
                 assert open_starts == set(state.starts)
             elif state.status == "fulfilled":

@@ -12,7 +12,7 @@ from fulfillment_play import STORE, line, uid
 from chassis.declare.service import Change
 from contracts.fulfillment import PlacedLine, Reserved, ShipmentPlan, Started, StockTotals
 from fulfillment import store
-from fulfillment.domain.fulfilment import Fulfilment, evolve
+from fulfillment.domain.fulfillment import Fulfillment, evolve
 from fulfillment.domain.stock import Stock, StockKey
 
 
@@ -27,16 +27,16 @@ class Connection:
         return [(*key, 5, 2) for key in zip(*columns, strict=True)]
 
 
-def started(order: UUID, lines: int) -> Change[Fulfilment]:
+def started(order: UUID, lines: int) -> Change[Fulfillment]:
     """An order that one batch reserves and starts."""
     who: dict[str, Any] = {"order_id": order, "store_id": STORE, "operation_id": uid("op"), "totals": StockTotals()}
     placed: tuple[PlacedLine, ...] = tuple(line(n, f"S{n}", 1) for n in range(lines))
     plan = ShipmentPlan(shipment_id=uid(f"shipment {order}"), location="main", lines=placed)
     events = (Reserved(**who, lines=placed), Started(**who, shipments=(plan,)))
-    after = Fulfilment()
+    after = Fulfillment()
     for event in events:
         after = evolve(after, event)
-    return Change(order, STORE, Fulfilment(), after, events)
+    return Change(order, STORE, Fulfillment(), after, events)
 
 
 @pytest.mark.parametrize("size", [1, 7, 500])
@@ -47,7 +47,7 @@ def test_a_batch_of_any_size_writes_all_its_reservations_and_shipments(size: int
 
 
 def test_a_batch_that_moves_no_pieces_writes_none() -> None:
-    written = store.rows([Change(uid("o"), STORE, Fulfilment(), Fulfilment(), ())])
+    written = store.rows([Change(uid("o"), STORE, Fulfillment(), Fulfillment(), ())])
     assert [len(one.arguments) for one in written] == [store.RESERVATIONS.parameters, store.SHIPMENTS.parameters]
     assert not any(column for one in written for column in one.arguments)
 

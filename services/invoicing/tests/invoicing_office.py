@@ -9,7 +9,7 @@ from uuid import UUID, uuid5
 
 from contracts.base import Command, Event
 from contracts.deciding import Context
-from contracts.invoicing import Credit, Credited, Issue, Issued, Rejected
+from contracts.invoicing import Credit, Credited, Failed, Issue, Issued
 from contracts.snapshot import Address
 from invoicing.domain import billing, series
 from invoicing.domain.billing import Billings
@@ -141,9 +141,9 @@ class Office:
         assert isinstance(event, Credited), event
         return event
 
-    def rejected(self, command: Command) -> Rejected:
+    def failed(self, command: Command) -> Failed:
         (event,) = self.tell(command)
-        assert isinstance(event, Rejected), event
+        assert isinstance(event, Failed), event
         return event
 
     def documents(self, kind: type[Event]) -> list[Any]:

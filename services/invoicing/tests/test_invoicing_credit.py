@@ -118,24 +118,24 @@ class TestACreditedInvoice:
 class TestANo:
     def test_an_unknown_invoice_is_not_credited(self) -> None:
         office = Office(seller())
-        rejected = office.rejected(credit())
+        rejected = office.failed(credit())
         assert (rejected.code, rejected.command) == ("invoice_unknown", "invoicing.credit")
 
     def test_an_invoice_of_another_order_is_unknown(self) -> None:
         office = Office(seller())
         office.issued(issue(line(100), order="o2"))
-        assert office.rejected(credit(order="o1", invoice="invoice capture of o2")).code == "invoice_unknown"
+        assert office.failed(credit(order="o1", invoice="invoice capture of o2")).code == "invoice_unknown"
 
     def test_a_seller_that_is_gone_credits_nothing(self) -> None:
         office = Office(seller())
         office.issued(issue(line(100)))
         del office.sellers[STORE, "acme"]
-        assert office.rejected(credit()).code == "seller_unknown"
+        assert office.failed(credit()).code == "seller_unknown"
 
     def test_takes_no_number(self) -> None:
         office = Office(seller())
         office.issued(issue(line(100)))
-        office.rejected(credit(order="o7"))
+        office.failed(credit(order="o7"))
         assert office.credited(credit()).number == "CN-000001"
 
 

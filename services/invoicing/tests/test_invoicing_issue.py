@@ -8,7 +8,7 @@ import pytest
 from invoicing_office import NOON, STORE, Office, credit, issue, line, seller, uid
 
 from contracts.deciding import Context
-from contracts.invoicing import Issued, Rejected
+from contracts.invoicing import Failed, Issued
 from contracts.snapshot import Address
 from invoicing.domain import billing
 from invoicing.domain.series import Last, Numbering, SeriesKey
@@ -163,13 +163,13 @@ class TestANo:
     @pytest.mark.parametrize("lines", [(), (line(0),), (line(0), line(0, "7", line_id="2"))])
     def test_nothing_is_not_invoiced(self, lines: tuple[dict[str, object], ...]) -> None:
         office = Office(seller())
-        assert office.rejected(issue(*lines)).code == "nothing_to_invoice"
+        assert office.failed(issue(*lines)).code == "nothing_to_invoice"
 
     def test_an_unknown_seller_issues_nothing(self) -> None:
         office = Office(seller())
         command = issue(line(100), seller="nobody")
-        rejected = office.rejected(command)
-        assert rejected == Rejected(
+        rejected = office.failed(command)
+        assert rejected == Failed(
             order_id=uid("o1"),
             store_id=STORE,
             version=1,
@@ -181,7 +181,7 @@ class TestANo:
 
     def test_a_seller_of_another_store_is_unknown(self) -> None:
         office = Office(seller(), store="st_2")
-        assert office.rejected(issue(line(100))).code == "seller_unknown"
+        assert office.failed(issue(line(100))).code == "seller_unknown"
 
     @pytest.mark.parametrize(
         ("change", "lacks"),
@@ -198,21 +198,21 @@ class TestANo:
         self, change: dict[str, object], lacks: str
     ) -> None:
         office = Office(seller(**change))
-        rejected = office.rejected(issue(line(100)))
+        rejected = office.failed(issue(line(100)))
         assert (rejected.code, rejected.reason) == ("seller_incomplete", f"seller acme lacks {lacks}")
 
     def test_takes_no_number(self) -> None:
         office = Office(seller(), seller("bare", name=""))
         office.issued(issue(line(100), order="o1"))
-        office.rejected(issue(line(0), order="o2"))
-        office.rejected(issue(line(100), order="o3", seller="bare"))
+        office.failed(issue(line(0), order="o2"))
+        office.failed(issue(line(100), order="o3", seller="bare"))
         office.sellers[STORE, "bare"] = seller("bare")
         assert office.issued(issue(line(100), order="o4")).sequence == 2
         assert office.issued(issue(line(100), order="o3", seller="bare", operation="after a no")).sequence == 1
 
     def test_leaves_the_order_as_it_was(self) -> None:
         office = Office()
-        office.rejected(issue(line(100)))
+        office.failed(issue(line(100)))
         assert office.orders[uid("o1")] == billing.initial(uid("o1"), STORE)
 
 

@@ -18,7 +18,7 @@ from uuid import NAMESPACE_OID, UUID, uuid5
 from contracts import fulfillment, invoicing, payments
 from contracts.base import Command, Event, PrivateEvent
 from contracts.deciding import Context, Effect, Refusal, Unasked, Wake
-from contracts.orders import Approve, Cancel, MarketTerms, Place, Resolution, Resolve, Resume
+from contracts.orders import Approve, Cancel, MarketTerms, Place, Resolution, Resolve, Retry
 from contracts.snapshot import Address, Buyer, Line, OrderContent, Quantities, Snapshot, Source, Tax, Totals
 from orders.domain.order import MarketKey, Order, evolve, initial, wake_at
 from orders.handlers import ORDERS
@@ -163,8 +163,8 @@ class Play:
     def cancels(self, op: str = "cancel") -> Play:
         return self.when(Cancel(**self._person(op)))
 
-    def resumes(self, op: str = "resume") -> Play:
-        return self.when(Resume(**self._person(op)))
+    def retries(self, op: str = "retry") -> Play:
+        return self.when(Retry(**self._person(op)))
 
     def resolves(self, code: str, resolution: Resolution, op: str = "resolve") -> Play:
         """The open exception of that code."""
@@ -314,7 +314,7 @@ class Play:
 
     def rejected(self, model: type[Command] = invoicing.Issue) -> Play:
         asked = self.last(model)
-        return self.when(invoicing.Rejected(
+        return self.when(invoicing.Failed(
             **_answer(asked), command=asked.TYPE, code="seller_incomplete", reason="seller acme lacks vat_number"
         ))  # fmt: skip
 

@@ -20,7 +20,7 @@ from contracts.orders import (
     Received,
     Reinstated,
     Resolve,
-    Resumed,
+    Retried,
 )
 from contracts.payments import Authorize
 from contracts.snapshot import Address, Buyer, Cancellation, OrderContent, Quantities, UpstreamRefund, Windows
@@ -70,9 +70,9 @@ def changes(play: Play, code: str) -> list[tuple[str, str, Any, Any]]:
         (content(asked(), line("2")), "cancel_requested", ("lines[1].cancellation.requested", "changed", False, True)),
         (content(line(cancellation=Cancellation(executed=True)), line("2")), "line_cancelled", ("lines[1].cancellation.executed", "changed", False, True)),
         (content(quantity(cancelled=1), line("2")), "line_cancelled", ("lines[1].quantity.cancelled", "changed", 0, 1)),
-        (content(*TWO, lifecycle="awaiting_payment"), "lifecycle_reversed", ("lifecycle", "changed", "ready_to_fulfil", "awaiting_payment")),
-        (content(*TWO, lifecycle="unknown"), "lifecycle_reversed", ("lifecycle", "changed", "ready_to_fulfil", "unknown")),
-        (content(*TWO, lifecycle="shipped"), "shipment_reported", ("lifecycle", "changed", "ready_to_fulfil", "shipped")),
+        (content(*TWO, lifecycle="awaiting_payment"), "lifecycle_reversed", ("lifecycle", "changed", "ready_to_fulfill", "awaiting_payment")),
+        (content(*TWO, lifecycle="unknown"), "lifecycle_reversed", ("lifecycle", "changed", "ready_to_fulfill", "unknown")),
+        (content(*TWO, lifecycle="shipped"), "shipment_reported", ("lifecycle", "changed", "ready_to_fulfill", "shipped")),
     ],
 )  # fmt: skip
 def test_what_a_newer_snapshot_states_differently_raises_once_and_is_taken_back_by_a_snapshot(
@@ -167,13 +167,13 @@ def test_a_request_after_something_has_shipped_is_accepted_too_late(play: Play) 
     play.resolves("cancel_requested", "keep").then(ExceptionResolved)
 
 
-@pytest.mark.parametrize("lifecycle", ["ready_to_fulfil", "awaiting_payment"])
+@pytest.mark.parametrize("lifecycle", ["ready_to_fulfill", "awaiting_payment"])
 def test_a_request_in_the_first_snapshot_holds_the_order_until_a_person_decides(play: Play, lifecycle: str) -> None:
     told = content(asked(), line("2"), lifecycle=lifecycle)
     play.receives(told, market()).then(Received, ExceptionRaised)
     assert (play.order.status, codes(play)) == ("pending", ["cancel_requested"])
     play.resolves("cancel_requested", "keep")
-    ready = told.model_copy(update={"lifecycle": "ready_to_fulfil"})
+    ready = told.model_copy(update={"lifecycle": "ready_to_fulfill"})
     play.receives(ready, seconds=1)
     assert play.order.status == "placing" and not codes(play)
 
@@ -237,7 +237,7 @@ def test_cancelled_upstream_then_paid_is_placed_anew_when_a_person_accepts(play:
     play.receives(content(lifecycle="cancelled"), seconds=1).then(Cancelled)
     play.receives(content(), seconds=2).then(ExceptionRaised)
     assert codes(play) == ["order_reinstated"] and waiting(play.order) == "exception"
-    assert changes(play, "order_reinstated") == [("lifecycle", "changed", "cancelled", "ready_to_fulfil")]
+    assert changes(play, "order_reinstated") == [("lifecycle", "changed", "cancelled", "ready_to_fulfill")]
     play.receives(content(), seconds=3, digest="again").nothing()
     play.resolves("order_reinstated", "accept").then(ExceptionResolved, Reinstated, asks=[Reserve])
     assert play.status == "placing/unpaid/unfulfilled" and play.order.cancelled_at is None
@@ -323,7 +323,7 @@ RAISED: dict[str, Story] = {
     "shipment_reported": lambda play: play.in_the_warehouse().receives(content(lifecycle="closed"), seconds=1),
     "cancelled_too_late": lambda play: play.in_the_warehouse().shipped().receives(content(lifecycle="cancelled"), seconds=1),
     "order_reinstated": lambda play: play.receives(content(lifecycle="cancelled"), market()).receives(content(), seconds=1),
-    "invoice_rejected": lambda play: play.in_the_warehouse().captured().rejected(),
+    "invoice_failed": lambda play: play.in_the_warehouse().captured().rejected(),
 }  # fmt: skip
 
 
@@ -370,12 +370,12 @@ def test_an_exception_that_is_not_open_is_unknown(play: Play) -> None:
 def test_corrected_terms_free_an_order_by_a_timer_a_snapshot_a_request_or_a_person(play: Play) -> None:
     play.receives(content(), market(currency="GBP"))
     assert codes(play) == ["currency_differs"] and legal_actions(play.order) == ["cancel"]
-    play.resumes().nothing()
+    play.retries().nothing()
     assert play.refusal is not None and play.refusal.code == "obstacle_remains"
     stuck = play.order
     frees: list[Callable[[], Play]] = [
         lambda: play.wakes(0),
-        lambda: play.resumes("later"),
+        lambda: play.retries("later"),
         lambda: play.resolves("currency_differs", "accept"),
         lambda: play.receives(content(), seconds=5, digest="touched"),
     ]
@@ -404,7 +404,7 @@ def test_the_same_request_and_a_corrected_one_free_an_order_that_has_not_started
 def test_corrected_locations_free_an_order_that_waits_for_stock_at_once_and_so_does_a_person(play: Play) -> None:
     play.receives(content(), market(on_short="wait"))
     play.short().wakes(0).nothing()
-    play.resumes().then(Resumed, asks=[Reserve])
+    play.retries().then(Retried, asks=[Reserve])
     play.short()
     play.markets = dict.fromkeys(play.markets, market(on_short="wait", locations=("second",)))
     play.wakes(0).then(Edited, asks=[Reserve])
@@ -413,7 +413,7 @@ def test_corrected_locations_free_an_order_that_waits_for_stock_at_once_and_so_d
 
 def test_a_seller_that_is_corrected_frees_the_invoice_without_a_person(play: Play) -> None:
     play.in_the_warehouse().captured().rejected()
-    assert codes(play) == ["invoice_rejected"] and play.wakes_in == 30
+    assert codes(play) == ["invoice_failed"] and play.wakes_in == 30
     play.wakes().then(asks=[Issue])
     play.rejected().nothing()
     for _ in range(20):

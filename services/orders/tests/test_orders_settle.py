@@ -1,4 +1,4 @@
-"""How money is taken and invoiced when something is refused: the order stays, a person mends the cause and resumes."""
+"""How money is taken and invoiced when something is refused: the order stays, a person mends the cause and retries."""
 
 from __future__ import annotations
 
@@ -12,9 +12,9 @@ from contracts.orders import (
     ExceptionRaised,
     ExceptionResolved,
     FulfillmentChanged,
-    Held,
     PaymentChanged,
-    Resumed,
+    Retried,
+    StepFailed,
 )
 from contracts.payments import Capture
 from contracts.snapshot import Quantities, Tax, TaxCollection
@@ -23,16 +23,16 @@ from orders.domain.views import legal_actions, waiting
 
 def test_a_rejected_invoice_is_an_exception_and_the_order_stays(play: Play) -> None:
     play.in_the_warehouse().captured().rejected().then(ExceptionRaised)
-    assert play.event(ExceptionRaised).code == "invoice_rejected" and "vat_number" in play.event(ExceptionRaised).detail
-    assert waiting(play.order) == "exception" and legal_actions(play.order) == ["cancel", "resume", "resolve"]
+    assert play.event(ExceptionRaised).code == "invoice_failed" and "vat_number" in play.event(ExceptionRaised).detail
+    assert waiting(play.order) == "exception" and legal_actions(play.order) == ["cancel", "retry", "resolve"]
     play.shipped().fulfilled().then(FulfillmentChanged)  # shipped, but not completed without its invoice
-    play.resumes("op").then(Resumed, asks=[Issue])
+    play.retries("op").then(Retried, asks=[Issue])
     play.issued().then(ExceptionResolved, Completed)
     assert waiting(play.order) == ""
 
 
 def test_an_invoice_that_is_rejected_again_raises_no_second_exception(play: Play) -> None:
-    play.in_the_warehouse().captured().rejected().resumes().rejected().nothing()
+    play.in_the_warehouse().captured().rejected().retries().rejected().nothing()
     assert waiting(play.order) == "exception" and len(play.order.exceptions) == 1
 
 
@@ -40,38 +40,38 @@ def test_of_two_rejected_invoices_the_exception_stays_until_both_are_issued(play
     told = content(line("1"), line("2"))
     play.receives(told, market(capture="per_shipment")).reserved().authorized().started({"2": "second"})
     play.shipped("main").captured().rejected().shipped("second").captured().rejected().fulfilled()
-    play.resumes()
+    play.retries()
     first, second = play.sent
     assert isinstance(first, Issue) and isinstance(second, Issue)
     play.rejected()  # the second again
     play.issued(first).nothing()
     assert waiting(play.order) == "exception" and play.order.exceptions
-    play.resumes("2").issued().then(ExceptionResolved, Completed)
+    play.retries("2").issued().then(ExceptionResolved, Completed)
 
 
 def test_a_capture_that_failed_is_held_and_shipping_goes_on(play: Play) -> None:
-    play.in_the_warehouse().failed(Capture).then(Held)
-    held = play.event(Held)
+    play.in_the_warehouse().failed(Capture).then(StepFailed)
+    held = play.event(StepFailed)
     assert (held.process, held.step, held.code) == ("settle:1", "capture", "gateway_refused")
     play.shipped().fulfilled().then(FulfillmentChanged)
     assert play.status == "approved/authorized/fulfilled" and waiting(play.order) == "exception"
-    assert legal_actions(play.order) == ["resume"]
+    assert legal_actions(play.order) == ["retry"]
     before = play.last(Capture).operation_id
-    play.resumes("op").then(Resumed, asks=[Capture])
-    assert play.last(Capture).operation_id != before and play.event(Resumed).operation_id == uid("op")
+    play.retries("op").then(Retried, asks=[Capture])
+    assert play.last(Capture).operation_id != before and play.event(Retried).operation_id == uid("op")
     play.captured().then(PaymentChanged, asks=[Issue])
     assert play.last(Issue).capture_id == play.last(Capture).operation_id
     play.issued().then(Completed)
 
 
 def test_only_what_waits_for_a_person_is_resumed(play: Play) -> None:
-    assert play.resumes().refusal and play.refusal.code == "order_unknown"
-    play.in_the_warehouse().resumes("1")
-    assert play.refusal and play.refusal.code == "nothing_to_resume"
+    assert play.retries().refusal and play.refusal.code == "order_unknown"
+    play.in_the_warehouse().retries("1")
+    assert play.refusal and play.refusal.code == "nothing_to_retry"
     play.failed(Capture).cancels().then(asks=[CancelShipments])
-    play.resumes("2")
-    assert play.refusal and play.refusal.code == "nothing_to_resume"  # it is being undone
-    play.too_late().resumes("3").then(Resumed, asks=[Capture])
+    play.retries("2")
+    assert play.refusal and play.refusal.code == "nothing_to_retry"  # it is being undone
+    play.too_late().retries("3").then(Retried, asks=[Capture])
 
 
 def test_an_answer_that_is_told_twice_counts_once(play: Play) -> None:

@@ -45,7 +45,7 @@ def test_without_a_market_the_default_terms_apply(play: Play) -> None:
 # -- stale and repeated -----------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("lifecycle", ["ready_to_fulfil", "awaiting_payment"])
+@pytest.mark.parametrize("lifecycle", ["ready_to_fulfill", "awaiting_payment"])
 def test_a_stale_or_repeated_snapshot_changes_nothing(play: Play, lifecycle: str) -> None:
     told = content(lifecycle=lifecycle)
     play.receives(told, market(), seconds=10, digest="a")
@@ -302,7 +302,7 @@ def test_a_request_to_cancel_a_line_is_for_a_person(play: Play) -> None:
 # -- people -----------------------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("lifecycle", ["awaiting_payment", "ready_to_fulfil", "cancelled"])
+@pytest.mark.parametrize("lifecycle", ["awaiting_payment", "ready_to_fulfill", "cancelled"])
 def test_personal_fields_that_a_marketplace_wipes_are_never_emptied(play: Play, lifecycle: str) -> None:
     play.receives(content(lifecycle=lifecycle), market())
     told = play.order.content

@@ -15,9 +15,9 @@ from contracts.orders import (
     ExceptionRaised,
     ExceptionResolved,
     FulfillmentChanged,
-    Held,
     PaymentChanged,
-    Resumed,
+    Retried,
+    StepFailed,
 )
 from contracts.payments import Authorize, Capture, Refund, Void
 from orders.domain.views import legal_actions, waiting
@@ -161,11 +161,11 @@ def test_a_no_that_came_while_the_cancel_was_open_is_for_a_person_when_it_is_ref
     play.in_the_warehouse()
     if answer == "failed":
         play.cancels().failed(Capture).nothing()
-        play.too_late().then(CancelRefused, Held)
+        play.too_late().then(CancelRefused, StepFailed)
     else:
         play.captured().cancels().rejected().nothing()
         play.too_late().then(CancelRefused, ExceptionRaised)
-    assert waiting(play.order) == "exception" and legal_actions(play.order)[:2] == ["cancel", "resume"]
+    assert waiting(play.order) == "exception" and legal_actions(play.order)[:2] == ["cancel", "retry"]
 
 
 def test_a_shipment_that_left_while_the_cancel_was_open_is_captured(play: Play) -> None:
@@ -208,14 +208,14 @@ def test_a_completed_order_that_shipped_nothing_can_still_be_undone(play: Play) 
 def test_a_final_no_to_an_undo_waits_for_a_person_who_resumes_it(play: Play, word: str, model: type) -> None:
     play.paid_and_in_the_warehouse().cancels().shipments_cancelled()
     if word == "credit":
-        play.rejected(Credit).then(Held)
+        play.rejected(Credit).then(StepFailed)
     else:
-        play.credited().failed(Refund).then(Held)
-    assert play.event(Held).step == word and waiting(play.order) == "exception"
-    assert legal_actions(play.order) == ["resume"] and play.wakes_in is None
+        play.credited().failed(Refund).then(StepFailed)
+    assert play.event(StepFailed).step == word and waiting(play.order) == "exception"
+    assert legal_actions(play.order) == ["retry"] and play.wakes_in is None
     before = play.last(model).operation_id
-    play.resumes("op").then(Resumed, asks=[model])
-    assert play.event(Resumed).operation_id == uid("op")
+    play.retries("op").then(Retried, asks=[model])
+    assert play.event(Retried).operation_id == uid("op")
     assert play.last(model).operation_id != before  # after a no it is another question
     if word == "credit":
         play.credited()
@@ -247,8 +247,8 @@ def test_a_void_that_leaves_something_is_not_asked_for_in_a_circle(play: Play) -
     """Payments was restored and counts its versions anew: what it says then is not newer than what is known."""
     play.receives(content(), market(auto_approve=False)).reserved().authorized().cancels()
     play.payments_version -= 1
-    play.voided().then(Held)
-    assert play.event(Held).code == "still_left" and legal_actions(play.order) == ["resume"]
-    play.resumes().voided().then(PaymentChanged, asks=[Release])
+    play.voided().then(StepFailed)
+    assert play.event(StepFailed).code == "still_left" and legal_actions(play.order) == ["retry"]
+    play.retries().voided().then(PaymentChanged, asks=[Release])
     play.released()
     undone(play, "cancelled/voided/unfulfilled")

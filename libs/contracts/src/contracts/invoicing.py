@@ -168,10 +168,10 @@ class Credited(DocumentEvent, type="invoicing.credited"):
     reason: Text = ""
 
 
-RejectionCode = Literal["seller_unknown", "seller_incomplete", "invoice_unknown", "nothing_to_invoice"]
+FailureCode = Literal["seller_unknown", "seller_incomplete", "invoice_unknown", "nothing_to_invoice"]
 
 
-class Rejected(OrderKeyed, Event, type="invoicing.rejected"):
+class Failed(OrderKeyed, Event, type="invoicing.failed"):
     command: Text
-    code: RejectionCode
+    code: FailureCode
     reason: Text = ""

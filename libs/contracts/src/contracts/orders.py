@@ -83,7 +83,7 @@ class Cancel(OrderKeyed, Command, type="orders.cancel"):
     reason: Annotated[LongText, Personal()] = ""
 
 
-class Resume(OrderKeyed, Command, type="orders.resume"):
+class Retry(OrderKeyed, Command, type="orders.retry"):
     """A person says: try the failed step again, as a new operation."""
 
 
@@ -176,8 +176,8 @@ class FulfillmentChanged(OrderEvent, type="orders.fulfillment_changed"):
     shipments_shipped: Counter = 0
 
 
-class Held(OrderEvent, type="orders.held"):
-    """A step was refused and waits for a person: resume or cancel."""
+class StepFailed(OrderEvent, type="orders.step_failed"):
+    """A step was refused and waits for a person: retry or cancel."""
 
     process: Text
     step: Text
@@ -185,7 +185,7 @@ class Held(OrderEvent, type="orders.held"):
     reason: Text = ""
 
 
-class Resumed(OrderEvent, type="orders.resumed"):
+class Retried(OrderEvent, type="orders.retried"):
     process: Text
     step: Text
 

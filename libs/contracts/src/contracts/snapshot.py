@@ -47,7 +47,7 @@ PersonalText = Annotated[Text, Personal()]
 Lifecycle = Literal[
     "awaiting_payment",
     "awaiting_acceptance",
-    "ready_to_fulfil",
+    "ready_to_fulfill",
     "partially_shipped",
     "shipped",
     "delivered",
@@ -230,7 +230,7 @@ class OrderContent(Frozen):
     external_number: Text | None = None
     basket_id: Text | None = None
     placed_at: Timestamp
-    lifecycle: Lifecycle = "ready_to_fulfil"
+    lifecycle: Lifecycle = "ready_to_fulfill"
     payment_state: Annotated[Text, AfterValidator(str.lower)] = "paid"
     """Placing starts at paid, captured, authorized or free. A person decides at refunded or partially_refunded. With any other
     word the order waits for a newer snapshot, unless nothing is to be paid. Stored in lower case."""

@@ -24,7 +24,7 @@ from system.topics import NO_MONEY, Check, Read, read_topics
 
 __all__ = ["Check", "check", "violations"]
 
-TABLES = {"orders": "orders", "payments": "ledgers", "fulfillment": "fulfilments", "invoicing": "billings"}
+TABLES = {"orders": "orders", "payments": "ledgers", "fulfillment": "fulfillments", "invoicing": "billings"}
 """service -> table of the aggregate whose events are on the service's topic."""
 
 # The state of each order in each service, one row per order.

@@ -14,12 +14,12 @@ down_revision = None
 def upgrade() -> None:
     create_chassis_tables(op)
     op.create_table(
-        "fulfilments",
+        "fulfillments",
         *aggregate_columns(),
         sa.Column("status", sa.Text, nullable=False),
         sa.CheckConstraint(
             "status in ('none', 'reserved', 'released', 'started', 'cancelled', 'fulfilled')",
-            name="fulfilments_status_known",
+            name="fulfillments_status_known",
         ),
         postgresql_with=AGGREGATE_STORAGE,
         comment="one row per order; key = order id",
@@ -89,6 +89,6 @@ def upgrade() -> None:
 
 
 def downgrade() -> None:
-    for table in ("shipments", "reservations", "stock", "stock_items", "fulfilments"):
+    for table in ("shipments", "reservations", "stock", "stock_items", "fulfillments"):
         op.drop_table(table)
     drop_chassis_tables(op)

@@ -1,4 +1,4 @@
-"""What fulfillment answers over HTTP: the shelf, the warehouse's shipments, an order's fulfilment."""
+"""What fulfillment answers over HTTP: the shelf, the warehouse's shipments, an order's fulfillment."""
 
 import asyncio
 from collections.abc import Callable, Sequence
@@ -16,10 +16,10 @@ from chassis.http.parameters import Cursors, Limit, Page
 from chassis.http.problems import About, Problem, Problems, answers, known, unavailable
 from chassis.http.requests import COMMAND, Principal, operation_id
 from contracts.base import Code, Frozen, Id, Quantity, Text, Timestamp
-from fulfillment.domain.fulfilment import Deliver, Fulfilment, Ship, Shipment, ShipmentStatus
+from fulfillment.domain.fulfillment import Deliver, Fulfillment, Ship, Shipment, ShipmentStatus
 from fulfillment.domain.stock import SetStock, StockItem, stock_item_id
-from fulfillment.responses import CountsWritten, FulfilmentShown, ShipmentRow, ShipmentShown, StockShown
-from fulfillment.tables import FULFILMENTS, SHIPMENTS, STOCK
+from fulfillment.responses import CountsWritten, FulfillmentShown, ShipmentRow, ShipmentShown, StockShown
+from fulfillment.tables import FULFILLMENTS, SHIPMENTS, STOCK
 
 if TYPE_CHECKING:
     from chassis.process.app import App
@@ -182,13 +182,13 @@ def routes(app: "App") -> APIRouter:
 
     # -- orders ---------------------------------------------------------------------------------------------------
 
-    @router.get("/fulfilments/{order_id}", response_model=FulfilmentShown, openapi_extra=answers("unknown_order"))
-    async def get_fulfilment(who: Viewer, order_id: UUID) -> Any:
-        here = (FULFILMENTS.c.key == order_id) & (FULFILMENTS.c.store_id == who.store_id)
-        rows = await app.read(select(FULFILMENTS.c.doc).where(here))
+    @router.get("/fulfillments/{order_id}", response_model=FulfillmentShown, openapi_extra=answers("unknown_order"))
+    async def get_fulfillment(who: Viewer, order_id: UUID) -> Any:
+        here = (FULFILLMENTS.c.key == order_id) & (FULFILLMENTS.c.store_id == who.store_id)
+        rows = await app.read(select(FULFILLMENTS.c.doc).where(here))
         if not rows:
             raise Problem(404, "unknown_order", "No such order", f"nothing was asked for {order_id}")
-        return _fulfilment(order_id, Fulfilment.model_validate_json(rows[0]["doc"]))
+        return _fulfillment(order_id, Fulfillment.model_validate_json(rows[0]["doc"]))
 
     return router
 
@@ -213,7 +213,7 @@ def _as_it_is_now(row: RowMapping) -> Callable[[Outcome], tuple[int, dict[str, A
     """The answer of ship and deliver: the shipment as the decision left it."""
 
     def answer(outcome: Outcome) -> tuple[int, dict[str, Any]]:
-        state: Fulfilment = outcome.state
+        state: Fulfillment = outcome.state
         shipment = state.shipment(row["shipment_id"])
         assert shipment is not None, "an unknown shipment is a refusal"
         return 200, {"order_id": str(row["order_id"]), **_shipment_of(shipment)}
@@ -225,7 +225,7 @@ def _shipment_of(shipment: Shipment) -> dict[str, Any]:
     return shipment.model_dump(mode="json", exclude={"reservation_id"})
 
 
-def _fulfilment(order_id: UUID, state: Fulfilment) -> dict[str, Any]:
+def _fulfillment(order_id: UUID, state: Fulfillment) -> dict[str, Any]:
     return {
         "order_id": str(order_id),
         "status": state.status,

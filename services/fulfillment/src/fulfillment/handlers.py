@@ -7,24 +7,24 @@ from pathlib import Path
 from chassis.declare.service import Aggregate, Service, Share, on
 from contracts.fulfillment import CancelShipments, Release, Reserve, Start
 from fulfillment import api, store, tables
-from fulfillment.domain import fulfilment, stock
-from fulfillment.domain.fulfilment import Deliver, Fulfilment, Ship
+from fulfillment.domain import fulfillment, stock
+from fulfillment.domain.fulfillment import Deliver, Fulfillment, Ship
 from fulfillment.domain.stock import SetStock, StockItem
 from fulfillment.settings import Settings
 
-FULFILMENTS = Aggregate(
-    table="fulfilments",
+FULFILLMENTS = Aggregate(
+    table="fulfillments",
     key="order_id",
-    state=Fulfilment,
-    initial=fulfilment.new_fulfilment,
-    evolve=fulfilment.evolve,
+    state=Fulfillment,
+    initial=fulfillment.new_fulfillment,
+    evolve=fulfillment.evolve,
     handlers=(
-        on(Reserve, fulfilment.reserve),  # fulfillment.commands.v1
-        on(Release, fulfilment.release),
-        on(Start, fulfilment.start),
-        on(CancelShipments, fulfilment.cancel),
-        on(Ship, fulfilment.ship),  # the warehouse, over HTTP
-        on(Deliver, fulfilment.deliver),
+        on(Reserve, fulfillment.reserve),  # fulfillment.commands.v1
+        on(Release, fulfillment.release),
+        on(Start, fulfillment.start),
+        on(CancelShipments, fulfillment.cancel),
+        on(Ship, fulfillment.ship),  # the warehouse, over HTTP
+        on(Deliver, fulfillment.deliver),
     ),
     columns={"status": ("text", lambda state: state.status)},
     rows=store.rows,
@@ -45,7 +45,7 @@ STOCK_ITEMS = Aggregate(
 
 STOCK = Share(
     name="stock",
-    needs=fulfilment.needs,
+    needs=fulfillment.needs,
     load=store.load_stock,
     touched=stock.touched,
     evolve=stock.evolve,
@@ -55,7 +55,7 @@ STOCK = Share(
 
 SERVICE = Service(
     name="fulfillment",
-    aggregates=(FULFILMENTS, STOCK_ITEMS),
+    aggregates=(FULFILLMENTS, STOCK_ITEMS),
     shares=(STOCK,),
     settings=Settings,
     metadata=tables.metadata,

@@ -9,7 +9,7 @@ from pydantic import BaseModel
 from contracts.base import Timestamp
 from contracts.fulfillment import PlacedLine, StockTotals
 from contracts.snapshot import Address
-from fulfillment.domain.fulfilment import ShipmentStatus, Status
+from fulfillment.domain.fulfillment import ShipmentStatus, Status
 
 
 class StockShown(BaseModel):
@@ -56,7 +56,7 @@ class ShipmentRow(ShipmentShown):
     delivered_at: Timestamp | None
 
 
-class FulfilmentShown(BaseModel):
+class FulfillmentShown(BaseModel):
     """What fulfillment does for one order."""
 
     order_id: UUID

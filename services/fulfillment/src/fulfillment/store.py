@@ -13,7 +13,7 @@ from chassis.batch.database import Piece, Rows, columns
 from chassis.declare.service import Change
 from contracts.base import Event, to_json
 from contracts.fulfillment import PlacedLine, Released, Reserved, ShipmentsCancelled, Shipped
-from fulfillment.domain.fulfilment import Fulfilment, Shipment
+from fulfillment.domain.fulfillment import Fulfillment, Shipment
 from fulfillment.domain.stock import Stock, StockKey
 
 # -- stock: the share -----------------------------------------------------------------------------------------------
@@ -102,7 +102,7 @@ returning 1)""",
 )
 
 
-def rows(changes: Sequence[Change[Fulfilment]]) -> list[Rows]:
+def rows(changes: Sequence[Change[Fulfillment]]) -> list[Rows]:
     """Raises ReservationClosed if a reservation would move twice, ShipmentTaken if a shipment is another order's."""
     reservations = [row for change in changes for row in reservation_rows(change)]
     shipments = [row for change in changes for row in shipment_rows(change)]
@@ -119,7 +119,7 @@ def rows(changes: Sequence[Change[Fulfilment]]) -> list[Rows]:
     ]
 
 
-def reservation_rows(change: Change[Fulfilment]) -> list[ReservationRow]:
+def reservation_rows(change: Change[Fulfillment]) -> list[ReservationRow]:
     """What the events of a batch leave of an order's reservations: one row per reservation that they touched."""
     rows: dict[tuple[UUID, str], ReservationRow] = {}
     operation = change.before.reservation_id
@@ -149,7 +149,7 @@ def reservation_rows(change: Change[Fulfilment]) -> list[ReservationRow]:
 _LINES: Final = TypeAdapter(tuple[PlacedLine, ...])
 
 
-def shipment_rows(change: Change[Fulfilment]) -> list[tuple[Any, ...]]:
+def shipment_rows(change: Change[Fulfillment]) -> list[tuple[Any, ...]]:
     """The shipments that a batch made or moved."""
     before: dict[UUID, Shipment] = {shipment.shipment_id: shipment for shipment in change.before.shipments}
     return [
@@ -200,12 +200,12 @@ CHECKS: Final[dict[str, str]] = {
             and r.location = l.location and r.quantity = l.quantity""",
     "a fulfilled order has no shipment left to ship": """
         select count(*), count(s.order_id)
-        from fulfilments f left join (select distinct order_id from shipments where status = 'picking') s
+        from fulfillments f left join (select distinct order_id from shipments where status = 'picking') s
             on s.order_id = f.key
         where f.status = 'fulfilled'""",
     "an order at rest holds nothing": """
         select count(*), count(r.order_id)
-        from fulfilments f left join (select distinct order_id from reservations where state = 'reserved') r
+        from fulfillments f left join (select distinct order_id from reservations where state = 'reserved') r
             on r.order_id = f.key
         where f.status in ('none', 'released', 'cancelled', 'fulfilled')""",
 }

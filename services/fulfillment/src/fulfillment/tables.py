@@ -28,14 +28,14 @@ BYTES = Text(collation="C")
 ROOM_FOR_UPDATES = {"fillfactor": "70"}
 """Rows that change soon after they were written find room on their page and leave the indexes alone."""
 
-FULFILMENTS = Table(
-    "fulfilments",
+FULFILLMENTS = Table(
+    "fulfillments",
     metadata,
     *aggregate_columns(),
     Column("status", Text, nullable=False),
     CheckConstraint(
         "status in ('none', 'reserved', 'released', 'started', 'cancelled', 'fulfilled')",
-        name="fulfilments_status_known",
+        name="fulfillments_status_known",
     ),
     postgresql_with=AGGREGATE_STORAGE,
     comment="one row per order; key = order id",

@@ -1,4 +1,4 @@
-"""Orders over HTTP: take, read with timeline, list, approve, cancel, resume, resolve exceptions; markets."""
+"""Orders over HTTP: take, read with timeline, list, approve, cancel, retry, resolve exceptions; markets."""
 
 import json
 from typing import TYPE_CHECKING, Annotated, Any
@@ -15,7 +15,7 @@ from chassis.http.problems import About, Problem, Problems, answers, respond
 from chassis.http.requests import COMMAND, Principal, as_json, operation_id
 from contracts.base import Code, Id, Text, Timestamp
 from contracts.ids import order_id
-from contracts.orders import Approve, Cancel, CancelCause, MarketTerms, Place, Resolution, Resolve, Resume
+from contracts.orders import Approve, Cancel, CancelCause, MarketTerms, Place, Resolution, Resolve, Retry
 from contracts.snapshot import OrderContent, arriving
 from orders import store
 from orders.domain.exceptions import KINDS
@@ -39,7 +39,7 @@ PROBLEMS: Problems = {
         "It was approved before, needs no approval, or is cancelled.", "`GET /v1/orders/{id}` lists `legal_actions`."),
     "too_late": About(409, "Something has shipped", "Goods have left the warehouse: the order can no longer be cancelled.",
         "Take the goods back as a return."),
-    "nothing_to_resume": About(409, "No step waits for a person", "No process of the order waits to be resumed.",
+    "nothing_to_retry": About(409, "No step waits for a person", "No process of the order waits to be resumed.",
         "`GET /v1/orders/{id}` shows in `processes` what it waits for."),
     "market_taken": About(409, "Another market is found by this",
         "A store has one market for each channel and account, and one default.", "Change that market, or name another account."),
@@ -209,12 +209,12 @@ def routes(app: "App") -> APIRouter:
         return await app.obey(request, who, message, answer)
 
     @router.post(
-        "/orders/{order_id}/resume", status_code=202, response_model=OrderShown, dependencies=COMMAND,
-        openapi_extra=answers("order_unknown", "nothing_to_resume"),
+        "/orders/{order_id}/retry", status_code=202, response_model=OrderShown, dependencies=COMMAND,
+        openapi_extra=answers("order_unknown", "nothing_to_retry"),
     )  # fmt: skip
-    async def resume(request: Request, who: Annotated[Principal, Depends(edit)], order_id: UUID) -> Response:
+    async def retry(request: Request, who: Annotated[Principal, Depends(edit)], order_id: UUID) -> Response:
         """Try again what was refused, when its cause is mended."""
-        message = Resume(
+        message = Retry(
             order_id=order_id,
             store_id=who.store_id,
             operation_id=await operation_id(request, who, order_id),
@@ -226,7 +226,7 @@ def routes(app: "App") -> APIRouter:
         "/orders/{order_id}/exceptions/{exception_id}/resolve", response_model=OrderShown, dependencies=COMMAND,
         openapi_extra=answers(
             "order_unknown", "exception_unknown", "resolution_unsupported", "obstacle_remains", "undo_running", "too_late",
-            "nothing_to_resume",
+            "nothing_to_retry",
         ),
     )  # fmt: skip
     async def resolve(

@@ -7,7 +7,7 @@ from pathlib import Path
 from chassis.declare.service import Aggregate, Service, Share, on
 from contracts import fulfillment, invoicing, payments
 from contracts.deciding import Wake
-from contracts.orders import Approve, Cancel, Place, Resolve, Resume
+from contracts.orders import Approve, Cancel, Place, Resolve, Retry
 from contracts.registry import SNAPSHOTS, SNAPSHOTS_BULK
 from contracts.snapshot import Snapshot
 from orders import api, invariants, store
@@ -31,7 +31,7 @@ ORDERS = Aggregate(
         on(Place, decisions.place),
         on(Approve, decisions.approve),
         on(Cancel, decisions.cancel),
-        on(Resume, decisions.resume),
+        on(Retry, decisions.retry),
         on(Resolve, decisions.resolve),
         # payments.events.v1
         on(payments.Authorized, answers.authorized),
@@ -54,7 +54,7 @@ ORDERS = Aggregate(
         # invoicing.events.v1
         on(invoicing.Issued, answers.issued),
         on(invoicing.Credited, answers.credited),
-        on(invoicing.Rejected, answers.rejected),
+        on(invoicing.Failed, answers.rejected),
         # its own timers
         on(Wake, decisions.wake),
     ),

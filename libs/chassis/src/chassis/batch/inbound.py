@@ -111,7 +111,7 @@ class Inbound:
 
 
 @dataclass(slots=True)
-class Refused:
+class Rejected:
     """A record that is parked without being handled. `key` waits behind it unless null."""
 
     record: Record
@@ -148,7 +148,7 @@ LANES_FROM = 64
 class Intake:
     """A decoded poll: what to handle and what to park, in the order of the records; offsets to store with it."""
 
-    entries: list[Inbound | Refused] = field(default_factory=list)
+    entries: list[Inbound | Rejected] = field(default_factory=list)
     offsets: dict[tuple[str, int], int] = field(default_factory=dict)
     """(topic, partition) -> the offset after the last record."""
     ignored: int = 0

@@ -25,7 +25,7 @@ from asyncpg import Connection
 from chassis.batch import idempotency, statements
 from chassis.batch.aggregates import Known
 from chassis.batch.database import CatchingUp, Conflict, Database, OutcomeUnknown, is_transient, overtaxes
-from chassis.batch.inbound import Inbound, Intake, Outcome, Refused
+from chassis.batch.inbound import Inbound, Intake, Outcome, Rejected
 from chassis.batch.statements import NOTHING_READ, Offsets, store_offsets
 from chassis.batch.unit_of_work import SHARED_ROWS_MAX, Batch, Split, StoreDiffers
 from chassis.declare.service import Service
@@ -36,7 +36,7 @@ from chassis.work import parking
 
 log = structlog.get_logger("chassis.batch.shell")
 
-Entry = Inbound | Refused
+Entry = Inbound | Rejected
 READY_SECONDS_MAX = 5
 """How long a request waits for a restored database to catch up; then it is told to come again."""
 ISOLATED_SECONDS_MAX = 5.0
@@ -281,10 +281,10 @@ class Shell:
         """A message that is alone and cannot be handled: parked, later ones of its order wait behind it."""
         if isinstance(entry, Inbound) and entry.record is None:
             return Outcome("faulty", error=error)
-        refused = entry if isinstance(entry, Refused) else parking.refuse(entry, error)
+        refused = entry if isinstance(entry, Rejected) else parking.reject(entry, error)
         return await self._park_one(refused, offsets)
 
-    async def _park_one(self, refused: Refused, offsets: dict[tuple[str, int], int]) -> Outcome:
+    async def _park_one(self, refused: Rejected, offsets: dict[tuple[str, int], int]) -> Outcome:
         async with self.database.transaction() as tx:
             if refused.claim is not None:
                 await tx.execute("insert into inbox (id) values ($1) on conflict do nothing", refused.claim)
@@ -349,7 +349,7 @@ class _Work:
         self.parked: set[UUID] = set()
         self.parked_before: frozenset[UUID] = frozenset()
         """Known to be parked, and their rows locked, when the transaction opened."""
-        self.to_park: list[Refused] = []
+        self.to_park: list[Rejected] = []
         self.unclaimed: list[UUID] = []
         """Of unheeded messages: said again once their order or their question is known, they must count."""
         self.stored: dict[tuple[str, str], Any] = {}
@@ -407,7 +407,7 @@ class _Work:
             if entry.claim not in self.fresh:
                 return Outcome("duplicate")
             self.fresh.discard(entry.claim)  # the same message again in this batch is a duplicate
-        if isinstance(entry, Refused):
+        if isinstance(entry, Rejected):
             self._park(entry)
             return Outcome("parked")
         if self._waits(entry):
@@ -427,7 +427,7 @@ class _Work:
             return Outcome("parked", error=error)
         except Exception as error:
             if entry.record is not None and entry.origin == "topic":
-                self._park(parking.refuse(entry, error))
+                self._park(parking.reject(entry, error))
                 return Outcome("parked", error=error)
             log.warning("message_faulty", type=entry.type, key=str(entry.key), error=repr(error), exc_info=True)
             return Outcome("faulty", error=error)
@@ -437,7 +437,7 @@ class _Work:
             outcome.answer = entry.render(outcome)  # a bug in here undoes the batch: effects and answer go together
         return outcome
 
-    def _park(self, refused: Refused) -> None:
+    def _park(self, refused: Rejected) -> None:
         self.to_park.append(refused)
         if refused.key is not None:
             self.parked.add(refused.key)

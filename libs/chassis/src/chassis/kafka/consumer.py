@@ -26,7 +26,7 @@ from faststream.kafka import KafkaBroker
 from faststream.kafka.message import KafkaAckableMessage
 
 from chassis.batch.database import Database, QuickUUID, is_transient
-from chassis.batch.inbound import STALE, Inbound, Intake, Record, Refused, judged_by_time
+from chassis.batch.inbound import STALE, Inbound, Intake, Record, Rejected, judged_by_time
 from chassis.batch.shell import YIELD_EVERY, Shell
 from chassis.batch.statements import store_offsets
 from chassis.declare.service import Service
@@ -324,10 +324,10 @@ class Consumer(ConsumerRebalanceListener):  # type: ignore[misc]  # aiokafka is 
             if n % YIELD_EVERY == YIELD_EVERY - 1:
                 await asyncio.sleep(0)
             if type(record) is Unread:
-                entry: Inbound | Refused | None = record.refused()
+                entry: Inbound | Rejected | None = record.rejected()
             else:
                 entry = self._decode(record, now, alone=len(records) == 1)
-            if type(entry) is Refused and entry.cause in STALE and not now_is_exact:  # a suspended host lags behind
+            if type(entry) is Rejected and entry.cause in STALE and not now_is_exact:  # a suspended host lags behind
                 now, now_is_exact = (await self.database.read_clock()).now(), True
                 entry = self._decode(record, now, alone=len(records) == 1)
             if entry is not None:
@@ -339,10 +339,10 @@ class Consumer(ConsumerRebalanceListener):  # type: ignore[misc]  # aiokafka is 
             self.metrics.ignored.inc(intake.ignored)
         return intake
 
-    def _decode(self, raw: ConsumerRecord, now: float, *, alone: bool) -> Inbound | Refused | None:
+    def _decode(self, raw: ConsumerRecord, now: float, *, alone: bool) -> Inbound | Rejected | None:
         record = Record(raw.topic, raw.partition, raw.offset, raw.key, raw.value, raw.headers)
         if alone and self.attempts.is_deadly(raw.topic, raw.partition, raw.offset):
-            return Refused(record, key_of(raw.key), "crashed", f"the process died {CRASHES_MAX} times while it was handled",
+            return Rejected(record, key_of(raw.key), "crashed", f"the process died {CRASHES_MAX} times while it was handled",
                            _readable(record, "ce_storeid"), _readable(record, "ce_type"))  # fmt: skip
         try:
             received = read(raw.topic, raw.key, raw.value, raw.headers)
@@ -350,19 +350,19 @@ class Consumer(ConsumerRebalanceListener):  # type: ignore[misc]  # aiokafka is 
             return None
         except Poison as poison:
             key = None if poison.cause == "key_is_not_subject" else key_of(raw.key)
-            return Refused(record, key, poison.cause, poison.detail,
+            return Rejected(record, key, poison.cause, poison.detail,
                            _readable(record, "ce_storeid"), _readable(record, "ce_type"))  # fmt: skip
         except Exception as error:  # a check of ours that fell over: one record must not stop all
             log.error("decoder_failed", topic=raw.topic, offset=raw.offset, error=repr(error), exc_info=True)
-            return Refused(record, key_of(raw.key), "unreadable", shown(error),
+            return Rejected(record, key_of(raw.key), "unreadable", shown(error),
                            _readable(record, "ce_storeid"), _readable(record, "ce_type"))  # fmt: skip
         if self.service.handler_of(type(received.body), None) is None:
             if not TOPICS[raw.topic].addressed:
                 return None  # a known event that this service does not listen to
-            return Refused(record, received.key, "unknown_type", f"{self.service.name} does not obey {received.type}",
+            return Rejected(record, received.key, "unknown_type", f"{self.service.name} does not obey {received.type}",
                            received.store_id, received.type)  # fmt: skip
         if (refused := judged_by_time(received.time, now, self.settings.inbox_horizon_seconds)) is not None:
-            return Refused(record, None, *refused, received.store_id, received.type)
+            return Rejected(record, None, *refused, received.store_id, received.type)
         identity = QuickUUID(received.id.bytes)
         return Inbound(
             "topic", QuickUUID(received.key.bytes), received.store_id, identity, received.type, received.body,

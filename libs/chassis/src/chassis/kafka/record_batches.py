@@ -24,7 +24,7 @@ from aiokafka.record._crecords import legacy_records as c_legacy_records
 from aiokafka.record.memory_records import MemoryRecords
 from aiokafka.record.util import calc_crc32c
 
-from chassis.batch.inbound import Record, Refused
+from chassis.batch.inbound import Record, Rejected
 
 BATCH_BYTES_MAX: Final = 16 * 1024 * 1024
 """A batch may decompress to this many bytes: ten times what a producer compresses into 1.5 MB."""
@@ -67,9 +67,9 @@ class Unread:
     value: bytes | None = None
     """The first STORED_BYTES_MAX bytes of the raw batch; None if the broker no longer has it."""
 
-    def refused(self) -> Refused:
+    def rejected(self) -> Rejected:
         """Blocks no order: which orders the records belong to cannot be read."""
-        return Refused(
+        return Rejected(
             Record(self.topic, self.partition, self.first, None, self.value, ()), None, self.cause, self.detail
         )
 

@@ -24,7 +24,7 @@ from asyncpg import Connection
 
 from chassis.batch import statements
 from chassis.batch.database import Database, is_transient
-from chassis.batch.inbound import Inbound, Record, Refused
+from chassis.batch.inbound import Inbound, Record, Rejected
 from chassis.batch.unit_of_work import Adopted, Batch, adopt
 from chassis.declare.service import Service
 from chassis.kafka.reads import Reads
@@ -149,7 +149,7 @@ async def _adopt_all(service: Service, database: Database, part: TopicPartition,
         if isinstance(record, Unread):
             raise
         log.error("not_adopted", topic=part.topic, partition=part.partition, offset=record.offset, error=repr(error), exc_info=True)  # fmt: skip
-        unfit = Refused(_record(record), key_of(record.key), "not_adopted", repr(error))
+        unfit = Rejected(_record(record), key_of(record.key), "not_adopted", repr(error))
         async with database.transaction() as tx:
             await park(tx, [unfit])
             await _read_until(tx, part, record.offset + 1)
@@ -157,9 +157,9 @@ async def _adopt_all(service: Service, database: Database, part: TopicPartition,
 
 
 async def _adopt(service: Service, database: Database, part: TopicPartition, entries: Sequence[Entry]) -> int:
-    found = [entry.refused() if type(entry) is Unread else _own(service, entry) for entry in entries]
+    found = [entry.rejected() if type(entry) is Unread else _own(service, entry) for entry in entries]
     async with database.transaction() as tx:
-        if refused := [one for one in found if isinstance(one, Refused)]:
+        if refused := [one for one in found if isinstance(one, Rejected)]:
             await park(tx, refused)
         last: int = await tx.fetchval("select last_value from journal_id_seq")
         now = await tx.fetchval("select clock_timestamp()")
@@ -182,7 +182,7 @@ async def _read_until(tx: Connection, part: TopicPartition, offset: int) -> None
     )  # fmt: skip
 
 
-def _own(service: Service, record: ConsumerRecord) -> Adopted | Refused | None:
+def _own(service: Service, record: ConsumerRecord) -> Adopted | Rejected | None:
     """An event that this service wrote; one that it cannot have written is parked, and changes nothing here.
 
     It blocks no order: whoever may write on the topic could otherwise stop any.
@@ -205,9 +205,9 @@ def _own(service: Service, record: ConsumerRecord) -> Adopted | Refused | None:
     return Adopted(inbound, message_id, received.time)
 
 
-def _not_ours(record: ConsumerRecord, cause: str, detail: str) -> Refused:
+def _not_ours(record: ConsumerRecord, cause: str, detail: str) -> Rejected:
     log.warning("not_ours", topic=record.topic, partition=record.partition, offset=record.offset, cause=cause)
-    return Refused(_record(record), None, cause, detail)
+    return Rejected(_record(record), None, cause, detail)
 
 
 def _record(raw: ConsumerRecord) -> Record:

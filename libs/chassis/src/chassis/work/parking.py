@@ -26,7 +26,7 @@ from chassis.batch.inbound import (
     VALUE_BYTES_MAX,
     Inbound,
     Record,
-    Refused,
+    Rejected,
     headers_from_json,
     judged_by_time,
 )
@@ -66,26 +66,26 @@ def shown(error: BaseException) -> str:
     return f"{what}; the log of the service has the cause"
 
 
-def refuse(entry: Inbound, error: BaseException) -> Refused:
+def reject(entry: Inbound, error: BaseException) -> Rejected:
     """A message that decide or the database refused: a fault of ours, or a body that no check foresaw."""
     assert entry.record is not None
     log.warning("message_refused", type=entry.type, key=str(entry.key), message_id=str(entry.id), error=repr(error),
                 exc_info=error)  # fmt: skip
     cause = "timed_out" if overtaxes(error) else "fault"
     detail = f"{shown(error)} (message {entry.id})"
-    return Refused(entry.record, entry.key, cause, detail, entry.store_id, entry.type, entry.claim)
+    return Rejected(entry.record, entry.key, cause, detail, entry.store_id, entry.type, entry.claim)
 
 
-def foreign(entry: Inbound, error: Exception) -> Refused:
+def foreign(entry: Inbound, error: Exception) -> Rejected:
     """A message of one store under the key of another's order, which must not wait behind it."""
     assert entry.record is not None
-    return Refused(entry.record, None, "store_differs", str(error), entry.store_id, entry.type, entry.claim)
+    return Rejected(entry.record, None, "store_differs", str(error), entry.store_id, entry.type, entry.claim)
 
 
-def queue(entry: Inbound) -> Refused:
+def queue(entry: Inbound) -> Rejected:
     """A good message that waits behind a parked one."""
     assert entry.record is not None
-    return Refused(entry.record, entry.key, "waits", "an earlier message of this order is parked", entry.store_id,
+    return Rejected(entry.record, entry.key, "waits", "an earlier message of this order is parked", entry.store_id,
                    entry.type, entry.claim)  # fmt: skip
 
 
@@ -94,7 +94,7 @@ def plain(detail: str) -> str:
     return detail[-4_000:].replace("\0", "\\0").encode("utf-8", "backslashreplace").decode()
 
 
-async def park(tx: Connection, refused: Sequence[Refused]) -> None:
+async def park(tx: Connection, refused: Sequence[Rejected]) -> None:
     """Write rows in the order given and make their keys wait."""
     keys = sorted({one.key for one in refused if one.key is not None})
     if keys:
@@ -116,7 +116,7 @@ async def park(tx: Connection, refused: Sequence[Refused]) -> None:
     )
 
 
-def _row(one: Refused) -> tuple[Any, ...]:
+def _row(one: Rejected) -> tuple[Any, ...]:
     """Of a value above VALUE_BYTES_MAX only the beginning and the hash are stored: a flood must not fill the database."""
     record, detail = one.record, plain(one.detail)
     value, value_bytes = record.value, None

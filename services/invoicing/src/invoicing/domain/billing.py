@@ -14,12 +14,12 @@ from pydantic import Field
 
 from contracts.base import Command, Document
 from contracts.deciding import Context, Effect
-from contracts.invoicing import Credit, Credited, Issue, Issued, Rejected, RejectionCode
+from contracts.invoicing import Credit, Credited, Failed, FailureCode, Issue, Issued
 from invoicing.domain.sellers import SellerTerms
 from invoicing.domain.series import Numbering, SeriesKey, stamp
 from invoicing.domain.vat import assess
 
-BillingEvent = Issued | Credited | Rejected
+BillingEvent = Issued | Credited | Failed
 
 
 class Billings(Document):
@@ -55,12 +55,12 @@ def issue(billings: Billings, command: Issue, context: Context) -> list[Effect]:
         return [_again(known, command)]
     total = sum(line.amount_minor for line in command.lines)
     if total == 0:
-        return [_rejected(command, context, "nothing_to_invoice", "the lines add up to nothing")]
+        return [_failed(command, context, "nothing_to_invoice", "the lines add up to nothing")]
     numbering, seller = _locked(context, SeriesKey(context.store_id, command.seller, "invoice"))
     if seller is None:
-        return [_rejected(command, context, "seller_unknown", f"no seller {command.seller} in this store")]
+        return [_failed(command, context, "seller_unknown", f"no seller {command.seller} in this store")]
     if missing := seller.missing():
-        return [_rejected(command, context, "seller_incomplete", f"seller {seller.code} lacks {', '.join(missing)}")]
+        return [_failed(command, context, "seller_incomplete", f"seller {seller.code} lacks {', '.join(missing)}")]
 
     groups, lines = assess(command.lines)
     vat = sum(line.vat_minor for line in lines)
@@ -94,12 +94,12 @@ def credit(billings: Billings, command: Credit, context: Context) -> list[Effect
     """Credit an invoice in full: its lines, rates, amounts and parties as they stand on it, only the number is new."""
     invoice = billings.invoices.get(command.invoice_id)
     if invoice is None:
-        return [_rejected(command, context, "invoice_unknown", f"this order has no invoice {command.invoice_id}")]
+        return [_failed(command, context, "invoice_unknown", f"this order has no invoice {command.invoice_id}")]
     if known := billings.credits.get(invoice.invoice_id):
         return [_again(known, command)]
     numbering, seller = _locked(context, SeriesKey(context.store_id, invoice.seller.code, "credit"))
     if seller is None:
-        return [_rejected(command, context, "seller_unknown", f"no seller {invoice.seller.code} in this store")]
+        return [_failed(command, context, "seller_unknown", f"no seller {invoice.seller.code} in this store")]
 
     stamped = stamp(numbering, seller, "credit", invoice.seller.time_zone, context.now, follows=invoice)
     return [
@@ -134,7 +134,7 @@ def evolve(billings: Billings, event: BillingEvent) -> Billings:
             if event.invoice_id in billings.credits:
                 return billings
             return billings.model_copy(update={"credits": {**billings.credits, event.invoice_id: event}})
-        case Rejected():
+        case Failed():
             return billings
         case _:
             assert_never(event)
@@ -150,8 +150,8 @@ def _again(known: Issued | Credited, command: Command) -> Effect:
     return known.model_copy(update={"operation_id": command.operation_id, "version": 0})
 
 
-def _rejected(command: Command, context: Context, code: RejectionCode, reason: str) -> Rejected:
-    return Rejected(
+def _failed(command: Command, context: Context, code: FailureCode, reason: str) -> Failed:
+    return Failed(
         order_id=context.key,
         store_id=context.store_id,
         operation_id=command.operation_id,

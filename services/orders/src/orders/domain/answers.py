@@ -219,5 +219,5 @@ def credited(order: Order, event: invoicing.Credited, context: Context) -> list[
     return _close(story, event)
 
 
-def rejected(order: Order, event: invoicing.Rejected, context: Context) -> list[Effect]:
+def rejected(order: Order, event: invoicing.Failed, context: Context) -> list[Effect]:
     return [] if (story := _hear(order, event, context)) is None else _close(story, event, event.code)

@@ -8,14 +8,14 @@ from typing import Any, Final
 from uuid import UUID
 
 from contracts.deciding import Context, Effect, Refusal, Wake
-from contracts.orders import Approve, Cancel, MarketTerms, Place, Received, Resolve, Resume
+from contracts.orders import Approve, Cancel, MarketTerms, Place, Received, Resolve, Retry
 from contracts.snapshot import OrderContent, Snapshot, Source
 from orders.domain import differences, exceptions, snapshots, undo
-from orders.domain.order import MarketKey, Order, has_shipped, resumable, sold, waits_for_stock
+from orders.domain.order import MarketKey, Order, has_shipped, retryable, sold, waits_for_stock
 from orders.domain.processes import PROCESSES
 from orders.domain.story import Story
 
-_READS_TERMS: Final = (Snapshot, Place, Resume, Resolve, Wake)
+_READS_TERMS: Final = (Snapshot, Place, Retry, Resolve, Wake)
 
 
 def needs_market(order: Order, message: object) -> Iterable[MarketKey]:
@@ -172,17 +172,17 @@ def _cancel(story: Story, cause: Any, message: Cancel | None = None) -> Refusal 
     return None
 
 
-def resume(order: Order, message: Resume, context: Context) -> list[Effect]:
+def retry(order: Order, message: Retry, context: Context) -> list[Effect]:
     if not order.known:
         return [_unknown(context)]
     story = Story(order, context, PROCESSES)
     if exceptions.obstacle(order) is not None:
         refusal = exceptions.check_again(story, message)
         return [refusal] if refusal else story.effects()
-    if not (held := resumable(order)):
-        return [Refusal("nothing_to_resume", "no step of the order waits for a person")]
+    if not (held := retryable(order)):
+        return [Refusal("nothing_to_retry", "no step of the order waits for a person")]
     for run in held:
-        story.resume(run, message.operation_id)
+        story.retry(run, message.operation_id)
     return story.effects()
 
 

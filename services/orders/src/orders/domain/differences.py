@@ -33,7 +33,7 @@ INFORMS: Final = frozenset(
 )
 
 _REACHED: Final = {
-    name: n for n, name in enumerate(("ready_to_fulfil", "partially_shipped", "shipped", "delivered", "closed"), start=1)
+    name: n for n, name in enumerate(("ready_to_fulfill", "partially_shipped", "shipped", "delivered", "closed"), start=1)
 }  # fmt: skip
 
 CODE_OF: Final[Mapping[str, str]] = {

@@ -12,10 +12,10 @@ from typing import Final
 from uuid import UUID
 
 from contracts.deciding import Refusal
-from contracts.orders import Resolution, Resolve, Resume
+from contracts.orders import Resolution, Resolve, Retry
 from contracts.snapshot import OrderContent
 from orders.domain import differences, place, snapshots, undo
-from orders.domain.order import Order, resumable
+from orders.domain.order import Order, retryable
 from orders.domain.story import Story
 
 PARTLY_SHIPPED: Final = "partly_shipped_elsewhere"
@@ -86,7 +86,7 @@ def start_if_ready(story: Story) -> None:
     edit(story, story.order.content)
 
 
-def check_again(story: Story, message: Resolve | Resume) -> Refusal | None:
+def check_again(story: Story, message: Resolve | Retry) -> Refusal | None:
     start_if_ready(story)
     if (code := obstacle(story.order)) is not None:
         return Refusal("obstacle_remains", f"{code}: {story.order.exceptions[code].detail}")
@@ -169,11 +169,11 @@ def place_anew(story: Story, message: Resolve) -> Refusal | None:
 
 
 def try_again(story: Story, message: Resolve) -> Refusal | None:
-    held = [run for run in resumable(story.order) if run.step == "invoice"]
+    held = [run for run in retryable(story.order) if run.step == "invoice"]
     if not held:
-        return Refusal("nothing_to_resume", "the invoice is asked for already")
+        return Refusal("nothing_to_retry", "the invoice is asked for already")
     for run in held:
-        story.resume(run, message.operation_id)
+        story.retry(run, message.operation_id)
     return None
 
 
@@ -217,6 +217,6 @@ KINDS: Final = {kind.code: kind for kind in (
     Kind("cancelled_too_late",       "cancelled upstream after it has shipped",                             ACKNOWLEDGED,                                                                                   OURS,     "a snapshot that is not cancelled"),
     Kind("order_reinstated",         "alive or paid upstream after it was cancelled",                       Choice("placed anew as the marketplace now states it; 409 `undo_running` until the cancel has ended", place_anew), Choice("the order stays cancelled", nothing), "a snapshot that is cancelled again"),
     # a process that waits
-    Kind("invoice_rejected",         "invoicing refuses the invoice",                                       Choice("asks for the invoice again, like `resume`", try_again),                                   None,     "an invoice: a seller that is unknown or incomplete is tried again by itself within 15 minutes; a cancel"),
+    Kind("invoice_failed",         "invoicing refuses the invoice",                                       Choice("asks for the invoice again, like `retry`", try_again),                                   None,     "an invoice: a seller that is unknown or incomplete is tried again by itself within 15 minutes; a cancel"),
 )}
 # fmt: on

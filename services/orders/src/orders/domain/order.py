@@ -21,7 +21,6 @@ from contracts.orders import (
     ExceptionResolved,
     FulfillmentChanged,
     FulfillmentStatus,
-    Held,
     MarketTerms,
     Noted,
     OrderEvent,
@@ -30,8 +29,9 @@ from contracts.orders import (
     Placed,
     Received,
     Reinstated,
-    Resumed,
+    Retried,
     Status,
+    StepFailed,
 )
 from contracts.payments import MoneyLine, MoneyTotals
 from contracts.snapshot import OrderContent, Source
@@ -324,7 +324,7 @@ _FOLDS: Final[Mapping[type[Event], Callable[[Order, Any], dict[str, object]]]] =
     ExceptionRaised: _raised,
     ExceptionResolved: _resolved,
     Progressed: _progressed,
-    **dict.fromkeys((CancelRefused, FulfillmentChanged, Held, Resumed, Archived), _only_statuses),
+    **dict.fromkeys((CancelRefused, FulfillmentChanged, StepFailed, Retried, Archived), _only_statuses),
 }
 
 
@@ -350,7 +350,7 @@ def is_invoiced(order: Order) -> bool:
     return not order.content.tax_collection.deemed_supplier or order.market.invoice_deemed_supplier
 
 
-def resumable(order: Order) -> list[Run]:
+def retryable(order: Order) -> list[Run]:
     """What a person may tell to try again; while a cancel is open, only that."""
     undo = order.undo
     return [run for run in order.open_runs if run.waits in ("person", "stock") and (undo is None or run is undo)]

@@ -64,14 +64,14 @@ def _share(total: int, part: int, whole: int) -> int:
 
 
 def capture_failed(story: Story, run: Run, event: payments.Failed) -> None:
-    story.hold(run, event.code, event.reason)
+    story.step_failed(run, event.code, event.reason)
 
 
 SELLER_AGAIN_SECONDS_MIN, SELLER_AGAIN_SECONDS_MAX = 30, 900
 
 
-def invoice_rejected(story: Story, run: Run, event: invoicing.Rejected) -> None:
-    """A person corrects the cause and resumes. A seller that is unknown or incomplete is asked for again by itself: at first
+def invoice_failed(story: Story, run: Run, event: invoicing.Failed) -> None:
+    """A person corrects the cause and retries. A seller that is unknown or incomplete is asked for again by itself: at first
     after 30 seconds, then each time after as long as it has lasted, at most 15 minutes."""
     due_at = None
     if event.code in ("seller_unknown", "seller_incomplete"):
@@ -79,7 +79,7 @@ def invoice_rejected(story: Story, run: Run, event: invoicing.Rejected) -> None:
         pause = min(max(lasted, SELLER_AGAIN_SECONDS_MIN), SELLER_AGAIN_SECONDS_MAX)
         due_at = story.context.now + timedelta(seconds=pause)
     story.set(run, waits="person", operation_id=None, due_at=due_at, detail=event.code)
-    story.raise_exception("invoice_rejected", f"{event.code}: {event.reason}")
+    story.raise_exception("invoice_failed", f"{event.code}: {event.reason}")
 
 
 def nothing_to_take(story: Story, run: Run) -> bool:
@@ -99,7 +99,7 @@ def was_captured(story: Story, run: Run, event: payments.Captured | Past | None)
 
 def was_invoiced(story: Story, run: Run, event: invoicing.Issued | Past | None) -> None:
     if not any(one.step == "invoice" and one.waits == "person" for one in story.runs.values()):
-        story.resolve_exception("invoice_rejected")
+        story.resolve_exception("invoice_failed")
 
 
 def data_of(run: Run) -> SettleData:
@@ -147,12 +147,12 @@ def uncredited(story: Story) -> int:
 
 # fmt: off
 REFUND = Undo("refund", ask=refund, yes=payments.Refunded,  no={payments.Failed: undo.step_refused},     left=unrefunded)
-CREDIT = Undo("credit", ask=credit, yes=invoicing.Credited, no={invoicing.Rejected: undo.step_refused},  left=uncredited)
+CREDIT = Undo("credit", ask=credit, yes=invoicing.Credited, no={invoicing.Failed: undo.step_refused},  left=uncredited)
 
 SETTLE = Process("settle", SettleData, (
     #    step       command      yes                     no -> what it causes                         left out when         its end            undo
     Step("capture", ask=capture, yes=payments.Captured,  no={payments.Failed: capture_failed},       skip=nothing_to_take, then=was_captured, undo=REFUND),
-    Step("invoice", ask=issue,   yes=invoicing.Issued,   no={invoicing.Rejected: invoice_rejected},  skip=no_invoice,      then=was_invoiced, undo=CREDIT),
+    Step("invoice", ask=issue,   yes=invoicing.Issued,   no={invoicing.Failed: invoice_failed},  skip=no_invoice,      then=was_invoiced, undo=CREDIT),
 ))
 # fmt: on
 

@@ -109,7 +109,7 @@ def standing(content: OrderContent, market: MarketTerms, waived: Mapping[str, st
         return Standing("approved", "fulfilled" if fulfillment == "unfulfilled" else fulfillment, obstacle)
     if content.test:
         return Standing("pending", fulfillment, None)
-    ready = content.lifecycle in ("ready_to_fulfil", "partially_shipped") and is_paid(content)
+    ready = content.lifecycle in ("ready_to_fulfill", "partially_shipped") and is_paid(content)
     return Standing("placing" if ready and obstacle is None else "pending", fulfillment, obstacle)
 
 
@@ -124,7 +124,7 @@ def _obstacles(content: OrderContent, market: MarketTerms) -> Iterator[Obstacle]
         yield "cancel_requested", f"the buyer asks to cancel line {', '.join(asked)}"[:500]
     if content.lifecycle == "partially_shipped":
         yield "partly_shipped_elsewhere", "first seen when something had shipped already"
-    elif content.lifecycle != "ready_to_fulfil":
+    elif content.lifecycle != "ready_to_fulfill":
         return
     if not is_paid(content):
         return  # that comes first

@@ -22,15 +22,15 @@ from contracts.orders import (
     ExceptionResolved,
     FulfillmentChanged,
     FulfillmentStatus,
-    Held,
     MarketTerms,
     Noted,
     OrderEvent,
     PaymentChanged,
     Reinstated,
     Resolve,
-    Resumed,
+    Retried,
     Status,
+    StepFailed,
 )
 from contracts.snapshot import OrderContent, Source
 from orders.domain.order import (
@@ -341,13 +341,13 @@ class Story:
     def _accept(self, run: Run) -> None:
         self.set(run, waits=self.kinds.step_of(run).waits, due_at=None)
 
-    def hold(self, run: Run, code: str, reason: str) -> None:
-        """A refusal that a person has to look at: resume (a new operation) or cancel."""
+    def step_failed(self, run: Run, code: str, reason: str) -> None:
+        """A refusal that a person has to look at: retry (a new operation) or cancel."""
         run = self.set(run, waits="person", operation_id=None, due_at=None, detail=code)
-        self.state(Held, process=run.id, step=run.step, code=code[:500], reason=reason[:500])
+        self.state(StepFailed, process=run.id, step=run.step, code=code[:500], reason=reason[:500])
 
-    def resume(self, run: Run, answers: UUID) -> None:
-        self.state(Resumed, process=run.id, step=run.step, answers=answers)
+    def retry(self, run: Run, answers: UUID) -> None:
+        self.state(Retried, process=run.id, step=run.step, answers=answers)
         run = self.set(run, since=self.context.now, detail="")
         self.ask(run, self.kinds[run.kind].step(run.step))
 

@@ -71,7 +71,7 @@ def refuse(story: Story, run: Run) -> None:
 
 def step_refused(story: Story, run: Run, event: Any) -> None:
     """A final refusal of an undo: it waits for a person, who retries when the cause is fixed."""
-    story.hold(run, getattr(event, "code", "refused"), getattr(event, "reason", ""))
+    story.step_failed(run, getattr(event, "code", "refused"), getattr(event, "reason", ""))
 
 
 def proceed(story: Story) -> None:
@@ -89,7 +89,7 @@ def proceed(story: Story) -> None:
                     run, step=step.name, waits=step.waits, since=story.context.now, operation_id=None, due_at=None
                 )
         elif step.name == run.step and left >= data_of(run).left:  # to ask again would change nothing
-            story.hold(run, "still_left", f"{step.name} was answered, and yet something is left")
+            story.step_failed(run, "still_left", f"{step.name} was answered, and yet something is left")
         else:
             run = story.set(run, step=step.name, since=story.context.now, detail="")
             story.ask(story.set_data(run, left=left), step)

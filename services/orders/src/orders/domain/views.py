@@ -6,7 +6,7 @@ from datetime import datetime
 from typing import Final
 
 from orders.domain.exceptions import KINDS
-from orders.domain.order import Order, has_shipped, resumable
+from orders.domain.order import Order, has_shipped, retryable
 from orders.domain.run import Run
 from orders.domain.snapshots import is_paid
 from orders.domain.story import NO_ANSWER_AFTER_ASKS
@@ -22,11 +22,11 @@ def legal_actions(order: Order) -> list[str]:
         actions.append("approve")
     if order.status != "cancelled" and order.undo is None and not has_shipped(order):
         actions.append("cancel")
-    held = resumable(order)
+    held = retryable(order)
     if held:
-        actions.append("resume")
+        actions.append("retry")
     if any(
-        KINDS[code].keep or (code == "invoice_rejected" and any(run.step == "invoice" for run in held))
+        KINDS[code].keep or (code == "invoice_failed" and any(run.step == "invoice" for run in held))
         for code in order.exceptions
     ):
         actions.append("resolve")

@@ -40,7 +40,7 @@ from fulfillment.domain.stock import SetStock, Stock, StockItem, StockKey
 
 Status = Literal["none", "reserved", "released", "started", "cancelled", "fulfilled"]
 ShipmentStatus = Literal["picking", "shipped", "delivered", "cancelled"]
-FulfilmentEvent = (
+FulfillmentEvent = (
     Reserved | OutOfStock | Released | Started | Shipped | Delivered | Fulfilled | ShipmentsCancelled | TooLate
 )
 
@@ -75,7 +75,7 @@ class Shipment(Document):
         return self.status in ("shipped", "delivered")
 
 
-class Fulfilment(Document):
+class Fulfillment(Document):
     schema_version: int = 1
     status: Status = "none"
     reservation_id: UUID | None = None
@@ -101,11 +101,11 @@ class Fulfilment(Document):
         return next((shipment for shipment in self.shipments if shipment.shipment_id == shipment_id), None)
 
 
-def new_fulfilment(key: UUID, store_id: str) -> Fulfilment:
-    return Fulfilment()
+def new_fulfillment(key: UUID, store_id: str) -> Fulfillment:
+    return Fulfillment()
 
 
-def needs(state: Fulfilment | StockItem, message: object) -> Iterable[StockKey]:
+def needs(state: Fulfillment | StockItem, message: object) -> Iterable[StockKey]:
     """The stock that deciding on `message` may look at or change.
 
     `state` is the one before the batch: what an earlier message of the same batch reserves for the same order, that
@@ -115,7 +115,7 @@ def needs(state: Fulfilment | StockItem, message: object) -> Iterable[StockKey]:
         case Reserve(store_id=store, lines=lines, locations=locations):
             return {StockKey(store, location, line.sku) for line in lines for location in locations}
         case Release(store_id=store) | CancelShipments(store_id=store) | Ship(store_id=store):
-            assert isinstance(state, Fulfilment)
+            assert isinstance(state, Fulfillment)
             return {StockKey(store, line.location, line.sku) for line in state.held}
         case SetStock(store_id=store, location=location, sku=sku):
             return {StockKey(store, location, sku)}
@@ -126,7 +126,7 @@ def needs(state: Fulfilment | StockItem, message: object) -> Iterable[StockKey]:
 # -- decisions ------------------------------------------------------------------------------------------------------
 
 
-def reserve(state: Fulfilment, command: Reserve, context: Context) -> list[Effect]:
+def reserve(state: Fulfillment, command: Reserve, context: Context) -> list[Effect]:
     """All lines or none, each whole at the first location that has enough after the lines before it."""
     if state.status in ("reserved", "started", "fulfilled"):
         standing = state.lines + _lines_of(shipment for shipment in state.shipments if shipment.status != "cancelled")
@@ -155,7 +155,7 @@ def reserve(state: Fulfilment, command: Reserve, context: Context) -> list[Effec
     return [Reserved(**_answer(command, context, totals), lines=tuple(placed))]
 
 
-def release(state: Fulfilment, command: Release, context: Context) -> list[Effect]:
+def release(state: Fulfillment, command: Release, context: Context) -> list[Effect]:
     """A goal: nothing stays reserved. Shipments that have not shipped are cancelled with it; what has shipped, has.
 
     Who releases a started order without a cancel first skips the question whether it is too late. The pieces go back
@@ -168,7 +168,7 @@ def release(state: Fulfilment, command: Release, context: Context) -> list[Effec
     return effects
 
 
-def start(state: Fulfilment, command: Start, context: Context) -> list[Effect]:
+def start(state: Fulfillment, command: Start, context: Context) -> list[Effect]:
     """One shipment per location. Without a reservation nothing will ship: that is `cancelled`, the no to a start.
 
     A further start makes no new shipment; its address replaces that of the shipments that have not shipped.
@@ -191,7 +191,7 @@ def start(state: Fulfilment, command: Start, context: Context) -> list[Effect]:
     return [started, *_fulfilled((command.operation_id,), state.totals, context)]
 
 
-def cancel(state: Fulfilment, command: CancelShipments, context: Context) -> list[Effect]:
+def cancel(state: Fulfillment, command: CancelShipments, context: Context) -> list[Effect]:
     """Nothing has shipped: everything goes back. Anything has: too late for the whole order."""
     if shipped := tuple(shipment.shipment_id for shipment in state.shipments if shipment.has_shipped):
         return [TooLate(**_answer(command, context, state.totals), shipped=shipped)]
@@ -199,7 +199,7 @@ def cancel(state: Fulfilment, command: CancelShipments, context: Context) -> lis
     return [ShipmentsCancelled(**_answer(command, context, totals), lines=state.held)]
 
 
-def ship(state: Fulfilment, command: Ship, context: Context) -> list[Effect]:
+def ship(state: Fulfillment, command: Ship, context: Context) -> list[Effect]:
     shipment = state.shipment(command.shipment_id)
     if shipment is None:
         return [Refusal("unknown_shipment", f"the order has no shipment {command.shipment_id}")]
@@ -222,7 +222,7 @@ def ship(state: Fulfilment, command: Ship, context: Context) -> list[Effect]:
     return [shipped, *_fulfilled(state.starts, totals, context)]
 
 
-def deliver(state: Fulfilment, command: Deliver, context: Context) -> list[Effect]:
+def deliver(state: Fulfillment, command: Deliver, context: Context) -> list[Effect]:
     shipment = state.shipment(command.shipment_id)
     if shipment is None:
         return [Refusal("unknown_shipment", f"the order has no shipment {command.shipment_id}")]
@@ -238,7 +238,7 @@ def deliver(state: Fulfilment, command: Deliver, context: Context) -> list[Effec
 # -- what an event makes of the state -------------------------------------------------------------------------------
 
 
-def evolve(state: Fulfilment, event: FulfilmentEvent) -> Fulfilment:
+def evolve(state: Fulfillment, event: FulfillmentEvent) -> Fulfillment:
     match event:
         case Reserved(again=True) | OutOfStock() | TooLate():
             return state
@@ -261,7 +261,7 @@ def evolve(state: Fulfilment, event: FulfilmentEvent) -> Fulfilment:
             assert_never(event)
 
 
-def _given_back(state: Fulfilment, status: Status) -> Fulfilment:
+def _given_back(state: Fulfillment, status: Status) -> Fulfillment:
     shipments = tuple(
         shipment.model_copy(update={"status": "cancelled"}) if shipment.status == "picking" else shipment
         for shipment in state.shipments
@@ -271,7 +271,7 @@ def _given_back(state: Fulfilment, status: Status) -> Fulfilment:
     return state.model_copy(update={"status": status, "lines": (), "shipments": shipments, "starts": ()})
 
 
-def _started(state: Fulfilment, event: Started) -> Fulfilment:
+def _started(state: Fulfillment, event: Started) -> Fulfillment:
     operation, ship_to = event.operation_id, event.ship_to
     known = {shipment.shipment_id for shipment in state.shipments}
     readdressed = tuple(
@@ -296,7 +296,7 @@ def _started(state: Fulfilment, event: Started) -> Fulfilment:
     return state.model_copy(update={"status": "started", "lines": (), "shipments": shipments, "starts": starts})
 
 
-def _with(state: Fulfilment, shipment_id: UUID, change: dict[str, object]) -> Fulfilment:
+def _with(state: Fulfillment, shipment_id: UUID, change: dict[str, object]) -> Fulfillment:
     shipments = tuple(
         shipment.model_copy(update=change) if shipment.shipment_id == shipment_id else shipment
         for shipment in state.shipments
