@@ -13,7 +13,7 @@ from jsonschema import Draft202012Validator
 from pydantic import Field, StringConstraints, create_model
 
 from contracts import schemas
-from contracts.base import Counter, Flag, Frozen, Message, Minor, Personal, Text, Timestamp
+from contracts.base import Counter, Flag, Frozen, Message, Minor, Open, Personal, Text, Timestamp
 from contracts.compatibility import Finding, Schema, gaps, incompatibilities
 
 
@@ -131,9 +131,20 @@ HARMLESS: dict[str, Any] = {
     "a field is marked as personal": sent(number=(Annotated[Text, Personal()], ...)),
     "a nested model gets another name": sent(create_model("Item", __base__=Frozen, **PIECE)),
     "a description is written": sent(number=(Annotated[Text, Field(description="What it is called.")], ...)),
+    "an enum accepts further words": sent(how=(Annotated[Literal["post", "courier"], Open()], "post")),
     "a type is added": sent() | {"parcels.lost": sent()["parcels.sent"]},
     "a version is added": {"parcels.sent": {**sent()["parcels.sent"], "2": {"reader": {}, "writer": {}}}},
 }
+
+
+def test_a_release_may_add_a_word_to_an_open_enum_and_may_not_close_it() -> None:
+    def release(kind: Any) -> dict[str, Any]:
+        return sent(how=(kind, "post"))
+
+    before = release(Annotated[Literal["post", "courier"], Open()])
+    assert incompatibilities(before, release(Annotated[Literal["post", "courier", "drone"], Open()])) == []
+    closed = incompatibilities(before, release(Literal["post", "courier", "drone"]))
+    assert any(finding.path == "$.how" and "named values" in finding.what for finding in closed)
 
 
 @pytest.mark.parametrize("what", HARMLESS)

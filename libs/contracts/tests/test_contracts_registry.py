@@ -89,6 +89,27 @@ def test_an_addressed_message_has_the_field_that_it_names_as_its_key() -> None:
             pass
 
 
+CLOSED = {
+    "capture": "decides when money is taken",
+    "cause": "of a command: a misspelt word is refused",
+    "collected_by": "decides who owes a tax",
+    "fulfilled_by": "decides who ships",
+    "lifecycle": "decides whether goods are reserved; connectors state `unknown` for a state without a word",
+    "on_short": "decides whether an order without goods is cancelled",
+    "price_basis": "decides whether tax is contained in an amount",
+    "resolution": "of a command: a misspelt word is refused",
+}
+"""Enums that refuse further words, with the reason. All others are `Open`."""
+
+
+@each
+def test_an_enum_is_open_to_words_of_a_newer_release_or_closed_for_a_reason(model: type[Message]) -> None:
+    for node in nodes(READERS[model.TYPE]):
+        for name, field in node.get("properties", {}).items() if isinstance(node.get("properties"), dict) else ():
+            enums = [one for one in nodes(field) if "enum" in one or "const" in one]
+            assert not enums or name in CLOSED, f"{model.TYPE}: {name} is a closed enum without a reason"
+
+
 @each
 def test_integers_are_bounded_and_texts_refuse_nul(model: type[Message]) -> None:
     for node in nodes(READERS[model.TYPE]):

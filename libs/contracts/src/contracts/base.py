@@ -9,12 +9,23 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Mapping
 from datetime import UTC, date, datetime
-from typing import Annotated, Any, ClassVar, Final, Self, TypeVar
+from typing import Annotated, Any, ClassVar, Final, Self, TypeVar, get_args
 from uuid import UUID
 
 import orjson
-from pydantic import AwareDatetime, BaseModel, BeforeValidator, ConfigDict, Field, StringConstraints, WrapValidator
+from pydantic import (
+    AwareDatetime,
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    GetCoreSchemaHandler,
+    GetJsonSchemaHandler,
+    StringConstraints,
+    WrapValidator,
+)
 from pydantic.json_schema import JsonSchemaValue
+from pydantic_core import core_schema as core
 
 from contracts.limits import MINOR_MAX, QUANTITY_MAX
 
@@ -25,6 +36,44 @@ class Personal:
     def __get_pydantic_json_schema__(self, core: Any, handler: Any) -> JsonSchemaValue:
         schema: JsonSchemaValue = handler(core)
         return {**schema, "x-personal": True}
+
+
+class UnknownWord(str):
+    """A word of a newer release, read where this one has an enum. It is carried on unchanged and never made here."""
+
+    __slots__ = ()
+
+
+class Open:
+    """Marks an enum whose readers accept further words, so that a rolling deploy can add one: `Annotated[Words, Open()]`.
+
+    For statuses, causes and codes that events state and states store. Never where an unknown word would change what is
+    charged, shipped or invoiced, and never in commands and snapshots: a misspelt word is refused there. A test lists both.
+    Readers keep 1 to 64 characters of text as an `UnknownWord`. Code that makes a message has the enum alone.
+    """
+
+    def __get_pydantic_core_schema__(self, source: Any, handler: GetCoreSchemaHandler) -> core.CoreSchema:
+        words = handler(source)
+        text = core.str_schema(min_length=1, max_length=64, pattern=r"^[^\x00]*$")
+        unknown = core.no_info_after_validator_function(UnknownWord, text)
+        carried = core.is_instance_schema(UnknownWord)
+        return core.json_or_python_schema(
+            core.union_schema([words, unknown], mode="left_to_right"),
+            core.union_schema([words, carried], mode="left_to_right"),
+            serialization=core.to_string_ser_schema(when_used="json-unless-none"),
+        )
+
+    def __get_pydantic_json_schema__(self, schema: Any, handler: GetJsonSchemaHandler) -> JsonSchemaValue:
+        words, unknown = schema["json_schema"]["choices"]
+        named = handler(words)
+        if handler.mode == "serialization":
+            return named
+        return {**handler(unknown["schema"]), "examples": named.get("enum") or [named["const"]]}
+
+
+def shown_word(word: str | None, words: Any) -> str | None:
+    """Returns a stored word as an API shows it: `unknown` if it is none of `words`, a `Literal`; null stays null."""
+    return word if word is None or word in get_args(words) else "unknown"
 
 
 def _instant(value: object, read: Callable[[object], datetime]) -> datetime:

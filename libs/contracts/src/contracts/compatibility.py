@@ -2,8 +2,8 @@
 
 Topics keep messages for ever and a deploy rolls, so both ways must hold:
 - old to new: what the old release wrote, or told outsiders to write, validates under the new reader and means the same;
-- new to old: what the new release writes validates under the old reader: a new optional field does, a new enum value
-  does not.
+- new to old: what the new release writes validates under the old reader: a new optional field does, a new word of an
+  enum does if the enum is `Open`.
 
 Writers add no field of their own. A new type is no finding: deploy its reader first. What breaks gets a new
 `SCHEMA_VERSION` or a new type, while the old stays.

@@ -18,6 +18,7 @@ from contracts.base import (
     LineId,
     LongText,
     MinorUnsigned,
+    Open,
     OrderKeyed,
     Personal,
     Quantity,
@@ -173,5 +174,5 @@ FailureCode = Literal["seller_unknown", "seller_incomplete", "invoice_unknown", 
 
 class Failed(OrderKeyed, Event, type="invoicing.failed"):
     command: Text
-    code: FailureCode
+    code: Annotated[FailureCode, Open()]
     reason: Text = ""

@@ -17,6 +17,7 @@ from contracts.base import (
     Id,
     LongText,
     MinorUnsigned,
+    Open,
     OrderKeyed,
     Personal,
     Text,
@@ -108,15 +109,15 @@ class Change(Frozen):
 
     path: Text
     """Dotted, e.g. `lines[10002].quantity.ordered`; a line or a refund is named by its external id."""
-    change: Literal["added", "removed", "changed"]
+    change: Annotated[Literal["added", "removed", "changed"], Open()]
     before: Scalar | None = None
     after: Scalar | None = None
 
 
 class OrderEvent(OrderKeyed, Event):
-    status: Status
-    payment_status: PaymentStatus
-    fulfillment_status: FulfillmentStatus
+    status: Annotated[Status, Open()]
+    payment_status: Annotated[PaymentStatus, Open()]
+    fulfillment_status: Annotated[FulfillmentStatus, Open()]
 
 
 class Received(OrderEvent, type="orders.received"):
@@ -156,14 +157,14 @@ class Approved(OrderEvent, type="orders.approved"):
 class Cancelled(OrderEvent, type="orders.cancelled"):
     """The cancel can no longer be refused; what was done is being undone."""
 
-    cause: CancelCause
+    cause: Annotated[CancelCause, Open()]
     cancelled_at: Timestamp
 
 
 class CancelRefused(OrderEvent, type="orders.cancel_refused"):
     """Something had shipped already: the order goes on."""
 
-    code: Literal["too_late"] = "too_late"
+    code: Annotated[Literal["too_late"], Open()] = "too_late"
 
 
 class PaymentChanged(OrderEvent, type="orders.payment_changed"):
@@ -206,7 +207,7 @@ class ExceptionRaised(OrderEvent, type="orders.exception_raised"):
 class ExceptionResolved(OrderEvent, type="orders.exception_resolved"):
     exception_id: UUID
     code: Text
-    resolution: Resolution | None = None
+    resolution: Annotated[Resolution, Open()] | None = None
     """Null: its cause is gone, no person decided."""
     actor: Text = ""
     reason: Annotated[Text, Personal()] = ""

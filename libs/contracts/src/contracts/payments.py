@@ -7,7 +7,19 @@ from uuid import UUID
 
 from pydantic import Field
 
-from contracts.base import Command, Event, Frozen, Id, LineId, MinorUnsigned, OrderKeyed, Quantity, Text, Timestamp
+from contracts.base import (
+    Command,
+    Event,
+    Frozen,
+    Id,
+    LineId,
+    MinorUnsigned,
+    Open,
+    OrderKeyed,
+    Quantity,
+    Text,
+    Timestamp,
+)
 from contracts.limits import CHARGED_LINES_MAX
 from contracts.money import Currency
 
@@ -148,7 +160,7 @@ class Failed(OrderKeyed, Event, type="payments.failed"):
     """`capture`, `void` or `refund`."""
     refers_to: UUID | None = None
     """The authorization (capture, void) or capture (refund) that the command named."""
-    code: FailureCode
+    code: Annotated[FailureCode, Open()]
     reason: Text = ""
     amount_minor: MinorUnsigned = 0
     allowed_minor: MinorUnsigned | None = None

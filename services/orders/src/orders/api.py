@@ -1,7 +1,8 @@
 """Orders over HTTP: take, read with timeline, list, approve, cancel, retry, resolve exceptions; markets."""
 
 import json
-from typing import TYPE_CHECKING, Annotated, Any
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Annotated, Any, Final
 from uuid import UUID
 
 import orjson
@@ -13,9 +14,21 @@ from chassis.batch.aggregates import whole
 from chassis.http.parameters import Cursors, Limit, Page
 from chassis.http.problems import About, Problem, Problems, answers, respond
 from chassis.http.requests import COMMAND, Principal, as_json, operation_id
-from contracts.base import Code, Id, Text, Timestamp
+from contracts.base import Code, Id, Text, Timestamp, shown_word
 from contracts.ids import order_id
-from contracts.orders import Approve, Cancel, CancelCause, MarketTerms, Place, Resolution, Resolve, Retry
+from contracts.orders import (
+    Approve,
+    Cancel,
+    CancelCause,
+    FulfillmentStatus,
+    MarketTerms,
+    PaymentStatus,
+    Place,
+    Resolution,
+    Resolve,
+    Retry,
+    Status,
+)
 from contracts.snapshot import OrderContent, arriving
 from orders import store
 from orders.domain.exceptions import KINDS
@@ -52,6 +65,12 @@ PROBLEMS: Problems = {
     "undo_running": About(409, "The cancel of the order has not ended", "The order is being cancelled, and services still answer.",
         "Resolve the exception when the cancel has ended; `GET /v1/orders/{id}` shows it in `processes`."),
 }  # fmt: skip
+WORDS: Final = {
+    "status": Status,
+    "payment_status": PaymentStatus,
+    "fulfillment_status": FulfillmentStatus,
+    "cancel_cause": CancelCause,
+}
 LISTED = Cursors("orders", Timestamp, UUID)
 MARKETS = Cursors("markets", Code)
 SHOWN = [column for column in markets.c if column.name != "store_id"]
@@ -172,7 +191,9 @@ def routes(app: "App") -> APIRouter:
                 > tuple_(literal(at).cast(o.ordered_at.type), literal(last).cast(o.key.type))
             )
         rows = await app.read(query.order_by(o.ordered_at, o.key).limit(limit + 1))
-        items = [{("order_id" if name == "key" else name): _plain(row[name]) for name in names} for row in rows]
+        items = [
+            {("order_id" if name == "key" else name): _plain(row[name]) for name in names} | _words(row) for row in rows
+        ]
         return respond(as_json(200, LISTED.page(items, limit, lambda row: (row["ordered_at"], row["order_id"]))))
 
     @router.post(
@@ -269,6 +290,11 @@ def routes(app: "App") -> APIRouter:
     return router
 
 
+def _words(order: Mapping[Any, Any]) -> dict[str, str | None]:
+    """The words of an order, as a row or a state; those that a newer release stored are `unknown`."""
+    return {name: shown_word(order[name], words) for name, words in WORDS.items()}
+
+
 def _plain(value: Any) -> Any:
     return value.isoformat() if hasattr(value, "isoformat") else str(value) if isinstance(value, UUID) else value
 
@@ -277,7 +303,7 @@ def _shown_exception(code: str, one: OpenException) -> dict[str, Any]:
     return {
         "exception_id": str(one.exception_id), "code": code, "since": one.since.isoformat(), "detail": one.detail,
         "difference": [change.model_dump() for change in one.difference], "changes_more": one.changes_more,
-        "resolutions": KINDS[code].resolutions,
+        "resolutions": KINDS[code].resolutions if code in KINDS else (),
     }  # fmt: skip
 
 
@@ -292,16 +318,13 @@ def shown(key: UUID, order: Order) -> dict[str, Any]:
         "external_order_id": content.external_order_id,
         "channel": order.source.channel,
         "account": order.source.account,
-        "status": order.status,
-        "payment_status": order.payment_status,
-        "fulfillment_status": order.fulfillment_status,
+        **_words(order.__dict__),
         "waiting": waiting(order),
         "legal_actions": legal_actions(order),
         "currency": content.currency,
         "grand_minor": order.grand_minor,
         "test": content.test,
         "money": order.facts.money.model_dump(),
-        "cancel_cause": order.cancel_cause,
         "ordered_at": content.placed_at.isoformat(),
         **{name: _plain(getattr(order, name)) for name in ("placed_at", "approved_at", "cancelled_at", "completed_at")},
         "processes": [

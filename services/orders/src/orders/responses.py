@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from typing import Literal
 from uuid import UUID
 
 from pydantic import BaseModel
@@ -13,6 +14,9 @@ from contracts.snapshot import OrderContent
 from orders.domain.order import ShipmentFact
 from orders.domain.run import End
 
+Unknown = Literal["unknown"]
+"""Shown for a word that a newer release stored and this one does not have."""
+
 
 class OrderSummary(BaseModel):
     """An order in a list; amounts are minor units of `currency`."""
@@ -21,14 +25,14 @@ class OrderSummary(BaseModel):
     external_order_id: str
     channel: str
     account: str
-    status: Status
-    payment_status: PaymentStatus
-    fulfillment_status: FulfillmentStatus
+    status: Status | Unknown
+    payment_status: PaymentStatus | Unknown
+    fulfillment_status: FulfillmentStatus | Unknown
     waiting: str
     """What the order waits for, in one word; empty: for nothing."""
     currency: str
     grand_minor: int | None
-    cancel_cause: CancelCause | None
+    cancel_cause: CancelCause | Unknown | None
     ordered_at: Timestamp
     placed_at: Timestamp | None
     completed_at: Timestamp | None

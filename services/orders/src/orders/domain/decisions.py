@@ -193,7 +193,9 @@ def resolve(order: Order, message: Resolve, context: Context) -> list[Effect]:
     code = next((code for code, one in order.exceptions.items() if one.exception_id == message.exception_id), None)
     if code is None:
         return [Refusal("exception_unknown", f"the order has no open exception {message.exception_id}")]
-    kind = exceptions.KINDS[code]
+    kind = exceptions.KINDS.get(code)
+    if kind is None:
+        return [Refusal("resolution_unsupported", f"{code} was raised by a newer release, which resolves it")]
     choice = kind.choice(message.resolution)
     if choice is None:
         detail = (
@@ -247,7 +249,7 @@ def _new_terms(story: Story) -> bool:
     if terms == order.market:
         return False
     assert order.content is not None
-    story.edit(order.content, terms, status=order.status, fulfillment=order.fulfillment_status)
+    story.edit(order.content, terms)
     for run in [run for run in story.runs.values() if run.waits == "stock"]:
         story.ask(run, PROCESSES.step_of(run))
     return True

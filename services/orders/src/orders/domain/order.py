@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from datetime import datetime
-from typing import Any, Final, Literal, NamedTuple
+from typing import Annotated, Any, Final, Literal, NamedTuple
 from uuid import UUID
 
-from contracts.base import Document, Event, OrderKeyed, PrivateEvent, Timestamp
+from contracts.base import Document, Event, Open, OrderKeyed, PrivateEvent, Timestamp
 from contracts.orders import (
     Approved,
     Archived,
@@ -137,14 +137,15 @@ class Order(Document):
     grand_minor: int | None = None
     """What is to be paid for what is not cancelled of `content`; null until every price is known."""
     market: MarketTerms | None = None
-    status: Status = "draft"
-    payment_status: PaymentStatus = "unpaid"
-    fulfillment_status: FulfillmentStatus = "unfulfilled"
+    status: Annotated[Status | Literal["unreceived"], Open()] = "unreceived"
+    """`unreceived` until the first event: never stored, never published."""
+    payment_status: Annotated[PaymentStatus, Open()] = "unpaid"
+    fulfillment_status: Annotated[FulfillmentStatus, Open()] = "unfulfilled"
     placed_at: Timestamp | None = None
     approved_at: Timestamp | None = None
     cancelled_at: Timestamp | None = None
     completed_at: Timestamp | None = None
-    cancel_cause: CancelCause | None = None
+    cancel_cause: Annotated[CancelCause, Open()] | None = None
     facts: Facts = Facts()
     runs: Mapping[str, Run] = {}
     asks: Mapping[str, Ask] = {}

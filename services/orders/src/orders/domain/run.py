@@ -7,7 +7,7 @@ from uuid import UUID
 
 from pydantic import Field
 
-from contracts.base import Document, Timestamp
+from contracts.base import Document, Open, Timestamp
 from contracts.orders import CancelCause
 from contracts.payments import MoneyLine
 
@@ -33,7 +33,7 @@ class SettleData(Document):
 
 class UndoData(Document):
     kind: Literal["undo"] = "undo"
-    cause: CancelCause
+    cause: Annotated[CancelCause, Open()]
     cancel_operation_id: UUID | None = None
     """The request that it answers; null if no request caused it."""
     left: int = 0

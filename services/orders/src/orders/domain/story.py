@@ -79,11 +79,13 @@ class Story:
     def state(self, model: type[E], *, status: Status | None = None, fulfillment: FulfillmentStatus | None = None,
               answers: UUID | None = None, **body: Any) -> None:  # fmt: skip
         """State a public event; statuses that are not given stay."""
+        standing = status or self.order.status
+        assert standing != "unreceived", f"{model.TYPE} is stated of an order that was never received"
         event = model(
             order_id=self.context.key,
             store_id=self.order.store_id,
             operation_id=answers,
-            status=status or self.order.status,
+            status=standing,
             payment_status=payment_status(self.order, self.facts.money),
             fulfillment_status=fulfillment or self.order.fulfillment_status,
             **body,
@@ -159,8 +161,8 @@ class Story:
         self.order = evolve(self.order, event)
         self.source = None
 
-    def edit(self, content: OrderContent, market: MarketTerms, *, status: Status, fulfillment: FulfillmentStatus,
-             answers: UUID | None = None) -> None:  # fmt: skip
+    def edit(self, content: OrderContent, market: MarketTerms, *, status: Status | None = None,
+             fulfillment: FulfillmentStatus | None = None, answers: UUID | None = None) -> None:  # fmt: skip
         """What was sold, and the terms, before the order was placed."""
         self.order = self.order.model_copy(update=sold(content))  # a free order is free at once
         terms = None if market == self.order.market else market
