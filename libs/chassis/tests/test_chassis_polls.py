@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from collections import OrderedDict
 from types import SimpleNamespace
 from typing import Any
 from uuid import uuid4
@@ -35,6 +36,7 @@ class Client:
         self.in_vain = 0
         self.sent: list[Any] = []
         self._client = SimpleNamespace(send=self.send)
+        self._fetcher = SimpleNamespace(_records=OrderedDict())
         self.polls = Polls({NEW.topic}, Reads(Metrics("test")))
         self.polls.attach(self)
 

@@ -144,6 +144,22 @@ async def test_bad_batches_cost_no_record_of_their_neighbours(topic: Topic, reco
     assert topic.reads.trouble is None
 
 
+async def test_one_large_batch_keeps_no_other_partition_waiting(topic: Topic) -> None:
+    """A file of orders in one compressed batch, then one live order in each of the other partitions."""
+    await topic.write(0, 2_000, codec=raw_batches.ZSTD)
+    topic.begin()
+    async with asyncio.timeout(30):
+        while not await topic.reads.getmany(timeout_ms=200, max_records=100):
+            pass
+        for partition in (1, 2, 3):
+            await topic.write(partition, 1)
+        while len(topic.client._fetcher._records) < PARTS:
+            await asyncio.sleep(0.01)
+    await topic.reads.getmany(max_records=100)
+    found = await topic.reads.getmany(max_records=100)
+    assert {part.partition: len(entries) for part, entries in found.items()} == {0: 97, 1: 1, 2: 1, 3: 1}
+
+
 @pytest.mark.parametrize("codec", ["GZIP", "SNAPPY", "LZ4", "ZSTD"])
 async def test_every_codec_of_the_protocol_is_read(topic: Topic, codec: str) -> None:
     await topic.write(0, 3, codec=getattr(raw_batches, codec))

@@ -113,8 +113,15 @@ class Reads:
         return found
 
     def _returned(self, found: Found) -> None:
+        """Note how far each was read. What more the client has of them comes last in the next poll.
+
+        Else the client would drain a large batch, of any store, before it returns the first record of another partition.
+        """
+        fetched = self._client._fetcher._records
         for part, entries in found.items():
             self._next[part] = entries[-1].offset + 1
+            if part in fetched:
+                fetched.move_to_end(part)
 
     async def _one_by_one(self, parts: Iterable[TopicPartition], max_records: int) -> Found:
         """Each partition by itself, in random order: a full poll must not always end before the same ones."""
