@@ -158,12 +158,15 @@ async def test_an_idle_connection_that_was_served_outlives_the_time_of_a_head(
     writer.close()
 
 
-async def test_connections_that_wait_make_room_for_new_ones(port: int, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize("begun", [b"", HEAD, HEAD + b"Content-Length: 10\r\n\r\n{"], ids=["connected", "head", "body"])
+async def test_connections_that_wait_make_room_for_new_ones(
+    port: int, monkeypatch: pytest.MonkeyPatch, begun: bytes
+) -> None:
     """Slow clients hold every connection; whoever sends a request is served."""
     monkeypatch.setattr(server, "CONNECTIONS_MAX", 5)
     slow = [await asyncio.open_connection("127.0.0.1", port) for _ in range(5)]
     for _, writer in slow:
-        writer.write(HEAD)
+        writer.write(begun)
     for _ in range(3):
         assert (await asked(port, HEAD + b"\r\n"))[0] == 200
     assert (await answer(slow[0][0]))[1]["type"] == "/problems/connections_exhausted"

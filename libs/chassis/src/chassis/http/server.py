@@ -41,7 +41,7 @@ class BoundedProtocol(HttpToolsProtocol):
     def __init__(self, *arguments: Any, **named: Any) -> None:
         super().__init__(*arguments, **named)
         self.waits_since: float | None = None
-        """Monotonic time since when no request is under way; None while one is."""
+        """Monotonic time since when the client has a request to begin or to finish; None while we owe the answer."""
         self._in_head = False
         self._barren_bytes = 0
         """Received since the last head or piece of a body was complete."""
@@ -96,7 +96,7 @@ class BoundedProtocol(HttpToolsProtocol):
         if len(self.url) + sum(len(name) + len(value) for name, value in self.headers) > HEAD_BYTES_MAX:
             self._refusal = _head_too_large()
             raise ValueError("head too large")  # uvicorn answers a parser that fails by `send_400_response`
-        self.waits_since, self._in_head, self._barren_bytes, self._body_bytes = None, False, 0, 0
+        self._in_head, self._barren_bytes, self._body_bytes = False, 0, 0
         self._arm(BODY_SECONDS_MAX)
         super().on_headers_complete()
 
@@ -110,6 +110,8 @@ class BoundedProtocol(HttpToolsProtocol):
     def on_message_complete(self) -> None:
         self._disarm()
         self._barren_bytes = 0
+        if self.cycle is not None and not self.cycle.response_complete:  # else it was answered before it was whole
+            self.waits_since = None
         super().on_message_complete()
 
     def on_response_complete(self) -> None:
