@@ -8,7 +8,8 @@ from typing import Any
 import pytest
 from orders_play import NOW, ORDER, STORE, Play, content, line, market, uid
 
-from contracts.fulfillment import Reserve, Start
+from contracts.base import Event
+from contracts.fulfillment import CancelShipments, Reserve, Start
 from contracts.invoicing import Issue
 from contracts.orders import (
     Cancelled,
@@ -29,6 +30,7 @@ from orders.domain.views import legal_actions, waiting
 
 NEW_ADDRESS = Address(name="Ann", line1="2 Way", city="Lyon", country="FR")
 REFUND = UpstreamRefund(external_refund_id="R1", amount_minor=5_00)
+MOVED = content(ship_to=NEW_ADDRESS)
 TWO = (line(), line("2"))
 
 
@@ -409,6 +411,63 @@ def test_corrected_locations_free_an_order_that_waits_for_stock_at_once_and_so_d
     play.markets = dict.fromkeys(play.markets, market(on_short="wait", locations=("second",)))
     play.wakes(0).then(Edited, asks=[Reserve])
     assert play.last(Reserve).locations == ("second",)
+
+
+def test_another_seller_of_the_market_frees_the_invoice_and_nothing_else_changes(play: Play) -> None:
+    play.in_the_warehouse().captured().rejected()
+    stuck = play.order
+    other = market(seller="other", capture="per_shipment", auto_approve=False, gateway="test")
+    frees: list[tuple[Callable[[], Play], type[Event]]] = [
+        (lambda: play.wakes(0), Edited),
+        (lambda: play.retries("later"), Retried),
+        (lambda: play.resolves("invoice_failed", "accept"), Retried),
+    ]
+    for free, last in frees:
+        play.order = play._replayed = stuck
+        play.markets = dict.fromkeys(play.markets, other)
+        free()
+        assert [type(event) for event in play.stated if not isinstance(event, ExceptionResolved)][-1] is last
+        assert play.sent[0] == play.last(Issue) and play.last(Issue).seller == "other"
+        assert play.order.market == market(seller="other")
+    play.wakes(0).nothing()
+
+
+def test_a_refused_cancel_does_not_end_the_wait_for_a_seller(play: Play) -> None:
+    play.in_the_warehouse().captured().rejected().cancels()
+    assert play.wakes_in == 30  # what the cancel asks
+    play.wakes().then(asks=[CancelShipments])
+    play.shipped().too_late()
+    assert codes(play) == ["invoice_failed"] and play.wakes_in == 0
+    play.wakes().then(asks=[Issue])
+    play.issued().fulfilled()
+    assert not codes(play) and play.order.completed_at
+
+
+def test_an_order_that_waits_for_stock_keeps_its_open_differences_when_the_terms_are_corrected(play: Play) -> None:
+    play.receives(content(), market(on_short="wait")).short().receives(MOVED, seconds=5)
+    play.markets = dict.fromkeys(play.markets, market(on_short="wait", locations=("second",)))
+    play.wakes(0).reserved()
+    assert codes(play) == ["address_changed"]
+    play.resolves("address_changed", "accept")
+    assert play.order.content is not None and play.order.content.ship_to == MOVED.ship_to and not codes(play)
+
+
+def test_what_is_placed_anew_runs_by_the_present_terms(play: Play) -> None:
+    play.receives(content(), market()).receives(content(lifecycle="cancelled"), seconds=5).reserved().released()
+    play.receives(content(), seconds=10)
+    play.markets = dict.fromkeys(play.markets, market(seller="other", locations=("second",)))
+    play.resolves("order_reinstated", "accept")
+    assert play.last(Reserve).locations == ("second",) and play.order.market == next(iter(play.markets.values()))
+
+
+def test_an_address_that_is_wiped_afterwards_is_still_the_changed_one(play: Play) -> None:
+    wiped = content(ship_to=None, bill_to=None, buyer=Buyer())
+    play.in_the_warehouse().receives(MOVED, seconds=5).receives(wiped, seconds=10).nothing()
+    assert codes(play) == ["address_changed"]
+    play.resolves("address_changed", "accept").then(ExceptionResolved, asks=[Start])
+    assert play.last(Start).ship_to == MOVED.ship_to
+    play.receives(content(), seconds=20).resolves("address_changed", "keep")
+    play.receives(wiped, seconds=25).nothing().receives(content(), seconds=30).nothing()
 
 
 def test_a_seller_that_is_corrected_frees_the_invoice_without_a_person(play: Play) -> None:

@@ -150,6 +150,17 @@ async def test_a_corrected_market_wakes_the_orders_that_wait_a_hundred_a_second_
     assert len(due) == len(waiting) and [sum(n - 1 < one <= n for one in due) for n in range(3)] == [100, 100, 50]
 
 
+async def test_a_corrected_market_wakes_a_rejected_invoice_and_no_other_exception_of_what_is_placed(app: App) -> None:
+    await put_market(app, "a", seller="wrong")
+    keys = await place(app, 2, "a")
+    await execute(app, "update orders set status = 'approved', waiting = 'exception', waiting_step = 'place.fulfill'")
+    await execute(app, "update orders set waiting_step = 'settle.invoice' where key = $1", keys[0])
+    await execute(app, "delete from timers")
+    await put_market(app, "a", seller="acme")
+    async with app.database.connection() as connection:
+        assert [row["key"] for row in await connection.fetch("select key from timers")] == [keys[0]]
+
+
 async def test_a_woken_order_starts_with_the_corrected_terms(app: App) -> None:
     await put_market(app, "a", currency="GBP")
     (key,) = await place(app, 1, "a")

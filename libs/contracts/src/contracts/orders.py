@@ -128,7 +128,8 @@ class Received(OrderEvent, type="orders.received"):
 
 
 class Edited(OrderEvent, type="orders.edited"):
-    """A newer snapshot, a corrected request or corrected terms of its market changed the order before it was placed."""
+    """A newer snapshot, a corrected request or corrected terms of its market changed the order before it was placed; or its
+    market names another seller, who issues the invoices that are still to come."""
 
     source: Source
     order: OrderContent

@@ -68,7 +68,7 @@ WAKE_WAITING = """
 insert into timers (aggregate, key, due_at)
 select 'orders', key, clock_timestamp() + interval '1 second' * ((row_number() over (order by key) - 1) / 100)
 from orders where store_id = $1 and ($2::text is null or (channel = $2 and account = $3))
-  and (waiting = 'stock' or (waiting = 'exception' and status = 'pending'))
+  and (waiting = 'stock' or (waiting = 'exception' and (status = 'pending' or waiting_step = 'settle.invoice')))
 order by key
 on conflict (aggregate, key) do update set due_at = least(timers.due_at, excluded.due_at)"""
 

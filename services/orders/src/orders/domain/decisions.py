@@ -11,7 +11,7 @@ from contracts.deciding import Context, Effect, Refusal, Wake
 from contracts.orders import Approve, Cancel, MarketTerms, Place, Received, Resolve, Retry
 from contracts.snapshot import OrderContent, Snapshot, Source
 from orders.domain import differences, exceptions, snapshots, undo
-from orders.domain.order import MarketKey, Order, has_shipped, retryable, sold, waits_for_stock
+from orders.domain.order import MarketKey, Order, has_shipped, retryable, sold, waits_by_terms
 from orders.domain.processes import PROCESSES
 from orders.domain.story import Story
 
@@ -19,11 +19,11 @@ _READS_TERMS: Final = (Snapshot, Place, Retry, Resolve, Wake)
 
 
 def needs_market(order: Order, message: object) -> Iterable[MarketKey]:
-    """The market's terms are read when the order is first seen, and again as long as it waits to start or for stock."""
+    """The market's terms are read when the order is first seen, and again as long as it waits because of them."""
     if not isinstance(message, _READS_TERMS):
         return
     if order.source is not None:
-        if order.status in ("pending", "cancelled") or waits_for_stock(order):
+        if order.status in ("pending", "cancelled") or waits_by_terms(order):
             yield MarketKey(order.store_id, order.source.channel, order.source.account)
     elif isinstance(message, Snapshot):
         yield MarketKey(order.store_id, message.source.channel, message.source.account)
@@ -42,7 +42,7 @@ def snapshot(order: Order, message: Snapshot, context: Context) -> list[Effect]:
     if not snapshots.is_newer(order.source, source):
         return []
     story = Story(order, context, PROCESSES)
-    _update(story, source, snapshots.merged(order.content, message.order))
+    _update(story, source, snapshots.merged(order.content, message.order, order.stated))
     return story.effects()
 
 
@@ -181,6 +181,8 @@ def retry(order: Order, message: Retry, context: Context) -> list[Effect]:
         return [refusal] if refusal else story.effects()
     if not (held := retryable(order)):
         return [Refusal("nothing_to_retry", "no step of the order waits for a person")]
+    if waits_by_terms(order):
+        story.take_over_terms()
     for run in held:
         story.retry(run, message.operation_id)
     return story.effects()
@@ -223,7 +225,9 @@ def wake(order: Order, message: Wake, context: Context) -> list[Effect]:
     if order.status == "pending":
         exceptions.start_if_ready(story)
         return story.effects()
-    if waits_for_stock(order) and _new_terms(story):
+    if (waiting := waits_by_terms(order)) and story.take_over_terms():
+        for run in waiting:
+            story.ask(run, PROCESSES.step_of(run))
         return story.effects()
     for run in order.open_runs:
         if run.due_at is None or run.due_at > context.now or story.runs[run.id] != run:
@@ -241,15 +245,3 @@ def wake(order: Order, message: Wake, context: Context) -> list[Effect]:
         elif story.runs[run.id] == run and not run.end:
             story.ask_again(run)
     return story.effects()
-
-
-def _new_terms(story: Story) -> bool:
-    """Takes over corrected terms of the market while the order waits for stock, and asks for it at once."""
-    order, terms = story.order, story.terms
-    if terms == order.market:
-        return False
-    assert order.content is not None
-    story.edit(order.content, terms)
-    for run in [run for run in story.runs.values() if run.waits == "stock"]:
-        story.ask(run, PROCESSES.step_of(run))
-    return True

@@ -164,6 +164,7 @@ def place_anew(story: Story, message: Resolve) -> Refusal | None:
         return Refusal("undo_running", "the cancel has not ended: see `processes`; accept again when none is open")
     status, fulfillment, found = snapshots.standing(order.stated, story.terms, order.waived)
     story.reinstate(order.stated, status=status, fulfillment=fulfillment)
+    story.take_over_terms()
     start(story, found)
     return None
 
@@ -172,6 +173,7 @@ def try_again(story: Story, message: Resolve) -> Refusal | None:
     held = [run for run in retryable(story.order) if run.step == "invoice"]
     if not held:
         return Refusal("nothing_to_retry", "the invoice is asked for already")
+    story.take_over_terms()
     for run in held:
         story.retry(run, message.operation_id)
     return None
@@ -217,6 +219,6 @@ KINDS: Final = {kind.code: kind for kind in (
     Kind("cancelled_too_late",       "cancelled upstream after it has shipped",                             ACKNOWLEDGED,                                                                                   OURS,     "a snapshot that is not cancelled"),
     Kind("order_reinstated",         "alive or paid upstream after it was cancelled",                       Choice("placed anew as the marketplace now states it; 409 `undo_running` until the cancel has ended", place_anew), Choice("the order stays cancelled", nothing), "a snapshot that is cancelled again"),
     # a process that waits
-    Kind("invoice_failed",         "invoicing refuses the invoice",                                       Choice("asks for the invoice again, like `retry`", try_again),                                   None,     "an invoice: a seller that is unknown or incomplete is tried again by itself within 15 minutes; a cancel"),
+    Kind("invoice_failed",         "invoicing refuses the invoice",                                       Choice("asks for the invoice again, like `retry`", try_again),                                   None,     "an invoice: a seller that is unknown or incomplete is tried again by itself within 15 minutes, another seller of the market at once; a cancel"),
 )}
 # fmt: on

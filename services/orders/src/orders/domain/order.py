@@ -204,7 +204,7 @@ def _received(order: Order, event: Received) -> dict[str, object]:
 
 
 def _edited(order: Order, event: Edited) -> dict[str, object]:
-    return {"source": event.source, "market": event.market or order.market, "stated": None, **sold(event.order)}
+    return {"source": event.source, "market": event.market or order.market, **sold(event.order)}
 
 
 def _merged(order: Order, event: Merged) -> dict[str, object]:
@@ -330,8 +330,9 @@ _FOLDS: Final[Mapping[type[Event], Callable[[Order, Any], dict[str, object]]]] =
 
 
 def wake_at(order: Order) -> datetime | None:
-    """When the earliest of its processes wants to ask again."""
-    return min((run.due_at for run in order.runs.values() if run.due_at is not None and not run.end), default=None)
+    """When the earliest of its processes wants to ask again. A refused step waits while the order is being cancelled."""
+    waiting = [run for run in order.open_runs if order.undo is None or run.waits != "person"]
+    return min((run.due_at for run in waiting if run.due_at is not None), default=None)
 
 
 def has_shipped(order: Order, facts: Facts | None = None) -> bool:
@@ -340,9 +341,12 @@ def has_shipped(order: Order, facts: Facts | None = None) -> bool:
     return order.fulfillment_status == "fulfilled" or any(one.status in ("shipped", "delivered") for one in shipments)
 
 
-def waits_for_stock(order: Order) -> bool:
-    place = order.runs.get("place")
-    return place is not None and place.waits == "stock" and order.undo is None
+def waits_by_terms(order: Order) -> list[Run]:
+    """What waits and may go on by corrected terms of the market: for stock, which another location may have, and for an
+    invoice, which another seller may issue."""
+    if order.undo is not None:
+        return []
+    return [run for run in order.open_runs if run.waits == "stock" or (run.step, run.waits) == ("invoice", "person")]
 
 
 def is_invoiced(order: Order) -> bool:

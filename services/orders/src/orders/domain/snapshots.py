@@ -39,13 +39,15 @@ def is_newer(known: Source, told: Source) -> bool:
     return told.content_hash != known.content_hash
 
 
-def merged(known: OrderContent, told: OrderContent) -> OrderContent:
-    """The stated content, with the personal data that it lacks: marketplaces wipe them after some weeks. A line that was
-    cancelled here at the buyer's request stays cancelled until the request is withdrawn."""
+def merged(known: OrderContent, told: OrderContent, stated: OrderContent | None = None) -> OrderContent:
+    """The content `told`, with the personal data that it lacks: marketplaces wipe them after some weeks. They are taken from
+    what was `stated` last, which a person may not have accepted yet, else from what is `known`. A line that was cancelled
+    here at the buyer's request stays cancelled until the request is withdrawn."""
+    last = stated or known
     change: dict[str, object] = {
-        "buyer": _buyer(known.buyer, told.buyer),
-        "ship_to": _address(known.ship_to, told.ship_to),
-        "bill_to": _address(known.bill_to, told.bill_to),
+        "buyer": _buyer(last.buyer, told.buyer),
+        "ship_to": _address(last.ship_to, told.ship_to),
+        "bill_to": _address(last.bill_to, told.bill_to),
     }
     ours = {line.external_line_id: line.cancellation for line in known.lines if line.cancellation.executed_by == HERE}
     if ours:

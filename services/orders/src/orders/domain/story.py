@@ -172,6 +172,18 @@ class Story:
         )
         self.source = None
 
+    def take_over_terms(self) -> bool:
+        """The present terms of the market, as far as they still apply: once the order is placed, only the seller does.
+        Returns whether they differ from the order's."""
+        order, terms = self.order, self.terms
+        assert order.content is not None and order.market is not None
+        if order.status != "placing":
+            terms = order.market.model_copy(update={"seller": terms.seller})
+        if terms == order.market:
+            return False
+        self.edit(order.content, terms)
+        return True
+
     def reinstate(self, content: OrderContent, *, status: Status, fulfillment: FulfillmentStatus) -> None:
         """Places a cancelled order anew. The undo has ended."""
         facts = self.facts.model_copy(update={"undone": self.facts.money})
@@ -219,7 +231,7 @@ class Story:
         ask, undo = self.asks.get(str(run.operation_id)), self.kinds.step_of(run).undo
         if undo is not None and undo.decides:
             self._accept(run)
-        elif ask is None or ask.answer:
+        elif (ask is None or ask.answer) and run.waits != "person":  # that timer goes on if the pause ends
             self.set(run, due_at=None)
 
     def is_paused(self, run: Run) -> bool:
