@@ -213,7 +213,8 @@ class Saga:
             assert money.refunded_minor == money.captured_minor
             assert money.captured_minor + money.voided_minor == money.authorized_minor
             assert fulfillment is None or not fulfillment.held
-            assert billing is None or set(billing.credits) == set(billing.invoices)
+            for invoice in billing.invoices.values() if billing else ():
+                assert sum(note.total_minor for note in billing.credits_of(invoice.invoice_id)) == invoice.total_minor
             # A capture was invoiced and its invoice credited, or it was refunded without either.
             invoiced = {one.capture_id: one.total_minor for one in billing.invoices.values()} if billing else {}
             for capture_id, capture in ledger.captures.items() if ledger else ():

@@ -9,7 +9,7 @@ from uuid import UUID, uuid5
 
 from contracts.base import Command, Event
 from contracts.deciding import Context
-from contracts.invoicing import Credit, Credited, Failed, Issue, Issued
+from contracts.invoicing import Credit, Credited, CreditLine, Failed, Issue, Issued
 from contracts.snapshot import Address
 from invoicing.domain import billing, series
 from invoicing.domain.billing import Billings
@@ -82,8 +82,14 @@ def issue(
 
 
 def credit(
-    *, order: str = "o1", invoice: str | None = None, operation: str | None = None, reason: str = "", store: str = STORE
+    *lines: tuple[str, int, int],
+    order: str = "o1",
+    invoice: str | None = None,
+    operation: str | None = None,
+    reason: str = "",
+    store: str = STORE,
 ) -> Credit:
+    """`lines`: (line id, quantity, amount); none: everything that is left."""
     invoice = invoice or f"invoice capture of {order}"
     return Credit(
         order_id=uid(order),
@@ -92,6 +98,7 @@ def credit(
         actor="orders",
         invoice_id=uid(invoice),
         reason=reason,
+        lines=tuple(CreditLine(line_id=name, quantity=n, amount_minor=amount) for name, n, amount in lines),
     )
 
 

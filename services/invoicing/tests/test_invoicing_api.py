@@ -123,7 +123,7 @@ async def test_a_document_is_shown_word_for_word(client: Client) -> None:
     status, shown = await client.call("GET", f"/v1/invoices/{invoice['document_id']}")
     assert status == 200
     assert (shown["kind"], shown["number"], shown["seller"]["name"]) == ("invoice", "INV-000001", "Acme Ltd")
-    assert (shown["credited_by"], shown["document_id"]) == (note["document_id"], shown["invoice_id"])
+    assert (shown["credited_by"], shown["document_id"]) == ([note["document_id"]], shown["invoice_id"])
     assert [part["gross_minor"] for part in shown["lines"]] == [1200, 0]
     _, credited = await client.call("GET", f"/v1/invoices/{note['document_id']}")
     assert (credited["kind"], credited["invoice_number"], credited["lines"]) == ("credit", "INV-000001", shown["lines"])

@@ -226,10 +226,18 @@ class Play:
 
     def refunded(self) -> Play:
         asked = self.last(payments.Refund)
-        amount = self._add("refunded", asked.lines)
-        return self.when(payments.Refunded(
-            **self._paid(asked), refund_id=asked.operation_id, capture_id=asked.capture_id, lines=asked.lines, amount_minor=amount
-        ))  # fmt: skip
+        return self.when(self.refund(asked.capture_id, asked.lines, asked))
+
+    def refund(
+        self, capture: UUID, lines: Iterable[payments.MoneyLine], asked: Command | None = None
+    ) -> payments.Refunded:
+        """The answer to a command; without one, a refund that no order asked for."""
+        asked = asked or self.last(payments.Capture).model_copy(update={"operation_id": uid("refund elsewhere")})
+        lines = tuple(lines)
+        amount = self._add("refunded", lines)
+        return payments.Refunded(
+            **self._paid(asked), refund_id=asked.operation_id, capture_id=capture, lines=lines, amount_minor=amount
+        )
 
     def failed(self, model: type[Command]) -> Play:
         body = self._paid(self.last(model))
@@ -305,12 +313,25 @@ class Play:
             order_number=asked.order_number, order_placed_at=asked.order_placed_at, price_basis=asked.price_basis, buyer=asked.buyer,
         ))  # fmt: skip
 
-    def credited(self) -> Play:
+    def credited(self, lines: Iterable[payments.MoneyLine] = ()) -> Play:
+        """What is left of the invoice, or these lines of it."""
         asked = self.last(invoicing.Credit)
-        return self.when(invoicing.Credited(
-            **_answer(asked), **_document(()), credit_note_id=asked.operation_id, invoice_id=asked.invoice_id,
-            invoice_number="INV-000001", invoice_issued_on=NOW.date(),
-        ))  # fmt: skip
+        return self.when(self.credit_note(asked.operation_id, asked.invoice_id, lines))
+
+    def credit_note(
+        self, operation: UUID, invoice: UUID, lines: Iterable[payments.MoneyLine] = (), note: str = ""
+    ) -> invoicing.Credited:
+        capture = next(one for one in self.order.facts.captures.values() if one.invoice_id == invoice)
+        left = [payments.MoneyLine(line_id=one.line_id, quantity=one.quantity, amount_minor=one.amount_minor - one.credited_minor)
+                for one in capture.lines]  # fmt: skip
+        wanted = [
+            invoicing.InvoiceLineWanted(line_id=one.line_id, title="", quantity=one.quantity, amount_minor=one.amount_minor, rate="0")
+            for one in lines or left
+        ]  # fmt: skip
+        return invoicing.Credited(
+            order_id=ORDER, store_id=STORE, operation_id=operation, **_document(wanted), credit_note_id=uid(note) if note else operation,
+            invoice_id=invoice, invoice_number="INV-000001", invoice_issued_on=NOW.date(),
+        )  # fmt: skip
 
     def rejected(self, model: type[Command] = invoicing.Issue) -> Play:
         asked = self.last(model)
@@ -334,9 +355,15 @@ def _answer(asked: Command) -> dict[str, Any]:
 
 
 def _document(lines: Iterable[invoicing.InvoiceLineWanted]) -> dict[str, Any]:
+    lines = tuple(lines)
     total = sum(one.amount_minor for one in lines)
     seller = invoicing.Seller(code="acme", name="Acme", address=Address(), vat_number="LU1", time_zone="UTC")
     return {
         "series": "INV-", "number": "INV-000001", "sequence": 1, "issued_at": NOW, "issued_on": NOW.date(), "currency": "EUR",
-        "net_minor": total, "vat_minor": 0, "total_minor": total, "vat": (), "lines": (), "seller": seller,
+        "net_minor": total, "vat_minor": 0, "total_minor": total, "vat": (), "seller": seller,
+        "lines": tuple(
+            invoicing.InvoiceLine(line_id=one.line_id, title=one.title, quantity=one.quantity, rate=one.rate,
+                                  net_minor=one.amount_minor, vat_minor=0, gross_minor=one.amount_minor)
+            for one in lines
+        ),
     }  # fmt: skip

@@ -5,10 +5,10 @@ from __future__ import annotations
 from itertools import product
 
 import pytest
-from orders_play import Play, content, market, uid
+from orders_play import Play, content, line, market, uid
 
-from contracts.invoicing import Issue
-from contracts.payments import Refund
+from contracts.invoicing import Credit, Issue
+from contracts.payments import MoneyLine, Refund
 from orders.domain.order import Order
 from orders.domain.place import PLACE
 from orders.domain.process import Process, Processes, Step
@@ -72,3 +72,33 @@ def test_a_capture_that_was_answered_while_paused_is_invoiced_by_its_own_id(play
     assert not play.sent
     play.too_late()
     assert play.last(Issue).capture_id == uid("another")
+
+
+def test_a_partial_refund_followed_by_a_cancel_undoes_the_rest_and_no_more(play: Play) -> None:
+    """2 pieces for 10.00 and 5.00: after 4.00 of line 1 came back, 6.00 and 5.00 are left of it."""
+    play.in_the_warehouse(content(line("1", 10_00, quantity=2), line("2", 5_00))).captured().issued()
+    part = [MoneyLine(line_id="1", quantity=1, amount_minor=4_00)]
+    capture, invoice = play.last(Issue).capture_id, play.last(Issue).operation_id
+    play.when(play.refund(capture, part))
+    play.when(play.credit_note(uid("part"), invoice, part))
+    play.when(play.credit_note(uid("stated again"), invoice, part, note="part"))  # the same credit note counts once
+    play.cancels().shipments_cancelled()
+    assert [type(one) for one in play.sent] == [Credit]
+    assert play.last(Credit).lines == ()
+    play.credited()
+    assert [type(one) for one in play.sent] == [Refund]
+    assert [(one.line_id, one.quantity, one.amount_minor) for one in play.last(Refund).lines] == [
+        ("1", 1, 6_00),
+        ("2", 1, 5_00),
+    ]
+    play.refunded()
+    assert play.status == "cancelled/refunded/unfulfilled" and play.money["refunded"] == play.money["captured"]
+
+
+def test_what_came_back_in_full_is_not_undone_again(play: Play) -> None:
+    play.in_the_warehouse().captured().issued()
+    capture, invoice = play.last(Issue).capture_id, play.last(Issue).operation_id
+    play.when(play.refund(capture, [MoneyLine(line_id="1", quantity=1, amount_minor=10_00)]))
+    play.when(play.credit_note(uid("all"), invoice))
+    play.cancels().shipments_cancelled()
+    assert not [one for one in play.commands if isinstance(one, (Credit, Refund))] and not play.order.open_runs

@@ -81,10 +81,25 @@ class Issue(OrderKeyed, Command, type="invoicing.issue"):
     lines: Annotated[tuple[InvoiceLineWanted, ...], Field(max_length=CHARGED_LINES_MAX)]
 
 
+class CreditLine(Frozen):
+    """A part of an invoice's line that is credited."""
+
+    line_id: LineId
+    quantity: Quantity
+    """Pieces that are credited; 0 for a lower price of the pieces that stay."""
+    amount_minor: MinorUnsigned
+    """Tax included. The tax of the credit note follows from the invoice's line."""
+
+
 class Credit(OrderKeyed, Command, type="invoicing.credit"):
-    """Credit an invoice in full; answered by credited (the same one when it is credited already) or rejected."""
+    """Credit an invoice, in full or in part. Answered by credited or rejected.
+
+    The credit notes of an invoice never exceed any of its lines in quantity, net or VAT; the last one closes it to zero.
+    """
 
     invoice_id: UUID
+    lines: Annotated[tuple[CreditLine, ...], Field(max_length=CHARGED_LINES_MAX)] = ()
+    """Empty: everything that is not credited yet. If that is nothing, the last credit note is the answer again."""
     reason: Text = ""
 
 
@@ -169,7 +184,15 @@ class Credited(DocumentEvent, type="invoicing.credited"):
     reason: Text = ""
 
 
-FailureCode = Literal["seller_unknown", "seller_incomplete", "invoice_unknown", "nothing_to_invoice"]
+FailureCode = Literal[
+    "seller_unknown",
+    "seller_incomplete",
+    "invoice_unknown",
+    "nothing_to_invoice",
+    "line_unknown",
+    "invoice_exceeded",
+    "credit_empty",
+]
 
 
 class Failed(OrderKeyed, Event, type="invoicing.failed"):

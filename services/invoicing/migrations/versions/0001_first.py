@@ -93,9 +93,7 @@ def upgrade() -> None:
     op.create_index(
         "documents_capture", "documents", ["capture_id"], unique=True, postgresql_where=sa.text("kind = 'invoice'")
     )
-    op.create_index(
-        "documents_credited", "documents", ["invoice_id"], unique=True, postgresql_where=sa.text("kind = 'credit'")
-    )
+    op.create_index("documents_credited", "documents", ["invoice_id"], postgresql_where=sa.text("kind = 'credit'"))
     op.create_index("documents_order", "documents", ["store_id", "order_id"])
     op.create_index("documents_listed", "documents", ["store_id", "issued_at", "document_id"])
     op.execute(NEVER_CHANGE)

@@ -5,7 +5,8 @@ from uuid import UUID
 
 from fastapi import APIRouter, Depends, Response
 from pydantic import ConfigDict
-from sqlalchemy import Select, select, tuple_
+from sqlalchemy import Select, func, select, tuple_
+from sqlalchemy.dialects.postgresql import aggregate_order_by
 
 from chassis.http.parameters import Cursors, Limit, Page
 from chassis.http.problems import About, Problem, Problems, answers, respond
@@ -63,11 +64,11 @@ def routes(app: App) -> APIRouter:
         "/invoices/{document_id}", response_model=Invoice | CreditNote, openapi_extra=answers("document_unknown")
     )
     async def read_document(document_id: UUID, who: Viewer) -> Response:
-        """The document word for word as it was issued; of an invoice also `credited_by`, its credit note if it has one."""
+        """The document word for word as it was issued; of an invoice also `credited_by`, its credit notes."""
         mine = documents.c.store_id == who.store_id
         credits = documents.alias()
         credited_by = (
-            select(credits.c.document_id)
+            select(func.array_agg(aggregate_order_by(credits.c.document_id, credits.c.issued_at, credits.c.sequence)))
             .where(credits.c.invoice_id == documents.c.document_id, credits.c.kind == "credit")
             .scalar_subquery()
             .label("credited_by")
@@ -77,7 +78,7 @@ def routes(app: App) -> APIRouter:
         if not rows:
             raise Problem(404, "document_unknown", "No such document", f"This store has no document {document_id}.")
         row = rows[0]
-        extra = {"credited_by": row["credited_by"]} if row["kind"] == "invoice" else {}
+        extra = {"credited_by": row["credited_by"] or []} if row["kind"] == "invoice" else {}
         shown = {"document_id": row["document_id"], "kind": row["kind"], **row["body"], **extra}
         return respond(as_json(200, shown))  # not through the model: a document leaves as it was issued
 

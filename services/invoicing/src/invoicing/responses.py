@@ -37,7 +37,7 @@ class DocumentSummary(BaseModel):
 class Invoice(Issued):
     document_id: UUID
     kind: Literal["invoice"]
-    credited_by: UUID | None
+    credited_by: list[UUID]
     """Its credit note."""
 
 

@@ -97,7 +97,7 @@ documents = Table(
     CheckConstraint("net_minor + vat_minor = total_minor", name="documents_adds_up"),
     CheckConstraint("sequence >= 1", name="documents_sequence_from_1"),
     Index("documents_capture", "capture_id", unique=True, postgresql_where=text("kind = 'invoice'")),
-    Index("documents_credited", "invoice_id", unique=True, postgresql_where=text("kind = 'credit'")),
+    Index("documents_credited", "invoice_id", postgresql_where=text("kind = 'credit'")),
     Index("documents_order", "store_id", "order_id"),
     Index("documents_listed", "store_id", "issued_at", "document_id"),
     comment="append-only: updates and deletes are refused",

@@ -334,7 +334,7 @@ def shown(key: UUID, order: Order) -> dict[str, Any]:
         ],
         "invoices": [
             {"invoice_id": str(capture.invoice_id), "number": capture.invoice_number, "capture_id": str(capture.capture_id),
-             "credited": capture.credited}
+             "credited": not capture.uncredited_minor, "credited_minor": sum(line.credited_minor for line in capture.lines)}
             for capture in order.facts.captures.values() if capture.invoice_id
         ],
         "shipments": [json.loads(shipment.model_dump_json()) for shipment in order.facts.shipments.values()],

@@ -56,6 +56,8 @@ class InvoiceShown(BaseModel):
     number: str
     capture_id: UUID
     credited: bool
+    """In full."""
+    credited_minor: int
 
 
 class ExceptionShown(BaseModel):

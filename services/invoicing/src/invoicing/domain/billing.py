@@ -1,12 +1,13 @@
-"""The invoices and credit notes of one order. A capture is invoiced once, an invoice is credited once, nothing changes after.
+"""The invoices and credit notes of one order. A capture is invoiced once, an invoice is credited at most in full, nothing
+changes after.
 
 A no takes no number. Checks of `issue`, in this order: nothing_to_invoice, seller_unknown, seller_incomplete;
-of `credit`: invoice_unknown, seller_unknown.
+of `credit`: invoice_unknown, line_unknown, invoice_exceeded, credit_empty, seller_unknown.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from typing import Any, assert_never
 from uuid import UUID
 
@@ -14,10 +15,10 @@ from pydantic import Field
 
 from contracts.base import Command, Document
 from contracts.deciding import Context, Effect
-from contracts.invoicing import Credit, Credited, Failed, FailureCode, Issue, Issued
+from contracts.invoicing import Credit, Credited, CreditLine, Failed, FailureCode, InvoiceLine, Issue, Issued
 from invoicing.domain.sellers import SellerTerms
 from invoicing.domain.series import Numbering, SeriesKey, stamp
-from invoicing.domain.vat import assess
+from invoicing.domain.vat import assess, credited, groups_of
 
 BillingEvent = Issued | Credited | Failed
 
@@ -28,10 +29,15 @@ class Billings(Document):
     invoices: dict[UUID, Issued] = Field(default_factory=dict)
     """By invoice id, whole: what was issued is stated again word for word, and a credit note mirrors it."""
     credits: dict[UUID, Credited] = Field(default_factory=dict)
-    """By the id of the invoice that they credit."""
+    """By credit note id, in the order of issue."""
 
     def invoice_of(self, capture_id: UUID) -> Issued | None:
         return next((invoice for invoice in self.invoices.values() if invoice.capture_id == capture_id), None)
+
+    def credits_of(self, invoice_id: UUID) -> list[Credited]:
+        """In the order of issue."""
+        notes = [note for note in self.credits.values() if note.invoice_id == invoice_id]
+        return sorted(notes, key=lambda note: (note.issued_at, note.series, note.sequence))
 
 
 def initial(key: UUID, store_id: str) -> Billings:
@@ -91,12 +97,22 @@ def issue(billings: Billings, command: Issue, context: Context) -> list[Effect]:
 
 
 def credit(billings: Billings, command: Credit, context: Context) -> list[Effect]:
-    """Credit an invoice in full: its lines, rates, amounts and parties as they stand on it, only the number is new."""
+    """Credit an invoice or a part of it: rates, titles and parties as they stand on it, only the number is new."""
     invoice = billings.invoices.get(command.invoice_id)
     if invoice is None:
         return [_failed(command, context, "invoice_unknown", f"this order has no invoice {command.invoice_id}")]
-    if known := billings.credits.get(invoice.invoice_id):
-        return [_again(known, command)]
+    notes = billings.credits_of(invoice.invoice_id)
+    if not command.lines and (last := _last_of_credited(invoice, notes)) is not None:
+        return [_again(last, command)]
+    try:
+        lines = _credited_lines(invoice, notes, command.lines)
+    except LookupError as error:
+        return [_failed(command, context, "line_unknown", str(error.args[0]))]
+    except ValueError as error:
+        return [_failed(command, context, "invoice_exceeded", str(error))]
+    total, vat = sum(line.gross_minor for line in lines), sum(line.vat_minor for line in lines)
+    if total == 0:
+        return [_failed(command, context, "credit_empty", "the lines add up to nothing")]
     numbering, seller = _locked(context, SeriesKey(context.store_id, invoice.seller.code, "credit"))
     if seller is None:
         return [_failed(command, context, "seller_unknown", f"no seller {invoice.seller.code} in this store")]
@@ -113,15 +129,53 @@ def credit(billings: Billings, command: Credit, context: Context) -> list[Effect
             invoice_issued_on=invoice.issued_on,
             reason=command.reason,
             currency=invoice.currency,
-            net_minor=invoice.net_minor,
-            vat_minor=invoice.vat_minor,
-            total_minor=invoice.total_minor,
-            vat=invoice.vat,
-            lines=invoice.lines,
+            net_minor=total - vat,
+            vat_minor=vat,
+            total_minor=total,
+            vat=groups_of(lines),
+            lines=lines,
             seller=invoice.seller,
             **stamped._asdict(),
         )
     ]
+
+
+def _last_of_credited(invoice: Issued, notes: Sequence[Credited]) -> Credited | None:
+    """The last credit note of an invoice that is credited in full."""
+    return notes[-1] if sum(note.total_minor for note in notes) == invoice.total_minor else None
+
+
+def _credited_lines(
+    invoice: Issued, notes: Sequence[Credited], wanted: Sequence[CreditLine]
+) -> tuple[InvoiceLine, ...]:
+    """The lines of a credit note; without wanted lines, everything that is left. Raises LookupError for a line that the
+    invoice does not have, ValueError if more is wanted than is left."""
+    before: dict[str, list[InvoiceLine]] = {line.line_id: [] for line in invoice.lines}
+    for note in notes:
+        for line in note.lines:
+            before[line.line_id].append(line)
+    if not wanted:
+        left = [(line, *_left(line, before[line.line_id])) for line in invoice.lines]
+        return tuple(
+            credited(line, before[line.line_id], quantity, amount)
+            for line, quantity, amount in left
+            if quantity or amount or not notes
+        )
+    by_id, lines = {line.line_id: line for line in invoice.lines}, []
+    for one in wanted:
+        if one.line_id not in by_id:
+            raise LookupError(f"invoice {invoice.number} has no line {one.line_id}")
+        line = credited(by_id[one.line_id], before[one.line_id], one.quantity, one.amount_minor)
+        before[one.line_id].append(line)
+        lines.append(line)
+    return tuple(lines)
+
+
+def _left(line: InvoiceLine, before: Sequence[InvoiceLine]) -> tuple[int, int]:
+    """Pieces and gross amount that are not credited yet."""
+    return line.quantity - sum(one.quantity for one in before), line.gross_minor - sum(
+        one.gross_minor for one in before
+    )
 
 
 def evolve(billings: Billings, event: BillingEvent) -> Billings:
@@ -131,9 +185,9 @@ def evolve(billings: Billings, event: BillingEvent) -> Billings:
                 return billings
             return billings.model_copy(update={"invoices": {**billings.invoices, event.invoice_id: event}})
         case Credited():
-            if event.invoice_id in billings.credits:
+            if event.credit_note_id in billings.credits:
                 return billings
-            return billings.model_copy(update={"credits": {**billings.credits, event.invoice_id: event}})
+            return billings.model_copy(update={"credits": {**billings.credits, event.credit_note_id: event}})
         case Failed():
             return billings
         case _:

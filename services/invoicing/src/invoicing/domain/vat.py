@@ -37,7 +37,7 @@ def assess(wanted: Sequence[InvoiceLineWanted]) -> Assessed:
         for place, amount, share in zip(places, amounts, _spread(net, amounts), strict=True):
             vats[place] = amount - share
     lines = tuple(_line(line, vat or 0) for line, vat in zip(wanted, vats, strict=True))
-    return Assessed(_groups(lines), lines)
+    return Assessed(groups_of(lines), lines)
 
 
 def _line(wanted: InvoiceLineWanted, vat: int) -> InvoiceLine:
@@ -78,7 +78,7 @@ def _parts(wanted: InvoiceLineWanted, net: int) -> tuple[LineTax, ...]:
     )
 
 
-def _groups(lines: Sequence[InvoiceLine]) -> tuple[VatGroup, ...]:
+def groups_of(lines: Sequence[InvoiceLine]) -> tuple[VatGroup, ...]:
     nets: dict[str | None, int] = {}
     vats: dict[str | None, int] = {}
     for line in lines:
@@ -88,6 +88,52 @@ def _groups(lines: Sequence[InvoiceLine]) -> tuple[VatGroup, ...]:
     return tuple(
         VatGroup(rate=rate, net_minor=net, vat_minor=vats[rate], gross_minor=net + vats[rate])
         for rate, net in nets.items()
+    )
+
+
+def credited(line: InvoiceLine, before: Sequence[InvoiceLine], quantity: int, amount: int) -> InvoiceLine:
+    """The line of a credit note over a part of an invoice's line. `before`: what earlier credit notes have of it.
+
+    Its VAT is the share of everything credited so far, rounded, less what was credited before: the credit notes of a line add
+    up to it exactly. Raises ValueError if they would exceed it.
+
+    >>> whole = InvoiceLine(line_id="1", title="", quantity=3, rate="23", net_minor=8130, vat_minor=1870, gross_minor=10000)
+    >>> first = credited(whole, [], 1, 3333)
+    >>> second = credited(whole, [first], 1, 3334)
+    >>> [one.vat_minor for one in (first, second, credited(whole, [first, second], 1, 3333))]
+    [623, 624, 623]
+    """
+    gross_before = sum(one.gross_minor for one in before)
+    if quantity > line.quantity - sum(one.quantity for one in before) or amount > line.gross_minor - gross_before:
+        raise ValueError(f"line {line.line_id}: more than is left to credit")
+
+    def share(total: int) -> int:
+        """What this credit note has of an amount of the line, by gross."""
+        if not line.gross_minor:
+            return 0
+        part = Fraction(total, line.gross_minor)
+        return round_half_up(part * (gross_before + amount)) - round_half_up(part * gross_before)
+
+    vat = share(line.vat_minor)
+    taxes_before = [one.taxes for one in before]
+    vats = _spread(
+        vat, [tax.vat_minor - sum(one[n].vat_minor for one in taxes_before) for n, tax in enumerate(line.taxes)]
+    )
+    nets = [share(tax.net_minor) for tax in line.taxes]
+    if sum(tax.net_minor for tax in line.taxes) == line.net_minor:  # each tax applies to its own part of the net
+        left = [tax.net_minor - sum(one[n].net_minor for one in taxes_before) for n, tax in enumerate(line.taxes)]
+        nets = _spread(amount - vat, left)
+    return line.model_copy(
+        update={
+            "quantity": quantity,
+            "net_minor": amount - vat,
+            "vat_minor": vat,
+            "gross_minor": amount,
+            "taxes": tuple(
+                tax.model_copy(update={"vat_minor": tax_vat, "net_minor": net})
+                for tax, tax_vat, net in zip(line.taxes, vats, nets, strict=True)
+            ),
+        }
     )
 
 

@@ -9,7 +9,7 @@ from contracts import fulfillment, invoicing, payments
 from contracts.base import Event
 from contracts.deciding import Context, Effect, Unasked
 from orders.domain import differences, settle, undo
-from orders.domain.order import CaptureFact, Order, ShipmentFact
+from orders.domain.order import CapturedLine, CaptureFact, Order, ShipmentFact
 from orders.domain.processes import PROCESSES
 from orders.domain.story import Story
 
@@ -72,7 +72,12 @@ def captured(order: Order, event: payments.Captured, context: Context) -> list[E
         return []
     known = story.facts.captures.get(str(event.capture_id))
     fact = known or CaptureFact(
-        capture_id=event.capture_id, operation_id=event.operation_id, lines=event.lines, amount_minor=event.amount_minor
+        capture_id=event.capture_id,
+        operation_id=event.operation_id,
+        lines=tuple(
+            CapturedLine(line_id=line.line_id, quantity=line.quantity, amount_minor=line.amount_minor)
+            for line in event.lines
+        ),
     )
     _money(story, event, captures={**story.facts.captures, str(event.capture_id): fact})
     return _close(story, event)
@@ -91,8 +96,7 @@ def refunded(order: Order, event: payments.Refunded, context: Context) -> list[E
     captures = story.facts.captures
     fact = captures.get(str(event.capture_id))
     if fact is not None and event.version > story.facts.money_version:  # else it was counted before
-        so_far = min(fact.refunded_minor + event.amount_minor, fact.amount_minor)
-        captures = {**captures, str(event.capture_id): fact.model_copy(update={"refunded_minor": so_far})}
+        captures = {**captures, str(event.capture_id): fact.refunded(event.lines)}
     _money(story, event, captures=captures)
     return _close(story, event)
 
@@ -212,7 +216,7 @@ def credited(order: Order, event: invoicing.Credited, context: Context) -> list[
     if (story := _hear(order, event, context)) is None:
         return []
     captures = {
-        name: fact.model_copy(update={"credited": True}) if fact.invoice_id == event.invoice_id else fact
+        name: fact.credited(event.credit_note_id, event.lines) if fact.invoice_id == event.invoice_id else fact
         for name, fact in story.facts.captures.items()
     }
     story.note(captures=captures)

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from datetime import datetime
 from typing import Annotated, Any, Final, Literal, NamedTuple
 from uuid import UUID
 
 from contracts.base import Document, Event, Open, OrderKeyed, PrivateEvent, Timestamp
+from contracts.invoicing import InvoiceLine
 from contracts.orders import (
     Approved,
     Archived,
@@ -47,16 +48,69 @@ class MarketKey(NamedTuple):
     account: str
 
 
+class CapturedLine(Document):
+    """What was captured of a line by one capture, and what of it has come back. Amounts are minor units."""
+
+    line_id: str
+    quantity: int
+    amount_minor: int
+    refunded_quantity: int = 0
+    refunded_minor: int = 0
+    credited_minor: int = 0
+    """On credit notes of the capture's invoice."""
+
+    @property
+    def to_refund(self) -> MoneyLine:
+        return MoneyLine(
+            line_id=self.line_id,
+            quantity=max(self.quantity - self.refunded_quantity, 0),
+            amount_minor=self.amount_minor - self.refunded_minor,
+        )
+
+
 class CaptureFact(Document):
     capture_id: UUID
     operation_id: UUID | None = None
     """The operation that captured."""
-    lines: tuple[MoneyLine, ...]
-    amount_minor: int
-    refunded_minor: int = 0
+    lines: tuple[CapturedLine, ...]
     invoice_id: UUID | None = None
     invoice_number: str = ""
-    credited: bool = False
+    credit_notes: tuple[UUID, ...] = ()
+
+    @property
+    def unrefunded_minor(self) -> int:
+        return sum(line.amount_minor - line.refunded_minor for line in self.lines)
+
+    @property
+    def uncredited_minor(self) -> int:
+        """What is invoiced and not credited."""
+        return sum(line.amount_minor - line.credited_minor for line in self.lines) if self.invoice_id else 0
+
+    def refunded(self, lines: Iterable[MoneyLine]) -> CaptureFact:
+        back = {line.line_id: line for line in lines}
+        return self._with(
+            {
+                "refunded_quantity": line.refunded_quantity + back[line.line_id].quantity,
+                "refunded_minor": line.refunded_minor + back[line.line_id].amount_minor,
+            }
+            if line.line_id in back
+            else {}
+            for line in self.lines
+        )
+
+    def credited(self, credit_note_id: UUID, lines: Iterable[InvoiceLine]) -> CaptureFact:
+        """A credit note that is published again, as the answer to another operation, counts once."""
+        if credit_note_id in self.credit_notes:
+            return self
+        back: dict[str, int] = {}
+        for line in lines:
+            back[line.line_id] = back.get(line.line_id, 0) + line.gross_minor
+        fact = self._with({"credited_minor": line.credited_minor + back.get(line.line_id, 0)} for line in self.lines)
+        return fact.model_copy(update={"credit_notes": (*self.credit_notes, credit_note_id)})
+
+    def _with(self, changes: Iterable[Mapping[str, int]]) -> CaptureFact:
+        lines = tuple(line.model_copy(update=change) for line, change in zip(self.lines, changes, strict=True))
+        return self.model_copy(update={"lines": lines})
 
 
 class ShipmentFact(Document):

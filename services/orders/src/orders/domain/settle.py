@@ -111,38 +111,38 @@ def data_of(run: Run) -> SettleData:
 
 
 def refund(story: Story, run: Run, operation: UUID) -> payments.Refund:
-    """One capture at a time."""
+    """What is left of one capture."""
     assert story.order.content is not None
     capture = _unrefunded(story)[0]
     return payments.Refund(
         **story.addressed(operation),
         capture_id=capture.capture_id,
         currency=story.order.content.currency,
-        lines=capture.lines,
+        lines=tuple(line.to_refund for line in capture.lines if line.amount_minor > line.refunded_minor),
     )
 
 
 def _unrefunded(story: Story) -> list[CaptureFact]:
-    return [capture for capture in story.facts.captures.values() if capture.refunded_minor < capture.amount_minor]
+    return [capture for capture in story.facts.captures.values() if capture.unrefunded_minor]
 
 
 def unrefunded(story: Story) -> int:
-    return sum(capture.amount_minor - capture.refunded_minor for capture in _unrefunded(story))
+    return sum(capture.unrefunded_minor for capture in _unrefunded(story))
 
 
 def credit(story: Story, run: Run, operation: UUID) -> invoicing.Credit:
-    """One invoice at a time."""
+    """What is left of one invoice."""
     invoice = _uncredited(story)[0].invoice_id
     assert invoice is not None
     return invoicing.Credit(**story.addressed(operation), invoice_id=invoice, reason=undo.data_of(run).cause)
 
 
 def _uncredited(story: Story) -> list[CaptureFact]:
-    return [capture for capture in story.facts.captures.values() if capture.invoice_id and not capture.credited]
+    return [capture for capture in story.facts.captures.values() if capture.uncredited_minor]
 
 
 def uncredited(story: Story) -> int:
-    return sum(capture.amount_minor for capture in _uncredited(story))
+    return sum(capture.uncredited_minor for capture in _uncredited(story))
 
 
 # fmt: off

@@ -401,7 +401,7 @@ class Story:
         ):
             return
         if not is_invoiced(order) or all(
-            one.invoice_id or one.refunded_minor >= one.amount_minor for one in self.facts.captures.values()
+            one.invoice_id or not one.unrefunded_minor for one in self.facts.captures.values()
         ):
             self.state(
                 Completed,
