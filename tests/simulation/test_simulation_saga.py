@@ -24,11 +24,12 @@ from contracts.deciding import Context, Refusal
 from contracts.ids import derived, order_id
 from contracts.orders import Approve, Cancel, OrderEvent, Resolution, Resolve, Retry
 from contracts.snapshot import OrderContent
-from orders.domain import decisions
+from orders.domain.actions import ACTIONS, allowed
 from orders.domain.exceptions import KINDS
 from orders.domain.order import Order, Progressed, has_shipped, is_invoiced
 from orders.domain.processes import PROCESSES
-from orders.domain.views import legal_actions, waiting
+from orders.domain.views import waiting
+from orders.handlers import ORDERS
 
 LONG = os.environ.get("HYPOTHESIS_PROFILE") == "long"
 RANDOMS = st.randoms(use_true_random=False)
@@ -187,19 +188,17 @@ class Saga:
             world.pass_time(901)
             self.drain()
             for key, order in world.orders.states().items():
-                for action in legal_actions(order):
+                for action in allowed(order):
                     if action == "resolve":
                         self.resolve(key, order)
                     elif action != "cancel":
-                        refusal = self.ask({"approve": Approve, "retry": Retry}[action], key)
+                        refusal = self.ask(ACTIONS[action].message, key)
                         assert refusal is None, refusal
             self.drain()
             for key, shipment_id in world.picking():
                 world.ship(key, shipment_id)
             self.drain()
-            if not any(
-                order.open_runs or "resolve" in legal_actions(order) for order in world.orders.states().values()
-            ):
+            if not any(order.open_runs or "resolve" in allowed(order) for order in world.orders.states().values()):
                 return
         raise AssertionError([(order.status, waiting(order)) for order in world.orders.states().values()])
 
@@ -286,17 +285,20 @@ def check_end(order: Order) -> None:
 
 def check_actions(order: Order, key: UUID, world: World) -> None:
     """What is called legal is taken and does something; what is not is refused or changes nothing."""
-    for word, message, decide in (
-        ("approve", Approve, decisions.approve),
-        ("cancel", Cancel, decisions.cancel),
-        ("retry", Retry, decisions.retry),
-    ):
+    decide = {handler.message: handler.decide for handler in ORDERS.handlers}
+    for word, message in [
+        (action.name, action.message) for action in ACTIONS.values() if action.message is not Resolve
+    ]:
         operation = derived(key, f"{word} {world.n} {world.now}")
         command = message(order_id=key, store_id=STORE, operation_id=operation, actor="person:ann")
         context = Context(world.now, key, STORE, operation, "person:ann", message.TYPE)
-        effects = decide(order, command, context)  # type: ignore[operator]
-        taken = bool(effects) and not any(isinstance(effect, Refusal) for effect in effects)
-        assert taken == (word in legal_actions(order)), f"{word} on {order.status}: {effects}"
+        effects = decide[message](order, command, context)
+        refusal = next((effect.code for effect in effects if isinstance(effect, Refusal)), None)
+        taken = bool(effects) and refusal is None
+        assert taken == (word in allowed(order)), f"{word} on {order.status}: {effects}"
+        if not taken:
+            code = ACTIONS[word].guard(order)
+            assert refusal == (None if ACTIONS[word].why_not[code or ""].answer == "done" else code)
 
 
 # -- the runs ---------------------------------------------------------------------------------------------------------

@@ -26,7 +26,8 @@ from contracts.orders import (
 from contracts.payments import Authorize
 from contracts.snapshot import Address, Buyer, Cancellation, OrderContent, Quantities, UpstreamRefund, Windows
 from orders.domain import differences, exceptions, snapshots
-from orders.domain.views import legal_actions, waiting
+from orders.domain.actions import allowed
+from orders.domain.views import waiting
 
 NEW_ADDRESS = Address(name="Ann", line1="2 Way", city="Lyon", country="FR")
 REFUND = UpstreamRefund(external_refund_id="R1", amount_minor=5_00)
@@ -84,7 +85,7 @@ def test_what_a_newer_snapshot_states_differently_raises_once_and_is_taken_back_
     ours = play.order.content
     play.receives(told, seconds=1).then(ExceptionRaised)
     assert codes(play) == [code] and named in changes(play, code) and play.order.exceptions[code].since == play.now
-    assert play.order.content == ours and waiting(play.order) == "exception" and "resolve" in legal_actions(play.order)
+    assert play.order.content == ours and waiting(play.order) == "exception" and "resolve" in allowed(play.order)
     play.receives(told.model_copy(update={"external_number": "7"}), seconds=2).nothing()  # the same difference
     play.receives(content(*TWO), seconds=3).then(ExceptionResolved)
     assert not codes(play) and play.event(ExceptionResolved).resolution is None
@@ -339,7 +340,7 @@ def test_every_kind_of_exception_is_ended_by_a_person_or_says_what_ends_it(
     assert codes(play) == [code] and play.order.exceptions[code].detail
     kind = exceptions.KINDS[code]
     would_be_refused = kind.choice("accept") is exceptions.CHECK  # as long as the cause is there
-    assert ("resolve" in legal_actions(play.order)) != would_be_refused
+    assert ("resolve" in allowed(play.order)) != would_be_refused
     play.resolves(code, resolution)
     if resolution not in kind.resolutions:
         assert (
@@ -371,7 +372,7 @@ def test_an_exception_that_is_not_open_is_unknown(play: Play) -> None:
 
 def test_corrected_terms_free_an_order_by_a_timer_a_snapshot_a_request_or_a_person(play: Play) -> None:
     play.receives(content(), market(currency="GBP"))
-    assert codes(play) == ["currency_differs"] and legal_actions(play.order) == ["cancel"]
+    assert codes(play) == ["currency_differs"] and allowed(play.order) == ["cancel"]
     play.retries().nothing()
     assert play.refusal is not None and play.refusal.code == "obstacle_remains"
     stuck = play.order

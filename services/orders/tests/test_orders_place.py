@@ -17,7 +17,8 @@ from contracts.orders import (
     Received,
 )
 from contracts.payments import Authorize, Capture, Void
-from orders.domain.views import legal_actions, waiting, waiting_step
+from orders.domain.actions import allowed
+from orders.domain.views import waiting, waiting_step
 
 
 def test_an_order_is_carried_from_the_snapshot_to_its_completion(play: Play) -> None:
@@ -38,11 +39,7 @@ def test_an_order_is_carried_from_the_snapshot_to_its_completion(play: Play) -> 
     assert (play.stated[0].shipments_open, play.stated[0].shipments_shipped) == (0, 1)
     play.fulfilled().then(FulfillmentChanged, Completed)
     assert play.status == "approved/paid/fulfilled"
-    assert (
-        waiting(play.order) == waiting_step(play.order) == ""
-        and legal_actions(play.order) == []
-        and play.wakes_in is None
-    )
+    assert waiting(play.order) == waiting_step(play.order) == "" and allowed(play.order) == [] and play.wakes_in is None
     play.delivered().nothing()
     assert play.order.facts.shipments[str(uid("main"))].status == "delivered"
 
@@ -77,7 +74,7 @@ def test_an_invoice_is_of_what_was_captured_at_the_rates_of_the_order(play: Play
 def test_a_person_approves_where_no_rule_does(play: Play) -> None:
     play.receives(content(), market(auto_approve=False)).reserved().authorized().then(PaymentChanged, Placed)
     assert play.status == "placed/authorized/unfulfilled" and waiting(play.order) == "approval"
-    assert play.wakes_in is None and legal_actions(play.order) == ["approve", "cancel"]
+    assert play.wakes_in is None and allowed(play.order) == ["approve", "cancel"]
     play.approves("op").then(Approved, asks=[Capture, Start])
     assert play.event(Approved).operation_id == uid("op") and play.event(Approved).actor == "person:ann"
     play.approves("again").nothing()

@@ -8,9 +8,10 @@ from contracts.fulfillment import Reserve
 from contracts.orders import MarketTerms, Received
 from contracts.snapshot import Snapshot
 from orders.api import NewOrder
+from orders.domain.actions import allowed
 from orders.domain.decisions import MarketKey, needs_market
 from orders.domain.order import initial
-from orders.domain.views import legal_actions, waiting
+from orders.domain.views import waiting
 
 
 def test_an_order_over_http_starts_placing_and_answers_its_operation(play: Play) -> None:
@@ -36,7 +37,7 @@ def test_the_market_is_looked_up_when_the_order_is_first_seen_and_never_again(pl
 
 
 def test_nobody_can_do_anything_with_an_order_that_is_not_known(play: Play) -> None:
-    assert legal_actions(play.order) == []
+    assert allowed(play.order) == []
     assert play.cancels().refusal and play.refusal.code == "order_unknown"
     play.wakes(0).nothing()
 

@@ -20,13 +20,14 @@ from contracts.orders import (
     StepFailed,
 )
 from contracts.payments import Authorize, Capture, Refund, Void
-from orders.domain.views import legal_actions, waiting
+from orders.domain.actions import allowed
+from orders.domain.views import waiting
 
 
 def undone(play: Play, status: str) -> None:
     assert play.status == status
     assert not play.order.open_runs and waiting(play.order) == "" and play.wakes_in is None
-    assert legal_actions(play.order) == [] and not play.order.exceptions
+    assert allowed(play.order) == [] and not play.order.exceptions
     play.cancels("much later").nothing()
 
 
@@ -100,7 +101,7 @@ def test_cancel_during_capture_that_fails_voids(play: Play) -> None:
 def test_once_the_start_is_asked_fulfillment_is_asked_first_and_money_moves_only_after_its_yes(play: Play) -> None:
     play.receives(content(), market(capture="per_shipment")).reserved().authorized()
     play.cancels("op").then(asks=[CancelShipments])  # started or not: only fulfillment knows
-    assert play.status == "approved/authorized/unfulfilled" and legal_actions(play.order) == []
+    assert play.status == "approved/authorized/unfulfilled" and allowed(play.order) == []
     play.started().then(FulfillmentChanged)
     play.shipments_cancelled().then(FulfillmentChanged, Cancelled, asks=[Void])
     assert [event.fulfillment_status for event in play.stated] == ["unfulfilled", "unfulfilled"]
@@ -165,7 +166,7 @@ def test_a_no_that_came_while_the_cancel_was_open_is_for_a_person_when_it_is_ref
     else:
         play.captured().cancels().rejected().nothing()
         play.too_late().then(CancelRefused, ExceptionRaised)
-    assert waiting(play.order) == "exception" and legal_actions(play.order)[:2] == ["cancel", "retry"]
+    assert waiting(play.order) == "exception" and allowed(play.order)[:2] == ["cancel", "retry"]
 
 
 def test_a_shipment_that_left_while_the_cancel_was_open_is_captured(play: Play) -> None:
@@ -178,7 +179,7 @@ def test_a_shipment_that_left_while_the_cancel_was_open_is_captured(play: Play) 
 def test_one_of_two_shipments_shipped_is_too_late_for_the_whole_order(play: Play) -> None:
     play.receives(content(line("1"), line("2")), market()).reserved().authorized().started({"2": "second"})
     play.shipped("second").cancels().nothing()
-    assert play.refusal and play.refusal.code == "too_late" and "cancel" not in legal_actions(play.order)
+    assert play.refusal and play.refusal.code == "too_late" and "cancel" not in allowed(play.order)
 
 
 def test_cancel_twice_changes_nothing_the_second_time(play: Play) -> None:
@@ -212,7 +213,7 @@ def test_a_final_no_to_an_undo_waits_for_a_person_who_resumes_it(play: Play, wor
     else:
         play.credited().failed(Refund).then(StepFailed)
     assert play.event(StepFailed).step == word and waiting(play.order) == "exception"
-    assert legal_actions(play.order) == ["retry"] and play.wakes_in is None
+    assert allowed(play.order) == ["retry"] and play.wakes_in is None
     before = play.last(model).operation_id
     play.retries("op").then(Retried, asks=[model])
     assert play.event(Retried).operation_id == uid("op")
@@ -248,7 +249,7 @@ def test_a_void_that_leaves_something_is_not_asked_for_in_a_circle(play: Play) -
     play.receives(content(), market(auto_approve=False)).reserved().authorized().cancels()
     play.payments_version -= 1
     play.voided().then(StepFailed)
-    assert play.event(StepFailed).code == "still_left" and legal_actions(play.order) == ["retry"]
+    assert play.event(StepFailed).code == "still_left" and allowed(play.order) == ["retry"]
     play.retries().voided().then(PaymentChanged, asks=[Release])
     play.released()
     undone(play, "cancelled/voided/unfulfilled")

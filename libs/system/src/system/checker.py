@@ -34,7 +34,8 @@ select key::text, status, waiting, in_flight, completed_at is not null as comple
   coalesce((doc::json->'facts'->'money'->>'voided_minor')::bigint, 0), coalesce((doc::json->'facts'->'money'->>'refunded_minor')::bigint, 0),
   coalesce((content::json->'tax_collection'->>'deemed_supplier')::boolean, false)
     and not coalesce((market::json->>'invoice_deemed_supplier')::boolean, false) as not_invoiced,
-  (select json_object_agg(name, json_build_array((one->>'amount_minor')::bigint, coalesce((one->>'refunded_minor')::bigint, 0)))
+  (select json_object_agg(name, (select json_build_array(coalesce(sum((line->>'amount_minor')::bigint), 0),
+      coalesce(sum((line->>'refunded_minor')::bigint), 0)) from json_array_elements(one->'lines') as l (line)))
     from json_each(doc::json->'facts'->'captures') as c (name, one))::text as captures
 from orders"""
 LEDGERS = "select key::text, authorized_minor, captured_minor, voided_minor, refunded_minor from ledgers"

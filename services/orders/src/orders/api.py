@@ -31,10 +31,12 @@ from contracts.orders import (
 )
 from contracts.snapshot import OrderContent, arriving
 from orders import store
+from orders.domain import actions
+from orders.domain.actions import ACTIONS
 from orders.domain.exceptions import KINDS
 from orders.domain.order import OpenException, Order
 from orders.domain.undo import data_of
-from orders.domain.views import legal_actions, waiting, waits_for
+from orders.domain.views import waiting, waits_for
 from orders.responses import CancelAccepted, MarketShown, MarketWritten, OrderRead, OrderShown, OrderSummary
 from orders.tables import markets, metadata, orders
 
@@ -105,9 +107,16 @@ class MarketBody(BaseModel):
     terms: MarketTerms
 
 
+def refusals(name: str, *more: str) -> dict[str, Any]:
+    """The problems of an action's route: what its guard refuses, and what its decision refuses besides."""
+    codes = [code for code, why in ACTIONS[name].why_not.items() if why.answer != "done"]
+    return answers("order_unknown", *codes, *more)
+
+
 def routes(app: "App") -> APIRouter:
     router = APIRouter(prefix="/v1")
-    view, edit, cancel = (app.principal(f"orders.{scope}") for scope in ("view", "edit", "cancel"))
+    view, edit = app.principal("orders.view"), app.principal("orders.edit")
+    may = {name: app.principal(action.scope) for name, action in ACTIONS.items()}
 
     @router.post(
         "/orders",
@@ -198,9 +207,9 @@ def routes(app: "App") -> APIRouter:
 
     @router.post(
         "/orders/{order_id}/approve", response_model=OrderShown, dependencies=COMMAND,
-        openapi_extra=answers("order_unknown", "not_waiting_for_approval"),
+        openapi_extra=refusals("approve"),
     )  # fmt: skip
-    async def approve(request: Request, who: Annotated[Principal, Depends(edit)], order_id: UUID) -> Response:
+    async def approve(request: Request, who: Annotated[Principal, Depends(may["approve"])], order_id: UUID) -> Response:
         message = Approve(
             order_id=order_id,
             store_id=who.store_id,
@@ -211,10 +220,13 @@ def routes(app: "App") -> APIRouter:
 
     @router.post(
         "/orders/{order_id}/cancel", status_code=202, response_model=CancelAccepted, dependencies=COMMAND,
-        openapi_extra=answers("order_unknown", "too_late"),
+        openapi_extra=refusals("cancel"),
     )  # fmt: skip
     async def undo(
-        request: Request, who: Annotated[Principal, Depends(cancel)], order_id: UUID, body: CancelBody | None = None
+        request: Request,
+        who: Annotated[Principal, Depends(may["cancel"])],
+        order_id: UUID,
+        body: CancelBody | None = None,
     ) -> Response:
         """Accepted at once; `status` becomes cancelled when it can no longer be refused. `operation_id` is the cancel's."""
         operation = await operation_id(request, who, order_id)
@@ -231,9 +243,9 @@ def routes(app: "App") -> APIRouter:
 
     @router.post(
         "/orders/{order_id}/retry", status_code=202, response_model=OrderShown, dependencies=COMMAND,
-        openapi_extra=answers("order_unknown", "nothing_to_retry"),
+        openapi_extra=refusals("retry"),
     )  # fmt: skip
-    async def retry(request: Request, who: Annotated[Principal, Depends(edit)], order_id: UUID) -> Response:
+    async def retry(request: Request, who: Annotated[Principal, Depends(may["retry"])], order_id: UUID) -> Response:
         """Try again what was refused, when its cause is mended."""
         message = Retry(
             order_id=order_id,
@@ -245,14 +257,11 @@ def routes(app: "App") -> APIRouter:
 
     @router.post(
         "/orders/{order_id}/exceptions/{exception_id}/resolve", response_model=OrderShown, dependencies=COMMAND,
-        openapi_extra=answers(
-            "order_unknown", "exception_unknown", "resolution_unsupported", "obstacle_remains", "undo_running", "too_late",
-            "nothing_to_retry",
-        ),
+        openapi_extra=refusals("resolve", "obstacle_remains", "undo_running", "too_late", "nothing_to_retry"),
     )  # fmt: skip
     async def resolve(
         request: Request,
-        who: Annotated[Principal, Depends(edit)],
+        who: Annotated[Principal, Depends(may["resolve"])],
         order_id: UUID,
         exception_id: UUID,
         body: ResolveBody,
@@ -320,7 +329,7 @@ def shown(key: UUID, order: Order) -> dict[str, Any]:
         "account": order.source.account,
         **_words(order.__dict__),
         "waiting": waiting(order),
-        "legal_actions": legal_actions(order),
+        "legal_actions": [one._asdict() for one in actions.legal(order)],
         "currency": content.currency,
         "grand_minor": order.grand_minor,
         "test": content.test,

@@ -78,11 +78,17 @@ class NoteShown(BaseModel):
     detail: str
 
 
+class ActionShown(BaseModel):
+    action: str
+    allowed: bool
+    why_not: str | None
+    """Null if it is allowed."""
+
+
 class OrderShown(OrderSummary):
     store_id: str
     number: str
-    legal_actions: list[str]
-    """The requests that would be carried out now."""
+    legal_actions: list[ActionShown]
     money: MoneyTotals
     approved_at: Timestamp | None
     cancelled_at: Timestamp | None

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Iterable
-from typing import Any, Final
+from typing import Final
 from uuid import UUID
 
 from contracts.deciding import Context, Effect, Refusal, Wake
 from contracts.orders import Approve, Cancel, MarketTerms, Place, Received, Resolve, Retry
 from contracts.snapshot import OrderContent, Snapshot, Source
-from orders.domain import differences, exceptions, snapshots, undo
+from orders.domain import actions, differences, exceptions, snapshots, undo
 from orders.domain.order import MarketKey, Order, has_shipped, retryable, sold, waits_by_terms
 from orders.domain.processes import PROCESSES
 from orders.domain.story import Story
@@ -119,7 +119,10 @@ def _cancelled_upstream(story: Story, told: OrderContent) -> None:
     if order.status == "cancelled" or order.undo is not None:
         story.resolve_exception("order_reinstated")
     elif not was_cancelled:
-        _cancel(story, "marketplace")
+        if has_shipped(order):
+            story.raise_exception("cancelled_too_late", "the marketplace cancelled what has shipped")
+        else:
+            undo.begin(story, "marketplace")
 
 
 def _alive_after_a_cancel(story: Story, told: OrderContent) -> None:
@@ -139,51 +142,32 @@ def _alive_after_a_cancel(story: Story, told: OrderContent) -> None:
 
 
 def approve(order: Order, message: Approve, context: Context) -> list[Effect]:
-    if not order.known:
-        return [_unknown(context)]
-    if order.approved_at is not None and order.status != "cancelled":
-        return []
-    run = order.runs.get("place")
-    if run is None or run.waits != "approval" or order.undo is not None:
-        return [Refusal("not_waiting_for_approval", f"the order is {order.status}; only a placed order is approved")]
+    if (answer := actions.check("approve", order, context)) is not None:
+        return [*answer]
     story = Story(order, context, PROCESSES)
     story.approving = message.operation_id
-    story.pass_step(run)
+    story.pass_step(order.runs["place"])
     return story.effects()
 
 
 def cancel(order: Order, message: Cancel, context: Context) -> list[Effect]:
-    if not order.known:
-        return [_unknown(context)]
-    if order.status == "cancelled" or order.undo is not None:
-        return []
+    if (answer := actions.check("cancel", order, context)) is not None:
+        return [*answer]
     story = Story(order, context, PROCESSES)
-    refusal = _cancel(story, message.cause, message)
-    return [refusal] if refusal else story.effects()
-
-
-def _cancel(story: Story, cause: Any, message: Cancel | None = None) -> Refusal | None:
-    """Begin the undo, unless something has shipped."""
-    if has_shipped(story.order):
-        if message is None:
-            story.raise_exception("cancelled_too_late", "the marketplace cancelled what has shipped")
-        return Refusal("too_late", "something has shipped; a return is the way back")
-    undo.begin(story, cause, message.operation_id if message else None)
-    return None
+    undo.begin(story, message.cause, message.operation_id)
+    return story.effects()
 
 
 def retry(order: Order, message: Retry, context: Context) -> list[Effect]:
-    if not order.known:
-        return [_unknown(context)]
+    if (answer := actions.check("retry", order, context)) is not None:
+        return [*answer]
     story = Story(order, context, PROCESSES)
     if exceptions.obstacle(order) is not None:
         refusal = exceptions.check_again(story, message)
         return [refusal] if refusal else story.effects()
-    if not (held := retryable(order)):
-        return [Refusal("nothing_to_retry", "no step of the order waits for a person")]
     if waits_by_terms(order):
         story.take_over_terms()
-    for run in held:
+    for run in retryable(order):
         story.retry(run, message.operation_id)
     return story.effects()
 
@@ -191,7 +175,7 @@ def retry(order: Order, message: Retry, context: Context) -> list[Effect]:
 def resolve(order: Order, message: Resolve, context: Context) -> list[Effect]:
     """Ends an exception as a person decides. What the kinds are and what a resolution does: `exceptions.KINDS`."""
     if not order.known:
-        return [_unknown(context)]
+        return [*(actions.check("resolve", order, context) or ())]
     code = next((code for code, one in order.exceptions.items() if one.exception_id == message.exception_id), None)
     if code is None:
         return [Refusal("exception_unknown", f"the order has no open exception {message.exception_id}")]
@@ -208,10 +192,6 @@ def resolve(order: Order, message: Resolve, context: Context) -> list[Effect]:
     story.resolve_exception(code, message)
     refusal = choice.apply(story, message)
     return [refusal] if refusal else story.effects()
-
-
-def _unknown(context: Context) -> Refusal:
-    return Refusal("order_unknown", f"no order {context.key} in this store")
 
 
 # -- timers -----------------------------------------------------------------------------------------------------------

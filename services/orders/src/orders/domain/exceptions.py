@@ -100,6 +100,12 @@ def obstacle(order: Order) -> str | None:
     return next((code for code in order.exceptions if code in snapshots.OBSTACLES), None)
 
 
+def is_resolvable(order: Order, code: str) -> bool:
+    """Whether a resolution ends it now, as far as that is certain before it is tried."""
+    waits = any(run.step == "invoice" for run in retryable(order))
+    return KINDS[code].keep is not None or (code == "invoice_failed" and waits)
+
+
 def start_all_the_same(story: Story, message: Resolve) -> Refusal | None:
     """The obstacle is waived by now; another one is raised, not refused."""
     if story.order.status == "pending":

@@ -1,36 +1,14 @@
-"""What an order shows: what may be done with it, and what it waits for. One answer for API, messages and console."""
+"""What an order waits for. One answer for API, lists and metrics."""
 
 from __future__ import annotations
 
 from datetime import datetime
 from typing import Final
 
-from orders.domain.exceptions import KINDS
-from orders.domain.order import Order, has_shipped, retryable
+from orders.domain.order import Order
 from orders.domain.run import Run
 from orders.domain.snapshots import is_paid
 from orders.domain.story import NO_ANSWER_AFTER_ASKS
-
-
-def legal_actions(order: Order) -> list[str]:
-    """The requests that would not be refused now."""
-    if not order.known:
-        return []
-    actions = []
-    place = order.runs.get("place")
-    if place is not None and place.waits == "approval" and order.undo is None:
-        actions.append("approve")
-    if order.status != "cancelled" and order.undo is None and not has_shipped(order):
-        actions.append("cancel")
-    held = retryable(order)
-    if held:
-        actions.append("retry")
-    if any(
-        KINDS[code].keep or (code == "invoice_failed" and any(run.step == "invoice" for run in held))
-        for code in order.exceptions
-    ):
-        actions.append("resolve")
-    return actions
 
 
 def waits_for(run: Run) -> str:
