@@ -12,7 +12,12 @@ import pytest
 import pytest_asyncio
 from aiokafka import AIOKafkaConsumer, AIOKafkaProducer, TopicPartition
 from aiokafka.admin import AIOKafkaAdminClient, NewTopic, RecordsToDelete
-from aiokafka.errors import ConsumerStoppedError, GroupAuthorizationFailedError, KafkaConnectionError
+from aiokafka.errors import (
+    ConsumerStoppedError,
+    GroupAuthorizationFailedError,
+    KafkaConnectionError,
+    NoOffsetForPartitionError,
+)
 from aiokafka.protocol.fetch import FetchRequest
 
 from chassis.kafka.lag import Lag
@@ -142,6 +147,31 @@ async def test_bad_batches_cost_no_record_of_their_neighbours(topic: Topic, reco
     await topic.write(0, 1)
     assert await topic.read_all() == ([(0, 100)], [])
     assert topic.reads.trouble is None
+
+
+async def test_a_poll_before_it_is_known_where_reading_begins_is_no_trouble(
+    topic: Topic, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """At each first start of a service: its partitions are assigned, and have no offset at the broker yet."""
+    await topic.write(0, 3)
+    polled: list[BaseException] = []
+    getmany = topic.reads._getmany
+
+    async def noting(*parts: TopicPartition, **how: Any) -> Any:
+        try:
+            return await getmany(*parts, **how)
+        except NoOffsetForPartitionError as error:
+            polled.append(error)
+            raise
+
+    monkeypatch.setattr(topic.reads, "_getmany", noting)
+    topic.client.assign(topic.parts)
+    async with asyncio.timeout(30):
+        while not polled:
+            assert await topic.reads.getmany(timeout_ms=200, max_records=10) == {}
+    assert topic.reads.trouble is None
+    topic.begin()
+    assert await topic.read_all() == (expected(3), [])
 
 
 async def test_one_large_batch_keeps_no_other_partition_waiting(topic: Topic) -> None:

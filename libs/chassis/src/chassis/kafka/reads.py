@@ -21,6 +21,7 @@ from aiokafka.errors import (
     KafkaError,
     LeaderNotAvailableError,
     NoError,
+    NoOffsetForPartitionError,
     OffsetOutOfRangeError,
     for_code,
 )
@@ -101,6 +102,9 @@ class Reads:
             raise
         except PollFull:
             log.info("poll_split")
+        except NoOffsetForPartitionError as error:  # assigned a moment ago: `begin` follows
+            self._failures += 1
+            log.info("begins_later", error=repr(error))
         except Exception as error:
             self.trouble = repr(error)
             self._failures += 1
