@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from fastapi import FastAPI
+from fastapi import APIRouter, FastAPI
 
 from chassis.http.problems import PROBLEMS, install_problems, pages
 from orders.domain.actions import ACTIONS
@@ -93,16 +93,17 @@ def test_nothing_is_documented_that_no_service_answers() -> None:
 
 
 async def test_a_method_that_an_address_does_not_have_is_answered_with_those_it_has() -> None:
-    app = application("orders")
+    app, router = application("orders"), APIRouter(prefix="/v1")
 
-    @app.get("/v1/things/{name:path}")
+    @router.get("/things/{name:path}")
     async def read(name: str) -> str:
         return name
 
-    @app.put("/v1/things/{name:path}")
+    @router.put("/things/{name:path}")
     async def write(name: str) -> str:
         return name
 
+    app.include_router(router)
     status, headers, body = await get(app, "/v1/things/a/b", "DELETE")
     assert (status, headers["allow"]) == (405, "GET, PUT")
     assert "/problems/method_not_allowed" in body

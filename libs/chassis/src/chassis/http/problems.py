@@ -15,6 +15,7 @@ import orjson
 from fastapi import APIRouter, FastAPI, Request, Response
 from fastapi.exceptions import RequestValidationError
 from fastapi.responses import HTMLResponse
+from fastapi.routing import iter_route_contexts
 from pydantic import BaseModel
 from starlette.exceptions import HTTPException
 from starlette.routing import Match
@@ -205,9 +206,9 @@ def _where(location: tuple[Any, ...]) -> str:
 def _allowed(app: FastAPI, request: Request) -> str:
     """The methods of all routes at this path: each route knows only its own."""
     found: set[str] = set()
-    for route in app.routes:
+    for route in iter_route_contexts(app.routes):  # an included router is one of `app.routes`, without methods
         if route.matches(request.scope)[0] is not Match.NONE:
-            found |= getattr(route, "methods", None) or set()
+            found |= route.methods or set()
     return ", ".join(sorted(found))
 
 
