@@ -15,6 +15,7 @@ import pytest
 from aiokafka import AIOKafkaProducer, TopicPartition
 
 from chassis.kafka.attempts import CRASHES_MAX
+from chassis.kafka.record_batches import bound_decompression
 from contracts.envelope import read
 from contracts.registry import SNAPSHOTS
 from devservices.raw_batches import ZSTD, batch, binary_header
@@ -22,6 +23,8 @@ from devservices.raw_batches import send as send_batch
 from system.processes import Member
 from tests.integration.poison import POISONS, Poison, Raw, send_raw
 from tests.integration.shop import STORE, Options, Shop, SnapshotRecord
+
+bound_decompression()  # as in every service: the checker, which runs in this process, reads the same topics
 
 SHOP = Options(
     gateway=("--latency-ms", "1500"),

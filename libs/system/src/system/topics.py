@@ -16,7 +16,6 @@ from typing import Any
 import orjson
 from aiokafka import AIOKafkaConsumer, ConsumerRecord, TopicPartition
 from aiokafka.admin import AIOKafkaAdminClient
-from aiokafka.errors import KafkaError
 
 from contracts.base import Addressed
 from contracts.registry import MESSAGES
@@ -232,7 +231,7 @@ async def _poll(
     at_most = 1 if partition in careful else RECORDS_MAX
     try:
         found = await consumer.getmany(partition, timeout_ms=1_000, max_records=at_most)
-    except (KafkaError, ValueError):  # a codec, a checksum, a header name that is not UTF-8
+    except Exception:  # of the client's parser: a codec, a checksum, a header name that is not UTF-8, too many bytes
         if partition in careful:
             consumer.seek(partition, await consumer.position(partition) + 1)
             careful.discard(partition)
