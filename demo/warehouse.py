@@ -43,7 +43,7 @@ class Warehouse:
 
     async def _to_pack(self, client: aiohttp.ClientSession) -> list[str]:
         """The oldest parcels to pack. It starts at the first page each time: shipped parcels are not listed."""
-        query: dict[str, Any] = {"status": "picking", "limit": PAGE}
+        query: dict[str, Any] = {"status": "picking", "order": "oldest", "limit": PAGE}
         while True:
             async with client.get("/v1/shipments", params=query) as response:
                 response.raise_for_status()

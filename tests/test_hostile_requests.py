@@ -7,7 +7,6 @@ they stand on the wire: percent-encoded, as raw bytes of headers, as JSON text.
 from __future__ import annotations
 
 import asyncio
-import base64
 import json
 import os
 from collections.abc import AsyncIterator, Iterator
@@ -20,6 +19,7 @@ import pytest
 import pytest_asyncio
 
 from chassis.declare.migrations import upgrade
+from chassis.http.parameters import sealed
 from chassis.process.app import App
 
 SERVICES: Final = ("orders", "payments", "fulfillment", "invoicing")
@@ -201,7 +201,7 @@ def targets(path: str, operation: dict[str, Any], document: dict[str, Any]) -> I
                 ),
             ]
             for place in places:
-                yield target("cursor", base64.urlsafe_b64encode(place.encode()).decode().rstrip("="))
+                yield target("cursor", sealed(place.encode()))
 
 
 async def requests(client: Client) -> AsyncIterator[tuple[str, int, bytes]]:

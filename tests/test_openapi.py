@@ -16,7 +16,7 @@ SERVICES: Final = ("orders", "payments", "fulfillment", "invoicing")
 OPEN: Final = {"/health/live", "/health/ready", "/metrics", "/problems", "/problems/{code}"}
 """Routes without an API key."""
 OUTSIDE_OF_ROUTES: Final = {
-    "header_too_large", "request_too_slow", "request_malformed", "connections_exhausted", "method_not_allowed",
+    "header_too_large", "request_too_slow", "request_malformed", "connections_exhausted", "method_unsupported",
 }  # fmt: skip
 """Answered before a route is found."""
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import re
 from collections.abc import Iterator
 from importlib import import_module
 from pathlib import Path
@@ -83,9 +84,28 @@ async def test_every_code_that_a_service_can_answer_has_a_page(service: str) -> 
     assert (await get(app, "/problems"))[0] == 200
 
 
+NOUNS = (
+    "api_key", "scope", "store", "url", "request", "body", "header", "connections", "query_parameter", "cursor", "resource", "method",
+    "if_match", "version", "idempotency_key", "database", "outcome", "service", "message", "replay", "filter", "order", "market", "step",
+    "exception", "resolution", "obstacle", "undo", "shipment", "stock", "document", "seller", "prefix",
+)  # fmt: skip
+
+
+def test_every_code_is_a_noun_and_its_state() -> None:
+    every = set(PROBLEMS).union(*(import_module(f"{service}.api").PROBLEMS for service in SERVICES))
+    odd = {code for code in every if not re.fullmatch(rf"({'|'.join(NOUNS)})_[a-z]+(_[a-z]+)*", code)}
+    assert not odd, f"write <noun>_<state>: {sorted(odd)}"
+
+
 def test_nothing_is_documented_that_no_service_answers() -> None:
     said = {code for _, code in codes(CHASSIS)}
-    said |= {"not_found", "method_not_allowed", "too_large", "http_error"}  # of Starlette's own errors
+    said |= {
+        "version_outdated",
+        "resource_unknown",
+        "method_unsupported",
+        "body_too_large",
+        "request_unreadable",
+    }  # of Starlette's own errors
     assert set(PROBLEMS) <= said
     for service in SERVICES:
         own = {code for _, code in own_codes(service)}
@@ -106,5 +126,5 @@ async def test_a_method_that_an_address_does_not_have_is_answered_with_those_it_
     app.include_router(router)
     status, headers, body = await get(app, "/v1/things/a/b", "DELETE")
     assert (status, headers["allow"]) == (405, "GET, PUT")
-    assert "/problems/method_not_allowed" in body
+    assert "/problems/method_unsupported" in body
     assert "allow" not in (await get(app, "/v1/nothing", "DELETE"))[1]

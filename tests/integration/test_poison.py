@@ -127,7 +127,7 @@ async def test_batches_that_the_client_cannot_read_are_parked_and_cost_no_other_
         assert (row["cause"], row["key"]) == (cause, None), row["detail"]
         assert f"offsets {place[1]} to " in row["detail"]
         status, answer = await root("POST", f"/v1/parked/{row['id']}/replay")
-        assert (status, answer["type"]) == (409, "/problems/not_replayable")
+        assert (status, answer["type"]) == (409, "/problems/message_unreplayable")
         assert (await root("POST", f"/v1/parked/{row['id']}/discard"))[0] == 200
     assert await metric(shop, "orders", "tradewind_batches_unreadable_total") >= len(places)
     assert (await shop.call("orders", "GET", "/health/ready"))[0] == 200
@@ -143,7 +143,7 @@ async def test_an_edited_message_takes_its_place_before_those_that_waited_behind
         row = await parked_row(shop, case.place)
         still_bad = {"value": "[]"}
         status, answer = await shop.call("orders", "POST", f"/v1/parked/{row['id']}/edit", still_bad)
-        assert (status, answer["code"] if "code" in answer else answer["type"]) == (409, "/problems/failed_again")
+        assert (status, answer["code"] if "code" in answer else answer["type"]) == (409, "/problems/replay_stopped")
         status, answer = await shop.call(
             "orders", "POST", f"/v1/parked/{row['id']}/edit", {"value": case.good.value.decode()}
         )

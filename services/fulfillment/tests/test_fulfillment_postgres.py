@@ -256,7 +256,7 @@ async def test_a_thousand_counts_come_in_one_request_and_each_refusal_is_named(a
     status, said = await call(
         "PUT", "/v1/stock", {"items": [*items, {"location": "main", "sku": "held", "on_hand": 1}]}
     )
-    assert (status, said["set"], [no["code"] for no in said["refused"]]) == (200, 999, ["below_reserved"])
+    assert (status, said["set"], [no["code"] for no in said["refused"]]) == (200, 999, ["stock_reserved"])
     seen: list[str] = []
     cursor: dict[str, str] = {}
     while len(seen) < 1_000:
@@ -275,7 +275,7 @@ async def test_a_shipment_is_shipped_and_delivered_once(app: App) -> None:
     (shipment,) = page["items"]
     path = f"/v1/shipments/{shipment['shipment_id']}"
     status, problem = await call("POST", f"{path}/deliver")
-    assert (status, problem["type"]) == (409, "/problems/not_shipped")
+    assert (status, problem["type"]) == (409, "/problems/shipment_not_shipped")
     for carrier in ("DHL", "UPS"):  # the second time it is told what was shipped
         status, said = await call("POST", f"{path}/ship", {"carrier": carrier, "tracking_number": "T1"})
         assert (status, said["status"], said["carrier"], said["tracking_number"]) == (200, "shipped", "DHL", "T1")

@@ -56,7 +56,7 @@ def test_a_shipment_goes_where_its_start_states(house: House) -> None:
     assert [shipment.ship_to for shipment in house.order().shipments] == [PARIS]
 
 
-def test_a_further_start_readdresses_what_has_not_shipped_and_nothing_else(house: House) -> None:
+def test_a_further_start_readdresses_what_has_shipment_not_shipped_and_nothing_else(house: House) -> None:
     house.given(count("A", 5, at="north"), count("B", 5, at="south"))
     house.given(reserve("r1", ("A", 1), ("B", 1), at=("north", "south")), start("s1", to=PARIS))
     north, south = house.plans()
@@ -183,7 +183,7 @@ def test_shipping_a_delivered_shipment_changes_nothing(house: House) -> None:
     assert house.order().shipments[0].status == "delivered"
 
 
-def test_a_cancelled_shipment_is_not_shipped(house: House) -> None:
+def test_a_cancelled_shipment_is_shipment_not_shipped(house: House) -> None:
     house.given(count("A", 5), reserve("r1", ("A", 2)), start("s1"))
     shipment = house.plans()[0].shipment_id
     house.given(cancel("c1"))
@@ -194,7 +194,7 @@ def test_a_cancelled_shipment_is_not_shipped(house: House) -> None:
 
 def test_a_shipment_that_the_order_does_not_have_is_refused(house: House) -> None:
     house.when(ship(uid("nothing")))
-    house.then_refused("unknown_shipment")
+    house.then_refused("shipment_unknown")
 
 
 def test_the_shipments_row_says_what_the_warehouse_needs(house: House) -> None:
@@ -232,7 +232,7 @@ def test_delivering_twice_changes_nothing(house: House) -> None:
 def test_what_has_not_left_cannot_arrive(house: House) -> None:
     house.given(count("A", 5), reserve("r1", ("A", 2)), start("s1"))
     house.when(deliver(house.plans()[0].shipment_id))
-    house.then_refused("not_shipped")
+    house.then_refused("shipment_not_shipped")
 
 
 def test_a_cancelled_shipment_cannot_arrive(house: House) -> None:
@@ -245,4 +245,4 @@ def test_a_cancelled_shipment_cannot_arrive(house: House) -> None:
 
 def test_a_shipment_of_another_order_is_not_delivered(house: House) -> None:
     house.when(deliver(uid("nothing")))
-    house.then_refused("unknown_shipment")
+    house.then_refused("shipment_unknown")

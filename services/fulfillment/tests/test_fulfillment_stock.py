@@ -42,7 +42,7 @@ def test_a_count_may_go_down_to_what_orders_hold(house: House) -> None:
 def test_a_count_below_what_orders_hold_is_refused(house: House) -> None:
     house.given(count("A", 5), reserve("r1", ("A", 2)))
     house.when(count("A", 1))
-    house.then_refused("below_reserved")
+    house.then_refused("stock_reserved")
     house.then_stock("A", on_hand=5, reserved=2)
 
 

@@ -103,23 +103,23 @@ async def test_documents_are_listed_in_pages_in_the_order_of_issue(client: Clien
         if page["next_cursor"] is None:
             break
         cursor = {"cursor": page["next_cursor"]}
-    assert numbers == ["INV-000001", "INV-000002", "INV-000003", "CN-000001"]
+    assert numbers == ["CN-000001", "INV-000003", "INV-000002", "INV-000001"]
 
 
 async def test_documents_are_found_by_order_and_kind(client: Client) -> None:
     await client.issues_three_and_credits_the_first()
     order = uid(f"{client.store} 1")
     _, both = await client.call("GET", "/v1/invoices", order_id=order)
-    assert [(item["kind"], item["total_minor"]) for item in both["items"]] == [("invoice", 1200), ("credit", 1200)]
+    assert [(item["kind"], item["total_minor"]) for item in both["items"]] == [("credit", 1200), ("invoice", 1200)]
     _, notes = await client.call("GET", "/v1/invoices", order_id=order, kind="credit")
-    assert [item["invoice_id"] for item in notes["items"]] == [both["items"][0]["document_id"]]
+    assert [item["invoice_id"] for item in notes["items"]] == [both["items"][1]["document_id"]]
     assert "buyer" not in both["items"][0]
 
 
 async def test_a_document_is_shown_word_for_word(client: Client) -> None:
     await client.issues_three_and_credits_the_first()
     _, page = await client.call("GET", "/v1/invoices", order_id=uid(f"{client.store} 1"))
-    invoice, note = page["items"]
+    note, invoice = page["items"]
     status, shown = await client.call("GET", f"/v1/invoices/{invoice['document_id']}")
     assert status == 200
     assert (shown["kind"], shown["number"], shown["seller"]["name"]) == ("invoice", "INV-000001", "Acme Ltd")

@@ -145,7 +145,7 @@ def test_an_accepted_address_goes_to_the_warehouse_until_something_has_shipped(p
     play.shipped()
     play.receives(content(), seconds=3).then(ExceptionRaised)
     play.resolves("address_changed", "accept").nothing()
-    assert play.refusal is not None and play.refusal.code == "too_late" and codes(play) == ["address_changed"]
+    assert play.refusal is not None and play.refusal.code == "order_shipped" and codes(play) == ["address_changed"]
 
 
 def test_an_accepted_address_of_an_order_that_was_not_started_goes_with_its_start(play: Play) -> None:
@@ -166,7 +166,7 @@ def test_an_accepted_request_of_every_line_cancels_the_order_and_of_one_line_is_
 
 def test_a_request_after_something_has_shipped_is_accepted_too_late(play: Play) -> None:
     play.in_the_warehouse().shipped().receives(content(asked()), seconds=1).resolves("cancel_requested", "accept")
-    assert play.refusal is not None and play.refusal.code == "too_late"
+    assert play.refusal is not None and play.refusal.code == "order_shipped"
     play.resolves("cancel_requested", "keep").then(ExceptionResolved)
 
 

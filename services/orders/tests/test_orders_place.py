@@ -84,9 +84,9 @@ def test_a_person_approves_where_no_rule_does(play: Play) -> None:
 def test_only_a_placed_order_is_approved(play: Play) -> None:
     assert play.approves().refusal and play.refusal.code == "order_unknown"
     play.receives(content(), market(auto_approve=False)).approves()
-    assert play.refusal and play.refusal.code == "not_waiting_for_approval"
+    assert play.refusal and play.refusal.code == "order_not_awaiting_approval"
     play.reserved().authorized().cancels().approves()
-    assert play.refusal and play.refusal.code == "not_waiting_for_approval"
+    assert play.refusal and play.refusal.code == "order_not_awaiting_approval"
 
 
 @pytest.mark.parametrize("capture", ["on_placement", "on_approval", "per_shipment"])

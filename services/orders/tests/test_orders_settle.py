@@ -68,10 +68,10 @@ def test_a_capture_that_failed_is_held_and_shipping_goes_on(play: Play) -> None:
 def test_only_what_waits_for_a_person_is_resumed(play: Play) -> None:
     assert play.retries().refusal and play.refusal.code == "order_unknown"
     play.in_the_warehouse().retries("1")
-    assert play.refusal and play.refusal.code == "nothing_to_retry"
+    assert play.refusal and play.refusal.code == "step_not_failed"
     play.failed(Capture).cancels().then(asks=[CancelShipments])
     play.retries("2")
-    assert play.refusal and play.refusal.code == "nothing_to_retry"  # it is being undone
+    assert play.refusal and play.refusal.code == "step_not_failed"  # it is being undone
     play.too_late().retries("3").then(Retried, asks=[Capture])
 
 

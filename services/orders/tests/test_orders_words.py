@@ -51,7 +51,7 @@ def test_a_status_of_a_newer_release_is_folded_stored_carried_and_shown_as_unkno
     after = evolve(play.order, event)
     stored = Order.model_validate_json(to_json(after))
     assert stored == after and (stored.status, stored.fulfillment_status) == ("returned", "on_its_way")
-    seen = shown(ORDER, stored)
+    seen = shown(ORDER, stored, 7)
     words = ("status", "fulfillment_status", "cancel_cause", "payment_status")
     assert [seen[word] for word in words] == ["unknown", "unknown", "unknown", "paid"]
     play.order = play._replayed = stored

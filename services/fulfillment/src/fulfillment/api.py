@@ -2,10 +2,10 @@
 
 import asyncio
 from collections.abc import Callable, Sequence
-from typing import TYPE_CHECKING, Annotated, Any, Final
+from typing import TYPE_CHECKING, Annotated, Any, Final, Literal
 from uuid import UUID, uuid4
 
-from fastapi import APIRouter, Depends, Path, Request, Response
+from fastapi import APIRouter, Depends, Path, Query, Request, Response
 from pydantic import Field, model_validator
 from sqlalchemy import select, tuple_
 from sqlalchemy.engine import RowMapping
@@ -14,7 +14,7 @@ from chassis.batch.database import is_transient
 from chassis.batch.inbound import Inbound, Outcome
 from chassis.http.parameters import Cursors, Limit, Page
 from chassis.http.problems import About, Problem, Problems, answers, known, unavailable
-from chassis.http.requests import COMMAND, Principal, operation_id
+from chassis.http.requests import CHANGE, COMMAND, Principal, etag
 from contracts.base import Code, Frozen, Id, Quantity, Text, Timestamp
 from fulfillment.domain.fulfillment import Deliver, Fulfillment, Ship, Shipment, ShipmentStatus
 from fulfillment.domain.stock import SetStock, StockItem, stock_item_id
@@ -25,21 +25,25 @@ if TYPE_CHECKING:
     from chassis.process.app import App
 
 PROBLEMS: Final[Problems] = {
-    "below_reserved": About(409, "Fewer pieces than orders hold", "Orders hold more pieces than the count says are there.",
+    "stock_reserved": About(409, "Fewer pieces than orders hold", "Orders hold more pieces than the count says are there.",
         "Count again, or cancel orders that hold pieces, then set the count."),
-    "not_shipped": About(409, "The shipment has not left yet", "Only a shipment that has left can arrive.",
+    "shipment_not_shipped": About(409, "The shipment has not left yet", "Only a shipment that has left can arrive.",
         "`POST /v1/shipments/{id}/ship` first."),
     "shipment_cancelled": About(409, "The shipment was cancelled", "Its pieces went back to stock.",
         "Do not send it; `GET /v1/shipments?status=picking` lists what is to be sent."),
-    "unknown_shipment": About(404, "No such shipment", "This store has no shipment of this id.",
+    "shipment_unknown": About(404, "No such shipment", "This store has no shipment of this id.",
         "`GET /v1/shipments` lists the shipments."),
-    "unknown_stock": About(404, "No such stock", "This SKU was never counted at this location.",
+    "stock_unknown": About(404, "No such stock", "This SKU was never counted at this location.",
         "`PUT /v1/stock/{location}/{sku}` sets its count."),
-    "unknown_order": About(404, "No such order", "Nothing was asked of fulfillment for this order.",
+    "order_unknown": About(404, "No such order", "Nothing was asked of fulfillment for this order.",
         "Look at the order in the orders service: it may wait before its goods are reserved."),
 }  # fmt: skip
 _LIST_STOCK: Final = Cursors("stock", Code, Id)
-_LIST_SHIPMENTS: Final = Cursors("shipments", Timestamp, UUID)
+_LIST_SHIPMENTS: Final = {order: Cursors(f"shipments.{order}", Timestamp, UUID) for order in ("newest", "oldest")}
+_SHIPMENTS: Final = select(SHIPMENTS, FULFILLMENTS.c.version).join(
+    FULFILLMENTS, FULFILLMENTS.c.key == SHIPMENTS.c.order_id
+)
+"""Shipments, each with the version of what it is a part of: the fulfilment of its order."""
 BULK_ITEMS_MAX: Final = 1_000
 
 
@@ -102,18 +106,18 @@ def routes(app: "App") -> APIRouter:
         ]
         return {"set": len(outcomes) - len(refused), "refused": refused}
 
-    @router.get("/stock/{location}/{sku:path}", response_model=StockShown, openapi_extra=answers("unknown_stock"))
+    @router.get("/stock/{location}/{sku:path}", response_model=StockShown, openapi_extra=answers("stock_unknown"))
     async def get_stock(who: Viewer, location: Code, sku: Sku) -> Any:
         here = (STOCK.c.store_id == who.store_id) & (STOCK.c.location == location) & (STOCK.c.sku == sku)
         rows = await app.read(select(STOCK).where(here))
         if not rows:
-            raise Problem(404, "unknown_stock", "No such stock", f"{sku} was never counted at {location}")
+            raise Problem(404, "stock_unknown", "No such stock", f"{sku} was never counted at {location}")
         return _stock(rows[0])
 
     @router.put(
         "/stock/{location}/{sku:path}",
         response_model=StockShown,
-        openapi_extra=answers("below_reserved"),
+        openapi_extra=answers("stock_reserved"),
         dependencies=COMMAND,
     )
     async def set_stock(request: Request, who: Counter, location: Code, sku: Sku, body: Count) -> Response:
@@ -121,7 +125,7 @@ def routes(app: "App") -> APIRouter:
             item: StockItem = outcome.state
             return 200, _pieces(item.location, item.sku, item.on_hand, item.reserved)
 
-        operation = await operation_id(request, who, stock_item_id(who.store_id, location, sku))
+        operation = app.operation_id(request, who, stock_item_id(who.store_id, location, sku))
         command = _set(who, operation, location, sku, body.on_hand)
         return await app.obey(request, who, command, answer)
 
@@ -129,26 +133,36 @@ def routes(app: "App") -> APIRouter:
 
     @router.get("/shipments", response_model=Page[ShipmentRow])
     async def list_shipments(
-        who: Viewer, status: ShipmentStatus | None = None, limit: Limit = 50, cursor: str | None = None
+        who: Viewer,
+        status: ShipmentStatus | None = None,
+        order: Annotated[Literal["newest", "oldest"], Query(description="Which come first.")] = "newest",
+        limit: Limit = 50,
+        cursor: str | None = None,
     ) -> Any:
-        """Oldest first: what the warehouse has to do next."""
-        query = select(SHIPMENTS).where(SHIPMENTS.c.store_id == who.store_id)
+        """The store's shipments. A warehouse reads those with `status=picking&order=oldest`."""
+        cursors = _LIST_SHIPMENTS[order]
+        query = _SHIPMENTS.where(SHIPMENTS.c.store_id == who.store_id)
         if status is not None:
             query = query.where(SHIPMENTS.c.status == status)
-        if (last := _LIST_SHIPMENTS.after(cursor)) is not None:
-            query = query.where(tuple_(SHIPMENTS.c.created_at, SHIPMENTS.c.shipment_id) > tuple_(*last))
-        rows = await app.read(query.order_by(SHIPMENTS.c.created_at, SHIPMENTS.c.shipment_id).limit(limit + 1))
-        return _LIST_SHIPMENTS.page(
+        at, number = SHIPMENTS.c.created_at, SHIPMENTS.c.shipment_id
+        if (last := cursors.after(cursor)) is not None:
+            place, end = tuple_(at, number), tuple_(*last)
+            query = query.where(place < end if order == "newest" else place > end)
+        sorted_by = (at.desc(), number.desc()) if order == "newest" else (at, number)
+        rows = await app.read(query.order_by(*sorted_by).limit(limit + 1))
+        return cursors.page(
             [_shipment(row) for row in rows], limit, key=lambda row: (row["created_at"], row["shipment_id"])
         )
 
-    @router.get("/shipments/{shipment_id}", response_model=ShipmentRow, openapi_extra=answers("unknown_shipment"))
-    async def get_shipment(who: Viewer, shipment_id: UUID) -> Any:
-        return _shipment(await _find(app, who, shipment_id))
+    @router.get("/shipments/{shipment_id}", response_model=ShipmentRow, openapi_extra=answers("shipment_unknown"))
+    async def get_shipment(who: Viewer, shipment_id: UUID, response: Response) -> Any:
+        row = await _find(app, who, shipment_id)
+        response.headers.update(etag(row["version"]))
+        return _shipment(row)
 
     @router.post(
-        "/shipments/{shipment_id}/ship", response_model=ShipmentShown, dependencies=COMMAND,
-        openapi_extra=answers("unknown_shipment", "shipment_cancelled"),
+        "/shipments/{shipment_id}/ship", response_model=ShipmentShown, dependencies=CHANGE,
+        openapi_extra=answers("shipment_unknown", "shipment_cancelled"),
     )  # fmt: skip
     async def ship(request: Request, who: Warehouse, shipment_id: UUID, body: Parcel | None = None) -> Response:
         """The parcel has left. Shipping twice answers what was shipped the first time."""
@@ -156,7 +170,7 @@ def routes(app: "App") -> APIRouter:
         command = Ship(
             order_id=row["order_id"],
             store_id=who.store_id,
-            operation_id=await operation_id(request, who, row["order_id"]),
+            operation_id=app.operation_id(request, who, row["order_id"]),
             actor=who.actor,
             shipment_id=shipment_id,
             carrier=parcel.carrier,
@@ -165,8 +179,8 @@ def routes(app: "App") -> APIRouter:
         return await app.obey(request, who, command, _as_it_is_now(row))
 
     @router.post(
-        "/shipments/{shipment_id}/deliver", response_model=ShipmentShown, dependencies=COMMAND,
-        openapi_extra=answers("unknown_shipment", "shipment_cancelled", "not_shipped"),
+        "/shipments/{shipment_id}/deliver", response_model=ShipmentShown, dependencies=CHANGE,
+        openapi_extra=answers("shipment_unknown", "shipment_cancelled", "shipment_not_shipped"),
     )  # fmt: skip
     async def deliver(request: Request, who: Warehouse, shipment_id: UUID) -> Response:
         """The parcel has arrived. Delivering twice changes nothing."""
@@ -174,7 +188,7 @@ def routes(app: "App") -> APIRouter:
         command = Deliver(
             order_id=row["order_id"],
             store_id=who.store_id,
-            operation_id=await operation_id(request, who, row["order_id"]),
+            operation_id=app.operation_id(request, who, row["order_id"]),
             actor=who.actor,
             shipment_id=shipment_id,
         )
@@ -182,13 +196,15 @@ def routes(app: "App") -> APIRouter:
 
     # -- orders ---------------------------------------------------------------------------------------------------
 
-    @router.get("/fulfillments/{order_id}", response_model=FulfillmentShown, openapi_extra=answers("unknown_order"))
-    async def get_fulfillment(who: Viewer, order_id: UUID) -> Any:
+    @router.get("/fulfillments/{order_id}", response_model=FulfillmentShown, openapi_extra=answers("order_unknown"))
+    async def get_fulfillment(who: Viewer, order_id: UUID, response: Response) -> Any:
         here = (FULFILLMENTS.c.key == order_id) & (FULFILLMENTS.c.store_id == who.store_id)
-        rows = await app.read(select(FULFILLMENTS.c.doc).where(here))
+        rows = await app.read(select(FULFILLMENTS.c.doc, FULFILLMENTS.c.version).where(here))
         if not rows:
-            raise Problem(404, "unknown_order", "No such order", f"nothing was asked for {order_id}")
-        return _fulfillment(order_id, Fulfillment.model_validate_json(rows[0]["doc"]))
+            raise Problem(404, "order_unknown", "No such order", f"nothing was asked for {order_id}")
+        version = rows[0]["version"]
+        response.headers.update(etag(version))
+        return {**_fulfillment(order_id, Fulfillment.model_validate_json(rows[0]["doc"])), "version": version}
 
     return router
 
@@ -216,7 +232,7 @@ def _as_it_is_now(row: RowMapping) -> Callable[[Outcome], tuple[int, dict[str, A
         state: Fulfillment = outcome.state
         shipment = state.shipment(row["shipment_id"])
         assert shipment is not None, "an unknown shipment is a refusal"
-        return 200, {"order_id": str(row["order_id"]), **_shipment_of(shipment)}
+        return 200, {"order_id": str(row["order_id"]), "version": outcome.version, **_shipment_of(shipment)}
 
     return answer
 
@@ -240,9 +256,9 @@ def _fulfillment(order_id: UUID, state: Fulfillment) -> dict[str, Any]:
 
 async def _find(app: "App", who: Principal, shipment_id: UUID) -> RowMapping:
     here = (SHIPMENTS.c.shipment_id == shipment_id) & (SHIPMENTS.c.store_id == who.store_id)
-    rows = await app.read(select(SHIPMENTS).where(here))
+    rows = await app.read(_SHIPMENTS.where(here))
     if not rows:
-        raise Problem(404, "unknown_shipment", "No such shipment", f"{shipment_id} is not a shipment of this store")
+        raise Problem(404, "shipment_unknown", "No such shipment", f"{shipment_id} is not a shipment of this store")
     return rows[0]
 
 
@@ -280,7 +296,7 @@ async def _together(app: "App", who: Principal, commands: Sequence[SetStock]) ->
         if isinstance(result, Outcome) and result.status == "done":
             done.append(result)
         elif isinstance(result, Outcome) or not is_transient(result):
-            raise known("fault", "some counts may be set; the operators see it in the log")
+            raise known("service_failed", "some counts may be set; the operators see it in the log")
         else:
             raise unavailable(result, "some counts may be set; send all of it again") from result
     return done

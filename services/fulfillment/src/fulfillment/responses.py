@@ -48,6 +48,8 @@ class ShipmentOfOrder(BaseModel):
 
 class ShipmentShown(ShipmentOfOrder):
     order_id: UUID
+    version: int
+    """Number of published events of its order's fulfilment; `ETag` of the shipment."""
 
 
 class ShipmentRow(ShipmentShown):
@@ -60,6 +62,7 @@ class FulfillmentShown(BaseModel):
     """What fulfillment does for one order."""
 
     order_id: UUID
+    version: int
     status: Status
     totals: StockTotals
     lines: list[PlacedLine]

@@ -51,7 +51,7 @@ def routes(app: App) -> APIRouter:
         limit: Limit = 50,
         cursor: str | None = None,
     ) -> Any:
-        """Invoices and credit notes in the order of their issue; a credit note names its `invoice_id`."""
+        """Invoices and credit notes, newest first; a credit note names its `invoice_id`."""
         query = _page(select(*LISTED), who.store_id, limit, cursor)
         if order_id is not None:
             query = query.where(documents.c.order_id == order_id)
@@ -113,5 +113,5 @@ def routes(app: App) -> APIRouter:
 def _page(query: Select[Any], store_id: str, limit: int, cursor: str | None) -> Select[Any]:
     query = query.where(documents.c.store_id == store_id)
     if (last := DOCUMENTS.after(cursor)) is not None:
-        query = query.where(tuple_(documents.c.issued_at, documents.c.document_id) > last)
-    return query.order_by(documents.c.issued_at, documents.c.document_id).limit(limit + 1)
+        query = query.where(tuple_(documents.c.issued_at, documents.c.document_id) < last)
+    return query.order_by(documents.c.issued_at.desc(), documents.c.document_id.desc()).limit(limit + 1)

@@ -13,7 +13,7 @@ from sqlalchemy import literal, select, tuple_
 from chassis.batch.aggregates import whole
 from chassis.http.parameters import Cursors, Limit, Page
 from chassis.http.problems import About, Problem, Problems, answers, respond
-from chassis.http.requests import COMMAND, Principal, as_json, operation_id
+from chassis.http.requests import CHANGE, COMMAND, Principal, as_json, etag
 from contracts.base import Code, Id, Text, Timestamp, shown_word
 from contracts.ids import order_id
 from contracts.orders import (
@@ -50,11 +50,11 @@ PROBLEMS: Problems = {
     "order_exists": About(409, "The external id is taken by an order with another content",
         "Channel, account and external id name an order that was sold otherwise.",
         "Give the new order an external id of its own; a change of the old one comes as a snapshot."),
-    "not_waiting_for_approval": About(409, "The order does not wait for approval",
+    "order_not_awaiting_approval": About(409, "The order does not wait for approval",
         "It was approved before, needs no approval, or is cancelled.", "`GET /v1/orders/{id}` lists `legal_actions`."),
-    "too_late": About(409, "Something has shipped", "Goods have left the warehouse: the order can no longer be cancelled.",
+    "order_shipped": About(409, "Something has shipped", "Goods have left the warehouse: the order can no longer be cancelled.",
         "Take the goods back as a return."),
-    "nothing_to_retry": About(409, "No step waits for a person", "No process of the order waits to be resumed.",
+    "step_not_failed": About(409, "No step waits for a person", "No process of the order waits to be resumed.",
         "`GET /v1/orders/{id}` shows in `processes` what it waits for."),
     "market_taken": About(409, "Another market is found by this",
         "A store has one market for each channel and account, and one default.", "Change that market, or name another account."),
@@ -130,12 +130,12 @@ def routes(app: "App") -> APIRouter:
         key = order_id(who.store_id, body.channel, body.account, body.external_order_id)
         content = OrderContent.model_construct(**{name: getattr(body, name) for name in OrderContent.model_fields})
         message = Place(
-            order_id=key, store_id=who.store_id, operation_id=await operation_id(request, who, key), actor=who.actor,
+            order_id=key, store_id=who.store_id, operation_id=app.operation_id(request, who, key), actor=who.actor,
             channel=body.channel, account=body.account, order=content,
         )  # fmt: skip
 
         def answer(outcome: "Outcome") -> tuple[int, Any, dict[str, str]]:
-            return 201, shown(key, outcome.state), {"location": f"/v1/orders/{key}"}
+            return 201, shown(key, outcome.state, outcome.version), {"location": f"/v1/orders/{key}"}
 
         return await app.obey(request, who, message, answer)
 
@@ -143,7 +143,7 @@ def routes(app: "App") -> APIRouter:
     async def read(who: Annotated[Principal, Depends(view)], order_id: UUID) -> Response:
         """The order, its processes, and the timeline: which message caused what, when."""
         rows = await app.read(
-            select(orders.c.doc, orders.c.content, orders.c.market).where(
+            select(orders.c.version, orders.c.doc, orders.c.content, orders.c.market).where(
                 orders.c.key == order_id, orders.c.store_id == who.store_id
             )
         )
@@ -152,10 +152,11 @@ def routes(app: "App") -> APIRouter:
         state = Order.model_validate_json(whole(rows[0], ("content", "market")))
         async with app.database.connection() as connection:
             parked = await connection.fetchval("select since from parked_keys where key = $1", order_id)
-        body = shown(order_id, state)
+        version = rows[0]["version"]
+        body = shown(order_id, state, version)
         if parked is not None:
             body["waiting"] = "parked"
-        return respond(as_json(200, body | {"timeline": await timeline(order_id)}))
+        return respond(as_json(200, body | {"timeline": await timeline(order_id)}, etag(version)))
 
     async def timeline(key: UUID) -> list[dict[str, Any]]:
         journal = metadata.tables["journal"]
@@ -186,8 +187,9 @@ def routes(app: "App") -> APIRouter:
         waiting: Text | None = None,
         external_order_id: Id | None = None,
     ) -> Response:
+        """The store's orders, newest first."""
         o = orders.c
-        names = ("key", "external_order_id", "channel", "account", "status", "payment_status", "fulfillment_status",
+        names = ("key", "version", "external_order_id", "channel", "account", "status", "payment_status", "fulfillment_status",
                  "waiting", "currency", "grand_minor", "test", "cancel_cause", "ordered_at", "placed_at", "completed_at")  # fmt: skip
         query = select(*(o[name] for name in names)).where(o.store_id == who.store_id)
         for column, wanted in ((o.status, status), (o.waiting, waiting), (o.external_order_id, external_order_id)):
@@ -197,29 +199,31 @@ def routes(app: "App") -> APIRouter:
             at, last = start
             query = query.where(
                 tuple_(o.ordered_at, o.key)
-                > tuple_(literal(at).cast(o.ordered_at.type), literal(last).cast(o.key.type))
+                < tuple_(literal(at).cast(o.ordered_at.type), literal(last).cast(o.key.type))
             )
-        rows = await app.read(query.order_by(o.ordered_at, o.key).limit(limit + 1))
+        rows = await app.read(query.order_by(o.ordered_at.desc(), o.key.desc()).limit(limit + 1))
         items = [
             {("order_id" if name == "key" else name): _plain(row[name]) for name in names} | _words(row) for row in rows
         ]
         return respond(as_json(200, LISTED.page(items, limit, lambda row: (row["ordered_at"], row["order_id"]))))
 
     @router.post(
-        "/orders/{order_id}/approve", response_model=OrderShown, dependencies=COMMAND,
+        "/orders/{order_id}/approve", response_model=OrderShown, dependencies=CHANGE,
         openapi_extra=refusals("approve"),
     )  # fmt: skip
     async def approve(request: Request, who: Annotated[Principal, Depends(may["approve"])], order_id: UUID) -> Response:
         message = Approve(
             order_id=order_id,
             store_id=who.store_id,
-            operation_id=await operation_id(request, who, order_id),
+            operation_id=app.operation_id(request, who, order_id),
             actor=who.actor,
         )
-        return await app.obey(request, who, message, lambda outcome: (200, shown(order_id, outcome.state)))
+        return await app.obey(
+            request, who, message, lambda outcome: (200, shown(order_id, outcome.state, outcome.version))
+        )
 
     @router.post(
-        "/orders/{order_id}/cancel", status_code=202, response_model=CancelAccepted, dependencies=COMMAND,
+        "/orders/{order_id}/cancel", status_code=202, response_model=CancelAccepted, dependencies=CHANGE,
         openapi_extra=refusals("cancel"),
     )  # fmt: skip
     async def undo(
@@ -229,7 +233,7 @@ def routes(app: "App") -> APIRouter:
         body: CancelBody | None = None,
     ) -> Response:
         """Accepted at once; `status` becomes cancelled when it can no longer be refused. `operation_id` is the cancel's."""
-        operation = await operation_id(request, who, order_id)
+        operation = app.operation_id(request, who, order_id)
         wish = body or CancelBody()
         message = Cancel(order_id=order_id, store_id=who.store_id, operation_id=operation, actor=who.actor,
                          cause=wish.cause, reason=wish.reason)  # fmt: skip
@@ -237,12 +241,12 @@ def routes(app: "App") -> APIRouter:
         def answer(outcome: "Outcome") -> tuple[int, Any]:
             run = outcome.state.undo
             running = data_of(run).cancel_operation_id if run is not None else None
-            return 202, {"operation_id": str(running or operation), **shown(order_id, outcome.state)}
+            return 202, {"operation_id": str(running or operation), **shown(order_id, outcome.state, outcome.version)}
 
         return await app.obey(request, who, message, answer)
 
     @router.post(
-        "/orders/{order_id}/retry", status_code=202, response_model=OrderShown, dependencies=COMMAND,
+        "/orders/{order_id}/retry", status_code=202, response_model=OrderShown, dependencies=CHANGE,
         openapi_extra=refusals("retry"),
     )  # fmt: skip
     async def retry(request: Request, who: Annotated[Principal, Depends(may["retry"])], order_id: UUID) -> Response:
@@ -250,14 +254,16 @@ def routes(app: "App") -> APIRouter:
         message = Retry(
             order_id=order_id,
             store_id=who.store_id,
-            operation_id=await operation_id(request, who, order_id),
+            operation_id=app.operation_id(request, who, order_id),
             actor=who.actor,
         )
-        return await app.obey(request, who, message, lambda outcome: (202, shown(order_id, outcome.state)))
+        return await app.obey(
+            request, who, message, lambda outcome: (202, shown(order_id, outcome.state, outcome.version))
+        )
 
     @router.post(
-        "/orders/{order_id}/exceptions/{exception_id}/resolve", response_model=OrderShown, dependencies=COMMAND,
-        openapi_extra=refusals("resolve", "obstacle_remains", "undo_running", "too_late", "nothing_to_retry"),
+        "/orders/{order_id}/exceptions/{exception_id}/resolve", response_model=OrderShown, dependencies=CHANGE,
+        openapi_extra=refusals("resolve", "obstacle_remains", "undo_running", "order_shipped", "step_not_failed"),
     )  # fmt: skip
     async def resolve(
         request: Request,
@@ -268,15 +274,17 @@ def routes(app: "App") -> APIRouter:
     ) -> Response:
         """End an exception: `accept` what the marketplace states, or `keep` the order as it runs here."""
         message = Resolve(
-            order_id=order_id, store_id=who.store_id, operation_id=await operation_id(request, who, order_id),
+            order_id=order_id, store_id=who.store_id, operation_id=app.operation_id(request, who, order_id),
             actor=who.actor, exception_id=exception_id, resolution=body.resolution, reason=body.reason,
         )  # fmt: skip
-        return await app.obey(request, who, message, lambda outcome: (200, shown(order_id, outcome.state)))
+        return await app.obey(
+            request, who, message, lambda outcome: (200, shown(order_id, outcome.state, outcome.version))
+        )
 
     @router.put("/markets/{code}", response_model=MarketWritten, openapi_extra=answers("market_taken"))
     async def put_market(who: Annotated[Principal, Depends(edit)], code: Code, body: MarketBody) -> Response:
         if body.terms.code != code or (body.channel is None) != (body.account is None):
-            raise Problem(422, "invalid_request", "The market does not validate",
+            raise Problem(422, "request_invalid", "The market does not validate",
                           "terms.code must be the one in the path; channel and account come together or not at all")  # fmt: skip
         market = store.Market(store=who.store_id, channel=body.channel, account=body.account, terms=body.terms)
         try:
@@ -316,12 +324,13 @@ def _shown_exception(code: str, one: OpenException) -> dict[str, Any]:
     }  # fmt: skip
 
 
-def shown(key: UUID, order: Order) -> dict[str, Any]:
+def shown(key: UUID, order: Order, version: int) -> dict[str, Any]:
     """An order as the API shows it."""
     content = order.content
     assert content is not None and order.source is not None and order.market is not None
     return {
         "order_id": str(key),
+        "version": version,
         "store_id": order.store_id,
         "number": order.number,
         "external_order_id": content.external_order_id,

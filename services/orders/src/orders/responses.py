@@ -22,6 +22,8 @@ class OrderSummary(BaseModel):
     """An order in a list; amounts are minor units of `currency`."""
 
     order_id: UUID
+    version: int
+    """Number of its published events; `ETag` of the order."""
     external_order_id: str
     channel: str
     account: str

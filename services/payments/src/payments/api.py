@@ -3,20 +3,20 @@
 from typing import Annotated, Any
 from uuid import UUID
 
-from fastapi import APIRouter, Depends
+from fastapi import APIRouter, Depends, Response
 from sqlalchemy import Select, select, tuple_
 from sqlalchemy.engine import RowMapping
 
 from chassis.http.parameters import Cursors, Limit, Page
 from chassis.http.problems import About, Problem, Problems, answers
-from chassis.http.requests import Principal
+from chassis.http.requests import Principal, etag
 from chassis.process.app import App
 from contracts.base import Timestamp
 from payments.responses import LedgerShown, LedgerSummary
 from payments.tables import ledger_lines, ledgers, operations
 
 PROBLEMS: Problems = {
-    "unknown_order": About(404, "No payment is known of this order", "Nothing was authorized or asked for this order.",
+    "order_unknown": About(404, "No payment is known of this order", "Nothing was authorized or asked for this order.",
         "Look at the order in the orders service: it may wait before its payment is authorized."),
 }  # fmt: skip
 LEDGERS = Cursors("payments", Timestamp, UUID)
@@ -29,17 +29,17 @@ def routes(app: App) -> APIRouter:
 
     @router.get("", response_model=Page[LedgerSummary])
     async def list_ledgers(who: Viewer, limit: Limit = 50, cursor: str | None = None) -> Any:
-        """The store's ledgers, oldest first."""
+        """The store's ledgers, newest first."""
         rows = await app.read(listed(who.store_id, LEDGERS.after(cursor), limit))
         found = LEDGERS.page(rows, limit, key=lambda row: (row["created_at"], row["key"]))
         return {"items": [shown(row) for row in found["items"]], "next_cursor": found["next_cursor"]}
 
-    @router.get("/{order_id}", response_model=LedgerShown, openapi_extra=answers("unknown_order"))
-    async def one_ledger(order_id: UUID, who: Viewer) -> Any:
+    @router.get("/{order_id}", response_model=LedgerShown, openapi_extra=answers("order_unknown"))
+    async def one_ledger(order_id: UUID, who: Viewer, response: Response) -> Any:
         """One order's money: totals, lines, and every operation with what became of it."""
         rows = await app.read(select(ledgers).where(ledgers.c.key == order_id, ledgers.c.store_id == who.store_id))
         if not rows:
-            raise Problem(404, "unknown_order", "No payment is known of this order", f"No ledger of order {order_id}.")
+            raise Problem(404, "order_unknown", "No payment is known of this order", f"No ledger of order {order_id}.")
         lines = await app.read(
             select(ledger_lines)
             .where(ledger_lines.c.order_id == order_id, ledger_lines.c.store_id == who.store_id)
@@ -50,6 +50,7 @@ def routes(app: App) -> APIRouter:
             .where(operations.c.order_id == order_id, operations.c.store_id == who.store_id)
             .order_by(operations.c.at, operations.c.operation_id)
         )
+        response.headers.update(etag(rows[0]["version"]))
         return shown(rows[0]) | {
             "lines": [_without(row, "order_id", "store_id") for row in lines],
             "operations": [_without(row, "order_id", "store_id") for row in done],
@@ -62,8 +63,8 @@ def listed(store_id: str, start: tuple[Any, ...] | None, limit: int) -> Select[A
     """One row more than asked for tells whether there is a next page."""
     found = select(ledgers).where(ledgers.c.store_id == store_id)
     if start is not None:
-        found = found.where(tuple_(ledgers.c.created_at, ledgers.c.key) > tuple_(*start))
-    return found.order_by(ledgers.c.created_at, ledgers.c.key).limit(limit + 1)
+        found = found.where(tuple_(ledgers.c.created_at, ledgers.c.key) < tuple_(*start))
+    return found.order_by(ledgers.c.created_at.desc(), ledgers.c.key.desc()).limit(limit + 1)
 
 
 def shown(row: RowMapping) -> dict[str, Any]:

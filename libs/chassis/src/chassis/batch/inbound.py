@@ -70,7 +70,9 @@ class Rendered:
 class Idempotency:
     store_id: str
     key: str
+    """SHA-256 of principal, method, path and Idempotency-Key, in hex."""
     fingerprint: bytes
+    """SHA-256 of query and body."""
 
 
 @dataclass(slots=True)
@@ -83,6 +85,8 @@ class Outcome:
     refusal: Refusal | None = None
     error: BaseException | None = None
     answer: Rendered | None = None
+    version: int = 0
+    """The aggregate's version after the message; 0: none."""
     unheeded: bool = False
     """Nothing was done, because what it is about is not known here: not yet, or not any more after a restore."""
 
@@ -108,6 +112,8 @@ class Inbound:
     parked_id: int | None = None
     idempotency: Idempotency | None = None
     render: Callable[[Outcome], Rendered] | None = None
+    if_versions: frozenset[int] | None = None
+    """The versions of the aggregate that the request was made for; null: any."""
 
 
 @dataclass(slots=True)

@@ -130,14 +130,17 @@ class Batch:
             slot.woken = slot.touched = True
         if isinstance(body, Command) and (known := slot.answered.get(str(body.operation_id))) is not None:
             self._again.append((aggregate.table, slot.key, known))
-            return Outcome("done", slot.state)
+            return Outcome("done", slot.state, version=slot.version)
+        if inbound.if_versions is not None and slot.revision and slot.version not in inbound.if_versions:
+            outdated = Refusal("version_outdated", f"the present version is {slot.version}")
+            return Outcome("done", slot.state, refusal=outdated, version=slot.version)
         crash.deciding(inbound.id)
         context = Context(self.now, slot.key, slot.store_id, inbound.id, inbound.actor, inbound.type, self._shares)
         effects = handler.decide(slot.state, body, context)
         outcome = (
             self._apply(slot, inbound, effects)
             if effects
-            else Outcome("done", slot.state, unheeded=_unheeded(slot, body))
+            else Outcome("done", slot.state, version=slot.version, unheeded=_unheeded(slot, body))
         )
         if inbound.task_id is not None:
             self._reported.append(inbound.task_id)
@@ -186,7 +189,7 @@ class Batch:
             self._changed.setdefault(share.name, {})[key] = value
         self._journal += rows
         self._tasks += [(inbound, slot.aggregate.table, task) for task in tasks]
-        return Outcome("done", state, tuple(events), refusal, unheeded=unheeded)
+        return Outcome("done", state, tuple(events), refusal, version=version, unheeded=unheeded)
 
     # -- save ---------------------------------------------------------------------------------------------------------
 

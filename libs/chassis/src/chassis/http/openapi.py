@@ -10,10 +10,10 @@ from collections import defaultdict
 from collections.abc import Iterator
 from typing import Any, Final
 
-from fastapi import FastAPI
+from fastapi import FastAPI, Request
 from pydantic import BaseModel, ConfigDict
 
-from chassis.http.problems import CODES, NEEDS_NOTHING, PROBLEM, PROBLEMS, Problems
+from chassis.http.problems import CODES, NEEDS_NOTHING, PROBLEM, PROBLEMS, Problems, known
 
 _METHODS: Final = frozenset({"get", "put", "post", "delete", "patch"})
 
@@ -29,6 +29,18 @@ class ProblemBody(BaseModel):
     status: int
     detail: str
     instance: str | None = None
+
+
+def check_query(request: Request) -> None:
+    """A dependency of every route. Raises Problem 400 that names the query parameters which the route does not read."""
+    path: str = request.scope["route"].path_format
+    operation = request.app.openapi()["paths"][path][request.method.lower()]
+    read = {parameter["name"] for parameter in operation.get("parameters", ()) if parameter["in"] == "query"}
+    if unknown := sorted(set(request.query_params) - read):
+        names = ", ".join(name[:100] for name in unknown[:10])
+        raise known(
+            "query_parameter_unknown", f"unknown: {names}; this route reads: {', '.join(sorted(read)) or 'none'}"
+        )
 
 
 def describe(app: FastAPI, of_service: Problems) -> None:
@@ -73,18 +85,20 @@ def _add_problems(operation: dict[str, Any], every: Problems) -> None:
 def _implied(operation: dict[str, Any]) -> Iterator[str]:
     """The problems that follow from what an operation takes."""
     parameters = {parameter["name"] for parameter in operation.get("parameters", ())}
-    yield from ("url_unreadable", "unavailable", "fault")
+    yield from ("url_unreadable", "query_parameter_unknown", "database_unavailable", "service_failed")
     if "security" in operation:
-        yield from ("no_api_key", "bad_api_key", "scope_missing")
+        yield from ("api_key_missing", "api_key_unknown", "scope_missing")
     if "X-Store-Id" in parameters:
         yield from ("store_missing", "store_invalid")
     if parameters or "requestBody" in operation:
-        yield "invalid_request"
+        yield "request_invalid"
     if "cursor" in parameters:
-        yield "bad_cursor"
+        yield "cursor_invalid"
     if "requestBody" in operation:
-        yield from ("http_error", "too_large")
+        yield from ("request_unreadable", "body_too_large")
+    if "If-Match" in parameters:
+        yield from ("if_match_invalid", "version_outdated")
     if "Idempotency-Key" in parameters:
         yield from (
-            "bad_idempotency_key", "idempotency_key_reused", "outcome_unknown", "request_timed_out", "not_found",
+            "idempotency_key_invalid", "idempotency_key_reused", "outcome_unknown", "request_timed_out", "resource_unknown",
         )  # fmt: skip

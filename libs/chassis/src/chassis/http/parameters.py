@@ -6,6 +6,7 @@ Ids, codes and filters are the contracts' types (`Id`, `Code`, `Text`): what Pos
 from __future__ import annotations
 
 import base64
+import hashlib
 from collections.abc import Callable, Sequence
 from typing import Annotated, Any, Final, Generic, TypedDict, TypeVar
 
@@ -44,7 +45,8 @@ class PageOfRows(TypedDict):
 class Cursors:
     """The places between the rows of one list, ordered by a key of these types.
 
-    A cursor is base64 of the list's name and the key of the last row shown; another list's is refused like a changed one.
+    A cursor is base64 of a checksum, the list's name and the key of the last row shown. A changed cursor and one of another
+    list are refused. The checksum is no secret: who computes one reaches no row that the list would not show.
     """
 
     def __init__(self, of: str, *types: Any) -> None:
@@ -58,7 +60,7 @@ class Cursors:
         cursor = None
         if len(rows) > limit:
             place = orjson.dumps([self._of, *key(shown[-1])], default=str)
-            cursor = base64.urlsafe_b64encode(place).decode().rstrip("=")
+            cursor = sealed(place)
         return {"items": shown, "next_cursor": cursor}
 
     def after(self, cursor: str | None) -> tuple[Any, ...] | None:
@@ -66,10 +68,31 @@ class Cursors:
         if cursor is None:
             return None
         try:
-            place = base64.b64decode(cursor + "=" * (-len(cursor) % 4), altchars=b"-_", validate=True)
-            of, *key = self._read.validate_json(place)
-        except ValueError:  # no base64, no JSON, or a key of other types
+            of, *key = self._read.validate_json(_opened(cursor))
+        except ValueError:  # no base64, another checksum, no JSON, or a key of other types
             of, key = "", []
         if of != self._of:
-            raise known("bad_cursor", "use next_cursor of the page before, unchanged")
+            raise known("cursor_invalid", "use next_cursor of the page before, unchanged")
         return tuple(key)
+
+
+_CHECKSUM_BYTES: Final = 9
+"""A multiple of 3: the base64 of checksum and place needs no padding between them."""
+
+
+def sealed(place: bytes) -> str:
+    """The cursor of a place."""
+    return base64.urlsafe_b64encode(_checksum(place) + place).decode().rstrip("=")
+
+
+def _opened(cursor: str) -> bytes:
+    """Raises ValueError for what `sealed` did not make, and for another spelling of what it made."""
+    raw = base64.b64decode(cursor + "=" * (-len(cursor) % 4), altchars=b"-_", validate=True)
+    place = raw[_CHECKSUM_BYTES:]
+    if sealed(place) != cursor:
+        raise ValueError("the checksum differs")
+    return place
+
+
+def _checksum(place: bytes) -> bytes:
+    return hashlib.blake2s(place, digest_size=_CHECKSUM_BYTES).digest()

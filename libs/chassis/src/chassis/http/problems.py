@@ -41,9 +41,9 @@ Problems = Mapping[str, About]
 _CURSOR = "Use next_cursor of the page before, unchanged, with the same list; leave the cursor out to begin anew."
 PROBLEMS: Final[Problems] = MappingProxyType({
     # -- who asks
-    "no_api_key": About(401, "An API key is needed", "The request carries no API key.",
+    "api_key_missing": About(401, "An API key is needed", "The request carries no API key.",
         "Send the header `Authorization: Bearer <key>`. An operator makes keys with `python -m <service> api-key create`."),
-    "bad_api_key": About(401, "The API key is not known", "The key is misspelt, revoked, or belongs to another service.",
+    "api_key_unknown": About(401, "The API key is not known", "The key is misspelt, revoked, or belongs to another service.",
         "Use a key of this service; `python -m <service> api-key list` shows those that exist."),
     "scope_missing": About(403, "The key does not have this scope", "The key is valid, but it may not make this call.",
         "Use a key with the scope that the detail names."),
@@ -54,11 +54,11 @@ PROBLEMS: Final[Problems] = MappingProxyType({
     # -- what is sent
     "url_unreadable": About(400, "The address cannot be read", "Path or query are not UTF-8, or they hold a NUL.",
         "Percent-encode the UTF-8 bytes of each part, without %00."),
-    "invalid_request": About(422, "The request does not validate", "A parameter or a field of the body has a wrong type or value.",
+    "request_invalid": About(422, "The request does not validate", "A parameter or a field of the body has a wrong type or value.",
         "`errors` lists where and what; /openapi.json has the schema."),
-    "http_error": About(400, "The request cannot be read", "The body is not JSON text in UTF-8, or it is nested too deep.",
+    "request_unreadable": About(400, "The request cannot be read", "The body is not JSON text in UTF-8, or it is nested too deep.",
         "Send one JSON value with `Content-Type: application/json`."),
-    "too_large": About(413, "The body is too large", "The body is larger than 1 MiB.", "Split the request."),
+    "body_too_large": About(413, "The body is too large", "The body is larger than 1 MiB.", "Split the request."),
     "header_too_large": About(431, "The head of the request is too large", "Request line and headers exceed 32 KiB.",
         "Send fewer or shorter headers."),
     "request_too_slow": About(408, "The request did not arrive in time",
@@ -67,32 +67,38 @@ PROBLEMS: Final[Problems] = MappingProxyType({
         "Use an HTTP client; for TLS, the address of the proxy in front of the service."),
     "connections_exhausted": About(503, "Too many connections", "The process serves as many connections as it may.",
         "Repeat the request in a moment; keep connections open and reuse them."),
-    "bad_cursor": About(400, "The cursor is not one of ours", "The cursor was changed, or it is of another list.", _CURSOR),
-    "not_found": About(404, "Not found", "Nothing is at this address, or it belongs to another store.",
+    "cursor_invalid": About(400, "The cursor is not one of ours", "The cursor was changed, or it is of another list.", _CURSOR),
+    "resource_unknown": About(404, "Not found", "Nothing is at this address, or it belongs to another store.",
         "/openapi.json lists the addresses; ids are those that the service has answered."),
-    "method_not_allowed": About(405, "The method is not allowed here", "The address exists, but not with this method.",
+    "query_parameter_unknown": About(400, "The query has a parameter that does not exist", "The route does not read this parameter.",
+        "Check the spelling; /openapi.json lists the parameters of each route."),
+    "if_match_invalid": About(400, "If-Match cannot be read", "The header is not a list of entity tags.",
+        'Send the `ETag` of an answer unchanged, e.g. `If-Match: "7"`.'),
+    "version_outdated": About(412, "The resource has another version", "It changed after the version that `If-Match` names.",
+        "Read it again, check that the change still applies, and send the new `ETag`. `version` is the present one."),
+    "method_unsupported": About(405, "The method is not allowed here", "The address exists, but not with this method.",
         "The header `Allow` of the answer lists the methods."),
-    "bad_idempotency_key": About(400, "The Idempotency-Key has a bad length", "The header is empty or too long.",
+    "idempotency_key_invalid": About(400, "The Idempotency-Key has a bad length", "The header is empty or too long.",
         "Send 1 to 255 characters, e.g. a UUID."),
     "idempotency_key_reused": About(409, "The Idempotency-Key came with another request",
         "Method, path or body differ from the first request with this key.", "Use a new key for each request."),
     # -- the service itself
-    "unavailable": About(503, "The database does not answer", "The database is away, or it catches up after a restore.",
+    "database_unavailable": About(503, "The database does not answer", "The database is away, or it catches up after a restore.",
         "Repeat the request in a moment, with the same Idempotency-Key."),
     "outcome_unknown": About(503, "The request may have been carried out, or not",
         "The connection to the database was lost during the commit.",
         "Repeat the request with the same Idempotency-Key: it takes effect once. Without a key, read first what came of it."),
     "request_timed_out": About(503, "The request takes the database too long",
         "The request alone exceeds a time limit of the database. Nothing was done.", "Make the request smaller."),
-    "fault": About(500, "A fault of the service", "The service failed in a way that nobody foresaw.",
+    "service_failed": About(500, "A fault of the service", "The service failed in a way that nobody foresaw.",
         "Report it to the operators with the time of the request; the log has the cause."),
     # -- parked messages
-    "not_waiting": About(409, "The message does not wait any more", "It was replayed, edited or discarded before.",
+    "message_settled": About(409, "The message does not wait any more", "It was replayed, edited or discarded before.",
         "`GET /v1/parked/{id}` shows what became of it."),
-    "not_replayable": About(409, "This message is not replayed as it is",
+    "message_unreplayable": About(409, "This message is not replayed as it is",
         "It is outside of the time that the inbox covers, or it reports a contradiction.",
         "Have the sender send it anew with a new `ce_id`, then discard this one."),
-    "failed_again": About(409, "The replay stopped", "A message failed again, for the reason in the detail.",
+    "replay_stopped": About(409, "The replay stopped", "A message failed again, for the reason in the detail.",
         "Deploy the fix or edit the message, then replay. An edit that is answered so was not stored."),
     "filter_missing": About(422, "Which messages?", "A bulk discard needs at least one filter.",
         "Name `ids`, `order_id` or `cause`."),
@@ -137,8 +143,8 @@ def unavailable(error: BaseException, what_to_do: str = REPEAT) -> Problem:
             " it takes effect once. Without a key, read first what came of it",
         )
     catching_up = isinstance(error, CatchingUp)
-    title = "The restored database is catching up" if catching_up else PROBLEMS["unavailable"].title
-    return Problem(503, "unavailable", title, what_to_do)
+    title = "The restored database is catching up" if catching_up else PROBLEMS["database_unavailable"].title
+    return Problem(503, "database_unavailable", title, what_to_do)
 
 
 def respond(answer: Rendered) -> Response:
@@ -176,18 +182,22 @@ def install_problems(app: FastAPI) -> None:
         assert isinstance(error, RequestValidationError)
         found = [{"where": _where(one["loc"]), "what": one["msg"]} for one in error.errors()[:20]]
         told = "; ".join(f"{one['where']}: {one['what']}" for one in found[:3])
-        return respond(known("invalid_request", told, errors=found).rendered(request.scope["path"]))
+        return respond(known("request_invalid", told, errors=found).rendered(request.scope["path"]))
 
     async def on_http(request: Request, error: Exception) -> Response:
         assert isinstance(error, HTTPException)
-        code = {404: "not_found", 405: "method_not_allowed", 413: "too_large"}.get(error.status_code, "http_error")
+        code = {404: "resource_unknown", 405: "method_unsupported", 413: "body_too_large"}.get(
+            error.status_code, "request_unreadable"
+        )
         detail = f"{request.method} {request.scope['path']}: {error.detail}"
         headers = {"allow": _allowed(app, request)} if error.status_code == 405 else error.headers
         problem = Problem(error.status_code, code, str(error.detail), detail)
         return respond(problem.rendered(request.scope["path"], headers))
 
     async def on_any(request: Request, error: Exception) -> Response:
-        problem = unavailable(error) if is_transient(error) else known("fault", "the operators see it in the log")
+        problem = (
+            unavailable(error) if is_transient(error) else known("service_failed", "the operators see it in the log")
+        )
         return respond(problem.rendered(request.scope["path"]))
 
     app.add_exception_handler(Problem, on_problem)
@@ -246,10 +256,10 @@ def pages(of_service: Problems) -> APIRouter:
         """Every kind of problem that this service answers."""
         return {"items": [{"code": code, **about._asdict()} for code, about in sorted(every.items())]}
 
-    @router.get("/problems/{code}", response_class=HTMLResponse, openapi_extra=answers("not_found"))
+    @router.get("/problems/{code}", response_class=HTMLResponse, openapi_extra=answers("resource_unknown"))
     async def kind(code: str) -> Response:
         if (about := every.get(code)) is None:
-            raise known("not_found", "no problem has this code; /problems lists them")
+            raise known("resource_unknown", "no problem has this code; /problems lists them")
         fields = {name: escape(str(value)) for name, value in about._asdict().items()}
         return Response(PAGE.format(code=escape(code), **fields), media_type="text/html")
 

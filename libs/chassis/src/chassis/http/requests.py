@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import hmac
+import re
 import secrets
 import time
 import uuid
@@ -24,7 +25,7 @@ from chassis.batch.database import Database, is_transient, overtaxes
 from chassis.batch.idempotency import KeyReused
 from chassis.batch.inbound import Idempotency, Inbound, Outcome, Rendered
 from chassis.batch.unit_of_work import StoreDiffers
-from chassis.http.problems import About, Problem, known, respond, unavailable
+from chassis.http.problems import PROBLEMS, Problem, known, respond, unavailable
 from contracts.base import Code, Command, Id, is_code
 from contracts.envelope import traceparent
 from contracts.ids import derived
@@ -115,7 +116,7 @@ StoreHeader = Annotated[
 
 
 def security(  # both schemes are declared for the OpenAPI document; `Keys.principal` reads the request
-    bearer: Annotated[Any, Security(BEARER)], api_key: Annotated[Any, Security(API_KEY)], store: StoreHeader = None
+    bearer: Annotated[Any, Security(BEARER)], api_key: Annotated[Any, Security(API_KEY)], x_store_id: StoreHeader = None
 ) -> None:
     """A dependency: documents how a request shows its API key."""
 
@@ -163,7 +164,7 @@ class Keys:
         header, store_id = request.headers.get("authorization", ""), request.headers.get("x-store-id", "")
         token = header[7:].strip() if header[:7].lower() == "bearer " else request.headers.get("x-api-key", "")
         if not token:
-            raise known("no_api_key", "send `Authorization: Bearer <key>`; make one with `api-key create`")
+            raise known("api_key_missing", "send `Authorization: Bearer <key>`; make one with `api-key create`")
         cached = self._known.get(token)
         if cached is None or cached[0] < time.monotonic():
             cached = (time.monotonic() + self.KEPT_SECONDS, await self._look_up(token))
@@ -187,7 +188,7 @@ class Keys:
                 row = await connection.fetchrow("select * from api_keys where id = $1 and not revoked", parts[1])
         given = hashlib.sha256(parts[2].encode() if len(parts) == 3 else b"").digest()
         if row is None or not hmac.compare_digest(given, row["secret_sha256"]):
-            raise known("bad_api_key", "it may be revoked, or belong to another service")
+            raise known("api_key_unknown", "it may be revoked, or belong to another service")
         return Principal(row["name"], row["store_id"] or "", frozenset(row["scopes"]), row["store_id"] is None)
 
 
@@ -195,7 +196,7 @@ class Keys:
 
 
 def _documented(
-    key: Annotated[
+    idempotency_key: Annotated[
         str | None,
         Header(alias="Idempotency-Key", description="1 to 255 characters: a repeated request has its effect once."),
     ] = None,
@@ -207,30 +208,75 @@ COMMAND: Final = [Depends(_documented)]
 """`dependencies` of a route that runs a command."""
 
 
+def _documented_version(
+    if_match: Annotated[
+        str | None,
+        Header(alias="If-Match", description="The `ETag` of an earlier answer: 412 if it changed since then."),
+    ] = None,
+) -> None:
+    """A dependency: documents the header, which `if_match` reads and checks."""
+
+
+CHANGE: Final = [*COMMAND, Depends(_documented_version)]
+"""`dependencies` of a route that changes an aggregate whose version it shows."""
+
+
 def idempotency_key(request: Request) -> str | None:
     """The request's Idempotency-Key. Raises Problem 400."""
     key = request.headers.get("idempotency-key")
     if key is not None and not (1 <= len(key) <= 255 and key.isprintable()):
-        raise known("bad_idempotency_key", "send 1 to 255 printable characters")
+        raise known("idempotency_key_invalid", "send 1 to 255 printable characters")
     return key
 
 
+def identity(request: Request, who: Principal) -> str | None:
+    """The request's identity, with the store: SHA-256 of principal, method, path and Idempotency-Key; null without a key."""
+    key = idempotency_key(request)
+    if not key:
+        return None
+    return hashlib.sha256("\n".join((who.name, request.method, request.scope["path"], key)).encode()).hexdigest()
+
+
 async def fingerprint(request: Request) -> bytes:
-    """Method, path and body: whether it is the same request that comes again with its key."""
-    return hashlib.sha256(f"{request.method} {request.scope['path']}\n".encode() + await request.body()).digest()
+    """Query and body: whether the request that has the identity of an earlier one is the same."""
+    return hashlib.sha256(request.scope["query_string"] + b"\n" + await request.body()).digest()
 
 
-async def operation_id(request: Request, who: Principal, key: uuid.UUID) -> uuid.UUID:
+def operation_id(request: Request, who: Principal, key: uuid.UUID, retention_days: int) -> uuid.UUID:
     """The operation that a request asks of the aggregate `key`.
 
-    With an Idempotency-Key it is a function of store, aggregate, Idempotency-Key, method, path and body: the request asks
-    for the same operation again even if its stored answer is gone (a restored database), while the same Idempotency-Key
-    on another order or another request is another operation. Without one it is random.
+    With an Idempotency-Key it is a function of store, aggregate, the request's identity and the period of `retention_days`
+    that it falls into. After its retention a key is therefore another operation, and a restored database, which has lost
+    the stored answer, recognises the request by its operation within the same period. Without a key it is random.
     """
-    asked = idempotency_key(request)
-    if not asked:
+    asked = identity(request, who)
+    if asked is None:
         return uuid.uuid4()
-    return derived(key, f"{who.store_id}|{(await fingerprint(request)).hex()}|{asked}")
+    period = int(time.time() // (retention_days * 86_400))
+    return derived(key, f"{who.store_id}|{asked}|{period}")
+
+
+_ETAG: Final = re.compile(r'\s*(?:W/)?"([^"]*)"\s*')
+
+
+def if_match(request: Request) -> frozenset[int] | None:
+    """The versions that `If-Match` names; null without the header or for `*`. Raises Problem 400.
+
+    A weak tag and one that is no version match nothing (RFC 9110, 13.1.1).
+    """
+    header = request.headers.get("if-match")
+    if header is None or header.strip() == "*":
+        return None
+    tags = [(part, _ETAG.fullmatch(part)) for part in header.split(",")]
+    if not all(tag for _, tag in tags):
+        raise known("if_match_invalid", 'send the `ETag` of an answer, e.g. `"7"`, or `*`')
+    strong = (tag[1] for part, tag in tags if tag is not None and not part.lstrip().startswith("W/"))
+    return frozenset(int(version) for version in strong if re.fullmatch("[0-9]{1,10}", version))
+
+
+def etag(version: int) -> dict[str, str]:
+    """The header that names an aggregate's version."""
+    return {"etag": f'"{version}"'}
 
 
 Answer = Callable[[Outcome], tuple[int, Any] | tuple[int, Any, Mapping[str, str]]]
@@ -241,20 +287,24 @@ async def obey(shell: Shell, request: Request, who: Principal, message: Command,
 
     The command's operation is what `operation_id` makes of the request; it is the message's identity, too.
     """
-    path, identity = request.scope["path"], message.operation_id
-    key = idempotency_key(request)
+    path, operation = request.scope["path"], message.operation_id
+    key = identity(request, who)
     idempotency = Idempotency(who.store_id, key, await fingerprint(request)) if key else None
 
     def render(outcome: Outcome) -> Rendered:
         if outcome.refusal is not None:
             code = outcome.refusal.code
-            about = shell.service.problems.get(code, About(409, code.replace("_", " "), "", ""))
-            return Problem(about.status, code, about.title, outcome.refusal.detail).rendered(path)
-        return as_json(*answer(outcome))
+            about = {**PROBLEMS, **shell.service.problems}[code]
+            present = {"version": outcome.version} if code == "version_outdated" else {}
+            refused = Problem(about.status, code, about.title, outcome.refusal.detail, **present)
+            return refused.rendered(path, etag(outcome.version) if present else None)
+        status, body, *more = answer(outcome)
+        return as_json(status, body, {**etag(outcome.version), **(more[0] if more else {})})
 
     inbound = Inbound(
-        "http", message.key, message.store_id, identity, message.TYPE, message, str(identity),
+        "http", message.key, message.store_id, operation, message.TYPE, message, str(operation),
         traceparent(request.headers.get("traceparent")), actor=who.actor, idempotency=idempotency, render=render,
+        if_versions=if_match(request),
     )  # fmt: skip
     try:
         outcome = await shell.submit(inbound)
@@ -269,8 +319,8 @@ async def obey(shell: Shell, request: Request, who: Principal, message: Command,
     if outcome.error is not None and overtaxes(outcome.error):
         raise known("request_timed_out", "nothing was done; make the request smaller")
     if isinstance(outcome.error, StoreDiffers):
-        raise known("not_found", "there is nothing of that id in your store")
-    raise known("fault", "nothing was done; the operators see it in the log")
+        raise known("resource_unknown", "there is nothing of that id in your store")
+    raise known("service_failed", "nothing was done; the operators see it in the log")
 
 
 Write = Callable[[Connection], Awaitable[Any]]

@@ -17,6 +17,7 @@ import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Sequence
 from pathlib import Path
 from typing import Annotated, Any
+from uuid import UUID
 
 import asyncpg
 import structlog
@@ -31,7 +32,7 @@ from chassis.batch.database import Database, is_transient
 from chassis.batch.history import History
 from chassis.batch.shell import Shell
 from chassis.declare.service import Service
-from chassis.http import openapi, problems, server
+from chassis.http import docs, openapi, problems, server
 from chassis.http import requests as http
 from chassis.http.requests import Answer, Keys, Principal, Write
 from chassis.kafka import recovery
@@ -98,6 +99,10 @@ class App:
         async with self.database.transaction() as tx:
             return await work(tx)
 
+    def operation_id(self, request: Request, who: Principal, key: UUID) -> UUID:
+        """The operation that a request asks of the aggregate `key`: see `http.operation_id`."""
+        return http.operation_id(request, who, key, self.settings.idempotency_retention_days)
+
     async def obey(self, request: Request, who: Principal, message: Command, answer: Answer) -> Response:
         return await http.obey(self.shell, request, who, message, answer)
 
@@ -106,12 +111,13 @@ class App:
     def asgi(self) -> FastAPI:
         app = FastAPI(
             title=f"Tradewind {self.service.name}", version="1", lifespan=self._lifespan, telemetry={"tracing": False,
-            "metrics": False, "logs": False}, docs_url=None, redoc_url=None,
+            "metrics": False, "logs": False}, docs_url=None, redoc_url=None, dependencies=[Depends(openapi.check_query)],
         )  # fmt: skip
         problems.install_problems(app)
         openapi.describe(app, self.service.problems)
         app.add_middleware(http.Readable)
         app.include_router(operations.routes(self))
+        app.mount("/docs", docs.pages(self.service.name))
         app.include_router(problems.pages(self.service.problems))
         if self.role in ("all", "api") and self.service.routes is not None:
             app.include_router(self.service.routes(self))

@@ -15,7 +15,7 @@ from pydantic import BaseModel, Field
 
 from chassis.batch.database import is_transient
 from chassis.batch.inbound import headers_from_json
-from chassis.http.parameters import Cursors, Limit, Page, RowId, RowNumber
+from chassis.http.parameters import BIGINT_MAX, Cursors, Limit, Page, RowId, RowNumber
 from chassis.http.problems import Problem, alone, answers, known, respond
 from chassis.http.requests import Principal, as_json
 from chassis.kafka.consumer import Consumer
@@ -161,13 +161,14 @@ def routes(app: "App") -> APIRouter:
         order_id: UUID | None = None,
         cause: Code | None = None,
     ) -> Response:
+        """Parked messages, newest first."""
         start = PARKED.after(cursor)
         async with app.database.connection() as connection:
             rows = await connection.fetch(
                 'select id, key as order_id, store_id, type, topic, partition, "offset", cause, detail, state, parked_at,'
                 " edited_from, settled_by, settled_at, reason from parked where state = $1 and ($2::text is null or store_id = $2)"
-                " and ($3::uuid is null or key = $3) and ($4::text is null or cause = $4) and id > $5 order by id limit $6",
-                state, _store_of(who), order_id, cause, start[0] if start else 0, limit + 1,
+                " and ($3::uuid is null or key = $3) and ($4::text is null or cause = $4) and id < $5 order by id desc limit $6",
+                state, _store_of(who), order_id, cause, start[0] if start else BIGINT_MAX, limit + 1,
             )  # fmt: skip
         items = [{name: _text(value) for name, value in row.items()} for row in rows]
         return respond(as_json(200, PARKED.page(items, limit, lambda row: (row["id"],))))
@@ -183,17 +184,17 @@ def routes(app: "App") -> APIRouter:
             who.administrator if row["store_id"] is None else who.store_id in ("", row["store_id"])
         )
         if not mine or (who.store_id == "" and not who.administrator):
-            raise known("not_found", f"no parked message {parked_id} in your store")
+            raise known("resource_unknown", f"no parked message {parked_id} in your store")
         assert row is not None
         return row
 
     async def waiting(who: Principal, parked_id: int) -> Any:
         row = await found(who, parked_id)
         if row["state"] != "waiting":
-            raise known("not_waiting", f"it is {row['state']}")
+            raise known("message_settled", f"it is {row['state']}")
         return row
 
-    @router.get("/v1/parked/{parked_id}", response_model=ParkedWhole, openapi_extra=answers("not_found"))
+    @router.get("/v1/parked/{parked_id}", response_model=ParkedWhole, openapi_extra=answers("resource_unknown"))
     async def one(who: Annotated[Principal, Depends(view)], parked_id: RowId) -> Response:
         """A message with its bytes, waiting or settled."""
         row = dict(await found(who, parked_id))
@@ -211,15 +212,15 @@ def routes(app: "App") -> APIRouter:
         hopeless = row["topic"] == "task" or row["cause"] in parking.UNREAD
         refused = row["detail"] if hopeless else await app.parking.still_refused(row)
         if refused is not None:
-            raise known("not_replayable", refused)
+            raise known("message_unreplayable", refused)
         return row
 
     def failed(done: parking.Replay) -> Problem:
-        return known("failed_again", done.detail, stopped_at=done.stopped_at, replayed=done.replayed, left=done.left)
+        return known("replay_stopped", done.detail, stopped_at=done.stopped_at, replayed=done.replayed, left=done.left)
 
     @router.post(
         "/v1/parked/{parked_id}/replay", response_model=Replayed, dependencies=[Depends(caught_up)],
-        openapi_extra=answers("not_found", "not_waiting", "not_replayable", "failed_again", "outcome_unknown"),
+        openapi_extra=answers("resource_unknown", "message_settled", "message_unreplayable", "replay_stopped", "outcome_unknown"),
     )  # fmt: skip
     async def replay(who: Annotated[Principal, Depends(edit)], parked_id: RowId) -> Response:
         """Replay the message's whole order, in order; or the message alone when it blocks nobody."""
@@ -235,7 +236,7 @@ def routes(app: "App") -> APIRouter:
 
     @router.post(
         "/v1/parked/{parked_id}/edit", response_model=Edited, dependencies=[Depends(caught_up)],
-        openapi_extra=answers("not_found", "not_waiting", "not_replayable", "failed_again", "outcome_unknown"),
+        openapi_extra=answers("resource_unknown", "message_settled", "message_unreplayable", "replay_stopped", "outcome_unknown"),
     )  # fmt: skip
     async def change(who: Annotated[Principal, Depends(edit)], parked_id: RowId, body: Edit) -> Response:
         """Put another body in the message's place and replay its order; the original bytes are stored beside it.
@@ -246,7 +247,7 @@ def routes(app: "App") -> APIRouter:
         await replayable(await waiting(who, parked_id))
         done = await app.parking.edit(parked_id, body.value.encode(), who.actor)
         if done is None:
-            raise known("not_waiting", "another request was faster")
+            raise known("message_settled", "another request was faster")
         if not done.stored:
             raise failed(done)
         app.relay.wake()
@@ -257,7 +258,7 @@ def routes(app: "App") -> APIRouter:
 
     @router.post(
         "/v1/parked/{parked_id}/discard", response_model=Discarded, dependencies=[Depends(caught_up)],
-        openapi_extra=answers("not_found", "not_waiting", "outcome_unknown"),
+        openapi_extra=answers("resource_unknown", "message_settled", "outcome_unknown"),
     )  # fmt: skip
     async def discard(
         who: Annotated[Principal, Depends(edit)], parked_id: RowId, body: Discard | None = None
@@ -266,7 +267,7 @@ def routes(app: "App") -> APIRouter:
         await waiting(who, parked_id)
         gone = await discarded(who, parking.Chosen(ids=[parked_id]), (body or Discard()).reason)
         if not gone:
-            raise known("not_waiting", "another request was faster")
+            raise known("message_settled", "another request was faster")
         [(_, key)] = gone
         if key is not None:
             await app.parking.replay_key(key, who.actor)

@@ -202,7 +202,7 @@ def cancel(state: Fulfillment, command: CancelShipments, context: Context) -> li
 def ship(state: Fulfillment, command: Ship, context: Context) -> list[Effect]:
     shipment = state.shipment(command.shipment_id)
     if shipment is None:
-        return [Refusal("unknown_shipment", f"the order has no shipment {command.shipment_id}")]
+        return [Refusal("shipment_unknown", f"the order has no shipment {command.shipment_id}")]
     if shipment.status == "cancelled":
         return [Refusal("shipment_cancelled", "its pieces went back to stock: do not send them")]
     if shipment.has_shipped:
@@ -225,11 +225,11 @@ def ship(state: Fulfillment, command: Ship, context: Context) -> list[Effect]:
 def deliver(state: Fulfillment, command: Deliver, context: Context) -> list[Effect]:
     shipment = state.shipment(command.shipment_id)
     if shipment is None:
-        return [Refusal("unknown_shipment", f"the order has no shipment {command.shipment_id}")]
+        return [Refusal("shipment_unknown", f"the order has no shipment {command.shipment_id}")]
     if shipment.status == "cancelled":
         return [Refusal("shipment_cancelled", "it never left")]
     if shipment.status == "picking":
-        return [Refusal("not_shipped", "it has not left yet: ship it first")]
+        return [Refusal("shipment_not_shipped", "it has not left yet: ship it first")]
     if shipment.status == "delivered":
         return []
     return [Delivered(**_answer(command, context, state.totals), shipment_id=shipment.shipment_id)]

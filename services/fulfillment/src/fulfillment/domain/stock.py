@@ -165,7 +165,7 @@ def set_stock(item: StockItem, command: SetStock, context: Context) -> list[Effe
     """A count below what orders hold is refused: somebody must first cancel an order or look again."""
     held = context.shares.get(StockKey(context.store_id, command.location, command.sku)) or Stock()
     if command.on_hand < held.reserved:
-        return [Refusal("below_reserved", f"orders hold {held.reserved} of {command.sku} at {command.location}")]
+        return [Refusal("stock_reserved", f"orders hold {held.reserved} of {command.sku} at {command.location}")]
     return [
         StockSet(
             stock_item_id=context.key,

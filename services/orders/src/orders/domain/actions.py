@@ -49,19 +49,19 @@ def _approve(order: Order) -> str | None:
         return "order_approved"
     place = order.runs.get("place")
     waits = place is not None and place.waits == "approval" and order.undo is None
-    return None if waits else "not_waiting_for_approval"
+    return None if waits else "order_not_awaiting_approval"
 
 
 def _cancel(order: Order) -> str | None:
     if order.status == "cancelled" or order.undo is not None:
         return "order_cancelled"
-    return "too_late" if has_shipped(order) else None
+    return "order_shipped" if has_shipped(order) else None
 
 
 def _retry(order: Order) -> str | None:
     if exceptions.obstacle(order) is not None:
         return "obstacle_remains"
-    return None if retryable(order) else "nothing_to_retry"
+    return None if retryable(order) else "step_not_failed"
 
 
 def _resolve(order: Order) -> str | None:
@@ -75,15 +75,15 @@ ACTIONS: Final[Mapping[str, Action]] = {
     for action in (
         Action("approve", Approve, "orders.edit", _approve, {
             "order_approved": WhyNot("done", "it is approved"),
-            "not_waiting_for_approval": WhyNot("refused", "only an order that is placed and waits for approval is approved"),
+            "order_not_awaiting_approval": WhyNot("refused", "only an order that is placed and waits for approval is approved"),
         }),
         Action("cancel", Cancel, "orders.cancel", _cancel, {
             "order_cancelled": WhyNot("done", "it is cancelled, or is being cancelled"),
-            "too_late": WhyNot("refused", "something has shipped; a return is the way back"),
+            "order_shipped": WhyNot("refused", "something has shipped; a return is the way back"),
         }),
         Action("retry", Retry, "orders.edit", _retry, {
             "obstacle_remains": WhyNot("tried", "an exception keeps the order from starting"),
-            "nothing_to_retry": WhyNot("refused", "no step of the order waits for a person"),
+            "step_not_failed": WhyNot("refused", "no step of the order waits for a person"),
         }),
         Action("resolve", Resolve, "orders.edit", _resolve, {
             "exception_unknown": WhyNot("refused", "the order has no open exception"),

@@ -130,7 +130,7 @@ def cancel_as_requested(story: Story, message: Resolve) -> Refusal | None:
     whole = snapshots.wholly_cancelled(snapshots.with_requested_cancelled(told))
     if whole:
         if story.has_shipped:
-            return Refusal("too_late", "something has shipped; a return is the way back")
+            return Refusal("order_shipped", "something has shipped; a return is the way back")
         if not undo.is_running(story):
             undo.begin(story, "customer", message.operation_id)
     elif order.status == "pending":
@@ -143,7 +143,7 @@ def change_address(story: Story, message: Resolve) -> Refusal | None:
     order = story.order
     assert order.content is not None and order.stated is not None
     if story.has_shipped:
-        return Refusal("too_late", "something has shipped; the warehouse cannot change where it goes")
+        return Refusal("order_shipped", "something has shipped; the warehouse cannot change where it goes")
     if undo.is_running(story):
         return Refusal("undo_running", "the order is being cancelled")
     story.take_over(order.content.model_copy(update={"ship_to": order.stated.ship_to}))
@@ -178,7 +178,7 @@ def place_anew(story: Story, message: Resolve) -> Refusal | None:
 def try_again(story: Story, message: Resolve) -> Refusal | None:
     held = [run for run in retryable(story.order) if run.step == "invoice"]
     if not held:
-        return Refusal("nothing_to_retry", "the invoice is asked for already")
+        return Refusal("step_not_failed", "the invoice is asked for already")
     story.take_over_terms()
     for run in held:
         story.retry(run, message.operation_id)
@@ -213,10 +213,10 @@ KINDS: Final = {kind.code: kind for kind in (
     Kind("tax_missing",              "neither a rate nor an amount of tax is stated of a line",             CHECK,                                                                                          None,     SNAPSHOT_OR_MARKET),
     Kind(PARTLY_SHIPPED,             "something had shipped before the order was first seen",               Choice("recorded as carried through by the marketplace: nothing is moved here", carried_elsewhere), Choice("everything is placed and shipped here", start_all_the_same), "a snapshot that states it shipped, a cancel"),
     # a request, a refund
-    Kind("cancel_requested",         "the buyer asks to cancel lines",                                      Choice("every line: cancels the order, or 409 `too_late`. Some lines: cancels them if the order has not started, else recorded", cancel_as_requested), Choice("the order goes on, or starts", start_all_the_same), "a snapshot that withdraws the request or executes it, a cancel"),
+    Kind("cancel_requested",         "the buyer asks to cancel lines",                                      Choice("every line: cancels the order, or 409 `order_shipped`. Some lines: cancels them if the order has not started, else recorded", cancel_as_requested), Choice("the order goes on, or starts", start_all_the_same), "a snapshot that withdraws the request or executes it, a cancel"),
     Kind("refund_made",              "the marketplace has refunded money",                                  Choice("recorded in the order's content; an order that waited for it starts", record_refund), Choice("the order goes on, or starts", start_all_the_same), TAKEN_BACK),
     # a snapshot that differs from an order that has started
-    Kind("address_changed",          "another delivery address",                                            Choice("applied, and sent to the warehouse; 409 `too_late` if something has shipped", change_address), OURS,     TAKEN_BACK),
+    Kind("address_changed",          "another delivery address",                                            Choice("applied, and sent to the warehouse; 409 `order_shipped` if something has shipped", change_address), OURS,     TAKEN_BACK),
     Kind("snapshot_changed",         "other goods, quantities, prices, taxes or currency",                  ACKNOWLEDGED,                                                                                   OURS,     TAKEN_BACK),
     Kind("line_cancelled",           "a line or pieces of it are cancelled upstream",                       ACKNOWLEDGED,                                                                                   OURS,     TAKEN_BACK),
     Kind("payment_reversed",         "the payment is voided, charged back or open again",                   ACKNOWLEDGED,                                                                                   OURS,     TAKEN_BACK),
