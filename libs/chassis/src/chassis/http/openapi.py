@@ -54,7 +54,7 @@ def describe(app: FastAPI, of_service: Problems) -> None:
         assert app.openapi_schema is not None
         return app.openapi_schema
 
-    app.openapi = document  # type: ignore[method-assign]
+    app.openapi = document  # type: ignore[method-assign]  # the way that FastAPI documents
 
 
 def _complete(document: dict[str, Any], every: Problems) -> None:

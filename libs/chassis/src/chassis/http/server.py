@@ -51,7 +51,7 @@ class BoundedProtocol(HttpToolsProtocol):
 
     # -- connections --------------------------------------------------------------------------------------------------
 
-    def connection_made(self, transport: Transport) -> None:  # type: ignore[override]
+    def connection_made(self, transport: Transport) -> None:  # type: ignore[override]  # uvicorn types it wider
         super().connection_made(transport)
         self.waits_since = time.monotonic()
         self._arm(HEAD_SECONDS_MAX)
