@@ -19,7 +19,7 @@ import pytest
 import pytest_asyncio
 
 from chassis.declare.migrations import upgrade
-from chassis.http.parameters import sealed
+from chassis.http.paging import sealed
 from chassis.process.app import App
 
 SERVICES: Final = ("orders", "payments", "fulfillment", "invoicing")

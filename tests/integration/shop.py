@@ -35,7 +35,7 @@ from aiokafka import AIOKafkaConsumer, AIOKafkaProducer, TopicPartition
 from chassis.batch.database import Database
 from chassis.declare.migrations import upgrade
 from chassis.declare.service import Service
-from chassis.http.requests import Keys
+from chassis.http.auth import Keys
 from chassis.kafka import topics as kafka
 from chassis.kafka.consumer import topics_of
 from chassis.process.settings import ServiceSettings

@@ -22,9 +22,11 @@ from structlog.testing import capture_logs
 
 from chassis.batch.database import OutcomeUnknown
 from chassis.batch.inbound import Rejected
-from chassis.http.parameters import Cursors, RowNumber, sealed
+from chassis.http.auth import Principal
+from chassis.http.bodies import BODY_BYTES_MAX
+from chassis.http.commands import CHANGE
+from chassis.http.paging import Cursors, RowNumber, sealed
 from chassis.http.problems import About, Problem
-from chassis.http.requests import BODY_BYTES_MAX, CHANGE, Principal
 from chassis.kafka.consumer import Consumer
 from chassis.process import operations
 from chassis.process.app import App

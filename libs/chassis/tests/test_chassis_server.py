@@ -14,7 +14,7 @@ import pytest
 import pytest_asyncio
 
 from chassis.http import server
-from chassis.http.requests import BODY_BYTES_MAX
+from chassis.http.bodies import BODY_BYTES_MAX
 
 HEAD = b"GET / HTTP/1.1\r\nHost: x\r\n"
 

@@ -225,7 +225,7 @@ async def _tables_and_key(
     definition: Service, settings: ServiceSettings, tables: Mapping[str, Any] | None, key_wanted: bool
 ) -> str | None:
     from chassis.batch.database import Database
-    from chassis.http.requests import Keys
+    from chassis.http.auth import Keys
 
     database = Database(settings, "tradewind-set-up")
     try:

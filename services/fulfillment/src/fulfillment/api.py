@@ -12,9 +12,10 @@ from sqlalchemy.engine import RowMapping
 
 from chassis.batch.database import is_transient
 from chassis.batch.inbound import Inbound, Outcome
-from chassis.http.parameters import Cursors, Limit, Page
+from chassis.http.auth import Principal
+from chassis.http.commands import CHANGE, COMMAND, etag
+from chassis.http.paging import Cursors, Limit, Page
 from chassis.http.problems import About, Problem, Problems, answers, known, unavailable
-from chassis.http.requests import CHANGE, COMMAND, Principal, etag
 from contracts.base import Code, Frozen, Id, Quantity, Text, Timestamp
 from fulfillment.domain.fulfillment import Deliver, Fulfillment, Ship, Shipment, ShipmentStatus
 from fulfillment.domain.stock import SetStock, StockItem, stock_item_id

@@ -8,9 +8,10 @@ from pydantic import ConfigDict
 from sqlalchemy import Select, func, select, tuple_
 from sqlalchemy.dialects.postgresql import aggregate_order_by
 
-from chassis.http.parameters import Cursors, Limit, Page
+from chassis.http.auth import Principal
+from chassis.http.bodies import as_json
+from chassis.http.paging import Cursors, Limit, Page
 from chassis.http.problems import About, Problem, Problems, answers, respond
-from chassis.http.requests import Principal, as_json
 from chassis.process.app import App
 from contracts.base import Code, Timestamp
 from invoicing import store

@@ -11,9 +11,11 @@ from pydantic import BaseModel, model_validator
 from sqlalchemy import literal, select, tuple_
 
 from chassis.batch.aggregates import whole
-from chassis.http.parameters import Cursors, Limit, Page
+from chassis.http.auth import Principal
+from chassis.http.bodies import as_json
+from chassis.http.commands import CHANGE, COMMAND, etag
+from chassis.http.paging import Cursors, Limit, Page
 from chassis.http.problems import About, Problem, Problems, answers, respond
-from chassis.http.requests import CHANGE, COMMAND, Principal, as_json, etag
 from contracts.base import Code, Id, Text, Timestamp, shown_word
 from contracts.ids import order_id
 from contracts.orders import (

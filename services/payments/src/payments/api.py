@@ -7,9 +7,10 @@ from fastapi import APIRouter, Depends, Response
 from sqlalchemy import Select, select, tuple_
 from sqlalchemy.engine import RowMapping
 
-from chassis.http.parameters import Cursors, Limit, Page
+from chassis.http.auth import Principal
+from chassis.http.commands import etag
+from chassis.http.paging import Cursors, Limit, Page
 from chassis.http.problems import About, Problem, Problems, answers
-from chassis.http.requests import Principal, etag
 from chassis.process.app import App
 from contracts.base import Timestamp
 from payments.responses import LedgerShown, LedgerSummary

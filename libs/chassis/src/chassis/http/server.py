@@ -18,8 +18,8 @@ import structlog
 import uvicorn
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
+from chassis.http.bodies import BODY_BYTES_MAX
 from chassis.http.problems import Problem, known
-from chassis.http.requests import BODY_BYTES_MAX
 
 log = structlog.get_logger("chassis.http.server")
 

@@ -32,9 +32,10 @@ from chassis.batch.database import Database, is_transient
 from chassis.batch.history import History
 from chassis.batch.shell import Shell
 from chassis.declare.service import Service
-from chassis.http import docs, openapi, problems, server
-from chassis.http import requests as http
-from chassis.http.requests import Answer, Keys, Principal, Write
+from chassis.http import auth, docs, openapi, problems, server
+from chassis.http.auth import Keys, Principal
+from chassis.http.bodies import Readable
+from chassis.http.commands import Answer, obey, operation_id
 from chassis.kafka import recovery
 from chassis.kafka import topics as kafka
 from chassis.kafka.consumer import Consumer
@@ -84,7 +85,7 @@ class App:
     def principal(self, scope: str, *, one_store: bool = True) -> Callable[..., Awaitable[Principal]]:
         """A dependency: who asks, if they have the scope; of one store, which an administrator has to name."""
 
-        async def who(request: Request, _: Annotated[None, Depends(http.security)]) -> Principal:
+        async def who(request: Request, _: Annotated[None, Depends(auth.security)]) -> Principal:
             found = await self.keys.principal(request, scope)
             if one_store and not found.store_id:
                 raise problems.known("store_missing", "an administrator's key names it in the header X-Store-Id")
@@ -95,16 +96,16 @@ class App:
     async def read(self, statement: Executable) -> Sequence[RowMapping]:
         return await self.database.read(statement)
 
-    async def write(self, work: Write) -> Any:
+    async def write(self, work: Callable[[asyncpg.Connection], Awaitable[Any]]) -> Any:
         async with self.database.transaction() as tx:
             return await work(tx)
 
     def operation_id(self, request: Request, who: Principal, key: UUID) -> UUID:
-        """The operation that a request asks of the aggregate `key`: see `http.operation_id`."""
-        return http.operation_id(request, who, key, self.settings.idempotency_retention_days)
+        """The operation that a request asks of the aggregate `key`: see `chassis.http.commands`."""
+        return operation_id(request, who, key, self.settings.idempotency_retention_days)
 
     async def obey(self, request: Request, who: Principal, message: Command, answer: Answer) -> Response:
-        return await http.obey(self.shell, request, who, message, answer)
+        return await obey(self.shell, request, who, message, answer)
 
     # -- the process --------------------------------------------------------------------------------------------------
 
@@ -115,7 +116,7 @@ class App:
         )  # fmt: skip
         problems.install_problems(app)
         openapi.describe(app, self.service.problems)
-        app.add_middleware(http.Readable)
+        app.add_middleware(Readable)
         app.include_router(operations.routes(self))
         app.mount("/docs", docs.pages(self.service.name))
         app.include_router(problems.pages(self.service.problems))

@@ -15,9 +15,10 @@ from pydantic import BaseModel, Field
 
 from chassis.batch.database import is_transient
 from chassis.batch.inbound import headers_from_json
-from chassis.http.parameters import BIGINT_MAX, Cursors, Limit, Page, RowId, RowNumber
+from chassis.http.auth import Principal
+from chassis.http.bodies import as_json
+from chassis.http.paging import BIGINT_MAX, Cursors, Limit, Page, RowId, RowNumber
 from chassis.http.problems import Problem, alone, answers, known, respond
-from chassis.http.requests import Principal, as_json
 from chassis.kafka.consumer import Consumer
 from chassis.work import parking
 from contracts.base import Code, Text

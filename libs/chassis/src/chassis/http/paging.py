@@ -1,6 +1,6 @@
-"""What a request may name, typed once for every route: rows, pages, places in a list.
+"""Parameters that routes share, typed once: row numbers, pages of a list, cursors.
 
-Ids, codes and filters are the contracts' types (`Id`, `Code`, `Text`): what PostgreSQL could not keep is refused with 422.
+Ids, codes and filters have the contracts' types (`Id`, `Code`, `Text`): 422 for a value that PostgreSQL cannot store.
 """
 
 from __future__ import annotations
@@ -43,10 +43,10 @@ class PageOfRows(TypedDict):
 
 
 class Cursors:
-    """The places between the rows of one list, ordered by a key of these types.
+    """Cursors of one list, ordered by a key of these types.
 
     A cursor is base64 of a checksum, the list's name and the key of the last row shown. A changed cursor and one of another
-    list are refused. The checksum is no secret: who computes one reaches no row that the list would not show.
+    list are refused. The checksum is no secret: a computed cursor reaches no row that the list would not show.
     """
 
     def __init__(self, of: str, *types: Any) -> None:
@@ -55,7 +55,7 @@ class Cursors:
         self._read: TypeAdapter[tuple[Any, ...]] = TypeAdapter(shape[(str, *types)])
 
     def page(self, rows: Sequence[Any], limit: int, key: Callable[[Any], Sequence[Any]]) -> PageOfRows:
-        """`rows` were read with `limit + 1`: one too many says that there is a next page."""
+        """Returns the first `limit` rows. `rows` were read with `limit + 1`: one row too many means that there is a next page."""
         shown = list(rows[:limit])
         cursor = None
         if len(rows) > limit:
@@ -64,7 +64,7 @@ class Cursors:
         return {"items": shown, "next_cursor": cursor}
 
     def after(self, cursor: str | None) -> tuple[Any, ...] | None:
-        """The key that a cursor stands for; None at the beginning. Raises Problem 400."""
+        """Returns the key in a cursor; None for the first page. Raises Problem 400."""
         if cursor is None:
             return None
         try:
@@ -81,7 +81,7 @@ _CHECKSUM_BYTES: Final = 9
 
 
 def sealed(place: bytes) -> str:
-    """The cursor of a place."""
+    """Returns the cursor of a place."""
     return base64.urlsafe_b64encode(_checksum(place) + place).decode().rstrip("=")
 
 

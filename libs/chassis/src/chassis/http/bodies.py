@@ -1,0 +1,70 @@
+"""Bodies of requests and answers: what is readable at all, and JSON."""
+
+from __future__ import annotations
+
+import uuid
+from collections.abc import Mapping
+from typing import Any, Final
+from urllib.parse import unquote_to_bytes
+
+import orjson
+from pydantic import BaseModel
+from starlette.exceptions import HTTPException
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from chassis.batch.inbound import Rendered
+from chassis.http.problems import known, respond
+
+BODY_BYTES_MAX: Final = 1024 * 1024
+
+
+def as_json(status: int, body: Any, headers: Mapping[str, str] | None = None) -> Rendered:
+    """Renders `body` as JSON. A row's column names are strings of SQLAlchemy's own class: hence OPT_NON_STR_KEYS."""
+    written = orjson.dumps(body, default=_plain, option=orjson.OPT_NON_STR_KEYS)
+    return Rendered(status, {"content-type": "application/json", **(headers or {})}, written)
+
+
+def _plain(value: Any) -> Any:
+    if isinstance(value, BaseModel):
+        return value.model_dump(mode="json")
+    if isinstance(value, Mapping):
+        return dict(value)
+    if isinstance(value, (set, frozenset, tuple)):
+        return list(value)
+    if isinstance(value, uuid.UUID):  # the driver's own class
+        return str(value)
+    raise TypeError(f"{type(value).__name__} has no JSON form")
+
+
+class Readable:
+    """ASGI middleware that refuses what no route can read: 400 unless path and query are UTF-8 without NUL, 413 for a body
+    over BODY_BYTES_MAX, of which no more than that is buffered."""
+
+    def __init__(self, app: ASGIApp) -> None:
+        self.app = app
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] != "http":
+            return await self.app(scope, receive, send)
+        if not all(map(_is_text, (scope.get("raw_path") or b"", scope["query_string"]))):
+            unreadable = known("url_unreadable", "path and query are percent-encoded UTF-8 without NUL")
+            return await respond(unreadable.rendered())(scope, receive, send)
+        taken = 0
+
+        async def counted() -> Message:
+            nonlocal taken
+            message = await receive()
+            taken += len(message.get("body", b""))
+            if taken > BODY_BYTES_MAX:
+                raise HTTPException(413, f"The body is larger than {BODY_BYTES_MAX} bytes")
+            return message
+
+        await self.app(scope, counted, send)
+
+
+def _is_text(encoded: bytes) -> bool:
+    """Returns whether a part of a URL decodes to text that PostgreSQL can store. A server replaces what it cannot decode."""
+    try:
+        return "\0" not in unquote_to_bytes(encoded).decode("utf-8")
+    except UnicodeDecodeError:
+        return False

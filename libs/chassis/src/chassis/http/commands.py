@@ -1,0 +1,157 @@
+"""Requests that run a command: Idempotency-Key, operation id, `If-Match`, and the outcome as an answer."""
+
+from __future__ import annotations
+
+import hashlib
+import re
+import time
+import uuid
+from collections.abc import Callable, Mapping
+from typing import TYPE_CHECKING, Annotated, Any, Final
+
+from fastapi import Depends, Header, Request, Response
+
+from chassis.batch.database import is_transient, overtaxes
+from chassis.batch.idempotency import KeyReused
+from chassis.batch.inbound import Idempotency, Inbound, Outcome, Rendered
+from chassis.batch.unit_of_work import StoreDiffers
+from chassis.http.auth import Principal
+from chassis.http.bodies import as_json
+from chassis.http.problems import PROBLEMS, Problem, known, respond, unavailable
+from contracts.base import Command
+from contracts.envelope import traceparent
+from contracts.ids import derived
+
+if TYPE_CHECKING:
+    from chassis.batch.shell import Shell
+
+
+def _documented(
+    idempotency_key: Annotated[
+        str | None,
+        Header(alias="Idempotency-Key", description="1 to 255 characters: a repeated request has its effect once."),
+    ] = None,
+) -> None:
+    """A dependency that documents the header; `idempotency_key` reads and checks it."""
+
+
+COMMAND: Final = [Depends(_documented)]
+"""`dependencies` of a route that runs a command."""
+
+
+def _documented_version(
+    if_match: Annotated[
+        str | None,
+        Header(
+            alias="If-Match", description="The `ETag` of an earlier answer: 412 if the resource changed since then."
+        ),
+    ] = None,
+) -> None:
+    """A dependency that documents the header; `if_match` reads and checks it."""
+
+
+CHANGE: Final = [*COMMAND, Depends(_documented_version)]
+"""`dependencies` of a route that runs a command on an aggregate whose version it shows."""
+
+
+def idempotency_key(request: Request) -> str | None:
+    """Returns the request's Idempotency-Key. Raises Problem 400."""
+    key = request.headers.get("idempotency-key")
+    if key is not None and not (1 <= len(key) <= 255 and key.isprintable()):
+        raise known("idempotency_key_invalid", "send 1 to 255 printable characters")
+    return key
+
+
+def identity(request: Request, who: Principal) -> str | None:
+    """Returns the request's identity within its store: SHA-256 of principal, method, path and Idempotency-Key; None without."""
+    key = idempotency_key(request)
+    if not key:
+        return None
+    return hashlib.sha256("\n".join((who.name, request.method, request.scope["path"], key)).encode()).hexdigest()
+
+
+async def fingerprint(request: Request) -> bytes:
+    """Returns SHA-256 of query and body: equal for a repetition, different when a client uses its key for another request."""
+    return hashlib.sha256(request.scope["query_string"] + b"\n" + await request.body()).digest()
+
+
+def operation_id(request: Request, who: Principal, key: uuid.UUID, retention_days: int) -> uuid.UUID:
+    """Returns the operation that a request asks of the aggregate `key`.
+
+    With an Idempotency-Key it is a function of store, aggregate, the request's identity and the current period of
+    `retention_days`. After its retention a key is therefore another operation, and a restored database, which has lost
+    the stored answer, recognises the request by its operation within the same period. Without a key it is random.
+    """
+    asked = identity(request, who)
+    if asked is None:
+        return uuid.uuid4()
+    period = int(time.time() // (retention_days * 86_400))
+    return derived(key, f"{who.store_id}|{asked}|{period}")
+
+
+_ETAG: Final = re.compile(r'\s*(?:W/)?"([^"]*)"\s*')
+
+
+def if_match(request: Request) -> frozenset[int] | None:
+    """The versions that `If-Match` names; null without the header or for `*`. Raises Problem 400.
+
+    A weak tag and one that is no version match nothing (RFC 9110, 13.1.1).
+    """
+    header = request.headers.get("if-match")
+    if header is None or header.strip() == "*":
+        return None
+    tags = [(part, _ETAG.fullmatch(part)) for part in header.split(",")]
+    if not all(tag for _, tag in tags):
+        raise known("if_match_invalid", 'send the `ETag` of an answer, e.g. `"7"`, or `*`')
+    strong = (tag[1] for part, tag in tags if tag is not None and not part.lstrip().startswith("W/"))
+    return frozenset(int(version) for version in strong if re.fullmatch("[0-9]{1,10}", version))
+
+
+def etag(version: int) -> dict[str, str]:
+    """Returns the header that names a version."""
+    return {"etag": f'"{version}"'}
+
+
+Answer = Callable[[Outcome], tuple[int, Any] | tuple[int, Any, Mapping[str, str]]]
+
+
+async def obey(shell: Shell, request: Request, who: Principal, message: Command, answer: Answer) -> Response:
+    """Runs a command through the shell and renders its outcome; with an Idempotency-Key, once.
+
+    The command's operation is the one that `operation_id` derives from the request; it is the message's identity, too.
+    Raises Problem.
+    """
+    path, operation = request.scope["path"], message.operation_id
+    key = identity(request, who)
+    idempotency = Idempotency(who.store_id, key, await fingerprint(request)) if key else None
+
+    def render(outcome: Outcome) -> Rendered:
+        if outcome.refusal is not None:
+            code = outcome.refusal.code
+            about = {**PROBLEMS, **shell.service.problems}[code]
+            present = {"version": outcome.version} if code == "version_outdated" else {}
+            refused = Problem(about.status, code, about.title, outcome.refusal.detail, **present)
+            return refused.rendered(path, etag(outcome.version) if present else None)
+        status, body, *more = answer(outcome)
+        return as_json(status, body, {**etag(outcome.version), **(more[0] if more else {})})
+
+    inbound = Inbound(
+        "http", message.key, message.store_id, operation, message.TYPE, message, str(operation),
+        traceparent(request.headers.get("traceparent")), actor=who.actor, idempotency=idempotency, render=render,
+        if_versions=if_match(request),
+    )  # fmt: skip
+    try:
+        outcome = await shell.submit(inbound)
+    except Exception as error:
+        if is_transient(error):
+            raise unavailable(error) from error
+        raise
+    if outcome.answer is not None:
+        return respond(outcome.answer)
+    if isinstance(outcome.error, KeyReused):
+        raise known("idempotency_key_reused", "use a new key per request")
+    if outcome.error is not None and overtaxes(outcome.error):
+        raise known("request_timed_out", "nothing was done; make the request smaller")
+    if isinstance(outcome.error, StoreDiffers):
+        raise known("resource_unknown", "there is nothing of that id in your store")
+    raise known("service_failed", "nothing was done; the operators see it in the log")
