@@ -22,7 +22,9 @@ from saga_world import BARE_SELLER, COMPLETE_SELLER, STORE, Record, World
 
 from contracts.deciding import Context, Refusal
 from contracts.ids import derived, order_id
+from contracts.invoicing import Credit, CreditLine
 from contracts.orders import Approve, Cancel, OrderEvent, Resolution, Resolve, Retry
+from contracts.payments import MoneyLine, Refund
 from contracts.snapshot import OrderContent
 from orders.domain.actions import ACTIONS, allowed
 from orders.domain.exceptions import KINDS
@@ -124,6 +126,28 @@ class Saga:
         command = word(order_id=key, store_id=STORE, operation_id=self.world.name(), actor="person:ann")
         return self.world.request(command)
 
+    def a_part_goes_back(self, rng: Random) -> None:
+        """A refund of some of a captured line, and the credit note of it, that no process of orders asked for."""
+        world = self.world
+        lines = [
+            (key, capture_id, line_id, left)
+            for key, ledger in sorted(world.payments.states().items())
+            for capture_id in ledger.captures
+            for line_id, left in ledger.refundable(capture_id).items()
+            if left > 1
+        ]
+        if not lines:
+            return
+        key, capture_id, line_id, left = rng.choice(lines)
+        asked = {"order_id": key, "store_id": STORE, "actor": "person:ann"}
+        amount, pieces = rng.randint(1, left - 1), rng.randint(0, 1)
+        back = MoneyLine(line_id=line_id, quantity=pieces, amount_minor=amount)
+        world.request(Refund(**asked, operation_id=world.name(), capture_id=capture_id, currency="EUR", lines=(back,)))
+        billing = world.invoicing.states().get(key)
+        if billing is not None and (invoice := billing.invoice_of(capture_id)) is not None:
+            part = CreditLine(line_id=line_id, quantity=0, amount_minor=amount)
+            world.request(Credit(**asked, operation_id=world.name(), invoice_id=invoice.invoice_id, lines=(part,)))
+
     def the_cause_is_mended_or_made(self, rng: Random) -> None:
         self.world.seller = COMPLETE_SELLER if rng.random() < 0.6 else BARE_SELLER
         self.world.count_stock("main", rng.choice(SKUS), rng.randint(0, 9))
@@ -139,6 +163,7 @@ class Saga:
         "a_frozen_worker_reports_too": 1,
         "the_warehouse_ships": 2,
         "a_person_asks": 3,
+        "a_part_goes_back": 1,
         "the_cause_is_mended_or_made": 1,
     }
 
@@ -243,13 +268,15 @@ def check_statuses(event: OrderEvent) -> None:
     if status == "placing":
         assert payment in ("unpaid", "free", "authorized") and fulfillment in ("unfulfilled", "not_required"), told
     if status == "placed":
-        assert payment in ("free", "authorized", "paid") and fulfillment in ("unfulfilled", "not_required"), told
+        assert payment in ("free", "authorized", "paid", "partially_refunded"), told
+        assert fulfillment in ("unfulfilled", "not_required"), told
     if status == "approved" and fulfillment == "in_progress":
-        assert payment in ("free", "authorized", "paid", "partially_paid"), told
+        assert payment in ("free", "authorized", "paid", "partially_paid", "partially_refunded"), told
     if status == "cancelled":
         assert fulfillment in ("unfulfilled", "not_required"), told
     if event.TYPE == "orders.completed":
-        assert payment in ("paid", "free") and fulfillment in ("fulfilled", "not_required"), told
+        assert payment in ("paid", "free", "partially_refunded"), told
+        assert fulfillment in ("fulfilled", "not_required"), told
 
 
 def check_order(order: Order) -> None:

@@ -8,7 +8,8 @@ import pytest
 from orders_play import Play, content, line, market, uid
 
 from contracts.invoicing import Credit, Issue
-from contracts.payments import MoneyLine, Refund
+from contracts.orders import PaymentChanged, StepFailed
+from contracts.payments import Capture, MoneyLine, Refund
 from orders.domain.order import Order
 from orders.domain.place import PLACE
 from orders.domain.process import Process, Processes, Step
@@ -102,3 +103,19 @@ def test_what_came_back_in_full_is_not_undone_again(play: Play) -> None:
     play.when(play.credit_note(uid("all"), invoice))
     play.cancels().shipments_cancelled()
     assert not [one for one in play.commands if isinstance(one, (Credit, Refund))] and not play.order.open_runs
+
+
+def test_a_refund_that_another_refund_has_made_too_large_is_asked_for_again_as_the_rest(play: Play) -> None:
+    """4.00 is on its way back at the gateway when the cancel asks for 10.00: payments refuses, then reports the 4.00."""
+    play.paid_and_in_the_warehouse().cancels().shipments_cancelled().credited().failed(Refund).then(StepFailed)
+    part = [MoneyLine(line_id="1", quantity=0, amount_minor=4_00)]
+    play.when(play.refund(play.last(Capture).operation_id, part)).then(PaymentChanged, asks=[Refund])
+    assert [one.amount_minor for one in play.last(Refund).lines] == [6_00]
+    play.refunded()
+    assert play.status == "cancelled/refunded/unfulfilled" and not play.order.open_runs
+
+
+def test_a_refused_refund_ends_when_another_refund_leaves_nothing(play: Play) -> None:
+    play.paid_and_in_the_warehouse().cancels().shipments_cancelled().credited().failed(Refund)
+    play.when(play.refund(play.last(Capture).operation_id, play.last(Capture).lines)).then(PaymentChanged)
+    assert play.status == "cancelled/refunded/unfulfilled" and not play.order.open_runs

@@ -1,4 +1,4 @@
-"""How money is taken and invoiced when something is refused: the order stays, a person mends the cause and retries."""
+"""How money is taken and invoiced when something is refused: the order stays, a person fixes the cause and retries."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from contracts.orders import (
     Retried,
     StepFailed,
 )
-from contracts.payments import Capture
+from contracts.payments import Capture, MoneyLine
 from contracts.snapshot import Quantities, Tax, TaxCollection
 from orders.domain.actions import allowed
 from orders.domain.views import waiting
@@ -144,3 +144,40 @@ def test_an_order_of_a_deemed_supplier_is_cancelled_without_documents(play: Play
     play.in_the_warehouse(told).captured().cancels().shipments_cancelled().refunded()
     assert play.status == "cancelled/refunded/unfulfilled" and waiting(play.order) == ""
     assert not [one for one in play.commands if isinstance(one, Issue | Credit)]
+
+
+def refunds_a_part(play: Play, amount: int, invoice: Issue | None = None) -> Play:
+    """A refund of line 1 that no process of the order asked for, and its credit note."""
+    part = [MoneyLine(line_id="1", quantity=0, amount_minor=amount)]
+    play.when(play.refund(play.last(Capture).operation_id, part))
+    return play if invoice is None else play.when(play.credit_note(uid("part"), invoice.operation_id, part))
+
+
+def test_a_partial_refund_before_the_end_lets_the_order_complete(play: Play) -> None:
+    play.paid_and_in_the_warehouse()
+    refunds_a_part(play, 4_00, play.last(Issue))
+    assert play.status == "approved/partially_refunded/in_progress"
+    play.shipped().fulfilled().then(FulfillmentChanged, Completed)
+    assert play.status == "approved/partially_refunded/fulfilled"
+
+
+def test_a_partial_refund_before_the_invoice_lets_the_order_complete(play: Play) -> None:
+    play.in_the_warehouse().captured()
+    refunds_a_part(play, 4_00).shipped().fulfilled().then(FulfillmentChanged)
+    play.issued().then(Completed)
+
+
+def test_a_partial_refund_does_not_stand_for_what_is_not_captured_yet(play: Play) -> None:
+    told = content(line("1"), line("2"))
+    play.receives(told, market(capture="per_shipment")).reserved().authorized().started({"2": "second"})
+    play.shipped("main").captured().issued()
+    refunds_a_part(play, 4_00)
+    play.shipped("second").fulfilled().then(FulfillmentChanged)
+    play.captured().then(PaymentChanged, asks=[Issue])
+    play.issued().then(Completed)
+
+
+def test_an_order_that_is_refunded_in_full_does_not_complete(play: Play) -> None:
+    play.paid_and_in_the_warehouse()
+    refunds_a_part(play, 10_00, play.last(Issue)).shipped().fulfilled().then(FulfillmentChanged)
+    assert play.status == "approved/refunded/fulfilled"

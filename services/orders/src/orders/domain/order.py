@@ -420,8 +420,7 @@ def payment_status(order: Order, money: MoneyTotals) -> PaymentStatus:
     total = order.grand_minor
     if total == 0:
         return "free"
-    if (undone := order.facts.undone) is not None:
-        money = MoneyTotals(**{name: amount - getattr(undone, name) for name, amount in money})
+    money = _counted(order, money)
     authorized, captured = money.authorized_minor, money.captured_minor
     if authorized == 0:
         return "unpaid"
@@ -432,3 +431,20 @@ def payment_status(order: Order, money: MoneyTotals) -> PaymentStatus:
     if money.refunded_minor:
         return "refunded" if money.refunded_minor >= captured else "partially_refunded"
     return "paid" if captured >= authorized - money.voided_minor else "partially_paid"
+
+
+def is_fully_paid(order: Order, money: MoneyTotals) -> bool:
+    """Free, or everything that was authorized and not voided is captured. A partial refund changes nothing about it."""
+    if order.grand_minor == 0:
+        return True
+    money = _counted(order, money)
+    authorized, captured = money.authorized_minor, money.captured_minor
+    return authorized > 0 and captured >= authorized - money.voided_minor and money.refunded_minor < captured
+
+
+def _counted(order: Order, money: MoneyTotals) -> MoneyTotals:
+    """Without the money of the attempt before a cancel, if the order was placed anew."""
+    undone = order.facts.undone
+    if undone is None:
+        return money
+    return MoneyTotals(**{name: amount - getattr(undone, name) for name, amount in money})

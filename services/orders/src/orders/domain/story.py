@@ -42,6 +42,7 @@ from orders.domain.order import (
     Stated,
     evolve,
     has_shipped,
+    is_fully_paid,
     is_invoiced,
     learnt,
     payment_status,
@@ -396,9 +397,7 @@ class Story:
             return  # the marketplace carried it through without us
         if order.fulfillment_status not in ("fulfilled", "not_required"):
             return
-        if payment_status(order, self.facts.money) not in ("paid", "free") or any(
-            not run.end for run in self.runs.values()
-        ):
+        if not is_fully_paid(order, self.facts.money) or any(not run.end for run in self.runs.values()):
             return
         if not is_invoiced(order) or all(
             one.invoice_id or not one.unrefunded_minor for one in self.facts.captures.values()

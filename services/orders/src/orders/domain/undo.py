@@ -77,7 +77,7 @@ def step_refused(story: Story, run: Run, event: Any) -> None:
 def proceed(story: Story) -> None:
     """Asks for the first undo of which something is left; ends when nothing is. Called after every message of an undo."""
     run = story.runs.get(KIND)
-    if run is None or run.end or run.waits == "person" or _is_asked(story, run):
+    if run is None or run.end or _is_asked(story, run) or _waits_for_a_person(story, run):
         return
     for step in _steps(story):
         left = step.left(story)
@@ -95,6 +95,12 @@ def proceed(story: Story) -> None:
             story.ask(story.set_data(run, left=left), step)
         return
     story.end(story.set(run, step=""))
+
+
+def _waits_for_a_person(story: Story, run: Run) -> bool:
+    """A refused step; not if less is left than was asked for: a refund or a credit of someone else has come between."""
+    step = story.kinds.step_of(run) if run.waits == "person" else None
+    return isinstance(step, Undo) and step.left(story) >= data_of(run).left
 
 
 def _is_asked(story: Story, run: Run) -> bool:
