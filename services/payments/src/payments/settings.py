@@ -1,4 +1,4 @@
-"""Every knob of payments, its unit and its default."""
+"""The settings of payments, with their units and defaults."""
 
 from __future__ import annotations
 
@@ -16,24 +16,24 @@ class Settings(ServiceSettings):
     )
 
     test_gateway_url: str | None = None
-    """Where the gateway `test` listens, e.g. http://127.0.0.1:8900. Null: not set up, what names it is declined."""
+    """Where the gateway `test` listens, e.g. http://127.0.0.1:8900. Null: not configured; payments that name it are declined."""
     gateway_timeout_seconds: PositiveFloat = 8
-    """One call to a gateway, from connect to last byte. Too short: many answers have to be asked for a second time."""
+    """One call to a gateway, from connect to last byte. Too short: many outcomes have to be queried."""
     gateway_lease_seconds: PositiveFloat = 30
     """A task held longer goes to another worker. Too short: called twice. Too long: late after a crash."""
     gateway_key_hours: PositiveFloat = 23
-    """How long a gateway surely knows an idempotency key: below what it says. Past it, an operation that may have been
-    called is only asked after, never called again. Too long: charged twice."""
+    """How long a gateway honours an idempotency key; set it below the gateway's own figure. After that, an operation that may
+    have been called is only queried, never called again. Too long: charged twice."""
     gateway_retry_seconds: PositiveFloat = 1
-    """After an unclear outcome that asking could not clear up; the chassis' backoff grows from the second time on."""
+    """Before the first retry after an outcome that a query could not determine; doubles from the second retry on."""
     gateway_poll_seconds: PositiveFloat = 2
-    """Between two questions after an operation that the gateway answers later."""
+    """Between two queries of an operation that is pending at the gateway."""
     gateway_backoff_seconds_max: PositiveFloat = 300
-    """At most between two tries."""
+    """Maximum time between two tries."""
 
     @model_validator(mode="after")
-    def the_lease_outlasts_a_call_and_the_questions_around_it(self) -> Self:
-        # Asked before, called, asked after; a runner is stopped at nine tenths of its lease.
+    def the_lease_outlasts_a_call_and_its_queries(self) -> Self:
+        # A query before, the call, a query after; a runner is stopped at nine tenths of its lease.
         if 0.9 * self.gateway_lease_seconds < 3 * self.gateway_timeout_seconds:
             raise ValueError("PAYMENTS_GATEWAY_LEASE_SECONDS must be 3.4 times PAYMENTS_GATEWAY_TIMEOUT_SECONDS")
         return self

@@ -1,4 +1,4 @@
-"""What every service can be told by the environment. Units stand in the names."""
+"""The settings that every service reads from the environment. Names contain their units."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ class ServiceSettings(BaseSettings):
     kafka_bootstrap_servers: str = "127.0.0.1:9092"
     """host:port[,host:port...] of the brokers."""
     kafka_security_protocol: Literal["PLAINTEXT", "SSL", "SASL_PLAINTEXT", "SASL_SSL"] = "PLAINTEXT"
-    """How the brokers are reached; certificates are those that the system trusts."""
+    """How the brokers are reached; certificates are verified against the system's trust store."""
     kafka_sasl_mechanism: Literal["PLAIN", "SCRAM-SHA-256", "SCRAM-SHA-512"] = "SCRAM-SHA-512"
     """With one of the SASL protocols."""
     kafka_sasl_username: str = ""
@@ -35,23 +35,23 @@ class ServiceSettings(BaseSettings):
     kafka_sasl_password: str = Field("", repr=False)
     """With one of the SASL protocols; never printed."""
     kafka_group_instance_id: str | None = None
-    """Static membership: only where a supervisor makes sure of one process per id. Null: dynamic, the safe choice."""
+    """Static membership: only if a supervisor ensures one process per id. Null: dynamic, the safe choice."""
     replication_factor: PositiveInt = 1
-    """Of topics made by `provision`; 3 in production, with min.insync.replicas 2."""
+    """For topics created by `provision`; 3 in production, with min.insync.replicas 2."""
     topic_retention_hours: PositiveInt = 168
-    """Of topics made by `provision`; inbox and horizon follow it (plus a day)."""
+    """For topics created by `provision`. The inbox stores claims for this time plus a day."""
 
     idempotency_retention_days: PositiveInt = 30
-    """How long the answer to a request with an Idempotency-Key is stored. After that the key is a new request's."""
+    """How long the answer to a request with an Idempotency-Key is stored. After that the key is a new request."""
 
     http_host: str = "127.0.0.1"
-    """The address to listen at; 0.0.0.0 in a container."""
+    """The address of the HTTP server; 0.0.0.0 in a container."""
     http_port: NonNegativeInt = 0
     """0: any free port (printed at start)."""
     database_connections_max: int = Field(8, ge=4)
-    """Per process, at least 4: that is what a worker uses; an api uses up to all."""
+    """Per process, at least 4: a worker uses 4; an api uses up to all."""
     niceness: int = Field(0, ge=0, le=19)
-    """Added to the process's own at the start. Where all services share a machine: 0 for orders, 10 for the others."""
+    """Added to the niceness of the process at the start. If all services share a machine: 0 for orders, 10 for the others."""
 
     batch_records_max: PositiveInt = 500
     """Records per poll and transaction. More: faster under load, slower to retry."""
@@ -60,23 +60,24 @@ class ServiceSettings(BaseSettings):
     idle_in_transaction_seconds: PositiveFloat = 5
     """A stopped process loses its locks after this; below the session timeout, or its successor waits for it."""
     transaction_seconds_max: PositiveFloat = 60
-    """No transaction lives longer; the relay's floor relies on it."""
+    """Maximum duration of a transaction; the relay's floor relies on it."""
     intake_outbox_age_seconds_max: PositiveFloat = 2
     """Intake topics pause while the oldest unpublished row is older."""
     intake_in_flight_max: PositiveInt = 500
-    """Intake topics pause while this many orders wait for an answer of our own services; older questions of one store count for a quarter of it at most."""
+    """Intake topics pause while this many orders wait for an answer of our own services. Answers awaited for more than 5 s
+    count, per store, for at most a quarter of it."""
 
     relay_rows_max: PositiveInt = 2_000
     """Rows per flush."""
     relay_lease_seconds: PositiveFloat = 5
-    """A relay that is silent for so long is overtaken."""
+    """Another process takes over a relay that does not renew its lease for this time."""
     relay_poll_ms_max: PositiveInt = 100
-    """Between two looks at an idle outbox."""
+    """Between two polls of an idle outbox."""
 
     task_concurrency: PositiveInt = 32
-    """Calls to the outside at the same time per process."""
+    """Concurrent external calls per process."""
     park_retries_max: NonNegativeInt = 3
-    """A parked order retries itself so often, then waits for a person."""
+    """Automatic retries of a parked order; then it waits for a person."""
     park_retry_seconds: PositiveFloat = 10
     """Before the first retry; doubles."""
     log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR"] = "INFO"
@@ -84,7 +85,7 @@ class ServiceSettings(BaseSettings):
 
     @property
     def inbox_horizon_seconds(self) -> int:
-        """For so long the inbox stores the ids of messages, counted from their `ce_time`."""
+        """How long the inbox stores the claims of messages, counted from their `ce_time`."""
         return (self.topic_retention_hours + 24) * 3600
 
     @model_validator(mode="after")
