@@ -12,9 +12,9 @@ from pathlib import Path
 import pytest
 from prometheus_client import generate_latest
 
+from chassis.batch.staleness import STALE
 from chassis.process import settings_doc
-from chassis.process.telemetry import Metrics
-from chassis.work.parking import STALE
+from chassis.telemetry import Metrics
 from contracts import limits
 from contracts.snapshot import OrderContent
 from orders import actions_doc, exceptions_doc
@@ -92,9 +92,7 @@ def test_every_file_and_every_test_that_is_named_is_there(page: Path) -> None:
 
 
 def test_the_tables_of_settings_are_those_of_the_code() -> None:
-    assert settings_doc.filled(OPERATIONS) == OPERATIONS, (
-        "run python -m chassis.process.settings_doc docs/operations.md"
-    )
+    assert settings_doc.filled(OPERATIONS) == OPERATIONS, "run python -m chassis.settings_doc docs/operations.md"
 
 
 def test_every_series_is_in_operations_and_operations_names_no_other() -> None:

@@ -11,9 +11,9 @@ from sqlalchemy import MetaData
 
 from chassis.batch import aggregates, statements
 from chassis.batch.aggregates import Slot
-from chassis.batch.database import Rows
 from chassis.declare import migrations
 from chassis.declare.service import Service
+from chassis.declare.sql import Rows
 from chassis.declare.tables import chassis_tables
 from contracts.base import Event, PrivateEvent
 from contracts.registry import MESSAGES

@@ -38,7 +38,7 @@ from chassis.declare.service import Service
 from chassis.http.auth import Keys
 from chassis.kafka import topics as kafka
 from chassis.kafka.consumer import topics_of
-from chassis.process.settings import ServiceSettings
+from chassis.settings import ServiceSettings
 from contracts.envelope import headers
 from contracts.ids import order_id
 from contracts.registry import PARTITIONS, SNAPSHOTS

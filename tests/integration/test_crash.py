@@ -7,7 +7,7 @@ from collections import Counter
 
 import pytest
 
-from chassis.process.crash import POINTS
+from chassis.crash import POINTS
 from system.processes import SERVICES, Member
 from tests.integration.shop import Options, Shop
 

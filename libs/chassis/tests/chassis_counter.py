@@ -16,14 +16,18 @@ from asyncpg import Connection
 from pydantic_settings import SettingsConfigDict
 from sqlalchemy import BigInteger, Column, MetaData, Table, Text
 
-from chassis.batch.database import Database, Piece, Rows
-from chassis.batch.inbound import Idempotency, Inbound, Intake, Outcome, Record, Rejected, Rendered
+from chassis.batch.database import Database
+from chassis.batch.inbound import Idempotency, Inbound, Outcome, Rendered
+from chassis.batch.intake import Intake
+from chassis.batch.parking import Rejected
+from chassis.batch.record import Record
 from chassis.batch.shell import Shell
 from chassis.declare.service import Aggregate, Service, Share, on
+from chassis.declare.sql import Piece, Rows
 from chassis.declare.tables import aggregate_columns, chassis_tables
-from chassis.process.settings import ServiceSettings
-from chassis.process.telemetry import Metrics
-from chassis.work.parking import Parking
+from chassis.settings import ServiceSettings
+from chassis.telemetry import Metrics
+from chassis.work.replay import Replays
 from contracts.base import Addressed, Command, Document, Event, Frozen, Message, OrderKeyed, PrivateEvent
 from contracts.deciding import Context, Effect, Refusal, Reported, Task, Unasked, Wake
 from contracts.envelope import headers
@@ -269,7 +273,7 @@ class World:
         self.database = Database(wishes, "chassis-tests")
         self.metrics = Metrics("counter")
         self.shell = Shell(SERVICE, self.database, self.metrics)
-        self.parking = Parking(SERVICE, self.database, wishes)
+        self.replays = Replays(SERVICE, self.database, wishes)
         self._offset = 0
         self._serving: list[asyncio.Task[None]] = []
 
@@ -338,4 +342,4 @@ class World:
 
     async def tell(self, *messages: Command) -> list[Outcome]:
         """One poll of good records; what became of each."""
-        return await self.shell._handle([self.from_topic(message) for message in messages], {})
+        return await self.shell.handle([self.from_topic(message) for message in messages])

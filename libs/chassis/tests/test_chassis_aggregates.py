@@ -8,7 +8,7 @@ from uuid import UUID
 import pytest
 
 from chassis.batch.aggregates import _doc
-from chassis.batch.database import QuickUUID
+from chassis.batch.driver import QuickUUID
 from contracts.base import Document, Timestamp
 
 

@@ -22,10 +22,12 @@ from aiokafka.admin import AIOKafkaAdminClient, NewTopic
 from chassis_counter import COMMANDS, SERVICE, World, plus
 from prometheus_client import generate_latest
 
-from chassis.batch.inbound import Outcome, Rejected
+from chassis.batch.inbound import Outcome
+from chassis.batch.parking import Rejected
+from chassis.batch.shell import Shell
 from chassis.kafka.consumer import Consumer
 from chassis.kafka.record_batches import Unread
-from chassis.process import operations
+from chassis.process import watch
 from chassis.process.app import App
 from contracts.registry import PARTITIONS
 from devservices import KafkaServer
@@ -97,7 +99,7 @@ class Stage:
         self.stack.callback(consumer._busy.release)
         async with asyncio.timeout(30):
             await consumer.joined.wait()
-        self.runs(operations.watch_lag(consumer))
+        self.runs(watch.watch_lag(consumer))
         async with AIOKafkaProducer(bootstrap_servers=kafka.bootstrap_servers) as producer:
             for _ in range(3):
                 at = int((time.time() - dated_back_seconds) * 1000)
@@ -109,8 +111,8 @@ class Stage:
 async def stage(world: World, request: pytest.FixtureRequest) -> AsyncIterator[Stage]:
     processes = "select 'count.ask', 'no_answer', count(*), 700::float8 from counters having count(*) > 0"
     app = App(replace(SERVICE, processes=processes), world.settings, "worker")
-    app.shell = world.shell
-    app.shell.metrics = app.metrics
+    app.shell = world.shell = Shell(SERVICE, world.database, app.metrics)
+    world.serve()
     async with AsyncExitStack() as stack:
         stack.push_async_callback(app.database.close)
         yield Stage(world, app, request, stack)
@@ -123,7 +125,7 @@ async def _observed(stage: Stage, *messages: Any, sql: str = "") -> None:
     await stage.world.take(*messages)
     if sql:
         await stage.world.do(sql)
-    stage.runs(operations.observe(stage.app))
+    stage.runs(watch.observe(stage.app))
 
 
 def _refused(stage: Stage) -> Rejected:
@@ -144,7 +146,7 @@ async def _gap(stage: Stage, cause: str) -> None:
 async def _clock(stage: Stage) -> None:
     host = time.time
     stage.request.getfixturevalue("monkeypatch").setattr(time, "time", lambda: host() + 60)
-    stage.runs(operations.watch_clock(stage.app))
+    stage.runs(watch.watch_clock(stage.app))
 
 
 async def _paused(stage: Stage) -> None:
@@ -152,7 +154,7 @@ async def _paused(stage: Stage) -> None:
     await stage.world.take(_message(stage))
     await stage.world.do("update journal set at = at - interval '1 minute'")
     stage.app.service = consumer.service
-    stage.runs(operations.watch_intake(stage.app, consumer))
+    stage.runs(watch.watch_intake(stage.app, consumer))
 
 
 async def _slow(stage: Stage) -> None:

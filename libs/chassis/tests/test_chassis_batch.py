@@ -12,10 +12,14 @@ import asyncpg
 import pytest
 from chassis_counter import MODELS, SERVICE, STORE, Stick, World, filling, plus
 
-from chassis.batch import shell as shell_module
-from chassis.batch.database import Conflict, Piece, Rows, is_transient
-from chassis.batch.inbound import LANES_FROM, Inbound, Intake
-from chassis.batch.unit_of_work import Adopted, Batch, adopt
+from chassis.batch import transaction
+from chassis.batch.adoption import Adopted, adopt
+from chassis.batch.errors import Conflict, is_transient
+from chassis.batch.inbound import Inbound
+from chassis.batch.intake import LANES_FROM, Intake
+from chassis.batch.shell import Shell
+from chassis.batch.unit_of_work import Batch
+from chassis.declare.sql import Piece, Rows
 from contracts.base import Event
 
 pytestmark = pytest.mark.real
@@ -104,7 +108,7 @@ async def test_when_one_half_of_a_large_poll_fails_all_of_it_is_taken_again_and_
     """Promise 1: a large poll is two transactions at once, by order."""
     keys = [uuid4() for _ in range(2 * LANES_FROM)]
     poll = Intake([world.from_topic(plus(key, 1)) for key in keys])
-    save = shell_module._Work.save
+    save = transaction.Transaction.save
 
     async def failing(work: Any, offsets: Any) -> None:
         await save(work, offsets)
@@ -112,7 +116,7 @@ async def test_when_one_half_of_a_large_poll_fails_all_of_it_is_taken_again_and_
             raise ConnectionResetError
 
     with monkeypatch.context() as patch:
-        patch.setattr(shell_module._Work, "save", failing)
+        patch.setattr(transaction.Transaction, "save", failing)
         with pytest.raises(ConnectionResetError):
             await world.shell.take(poll)
     done = await world.one("select count(*) from journal")
@@ -184,7 +188,7 @@ async def test_a_shared_row_that_only_an_earlier_message_made_known_splits_the_b
 ) -> None:
     """Shared rows are locked before decisions; a key that appears later is locked by a transaction of its own."""
     key = uuid4()
-    transactions = count_calls(monkeypatch, shell_module._Work, "save")
+    transactions = count_calls(monkeypatch, transaction.Transaction, "save")
     await world.take(world.from_topic(plus(key, 1, pot="jar")), world.from_topic(filling(key, 7)))
     assert await world.one("select filled from pots where name = 'jar'") == 7
     assert await world.total(key) == 8
@@ -272,7 +276,8 @@ async def test_a_row_of_the_services_own_that_could_not_be_written_undoes_its_me
     )
     (pots,) = SERVICE.shares
     strict = replace(pots, rows=lambda told: Rows(once, [list(told), list(told.values())], "filled", PotTaken))
-    world.shell.service = replace(SERVICE, shares=(strict,))
+    world.shell = Shell(replace(SERVICE, shares=(strict,)), world.database, world.metrics)
+    world.serve()
     first, second, bystander = uuid4(), uuid4(), uuid4()
     for key in (first, second):
         await world.tell(plus(key, 1, pot="jar"))
@@ -378,7 +383,7 @@ async def test_a_batch_that_needs_too_many_shared_rows_is_split_and_one_message_
 ) -> None:
     keys = [uuid4() for _ in range(3)]
     await world.tell(*(plus(key, 1, pot=f"pot-{n}") for n, key in enumerate(keys)))
-    monkeypatch.setattr(shell_module, "SHARED_ROWS_MAX", 0)
+    monkeypatch.setattr(transaction, "SHARED_ROWS_MAX", 0)
     outcomes = await world.tell(*(filling(key, 1) for key in keys))
     assert [outcome.status for outcome in outcomes] == ["done"] * 3
     assert await world.one("select sum(filled) from pots") == 3

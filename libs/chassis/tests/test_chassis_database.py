@@ -11,7 +11,8 @@ import pytest
 import pytest_asyncio
 from chassis_counter import settings
 
-from chassis.batch.database import Database, QuickUUID
+from chassis.batch.database import Database
+from chassis.batch.driver import QuickUUID
 
 pytestmark = pytest.mark.real
 

@@ -19,7 +19,10 @@ from aiokafka import TopicPartition
 from chassis_counter import COMMANDS, EVENTS, SERVICE, Add, Added, World, plus, settings
 
 from chassis.batch.clock import Clock
-from chassis.batch.inbound import LANES_FROM, Inbound, Intake, Record, Rejected, headers_from_json
+from chassis.batch.inbound import Inbound
+from chassis.batch.intake import LANES_FROM, Intake
+from chassis.batch.parking import Rejected
+from chassis.batch.record import Record, headers_from_json
 from chassis.kafka.attempts import ALONE, CRASHES_MAX
 from chassis.kafka.consumer import Consumer, topics_of
 from contracts.envelope import headers, traceparent

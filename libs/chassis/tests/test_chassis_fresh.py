@@ -10,8 +10,9 @@ from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
 
+from chassis.batch.outbox import OutboxRow
 from chassis.kafka import fresh
-from chassis.kafka.fresh import Fresh, Look, OutboxRow
+from chassis.kafka.fresh import Fresh, Look
 
 NOW = datetime(2026, 11, 20, tzinfo=UTC)
 KEYS = [UUID(int=n) for n in range(3)]

@@ -8,7 +8,7 @@ import dataclasses
 import pytest
 from chassis_counter import SERVICE, World
 
-from chassis.batch.database import CatchingUp
+from chassis.batch.errors import CatchingUp
 from chassis.batch.history import History
 from chassis.kafka import recovery
 from chassis.process.app import App

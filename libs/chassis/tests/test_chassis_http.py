@@ -20,15 +20,15 @@ from chassis_counter import SERVICE, STORE, World, plus
 from fastapi import APIRouter, Depends, Request, Response
 from structlog.testing import capture_logs
 
-from chassis.batch.database import OutcomeUnknown
-from chassis.batch.inbound import Rejected
+from chassis.batch.errors import OutcomeUnknown
+from chassis.batch.parking import Rejected
 from chassis.http.auth import Principal
 from chassis.http.bodies import BODY_BYTES_MAX
 from chassis.http.commands import CHANGE
 from chassis.http.paging import Cursors, RowNumber, sealed
 from chassis.http.problems import About, Problem
 from chassis.kafka.consumer import Consumer
-from chassis.process import operations
+from chassis.process import watch
 from chassis.process.app import App
 
 # -- pages, pure ------------------------------------------------------------------------------------------------------
@@ -455,7 +455,7 @@ async def test_what_waits_behind_discarded_messages_is_retried_at_once(client: C
     assert (await client("POST", "/v1/parked/discard", key=key, body=body, content_type="application/json")).json[
         "discarded"
     ] == 1
-    assert await client.app.parking.retry_due()
+    assert await client.app.replays.retry_due()
     assert await world.total(counter) == 6
 
 
@@ -513,7 +513,7 @@ async def test_a_host_whose_clock_differs_from_the_databases_is_not_ready(
     [skew] = [line.split()[1] for line in text.splitlines() if line.startswith("tradewind_clock_skew_seconds{")]
     assert float(skew) == pytest.approx(seconds, abs=1)
     with capture_logs() as logged:
-        watching = asyncio.create_task(operations.watch_clock(client.app))
+        watching = asyncio.create_task(watch.watch_clock(client.app))
         async with asyncio.timeout(10):
             while not logged:
                 await asyncio.sleep(0.01)

@@ -9,8 +9,12 @@ from uuid import UUID, uuid4
 import pytest
 from chassis_counter import Add, World, plus
 
-from chassis.batch.inbound import HEADERS_BYTES_MAX, VALUE_BYTES_MAX, Inbound, Rejected
-from chassis.work import parking
+from chassis.batch import parking
+from chassis.batch.inbound import Inbound
+from chassis.batch.parking import Rejected
+from chassis.batch.record import HEADERS_BYTES_MAX, VALUE_BYTES_MAX
+from chassis.work import parked
+from chassis.work.replay import CHUNK
 
 pytestmark = pytest.mark.real
 
@@ -34,7 +38,7 @@ async def test_a_replay_takes_what_waits_in_order_and_unparks_when_nothing_is_le
     key = uuid4()
     await park_one_with_two_behind(world, key)
     await mend(world)
-    done = await world.parking.replay_key(key, "person:ann")
+    done = await world.replays.replay_key(key, "person:ann")
     assert (done.replayed, done.left, done.stopped_at) == (3, 0, None)
     amounts = await world.rows(
         "select payload::json->>'amount' as a, payload::json->>'total' as t from journal order by id"
@@ -60,7 +64,7 @@ async def test_a_record_is_parked_once_and_another_one_of_the_same_offset_of_a_n
 async def test_a_replay_stops_at_the_first_failure_and_what_waits_behind_it_goes_on_waiting(world: World) -> None:
     key = uuid4()
     await park_one_with_two_behind(world, key)
-    done = await world.parking.replay_key(key, "person:ann")
+    done = await world.replays.replay_key(key, "person:ann")
     assert (done.replayed, done.left) == (0, 3)
     assert done.detail == "ValueError in our code; the log of the service has the cause"
     assert await waiting(world) == ["fault", "waits", "waits"]
@@ -69,12 +73,12 @@ async def test_a_replay_stops_at_the_first_failure_and_what_waits_behind_it_goes
 
 async def test_a_replay_longer_than_a_chunk_is_several_transactions_and_leaves_nothing(world: World) -> None:
     key = uuid4()
-    many = [world.from_topic(plus(key, 1, play="boom" if n == 0 else "")) for n in range(2 * parking.CHUNK + 1)]
+    many = [world.from_topic(plus(key, 1, play="boom" if n == 0 else "")) for n in range(2 * CHUNK + 1)]
     await world.take(*many)
     await mend(world)
-    done = await world.parking.replay_key(key, "retry")
-    assert (done.replayed, done.left) == (2 * parking.CHUNK + 1, 0)
-    assert await world.total(key) == 2 * parking.CHUNK + 1
+    done = await world.replays.replay_key(key, "retry")
+    assert (done.replayed, done.left) == (2 * CHUNK + 1, 0)
+    assert await world.total(key) == 2 * CHUNK + 1
 
 
 async def test_while_an_order_is_parked_a_persons_request_and_a_report_still_apply(world: World) -> None:
@@ -91,12 +95,12 @@ async def test_a_message_that_was_sent_twice_and_parked_twice_is_handled_once_wh
     message = plus(key, 5)
     refused = [Rejected(world.record(message, "same"), key, "bad_body", "as yet") for _ in range(2)]
     await world.take(*refused)
-    done = await world.parking.replay_key(key, "person:ann")
+    done = await world.replays.replay_key(key, "person:ann")
     assert (done.replayed, done.left) == (2, 0)
     assert await world.total(key) == 5
     again = Rejected(world.record(message, "same"), key, "bad_body", "sent a third time")
     await world.take(again)
-    await world.parking.replay_key(key, "person:ann")
+    await world.replays.replay_key(key, "person:ann")
     assert await world.total(key) == 5
 
 
@@ -113,7 +117,7 @@ async def test_poison_without_an_order_blocks_nobody_and_is_replayed_alone(world
     await world.take(Rejected(world.record(plus(key, 3)), None, "unknown_type", "not yet"))
     await world.tell(plus(key, 1))
     assert await world.total(key) == 1
-    done = await world.parking.replay_one(await world.one("select id from parked"), "person:ann")
+    done = await world.replays.replay_one(await world.one("select id from parked"), "person:ann")
     assert (done.replayed, await world.total(key)) == (1, 4)
 
 
@@ -122,13 +126,13 @@ async def test_a_parked_order_retries_itself_three_times_and_then_waits_for_a_pe
     await park_one_with_two_behind(world, key)
     tries = 0
     for expected in (1, 2, 3, 4):
-        assert await world.parking.retry_due()
+        assert await world.replays.retry_due()
         row = (await world.rows("select retries, retry_at from parked_keys"))[0]
         assert row["retries"] == expected
         tries += row["retry_at"] is not None
         await world.do("update parked_keys set retry_at = now() where retry_at is not null")
     assert tries == 3
-    assert not await world.parking.retry_due()
+    assert not await world.replays.retry_due()
     assert await waiting(world) == ["fault", "waits", "waits"]
 
 
@@ -136,11 +140,11 @@ async def test_a_retry_after_a_fix_needs_nobody(world: World) -> None:
     key = uuid4()
     await park_one_with_two_behind(world, key)
     await mend(world)
-    assert await world.parking.retry_due()  # books the pause
+    assert await world.replays.retry_due()  # books the pause
     await world.do("update parked_keys set retry_at = now()")
-    assert await world.parking.retry_due()
+    assert await world.replays.retry_due()
     assert await world.total(key) == 111
-    assert not await world.parking.retry_due()
+    assert not await world.replays.retry_due()
 
 
 async def test_an_edited_message_takes_the_place_of_its_original_whose_bytes_are_kept(world: World) -> None:
@@ -149,8 +153,8 @@ async def test_an_edited_message_takes_the_place_of_its_original_whose_bytes_are
     first = await world.one("select min(id) from parked")
     edited = plus(key, 2).model_dump_json().encode()
     async with world.database.transaction() as tx:
-        assert await parking.edit(tx, first, "person:ann", edited) is not None
-    done = await world.parking.replay_key(key, "person:ann")
+        assert await parked.edit(tx, first, "person:ann", edited) is not None
+    done = await world.replays.replay_key(key, "person:ann")
     assert (done.replayed, await world.total(key)) == (3, 112)
     kept = (await world.rows("select value, settled_by from parked where state = 'edited'"))[0]
     assert Add.model_validate_json(kept["value"]).play == "boom"
@@ -163,10 +167,10 @@ async def test_a_discard_is_audited_and_lets_the_order_go_on(world: World) -> No
     await park_one_with_two_behind(world, key)
     first = await world.one("select min(id) from parked")
     async with world.database.transaction() as tx:
-        assert len(await parking.discard(tx, parking.Chosen(ids=[first]), "person:ann", "a test")) == 1
+        assert len(await parked.discard(tx, parked.Chosen(ids=[first]), "person:ann", "a test")) == 1
     async with world.database.transaction() as tx:
-        assert await parking.discard(tx, parking.Chosen(ids=[first]), "person:bob", "late") == []
-    await world.parking.replay_key(key, "person:ann")
+        assert await parked.discard(tx, parked.Chosen(ids=[first]), "person:bob", "late") == []
+    await world.replays.replay_key(key, "person:ann")
     assert await world.total(key) == 110
     row = (await world.rows("select state, settled_by, settled_at from parked where id = $1", first))[0]
     assert (row["state"], row["settled_by"]) == ("discarded", "person:ann")
@@ -184,9 +188,9 @@ async def test_a_replay_racing_with_newly_arriving_messages_strands_none_and_kee
             for entry in entries:
                 await world.take(entry)
 
-        await asyncio.gather(consume(late), world.parking.replay_key(key, "a"), world.parking.replay_key(key, "b"))
+        await asyncio.gather(consume(late), world.replays.replay_key(key, "a"), world.replays.replay_key(key, "b"))
         while await world.one("select count(*) from parked_keys where key = $1", key):
-            await world.parking.replay_key(key, "c")
+            await world.replays.replay_key(key, "c")
         assert await world.one("select count(*) from parked where state = 'waiting' and key = $1", key) == 0
         totals = await world.rows(
             "select (payload::json->>'total')::int as t from journal where key = $1 order by id", key
@@ -218,9 +222,9 @@ async def test_of_a_large_value_the_beginning_and_the_hash_are_stored_and_only_a
     assert (row["value"], row["value_bytes"]) == (large[:VALUE_BYTES_MAX], len(large))
     assert hashlib.sha256(large).hexdigest() in row["detail"]
     assert row["header_bytes"] < 3 * HEADERS_BYTES_MAX
-    done = await world.parking.replay_key(key, "person:ann")
+    done = await world.replays.replay_key(key, "person:ann")
     assert (done.replayed, done.left, done.stopped_at) == (0, 1, row["id"])
     assert "only the first part" in done.detail and "edit it" in done.detail
-    edited = await world.parking.edit(row["id"], plus(key, 1).model_dump_json().encode(), "person:ann")
+    edited = await world.replays.edit(row["id"], plus(key, 1).model_dump_json().encode(), "person:ann")
     assert edited is not None and (edited.replayed, edited.left, edited.stopped_at) == (1, 0, None)
     assert await world.total(key) == 1

@@ -16,7 +16,7 @@ from aiokafka.protocol.metadata import MetadataRequest
 
 from chassis.kafka.polls import INTAKE_RECORDS_MAX, Polls
 from chassis.kafka.reads import Reads
-from chassis.process.telemetry import Metrics
+from chassis.telemetry import Metrics
 from devservices import KafkaServer
 
 pytestmark = pytest.mark.asyncio

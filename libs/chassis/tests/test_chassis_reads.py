@@ -23,7 +23,7 @@ from aiokafka.protocol.fetch import FetchRequest
 from chassis.kafka.lag import Lag
 from chassis.kafka.reads import Reads
 from chassis.kafka.record_batches import Unread
-from chassis.process.telemetry import Metrics
+from chassis.telemetry import Metrics
 from devservices import KafkaServer, raw_batches
 from devservices.raw_batches import batch, binary_header, flipped, send, with_codec
 

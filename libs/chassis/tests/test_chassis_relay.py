@@ -21,9 +21,10 @@ from aiokafka.errors import TopicAlreadyExistsError
 from chassis_counter import EVENTS, SERVICE, World, plus, settings
 
 import devservices
+from chassis.batch.outbox import OutboxRow
+from chassis.batch.transaction import Transaction
 from chassis.declare.migrations import upgrade
 from chassis.kafka.consumer import PARTITION_FETCH_BYTES_MAX
-from chassis.kafka.fresh import OutboxRow
 from chassis.kafka.relay import OTHERS_POLL_MS, Relay, partition_of
 from contracts.registry import PARTITIONS
 from devservices import Services
@@ -263,9 +264,7 @@ async def test_an_event_whose_transaction_commits_late_is_not_passed_over(world:
 
     async def slow() -> None:
         async with world.database.transaction() as tx:
-            from chassis.batch.shell import _Work
-
-            work = await _Work.open(SERVICE, tx, [world.from_topic(plus(late, 1))], world.shell.known)
+            work = await Transaction.open(SERVICE, tx, [world.from_topic(plus(late, 1))], world.shell.known)
             await work.decide()
             await work.save()
             ready.set()

@@ -11,9 +11,8 @@ from chassis_counter import Settings, settings
 from prometheus_client import generate_latest
 from pydantic import ValidationError
 
-from chassis.batch.inbound import Outcome
-from chassis.process import crash
-from chassis.process.telemetry import Metrics
+from chassis import crash
+from chassis.telemetry import Metrics
 
 URL = "postgresql://me@db:5432/counter"
 
@@ -59,7 +58,7 @@ def test_a_crash_point_that_does_not_exist_is_refused(monkeypatch: pytest.Monkey
 
 
 def test_a_crash_is_immediate_at_the_pass_that_was_asked_for() -> None:
-    code = "from chassis.process import crash; crash.arm('a'); crash.point('mid_batch'); print('once', flush=True); crash.point('mid_batch'); print('twice')"
+    code = "from chassis import crash; crash.arm('a'); crash.point('mid_batch'); print('once', flush=True); crash.point('mid_batch'); print('twice')"
     done = subprocess.run(
         [sys.executable, "-c", code], env={"CRASH_AT": "a.mid_batch:2"}, capture_output=True, text=True, check=False
     )
@@ -68,9 +67,7 @@ def test_a_crash_is_immediate_at_the_pass_that_was_asked_for() -> None:
 
 def test_a_batch_counts_what_was_handled_removed_and_parked() -> None:
     metrics = Metrics("counter")
-    metrics.batch(
-        [Outcome("done"), Outcome("done"), Outcome("duplicate"), Outcome("parked"), Outcome("queued")], 2, 0.01
-    )
+    metrics.batch(["done", "done", "duplicate", "parked", "queued"], 2, 0.01)
     text = generate_latest(metrics.registry).decode()
     assert 'tradewind_messages_handled_total{service="counter"} 2.0' in text
     assert 'tradewind_duplicates_removed_total{service="counter"} 1.0' in text

@@ -11,8 +11,8 @@ import pytest
 import pytest_asyncio
 from chassis_counter import World, plus, settings
 
-from chassis.batch import shell
-from chassis.batch.database import OutcomeUnknown, TooSlow
+from chassis.batch import bisection
+from chassis.batch.errors import OutcomeUnknown, TooSlow
 
 pytestmark = pytest.mark.real
 
@@ -23,8 +23,8 @@ HEAVY = 777
 @pytest_asyncio.fixture
 async def limited(database_url: str, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[World]:
     """A world with short time limits."""
-    monkeypatch.setattr(shell, "ISOLATED_SECONDS_MAX", 0.3)
-    monkeypatch.setattr(shell, "PROBE_SECONDS_MAX", 0.3)
+    monkeypatch.setattr(bisection, "ISOLATED_SECONDS_MAX", 0.3)
+    monkeypatch.setattr(bisection, "PROBE_SECONDS_MAX", 0.3)
     world = World(settings(database_url, transaction_seconds_max=0.6))
     await world.empty()
     yield world
@@ -62,7 +62,7 @@ async def test_an_order_that_is_too_slow_is_parked_and_all_others_of_its_batch_a
     assert await limited.one("select count(*) from counters where total = 1") == 20
     assert await causes(limited) == [(culprit, "timed_out"), (culprit, "waits")]
     assert await limited.one("select next_offset from consumer_offsets") == len(messages) + 1
-    done = await limited.parking.replay_key(culprit, "person:ann")
+    done = await limited.replays.replay_key(culprit, "person:ann")
     assert (done.left, await limited.total(culprit)) == (0, HEAVY + 3)
 
 
@@ -71,13 +71,13 @@ async def test_without_other_orders_to_compare_with_an_order_is_parked_after_thr
 ) -> None:
     heavy = limited.from_topic(plus(uuid4(), HEAVY))
     async with slow_rows(limited, f"new.total >= {HEAVY}"):
-        for _ in range(shell.TIMEOUTS_MAX - 1):
+        for _ in range(bisection.TIMEOUTS_MAX - 1):
             with pytest.raises(TooSlow):
                 await limited.take(heavy)
         assert await causes(limited) == []
         await limited.take(heavy)
         assert await causes(limited) == [(heavy.key, "timed_out")]
-        done = await limited.parking.replay_key(heavy.key, "person:ann")
+        done = await limited.replays.replay_key(heavy.key, "person:ann")
     assert (done.replayed, done.left) == (0, 1)
     assert "exceeds a time limit of the database" in done.detail
 
@@ -94,7 +94,7 @@ async def test_an_order_that_fails_while_others_succeed_beside_it_is_parked_the_
 async def test_a_database_that_is_slow_for_every_order_parks_none(limited: World) -> None:
     entries = [limited.from_topic(plus(uuid4(), 1)) for _ in range(4)]
     async with slow_rows(limited, "true"):
-        for _ in range(shell.TIMEOUTS_MAX + 1):
+        for _ in range(bisection.TIMEOUTS_MAX + 1):
             with pytest.raises(TooSlow):
                 await limited.take(*entries)
     assert await causes(limited) == []
@@ -107,7 +107,7 @@ async def test_a_database_that_answers_nobody_parks_no_order_however_often_it_fa
     entry = limited.from_topic(plus(uuid4(), 1))
     async with limited.database.transaction(60) as other:
         await other.execute("lock table inbox in exclusive mode")
-        for _ in range(shell.TIMEOUTS_MAX + 1):
+        for _ in range(bisection.TIMEOUTS_MAX + 1):
             with pytest.raises(TooSlow):
                 await limited.take(entry)
     assert await causes(limited) == []

@@ -74,8 +74,8 @@ async def app() -> AsyncIterator[App]:
 async def together(shell: Shell, *messages: Command) -> list[Outcome]:
     """One transaction."""
     ids = [uuid4() for _ in messages]
-    outcomes = await shell._handle(
-        [Inbound("http", m.key, m.store_id, i, m.TYPE, m, str(i)) for m, i in zip(messages, ids, strict=True)], {}
+    outcomes = await shell.handle(
+        [Inbound("http", m.key, m.store_id, i, m.TYPE, m, str(i)) for m, i in zip(messages, ids, strict=True)]
     )
     assert {outcome.status for outcome in outcomes} <= {"done"}, outcomes
     return outcomes

@@ -13,7 +13,8 @@ import pytest
 import pytest_asyncio
 from invoicing_office import credit, issue, line, uid
 
-from chassis.batch.inbound import Inbound, Intake
+from chassis.batch.inbound import Inbound
+from chassis.batch.intake import Intake
 from chassis.declare.migrations import upgrade
 from chassis.process.app import App
 from invoicing.handlers import SERVICE

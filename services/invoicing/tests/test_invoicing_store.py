@@ -22,10 +22,11 @@ from invoicing_office import credit, issue, line, seller, uid
 
 from chassis.batch import statements
 from chassis.batch.database import Database
-from chassis.batch.inbound import Inbound, Intake
+from chassis.batch.inbound import Inbound
+from chassis.batch.intake import Intake
 from chassis.batch.shell import Shell
 from chassis.declare.migrations import upgrade
-from chassis.process.telemetry import Metrics
+from chassis.telemetry import Metrics
 from contracts.base import Command
 from invoicing import store
 from invoicing.domain import billing

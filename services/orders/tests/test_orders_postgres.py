@@ -51,7 +51,7 @@ def digital(number: str, **more: Any) -> OrderContent:
 
 async def handle(app: App, *inbounds: Inbound) -> None:
     for start in range(0, len(inbounds), 100):
-        outcomes = await app.shell._handle(inbounds[start : start + 100], {})
+        outcomes = await app.shell.handle(inbounds[start : start + 100])
         assert {outcome.status for outcome in outcomes} == {"done"}, outcomes
 
 

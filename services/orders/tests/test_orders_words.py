@@ -16,7 +16,7 @@ from chassis.batch.database import Database
 from chassis.batch.inbound import Inbound
 from chassis.batch.shell import Shell
 from chassis.kafka.consumer import Consumer
-from chassis.process.telemetry import Metrics
+from chassis.telemetry import Metrics
 from contracts import payments
 from contracts.base import Event, UnknownWord, json_bytes, to_json
 from contracts.envelope import headers, read

@@ -21,8 +21,8 @@ import aiohttp
 import pytest
 from pydantic import ValidationError
 
+from chassis import crash
 from chassis.declare.service import Attempt, TryAgain
-from chassis.process import crash
 from payments.domain.gateway import GatewayCall, GatewayOutcome
 from payments.gateways import Gateways, TestGateway
 from payments.settings import Settings

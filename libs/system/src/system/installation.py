@@ -22,7 +22,7 @@ from system.processes import SERVICES, System
 
 if TYPE_CHECKING:
     from chassis.declare.service import Service
-    from chassis.process.settings import ServiceSettings
+    from chassis.settings import ServiceSettings
 
 STORE = "demo"
 """The store of all orders, keys and tables of the installation."""

@@ -1,6 +1,6 @@
 """`python -m fulfillment`: the whole service in one process."""
 
-from chassis.process.app import run
+from chassis.process.cli import run
 from fulfillment.handlers import SERVICE
 
 if __name__ == "__main__":

@@ -10,7 +10,7 @@ from pydantic import Field, model_validator
 from sqlalchemy import select, tuple_
 from sqlalchemy.engine import RowMapping
 
-from chassis.batch.database import is_transient
+from chassis.batch.errors import is_transient
 from chassis.batch.inbound import Inbound, Outcome
 from chassis.http.auth import Principal
 from chassis.http.commands import CHANGE, COMMAND, etag

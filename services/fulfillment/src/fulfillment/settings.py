@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pydantic_settings import SettingsConfigDict
 
-from chassis.process.settings import ServiceSettings
+from chassis.settings import ServiceSettings
 
 
 class Settings(ServiceSettings):

@@ -9,8 +9,8 @@ from uuid import UUID
 from asyncpg import Connection
 from pydantic import TypeAdapter
 
-from chassis.batch.database import Piece, Rows, columns
 from chassis.declare.service import Change
+from chassis.declare.sql import Piece, Rows, columns
 from contracts.base import Event, to_json
 from contracts.fulfillment import PlacedLine, Released, Reserved, ShipmentsCancelled, Shipped
 from fulfillment.domain.fulfillment import Fulfillment, Shipment

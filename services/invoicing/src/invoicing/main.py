@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from chassis.process.app import run
+from chassis.process.cli import run
 from invoicing.handlers import SERVICE
 
 

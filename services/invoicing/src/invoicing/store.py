@@ -11,8 +11,8 @@ from typing import Any, Final
 from asyncpg import Connection, Record
 from pydantic import ConfigDict
 
-from chassis.batch.database import Piece, Rows, columns
 from chassis.declare.service import Change
+from chassis.declare.sql import Piece, Rows, columns
 from contracts.base import Code, Frozen
 from contracts.invoicing import Credited, Issued
 from contracts.snapshot import Address

@@ -1,6 +1,6 @@
 """`python -m orders`."""
 
-from chassis.process.app import run
+from chassis.process.cli import run
 from orders.handlers import SERVICE
 
 

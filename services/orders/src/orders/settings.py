@@ -1,10 +1,10 @@
-"""The knobs of orders; those of every service are in `chassis.process.settings`."""
+"""The knobs of orders; those of every service are in `chassis.settings`."""
 
 from __future__ import annotations
 
 from pydantic_settings import SettingsConfigDict
 
-from chassis.process.settings import ServiceSettings
+from chassis.settings import ServiceSettings
 
 
 class Settings(ServiceSettings):

@@ -17,8 +17,8 @@ from typing import TYPE_CHECKING, Any, Literal, Protocol, cast
 import aiohttp
 from pydantic import Field, ValidationError
 
+from chassis import crash
 from chassis.declare.service import Attempt, TaskKind, TryAgain
-from chassis.process import crash
 from contracts.base import Frozen, MinorUnsigned
 from payments.domain.gateway import TASK_KIND, GatewayCall, GatewayOutcome
 from payments.settings import Settings

@@ -1,6 +1,6 @@
 """`python -m payments`: one process of the payments service."""
 
-from chassis.process.app import run
+from chassis.process.cli import run
 from payments.handlers import SERVICE
 
 

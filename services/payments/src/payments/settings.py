@@ -7,7 +7,7 @@ from typing import Self
 from pydantic import PositiveFloat, model_validator
 from pydantic_settings import SettingsConfigDict
 
-from chassis.process.settings import ServiceSettings
+from chassis.settings import ServiceSettings
 
 
 class Settings(ServiceSettings):

@@ -6,8 +6,8 @@ from collections.abc import Iterable, Sequence
 
 from asyncpg import Connection
 
-from chassis.batch.database import Piece, Rows, columns
 from chassis.declare.service import Change
+from chassis.declare.sql import Piece, Rows, columns
 from payments.domain.ledger import Ledger
 
 LINES = Piece(

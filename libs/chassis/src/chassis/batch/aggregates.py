@@ -19,8 +19,9 @@ import orjson
 from asyncpg import Connection
 from pydantic import TypeAdapter
 
-from chassis.batch.database import Conflict, Piece, Rows, columns
+from chassis.batch.errors import Conflict
 from chassis.declare.service import Aggregate, Change
+from chassis.declare.sql import Piece, Rows, columns
 from contracts.base import Document, Event, in_json
 
 

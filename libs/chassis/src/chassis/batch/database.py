@@ -1,132 +1,31 @@
-"""One PostgreSQL database of one service: raw asyncpg transactions for the batch path, SQLAlchemy Core for reads.
+"""Connections and transactions of the one PostgreSQL database of a service.
 
-Both come from SQLAlchemy's pool, so a process has one bound on its connections.
+The batch path uses raw asyncpg transactions, reads use SQLAlchemy Core. Both come from SQLAlchemy's pool, so a process has
+one bound on its connections.
 """
 
 from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
-from functools import cache
-from typing import Any, NamedTuple
 
 import asyncpg
-import asyncpg.protocol.protocol
 from asyncpg import Connection
-from asyncpg.pgproto.pgproto import UUID as QuickUUID
 from sqlalchemy import event
 from sqlalchemy.engine import AdaptedConnection, RowMapping
-from sqlalchemy.exc import TimeoutError as PoolTimeout
 from sqlalchemy.ext.asyncio import AsyncConnection, create_async_engine
 from sqlalchemy.sql import Executable
 
 from chassis.batch import history
 from chassis.batch.clock import Clock
+from chassis.batch.errors import CatchingUp, OutcomeUnknown, TooSlow
 from chassis.batch.history import History
-from chassis.process.settings import ServiceSettings
-
-__all__ = ["CatchingUp", "Conflict", "Database", "OutcomeUnknown", "Piece", "QuickUUID", "Rows", "TooSlow", "columns",
-           "is_transient", "overtaxes", "statement"]  # fmt: skip
-# `QuickUUID` is what asyncpg reads UUIDs as: equal to the standard one, made and written in a tenth of its time.
-
-
-# asyncpg asks of every element of an array whether it is an array itself: by two abstract classes, in Python. What we give it
-# are lists and tuples; asked for those, an array is written in two thirds of the time. Tests hold it to that.
-for _abstract in ("IterableABC", "SizedABC"):
-    setattr(asyncpg.protocol.protocol, _abstract, (list, tuple))
-
-
-class Piece(NamedTuple):
-    """Common table expressions that others stand beside in one statement: a round trip costs more than most of them."""
-
-    text: str
-    """Its parameters are {0}, {1} and so on."""
-    parameters: int
-
-
-@cache
-def statement(select: str, *pieces: Piece) -> str:
-    """`with` all pieces, in which their parameters follow one another, `select`."""
-    texts, first = [], 1
-    for piece in pieces:
-        texts.append(piece.text.format(*(f"${first + n}" for n in range(piece.parameters))))
-        first += piece.parameters
-    return f"with {', '.join(texts)} {select}"
-
-
-class Rows(NamedTuple):
-    """What a batch writes into a table of the service's own: it stands in the statement that writes everything else."""
-
-    piece: Piece
-    """One expression that writes; its parameters are `arguments`."""
-    arguments: Sequence[Any]
-    """Mostly arrays of one length: a column each. Of empty ones nothing is written."""
-    written: str = ""
-    """The name that the piece gives to what it has written, if that must be as many rows as the first array has."""
-    otherwise: Callable[[], Exception] = Exception
-    """What is raised if it has not."""
-
-
-def columns(rows: Sequence[Sequence[Any]], width: int) -> list[Sequence[Any]]:
-    """Rows of `width` values as the arrays that `unnest` takes."""
-    return list(zip(*rows, strict=True)) if rows else [()] * width
-
-
-class Conflict(Exception):
-    """Somebody else wrote the row between our read and our write: transient, the batch is taken again."""
-
-
-class CatchingUp(TimeoutError):
-    """A restored database reads again what it lost, and whoever asked has waited long enough."""
-
-
-class OutcomeUnknown(ConnectionError):
-    """The commit was sent and not acknowledged: the transaction may have been committed or rolled back."""
-
-
-class TooSlow(TimeoutError):
-    """The transaction was cancelled because it exceeded its time limit."""
-
-
-TRANSIENT_CLASSES = ("08", "40", "53", "55", "57", "58")
-"""SQLSTATE classes: connection, rollback (deadlock), resources, object state (lock timeout), operator, system."""
-
-
-def is_transient(error: BaseException) -> bool:
-    """Whether the same batch may succeed when it is simply taken again."""
-    if isinstance(error, (Conflict, OSError, TimeoutError, PoolTimeout)):  # PoolTimeout: every connection is busy
-        return True
-    if isinstance(error, asyncpg.PostgresError):
-        return (getattr(error, "sqlstate", None) or "")[:2] in TRANSIENT_CLASSES or (
-            getattr(error, "sqlstate", None) == "25P03"  # idle_in_transaction_session_timeout: we were stopped
-        )
-    if isinstance(error, asyncpg.InterfaceError):
-        return True  # the connection is gone, or was taken from under us
-    original = getattr(error, "orig", None) or error.__cause__
-    return original is not None and original is not error and is_transient(original)
-
-
-# query_canceled (statement timeout), lock_not_available, out_of_memory, configuration_limit_exceeded (temporary files)
-OVERTAXING = ("57014", "55P03", "53200", "53400")
-
-
-def overtaxes(error: BaseException) -> bool:
-    """Whether the transaction exceeded a limit of time or memory: by itself, or because the database is slow for all."""
-    return isinstance(error, TooSlow) or getattr(error, "sqlstate", None) in OVERTAXING
-
+from chassis.settings import ServiceSettings
 
 # admin_shutdown, crash_shutdown: a commit that waits for a standby is interrupted after it was written here.
 SHUTDOWN = ("57P01", "57P02")
-
-
-def _leaves_open(error: BaseException) -> bool:
-    """Whether a commit that failed so may have been carried out. Another error of the server means that it was not."""
-    if isinstance(error, asyncpg.PostgresError):
-        sqlstate = error.sqlstate or ""
-        return sqlstate.startswith("08") or sqlstate in SHUTDOWN
-    return isinstance(error, (OSError, TimeoutError, asyncpg.InterfaceError))
 
 
 class Database:
@@ -263,3 +162,11 @@ async def _give_back(pooled: AsyncConnection, raw: Connection) -> None:
     if raw.is_closed():
         await pooled.invalidate()
     await pooled.close()
+
+
+def _leaves_open(error: BaseException) -> bool:
+    """Whether a commit that failed so may have been carried out. Another error of the server means that it was not."""
+    if isinstance(error, asyncpg.PostgresError):
+        sqlstate = error.sqlstate or ""
+        return sqlstate.startswith("08") or sqlstate in SHUTDOWN
+    return isinstance(error, (OSError, TimeoutError, asyncpg.InterfaceError))

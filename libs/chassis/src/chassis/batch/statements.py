@@ -17,8 +17,8 @@ from asyncpg import Connection
 
 from chassis.batch import aggregates
 from chassis.batch.aggregates import LOCK, Locked, Slot
-from chassis.batch.database import Piece, Rows, columns, statement
 from chassis.batch.inbound import Inbound
+from chassis.declare.sql import Piece, Rows, columns
 from contracts.deciding import Task
 
 Timer = tuple[str, UUID, datetime | None]
@@ -49,6 +49,16 @@ class JournalRow(NamedTuple):
     correlation_id: str
     traceparent: str | None
     payload: str
+
+
+@cache
+def statement(select: str, *pieces: Piece) -> str:
+    """`with` all pieces, in which their parameters follow one another, `select`."""
+    texts, first = [], 1
+    for piece in pieces:
+        texts.append(piece.text.format(*(f"${first + n}" for n in range(piece.parameters))))
+        first += piece.parameters
+    return f"with {', '.join(texts)} {select}"
 
 
 # -- what opens a transaction -----------------------------------------------------------------------------------------

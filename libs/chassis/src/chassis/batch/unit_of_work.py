@@ -8,19 +8,21 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence, Set
 from datetime import UTC, datetime
 from functools import cache
-from typing import Any, Final, NamedTuple
+from typing import Any, Final
 from uuid import UUID
 
 from asyncpg import Connection
 
+from chassis import crash
 from chassis.batch import aggregates, statements
 from chassis.batch.aggregates import Known, Locked, Slot
-from chassis.batch.database import QuickUUID, Rows
+from chassis.batch.driver import QuickUUID
+from chassis.batch.errors import StoreDiffers, TooLarge
 from chassis.batch.inbound import Inbound, Outcome
+from chassis.batch.outbox import OutboxRow
 from chassis.batch.statements import NOTHING_LOCKED, NOTHING_READ, JournalRow, LockedRows, Offsets, Timer
 from chassis.declare.service import Aggregate, Handler, Service, Share
-from chassis.kafka.fresh import OutboxRow
-from chassis.process import crash
+from chassis.declare.sql import Rows
 from contracts.base import Command, Event, PrivateEvent, to_json
 from contracts.deciding import Context, Effect, Refusal, Task, Unasked, Wake
 from contracts.limits import JOURNAL_BYTES_MAX
@@ -39,18 +41,6 @@ class Split(Exception):
         self.at = at
 
 
-class Explained(Exception):
-    """Its text is written for the sender of the message: it quotes no row, no driver and no other order."""
-
-
-class TooLarge(Explained):
-    """A decision made a message that no topic would take."""
-
-
-class StoreDiffers(Explained):
-    """The aggregate belongs to another store than the message."""
-
-
 @cache
 def _topic(model: type[Event] | type[Command]) -> str | None:
     """None: private, known to the journal alone."""
@@ -65,7 +55,7 @@ class Batch:
         self._changed: dict[str, dict[Any, Any]] = {}
         self._journal: list[JournalRow] = []
         self._again: list[tuple[str, UUID, int]] = []
-        self._tasks: list[tuple[Inbound, str, Task]] = []
+        self.tasks: list[tuple[Inbound, str, Task]] = []
         self._reported: list[UUID] = []
         self.outbox: list[OutboxRow] = []
         """What was published, once it is saved; empty if there is more of it than is known here."""
@@ -171,9 +161,9 @@ class Batch:
                         current = shares[key][1] if key in shares else self._shares.get(key)
                         shares[key] = (share, share.evolve(current, key, effect))
                 events.append(effect)
-                rows.append(_row(slot, inbound, _id(base + n), effect, revision, version if published else None))
+                rows.append(journal_row(slot, inbound, _id(base + n), effect, revision, version if published else None))
             elif isinstance(effect, Command):
-                rows.append(_row(slot, inbound, _id(base + n), effect, None, None))
+                rows.append(journal_row(slot, inbound, _id(base + n), effect, None, None))
             elif isinstance(effect, Task):
                 tasks.append(effect)
             elif isinstance(effect, Unasked):
@@ -188,7 +178,7 @@ class Batch:
             self._shares[key] = value
             self._changed.setdefault(share.name, {})[key] = value
         self._journal += rows
-        self._tasks += [(inbound, slot.aggregate.table, task) for task in tasks]
+        self.tasks += [(inbound, slot.aggregate.table, task) for task in tasks]
         return Outcome("done", state, tuple(events), refusal, version=version, unheeded=unheeded)
 
     # -- save ---------------------------------------------------------------------------------------------------------
@@ -211,8 +201,8 @@ class Batch:
             self.outbox = self._outbox(written.outbox)
         if self._reported:
             await self.tx.execute("delete from tasks where task_id = any($1::uuid[])", self._reported)
-        if self._tasks:
-            await statements.save_tasks(self.tx, self._tasks, self.now)
+        if self.tasks:
+            await statements.save_tasks(self.tx, self.tasks, self.now)
         return written.parked
 
     def _own_rows(self, changed: Mapping[str, Sequence[Slot]]) -> list[Rows]:
@@ -244,7 +234,7 @@ class Batch:
     @property
     def moved_tasks(self) -> bool:
         """Whether after the commit there may be a task to run that could not be run before."""
-        return bool(self._tasks or self._reported)
+        return bool(self.tasks or self._reported)
 
     @property
     def rows(self) -> int:
@@ -263,7 +253,7 @@ def _id(number: int) -> UUID:
     return QuickUUID(number.to_bytes(16, "big"))
 
 
-def _row(
+def journal_row(
     slot: Slot, inbound: Inbound, row_id: UUID, message: Event | Command, revision: int | None, version: int | None
 ) -> JournalRow:
     topic = _topic(type(message))
@@ -276,59 +266,6 @@ def _row(
         slot.key, slot.store_id, slot.aggregate.table, revision, version, message.TYPE, row_id, message.operation_id,
         topic, inbound.actor, inbound.type, inbound.id, inbound.correlation_id, inbound.traceparent, payload,
     )  # fmt: skip
-
-
-# -- recovery ---------------------------------------------------------------------------------------------------------
-
-
-class Adopted(NamedTuple):
-    """An own event read from the own topic, and who it was when it was first stated: said again, it is the same message."""
-
-    inbound: Inbound
-    message_id: UUID
-    at: datetime
-
-
-async def adopt(batch: Batch, own: Sequence[Adopted]) -> int:
-    """Fold events that this service published and its database forgot; those it knows (by version) change nothing.
-
-    They are journaled again, not published again.
-    Raises ValueError if events between the known and the next one are missing.
-    What they did to shared rows is folded afterwards, see `chassis.kafka.recovery`.
-    """
-    owned = [(batch.service.aggregate_of(one.inbound.body), one) for one in own]
-    keys: dict[str, tuple[Aggregate[Any], dict[UUID, str]]] = {}
-    for aggregate, (inbound, _, _) in owned:
-        keys.setdefault(aggregate.table, (aggregate, {}))[1][inbound.key] = inbound.store_id
-    for _, (aggregate, stores) in sorted(keys.items()):
-        await batch.load_aggregates(aggregate, stores)
-    rows: list[tuple[Any, ...]] = []
-    lost: dict[tuple[str, UUID], Inbound] = {}
-    for aggregate, (inbound, message_id, at) in owned:
-        slot, event = batch.slots[aggregate.table, inbound.key], inbound.body
-        if event.version <= slot.version:
-            continue
-        if event.version != slot.version + 1:
-            raise ValueError(
-                f"version {event.version} of {inbound.key} follows version {slot.version}: events are missing"
-            )
-        slot.revision, slot.version = slot.revision + 1, event.version
-        slot.state = aggregate.evolve(slot.state, event)
-        slot.touched = True
-        slot.events.append(event)
-        if event.operation_id is not None and event.FINAL:
-            slot.answered[str(event.operation_id)] = slot.revision
-        rows.append((*_row(slot, inbound, message_id, event, slot.revision, event.version), at))
-        lost[aggregate.table, inbound.key] = inbound
-    for place, inbound in lost.items():
-        slot = batch.slots[place]
-        if (resume := slot.aggregate.resume) is not None:
-            tasks = resume(inbound.key, inbound.store_id, slot.state)
-            batch._tasks += [(inbound, slot.aggregate.table, task) for task in tasks]
-    if rows:
-        await batch.save()
-        await statements.journal_adopted(batch.tx, rows)
-    return len(rows)
 
 
 def _rearm(slot: Slot) -> Timer | None:

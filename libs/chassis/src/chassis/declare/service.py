@@ -19,10 +19,10 @@ if TYPE_CHECKING:
     from fastapi import APIRouter
     from sqlalchemy import MetaData
 
-    from chassis.batch.database import Rows
+    from chassis.declare.sql import Rows
     from chassis.http.problems import Problems
     from chassis.process.app import App
-    from chassis.process.settings import ServiceSettings
+    from chassis.settings import ServiceSettings
 
 S = TypeVar("S", bound=Document)
 M = TypeVar("M")

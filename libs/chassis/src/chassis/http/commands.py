@@ -11,10 +11,9 @@ from typing import TYPE_CHECKING, Annotated, Any, Final
 
 from fastapi import Depends, Header, Request, Response
 
-from chassis.batch.database import is_transient, overtaxes
+from chassis.batch.errors import StoreDiffers, is_transient, overtaxes
 from chassis.batch.idempotency import KeyReused
 from chassis.batch.inbound import Idempotency, Inbound, Outcome, Rendered
-from chassis.batch.unit_of_work import StoreDiffers
 from chassis.http.auth import Principal
 from chassis.http.bodies import as_json
 from chassis.http.problems import PROBLEMS, Problem, known, respond, unavailable

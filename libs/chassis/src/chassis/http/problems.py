@@ -20,7 +20,7 @@ from pydantic import BaseModel
 from starlette.exceptions import HTTPException
 from starlette.routing import Match
 
-from chassis.batch.database import CatchingUp, OutcomeUnknown, is_transient
+from chassis.batch.errors import CatchingUp, OutcomeUnknown, is_transient
 from chassis.batch.inbound import Rendered
 
 PROBLEM: Final = "application/problem+json"

@@ -25,10 +25,18 @@ from faststream import AckPolicy
 from faststream.kafka import KafkaBroker
 from faststream.kafka.message import KafkaAckableMessage
 
-from chassis.batch.database import Database, QuickUUID, is_transient
-from chassis.batch.inbound import STALE, Inbound, Intake, Record, Rejected, judged_by_time
-from chassis.batch.shell import YIELD_EVERY, Shell
+from chassis import crash
+from chassis.batch.database import Database
+from chassis.batch.driver import QuickUUID
+from chassis.batch.errors import is_transient
+from chassis.batch.inbound import Inbound
+from chassis.batch.intake import Intake
+from chassis.batch.parking import Rejected, shown
+from chassis.batch.record import Record
+from chassis.batch.shell import Shell
+from chassis.batch.staleness import STALE, judged_by_time
 from chassis.batch.statements import store_offsets
+from chassis.batch.transaction import YIELD_EVERY
 from chassis.declare.service import Service
 from chassis.kafka.attempts import CRASHES_MAX, Attempts, Begun, ends, firsts, note
 from chassis.kafka.lag import Lag
@@ -36,10 +44,8 @@ from chassis.kafka.polls import Polls
 from chassis.kafka.reads import Reads
 from chassis.kafka.record_batches import Entry, Unread
 from chassis.kafka.topics import security
-from chassis.process import crash
-from chassis.process.settings import ServiceSettings
-from chassis.process.telemetry import Metrics
-from chassis.work.parking import shown
+from chassis.settings import ServiceSettings
+from chassis.telemetry import Metrics
 from contracts.envelope import Ignored, Poison, key_of, read, texts
 from contracts.registry import SNAPSHOTS, SNAPSHOTS_BULK, TOPICS, topic_of
 

@@ -9,30 +9,12 @@ gap is closed once no transaction is left that may have taken an id inside it.
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from datetime import date, datetime
 from typing import NamedTuple
-from uuid import UUID
+
+from chassis.batch.outbox import OutboxRow
 
 BYTES_MAX = 8 * 1024 * 1024
 """Payloads kept in memory; with more, all are read from the database. The broker may be away for long."""
-
-
-class OutboxRow(NamedTuple):
-    """A pointer and the journal row that it points to."""
-
-    id: int
-    day: date
-    journal_id: int
-    key: UUID
-    store_id: str
-    type: str
-    message_id: UUID
-    topic: str
-    at: datetime
-    cause_id: UUID
-    correlation_id: str
-    traceparent: str | None
-    payload: str
 
 
 class Look(NamedTuple):

@@ -28,7 +28,7 @@ from aiokafka.errors import (
 from aiokafka.protocol.fetch import FetchRequest
 
 from chassis.kafka.record_batches import Entry, Fetched, PollFull, Unread, bound_decompression, bounded_poll, read
-from chassis.process.telemetry import Metrics
+from chassis.telemetry import Metrics
 
 log = structlog.get_logger("chassis.kafka.reads")
 

@@ -24,7 +24,8 @@ from aiokafka.record._crecords import legacy_records as c_legacy_records
 from aiokafka.record.memory_records import MemoryRecords
 from aiokafka.record.util import calc_crc32c
 
-from chassis.batch.inbound import Record, Rejected
+from chassis.batch.parking import Rejected
+from chassis.batch.record import Record
 
 BATCH_BYTES_MAX: Final = 16 * 1024 * 1024
 """A batch may decompress to this many bytes: ten times what a producer compresses into 1.5 MB."""

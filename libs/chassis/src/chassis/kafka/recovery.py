@@ -23,16 +23,19 @@ from aiokafka import AIOKafkaConsumer, ConsumerRecord, TopicPartition
 from asyncpg import Connection
 
 from chassis.batch import statements
-from chassis.batch.database import Database, is_transient
-from chassis.batch.inbound import Inbound, Record, Rejected
-from chassis.batch.unit_of_work import Adopted, Batch, adopt
+from chassis.batch.adoption import Adopted, adopt
+from chassis.batch.database import Database
+from chassis.batch.errors import is_transient
+from chassis.batch.inbound import Inbound
+from chassis.batch.parking import Rejected, park
+from chassis.batch.record import Record
+from chassis.batch.unit_of_work import Batch
 from chassis.declare.service import Service
 from chassis.kafka.reads import Reads
 from chassis.kafka.record_batches import Entry, Unread
 from chassis.kafka.topics import client_arguments
-from chassis.process.settings import ServiceSettings
-from chassis.process.telemetry import Metrics
-from chassis.work.parking import park
+from chassis.settings import ServiceSettings
+from chassis.telemetry import Metrics
 from contracts.base import Event
 from contracts.envelope import Ignored, Poison, key_of, read
 from contracts.registry import MESSAGES, PARTITIONS

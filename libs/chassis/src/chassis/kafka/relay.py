@@ -23,13 +23,14 @@ from aiokafka.errors import MessageSizeTooLargeError, RecordListTooLargeError
 from aiokafka.partitioner import murmur2
 from asyncpg import Connection
 
+from chassis import crash
 from chassis.batch.database import Database
+from chassis.batch.outbox import OutboxRow
 from chassis.declare.service import Service
-from chassis.kafka.fresh import Fresh, Look, OutboxRow
+from chassis.kafka.fresh import Fresh, Look
 from chassis.kafka.topics import client_arguments
-from chassis.process import crash
-from chassis.process.settings import ServiceSettings
-from chassis.process.telemetry import Metrics
+from chassis.settings import ServiceSettings
+from chassis.telemetry import Metrics
 from contracts.envelope import headers
 from contracts.registry import MESSAGES, PARTITIONS
 

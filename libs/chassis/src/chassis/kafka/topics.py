@@ -11,7 +11,7 @@ from aiokafka.admin import AIOKafkaAdminClient, NewTopic
 from aiokafka.admin.config_resource import ConfigResource, ConfigResourceType
 from faststream.security import BaseSecurity, SASLPlaintext, SASLScram256, SASLScram512
 
-from chassis.process.settings import ServiceSettings
+from chassis.settings import ServiceSettings
 from contracts.limits import RECORD_BYTES_MAX
 from contracts.registry import PARTITIONS, TOPICS
 

@@ -1,6 +1,6 @@
 """The tables of settings in docs/operations.md, made from the classes so that they stay true.
 
-`python -m chassis.process.settings_doc docs/operations.md` fills each `<!-- settings module:Class -->` ... `<!-- end -->`;
+`python -m chassis.settings_doc docs/operations.md` fills each `<!-- settings module:Class -->` ... `<!-- end -->`;
 `--check` only tells whether the page is stale.
 """
 
@@ -17,7 +17,7 @@ from typing import Any, Literal, get_args, get_origin
 from pydantic.fields import FieldInfo
 from pydantic_core import PydanticUndefined
 
-from chassis.process.settings import ServiceSettings
+from chassis.settings import ServiceSettings
 
 UNITS = {"_seconds": "s", "_ms": "ms", "_hours": "h", "_days": "days"}
 PLACE = re.compile(r"(<!-- settings (\S+):(\S+) -->\n).*?(<!-- end -->)", re.DOTALL)
@@ -73,7 +73,7 @@ def filled(page: str) -> str:
 
 
 def main() -> int:
-    parser = argparse.ArgumentParser(prog="python -m chassis.process.settings_doc")
+    parser = argparse.ArgumentParser(prog="python -m chassis.settings_doc")
     parser.add_argument("page", type=Path)
     parser.add_argument("--check", action="store_true")
     arguments = parser.parse_args()

@@ -9,8 +9,9 @@ from uuid import UUID
 import structlog
 from asyncpg import Connection
 
-from chassis.batch.database import Database, is_transient
-from chassis.process.settings import ServiceSettings
+from chassis.batch.database import Database
+from chassis.batch.errors import is_transient
+from chassis.settings import ServiceSettings
 
 log = structlog.get_logger("chassis.work.partitions")
 

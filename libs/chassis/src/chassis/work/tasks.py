@@ -15,12 +15,13 @@ from typing import Any
 import orjson
 import structlog
 
-from chassis.batch.database import Database, is_transient
+from chassis import crash
+from chassis.batch import parking
+from chassis.batch.database import Database
+from chassis.batch.errors import is_transient
 from chassis.batch.inbound import Inbound
 from chassis.batch.shell import Shell
 from chassis.declare.service import Attempt, TaskKind, TryAgain
-from chassis.process import crash
-from chassis.work import parking
 from contracts.deciding import Reported
 from contracts.ids import decided
 

@@ -8,7 +8,8 @@ from typing import Any
 
 import structlog
 
-from chassis.batch.database import Database, is_transient
+from chassis.batch.database import Database
+from chassis.batch.errors import is_transient
 from chassis.batch.inbound import Inbound
 from chassis.batch.shell import Shell
 from contracts.deciding import Wake

@@ -11,8 +11,6 @@ from typing import Any
 import structlog
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
 
-from chassis.batch.inbound import Outcome
-
 
 def configure_logging(service: str, level: str) -> None:
     """One JSON object per line; other libraries' records come the same way."""
@@ -63,7 +61,7 @@ class _Sparse(logging.Filter):
 
 
 class Metrics:
-    """The series that operations.md says to watch. One registry per process."""
+    """The series that operations.md lists. One registry per process."""
 
     def __init__(self, service: str) -> None:
         self.registry = CollectorRegistry()
@@ -109,22 +107,22 @@ class Metrics:
         self._age = Gauge("tradewind_process_age_seconds", "Age of the oldest of them", **by)  # type: ignore[arg-type]
 
     def under_way(self, rows: Iterable[Any]) -> None:
-        """Take the place of what was told before: (step, waiting, count, age of the oldest in seconds)."""
+        """Replace the series of the last call. rows: (step, waiting, count, age of the oldest in seconds)."""
         self._under_way.clear()
         self._age.clear()
         for step, waiting, count, age in rows:
             self._under_way.labels(self._service, step, waiting).set(count)
             self._age.labels(self._service, step, waiting).set(age)
 
-    def batch(self, outcomes: Sequence[Outcome], rows: int, seconds: float) -> None:
+    def batch(self, statuses: Sequence[str], rows: int, seconds: float) -> None:
         duplicates = parked = 0
-        for outcome in outcomes:
-            duplicates += outcome.status == "duplicate"
-            parked += outcome.status in ("parked", "queued")
+        for status in statuses:
+            duplicates += status == "duplicate"
+            parked += status in ("parked", "queued")
         if duplicates:
             self.duplicates.inc(duplicates)
         if parked:
             self.parked.inc(parked)
-        self.handled.inc(len(outcomes) - duplicates - parked)
-        self.rows.observe(len(outcomes))
+        self.handled.inc(len(statuses) - duplicates - parked)
+        self.rows.observe(len(statuses))
         self.seconds.observe(seconds)

@@ -1,7 +1,5 @@
-"""What every service answers its operators: health, metrics, parked messages; and the loops that watch it."""
+"""Routes for parked messages: list, show, replay, edit, discard."""
 
-import asyncio
-import time
 from datetime import datetime
 from typing import TYPE_CHECKING, Annotated, Any, Final, Literal
 from uuid import UUID
@@ -9,24 +7,21 @@ from uuid import UUID
 import orjson
 import structlog
 from fastapi import APIRouter, Depends, Response
-from fastapi.responses import PlainTextResponse
-from prometheus_client import generate_latest
 from pydantic import BaseModel, Field
 
-from chassis.batch.database import is_transient
-from chassis.batch.inbound import headers_from_json
+from chassis.batch.record import headers_from_json
 from chassis.http.auth import Principal
 from chassis.http.bodies import as_json
 from chassis.http.paging import BIGINT_MAX, Cursors, Limit, Page, RowId, RowNumber
-from chassis.http.problems import Problem, alone, answers, known, respond
-from chassis.kafka.consumer import Consumer
-from chassis.work import parking
+from chassis.http.problems import Problem, answers, known, respond
+from chassis.work import parked as work
+from chassis.work.replay import Replay
 from contracts.base import Code, Text
 
 if TYPE_CHECKING:
     from chassis.process.app import App
 
-log = structlog.get_logger("chassis.process.operations")
+log = structlog.get_logger("chassis.process.parked")
 
 
 class Edit(BaseModel):
@@ -43,20 +38,9 @@ class BulkDiscard(BaseModel):
     """The waiting messages that fit all filters given; at least one is."""
 
     reason: Annotated[Text, Field(min_length=1)]
-    ids: Annotated[list[RowNumber], Field(max_length=parking.DISCARD_MAX)] | None = None
+    ids: Annotated[list[RowNumber], Field(max_length=work.DISCARD_MAX)] | None = None
     order_id: UUID | None = None
     cause: Code | None = None
-
-
-class Health(BaseModel):
-    status: Literal["live", "stuck", "ready", "waiting", "failing"]
-    waiting_for: Literal["database", "clock", "kafka", "topics"] | None = Field(None, alias="for")
-    detail: str | None = None
-    consuming: bool | None = None
-    """Whether the process has joined its consumer group."""
-
-
-UNHEALTHY: Final[dict[int | str, dict[str, Any]]] = {503: {"model": Health, "description": "Not healthy."}}
 
 
 class ParkedMessage(BaseModel):
@@ -120,39 +104,6 @@ def routes(app: "App") -> APIRouter:
     router = APIRouter()
     view, edit = (app.principal(scope, one_store=False) for scope in ("parked.view", "parked.edit"))
 
-    @router.get("/health/live", response_model=Health, responses=UNHEALTHY, openapi_extra=alone())
-    async def live() -> Response:
-        """The event loop makes progress."""
-        age = time.monotonic() - app.beat_at
-        return respond(as_json(200 if age < 10 else 503, {"status": "live" if age < 10 else "stuck"}))
-
-    @router.get("/health/ready", response_model=Health, responses=UNHEALTHY, openapi_extra=alone())
-    async def ready() -> Response:
-        """The database answers and agrees on the time; a pure worker has joined its group; the topics can be read.
-
-        An api never depends on Kafka.
-        """
-        try:
-            async with asyncio.timeout(2):
-                clock = await app.database.read_clock()
-        except Exception as error:
-            log.info("not_ready", waiting_for="database", error=repr(error))
-            return respond(as_json(503, {"status": "waiting", "for": "database"}))
-        if clock.differs:
-            return respond(as_json(503, {"status": "waiting", "for": "clock", "detail": clock.explained()}))
-        if trouble := app.start_failed or (app.consumer.reads.trouble if app.consumer is not None else None):
-            return respond(as_json(503, {"status": "failing", "for": "topics", "detail": trouble}))
-        if not app.shell.ready.is_set():
-            return respond(as_json(503, {"status": "waiting", "for": "recovery"}))
-        joined = app.consumer is not None and app.consumer.joined.is_set()
-        if app.role == "worker" and not joined:
-            return respond(as_json(503, {"status": "waiting", "for": "kafka"}))
-        return respond(as_json(200, {"status": "ready", "consuming": joined}))
-
-    @router.get("/metrics", response_class=PlainTextResponse, openapi_extra=alone())
-    async def metrics() -> Response:
-        return Response(generate_latest(app.metrics.registry), media_type="text/plain; version=0.0.4")
-
     @router.get("/v1/parked", response_model=Page[ParkedMessage])
     async def parked(
         who: Annotated[Principal, Depends(view)],
@@ -175,12 +126,12 @@ def routes(app: "App") -> APIRouter:
         return respond(as_json(200, PARKED.page(items, limit, lambda row: (row["id"],))))
 
     async def caught_up() -> None:
-        """What a restored database forgot is not decided anew."""
+        """Refuses while a restored database catches up: a decision on data that it lost would be wrong."""
         await app.shell.until_ready()
 
     async def found(who: Principal, parked_id: int) -> Any:
         async with app.database.connection() as connection:
-            row = await connection.fetchrow(f"select {parking.COLUMNS} from parked where id = $1", parked_id)
+            row = await connection.fetchrow(f"select {work.COLUMNS} from parked where id = $1", parked_id)
         mine = row is not None and (
             who.administrator if row["store_id"] is None else who.store_id in ("", row["store_id"])
         )
@@ -210,13 +161,13 @@ def routes(app: "App") -> APIRouter:
 
     async def replayable(row: Any) -> Any:
         """The row, if it can be handled; what was parked for its time is judged by the time of now."""
-        hopeless = row["topic"] == "task" or row["cause"] in parking.UNREAD
-        refused = row["detail"] if hopeless else await app.parking.still_refused(row)
+        hopeless = row["topic"] == "task" or row["cause"] in work.UNREAD
+        refused = row["detail"] if hopeless else await app.replays.still_refused(row)
         if refused is not None:
             raise known("message_unreplayable", refused)
         return row
 
-    def failed(done: parking.Replay) -> Problem:
+    def failed(done: Replay) -> Problem:
         return known("replay_stopped", done.detail, stopped_at=done.stopped_at, replayed=done.replayed, left=done.left)
 
     @router.post(
@@ -224,12 +175,12 @@ def routes(app: "App") -> APIRouter:
         openapi_extra=answers("resource_unknown", "message_settled", "message_unreplayable", "replay_stopped", "outcome_unknown"),
     )  # fmt: skip
     async def replay(who: Annotated[Principal, Depends(edit)], parked_id: RowId) -> Response:
-        """Replay the message's whole order, in order; or the message alone when it blocks nobody."""
+        """Replay the message's whole order, in order; or the message alone when no other waits behind it."""
         row = await replayable(await waiting(who, parked_id))
         if row["key"] is not None:
-            done = await app.parking.replay_key(row["key"], who.actor)
+            done = await app.replays.replay_key(row["key"], who.actor)
         else:
-            done = await app.parking.replay_one(row["id"], who.actor)
+            done = await app.replays.replay_one(row["id"], who.actor)
         app.relay.wake()
         if done.stopped_at is not None:
             raise failed(done)
@@ -246,7 +197,7 @@ def routes(app: "App") -> APIRouter:
         order that failed, if one did.
         """
         await replayable(await waiting(who, parked_id))
-        done = await app.parking.edit(parked_id, body.value.encode(), who.actor)
+        done = await app.replays.edit(parked_id, body.value.encode(), who.actor)
         if done is None:
             raise known("message_settled", "another request was faster")
         if not done.stored:
@@ -266,12 +217,12 @@ def routes(app: "App") -> APIRouter:
     ) -> Response:
         """The one allowed loss: audited with who did it and why."""
         await waiting(who, parked_id)
-        gone = await discarded(who, parking.Chosen(ids=[parked_id]), (body or Discard()).reason)
+        gone = await discarded(who, work.Chosen(ids=[parked_id]), (body or Discard()).reason)
         if not gone:
             raise known("message_settled", "another request was faster")
         [(_, key)] = gone
         if key is not None:
-            await app.parking.replay_key(key, who.actor)
+            await app.replays.replay_key(key, who.actor)
             app.relay.wake()
         return respond(as_json(200, {"discarded": parked_id}))
 
@@ -280,16 +231,16 @@ def routes(app: "App") -> APIRouter:
         openapi_extra=answers("filter_missing", "outcome_unknown"),
     )  # fmt: skip
     async def discard_many(who: Annotated[Principal, Depends(edit)], body: BulkDiscard) -> Response:
-        """Discard the waiting messages that fit, up to 1,000 at a time; `more` says whether others are left."""
+        """Discard the waiting messages that fit, up to 1,000 at a time; `more`: whether others may be left."""
         if body.ids is None and body.order_id is None and body.cause is None:
             raise known("filter_missing", "name ids, order_id or cause")
-        chosen = parking.Chosen(body.ids, body.order_id, body.cause, _store_of(who))
+        chosen = work.Chosen(body.ids, body.order_id, body.cause, _store_of(who))
         gone = await discarded(who, chosen, body.reason)
-        return respond(as_json(200, {"discarded": len(gone), "more": len(gone) == parking.DISCARD_MAX}))
+        return respond(as_json(200, {"discarded": len(gone), "more": len(gone) == work.DISCARD_MAX}))
 
-    async def discarded(who: Principal, chosen: parking.Chosen, reason: str) -> list[tuple[int, UUID | None]]:
+    async def discarded(who: Principal, chosen: work.Chosen, reason: str) -> list[tuple[int, UUID | None]]:
         async with app.database.transaction() as tx:
-            gone = await parking.discard(tx, chosen, who.actor, reason)
+            gone = await work.discard(tx, chosen, who.actor, reason)
         for parked_id, key in gone:
             log.warning("discarded", parked_id=parked_id, key=str(key), by=who.actor, reason=reason)
         return gone
@@ -306,97 +257,3 @@ def _text(value: Any) -> Any:
     return value if value is None or isinstance(value, (str, int, float, bool, list)) else (
         value.isoformat() if hasattr(value, "isoformat") else str(value)
     )  # fmt: skip
-
-
-OBSERVED = """
-select (select count(*) from (select 1 from outbox limit 100000) o) as outbox_rows,
-  (select count(*) from outbox_set_aside) as set_aside,
-  coalesce((select extract(epoch from clock_timestamp() - j.at) from (select day, journal_id from outbox order by id limit 1) o
-    cross join lateral (select at from journal where day = o.day and id = o.journal_id limit 1) j), 0)::float8 as outbox_age,
-  (select count(*) from parked where state = 'waiting') as parked,
-  (select count(*) from parked_keys) as parked_keys,
-  (select count(*) from timers where due_at < now() - interval '10 seconds') as overdue,
-  (select count(*) from (select 1 from tasks limit 100000) t) as tasks"""
-
-
-COUNT_SECONDS = 15
-"""Between two counts of what is under way."""
-
-
-async def observe(app: "App") -> None:
-    """Every two seconds: the gauges that operators alert on; what is under way, which has to be counted, every fifteen."""
-    metrics = app.metrics
-    counted_at = float("-inf")
-    while True:
-        try:
-            async with app.database.connection() as connection:
-                row = await connection.fetchrow(OBSERVED)
-                if app.service.processes is not None and time.monotonic() - counted_at > COUNT_SECONDS:
-                    metrics.under_way(await connection.fetch(app.service.processes))
-                    counted_at = time.monotonic()
-            assert row is not None
-            metrics.outbox_rows.set(row["outbox_rows"])
-            metrics.outbox_age.set(row["outbox_age"])
-            metrics.set_aside.set(row["set_aside"])
-            metrics.parked_waiting.set(row["parked"])
-            metrics.parked_keys.set(row["parked_keys"])
-            metrics.timers_overdue.set(row["overdue"])
-            metrics.tasks_open.set(row["tasks"])
-        except Exception as error:
-            if not is_transient(error):
-                raise  # a gauge that is late is no fault; anything else is
-        await asyncio.sleep(2)  # between two looks: gauges, not decisions
-
-
-CLOCK_SECONDS = 2.0
-"""Between two readings of the database's clock."""
-
-
-async def watch_clock(app: "App") -> None:
-    """Read the database's clock again and again; report a host whose own clock differs from it."""
-    differed = False
-    while True:
-        try:
-            clock = await app.database.read_clock()
-            await app.certify()
-            if clock.differs and not differed:
-                log.error("clock_differs", detail=clock.explained())
-            elif differed and not clock.differs:
-                log.warning("clock_agrees_again", skew_seconds=round(clock.skew, 3))
-            differed = clock.differs
-        except Exception as error:
-            if not is_transient(error):
-                raise
-        await asyncio.sleep(CLOCK_SECONDS)
-
-
-async def watch_lag(consumer: Consumer) -> None:
-    """Every two seconds, whatever else the process does."""
-    while True:
-        await consumer.measure_lag()
-        await asyncio.sleep(2)
-
-
-OUTBOX_AGE = """
-select coalesce((select extract(epoch from clock_timestamp() - j.at) from (select day, journal_id from outbox order by id limit 1) o
-  cross join lateral (select at from journal where day = o.day and id = o.journal_id limit 1) j), 0)::float8"""
-
-
-async def watch_intake(app: "App", consumer: Consumer) -> None:
-    """Pause intake topics while the outbox is old or enough processes run: live work is finished before more is taken."""
-    settings, in_flight = app.settings, app.service.in_flight
-    while True:
-        await asyncio.sleep(0.2)
-        await consumer.acknowledge()
-        if not app.service.intake:
-            await asyncio.sleep(1.9)
-            continue
-        try:
-            async with app.database.connection() as connection:
-                age = await connection.fetchval(OUTBOX_AGE)
-                running = await connection.fetchval(in_flight, settings.intake_in_flight_max) if in_flight else 0
-        except Exception as error:
-            if not is_transient(error):
-                raise
-            continue
-        consumer.pause_intake(age > settings.intake_outbox_age_seconds_max or running >= settings.intake_in_flight_max)

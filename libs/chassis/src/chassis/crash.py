@@ -39,7 +39,7 @@ def arm(service: str) -> None:
         owner, _, at = name.partition(".")
         if owner == service:
             if at not in POINTS:
-                raise ValueError(f"CRASH_AT names {at!r}; known points: {', '.join(POINTS)}")
+                raise ValueError(f"CRASH_AT names {at!r}; the points are {', '.join(POINTS)}")
             _left[at] = int(nth or 1)
 
 
