@@ -16,7 +16,7 @@ from uuid import UUID
 from chassis.declare.service import Aggregate, Service
 from contracts import envelope
 from contracts.base import Command, Event, PrivateEvent
-from contracts.deciding import Context, Refusal, Reported, Task, Wake
+from contracts.deciding import Context, Folded, Refusal, Reported, Task, Wake, effects_of
 from contracts.ids import derived
 from contracts.limits import JOURNAL_BYTES_MAX
 from contracts.orders import MarketTerms
@@ -95,23 +95,28 @@ class Host:
         shares = {key: self.world.share(self, key) for key in needed}
         context = Context(self.world.now, key, STORE, message_id, actor, kind, shares)
         refusal = None
-        for n, effect in enumerate(handler.decide(row.state, body, context)):
+        decision = handler.decide(row.state, body, context)
+        for n, effect in enumerate(effects_of(decision)):
             if isinstance(effect, Event):
-                self._fold(row, effect, key, derived(message_id, n))
+                event = self._journal(row, effect, key, derived(message_id, n))
+                if not isinstance(decision, Folded):
+                    row.state = aggregate.evolve(row.state, event)
             elif isinstance(effect, Command):
                 record = Record(derived(message_id, n), effect.TYPE, key, effect.model_dump_json())
                 assert_readable(effect, record, self.world.now)
                 self.world.publish(record)
             elif isinstance(effect, Task):
                 self.tasks.setdefault(effect.task_id, effect)
-            else:
+            elif isinstance(effect, Refusal):
                 refusal = effect
+        if isinstance(decision, Folded):
+            row.state = decision.state
         if row.revision:
             self.rows[aggregate.table, key] = row
         self.world.check(self, row, key)
         return refusal
 
-    def _fold(self, row: Row, event: Event, key: UUID, record_id: UUID) -> None:
+    def _journal(self, row: Row, event: Event, key: UUID, record_id: UUID) -> Event:
         row.revision += 1
         if published := is_published(type(event)):
             row.version += 1
@@ -119,7 +124,6 @@ class Host:
         written = event.model_dump_json()
         assert_readable(event, Record(record_id, event.TYPE, key, written), self.world.now)
         read = type(event).model_validate_json(written)
-        row.state = row.aggregate.evolve(row.state, event)
         row.replayed = row.aggregate.evolve(row.replayed, read)
         for share in self.service.shares:
             for touched in share.touched(event):
@@ -130,6 +134,7 @@ class Host:
             if event.operation_id is not None:
                 row.answered[event.operation_id] = record
             self.world.publish(record)
+        return event
 
 
 def assert_readable(message: Event | Command, record: Record, now: datetime) -> None:

@@ -20,7 +20,7 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, rule
 from saga_orders import LOCATIONS, SKUS, content, market, snapshot
 from saga_world import BARE_SELLER, COMPLETE_SELLER, STORE, Record, World
 
-from contracts.deciding import Context, Refusal
+from contracts.deciding import Context, Refusal, effects_of
 from contracts.ids import derived, order_id
 from contracts.invoicing import Credit, CreditLine
 from contracts.orders import Approve, Cancel, OrderEvent, Resolution, Resolve, Retry
@@ -319,7 +319,7 @@ def check_actions(order: Order, key: UUID, world: World) -> None:
         operation = derived(key, f"{word} {world.n} {world.now}")
         command = message(order_id=key, store_id=STORE, operation_id=operation, actor="person:ann")
         context = Context(world.now, key, STORE, operation, "person:ann", message.TYPE)
-        effects = decide[message](order, command, context)
+        effects = effects_of(decide[message](order, command, context))
         refusal = next((effect.code for effect in effects if isinstance(effect, Refusal)), None)
         taken = bool(effects) and refusal is None
         assert taken == (word in allowed(order)), f"{word} on {order.status}: {effects}"

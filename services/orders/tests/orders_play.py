@@ -5,7 +5,7 @@
     play.reserved()
 
 Answers answer the last command of their kind that the order sent. After every message the state is written and read again,
-and folded once more from the journal: both must be the state.
+and folded once more from the journal: both must be the state of the decision.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from uuid import NAMESPACE_OID, UUID, uuid5
 
 from contracts import fulfillment, invoicing, payments
 from contracts.base import Command, Event, PrivateEvent
-from contracts.deciding import Context, Effect, Refusal, Unasked, Wake
+from contracts.deciding import Context, Folded, Refusal, Unasked, Wake, effects_of
 from contracts.orders import Approve, Cancel, MarketTerms, Place, Resolution, Resolve, Retry
 from contracts.snapshot import Address, Buyer, Line, OrderContent, Quantities, Snapshot, Source, Tax, Totals
 from orders.domain.order import MarketKey, Order, evolve, initial, wake_at
@@ -68,6 +68,8 @@ class Play:
         self.refusal: Refusal | None = None
         self.unasked = False
         """The last message answered what was not asked."""
+        self.received: list[tuple[Any, Context]] = []
+        """Every message, as it was decided on."""
         self.commands: list[Command] = []
         self.events: list[Event] = []
         self.heard: dict[str, Event] = {}
@@ -84,11 +86,13 @@ class Play:
         if isinstance(message, Event):
             self.heard[message.TYPE.partition(".")[2]] = message
         context = Context(self.now, ORDER, STORE, uid(f"m{self._n}"), actor, getattr(message, "TYPE", ""), self.markets)
-        effects: list[Effect] = DECIDE[type(message)](self.order, message, context)
+        self.received.append((message, context))
+        decision = DECIDE[type(message)](self.order, message, context)
+        assert isinstance(decision, Folded) or not any(isinstance(effect, Event) for effect in decision)
         self.stated, self.sent, self.refusal, self.unasked = [], [], None, False
-        for effect in effects:
+        for effect in effects_of(decision):
             if isinstance(effect, Event):
-                self._fold(effect)
+                self._journal(effect)
             elif isinstance(effect, Command):
                 self.sent.append(type(effect).model_validate_json(effect.model_dump_json()))
             elif isinstance(effect, Unasked):
@@ -96,18 +100,18 @@ class Play:
             else:
                 assert isinstance(effect, Refusal)
                 self.refusal = effect
+        self.order = decision.state if isinstance(decision, Folded) else self.order
         self.commands += self.sent
         assert Order.model_validate_json(self.order.model_dump_json()) == self.order, "does not survive its row"
         assert self._replayed == self.order, "the journal does not give the order again"
         return self
 
-    def _fold(self, event: Event) -> None:
+    def _journal(self, event: Event) -> None:
         if not isinstance(event, PrivateEvent):
             self._version += 1
             event = event.model_copy(update={"version": self._version})
             self.stated.append(event)
         self.events.append(event)
-        self.order = evolve(self.order, event)
         self._replayed = evolve(self._replayed, type(event).model_validate_json(event.model_dump_json()))
 
     def then(self, *stated: type[Event], asks: Iterable[type[Command]] = ()) -> Play:

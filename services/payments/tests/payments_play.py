@@ -11,7 +11,7 @@ from typing import Any
 from uuid import NAMESPACE_OID, UUID, uuid5
 
 from contracts.base import Event
-from contracts.deciding import Context, Effect, Reported, Task
+from contracts.deciding import Context, Decision, Effect, Folded, Reported, Task, effects_of
 from contracts.payments import (
     Authorize,
     Authorized,
@@ -34,7 +34,7 @@ from payments.domain.ledger import Asked, Ledger, VoidPostponed, evolve
 NOW = datetime(2026, 1, 2, 3, 4, 5, tzinfo=UTC)
 ORDER = UUID("00000032-0000-4000-8000-000000000001")
 STORE = "st_1"
-DECIDE: Mapping[type, Callable[..., list[Effect]]] = {
+DECIDE: Mapping[type, Callable[..., Decision]] = {
     Authorize: obey.authorize,
     Capture: obey.capture,
     Void: obey.void,
@@ -54,10 +54,12 @@ class Play:
 
     def when(self, message: object, id: str = "m1") -> list[Effect]:
         context = Context(now=NOW, key=ORDER, store_id=STORE, message_id=uid(id))
-        self.effects = DECIDE[type(message)](self.ledger, message, context)
+        decision = DECIDE[type(message)](self.ledger, message, context)
+        self.effects = [*effects_of(decision)]
         for effect in self.effects:
             if isinstance(effect, Event):
                 self.ledger = evolve(self.ledger, effect)  # type: ignore[arg-type]
+        assert not isinstance(decision, Folded) or decision.state == self.ledger
         # What is kept is what was there: a state that does not survive its row would differ after the next load.
         assert Ledger.model_validate_json(self.ledger.model_dump_json()) == self.ledger
         return self.effects

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 from payments_play import (
     Play,
@@ -27,9 +29,12 @@ from payments_play import (
     voided,
 )
 
+from contracts.base import Event
 from contracts.deciding import Reported
+from payments.domain import answers, obey
 from payments.domain.answers import Contradiction
 from payments.domain.gateway import GatewayOutcome
+from payments.domain.ledger import Ledger, evolve
 
 AUTHORIZE = call("a1", "authorize", 50_00)
 CAPTURE = call("c1", "capture", 40_00, "a1")
@@ -251,6 +256,23 @@ def test_a_void_waits_for_the_capture_in_flight_and_releases_all_when_it_is_refu
         asked("v1", "void", 50_00, "a1"),
         calls("v1", "void", 50_00, "a1"),
     )
+
+
+def test_each_event_is_folded_once_also_if_a_decision_needs_the_ledger_after_it(
+    paid: Play, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The void that waited is decided on the ledger after the capture. `Play` compares that with its own fold."""
+    folded: list[str] = []
+
+    def counting(ledger: Ledger, event: Any) -> Ledger:
+        folded.append(event.TYPE)
+        return evolve(ledger, event)
+
+    paid.given(asked("c1", "capture", 40_00, "a1"), postponed("v1", "a1"))
+    monkeypatch.setattr(answers, "evolve", counting)
+    monkeypatch.setattr(obey, "evolve", counting)
+    paid.when(report(CAPTURE, "succeeded"))
+    assert folded == ["payments.captured", "payments.asked"] == [e.TYPE for e in paid.effects if isinstance(e, Event)]
 
 
 def test_a_void_waits_for_every_capture_in_flight(paid: Play) -> None:

@@ -1,4 +1,4 @@
-"""The words of a decision: `decide(state, message, context) -> list[Effect]`, `evolve(state, event) -> state`.
+"""The words of a decision: `decide(state, message, context) -> Decision`, `evolve(state, event) -> state`.
 
 An effect is one of: an event of the own service, a command to another, a task (the only I/O outside), or a refusal
 that only the asker hears. Timers are not effects: a state says when it next wants to be woken (`Aggregate.wake_at` of the chassis) and is then handed a `Wake`.
@@ -7,7 +7,7 @@ Everything that varies comes in `context`; a decision reads no clock and makes n
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from types import MappingProxyType
@@ -85,3 +85,19 @@ class Unasked:
 
 
 Effect = Event | Command | Task | Refusal | Unasked
+
+
+@dataclass(frozen=True, slots=True)
+class Folded:
+    """A decision that needed the state after its own events, and has folded them: they are not folded a second time."""
+
+    effects: Sequence[Effect]
+    state: Any
+    """After all events among `effects`, as `evolve` makes it. Independent of the versions that the events get later."""
+
+
+Decision = Sequence[Effect] | Folded
+
+
+def effects_of(decision: Decision) -> Sequence[Effect]:
+    return decision.effects if isinstance(decision, Folded) else decision

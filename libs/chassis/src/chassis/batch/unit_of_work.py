@@ -24,7 +24,7 @@ from chassis.batch.statements import NOTHING_LOCKED, NOTHING_READ, JournalRow, L
 from chassis.declare.service import Aggregate, Handler, Service, Share
 from chassis.declare.sql import Rows
 from contracts.base import Command, Event, PrivateEvent, to_json
-from contracts.deciding import Context, Effect, Refusal, Task, Unasked, Wake
+from contracts.deciding import Context, Decision, Folded, Refusal, Task, Unasked, Wake, effects_of
 from contracts.limits import JOURNAL_BYTES_MAX
 from contracts.registry import topic_of
 
@@ -126,19 +126,21 @@ class Batch:
             return Outcome("done", slot.state, refusal=outdated, version=slot.version)
         crash.deciding(inbound.id)
         context = Context(self.now, slot.key, slot.store_id, inbound.id, inbound.actor, inbound.type, self._shares)
-        effects = handler.decide(slot.state, body, context)
+        decision = handler.decide(slot.state, body, context)
         outcome = (
-            self._apply(slot, inbound, effects)
-            if effects
+            self._apply(slot, inbound, decision)
+            if decision
             else Outcome("done", slot.state, version=slot.version, unheeded=_unheeded(slot, body))
         )
         if inbound.task_id is not None:
             self._reported.append(inbound.task_id)
         return outcome
 
-    def _apply(self, slot: Slot, inbound: Inbound, effects: Sequence[Effect]) -> Outcome:
-        """All of a message's effects or, when one raises, none."""
-        state, revision, version = slot.state, slot.revision, slot.version
+    def _apply(self, slot: Slot, inbound: Inbound, decision: Decision) -> Outcome:
+        """All of a message's effects or, when one raises, none. Each event is folded once: here, or in the decision."""
+        is_folded = isinstance(decision, Folded)
+        effects, state = effects_of(decision), decision.state if isinstance(decision, Folded) else slot.state
+        revision, version = slot.revision, slot.version
         answered: dict[str, int] = {}
         events: list[Event] = []
         shares: dict[Any, tuple[Share, Any]] = {}
@@ -155,7 +157,8 @@ class Batch:
                     effect = effect.numbered(version)
                     if effect.operation_id is not None and effect.FINAL:
                         answered[str(effect.operation_id)] = revision
-                state = slot.aggregate.evolve(state, effect)
+                if not is_folded:
+                    state = slot.aggregate.evolve(state, effect)
                 for share in self.service.shares:
                     for key in share.touched(effect):
                         current = shares[key][1] if key in shares else self._shares.get(key)

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, Generic, TypeVar
 from uuid import UUID
 
 from contracts.base import Addressed, Document, Event, Frozen, Message
-from contracts.deciding import Context, Effect, Reported, Task, Wake
+from contracts.deciding import Context, Decision, Reported, Task, Wake
 from contracts.registry import MESSAGES
 
 if TYPE_CHECKING:
@@ -31,10 +31,10 @@ M = TypeVar("M")
 @dataclass(frozen=True, slots=True)
 class Handler:
     message: type[Any]
-    decide: Callable[[Any, Any, Context], list[Effect]]
+    decide: Callable[[Any, Any, Context], Decision]
 
 
-def on(message: type[M], decide: Callable[[Any, M, Context], list[Effect]]) -> Handler:
+def on(message: type[M], decide: Callable[[Any, M, Context], Decision]) -> Handler:
     """`decide` obeys `message`. A function under the wrong message is a type error."""
     return Handler(message, decide)
 

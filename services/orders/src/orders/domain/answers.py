@@ -7,7 +7,7 @@ from typing import Any, Final
 
 from contracts import fulfillment, invoicing, payments
 from contracts.base import Event
-from contracts.deciding import Context, Effect, Unasked
+from contracts.deciding import Context, Decision, Unasked
 from orders.domain import differences, settle, undo
 from orders.domain.order import CapturedLine, CaptureFact, Order, ShipmentFact
 from orders.domain.processes import PROCESSES
@@ -22,17 +22,17 @@ def _hear(order: Order, event: Event, context: Context) -> Story | None:
     return Story(order, context, PROCESSES) if order.known else None
 
 
-def _close(story: Story, event: Event, code: str = "") -> list[Effect]:
+def _close(story: Story, event: Event, code: str = "") -> Decision:
     """Hand the answer to its process; while an undo runs, see what is left to undo."""
     story.answered(event, code=code)
     undo.proceed(story)
     return _counted(story, event)
 
 
-def _counted(story: Story, event: Event) -> list[Effect]:
+def _counted(story: Story, event: Event) -> Decision:
     """What was decided; an answer that no operation waits for has to count again when it is asked for."""
     asked = str(event.operation_id) in story.asks
-    return story.effects() if asked else [*story.effects(), Unasked()]
+    return story.decision() if asked else story.decision(Unasked())
 
 
 def _money(story: Story, event: payments.PaymentEvent | payments.Failed, **facts: Any) -> None:
@@ -43,31 +43,31 @@ def _money(story: Story, event: payments.PaymentEvent | payments.Failed, **facts
         story.payment_changed()
 
 
-def authorized(order: Order, event: payments.Authorized, context: Context) -> list[Effect]:
+def authorized(order: Order, event: payments.Authorized, context: Context) -> Decision:
     if (story := _hear(order, event, context)) is None:
         return []
     _money(story, event, authorization_id=event.authorization_id)
     return _close(story, event)
 
 
-def pending(order: Order, event: payments.Pending, context: Context) -> list[Effect]:
+def pending(order: Order, event: payments.Pending, context: Context) -> Decision:
     """The gateway's clock starts: it is asked again, but not as if nobody had answered."""
     if (story := _hear(order, event, context)) is None:
         return []
     ask = story.asks.get(str(event.operation_id))
     if ask is not None and not ask.answer and (run := story.runs[ask.run]).operation_id == ask.operation_id:
         story.set(run, asks=1, interim=True, due_at=story.due(run, PENDING_SECONDS))
-    return story.effects()
+    return story.decision()
 
 
-def payment_refused(order: Order, event: payments.Declined | payments.Failed, context: Context) -> list[Effect]:
+def payment_refused(order: Order, event: payments.Declined | payments.Failed, context: Context) -> Decision:
     if (story := _hear(order, event, context)) is None:
         return []
     _money(story, event)
     return _close(story, event, event.code)
 
 
-def captured(order: Order, event: payments.Captured, context: Context) -> list[Effect]:
+def captured(order: Order, event: payments.Captured, context: Context) -> Decision:
     if (story := _hear(order, event, context)) is None:
         return []
     known = story.facts.captures.get(str(event.capture_id))
@@ -83,14 +83,14 @@ def captured(order: Order, event: payments.Captured, context: Context) -> list[E
     return _close(story, event)
 
 
-def voided(order: Order, event: payments.Voided, context: Context) -> list[Effect]:
+def voided(order: Order, event: payments.Voided, context: Context) -> Decision:
     if (story := _hear(order, event, context)) is None:
         return []
     _money(story, event)
     return _close(story, event)
 
 
-def refunded(order: Order, event: payments.Refunded, context: Context) -> list[Effect]:
+def refunded(order: Order, event: payments.Refunded, context: Context) -> Decision:
     if (story := _hear(order, event, context)) is None:
         return []
     captures = story.facts.captures
@@ -101,25 +101,25 @@ def refunded(order: Order, event: payments.Refunded, context: Context) -> list[E
     return _close(story, event)
 
 
-def reserved(order: Order, event: fulfillment.Reserved, context: Context) -> list[Effect]:
+def reserved(order: Order, event: fulfillment.Reserved, context: Context) -> Decision:
     if (story := _hear(order, event, context)) is None:
         return []
     story.note(reserved=bool(event.lines))
     return _close(story, event)
 
 
-def out_of_stock(order: Order, event: fulfillment.OutOfStock, context: Context) -> list[Effect]:
+def out_of_stock(order: Order, event: fulfillment.OutOfStock, context: Context) -> Decision:
     return [] if (story := _hear(order, event, context)) is None else _close(story, event)
 
 
-def released(order: Order, event: fulfillment.Released, context: Context) -> list[Effect]:
+def released(order: Order, event: fulfillment.Released, context: Context) -> Decision:
     if (story := _hear(order, event, context)) is None:
         return []
     story.note(reserved=False)
     return _close(story, event)
 
 
-def started(order: Order, event: fulfillment.Started, context: Context) -> list[Effect]:
+def started(order: Order, event: fulfillment.Started, context: Context) -> Decision:
     """The warehouse has it: nobody is asked any more, fulfilled or cancelled will come."""
     if (story := _hear(order, event, context)) is None:
         return []
@@ -145,7 +145,7 @@ def _pieces(lines: Iterable[fulfillment.PlacedLine]) -> dict[str, int]:
     return pieces
 
 
-def shipped(order: Order, event: fulfillment.Shipped, context: Context) -> list[Effect]:
+def shipped(order: Order, event: fulfillment.Shipped, context: Context) -> Decision:
     known = order.facts.shipments.get(str(event.shipment_id))
     if (known and known.status != "picking") or (story := _hear(order, event, context)) is None:
         return []
@@ -157,26 +157,26 @@ def shipped(order: Order, event: fulfillment.Shipped, context: Context) -> list[
     assert order.market is not None
     if order.market.capture == "per_shipment":
         settle.begin_shipment(story, pieces)
-    return story.effects()
+    return story.decision()
 
 
-def delivered(order: Order, event: fulfillment.Delivered, context: Context) -> list[Effect]:
+def delivered(order: Order, event: fulfillment.Delivered, context: Context) -> Decision:
     if (story := _hear(order, event, context)) is None:
         return []
     fact = story.facts.shipments.get(str(event.shipment_id))
     if fact is not None:
         fact = fact.model_copy(update={"status": "delivered"})
         story.note(shipments={**story.facts.shipments, str(event.shipment_id): fact})
-    return story.effects()
+    return story.decision()
 
 
-def fulfilled(order: Order, event: fulfillment.Fulfilled, context: Context) -> list[Effect]:
+def fulfilled(order: Order, event: fulfillment.Fulfilled, context: Context) -> Decision:
     if (story := _hear(order, event, context)) is None:
         return []
     story.answered(event)
     _shipped_here_too(story)
     undo.proceed(story)
-    return story.effects()
+    return story.decision()
 
 
 def _shipped_here_too(story: Story) -> None:
@@ -188,7 +188,7 @@ def _shipped_here_too(story: Story) -> None:
             story.resolve_exception("shipment_reported")
 
 
-def shipments_cancelled(order: Order, event: fulfillment.ShipmentsCancelled, context: Context) -> list[Effect]:
+def shipments_cancelled(order: Order, event: fulfillment.ShipmentsCancelled, context: Context) -> Decision:
     if (story := _hear(order, event, context)) is None:
         return []
     gone = {
@@ -198,11 +198,11 @@ def shipments_cancelled(order: Order, event: fulfillment.ShipmentsCancelled, con
     return _close(story, event)
 
 
-def too_late(order: Order, event: fulfillment.TooLate, context: Context) -> list[Effect]:
+def too_late(order: Order, event: fulfillment.TooLate, context: Context) -> Decision:
     return [] if (story := _hear(order, event, context)) is None else _close(story, event)
 
 
-def issued(order: Order, event: invoicing.Issued, context: Context) -> list[Effect]:
+def issued(order: Order, event: invoicing.Issued, context: Context) -> Decision:
     if (story := _hear(order, event, context)) is None:
         return []
     fact = story.facts.captures.get(str(event.capture_id))
@@ -212,7 +212,7 @@ def issued(order: Order, event: invoicing.Issued, context: Context) -> list[Effe
     return _close(story, event)
 
 
-def credited(order: Order, event: invoicing.Credited, context: Context) -> list[Effect]:
+def credited(order: Order, event: invoicing.Credited, context: Context) -> Decision:
     if (story := _hear(order, event, context)) is None:
         return []
     captures = {
@@ -223,5 +223,5 @@ def credited(order: Order, event: invoicing.Credited, context: Context) -> list[
     return _close(story, event)
 
 
-def rejected(order: Order, event: invoicing.Failed, context: Context) -> list[Effect]:
+def rejected(order: Order, event: invoicing.Failed, context: Context) -> Decision:
     return [] if (story := _hear(order, event, context)) is None else _close(story, event, event.code)

@@ -7,7 +7,7 @@ from collections.abc import Iterable
 from typing import Final
 from uuid import UUID
 
-from contracts.deciding import Context, Effect, Refusal, Wake
+from contracts.deciding import Context, Decision, Refusal, Wake
 from contracts.orders import Approve, Cancel, MarketTerms, Place, Received, Resolve, Retry
 from contracts.snapshot import OrderContent, Snapshot, Source
 from orders.domain import actions, differences, exceptions, snapshots, undo
@@ -34,7 +34,7 @@ def needs_market(order: Order, message: object) -> Iterable[MarketKey]:
 # -- snapshots and requests -------------------------------------------------------------------------------------------
 
 
-def snapshot(order: Order, message: Snapshot, context: Context) -> list[Effect]:
+def snapshot(order: Order, message: Snapshot, context: Context) -> Decision:
     source = snapshots.timed(message.source, context.now)
     if not order.known:
         return _receive(order, source, message.order, context)
@@ -43,10 +43,10 @@ def snapshot(order: Order, message: Snapshot, context: Context) -> list[Effect]:
         return []
     story = Story(order, context, PROCESSES)
     _update(story, source, snapshots.merged(order.content, message.order, order.stated))
-    return story.effects()
+    return story.decision()
 
 
-def place(order: Order, message: Place, context: Context) -> list[Effect]:
+def place(order: Order, message: Place, context: Context) -> Decision:
     """A new order. The same request again changes nothing, but for an order that has not started: its content is replaced,
     and it is judged anew."""
     digest = hashlib.sha256(message.order.model_dump_json().encode()).hexdigest()
@@ -63,7 +63,7 @@ def place(order: Order, message: Place, context: Context) -> list[Effect]:
             undo.begin(story, "customer", message.operation_id)
         else:
             exceptions.edit(story, message.order, message.operation_id)
-        return story.effects()
+        return story.decision()
     if order.content == message.order:
         return []
     return [Refusal("order_exists", f"order {message.order.external_order_id!r} exists with another content")]
@@ -71,7 +71,7 @@ def place(order: Order, message: Place, context: Context) -> list[Effect]:
 
 def _receive(
     order: Order, source: Source, content: OrderContent, context: Context, answers: UUID | None = None
-) -> list[Effect]:
+) -> Decision:
     story = Story(order, context, PROCESSES)
     market: MarketTerms = context.shares.get(MarketKey(order.store_id, source.channel, source.account)) or MarketTerms(
         code="default"
@@ -84,7 +84,7 @@ def _receive(
     )  # fmt: skip
     _note_a_clock_ahead(story, source)
     exceptions.start(story, obstacle)
-    return story.effects()
+    return story.decision()
 
 
 def _note_a_clock_ahead(story: Story, source: Source) -> None:
@@ -141,38 +141,38 @@ def _alive_after_a_cancel(story: Story, told: OrderContent) -> None:
         differences.raise_anew(story, "order_reinstated", changes)
 
 
-def approve(order: Order, message: Approve, context: Context) -> list[Effect]:
+def approve(order: Order, message: Approve, context: Context) -> Decision:
     if (answer := actions.check("approve", order, context)) is not None:
         return [*answer]
     story = Story(order, context, PROCESSES)
     story.approving = message.operation_id
     story.pass_step(order.runs["place"])
-    return story.effects()
+    return story.decision()
 
 
-def cancel(order: Order, message: Cancel, context: Context) -> list[Effect]:
+def cancel(order: Order, message: Cancel, context: Context) -> Decision:
     if (answer := actions.check("cancel", order, context)) is not None:
         return [*answer]
     story = Story(order, context, PROCESSES)
     undo.begin(story, message.cause, message.operation_id)
-    return story.effects()
+    return story.decision()
 
 
-def retry(order: Order, message: Retry, context: Context) -> list[Effect]:
+def retry(order: Order, message: Retry, context: Context) -> Decision:
     if (answer := actions.check("retry", order, context)) is not None:
         return [*answer]
     story = Story(order, context, PROCESSES)
     if exceptions.obstacle(order) is not None:
         refusal = exceptions.check_again(story, message)
-        return [refusal] if refusal else story.effects()
+        return [refusal] if refusal else story.decision()
     if waits_by_terms(order):
         story.take_over_terms()
     for run in retryable(order):
         story.retry(run, message.operation_id)
-    return story.effects()
+    return story.decision()
 
 
-def resolve(order: Order, message: Resolve, context: Context) -> list[Effect]:
+def resolve(order: Order, message: Resolve, context: Context) -> Decision:
     """Ends an exception as a person decides. What the kinds are and what a resolution does: `exceptions.KINDS`."""
     if not order.known:
         return [*(actions.check("resolve", order, context) or ())]
@@ -191,24 +191,24 @@ def resolve(order: Order, message: Resolve, context: Context) -> list[Effect]:
     story = Story(order, context, PROCESSES)
     story.resolve_exception(code, message)
     refusal = choice.apply(story, message)
-    return [refusal] if refusal else story.effects()
+    return [refusal] if refusal else story.decision()
 
 
 # -- timers -----------------------------------------------------------------------------------------------------------
 
 
-def wake(order: Order, message: Wake, context: Context) -> list[Effect]:
+def wake(order: Order, message: Wake, context: Context) -> Decision:
     """Ask again what had no answer; try stock again; give up only where the market says so."""
     if not order.known:
         return []
     story = Story(order, context, PROCESSES)
     if order.status == "pending":
         exceptions.start_if_ready(story)
-        return story.effects()
+        return story.decision()
     if (waiting := waits_by_terms(order)) and story.take_over_terms():
         for run in waiting:
             story.ask(run, PROCESSES.step_of(run))
-        return story.effects()
+        return story.decision()
     for run in order.open_runs:
         if run.due_at is None or run.due_at > context.now or story.runs[run.id] != run:
             continue
@@ -224,4 +224,4 @@ def wake(order: Order, message: Wake, context: Context) -> list[Effect]:
                 story.ask(run, PROCESSES.step_of(run))
         elif story.runs[run.id] == run and not run.end:
             story.ask_again(run)
-    return story.effects()
+    return story.decision()

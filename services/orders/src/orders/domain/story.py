@@ -12,7 +12,7 @@ from typing import Any, TypeVar
 from uuid import UUID
 
 from contracts.base import Command, Event
-from contracts.deciding import Context, Effect
+from contracts.deciding import Context, Decision, Effect, Folded
 from contracts.orders import (
     CHANGES_MAX,
     Change,
@@ -61,7 +61,7 @@ STOCK_AGAIN_MAX_SECONDS = 900
 
 
 class Story:
-    """An order and what a message does to it. Changes are gathered; `effects` closes the story."""
+    """An order and what a message does to it. Each event is folded as it is stated; `decision` closes the story."""
 
     def __init__(self, order: Order, context: Context, kinds: Processes) -> None:
         self.order, self.context, self.kinds = order, context, kinds
@@ -91,6 +91,9 @@ class Story:
             fulfillment_status=fulfillment or self.order.fulfillment_status,
             **body,
         )
+        self._record(event)
+
+    def _record(self, event: Event) -> None:
         self._effects.append(event)
         self.order = evolve(self.order, event)
 
@@ -146,20 +149,19 @@ class Story:
     def take_over(self, content: OrderContent) -> None:
         """Content that changes neither goods nor money; nothing is published."""
         if content != self.order.content:
-            self._fold(Merged(**self._private(), order=content))
+            self._state_privately(Merged(**self._private(), order=content))
 
     def record_stated(self, content: OrderContent | None) -> None:
         """What the marketplace states and the order does not take over; null: there is no such difference."""
         if content != self.order.stated:
-            self._fold(Stated(**self._private(), order=content))
+            self._state_privately(Stated(**self._private(), order=content))
 
     def _private(self) -> dict[str, Any]:
         source = self.source or self.order.source
         return {"order_id": self.context.key, "store_id": self.order.store_id, "source": source}
 
-    def _fold(self, event: Merged | Stated) -> None:
-        self._effects.append(event)
-        self.order = evolve(self.order, event)
+    def _state_privately(self, event: Merged | Stated) -> None:
+        self._record(event)
         self.source = None
 
     def edit(self, content: OrderContent, market: MarketTerms, *, status: Status | None = None,
@@ -368,15 +370,15 @@ class Story:
 
     # -- the end of the story -----------------------------------------------------------------------------------------
 
-    def effects(self) -> list[Effect]:
-        """Everything decided, in order: public events, where the processes stand, commands."""
+    def decision(self, *more: Effect) -> Decision:
+        """Everything decided, in order: public events, how far the processes are, commands, `more`; and the order after it."""
         self._complete()
         before = self.order
         runs = tuple(run for run in self.runs.values() if before.runs.get(run.id) != run)
         asks = tuple(ask for name, ask in self.asks.items() if before.asks.get(name) != ask)
         facts = learnt(before.facts, self.facts) if self.facts is not before.facts else None
         if runs or asks or facts is not None or self.source is not None:
-            self._effects.append(
+            self._record(
                 Progressed(
                     order_id=self.context.key,
                     store_id=before.store_id,
@@ -386,7 +388,8 @@ class Story:
                     source=self.source,
                 )
             )
-        return [*self._effects, *self._commands]
+        effects = [*self._effects, *self._commands, *more]
+        return Folded(effects, self.order) if effects else []
 
     def _complete(self) -> None:
         """Approved, paid or free, fulfilled or nothing to ship, and invoiced where something was captured."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 
 from uuid import UUID
 
-from contracts.deciding import Context, Effect, Reported, Task
+from contracts.deciding import Context, Decision, Reported, Task
 from contracts.payments import Declined, Failed, FailureCode
 from payments.domain import facts
 from payments.domain.gateway import GatewayCall, GatewayOutcome, follow_up
@@ -20,7 +20,7 @@ class Contradiction(Exception):
     """
 
 
-def reported(ledger: Ledger, report: Reported, context: Context) -> list[Effect]:
+def reported(ledger: Ledger, report: Reported, context: Context) -> Decision:
     call, outcome = report.asked, report.outcome
     assert isinstance(call, GatewayCall) and isinstance(outcome, GatewayOutcome), "payments has one kind of task"
     operation = ledger.operations.get(call.operation_id)
@@ -41,12 +41,12 @@ def reported(ledger: Ledger, report: Reported, context: Context) -> list[Effect]
         )
     event = _answer(ledger, call, operation, outcome, context)
     authorization_id = call.operation_id if call.kind == "authorize" else call.refers_to
-    if call.kind == "refund" or authorization_id is None:
+    if call.kind == "refund" or authorization_id is None or not ledger.void_waits(authorization_id):
         return [event]
-    return [event, *resumed_voids(evolve(ledger, event), authorization_id, context)]
+    return resumed_voids(evolve(ledger, event), [event], authorization_id, context)
 
 
-def _still_pending(ledger: Ledger, call: GatewayCall, operation: Operation, context: Context) -> list[Effect]:
+def _still_pending(ledger: Ledger, call: GatewayCall, operation: Operation, context: Context) -> Decision:
     """Said once to who asked; then the task goes on asking, whichever worker it was that reported."""
     if not operation.is_open:
         return []  # older than the answer that we have

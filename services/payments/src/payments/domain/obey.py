@@ -6,9 +6,10 @@ asked to move nothing. An operation is obeyed once; asking again finds it in `op
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from uuid import UUID
 
-from contracts.deciding import Context, Effect
+from contracts.deciding import Context, Effect, Folded
 from contracts.limits import MINOR_MAX, QUANTITY_MAX
 from contracts.payments import Authorize, Capture, Failed, FailureCode, MoneyLine, Refund, Void, Voided
 from payments.domain import facts
@@ -97,9 +98,9 @@ def refund(ledger: Ledger, command: Refund, context: Context) -> list[Effect]:
     return [no] if no else _fulfil(ledger, command.operation_id, wish, context)
 
 
-def resumed_voids(ledger: Ledger, authorization_id: UUID, context: Context) -> list[Effect]:
-    """The postponed voids of an authorization, as far as they may go now that something on it was answered."""
-    effects: list[Effect] = []
+def resumed_voids(ledger: Ledger, answer: Sequence[Effect], authorization_id: UUID, context: Context) -> Folded:
+    """`answer` has ended something on an authorization, and is folded: what becomes of the voids that waited for it."""
+    effects = [*answer]
     for operation_id, operation in ledger.operations.items():
         if not operation.postponed or operation.refers_to != authorization_id:
             continue
@@ -107,10 +108,10 @@ def resumed_voids(ledger: Ledger, authorization_id: UUID, context: Context) -> l
             break
         made = _void_now(ledger, operation_id, authorization_id, context)
         for effect in made:
-            if isinstance(effect, (Asked, Voided)):
+            if isinstance(effect, (Asked, Voided)):  # every event that it can make
                 ledger = evolve(ledger, effect)
         effects += made
-    return effects
+    return Folded(effects, ledger)
 
 
 def merged(lines: tuple[MoneyLine, ...]) -> tuple[MoneyLine, ...]:
