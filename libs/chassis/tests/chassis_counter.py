@@ -17,11 +17,12 @@ from pydantic_settings import SettingsConfigDict
 from sqlalchemy import BigInteger, Column, MetaData, Table, Text
 
 from chassis.batch.database import Database
-from chassis.batch.inbound import Idempotency, Inbound, Outcome, Rendered
+from chassis.batch.inbound import Idempotency, Inbound
 from chassis.batch.intake import Intake
 from chassis.batch.parking import Rejected
 from chassis.batch.record import Record
 from chassis.batch.shell import Shell
+from chassis.declare.app import Outcome, Rendered
 from chassis.declare.service import Aggregate, Service, Share, on
 from chassis.declare.sql import Piece, Rows
 from chassis.declare.tables import aggregate_columns, chassis_tables

@@ -22,9 +22,9 @@ from aiokafka.admin import AIOKafkaAdminClient, NewTopic
 from chassis_counter import COMMANDS, SERVICE, World, plus
 from prometheus_client import generate_latest
 
-from chassis.batch.inbound import Outcome
 from chassis.batch.parking import Rejected
 from chassis.batch.shell import Shell
+from chassis.declare.app import Outcome
 from chassis.kafka.consumer import Consumer
 from chassis.kafka.record_batches import Unread
 from chassis.process import watch

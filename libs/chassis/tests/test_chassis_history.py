@@ -80,13 +80,13 @@ async def test_a_process_begins_anew_when_the_database_has_lost_something(world:
     async with app._lifespan(app.asgi()):
         async with asyncio.timeout(10):
             await app.shell.ready.wait()
-        parts = app._parts
+        parts = app._running
         assert app.database.history is not None
         app.database.history = app.database.history._replace(position=2**60)
         await world.do(
             "select pg_terminate_backend(pid) from pg_stat_activity where application_name = 'tradewind-counter-api'"
         )
         async with asyncio.timeout(20):
-            while app._parts is parts or not app.shell.ready.is_set():
+            while app._running is parts or not app.shell.ready.is_set():
                 await asyncio.sleep(0.01)
         assert app.database.history.position < 2**60

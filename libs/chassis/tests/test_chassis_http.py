@@ -22,11 +22,11 @@ from structlog.testing import capture_logs
 
 from chassis.batch.errors import OutcomeUnknown
 from chassis.batch.parking import Rejected
-from chassis.http.auth import Principal
+from chassis.declare.app import About, Principal
 from chassis.http.bodies import BODY_BYTES_MAX
 from chassis.http.commands import CHANGE
 from chassis.http.paging import Cursors, RowNumber, sealed
-from chassis.http.problems import About, Problem
+from chassis.http.problems import Problem
 from chassis.kafka.consumer import Consumer
 from chassis.process import watch
 from chassis.process.app import App

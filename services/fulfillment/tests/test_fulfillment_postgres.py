@@ -24,9 +24,10 @@ from fulfillment_play import (
     start,
 )
 
-from chassis.batch.inbound import Inbound, Outcome
+from chassis.batch.inbound import Inbound
 from chassis.batch.shell import Shell
 from chassis.batch.statements import write_rows
+from chassis.declare.app import Outcome
 from chassis.declare.migrations import upgrade
 from chassis.declare.service import Change
 from chassis.process.app import App

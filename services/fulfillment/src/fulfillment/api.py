@@ -2,7 +2,7 @@
 
 import asyncio
 from collections.abc import Callable, Sequence
-from typing import TYPE_CHECKING, Annotated, Any, Final, Literal
+from typing import Annotated, Any, Final, Literal
 from uuid import UUID, uuid4
 
 from fastapi import APIRouter, Depends, Path, Query, Request, Response
@@ -11,19 +11,15 @@ from sqlalchemy import select, tuple_
 from sqlalchemy.engine import RowMapping
 
 from chassis.batch.errors import is_transient
-from chassis.batch.inbound import Inbound, Outcome
-from chassis.http.auth import Principal
+from chassis.declare.app import About, App, Outcome, Principal, Problems
 from chassis.http.commands import CHANGE, COMMAND, etag
 from chassis.http.paging import Cursors, Limit, Page
-from chassis.http.problems import About, Problem, Problems, answers, known, unavailable
+from chassis.http.problems import Problem, answers, known, unavailable
 from contracts.base import Code, Frozen, Id, Quantity, Text, Timestamp
 from fulfillment.domain.fulfillment import Deliver, Fulfillment, Ship, Shipment, ShipmentStatus
 from fulfillment.domain.stock import SetStock, StockItem, stock_item_id
 from fulfillment.responses import CountsWritten, FulfillmentShown, ShipmentRow, ShipmentShown, StockShown
 from fulfillment.tables import FULFILLMENTS, SHIPMENTS, STOCK
-
-if TYPE_CHECKING:
-    from chassis.process.app import App
 
 PROBLEMS: Final[Problems] = {
     "stock_reserved": About(409, "Fewer pieces than orders hold", "Orders hold more pieces than the count says are there.",
@@ -72,7 +68,7 @@ class Parcel(Frozen):
     tracking_number: Text | None = None
 
 
-def routes(app: "App") -> APIRouter:
+def routes(app: App) -> APIRouter:
     router = APIRouter(prefix="/v1")
     Viewer = Annotated[Principal, Depends(app.principal("fulfillment.view"))]
     Warehouse = Annotated[Principal, Depends(app.principal("fulfillment.ship"))]
@@ -255,7 +251,7 @@ def _fulfillment(order_id: UUID, state: Fulfillment) -> dict[str, Any]:
 # -- helpers ----------------------------------------------------------------------------------------------------------
 
 
-async def _find(app: "App", who: Principal, shipment_id: UUID) -> RowMapping:
+async def _find(app: App, who: Principal, shipment_id: UUID) -> RowMapping:
     here = (SHIPMENTS.c.shipment_id == shipment_id) & (SHIPMENTS.c.store_id == who.store_id)
     rows = await app.read(_SHIPMENTS.where(here))
     if not rows:
@@ -275,23 +271,9 @@ def _set(who: Principal, operation: UUID, location: str, sku: str, on_hand: int)
     )
 
 
-async def _together(app: "App", who: Principal, commands: Sequence[SetStock]) -> list[Outcome]:
-    """Hand them all to the shell, which takes them in a few transactions. Raises Problem when one was not done."""
-    submitted = (
-        app.shell.submit(
-            Inbound(
-                origin="http",
-                key=command.key,
-                store_id=command.store_id,
-                id=command.operation_id,
-                type=command.TYPE,
-                body=command,
-                correlation_id=str(command.operation_id),
-                actor=who.actor,
-            )
-        )
-        for command in commands
-    )
+async def _together(app: App, who: Principal, commands: Sequence[SetStock]) -> list[Outcome]:
+    """Submit them all at once, so that a few transactions handle them. Raises Problem if one was not done."""
+    submitted = (app.submit(who, command) for command in commands)
     done: list[Outcome] = []
     for result in await asyncio.gather(*submitted, return_exceptions=True):
         if isinstance(result, Outcome) and result.status == "done":

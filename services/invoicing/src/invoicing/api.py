@@ -8,11 +8,10 @@ from pydantic import ConfigDict
 from sqlalchemy import Select, func, select, tuple_
 from sqlalchemy.dialects.postgresql import aggregate_order_by
 
-from chassis.http.auth import Principal
+from chassis.declare.app import About, App, Principal, Problems
 from chassis.http.bodies import as_json
 from chassis.http.paging import Cursors, Limit, Page
-from chassis.http.problems import About, Problem, Problems, answers, respond
-from chassis.process.app import App
+from chassis.http.problems import Problem, answers, respond
 from contracts.base import Code, Timestamp
 from invoicing import store
 from invoicing.domain.sellers import SellerDetails, SellerTerms

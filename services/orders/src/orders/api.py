@@ -2,7 +2,7 @@
 
 import json
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, Annotated, Any, Final
+from typing import Annotated, Any, Final
 from uuid import UUID
 
 import orjson
@@ -11,11 +11,11 @@ from pydantic import BaseModel, model_validator
 from sqlalchemy import literal, select, tuple_
 
 from chassis.batch.aggregates import whole
-from chassis.http.auth import Principal
+from chassis.declare.app import About, App, Outcome, Principal, Problems
 from chassis.http.bodies import as_json
 from chassis.http.commands import CHANGE, COMMAND, etag
 from chassis.http.paging import Cursors, Limit, Page
-from chassis.http.problems import About, Problem, Problems, answers, respond
+from chassis.http.problems import Problem, answers, respond
 from contracts.base import Code, Id, Text, Timestamp, shown_word
 from contracts.ids import order_id
 from contracts.orders import (
@@ -41,10 +41,6 @@ from orders.domain.undo import data_of
 from orders.domain.views import waiting, waits_for
 from orders.responses import CancelAccepted, MarketShown, MarketWritten, OrderRead, OrderShown, OrderSummary
 from orders.tables import markets, metadata, orders
-
-if TYPE_CHECKING:
-    from chassis.batch.inbound import Outcome
-    from chassis.process.app import App
 
 PROBLEMS: Problems = {
     "order_unknown": About(404, "No such order", "This store has no order of this id.",
@@ -115,7 +111,7 @@ def refusals(name: str, *more: str) -> dict[str, Any]:
     return answers("order_unknown", *codes, *more)
 
 
-def routes(app: "App") -> APIRouter:
+def routes(app: App) -> APIRouter:
     router = APIRouter(prefix="/v1")
     view, edit = app.principal("orders.view"), app.principal("orders.edit")
     may = {name: app.principal(action.scope) for name, action in ACTIONS.items()}
@@ -136,7 +132,7 @@ def routes(app: "App") -> APIRouter:
             channel=body.channel, account=body.account, order=content,
         )  # fmt: skip
 
-        def answer(outcome: "Outcome") -> tuple[int, Any, dict[str, str]]:
+        def answer(outcome: Outcome) -> tuple[int, Any, dict[str, str]]:
             return 201, shown(key, outcome.state, outcome.version), {"location": f"/v1/orders/{key}"}
 
         return await app.obey(request, who, message, answer)
@@ -152,11 +148,11 @@ def routes(app: "App") -> APIRouter:
         if not rows:
             raise Problem(404, "order_unknown", "No such order", f"no order {order_id} in your store")
         state = Order.model_validate_json(whole(rows[0], ("content", "market")))
-        async with app.database.connection() as connection:
-            parked = await connection.fetchval("select since from parked_keys where key = $1", order_id)
+        parked_keys = metadata.tables["parked_keys"]
+        parked = await app.read(select(parked_keys.c.key).where(parked_keys.c.key == order_id))
         version = rows[0]["version"]
         body = shown(order_id, state, version)
-        if parked is not None:
+        if parked:
             body["waiting"] = "parked"
         return respond(as_json(200, body | {"timeline": await timeline(order_id)}, etag(version)))
 
@@ -240,7 +236,7 @@ def routes(app: "App") -> APIRouter:
         message = Cancel(order_id=order_id, store_id=who.store_id, operation_id=operation, actor=who.actor,
                          cause=wish.cause, reason=wish.reason)  # fmt: skip
 
-        def answer(outcome: "Outcome") -> tuple[int, Any]:
+        def answer(outcome: Outcome) -> tuple[int, Any]:
             run = outcome.state.undo
             running = data_of(run).cancel_operation_id if run is not None else None
             return 202, {"operation_id": str(running or operation), **shown(order_id, outcome.state, outcome.version)}

@@ -7,11 +7,10 @@ from fastapi import APIRouter, Depends, Response
 from sqlalchemy import Select, select, tuple_
 from sqlalchemy.engine import RowMapping
 
-from chassis.http.auth import Principal
+from chassis.declare.app import About, App, Principal, Problems
 from chassis.http.commands import etag
 from chassis.http.paging import Cursors, Limit, Page
-from chassis.http.problems import About, Problem, Problems, answers
-from chassis.process.app import App
+from chassis.http.problems import Problem, answers
 from contracts.base import Timestamp
 from payments.responses import LedgerShown, LedgerSummary
 from payments.tables import ledger_lines, ledgers, operations

@@ -12,19 +12,17 @@ import asyncio
 import json
 from collections.abc import Mapping
 from datetime import timedelta
-from typing import TYPE_CHECKING, Any, Literal, Protocol, cast
+from typing import Any, Literal, Protocol, cast
 
 import aiohttp
 from pydantic import Field, ValidationError
 
 from chassis import crash
+from chassis.declare.app import App
 from chassis.declare.service import Attempt, TaskKind, TryAgain
 from contracts.base import Frozen, MinorUnsigned
 from payments.domain.gateway import TASK_KIND, GatewayCall, GatewayOutcome
 from payments.settings import Settings
-
-if TYPE_CHECKING:
-    from chassis.process.app import App
 
 ANSWER_BYTES_MAX = 64 * 1024
 

@@ -23,12 +23,13 @@ from chassis.batch import parking, statements
 from chassis.batch.aggregates import Known
 from chassis.batch.database import Database
 from chassis.batch.errors import Conflict, OutcomeUnknown, is_transient, overtaxes
-from chassis.batch.inbound import Inbound, Outcome
+from chassis.batch.inbound import Inbound
 from chassis.batch.intake import Entry
 from chassis.batch.parking import Rejected
 from chassis.batch.statements import Offsets, store_offsets
 from chassis.batch.transaction import Transaction
 from chassis.batch.unit_of_work import Batch, Split
+from chassis.declare.app import Outcome
 from chassis.declare.service import Service
 from chassis.telemetry import Metrics
 

@@ -8,7 +8,8 @@ from typing import Any
 import orjson
 from asyncpg import Connection
 
-from chassis.batch.inbound import Idempotency, Inbound, Outcome, Rendered
+from chassis.batch.inbound import Idempotency, Inbound
+from chassis.declare.app import Outcome, Rendered
 
 CLAIM = """
 insert into idempotency (store_id, key, fingerprint) select * from unnest($1::text[], $2::text[], $3::bytea[])

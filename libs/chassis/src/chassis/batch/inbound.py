@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, Literal
 from uuid import UUID
 
 from chassis.batch.record import Record
-from contracts.base import Event
-from contracts.deciding import Refusal
+from chassis.declare.app import Outcome, Rendered
 
 Origin = Literal["topic", "http", "timer", "task", "replay"]
 
@@ -46,28 +45,3 @@ class Idempotency:
     """SHA-256 of principal, method, path and Idempotency-Key, in hex."""
     fingerprint: bytes
     """SHA-256 of query and body."""
-
-
-@dataclass(slots=True)
-class Outcome:
-    """What became of one inbound message."""
-
-    status: Literal["done", "duplicate", "parked", "queued", "ignored", "faulty"]
-    state: Any = None
-    events: tuple[Event, ...] = ()
-    refusal: Refusal | None = None
-    error: BaseException | None = None
-    answer: Rendered | None = None
-    version: int = 0
-    """The aggregate's version after the message; 0: none."""
-    unheeded: bool = False
-    """Nothing was done, because what it is about is not known here: not yet, or not any more after a restore."""
-
-
-@dataclass(frozen=True, slots=True)
-class Rendered:
-    """An HTTP answer in bytes: stored with its idempotency key, so a repetition gets the same ones."""
-
-    status: int
-    headers: Mapping[str, str]
-    body: bytes

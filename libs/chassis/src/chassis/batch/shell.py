@@ -15,11 +15,12 @@ from chassis.batch.aggregates import Known
 from chassis.batch.bisection import Bisection
 from chassis.batch.database import Database
 from chassis.batch.errors import CatchingUp, OutcomeUnknown
-from chassis.batch.inbound import Inbound, Outcome
+from chassis.batch.inbound import Inbound
 from chassis.batch.intake import Entry, Intake
 from chassis.batch.outbox import OutboxRow
 from chassis.batch.statements import NOTHING_READ, Offsets
 from chassis.batch.unit_of_work import Batch
+from chassis.declare.app import Outcome
 from chassis.declare.service import Service
 from chassis.telemetry import Metrics
 

@@ -15,11 +15,12 @@ from chassis import crash
 from chassis.batch import idempotency, parking, statements
 from chassis.batch.aggregates import Known
 from chassis.batch.errors import Conflict, StoreDiffers
-from chassis.batch.inbound import Inbound, Outcome
+from chassis.batch.inbound import Inbound
 from chassis.batch.intake import Entry
 from chassis.batch.parking import Rejected
 from chassis.batch.statements import NOTHING_READ, Offsets
 from chassis.batch.unit_of_work import SHARED_ROWS_MAX, Batch, Split
+from chassis.declare.app import Outcome
 from chassis.declare.service import Service
 
 log = structlog.get_logger("chassis.batch.transaction")

@@ -18,9 +18,10 @@ from chassis.batch import aggregates, statements
 from chassis.batch.aggregates import Known, Locked, Slot
 from chassis.batch.driver import QuickUUID
 from chassis.batch.errors import StoreDiffers, TooLarge
-from chassis.batch.inbound import Inbound, Outcome
+from chassis.batch.inbound import Inbound
 from chassis.batch.outbox import OutboxRow
 from chassis.batch.statements import NOTHING_LOCKED, NOTHING_READ, JournalRow, LockedRows, Offsets, Timer
+from chassis.declare.app import Outcome
 from chassis.declare.service import Aggregate, Handler, Service, Share
 from chassis.declare.sql import Rows
 from contracts.base import Command, Event, PrivateEvent, to_json

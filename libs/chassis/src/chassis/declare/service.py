@@ -10,6 +10,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Generic, TypeVar
 from uuid import UUID
 
+from chassis.declare.app import App, Problems
+from chassis.declare.sql import Rows
 from contracts.base import Addressed, Document, Event, Frozen, Message
 from contracts.deciding import Context, Decision, Reported, Task, Wake
 from contracts.registry import MESSAGES
@@ -19,9 +21,6 @@ if TYPE_CHECKING:
     from fastapi import APIRouter
     from sqlalchemy import MetaData
 
-    from chassis.declare.sql import Rows
-    from chassis.http.problems import Problems
-    from chassis.process.app import App
     from chassis.settings import ServiceSettings
 
 S = TypeVar("S", bound=Document)

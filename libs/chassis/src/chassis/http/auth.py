@@ -7,7 +7,6 @@ import hmac
 import secrets
 import time
 from collections.abc import Sequence
-from dataclasses import dataclass
 from typing import Annotated, Any, Final, Literal
 
 from fastapi import Header, Request, Security
@@ -15,29 +14,10 @@ from fastapi.security import APIKeyHeader, HTTPBearer
 from pydantic import TypeAdapter
 
 from chassis.batch.database import Database
+from chassis.declare.app import Principal
 from chassis.http.problems import known
 from contracts.base import Code, Id, is_code
 
-
-@dataclass(frozen=True, slots=True)
-class Principal:
-    """The owner of the API key of a request. A key belongs to one store; an administrator's to none."""
-
-    name: str
-    store_id: str
-    scopes: frozenset[str]
-    administrator: bool = False
-
-    def may(self, scope: str) -> bool:
-        """Returns whether the key has a scope."""
-        return scope in self.scopes or ALL_SCOPES in self.scopes
-
-    @property
-    def actor(self) -> str:
-        return f"api-key:{self.name}"
-
-
-ALL_SCOPES = "*"
 BEARER: Final = HTTPBearer(auto_error=False, scheme_name="bearer", description="An API key, `tw_<id>_<secret>`.")
 API_KEY: Final = APIKeyHeader(
     name="X-API-Key", auto_error=False, scheme_name="api_key", description="The same key in a header of its own."

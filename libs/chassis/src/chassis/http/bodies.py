@@ -12,7 +12,7 @@ from pydantic import BaseModel
 from starlette.exceptions import HTTPException
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from chassis.batch.inbound import Rendered
+from chassis.declare.app import Rendered
 from chassis.http.problems import known, respond
 
 BODY_BYTES_MAX: Final = 1024 * 1024

@@ -6,23 +6,20 @@ import hashlib
 import re
 import time
 import uuid
-from collections.abc import Callable, Mapping
-from typing import TYPE_CHECKING, Annotated, Any, Final
+from typing import Annotated, Final
 
 from fastapi import Depends, Header, Request, Response
 
 from chassis.batch.errors import StoreDiffers, is_transient, overtaxes
 from chassis.batch.idempotency import KeyReused
-from chassis.batch.inbound import Idempotency, Inbound, Outcome, Rendered
-from chassis.http.auth import Principal
+from chassis.batch.inbound import Idempotency, Inbound
+from chassis.batch.shell import Shell
+from chassis.declare.app import Answer, Outcome, Principal, Rendered
 from chassis.http.bodies import as_json
 from chassis.http.problems import PROBLEMS, Problem, known, respond, unavailable
 from contracts.base import Command
 from contracts.envelope import traceparent
 from contracts.ids import derived
-
-if TYPE_CHECKING:
-    from chassis.batch.shell import Shell
 
 
 def _documented(
@@ -111,7 +108,14 @@ def etag(version: int) -> dict[str, str]:
     return {"etag": f'"{version}"'}
 
 
-Answer = Callable[[Outcome], tuple[int, Any] | tuple[int, Any, Mapping[str, str]]]
+async def submit(shell: Shell, who: Principal, command: Command) -> Outcome:
+    """Runs a command that is a part of a request and returns its outcome. Raises a transient error as it is."""
+    operation = command.operation_id
+    return await shell.submit(
+        Inbound(
+            "http", command.key, command.store_id, operation, command.TYPE, command, str(operation), actor=who.actor
+        )
+    )
 
 
 async def obey(shell: Shell, request: Request, who: Principal, message: Command, answer: Answer) -> Response:

@@ -13,7 +13,8 @@ from typing import Any, Final
 from fastapi import FastAPI, Request
 from pydantic import BaseModel, ConfigDict
 
-from chassis.http.problems import CODES, NEEDS_NOTHING, PROBLEM, PROBLEMS, Problems, known
+from chassis.declare.app import Problems
+from chassis.http.problems import CODES, NEEDS_NOTHING, PROBLEM, PROBLEMS, known
 
 _METHODS: Final = frozenset({"get", "put", "post", "delete", "patch"})
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from html import escape
 from types import MappingProxyType
-from typing import Any, Final, NamedTuple
+from typing import Any, Final
 
 import orjson
 from fastapi import APIRouter, FastAPI, Request, Response
@@ -21,22 +21,10 @@ from starlette.exceptions import HTTPException
 from starlette.routing import Match
 
 from chassis.batch.errors import CatchingUp, OutcomeUnknown, is_transient
-from chassis.batch.inbound import Rendered
+from chassis.declare.app import About, Problems, Rendered
 
 PROBLEM: Final = "application/problem+json"
 
-
-class About(NamedTuple):
-    """A kind of problem, as answers and its page show it."""
-
-    status: int
-    title: str
-    why: str
-    remedy: str
-
-
-Problems = Mapping[str, About]
-"""By code. Every code that a service can answer is in its `Service.problems` or in `PROBLEMS`."""
 
 _CURSOR = "Use next_cursor of the page before, unchanged, with the same list; leave the cursor out to begin anew."
 PROBLEMS: Final[Problems] = MappingProxyType({

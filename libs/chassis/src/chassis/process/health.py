@@ -2,7 +2,7 @@
 
 import asyncio
 import time
-from typing import TYPE_CHECKING, Any, Final, Literal
+from typing import Any, Final, Literal
 
 import structlog
 from fastapi import APIRouter, Response
@@ -12,9 +12,7 @@ from pydantic import BaseModel, Field
 
 from chassis.http.bodies import as_json
 from chassis.http.problems import alone, respond
-
-if TYPE_CHECKING:
-    from chassis.process.app import App
+from chassis.process.parts import Parts
 
 log = structlog.get_logger("chassis.process.health")
 
@@ -30,7 +28,7 @@ class Health(BaseModel):
 UNHEALTHY: Final[dict[int | str, dict[str, Any]]] = {503: {"model": Health, "description": "Not healthy."}}
 
 
-def routes(app: "App") -> APIRouter:
+def routes(app: Parts) -> APIRouter:
     router = APIRouter()
 
     @router.get("/health/live", response_model=Health, responses=UNHEALTHY, openapi_extra=alone())

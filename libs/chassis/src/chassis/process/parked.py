@@ -1,7 +1,7 @@
 """Routes for parked messages: list, show, replay, edit, discard."""
 
 from datetime import datetime
-from typing import TYPE_CHECKING, Annotated, Any, Final, Literal
+from typing import Annotated, Any, Final, Literal
 from uuid import UUID
 
 import orjson
@@ -10,16 +10,14 @@ from fastapi import APIRouter, Depends, Response
 from pydantic import BaseModel, Field
 
 from chassis.batch.record import headers_from_json
-from chassis.http.auth import Principal
+from chassis.declare.app import Principal
 from chassis.http.bodies import as_json
 from chassis.http.paging import BIGINT_MAX, Cursors, Limit, Page, RowId, RowNumber
 from chassis.http.problems import Problem, answers, known, respond
+from chassis.process.parts import Parts
 from chassis.work import parked as work
 from chassis.work.replay import Replay
 from contracts.base import Code, Text
-
-if TYPE_CHECKING:
-    from chassis.process.app import App
 
 log = structlog.get_logger("chassis.process.parked")
 
@@ -100,7 +98,7 @@ class BulkDiscarded(BaseModel):
 PARKED: Final = Cursors("parked", RowNumber)
 
 
-def routes(app: "App") -> APIRouter:
+def routes(app: Parts) -> APIRouter:
     router = APIRouter()
     view, edit = (app.principal(scope, one_store=False) for scope in ("parked.view", "parked.edit"))
 

@@ -2,15 +2,12 @@
 
 import asyncio
 import time
-from typing import TYPE_CHECKING
 
 import structlog
 
 from chassis.batch.errors import is_transient
 from chassis.kafka.consumer import Consumer
-
-if TYPE_CHECKING:
-    from chassis.process.app import App
+from chassis.process.parts import Parts
 
 log = structlog.get_logger("chassis.process.watch")
 
@@ -28,7 +25,7 @@ COUNT_SECONDS = 15
 """Between two counts of what is under way."""
 
 
-async def observe(app: "App") -> None:
+async def observe(app: Parts) -> None:
     """Every two seconds: the gauges that operators alert on; what is under way, which has to be counted, every fifteen."""
     metrics = app.metrics
     counted_at = float("-inf")
@@ -57,7 +54,7 @@ CLOCK_SECONDS = 2.0
 """Between two readings of the database's clock."""
 
 
-async def watch_clock(app: "App") -> None:
+async def watch_clock(app: Parts) -> None:
     """Read the database's clock again and again; report a host whose own clock differs from it."""
     differed = False
     while True:
@@ -87,7 +84,7 @@ select coalesce((select extract(epoch from clock_timestamp() - j.at) from (selec
   cross join lateral (select at from journal where day = o.day and id = o.journal_id limit 1) j), 0)::float8"""
 
 
-async def watch_intake(app: "App", consumer: Consumer) -> None:
+async def watch_intake(app: Parts, consumer: Consumer) -> None:
     """Pause intake topics while the outbox is old or enough processes run: live work is finished before more is taken."""
     settings, in_flight = app.settings, app.service.in_flight
     while True:

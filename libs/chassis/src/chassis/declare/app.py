@@ -1,0 +1,109 @@
+"""What the process gives to the routes and tasks of a service, and what these return to it."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Final, Literal, NamedTuple, Protocol
+from uuid import UUID
+
+from contracts.base import Command, Event
+from contracts.deciding import Refusal
+
+if TYPE_CHECKING:
+    from asyncpg import Connection
+    from fastapi import Request, Response
+    from sqlalchemy.engine import RowMapping
+    from sqlalchemy.sql import Executable
+
+    from chassis.settings import ServiceSettings
+
+
+class App(Protocol):
+    """The process as routes and tasks use it. `chassis.process.app` implements it."""
+
+    settings: ServiceSettings
+
+    def principal(self, scope: str, *, one_store: bool = True) -> Callable[..., Awaitable[Principal]]:
+        """Returns a FastAPI dependency: the owner of the request's API key, if it has the scope.
+
+        one_store: whether the route acts for one store; an administrator then names it in `X-Store-Id`.
+        """
+
+    def operation_id(self, request: Request, who: Principal, key: UUID) -> UUID:
+        """Returns the operation that a request asks of the aggregate `key`: see `chassis.http.commands`."""
+
+    async def obey(self, request: Request, who: Principal, message: Command, answer: Answer) -> Response:
+        """Runs a command and answers the request with its outcome, as `answer` renders it; see `chassis.http.commands`."""
+
+    async def submit(self, who: Principal, command: Command) -> Outcome:
+        """Runs a command and returns its outcome; the caller answers the request. Raises a transient error as it is."""
+
+    async def read(self, statement: Executable) -> Sequence[RowMapping]:
+        """Returns the rows of a query, which runs with the limits and the planner settings of reads."""
+
+    async def write(self, work: Callable[[Connection], Awaitable[Any]]) -> Any:
+        """Runs `work` in a transaction and returns its result; for small tables that no aggregate owns."""
+
+
+ALL_SCOPES: Final = "*"
+
+
+@dataclass(frozen=True, slots=True)
+class Principal:
+    """The owner of the API key of a request. A key belongs to one store; an administrator's to none."""
+
+    name: str
+    store_id: str
+    scopes: frozenset[str]
+    administrator: bool = False
+
+    def may(self, scope: str) -> bool:
+        """Returns whether the key has a scope."""
+        return scope in self.scopes or ALL_SCOPES in self.scopes
+
+    @property
+    def actor(self) -> str:
+        return f"api-key:{self.name}"
+
+
+class About(NamedTuple):
+    """A kind of problem, as answers and its page show it."""
+
+    status: int
+    title: str
+    why: str
+    remedy: str
+
+
+Problems = Mapping[str, About]
+"""By code. Every code that a service can answer is in its `Service.problems` or in `chassis.http.problems.PROBLEMS`."""
+
+
+@dataclass(frozen=True, slots=True)
+class Rendered:
+    """An HTTP answer in bytes: stored with its idempotency key, so a repetition gets the same ones."""
+
+    status: int
+    headers: Mapping[str, str]
+    body: bytes
+
+
+@dataclass(slots=True)
+class Outcome:
+    """The result of handling one message."""
+
+    status: Literal["done", "duplicate", "parked", "queued", "ignored", "faulty"]
+    state: Any = None
+    events: tuple[Event, ...] = ()
+    refusal: Refusal | None = None
+    error: BaseException | None = None
+    answer: Rendered | None = None
+    version: int = 0
+    """The aggregate's version after the message; 0: it does not exist."""
+    unheeded: bool = False
+    """The message had no effect because what it refers to does not exist: not yet, or lost by a restore."""
+
+
+Answer = Callable[[Outcome], tuple[int, Any] | tuple[int, Any, Mapping[str, str]]]
+"""Renders an outcome as status, body and, optionally, headers."""

@@ -1,0 +1,90 @@
+"""The parts of one process, wired, and what the routes and tasks of a service use of them."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Awaitable, Callable, Sequence
+from typing import Annotated, Any
+from uuid import UUID
+
+from asyncpg import Connection
+from fastapi import Depends, Request, Response
+from sqlalchemy.engine import RowMapping
+from sqlalchemy.sql import Executable
+
+from chassis.batch.database import Database
+from chassis.batch.history import History
+from chassis.batch.shell import Shell
+from chassis.declare.app import Answer, Outcome, Principal
+from chassis.declare.service import Service
+from chassis.http import auth, problems
+from chassis.http.auth import Keys
+from chassis.http.commands import obey, operation_id, submit
+from chassis.kafka import recovery
+from chassis.kafka.consumer import Consumer
+from chassis.kafka.relay import Relay
+from chassis.settings import ServiceSettings
+from chassis.telemetry import Metrics
+from chassis.work.replay import Replays
+from chassis.work.tasks import Tasks
+from chassis.work.timers import Timers
+from contracts.base import Command
+
+
+class Parts:
+    """The parts of a process. Routes and tasks see it as `chassis.declare.app.App`."""
+
+    def __init__(self, service: Service, settings: ServiceSettings, role: str = "all") -> None:
+        self.service, self.settings, self.role = service, settings, role
+        self.database = Database(settings, f"tradewind-{service.name}-{role}")
+        self.metrics = Metrics(service.name)
+        self.metrics.clock_skew.set_function(lambda: self.database.clock.skew)
+        self.keys = Keys(self.database)
+        self.relay = Relay(service, settings, self.database, self.metrics)
+        self.shell = Shell(service, self.database, self.metrics)
+        self.tasks = Tasks(service.tasks(self), self.database, self.shell, settings.task_concurrency)
+        self.shell.on_tasks = self.tasks.wake
+        self.timers = Timers(self.database, self.shell)
+        self.replays = Replays(service, self.database, settings)
+        self.consumer: Consumer | None = None
+        """Null while the process has none: before it starts, and in the role `api`."""
+        self.start_failed: str | None = None
+        """The error that keeps the consumer from starting although broker and database answer; a person has to act."""
+        self.certified: History | None = None
+        """The history of the database at the last certificate that this process wrote: see `recovery`."""
+        self.beat_at = time.monotonic()
+        self.started_at = time.monotonic()
+
+    # -- what routes use ----------------------------------------------------------------------------------------------
+
+    def principal(self, scope: str, *, one_store: bool = True) -> Callable[..., Awaitable[Principal]]:
+        async def who(request: Request, _: Annotated[None, Depends(auth.security)]) -> Principal:
+            found = await self.keys.principal(request, scope)
+            if one_store and not found.store_id:
+                raise problems.known("store_missing", "an administrator's key names it in the header X-Store-Id")
+            return found
+
+        return who
+
+    async def read(self, statement: Executable) -> Sequence[RowMapping]:
+        return await self.database.read(statement)
+
+    async def write(self, work: Callable[[Connection], Awaitable[Any]]) -> Any:
+        async with self.database.transaction() as tx:
+            return await work(tx)
+
+    def operation_id(self, request: Request, who: Principal, key: UUID) -> UUID:
+        return operation_id(request, who, key, self.settings.idempotency_retention_days)
+
+    async def submit(self, who: Principal, command: Command) -> Outcome:
+        return await submit(self.shell, who, command)
+
+    async def obey(self, request: Request, who: Principal, message: Command, answer: Answer) -> Response:
+        return await obey(self.shell, request, who, message, answer)
+
+    async def certify(self) -> None:
+        """Renew the certificate when the server was restarted and has lost nothing: new api processes wait for it."""
+        found = self.database.history
+        if self.certified is not None and found is not None and found.certificate != self.certified.certificate:
+            await recovery.certify(self.database)
+            self.certified = found
