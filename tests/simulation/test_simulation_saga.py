@@ -20,6 +20,7 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, rule
 from saga_orders import LOCATIONS, SKUS, content, market, snapshot
 from saga_world import BARE_SELLER, COMPLETE_SELLER, STORE, Record, World
 
+from contracts.base import Command
 from contracts.deciding import Context, Refusal, effects_of
 from contracts.ids import derived, order_id
 from contracts.invoicing import Credit, CreditLine
@@ -27,7 +28,7 @@ from contracts.orders import Approve, Cancel, OrderEvent, Resolution, Resolve, R
 from contracts.payments import MoneyLine, Refund
 from contracts.snapshot import OrderContent
 from orders.domain.actions import ACTIONS, allowed
-from orders.domain.exceptions import KINDS
+from orders.domain.exceptions import why_not
 from orders.domain.order import Order, Progressed, has_shipped, is_invoiced
 from orders.domain.processes import PROCESSES
 from orders.domain.views import waiting
@@ -35,6 +36,7 @@ from orders.handlers import ORDERS
 
 LONG = os.environ.get("HYPOTHESIS_PROFILE") == "long"
 RANDOMS = st.randoms(use_true_random=False)
+WAYS: tuple[Resolution, ...] = ("accept", "keep")
 AT_REST = {"approval", "stock", "warehouse", "exception"}
 """What an order may wait for when nothing is under way any more; the rest is at its end."""
 
@@ -112,8 +114,10 @@ class Saga:
             self.look()
 
     def resolve(self, key: UUID, order: Order) -> None:
-        """The first exception of an order: accepted or kept by its id; kept when it cannot be accepted."""
-        one = next(one for code, one in order.exceptions.items() if KINDS[code].keep or code == "invoice_failed")
+        """The first exception of an order that can end: accepted or kept by its id; kept when it cannot be accepted."""
+        one = next(
+            one for code, one in order.exceptions.items() if any(why_not(order, code, way) is None for way in WAYS)
+        )
         body = {"order_id": key, "store_id": STORE, "actor": "person:ann", "exception_id": one.exception_id}
         wishes: tuple[Resolution, ...] = ("accept", "keep") if one.exception_id.int % 2 else ("keep", "accept")
         for resolution in wishes:
@@ -313,19 +317,29 @@ def check_end(order: Order) -> None:
 def check_actions(order: Order, key: UUID, world: World) -> None:
     """What is called legal is taken and does something; what is not is refused or changes nothing."""
     decide = {handler.message: handler.decide for handler in ORDERS.handlers}
-    for word, message in [
-        (action.name, action.message) for action in ACTIONS.values() if action.message is not Resolve
-    ]:
-        operation = derived(key, f"{word} {world.n} {world.now}")
-        command = message(order_id=key, store_id=STORE, operation_id=operation, actor="person:ann")
-        context = Context(world.now, key, STORE, operation, "person:ann", message.TYPE)
-        effects = effects_of(decide[message](order, command, context))
-        refusal = next((effect.code for effect in effects if isinstance(effect, Refusal)), None)
-        taken = bool(effects) and refusal is None
-        assert taken == (word in allowed(order)), f"{word} on {order.status}: {effects}"
-        if not taken:
-            code = ACTIONS[word].guard(order)
-            assert refusal == (None if ACTIONS[word].why_not[code or ""].answer == "done" else code)
+    for action in ACTIONS.values():
+        operation = derived(key, f"{action.name} {world.n} {world.now}")
+        body = {"order_id": key, "store_id": STORE, "operation_id": operation, "actor": "person:ann"}
+        context = Context(world.now, key, STORE, operation, "person:ann", action.message.TYPE)
+        any_taken = False
+        for command in requests(action.message, order, body):
+            effects = effects_of(decide[action.message](order, command, context))
+            refusal = next((effect.code for effect in effects if isinstance(effect, Refusal)), None)
+            taken = bool(effects) and refusal is None
+            code = action.guard(order, command)
+            assert taken == (code is None), f"{command} on {order.status}: {effects}"
+            if not taken:
+                assert refusal == (None if action.why_not[code or ""].answer == "done" else code)
+            any_taken |= taken
+        assert any_taken == (action.name in allowed(order)), f"{action.name} on {order.status}"
+
+
+def requests(message: type[Any], order: Order, body: dict[str, Any]) -> list[Command]:
+    """Every request of an action: for `resolve`, each resolution of each exception, and an exception that is not open."""
+    if message is not Resolve:
+        return [message(**body)]
+    ids = [*(one.exception_id for one in order.exceptions.values()), derived(body["order_id"], "none")]
+    return [Resolve(**body, exception_id=exception, resolution=way) for exception in ids for way in WAYS]
 
 
 # -- the runs ---------------------------------------------------------------------------------------------------------

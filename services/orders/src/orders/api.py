@@ -105,10 +105,10 @@ class MarketBody(BaseModel):
     terms: MarketTerms
 
 
-def refusals(name: str, *more: str) -> dict[str, Any]:
-    """The problems of an action's route: what its guard refuses, and what its decision refuses besides."""
+def refusals(name: str) -> dict[str, Any]:
+    """The problems of an action's route: what its guard refuses."""
     codes = [code for code, why in ACTIONS[name].why_not.items() if why.answer != "done"]
-    return answers("order_unknown", *codes, *more)
+    return answers("order_unknown", *codes)
 
 
 def routes(app: App) -> APIRouter:
@@ -261,7 +261,7 @@ def routes(app: App) -> APIRouter:
 
     @router.post(
         "/orders/{order_id}/exceptions/{exception_id}/resolve", response_model=OrderShown, dependencies=CHANGE,
-        openapi_extra=refusals("resolve", "obstacle_remains", "undo_running", "order_shipped", "step_not_failed"),
+        openapi_extra=refusals("resolve"),
     )  # fmt: skip
     async def resolve(
         request: Request,

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import Final, Literal, NamedTuple
+from typing import Any, Final, Literal, NamedTuple
 
 from contracts.base import Command
 from contracts.deciding import Context, Refusal
@@ -23,6 +23,8 @@ because what prevents it may have been corrected."""
 class WhyNot(NamedTuple):
     answer: Answer
     detail: str
+    of_request: Callable[[Order, Any], str] = lambda order, request: ""
+    """What the refusal of one request adds to `detail`."""
 
 
 @dataclass(frozen=True)
@@ -32,8 +34,9 @@ class Action:
     """The command, on the topic and over HTTP."""
     scope: str
     """What the API key needs."""
-    guard: Callable[[Order], str | None]
-    """Why the action is not possible; null: it is. Called for orders that exist."""
+    guard: Callable[[Order, Any], str | None]
+    """(order, request) -> why the action is not possible; null: it is. Without a request: why no request of it is. Called for
+    orders that exist."""
     why_not: Mapping[str, WhyNot]
     """Every code that the guard returns."""
 
@@ -44,7 +47,7 @@ class Legal(NamedTuple):
     why_not: str | None
 
 
-def _approve(order: Order) -> str | None:
+def _approve(order: Order, request: Approve | None) -> str | None:
     if order.approved_at is not None and order.status != "cancelled":
         return "order_approved"
     place = order.runs.get("place")
@@ -52,22 +55,31 @@ def _approve(order: Order) -> str | None:
     return None if waits else "order_not_awaiting_approval"
 
 
-def _cancel(order: Order) -> str | None:
+def _cancel(order: Order, request: Cancel | None) -> str | None:
     if order.status == "cancelled" or order.undo is not None:
         return "order_cancelled"
     return "order_shipped" if has_shipped(order) else None
 
 
-def _retry(order: Order) -> str | None:
+def _retry(order: Order, request: Retry | None) -> str | None:
     if exceptions.obstacle(order) is not None:
         return "obstacle_remains"
     return None if retryable(order) else "step_not_failed"
 
 
-def _resolve(order: Order) -> str | None:
+def _resolve(order: Order, request: Resolve | None) -> str | None:
+    if request is not None:
+        code = exceptions.open_code(order, request.exception_id)
+        return "exception_unknown" if code is None else exceptions.why_not(order, code, request.resolution)
     if not order.exceptions:
         return "exception_unknown"
-    return None if any(exceptions.is_resolvable(order, code) for code in order.exceptions) else "resolution_unsupported"
+    whys = [exceptions.why_not(order, code, way) for code in order.exceptions for way in exceptions.resolutions(code)]
+    return None if None in whys else next(iter(whys), "resolution_unsupported")
+
+
+def _ends_by(order: Order, request: Resolve) -> str:
+    code = exceptions.open_code(order, request.exception_id)
+    return f": {code} ends by {exceptions.ends_by(code)}" if code is not None else ""
 
 
 ACTIONS: Final[Mapping[str, Action]] = {
@@ -86,8 +98,12 @@ ACTIONS: Final[Mapping[str, Action]] = {
             "step_not_failed": WhyNot("refused", "no step of the order waits for a person"),
         }),
         Action("resolve", Resolve, "orders.edit", _resolve, {
-            "exception_unknown": WhyNot("refused", "the order has no open exception"),
-            "resolution_unsupported": WhyNot("refused", "no resolution ends the open exceptions now"),
+            "exception_unknown": WhyNot("refused", "the order has no open exception, or none of this id"),
+            "resolution_unsupported": WhyNot("refused", "the exception does not have this resolution", _ends_by),
+            "obstacle_remains": WhyNot("tried", "an exception keeps the order from starting"),
+            "order_shipped": WhyNot("refused", "something has shipped; a return is the way back"),
+            "undo_running": WhyNot("refused", "the cancel has not ended; see `processes`, and accept when none is open"),
+            "step_not_failed": WhyNot("refused", "no step of the order waits for a person"),
         }),
     )
 }  # fmt: skip
@@ -95,7 +111,7 @@ ACTIONS: Final[Mapping[str, Action]] = {
 
 def legal(order: Order) -> list[Legal]:
     """Every action, and why it is not possible now."""
-    whys = {name: action.guard(order) for name, action in ACTIONS.items()}
+    whys = {name: action.guard(order, None) for name, action in ACTIONS.items()}
     return [Legal(name, why is None, why) for name, why in whys.items()]
 
 
@@ -104,12 +120,14 @@ def allowed(order: Order) -> list[str]:
     return [one.action for one in legal(order) if one.allowed] if order.known else []
 
 
-def check(name: str, order: Order, context: Context) -> list[Refusal] | None:
+def check(name: str, order: Order, context: Context, request: Command) -> list[Refusal] | None:
     """The answer to a request that is not possible: a refusal, or nothing if it is done; null: it is carried out."""
     if not order.known:
         return [Refusal("order_unknown", f"no order {context.key} in this store")]
     action = ACTIONS[name]
-    if (code := action.guard(order)) is None or action.why_not[code].answer == "tried":
+    if (code := action.guard(order, request)) is None or action.why_not[code].answer == "tried":
         return None
-    answer, detail = action.why_not[code]
-    return [] if answer == "done" else [Refusal(code, f"the order is {order.status}: {detail}")]
+    answer, detail, of_request = action.why_not[code]
+    if answer == "done":
+        return []
+    return [Refusal(code, f"the order is {order.status}: {detail}{of_request(order, request)}")]

@@ -142,7 +142,7 @@ def _alive_after_a_cancel(story: Story, told: OrderContent) -> None:
 
 
 def approve(order: Order, message: Approve, context: Context) -> Decision:
-    if (answer := actions.check("approve", order, context)) is not None:
+    if (answer := actions.check("approve", order, context, message)) is not None:
         return [*answer]
     story = Story(order, context, PROCESSES)
     story.approving = message.operation_id
@@ -151,7 +151,7 @@ def approve(order: Order, message: Approve, context: Context) -> Decision:
 
 
 def cancel(order: Order, message: Cancel, context: Context) -> Decision:
-    if (answer := actions.check("cancel", order, context)) is not None:
+    if (answer := actions.check("cancel", order, context, message)) is not None:
         return [*answer]
     story = Story(order, context, PROCESSES)
     undo.begin(story, message.cause, message.operation_id)
@@ -159,7 +159,7 @@ def cancel(order: Order, message: Cancel, context: Context) -> Decision:
 
 
 def retry(order: Order, message: Retry, context: Context) -> Decision:
-    if (answer := actions.check("retry", order, context)) is not None:
+    if (answer := actions.check("retry", order, context, message)) is not None:
         return [*answer]
     story = Story(order, context, PROCESSES)
     if exceptions.obstacle(order) is not None:
@@ -174,20 +174,11 @@ def retry(order: Order, message: Retry, context: Context) -> Decision:
 
 def resolve(order: Order, message: Resolve, context: Context) -> Decision:
     """Ends an exception as a person decides. What the kinds are and what a resolution does: `exceptions.KINDS`."""
-    if not order.known:
-        return [*(actions.check("resolve", order, context) or ())]
-    code = next((code for code, one in order.exceptions.items() if one.exception_id == message.exception_id), None)
-    if code is None:
-        return [Refusal("exception_unknown", f"the order has no open exception {message.exception_id}")]
-    kind = exceptions.KINDS.get(code)
-    if kind is None:
-        return [Refusal("resolution_unsupported", f"{code} was raised by a newer release, which resolves it")]
-    choice = kind.choice(message.resolution)
-    if choice is None:
-        detail = (
-            f"{code} does not end by {message.resolution}; it ends by: {', '.join([*kind.resolutions, kind.otherwise])}"
-        )
-        return [Refusal("resolution_unsupported", detail)]
+    if (answer := actions.check("resolve", order, context, message)) is not None:
+        return [*answer]
+    code = exceptions.open_code(order, message.exception_id)
+    choice = exceptions.KINDS[code].choice(message.resolution) if code is not None else None
+    assert code is not None and choice is not None, "the guard has found both"
     story = Story(order, context, PROCESSES)
     story.resolve_exception(code, message)
     refusal = choice.apply(story, message)

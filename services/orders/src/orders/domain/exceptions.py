@@ -15,11 +15,16 @@ from contracts.deciding import Refusal
 from contracts.orders import Resolution, Resolve, Retry
 from contracts.snapshot import OrderContent
 from orders.domain import differences, place, snapshots, undo
-from orders.domain.order import Order, retryable
+from orders.domain.order import Order, has_shipped, retryable
+from orders.domain.run import Run
 from orders.domain.story import Story
 
 PARTLY_SHIPPED: Final = "partly_shipped_elsewhere"
 Apply = Callable[[Story, Resolve], Refusal | None]
+
+
+def _always(order: Order) -> str | None:
+    return None
 
 
 @dataclass(frozen=True)
@@ -29,6 +34,8 @@ class Choice:
     does: str
     """For the documentation."""
     apply: Apply
+    guard: Callable[[Order], str | None] = _always
+    """Why it is not possible now, a code of the action `resolve`; null: it is."""
 
 
 @dataclass(frozen=True)
@@ -100,10 +107,58 @@ def obstacle(order: Order) -> str | None:
     return next((code for code in order.exceptions if code in snapshots.OBSTACLES), None)
 
 
-def is_resolvable(order: Order, code: str) -> bool:
-    """Whether a resolution ends it now, as far as that is certain before it is tried."""
-    waits = any(run.step == "invoice" for run in retryable(order))
-    return KINDS[code].keep is not None or (code == "invoice_failed" and waits)
+def open_code(order: Order, exception_id: UUID) -> str | None:
+    return next((code for code, one in order.exceptions.items() if one.exception_id == exception_id), None)
+
+
+def resolutions(code: str) -> list[Resolution]:
+    """Those of a kind; none for a code that a newer release raised."""
+    return KINDS[code].resolutions if code in KINDS else []
+
+
+def ends_by(code: str) -> str:
+    """What ends an exception of a kind: its resolutions, and what else."""
+    if code not in KINDS:
+        return "a newer release, which raised it"
+    return ", ".join([*KINDS[code].resolutions, KINDS[code].otherwise])
+
+
+def why_not(order: Order, code: str, resolution: Resolution) -> str | None:
+    """Why an open exception cannot end by a resolution now; null: it can."""
+    kind = KINDS.get(code)
+    choice = kind.choice(resolution) if kind is not None else None
+    return "resolution_unsupported" if choice is None else choice.guard(order)
+
+
+def _unless_obstacle(order: Order) -> str | None:
+    return "obstacle_remains" if obstacle(order) is not None else None
+
+
+def _unless_all_and_shipped(order: Order) -> str | None:
+    return "order_shipped" if _asks_for_all(order) and has_shipped(order) else None
+
+
+def _asks_for_all(order: Order) -> bool:
+    told = order.stated or order.content
+    return told is not None and snapshots.wholly_cancelled(snapshots.with_requested_cancelled(told))
+
+
+def _unless_under_way(order: Order) -> str | None:
+    if has_shipped(order):
+        return "order_shipped"
+    return "undo_running" if order.undo is not None else None
+
+
+def _unless_undoing(order: Order) -> str | None:
+    return "undo_running" if order.status != "cancelled" or order.open_runs else None
+
+
+def _unless_asked(order: Order) -> str | None:
+    return None if _refused_invoices(order) else "step_not_failed"
+
+
+def _refused_invoices(order: Order) -> list[Run]:
+    return [run for run in retryable(order) if run.step == "invoice"]
 
 
 def start_all_the_same(story: Story, message: Resolve) -> Refusal | None:
@@ -126,11 +181,7 @@ def cancel_as_requested(story: Story, message: Resolve) -> Refusal | None:
     """The whole order, or before it has started the lines asked for."""
     order = story.order
     assert order.content is not None and order.market is not None
-    told = order.stated or order.content
-    whole = snapshots.wholly_cancelled(snapshots.with_requested_cancelled(told))
-    if whole:
-        if story.has_shipped:
-            return Refusal("order_shipped", "something has shipped; a return is the way back")
+    if _asks_for_all(order):
         if not undo.is_running(story):
             undo.begin(story, "customer", message.operation_id)
     elif order.status == "pending":
@@ -142,10 +193,6 @@ def change_address(story: Story, message: Resolve) -> Refusal | None:
     """The warehouse gets it with `fulfillment.start`: asked again, if it has been asked already."""
     order = story.order
     assert order.content is not None and order.stated is not None
-    if story.has_shipped:
-        return Refusal("order_shipped", "something has shipped; the warehouse cannot change where it goes")
-    if undo.is_running(story):
-        return Refusal("undo_running", "the order is being cancelled")
     story.take_over(order.content.model_copy(update={"ship_to": order.stated.ship_to}))
     _forget_what_agrees(story)
     place.send_address(story)
@@ -166,8 +213,6 @@ def record_refund(story: Story, message: Resolve) -> Refusal | None:
 def place_anew(story: Story, message: Resolve) -> Refusal | None:
     order = story.order
     assert order.stated is not None and order.market is not None
-    if order.status != "cancelled" or any(not run.end for run in story.runs.values()):
-        return Refusal("undo_running", "the cancel has not ended: see `processes`; accept again when none is open")
     status, fulfillment, found = snapshots.standing(order.stated, story.terms, order.waived)
     story.reinstate(order.stated, status=status, fulfillment=fulfillment)
     story.take_over_terms()
@@ -176,11 +221,9 @@ def place_anew(story: Story, message: Resolve) -> Refusal | None:
 
 
 def try_again(story: Story, message: Resolve) -> Refusal | None:
-    held = [run for run in retryable(story.order) if run.step == "invoice"]
-    if not held:
-        return Refusal("step_not_failed", "the invoice is asked for already")
+    refused = _refused_invoices(story.order)
     story.take_over_terms()
-    for run in held:
+    for run in refused:
         story.retry(run, message.operation_id)
     return None
 
@@ -195,7 +238,9 @@ def _forget_what_agrees(story: Story) -> None:
 # -- the table --------------------------------------------------------------------------------------------------------
 
 CHECK: Final = Choice(
-    "checks again, with the present terms of the market; 409 `obstacle_remains` if it cannot start", check_again
+    "checks again, with the present terms of the market; 409 `obstacle_remains` if it cannot start",
+    check_again,
+    _unless_obstacle,
 )
 START: Final = Choice("starts placing all the same", start_all_the_same)
 OURS: Final = Choice("the order stays as it runs here", nothing)
@@ -213,18 +258,18 @@ KINDS: Final = {kind.code: kind for kind in (
     Kind("tax_missing",              "neither a rate nor an amount of tax is stated of a line",             CHECK,                                                                                          None,     SNAPSHOT_OR_MARKET),
     Kind(PARTLY_SHIPPED,             "something had shipped before the order was first seen",               Choice("recorded as carried through by the marketplace: nothing is moved here", carried_elsewhere), Choice("everything is placed and shipped here", start_all_the_same), "a snapshot that states it shipped, a cancel"),
     # a request, a refund
-    Kind("cancel_requested",         "the buyer asks to cancel lines",                                      Choice("every line: cancels the order, or 409 `order_shipped`. Some lines: cancels them if the order has not started, else recorded", cancel_as_requested), Choice("the order goes on, or starts", start_all_the_same), "a snapshot that withdraws the request or executes it, a cancel"),
+    Kind("cancel_requested",         "the buyer asks to cancel lines",                                      Choice("every line: cancels the order, or 409 `order_shipped`. Some lines: cancels them if the order has not started, else recorded", cancel_as_requested, _unless_all_and_shipped), Choice("the order goes on, or starts", start_all_the_same), "a snapshot that withdraws the request or executes it, a cancel"),
     Kind("refund_made",              "the marketplace has refunded money",                                  Choice("recorded in the order's content; an order that waited for it starts", record_refund), Choice("the order goes on, or starts", start_all_the_same), TAKEN_BACK),
     # a snapshot that differs from an order that has started
-    Kind("address_changed",          "another delivery address",                                            Choice("applied, and sent to the warehouse; 409 `order_shipped` if something has shipped", change_address), OURS,     TAKEN_BACK),
+    Kind("address_changed",          "another delivery address",                                            Choice("applied, and sent to the warehouse; 409 `order_shipped` if something has shipped", change_address, _unless_under_way), OURS,     TAKEN_BACK),
     Kind("snapshot_changed",         "other goods, quantities, prices, taxes or currency",                  ACKNOWLEDGED,                                                                                   OURS,     TAKEN_BACK),
     Kind("line_cancelled",           "a line or pieces of it are cancelled upstream",                       ACKNOWLEDGED,                                                                                   OURS,     TAKEN_BACK),
     Kind("payment_reversed",         "the payment is voided, charged back or open again",                   ACKNOWLEDGED,                                                                                   OURS,     TAKEN_BACK),
     Kind("lifecycle_reversed",       "the marketplace's lifecycle goes back",                               ACKNOWLEDGED,                                                                                   OURS,     TAKEN_BACK),
     Kind("shipment_reported",        "shipped upstream, and not by us",                                     ACKNOWLEDGED,                                                                                   OURS,     "our own shipment, " + TAKEN_BACK),
     Kind("cancelled_too_late",       "cancelled upstream after it has shipped",                             ACKNOWLEDGED,                                                                                   OURS,     "a snapshot that is not cancelled"),
-    Kind("order_reinstated",         "alive or paid upstream after it was cancelled",                       Choice("placed anew as the marketplace now states it; 409 `undo_running` until the cancel has ended", place_anew), Choice("the order stays cancelled", nothing), "a snapshot that is cancelled again"),
+    Kind("order_reinstated",         "alive or paid upstream after it was cancelled",                       Choice("placed anew as the marketplace now states it; 409 `undo_running` until the cancel has ended", place_anew, _unless_undoing), Choice("the order stays cancelled", nothing), "a snapshot that is cancelled again"),
     # a process that waits
-    Kind("invoice_failed",         "invoicing refuses the invoice",                                       Choice("asks for the invoice again, like `retry`", try_again),                                   None,     "an invoice: a seller that is unknown or incomplete is tried again by itself within 15 minutes, another seller of the market at once; a cancel"),
+    Kind("invoice_failed",         "invoicing refuses the invoice",                                       Choice("asks for the invoice again, like `retry`", try_again, _unless_asked),                                   None,     "an invoice: a seller that is unknown or incomplete is tried again by itself within 15 minutes, another seller of the market at once; a cancel"),
 )}
 # fmt: on
