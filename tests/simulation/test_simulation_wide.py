@@ -16,8 +16,7 @@ from saga_world import BEGIN, STORE, Record, World
 from contracts.ids import order_id
 from contracts.limits import LOCATIONS_MAX, ORDER_LINES_MAX
 from contracts.orders import Approve, Cancel, CaptureOption, MarketTerms
-from contracts.sizes import fitting
-from contracts.snapshot import OrderContent
+from contracts.snapshot import OrderContent, fitting
 
 LOCATIONS = tuple(f"location-{n}-".ljust(64, "x") for n in range(LOCATIONS_MAX))
 PRICE = 10**9

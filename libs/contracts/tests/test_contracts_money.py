@@ -127,7 +127,7 @@ def test_a_currency_that_is_not_active_is_refused(code: str) -> None:
         TypeAdapter(Currency).validate_python(code)
 
 
-@given(net=st.integers(1, 10**7), rate=st.decimals("0.01", "60", places=2))
+@given(net=st.integers(2, 10**7), rate=st.decimals("0.01", "60", places=2))
 def test_a_rate_that_follows_from_an_amount_gives_the_amount(net: int, rate: Decimal) -> None:
     vat = vat_on_net(net, str(rate))
     derived = rate_of(net, vat)

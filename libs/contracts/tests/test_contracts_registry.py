@@ -94,6 +94,7 @@ CLOSED = {
     "cause": "of a command: a misspelt word is refused",
     "collected_by": "decides who owes a tax",
     "fulfilled_by": "decides who ships",
+    "kind": "of a line: decides whether it can ship",
     "lifecycle": "decides whether goods are reserved; connectors state `unknown` for a state without a word",
     "on_short": "decides whether an order without goods is cancelled",
     "price_basis": "decides whether tax is contained in an amount",
@@ -130,8 +131,19 @@ def test_money_is_an_integer_in_minor_units(model: type[Message]) -> None:
 
 
 PERSONAL = {
-    "Address": {"name", "company", "line1", "line2", "postcode", "city", "region", "phone", "pickup_point"},
-    "Buyer": {"external_id", "name", "email", "company", "vat_number"},
+    "Address": {
+        *("salutation", "name", "company", "line1", "line2", "line3", "house_number", "district", "postcode", "city"),
+        *("region", "phone", "pickup_point"),
+    },
+    "Attribute": {"value"},
+    "Buyer": {"external_id", "name", "email", "phone", "company", "company_number", "vat_number"},
+    "Gift": {"message"},
+    "Line": {"ship_to"},
+    "OrderContent": {"buyer_note", "delivery_note", "seller_note"},
+    "TaxRegistration": {"number"},
+    "UpstreamInvoice": {"number"},
+    "UpstreamPayment": {"reference"},
+    "UpstreamShipment": {"tracking_number", "tracking_url"},
 }
 
 

@@ -63,7 +63,7 @@ def test_two_lines_of_one_id_are_refused_even_without_prices() -> None:
 
 
 def test_the_id_of_the_shipping_charge_is_taken() -> None:
-    refused(order(line("shipping", None)), "kept for the shipping charge")
+    refused(order(line("shipping", None)), "reserved for the shipping charge")
 
 
 @pytest.mark.parametrize("what", ["discount_minor", "shipping_minor"])

@@ -41,6 +41,8 @@ def orders(draw: DrawFn) -> OrderContent:
                 discount_minor=draw(st.integers(0, total)) if draw(st.booleans()) else 0,
                 quantity=Quantities(ordered=ordered, cancelled=draw(st.integers(0, ordered))),
                 requires_shipping=draw(st.booleans()),
+                kind=draw(st.sampled_from(["goods", "goods", "gift_card", "service", "fee", "tip"])),
+                fulfilled_by=draw(st.sampled_from([None, "merchant", "marketplace"])),
             )
         )
     discount = draw(st.integers(sum(one.discount_minor for one in lines), items))

@@ -312,6 +312,7 @@ RAISED: dict[str, Story] = {
     "currency_differs": lambda play: play.receives(content(), market(currency="GBP")),
     "not_priced": lambda play: play.receives(content(line(total=None)), market()),
     "sku_missing": lambda play: play.receives(content(line(sku=None)), market()),
+    "addresses_differ": lambda play: play.receives(content(line("1", ship_to=NEW_ADDRESS), line("2")), market()),
     "tax_missing": lambda play: play.receives(content(line(tax=())), market()),
     "partly_shipped_elsewhere": lambda play: play.receives(content(lifecycle="partially_shipped"), market()),
     "cancel_requested": lambda play: play.in_the_warehouse().receives(content(asked()), seconds=1),

@@ -21,6 +21,15 @@ VAT_GROUPS_MAX: Final = CHARGED_LINES_MAX * TAXES_MAX
 UNIT_IDS_MAX: Final = 1_000
 """Ids that a marketplace gives to the single pieces of a line."""
 UPSTREAM_REFUNDS_MAX: Final = 1_000
+ATTRIBUTES_MAX: Final = 50
+"""Attributes of an order, and of a line."""
+UPSTREAM_PAYMENTS_MAX: Final = 100
+UPSTREAM_SHIPMENTS_MAX: Final = 200
+UPSTREAM_INVOICES_MAX: Final = 100
+DISCOUNTS_MAX: Final = 1_000
+"""Discounts of an order by code or title, those of its lines included."""
+NAMES_MAX: Final = 20
+"""Programs, shipping requirements, tax registrations and related orders of an order."""
 LOCATIONS_MAX: Final = 20
 """Locations of a market. Reserving an order reads up to lines x locations shelves: 20,000."""
 SHIPMENTS_MAX: Final = LOCATIONS_MAX

@@ -6,7 +6,7 @@
     python -m contracts.schemas --release --breaking   the same in spite of findings: all services stop to upgrade
 
 `<version>.reader.json` is what a reader takes: defaults may be missing, unknown fields are ignored.
-`<version>.writer.json` is what a writer of ours emits: every field, and no other.
+`<version>.writer.json` is what a writer of ours emits: every field that it does not leave out while null, and no other.
 Rules across fields (sums) and the list of currencies stand in the models alone.
 """
 
@@ -34,13 +34,15 @@ ANNOTATIONS: Final = frozenset({"$id", "$schema", "title", "description"})
 
 
 class Untitled(GenerateJsonSchema):
-    """Without titles that repeat the names of fields; a writer leaves no field out."""
+    """Without titles that repeat the names of fields. A writer leaves out no field but those of `IfStated` and `UNLESS_EMPTY`."""
 
     def field_title_should_be_set(self, schema: Any) -> bool:
         return False
 
     def field_is_required(self, field: Any, total: bool) -> bool:
-        return self.mode == "serialization" or super().field_is_required(field, total)
+        if self.mode == "serialization":
+            return "serialization_exclude_if" not in field
+        return super().field_is_required(field, total)
 
 
 def reader(model: type[Message]) -> Schema:

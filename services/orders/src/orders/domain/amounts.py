@@ -16,7 +16,7 @@ from contracts.base import SHIPPING_LINE
 from contracts.invoicing import TaxPart
 from contracts.money import canonical, rate_of, split, vat_by_rate, vat_in_gross, vat_on_net
 from contracts.payments import MoneyLine
-from contracts.snapshot import Line, OrderContent, Tax, open_rate, seller_taxes
+from contracts.snapshot import SHIPPABLE, Address, Line, OrderContent, Tax, open_rate, seller_taxes
 
 
 class Payable(NamedTuple):
@@ -45,12 +45,34 @@ class Amounts(NamedTuple):
     """Ids of lines that cost something and whose tax is not known."""
 
 
+def is_ours(content: OrderContent, line: Line) -> bool:
+    """Whether the line is goods that the merchant ships, pieces left or not."""
+    if not line.requires_shipping or line.kind not in SHIPPABLE:
+        return False
+    return (line.fulfilled_by or content.fulfilled_by) == "merchant"
+
+
 def ships(content: OrderContent, line: Line) -> bool:
-    return line.requires_shipping and content.fulfilled_by == "merchant" and line.pieces > 0
+    return is_ours(content, line) and line.pieces > 0
 
 
 def ships_anything(content: OrderContent) -> bool:
     return any(ships(content, line) for line in content.lines)
+
+
+def addresses(content: OrderContent) -> list[Address | None]:
+    """Returns the different addresses that the lines ship to; None: not stated."""
+    found: list[Address | None] = []
+    for line in content.lines:
+        if ships(content, line) and (address := line.ship_to or content.ship_to) not in found:
+            found.append(address)
+    return found
+
+
+def destination(content: OrderContent) -> Address | None:
+    """Returns the address of the shipments: that of the lines, if all that ship have the same one, else the order's."""
+    found = addresses(content)
+    return found[0] if len(found) == 1 else content.ship_to
 
 
 def payable(content: OrderContent) -> tuple[Payable, ...]:
@@ -85,6 +107,7 @@ class _Row:
     sku: str | None
     title: str
     quantity: int
+    is_goods: bool
     ships: bool
     sold: int
     """The price of all pieces ordered, after discount."""
@@ -127,14 +150,14 @@ def _rows(content: OrderContent) -> list[_Row]:
         rows.append(
             _Row(
                 line.external_line_id, line.sku, line.title or line.sku or line.external_line_id, pieces,
-                ships(content, line), sold, _counts(line, pieces, sold), seller_taxes(line.tax),
+                line.kind == "goods", ships(content, line), sold, _counts(line, pieces, sold), seller_taxes(line.tax),
             )
         )  # fmt: skip
         if not pieces:
             shipping_counts -= line.shipping_minor
     if shipping:
         taxes = seller_taxes(content.totals.shipping_tax)
-        rows.append(_Row(SHIPPING_LINE, None, "Shipping", 0, False, shipping, shipping_counts, taxes))
+        rows.append(_Row(SHIPPING_LINE, None, "Shipping", 0, False, False, shipping, shipping_counts, taxes))
     return rows
 
 
@@ -188,7 +211,12 @@ def _rate(row: _Row, n: int, net: bool) -> str | None:
 
 
 def _taxes_of_goods(rows: Sequence[_Row], net: bool) -> tuple[Tax, ...] | None:
-    """The rates of the goods that weigh most (the higher of equals): shipping follows them if nothing is stated of it."""
+    """The rates of the goods that weigh most (the higher of equals): shipping follows them if nothing is stated of it.
+
+    Without goods, those of the other lines.
+    """
+    if any(row.is_goods for row in rows):
+        rows = [row for row in rows if row.is_goods]
     weights: dict[tuple[str, ...], int] = {}
     for row in rows:
         if (taxes := row.taxes) is not None and (row.quantity or net):

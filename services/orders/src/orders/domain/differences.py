@@ -14,22 +14,29 @@ from pydantic import BaseModel
 from contracts.orders import Change
 from contracts.snapshot import SECURED, Line, OrderContent
 from orders.domain.order import Order, has_shipped
-from orders.domain.snapshots import CANCELLED, REFUNDED, is_personal, requested
+from orders.domain.snapshots import CANCELLED, REFUNDED, is_personal, partly_shipped, requested
 from orders.domain.story import Story
 
 ORDER_INFORMS: Final = (
-    "external_number", "basket_id", "placed_at", "is_business", "buyer", "bill_to", "windows",
+    "external_number", "basket_id", "purchase_order_number", "site", "placed_at", "is_business", "programs", "related",
+    "buyer", "bill_to", "tax_address", "ship_from", "tax_registrations", "windows",
+    "buyer_note", "delivery_note", "seller_note", "discounts", "settlement", "payments", "shipments", "invoices", "attributes",
 )  # fmt: skip
 LINE_INFORMS: Final = (
-    "external_unit_ids", "gtin", "gtin_type", "channel_product_id", "title", "unit_price_minor", "commission_minor", "state",
+    "parent_line_id", "external_unit_ids", "gtin", "gtin_type", "channel_product_id", "title", "unit_price_minor",
+    "tax_category", "commission_minor", "ship_from", "windows", "state",
 )  # fmt: skip
 QUANTITY_INFORMS: Final = ("accepted", "shipped")
-CANCELLATION_INFORMS: Final = ("requested_by", "executed_by", "reason")
+CANCELLATION_INFORMS: Final = (
+    "request_id", "requested_by", "requested_at", "executed_by", "executed_at", "reason",
+)  # fmt: skip
+TOTALS_INFORMS: Final = ("due_minor", "commission_minor")
 INFORMS: Final = frozenset(
     [*ORDER_INFORMS]
     + [f"lines[].{name}" for name in LINE_INFORMS]
     + [f"lines[].quantity.{name}" for name in QUANTITY_INFORMS]
     + [f"lines[].cancellation.{name}" for name in CANCELLATION_INFORMS]
+    + [f"totals.{name}" for name in TOTALS_INFORMS]
 )
 
 _REACHED: Final = {
@@ -74,7 +81,7 @@ def find(order: Order, told: OrderContent) -> Found:
     assert order.content is not None
     found: dict[str, tuple[Raw, ...]] = {}
     for raw in _compare(order.content, told):
-        code = _code(order, raw)
+        code = _code(order, told, raw)
         if code:
             found[code] = (*found.get(code, ()), raw)
     return found
@@ -133,6 +140,7 @@ def informed(ours: OrderContent, told: OrderContent, found: Found) -> OrderConte
     change: dict[str, Any] = {name: getattr(told, name) for name in ORDER_INFORMS}
     if not {"lifecycle_reversed", "shipment_reported"}.intersection(found):
         change["lifecycle"] = told.lifecycle
+    change["totals"] = _copied(ours.totals, told.totals, TOTALS_INFORMS)
     if told.payment_state in SECURED:
         change["payment_state"] = told.payment_state
     by_id = {line.external_line_id: line for line in told.lines}
@@ -172,10 +180,10 @@ def refunded(ours: OrderContent, told: OrderContent) -> OrderContent:
 # -- which exception a field raises -----------------------------------------------------------------------------------
 
 
-def _code(order: Order, raw: Raw) -> str:
+def _code(order: Order, told: OrderContent, raw: Raw) -> str:
     """'' for a field that informs only."""
     if raw.rule == "lifecycle":
-        return _of_lifecycle(order, raw.before, raw.after)
+        return _of_lifecycle(order, told, raw.before)
     if raw.rule == "payment_state":
         return "" if raw.after in SECURED else "refund_made" if raw.after in REFUNDED else "payment_reversed"
     if raw.rule == "lines[].cancellation.requested" and not raw.after:
@@ -193,12 +201,13 @@ def _of_rule(rule: str) -> str:
     return "snapshot_changed"
 
 
-def _of_lifecycle(order: Order, before: str, after: str) -> str:
+def _of_lifecycle(order: Order, told: OrderContent, before: str) -> str:
     """The marketplace follows our shipments; it may also run ahead of them, or go back."""
+    after = told.lifecycle
     if _REACHED.get(after, 0) < _REACHED.get(before, 0):
         return "lifecycle_reversed"
     ahead = (
-        (after == "partially_shipped" and not has_shipped(order) and order.fulfillment_status != "not_required")
+        (partly_shipped(told) and not has_shipped(order) and order.fulfillment_status != "not_required")
         or (_REACHED.get(after, 0) > _REACHED["partially_shipped"]
             and order.fulfillment_status not in ("fulfilled", "not_required"))
     )  # fmt: skip

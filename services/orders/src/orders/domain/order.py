@@ -229,7 +229,7 @@ class Order(Document):
         return [run for run in self.runs.values() if not run.end]
 
 
-WAIVABLE: Final = frozenset({"cancel_requested", "partly_shipped_elsewhere", "refund_made"})
+WAIVABLE: Final = frozenset({"cancel_requested", "partly_shipped_elsewhere", "refund_made", "addresses_differ"})
 """Exceptions that keep an order from starting until a person decides that it starts all the same."""
 
 

@@ -8,7 +8,7 @@ from uuid import UUID
 from contracts import fulfillment, payments
 from contracts.orders import Approved, Placed
 from orders.domain import settle, undo
-from orders.domain.amounts import payable, ships_anything
+from orders.domain.amounts import destination, payable, ships_anything
 from orders.domain.process import Past, Process, Step, Undo
 from orders.domain.run import PlaceData, Run
 from orders.domain.story import STOCK_AGAIN_MAX_SECONDS, Story
@@ -43,7 +43,7 @@ def start(story: Story, run: Run, operation: UUID) -> fulfillment.Start:
     story.note(start_asked=True, reserved=False)
     return fulfillment.Start(
         **story.addressed(operation),
-        ship_to=order.content.ship_to,
+        ship_to=destination(order.content),
     )  # fmt: skip
 
 

@@ -8,8 +8,8 @@ from typing import Final, NamedTuple
 
 from contracts.base import Personal
 from contracts.orders import FulfillmentStatus, MarketTerms, Status
-from contracts.snapshot import Address, Buyer, OrderContent, Source
-from orders.domain.amounts import amounts, grand_minor, ships, ships_anything
+from contracts.snapshot import SHIPPABLE, Address, Buyer, Line, OrderContent, Source
+from orders.domain.amounts import addresses, amounts, grand_minor, is_ours, ships, ships_anything
 
 CARRIED = frozenset({"shipped", "delivered", "closed"})
 """The marketplace carried the order through without us: it is recorded, and no process begins."""
@@ -20,6 +20,9 @@ REFUNDED: Final = frozenset({"refunded", "partially_refunded"})
 """Of `payment_state`."""
 
 
+WIPED: Final = ("buyer_note", "delivery_note", "seller_note", "tax_registrations", "attributes")
+LINE_WIPED: Final = ("gift", "attributes")
+"""Personal fields that marketplaces wipe after some weeks, besides buyer and addresses."""
 AHEAD_MAX: Final = timedelta(minutes=10)
 """A marketplace's clock may differ from the database's by as much."""
 
@@ -48,16 +51,21 @@ def merged(known: OrderContent, told: OrderContent, stated: OrderContent | None 
         "buyer": _buyer(last.buyer, told.buyer),
         "ship_to": _address(last.ship_to, told.ship_to),
         "bill_to": _address(last.bill_to, told.bill_to),
+        "tax_address": _address(last.tax_address, told.tax_address),
+        **{name: getattr(told, name) or getattr(last, name) for name in WIPED},
     }
+    before = {line.external_line_id: line for line in last.lines}
+    wiped = told.ship_to is None or not any(value for _, value in told.ship_to)
+    lines = tuple(_line(before.get(line.external_line_id), line, wiped) for line in told.lines)
     ours = {line.external_line_id: line.cancellation for line in known.lines if line.cancellation.executed_by == HERE}
     if ours:
-        change["lines"] = tuple(
+        lines = tuple(
             line.model_copy(update={"cancellation": ours[line.external_line_id], "cancelled_minor": None})
             if line.external_line_id in ours and line.cancellation.requested and not line.cancellation.executed
             else line
-            for line in told.lines
+            for line in lines
         )
-    return told.model_copy(update=change)
+    return told.model_copy(update={**change, "lines": lines})
 
 
 def _address(old: Address | None, new: Address | None) -> Address | None:
@@ -66,6 +74,18 @@ def _address(old: Address | None, new: Address | None) -> Address | None:
         return old or new
     states_nothing_new = all(not value or value == getattr(old, name) for name, value in new)
     return old if states_nothing_new else new
+
+
+def _line(old: Line | None, new: Line, addresses_wiped: bool) -> Line:
+    """The line with the personal fields of the old one that the new one leaves empty."""
+    if old is None:
+        return new
+    last: dict[str, object] = {
+        name: before for name in LINE_WIPED if not getattr(new, name) and (before := getattr(old, name))
+    }
+    if addresses_wiped and new.ship_to is None and old.ship_to is not None:
+        last["ship_to"] = old.ship_to
+    return new.model_copy(update=last) if last else new
 
 
 def _buyer(old: Buyer, new: Buyer) -> Buyer:
@@ -91,7 +111,7 @@ Obstacle = tuple[str, str]
 """code and detail of the exception that says why an order does not start."""
 OBSTACLES: Final = (
     "partly_shipped_elsewhere", "currency_differs", "not_priced", "sku_missing", "tax_missing", "cancel_requested",
-    "refund_made",
+    "refund_made", "addresses_differ",
 )  # fmt: skip
 
 
@@ -124,9 +144,9 @@ def _obstacles(content: OrderContent, market: MarketTerms) -> Iterator[Obstacle]
     """Why an order that is ready upstream does not start."""
     if asked := requested(content):
         yield "cancel_requested", f"the buyer asks to cancel line {', '.join(asked)}"[:500]
-    if content.lifecycle == "partially_shipped":
+    if partly_shipped(content):
         yield "partly_shipped_elsewhere", "first seen when something had shipped already"
-    elif content.lifecycle != "ready_to_fulfill":
+    elif content.lifecycle not in ("ready_to_fulfill", "partially_shipped"):
         return
     if not is_paid(content):
         return  # that comes first
@@ -142,6 +162,18 @@ def _obstacles(content: OrderContent, market: MarketTerms) -> Iterator[Obstacle]
         yield "tax_missing", f"no tax rate or amount is stated of line {', '.join(untaxed)}"[:500]
     if content.refunds or content.payment_state in REFUNDED or any(line.quantity.refunded for line in content.lines):
         yield "refund_made", "the marketplace has refunded money before the order started"
+    if len(addresses(content)) > 1:
+        apart = [line.external_line_id for line in content.lines if ships(content, line) and line.ship_to is not None]
+        yield "addresses_differ", f"delivery addresses of their own have line {', '.join(apart)}"[:500]
+
+
+def partly_shipped(content: OrderContent) -> bool:
+    """Whether goods of ours have shipped. If the marketplace fulfills other lines, only a shipped piece of ours counts."""
+    if content.lifecycle != "partially_shipped":
+        return False
+    ours = [line for line in content.lines if is_ours(content, line)]
+    goods = sum(line.requires_shipping and line.kind in SHIPPABLE for line in content.lines)
+    return len(ours) == goods or any(line.quantity.shipped for line in ours)
 
 
 def wholly_cancelled(content: OrderContent) -> bool:

@@ -6,17 +6,15 @@ An order whose invoice could not be written must be refused before it is paid, n
 from __future__ import annotations
 
 from collections.abc import Iterable
-from typing import TYPE_CHECKING, Final
+from typing import Final
 
 from pydantic_core import PydanticCustomError
 
 from contracts.base import json_bytes
 from contracts.limits import JOURNAL_BYTES_MAX
+from contracts.snapshot.order import OrderContent
 
-if TYPE_CHECKING:
-    from contracts.snapshot import OrderContent
-
-PARTIES_BYTES: Final = 130_000
+PARTIES_BYTES: Final = 160_000
 """Buyer, addresses, seller, source and market at their largest: a text of 500 control characters has 3,000 bytes in JSON."""
 LINE_BYTES: Final = 400
 """Names and numbers of a document's line and of its VAT group, without the line's own texts."""
