@@ -50,7 +50,9 @@ class Reads:
         self._send: Any = None
         self._getmany: Any = None
         self._next: dict[TopicPartition, int] = {}
-        """The offset behind the last record that was returned, of each partition."""
+        """Where reading goes on after an error, of each partition."""
+        self._returned_to: dict[TopicPartition, int] = {}
+        """The offset behind the last record that was returned, of each partition; `_next` may be past a marker behind it."""
         self._failures = 0
 
     def attach(self, client: Any) -> None:
@@ -61,13 +63,13 @@ class Reads:
 
     def begin(self, positions: Mapping[TopicPartition, int]) -> None:
         """Where reading begins, of all that was assigned."""
-        self._next = {}
+        self._next, self._returned_to = {}, {}
         for part, offset in positions.items():
             self.seek(part, offset)
 
     def seek(self, part: TopicPartition, offset: int) -> None:
         self._client.seek(part, offset)
-        self._next[part] = offset
+        self._next[part] = self._returned_to[part] = offset
 
     def behind(self, handled: Mapping[TopicPartition, int]) -> dict[TopicPartition, int]:
         """`handled`, moved over what holds no records (transaction markers, aborted records) where all else is handled."""
@@ -75,7 +77,7 @@ class Reads:
         positions = {}
         for part, offset in handled.items():
             if part in assigned:
-                positions[part] = max(offset, self._position(part)) if self._next.get(part) == offset else offset
+                positions[part] = max(offset, self._position(part)) if self._returned_to.get(part) == offset else offset
         return positions
 
     def _position(self, part: TopicPartition) -> int:
@@ -123,7 +125,7 @@ class Reads:
         """
         fetched = self._client._fetcher._records
         for part, entries in found.items():
-            self._next[part] = entries[-1].offset + 1
+            self._next[part] = self._returned_to[part] = entries[-1].offset + 1
             if part in fetched:
                 fetched.move_to_end(part)
 
@@ -189,8 +191,10 @@ class Reads:
             return []
         if part not in self._client.assignment():  # it was given to another member while we fetched
             return []
-        self.seek(part, behind)
+        self._client.seek(part, behind)
+        self._next[part] = behind
         for entry in entries[-1:]:
+            self._returned_to[part] = entry.offset + 1
             if type(entry) is Unread:
                 self._report(entry)
         return entries
