@@ -4,14 +4,13 @@ from __future__ import annotations
 
 import asyncio
 import json
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 from typing import Any
 from uuid import UUID
 
 import aiohttp
-import pytest
 from aiokafka import AIOKafkaProducer, TopicPartition
 
 from chassis.kafka.attempts import CRASHES_MAX
@@ -70,20 +69,31 @@ class Case:
     behind: tuple[int, int]
 
 
-@pytest.fixture(scope="module")
-def cases() -> list[Case]:
-    """Made by the first test, settled by the later ones."""
-    return []
-
-
-async def test_each_poison_is_parked_with_its_cause_while_all_other_orders_go_on(shop: Shop, cases: list[Case]) -> None:
-    """Promise 6: and later messages of the same order wait behind it, wherever its key is an order id."""
+async def spoilt(shop: Shop, poisons: Sequence[Poison]) -> tuple[list[Case], list[str]]:
+    """Of each poison an order: its bad first message, a good one behind it. Also good orders sent among them, by id."""
+    cases: list[Case] = []
     others: list[str] = []
-    for poison in POISONS:
+    for poison in poisons:
         good = shop.snapshot()
         others += await shop.send_snapshots(2)
         place, behind = await send_raw(shop, [poison.spoil(Raw.of(good)), later(good, lifecycle="cancelled")])
         cases.append(Case(poison, good, place, behind))
+    return cases, others
+
+
+async def discard(shop: Shop, case: Case) -> Any:
+    """By a person of its store, or an administrator if no store can be read. Returns the parked row."""
+    row = await parked_row(shop, case.place)
+    who = await operator(shop, None if row["store_id"] is None else STORE, "parked.edit")
+    assert (await who("POST", f"/v1/parked/{row['id']}/replay"))[0] == 409, case.poison.name
+    status, answer = await who("POST", f"/v1/parked/{row['id']}/discard")
+    assert (status, answer) == (200, {"discarded": row["id"]})
+    return await parked_row(shop, case.place)
+
+
+async def test_each_poison_is_parked_with_its_cause_while_all_other_orders_go_on(shop: Shop) -> None:
+    """Promise 6: and later messages of the same order wait behind it, wherever its key is an order id."""
+    cases, others = await spoilt(shop, POISONS)
     others += await shop.send_snapshots(10)
     await shop.until_at_rest(others)
     for case in cases:
@@ -94,9 +104,11 @@ async def test_each_poison_is_parked_with_its_cause_while_all_other_orders_go_on
         if case.poison.blocks:
             assert (await parked_row(shop, case.behind))["cause"] == "waits", case.poison.name
             assert not known, case.poison.name
-        else:  # nobody waits: the later message is the first that the order hears
+        else:  # the later message is the first of its order that is handled
             assert [row["status"] for row in known] == ["cancelled"], case.poison.name
     await shop.assert_promises(parked=True)
+    for case in cases:
+        await discard(shop, case)
 
 
 async def test_batches_that_the_client_cannot_read_are_parked_and_cost_no_other_record(shop: Shop) -> None:
@@ -134,11 +146,11 @@ async def test_batches_that_the_client_cannot_read_are_parked_and_cost_no_other_
     await shop.assert_promises(parked=True)
 
 
-async def test_an_edited_message_takes_its_place_before_those_that_waited_behind_it(
-    shop: Shop, cases: list[Case]
-) -> None:
-    mended = [case for case in cases if case.poison.mends and case.poison.blocks]
+async def test_an_edited_message_takes_its_place_before_those_that_waited_behind_it(shop: Shop) -> None:
+    mended, _ = await spoilt(shop, [poison for poison in POISONS if poison.mends and poison.blocks])
     assert len(mended) > 5
+    for case in mended:
+        assert (await parked_row(shop, case.behind))["cause"] == "waits", case.poison.name
     for case in mended:
         row = await parked_row(shop, case.place)
         still_bad = {"value": "[]"}
@@ -160,16 +172,11 @@ async def test_an_edited_message_takes_its_place_before_those_that_waited_behind
     await shop.assert_promises(parked=True)
 
 
-async def test_a_discard_is_audited_and_lets_the_order_go_on(shop: Shop, cases: list[Case]) -> None:
+async def test_a_discard_is_audited_and_lets_the_order_go_on(shop: Shop) -> None:
     """The one allowed loss (promise 6)."""
-    hopeless = [case for case in cases if not case.poison.mends]
+    hopeless, _ = await spoilt(shop, [poison for poison in POISONS if not poison.mends])
     for case in hopeless:
-        row = await parked_row(shop, case.place)
-        who = await operator(shop, None if row["store_id"] is None else STORE, "parked.edit")
-        assert (await who("POST", f"/v1/parked/{row['id']}/replay"))[0] == 409, case.poison.name
-        status, answer = await who("POST", f"/v1/parked/{row['id']}/discard")
-        assert (status, answer) == (200, {"discarded": row["id"]})
-        row = await parked_row(shop, case.place)
+        row = await discard(shop, case)
         assert (row["state"], row["settled_by"]) == ("discarded", "api-key:cli") and row["settled_at"] is not None
     await shop.until_at_rest([case.good.order_id for case in hopeless])
     assert not await shop.rows("orders", "select * from parked_keys")
