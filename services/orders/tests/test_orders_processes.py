@@ -9,7 +9,7 @@ from orders_play import Play, content, line, market, uid
 
 from contracts.invoicing import Credit, Issue
 from contracts.orders import PaymentChanged, StepFailed
-from contracts.payments import Capture, MoneyLine, Refund
+from contracts.payments import Authorize, Capture, MoneyLine, Refund, Void
 from orders.domain.order import Order
 from orders.domain.place import PLACE
 from orders.domain.process import Process, Processes, Step
@@ -119,3 +119,24 @@ def test_a_refused_refund_ends_when_another_refund_leaves_nothing(play: Play) ->
     play.paid_and_in_the_warehouse().cancels().shipments_cancelled().credited().failed(Refund)
     play.when(play.refund(play.last(Capture).operation_id, play.last(Capture).lines)).then(PaymentChanged)
     assert play.status == "cancelled/refunded/unfulfilled" and not play.order.open_runs
+
+
+def test_each_authorization_is_voided_as_far_as_it_is_not_captured(play: Play) -> None:
+    """10.00 is authorized and captured, then 3.00 of the same line are authorized beside it."""
+    play.receives(
+        content(), market(auto_approve=False, capture="on_placement")
+    ).reserved().authorized().captured().issued()
+    first = play.last(Authorize)
+    more = MoneyLine(line_id="1", quantity=1, amount_minor=3_00)
+    play.authorized(first.model_copy(update={"operation_id": uid("second"), "lines": (more,)}))
+    facts = [*play.order.facts.authorizations.values()]
+    assert [(one.authorized, one.captured) for one in facts] == [({"1": 10_00}, {"1": 10_00}), ({"1": 3_00}, {})]
+    play.cancels().credited().refunded()
+    assert [type(one) for one in play.sent] == [Void] and play.last(Void).authorization_id == uid("second")
+    play.voided().released()
+    assert not play.order.open_runs and play.money == {
+        "authorized": 13_00,
+        "captured": 10_00,
+        "voided": 3_00,
+        "refunded": 10_00,
+    }

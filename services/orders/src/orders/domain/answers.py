@@ -9,7 +9,7 @@ from contracts import fulfillment, invoicing, payments
 from contracts.base import Event
 from contracts.deciding import Context, Decision, Unasked
 from orders.domain import differences, settle, undo
-from orders.domain.order import CapturedLine, CaptureFact, Order, ShipmentFact
+from orders.domain.order import AuthorizationFact, CapturedLine, CaptureFact, Order, ShipmentFact
 from orders.domain.processes import PROCESSES
 from orders.domain.story import Story
 
@@ -46,7 +46,12 @@ def _money(story: Story, event: payments.PaymentEvent | payments.Failed, **facts
 def authorized(order: Order, event: payments.Authorized, context: Context) -> Decision:
     if (story := _hear(order, event, context)) is None:
         return []
-    _money(story, event, authorization_id=event.authorization_id)
+    known = story.facts.authorizations
+    fact = known.get(str(event.authorization_id)) or AuthorizationFact(
+        authorization_id=event.authorization_id,
+        authorized={line.line_id: line.amount_minor for line in event.lines},
+    )
+    _money(story, event, authorizations={**known, str(event.authorization_id): fact})
     return _close(story, event)
 
 
@@ -70,8 +75,10 @@ def payment_refused(order: Order, event: payments.Declined | payments.Failed, co
 def captured(order: Order, event: payments.Captured, context: Context) -> Decision:
     if (story := _hear(order, event, context)) is None:
         return []
-    known = story.facts.captures.get(str(event.capture_id))
-    fact = known or CaptureFact(
+    if str(event.capture_id) in story.facts.captures:
+        _money(story, event)
+        return _close(story, event)
+    fact = CaptureFact(
         capture_id=event.capture_id,
         operation_id=event.operation_id,
         lines=tuple(
@@ -79,14 +86,22 @@ def captured(order: Order, event: payments.Captured, context: Context) -> Decisi
             for line in event.lines
         ),
     )
-    _money(story, event, captures={**story.facts.captures, str(event.capture_id): fact})
+    authorizations = story.facts.authorizations
+    if (drawn := authorizations.get(str(event.authorization_id))) is not None:
+        authorizations = {**authorizations, str(event.authorization_id): drawn.with_captured(event.lines)}
+    captures = {**story.facts.captures, str(event.capture_id): fact}
+    _money(story, event, captures=captures, authorizations=authorizations)
     return _close(story, event)
 
 
 def voided(order: Order, event: payments.Voided, context: Context) -> Decision:
     if (story := _hear(order, event, context)) is None:
         return []
-    _money(story, event)
+    known = story.facts.authorizations
+    fact = known.get(str(event.authorization_id))
+    if fact is not None and event.version > story.facts.money_version:
+        known = {**known, str(event.authorization_id): fact.model_copy(update={"voided": True})}
+    _money(story, event, authorizations=known)
     return _close(story, event)
 
 

@@ -48,6 +48,24 @@ class MarketKey(NamedTuple):
     account: str
 
 
+class AuthorizationFact(Document):
+    authorization_id: UUID
+    authorized: Mapping[str, int]
+    """line id -> minor units."""
+    captured: Mapping[str, int] = {}
+    """line id -> minor units, by all captures of it."""
+    voided: bool = False
+    """Nothing is left of it: a void releases all that is not captured."""
+
+    @property
+    def left_minor(self) -> int:
+        return 0 if self.voided else sum(self.authorized.values()) - sum(self.captured.values())
+
+    def with_captured(self, lines: Iterable[MoneyLine]) -> AuthorizationFact:
+        more = {line.line_id: self.captured.get(line.line_id, 0) + line.amount_minor for line in lines}
+        return self.model_copy(update={"captured": {**self.captured, **more}})
+
+
 class CapturedLine(Document):
     """What was captured of a line by one capture, and what of it has come back. Amounts are minor units."""
 
@@ -128,7 +146,7 @@ class Facts(Document):
     money_version: int = 0
     undone: MoneyTotals | None = None
     """The money as it was when a cancelled order was placed anew: nothing of it counts for the new attempt."""
-    authorization_id: UUID | None = None
+    authorizations: Mapping[str, AuthorizationFact] = {}
     captures: Mapping[str, CaptureFact] = {}
     reserved: bool = False
     """Something is reserved, and not handed to the warehouse, released or shipped."""
@@ -142,7 +160,7 @@ class Learnt(Document):
     """What changed of the facts; null and empty: nothing. The money is told by `PaymentChanged`."""
 
     money_version: int | None = None
-    authorization_id: UUID | None = None
+    authorizations: tuple[AuthorizationFact, ...] = ()
     captures: tuple[CaptureFact, ...] = ()
     reserved: bool | None = None
     start_asked: bool | None = None
@@ -274,7 +292,7 @@ def _reinstated(order: Order, event: Reinstated) -> dict[str, object]:
     facts = order.facts.model_copy(
         update={
             "undone": order.facts.money,
-            "authorization_id": None,
+            "authorizations": {},
             "reserved": False,
             "start_asked": False,
             "fulfilled": False,
@@ -336,25 +354,28 @@ def _progressed(order: Order, event: Progressed) -> dict[str, object]:
     return change
 
 
-_SINGLE: Final = ("money_version", "authorization_id", "reserved", "start_asked", "fulfilled")
+_SINGLE: Final = ("money_version", "reserved", "start_asked", "fulfilled")
+
+
+_KEYED: Final = {"authorizations": "authorization_id", "captures": "capture_id", "shipments": "shipment_id"}
+"""Facts by id: their field, and the field of each that holds its id."""
 
 
 def learnt(before: Facts, after: Facts) -> Learnt | None:
     """What `after` knows and `before` did not; None when that is nothing but money."""
     change: dict[str, Any] = {name: now for name in _SINGLE if (now := getattr(after, name)) != getattr(before, name)}
-    if after.captures is not before.captures:
-        change["captures"] = tuple(one for name, one in after.captures.items() if before.captures.get(name) != one)
-    if after.shipments is not before.shipments:
-        change["shipments"] = tuple(one for name, one in after.shipments.items() if before.shipments.get(name) != one)
+    for name in _KEYED:
+        known, now = getattr(before, name), getattr(after, name)
+        if now is not known:
+            change[name] = tuple(one for key, one in now.items() if known.get(key) != one)
     return Learnt(**change) if any(value not in (None, ()) for value in change.values()) else None
 
 
-def _with(facts: Facts, told: Learnt) -> Facts:
-    change: dict[str, Any] = {name: now for name in _SINGLE if (now := getattr(told, name)) is not None}
-    if told.captures:
-        change["captures"] = {**facts.captures, **{str(one.capture_id): one for one in told.captures}}
-    if told.shipments:
-        change["shipments"] = {**facts.shipments, **{str(one.shipment_id): one for one in told.shipments}}
+def _with(facts: Facts, news: Learnt) -> Facts:
+    change: dict[str, Any] = {name: now for name in _SINGLE if (now := getattr(news, name)) is not None}
+    for name, key in _KEYED.items():
+        if changed := getattr(news, name):
+            change[name] = {**getattr(facts, name), **{str(getattr(one, key)): one for one in changed}}
     return facts.model_copy(update=change)
 
 

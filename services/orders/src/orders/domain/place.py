@@ -129,13 +129,13 @@ def release(story: Story, run: Run, operation: UUID) -> fulfillment.Release:
 
 
 def void(story: Story, run: Run, operation: UUID) -> payments.Void:
-    assert story.facts.authorization_id is not None
-    return payments.Void(**story.addressed(operation), authorization_id=story.facts.authorization_id)
+    """What is left of one authorization."""
+    left = next(one for one in story.facts.authorizations.values() if one.left_minor)
+    return payments.Void(**story.addressed(operation), authorization_id=left.authorization_id)
 
 
 def unvoided(story: Story) -> int:
-    money = story.facts.money
-    return money.authorized_minor - money.captured_minor - money.voided_minor
+    return sum(one.left_minor for one in story.facts.authorizations.values())
 
 
 def stop(story: Story, run: Run, operation: UUID) -> fulfillment.CancelShipments:

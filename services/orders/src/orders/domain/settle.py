@@ -19,11 +19,11 @@ from orders.domain.story import Story
 
 
 def capture(story: Story, run: Run, operation: UUID) -> payments.Capture:
-    order, facts = story.order, story.facts
-    assert order.content is not None and facts.authorization_id is not None
+    order, authorizations = story.order, story.facts.authorizations
+    assert order.content is not None and authorizations
     return payments.Capture(
         **story.addressed(operation),
-        authorization_id=facts.authorization_id, currency=order.content.currency, lines=data_of(run).lines,
+        authorization_id=[*authorizations.values()][-1].authorization_id, currency=order.content.currency, lines=data_of(run).lines,
     )  # fmt: skip
 
 
