@@ -1,7 +1,7 @@
 """No request makes a service fail: every route of every service, with hostile values for every parameter and field.
 
 The routes come from each service's own OpenAPI document, so a new one is tried as soon as it exists. Values are sent as
-they stand on the wire: percent-encoded, as raw bytes of headers, as JSON text.
+they are on the wire: percent-encoded, as raw bytes of headers, as JSON text.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ from chassis.process.app import App
 SERVICES: Final = ("orders", "payments", "fulfillment", "invoicing")
 STORE: Final = "st_1"
 SURROGATE: Final = "\\ud800"
-"""Of JSON: a text that has no form in UTF-8."""
+"""A text in JSON that has no form in UTF-8."""
 
 pytestmark = [
     pytest.mark.real,
@@ -64,7 +64,7 @@ LEAVES: Final = [
 
 
 class Client:
-    """Speaks to an application as a server does; a fault is a status, not an exception."""
+    """Calls an application as a server does. An exception becomes status 599."""
 
     def __init__(self, app: App, key: str) -> None:
         self.app, self.asgi, self.key = app, app.asgi(), key
@@ -99,7 +99,7 @@ class Client:
 
 @pytest_asyncio.fixture(params=SERVICES)
 async def client(request: pytest.FixtureRequest) -> AsyncIterator[Client]:
-    """A service on its own database, asked by an administrator who may do everything."""
+    """A service on its own database, called with an administrator's key that has every scope."""
     service = import_module(f"{request.param}.handlers").SERVICE
     url = os.environ[f"{request.param.upper()}_TEST_DATABASE_URL"]
     await upgrade(service, url)
@@ -121,7 +121,7 @@ def operations(document: dict[str, Any]) -> Iterator[tuple[str, str, dict[str, A
 
 
 def good(schema: dict[str, Any], document: dict[str, Any]) -> Any:
-    """A value that fits a schema, as far as a schema tells."""
+    """Returns a value that fits a schema. Rules that a schema cannot state may refuse it."""
     schema = resolved(schema, document)
     if "const" in schema or "enum" in schema:
         return schema.get("const", schema.get("enum", [None])[0])

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import json
+import re
 from collections.abc import Iterator
 from functools import cache
 from importlib import import_module
 from typing import Any, Final
 
 import pytest
+from jsonschema import Draft202012Validator
 
 from chassis.http.problems import PROBLEMS
 from chassis.process.app import App
@@ -70,3 +73,52 @@ def test_every_problem_is_a_problem_document_and_every_kind_is_in_a_route() -> N
                 assert f"`{code}`" in answer["description"], name
         assert every.keys() - PROBLEMS.keys() <= named, service
     assert PROBLEMS.keys() - named == OUTSIDE_OF_ROUTES
+
+
+@pytest.mark.parametrize("service", SERVICES)
+def test_every_schema_of_a_document_is_a_json_schema(service: str) -> None:
+    for schema in schemas(document(service)):
+        Draft202012Validator.check_schema(schema)
+
+
+def schemas(part: Any) -> Iterator[dict[str, Any]]:
+    """The schemas of components, parameters, bodies and answers, without those that are a part of another."""
+    if isinstance(part, dict):
+        yield from (one for name, one in part.items() if name == "schema")
+        yield from part.get("schemas", {}).values()
+        for name, below in part.items():
+            if name not in ("schema", "schemas"):
+                yield from schemas(below)
+    elif isinstance(part, list):
+        for below in part:
+            yield from schemas(below)
+
+
+@pytest.mark.parametrize("service", SERVICES)
+def test_no_path_of_a_document_matches_another_one(service: str) -> None:
+    """Else a method that one of them lacks would be answered by the other."""
+    paths = document(service)["paths"]
+    for path in paths:
+        pattern = re.compile(re.sub(r"\\{\w+\\}", "[^/]+", re.escape(path)))
+        assert [one for one in paths if pattern.fullmatch(one)] == [path]
+
+
+@pytest.mark.parametrize("service", SERVICES)
+def test_a_parameter_is_never_null_and_a_currency_is_one_of_a_list(service: str) -> None:
+    for name, operation in operations(service):
+        for parameter in operation.get("parameters", ()):
+            assert "null" not in json.dumps(parameter["schema"]), (name, parameter["name"])
+    assert "[A-Z]{3}" not in json.dumps(document(service))
+
+
+@pytest.mark.parametrize("service", SERVICES)
+def test_a_list_links_to_its_next_page_and_to_the_operations_on_an_item(service: str) -> None:
+    links = {
+        name: {to: one["parameters"] for to, one in operation["responses"].get("200", {}).get("links", {}).items()}
+        for name, operation in operations(service)
+        if any(parameter["name"] == "cursor" for parameter in operation.get("parameters", ()))
+    }
+    assert {"GET /v1/parked"} < links.keys()
+    assert all(one["next"] == {"cursor": "$response.body#/next_cursor"} for one in links.values())
+    parked = [one for to, one in links["GET /v1/parked"].items() if to != "next"]
+    assert parked == [{"parked_id": "$response.body#/items/0/id"}] * 4

@@ -24,7 +24,7 @@ from chassis.batch.errors import OutcomeUnknown
 from chassis.batch.parking import Rejected
 from chassis.declare.app import About, Principal
 from chassis.http.bodies import BODY_BYTES_MAX
-from chassis.http.commands import CHANGE
+from chassis.http.commands import CHANGE, idempotency_key, if_match
 from chassis.http.paging import Cursors, RowNumber, sealed
 from chassis.http.problems import Problem
 from chassis.kafka.consumer import Consumer
@@ -62,6 +62,36 @@ def test_a_cursor_that_is_not_ours_is_a_problem_with_a_remedy(cursor: str) -> No
     with pytest.raises(Problem) as raised:
         Cursors("rows", RowNumber).after(cursor)
     assert (raised.value.status, raised.value.code) == (400, "cursor_invalid")
+
+
+# -- headers, pure ----------------------------------------------------------------------------------------------------
+
+
+def with_header(name: str, value: str) -> Request:
+    return Request({"type": "http", "headers": [(name.encode(), value.encode("latin-1"))]})
+
+
+@pytest.mark.parametrize(("header", "versions"), [
+    ("*", None), ('"7"', {7}), ('"7","8"', {7, 8}), ('W/"7" ,\t"9"', {9}), ('W/"7"', set()), ('"a,b"', set()), ('"12345678901"', set()),
+])  # fmt: skip
+def test_if_match_is_a_list_of_entity_tags(header: str, versions: set[int] | None) -> None:
+    assert if_match(with_header("if-match", header)) == versions
+
+
+@pytest.mark.parametrize("header", ["", "7", '"7', '"7" "8"', '"a b"', "W/7", '*, "7"', '"\xe9"', '"7",'])
+def test_an_if_match_that_is_no_such_list_is_refused(header: str) -> None:
+    with pytest.raises(Problem) as raised:
+        if_match(with_header("if-match", header))
+    assert (raised.value.status, raised.value.code) == (400, "if_match_invalid")
+
+
+@pytest.mark.parametrize("header", ["", " k", "k ", "\xe9", "a\tb", "\x7f", "k" * 256])
+def test_an_idempotency_key_is_printable_ascii(header: str) -> None:
+    assert idempotency_key(with_header("idempotency-key", "a b~!")) == "a b~!"
+    assert idempotency_key(with_header("idempotency-key", "k" * 255)) == "k" * 255
+    with pytest.raises(Problem) as raised:
+        idempotency_key(with_header("idempotency-key", header))
+    assert (raised.value.status, raised.value.code) == (400, "idempotency_key_invalid")
 
 
 # -- the application --------------------------------------------------------------------------------------------------
@@ -139,7 +169,7 @@ class Client:
 
 @pytest_asyncio.fixture
 async def client(world: World) -> AsyncIterator[Client]:
-    no = About(422, "It said no", "The test asked for a no.", "Ask for something else.")
+    no = About(422, "It was refused", "The test requests a refusal.", "Request something else.")
     app = App(dataclasses.replace(SERVICE, routes=routes, problems={"no": no}), world.settings, "api")
     loop = asyncio.create_task(app.shell.run())
     yield Client(app)
@@ -161,6 +191,9 @@ async def test_a_key_is_needed_a_known_one_with_the_scope_and_it_acts_for_its_st
     stranger = await create("st_2", "till", ["*"])
     assert (await client("POST", path, key=stranger)).status == 404
     assert (await client("POST", path, key="", x_api_key=may)).json == {"total": 10}
+    assert (await client("POST", path, key=may, x_store_id="st_2")).json == {"total": 15}
+    for header in ("", "no store"):
+        assert (await client("POST", path, key=may, x_store_id=header)).json["type"] == "/problems/store_invalid"
 
 
 @pytest.mark.real
@@ -288,7 +321,7 @@ async def test_every_error_is_a_problem_document_that_says_what_to_do_and_repeat
         assert answer.json["status"] == status, what
     assert b"customer" not in told["a bug"][0].body
     assert "secret" not in told["no integer"][0].json["detail"]
-    assert told["a business no"][0].json["title"] == "It said no"
+    assert told["a business no"][0].json["title"] == "It was refused"
 
 
 @pytest.mark.real
@@ -426,7 +459,7 @@ async def test_parked_messages_are_discarded_in_bulk_by_filter_with_a_reason_tha
 
     async def discard(who: str, **chosen: Any) -> Answer:
         body = json.dumps(chosen, default=str).encode()
-        return await client("POST", "/v1/parked/discard", key=who, body=body, content_type="application/json")
+        return await client("POST", "/v1/parked-discards", key=who, body=body, content_type="application/json")
 
     assert (await discard(key, cause="fault")).status == 422  # why?
     assert (await discard(key, reason="all of it")).json["type"] == "/problems/filter_missing"
@@ -452,7 +485,7 @@ async def test_what_waits_behind_discarded_messages_is_retried_at_once(client: C
     key, counter = await client.app.keys.create(STORE, "ann", ["*"]), uuid4()
     await world.take(*(world.from_topic(plus(counter, n, play="boom" if n == 1 else "")) for n in (1, 2, 4)))
     body = b'{"reason": "test data", "cause": "fault"}'
-    assert (await client("POST", "/v1/parked/discard", key=key, body=body, content_type="application/json")).json[
+    assert (await client("POST", "/v1/parked-discards", key=key, body=body, content_type="application/json")).json[
         "discarded"
     ] == 1
     assert await client.app.replays.retry_due()

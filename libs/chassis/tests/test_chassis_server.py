@@ -54,7 +54,7 @@ async def port() -> AsyncIterator[int]:
 
 
 async def answer(reader: asyncio.StreamReader, seconds: float = 5) -> tuple[int, Any]:
-    """Status and body; the connection's end is awaited unless it is kept alive. Raises TimeoutError."""
+    """Returns status and body after the end of the connection, unless it is keep-alive. Raises TimeoutError."""
     async with asyncio.timeout(seconds):
         head = await reader.readuntil(b"\r\n\r\n")
         length = next(
@@ -190,7 +190,7 @@ while True:
 async def test_endless_headers_do_not_hold_up_the_loop_on_which_messages_are_handled(port: int) -> None:
     """One unauthenticated client that never stops sending; without a limit the parser copies more for every packet.
 
-    Measured in time of the processor: how long a turn of the loop takes elsewhere on a busy machine says nothing.
+    Measured in processor time: the duration of a turn of the loop depends on what else the machine does.
     """
     attacker = subprocess.Popen([sys.executable, "-c", ATTACK, str(port)], stdout=subprocess.PIPE)
     try:

@@ -43,7 +43,7 @@ def test_nobody_can_do_anything_with_an_order_that_is_not_known(play: Play) -> N
 
 
 def test_answers_about_an_order_that_is_not_known_change_nothing(play: Play) -> None:
-    """The database was restored to before the order: its snapshot will come again."""
+    """The database was restored to before the order: its snapshot will be redelivered."""
     other = Play().in_the_warehouse()
     for message in other.heard.values():
         play.when(message).nothing()

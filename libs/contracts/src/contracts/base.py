@@ -107,8 +107,8 @@ Text = Annotated[str, StringConstraints(max_length=500, pattern=r"^[^\x00]*$")]
 LongText = Annotated[str, StringConstraints(max_length=10_000, pattern=r"^[^\x00]*$")]
 Id = Annotated[str, StringConstraints(min_length=1, max_length=200, pattern=r"^[^\x00]*$")]
 """An id given by somebody else: kept byte for byte."""
-_CODE: Final = "[A-Za-z0-9._:-]{1,64}"
-Code = Annotated[str, StringConstraints(pattern=f"^{_CODE}$")]
+CODE_PATTERN: Final = "^[A-Za-z0-9._:-]{1,64}$"
+Code = Annotated[str, StringConstraints(pattern=CODE_PATTERN)]
 """A short name of ours (store, channel, account, market, seller, location)."""
 Country = Annotated[str, StringConstraints(pattern=r"^[A-Z]{2}$"), BeforeValidator(_iso_country)]
 """ISO 3166-1 alpha-2; the marketplaces' EL and UK become GR and GB."""
@@ -139,7 +139,7 @@ SHIPPING_LINE = "shipping"
 
 def is_code(text: str) -> bool:
     """Whether the whole text is a `Code`."""
-    return re.fullmatch(_CODE, text) is not None
+    return re.fullmatch(CODE_PATTERN, text) is not None
 
 
 class Frozen(BaseModel):

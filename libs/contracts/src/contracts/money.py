@@ -31,7 +31,9 @@ def _known(code: str) -> str:
     return code
 
 
-Currency = Annotated[str, StringConstraints(pattern=r"^[A-Z]{3}$"), AfterValidator(_known)]
+CURRENCY_PATTERN: Final = "^[A-Z]{3}$"
+"""A schema of a message has only the form of a code: with the codes, a new one would be a breaking change."""
+Currency = Annotated[str, StringConstraints(pattern=CURRENCY_PATTERN), AfterValidator(_known)]
 
 
 def decimal_string(amount_minor: int, currency: str) -> str:

@@ -1,11 +1,11 @@
-"""What fulfillment answers over HTTP: the shelf, the warehouse's shipments, an order's fulfillment."""
+"""HTTP of fulfillment: stock, the shipments of the warehouse, the fulfillment of an order."""
 
 import asyncio
 from collections.abc import Callable, Sequence
 from typing import Annotated, Any, Final, Literal
 from uuid import UUID, uuid4
 
-from fastapi import APIRouter, Depends, Path, Query, Request, Response
+from fastapi import APIRouter, Body, Depends, Path, Query, Request, Response
 from pydantic import Field, model_validator
 from sqlalchemy import select, tuple_
 from sqlalchemy.engine import RowMapping
@@ -13,7 +13,7 @@ from sqlalchemy.engine import RowMapping
 from chassis.batch.errors import is_transient
 from chassis.declare.app import About, App, Outcome, Principal, Problems
 from chassis.http.commands import CHANGE, COMMAND, etag
-from chassis.http.paging import Cursors, Limit, Page
+from chassis.http.paging import Cursor, Cursors, Limit, Page
 from chassis.http.problems import Problem, answers, known, unavailable
 from contracts.base import Code, Frozen, Id, Quantity, Text, Timestamp
 from fulfillment.domain.fulfillment import Deliver, Fulfillment, Ship, Shipment, ShipmentStatus
@@ -22,7 +22,7 @@ from fulfillment.responses import CountsWritten, FulfillmentShown, ShipmentRow, 
 from fulfillment.tables import FULFILLMENTS, SHIPMENTS, STOCK
 
 PROBLEMS: Final[Problems] = {
-    "stock_reserved": About(409, "Fewer pieces than orders hold", "Orders hold more pieces than the count says are there.",
+    "stock_reserved": About(409, "Fewer pieces than orders hold", "Orders hold more pieces than were counted.",
         "Count again, or cancel orders that hold pieces, then set the count."),
     "shipment_not_shipped": About(409, "The shipment has not left yet", "Only a shipment that has left can arrive.",
         "`POST /v1/shipments/{id}/ship` first."),
@@ -32,15 +32,15 @@ PROBLEMS: Final[Problems] = {
         "`GET /v1/shipments` lists the shipments."),
     "stock_unknown": About(404, "No such stock", "This SKU was never counted at this location.",
         "`PUT /v1/stock/{location}/{sku}` sets its count."),
-    "order_unknown": About(404, "No such order", "Nothing was asked of fulfillment for this order.",
-        "Look at the order in the orders service: it may wait before its goods are reserved."),
+    "order_unknown": About(404, "No such order", "The fulfillment service has received nothing for this order.",
+        "Read the order in the orders service: it may wait before its goods are reserved."),
 }  # fmt: skip
 _LIST_STOCK: Final = Cursors("stock", Code, Id)
 _LIST_SHIPMENTS: Final = {order: Cursors(f"shipments.{order}", Timestamp, UUID) for order in ("newest", "oldest")}
 _SHIPMENTS: Final = select(SHIPMENTS, FULFILLMENTS.c.version).join(
     FULFILLMENTS, FULFILLMENTS.c.key == SHIPMENTS.c.order_id
 )
-"""Shipments, each with the version of what it is a part of: the fulfilment of its order."""
+"""Shipments, each with the version of its order's fulfillment."""
 BULK_ITEMS_MAX: Final = 1_000
 
 
@@ -59,7 +59,7 @@ class Counts(Frozen):
     @model_validator(mode="after")
     def each_shelf_once(self) -> "Counts":
         if len({(item.location, item.sku) for item in self.items}) != len(self.items):
-            raise ValueError("items: each location and sku may stand there once")
+            raise ValueError("items: each location and sku may be listed once")
         return self
 
 
@@ -78,9 +78,7 @@ def routes(app: App) -> APIRouter:
     # -- stock ----------------------------------------------------------------------------------------------------
 
     @router.get("/stock", response_model=Page[StockShown])
-    async def list_stock(
-        who: Viewer, location: Code | None = None, limit: Limit = 50, cursor: str | None = None
-    ) -> Any:
+    async def list_stock(who: Viewer, location: Code | None = None, limit: Limit = 50, cursor: Cursor = None) -> Any:
         query = select(STOCK).where(STOCK.c.store_id == who.store_id)
         if location is not None:
             query = query.where(STOCK.c.location == location)
@@ -91,9 +89,9 @@ def routes(app: App) -> APIRouter:
 
     @router.put("/stock", response_model=CountsWritten, openapi_extra=answers("outcome_unknown"))
     async def set_many(who: Counter, body: Counts) -> Any:
-        """Set up to 1,000 counts; each stands for itself. Setting is idempotent: send the file again if in doubt.
+        """Set up to 1,000 counts, each independently of the others. Setting is idempotent: send the file again if in doubt.
 
-        Answers how many were set, and the items that were refused with the reason.
+        The answer has the number of counts that were set, and each item that was refused with the reason.
         """
         outcomes = await _together(app, who, [_set(who, uuid4(), i.location, i.sku, i.on_hand) for i in body.items])
         refused = [
@@ -134,7 +132,7 @@ def routes(app: App) -> APIRouter:
         status: ShipmentStatus | None = None,
         order: Annotated[Literal["newest", "oldest"], Query(description="Which come first.")] = "newest",
         limit: Limit = 50,
-        cursor: str | None = None,
+        cursor: Cursor = None,
     ) -> Any:
         """The store's shipments. A warehouse reads those with `status=picking&order=oldest`."""
         cursors = _LIST_SHIPMENTS[order]
@@ -161,17 +159,19 @@ def routes(app: App) -> APIRouter:
         "/shipments/{shipment_id}/ship", response_model=ShipmentShown, dependencies=CHANGE,
         openapi_extra=answers("shipment_unknown", "shipment_cancelled"),
     )  # fmt: skip
-    async def ship(request: Request, who: Warehouse, shipment_id: UUID, body: Parcel | None = None) -> Response:
-        """The parcel has left. Shipping twice answers what was shipped the first time."""
-        row, parcel = await _find(app, who, shipment_id), body or Parcel()
+    async def ship(
+        request: Request, who: Warehouse, shipment_id: UUID, body: Annotated[Parcel, Body(default_factory=Parcel)]
+    ) -> Response:
+        """Report that the parcel has left. A repeated report changes nothing and returns the shipment as it is."""
+        row = await _find(app, who, shipment_id)
         command = Ship(
             order_id=row["order_id"],
             store_id=who.store_id,
             operation_id=app.operation_id(request, who, row["order_id"]),
             actor=who.actor,
             shipment_id=shipment_id,
-            carrier=parcel.carrier,
-            tracking_number=parcel.tracking_number,
+            carrier=body.carrier,
+            tracking_number=body.tracking_number,
         )
         return await app.obey(request, who, command, _as_it_is_now(row))
 
@@ -180,7 +180,7 @@ def routes(app: App) -> APIRouter:
         openapi_extra=answers("shipment_unknown", "shipment_cancelled", "shipment_not_shipped"),
     )  # fmt: skip
     async def deliver(request: Request, who: Warehouse, shipment_id: UUID) -> Response:
-        """The parcel has arrived. Delivering twice changes nothing."""
+        """Report that the parcel has arrived. A repeated report changes nothing."""
         row = await _find(app, who, shipment_id)
         command = Deliver(
             order_id=row["order_id"],
@@ -198,7 +198,7 @@ def routes(app: App) -> APIRouter:
         here = (FULFILLMENTS.c.key == order_id) & (FULFILLMENTS.c.store_id == who.store_id)
         rows = await app.read(select(FULFILLMENTS.c.doc, FULFILLMENTS.c.version).where(here))
         if not rows:
-            raise Problem(404, "order_unknown", "No such order", f"nothing was asked for {order_id}")
+            raise Problem(404, "order_unknown", "No such order", f"nothing was received for {order_id}")
         version = rows[0]["version"]
         response.headers.update(etag(version))
         return {**_fulfillment(order_id, Fulfillment.model_validate_json(rows[0]["doc"])), "version": version}
@@ -223,7 +223,7 @@ def _shipment(row: RowMapping) -> dict[str, Any]:
 
 
 def _as_it_is_now(row: RowMapping) -> Callable[[Outcome], tuple[int, dict[str, Any]]]:
-    """The answer of ship and deliver: the shipment as the decision left it."""
+    """Returns the answer to ship and deliver: the shipment after the decision."""
 
     def answer(outcome: Outcome) -> tuple[int, dict[str, Any]]:
         state: Fulfillment = outcome.state
@@ -272,7 +272,7 @@ def _set(who: Principal, operation: UUID, location: str, sku: str, on_hand: int)
 
 
 async def _together(app: App, who: Principal, commands: Sequence[SetStock]) -> list[Outcome]:
-    """Submit them all at once, so that a few transactions handle them. Raises Problem if one was not done."""
+    """Submits them all at once, so that a few transactions handle them. Raises Problem if one was not done."""
     submitted = (app.submit(who, command) for command in commands)
     done: list[Outcome] = []
     for result in await asyncio.gather(*submitted, return_exceptions=True):

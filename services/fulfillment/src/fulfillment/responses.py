@@ -1,4 +1,4 @@
-"""What fulfillment answers over HTTP, as its OpenAPI document describes it."""
+"""Response models of fulfillment's HTTP."""
 
 from __future__ import annotations
 
@@ -49,7 +49,7 @@ class ShipmentOfOrder(BaseModel):
 class ShipmentShown(ShipmentOfOrder):
     order_id: UUID
     version: int
-    """Number of published events of its order's fulfilment; `ETag` of the shipment."""
+    """Number of published events of its order's fulfillment; `ETag` of the shipment."""
 
 
 class ShipmentRow(ShipmentShown):
@@ -59,12 +59,12 @@ class ShipmentRow(ShipmentShown):
 
 
 class FulfillmentShown(BaseModel):
-    """What fulfillment does for one order."""
+    """The fulfillment of one order."""
 
     order_id: UUID
     version: int
     status: Status
     totals: StockTotals
     lines: list[PlacedLine]
-    """What counts as reserved in stock."""
+    """The pieces that are reserved."""
     shipments: list[ShipmentOfOrder]

@@ -1,4 +1,4 @@
-"""HTTP: invoices and credit notes to read, sellers to read and write."""
+"""HTTP of invoicing: reads invoices and credit notes, reads and writes sellers."""
 
 from typing import Annotated, Any, Final, Literal
 from uuid import UUID
@@ -10,7 +10,7 @@ from sqlalchemy.dialects.postgresql import aggregate_order_by
 
 from chassis.declare.app import About, App, Principal, Problems
 from chassis.http.bodies import as_json
-from chassis.http.paging import Cursors, Limit, Page
+from chassis.http.paging import Cursor, Cursors, Limit, Page
 from chassis.http.problems import Problem, answers, respond
 from contracts.base import Code, Timestamp
 from invoicing import store
@@ -33,7 +33,7 @@ SELLER: Final = [column for column in sellers.c if column.name != "store_id"]
 
 
 class SellerBody(SellerDetails):
-    """The seller as it shall be, whole; a field that is not there becomes its default, an unknown one is refused."""
+    """A seller, whole: a field that is missing gets its default, an unknown one is refused."""
 
     model_config = ConfigDict(extra="forbid")
 
@@ -49,7 +49,7 @@ def routes(app: App) -> APIRouter:
         order_id: UUID | None = None,
         kind: Literal["invoice", "credit"] | None = None,
         limit: Limit = 50,
-        cursor: str | None = None,
+        cursor: Cursor = None,
     ) -> Any:
         """Invoices and credit notes, newest first; a credit note names its `invoice_id`."""
         query = _page(select(*LISTED), who.store_id, limit, cursor)
@@ -64,7 +64,7 @@ def routes(app: App) -> APIRouter:
         "/invoices/{document_id}", response_model=Invoice | CreditNote, openapi_extra=answers("document_unknown")
     )
     async def read_document(document_id: UUID, who: Viewer) -> Response:
-        """The document word for word as it was issued; of an invoice also `credited_by`, its credit notes."""
+        """The document exactly as it was issued, and the ids of an invoice's credit notes in `credited_by`."""
         mine = documents.c.store_id == who.store_id
         credits = documents.alias()
         credited_by = (
@@ -80,10 +80,12 @@ def routes(app: App) -> APIRouter:
         row = rows[0]
         extra = {"credited_by": row["credited_by"] or []} if row["kind"] == "invoice" else {}
         shown = {"document_id": row["document_id"], "kind": row["kind"], **row["body"], **extra}
-        return respond(as_json(200, shown))  # not through the model: a document leaves as it was issued
+        return respond(
+            as_json(200, shown)
+        )  # not through the model: it would add fields that the document did not have when it was issued
 
     @router.get("/sellers", response_model=Page[SellerShown])
-    async def list_sellers(who: Viewer, limit: Limit = 50, cursor: str | None = None) -> Any:
+    async def list_sellers(who: Viewer, limit: Limit = 50, cursor: Cursor = None) -> Any:
         query = select(*SELLER).where(sellers.c.store_id == who.store_id).order_by(sellers.c.code).limit(limit + 1)
         if (last := SELLERS.after(cursor)) is not None:
             query = query.where(sellers.c.code > last[0])
@@ -99,7 +101,7 @@ def routes(app: App) -> APIRouter:
 
     @router.put("/sellers/{code}", response_model=SellerWritten, openapi_extra=answers("prefix_taken"))
     async def put_seller(code: Code, body: SellerBody, who: Editor) -> Any:
-        """Write a seller whole. `missing` tells what it still lacks before it can issue."""
+        """Write a seller whole. `missing` lists the fields that it lacks before it can issue."""
         terms = SellerTerms(code=code, **{name: getattr(body, name) for name in SellerDetails.model_fields})
         try:
             await app.write(lambda tx: store.put_seller(tx, who.store_id, terms))

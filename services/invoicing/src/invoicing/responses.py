@@ -1,4 +1,4 @@
-"""What invoicing answers over HTTP, as its OpenAPI document describes it."""
+"""Response models of invoicing's HTTP."""
 
 from __future__ import annotations
 
@@ -29,16 +29,16 @@ class DocumentSummary(BaseModel):
     vat_minor: int
     total_minor: int
     capture_id: UUID | None
-    """What an invoice invoices."""
+    """The capture of an invoice; null for a credit note."""
     invoice_id: UUID | None
-    """What a credit note credits."""
+    """The invoice of a credit note; null for an invoice."""
 
 
 class Invoice(Issued):
     document_id: UUID
     kind: Literal["invoice"]
     credited_by: list[UUID]
-    """Its credit note."""
+    """Its credit notes."""
 
 
 class CreditNote(Credited):

@@ -1,4 +1,4 @@
-"""Orders over HTTP: take, read with timeline, list, approve, cancel, retry, resolve exceptions; markets."""
+"""HTTP of orders: create, read with timeline, list, approve, cancel, retry, resolve exceptions; markets."""
 
 import json
 from collections.abc import Mapping
@@ -6,7 +6,7 @@ from typing import Annotated, Any, Final
 from uuid import UUID
 
 import orjson
-from fastapi import APIRouter, Depends, Request, Response
+from fastapi import APIRouter, Body, Depends, Request, Response
 from pydantic import BaseModel, model_validator
 from sqlalchemy import literal, select, tuple_
 
@@ -14,8 +14,8 @@ from chassis.batch.aggregates import whole
 from chassis.declare.app import About, App, Outcome, Principal, Problems
 from chassis.http.bodies import as_json
 from chassis.http.commands import CHANGE, COMMAND, etag
-from chassis.http.paging import Cursors, Limit, Page
-from chassis.http.problems import Problem, answers, respond
+from chassis.http.paging import Cursor, Cursors, Limit, Page
+from chassis.http.problems import Problem, answers, invalid, respond
 from contracts.base import Code, Id, Text, Timestamp, shown_word
 from contracts.ids import order_id
 from contracts.orders import (
@@ -49,7 +49,7 @@ PROBLEMS: Problems = {
         "Channel, account and external id name an order that was sold otherwise.",
         "Give the new order an external id of its own; a change of the old one comes as a snapshot."),
     "order_not_awaiting_approval": About(409, "The order does not wait for approval",
-        "It was approved before, needs no approval, or is cancelled.", "`GET /v1/orders/{id}` lists `legal_actions`."),
+        "It needs no approval, has not been placed yet, or is cancelled.", "`GET /v1/orders/{id}` lists `legal_actions`."),
     "order_shipped": About(409, "Something has shipped", "Goods have left the warehouse: the order can no longer be cancelled.",
         "Take the goods back as a return."),
     "step_not_failed": About(409, "No step waits for a person", "No process of the order waits to be resumed.",
@@ -60,7 +60,7 @@ PROBLEMS: Problems = {
         "`GET /v1/orders/{id}` lists `exceptions`; one that was resolved is in the timeline."),
     "resolution_unsupported": About(409, "The exception does not end by this resolution",
         "Exceptions of this kind end otherwise.", "`GET /v1/orders/{id}` lists the resolutions of each exception."),
-    "obstacle_remains": About(409, "The order still cannot start", "What keeps the order from starting has not been corrected.",
+    "obstacle_remains": About(409, "The order still cannot start", "The cause that keeps the order from starting is not corrected.",
         "Correct what the exception names, then resolve it again."),
     "undo_running": About(409, "The cancel of the order has not ended", "The order is being cancelled, and services still answer.",
         "Resolve the exception when the cancel has ended; `GET /v1/orders/{id}` shows it in `processes`."),
@@ -77,11 +77,11 @@ SHOWN = [column for column in markets.c if column.name != "store_id"]
 
 
 class NewOrder(OrderContent):
-    """C.8's `order`, and where it was sold."""
+    """The content of an order, and where it was sold."""
 
     channel: Code = "api"
     account: Code = "default"
-    """Part of the order's id: a till that sends none keeps its orders when its API key is replaced."""
+    """A part of the order's id. Not the name of the API key: a till keeps its orders when its key is replaced."""
 
     @model_validator(mode="after")
     def _fits(self) -> "NewOrder":
@@ -103,6 +103,12 @@ class MarketBody(BaseModel):
     channel: Code | None = None
     account: Code | None = None
     terms: MarketTerms
+
+    @model_validator(mode="after")
+    def _names_one_account_or_none(self) -> "MarketBody":
+        if (self.channel is None) != (self.account is None):
+            raise ValueError("channel and account come together or not at all")
+        return self
 
 
 def refusals(name: str) -> dict[str, Any]:
@@ -163,24 +169,24 @@ def routes(app: App) -> APIRouter:
             select(j.at, j.type, j.version, j.operation_id, j.actor, j.cause_type, j.cause_id, j.message_id, j.payload)
             .where(j.key == key, j.aggregate == "orders", j.type.not_in(("orders.progressed", "orders.merged"))).order_by(j.id)
         )  # fmt: skip
-        said = [orjson.loads(row["payload"]) for row in rows]
+        payloads = [orjson.loads(row["payload"]) for row in rows]
         return [
             {
                 "at": row["at"].isoformat(), "type": row["type"], "version": row["version"],
                 "operation_id": row["operation_id"] and str(row["operation_id"]), "message_id": str(row["message_id"]),
                 "caused_by": {"type": row["cause_type"], "id": str(row["cause_id"]), "actor": row["actor"]},
-                "status": told.get("status"), "payment_status": told.get("payment_status"),
-                "fulfillment_status": told.get("fulfillment_status"),
-                **{name: told[name] for name in ("code", "detail", "resolution", "reason") if told.get(name)},
+                "status": payload.get("status"), "payment_status": payload.get("payment_status"),
+                "fulfillment_status": payload.get("fulfillment_status"),
+                **{name: payload[name] for name in ("code", "detail", "resolution", "reason") if payload.get(name)},
             }
-            for row, told in zip(rows, said, strict=True)
+            for row, payload in zip(rows, payloads, strict=True)
         ]  # fmt: skip
 
     @router.get("/orders", response_model=Page[OrderSummary])
     async def listed(
         who: Annotated[Principal, Depends(view)],
         limit: Limit = 50,
-        cursor: str | None = None,
+        cursor: Cursor = None,
         status: Text | None = None,
         waiting: Text | None = None,
         external_order_id: Id | None = None,
@@ -228,13 +234,12 @@ def routes(app: App) -> APIRouter:
         request: Request,
         who: Annotated[Principal, Depends(may["cancel"])],
         order_id: UUID,
-        body: CancelBody | None = None,
+        body: Annotated[CancelBody, Body(default_factory=CancelBody)],
     ) -> Response:
         """Accepted at once; `status` becomes cancelled when it can no longer be refused. `operation_id` is the cancel's."""
         operation = app.operation_id(request, who, order_id)
-        wish = body or CancelBody()
         message = Cancel(order_id=order_id, store_id=who.store_id, operation_id=operation, actor=who.actor,
-                         cause=wish.cause, reason=wish.reason)  # fmt: skip
+                         cause=body.cause, reason=body.reason)  # fmt: skip
 
         def answer(outcome: Outcome) -> tuple[int, Any]:
             run = outcome.state.undo
@@ -248,7 +253,7 @@ def routes(app: App) -> APIRouter:
         openapi_extra=refusals("retry"),
     )  # fmt: skip
     async def retry(request: Request, who: Annotated[Principal, Depends(may["retry"])], order_id: UUID) -> Response:
-        """Try again what was refused, when its cause is mended."""
+        """Repeat the step that was refused, once its cause is corrected."""
         message = Retry(
             order_id=order_id,
             store_id=who.store_id,
@@ -281,9 +286,8 @@ def routes(app: App) -> APIRouter:
 
     @router.put("/markets/{code}", response_model=MarketWritten, openapi_extra=answers("market_taken"))
     async def put_market(who: Annotated[Principal, Depends(edit)], code: Code, body: MarketBody) -> Response:
-        if body.terms.code != code or (body.channel is None) != (body.account is None):
-            raise Problem(422, "request_invalid", "The market does not validate",
-                          "terms.code must be the one in the path; channel and account come together or not at all")  # fmt: skip
+        if body.terms.code != code:
+            raise invalid(("body.terms.code", f"Value error, it must be {code}, as in the path"))
         market = store.Market(store=who.store_id, channel=body.channel, account=body.account, terms=body.terms)
         try:
             await app.write(lambda tx: store.put_market(tx, market))
@@ -293,7 +297,7 @@ def routes(app: App) -> APIRouter:
 
     @router.get("/markets", response_model=Page[MarketShown])
     async def list_markets(
-        who: Annotated[Principal, Depends(view)], limit: Limit = 50, cursor: str | None = None
+        who: Annotated[Principal, Depends(view)], limit: Limit = 50, cursor: Cursor = None
     ) -> Response:
         """The store's markets, by code."""
         query = select(*SHOWN).where(markets.c.store_id == who.store_id)
@@ -306,7 +310,7 @@ def routes(app: App) -> APIRouter:
 
 
 def _words(order: Mapping[Any, Any]) -> dict[str, str | None]:
-    """The words of an order, as a row or a state; those that a newer release stored are `unknown`."""
+    """Returns the statuses of an order, given as a row or a state. A word of a newer release is shown as `unknown`."""
     return {name: shown_word(order[name], words) for name, words in WORDS.items()}
 
 
@@ -323,7 +327,7 @@ def _shown_exception(code: str, one: OpenException) -> dict[str, Any]:
 
 
 def shown(key: UUID, order: Order, version: int) -> dict[str, Any]:
-    """An order as the API shows it."""
+    """Returns an order as the API shows it."""
     content = order.content
     assert content is not None and order.source is not None and order.market is not None
     return {

@@ -1,4 +1,4 @@
-"""What orders answers over HTTP, as its OpenAPI document describes it."""
+"""Response models of orders' HTTP."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from orders.domain.order import ShipmentFact
 from orders.domain.run import End
 
 Unknown = Literal["unknown"]
-"""Shown for a word that a newer release stored and this one does not have."""
+"""Shown for a word of a newer release that this one does not have."""
 
 
 class OrderSummary(BaseModel):
@@ -31,7 +31,7 @@ class OrderSummary(BaseModel):
     payment_status: PaymentStatus | Unknown
     fulfillment_status: FulfillmentStatus | Unknown
     waiting: str
-    """What the order waits for, in one word; empty: for nothing."""
+    """The thing that the order waits for, in one word; empty if it does not wait."""
     currency: str
     grand_minor: int | None
     cancel_cause: CancelCause | Unknown | None
@@ -58,7 +58,7 @@ class InvoiceShown(BaseModel):
     number: str
     capture_id: UUID
     credited: bool
-    """In full."""
+    """Whether it is credited in full."""
     credited_minor: int
 
 
@@ -105,7 +105,7 @@ class OrderShown(OrderSummary):
 
 class CancelAccepted(OrderShown):
     operation_id: UUID
-    """The cancel that runs, which is the first one that was requested."""
+    """The operation of the cancel that runs: that of the first request."""
 
 
 class Cause(BaseModel):

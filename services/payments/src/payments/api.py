@@ -1,4 +1,4 @@
-"""What payments shows over HTTP: the ledger of an order, and the ledgers of a store. Money moves by commands alone."""
+"""HTTP of payments: reads the ledger of an order, and the ledgers of a store. Only commands move money."""
 
 from typing import Annotated, Any
 from uuid import UUID
@@ -9,15 +9,15 @@ from sqlalchemy.engine import RowMapping
 
 from chassis.declare.app import About, App, Principal, Problems
 from chassis.http.commands import etag
-from chassis.http.paging import Cursors, Limit, Page
+from chassis.http.paging import Cursor, Cursors, Limit, Page
 from chassis.http.problems import Problem, answers
 from contracts.base import Timestamp
 from payments.responses import LedgerShown, LedgerSummary
 from payments.tables import ledger_lines, ledgers, operations
 
 PROBLEMS: Problems = {
-    "order_unknown": About(404, "No payment is known of this order", "Nothing was authorized or asked for this order.",
-        "Look at the order in the orders service: it may wait before its payment is authorized."),
+    "order_unknown": About(404, "No payment of this order", "The payments service has received no command about this order.",
+        "Read the order in the orders service: it may wait before its payment is authorized."),
 }  # fmt: skip
 LEDGERS = Cursors("payments", Timestamp, UUID)
 TOTALS = ("authorized_minor", "captured_minor", "voided_minor", "refunded_minor")
@@ -28,7 +28,7 @@ def routes(app: App) -> APIRouter:
     Viewer = Annotated[Principal, Depends(app.principal("payments.view"))]
 
     @router.get("", response_model=Page[LedgerSummary])
-    async def list_ledgers(who: Viewer, limit: Limit = 50, cursor: str | None = None) -> Any:
+    async def list_ledgers(who: Viewer, limit: Limit = 50, cursor: Cursor = None) -> Any:
         """The store's ledgers, newest first."""
         rows = await app.read(listed(who.store_id, LEDGERS.after(cursor), limit))
         found = LEDGERS.page(rows, limit, key=lambda row: (row["created_at"], row["key"]))
@@ -36,10 +36,10 @@ def routes(app: App) -> APIRouter:
 
     @router.get("/{order_id}", response_model=LedgerShown, openapi_extra=answers("order_unknown"))
     async def one_ledger(order_id: UUID, who: Viewer, response: Response) -> Any:
-        """One order's money: totals, lines, and every operation with what became of it."""
+        """The money of one order: totals, lines, and every operation with its state."""
         rows = await app.read(select(ledgers).where(ledgers.c.key == order_id, ledgers.c.store_id == who.store_id))
         if not rows:
-            raise Problem(404, "order_unknown", "No payment is known of this order", f"No ledger of order {order_id}.")
+            raise Problem(404, "order_unknown", "No payment of this order", f"No ledger of order {order_id}.")
         lines = await app.read(
             select(ledger_lines)
             .where(ledger_lines.c.order_id == order_id, ledger_lines.c.store_id == who.store_id)
@@ -60,7 +60,7 @@ def routes(app: App) -> APIRouter:
 
 
 def listed(store_id: str, start: tuple[Any, ...] | None, limit: int) -> Select[Any]:
-    """One row more than asked for tells whether there is a next page."""
+    """Reads one row more than the limit: if it exists, there is a next page."""
     found = select(ledgers).where(ledgers.c.store_id == store_id)
     if start is not None:
         found = found.where(tuple_(ledgers.c.created_at, ledgers.c.key) < tuple_(*start))

@@ -1,4 +1,4 @@
-"""What payments answers over HTTP, as its OpenAPI document describes it."""
+"""Response models of payments' HTTP."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ class LedgerSummary(BaseModel):
 
     order_id: UUID
     currency: str | None
-    """Null until something was authorized or asked for."""
+    """Null until a first command about the order arrives."""
     gateway: str | None
     totals: MoneyTotals
     version: int

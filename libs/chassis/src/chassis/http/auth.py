@@ -9,21 +9,22 @@ import time
 from collections.abc import Sequence
 from typing import Annotated, Any, Final, Literal
 
-from fastapi import Header, Request, Security
+from fastapi import Request, Security
 from fastapi.security import APIKeyHeader, HTTPBearer
 from pydantic import TypeAdapter
 
 from chassis.batch.database import Database
 from chassis.declare.app import Principal
+from chassis.http.openapi import shown_header
 from chassis.http.problems import known
-from contracts.base import Code, Id, is_code
+from contracts.base import CODE_PATTERN, Code, Id, is_code
 
 BEARER: Final = HTTPBearer(auto_error=False, scheme_name="bearer", description="An API key, `tw_<id>_<secret>`.")
 API_KEY: Final = APIKeyHeader(
     name="X-API-Key", auto_error=False, scheme_name="api_key", description="The same key in a header of its own."
 )
 StoreHeader = Annotated[
-    str | None, Header(alias="X-Store-Id", description="The store that an administrator's key acts for.")
+    str | None, shown_header("X-Store-Id", CODE_PATTERN, "The store that an administrator's key acts for.")
 ]
 
 
@@ -77,9 +78,9 @@ class Keys:
     async def principal(self, request: Request, scope: str) -> Principal:
         """Returns the principal of a request whose key has the scope. Raises Problem 401, 403 or 400.
 
-        An administrator's key names the store in the header `X-Store-Id`.
+        With an administrator's key, the header `X-Store-Id` names the store. For a key of a store only its form counts.
         """
-        header, store_id = request.headers.get("authorization", ""), request.headers.get("x-store-id", "")
+        header, store_id = request.headers.get("authorization", ""), request.headers.get("x-store-id")
         token = header[7:].strip() if header[:7].lower() == "bearer " else request.headers.get("x-api-key", "")
         if not token:
             raise known("api_key_missing", "send `Authorization: Bearer <key>`; make one with `api-key create`")
@@ -92,11 +93,9 @@ class Keys:
         who = cached[1]
         if not who.may(scope):
             raise known("scope_missing", f"this call needs the scope {scope}")
-        if not who.administrator:
-            return who
-        if store_id and not is_code(store_id):
+        if store_id is not None and not is_code(store_id):
             raise known("store_invalid", "X-Store-Id is 1 to 64 characters of A-Z a-z 0-9 . _ : -")
-        return Principal(who.name, store_id, who.scopes, True)
+        return Principal(who.name, store_id or "", who.scopes, True) if who.administrator else who
 
     async def _look_up(self, token: str) -> Principal:
         parts = token.split("_", 2)

@@ -8,7 +8,7 @@ import time
 import uuid
 from typing import Annotated, Final
 
-from fastapi import Depends, Header, Request, Response
+from fastapi import Depends, Request, Response
 
 from chassis.batch.errors import StoreDiffers, is_transient, overtaxes
 from chassis.batch.idempotency import KeyReused
@@ -16,16 +16,23 @@ from chassis.batch.inbound import Idempotency, Inbound
 from chassis.batch.shell import Shell
 from chassis.declare.app import Answer, Outcome, Principal, Rendered
 from chassis.http.bodies import as_json
+from chassis.http.openapi import shown_header
 from chassis.http.problems import PROBLEMS, Problem, known, respond, unavailable
 from contracts.base import Command
 from contracts.envelope import traceparent
 from contracts.ids import derived
 
+KEY_PATTERN: Final = "^[!-~]([ -~]{0,253}[!-~])?$"
+"""Printable ASCII; a server strips the spaces around a header's value."""
+TAG_PATTERN: Final = '(?:W/)?"[!#-~]*"'
+"""An entity tag (RFC 9110, 8.8.3) in ASCII."""
+TAGS_PATTERN: Final = rf"^(?:\*|{TAG_PATTERN}(?:[ \t]*,[ \t]*{TAG_PATTERN})*)$"
+
 
 def _documented(
     idempotency_key: Annotated[
         str | None,
-        Header(alias="Idempotency-Key", description="1 to 255 characters: a repeated request has its effect once."),
+        shown_header("Idempotency-Key", KEY_PATTERN, "1 to 255 characters: a repeated request has its effect once."),
     ] = None,
 ) -> None:
     """A dependency that documents the header; `idempotency_key` reads and checks it."""
@@ -38,8 +45,11 @@ COMMAND: Final = [Depends(_documented)]
 def _documented_version(
     if_match: Annotated[
         str | None,
-        Header(
-            alias="If-Match", description="The `ETag` of an earlier answer: 412 if the resource changed since then."
+        shown_header(
+            "If-Match",
+            TAGS_PATTERN,
+            "The `ETag` of an earlier answer: 412 if the resource changed since then.",
+            examples=('"7"', "*"),
         ),
     ] = None,
 ) -> None:
@@ -53,8 +63,8 @@ CHANGE: Final = [*COMMAND, Depends(_documented_version)]
 def idempotency_key(request: Request) -> str | None:
     """Returns the request's Idempotency-Key. Raises Problem 400."""
     key = request.headers.get("idempotency-key")
-    if key is not None and not (1 <= len(key) <= 255 and key.isprintable()):
-        raise known("idempotency_key_invalid", "send 1 to 255 printable characters")
+    if key is not None and not re.fullmatch(KEY_PATTERN, key):
+        raise known("idempotency_key_invalid", "send 1 to 255 printable ASCII characters")
     return key
 
 
@@ -85,22 +95,18 @@ def operation_id(request: Request, who: Principal, key: uuid.UUID, retention_day
     return derived(key, f"{who.store_id}|{asked}|{period}")
 
 
-_ETAG: Final = re.compile(r'\s*(?:W/)?"([^"]*)"\s*')
-
-
 def if_match(request: Request) -> frozenset[int] | None:
-    """The versions that `If-Match` names; null without the header or for `*`. Raises Problem 400.
+    """Returns the versions in `If-Match`; None without the header or for `*`. Raises Problem 400.
 
-    A weak tag and one that is no version match nothing (RFC 9110, 13.1.1).
+    A weak tag and a tag that is no version match nothing (RFC 9110, 13.1.1).
     """
     header = request.headers.get("if-match")
-    if header is None or header.strip() == "*":
+    if header is None or header == "*":
         return None
-    tags = [(part, _ETAG.fullmatch(part)) for part in header.split(",")]
-    if not all(tag for _, tag in tags):
+    if not re.fullmatch(TAGS_PATTERN, header):
         raise known("if_match_invalid", 'send the `ETag` of an answer, e.g. `"7"`, or `*`')
-    strong = (tag[1] for part, tag in tags if tag is not None and not part.lstrip().startswith("W/"))
-    return frozenset(int(version) for version in strong if re.fullmatch("[0-9]{1,10}", version))
+    tags: list[str] = re.findall(TAG_PATTERN, header)
+    return frozenset(int(tag[1:-1]) for tag in tags if re.fullmatch('"[0-9]{1,10}"', tag))
 
 
 def etag(version: int) -> dict[str, str]:

@@ -1,4 +1,4 @@
-"""Interactive pages of a service's API at `/docs`: Swagger UI, with assets of a package: no page loads from elsewhere."""
+"""Serves interactive pages of a service's API at `/docs`: Swagger UI from a package, so that no page loads from elsewhere."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ ASSETS: Final = Path(str(files("fastapi_standalone_docs") / "static"))
 
 
 def pages(name: str) -> Starlette:
-    """The application to mount at `/docs` of the service `name`. Without an API key: a person enters it on the page."""
+    """Returns the application to mount at `/docs` of a service. It needs no API key: a person enters one on the page."""
     html = get_swagger_ui_html(
         openapi_url="../openapi.json",
         title=f"Tradewind {name}",

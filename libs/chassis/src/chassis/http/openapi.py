@@ -1,20 +1,22 @@
-"""The OpenAPI document of a service: FastAPI's own, completed with the problems that each operation can answer.
+"""Completes FastAPI's OpenAPI document of a service: problems of each operation, links between pages, currencies.
 
-A route names the problems of its own with `openapi_extra=answers(...)`; those that follow from what it takes (an API key, a
-cursor, an Idempotency-Key, a body) are added here. `x-problems` of an operation lists the codes.
+A route names its own problems with `openapi_extra=answers(...)`. Those that follow from its parameters (an API key, a cursor,
+an Idempotency-Key, a body) are added here. `x-problems` of an operation lists the codes.
 """
 
 from __future__ import annotations
 
+import re
 from collections import defaultdict
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import Any, Final
 
-from fastapi import FastAPI, Request
+from fastapi import FastAPI, Header, Request
 from pydantic import BaseModel, ConfigDict
 
 from chassis.declare.app import Problems
 from chassis.http.problems import CODES, NEEDS_NOTHING, PROBLEM, PROBLEMS, known
+from contracts.money import CURRENCY_PATTERN, EXPONENTS
 
 _METHODS: Final = frozenset({"get", "put", "post", "delete", "patch"})
 
@@ -33,7 +35,7 @@ class ProblemBody(BaseModel):
 
 
 def check_query(request: Request) -> None:
-    """A dependency of every route. Raises Problem 400 that names the query parameters which the route does not read."""
+    """A dependency of every route. Raises Problem 400 with the names of query parameters that the route does not read."""
     path: str = request.scope["route"].path_format
     operation = request.app.openapi()["paths"][path][request.method.lower()]
     read = {parameter["name"] for parameter in operation.get("parameters", ()) if parameter["in"] == "query"}
@@ -45,7 +47,7 @@ def check_query(request: Request) -> None:
 
 
 def describe(app: FastAPI, of_service: Problems) -> None:
-    """Make `app.openapi()` complete. Raises KeyError when a route names a problem that has no page."""
+    """Makes `app.openapi()` complete. Raises KeyError if a route names a problem without a page."""
     every = {**PROBLEMS, **of_service}
     generated = app.openapi
 
@@ -63,9 +65,67 @@ def _complete(document: dict[str, Any], every: Problems) -> None:
     schemas["Problem"] = ProblemBody.model_json_schema(ref_template="#/components/schemas/{model}")
     for unused in ("HTTPValidationError", "ValidationError"):
         schemas.pop(unused, None)  # FastAPI's own shape of a 422, which no route answers
-    for operations in document["paths"].values():
+    schemas["Currency"] = {"type": "string", "enum": sorted(EXPONENTS), "description": "An active ISO 4217 code."}
+    _name_currencies(document)
+    for path, operations in document["paths"].items():
+        _link_list(path, document)
         for method in _METHODS & operations.keys():
+            _describe_parameters(operations[method])
             _add_problems(operations[method], every)
+
+
+def shown_header(name: str, pattern: str, description: str, examples: Sequence[str] = ()) -> Any:
+    """Describes a header in the document only: another function checks it and raises a problem with its own code."""
+    schema = {"pattern": pattern} | ({"examples": [*examples]} if examples else {})
+    return Header(alias=name, description=description, json_schema_extra=schema)
+
+
+def _name_currencies(part: Any) -> None:
+    """Makes every currency refer to the list of codes."""
+    if isinstance(part, dict):
+        if part.get("pattern") == CURRENCY_PATTERN:
+            part.pop("pattern"), part.pop("type")
+            part["$ref"] = "#/components/schemas/Currency"
+        for below in part.values():
+            _name_currencies(below)
+    elif isinstance(part, list):
+        for below in part:
+            _name_currencies(below)
+
+
+def _describe_parameters(operation: dict[str, Any]) -> None:
+    """Removes null from the schemas of parameters: one that is None in Python is left out of the request."""
+    for parameter in operation.get("parameters", ()):
+        schema = parameter["schema"]
+        if {"type": "null"} in schema.get("anyOf", ()):
+            [given] = [one for one in schema.pop("anyOf") if one != {"type": "null"}]
+            schema |= given
+
+
+def _link_list(path: str, document: dict[str, Any]) -> None:
+    """Adds the links of a list: to its next page, and to every operation on one of its items."""
+    operation = document["paths"][path].get("get", {})
+    if not any(parameter["name"] == "cursor" for parameter in operation.get("parameters", ())):
+        return
+    answer = operation["responses"]["200"]
+    links = answer["links"] = {"next": _link(operation, {"cursor": "$response.body#/next_cursor"})}
+    page = _resolved(answer["content"]["application/json"]["schema"], document)
+    fields = _resolved(page["properties"]["items"]["items"], document)["properties"]
+    for below, operations in document["paths"].items():
+        if below.startswith(f"{path}/{{"):
+            names = re.findall(r"{(\w+)}", below)
+            ids = {name: f"$response.body#/items/0/{name if name in fields else 'id'}" for name in names}
+            for method in _METHODS & operations.keys():
+                links[operations[method]["operationId"]] = _link(operations[method], ids)
+
+
+def _link(operation: dict[str, Any], parameters: dict[str, str]) -> dict[str, Any]:
+    return {"operationId": operation["operationId"], "parameters": parameters}
+
+
+def _resolved(schema: dict[str, Any], document: dict[str, Any]) -> dict[str, Any]:
+    found: dict[str, Any] = document["components"]["schemas"][schema["$ref"].rpartition("/")[2]]
+    return found
 
 
 def _add_problems(operation: dict[str, Any], every: Problems) -> None:
@@ -84,7 +144,7 @@ def _add_problems(operation: dict[str, Any], every: Problems) -> None:
 
 
 def _implied(operation: dict[str, Any]) -> Iterator[str]:
-    """The problems that follow from what an operation takes."""
+    """Returns the problems that follow from the parameters of an operation."""
     parameters = {parameter["name"] for parameter in operation.get("parameters", ())}
     yield from ("url_unreadable", "query_parameter_unknown", "database_unavailable", "service_failed")
     if "security" in operation:

@@ -16,15 +16,21 @@ from pydantic import BaseModel, Field, TypeAdapter
 
 from chassis.http.problems import known
 
-BIGINT_MAX: Final = 2**63 - 1
+ROW_MAX: Final = 2**53 - 1
+"""The largest integer that every reader of JSON holds exactly."""
 
-RowNumber = Annotated[int, Field(strict=True, ge=0, le=BIGINT_MAX)]
-"""A number that the database gave to a row."""
-RowId = Annotated[int, Path(ge=0, le=BIGINT_MAX)]
-"""The same in a path."""
+RowNumber = Annotated[int, Field(strict=True, ge=0, le=ROW_MAX)]
+"""The number of a row in the database."""
+RowId = Annotated[int, Path(ge=0, le=ROW_MAX)]
+"""The number of a row, as a part of a path."""
 Limit = Annotated[int, Query(ge=1, le=500)]
-"""Rows of a page."""
-
+"""Number of rows of a page."""
+CURSOR_PATTERN: Final = "^[A-Za-z0-9_-]{16,}$"
+Cursor = Annotated[
+    str | None,
+    Query(description="`next_cursor` of the page before, unchanged.", json_schema_extra={"pattern": CURSOR_PATTERN}),
+]
+"""A place in a list, as `Cursors` makes it. Its pattern is only documented: each cursor that is refused has the same answer."""
 
 Item = TypeVar("Item")
 
@@ -68,7 +74,7 @@ class Cursors:
         if cursor is None:
             return None
         try:
-            of, *key = self._read.validate_json(_opened(cursor))
+            of, *key = self._read.validate_json(opened(cursor))
         except ValueError:  # no base64, another checksum, no JSON, or a key of other types
             of, key = "", []
         if of != self._of:
@@ -85,8 +91,8 @@ def sealed(place: bytes) -> str:
     return base64.urlsafe_b64encode(_checksum(place) + place).decode().rstrip("=")
 
 
-def _opened(cursor: str) -> bytes:
-    """Raises ValueError for what `sealed` did not make, and for another spelling of what it made."""
+def opened(cursor: str) -> bytes:
+    """Returns the place of a cursor. Raises ValueError if `sealed` did not make it, or made it in another spelling."""
     raw = base64.b64decode(cursor + "=" * (-len(cursor) % 4), altchars=b"-_", validate=True)
     place = raw[_CHECKSUM_BYTES:]
     if sealed(place) != cursor:

@@ -1,7 +1,7 @@
-"""What goes wrong with a request leaves as RFC 9457 problem+json, and each kind of problem has a page under /problems/.
+"""Errors are answered as RFC 9457 problem+json, and each kind of problem has a page under /problems/.
 
-A problem says what is wrong, where, and how to fix it. It never repeats input that may be personal, and never shows a
-traceback, an error of the driver or SQL: those are in the log alone.
+A problem states what is wrong, where, and how to fix it. It never repeats input that may be personal, and never shows a
+traceback, an error of the driver or SQL: only the log has them.
 """
 
 from __future__ import annotations
@@ -31,11 +31,11 @@ PROBLEMS: Final[Problems] = MappingProxyType({
     # -- who asks
     "api_key_missing": About(401, "An API key is needed", "The request carries no API key.",
         "Send the header `Authorization: Bearer <key>`. An operator makes keys with `python -m <service> api-key create`."),
-    "api_key_unknown": About(401, "The API key is not known", "The key is misspelt, revoked, or belongs to another service.",
+    "api_key_unknown": About(401, "No such API key", "The key is misspelt, revoked, or belongs to another service.",
         "Use a key of this service; `python -m <service> api-key list` shows those that exist."),
     "scope_missing": About(403, "The key does not have this scope", "The key is valid, but it may not make this call.",
         "Use a key with the scope that the detail names."),
-    "store_missing": About(400, "Which store?", "An administrator's key belongs to no store, and this call acts for one.",
+    "store_missing": About(400, "No store is named", "An administrator's key belongs to no store, and this call acts for one.",
         "Name the store in the header `X-Store-Id`."),
     "store_invalid": About(400, "No store has this code", "`X-Store-Id` is not a store's code.",
         "A code has 1 to 64 characters of `A-Z a-z 0-9 . _ : -`."),
@@ -66,35 +66,35 @@ PROBLEMS: Final[Problems] = MappingProxyType({
         "Read it again, check that the change still applies, and send the new `ETag`. `version` is the present one."),
     "method_unsupported": About(405, "The method is not allowed here", "The address exists, but not with this method.",
         "The header `Allow` of the answer lists the methods."),
-    "idempotency_key_invalid": About(400, "The Idempotency-Key has a bad length", "The header is empty or too long.",
-        "Send 1 to 255 characters, e.g. a UUID."),
+    "idempotency_key_invalid": About(400, "The Idempotency-Key cannot be read",
+        "The header is empty, too long, or has characters other than printable ASCII.", "Send 1 to 255 characters, e.g. a UUID."),
     "idempotency_key_reused": About(409, "The Idempotency-Key came with another request",
         "Method, path or body differ from the first request with this key.", "Use a new key for each request."),
     # -- the service itself
     "database_unavailable": About(503, "The database does not answer", "The database is away, or it catches up after a restore.",
         "Repeat the request in a moment, with the same Idempotency-Key."),
-    "outcome_unknown": About(503, "The request may have been carried out, or not",
+    "outcome_unknown": About(503, "The outcome of the request is not certain",
         "The connection to the database was lost during the commit.",
-        "Repeat the request with the same Idempotency-Key: it takes effect once. Without a key, read first what came of it."),
-    "request_timed_out": About(503, "The request takes the database too long",
+        "Repeat the request with the same Idempotency-Key: it takes effect once. Without a key, read the resource first."),
+    "request_timed_out": About(503, "The request exceeds a time limit of the database",
         "The request alone exceeds a time limit of the database. Nothing was done.", "Make the request smaller."),
-    "service_failed": About(500, "A fault of the service", "The service failed in a way that nobody foresaw.",
+    "service_failed": About(500, "A fault of the service", "The service failed for a cause that it does not handle.",
         "Report it to the operators with the time of the request; the log has the cause."),
     # -- parked messages
-    "message_settled": About(409, "The message does not wait any more", "It was replayed, edited or discarded before.",
-        "`GET /v1/parked/{id}` shows what became of it."),
-    "message_unreplayable": About(409, "This message is not replayed as it is",
-        "It is outside of the time that the inbox covers, or it reports a contradiction.",
-        "Have the sender send it anew with a new `ce_id`, then discard this one."),
+    "message_settled": About(409, "The message no longer waits", "It was replayed, edited or discarded before.",
+        "`GET /v1/parked/{id}` shows its state."),
+    "message_unreplayable": About(409, "The message cannot be replayed unchanged",
+        "It is outside of the time that the inbox covers, or it contradicts the state of the service.",
+        "Let the sender publish it again with a new `ce_id`, then discard this one."),
     "replay_stopped": About(409, "The replay stopped", "A message failed again, for the reason in the detail.",
-        "Deploy the fix or edit the message, then replay. An edit that is answered so was not stored."),
-    "filter_missing": About(422, "Which messages?", "A bulk discard needs at least one filter.",
+        "Deploy the fix or edit the message, then replay. An edit with this answer was not stored."),
+    "filter_missing": About(422, "No filter is given", "A bulk discard needs at least one filter.",
         "Name `ids`, `order_id` or `cause`."),
 })  # fmt: skip
 
 
 class Problem(Exception):
-    """A problem to be answered: `code` names its page. `more` are further members of the document."""
+    """An answer that is a problem: `code` names its page. `more` are further members of the document."""
 
     def __init__(self, status: int, code: str, title: str, detail: str, **more: Any) -> None:
         super().__init__(detail)
@@ -111,24 +111,30 @@ class Problem(Exception):
 
 
 def known(code: str, detail: str, **more: Any) -> Problem:
-    """A problem of the chassis."""
+    """Returns a problem of the chassis."""
     about = PROBLEMS[code]
     return Problem(about.status, code, about.title, detail, **more)
+
+
+def invalid(*found: tuple[str, str]) -> Problem:
+    """Returns the problem of a request that does not validate: where, and what is wrong there."""
+    first = "; ".join(f"{where}: {what}" for where, what in found[:3])
+    return known("request_invalid", first, errors=[{"where": where, "what": what} for where, what in found[:20]])
 
 
 REPEAT = "repeat the request in a moment, with the same Idempotency-Key"
 
 
 def unavailable(error: BaseException, what_to_do: str = REPEAT) -> Problem:
-    """For a transient error: the same request may succeed in a moment.
+    """Returns the problem of a transient error: the same request may succeed in a moment.
 
-    It never says that nothing was done: a part of the request may have been committed before the error.
+    The problem never states that nothing was done: a part of the request may have been committed before the error.
     """
     if isinstance(error, OutcomeUnknown):
         return known(
             "outcome_unknown",
             "the connection to the database was lost during the commit; repeat the request with the same Idempotency-Key:"
-            " it takes effect once. Without a key, read first what came of it",
+            " it takes effect once. Without a key, read the resource first",
         )
     catching_up = isinstance(error, CatchingUp)
     title = "The restored database is catching up" if catching_up else PROBLEMS["database_unavailable"].title
@@ -147,12 +153,12 @@ NEEDS_NOTHING: Final = "x-needs-nothing"
 
 
 def answers(*codes: str) -> dict[str, Any]:
-    """`openapi_extra` of a route: the problems that follow from what it does, beside those of its parameters."""
+    """Returns `openapi_extra` of a route: its own problems, besides those that follow from its parameters."""
     return {CODES: list(codes)}
 
 
 def alone() -> dict[str, Any]:
-    """`openapi_extra` of a route that reads neither the request nor the database."""
+    """Returns `openapi_extra` of a route that reads neither the request nor the database."""
     return {NEEDS_NOTHING: True}
 
 
@@ -160,7 +166,7 @@ def alone() -> dict[str, Any]:
 
 
 def install_problems(app: FastAPI) -> None:
-    """Every error leaves as a problem."""
+    """Answers every error with a problem."""
 
     async def on_problem(request: Request, error: Exception) -> Response:
         assert isinstance(error, Problem)
@@ -168,9 +174,8 @@ def install_problems(app: FastAPI) -> None:
 
     async def on_invalid(request: Request, error: Exception) -> Response:
         assert isinstance(error, RequestValidationError)
-        found = [{"where": _where(one["loc"]), "what": one["msg"]} for one in error.errors()[:20]]
-        told = "; ".join(f"{one['where']}: {one['what']}" for one in found[:3])
-        return respond(known("request_invalid", told, errors=found).rendered(request.scope["path"]))
+        problem = invalid(*((_where(one["loc"]), one["msg"]) for one in error.errors()))
+        return respond(problem.rendered(request.scope["path"]))
 
     async def on_http(request: Request, error: Exception) -> Response:
         assert isinstance(error, HTTPException)
@@ -197,12 +202,12 @@ def install_problems(app: FastAPI) -> None:
 
 
 def _where(location: tuple[Any, ...]) -> str:
-    """Keys of a body are the sender's: what has no form in UTF-8 is replaced."""
+    """Replaces what has no form in UTF-8: the keys of a body come from the client."""
     return ".".join(map(str, location)).encode("utf-8", "replace").decode()
 
 
 def _allowed(app: FastAPI, request: Request) -> str:
-    """The methods of all routes at this path: each route knows only its own."""
+    """Returns the methods of all routes that match the path: a route has only its own."""
     found: set[str] = set()
     for route in iter_route_contexts(app.routes):  # an included router is one of `app.routes`, without methods
         if route.matches(request.scope)[0] is not Match.NONE:
@@ -235,7 +240,7 @@ class Kinds(BaseModel):
 
 
 def pages(of_service: Problems) -> APIRouter:
-    """`/problems/{code}`: what a kind of problem is, why it arises, how to fix it. Without an API key."""
+    """Makes the routes of `/problems`: a page for each kind of problem, with its cause and its remedy. They need no API key."""
     router = APIRouter(tags=["problems"])
     every = {**PROBLEMS, **of_service}
 

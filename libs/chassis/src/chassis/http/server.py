@@ -1,7 +1,7 @@
-"""HTTP on a socket, bounded: what a client has not finished sending takes little memory, little time and no connection for long.
+"""The HTTP server, with limits: an unfinished request takes little memory, little time and holds its connection briefly.
 
-The server runs in the loop of the process, beside the consumer. So nothing that arrives may cost more than a few
-milliseconds at a time, before it is known who sends it.
+The server runs in the event loop of the process, beside the consumer. So a request without a valid API key may block the
+loop for a few milliseconds at most.
 """
 
 from __future__ import annotations
@@ -24,15 +24,15 @@ from chassis.http.problems import Problem, known
 log = structlog.get_logger("chassis.http.server")
 
 HEAD_BYTES_MAX: Final = 32 * 1024
-"""Request line and headers, and whatever else arrives without being a part of a body: the parser copies it as it grows."""
+"""Limit of request line and headers, and of any other bytes outside of a body: the parser copies them as they grow."""
 HEAD_SECONDS_MAX: Final = 10.0
-"""From the connection, or the first byte of the next request, to the end of the headers."""
+"""Time from the connection, or from the first byte of the next request, to the end of the headers."""
 BODY_SECONDS_MAX: Final = 30.0
-"""From the end of the headers to the end of the body."""
+"""Time from the end of the headers to the end of the body."""
 DRAINED_BYTES_MAX: Final = 2 * BODY_BYTES_MAX
-"""Of a body that is larger than allowed, so much is read and dropped, so that the client reads the answer."""
+"""Bytes of a body that is too large which are read and dropped, so that the client reads the answer."""
 CONNECTIONS_MAX: Final = 500
-"""Of a process. At this number the one that has waited longest for its request is closed for a new one."""
+"""Connections of a process. At this number a new one replaces the one that has waited longest for its request."""
 
 
 class BoundedProtocol(HttpToolsProtocol):
@@ -41,10 +41,10 @@ class BoundedProtocol(HttpToolsProtocol):
     def __init__(self, *arguments: Any, **named: Any) -> None:
         super().__init__(*arguments, **named)
         self.waits_since: float | None = None
-        """Monotonic time since when the client has a request to begin or to finish; None while we owe the answer."""
+        """Monotonic time since which the server waits for a request or its end; None while it owes an answer."""
         self._in_head = False
         self._barren_bytes = 0
-        """Received since the last head or piece of a body was complete."""
+        """Bytes received since the last head or piece of a body was complete."""
         self._body_bytes = 0
         self._deadline: TimerHandle | None = None
         self._refusal: Problem | None = None
@@ -59,7 +59,7 @@ class BoundedProtocol(HttpToolsProtocol):
             self._longest_waiting()._give_way()
 
     def _longest_waiting(self) -> BoundedProtocol:
-        """Without another one that waits, this one: it has only just come."""
+        """Returns the connection that has waited longest for a request; the new one if no other waits."""
         waiting = [one for one in self.connections if isinstance(one, BoundedProtocol) and one.waits_since is not None]
         return min(waiting, key=lambda one: one.waits_since or 0.0, default=self)
 
@@ -77,7 +77,7 @@ class BoundedProtocol(HttpToolsProtocol):
         if self.transport.is_closing():
             return
         if self._deadline is None and self.waits_since is not None:
-            self._arm(HEAD_SECONDS_MAX)  # of a connection that was kept alive: line ends may come before a request
+            self._arm(HEAD_SECONDS_MAX)  # on a keep-alive connection line ends may precede a request
         self._barren_bytes += len(data)
         super().data_received(data)
         if self._barren_bytes > HEAD_BYTES_MAX:
@@ -110,7 +110,7 @@ class BoundedProtocol(HttpToolsProtocol):
     def on_message_complete(self) -> None:
         self._disarm()
         self._barren_bytes = 0
-        if self.cycle is not None and not self.cycle.response_complete:  # else it was answered before it was whole
+        if self.cycle is not None and not self.cycle.response_complete:  # else it was answered before it was complete
             self.waits_since = None
         super().on_message_complete()
 
@@ -132,18 +132,18 @@ class BoundedProtocol(HttpToolsProtocol):
 
     def _too_slow(self) -> None:
         self._deadline = None
-        if self.flow.read_paused:  # it is we who do not read: the request waits for one before it, or for its handler
+        if self.flow.read_paused:  # the server does not read: the request waits for one before it, or for its handler
             return self._arm(BODY_SECONDS_MAX)
         self._refuse(known("request_too_slow", "the request did not arrive within its time"))
 
     # -- refusals -----------------------------------------------------------------------------------------------------
 
     def send_400_response(self, msg: str) -> None:
-        """What uvicorn calls when its parser fails."""
+        """Called by uvicorn if its parser fails."""
         self._refuse(self._refusal or known("request_malformed", "the bytes on the connection are not HTTP/1.1"))
 
     def _refuse(self, problem: Problem) -> None:
-        """Answer, unless an answer has begun, and close. A request that is under way sees its client disconnect."""
+        """Answers, unless an answer has begun, and closes. For a request that is being handled, its client has disconnected."""
         self._disarm()
         if self.transport.is_closing():
             return
@@ -158,7 +158,7 @@ class BoundedProtocol(HttpToolsProtocol):
 
     @property
     def _is_idle(self) -> bool:
-        """Served before, and no byte of a next request has come: an answer would be taken for that one's."""
+        """Whether no byte of a next request has arrived: an answer now would be taken for the answer to that request."""
         return self.cycle is not None and self.cycle.response_complete and not self._in_head
 
     def _answer(self, problem: Problem) -> None:
@@ -174,7 +174,7 @@ def _head_too_large() -> Problem:
 
 
 class Server(uvicorn.Server):
-    """Exit status 0 on SIGTERM: uvicorn would raise the signal again after its shutdown."""
+    """Ends with exit status 0 on SIGTERM: uvicorn would raise the signal again after its shutdown."""
 
     @contextlib.contextmanager
     def capture_signals(self) -> Any:
@@ -185,7 +185,7 @@ class Server(uvicorn.Server):
 
 
 def listen(host: str, port: int) -> socket.socket:
-    """A bound socket, below the ephemeral range when the port is left to us: a reconnect storm cannot take it."""
+    """Returns a bound socket. Port 0: one below the ephemeral range, which no outgoing connection can take."""
     family = socket.AF_INET6 if ":" in host else socket.AF_INET
     for candidate in [port] if port else range(20_000, 32_000, 7):
         listener = socket.socket(family, socket.SOCK_STREAM)

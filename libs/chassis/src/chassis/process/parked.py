@@ -6,13 +6,13 @@ from uuid import UUID
 
 import orjson
 import structlog
-from fastapi import APIRouter, Depends, Response
-from pydantic import BaseModel, Field
+from fastapi import APIRouter, Body, Depends, Response
+from pydantic import BaseModel, ConfigDict, Field
 
 from chassis.batch.record import headers_from_json
 from chassis.declare.app import Principal
 from chassis.http.bodies import as_json
-from chassis.http.paging import BIGINT_MAX, Cursors, Limit, Page, RowId, RowNumber
+from chassis.http.paging import ROW_MAX, Cursor, Cursors, Limit, Page, RowId, RowNumber
 from chassis.http.problems import Problem, answers, known, respond
 from chassis.process.parts import Parts
 from chassis.work import parked as work
@@ -34,6 +34,15 @@ class Discard(BaseModel):
 
 class BulkDiscard(BaseModel):
     """The waiting messages that fit all filters given; at least one is."""
+
+    model_config = ConfigDict(
+        json_schema_extra={
+            "anyOf": [
+                {"required": [name], "properties": {name: {"type": kind}}}
+                for name, kind in (("ids", "array"), ("order_id", "string"), ("cause", "string"))
+            ]
+        }
+    )
 
     reason: Annotated[Text, Field(min_length=1)]
     ids: Annotated[list[RowNumber], Field(max_length=work.DISCARD_MAX)] | None = None
@@ -62,11 +71,16 @@ class ParkedMessage(BaseModel):
     reason: str | None
 
 
+class RecordHeader(BaseModel):
+    name: str
+    value: str | None
+
+
 class ParkedWhole(ParkedMessage):
     """The message with its bytes, as text: bytes that are not UTF-8 are replaced."""
 
     record_key: str | None
-    headers: list[tuple[str, str | None]]
+    headers: list[RecordHeader]
     value: str | None
 
 
@@ -106,7 +120,7 @@ def routes(app: Parts) -> APIRouter:
     async def parked(
         who: Annotated[Principal, Depends(view)],
         limit: Limit = 50,
-        cursor: str | None = None,
+        cursor: Cursor = None,
         state: Literal["waiting", "replayed", "edited", "discarded"] = "waiting",
         order_id: UUID | None = None,
         cause: Code | None = None,
@@ -118,7 +132,7 @@ def routes(app: Parts) -> APIRouter:
                 'select id, key as order_id, store_id, type, topic, partition, "offset", cause, detail, state, parked_at,'
                 " edited_from, settled_by, settled_at, reason from parked where state = $1 and ($2::text is null or store_id = $2)"
                 " and ($3::uuid is null or key = $3) and ($4::text is null or cause = $4) and id < $5 order by id desc limit $6",
-                state, _store_of(who), order_id, cause, start[0] if start else BIGINT_MAX, limit + 1,
+                state, _store_of(who), order_id, cause, start[0] if start else ROW_MAX, limit + 1,
             )  # fmt: skip
         items = [{name: _text(value) for name, value in row.items()} for row in rows]
         return respond(as_json(200, PARKED.page(items, limit, lambda row: (row["id"],))))
@@ -152,7 +166,7 @@ def routes(app: Parts) -> APIRouter:
         row["value"] = row["value"].decode("utf-8", "replace") if row["value"] is not None else None
         row["record_key"] = row["record_key"].decode("utf-8", "replace") if row["record_key"] is not None else None
         row["headers"] = [
-            [name, None if value is None else value.decode("utf-8", "replace")]
+            {"name": name, "value": None if value is None else value.decode("utf-8", "replace")}
             for name, value in headers_from_json(orjson.loads(row["headers"]))
         ]
         return respond(as_json(200, {name: _text(value) for name, value in row.items()}))
@@ -211,11 +225,13 @@ def routes(app: Parts) -> APIRouter:
         openapi_extra=answers("resource_unknown", "message_settled", "outcome_unknown"),
     )  # fmt: skip
     async def discard(
-        who: Annotated[Principal, Depends(edit)], parked_id: RowId, body: Discard | None = None
+        who: Annotated[Principal, Depends(edit)],
+        parked_id: RowId,
+        body: Annotated[Discard, Body(default_factory=Discard)],
     ) -> Response:
         """The one allowed loss: audited with who did it and why."""
         await waiting(who, parked_id)
-        gone = await discarded(who, work.Chosen(ids=[parked_id]), (body or Discard()).reason)
+        gone = await discarded(who, work.Chosen(ids=[parked_id]), body.reason)
         if not gone:
             raise known("message_settled", "another request was faster")
         [(_, key)] = gone
@@ -225,7 +241,7 @@ def routes(app: Parts) -> APIRouter:
         return respond(as_json(200, {"discarded": parked_id}))
 
     @router.post(
-        "/v1/parked/discard", response_model=BulkDiscarded, dependencies=[Depends(caught_up)],
+        "/v1/parked-discards", response_model=BulkDiscarded, dependencies=[Depends(caught_up)],
         openapi_extra=answers("filter_missing", "outcome_unknown"),
     )  # fmt: skip
     async def discard_many(who: Annotated[Principal, Depends(edit)], body: BulkDiscard) -> Response:
