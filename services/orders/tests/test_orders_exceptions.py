@@ -303,6 +303,47 @@ def test_alive_again_while_a_late_cancel_is_open(play: Play) -> None:
     assert play.order.status == "approved" and not codes(play)
 
 
+def test_a_late_cancel_names_what_is_cancelled_and_a_refund_with_it_is_a_difference_of_its_own(play: Play) -> None:
+    play.paid_and_in_the_warehouse().shipped().fulfilled()
+    told = content(quantity(cancelled=1), lifecycle="cancelled", refunds=(REFUND,), payment_state="refunded")
+    play.receives(told, seconds=1).then(ExceptionRaised, ExceptionRaised)
+    assert codes(play) == ["cancelled_too_late", "refund_made"]
+    assert changes(play, "cancelled_too_late") == [
+        ("lifecycle", "changed", "ready_to_fulfill", "cancelled"), ("lines[1].quantity.cancelled", "changed", 0, 1),
+    ]  # fmt: skip
+    assert ("refunds[R1].amount_minor", "added", None, 5_00) in changes(play, "refund_made")
+
+
+def test_a_refund_after_a_late_cancel_is_raised_although_the_cancel_was_kept(play: Play) -> None:
+    play.paid_and_in_the_warehouse().shipped().fulfilled()
+    play.receives(content(lifecycle="cancelled"), seconds=1).resolves("cancelled_too_late", "keep")
+    refunded = content(lifecycle="cancelled", refunds=(REFUND,))
+    play.receives(refunded, seconds=2).then(ExceptionRaised)
+    assert codes(play) == ["refund_made"]
+    play.resolves("refund_made", "accept", op="refund").then(ExceptionResolved)
+    play.receives(refunded, seconds=3, digest="again").nothing()
+    play.receives(content(lifecycle="shipped", refunds=(REFUND,)), seconds=4).nothing()
+
+
+@pytest.mark.parametrize("cause", ["customer", "marketplace"])
+def test_what_is_stated_while_a_cancel_is_asked_is_raised_when_the_cancel_comes_too_late(
+    play: Play, cause: str
+) -> None:
+    play.paid_and_in_the_warehouse()
+    if cause == "customer":
+        play.cancels()
+    play.receives(content(lifecycle="cancelled", refunds=(REFUND,)), seconds=1)
+    play.too_late()
+    assert codes(play) == ["cancelled_too_late", "refund_made"]
+
+
+def test_an_order_that_is_alive_again_and_was_never_cancelled_shows_what_changed(play: Play) -> None:
+    play.paid_and_in_the_warehouse().receives(content(lifecycle="cancelled"), seconds=1)
+    play.receives(content(ship_to=NEW_ADDRESS), seconds=2).then(ExceptionRaised)
+    play.too_late()
+    assert codes(play) == ["address_changed"]
+
+
 # -- every kind -------------------------------------------------------------------------------------------------------
 
 Story = Callable[[Play], object]

@@ -114,15 +114,16 @@ def _update(story: Story, source: Source, told: OrderContent) -> None:
 def _cancelled_upstream(story: Story, told: OrderContent) -> None:
     order = story.order
     assert order.content is not None
-    was_cancelled = snapshots.wholly_cancelled(order.stated or order.content)
+    was_cancelled, before = snapshots.wholly_cancelled(order.stated or order.content), differences.stated_before(order)
     story.record_stated(told if told != order.content else None)
     if order.status == "cancelled" or order.undo is not None:
         story.resolve_exception("order_reinstated")
-    elif not was_cancelled:
-        if has_shipped(order):
-            story.raise_exception("cancelled_too_late", "the marketplace cancelled what has shipped")
-        else:
-            undo.begin(story, "marketplace")
+    elif was_cancelled:
+        differences.compare_refunds(story, told, before)
+    elif has_shipped(order):
+        differences.compare_late_cancel(story, told, before)
+    else:
+        undo.begin(story, "marketplace")
 
 
 def _alive_after_a_cancel(story: Story, told: OrderContent) -> None:

@@ -6,7 +6,7 @@ field that is new in the contract included. A difference raises its exception on
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from typing import Any, Final, NamedTuple
 
 from pydantic import BaseModel
@@ -109,18 +109,46 @@ def compare(story: Story, told: OrderContent) -> None:
     """Takes over what informs, raises what differs and was not stated before, resolves what no longer differs."""
     order = story.order
     assert order.content is not None
-    found = find(order, told)
-    before = find(order, order.stated) if order.stated is not None else {}
+    found, before = find(order, told), stated_before(order)
     story.take_over(informed(order.content, told, found))
     story.record_stated(told if found else None)
-    for code in CODES:
+    _raise_changed(story, found, before, CODES)
+    if not requested(told):
+        story.resolve_exception("cancel_requested")
+
+
+def compare_anew(story: Story, told: OrderContent) -> None:
+    """As `compare`, for a content whose differences were not raised one by one."""
+    story.record_stated(None)
+    compare(story, told)
+
+
+def stated_before(order: Order) -> Found:
+    """The differences that the marketplace stated last."""
+    return find(order, order.stated) if order.stated is not None else {}
+
+
+def compare_late_cancel(story: Story, told: OrderContent, before: Found) -> None:
+    """Raises what a marketplace states about a shipped order that it has cancelled: the cancel, and the money that it
+    refunds. `before`: the differences that were raised already."""
+    found = find(story.order, told)
+    cancelled = tuple(raw for code in ("lifecycle_reversed", "line_cancelled") for raw in found.get(code, ()))
+    story.raise_exception("cancelled_too_late", "the marketplace cancelled what has shipped", shown(cancelled))
+    compare_refunds(story, told, before)
+
+
+def compare_refunds(story: Story, told: OrderContent, before: Found) -> None:
+    """Raises a refund that differs from those in `before`."""
+    _raise_changed(story, find(story.order, told), before, ("refund_made",))
+
+
+def _raise_changed(story: Story, found: Found, before: Found, codes: Iterable[str]) -> None:
+    for code in codes:
         if code not in found:
             if code in before:
                 story.resolve_exception(code)
         elif _essence(found[code]) != _essence(before.get(code, ())):
             raise_anew(story, code, found[code])
-    if not requested(told):
-        story.resolve_exception("cancel_requested")
 
 
 def _essence(changes: tuple[Raw, ...]) -> tuple[Raw, ...]:

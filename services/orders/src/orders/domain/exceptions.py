@@ -245,19 +245,19 @@ CHECK: Final = Choice(
 START: Final = Choice("starts placing all the same", start_all_the_same)
 OURS: Final = Choice("the order stays as it runs here", nothing)
 ACKNOWLEDGED: Final = Choice("recorded; goods and money are not moved: that is left to a person", nothing)
-SNAPSHOT_OR_MARKET: Final = "a snapshot or a request without the cause, corrected terms of the market, a cancel"
+CORRECTED: Final = "a snapshot or a request without the cause, a cancel"
 TAKEN_BACK: Final = "a snapshot that takes it back, a cancel that ends"
 
 # fmt: off
 KINDS: Final = {kind.code: kind for kind in (
     #    code                        raised when                                                            accept                                                                                          keep      ended otherwise by
     # an order that does not start
-    Kind("currency_differs",         "the order is not in the currency of its market",                      CHECK,                                                                                          None,     SNAPSHOT_OR_MARKET),
-    Kind("not_priced",               "a price is not stated",                                               CHECK,                                                                                          None,     SNAPSHOT_OR_MARKET),
-    Kind("sku_missing",              "a line that ships has no SKU",                                        CHECK,                                                                                          None,     SNAPSHOT_OR_MARKET),
-    Kind("tax_missing",              "neither a rate nor an amount of tax is stated of a line",             CHECK,                                                                                          None,     SNAPSHOT_OR_MARKET),
+    Kind("currency_differs",         "the order is not in the currency of its market",                      CHECK,                                                                                          None,     "corrected terms of the market, " + CORRECTED),
+    Kind("not_priced",               "a price is not stated",                                               CHECK,                                                                                          None,     CORRECTED),
+    Kind("sku_missing",              "a line that ships has no SKU",                                        CHECK,                                                                                          None,     CORRECTED),
+    Kind("tax_missing",              "neither a rate nor an amount of tax is stated of a line",             CHECK,                                                                                          None,     CORRECTED),
     Kind(PARTLY_SHIPPED,             "something had shipped before the order was first seen",               Choice("recorded as carried through by the marketplace: nothing is moved here", carried_elsewhere), Choice("everything is placed and shipped here", start_all_the_same), "a snapshot that states it shipped, a cancel"),
-    Kind("addresses_differ",         "lines that ship have different delivery addresses",                    None,                                                                                           Choice("every line ships to the address of the order", start_all_the_same), SNAPSHOT_OR_MARKET),
+    Kind("addresses_differ",         "lines that ship have different delivery addresses",                    None,                                                                                           Choice("every line ships to the address of the order", start_all_the_same), CORRECTED),
     # a request, a refund
     Kind("cancel_requested",         "the buyer asks to cancel lines",                                      Choice("every line: cancels the order, or 409 `order_shipped`. Some lines: cancels them if the order has not started, else recorded", cancel_as_requested, _unless_all_and_shipped), Choice("the order goes on, or starts", start_all_the_same), "a snapshot that withdraws the request or executes it, a cancel"),
     Kind("refund_made",              "the marketplace has refunded money",                                  Choice("recorded in the order's content; an order that waited for it starts", record_refund), Choice("the order goes on, or starts", start_all_the_same), TAKEN_BACK),

@@ -11,8 +11,10 @@ from typing import Any, Final
 from uuid import UUID
 
 from contracts.orders import CancelCause, Cancelled, CancelRefused
+from orders.domain import differences
 from orders.domain.process import Process, Undo
 from orders.domain.run import Run, UndoData
+from orders.domain.snapshots import wholly_cancelled
 from orders.domain.story import Story
 
 KIND: Final = "undo"
@@ -63,9 +65,12 @@ def refuse(story: Story, run: Run) -> None:
     data = data_of(run)
     run = story.set(run, end="refused", waits="", operation_id=None, due_at=None)
     story.state(CancelRefused, answers=data.cancel_operation_id)
-    if data.cause == "marketplace" and "order_reinstated" not in story.order.exceptions:
-        story.raise_exception("cancelled_too_late", "the marketplace cancelled what has shipped")
+    stated, reinstated = story.order.stated, "order_reinstated" in story.order.exceptions
     story.resolve_exception("order_reinstated")  # it was never cancelled
+    if stated is not None and wholly_cancelled(stated):
+        differences.compare_late_cancel(story, stated, before={})
+    elif stated is not None and reinstated:
+        differences.compare_anew(story, stated)
     story.resume_paused(run)
 
 
