@@ -1,6 +1,6 @@
 """What a record becomes: a message, or a row of `parked` with a cause and with or without an order that waits behind it.
 
-Pure: records are plain data, no broker and no database is asked.
+Records are plain data; most tests need no broker and no database.
 """
 
 from __future__ import annotations
@@ -49,18 +49,18 @@ class FakeRecord:
 def record(
     value: bytes | None = None, key: bytes | None = str(KEY).encode(), topic: str = COMMANDS, **named: Any
 ) -> Any:
-    """A good record of `counter.add`, but for what is named: `ce_id=None` leaves a header out, bytes stand as they are."""
-    told: dict[str, Any] = dict(
+    """A good record of `counter.add`, but for what is named: `ce_id=None` leaves a header out, bytes are sent as they are."""
+    named_so_far: dict[str, Any] = dict(
         headers(ce_id="1", source="test", type="counter.add", time=datetime.now(UTC), subject=str(KEY), store_id="st_1",
                 correlation_id="c")
     )  # fmt: skip
     null = [name for name, wanted in named.items() if wanted is NULL]
-    told |= {name: wanted.encode() if isinstance(wanted, str) else wanted for name, wanted in named.items()}
-    kept: list[tuple[str, bytes | None]] = [
-        (name, None if name in null else wanted) for name, wanted in told.items() if wanted is not None
+    named_so_far |= {name: wanted.encode() if isinstance(wanted, str) else wanted for name, wanted in named.items()}
+    sent: list[tuple[str, bytes | None]] = [
+        (name, None if name in null else wanted) for name, wanted in named_so_far.items() if wanted is not None
     ]
     body = plus(KEY, 1).model_dump_json().encode() if value is None else value
-    return FakeRecord(topic, 3, 7, 0, key, None if value is TOMBSTONE else body, kept)
+    return FakeRecord(topic, 3, 7, 0, key, None if value is TOMBSTONE else body, sent)
 
 
 NULL = object()
@@ -76,7 +76,7 @@ async def consumer() -> AsyncIterator[Consumer]:
 
 
 def database_clock(world: World, ahead_seconds: float) -> Any:
-    """Stands in for `Database.read_clock`: the database's clock is ahead of the host's."""
+    """Replaces `Database.read_clock`: the database's clock is ahead of the host's."""
 
     async def read() -> Clock:
         now = time.monotonic()
@@ -87,7 +87,7 @@ def database_clock(world: World, ahead_seconds: float) -> Any:
 
 
 async def decoded(consumer: Consumer, *records: Any) -> Any:
-    intake = await consumer.decode(records)
+    intake = await consumer.decoder.decode(records)
     return intake.entries[0] if intake.entries else None
 
 
@@ -116,8 +116,8 @@ POISON = [
     ("bytes that are not UTF-8",        record(b'{"amount": "\xff"}'),                                    "bad_json",           BLOCKS),
     ("a tombstone",                     record(TOMBSTONE),                                                "no_body",            BLOCKS),
     ("a body of 2 MB",                  record(b" " * 2 * BODY_BYTES_MAX),                                "too_large",          BLOCKS),
-    ("a type that nobody knows",        record(ce_type="counter.multiply"),                               "unknown_type",       BLOCKS),
-    ("a type that we do not obey",      record(ce_type="payments.void", value=b'{"order_id":"%s","store_id":"st_1","operation_id":"%s","actor":"a","authorization_id":"%s"}' % ((str(KEY).encode(),) * 3)), "unknown_type", BLOCKS),
+    ("a type of no contract",           record(ce_type="counter.multiply"),                               "unknown_type",       BLOCKS),
+    ("a type we do not handle",         record(ce_type="payments.void", value=b'{"order_id":"%s","store_id":"st_1","operation_id":"%s","actor":"a","authorization_id":"%s"}' % ((str(KEY).encode(),) * 3)), "unknown_type", BLOCKS),
     ("no type",                         record(ce_type=None),                                             "missing_header",     BLOCKS),
     ("no id",                           record(ce_id=None),                                               "missing_header",     BLOCKS),
     ("an empty source",                 record(ce_source=""),                                             "missing_header",     BLOCKS),
@@ -209,14 +209,14 @@ async def test_the_records_around_a_poisoned_one_are_decoded_and_every_offset_co
     records = [record(), record(b"{"), record()]
     for n, one in enumerate(records):
         one.offset = n
-    intake = await consumer.decode(records)
+    intake = await consumer.decoder.decode(records)
     assert [type(entry) for entry in intake.entries] == [Inbound, Rejected, Inbound]
     assert intake.offsets == {(COMMANDS, 3): 3}
 
 
-async def test_an_event_of_others_that_nobody_listens_to_is_ignored_and_counted(consumer: Consumer) -> None:
+async def test_an_event_that_this_service_does_not_handle_is_ignored_and_counted(consumer: Consumer) -> None:
     event = Added(order_id=KEY, store_id="st_1", amount=1, total=1).model_dump_json().encode()
-    intake = await consumer.decode(
+    intake = await consumer.decoder.decode(
         [record(event, topic=EVENTS, ce_type="counter.added"), record(topic=EVENTS, ce_type="counter.new")]
     )
     assert (intake.entries, intake.ignored, intake.offsets) == ([], 2, {(EVENTS, 3): 8})
@@ -245,10 +245,10 @@ async def test_a_batch_that_was_cut_off_is_taken_in_halves_until_the_culprit_is_
     assert sizes == [[8], [4, 4], [2, 2, 2, 2], [1] * 8]
 
 
-async def test_what_was_committed_before_the_crash_and_comes_again_does_not_hide_the_culprit_behind_it(
+async def test_redelivered_duplicates_from_before_the_crash_do_not_hide_the_culprit_behind_them(
     consumer: Consumer,
 ) -> None:
-    """The process died before it told Kafka: the poll begins before what was tried last. Else it would crash for ever."""
+    """The process died before it committed to Kafka: the poll begins before the batch tried last. Else it would crash for ever."""
     records = [record() for _ in range(8)]
     for n, one in enumerate(records):
         one.offset = n
@@ -258,7 +258,7 @@ async def test_what_was_committed_before_the_crash_and_comes_again_does_not_hide
     assert [[one.offset for one in chunk] for chunk in chunks] == [[3], [4], [5], [6], [7]]
 
 
-def test_a_service_reads_the_topics_of_what_it_obeys_and_no_other() -> None:
+def test_a_service_reads_the_topics_of_the_messages_it_handles_and_no_other() -> None:
     assert topics_of(SERVICE) == [COMMANDS]
 
 
@@ -277,19 +277,19 @@ async def test_duplicates_from_before_a_deadly_batch_leave_the_count_of_its_cras
 
 
 @pytest.mark.real
-async def test_an_error_that_the_process_survives_counts_for_nothing_and_forgets_nothing(world: World) -> None:
+async def test_an_error_that_the_process_survives_changes_no_count_of_crashes(world: World) -> None:
     consumer, deadly = Consumer(SERVICE, world.settings, world.database, world.shell, world.metrics), record()
     consumer.attempts.tried[PART] = (deadly.offset, ALONE + 1)
     for _ in range(2):
         consumer.attempts.begin(consumer.attempts.begun_with([deadly], {PART}))
         assert consumer.attempts.tried[PART] == (deadly.offset, ALONE + 2)
-        await consumer._failed(TimeoutError())
+        await consumer._pause_after(TimeoutError())
         assert consumer.attempts.tried[PART] == (deadly.offset, ALONE + 1)
 
 
 @pytest.mark.real
-async def test_each_batch_of_a_partition_is_noted_until_it_was_acknowledged_since_its_assignment(world: World) -> None:
-    """What ended the process before stands where reading begins again; from then on once a second is enough."""
+async def test_each_batch_of_a_partition_is_noted_until_the_first_commit_since_its_assignment(world: World) -> None:
+    """After a restart, reading begins at the record that ended the process; behind it one commit a second is enough."""
     consumer, client = Consumer(SERVICE, world.settings, world.database, world.shell, world.metrics), FakeClient(PART)
     consumer._subscriber.consumer = client
     offsets = "select next_offset, tried_offset, crashes from consumer_offsets"
@@ -298,29 +298,29 @@ async def test_each_batch_of_a_partition_is_noted_until_it_was_acknowledged_sinc
     async def poll(offset: int) -> None:
         one = record(plus(KEY, 1).model_dump_json().encode())
         one.offset = offset
-        await consumer._poll([one])
-        consumer._handled[PART] = offset + 1
+        await consumer._handle([one])
+        consumer.offsets.done([one])
 
     for offset in (0, 1):
         await poll(offset)
         assert await world.rows(offsets) == [(offset + 1, offset, 0)]
-    await consumer.acknowledge(at_once=True)
-    assert client.told == {PART: 2}
+    await consumer.commit()
+    assert client.committed_offsets == {PART: 2}
     await poll(2)
     assert await world.rows(offsets) == [(2, 1, 0)]
-    await consumer.acknowledge(at_once=True)
-    assert (await world.rows(offsets), client.told) == ([(3, 1, 0)], {PART: 3})
+    await consumer.commit()
+    assert (await world.rows(offsets), client.committed_offsets) == ([(3, 1, 0)], {PART: 3})
     await consumer.on_partitions_assigned([PART])
     await poll(3)
     assert await world.rows(offsets) == [(4, 3, 0)]
 
 
 class FakeClient:
-    """What `pause_intake`, an assignment and an acknowledgment ask of an aiokafka consumer."""
+    """What `pause_intake`, an assignment and a commit use of an aiokafka consumer."""
 
     def __init__(self, *parts: TopicPartition) -> None:
         self.parts, self.held = set(parts), set[TopicPartition]()
-        self.told: dict[TopicPartition, int] = {}
+        self.committed_offsets: dict[TopicPartition, int] = {}
         self.sought: dict[TopicPartition, int] = {}
         self._client = SimpleNamespace(send=None)
         self.getmany = None
@@ -347,12 +347,12 @@ class FakeClient:
         return None
 
     async def commit(self, offsets: dict[TopicPartition, int]) -> None:
-        self.told = offsets
+        self.committed_offsets = offsets
 
 
 @pytest.mark.real
-async def test_nothing_is_read_before_it_is_known_where_reading_begins(world: World) -> None:
-    """Promises 2 and 7: a later message overtakes none, whatever else happens meanwhile; and nothing stays paused."""
+async def test_nothing_is_read_before_the_offsets_of_an_assignment_are_loaded(world: World) -> None:
+    """Promises 2 and 7: a later message overtakes none, even if a pause and a commit happen meanwhile; nothing stays paused."""
     other = TopicPartition(COMMANDS, 4)
     service = replace(SERVICE, intake=frozenset({COMMANDS}))
     consumer = Consumer(service, world.settings, world.database, world.shell, world.metrics)
@@ -361,8 +361,8 @@ async def test_nothing_is_read_before_it_is_known_where_reading_begins(world: Wo
         async def committed(self, part: TopicPartition) -> None:
             assert self.paused() == {PART, other}
             consumer.pause_intake(False)
-            consumer._handled = {PART: 1, other: 1}
-            await consumer.acknowledge(at_once=True)
+            consumer.offsets._handled = {PART: 1, other: 1}
+            await consumer.commit()
 
     client = Meanwhile(PART, other)
     consumer._subscriber.consumer = client
@@ -377,19 +377,19 @@ async def test_nothing_is_read_before_it_is_known_where_reading_begins(world: Wo
 
 @pytest.mark.real
 async def test_a_batch_that_failed_is_read_again_from_its_first_records(world: World) -> None:
-    """Promise 2: what comes behind it must not overtake what is taken again."""
+    """Promise 2: records behind it must not overtake those that are retried."""
     consumer = Consumer(SERVICE, world.settings, world.database, world.shell, world.metrics)
     other, elsewhere = TopicPartition(COMMANDS, 4), TopicPartition(COMMANDS, 5)
     consumer._subscriber.consumer = client = FakeClient(PART, other)
     consumer.reads.attach(client)
     failed: Any = [SimpleNamespace(topic=part.topic, partition=part.partition, offset=offset)
                    for part, offset in ((PART, 7), (PART, 8), (other, 3), (elsewhere, 1))]  # fmt: skip
-    consumer._rewind(failed)
-    assert client.sought == {PART: 7, other: 3}  # the third was assigned to somebody else meanwhile
+    consumer.offsets.rewind(client, failed)
+    assert client.sought == {PART: 7, other: 3}  # the third was assigned to another member meanwhile
 
 
 def test_a_large_poll_is_halved_by_order_and_a_small_one_is_left_whole() -> None:
-    """No order is in both halves, and within a half everything stands as it came. With offsets to store it is whole."""
+    """No order is in both halves, and within a half the order of the records is unchanged. With offsets to store it is whole."""
     keys = [None, *(UUID(int=n) for n in range(6))]
     refused = [Rejected(Record("t", 0, n, None, None, []), keys[n % 7], "bad_body", "no") for n in range(LANES_FROM)]
     for whole in (Intake(list(refused[1:])), Intake(list(refused), {("t", 0): LANES_FROM})):

@@ -24,8 +24,8 @@ import devservices
 from chassis.batch.outbox import OutboxRow
 from chassis.batch.transaction import Transaction
 from chassis.declare.migrations import upgrade
-from chassis.kafka.consumer import PARTITION_FETCH_BYTES_MAX
 from chassis.kafka.relay import OTHERS_POLL_MS, Relay, partition_of
+from chassis.kafka.subscriber import PARTITION_FETCH_BYTES_MAX
 from contracts.registry import PARTITIONS
 from devservices import Services
 

@@ -14,8 +14,8 @@ from pydantic import ValidationError
 from chassis.batch.clock import Clock
 from chassis.batch.database import Database
 from chassis.batch.inbound import Inbound
-from chassis.batch.shell import Shell
-from chassis.kafka.consumer import Consumer
+from chassis.kafka.attempts import Attempts
+from chassis.kafka.decoding import Decoder
 from chassis.telemetry import Metrics
 from contracts import payments
 from contracts.base import Event, UnknownWord, json_bytes, to_json
@@ -76,9 +76,9 @@ async def test_a_code_of_a_newer_release_reaches_its_decision(play: Play) -> Non
         return database.clock
 
     database.read_clock = read_clock  # type: ignore[method-assign]
-    consumer = Consumer(SERVICE, settings, database, Shell(SERVICE, database, metrics), metrics)
+    decoder = Decoder(SERVICE, settings, database, metrics, Attempts())
     raw: Any = SimpleNamespace(topic=topic, partition=0, offset=1, timestamp=0, key=key, value=value, headers=named)
-    (entry,) = (await consumer.decode([raw])).entries
+    (entry,) = (await decoder.decode([raw])).entries
     await database.close()
     assert isinstance(entry, Inbound)
     play.when(entry.body)

@@ -23,6 +23,7 @@ from chassis.batch.unit_of_work import Batch
 from chassis.declare.app import Outcome
 from chassis.declare.service import Service
 from chassis.telemetry import Metrics
+from chassis.tracing import Tracing
 
 READY_SECONDS_MAX = 5
 """How long a request waits for a restored database to catch up; then it is told to come again."""
@@ -46,6 +47,7 @@ class Shell:
     ready: asyncio.Event = field(default_factory=_set)
     """Cleared while a restored database catches up: `submit` waits for it."""
     known: Known = field(default_factory=Known)
+    tracing: Tracing = field(default_factory=Tracing)
     _bisection: Bisection = field(init=False)
     _waiting: list[tuple[Inbound, asyncio.Future[Outcome]]] = field(default_factory=list)
     _arrived: asyncio.Event = field(default_factory=asyncio.Event)
@@ -65,18 +67,24 @@ class Shell:
 
     async def take(self, intake: Intake) -> None:
         """Handle a poll of records and store its offsets with it, each lane in a transaction. Raises to be taken again."""
-        lanes = (self.handle(lane.entries, lane.offsets) for lane in intake.lanes())
+        lanes = (self._lane(lane) for lane in intake.lanes())
         for result in await asyncio.gather(*lanes, return_exceptions=True):
             if isinstance(result, BaseException):
                 raise result
+
+    async def _lane(self, lane: Intake) -> None:
+        with self.tracing.handling(lane.entries) as outcomes:
+            outcomes += await self.handle(lane.entries, lane.offsets)
 
     async def submit(self, inbound: Inbound) -> Outcome:
         """Handle one message together with others that wait. Raises a transient error as it is; the caller may repeat."""
         await self.until_ready()
         future: asyncio.Future[Outcome] = asyncio.get_running_loop().create_future()
-        self._waiting.append((inbound, future))
-        self._arrived.set()
-        return await future
+        with self.tracing.handling([inbound]) as outcomes:
+            self._waiting.append((inbound, future))
+            self._arrived.set()
+            outcomes.append(await future)
+        return outcomes[0]
 
     async def until_ready(self) -> None:
         """Wait while a restored database catches up. Raises CatchingUp, which is transient: who asks may repeat."""

@@ -1,9 +1,9 @@
-"""Which batch was begun and never ended: a message that kills the process is found, alone, and parked.
+"""Which batch was begun and never ended: a message that kills the process is isolated and parked.
 
-What ends a process stands, after its restart, where reading begins. So as long as nothing of a partition was acknowledged
-since it was assigned, the database notes before each batch where it begins there, and how often that was tried. What comes
-again with such a count is taken in halves, quarters, at last one by one; what was alone and ended the process `CRASHES_MAX`
-times is not handled any more.
+After the restart that message is where reading begins. So until the first commit for a partition since its assignment, the
+database notes before each batch where the batch begins in the partition, and how often that was tried. Records that are
+redelivered with such a count are handled in halves, quarters, at last one by one. A message that was alone in its batch and
+ended the process CRASHES_MAX times is parked unhandled.
 """
 
 from __future__ import annotations
@@ -20,14 +20,14 @@ from chassis.kafka.record_batches import Entry, first_offset
 log = structlog.get_logger("chassis.kafka.attempts")
 
 CRASHES_MAX: Final = 3
-"""A message that was alone in its batch and ended the process so often is parked unhandled."""
+"""A message that was alone in its batch and ended the process this many times is parked unhandled."""
 ALONE: Final = 1_000
-"""Added to the count of crashes once a message is alone: those of the batches that it shared do not count against it."""
+"""Added to the count of crashes once a message is alone: the crashes of batches that it shared do not count against it."""
 
 Begun = Mapping[TopicPartition, tuple[int | None, int]]
 """(first offset of the batch last begun, batches begun there and never ended) of partitions where it matters."""
 
-# Lost with the machine, kept through a dead process: no fsync needed.
+# It must outlive the process, not the machine: no fsync is needed.
 BEGUN = """
 with unsynced as (select set_config('synchronous_commit', 'off', true))
 insert into consumer_offsets (topic, partition, tried_offset, crashes)
@@ -36,7 +36,7 @@ on conflict (topic, partition) do update set tried_offset = excluded.tried_offse
 
 
 async def note(connection: Connection, begun: Begun) -> None:
-    """Write it down before it is tried."""
+    """Record the batch before it is tried."""
     await connection.execute(
         BEGUN,
         [part.topic for part in begun],
@@ -50,22 +50,24 @@ class Attempts:
     def __init__(self) -> None:
         self.tried: dict[TopicPartition, tuple[int | None, int]] = {}
         self._before: dict[TopicPartition, tuple[int | None, int]] = {}
-        """The same before the batch at hand was begun."""
+        """The same before the present batch was begun."""
 
-    def know(self, rows: Mapping[TopicPartition, Any]) -> None:
-        """What the database noted of the partitions that were assigned."""
+    def restore(self, rows: Mapping[TopicPartition, Any]) -> None:
+        """Start from the rows of `consumer_offsets` for the partitions that were assigned."""
         self.tried = {part: (row["tried_offset"], row["crashes"]) for part, row in rows.items()}
         self._before.clear()
 
     def is_deadly(self, topic: str, partition: int, offset: int) -> bool:
-        """Of a record that is alone in its batch: whether it has ended the process too often."""
+        """Whether a record that is alone in its batch has ended the process too often."""
         tried, crashes = self.tried.get(TopicPartition(topic, partition), (None, 0))
         return tried == offset and crashes >= ALONE + CRASHES_MAX
 
     def chunks(self, records: Sequence[Entry]) -> tuple[list[Entry], list[Sequence[Entry]]]:
-        """The poll as it is; but where a batch was cut off by the end of its process, half as much each time.
+        """Records to handle before anything else, and the parts of a poll to handle after them, one by one.
 
-        First what was committed before the process died and comes again, since it died before it told Kafka.
+        A poll is one part, unless a batch that begins in it was cut off by the end of its process: then that partition's
+        records are split into parts half as large each time. The first list holds duplicates: records that were committed
+        before the process died, and whose offsets it had not committed yet.
         """
         suspect: dict[TopicPartition, tuple[int, int]] = {}
         for part, first in firsts(records).items():
@@ -89,7 +91,7 @@ class Attempts:
         return handled, [rest, *chunks] if rest else chunks
 
     def begun_with(self, records: Sequence[Entry], unproven: Container[TopicPartition]) -> Begun:
-        """What is to be noted before these records are handled: of the partitions where a process may have ended before."""
+        """What to note before these records are handled, for the partitions of `unproven`."""
         least = ALONE if len(records) == 1 else 0
         begun = {}
         for part, first in firsts(records).items():
@@ -109,7 +111,7 @@ class Attempts:
             self._before.pop(part, None)
 
     def survived(self) -> None:
-        """An error came, and our own process lives: nothing of it counts as a crash."""
+        """The batch raised and the process lives: it does not count as a crash."""
         self.tried |= self._before
         self._before.clear()
 

@@ -1,7 +1,7 @@
 """How many records wait on the partitions of a member, and since when the oldest one does.
 
-Asked of the broker and not of the client: a client that is paused or stuck fetches nothing, and would report for ever
-what it knew last.
+The broker is queried and not the client: a client that is paused or stuck fetches nothing, and would report its last
+values for ever.
 """
 
 from __future__ import annotations

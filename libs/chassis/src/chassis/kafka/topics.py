@@ -9,7 +9,6 @@ from typing import Any
 import structlog
 from aiokafka.admin import AIOKafkaAdminClient, NewTopic
 from aiokafka.admin.config_resource import ConfigResource, ConfigResourceType
-from faststream.security import BaseSecurity, SASLPlaintext, SASLScram256, SASLScram512
 
 from chassis.settings import ServiceSettings
 from contracts.limits import RECORD_BYTES_MAX
@@ -25,32 +24,18 @@ APPEND_TIME = {"message.timestamp.type": "LogAppendTime"}
 """Retention counts from the append. By the sender's timestamp a record that is dated back would be deleted unread."""
 
 
-def _ssl_context(settings: ServiceSettings) -> ssl.SSLContext | None:
+def ssl_context(settings: ServiceSettings) -> ssl.SSLContext | None:
     return ssl.create_default_context() if settings.kafka_security_protocol.endswith("SSL") else None
 
 
-def security(settings: ServiceSettings) -> Any:
-    """For FastStream; None on a plain connection."""
-    context = _ssl_context(settings)
-    if settings.kafka_security_protocol.startswith("SASL"):
-        kind = {"PLAIN": SASLPlaintext, "SCRAM-SHA-256": SASLScram256, "SCRAM-SHA-512": SASLScram512}
-        return kind[settings.kafka_sasl_mechanism](
-            username=settings.kafka_sasl_username,
-            password=settings.kafka_sasl_password,
-            use_ssl=context is not None,
-            ssl_context=context,
-        )
-    return BaseSecurity(use_ssl=True, ssl_context=context) if context else None
-
-
 def client_arguments(settings: ServiceSettings) -> dict[str, Any]:
-    """The same for a raw aiokafka client."""
+    """Addresses and credentials for an aiokafka client."""
     arguments: dict[str, Any] = {
         "bootstrap_servers": settings.kafka_bootstrap_servers,
         "security_protocol": settings.kafka_security_protocol,
         "retry_backoff_ms": 500,
     }
-    if context := _ssl_context(settings):
+    if context := ssl_context(settings):
         arguments["ssl_context"] = context
     if settings.kafka_security_protocol.startswith("SASL"):
         arguments |= {

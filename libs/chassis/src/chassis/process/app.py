@@ -73,6 +73,7 @@ class App(Parts):
             await self._end(drain=True)
             await self.tasks.close()
             await self.database.close()
+            await self.tracing.close()
 
     def _start(self, name: str, run: Coroutine[Any, Any, None]) -> asyncio.Task[None]:
         task = asyncio.create_task(run, name=name)

@@ -12,6 +12,7 @@ from fastapi import Depends, Request, Response
 from sqlalchemy.engine import RowMapping
 from sqlalchemy.sql import Executable
 
+from chassis import tracing
 from chassis.batch.database import Database
 from chassis.batch.history import History
 from chassis.batch.shell import Shell
@@ -41,7 +42,8 @@ class Parts:
         self.metrics.clock_skew.set_function(lambda: self.database.clock.skew)
         self.keys = Keys(self.database)
         self.relay = Relay(service, settings, self.database, self.metrics)
-        self.shell = Shell(service, self.database, self.metrics)
+        self.tracing = tracing.configured(service.name)
+        self.shell = Shell(service, self.database, self.metrics, tracing=self.tracing)
         self.tasks = Tasks(service.tasks(self), self.database, self.shell, settings.task_concurrency)
         self.shell.on_tasks = self.tasks.wake
         self.timers = Timers(self.database, self.shell)

@@ -89,7 +89,7 @@ async def watch_intake(app: Parts, consumer: Consumer) -> None:
     settings, in_flight = app.settings, app.service.in_flight
     while True:
         await asyncio.sleep(0.2)
-        await consumer.acknowledge()
+        await consumer.commit_if_due()
         if not app.service.intake:
             await asyncio.sleep(1.9)
             continue
