@@ -1,4 +1,4 @@
-"""Publishing from memory: whatever transactions of this process and of others do, each row once and each key in order."""
+"""Publishing from memory: each row once and each key in order, for any order of transactions of this and other processes."""
 
 from __future__ import annotations
 
@@ -12,12 +12,12 @@ from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, 
 
 from chassis.batch.outbox import OutboxRow
 from chassis.kafka import fresh
-from chassis.kafka.fresh import Fresh, Look
+from chassis.kafka.fresh import Fresh, Queried
 
 NOW = datetime(2026, 11, 20, tzinfo=UTC)
 KEYS = [UUID(int=n) for n in range(3)]
 ROOM = 3
-"""Rows that one look reads at most."""
+"""Maximum number of rows that one query reads."""
 
 
 def row(number: int, key: UUID = KEYS[0], payload: str = "{}") -> OutboxRow:
@@ -26,69 +26,69 @@ def row(number: int, key: UUID = KEYS[0], payload: str = "{}") -> OutboxRow:
 
 
 def proven(*seen: int) -> Fresh:
-    """After looks that have shown these rows, while nobody else was writing."""
-    known = Fresh()
-    known.looked(Look(seen, True, 10, None))
-    known.looked(Look((), True, 10, 10))
-    known.looked(Look((), True, 11, None))
-    return known
+    """After queries that returned these rows, while no other process was writing."""
+    rows = Fresh()
+    rows.queried(Queried(seen, True, 10, None))
+    rows.queried(Queried((), True, 10, 10))
+    rows.queried(Queried((), True, 11, None))
+    return rows
 
 
 def numbers(rows: list[OutboxRow]) -> list[int]:
     return [one.id for one in rows]
 
 
-def test_nothing_goes_from_memory_before_it_is_known_where_accounting_begins() -> None:
-    known = Fresh()
-    known.offer([row(5)])
-    assert known.take(10) == []
+def test_nothing_goes_from_memory_before_a_query_has_proven_an_id() -> None:
+    rows = Fresh()
+    rows.offer([row(5)])
+    assert rows.take(10) == []
 
 
 def test_once_the_earlier_transactions_have_ended_rows_that_follow_one_another_go_from_memory() -> None:
-    known = proven(4, 5)
-    known.offer([row(7)])
-    assert known.take(10) == [], "6 may be an earlier row of the same key"
-    assert known.waiting
-    known.offer([row(6)])
-    assert numbers(known.take(1)) == [6]
-    assert numbers(known.take(10)) == [7]
+    rows = proven(4, 5)
+    rows.offer([row(7)])
+    assert rows.take(10) == [], "6 may be an earlier row of the same key"
+    assert rows.waiting
+    rows.offer([row(6)])
+    assert numbers(rows.take(1)) == [6]
+    assert numbers(rows.take(10)) == [7]
 
 
 def test_a_gap_is_closed_when_every_transaction_has_ended_that_may_have_an_id_inside_it() -> None:
-    known = proven(5)
-    known.looked(Look([8], True, 20, None))
-    assert known.asks_own
-    known.looked(Look((), True, 20, 25))
-    known.looked(Look((), True, 24, None))  # one that began before 25 is still under way: it may have 6 or 7
-    known.offer([row(9)])
-    assert known.take(10) == []
-    known.looked(Look((), True, 25, None))
-    assert numbers(known.take(10)) == [9]
+    rows = proven(5)
+    rows.queried(Queried([8], True, 20, None))
+    assert rows.asks_own
+    rows.queried(Queried((), True, 20, 25))
+    rows.queried(Queried((), True, 24, None))  # one that began before 25 is still under way: it may have 6 or 7
+    rows.offer([row(9)])
+    assert rows.take(10) == []
+    rows.queried(Queried((), True, 25, None))
+    assert numbers(rows.take(10)) == [9]
 
 
-def test_a_look_that_left_something_unread_closes_no_gap() -> None:
-    known = proven(5)
-    known.looked(Look([8], True, 20, None))
-    known.looked(Look((), True, 20, 25))
-    known.looked(Look([9, 10, 11], False, 30, None))
-    known.offer([row(12)])
-    assert known.take(10) == []
+def test_a_query_that_left_rows_unread_closes_no_gap() -> None:
+    rows = proven(5)
+    rows.queried(Queried([8], True, 20, None))
+    rows.queried(Queried((), True, 20, 25))
+    rows.queried(Queried([9, 10, 11], False, 30, None))
+    rows.offer([row(12)])
+    assert rows.take(10) == []
 
 
-def test_a_row_that_a_look_has_shown_is_not_taken_again_when_its_commit_is_told_late() -> None:
-    known = proven(5)
-    known.looked(Look([6, 8], True, 30, None))
-    known.offer([row(6), row(7), row(8), row(9)])
-    assert numbers(known.take(10)) == [7, 9]
-    assert not known.waiting
+def test_a_row_that_a_query_has_returned_is_not_taken_again_when_it_is_offered_later() -> None:
+    rows = proven(5)
+    rows.queried(Queried([6, 8], True, 30, None))
+    rows.offer([row(6), row(7), row(8), row(9)])
+    assert numbers(rows.take(10)) == [7, 9]
+    assert not rows.waiting
 
 
 def test_what_is_not_published_for_long_does_not_fill_the_memory() -> None:
-    known = proven(5)
+    rows = proven(5)
     large = "x" * (fresh.BYTES_MAX // 4)
     for number in range(6, 12):
-        known.offer([row(number, payload=large)])
-    assert sum(len(one.payload) for one in known.take(10)) <= fresh.BYTES_MAX
+        rows.offer([row(number, payload=large)])
+    assert sum(len(one.payload) for one in rows.take(10)) <= fresh.BYTES_MAX
 
 
 @dataclass
@@ -108,12 +108,12 @@ class Outbox(RuleBasedStateMachine):
         self.next_id, self.next_xid = 1, 100
         self.open: list[Transaction] = []
         self.table: dict[int, UUID] = {}
-        self.untold: list[Transaction] = []
+        self.unoffered: list[Transaction] = []
         """Committed in this process, and `offer` has not been called yet."""
         self.acked: set[int] = set()
         self.published: list[int] = []
         self.key_of: dict[int, UUID] = {}
-        self.under_way: tuple[Look, list[int]] | None = None
+        self.under_way: tuple[Queried, list[int]] | None = None
 
     def xid(self) -> int:
         self.next_xid += 1
@@ -134,7 +134,7 @@ class Outbox(RuleBasedStateMachine):
 
     @rule(mine=st.booleans(), key=st.sampled_from(KEYS), count=st.integers(1, 3))
     def transact(self, mine: bool, key: UUID, count: int) -> None:
-        """From beginning to end, and told at once."""
+        """From beginning to end, and offered at once."""
         if all(one.key != key for one in self.open):
             ids = list(range(self.next_id, self.next_id + count))
             self.next_id += count
@@ -152,13 +152,13 @@ class Outbox(RuleBasedStateMachine):
         if well:
             self.table |= dict.fromkeys(one.ids, one.key)
             if one.mine:
-                self.untold.append(one)
+                self.unoffered.append(one)
 
-    @precondition(lambda self: self.untold)
+    @precondition(lambda self: self.unoffered)
     @rule(data=st.data())
-    def tell(self, data: st.DataObject) -> None:
-        one = data.draw(st.sampled_from(self.untold))
-        self.untold.remove(one)
+    def offer(self, data: st.DataObject) -> None:
+        one = data.draw(st.sampled_from(self.unoffered))
+        self.unoffered.remove(one)
         self.fresh.offer([row(number, one.key) for number in one.ids])
 
     @precondition(lambda self: self.under_way is None)
@@ -168,7 +168,7 @@ class Outbox(RuleBasedStateMachine):
 
     @precondition(lambda self: self.under_way is None)
     @rule()
-    def begin_look(self) -> None:
+    def begin_query(self) -> None:
         for number in self.acked:
             del self.table[number]
         self.acked.clear()
@@ -177,21 +177,21 @@ class Outbox(RuleBasedStateMachine):
         ended_before = min((one.xid for one in self.open), default=self.next_xid)
         if own is not None:
             ended_before = min(ended_before, own)
-        self.under_way = Look(read, len(read) < ROOM, ended_before, own), read
+        self.under_way = Queried(read, len(read) < ROOM, ended_before, own), read
 
     @precondition(lambda self: self.under_way is not None)
     @rule()
-    def end_look(self) -> None:
+    def end_query(self) -> None:
         assert self.under_way is not None
-        (look, read), self.under_way = self.under_way, None
-        self.fresh.looked(look)
+        (found, read), self.under_way = self.under_way, None
+        self.fresh.queried(found)
         self._publish(read)
 
     @precondition(lambda self: self.under_way is None)
     @rule()
-    def look(self) -> None:
-        self.begin_look()
-        self.end_look()
+    def query(self) -> None:
+        self.begin_query()
+        self.end_query()
 
     def _publish(self, rows: list[int]) -> None:
         self.published += rows
@@ -208,19 +208,19 @@ class Outbox(RuleBasedStateMachine):
             assert of_key == sorted(of_key)
 
     def teardown(self) -> None:
-        """Nothing is lost; and after some quiet looks everything goes from memory again."""
+        """Nothing is lost; and after some quiet queries everything goes from memory again."""
         if self.under_way is not None:
-            self.end_look()
+            self.end_query()
         while self.open:
             one = self.open.pop()
             self.table |= dict.fromkeys(one.ids, one.key)
         for _ in range(self.next_id + 4):
-            self.look()
+            self.query()
         assert set(self.table) <= self.acked
-        for one in self.untold:
+        for one in self.unoffered:
             self.fresh.offer([row(number, one.key) for number in one.ids])
         assert self.fresh.take(100) == []
-        assert not self.fresh.waiting, "nothing is kept that is published"
+        assert not self.fresh.waiting, "no published row is stored"
         if self.published:
             self.fresh.offer([row(self.next_id)])
             if max(self.published) == self.next_id - 1:

@@ -24,7 +24,8 @@ import devservices
 from chassis.batch.outbox import OutboxRow
 from chassis.batch.transaction import Transaction
 from chassis.declare.migrations import upgrade
-from chassis.kafka.relay import OTHERS_POLL_MS, Relay, partition_of
+from chassis.kafka.publisher import partition_of
+from chassis.kafka.relay import OTHERS_POLL_MS, Relay
 from chassis.kafka.subscriber import PARTITION_FETCH_BYTES_MAX
 from contracts.registry import PARTITIONS
 from devservices import Services
@@ -53,7 +54,7 @@ async def admin(servers: Services) -> AsyncIterator[AIOKafkaAdminClient]:
 
 @pytest.fixture
 def topic_bytes_max() -> int:
-    """What the topic takes at most; a test may name another limit as its parameter."""
+    """Maximum size of a batch on the topic; a test may name another limit as its parameter."""
     return 20_000
 
 
@@ -64,7 +65,9 @@ async def world(servers: Services, admin: AIOKafkaAdminClient, topic_bytes_max: 
     async with asyncio.timeout(30):
         while (error := (await admin.create_topics([topic])).topic_errors[0][1]) != 0:
             assert error == TopicAlreadyExistsError.errno
-            await admin.delete_topics([EVENTS])  # of the test before; what a broker answers it does a moment later
+            await admin.delete_topics(
+                [EVENTS]
+            )  # of the test before; the broker deletes it some time after its response
             await asyncio.sleep(0.1)
     world = World(settings(servers.postgres.dsn("counter"), kafka_bootstrap_servers=servers.kafka.bootstrap_servers,
                            relay_lease_seconds=1))  # fmt: skip
@@ -104,9 +107,9 @@ async def published(world: World) -> dict[UUID, list[int]]:
         for part in parts:
             while await consumer.position(part) < ends[part]:
                 for record in (await consumer.getmany(part, timeout_ms=1000)).get(part, []):
-                    told, total = found.setdefault(UUID(record.key.decode()), []), json.loads(record.value)["total"]
-                    if total not in told:
-                        told.append(total)
+                    totals, total = found.setdefault(UUID(record.key.decode()), []), json.loads(record.value)["total"]
+                    if total not in totals:
+                        totals.append(total)
     finally:
         await consumer.stop()
     return found
@@ -173,7 +176,7 @@ async def test_who_takes_an_outbox_id_has_a_transaction_id_before(world: World) 
             await connection.execute(OWN_IDS)
 
 
-async def test_what_was_published_is_forgotten_with_the_next_look_and_not_sent_again(world: World) -> None:
+async def test_a_published_row_is_deleted_by_the_next_query_and_not_sent_again(world: World) -> None:
     """One statement for both; positions on the own topic are noted by the second, and at the end."""
     key = uuid4()
     relay = relay_of(world)
@@ -186,13 +189,13 @@ async def test_what_was_published_is_forgotten_with_the_next_look_and_not_sent_a
     relay.stopping = True
     assert await relay.flush() == 0
     assert (await world.one("select count(*) from outbox"), await world.one(positions)) == (0, 2)
-    await relay._drop_producer()
+    await relay.close()
 
 
-async def test_after_an_error_the_relay_does_not_delete_what_has_the_ids_it_remembers(
+async def test_after_an_error_the_relay_deletes_no_row_by_an_id_from_before_it(
     world: World, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Promise 1: a database that took the other's place gives the same ids to rows that nobody has published."""
+    """Promise 1: a database that took the other's place gives the same ids to rows that are not published."""
     key = uuid4()
     relay = relay_of(world)
     await world.tell(plus(key, 1))
@@ -253,7 +256,7 @@ async def test_while_one_relay_holds_the_lease_another_publishes_nothing_and_ove
     assert time.monotonic() - started < 10
     assert await published(world) == {key: [1, 2]}
     for relay in (first, second):
-        await relay._drop_producer()
+        await relay.close()
 
 
 async def test_an_event_whose_transaction_commits_late_is_not_passed_over(world: World) -> None:
@@ -278,7 +281,7 @@ async def test_an_event_whose_transaction_commits_late_is_not_passed_over(world:
         go.set()
     assert await relay.flush() == 1
     assert await published(world) == {soon: [1], late: [1]}
-    await relay._drop_producer()
+    await relay.close()
 
 
 async def test_what_this_process_committed_is_published_without_reading_it_and_after_what_others_committed_before(
@@ -286,37 +289,37 @@ async def test_what_this_process_committed_is_published_without_reading_it_and_a
 ) -> None:
     """Promise 2: whoever wrote it, the topic has a key's events in order, and every one of them once."""
     patient = world.settings.model_copy(update={"relay_lease_seconds": 300})
-    relay, key, looks = Relay(SERVICE, patient, world.database, world.metrics), uuid4(), 0
+    relay, key, queries = Relay(SERVICE, patient, world.database, world.metrics), uuid4(), 0
     read = relay._next
 
     async def counted(connection: Any) -> Any:
-        nonlocal looks
-        looks += 1
+        nonlocal queries
+        queries += 1
         return await read(connection)
 
     monkeypatch.setattr(relay, "_next", counted)
-    monkeypatch.setattr("chassis.kafka.relay.LOOK_SECONDS", 60)
+    monkeypatch.setattr("chassis.kafka.relay.QUERY_SECONDS", 60)
 
-    async def tell(*, here: bool) -> None:
+    async def commit(*, here: bool) -> None:
         world.shell.on_published = relay.offer if here else lambda rows: None
         await world.tell(plus(key, 1))
 
-    told, before = 0, -1
+    committed, before = 0, -1
     async with asyncio.timeout(60):
-        while looks != before:  # at first it learns where accounting begins
-            told, before = told + 1, looks
-            await tell(here=True)
+        while queries != before:  # the first queries prove an id
+            committed, before = committed + 1, queries
+            await commit(here=True)
             assert await relay.flush() == 1
-    await tell(here=False)
-    await tell(here=True)
+    await commit(here=False)
+    await commit(here=True)
     assert await relay.flush() == 2, "the other's row first: it has the lower id"
-    assert looks == before + 1
-    await tell(here=True)
+    assert queries == before + 1
+    await commit(here=True)
     assert await relay.flush() == 1
-    assert looks == before + 1, "there is no gap"
+    assert queries == before + 1, "there is no gap"
     await drained(world, relay)
-    assert await published(world) == {key: list(range(1, told + 4))}
-    assert await records(world) == told + 3
+    assert await published(world) == {key: list(range(1, committed + 4))}
+    assert await records(world) == committed + 3
 
 
 @pytest.mark.parametrize("topic_bytes_max", [4_000_000])
@@ -337,14 +340,14 @@ async def test_a_backlog_of_one_partition_does_not_keep_the_others_waiting(world
         assert set(await consumer.getmany(timeout_ms=10_000)) == parts
 
 
-async def test_it_looks_often_only_while_rows_come_that_no_commit_of_this_process_tells(world: World) -> None:
-    """A look may see a row a moment before its own process says that it is committed: nobody else is at work then."""
-    relay, told = relay_of(world), list[OutboxRow]()
-    world.shell.on_published = told.extend
+async def test_it_queries_often_only_while_other_processes_add_rows(world: World) -> None:
+    """A query may return a row before the commit of this process has offered it: then no other process is at work."""
+    relay, offered = relay_of(world), list[OutboxRow]()
+    world.shell.on_published = offered.extend
     for _ in range(3):
         await world.tell(plus(uuid4(), 1))
         assert await relay.flush() == 1
-        relay.offer(told)
+        relay.offer(offered)
         assert relay.pause_ms == world.settings.relay_poll_ms_max
     world.shell.on_published = lambda rows: None
     for pause_ms in (world.settings.relay_poll_ms_max, OTHERS_POLL_MS):
@@ -377,7 +380,7 @@ async def test_the_headers_of_a_published_event_are_those_of_its_journal_row(wor
             record = await consumer.getone()
     finally:
         await consumer.stop()
-    told = {name: value.decode() for name, value in record.headers}
-    assert (told["ce_id"], told["ce_causationid"]) == (str(row["message_id"]), str(row["cause_id"]))
-    assert (told["ce_source"], told["ce_type"], told["ce_subject"]) == ("counter", "counter.added", str(key))
+    named = {name: value.decode() for name, value in record.headers}
+    assert (named["ce_id"], named["ce_causationid"]) == (str(row["message_id"]), str(row["cause_id"]))
+    assert (named["ce_source"], named["ce_type"], named["ce_subject"]) == ("counter", "counter.added", str(key))
     assert record.key.decode() == str(key)

@@ -1,9 +1,10 @@
-"""Outbox -> topic. One relay per service at a time, under a lease; nobody else publishes, ever.
+"""Outbox -> topic. One relay per service publishes at a time, under a lease; no other part of a process publishes.
 
-Order per key holds because who journals under a key holds that key's row lock, so outbox ids of a key rise in commit
-order; and because one batch per partition is in flight at a time. What this process has just committed is published from memory as long
-as nothing can be missing before it (`fresh.py`); everything else, and what is left behind, is found by looking. A crash
-between ack and delete publishes again: readers tell by (source, id). No transaction is open while sending.
+The order of a key's messages holds because a transaction that journals under a key has locked that key's row, so the outbox
+ids of a key rise in commit order; and because one batch per partition is in flight at a time. Rows that this process has
+just committed are published from memory as long as no row before them can be missing (`fresh.py`). Everything else is found
+by querying the outbox. After a crash between acknowledgement and deletion rows are published again, and consumers remove the
+duplicates by (source, id). No transaction is open while records are sent.
 """
 
 from __future__ import annotations
@@ -16,134 +17,84 @@ import time
 import uuid
 from collections import deque
 from collections.abc import Sequence
+from typing import Final
 
 import structlog
-from aiokafka import AIOKafkaProducer
-from aiokafka.errors import MessageSizeTooLargeError, RecordListTooLargeError
-from aiokafka.partitioner import murmur2
 from asyncpg import Connection
 
 from chassis import crash
 from chassis.batch.database import Database
 from chassis.batch.outbox import OutboxRow
 from chassis.declare.service import Service
-from chassis.kafka.fresh import Fresh, Look
-from chassis.kafka.topics import client_arguments
+from chassis.kafka import outbox_table
+from chassis.kafka.fresh import Fresh, Queried
+from chassis.kafka.outbox_table import BEHIND, NextRows
+from chassis.kafka.publisher import Partition, Publisher
 from chassis.settings import ServiceSettings
 from chassis.telemetry import Metrics
-from contracts.envelope import headers
-from contracts.registry import MESSAGES, PARTITIONS
 
 log = structlog.get_logger("chassis.kafka.relay")
 
-BATCH_BYTES_MAX = 48 * 1024
-"""Unless one record alone is larger. Below what a consumer asks of a partition at a time: the broker hands out whole
-batches, and one that is larger only when it is the first in its answer."""
-RECORD_BYTES_MAX = 1024 * 1024
-REQUEST_BYTES_MAX = 4 * 1024 * 1024
-LOOK_SECONDS = 1.0
-"""At the latest so long after a look the outbox is looked at again, to delete what was published."""
-OTHERS_POLL_MS = 20
-"""Between two looks at the outbox while other processes of the service put rows into it."""
-POSITIONS_SECONDS = 1.0
-"""Between two notes of how far the own topics are known."""
-FLOOR_SECONDS = 120
-"""Ids at or below the highest one published so long ago can hold nothing new: no transaction lives half as long."""
-
-# Neither a lease nor a deletion has to survive the machine: a lost one publishes again, which readers tell. So their
-# commits wait for no disk.
-LEASE = """
-with unsynced as (select set_config('synchronous_commit', 'off', true))
-insert into leases (name, holder, until)
-select 'relay', $1, clock_timestamp() + make_interval(secs => $2) from unsynced
-on conflict (name) do update set holder = excluded.holder, until = excluded.until
-where leases.holder = excluded.holder or leases.until < clock_timestamp()
-returning holder"""
-
-# One statement: forgets what was published since the last one and reads what comes next, without what it is just forgetting.
-# The state of things stands in every row, and alone in one if there is nothing to read.
-# Lateral with its limit: always a look-up by key. On a journal that grew since it was last analyzed, a plain join scans it.
-NEXT = """
-with unsynced as (select set_config('synchronous_commit', 'off', true)),
-  gone as (delete from outbox using unsynced where id = any($3::bigint[])),
-  positioned as (
-    insert into relay_positions (topic, partition, next_offset)
-    select u.* from unsynced, unnest($4::text[], $5::int[], $6::bigint[]) as u
-    on conflict (topic, partition) do update set next_offset = greatest(relay_positions.next_offset, excluded.next_offset)),
-  state as materialized (
-    select pg_snapshot_xmin(pg_current_snapshot())::text::bigint as ended_before,
-      case when $7::bool then pg_current_xact_id()::text::bigint end as own,
-      exists (select from outbox_set_aside) as aside)
-select r.*, state.*
-from state left join (
-  select o.id, o.day, o.journal_id, j.key, j.store_id, j.type, j.message_id, j.topic, j.at, j.cause_id, j.correlation_id,
-    j.traceparent, j.payload, exists (select from outbox_set_aside s where s.key = j.key) as late
-  from (select id, day, journal_id from outbox where id > $1 order by id limit $2 + cardinality($3::bigint[])) o
-  cross join lateral (select * from journal where day = o.day and id = o.journal_id limit 1) j
-  where o.id not in (select unnest($3::bigint[]))) r on true
-order by r.id"""
-
-_PARTITIONS: dict[bytes, int] = {}
-
-
-def partition_of(key: bytes) -> int:
-    """As Java's default partitioner: murmur2 of the key. Kept for the few messages that an order has in a row."""
-    found = _PARTITIONS.get(key)
-    if found is None:
-        if len(_PARTITIONS) > 10_000:
-            _PARTITIONS.clear()
-        found = _PARTITIONS[key] = (murmur2(key) & 0x7FFFFFFF) % PARTITIONS
-    return found
+QUERY_SECONDS: Final = 1.0
+"""Maximum time between two queries of the outbox while rows are published from memory: a query deletes published rows."""
+OTHERS_POLL_MS: Final = 20
+"""Between two queries while other processes of the service add rows to the outbox."""
+OTHERS_SECONDS: Final = 1.0
+"""After a row of another process, more are expected for this time."""
+POSITIONS_SECONDS: Final = 1.0
+"""Between two writes of `relay_positions`."""
+FLOOR_SECONDS: Final = 120
+"""No row can be left at or below the highest id that was published this long ago: a transaction lives half as long at most."""
+RETRY_SECONDS: Final = 0.5
 
 
 class LeaseLost(Exception):
-    """Another relay has taken over while this one was silent."""
+    """Another relay took the lease after this one had not renewed it."""
 
 
 class Relay:
     def __init__(self, service: Service, settings: ServiceSettings, database: Database, metrics: Metrics) -> None:
-        self.service, self.settings, self.database, self.metrics = service, settings, database, metrics
+        self.settings, self.database, self.metrics = settings, database, metrics
         self.holder = f"{socket.gethostname()}:{os.getpid()}:{uuid.uuid4().hex[:8]}"
         self.stopping = False
         self.flushed_at = time.monotonic()
+        self._publisher = Publisher(service.name, settings, self._renew, self._set_aside)
         self._wake = asyncio.Event()
-        self._producer: AIOKafkaProducer | None = None
         self._renew_at = 0.0
         """Until then the lease is ours; 0: it is not."""
         self._fresh = Fresh()
         self._aside = True
-        """Whether there may be rows set aside, which later ones of their keys have to follow. Told by each look; between
-        two looks only we, who hold the lease, set any aside."""
-        self._looked_at = 0.0
+        """Whether rows may be set aside, behind which later rows of their keys have to wait. Each query returns it; between two
+        queries only the holder of the lease sets rows aside."""
+        self._queried_at = 0.0
         self._strange: set[int] = set()
-        """What the last look has shown and no commit of this process has told: those of another, or told in a moment."""
+        """Ids of the last query that no commit of this process has offered: rows of another process, or offered later."""
         self._others_until = 0.0
-        """Until then other processes of the service are taken to put rows into the outbox."""
+        """Until then other processes of the service are expected to add rows to the outbox."""
         self._floor = 0
         self._published: deque[tuple[float, int]] = deque()
+        """(monotonic time, highest id) of each flush since FLOOR_SECONDS."""
         self._acked: list[int] = []
-        """Ids that the broker has and the outbox still holds; the next look at it deletes them."""
-        self._positions: dict[tuple[str, int], int] = {}
-        """(topic, partition) -> the offset after our last record there, where it is not stored yet."""
+        """Ids of published rows that are still in the outbox; the next query deletes them."""
+        self._positions: dict[Partition, int] = {}
+        """The offset after our last record in each partition where it is not stored yet."""
         self._positioned_at = 0.0
-        self._one_by_one: set[tuple[str, int]] = set()
-        """Lanes whose last batch was refused for its size."""
 
     def wake(self) -> None:
-        """There may be something new in the outbox."""
+        """There may be new rows in the outbox."""
         self._wake.set()
 
     def offer(self, rows: Sequence[OutboxRow]) -> None:
-        """Something new is in the outbox; `rows` of it were put there by a transaction of this process, now committed."""
+        """There are new rows in the outbox; `rows` of them are from a transaction of this process, now committed."""
         self._fresh.offer(rows)
         self._strange.difference_update(row.id for row in rows)
         self._wake.set()
 
     async def run(self) -> None:
-        """Publish until `stopping` and the outbox is empty. Any producer error: a new producer, the same rows.
+        """Publish until `stopping` and the outbox is empty. After an error: a new producer and the same rows.
 
-        This process says when it has committed something. Rows of other processes are found by looking: often while
-        there are some, since each look is a statement.
+        Commits of this process wake it. Rows of other processes are found by queries, which are frequent only while there are
+        such rows.
         """
         while True:
             self._wake.clear()
@@ -151,16 +102,16 @@ class Relay:
                 count = await self.flush()
             except Exception as error:
                 log.warning("relay_again", error=repr(error))
-                self._forget()
-                await self._drop_producer()
+                self._reset()
+                await self.close()
                 if self.stopping:
                     return
-                await asyncio.sleep(0.5)
+                await asyncio.sleep(RETRY_SECONDS)
                 continue
             if count >= self.settings.relay_rows_max or (count and (self.stopping or self._fresh.waiting)):
                 continue
             if self.stopping:
-                await self._drop_producer()
+                await self.close()
                 return
             with contextlib.suppress(TimeoutError):
                 async with asyncio.timeout(self.pause_ms / 1000):
@@ -168,81 +119,83 @@ class Relay:
 
     @property
     def pause_ms(self) -> int:
-        """At most so long until the next look."""
+        """Maximum time until the next query."""
         return OTHERS_POLL_MS if time.monotonic() < self._others_until else self.settings.relay_poll_ms_max
 
     async def flush(self) -> int:
-        """Publish what may go from memory, else one look's rows; how many. 0 also when another relay holds the lease."""
-        rows = self._fresh.take(self.settings.relay_rows_max) if self._may_do_without_a_look() else []
-        rows = rows or await self._look()
+        """Publish the rows that may go from memory, else those of one query; how many. 0 also without the lease."""
+        rows = self._fresh.take(self.settings.relay_rows_max) if self._query_is_not_due() else []
+        rows = rows or await self._query()
         if not rows:
             self.flushed_at = time.monotonic()
             return 0
         crash.point("before_produce")
-        acked, offsets = await self._send(rows)
+        published = await self._publisher.publish(rows)
         crash.point("after_produce_before_delete")
-        self._positions |= offsets
-        self._acked += acked
-        self.metrics.relayed.inc(len(acked))
+        self._positions |= published.offsets
+        self._acked += published.acked
+        self.metrics.relayed.inc(len(published.acked))
         self.flushed_at = time.monotonic()
         self._raise_floor(max(row.id for row in rows))
         return len(rows)
 
-    def _may_do_without_a_look(self) -> bool:
+    async def close(self) -> None:
+        """Records that were given to the client are sent, or given up after a while."""
+        await self._publisher.close()
+
+    async def put_back(self) -> int:
+        """Publish the rows that are set aside, in their order; how many. To call once their cause is fixed."""
+        count = await outbox_table.put_back(self.database)
+        self.wake()
+        return count
+
+    # -- queries ------------------------------------------------------------------------------------------------------
+
+    def _query_is_not_due(self) -> bool:
         return (
             not self._aside
             and len(self._acked) < self.settings.relay_rows_max
-            and time.monotonic() < min(self._looked_at + LOOK_SECONDS, self._renew_at)
+            and time.monotonic() < min(self._queried_at + QUERY_SECONDS, self._renew_at)
         )
 
-    async def _look(self) -> list[OutboxRow]:
-        """What the outbox holds, but for what was published and what has to follow a row that is set aside."""
+    async def _query(self) -> list[OutboxRow]:
+        """The next rows of the outbox. Rows that have to wait behind one that is set aside are set aside, too."""
         async with self.database.connection() as connection:
             if not await self._holds(connection):
-                self._forget()
+                self._reset()
                 return []
-            rows, late = await self._next(connection)
-            if late:
+            found = await self._next(connection)
+            if found.late:
                 async with connection.transaction():
-                    await _move_aside(connection, late, "an earlier row of its order is set aside")
-        return rows
+                    await outbox_table.move_aside(connection, found.late, BEHIND)
+        return found.rows
 
-    async def _next(self, connection: Connection) -> tuple[list[OutboxRow], list[OutboxRow]]:
-        """The next rows, and those of them that come late: an earlier row of their key is set aside.
+    async def _next(self, connection: Connection) -> NextRows:
+        """The next rows. Deletes published rows, and now and then stores how far our topics are published.
 
-        The database forgets what the broker has, and remembers now and then how far that is. Remembered too late, a restored
-        database reads a little more of what it knows.
+        If that is stored too late, a restored database reads again a little of what it has.
         """
         due = self.stopping or time.monotonic() > self._positioned_at + POSITIONS_SECONDS
-        ordered = sorted(self._positions.items()) if due else []
-        found = await connection.fetch(
-            NEXT, self._floor, self.settings.relay_rows_max, self._acked,
-            [topic for (topic, _), _ in ordered],
-            [partition for (_, partition), _ in ordered],
-            [offset for _, offset in ordered],
-            self._fresh.asks_own,
+        rows_max = self.settings.relay_rows_max
+        found = await outbox_table.next_rows(
+            connection, above=self._floor, rows_max=rows_max, published=self._acked,
+            positions=self._positions if due else {}, with_own=self._fresh.asks_own,
         )  # fmt: skip
         self._acked.clear()
         if due:
             self._positions.clear()
             self._positioned_at = time.monotonic()
-        state = found[0]
-        rows: list[OutboxRow] = []
-        late: list[OutboxRow] = []
-        for one in found if state["id"] is not None else ():
-            (late if one["late"] else rows).append(OutboxRow(*one[: len(OutboxRow._fields)]))
-        complete = len(rows) + len(late) < self.settings.relay_rows_max
-        ids = [row.id for row in (*rows, *late)]
+        ids = [row.id for row in (*found.rows, *found.late)]
         if self._strange:
-            self._others_until = time.monotonic() + 1
+            self._others_until = time.monotonic() + OTHERS_SECONDS
         self._strange = {number for number in ids if number not in self._fresh}
-        self._fresh.looked(Look(ids, complete, state["ended_before"], state["own"]))
-        self._aside, self._looked_at = state["aside"], time.monotonic()
-        return rows, late
+        self._fresh.queried(Queried(ids, len(ids) < rows_max, found.ended_before, found.own))
+        self._aside, self._queried_at = found.aside, time.monotonic()
+        return found
 
-    def _forget(self) -> None:
-        """Ids mean something in one database only: another may have taken its place, and what is published again is known."""
-        self._fresh.forget()
+    def _reset(self) -> None:
+        """Drop every id: an id is valid in one database only, and another may have taken its place."""
+        self._fresh.reset()
         self._strange.clear()
         self._floor = 0
         self._published.clear()
@@ -255,150 +208,26 @@ class Relay:
         while self._published and now - self._published[0][0] > FLOOR_SECONDS:
             self._floor = max(self._floor, self._published.popleft()[1])
 
+    # -- the lease ----------------------------------------------------------------------------------------------------
+
     async def _holds(self, connection: Connection) -> bool:
-        """Whether the lease is ours. Renewed when a fifth of it is gone; a process that was stopped finds it run out."""
+        """Whether the lease is ours. It is renewed after a fifth of its time; a process that was stopped finds it expired."""
         seconds = self.settings.relay_lease_seconds
         if time.monotonic() < self._renew_at:
             return True
-        asked_at = time.monotonic()
-        held = await connection.fetchval(LEASE, self.holder, seconds) is not None
-        self._renew_at = asked_at + seconds / 5 if held else 0.0
+        requested_at = time.monotonic()
+        held = await outbox_table.lease(connection, self.holder, seconds)
+        self._renew_at = requested_at + seconds / 5 if held else 0.0
         return held
-
-    # -- sending ------------------------------------------------------------------------------------------------------
-
-    async def _send(self, rows: list[OutboxRow]) -> tuple[list[int], dict[tuple[str, int], int]]:
-        """Publish rows in order; one batch per partition in flight. Renews the lease between batches of a partition."""
-        producer = await self._producer_ready()
-        lanes: dict[tuple[str, int], list[OutboxRow]] = {}
-        for row in rows:
-            lanes.setdefault((row.topic, partition_of(str(row.key).encode())), []).append(row)
-        acked: list[int] = []
-        offsets: dict[tuple[str, int], int] = {}
-        await asyncio.gather(*(self._lane(producer, *lane, its, acked, offsets) for lane, its in lanes.items()))
-        return acked, offsets
-
-    async def _lane(
-        self, producer: AIOKafkaProducer, topic: str, partition: int, rows: list[OutboxRow], acked: list[int],
-        offsets: dict[tuple[str, int], int],
-    ) -> None:  # fmt: skip
-        position = 0
-        while position < len(rows):
-            if position:
-                await self._renew()
-            builder = producer.create_batch()
-            first = position
-            last = len(rows) if (topic, partition) not in self._one_by_one else first + 1
-            while position < last:
-                row = rows[position]
-                if position > first and builder.size() + len(row.payload) > BATCH_BYTES_MAX:
-                    break
-                if builder.append(key=str(row.key).encode(), value=row.payload.encode(), timestamp=None,
-                                  headers=self._headers(row)) is None:  # fmt: skip
-                    break
-                position += 1
-            if position == first:
-                rows = await self._set_aside(rows, first, "larger than a batch")
-                continue
-            builder.close()
-            try:
-                future = await producer.send_batch(builder, topic, partition=partition)
-                metadata = await future
-            except (MessageSizeTooLargeError, RecordListTooLargeError) as error:
-                if position - first > 1:  # which of them? The next flush sends this lane a row at a time
-                    self._one_by_one.add((topic, partition))
-                    raise
-                rows, position = await self._set_aside(rows, first, repr(error)), first
-                continue
-            offsets[topic, partition] = max(offsets.get((topic, partition), 0), metadata.offset + position - first)
-            acked += [row.id for row in rows[first:position]]
-        self._one_by_one.discard((topic, partition))
-
-    def _headers(self, row: OutboxRow) -> list[tuple[str, bytes]]:
-        return headers(
-            ce_id=str(row.message_id),
-            source=self.service.name,
-            type=row.type,
-            time=row.at,
-            subject=str(row.key),
-            store_id=row.store_id,
-            correlation_id=row.correlation_id,
-            causation_id=str(row.cause_id),
-            traceparent=row.traceparent,
-            schema_version=MESSAGES[row.type].SCHEMA_VERSION,
-        )
 
     async def _renew(self) -> None:
         async with self.database.connection() as connection:
             if not await self._holds(connection):
                 raise LeaseLost(self.holder)
 
-    async def _producer_ready(self) -> AIOKafkaProducer:
-        if self._producer is None:
-            producer = AIOKafkaProducer(
-                **client_arguments(self.settings),
-                client_id=f"tradewind-{self.service.name}-relay",
-                enable_idempotence=True,
-                acks="all",
-                linger_ms=0,
-                max_batch_size=RECORD_BYTES_MAX,
-                max_request_size=REQUEST_BYTES_MAX,
-                request_timeout_ms=180_000,
-            )
-            try:
-                await producer.start()
-            except BaseException:
-                with contextlib.suppress(Exception):
-                    await producer.stop()
-                raise
-            self._producer = producer
-        return self._producer
-
-    async def close(self) -> None:
-        """After `run` was cancelled: what was handed to the client is sent, or given up after a while."""
-        await self._drop_producer()
-
-    async def _drop_producer(self) -> None:
-        """A producer that raised once has lost a sequence number for good: throw it away."""
-        producer, self._producer = self._producer, None
-        if producer is not None:
-            with contextlib.suppress(Exception, asyncio.CancelledError):
-                async with asyncio.timeout(5):
-                    await producer.stop()
-
-    # -- rows that the broker refuses for themselves ------------------------------------------------------------------
-
-    async def _set_aside(self, rows: list[OutboxRow], at: int, cause: str) -> list[OutboxRow]:
-        """Set the row `at` aside, and with it the later ones of its key; the rows that are left."""
-        row = rows[at]
-        late = [other for other in rows[at + 1 :] if other.key == row.key]
+    async def _set_aside(self, row: OutboxRow, late: Sequence[OutboxRow], cause: str) -> None:
         log.error("row_set_aside", outbox_id=row.id, type=row.type, key=str(row.key), cause=cause)
         async with self.database.transaction() as tx:
-            await _move_aside(tx, [row], cause)
-            await _move_aside(tx, late, "an earlier row of its order is set aside")
+            await outbox_table.move_aside(tx, [row], cause)
+            await outbox_table.move_aside(tx, late, BEHIND)
         self._aside = True
-        return [*rows[:at], *(other for other in rows[at + 1 :] if other.key != row.key)]
-
-    async def put_back(self) -> int:
-        """After the cause is mended: publish what was set aside, in order."""
-        async with self.database.transaction() as tx:
-            done: str = await tx.execute(
-                "with back as (delete from outbox_set_aside returning id, day, journal_id)"
-                " insert into outbox (day, journal_id) select day, journal_id from back order by id"
-            )
-        self.wake()
-        return int(done.rpartition(" ")[2])
-
-
-async def _move_aside(tx: Connection, rows: list[OutboxRow], cause: str) -> None:
-    await tx.execute(
-        "insert into outbox_set_aside (id, key, day, journal_id, cause)"
-        " select id, key, day, journal_id, $5 from unnest($1::bigint[], $2::uuid[], $3::date[], $4::bigint[])"
-        " as u(id, key, day, journal_id) on conflict do nothing",
-        [row.id for row in rows],
-        [row.key for row in rows],
-        [row.day for row in rows],
-        [row.journal_id for row in rows],
-        cause,
-    )
-    await tx.execute("delete from outbox where id = any($1::bigint[])", [row.id for row in rows])
