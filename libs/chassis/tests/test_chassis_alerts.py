@@ -1,6 +1,6 @@
 """Each alert of docs/operations.md, made to fire: by what it is there for, through the code that sets its series.
 
-The page's table is walked: an alert without a case here, or with a condition that nobody can evaluate, fails.
+The page's table is walked: an alert without a case here, or with a condition that cannot be evaluated, fails.
 """
 
 from __future__ import annotations
@@ -63,7 +63,7 @@ def fires(series: str, condition: str, before: Series, after: Series) -> bool:
         return total(after, f"{series}_bucket", 'le="1.0"') < 0.99 * total(after, f"{series}_count") > 0
     if re.match(r"0 for .* while the lag is not", condition):
         return value == was and total(after, "tradewind_consumer_lag") > 0
-    raise AssertionError(f"nobody can evaluate the condition of {series}: {condition}")
+    raise AssertionError(f"no rule evaluates the condition of {series}: {condition}")
 
 
 @dataclass

@@ -17,6 +17,7 @@ import pytest
 import pytest_asyncio
 from aiokafka import TopicPartition
 from chassis_counter import COMMANDS, EVENTS, SERVICE, Add, Added, World, plus, settings
+from prometheus_client import generate_latest
 
 from chassis.batch.clock import Clock
 from chassis.batch.inbound import Inbound
@@ -386,6 +387,23 @@ async def test_a_batch_that_failed_is_read_again_from_its_first_records(world: W
                    for part, offset in ((PART, 7), (PART, 8), (other, 3), (elsewhere, 1))]  # fmt: skip
     consumer.offsets.rewind(client, failed)
     assert client.sought == {PART: 7, other: 3}  # the third was assigned to another member meanwhile
+
+
+async def test_a_batch_that_fails_is_counted_by_faststream_and_read_again(consumer: Consumer) -> None:
+    """The database is away: the error reaches FastStream's middlewares, and no record is passed over."""
+    subscriber, client = consumer._subscriber, FakeClient(PART)
+    subscriber.consumer = client
+    consumer.reads.attach(client)
+    consumer.broker._setup_logger()
+    subscriber._build_fastdepends_model()
+    subscriber._post_start()
+    await subscriber.consume((record(),))
+    await subscriber.consume((record(),))
+    text = generate_latest(consumer.metrics.registry).decode()
+    labels = 'app_name="tradewind",broker="kafka",'
+    assert f'faststream_received_messages_total{{{labels}handler="counter"}} 2.0' in text
+    assert f'faststream_received_processed_messages_total{{{labels}handler="counter",status="error"}} 2.0' in text
+    assert client.sought == {PART: 7}
 
 
 def test_a_large_poll_is_halved_by_order_and_a_small_one_is_left_whole() -> None:

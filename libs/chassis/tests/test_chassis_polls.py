@@ -26,7 +26,7 @@ FETCH = FetchRequest(100, 1, 1_000_000, 0, [])
 
 
 class Client:
-    """Answers from `waiting`, at most as many as it is asked for; notes what is sent, and that somebody waited in vain."""
+    """Returns records of `waiting`, at most as many as requested; notes what is sent, and that a poll waited in vain."""
 
     def __init__(self, **waiting: range) -> None:
         parts = {"new": NEW, "under_way": UNDER_WAY, "other": OTHER}

@@ -323,7 +323,7 @@ async def test_a_log_that_became_shorter_is_read_from_its_beginning(topic: Topic
 
 
 async def test_the_lag_is_that_of_paused_and_of_stuck_partitions_too(topic: Topic) -> None:
-    """Promise 7: nobody polls here, and the gauges go on."""
+    """Promise 7: nothing polls here, and the gauges are still measured."""
     before = time.time()
     for n in range(3):
         await topic.write(0, 2)

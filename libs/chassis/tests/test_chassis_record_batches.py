@@ -33,7 +33,7 @@ def entries(raw: bytes, position: int = 0, end: int = 100, records_max: int = 50
 
 
 def offsets(found: list[Entry]) -> list[int | tuple[int, int]]:
-    """Of records their offset, of what is unread the first and last one."""
+    """The offset of each record, and the first and last offset of each unreadable batch."""
     return [(one.first, one.offset) if isinstance(one, Unread) else one.offset for one in found]
 
 
@@ -79,7 +79,7 @@ def test_a_batch_whose_length_is_wrong_is_stepped_over_within_the_log(length: in
 
 
 def test_a_last_offset_that_a_disk_changed_takes_no_good_batch_along() -> None:
-    """The checksum is wrong, so nothing in the header is to be believed while the next batch says better."""
+    """The checksum is wrong, so the header may be wrong, too: the next batch decides."""
     raw = batch([b"b"] * 3)
     bad = raw[:23] + struct.pack(">i", 40) + raw[27:]
     found, position = entries(bad + batch([b"c"], base=3))
@@ -92,7 +92,7 @@ def test_a_hole_before_a_bad_batch_is_no_part_of_it() -> None:
     found, position = entries(batch([b"a"] * 2) + with_codec(batch([b"b"], base=5), 7))
     assert (offsets(found), position) == ([0, 1, (2, 5)], 6)
     found, position = entries(with_codec(batch([b"a"] * 4), 7) + batch([b"b"], base=4), position=2)
-    assert (offsets(found), position) == ([(2, 3)], 4)  # what stands before was read
+    assert (offsets(found), position) == ([(2, 3)], 4)  # the records before it were read
 
 
 @pytest.mark.parametrize("codec", CODECS)

@@ -1,4 +1,4 @@
-"""Settings refuse what cannot work, crash points what they do not know, metrics tell what happened."""
+"""Settings and crash points refuse wrong values; metrics count a batch."""
 
 from __future__ import annotations
 

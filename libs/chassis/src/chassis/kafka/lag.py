@@ -1,4 +1,4 @@
-"""How many records wait on the partitions of a member, and since when the oldest one does.
+"""How many records wait on the partitions of a member, and since when the oldest one waits.
 
 The broker is queried and not the client: a client that is paused or stuck fetches nothing, and would report its last
 values for ever.
@@ -15,9 +15,9 @@ from chassis.kafka.reads import Reads
 from chassis.kafka.record_batches import appended_at
 
 HEAD_BYTES: Final = 16 * 1024
-"""Fetched of a partition to learn when its first waiting batch was appended."""
+"""Fetched of a partition to read when its first waiting batch was appended."""
 ALONE_MAX: Final = 4
-"""Partitions with a first batch above HEAD_BYTES that are asked for it by themselves, per measurement."""
+"""Maximum number of partitions, per measurement, whose first batch is above HEAD_BYTES and is fetched by itself."""
 
 
 class Lag:
@@ -30,7 +30,7 @@ class Lag:
         """(offset, seconds since the epoch) of the first waiting record, where it has waited for a measurement or longer."""
 
     def age_seconds(self, now: float) -> float:
-        """How long the oldest record has waited; one that came after the last measurement does not count yet."""
+        """How long the oldest record has waited. A record that arrived after the last measurement does not count yet."""
         oldest = min((appended for _, appended in self._heads.values()), default=now)
         return max(now - oldest, 0.0)
 
@@ -48,7 +48,7 @@ class Lag:
             await self._date(new)
 
     async def _date(self, heads: Mapping[TopicPartition, int]) -> None:
-        """All in one request; a batch that is too large for its share of it comes in a request of its own."""
+        """Fetch all heads in one request, and a batch that is too large for its share in a request of its own."""
         fetched = await self._reads.fetch(heads, HEAD_BYTES)
         empty = [part for part in heads if not fetched[part].raw][:ALONE_MAX]
         for part in empty:

@@ -1,8 +1,8 @@
-"""What a poll is made of, and when the broker is asked for more.
+"""Which records a poll takes, and when the client fetches more.
 
-aiokafka asks for more as soon as all that it has was taken, and is answered when the first record arrives. During a batch it
-would so fetch one record, and what comes behind that would wait for the batch after the next. Here a fetch waits a while for
-the next poll and brings all that has come by then.
+aiokafka fetches again as soon as its records are taken, and the broker responds when the first record arrives. During a batch
+this would fetch one record, and the records behind it would wait for the batch after the next. Here a fetch is held back until
+the next poll, for HOLD_SECONDS at most, and returns all records that have arrived by then.
 """
 
 from __future__ import annotations
@@ -16,15 +16,15 @@ from aiokafka.protocol.fetch import FetchRequest
 from chassis.kafka.reads import Found, Reads
 
 INTAKE_RECORDS_MAX = 128
-"""New orders in a poll: enough for a batch that is worth its transaction, few enough to keep every service busy."""
+"""New orders in a poll: enough for the cost of a transaction, few enough to keep every service busy."""
 HOLD_SECONDS = 0.04
-"""So long a fetch waits for the next poll: a small batch is through by then. A large one has it done while it is under way."""
+"""Maximum time a fetch waits for the next poll. A small batch takes less; during a large one the fetch is sent."""
 
 
 class Polls:
-    """The polls of one client: what is under way first, then a little of what is new.
+    """The polls of one client: answers and commands first, then at most INTAKE_RECORDS_MAX new orders.
 
-    Orders that came in floods would go through the services as one wave, and all but one of them would wait.
+    A flood of new orders would pass through the services as one wave, and all services but one would wait.
     """
 
     def __init__(self, intake: Iterable[str], reads: Reads) -> None:
@@ -33,11 +33,11 @@ class Polls:
         self._client: Any = None
         self._send: Any = None
         self._wanted = asyncio.Event()
-        """Set while the broker may be asked for more."""
+        """Set while the client may fetch."""
         self._hold: asyncio.TimerHandle | None = None
 
     def attach(self, client: Any) -> None:
-        """Reads from this client, and holds its fetches. Once: it is called with every poll."""
+        """Use this client and hold its fetches back. Called with every poll; the first call counts."""
         if client is self._client:
             return
         self._reads.attach(client)
@@ -50,9 +50,9 @@ class Polls:
         return await self._send(node_id, request, **how)
 
     async def poll(self, timeout_ms: int, max_records: int) -> Found:
-        """What is there; waits until there is something, because FastStream sleeps after an empty poll.
+        """Returns the records that are fetched; waits until there is one.
 
-        At most `max_records` of what is under way. In bytes it is bounded by what the client fetches of a partition.
+        At most `max_records` answers and commands. Their bytes are bounded by what the client fetches of a partition.
         """
         if self._hold is not None:
             self._hold.cancel()
@@ -66,7 +66,7 @@ class Polls:
         return found
 
     async def _fill(self, found: Found, max_records: int) -> None:
-        """Add what else the client has, without waiting."""
+        """Add the other records that the client has fetched, without waiting."""
         assigned = self._client.assignment()
         new = {part for part in assigned if part.topic in self._intake}
         for parts, at_most in ((assigned - new, max_records), (new, INTAKE_RECORDS_MAX)):

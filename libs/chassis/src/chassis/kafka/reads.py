@@ -33,14 +33,14 @@ from chassis.telemetry import Metrics
 log = structlog.get_logger("chassis.kafka.reads")
 
 FETCH_BYTES: Final = 256 * 1024
-"""Asked of one partition when it is read by itself; the broker returns a first batch that is larger all the same."""
+"""Requested of a partition that is read by itself. The broker returns a first batch even if it is larger."""
 RETRY_SECONDS_MAX: Final = 5.0
 
 Found = dict[TopicPartition, list[Entry]]
 
 
 class Reads:
-    """The records of one client. `getmany` takes the place of the client's own."""
+    """Reads the records of one client. `getmany` wraps the client's own."""
 
     def __init__(self, metrics: Metrics) -> None:
         self.metrics = metrics
@@ -62,7 +62,7 @@ class Reads:
     # -- positions ----------------------------------------------------------------------------------------------------
 
     def begin(self, positions: Mapping[TopicPartition, int]) -> None:
-        """Where reading begins, of all that was assigned."""
+        """Set where reading begins, for every assigned partition."""
         self._next, self._returned_to = {}, {}
         for part, offset in positions.items():
             self.seek(part, offset)
@@ -72,7 +72,7 @@ class Reads:
         self._next[part] = self._returned_to[part] = offset
 
     def behind(self, handled: Mapping[TopicPartition, int]) -> dict[TopicPartition, int]:
-        """`handled`, moved over what holds no records (transaction markers, aborted records) where all else is handled."""
+        """`handled`, moved behind transaction markers and aborted records if every record before them is handled."""
         assigned = self._client.assignment()
         positions = {}
         for part, offset in handled.items():
@@ -93,7 +93,7 @@ class Reads:
     # -- records ------------------------------------------------------------------------------------------------------
 
     async def getmany(self, *parts: TopicPartition, timeout_ms: int = 0, max_records: int) -> Found:
-        """As the client's. Raises ConsumerStoppedError when the client is closed, and nothing else."""
+        """As the client's `getmany`. Raises ConsumerStoppedError if the client is closed, and nothing else."""
         try:
             with bounded_poll():
                 found: Found = await self._getmany(*parts, timeout_ms=timeout_ms, max_records=max_records)
@@ -119,9 +119,9 @@ class Reads:
         return found
 
     def _returned(self, found: Found) -> None:
-        """Note how far each was read. What more the client has of them comes last in the next poll.
+        """Note how far each partition was read, and move the rest of its records behind those of the others.
 
-        Else the client would drain a large batch, of any store, before it returns the first record of another partition.
+        Otherwise the client would drain a large batch, of any store, before it returns a record of another partition.
         """
         fetched = self._client._fetcher._records
         for part, entries in found.items():
@@ -130,7 +130,7 @@ class Reads:
                 fetched.move_to_end(part)
 
     async def _one_by_one(self, parts: Iterable[TopicPartition], max_records: int) -> Found:
-        """Each partition by itself, in random order: a full poll must not always end before the same ones."""
+        """Read each partition by itself, in random order: a full poll must not always leave out the same ones."""
         found: Found = {}
         room = max_records
         paused = self._client.paused()
@@ -150,7 +150,7 @@ class Reads:
         return found
 
     async def fetch(self, parts: Mapping[TopicPartition, int], partition_bytes: int) -> dict[TopicPartition, Fetched]:
-        """Raw batches from the given offsets, as far as they are committed, without waiting for more.
+        """Fetch raw batches from the given offsets up to the last stable offset, without waiting for more.
 
         Raises KafkaError if the broker is away or refuses one of the partitions.
         """
@@ -200,14 +200,14 @@ class Reads:
         return entries
 
     async def _out_of_range(self, part: TopicPartition, position: int) -> tuple[list[Entry], int]:
-        """The broker deleted records that were not read, or it has less than was read. Raises KafkaError."""
+        """The broker deleted records that were not read, or its log ends before `position`. Raises KafkaError."""
         first = (await self._client.beginning_offsets([part]))[part]
         if first <= position:  # the log is shorter than it was: a new cluster, or one that lost its last records
             log.error("log_is_shorter", topic=part.topic, partition=part.partition, position=position, read_from=first)
             return [], first
         detail = (
             f"{part.topic}-{part.partition}: offsets {position} to {first - 1} were deleted before they were read, by the"
-            " topic's retention or by a person. What was in them has to be sent again."
+            " topic's retention or by a person. Their messages have to be sent again."
         )
         return [Unread(part.topic, part.partition, position, first - 1, "records_missing", detail)], first
 

@@ -56,13 +56,13 @@ class PollFull(Exception):
 
 @dataclass(frozen=True, slots=True)
 class Unread:
-    """Offsets that hold no record that can be handled; stands among the records of a poll and is parked in its place."""
+    """Offsets without a record that can be handled. It is one entry among the records of a poll, and is parked."""
 
     topic: str
     partition: int
     first: int
     offset: int
-    """The last one: reading goes on behind it, as behind a record."""
+    """The last one: reading continues behind it, as behind a record."""
     cause: str
     detail: str
     value: bytes | None = None
@@ -168,10 +168,10 @@ def _unread(part: TopicPartition, fetched: Fetched, batches: _Batches, error: Ex
 
 
 def _last_offset(fetched: Fetched, batch: bytes, batches: _Batches) -> int:
-    """Of an unreadable batch. With a wrong checksum its header may be wrong too.
+    """The last offset of an unreadable batch. With a wrong checksum its header may be wrong, too.
 
-    Then a following batch that is intact decides; else the header is believed if it stays within the log; else one offset
-    is stepped over.
+    Then the first offset of an intact batch behind it decides; else its header, if that stays within the log; else one offset
+    is skipped.
     """
     if len(batch) < _HEADER.size:
         return batches.first
@@ -253,7 +253,7 @@ def _snappy(payload: Any) -> bytes:
 
 
 def bound_decompression() -> None:
-    """Makes aiokafka decompress by the functions above. Its own ones allocate whatever a batch asks for."""
+    """Replaces the decoders of aiokafka by the functions above: its own allocate the size that a batch states."""
     decoders = {
         "gzip_decode": _framed(cramjam.gzip),
         "snappy_decode": _snappy,

@@ -1,13 +1,13 @@
-"""A database that was restored to an earlier moment learns from its own topic what it had stated since.
+"""A database that was restored to an earlier moment reads the events that it lost from its service's own topic.
 
-The relay notes how far this database knows its own events topic (`relay_positions`). Records beyond that were published
-by us and forgotten by the database: they are folded into the rows and journaled again, before any command is handled
-twice and before anything else is published. Also after a crash between produce and delete; then every record is known
-already, by its version.
+The relay stores how far the own events topic is in this database (`relay_positions`). Records behind that were published and
+then lost by the database: they are folded into the rows and journaled again, before a command is handled twice and before
+anything is published. After a crash between produce and delete there are such records, too; the versions show that the
+database has them already.
 
-Aggregates are folded chunk by chunk, partition by partition: events of one order stand in order. Shared rows (stock,
-series) saw events of many orders in an order that partitions do not keep, so they are folded once, at the end, from the
-journal; `UNFOLDED` notes where that begins, and survives a crash in between.
+Aggregates are folded chunk by chunk, partition by partition: the events of one order are in order. Shared rows (stock, series)
+depend on the events of many orders, whose order partitions do not preserve. So they are folded once, at the end, from the
+journal; the row UNFOLDED records where that begins, and survives a crash in between.
 """
 
 from __future__ import annotations
@@ -54,7 +54,7 @@ on conflict (name) do update set holder = excluded.holder, until = excluded.unti
 
 
 async def recover(service: Service, settings: ServiceSettings, database: Database, metrics: Metrics) -> int:
-    """Adopt what the own events topic knows and the database does not, and certify it; how many events that were."""
+    """Adopt the events of the own topic that the database lacks, and certify the database; how many events that were."""
     async with _alone(database):
         adopted = await _read_own_topic(service, settings, database, metrics)
         await _fold_shares(service, database)
@@ -65,7 +65,7 @@ async def recover(service: Service, settings: ServiceSettings, database: Databas
 
 
 async def until_recovered(database: Database) -> None:
-    """Wait until a worker has certified that the database has adopted what its topic knows: an api does not read topics."""
+    """Wait until a worker has certified that the database has adopted its topic: an api does not read topics."""
     while True:
         try:
             async with database.connection() as connection:
@@ -75,19 +75,21 @@ async def until_recovered(database: Database) -> None:
         except Exception as error:
             if not is_transient(error):
                 raise
-        await asyncio.sleep(0.5)  # between two looks at a row that another process writes
+        await asyncio.sleep(0.5)  # between two queries of a row that another process writes
 
 
 async def certify(database: Database) -> None:
-    """Record that this database has adopted what its topic knows."""
+    """Record that this database has adopted its topic."""
     async with database.connection() as connection:
         assert database.history is not None
         await connection.execute(CERTIFY, RECOVERED, database.history.certificate)
 
 
 async def until_relays_have_stopped(database: Database) -> None:
-    """After a failover: the lease that the data show was of a relay on the data that are gone. Until it expires, that relay may
-    still publish from memory, and what it publishes must be read."""
+    """Wait after a failover until the relay's lease has expired.
+
+    Its holder worked on the data that are lost. Until the lease expires it may publish from memory, and that must be read.
+    """
     async with database.connection() as connection:
         left = await connection.fetchval(
             "select extract(epoch from until - clock_timestamp())::float8 from leases where name = 'relay'"
@@ -98,7 +100,7 @@ async def until_relays_have_stopped(database: Database) -> None:
 
 @asynccontextmanager
 async def _alone(database: Database) -> AsyncIterator[None]:
-    """One process at a time: nobody may begin to work while another still folds."""
+    """One process at a time: no process may begin to work while another still folds."""
     async with database.connection() as connection:
         while not await connection.fetchval("select pg_try_advisory_lock($1)", LOCK):  # noqa: ASYNC110  (another process holds it)
             await asyncio.sleep(0.1)

@@ -1,4 +1,4 @@
-"""What the consumer, the relay and the provisioning share about a broker: how to log in, and which topics must exist."""
+"""Credentials of a broker, and the creation of topics."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from contracts.registry import PARTITIONS, TOPICS
 log = structlog.get_logger("chassis.kafka.topics")
 
 MADE, EXISTS = 0, 36
-"""Error codes that `create_topics` answers instead of raising."""
+"""Error codes that `create_topics` returns instead of raising."""
 SET_ON_TOPIC = 1
 """The source of a setting that was made on the topic itself."""
 APPEND_TIME = {"message.timestamp.type": "LogAppendTime"}
@@ -47,11 +47,11 @@ def client_arguments(settings: ServiceSettings) -> dict[str, Any]:
 
 
 class TopicsDiffer(Exception):
-    """A topic has another number of partitions than the registry says: keys would move."""
+    """A topic has another number of partitions than in the registry: keys would move."""
 
 
 async def provision(settings: ServiceSettings, timeout_seconds: float = 60) -> None:
-    """Make the topics of the registry and wait until each has its leaders. Idempotent.
+    """Create the topics of the registry and wait until each has its leaders. Idempotent.
 
     A topic that exists with another kind of timestamp is altered. Raises TopicsDiffer when one exists with another
     partition count, RuntimeError when the broker refuses.

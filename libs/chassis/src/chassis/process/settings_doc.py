@@ -1,7 +1,7 @@
 """The tables of settings in docs/operations.md, made from the classes so that they stay true.
 
 `python -m chassis.settings_doc docs/operations.md` fills each `<!-- settings module:Class -->` ... `<!-- end -->`;
-`--check` only tells whether the page is stale.
+`--check` only reports whether the page is stale.
 """
 
 from __future__ import annotations
