@@ -14,7 +14,7 @@ import aiohttp
 from aiokafka import AIOKafkaProducer, TopicPartition
 
 from chassis.kafka.attempts import CRASHES_MAX
-from chassis.kafka.record_batches import bound_decompression
+from chassis.kafka.decompression import bound_decompression
 from contracts.envelope import read
 from contracts.registry import SNAPSHOTS
 from devservices.raw_batches import ZSTD, batch, binary_header

@@ -8,18 +8,8 @@ from collections.abc import Callable
 import pytest
 from aiokafka import TopicPartition
 
-from chassis.kafka.record_batches import (
-    BATCH_BYTES_MAX,
-    POLL_BYTES_MAX,
-    STORED_BYTES_MAX,
-    Entry,
-    Fetched,
-    PollFull,
-    Unread,
-    bound_decompression,
-    bounded_poll,
-    read,
-)
+from chassis.kafka.decompression import BATCH_BYTES_MAX, POLL_BYTES_MAX, PollFull, bound_decompression, bounded_poll
+from chassis.kafka.record_batches import STORED_BYTES_MAX, Entry, Fetched, Unread, read
 from devservices import raw_batches
 from devservices.raw_batches import batch, binary_header, cut_off, flipped, sealed, with_codec
 

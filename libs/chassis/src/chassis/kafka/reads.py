@@ -27,7 +27,8 @@ from aiokafka.errors import (
 )
 from aiokafka.protocol.fetch import FetchRequest
 
-from chassis.kafka.record_batches import Entry, Fetched, PollFull, Unread, bound_decompression, bounded_poll, read
+from chassis.kafka.decompression import PollFull, bound_decompression, bounded_poll
+from chassis.kafka.record_batches import Entry, Fetched, Unread, read
 from chassis.telemetry import Metrics
 
 log = structlog.get_logger("chassis.kafka.reads")
