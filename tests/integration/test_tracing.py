@@ -21,10 +21,10 @@ from opentelemetry.sdk.trace.export import SimpleSpanProcessor
 from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
 
 import devservices
-from chassis import tracing
+from chassis.batch import tracing
+from chassis.batch.tracing import Tracing, provider_of
 from chassis.http import server
 from chassis.process.app import App
-from chassis.tracing import Tracing, provider_of
 from system.processes import SERVICES, Member, System
 from tests.integration.conftest import ROOT, instance_name
 from tests.integration.shop import Options, Shop, service_of

@@ -12,11 +12,12 @@ from opentelemetry.sdk.trace.export import SimpleSpanProcessor
 from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
 from opentelemetry.trace import SpanKind, StatusCode
 
-from chassis import tracing
-from chassis.batch.inbound import Inbound, Outcome
+from chassis.batch import tracing
+from chassis.batch.inbound import Inbound
 from chassis.batch.parking import Rejected
 from chassis.batch.record import Record
-from chassis.tracing import ENDPOINTS, Tracing, provider_of
+from chassis.batch.tracing import ENDPOINTS, Tracing, provider_of
+from chassis.declare.app import Outcome
 from contracts.envelope import traceparent
 
 KEY = UUID("cdac17fa-748d-5c30-afb4-776fd89a573f")

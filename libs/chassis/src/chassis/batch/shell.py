@@ -19,11 +19,11 @@ from chassis.batch.inbound import Inbound
 from chassis.batch.intake import Entry, Intake
 from chassis.batch.outbox import OutboxRow
 from chassis.batch.statements import NOTHING_READ, Offsets
+from chassis.batch.tracing import Tracing
 from chassis.batch.unit_of_work import Batch
 from chassis.declare.app import Outcome
 from chassis.declare.service import Service
 from chassis.telemetry import Metrics
-from chassis.tracing import Tracing
 
 READY_SECONDS_MAX = 5
 """How long a request waits for a restored database to catch up; then it is told to come again."""

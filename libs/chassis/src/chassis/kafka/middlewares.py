@@ -38,7 +38,7 @@ class _BatchMetrics(BatchKafkaMetricsSettingsProvider):
 
 
 def tracing_of_batches(group: str, tracer_provider: TracerProvider) -> Any:
-    """A span per batch, in a trace of its own. The spans of its messages link to it, see `chassis.tracing`."""
+    """A span per batch, in a trace of its own. The spans of its messages link to it, see `chassis.batch.tracing`."""
     from faststream.kafka.opentelemetry.provider import BatchKafkaTelemetrySettingsProvider
     from faststream.opentelemetry import TelemetryMiddleware
 

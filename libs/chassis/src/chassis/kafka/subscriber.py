@@ -25,13 +25,13 @@ from faststream.kafka.subscriber.specification import KafkaSubscriberSpecificati
 from faststream.kafka.subscriber.usecase import BatchSubscriber
 from faststream.security import BaseSecurity, SASLPlaintext, SASLScram256, SASLScram512
 
+from chassis.batch.tracing import Tracing
 from chassis.kafka.middlewares import metering, tracing_of_batches
 from chassis.kafka.polls import Polls
 from chassis.kafka.record_batches import Entry
 from chassis.kafka.topics import ssl_context
 from chassis.settings import ServiceSettings
 from chassis.telemetry import Metrics
-from chassis.tracing import Tracing
 
 POLL_MS: Final = 1_000
 """Maximum time a poll waits for records before it polls again."""

@@ -12,7 +12,7 @@ from fastapi import Depends, Request, Response
 from sqlalchemy.engine import RowMapping
 from sqlalchemy.sql import Executable
 
-from chassis import tracing
+from chassis.batch import tracing
 from chassis.batch.database import Database
 from chassis.batch.history import History
 from chassis.batch.shell import Shell

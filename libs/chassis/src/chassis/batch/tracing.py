@@ -20,8 +20,9 @@ from opentelemetry import trace
 from opentelemetry.context import Context
 from opentelemetry.trace import Link, NonRecordingSpan, Span, SpanContext, SpanKind, StatusCode, TraceFlags
 
-from chassis.batch.inbound import Inbound, Outcome
+from chassis.batch.inbound import Inbound
 from chassis.batch.parking import Rejected
+from chassis.declare.app import Outcome
 
 if TYPE_CHECKING:
     from opentelemetry.sdk.trace import TracerProvider
