@@ -2,20 +2,19 @@
 
 from __future__ import annotations
 
-from itertools import product
-
 import pytest
-from orders_play import Play, content, line, market, uid
+from orders_play import NOW, Play, content, line, market, uid
+from pydantic import ValidationError
 
 from contracts.invoicing import Credit, Issue
 from contracts.orders import PaymentChanged, StepFailed
 from contracts.payments import Authorize, Capture, MoneyLine, Refund, Void
 from orders.domain.order import Order
-from orders.domain.place import PLACE
+from orders.domain.place import PLACE, PlaceData
 from orders.domain.process import Process, Processes, Step
 from orders.domain.processes import PROCESSES, UNDO
-from orders.domain.run import PlaceData, SettleData
-from orders.domain.settle import SETTLE
+from orders.domain.run import Run
+from orders.domain.settle import SETTLE, SettleData
 
 
 def test_a_pair_of_kinds_that_is_not_decided_stops_the_import() -> None:
@@ -30,9 +29,12 @@ def test_a_pair_of_an_undeclared_kind_stops_the_import() -> None:
         Processes((PLACE, SETTLE, UNDO), {**PROCESSES.precedence, ("edit", "undo"): "pauses"})
 
 
-def test_a_kind_without_its_data_in_a_run_stops_the_import() -> None:
-    with pytest.raises(TypeError, match="exactly the declared kinds"):
-        Processes((PLACE, SETTLE), dict.fromkeys(product(("place", "settle"), repeat=2), "beside"))
+def test_a_kind_has_one_class_of_data_and_a_run_of_no_kind_is_not_read() -> None:
+    with pytest.raises(TypeError, match="PlaceData"):
+        type("Another", (PlaceData,), {})
+    run = {"id": "x", "data": {"kind": "x"}, "since": NOW}
+    with pytest.raises(ValidationError, match="no kind of process 'x' is declared"):
+        Run.model_validate(run)
 
 
 def test_a_process_has_the_data_of_its_kind_and_steps_of_different_names() -> None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, Literal
 from uuid import UUID
 
 from contracts import fulfillment, payments
@@ -10,8 +10,14 @@ from contracts.orders import Approved, Placed
 from orders.domain import settle, undo
 from orders.domain.amounts import destination, payable, ships_anything
 from orders.domain.process import Past, Process, Step, Undo
-from orders.domain.run import PlaceData, Run
+from orders.domain.run import Run, RunData
 from orders.domain.story import STOCK_AGAIN_MAX_SECONDS, Story
+
+
+class PlaceData(RunData):
+    kind: Literal["place"] = "place"
+    stock_tries: int = 0
+    """How often the stock was short; the pause before the next try grows with it."""
 
 
 def reserve(story: Story, run: Run, operation: UUID) -> fulfillment.Reserve:

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, Literal
 from uuid import UUID
 
 from contracts.base import Command, Event
-from orders.domain.run import DATA_TYPES, Data, Run, Waits
+from orders.domain.run import Run, RunData, Waits
 
 if TYPE_CHECKING:
     from orders.domain.story import Story
@@ -64,7 +64,7 @@ class Undo(Step):
 @dataclass(frozen=True)
 class Process:
     kind: str
-    data: type[Data]
+    data: type[RunData]
     steps: tuple[Step, ...]
     ended: Callable[[Story, Run], None] = _nothing
     """What its end means for the order."""
@@ -109,7 +109,7 @@ the other is refused; both run."""
 class Processes(dict[str, Process]):
     """The declared kinds by name, and their precedence: (running, beginning) -> what happens.
 
-    Raises TypeError unless every ordered pair of kinds is decided and `Run` has the data of exactly these kinds.
+    Raises TypeError unless every ordered pair of kinds is decided.
     """
 
     def __init__(self, declared: Sequence[Process], precedence: Mapping[tuple[str, str], Precedence]) -> None:
@@ -117,8 +117,6 @@ class Processes(dict[str, Process]):
         pairs = set(product(self, self))
         if pairs != set(precedence):
             raise TypeError(f"precedence: undecided {pairs - set(precedence)}, undeclared {set(precedence) - pairs}")
-        if {process.data for process in declared} != set(DATA_TYPES):
-            raise TypeError("Run.data does not have the data of exactly the declared kinds")
         self.precedence = precedence
 
     def excluded(self, beginning: str, runs: Mapping[str, Run]) -> bool:

@@ -1,15 +1,13 @@
-"""One process of an order while it runs: the fields that every kind has, and the data of its kind."""
+"""One process of an order while it runs: the fields that every kind has, and the data of one kind."""
 
 from __future__ import annotations
 
-from typing import Annotated, Literal, get_args
+from typing import Annotated, Any, ClassVar, Literal
 from uuid import UUID
 
-from pydantic import Field
+from pydantic import PlainValidator, SerializeAsAny
 
-from contracts.base import Document, Open, Timestamp
-from contracts.orders import CancelCause
-from contracts.payments import MoneyLine
+from contracts.base import Document, Timestamp
 
 Waits = Literal["", "answer", "approval", "stock", "warehouse", "outcomes", "person"]
 """What a process waits for: an answer (asked again), a person or a rule, stock to come, the warehouse, the outcome of what
@@ -17,31 +15,26 @@ was under way when it was cancelled, a person who decides about a refusal."""
 End = Literal["", "done", "undone", "refused"]
 
 
-class PlaceData(Document):
-    kind: Literal["place"] = "place"
-    stock_tries: int = 0
-    """How often the stock was short; the pause before the next try grows with it."""
+class RunData(Document):
+    """What a process of one kind remembers. The subclass of a kind is defined beside its steps; the default of `kind` is its name."""
+
+    KINDS: ClassVar[dict[str, type[RunData]]] = {}
+    kind: str
+
+    @classmethod
+    def __pydantic_init_subclass__(cls, **kwargs: Any) -> None:
+        super().__pydantic_init_subclass__(**kwargs)
+        kind = cls.model_fields["kind"].default
+        if RunData.KINDS.setdefault(kind, cls) is not cls:
+            raise TypeError(f"{cls.__name__}: the kind {kind!r} has the data {RunData.KINDS[kind].__name__}")
 
 
-class SettleData(Document):
-    kind: Literal["settle"] = "settle"
-    lines: tuple[MoneyLine, ...]
-    """To capture and to invoice."""
-    capture_id: UUID | None = None
-    """Null until it is captured, and where there is nothing to take."""
-
-
-class UndoData(Document):
-    kind: Literal["undo"] = "undo"
-    cause: Annotated[CancelCause, Open()]
-    cancel_operation_id: UUID | None = None
-    """The request that it answers; null if no request caused it."""
-    left: int = 0
-    """How much was left to undo when the present step was asked: an answer that leaves as much needs a person."""
-
-
-Data = PlaceData | SettleData | UndoData
-DATA_TYPES: tuple[type[Data], ...] = get_args(Data)
+def _of_its_kind(value: Any) -> RunData:
+    if isinstance(value, RunData):
+        return value
+    if (kind := value["kind"]) not in RunData.KINDS:
+        raise ValueError(f"no kind of process {kind!r} is declared")
+    return RunData.KINDS[kind].model_validate(value)
 
 
 class Run(Document):
@@ -49,7 +42,7 @@ class Run(Document):
 
     id: str
     """The kind, with a number where an order may have several: `place`, `settle:<n>`, `undo`."""
-    data: Annotated[Data, Field(discriminator="kind")]
+    data: Annotated[SerializeAsAny[RunData], PlainValidator(_of_its_kind)]
     step: str = ""
     waits: Waits = ""
     since: Timestamp

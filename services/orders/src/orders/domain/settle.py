@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from datetime import timedelta
+from typing import Literal
 from uuid import UUID
 
 from contracts import invoicing, payments
@@ -14,8 +15,16 @@ from orders.domain import undo
 from orders.domain.amounts import Payable, payable
 from orders.domain.order import CaptureFact, is_invoiced
 from orders.domain.process import Past, Process, Step, Undo
-from orders.domain.run import Run, SettleData
+from orders.domain.run import Run, RunData
 from orders.domain.story import Story
+
+
+class SettleData(RunData):
+    kind: Literal["settle"] = "settle"
+    lines: tuple[MoneyLine, ...]
+    """To capture and to invoice."""
+    capture_id: UUID | None = None
+    """Null until it is captured, and where there is nothing to take."""
 
 
 def capture(story: Story, run: Run, operation: UUID) -> payments.Capture:

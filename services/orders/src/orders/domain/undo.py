@@ -7,17 +7,27 @@ was asked are awaited. Then each undo is asked, one at a time, until nothing of 
 
 from __future__ import annotations
 
-from typing import Any, Final
+from typing import Annotated, Any, Final, Literal
 from uuid import UUID
 
+from contracts.base import Open
 from contracts.orders import CancelCause, Cancelled, CancelRefused
 from orders.domain import differences
 from orders.domain.process import Process, Undo
-from orders.domain.run import Run, UndoData
+from orders.domain.run import Run, RunData
 from orders.domain.snapshots import wholly_cancelled
 from orders.domain.story import Story
 
 KIND: Final = "undo"
+
+
+class UndoData(RunData):
+    kind: Literal["undo"] = "undo"
+    cause: Annotated[CancelCause, Open()]
+    cancel_operation_id: UUID | None = None
+    """The request that it answers; null if no request caused it."""
+    left: int = 0
+    """How much was left to undo when the present step was asked: an answer that leaves as much needs a person."""
 
 
 def derived(*processes: Process) -> Process:

@@ -1,0 +1,109 @@
+"""The simulation proves any declared kind: a toy that only this file declares is run, paused, undone and held to all invariants.
+
+The toy sits beside the real kinds. Its steps ask invoicing to credit an invoice that does not exist, so its `yes` is the
+refusal: it moves neither goods nor money, and every other invariant stays as it is.
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from itertools import product
+from random import Random
+from typing import Any, Literal
+from uuid import UUID
+
+import pytest
+import test_simulation_saga as simulation
+
+from contracts import invoicing
+from contracts.ids import derived
+from orders.domain import answers, decisions, undo
+from orders.domain.order import Progressed
+from orders.domain.place import PLACE, placed
+from orders.domain.process import Process, Processes, Step, Undo
+from orders.domain.processes import PROCESSES
+from orders.domain.run import Run, RunData
+from orders.domain.settle import SETTLE
+from orders.domain.story import Story
+
+
+class ToyData(RunData):
+    kind: Literal["toy"] = "toy"
+    built: bool = False
+
+
+def ask(story: Story, run: Run, operation: UUID) -> invoicing.Credit:
+    return invoicing.Credit(**story.addressed(operation), invoice_id=derived(operation, "none"))
+
+
+def built(story: Story, run: Run, event: object) -> None:
+    story.set_data(run, built=True)
+
+
+def toys_built(story: Story) -> int:
+    return sum(isinstance(run.data, ToyData) and run.data.built for run in story.runs.values())
+
+
+def taken_apart(story: Story, run: Run, event: object) -> None:
+    for toy in [one for one in story.runs.values() if isinstance(one.data, ToyData)]:
+        story.set_data(toy, built=False)
+
+
+TAKE_APART = Undo("take_apart", ask=ask, yes=invoicing.Failed, left=toys_built, then=taken_apart)
+TOY = Process("toy", ToyData, (
+    Step("build", ask=ask, yes=invoicing.Failed, then=built, undo=TAKE_APART),
+    Step("paint", ask=ask, yes=invoicing.Failed),
+))  # fmt: skip
+
+
+def placed_with_a_toy(story: Story, run: Run, event: Any) -> None:
+    placed(story, run, event)
+    story.begin(Run(id="toy", data=ToyData(), since=story.context.now))
+
+
+def begun_by(place: Process, toy: Process, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Declares `toy` beside the real kinds, in the services and in the simulation."""
+    beside = dict.fromkeys(product(("toy", *PROCESSES), repeat=2), "beside")
+    precedence: Any = {**beside, **PROCESSES.precedence, ("toy", "place"): "excludes", ("toy", "undo"): "pauses"}
+    declared = (place, SETTLE, toy)
+    processes = Processes((*declared, undo.derived(*declared)), precedence)
+    for module in (decisions, answers, simulation):
+        monkeypatch.setattr(module, "PROCESSES", processes)
+
+
+WITH_TOY = replace(
+    PLACE,
+    steps=tuple(replace(step, then=placed_with_a_toy) if step.then is placed else step for step in PLACE.steps),
+)
+
+
+def steps_reached(seed: int) -> set[tuple[str, str]]:
+    """(kind, step) of one schedule. Raises AssertionError unless it ends well."""
+    rng, saga = Random(seed), simulation.Saga()
+    saga.opens(rng)
+    for act in ["an_order_comes_in", *rng.choices(list(saga.ACTS), list(saga.ACTS.values()), k=120)]:
+        getattr(saga, act)(rng)
+    saga.ends()
+    progress = [event for event in saga.world.orders.journal if isinstance(event, Progressed)]
+    return {(run.kind, run.step) for event in progress for run in event.runs}
+
+
+def test_a_kind_that_is_declared_is_simulated_with_its_undo(monkeypatch: pytest.MonkeyPatch) -> None:
+    begun_by(WITH_TOY, TOY, monkeypatch)
+    reached = {step for seed in range(10) for step in steps_reached(seed)}
+    assert {("toy", "build"), ("toy", "paint"), ("undo", "take_apart")} <= reached
+
+
+def test_a_kind_that_no_schedule_reaches_is_reported(monkeypatch: pytest.MonkeyPatch) -> None:
+    begun_by(PLACE, TOY, monkeypatch)
+    monkeypatch.setattr(simulation, "SEEDS_TO_REACH", 3)
+    with pytest.raises(AssertionError, match=r"no schedule reaches .*'toy', 'build'"):
+        simulation.test_the_schedules_reach_every_step_of_every_declared_process()
+
+
+def test_a_kind_whose_undo_leaves_something_fails_the_simulation(monkeypatch: pytest.MonkeyPatch) -> None:
+    build, paint = TOY.steps
+    without_effect = replace(build, undo=replace(TAKE_APART, then=lambda story, run, event: None))
+    begun_by(WITH_TOY, replace(TOY, steps=(without_effect, paint)), monkeypatch)
+    with pytest.raises(AssertionError):
+        [steps_reached(seed) for seed in range(10)]
