@@ -105,7 +105,7 @@ def routes(app: App) -> APIRouter:
     async def count(request: Request, who: Editor, key: UUID, amount: int, play: str = "") -> Response:
         operation = app.operation_id(request, who, key)
         command = plus(key, amount, play=play, store_id=who.store_id, operation_id=operation)
-        return await app.obey(request, who, command, lambda outcome: (201, {"total": outcome.state.total}, {"location": f"/v1/count/{key}"}))  # fmt: skip
+        return await app.execute(request, who, command, lambda outcome: (201, {"total": outcome.state.total}, {"location": f"/v1/count/{key}"}))  # fmt: skip
 
     @router.put("/v1/note")
     async def note(body: dict[str, Any], who: Editor) -> dict[str, Any]:

@@ -122,7 +122,7 @@ def routes(app: App) -> APIRouter:
 
         operation = app.operation_id(request, who, stock_item_id(who.store_id, location, sku))
         command = _set(who, operation, location, sku, body.on_hand)
-        return await app.obey(request, who, command, answer)
+        return await app.execute(request, who, command, answer)
 
     # -- shipments ------------------------------------------------------------------------------------------------
 
@@ -173,7 +173,7 @@ def routes(app: App) -> APIRouter:
             carrier=body.carrier,
             tracking_number=body.tracking_number,
         )
-        return await app.obey(request, who, command, _as_it_is_now(row))
+        return await app.execute(request, who, command, _as_it_is_now(row))
 
     @router.post(
         "/shipments/{shipment_id}/deliver", response_model=ShipmentShown, dependencies=CHANGE,
@@ -189,7 +189,7 @@ def routes(app: App) -> APIRouter:
             actor=who.actor,
             shipment_id=shipment_id,
         )
-        return await app.obey(request, who, command, _as_it_is_now(row))
+        return await app.execute(request, who, command, _as_it_is_now(row))
 
     # -- orders ---------------------------------------------------------------------------------------------------
 

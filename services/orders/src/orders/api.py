@@ -141,7 +141,7 @@ def routes(app: App) -> APIRouter:
         def answer(outcome: Outcome) -> tuple[int, Any, dict[str, str]]:
             return 201, shown(key, outcome.state, outcome.version), {"location": f"/v1/orders/{key}"}
 
-        return await app.obey(request, who, message, answer)
+        return await app.execute(request, who, message, answer)
 
     @router.get("/orders/{order_id}", response_model=OrderRead, openapi_extra=answers("order_unknown"))
     async def read(who: Annotated[Principal, Depends(view)], order_id: UUID) -> Response:
@@ -222,7 +222,7 @@ def routes(app: App) -> APIRouter:
             operation_id=app.operation_id(request, who, order_id),
             actor=who.actor,
         )
-        return await app.obey(
+        return await app.execute(
             request, who, message, lambda outcome: (200, shown(order_id, outcome.state, outcome.version))
         )
 
@@ -246,7 +246,7 @@ def routes(app: App) -> APIRouter:
             running = data_of(run).cancel_operation_id if run is not None else None
             return 202, {"operation_id": str(running or operation), **shown(order_id, outcome.state, outcome.version)}
 
-        return await app.obey(request, who, message, answer)
+        return await app.execute(request, who, message, answer)
 
     @router.post(
         "/orders/{order_id}/retry", status_code=202, response_model=OrderShown, dependencies=CHANGE,
@@ -260,7 +260,7 @@ def routes(app: App) -> APIRouter:
             operation_id=app.operation_id(request, who, order_id),
             actor=who.actor,
         )
-        return await app.obey(
+        return await app.execute(
             request, who, message, lambda outcome: (202, shown(order_id, outcome.state, outcome.version))
         )
 
@@ -280,7 +280,7 @@ def routes(app: App) -> APIRouter:
             order_id=order_id, store_id=who.store_id, operation_id=app.operation_id(request, who, order_id),
             actor=who.actor, exception_id=exception_id, resolution=body.resolution, reason=body.reason,
         )  # fmt: skip
-        return await app.obey(
+        return await app.execute(
             request, who, message, lambda outcome: (200, shown(order_id, outcome.state, outcome.version))
         )
 

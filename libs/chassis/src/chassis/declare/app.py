@@ -33,7 +33,7 @@ class App(Protocol):
     def operation_id(self, request: Request, who: Principal, key: UUID) -> UUID:
         """Returns the operation that a request asks of the aggregate `key`: see `chassis.http.commands`."""
 
-    async def obey(self, request: Request, who: Principal, message: Command, answer: Answer) -> Response:
+    async def execute(self, request: Request, who: Principal, message: Command, answer: Answer) -> Response:
         """Runs a command and answers the request with its outcome, as `answer` renders it; see `chassis.http.commands`."""
 
     async def submit(self, who: Principal, command: Command) -> Outcome:

@@ -1,4 +1,4 @@
-"""What a service declares: its aggregates, what they obey, what they share, what they do outside. No I/O in here."""
+"""What a service declares: its aggregates and their handlers, shared rows, tasks, routes. No I/O in here."""
 
 from __future__ import annotations
 

@@ -124,7 +124,7 @@ async def submit(shell: Shell, who: Principal, command: Command) -> Outcome:
     )
 
 
-async def obey(shell: Shell, request: Request, who: Principal, message: Command, answer: Answer) -> Response:
+async def execute(shell: Shell, request: Request, who: Principal, message: Command, answer: Answer) -> Response:
     """Runs a command through the shell and renders its outcome; with an Idempotency-Key, once.
 
     The command's operation is the one that `operation_id` derives from the request; it is the message's identity, too.

@@ -69,7 +69,7 @@ PROBLEMS: Final[Problems] = MappingProxyType({
     "idempotency_key_invalid": About(400, "The Idempotency-Key cannot be read",
         "The header is empty, too long, or has characters other than printable ASCII.", "Send 1 to 255 characters, e.g. a UUID."),
     "idempotency_key_reused": About(409, "The Idempotency-Key came with another request",
-        "Method, path or body differ from the first request with this key.", "Use a new key for each request."),
+        "Query or body differ from those of the first request with this key.", "Use a new key for each request."),
     # -- the service itself
     "database_unavailable": About(503, "The database does not answer", "The database is away, or it catches up after a restore.",
         "Repeat the request in a moment, with the same Idempotency-Key."),

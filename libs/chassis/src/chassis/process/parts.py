@@ -20,7 +20,7 @@ from chassis.declare.app import Answer, Outcome, Principal
 from chassis.declare.service import Service
 from chassis.http import auth, problems
 from chassis.http.auth import Keys
-from chassis.http.commands import obey, operation_id, submit
+from chassis.http.commands import execute, operation_id, submit
 from chassis.kafka import recovery
 from chassis.kafka.consumer import Consumer
 from chassis.kafka.relay import Relay
@@ -81,8 +81,8 @@ class Parts:
     async def submit(self, who: Principal, command: Command) -> Outcome:
         return await submit(self.shell, who, command)
 
-    async def obey(self, request: Request, who: Principal, message: Command, answer: Answer) -> Response:
-        return await obey(self.shell, request, who, message, answer)
+    async def execute(self, request: Request, who: Principal, message: Command, answer: Answer) -> Response:
+        return await execute(self.shell, request, who, message, answer)
 
     async def certify(self) -> None:
         """Renew the certificate when the server was restarted and has lost nothing: new api processes wait for it."""
