@@ -1,9 +1,9 @@
-"""What `make test` runs: every test but the chaos ones, two at a time, each integration module with servers of its own.
+"""Runs `make test`: every test except chaos, two files at a time; each integration module has its own servers.
 
     python -m tests.run [options of pytest]
 
-Tests of a service's SQL ask for an empty database in `<SERVICE>_TEST_DATABASE_URL`; one PostgreSQL for the run gives them
-to each of pytest's workers (`conftest.py` at the root hands them out).
+Tests of a service's SQL need an empty database in `<SERVICE>_TEST_DATABASE_URL`. One PostgreSQL serves the whole run; the
+`conftest.py` at the root assigns a database to each pytest worker.
 """
 
 from __future__ import annotations

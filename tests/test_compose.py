@@ -1,4 +1,4 @@
-"""What docker-compose.yml promises: confined containers, a role per service, and no password in sight."""
+"""Checks docker-compose.yml: confined containers, a role per service, no visible password."""
 
 from __future__ import annotations
 
@@ -79,7 +79,7 @@ def test_secrets_are_random_made_once_and_the_same_for_database_and_service(tmp_
 
 
 def test_a_topic_is_written_by_the_service_that_owns_it_and_commands_by_orders() -> None:
-    """`deploy/acls.sh` is what the broker enforces; the registry says which topics there are."""
+    """The rights of `deploy/acls.sh` are exactly those that the topics of the registry need."""
     script = (ROOT / "deploy" / "acls.sh").read_text().replace("\\\n", " ")
     calls = re.findall(r"^ *allow (.*--operation Write.*)$", script, re.MULTILINE)
     writers: dict[str, set[str]] = {}

@@ -1,4 +1,4 @@
-"""What README and docs say is still so: links, paths, tests, settings, metrics, causes, dependencies, targets."""
+"""Checks README and docs against the code: links, paths, tests, settings, metrics, causes, dependencies, make targets."""
 
 from __future__ import annotations
 
@@ -24,13 +24,13 @@ PAGES = [ROOT / "README.md", ROOT / "CHANGELOG.md", *sorted((ROOT / "docs").rglo
 OPERATIONS = (ROOT / "docs" / "operations.md").read_text()
 SOURCE_FOLDERS = ("libs", "services", "tests", "demo", "bench")
 MADE = ("file.yaml", "report.json", "orders.csv", "system.json", "keys.json", "results.json")
-"""Files that users write, or that our commands make."""
+"""Files that users write or our commands generate."""
 each_page = pytest.mark.parametrize("page", PAGES, ids=[str(page.relative_to(ROOT)) for page in PAGES])
 
 
 @cache
 def tree() -> frozenset[str]:
-    """Every file of ours, as its path in the repository."""
+    """Paths of all files in the source folders, relative to the repository."""
     return frozenset(
         str(path.relative_to(ROOT))
         for folder in SOURCE_FOLDERS
@@ -48,12 +48,12 @@ def functions_of(path: str) -> frozenset[str]:
 
 
 def prose(page: Path) -> str:
-    """Without code blocks: what they hold is tested elsewhere, or is an example."""
+    """The page without code blocks: they are examples, or tested elsewhere."""
     return re.sub(r"^```.*?^```", "", page.read_text(), flags=re.MULTILINE | re.DOTALL)
 
 
 def named(text: str) -> Iterable[tuple[str, str]]:
-    """(file, test or nothing) of everything in backticks that looks like a file of ours."""
+    """(file, function or "") of each code span that has the form of one of our files."""
     for word in re.findall(r"`([^`\s]+)`", text):
         found = re.fullmatch(r"([\w.-][\w./-]*\.(?:py|md|json|csv|yml|sha256))(?:::(\w+))?", word)
         if found:
@@ -77,7 +77,7 @@ def test_every_heading_that_is_linked_to_is_there(page: Path) -> None:
 
 @each_page
 def test_every_file_and_every_test_that_is_named_is_there(page: Path) -> None:
-    """A promise that names a test which was renamed is a promise without a test."""
+    """A promise that names a renamed test has no test."""
     if page.name in ("write-a-service.md", "demo-data.md"):
         text = "\n".join(
             line for line in prose(page).splitlines() if "loyalty" not in line and "report.json" not in line
@@ -110,26 +110,26 @@ def test_every_series_is_in_operations_and_operations_names_no_other() -> None:
 
 
 def test_every_cause_of_a_parked_message_is_in_operations() -> None:
-    """Closed words: what an operator reads in `cause` stands in the table of what to do."""
+    """Every value of `cause` has a row in the runbook."""
     sources = [ROOT / "libs/contracts/src/contracts/envelope.py", *(ROOT / "libs/chassis/src/chassis").glob("*.py")]
-    causes = {"bad_json", "bad_body", "contradiction", *STALE}  # made where a pattern does not find them
+    causes = {"bad_json", "bad_body", "contradiction", *STALE}  # not found by the patterns below
     for source in sources:
         text = source.read_text()
         causes |= set(re.findall(r"Poison\(\s*\"(\w+)\"", text))
         causes |= set(re.findall(r"Refused\(\s*(?:entry\.)?record, [^,]+(?:\([^)]*\))?, \"(\w+)\"", text))
     table = set(re.findall(r"^\| ((?:`\w+`,? ?)+) \|", OPERATIONS, re.MULTILINE))
-    told = {word for row in table for word in re.findall(r"`(\w+)`", row)}
-    assert causes - told == set()
+    listed = {word for row in table for word in re.findall(r"`(\w+)`", row)}
+    assert causes - listed == set()
 
 
-def test_every_direct_dependency_has_its_reason_and_no_other_is_told() -> None:
+def test_the_page_of_dependencies_lists_exactly_the_direct_ones() -> None:
     wanted = (ROOT / "requirements.in").read_text().split("\n")
     for member in (*ROOT.glob("libs/*/pyproject.toml"), *ROOT.glob("services/*/pyproject.toml")):
         wanted += tomllib.loads(member.read_text())["project"]["dependencies"]
     names = {re.split(r"[\[~=<>; ]", line)[0] for line in wanted if line.strip()}
     direct = {name for name in names if not name.startswith("tradewind-")}
-    told = set(re.findall(r"^\| ([a-z][\w-]+) \| \w", (ROOT / "docs" / "dependencies.md").read_text(), re.MULTILINE))
-    assert told - {"package"} == direct
+    listed = set(re.findall(r"^\| ([a-z][\w-]+) \| \w", (ROOT / "docs" / "dependencies.md").read_text(), re.MULTILINE))
+    assert listed - {"package"} == direct
 
 
 @each_page
@@ -158,7 +158,7 @@ def test_the_readme_is_a_page_and_every_page_of_docs_can_be_reached_from_it() ->
     assert {page.resolve() for page in pages} <= {page.resolve() for page in linked}
 
 
-def test_the_order_of_the_readme_is_one_that_the_service_takes() -> None:
+def test_the_order_of_the_readme_is_valid() -> None:
     found = re.search(r"-d '(\{.*?\n.*?\})'\n", (ROOT / "README.md").read_text(), re.DOTALL)
     assert found is not None
     order = OrderContent.model_validate_json(found[1])

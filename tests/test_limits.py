@@ -1,4 +1,4 @@
-"""The limits that hold across packages: of every request body, and that nothing is published unvalidated."""
+"""Limits across packages: every request body is bounded, and nothing is published unvalidated."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Every route of every service describes itself in OpenAPI: its answer, its problems, how it shows its API key."""
+"""OpenAPI describes every route of every service: its answer, its problems, its security scheme."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ OPEN: Final = {"/health/live", "/health/ready", "/metrics", "/problems", "/probl
 OUTSIDE_OF_ROUTES: Final = {
     "header_too_large", "request_too_slow", "request_malformed", "connections_exhausted", "method_unsupported",
 }  # fmt: skip
-"""Answered before a route is found."""
+"""Problems answered before routing."""
 
 
 @cache

@@ -1,7 +1,7 @@
 """A write never touches a row of another order or store: every `on conflict ... do update` of the tree names its owner.
 
-Either the conflict's columns are the owner themselves, or the update compares the owner's columns and returns the rows
-that it wrote, so that the caller refuses what is missing.
+Either the conflict columns are the owner, or the update compares the owner's columns and returns the written rows, so the
+caller can detect a refused row.
 """
 
 from __future__ import annotations
@@ -24,8 +24,8 @@ OWNED_BY_THEIR_CONFLICT: Final = {
     # table             conflict columns                   whose row it is
     "timers":           ("aggregate", "key"),              # the aggregate's
     "parked_keys":      ("key",),                          # the order's
-    "consumer_offsets": ("topic", "partition"),            # nobody's: where this service reads
-    "relay_positions":  ("topic", "partition"),            # nobody's: where this service writes
+    "consumer_offsets": ("topic", "partition"),            # no owner: positions of this service's consumer
+    "relay_positions":  ("topic", "partition"),            # no owner: positions of this service's relay
     "leases":           ("name",),                         # the holder's, compared beside
     "markets":          ("store_id", "code"),              # the store's
     "sellers":          ("store_id", "code"),              # the store's
@@ -43,7 +43,7 @@ COMPARED: Final = {
 
 
 def statements(path: Path) -> Iterator[str]:
-    """Every text of a module, adjacent literals and the plain parts of f-strings joined, white space as one blank."""
+    """All string literals of a module: adjacent ones and the constant parts of f-strings joined, white space as one blank."""
     for node in ast.walk(ast.parse(path.read_text("utf-8"))):
         parts = node.values if isinstance(node, ast.JoinedStr) else [node]
         text = "".join(part.value for part in parts if isinstance(part, ast.Constant) and isinstance(part.value, str))
@@ -57,16 +57,16 @@ def upserts(text: str) -> Iterator[tuple[str, tuple[str, ...], str]]:
 
 
 def wrong(table: str, conflict: tuple[str, ...], update: str) -> str | None:
-    """Why an upsert may write over a row of another owner; None if it may not."""
+    """Why an upsert could overwrite a row of another owner; None if it cannot."""
     if table in OWNED_BY_THEIR_CONFLICT:
         return None if conflict == OWNED_BY_THEIR_CONFLICT[table] else f"{table}: its owner is not {conflict}"
     if table not in COMPARED:
-        return f"{table}: say in {Path(__file__).name} who owns a row"
+        return f"{table}: add the owner of its rows to {Path(__file__).name}"
     condition, _, returned = update.partition(" where ")[2].partition(" returning ")
     compared = {left for left, right in re.findall(r"\w+\.(\w+) = excluded\.(\w+)", condition) if left == right}
     if missing := COMPARED[table] - compared:
         return f"{table}: the update does not compare {', '.join(sorted(missing))}"
-    return None if returned else f"{table}: nobody sees that a row was refused; return the rows"
+    return None if returned else f"{table}: a refused row goes unnoticed; add `returning`"
 
 
 def test_every_upsert_of_the_tree_writes_over_rows_of_its_owner_alone() -> None:
@@ -76,7 +76,7 @@ def test_every_upsert_of_the_tree_writes_over_rows_of_its_owner_alone() -> None:
 
 
 def test_nobody_upserts_past_this_test() -> None:
-    """Each `do update` is understood above, and none is built by SQLAlchemy."""
+    """The pattern above finds each `do update`, and SQLAlchemy builds none."""
     for path in SOURCES:
         source = path.read_text("utf-8").lower()
         assert "on_conflict_do_update" not in source, path

@@ -1,4 +1,4 @@
-"""Every code that a service can answer has a page under /problems/: found in the source, asked for over HTTP."""
+"""Every problem code in the source of a service has a page under /problems/."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ WHERE = {"Problem": 1, "known": 0, "Refusal": 0}
 
 
 def codes(folder: Path) -> Iterator[tuple[str, str]]:
-    """(file, code) of each problem and refusal that the source makes."""
+    """(file, code) of each problem and refusal in the source."""
     for path in sorted(folder.rglob("*.py")):
         for node in ast.walk(ast.parse(path.read_text("utf-8"))):
             if (
@@ -36,7 +36,7 @@ def codes(folder: Path) -> Iterator[tuple[str, str]]:
 
 
 def own_codes(service: str) -> list[tuple[str, str]]:
-    """Those of a service, with the ones that the table of actions refuses."""
+    """The codes of a service, including those of the table of actions."""
     refused = [
         ("actions.py", code)
         for action in ACTIONS.values()

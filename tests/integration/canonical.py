@@ -1,4 +1,4 @@
-"""What four databases say of one store, without what may differ between two runs: times, generated ids, numbers."""
+"""Reduces the four databases of a store to what is equal in two runs: without times, generated ids and numbers."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ SERIES = "select seller, kind, last_number from series where store_id = $1 order
 
 
 async def canonical(shop: Shop) -> dict[str, Any]:
-    """By the order's external number, which both runs share."""
+    """Keyed by the external number of the order, which both runs share."""
     view: dict[str, Any] = {}
     numbers: dict[str, str] = {}
     for row in await shop.rows("orders", ORDERS, shop.store):
@@ -58,7 +58,7 @@ async def canonical(shop: Shop) -> dict[str, Any]:
         ("invoicing", "documents", DOCUMENTS),
     ):
         for row in await shop.rows(service, sql, shop.store):
-            if row["key"] in numbers:  # the journal of fulfillment also knows shelves
+            if row["key"] in numbers:  # the journal of fulfillment also has shelves
                 view[numbers[row["key"]]].setdefault(name, []).append(list(row.values())[1:])
     view["stock"] = [list(row) for row in await shop.rows("fulfillment", STOCK, shop.store)]
     view["series"] = [list(row) for row in await shop.rows("invoicing", SERIES, shop.store)]
@@ -70,6 +70,6 @@ def digest(view: dict[str, Any]) -> str:
 
 
 def difference(one: dict[str, Any], other: dict[str, Any]) -> str:
-    """The first three entries that differ, for whoever reads the failure."""
+    """The first three differing entries, for the failure message."""
     told = [f"{name}: {one.get(name)}\n   != {other.get(name)}" for name in sorted(one.keys() | other.keys()) if one.get(name) != other.get(name)]  # fmt: skip
     return "\n".join(told[:3])

@@ -20,7 +20,7 @@ ROOT = HERE.parents[1]
 
 logging.getLogger("aiokafka").setLevel(logging.CRITICAL)  # a broker that is down on purpose is no news
 LONGEST_FIRST = ("test_workers", "test_poison", "test_crash", "test_outages", "test_restore")
-"""They begin, so that nobody waits for them at the end (tests/run.py hands files out in this order)."""
+"""The slowest files, started first so that they do not run alone at the end (tests/run.py uses this order)."""
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
@@ -35,7 +35,7 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 
 
 def pytest_collection_finish(session: pytest.Session) -> None:
-    """`make chaos` says how long it takes."""
+    """Prints the expected duration of `make chaos`."""
     minutes = [mark.kwargs.get("minutes", 1) for item in session.items if (mark := item.get_closest_marker("chaos"))]
     reporter = session.config.pluginmanager.get_plugin("terminalreporter")
     if minutes and reporter is not None:
@@ -43,7 +43,7 @@ def pytest_collection_finish(session: pytest.Session) -> None:
 
 
 def instance_name() -> str:
-    """Of the servers of this pytest worker."""
+    """Name of this pytest worker's servers."""
     return f"{os.environ.get('TRADEWIND_TEST_INSTANCE', 'test')}-{os.environ.get('PYTEST_XDIST_WORKER', 'main')}"
 
 

@@ -1,4 +1,4 @@
-"""A postman who delivers everything one to three times: each record of every topic stands there again, later, unchanged."""
+"""Publishes each record of every topic again, unchanged and later, so that it is delivered one to three times."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ DELAY_SECONDS_MAX = 1.0
 
 
 class Echo:
-    """Repeats what it sees for the first time: same key, bytes and headers, so it is the same message."""
+    """Repeats each record that it reads for the first time: same key, value and headers, so it is the same message."""
 
     def __init__(self, consumer: AIOKafkaConsumer, producer: AIOKafkaProducer, seed: int) -> None:
         self.sent = 0
@@ -47,7 +47,7 @@ class Echo:
         self.sent += 1
 
     async def silent(self) -> bool:
-        """Whether everything that stands there was heard, and every copy was sent."""
+        """Whether every record was read and every copy was sent."""
         parts = list(self._consumer.assignment())
         ends = await self._consumer.end_offsets(parts)
         return not self._running and all([await self._consumer.position(part) >= ends[part] for part in parts])
@@ -55,7 +55,7 @@ class Echo:
 
 @asynccontextmanager
 async def echoing(bootstrap_servers: str, seed: int = 11) -> AsyncIterator[Echo]:
-    """Everything that is published from now on."""
+    """Reads all records published from now on."""
     consumer = AIOKafkaConsumer(bootstrap_servers=bootstrap_servers, enable_auto_commit=False, fetch_max_wait_ms=50)
     producer = AIOKafkaProducer(bootstrap_servers=bootstrap_servers, acks="all")
     await consumer.start()

@@ -44,7 +44,7 @@ class Pair(PostgresServer):
         self._standby.erase()
 
     async def fall_behind(self) -> None:
-        """From now on the standby receives nothing; what it has is replayed."""
+        """Stops replication: the standby replays what it has and receives nothing more."""
         await self._on_standby("alter system set primary_conninfo = ''", "select pg_reload_conf()")
         connection = await asyncpg.connect(self._standby.dsn("postgres"))
         try:

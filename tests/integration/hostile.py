@@ -1,5 +1,5 @@
-"""What real traffic contains besides good orders, to be mixed into it: unreadable record batches, one store's floods,
-orders that no service can take, clients that never finish a request."""
+"""Hostile traffic to mix with good orders: unreadable record batches, floods of one store, orders that no service accepts,
+clients that never finish a request."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Records that no service can take as they are, each with the cause it must be parked with."""
+"""Records that no service can process, each with the cause that it must be parked with."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ Headers = Sequence[tuple[str, bytes | None]]
 
 @dataclass(frozen=True)
 class Raw:
-    """A record as it lies on a topic, right or wrong."""
+    """A record on a topic, valid or not."""
 
     order_id: str
     key: bytes | None
@@ -52,7 +52,7 @@ class Poison:
     """Whether later messages of the order wait: wherever the record key is an order id."""
     spoil: Callable[[Raw], Raw]
     mends: bool = False
-    """Whether another body makes it good."""
+    """Whether an edit of the body makes it valid."""
 
 
 def _at(shift: timedelta) -> bytes:

@@ -1,4 +1,4 @@
-"""A service's rows made anew from its journal: folded by the same `evolve`, written by the same SQL, into an empty database."""
+"""Rebuilds the rows of a service from its journal: the same `evolve`, the same SQL, an empty database."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ where revision is not null order by id"""
 UNJOURNALED = frozenset({"markets", "sellers"})
 """Small tables that operators write."""
 TIMES = frozenset({"armed_at", "at", "created_at", "updated_at", "shipped_at", "delivered_at"})
-"""When it was written, and timers: not what happened."""
+"""Columns that the journal does not determine: times of writing, timers."""
 
 
 def _private(base: type[Event] = PrivateEvent) -> dict[str, type[Event]]:
@@ -37,7 +37,7 @@ def _private(base: type[Event] = PrivateEvent) -> dict[str, type[Event]]:
 
 
 async def as_it_is_and_rebuilt(shop: Shop, name: str) -> tuple[dict[str, Any], dict[str, Any]]:
-    """table -> rows of a service's own tables: as they stand, and as the journal gives them."""
+    """table -> rows of a service's own tables: the stored ones, and those rebuilt from the journal."""
     service: Service = importlib.import_module(f"{name}.handlers").SERVICE
     target = f"rebuilt_{name}"
     shop.postgres.create_database(target)

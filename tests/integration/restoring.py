@@ -1,4 +1,4 @@
-"""Databases copied and put back, as an operator with a backup would: by PostgreSQL's own means, under a system that runs."""
+"""Copies and restores databases of a running system by PostgreSQL's own means, like an operator with a backup."""
 
 from __future__ import annotations
 
@@ -15,9 +15,9 @@ KNOWN = {
     "fulfillment": ("fulfillments", "reservations", "shipments", "stock"),
     "invoicing": ("billings", "documents", "series"),
 }
-"""What a service knows of orders."""
+"""The rows of a service about orders."""
 ELSE = frozenset({"revision", "answered", "armed_at", "at", "created_at", "updated_at", "shipped_at", "delivered_at"})
-"""Times of writing, and counters that also count what was never published."""
+"""Columns that a restore does not recover: times of writing, and counters of unpublished events."""
 
 
 async def known(shop: Shop, service: str) -> dict[str, list[dict[str, Any]]]:
@@ -70,7 +70,7 @@ async def _copied(shop: Shop, source: str, target: str) -> None:
         await _admin(shop, f'create database "{target}" template "{source}"')
         return True
 
-    await shop.until(copied, f"a copy of {source} while nobody is connected to it", 20)
+    await shop.until(copied, f"a copy of {source} while it has no connections", 20)
 
 
 async def _admin(shop: Shop, statement: str) -> None:

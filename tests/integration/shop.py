@@ -56,11 +56,11 @@ Line = tuple[str, int, int]
 
 @dataclass(frozen=True)
 class Options:
-    """What a module wants of its shop."""
+    """Options of a module's shop."""
 
     workers: int = 1
     static_members: bool = False
-    """A name per process in its consumer group: a restarted one goes on at once, and no takeover is waited for."""
+    """A name per process in its consumer group: a restarted process resumes at once, without a takeover."""
     gateway: Sequence[str] | None = None
     """Options of a test gateway beside the services, e.g. ("--latency-ms", "5"); orders of account `gateway` use it."""
     markets: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
@@ -69,13 +69,13 @@ class Options:
 
 
 def service_of(name: str) -> Service:
-    """What `python -m <name>` runs."""
+    """The service of `python -m <name>`."""
     found: Service = importlib.import_module(f"{name}.handlers").SERVICE
     return found
 
 
 def order_content(number: str, lines: Sequence[Line], **more: Any) -> dict[str, Any]:
-    """An order as a marketplace would say it. `more` overrides; amounts are gross at 20 % VAT."""
+    """The order of a snapshot. `more` overrides fields; amounts are gross at 20 % VAT."""
     goods = [
         {"external_line_id": str(n), "sku": sku, "title": f"Thing {sku}", "quantity": {"ordered": pieces},
          "line_total_minor": minor, "tax": [{"rate": "20.00"}]}
@@ -88,7 +88,7 @@ def order_content(number: str, lines: Sequence[Line], **more: Any) -> dict[str, 
 
 @dataclass(frozen=True)
 class SnapshotRecord:
-    """What stands on `marketplace.orders.v1` for one snapshot: send it again, and it is the same message."""
+    """A record of `marketplace.orders.v1`; sent again, it is the same message."""
 
     order_id: str
     value: bytes
@@ -108,7 +108,7 @@ class Shop:
         self.keys: dict[str, str] = {}
         self.gateway: Member | None = None
         self.ledger = scratch / "charges.jsonl"
-        """What the test gateway wrote down of the money it moved."""
+        """The money that the test gateway recorded as moved."""
         self.random = random.Random(7)
         self._numbers = 0
         self._http: aiohttp.ClientSession | None = None
@@ -199,7 +199,7 @@ class Shop:
         key: str | None = None,
         seconds_max: float = 180,
     ) -> tuple[int, Any]:
-        """Status and answer. No answer, or one of 5xx: repeated with the same key until the time is up."""
+        """Returns status and answer. Repeats the request with the same key after no answer or a 5xx, until the time is up."""
         assert self._http is not None
         sent = {"authorization": f"Bearer {self.keys[service]}", "idempotency-key": key or uuid.uuid4().hex}
         deadline, told = time.monotonic() + seconds_max, "nothing"
@@ -234,7 +234,7 @@ class Shop:
     async def place(
         self, lines: Sequence[Line] | None = None, *, number: str | None = None, account: str = "main", **more: Any
     ) -> str:
-        """An order over HTTP, accepted; its id."""
+        """Places an order over HTTP and returns its id."""
         content = self.content(lines, number=number, account=account, **more)
         status, answer = await self.call("orders", "POST", "/v1/orders", content)
         assert status == 201, (status, answer)
@@ -300,7 +300,7 @@ class Shop:
     async def load(
         self, per_second: float, *, account: str = "main", http_only: bool = False
     ) -> AsyncIterator[list[str]]:
-        """Orders keep coming while the block runs, every second one over Kafka; the list grows, and is whole afterwards."""
+        """Places orders while the block runs, every second one over Kafka; the list is complete afterwards."""
         placed: list[str] = []
         running: set[asyncio.Task[Any]] = set()
 
@@ -351,7 +351,7 @@ class Shop:
         assert status == 200, (status, answer)
 
     async def ship_all(self, orders: Iterable[str] | None = None) -> int:
-        """Everything that stands there to be shipped now (of these orders); how many parcels."""
+        """Ships all waiting shipments (of these orders); returns the number of parcels."""
         wanted = None if orders is None else set(orders)
         parcels = [one["shipment_id"] for one in await self.shipments() if wanted is None or one["order_id"] in wanted]
         for start in range(0, len(parcels), 32):
@@ -376,7 +376,7 @@ class Shop:
 
     async def restart(self, member: Member, *, crash_at: str = "", wait: bool = True) -> None:
         """SIGKILL if it runs, then start it again. `crash_at` arms a crash point for that one life, which begins after an
-        orderly end: with nothing that comes again, so that it dies of what is new."""
+        orderly end: no record is redelivered, so a new one triggers the crash."""
         if crash_at and member.running:
             member.send(signal.SIGTERM)
             assert await asyncio.to_thread(member.exit_status) == 0
@@ -392,7 +392,7 @@ class Shop:
         seconds_max: float,
         told: Callable[[], Awaitable[Any]] | None = None,
     ) -> Any:
-        """The condition's first true answer. Looks again and again; says what it waited for when the time is up."""
+        """Polls the condition and returns its first true value; raises with what it waited for when the time is up."""
         deadline = time.monotonic() + seconds_max
         last: object = None
         while True:
@@ -407,13 +407,13 @@ class Shop:
             await asyncio.sleep(POLL_SECONDS)
 
     async def until_at_rest(self, orders: Iterable[str] | None = None, seconds_max: float = 60) -> None:
-        """Every one of these orders (all) waits for nobody or for a person, and no message is under way any more."""
+        """Waits until each of these orders (default: all) is settled and no message is in flight."""
         wanted = None if orders is None else [uuid.UUID(order) for order in set(orders)]
         count = len(wanted) if wanted is not None else 0
 
         async def at_rest() -> bool:
             (row,) = await self.rows("orders", AT_REST, wanted)
-            if row["still"] or row["known"] < count:
+            if row["still"] or row["found"] < count:
                 return False
             for name in SERVICES:
                 (left,) = await self.rows(name, "select (select count(*) from outbox) + (select count(*) from tasks)")
@@ -426,10 +426,10 @@ class Shop:
             parked = [row for name in SERVICES for row in await self.rows(name, PARKED)]
             return f"{[tuple(row) for row in rows]}, parked {[tuple(row) for row in parked]}"
 
-        await self.until(at_rest, f"{count or 'all'} orders at rest", seconds_max, told)
+        await self.until(at_rest, f"{count or 'all'} orders settled", seconds_max, told)
 
     async def unread(self) -> int:
-        """Records that stand on topics and that their readers have not committed."""
+        """Records whose offsets their consumer groups have not committed."""
         consumer = AIOKafkaConsumer(bootstrap_servers=self.kafka.bootstrap_servers)
         await consumer.start()
         try:
@@ -449,17 +449,17 @@ class Shop:
         return [(name, *row) for name in SERVICES for row in await self.rows(name, PARKED)]
 
     async def ends(self, orders: Iterable[str] | None = None) -> dict[str, int]:
-        """How many orders stand where: "approved/paid/in_progress" -> count."""
+        """Number of orders by statuses: "approved/paid/in_progress" -> count."""
         wanted = None if orders is None else [uuid.UUID(order) for order in orders]
         return {row[0]: row[1] for row in await self.rows("orders", ENDS, wanted)}
 
     def charges(self) -> list[dict[str, Any]]:
-        """What the gateway moved, from the file it writes before it answers."""
+        """The money moved by the gateway, from the file that it writes before it answers."""
         lines = self.ledger.read_text().splitlines() if self.ledger.exists() else []
         return [entry for line in lines if (entry := json.loads(line))["state"] != "refused"]
 
     async def assert_promises(self, *, at_rest: bool = True, parked: bool = False) -> list[Check]:
-        """The checker finds no violation; and nothing is parked, unless the test parks."""
+        """Asserts that the checker finds no violation, and that nothing is parked unless the test parks."""
         found = await asyncio.to_thread(check, self.system, settled=at_rest)
         assert not violations(found), "\n".join(violations(found))
         if not parked:
@@ -472,7 +472,7 @@ SELLER = {
     "address": {"line1": "1 High St", "city": "London", "postcode": "E1", "country": "GB"},
 }  # fmt: skip
 AT_REST = """
-select count(*) as known, count(*) filter (where in_flight or waiting in ('answer', 'outcomes', 'no_answer', 'snapshot')) as still
+select count(*) as found, count(*) filter (where in_flight or waiting in ('answer', 'outcomes', 'no_answer', 'snapshot')) as still
 from orders where $1::uuid[] is null or key = any($1)"""
 WAITING = """
 select waiting, in_flight, count(*), min(key::text) from orders where $1::uuid[] is null or key = any($1)

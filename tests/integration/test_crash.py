@@ -14,7 +14,7 @@ from tests.integration.shop import Options, Shop
 SHOP = Options(
     static_members=True,
     gateway=("--latency-ms", "2"),
-    # An orphaned call is taken up again after its lease: short, so that the test does not wait for it.
+    # The lease of an orphaned call is short, so that the test does not wait for it.
     settings={
         "PAYMENTS_GATEWAY_LEASE_SECONDS": "4",
         "PAYMENTS_GATEWAY_TIMEOUT_SECONDS": "1",
@@ -25,13 +25,13 @@ SHOP = Options(
     },
 )
 ONLY_PAYMENTS = {"before_gateway_call", "after_gateway_call", "before_report"}
-"""Nobody else calls anything outside."""
+"""Only payments makes external calls."""
 ORDERS = 20
 
 
 @pytest.mark.parametrize("point", POINTS)
 async def test_services_that_die_at_a_point_lose_nothing_and_repeat_nothing(point: str, shop: Shop) -> None:
-    """Promise 1. Each dead with status 137 at the point and started again: every order at rest, each charged once."""
+    """Promise 1. Each service dies at the point with status 137 and restarts: every order settles and is charged once."""
     names = ["payments"] if point in ONLY_PAYMENTS else SERVICES
     members = [member for name in names for member in shop.system.of(name)]
     await asyncio.gather(*(shop.restart(member, crash_at=f"{member.name}.{point}") for member in members))
@@ -48,7 +48,7 @@ async def test_services_that_die_at_a_point_lose_nothing_and_repeat_nothing(poin
     orders = [order for some in await placing for order in some]
     await shop.until_at_rest(orders)
     assert await shop.ends(orders) == {"approved/paid/in_progress": ORDERS}
-    # Orders at rest want no timer any more; fired in the next round, these would be what kills a service as it starts.
+    # Settled orders have no timer; one that fired in the next round would kill the service at its start.
     await shop.rows("orders", "delete from timers where key = any($1::uuid[])", orders)
     moved = Counter((entry["order_id"], entry["kind"]) for entry in shop.charges() if entry["order_id"] in orders)
     assert moved == {(order, kind): 1 for order in orders for kind in ("authorize", "capture")}

@@ -20,7 +20,7 @@ TROUBLE = {"declined": "authorize", "late": "capture", "broken": "capture"}
 
 
 async def a_day(shop: Shop, *, times: int, seed: int) -> None:
-    """Orders with every fate; `times` at most for each snapshot and each request, in an order of its own."""
+    """Orders with every outcome; each snapshot and request is sent up to `times` times, shuffled."""
     dice = random.Random(seed)
     await shop.set_stock({"NONE": 0})
     records: list[SnapshotRecord] = []
@@ -53,7 +53,7 @@ async def trouble(shop: Shop, order: str, name: str) -> None:
 
 
 async def test_messages_delivered_up_to_three_times_and_shuffled_leave_the_state_that_once_leaves(shop: Shop) -> None:
-    """Promise 1. All four databases agree with those of a run without repetition: a hash over what is not generated."""
+    """Promise 1. All four databases equal those of a run without repetition, by a hash without generated values."""
     await a_day(shop, times=1, seed=1)
     twice = await shop.another_store("twice")
     async with echoing(shop.kafka.bootstrap_servers) as echo:

@@ -114,7 +114,7 @@ def test_ctrl_c_at_any_moment_stops_everything_and_says_so_in_a_line(demo: Demo,
         if moment in line:
             break
     else:
-        pytest.fail(f"the demo ended before it said {moment!r}")
+        pytest.fail(f"the demo ended before it printed {moment!r}")
     process.send_signal(signal.SIGINT)
     process.send_signal(signal.SIGINT)  # as `timeout` and `make` do: one Ctrl-C comes twice
     last = process.stdout.read().strip().splitlines()
@@ -144,7 +144,7 @@ def test_a_named_port_that_is_taken_is_refused_in_a_sentence(demo: Demo) -> None
 
 
 def test_a_demo_says_who_has_its_instance(demo: Demo, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.delenv("TRADEWIND_DEVSERVICES", raising=False)  # containers are nobody's
+    monkeypatch.delenv("TRADEWIND_DEVSERVICES", raising=False)  # containers are not under test here
     first = demo.start()
     assert first.stdout is not None and "starting Kafka" in first.stdout.readline()
     lock = ROOT / ".devservices" / demo.instance / "lock"

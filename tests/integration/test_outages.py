@@ -53,7 +53,7 @@ async def backlog(shop: Shop, count: int, seconds: float) -> None:
     started_at = time.monotonic()
     await shop.until_at_rest(orders, 60 + count / 20)
     print(
-        f"{count} orders accepted in {accepted:.0f} s, at rest {time.monotonic() - started_at:.0f} s after the broker came"
+        f"{count} orders accepted in {accepted:.0f} s, settled {time.monotonic() - started_at:.0f} s after the broker came"
     )
     assert await shop.ends(orders) == {"approved/paid/in_progress": count}
     await shop.assert_promises()
@@ -61,14 +61,14 @@ async def backlog(shop: Shop, count: int, seconds: float) -> None:
 
 @pytest.mark.timeout(600)
 async def test_a_backlog_of_two_thousand_orders_after_an_outage_cancels_none(shop: Shop) -> None:
-    """Promise 7: silence is not a no. Ten seconds."""
+    """Promise 7: silence is not a refusal. Ten seconds."""
     await backlog(shop, 2_000, 10)
 
 
 @pytest.mark.chaos(minutes=7)
 @pytest.mark.timeout(1_200)
 async def test_a_backlog_of_twenty_thousand_orders_after_two_minutes_cancels_none(shop: Shop) -> None:
-    """Promise 7: silence is not a no. Two minutes: every order has asked in vain more than once."""
+    """Promise 7: silence is not a refusal. Two minutes: every order has asked more than once without an answer."""
     await backlog(shop, 20_000, 120)
 
 

@@ -1,4 +1,4 @@
-"""Bad input in the middle of good traffic stops nobody else (promise 6): parked with its cause, mended, replayed in order."""
+"""Bad input among good traffic delays only its own order (promise 6): parked with its cause, fixed, replayed in order."""
 
 from __future__ import annotations
 
@@ -163,7 +163,9 @@ async def test_an_edited_message_takes_its_place_before_those_that_waited_behind
         kept = await shop.rows("orders", "select state, value from parked where id = any($1) or edited_from = $2 or"
                                ' (topic = $3 and partition = $4 and "offset" = $5) order by id',
                                [row["id"]], row["id"], SNAPSHOTS, *case.place)  # fmt: skip
-        assert ("edited", row["value"]) in [(one["state"], one["value"]) for one in kept], "the original bytes are kept"
+        assert ("edited", row["value"]) in [(one["state"], one["value"]) for one in kept], (
+            "the original bytes are stored"
+        )
     keys = [case.good.order_id for case in mended]
     await shop.until_at_rest(keys)
     for key in keys:  # received first, then cancelled: the other way round it would have begun as a cancelled one
@@ -329,7 +331,7 @@ async def test_a_persons_actions_apply_to_a_parked_order_and_its_timers_wait(sho
 
 
 async def test_replay_and_consumer_racing_strand_nothing(shop: Shop) -> None:
-    """Promises 1, 2, 6: newer snapshots of the same orders keep coming while a person mends the bad ones among them."""
+    """Promises 1, 2, 6: newer snapshots of the same orders arrive while a person fixes the bad ones."""
     count = 40
     firsts = [shop.snapshot(lifecycle="awaiting_payment") for _ in range(6)]
     keys = await shop.send(firsts)
@@ -354,7 +356,7 @@ async def test_replay_and_consumer_racing_strand_nothing(shop: Shop) -> None:
                 _, whole = await shop.call("orders", "GET", f"/v1/parked/{row['id']}")
                 value = good.get(whole.get("value", "").encode())
                 if value is None:
-                    continue  # mended in the meantime
+                    continue  # fixed in the meantime
                 assert value.value is not None
                 body = {"value": value.value.decode()}
                 status, _ = await shop.call("orders", "POST", f"/v1/parked/{row['id']}/edit", body)
@@ -373,7 +375,7 @@ async def test_replay_and_consumer_racing_strand_nothing(shop: Shop) -> None:
 
 
 async def test_a_message_that_kills_the_process_is_parked_alone_and_replayed_after_the_fix(shop: Shop) -> None:
-    """Promise 6: those that shared its batches are not blamed, and a supervisor that restarts is all it takes."""
+    """Promise 6: messages that shared its batches are not parked; a supervisor that restarts the process suffices."""
     (member,) = shop.system.of("orders")
     first = shop.snapshot(lifecycle="awaiting_payment")
     await shop.send([first])
@@ -407,7 +409,7 @@ async def test_a_message_that_kills_the_process_is_parked_alone_and_replayed_aft
 
 
 async def restarted_until_parked(shop: Shop, member: Member, deadly: UUID, place: tuple[int, int]) -> int:
-    """Start it again whenever it dies, as a supervisor would; how often it died."""
+    """Restarts the service whenever it dies, like a supervisor; returns how often it died."""
     deaths = 0
     shop.system.restart(member, CRASH_ON=str(deadly))
 
@@ -431,7 +433,7 @@ async def restarted_until_parked(shop: Shop, member: Member, deadly: UUID, place
 
 
 async def numbers_told(shop: Shop, order: str) -> list[str | None]:
-    """What an order was told to be called, in the order of its events; their versions have no gap."""
+    """The names that an order got, in the order of its events; their versions have no gap."""
     told = await shop.rows(
         "orders", "select payload::json->'order'->>'external_number' as number, version from journal"
         " where key = $1 and version > 0 order by id", UUID(order)

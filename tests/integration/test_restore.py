@@ -17,14 +17,14 @@ SERVICES = ("payments", "fulfillment", "invoicing")
 
 
 async def settled(shop: Shop, orders: list[str]) -> None:
-    """These orders wait for nobody but a person or the warehouse; others may be under way."""
+    """Waits until these orders wait only for a person or the warehouse; others may be running."""
     wanted = [UUID(order) for order in orders]
 
     async def at_rest() -> bool:
         (row,) = await shop.rows("orders", AT_REST, wanted)
         return not row["still"] and row["known"] == len(set(wanted))
 
-    await shop.until(at_rest, f"{len(orders)} orders at rest", 90)
+    await shop.until(at_rest, f"{len(orders)} orders settled", 90)
 
 
 async def some_of_everything(shop: Shop) -> list[str]:
@@ -39,7 +39,7 @@ async def some_of_everything(shop: Shop) -> list[str]:
 
 
 async def test_replaying_a_journal_through_evolve_gives_the_rows_and_the_shared_rows_again(shop: Shop) -> None:
-    """Of all four services, after orders that ended in every way, and stock that was counted in between."""
+    """The journal of each service rebuilds its rows, after orders with every outcome and counts of stock in between."""
     orders = await some_of_everything(shop)
     await shop.set_stock(dict.fromkeys(SKUS[:10], AMPLE + 7))
     await shop.set_stock({"LAST": 1})
@@ -57,7 +57,7 @@ async def test_replaying_a_journal_through_evolve_gives_the_rows_and_the_shared_
 
 @pytest.mark.parametrize("service", SERVICES)
 async def test_a_restored_database_catches_up_from_the_topics(shop: Shop, service: str) -> None:
-    """Promises 1 to 5, through the loss of what a database knew since its backup."""
+    """Promises 1 to 5, when a database loses its changes since the backup."""
     async with shop.load(5) as around:
         before = await some_of_everything(shop)
         await restoring.backup(shop, service)

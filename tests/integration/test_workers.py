@@ -27,7 +27,7 @@ SHOP = Options(
 
 
 async def test_five_pieces_and_two_hundred_orders_for_one_are_five_reservations(shop: Shop) -> None:
-    """Promise 4. Two workers reserve at once; nobody else gets one, and everybody hears so."""
+    """Promise 4. Two workers reserve concurrently; every other order is cancelled as out of stock."""
     await shop.set_stock({"LAST": 5})
     orders = await asyncio.gather(*(shop.place([("LAST", 1, 1_000)]) for _ in range(200)))
     await shop.until_at_rest(orders, 120)
@@ -57,7 +57,7 @@ async def kill_at_random(shop: Shop, seconds: float, seed: int) -> list[str]:
     async with shop.load(10, account="gateway") as orders:
         while time.monotonic() < ends_at:
             members = [member for name in SERVICES for member in shop.system.of(name)]
-            if dice.random() < 0.75:  # else the blow may fall on who is still getting up
+            if dice.random() < 0.75:  # else the kill may hit a process that is still starting
                 up = await asyncio.gather(*(asyncio.to_thread(shop.system.is_ready, member) for member in members))
                 members = [member for member, ready in zip(members, up, strict=True) if ready] or members
             await shop.restart(dice.choice(members), wait=False)
@@ -112,7 +112,7 @@ async def all_went_well(shop: Shop, orders: list[str], *, parked: bool = False) 
 
 
 async def holder(shop: Shop, service: str) -> Member:
-    """Who holds the relay's lease now: its holder says its process id."""
+    """The process id of the holder of the relay's lease."""
 
     async def held() -> Member | None:
         rows = await shop.rows(service, "select holder from leases where name = 'relay' and until > clock_timestamp()")

@@ -1,4 +1,4 @@
-"""The service of docs/write-a-service.md, taken out of the page and run: whoever follows it gets what it promises."""
+"""Extracts the service of docs/write-a-service.md from the page, runs it and checks its promises."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ STORE = "st_1"
 
 @pytest.fixture(scope="module")
 def clone(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A tree with our contracts in it, edited and added to as the page says."""
+    """A copy of our contracts, with the edits and files of the page."""
     clone = tmp_path_factory.mktemp("clone")
     shutil.copytree(
         ROOT / "libs/contracts/src", clone / "libs/contracts/src", ignore=shutil.ignore_patterns("__pycache__")
@@ -63,7 +63,7 @@ def environment(clone: Path) -> dict[str, str]:
 @pytest.fixture(scope="module")
 def system(clone: Path, environment: dict[str, str]) -> Iterator[System]:
     name = f"docs-service-{os.environ.get('PYTEST_XDIST_WORKER', 'main')}"
-    # A static member: what restarts takes up at once, nobody waits for a session to run out.
+    # A static member resumes at once after a restart, without waiting for its session to expire.
     settings = environment | {"LOYALTY_KAFKA_GROUP_INSTANCE_ID": "loyalty-0"}
     with (
         devservices.running(ROOT, name=name, reset=True) as servers,
@@ -87,7 +87,7 @@ def completed(key: UUID, grand_minor: int) -> Completed:
 
 
 async def publish(system: System, *events: tuple[UUID, Event | bytes]) -> None:
-    """As the orders service would; each record twice, because delivery is at least once."""
+    """Publishes like the orders service; each record twice, because delivery is at least once."""
     producer = AIOKafkaProducer(bootstrap_servers=system.kafka.bootstrap_servers)
     await producer.start()
     try:
@@ -141,7 +141,7 @@ async def awarded(system: System, count: int) -> list[dict[str, Any]]:
 
 
 async def test_the_service_of_the_page_runs_and_keeps_what_the_page_promises(system: System) -> None:
-    """Promises 1, 2 and 6, for a service that says nothing about any of them."""
+    """Promises 1, 2 and 6, for a service without code for them."""
     system.prepare()
     [member] = [system.add("loyalty")]
     system.wait_ready()

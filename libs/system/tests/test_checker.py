@@ -82,7 +82,7 @@ def test_a_repeated_answer_is_counted() -> None:
     assert reader.read.repeated == 1
 
 
-# -- what services say of each other ----------------------------------------------------------------------------------
+# -- services compared with each other--------------------------------------------------------------------------------
 
 
 class Row(dict[str, Any]):

@@ -207,7 +207,7 @@ def _services_agree(state: _State, parked: set[str]) -> list[Check]:
         same_money.expect(tuple(row)[6:10] == ledger, key, tuple(row)[6:10], ledger)
         captures: dict[str, list[int]] = json.loads(row["captures"] or "{}")
         amounts = {name: amount for name, (amount, _) in captures.items()}
-        invoiced.expect(sum(amounts.values()) == captured, key, "captured", captured, "known to orders", amounts)
+        invoiced.expect(sum(amounts.values()) == captured, key, "captured", captured, "in the orders' facts", amounts)
         for name, (
             amount,
             refund,
