@@ -70,7 +70,7 @@ class Case:
 
 
 async def spoilt(shop: Shop, poisons: Sequence[Poison]) -> tuple[list[Case], list[str]]:
-    """Of each poison an order: its bad first message, a good one behind it. Also good orders sent among them, by id."""
+    """Sends one order per poison: the bad message, then a good one. Also returns the good orders sent among them, by id."""
     cases: list[Case] = []
     others: list[str] = []
     for poison in poisons:
