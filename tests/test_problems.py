@@ -85,7 +85,7 @@ async def test_every_code_that_a_service_can_answer_has_a_page(service: str) -> 
 
 
 NOUNS = (
-    "api_key", "scope", "store", "url", "request", "body", "header", "connections", "query_parameter", "cursor", "resource", "method",
+    "api_key", "scope", "store", "url", "request", "body", "header", "connections", "query", "query_parameter", "cursor", "resource", "method",
     "if_match", "version", "idempotency_key", "database", "outcome", "service", "message", "replay", "filter", "order", "market", "step",
     "exception", "resolution", "obstacle", "undo", "shipment", "stock", "document", "seller", "prefix",
 )  # fmt: skip

@@ -7,12 +7,15 @@ from collections.abc import AsyncIterator
 from typing import Any
 from uuid import UUID
 
+import asyncpg
 import pytest
 import pytest_asyncio
 from chassis_counter import settings
+from sqlalchemy import text
 
 from chassis.batch.database import Database
 from chassis.batch.driver import QuickUUID
+from chassis.batch.errors import QueryTimedOut
 
 pytestmark = pytest.mark.real
 
@@ -22,6 +25,45 @@ async def database(database_url: str) -> AsyncIterator[Database]:
     database = Database(settings(database_url), "test")
     yield database
     await database.close()
+
+
+SHOWN = ("enable_seqscan", "plan_cache_mode", "default_transaction_read_only", "statement_timeout")
+
+
+async def shown(connection: Any) -> list[str]:
+    return [await connection.fetchval(f"show {name}") for name in SHOWN]
+
+
+async def test_plans_are_pinned_for_batches_and_free_for_reads(database: Database) -> None:
+    async with database.connection() as connection:
+        assert await shown(connection) == ["off", "force_generic_plan", "off", "30s"]
+    async with database.transaction() as connection:
+        assert (await shown(connection))[:2] == ["off", "force_generic_plan"]
+    async with database.queries.connection() as connection:
+        assert await shown(connection) == ["on", "auto", "on", "10s"]
+    [row] = await database.queries.read(text("select current_setting('enable_seqscan') as it"))
+    assert row["it"] == "on"
+
+
+async def test_a_read_over_its_time_limit_is_cancelled_and_the_next_one_is_served(database_url: str) -> None:
+    database = Database(settings(database_url, database_read_seconds_max=0.1, database_read_connections_max=1), "test")
+    for _ in range(2):
+        with pytest.raises(QueryTimedOut, match="after 0.1 s"):
+            await database.queries.read(text("select pg_sleep(60)"))
+        with pytest.raises(QueryTimedOut):
+            async with database.queries.connection() as connection:
+                await connection.execute("select pg_sleep(60)")
+    [row] = await database.queries.read(text("select 1 as it"))
+    assert row["it"] == 1
+    async with database.connection() as connection:
+        assert await connection.fetchval("select true from pg_sleep(0.3)"), "a batch has another limit"
+    await database.close()
+
+
+async def test_a_read_writes_nothing(database: Database) -> None:
+    async with database.queries.connection() as connection:
+        with pytest.raises(asyncpg.ReadOnlySQLTransactionError):
+            await connection.execute("delete from inbox")
 
 
 async def test_a_table_that_was_never_analyzed_is_looked_up_by_its_index(database: Database) -> None:

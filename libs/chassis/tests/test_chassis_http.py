@@ -18,6 +18,7 @@ import pytest
 import pytest_asyncio
 from chassis_counter import SERVICE, STORE, World, plus
 from fastapi import APIRouter, Depends, Request, Response
+from sqlalchemy import text
 from structlog.testing import capture_logs
 
 from chassis.batch.errors import OutcomeUnknown
@@ -114,6 +115,10 @@ def routes(app: App) -> APIRouter:
     @router.post("/v1/written")
     async def written() -> None:
         await app.database.transaction()
+
+    @router.get("/v1/slow")
+    async def slow(who: Editor) -> list[Any]:
+        return list(await app.read(text("select pg_sleep(60)")))
 
     @router.get("/v1/broken")
     async def broken() -> None:
@@ -554,6 +559,25 @@ async def test_a_host_whose_clock_differs_from_the_databases_is_not_ready(
     assert (logged[0]["event"], logged[0]["log_level"]) == ("clock_differs", "error")
     monkeypatch.undo()
     assert (await client("GET", "/health/ready")).status == 200
+
+
+@pytest.mark.real
+async def test_a_read_that_takes_too_long_is_answered_503_with_what_to_do(world: World) -> None:
+    limited = world.settings.model_copy(update={"database_read_seconds_max": 0.1})
+    app = App(dataclasses.replace(SERVICE, routes=routes), limited, "api")
+    client = Client(app)
+    try:
+        answer = await client("GET", "/v1/slow", key=await app.keys.create(STORE, "ann", ["*"]))
+    finally:
+        await app.database.close()
+    assert (answer.status, answer.json["type"], answer.headers["retry-after"]) == (
+        503,
+        "/problems/query_timed_out",
+        "1",
+    )
+    assert "after 0.1 s; ask for less" in answer.json["detail"]
+    documented = app.asgi().openapi()["paths"]["/v1/slow"]["get"]
+    assert "query_timed_out" in documented["x-problems"]
 
 
 @pytest.mark.real

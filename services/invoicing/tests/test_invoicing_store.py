@@ -323,7 +323,7 @@ async def test_the_tables_page_is_what_the_migration_makes(place: Place) -> None
 
     from invoicing.tables import metadata
 
-    async with place.database.core() as connection:
+    async with place.database.queries.engine.connect() as connection:
         found = await connection.run_sync(
             lambda sync: compare_metadata(
                 MigrationContext.configure(

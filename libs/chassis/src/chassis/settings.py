@@ -50,6 +50,10 @@ class ServiceSettings(BaseSettings):
     """0: any free port (printed at start)."""
     database_connections_max: int = Field(8, ge=4)
     """Per process, at least 4: a worker uses 4; an api uses up to all."""
+    database_read_connections_max: PositiveInt = 4
+    """Per process, beside DATABASE_CONNECTIONS_MAX: for lists, searches and single reads over HTTP, and for gauges."""
+    database_read_seconds_max: PositiveFloat = 10
+    """A read over HTTP that takes longer is cancelled and answered 503 `query_timed_out`."""
     niceness: int = Field(0, ge=0, le=19)
     """Added to the niceness of the process at the start. If all services share a machine: 0 for orders, 10 for the others."""
 

@@ -1,27 +1,27 @@
-"""Connections and transactions of the one PostgreSQL database of a service.
+"""Connections and transactions of the one PostgreSQL database of a service, as the batch path uses them.
 
-The batch path uses raw asyncpg transactions, reads use SQLAlchemy Core. Both come from SQLAlchemy's pool, so a process has
-one bound on its connections.
+The batch path sends a few array statements again and again, in raw asyncpg transactions. Its connections come from
+SQLAlchemy's pool, which bounds them. Lists and searches use `chassis.batch.queries`.
 """
 
 from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
 import asyncpg
 from asyncpg import Connection
 from sqlalchemy import event
-from sqlalchemy.engine import AdaptedConnection, RowMapping
+from sqlalchemy.engine import AdaptedConnection
 from sqlalchemy.ext.asyncio import AsyncConnection, create_async_engine
-from sqlalchemy.sql import Executable
 
 from chassis.batch import history
 from chassis.batch.clock import Clock
 from chassis.batch.errors import CatchingUp, OutcomeUnknown, TooSlow
 from chassis.batch.history import History
+from chassis.batch.queries import Queries, url_of
 from chassis.settings import ServiceSettings
 
 # admin_shutdown, crash_shutdown: a commit that waits for a standby is interrupted after it was written here.
@@ -36,21 +36,20 @@ class Database:
             "lock_timeout": "10000",
             "idle_in_transaction_session_timeout": str(int(settings.idle_in_transaction_seconds * 1000)),
             "jit": "off",
-            # The batch path sends the same array statements for ever: planning them each time costs more than a generic plan.
+            # Planning the array statements of a batch each time costs more than a generic plan.
             "plan_cache_mode": "force_generic_plan",
-            # A plan knows a table as it was when it was last analyzed, or the connection was young. Made for a small one it
-            # would read all of what has grown since.
+            # A generic plan is made once per connection. Made while a table was small, it would scan it for ever.
             "enable_seqscan": "off",
             "timezone": "UTC",
         }
         self.clock = Clock()
         self._transaction_seconds_max = settings.transaction_seconds_max
         self._at_hand: list[tuple[AsyncConnection, Connection]] = []
-        """Checked out and idle. Consumer, relay and timers take one many times a second, and a checkout costs more than
-        most statements; never more than half, the other half is for reads."""
+        """Checked out and idle, at most half of all: consumer, relay and timers take one many times a second, and a checkout
+        costs more than most statements."""
         self._at_hand_max = settings.database_connections_max // 2
         self._engine = create_async_engine(
-            settings.database_url.replace("postgresql://", "postgresql+asyncpg://", 1),
+            url_of(settings),
             pool_size=settings.database_connections_max,
             max_overflow=0,
             pool_timeout=10,
@@ -58,13 +57,14 @@ class Database:
             connect_args={"server_settings": server, "timeout": 5},
         )
         self.history: History | None = None
-        """Of the data that this process works on; None before the first connection."""
+        """The history of the data that this process works on; None before the first connection."""
         self.moved = asyncio.Event()
         """Set when a new connection found other data: no connection is made until `accept`."""
         event.listen(self._engine.sync_engine, "connect", self._compare)
+        self.queries = Queries(settings, application, self._compare)
 
     def _compare(self, connection: AdaptedConnection, _: object) -> None:
-        """Raises CatchingUp if the data are not those that this process works on."""
+        """Raises CatchingUp if the connection finds other data than those that this process works on."""
         try:
             found = History(*connection.run_async(lambda raw: raw.fetchrow(history.READ)))
             if self.moved.is_set() or (self.history is not None and not found.continues(self.history)):
@@ -80,6 +80,7 @@ class Database:
         while self._at_hand:
             await _give_back(*self._at_hand.pop())
         await self._engine.dispose()
+        await self.queries.close()
         self.history = None
         self.moved.clear()
 
@@ -143,19 +144,11 @@ class Database:
             self.history = self.history._replace(position=row["position"])
         return self.clock
 
-    async def read(self, statement: Executable) -> Sequence[RowMapping]:
-        async with self._engine.connect() as connection:
-            return (await connection.execute(statement)).mappings().all()
-
-    @asynccontextmanager
-    async def core(self) -> AsyncIterator[AsyncConnection]:
-        async with self._engine.begin() as connection:
-            yield connection
-
     async def close(self) -> None:
         while self._at_hand:
             await _give_back(*self._at_hand.pop())
         await self._engine.dispose()
+        await self.queries.close()
 
 
 async def _give_back(pooled: AsyncConnection, raw: Connection) -> None:

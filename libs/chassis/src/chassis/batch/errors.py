@@ -18,6 +18,10 @@ class OutcomeUnknown(ConnectionError):
     """The commit was sent and not acknowledged: the transaction may have been committed or rolled back."""
 
 
+class QueryTimedOut(TimeoutError):
+    """A read was cancelled because it exceeded its time limit."""
+
+
 class TooSlow(TimeoutError):
     """The transaction was cancelled because it exceeded its time limit."""
 

@@ -148,7 +148,7 @@ def _implied(operation: dict[str, Any]) -> Iterator[str]:
     parameters = {parameter["name"] for parameter in operation.get("parameters", ())}
     yield from ("url_unreadable", "query_parameter_unknown", "database_unavailable", "service_failed")
     if "security" in operation:
-        yield from ("api_key_missing", "api_key_unknown", "scope_missing")
+        yield from ("api_key_missing", "api_key_unknown", "scope_missing", "query_timed_out")
     if "X-Store-Id" in parameters:
         yield from ("store_missing", "store_invalid")
     if parameters or "requestBody" in operation:

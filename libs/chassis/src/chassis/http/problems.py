@@ -20,7 +20,7 @@ from pydantic import BaseModel
 from starlette.exceptions import HTTPException
 from starlette.routing import Match
 
-from chassis.batch.errors import CatchingUp, OutcomeUnknown, is_transient
+from chassis.batch.errors import CatchingUp, OutcomeUnknown, QueryTimedOut, is_transient
 from chassis.declare.app import About, Problems, Rendered
 
 PROBLEM: Final = "application/problem+json"
@@ -78,6 +78,10 @@ PROBLEMS: Final[Problems] = MappingProxyType({
         "Repeat the request with the same Idempotency-Key: it takes effect once. Without a key, read the resource first."),
     "request_timed_out": About(503, "The request exceeds a time limit of the database",
         "The request alone exceeds a time limit of the database. Nothing was done.", "Make the request smaller."),
+    "query_timed_out": About(503, "The query exceeds its time limit",
+        "The database needs too long for this read, which was cancelled. Nothing was changed.",
+        "Ask for less: a smaller `limit`, a narrower filter, or a single id. An operator can raise"
+        " `<SERVICE>_DATABASE_READ_SECONDS_MAX`; if all reads are slow, the database is overloaded."),
     "service_failed": About(500, "A fault of the service", "The service failed for a cause that it does not handle.",
         "Report it to the operators with the time of the request; the log has the cause."),
     # -- parked messages
@@ -136,6 +140,8 @@ def unavailable(error: BaseException, what_to_do: str = REPEAT) -> Problem:
             "the connection to the database was lost during the commit; repeat the request with the same Idempotency-Key:"
             " it takes effect once. Without a key, read the resource first",
         )
+    if isinstance(error, QueryTimedOut):
+        return known("query_timed_out", f"{error}; ask for less, or repeat the request later")
     catching_up = isinstance(error, CatchingUp)
     title = "The restored database is catching up" if catching_up else PROBLEMS["database_unavailable"].title
     return Problem(503, "database_unavailable", title, what_to_do)

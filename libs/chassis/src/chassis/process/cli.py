@@ -142,9 +142,9 @@ async def _keys(keys: Keys, arguments: argparse.Namespace) -> None:
 async def _check(service: Service, database: Database, *, as_json: bool) -> None:
     found: list[tuple[str, int, int]] = []
     if service.check is not None:
-        async with database.transaction() as tx:
-            await tx.execute("set local enable_seqscan = on")  # it reads whole tables
-            found = list(await service.check(tx))
+        async with database.queries.connection() as connection, connection.transaction():
+            await connection.execute("set local statement_timeout = 0")  # it reads whole tables
+            found = list(await service.check(connection))
     if as_json:
         print(json.dumps([dict(zip(("name", "checked", "violated"), row, strict=True)) for row in found]))
     else:

@@ -127,7 +127,7 @@ def routes(app: Parts) -> APIRouter:
     ) -> Response:
         """Parked messages, newest first."""
         start = PARKED.after(cursor)
-        async with app.database.connection() as connection:
+        async with app.database.queries.connection() as connection:
             rows = await connection.fetch(
                 'select id, key as order_id, store_id, type, topic, partition, "offset", cause, detail, state, parked_at,'
                 " edited_from, settled_by, settled_at, reason from parked where state = $1 and ($2::text is null or store_id = $2)"
@@ -142,7 +142,7 @@ def routes(app: Parts) -> APIRouter:
         await app.shell.until_ready()
 
     async def found(who: Principal, parked_id: int) -> Any:
-        async with app.database.connection() as connection:
+        async with app.database.queries.connection() as connection:
             row = await connection.fetchrow(f"select {work.COLUMNS} from parked where id = $1", parked_id)
         mine = row is not None and (
             who.administrator if row["store_id"] is None else who.store_id in ("", row["store_id"])

@@ -69,7 +69,7 @@ class Parts:
         return who
 
     async def read(self, statement: Executable) -> Sequence[RowMapping]:
-        return await self.database.read(statement)
+        return await self.database.queries.read(statement)
 
     async def write(self, work: Callable[[Connection], Awaitable[Any]]) -> Any:
         async with self.database.transaction() as tx:

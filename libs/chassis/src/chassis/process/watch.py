@@ -31,7 +31,7 @@ async def observe(app: Parts) -> None:
     counted_at = float("-inf")
     while True:
         try:
-            async with app.database.connection() as connection:
+            async with app.database.queries.connection() as connection:
                 row = await connection.fetchrow(OBSERVED)
                 if app.service.processes is not None and time.monotonic() - counted_at > COUNT_SECONDS:
                     metrics.under_way(await connection.fetch(app.service.processes))
