@@ -7,12 +7,14 @@ import re
 from collections.abc import Iterator
 from importlib import import_module
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 import pytest
 from fastapi import APIRouter, FastAPI
 
 from chassis.http.problems import PROBLEMS, install_problems, pages
+from contracts.base import Event
+from contracts.registry import MESSAGES
 from orders.domain.actions import ACTIONS
 
 ROOT = Path(__file__).parents[1]
@@ -87,14 +89,31 @@ async def test_every_code_that_a_service_can_answer_has_a_page(service: str) -> 
 NOUNS = (
     "api_key", "scope", "store", "url", "request", "body", "header", "connections", "query", "query_parameter", "cursor", "resource", "method",
     "if_match", "version", "idempotency_key", "database", "outcome", "service", "message", "replay", "filter", "order", "market", "step",
-    "exception", "resolution", "obstacle", "undo", "shipment", "stock", "document", "seller", "prefix",
+    "exception", "resolution", "obstacle", "undo", "shipment", "stock", "document", "seller", "prefix", "authorization", "capture",
+    "line", "currency", "gateway", "invoice", "credit",
 )  # fmt: skip
 
 
+def event_codes() -> set[str]:
+    """The codes with which events state why a command was refused."""
+    return {
+        word
+        for model in MESSAGES.values()
+        if issubclass(model, Event) and (field := model.model_fields.get("code")) is not None
+        for word in get_args(field.annotation)
+    }
+
+
 def test_every_code_is_a_noun_and_its_state() -> None:
-    every = set(PROBLEMS).union(*(import_module(f"{service}.api").PROBLEMS for service in SERVICES))
+    every = set(PROBLEMS).union(*(import_module(f"{service}.api").PROBLEMS for service in SERVICES), event_codes())
     odd = {code for code in every if not re.fullmatch(rf"({'|'.join(NOUNS)})_[a-z]+(_[a-z]+)*", code)}
     assert not odd, f"write <noun>_<state>: {sorted(odd)}"
+
+
+def test_every_code_of_an_event_is_in_the_documentation() -> None:
+    page = (ROOT / "docs/exceptions.md").read_text("utf-8").partition("## Codes of refused commands")[2]
+    documented = set(re.findall(r"^\| `([a-z_]+)` \|", page, re.M))
+    assert documented == event_codes() and "capture_exceeded" in documented
 
 
 def test_nothing_is_documented_that_no_service_answers() -> None:

@@ -351,7 +351,7 @@ async def test_replay_and_consumer_racing_strand_nothing(shop: Shop) -> None:
         while True:
             sending = not sent.done()
             _, page = await shop.call("orders", "GET", "/v1/parked?limit=500")
-            bad = [row for row in page["items"] if row["cause"] != "waits" and row["order_id"] in keys]
+            bad = [row for row in page["items"] if row["cause"] != "waits" and row["key"] in keys]
             for row in bad:
                 _, whole = await shop.call("orders", "GET", f"/v1/parked/{row['id']}")
                 value = good.get(whole.get("value", "").encode())

@@ -160,7 +160,7 @@ async def test_the_service_of_the_page_runs_and_keeps_what_the_page_promises(sys
     assert get(system, f"/v1/points/{never}", viewer)[1]["type"] == "/problems/order_unknown"
     assert get(system, f"/v1/points/{one}", keeper)[0] == 403
     parked = get(system, "/v1/parked", keeper)[1]["items"]
-    assert {(row["order_id"], row["cause"]) for row in parked} == {(str(bad), "bad_json")}
+    assert {(row["key"], row["cause"]) for row in parked} == {(str(bad), "bad_json")}
 
     system.kill(member)
     system.restart(member)

@@ -353,7 +353,7 @@ async def test_parked_messages_are_seen_by_their_store_and_the_unreadable_ones_b
     create = client.app.keys.create
     own, root = await create(STORE, "ann", ["parked.view"]), await create(None, "root", ["*"])
     seen = (await client("GET", "/v1/parked", key=own)).json["items"]
-    assert [row["order_id"] for row in seen] == [str(mine)]
+    assert [row["key"] for row in seen] == [str(mine)]
     everything = (await client("GET", "/v1/parked", key=root)).json["items"]
     assert len(everything) == 3
     other = next(row["id"] for row in everything if row["store_id"] == "st_2")
@@ -469,10 +469,10 @@ async def test_parked_messages_are_discarded_in_bulk_by_filter_with_a_reason_tha
     assert (await discard(key, cause="fault")).status == 422  # why?
     assert (await discard(key, reason="all of it")).json["type"] == "/problems/filter_missing"
     assert (await discard(stranger, reason="not mine", cause="fault")).json["discarded"] == 0
-    assert (await discard(key, reason="test data", order_id=bad)).json == {"discarded": 2, "more": False}
-    assert (await discard(key, reason="test data", cause="fault", order_id=good)).json["discarded"] == 0
+    assert (await discard(key, reason="test data", key=bad)).json == {"discarded": 2, "more": False}
+    assert (await discard(key, reason="test data", cause="fault", key=good)).json["discarded"] == 0
     waiting = (await client("GET", "/v1/parked", key=key)).json["items"][::-1]
-    assert [row["order_id"] for row in waiting] == [str(worse), str(good)]
+    assert [row["key"] for row in waiting] == [str(worse), str(good)]
     ids = [row["id"] for row in waiting]
     assert (await discard(key, reason="test data", ids=ids[:1])).json["discarded"] == 1
     body = b'{"reason": "sent anew"}'

@@ -163,7 +163,7 @@ class TestANo:
     @pytest.mark.parametrize("lines", [(), (line(0),), (line(0), line(0, "7", line_id="2"))])
     def test_nothing_is_not_invoiced(self, lines: tuple[dict[str, object], ...]) -> None:
         office = Office(seller())
-        assert office.failed(issue(*lines)).code == "nothing_to_invoice"
+        assert office.failed(issue(*lines)).code == "invoice_empty"
 
     def test_an_unknown_seller_issues_nothing(self) -> None:
         office = Office(seller())

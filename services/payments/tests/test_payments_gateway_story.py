@@ -102,7 +102,7 @@ def test_a_gateway_that_is_not_set_up_declines(asking: Play) -> None:
 
 def test_what_is_not_authorized_yet_cannot_be_captured(asking: Play) -> None:
     asking.when(capture("c1", "a1", 50_00))
-    asking.then(failed("c1", "capture", "unknown_authorization", totals(), of="a1", amount_minor=50_00))
+    asking.then(failed("c1", "capture", "authorization_unknown", totals(), of="a1", amount_minor=50_00))
 
 
 def test_later_is_said_once_and_asked_after(asking: Play) -> None:
@@ -201,7 +201,9 @@ def test_two_captures_in_flight_cannot_spend_the_same_euro(paid: Play) -> None:
     paid.given(asked("c1", "capture", 40_00, "a1"))
     paid.when(capture("c2", "a1", 20_00))
     paid.then(
-        failed("c2", "capture", "exceeds_authorized", totals(a=50_00), of="a1", amount_minor=20_00, allowed_minor=10_00)
+        failed(
+            "c2", "capture", "authorization_exceeded", totals(a=50_00), of="a1", amount_minor=20_00, allowed_minor=10_00
+        )
     )
 
 
@@ -291,14 +293,16 @@ def test_nothing_new_is_captured_past_a_void_that_waits(paid: Play) -> None:
     paid.given(asked("c1", "capture", 40_00, "a1"), postponed("v1", "a1"))
     paid.when(capture("c2", "a1", 10_00))
     paid.then(
-        failed("c2", "capture", "exceeds_authorized", totals(a=50_00), of="a1", amount_minor=10_00, allowed_minor=0)
+        failed("c2", "capture", "authorization_exceeded", totals(a=50_00), of="a1", amount_minor=10_00, allowed_minor=0)
     )
 
 
 def test_nothing_is_captured_while_a_void_is_in_flight(paid: Play) -> None:
     paid.given(asked("v1", "void", 50_00, "a1"))
     paid.when(capture("c1", "a1", 1))
-    paid.then(failed("c1", "capture", "exceeds_authorized", totals(a=50_00), of="a1", amount_minor=1, allowed_minor=0))
+    paid.then(
+        failed("c1", "capture", "authorization_exceeded", totals(a=50_00), of="a1", amount_minor=1, allowed_minor=0)
+    )
 
 
 def test_a_refused_void_leaves_all_as_it_was(paid: Play) -> None:
@@ -357,7 +361,7 @@ def test_two_refunds_in_flight_cannot_return_the_same_euro(taken: Play) -> None:
         failed(
             "r2",
             "refund",
-            "exceeds_captured",
+            "capture_exceeded",
             totals(a=50_00, c=40_00),
             of="c1",
             amount_minor=10_01,

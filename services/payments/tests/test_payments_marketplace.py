@@ -69,13 +69,13 @@ def test_one_line_told_twice_cannot_hide_what_is_too_much(play: Play) -> None:
 @pytest.mark.parametrize("message", [capture("c1", "a1", 1), void("v1", "a1"), refund("r1", "c0", 1)])
 def test_nothing_is_done_to_an_order_without_a_ledger(play: Play, message: object) -> None:
     (event,) = play.when(message)
-    assert event.code in ("unknown_authorization", "unknown_capture")  # type: ignore[union-attr]
+    assert event.code in ("authorization_unknown", "capture_unknown")  # type: ignore[union-attr]
     assert play.left() == (0, 0, 0, 0)
 
 
 def test_a_void_of_an_order_without_a_ledger_fails_without_a_currency(play: Play) -> None:
     play.when(void("v1", "a1"))
-    play.then(failed("v1", "void", "unknown_authorization", totals(), of="a1", currency=None))
+    play.then(failed("v1", "void", "authorization_unknown", totals(), of="a1", currency=None))
 
 
 # ------------------------------------------------------------------------------------------- authorized: 30 + 5 euros
@@ -102,14 +102,18 @@ def test_a_capture_may_take_part_of_a_line(paid: Play) -> None:
 def test_a_line_is_not_captured_beyond_its_authorization_though_others_have_more(paid: Play) -> None:
     paid.when(capture("c1", "a1", {"shipping": 5_01}))
     paid.then(
-        failed("c1", "capture", "exceeds_authorized", totals(a=35_00), of="a1", amount_minor=5_01, allowed_minor=5_00)
+        failed(
+            "c1", "capture", "authorization_exceeded", totals(a=35_00), of="a1", amount_minor=5_01, allowed_minor=5_00
+        )
     )
 
 
 def test_a_capture_happens_whole_or_not_at_all(paid: Play) -> None:
     paid.when(capture("c1", "a1", {"1": 30_00, "shipping": 6_00}))
     paid.then(
-        failed("c1", "capture", "exceeds_authorized", totals(a=35_00), of="a1", amount_minor=36_00, allowed_minor=35_00)
+        failed(
+            "c1", "capture", "authorization_exceeded", totals(a=35_00), of="a1", amount_minor=36_00, allowed_minor=35_00
+        )
     )
 
 
@@ -123,12 +127,12 @@ def test_a_capture_in_another_currency_fails(paid: Play) -> None:
 
 def test_a_capture_of_a_line_that_was_not_authorized_fails(paid: Play) -> None:
     paid.when(capture("c1", "a1", {"2": 1}))
-    paid.then(failed("c1", "capture", "unknown_line", totals(a=35_00), of="a1", reason="no line 2", amount_minor=1))
+    paid.then(failed("c1", "capture", "line_unknown", totals(a=35_00), of="a1", reason="no line 2", amount_minor=1))
 
 
 def test_a_capture_of_another_authorization_fails(paid: Play) -> None:
     paid.when(capture("c1", "a9", {"1": 1}))
-    paid.then(failed("c1", "capture", "unknown_authorization", totals(a=35_00), of="a9", amount_minor=1))
+    paid.then(failed("c1", "capture", "authorization_unknown", totals(a=35_00), of="a9", amount_minor=1))
 
 
 def test_of_several_reasons_the_first_in_order_is_told(paid: Play) -> None:
@@ -137,7 +141,7 @@ def test_of_several_reasons_the_first_in_order_is_told(paid: Play) -> None:
     assert event.code == "currency_differs"  # type: ignore[union-attr]
     paid.when(capture("c2", "a1", {"2": 99_00, "1": 99_00}))
     (event,) = paid.effects
-    assert event.code == "unknown_line"  # type: ignore[union-attr]
+    assert event.code == "line_unknown"  # type: ignore[union-attr]
 
 
 def test_a_second_authorization_adds_to_the_first(paid: Play) -> None:
@@ -145,7 +149,7 @@ def test_a_second_authorization_adds_to_the_first(paid: Play) -> None:
     paid.then(authorized("a2", {"1": 1_00, "2": 2_00}, totals(a=38_00)))
     assert paid.ledger.lines["1"].authorized_minor == 31_00
     paid.when(capture("c1", "a2", {"1": 1_01}))
-    assert paid.effects[0].code == "exceeds_authorized"  # type: ignore[union-attr]
+    assert paid.effects[0].code == "authorization_exceeded"  # type: ignore[union-attr]
 
 
 def test_a_second_authorization_in_another_currency_is_declined(paid: Play) -> None:
@@ -209,7 +213,7 @@ def test_what_was_voided_cannot_be_captured(captured_part: Play) -> None:
     captured_part.when(void("v1", "a1"))
     captured_part.when(capture("c2", "a1", {"1": 1}))
     captured_part.then(
-        failed("c2", "capture", "exceeds_authorized", totals(a=35_00, c=20_00, v=15_00), of="a1",
+        failed("c2", "capture", "authorization_exceeded", totals(a=35_00, c=20_00, v=15_00), of="a1",
                amount_minor=1, allowed_minor=0)
     )  # fmt: skip
 
@@ -223,7 +227,7 @@ def test_no_more_is_refunded_than_was_captured(captured_part: Play) -> None:
     captured_part.when(refund("r1", "c1", {"1": 15_00}))
     captured_part.when(refund("r2", "c1", {"1": 5_01}))
     captured_part.then(
-        failed("r2", "refund", "exceeds_captured", totals(a=35_00, c=20_00, r=15_00), of="c1",
+        failed("r2", "refund", "capture_exceeded", totals(a=35_00, c=20_00, r=15_00), of="c1",
                amount_minor=5_01, allowed_minor=5_00)
     )  # fmt: skip
 
@@ -231,7 +235,7 @@ def test_no_more_is_refunded_than_was_captured(captured_part: Play) -> None:
 def test_a_refund_is_of_one_capture_not_of_the_line(captured_part: Play) -> None:
     captured_part.given(captured("c2", "a1", {"1": 10_00}, totals(a=35_00, c=30_00)))
     captured_part.when(refund("r1", "c2", {"1": 10_01}))
-    assert captured_part.effects[0].code == "exceeds_captured"  # type: ignore[union-attr]
+    assert captured_part.effects[0].code == "capture_exceeded"  # type: ignore[union-attr]
     assert captured_part.effects[0].allowed_minor == 10_00  # type: ignore[union-attr]
 
 
@@ -239,14 +243,14 @@ def test_a_refund_of_a_line_that_was_not_captured_fails(captured_part: Play) -> 
     captured_part.when(refund("r1", "c1", {"shipping": 1}))
     captured_part.then(
         failed(
-            "r1", "refund", "unknown_line", totals(a=35_00, c=20_00), of="c1", reason="no line shipping", amount_minor=1
+            "r1", "refund", "line_unknown", totals(a=35_00, c=20_00), of="c1", reason="no line shipping", amount_minor=1
         )
     )
 
 
 def test_a_refund_of_an_unknown_capture_fails(captured_part: Play) -> None:
     captured_part.when(refund("r1", "a1", {"1": 1}))
-    captured_part.then(failed("r1", "refund", "unknown_capture", totals(a=35_00, c=20_00), of="a1", amount_minor=1))
+    captured_part.then(failed("r1", "refund", "capture_unknown", totals(a=35_00, c=20_00), of="a1", amount_minor=1))
 
 
 def test_a_refund_in_another_currency_fails(captured_part: Play) -> None:
@@ -267,10 +271,10 @@ def test_a_failed_attempt_stays_in_the_ledger(captured_part: Play) -> None:
     captured_part.when(refund("r1", "c1", {"1": 99_00}))
     operation = captured_part.ledger.operations[uid("r1")]
     assert (operation.kind, operation.state, operation.code, operation.amount_minor, operation.refers_to) == (
-        "refund", "failed", "exceeds_captured", 99_00, uid("c1"),
+        "refund", "failed", "capture_exceeded", 99_00, uid("c1"),
     )  # fmt: skip
 
 
 def test_a_void_names_an_authorization_and_nothing_else(captured_part: Play) -> None:
     captured_part.when(void("v1", "c1"))
-    captured_part.then(failed("v1", "void", "unknown_authorization", totals(a=35_00, c=20_00), of="c1"))
+    captured_part.then(failed("v1", "void", "authorization_unknown", totals(a=35_00, c=20_00), of="c1"))

@@ -188,7 +188,7 @@ FailureCode = Literal[
     "seller_unknown",
     "seller_incomplete",
     "invoice_unknown",
-    "nothing_to_invoice",
+    "invoice_empty",
     "line_unknown",
     "invoice_exceeded",
     "credit_empty",

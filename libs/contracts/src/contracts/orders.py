@@ -165,7 +165,7 @@ class Cancelled(OrderEvent, type="orders.cancelled"):
 class CancelRefused(OrderEvent, type="orders.cancel_refused"):
     """Something had shipped already: the order goes on."""
 
-    code: Annotated[Literal["too_late"], Open()] = "too_late"
+    code: Annotated[Literal["order_shipped"], Open()] = "order_shipped"
 
 
 class PaymentChanged(OrderEvent, type="orders.payment_changed"):

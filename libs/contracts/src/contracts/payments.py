@@ -139,12 +139,12 @@ class Refunded(PaymentEvent, type="payments.refunded"):
 
 
 FailureCode = Literal[
-    "unknown_authorization",
-    "unknown_capture",
+    "authorization_unknown",
+    "capture_unknown",
     "currency_differs",
-    "unknown_line",
-    "exceeds_authorized",
-    "exceeds_captured",
+    "line_unknown",
+    "authorization_exceeded",
+    "capture_exceeded",
     "gateway_unknown",
     "gateway_refused",
 ]

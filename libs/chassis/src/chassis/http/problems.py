@@ -93,7 +93,7 @@ PROBLEMS: Final[Problems] = MappingProxyType({
     "replay_stopped": About(409, "The replay stopped", "A message failed again, for the reason in the detail.",
         "Deploy the fix or edit the message, then replay. An edit with this answer was not stored."),
     "filter_missing": About(422, "No filter is given", "A bulk discard needs at least one filter.",
-        "Name `ids`, `order_id` or `cause`."),
+        "Name `ids`, `key` or `cause`."),
 })  # fmt: skip
 
 

@@ -39,14 +39,15 @@ class BulkDiscard(BaseModel):
         json_schema_extra={
             "anyOf": [
                 {"required": [name], "properties": {name: {"type": kind}}}
-                for name, kind in (("ids", "array"), ("order_id", "string"), ("cause", "string"))
+                for name, kind in (("ids", "array"), ("key", "string"), ("cause", "string"))
             ]
         }
     )
 
     reason: Annotated[Text, Field(min_length=1)]
     ids: Annotated[list[RowNumber], Field(max_length=work.DISCARD_MAX)] | None = None
-    order_id: UUID | None = None
+    key: UUID | None = None
+    """The record key: an order id, or the id of another aggregate."""
     cause: Code | None = None
 
 
@@ -54,7 +55,8 @@ class ParkedMessage(BaseModel):
     """A message that was set aside, in a list."""
 
     id: int
-    order_id: UUID | None
+    key: UUID | None
+    """The id in the record key; null if the record has none that can be read."""
     store_id: str | None
     type: str | None
     topic: str
@@ -88,12 +90,12 @@ class Replayed(BaseModel):
     replayed: int
     """Number of messages that were replayed."""
     left: int
-    """Number of messages of the order that still wait."""
+    """Number of messages of the key that still wait."""
 
 
 class Edited(Replayed):
     stopped_at: int | None = None
-    """A later message of the order that failed."""
+    """A later message of the key that failed."""
     detail: str | None = None
 
 
@@ -122,17 +124,17 @@ def routes(app: Parts) -> APIRouter:
         limit: Limit = 50,
         cursor: Cursor = None,
         state: Literal["waiting", "replayed", "edited", "discarded"] = "waiting",
-        order_id: UUID | None = None,
+        key: UUID | None = None,
         cause: Code | None = None,
     ) -> Response:
         """Parked messages, newest first."""
         start = PARKED.after(cursor)
         async with app.database.queries.connection() as connection:
             rows = await connection.fetch(
-                'select id, key as order_id, store_id, type, topic, partition, "offset", cause, detail, state, parked_at,'
+                'select id, key, store_id, type, topic, partition, "offset", cause, detail, state, parked_at,'
                 " edited_from, settled_by, settled_at, reason from parked where state = $1 and ($2::text is null or store_id = $2)"
                 " and ($3::uuid is null or key = $3) and ($4::text is null or cause = $4) and id < $5 order by id desc limit $6",
-                state, _store_of(who), order_id, cause, start[0] if start else ROW_MAX, limit + 1,
+                state, _store_of(who), key, cause, start[0] if start else ROW_MAX, limit + 1,
             )  # fmt: skip
         items = [{name: _text(value) for name, value in row.items()} for row in rows]
         return respond(as_json(200, PARKED.page(items, limit, lambda row: (row["id"],))))
@@ -162,7 +164,6 @@ def routes(app: Parts) -> APIRouter:
     async def one(who: Annotated[Principal, Depends(view)], parked_id: RowId) -> Response:
         """A message with its bytes, waiting or settled."""
         row = dict(await found(who, parked_id))
-        row["order_id"] = row.pop("key")
         row["value"] = row["value"].decode("utf-8", "replace") if row["value"] is not None else None
         row["record_key"] = row["record_key"].decode("utf-8", "replace") if row["record_key"] is not None else None
         row["headers"] = [
@@ -246,9 +247,9 @@ def routes(app: Parts) -> APIRouter:
     )  # fmt: skip
     async def discard_many(who: Annotated[Principal, Depends(edit)], body: BulkDiscard) -> Response:
         """Discard the waiting messages that fit, up to 1,000 at a time; `more`: whether others may be left."""
-        if body.ids is None and body.order_id is None and body.cause is None:
-            raise known("filter_missing", "name ids, order_id or cause")
-        chosen = work.Chosen(body.ids, body.order_id, body.cause, _store_of(who))
+        if body.ids is None and body.key is None and body.cause is None:
+            raise known("filter_missing", "name ids, key or cause")
+        chosen = work.Chosen(body.ids, body.key, body.cause, _store_of(who))
         gone = await discarded(who, chosen, body.reason)
         return respond(as_json(200, {"discarded": len(gone), "more": len(gone) == work.DISCARD_MAX}))
 

@@ -1,7 +1,7 @@
 """The invoices and credit notes of one order. A capture is invoiced once, an invoice is credited at most in full, nothing
 changes after.
 
-A no takes no number. Checks of `issue`, in this order: nothing_to_invoice, seller_unknown, seller_incomplete;
+A no takes no number. Checks of `issue`, in this order: invoice_empty, seller_unknown, seller_incomplete;
 of `credit`: invoice_unknown, line_unknown, invoice_exceeded, credit_empty, seller_unknown.
 """
 
@@ -61,7 +61,7 @@ def issue(billings: Billings, command: Issue, context: Context) -> list[Effect]:
         return [_again(known, command)]
     total = sum(line.amount_minor for line in command.lines)
     if total == 0:
-        return [_failed(command, context, "nothing_to_invoice", "the lines add up to nothing")]
+        return [_failed(command, context, "invoice_empty", "the lines add up to nothing")]
     numbering, seller = _locked(context, SeriesKey(context.store_id, command.seller, "invoice"))
     if seller is None:
         return [_failed(command, context, "seller_unknown", f"no seller {command.seller} in this store")]

@@ -52,9 +52,9 @@ def capture(ledger: Ledger, command: Capture, context: Context) -> list[Effect]:
         lines=merged(command.lines),
     )
     if authorization is None:
-        return [facts.failed(ledger, command.operation_id, wish, context, "unknown_authorization")]
+        return [facts.failed(ledger, command.operation_id, wish, context, "authorization_unknown")]
     left = ledger.capturable(command.authorization_id)
-    no = _no_to(ledger, command.operation_id, wish, left, "exceeds_authorized", context)
+    no = _no_to(ledger, command.operation_id, wish, left, "authorization_exceeded", context)
     return [no] if no else _fulfil(ledger, command.operation_id, wish, context)
 
 
@@ -65,7 +65,7 @@ def void(ledger: Ledger, command: Void, context: Context) -> list[Effect]:
     asked = ledger.operations.get(command.authorization_id)
     if asked is None or asked.kind != "authorize":
         wish = Operation(kind="void", state="asked", currency=ledger.currency, refers_to=command.authorization_id)
-        return [facts.failed(ledger, command.operation_id, wish, context, "unknown_authorization")]
+        return [facts.failed(ledger, command.operation_id, wish, context, "authorization_unknown")]
     if ledger.in_flight(command.authorization_id):
         return [
             VoidPostponed(
@@ -92,9 +92,9 @@ def refund(ledger: Ledger, command: Refund, context: Context) -> list[Effect]:
         lines=merged(command.lines),
     )
     if captured is None:
-        return [facts.failed(ledger, command.operation_id, wish, context, "unknown_capture")]
+        return [facts.failed(ledger, command.operation_id, wish, context, "capture_unknown")]
     left = ledger.refundable(command.capture_id)
-    no = _no_to(ledger, command.operation_id, wish, left, "exceeds_captured", context)
+    no = _no_to(ledger, command.operation_id, wish, left, "capture_exceeded", context)
     return [no] if no else _fulfil(ledger, command.operation_id, wish, context)
 
 
@@ -167,7 +167,7 @@ def _no_to(
         return facts.failed(ledger, operation_id, wish, context, "currency_differs", f"paid in {ledger.currency}")
     unknown = [line.line_id for line in wish.lines if line.line_id not in left]
     if unknown:
-        return facts.failed(ledger, operation_id, wish, context, "unknown_line", f"no line {unknown[0]}"[:500])
+        return facts.failed(ledger, operation_id, wish, context, "line_unknown", f"no line {unknown[0]}"[:500])
     allowed = sum(min(line.amount_minor, left[line.line_id]) for line in wish.lines)
     if allowed < wish.amount_minor:
         return facts.failed(ledger, operation_id, wish, context, exceeds, allowed_minor=allowed)
