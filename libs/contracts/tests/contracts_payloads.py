@@ -1,4 +1,4 @@
-"""Payloads that a JSON Schema of ours admits, for hypothesis. Knows the keywords that `compatibility` knows."""
+"""Payloads that a JSON Schema of ours admits, for hypothesis. It has the keywords of `compatibility`."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The AsyncAPI document says what the registry says."""
+"""The AsyncAPI document agrees with the registry."""
 
 from __future__ import annotations
 

@@ -22,7 +22,7 @@ each = pytest.mark.parametrize("path", STORED, ids=lambda path: f"{path.parent.n
 
 
 def survives(stored: Any, written: Any, where: str) -> None:
-    """Every stored field that the model knows still has its value."""
+    """Every stored field that the model has still has its value."""
     if isinstance(stored, dict):
         for name in stored.keys() & written.keys():
             survives(stored[name], written[name], f"{where}.{name}")

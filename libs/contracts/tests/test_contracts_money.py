@@ -103,7 +103,7 @@ def test_a_decimal_string_is_exact_and_never_in_scientific_notation(amount: int,
     assert Decimal(written) * 10 ** EXPONENTS[currency] == amount
 
 
-# ISO 4217 list one. CLDR, which libraries format with, says 0 for HUF, TWD, IDR, LAK or IQD, and is not asked.
+# ISO 4217 list one. CLDR, which libraries format with, has 0 for HUF, TWD, IDR, LAK or IQD, and is not used.
 KNOWN = {
     "EUR": 2, "USD": 2, "GBP": 2, "SEK": 2, "CHF": 2,
     "HUF": 2, "TWD": 2, "IDR": 2, "LAK": 2, "MGA": 2, "MRU": 2, "UYU": 2,
@@ -118,7 +118,7 @@ def test_decimals_are_those_of_iso_4217() -> None:
     assert {code for code, n in EXPONENTS.items() if n == 3} == {code for code, n in KNOWN.items() if n == 3}
     assert {code for code, n in EXPONENTS.items() if n == 4} == {"CLF", "UYW"}
     assert all(len(code) == 3 and code.isascii() and code.isupper() for code in EXPONENTS)
-    assert len(EXPONENTS) == sum(len(codes.split()) for codes in money._BY_EXPONENT.values()), "a code stands twice"
+    assert len(EXPONENTS) == sum(len(codes.split()) for codes in money._BY_EXPONENT.values()), "a code is listed twice"
 
 
 @pytest.mark.parametrize("code", ["XXX", "XTS", "XAU", "DEM", "HRK", "eur", "EURO", "", "EUR\n", "€"])

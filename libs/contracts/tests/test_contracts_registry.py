@@ -126,7 +126,7 @@ def test_money_is_an_integer_in_minor_units(model: type[Message]) -> None:
     for node in nodes(READERS[model.TYPE]):
         for name, field in node.get("properties", {}).items() if isinstance(node.get("properties"), dict) else ():
             if re.search(r"amount|price|(^|_)total$|_minor$", name) and name != "price_basis":
-                assert name.endswith("_minor"), f"{model.TYPE}: {name} holds money and does not say its unit"
+                assert name.endswith("_minor"), f"{model.TYPE}: {name} holds money, and its name has no unit"
                 assert any(option.get("type") == "integer" for option in field.get("anyOf", [field]))
 
 

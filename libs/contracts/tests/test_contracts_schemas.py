@@ -1,4 +1,4 @@
-"""The checked-in schemas are those of the models, and say what readers take and writers emit."""
+"""The checked-in schemas are those of the models: what readers accept and what writers emit."""
 
 from __future__ import annotations
 

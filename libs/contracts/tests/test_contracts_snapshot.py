@@ -1,4 +1,4 @@
-"""The rules of a snapshot: what was sold adds up, and what is not told is not guessed."""
+"""The rules of a snapshot: what was sold adds up, and what is not stated is not guessed."""
 
 from __future__ import annotations
 

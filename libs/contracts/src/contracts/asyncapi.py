@@ -25,9 +25,9 @@ ROOT: Final = Path(__file__).parents[4]
 DOCUMENT: Final = ROOT / "docs" / "asyncapi.json"
 
 ORCHESTRATOR: Final = "orders"
-"""Asks the other services and hears their answers; who asks `orders` itself is a person, an API key, or a program."""
+"""Sends commands to the other services and receives their answers. A person, an API key or a program sends commands to it."""
 CONNECTORS: Final = "connectors"
-"""Programs outside that tell us of marketplaces' orders."""
+"""Programs outside that publish the orders of marketplaces."""
 
 Part = dict[str, Any]
 
@@ -46,8 +46,8 @@ def document() -> Part:
             "title": "Tradewind",
             "version": _version(),
             "description": "Every message between the services of Tradewind, and what connectors send them.\n\n"
-            "Records are CloudEvents 1.0 in binary mode: headers say what a record is, the value is the body as JSON. "
-            "The key is the order id and equals `ce_subject`. Unknown fields are ignored by readers.",
+            "Records are CloudEvents 1.0 in binary mode: headers describe the record, the value is the body as JSON. "
+            "The key is the id of the aggregate, e.g. the order, and equals `ce_subject`. Unknown fields are ignored by readers.",
             "license": {"name": "MIT"},
         },
         "defaultContentType": "application/json",
@@ -70,21 +70,28 @@ HEADERS: Final[Part] = {
             "type": "string",
             "minLength": 1,
             "maxLength": 200,
-            "description": "Unique with `ce_source`; the same pair again is the same message and is taken once.",
+            "description": "The same id, source, time, store and key are the same message, which is processed once.",
         },
         "ce_source": {
             "type": "string",
             "minLength": 1,
             "maxLength": 200,
-            "description": "The service; of a connector `<channel>/<account>`.",
+            "description": "The service; for a connector `<channel>/<account>`.",
         },
         "ce_type": {"type": "string", "description": "`<owner>.<word>`"},
         "ce_time": {"type": "string", "format": "date-time"},
-        "ce_subject": {"type": "string", "format": "uuid", "description": "The order id; equals the record key."},
+        "ce_subject": {
+            "type": "string",
+            "format": "uuid",
+            "description": "The id of the aggregate, e.g. the order; equals the record key.",
+        },
         "ce_storeid": {"type": "string", "pattern": "^[A-Za-z0-9._:-]{1,64}$"},
         "ce_dataschema": {"type": "string", "description": "A name for the schema of the body, never fetched."},
-        "ce_correlationid": {"type": "string", "description": "The same from a first message through all it led to."},
-        "ce_causationid": {"type": "string", "description": "`ce_id` of the message that led to this one."},
+        "ce_correlationid": {
+            "type": "string",
+            "description": "The same for a first message and all messages that follow from it.",
+        },
+        "ce_causationid": {"type": "string", "description": "`ce_id` of the message that caused this one."},
         "content-type": {"type": "string", "const": "application/json"},
         "traceparent": {"type": "string", "description": "W3C Trace Context."},
     },
@@ -95,16 +102,14 @@ def _channel(topic: str) -> Part:
     return {
         "address": topic,
         "description": TOPICS[topic].about
-        + (
-            " An unknown type is parked." if TOPICS[topic].addressed else " Readers ignore types that they do not know."
-        ),
+        + (" An unknown type is parked." if TOPICS[topic].addressed else " Readers ignore unknown types."),
         "messages": {kind: {"$ref": f"#/components/messages/{kind}"} for kind in _kinds(topic)},
         "bindings": {"kafka": {"topic": topic, "partitions": PARTITIONS, "bindingVersion": "0.5.0"}},
     }
 
 
 def _message(model: type[Message], payload: Part) -> Part:
-    told = {
+    fixed = {
         "ce_type": {"const": model.TYPE},
         "ce_dataschema": {"const": dataschema(model.TYPE, model.SCHEMA_VERSION)},
     }
@@ -115,12 +120,12 @@ def _message(model: type[Message], payload: Part) -> Part:
         "contentType": "application/json",
         "correlationId": {"location": "$message.header#/ce_correlationid"},
         "headers": {
-            "allOf": [{"$ref": "#/components/schemas/CloudEventHeaders"}, {"type": "object", "properties": told}]
+            "allOf": [{"$ref": "#/components/schemas/CloudEventHeaders"}, {"type": "object", "properties": fixed}]
         },
         "payload": payload,
         "bindings": {
             "kafka": {
-                "key": {"type": "string", "format": "uuid", "description": "The order id."},
+                "key": {"type": "string", "format": "uuid", "description": "The id of the aggregate, e.g. the order."},
                 "bindingVersion": "0.5.0",
             }
         },
@@ -128,7 +133,7 @@ def _message(model: type[Message], payload: Part) -> Part:
 
 
 def _operations() -> dict[str, Part]:
-    """What every service sends and receives, and what connectors send."""
+    """Returns what every service sends and receives, and what connectors send."""
     found: dict[str, Part] = {}
 
     def add(who: str, action: str, topic: str) -> None:
@@ -156,7 +161,7 @@ def _group(service: str) -> Part:
 
 
 def _kinds(topic: str) -> list[str]:
-    """The types that are published on a topic; mass replays carry what snapshots carry."""
+    """Returns the types that are published on a topic. The topic for mass replays has those of snapshots."""
     home = SNAPSHOTS if topic == SNAPSHOTS_BULK else topic
     return sorted(kind for kind, model in MESSAGES.items() if topic_of(model) == home)
 

@@ -1,7 +1,7 @@
 """What a message is: frozen pydantic models with a type, and the field types that every body is made of.
 
 Readers ignore unknown fields; writers cannot make them (mypy's `init_forbid_extra`, and the writers' JSON Schemas).
-Integers are strict and bounded, texts hold no NUL: what PostgreSQL or a JavaScript reader could not keep is refused.
+Integers are strict and bounded, texts hold no NUL: what PostgreSQL or a JavaScript reader cannot store is refused.
 """
 
 from __future__ import annotations
@@ -49,8 +49,9 @@ class UnknownWord(str):
 class Open:
     """Marks an enum whose readers accept further words, so that a rolling deploy can add one: `Annotated[Words, Open()]`.
 
-    For statuses, causes and codes that events state and states store. Never where an unknown word would change what is
+    For statuses, causes and codes of events and of stored states. Never where an unknown word would change what is
     charged, shipped or invoiced, and never in commands and snapshots: a misspelt word is refused there. A test lists both.
+    One word of snapshots is passed on instead: `payment_state`, where an unknown word lets the order wait.
     Readers keep 1 to 64 characters of text as an `UnknownWord`. Code that makes a message has the enum alone.
     """
 
@@ -106,10 +107,10 @@ Text = Annotated[str, StringConstraints(max_length=500, pattern=r"^[^\x00]*$")]
 """Any text of a page's width, without NUL."""
 LongText = Annotated[str, StringConstraints(max_length=10_000, pattern=r"^[^\x00]*$")]
 Id = Annotated[str, StringConstraints(min_length=1, max_length=200, pattern=r"^[^\x00]*$")]
-"""An id given by somebody else: kept byte for byte."""
+"""An id of another system: stored byte for byte."""
 CODE_PATTERN: Final = "^[A-Za-z0-9._:-]{1,64}$"
 Code = Annotated[str, StringConstraints(pattern=CODE_PATTERN)]
-"""A short name of ours (store, channel, account, market, seller, location)."""
+"""A short name of ours: store, channel, account, market, seller, location."""
 Country = Annotated[str, StringConstraints(pattern=r"^[A-Z]{2}$"), BeforeValidator(_iso_country)]
 """ISO 3166-1 alpha-2; the marketplaces' EL and UK become GR and GB."""
 Minor = Annotated[int, Field(strict=True, ge=-MINOR_MAX, le=MINOR_MAX)]
@@ -122,7 +123,7 @@ Counter = Annotated[int, Field(strict=True, ge=0, le=2**53 - 1)]
 Timestamp = Annotated[AwareDatetime, WrapValidator(_instant)]
 """An instant, timezone-aware, normalised to UTC."""
 Day = Annotated[date, Field(ge=date(1970, 1, 1), lt=date(2200, 1, 1)), BeforeValidator(_day)]
-"""A day of some calendar on a wall, without a time."""
+"""A calendar day without a time."""
 Flag = Annotated[bool, Field(strict=True)]
 Rate = Annotated[str, StringConstraints(pattern=r"^[0-9]{1,2}(\.[0-9]{1,4})?$")]
 """A VAT rate in per cent as a decimal string, e.g. "20.00" or "25.5"."""
@@ -172,7 +173,7 @@ class Frozen(BaseModel):
         )
 
     def __deepcopy__(self, memo: dict[int, Any] | None = None) -> Self:
-        """Itself: pydantic copies a default that is a model each time it is used, and an immutable value needs no copy."""
+        """Returns itself: pydantic copies a default that is a model at every use, and an immutable value needs no copy."""
         return self
 
 
@@ -191,7 +192,7 @@ def _copied(value: M, update: Mapping[str, Any]) -> M:
 
 
 def to_json(value: Frozen) -> str:
-    """As `model_dump_json`, in less than half its time; a test holds the two against each other. Keys of mappings are texts."""
+    """Same result as `model_dump_json` in less than half its time; a test compares the two. Keys of mappings are texts."""
     return json_bytes(value).decode()
 
 
@@ -201,7 +202,7 @@ def json_bytes(value: Any) -> bytes:
 
 
 def in_json(value: Any) -> Any:
-    """What orjson asks about (its `default`): our models, and UUIDs of a driver's own class."""
+    """The `default` of orjson: returns the fields of our models, and the text of a UUID of a driver's own class."""
     if isinstance(value, UUID):
         return str(value)
     try:
@@ -213,7 +214,7 @@ def in_json(value: Any) -> Any:
 
 
 class Document(Frozen):
-    """State kept in a database: unknown fields survive a round trip, so a rolling deploy loses nothing.
+    """State in a database: unknown fields survive a round trip, so a rolling deploy loses nothing.
 
     A default never changes once there is data: large parts of a state are written without the fields that have theirs.
     """
@@ -276,24 +277,24 @@ class OrderKeyed(Addressed, key="order_id"):
 
 
 class Command(Addressed):
-    """A wish, named in the imperative. The owner of the type obeys it."""
+    """A request, named in the imperative. The owner of the type handles it."""
 
     operation_id: UUID
-    """What is asked. Asking again repeats it; a new attempt after a business no is a new operation."""
+    """The operation that is requested. The same id repeats it; a new attempt after a refusal is a new operation."""
     actor: Text
-    """Who wants it: `orders`, `api-key:<name>`, `person:<name>`."""
+    """Who requests it: `orders`, `api-key:<name>`, `person:<name>`."""
 
 
 class Event(Addressed):
-    """A fact, named in the past. The owner of the type states it."""
+    """A fact, named in the past. The owner of the type publishes it."""
 
     FINAL: ClassVar[bool] = True
-    """False on an interim word: the operation that it names stays open."""
+    """False for an interim answer: the operation that it names stays open."""
 
     version: Counter = 0
     """Counts the published events of this aggregate and service from 1, without a gap. Filled in when it is journaled."""
     operation_id: UUID | None = None
-    """The operation that this answers; null when nobody asked."""
+    """The operation that this answers; null if there was no request."""
 
     def numbered(self, version: int) -> Self:
         """Returns the event with its version. Not validated again: the event was, and a version is counted here."""
@@ -301,4 +302,4 @@ class Event(Addressed):
 
 
 class PrivateEvent(Event):
-    """An event that only its own service's journal knows: it moves state and is never published."""
+    """An event that is only in the journal of its own service: it changes the state and is never published."""

@@ -1,7 +1,7 @@
-"""Whether messages of an old and a new release can be read by both. Compares JSON Schemas; trusts what it can prove.
+"""Checks that messages of an old and a new release can be read by both. Compares JSON Schemas; accepts only what it can prove.
 
-Topics keep messages for ever and a deploy rolls, so both ways must hold:
-- old to new: what the old release wrote, or told outsiders to write, validates under the new reader and means the same;
+Topics retain messages for ever and a deploy rolls, so both directions must hold:
+- old to new: what the old release wrote, or what outsiders write by its schema, validates under the new reader and means the same;
 - new to old: what the new release writes validates under the old reader: a new optional field does, a new word of an
   enum does if the enum is `Open`.
 
@@ -37,7 +37,7 @@ UNDERSTOOD: Final = ANNOTATIONS | {keyword for keyword, _ in BOUNDS} | {
 
 @dataclass(frozen=True, order=True, slots=True)
 class Finding:
-    """What changed, where, and who cannot live with it."""
+    """What changed, where, and what it breaks."""
 
     type: str
     path: str
@@ -214,7 +214,7 @@ def _read_differently(path: str, was: Schema, now: Schema) -> Iterator[Gap]:
 
 
 def _kept(was: Any, now: Any) -> bool:
-    """Whether a default still says what it said; a new optional field in it is no change."""
+    """Whether a default still means the same. A new optional field in it is no change."""
     if isinstance(was, dict) and isinstance(now, dict):
         return all(name in now and _kept(value, now[name]) for name, value in was.items())
     return bool(was == now and type(was) is type(now))

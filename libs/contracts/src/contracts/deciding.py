@@ -1,8 +1,9 @@
-"""The words of a decision: `decide(state, message, context) -> Decision`, `evolve(state, event) -> state`.
+"""The types of a decision: `decide(state, message, context) -> Decision`, `evolve(state, event) -> state`.
 
-An effect is one of: an event of the own service, a command to another, a task (the only I/O outside), or a refusal
-that only the asker hears. Timers are not effects: a state says when it next wants to be woken (`Aggregate.wake_at` of the chassis) and is then handed a `Wake`.
-Everything that varies comes in `context`; a decision reads no clock and makes no random id.
+An effect is one of: an event of the own service, a command to another service, a task (I/O outside the transaction), or a
+refusal that only the sender receives. Timers are not effects: the chassis reads the next due time from the state
+(`Aggregate.wake_at`) and then sends a `Wake`. Everything that varies is in `context`; a decision reads no clock and makes
+no random id.
 """
 
 from __future__ import annotations
@@ -25,21 +26,21 @@ class Context(NamedTuple):
     """The key of the aggregate, e.g. the order id."""
     store_id: str
     message_id: UUID
-    """Of the message that is decided on: the root of every id that the decision makes."""
+    """The id of the message that is decided on. Every id that the decision makes is derived from it."""
     actor: str = ""
     message_type: str = ""
     shares: Mapping[Any, Any] = MappingProxyType({})
     """Share key -> state, for exactly the keys that `needs` named; rows are locked."""
 
     def new_id(self, name: str) -> UUID:
-        """An id for what this decision makes: a function of store, key, message and name, so it is the same again when
-        the message is decided again, and never the id of something of another order or store."""
+        """Returns an id that is a function of store, key, message and name: deciding the message again gives the same id,
+        and no other order or store has it."""
         return decided(self.store_id, self.key, self.message_id, name)
 
 
 @dataclass(frozen=True, slots=True)
 class Task:
-    """I/O outside any transaction, e.g. a gateway call. Run one at a time per key, in order, until it reports.
+    """I/O outside any transaction, e.g. a gateway call. The tasks of a key run one at a time, in order, until each reports.
 
     `task_id` is the operation's id: at most one task per operation ever exists. `body` is what the runner needs.
     """
@@ -48,12 +49,12 @@ class Task:
     kind: str
     body: Frozen
     after_seconds: float = 0
-    """Not before. A decision on `Reported` may emit the same task again: it is then run on."""
+    """Delay before the task runs. A decision on `Reported` may emit the same task again: it is then rescheduled."""
 
 
 @dataclass(frozen=True, slots=True)
 class Reported:
-    """The outcome of a task, handed to decide like any message. `body` is what the runner returned."""
+    """The outcome of a task, decided on like any message. `outcome` is what the runner returned."""
 
     task_id: UUID
     kind: str
@@ -70,7 +71,7 @@ class Wake:
 
 @dataclass(frozen=True, slots=True)
 class Refusal:
-    """A no to a person's request: nothing is journaled, the asker hears it (over HTTP as a problem). `code` is a closed word."""
+    """Refuses a request: nothing is journaled, only the sender receives it (over HTTP as a problem). `code` is a closed word."""
 
     code: str
     detail: str
@@ -78,9 +79,10 @@ class Refusal:
 
 @dataclass(frozen=True, slots=True)
 class Unasked:
-    """The message answers an operation that was not asked here, or not yet: a restored database reads answers before it asks again.
+    """The message answers an operation that this database has not requested: after a restore, answers are read before the
+    requests are repeated.
 
-    Its facts count at once. The inbox does not claim it, so the same answer counts when it is published again.
+    Its facts are applied at once. The inbox does not claim it, so a later redelivery of the answer is processed.
     """
 
 
@@ -89,11 +91,11 @@ Effect = Event | Command | Task | Refusal | Unasked
 
 @dataclass(frozen=True, slots=True)
 class Folded:
-    """A decision that needed the state after its own events, and has folded them: they are not folded a second time."""
+    """A decision that has folded its own events, because it needed the state after them. They are not folded again."""
 
     effects: Sequence[Effect]
     state: Any
-    """After all events among `effects`, as `evolve` makes it. Independent of the versions that the events get later."""
+    """The state after all events among `effects`. It does not depend on the versions that the events get later."""
 
 
 Decision = Sequence[Effect] | Folded

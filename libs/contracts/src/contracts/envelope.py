@@ -1,6 +1,6 @@
-"""CloudEvents 1.0 over Kafka, binary mode: the headers say what a record is, the value is the pydantic model as JSON.
+"""CloudEvents 1.0 over Kafka, binary mode: the headers describe the record, the value is the pydantic model as JSON.
 
-`read` turns a record into a `Received` or raises `Poison` with its cause. Nothing here knows a broker.
+`read` turns a record into a `Received` or raises `Poison` with its cause. It needs no broker.
 """
 
 from __future__ import annotations
@@ -25,17 +25,17 @@ Headers = Sequence[tuple[str, bytes | None]]
 _TRACEPARENT: Final = re.compile(r"(?!ff)[0-9a-f]{2}-(?!0{32})[0-9a-f]{32}-(?!0{16})[0-9a-f]{16}-[0-9a-f]{2}")
 _NEEDED: Final = ("ce_specversion", "ce_id", "ce_source", "ce_type", "ce_time", "ce_subject", "ce_storeid")
 _COPIED: Final = ("ce_correlationid", "traceparent")
-"""Copied to what follows from the message; one that cannot be read is dropped, for it must not stop a good message."""
+"""Copied to the messages that a message causes. A value that cannot be read is dropped: it must not stop a good message."""
 _READ: Final = frozenset((*_NEEDED, *_COPIED))
 _TEXT_MAX: Final = 200
 """Characters of an id, a source or a correlation id."""
 _SEEN: Final[dict[bytes, str]] = {}
-"""Decoded header values that repeat for ever (types, sources, stores); bounded by `_text`."""
+"""Decoded header values that repeat (types, sources, stores); bounded by `_text`."""
 _HOMES: Final[dict[type[Message], frozenset[str]]] = {}
 
 
 class Poison(Exception):
-    """A record that can never be handled as it is. `cause` is a closed word, `detail` says what, where, how to mend."""
+    """A record that can never be handled as it is. `cause` is a closed word; `detail` is what is wrong, where, how to fix it."""
 
     def __init__(self, cause: str, detail: str) -> None:
         super().__init__(f"{cause}: {detail}")
@@ -43,14 +43,14 @@ class Poison(Exception):
 
 
 class Ignored(Exception):
-    """A type that we do not know on somebody else's events: counted, not kept."""
+    """An unknown type on the events topic of another service: counted, and not parked."""
 
 
 class Received(NamedTuple):
-    """A record that was understood."""
+    """A valid record."""
 
     id: UUID
-    """Of (time, source, store, key, ce_id): the message's row in the inbox and the root of the ids derived from it."""
+    """A function of (time, source, store, key, ce_id): the row of the message in the inbox, and the root of derived ids."""
     ce_id: str
     source: str
     type: str
@@ -72,7 +72,7 @@ def _text(value: bytes) -> str:
 
 
 def _homes(model: type[Message]) -> frozenset[str]:
-    """The topics that a message of this model may stand on."""
+    """Returns the topics on which a message of this model is valid."""
     found = _HOMES.get(model)
     if found is None:
         home = topic_of(model)
@@ -81,9 +81,9 @@ def _homes(model: type[Message]) -> frozenset[str]:
 
 
 def texts(headers: Headers) -> dict[str, str]:
-    """The texts of the headers that are read here, by name; a sender may add others, of any content.
+    """Returns the texts of the headers that are read here, by name. A sender may add others, with any content.
 
-    Raises Poison on a null or a value that is not UTF-8 in one that a message needs.
+    Raises Poison if a required header is null or not UTF-8.
     """
     found: dict[str, str] = {}
     for name, value in headers:
@@ -100,17 +100,17 @@ def texts(headers: Headers) -> dict[str, str]:
 
 
 def traceparent(text: str | None) -> str | None:
-    """The W3C trace context if it is one (55 characters, no zero ids), else None: what is not is not passed on."""
+    """Returns the text if it is a W3C trace context (55 characters, no zero ids), else None: nothing else is passed on."""
     return text if text is not None and _TRACEPARENT.fullmatch(text) else None
 
 
 def _correlation(text: str | None, ce_id: str) -> str:
-    """The sender's correlation id, or the message's own id if there is none that can be copied."""
+    """Returns the sender's correlation id, or the message's own id if there is none that can be copied."""
     return text if text and len(text) <= _TEXT_MAX and "\0" not in text else ce_id
 
 
 def key_of(key: bytes | None) -> UUID | None:
-    """The id that a record key names; None when it names none, so that nobody has to wait behind the record."""
+    """Returns the id in a record key. None: the key holds no id, so no later record waits behind this one."""
     found = _named(key)
     return found[0] if found is not None else None
 
@@ -122,7 +122,7 @@ def _named(key: bytes | None) -> tuple[UUID, str] | None:
 
 @lru_cache(maxsize=4096)
 def _named_by(key: bytes) -> tuple[UUID, str] | None:
-    """Cached: the messages of an order have one key, and come soon after one another."""
+    """Cached: the messages of an order have one key and arrive within a short time."""
     try:
         named = UUID(key.decode("ascii"))
     except ValueError:
@@ -131,7 +131,8 @@ def _named_by(key: bytes) -> tuple[UUID, str] | None:
 
 
 def read(topic: str, key: bytes | None, value: bytes | None, headers: Headers) -> Received:
-    """The record as a message. Raises Poison with its cause, or Ignored for a foreign event of an unknown type."""
+    """Returns the record as a message. Raises Poison with its cause, or Ignored for an event of another service whose type is
+    unknown."""
     named = texts(headers)
     kind = named.get("ce_type", "")
     model = MESSAGES.get(kind)
@@ -191,7 +192,7 @@ def read(topic: str, key: bytes | None, value: bytes | None, headers: Headers) -
 
 
 def _belongs(body: Message, subject: UUID, store_id: str, source: str) -> None:
-    """The body must be about the aggregate and the store that the headers name."""
+    """Raises Poison unless the body is about the aggregate and the store that the headers name."""
     if isinstance(body, Snapshot):
         expected = order_id(store_id, body.source.channel, body.source.account, body.order.external_order_id)
         if expected != subject:
@@ -208,11 +209,11 @@ _CAUSES: Final = {"json_invalid": "bad_json", "too_large": "too_large"}
 
 
 def _explain(error: ValidationError) -> tuple[str, str]:
-    """The cause word and the first three findings of a body that does not validate; no input is repeated (it may be personal)."""
+    """Returns the cause and the first three findings of a body that does not validate, without its values: they may be personal."""
     findings = error.errors(include_input=False, include_url=False)
-    told = "; ".join(f"{'.'.join(map(str, f['loc'])) or 'body'}: {f['msg']}" for f in findings[:3])
+    found = "; ".join(f"{'.'.join(map(str, f['loc'])) or 'body'}: {f['msg']}" for f in findings[:3])
     more = f" (and {len(findings) - 3} more)" if len(findings) > 3 else ""
-    return _CAUSES.get(findings[0]["type"], "bad_body"), told + more
+    return _CAUSES.get(findings[0]["type"], "bad_body"), found + more
 
 
 def headers(
@@ -228,7 +229,7 @@ def headers(
     traceparent: str | None = None,
     schema_version: int = 1,
 ) -> list[tuple[str, bytes]]:
-    """The headers of a record that we write."""
+    """Returns the headers of a record that we write."""
     named = [
         *_same_for_all(source, type, schema_version),
         ("ce_id", ce_id.encode()),
@@ -246,7 +247,7 @@ def headers(
 
 @lru_cache(maxsize=256)
 def _same_for_all(source: str, type: str, schema_version: int) -> tuple[tuple[str, bytes], ...]:
-    """What the records of one type from one source have in common."""
+    """Returns the headers that all records of one type from one source share."""
     return (
         ("ce_specversion", b"1.0"),
         ("ce_source", source.encode()),
@@ -258,10 +259,10 @@ def _same_for_all(source: str, type: str, schema_version: int) -> tuple[tuple[st
 
 @lru_cache(maxsize=256)
 def _text_of(time: datetime) -> bytes:
-    """Messages of one batch have one time."""
+    """Cached: the messages of a batch have one time."""
     return time.isoformat().replace("+00:00", "Z").encode()
 
 
 def dataschema(type: str, schema_version: int) -> str:
-    """A URI for a type's schema: libs/contracts/schemas/<type>/<version>.reader.json."""
+    """Returns a URI for the schema of a type: libs/contracts/schemas/<type>/<version>.reader.json."""
     return f"urn:tradewind:schema:{type}:{schema_version}"

@@ -1,4 +1,4 @@
-"""What the fulfillment service obeys and states: reservations, shipments, and the point of no return."""
+"""Commands and events of the fulfillment service: reservations, shipments, and the point of no return."""
 
 from __future__ import annotations
 
@@ -102,7 +102,7 @@ class FulfillmentEvent(OrderKeyed, Event):
 class Reserved(FulfillmentEvent, type="fulfillment.reserved"):
     lines: PlacedLines
     again: bool = False
-    """Told again to a new operation while the reservation stands: nothing was added to it."""
+    """True in the answer to a new operation while the reservation exists: nothing was added to it."""
 
 
 class OutOfStock(FulfillmentEvent, type="fulfillment.out_of_stock"):

@@ -1,4 +1,4 @@
-"""What the invoicing service obeys and states. An issued document never changes; a credit note mirrors its invoice."""
+"""Commands and events of the invoicing service. An issued document never changes; a credit note mirrors its invoice."""
 
 from __future__ import annotations
 
@@ -136,7 +136,7 @@ class InvoiceLine(Frozen):
 
 
 class Seller(Frozen):
-    """As it stood when the document was issued."""
+    """The seller as it was when the document was issued."""
 
     code: Code
     name: Text
@@ -149,7 +149,7 @@ class DocumentEvent(OrderKeyed, Event):
     """Amounts are positive on invoices and on credit notes alike."""
 
     series: Text
-    """What stands before the sequence in the number: the prefix, and the year where the seller's format holds it."""
+    """The text before the sequence in the number: the prefix, and the year if the seller's format has one."""
     number: Text
     sequence: Counter
     """1..n in `series` without a gap."""

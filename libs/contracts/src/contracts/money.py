@@ -57,7 +57,7 @@ def round_half_up(value: Fraction | Decimal | int) -> int:
 
 @lru_cache(maxsize=256)
 def canonical(rate: str) -> str:
-    """The one spelling of a rate, so that equal rates are one group: no zero that says nothing.
+    """Returns the shortest spelling of a rate, so that equal rates are one group.
 
     >>> canonical("20.00"), canonical("25.5"), canonical("08.10"), canonical("0.0")
     ('20', '25.5', '8.1', '0')

@@ -1,4 +1,4 @@
-"""What the orders service obeys and states: the order, its three statuses, its processes."""
+"""Commands and events of the orders service: the order, its three statuses, its processes."""
 
 from __future__ import annotations
 
@@ -47,7 +47,7 @@ CancelCause = Literal["customer", "out_of_stock", "declined", "marketplace", "ga
 
 
 class MarketTerms(Frozen):
-    """The rules of the market that an order was sold in; the order keeps the copy that applied."""
+    """The rules of the market that an order was sold in. The order stores the copy that applied."""
 
     code: Code
     currency: Currency | None = None
@@ -62,11 +62,11 @@ class MarketTerms(Frozen):
     locations: Annotated[tuple[Code, ...], Field(min_length=1, max_length=LOCATIONS_MAX)] = ("main",)
     """Tried in this order."""
     give_up_after_seconds: Annotated[int, Field(strict=True, ge=1, le=10**8)] | None = None
-    """Undo an order whose step had no answer for so long. Null (the rule): silence is never a no."""
+    """Undoes an order if a step has no answer for this time. Null (the default): a missing answer is never a refusal."""
 
 
 class Place(OrderKeyed, Command, type="orders.place"):
-    """Take this order and start placing it; the order id follows from store, channel, account and external id."""
+    """Records an order and starts placing it. Its id follows from store, channel, account and external id."""
 
     channel: Code
     account: Code
@@ -78,14 +78,14 @@ class Approve(OrderKeyed, Command, type="orders.approve"):
 
 
 class Cancel(OrderKeyed, Command, type="orders.cancel"):
-    """Accepted at once, then undone step by step. Cancelling twice changes nothing."""
+    """Accepted at once; the order is then undone step by step. Cancelling twice changes nothing."""
 
     cause: CancelCause = "customer"
     reason: Annotated[LongText, Personal()] = ""
 
 
 class Retry(OrderKeyed, Command, type="orders.retry"):
-    """A person says: try the failed step again, as a new operation."""
+    """Tries the failed step again, as a new operation, at the request of a person."""
 
 
 Resolution = Literal["accept", "keep"]
@@ -163,7 +163,7 @@ class Cancelled(OrderEvent, type="orders.cancelled"):
 
 
 class CancelRefused(OrderEvent, type="orders.cancel_refused"):
-    """Something had shipped already: the order goes on."""
+    """Something has shipped: the order goes on."""
 
     code: Annotated[Literal["order_shipped"], Open()] = "order_shipped"
 
@@ -193,7 +193,7 @@ class Retried(OrderEvent, type="orders.retried"):
 
 
 class ExceptionRaised(OrderEvent, type="orders.exception_raised"):
-    """Something that the order does not decide by itself."""
+    """A condition that a person decides about."""
 
     exception_id: UUID
     code: Text
@@ -215,7 +215,7 @@ class ExceptionResolved(OrderEvent, type="orders.exception_resolved"):
 
 
 class Noted(OrderEvent, type="orders.noted"):
-    """Something worth knowing about the order that needs no decision. Each code once per order."""
+    """A condition of the order that needs no decision. Each code once per order."""
 
     code: Text
     detail: Text = ""

@@ -1,4 +1,4 @@
-"""What the payments service obeys and states. Amounts are minor units of `currency`; `totals` hold after the event."""
+"""Commands and events of the payments service. Amounts are minor units of `currency`; `totals` are those after the event."""
 
 from __future__ import annotations
 
@@ -24,13 +24,13 @@ from contracts.limits import CHARGED_LINES_MAX
 from contracts.money import Currency
 
 GatewayName = Annotated[str, Field(pattern=r"^[a-z][a-z0-9_-]{0,31}$")]
-"""`marketplace` (the money already lies with the marketplace) or a gateway set up in the payments service, e.g. `test`."""
+"""`marketplace` (it has the money already) or a gateway that is set up in the payments service, e.g. `test`."""
 
 
 class MoneyLine(Frozen):
     line_id: LineId
     quantity: Quantity
-    """Pieces that the amount stands for; 0 where it stands for none (a shipping charge)."""
+    """Pieces that the amount is for; 0 for an amount without pieces (a shipping charge)."""
     amount_minor: MinorUnsigned
 
 
@@ -38,7 +38,7 @@ MoneyLines = Annotated[tuple[MoneyLine, ...], Field(max_length=CHARGED_LINES_MAX
 
 
 class MoneyTotals(Frozen):
-    """Of the whole order, after the event. A reader takes those of the highest version."""
+    """Totals of the whole order after the event. A reader uses those of the highest version."""
 
     authorized_minor: MinorUnsigned = 0
     captured_minor: MinorUnsigned = 0
@@ -65,7 +65,7 @@ class Capture(OrderKeyed, Command, type="payments.capture"):
 
 
 class Void(OrderKeyed, Command, type="payments.void"):
-    """Release what is authorized and not captured; a goal: answered by voided, with amount 0 when nothing is left."""
+    """Releases what is authorized and not captured. Answered by voided, with amount 0 if nothing is left."""
 
     authorization_id: UUID
 
@@ -92,7 +92,7 @@ class Authorized(PaymentEvent, type="payments.authorized"):
 
 
 class Pending(PaymentEvent, type="payments.pending"):
-    """The gateway took the wish and answers later; the operation stays open."""
+    """The gateway accepted the request and answers later; the operation stays open."""
 
     FINAL: ClassVar[bool] = False
 
@@ -103,12 +103,12 @@ class Pending(PaymentEvent, type="payments.pending"):
     """The authorization (capture, void) or capture (refund) it is about; null for an authorization."""
     gateway: GatewayName | None = None
     lines: MoneyLines = ()
-    """What stays held until the answer."""
+    """The amounts that are held until the answer."""
     amount_minor: MinorUnsigned = 0
 
 
 class Declined(PaymentEvent, type="payments.declined"):
-    """The gateway said no to an authorization."""
+    """The gateway declined an authorization."""
 
     amount_minor: MinorUnsigned
     code: Text
@@ -164,4 +164,4 @@ class Failed(OrderKeyed, Event, type="payments.failed"):
     reason: Text = ""
     amount_minor: MinorUnsigned = 0
     allowed_minor: MinorUnsigned | None = None
-    """With an `exceeds_` code: what would have been allowed."""
+    """With `authorization_exceeded` and `capture_exceeded`: the amount that is left."""

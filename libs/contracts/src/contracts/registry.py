@@ -8,16 +8,16 @@ from contracts import fulfillment, invoicing, orders, payments, snapshot
 from contracts.base import Command, Event, Message, PrivateEvent
 
 PARTITIONS: Final = 12
-"""Of every topic, for ever: a changed count would move keys. More needs a new topic version and a drain."""
+"""Partitions of every topic, for ever: another count would move keys. More partitions need a new topic version and a drain."""
 SNAPSHOTS: Final = "marketplace.orders.v1"
 SNAPSHOTS_BULK: Final = "marketplace.orders.bulk.v1"
-"""Mass replays: live orders do not wait behind a file."""
+"""Mass replays are on a topic of their own, so live orders do not wait behind them."""
 
 
 class Topic(NamedTuple):
     name: str
     addressed: bool
-    """Addressed to its reader (snapshots, commands): an unknown type is parked there, on events it is ignored."""
+    """Whether it is addressed to its reader (snapshots, commands). There an unknown type is parked, on events it is ignored."""
     about: str
 
 
@@ -26,10 +26,10 @@ SERVICES: Final = ("orders", "payments", "fulfillment", "invoicing")
 TOPICS: Final[dict[str, Topic]] = {
     topic.name: topic
     for topic in (
-        Topic(SNAPSHOTS, True, "What marketplaces now say of their orders."),
+        Topic(SNAPSHOTS, True, "Orders as marketplaces state them now."),
         Topic(SNAPSHOTS_BULK, True, "The same from mass replays."),
-        *(Topic(f"{service}.commands.v1", True, f"What {service} is asked to do.") for service in SERVICES),
-        *(Topic(f"{service}.events.v1", False, f"What happened in {service}.") for service in SERVICES),
+        *(Topic(f"{service}.commands.v1", True, f"Commands to {service}.") for service in SERVICES),
+        *(Topic(f"{service}.events.v1", False, f"Events of {service}.") for service in SERVICES),
     )
 }
 
@@ -49,7 +49,7 @@ MESSAGES: Final[dict[str, type[Message]]] = {model.TYPE: model for model in _con
 
 
 def topic_of(model: type[Message]) -> str:
-    """Where a message of this model is published."""
+    """Returns the topic on which a message of this model is published."""
     if model.TYPE == "marketplace.snapshot":
         return SNAPSHOTS
     kind = "commands" if issubclass(model, Command) else "events"

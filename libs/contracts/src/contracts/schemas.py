@@ -7,7 +7,7 @@
 
 `<version>.reader.json` is what a reader takes: defaults may be missing, unknown fields are ignored.
 `<version>.writer.json` is what a writer of ours emits: every field that it does not leave out while null, and no other.
-Rules across fields (sums) and the list of currencies stand in the models alone.
+Rules across fields (sums) and the list of currencies are only in the models.
 """
 
 from __future__ import annotations
