@@ -2,18 +2,25 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterator
 from typing import Any
 
 import pytest
+from contracts_payloads import payloads
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
 from pydantic import BaseModel, ValidationError
 
+from contracts.base import json_bytes
 from contracts.envelope import Poison, headers, read
 from contracts.fulfillment import Reserve, StockTotals
 from contracts.ids import order_id
-from contracts.limits import MINOR_MAX, ORDER_LINES_MAX, QUANTITY_MAX
+from contracts.limits import MINOR_MAX, ORDER_LINES_MAX, QUANTITY_MAX, TAXES_MAX
 from contracts.registry import MESSAGES, SNAPSHOTS
+from contracts.schemas import reader
 from contracts.snapshot import OrderContent, Snapshot
+from contracts.snapshot.sizes import SMALL_BODY_BYTES, SMALL_BYTES
 
 
 def unbounded(model: type[BaseModel]) -> Iterator[str]:
@@ -112,6 +119,27 @@ def test_an_order_whose_messages_would_not_fit_is_refused_and_the_limit_named(
 @pytest.mark.parametrize("texts", [{}, {"sku": "S-123456", "title": "t" * 100, "gtin": "4006381333931"}])
 def test_an_order_of_a_thousand_ordinary_lines_is_taken(texts: dict[str, Any]) -> None:
     Snapshot.model_validate(snapshot(content(*(line(n, **texts) for n in range(ORDER_LINES_MAX)))))
+
+
+@settings(max_examples=60, deadline=None, suppress_health_check=list(HealthCheck))
+@given(st.data())
+def test_a_small_body_is_small_when_we_write_it(data: st.DataObject) -> None:
+    schema = reader(Snapshot)
+    body = json.dumps(data.draw(payloads(schema, schema)), separators=(",", ":"), ensure_ascii=False)
+    try:
+        message = Snapshot.model_validate_json(body)
+    except ValidationError:
+        return  # a rule across fields
+    assert len(json_bytes(message.order)) <= 10 * len(body.encode()) + 1_000
+
+
+@pytest.mark.parametrize(
+    "more", [{}, {"tax": [{}] * TAXES_MAX}, {"windows": {"deliver_by": "2026-11-21T09:30Z"}}, {"gift": {}}]
+)
+def test_the_shortest_lines_grow_at_most_tenfold(more: dict[str, Any]) -> None:
+    body = json.dumps(snapshot(content(*(line(n, **more) for n in range(100)))), separators=(",", ":"))
+    written = len(json_bytes(Snapshot.model_validate_json(body).order))
+    assert written <= 10 * len(body) + 1_000 and SMALL_BODY_BYTES * 10 + 1_000 <= SMALL_BYTES
 
 
 def test_a_snapshot_that_is_too_wide_is_parked_as_too_large() -> None:

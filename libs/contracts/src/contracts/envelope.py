@@ -173,7 +173,7 @@ def read(topic: str, key: bytes | None, value: bytes | None, headers: Headers) -
     if len(value) > BODY_BYTES_MAX:
         raise Poison("too_large", f"the body has {len(value)} bytes, at most {BODY_BYTES_MAX} are taken")
     try:
-        body = model.model_validate_json(value)
+        body = model.model_validate_json(value, context=len(value))
     except ValidationError as error:
         raise Poison(*_explain(error)) from None
     _belongs(body, subject, named["ce_storeid"], named["ce_source"])

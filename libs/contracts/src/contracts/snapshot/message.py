@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from typing import Annotated
 
-from pydantic import AfterValidator, Field
+from pydantic import AfterValidator, Field, ValidationInfo
 
 from contracts.base import Code, Counter, Flag, Frozen, IfStated, Message, Text, Timestamp
 from contracts.snapshot.order import OrderContent
-from contracts.snapshot.sizes import fitting
+from contracts.snapshot.sizes import SMALL_BODY_BYTES, fitting
 
 
 class Source(Frozen):
@@ -26,9 +26,12 @@ class Source(Frozen):
     raw_ref: IfStated[Text] = None
 
 
-def arriving(content: OrderContent) -> OrderContent:
+def arriving(content: OrderContent, body_bytes: int | None = None) -> OrderContent:
     """Returns the content. Raises a validation error if totals leave cancelled pieces out silently, or if one of the later
-    messages would not fit on its topic."""
+    messages would not fit on its topic.
+
+    body_bytes: size of the body that holds the content. A small one saves the time to compute the sizes.
+    """
     for line in content.lines:
         price, total = line.unit_price_minor, line.line_total_minor
         if line.cancelled_minor is not None or not line.quantity.cancelled or not price or not line.pieces:
@@ -38,11 +41,16 @@ def arriving(content: OrderContent) -> OrderContent:
                 f"line {line.external_line_id}: line_total_minor {total} is the price of the pieces left, {line.pieces} of"
                 f" {line.quantity.ordered}; state the price of all pieces ordered, or state cancelled_minor 0 with it"
             )
-    return fitting(content)
+    return content if body_bytes is not None and body_bytes < SMALL_BODY_BYTES else fitting(content)
 
 
-NewContent = Annotated[OrderContent, AfterValidator(arriving)]
-"""An order as it arrives: it adds up, and every message that follows from it fits on its topic."""
+def _arriving(content: OrderContent, info: ValidationInfo) -> OrderContent:
+    return arriving(content, info.context)
+
+
+NewContent = Annotated[OrderContent, AfterValidator(_arriving)]
+"""An order as it arrives: it adds up, and every message that follows from it fits on its topic. The validation context, if
+there is one, is the number of bytes of the body."""
 
 
 class Snapshot(Message, type="marketplace.snapshot"):

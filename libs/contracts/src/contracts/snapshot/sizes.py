@@ -23,6 +23,10 @@ TAX_BYTES: Final = 200
 SMALL_BYTES: Final = 150_000
 """A document has at most four times the bytes of its order, and the parties: below this no document can be too large."""
 
+SMALL_BODY_BYTES: Final = (SMALL_BYTES - 1_000) // 10
+"""Largest body that is surely small. Written by us, a body has at most ten times its bytes (the shortest `{}` of a tax
+becomes 25) and 1,000: texts never grow, and fields with a default are added."""
+
 
 def fitting(content: OrderContent) -> OrderContent:
     """Returns the content. Raises a validation error of the type `too_large` if one of its later messages would not fit."""
