@@ -75,19 +75,6 @@ def test_a_batch_counts_what_was_handled_removed_and_parked() -> None:
     assert 'tradewind_batch_messages_count{service="counter"} 1.0' in text
 
 
-@pytest.mark.parametrize("added", [0, 7])
-def test_a_process_stands_back_by_its_niceness_and_its_session_too(added: int) -> None:
-    told = subprocess.run(
-        [sys.executable, "-c",
-         "import os\nfrom chassis.process.priority import AUTOGROUP, stand_back\n"
-         f"before = os.nice(0)\nstand_back({added})\n"
-         "group = AUTOGROUP.read_text().split()[-1] if AUTOGROUP.exists() else 'none'\nprint(os.nice(0) - before, group)"],
-        capture_output=True, text=True, start_new_session=True, check=True,
-    ).stdout.split()  # fmt: skip
-    assert told[0] == str(added)
-    assert told[1] in (str(added), "none")
-
-
 def test_a_setting_may_be_a_file_and_the_environment_goes_before_it(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

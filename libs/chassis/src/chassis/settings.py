@@ -54,8 +54,6 @@ class ServiceSettings(BaseSettings):
     """Per process, beside DATABASE_CONNECTIONS_MAX: for lists, searches and single reads over HTTP, and for gauges."""
     database_read_seconds_max: PositiveFloat = 10
     """A read over HTTP that takes longer is cancelled and answered 503 `query_timed_out`."""
-    niceness: int = Field(0, ge=0, le=19)
-    """Added to the niceness of the process at the start. If all services share a machine: 0 for orders, 10 for the others."""
 
     batch_records_max: PositiveInt = 500
     """Records per poll and transaction. More: faster under load, slower to retry."""

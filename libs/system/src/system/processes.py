@@ -28,9 +28,6 @@ from devservices.servers import KafkaServer, PostgresServer
 
 SERVICES = ("orders", "payments", "fulfillment", "invoicing")
 POLL_SECONDS = 0.05
-NICENESS = {"payments": 10, "fulfillment": 10, "invoicing": 10}
-"""All services share one machine here. An order passes the orders service six times and each other service once or twice, so
-the others have a lower priority."""
 
 
 @dataclass
@@ -116,7 +113,6 @@ class System:
         return {
             f"{upper}_DATABASE_URL": self.dsn(service),
             f"{upper}_KAFKA_BOOTSTRAP_SERVERS": self.kafka.bootstrap_servers,
-            f"{upper}_NICENESS": str(NICENESS.get(service, 0)),
             "PYTHONUNBUFFERED": "1",
             **self.settings,
             **more,

@@ -26,7 +26,6 @@ from chassis.kafka import recovery
 from chassis.kafka import topics as kafka
 from chassis.kafka.relay import Relay
 from chassis.process.app import App
-from chassis.process.priority import stand_back
 from chassis.settings import ServiceSettings
 from chassis.telemetry import Metrics, configure_logging
 
@@ -81,7 +80,6 @@ def run(service: Service) -> None:
 
 
 def serve(service: Service, settings: ServiceSettings, role: str) -> None:
-    stand_back(settings.niceness)
     configure_logging(service.name, settings.log_level)
     crash.arm(service.name)
     app = App(service, settings, role)
