@@ -45,7 +45,8 @@ class RetailLine(NamedTuple):
     unit_price_minor: int
     """Rounded by itself, for information; amounts are computed from `line_total_minor`."""
     line_total_minor: int
-    requires_shipping: bool
+    kind: str
+    """`goods`, or `service`, which never ships."""
 
 
 class Goods(NamedTuple):
@@ -80,7 +81,7 @@ class RetailOrder:
         """The lines that need stock and a parcel; without prices, so cheap to compute."""
         rows, _ = _lines_and_shipping(self.document)
         wanted = ((row.stock_code.upper(), row.quantity) for row in rows)
-        return [Goods(sku, quantity) for sku, quantity in wanted if _requires_shipping(sku)]
+        return [Goods(sku, quantity) for sku, quantity in wanted if _kind(sku) == "goods"]
 
 
 def orders_of(book: Book) -> list[RetailOrder]:
@@ -177,12 +178,12 @@ def _line(row: Row) -> RetailLine:
         quantity=row.quantity,
         unit_price_minor=pence(row.unit_price),
         line_total_minor=_total(row),
-        requires_shipping=_requires_shipping(sku),
+        kind=_kind(sku),
     )
 
 
-def _requires_shipping(sku: str) -> bool:
-    return sku not in SERVICE_CODES and sku not in SHIPPING_CODES
+def _kind(sku: str) -> str:
+    return "service" if sku in SERVICE_CODES or sku in SHIPPING_CODES else "goods"
 
 
 def _total(row: Row) -> int:
@@ -196,71 +197,35 @@ def _timestamp(instant: datetime) -> str:
 def _order_body(order: RetailOrder, placed_at: str) -> dict[str, Any]:
     return {
         "external_order_id": order.external_order_id,
-        "external_number": None,
-        "basket_id": None,
         "placed_at": placed_at,
         "lifecycle": "ready_to_fulfill",
         "payment_state": "paid",
-        "fulfilled_by": "merchant",
         "currency": CURRENCY,
-        "price_basis": "gross",
-        "is_business": False,
-        "test": False,
-        "buyer": {
-            "external_id": order.document.customer_id,
-            **dict.fromkeys(("name", "email")),
-            "email_is_relay": False,
-            **dict.fromkeys(("company", "vat_number", "locale")),
-        },
-        "ship_to": {
-            **dict.fromkeys(("name", "company", "line1", "line2", "postcode", "city", "region")),
-            "country": iso_country(order.document.country),
-            **dict.fromkeys(("phone", "pickup_point")),
-        },
-        "bill_to": None,
-        "tax_collection": {"deemed_supplier": False, "scheme": None, "ioss_number": None},
-        "windows": dict.fromkeys(("accept_by", "ship_by", "deliver_by", "expires_at")),
+        "buyer": {"external_id": order.document.customer_id},
+        "ship_to": {"country": iso_country(order.document.country)},
         "lines": [_line_body(line, order.vat_rate) for line in order.lines],
         "totals": {
             "items_minor": order.items_minor,
             "shipping_minor": order.shipping_minor,
             "shipping_tax": _tax(order.vat_rate),
-            "discount_minor": 0,
-            "tax_minor": None,
             "grand_minor": order.total_minor,
         },
-        "refunds": [],
     }
 
 
 def _line_body(line: RetailLine, rate: str) -> dict[str, Any]:
     return {
         "external_line_id": str(line.place),
-        "external_unit_ids": [],
-        "gtin": None,
-        "gtin_type": None,
+        "kind": line.kind,
         "sku": line.sku,
-        "channel_product_id": None,
         "title": line.title,
-        "quantity": {"ordered": line.quantity, "accepted": None, "shipped": 0, "cancelled": 0, "refunded": 0},
+        "quantity": {"ordered": line.quantity},
         "unit_price_minor": line.unit_price_minor,
         "line_total_minor": line.line_total_minor,
-        "discount_minor": 0,
-        "shipping_minor": 0,
         "tax": _tax(rate),
-        "commission_minor": None,
-        "requires_shipping": line.requires_shipping,
-        "state": "open",
-        "cancellation": {
-            "requested": False,
-            "requested_by": None,
-            "executed": False,
-            "executed_by": None,
-            "reason": None,
-        },
     }
 
 
 def _tax(rate: str) -> list[dict[str, Any]]:
     """Without an amount: invoicing computes VAT once per invoice."""
-    return [{"rate": rate, "amount_minor": None, "collected_by": "seller"}]
+    return [{"rate": rate}]

@@ -44,6 +44,8 @@ def content(rng: Random) -> OrderContent:
                 line_total_minor=total,
                 tax=tax,
                 requires_shipping=rng.random() < 0.8,
+                kind=rng.choice(["goods", "goods", "goods", "goods", "fee", "gift_card"]),
+                fulfilled_by=rng.choice([None, None, None, "marketplace"]),
             )
         )
     shipping = 0 if free else rng.choice([0, 0, 495])
