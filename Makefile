@@ -4,6 +4,7 @@ PYTHON ?= python3
 VENV := .venv
 RUN := $(VENV)/bin/python
 MEMBERS := libs/contracts libs/chassis libs/devservices libs/system services/orders services/payments services/fulfillment services/invoicing
+SERVICES := orders payments fulfillment invoicing
 READY := $(VENV)/.ready-$(shell cat requirements.lock $(addsuffix /pyproject.toml,$(MEMBERS)) | cksum | cut -d' ' -f1)
 
 .DEFAULT_GOAL := help
@@ -55,9 +56,10 @@ fmt: $(READY) ## Format; lower the allowances of the word list
 	@$(RUN) -m ruff check --quiet --fix . ; $(RUN) -m ruff format --quiet .
 	@$(RUN) -m tests.english --lower
 
-verify: $(READY) ## Regenerate schemas, AsyncAPI, word allowances; fails when they differ from what is checked in
+verify: $(READY) ## Regenerate schemas, AsyncAPI, SQL pages, word allowances; fails when they differ from what is checked in
 	@$(RUN) -m contracts.schemas --check
 	@$(RUN) -m contracts.asyncapi --check
+	@$(RUN) -m chassis.batch.golden --check $(SERVICES:%=%.handlers)
 	@$(RUN) -m tests.english --exact
 	@if command -v npm >/dev/null; then npm install --silent --no-package-lock --prefix libs/contracts/asyncapi-check && npm test --silent --prefix libs/contracts/asyncapi-check; else echo "Node is not here: the official AsyncAPI parser was left out"; fi
 

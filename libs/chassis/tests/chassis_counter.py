@@ -42,7 +42,7 @@ COMMANDS, EVENTS = "counter.commands.v1", "counter.events.v1"
 class Add(OrderKeyed, Command, type="counter.add"):
     amount: int = 1
     play: str = ""
-    """boom: decide raises; half: after an event it raises; no: a refusal; ask: a task; if known: nothing for an order that was not heard of; quiet: a private event; unasked: an answer to no question; calm: wake me no more; page, sheet, large, huge."""
+    """boom: decide raises; half: after an event it raises; no: a refusal; ask: a task; if present: nothing for an order without events; quiet: a private event; unasked: an answer to no question; calm: wake me no more; page, sheet, large, huge."""
     pot: str = ""
     """The pot that later `Fill`s go to."""
     wake_at: datetime | None = None
@@ -124,7 +124,7 @@ def add(state: Counter, command: Add, context: Context) -> list[Effect]:
             return [Refusal("no", "not today")]
         case "ask":
             return [Task(command.operation_id, "ask", Ask(question=f"how much for {command.amount}?"))]
-        case "if known" if state.total == 0:
+        case "if present" if state.total == 0:
             return []
         case "quiet":
             return [Noticed(order_id=context.key, store_id=context.store_id, amount=command.amount)]

@@ -1,8 +1,11 @@
-"""A batch is one transaction; a bad message among good ones stops nobody else."""
+"""The shell on real PostgreSQL: a batch is one transaction, and a bad message in it fails no other one."""
 
 from __future__ import annotations
 
 import asyncio
+import re
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from dataclasses import replace
 from datetime import UTC, datetime
 from typing import Any
@@ -12,7 +15,7 @@ import asyncpg
 import pytest
 from chassis_counter import MODELS, SERVICE, STORE, Stick, World, filling, plus
 
-from chassis.batch import transaction
+from chassis.batch import golden, transaction
 from chassis.batch.adoption import Adopted, adopt
 from chassis.batch.errors import Conflict, is_transient
 from chassis.batch.inbound import Inbound
@@ -219,7 +222,7 @@ async def test_what_is_said_of_an_unknown_order_does_nothing_and_counts_when_it_
 ) -> None:
     """After a restore an answer may be read before its order is there again; asked again, it comes with the same id."""
     key = uuid4()
-    answer = plus(key, 5, play="if known")
+    answer = plus(key, 5, play="if present")
     await world.take(world.from_topic(answer, "a1"), world.from_topic(answer, "a1"))
     assert await world.total(key) is None
     await world.tell(plus(key, 1))
@@ -388,3 +391,42 @@ async def test_a_batch_that_needs_too_many_shared_rows_is_split_and_one_message_
     assert [outcome.status for outcome in outcomes] == ["done"] * 3
     assert await world.one("select sum(filled) from pots") == 3
     assert await world.one("select count(distinct xmin::text) from pots") == 3, "a transaction for each"
+
+
+def expressions(sql: str) -> set[str]:
+    """The parts of a statement, without the numbers of its parameters, which depend on the parts before it."""
+    return {re.sub(r"\$\d+", "$", part).rstrip(", ") for part in golden.clauses(golden.normal(sql))}
+
+
+async def test_every_statement_of_a_batch_is_on_its_page(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The page of SQL is made without a database: this is what makes it true."""
+    sent: list[str] = []
+    connect = world.database.connection
+
+    @asynccontextmanager
+    async def logged() -> AsyncIterator[asyncpg.Connection]:
+        async with connect() as connection:
+            with connection.query_logger(lambda query: sent.append(query.query)):
+                yield connection
+
+    monkeypatch.setattr(world.database, "connection", logged)
+    world.serve()
+    key, pot = uuid4(), uuid4()
+    first, asking = plus(key, 1), plus(key, 1, play="ask")
+    stick = Stick(label_id=uuid4(), store_id=STORE, operation_id=uuid4(), actor="test", text="fragile")
+    await world.tell(first, asking, plus(pot, 1, pot="jar"))
+    await world.tell(first, stick, filling(pot, 7))  # both tables; an answer again; a shared row
+    world.shell.known.clear()
+    await world.take(
+        world.from_topic(plus(uuid4(), 1, play="if present"), "a1"), world.from_topic(plus(key, 1, play="boom"))
+    )
+    for body in (b"one", b"other"):
+        await world.shell.submit(world.request(plus(key, 5), "k1", body))
+    await world.shell.submit(world.request(plus(uuid4(), 1, play="boom"), "k2"))
+    steps = await asyncio.to_thread(lambda: list(golden.steps(SERVICE)))
+    on_page = {part for step in steps for part in expressions(step.sql)}
+    transactions = {"BEGIN;", "COMMIT;", "ROLLBACK;"}
+    others = {part for sql in sent if sql not in transactions for part in expressions(sql)} - on_page
+    counts = "select array(select key from held)"  # ends with a count for each table that was written
+    assert not {part for part in others if not part.startswith(counts)}
+    assert len(set(sent)) > 12

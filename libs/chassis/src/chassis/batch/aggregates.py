@@ -103,8 +103,20 @@ LOCK = (
 )
 
 
+@cache
+def documents_of(aggregate: Aggregate[Any]) -> str:
+    """Returns the statement that reads the states of locked rows."""
+    fields = ", ".join(("key", "doc", "answered", *aggregate.parts))
+    return f"select {fields} from {aggregate.table} where key = any($1::uuid[])"
+
+
+def lock_of(aggregate: Aggregate[Any]) -> str:
+    """Returns the statement that locks rows of one table, for a batch of messages for several tables."""
+    return LOCK.format(table=aggregate.table, after="", keys="$1")
+
+
 async def lock(tx: Connection, aggregate: Aggregate[Any], keys: Iterable[UUID]) -> list[Locked]:
-    rows = await tx.fetch(LOCK.format(table=aggregate.table, after="", keys="$1"), sorted(keys))
+    rows = await tx.fetch(lock_of(aggregate), sorted(keys))
     return [Locked(*row) for row in rows]
 
 
@@ -123,10 +135,7 @@ async def load(
         else:
             slots[row.key] = _slot(aggregate, row, found[1], dict(found[2]))
     if unread:
-        documents = await tx.fetch(
-            f"select {', '.join(('key', 'doc', 'answered', *aggregate.parts))} from {aggregate.table} where key = any($1::uuid[])",
-            [row.key for row in unread],
-        )
+        documents = await tx.fetch(documents_of(aggregate), [row.key for row in unread])
         read = {document["key"]: document for document in documents}
         for row in unread:
             document = read[row.key]

@@ -15,6 +15,17 @@ CLAIM = """
 insert into idempotency (store_id, key, fingerprint) select * from unnest($1::text[], $2::text[], $3::bytea[])
 on conflict do nothing returning store_id, key"""
 
+STORED = """
+select store_id, key, fingerprint, status, headers::text as headers, body from idempotency
+join unnest($1::text[], $2::text[]) as u(s, k) on store_id = s and key = k"""
+
+ANSWERED = """
+update idempotency i set status = u.status, headers = u.headers, body = u.body
+from unnest($1::text[], $2::text[], $3::int2[], $4::jsonb[], $5::bytea[]) as u(s, k, status, headers, body)
+where i.store_id = u.s and i.key = u.k"""
+
+FREED = "delete from idempotency using unnest($1::text[], $2::text[]) as u(s, k) where store_id = s and key = k"
+
 
 class KeyReused(Exception):
     """The same Idempotency-Key came with another request."""
@@ -31,8 +42,7 @@ async def claim(tx: Connection, asked: Sequence[Idempotency]) -> dict[tuple[str,
     if not known:
         return {}
     rows = await tx.fetch(
-        "select store_id, key, fingerprint, status, headers::text as headers, body from idempotency"
-        " join unnest($1::text[], $2::text[]) as u(s, k) on store_id = s and key = k",
+        STORED,
         [one.store_id for one in known],
         [one.key for one in known],
     )
@@ -62,14 +72,12 @@ async def store(tx: Connection, entries: Sequence[Any], outcomes: Sequence[Outco
             free.append((asked.store_id, asked.key))
     if rows:
         await tx.execute(
-            "update idempotency i set status = u.status, headers = u.headers, body = u.body"
-            " from unnest($1::text[], $2::text[], $3::int2[], $4::jsonb[], $5::bytea[]) as u(s, k, status, headers, body)"
-            " where i.store_id = u.s and i.key = u.k",
+            ANSWERED,
             *(list(column) for column in zip(*rows, strict=True)),
         )
     if free:
         await tx.execute(
-            "delete from idempotency using unnest($1::text[], $2::text[]) as u(s, k) where store_id = s and key = k",
+            FREED,
             [store_id for store_id, _ in free],
             [key for _, key in free],
         )

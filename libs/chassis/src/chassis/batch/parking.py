@@ -79,26 +79,28 @@ def plain(detail: str) -> str:
     return detail[-4_000:].replace("\0", "\\0").encode("utf-8", "backslashreplace").decode()
 
 
+# The update changes nothing but takes the row's lock: a replay that is about to unpark the key waits for us.
+WAITING = """
+insert into parked_keys as p (key, retry_at) select k, now() from unnest($1::uuid[]) as k
+on conflict (key) do update set since = p.since"""
+
+PARKED = """
+insert into parked (key, store_id, type, topic, partition, "offset", record_key, headers, value, value_bytes, fingerprint,
+  cause, detail)
+select key, store_id, type, topic, partition, off, record_key, headers, value, value_bytes, fingerprint, cause, detail
+from unnest($1::uuid[], $2::text[], $3::text[], $4::text[], $5::int[], $6::bigint[], $7::bytea[], $8::jsonb[], $9::bytea[],
+  $10::int[], $11::bytea[], $12::text[], $13::text[]) with ordinality
+  as u(key, store_id, type, topic, partition, off, record_key, headers, value, value_bytes, fingerprint, cause, detail, n)
+order by n on conflict do nothing"""
+
+
 async def park(tx: Connection, refused: Sequence[Rejected]) -> None:
     """Write rows in the order given and make their keys wait."""
     keys = sorted({one.key for one in refused if one.key is not None})
     if keys:
-        await tx.execute(
-            # The update changes nothing but takes the row's lock: a replay that is about to unpark the key waits for us.
-            "insert into parked_keys as p (key, retry_at) select k, now() from unnest($1::uuid[]) as k"
-            " on conflict (key) do update set since = p.since",
-            keys,
-        )
+        await tx.execute(WAITING, keys)
     rows = [_row(one) for one in refused]
-    await tx.execute(
-        'insert into parked (key, store_id, type, topic, partition, "offset", record_key, headers, value, value_bytes,'
-        " fingerprint, cause, detail) select key, store_id, type, topic, partition, off, record_key, headers, value,"
-        " value_bytes, fingerprint, cause, detail from unnest($1::uuid[], $2::text[], $3::text[], $4::text[], $5::int[],"
-        " $6::bigint[], $7::bytea[], $8::jsonb[], $9::bytea[], $10::int[], $11::bytea[], $12::text[], $13::text[])"
-        " with ordinality as u(key, store_id, type, topic, partition, off, record_key, headers, value, value_bytes,"
-        " fingerprint, cause, detail, n) order by n on conflict do nothing",
-        *(list(column) for column in zip(*rows, strict=True)),
-    )
+    await tx.execute(PARKED, *(list(column) for column in zip(*rows, strict=True)))
 
 
 def _row(one: Rejected) -> tuple[Any, ...]:

@@ -90,15 +90,22 @@ class Opened(NamedTuple):
     locked: LockedRows
 
 
+@cache
+def opening(table: str | None) -> str:
+    """Returns the statement that opens a transaction; it locks rows of `table` if one is given."""
+    if table is None:
+        return statement(f"select {OPENED}, clock_timestamp() as now", CLAIMED)
+    return statement(f"select {OPENED}, {LOCKED}, clock_timestamp() as now", CLAIMED, _locking(table))
+
+
 async def begin(tx: Connection, claims: Sequence[UUID], keys: Sequence[UUID], tables: set[str]) -> Opened:
     """Claim messages in the inbox, lock the parked keys, then the rows of `keys` if they can only be of one table."""
     if len(tables) != 1:
-        row = await tx.fetchrow(statement(f"select {OPENED}, clock_timestamp() as now", CLAIMED), claims, keys)
+        row = await tx.fetchrow(opening(None), claims, keys)
         assert row is not None
         return Opened(row["now"], row["fresh"], row["parked"], NOTHING_LOCKED)
     (table,) = tables
-    opening = statement(f"select {OPENED}, {LOCKED}, clock_timestamp() as now", CLAIMED, _locking(table))
-    row = await tx.fetchrow(opening, claims, keys, keys)
+    row = await tx.fetchrow(opening(table), claims, keys, keys)
     assert row is not None
     locked = [Locked(*values) for values in zip(*(row[field] for field in Locked._fields), strict=True)]
     return Opened(row["now"], row["fresh"], row["parked"], {table: locked})
@@ -163,20 +170,24 @@ async def write(
     if not (changed or journal or timers or offsets or keys):
         return Written()
     saved = [aggregates.rows(slots[0].aggregate, slots) for slots in changed]
-    beside = [
+    always = [
         Rows(JOURNALED, [*columns(journal, len(JournalRow._fields)), now]),
         Rows(CLOSED, _closed(timers, offsets, keys)),
     ]
-    parked, ids, journal_ids = await write_rows(tx, [*saved, *own, *beside], WRITTEN)
+    parked, ids, journal_ids = await write_rows(tx, [*saved, *own, *always], WRITTEN)
     return Written(set(parked), list(zip(ids, journal_ids, strict=True)))
+
+
+def writing(rows: Sequence[Rows], select: str) -> str:
+    """Returns the statement that writes all of them; it selects `select`, then how many rows each counted one has written."""
+    counts = ", ".join(f"(select count(*) from {one.written})" for one in rows if one.written)
+    return statement(f"select {select}, array[{counts}]::bigint[]", *(one.piece for one in rows))
 
 
 async def write_rows(tx: Connection, rows: Sequence[Rows], select: str = "null") -> Sequence[Any]:
     """All of them in one statement; answers the columns that `select` names. Raises what the first of them raises that is not written whole."""
     counted = [one for one in rows if one.written]
-    counts = ", ".join(f"(select count(*) from {one.written})" for one in counted)
-    writing = statement(f"select {select}, array[{counts}]::bigint[]", *(one.piece for one in rows))
-    row = await tx.fetchrow(writing, *(argument for one in rows for argument in one.arguments))
+    row = await tx.fetchrow(writing(rows, select), *(argument for one in rows for argument in one.arguments))
     assert row is not None
     *answer, written = row
     for one, count in zip(counted, written, strict=True):
@@ -185,9 +196,12 @@ async def write_rows(tx: Connection, rows: Sequence[Rows], select: str = "null")
     return answer
 
 
+STORED_OFFSETS: Final = statement("select", CLOSED)
+
+
 async def store_offsets(connection: Connection, offsets: Offsets) -> None:
-    """Remember how far the topics were read."""
-    await connection.execute(statement("select", CLOSED), *_closed((), offsets, ()))
+    """Store how far the topics were read."""
+    await connection.execute(STORED_OFFSETS, *_closed((), offsets, ()))
 
 
 def _closed(timers: Sequence[Timer], offsets: Offsets, keys: Sequence[UUID]) -> list[Any]:
@@ -232,6 +246,9 @@ select (u.at at time zone 'UTC')::date, u.* from unnest($1::uuid[], $2::text[], 
   $7::uuid[], $8::uuid[], $9::text[], $10::text[], $11::text[], $12::uuid[], $13::text[], $14::text[], $15::text[],
   $16::timestamptz[]) as u(key, store_id, aggregate, revision, version, type, message_id, operation_id, topic,
     actor, cause_type, cause_id, correlation_id, traceparent, payload, at)"""
+
+
+REPORTED = "delete from tasks where task_id = any($1::uuid[])"
 
 
 class TaskTaken(Exception):

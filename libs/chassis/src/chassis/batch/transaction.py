@@ -25,6 +25,7 @@ from chassis.declare.service import Service
 
 log = structlog.get_logger("chassis.batch.transaction")
 
+UNCLAIM = "delete from inbox where id = any($1::uuid[])"
 YIELD_EVERY = 50
 """Messages decided between two turns of the event loop: heartbeats run on the same loop."""
 
@@ -142,5 +143,5 @@ class Transaction:
         if self.to_park:
             await parking.park(self.tx, self.to_park)
         if self.unclaimed:
-            await self.tx.execute("delete from inbox where id = any($1::uuid[])", self.unclaimed)
+            await self.tx.execute(UNCLAIM, self.unclaimed)
         await idempotency.store(self.tx, self.entries, self.outcomes)

@@ -204,7 +204,7 @@ class Batch:
         else:
             self.outbox = self._outbox(written.outbox)
         if self._reported:
-            await self.tx.execute("delete from tasks where task_id = any($1::uuid[])", self._reported)
+            await self.tx.execute(statements.REPORTED, self._reported)
         if self.tasks:
             await statements.save_tasks(self.tx, self.tasks, self.now)
         return written.parked
