@@ -11,6 +11,7 @@ from typing import Any
 from urllib.parse import quote, urlencode
 from uuid import UUID, uuid4
 
+import asyncpg
 import pytest
 import pytest_asyncio
 from fulfillment_play import (
@@ -391,10 +392,14 @@ async def test_a_reservation_and_a_shipment_of_another_order_or_store_are_never_
 async def test_an_empty_shelf_is_not_locked_and_counts_as_empty(app: App) -> None:
     """Another transaction holds the empty shelf; the order is answered all the same, from the shelf that has pieces."""
     await together(app.shell, count("tea", 0), count("tea", 3, at="second"))
-    async with app.database.transaction() as other:
-        await other.execute("select from stock where location = 'main' for update")
-        async with asyncio.timeout(5):
-            (outcome,) = await together(app.shell, reserve("r1", ("tea", 2), at=("main", "second")))
+    other = await asyncpg.connect(URL)  # without the time limits of the service's own connections
+    try:
+        async with other.transaction():
+            await other.execute("select from stock where location = 'main' for update")
+            async with asyncio.timeout(30):  # ends only a reservation that waits for the lock, on a slow machine too
+                (outcome,) = await together(app.shell, reserve("r1", ("tea", 2), at=("main", "second")))
+    finally:
+        await other.close()
     (event,) = outcome.events
     assert isinstance(event, Reserved) and [line.location for line in event.lines] == ["second"]
     await together(app.shell, release("r2"))
