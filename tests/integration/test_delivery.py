@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import asyncio
 import random
+from uuid import UUID
 
 import aiohttp
 import pytest
+from aiokafka import AIOKafkaProducer
 
 from contracts.ids import order_id
+from contracts.registry import SNAPSHOTS
 from tests.integration.canonical import canonical, difference, digest
 from tests.integration.echo import echoing
 from tests.integration.shop import Options, Shop, SnapshotRecord
@@ -88,6 +91,21 @@ async def test_with_scarce_stock_repetition_neither_oversells_nor_strands_anythi
     fates = await scarce.ends([record.order_id for record in records])
     assert set(fates) == {"approved/paid/in_progress", "cancelled/unpaid/unfulfilled"}
     await shop.assert_promises()
+
+
+async def test_a_snapshot_of_an_aborted_transaction_never_happened(shop: Shop) -> None:
+    """Promise 1, of a connector that writes in transactions. Both are in one partition, the aborted one first."""
+    aborted, committed = shop.snapshot(), shop.snapshot()
+    async with AIOKafkaProducer(
+        bootstrap_servers=shop.kafka.bootstrap_servers, transactional_id=f"connector-{aborted.order_id}"
+    ) as producer:
+        for record, end in ((aborted, producer.abort_transaction), (committed, producer.commit_transaction)):
+            await producer.begin_transaction()
+            key, written = record.order_id.encode(), list(record.headers)
+            await producer.send_and_wait(SNAPSHOTS, record.value, key=key, headers=written, partition=0)
+            await end()
+    await shop.until_at_rest([committed.order_id])
+    assert not await shop.rows("orders", "select 1 from orders where key = $1", UUID(aborted.order_id))
 
 
 @pytest.mark.parametrize("account", ["main", "gateway"])

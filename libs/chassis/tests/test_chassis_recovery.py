@@ -66,6 +66,10 @@ async def test_what_the_service_cannot_have_written_is_parked_and_its_own_events
         await producer.send_and_wait(EVENTS, partition=3, **event(good, 3))
         for _ in range(2):
             await producer.send_and_wait(EVENTS, partition=4, **event(uuid4(), 1))
+    async with AIOKafkaProducer(bootstrap_servers=kafka.bootstrap_servers, transactional_id="stranger") as producer:
+        await producer.begin_transaction()
+        await producer.send_and_wait(EVENTS, partition=3, **event(good, 4))
+        await producer.abort_transaction()
     await admin.delete_records({TopicPartition(EVENTS, 4): RecordsToDelete(before_offset=1)})
     await admin.close()
     expected[4, 0] = "records_missing"
