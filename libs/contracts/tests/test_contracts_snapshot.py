@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -9,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from pydantic import TypeAdapter, ValidationError
 
-from contracts.snapshot import NewContent, OrderContent, Snapshot
+from contracts.snapshot import Line, NewContent, OrderContent, Snapshot
 
 
 def line(name: str = "1", total: int | None = 1000, **more: Any) -> dict[str, Any]:
@@ -165,6 +167,12 @@ def test_totals_that_leave_cancelled_pieces_out_say_so() -> None:
         TypeAdapter(NewContent).validate_python(order(left, totals={"grand_minor": 4800}))
     OrderContent.model_validate(order(left | {"cancelled_minor": 0}, totals={"grand_minor": 4800}))
     refused(order(line(total=9600, quantity=gone), totals={"grand_minor": 4800}), "totals include cancelled pieces")
+
+
+def test_the_page_of_the_fields_names_every_field_of_an_order_and_a_line() -> None:
+    page = (Path(__file__).parents[3] / "docs/snapshot.md").read_text("utf-8")
+    named = set(re.findall(r"`(?:lines\[\]\.)?([a-z_0-9]+)(?:[.\[][^`]*)?`", page))
+    assert {*OrderContent.model_fields, *Line.model_fields} - named == set()
 
 
 def tax(rate: str | None = None, amount: int | None = None, **more: Any) -> dict[str, Any]:

@@ -1,4 +1,4 @@
-"""What a marketplace states and no field of the snapshot holds: personalisation, options, tags, further ids."""
+"""Names and values without a field of their own: personalisation, options, tags, further ids."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What the marketplace states about money that has moved: payments, refunds, payout, discounts, its own invoices."""
+"""Money as the marketplace states it: payments, refunds, payout, discounts, its own invoices."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ SECURED: Final = frozenset({"paid", "authorized"})
 class PassedOn(Open):
     """Marks an enum of outsiders' words: readers take any text of up to 500 characters, in lower case, and pass it on.
 
-    Unlike the words of `Open`, further words are valid in what we write too, because we repeat what was stated.
+    Unlike the words of `Open`, further words are valid in what we write too, because we repeat the stated word.
     """
 
     def __get_pydantic_core_schema__(self, source: Any, handler: GetCoreSchemaHandler) -> core.CoreSchema:
@@ -95,7 +95,7 @@ class UpstreamRefund(Frozen):
 
 
 class Settlement(Frozen):
-    """What the marketplace pays out to the seller, or the order's amount in the shop's own currency."""
+    """The payout of the marketplace to the seller, or the amount of the order in the shop's own currency."""
 
     currency: Currency
     amount_minor: IfStated[Minor] = None

@@ -1,4 +1,4 @@
-"""How and until when the goods are to travel, and the shipments that were made elsewhere."""
+"""How and when the goods are to be shipped, and the shipments that were made elsewhere."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from contracts.snapshot.parties import Origin, PersonalText
 
 
 class Shipping(Frozen):
-    """The way of shipping that the buyer chose."""
+    """The shipping method that the buyer chose."""
 
     code: IfStated[Text] = None
     title: IfStated[Text] = None

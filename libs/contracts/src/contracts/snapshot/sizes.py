@@ -1,6 +1,6 @@
-"""How large the messages about an order can become, computed from its content when it arrives.
+"""Computes how large the messages about an order can become, when its content arrives.
 
-An order whose invoice could not be written must be refused before it is paid, not after.
+An order is refused before it is paid, not after, if its invoice could not be written.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""The totals of an order, and what a priced order must add up to. Every check raises ValueError."""
+"""The totals of an order, and the checks that a priced order adds up. Every check raises ValueError."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ class Totals(Frozen):
     """Sum of `line_total_minor`."""
     shipping_minor: IfStated[MinorUnsigned] = None
     shipping_tax: Taxes = ()
-    """If nothing is stated, shipping is taxed like the goods that weigh most."""
+    """If no tax is stated, shipping has the rates of the goods with the largest total."""
     discount_minor: IfStated[MinorUnsigned] = None
     tax_minor: IfStated[MinorUnsigned] = None
     """All tax of the seller, on lines and shipping. Required with net prices. What the stated amounts leave of it is the
@@ -30,7 +30,7 @@ class Totals(Frozen):
     buyer_paid_minor: IfStated[MinorUnsigned] = None
     """grand + remitted."""
     due_minor: IfStated[Minor] = None
-    """What the buyer still has to pay. Informs only."""
+    """The amount that the buyer still has to pay. Informs only."""
     commission_minor: IfStated[Minor] = None
     """The marketplace's commission on the order as a whole, besides those of the lines."""
 
