@@ -24,6 +24,7 @@ OWNED_BY_THEIR_CONFLICT: Final = {
     # table             conflict columns                   whose row it is
     "timers":           ("aggregate", "key"),              # the aggregate's
     "parked_keys":      ("key",),                          # the order's
+    "closed_operations": ("aggregate", "key", "operation_id"),  # the aggregate\'s
     "consumer_offsets": ("topic", "partition"),            # no owner: positions of this service's consumer
     "relay_positions":  ("topic", "partition"),            # no owner: positions of this service's relay
     "leases":           ("name",),                         # the holder's, compared beside

@@ -91,9 +91,11 @@ async def _replay(service: Service, journal: list[Any], tx: Any) -> None:
     for aggregate in service.aggregates:
         mine = [slot for slot in slots.values() if slot.aggregate is aggregate]
         if mine:
-            rows.append(aggregates.rows(aggregate, mine))
             if aggregate.rows is not None:
                 rows += aggregate.rows([slot.change for slot in mine])
+            for slot in mine:
+                slot.bound()
+            rows.append(aggregates.rows(aggregate, mine))
     for share in service.shares:
         if share.rows is not None and shares[share.name]:
             rows.append(share.rows(dict(sorted(shares[share.name].items()))))

@@ -8,6 +8,7 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import replace
 from datetime import UTC, datetime
+from json import loads
 from typing import Any
 from uuid import UUID, uuid4
 
@@ -17,6 +18,7 @@ from chassis_counter import MODELS, SERVICE, STORE, Stick, World, filling, plus
 
 from chassis.batch import golden, transaction
 from chassis.batch.adoption import Adopted, adopt
+from chassis.batch.aggregates import ANSWERED_MAX
 from chassis.batch.errors import Conflict, is_transient
 from chassis.batch.inbound import Inbound
 from chassis.batch.intake import LANES_FROM, Intake
@@ -250,6 +252,24 @@ async def test_ids_of_what_a_message_caused_are_the_same_when_it_is_decided_agai
     await world.take(inbound)
     assert await world.rows("select message_id from journal where key = $1", key) == [(row.message_id,)]
     assert row.message_id not in (inbound.id, key)
+
+
+async def test_an_operation_is_answered_again_by_its_journal_row_however_many_came_after_it(world: World) -> None:
+    """The aggregate's row has the latest operations only; the earlier ones are rows of their own, also within one batch."""
+    key, operations = uuid4(), [uuid4() for _ in range(2 * ANSWERED_MAX + 3)]
+    for operation in operations[: ANSWERED_MAX + 1]:
+        await world.tell(plus(key, 1, operation_id=operation))
+    await world.tell(*(plus(key, 1, operation_id=operation) for operation in operations[ANSWERED_MAX + 1 :]))
+    assert len(loads(await world.one("select answered from counters where key = $1", key))) == ANSWERED_MAX
+    assert await world.one("select count(*) from closed_operations where key = $1", key) == ANSWERED_MAX + 3
+    await world.do("delete from outbox")
+    for told in (operations[:1], operations):
+        await world.tell(*(plus(key, 1, operation_id=operation) for operation in told))
+    assert await world.total(key) == len(operations)
+    again = await world.rows("select j.operation_id from outbox o join journal j on j.id = o.journal_id order by o.id")
+    assert [row["operation_id"] for row in again] == [operations[0], *operations]
+    await world.tell(plus(uuid4(), 1, operation_id=operations[0]))  # of another key: another operation
+    assert await world.one("select count(*) from outbox") == len(again) + 1
 
 
 async def test_a_new_row_that_somebody_else_made_meanwhile_is_a_conflict_and_the_batch_is_taken_again(

@@ -79,14 +79,21 @@ order by key for update of stock_items;
 -- 9. States of stock_items that this process has not cached at their revision. (`aggregates.load`)
 select key, doc, answered from stock_items where key = any($1::uuid[]);
 
--- 10. Lock and read the shared rows `stock` that the messages need. (`Share.load`)
+-- 10. Commands to aggregates with more operations than their rows have: read which of them were answered
+--    before. (`statements.answered_before`)
+select aggregate, key, operation_id, revision
+from closed_operations
+join unnest($1::text[], $2::uuid[], $3::uuid[]) as u(a, k,
+    o) on aggregate = a and key = k and operation_id = o;
+
+-- 11. Lock and read the shared rows `stock` that the messages need. (`Share.load`)
 select s.store_id, s.location, s.sku, s.on_hand, s.reserved
 from unnest($1::text[], $2::text[], $3::text[]) as k(store_id, location, sku)
 join stock s on s.store_id = k.store_id and s.location = k.location and s.sku = k.sku
 where s.on_hand > 0
 order by s.store_id, s.location, s.sku for update of s;
 
--- 11. Every batch that changes fulfillments: write its rows, the service's own tables, journal, outbox,
+-- 12. Every batch that changes fulfillments: write its rows, the service's own tables, journal, outbox,
 --    timers and offsets. Expressions of tables that do not change are left out. (`statements.write`)
 with fulfillments_given as (
   select *
@@ -145,13 +152,20 @@ stock_written as (
   on conflict (store_id, location, sku) do update
   set on_hand = excluded.on_hand, reserved = excluded.reserved
 ),
+closed_operations_written as (
+  insert into closed_operations (aggregate, key, operation_id, revision)
+  select *
+  from unnest($33::text[], $34::uuid[], $35::uuid[], $36::int[])
+  on conflict (aggregate, key, operation_id) do update
+  set revision = excluded.revision
+),
 written as (
   insert into journal (key, store_id, aggregate, revision, version, type, message_id, operation_id, topic,
       actor, cause_type, cause_id, correlation_id, traceparent, payload, day, at)
-  select unnest($33::uuid[]), unnest($34::text[]), unnest($35::text[]), unnest($36::int[]),
-      unnest($37::int[]), unnest($38::text[]), unnest($39::uuid[]), unnest($40::uuid[]), unnest($41::text[]),
-      unnest($42::text[]), unnest($43::text[]), unnest($44::uuid[]), unnest($45::text[]), unnest($46::text[]),
-      unnest($47::text[]), ($48::timestamptz at time zone 'UTC')::date, $48::timestamptz
+  select unnest($37::uuid[]), unnest($38::text[]), unnest($39::text[]), unnest($40::int[]),
+      unnest($41::int[]), unnest($42::text[]), unnest($43::uuid[]), unnest($44::uuid[]), unnest($45::text[]),
+      unnest($46::text[]), unnest($47::text[]), unnest($48::uuid[]), unnest($49::text[]), unnest($50::text[]),
+      unnest($51::text[]), ($52::timestamptz at time zone 'UTC')::date, $52::timestamptz
   returning day, id, topic
 ),
 pointed as (
@@ -163,31 +177,31 @@ pointed as (
   returning id, journal_id
 ),
 gone as (
-  delete from timers using unnest($49::text[], $50::uuid[]) as u(a, k) where aggregate = u.a and key = u.k
+  delete from timers using unnest($53::text[], $54::uuid[]) as u(a, k) where aggregate = u.a and key = u.k
 ),
 armed as (
   insert into timers (aggregate, key, due_at)
   select *
-  from unnest($51::text[], $52::uuid[], $53::timestamptz[])
+  from unnest($55::text[], $56::uuid[], $57::timestamptz[])
   on conflict (aggregate, key) do update
   set due_at = excluded.due_at
 ),
 read as (
   insert into consumer_offsets (topic, partition, next_offset)
   select *
-  from unnest($54::text[], $55::int[], $56::bigint[])
+  from unnest($58::text[], $59::int[], $60::bigint[])
   on conflict (topic, partition) do update
   set next_offset = excluded.next_offset, crashes = case when excluded.next_offset >
       consumer_offsets.tried_offset then 0 else consumer_offsets.crashes end
 ),
 held as (
-  select key from parked_keys where key = any($57::uuid[])
+  select key from parked_keys where key = any($61::uuid[])
 )
 select array(select key from held), array(select id from pointed order by id),
     array(select journal_id from pointed order by id), array[(select count(*) from fulfillments_saved),
     (select count(*) from reservations_written), (select count(*) from shipments_written)]::bigint[];
 
--- 12. Every batch that changes stock_items: write its rows, the service's own tables, journal, outbox, timers
+-- 13. Every batch that changes stock_items: write its rows, the service's own tables, journal, outbox, timers
 --    and offsets. Expressions of tables that do not change are left out. (`statements.write`)
 with stock_items_given as (
   select *
@@ -221,13 +235,20 @@ stock_written as (
   on conflict (store_id, location, sku) do update
   set on_hand = excluded.on_hand, reserved = excluded.reserved
 ),
+closed_operations_written as (
+  insert into closed_operations (aggregate, key, operation_id, revision)
+  select *
+  from unnest($16::text[], $17::uuid[], $18::uuid[], $19::int[])
+  on conflict (aggregate, key, operation_id) do update
+  set revision = excluded.revision
+),
 written as (
   insert into journal (key, store_id, aggregate, revision, version, type, message_id, operation_id, topic,
       actor, cause_type, cause_id, correlation_id, traceparent, payload, day, at)
-  select unnest($16::uuid[]), unnest($17::text[]), unnest($18::text[]), unnest($19::int[]),
-      unnest($20::int[]), unnest($21::text[]), unnest($22::uuid[]), unnest($23::uuid[]), unnest($24::text[]),
-      unnest($25::text[]), unnest($26::text[]), unnest($27::uuid[]), unnest($28::text[]), unnest($29::text[]),
-      unnest($30::text[]), ($31::timestamptz at time zone 'UTC')::date, $31::timestamptz
+  select unnest($20::uuid[]), unnest($21::text[]), unnest($22::text[]), unnest($23::int[]),
+      unnest($24::int[]), unnest($25::text[]), unnest($26::uuid[]), unnest($27::uuid[]), unnest($28::text[]),
+      unnest($29::text[]), unnest($30::text[]), unnest($31::uuid[]), unnest($32::text[]), unnest($33::text[]),
+      unnest($34::text[]), ($35::timestamptz at time zone 'UTC')::date, $35::timestamptz
   returning day, id, topic
 ),
 pointed as (
@@ -239,31 +260,31 @@ pointed as (
   returning id, journal_id
 ),
 gone as (
-  delete from timers using unnest($32::text[], $33::uuid[]) as u(a, k) where aggregate = u.a and key = u.k
+  delete from timers using unnest($36::text[], $37::uuid[]) as u(a, k) where aggregate = u.a and key = u.k
 ),
 armed as (
   insert into timers (aggregate, key, due_at)
   select *
-  from unnest($34::text[], $35::uuid[], $36::timestamptz[])
+  from unnest($38::text[], $39::uuid[], $40::timestamptz[])
   on conflict (aggregate, key) do update
   set due_at = excluded.due_at
 ),
 read as (
   insert into consumer_offsets (topic, partition, next_offset)
   select *
-  from unnest($37::text[], $38::int[], $39::bigint[])
+  from unnest($41::text[], $42::int[], $43::bigint[])
   on conflict (topic, partition) do update
   set next_offset = excluded.next_offset, crashes = case when excluded.next_offset >
       consumer_offsets.tried_offset then 0 else consumer_offsets.crashes end
 ),
 held as (
-  select key from parked_keys where key = any($40::uuid[])
+  select key from parked_keys where key = any($44::uuid[])
 )
 select array(select key from held), array(select id from pointed order by id),
     array(select journal_id from pointed order by id),
     array[(select count(*) from stock_items_saved)]::bigint[];
 
--- 13. A message that was answered before: publish the answer again. (`statements.publish_again`)
+-- 14. A message that was answered before: publish the answer again. (`statements.publish_again`)
 insert into outbox (day, journal_id)
 select j.day, j.id
 from unnest($1::text[], $2::uuid[], $3::int[]) with ordinality as u(aggregate, key, revision, n)
@@ -272,10 +293,10 @@ cross join lateral (
 ) j
 order by u.n;
 
--- 14. Reports of tasks: the tasks are done. (`unit_of_work.Batch.save`)
+-- 15. Reports of tasks: the tasks are done. (`unit_of_work.Batch.save`)
 delete from tasks where task_id = any($1::uuid[]);
 
--- 15. Decisions that ask for calls to the outside: store the tasks. (`statements.save_tasks`)
+-- 16. Decisions that ask for calls to the outside: store the tasks. (`statements.save_tasks`)
 with given as (
   select *
   from unnest($1::uuid[], $2::uuid[], $3::text[], $4::text[], $5::text[], $6::jsonb[], $7::text[], $8::text[],
@@ -297,14 +318,14 @@ except
 select task_id
 from made;
 
--- 16. Rejected messages: lock their keys. (`parking.park`)
+-- 17. Rejected messages: lock their keys. (`parking.park`)
 insert into parked_keys as p (key, retry_at)
 select k, now()
 from unnest($1::uuid[]) as k
 on conflict (key) do update
 set since = p.since;
 
--- 17. Rejected messages: park them, in the order of their records. (`parking.park`)
+-- 18. Rejected messages: park them, in the order of their records. (`parking.park`)
 insert into parked (key, store_id, type, topic, partition, "offset", record_key, headers, value, value_bytes,
     fingerprint, cause, detail)
 select key, store_id, type, topic, partition, off, record_key, headers, value, value_bytes, fingerprint,
@@ -315,15 +336,15 @@ from unnest($1::uuid[], $2::text[], $3::text[], $4::text[], $5::int[], $6::bigin
 order by n
 on conflict do nothing;
 
--- 18. Messages without effect that may have one when they are redelivered: remove the claims.
+-- 19. Messages without effect that may have one when they are redelivered: remove the claims.
 --    (`Transaction.save`)
 delete from inbox where id = any($1::uuid[]);
 
--- 19. Requests with an Idempotency-Key: store the answers. (`idempotency.store`)
+-- 20. Requests with an Idempotency-Key: store the answers. (`idempotency.store`)
 update idempotency i
 set status = u.status, headers = u.headers, body = u.body
 from unnest($1::text[], $2::text[], $3::int2[], $4::jsonb[], $5::bytea[]) as u(s, k, status, headers, body)
 where i.store_id = u.s and i.key = u.k;
 
--- 20. Requests that failed by a fault of the service: free the keys. (`idempotency.store`)
+-- 21. Requests that failed by a fault of the service: free the keys. (`idempotency.store`)
 delete from idempotency using unnest($1::text[], $2::text[]) as u(s, k) where store_id = s and key = k;

@@ -36,20 +36,27 @@ join unnest($1::text[], $2::text[]) as u(s, k) on store_id = s and key = k;
 -- 4. States of billings that this process has not cached at their revision. (`aggregates.load`)
 select key, doc, answered from billings where key = any($1::uuid[]);
 
--- 5. Lock and read the shared rows `series` that the messages need. (`Share.load`)
+-- 5. Commands to aggregates with more operations than their rows have: read which of them were answered
+--    before. (`statements.answered_before`)
+select aggregate, key, operation_id, revision
+from closed_operations
+join unnest($1::text[], $2::uuid[], $3::uuid[]) as u(a, k,
+    o) on aggregate = a and key = k and operation_id = o;
+
+-- 6. Lock and read the shared rows `series` that the messages need. (`Share.load`)
 select s.store_id, s.code, s.name, s.address::text as address, s.vat_number, s.time_zone, s.invoice_prefix,
     s.credit_prefix, s.number_format, s.number_reset
 from sellers s
 join unnest($1::text[], $2::text[]) as wanted (store_id, code) using (store_id, code)
 order by s.store_id, s.code for update of s;
 
--- 6. Lock and read the shared rows `series` that the messages need. (`Share.load`)
+-- 7. Lock and read the shared rows `series` that the messages need. (`Share.load`)
 select clock_timestamp() as locked_at, wanted.store_id, wanted.seller, s.kind, s.series, s.last_number,
     s.last_issued_at, s.last_issued_on
 from unnest($1::text[], $2::text[]) as wanted (store_id, seller) left
 join series s on s.store_id = wanted.store_id and s.seller = wanted.seller;
 
--- 7. Every batch that changes billings: write its rows, the service's own tables, journal, outbox, timers and
+-- 8. Every batch that changes billings: write its rows, the service's own tables, journal, outbox, timers and
 --    offsets. Expressions of tables that do not change are left out. (`statements.write`)
 with billings_given as (
   select *
@@ -94,13 +101,20 @@ series_written as (
   set last_number = excluded.last_number, last_issued_at = excluded.last_issued_at,
       last_issued_on = excluded.last_issued_on
 ),
+closed_operations_written as (
+  insert into closed_operations (aggregate, key, operation_id, revision)
+  select *
+  from unnest($34::text[], $35::uuid[], $36::uuid[], $37::int[])
+  on conflict (aggregate, key, operation_id) do update
+  set revision = excluded.revision
+),
 written as (
   insert into journal (key, store_id, aggregate, revision, version, type, message_id, operation_id, topic,
       actor, cause_type, cause_id, correlation_id, traceparent, payload, day, at)
-  select unnest($34::uuid[]), unnest($35::text[]), unnest($36::text[]), unnest($37::int[]),
-      unnest($38::int[]), unnest($39::text[]), unnest($40::uuid[]), unnest($41::uuid[]), unnest($42::text[]),
-      unnest($43::text[]), unnest($44::text[]), unnest($45::uuid[]), unnest($46::text[]), unnest($47::text[]),
-      unnest($48::text[]), ($49::timestamptz at time zone 'UTC')::date, $49::timestamptz
+  select unnest($38::uuid[]), unnest($39::text[]), unnest($40::text[]), unnest($41::int[]),
+      unnest($42::int[]), unnest($43::text[]), unnest($44::uuid[]), unnest($45::uuid[]), unnest($46::text[]),
+      unnest($47::text[]), unnest($48::text[]), unnest($49::uuid[]), unnest($50::text[]), unnest($51::text[]),
+      unnest($52::text[]), ($53::timestamptz at time zone 'UTC')::date, $53::timestamptz
   returning day, id, topic
 ),
 pointed as (
@@ -112,30 +126,30 @@ pointed as (
   returning id, journal_id
 ),
 gone as (
-  delete from timers using unnest($50::text[], $51::uuid[]) as u(a, k) where aggregate = u.a and key = u.k
+  delete from timers using unnest($54::text[], $55::uuid[]) as u(a, k) where aggregate = u.a and key = u.k
 ),
 armed as (
   insert into timers (aggregate, key, due_at)
   select *
-  from unnest($52::text[], $53::uuid[], $54::timestamptz[])
+  from unnest($56::text[], $57::uuid[], $58::timestamptz[])
   on conflict (aggregate, key) do update
   set due_at = excluded.due_at
 ),
 read as (
   insert into consumer_offsets (topic, partition, next_offset)
   select *
-  from unnest($55::text[], $56::int[], $57::bigint[])
+  from unnest($59::text[], $60::int[], $61::bigint[])
   on conflict (topic, partition) do update
   set next_offset = excluded.next_offset, crashes = case when excluded.next_offset >
       consumer_offsets.tried_offset then 0 else consumer_offsets.crashes end
 ),
 held as (
-  select key from parked_keys where key = any($58::uuid[])
+  select key from parked_keys where key = any($62::uuid[])
 )
 select array(select key from held), array(select id from pointed order by id),
     array(select journal_id from pointed order by id), array[(select count(*) from billings_saved)]::bigint[];
 
--- 8. A message that was answered before: publish the answer again. (`statements.publish_again`)
+-- 9. A message that was answered before: publish the answer again. (`statements.publish_again`)
 insert into outbox (day, journal_id)
 select j.day, j.id
 from unnest($1::text[], $2::uuid[], $3::int[]) with ordinality as u(aggregate, key, revision, n)
@@ -144,10 +158,10 @@ cross join lateral (
 ) j
 order by u.n;
 
--- 9. Reports of tasks: the tasks are done. (`unit_of_work.Batch.save`)
+-- 10. Reports of tasks: the tasks are done. (`unit_of_work.Batch.save`)
 delete from tasks where task_id = any($1::uuid[]);
 
--- 10. Decisions that ask for calls to the outside: store the tasks. (`statements.save_tasks`)
+-- 11. Decisions that ask for calls to the outside: store the tasks. (`statements.save_tasks`)
 with given as (
   select *
   from unnest($1::uuid[], $2::uuid[], $3::text[], $4::text[], $5::text[], $6::jsonb[], $7::text[], $8::text[],
@@ -169,14 +183,14 @@ except
 select task_id
 from made;
 
--- 11. Rejected messages: lock their keys. (`parking.park`)
+-- 12. Rejected messages: lock their keys. (`parking.park`)
 insert into parked_keys as p (key, retry_at)
 select k, now()
 from unnest($1::uuid[]) as k
 on conflict (key) do update
 set since = p.since;
 
--- 12. Rejected messages: park them, in the order of their records. (`parking.park`)
+-- 13. Rejected messages: park them, in the order of their records. (`parking.park`)
 insert into parked (key, store_id, type, topic, partition, "offset", record_key, headers, value, value_bytes,
     fingerprint, cause, detail)
 select key, store_id, type, topic, partition, off, record_key, headers, value, value_bytes, fingerprint,
@@ -187,15 +201,15 @@ from unnest($1::uuid[], $2::text[], $3::text[], $4::text[], $5::int[], $6::bigin
 order by n
 on conflict do nothing;
 
--- 13. Messages without effect that may have one when they are redelivered: remove the claims.
+-- 14. Messages without effect that may have one when they are redelivered: remove the claims.
 --    (`Transaction.save`)
 delete from inbox where id = any($1::uuid[]);
 
--- 14. Requests with an Idempotency-Key: store the answers. (`idempotency.store`)
+-- 15. Requests with an Idempotency-Key: store the answers. (`idempotency.store`)
 update idempotency i
 set status = u.status, headers = u.headers, body = u.body
 from unnest($1::text[], $2::text[], $3::int2[], $4::jsonb[], $5::bytea[]) as u(s, k, status, headers, body)
 where i.store_id = u.s and i.key = u.k;
 
--- 15. Requests that failed by a fault of the service: free the keys. (`idempotency.store`)
+-- 16. Requests that failed by a fault of the service: free the keys. (`idempotency.store`)
 delete from idempotency using unnest($1::text[], $2::text[]) as u(s, k) where store_id = s and key = k;

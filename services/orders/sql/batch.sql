@@ -36,13 +36,20 @@ join unnest($1::text[], $2::text[]) as u(s, k) on store_id = s and key = k;
 -- 4. States of orders that this process has not cached at their revision. (`aggregates.load`)
 select key, doc, answered, content, market from orders where key = any($1::uuid[]);
 
--- 5. Lock and read the shared rows `markets` that the messages need. (`Share.load`)
+-- 5. Commands to aggregates with more operations than their rows have: read which of them were answered
+--    before. (`statements.answered_before`)
+select aggregate, key, operation_id, revision
+from closed_operations
+join unnest($1::text[], $2::uuid[], $3::uuid[]) as u(a, k,
+    o) on aggregate = a and key = k and operation_id = o;
+
+-- 6. Lock and read the shared rows `markets` that the messages need. (`Share.load`)
 select distinct on (u.s, u.c, u.a) u.s, u.c, u.a, m.code, m.terms::text as terms
 from unnest($1::text[], $2::text[], $3::text[]) as u(s, c, a)
 join markets m on m.store_id = u.s and (m.channel is null or (m.channel = u.c and m.account = u.a))
 order by u.s, u.c, u.a, m.channel nulls last;
 
--- 6. Every batch that changes orders: write its rows, the service's own tables, journal, outbox, timers and
+-- 7. Every batch that changes orders: write its rows, the service's own tables, journal, outbox, timers and
 --    offsets. Expressions of tables that do not change are left out. (`statements.write`)
 with orders_given as (
   select *
@@ -84,13 +91,20 @@ orders_moved as (
 orders_saved as (
   select from orders_made union all select from orders_moved
 ),
+closed_operations_written as (
+  insert into closed_operations (aggregate, key, operation_id, revision)
+  select *
+  from unnest($28::text[], $29::uuid[], $30::uuid[], $31::int[])
+  on conflict (aggregate, key, operation_id) do update
+  set revision = excluded.revision
+),
 written as (
   insert into journal (key, store_id, aggregate, revision, version, type, message_id, operation_id, topic,
       actor, cause_type, cause_id, correlation_id, traceparent, payload, day, at)
-  select unnest($28::uuid[]), unnest($29::text[]), unnest($30::text[]), unnest($31::int[]),
-      unnest($32::int[]), unnest($33::text[]), unnest($34::uuid[]), unnest($35::uuid[]), unnest($36::text[]),
-      unnest($37::text[]), unnest($38::text[]), unnest($39::uuid[]), unnest($40::text[]), unnest($41::text[]),
-      unnest($42::text[]), ($43::timestamptz at time zone 'UTC')::date, $43::timestamptz
+  select unnest($32::uuid[]), unnest($33::text[]), unnest($34::text[]), unnest($35::int[]),
+      unnest($36::int[]), unnest($37::text[]), unnest($38::uuid[]), unnest($39::uuid[]), unnest($40::text[]),
+      unnest($41::text[]), unnest($42::text[]), unnest($43::uuid[]), unnest($44::text[]), unnest($45::text[]),
+      unnest($46::text[]), ($47::timestamptz at time zone 'UTC')::date, $47::timestamptz
   returning day, id, topic
 ),
 pointed as (
@@ -102,30 +116,30 @@ pointed as (
   returning id, journal_id
 ),
 gone as (
-  delete from timers using unnest($44::text[], $45::uuid[]) as u(a, k) where aggregate = u.a and key = u.k
+  delete from timers using unnest($48::text[], $49::uuid[]) as u(a, k) where aggregate = u.a and key = u.k
 ),
 armed as (
   insert into timers (aggregate, key, due_at)
   select *
-  from unnest($46::text[], $47::uuid[], $48::timestamptz[])
+  from unnest($50::text[], $51::uuid[], $52::timestamptz[])
   on conflict (aggregate, key) do update
   set due_at = excluded.due_at
 ),
 read as (
   insert into consumer_offsets (topic, partition, next_offset)
   select *
-  from unnest($49::text[], $50::int[], $51::bigint[])
+  from unnest($53::text[], $54::int[], $55::bigint[])
   on conflict (topic, partition) do update
   set next_offset = excluded.next_offset, crashes = case when excluded.next_offset >
       consumer_offsets.tried_offset then 0 else consumer_offsets.crashes end
 ),
 held as (
-  select key from parked_keys where key = any($52::uuid[])
+  select key from parked_keys where key = any($56::uuid[])
 )
 select array(select key from held), array(select id from pointed order by id),
     array(select journal_id from pointed order by id), array[(select count(*) from orders_saved)]::bigint[];
 
--- 7. A message that was answered before: publish the answer again. (`statements.publish_again`)
+-- 8. A message that was answered before: publish the answer again. (`statements.publish_again`)
 insert into outbox (day, journal_id)
 select j.day, j.id
 from unnest($1::text[], $2::uuid[], $3::int[]) with ordinality as u(aggregate, key, revision, n)
@@ -134,10 +148,10 @@ cross join lateral (
 ) j
 order by u.n;
 
--- 8. Reports of tasks: the tasks are done. (`unit_of_work.Batch.save`)
+-- 9. Reports of tasks: the tasks are done. (`unit_of_work.Batch.save`)
 delete from tasks where task_id = any($1::uuid[]);
 
--- 9. Decisions that ask for calls to the outside: store the tasks. (`statements.save_tasks`)
+-- 10. Decisions that ask for calls to the outside: store the tasks. (`statements.save_tasks`)
 with given as (
   select *
   from unnest($1::uuid[], $2::uuid[], $3::text[], $4::text[], $5::text[], $6::jsonb[], $7::text[], $8::text[],
@@ -159,14 +173,14 @@ except
 select task_id
 from made;
 
--- 10. Rejected messages: lock their keys. (`parking.park`)
+-- 11. Rejected messages: lock their keys. (`parking.park`)
 insert into parked_keys as p (key, retry_at)
 select k, now()
 from unnest($1::uuid[]) as k
 on conflict (key) do update
 set since = p.since;
 
--- 11. Rejected messages: park them, in the order of their records. (`parking.park`)
+-- 12. Rejected messages: park them, in the order of their records. (`parking.park`)
 insert into parked (key, store_id, type, topic, partition, "offset", record_key, headers, value, value_bytes,
     fingerprint, cause, detail)
 select key, store_id, type, topic, partition, off, record_key, headers, value, value_bytes, fingerprint,
@@ -177,15 +191,15 @@ from unnest($1::uuid[], $2::text[], $3::text[], $4::text[], $5::int[], $6::bigin
 order by n
 on conflict do nothing;
 
--- 12. Messages without effect that may have one when they are redelivered: remove the claims.
+-- 13. Messages without effect that may have one when they are redelivered: remove the claims.
 --    (`Transaction.save`)
 delete from inbox where id = any($1::uuid[]);
 
--- 13. Requests with an Idempotency-Key: store the answers. (`idempotency.store`)
+-- 14. Requests with an Idempotency-Key: store the answers. (`idempotency.store`)
 update idempotency i
 set status = u.status, headers = u.headers, body = u.body
 from unnest($1::text[], $2::text[], $3::int2[], $4::jsonb[], $5::bytea[]) as u(s, k, status, headers, body)
 where i.store_id = u.s and i.key = u.k;
 
--- 14. Requests that failed by a fault of the service: free the keys. (`idempotency.store`)
+-- 15. Requests that failed by a fault of the service: free the keys. (`idempotency.store`)
 delete from idempotency using unnest($1::text[], $2::text[]) as u(s, k) where store_id = s and key = k;

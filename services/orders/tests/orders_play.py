@@ -75,7 +75,7 @@ class Play:
         self.heard: dict[str, Event] = {}
         self.markets: dict[Any, MarketTerms] = {}
         self.money = {"authorized": 0, "captured": 0, "voided": 0, "refunded": 0}
-        self.payments_version = 0
+        self.payments_version = self.invoicing_version = 0
         self._n = self._version = 0
         self._replayed = self.order
 
@@ -332,8 +332,9 @@ class Play:
             invoicing.InvoiceLineWanted(line_id=one.line_id, title="", quantity=one.quantity, amount_minor=one.amount_minor, rate="0")
             for one in lines or left
         ]  # fmt: skip
+        self.invoicing_version += 1
         return invoicing.Credited(
-            order_id=ORDER, store_id=STORE, operation_id=operation, **_document(wanted), credit_note_id=uid(note) if note else operation,
+            order_id=ORDER, store_id=STORE, operation_id=operation, version=self.invoicing_version, **_document(wanted), credit_note_id=uid(note) if note else operation,
             invoice_id=invoice, invoice_number="INV-000001", invoice_issued_on=NOW.date(),
         )  # fmt: skip
 

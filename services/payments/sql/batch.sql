@@ -36,7 +36,20 @@ join unnest($1::text[], $2::text[]) as u(s, k) on store_id = s and key = k;
 -- 4. States of ledgers that this process has not cached at their revision. (`aggregates.load`)
 select key, doc, answered from ledgers where key = any($1::uuid[]);
 
--- 5. Every batch that changes ledgers: write its rows, the service's own tables, journal, outbox, timers and
+-- 5. Commands to aggregates with more operations than their rows have: read which of them were answered
+--    before. (`statements.answered_before`)
+select aggregate, key, operation_id, revision
+from closed_operations
+join unnest($1::text[], $2::uuid[], $3::uuid[]) as u(a, k,
+    o) on aggregate = a and key = k and operation_id = o;
+
+-- 6. Lock and read the shared rows `earlier operations` that the messages need. (`Share.load`)
+select order_id, operation_id, kind, state, amount_minor, currency, refers_to, gateway, gateway_reference,
+    code, reason
+from operations
+join unnest($1::uuid[], $2::uuid[]) as named (order_id, operation_id) using (order_id, operation_id);
+
+-- 7. Every batch that changes ledgers: write its rows, the service's own tables, journal, outbox, timers and
 --    offsets. Expressions of tables that do not change are left out. (`statements.write`)
 with ledgers_given as (
   select *
@@ -93,13 +106,20 @@ operations_written as (
       (o.state in ('asked', 'pending') or o.state = excluded.state)
   returning 1
 ),
+closed_operations_written as (
+  insert into closed_operations (aggregate, key, operation_id, revision)
+  select *
+  from unnest($35::text[], $36::uuid[], $37::uuid[], $38::int[])
+  on conflict (aggregate, key, operation_id) do update
+  set revision = excluded.revision
+),
 written as (
   insert into journal (key, store_id, aggregate, revision, version, type, message_id, operation_id, topic,
       actor, cause_type, cause_id, correlation_id, traceparent, payload, day, at)
-  select unnest($35::uuid[]), unnest($36::text[]), unnest($37::text[]), unnest($38::int[]),
-      unnest($39::int[]), unnest($40::text[]), unnest($41::uuid[]), unnest($42::uuid[]), unnest($43::text[]),
-      unnest($44::text[]), unnest($45::text[]), unnest($46::uuid[]), unnest($47::text[]), unnest($48::text[]),
-      unnest($49::text[]), ($50::timestamptz at time zone 'UTC')::date, $50::timestamptz
+  select unnest($39::uuid[]), unnest($40::text[]), unnest($41::text[]), unnest($42::int[]),
+      unnest($43::int[]), unnest($44::text[]), unnest($45::uuid[]), unnest($46::uuid[]), unnest($47::text[]),
+      unnest($48::text[]), unnest($49::text[]), unnest($50::uuid[]), unnest($51::text[]), unnest($52::text[]),
+      unnest($53::text[]), ($54::timestamptz at time zone 'UTC')::date, $54::timestamptz
   returning day, id, topic
 ),
 pointed as (
@@ -111,31 +131,31 @@ pointed as (
   returning id, journal_id
 ),
 gone as (
-  delete from timers using unnest($51::text[], $52::uuid[]) as u(a, k) where aggregate = u.a and key = u.k
+  delete from timers using unnest($55::text[], $56::uuid[]) as u(a, k) where aggregate = u.a and key = u.k
 ),
 armed as (
   insert into timers (aggregate, key, due_at)
   select *
-  from unnest($53::text[], $54::uuid[], $55::timestamptz[])
+  from unnest($57::text[], $58::uuid[], $59::timestamptz[])
   on conflict (aggregate, key) do update
   set due_at = excluded.due_at
 ),
 read as (
   insert into consumer_offsets (topic, partition, next_offset)
   select *
-  from unnest($56::text[], $57::int[], $58::bigint[])
+  from unnest($60::text[], $61::int[], $62::bigint[])
   on conflict (topic, partition) do update
   set next_offset = excluded.next_offset, crashes = case when excluded.next_offset >
       consumer_offsets.tried_offset then 0 else consumer_offsets.crashes end
 ),
 held as (
-  select key from parked_keys where key = any($59::uuid[])
+  select key from parked_keys where key = any($63::uuid[])
 )
 select array(select key from held), array(select id from pointed order by id),
     array(select journal_id from pointed order by id), array[(select count(*) from ledgers_saved),
     (select count(*) from lines_written), (select count(*) from operations_written)]::bigint[];
 
--- 6. A message that was answered before: publish the answer again. (`statements.publish_again`)
+-- 8. A message that was answered before: publish the answer again. (`statements.publish_again`)
 insert into outbox (day, journal_id)
 select j.day, j.id
 from unnest($1::text[], $2::uuid[], $3::int[]) with ordinality as u(aggregate, key, revision, n)
@@ -144,10 +164,10 @@ cross join lateral (
 ) j
 order by u.n;
 
--- 7. Reports of tasks: the tasks are done. (`unit_of_work.Batch.save`)
+-- 9. Reports of tasks: the tasks are done. (`unit_of_work.Batch.save`)
 delete from tasks where task_id = any($1::uuid[]);
 
--- 8. Decisions that ask for calls to the outside: store the tasks. (`statements.save_tasks`)
+-- 10. Decisions that ask for calls to the outside: store the tasks. (`statements.save_tasks`)
 with given as (
   select *
   from unnest($1::uuid[], $2::uuid[], $3::text[], $4::text[], $5::text[], $6::jsonb[], $7::text[], $8::text[],
@@ -169,14 +189,14 @@ except
 select task_id
 from made;
 
--- 9. Rejected messages: lock their keys. (`parking.park`)
+-- 11. Rejected messages: lock their keys. (`parking.park`)
 insert into parked_keys as p (key, retry_at)
 select k, now()
 from unnest($1::uuid[]) as k
 on conflict (key) do update
 set since = p.since;
 
--- 10. Rejected messages: park them, in the order of their records. (`parking.park`)
+-- 12. Rejected messages: park them, in the order of their records. (`parking.park`)
 insert into parked (key, store_id, type, topic, partition, "offset", record_key, headers, value, value_bytes,
     fingerprint, cause, detail)
 select key, store_id, type, topic, partition, off, record_key, headers, value, value_bytes, fingerprint,
@@ -187,15 +207,15 @@ from unnest($1::uuid[], $2::text[], $3::text[], $4::text[], $5::int[], $6::bigin
 order by n
 on conflict do nothing;
 
--- 11. Messages without effect that may have one when they are redelivered: remove the claims.
+-- 13. Messages without effect that may have one when they are redelivered: remove the claims.
 --    (`Transaction.save`)
 delete from inbox where id = any($1::uuid[]);
 
--- 12. Requests with an Idempotency-Key: store the answers. (`idempotency.store`)
+-- 14. Requests with an Idempotency-Key: store the answers. (`idempotency.store`)
 update idempotency i
 set status = u.status, headers = u.headers, body = u.body
 from unnest($1::text[], $2::text[], $3::int2[], $4::jsonb[], $5::bytea[]) as u(s, k, status, headers, body)
 where i.store_id = u.s and i.key = u.k;
 
--- 13. Requests that failed by a fault of the service: free the keys. (`idempotency.store`)
+-- 15. Requests that failed by a fault of the service: free the keys. (`idempotency.store`)
 delete from idempotency using unnest($1::text[], $2::text[]) as u(s, k) where store_id = s and key = k;

@@ -27,9 +27,9 @@ from contracts.payments import (
     Void,
     Voided,
 )
-from payments.domain import answers, obey
+from payments.domain import answers, ledger, obey
 from payments.domain.gateway import GatewayCall, GatewayOutcome, follow_up, task
-from payments.domain.ledger import Asked, Ledger, VoidPostponed, evolve
+from payments.domain.ledger import Asked, Ledger, Operation, VoidPostponed, evolve
 
 NOW = datetime(2026, 1, 2, 3, 4, 5, tzinfo=UTC)
 ORDER = UUID("00000032-0000-4000-8000-000000000001")
@@ -46,6 +46,8 @@ DECIDE: Mapping[type, Callable[..., Decision]] = {
 class Play:
     def __init__(self) -> None:
         self.ledger = Ledger()
+        self.operations: dict[UUID, Operation] = {}
+        """The table: every operation that the ledger ever had."""
         self.effects: list[Effect] = []
 
     def given(self, *events: Event) -> None:
@@ -53,13 +55,16 @@ class Play:
             self.ledger = evolve(self.ledger, event)  # type: ignore[arg-type]
 
     def when(self, message: object, id: str = "m1") -> list[Effect]:
-        context = Context(now=NOW, key=ORDER, store_id=STORE, message_id=uid(id))
+        earlier = {key: self.operations.get(key.operation_id) for key in ledger.earlier(self.ledger, message)}
+        context = Context(now=NOW, key=ORDER, store_id=STORE, message_id=uid(id), shares=earlier)
         decision = DECIDE[type(message)](self.ledger, message, context)
         self.effects = [*effects_of(decision)]
         for effect in self.effects:
             if isinstance(effect, Event):
                 self.ledger = evolve(self.ledger, effect)  # type: ignore[arg-type]
         assert not isinstance(decision, Folded) or decision.state == self.ledger
+        self.operations |= self.ledger.operations
+        self.ledger = ledger.compact(self.ledger)
         # What is kept is what was there: a state that does not survive its row would differ after the next load.
         assert Ledger.model_validate_json(self.ledger.model_dump_json()) == self.ledger
         return self.effects

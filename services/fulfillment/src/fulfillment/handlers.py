@@ -28,6 +28,7 @@ FULFILLMENTS = Aggregate(
     ),
     columns={"status": ("text", lambda state: state.status)},
     rows=store.rows,
+    compact=fulfillment.compact,
 )
 
 STOCK_ITEMS = Aggregate(

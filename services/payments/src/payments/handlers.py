@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from chassis.declare.service import Aggregate, Service, on
+from chassis.declare.service import Aggregate, Service, Share, on
 from contracts.deciding import Reported
 from contracts.payments import Authorize, Capture, Refund, Void
 from payments import api, gateways, store
@@ -35,11 +35,21 @@ LEDGERS = Aggregate(
     },
     resume=answers.resumed,
     rows=store.rows,
+    compact=ledger.compact,
+)
+
+EARLIER = Share(
+    name="earlier operations",
+    needs=ledger.earlier,
+    load=store.load_earlier,
+    touched=lambda event: (),
+    evolve=lambda state, key, event: state,
 )
 
 SERVICE = Service(
     name="payments",
     aggregates=(LEDGERS,),
+    shares=(EARLIER,),
     settings=Settings,
     metadata=metadata,
     migrations=Path(__file__).parents[2] / "migrations",

@@ -8,7 +8,7 @@ from asyncpg import Connection
 
 from chassis.declare.service import Change
 from chassis.declare.sql import Piece, Rows, columns
-from payments.domain.ledger import Ledger
+from payments.domain.ledger import EarlierKey, Ledger, Operation
 
 LINES = Piece(
     """
@@ -44,6 +44,17 @@ returning 1)""",
 PROCESSES = """
 select kind as step, state as waiting, count(*), extract(epoch from now() - min(at))::float8 as age
 from operations where state in ('asked', 'pending') group by 1, 2"""
+
+
+EARLIER = """
+select order_id, operation_id, kind, state, amount_minor, currency, refers_to, gateway, gateway_reference, code, reason
+from operations join unnest($1::uuid[], $2::uuid[]) as named (order_id, operation_id) using (order_id, operation_id)"""
+
+
+async def load_earlier(tx: Connection, keys: Sequence[EarlierKey]) -> dict[EarlierKey, Operation]:
+    """Closed operations that the documents of their ledgers no longer have."""
+    rows = [dict(row) for row in await tx.fetch(EARLIER, *columns(keys, 2))]
+    return {EarlierKey(row.pop("order_id"), row.pop("operation_id")): Operation(**row) for row in rows}
 
 
 class OperationTaken(Exception):

@@ -12,7 +12,7 @@ from collections.abc import Callable, Collection, Iterable, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
 from functools import cache
-from typing import Any, NamedTuple
+from typing import Any, Final, NamedTuple
 from uuid import UUID
 
 import orjson
@@ -23,6 +23,9 @@ from chassis.batch.errors import Conflict
 from chassis.declare.service import Aggregate, Change
 from chassis.declare.sql import Piece, Rows, columns
 from contracts.base import Document, Event, in_json
+
+ANSWERED_MAX: Final = 8
+"""Operations whose answers are found in an aggregate's row. Few orders have more, in any service."""
 
 
 @dataclass(slots=True)
@@ -38,7 +41,7 @@ class Slot:
     revision: int
     version: int
     answered: dict[str, int]
-    """operation id -> revision of the last published event that answered it."""
+    """operation id -> revision of the last published event that answered it: of the latest operations, see `bound`."""
     armed_at: datetime | None
     woken: bool = False
     touched: bool = False
@@ -48,6 +51,21 @@ class Slot:
         """Nothing is stored under the key yet: an earlier message of the batch, of another store, had no effect."""
         self.store_id = store_id
         self.before = self.state = self.aggregate.initial(self.key, store_id)
+
+    @property
+    def may_have_closed(self) -> bool:
+        """Whether operations may have been moved from `answered` to `closed_operations`."""
+        return len(self.answered) >= ANSWERED_MAX
+
+    def bound(self) -> list[tuple[str, UUID, UUID, int]]:
+        """Bounds the row, however many operations the aggregate has had: compacts the state and removes the oldest entries
+        of `answered`. Returns their rows of `closed_operations`."""
+        if self.aggregate.compact is not None:
+            self.state = self.aggregate.compact(self.state)
+        if len(self.answered) <= ANSWERED_MAX:
+            return []
+        oldest = [*self.answered][:-ANSWERED_MAX]
+        return [(self.aggregate.table, self.key, UUID(one), self.answered.pop(one)) for one in oldest]
 
     @property
     def change(self) -> Change[Any]:

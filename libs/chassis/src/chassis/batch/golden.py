@@ -71,6 +71,11 @@ def steps(service: Service) -> Iterator[Step]:
             f"States of {aggregate.table} that this process has not cached at their revision. (`aggregates.load`)",
             aggregates.documents_of(aggregate),
         )
+    yield Step(
+        "Commands to aggregates with more operations than their rows have: read which of them were answered before."
+        " (`statements.answered_before`)",
+        statements.ANSWERED_BEFORE,
+    )
     for share in service.shares:
         for sql in _loading(share):
             yield Step(f"Lock and read the shared rows `{share.name}` that the messages need. (`Share.load`)", sql)
@@ -101,7 +106,7 @@ def steps(service: Service) -> Iterator[Step]:
 
 def _writing(service: Service, aggregate: Aggregate[Any]) -> str:
     own = [*(aggregate.rows(()) if aggregate.rows else ()), *(share.rows({}) for share in service.shares if share.rows)]
-    always = (Rows(piece, ()) for piece in (statements.JOURNALED, statements.CLOSED))
+    always = (Rows(piece, ()) for piece in (statements.CLOSED_OPERATIONS, statements.JOURNALED, statements.CLOSED))
     return statements.writing([aggregates.rows(aggregate, ()), *own, *always], statements.WRITTEN)
 
 

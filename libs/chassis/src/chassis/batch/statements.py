@@ -225,6 +225,20 @@ cross join lateral (
   select day, id from journal where key = u.key and revision = u.revision and aggregate = u.aggregate limit 1) j
 order by u.n"""
 
+CLOSED_OPERATIONS = Piece(
+    """
+closed_operations_written as (
+  insert into closed_operations (aggregate, key, operation_id, revision)
+  select * from unnest({0}::text[], {1}::uuid[], {2}::uuid[], {3}::int[])
+  on conflict (aggregate, key, operation_id) do update set revision = excluded.revision)""",
+    4,
+)
+
+ANSWERED_BEFORE = """
+select aggregate, key, operation_id, revision
+from closed_operations join unnest($1::text[], $2::uuid[], $3::uuid[]) as u(a, k, o)
+  on aggregate = a and key = k and operation_id = o"""
+
 # The same task again is the same one; another order's under its id is refused, or its work would never be done.
 TASKS = """
 with given as (
@@ -253,6 +267,14 @@ REPORTED = "delete from tasks where task_id = any($1::uuid[])"
 
 class TaskTaken(Exception):
     """A task's id is another order's. Not transient: the message that brought it is parked."""
+
+
+async def answered_before(
+    tx: Connection, operations: Sequence[tuple[str, UUID, UUID]]
+) -> dict[tuple[str, UUID, UUID], int]:
+    """(table, key, operation id) -> revision of the answer, of those among `operations` that are closed."""
+    rows = await tx.fetch(ANSWERED_BEFORE, *columns(operations, 3))
+    return {(row["aggregate"], row["key"], row["operation_id"]): row["revision"] for row in rows}
 
 
 async def publish_again(tx: Connection, answers: Sequence[tuple[str, UUID, int]]) -> None:

@@ -23,7 +23,7 @@ from chassis.batch.outbox import OutboxRow
 from chassis.batch.statements import NOTHING_LOCKED, NOTHING_READ, JournalRow, LockedRows, Offsets, Timer
 from chassis.declare.app import Outcome
 from chassis.declare.service import Aggregate, Handler, Service, Share
-from chassis.declare.sql import Rows
+from chassis.declare.sql import Rows, columns
 from contracts.base import Command, Event, PrivateEvent, to_json
 from contracts.deciding import Context, Decision, Folded, Refusal, Task, Unasked, Wake, effects_of
 from contracts.limits import JOURNAL_BYTES_MAX
@@ -56,6 +56,7 @@ class Batch:
         self._changed: dict[str, dict[Any, Any]] = {}
         self._journal: list[JournalRow] = []
         self._again: list[tuple[str, UUID, int]] = []
+        self._closed: dict[tuple[str, UUID, UUID], int] = {}
         self.tasks: list[tuple[Inbound, str, Task]] = []
         self._reported: list[UUID] = []
         self.outbox: list[OutboxRow] = []
@@ -79,6 +80,7 @@ class Batch:
             handled.append((inbound, aggregate))
         for _, (aggregate, keys) in sorted(wanted.items()):
             await self.load_aggregates(aggregate, keys, locked.get(aggregate.table))
+        await self._load_closed(handled)
         for share in self.service.shares:
             needed: set[Any] = set()
             for n, (inbound, aggregate) in enumerate(handled):
@@ -88,6 +90,18 @@ class Batch:
             if needed:
                 ordered = sorted(needed)
                 self._shares |= dict.fromkeys(ordered) | dict(await share.load(self.tx, ordered))
+
+    async def _load_closed(self, handled: Iterable[tuple[Inbound, Aggregate[Any]]]) -> None:
+        """Looks up the operations that may be closed: those of commands to aggregates whose row has no room for all."""
+        unknown = [
+            (aggregate.table, inbound.key, inbound.body.operation_id)
+            for inbound, aggregate in handled
+            if (slot := self.slots[aggregate.table, inbound.key]).may_have_closed
+            and isinstance(inbound.body, Command)
+            and str(inbound.body.operation_id) not in slot.answered
+        ]
+        if unknown:
+            self._closed = await statements.answered_before(self.tx, unknown)
 
     async def load_aggregates(
         self, aggregate: Aggregate[Any], keys: dict[UUID, str], locked: Iterable[Locked] | None = None
@@ -119,7 +133,7 @@ class Batch:
                     raise Split(position)
         if isinstance(body, Wake):
             slot.woken = slot.touched = True
-        if isinstance(body, Command) and (known := slot.answered.get(str(body.operation_id))) is not None:
+        if isinstance(body, Command) and (known := self._answer(slot, body)) is not None:
             self._again.append((aggregate.table, slot.key, known))
             return Outcome("done", slot.state, version=slot.version)
         if inbound.if_versions is not None and slot.revision and slot.version not in inbound.if_versions:
@@ -136,6 +150,13 @@ class Batch:
         if inbound.task_id is not None:
             self._reported.append(inbound.task_id)
         return outcome
+
+    def _answer(self, slot: Slot, command: Command) -> int | None:
+        """The revision of the answer that the operation has had before."""
+        known = slot.answered.get(str(command.operation_id))
+        if known is None and self._closed:
+            known = self._closed.get((slot.aggregate.table, slot.key, command.operation_id))
+        return known
 
     def _apply(self, slot: Slot, inbound: Inbound, decision: Decision) -> Outcome:
         """All of a message's effects or, when one raises, none. Each event is folded once: here, or in the decision."""
@@ -196,8 +217,11 @@ class Batch:
         timers = [timer for slots in changed.values() for slot in slots if (timer := _rearm(slot))]
         for slots in changed.values():
             slots.sort(key=lambda slot: slot.key)
+        own = self._own_rows(changed)
+        if closed := [row for slots in changed.values() for slot in slots for row in slot.bound()]:
+            own.append(Rows(statements.CLOSED_OPERATIONS, columns(closed, 4)))
         written = await statements.write(
-            self.tx, [*changed.values()], self._own_rows(changed), self._journal, self.now, timers, offsets, keys
+            self.tx, [*changed.values()], own, self._journal, self.now, timers, offsets, keys
         )
         if self._again:
             await statements.publish_again(self.tx, self._again)

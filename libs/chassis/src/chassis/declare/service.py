@@ -75,6 +75,8 @@ class Aggregate(Generic[S]):
     """(key, store_id, state) -> the tasks that such a state lives by: a backup that was restored may lack them."""
     rows: Callable[[Sequence[Change[S]]], Sequence[Rows]] | None = None
     """What a batch writes into tables of its own (ledger lines, reservations, documents); the same pieces each time."""
+    compact: Callable[[S], S] | None = None
+    """Leaves out of a state that is written what the tables of `rows` have for ever, so that the document stays bounded."""
 
 
 @dataclass(frozen=True)

@@ -55,7 +55,12 @@ def aggregate_columns() -> list[Column[Any]]:
         Column("revision", Integer, nullable=False),
         Column("version", Integer, nullable=False),
         Column("doc", Text, nullable=False, comment="JSON"),
-        Column("answered", Text, nullable=False, comment="JSON: operation id -> revision of its answer"),
+        Column(
+            "answered",
+            Text,
+            nullable=False,
+            comment="JSON: operation id -> revision of its answer, of the latest operations",
+        ),
         instant("armed_at", nullable=True),
     ]
 
@@ -98,6 +103,16 @@ def chassis_tables(metadata: MetaData) -> dict[str, Table]:
             PrimaryKeyConstraint("day", "id", name="journal_pkey"),
             Index("journal_key", "key", "id"),
             postgresql_partition_by="RANGE (day)",
+        ),
+        Table(
+            "closed_operations",
+            metadata,
+            Column("aggregate", Text, nullable=False),
+            Column("key", Uuid, nullable=False),
+            Column("operation_id", Uuid, nullable=False),
+            Column("revision", Integer, nullable=False, comment="of the event that answered it"),
+            PrimaryKeyConstraint("aggregate", "key", "operation_id", name="closed_operations_pkey"),
+            comment="operations that an aggregate's row no longer has in `answered`",
         ),
         Table(
             "outbox",

@@ -83,7 +83,7 @@ class Fulfillment(Document):
     lines: tuple[PlacedLine, ...] = ()
     """Reserved and not yet handed to a shipment."""
     shipments: tuple[Shipment, ...] = ()
-    """Those of earlier attempts are cancelled ones."""
+    """Those of the latest attempt, and those that have shipped. The table `shipments` has all."""
     starts: tuple[UUID, ...] = ()
     """Operations of `start` that still wait for `fulfilled`."""
 
@@ -106,7 +106,7 @@ def new_fulfillment(key: UUID, store_id: str) -> Fulfillment:
 
 
 def needs(state: Fulfillment | StockItem, message: object) -> Iterable[StockKey]:
-    """The stock that deciding on `message` may look at or change.
+    """The stock that a decision on `message` may read or change.
 
     `state` is the one before the batch: what an earlier message of the same batch reserves for the same order, that
     message named already.
@@ -159,7 +159,7 @@ def release(state: Fulfillment, command: Release, context: Context) -> list[Effe
     """A goal: nothing stays reserved. Shipments that have not shipped are cancelled with it; what has shipped, has.
 
     Who releases a started order without a cancel first skips the question whether it is too late. The pieces go back
-    all the same, for a reservation that nobody waits for any more would stay for ever.
+    all the same, because a reservation without an owner would stay for ever.
     """
     totals = state.totals.model_copy(update={"reserved": 0})
     effects: list[Effect] = [Released(**_answer(command, context, totals), lines=state.held)]
@@ -259,6 +259,14 @@ def evolve(state: Fulfillment, event: FulfillmentEvent) -> Fulfillment:
             return state.model_copy(update={"status": "fulfilled", "starts": waiting})
         case _:
             assert_never(event)
+
+
+def compact(state: Fulfillment) -> Fulfillment:
+    """Without the cancelled shipments of earlier attempts: the document does not grow with each."""
+    stay = tuple(
+        one for one in state.shipments if one.status != "cancelled" or one.reservation_id == state.reservation_id
+    )
+    return state if len(stay) == len(state.shipments) else state.model_copy(update={"shipments": stay})
 
 
 def _given_back(state: Fulfillment, status: Status) -> Fulfillment:

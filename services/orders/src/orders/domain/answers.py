@@ -231,7 +231,7 @@ def credited(order: Order, event: invoicing.Credited, context: Context) -> Decis
     if (story := _hear(order, event, context)) is None:
         return []
     captures = {
-        name: fact.credited(event.credit_note_id, event.lines) if fact.invoice_id == event.invoice_id else fact
+        name: fact.credited(event) if fact.invoice_id == event.invoice_id else fact
         for name, fact in story.facts.captures.items()
     }
     story.note(captures=captures)

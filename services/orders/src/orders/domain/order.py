@@ -8,7 +8,7 @@ from typing import Annotated, Any, Final, Literal, NamedTuple
 from uuid import UUID
 
 from contracts.base import Document, Event, Open, OrderKeyed, PrivateEvent, Timestamp
-from contracts.invoicing import InvoiceLine
+from contracts.invoicing import Credited
 from contracts.orders import (
     Approved,
     Archived,
@@ -93,7 +93,9 @@ class CaptureFact(Document):
     lines: tuple[CapturedLine, ...]
     invoice_id: UUID | None = None
     invoice_number: str = ""
-    credit_notes: tuple[UUID, ...] = ()
+    last_credit_note: UUID | None = None
+    credited_version: int = 0
+    """The version of the last credit note's event."""
 
     @property
     def unrefunded_minor(self) -> int:
@@ -116,15 +118,15 @@ class CaptureFact(Document):
             for line in self.lines
         )
 
-    def credited(self, credit_note_id: UUID, lines: Iterable[InvoiceLine]) -> CaptureFact:
-        """A credit note that is published again, as the answer to another operation, counts once."""
-        if credit_note_id in self.credit_notes:
+    def credited(self, event: Credited) -> CaptureFact:
+        """A credit note counts once: read again, its version is not newer; only the last one answers another operation."""
+        if event.version <= self.credited_version or event.credit_note_id == self.last_credit_note:
             return self
         back: dict[str, int] = {}
-        for line in lines:
+        for line in event.lines:
             back[line.line_id] = back.get(line.line_id, 0) + line.gross_minor
         fact = self._with({"credited_minor": line.credited_minor + back.get(line.line_id, 0)} for line in self.lines)
-        return fact.model_copy(update={"credit_notes": (*self.credit_notes, credit_note_id)})
+        return fact.model_copy(update={"last_credit_note": event.credit_note_id, "credited_version": event.version})
 
     def _with(self, changes: Iterable[Mapping[str, int]]) -> CaptureFact:
         lines = tuple(line.model_copy(update=change) for line, change in zip(self.lines, changes, strict=True))
@@ -151,13 +153,13 @@ class Facts(Document):
     reserved: bool = False
     """Something is reserved, and not handed to the warehouse, released or shipped."""
     start_asked: bool = False
-    """Since then only fulfillment knows whether a cancel comes in time."""
+    """The start is asked: from then on fulfillment decides whether a cancel comes in time."""
     shipments: Mapping[str, ShipmentFact] = {}
     fulfilled: bool = False
 
 
 class Learnt(Document):
-    """What changed of the facts; null and empty: nothing. The money is told by `PaymentChanged`."""
+    """The changed facts; null and empty: unchanged. `PaymentChanged` states the money."""
 
     money_version: int | None = None
     authorizations: tuple[AuthorizationFact, ...] = ()
@@ -169,7 +171,7 @@ class Learnt(Document):
 
 
 class Progressed(OrderKeyed, PrivateEvent, type="orders.progressed"):
-    """Where the processes stand after a message: only what it moved."""
+    """How far the processes are after a message: only those that it moved."""
 
     runs: tuple[Run, ...] = ()
     asks: tuple[Ask, ...] = ()
@@ -207,7 +209,7 @@ class Order(Document):
     """Null: never received."""
     content: OrderContent | None = None
     grand_minor: int | None = None
-    """What is to be paid for what is not cancelled of `content`; null until every price is known."""
+    """The price of all pieces of `content` that are not cancelled; null until every price is stated."""
     market: MarketTerms | None = None
     status: Annotated[Status | Literal["unreceived"], Open()] = "unreceived"
     """`unreceived` until the first event: never stored, never published."""
@@ -221,11 +223,11 @@ class Order(Document):
     facts: Facts = Facts()
     runs: Mapping[str, Run] = {}
     asks: Mapping[str, Ask] = {}
-    """operation id -> what is open, or was answered and not taken up yet."""
+    """operation id -> what is open, or is answered and has not moved its process yet."""
     exceptions: Mapping[str, OpenException] = {}
     """By code: those that nothing has resolved yet."""
     waived: Mapping[str, str] = {}
-    """code -> detail of the exceptions that kept the order from starting and that a person resolved. Not raised again
+    """code -> detail of the exceptions that prevented the start and that a person resolved. Not raised again
     unless the detail changes."""
     stated: OrderContent | None = None
     """What the marketplace stated last, where the order did not take it over; a difference is raised once."""
@@ -362,7 +364,7 @@ _KEYED: Final = {"authorizations": "authorization_id", "captures": "capture_id",
 
 
 def learnt(before: Facts, after: Facts) -> Learnt | None:
-    """What `after` knows and `before` did not; None when that is nothing but money."""
+    """Returns the facts that `after` has and `before` does not; None if only the money differs."""
     change: dict[str, Any] = {name: now for name in _SINGLE if (now := getattr(after, name)) != getattr(before, name)}
     for name in _KEYED:
         known, now = getattr(before, name), getattr(after, name)
@@ -380,7 +382,7 @@ def _with(facts: Facts, news: Learnt) -> Facts:
 
 
 def _matters(ask: Ask, runs: Mapping[str, Run]) -> bool:
-    """What is answered and left behind finds nobody any more: an answer that comes again is then of no concern."""
+    """Whether an ask is open, or its process still waits at it. The answer to another one changes nothing any more."""
     return not ask.answer or runs[ask.run].operation_id == ask.operation_id
 
 
@@ -411,7 +413,7 @@ def wake_at(order: Order) -> datetime | None:
 
 
 def has_shipped(order: Order, facts: Facts | None = None) -> bool:
-    """The point of no return: known to us. Fulfillment may know it earlier."""
+    """The point of no return, as far as orders has recorded it. Fulfillment may have recorded it earlier."""
     shipments = (facts or order.facts).shipments.values()
     return order.fulfillment_status == "fulfilled" or any(one.status in ("shipped", "delivered") for one in shipments)
 
@@ -425,13 +427,13 @@ def waits_by_terms(order: Order) -> list[Run]:
 
 
 def is_invoiced(order: Order) -> bool:
-    """Whether the seller invoices what is captured: not where the marketplace is the supplier, unless the market says so."""
+    """Whether the seller invoices what is captured: not if the marketplace is the supplier, unless the market's terms ask for it."""
     assert order.content is not None and order.market is not None
     return not order.content.tax_collection.deemed_supplier or order.market.invoice_deemed_supplier
 
 
 def retryable(order: Order) -> list[Run]:
-    """What a person may tell to try again; while a cancel is open, only that."""
+    """The processes that a person may retry; while a cancel is open, only the cancel."""
     undo = order.undo
     return [run for run in order.open_runs if run.waits in ("person", "stock") and (undo is None or run is undo)]
 

@@ -23,7 +23,7 @@ class Contradiction(Exception):
 def reported(ledger: Ledger, report: Reported, context: Context) -> Decision:
     call, outcome = report.asked, report.outcome
     assert isinstance(call, GatewayCall) and isinstance(outcome, GatewayOutcome), "payments has one kind of task"
-    operation = ledger.operations.get(call.operation_id)
+    operation = ledger.operation(call.operation_id, context)
     if operation is None or operation.postponed:
         raise Contradiction(f"{call.gateway} reports {outcome.state} on {call.operation_id}, which it was not asked")
     if outcome.amount_minor not in (None, operation.amount_minor):

@@ -8,12 +8,13 @@ captures in flight cannot spend the same euro. Amounts are never negative; `dire
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from typing import Literal, assert_never
+from typing import Any, Final, Literal, NamedTuple, assert_never
 from uuid import UUID
 
 from pydantic import Field
 
 from contracts.base import Document, OrderKeyed, PrivateEvent
+from contracts.deciding import Context, Reported
 from contracts.payments import (
     Authorized,
     Captured,
@@ -24,9 +25,10 @@ from contracts.payments import (
     MoneyTotals,
     Pending,
     Refunded,
+    Void,
     Voided,
 )
-from payments.domain.gateway import Kind
+from payments.domain.gateway import GatewayCall, Kind
 
 # ---------------------------------------------------------------------------------------------------- private events
 
@@ -119,6 +121,17 @@ class Operation(Document):
         return self.state in ("asked", "pending")
 
 
+CLOSED_MAX: Final = 8
+"""Closed operations that a ledger has in its document. Few orders have more."""
+
+
+class EarlierKey(NamedTuple):
+    """A closed operation that the ledger of an order may no longer have."""
+
+    order_id: UUID
+    operation_id: UUID
+
+
 class Ledger(Document):
     schema_version: int = 1
     currency: str | None = None
@@ -134,6 +147,11 @@ class Ledger(Document):
     captures: dict[UUID, Capturing] = Field(default_factory=dict)
     """By the operation that captured."""
     operations: dict[UUID, Operation] = Field(default_factory=dict)
+    """Those that are open, and the latest of the closed ones; all are in the table `operations`."""
+
+    def operation(self, operation_id: UUID, context: Context) -> Operation | None:
+        """Also a closed one that the ledger no longer has, if `earlier` has named it."""
+        return self.operations.get(operation_id) or context.shares.get(EarlierKey(context.key, operation_id))
 
     def totals(self, **more: int) -> MoneyTotals:
         """The totals with so much `authorized`, `captured`, `voided`, `refunded` more."""
@@ -172,6 +190,31 @@ class Ledger(Document):
                 for line in operation.lines:
                     left[line.line_id] -= line.amount_minor
         return left
+
+
+def compact(ledger: Ledger) -> Ledger:
+    """Without the oldest closed operations: the document does not grow with each."""
+    if len(ledger.operations) <= CLOSED_MAX:
+        return ledger
+    closed = [operation_id for operation_id, operation in ledger.operations.items() if not operation.is_open]
+    oldest = {*closed[:-CLOSED_MAX]}
+    stay = {
+        operation_id: operation for operation_id, operation in ledger.operations.items() if operation_id not in oldest
+    }
+    return ledger.model_copy(update={"operations": stay})
+
+
+def earlier(ledger: Ledger, message: Any) -> Iterable[EarlierKey]:
+    """The closed operation that deciding needs and the ledger no longer has: what a gateway reports on, what a void names."""
+    match message:
+        case Reported(asked=GatewayCall(order_id=order_id, operation_id=operation_id)):
+            named = operation_id
+        case Void(order_id=order_id, authorization_id=authorization_id):
+            named = authorization_id
+        case _:
+            return
+    if named not in ledger.operations and len(ledger.operations) >= CLOSED_MAX:
+        yield EarlierKey(order_id, named)
 
 
 def total(lines: Iterable[MoneyLine]) -> int:

@@ -62,7 +62,7 @@ def void(ledger: Ledger, command: Void, context: Context) -> list[Effect]:
     """A goal: release what is left. It waits for what is in flight, for only then is known what is left."""
     if command.operation_id in ledger.operations:
         return []
-    asked = ledger.operations.get(command.authorization_id)
+    asked = ledger.operation(command.authorization_id, context)
     if asked is None or asked.kind != "authorize":
         wish = Operation(kind="void", state="asked", currency=ledger.currency, refers_to=command.authorization_id)
         return [facts.failed(ledger, command.operation_id, wish, context, "authorization_unknown")]
@@ -75,7 +75,7 @@ def void(ledger: Ledger, command: Void, context: Context) -> list[Effect]:
                 authorization_id=command.authorization_id,
             )
         ]
-    return _void_now(ledger, command.operation_id, command.authorization_id, context)
+    return _void_now(ledger, command.operation_id, command.authorization_id, asked, context)
 
 
 def refund(ledger: Ledger, command: Refund, context: Context) -> list[Effect]:
@@ -106,7 +106,7 @@ def resumed_voids(ledger: Ledger, answer: Sequence[Effect], authorization_id: UU
             continue
         if ledger.in_flight(authorization_id):
             break
-        made = _void_now(ledger, operation_id, authorization_id, context)
+        made = _void_now(ledger, operation_id, authorization_id, operation, context)
         for effect in made:
             if isinstance(effect, (Asked, Voided)):  # every event that it can make
                 ledger = evolve(ledger, effect)
@@ -174,9 +174,14 @@ def _no_to(
     return None
 
 
-def _void_now(ledger: Ledger, operation_id: UUID, authorization_id: UUID, context: Context) -> list[Effect]:
-    """Void what is left of an authorization on which nothing is in flight; of a declined one that is nothing."""
-    asked, authorization = ledger.operations[authorization_id], ledger.authorizations.get(authorization_id)
+def _void_now(
+    ledger: Ledger, operation_id: UUID, authorization_id: UUID, asked: Operation, context: Context
+) -> list[Effect]:
+    """Void what is left of an authorization on which nothing is in flight; of a declined one that is nothing.
+
+    `asked` names currency and gateway of a declined one.
+    """
+    authorization = ledger.authorizations.get(authorization_id)
     lines = tuple(
         MoneyLine(line_id=line_id, quantity=line.pieces, amount_minor=line.left_minor)
         for line_id, line in (authorization.lines.items() if authorization else ())

@@ -1,0 +1,143 @@
+"""The bytes that an operation writes do not grow with the operations before it: 2,000 on one order, in each service.
+
+What the statement of a batch is given is counted: the aggregate's row, the service's own rows, journal, outbox pointers and closed operations.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from datetime import UTC, datetime
+from itertools import count
+from typing import Any
+from uuid import UUID
+
+import pytest
+
+from chassis.batch import statements
+from chassis.batch.aggregates import Known, Locked
+from chassis.batch.inbound import Inbound
+from chassis.batch.unit_of_work import Batch
+from chassis.declare.service import Service
+from chassis.declare.sql import Rows
+from contracts import fulfillment, payments
+from contracts.base import Event
+from contracts.ids import derived
+from contracts.orders import MarketTerms, Place
+from contracts.snapshot import Line, OrderContent, Quantities, Tax, Totals
+from fulfillment.domain.stock import Stock
+from fulfillment.handlers import SERVICE as FULFILLMENT
+from orders.domain.order import MarketKey
+from orders.handlers import SERVICE as ORDERS
+from payments.handlers import SERVICE as PAYMENTS
+
+KEY, STORE, NOW = UUID("0f4b2a3c-0000-4000-8000-000000000007"), "st_1", datetime(2026, 1, 2, tzinfo=UTC)
+OPERATIONS, GROWTH_MAX = 2_000, 1.2
+A_LOT = 100_000
+TOPIC = statements.JournalRow._fields.index("topic")
+
+
+class Writer:
+    """A service that handles the messages of one order, each in a batch of its own, without a database."""
+
+    def __init__(self, service: Service, monkeypatch: pytest.MonkeyPatch) -> None:
+        self.service, self.aggregate = service, service.aggregates[0]
+        self.known, self.locked = Known(), list[Locked]()
+        self.shares: dict[Any, Any] = {}
+        self.n = 0
+        self.written = 0
+        monkeypatch.setattr(statements, "write_rows", self.write_rows)
+
+    async def write_rows(self, tx: Any, rows: list[Rows], select: str = "null") -> Any:
+        columns = [column for one in rows for column in one.arguments if not isinstance(column, datetime)]
+        self.written = sum(len(str(value)) for column in columns for value in column)
+        [journal] = [one.arguments for one in rows if one.piece is statements.JOURNALED]
+        published = [n for n, topic in enumerate(journal[TOPIC]) if topic is not None]
+        return [], published, published
+
+    async def handle(self, body: Any) -> list[Event]:
+        """Returns what was stated."""
+        self.n += 1
+        batch = Batch(self.service, self, NOW, self.known)  # type: ignore[arg-type]
+        batch._shares = self.shares
+        await batch.load_aggregates(self.aggregate, {KEY: STORE}, self.locked)
+        for share in self.service.shares:
+            for key in share.needs(batch.slots[self.aggregate.table, KEY].state, body):
+                self.shares.setdefault(key, None)
+        outcome = batch.decide(Inbound("topic", KEY, STORE, derived(KEY, self.n), body.TYPE, body, "c"), 0)
+        await batch.save()
+        slot = batch.slots[self.aggregate.table, KEY]
+        self.known.keep([slot])
+        self.locked = [Locked(KEY, STORE, slot.revision, slot.version, slot.armed_at)]
+        return [*outcome.events]
+
+
+def addressed(n: int) -> dict[str, Any]:
+    return {"order_id": KEY, "store_id": STORE, "operation_id": derived(KEY, f"operation {n}"), "actor": "orders"}
+
+
+def refunds(writer: Writer) -> Iterator[Any]:
+    """Each refunds one cent."""
+    line = {"line_id": "1", "quantity": 1}
+    whole = (payments.MoneyLine(**line, amount_minor=A_LOT),)
+    authorize, capture = addressed(-2), addressed(-1)
+    yield payments.Authorize(**authorize, gateway="marketplace", currency="EUR", lines=whole, reference="A-1")
+    yield payments.Capture(**capture, authorization_id=authorize["operation_id"], currency="EUR", lines=whole)
+    cent = (payments.MoneyLine(line_id="1", quantity=0, amount_minor=1),)
+    for n in count():
+        yield payments.Refund(**addressed(n), capture_id=capture["operation_id"], currency="EUR", lines=cent)
+
+
+def refused_captures(writer: Writer) -> Iterator[Any]:
+    for n in count():
+        line = (payments.MoneyLine(line_id="1", quantity=1, amount_minor=1),)
+        yield payments.Capture(**addressed(n), authorization_id=KEY, currency="EUR", lines=line)
+
+
+def attempts(writer: Writer) -> Iterator[Any]:
+    """Reserved, handed to the warehouse, cancelled, and so on."""
+    wanted = (fulfillment.WantedLine(line_id="1", sku="A", quantity=1),)
+    for n in count(0, 3):
+        for key in [*writer.shares]:
+            writer.shares[key] = Stock(10, writer.shares[key].reserved if writer.shares[key] else 0)
+        yield fulfillment.Reserve(**addressed(n), locations=("main",), lines=wanted)
+        yield fulfillment.Start(**addressed(n + 1))
+        yield fulfillment.CancelShipments(**addressed(n + 2))
+
+
+def content(n: int) -> OrderContent:
+    line = Line(
+        external_line_id="1", quantity=Quantities(ordered=1), line_total_minor=1_000 + n, sku="A", tax=(Tax(rate="17"),)
+    )
+    return OrderContent(
+        external_order_id="A-1", placed_at=NOW, currency="EUR", lines=(line,), totals=Totals(grand_minor=1_000 + n),
+        payment_state="pending",
+    )  # fmt: skip
+
+
+def corrected_requests(writer: Writer) -> Iterator[Any]:
+    """The order is not paid, so each request replaces it."""
+    writer.shares[MarketKey(STORE, "api", "shop")] = MarketTerms(code="m", seller="acme")
+    for n in count():
+        yield Place(**addressed(n), channel="api", account="shop", order=content(n))
+
+
+STORIES: list[tuple[Service, Callable[[Writer], Iterator[Any]]]] = [
+    (PAYMENTS, refunds),
+    (PAYMENTS, refused_captures),
+    (FULFILLMENT, attempts),
+    (ORDERS, corrected_requests),
+]
+
+
+@pytest.mark.parametrize(("service", "story"), STORIES, ids=lambda one: getattr(one, "__name__", ""))
+async def test_the_last_of_2000_operations_writes_as_much_as_the_tenth(
+    service: Service, story: Callable[[Writer], Iterator[Any]], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    writer = Writer(service, monkeypatch)
+    messages, bytes_of = story(writer), [0]
+    for _ in range(OPERATIONS):
+        assert await writer.handle(next(messages)), "nothing happened"
+        bytes_of.append(writer.written)
+    # Three in a row: a story of several steps writes a different amount in each.
+    tenth, last = max(bytes_of[9:12]), max(bytes_of[-3:])
+    assert last <= GROWTH_MAX * tenth, f"{last} bytes after {tenth}"
