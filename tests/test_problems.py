@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import json
 import re
 from collections.abc import Iterator
 from importlib import import_module
@@ -11,9 +12,10 @@ from typing import Any, get_args
 
 import pytest
 from fastapi import APIRouter, FastAPI
+from pydantic import BaseModel
 
 from chassis.http.problems import PROBLEMS, install_problems, pages
-from contracts.base import Event
+from contracts.base import Day, Event, Timestamp
 from contracts.registry import MESSAGES
 from orders.domain.actions import ACTIONS
 
@@ -48,15 +50,15 @@ def own_codes(service: str) -> list[tuple[str, str]]:
     return [*codes(ROOT / f"services/{service}/src"), *(refused if service == "orders" else ())]
 
 
-async def get(app: FastAPI, path: str, method: str = "GET") -> tuple[int, dict[str, str], str]:
+async def get(app: FastAPI, path: str, method: str = "GET", body: bytes = b"") -> tuple[int, dict[str, str], str]:
     scope = {
         "type": "http", "asgi": {"version": "3.0"}, "http_version": "1.1", "method": method, "path": path, "raw_path": path.encode(),
-        "query_string": b"", "headers": [], "client": ("127.0.0.1", 1), "server": ("127.0.0.1", 80), "scheme": "http", "root_path": "",
+        "query_string": b"", "headers": [(b"content-type", b"application/json")], "client": ("127.0.0.1", 1), "server": ("127.0.0.1", 80), "scheme": "http", "root_path": "",
     }  # fmt: skip
     sent: list[Any] = []
 
     async def receive() -> Any:
-        return {"type": "http.request", "body": b"", "more_body": False}
+        return {"type": "http.request", "body": body, "more_body": False}
 
     async def send(message: Any) -> None:
         sent.append(message)
@@ -84,6 +86,20 @@ async def test_every_code_that_a_service_can_answer_has_a_page(service: str) -> 
         assert "<h2>Why</h2>" in page and "<h2>What to do</h2>" in page
     assert (await get(app, "/problems/no_such_code"))[0] == 404
     assert (await get(app, "/problems"))[0] == 200
+
+
+class Due(BaseModel):
+    by: Timestamp | Day
+
+
+async def test_where_a_body_is_wrong_names_fields_alone() -> None:
+    app = application("orders")
+
+    @app.put("/thing")
+    async def write(body: Due) -> None: ...
+
+    status, _, answer = await get(app, "/thing", "PUT", b'{"by": "1041-03-08"}')
+    assert (status, {one["where"] for one in json.loads(answer)["errors"]}) == (422, {"body.by"})
 
 
 NOUNS = (

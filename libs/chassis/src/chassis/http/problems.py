@@ -6,6 +6,7 @@ traceback, an error of the driver or SQL: only the log has them.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from html import escape
 from types import MappingProxyType
@@ -207,9 +208,15 @@ def install_problems(app: FastAPI) -> None:
     app.add_exception_handler(TimeoutError, on_any)
 
 
+_VALIDATOR: Final = re.compile(r"function-\w+\[")
+
+
 def _where(location: tuple[Any, ...]) -> str:
-    """Replaces what has no form in UTF-8: the keys of a body come from the client."""
-    return ".".join(map(str, location)).encode("utf-8", "replace").decode()
+    """Returns the path of a field. Keys of a body come from the client: what has no form in UTF-8 is replaced. The members of
+    a union that pydantic names after our validators are left out."""
+    return (
+        ".".join(part for part in map(str, location) if not _VALIDATOR.match(part)).encode("utf-8", "replace").decode()
+    )
 
 
 def _allowed(app: FastAPI, request: Request) -> str:
