@@ -19,7 +19,7 @@ ROOT = HERE.parents[1]
 
 
 logging.getLogger("aiokafka").setLevel(logging.CRITICAL)  # a broker that is down on purpose is no news
-LONGEST_FIRST = ("test_workers", "test_poison", "test_crash", "test_outages", "test_restore")
+LONGEST_FIRST = ("test_workers", "test_poison", "test_schemathesis", "test_crash", "test_outages", "test_restore")
 """The slowest files, started first so that they do not run alone at the end (tests/run.py uses this order)."""
 
 
