@@ -41,6 +41,10 @@ class Clock:
             raise LookupError("the database's clock was not read yet")
         return self._reading.database + time.monotonic() - self._reading.monotonic
 
+    def now_or_host(self) -> float:
+        """As `now`; by the host's clock before the first reading."""
+        return self.now() if self.was_read else time.time()
+
     @property
     def skew(self) -> float:
         """Host's clock minus database's clock, in seconds; 0 before the first reading."""

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import re
-import time
 import uuid
 from typing import Annotated, Final
 
@@ -81,17 +80,19 @@ async def fingerprint(request: Request) -> bytes:
     return hashlib.sha256(request.scope["query_string"] + b"\n" + await request.body()).digest()
 
 
-def operation_id(request: Request, who: Principal, key: uuid.UUID, retention_days: int) -> uuid.UUID:
+def operation_id(request: Request, who: Principal, key: uuid.UUID, retention_days: int, now: float) -> uuid.UUID:
     """Returns the operation that a request asks of the aggregate `key`.
 
     With an Idempotency-Key it is a function of store, aggregate, the request's identity and the current period of
     `retention_days`. After its retention a key is therefore another operation, and a restored database, which has lost
     the stored answer, recognises the request by its operation within the same period. Without a key it is random.
+
+    now: seconds since the epoch by the database's clock, which is the same on every host.
     """
     asked = identity(request, who)
     if asked is None:
         return uuid.uuid4()
-    period = int(time.time() // (retention_days * 86_400))
+    period = int(now // (retention_days * 86_400))
     return derived(key, f"{who.store_id}|{asked}|{period}")
 
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import random
-import time
 from collections.abc import Iterable, Sequence
 from typing import Final
 
@@ -203,4 +202,4 @@ class Consumer(ConsumerRebalanceListener):  # type: ignore[misc]  # aiokafka is 
             except (KafkaError, TimeoutError, OSError) as error:
                 log.info("lag_later", error=repr(error))
         self.metrics.lag.set(self._lag.records)
-        self.metrics.lag_age.set(self._lag.age_seconds(time.time()))
+        self.metrics.lag_age.set(self._lag.age_seconds(self.database.clock.now_or_host()))

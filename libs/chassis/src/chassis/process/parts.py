@@ -76,7 +76,8 @@ class Parts:
             return await work(tx)
 
     def operation_id(self, request: Request, who: Principal, key: UUID) -> UUID:
-        return operation_id(request, who, key, self.settings.idempotency_retention_days)
+        now = self.database.clock.now_or_host()
+        return operation_id(request, who, key, self.settings.idempotency_retention_days, now)
 
     async def submit(self, who: Principal, command: Command) -> Outcome:
         return await submit(self.shell, who, command)
