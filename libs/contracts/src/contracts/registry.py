@@ -23,16 +23,6 @@ class Topic(NamedTuple):
 
 SERVICES: Final = ("orders", "payments", "fulfillment", "invoicing")
 
-TOPICS: Final[dict[str, Topic]] = {
-    topic.name: topic
-    for topic in (
-        Topic(SNAPSHOTS, True, "Orders as marketplaces state them now."),
-        Topic(SNAPSHOTS_BULK, True, "The same from mass replays."),
-        *(Topic(f"{service}.commands.v1", True, f"Commands to {service}.") for service in SERVICES),
-        *(Topic(f"{service}.events.v1", False, f"Events of {service}.") for service in SERVICES),
-    )
-}
-
 
 def _concrete(base: type[Message]) -> list[type[Message]]:
     found: list[type[Message]] = []
@@ -46,6 +36,19 @@ def _concrete(base: type[Message]) -> list[type[Message]]:
 _MODULES: Final = (snapshot, orders, payments, fulfillment, invoicing)  # imported: their classes are registered
 MESSAGES: Final[dict[str, type[Message]]] = {model.TYPE: model for model in _concrete(Message)}
 """Every published type."""
+
+
+_COMMANDED: Final = {model.owner() for model in MESSAGES.values() if issubclass(model, Command)}
+TOPICS: Final[dict[str, Topic]] = {
+    topic.name: topic
+    for topic in (
+        Topic(SNAPSHOTS, True, "Orders as marketplaces state them now."),
+        Topic(SNAPSHOTS_BULK, True, "The same from mass replays."),
+        *(Topic(f"{name}.commands.v1", True, f"Commands to {name}.") for name in SERVICES if name in _COMMANDED),
+        *(Topic(f"{name}.events.v1", False, f"Events of {name}.") for name in SERVICES),
+    )
+}
+"""A service without commands has no commands topic."""
 
 
 def topic_of(model: type[Message]) -> str:
