@@ -103,6 +103,14 @@ def test_off_it_leaves_the_senders_trace_context_as_it_is(monkeypatch: pytest.Mo
     assert (off.provider, one.traceparent) == (None, FOREIGN)
 
 
+def test_a_disabled_sdk_leaves_the_senders_trace_context_as_it_is(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv(ENDPOINTS[1], "http://127.0.0.1:1")
+    monkeypatch.setenv("OTEL_SDK_DISABLED", "true")
+    one = message(FOREIGN)
+    handled(tracing.configured("counter"), one)
+    assert one.traceparent == FOREIGN
+
+
 async def test_an_endpoint_switches_it_on_and_a_collector_that_is_away_delays_no_end(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:

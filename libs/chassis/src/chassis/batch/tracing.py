@@ -90,7 +90,9 @@ class Tracing:
             )
         finally:
             _trace_id.reset(token)
-        inbound.traceparent = _traceparent(span.get_span_context())
+        own = span.get_span_context()
+        if own.is_valid:  # not with OTEL_SDK_DISABLED
+            inbound.traceparent = _traceparent(own)
         return span
 
 
