@@ -14,7 +14,7 @@ from uuid import UUID
 import pytest
 
 from chassis.batch import statements
-from chassis.batch.aggregates import Known, Locked
+from chassis.batch.aggregates import Locked, StateCache
 from chassis.batch.inbound import Inbound
 from chassis.batch.unit_of_work import Batch
 from chassis.declare.service import Service
@@ -41,7 +41,7 @@ class Writer:
 
     def __init__(self, service: Service, monkeypatch: pytest.MonkeyPatch) -> None:
         self.service, self.aggregate = service, service.aggregates[0]
-        self.known, self.locked = Known(), list[Locked]()
+        self.cache, self.locked = StateCache(), list[Locked]()
         self.shares: dict[Any, Any] = {}
         self.n = 0
         self.written = 0
@@ -57,7 +57,7 @@ class Writer:
     async def handle(self, body: Any) -> list[Event]:
         """Returns what was stated."""
         self.n += 1
-        batch = Batch(self.service, self, NOW, self.known)  # type: ignore[arg-type]
+        batch = Batch(self.service, self, NOW, self.cache)  # type: ignore[arg-type]
         batch._shares = self.shares
         await batch.load_aggregates(self.aggregate, {KEY: STORE}, self.locked)
         for share in self.service.shares:
@@ -66,7 +66,7 @@ class Writer:
         outcome = batch.decide(Inbound("topic", KEY, STORE, derived(KEY, self.n), body.TYPE, body, "c"), 0)
         await batch.save()
         slot = batch.slots[self.aggregate.table, KEY]
-        self.known.keep([slot])
+        self.cache.store([slot])
         self.locked = [Locked(KEY, STORE, slot.revision, slot.version, slot.armed_at)]
         return [*outcome.events]
 

@@ -1,6 +1,6 @@
 """The smallest service that uses every part of the batch path, and a world to run it in: a real PostgreSQL, no Kafka.
 
-It counts. `Add` says in `play` what the test wants to see happen; `Fill` puts into the pot that an earlier message named.
+It counts. `play` of an `Add` selects what happens; a `Fill` adds to the pot that an earlier message named.
 """
 
 from __future__ import annotations
@@ -42,7 +42,7 @@ COMMANDS, EVENTS = "counter.commands.v1", "counter.events.v1"
 class Add(OrderKeyed, Command, type="counter.add"):
     amount: int = 1
     play: str = ""
-    """boom: decide raises; half: after an event it raises; no: a refusal; ask: a task; if present: nothing for an order without events; quiet: a private event; unasked: an answer to no question; calm: wake me no more; page, sheet, large, huge."""
+    """boom: decide raises; half: after an event it raises; no: a refusal; ask: a task; if present: nothing for an order without events; quiet: a private event; unasked: an answer to no question; calm: no timer any more; page, sheet, large, huge."""
     pot: str = ""
     """The pot that later `Fill`s go to."""
     wake_at: datetime | None = None
@@ -119,7 +119,7 @@ def stick(state: Label, command: Stick, context: Context) -> list[Effect]:
 def add(state: Counter, command: Add, context: Context) -> list[Effect]:
     match command.play:
         case "boom":
-            raise ValueError("decide does not know this")
+            raise ValueError("no decision for this")
         case "no":
             return [Refusal("no", "not today")]
         case "ask":
@@ -159,11 +159,11 @@ def wake(state: Counter, message: Wake, context: Context) -> list[Effect]:
 
 
 def reported(state: Counter, message: Reported, context: Context) -> list[Effect]:
-    known = state.told.get(str(message.task_id))
-    if known == message.outcome.answer:
+    first = state.told.get(str(message.task_id))
+    if first == message.outcome.answer:
         return []
-    if known is not None:
-        raise ValueError(f"told {known} before, now {message.outcome.answer}")
+    if first is not None:
+        raise ValueError(f"reported {first} before, now {message.outcome.answer}")
     amount = message.outcome.answer
     return [Added(order_id=context.key, store_id=context.store_id, operation_id=message.task_id, amount=amount,
                   total=state.total + amount)]  # fmt: skip
@@ -267,7 +267,7 @@ def filling(key: UUID, amount: int = 1) -> Fill:
 
 
 class World:
-    """A shell on the counter's database, and the words in which the tests speak."""
+    """A shell on the counter's database, and helpers for the tests."""
 
     def __init__(self, wishes: Settings) -> None:
         self.settings = wishes
@@ -285,7 +285,7 @@ class World:
         await self.database.close()
 
     def serve(self) -> None:
-        """Run two loops for `submit`, as a process does."""
+        """Start two loops for `submit`, as a process does."""
         self._serving += [asyncio.create_task(self.shell.run()) for _ in range(2)]
 
     async def empty(self) -> None:
@@ -337,10 +337,10 @@ class World:
                        idempotency=asked, render=render)  # fmt: skip
 
     async def take(self, *entries: Inbound | Rejected) -> None:
-        """One poll: one transaction when all goes well."""
+        """Handle one poll: one transaction if the database accepts it."""
         offsets = {(e.record.topic, e.record.partition): e.record.offset + 1 for e in entries if e.record is not None}
         await self.shell.take(Intake(list(entries), offsets))
 
     async def tell(self, *messages: Command) -> list[Outcome]:
-        """One poll of good records; what became of each."""
+        """Handle one poll of valid records; returns their outcomes."""
         return await self.shell.handle([self.from_topic(message) for message in messages])

@@ -25,7 +25,7 @@ Server = TypeVar("Server", KafkaServer, PostgresServer)
 
 @pytest.fixture(autouse=True)
 def counted_messages(monkeypatch: pytest.MonkeyPatch) -> None:
-    """The counter's messages stand beside the contracts' ones for the length of a test."""
+    """Registers the counter's messages beside those of the contracts, for one test."""
     for name, model in MODELS.items():
         monkeypatch.setitem(registry.MESSAGES, name, model)
     for name, topic in TOPICS.items():

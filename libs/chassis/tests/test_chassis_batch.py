@@ -415,7 +415,8 @@ async def test_a_batch_that_needs_too_many_shared_rows_is_split_and_one_message_
 
 def expressions(sql: str) -> set[str]:
     """The parts of a statement, without the numbers of its parameters, which depend on the parts before it."""
-    return {re.sub(r"\$\d+", "$", part).rstrip(", ") for part in golden.clauses(golden.normal(sql))}
+    parts = golden.clauses(golden.normal(sql))
+    return {re.sub(r"\$\d+", "$", part).rstrip(", ").removeprefix("with ") for part in parts}
 
 
 async def test_every_statement_of_a_batch_is_on_its_page(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -436,7 +437,7 @@ async def test_every_statement_of_a_batch_is_on_its_page(world: World, monkeypat
     stick = Stick(label_id=uuid4(), store_id=STORE, operation_id=uuid4(), actor="test", text="fragile")
     await world.tell(first, asking, plus(pot, 1, pot="jar"))
     await world.tell(first, stick, filling(pot, 7))  # both tables; an answer again; a shared row
-    world.shell.known.clear()
+    world.shell.cache.clear()
     await world.take(
         world.from_topic(plus(uuid4(), 1, play="if present"), "a1"), world.from_topic(plus(key, 1, play="boom"))
     )
@@ -445,8 +446,10 @@ async def test_every_statement_of_a_batch_is_on_its_page(world: World, monkeypat
     await world.shell.submit(world.request(plus(uuid4(), 1, play="boom"), "k2"))
     steps = await asyncio.to_thread(lambda: list(golden.steps(SERVICE)))
     on_page = {part for step in steps for part in expressions(step.sql)}
-    transactions = {"BEGIN;", "COMMIT;", "ROLLBACK;"}
-    others = {part for sql in sent if sql not in transactions for part in expressions(sql)} - on_page
+    ours = [
+        sql for sql in sent if not sql.lstrip()[0].isupper()
+    ]  # the driver's own are BEGIN, COMMIT and its queries for types
+    others = {part for sql in ours for part in expressions(sql)} - on_page
     counts = "select array(select key from held)"  # ends with a count for each table that was written
     assert not {part for part in others if not part.startswith(counts)}
-    assert len(set(sent)) > 12
+    assert len(set(ours)) > 10

@@ -74,7 +74,7 @@ async def test_an_api_of_a_service_that_adopts_nothing_does_not_wait(world: Worl
 
 @pytest.mark.real
 async def test_a_process_begins_anew_when_the_database_has_lost_something(world: World) -> None:
-    """Requests that wait are told to come again; what was cached is dropped; afterwards everything works."""
+    """Waiting requests are refused and may be repeated, caches are dropped; then everything works."""
     app = App(SERVICE, world.settings, "api")
     await recovery.certify(world.database)
     async with app._lifespan(app.asgi()):

@@ -51,7 +51,7 @@ async def test_a_replay_takes_what_waits_in_order_and_unparks_when_nothing_is_le
 async def test_a_record_is_parked_once_and_another_one_of_the_same_offset_of_a_new_broker_is_parked_too(
     world: World,
 ) -> None:
-    """Promise 6: nothing that is refused is lost, nor told twice."""
+    """Promise 6: no rejected message is lost or parked twice."""
     old, other = world.from_topic(plus(uuid4(), 1)), world.from_topic(plus(uuid4(), 2))
     assert old.record is not None and other.record is not None
     anew = other.record._replace(offset=old.record.offset)

@@ -267,7 +267,7 @@ async def test_an_event_whose_transaction_commits_late_is_not_passed_over(world:
 
     async def slow() -> None:
         async with world.database.transaction() as tx:
-            work = await Transaction.open(SERVICE, tx, [world.from_topic(plus(late, 1))], world.shell.known)
+            work = await Transaction.open(SERVICE, tx, [world.from_topic(plus(late, 1))], world.shell.cache)
             await work.decide()
             await work.save()
             ready.set()

@@ -18,7 +18,7 @@ pytestmark = pytest.mark.real
 
 
 class Outside:
-    """A gateway that the test holds in its hand; what it was asked stands in `asked`."""
+    """A gateway that the test controls; `asked` has its calls."""
 
     def __init__(self, *answers: Any) -> None:
         self.answers = list(answers)
@@ -56,7 +56,7 @@ async def running(world: World, outside: Outside, lease_seconds: float = 30) -> 
 
 
 async def until(condition: Callable[[], Any], awaited: str, seconds: float = 20) -> None:
-    """Wait for a condition; says what was awaited when it does not come."""
+    """Wait for a condition; the error of a timeout names it."""
     try:
         async with asyncio.timeout(seconds):
             while True:
@@ -127,7 +127,7 @@ async def test_a_task_of_a_kind_that_this_process_does_not_have_is_left_to_one_t
     await world.do("update tasks set kind = 'newer' where seq = (select min(seq) from tasks where key = $1)", newer)
     outside = Outside(5)
     async with running(world, outside):
-        await until(lambda: outside.asked and no_task_is_left_of(world, ours), "the report of the kind that is known")
+        await until(lambda: outside.asked and no_task_is_left_of(world, ours), "the report of the kind that exists")
     assert outside.asked == [(ours, 1)]  # the newer task's successor keeps its place behind it
     rows = await world.rows("select kind, tries, leased_by from tasks order by seq")
     assert [tuple(row) for row in rows] == [("newer", 0, None), ("ask", 0, None)]

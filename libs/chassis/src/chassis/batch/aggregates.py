@@ -1,8 +1,8 @@
-"""Aggregates in and out of their tables: locked in key order, written by insert or by update, never overwritten blindly.
+"""Loads and saves aggregates: rows are locked in key order and written by compare-and-swap.
 
-A row holds the state as one JSON document, in a column of text: nothing searches inside, and PostgreSQL would read through
-every document that we have just written (`json`) or build a tree of it (`jsonb`). Fields that hardly ever change (`Aggregate.parts`) stand in
-columns of their own and are written only when they do.
+A row stores the state as one JSON document, in a column of text: no query searches inside, and for `json` or `jsonb`
+PostgreSQL would parse each document that was just written. Fields that rarely change (`Aggregate.parts`) have columns of
+their own, which are written only when they change.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ ANSWERED_MAX: Final = 8
 
 @dataclass(slots=True)
 class Slot:
-    """An aggregate in the hands of a batch."""
+    """An aggregate while a batch works on it."""
 
     aggregate: Aggregate[Any]
     key: UUID
@@ -48,7 +48,7 @@ class Slot:
     events: list[Event] = field(default_factory=list)
 
     def belongs_to(self, store_id: str) -> None:
-        """Nothing is stored under the key yet: an earlier message of the batch, of another store, had no effect."""
+        """Change the store of an aggregate that does not exist: the message before, of another store, had no effect."""
         self.store_id = store_id
         self.before = self.state = self.aggregate.initial(self.key, store_id)
 
@@ -72,41 +72,41 @@ class Slot:
         return Change(self.key, self.store_id, self.before, self.state, tuple(self.events))
 
 
-class Known:
-    """States as this process last committed them: a locked row of the same revision need not be read and parsed again.
+class StateCache:
+    """States that this process committed: a locked row with the cached revision is neither read nor parsed again.
 
-    The revision is read under the row's lock, so a state that another process moved on is never taken for the present
-    one. Cleared on any database error: a restored database may count the same revisions again.
+    The revision is read under the row's lock, so a state that another process has changed is never used. Cleared on any
+    error of the database: a restored one may assign the same revisions again.
     """
 
     def __init__(self, at_most: int = 1_200) -> None:
         self._at_most = at_most
-        self._kept: OrderedDict[tuple[str, UUID], tuple[int, int, Document, dict[str, int]]] = OrderedDict()
+        self._states: OrderedDict[tuple[str, UUID], tuple[int, int, Document, dict[str, int]]] = OrderedDict()
 
     def get(self, table: str, key: UUID, revision: int) -> tuple[int, Document, dict[str, int]] | None:
-        """(version, state, answered) at that revision, if it is known."""
-        found = self._kept.get((table, key))
+        """Returns (version, state, answered) if that revision is cached."""
+        found = self._states.get((table, key))
         return found[1:] if found is not None and found[0] == revision else None
 
-    def keep(self, slots: Iterable[Slot]) -> None:
-        """After the commit only."""
+    def store(self, slots: Iterable[Slot]) -> None:
+        """Cache the changed states; called after the commit."""
         for slot in slots:
             if slot.touched:
                 name = (slot.aggregate.table, slot.key)
-                self._kept[name] = (slot.revision, slot.version, slot.state, slot.answered)
-                self._kept.move_to_end(name)
-        while len(self._kept) > self._at_most:
-            self._kept.popitem(last=False)
+                self._states[name] = (slot.revision, slot.version, slot.state, slot.answered)
+                self._states.move_to_end(name)
+        while len(self._states) > self._at_most:
+            self._states.popitem(last=False)
 
     def clear(self) -> None:
-        self._kept.clear()
+        self._states.clear()
 
 
 # -- load -------------------------------------------------------------------------------------------------------------
 
 
 class Locked(NamedTuple):
-    """Of an aggregate's row, what is read when it is locked."""
+    """The columns that are read when a row is locked."""
 
     key: UUID
     store_id: str
@@ -139,15 +139,19 @@ async def lock(tx: Connection, aggregate: Aggregate[Any], keys: Iterable[UUID]) 
 
 
 async def load(
-    tx: Connection, aggregate: Aggregate[Any], keys: Mapping[UUID, str], locked: Iterable[Locked], known: Known | None
+    tx: Connection,
+    aggregate: Aggregate[Any],
+    keys: Mapping[UUID, str],
+    locked: Iterable[Locked],
+    cache: StateCache | None,
 ) -> dict[UUID, Slot]:
-    """Read the states of `keys` (key -> store_id of who asks), of which those that have a row are locked."""
+    """Read the states of `keys` (key -> store_id of the message). locked: the rows that exist, which the transaction has locked."""
     slots: dict[UUID, Slot] = {}
     unread: list[Locked] = []
     for row in locked:
         if row.key not in keys:
             continue
-        found = known.get(aggregate.table, row.key, row.revision) if known is not None else None
+        found = cache.get(aggregate.table, row.key, row.revision) if cache is not None else None
         if found is None:
             unread.append(row)
         else:
@@ -173,7 +177,7 @@ def _slot(aggregate: Aggregate[Any], row: Locked, state: Document, answered: dic
 
 
 def whole(row: Any, parts: Collection[str]) -> str:
-    """The state of a row as one JSON document: `doc` with the parts put back in."""
+    """Returns the state of a row as one JSON document: `doc` with the parts added."""
     text: str = row["doc"]
     for part in parts:
         if row[part] is not None:
@@ -188,9 +192,9 @@ _FIXED = (("key", "uuid"), ("store_id", "text"), ("revision", "int"), ("version"
 
 
 def rows(aggregate: Aggregate[Any], slots: Iterable[Slot]) -> Rows:
-    """What is written of changed aggregates of one table, given in key order; of those that never had an event nothing.
+    """Returns the rows of changed aggregates of one table, given in key order. Aggregates without events are skipped.
 
-    A row that is not what had been read raises Conflict.
+    Writing raises Conflict if a row has changed since it was read.
     """
     values: list[Callable[[Any], Any]] = [value for _, value in aggregate.columns.values()]
     given = [
@@ -206,13 +210,13 @@ def rows(aggregate: Aggregate[Any], slots: Iterable[Slot]) -> Rows:
     piece = _saved(aggregate)
     return Rows(
         piece, columns(given, piece.parameters), f"{aggregate.table}_saved",
-        lambda: Conflict(f"{aggregate.table}: a row was written by somebody else"),
+        lambda: Conflict(f"{aggregate.table}: another transaction wrote a row"),
     )  # fmt: skip
 
 
 @cache
 def _saved(aggregate: Aggregate[Any]) -> Piece:
-    """Insert what is new, update the rest; nothing that somebody else wrote is overwritten."""
+    """Inserts new rows and updates the others, unless another transaction has written them."""
     table = aggregate.table
     kinds = [
         *_FIXED,
@@ -221,7 +225,7 @@ def _saved(aggregate: Aggregate[Any]) -> Piece:
     ]
     names = ", ".join(name for name, _ in kinds)
     arrays = ", ".join(f"{{{n}}}::{kind}[]" for n, (_, kind) in enumerate(kinds))
-    # A part that did not change is sent as null and stays as it lies on disk.
+    # A part that did not change is sent as null, and its column is not written.
     sets = ", ".join(
         f"{name} = coalesce(u.{name}, t.{name})" if name in aggregate.parts else f"{name} = u.{name}"
         for name, _ in kinds
@@ -239,7 +243,7 @@ def _saved(aggregate: Aggregate[Any]) -> Piece:
 
 
 def _doc(state: Document, parts: Collection[str]) -> str:
-    """The state but for its parts. What orjson does not take as a key, such as the driver's own UUIDs, pydantic does, in more time."""
+    """Returns the state without its parts. orjson refuses some keys, such as the driver's UUIDs; pydantic is slower and takes them."""
     fields = {**in_json(state)}
     for part in parts:
         del fields[part]
@@ -253,7 +257,7 @@ _ANY: TypeAdapter[Any] = TypeAdapter(Any)
 
 
 def _part(slot: Slot, part: str) -> str | None:
-    """The part as JSON, or None when it did not change."""
+    """Returns the part as JSON, or None if it did not change."""
     value = getattr(slot.state, part)
     if value is None or (slot.revision_before and value is getattr(slot.before, part)):
         return None

@@ -20,7 +20,7 @@ import structlog
 
 from chassis import crash
 from chassis.batch import parking, statements
-from chassis.batch.aggregates import Known
+from chassis.batch.aggregates import StateCache
 from chassis.batch.database import Database
 from chassis.batch.errors import Conflict, OutcomeUnknown, is_transient, overtaxes
 from chassis.batch.inbound import Inbound
@@ -36,24 +36,29 @@ from chassis.telemetry import Metrics
 log = structlog.get_logger("chassis.batch.bisection")
 
 ISOLATED_SECONDS_MAX = 5.0
-"""Time limit of a transaction while the cause of a timeout is isolated: other orders wait meanwhile. What is parked for it is
-retried under the full limit, beside the others."""
+"""Time limit of a transaction while the cause of a timeout is isolated, because other orders wait. A message that is parked
+for it is retried under the full limit, later."""
 PROBE_SECONDS_MAX = 2.0
 """Time limit of a transaction that does nothing: a database that needs longer is slow for every order."""
 TIMEOUTS_MAX = 3
-"""An order that nothing can be compared with is parked after so many timeouts in a row."""
+"""An order without others to compare it with is parked after this many timeouts in a row."""
 SUSPECTS_MAX = 2
-"""More orders than this that are too slow, and none that is not: the database is the cause."""
+"""If more orders than this are too slow and none succeeds, the database is the cause."""
 
 
 class Bisection:
     """Handles the batches of one service; several may run at the same time."""
 
     def __init__(
-        self, service: Service, database: Database, metrics: Metrics, known: Known, committed: Callable[[Batch], None]
+        self,
+        service: Service,
+        database: Database,
+        metrics: Metrics,
+        cache: StateCache,
+        committed: Callable[[Batch], None],
     ) -> None:
         """committed: called after each commit."""
-        self._service, self._database, self._metrics, self._known = service, database, metrics, known
+        self._service, self._database, self._metrics, self._cache = service, database, metrics, cache
         self._committed = committed
         self._succeeded_at = float("-inf")
         """Monotonic time of the last batch that was committed with effects."""
@@ -62,13 +67,13 @@ class Bisection:
 
     def forget(self) -> None:
         """Drop what is cached of a database that was replaced."""
-        self._known.clear()
+        self._cache.clear()
         self._suspected.clear()
 
     async def handle(
         self, entries: Sequence[Entry], offsets: Offsets, seconds_max: float | None = None
     ) -> list[Outcome]:
-        """One transaction if all goes well; halved until the culprit is alone if the database refuses it or is too slow for it.
+        """Handle a batch: in one transaction if the database accepts it, else in halves until the culprit is alone.
 
         seconds_max: given for messages of one order that were found to be the cause of a timeout; the culprit is parked.
         Raises a transient error when the state of the database is the cause.
@@ -99,12 +104,12 @@ class Bisection:
     ) -> list[Outcome]:
         started = time.perf_counter()
         async with self._database.transaction(seconds_max) as tx:
-            work = await Transaction.open(self._service, tx, entries, self._known)
+            work = await Transaction.open(self._service, tx, entries, self._cache)
             outcomes = await work.decide()
             await work.save(offsets)
             crash.point("before_commit")
         crash.point("after_commit")
-        self._known.keep(work.batch.slots.values())
+        self._cache.store(work.batch.slots.values())
         if work.batch.rows:
             self._succeeded_at = time.monotonic()
         self._committed(work.batch)
@@ -117,7 +122,7 @@ class Bisection:
             try:
                 return await self._transact(entries, offsets, seconds_max)
             except (Conflict, asyncpg.DeadlockDetectedError):
-                self._known.clear()
+                self._cache.clear()
                 if attempt == 5:
                     raise
                 await asyncio.sleep(random.uniform(0, 0.01 * attempt))
@@ -129,13 +134,13 @@ class Bisection:
         offsets: Offsets,
         seconds_max: float | None,
     ) -> list[Outcome]:
-        """Messages whose order counts: the second half sees what the first did, and queues behind what it parked."""
+        """Handle two halves one after the other: the second sees the effects of the first and queues behind its parked messages."""
         first = await self.handle(halves[0], {}, seconds_max)
         with _in_part():
             return [*first, *await self.handle(halves[1], offsets, seconds_max)]
 
     async def _isolate(self, entries: Sequence[Entry], offsets: Offsets, error: Exception) -> list[Outcome]:
-        """Halve by key, breadth first: innocent orders do not wait until the culprit is found.
+        """Halve by key, breadth first, so that other orders do not wait until the culprit is found.
 
         Orders that are too slow even alone come last, after it has been seen whether others succeed.
         """
@@ -173,7 +178,7 @@ class Bisection:
 
     async def _is_to_blame(self, error: Exception) -> bool:
         """Whether the batch itself made its transaction fail. A timeout counts only while the database serves others."""
-        self._known.clear()
+        self._cache.clear()
         return await self._serves_others() if overtaxes(error) else not is_transient(error)
 
     async def _serves_others(self) -> bool:
@@ -202,7 +207,7 @@ class Bisection:
         return min(self._suspected.values()) >= TIMEOUTS_MAX
 
     async def _refuse(self, entry: Entry, offsets: Offsets, error: Exception) -> Outcome:
-        """A message that is alone and cannot be handled: parked, later ones of its order wait behind it."""
+        """Park a message that is alone and cannot be handled; later ones of its order wait behind it."""
         if isinstance(entry, Inbound) and entry.record is None:
             return Outcome("faulty", error=error)
         refused = entry if isinstance(entry, Rejected) else parking.reject(entry, error)
@@ -224,7 +229,7 @@ class Bisection:
 
 
 def _halves(part: Sequence[int], entries: Sequence[Entry]) -> list[list[int]]:
-    """The positions in `part` in two parts, no order in both; in one part if they are of one order."""
+    """Splits positions into two parts by order; returns one part if all are of one order."""
     keys = sorted({key for n in part if (key := entries[n].key) is not None})
     lower = set(keys[: (len(keys) + 1) // 2])
     sides = [[n for n in part if (entries[n].key in lower) is side] for side in (True, False)]

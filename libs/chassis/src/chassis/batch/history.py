@@ -1,4 +1,4 @@
-"""Whether the database still has what was committed to it: after a failover or a restore, it may not.
+"""Detects that the database has lost commits, by a failover or a restore.
 
 A standby that is promoted starts a new timeline; a restored backup is another cluster, another database or has other tables; a restored
 disk snapshot is behind the position in the write-ahead log that was read before. Each new connection is compared.

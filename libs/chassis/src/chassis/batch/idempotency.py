@@ -1,4 +1,4 @@
-"""Idempotency keys of HTTP requests, in the same transaction as the effect: the second request gets the first one's bytes."""
+"""Idempotency keys of HTTP requests, claimed in the transaction of the effect: a repetition gets the first answer's bytes."""
 
 from __future__ import annotations
 
@@ -32,19 +32,19 @@ class KeyReused(Exception):
 
 
 async def claim(tx: Connection, asked: Sequence[Idempotency]) -> dict[tuple[str, str], Any]:
-    """Claim the keys; answers what is stored for those that were claimed before. Waits for a concurrent first request."""
+    """Claim the keys; returns the stored rows of those that were claimed before. Waits for a concurrent first request."""
     if not asked:
         return {}
     ordered = sorted({(one.store_id, one.key): one for one in asked}.values(), key=lambda one: (one.store_id, one.key))
     columns = [one.store_id for one in ordered], [one.key for one in ordered], [one.fingerprint for one in ordered]
     fresh = {(row["store_id"], row["key"]) for row in await tx.fetch(CLAIM, *columns)}
-    known = [one for one in ordered if (one.store_id, one.key) not in fresh]
-    if not known:
+    repeated = [one for one in ordered if (one.store_id, one.key) not in fresh]
+    if not repeated:
         return {}
     rows = await tx.fetch(
         STORED,
-        [one.store_id for one in known],
-        [one.key for one in known],
+        [one.store_id for one in repeated],
+        [one.key for one in repeated],
     )
     return {(row["store_id"], row["key"]): row for row in rows}
 
@@ -57,7 +57,7 @@ def repeat(asked: Idempotency, stored: Any) -> Outcome:
 
 
 async def store(tx: Connection, entries: Sequence[Any], outcomes: Sequence[Outcome]) -> None:
-    """Keep the answers; a request that failed by our fault leaves its key free for another try."""
+    """Store the answers. A request that failed by a fault of the service leaves its key free for another attempt."""
     rows: list[tuple[Any, ...]] = []
     free: list[tuple[str, str]] = []
     for entry, outcome in zip(entries, outcomes, strict=True):

@@ -1,4 +1,4 @@
-"""A message on its way into a batch, whatever its origin, and the outcome that comes back."""
+"""A message as a batch handles it: from a topic, a request, a timer, a task or a replay."""
 
 from __future__ import annotations
 
@@ -19,23 +19,23 @@ class Inbound:
     key: UUID
     store_id: str
     id: UUID
-    """Root of every id that the decision makes. It is a function of store and key too, whatever the origin."""
+    """Root of every id that the decision derives. It is a function of store and key, too, for every origin."""
     type: str
     body: Any
     correlation_id: str
     traceparent: str | None = None
     actor: str = ""
     aggregate: str | None = None
-    """For timers and reports: whose."""
+    """The table of the aggregate, for timers and reports; the type of other messages determines it."""
     claim: UUID | None = None
-    """Its row in the inbox, which is its `id`; null when something else makes it happen once."""
+    """Its row in the inbox; null if another mechanism deduplicates it (Idempotency-Key, task, timer)."""
     record: Record | None = None
     task_id: UUID | None = None
     parked_id: int | None = None
     idempotency: Idempotency | None = None
     render: Callable[[Outcome], Rendered] | None = None
     if_versions: frozenset[int] | None = None
-    """The versions of the aggregate that the request was made for; null: any."""
+    """Versions of the aggregate that `If-Match` names; null: any."""
 
 
 @dataclass(frozen=True, slots=True)

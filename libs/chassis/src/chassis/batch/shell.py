@@ -11,7 +11,7 @@ import asyncio
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
-from chassis.batch.aggregates import Known
+from chassis.batch.aggregates import StateCache
 from chassis.batch.bisection import Bisection
 from chassis.batch.database import Database
 from chassis.batch.errors import CatchingUp, OutcomeUnknown
@@ -26,7 +26,7 @@ from chassis.declare.service import Service
 from chassis.telemetry import Metrics
 
 READY_SECONDS_MAX = 5
-"""How long a request waits for a restored database to catch up; then it is told to come again."""
+"""How long a request waits for a restored database to catch up; then it is refused and may be repeated."""
 
 
 def _set() -> asyncio.Event:
@@ -46,14 +46,14 @@ class Shell:
     """Called after a commit that may have left something to run."""
     ready: asyncio.Event = field(default_factory=_set)
     """Cleared while a restored database catches up: `submit` waits for it."""
-    known: Known = field(default_factory=Known)
+    cache: StateCache = field(default_factory=StateCache)
     tracing: Tracing = field(default_factory=Tracing)
     _bisection: Bisection = field(init=False)
     _waiting: list[tuple[Inbound, asyncio.Future[Outcome]]] = field(default_factory=list)
     _arrived: asyncio.Event = field(default_factory=asyncio.Event)
 
     def __post_init__(self) -> None:
-        self._bisection = Bisection(self.service, self.database, self.metrics, self.known, self._committed)
+        self._bisection = Bisection(self.service, self.database, self.metrics, self.cache, self._committed)
 
     async def handle(self, entries: Sequence[Entry], offsets: Offsets = NOTHING_READ) -> list[Outcome]:
         """Handle a batch and store its offsets with it; returns an outcome per entry. Raises a transient error as it is."""
@@ -66,7 +66,7 @@ class Shell:
             self.on_tasks()
 
     async def take(self, intake: Intake) -> None:
-        """Handle a poll of records and store its offsets with it, each lane in a transaction. Raises to be taken again."""
+        """Handle a poll of records and store its offsets, each lane in a transaction. Raises if the poll must be handled again."""
         lanes = (self._lane(lane) for lane in intake.lanes())
         for result in await asyncio.gather(*lanes, return_exceptions=True):
             if isinstance(result, BaseException):
@@ -77,7 +77,7 @@ class Shell:
             outcomes += await self.handle(lane.entries, lane.offsets)
 
     async def submit(self, inbound: Inbound) -> Outcome:
-        """Handle one message together with others that wait. Raises a transient error as it is; the caller may repeat."""
+        """Handle one message in a batch with others that wait. Raises a transient error as it is; the caller may repeat."""
         await self.until_ready()
         future: asyncio.Future[Outcome] = asyncio.get_running_loop().create_future()
         with self.tracing.handling([inbound]) as outcomes:
@@ -87,7 +87,7 @@ class Shell:
         return outcomes[0]
 
     async def until_ready(self) -> None:
-        """Wait while a restored database catches up. Raises CatchingUp, which is transient: who asks may repeat."""
+        """Wait while a restored database catches up. Raises CatchingUp, which is transient, after READY_SECONDS_MAX."""
         if not self.ready.is_set():
             try:
                 async with asyncio.timeout(READY_SECONDS_MAX):
@@ -96,7 +96,7 @@ class Shell:
                 raise CatchingUp(f"not within {READY_SECONDS_MAX} s") from error
 
     def forget(self) -> None:
-        """Drop what is cached of data that are gone; whoever submitted something may repeat it."""
+        """Drop all that is cached of lost data, and refuse messages that wait; their callers may repeat them."""
         self._bisection.forget()
         for _, future in self._waiting:
             if not future.done():
@@ -105,7 +105,7 @@ class Shell:
         self._arrived.clear()
 
     async def run(self, at_most: int = 200) -> None:
-        """Serve `submit` until cancelled. While one batch commits, the next gathers: no waiting for company."""
+        """Serve `submit` until cancelled. Messages that arrive while a batch commits are the next batch."""
         while True:
             await self._arrived.wait()
             gathered = self._gather(at_most)
@@ -125,7 +125,7 @@ class Shell:
                     future.set_result(outcome)
 
     def _gather(self, at_most: int) -> list[tuple[Inbound, asyncio.Future[Outcome]]]:
-        """The next ones, but no idempotency key twice: the second must see what the first stored."""
+        """Returns the next messages, each idempotency key once: the second request must see the answer of the first."""
         taken: list[tuple[Inbound, asyncio.Future[Outcome]]] = []
         later: list[tuple[Inbound, asyncio.Future[Outcome]]] = []
         keys: set[tuple[str, str]] = set()

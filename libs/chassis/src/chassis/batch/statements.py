@@ -1,7 +1,7 @@
-"""The statements of a batch's transaction: one that opens it, one that writes all that every batch writes.
+"""The SQL of a batch's transaction: one statement opens it, another one writes everything that every batch writes.
 
-Each takes columns, one array per column, whatever the size of the batch. Several things stand in one statement as common
-table expressions, because a round trip costs more than most of them.
+Each takes arrays, one per column, for any batch size. Common table expressions combine several writes in one statement,
+because a round trip costs more than most of them. `services/<name>/sql/batch.sql` has the statements of each service.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from chassis.declare.sql import Piece, Rows, columns
 from contracts.deciding import Task
 
 Timer = tuple[str, UUID, datetime | None]
-"""Table and key of an aggregate, and when it wants to be woken; null: not any more."""
+"""Table and key of an aggregate, and the time of its timer; null: no timer."""
 Offsets = Mapping[tuple[str, int], int]
 """(topic, partition) -> the offset after the last record."""
 NOTHING_READ: Final[Offsets] = MappingProxyType({})
@@ -53,7 +53,7 @@ class JournalRow(NamedTuple):
 
 @cache
 def statement(select: str, *pieces: Piece) -> str:
-    """`with` all pieces, in which their parameters follow one another, `select`."""
+    """Returns a statement of all pieces, their parameters numbered one after another, and `select`."""
     texts, first = [], 1
     for piece in pieces:
         texts.append(piece.text.format(*(f"${first + n}" for n in range(piece.parameters))))
@@ -75,7 +75,7 @@ LOCKED = ", ".join(f"array(select {field} from locked) as {field}" for field in 
 
 @cache
 def _locking(table: str) -> Piece:
-    """The rows of an aggregate, locked after the parked keys and told as columns."""
+    """Locks the rows of an aggregate, after the parked keys."""
     lock = LOCK.format(table=table, after=", (select count(*) from held) as first", keys="{0}")
     return Piece(f"locked as materialized ({lock})", 1)
 
@@ -84,7 +84,7 @@ class Opened(NamedTuple):
     now: datetime
     """The database's clock, once everything is locked."""
     fresh: Sequence[UUID]
-    """The claims that nobody had made before."""
+    """The claims that did not exist before."""
     parked: Sequence[UUID]
     """The keys that are parked; their rows are locked."""
     locked: LockedRows
@@ -113,8 +113,8 @@ async def begin(tx: Connection, claims: Sequence[UUID], keys: Sequence[UUID], ta
 
 # -- what every batch writes ------------------------------------------------------------------------------------------
 
-# Unnested in the select list, where the rows come one by one in the order of the arrays: `unnest` in a `from` would first keep
-# all of them, payloads included, and an `order by` keep them again. A test holds the journal to that order.
+# Unnested in the select list, which returns the rows one by one in the order of the arrays. `unnest` in a `from` would first
+# materialize all rows, payloads included, and an `order by` a second time. A test checks the order of the journal.
 JOURNALED = Piece(
     """
 written as (
@@ -131,7 +131,7 @@ pointed as (
     16,
 )
 
-# Duplicates from before the batch that ended the process do not make anybody forget how often it did.
+# Offsets of duplicates before the batch that ended the process do not reset its count of crashes.
 CLOSED = Piece(
     """
 gone as (delete from timers using unnest({0}::text[], {1}::uuid[]) as u(a, k) where aggregate = u.a and key = u.k),
@@ -154,9 +154,9 @@ WRITTEN = ", ".join((
 
 class Written(NamedTuple):
     parked: Set[UUID] = frozenset()
-    """Which of the keys are parked by now."""
+    """The keys that are parked now."""
     outbox: Sequence[tuple[int, int]] = ()
-    """Outbox id and journal id of the published ones among the journal rows, in their order."""
+    """(outbox id, journal id) of each published journal row, in their order."""
 
 
 async def write(
@@ -185,7 +185,7 @@ def writing(rows: Sequence[Rows], select: str) -> str:
 
 
 async def write_rows(tx: Connection, rows: Sequence[Rows], select: str = "null") -> Sequence[Any]:
-    """All of them in one statement; answers the columns that `select` names. Raises what the first of them raises that is not written whole."""
+    """Write all rows in one statement; returns the columns of `select`. Raises the error of the first that is not written whole."""
     counted = [one for one in rows if one.written]
     row = await tx.fetchrow(writing(rows, select), *(argument for one in rows for argument in one.arguments))
     assert row is not None
@@ -239,7 +239,7 @@ select aggregate, key, operation_id, revision
 from closed_operations join unnest($1::text[], $2::uuid[], $3::uuid[]) as u(a, k, o)
   on aggregate = a and key = k and operation_id = o"""
 
-# The same task again is the same one; another order's under its id is refused, or its work would never be done.
+# A repeated task is the same task. One of another order under its id is refused: it would never run.
 TASKS = """
 with given as (
   select * from unnest($1::uuid[], $2::uuid[], $3::text[], $4::text[], $5::text[], $6::jsonb[], $7::text[], $8::text[],
@@ -266,7 +266,7 @@ REPORTED = "delete from tasks where task_id = any($1::uuid[])"
 
 
 class TaskTaken(Exception):
-    """A task's id is another order's. Not transient: the message that brought it is parked."""
+    """Another order has a task of this id. Not transient: the message is parked."""
 
 
 async def answered_before(
@@ -278,12 +278,12 @@ async def answered_before(
 
 
 async def publish_again(tx: Connection, answers: Sequence[tuple[str, UUID, int]]) -> None:
-    """Answers given before, as (table, key, revision): their senders asked again."""
+    """Publish earlier answers again, given as (table, key, revision), because their commands were repeated."""
     await tx.execute(AGAIN, *columns(answers, 3))
 
 
 async def save_tasks(tx: Connection, tasks: Sequence[tuple[Inbound, str, Task]], now: datetime) -> None:
-    """Tasks, what they came of and the table of their aggregate. Raises TaskTaken."""
+    """Store tasks, each with its message and the table of its aggregate. Raises TaskTaken."""
     rows: dict[UUID, tuple[Any, ...]] = {}
     for inbound, table, task in tasks:
         row = (task.task_id, inbound.key, inbound.store_id, table, task.kind, task.body.model_dump_json(),
@@ -295,5 +295,5 @@ async def save_tasks(tx: Connection, tasks: Sequence[tuple[Inbound, str, Task]],
 
 
 async def journal_adopted(tx: Connection, rows: Sequence[tuple[Any, ...]]) -> None:
-    """Journal rows, each followed by its time, that are not published again."""
+    """Write journal rows, each followed by its time, that are not published again."""
     await tx.execute(ADOPTED, *columns(rows, 16))

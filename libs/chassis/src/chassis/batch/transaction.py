@@ -13,7 +13,7 @@ from asyncpg import Connection
 
 from chassis import crash
 from chassis.batch import idempotency, parking, statements
-from chassis.batch.aggregates import Known
+from chassis.batch.aggregates import StateCache
 from chassis.batch.errors import Conflict, StoreDiffers
 from chassis.batch.inbound import Inbound
 from chassis.batch.intake import Entry
@@ -31,11 +31,13 @@ YIELD_EVERY = 50
 
 
 class Transaction:
-    """One transaction: which entries are new, which wait behind a parked one, what came of the rest."""
+    """One transaction of a batch: open, decide, save."""
 
-    def __init__(self, service: Service, tx: Connection, entries: Sequence[Entry], now: datetime, known: Known) -> None:
+    def __init__(
+        self, service: Service, tx: Connection, entries: Sequence[Entry], now: datetime, cache: StateCache
+    ) -> None:
         self.entries, self.tx, self.now = entries, tx, now
-        self.batch = Batch(service, tx, now, known)
+        self.batch = Batch(service, tx, now, cache)
         self.keys: list[UUID] = []
         self.fresh: set[UUID] = set()
         self.parked: set[UUID] = set()
@@ -48,7 +50,7 @@ class Transaction:
         self.outcomes: list[Outcome] = []
 
     @classmethod
-    async def open(cls, service: Service, tx: Connection, entries: Sequence[Entry], known: Known) -> Transaction:
+    async def open(cls, service: Service, tx: Connection, entries: Sequence[Entry], cache: StateCache) -> Transaction:
         claims = sorted({entry.claim for entry in entries if entry.claim is not None})
         keys = sorted({entry.key for entry in entries if entry.key is not None})
         tables = {
@@ -57,7 +59,7 @@ class Transaction:
             if isinstance(entry, Inbound) and (found := service.handler_of(type(entry.body), entry.aggregate))
         }
         opened = await statements.begin(tx, claims, keys, tables)
-        work = cls(service, tx, entries, opened.now, known)
+        work = cls(service, tx, entries, opened.now, cache)
         work.keys = keys
         work.fresh, work.parked, work.parked_before = set(opened.fresh), set(opened.parked), frozenset(opened.parked)
         work.stored = await idempotency.claim(
@@ -137,8 +139,8 @@ class Transaction:
     async def save(self, offsets: Offsets = NOTHING_READ) -> None:
         now_parked = await self.batch.save(offsets, self.keys)
         if not now_parked <= self.parked_before:
-            # Parked while we waited for its aggregate's lock: taken again, so that we hold the key's row before we queue
-            # behind it. Without that lock a replay could unpark the key and leave our rows waiting without a parked key.
+            # Parked while we waited for the aggregate's lock. The batch is retried, so that it locks the key's row before
+            # it queues behind it. Without that lock a replay could unpark the key and leave our rows waiting without a parked key.
             raise Conflict(f"{len(now_parked - self.parked_before)} orders were parked meanwhile")
         if self.to_park:
             await parking.park(self.tx, self.to_park)

@@ -1,6 +1,6 @@
-"""One transaction's worth of work: load, decide and evolve one by one in memory, save. The functional core's only host.
+"""Loads aggregates, decides on messages and evolves the states one by one in memory, then saves everything at once.
 
-A message that raises in decide loses only its own changes. Lock order everywhere: parked keys, aggregates, shares, tasks.
+A message whose decision raises loses only its own changes. Lock order everywhere: parked keys, aggregates, shares, tasks.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from asyncpg import Connection
 
 from chassis import crash
 from chassis.batch import aggregates, statements
-from chassis.batch.aggregates import Known, Locked, Slot
+from chassis.batch.aggregates import Locked, Slot, StateCache
 from chassis.batch.driver import QuickUUID
 from chassis.batch.errors import StoreDiffers, TooLarge
 from chassis.batch.inbound import Inbound
@@ -34,8 +34,8 @@ SHARED_ROWS_MAX: Final = 20_000
 
 
 class Split(Exception):
-    """The entries from `at` on belong in a transaction of their own: they need shared rows that only the entries before
-    them made known, or all of them together need too many."""
+    """The entries from `at` on need a transaction of their own: they need shared rows that the entries before them named, or
+    all together need too many."""
 
     def __init__(self, at: int) -> None:
         super().__init__(at)
@@ -44,13 +44,13 @@ class Split(Exception):
 
 @cache
 def _topic(model: type[Event] | type[Command]) -> str | None:
-    """None: private, known to the journal alone."""
+    """Returns the topic of a message; None if it is private, which only the journal has."""
     return None if issubclass(model, PrivateEvent) else topic_of(model)
 
 
 class Batch:
-    def __init__(self, service: Service, tx: Connection, now: datetime, known: Known | None = None) -> None:
-        self.service, self.tx, self.now, self._known = service, tx, now, known
+    def __init__(self, service: Service, tx: Connection, now: datetime, cache: StateCache | None = None) -> None:
+        self.service, self.tx, self.now, self._cache = service, tx, now, cache
         self.slots: dict[tuple[str, UUID], Slot] = {}
         self._shares: dict[Any, Any] = {}
         self._changed: dict[str, dict[Any, Any]] = {}
@@ -60,17 +60,17 @@ class Batch:
         self.tasks: list[tuple[Inbound, str, Task]] = []
         self._reported: list[UUID] = []
         self.outbox: list[OutboxRow] = []
-        """What was published, once it is saved; empty if there is more of it than is known here."""
+        """The published rows, after `save`; empty if earlier answers are published again, too."""
 
     # -- load ---------------------------------------------------------------------------------------------------------
 
     async def load(
         self, inbounds: Iterable[Inbound], locked: LockedRows = NOTHING_LOCKED, shared_rows_max: int | None = None
     ) -> None:
-        """Lock the aggregates, but for the tables that `locked` has, then what they share, in the order of their keys.
+        """Lock and read the aggregates, then the rows that they share, each in key order. locked: rows that are locked already.
 
-        Raises Split with the place in `inbounds` of the first that would need more than `shared_rows_max` together with
-        those before it; a single one may need more.
+        Raises Split at the first message that would need more than `shared_rows_max` shared rows together with those before
+        it; a single message may need more.
         """
         wanted: dict[str, tuple[Aggregate[Any], dict[UUID, str]]] = {}
         handled: list[tuple[Inbound, Aggregate[Any]]] = []
@@ -108,7 +108,7 @@ class Batch:
     ) -> None:
         if locked is None:
             locked = await aggregates.lock(self.tx, aggregate, keys)
-        slots = await aggregates.load(self.tx, aggregate, keys, locked, self._known)
+        slots = await aggregates.load(self.tx, aggregate, keys, locked, self._cache)
         self.slots |= {(aggregate.table, key): slot for key, slot in slots.items()}
 
     def _handler(self, inbound: Inbound) -> tuple[Aggregate[Any], Handler]:
@@ -120,7 +120,7 @@ class Batch:
     # -- decide -------------------------------------------------------------------------------------------------------
 
     def decide(self, inbound: Inbound, position: int) -> Outcome:
-        """Decide on one message and fold what it did. Raises what decide raises; then nothing of it stays."""
+        """Decide on one message and apply its effects. Raises any error of the decision; then it has no effect."""
         aggregate, handler = self._handler(inbound)
         slot, body = self.slots[aggregate.table, inbound.key], inbound.body
         if slot.store_id != inbound.store_id:
@@ -133,8 +133,8 @@ class Batch:
                     raise Split(position)
         if isinstance(body, Wake):
             slot.woken = slot.touched = True
-        if isinstance(body, Command) and (known := self._answer(slot, body)) is not None:
-            self._again.append((aggregate.table, slot.key, known))
+        if isinstance(body, Command) and (answer := self._answer(slot, body)) is not None:
+            self._again.append((aggregate.table, slot.key, answer))
             return Outcome("done", slot.state, version=slot.version)
         if inbound.if_versions is not None and slot.revision and slot.version not in inbound.if_versions:
             outdated = Refusal("version_outdated", f"the present version is {slot.version}")
@@ -159,7 +159,7 @@ class Batch:
         return known
 
     def _apply(self, slot: Slot, inbound: Inbound, decision: Decision) -> Outcome:
-        """All of a message's effects or, when one raises, none. Each event is folded once: here, or in the decision."""
+        """Apply all effects of a message or, if one raises, none. Each event is folded once: here, or in the decision."""
         is_folded = isinstance(decision, Folded)
         effects, state = effects_of(decision), decision.state if isinstance(decision, Folded) else slot.state
         revision, version = slot.revision, slot.version
@@ -170,7 +170,7 @@ class Batch:
         tasks: list[Task] = []
         refusal: Refusal | None = None
         unheeded = False
-        base = (inbound.id.int ^ _ROWS) & ~0xFFFF  # decided again, a message makes the same rows again
+        base = (inbound.id.int ^ _ROWS) & ~0xFFFF  # a message that is decided again gets the same row ids
         for n, effect in enumerate(effects):
             if isinstance(effect, Event):
                 revision += 1
@@ -209,7 +209,7 @@ class Batch:
     # -- save ---------------------------------------------------------------------------------------------------------
 
     async def save(self, offsets: Offsets = NOTHING_READ, keys: Sequence[UUID] = ()) -> Set[UUID]:
-        """Write everything, and how far the topics were read; answers which of `keys` are parked by now."""
+        """Write everything, and the offsets; returns those of `keys` that are parked now."""
         changed: dict[str, list[Slot]] = {}
         for slot in self.slots.values():
             if slot.touched:
@@ -234,7 +234,7 @@ class Batch:
         return written.parked
 
     def _own_rows(self, changed: Mapping[str, Sequence[Slot]]) -> list[Rows]:
-        """What the changed aggregates and shares have in tables of the service's own."""
+        """Returns the rows of changed aggregates and shares in the service's own tables."""
         rows: list[Rows] = []
         for slots in changed.values():
             rows_of = slots[0].aggregate.rows
@@ -256,12 +256,12 @@ class Batch:
 
     @property
     def published(self) -> bool:
-        """Whether the relay has something to do after the commit."""
+        """Whether the relay must publish rows after the commit."""
         return bool(self._journal or self._again)
 
     @property
     def moved_tasks(self) -> bool:
-        """Whether after the commit there may be a task to run that could not be run before."""
+        """Whether a task may be able to run after the commit."""
         return bool(self.tasks or self._reported)
 
     @property
@@ -270,7 +270,8 @@ class Batch:
 
 
 def _unheeded(slot: Slot, body: Any) -> bool:
-    """Of a message without effects: whether the same one, said again, may have some. An answer to what was not asked yet."""
+    """Whether a message without effects may have some when it is redelivered: its order, or the request that it answers, may
+    not exist yet."""
     return slot.revision == 0 or (isinstance(body, Event) and body.operation_id is not None)
 
 
@@ -299,8 +300,8 @@ def journal_row(
 def _rearm(slot: Slot) -> Timer | None:
     """The timer row to write for a changed aggregate, if any.
 
-    One that is armed too early stays and is armed anew when it fires: most are overtaken by an answer. One that nobody
-    waits for any more goes: it would wake the aggregate, and write all of it, for nothing.
+    A timer that is too early stays and is set again when it fires: most orders get their answer before. A timer without
+    purpose is deleted: it would wake the aggregate and write its row for nothing.
     """
     due = slot.aggregate.wake_at(slot.state)
     early_enough = due is not None and slot.armed_at is not None and slot.armed_at <= due

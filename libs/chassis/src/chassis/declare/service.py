@@ -34,13 +34,13 @@ class Handler:
 
 
 def on(message: type[M], decide: Callable[[Any, M, Context], Decision]) -> Handler:
-    """`decide` obeys `message`. A function under the wrong message is a type error."""
+    """`decide` handles `message`. A function under the wrong message is a type error."""
     return Handler(message, decide)
 
 
 @dataclass(frozen=True, slots=True)
 class Change(Generic[S]):
-    """One aggregate as a batch leaves it. `events` are those of this batch, in order, versions filled in."""
+    """One aggregate before and after a batch. `events` are those of the batch, in order, with their versions."""
 
     key: UUID
     store_id: str
@@ -66,26 +66,26 @@ class Aggregate(Generic[S]):
     evolve: Callable[[S, Any], S]
     handlers: tuple[Handler, ...]
     columns: Mapping[str, tuple[str, Callable[[S], Any]]] = field(default_factory=dict)
-    """What is searched or constrained: column -> (PostgreSQL type, its value)."""
+    """Columns to search or to constrain: name -> (PostgreSQL type, value of a state)."""
     parts: tuple[str, ...] = ()
-    """Fields of the state that are large and hardly change: each in a column of text of its name, written only when it does."""
+    """Large fields of the state that rarely change: each has a column of text, written only when it changes."""
     wake_at: Callable[[S], datetime | None] = lambda state: None
-    """When this state wants a `Wake`; null for never."""
+    """When this state needs a `Wake`; null: never."""
     resume: Callable[[UUID, str, S], Iterable[Task]] | None = None
-    """(key, store_id, state) -> the tasks that such a state lives by: a backup that was restored may lack them."""
+    """(key, store_id, state) -> the tasks that the state waits for: a restored backup may lack them."""
     rows: Callable[[Sequence[Change[S]]], Sequence[Rows]] | None = None
-    """What a batch writes into tables of its own (ledger lines, reservations, documents); the same pieces each time."""
+    """Rows that a batch writes into tables of the service's own (ledger lines, documents); the same pieces each time."""
     compact: Callable[[S], S] | None = None
-    """Leaves out of a state that is written what the tables of `rows` have for ever, so that the document stays bounded."""
+    """Returns the state to write, without data that the tables of `rows` retain for ever: the document stays bounded."""
 
 
 @dataclass(frozen=True)
 class Share:
-    """Rows that aggregates share: locked in the order of their keys, shown to decide, folded by `evolve`."""
+    """Rows that aggregates share: locked in key order, passed to decide, changed by `evolve`."""
 
     name: str
     needs: Callable[[Any, Any], Iterable[Any]]
-    """Pure (state, message) -> the keys that deciding may look at or change. Keys are hashable and sortable."""
+    """Pure (state, message) -> the keys that the decision may read or change. Keys are hashable and sortable."""
     load: Callable[[Connection, Sequence[Any]], Awaitable[Mapping[Any, Any]]]
     """Lock and read, keys given sorted; a key without a row may be left out."""
     touched: Callable[[Event], Iterable[Any]]
@@ -93,14 +93,14 @@ class Share:
     evolve: Callable[[Any, Any, Event], Any]
     """(state or None, key, event) -> state."""
     rows: Callable[[Mapping[Any, Any]], Rows] | None = None
-    """What is written of the changed ones, given with their keys in order. Null: they are looked up and never changed."""
+    """Writes the changed ones, given by key, in order. Null: they are read and never changed."""
     adopt: Callable[[Any, Any, Sequence[Event]], Any] | None = None
-    """(state or None, key, events) -> state, for what a restored database had forgotten: events of several orders, in any
+    """(state or None, key, events) -> state, for events that a restored database has lost: events of several orders, in any
     order. Null: `evolve` one by one does it."""
 
 
 class TryAgain(Exception):
-    """Raised by a task's runner when the outcome is not known yet: the same task is run again later."""
+    """Raised by a task's runner while the outcome is open: the task is rescheduled."""
 
     def __init__(self, reason: str, after_seconds: float | None = None) -> None:
         super().__init__(reason)
@@ -109,7 +109,7 @@ class TryAgain(Exception):
 
 @dataclass(frozen=True, slots=True)
 class Attempt:
-    """What a runner may know about its call."""
+    """One attempt to run a task."""
 
     task_id: UUID
     key: UUID
@@ -128,7 +128,7 @@ class TaskKind:
     outcome: type[Frozen]
     run: Callable[[Any, Attempt], Awaitable[Frozen]]
     lease_seconds: float = 30
-    """Longer than a call can last. Too short: called twice. Too long: late after a crash."""
+    """Longer than a call can last. Too short: called twice. Too long: delayed after a crash."""
     backoff_seconds_max: float = 300
     close: Callable[[], Awaitable[None]] | None = None
     """Called once at the end of the process."""
@@ -147,9 +147,9 @@ class Service:
     tasks: Callable[[App], tuple[TaskKind, ...]] = lambda app: ()
     routes: Callable[[App], APIRouter] | None = None
     problems: Problems = field(default_factory=dict)
-    """The kinds of problem that its routes answer, beside the chassis' own."""
+    """The kinds of problem that its routes answer, in addition to those of the chassis."""
     apply: Callable[[Connection, Mapping[str, Any]], Awaitable[Sequence[str]]] | None = None
-    """`python -m <service> apply file.yaml`: write the file's small tables; answers a line per row written."""
+    """`python -m <service> apply file.yaml`: write the small tables of a file; returns a line per row written."""
     intake: frozenset[str] = frozenset()
     """Topics that are paused while the service has enough to do. Never replies or commands."""
     in_flight: str | None = None
@@ -179,11 +179,11 @@ class Service:
         raise LookupError(f"{self.name} has no aggregate with the key {message.KEY}")
 
     def handler_of(self, inbound_type: type[Any], aggregate: str | None) -> tuple[Aggregate[Any], Handler] | None:
-        """Who obeys a message of this type; `aggregate` says whose it is for timers and reports, which any may have."""
+        """Returns the handler of a message type; `aggregate`: the table, for timers and reports, which any aggregate may have."""
         return self._handlers.get((inbound_type, aggregate))
 
     def obeys(self) -> tuple[type[Message], ...]:
-        """The types that it reads from topics."""
+        """Returns the message types that the service reads from topics."""
         return tuple(model for model, _ in self._handlers if issubclass(model, Message) and model.TYPE in MESSAGES)
 
     @cached_property

@@ -42,7 +42,7 @@ def instant(name: str, **kw: Any) -> Column[Any]:
 
 
 AGGREGATE_STORAGE: Final = {"fillfactor": "60", "toast_tuple_target": "8160"}
-"""`postgresql_with` of a table of aggregates. Rows are written several times soon after one another: the next version finds
+"""`postgresql_with` of a table of aggregates. A row is written several times within seconds: the next version finds
 room on the same page, and leaves the indexes alone. Up to 8 kB a document stays in its row as it is: to compress it for each
 version costs more than the bytes it saves."""
 
@@ -138,7 +138,7 @@ def chassis_tables(metadata: MetaData) -> dict[str, Table]:
             "parked",
             metadata,
             Column("id", BigInteger, Identity(always=True), nullable=False),
-            Column("key", Uuid, comment="the order that waits behind it; null: blocks nobody"),
+            Column("key", Uuid, comment="the aggregate that waits behind it; null: none"),
             Column("store_id", Text, comment="null: not readable"),
             Column("type", Text),
             Column("topic", Text, nullable=False),
@@ -149,7 +149,9 @@ def chassis_tables(metadata: MetaData) -> dict[str, Table]:
             Column("value", LargeBinary),
             Column("value_bytes", Integer, comment="of the whole value, if only its beginning is stored"),
             Column(
-                "fingerprint", LargeBinary, comment="of key, value and headers: a new broker gives known offsets anew"
+                "fingerprint",
+                LargeBinary,
+                comment="of key, value and headers: another broker may assign the same offset to another record",
             ),
             Column("cause", Text, nullable=False),
             Column("detail", Text, nullable=False),
@@ -233,7 +235,7 @@ def chassis_tables(metadata: MetaData) -> dict[str, Table]:
             Column("partition", Integer, nullable=False),
             Column("next_offset", BigInteger, nullable=False),
             PrimaryKeyConstraint("topic", "partition", name="relay_positions_pkey"),
-            comment="how far this database knows its own topics: a restored one reads on from here",
+            comment="offset up to which this database has its own events: a restored one reads on from here",
         ),
         Table(
             "leases",

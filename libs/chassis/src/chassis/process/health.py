@@ -1,4 +1,4 @@
-"""What a supervisor and Prometheus ask of a process: is it live, is it ready, its metrics."""
+"""Routes for supervisors and Prometheus: liveness, readiness, metrics."""
 
 import asyncio
 import time

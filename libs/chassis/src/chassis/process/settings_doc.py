@@ -1,6 +1,6 @@
 """The tables of settings in docs/operations.md, made from the classes so that they stay true.
 
-`python -m chassis.settings_doc docs/operations.md` fills each `<!-- settings module:Class -->` ... `<!-- end -->`;
+`python -m chassis.process.settings_doc docs/operations.md` fills each `<!-- settings module:Class -->` ... `<!-- end -->`;
 `--check` only reports whether the page is stale.
 """
 
@@ -73,7 +73,7 @@ def filled(page: str) -> str:
 
 
 def main() -> int:
-    parser = argparse.ArgumentParser(prog="python -m chassis.settings_doc")
+    parser = argparse.ArgumentParser(prog="python -m chassis.process.settings_doc")
     parser.add_argument("page", type=Path)
     parser.add_argument("--check", action="store_true")
     arguments = parser.parse_args()

@@ -1,4 +1,4 @@
-"""Loops that watch a process: its gauges, the database's clock, the lag, and whether more may be taken in."""
+"""Loops beside the work: they update gauges, compare clocks, measure the lag, and pause the intake."""
 
 import asyncio
 import time
@@ -22,11 +22,11 @@ select (select count(*) from (select 1 from outbox limit 100000) o) as outbox_ro
   (select count(*) from (select 1 from tasks limit 100000) t) as tasks"""
 
 COUNT_SECONDS = 15
-"""Between two counts of what is under way."""
+"""Between two counts of running processes."""
 
 
 async def observe(app: Parts) -> None:
-    """Every two seconds: the gauges that operators alert on; what is under way, which has to be counted, every fifteen."""
+    """Update the gauges every two seconds; running processes, which have to be counted, every fifteen."""
     metrics = app.metrics
     counted_at = float("-inf")
     while True:
@@ -55,7 +55,7 @@ CLOCK_SECONDS = 2.0
 
 
 async def watch_clock(app: Parts) -> None:
-    """Read the database's clock again and again; report a host whose own clock differs from it."""
+    """Read the database's clock every two seconds; log when the host's clock begins or ceases to differ from it."""
     differed = False
     while True:
         try:
@@ -85,7 +85,7 @@ select coalesce((select extract(epoch from clock_timestamp() - j.at) from (selec
 
 
 async def watch_intake(app: Parts, consumer: Consumer) -> None:
-    """Pause intake topics while the outbox is old or enough processes run: live work is finished before more is taken."""
+    """Pause intake topics while the outbox is old or enough processes run, so that started orders finish first."""
     settings, in_flight = app.settings, app.service.in_flight
     while True:
         await asyncio.sleep(0.2)

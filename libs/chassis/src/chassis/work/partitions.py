@@ -1,4 +1,4 @@
-"""Day partitions of inbox and journal: made ahead of time; the inbox's are dropped past its horizon."""
+"""Creates day partitions of inbox and journal ahead of time, and drops those of the inbox past its horizon."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ def inbox_bound(day: date) -> UUID:
 
 
 async def ensure(tx: Connection, first: date, last: date) -> None:
-    """Make the partitions from `first` to `last`, where no row already sits in the default one."""
+    """Create the partitions from `first` to `last`, except for days with rows in the default partition."""
     await tx.execute("select pg_advisory_xact_lock(6021978)")
     day = first
     while day <= last:
@@ -43,7 +43,7 @@ async def ensure(tx: Connection, first: date, last: date) -> None:
             if await tx.fetchval(
                 f"select exists (select 1 from {table}_default where {column} >= $1 and {column} < $2)", low, high
             ):
-                continue  # it lives in the default partition, which serves as well
+                continue  # its rows stay in the default partition
             await tx.execute(f"create table {name} partition of {table} for values from ('{low}') to ('{high}')")
         day = until
 
@@ -63,7 +63,7 @@ async def drop_old_answers(tx: Connection, days: int) -> None:
 
 
 async def keep(database: Database, settings: ServiceSettings) -> None:
-    """Once an hour, for ever."""
+    """Maintain the partitions once an hour, until cancelled."""
     while True:
         try:
             async with database.transaction() as tx:

@@ -1,7 +1,7 @@
-"""The only external I/O: a row, leased, run outside any transaction. One open task per key, in order.
+"""Runs tasks, the only external I/O: leased rows, run outside any transaction, one per key at a time, in order.
 
-The lease fences who may call, not who may report: a report passes through decide like any message, and the decision tells
-a first report from a second one.
+The lease restricts who may call, not who may report: a decision handles the report like any message, and recognises a
+repeated one.
 """
 
 from __future__ import annotations
@@ -56,13 +56,13 @@ class Tasks:
         self._wake.set()
 
     async def abandon(self) -> None:
-        """Cancel running calls: their rows are of data that are gone. Who needs the outcome asks again, with the same key."""
+        """Cancel running calls, whose rows are lost. An order that needs an outcome asks again, with the same key."""
         for task in self.running:
             task.cancel()
         await asyncio.gather(*self.running, return_exceptions=True)
 
     async def close(self) -> None:
-        """Let running calls end, for a moment, and close what the runners hold open."""
+        """Give running calls two seconds to end, then close the runners."""
         if self.running:
             await asyncio.wait(self.running, timeout=2)
         for kind in self.kinds.values():
@@ -117,7 +117,7 @@ class Tasks:
             await self._later(row, after, repr(error))
 
     async def _report(self, row: Any, body: Any, outcome: Any) -> None:
-        """Hand the outcome to decide until the database takes it: what the world outside did is not forgotten."""
+        """Submit the outcome until the database accepts it: an external effect must not be lost."""
         name = f"report {row['seq']}.{row['tries']}"
         inbound = Inbound(
             "task", row["key"], row["store_id"], decided(row["store_id"], row["key"], row["task_id"], name), f"task:{row['kind']}",
@@ -137,7 +137,7 @@ class Tasks:
             await self._contradicts(row, outcome, done.error)
 
     async def _contradicts(self, row: Any, outcome: Any, error: BaseException) -> None:
-        """Decide refused a report. While its task is open it is asked again later; else a person has to look at it."""
+        """Handle a report that the decision refuses: run an open task again later, else park the report for a person."""
         if await self._later(row, 60, repr(error)):
             log.error("report_faulty", kind=row["kind"], task=str(row["task_id"]), error=repr(error))
             return
@@ -154,7 +154,7 @@ class Tasks:
                         "outcome": outcome.model_dump(mode="json"),
                     }
                 ),
-                f"the outcome in the body contradicts what was reported before: {parking.shown(error)}",
+                f"the outcome in the body contradicts an earlier report: {parking.shown(error)}",
             )
 
     async def _later(self, row: Any, seconds: float, error: str) -> bool:

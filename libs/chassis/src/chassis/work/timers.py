@@ -1,4 +1,4 @@
-"""What is due: each aggregate's earliest timer is a row; when it fires, decide is handed a `Wake`. Never for a parked order."""
+"""Fires timers: each aggregate has at most one row; when it is due, a decision gets a `Wake`. Parked orders are skipped."""
 
 from __future__ import annotations
 
@@ -28,13 +28,13 @@ from unnest($1::text[], $2::uuid[]) as u(a, k) where aggregate = u.a and key = u
 
 
 class Timers:
-    """Two workers may see the same due timer: the second finds a state that no longer wants it, and only re-arms."""
+    """Two workers may read the same due timer: the second finds a state that no longer needs it, and only sets the next one."""
 
     def __init__(self, database: Database, shell: Shell, at_most: int = 200) -> None:
         self.database, self.shell, self.at_most = database, shell, at_most
 
     async def fire(self) -> int:
-        """Hand every due timer to decide, in one batch; how many there were."""
+        """Submit a `Wake` for every due timer; returns how many were due."""
         async with self.database.connection() as connection:
             rows = await connection.fetch(DUE, self.at_most)
         if not rows:
