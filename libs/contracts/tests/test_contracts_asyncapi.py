@@ -9,9 +9,10 @@ from typing import Any
 import pytest
 from faststream.specification.asyncapi.v3_0_0.schema import ApplicationSchema
 
+from contracts import asyncapi
 from contracts.asyncapi import DOCUMENT, HEADERS, document
 from contracts.envelope import headers
-from contracts.registry import MESSAGES, PARTITIONS, SERVICES, TOPICS, topic_of
+from contracts.registry import MESSAGES, PARTITIONS, SERVICES, TOPICS, Topic, topic_of
 from contracts.schemas import text
 
 WHOLE = document()
@@ -70,7 +71,7 @@ def test_who_owns_a_topic_states_or_obeys_it_and_nobody_else_does() -> None:
             for name, each in WHOLE["operations"].items()
             if name.startswith(service)
         }
-        assert ("receive", f"#/channels/{service}.commands.v1") in mine
+        assert (("receive", f"#/channels/{service}.commands.v1") in mine) is (f"{service}.commands.v1" in TOPICS)
         assert {channel for action, channel in mine if action == "send" and channel.endswith("events.v1")} == {
             f"#/channels/{service}.events.v1"
         }
@@ -80,6 +81,14 @@ def test_who_owns_a_topic_states_or_obeys_it_and_nobody_else_does() -> None:
         if each["action"] == "receive"
     }
     assert heard == TOPICS.keys() - {"orders.events.v1"}  # that one is for everybody else
+
+
+def test_a_service_without_commands_has_no_channel_for_them(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(TOPICS, "loyalty.events.v1", Topic("loyalty.events.v1", False, "Events of loyalty."))
+    monkeypatch.setattr(asyncapi, "SERVICES", (*SERVICES, "loyalty"))
+    operations = document()["operations"].values()
+    used = {each["channel"]["$ref"].removeprefix("#/channels/") for each in operations}
+    assert used == TOPICS.keys()
 
 
 def test_the_headers_are_those_that_the_envelope_writes() -> None:

@@ -148,11 +148,14 @@ def _operations() -> dict[str, Part]:
         add(CONNECTORS, "send", topic)
         add(ORCHESTRATOR, "receive", topic)
     for service in SERVICES:
-        add(service, "receive", f"{service}.commands.v1")
-        add(service, "send", f"{service}.events.v1")
+        commands, events = f"{service}.commands.v1", f"{service}.events.v1"
+        add(service, "send", events)
         if service != ORCHESTRATOR:
-            add(ORCHESTRATOR, "send", f"{service}.commands.v1")
-            add(ORCHESTRATOR, "receive", f"{service}.events.v1")
+            add(ORCHESTRATOR, "receive", events)
+        if commands in TOPICS:
+            add(service, "receive", commands)
+            if service != ORCHESTRATOR:
+                add(ORCHESTRATOR, "send", commands)
     return found
 
 
