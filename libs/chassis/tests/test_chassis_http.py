@@ -287,6 +287,25 @@ async def test_a_change_for_another_version_is_answered_with_the_present_one_and
     for fitting in ('"1", "2"', "*"):
         assert (await client("POST", path, key=key, if_match=fitting)).status == 201, fitting
     assert await world.total(counter) == 20
+    nothing = await client("POST", f"/v1/count/{uuid4()}/5", key=key, if_match="*")
+    assert (nothing.status, nothing.json["type"]) == (412, "/problems/version_outdated")
+
+
+@pytest.mark.real
+async def test_a_412_leaves_the_idempotency_key_free_for_the_new_version_and_another_body(
+    client: Client, world: World
+) -> None:
+    """A precondition is checked before execution; only the answer of an executed request is stored."""
+    key, counter = await client.app.keys.create(STORE, "till", ["*"]), uuid4()
+    assert (await client("POST", f"/v1/count/{counter}/5", key=key)).status == 201
+    path = f"/v1/count/{counter}/7"
+    assert (await client("POST", path, key=key, idempotency_key="k", if_match='"9"')).status == 412
+    retried = await client("POST", f"{path}?play=", key=key, idempotency_key="k", if_match='"1"')
+    assert (retried.status, retried.json, retried.headers["etag"]) == (201, {"total": 12}, '"2"')
+    again = await client("POST", f"{path}?play=", key=key, idempotency_key="k", if_match='"1"')
+    assert (again.status, again.body, again.headers["idempotency-replayed"]) == (201, retried.body, "true")
+    assert (await client("POST", path, key=key, idempotency_key="k")).json["type"] == "/problems/idempotency_key_reused"
+    assert await world.total(counter) == 12
 
 
 @pytest.mark.real

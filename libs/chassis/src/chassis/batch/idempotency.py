@@ -1,4 +1,8 @@
-"""Idempotency keys of HTTP requests, claimed in the transaction of the effect: a repetition gets the first answer's bytes."""
+"""Idempotency keys of HTTP requests, stored in the transaction of the effect: a repeated request gets the first one's bytes.
+
+Only the answer of a request that was executed is stored, a refusal of the business included. A request whose precondition
+failed (412) or that a fault ended leaves its key free: the same key may come with another `If-Match` and another body.
+"""
 
 from __future__ import annotations
 
@@ -28,11 +32,11 @@ FREED = "delete from idempotency using unnest($1::text[], $2::text[]) as u(s, k)
 
 
 class KeyReused(Exception):
-    """The same Idempotency-Key came with another request."""
+    """Another request was executed under the same Idempotency-Key."""
 
 
 async def claim(tx: Connection, asked: Sequence[Idempotency]) -> dict[tuple[str, str], Any]:
-    """Claim the keys; returns the stored rows of those that were claimed before. Waits for a concurrent first request."""
+    """Claims the keys. Returns the rows of those that were claimed before; waits for a concurrent first request."""
     if not asked:
         return {}
     ordered = sorted({(one.store_id, one.key): one for one in asked}.values(), key=lambda one: (one.store_id, one.key))
@@ -50,6 +54,7 @@ async def claim(tx: Connection, asked: Sequence[Idempotency]) -> dict[tuple[str,
 
 
 def repeat(asked: Idempotency, stored: Any) -> Outcome:
+    """Returns the stored answer, or KeyReused as the outcome's error for another query or body."""
     if stored["fingerprint"] != asked.fingerprint:
         return Outcome("faulty", error=KeyReused(asked.key))
     headers = {**orjson.loads(stored["headers"]), "idempotency-replayed": "true"}
@@ -57,14 +62,14 @@ def repeat(asked: Idempotency, stored: Any) -> Outcome:
 
 
 async def store(tx: Connection, entries: Sequence[Any], outcomes: Sequence[Outcome]) -> None:
-    """Store the answers. A request that failed by a fault of the service leaves its key free for another attempt."""
+    """Stores the answers of the executed requests and deletes the keys of the others."""
     rows: list[tuple[Any, ...]] = []
     free: list[tuple[str, str]] = []
     for entry, outcome in zip(entries, outcomes, strict=True):
         if not isinstance(entry, Inbound) or entry.idempotency is None or outcome.status == "duplicate":
             continue
         asked, answer = entry.idempotency, outcome.answer
-        if answer is not None:
+        if answer is not None and outcome.status != "outdated":
             rows.append(
                 (asked.store_id, asked.key, answer.status, orjson.dumps(dict(answer.headers)).decode(), answer.body)
             )

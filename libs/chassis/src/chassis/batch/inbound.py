@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Container
 from dataclasses import dataclass
 from typing import Any, Literal
 from uuid import UUID
@@ -34,8 +34,8 @@ class Inbound:
     parked_id: int | None = None
     idempotency: Idempotency | None = None
     render: Callable[[Outcome], Rendered] | None = None
-    if_versions: frozenset[int] | None = None
-    """Versions of the aggregate that `If-Match` names; null: any."""
+    if_versions: Container[int] | None = None
+    """The versions of the aggregate that the request accepts; null: any, and none."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -137,11 +137,16 @@ class Batch:
             self._again.append((aggregate.table, slot.key, answer))
             return Outcome("done", slot.state, version=slot.version)
         if inbound.if_versions is not None and slot.revision and slot.version not in inbound.if_versions:
-            outdated = Refusal("version_outdated", f"the present version is {slot.version}")
-            return Outcome("done", slot.state, refusal=outdated, version=slot.version)
+            return _outdated(slot, f"the present version is {slot.version}")
         crash.deciding(inbound.id)
         context = Context(self.now, slot.key, slot.store_id, inbound.id, inbound.actor, inbound.type, self._shares)
         decision = handler.decide(slot.state, body, context)
+        if (
+            inbound.if_versions is not None
+            and not slot.revision
+            and any(isinstance(one, Event) for one in effects_of(decision))
+        ):
+            return _outdated(slot, "it does not exist")
         outcome = (
             self._apply(slot, inbound, decision)
             if decision
@@ -267,6 +272,10 @@ class Batch:
     @property
     def rows(self) -> int:
         return len(self._journal)
+
+
+def _outdated(slot: Slot, detail: str) -> Outcome:
+    return Outcome("outdated", slot.state, refusal=Refusal("version_outdated", detail), version=slot.version)
 
 
 def _unheeded(slot: Slot, body: Any) -> bool:

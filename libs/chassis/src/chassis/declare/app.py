@@ -93,7 +93,8 @@ class Rendered:
 class Outcome:
     """The result of handling one message."""
 
-    status: Literal["done", "duplicate", "parked", "queued", "ignored", "faulty"]
+    status: Literal["done", "duplicate", "outdated", "parked", "queued", "ignored", "faulty"]
+    """outdated: a precondition of the request does not hold, so it was not executed."""
     state: Any = None
     events: tuple[Event, ...] = ()
     refusal: Refusal | None = None

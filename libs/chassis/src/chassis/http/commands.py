@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import re
 import uuid
+from collections.abc import Container
 from typing import Annotated, Final
 
 from fastapi import Depends, Request, Response
@@ -96,14 +97,19 @@ def operation_id(request: Request, who: Principal, key: uuid.UUID, retention_day
     return derived(key, f"{who.store_id}|{asked}|{period}")
 
 
-def if_match(request: Request) -> frozenset[int] | None:
-    """Returns the versions in `If-Match`; None without the header or for `*`. Raises Problem 400.
+ANY_VERSION: Final = range(2**31)
 
-    A weak tag and a tag that is no version match nothing (RFC 9110, 13.1.1).
+
+def if_match(request: Request) -> Container[int] | None:
+    """Returns the versions in `If-Match`; None without the header. Raises Problem 400.
+
+    `*` is every version of an existing resource. A weak tag and a tag that is no version match nothing (RFC 9110, 13.1.1).
     """
     header = request.headers.get("if-match")
-    if header is None or header == "*":
+    if header is None:
         return None
+    if header == "*":
+        return ANY_VERSION
     if not re.fullmatch(TAGS_PATTERN, header):
         raise known("if_match_invalid", 'send the `ETag` of an answer, e.g. `"7"`, or `*`')
     tags: list[str] = re.findall(TAG_PATTERN, header)
