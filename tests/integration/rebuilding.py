@@ -9,14 +9,13 @@ from uuid import UUID
 import asyncpg
 from sqlalchemy import MetaData
 
+from chassis import journal
 from chassis.batch import aggregates, statements
 from chassis.batch.aggregates import Slot
 from chassis.declare import migrations
 from chassis.declare.service import Service
 from chassis.declare.sql import Rows
 from chassis.declare.tables import chassis_tables
-from contracts.base import Event, PrivateEvent
-from contracts.registry import MESSAGES
 from tests.integration.restoring import plain_rows
 from tests.integration.shop import Shop
 
@@ -25,15 +24,10 @@ select aggregate, key, store_id, revision, version, type, payload::text as paylo
 where revision is not null order by id"""
 UNJOURNALED = frozenset({"markets", "sellers"})
 """Small tables that operators write."""
-TIMES = frozenset({"armed_at", "at", "created_at", "updated_at", "shipped_at", "delivered_at"})
+TIMES = frozenset(
+    {"armed_at", "at", "created_at", "updated_at", "shipped_at", "delivered_at", "journal_from", "journal_to"}
+)
 """Columns that the journal does not determine: times of writing, timers."""
-
-
-def _private(base: type[Event] = PrivateEvent) -> dict[str, type[Event]]:
-    found: dict[str, type[Event]] = {}
-    for model in base.__subclasses__():
-        found |= {model.TYPE: model} | _private(model)
-    return found
 
 
 async def as_it_is_and_rebuilt(shop: Shop, name: str) -> tuple[dict[str, Any], dict[str, Any]]:
@@ -62,12 +56,12 @@ def own_tables(service: Service) -> list[str]:
     return sorted(service.metadata.tables.keys() - chassis_tables(MetaData()).keys() - UNJOURNALED)
 
 
-async def _replay(service: Service, journal: list[Any], tx: Any) -> None:
-    models: dict[str, Any] = {**MESSAGES, **_private()}
+async def _replay(service: Service, entries: list[Any], tx: Any) -> None:
+    models = journal.models(service)
     by_table = {aggregate.table: aggregate for aggregate in service.aggregates}
     slots: dict[tuple[str, UUID], Slot] = {}
     shares: dict[str, dict[Any, Any]] = {share.name: {} for share in service.shares}
-    for row in journal:
+    for row in entries:
         aggregate = by_table[row["aggregate"]]
         slot = slots.get((row["aggregate"], row["key"]))
         if slot is None:

@@ -9,7 +9,7 @@ import asyncio
 from collections.abc import Iterable, Mapping, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 from uuid import UUID, uuid4
 
 from asyncpg import Connection
@@ -29,7 +29,7 @@ from chassis.declare.tables import aggregate_columns, chassis_tables
 from chassis.settings import ServiceSettings
 from chassis.telemetry import Metrics
 from chassis.work.replay import Replays
-from contracts.base import Addressed, Command, Document, Event, Frozen, Message, OrderKeyed, PrivateEvent
+from contracts.base import Addressed, Command, Document, Event, Frozen, Message, OrderKeyed, Personal, PrivateEvent
 from contracts.deciding import Context, Effect, Refusal, Reported, Task, Unasked, Wake
 from contracts.envelope import headers
 from contracts.ids import message_id
@@ -73,10 +73,12 @@ class LabelKeyed(Addressed, key="label_id"):
 
 class Stick(LabelKeyed, Command, type="counter.stick"):
     text: str
+    sender: Annotated[str, Personal()] = ""
 
 
 class Stuck(LabelKeyed, Event, type="counter.stuck"):
     text: str
+    sender: Annotated[str, Personal()] = ""
 
 
 MODELS: dict[str, type[Message]] = {model.TYPE: model for model in (Add, Fill, Added, Stick, Stuck)}
@@ -112,7 +114,13 @@ class Label(Document):
 
 def stick(state: Label, command: Stick, context: Context) -> list[Effect]:
     return [
-        Stuck(label_id=context.key, store_id=context.store_id, operation_id=command.operation_id, text=command.text)
+        Stuck(
+            label_id=context.key,
+            store_id=context.store_id,
+            operation_id=command.operation_id,
+            text=command.text,
+            sender=command.sender,
+        )
     ]
 
 

@@ -10,6 +10,7 @@ from fastapi import APIRouter, Body, Depends, Request, Response
 from pydantic import BaseModel, model_validator
 from sqlalchemy import literal, select, tuple_
 
+from chassis import journal
 from chassis.batch.aggregates import whole
 from chassis.declare.app import About, App, Outcome, Principal, Problems
 from chassis.http.bodies import as_json
@@ -71,6 +72,8 @@ WORDS: Final = {
     "fulfillment_status": FulfillmentStatus,
     "cancel_cause": CancelCause,
 }
+UNSHOWN: Final = ("orders.progressed", "orders.merged")
+"""Types of the journal that the timeline leaves out; `GET /v1/journal` has them."""
 LISTED = Cursors("orders", Timestamp, UUID)
 MARKETS = Cursors("markets", Code)
 SHOWN = [column for column in markets.c if column.name != "store_id"]
@@ -160,26 +163,21 @@ def routes(app: App) -> APIRouter:
         body = shown(order_id, state, version)
         if parked:
             body["waiting"] = "parked"
-        return respond(as_json(200, body | {"timeline": await timeline(order_id)}, etag(version)))
+        return respond(as_json(200, body | {"timeline": await timeline(who, order_id)}, etag(version)))
 
-    async def timeline(key: UUID) -> list[dict[str, Any]]:
-        journal = metadata.tables["journal"]
-        j = journal.c
-        rows = await app.read(
-            select(j.at, j.type, j.version, j.operation_id, j.actor, j.cause_type, j.cause_id, j.message_id, j.payload)
-            .where(j.key == key, j.aggregate == "orders", j.type.not_in(("orders.progressed", "orders.merged"))).order_by(j.id)
-        )  # fmt: skip
-        payloads = [orjson.loads(row["payload"]) for row in rows]
+    async def timeline(who: Principal, key: UUID) -> list[dict[str, Any]]:
+        found = await journal.entries(app.read, "orders", who.store_id, key, without=UNSHOWN)
+        bodies = [orjson.loads(entry.payload) for entry in found]
         return [
             {
-                "at": row["at"].isoformat(), "type": row["type"], "version": row["version"],
-                "operation_id": row["operation_id"] and str(row["operation_id"]), "message_id": str(row["message_id"]),
-                "caused_by": {"type": row["cause_type"], "id": str(row["cause_id"]), "actor": row["actor"]},
-                "status": payload.get("status"), "payment_status": payload.get("payment_status"),
-                "fulfillment_status": payload.get("fulfillment_status"),
-                **{name: payload[name] for name in ("code", "detail", "resolution", "reason") if payload.get(name)},
+                "at": entry.at.isoformat(), "type": entry.type, "version": entry.version,
+                "operation_id": entry.operation_id and str(entry.operation_id), "message_id": str(entry.message_id),
+                "caused_by": {"type": entry.cause_type, "id": str(entry.cause_id), "actor": entry.actor},
+                "status": body.get("status"), "payment_status": body.get("payment_status"),
+                "fulfillment_status": body.get("fulfillment_status"),
+                **{name: body[name] for name in ("code", "detail", "resolution", "reason") if body.get(name)},
             }
-            for row, payload in zip(rows, payloads, strict=True)
+            for entry, body in zip(found, bodies, strict=True)
         ]  # fmt: skip
 
     @router.get("/orders", response_model=Page[OrderSummary])

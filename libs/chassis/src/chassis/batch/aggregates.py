@@ -22,6 +22,7 @@ from pydantic import TypeAdapter
 from chassis.batch.errors import Conflict
 from chassis.declare.service import Aggregate, Change
 from chassis.declare.sql import Piece, Rows, columns
+from chassis.declare.tables import TODAY, TODAY_LATEST
 from contracts.base import Document, Event, in_json
 
 ANSWERED_MAX: Final = 8
@@ -231,6 +232,8 @@ def _saved(aggregate: Aggregate[Any]) -> Piece:
         for name, _ in kinds
         if name not in ("key", "store_id")
     )
+    # The days only widen: after a failover the clock may be behind.
+    sets += f", journal_from = least(t.journal_from, {TODAY}), journal_to = greatest(t.journal_to, {TODAY_LATEST})"
     return Piece(
         f"{table}_given as (select * from unnest({arrays}, {{{len(kinds)}}}::int[]) as u({names}, previous)),"
         f" {table}_made as (insert into {table} ({names}) select {names} from {table}_given where previous = 0"

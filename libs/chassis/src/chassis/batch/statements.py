@@ -7,7 +7,7 @@ because a round trip costs more than most of them. `services/<name>/sql/batch.sq
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence, Set
-from datetime import datetime
+from datetime import UTC, datetime
 from functools import cache
 from types import MappingProxyType
 from typing import Any, Final, NamedTuple
@@ -19,6 +19,7 @@ from chassis.batch import aggregates
 from chassis.batch.aggregates import LOCK, Locked, Slot
 from chassis.batch.inbound import Inbound
 from chassis.declare.sql import Piece, Rows, columns
+from chassis.journal import answers_again
 from contracts.deciding import Task
 
 Timer = tuple[str, UUID, datetime | None]
@@ -218,13 +219,6 @@ def _closed(timers: Sequence[Timer], offsets: Offsets, keys: Sequence[UUID]) -> 
 
 # -- what some batches write ------------------------------------------------------------------------------------------
 
-AGAIN = """
-insert into outbox (day, journal_id)
-select j.day, j.id from unnest($1::text[], $2::uuid[], $3::int[]) with ordinality as u(aggregate, key, revision, n)
-cross join lateral (
-  select day, id from journal where key = u.key and revision = u.revision and aggregate = u.aggregate limit 1) j
-order by u.n"""
-
 CLOSED_OPERATIONS = Piece(
     """
 closed_operations_written as (
@@ -261,6 +255,11 @@ select (u.at at time zone 'UTC')::date, u.* from unnest($1::uuid[], $2::text[], 
   $16::timestamptz[]) as u(key, store_id, aggregate, revision, version, type, message_id, operation_id, topic,
     actor, cause_type, cause_id, correlation_id, traceparent, payload, at)"""
 
+WIDENED = """
+update {table} t set journal_from = least(t.journal_from, u.first), journal_to = greatest(t.journal_to, u.last)
+from (select key, min(day) as first, max(day) as last from unnest($1::uuid[], $2::date[]) as d(key, day) group by key) u
+where t.key = u.key"""
+
 
 REPORTED = "delete from tasks where task_id = any($1::uuid[])"
 
@@ -279,7 +278,9 @@ async def answered_before(
 
 async def publish_again(tx: Connection, answers: Sequence[tuple[str, UUID, int]]) -> None:
     """Publish earlier answers again, given as (table, key, revision), because their commands were repeated."""
-    await tx.execute(AGAIN, *columns(answers, 3))
+    for table in sorted({table for table, _, _ in answers}):
+        of_table = [answer[1:] for answer in answers if answer[0] == table]
+        await tx.execute(answers_again(table), *columns(of_table, 2))
 
 
 async def save_tasks(tx: Connection, tasks: Sequence[tuple[Inbound, str, Task]], now: datetime) -> None:
@@ -297,3 +298,6 @@ async def save_tasks(tx: Connection, tasks: Sequence[tuple[Inbound, str, Task]],
 async def journal_adopted(tx: Connection, rows: Sequence[tuple[Any, ...]]) -> None:
     """Write journal rows, each followed by its time, that are not published again."""
     await tx.execute(ADOPTED, *columns(rows, 16))
+    for table in sorted({row[2] for row in rows}):
+        days = [(row[0], row[-1].astimezone(UTC).date()) for row in rows if row[2] == table]
+        await tx.execute(WIDENED.format(table=table), *columns(days, 2))

@@ -200,9 +200,13 @@ class Batch:
                 unheeded = True
             else:
                 refusal = effect
+        if rows and not revision:
+            raise ValueError(
+                f"{inbound.type} sends commands about an aggregate that has no event: they would not be found"
+            )
         slot.state, slot.revision, slot.version = state, revision, version
         slot.answered.update(answered)
-        slot.touched = slot.touched or bool(events)
+        slot.touched = slot.touched or bool(rows)
         slot.events += events
         for key, (share, value) in shares.items():
             self._shares[key] = value

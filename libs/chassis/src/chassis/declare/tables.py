@@ -47,6 +47,12 @@ room on the same page, and leaves the indexes alone. Up to 8 kB a document stays
 version costs more than the bytes it saves."""
 
 
+TODAY: Final = "(now() at time zone 'UTC')::date"
+"""SQL: the day on which the transaction began. Its journal rows are of this day or a later one."""
+TODAY_LATEST: Final = "(clock_timestamp() at time zone 'UTC')::date"
+"""SQL, once a batch has decided: its journal rows are of this day or an earlier one."""
+
+
 def aggregate_columns() -> list[Column[Any]]:
     """What every aggregate's row has, before the columns of its own. Its documents are JSON."""
     return [
@@ -62,6 +68,10 @@ def aggregate_columns() -> list[Column[Any]]:
             comment="JSON: operation id -> revision of its answer, of the latest operations",
         ),
         instant("armed_at", nullable=True),
+        Column(
+            "journal_from", Date, nullable=False, server_default=text(TODAY), comment="first day of its journal rows"
+        ),
+        Column("journal_to", Date, nullable=False, server_default=text(TODAY_LATEST), comment="last day of them"),
     ]
 
 
@@ -236,6 +246,14 @@ def chassis_tables(metadata: MetaData) -> dict[str, Table]:
             Column("next_offset", BigInteger, nullable=False),
             PrimaryKeyConstraint("topic", "partition", name="relay_positions_pkey"),
             comment="offset up to which this database has its own events: a restored one reads on from here",
+        ),
+        Table(
+            "unfolded",
+            metadata,
+            Column("day", Date, nullable=False),
+            Column("after_id", BigInteger, nullable=False, comment="a journal id: the adopted events have higher ones"),
+            PrimaryKeyConstraint("day", name="unfolded_pkey"),
+            comment="days of the journal with adopted events that are not folded into shared rows yet",
         ),
         Table(
             "leases",

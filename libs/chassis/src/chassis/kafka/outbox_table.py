@@ -13,6 +13,7 @@ from asyncpg import Connection
 
 from chassis.batch.database import Database
 from chassis.batch.outbox import OutboxRow
+from chassis.journal import POINTED
 
 LEASE: Final = """
 with unsynced as (select set_config('synchronous_commit', 'off', true))
@@ -25,7 +26,7 @@ returning holder"""
 # One statement deletes the rows that are published and reads the next ones without those that it deletes.
 # The columns of `state` are in every row; if there is no row to read, they are in the only one.
 # Lateral with its limit: always a look-up by key. On a journal that grew since it was last analyzed, a plain join scans it.
-NEXT: Final = """
+NEXT: Final = f"""
 with unsynced as (select set_config('synchronous_commit', 'off', true)),
   gone as (delete from outbox using unsynced where id = any($3::bigint[])),
   positioned as (
@@ -41,7 +42,7 @@ from state left join (
   select o.id, o.day, o.journal_id, j.key, j.store_id, j.type, j.message_id, j.topic, j.at, j.cause_id, j.correlation_id,
     j.traceparent, j.payload, exists (select from outbox_set_aside s where s.key = j.key) as late
   from (select id, day, journal_id from outbox where id > $1 order by id limit $2 + cardinality($3::bigint[])) o
-  cross join lateral (select * from journal where day = o.day and id = o.journal_id limit 1) j
+  {POINTED}
   where o.id not in (select unnest($3::bigint[]))) r on true
 order by r.id"""
 

@@ -7,7 +7,7 @@ database has them already.
 
 Aggregates are folded chunk by chunk, partition by partition: the events of one order are in order. Shared rows (stock, series)
 depend on the events of many orders, whose order partitions do not preserve. So they are folded once, at the end, from the
-journal; the row UNFOLDED records where that begins, and survives a crash in between.
+journal; `unfolded` has the days of these events, and survives a crash in between.
 """
 
 from __future__ import annotations
@@ -15,13 +15,15 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
-from typing import Any, cast
+from datetime import UTC
+from typing import Any
 from uuid import UUID
 
 import structlog
 from aiokafka import AIOKafkaConsumer, ConsumerRecord, TopicPartition
 from asyncpg import Connection
 
+from chassis import journal
 from chassis.batch import statements
 from chassis.batch.adoption import Adopted, adopt
 from chassis.batch.database import Database
@@ -38,13 +40,11 @@ from chassis.settings import ServiceSettings
 from chassis.telemetry import Metrics
 from contracts.base import Event
 from contracts.envelope import Ignored, Poison, key_of, read
-from contracts.registry import MESSAGES, PARTITIONS
+from contracts.registry import PARTITIONS
 
 log = structlog.get_logger("chassis.kafka.recovery")
 
 CHUNK = 200
-UNFOLDED = "journal rows not yet folded into shared rows"
-"""A row of `relay_positions`: adopted events with a journal id above `next_offset` still have to move the shared rows."""
 LOCK = 6021979
 RECOVERED = "recovered"
 """A row of `leases`; its holder is the certificate (`History.certificate`) of the data that have adopted their topic."""
@@ -170,11 +170,11 @@ async def _adopt(service: Service, database: Database, part: TopicPartition, ent
         now = await tx.fetchval("select clock_timestamp()")
         count = await adopt(Batch(service, tx, now), [one for one in found if isinstance(one, Adopted)])
         if count:
+            days = {one.at.astimezone(UTC).date() for one in found if isinstance(one, Adopted)}
             await tx.execute(
-                "insert into relay_positions (topic, partition, next_offset) values ($1, 0, $2) on conflict do nothing",
-                UNFOLDED,
-                last,
-            )
+                "insert into unfolded (day, after_id) select day, $2 from unnest($1::date[]) as u(day) on conflict do nothing",
+                sorted(days), last,
+            )  # fmt: skip
         await _read_until(tx, part, entries[-1].offset + 1)
     return count
 
@@ -222,14 +222,10 @@ def _record(raw: ConsumerRecord) -> Record:
 async def _fold_shares(service: Service, database: Database) -> None:
     """What the adopted events did to shared rows, once and all together."""
     async with database.transaction() as tx:
-        since = await tx.fetchval("select next_offset from relay_positions where topic = $1 for update", UNFOLDED)
-        if since is None:
+        if not await tx.fetch("select from unfolded for update"):
             return
         moved: dict[str, dict[Any, list[Event]]] = {share.name: {} for share in service.shares}
-        async for row in tx.cursor(
-            "select type, payload from journal where id > $1 and actor = 'recovery' order by id", since
-        ):
-            event = cast(Event, MESSAGES[row["type"]].model_validate_json(row["payload"]))
+        async for event in journal.adopted(tx):
             for share in service.shares:
                 for key in share.touched(event):
                     moved[share.name].setdefault(key, []).append(event)
@@ -237,7 +233,7 @@ async def _fold_shares(service: Service, database: Database) -> None:
             keys = sorted(moved[share.name])
             if keys:
                 await _fold(tx, share, {key: moved[share.name][key] for key in keys})
-        await tx.execute("delete from relay_positions where topic = $1", UNFOLDED)
+        await tx.execute("delete from unfolded")
 
 
 async def _fold(tx: Connection, share: Any, moved: dict[Any, list[Event]]) -> None:

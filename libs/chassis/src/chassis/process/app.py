@@ -22,7 +22,7 @@ from chassis.kafka import recovery
 from chassis.kafka import topics as kafka
 from chassis.kafka.consumer import Consumer
 from chassis.kafka.relay import Relay
-from chassis.process import health, parked, watch
+from chassis.process import health, journal, parked, watch
 from chassis.process.parts import Parts
 from chassis.settings import ServiceSettings
 from chassis.work import partitions
@@ -50,6 +50,7 @@ class App(Parts):
         app.add_middleware(Readable)
         app.include_router(health.routes(self))
         app.include_router(parked.routes(self))
+        app.include_router(journal.routes(self))
         app.mount("/docs", docs.pages(self.service.name))
         app.include_router(problems.pages(self.service.problems))
         if self.role in ("all", "api") and self.service.routes is not None:

@@ -17,7 +17,7 @@ import structlog
 import yaml
 from pydantic import ValidationError
 
-from chassis import crash
+from chassis import crash, journal
 from chassis.batch.database import Database
 from chassis.declare.service import Service
 from chassis.http import server
@@ -138,11 +138,11 @@ async def _keys(keys: Keys, arguments: argparse.Namespace) -> None:
 
 
 async def _check(service: Service, database: Database, *, as_json: bool) -> None:
-    found: list[tuple[str, int, int]] = []
-    if service.check is not None:
-        async with database.queries.connection() as connection, connection.transaction():
-            await connection.execute("set local statement_timeout = 0")  # it reads whole tables
-            found = list(await service.check(connection))
+    async with database.queries.connection() as connection, connection.transaction():
+        await connection.execute("set local statement_timeout = 0")  # it reads whole tables
+        found = await journal.check(connection, service)
+        if service.check is not None:
+            found += await service.check(connection)
     if as_json:
         print(json.dumps([dict(zip(("name", "checked", "violated"), row, strict=True)) for row in found]))
     else:

@@ -6,16 +6,16 @@ import time
 import structlog
 
 from chassis.batch.errors import is_transient
+from chassis.journal import OUTBOX_AGE
 from chassis.kafka.consumer import Consumer
 from chassis.process.parts import Parts
 
 log = structlog.get_logger("chassis.process.watch")
 
-OBSERVED = """
+OBSERVED = f"""
 select (select count(*) from (select 1 from outbox limit 100000) o) as outbox_rows,
   (select count(*) from outbox_set_aside) as set_aside,
-  coalesce((select extract(epoch from clock_timestamp() - j.at) from (select day, journal_id from outbox order by id limit 1) o
-    cross join lateral (select at from journal where day = o.day and id = o.journal_id limit 1) j), 0)::float8 as outbox_age,
+  ({OUTBOX_AGE}) as outbox_age,
   (select count(*) from parked where state = 'waiting') as parked,
   (select count(*) from parked_keys) as parked_keys,
   (select count(*) from timers where due_at < now() - interval '10 seconds') as overdue,
@@ -77,11 +77,6 @@ async def watch_lag(consumer: Consumer) -> None:
     while True:
         await consumer.measure_lag()
         await asyncio.sleep(2)
-
-
-OUTBOX_AGE = """
-select coalesce((select extract(epoch from clock_timestamp() - j.at) from (select day, journal_id from outbox order by id limit 1) o
-  cross join lateral (select at from journal where day = o.day and id = o.journal_id limit 1) j), 0)::float8"""
 
 
 async def watch_intake(app: Parts, consumer: Consumer) -> None:

@@ -12,9 +12,10 @@ from typing import Any, Final, NamedTuple
 from pydantic import BaseModel
 
 from contracts.orders import Change
+from contracts.personal import is_personal
 from contracts.snapshot import SECURED, Line, OrderContent
 from orders.domain.order import Order, has_shipped
-from orders.domain.snapshots import CANCELLED, REFUNDED, is_personal, partly_shipped, requested
+from orders.domain.snapshots import CANCELLED, REFUNDED, partly_shipped, requested
 from orders.domain.story import Story
 
 ORDER_INFORMS: Final = (

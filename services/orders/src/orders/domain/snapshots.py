@@ -6,8 +6,8 @@ from collections.abc import Iterator, Mapping
 from datetime import datetime, timedelta
 from typing import Final, NamedTuple
 
-from contracts.base import Personal
 from contracts.orders import FulfillmentStatus, MarketTerms, Status
+from contracts.personal import is_personal
 from contracts.snapshot import SHIPPABLE, Address, Buyer, Line, OrderContent, Source
 from orders.domain.amounts import addresses, amounts, grand_minor, is_ours, ships, ships_anything
 
@@ -100,11 +100,6 @@ def _buyer(old: Buyer, new: Buyer) -> Buyer:
         if is_personal(field.metadata, field.annotation) and not getattr(new, name) and (before := getattr(old, name))
     }
     return new.model_copy(update=kept) if kept else new
-
-
-def is_personal(metadata: list[object], annotation: object) -> bool:
-    nested = [one for part in getattr(annotation, "__args__", ()) for one in getattr(part, "__metadata__", ())]
-    return any(isinstance(one, Personal) for one in [*metadata, *nested])
 
 
 Obstacle = tuple[str, str]
