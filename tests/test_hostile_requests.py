@@ -242,7 +242,8 @@ async def test_no_hostile_value_of_any_parameter_makes_a_service_fail(client: Cl
 async def test_every_list_answers_its_first_page(client: Client) -> None:
     for method, path, operation in operations(client.document):
         if method == "GET" and any(one["name"] == "cursor" for one in operation.get("parameters", [])):
-            status, body = await client("GET", path)
+            keyed = f"?order_id={uuid4()}" if path == "/v1/journal" else ""
+            status, body = await client("GET", path + keyed)
             assert status == 200, (path, body)
             assert set(json.loads(body)) == {"items", "next_cursor"}, path
 
@@ -264,3 +265,26 @@ async def test_the_markets_of_a_store_are_listed_page_by_page(client: Client) ->
     assert seen == [("a", None, "a"), ("b", "bol", "b")]
     other = await client("PUT", "/v1/markets/c", json.dumps({"terms": {"code": "c"}}).encode(), x_store_id=store)
     assert (other[0], json.loads(other[1])["type"]) == (409, "/problems/market_taken")
+
+
+@pytest.mark.parametrize("client", ["orders"], indirect=True)
+async def test_a_market_is_replaced_only_at_the_version_that_if_match_names(client: Client) -> None:
+    store, code = f"st_{uuid4().hex[:8]}".encode(), "m"
+
+    async def put(seller: str, **headers: bytes) -> tuple[int, Any]:
+        body = json.dumps({"terms": {"code": code, "seller": seller}}).encode()
+        status, answer = await client("PUT", f"/v1/markets/{code}", body, x_store_id=store, **headers)
+        return status, json.loads(answer)
+
+    for any_or_one in (b"*", b'"1"'):
+        status, problem = await put("a", if_match=any_or_one)
+        assert (status, problem["type"], problem.get("version")) == (412, "/problems/version_outdated", None)
+    assert [(await put(seller))[1]["version"] for seller in ("a", "a", "b")] == [1, 1, 2]
+    status, problem = await put("c", if_match=b'"1"')
+    assert (status, problem["version"]) == (412, 2)
+    assert (await put("c", if_match=b'"2"'))[1]["version"] == 3
+    assert (await put("c", if_match=b"3"))[0] == 400
+    status, read = await client("GET", f"/v1/markets/{code}", x_store_id=store)
+    assert (status, json.loads(read)["version"], json.loads(read)["terms"]["seller"]) == (200, 3, "c")
+    status, _ = await client("GET", "/v1/markets/other", x_store_id=store)
+    assert status == 404

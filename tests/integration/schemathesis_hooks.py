@@ -13,8 +13,9 @@ from schemathesis.openapi.checks import RejectedPositiveData
 
 from chassis.http.paging import CURSOR_PATTERN, opened
 
-RULED: Final = ("body", "body.terms", "body.terms.code", "body.time_zone")
-"""Where a rule is broken that JSON Schema cannot state: over several fields, the code in the path, a name of the IANA's list."""
+RULED: Final = ("body", "body.terms", "body.terms.code", "body.time_zone", "query")
+"""Where a rule is broken that JSON Schema cannot state: over several fields or parameters, the code in the path, a name of the
+IANA's list."""
 
 FIRST, LAST = datetime(1970, 1, 2), datetime(2199, 12, 30)
 """JSON Schema has no range of times."""

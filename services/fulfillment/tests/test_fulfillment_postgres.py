@@ -219,9 +219,12 @@ class Client:
     def __init__(self, app: App, key: str) -> None:
         self.asgi, self.key = app.asgi(), key
 
-    async def __call__(self, method: str, path: str, body: Any = None, **query: Any) -> tuple[int, Any]:
+    async def __call__(
+        self, method: str, path: str, body: Any = None, if_match: str = "", **query: Any
+    ) -> tuple[int, Any]:
         sent: list[Any] = []
         headers = [(b"authorization", f"Bearer {self.key}".encode()), (b"content-type", b"application/json")]
+        headers += [(b"if-match", if_match.encode())] if if_match else []
         scope = {
             "type": "http", "asgi": {"version": "3.0"}, "http_version": "1.1", "method": method, "scheme": "http",
             "path": path, "raw_path": quote(path).encode(), "query_string": urlencode(query).encode(), "root_path": "",
@@ -244,11 +247,28 @@ async def client(app: App, *scopes: str, store: str = STORE) -> Client:
 
 async def test_stock_is_counted_and_read_also_under_an_sku_with_slashes(app: App) -> None:
     call = await client(app)
-    row = {"location": "main", "sku": "A/B c", "on_hand": 7, "reserved": 0, "available": 7}
+    row = {"location": "main", "sku": "A/B c", "on_hand": 7, "reserved": 0, "available": 7, "version": 1}
     assert await call("PUT", "/v1/stock/main/A/B c", {"on_hand": 7}) == (200, row)
     assert await call("GET", "/v1/stock/main/A/B c") == (200, row)
     assert (await call("GET", "/v1/stock/main/other"))[0] == 404
     assert (await (await client(app, store="st_2"))("GET", "/v1/stock/main/A/B c"))[0] == 404
+
+
+async def test_a_count_is_set_only_at_the_version_that_if_match_names(app: App) -> None:
+    """The version counts the changes of the count; what orders reserve does not change it."""
+    call = await client(app)
+    path = "/v1/stock/main/V"
+    for precondition in ("*", '"1"'):
+        assert (await call("PUT", path, {"on_hand": 7}, if_match=precondition))[0] == 412
+    assert (await call("GET", path))[0] == 404
+    assert [(await call("PUT", path, {"on_hand": n}))[1]["version"] for n in (7, 8)] == [1, 2]
+    await together(app.shell, reserve("v1", ("V", 2)))
+    status, problem = await call("PUT", path, {"on_hand": 9}, if_match='"1"')
+    assert (status, problem["type"], problem["version"]) == (412, "/problems/version_outdated", 2)
+    status, row = await call("PUT", path, {"on_hand": 9}, if_match='"2"')
+    assert (status, row["on_hand"], row["version"]) == (200, 9, 3)
+    [listed] = (await call("GET", "/v1/stock"))[1]["items"]
+    assert listed == (await call("GET", path))[1] == row | {"reserved": 2, "available": 7}
 
 
 async def test_a_thousand_counts_come_in_one_request_and_each_refusal_is_named(app: App) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 from collections.abc import AsyncIterator
+from functools import partial
 from typing import Any
 from urllib.parse import urlencode
 from uuid import uuid4
@@ -37,8 +38,9 @@ class Client:
     def __init__(self, app: App, store: str, key: str) -> None:
         self.app, self.asgi, self.store, self.key = app, app.asgi(), store, key
 
-    async def call(self, method: str, path: str, body: Any = None, **query: Any) -> tuple[int, Any]:
+    async def call(self, method: str, path: str, body: Any = None, if_match: str = "", **query: Any) -> tuple[int, Any]:
         sent: list[Any] = []
+        precondition = [(b"if-match", if_match.encode())] if if_match else []
         scope = {
             "type": "http",
             "asgi": {"version": "3.0"},
@@ -49,7 +51,11 @@ class Client:
             "raw_path": path.encode(),
             "query_string": urlencode(query).encode(),
             "root_path": "",
-            "headers": [(b"authorization", f"Bearer {self.key}".encode()), (b"content-type", b"application/json")],
+            "headers": [
+                (b"authorization", f"Bearer {self.key}".encode()),
+                (b"content-type", b"application/json"),
+                *precondition,
+            ],
             "server": ("test", 80),
             "client": ("test", 1),
         }
@@ -105,6 +111,8 @@ async def test_documents_are_listed_in_pages_in_the_order_of_issue(client: Clien
             break
         cursor = {"cursor": page["next_cursor"]}
     assert numbers == ["CN-000001", "INV-000003", "INV-000002", "INV-000001"]
+    _, page = await client.call("GET", "/v1/invoices", limit=4)
+    assert [item["version"] for item in page["items"]] == [2, 1, 1, 1]
 
 
 async def test_documents_are_found_by_order_and_kind(client: Client) -> None:
@@ -154,8 +162,18 @@ async def test_a_seller_is_written_whole_and_read_again(client: Client) -> None:
         "number_reset": "never",
     }
     address = {name: value for name, value in read["address"].items() if value is not None}
-    assert read | {"address": address} == {"code": "acme", **ACME, **numbers}
+    assert read | {"address": address} == {"code": "acme", "version": 2, **ACME, **numbers}
     assert (await client.call("GET", "/v1/sellers"))[1]["items"] == [read]
+
+
+async def test_a_seller_is_replaced_only_at_the_version_that_if_match_names(client: Client) -> None:
+    put = partial(client.call, "PUT", "/v1/sellers/acme")
+    for precondition in ("*", '"1"'):
+        assert (await put(ACME, if_match=precondition))[0] == 412
+    assert [(await put(body))[1]["version"] for body in (ACME, ACME, {"name": "Acme plc"})] == [1, 1, 2]
+    status, problem = await put(ACME, if_match='"1"')
+    assert (status, problem["type"], problem["version"]) == (412, "/problems/version_outdated", 2)
+    assert (await put(ACME, if_match='"2"'))[1]["version"] == 3
 
 
 @pytest.mark.parametrize(

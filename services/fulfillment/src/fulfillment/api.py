@@ -12,14 +12,14 @@ from sqlalchemy.engine import RowMapping
 
 from chassis.batch.errors import is_transient
 from chassis.declare.app import About, App, Outcome, Principal, Problems
-from chassis.http.commands import CHANGE, COMMAND, etag
+from chassis.http.commands import CHANGE, etag
 from chassis.http.paging import Cursor, Cursors, Limit, Page
 from chassis.http.problems import Problem, answers, known, unavailable
 from contracts.base import Code, Frozen, Id, Quantity, Text, Timestamp
 from fulfillment.domain.fulfillment import Deliver, Fulfillment, Ship, Shipment, ShipmentStatus
 from fulfillment.domain.stock import SetStock, StockItem, stock_item_id
 from fulfillment.responses import CountsWritten, FulfillmentShown, ShipmentRow, ShipmentShown, StockShown
-from fulfillment.tables import FULFILLMENTS, SHIPMENTS, STOCK
+from fulfillment.tables import FULFILLMENTS, SHIPMENTS, STOCK, STOCK_ITEMS
 
 PROBLEMS: Final[Problems] = {
     "stock_reserved": About(409, "Fewer pieces than orders hold", "Orders hold more pieces than were counted.",
@@ -41,6 +41,13 @@ _SHIPMENTS: Final = select(SHIPMENTS, FULFILLMENTS.c.version).join(
     FULFILLMENTS, FULFILLMENTS.c.key == SHIPMENTS.c.order_id
 )
 """Shipments, each with the version of its order's fulfillment."""
+_STOCK: Final = select(STOCK, STOCK_ITEMS.c.revision.label("version")).join(
+    STOCK_ITEMS,
+    (STOCK_ITEMS.c.store_id == STOCK.c.store_id)
+    & (STOCK_ITEMS.c.location == STOCK.c.location)
+    & (STOCK_ITEMS.c.sku == STOCK.c.sku),
+)
+"""What lies at a location, with the version of its count."""
 BULK_ITEMS_MAX: Final = 1_000
 
 
@@ -79,7 +86,8 @@ def routes(app: App) -> APIRouter:
 
     @router.get("/stock", response_model=Page[StockShown])
     async def list_stock(who: Viewer, location: Code | None = None, limit: Limit = 50, cursor: Cursor = None) -> Any:
-        query = select(STOCK).where(STOCK.c.store_id == who.store_id)
+        """What lies at each location, by location and SKU."""
+        query = _STOCK.where(STOCK.c.store_id == who.store_id)
         if location is not None:
             query = query.where(STOCK.c.location == location)
         if (last := _LIST_STOCK.after(cursor)) is not None:
@@ -102,23 +110,24 @@ def routes(app: App) -> APIRouter:
         return {"set": len(outcomes) - len(refused), "refused": refused}
 
     @router.get("/stock/{location}/{sku:path}", response_model=StockShown, openapi_extra=answers("stock_unknown"))
-    async def get_stock(who: Viewer, location: Code, sku: Sku) -> Any:
+    async def get_stock(who: Viewer, location: Code, sku: Sku, response: Response) -> Any:
         here = (STOCK.c.store_id == who.store_id) & (STOCK.c.location == location) & (STOCK.c.sku == sku)
-        rows = await app.read(select(STOCK).where(here))
+        rows = await app.read(_STOCK.where(here))
         if not rows:
             raise Problem(404, "stock_unknown", "No such stock", f"{sku} was never counted at {location}")
+        response.headers.update(etag(rows[0]["version"]))
         return _stock(rows[0])
 
     @router.put(
         "/stock/{location}/{sku:path}",
         response_model=StockShown,
         openapi_extra=answers("stock_reserved"),
-        dependencies=COMMAND,
+        dependencies=CHANGE,
     )
     async def set_stock(request: Request, who: Counter, location: Code, sku: Sku, body: Count) -> Response:
         def answer(outcome: Outcome) -> tuple[int, dict[str, Any]]:
             item: StockItem = outcome.state
-            return 200, _pieces(item.location, item.sku, item.on_hand, item.reserved)
+            return 200, _pieces(item.location, item.sku, item.on_hand, item.reserved, outcome.version)
 
         operation = app.operation_id(request, who, stock_item_id(who.store_id, location, sku))
         command = _set(who, operation, location, sku, body.on_hand)
@@ -209,13 +218,13 @@ def routes(app: App) -> APIRouter:
 # -- rows and states as JSON ------------------------------------------------------------------------------------------
 
 
-def _pieces(location: str, sku: str, on_hand: int, reserved: int) -> dict[str, Any]:
+def _pieces(location: str, sku: str, on_hand: int, reserved: int, version: int) -> dict[str, Any]:
     counts = {"on_hand": on_hand, "reserved": reserved, "available": on_hand - reserved}
-    return {"location": location, "sku": sku, **counts}
+    return {"location": location, "sku": sku, **counts, "version": version}
 
 
 def _stock(row: RowMapping) -> dict[str, Any]:
-    return _pieces(row["location"], row["sku"], row["on_hand"], row["reserved"])
+    return _pieces(row["location"], row["sku"], row["on_hand"], row["reserved"], row["version"])
 
 
 def _shipment(row: RowMapping) -> dict[str, Any]:

@@ -21,6 +21,8 @@ class StockShown(BaseModel):
     reserved: int
     available: int
     """on_hand - reserved"""
+    version: int
+    """Counts the changes of the count; reservations do not change it."""
 
 
 class CountRefused(BaseModel):

@@ -40,6 +40,7 @@ def upgrade() -> None:
         sa.Column("credit_prefix", sa.Text, nullable=False),
         sa.Column("number_format", sa.Text, nullable=False),
         sa.Column("number_reset", sa.Text, nullable=False),
+        sa.Column("version", sa.Integer, nullable=False, server_default="1", comment="counts its changes"),
         sa.PrimaryKeyConstraint("store_id", "code", name="sellers_pkey"),
         sa.CheckConstraint("invoice_prefix <> credit_prefix", name="sellers_prefixes_differ"),
         sa.CheckConstraint("number_reset in ('never', 'yearly')", name="sellers_number_reset"),

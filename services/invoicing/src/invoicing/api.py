@@ -3,13 +3,15 @@
 from typing import Annotated, Any, Final, Literal
 from uuid import UUID
 
-from fastapi import APIRouter, Depends, Response
+from asyncpg import Connection
+from fastapi import APIRouter, Depends, Request, Response
 from pydantic import ConfigDict
 from sqlalchemy import Select, func, select, tuple_
 from sqlalchemy.dialects.postgresql import aggregate_order_by
 
 from chassis.declare.app import About, App, Principal, Problems
 from chassis.http.bodies import as_json
+from chassis.http.commands import CONDITIONAL, etag, precondition
 from chassis.http.paging import Cursor, Cursors, Limit, Page
 from chassis.http.problems import Problem, answers, respond
 from contracts.base import Code, Timestamp
@@ -28,7 +30,10 @@ PROBLEMS: Final[Problems] = {
 }  # fmt: skip
 DOCUMENTS: Final = Cursors("invoices", Timestamp, UUID)
 SELLERS: Final = Cursors("sellers", Code)
-LISTED: Final = [column for column in documents.c if column.name not in ("body", "store_id", "operation_id")]
+LISTED: Final = [
+    *(column for column in documents.c if column.name not in ("body", "store_id", "operation_id")),
+    documents.c.body["version"].as_integer().label("version"),
+]
 SELLER: Final = [column for column in sellers.c if column.name != "store_id"]
 
 
@@ -93,21 +98,30 @@ def routes(app: App) -> APIRouter:
         return SELLERS.page(rows, limit, key=lambda row: (row["code"],))
 
     @router.get("/sellers/{code}", response_model=SellerShown, openapi_extra=answers("seller_unknown"))
-    async def read_seller(code: Code, who: Viewer) -> Any:
+    async def read_seller(code: Code, who: Viewer, response: Response) -> Any:
         rows = await app.read(select(*SELLER).where(sellers.c.store_id == who.store_id, sellers.c.code == code))
         if not rows:
             raise Problem(404, "seller_unknown", "No such seller", f"This store has no seller {code}.")
+        response.headers.update(etag(rows[0]["version"]))
         return dict(rows[0])
 
-    @router.put("/sellers/{code}", response_model=SellerWritten, openapi_extra=answers("prefix_taken"))
-    async def put_seller(code: Code, body: SellerBody, who: Editor) -> Any:
+    @router.put(
+        "/sellers/{code}", response_model=SellerWritten, dependencies=CONDITIONAL, openapi_extra=answers("prefix_taken")
+    )
+    async def put_seller(request: Request, code: Code, body: SellerBody, who: Editor, response: Response) -> Any:
         """Write a seller whole. `missing` lists the fields that it lacks before it can issue."""
         terms = SellerTerms(code=code, **{name: getattr(body, name) for name in SellerDetails.model_fields})
+
+        async def write(tx: Connection) -> int:
+            precondition(request, await store.seller_version(tx, who.store_id, code))
+            return await store.put_seller(tx, who.store_id, terms)
+
         try:
-            await app.write(lambda tx: store.put_seller(tx, who.store_id, terms))
+            version = await app.write(write)
         except store.PrefixTaken as taken:
             raise Problem(409, "prefix_taken", "Prefix of the other kind of document", f"{taken}.") from None
-        return {**terms.model_dump(mode="json"), "missing": terms.missing()}
+        response.headers.update(etag(version))
+        return {**terms.model_dump(mode="json"), "version": version, "missing": terms.missing()}
 
     return router
 

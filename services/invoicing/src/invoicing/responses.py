@@ -22,6 +22,8 @@ class DocumentSummary(BaseModel):
     series: str
     sequence: int
     number: str
+    version: int
+    """The version of the order's documents with which this one was issued: it does not change."""
     issued_at: Timestamp
     issued_on: Day
     currency: str
@@ -48,6 +50,8 @@ class CreditNote(Credited):
 
 class SellerShown(SellerDetails):
     code: str
+    version: int
+    """Counts the changes of the seller."""
 
 
 class SellerWritten(SellerShown):

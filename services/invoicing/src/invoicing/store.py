@@ -127,7 +127,7 @@ class PrefixTaken(ValueError):
     """The seller's other kind of document has used this prefix: its numbers would come a second time."""
 
 
-LOCK_SELLER: Final = "select from sellers where store_id = $1 and code = $2 for update"
+LOCK_SELLER: Final = "select version from sellers where store_id = $1 and code = $2 for update"
 
 PUT_SELLER: Final = """
 insert into sellers (store_id, code, name, address, vat_number, time_zone, invoice_prefix, credit_prefix, number_format,
@@ -135,26 +135,37 @@ insert into sellers (store_id, code, name, address, vat_number, time_zone, invoi
 values ($1, $2, $3, $4::text::jsonb, $5, $6, $7, $8, $9, $10)
 on conflict (store_id, code) do update set name = excluded.name, address = excluded.address,
     vat_number = excluded.vat_number, time_zone = excluded.time_zone, invoice_prefix = excluded.invoice_prefix,
-    credit_prefix = excluded.credit_prefix, number_format = excluded.number_format, number_reset = excluded.number_reset"""
+    credit_prefix = excluded.credit_prefix, number_format = excluded.number_format, number_reset = excluded.number_reset,
+    version = sellers.version + ((sellers.name, sellers.address, sellers.vat_number, sellers.time_zone, sellers.invoice_prefix,
+        sellers.credit_prefix, sellers.number_format, sellers.number_reset) is distinct from
+        (excluded.name, excluded.address, excluded.vat_number, excluded.time_zone, excluded.invoice_prefix,
+        excluded.credit_prefix, excluded.number_format, excluded.number_reset))::int
+returning version"""
 
 USED_BY_OTHER_KIND: Final = """
 select series from series where store_id = $1 and seller = $2
     and ((kind = 'credit' and series ~ $3) or (kind = 'invoice' and series ~ $4)) limit 1"""
 
 
-async def put_seller(tx: Connection, store_id: str, terms: SellerTerms) -> None:
-    """Write a seller whole. What is issued from now on carries it; what was issued stays as it is.
+async def seller_version(tx: Connection, store_id: str, code: str) -> int | None:
+    """Locks a seller and returns its version; None if it does not exist."""
+    version: int | None = await tx.fetchval(LOCK_SELLER, store_id, code)
+    return version
+
+
+async def put_seller(tx: Connection, store_id: str, terms: SellerTerms) -> int:
+    """Writes a seller whole and returns its version. What is issued from now on carries it; what was issued stays as it is.
 
     Its row is locked first: a batch that numbers for it has either ended, or will see the seller as written here.
     Raises PrefixTaken if a number could repeat one of the other kind, in any year.
     """
-    await tx.fetch(LOCK_SELLER, store_id, terms.code)
+    await seller_version(tx, store_id, terms.code)
     taken = await tx.fetchval(
         USED_BY_OTHER_KIND, store_id, terms.code, terms.series_pattern("invoice"), terms.series_pattern("credit")
     )
     if taken is not None:
         raise PrefixTaken(f"seller {terms.code} has numbered its other kind of document with {taken!r}")
-    await tx.execute(
+    version: int = await tx.fetchval(
         PUT_SELLER,
         store_id,
         terms.code,
@@ -167,6 +178,7 @@ async def put_seller(tx: Connection, store_id: str, terms: SellerTerms) -> None:
         terms.number_format,
         terms.number_reset,
     )
+    return version
 
 
 def _seller(row: Record) -> SellerTerms:

@@ -53,6 +53,7 @@ def upgrade() -> None:
         sa.Column("channel", sa.Text, comment="null with account: the store's default"),
         sa.Column("account", sa.Text),
         sa.Column("terms", JSONB, nullable=False),
+        sa.Column("version", sa.Integer, nullable=False, server_default="1", comment="counts its changes"),
         sa.PrimaryKeyConstraint("store_id", "code", name="markets_pkey"),
         sa.CheckConstraint("(channel is null) = (account is null)", name="markets_channel_with_account"),
     )

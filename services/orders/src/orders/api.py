@@ -6,6 +6,7 @@ from typing import Annotated, Any, Final
 from uuid import UUID
 
 import orjson
+from asyncpg import Connection
 from fastapi import APIRouter, Body, Depends, Request, Response
 from pydantic import BaseModel, model_validator
 from sqlalchemy import literal, select, tuple_
@@ -14,7 +15,7 @@ from chassis import journal
 from chassis.batch.aggregates import whole
 from chassis.declare.app import About, App, Outcome, Principal, Problems
 from chassis.http.bodies import as_json
-from chassis.http.commands import CHANGE, COMMAND, etag
+from chassis.http.commands import CHANGE, COMMAND, CONDITIONAL, etag, precondition
 from chassis.http.paging import Cursor, Cursors, Limit, Page
 from chassis.http.problems import Problem, answers, invalid, respond
 from contracts.base import Code, Id, Text, Timestamp, shown_word
@@ -55,6 +56,8 @@ PROBLEMS: Problems = {
         "Take the goods back as a return."),
     "step_not_failed": About(409, "No step waits for a person", "No process of the order waits to be resumed.",
         "`GET /v1/orders/{id}` shows in `processes` what it waits for."),
+    "market_unknown": About(404, "No such market", "This store has no market of this code.",
+        "`GET /v1/markets` lists them; `PUT /v1/markets/{code}` creates one."),
     "market_taken": About(409, "Another market is found by this",
         "A store has one market for each channel and account, and one default.", "Change that market, or name another account."),
     "exception_unknown": About(404, "No such open exception", "The order has no open exception of this id.",
@@ -282,16 +285,33 @@ def routes(app: App) -> APIRouter:
             request, who, message, lambda outcome: (200, shown(order_id, outcome.state, outcome.version))
         )
 
-    @router.put("/markets/{code}", response_model=MarketWritten, openapi_extra=answers("market_taken"))
-    async def put_market(who: Annotated[Principal, Depends(edit)], code: Code, body: MarketBody) -> Response:
+    @router.put(
+        "/markets/{code}", response_model=MarketWritten, dependencies=CONDITIONAL, openapi_extra=answers("market_taken")
+    )
+    async def put_market(
+        request: Request, who: Annotated[Principal, Depends(edit)], code: Code, body: MarketBody
+    ) -> Response:
+        """Write a market whole. The orders that wait because of it start."""
         if body.terms.code != code:
             raise invalid(("body.terms.code", f"Value error, it must be {code}, as in the path"))
         market = store.Market(store=who.store_id, channel=body.channel, account=body.account, terms=body.terms)
+
+        async def write(tx: Connection) -> int:
+            precondition(request, await store.market_version(tx, who.store_id, code))
+            return await store.put_market(tx, market)
+
         try:
-            await app.write(lambda tx: store.put_market(tx, market))
+            version = await app.write(write)
         except ValueError as error:
             raise Problem(409, "market_taken", "Another market is found by this", str(error)) from None
-        return respond(as_json(200, market.model_dump(mode="json")))
+        return respond(as_json(200, {**market.model_dump(mode="json"), "version": version}, etag(version)))
+
+    @router.get("/markets/{code}", response_model=MarketShown, openapi_extra=answers("market_unknown"))
+    async def read_market(who: Annotated[Principal, Depends(view)], code: Code) -> Response:
+        rows = await app.read(select(*SHOWN).where(markets.c.store_id == who.store_id, markets.c.code == code))
+        if not rows:
+            raise Problem(404, "market_unknown", PROBLEMS["market_unknown"].title, f"this store has no market {code}")
+        return respond(as_json(200, dict(rows[0]), etag(rows[0]["version"])))
 
     @router.get("/markets", response_model=Page[MarketShown])
     async def list_markets(

@@ -140,6 +140,8 @@ class OrderRead(OrderShown):
 
 class MarketShown(BaseModel):
     code: str
+    version: int
+    """Counts the changes of the market."""
     channel: str | None
     account: str | None
     terms: MarketTerms
@@ -147,6 +149,7 @@ class MarketShown(BaseModel):
 
 class MarketWritten(BaseModel):
     store: str
+    version: int
     channel: str | None
     account: str | None
     terms: MarketTerms

@@ -89,10 +89,19 @@ async def load_markets(tx: Connection, keys: Sequence[MarketKey]) -> dict[Market
     return {MarketKey(row["s"], row["c"], row["a"]): MarketTerms.model_validate_json(row["terms"]) for row in rows}
 
 
-async def put_market(tx: Connection, market: Market) -> None:
-    """Raises ValueError when another market of the store is found by the same channel and account.
+MARKET_VERSION = "select version from markets where store_id = $1 and code = $2 for update"
 
-    If it changes the market, the orders that wait are woken.
+
+async def market_version(tx: Connection, store_id: str, code: str) -> int | None:
+    """Locks a market and returns its version; None if it does not exist."""
+    version: int | None = await tx.fetchval(MARKET_VERSION, store_id, code)
+    return version
+
+
+async def put_market(tx: Connection, market: Market) -> int:
+    """Writes a market and returns its version; if that changes the market, wakes the orders that wait.
+
+    Raises ValueError if another market of the store has the same channel and account.
     """
     taken = await tx.fetchval(
         "select code from markets where store_id = $1 and channel is not distinct from $2 and account is not distinct from $3"
@@ -102,15 +111,19 @@ async def put_market(tx: Connection, market: Market) -> None:
     if taken is not None:
         where = f"{market.channel}/{market.account}" if market.channel else "the store's default"
         raise ValueError(f"market {taken} is found by {where} already")
-    changed = await tx.fetchval(
+    changed: int | None = await tx.fetchval(
         "insert into markets as m (store_id, code, channel, account, terms) values ($1, $2, $3, $4, $5)"
         " on conflict (store_id, code) do update set channel = excluded.channel, account = excluded.account,"
-        " terms = excluded.terms where (m.channel, m.account, m.terms) is distinct from"
-        " (excluded.channel, excluded.account, excluded.terms) returning true",
+        " terms = excluded.terms, version = m.version + 1 where (m.channel, m.account, m.terms) is distinct from"
+        " (excluded.channel, excluded.account, excluded.terms) returning version",
         market.store, market.terms.code, market.channel, market.account, market.terms.model_dump_json(),
     )  # fmt: skip
-    if changed:
+    if changed is not None:
         await tx.execute(WAKE_WAITING, market.store, market.channel, market.account)
+        return changed
+    version = await market_version(tx, market.store, market.terms.code)
+    assert version is not None
+    return version
 
 
 _FILE = TypeAdapter(dict[str, list[Market]])

@@ -69,6 +69,11 @@ class Slot:
         return [(self.aggregate.table, self.key, UUID(one), self.answered.pop(one)) for one in oldest]
 
     @property
+    def shown_version(self) -> int:
+        """The version that HTTP shows and compares."""
+        return self.revision if self.aggregate.all_private else self.version
+
+    @property
     def change(self) -> Change[Any]:
         return Change(self.key, self.store_id, self.before, self.state, tuple(self.events))
 

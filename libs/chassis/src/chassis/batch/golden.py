@@ -24,6 +24,7 @@ from asyncpg import Connection
 from chassis.batch import aggregates, idempotency, parking, statements, transaction
 from chassis.declare.service import Aggregate, Service, Share
 from chassis.declare.sql import Rows
+from chassis.journal import answers_again
 
 WIDTH: Final = 110
 
@@ -85,9 +86,12 @@ def steps(service: Service) -> Iterator[Step]:
             " timers and offsets. Expressions of tables that do not change are left out. (`statements.write`)",
             _writing(service, aggregate),
         )
-    yield Step(
-        "A message that was answered before: publish the answer again. (`statements.publish_again`)", statements.AGAIN
-    )
+    for aggregate in service.aggregates:
+        yield Step(
+            f"Messages to {aggregate.table} that were answered before: publish the answers again."
+            " (`statements.publish_again`)",
+            answers_again(aggregate.table),
+        )
     yield Step("Reports of tasks: the tasks are done. (`unit_of_work.Batch.save`)", statements.REPORTED)
     yield Step(
         "Decisions that ask for calls to the outside: store the tasks. (`statements.save_tasks`)", statements.TASKS

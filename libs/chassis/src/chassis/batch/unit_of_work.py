@@ -135,9 +135,9 @@ class Batch:
             slot.woken = slot.touched = True
         if isinstance(body, Command) and (answer := self._answer(slot, body)) is not None:
             self._again.append((aggregate.table, slot.key, answer))
-            return Outcome("done", slot.state, version=slot.version)
-        if inbound.if_versions is not None and slot.revision and slot.version not in inbound.if_versions:
-            return _outdated(slot, f"the present version is {slot.version}")
+            return Outcome("done", slot.state, version=slot.shown_version)
+        if inbound.if_versions is not None and slot.revision and slot.shown_version not in inbound.if_versions:
+            return _outdated(slot, f"the present version is {slot.shown_version}")
         crash.deciding(inbound.id)
         context = Context(self.now, slot.key, slot.store_id, inbound.id, inbound.actor, inbound.type, self._shares)
         decision = handler.decide(slot.state, body, context)
@@ -150,7 +150,7 @@ class Batch:
         outcome = (
             self._apply(slot, inbound, decision)
             if decision
-            else Outcome("done", slot.state, version=slot.version, unheeded=_unheeded(slot, body))
+            else Outcome("done", slot.state, version=slot.shown_version, unheeded=_unheeded(slot, body))
         )
         if inbound.task_id is not None:
             self._reported.append(inbound.task_id)
@@ -213,7 +213,7 @@ class Batch:
             self._changed.setdefault(share.name, {})[key] = value
         self._journal += rows
         self.tasks += [(inbound, slot.aggregate.table, task) for task in tasks]
-        return Outcome("done", state, tuple(events), refusal, version=version, unheeded=unheeded)
+        return Outcome("done", state, tuple(events), refusal, version=slot.shown_version, unheeded=unheeded)
 
     # -- save ---------------------------------------------------------------------------------------------------------
 
@@ -279,7 +279,7 @@ class Batch:
 
 
 def _outdated(slot: Slot, detail: str) -> Outcome:
-    return Outcome("outdated", slot.state, refusal=Refusal("version_outdated", detail), version=slot.version)
+    return Outcome("outdated", slot.state, refusal=Refusal("version_outdated", detail), version=slot.shown_version)
 
 
 def _unheeded(slot: Slot, body: Any) -> bool:

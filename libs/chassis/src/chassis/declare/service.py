@@ -69,6 +69,8 @@ class Aggregate(Generic[S]):
     """Columns to search or to constrain: name -> (PostgreSQL type, value of a state)."""
     parts: tuple[str, ...] = ()
     """Large fields of the state that rarely change: each has a column of text, written only when it changes."""
+    all_private: bool = False
+    """Whether all its events are private: HTTP then shows and compares its `revision` as its version."""
     wake_at: Callable[[S], datetime | None] = lambda state: None
     """When this state needs a `Wake`; null: never."""
     resume: Callable[[UUID, str, S], Iterable[Task]] | None = None

@@ -168,6 +168,7 @@ def chassis_tables(metadata: MetaData) -> dict[str, Table]:
             Column(
                 "state", Text, nullable=False, server_default="waiting", comment="waiting replayed edited discarded"
             ),
+            Column("version", Integer, nullable=False, server_default="1", comment="counts its changes"),
             Column("edited_from", BigInteger),
             Column("settled_by", Text),
             Column("reason", Text, comment="why it was discarded"),

@@ -60,6 +60,10 @@ CHANGE: Final = [*COMMAND, Depends(_documented_version)]
 """`dependencies` of a route that runs a command on an aggregate whose version it shows."""
 
 
+CONDITIONAL: Final = [Depends(_documented_version)]
+"""`dependencies` of a route that replaces a row whose version it shows."""
+
+
 def idempotency_key(request: Request) -> str | None:
     """Returns the request's Idempotency-Key. Raises Problem 400."""
     key = request.headers.get("idempotency-key")
@@ -114,6 +118,21 @@ def if_match(request: Request) -> Container[int] | None:
         raise known("if_match_invalid", 'send the `ETag` of an answer, e.g. `"7"`, or `*`')
     tags: list[str] = re.findall(TAG_PATTERN, header)
     return frozenset(int(tag[1:-1]) for tag in tags if re.fullmatch('"[0-9]{1,10}"', tag))
+
+
+def precondition(request: Request, present: int | None) -> None:
+    """Raises Problem 412 if the request has `If-Match` without the present version; None: the resource does not exist.
+
+    The caller has locked the row, so that the version is still the present one when it writes.
+    """
+    wanted = if_match(request)
+    if wanted is None or (present is not None and present in wanted):
+        return
+    if present is None:
+        raise known("version_outdated", "it does not exist")
+    outdated = known("version_outdated", f"the present version is {present}", version=present)
+    outdated.headers = etag(present)
+    raise outdated
 
 
 def etag(version: int) -> dict[str, str]:

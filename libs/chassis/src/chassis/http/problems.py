@@ -104,6 +104,7 @@ class Problem(Exception):
     def __init__(self, status: int, code: str, title: str, detail: str, **more: Any) -> None:
         super().__init__(detail)
         self.status, self.code, self.title, self.detail, self.more = status, code, title, detail, more
+        self.headers: Mapping[str, str] = {}
 
     def rendered(self, instance: str = "", headers: Mapping[str, str] | None = None) -> Rendered:
         body = {"type": f"/problems/{self.code}", "title": self.title, "status": self.status, "detail": self.detail}
@@ -177,7 +178,7 @@ def install_problems(app: FastAPI) -> None:
 
     async def on_problem(request: Request, error: Exception) -> Response:
         assert isinstance(error, Problem)
-        return respond(error.rendered(request.scope["path"]))
+        return respond(error.rendered(request.scope["path"], error.headers))
 
     async def on_invalid(request: Request, error: Exception) -> Response:
         assert isinstance(error, RequestValidationError)

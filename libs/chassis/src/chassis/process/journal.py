@@ -14,8 +14,8 @@ from chassis import journal
 from chassis.declare.app import Principal
 from chassis.declare.service import Service
 from chassis.http.bodies import as_json
-from chassis.http.paging import Cursors, Limit, Page, RowNumber
-from chassis.http.problems import known, respond
+from chassis.http.paging import Cursor, Cursors, Limit, Page, RowNumber
+from chassis.http.problems import invalid, respond
 from chassis.journal import Entry
 from chassis.process.parts import Parts
 from contracts.personal import masked
@@ -60,7 +60,7 @@ def routes(app: Parts) -> APIRouter:
         of: Annotated[tuple[str, UUID], Depends(subject)],
         operation_id: UUID | None = None,
         limit: Limit = 50,
-        cursor: str | None = None,
+        cursor: Cursor = None,
     ) -> Response:
         """The events of one aggregate and the commands that it sent, newest last. An unknown key has none."""
         table, key = of
@@ -83,7 +83,7 @@ def _subject(service: Service) -> Callable[..., tuple[str, UUID]]:
     def subject(**keys: UUID | None) -> tuple[str, UUID]:
         named = [(tables[name], key) for name, key in keys.items() if key is not None]
         if len(named) != 1:
-            raise known("request_invalid", f"name one of: {', '.join(tables)}")
+            raise invalid(("query", f"name one of {', '.join(tables)}"))
         return named[0]
 
     def parameter(name: str, table: str) -> Parameter:

@@ -12,6 +12,7 @@ from pydantic import BaseModel, ConfigDict, Field
 from chassis.batch.record import headers_from_json
 from chassis.declare.app import Principal
 from chassis.http.bodies import as_json
+from chassis.http.commands import etag
 from chassis.http.paging import ROW_MAX, Cursor, Cursors, Limit, Page, RowId, RowNumber
 from chassis.http.problems import Problem, answers, known, respond
 from chassis.process.parts import Parts
@@ -65,6 +66,8 @@ class ParkedMessage(BaseModel):
     cause: str
     detail: str
     state: Literal["waiting", "replayed", "edited", "discarded"]
+    version: int
+    """Counts the changes of the record: edited, failed again, settled."""
     parked_at: datetime
     edited_from: int | None
     """The message whose body was edited."""
@@ -131,7 +134,7 @@ def routes(app: Parts) -> APIRouter:
         start = PARKED.after(cursor)
         async with app.database.queries.connection() as connection:
             rows = await connection.fetch(
-                'select id, key, store_id, type, topic, partition, "offset", cause, detail, state, parked_at,'
+                'select id, key, store_id, type, topic, partition, "offset", cause, detail, state, version, parked_at,'
                 " edited_from, settled_by, settled_at, reason from parked where state = $1 and ($2::text is null or store_id = $2)"
                 " and ($3::uuid is null or key = $3) and ($4::text is null or cause = $4) and id < $5 order by id desc limit $6",
                 state, _store_of(who), key, cause, start[0] if start else ROW_MAX, limit + 1,
@@ -170,7 +173,7 @@ def routes(app: Parts) -> APIRouter:
             {"name": name, "value": None if value is None else value.decode("utf-8", "replace")}
             for name, value in headers_from_json(orjson.loads(row["headers"]))
         ]
-        return respond(as_json(200, {name: _text(value) for name, value in row.items()}))
+        return respond(as_json(200, {name: _text(value) for name, value in row.items()}, etag(row["version"])))
 
     async def replayable(row: Any) -> Any:
         """The row, if it can be handled; what was parked for its time is judged by the time of now."""

@@ -11,7 +11,7 @@ from asyncpg import Connection
 
 COLUMNS = (
     'id, key, store_id, type, topic, partition, "offset", record_key, headers::text as headers, value, value_bytes, cause,'
-    " detail, state, edited_from, parked_at, settled_by, settled_at, reason"
+    " detail, state, version, edited_from, parked_at, settled_by, settled_at, reason"
 )
 UNREAD: frozenset[str] = frozenset({"batch_unreadable", "batch_too_large", "records_missing", "not_ours"})
 """Causes of what is no message: there is nothing to replay or to edit."""
@@ -31,7 +31,7 @@ async def edit(tx: Connection, parked_id: int, by: str, value: bytes) -> Any:
     if row is None:
         return None
     # The original takes the record's place (topic, partition, offset): a redelivery of the record is a duplicate.
-    await tx.execute("update parked set edited_from = id where id = $1", parked_id)
+    await tx.execute("update parked set version = version + 1, edited_from = id where id = $1", parked_id)
     original = await tx.fetchval(
         'insert into parked (key, store_id, type, topic, partition, "offset", record_key, headers, value, value_bytes,'
         " fingerprint, cause, detail, state, settled_by, settled_at, edited_from, parked_at)"
@@ -42,7 +42,7 @@ async def edit(tx: Connection, parked_id: int, by: str, value: bytes) -> Any:
         row["edited_from"],
     )
     await tx.execute(
-        "update parked set value = $2, value_bytes = null, edited_from = $3, cause = 'edited', detail = $4 where id = $1",
+        "update parked set version = version + 1, value = $2, value_bytes = null, edited_from = $3, cause = 'edited', detail = $4 where id = $1",
         parked_id,
         value,
         original,
@@ -77,7 +77,7 @@ async def discard(tx: Connection, chosen: Chosen, by: str, reason: str) -> list[
     keys = sorted({row["key"] for row in rows if row["key"] is not None})
     await tx.execute("select 1 from parked_keys where key = any($1::uuid[]) order by key for update", keys)
     done = await tx.fetch(
-        "update parked set state = 'discarded', settled_by = $2, settled_at = now(), reason = $3"
+        "update parked set version = version + 1, state = 'discarded', settled_by = $2, settled_at = now(), reason = $3"
         " where id = any($1::bigint[]) and state = 'waiting' returning id, key",
         [row["id"] for row in rows],
         by,

@@ -94,7 +94,7 @@ class Replays:
         total.detail = shown(error)
         async with self.database.transaction() as tx:
             total.stopped_at = await tx.fetchval(
-                "update parked set detail = $2 where id = (select min(id) from parked where key = $1 and state = 'waiting')"
+                "update parked set version = version + 1, detail = $2 where id = (select min(id) from parked where key = $1 and state = 'waiting')"
                 " returning id",
                 key,
                 plain(total.detail),
@@ -202,12 +202,16 @@ class Replays:
         await tx.execute("insert into inbox (id) select unnest($1::uuid[]) on conflict do nothing", sorted(handled))
         ids = [inbound.parked_id for inbound in good[: done.replayed]]
         await tx.execute(
-            "update parked set state = 'replayed', settled_by = $2, settled_at = now() where id = any($1::bigint[])",
+            "update parked set version = version + 1, state = 'replayed', settled_by = $2, settled_at = now() where id = any($1::bigint[])",
             ids,
             by,
         )
         if done.stopped_at is not None:
-            await tx.execute("update parked set detail = $2 where id = $1", done.stopped_at, plain(done.detail))
+            await tx.execute(
+                "update parked set version = version + 1, detail = $2 where id = $1",
+                done.stopped_at,
+                plain(done.detail),
+            )
         if lock is not None:
             done.left = await unpark_if_empty(tx, lock)
         done.published = batch.published
