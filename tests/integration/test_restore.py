@@ -22,7 +22,7 @@ async def settled(shop: Shop, orders: list[str]) -> None:
 
     async def at_rest() -> bool:
         (row,) = await shop.rows("orders", AT_REST, wanted)
-        return not row["still"] and row["known"] == len(set(wanted))
+        return not row["still"] and row["found"] == len(set(wanted))
 
     await shop.until(at_rest, f"{len(orders)} orders settled", 90)
 

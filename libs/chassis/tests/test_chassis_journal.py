@@ -105,7 +105,7 @@ async def scanned_by_key(world: World, key: UUID, store_id: str = STORE, **asked
     """The same of what `journal.entries` reads, with the types and the settings of its connection."""
     query = journal.by_key("counters", store_id, key, **asked)
     query.text = f"{EXPLAIN} {query.text}"
-    [row] = await world.database.read(query)
+    [row] = await world.database.queries.read(query)
     return ages(row["QUERY PLAN"])
 
 
@@ -167,7 +167,7 @@ async def test_the_days_of_an_aggregate_are_those_of_its_journal(world: World) -
     async with world.database.transaction() as tx:
         assert await adopt(Batch(SERVICE, tx, datetime.now(UTC)), own) == 2
         assert await journal.check(tx, SERVICE) == [("counter.journal_is_found_by_key", 2, 0)]
-    found = await journal.entries(world.database.read, "counters", STORE, key)
+    found = await journal.entries(world.database.queries.read, "counters", STORE, key)
     assert [entry.day for entry in found] == [at.date() for at in long_ago]
     assert (await world.rows(row, key))[0]["journal_from"] == long_ago[0].date()
 
@@ -185,7 +185,7 @@ async def test_the_check_counts_entries_outside_of_the_days_of_their_aggregate(w
 async def test_entries_are_of_one_aggregate_one_store_and_one_operation_newest_last(world: World) -> None:
     key, operation = uuid4(), uuid4()
     await world.tell(plus(key, 1), plus(key, 2, operation_id=operation), plus(key, 3, play="quiet"), plus(uuid4(), 9))
-    read = partial(journal.entries, world.database.read)
+    read = partial(journal.entries, world.database.queries.read)
     found = await read("counters", STORE, key)
     assert [(one.revision, one.version, one.topic is None) for one in found] == [
         (1, 1, False),

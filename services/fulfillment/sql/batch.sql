@@ -111,7 +111,8 @@ fulfillments_made as (
 fulfillments_moved as (
   update fulfillments t
   set revision = u.revision, version = u.version, doc = u.doc, answered = u.answered, armed_at = u.armed_at,
-      status = u.status
+      status = u.status, journal_from = least(t.journal_from, (now() at time zone 'UTC')::date),
+      journal_to = greatest(t.journal_to, (clock_timestamp() at time zone 'UTC')::date)
   from fulfillments_given u
   where u.previous > 0 and t.key = u.key and t.store_id = u.store_id and t.revision = u.previous
   returning 1
@@ -220,7 +221,9 @@ stock_items_made as (
 stock_items_moved as (
   update stock_items t
   set revision = u.revision, version = u.version, doc = u.doc, answered = u.answered, armed_at = u.armed_at,
-      location = u.location, sku = u.sku
+      location = u.location, sku = u.sku, journal_from = least(t.journal_from,
+      (now() at time zone 'UTC')::date), journal_to = greatest(t.journal_to,
+      (clock_timestamp() at time zone 'UTC')::date)
   from stock_items_given u
   where u.previous > 0 and t.key = u.key and t.store_id = u.store_id and t.revision = u.previous
   returning 1
@@ -284,19 +287,40 @@ select array(select key from held), array(select id from pointed order by id),
     array(select journal_id from pointed order by id),
     array[(select count(*) from stock_items_saved)]::bigint[];
 
--- 14. A message that was answered before: publish the answer again. (`statements.publish_again`)
+-- 14. Messages to fulfillments that were answered before: publish the answers again.
+--    (`statements.publish_again`)
 insert into outbox (day, journal_id)
 select j.day, j.id
-from unnest($1::text[], $2::uuid[], $3::int[]) with ordinality as u(aggregate, key, revision, n)
+from unnest($1::uuid[], $2::int[]) with ordinality as u(key, revision, n)
 cross join lateral (
-  select day, id from journal where key = u.key and revision = u.revision and aggregate = u.aggregate limit 1
+  select key, journal_from, journal_to from fulfillments where key = u.key limit 1
+) a
+cross join lateral (
+  select day, id
+  from journal
+  where key = a.key and aggregate = 'fulfillments' and day between a.journal_from and a.journal_to and
+      revision = u.revision limit 1
 ) j
 order by u.n;
 
--- 15. Reports of tasks: the tasks are done. (`unit_of_work.Batch.save`)
+-- 15. Messages to stock_items that were answered before: publish the answers again.
+--    (`statements.publish_again`)
+insert into outbox (day, journal_id)
+select j.day, j.id
+from unnest($1::uuid[], $2::int[]) with ordinality as u(key, revision, n)
+cross join lateral (select key, journal_from, journal_to from stock_items where key = u.key limit 1) a
+cross join lateral (
+  select day, id
+  from journal
+  where key = a.key and aggregate = 'stock_items' and day between a.journal_from and a.journal_to and revision
+      = u.revision limit 1
+) j
+order by u.n;
+
+-- 16. Reports of tasks: the tasks are done. (`unit_of_work.Batch.save`)
 delete from tasks where task_id = any($1::uuid[]);
 
--- 16. Decisions that ask for calls to the outside: store the tasks. (`statements.save_tasks`)
+-- 17. Decisions that ask for calls to the outside: store the tasks. (`statements.save_tasks`)
 with given as (
   select *
   from unnest($1::uuid[], $2::uuid[], $3::text[], $4::text[], $5::text[], $6::jsonb[], $7::text[], $8::text[],
@@ -318,14 +342,14 @@ except
 select task_id
 from made;
 
--- 17. Rejected messages: lock their keys. (`parking.park`)
+-- 18. Rejected messages: lock their keys. (`parking.park`)
 insert into parked_keys as p (key, retry_at)
 select k, now()
 from unnest($1::uuid[]) as k
 on conflict (key) do update
 set since = p.since;
 
--- 18. Rejected messages: park them, in the order of their records. (`parking.park`)
+-- 19. Rejected messages: park them, in the order of their records. (`parking.park`)
 insert into parked (key, store_id, type, topic, partition, "offset", record_key, headers, value, value_bytes,
     fingerprint, cause, detail)
 select key, store_id, type, topic, partition, off, record_key, headers, value, value_bytes, fingerprint,
@@ -336,15 +360,15 @@ from unnest($1::uuid[], $2::text[], $3::text[], $4::text[], $5::int[], $6::bigin
 order by n
 on conflict do nothing;
 
--- 19. Messages without effect that may have one when they are redelivered: remove the claims.
+-- 20. Messages without effect that may have one when they are redelivered: remove the claims.
 --    (`Transaction.save`)
 delete from inbox where id = any($1::uuid[]);
 
--- 20. Requests with an Idempotency-Key: store the answers. (`idempotency.store`)
+-- 21. Requests with an Idempotency-Key: store the answers. (`idempotency.store`)
 update idempotency i
 set status = u.status, headers = u.headers, body = u.body
 from unnest($1::text[], $2::text[], $3::int2[], $4::jsonb[], $5::bytea[]) as u(s, k, status, headers, body)
 where i.store_id = u.s and i.key = u.k;
 
--- 21. Requests that failed by a fault of the service: free the keys. (`idempotency.store`)
+-- 22. Requests that failed by a fault of the service: free the keys. (`idempotency.store`)
 delete from idempotency using unnest($1::text[], $2::text[]) as u(s, k) where store_id = s and key = k;

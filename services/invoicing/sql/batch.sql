@@ -73,7 +73,9 @@ billings_made as (
 ),
 billings_moved as (
   update billings t
-  set revision = u.revision, version = u.version, doc = u.doc, answered = u.answered, armed_at = u.armed_at
+  set revision = u.revision, version = u.version, doc = u.doc, answered = u.answered, armed_at = u.armed_at,
+      journal_from = least(t.journal_from, (now() at time zone 'UTC')::date),
+      journal_to = greatest(t.journal_to, (clock_timestamp() at time zone 'UTC')::date)
   from billings_given u
   where u.previous > 0 and t.key = u.key and t.store_id = u.store_id and t.revision = u.previous
   returning 1
@@ -149,12 +151,16 @@ held as (
 select array(select key from held), array(select id from pointed order by id),
     array(select journal_id from pointed order by id), array[(select count(*) from billings_saved)]::bigint[];
 
--- 9. A message that was answered before: publish the answer again. (`statements.publish_again`)
+-- 9. Messages to billings that were answered before: publish the answers again. (`statements.publish_again`)
 insert into outbox (day, journal_id)
 select j.day, j.id
-from unnest($1::text[], $2::uuid[], $3::int[]) with ordinality as u(aggregate, key, revision, n)
+from unnest($1::uuid[], $2::int[]) with ordinality as u(key, revision, n)
+cross join lateral (select key, journal_from, journal_to from billings where key = u.key limit 1) a
 cross join lateral (
-  select day, id from journal where key = u.key and revision = u.revision and aggregate = u.aggregate limit 1
+  select day, id
+  from journal
+  where key = a.key and aggregate = 'billings' and day between a.journal_from and a.journal_to and revision =
+      u.revision limit 1
 ) j
 order by u.n;
 

@@ -83,7 +83,9 @@ orders_moved as (
       payment_status = u.payment_status, fulfillment_status = u.fulfillment_status, waiting = u.waiting,
       waiting_step = u.waiting_step, waiting_since = u.waiting_since, in_flight = u.in_flight,
       currency = u.currency, grand_minor = u.grand_minor, test = u.test, cancel_cause = u.cancel_cause,
-      ordered_at = u.ordered_at, placed_at = u.placed_at, completed_at = u.completed_at
+      ordered_at = u.ordered_at, placed_at = u.placed_at, completed_at = u.completed_at,
+      journal_from = least(t.journal_from, (now() at time zone 'UTC')::date),
+      journal_to = greatest(t.journal_to, (clock_timestamp() at time zone 'UTC')::date)
   from orders_given u
   where u.previous > 0 and t.key = u.key and t.store_id = u.store_id and t.revision = u.previous
   returning 1
@@ -139,12 +141,16 @@ held as (
 select array(select key from held), array(select id from pointed order by id),
     array(select journal_id from pointed order by id), array[(select count(*) from orders_saved)]::bigint[];
 
--- 8. A message that was answered before: publish the answer again. (`statements.publish_again`)
+-- 8. Messages to orders that were answered before: publish the answers again. (`statements.publish_again`)
 insert into outbox (day, journal_id)
 select j.day, j.id
-from unnest($1::text[], $2::uuid[], $3::int[]) with ordinality as u(aggregate, key, revision, n)
+from unnest($1::uuid[], $2::int[]) with ordinality as u(key, revision, n)
+cross join lateral (select key, journal_from, journal_to from orders where key = u.key limit 1) a
 cross join lateral (
-  select day, id from journal where key = u.key and revision = u.revision and aggregate = u.aggregate limit 1
+  select day, id
+  from journal
+  where key = a.key and aggregate = 'orders' and day between a.journal_from and a.journal_to and revision =
+      u.revision limit 1
 ) j
 order by u.n;
 

@@ -64,6 +64,7 @@ def by_key(
     table: str, store_id: str, key: UUID, *, after: int = 0, limit: int | None = None, operation_id: UUID | None = None,
     without: Sequence[str] = (),
 ) -> TextClause:  # fmt: skip
+    """The query of `entries`."""
     return text(f"""
 select j.* from (select key, journal_from, journal_to from {table} where key = :key and store_id = :store_id limit 1) a
 cross join lateral (

@@ -83,7 +83,7 @@ def _subject(service: Service) -> Callable[..., tuple[str, UUID]]:
     def subject(**keys: UUID | None) -> tuple[str, UUID]:
         named = [(tables[name], key) for name, key in keys.items() if key is not None]
         if len(named) != 1:
-            raise invalid(("query", f"name one of {', '.join(tables)}"))
+            raise invalid(("query", f"Value error, name one of {', '.join(tables)}"))
         return named[0]
 
     def parameter(name: str, table: str) -> Parameter:
