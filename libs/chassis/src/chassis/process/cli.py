@@ -16,6 +16,7 @@ import asyncpg
 import structlog
 import yaml
 from pydantic import ValidationError
+from sqlalchemy.exc import DBAPIError
 
 from chassis import crash, journal
 from chassis.batch.database import Database
@@ -75,8 +76,9 @@ def run(service: Service) -> None:
         return
     try:
         asyncio.run(_command(service, settings, command, arguments))
-    except (OSError, asyncpg.PostgresError, TimeoutError) as error:
-        raise SystemExit(f"{service.name} {command}: {error}") from None
+    except (OSError, asyncpg.PostgresError, DBAPIError, TimeoutError) as error:
+        cause = error.orig if isinstance(error, DBAPIError) else error
+        raise SystemExit(f"{service.name} {command}: {cause}") from None
 
 
 def serve(service: Service, settings: ServiceSettings, role: str) -> None:
