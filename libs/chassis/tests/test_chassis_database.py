@@ -10,11 +10,11 @@ from uuid import UUID
 import asyncpg
 import pytest
 import pytest_asyncio
+from asyncpg.pgproto.pgproto import UUID as DriverUUID
 from chassis_counter import settings
 from sqlalchemy import text
 
 from chassis.batch.database import Database
-from chassis.batch.driver import QuickUUID
 from chassis.batch.errors import QueryTimedOut
 
 pytestmark = pytest.mark.real
@@ -87,7 +87,7 @@ async def test_a_table_that_was_never_analyzed_is_looked_up_by_its_index(databas
     ("kind", "values"),
     [
         ("text", ["", "a", None, 'quote " and \\ and ,', "é"]),
-        ("uuid", [UUID(int=1), QuickUUID(bytes(16)), None]),
+        ("uuid", [UUID(int=1), DriverUUID(bytes(16)), None]),
         ("bigint", (1, -(2**63), None)),
         ("text", []),
         ("bytea", [b"\0", None]),

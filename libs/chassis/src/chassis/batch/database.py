@@ -19,6 +19,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection, create_async_engine
 
 from chassis.batch import history
 from chassis.batch.clock import Clock
+from chassis.batch.driver import quicken_arrays
 from chassis.batch.errors import CatchingUp, OutcomeUnknown, TooSlow
 from chassis.batch.history import History
 from chassis.batch.queries import Queries, url_of
@@ -30,6 +31,7 @@ SHUTDOWN = ("57P01", "57P02")
 
 class Database:
     def __init__(self, settings: ServiceSettings, application: str) -> None:
+        quicken_arrays()
         server = {
             "application_name": application,
             "statement_timeout": "30000",

@@ -16,7 +16,6 @@ from asyncpg import Connection
 from chassis import crash
 from chassis.batch import aggregates, statements
 from chassis.batch.aggregates import Locked, Slot, StateCache
-from chassis.batch.driver import QuickUUID
 from chassis.batch.errors import StoreDiffers, TooLarge
 from chassis.batch.inbound import Inbound
 from chassis.batch.outbox import OutboxRow
@@ -292,7 +291,7 @@ _ROWS: Final = UUID("5b0e6a3c-91d4-4f27-8c63-d2a7f05e9b18").int
 
 
 def _id(number: int) -> UUID:
-    return QuickUUID(number.to_bytes(16, "big"))
+    return UUID(int=number)
 
 
 def journal_row(

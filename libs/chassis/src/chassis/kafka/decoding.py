@@ -9,7 +9,6 @@ import structlog
 from aiokafka import ConsumerRecord
 
 from chassis.batch.database import Database
-from chassis.batch.driver import QuickUUID
 from chassis.batch.inbound import Inbound
 from chassis.batch.intake import Intake
 from chassis.batch.parking import Rejected, shown
@@ -79,10 +78,9 @@ class Decoder:
             return Rejected(record, received.key, "unknown_type", detail, received.store_id, received.type)
         if (refused := judged_by_time(received.time, now, self._settings.inbox_horizon_seconds)) is not None:
             return Rejected(record, None, *refused, received.store_id, received.type)
-        identity = QuickUUID(received.id.bytes)
         return Inbound(
-            "topic", QuickUUID(received.key.bytes), received.store_id, identity, received.type, received.body,
-            received.correlation_id, received.traceparent, actor=received.source, claim=identity, record=record,
+            "topic", received.key, received.store_id, received.id, received.type, received.body,
+            received.correlation_id, received.traceparent, actor=received.source, claim=received.id, record=record,
         )  # fmt: skip
 
 
