@@ -19,13 +19,17 @@ from chassis.batch.inbound import Inbound
 from chassis.batch.unit_of_work import Batch
 from chassis.declare.service import Service
 from chassis.declare.sql import Rows
-from contracts import fulfillment, payments
+from contracts import fulfillment, invoicing, payments
 from contracts.base import Event
 from contracts.ids import derived
 from contracts.orders import MarketTerms, Place
-from contracts.snapshot import Line, OrderContent, Quantities, Tax, Totals
+from contracts.snapshot import Address, Buyer, Line, OrderContent, Quantities, Tax, Totals
 from fulfillment.domain.stock import Stock
 from fulfillment.handlers import SERVICE as FULFILLMENT
+from invoicing.domain.billing import DocumentKey
+from invoicing.domain.sellers import SellerTerms
+from invoicing.domain.series import Numbering, SeriesKey
+from invoicing.handlers import SERVICE as INVOICING
 from orders.domain.order import MarketKey
 from orders.handlers import SERVICE as ORDERS
 from payments.handlers import SERVICE as PAYMENTS
@@ -43,6 +47,7 @@ class Writer:
         self.service, self.aggregate = service, service.aggregates[0]
         self.cache, self.locked = StateCache(), list[Locked]()
         self.shares: dict[Any, Any] = {}
+        self.stated: list[Event] = []
         self.n = 0
         self.written = 0
         monkeypatch.setattr(statements, "write_rows", self.write_rows)
@@ -68,7 +73,8 @@ class Writer:
         slot = batch.slots[self.aggregate.table, KEY]
         self.cache.store([slot])
         self.locked = [Locked(KEY, STORE, slot.revision, slot.version, slot.armed_at)]
-        return [*outcome.events]
+        self.stated = [*outcome.events]
+        return self.stated
 
 
 def addressed(n: int) -> dict[str, Any]:
@@ -91,6 +97,23 @@ def refused_captures(writer: Writer) -> Iterator[Any]:
     for n in count():
         line = (payments.MoneyLine(line_id="1", quantity=1, amount_minor=1),)
         yield payments.Capture(**addressed(n), authorization_id=KEY, currency="EUR", lines=line)
+
+
+def credit_notes(writer: Writer) -> Iterator[Any]:
+    """Each credits one cent."""
+    seller = SellerTerms(code="acme", name="Acme", address=Address(line1="1 Way", country="LU"), vat_number="LU1")
+    for kind in ("invoice", "credit"):
+        writer.shares[SeriesKey(STORE, "acme", kind)] = Numbering(seller=seller, locked_at=NOW)  # type: ignore[arg-type]
+    wanted = invoicing.InvoiceLineWanted(line_id="1", title="A mug", quantity=1, amount_minor=A_LOT, rate="17")
+    issue = addressed(-1)
+    yield invoicing.Issue(
+        **issue, capture_id=KEY, seller="acme", order_number="A-1", order_placed_at=NOW, currency="EUR", price_basis="gross",
+        buyer=Buyer(), lines=(wanted,),
+    )  # fmt: skip
+    [writer.shares[DocumentKey(issue["operation_id"])]] = writer.stated
+    for n in count():
+        line = invoicing.CreditLine(line_id="1", quantity=0, amount_minor=1)
+        yield invoicing.Credit(**addressed(n), invoice_id=issue["operation_id"], lines=(line,))
 
 
 def attempts(writer: Writer) -> Iterator[Any]:
@@ -124,6 +147,7 @@ def corrected_requests(writer: Writer) -> Iterator[Any]:
 STORIES: list[tuple[Service, Callable[[Writer], Iterator[Any]]]] = [
     (PAYMENTS, refunds),
     (PAYMENTS, refused_captures),
+    (INVOICING, credit_notes),
     (FULFILLMENT, attempts),
     (ORDERS, corrected_requests),
 ]

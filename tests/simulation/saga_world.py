@@ -18,6 +18,7 @@ from contracts import envelope
 from contracts.base import Command, Event, PrivateEvent
 from contracts.deciding import Context, Folded, Refusal, Reported, Task, Wake, effects_of
 from contracts.ids import derived
+from contracts.invoicing import Credited, Issued
 from contracts.limits import JOURNAL_BYTES_MAX
 from contracts.orders import MarketTerms
 from contracts.registry import MESSAGES, is_published, topic_of
@@ -25,7 +26,7 @@ from contracts.snapshot import Address
 from fulfillment.domain.fulfillment import Fulfillment, Ship
 from fulfillment.domain.stock import Stock, StockKey
 from fulfillment.handlers import SERVICE as FULFILLMENT
-from invoicing.domain.billing import Billings
+from invoicing.domain.billing import Billings, DocumentKey
 from invoicing.domain.sellers import SellerTerms
 from invoicing.domain.series import Numbering
 from invoicing.handlers import SERVICE as INVOICING
@@ -137,6 +138,10 @@ class Host:
         return event
 
 
+def document_id(document: Issued | Credited) -> UUID:
+    return document.invoice_id if isinstance(document, Issued) else document.credit_note_id
+
+
 def assert_readable(message: Event | Command, record: Record, now: datetime) -> None:
     """A reader takes what a writer publishes: its size, its envelope and every bound of its body."""
     value = record.value.encode()
@@ -213,10 +218,20 @@ class World:
     def share(self, host: Host, key: Any) -> Any:
         if host is self.orders:
             return self.markets.get(key.account)
+        if isinstance(key, DocumentKey):
+            return self.document(key.document_id)
         if host is self.invoicing:
             numbering = host.shares.get(key) or Numbering()
             return replace(numbering, seller=self.seller, locked_at=self.now)
         return host.shares.get(key)
+
+    def documents(self, kind: type[Issued] | type[Credited]) -> list[Any]:
+        """Each once: stated again, a document answers another operation than the one whose id it has."""
+        return [one for one in self.invoicing.journal if isinstance(one, kind) and one.operation_id == document_id(one)]
+
+    def document(self, wanted: UUID) -> Issued | Credited:
+        found: list[Issued | Credited] = [*self.documents(Issued), *self.documents(Credited)]
+        return next(one for one in found if document_id(one) == wanted)
 
     def count_stock(self, location: str, sku: str, on_hand: int) -> None:
         key = StockKey(STORE, location, sku)
@@ -325,10 +340,12 @@ class World:
             assert stock.reserved == held[key], f"{key}: {stock.reserved} reserved, orders hold {held[key]}"
 
     def _check_invoices(self, key: UUID) -> None:
-        for kind in ("invoices", "credits"):
-            documents = [one for state in self.invoicing.states().values() for one in getattr(state, kind).values()]
+        for kind in (Issued, Credited):
+            documents = self.documents(kind)
             assert sorted(one.sequence for one in documents) == list(range(1, len(documents) + 1))
         ledger, billing = self.payments.states().get(key), self.invoicing.states()[key]
         for invoice in billing.invoices.values():
             taken = sum(line.captured_minor for line in ledger.captures[invoice.capture_id].lines.values())
             assert invoice.total_minor == taken, "an invoice of exactly what was captured"
+            notes = [one for one in self.documents(Credited) if one.invoice_id == invoice.invoice_id]
+            assert invoice.credited_minor == sum(note.total_minor for note in notes) <= invoice.total_minor

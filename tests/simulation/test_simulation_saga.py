@@ -244,7 +244,7 @@ class Saga:
             assert money.captured_minor + money.voided_minor == money.authorized_minor
             assert fulfillment is None or not fulfillment.held
             for invoice in billing.invoices.values() if billing else ():
-                assert sum(note.total_minor for note in billing.credits_of(invoice.invoice_id)) == invoice.total_minor
+                assert invoice.credited_minor == invoice.total_minor
             # A capture was invoiced and its invoice credited, or it was refunded without either.
             invoiced = {one.capture_id: one.total_minor for one in billing.invoices.values()} if billing else {}
             for capture_id, capture in ledger.captures.items() if ledger else ():

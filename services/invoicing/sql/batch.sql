@@ -56,7 +56,10 @@ select clock_timestamp() as locked_at, wanted.store_id, wanted.seller, s.kind, s
 from unnest($1::text[], $2::text[]) as wanted (store_id, seller) left
 join series s on s.store_id = wanted.store_id and s.seller = wanted.seller;
 
--- 8. Every batch that changes billings: write its rows, the service's own tables, journal, outbox, timers and
+-- 8. Lock and read the shared rows `documents` that the messages need. (`Share.load`)
+select document_id, kind, body::text as body from documents where document_id = any($1::uuid[]);
+
+-- 9. Every batch that changes billings: write its rows, the service's own tables, journal, outbox, timers and
 --    offsets. Expressions of tables that do not change are left out. (`statements.write`)
 with billings_given as (
   select *
@@ -151,7 +154,7 @@ held as (
 select array(select key from held), array(select id from pointed order by id),
     array(select journal_id from pointed order by id), array[(select count(*) from billings_saved)]::bigint[];
 
--- 9. Messages to billings that were answered before: publish the answers again. (`statements.publish_again`)
+-- 10. Messages to billings that were answered before: publish the answers again. (`statements.publish_again`)
 insert into outbox (day, journal_id)
 select j.day, j.id
 from unnest($1::uuid[], $2::int[]) with ordinality as u(key, revision, n)
@@ -164,10 +167,10 @@ cross join lateral (
 ) j
 order by u.n;
 
--- 10. Reports of tasks: the tasks are done. (`unit_of_work.Batch.save`)
+-- 11. Reports of tasks: the tasks are done. (`unit_of_work.Batch.save`)
 delete from tasks where task_id = any($1::uuid[]);
 
--- 11. Decisions that ask for calls to the outside: store the tasks. (`statements.save_tasks`)
+-- 12. Decisions that ask for calls to the outside: store the tasks. (`statements.save_tasks`)
 with given as (
   select *
   from unnest($1::uuid[], $2::uuid[], $3::text[], $4::text[], $5::text[], $6::jsonb[], $7::text[], $8::text[],
@@ -189,14 +192,14 @@ except
 select task_id
 from made;
 
--- 12. Rejected messages: lock their keys. (`parking.park`)
+-- 13. Rejected messages: lock their keys. (`parking.park`)
 insert into parked_keys as p (key, retry_at)
 select k, now()
 from unnest($1::uuid[]) as k
 on conflict (key) do update
 set since = p.since;
 
--- 13. Rejected messages: park them, in the order of their records. (`parking.park`)
+-- 14. Rejected messages: park them, in the order of their records. (`parking.park`)
 insert into parked (key, store_id, type, topic, partition, "offset", record_key, headers, value, value_bytes,
     fingerprint, cause, detail)
 select key, store_id, type, topic, partition, off, record_key, headers, value, value_bytes, fingerprint,
@@ -207,15 +210,15 @@ from unnest($1::uuid[], $2::text[], $3::text[], $4::text[], $5::int[], $6::bigin
 order by n
 on conflict do nothing;
 
--- 14. Messages without effect that may have one when they are redelivered: remove the claims.
+-- 15. Messages without effect that may have one when they are redelivered: remove the claims.
 --    (`Transaction.save`)
 delete from inbox where id = any($1::uuid[]);
 
--- 15. Requests with an Idempotency-Key: store the answers. (`idempotency.store`)
+-- 16. Requests with an Idempotency-Key: store the answers. (`idempotency.store`)
 update idempotency i
 set status = u.status, headers = u.headers, body = u.body
 from unnest($1::text[], $2::text[], $3::int2[], $4::jsonb[], $5::bytea[]) as u(s, k, status, headers, body)
 where i.store_id = u.s and i.key = u.k;
 
--- 16. Requests that failed by a fault of the service: free the keys. (`idempotency.store`)
+-- 17. Requests that failed by a fault of the service: free the keys. (`idempotency.store`)
 delete from idempotency using unnest($1::text[], $2::text[]) as u(s, k) where store_id = s and key = k;

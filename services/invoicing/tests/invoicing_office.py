@@ -11,6 +11,7 @@ from contracts.base import Command, Event
 from contracts.deciding import Context
 from contracts.invoicing import Credit, Credited, CreditLine, Failed, Issue, Issued
 from contracts.snapshot import Address
+from invoicing import store
 from invoicing.domain import billing, series
 from invoicing.domain.billing import Billings
 from invoicing.domain.sellers import SellerTerms
@@ -119,12 +120,13 @@ class Office:
             return self.answers[command.operation_id]
         state = self.orders.get(command.order_id) or billing.initial(command.order_id, command.store_id)
         locked = {key: self._lock(key) for key in billing.needs(state, command)}
+        read = {key: self.document(key.document_id) for key in billing.needs_documents(state, command)}
         context = Context(
             now=self.clock,
             key=command.order_id,
             store_id=command.store_id,
             message_id=command.operation_id,
-            shares=locked,
+            shares={**locked, **read},
         )
         effects = DECIDE[type(command)](state, command, context)
         events = []
@@ -155,11 +157,11 @@ class Office:
 
     def documents(self, kind: type[Event]) -> list[Any]:
         """What was issued, each once, in the order of issue."""
-        seen: dict[Any, Event] = {}
-        for event in self.journal:
-            if isinstance(event, kind):
-                seen.setdefault(event.credit_note_id if isinstance(event, Credited) else event.invoice_id, event)  # type: ignore[attr-defined]
-        return list(seen.values())
+        issued = [event for event in self.journal if isinstance(event, (Issued, Credited))]
+        return [event for event in issued if isinstance(event, kind) and event.operation_id == store._id(event)]
+
+    def document(self, document_id: UUID) -> Any:
+        return next(one for one in self.documents(Event) if store._id(one) == document_id)
 
     def _lock(self, key: SeriesKey) -> Numbering:
         known = self.series.get(key) or Numbering()

@@ -33,10 +33,18 @@ SERIES = Share(
     rows=store.series_rows,
 )
 
+DOCUMENTS = Share(
+    name="documents",
+    needs=billing.needs_documents,
+    load=store.load_documents,
+    touched=lambda event: (),
+    evolve=lambda state, key, event: state,
+)
+
 SERVICE = Service(
     name="invoicing",
     aggregates=(BILLINGS,),
-    shares=(SERIES,),
+    shares=(SERIES, DOCUMENTS),
     settings=Settings,
     metadata=metadata,
     migrations=Path(__file__).parents[2] / "migrations",

@@ -65,12 +65,16 @@ INVARIANTS: Final[dict[str, str]] = {
             or (body->>'total_minor')::bigint is distinct from total_minor or body->>'order_id' is distinct from order_id::text
             or (body->>'sequence')::bigint is distinct from sequence)
         from documents""",
-    "an order's state knows exactly its documents": """
-        select count(*), count(*) filter (where d.documents is distinct from b.documents)
-        from (select key as order_id, (select count(*) from json_object_keys(doc::json->'invoices'))
-            + (select count(*) from json_object_keys(doc::json->'credits')) as documents from billings) b
-        full join (select order_id, count(*) as documents from documents group by 1) d using (order_id)
-        where coalesce(b.documents, 0) + coalesce(d.documents, 0) > 0""",
+    "an order's state has exactly its invoices, and how much of each is credited": """
+        select count(*), count(*) filter (where d.document_id is null or b.invoice_id is null or b.credited <> coalesce(c.total, 0))
+        from (
+            select i.key::uuid as invoice_id, coalesce((
+                select sum((l.value->>'gross_minor')::bigint) from json_each(i.value->'credited') l), 0) as credited
+            from billings cross join lateral json_each(doc::json->'invoices') i
+        ) b
+        full join (select document_id from documents where kind = 'invoice') d on d.document_id = b.invoice_id
+        left join (select invoice_id, sum(total_minor) as total from documents where kind = 'credit' group by 1) c
+            on c.invoice_id = coalesce(d.document_id, b.invoice_id)""",
 }
 # fmt: on
 

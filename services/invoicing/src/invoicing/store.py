@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from typing import Any, Final
+from uuid import UUID
 
 from asyncpg import Connection, Record
 from pydantic import ConfigDict
@@ -16,7 +17,7 @@ from chassis.declare.sql import Piece, Rows, columns
 from contracts.base import Code, Frozen
 from contracts.invoicing import Credited, Issued
 from contracts.snapshot import Address
-from invoicing.domain.billing import Billings
+from invoicing.domain.billing import Billings, DocumentKey
 from invoicing.domain.sellers import SellerTerms
 from invoicing.domain.series import Last, Numbering, SeriesKey
 
@@ -80,26 +81,37 @@ def series_rows(changed: Mapping[SeriesKey, Numbering]) -> Rows:
     return Rows(SERIES, columns(rows, SERIES.parameters))
 
 
+LOAD_DOCUMENTS: Final = (
+    "select document_id, kind, body::text as body from documents where document_id = any($1::uuid[])"
+)
+
+
+async def load_documents(tx: Connection, keys: Sequence[DocumentKey]) -> dict[DocumentKey, Issued | Credited]:
+    """Documents as they were issued. They never change, so they are not locked."""
+    rows = await tx.fetch(LOAD_DOCUMENTS, [key.document_id for key in keys])
+    models: dict[str, type[Issued | Credited]] = {"invoice": Issued, "credit": Credited}
+    return {DocumentKey(row["document_id"]): models[row["kind"]].model_validate_json(row["body"]) for row in rows}
+
+
 def document_rows(changes: Sequence[Change[Billings]]) -> list[Rows]:
-    """What the batch issued. A document that was stated again is in the state already, and is not written again."""
+    """What the batch issued. A document has the id of the operation that issued it; stated again, it answers another one."""
     rows = [
-        _row(document)
+        _row(event)
         for change in changes
-        for before, after in (
-            (change.before.invoices, change.after.invoices),
-            (change.before.credits, change.after.credits),
-        )
-        if len(after) > len(before)
-        for key, document in after.items()
-        if key not in before
+        for event in change.events
+        if isinstance(event, (Issued, Credited)) and event.operation_id == _id(event)
     ]
     return [Rows(DOCUMENTS, columns(rows, DOCUMENTS.parameters))]
+
+
+def _id(document: Issued | Credited) -> UUID:
+    return document.invoice_id if isinstance(document, Issued) else document.credit_note_id
 
 
 def _row(document: Issued | Credited) -> tuple[Any, ...]:
     issued = isinstance(document, Issued)
     return (
-        document.invoice_id if isinstance(document, Issued) else document.credit_note_id,
+        _id(document),
         document.order_id,
         document.store_id,
         "invoice" if issued else "credit",

@@ -7,8 +7,8 @@ of `credit`: invoice_unknown, line_unknown, invoice_exceeded, credit_empty, sell
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
-from typing import Any, assert_never
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any, NamedTuple, assert_never
 from uuid import UUID
 
 from pydantic import Field
@@ -18,26 +18,50 @@ from contracts.deciding import Context, Effect
 from contracts.invoicing import Credit, Credited, CreditLine, Failed, FailureCode, InvoiceLine, Issue, Issued
 from invoicing.domain.sellers import SellerTerms
 from invoicing.domain.series import Numbering, SeriesKey, stamp
-from invoicing.domain.vat import assess, credited, groups_of
+from invoicing.domain.vat import NOTHING, CreditedLine, assess, credited, groups_of
 
 BillingEvent = Issued | Credited | Failed
+
+
+class Invoice(Document):
+    """How much of an invoice is credited. The documents themselves are rows of the table `documents`."""
+
+    invoice_id: UUID
+    capture_id: UUID
+    seller: str
+    total_minor: int
+    credited: Mapping[str, CreditedLine] = {}
+    """By line id."""
+    last_credit_note: UUID | None = None
+
+    @property
+    def credited_minor(self) -> int:
+        return sum(line.gross_minor for line in self.credited.values())
+
+    def with_credited(self, note: Credited) -> Invoice:
+        """A note that is stated again counts once: only the last one of an invoice ever is."""
+        if note.credit_note_id == self.last_credit_note:
+            return self
+        credited = {**self.credited}
+        for line in note.lines:
+            credited[line.line_id] = credited.get(line.line_id, NOTHING).plus(line)
+        return self.model_copy(update={"credited": credited, "last_credit_note": note.credit_note_id})
 
 
 class Billings(Document):
     schema_version: int = 1
     store_id: str = ""
-    invoices: dict[UUID, Issued] = Field(default_factory=dict)
-    """By invoice id, whole: what was issued is stated again word for word, and a credit note mirrors it."""
-    credits: dict[UUID, Credited] = Field(default_factory=dict)
-    """By credit note id, in the order of issue."""
+    invoices: dict[UUID, Invoice] = Field(default_factory=dict)
+    """By invoice id."""
 
-    def invoice_of(self, capture_id: UUID) -> Issued | None:
+    def invoice_of(self, capture_id: UUID) -> Invoice | None:
         return next((invoice for invoice in self.invoices.values() if invoice.capture_id == capture_id), None)
 
-    def credits_of(self, invoice_id: UUID) -> list[Credited]:
-        """In the order of issue."""
-        notes = [note for note in self.credits.values() if note.invoice_id == invoice_id]
-        return sorted(notes, key=lambda note: (note.issued_at, note.series, note.sequence))
+
+class DocumentKey(NamedTuple):
+    """An invoice or a credit note as it was issued."""
+
+    document_id: UUID
 
 
 def initial(key: UUID, store_id: str) -> Billings:
@@ -49,16 +73,35 @@ def needs(billings: Billings, message: Any) -> Iterable[SeriesKey]:
     match message:
         case Issue():
             known = billings.invoice_of(message.capture_id)
-            yield SeriesKey(message.store_id, known.seller.code if known else message.seller, "invoice")
+            yield SeriesKey(message.store_id, known.seller if known else message.seller, "invoice")
         case Credit():
             if invoice := billings.invoices.get(message.invoice_id):
-                yield SeriesKey(message.store_id, invoice.seller.code, "credit")
+                yield SeriesKey(message.store_id, invoice.seller, "credit")
+
+
+def needs_documents(billings: Billings, message: Any) -> Iterable[DocumentKey]:
+    """The documents that deciding mirrors or states again. A first invoice needs none."""
+    match message:
+        case Issue():
+            if known := billings.invoice_of(message.capture_id):
+                yield DocumentKey(known.invoice_id)
+        case Credit():
+            if invoice := billings.invoices.get(message.invoice_id):
+                yield DocumentKey(invoice.invoice_id)
+                if (last := _stated_again(invoice, message)) is not None:
+                    yield DocumentKey(last)
+
+
+def _stated_again(invoice: Invoice, command: Credit) -> UUID | None:
+    """The last credit note of an invoice that is credited in full, if all that is left of it is to be credited."""
+    is_whole = invoice.credited_minor == invoice.total_minor
+    return invoice.last_credit_note if is_whole and not command.lines else None
 
 
 def issue(billings: Billings, command: Issue, context: Context) -> list[Effect]:
     """Invoice a capture. Asked again under another operation, the same invoice is stated again, without a new number."""
     if known := billings.invoice_of(command.capture_id):
-        return [_again(known, command)]
+        return [_again(context.shares[DocumentKey(known.invoice_id)], command)]
     total = sum(line.amount_minor for line in command.lines)
     if total == 0:
         return [_failed(command, context, "invoice_empty", "the lines add up to nothing")]
@@ -98,14 +141,14 @@ def issue(billings: Billings, command: Issue, context: Context) -> list[Effect]:
 
 def credit(billings: Billings, command: Credit, context: Context) -> list[Effect]:
     """Credit an invoice or a part of it: rates, titles and parties as they stand on it, only the number is new."""
-    invoice = billings.invoices.get(command.invoice_id)
-    if invoice is None:
+    known = billings.invoices.get(command.invoice_id)
+    if known is None:
         return [_failed(command, context, "invoice_unknown", f"this order has no invoice {command.invoice_id}")]
-    notes = billings.credits_of(invoice.invoice_id)
-    if not command.lines and (last := _last_of_credited(invoice, notes)) is not None:
-        return [_again(last, command)]
+    if (last := _stated_again(known, command)) is not None:
+        return [_again(context.shares[DocumentKey(last)], command)]
+    invoice: Issued = context.shares[DocumentKey(known.invoice_id)]
     try:
-        lines = _credited_lines(invoice, notes, command.lines)
+        lines = _credited_lines(invoice, known.credited, command.lines)
     except LookupError as error:
         return [_failed(command, context, "line_unknown", str(error.args[0]))]
     except ValueError as error:
@@ -140,42 +183,32 @@ def credit(billings: Billings, command: Credit, context: Context) -> list[Effect
     ]
 
 
-def _last_of_credited(invoice: Issued, notes: Sequence[Credited]) -> Credited | None:
-    """The last credit note of an invoice that is credited in full."""
-    return notes[-1] if sum(note.total_minor for note in notes) == invoice.total_minor else None
-
-
 def _credited_lines(
-    invoice: Issued, notes: Sequence[Credited], wanted: Sequence[CreditLine]
+    invoice: Issued, credited_before: Mapping[str, CreditedLine], wanted: Sequence[CreditLine]
 ) -> tuple[InvoiceLine, ...]:
     """The lines of a credit note; without wanted lines, everything that is left. Raises LookupError for a line that the
     invoice does not have, ValueError if more is wanted than is left."""
-    before: dict[str, list[InvoiceLine]] = {line.line_id: [] for line in invoice.lines}
-    for note in notes:
-        for line in note.lines:
-            before[line.line_id].append(line)
+    before = {line.line_id: credited_before.get(line.line_id, NOTHING) for line in invoice.lines}
     if not wanted:
         left = [(line, *_left(line, before[line.line_id])) for line in invoice.lines]
         return tuple(
             credited(line, before[line.line_id], quantity, amount)
             for line, quantity, amount in left
-            if quantity or amount or not notes
+            if quantity or amount or not credited_before
         )
     by_id, lines = {line.line_id: line for line in invoice.lines}, []
     for one in wanted:
         if one.line_id not in by_id:
             raise LookupError(f"invoice {invoice.number} has no line {one.line_id}")
         line = credited(by_id[one.line_id], before[one.line_id], one.quantity, one.amount_minor)
-        before[one.line_id].append(line)
+        before[one.line_id] = before[one.line_id].plus(line)
         lines.append(line)
     return tuple(lines)
 
 
-def _left(line: InvoiceLine, before: Sequence[InvoiceLine]) -> tuple[int, int]:
+def _left(line: InvoiceLine, before: CreditedLine) -> tuple[int, int]:
     """Pieces and gross amount that are not credited yet."""
-    return line.quantity - sum(one.quantity for one in before), line.gross_minor - sum(
-        one.gross_minor for one in before
-    )
+    return line.quantity - before.quantity, line.gross_minor - before.gross_minor
 
 
 def evolve(billings: Billings, event: BillingEvent) -> Billings:
@@ -183,15 +216,20 @@ def evolve(billings: Billings, event: BillingEvent) -> Billings:
         case Issued():
             if event.invoice_id in billings.invoices:
                 return billings
-            return billings.model_copy(update={"invoices": {**billings.invoices, event.invoice_id: event}})
+            invoice = Invoice(
+                invoice_id=event.invoice_id, capture_id=event.capture_id, seller=event.seller.code, total_minor=event.total_minor
+            )  # fmt: skip
+            return _with(billings, invoice)
         case Credited():
-            if event.credit_note_id in billings.credits:
-                return billings
-            return billings.model_copy(update={"credits": {**billings.credits, event.credit_note_id: event}})
+            return _with(billings, billings.invoices[event.invoice_id].with_credited(event))
         case Failed():
             return billings
         case _:
             assert_never(event)
+
+
+def _with(billings: Billings, invoice: Invoice) -> Billings:
+    return billings.model_copy(update={"invoices": {**billings.invoices, invoice.invoice_id: invoice}})
 
 
 def _locked(context: Context, key: SeriesKey) -> tuple[Numbering, SellerTerms | None]:

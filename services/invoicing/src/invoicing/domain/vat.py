@@ -7,8 +7,10 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from fractions import Fraction
-from typing import NamedTuple
+from itertools import zip_longest
+from typing import Final, NamedTuple
 
+from contracts.base import Document
 from contracts.invoicing import InvoiceLine, InvoiceLineWanted, LineTax, VatGroup
 from contracts.money import canonical, round_half_up, split, vat_in_gross
 
@@ -91,20 +93,39 @@ def groups_of(lines: Sequence[InvoiceLine]) -> tuple[VatGroup, ...]:
     )
 
 
-def credited(line: InvoiceLine, before: Sequence[InvoiceLine], quantity: int, amount: int) -> InvoiceLine:
-    """The line of a credit note over a part of an invoice's line. `before`: what earlier credit notes have of it.
+class CreditedLine(Document):
+    """How much of an invoice's line its credit notes have. Amounts are minor units."""
+
+    quantity: int = 0
+    gross_minor: int = 0
+    taxes: tuple[tuple[int, int], ...] = ()
+    """(VAT, net) of each tax of the line; none before the first credit note."""
+
+    def plus(self, line: InvoiceLine) -> CreditedLine:
+        taxes = [(tax.vat_minor, tax.net_minor) for tax in line.taxes]
+        sums = [(vat + more[0], net + more[1]) for (vat, net), more in zip_longest(self.taxes, taxes, fillvalue=(0, 0))]
+        return CreditedLine(
+            quantity=self.quantity + line.quantity, gross_minor=self.gross_minor + line.gross_minor, taxes=tuple(sums)
+        )
+
+
+NOTHING: Final = CreditedLine()
+
+
+def credited(line: InvoiceLine, before: CreditedLine, quantity: int, amount: int) -> InvoiceLine:
+    """The line of a credit note over a part of an invoice's line. `before`: how much of it is credited.
 
     Its VAT is the share of everything credited so far, rounded, less what was credited before: the credit notes of a line add
     up to it exactly. Raises ValueError if they would exceed it.
 
     >>> whole = InvoiceLine(line_id="1", title="", quantity=3, rate="23", net_minor=8130, vat_minor=1870, gross_minor=10000)
-    >>> first = credited(whole, [], 1, 3333)
-    >>> second = credited(whole, [first], 1, 3334)
-    >>> [one.vat_minor for one in (first, second, credited(whole, [first, second], 1, 3333))]
+    >>> first = credited(whole, NOTHING, 1, 3333)
+    >>> second = credited(whole, NOTHING.plus(first), 1, 3334)
+    >>> [one.vat_minor for one in (first, second, credited(whole, NOTHING.plus(first).plus(second), 1, 3333))]
     [623, 624, 623]
     """
-    gross_before = sum(one.gross_minor for one in before)
-    if quantity > line.quantity - sum(one.quantity for one in before) or amount > line.gross_minor - gross_before:
+    gross_before = before.gross_minor
+    if quantity > line.quantity - before.quantity or amount > line.gross_minor - gross_before:
         raise ValueError(f"line {line.line_id}: more than is left to credit")
 
     def share(total: int) -> int:
@@ -115,13 +136,11 @@ def credited(line: InvoiceLine, before: Sequence[InvoiceLine], quantity: int, am
         return round_half_up(part * (gross_before + amount)) - round_half_up(part * gross_before)
 
     vat = share(line.vat_minor)
-    taxes_before = [one.taxes for one in before]
-    vats = _spread(
-        vat, [tax.vat_minor - sum(one[n].vat_minor for one in taxes_before) for n, tax in enumerate(line.taxes)]
-    )
+    taxes_before = before.taxes or ((0, 0),) * len(line.taxes)
+    vats = _spread(vat, [tax.vat_minor - done for tax, (done, _) in zip(line.taxes, taxes_before, strict=True)])
     nets = [share(tax.net_minor) for tax in line.taxes]
     if sum(tax.net_minor for tax in line.taxes) == line.net_minor:  # each tax applies to its own part of the net
-        left = [tax.net_minor - sum(one[n].net_minor for one in taxes_before) for n, tax in enumerate(line.taxes)]
+        left = [tax.net_minor - done for tax, (_, done) in zip(line.taxes, taxes_before, strict=True)]
         nets = _spread(amount - vat, left)
     return line.model_copy(
         update={
