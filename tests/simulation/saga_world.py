@@ -84,7 +84,7 @@ class Host:
     def handle(self, body: Any, key: UUID, message_id: UUID, *, kind: str = "", actor: str = "") -> Refusal | None:
         table = self.service.aggregates[0].table if isinstance(body, (Wake, Reported)) else None
         found = self.service.handler_of(type(body), table)
-        assert found is not None, f"{self.service.name} does not obey {type(body).__name__}"
+        assert found is not None, f"{self.service.name} does not handle {type(body).__name__}"
         aggregate, handler = found
         row = self.rows.get((aggregate.table, key))
         if row is None:
@@ -189,7 +189,7 @@ class World:
             version = MESSAGES[record.type].model_validate_json(record.value).version  # type: ignore[attr-defined]
             assert version == self.versions[service, record.key], f"{record.type} has version {version}: a gap"
         self.told[record.id] = record
-        if topic != "orders.events.v1":  # nobody here reads what orders states
+        if topic != "orders.events.v1":  # no service reads the events of orders
             self.queues[topic, record.key].append(record)
 
     def waiting_queues(self) -> list[tuple[str, UUID]]:
@@ -276,7 +276,7 @@ class World:
         return list(first.values())
 
     def run_task(self, task: Task, *, says: str = "yes", pending: bool = False) -> None:
-        """The gateway does what it is asked, or says no; `pending`: it says so only later."""
+        """The gateway does what it is asked, or refuses; `pending`: it answers later."""
         call = task.body
         assert isinstance(call, GatewayCall)
         if call.operation_id not in self.truth:

@@ -1,8 +1,8 @@
-"""Proof of the processes: whatever the order of replies, duplicates, timeouts, cancels and people's acts, every order ends in
+"""Proof of the processes: for any order of replies, duplicates, timeouts, cancels and people's acts, every order ends in
 a legal state, and the promises on money, stock and invoices hold after every single message.
 
 The pure domains of all four services, wired in memory (`saga_world`). A failure names its seed, or the steps and the blob
-that repeat them. HYPOTHESIS_PROFILE=long looks longer.
+that repeat them. HYPOTHESIS_PROFILE=long runs more.
 """
 
 from __future__ import annotations
@@ -58,7 +58,7 @@ class Saga:
                 self.world.count_stock(location, sku, rng.randint(20, 30) if ample else rng.randint(0, 6))
         self.world.seller = COMPLETE_SELLER if rng.random() < 0.7 else BARE_SELLER
 
-    # -- what marketplaces say ----------------------------------------------------------------------------------------
+    # -- what marketplaces state -------------------------------------------------------------------------------------
 
     def an_order_comes_in(self, rng: Random) -> None:
         if len(self.known) < 3:
@@ -116,7 +116,7 @@ class Saga:
             self.look()
 
     def resolve(self, key: UUID, order: Order) -> None:
-        """The first exception of an order that can end: accepted or kept by its id; kept when it cannot be accepted."""
+        """Ends the first exception that can end: by `accept` or `keep`, and by the other one if that is refused."""
         one = next(
             one for code, one in order.exceptions.items() if any(why_not(order, code, way) is None for way in WAYS)
         )
@@ -176,7 +176,7 @@ class Saga:
     # -- what must hold -----------------------------------------------------------------------------------------------
 
     def look(self) -> None:
-        """At the orders, and at what was stated since the last look."""
+        """Checks the orders, and the events since the last check."""
         for event in self.world.orders.journal[self.stated :]:
             if isinstance(event, OrderEvent):
                 check_statuses(event)
@@ -238,7 +238,7 @@ class Saga:
         fulfillment = self.world.fulfillment.states().get(key)
         billing = self.world.invoicing.states().get(key)
         money = ledger.totals() if ledger else order.facts.money
-        assert order.facts.money == money, "orders knows what payments says"
+        assert order.facts.money == money, "orders has the totals of payments"
         if order.status == "cancelled":
             assert money.refunded_minor == money.captured_minor
             assert money.captured_minor + money.voided_minor == money.authorized_minor
@@ -261,12 +261,12 @@ class Saga:
             total = sum(one.total_minor for one in billing.invoices.values()) if billing else 0
             assert total == (money.captured_minor if is_invoiced(order) else 0)
         else:
-            assert order.status in ("pending", "approved")  # recorded: the marketplace carries it, or has to say more
+            assert order.status in ("pending", "approved")  # recorded: the marketplace carries it, or has to state more
             assert order.facts.undone is not None or (ledger is None and fulfillment is None and billing is None)
 
 
 def check_statuses(event: OrderEvent) -> None:
-    """The three statuses of a public event go together, whatever moment it tells of."""
+    """The three statuses of a public event agree, at any moment."""
     status, payment, fulfillment = event.status, event.payment_status, event.fulfillment_status
     told = f"{event.TYPE}: {status}/{payment}/{fulfillment}"
     if status == "pending":
@@ -305,7 +305,7 @@ def check_order(order: Order) -> None:
 
 
 def check_end(order: Order) -> None:
-    """When nothing is on its way any more: at an end, or it says who has to do what."""
+    """When nothing is on its way any more: at an end, or it shows who has to act."""
     word = waiting(order)
     if not word and order.status == "approved" and order.runs:
         assert order.completed_at is not None

@@ -290,8 +290,8 @@ BROKEN = {
     "credits of an invoice are at most the invoice": (
         "update documents set total_minor = total_minor + 1, vat_minor = vat_minor + 1 where kind = 'credit' and store_id = $1"
     ),
-    "a document's columns say what its body says": "update documents set number = 'X' || number where store_id = $1",
-    "an order's state knows exactly its documents": (
+    "a document's columns agree with its body": "update documents set number = 'X' || number where store_id = $1",
+    "an order's state has exactly its invoices, and how much of each is credited": (
         """update billings set doc = jsonb_set(doc::jsonb, '{invoices}', '{}')::text where store_id = $1"""
     ),
 }

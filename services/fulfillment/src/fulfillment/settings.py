@@ -1,4 +1,4 @@
-"""What fulfillment can be told by the environment: `FULFILLMENT_<NAME>`."""
+"""The settings of fulfillment, from the environment: `FULFILLMENT_<NAME>`."""
 
 from __future__ import annotations
 
@@ -8,6 +8,6 @@ from chassis.settings import ServiceSettings
 
 
 class Settings(ServiceSettings):
-    """The chassis' knobs; none of its own: which locations, and in which order, stands in each reserve command."""
+    """The chassis' settings and none of its own: each reserve command names the locations in their order."""
 
     model_config = SettingsConfigDict(env_prefix="FULFILLMENT_")

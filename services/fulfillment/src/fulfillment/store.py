@@ -66,7 +66,7 @@ class ReservationClosed(Exception):
     """A reservation would be made, given back or shipped a second time: a bug, stopped before it is committed."""
 
 
-# Only an open reservation changes, and only by being closed: whatever else the batch wants returns no row.
+# Only an open reservation changes, and only by being closed: any other change returns no row.
 RESERVATIONS: Final = Piece(
     """
 reservations_written as (
@@ -126,7 +126,7 @@ def reservation_rows(change: Change[Fulfillment]) -> list[ReservationRow]:
 
     def put(lines: Iterable[PlacedLine], state: str) -> None:
         for line in lines:
-            assert operation is not None, "pieces moved that nobody reserved"
+            assert operation is not None, "pieces moved without a reservation"
             rows[operation, line.line_id] = ReservationRow(
                 change.key, operation, line.line_id, change.store_id, line.location, line.sku, line.quantity, state
             )
@@ -203,7 +203,7 @@ CHECKS: Final[dict[str, str]] = {
         from fulfillments f left join (select distinct order_id from shipments where status = 'picking') s
             on s.order_id = f.key
         where f.status = 'fulfilled'""",
-    "an order at rest holds nothing": """
+    "a settled order holds nothing": """
         select count(*), count(r.order_id)
         from fulfillments f left join (select distinct order_id from reservations where state = 'reserved') r
             on r.order_id = f.key

@@ -1,4 +1,4 @@
-"""What invoicing obeys and what its orders share. Start reading here."""
+"""The commands that invoicing handles and the rows that its orders share. Start reading here."""
 
 from __future__ import annotations
 

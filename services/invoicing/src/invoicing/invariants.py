@@ -1,4 +1,4 @@
-"""What must hold in invoicing's tables, whatever happened. One row per invariant: compared, violated."""
+"""The invariants of invoicing's tables. One row per invariant: compared, violated."""
 
 from __future__ import annotations
 
@@ -60,7 +60,7 @@ INVARIANTS: Final[dict[str, str]] = {
                 array_agg(distinct currency) as currencies
             from documents where kind = 'credit' group by 1
         ) c left join documents i on i.document_id = c.invoice_id and i.kind = 'invoice'""",
-    "a document's columns say what its body says": """
+    "a document's columns agree with its body": """
         select count(*), count(*) filter (where body->>'number' is distinct from number
             or (body->>'total_minor')::bigint is distinct from total_minor or body->>'order_id' is distinct from order_id::text
             or (body->>'sequence')::bigint is distinct from sequence)

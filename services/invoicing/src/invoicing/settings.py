@@ -1,4 +1,4 @@
-"""What invoicing can be told by the environment."""
+"""The settings of invoicing, from the environment."""
 
 from __future__ import annotations
 

@@ -1,6 +1,6 @@
 """SQL of invoicing: the series of a batch, the documents of a batch, the sellers, the invariants.
 
-Whatever the size of the batch: one statement locks its sellers, one reads their series.
+One statement locks the sellers of a batch and one reads their series, however large the batch is.
 """
 
 from __future__ import annotations

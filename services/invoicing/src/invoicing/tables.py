@@ -1,4 +1,4 @@
-"""The shape of invoicing's database on one page. The migration adds what this page cannot say: documents never change."""
+"""The shape of invoicing's database on one page. The migration adds the triggers that keep documents from changing."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What orders obeys and what it hears back. Start reading here."""
+"""The messages that orders handles. Start reading here."""
 
 from __future__ import annotations
 
@@ -81,6 +81,6 @@ SERVICE = Service(
     intake=frozenset({SNAPSHOTS, SNAPSHOTS_BULK}),
     in_flight=store.IN_FLIGHT,
     processes=store.PROCESSES,
-    adopts=False,  # where its processes stand is not published: it takes up again from the snapshots and the answers
+    adopts=False,  # the progress of its processes is not published: it resumes from snapshots and answers
     check=invariants.check,
 )

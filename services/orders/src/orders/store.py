@@ -74,7 +74,7 @@ on conflict (aggregate, key) do update set due_at = least(timers.due_at, exclude
 
 
 class Market(Frozen):
-    """A row of `markets`, as files and requests say it: without channel and account, the store's default."""
+    """A row of `markets`, as files and requests state it: without channel and account, the store's default."""
 
     store: Code
     channel: Code | None = None

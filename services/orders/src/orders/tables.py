@@ -35,7 +35,7 @@ orders = Table(
     Column("status", Text, nullable=False),
     Column("payment_status", Text, nullable=False),
     Column("fulfillment_status", Text, nullable=False),
-    Column("waiting", Text, nullable=False, comment="one word; empty: at rest"),
+    Column("waiting", Text, nullable=False, comment="one word; empty: settled"),
     Column("waiting_step", Text, nullable=False, comment="process.step; empty: no process waits"),
     instant("waiting_since"),
     Column("in_flight", Boolean, nullable=False, comment="one of our services owes an answer soon"),

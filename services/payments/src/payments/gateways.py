@@ -1,9 +1,9 @@
 """Calls to payment gateways, outside any transaction. Nothing is ever charged twice.
 
 Every call carries its operation's id as `Idempotency-Key` and as reference. What became of a call is often unclear (a
-timeout, a broken connection, a 5xx, an answer that does not read): then the gateway is asked by the key whether it knows
+timeout, a broken connection, a 5xx, an answer that does not read): then the gateway is asked by the key whether it has
 the operation, and called again with the same key only if it does not. Past the lifetime of the key the same call could
-charge again, so from then on it is only asked, by reference, until it answers or a person has looked.
+charge again, so from then on it is only asked, by reference, until it answers or a person has checked.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ ANSWER_BYTES_MAX = 64 * 1024
 
 class Gateway(Protocol):
     async def run(self, call: GatewayCall, attempt: Attempt) -> GatewayOutcome:
-        """What became of the call. Raises TryAgain while that is not known; may be run again by any worker."""
+        """The outcome of the call. Raises TryAgain until there is one; any worker may run it again."""
 
     async def close(self) -> None:
         """Let go of what it holds open."""
@@ -48,7 +48,7 @@ class Gateways:
         if attempt.number == 1 and not call.ask_only:
             reason = f"no gateway {call.gateway!r} is set up"
             return GatewayOutcome(state="not_set_up", code="gateway_unknown", reason=reason)
-        # It was set up when an earlier attempt was made, which may have moved money: saying no could be a lie.
+        # It was set up when an earlier attempt was made, which may have moved money: a no could be wrong.
         raise TryAgain(f"gateway {call.gateway!r} is no longer set up", self._settings.gateway_backoff_seconds_max)
 
     def task_kind(self) -> TaskKind:
@@ -76,14 +76,14 @@ def tasks(app: App) -> tuple[TaskKind, ...]:
 
 
 class Unclear(Exception):
-    """The call may or may not have reached the gateway, or it did and we cannot read what it says."""
+    """The call may or may not have reached the gateway, or it did and its answer cannot be read."""
 
 
 class Answer(Frozen):
-    """What the test gateway says of an operation."""
+    """The test gateway's answer about an operation."""
 
     operation: str
-    """The idempotency key it was told."""
+    """The idempotency key that it received."""
     state: Literal["succeeded", "pending", "refused"]
     reference: str | None = Field(None, max_length=500)
     amount_minor: MinorUnsigned | None = None
@@ -117,7 +117,7 @@ class TestGateway:
             known = await self._ask(call, attempt)
             if known is not None:
                 return _outcome(known)
-            raise TryAgain(f"{unclear}; the gateway does not know the operation", self._pause(attempt)) from unclear
+            raise TryAgain(f"{unclear}; the gateway has no record of the operation", self._pause(attempt)) from unclear
         crash.point("after_gateway_call")
         return _outcome(answer)
 
@@ -128,7 +128,7 @@ class TestGateway:
         except Unclear as unclear:
             raise TryAgain(str(unclear), self._settings.gateway_poll_seconds) from unclear
         if known is None or known.state == "pending":
-            what = "is still pending" if known else "is not known to the gateway any more, which had taken it"
+            what = "is still pending" if known else "is no longer recorded at the gateway, which had accepted it"
             raise TryAgain(f"{call.kind} {call.operation_id} {what}", self._settings.gateway_poll_seconds)
         return _outcome(known)
 
@@ -139,8 +139,8 @@ class TestGateway:
             raise TryAgain(str(unclear), self._settings.gateway_backoff_seconds_max) from unclear
         if known is None:
             raise TryAgain(
-                f"the key of {call.kind} {call.operation_id} may be forgotten and the gateway does not know its"
-                " reference: it is not called again; a person has to look",
+                f"the key of {call.kind} {call.operation_id} may have expired and the gateway has no record of its"
+                " reference: it is not called again; a person compares both sides",
                 self._settings.gateway_backoff_seconds_max,
             )
         return _outcome(known)
@@ -179,15 +179,15 @@ class TestGateway:
         )
         if status in (200, 201, 202, 402):
             return _read(answer, call)
-        # Everything else (a key used for another body, too many calls, wrong credentials, an error of its own) says
+        # Everything else (a key used for another body, too many calls, wrong credentials, an error of its own) states
         # nothing about the operation: only 402 is a no.
         raise Unclear(f"{call.kind} {call.operation_id} was answered with status {status}")
 
     async def _known(self, path: str, call: GatewayCall, **query: str) -> Answer | None:
-        """What the gateway knows of the operation; None if it does not know it. Changes nothing there."""
+        """The gateway's record of the operation; None if it has none. Changes nothing there."""
         status, answer = await self._request("GET", path, params=query)
         if status == 404 and isinstance(answer, dict) and answer.get("code") == "unknown_operation":
-            return None  # the gateway says so itself; another 404 may come from a proxy or a wrong address
+            return None  # the gateway's own 404; another 404 may come from a proxy or a wrong address
         if status == 200:
             return _read(answer, call)
         raise Unclear(f"asking after {call.operation_id} was answered with status {status}")
@@ -227,7 +227,7 @@ def _read(answer: Any, call: GatewayCall) -> Answer:
     except ValidationError as error:
         raise Unclear(f"the answer on {call.operation_id} does not read: {error.error_count()} errors") from error
     if read.operation != str(call.operation_id):
-        raise Unclear(f"asked about {call.operation_id}, was told about {read.operation}"[:500])
+        raise Unclear(f"asked about {call.operation_id}, got an answer about {read.operation}"[:500])
     return read
 
 

@@ -1,4 +1,4 @@
-"""What payments obeys, what gateways report to it, what it does outside the transaction. Start reading here."""
+"""The commands that payments handles, the reports of gateways, and its calls outside the transaction. Start reading here."""
 
 from __future__ import annotations
 

@@ -3,7 +3,7 @@
     python -m payments.testgateway --port 8900 --ledger charges.jsonl --trouble demo
 
     POST /operations                 {kind, order_id, amount_minor, currency, refers_to, reference[, trouble]}, with
-                                     `Idempotency-Key`: 201 succeeded, 202 pending, 402 refused; a known key: the same again
+                                     `Idempotency-Key`: 201 succeeded, 202 pending, 402 refused; a repeated key: the same again
     GET  /operations/{key}           by idempotency key, while it is remembered; 404 unknown_operation
     GET  /operations?reference=R     by reference, for ever
     GET  /charges?order_id=O         the money that really moved, one entry per time: what a test counts
@@ -12,9 +12,9 @@
 
 Trouble: `declined` (refused for good), `late` (pending, then it succeeds), `timed_out` (done, but the answer is held back
 once), `lost` (held back once without having been done), `broken` (done, but answered 500 once), `down` (500 once, nothing
-done). With `--trouble demo` the first 8 hex digits of the order id modulo 100 say it: 0-3 the authorization is declined,
+done). With `--trouble demo` the first 8 hex digits of the order id modulo 100 decide it: 0-3 the authorization is declined,
 4-7 the capture is late, 8-11 it times out. What moved is in the ledger file (JSON lines, on disk before the answer), so a
-gateway that is killed and started again knows what it did.
+gateway that is killed and started again has its operations.
 """
 
 from __future__ import annotations
@@ -76,13 +76,13 @@ class Entry:
     def answer(self, now: float) -> dict[str, Any]:
         state = self.state_at(now)
         said = {"operation": self.key, "state": state, "reference": self.gateway_reference, "code": self.code}
-        more = {"reason": "the test gateway says no"} if state == "refused" else {"amount_minor": self.amount_minor}
+        more = {"reason": "the test gateway refuses"} if state == "refused" else {"amount_minor": self.amount_minor}
         return said | more
 
 
 @dataclass
 class Book:
-    """What the gateway knows: every entry ever, by key and by reference. Appended to the file before it counts."""
+    """Every operation ever, by key and by reference. Appended to the file before it counts."""
 
     path: Path | None
     key_seconds: float
@@ -110,7 +110,7 @@ class Book:
         self._file = self.path.open("ab", buffering=0)
 
     def write(self, entry: Entry) -> None:
-        """Known at once, so that a second call with its key finds it; answered only when it is `on_disk`."""
+        """Recorded at once, so that a second call with its key finds it; answered only when it is `on_disk`."""
         if self._file is not None:
             self._file.write(json.dumps(asdict(entry)).encode() + b"\n")
             self._written += 1
@@ -185,7 +185,7 @@ class Server:
         except (ValueError, KeyError, TypeError, AttributeError) as error:
             return _problem(400, "malformed", repr(error))
         if not key or kind not in KINDS or type(amount) is not int or amount < 0:
-            return _problem(400, "malformed", "a key, a known kind and an amount >= 0 are needed")
+            return _problem(400, "malformed", "a key, one of the kinds and an amount >= 0 are needed")
         trouble = wish.get("trouble") or request.headers.get("Trouble") or self._trouble_of(order_id, kind)
         # From here to the entry nothing is awaited: two calls with one key at the same time are one operation.
         known = self.book.by_key(key, time.time())
@@ -207,7 +207,7 @@ class Server:
             if trouble == "timed_out":
                 return await self._hold()
             if trouble == "broken":
-                return _problem(500, "broken", "done, but who would know")
+                return _problem(500, "broken", "done, and answered as an error")
         return _respond(entry)
 
     def _carry_out(
@@ -265,7 +265,7 @@ class Server:
     async def _found(self, entry: Entry | None) -> web.Response:
         await self.book.on_disk()
         if entry is None:
-            return _problem(404, "unknown_operation", "no operation is known by that name")
+            return _problem(404, "unknown_operation", "there is no operation of that name")
         return web.json_response(entry.answer(time.time()))
 
     def _trouble_of(self, order_id: str, kind: str) -> str | None:
@@ -319,7 +319,7 @@ def parser() -> argparse.ArgumentParser:
         "--latency-ms", type=float, default=20, help="mean; each answer takes half to one and a half of it"
     )
     arguments.add_argument("--seed", type=int, default=1, help="of the latencies")
-    arguments.add_argument("--ledger", type=Path, help="JSON lines of what moved; without it, it forgets at its end")
+    arguments.add_argument("--ledger", type=Path, help="JSON lines of what moved; without it, they are lost at its end")
     arguments.add_argument("--trouble", choices=("none", "demo"), default="none")
     arguments.add_argument("--late-ms", type=float, default=1000, help="until a late operation succeeds")
     arguments.add_argument(

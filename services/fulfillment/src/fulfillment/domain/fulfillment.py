@@ -339,7 +339,7 @@ def _plan(lines: tuple[PlacedLine, ...], context: Context) -> tuple[ShipmentPlan
 
 
 def _fulfilled(starts: tuple[UUID, ...], totals: StockTotals, context: Context) -> list[Effect]:
-    """Nothing is left to ship: told to every start that waits for it."""
+    """Nothing is left to ship: answers every start that waits for it."""
     return [
         Fulfilled(order_id=context.key, store_id=context.store_id, operation_id=start, totals=totals)
         for start in starts

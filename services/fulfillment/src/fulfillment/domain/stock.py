@@ -98,7 +98,7 @@ _summed: tuple[str, object, dict[StockKey, int]] = ("", None, {})
 def _pieces(store_id: str, lines: tuple[PlacedLine, ...]) -> dict[StockKey, int]:
     """Pieces by key; lines of the same SKU add up.
 
-    The last sum is kept, for the fold of one event asks for it once per key: an order of 600 lines would else be read
+    The last sum is cached, because the fold of one event asks for it once per key: an order of 600 lines would else be read
     600 times.
     """
     global _summed
@@ -162,7 +162,7 @@ def new_stock_item(key: UUID, store_id: str) -> StockItem:
 
 
 def set_stock(item: StockItem, command: SetStock, context: Context) -> list[Effect]:
-    """A count below what orders hold is refused: somebody must first cancel an order or look again."""
+    """A count below what orders hold is refused: a person cancels an order first, or counts again."""
     held = context.shares.get(StockKey(context.store_id, command.location, command.sku)) or Stock()
     if command.on_hand < held.reserved:
         return [Refusal("stock_reserved", f"orders hold {held.reserved} of {command.sku} at {command.location}")]

@@ -69,7 +69,7 @@ def initial(key: UUID, store_id: str) -> Billings:
 
 
 def needs(billings: Billings, message: Any) -> Iterable[SeriesKey]:
-    """The series that deciding may number from, as far as this state knows it."""
+    """The series that a decision may number from, as far as this state has it."""
     match message:
         case Issue():
             known = billings.invoice_of(message.capture_id)
@@ -140,7 +140,7 @@ def issue(billings: Billings, command: Issue, context: Context) -> list[Effect]:
 
 
 def credit(billings: Billings, command: Credit, context: Context) -> list[Effect]:
-    """Credit an invoice or a part of it: rates, titles and parties as they stand on it, only the number is new."""
+    """Credit an invoice or a part of it: rates, titles and parties are those of the invoice, only the number is new."""
     known = billings.invoices.get(command.invoice_id)
     if known is None:
         return [_failed(command, context, "invoice_unknown", f"this order has no invoice {command.invoice_id}")]

@@ -1,4 +1,4 @@
-"""Who sells: what must stand on a document by law, and how the documents are numbered."""
+"""The seller: what the law requires on a document, and how the documents are numbered."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ def _zone(name: str) -> str:
 
 
 Prefix = Annotated[str, StringConstraints(pattern=r"^([A-Za-z0-9._/-]{0,31}[A-Za-z._/-])?$")]
-"""Stands before the sequence. It ends in no digit, so a number tells prefix and sequence apart and is never made twice."""
+"""Comes before the sequence. It ends in no digit, so prefix and sequence of a number are distinct and no number repeats."""
 NumberFormat = Annotated[
     str, StringConstraints(max_length=64, pattern=r"^([A-Za-z0-9._/-]|\{prefix\}|\{yyyy\})*\{number\}$")
 ]
@@ -31,13 +31,13 @@ TimeZone = Annotated[Text, AfterValidator(_zone)]
 
 
 class SellerDetails(Frozen):
-    """A seller may be written down before everything is known; it issues nothing until then."""
+    """A seller may be stored incomplete; it issues nothing until it is complete."""
 
     name: Text = ""
     address: Address = Address()
     vat_number: Text = ""
     time_zone: TimeZone = "UTC"
-    """Of its books: the day of issue is a day there."""
+    """The time zone of its books: the day of issue is a day there."""
     invoice_prefix: Prefix = "INV-"
     credit_prefix: Prefix = "CN-"
     number_format: NumberFormat = "{prefix}{number}"
@@ -51,11 +51,11 @@ class SellerDetails(Frozen):
         if ("{yyyy}" in self.number_format) != (self.number_reset == "yearly"):
             raise ValueError("number_reset is yearly exactly if number_format holds {yyyy}")
         if any(self.series(kind, 2000)[-1:].isdigit() for kind in ("invoice", "credit")):
-            raise ValueError("number_format: what stands before {number} must not end in a digit")
+            raise ValueError("number_format: the text before {number} must not end in a digit")
         return self
 
     def series(self, kind: Kind, year: int) -> str:
-        """What the numbers of a kind have in common in a year: all that stands before the sequence."""
+        """What the numbers of a kind have in common in a year: everything before the sequence."""
         return self._before_number(self._prefix(kind), f"{year:04d}")
 
     def series_pattern(self, kind: Kind) -> str:

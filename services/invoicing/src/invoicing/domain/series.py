@@ -31,7 +31,7 @@ class Last(NamedTuple):
     number: int
     issued_at: datetime
     issued_on: date
-    """Kept beside the time: a seller that moves its time zone west must not date backwards."""
+    """Stored beside the time: a seller that moves its time zone west must not date backwards."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,7 +68,7 @@ def stamp(
 ) -> Stamp:
     """The next number, and a time that is neither before any earlier document of the kind nor before the one it `follows`.
 
-    A clock that was set back therefore stands still here until it has caught up. The year of the number is that of the
+    With a clock that was set back, the time stays the same here until the clock has caught up. The year of the number is that of the
     date on the document.
     """
     before = [now, numbering.locked_at, *(last.issued_at for last in numbering.last.values())]

@@ -25,7 +25,7 @@ class Assessed(NamedTuple):
 def assess(wanted: Sequence[InvoiceLineWanted]) -> Assessed:
     """Lines in the order given, groups in the order of their first line; rates in canonical form.
 
-    A line's gross is what was captured for it. Of the lines whose VAT is not stated, the VAT of a rate = round half up
+    A line's gross is what was captured for it. For the lines without stated VAT, the VAT of a rate = round half up
     (G x r / (100 + r)), and its net is spread over them by largest remainder.
     """
     vats = [line.vat_minor for line in wanted]
@@ -60,7 +60,7 @@ def _line(wanted: InvoiceLineWanted, vat: int) -> InvoiceLine:
 def _parts(wanted: InvoiceLineWanted, net: int) -> tuple[LineTax, ...]:
     """Each tax with the net that it applies to.
 
-    VAT and rate give a net. If these nets make up the line's, as far as rounded VAT can tell, the line is a bundle and each
+    VAT and rate give a net. If these nets make up the line's, as far as rounded VAT can show, the line is a bundle and each
     tax applies to its own part; a part at 0 % is what the others leave. Else all apply to the whole, like those of a
     state and its county.
     """

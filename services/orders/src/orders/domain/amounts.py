@@ -1,6 +1,6 @@
 """What each line of an order costs: discount, cancelled pieces and taxes taken to its lines, exact to the minor unit.
 
-The rows of `payable` are what is authorized, captured and invoiced: of each line what still counts. Stated taxes are kept.
+The rows of `payable` are what is authorized, captured and invoiced: the part of each line that still counts. Stated taxes stay as they are.
 A tax that is stated only in total is shared by the lines' rates; without any amount, a gross line's VAT is left to the invoice.
 """
 
@@ -42,7 +42,7 @@ class Payable(NamedTuple):
 class Amounts(NamedTuple):
     lines: tuple[Payable, ...]
     untaxed: tuple[str, ...]
-    """Ids of lines that cost something and whose tax is not known."""
+    """Ids of lines that cost something and have no tax."""
 
 
 def is_ours(content: OrderContent, line: Line) -> bool:
@@ -81,7 +81,7 @@ def payable(content: OrderContent) -> tuple[Payable, ...]:
 
 
 def grand_minor(content: OrderContent) -> int | None:
-    """What is to be paid in all; None until every price is known."""
+    """The price of the whole order; None until every price is stated."""
     return sum(line.amount_minor for line in payable(content)) if content.priced else None
 
 
@@ -264,7 +264,7 @@ def _share_total(rows: Sequence[_Row], total: int, net: bool) -> list[_Row]:
     for row in rows:
         if row.taxes is not None and row not in rated:
             row.vats = _vats(row, net)
-    if not unknown or net:  # net: also where it is not known, so that the amounts add up to the stated total
+    if not unknown or net:  # net: also without a stated tax, so that the amounts add up to the stated total
         for row, vat in zip(unstated, _split(rest, [row.sold for row in unstated]), strict=True):
             row.taxes, row.vats = (Tax(amount_minor=vat),), (vat,)
     for row, vat in zip(rated, _vats_of_rates(bases, rates, by_rate, left - rest, net), strict=True):

@@ -14,11 +14,11 @@ from orders.domain.processes import PROCESSES
 from orders.domain.story import Story
 
 PENDING_SECONDS: Final = 900
-"""A gateway that said `pending` is asked again after this."""
+"""A gateway that answered `pending` is asked again after this time."""
 
 
 def _hear(order: Order, event: Event, context: Context) -> Story | None:
-    """The story of an answer; None when the order is not known here (a restored database) and nothing can be done."""
+    """The story of an answer; None if the order does not exist here (a restored database)."""
     return Story(order, context, PROCESSES) if order.known else None
 
 
@@ -56,7 +56,7 @@ def authorized(order: Order, event: payments.Authorized, context: Context) -> De
 
 
 def pending(order: Order, event: payments.Pending, context: Context) -> Decision:
-    """The gateway's clock starts: it is asked again, but not as if nobody had answered."""
+    """The gateway's clock starts: it is asked again, but its operation counts as answered."""
     if (story := _hear(order, event, context)) is None:
         return []
     ask = story.asks.get(str(event.operation_id))
@@ -135,7 +135,7 @@ def released(order: Order, event: fulfillment.Released, context: Context) -> Dec
 
 
 def started(order: Order, event: fulfillment.Started, context: Context) -> Decision:
-    """The warehouse has it: nobody is asked any more, fulfilled or cancelled will come."""
+    """The warehouse has the order: nothing is asked again until fulfilled or cancelled arrives."""
     if (story := _hear(order, event, context)) is None:
         return []
     known = story.facts.shipments

@@ -1,4 +1,4 @@
-"""What an order does with snapshots, requests, and its own timers; what others answer it stands in `answers`."""
+"""Decisions on snapshots, requests and the order's own timers; `answers` has those on answers of other services."""
 
 from __future__ import annotations
 
@@ -127,7 +127,7 @@ def _cancelled_upstream(story: Story, told: OrderContent) -> None:
 
 
 def _alive_after_a_cancel(story: Story, told: OrderContent) -> None:
-    """A marketplace that has not heard of our cancel states what it stated before: no difference."""
+    """A marketplace that has not received our cancel states what it stated before: no difference."""
     order = story.order
     assert order.content is not None
     changes = differences.reinstating(order.stated or order.content, told)
@@ -190,7 +190,7 @@ def resolve(order: Order, message: Resolve, context: Context) -> Decision:
 
 
 def wake(order: Order, message: Wake, context: Context) -> Decision:
-    """Ask again what had no answer; try stock again; give up only where the market says so."""
+    """Ask again what had no answer; try stock again; give up only if the market's terms have a patience."""
     if not order.known:
         return []
     story = Story(order, context, PROCESSES)

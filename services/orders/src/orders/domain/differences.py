@@ -249,7 +249,7 @@ _KEYS: Final = {"lines": "external_line_id", "refunds": "external_refund_id"}
 
 
 def _compare(ours: Any, told: Any, path: str = "", rule: str = "", personal: bool = False) -> Iterator[Raw]:
-    """Every field that differs. Of a line that only one side has, the fields that are filled, under `lines[]`."""
+    """Every field that differs. For a line that only one side has: the fields that are filled, under `lines[]`."""
     if ours == told:
         return
     model = ours if isinstance(ours, BaseModel) else told if isinstance(told, BaseModel) else None

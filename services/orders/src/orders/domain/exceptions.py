@@ -80,7 +80,7 @@ def edit(story: Story, content: OrderContent, answers: UUID | None = None) -> No
     order, terms = story.order, story.terms
     status, fulfillment, found = snapshots.standing(content, terms, order.waived)
     if status == "placing" and (shipped := order.exceptions.get(PARTLY_SHIPPED)) is not None:
-        status, found = "pending", (PARTLY_SHIPPED, shipped.detail)  # what is left to ship, only a person knows
+        status, found = "pending", (PARTLY_SHIPPED, shipped.detail)  # only a person can decide what is left to ship
     now = (content, terms, status, fulfillment)
     if now != (order.content, order.market, order.status, order.fulfillment_status):
         story.edit(content, terms, status=status, fulfillment=fulfillment, answers=answers)

@@ -52,7 +52,7 @@ def issue(story: Story, run: Run, operation: UUID) -> invoicing.Issue:
 
 
 def _invoiced(whole: Payable, line: MoneyLine, before: Mapping[str, tuple[int, int]]) -> invoicing.InvoiceLineWanted:
-    """A captured line with its tax. Of a line captured in parts, the parts of a stated tax add up to it."""
+    """A captured line with its tax. If a line is captured in parts, the parts of a stated tax add up to it."""
     vat, taxes = whole.vat_minor, whole.taxes
     if vat is not None and line.amount_minor != whole.amount_minor:
         _, amount_before = before.get(line.line_id, (0, 0))
@@ -167,7 +167,7 @@ SETTLE = Process("settle", SettleData, (
 
 
 def begin_rest(story: Story) -> None:
-    """Settle everything that no settle has taken up yet."""
+    """Settle everything that is in no settle yet."""
     assert story.order.content is not None
     taken = _taken(story)
     _begin(story, tuple(line.money for line in payable(story.order.content) if line.line_id not in taken))
@@ -197,7 +197,7 @@ def begin_shipment(story: Story, pieces: Mapping[str, int]) -> None:
 
 
 def _taken(story: Story, before: Run | None = None) -> dict[str, tuple[int, int]]:
-    """line id -> (pieces, amount) that settles have taken up: all, or those begun before one of them."""
+    """line id -> (pieces, amount) in settles: in all, or in those that began before one of them."""
     taken: dict[str, tuple[int, int]] = {}
     for run in story.runs.values():
         if before is not None and run.id == before.id:

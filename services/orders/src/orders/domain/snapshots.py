@@ -1,4 +1,4 @@
-"""What a newer snapshot means for an order that is known: nothing, an edit, a cancel, or an exception for a person."""
+"""What a newer snapshot means for an existing order: nothing, an edit, a cancel, or an exception for a person."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ CANCELLED = frozenset({"cancelled", "refused"})
 HERE: Final = "order"
 """`cancellation.executed_by` of a line that was cancelled here."""
 REFUNDED: Final = frozenset({"refunded", "partially_refunded"})
-"""Of `payment_state`."""
+"""Values of `payment_state`."""
 
 
 WIPED: Final = ("buyer_note", "delivery_note", "seller_note", "tax_registrations", "attributes")
@@ -89,7 +89,7 @@ def _line(old: Line | None, new: Line, addresses_wiped: bool) -> Line:
 
 
 def _buyer(old: Buyer, new: Buyer) -> Buyer:
-    """Personal fields that the new one leaves empty are kept, unless it is about another person."""
+    """Personal fields that the new one leaves empty stay, unless it is about another person."""
     for name in ("external_id", "name"):
         before, after = getattr(old, name), getattr(new, name)
         if before and after and before != after:
@@ -103,7 +103,7 @@ def _buyer(old: Buyer, new: Buyer) -> Buyer:
 
 
 Obstacle = tuple[str, str]
-"""code and detail of the exception that says why an order does not start."""
+"""code and detail of the exception that gives the reason why an order does not start."""
 OBSTACLES: Final = (
     "partly_shipped_elsewhere", "currency_differs", "not_priced", "sku_missing", "tax_missing", "cancel_requested",
     "refund_made", "addresses_differ",
@@ -117,7 +117,7 @@ class Standing(NamedTuple):
 
 
 def standing(content: OrderContent, market: MarketTerms, waived: Mapping[str, str]) -> Standing:
-    """How an order stands that no process carries yet: `placing` if it may start, else what it is or waits for."""
+    """The status of an order without processes: `placing` if it may start, else what it is or waits for."""
     fulfillment: FulfillmentStatus = "unfulfilled" if ships_anything(content) else "not_required"
     if wholly_cancelled(content):
         return Standing("cancelled", fulfillment, None)

@@ -73,7 +73,7 @@ class Story:
         self._commands: list[Command] = []
         self._asked = 0
         self.approving: UUID | None = None
-        """The operation of the approve that is obeyed."""
+        """The operation of the approve that is handled."""
 
     # -- what a decision may do ---------------------------------------------------------------------------------------
 
@@ -256,7 +256,7 @@ class Story:
         onward(self) if onward else self.advance(run.id)
 
     def pass_step(self, run: Run) -> None:
-        """A person ends a step that asks nobody."""
+        """A person ends a step that sends no command."""
         self.kinds.step_of(run).then(self, run, None)
         self._move_on(run)
 
@@ -359,7 +359,7 @@ class Story:
         self.set(run, waits=self.kinds.step_of(run).waits, due_at=None)
 
     def step_failed(self, run: Run, code: str, reason: str) -> None:
-        """A refusal that a person has to look at: retry (a new operation) or cancel."""
+        """A refusal that a person resolves: retry (a new operation) or cancel."""
         run = self.set(run, waits="person", operation_id=None, due_at=None, detail=code)
         self.state(StepFailed, process=run.id, step=run.step, code=code[:500], reason=reason[:500])
 

@@ -25,7 +25,7 @@ _FIRST_OF: Final = ("person", "approval", "stock", "no_answer", "answer", "outco
 
 
 _last: tuple[Order | None, tuple[str, Run] | None] = (None, None)
-"""The order that was looked at last: a row's columns ask the same of the same state three times."""
+"""The order of the last call: three columns of a row are computed from the same state."""
 
 
 def waits_on(order: Order) -> tuple[str, Run] | None:
@@ -46,7 +46,7 @@ def _waits_on(order: Order) -> tuple[str, Run] | None:
 
 def waiting(order: Order) -> str:
     """What the order as a whole waits for: exception, approval, stock, warehouse, no_answer, answer; before it is placed:
-    payment, or another snapshot. '' at rest, which a test order always is."""
+    payment, or another snapshot. '' if it is settled, which a test order always is."""
     if order.exceptions:
         return "exception"
     if (found := waits_on(order)) is not None:

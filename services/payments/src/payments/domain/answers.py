@@ -1,5 +1,5 @@
 """What a gateway's report means. The first final report of an operation counts; the lease of a task fences who may call,
-not who may report, so another may come: an equal one changes nothing, a differing one is for a person to look at."""
+not who may report, so another may come: an equal one changes nothing, a differing one is parked for a person."""
 
 from __future__ import annotations
 
@@ -14,9 +14,9 @@ from payments.domain.obey import resumed_voids
 
 
 class Contradiction(Exception):
-    """A gateway reports what cannot be: two ends of one operation, another amount, or an operation nobody asked for.
+    """A gateway reports what cannot be: two ends of one operation, another amount, or an operation that was not asked for.
 
-    Money may have moved that the ledger does not know of: the report is parked until a person has compared both sides.
+    Money may have moved that is not in the ledger: the report is parked until a person has compared both sides.
     """
 
 
@@ -47,7 +47,7 @@ def reported(ledger: Ledger, report: Reported, context: Context) -> Decision:
 
 
 def _still_pending(ledger: Ledger, call: GatewayCall, operation: Operation, context: Context) -> Decision:
-    """Said once to who asked; then the task goes on asking, whichever worker it was that reported."""
+    """Published once; then the task goes on asking, whichever worker reported."""
     if not operation.is_open:
         return []  # older than the answer that we have
     if operation.state == "pending":

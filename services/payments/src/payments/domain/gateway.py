@@ -15,7 +15,7 @@ Kind = Literal["authorize", "capture", "void", "refund"]
 
 TASK_KIND: Final = "gateway"
 AT_ONCE: Final[frozenset[str]] = frozenset({"marketplace"})
-"""Gateways where the money already lies with the marketplace: what is asked is done with the asking, nobody is called."""
+"""Gateways where the money already lies with the marketplace: an operation succeeds at once, without a call."""
 
 
 class GatewayCall(Frozen):
@@ -31,9 +31,9 @@ class GatewayCall(Frozen):
     refers_to: UUID | None = None
     """The operation at the gateway that this one draws on: a capture's or void's authorization, a refund's capture."""
     reference: Id | None = None
-    """What the buyer's statement calls the order; told with an authorization."""
+    """The order's name on the buyer's statement; sent with an authorization."""
     ask_only: bool = False
-    """The gateway has taken the wish: ask what became of it, never call again."""
+    """The gateway has accepted the operation: only its outcome is asked for, it is never called again."""
 
 
 class GatewayOutcome(Frozen):
@@ -43,7 +43,7 @@ class GatewayOutcome(Frozen):
     """`not_set_up`: no gateway of that name is configured, and none was ever called for this operation."""
     gateway_reference: Text | None = None
     amount_minor: MinorUnsigned | None = None
-    """What it moved, if it says so."""
+    """What it moved, if the gateway states it."""
     code: Text = ""
     reason: Text = ""
 

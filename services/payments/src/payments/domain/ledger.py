@@ -1,8 +1,8 @@
-"""The money of one order, in minor units of its currency: what stands, and how an event changes it.
+"""The money of one order, in minor units of its currency: the present amounts, and how an event changes them.
 
 Per line refunded <= captured <= authorized and captured + voided <= authorized, for the order and for each authorization.
 A gateway is asked in one decision and answers in another: until then the operation is open and holds its amounts, so two
-captures in flight cannot spend the same euro. Amounts are never negative; `direction` will tell reversals apart.
+captures in flight cannot spend the same euro. Amounts are never negative; `direction` will mark reversals.
 """
 
 from __future__ import annotations
@@ -100,7 +100,7 @@ class Capturing(Document):
 
 
 class Operation(Document):
-    """What was asked under one id, and what became of it. Kept for ever: an id has its effect once."""
+    """What was asked under one id, and its outcome. An id has its effect once, for ever."""
 
     kind: Kind
     state: Literal["asked", "pending", "succeeded", "declined", "failed"]
@@ -111,7 +111,7 @@ class Operation(Document):
     lines: tuple[MoneyLine, ...] = ()
     """Held while open, empty afterwards."""
     postponed: bool = False
-    """A void that waits; nobody is asked yet and nothing is held by name."""
+    """A void that waits: no gateway is asked yet, and it holds no lines."""
     gateway_reference: str | None = None
     code: str = ""
     reason: str = ""
@@ -254,7 +254,7 @@ def evolve(ledger: Ledger, event: LedgerEvent) -> Ledger:
             )
             after = _with_operation(ledger, event.operation_id, waiting)
         case _:
-            assert_never(event)  # an event that nobody applies does not type-check
+            assert_never(event)  # an event without a case does not type-check
     return after
 
 

@@ -1,7 +1,7 @@
 """What payments does when it is asked: authorize, capture, void, refund. A no is an event; checks in the order written.
 
-The marketplace's money lies with the marketplace: asked is done. Other gateways are asked through a task, and nobody is
-asked to move nothing. An operation is obeyed once; asking again finds it in `operations` and changes nothing.
+The marketplace's money lies with the marketplace: asked is done. Other gateways are asked through a task, and none is
+asked to move nothing. An operation is handled once; asking again finds it in `operations` and changes nothing.
 """
 
 from __future__ import annotations
@@ -59,7 +59,7 @@ def capture(ledger: Ledger, command: Capture, context: Context) -> list[Effect]:
 
 
 def void(ledger: Ledger, command: Void, context: Context) -> list[Effect]:
-    """A goal: release what is left. It waits for what is in flight, for only then is known what is left."""
+    """A goal: release what is left. It waits for what is in flight, because what is left depends on it."""
     if command.operation_id in ledger.operations:
         return []
     asked = ledger.operation(command.authorization_id, context)
@@ -130,10 +130,12 @@ def merged(lines: tuple[MoneyLine, ...]) -> tuple[MoneyLine, ...]:
 def _fulfil(
     ledger: Ledger, operation_id: UUID, wish: Operation, context: Context, reference: str | None = None
 ) -> list[Effect]:
-    """Done at once where nobody needs to be asked; else ask, and hold the lines until there is an answer."""
+    """Done at once if no gateway has to be asked; else ask, and hold the lines until there is an answer."""
     if wish.gateway in AT_ONCE or wish.amount_minor == 0:
         return [facts.succeeded(ledger, operation_id, wish, context)]
-    assert wish.gateway is not None and wish.currency is not None, "a checked wish names its gateway and its currency"
+    assert wish.gateway is not None and wish.currency is not None, (
+        "a checked operation names its gateway and its currency"
+    )
     asked = Asked(
         order_id=context.key,
         store_id=context.store_id,
@@ -162,7 +164,7 @@ def _fulfil(
 def _no_to(
     ledger: Ledger, operation_id: UUID, wish: Operation, left: dict[str, int], exceeds: FailureCode, context: Context
 ) -> Failed | None:
-    """The first reason not to draw the wish's lines from what is left per line, if there is one."""
+    """The first reason not to draw the lines from what is left per line, if there is one."""
     if wish.currency != ledger.currency:
         return facts.failed(ledger, operation_id, wish, context, "currency_differs", f"paid in {ledger.currency}")
     unknown = [line.line_id for line in wish.lines if line.line_id not in left]
