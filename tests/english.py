@@ -1,27 +1,21 @@
 """The word list of our prose, checked by `make lint`: docs, docstrings, comments and texts in code use the field's words.
 
-    python -m tests.english           exit status 1 if a file has more findings than tests/english.json allows (`make lint`)
-    python -m tests.english --exact   also if it has fewer: the allowance has not been lowered (`make verify`)
-    python -m tests.english --lower   lowers the allowances to today's counts (`make fmt`); it never raises one
-
-Text that is older than the list has an allowance per file, which can only go down: new text adds no finding.
+python -m tests.english    prints each finding with its replacement; exit status 1 if there is one
 """
 
 from __future__ import annotations
 
 import ast
 import io
-import json
 import re
 import subprocess
 import sys
 import tokenize
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Final, NamedTuple
 
 ROOT: Final = Path(__file__).resolve().parent.parent
-ALLOWED: Final = ROOT / "tests" / "english.json"
 NOT_CHECKED: Final = ("tests/english.py", "tests/test_english.py")
 """The list and its test name the words."""
 
@@ -119,25 +113,6 @@ def _blank(match: re.Match[str]) -> str:
     return re.sub(r"[^\n]", "|", match[0])
 
 
-def verdict(found: Mapping[str, Sequence[Finding]], allowed: Mapping[str, int], *, exact: bool = False) -> list[str]:
-    """Lines to print, none if no file has more findings than its allowance. exact: nor fewer. Both mappings are by path."""
-    lines = []
-    for path in sorted(found.keys() | allowed.keys()):
-        here, limit = found.get(path, ()), allowed.get(path, 0)
-        if len(here) > limit:
-            lines += [f"{path}:{one.line}: '{one.word}': write {one.instead}" for one in here]
-            lines.append(f"{path}: {len(here)} words of tests/english.py, {limit} allowed")
-        elif exact and len(here) < limit:
-            lines.append(f"{path}: {len(here)} words of tests/english.py, {limit} allowed: `make fmt` lowers it")
-    return lines
-
-
-def lowered(found: Mapping[str, Sequence[Finding]], allowed: Mapping[str, int]) -> dict[str, int]:
-    """The allowances that are left: never above `allowed`, none for a file without findings."""
-    lower = {path: min(limit, len(found.get(path, ()))) for path, limit in allowed.items()}
-    return {path: limit for path, limit in sorted(lower.items()) if limit}
-
-
 def found_in_tree() -> dict[str, list[Finding]]:
     listed = subprocess.run(
         ["git", "ls-files", "--cached", "--others", "--exclude-standard"],
@@ -150,14 +125,11 @@ def found_in_tree() -> dict[str, list[Finding]]:
 
 
 def main() -> int:
-    allowed: dict[str, int] = json.loads(ALLOWED.read_text())
     found = found_in_tree()
-    if "--lower" in sys.argv[1:]:
-        ALLOWED.write_text(json.dumps(lowered(found, allowed), indent=1) + "\n")
-        return 0
-    lines = verdict(found, allowed, exact="--exact" in sys.argv[1:])
-    print("\n".join(lines), end="\n" if lines else "")
-    return 1 if lines else 0
+    for path, here in sorted(found.items()):
+        for one in here:
+            print(f"{path}:{one.line}: '{one.word}': write {one.instead}")
+    return 1 if found else 0
 
 
 if __name__ == "__main__":

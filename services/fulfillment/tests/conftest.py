@@ -8,5 +8,5 @@ from fulfillment_play import House
 
 @pytest.fixture
 def house() -> House:
-    """A service that nobody has asked anything yet."""
+    """A service without a request so far."""
     return House()

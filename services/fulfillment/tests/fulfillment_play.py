@@ -220,7 +220,7 @@ class House:
     # -- a batch
 
     def together(self, *messages: Command) -> list[list[Effect]]:
-        """Decide on the messages in one transaction; answers the effects of each, none for a known operation."""
+        """Decide on the messages in one transaction; returns the effects of each, none for an operation that is recorded."""
         before = {m.key: self.states.get(m.key, _aggregate(m).initial(m.key, m.store_id)) for m in messages}
         keys = {key for m in messages for key in SHELF.needs(before[m.key], m)}
         shares: dict[StockKey, Stock | None] = {key: self.stock.get(key) for key in sorted(keys)}
@@ -249,7 +249,7 @@ class House:
                     continue
                 states[message.key] = aggregate.evolve(states[message.key], event)
                 for key in SHELF.touched(event):
-                    assert key in named, f"{event.TYPE} touches {key}, which nobody locked for {message.TYPE}"
+                    assert key in named, f"{event.TYPE} touches {key}, which is not locked for {message.TYPE}"
                     shares[key] = SHELF.evolve(shares[key], key, event)
                 if event.operation_id is not None and not isinstance(message, SetStock):
                     self.answered.add((message.key, event.operation_id))
@@ -276,7 +276,7 @@ class House:
         for shipment in shipment_rows(change):
             self.shipment_rows[shipment[0]] = shipment
 
-    # -- what must hold, whatever came
+    # -- what must hold after any messages
 
     def audit(self) -> None:
         """The promises of the tables, on the rows that a database would hold."""
@@ -295,7 +295,7 @@ class House:
                 self._audit_shipments(key, state)
 
     def _audit_shipments(self, order: UUID, state: Fulfillment) -> None:
-        """The warehouse's rows say what the order's state says, and so do the reservations behind them."""
+        """The warehouse's rows agree with the order's state, and so do the reservations behind them."""
         open_or_gone = {"picking": "reserved", "cancelled": "released", "shipped": "consumed", "delivered": "consumed"}
         for shipment in state.shipments:
             row = self.shipment_rows[shipment.shipment_id]

@@ -1,4 +1,4 @@
-"""A restored database learns from its own topic what orders did to the shelf: all together, in whatever order it is read."""
+"""A restored database applies from its own topic what orders did to the shelf: all together, in any order of reading."""
 
 from __future__ import annotations
 

@@ -189,7 +189,7 @@ BROKEN: Sequence[tuple[str, str]] = (
     ("consumed by the one shipment", "update reservations set state = 'consumed' where state = 'reserved'"),
     ("a shipment's lines are", "delete from reservations where state = 'reserved'"),
     ("a fulfilled order", "update fulfillments set status = 'fulfilled' where status = 'started'"),
-    ("an order at rest", "update fulfillments set status = 'released' where status = 'started'"),
+    ("a settled order", "update fulfillments set status = 'released' where status = 'started'"),
 )
 
 
@@ -298,7 +298,7 @@ async def test_a_shipment_is_shipped_and_delivered_once(app: App) -> None:
     path = f"/v1/shipments/{shipment['shipment_id']}"
     status, problem = await call("POST", f"{path}/deliver")
     assert (status, problem["type"]) == (409, "/problems/shipment_not_shipped")
-    for carrier in ("DHL", "UPS"):  # the second time it is told what was shipped
+    for carrier in ("DHL", "UPS"):  # the second message has another carrier
         status, said = await call("POST", f"{path}/ship", {"carrier": carrier, "tracking_number": "T1"})
         assert (status, said["status"], said["carrier"], said["tracking_number"]) == (200, "shipped", "DHL", "T1")
     for _ in range(2):

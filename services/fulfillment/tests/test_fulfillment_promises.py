@@ -1,4 +1,4 @@
-"""Promise 4: stock is never oversold, and a reservation is released or consumed exactly once. Whatever comes, in any order."""
+"""Promise 4: stock is never oversold, and a reservation is released or consumed exactly once. Holds for any messages in any order."""
 
 from __future__ import annotations
 
@@ -104,7 +104,7 @@ places = st.sampled_from([("north",), ("south",), ("north", "south"), ("south", 
 
 class AnyStory(RuleBasedStateMachine):
     """Orders that share stock, asked in any order, again under the same operation and again under a new one, one by one
-    or together; a warehouse that ships what it is told to and what it is not; people who count."""
+    or together; a warehouse that ships what it should and what it should not; people who count."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -289,7 +289,7 @@ TestAnyStory.settings = settings(max_examples=120, stateful_step_count=40, deadl
 
 
 def test_a_second_reservation_under_a_used_operation_would_move_no_row() -> None:
-    """The lasting guarantee: were the answers forgotten, the rows still know the operation."""
+    """The lasting guarantee: without the answers, the rows still record the operation."""
     house = House()
     house.given(count("A", 5), reserve("r1", ("A", 1)), release("u1"))
     house.answered.clear()

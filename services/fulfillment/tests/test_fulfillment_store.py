@@ -69,7 +69,7 @@ def test_crossed_skus_are_locked_in_one_order_whoever_asks() -> None:
     assert locked[0] == locked[1]
     ((sql, columns),) = locked[0]
     assert list(zip(*columns, strict=True)) == sorted(keys)
-    assert "order by s.store_id, s.location, s.sku\nfor update of s" in sql  # the lock stands above the sort
+    assert "order by s.store_id, s.location, s.sku\nfor update of s" in sql  # the lock is above the sort
 
 
 def test_stock_is_written_in_the_order_in_which_it_was_locked() -> None:

@@ -71,7 +71,7 @@ class TestAnIssuedInvoice:
         assert (note.issued_at, note.issued_on) == (invoice.issued_at, invoice.issued_on)
 
     def test_is_not_dated_before_it_even_if_the_series_had_dated_it_ahead(self) -> None:
-        """The seller moved west: its invoice kept the later day of the one before, and so does the credit note."""
+        """The seller moved west: its invoice has the later day of the one before, and so does the credit note."""
         office = Office(seller(time_zone="Pacific/Auckland"))
         office.issued(issue(line(100), order="o1"))
         office.sellers[STORE, "acme"] = seller(time_zone="America/Los_Angeles")

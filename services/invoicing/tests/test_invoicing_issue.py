@@ -1,4 +1,4 @@
-"""Issuing: what stands on an invoice, what takes a number, what does not."""
+"""Issuing: what an invoice contains, what takes a number, what does not."""
 
 from __future__ import annotations
 
@@ -168,7 +168,7 @@ class TestANo:
 
     def test_an_unknown_seller_issues_nothing(self) -> None:
         office = Office(seller())
-        command = issue(line(100), seller="nobody")
+        command = issue(line(100), seller="closed")
         rejected = office.failed(command)
         assert rejected == Failed(
             order_id=uid("o1"),
@@ -177,7 +177,7 @@ class TestANo:
             operation_id=command.operation_id,
             command="invoicing.issue",
             code="seller_unknown",
-            reason="no seller nobody in this store",
+            reason="no seller closed in this store",
         )
 
     def test_a_seller_of_another_store_is_unknown(self) -> None:

@@ -299,7 +299,7 @@ BROKEN = {
 
 @pytest.mark.parametrize("name", [name for name, statement in BROKEN.items() if statement])
 async def test_the_check_finds(place: Place, name: str) -> None:
-    """Each rule broken on purpose, in a transaction that is not kept."""
+    """Each rule broken on purpose, in a transaction that is rolled back."""
     assert set(BROKEN) == set(INVARIANTS)
     await place.put()
     await place.tell(place.issue("o1"), place.issue("o2"))

@@ -1,4 +1,4 @@
-"""Fixtures of the orders tests; the words they are told in stand in `orders_play`."""
+"""Fixtures of the orders tests; `orders_play` has the words of their stories."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A play: an order, the messages that come to it, and what it states and asks. And the words that its stories are told in.
+"""A play: an order, the messages that come to it, and what it states and asks. And the words of its stories.
 
     play.receives(content(), market(capture="on_placement"))
     play.then(Received, asks=[Reserve])
@@ -180,7 +180,7 @@ class Play:
         return {"order_id": ORDER, "store_id": STORE, "operation_id": uid(op), "actor": "person:ann"}
 
     def wakes(self, after_seconds: float | None = None) -> Play:
-        """Time passes until the next timer, or for so long."""
+        """Time passes until the next timer, or for the given time."""
         due = wake_at(self.order)
         if after_seconds is not None:
             self.now += timedelta(seconds=after_seconds)

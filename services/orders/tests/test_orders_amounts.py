@@ -1,4 +1,4 @@
-"""What lines cost adds up to the minor unit, whatever discounts, cancelled pieces, shipping, taxes and parts. Promise 3."""
+"""The amounts of lines add up to the minor unit, with any discounts, cancelled pieces, shipping, taxes and parts. Promise 3."""
 
 from __future__ import annotations
 
@@ -56,7 +56,7 @@ def orders(draw: DrawFn) -> OrderContent:
     lines = [draw(finished(one, cost)) for one, cost in zip(lines, after, strict=True)]
     shipping_tax = draw(taxes(shipping))
     tax = sum(one.amount_minor or 0 for each in [*(one.tax for one in lines), shipping_tax] for one in each)
-    if net:  # rates that are stated without an amount make something, too: whatever the marketplace says
+    if net:  # rates that are stated without an amount make something, too
         open_rates = [
             one for each in [*(one.tax for one in lines), shipping_tax] for one in each if one.amount_minor is None
         ]

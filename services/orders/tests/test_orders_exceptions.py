@@ -263,7 +263,7 @@ def test_what_we_cancelled_is_placed_anew_only_after_its_undo_and_the_money_coun
     play.receives(content(lifecycle="awaiting_payment"), market())
     play.receives(content(), seconds=1).reserved().authorized().captured().issued().started()
     play.cancels().shipments_cancelled()
-    play.receives(content(), seconds=2, digest="the same").nothing()  # it has not heard of our cancel
+    play.receives(content(), seconds=2, digest="the same").nothing()  # it has not received our cancel
     play.receives(content(line(total=12_00)), seconds=3).then(ExceptionRaised)
     play.resolves("order_reinstated", "accept").nothing()
     assert play.refusal is not None and play.refusal.code == "undo_running"

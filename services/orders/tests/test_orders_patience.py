@@ -1,5 +1,5 @@
 """Silence is not a no: the same operation is asked again, with growing pauses, until an answer, a person, or the market's
-explicit patience ends it. Promise 7: what waits says for what, and who may end it."""
+explicit patience ends it. Promise 7: what waits states for what, and who may end it."""
 
 from __future__ import annotations
 
@@ -73,7 +73,7 @@ def test_a_market_without_patience_gives_up_and_undoes(play: Play) -> None:
     assert play.wakes_in == 15  # not 60: its patience ends before
     play.wakes().then(Cancelled, asks=[Authorize])
     assert play.order.cancel_cause == "gave_up"
-    assert waiting(play.order) == "answer"  # whether it was authorized must be known before it is undone
+    assert waiting(play.order) == "answer"  # the answer must be there before it is undone
 
 
 def test_a_late_success_after_giving_up_is_undone(play: Play) -> None:

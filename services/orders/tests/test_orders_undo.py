@@ -1,5 +1,5 @@
 """A cancel at every moment. It is accepted at once, waits for what is under way, and undoes in reverse; the point of no return
-is shipping, and only fulfillment knows it."""
+is shipping, and only fulfillment can answer that."""
 
 from __future__ import annotations
 
@@ -45,7 +45,7 @@ def test_cancel_says_whose_it_was_and_why(play: Play) -> None:
 def test_cancel_during_reserve_releases_what_is_reserved_late(play: Play) -> None:
     play.receives(content(), market()).cancels().then(Cancelled)
     assert waiting(play.order) == "answer"
-    play.wakes().then(asks=[Reserve])  # its outcome must be known
+    play.wakes().then(asks=[Reserve])  # its outcome must be there
     play.reserved().then(asks=[Release])
     play.released().nothing()
     undone(play, "cancelled/unpaid/unfulfilled")
@@ -100,7 +100,7 @@ def test_cancel_during_capture_that_fails_voids(play: Play) -> None:
 
 def test_once_the_start_is_asked_fulfillment_is_asked_first_and_money_moves_only_after_its_yes(play: Play) -> None:
     play.receives(content(), market(capture="per_shipment")).reserved().authorized()
-    play.cancels("op").then(asks=[CancelShipments])  # started or not: only fulfillment knows
+    play.cancels("op").then(asks=[CancelShipments])  # started or not: only fulfillment can answer
     assert play.status == "approved/authorized/unfulfilled" and allowed(play.order) == []
     play.started().then(FulfillmentChanged)
     play.shipments_cancelled().then(FulfillmentChanged, Cancelled, asks=[Void])
@@ -245,7 +245,7 @@ def test_a_cancel_of_the_marketplace_does_not_begin_a_second_undo(play: Play) ->
 
 
 def test_a_void_that_leaves_something_is_not_asked_for_in_a_circle(play: Play) -> None:
-    """Payments was restored and counts its versions anew: what it says then is not newer than what is known."""
+    """Payments was restored and counts its versions anew: what it publishes then is not newer than what is recorded."""
     play.receives(content(), market(auto_approve=False)).reserved().authorized().cancels()
     play.payments_version -= 1
     play.voided().then(StepFailed)

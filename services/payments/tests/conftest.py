@@ -1,4 +1,4 @@
-"""Fixtures of the payments tests; the words they are told in stand in `payments_play`."""
+"""Fixtures of the payments tests; `payments_play` has the words of their stories."""
 
 from __future__ import annotations
 

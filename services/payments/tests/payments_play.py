@@ -1,6 +1,6 @@
-"""A play: given events, when a message comes, then exactly these effects. And the words that payments' stories are told in.
+"""A play: given events, when a message comes, then exactly these effects. And the words of payments' stories.
 
-Ids are made of names: `uid("a1")`. Lines are told as {"1": 50_00}.
+Ids are made of names: `uid("a1")`. Lines are written as {"1": 50_00}.
 """
 
 from __future__ import annotations
@@ -65,7 +65,7 @@ class Play:
         assert not isinstance(decision, Folded) or decision.state == self.ledger
         self.operations |= self.ledger.operations
         self.ledger = ledger.compact(self.ledger)
-        # What is kept is what was there: a state that does not survive its row would differ after the next load.
+        # A stored state equals the state before: one that does not survive its row would differ after the next load.
         assert Ledger.model_validate_json(self.ledger.model_dump_json()) == self.ledger
         return self.effects
 

@@ -1,4 +1,4 @@
-"""A gateway that has to be asked: what is held while it is, what its reports mean, and what a second report may say."""
+"""A gateway that has to be asked: what is held while it is, what its reports mean, and what a second report may contain."""
 
 from __future__ import annotations
 

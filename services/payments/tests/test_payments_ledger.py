@@ -1,4 +1,4 @@
-"""The ledger itself: it refuses to be wrong, it folds what a restore brings, its row keeps what it does not know."""
+"""The ledger itself: it refuses to be wrong, it folds what a restore brings, its row keeps fields of a later version."""
 
 from __future__ import annotations
 
@@ -146,7 +146,7 @@ def test_a_row_keeps_what_a_newer_version_wrote() -> None:
 
 
 def test_lines_that_an_event_does_not_touch_stay_the_same_objects() -> None:
-    """The store writes the lines that changed, told by identity."""
+    """The store writes the lines that changed, compared by identity."""
     before = folded([authorized("a1", {"1": 5, "2": 5}, totals(a=10))])
     after = evolve(before, captured("c1", "a1", {"1": 5}, totals(a=10, c=5)))
     assert after.lines["2"] is before.lines["2"]

@@ -33,7 +33,7 @@ async def database() -> AsyncIterator[Database]:
 
 
 async def test_an_operation_has_one_effect_of_one_order_for_ever(database: Database) -> None:
-    """Promise 3, below the domain: an id that comes again with another order's money leaves nothing behind."""
+    """Promise 3, below the domain: an id used again with another order's money leaves nothing behind."""
     event = authorized(str(uuid4()), 7, totals(a=7))
 
     def change() -> Change[Ledger]:

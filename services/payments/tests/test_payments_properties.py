@@ -1,7 +1,7 @@
 """Any interleaving of commands, repetitions and gateway reports keeps promise 3, and every operation ends at most once.
 
 The machine plays the chassis and a gateway with its own arithmetic beside the ledger: what it counts as moved must be what
-the ledger says.
+the ledger states.
 """
 
 from __future__ import annotations
@@ -91,7 +91,7 @@ class Story(RuleBasedStateMachine):
             effects = self.play.when(data.draw(st.sampled_from(asked)), id=f"again{self.n}")
             assert effects == [] and self.play.ledger == before
 
-    # -- what the gateway says ----------------------------------------------------------------------------------------
+    # -- what the gateway returns ----------------------------------------------------------------------------------------
 
     @rule(data=st.data(), yes=st.booleans(), later=st.booleans())
     def reports(self, data: st.DataObject, yes: bool, later: bool) -> None:

@@ -50,7 +50,7 @@ class Process:
         environment = {**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, sys.path))}
         self.process = subprocess.Popen([*command, *quick, *self.options], stdout=subprocess.PIPE, env=environment)
         assert self.process.stdout is not None
-        assert b"test gateway on" in self.process.stdout.readline(), "it says where it listens, then takes calls"
+        assert b"test gateway on" in self.process.stdout.readline(), "it prints where it listens, then takes calls"
 
     def end(self, number: int = signal.SIGTERM) -> int:
         self.process.send_signal(number)
@@ -213,7 +213,7 @@ def test_a_key_used_for_something_else_is_no_answer_to_either(shared: Process) -
         c = order.call("capture", 4_00, a)
         await order.once(c)
         outcome = await order.once(c.model_copy(update={"amount_minor": 5_00}))
-        # 409: unclear, so it was asked, and says what really happened; the ledger finds the amounts differ.
+        # 409: unclear, so it was asked, and returns what really happened; the ledger finds the amounts differ.
         assert outcome.amount_minor == 4_00
         assert order.captures() == [4_00]
         await order.client.close()
@@ -309,7 +309,7 @@ def test_a_capture_that_succeeded_unheard_is_charged_exactly_once(shared: Proces
         order = Order(shared)
         c = order.call("capture", of=await order.authorized())
         await order.trouble(capture=trouble)
-        outcome = await order.once(c)  # the call is unclear; the same attempt asks and hears the truth
+        outcome = await order.once(c)  # the call is unclear; the same attempt asks and receives the outcome
         assert (outcome.state, outcome.amount_minor) == ("succeeded", 10_00)
         assert order.captures() == [10_00]
         await order.client.close()
@@ -385,7 +385,7 @@ def test_a_gateway_killed_in_between_knows_what_it_charged(start: Callable[..., 
         calling = asyncio.create_task(order.once(c))
         while not order.captures():
             await asyncio.sleep(0.005)
-        process.kill()  # it has charged; nobody has heard
+        process.kill()  # it has charged; its answer is lost
         await asyncio.gather(calling, return_exceptions=True)
         process.start()
         assert (await order.until_known(c, first=2)).state == "succeeded"
@@ -420,7 +420,7 @@ def test_a_line_that_was_cut_off_is_forgotten(start: Callable[..., Process]) -> 
 
 
 def test_past_the_keys_lifetime_it_is_asked_by_reference_and_never_called(start: Callable[..., Process]) -> None:
-    """The gateway forgot the key: a second call with it would charge again. Seen here first, then avoided."""
+    """The gateway deleted the key: a second call with it would charge again. Seen here first, then avoided."""
 
     async def story() -> None:
         process = start("--key-seconds", "0.2")
@@ -486,7 +486,7 @@ def test_a_pending_operation_is_followed_past_the_keys_lifetime(start: Callable[
     ],
 )
 def test_what_does_not_say_yes_or_no_is_neither(status: int, body: bytes) -> None:
-    """Also when asking: a 404 that the gateway did not write itself must not lead to a second call."""
+    """Also when asking: a 404 that the gateway did not write itself must not cause a second call."""
 
     async def story() -> None:
         asked: list[str] = []

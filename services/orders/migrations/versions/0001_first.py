@@ -24,7 +24,7 @@ def upgrade() -> None:
         sa.Column("status", sa.Text, nullable=False),
         sa.Column("payment_status", sa.Text, nullable=False),
         sa.Column("fulfillment_status", sa.Text, nullable=False),
-        sa.Column("waiting", sa.Text, nullable=False, comment="one word; empty: at rest"),
+        sa.Column("waiting", sa.Text, nullable=False, comment="one word; empty: settled"),
         sa.Column("waiting_step", sa.Text, nullable=False, comment="process.step; empty: no process waits"),
         instant("waiting_since"),
         sa.Column("in_flight", sa.Boolean, nullable=False, comment="one of our services owes an answer soon"),
@@ -42,7 +42,7 @@ def upgrade() -> None:
     op.create_index("orders_by_age", "orders", ["store_id", "ordered_at", "key"])
     op.create_index("orders_waiting", "orders", ["store_id", "waiting"], postgresql_where=sa.text("waiting <> ''"))
     op.create_index("orders_in_flight", "orders", ["in_flight"], postgresql_where=sa.text("in_flight"))
-    # Of an order that does not fit into its row, what was sold lies beside it, where the next versions point to it.
+    # If an order does not fit into its row, what was sold is stored here, and the next versions refer to it.
     op.execute("alter table orders alter column content set storage external")
     op.execute("alter table orders alter column market set storage external")
     op.execute("alter table orders alter column doc set storage main")
