@@ -50,8 +50,8 @@ def is_transient(error: BaseException) -> bool:
         return (getattr(error, "sqlstate", None) or "")[:2] in TRANSIENT_CLASSES or (
             getattr(error, "sqlstate", None) == "25P03"  # idle_in_transaction_session_timeout: we were stopped
         )
-    if isinstance(error, asyncpg.InterfaceError):
-        return True  # the connection is gone, or was taken from under us
+    if isinstance(error, (asyncpg.InterfaceError, asyncpg.InternalClientError)):
+        return True  # the connection is gone, was closed during a query, or its connect was cancelled
     original = getattr(error, "orig", None) or error.__cause__
     return original is not None and original is not error and is_transient(original)
 
