@@ -406,13 +406,18 @@ class Shop:
                 raise AssertionError(f"waited {seconds_max:.0f} s for {what}; {state} (logs: {self.system.logs})")
             await asyncio.sleep(POLL_SECONDS)
 
-    async def until_at_rest(self, orders: Iterable[str] | None = None, seconds_max: float = 60) -> None:
-        """Waits until each of these orders (default: all) is settled and no message is in flight."""
+    async def until_at_rest(
+        self, orders: Iterable[str] | None = None, seconds_max: float = 60, *, may_wait: str = ""
+    ) -> None:
+        """Waits until each of these orders (default: all) is settled and no message is in flight.
+
+        may_wait: what an order may wait for without end, e.g. "snapshot".
+        """
         wanted = None if orders is None else [uuid.UUID(order) for order in set(orders)]
         count = len(wanted) if wanted is not None else 0
 
         async def at_rest() -> bool:
-            (row,) = await self.rows("orders", AT_REST, wanted)
+            (row,) = await self.rows("orders", AT_REST, wanted, may_wait)
             if row["still"] or row["found"] < count:
                 return False
             for name in SERVICES:
@@ -472,7 +477,8 @@ SELLER = {
     "address": {"line1": "1 High St", "city": "London", "postcode": "E1", "country": "GB"},
 }  # fmt: skip
 AT_REST = """
-select count(*) as found, count(*) filter (where in_flight or waiting in ('answer', 'outcomes', 'no_answer', 'snapshot')) as still
+select count(*) as found, count(*) filter (
+  where in_flight or waiting in ('answer', 'outcomes', 'no_answer', 'snapshot') and waiting <> $2) as still
 from orders where $1::uuid[] is null or key = any($1)"""
 WAITING = """
 select waiting, in_flight, count(*), min(key::text) from orders where $1::uuid[] is null or key = any($1)

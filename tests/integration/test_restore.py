@@ -21,7 +21,7 @@ async def settled(shop: Shop, orders: list[str]) -> None:
     wanted = [UUID(order) for order in orders]
 
     async def at_rest() -> bool:
-        (row,) = await shop.rows("orders", AT_REST, wanted)
+        (row,) = await shop.rows("orders", AT_REST, wanted, "")
         return not row["still"] and row["found"] == len(set(wanted))
 
     await shop.until(at_rest, f"{len(orders)} orders settled", 90)
