@@ -64,7 +64,7 @@ def test_channels_are_topics_with_their_partitions() -> None:
         assert channel["messages"]
 
 
-def test_who_owns_a_topic_states_or_obeys_it_and_nobody_else_does() -> None:
+def test_only_the_owner_of_a_topic_publishes_or_handles_its_messages() -> None:
     for service in SERVICES:
         mine = {
             (each["action"], each["channel"]["$ref"])

@@ -59,7 +59,7 @@ def test_every_body_says_what_it_is_about(model: type[Message]) -> None:
     assert model is Snapshot or (issubclass(model, Addressed) and model.model_fields[model.KEY].annotation is UUID)
 
 
-def test_every_service_obeys_and_states_something() -> None:
+def test_every_service_handles_and_publishes_something() -> None:
     used = {topic_of(model) for model in MESSAGES.values()}
     assert used == {name for name in TOPICS if ".bulk." not in name}
     assert all(TOPICS[name].addressed != name.endswith(".events.v1") for name in TOPICS)

@@ -244,7 +244,7 @@ class AnyStory(RuleBasedStateMachine):
             assert event.totals == self.house.states[order].totals
 
     @invariant()
-    def every_obeyed_start_is_told_the_end_or_still_waits_or_was_cancelled(self) -> None:
+    def every_executed_start_is_answered_or_still_waits_or_was_cancelled(self) -> None:
         for order in map(uid, ORDERS):
             open_starts: set[UUID | None] = set()
             for event in self.house.journal:

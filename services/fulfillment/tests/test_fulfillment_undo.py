@@ -133,7 +133,7 @@ def test_a_cancel_before_the_start_releases_the_reservation(house: House) -> Non
     house.then_stock("A", on_hand=5, reserved=0)
 
 
-def test_a_cancel_of_an_order_that_nobody_knows_is_obeyed_without_lines(house: House) -> None:
+def test_a_cancel_of_an_order_that_does_not_exist_is_executed_without_lines(house: House) -> None:
     house.when(cancel("c1"))
     house.then(is_cancelled("c1"))
     assert house.order().status == "cancelled"

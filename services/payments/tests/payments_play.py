@@ -27,7 +27,7 @@ from contracts.payments import (
     Void,
     Voided,
 )
-from payments.domain import answers, ledger, obey
+from payments.domain import answers, commands, ledger
 from payments.domain.gateway import GatewayCall, GatewayOutcome, follow_up, task
 from payments.domain.ledger import Asked, Ledger, Operation, VoidPostponed, evolve
 
@@ -35,10 +35,10 @@ NOW = datetime(2026, 1, 2, 3, 4, 5, tzinfo=UTC)
 ORDER = UUID("00000032-0000-4000-8000-000000000001")
 STORE = "st_1"
 DECIDE: Mapping[type, Callable[..., Decision]] = {
-    Authorize: obey.authorize,
-    Capture: obey.capture,
-    Void: obey.void,
-    Refund: obey.refund,
+    Authorize: commands.authorize,
+    Capture: commands.capture,
+    Void: commands.void,
+    Refund: commands.refund,
     Reported: answers.reported,
 }
 

@@ -31,7 +31,7 @@ from payments_play import (
 
 from contracts.base import Event
 from contracts.deciding import Reported
-from payments.domain import answers, obey
+from payments.domain import answers, commands
 from payments.domain.answers import Contradiction
 from payments.domain.gateway import GatewayOutcome
 from payments.domain.ledger import Ledger, evolve
@@ -272,7 +272,7 @@ def test_each_event_is_folded_once_also_if_a_decision_needs_the_ledger_after_it(
 
     paid.given(asked("c1", "capture", 40_00, "a1"), postponed("v1", "a1"))
     monkeypatch.setattr(answers, "evolve", counting)
-    monkeypatch.setattr(obey, "evolve", counting)
+    monkeypatch.setattr(commands, "evolve", counting)
     paid.when(report(CAPTURE, "succeeded"))
     assert folded == ["payments.captured", "payments.asked"] == [e.TYPE for e in paid.effects if isinstance(e, Event)]
 

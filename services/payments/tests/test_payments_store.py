@@ -73,9 +73,9 @@ def test_every_constraint_and_index_has_a_name() -> None:
     assert all(index.name for table in (ledgers, ledger_lines, operations) for index in table.indexes)
 
 
-def test_payments_obeys_every_command_that_is_addressed_to_it() -> None:
+def test_payments_handles_every_command_that_is_addressed_to_it() -> None:
     wanted = {m for m in MESSAGES.values() if m.owner() == "payments" and issubclass(m, Command)}
-    assert set(SERVICE.obeys()) == wanted
+    assert set(SERVICE.handles()) == wanted
 
 
 def test_every_event_of_payments_can_be_folded() -> None:

@@ -8,7 +8,7 @@ from chassis.declare.service import Aggregate, Service, Share, on
 from contracts.deciding import Reported
 from contracts.payments import Authorize, Capture, Refund, Void
 from payments import api, gateways, store
-from payments.domain import answers, ledger, obey
+from payments.domain import answers, commands, ledger
 from payments.settings import Settings
 from payments.tables import metadata
 
@@ -19,10 +19,10 @@ LEDGERS = Aggregate(
     initial=lambda key, store_id: ledger.Ledger(),
     evolve=ledger.evolve,
     handlers=(
-        on(Authorize, obey.authorize),
-        on(Capture, obey.capture),
-        on(Void, obey.void),
-        on(Refund, obey.refund),
+        on(Authorize, commands.authorize),
+        on(Capture, commands.capture),
+        on(Void, commands.void),
+        on(Refund, commands.refund),
         on(Reported, answers.reported),
     ),
     columns={

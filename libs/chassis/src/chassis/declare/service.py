@@ -184,7 +184,7 @@ class Service:
         """Returns the handler of a message type; `aggregate`: the table, for timers and reports, which any aggregate may have."""
         return self._handlers.get((inbound_type, aggregate))
 
-    def obeys(self) -> tuple[type[Message], ...]:
+    def handles(self) -> tuple[type[Message], ...]:
         """Returns the message types that the service reads from topics."""
         return tuple(model for model, _ in self._handlers if issubclass(model, Message) and model.TYPE in MESSAGES)
 

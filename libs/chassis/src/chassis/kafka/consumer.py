@@ -42,7 +42,7 @@ RETRY_SECONDS_MAX: Final = 5.0
 
 def topics_of(service: Service) -> list[str]:
     """The topics of the messages that a service handles."""
-    topics = {topic_of(model) for model in service.obeys()}
+    topics = {topic_of(model) for model in service.handles()}
     if SNAPSHOTS in topics:
         topics.add(SNAPSHOTS_BULK)
     return sorted(topics)

@@ -1,1 +1,1 @@
-"""Pure: `ledger` holds the state, `obey` the commands' decisions, `answers` the gateways' reports, `gateway` their port."""
+"""Pure: `ledger` holds the state, `commands` the commands' decisions, `answers` the gateways' reports, `gateway` their port."""

@@ -8,9 +8,9 @@ from uuid import UUID
 from contracts.deciding import Context, Decision, Reported, Task
 from contracts.payments import Declined, Failed, FailureCode
 from payments.domain import facts
+from payments.domain.commands import resumed_voids
 from payments.domain.gateway import GatewayCall, GatewayOutcome, follow_up
 from payments.domain.ledger import Ledger, Operation, evolve
-from payments.domain.obey import resumed_voids
 
 
 class Contradiction(Exception):
