@@ -1,4 +1,4 @@
-"""FastStream's batch subscriber on all topics of a service. FastStream is imported here and nowhere else.
+"""FastStream's batch subscriber on all topics of a service. Only this file and `middlewares.py` import FastStream.
 
 FastStream opens and closes the client, joins the group, runs one batch after the other through its middlewares and drains
 on stop. What it would lose, repeat or slow down is replaced by what it offers for that: `get_msg` of the subscriber (see

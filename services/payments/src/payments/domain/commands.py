@@ -13,15 +13,15 @@ from contracts.deciding import Context, Effect, Folded
 from contracts.limits import MINOR_MAX, QUANTITY_MAX
 from contracts.payments import Authorize, Capture, Failed, FailureCode, MoneyLine, Refund, Void, Voided
 from payments.domain import facts
-from payments.domain.gateway import AT_ONCE, GatewayCall, task
-from payments.domain.ledger import Asked, Ledger, Operation, VoidPostponed, evolve, total
+from payments.domain.gateway import AT_ONCE, GatewayCall, Kind, task
+from payments.domain.ledger import Asked, Authorization, Capturing, Ledger, Operation, VoidPostponed, evolve, total
 
 
 def authorize(ledger: Ledger, command: Authorize, context: Context) -> list[Effect]:
     if command.operation_id in ledger.operations:
         return []
     amount = total(command.lines)
-    wish = Operation(
+    requested = Operation(
         kind="authorize",
         state="asked",
         amount_minor=amount,
@@ -31,31 +31,23 @@ def authorize(ledger: Ledger, command: Authorize, context: Context) -> list[Effe
     )
     if ledger.currency is not None and command.currency != ledger.currency:
         reason = f"the order is paid in {ledger.currency}"
-        return [facts.declined(ledger, command.operation_id, wish, context, "currency_differs", reason)]
+        return [facts.declined(ledger, command.operation_id, requested, context, "currency_differs", reason)]
     if ledger.authorized_minor + amount > MINOR_MAX:
         reason = f"an order holds at most {MINOR_MAX} minor units"
-        return [facts.declined(ledger, command.operation_id, wish, context, "amount_too_large", reason)]
-    return _fulfil(ledger, command.operation_id, wish, context, command.reference)
+        return [facts.declined(ledger, command.operation_id, requested, context, "amount_too_large", reason)]
+    return _execute(ledger, command.operation_id, requested, context, command.reference)
 
 
 def capture(ledger: Ledger, command: Capture, context: Context) -> list[Effect]:
     if command.operation_id in ledger.operations:
         return []
     authorization = ledger.authorizations.get(command.authorization_id)
-    wish = Operation(
-        kind="capture",
-        state="asked",
-        amount_minor=total(command.lines),
-        currency=command.currency,
-        refers_to=command.authorization_id,
-        gateway=authorization.gateway if authorization else None,
-        lines=merged(command.lines),
-    )
+    requested = _of_lines("capture", command, command.authorization_id, authorization)
     if authorization is None:
-        return [facts.failed(ledger, command.operation_id, wish, context, "authorization_unknown")]
+        return [facts.failed(ledger, command.operation_id, requested, context, "authorization_unknown")]
     left = ledger.capturable(command.authorization_id)
-    no = _no_to(ledger, command.operation_id, wish, left, "authorization_exceeded", context)
-    return [no] if no else _fulfil(ledger, command.operation_id, wish, context)
+    no = _no_to(ledger, command.operation_id, requested, left, "authorization_exceeded", context)
+    return [no] if no else _execute(ledger, command.operation_id, requested, context)
 
 
 def void(ledger: Ledger, command: Void, context: Context) -> list[Effect]:
@@ -64,8 +56,8 @@ def void(ledger: Ledger, command: Void, context: Context) -> list[Effect]:
         return []
     asked = ledger.operation(command.authorization_id, context)
     if asked is None or asked.kind != "authorize":
-        wish = Operation(kind="void", state="asked", currency=ledger.currency, refers_to=command.authorization_id)
-        return [facts.failed(ledger, command.operation_id, wish, context, "authorization_unknown")]
+        requested = Operation(kind="void", state="asked", currency=ledger.currency, refers_to=command.authorization_id)
+        return [facts.failed(ledger, command.operation_id, requested, context, "authorization_unknown")]
     if ledger.in_flight(command.authorization_id):
         return [
             VoidPostponed(
@@ -82,20 +74,27 @@ def refund(ledger: Ledger, command: Refund, context: Context) -> list[Effect]:
     if command.operation_id in ledger.operations:
         return []
     captured = ledger.captures.get(command.capture_id)
-    wish = Operation(
-        kind="refund",
+    requested = _of_lines("refund", command, command.capture_id, captured)
+    if captured is None:
+        return [facts.failed(ledger, command.operation_id, requested, context, "capture_unknown")]
+    left = ledger.refundable(command.capture_id)
+    no = _no_to(ledger, command.operation_id, requested, left, "capture_exceeded", context)
+    return [no] if no else _execute(ledger, command.operation_id, requested, context)
+
+
+def _of_lines(
+    kind: Kind, command: Capture | Refund, refers_to: UUID, source: Authorization | Capturing | None
+) -> Operation:
+    """Returns the operation that the command requests. source: what it refers to; None if the ledger does not have it."""
+    return Operation(
+        kind=kind,
         state="asked",
         amount_minor=total(command.lines),
         currency=command.currency,
-        refers_to=command.capture_id,
-        gateway=captured.gateway if captured else None,
+        refers_to=refers_to,
+        gateway=source.gateway if source else None,
         lines=merged(command.lines),
     )
-    if captured is None:
-        return [facts.failed(ledger, command.operation_id, wish, context, "capture_unknown")]
-    left = ledger.refundable(command.capture_id)
-    no = _no_to(ledger, command.operation_id, wish, left, "capture_exceeded", context)
-    return [no] if no else _fulfil(ledger, command.operation_id, wish, context)
 
 
 def resumed_voids(ledger: Ledger, answer: Sequence[Effect], authorization_id: UUID, context: Context) -> Folded:
@@ -127,52 +126,57 @@ def merged(lines: tuple[MoneyLine, ...]) -> tuple[MoneyLine, ...]:
     return lines if len(by_id) == len(lines) else tuple(by_id.values())
 
 
-def _fulfil(
-    ledger: Ledger, operation_id: UUID, wish: Operation, context: Context, reference: str | None = None
+def _execute(
+    ledger: Ledger, operation_id: UUID, requested: Operation, context: Context, reference: str | None = None
 ) -> list[Effect]:
     """Done at once if no gateway has to be asked; else ask, and hold the lines until there is an answer."""
-    if wish.gateway in AT_ONCE or wish.amount_minor == 0:
-        return [facts.succeeded(ledger, operation_id, wish, context)]
-    assert wish.gateway is not None and wish.currency is not None, (
+    if requested.gateway in AT_ONCE or requested.amount_minor == 0:
+        return [facts.succeeded(ledger, operation_id, requested, context)]
+    assert requested.gateway is not None and requested.currency is not None, (
         "a checked operation names its gateway and its currency"
     )
     asked = Asked(
         order_id=context.key,
         store_id=context.store_id,
         operation_id=operation_id,
-        kind=wish.kind,
-        gateway=wish.gateway,
-        currency=wish.currency,
-        refers_to=wish.refers_to,
-        lines=wish.lines,
-        amount_minor=wish.amount_minor,
+        kind=requested.kind,
+        gateway=requested.gateway,
+        currency=requested.currency,
+        refers_to=requested.refers_to,
+        lines=requested.lines,
+        amount_minor=requested.amount_minor,
     )
     call = GatewayCall(
         operation_id=operation_id,
-        gateway=wish.gateway,
-        kind=wish.kind,
+        gateway=requested.gateway,
+        kind=requested.kind,
         order_id=context.key,
         store_id=context.store_id,
-        currency=wish.currency,
-        amount_minor=wish.amount_minor,
-        refers_to=wish.refers_to,
+        currency=requested.currency,
+        amount_minor=requested.amount_minor,
+        refers_to=requested.refers_to,
         reference=reference,
     )
     return [asked, task(call)]
 
 
 def _no_to(
-    ledger: Ledger, operation_id: UUID, wish: Operation, left: dict[str, int], exceeds: FailureCode, context: Context
+    ledger: Ledger,
+    operation_id: UUID,
+    requested: Operation,
+    left: dict[str, int],
+    exceeds: FailureCode,
+    context: Context,
 ) -> Failed | None:
     """The first reason not to draw the lines from what is left per line, if there is one."""
-    if wish.currency != ledger.currency:
-        return facts.failed(ledger, operation_id, wish, context, "currency_differs", f"paid in {ledger.currency}")
-    unknown = [line.line_id for line in wish.lines if line.line_id not in left]
+    if requested.currency != ledger.currency:
+        return facts.failed(ledger, operation_id, requested, context, "currency_differs", f"paid in {ledger.currency}")
+    unknown = [line.line_id for line in requested.lines if line.line_id not in left]
     if unknown:
-        return facts.failed(ledger, operation_id, wish, context, "line_unknown", f"no line {unknown[0]}"[:500])
-    allowed = sum(min(line.amount_minor, left[line.line_id]) for line in wish.lines)
-    if allowed < wish.amount_minor:
-        return facts.failed(ledger, operation_id, wish, context, exceeds, allowed_minor=allowed)
+        return facts.failed(ledger, operation_id, requested, context, "line_unknown", f"no line {unknown[0]}"[:500])
+    allowed = sum(min(line.amount_minor, left[line.line_id]) for line in requested.lines)
+    if allowed < requested.amount_minor:
+        return facts.failed(ledger, operation_id, requested, context, exceeds, allowed_minor=allowed)
     return None
 
 
@@ -189,7 +193,7 @@ def _void_now(
         for line_id, line in (authorization.lines.items() if authorization else ())
         if line.left_minor
     )
-    wish = Operation(
+    requested = Operation(
         kind="void",
         state="asked",
         amount_minor=total(lines),
@@ -198,4 +202,4 @@ def _void_now(
         gateway=authorization.gateway if authorization else asked.gateway,
         lines=lines,
     )
-    return _fulfil(ledger, operation_id, wish, context)
+    return _execute(ledger, operation_id, requested, context)
