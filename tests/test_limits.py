@@ -60,7 +60,7 @@ def test_the_walk_sees_the_bodies_of_the_services() -> None:
     assert "/v1/orders body" in dict(bodies(ORDERS.routes(app)))
 
 
-VALIDATED_BEFORE = {"services/orders/src/orders/api.py"}
+VALIDATED_BEFORE = {"services/orders/src/orders/api/requests.py"}
 """Builds an order's content from the fields of a request body that was validated."""
 
 

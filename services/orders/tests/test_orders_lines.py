@@ -32,7 +32,7 @@ from contracts.snapshot import (
     UpstreamShipment,
     Windows,
 )
-from orders.api import shown
+from orders.api.shown import shown
 from orders.domain import differences
 from orders.domain.amounts import amounts, payable
 from orders.domain.views import waiting

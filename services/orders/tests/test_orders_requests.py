@@ -7,7 +7,7 @@ from orders_play import ORDER, STORE, Play, content, line, market, uid
 from contracts.fulfillment import Reserve
 from contracts.orders import MarketTerms, Received
 from contracts.snapshot import Snapshot
-from orders.api import NewOrder
+from orders.api.requests import NewOrder
 from orders.domain.actions import allowed
 from orders.domain.decisions import MarketKey, needs_market
 from orders.domain.order import initial

@@ -22,7 +22,7 @@ from contracts.base import Event, UnknownWord, json_bytes, to_json
 from contracts.envelope import headers, read
 from contracts.orders import Cancelled, StepFailed
 from contracts.registry import topic_of
-from orders.api import shown
+from orders.api.shown import shown
 from orders.domain.order import Order, evolve
 from orders.handlers import SERVICE
 from orders.settings import Settings

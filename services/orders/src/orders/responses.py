@@ -11,7 +11,7 @@ from contracts.base import Timestamp
 from contracts.orders import CancelCause, Change, FulfillmentStatus, MarketTerms, PaymentStatus, Resolution, Status
 from contracts.payments import MoneyTotals
 from contracts.snapshot import OrderContent
-from orders.domain.order import ShipmentFact
+from orders.domain.facts import ShipmentFact
 from orders.domain.run import End
 
 Unknown = Literal["unknown"]

@@ -9,7 +9,8 @@ from contracts import fulfillment, invoicing, payments
 from contracts.base import Event
 from contracts.deciding import Context, Decision, Unasked
 from orders.domain import differences, settle, undo
-from orders.domain.order import AuthorizationFact, CapturedLine, CaptureFact, Order, ShipmentFact
+from orders.domain.facts import AuthorizationFact, CapturedLine, CaptureFact, ShipmentFact
+from orders.domain.order import Order
 from orders.domain.processes import PROCESSES
 from orders.domain.story import Story
 

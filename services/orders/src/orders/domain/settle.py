@@ -13,7 +13,8 @@ from contracts.money import split
 from contracts.payments import MoneyLine
 from orders.domain import undo
 from orders.domain.amounts import Payable, payable
-from orders.domain.order import CaptureFact, is_invoiced
+from orders.domain.facts import CaptureFact
+from orders.domain.order import is_invoiced
 from orders.domain.process import Past, Process, Step, Undo
 from orders.domain.run import Run, RunData
 from orders.domain.story import Story

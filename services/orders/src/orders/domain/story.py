@@ -33,8 +33,8 @@ from contracts.orders import (
     StepFailed,
 )
 from contracts.snapshot import OrderContent, Source
+from orders.domain.facts import Facts, learnt
 from orders.domain.order import (
-    Facts,
     MarketKey,
     Merged,
     Order,
@@ -44,7 +44,6 @@ from orders.domain.order import (
     has_shipped,
     is_fully_paid,
     is_invoiced,
-    learnt,
     payment_status,
     sold,
 )

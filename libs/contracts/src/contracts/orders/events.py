@@ -1,4 +1,4 @@
-"""Commands and events of the orders service: the order, its three statuses, its processes."""
+"""What happened to an order. Every event states its three statuses after it."""
 
 from __future__ import annotations
 
@@ -7,98 +7,12 @@ from uuid import UUID
 
 from pydantic import Field
 
-from contracts.base import (
-    Code,
-    Command,
-    Counter,
-    Event,
-    Flag,
-    Frozen,
-    Id,
-    LongText,
-    MinorUnsigned,
-    Open,
-    OrderKeyed,
-    Personal,
-    Text,
-    Timestamp,
-)
-from contracts.limits import LOCATIONS_MAX
+from contracts.base import Counter, Event, Flag, Frozen, Id, MinorUnsigned, Open, OrderKeyed, Personal, Text, Timestamp
 from contracts.money import Currency
-from contracts.payments import GatewayName, MoneyTotals
-from contracts.snapshot import NewContent, OrderContent, Source
-
-Status = Literal["draft", "pending", "editing", "placing", "placed", "approved", "cancelled"]
-PaymentStatus = Literal[
-    "unpaid",
-    "authorized",
-    "partially_authorized",
-    "paid",
-    "partially_paid",
-    "voided",
-    "partially_voided",
-    "refunded",
-    "partially_refunded",
-    "free",
-]
-FulfillmentStatus = Literal["unfulfilled", "in_progress", "fulfilled", "not_required"]
-CaptureOption = Literal["on_placement", "on_approval", "per_shipment"]
-CancelCause = Literal["customer", "out_of_stock", "declined", "marketplace", "gave_up"]
-
-
-class MarketTerms(Frozen):
-    """The rules of the market that an order was sold in. The order stores the copy that applied."""
-
-    code: Code
-    currency: Currency | None = None
-    """If set, the only currency the market sells in; else the order's own counts."""
-    gateway: GatewayName = "marketplace"
-    capture: CaptureOption = "on_approval"
-    on_short: Literal["cancel", "wait"] = "cancel"
-    auto_approve: Flag = False
-    seller: Code = "default"
-    invoice_deemed_supplier: Flag = False
-    """Also invoice orders of which the marketplace is the deemed supplier."""
-    locations: Annotated[tuple[Code, ...], Field(min_length=1, max_length=LOCATIONS_MAX)] = ("main",)
-    """Tried in this order."""
-    give_up_after_seconds: Annotated[int, Field(strict=True, ge=1, le=10**8)] | None = None
-    """Undoes an order if a step has no answer for this time. Null (the default): a missing answer is never a refusal."""
-
-
-class Place(OrderKeyed, Command, type="orders.place"):
-    """Records an order and starts placing it. Its id follows from store, channel, account and external id."""
-
-    channel: Code
-    account: Code
-    order: NewContent
-
-
-class Approve(OrderKeyed, Command, type="orders.approve"):
-    """Answered by approved. Approving twice changes nothing."""
-
-
-class Cancel(OrderKeyed, Command, type="orders.cancel"):
-    """Accepted at once; the order is then undone step by step. Cancelling twice changes nothing."""
-
-    cause: CancelCause = "customer"
-    reason: Annotated[LongText, Personal()] = ""
-
-
-class Retry(OrderKeyed, Command, type="orders.retry"):
-    """Tries the failed step again, as a new operation, at the request of a person."""
-
-
-Resolution = Literal["accept", "keep"]
-"""What a person decides about an exception: the marketplace is right, or the order as it runs here is."""
-
-
-class Resolve(OrderKeyed, Command, type="orders.resolve"):
-    """Ends an exception of the order. Which resolutions a kind of exception has: `docs/exceptions.md`."""
-
-    exception_id: UUID
-    resolution: Resolution
-    reason: Annotated[Text, Personal()] = ""
-
+from contracts.orders.market import MarketTerms
+from contracts.orders.words import CancelCause, FulfillmentStatus, PaymentStatus, Resolution, Status
+from contracts.payments import MoneyTotals
+from contracts.snapshot import OrderContent, Source
 
 Scalar = Flag | Annotated[int, Field(strict=True, ge=-(2**53 - 1), le=2**53 - 1)] | Text
 CHANGES_MAX = 50

@@ -1,0 +1,16 @@
+"""HTTP of orders: one file for each subject."""
+
+from fastapi import APIRouter
+
+from chassis.declare.app import App
+from orders.api import markets, reading, requests
+from orders.api.problems import PROBLEMS
+
+__all__ = ["PROBLEMS", "routes"]
+
+
+def routes(app: App) -> APIRouter:
+    router = APIRouter(prefix="/v1")
+    for subject in (requests, reading, markets):
+        subject.add_routes(router, app)
+    return router

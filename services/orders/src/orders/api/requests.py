@@ -1,0 +1,147 @@
+"""Routes of what a till or a person requests: create, approve, cancel, retry, resolve an exception."""
+
+from typing import Annotated, Any
+from uuid import UUID
+
+from fastapi import APIRouter, Body, Depends, Request, Response
+from pydantic import BaseModel, model_validator
+
+from chassis.declare.app import App, Outcome, Principal
+from chassis.http.commands import CHANGE, COMMAND
+from chassis.http.problems import answers
+from contracts.base import Code, Text
+from contracts.ids import order_id
+from contracts.orders import Approve, Cancel, CancelCause, Place, Resolution, Resolve, Retry
+from contracts.snapshot import OrderContent, arriving
+from orders.api.shown import shown
+from orders.domain.actions import ACTIONS
+from orders.domain.undo import data_of
+from orders.responses import CancelAccepted, OrderShown
+
+
+class NewOrder(OrderContent):
+    """The content of an order, and where it was sold."""
+
+    channel: Code = "api"
+    account: Code = "default"
+    """A part of the order's id. Not the name of the API key: a till keeps its orders when its key is replaced."""
+
+    @model_validator(mode="after")
+    def _fits(self) -> "NewOrder":
+        arriving(self)
+        return self
+
+
+class CancelBody(BaseModel):
+    cause: CancelCause = "customer"
+    reason: Text = ""
+
+
+class ResolveBody(BaseModel):
+    resolution: Resolution
+    reason: Text = ""
+
+
+def refusals(name: str) -> dict[str, Any]:
+    """The problems of an action's route: what its guard refuses."""
+    codes = [code for code, why in ACTIONS[name].why_not.items() if why.answer != "done"]
+    return answers("order_unknown", *codes)
+
+
+def add_routes(router: APIRouter, app: App) -> None:
+    edit = app.principal("orders.edit")
+    may = {name: app.principal(action.scope) for name, action in ACTIONS.items()}
+
+    @router.post(
+        "/orders",
+        status_code=201,
+        response_model=OrderShown,
+        dependencies=COMMAND,
+        openapi_extra=answers("order_exists"),
+    )
+    async def create(request: Request, who: Annotated[Principal, Depends(edit)], body: NewOrder) -> Response:
+        """Take an order and start placing it. The same external id with the same content is the same order."""
+        key = order_id(who.store_id, body.channel, body.account, body.external_order_id)
+        content = OrderContent.model_construct(**{name: getattr(body, name) for name in OrderContent.model_fields})
+        message = Place(
+            order_id=key, store_id=who.store_id, operation_id=app.operation_id(request, who, key), actor=who.actor,
+            channel=body.channel, account=body.account, order=content,
+        )  # fmt: skip
+
+        def answer(outcome: Outcome) -> tuple[int, Any, dict[str, str]]:
+            return 201, shown(key, outcome.state, outcome.version), {"location": f"/v1/orders/{key}"}
+
+        return await app.execute(request, who, message, answer)
+
+    @router.post(
+        "/orders/{order_id}/approve", response_model=OrderShown, dependencies=CHANGE,
+        openapi_extra=refusals("approve"),
+    )  # fmt: skip
+    async def approve(request: Request, who: Annotated[Principal, Depends(may["approve"])], order_id: UUID) -> Response:
+        message = Approve(
+            order_id=order_id,
+            store_id=who.store_id,
+            operation_id=app.operation_id(request, who, order_id),
+            actor=who.actor,
+        )
+        return await app.execute(
+            request, who, message, lambda outcome: (200, shown(order_id, outcome.state, outcome.version))
+        )
+
+    @router.post(
+        "/orders/{order_id}/cancel", status_code=202, response_model=CancelAccepted, dependencies=CHANGE,
+        openapi_extra=refusals("cancel"),
+    )  # fmt: skip
+    async def undo(
+        request: Request,
+        who: Annotated[Principal, Depends(may["cancel"])],
+        order_id: UUID,
+        body: Annotated[CancelBody, Body(default_factory=CancelBody)],
+    ) -> Response:
+        """Accepted at once; `status` becomes cancelled when it can no longer be refused. `operation_id` is the cancel's."""
+        operation = app.operation_id(request, who, order_id)
+        message = Cancel(order_id=order_id, store_id=who.store_id, operation_id=operation, actor=who.actor,
+                         cause=body.cause, reason=body.reason)  # fmt: skip
+
+        def answer(outcome: Outcome) -> tuple[int, Any]:
+            run = outcome.state.undo
+            running = data_of(run).cancel_operation_id if run is not None else None
+            return 202, {"operation_id": str(running or operation), **shown(order_id, outcome.state, outcome.version)}
+
+        return await app.execute(request, who, message, answer)
+
+    @router.post(
+        "/orders/{order_id}/retry", status_code=202, response_model=OrderShown, dependencies=CHANGE,
+        openapi_extra=refusals("retry"),
+    )  # fmt: skip
+    async def retry(request: Request, who: Annotated[Principal, Depends(may["retry"])], order_id: UUID) -> Response:
+        """Repeat the step that was refused, once its cause is corrected."""
+        message = Retry(
+            order_id=order_id,
+            store_id=who.store_id,
+            operation_id=app.operation_id(request, who, order_id),
+            actor=who.actor,
+        )
+        return await app.execute(
+            request, who, message, lambda outcome: (202, shown(order_id, outcome.state, outcome.version))
+        )
+
+    @router.post(
+        "/orders/{order_id}/exceptions/{exception_id}/resolve", response_model=OrderShown, dependencies=CHANGE,
+        openapi_extra=refusals("resolve"),
+    )  # fmt: skip
+    async def resolve(
+        request: Request,
+        who: Annotated[Principal, Depends(may["resolve"])],
+        order_id: UUID,
+        exception_id: UUID,
+        body: ResolveBody,
+    ) -> Response:
+        """End an exception: `accept` what the marketplace states, or `keep` the order as it runs here."""
+        message = Resolve(
+            order_id=order_id, store_id=who.store_id, operation_id=app.operation_id(request, who, order_id),
+            actor=who.actor, exception_id=exception_id, resolution=body.resolution, reason=body.reason,
+        )  # fmt: skip
+        return await app.execute(
+            request, who, message, lambda outcome: (200, shown(order_id, outcome.state, outcome.version))
+        )

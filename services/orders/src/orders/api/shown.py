@@ -1,0 +1,76 @@
+"""An order as the API shows it."""
+
+import json
+from collections.abc import Mapping
+from typing import Any, Final
+from uuid import UUID
+
+from contracts.base import shown_word
+from contracts.orders import CancelCause, FulfillmentStatus, PaymentStatus, Status
+from orders.domain import actions
+from orders.domain.exceptions import KINDS
+from orders.domain.order import OpenException, Order
+from orders.domain.views import waiting, waits_for
+
+WORDS: Final = {
+    "status": Status,
+    "payment_status": PaymentStatus,
+    "fulfillment_status": FulfillmentStatus,
+    "cancel_cause": CancelCause,
+}
+
+
+def words(order: Mapping[Any, Any]) -> dict[str, str | None]:
+    """Returns the statuses of an order, given as a row or a state. A word of a newer release is shown as `unknown`."""
+    return {name: shown_word(order[name], words) for name, words in WORDS.items()}
+
+
+def plain(value: Any) -> Any:
+    return value.isoformat() if hasattr(value, "isoformat") else str(value) if isinstance(value, UUID) else value
+
+
+def _shown_exception(code: str, one: OpenException) -> dict[str, Any]:
+    return {
+        "exception_id": str(one.exception_id), "code": code, "since": one.since.isoformat(), "detail": one.detail,
+        "difference": [change.model_dump() for change in one.difference], "changes_more": one.changes_more,
+        "resolutions": KINDS[code].resolutions if code in KINDS else (),
+    }  # fmt: skip
+
+
+def shown(key: UUID, order: Order, version: int) -> dict[str, Any]:
+    """Returns an order as the API shows it."""
+    content = order.content
+    assert content is not None and order.source is not None and order.market is not None
+    return {
+        "order_id": str(key),
+        "version": version,
+        "store_id": order.store_id,
+        "number": order.number,
+        "external_order_id": content.external_order_id,
+        "channel": order.source.channel,
+        "account": order.source.account,
+        **words(order.__dict__),
+        "waiting": waiting(order),
+        "legal_actions": [one._asdict() for one in actions.legal(order)],
+        "currency": content.currency,
+        "grand_minor": order.grand_minor,
+        "test": content.test,
+        "money": order.facts.money.model_dump(),
+        "ordered_at": content.placed_at.isoformat(),
+        **{name: plain(getattr(order, name)) for name in ("placed_at", "approved_at", "cancelled_at", "completed_at")},
+        "processes": [
+            {"id": run.id, "kind": run.kind, "step": run.step, "waits_for": waits_for(run), "since": run.since.isoformat(),
+             "end": run.end, "asks": run.asks, "detail": run.detail}
+            for run in order.runs.values()
+        ],
+        "invoices": [
+            {"invoice_id": str(capture.invoice_id), "number": capture.invoice_number, "capture_id": str(capture.capture_id),
+             "credited": not capture.uncredited_minor, "credited_minor": sum(line.credited_minor for line in capture.lines)}
+            for capture in order.facts.captures.values() if capture.invoice_id
+        ],
+        "shipments": [json.loads(shipment.model_dump_json()) for shipment in order.facts.shipments.values()],
+        "exceptions": [_shown_exception(code, one) for code, one in order.exceptions.items()],
+        "notes": [{"code": code, "detail": detail} for code, detail in order.notes.items()],
+        "market": order.market.model_dump(),
+        "order": json.loads(content.model_dump_json()),
+    }  # fmt: skip
