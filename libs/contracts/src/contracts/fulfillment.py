@@ -1,8 +1,12 @@
-"""Commands and events of the fulfillment service: reservations, shipments, and the point of no return."""
+"""Commands and events of the fulfillment service: reservations, shipments, and the point of no return.
+
+`reserve`, `start`, `release` and `cancel` carry an order from its reservation to its shipments. `suspend` and `resume` stop
+and continue its shipping. `extend`, `reduce` and `restock` change the pieces of an order that was placed before.
+"""
 
 from __future__ import annotations
 
-from typing import Annotated
+from typing import Annotated, TypeVar
 from uuid import UUID
 
 from pydantic import AfterValidator, Field
@@ -19,9 +23,19 @@ from contracts.base import (
     Quantity,
     QuantityPositive,
     Text,
+    Timestamp,
 )
-from contracts.limits import LOCATIONS_MAX, ORDER_LINES_MAX, QUANTITY_MAX, SHIPMENTS_MAX
+from contracts.limits import (
+    LOCATIONS_MAX,
+    ORDER_LINES_MAX,
+    PLACED_LINES_MAX,
+    QUANTITY_MAX,
+    SHIPMENTS_MAX,
+    SUSPENSIONS_MAX,
+)
 from contracts.snapshot import Address
+
+L = TypeVar("L", "WantedLine", "LinePieces")
 
 
 class WantedLine(Frozen):
@@ -39,7 +53,24 @@ class PlacedLine(Frozen):
     quantity: QuantityPositive
 
 
-PlacedLines = Annotated[tuple[PlacedLine, ...], Field(max_length=ORDER_LINES_MAX)]
+PlacedLines = Annotated[tuple[PlacedLine, ...], Field(max_length=PLACED_LINES_MAX)]
+
+
+class LinePieces(Frozen):
+    """Pieces of a line, at whichever location they are."""
+
+    line_id: LineId
+    quantity: QuantityPositive
+
+
+def _each_once(lines: tuple[L, ...]) -> tuple[L, ...]:
+    """A line that is listed twice would move twice under one operation."""
+    if len({line.line_id for line in lines}) != len(lines):
+        raise ValueError("lines: each line_id may be listed once")
+    return lines
+
+
+LinesPieces = Annotated[tuple[LinePieces, ...], Field(max_length=ORDER_LINES_MAX), AfterValidator(_each_once)]
 
 
 def _countable(lines: tuple[WantedLine, ...]) -> tuple[WantedLine, ...]:
@@ -95,6 +126,60 @@ class CancelShipments(OrderKeyed, Command, type="fulfillment.cancel"):
     """Stop everything that has not shipped; answered by cancelled, or by too_late when anything has shipped."""
 
 
+class Suspend(OrderKeyed, Command, type="fulfillment.suspend"):
+    """Nothing of the order ships until this suspension ends, also nothing that is reserved or started later.
+
+    Its id is the operation's. Several may be open at once. Valid in any state, also before a reservation; answered by
+    suspended. A release or a cancel that ends the attempt ends its suspensions.
+    """
+
+
+class Resume(OrderKeyed, Command, type="fulfillment.resume"):
+    """End one suspension; a goal: answered by resumed, also if the suspension does not exist."""
+
+    suspension_id: UUID
+    """The operation of the `suspend`."""
+
+
+class Extend(OrderKeyed, Command, type="fulfillment.extend"):
+    """Reserve more pieces of lines, or lines that are new: all or none. Answered by extended or out_of_stock.
+
+    Each line is reserved whole at one location: the first of `locations` that has enough, after those where pieces of the
+    line are held. Before a start the pieces join the reservation. After it they join the open shipment of their location,
+    or form a new one. Without a reservation they make one.
+    """
+
+    lines: Annotated[
+        tuple[WantedLine, ...],
+        Field(max_length=ORDER_LINES_MAX),
+        AfterValidator(_countable),
+        AfterValidator(_each_once),
+    ]
+    """The additional pieces."""
+    locations: Annotated[tuple[Code, ...], Field(min_length=1, max_length=LOCATIONS_MAX)]
+    ship_to: Annotated[Address, Personal()] | None = None
+    """Where new shipments go; null: as the latest shipment of the order."""
+
+
+class Reduce(OrderKeyed, Command, type="fulfillment.reduce"):
+    """Give back pieces that have not shipped: all or none. Answered by reduced, or by too_late if pieces have shipped.
+
+    A goal: pieces of a line that are neither held nor shipped were given back before.
+    """
+
+    lines: LinesPieces
+    """The pieces that go back."""
+
+
+class Restock(OrderKeyed, Command, type="fulfillment.restock"):
+    """Put pieces that shipped back on the shelf that they shipped from. Answered by restocked.
+
+    Per line at most the pieces that shipped and were not restocked before; the answer has the pieces that were put back.
+    """
+
+    lines: LinesPieces
+
+
 class FulfillmentEvent(OrderKeyed, Event):
     totals: StockTotals = StockTotals()
 
@@ -132,7 +217,10 @@ class Delivered(FulfillmentEvent, type="fulfillment.delivered"):
 
 
 class Fulfilled(FulfillmentEvent, type="fulfillment.fulfilled"):
-    """Every shipment has shipped; repeats the operation of the `start`."""
+    """Nothing is left to ship; repeats the operation of the `start`.
+
+    An order that was fulfilled and then extended is fulfilled again: without an operation, unless a further start waits.
+    """
 
 
 class ShipmentsCancelled(FulfillmentEvent, type="fulfillment.cancelled"):
@@ -142,6 +230,44 @@ class ShipmentsCancelled(FulfillmentEvent, type="fulfillment.cancelled"):
 
 
 class TooLate(FulfillmentEvent, type="fulfillment.too_late"):
-    """Something has shipped: the cancel is refused for the whole order."""
+    """Something has shipped: a cancel is refused for the whole order, a reduce for all its lines."""
 
     shipped: Annotated[tuple[UUID, ...], Field(max_length=SHIPMENTS_MAX)]
+    """The shipments that have shipped; in the answer to a reduce those that have pieces of `lines`."""
+    lines: PlacedLines = ()
+    """In the answer to a reduce: the shipped pieces of the lines that have too few pieces left."""
+
+
+class Suspended(FulfillmentEvent, type="fulfillment.suspended"):
+    """Nothing ships from now on. `operation_id` is the id of the suspension."""
+
+    since: Timestamp
+    shipped: Annotated[tuple[UUID, ...], Field(max_length=SHIPMENTS_MAX)]
+    """The shipments that had shipped before."""
+
+
+class Resumed(FulfillmentEvent, type="fulfillment.resumed"):
+    suspension_id: UUID
+    open: Annotated[tuple[UUID, ...], Field(max_length=SUSPENSIONS_MAX)] = ()
+    """The suspensions that are still open; if there are none, the order ships again."""
+
+
+class Extended(FulfillmentEvent, type="fulfillment.extended"):
+    lines: PlacedLines
+    """The pieces that were added."""
+    shipments: Annotated[tuple[ShipmentPlan, ...], Field(max_length=LOCATIONS_MAX)] = ()
+    """The shipments that they joined or formed, each with all its pieces; none before a start."""
+    ship_to: Annotated[Address, Personal()] | None = None
+    """Where the new ones of `shipments` go."""
+
+
+class Reduced(FulfillmentEvent, type="fulfillment.reduced"):
+    lines: PlacedLines
+    """The pieces that went back, by location."""
+    shipments: Annotated[tuple[ShipmentPlan, ...], Field(max_length=SHIPMENTS_MAX)] = ()
+    """The shipments that they were taken from, each with the pieces left; one without pieces is cancelled."""
+
+
+class Restocked(FulfillmentEvent, type="fulfillment.restocked"):
+    lines: PlacedLines
+    """The pieces that are on the shelf again, by location."""

@@ -32,8 +32,12 @@ NAMES_MAX: Final = 20
 """Programs, shipping requirements, tax registrations and related orders of an order."""
 LOCATIONS_MAX: Final = 20
 """Locations of a market. Reserving an order reads up to lines x locations shelves: 20,000."""
-SHIPMENTS_MAX: Final = LOCATIONS_MAX
-"""Shipments of one start: one per location."""
+SHIPMENTS_MAX: Final = 500
+"""Shipments of an order: one per location of its start, and those that extends form later."""
+PLACED_LINES_MAX: Final = 2 * ORDER_LINES_MAX
+"""Lines of an order by location: a line that is extended may have pieces at several."""
+SUSPENSIONS_MAX: Final = 100
+"""Open suspensions of an order's shipping."""
 
 BODY_BYTES_MAX: Final = 1024 * 1024
 """Largest body that is read, over HTTP and from a topic."""
