@@ -6,8 +6,10 @@ Identity has one meaning everywhere: a message is (time, source, store, record k
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from datetime import datetime
 from hashlib import blake2b, sha1
+from operator import attrgetter
 from typing import Final
 from uuid import UUID
 
@@ -43,6 +45,11 @@ def decided(store_id: str, key: UUID, message: UUID, name: str) -> UUID:
 def derived(parent: UUID, name: str | int) -> UUID:
     """The id of the `name`-th thing that came of `parent`, which belongs to one order already."""
     return _uuid5(parent.bytes, str(name))
+
+
+def in_order(ids: Iterable[UUID]) -> list[UUID]:
+    """Returns ids sorted as PostgreSQL sorts them. Compared as numbers: the comparison of two UUIDs is a call of Python code."""
+    return sorted(ids, key=attrgetter("int"))
 
 
 def _uuid5(namespace: bytes, name: str) -> UUID:

@@ -24,6 +24,7 @@ from chassis.declare.service import Aggregate, Change
 from chassis.declare.sql import Piece, Rows, columns
 from chassis.declare.tables import TODAY, TODAY_LATEST
 from contracts.base import Document, Event, in_json
+from contracts.ids import in_order
 
 ANSWERED_MAX: Final = 8
 """Operations whose answers are found in an aggregate's row. Few orders have more, in any service."""
@@ -140,7 +141,7 @@ def lock_of(aggregate: Aggregate[Any]) -> str:
 
 
 async def lock(tx: Connection, aggregate: Aggregate[Any], keys: Iterable[UUID]) -> list[Locked]:
-    rows = await tx.fetch(lock_of(aggregate), sorted(keys))
+    rows = await tx.fetch(lock_of(aggregate), in_order(keys))
     return [Locked(*row) for row in rows]
 
 

@@ -22,6 +22,7 @@ from chassis.batch.statements import NOTHING_READ, Offsets
 from chassis.batch.unit_of_work import SHARED_ROWS_MAX, Batch, Split
 from chassis.declare.app import Outcome
 from chassis.declare.service import Service
+from contracts.ids import in_order
 
 log = structlog.get_logger("chassis.batch.transaction")
 
@@ -51,8 +52,8 @@ class Transaction:
 
     @classmethod
     async def open(cls, service: Service, tx: Connection, entries: Sequence[Entry], cache: StateCache) -> Transaction:
-        claims = sorted({entry.claim for entry in entries if entry.claim is not None})
-        keys = sorted({entry.key for entry in entries if entry.key is not None})
+        claims = in_order({entry.claim for entry in entries if entry.claim is not None})
+        keys = in_order({entry.key for entry in entries if entry.key is not None})
         tables = {
             found[0].table
             for entry in entries
@@ -81,7 +82,7 @@ class Transaction:
 
     def _waits(self, entry: Inbound) -> bool:
         """Whether it queues: records and timers of a parked order do; reports and requests over HTTP still apply."""
-        return entry.key in self.parked and entry.origin in ("topic", "timer")
+        return bool(self.parked) and entry.key in self.parked and entry.origin in ("topic", "timer")
 
     def _answered(self, entry: Inbound) -> bool:
         asked = entry.idempotency

@@ -224,7 +224,7 @@ class Batch:
                 changed.setdefault(slot.aggregate.table, []).append(slot)
         timers = [timer for slots in changed.values() for slot in slots if (timer := _rearm(slot))]
         for slots in changed.values():
-            slots.sort(key=lambda slot: slot.key)
+            slots.sort(key=lambda slot: slot.key.int)
         own = self._own_rows(changed)
         if closed := [row for slots in changed.values() for slot in slots for row in slot.bound()]:
             own.append(Rows(statements.CLOSED_OPERATIONS, columns(closed, 4)))

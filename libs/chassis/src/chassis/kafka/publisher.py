@@ -85,8 +85,9 @@ class Publisher:
                 row = rows[position]
                 if position > first and builder.size() + len(row.payload) > BATCH_BYTES_MAX:
                     break
-                if builder.append(key=str(row.key).encode(), value=row.payload.encode(), timestamp=None,
-                                  headers=self._headers(row)) is None:  # fmt: skip
+                key = str(row.key)
+                if builder.append(key=key.encode(), value=row.payload.encode(), timestamp=None,
+                                  headers=self._headers(row, key)) is None:  # fmt: skip
                     break
                 position += 1
             if position == first:
@@ -112,13 +113,13 @@ class Publisher:
         await self._set_aside(row, [other for other in rows[at + 1 :] if other.key == row.key], cause)
         return [*rows[:at], *(other for other in rows[at + 1 :] if other.key != row.key)]
 
-    def _headers(self, row: OutboxRow) -> list[tuple[str, bytes]]:
+    def _headers(self, row: OutboxRow, key: str) -> list[tuple[str, bytes]]:
         return headers(
             ce_id=str(row.message_id),
             source=self._source,
             type=row.type,
             time=row.at,
-            subject=str(row.key),
+            subject=key,
             store_id=row.store_id,
             correlation_id=row.correlation_id,
             causation_id=str(row.cause_id),

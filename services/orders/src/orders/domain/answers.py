@@ -47,12 +47,15 @@ def _money(story: Story, event: payments.PaymentEvent | payments.Failed, **facts
 def authorized(order: Order, event: payments.Authorized, context: Context) -> Decision:
     if (story := _hear(order, event, context)) is None:
         return []
-    known = story.facts.authorizations
-    fact = known.get(str(event.authorization_id)) or AuthorizationFact(
+    known, name = story.facts.authorizations, str(event.authorization_id)
+    if name in known:
+        _money(story, event)
+        return _close(story, event)
+    fact = AuthorizationFact(
         authorization_id=event.authorization_id,
         authorized={line.line_id: line.amount_minor for line in event.lines},
     )
-    _money(story, event, authorizations={**known, str(event.authorization_id): fact})
+    _money(story, event, authorizations={**known, name: fact})
     return _close(story, event)
 
 
@@ -76,7 +79,8 @@ def payment_refused(order: Order, event: payments.Declined | payments.Failed, co
 def captured(order: Order, event: payments.Captured, context: Context) -> Decision:
     if (story := _hear(order, event, context)) is None:
         return []
-    if str(event.capture_id) in story.facts.captures:
+    captures, name = story.facts.captures, str(event.capture_id)
+    if name in captures:
         _money(story, event)
         return _close(story, event)
     fact = CaptureFact(
@@ -87,11 +91,10 @@ def captured(order: Order, event: payments.Captured, context: Context) -> Decisi
             for line in event.lines
         ),
     )
-    authorizations = story.facts.authorizations
-    if (drawn := authorizations.get(str(event.authorization_id))) is not None:
-        authorizations = {**authorizations, str(event.authorization_id): drawn.with_captured(event.lines)}
-    captures = {**story.facts.captures, str(event.capture_id): fact}
-    _money(story, event, captures=captures, authorizations=authorizations)
+    authorizations, authorization = story.facts.authorizations, str(event.authorization_id)
+    if (drawn := authorizations.get(authorization)) is not None:
+        authorizations = {**authorizations, authorization: drawn.with_captured(event.lines)}
+    _money(story, event, captures={**captures, name: fact}, authorizations=authorizations)
     return _close(story, event)
 
 

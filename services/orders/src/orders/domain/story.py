@@ -326,14 +326,15 @@ class Story:
 
     def answered(self, event: Event, *, code: str = "") -> None:
         """An answer finds its process by its operation; the first final one counts."""
-        ask = self.asks.get(str(event.operation_id))
+        operation = str(event.operation_id)
+        ask = self.asks.get(operation)
         if ask is None or ask.answer:
             return
         run = self.runs[ask.run]
         step = self.kinds[run.kind].step(ask.step)
         if step.yes is not type(event) and type(event) not in step.no:
             return
-        self.asks[str(ask.operation_id)] = ask.model_copy(update={"answer": event.TYPE, "code": code})
+        self.asks[operation] = ask.model_copy(update={"answer": event.TYPE, "code": code})
         if run.operation_id != ask.operation_id:
             return
         run = self.set(run, due_at=None, waits="")
