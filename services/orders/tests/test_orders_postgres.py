@@ -209,7 +209,7 @@ async def test_an_exception_is_shown_with_its_difference_and_ended_once(app: App
     (one,) = shown["exceptions"]
     assert (one["code"], one["resolutions"]) == ("address_changed", ["accept", "keep"]) and one["since"]
     assert {"path": "ship_to.line1", "change": "changed", "before": None, "after": None} in one["difference"]
-    assert [note["code"] for note in shown["notes"]] == ["updated_at_ahead"] and {
+    assert [one["code"] for one in shown["remarks"]] == ["updated_at_ahead"] and {
         "action": "resolve",
         "allowed": True,
         "why_not": None,

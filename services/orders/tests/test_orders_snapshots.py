@@ -16,8 +16,8 @@ from contracts.orders import (
     ExceptionRaised,
     ExceptionResolved,
     MarketTerms,
-    Noted,
     Received,
+    Remarked,
 )
 from contracts.payments import Authorize
 from contracts.snapshot import Address, Buyer, Cancellation, Quantities, Tax
@@ -73,13 +73,13 @@ def test_of_the_same_time_another_content_counts_and_a_lower_sequence_does_not(p
 
 @pytest.mark.parametrize("ahead_seconds", [601, 9 * 3600, 173 * 365 * 86_400])
 @pytest.mark.parametrize("first", [True, False])
-def test_an_update_stamped_in_the_future_is_noted_once_and_silences_no_later_one(
+def test_an_update_stamped_in_the_future_is_remarked_once_and_silences_no_later_one(
     play: Play, ahead_seconds: int, first: bool
 ) -> None:
     if not first:
         play.receives(content(lifecycle="awaiting_payment"), market())
     play.receives(content(), market(auto_approve=False), seconds=ahead_seconds)
-    assert [event.code for event in play.stated if isinstance(event, Noted)] == ["updated_at_ahead"]
+    assert [event.code for event in play.stated if isinstance(event, Remarked)] == ["updated_at_ahead"]
     assert play.order.status == "placing" and waiting(play.order) == "answer"
     play.receives(content(), seconds=ahead_seconds, digest="again").nothing()
     play.receives(content(lifecycle="cancelled"), seconds=60).then(Cancelled)

@@ -75,7 +75,7 @@ class ExceptionShown(BaseModel):
     resolutions: list[Resolution]
 
 
-class NoteShown(BaseModel):
+class RemarkShown(BaseModel):
     code: str
     detail: str
 
@@ -98,7 +98,7 @@ class OrderShown(OrderSummary):
     invoices: list[InvoiceShown]
     shipments: list[ShipmentFact]
     exceptions: list[ExceptionShown]
-    notes: list[NoteShown]
+    remarks: list[RemarkShown]
     market: MarketTerms
     order: OrderContent
 

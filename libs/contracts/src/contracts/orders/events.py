@@ -128,7 +128,7 @@ class ExceptionResolved(OrderEvent, type="orders.exception_resolved"):
     reason: Annotated[Text, Personal()] = ""
 
 
-class Noted(OrderEvent, type="orders.noted"):
+class Remarked(OrderEvent, type="orders.remarked"):
     """A condition of the order that needs no decision. Each code once per order."""
 
     code: Text

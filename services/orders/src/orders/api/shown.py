@@ -70,7 +70,7 @@ def shown(key: UUID, order: Order, version: int) -> dict[str, Any]:
         ],
         "shipments": [json.loads(shipment.model_dump_json()) for shipment in order.facts.shipments.values()],
         "exceptions": [_shown_exception(code, one) for code, one in order.exceptions.items()],
-        "notes": [{"code": code, "detail": detail} for code, detail in order.notes.items()],
+        "remarks": [{"code": code, "detail": detail} for code, detail in order.remarks.items()],
         "market": order.market.model_dump(),
         "order": json.loads(content.model_dump_json()),
     }  # fmt: skip

@@ -82,15 +82,15 @@ def _receive(
         Received, status=status, fulfillment=fulfillment, answers=answers, number=content.external_order_id,
         source=source, order=content, market=market,
     )  # fmt: skip
-    _note_a_clock_ahead(story, source)
+    _remark_a_clock_ahead(story, source)
     exceptions.start(story, obstacle)
     return story.decision()
 
 
-def _note_a_clock_ahead(story: Story, source: Source) -> None:
+def _remark_a_clock_ahead(story: Story, source: Source) -> None:
     if source.untimed:
         detail = f"updated_at {source.updated_at.isoformat()} is ahead of {story.context.now.isoformat()}: not compared"
-        story.add_note("updated_at_ahead", detail)
+        story.add_remark("updated_at_ahead", detail)
 
 
 def _update(story: Story, source: Source, told: OrderContent) -> None:
@@ -98,7 +98,7 @@ def _update(story: Story, source: Source, told: OrderContent) -> None:
     order = story.order
     assert order.content is not None
     story.source = source
-    _note_a_clock_ahead(story, source)
+    _remark_a_clock_ahead(story, source)
     if snapshots.wholly_cancelled(told):
         _cancelled_upstream(story, told)
     elif order.status == "cancelled" or order.undo is not None:

@@ -22,13 +22,13 @@ from contracts.orders import (
     FulfillmentChanged,
     FulfillmentStatus,
     MarketTerms,
-    Noted,
     OrderEvent,
     PaymentChanged,
     PaymentStatus,
     Placed,
     Received,
     Reinstated,
+    Remarked,
     Retried,
     Status,
     StepFailed,
@@ -109,7 +109,7 @@ class Order(Document):
     unless the detail changes."""
     stated: OrderContent | None = None
     """What the marketplace stated last, where the order did not take it over; a difference is raised once."""
-    notes: Mapping[str, str] = {}
+    remarks: Mapping[str, str] = {}
     """code -> detail."""
 
     @property
@@ -246,7 +246,7 @@ _FOLDS: Final[Mapping[type[Event], Callable[[Order, Any], dict[str, object]]]] =
     Merged: _merged,
     Stated: _stated,
     Reinstated: _reinstated,
-    Noted: lambda order, event: {"notes": {**order.notes, event.code: event.detail}},
+    Remarked: lambda order, event: {"remarks": {**order.remarks, event.code: event.detail}},
     Placed: lambda order, event: {"placed_at": event.placed_at},
     Approved: lambda order, event: {"approved_at": event.approved_at},
     Cancelled: _cancelled,

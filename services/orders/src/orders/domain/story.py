@@ -23,10 +23,10 @@ from contracts.orders import (
     FulfillmentChanged,
     FulfillmentStatus,
     MarketTerms,
-    Noted,
     OrderEvent,
     PaymentChanged,
     Reinstated,
+    Remarked,
     Resolve,
     Retried,
     Status,
@@ -141,9 +141,9 @@ class Story:
             resolution=by.resolution, actor=by.actor, reason=by.reason,
         )  # fmt: skip
 
-    def add_note(self, code: str, detail: str) -> None:
-        if code not in self.order.notes:
-            self.state(Noted, code=code, detail=detail[:500])
+    def add_remark(self, code: str, detail: str) -> None:
+        if code not in self.order.remarks:
+            self.state(Remarked, code=code, detail=detail[:500])
 
     def take_over(self, content: OrderContent) -> None:
         """Content that changes neither goods nor money; nothing is published."""
