@@ -1,4 +1,5 @@
 """The simulation proves any declared kind: a toy that only this file declares is run, paused, undone and held to all invariants.
+It also suspends the real kinds.
 
 The toy sits beside the real kinds. Its steps ask invoicing to credit an invoice that does not exist, so its `yes` is the
 refusal: it moves neither goods nor money, and every other invariant stays as it is.
@@ -17,7 +18,7 @@ import test_simulation_saga as simulation
 
 from contracts import invoicing
 from contracts.ids import derived
-from orders.domain import answers, decisions, undo
+from orders.domain import answers, decisions, processes, undo
 from orders.domain.order import Progressed
 from orders.domain.place import PLACE, placed
 from orders.domain.process import Process, Processes, Step, Undo
@@ -61,14 +62,17 @@ def placed_with_a_toy(story: Story, run: Run, event: Any) -> None:
     story.begin(Run(id="toy", data=ToyData(), since=story.context.now))
 
 
-def begun_by(place: Process, toy: Process, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Declares `toy` beside the real kinds, in the services and in the simulation."""
+def begun_by(place: Process, toy: Process, monkeypatch: pytest.MonkeyPatch, suspends: tuple[str, ...] = ()) -> None:
+    """Declares `toy` beside the real kinds, in the services and in the simulation. `suspends`: the kinds that
+    it suspends; it runs beside the others."""
     beside = dict.fromkeys(product(("toy", *PROCESSES), repeat=2), "beside")
-    precedence: Any = {**beside, **PROCESSES.precedence, ("toy", "place"): "excludes", ("toy", "undo"): "pauses"}
+    of_toy = {("toy", "place"): "excludes", ("toy", "undo"): "pauses"}
+    suspended = {(kind, "toy"): "suspends" for kind in suspends}
+    precedence: Any = {**beside, **PROCESSES.precedence, **of_toy, **suspended}
     declared = (place, SETTLE, toy)
-    processes = Processes((*declared, undo.derived(*declared)), precedence)
-    for module in (decisions, answers, simulation):
-        monkeypatch.setattr(module, "PROCESSES", processes)
+    known = Processes((*declared, undo.derived(*declared)), precedence)
+    for module in (decisions, answers, processes, simulation):
+        monkeypatch.setattr(module, "PROCESSES", known)
 
 
 WITH_TOY = replace(
@@ -77,15 +81,19 @@ WITH_TOY = replace(
 )
 
 
-def steps_reached(seed: int) -> set[tuple[str, str]]:
-    """(kind, step) of one schedule. Raises AssertionError unless it ends well."""
+def progress_of(seed: int) -> list[Progressed]:
+    """What the processes did in one schedule. Raises AssertionError unless it ends well."""
     rng, saga = Random(seed), simulation.Saga()
     saga.opens(rng)
     for act in ["an_order_comes_in", *rng.choices(list(saga.ACTS), list(saga.ACTS.values()), k=120)]:
         getattr(saga, act)(rng)
     saga.ends()
-    progress = [event for event in saga.world.orders.journal if isinstance(event, Progressed)]
-    return {(run.kind, run.step) for event in progress for run in event.runs}
+    return [event for event in saga.world.orders.journal if isinstance(event, Progressed)]
+
+
+def steps_reached(seed: int) -> set[tuple[str, str]]:
+    """(kind, step) of one schedule."""
+    return {(run.kind, run.step) for event in progress_of(seed) for run in event.runs}
 
 
 def test_a_kind_that_is_declared_is_simulated_with_its_undo(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -107,3 +115,39 @@ def test_a_kind_whose_undo_leaves_something_fails_the_simulation(monkeypatch: py
     begun_by(WITH_TOY, replace(TOY, steps=(without_effect, paint)), monkeypatch)
     with pytest.raises(AssertionError):
         [steps_reached(seed) for seed in range(10)]
+
+
+def suspended_with_a_toy(story: Story, run: Run, event: Any) -> None:
+    """The toy is open before a capture begins."""
+    story.begin(Run(id="toy", data=ToyData(), since=story.context.now))
+    placed(story, run, event)
+
+
+SUSPENDED = replace(
+    PLACE,
+    steps=tuple(replace(step, then=suspended_with_a_toy) if step.then is placed else step for step in PLACE.steps),
+)
+
+
+def test_a_suspended_kind_asks_nothing_new_until_the_other_has_ended(monkeypatch: pytest.MonkeyPatch) -> None:
+    """`ends()` of each schedule proves that it goes on afterwards."""
+    begun_by(SUSPENDED, TOY, monkeypatch, suspends=("place", "settle"))
+    waited = 0
+    for seed in range(30):
+        open_toys: set[UUID] = set()
+        for event in progress_of(seed):
+            toy = next((run for run in event.runs if run.kind == "toy"), None)
+            if toy is not None:
+                (open_toys.discard if toy.end else open_toys.add)(event.order_id)
+            if event.order_id in open_toys:
+                asked = {ask.step for ask in event.asks if not ask.answer and ask.run != "toy"}
+                assert asked <= {step.name for step in processes.PROCESSES["undo"].steps}, f"seed {seed}: {asked}"
+            waited += any(run.kind == "settle" and not run.waits and not run.end for run in event.runs)
+    assert waited > 3, "no settle began while it was suspended"
+
+
+def test_a_kind_that_does_not_go_on_after_a_suspension_fails_the_simulation(monkeypatch: pytest.MonkeyPatch) -> None:
+    begun_by(SUSPENDED, TOY, monkeypatch, suspends=("place", "settle"))
+    monkeypatch.setattr(Story, "resume", lambda story, ended: None)
+    with pytest.raises(AssertionError):
+        [progress_of(seed) for seed in range(10)]

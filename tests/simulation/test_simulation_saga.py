@@ -291,7 +291,7 @@ def check_order(order: Order) -> None:
         ask = order.asks.get(str(run.operation_id))
         if run.waits == "answer":
             assert ask is not None and not ask.answer and run.due_at is not None, f"{run.id} would never ask again"
-        assert run.waits or PROCESSES.pausing(run, order.runs), f"{run.id} does not state what it waits for"
+        assert run.waits or PROCESSES.paused(run, order.runs), f"{run.id} does not state what it waits for"
     for ask in order.asks.values():
         run = order.runs[ask.run]
         undo = PROCESSES[run.kind].step(ask.step).undo

@@ -20,7 +20,8 @@ from contracts.base import Command, Event, PrivateEvent
 from contracts.deciding import Context, Folded, Refusal, Unasked, Wake, effects_of
 from contracts.orders import Approve, Cancel, MarketTerms, Place, Resolution, Resolve, Retry
 from contracts.snapshot import Address, Buyer, Line, OrderContent, Quantities, Snapshot, Source, Tax, Totals
-from orders.domain.order import MarketKey, Order, evolve, initial, wake_at
+from orders.domain.order import MarketKey, Order, evolve, initial
+from orders.domain.processes import wake_at
 from orders.handlers import ORDERS
 
 NOW = datetime(2026, 1, 2, 3, 4, 5, tzinfo=UTC)

@@ -11,7 +11,7 @@ from contracts.orders import Approve, Cancel, Place, Resolve, Retry
 from contracts.registry import SNAPSHOTS, SNAPSHOTS_BULK
 from contracts.snapshot import Snapshot
 from orders import api, invariants, store
-from orders.domain import answers, decisions, order
+from orders.domain import answers, decisions, order, processes
 from orders.settings import Settings
 from orders.tables import metadata
 
@@ -21,7 +21,7 @@ ORDERS = Aggregate(
     state=order.Order,
     initial=order.initial,
     evolve=order.evolve,
-    wake_at=order.wake_at,
+    wake_at=processes.wake_at,
     columns=store.COLUMNS,
     parts=("content", "market"),
     handlers=(

@@ -197,23 +197,29 @@ def wake(order: Order, message: Wake, context: Context) -> Decision:
     if order.status == "pending":
         exceptions.start_if_ready(story)
         return story.decision()
-    if (waiting := waits_by_terms(order)) and story.take_over_terms():
+    waiting = [run for run in waits_by_terms(order) if not story.is_paused(run)]
+    if waiting and story.take_over_terms():
         for run in waiting:
             story.ask(run, PROCESSES.step_of(run))
         return story.decision()
     for run in order.open_runs:
         if run.due_at is None or run.due_at > context.now or story.runs[run.id] != run:
             continue
+        if run.waits != "answer" and story.is_paused(run):
+            continue
+        step = PROCESSES.step_of(run)
+        if step.ask is None:
+            step.expired(story, run)
+            continue
         if run.waits == "person":  # refused for a cause that may be corrected by now
-            if not story.is_paused(run):
-                story.ask(run, PROCESSES.step_of(run))
+            story.ask(run, step)
             continue
         patience_ends = story.patience_ends(run)
         if patience_ends is not None and context.now >= patience_ends:
             undo.begin(story, "gave_up")
         if run.waits == "stock":
             if not story.is_paused(run):
-                story.ask(run, PROCESSES.step_of(run))
+                story.ask(run, step)
         elif story.runs[run.id] == run and not run.end:
             story.ask_again(run)
     return story.decision()

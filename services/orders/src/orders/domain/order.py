@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from datetime import datetime
 from typing import Annotated, Any, Final, Literal, NamedTuple
 from uuid import UUID
 
@@ -257,12 +256,6 @@ _FOLDS: Final[Mapping[type[Event], Callable[[Order, Any], dict[str, object]]]] =
     Progressed: _progressed,
     **dict.fromkeys((CancelRefused, FulfillmentChanged, StepFailed, Retried, Archived), _only_statuses),
 }
-
-
-def wake_at(order: Order) -> datetime | None:
-    """When the earliest of its processes wants to ask again. A refused step waits while the order is being cancelled."""
-    waiting = [run for run in order.open_runs if order.undo is None or run.waits != "person"]
-    return min((run.due_at for run in waiting if run.due_at is not None), default=None)
 
 
 def has_shipped(order: Order, facts: Facts | None = None) -> bool:

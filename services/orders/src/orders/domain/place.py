@@ -96,7 +96,7 @@ def send_address(story: Story) -> None:
     """Starts again, as a new operation, what the warehouse has started with another address."""
     run = story.runs.get("place")
     if run is not None and run.step == "fulfill" and not run.end:
-        story.ask(run, story.kinds.step_of(run))
+        story.ask_anew(run)
 
 
 def _data(run: Run) -> PlaceData:

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from datetime import datetime
 from functools import cached_property
 from itertools import product
 from typing import TYPE_CHECKING, Any, Literal
@@ -32,6 +33,10 @@ def _nothing(story: Story, run: Run, event: Any = None) -> None:
     pass
 
 
+def _never(story: Story, run: Run) -> datetime | None:
+    return None
+
+
 @dataclass(frozen=True)
 class Step:
     """A row of a process: `ask` sends a command, `yes` ends the step, `no` maps each refusal to what it causes."""
@@ -47,6 +52,10 @@ class Step:
     then: Callable[[Story, Run, Any], None] = _nothing
     """What its end means for the order. Receives the event that ended it, or `Past`; null if no event did: it was left out,
     or a person ended it."""
+    until: Callable[[Story, Run], datetime | None] = _never
+    """When the timer of a step without a command fires; null: it has none."""
+    expired: Callable[[Story, Run], None] = _nothing
+    """What the timer does: it ends the step, or gives it a later `due_at`."""
     undo: Undo | None = None
 
 
@@ -101,9 +110,17 @@ class Process:
         return self._after[name]
 
 
-Precedence = Literal["excludes", "pauses", "beside"]
-"""What happens to a running process, and to the one that begins: it may not begin; the running one is paused, and goes on if
-the other is refused; both run."""
+Precedence = Literal["excludes", "pauses", "suspends", "beside"]
+"""What happens to a running process, and to the one that begins.
+
+- `excludes`: it may not begin.
+- `pauses`: the running one is paused, and goes on if the other is refused.
+- `suspends`: while the other is open, the running one takes no next step and asks nothing new, nor does one that begins
+  meanwhile. What it has asked is awaited, and asked again as the same operation. It goes on when the other has ended.
+- `beside`: both run.
+
+Paused or suspended, a process records the answer that it receives, and goes on from it.
+"""
 
 
 class Processes(dict[str, Process]):
@@ -118,17 +135,28 @@ class Processes(dict[str, Process]):
         if pairs != set(precedence):
             raise TypeError(f"precedence: undecided {pairs - set(precedence)}, undeclared {set(precedence) - pairs}")
         self.precedence = precedence
+        self._suspending = {
+            kind: frozenset(other for other in self if precedence[kind, other] == "suspends") for kind in self
+        }
 
     def excluded(self, beginning: str, runs: Mapping[str, Run]) -> bool:
         """Whether a process of this kind may not begin now."""
         return any(not run.end and self.precedence[run.kind, beginning] == "excludes" for run in runs.values())
 
-    def pausing(self, run: Run, runs: Mapping[str, Run]) -> Run | None:
-        """The process that pauses this one, or that has ended it; a refused one does neither."""
-        return next((o for o in runs.values() if o.end != "refused" and self.pauses(run, o)), None)
+    def paused(self, run: Run, runs: Mapping[str, Run]) -> bool:
+        """Whether a process pauses this one, or has ended it (a refused one does neither), or suspends it."""
+        return any(o.end != "refused" and self.pauses(run, o) for o in runs.values()) or self.suspended(run, runs)
 
     def pauses(self, run: Run, other: Run) -> bool:
         return self.precedence[run.kind, other.kind] == "pauses"
+
+    def suspended(self, run: Run, runs: Mapping[str, Run]) -> bool:
+        """Whether a process suspends this one now."""
+        suspending = self._suspending[run.kind]
+        return any(not o.end and o.kind in suspending for o in runs.values())
+
+    def suspends(self, run: Run, other: Run) -> bool:
+        return other.kind in self._suspending[run.kind]
 
     def step_of(self, run: Run) -> Step:
         return self[run.kind].step(run.step)

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from datetime import datetime
 from typing import Final
 
 from orders.domain import undo
+from orders.domain.order import Order
 from orders.domain.place import PLACE
 from orders.domain.process import Processes
 from orders.domain.settle import SETTLE
@@ -25,3 +27,14 @@ PROCESSES: Final = Processes((PLACE, SETTLE, UNDO), {
     ("undo",   "undo"):   "excludes",
 })
 # fmt: on
+
+
+def wake_at(order: Order) -> datetime | None:
+    """When the earliest timer of its processes fires. One that is paused or suspended has only that of its open operation."""
+    due = [
+        run.due_at
+        for run in order.runs.values()
+        if run.due_at is not None and not run.end
+        if run.waits == "answer" or not PROCESSES.paused(run, order.runs)
+    ]
+    return min(due, default=None)

@@ -220,35 +220,44 @@ class Story:
     # -- the engine ---------------------------------------------------------------------------------------------------
 
     def begin(self, run: Run) -> None:
-        """Begins a process. Those that it pauses are asked on only until the outcome of what they asked is recorded."""
+        """Begins a process. Those that it pauses or suspends are asked on only until the outcome of what they asked is
+        recorded."""
         if self.kinds.excluded(run.kind, self.runs):
             raise RuntimeError(f"{run.id} may not begin beside {', '.join(self.runs)}")
         for other in list(self.runs.values()):
             if not other.end and other.due_at is not None and self.kinds.pauses(other, run):
-                self._pause(other)
+                undo = self.kinds.step_of(other).undo
+                if undo is not None and undo.decides:
+                    self._accept(other)
         self.runs[run.id] = run
         self._move_on(run)
 
-    def _pause(self, run: Run) -> None:
-        ask, undo = self.asks.get(str(run.operation_id)), self.kinds.step_of(run).undo
-        if undo is not None and undo.decides:
-            self._accept(run)
-        elif (ask is None or ask.answer) and run.waits != "person":  # that timer goes on if the pause ends
-            self.set(run, due_at=None)
-
     def is_paused(self, run: Run) -> bool:
-        return self.kinds.pausing(run, self.runs) is not None
+        """Whether it is paused or suspended."""
+        return self.kinds.paused(run, self.runs)
 
-    def resume_paused(self, refused: Run) -> None:
-        """The process that paused them was refused: what they were answered meanwhile moves them on now."""
-        for run in [run for run in self.runs.values() if not run.end and self.kinds.pauses(run, refused)]:
-            ask = self.asks.get(str(run.operation_id))
-            if ask is None or not ask.answer:
+    def resume(self, ended: Run) -> None:
+        """A process that paused others was refused, or one that suspended them has ended: they go on."""
+        for name in list(self.runs):
+            run = self.runs[name]
+            suspended = self.kinds.suspends(run, ended)
+            if run.end or not (suspended or self.kinds.pauses(run, ended)) or self.is_paused(run):
                 continue
+            if suspended and run.waits in ("answer", "stock"):
+                run = self.set(run, since=self.context.now)  # the market's patience begins anew
+            self._go_on(run)
+
+    def _go_on(self, run: Run) -> None:
+        """What it was answered meanwhile moves it on now; a step that it has reached meanwhile is asked."""
+        ask = self.asks.get(str(run.operation_id))
+        if ask is not None and ask.answer:
             step = self.kinds[run.kind].step(run.step)
             answers = [step.yes, *step.no] if step.yes is not None else []
             answer = next(model for model in answers if ask.answer == model.TYPE)
             self._answer(run, step, answer, Past(ask.operation_id, ask.code))
+        elif run.operation_id is None and not run.waits:
+            process = self.kinds[run.kind]
+            self._enter(run, (process.step(run.step), *process.after(run.step)))
 
     def _move_on(self, run: Run) -> None:
         onward = self.kinds[run.kind].onward
@@ -262,24 +271,30 @@ class Story:
     def end(self, run: Run) -> None:
         run = self.set(run, end="done", waits="", operation_id=None, due_at=None)
         self.kinds[run.kind].ended(self, run)
+        self.resume(run)
 
     def advance(self, run_id: str) -> None:
         """Enter the next step that is not left out; end the process after the last."""
         run = self.runs[run_id]
-        process = self.kinds[run.kind]
-        for step in process.after(run.step):
+        self._enter(run, self.kinds[run.kind].after(run.step))
+
+    def _enter(self, run: Run, steps: Sequence[Step]) -> None:
+        """Enter the first of these steps that is not left out. A suspended process waits at the first, and asks nothing."""
+        for step in steps:
             run = self.set(
                 run, step=step.name, since=self.context.now, operation_id=None, asks=0, interim=False, due_at=None,
                 waits="", detail="",
             )  # fmt: skip
+            if self.kinds.suspended(run, self.runs):
+                return
             if step.skip(self, run):
                 step.then(self, run, None)
-                run = self.runs[run_id]
+                run = self.runs[run.id]
                 continue
             if step.ask is not None:
                 self.ask(run, step)
             else:
-                self.set(run, waits=step.waits)
+                self.set(run, waits=step.waits, due_at=step.until(self, run))
             return
         self.end(run)
 
@@ -295,6 +310,13 @@ class Story:
         )  # fmt: skip
         self.send(step.ask(self, run, operation))
         return run
+
+    def ask_anew(self, run: Run) -> None:
+        """Ask its step as a new operation; a suspended process does so when it goes on."""
+        if self.kinds.suspended(run, self.runs):
+            self.set(run, operation_id=None, due_at=None, waits="")
+        else:
+            self.ask(run, self.kinds.step_of(run))
 
     def ask_again(self, run: Run) -> None:
         """The same operation once more: no answer is lag, a parked message or an outage, never a no."""
@@ -312,11 +334,12 @@ class Story:
         return after_pause if ends is None else max(min(after_pause, ends), self.context.now + timedelta(seconds=1))
 
     def patience_ends(self, run: Run) -> datetime | None:
-        """When the market gives up on this step. Never if something has shipped, nor after one undo was begun."""
+        """When the market gives up on this step. Never if something has shipped, nor while it is suspended, nor after one undo
+        was begun."""
         patience = self.order.market.give_up_after_seconds if self.order.market else None
         if patience is None or not self.kinds[run.kind].patience or self.has_shipped:
             return None
-        if any(self.kinds.pauses(run, other) for other in self.runs.values()):
+        if any(self.kinds.pauses(run, other) for other in self.runs.values()) or self.is_paused(run):
             return None
         return run.since + timedelta(seconds=patience)
 
@@ -339,7 +362,7 @@ class Story:
             return
         run = self.set(run, due_at=None, waits="")
         if self.is_paused(run):
-            return  # the fact is recorded; the process that pauses it decides what it means
+            return  # the fact is recorded: the process that pauses it decides what it means, or it goes on later
         self._answer(run, step, type(event), event)
 
     def _answer(self, run: Run, step: Step, answer: type[Event], event: Event | Past) -> None:

@@ -81,7 +81,7 @@ def refuse(story: Story, run: Run) -> None:
         differences.compare_late_cancel(story, stated, before={})
     elif stated is not None and reinstated:
         differences.compare_anew(story, stated)
-    story.resume_paused(run)
+    story.resume(run)
 
 
 def step_refused(story: Story, run: Run, event: Any) -> None:
