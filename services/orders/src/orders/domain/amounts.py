@@ -120,6 +120,15 @@ class _Row:
 
 
 def _compute(content: OrderContent) -> Amounts:
+    net = content.price_basis == "net"
+    rows, unknown = _taxed(content)
+    lines = tuple(_payable(row, net) for row in rows if row.quantity or row.counts)
+    untaxed = {row.line_id for row in unknown}
+    return Amounts(lines, tuple(line.line_id for line in lines if line.amount_minor and line.line_id in untaxed))
+
+
+def _taxed(content: OrderContent) -> tuple[list[_Row], list[_Row]]:
+    """The rows of an order with their taxes, and those whose tax is not stated and does not follow."""
     net, total = content.price_basis == "net", content.totals.tax_minor
     rows = _rows(content)
     if rows and rows[-1].line_id == SHIPPING_LINE:
@@ -137,9 +146,35 @@ def _compute(content: OrderContent) -> Amounts:
         for row in unknown:  # the marketplace owes the tax
             row.taxes, row.vats = row.taxes or (), row.vats or ()
         unknown = []
-    lines = tuple(_payable(row, net) for row in rows if row.quantity or row.counts)
-    untaxed = {row.line_id for row in unknown}
-    return Amounts(lines, tuple(line.line_id for line in lines if line.amount_minor and line.line_id in untaxed))
+    return rows, unknown
+
+
+def itemized(content: OrderContent) -> OrderContent:
+    """The same order with its whole discount, and every tax that is an amount, stated on its lines and its shipping charge.
+
+    What is payable of it stays the same, and a change of one line then changes the amount of no other one.
+    """
+    rows, _ = _taxed(content)
+    lines = tuple(
+        line.model_copy(
+            update={"discount_minor": (line.line_total_minor or 0) - row.sold, "tax": _with_amounts(line.tax, row)}
+        )
+        for line, row in zip(content.lines, rows, strict=False)
+    )
+    totals: dict[str, object] = {"discount_minor": sum(line.discount_minor for line in lines)}
+    if rows and rows[-1].line_id == SHIPPING_LINE:
+        totals["shipping_tax"] = _with_amounts(content.totals.shipping_tax, rows[-1])
+    totals["tax_minor"] = sum(sum(row.vats or ()) for row in rows) if content.price_basis == "net" else None
+    return content.model_copy(update={"lines": lines, "totals": content.totals.model_copy(update=totals)})
+
+
+def _with_amounts(stated: tuple[Tax, ...], row: _Row) -> tuple[Tax, ...]:
+    """The taxes of a row, the seller's with their amounts where these do not follow from the rate on the invoice."""
+    if not row.taxes:
+        return stated
+    vats: Sequence[int | None] = row.vats or [tax.amount_minor for tax in row.taxes]
+    ours = (tax.model_copy(update={"amount_minor": vat}) for tax, vat in zip(row.taxes, vats, strict=True))
+    return (*ours, *(tax for tax in stated if tax.collected_by == "marketplace"))
 
 
 def _rows(content: OrderContent) -> list[_Row]:

@@ -18,11 +18,26 @@ class AuthorizationFact(Document):
     captured: Mapping[str, int] = {}
     """line id -> minor units, by all captures of it."""
     voided: bool = False
-    """Nothing is left of it: a void releases all that is not captured."""
+    """Nothing is left of it."""
+    released: Mapping[str, int] = {}
+    """line id -> minor units, by the voids that released a part of it."""
 
     @property
     def left_minor(self) -> int:
-        return 0 if self.voided else sum(self.authorized.values()) - sum(self.captured.values())
+        if self.voided:
+            return 0
+        return sum(self.authorized.values()) - sum(self.captured.values()) - sum(self.released.values())
+
+    @property
+    def left_by_line(self) -> dict[str, int]:
+        """line id -> minor units that are neither captured nor voided; without lines of which nothing is left."""
+        if self.voided:
+            return {}
+        captured, released = self.captured, self.released
+        left = {
+            name: amount - captured.get(name, 0) - released.get(name, 0) for name, amount in self.authorized.items()
+        }
+        return {name: amount for name, amount in left.items() if amount > 0}
 
     def with_captured(self, lines: Iterable[MoneyLine]) -> AuthorizationFact:
         more = {line.line_id: self.captured.get(line.line_id, 0) + line.amount_minor for line in lines}
