@@ -64,7 +64,7 @@ async def test_events_are_adopted_by_the_aggregate_that_their_key_names(world: W
     stated = await world.rows("select key, message_id, at, type, payload from journal order by id")
     await world.empty()
     own = [
-        Adopted(Inbound("topic", row["key"], STORE, uuid4(), row["type"], body, "c"), row["message_id"], row["at"])
+        Adopted(Inbound("topic", row["key"], STORE, uuid4(), row["type"], body, "c"), str(row["message_id"]), row["at"])
         for row in stated
         if isinstance(body := MODELS[row["type"]].model_validate_json(row["payload"]), Event)
     ]
@@ -250,8 +250,8 @@ async def test_ids_of_what_a_message_caused_are_the_same_when_it_is_decided_agai
         batch.decide(inbound, 0)
         (row,) = batch._journal
     await world.take(inbound)
-    assert await world.rows("select message_id from journal where key = $1", key) == [(row.message_id,)]
-    assert row.message_id not in (inbound.id, key)
+    assert await world.rows("select message_id from journal where key = $1", key) == [(UUID(row.message_id),)]
+    assert UUID(row.message_id) not in (inbound.id, key)
 
 
 async def test_an_operation_is_answered_again_by_its_journal_row_however_many_came_after_it(world: World) -> None:

@@ -21,7 +21,7 @@ ROOM = 3
 
 
 def row(number: int, key: UUID = KEYS[0], payload: str = "{}") -> OutboxRow:
-    return OutboxRow(number, NOW.date(), number, key, "st", "counter.added", uuid4(), "counter.events.v1", NOW, uuid4(),
+    return OutboxRow(number, NOW.date(), number, key, "st", "counter.added", str(uuid4()), "counter.events.v1", NOW, uuid4(),
                      "c", None, payload)  # fmt: skip
 
 

@@ -160,7 +160,9 @@ async def test_the_days_of_an_aggregate_are_those_of_its_journal(world: World) -
     await world.empty()
     long_ago = [datetime.now(UTC) - timedelta(days=ago) for ago in (20, 10)]
     own = [
-        Adopted(Inbound("topic", key, STORE, uuid4(), one["type"], body, "c", actor="recovery"), one["message_id"], at)
+        Adopted(
+            Inbound("topic", key, STORE, uuid4(), one["type"], body, "c", actor="recovery"), str(one["message_id"]), at
+        )
         for one, at in zip(stated, long_ago, strict=True)
         if isinstance(body := MESSAGES[one["type"]].model_validate_json(one["payload"]), Event)
     ]

@@ -17,7 +17,7 @@ class Adopted(NamedTuple):
     """An own event that was read from the own topic, with the id and the time of its first publication."""
 
     inbound: Inbound
-    message_id: UUID
+    message_id: str
     at: datetime
 
 

@@ -16,7 +16,7 @@ class OutboxRow(NamedTuple):
     key: UUID
     store_id: str
     type: str
-    message_id: UUID
+    message_id: str
     topic: str
     at: datetime
     cause_id: UUID

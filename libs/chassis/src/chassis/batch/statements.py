@@ -41,7 +41,7 @@ class JournalRow(NamedTuple):
     revision: int | None
     version: int | None
     type: str
-    message_id: UUID
+    message_id: str
     operation_id: UUID | None
     topic: str | None
     actor: str

@@ -290,12 +290,14 @@ def _unheeded(slot: Slot, body: Any) -> bool:
 _ROWS: Final = UUID("5b0e6a3c-91d4-4f27-8c63-d2a7f05e9b18").int
 
 
-def _id(number: int) -> UUID:
-    return UUID(int=number)
+def _id(number: int) -> str:
+    """Returns the UUID of this number as text, as the row and the header of its record have it."""
+    digits = f"{number:032x}"
+    return f"{digits[:8]}-{digits[8:12]}-{digits[12:16]}-{digits[16:20]}-{digits[20:]}"
 
 
 def journal_row(
-    slot: Slot, inbound: Inbound, row_id: UUID, message: Event | Command, revision: int | None, version: int | None
+    slot: Slot, inbound: Inbound, row_id: str, message: Event | Command, revision: int | None, version: int | None
 ) -> JournalRow:
     topic = _topic(type(message))
     payload = to_json(message)

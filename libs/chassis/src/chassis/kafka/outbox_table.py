@@ -39,7 +39,7 @@ with unsynced as (select set_config('synchronous_commit', 'off', true)),
       exists (select from outbox_set_aside) as aside)
 select r.*, state.*
 from state left join (
-  select o.id, o.day, o.journal_id, j.key, j.store_id, j.type, j.message_id, j.topic, j.at, j.cause_id, j.correlation_id,
+  select o.id, o.day, o.journal_id, j.key, j.store_id, j.type, j.message_id::text, j.topic, j.at, j.cause_id, j.correlation_id,
     j.traceparent, j.payload, exists (select from outbox_set_aside s where s.key = j.key) as late
   from (select id, day, journal_id from outbox where id > $1 order by id limit $2 + cardinality($3::bigint[])) o
   {POINTED}

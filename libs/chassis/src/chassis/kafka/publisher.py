@@ -115,7 +115,7 @@ class Publisher:
 
     def _headers(self, row: OutboxRow, key: str) -> list[tuple[str, bytes]]:
         return headers(
-            ce_id=str(row.message_id),
+            ce_id=row.message_id,
             source=self._source,
             type=row.type,
             time=row.at,

@@ -194,7 +194,7 @@ def _own(service: Service, record: ConsumerRecord) -> Adopted | Rejected | None:
     """
     try:
         received = read(record.topic, record.key, record.value, record.headers)
-        message_id = UUID(received.ce_id)
+        message_id = str(UUID(received.ce_id))
     except Ignored as ignored:
         return _not_ours(record, "not_ours", f"{service.name} has no event {ignored}")
     except Poison as poison:
