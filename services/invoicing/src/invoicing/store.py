@@ -14,7 +14,7 @@ from pydantic import ConfigDict
 
 from chassis.declare.service import Change
 from chassis.declare.sql import Piece, Rows, columns
-from contracts.base import Code, Frozen
+from contracts.base import Code, Frozen, to_json
 from contracts.invoicing import Credited, Issued
 from contracts.snapshot import Address
 from invoicing.domain.billing import Billings, DocumentKey
@@ -128,7 +128,7 @@ def _row(document: Issued | Credited) -> tuple[Any, ...]:
         document.total_minor,
         document.capture_id if isinstance(document, Issued) else None,
         None if issued else document.invoice_id,
-        document.model_dump_json(),
+        to_json(document),
     )
 
 

@@ -6,6 +6,8 @@ from collections.abc import Iterable, Mapping
 from typing import Any, Final, Literal
 from uuid import UUID
 
+from pydantic import Field
+
 from contracts.base import Document
 from contracts.invoicing import Credited
 from contracts.payments import MoneyLine, MoneyTotals
@@ -15,7 +17,7 @@ class AuthorizationFact(Document):
     authorization_id: UUID
     authorized: Mapping[str, int]
     """line id -> minor units."""
-    captured: Mapping[str, int] = {}
+    captured: Mapping[str, int] = Field(default_factory=dict)
     """line id -> minor units, by all captures of it."""
     voided: bool = False
     """Nothing is left of it."""

@@ -6,6 +6,8 @@ from collections.abc import Callable, Mapping
 from typing import Annotated, Any, Final, Literal, NamedTuple
 from uuid import UUID
 
+from pydantic import Field
+
 from contracts.base import Document, Event, Open, OrderKeyed, PrivateEvent, Timestamp
 from contracts.orders import (
     Approved,
@@ -98,17 +100,17 @@ class Order(Document):
     completed_at: Timestamp | None = None
     cancel_cause: Annotated[CancelCause, Open()] | None = None
     facts: Facts = Facts()
-    runs: Mapping[str, Run] = {}
-    asks: Mapping[str, Ask] = {}
+    runs: Mapping[str, Run] = Field(default_factory=dict)
+    asks: Mapping[str, Ask] = Field(default_factory=dict)
     """operation id -> what is open, or is answered and has not moved its process yet."""
-    exceptions: Mapping[str, OpenException] = {}
+    exceptions: Mapping[str, OpenException] = Field(default_factory=dict)
     """By code: those that nothing has resolved yet."""
-    waived: Mapping[str, str] = {}
+    waived: Mapping[str, str] = Field(default_factory=dict)
     """code -> detail of the exceptions that prevented the start and that a person resolved. Not raised again
     unless the detail changes."""
     stated: OrderContent | None = None
     """What the marketplace stated last, where the order did not take it over; a difference is raised once."""
-    remarks: Mapping[str, str] = {}
+    remarks: Mapping[str, str] = Field(default_factory=dict)
     """code -> detail."""
 
     @property
