@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 from orders_play import Play, content, line, market, uid
 
-from contracts.fulfillment import CancelShipments
+from contracts.fulfillment import CancelShipments, PlacedLine
 from contracts.invoicing import Credit, Issue
 from contracts.orders import (
     Completed,
@@ -16,7 +16,7 @@ from contracts.orders import (
     Retried,
     StepFailed,
 )
-from contracts.payments import Capture, MoneyLine
+from contracts.payments import Authorize, Capture, MoneyLine, MoneyTotals, Voided
 from contracts.snapshot import Quantities, Tax, TaxCollection
 from orders.domain.actions import allowed
 from orders.domain.views import waiting
@@ -181,3 +181,85 @@ def test_an_order_that_is_refunded_in_full_does_not_complete(play: Play) -> None
     play.paid_and_in_the_warehouse()
     refunds_a_part(play, 10_00, play.last(Issue)).shipped().fulfilled().then(FulfillmentChanged)
     assert play.status == "approved/refunded/fulfilled"
+
+
+def drawn(play: Play) -> list[tuple[object, list[tuple[str, int, int]]]]:
+    """authorization and (line, pieces, minor units) of each capture that was asked for."""
+    captures = [one for one in play.sent if isinstance(one, Capture)]
+    return [
+        (one.authorization_id, [(line.line_id, line.quantity, line.amount_minor) for line in one.lines])
+        for one in captures
+    ]
+
+
+def test_each_authorization_of_an_order_is_captured_and_invoiced_apart(play: Play) -> None:
+    """Two pieces for 20.00 and one for 5.00; 12.00 of the first line and the second line were authorized first."""
+    play.receives(content(line("1", 20_00, quantity=2), line("2", 5_00)), market(auto_approve=False)).reserved()
+    asked = play.last(Authorize)
+    first = (
+        MoneyLine(line_id="1", quantity=1, amount_minor=12_00),
+        MoneyLine(line_id="2", quantity=1, amount_minor=5_00),
+    )
+    rest = (MoneyLine(line_id="1", quantity=1, amount_minor=8_00),)
+    play.authorized(asked.model_copy(update={"lines": first}))
+    play.authorized(asked.model_copy(update={"operation_id": uid("second"), "lines": rest}))
+    play.approves()
+    assert drawn(play) == [
+        (asked.operation_id, [("1", 1, 12_00), ("2", 1, 5_00)]),
+        (uid("second"), [("1", 1, 8_00)]),
+    ]
+    captures = [one for one in play.sent if isinstance(one, Capture)]
+    for one in captures:
+        play.captured(one).issued()
+    assert [run.id for run in play.order.runs.values() if run.end == "done"] == ["settle:1", "settle:2"]
+    play.started().shipped().fulfilled()
+    assert play.order.completed_at is not None
+
+
+def test_a_parcel_draws_on_what_earlier_parcels_leave_of_the_oldest_authorization(play: Play) -> None:
+    """The first parcel is not captured yet when the second one leaves."""
+    told = content(line("1", 30_00, quantity=3))
+    play.receives(told, market(capture="per_shipment", auto_approve=False)).reserved()
+    asked = play.last(Authorize)
+    first, rest = (MoneyLine(line_id="1", quantity=1, amount_minor=amount) for amount in (15_00, 15_00))
+    play.authorized(asked.model_copy(update={"lines": (first,)}))
+    play.authorized(asked.model_copy(update={"operation_id": uid("second"), "lines": (rest,)}))
+    play.approves().started()
+    play.parcels = {"a": _parcel(1), "b": _parcel(2)}
+    play.shipped("a")
+    assert drawn(play) == [(asked.operation_id, [("1", 1, 10_00)])]
+    play.shipped("b")
+    assert drawn(play) == [(asked.operation_id, [("1", 1, 5_00)]), (uid("second"), [("1", 1, 15_00)])]
+
+
+def test_what_no_authorization_has_is_asked_of_the_newest_and_refused_there(play: Play) -> None:
+    play.receives(content(line("1", 20_00)), market(auto_approve=False)).reserved()
+    asked = play.last(Authorize)
+    part = (MoneyLine(line_id="1", quantity=1, amount_minor=8_00),)
+    play.authorized(asked.model_copy(update={"lines": part}))
+    play.authorized(asked.model_copy(update={"operation_id": uid("second"), "lines": part}))
+    play.approves()
+    assert [lines for _, lines in drawn(play)] == [[("1", 0, 8_00)], [("1", 1, 12_00)]]
+
+
+def test_a_void_of_a_part_leaves_the_rest_of_the_authorization(play: Play) -> None:
+    play.receives(content(line("1", 20_00)), market(auto_approve=False)).reserved().authorized()
+    asked = play.last(Authorize)
+    body = {
+        "order_id": asked.order_id,
+        "store_id": asked.store_id,
+        "currency": "EUR",
+        "authorization_id": asked.operation_id,
+    }
+    released = (MoneyLine(line_id="1", quantity=0, amount_minor=5_00),)
+    totals = MoneyTotals(authorized_minor=20_00, voided_minor=5_00)
+    play.when(Voided(**body, version=2, lines=released, amount_minor=5_00, totals=totals))
+    fact = play.order.facts.authorizations[str(asked.operation_id)]
+    assert fact.left_by_line == {"1": 15_00} and not fact.voided
+    rest = (MoneyLine(line_id="1", quantity=0, amount_minor=15_00),)
+    play.when(Voided(**body, version=3, lines=rest, amount_minor=15_00, totals=totals))
+    assert play.order.facts.authorizations[str(asked.operation_id)].left_minor == 0
+
+
+def _parcel(pieces: int) -> tuple[PlacedLine, ...]:
+    return (PlacedLine(line_id="1", sku="SKU-1", location="main", quantity=pieces),)

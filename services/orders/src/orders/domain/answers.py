@@ -104,7 +104,7 @@ def voided(order: Order, event: payments.Voided, context: Context) -> Decision:
     known = story.facts.authorizations
     fact = known.get(str(event.authorization_id))
     if fact is not None and event.version > story.facts.money_version:
-        known = {**known, str(event.authorization_id): fact.model_copy(update={"voided": True})}
+        known = {**known, str(event.authorization_id): fact.with_voided(event.lines)}
     _money(story, event, authorizations=known)
     return _close(story, event)
 

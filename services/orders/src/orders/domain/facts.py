@@ -41,6 +41,12 @@ class AuthorizationFact(Document):
         }
         return {name: amount for name, amount in left.items() if amount > 0}
 
+    def with_voided(self, lines: Iterable[MoneyLine]) -> AuthorizationFact:
+        """After a void of these amounts, or of all that was left."""
+        more = {line.line_id: self.released.get(line.line_id, 0) + line.amount_minor for line in lines}
+        part = self.model_copy(update={"released": {**self.released, **more}})
+        return part if more and part.left_minor else self.model_copy(update={"voided": True})
+
     def with_captured(self, lines: Iterable[MoneyLine]) -> AuthorizationFact:
         more = {line.line_id: self.captured.get(line.line_id, 0) + line.amount_minor for line in lines}
         return self.model_copy(update={"captured": {**self.captured, **more}})

@@ -1,8 +1,11 @@
-"""How money is taken: capture, then invoice exactly what was captured. One settle per capture, started by the market's option."""
+"""How money is taken: capture, then invoice exactly what was captured. One settle per capture, started by the market's option.
+
+A capture draws on one authorization: where an order has several, what is settled at once is as many settles.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from datetime import timedelta
 from typing import Literal
 from uuid import UUID
@@ -24,17 +27,21 @@ class SettleData(RunData):
     kind: Literal["settle"] = "settle"
     lines: tuple[MoneyLine, ...]
     """To capture and to invoice."""
+    authorization_id: UUID | None = None
+    """What the capture draws on; null where there is nothing to take."""
     capture_id: UUID | None = None
     """Null until it is captured, and where there is nothing to take."""
 
 
 def capture(story: Story, run: Run, operation: UUID) -> payments.Capture:
-    order, authorizations = story.order, story.facts.authorizations
-    assert order.content is not None and authorizations
+    data, content = data_of(run), story.order.content
+    assert content is not None and data.authorization_id is not None
     return payments.Capture(
         **story.addressed(operation),
-        authorization_id=[*authorizations.values()][-1].authorization_id, currency=order.content.currency, lines=data_of(run).lines,
-    )  # fmt: skip
+        authorization_id=data.authorization_id,
+        currency=content.currency,
+        lines=data.lines,
+    )
 
 
 def issue(story: Story, run: Run, operation: UUID) -> invoicing.Issue:
@@ -171,7 +178,7 @@ def begin_rest(story: Story) -> None:
     """Settle everything that is in no settle yet."""
     assert story.order.content is not None
     taken = _taken(story)
-    _begin(story, tuple(line.money for line in payable(story.order.content) if line.line_id not in taken))
+    _begin(story, [rest for line in payable(story.order.content) if (rest := _rest(line, taken)) is not None])
 
 
 def begin_shipment(story: Story, pieces: Mapping[str, int]) -> None:
@@ -184,17 +191,29 @@ def begin_shipment(story: Story, pieces: Mapping[str, int]) -> None:
     taken = _taken(story)
     lines = []
     for line in payable(story.order.content):
-        before, amount_before = taken.get(line.line_id, (0, 0))
         if line.ships:
             now = pieces.get(line.line_id, 0)
             if not now:
                 continue
+            before, amount_before = taken.get(line.line_id, (0, 0))
             so_far = min(before + now, line.quantity)
             amount = _share(line.amount_minor, so_far, line.quantity)
-            lines.append(MoneyLine(line_id=line.line_id, quantity=now, amount_minor=amount - amount_before))
-        elif line.line_id not in taken:
-            lines.append(line.money)
-    _begin(story, tuple(lines))
+            lines.append(MoneyLine(line_id=line.line_id, quantity=now, amount_minor=max(amount - amount_before, 0)))
+        elif (rest := _rest(line, taken)) is not None:
+            lines.append(rest)
+    _begin(story, lines)
+
+
+def _rest(line: Payable, taken: Mapping[str, tuple[int, int]]) -> MoneyLine | None:
+    """What of a line is in no settle yet."""
+    if line.line_id not in taken:
+        return line.money
+    pieces, amount = taken[line.line_id]
+    if amount >= line.amount_minor:
+        return None
+    return MoneyLine(
+        line_id=line.line_id, quantity=max(line.quantity - pieces, 0), amount_minor=line.amount_minor - amount
+    )
 
 
 def _taken(story: Story, before: Run | None = None) -> dict[str, tuple[int, int]]:
@@ -210,7 +229,53 @@ def _taken(story: Story, before: Run | None = None) -> dict[str, tuple[int, int]
     return taken
 
 
-def _begin(story: Story, lines: tuple[MoneyLine, ...]) -> None:
-    if lines:
-        number = sum(isinstance(run.data, SettleData) for run in story.runs.values()) + 1
-        story.begin(Run(id=f"settle:{number}", data=SettleData(lines=lines), since=story.context.now))
+def _begin(story: Story, lines: Sequence[MoneyLine]) -> None:
+    if not lines:
+        return
+    number = sum(isinstance(run.data, SettleData) for run in story.runs.values())
+    for authorization_id, part in _by_authorization(story, lines):
+        number += 1
+        data = SettleData(lines=tuple(part), authorization_id=authorization_id)
+        story.begin(Run(id=f"settle:{number}", data=data, since=story.context.now))
+
+
+def _by_authorization(story: Story, lines: Sequence[MoneyLine]) -> list[tuple[UUID | None, list[MoneyLine]]]:
+    """The lines by the authorization that their capture draws on: what is left of the oldest first.
+
+    What no authorization has is asked of the newest: payments refuses it, and a person sees why.
+    """
+    authorizations = [one.authorization_id for one in story.facts.authorizations.values()]
+    if len(authorizations) < 2:
+        return [(authorizations[0] if authorizations else None, [*lines])]
+    left, parts = _left(story), {name: list[MoneyLine]() for name in authorizations}
+    for line in lines:
+        pieces = amount = 0
+        for name in authorizations:
+            rest = line.amount_minor - amount
+            drawn = rest if name == authorizations[-1] else min(rest, max(left[name].get(line.line_id, 0), 0))
+            if drawn or (not line.amount_minor and name == authorizations[0]):
+                amount += drawn
+                so_far = _share(line.quantity, amount, line.amount_minor) if line.amount_minor else line.quantity
+                parts[name].append(MoneyLine(line_id=line.line_id, quantity=so_far - pieces, amount_minor=drawn))
+                pieces = so_far
+    return [(name, part) for name, part in parts.items() if part]
+
+
+def _left(story: Story) -> dict[UUID, dict[str, int]]:
+    """authorization -> line id -> what is left, without what settles are going to capture."""
+    left = {one.authorization_id: one.left_by_line for one in story.facts.authorizations.values()}
+    for run in story.runs.values():
+        if isinstance(run.data, SettleData) and not run.end and not _is_captured(story, run):
+            own = left.get(run.data.authorization_id, {}) if run.data.authorization_id is not None else {}
+            for line in run.data.lines:
+                own[line.line_id] = own.get(line.line_id, 0) - line.amount_minor
+    return left
+
+
+def _is_captured(story: Story, run: Run) -> bool:
+    """Whether its capture is recorded; while the settle is suspended, only the fact is."""
+    if data_of(run).capture_id is not None:
+        return True
+    return run.operation_id is not None and any(
+        one.operation_id == run.operation_id for one in story.facts.captures.values()
+    )
