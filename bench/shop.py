@@ -67,7 +67,7 @@ class Shop:
         terms = {
             "code": "default",
             "gateway": gateway,
-            "auto_approve": True,
+            "approval": "automatic",
             "capture": "on_approval",
             "seller": SELLER,
         }

@@ -178,7 +178,7 @@ class Shop:
         return [self._market(account, terms) for account, terms in markets.items()]
 
     def _market(self, account: str | None, terms: Mapping[str, Any]) -> dict[str, Any]:
-        whole = {"code": account or "default", "auto_approve": True, "seller": "shop", **terms}
+        whole = {"code": account or "default", "approval": "automatic", "seller": "shop", **terms}
         return {"store": self.store, "terms": whole} | ({"channel": "api", "account": account} if account else {})
 
     async def close(self) -> None:

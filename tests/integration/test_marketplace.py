@@ -67,7 +67,7 @@ async def test_an_accepted_address_reaches_the_warehouse(shop: Shop) -> None:
 
 
 async def test_a_corrected_market_frees_the_orders_that_wait_for_it(shop: Shop) -> None:
-    terms = {"code": "wrong", "auto_approve": True, "seller": "shop", "currency": "EUR"}
+    terms = {"code": "wrong", "approval": "automatic", "seller": "shop", "currency": "EUR"}
     market = {"channel": "api", "account": "abroad", "terms": terms}
     assert (await shop.call("orders", "PUT", "/v1/markets/wrong", market))[0] == 200
     orders = await shop.place_many(5, account="abroad")

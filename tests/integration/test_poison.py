@@ -28,7 +28,7 @@ bound_decompression()  # as in every service: the checker, which runs in this pr
 SHOP = Options(
     gateway=("--latency-ms", "1500"),
     static_members=True,
-    markets={"slow": {"auto_approve": False}},
+    markets={"slow": {"approval": "manual"}},
     # Orders waits for a person all through these tests; payments retries itself quickly.
     settings={"ORDERS_PARK_RETRY_SECONDS": "3600", "PAYMENTS_PARK_RETRY_SECONDS": "0.2"},
 )

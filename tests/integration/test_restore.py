@@ -10,7 +10,7 @@ import pytest
 from tests.integration import rebuilding, restoring
 from tests.integration.shop import AMPLE, AT_REST, SKUS, Options, Shop
 
-SHOP = Options(gateway=("--latency-ms", "5"), static_members=True, markets={"slow": {"auto_approve": False}})
+SHOP = Options(gateway=("--latency-ms", "5"), static_members=True, markets={"slow": {"approval": "manual"}})
 
 
 SERVICES = ("payments", "fulfillment", "invoicing")

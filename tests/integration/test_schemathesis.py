@@ -25,7 +25,7 @@ SECONDS = {"orders": 26, "payments": 14, "fulfillment": 15, "invoicing": 15}
 every run."""
 PARKED = 8
 """Messages per store and service."""
-SHOP = Options(markets={"slow": {"auto_approve": False}})
+SHOP = Options(markets={"slow": {"approval": "manual"}})
 
 
 @pytest_asyncio.fixture(scope="module", loop_scope="module")

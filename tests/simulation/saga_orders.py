@@ -18,7 +18,7 @@ def market(rng: Random) -> MarketTerms:
         gateway=rng.choice(["marketplace", "test"]),
         capture=rng.choice(["on_placement", "on_approval", "per_shipment"]),
         on_short=rng.choice(["cancel", "wait"]),
-        auto_approve=rng.random() < 0.7,
+        approval=rng.choice(["automatic", "automatic", "manual"]),
         seller="acme",
         invoice_deemed_supplier=rng.random() < 0.3,
         locations=rng.choice([("main",), ("main", "second")]),

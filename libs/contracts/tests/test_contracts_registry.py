@@ -90,6 +90,7 @@ def test_an_addressed_message_has_the_field_that_it_names_as_its_key() -> None:
 
 
 CLOSED = {
+    "approval": "decides whether an order ships without a person",
     "capture": "decides when money is taken",
     "cause": "of a command: a misspelt word is refused",
     "collected_by": "decides who owes a tax",

@@ -36,7 +36,7 @@ def uid(name: str) -> UUID:
 
 
 def market(**terms: Any) -> MarketTerms:
-    return MarketTerms(**{"code": "m", "auto_approve": True, "seller": "acme", **terms})
+    return MarketTerms(**{"code": "m", "approval": "automatic", "seller": "acme", **terms})
 
 
 def line(line_id: str = "1", total: int | None = 10_00, **more: Any) -> Line:

@@ -149,14 +149,14 @@ def test_an_accepted_address_goes_to_the_warehouse_until_something_has_shipped(p
 
 
 def test_an_accepted_address_of_an_order_that_was_not_started_goes_with_its_start(play: Play) -> None:
-    play.receives(content(), market(auto_approve=False)).reserved().authorized()
+    play.receives(content(), market(approval="manual")).reserved().authorized()
     play.receives(content(ship_to=NEW_ADDRESS), seconds=1).resolves("address_changed", "accept").then(ExceptionResolved)
     play.approves()
     assert play.last(Start).ship_to == NEW_ADDRESS
 
 
 def test_an_accepted_request_of_every_line_cancels_the_order_and_of_one_line_is_recorded(play: Play) -> None:
-    play.receives(content(*TWO), market(auto_approve=False)).reserved().authorized()
+    play.receives(content(*TWO), market(approval="manual")).reserved().authorized()
     play.receives(content(asked(), line("2")), seconds=1)
     play.resolves("cancel_requested", "accept").then(ExceptionResolved)
     play.receives(content(asked(), asked("2")), seconds=2).then(ExceptionRaised)
@@ -290,7 +290,7 @@ def test_what_follows_from_our_cancel_upstream_is_nothing_to_decide(play: Play) 
 
 
 def test_shipped_upstream_after_we_cancelled_is_not_swallowed(play: Play) -> None:
-    play.receives(content(), market(auto_approve=False)).reserved().authorized().cancels().voided().released()
+    play.receives(content(), market(approval="manual")).reserved().authorized().cancels().voided().released()
     play.receives(content(lifecycle="shipped"), seconds=1).then(ExceptionRaised)
     play.resolves("order_reinstated", "accept").then(ExceptionResolved, Reinstated)
     assert play.status == "approved/unpaid/fulfilled" and not play.order.open_runs
@@ -459,7 +459,7 @@ def test_corrected_locations_free_an_order_that_waits_for_stock_at_once_and_so_d
 def test_another_seller_of_the_market_frees_the_invoice_and_nothing_else_changes(play: Play) -> None:
     play.in_the_warehouse().captured().rejected()
     stuck = play.order
-    other = market(seller="other", capture="per_shipment", auto_approve=False, gateway="test")
+    other = market(seller="other", capture="per_shipment", approval="manual", gateway="test")
     frees: list[tuple[Callable[[], Play], type[Event]]] = [
         (lambda: play.wakes(0), Edited),
         (lambda: play.retries("later"), Retried),

@@ -58,7 +58,7 @@ def test_a_gateway_that_said_pending_is_given_its_time(play: Play) -> None:
 
 
 def test_the_warehouse_and_a_person_may_take_as_long_as_they_like(play: Play) -> None:
-    play.receives(content(), market(auto_approve=False, give_up_after_seconds=10)).reserved().authorized()
+    play.receives(content(), market(approval="manual", give_up_after_seconds=10)).reserved().authorized()
     assert play.wakes_in is None
     play.wakes(10**6).nothing()
     play.approves().captured().issued().started()

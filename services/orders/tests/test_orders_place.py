@@ -28,7 +28,7 @@ def test_an_order_is_carried_from_the_snapshot_to_its_completion(play: Play) -> 
     play.authorized().then(PaymentChanged, Placed, Approved, asks=[Capture, Start])
     assert [event.status for event in play.stated] == ["placing", "placed", "approved"]
     assert play.status == "approved/authorized/unfulfilled"
-    assert play.event(Approved).actor == "rule:auto_approve"
+    assert play.event(Approved).actor == "rule:approval"
     play.started().then(FulfillmentChanged)
     assert play.status == "approved/authorized/in_progress"
     play.captured().then(PaymentChanged, asks=[Issue])
@@ -72,7 +72,7 @@ def test_an_invoice_is_of_what_was_captured_at_the_rates_of_the_order(play: Play
 
 
 def test_a_person_approves_where_no_rule_does(play: Play) -> None:
-    play.receives(content(), market(auto_approve=False)).reserved().authorized().then(PaymentChanged, Placed)
+    play.receives(content(), market(approval="manual")).reserved().authorized().then(PaymentChanged, Placed)
     assert play.status == "placed/authorized/unfulfilled" and waiting(play.order) == "approval"
     assert play.wakes_in is None and allowed(play.order) == ["approve", "cancel"]
     play.approves("op").then(Approved, asks=[Capture, Start])
@@ -83,7 +83,7 @@ def test_a_person_approves_where_no_rule_does(play: Play) -> None:
 
 def test_only_a_placed_order_is_approved(play: Play) -> None:
     assert play.approves().refusal and play.refusal.code == "order_unknown"
-    play.receives(content(), market(auto_approve=False)).approves()
+    play.receives(content(), market(approval="manual")).approves()
     assert play.refusal and play.refusal.code == "order_not_awaiting_approval"
     play.reserved().authorized().cancels().approves()
     assert play.refusal and play.refusal.code == "order_not_awaiting_approval"
@@ -91,7 +91,7 @@ def test_only_a_placed_order_is_approved(play: Play) -> None:
 
 @pytest.mark.parametrize("capture", ["on_placement", "on_approval", "per_shipment"])
 def test_the_capture_option_says_when_money_is_taken(play: Play, capture: str) -> None:
-    play.receives(content(), market(auto_approve=False, capture=capture)).reserved().authorized()
+    play.receives(content(), market(approval="manual", capture=capture)).reserved().authorized()
     play.then(PaymentChanged, Placed, asks=[Capture] if capture == "on_placement" else [])
     play.approves().then(Approved, asks=[*([Capture] if capture == "on_approval" else []), Start])
     play.started().shipped().then(FulfillmentChanged, asks=[Capture] if capture == "per_shipment" else [])

@@ -126,7 +126,7 @@ def test_a_refused_refund_ends_when_another_refund_leaves_nothing(play: Play) ->
 def test_each_authorization_is_voided_as_far_as_it_is_not_captured(play: Play) -> None:
     """10.00 is authorized and captured, then 3.00 of the same line are authorized beside it."""
     play.receives(
-        content(), market(auto_approve=False, capture="on_placement")
+        content(), market(approval="manual", capture="on_placement")
     ).reserved().authorized().captured().issued()
     first = play.last(Authorize)
     more = MoneyLine(line_id="1", quantity=1, amount_minor=3_00)

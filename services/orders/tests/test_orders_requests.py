@@ -55,7 +55,7 @@ def test_an_order_says_what_it_waits_for_at_every_moment(play: Play) -> None:
     seen = []
     for step in ("receives", "short", "wakes", "reserved", "authorized", "approves", "captured", "issued", "started"):
         if step == "receives":
-            play.receives(content(), market(on_short="wait", auto_approve=False))
+            play.receives(content(), market(on_short="wait", approval="manual"))
         else:
             getattr(play, step)()
         seen.append(waiting(play.order))

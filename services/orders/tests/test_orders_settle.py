@@ -194,7 +194,7 @@ def drawn(play: Play) -> list[tuple[object, list[tuple[str, int, int]]]]:
 
 def test_each_authorization_of_an_order_is_captured_and_invoiced_apart(play: Play) -> None:
     """Two pieces for 20.00 and one for 5.00; 12.00 of the first line and the second line were authorized first."""
-    play.receives(content(line("1", 20_00, quantity=2), line("2", 5_00)), market(auto_approve=False)).reserved()
+    play.receives(content(line("1", 20_00, quantity=2), line("2", 5_00)), market(approval="manual")).reserved()
     asked = play.last(Authorize)
     first = (
         MoneyLine(line_id="1", quantity=1, amount_minor=12_00),
@@ -219,7 +219,7 @@ def test_each_authorization_of_an_order_is_captured_and_invoiced_apart(play: Pla
 def test_a_parcel_draws_on_what_earlier_parcels_leave_of_the_oldest_authorization(play: Play) -> None:
     """The first parcel is not captured yet when the second one leaves."""
     told = content(line("1", 30_00, quantity=3))
-    play.receives(told, market(capture="per_shipment", auto_approve=False)).reserved()
+    play.receives(told, market(capture="per_shipment", approval="manual")).reserved()
     asked = play.last(Authorize)
     first, rest = (MoneyLine(line_id="1", quantity=1, amount_minor=amount) for amount in (15_00, 15_00))
     play.authorized(asked.model_copy(update={"lines": (first,)}))
@@ -233,7 +233,7 @@ def test_a_parcel_draws_on_what_earlier_parcels_leave_of_the_oldest_authorizatio
 
 
 def test_what_no_authorization_has_is_asked_of_the_newest_and_refused_there(play: Play) -> None:
-    play.receives(content(line("1", 20_00)), market(auto_approve=False)).reserved()
+    play.receives(content(line("1", 20_00)), market(approval="manual")).reserved()
     asked = play.last(Authorize)
     part = (MoneyLine(line_id="1", quantity=1, amount_minor=8_00),)
     play.authorized(asked.model_copy(update={"lines": part}))
@@ -243,7 +243,7 @@ def test_what_no_authorization_has_is_asked_of_the_newest_and_refused_there(play
 
 
 def test_a_void_of_a_part_leaves_the_rest_of_the_authorization(play: Play) -> None:
-    play.receives(content(line("1", 20_00)), market(auto_approve=False)).reserved().authorized()
+    play.receives(content(line("1", 20_00)), market(approval="manual")).reserved().authorized()
     asked = play.last(Authorize)
     body = {
         "order_id": asked.order_id,

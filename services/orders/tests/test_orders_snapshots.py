@@ -78,7 +78,7 @@ def test_an_update_stamped_in_the_future_is_remarked_once_and_silences_no_later_
 ) -> None:
     if not first:
         play.receives(content(lifecycle="awaiting_payment"), market())
-    play.receives(content(), market(auto_approve=False), seconds=ahead_seconds)
+    play.receives(content(), market(approval="manual"), seconds=ahead_seconds)
     assert [event.code for event in play.stated if isinstance(event, Remarked)] == ["updated_at_ahead"]
     assert play.order.status == "placing" and waiting(play.order) == "answer"
     play.receives(content(), seconds=ahead_seconds, digest="again").nothing()
@@ -253,7 +253,7 @@ def test_pieces_that_are_cancelled_before_placing_are_neither_reserved_nor_paid(
 
 
 def test_a_whole_cancel_cancels(play: Play) -> None:
-    play.receives(content(), market(auto_approve=False)).reserved()
+    play.receives(content(), market(approval="manual")).reserved()
     play.receives(content(lifecycle="cancelled"), seconds=1).then(Cancelled)
     assert play.order.cancel_cause == "marketplace"
     play.receives(content(lifecycle="refused"), seconds=2).nothing()

@@ -75,14 +75,14 @@ def test_cancel_during_authorize_that_is_declined(play: Play) -> None:
 
 
 def test_cancel_while_it_waits_for_approval(play: Play) -> None:
-    play.receives(content(), market(auto_approve=False)).reserved().authorized()
+    play.receives(content(), market(approval="manual")).reserved().authorized()
     play.cancels().then(Cancelled, asks=[Void])
     play.voided().released()
     undone(play, "cancelled/voided/unfulfilled")
 
 
 def test_cancel_during_capture_waits_for_it_and_refunds(play: Play) -> None:
-    play.receives(content(), market(auto_approve=False, capture="on_placement")).reserved().authorized()
+    play.receives(content(), market(approval="manual", capture="on_placement")).reserved().authorized()
     play.cancels().then(Cancelled)
     play.captured().then(PaymentChanged, asks=[Refund])  # it is not invoiced any more
     assert play.last(Refund).lines == play.last(Capture).lines
@@ -92,7 +92,7 @@ def test_cancel_during_capture_waits_for_it_and_refunds(play: Play) -> None:
 
 
 def test_cancel_during_capture_that_fails_voids(play: Play) -> None:
-    play.receives(content(), market(auto_approve=False, capture="on_placement")).reserved().authorized()
+    play.receives(content(), market(approval="manual", capture="on_placement")).reserved().authorized()
     play.cancels().failed(Capture).then(asks=[Void])
     play.voided().released()
     undone(play, "cancelled/voided/unfulfilled")
@@ -246,7 +246,7 @@ def test_a_cancel_of_the_marketplace_does_not_begin_a_second_undo(play: Play) ->
 
 def test_a_void_that_leaves_something_is_not_asked_for_in_a_circle(play: Play) -> None:
     """Payments was restored and counts its versions anew: what it publishes then is not newer than what is recorded."""
-    play.receives(content(), market(auto_approve=False)).reserved().authorized().cancels()
+    play.receives(content(), market(approval="manual")).reserved().authorized().cancels()
     play.payments_version -= 1
     play.voided().then(StepFailed)
     assert play.event(StepFailed).code == "still_left" and allowed(play.order) == ["retry"]

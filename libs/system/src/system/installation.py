@@ -39,7 +39,7 @@ MARKETS = [
             "gateway": "test",
             "capture": "on_approval",
             "on_short": "cancel",
-            "auto_approve": True,
+            "approval": "automatic",
             "seller": "shop",
             "locations": [LOCATION],
         },

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from typing import Annotated, Literal
 
-from pydantic import Field
+from pydantic import Field, model_validator
 
-from contracts.base import Code, Flag, Frozen
-from contracts.limits import LOCATIONS_MAX
+from contracts.base import UNLESS_EMPTY, Code, Flag, Frozen, IfStated, MinorUnsigned
+from contracts.limits import LOCATIONS_MAX, NAMES_MAX
 from contracts.money import Currency
 from contracts.orders.words import CaptureOption
 from contracts.payments import GatewayName
@@ -22,7 +22,13 @@ class MarketTerms(Frozen):
     gateway: GatewayName = "marketplace"
     capture: CaptureOption = "on_approval"
     on_short: Literal["cancel", "wait"] = "cancel"
-    auto_approve: Flag = False
+    approval: Literal["automatic", "manual"] = "manual"
+    """Who approves a placed order: a rule at once, or a person. A person's market may leave some orders to the rule: those
+    that meet every condition of `approve_below_minor` and `approve_gateways` that is stated."""
+    approve_below_minor: IfStated[MinorUnsigned] = None
+    """An order of less, in minor units of the market's currency, needs no person."""
+    approve_gateways: Annotated[tuple[GatewayName, ...], Field(max_length=NAMES_MAX), UNLESS_EMPTY] = ()
+    """An order that is paid by one of these gateways needs no person."""
     seller: Code = "default"
     invoice_deemed_supplier: Flag = False
     """Also invoice orders of which the marketplace is the deemed supplier."""
@@ -30,3 +36,9 @@ class MarketTerms(Frozen):
     """Tried in this order."""
     give_up_after_seconds: Annotated[int, Field(strict=True, ge=1, le=10**8)] | None = None
     """Undoes an order if a step has no answer for this time. Null (the default): a missing answer is never a refusal."""
+
+    @model_validator(mode="after")
+    def _amounts_have_a_currency(self) -> MarketTerms:
+        if self.approve_below_minor is not None and self.currency is None:
+            raise ValueError("approve_below_minor is an amount of the market's currency: state it")
+        return self

@@ -63,8 +63,13 @@ def is_free(story: Story, run: Run) -> bool:
 
 
 def approved_by_rule(story: Story, run: Run) -> bool:
-    assert story.order.market is not None
-    return story.order.market.auto_approve
+    """By the terms of its market: always, or if it meets every stated condition."""
+    order, market = story.order, story.order.market
+    assert market is not None and order.grand_minor is not None
+    below, gateways = market.approve_below_minor, market.approve_gateways
+    if market.approval == "automatic" or (below is None and not gateways):
+        return market.approval == "automatic"
+    return (below is None or order.grand_minor < below) and (not gateways or market.gateway in gateways)
 
 
 def out_of_stock(story: Story, run: Run, event: fulfillment.OutOfStock) -> None:
@@ -114,7 +119,7 @@ def placed(story: Story, run: Run, event: payments.Authorized | Past | None) -> 
 def approved(story: Story, run: Run, event: None) -> None:
     market = story.order.market
     assert market is not None
-    actor = story.context.actor if story.approving else "rule:auto_approve"
+    actor = story.context.actor if story.approving else "rule:approval"
     story.state(Approved, status="approved", approved_at=story.context.now, actor=actor, answers=story.approving)
     if market.capture == "on_approval" or (market.capture == "per_shipment" and nothing_ships(story, run)):
         settle.begin_rest(story)
