@@ -17,7 +17,7 @@ from chassis.process import settings_doc
 from chassis.telemetry import Metrics
 from contracts import limits
 from contracts.snapshot import OrderContent
-from orders import actions_doc, exceptions_doc
+from orders import pages
 
 ROOT = Path(__file__).parents[1]
 PAGES = [ROOT / "README.md", ROOT / "CHANGELOG.md", *sorted((ROOT / "docs").rglob("*.md"))]
@@ -172,11 +172,7 @@ def test_the_page_of_limits_names_every_limit_with_its_value() -> None:
             assert f"| `{name}` | {value:,} |" in page, f"docs/limits.md lacks {name} = {value:,}"
 
 
-def test_the_table_of_exceptions_is_the_one_that_the_orders_service_decides_by() -> None:
-    page = (ROOT / "docs" / "exceptions.md").read_text("utf-8")
-    assert exceptions_doc.table() in page, "run: python -m orders.exceptions_doc docs/exceptions.md"
-
-
-def test_the_table_of_actions_is_the_one_that_the_orders_service_decides_by() -> None:
-    page = (ROOT / "docs" / "actions.md").read_text("utf-8")
-    assert actions_doc.table() in page, "run: python -m orders.actions_doc docs/actions.md"
+@pytest.mark.parametrize("name", pages.PAGES)
+def test_the_tables_of_a_page_are_those_that_the_orders_service_decides_by(name: str) -> None:
+    page = (ROOT / "docs" / name).read_text("utf-8")
+    assert pages.filled(name, page) == page, "run: python -m orders.pages docs"

@@ -33,6 +33,7 @@ from contracts.orders import (
     StepFailed,
 )
 from contracts.snapshot import OrderContent, Source
+from orders.domain import transitions
 from orders.domain.facts import Facts, learnt
 from orders.domain.order import (
     MarketKey,
@@ -79,15 +80,18 @@ class Story:
     def state(self, model: type[E], *, status: Status | None = None, fulfillment: FulfillmentStatus | None = None,
               answers: UUID | None = None, **body: Any) -> None:  # fmt: skip
         """State a public event; statuses that are not given stay."""
-        standing = status or self.order.status
+        order = self.order
+        standing, fulfilled = status or order.status, fulfillment or order.fulfillment_status
         assert standing != "unreceived", f"{model.TYPE} is stated of an order that was never received"
+        if standing != order.status or fulfilled != order.fulfillment_status:
+            transitions.check(model.TYPE, (order.status, standing), (order.fulfillment_status, fulfilled))
         event = model(
             order_id=self.context.key,
-            store_id=self.order.store_id,
+            store_id=order.store_id,
             operation_id=answers,
             status=standing,
-            payment_status=payment_status(self.order, self.facts.money),
-            fulfillment_status=fulfillment or self.order.fulfillment_status,
+            payment_status=payment_status(order, self.facts.money),
+            fulfillment_status=fulfilled,
             **body,
         )
         self._record(event)
