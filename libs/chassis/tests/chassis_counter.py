@@ -30,7 +30,7 @@ from chassis.settings import ServiceSettings
 from chassis.telemetry import Metrics
 from chassis.work.replay import Replays
 from contracts.base import Addressed, Command, Document, Event, Frozen, Message, OrderKeyed, Personal, PrivateEvent
-from contracts.deciding import Context, Effect, Refusal, Reported, Task, Unasked, Wake
+from contracts.deciding import Context, Effect, Refusal, Reported, Task, Unasked, Wake, Withdrawn
 from contracts.envelope import headers
 from contracts.ids import message_id
 from contracts.registry import Topic
@@ -42,7 +42,7 @@ COMMANDS, EVENTS = "counter.commands.v1", "counter.events.v1"
 class Add(OrderKeyed, Command, type="counter.add"):
     amount: int = 1
     play: str = ""
-    """boom: decide raises; half: after an event it raises; no: a refusal; ask: a task; if present: nothing for an order without events; quiet: a private event; unasked: an answer to no question; calm: no timer any more; page, sheet, large, huge."""
+    """boom: decide raises; half: after an event it raises; no: a refusal; ask, ask beside: a task; withdraw: the task that `pot` names is not run any more; if present: nothing for an order without events; quiet: a private event; unasked: an answer to no question; calm: no timer any more; page, sheet, large, huge."""
     pot: str = ""
     """The pot that later `Fill`s go to."""
     wake_at: datetime | None = None
@@ -132,6 +132,10 @@ def add(state: Counter, command: Add, context: Context) -> list[Effect]:
             return [Refusal("no", "not today")]
         case "ask":
             return [Task(command.operation_id, "ask", Ask(question=f"how much for {command.amount}?"))]
+        case "ask beside":
+            return [Task(command.operation_id, "ask", Ask(question="how much beside?"), beside=True)]
+        case "withdraw":
+            return [Withdrawn(UUID(command.pot))]
         case "if present" if state.total == 0:
             return []
         case "quiet":

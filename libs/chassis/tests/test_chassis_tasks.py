@@ -111,6 +111,35 @@ async def test_tasks_of_one_key_run_one_at_a_time_in_their_order_and_those_of_ot
     assert len(outside.asked) == 4
 
 
+async def test_a_task_beside_the_others_waits_for_none_and_none_waits_for_it(world: World) -> None:
+    key, outside = uuid4(), Outside()
+    outside.gate.clear()
+    await world.tell(plus(key, 1, play="ask"), plus(key, 2, play="ask beside"), plus(key, 3, play="ask"))
+    async with running(world, outside):
+        await until(lambda: len(outside.open) == 2, "the first task, and the one beside it")
+        await world.do("delete from tasks where seq = (select min(seq) from tasks where key = $1)", key)
+        await until(lambda: len(outside.open) == 3, "the third, which waited for the first alone")
+        outside.gate.set()
+        await until(lambda: no_task_is_left(world), "the reports")
+
+
+async def test_a_withdrawn_task_is_not_run_again_and_what_its_runner_reports_is_decided_on(world: World) -> None:
+    key, operation = uuid4(), uuid4()
+    outside = Outside(TryAgain("no answer", after_seconds=0), 7)
+    outside.gate.clear()
+    await world.tell(plus(key, 1, play="ask", operation_id=operation))
+    async with running(world, outside):
+        await until(lambda: outside.open, "the call")
+        await world.tell(plus(key, 0, play="withdraw", pot=str(operation)))
+        assert await no_task_is_left(world)
+        await world.tell(plus(key, 1, play="ask"))  # nothing of this order is in its way
+        await until(lambda: len(outside.open) == 2, "the next call")
+        outside.gate.set()
+        await until(lambda: no_task_is_left(world), "its report")
+    assert len(outside.asked) == 2, "the first, whose outcome was unclear, was not run again"
+    assert await world.total(key) == 7
+
+
 async def test_a_task_whose_holder_died_is_run_by_another_when_its_lease_is_over(world: World) -> None:
     key, outside = uuid4(), Outside(7)
     await world.tell(plus(key, 1, play="ask"))

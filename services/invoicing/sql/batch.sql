@@ -167,19 +167,21 @@ cross join lateral (
 ) j
 order by u.n;
 
--- 11. Reports of tasks: the tasks are done. (`unit_of_work.Batch.save`)
+-- 11. Tasks that have reported or are withdrawn. (`unit_of_work.Batch.save`)
 delete from tasks where task_id = any($1::uuid[]);
 
 -- 12. Decisions that ask for calls to the outside: store the tasks. (`statements.save_tasks`)
 with given as (
   select *
   from unnest($1::uuid[], $2::uuid[], $3::text[], $4::text[], $5::text[], $6::jsonb[], $7::text[], $8::text[],
-      $9::float8[]) as u(task_id, key, store_id, aggregate, kind, body, correlation_id, traceparent, after)
+      $9::boolean[], $10::float8[]) as u(task_id, key, store_id, aggregate, kind, body, correlation_id,
+      traceparent, beside, after)
 ),
 made as (
-  insert into tasks (task_id, key, store_id, aggregate, kind, body, correlation_id, traceparent, run_at)
-  select task_id, key, store_id, aggregate, kind, body, correlation_id, traceparent,
-      $10::timestamptz + make_interval(secs => after)
+  insert into tasks (task_id, key, store_id, aggregate, kind, body, correlation_id, traceparent, beside,
+      run_at)
+  select task_id, key, store_id, aggregate, kind, body, correlation_id, traceparent, beside,
+      $11::timestamptz + make_interval(secs => after)
   from given
   on conflict (task_id) do update
   set task_id = excluded.task_id

@@ -45,11 +45,17 @@ join unnest($1::text[], $2::uuid[], $3::uuid[]) as u(a, k,
 
 -- 6. Lock and read the shared rows `earlier operations` that the messages need. (`Share.load`)
 select order_id, operation_id, kind, state, amount_minor, currency, refers_to, gateway, gateway_reference,
-    code, reason
+    code, reason, recorded
 from operations
 join unnest($1::uuid[], $2::uuid[]) as named (order_id, operation_id) using (order_id, operation_id);
 
--- 7. Every batch that changes ledgers: write its rows, the service's own tables, journal, outbox, timers and
+-- 7. Lock and read the shared rows `tasks of the gateways` that the messages need. (`Share.load`)
+select key, task_id, tries - coalesce(lease_until > clock_timestamp(), false)::int as tries, first_tried_at
+from tasks
+where (key, task_id) in (select * from unnest($1::uuid[], $2::uuid[]))
+order by task_id for update;
+
+-- 8. Every batch that changes ledgers: write its rows, the service's own tables, journal, outbox, timers and
 --    offsets. Expressions of tables that do not change are left out. (`statements.write`)
 with ledgers_given as (
   select *
@@ -96,32 +102,33 @@ lines_written as (
 ),
 operations_written as (
   insert into operations as o (operation_id, order_id, store_id, kind, state, amount_minor, currency,
-      refers_to, gateway, gateway_reference, code, reason)
+      refers_to, gateway, gateway_reference, code, reason, recorded)
   select *
   from unnest($23::uuid[], $24::uuid[], $25::text[], $26::text[], $27::text[], $28::bigint[], $29::text[],
-      $30::uuid[], $31::text[], $32::text[], $33::text[], $34::text[])
+      $30::uuid[], $31::text[], $32::text[], $33::text[], $34::text[], $35::text[])
   on conflict (operation_id) do update
   set state = excluded.state, amount_minor = excluded.amount_minor,
       gateway_reference = excluded.gateway_reference, code = excluded.code, reason = excluded.reason,
-      at = now()
+      recorded = excluded.recorded, at = now()
   where o.order_id = excluded.order_id and o.store_id = excluded.store_id and o.kind = excluded.kind and
-      (o.state in ('asked', 'pending') or o.state = excluded.state)
+      (o.state in ('asked', 'pending') or o.state = excluded.state or (o.state in ('declined', 'failed') and
+      excluded.recorded is not null))
   returning 1
 ),
 closed_operations_written as (
   insert into closed_operations (aggregate, key, operation_id, revision)
   select *
-  from unnest($35::text[], $36::uuid[], $37::uuid[], $38::int[])
+  from unnest($36::text[], $37::uuid[], $38::uuid[], $39::int[])
   on conflict (aggregate, key, operation_id) do update
   set revision = excluded.revision
 ),
 written as (
   insert into journal (key, store_id, aggregate, revision, version, type, message_id, operation_id, topic,
       actor, cause_type, cause_id, correlation_id, traceparent, payload, day, at)
-  select unnest($39::uuid[]), unnest($40::text[]), unnest($41::text[]), unnest($42::int[]),
-      unnest($43::int[]), unnest($44::text[]), unnest($45::uuid[]), unnest($46::uuid[]), unnest($47::text[]),
-      unnest($48::text[]), unnest($49::text[]), unnest($50::uuid[]), unnest($51::text[]), unnest($52::text[]),
-      unnest($53::text[]), ($54::timestamptz at time zone 'UTC')::date, $54::timestamptz
+  select unnest($40::uuid[]), unnest($41::text[]), unnest($42::text[]), unnest($43::int[]),
+      unnest($44::int[]), unnest($45::text[]), unnest($46::uuid[]), unnest($47::uuid[]), unnest($48::text[]),
+      unnest($49::text[]), unnest($50::text[]), unnest($51::uuid[]), unnest($52::text[]), unnest($53::text[]),
+      unnest($54::text[]), ($55::timestamptz at time zone 'UTC')::date, $55::timestamptz
   returning day, id, topic
 ),
 pointed as (
@@ -133,31 +140,31 @@ pointed as (
   returning id, journal_id
 ),
 gone as (
-  delete from timers using unnest($55::text[], $56::uuid[]) as u(a, k) where aggregate = u.a and key = u.k
+  delete from timers using unnest($56::text[], $57::uuid[]) as u(a, k) where aggregate = u.a and key = u.k
 ),
 armed as (
   insert into timers (aggregate, key, due_at)
   select *
-  from unnest($57::text[], $58::uuid[], $59::timestamptz[])
+  from unnest($58::text[], $59::uuid[], $60::timestamptz[])
   on conflict (aggregate, key) do update
   set due_at = excluded.due_at
 ),
 read as (
   insert into consumer_offsets (topic, partition, next_offset)
   select *
-  from unnest($60::text[], $61::int[], $62::bigint[])
+  from unnest($61::text[], $62::int[], $63::bigint[])
   on conflict (topic, partition) do update
   set next_offset = excluded.next_offset, crashes = case when excluded.next_offset >
       consumer_offsets.tried_offset then 0 else consumer_offsets.crashes end
 ),
 held as (
-  select key from parked_keys where key = any($63::uuid[])
+  select key from parked_keys where key = any($64::uuid[])
 )
 select array(select key from held), array(select id from pointed order by id),
     array(select journal_id from pointed order by id), array[(select count(*) from ledgers_saved),
     (select count(*) from lines_written), (select count(*) from operations_written)]::bigint[];
 
--- 8. Messages to ledgers that were answered before: publish the answers again. (`statements.publish_again`)
+-- 9. Messages to ledgers that were answered before: publish the answers again. (`statements.publish_again`)
 insert into outbox (day, journal_id)
 select j.day, j.id
 from unnest($1::uuid[], $2::int[]) with ordinality as u(key, revision, n)
@@ -170,19 +177,21 @@ cross join lateral (
 ) j
 order by u.n;
 
--- 9. Reports of tasks: the tasks are done. (`unit_of_work.Batch.save`)
+-- 10. Tasks that have reported or are withdrawn. (`unit_of_work.Batch.save`)
 delete from tasks where task_id = any($1::uuid[]);
 
--- 10. Decisions that ask for calls to the outside: store the tasks. (`statements.save_tasks`)
+-- 11. Decisions that ask for calls to the outside: store the tasks. (`statements.save_tasks`)
 with given as (
   select *
   from unnest($1::uuid[], $2::uuid[], $3::text[], $4::text[], $5::text[], $6::jsonb[], $7::text[], $8::text[],
-      $9::float8[]) as u(task_id, key, store_id, aggregate, kind, body, correlation_id, traceparent, after)
+      $9::boolean[], $10::float8[]) as u(task_id, key, store_id, aggregate, kind, body, correlation_id,
+      traceparent, beside, after)
 ),
 made as (
-  insert into tasks (task_id, key, store_id, aggregate, kind, body, correlation_id, traceparent, run_at)
-  select task_id, key, store_id, aggregate, kind, body, correlation_id, traceparent,
-      $10::timestamptz + make_interval(secs => after)
+  insert into tasks (task_id, key, store_id, aggregate, kind, body, correlation_id, traceparent, beside,
+      run_at)
+  select task_id, key, store_id, aggregate, kind, body, correlation_id, traceparent, beside,
+      $11::timestamptz + make_interval(secs => after)
   from given
   on conflict (task_id) do update
   set task_id = excluded.task_id
@@ -195,14 +204,14 @@ except
 select task_id
 from made;
 
--- 11. Rejected messages: lock their keys. (`parking.park`)
+-- 12. Rejected messages: lock their keys. (`parking.park`)
 insert into parked_keys as p (key, retry_at)
 select k, now()
 from unnest($1::uuid[]) as k
 on conflict (key) do update
 set since = p.since;
 
--- 12. Rejected messages: park them, in the order of their records. (`parking.park`)
+-- 13. Rejected messages: park them, in the order of their records. (`parking.park`)
 insert into parked (key, store_id, type, topic, partition, "offset", record_key, headers, value, value_bytes,
     fingerprint, cause, detail)
 select key, store_id, type, topic, partition, off, record_key, headers, value, value_bytes, fingerprint,
@@ -213,15 +222,15 @@ from unnest($1::uuid[], $2::text[], $3::text[], $4::text[], $5::int[], $6::bigin
 order by n
 on conflict do nothing;
 
--- 13. Messages without effect that may have one when they are redelivered: remove the claims.
+-- 14. Messages without effect that may have one when they are redelivered: remove the claims.
 --    (`Transaction.save`)
 delete from inbox where id = any($1::uuid[]);
 
--- 14. Requests with an Idempotency-Key: store the answers. (`idempotency.store`)
+-- 15. Requests with an Idempotency-Key: store the answers. (`idempotency.store`)
 update idempotency i
 set status = u.status, headers = u.headers, body = u.body
 from unnest($1::text[], $2::text[], $3::int2[], $4::jsonb[], $5::bytea[]) as u(s, k, status, headers, body)
 where i.store_id = u.s and i.key = u.k;
 
--- 15. Requests that failed by a fault of the service: free the keys. (`idempotency.store`)
+-- 16. Requests that failed by a fault of the service: free the keys. (`idempotency.store`)
 delete from idempotency using unnest($1::text[], $2::text[]) as u(s, k) where store_id = s and key = k;

@@ -19,6 +19,8 @@ from contracts.payments import (
     Captured,
     Declined,
     Failed,
+    Force,
+    ForceRefused,
     MoneyLine,
     MoneyTotals,
     Pending,
@@ -27,9 +29,10 @@ from contracts.payments import (
     Void,
     Voided,
 )
-from payments.domain import answers, commands, ledger
+from payments.domain import answers, commands, forcing, ledger
+from payments.domain.forcing import Asking
 from payments.domain.gateway import GatewayCall, GatewayOutcome, follow_up, task
-from payments.domain.ledger import Asked, Ledger, Operation, VoidPostponed, evolve
+from payments.domain.ledger import Asked, Forced, Ledger, Operation, VoidPostponed, evolve
 
 NOW = datetime(2026, 1, 2, 3, 4, 5, tzinfo=UTC)
 ORDER = UUID("00000032-0000-4000-8000-000000000001")
@@ -39,6 +42,7 @@ DECIDE: Mapping[type, Callable[..., Decision]] = {
     Capture: commands.capture,
     Void: commands.void,
     Refund: commands.refund,
+    Force: forcing.force,
     Reported: answers.reported,
 }
 
@@ -48,6 +52,8 @@ class Play:
         self.ledger = Ledger()
         self.operations: dict[UUID, Operation] = {}
         """The table: every operation that the ledger ever had."""
+        self.asking: dict[UUID, Asking] = {}
+        """How often the gateways of open operations were asked."""
         self.effects: list[Effect] = []
 
     def given(self, *events: Event) -> None:
@@ -55,8 +61,9 @@ class Play:
             self.ledger = evolve(self.ledger, event)  # type: ignore[arg-type]
 
     def when(self, message: object, id: str = "m1") -> list[Effect]:
-        earlier = {key: self.operations.get(key.operation_id) for key in ledger.earlier(self.ledger, message)}
-        context = Context(now=NOW, key=ORDER, store_id=STORE, message_id=uid(id), shares=earlier)
+        earlier = {key: self.row(key.operation_id) for key in ledger.earlier(self.ledger, message)}
+        asking = {key: self.asking.get(key.operation_id) for key in forcing.asking(self.ledger, message)}
+        context = Context(now=NOW, key=ORDER, store_id=STORE, message_id=uid(id), shares={**earlier, **asking})
         decision = DECIDE[type(message)](self.ledger, message, context)
         self.effects = [*effects_of(decision)]
         for effect in self.effects:
@@ -68,6 +75,11 @@ class Play:
         # A stored state equals the state before: one that does not survive its row would differ after the next load.
         assert Ledger.model_validate_json(self.ledger.model_dump_json()) == self.ledger
         return self.effects
+
+    def row(self, operation_id: UUID) -> Operation | None:
+        """The operation as its row has it: without lines."""
+        operation = self.operations.get(operation_id)
+        return operation and operation.model_copy(update={"lines": ()})
 
     def then(self, *expected: Effect) -> None:
         assert self.effects == list(expected)
@@ -118,13 +130,26 @@ def capture(op: str, of: str, amounts: Amounts, currency: str = "EUR") -> Captur
     )
 
 
-def void(op: str, of: str) -> Void:
-    return Void(**_TO, operation_id=uid(op), actor="orders", authorization_id=uid(of))
+def void(op: str, of: str, amounts: Amounts | None = None) -> Void:
+    named = lines(amounts) if amounts is not None else ()
+    return Void(**_TO, operation_id=uid(op), actor="orders", authorization_id=uid(of), lines=named)
 
 
-def refund(op: str, of: str, amounts: Amounts, currency: str = "EUR") -> Refund:
+def refund(op: str, of: str, amounts: Amounts, currency: str = "EUR", **more: Any) -> Refund:
     return Refund(
-        **_TO, operation_id=uid(op), actor="orders", capture_id=uid(of), currency=currency, lines=lines(amounts)
+        **_TO, operation_id=uid(op), actor="orders", capture_id=uid(of), currency=currency, lines=lines(amounts), **more
+    )
+
+
+def force(op: str, target: str, outcome: Any, reference: str | None = None) -> Force:
+    return Force(
+        **_TO,
+        operation_id=uid(op),
+        actor="api-key:desk",
+        target_operation_id=uid(target),
+        outcome=outcome,
+        reference=reference,
+        reason="seen in the gateway's list",
     )
 
 
@@ -204,6 +229,10 @@ def failed(op: str, command: str, code: Any, after: MoneyTotals, of: str, **more
     )  # fmt: skip
 
 
+def force_refused(op: str, target: str, code: Any, **more: Any) -> ForceRefused:
+    return ForceRefused(**_TO, operation_id=uid(op), refers_to=uid(target), code=code, **more)
+
+
 def pending(op: str, command: str, amounts: Amounts, after: MoneyTotals, of: str | None = None) -> Pending:
     return Pending(
         **_TO,
@@ -233,8 +262,21 @@ def asked(op: str, kind: Any, amounts: Amounts, of: str | None = None, pieces: i
     )
 
 
-def postponed(op: str, of: str) -> VoidPostponed:
-    return VoidPostponed(**_TO, operation_id=uid(op), authorization_id=uid(of))
+def postponed(op: str, of: str, amounts: Amounts | None = None) -> VoidPostponed:
+    named = lines(amounts) if amounts is not None else ()
+    return VoidPostponed(**_TO, operation_id=uid(op), authorization_id=uid(of), lines=named)
+
+
+def forced(op: str, target: str, outcome: Any, reference: str | None = None) -> Forced:
+    return Forced(
+        **_TO,
+        operation_id=uid(op),
+        target_operation_id=uid(target),
+        outcome=outcome,
+        reference=reference,
+        reason="seen in the gateway's list",
+        actor="api-key:desk",
+    )
 
 
 # ------------------------------------------------------------------------------------------------- tasks and reports

@@ -153,5 +153,8 @@ def test_lines_that_an_event_does_not_touch_stay_the_same_objects() -> None:
     assert after.lines["1"] is not before.lines["1"]
 
 
-def test_closed_operations_hold_no_lines() -> None:
-    assert all(not operation.lines for operation in folded(STORY).operations.values())
+def test_closed_operations_have_lines_only_where_a_person_may_overrule_a_gateways_refusal() -> None:
+    ledger = folded(STORY)
+    with_lines = {operation_id for operation_id, operation in ledger.operations.items() if operation.lines}
+    assert with_lines == {uid("a0"), uid("c2")}
+    assert ledger.capturable(uid("a1")) == {"1": 0} and ledger.refundable(uid("c1")) == {"1": 20_00}, "nothing is held"

@@ -15,13 +15,24 @@ import pytest
 from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule
-from payments_play import ORDER, Play, authorize, capture, refund, report, uid, void
+from payments_play import NOW, ORDER, Play, authorize, capture, force, refund, report, uid, void
 
-from contracts.deciding import Task
-from contracts.payments import Authorized, Captured, Declined, Failed, Pending, Refunded, Voided
+from contracts.deciding import Task, Withdrawn
+from contracts.payments import (
+    Authorized,
+    Captured,
+    Contradicted,
+    Declined,
+    Failed,
+    ForceRefused,
+    Pending,
+    Refunded,
+    Voided,
+)
 from payments.domain import ledger as ledger_module
 from payments.domain.answers import Contradiction
-from payments.domain.gateway import GatewayCall
+from payments.domain.forcing import UNANSWERED_MIN, Asking
+from payments.domain.gateway import CHECK_KIND, GatewayCall
 from payments.domain.ledger import Ledger, evolve
 
 FINAL = (Authorized, Captured, Voided, Refunded, Declined, Failed)
@@ -38,6 +49,12 @@ class Story(RuleBasedStateMachine):
         self.captures: list[str] = []
         self.open: dict[UUID, GatewayCall] = {}
         """Tasks that have not reported."""
+        self.withdrawn: list[GatewayCall] = []
+        """Calls that a worker had begun when a person stated the outcome."""
+        self.checks: set[UUID] = set()
+        """Tasks that ask what a gateway has."""
+        self.stated: set[UUID] = set()
+        self.contradictions: Counter[UUID] = Counter()
         self.truth: dict[UUID, tuple[str, str | None]] = {}
         """What the gateway did: it never changes its mind."""
         self.published: list[Any] = []
@@ -79,8 +96,54 @@ class Story(RuleBasedStateMachine):
         self.send(void(self.name("v"), data.draw(st.sampled_from([*self.authorizations, "a?"]))))
 
     @rule(amounts=AMOUNTS, data=st.data())
-    def refunds(self, amounts: dict[str, int], data: st.DataObject) -> None:
-        self.send(refund(self.name("r"), data.draw(st.sampled_from([*self.captures, "c?"])), amounts))
+    def voids_some(self, amounts: dict[str, int], data: st.DataObject) -> None:
+        """Exactly what it names, or nothing of it."""
+        name, of = self.name("v"), data.draw(st.sampled_from([*self.authorizations, "a?"]))
+        before = self.play.ledger
+        left = before.capturable(uid(of)) if uid(of) in before.authorizations else {}
+        self.send(void(name, of, amounts))
+        operation = self.play.operations[uid(name)]
+        if operation.postponed:
+            assert before.operations[uid(of)].is_open
+        else:
+            is_left = all(amount <= left.get(line_id, -1) for line_id, amount in amounts.items())
+            assert (operation.state == "failed") != is_left
+            assert operation.state == "failed" or operation.amount_minor == sum(amounts.values())
+
+    @rule(amounts=AMOUNTS, data=st.data(), recorded=st.booleans())
+    def refunds(self, amounts: dict[str, int], data: st.DataObject, recorded: bool) -> None:
+        name = self.name("r")
+        self.send(refund(name, data.draw(st.sampled_from([*self.captures, "c?"])), amounts, recorded=recorded))
+        operation = self.play.operations[uid(name)]
+        if recorded:
+            assert operation.state in ("succeeded", "failed"), "no gateway is asked"
+            self.stated.add(uid(name))
+
+    @rule(data=st.data(), outcome=st.sampled_from(["succeeded", "failed"]), tries=st.sampled_from([0, UNANSWERED_MIN]))
+    def a_person_states_an_outcome(self, data: st.DataObject, outcome: str, tries: int) -> None:
+        if not self.sent:
+            return
+        target = data.draw(st.sampled_from(self.sent)).operation_id
+        before, held = self.play.ledger, self.play.operations[target]
+        self.play.asking[target] = Asking(tries, NOW)
+        command = force(self.name("f"), "?", outcome).model_copy(update={"target_operation_id": target})
+        effects = self.play.when(command, id=f"m{self.n}")
+        if effects and isinstance(effects[0], ForceRefused):
+            assert self.play.ledger == before and not (held.is_open and not held.postponed and tries)
+            return
+        self.absorb(effects)
+        if effects:
+            self.stated.add(target)
+            assert not held.is_open or tries, "its gateway may still answer"
+            assert (self.play.operations[target].state == "succeeded") == (outcome == "succeeded")
+            assert target not in {call.operation_id for task, call in self.open.items() if task not in self.checks}
+
+    @rule(data=st.data(), yes=st.booleans())
+    def a_call_that_was_under_way_reports_after_the_statement(self, data: st.DataObject, yes: bool) -> None:
+        if self.withdrawn:
+            call = data.draw(st.sampled_from(self.withdrawn))
+            self.withdrawn.remove(call)
+            self.report(call, yes)
 
     @rule(data=st.data())
     def asks_again(self, data: st.DataObject) -> None:
@@ -104,17 +167,25 @@ class Story(RuleBasedStateMachine):
             self.absorb(self.play.when(report(call, "pending"), id=f"m{self.n}"))
             return
         del self.open[task_id]
+        if task_id in self.checks and call.operation_id not in self.truth and not yes:
+            self.absorb(self.play.when(report(call, "unknown", None), id=f"m{self.n}"))
+        else:
+            self.report(call, yes)
+
+    def report(self, call: GatewayCall, yes: bool) -> None:
         said = self.truth.setdefault(
             call.operation_id, ("succeeded", f"tg_{len(self.truth)}") if yes else ("refused", None)
         )
+        money = self.play.left()
         self.absorb(self.play.when(report(call, *said), id=f"m{self.n}"))
+        assert call.operation_id not in self.stated or self.play.left() == money, "a report after it moves nothing"
 
     @rule(data=st.data(), state=st.sampled_from(["same", "pending", "other"]))
     def a_frozen_worker_reports_too(self, data: st.DataObject, state: str) -> None:
         """The same operation once more, by who lost its lease."""
-        if not self.truth:
+        if not (reported := self.truth.keys() - self.stated):
             return
-        operation_id = data.draw(st.sampled_from(sorted(self.truth)))
+        operation_id = data.draw(st.sampled_from(sorted(reported)))
         operation = self.play.operations[operation_id]
         call = GatewayCall(
             operation_id=operation_id, gateway="test", kind=operation.kind, order_id=ORDER, store_id="st_1",
@@ -147,6 +218,14 @@ class Story(RuleBasedStateMachine):
                 self.tasks[effect.task_id] += 1
                 assert isinstance(effect.body, GatewayCall)
                 self.open.setdefault(effect.task_id, effect.body)
+                if effect.kind == CHECK_KIND:
+                    self.checks.add(effect.task_id)
+            elif isinstance(effect, Withdrawn):
+                if (call := self.open.pop(effect.task_id, None)) is not None:
+                    self.withdrawn.append(call)
+            elif isinstance(effect, Contradicted):
+                self.published.append(effect)
+                self.contradictions[effect.target_operation_id] += 1
             elif isinstance(effect, (*FINAL, Pending)):
                 self.published.append(effect)
                 assert effect.operation_id is not None
@@ -182,6 +261,19 @@ class Story(RuleBasedStateMachine):
             assert whole == sum(done)
 
     @invariant()
+    def of_each_authorization_and_capture_nothing_is_spent_twice(self) -> None:
+        """What its operations have drawn, and may still draw if all that is open succeeds."""
+        amounts: dict[UUID, int] = defaultdict(int)
+        for operation in self.play.operations.values():
+            if operation.refers_to and (
+                operation.state == "succeeded" or (operation.is_open and not operation.postponed)
+            ):
+                amounts[operation.refers_to] += operation.amount_minor
+        for operation_id, drawn in amounts.items():
+            assert drawn <= self.play.operations[operation_id].amount_minor
+            assert not drawn or self.play.operations[operation_id].state == "succeeded"
+
+    @invariant()
     def the_newest_fact_carries_the_totals_that_stand(self) -> None:
         if self.published:
             assert self.published[-1].totals == self.play.ledger.totals()
@@ -189,15 +281,26 @@ class Story(RuleBasedStateMachine):
     @invariant()
     def every_operation_is_answered_once_at_the_end_and_said_to_be_pending_once_at_most(self) -> None:
         for answers in self.answers.values():
-            assert sum(isinstance(answer, FINAL) for answer in answers) <= 1
+            ends = [answer for answer in answers if isinstance(answer, FINAL)]
             assert sum(isinstance(answer, Pending) for answer in answers) <= 1
-            assert not any(isinstance(answer, FINAL) for answer in answers[:-1]), "nothing follows the end"
+            assert not any(isinstance(answer, Pending) for answer in answers[1:]), "nothing follows the end"
+            if len(ends) > 1:  # a person overruled a refusal
+                first, second = ends
+                assert isinstance(first, (Declined, Failed)) and isinstance(second, SUCCEEDED) and second.recorded
 
     @invariant()
     def what_the_gateway_moved_is_what_the_ledger_says(self) -> None:
         for operation_id, (said, _) in self.truth.items():
-            state = self.play.operations[operation_id].state
-            assert (state == "succeeded") == (said == "succeeded")
+            operation = self.play.operations[operation_id]
+            if operation.recorded is None:
+                assert (operation.state == "succeeded") == (said == "succeeded")
+
+    @invariant()
+    def a_contradiction_is_published_once_for_each_statement(self) -> None:
+        assert self.contradictions.keys() <= self.stated
+        for operation_id, times in self.contradictions.items():
+            statements = sum(one.recorded for one in self.answers[operation_id] if isinstance(one, FINAL))
+            assert times <= statements
 
     @invariant()
     def whatever_is_open_has_somebody_who_will_end_it(self) -> None:
@@ -214,13 +317,17 @@ class Story(RuleBasedStateMachine):
         assert all(n == 1 for n in self.tasks.values())
 
     def teardown(self) -> None:
+        try:
+            self.finish()
+        finally:
+            self.patch.stop()
+
+    def finish(self) -> None:
         """When every task has reported nothing is open, and the published events alone give the same money."""
-        self.patch.stop()
         while self.open:
             task_id = next(iter(self.open))
             call = self.open.pop(task_id)
-            said = self.truth.setdefault(call.operation_id, ("succeeded", f"tg_{len(self.truth)}"))
-            self.absorb(self.play.when(report(call, *said), id=f"m{self.n}"))
+            self.report(call, yes=True)
         assert not any(operation.is_open for operation in self.play.operations.values())
         again = Ledger()
         for event in self.published:

@@ -1,7 +1,7 @@
 """The types of a decision: `decide(state, message, context) -> Decision`, `evolve(state, event) -> state`.
 
-An effect is one of: an event of the own service, a command to another service, a task (I/O outside the transaction), or a
-refusal that only the sender receives. Timers are not effects: the chassis reads the next due time from the state
+An effect is one of: an event of the own service, a command to another service, a task (I/O outside the transaction) or the
+end of one, or a refusal that only the sender receives. Timers are not effects: the chassis reads the next due time from the state
 (`Aggregate.wake_at`) and then sends a `Wake`. Everything that varies is in `context`; a decision reads no clock and makes
 no random id.
 """
@@ -40,7 +40,8 @@ class Context(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class Task:
-    """I/O outside any transaction, e.g. a gateway call. The tasks of a key run one at a time, in order, until each reports.
+    """I/O outside any transaction, e.g. a gateway call. The tasks of a key run one at a time, in order, until each reports
+    or is withdrawn.
 
     `task_id` is the operation's id: at most one task per operation ever exists. `body` is what the runner needs.
     """
@@ -50,6 +51,15 @@ class Task:
     body: Frozen
     after_seconds: float = 0
     """Delay before the task runs. A decision on `Reported` may emit the same task again: it is then rescheduled."""
+    beside: bool = False
+    """Whether it runs beside the other tasks of its key: it does not wait for them, nor they for it."""
+
+
+@dataclass(frozen=True, slots=True)
+class Withdrawn:
+    """A task is not run any more, because its outcome came another way. A runner that is at it reports all the same."""
+
+    task_id: UUID
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,7 +96,7 @@ class Unasked:
     """
 
 
-Effect = Event | Command | Task | Refusal | Unasked
+Effect = Event | Command | Task | Withdrawn | Refusal | Unasked
 
 
 @dataclass(frozen=True, slots=True)

@@ -8,14 +8,19 @@ from uuid import UUID
 from pydantic import Field
 
 from contracts.base import (
+    UNLESS_EMPTY,
     Command,
+    Counter,
     Event,
+    Flag,
     Frozen,
     Id,
+    IfStated,
     LineId,
     MinorUnsigned,
     Open,
     OrderKeyed,
+    Personal,
     Quantity,
     Text,
     Timestamp,
@@ -65,9 +70,15 @@ class Capture(OrderKeyed, Command, type="payments.capture"):
 
 
 class Void(OrderKeyed, Command, type="payments.void"):
-    """Releases what is authorized and not captured. Answered by voided, with amount 0 if nothing is left."""
+    """Releases what is authorized and not captured. Answered by voided or failed.
+
+    Without `lines` it is a goal: it waits for what is in flight, releases all that is left, and succeeds with amount 0 if
+    nothing is. With `lines` exactly these amounts are released, or it fails with `authorization_exceeded`.
+    """
 
     authorization_id: UUID
+    lines: Annotated[MoneyLines, UNLESS_EMPTY] = ()
+    """The amounts to release, in the currency of the authorization; empty: all that is left."""
 
 
 class Refund(OrderKeyed, Command, type="payments.refund"):
@@ -76,6 +87,27 @@ class Refund(OrderKeyed, Command, type="payments.refund"):
     capture_id: UUID
     currency: Currency
     lines: MoneyLines
+    recorded: Flag = False
+    """The money went back elsewhere: the refund is booked at once, and no gateway is asked."""
+    reference: IfStated[Id] = None
+    """What the place where a recorded refund was made calls it."""
+
+
+Outcome = Literal["succeeded", "failed"]
+
+
+class Force(OrderKeyed, Command, type="payments.force"):
+    """A person states the outcome of an operation whose gateway gives none. Nothing is moved: the outcome is booked.
+
+    Answered by the event of the target operation (authorized, declined, captured, voided, refunded, failed) with
+    `recorded`, or by force_refused. Stating the recorded outcome once more changes nothing and is not answered again.
+    """
+
+    target_operation_id: UUID
+    outcome: Outcome
+    reference: IfStated[Id] = None
+    """The gateway's name of the operation, if the person has it."""
+    reason: Annotated[Text, Personal()] = ""
 
 
 class PaymentEvent(OrderKeyed, Event):
@@ -83,7 +115,14 @@ class PaymentEvent(OrderKeyed, Event):
     totals: MoneyTotals = MoneyTotals()
 
 
-class Authorized(PaymentEvent, type="payments.authorized"):
+class OutcomeEvent(PaymentEvent):
+    """The end of an operation."""
+
+    recorded: Flag = False
+    """A person or the marketplace stated it, not the gateway."""
+
+
+class Authorized(OutcomeEvent, type="payments.authorized"):
     authorization_id: UUID
     gateway: GatewayName
     lines: MoneyLines
@@ -107,7 +146,7 @@ class Pending(PaymentEvent, type="payments.pending"):
     amount_minor: MinorUnsigned = 0
 
 
-class Declined(PaymentEvent, type="payments.declined"):
+class Declined(OutcomeEvent, type="payments.declined"):
     """The gateway declined an authorization."""
 
     amount_minor: MinorUnsigned
@@ -115,7 +154,7 @@ class Declined(PaymentEvent, type="payments.declined"):
     reason: Text = ""
 
 
-class Captured(PaymentEvent, type="payments.captured"):
+class Captured(OutcomeEvent, type="payments.captured"):
     capture_id: UUID
     authorization_id: UUID
     lines: MoneyLines
@@ -123,14 +162,14 @@ class Captured(PaymentEvent, type="payments.captured"):
     gateway_reference: Text | None = None
 
 
-class Voided(PaymentEvent, type="payments.voided"):
+class Voided(OutcomeEvent, type="payments.voided"):
     authorization_id: UUID
     lines: MoneyLines
     amount_minor: MinorUnsigned
     gateway_reference: Text | None = None
 
 
-class Refunded(PaymentEvent, type="payments.refunded"):
+class Refunded(OutcomeEvent, type="payments.refunded"):
     refund_id: UUID
     capture_id: UUID
     lines: MoneyLines
@@ -155,6 +194,8 @@ class Failed(OrderKeyed, Event, type="payments.failed"):
 
     currency: Currency | None = None
     """Null only where neither the command nor the ledger names one (void of an order that was never authorized)."""
+    recorded: Flag = False
+    """A person stated it, not the gateway."""
     totals: MoneyTotals = MoneyTotals()
     command: Text
     """`capture`, `void` or `refund`."""
@@ -165,3 +206,45 @@ class Failed(OrderKeyed, Event, type="payments.failed"):
     amount_minor: MinorUnsigned = 0
     allowed_minor: MinorUnsigned | None = None
     """With `authorization_exceeded` and `capture_exceeded`: the amount that is left."""
+
+
+ForceCode = Literal["operation_unknown", "not_forceable", "amount_exceeded"]
+
+
+class ForceRefused(OrderKeyed, Event, type="payments.force_refused"):
+    """A person's statement that is not booked."""
+
+    code: Annotated[ForceCode, Open()]
+    """`not_forceable`: its gateway can still be asked and gives an answer, or the operation has its outcome.
+    `amount_exceeded`: a refused operation cannot have succeeded, because its amount is no longer left."""
+    refers_to: UUID
+    """The operation whose outcome was stated."""
+    gateway: GatewayName | None = None
+    """Who is being asked."""
+    since: Timestamp | None = None
+    """When it was first asked."""
+    tries: Counter = 0
+    """How many times it has been asked without giving an outcome."""
+    allowed_minor: MinorUnsigned | None = None
+    """With `amount_exceeded`: the amount that is left."""
+    reason: Text = ""
+
+
+class Contradicted(PaymentEvent, type="payments.contradicted"):
+    """The gateway reports another outcome than the recorded one. No amount has changed: a person compares both sides."""
+
+    target_operation_id: UUID
+    command: Text
+    """`authorize`, `capture`, `void` or `refund`."""
+    refers_to: UUID | None = None
+    """The authorization (capture, void) or capture (refund) that the target operation is about."""
+    recorded_outcome: Annotated[Outcome, Open()]
+    reported_outcome: Annotated[Literal["succeeded", "failed", "unknown"], Open()]
+    """`unknown`: the gateway has no operation of this id."""
+    amount_minor: MinorUnsigned
+    """The amount of the operation."""
+    reported_minor: MinorUnsigned | None = None
+    """What the gateway moved, if it states it."""
+    gateway: GatewayName | None = None
+    gateway_reference: Text | None = None
+    reason: Text = ""

@@ -75,6 +75,7 @@ def upgrade() -> None:
         sa.Column("gateway_reference", sa.Text),
         sa.Column("code", sa.Text, nullable=False, server_default=""),
         sa.Column("reason", sa.Text, nullable=False, server_default=""),
+        sa.Column("recorded", sa.Text, comment="the outcome was stated, and what its gateway has reported since"),
         sa.Column(
             "at", sa.DateTime(timezone=True), nullable=False, server_default=sa.func.now(), comment="of its last change"
         ),
@@ -82,6 +83,9 @@ def upgrade() -> None:
         sa.CheckConstraint("kind in ('authorize', 'capture', 'void', 'refund')", name="operations_kind_is_known"),
         sa.CheckConstraint(
             "state in ('asked', 'pending', 'succeeded', 'declined', 'failed')", name="operations_state_is_known"
+        ),
+        sa.CheckConstraint(
+            "recorded in ('stated', 'unconfirmed', 'confirmed', 'contradicted')", name="operations_recorded_is_known"
         ),
         sa.CheckConstraint("amount_minor >= 0", name="operations_amount_not_negative"),
         comment="one row per operation id, for ever: its effect happens once",

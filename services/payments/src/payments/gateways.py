@@ -11,6 +11,7 @@ from __future__ import annotations
 import asyncio
 import json
 from collections.abc import Mapping
+from dataclasses import replace
 from datetime import timedelta
 from typing import Any, Literal, Protocol, cast
 
@@ -21,7 +22,7 @@ from chassis import crash
 from chassis.declare.app import App
 from chassis.declare.service import Attempt, TaskKind, TryAgain
 from contracts.base import Frozen, MinorUnsigned
-from payments.domain.gateway import TASK_KIND, GatewayCall, GatewayOutcome
+from payments.domain.gateway import CHECK_KIND, TASK_KIND, GatewayCall, GatewayOutcome
 from payments.settings import Settings
 
 ANSWER_BYTES_MAX = 64 * 1024
@@ -30,6 +31,9 @@ ANSWER_BYTES_MAX = 64 * 1024
 class Gateway(Protocol):
     async def run(self, call: GatewayCall, attempt: Attempt) -> GatewayOutcome:
         """The outcome of the call. Raises TryAgain until there is one; any worker may run it again."""
+
+    async def check(self, call: GatewayCall, attempt: Attempt) -> GatewayOutcome:
+        """What it has under the operation, `unknown` included; moves nothing. Raises TryAgain until it has an answer."""
 
     async def close(self) -> None:
         """Let go of what it holds open."""
@@ -51,8 +55,14 @@ class Gateways:
         # It was set up when an earlier attempt was made, which may have moved money: a no could be wrong.
         raise TryAgain(f"gateway {call.gateway!r} is no longer set up", self._settings.gateway_backoff_seconds_max)
 
-    def task_kind(self) -> TaskKind:
-        return TaskKind(
+    async def check(self, call: GatewayCall, attempt: Attempt) -> GatewayOutcome:
+        gateway = self._by_name.get(call.gateway)
+        if gateway is None:
+            raise TryAgain(f"gateway {call.gateway!r} is not set up")
+        return await gateway.check(call, attempt)
+
+    def task_kinds(self) -> tuple[TaskKind, ...]:
+        calls = TaskKind(
             kind=TASK_KIND,
             body=GatewayCall,
             outcome=GatewayOutcome,
@@ -61,6 +71,7 @@ class Gateways:
             backoff_seconds_max=self._settings.gateway_backoff_seconds_max,
             close=self.close,
         )
+        return calls, replace(calls, kind=CHECK_KIND, run=self.check, close=None)
 
     async def close(self) -> None:
         for gateway in self._by_name.values():
@@ -72,7 +83,7 @@ def tasks(app: App) -> tuple[TaskKind, ...]:
     by_name: dict[str, Gateway] = {}
     if settings.test_gateway_url:
         by_name["test"] = TestGateway(settings.test_gateway_url, settings)
-    return (Gateways(by_name, settings).task_kind(),)
+    return Gateways(by_name, settings).task_kinds()
 
 
 class Unclear(Exception):
@@ -123,14 +134,32 @@ class TestGateway:
 
     async def _after_pending(self, call: GatewayCall) -> GatewayOutcome:
         try:
-            known = await self._known(f"/operations/{call.operation_id}", call)
-            known = known or await self._known("/operations", call, reference=str(call.operation_id))
+            known = await self._anything(call)
         except Unclear as unclear:
             raise TryAgain(str(unclear), self._settings.gateway_poll_seconds) from unclear
         if known is None or known.state == "pending":
             what = "is still pending" if known else "is no longer recorded at the gateway, which had accepted it"
             raise TryAgain(f"{call.kind} {call.operation_id} {what}", self._settings.gateway_poll_seconds)
         return _outcome(known)
+
+    async def check(self, call: GatewayCall, attempt: Attempt) -> GatewayOutcome:
+        try:
+            known = await self._anything(call)
+        except Unclear as unclear:
+            raise TryAgain(str(unclear)) from unclear
+        if known is not None and known.state == "pending":
+            raise TryAgain(f"{call.kind} {call.operation_id} is still pending")
+        if known is not None:
+            return _outcome(known)
+        lease = self._settings.gateway_lease_seconds
+        if attempt.now - attempt.first_tried_at < timedelta(seconds=lease):
+            raise TryAgain("a call that was under way when the outcome was stated may still arrive", lease)
+        return GatewayOutcome(state="unknown")
+
+    async def _anything(self, call: GatewayCall) -> Answer | None:
+        """Its record by the key or, once that has expired, by the reference."""
+        known = await self._known(f"/operations/{call.operation_id}", call)
+        return known or await self._known("/operations", call, reference=str(call.operation_id))
 
     async def _by_reference_only(self, call: GatewayCall) -> GatewayOutcome:
         try:

@@ -6,9 +6,9 @@ from pathlib import Path
 
 from chassis.declare.service import Aggregate, Service, Share, on
 from contracts.deciding import Reported
-from contracts.payments import Authorize, Capture, Refund, Void
+from contracts.payments import Authorize, Capture, Force, Refund, Void
 from payments import api, gateways, store
-from payments.domain import answers, commands, ledger
+from payments.domain import answers, commands, forcing, ledger
 from payments.settings import Settings
 from payments.tables import metadata
 
@@ -23,6 +23,7 @@ LEDGERS = Aggregate(
         on(Capture, commands.capture),
         on(Void, commands.void),
         on(Refund, commands.refund),
+        on(Force, forcing.force),
         on(Reported, answers.reported),
     ),
     columns={
@@ -46,10 +47,18 @@ EARLIER = Share(
     evolve=lambda state, key, event: state,
 )
 
+ASKING = Share(
+    name="tasks of the gateways",
+    needs=forcing.asking,
+    load=store.load_asking,
+    touched=lambda event: (),
+    evolve=lambda state, key, event: state,
+)
+
 SERVICE = Service(
     name="payments",
     aggregates=(LEDGERS,),
-    shares=(EARLIER,),
+    shares=(EARLIER, ASKING),
     settings=Settings,
     metadata=metadata,
     migrations=Path(__file__).parents[2] / "migrations",

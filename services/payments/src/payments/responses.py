@@ -41,6 +41,9 @@ class LedgerOperation(BaseModel):
     gateway_reference: str | None
     code: str
     reason: str
+    recorded: Literal["stated", "unconfirmed", "confirmed", "contradicted"] | None
+    """Null: the outcome is the ledger's own or its gateway's. Else it was stated: and no gateway is asked about it; and the
+    gateway has not confirmed it yet; and has reported the same; and has reported another outcome."""
     at: Timestamp
     """Time of its last change."""
 

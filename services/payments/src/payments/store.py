@@ -8,6 +8,8 @@ from asyncpg import Connection
 
 from chassis.declare.service import Change
 from chassis.declare.sql import Piece, Rows, columns
+from payments.domain.forcing import Asking, AskingKey
+from payments.domain.gateway import CHECK_KIND, follow_up_id
 from payments.domain.ledger import EarlierKey, Ledger, Operation
 
 LINES = Piece(
@@ -25,20 +27,23 @@ returning 1)""",
     8,
 )
 
-# An id has one effect, of one order, for ever: a closed operation is written again only as it was, another's never.
+# An id has one effect, of one order, for ever: a closed operation is written again only as it was, another's never. Only a
+# person's statement overrules a refusal.
 OPERATIONS = Piece(
     """
 operations_written as (
 insert into operations as o (operation_id, order_id, store_id, kind, state, amount_minor, currency, refers_to,
-  gateway, gateway_reference, code, reason)
+  gateway, gateway_reference, code, reason, recorded)
 select * from unnest({0}::uuid[], {1}::uuid[], {2}::text[], {3}::text[], {4}::text[], {5}::bigint[], {6}::text[], {7}::uuid[],
-  {8}::text[], {9}::text[], {10}::text[], {11}::text[])
+  {8}::text[], {9}::text[], {10}::text[], {11}::text[], {12}::text[])
 on conflict (operation_id) do update set state = excluded.state, amount_minor = excluded.amount_minor,
-  gateway_reference = excluded.gateway_reference, code = excluded.code, reason = excluded.reason, at = now()
+  gateway_reference = excluded.gateway_reference, code = excluded.code, reason = excluded.reason,
+  recorded = excluded.recorded, at = now()
 where o.order_id = excluded.order_id and o.store_id = excluded.store_id and o.kind = excluded.kind
-  and (o.state in ('asked', 'pending') or o.state = excluded.state)
+  and (o.state in ('asked', 'pending') or o.state = excluded.state
+    or (o.state in ('declined', 'failed') and excluded.recorded is not null))
 returning 1)""",
-    12,
+    13,
 )
 
 PROCESSES = """
@@ -47,7 +52,8 @@ from operations where state in ('asked', 'pending') group by 1, 2"""
 
 
 EARLIER = """
-select order_id, operation_id, kind, state, amount_minor, currency, refers_to, gateway, gateway_reference, code, reason
+select order_id, operation_id, kind, state, amount_minor, currency, refers_to, gateway, gateway_reference, code, reason,
+  recorded
 from operations join unnest($1::uuid[], $2::uuid[]) as named (order_id, operation_id) using (order_id, operation_id)"""
 
 
@@ -55,6 +61,20 @@ async def load_earlier(tx: Connection, keys: Sequence[EarlierKey]) -> dict[Earli
     """Closed operations that the documents of their ledgers no longer have."""
     rows = [dict(row) for row in await tx.fetch(EARLIER, *columns(keys, 2))]
     return {EarlierKey(row.pop("order_id"), row.pop("operation_id")): Operation(**row) for row in rows}
+
+
+ASKING = """
+select key, task_id, tries - coalesce(lease_until > clock_timestamp(), false)::int as tries, first_tried_at
+from tasks where (key, task_id) in (select * from unnest($1::uuid[], $2::uuid[])) order by task_id for update"""
+
+
+async def load_asking(tx: Connection, keys: Sequence[AskingKey]) -> dict[AskingKey, Asking]:
+    """How often the gateways of operations were asked: by their calls, or by the tasks that ask what became of them."""
+    task_ids = {
+        (key.order_id, task_id): key for key in keys for task_id in (key.operation_id, follow_up_id(key.operation_id))
+    }
+    rows = await tx.fetch(ASKING, *columns([*task_ids], 2))
+    return {task_ids[row["key"], row["task_id"]]: Asking(row["tries"], row["first_tried_at"]) for row in rows}
 
 
 class OperationTaken(Exception):
@@ -75,7 +95,7 @@ def rows(changes: Sequence[Change[Ledger]]) -> list[Rows]:
     ]  # fmt: skip
     operations = [
         (operation_id, c.key, c.store_id, o.kind, o.state, o.amount_minor, o.currency, o.refers_to,
-         o.gateway, o.gateway_reference, o.code, o.reason)
+         o.gateway, o.gateway_reference, o.code, o.reason, o.recorded)
         for c in changes
         for operation_id, o in c.after.operations.items()
         if o is not c.before.operations.get(operation_id)
@@ -130,8 +150,12 @@ CHECKS = {
           select refers_to, sum(amount_minor) drawn from operations
           where state = 'succeeded' and refers_to is not null group by refers_to) d on d.refers_to = o.operation_id""",
     "an open operation has a task that will end it": """
-        select count(*), count(*) filter (where not exists (select from tasks t where t.key = o.order_id))
+        select count(*), count(*) filter (where not exists (select from tasks t where t.key = o.order_id and not t.beside))
         from operations o where o.state in ('asked', 'pending')""",
+    "a stated outcome is an end, and its gateway is asked until it has confirmed it": f"""
+        select count(*), count(*) filter (where o.state in ('asked', 'pending') or (o.recorded = 'unconfirmed'
+          and not exists (select from tasks t where t.key = o.order_id and t.kind = '{CHECK_KIND}')))
+        from operations o where o.recorded is not null""",
     "lines and operations belong to their ledger's store": """
         select count(*), count(*) filter (where l.store_id is distinct from r.store_id)
         from (select order_id, store_id from ledger_lines union all select order_id, store_id from operations) r

@@ -90,11 +90,15 @@ operations = Table(
     Column("gateway_reference", Text),
     Column("code", Text, nullable=False, server_default=""),
     Column("reason", Text, nullable=False, server_default=""),
+    Column("recorded", Text, comment="the outcome was stated, and what its gateway has reported since"),
     Column("at", DateTime(timezone=True), nullable=False, server_default=func.now(), comment="of its last change"),
     PrimaryKeyConstraint("operation_id", name="operations_pkey"),
     CheckConstraint("kind in ('authorize', 'capture', 'void', 'refund')", name="operations_kind_is_known"),
     CheckConstraint(
         "state in ('asked', 'pending', 'succeeded', 'declined', 'failed')", name="operations_state_is_known"
+    ),
+    CheckConstraint(
+        "recorded in ('stated', 'unconfirmed', 'confirmed', 'contradicted')", name="operations_recorded_is_known"
     ),
     CheckConstraint("amount_minor >= 0", name="operations_amount_not_negative"),
     Index("operations_by_order", "order_id"),

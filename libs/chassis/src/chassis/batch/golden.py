@@ -92,7 +92,7 @@ def steps(service: Service) -> Iterator[Step]:
             " (`statements.publish_again`)",
             answers_again(aggregate.table),
         )
-    yield Step("Reports of tasks: the tasks are done. (`unit_of_work.Batch.save`)", statements.REPORTED)
+    yield Step("Tasks that have reported or are withdrawn. (`unit_of_work.Batch.save`)", statements.ENDED)
     yield Step(
         "Decisions that ask for calls to the outside: store the tasks. (`statements.save_tasks`)", statements.TASKS
     )

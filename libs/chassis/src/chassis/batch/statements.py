@@ -237,10 +237,11 @@ from closed_operations join unnest($1::text[], $2::uuid[], $3::uuid[]) as u(a, k
 TASKS = """
 with given as (
   select * from unnest($1::uuid[], $2::uuid[], $3::text[], $4::text[], $5::text[], $6::jsonb[], $7::text[], $8::text[],
-    $9::float8[]) as u(task_id, key, store_id, aggregate, kind, body, correlation_id, traceparent, after)),
+    $9::boolean[], $10::float8[]) as u(task_id, key, store_id, aggregate, kind, body, correlation_id, traceparent, beside, after)),
 made as (
-insert into tasks (task_id, key, store_id, aggregate, kind, body, correlation_id, traceparent, run_at)
-select task_id, key, store_id, aggregate, kind, body, correlation_id, traceparent, $10::timestamptz + make_interval(secs => after)
+insert into tasks (task_id, key, store_id, aggregate, kind, body, correlation_id, traceparent, beside, run_at)
+select task_id, key, store_id, aggregate, kind, body, correlation_id, traceparent, beside,
+  $11::timestamptz + make_interval(secs => after)
 from given
 on conflict (task_id) do update set task_id = excluded.task_id
 where tasks.key = excluded.key and tasks.store_id = excluded.store_id
@@ -261,7 +262,7 @@ from (select key, min(day) as first, max(day) as last from unnest($1::uuid[], $2
 where t.key = u.key"""
 
 
-REPORTED = "delete from tasks where task_id = any($1::uuid[])"
+ENDED = "delete from tasks where task_id = any($1::uuid[])"
 
 
 class TaskTaken(Exception):
@@ -288,10 +289,10 @@ async def save_tasks(tx: Connection, tasks: Sequence[tuple[Inbound, str, Task]],
     rows: dict[UUID, tuple[Any, ...]] = {}
     for inbound, table, task in tasks:
         row = (task.task_id, inbound.key, inbound.store_id, table, task.kind, task.body.model_dump_json(),
-               inbound.correlation_id, inbound.traceparent, task.after_seconds)  # fmt: skip
+               inbound.correlation_id, inbound.traceparent, task.beside, task.after_seconds)  # fmt: skip
         if rows.setdefault(task.task_id, row)[1:3] != row[1:3]:
             raise TaskTaken(f"{task.task_id}: two orders of one batch ask for a task of this id")
-    if taken := await tx.fetch(TASKS, *columns(list(rows.values()), 9), now):
+    if taken := await tx.fetch(TASKS, *columns(list(rows.values()), 10), now):
         raise TaskTaken(f"{taken[0]['task_id']}: an open task of another order has this id")
 
 

@@ -24,7 +24,7 @@ from chassis.declare.app import Outcome
 from chassis.declare.service import Aggregate, Handler, Service, Share
 from chassis.declare.sql import Rows, columns
 from contracts.base import Command, Event, PrivateEvent, to_json
-from contracts.deciding import Context, Decision, Folded, Refusal, Task, Unasked, Wake, effects_of
+from contracts.deciding import Context, Decision, Folded, Refusal, Task, Unasked, Wake, Withdrawn, effects_of
 from contracts.limits import JOURNAL_BYTES_MAX
 from contracts.registry import topic_of
 
@@ -57,7 +57,8 @@ class Batch:
         self._again: list[tuple[str, UUID, int]] = []
         self._closed: dict[tuple[str, UUID, UUID], int] = {}
         self.tasks: list[tuple[Inbound, str, Task]] = []
-        self._reported: list[UUID] = []
+        self._ended: list[UUID] = []
+        """Tasks that have reported or are withdrawn."""
         self.outbox: list[OutboxRow] = []
         """The published rows, after `save`; empty if earlier answers are published again, too."""
 
@@ -152,7 +153,7 @@ class Batch:
             else Outcome("done", slot.state, version=slot.shown_version, unheeded=_unheeded(slot, body))
         )
         if inbound.task_id is not None:
-            self._reported.append(inbound.task_id)
+            self._ended.append(inbound.task_id)
         return outcome
 
     def _answer(self, slot: Slot, command: Command) -> int | None:
@@ -172,6 +173,7 @@ class Batch:
         shares: dict[Any, tuple[Share, Any]] = {}
         rows: list[JournalRow] = []
         tasks: list[Task] = []
+        withdrawn: list[UUID] = []
         refusal: Refusal | None = None
         unheeded = False
         base = (inbound.id.int ^ _ROWS) & ~0xFFFF  # a message that is decided again gets the same row ids
@@ -195,6 +197,8 @@ class Batch:
                 rows.append(journal_row(slot, inbound, _id(base + n), effect, None, None))
             elif isinstance(effect, Task):
                 tasks.append(effect)
+            elif isinstance(effect, Withdrawn):
+                withdrawn.append(effect.task_id)
             elif isinstance(effect, Unasked):
                 unheeded = True
             else:
@@ -212,6 +216,7 @@ class Batch:
             self._changed.setdefault(share.name, {})[key] = value
         self._journal += rows
         self.tasks += [(inbound, slot.aggregate.table, task) for task in tasks]
+        self._ended += withdrawn
         return Outcome("done", state, tuple(events), refusal, version=slot.shown_version, unheeded=unheeded)
 
     # -- save ---------------------------------------------------------------------------------------------------------
@@ -235,8 +240,8 @@ class Batch:
             await statements.publish_again(self.tx, self._again)
         else:
             self.outbox = self._outbox(written.outbox)
-        if self._reported:
-            await self.tx.execute(statements.REPORTED, self._reported)
+        if self._ended:
+            await self.tx.execute(statements.ENDED, self._ended)
         if self.tasks:
             await statements.save_tasks(self.tx, self.tasks, self.now)
         return written.parked
@@ -270,7 +275,7 @@ class Batch:
     @property
     def moved_tasks(self) -> bool:
         """Whether a task may be able to run after the commit."""
-        return bool(self.tasks or self._reported)
+        return bool(self.tasks or self._ended)
 
     @property
     def rows(self) -> int:

@@ -222,6 +222,9 @@ def chassis_tables(metadata: MetaData) -> dict[str, Table]:
             instant("lease_until"),
             instant("first_tried_at"),
             instant("run_at", nullable=False),
+            Column(
+                "beside", Boolean, nullable=False, server_default="false", comment="runs beside the others of its key"
+            ),
             PrimaryKeyConstraint("task_id", name="tasks_pkey"),
             Index("tasks_key", "key", "seq"),
             Index("tasks_run_at", "run_at"),

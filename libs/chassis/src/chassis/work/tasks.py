@@ -1,4 +1,5 @@
-"""Runs tasks, the only external I/O: leased rows, run outside any transaction, one per key at a time, in order.
+"""Runs tasks, the only external I/O: leased rows, run outside any transaction, one per key at a time, in order, unless a
+task is to run beside the others.
 
 The lease restricts who may call, not who may report: a decision handles the report like any message, and recognises a
 repeated one.
@@ -34,7 +35,7 @@ update tasks set leased_by = $2, lease_until = clock_timestamp() + make_interval
 where task_id in (
   select t.task_id from tasks t
   where t.run_at <= now() and (t.lease_until is null or t.lease_until < now()) and t.kind = any($4::text[])
-    and not exists (select 1 from tasks e where e.key = t.key and e.seq < t.seq)
+    and (t.beside or not exists (select 1 from tasks e where e.key = t.key and e.seq < t.seq and not e.beside))
   order by t.run_at limit $1 for update skip locked)
 returning task_id, seq, key, store_id, aggregate, kind, body::text as body, correlation_id, traceparent, tries, first_tried_at,
   clock_timestamp() as now"""

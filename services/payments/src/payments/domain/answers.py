@@ -1,5 +1,6 @@
 """What a gateway's report means. The first final report of an operation counts; the lease of a task fences who may call,
-not who may report, so another may come: an equal one changes nothing, a differing one is parked for a person."""
+not who may report, so another may come: an equal one changes nothing, a differing one is parked for a person. Where a
+person stated the outcome before, a differing one is an event."""
 
 from __future__ import annotations
 
@@ -7,9 +8,9 @@ from uuid import UUID
 
 from contracts.deciding import Context, Decision, Reported, Task
 from contracts.payments import Declined, Failed, FailureCode
-from payments.domain import facts
+from payments.domain import facts, forcing
 from payments.domain.commands import resumed_voids
-from payments.domain.gateway import GatewayCall, GatewayOutcome, follow_up
+from payments.domain.gateway import GatewayCall, GatewayOutcome, check, follow_up
 from payments.domain.ledger import Ledger, Operation, evolve
 
 
@@ -26,6 +27,8 @@ def reported(ledger: Ledger, report: Reported, context: Context) -> Decision:
     operation = ledger.operation(call.operation_id, context)
     if operation is None or operation.postponed:
         raise Contradiction(f"{call.gateway} reports {outcome.state} on {call.operation_id}, which it was not asked")
+    if operation.recorded is not None:
+        return forcing.reported(ledger, call, operation, outcome, context)
     if outcome.amount_minor not in (None, operation.amount_minor):
         raise Contradiction(
             f"{call.gateway} moved {outcome.amount_minor} for {call.kind} {call.operation_id} of {operation.amount_minor}"
@@ -40,10 +43,7 @@ def reported(ledger: Ledger, report: Reported, context: Context) -> Decision:
             f" which is {operation.state} ({operation.gateway_reference})"
         )
     event = _answer(ledger, call, operation, outcome, context)
-    authorization_id = call.operation_id if call.kind == "authorize" else call.refers_to
-    if call.kind == "refund" or authorization_id is None or not ledger.void_waits(authorization_id):
-        return [event]
-    return resumed_voids(evolve(ledger, event), [event], authorization_id, context)
+    return resumed_voids(evolve(ledger, event), [event], call.operation_id, operation, context)
 
 
 def _still_pending(ledger: Ledger, call: GatewayCall, operation: Operation, context: Context) -> Decision:
@@ -56,23 +56,17 @@ def _still_pending(ledger: Ledger, call: GatewayCall, operation: Operation, cont
 
 
 def resumed(order_id: UUID, store_id: str, ledger: Ledger) -> list[Task]:
-    """What became of it is asked of every operation that a gateway answers later, also by a ledger that was restored."""
-    return [
-        follow_up(
-            GatewayCall(
-                operation_id=operation_id,
-                gateway=operation.gateway,
-                kind=operation.kind,
-                order_id=order_id,
-                store_id=store_id,
-                currency=operation.currency,
-                amount_minor=operation.amount_minor,
-                refers_to=operation.refers_to,
-            )
-        )
-        for operation_id, operation in ledger.operations.items()
-        if operation.state == "pending" and operation.gateway is not None and operation.currency is not None
-    ]
+    """What became of it is asked of every operation that a gateway answers later or has not confirmed, also by a ledger that
+    was restored."""
+    tasks = []
+    for operation_id, operation in ledger.operations.items():
+        if operation.gateway is None or operation.currency is None:
+            continue
+        if operation.state == "pending":
+            tasks.append(follow_up(operation.call(order_id, store_id, operation_id)))
+        elif operation.recorded == "unconfirmed":
+            tasks.append(check(operation.call(order_id, store_id, operation_id)))
+    return tasks
 
 
 def _answer(

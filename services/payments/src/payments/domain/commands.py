@@ -13,7 +13,7 @@ from contracts.deciding import Context, Effect, Folded
 from contracts.limits import MINOR_MAX, QUANTITY_MAX
 from contracts.payments import Authorize, Capture, Failed, FailureCode, MoneyLine, Refund, Void, Voided
 from payments.domain import facts
-from payments.domain.gateway import AT_ONCE, GatewayCall, Kind, task
+from payments.domain.gateway import AT_ONCE, Kind, task
 from payments.domain.ledger import Asked, Authorization, Capturing, Ledger, Operation, VoidPostponed, evolve, total
 
 
@@ -32,7 +32,7 @@ def authorize(ledger: Ledger, command: Authorize, context: Context) -> list[Effe
     if ledger.currency is not None and command.currency != ledger.currency:
         reason = f"the order is paid in {ledger.currency}"
         return [facts.declined(ledger, command.operation_id, requested, context, "currency_differs", reason)]
-    if ledger.authorized_minor + amount > MINOR_MAX:
+    if amount > ledger.authorizable_minor:
         reason = f"an order holds at most {MINOR_MAX} minor units"
         return [facts.declined(ledger, command.operation_id, requested, context, "amount_too_large", reason)]
     return _execute(ledger, command.operation_id, requested, context, command.reference)
@@ -51,23 +51,31 @@ def capture(ledger: Ledger, command: Capture, context: Context) -> list[Effect]:
 
 
 def void(ledger: Ledger, command: Void, context: Context) -> list[Effect]:
-    """A goal: release what is left. It waits for what is in flight, because what is left depends on it."""
+    """Without lines a goal: release what is left. It waits for what is in flight, because what is left depends on it.
+
+    With lines it releases exactly them, of what is not held; it waits for the answer to the authorization alone.
+    """
     if command.operation_id in ledger.operations:
         return []
     asked = ledger.operation(command.authorization_id, context)
     if asked is None or asked.kind != "authorize":
         requested = Operation(kind="void", state="asked", currency=ledger.currency, refers_to=command.authorization_id)
         return [facts.failed(ledger, command.operation_id, requested, context, "authorization_unknown")]
-    if ledger.in_flight(command.authorization_id):
+    lines = merged(command.lines)
+    if asked.is_open if lines else ledger.in_flight(command.authorization_id):
         return [
             VoidPostponed(
                 order_id=context.key,
                 store_id=context.store_id,
                 operation_id=command.operation_id,
                 authorization_id=command.authorization_id,
+                lines=lines,
             )
         ]
-    return _void_now(ledger, command.operation_id, command.authorization_id, asked, context)
+    if not lines:
+        return _void_rest(ledger, command.operation_id, command.authorization_id, asked, context)
+    left = ledger.capturable(command.authorization_id) if command.authorization_id in ledger.authorizations else None
+    return _void_lines(ledger, command.operation_id, command.authorization_id, asked, lines, left, context)
 
 
 def refund(ledger: Ledger, command: Refund, context: Context) -> list[Effect]:
@@ -79,7 +87,11 @@ def refund(ledger: Ledger, command: Refund, context: Context) -> list[Effect]:
         return [facts.failed(ledger, command.operation_id, requested, context, "capture_unknown")]
     left = ledger.refundable(command.capture_id)
     no = _no_to(ledger, command.operation_id, requested, left, "capture_exceeded", context)
-    return [no] if no else _execute(ledger, command.operation_id, requested, context)
+    if no is not None:
+        return [no]
+    if command.recorded:
+        return [facts.succeeded(ledger, command.operation_id, requested, context, command.reference, recorded=True)]
+    return _execute(ledger, command.operation_id, requested, context)
 
 
 def _of_lines(
@@ -97,17 +109,26 @@ def _of_lines(
     )
 
 
-def resumed_voids(ledger: Ledger, answer: Sequence[Effect], authorization_id: UUID, context: Context) -> Folded:
-    """`answer` has ended something on an authorization, and is folded: what becomes of the voids that waited for it."""
-    effects = [*answer]
-    for operation_id, operation in ledger.operations.items():
-        if not operation.postponed or operation.refers_to != authorization_id:
+def resumed_voids(
+    ledger: Ledger, ending: Sequence[Effect], operation_id: UUID, operation: Operation, context: Context
+) -> Folded:
+    """`ending` has ended an operation, and its events are folded: what becomes of the voids that waited for that."""
+    authorization_id = operation_id if operation.kind == "authorize" else operation.refers_to
+    effects = [*ending]
+    if operation.kind == "refund" or authorization_id is None:
+        return Folded(effects, ledger)
+    for void_id, waiting in ledger.operations.items():
+        if not waiting.postponed or waiting.refers_to != authorization_id:
             continue
-        if ledger.in_flight(authorization_id):
-            break
-        made = _void_now(ledger, operation_id, authorization_id, operation, context)
+        if not waiting.lines and ledger.in_flight(authorization_id):
+            break  # it claims all that is left, so later ones wait behind it
+        if waiting.lines:
+            left = ledger.free(authorization_id) if authorization_id in ledger.authorizations else None
+            made = _void_lines(ledger, void_id, authorization_id, waiting, waiting.lines, left, context)
+        else:
+            made = _void_rest(ledger, void_id, authorization_id, waiting, context)
         for effect in made:
-            if isinstance(effect, (Asked, Voided)):  # every event that it can make
+            if isinstance(effect, (Asked, Voided, Failed)):  # every event that it can make
                 ledger = evolve(ledger, effect)
         effects += made
     return Folded(effects, ledger)
@@ -146,18 +167,7 @@ def _execute(
         lines=requested.lines,
         amount_minor=requested.amount_minor,
     )
-    call = GatewayCall(
-        operation_id=operation_id,
-        gateway=requested.gateway,
-        kind=requested.kind,
-        order_id=context.key,
-        store_id=context.store_id,
-        currency=requested.currency,
-        amount_minor=requested.amount_minor,
-        refers_to=requested.refers_to,
-        reference=reference,
-    )
-    return [asked, task(call)]
+    return [asked, task(requested.call(context.key, context.store_id, operation_id, reference))]
 
 
 def _no_to(
@@ -180,7 +190,7 @@ def _no_to(
     return None
 
 
-def _void_now(
+def _void_rest(
     ledger: Ledger, operation_id: UUID, authorization_id: UUID, asked: Operation, context: Context
 ) -> list[Effect]:
     """Void what is left of an authorization on which nothing is in flight; of a declined one that is nothing.
@@ -203,3 +213,32 @@ def _void_now(
         lines=lines,
     )
     return _execute(ledger, operation_id, requested, context)
+
+
+def _void_lines(
+    ledger: Ledger,
+    operation_id: UUID,
+    authorization_id: UUID,
+    asked: Operation,
+    lines: tuple[MoneyLine, ...],
+    left: dict[str, int] | None,
+    context: Context,
+) -> list[Effect]:
+    """Void exactly these amounts. left: what of each line may be voided; null: the authorization was declined.
+
+    `asked` names currency and gateway of a declined one.
+    """
+    authorization = ledger.authorizations.get(authorization_id)
+    requested = Operation(
+        kind="void",
+        state="asked",
+        amount_minor=total(lines),
+        currency=asked.currency,
+        refers_to=authorization_id,
+        gateway=authorization.gateway if authorization else asked.gateway,
+        lines=lines,
+    )
+    if left is None:
+        return [facts.failed(ledger, operation_id, requested, context, "authorization_exceeded", allowed_minor=0)]
+    no = _no_to(ledger, operation_id, requested, left, "authorization_exceeded", context)
+    return [no] if no else _execute(ledger, operation_id, requested, context)

@@ -15,9 +15,14 @@ Fact = Authorized | Captured | Voided | Refunded
 
 
 def succeeded(
-    ledger: Ledger, operation_id: UUID, operation: Operation, context: Context, gateway_reference: str | None = None
+    ledger: Ledger,
+    operation_id: UUID,
+    operation: Operation,
+    context: Context,
+    gateway_reference: str | None = None,
+    recorded: bool = False,
 ) -> Fact:
-    """What was asked has happened, in full."""
+    """What was asked has happened, in full. recorded: it was stated, not reported."""
     amount, currency = operation.amount_minor, _currency(operation)
     match operation.kind:
         case "authorize":
@@ -33,6 +38,7 @@ def succeeded(
                 lines=operation.lines,
                 amount_minor=amount,
                 gateway_reference=gateway_reference,
+                recorded=recorded,
             )
         case "capture":
             return Captured(
@@ -46,6 +52,7 @@ def succeeded(
                 lines=operation.lines,
                 amount_minor=amount,
                 gateway_reference=gateway_reference,
+                recorded=recorded,
             )
         case "void":
             return Voided(
@@ -58,6 +65,7 @@ def succeeded(
                 lines=operation.lines,
                 amount_minor=amount,
                 gateway_reference=gateway_reference,
+                recorded=recorded,
             )
         case "refund":
             return Refunded(
@@ -71,6 +79,7 @@ def succeeded(
                 lines=operation.lines,
                 amount_minor=amount,
                 gateway_reference=gateway_reference,
+                recorded=recorded,
             )
         case _:
             assert_never(operation.kind)
@@ -93,7 +102,13 @@ def pending(ledger: Ledger, operation_id: UUID, operation: Operation, context: C
 
 
 def declined(
-    ledger: Ledger, operation_id: UUID, operation: Operation, context: Context, code: str, reason: str
+    ledger: Ledger,
+    operation_id: UUID,
+    operation: Operation,
+    context: Context,
+    code: str,
+    reason: str,
+    recorded: bool = False,
 ) -> Declined:
     return Declined(
         order_id=context.key,
@@ -104,6 +119,7 @@ def declined(
         amount_minor=min(operation.amount_minor, MINOR_MAX),
         code=code,
         reason=reason,
+        recorded=recorded,
     )
 
 
@@ -115,6 +131,7 @@ def failed(
     code: FailureCode,
     reason: str = "",
     allowed_minor: int | None = None,
+    recorded: bool = False,
 ) -> Failed:
     return Failed(
         order_id=context.key,
@@ -128,6 +145,7 @@ def failed(
         reason=reason,
         amount_minor=min(operation.amount_minor, MINOR_MAX),
         allowed_minor=allowed_minor,
+        recorded=recorded,
     )
 
 

@@ -14,6 +14,8 @@ from contracts.payments import GatewayName
 Kind = Literal["authorize", "capture", "void", "refund"]
 
 TASK_KIND: Final = "gateway"
+CHECK_KIND: Final = "gateway_check"
+"""Asks a gateway what it has under an operation whose outcome a person stated."""
 AT_ONCE: Final[frozenset[str]] = frozenset({"marketplace"})
 """Gateways where the money already lies with the marketplace: an operation succeeds at once, without a call."""
 
@@ -39,8 +41,9 @@ class GatewayCall(Frozen):
 class GatewayOutcome(Frozen):
     """What a gateway made of it. Only `pending` is not the end."""
 
-    state: Literal["succeeded", "pending", "refused", "not_set_up"]
-    """`not_set_up`: no gateway of that name is configured, and none was ever called for this operation."""
+    state: Literal["succeeded", "pending", "refused", "not_set_up", "unknown"]
+    """`not_set_up`: no gateway of that name is configured, and none was ever called for this operation. `unknown`: it has no
+    operation of this id; the outcome of a check alone."""
     gateway_reference: Text | None = None
     amount_minor: MinorUnsigned | None = None
     """What it moved, if the gateway states it."""
@@ -59,4 +62,18 @@ def follow_up(call: GatewayCall) -> Task:
     A task of its own, for what it reports must not be taken for a repetition of the first report.
     """
     asking = call if call.ask_only else call.model_copy(update={"ask_only": True})
-    return Task(task_id=derived(call.operation_id, "what became of it"), kind=TASK_KIND, body=asking)
+    return Task(task_id=follow_up_id(call.operation_id), kind=TASK_KIND, body=asking)
+
+
+def follow_up_id(operation_id: UUID) -> UUID:
+    return derived(operation_id, "what became of it")
+
+
+def check(call: GatewayCall) -> Task:
+    """Asks what the gateway has under an operation whose outcome a person stated: nothing is moved by it.
+
+    It runs beside the order's other calls, because the gateway may stay silent for as long as it likes.
+    """
+    asking = call.model_copy(update={"ask_only": True})
+    task_id = derived(call.operation_id, "what the gateway has")
+    return Task(task_id=task_id, kind=CHECK_KIND, body=asking, beside=True)

@@ -8,21 +8,26 @@ captures in flight cannot spend the same euro. Amounts are never negative; `dire
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from typing import Any, Final, Literal, NamedTuple, assert_never
+from typing import Annotated, Any, Final, Literal, NamedTuple, assert_never
 from uuid import UUID
 
 from pydantic import Field
 
-from contracts.base import Document, OrderKeyed, PrivateEvent
+from contracts.base import Document, Id, OrderKeyed, Personal, PrivateEvent, Text
 from contracts.deciding import Context, Reported
+from contracts.limits import MINOR_MAX
 from contracts.payments import (
     Authorized,
     Captured,
+    Contradicted,
     Declined,
     Failed,
+    Force,
+    ForceRefused,
     GatewayName,
     MoneyLine,
     MoneyTotals,
+    Outcome,
     Pending,
     Refunded,
     Void,
@@ -48,9 +53,42 @@ class VoidPostponed(OrderKeyed, PrivateEvent, type="payments.void_postponed"):
     """A void waits for what is in flight on its authorization; until then nothing new is taken from it."""
 
     authorization_id: UUID
+    lines: tuple[MoneyLine, ...] = ()
+    """The amounts to release; empty: all that is left."""
 
 
-LedgerEvent = Authorized | Captured | Voided | Refunded | Declined | Failed | Pending | Asked | VoidPostponed
+class Forced(OrderKeyed, PrivateEvent, type="payments.forced"):
+    """A person states the outcome of an operation; the event of that outcome follows."""
+
+    target_operation_id: UUID
+    outcome: Outcome
+    reference: Id | None = None
+    reason: Annotated[Text, Personal()] = ""
+    actor: Text
+
+
+class Confirmed(OrderKeyed, PrivateEvent, type="payments.confirmed"):
+    """The gateway reports the outcome that a person stated before."""
+
+    target_operation_id: UUID
+    gateway_reference: Text | None = None
+
+
+LedgerEvent = (
+    Authorized
+    | Captured
+    | Voided
+    | Refunded
+    | Declined
+    | Failed
+    | Pending
+    | Asked
+    | VoidPostponed
+    | Forced
+    | Confirmed
+    | Contradicted
+    | ForceRefused
+)
 
 # ------------------------------------------------------------------------------------------------------------- state
 
@@ -99,6 +137,11 @@ class Capturing(Document):
     lines: dict[str, CapturedLine] = Field(default_factory=dict)
 
 
+Recorded = Literal["stated", "unconfirmed", "confirmed", "contradicted"]
+"""The state of an outcome that was stated, not reported: no gateway is asked about it; its gateway is still asked what it has; the
+gateway has reported the same; the gateway has reported another one."""
+
+
 class Operation(Document):
     """What was asked under one id, and its outcome. An id has its effect once, for ever."""
 
@@ -109,16 +152,33 @@ class Operation(Document):
     refers_to: UUID | None = None
     gateway: GatewayName | None = None
     lines: tuple[MoneyLine, ...] = ()
-    """Held while open, empty afterwards."""
+    """Held while open. After a gateway's refusal: what was asked of it. Empty after a success."""
     postponed: bool = False
     """A void that waits: no gateway is asked yet, and it holds no lines."""
     gateway_reference: str | None = None
     code: str = ""
     reason: str = ""
+    recorded: Recorded | None = None
+    """Null: the outcome is the ledger's own or its gateway's."""
 
     @property
     def is_open(self) -> bool:
         return self.state in ("asked", "pending")
+
+    def call(self, order_id: UUID, store_id: str, operation_id: UUID, reference: str | None = None) -> GatewayCall:
+        """What its gateway is asked to do."""
+        assert self.gateway is not None and self.currency is not None, "a call names its gateway and its currency"
+        return GatewayCall(
+            operation_id=operation_id,
+            gateway=self.gateway,
+            kind=self.kind,
+            order_id=order_id,
+            store_id=store_id,
+            currency=self.currency,
+            amount_minor=self.amount_minor,
+            refers_to=self.refers_to,
+            reference=reference,
+        )
 
 
 CLOSED_MAX: Final = 8
@@ -162,6 +222,12 @@ class Ledger(Document):
             refunded_minor=self.refunded_minor + more.get("refunded", 0),
         )
 
+    @property
+    def authorizable_minor(self) -> int:
+        """What may still be authorized: an order holds at most `MINOR_MAX`, and what is asked for is held."""
+        asked = sum(o.amount_minor for o in self.operations.values() if o.kind == "authorize" and o.is_open)
+        return MINOR_MAX - self.authorized_minor - asked
+
     def in_flight(self, authorization_id: UUID) -> bool:
         """A gateway is being asked about this authorization (itself, a capture or a void)."""
         return any(
@@ -173,10 +239,14 @@ class Ledger(Document):
         return any(o.postponed and o.refers_to == authorization_id for o in self.operations.values())
 
     def capturable(self, authorization_id: UUID) -> dict[str, int]:
-        """Line -> what may still be captured: not captured, not voided, not held. A waiting void has claimed it all."""
-        lines = self.authorizations[authorization_id].lines
+        """Line -> what may still be captured or voided: neither yet, and not held. A waiting void has claimed it all."""
         if self.void_waits(authorization_id):
-            return dict.fromkeys(lines, 0)
+            return dict.fromkeys(self.authorizations[authorization_id].lines, 0)
+        return self.free(authorization_id)
+
+    def free(self, authorization_id: UUID) -> dict[str, int]:
+        """Line -> what is neither captured nor voided nor held by what a gateway is being asked."""
+        lines = self.authorizations[authorization_id].lines
         return self._less_held(authorization_id, {line_id: line.left_minor for line_id, line in lines.items()})
 
     def refundable(self, capture_id: UUID) -> dict[str, int]:
@@ -186,7 +256,7 @@ class Ledger(Document):
 
     def _less_held(self, refers_to: UUID, left: dict[str, int]) -> dict[str, int]:
         for operation in self.operations.values():
-            if operation.is_open and operation.refers_to == refers_to:
+            if operation.is_open and not operation.postponed and operation.refers_to == refers_to:
                 for line in operation.lines:
                     left[line.line_id] -= line.amount_minor
         return left
@@ -196,7 +266,11 @@ def compact(ledger: Ledger) -> Ledger:
     """Without the oldest closed operations: the document does not grow with each."""
     if len(ledger.operations) <= CLOSED_MAX:
         return ledger
-    closed = [operation_id for operation_id, operation in ledger.operations.items() if not operation.is_open]
+    closed = [
+        operation_id
+        for operation_id, operation in ledger.operations.items()
+        if not operation.is_open and operation.recorded != "unconfirmed"
+    ]
     oldest = {*closed[:-CLOSED_MAX]}
     stay = {
         operation_id: operation for operation_id, operation in ledger.operations.items() if operation_id not in oldest
@@ -205,12 +279,14 @@ def compact(ledger: Ledger) -> Ledger:
 
 
 def earlier(ledger: Ledger, message: Any) -> Iterable[EarlierKey]:
-    """The closed operation that deciding needs and the ledger no longer has: what a gateway reports on, what a void names."""
+    """The closed operation that deciding needs and the ledger no longer has: what a gateway reports on, what is voided, forced."""
     match message:
-        case Reported(asked=GatewayCall(order_id=order_id, operation_id=operation_id)):
-            named = operation_id
-        case Void(order_id=order_id, authorization_id=authorization_id):
-            named = authorization_id
+        case Reported(asked=GatewayCall(order_id=order_id, operation_id=named)):
+            pass
+        case Void(order_id=order_id, authorization_id=named):
+            pass
+        case Force(order_id=order_id, target_operation_id=named):
+            pass
         case _:
             return
     if named not in ledger.operations and len(ledger.operations) >= CLOSED_MAX:
@@ -250,9 +326,21 @@ def evolve(ledger: Ledger, event: LedgerEvent) -> Ledger:
                 currency=ledger.currency,
                 refers_to=event.authorization_id,
                 gateway=ledger.gateway,
+                lines=event.lines,
                 postponed=True,
             )
             after = _with_operation(ledger, event.operation_id, waiting)
+        case Forced():
+            operation = ledger.operations[event.target_operation_id]
+            is_asked = operation.is_open or operation.recorded == "unconfirmed"
+            recorded: Recorded = "unconfirmed" if is_asked else "stated"
+            after = _changed(ledger, event.target_operation_id, recorded=recorded)
+        case Confirmed():
+            after = _changed(ledger, event.target_operation_id, recorded="confirmed", reference=event.gateway_reference)
+        case Contradicted():
+            after = _changed(ledger, event.target_operation_id, recorded="contradicted")
+        case ForceRefused():
+            after = ledger
         case _:
             assert_never(event)  # an event without a case does not type-check
     return after
@@ -371,10 +459,11 @@ def _closed(
         update={
             "state": state,
             "amount_minor": event.amount_minor,
-            "lines": (),
+            "lines": () if before.postponed else before.lines,
             "postponed": False,
             "code": event.code,
             "reason": event.reason,
+            "recorded": before.recorded or ("stated" if event.recorded else None),
         }
     )
     return _with_operation(ledger, operation_id, closed)
@@ -396,6 +485,15 @@ def _with_operation(ledger: Ledger, operation_id: UUID | None, operation: Operat
     return ledger.model_copy(update={"operations": {**ledger.operations, operation_id: operation}})
 
 
+def _changed(ledger: Ledger, operation_id: UUID, *, recorded: Recorded, reference: str | None = None) -> Ledger:
+    """What became of a stated outcome. An operation that the ledger no longer has stays as its row is."""
+    known = ledger.operations.get(operation_id)
+    if known is None:
+        return ledger
+    update = {"recorded": recorded, "gateway_reference": reference or known.gateway_reference}
+    return _with_operation(ledger, operation_id, known.model_copy(update=update))
+
+
 def _operations_with(
     ledger: Ledger,
     event: Authorized | Captured | Voided | Refunded,
@@ -404,6 +502,7 @@ def _operations_with(
     refers_to: UUID | None,
 ) -> dict[UUID, Operation]:
     assert event.operation_id is not None, "every event of a ledger belongs to an operation"
+    known = ledger.operations.get(event.operation_id)
     succeeded = Operation(
         kind=kind,
         state="succeeded",
@@ -412,6 +511,7 @@ def _operations_with(
         refers_to=refers_to,
         gateway=gateway,
         gateway_reference=event.gateway_reference,
+        recorded=((known.recorded if known else None) or "stated") if event.recorded else None,
     )
     return {**ledger.operations, event.operation_id: succeeded}
 

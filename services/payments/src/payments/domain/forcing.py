@@ -1,0 +1,209 @@
+"""A person states the outcome of an operation, because its gateway gives none. Nothing is moved: the outcome is booked.
+
+As long as a gateway can be asked and may still answer, its answer is awaited. Once a person has stated the outcome, the
+operation is never called again; its gateway is asked what it has, beside everything else. The same is noted, another one
+is published for a person. Neither changes an amount.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from datetime import datetime
+from typing import Any, Final, Literal, NamedTuple
+from uuid import UUID
+
+from contracts.deciding import Context, Decision, Effect, Withdrawn
+from contracts.payments import Contradicted, Declined, Failed, Force, ForceCode, ForceRefused, Outcome
+from payments.domain import facts
+from payments.domain.commands import resumed_voids
+from payments.domain.gateway import GatewayCall, GatewayOutcome, check, follow_up_id
+from payments.domain.ledger import Confirmed, Forced, Ledger, Operation, evolve
+
+UNANSWERED_MIN: Final = 3
+"""Tries without an outcome, after which a gateway counts as one that does not answer."""
+
+
+class AskingKey(NamedTuple):
+    """Names how often the gateway of one operation was asked."""
+
+    order_id: UUID
+    operation_id: UUID
+    what: str = "asking"
+    """Makes it differ from other keys of two ids."""
+
+
+class Asking(NamedTuple):
+    tries: int
+    """Those that are over, without an outcome."""
+    since: datetime | None
+    """Start of the first try."""
+
+
+def asking(ledger: Ledger, message: Any) -> Iterable[AskingKey]:
+    if isinstance(message, Force):
+        yield AskingKey(message.order_id, message.target_operation_id)
+
+
+def force(ledger: Ledger, command: Force, context: Context) -> Decision:
+    target_id = command.target_operation_id
+    target = ledger.operation(target_id, context)
+    if target is None:
+        return [_refused(command, context, "operation_unknown", f"payments has no operation {target_id}")]
+    if target.recorded is not None and not target.is_open and _outcome_of(target) == command.outcome:
+        return []
+    if (no := _why_not(ledger, command, target, context)) is not None:
+        return [no]
+    forced = Forced(
+        order_id=context.key,
+        store_id=context.store_id,
+        operation_id=command.operation_id,
+        target_operation_id=target_id,
+        outcome=command.outcome,
+        reference=command.reference,
+        reason=command.reason,
+        actor=command.actor,
+    )
+    event = _stated(ledger, command, target, context)
+    effects: list[Effect] = [forced, event]
+    if target.is_open:
+        call = target.call(context.key, context.store_id, target_id)
+        effects += [Withdrawn(target_id), Withdrawn(follow_up_id(target_id)), check(call)]
+    return resumed_voids(evolve(evolve(ledger, forced), event), effects, target_id, target, context)
+
+
+def _why_not(ledger: Ledger, command: Force, target: Operation, context: Context) -> ForceRefused | None:
+    """Why the outcome cannot be stated now."""
+    if target.postponed:
+        why = "it waits for what is in flight on its authorization; no gateway is asked yet"
+        return _refused(command, context, "not_forceable", why)
+    if target.is_open:
+        status = context.shares.get(AskingKey(context.key, command.target_operation_id))
+        tries, since = status or Asking(0, None)  # no task yet: it is asked for in this very batch
+        if tries >= UNANSWERED_MIN:
+            return None
+        why = f"{target.gateway} is being asked: {tries} of {UNANSWERED_MIN} tries are over without an outcome"
+        return _refused(command, context, "not_forceable", why, gateway=target.gateway, since=since, tries=tries)
+    if command.outcome == "failed" or target.state == "succeeded":
+        why = f"it has its outcome: {target.state}"
+        return _refused(command, context, "not_forceable", why, gateway=target.gateway)
+    if not target.lines:
+        return _refused(command, context, "not_forceable", "the ledger refused it, or no longer has its lines")
+    allowed = _allowed(ledger, target)
+    if allowed < target.amount_minor:
+        why = f"{allowed} of {target.amount_minor} are left"
+        return _refused(command, context, "amount_exceeded", why, gateway=target.gateway, allowed_minor=allowed)
+    return None
+
+
+def _allowed(ledger: Ledger, target: Operation) -> int:
+    """How much of a refused operation the ledger still has room for."""
+    if target.kind == "authorize":
+        return max(0, ledger.authorizable_minor)
+    left: dict[str, int] = {}
+    if target.refers_to in ledger.authorizations:
+        left = ledger.capturable(target.refers_to)
+    elif target.refers_to in ledger.captures:
+        left = ledger.refundable(target.refers_to)
+    return sum(min(line.amount_minor, left.get(line.line_id, 0)) for line in target.lines)
+
+
+def _stated(ledger: Ledger, command: Force, target: Operation, context: Context) -> facts.Fact | Declined | Failed:
+    target_id = command.target_operation_id
+    if command.outcome == "succeeded":
+        return facts.succeeded(ledger, target_id, target, context, command.reference, recorded=True)
+    by = f"stated by {command.actor}"[:500]
+    if target.kind == "authorize":
+        return facts.declined(ledger, target_id, target, context, "gateway_refused", by, recorded=True)
+    return facts.failed(ledger, target_id, target, context, "gateway_refused", by, recorded=True)
+
+
+def _refused(
+    command: Force,
+    context: Context,
+    code: ForceCode,
+    reason: str,
+    *,
+    gateway: str | None = None,
+    since: datetime | None = None,
+    tries: int = 0,
+    allowed_minor: int | None = None,
+) -> ForceRefused:
+    return ForceRefused(
+        order_id=context.key,
+        store_id=context.store_id,
+        operation_id=command.operation_id,
+        code=code,
+        refers_to=command.target_operation_id,
+        gateway=gateway,
+        since=since,
+        tries=tries,
+        allowed_minor=allowed_minor,
+        reason=reason,
+    )
+
+
+# ------------------------------------------------------------------------------ what the gateway reports all the same
+
+Reported = Literal["succeeded", "failed", "unknown"]
+
+
+def reported(
+    ledger: Ledger, call: GatewayCall, target: Operation, outcome: GatewayOutcome, context: Context
+) -> Decision:
+    """A report on an operation whose outcome was stated before."""
+    if outcome.state == "pending":
+        return []  # of a worker that asked before the statement; the check goes on asking
+    said = _said(outcome)
+    if _agrees(target, said, outcome.amount_minor):
+        return _confirmed(call, target, outcome, context)
+    if target.recorded == "contradicted" or (target.recorded == "stated" and said == "failed"):
+        return []  # once more, or the refusal that a person overruled
+    return [
+        Contradicted(
+            order_id=context.key,
+            store_id=context.store_id,
+            currency=call.currency,
+            totals=ledger.totals(),
+            target_operation_id=call.operation_id,
+            command=target.kind,
+            refers_to=target.refers_to,
+            recorded_outcome=_outcome_of(target),
+            reported_outcome=said,
+            amount_minor=target.amount_minor,
+            reported_minor=outcome.amount_minor,
+            gateway=call.gateway,
+            gateway_reference=outcome.gateway_reference,
+            reason=": ".join(filter(None, (outcome.code, outcome.reason)))[:500],
+        )
+    ]
+
+
+def _confirmed(call: GatewayCall, target: Operation, outcome: GatewayOutcome, context: Context) -> list[Effect]:
+    if target.recorded != "unconfirmed":
+        return []
+    return [
+        Confirmed(
+            order_id=context.key,
+            store_id=context.store_id,
+            target_operation_id=call.operation_id,
+            gateway_reference=outcome.gateway_reference,
+        )
+    ]
+
+
+def _agrees(target: Operation, said: Reported, moved_minor: int | None) -> bool:
+    if target.state == "succeeded":
+        return said == "succeeded" and moved_minor in (None, target.amount_minor)
+    return said != "succeeded"  # what a gateway does not have it has not done
+
+
+def _said(outcome: GatewayOutcome) -> Reported:
+    match outcome.state:
+        case "succeeded" | "unknown":
+            return outcome.state
+        case _:
+            return "failed"
+
+
+def _outcome_of(operation: Operation) -> Outcome:
+    return "succeeded" if operation.state == "succeeded" else "failed"
