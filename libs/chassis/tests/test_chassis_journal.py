@@ -132,6 +132,7 @@ async def test_each_query_of_the_journal_scans_only_the_days_that_it_needs(world
         assert await scanned_by_key(world, key) == [4, 5, 6]
         more = {"after": position, "limit": 1, "operation_id": uuid4(), "without": ["counter.added"]}
         assert await scanned_by_key(world, key, **more) == [4, 5, 6]
+        assert await scanned_by_key(world, key, before=position + 9, latest=True, limit=9) == [4, 5, 6]
         assert await scanned_by_key(world, uuid4()) == await scanned_by_key(world, key, "st_2") == []
         async with world.database.transaction() as tx:
             assert await scanned(tx, journal.ADOPTED) == [2, 7]
@@ -196,6 +197,9 @@ async def test_entries_are_of_one_aggregate_one_store_and_one_operation_newest_l
     ]
     assert await read("counters", STORE, key, operation_id=operation) == [found[1]]
     assert await read("counters", STORE, key, after=found[0].id, limit=1) == [found[1]]
+    assert await read("counters", STORE, key, before=found[2].id) == found[:2]
+    assert await read("counters", STORE, key, latest=True, limit=2) == found[1:]
+    assert await read("counters", STORE, key, before=found[2].id, latest=True, limit=1) == [found[1]]
     assert await read("counters", STORE, key, without=["counter.added"]) == [found[2]]
     assert await read("counters", "st_2", key) == await read("labels", STORE, key) == []
 

@@ -180,12 +180,12 @@ class Client:
     def __init__(self, app: App, key: str) -> None:
         self.asgi, self.key = app.asgi(), key
 
-    async def __call__(self, method: str, path: str, body: Any = None) -> tuple[int, Any]:
+    async def __call__(self, method: str, path: str, body: Any = None, query: str = "") -> tuple[int, Any]:
         sent: list[Any] = []
         headers = [(b"authorization", f"Bearer {self.key}".encode()), (b"content-type", b"application/json")]
         scope = {
             "type": "http", "asgi": {"version": "3.0"}, "http_version": "1.1", "method": method, "scheme": "http",
-            "path": path, "raw_path": quote(path).encode(), "query_string": b"", "root_path": "", "headers": headers,
+            "path": path, "raw_path": quote(path).encode(), "query_string": query.encode(), "root_path": "", "headers": headers,
             "server": ("test", 80), "client": ("test", 1),
         }  # fmt: skip
 
@@ -223,6 +223,31 @@ async def test_an_exception_is_shown_with_its_difference_and_ended_once(app: App
     _, shown = await call("GET", f"/v1/orders/{key}")
     (resolved,) = [entry for entry in shown["timeline"] if entry["type"] == "orders.exception_resolved"]
     assert (resolved["code"], resolved["resolution"], resolved["reason"]) == ("address_changed", "accept", "moved")
+
+
+async def test_an_order_is_shown_with_its_latest_steps_and_the_timeline_has_all_of_them(app: App) -> None:
+    call = Client(app, await app.keys.create("a", "desk", ["*"]))
+    (key,) = await place(app, 1, "a", lifecycle="partially_shipped")
+    for n in range(40):  # an exception whose difference changes is raised anew
+        moved = digital(
+            "a-0", lifecycle="partially_shipped", ship_to=Address(name="Ann", line1=f"{n} Way", country="FR")
+        )
+        at = f"2025-01-01T00:{n:02}:00Z"
+        source = Source(channel="api", account="default", updated_at=at, content_hash=str(n))
+        await handle(app, inbound(Snapshot(source=source, order=moved), key, "a"))
+    _, shown = await call("GET", f"/v1/orders/{key}")
+    versions = [step["version"] for step in shown["timeline"] if step["version"]]
+    assert len(shown["timeline"]) == 50 and versions == sorted(versions) and versions[-1] == shown["version"]
+    steps, cursor = [], ""
+    while cursor is not None:
+        path = f"/v1/orders/{key}/timeline"
+        _, page = await call("GET", path, query=f"limit=20{cursor}")
+        steps += page["items"]
+        cursor = page["next_cursor"] and f"&cursor={page['next_cursor']}"
+    assert steps[:50] == shown["timeline"][::-1] and len(steps) > 50
+    assert steps[-1]["type"] == "orders.received" and len({step["message_id"] for step in steps}) == len(steps)
+    _, page = await call("GET", path, query=f"cursor={shown['timeline_next_cursor']}")
+    assert page["items"] == steps[50:]
 
 
 async def test_another_store_ends_no_exception(app: App) -> None:

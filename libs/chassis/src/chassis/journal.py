@@ -61,8 +61,8 @@ class Entry(NamedTuple):
 
 
 def by_key(
-    table: str, store_id: str, key: UUID, *, after: int = 0, limit: int | None = None, operation_id: UUID | None = None,
-    without: Sequence[str] = (),
+    table: str, store_id: str, key: UUID, *, after: int = 0, before: int | None = None, latest: bool = False,
+    limit: int | None = None, operation_id: UUID | None = None, without: Sequence[str] = (),
 ) -> TextClause:  # fmt: skip
     """The query of `entries`."""
     return text(f"""
@@ -70,24 +70,27 @@ select j.* from (select key, journal_from, journal_to from {table} where key = :
 cross join lateral (
   select {", ".join(Entry._fields)} from journal
   where key = a.key and aggregate = '{table}' and day between a.journal_from and a.journal_to and id > :after
-    and (:operation_id is null or operation_id = :operation_id) and not type = any(:without)
-  order by id limit :limit) j
+    and (:before is null or id < :before) and (:operation_id is null or operation_id = :operation_id) and not type = any(:without)
+  order by id {"desc" if latest else ""} limit :limit) j
 order by j.id""").bindparams(
         bindparam("key", key, Uuid), bindparam("store_id", store_id, Text), bindparam("after", after, BigInteger),
-        bindparam("limit", limit, BigInteger), bindparam("operation_id", operation_id, Uuid),
-        bindparam("without", list(without), ARRAY(Text)),
+        bindparam("before", before, BigInteger), bindparam("limit", limit, BigInteger),
+        bindparam("operation_id", operation_id, Uuid), bindparam("without", list(without), ARRAY(Text)),
     )  # fmt: skip
 
 
 async def entries(
     read: Callable[[Executable], Awaitable[Sequence[RowMapping]]], table: str, store_id: str, key: UUID, *,
-    after: int = 0, limit: int | None = None, operation_id: UUID | None = None, without: Sequence[str] = (),
+    after: int = 0, before: int | None = None, latest: bool = False, limit: int | None = None,
+    operation_id: UUID | None = None, without: Sequence[str] = (),
 ) -> list[Entry]:  # fmt: skip
     """Returns what is journaled under the key of a store's aggregate, newest last.
 
-    read: `App.read`. table: the aggregate's. after: the id of the last entry that was read. without: types that are left out.
+    read: `App.read`. table: the aggregate's. after, before: only entries with higher, lower ids. latest: whether a `limit`
+    cuts off the oldest entries, else it cuts off the newest. without: types that are left out.
     """
-    asked = by_key(table, store_id, key, after=after, limit=limit, operation_id=operation_id, without=without)
+    asked = by_key(table, store_id, key, after=after, before=before, latest=latest, limit=limit,
+                   operation_id=operation_id, without=without)  # fmt: skip
     return [Entry(**row) for row in await read(asked)]
 
 

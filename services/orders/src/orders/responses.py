@@ -136,6 +136,9 @@ class Step(BaseModel):
 
 class OrderRead(OrderShown):
     timeline: list[Step]
+    """The latest steps, newest last."""
+    timeline_next_cursor: str | None
+    """The cursor of the steps before, for `/timeline`; null if these are all."""
 
 
 class MarketShown(BaseModel):

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import time
 from collections.abc import Awaitable, Callable, Sequence
-from typing import Annotated, Any
+from typing import Any
 from uuid import UUID
 
 from asyncpg import Connection
-from fastapi import Depends, Request, Response
+from fastapi import Request, Response, Security
 from sqlalchemy.engine import RowMapping
 from sqlalchemy.sql import Executable
 
@@ -60,7 +60,7 @@ class Parts:
     # -- what routes use ----------------------------------------------------------------------------------------------
 
     def principal(self, scope: str, *, one_store: bool = True) -> Callable[..., Awaitable[Principal]]:
-        async def who(request: Request, _: Annotated[None, Depends(auth.security)]) -> Principal:
+        async def who(request: Request, _: None = Security(auth.security, scopes=[scope])) -> Principal:
             found = await self.keys.principal(request, scope)
             if one_store and not found.store_id:
                 raise problems.known("store_missing", "an administrator's key names it in the header X-Store-Id")

@@ -1,28 +1,29 @@
-"""Routes that read orders: one with its timeline, and the list."""
+"""Routes that read one order: as it is now, and its timeline."""
 
 from typing import Annotated, Any, Final
 from uuid import UUID
 
 import orjson
 from fastapi import APIRouter, Depends, Response
-from sqlalchemy import literal, select, tuple_
+from sqlalchemy import select
 
 from chassis import journal
 from chassis.batch.aggregates import whole
 from chassis.declare.app import App, Principal
 from chassis.http.bodies import as_json
 from chassis.http.commands import etag
-from chassis.http.paging import Cursor, Cursors, Limit, Page
+from chassis.http.paging import Cursor, Cursors, Limit, Page, PageOfRows, RowNumber
 from chassis.http.problems import Problem, answers, respond
-from contracts.base import Id, Text, Timestamp
-from orders.api.shown import plain, shown, words
+from orders.api.shown import shown
 from orders.domain.order import Order
-from orders.responses import OrderRead, OrderSummary
+from orders.responses import OrderRead, Step
 from orders.tables import metadata, orders
 
 UNSHOWN: Final = ("orders.progressed", "orders.merged")
 """Types of the journal that the timeline leaves out; `GET /v1/journal` has them."""
-LISTED = Cursors("orders", Timestamp, UUID)
+TIMELINE_STEPS: Final = 50
+"""Latest steps that an order is shown with; `/timeline` has those before."""
+STEPS: Final = Cursors("timeline", RowNumber)
 
 
 def add_routes(router: APIRouter, app: App) -> None:
@@ -45,48 +46,33 @@ def add_routes(router: APIRouter, app: App) -> None:
         body = shown(order_id, state, version)
         if parked:
             body["waiting"] = "parked"
-        return respond(as_json(200, body | {"timeline": await timeline(who, order_id)}, etag(version)))
+        latest = await timeline(who, order_id, None, TIMELINE_STEPS)
+        steps = {"timeline": latest["items"][::-1], "timeline_next_cursor": latest["next_cursor"]}
+        return respond(as_json(200, body | steps, etag(version)))
 
-    async def timeline(who: Principal, key: UUID) -> list[dict[str, Any]]:
-        found = await journal.entries(app.read, "orders", who.store_id, key, without=UNSHOWN)
-        bodies = [orjson.loads(entry.payload) for entry in found]
-        return [
-            {
-                "at": entry.at.isoformat(), "type": entry.type, "version": entry.version,
-                "operation_id": entry.operation_id and str(entry.operation_id), "message_id": str(entry.message_id),
-                "caused_by": {"type": entry.cause_type, "id": str(entry.cause_id), "actor": entry.actor},
-                "status": body.get("status"), "payment_status": body.get("payment_status"),
-                "fulfillment_status": body.get("fulfillment_status"),
-                **{name: body[name] for name in ("code", "detail", "resolution", "reason") if body.get(name)},
-            }
-            for entry, body in zip(found, bodies, strict=True)
-        ]  # fmt: skip
-
-    @router.get("/orders", response_model=Page[OrderSummary])
-    async def listed(
-        who: Annotated[Principal, Depends(view)],
-        limit: Limit = 50,
-        cursor: Cursor = None,
-        status: Text | None = None,
-        waiting: Text | None = None,
-        external_order_id: Id | None = None,
+    @router.get("/orders/{order_id}/timeline", response_model=Page[Step])
+    async def read_timeline(
+        who: Annotated[Principal, Depends(view)], order_id: UUID, limit: Limit = 50, cursor: Cursor = None
     ) -> Response:
-        """The store's orders, newest first."""
-        o = orders.c
-        names = ("key", "version", "external_order_id", "channel", "account", "status", "payment_status", "fulfillment_status",
-                 "waiting", "currency", "grand_minor", "test", "cancel_cause", "ordered_at", "placed_at", "completed_at")  # fmt: skip
-        query = select(*(o[name] for name in names)).where(o.store_id == who.store_id)
-        for column, wanted in ((o.status, status), (o.waiting, waiting), (o.external_order_id, external_order_id)):
-            if wanted is not None:
-                query = query.where(column == wanted)
-        if (start := LISTED.after(cursor)) is not None:
-            at, last = start
-            query = query.where(
-                tuple_(o.ordered_at, o.key)
-                < tuple_(literal(at).cast(o.ordered_at.type), literal(last).cast(o.key.type))
-            )
-        rows = await app.read(query.order_by(o.ordered_at.desc(), o.key.desc()).limit(limit + 1))
-        items = [
-            {("order_id" if name == "key" else name): plain(row[name]) for name in names} | words(row) for row in rows
-        ]
-        return respond(as_json(200, LISTED.page(items, limit, lambda row: (row["ordered_at"], row["order_id"]))))
+        """The steps of an order, newest first. An unknown order has none."""
+        return respond(as_json(200, await timeline(who, order_id, cursor, limit)))
+
+    async def timeline(who: Principal, key: UUID, cursor: str | None, limit: int) -> PageOfRows:
+        (before,) = STEPS.after(cursor) or (None,)
+        found = await journal.entries(
+            app.read, "orders", who.store_id, key, before=before, latest=True, limit=limit + 1, without=UNSHOWN
+        )
+        page = STEPS.page(found[::-1], limit, lambda entry: (entry.id,))
+        return {**page, "items": [_step(entry) for entry in page["items"]]}
+
+
+def _step(entry: journal.Entry) -> dict[str, Any]:
+    body = orjson.loads(entry.payload)
+    return {
+        "at": entry.at.isoformat(), "type": entry.type, "version": entry.version,
+        "operation_id": entry.operation_id and str(entry.operation_id), "message_id": str(entry.message_id),
+        "caused_by": {"type": entry.cause_type, "id": str(entry.cause_id), "actor": entry.actor},
+        "status": body.get("status"), "payment_status": body.get("payment_status"),
+        "fulfillment_status": body.get("fulfillment_status"),
+        **{name: body[name] for name in ("code", "detail", "resolution", "reason") if body.get(name)},
+    }  # fmt: skip

@@ -1,0 +1,93 @@
+"""Who may do what, route by route, from each service's own OpenAPI document: a key needs the scope of a route, and a key of
+one store sees and changes nothing of another's.
+
+A new route is tried as soon as it exists. `tests/integration/test_schemathesis.py` tries the same with two stores at work.
+"""
+
+from __future__ import annotations
+
+import json
+from typing import Any, Final
+from uuid import UUID, uuid4
+
+import pytest
+
+from contracts.ids import order_id
+from tests.test_hostile_requests import Client, client, good, operations, pytestmark, targets  # noqa: F401
+
+SCOPES: Final = frozenset({
+    "orders.view", "orders.edit", "orders.cancel", "orders.refund", "orders.force", "orders.export", "personal.view",
+    "payments.view", "fulfillment.view", "fulfillment.ship", "stock.edit", "invoices.view", "invoices.edit", "parked.view",
+    "parked.edit", "journal.view",
+})  # fmt: skip
+
+
+def scope_of(operation: dict[str, Any]) -> str | None:
+    """The scope that an operation's API key needs; None for one without a key."""
+    named = {scope for one in operation.get("security", ()) for scopes in one.values() for scope in scopes}
+    assert len(named) == bool(operation.get("security")), operation["operationId"]
+    return next(iter(named), None)
+
+
+def body_of(operation: dict[str, Any], document: dict[str, Any]) -> bytes:
+    content = operation.get("requestBody", {}).get("content", {}).get("application/json")
+    return json.dumps(good(content["schema"], document)).encode() if content else b""
+
+
+async def test_a_key_without_the_scope_of_a_route_is_refused(client: Client) -> None:  # noqa: F811
+    keys = client.app.keys
+    refused = 0
+    for method, path, operation in operations(client.document):
+        needed = scope_of(operation)
+        if needed is None:
+            continue
+        assert needed in SCOPES, f"{method} {path} needs {needed}: is it in the list of scopes?"
+        as_all_others = Client(client.app, await keys.create("st_1", "others", sorted(SCOPES - {needed})))
+        as_none = Client(client.app, await keys.create("st_1", "none", []))
+        target, body = next(targets(path, operation, client.document)), body_of(operation, client.document)
+        for caller in (as_all_others, as_none):
+            status, answer = await caller(method, target, body)
+            problem = json.loads(answer)
+            assert (status, problem["type"]) == (403, "/problems/scope_missing"), (method, path, answer)
+            assert needed in problem["detail"], (method, path)
+        as_it = Client(client.app, await keys.create("st_1", "it", [needed]))
+        assert (await as_it(method, target, body))[0] != 403, (method, path)
+        refused += 1
+    assert refused >= 9
+
+
+@pytest.mark.parametrize("client", ["orders"], indirect=True)
+async def test_a_key_of_one_store_sees_and_changes_nothing_of_anothers_order(client: Client) -> None:  # noqa: F811
+    mine, theirs = f"st_{uuid4().hex[:8]}", f"st_{uuid4().hex[:8]}"
+    number = f"number-{uuid4().hex}"
+    as_mine, as_theirs = [Client(client.app, await client.app.keys.create(store, "desk", ["*"])) for store in (mine, theirs)]  # fmt: skip
+    status, answer = await as_mine("POST", "/v1/orders", new_order(number))
+    assert status == 201, answer
+    key = UUID(json.loads(answer)["order_id"])
+    assert key == order_id(mine, "api", "default", number)
+    _, before = await as_mine("GET", f"/v1/orders/{key}")
+
+    tried = 0
+    for method, path, operation in operations(client.document):
+        if scope_of(operation) is None or path == "/v1/journal":
+            continue
+        target = next(targets(path, operation, client.document)).replace(str(UUID(int=0)), str(key), 1)
+        status, answer = await as_theirs(method, target, body_of(operation, client.document))
+        assert number.encode() not in answer, (method, path)
+        if "{order_id}" in path:
+            tried += 1
+            if status == 200:  # a list below an order
+                assert json.loads(answer)["items"] == [], (method, path, answer)
+            else:  # 422: this body is refused before anybody asks whose order it is
+                assert status == 404 or (status == 422 and "requestBody" in operation), (method, path, status, answer)
+    assert tried >= 6
+    status, journal = await as_theirs("GET", f"/v1/journal?order_id={key}")
+    assert (status, json.loads(journal)["items"]) == (200, [])
+    assert (await as_mine("GET", f"/v1/orders/{key}"))[1] == before
+
+
+def new_order(number: str) -> bytes:
+    line = {"external_line_id": "1", "sku": "MUG", "title": "Mug", "quantity": {"ordered": 2}, "line_total_minor": 1000, "tax": [{"rate": "20"}]}  # fmt: skip
+    return json.dumps({
+        "external_order_id": number, "placed_at": "2026-11-21T10:00:00Z", "currency": "EUR", "lines": [line], "totals": {"grand_minor": 1000},
+    }).encode()  # fmt: skip
