@@ -78,7 +78,7 @@ async def test_a_key_of_one_store_sees_and_changes_nothing_of_anothers_order(cli
             tried += 1
             if status == 200:  # a list below an order
                 assert json.loads(answer)["items"] == [], (method, path, answer)
-            else:  # 422: this body is refused before anybody asks whose order it is
+            else:  # 422: this body is refused before the order is looked up
                 assert status == 404 or (status == 422 and "requestBody" in operation), (method, path, status, answer)
     assert tried >= 6
     status, journal = await as_theirs("GET", f"/v1/journal?order_id={key}")
