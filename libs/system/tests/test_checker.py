@@ -82,6 +82,46 @@ def test_a_repeated_answer_is_counted() -> None:
     assert reader.read.repeated == 1
 
 
+# -- what a suspended order must not do ------------------------------------------------------------------------------
+
+
+def fulfillment(version: int, word: str, operation: str = "", shipped: int = 0, **more: Any) -> Any:
+    totals = {"reserved": 0, "shipped": shipped}
+    body = {"order_id": KEY, "version": version, "operation_id": operation or f"op{version}", "totals": totals, **more}
+    named = {"ce_source": "fulfillment", "ce_id": f"e{version}", "ce_type": f"fulfillment.{word}", "ce_subject": KEY}
+    return SimpleNamespace(
+        topic="fulfillment.events.v1",
+        key=KEY.encode(),
+        value=json.dumps(body).encode(),
+        headers=[(name, value.encode()) for name, value in named.items()],
+    )
+
+
+ONCE_HELD = [fulfillment(1, "suspended", "h1"), fulfillment(2, "suspended", "h2")]
+SUSPENDED = ["topics: nothing of a suspended order ships until it is resumed"]
+
+
+def parcel(version: int) -> Any:
+    return fulfillment(version, "shipped", shipped=1, shipment_id="s1")
+
+
+def test_a_shipment_of_a_suspended_order_is_seen() -> None:
+    assert seen(*ONCE_HELD, parcel(3)) == SUSPENDED
+
+
+def test_an_order_ships_after_its_last_suspension_was_resumed_and_not_before() -> None:
+    first, second = (fulfillment(n + 3, "resumed", suspension_id=f"h{n + 1}") for n in range(2))
+    assert seen(*ONCE_HELD, first, parcel(4)) == SUSPENDED
+    assert seen(*ONCE_HELD, first, second, parcel(5)) == []
+
+
+def test_a_cancel_and_a_release_end_the_suspensions_unless_something_has_shipped() -> None:
+    for word in ("cancelled", "released"):
+        assert seen(*ONCE_HELD, fulfillment(3, word), parcel(4)) == []
+    shipped_before = [parcel(1), fulfillment(2, "suspended", "h1", shipped=1)]
+    assert seen(*shipped_before, fulfillment(3, "released", shipped=1), parcel(4)) == SUSPENDED
+
+
 # -- services compared with each other--------------------------------------------------------------------------------
 
 

@@ -88,9 +88,9 @@ join unnest($1::text[], $2::uuid[], $3::uuid[]) as u(a, k,
 
 -- 11. Lock and read the shared rows `stock` that the messages need. (`Share.load`)
 select s.store_id, s.location, s.sku, s.on_hand, s.reserved
-from unnest($1::text[], $2::text[], $3::text[]) as k(store_id, location, sku)
+from unnest($1::text[], $2::text[], $3::text[], $4::bool[]) as k(store_id, location, sku, filled)
 join stock s on s.store_id = k.store_id and s.location = k.location and s.sku = k.sku
-where s.on_hand > 0
+where s.on_hand > 0 or k.filled
 order by s.store_id, s.location, s.sku for update of s;
 
 -- 12. Every batch that changes fulfillments: write its rows, the service's own tables, journal, outbox,
@@ -121,13 +121,16 @@ fulfillments_saved as (
   select from fulfillments_made union all select from fulfillments_moved
 ),
 reservations_written as (
-  insert into reservations as r (order_id, operation_id, line_id, store_id, location, sku, quantity, state)
+  insert into reservations as r (order_id, operation_id, line_id, store_id, location, sku, quantity, state,
+      restocked)
   select *
   from unnest($10::uuid[], $11::uuid[], $12::text[], $13::text[], $14::text[], $15::text[], $16::int[],
-      $17::text[])
+      $17::text[], $18::int[])
   on conflict (order_id, operation_id, line_id) do update
-  set state = excluded.state
-  where r.store_id = excluded.store_id and r.state = 'reserved' and excluded.state <> 'reserved'
+  set quantity = excluded.quantity, state = excluded.state, restocked = excluded.restocked
+  where r.store_id = excluded.store_id and excluded.quantity <= r.quantity and case r.state when 'reserved'
+      then excluded.state <> 'reserved' or excluded.quantity < r.quantity when 'consumed' then excluded.state
+      = 'consumed' and excluded.restocked > r.restocked else false end
   returning 1
 ),
 shipments_written as (
@@ -136,37 +139,38 @@ shipments_written as (
   select shipment_id, order_id, store_id, reservation_id, location, status, lines, ship_to, carrier,
       tracking_number, case when status in ('shipped', 'delivered') then now() end,
       case when status = 'delivered' then now() end
-  from unnest($18::uuid[], $19::uuid[], $20::text[], $21::uuid[], $22::text[], $23::text[], $24::jsonb[],
-      $25::jsonb[], $26::text[], $27::text[]) as n(shipment_id, order_id, store_id, reservation_id, location,
+  from unnest($19::uuid[], $20::uuid[], $21::text[], $22::uuid[], $23::text[], $24::text[], $25::jsonb[],
+      $26::jsonb[], $27::text[], $28::text[]) as n(shipment_id, order_id, store_id, reservation_id, location,
       status, lines, ship_to, carrier, tracking_number)
   on conflict (shipment_id) do update
-  set status = excluded.status, ship_to = excluded.ship_to, carrier = excluded.carrier,
-      tracking_number = excluded.tracking_number, shipped_at = coalesce(s.shipped_at, excluded.shipped_at),
-      delivered_at = coalesce(s.delivered_at, excluded.delivered_at)
+  set status = excluded.status, lines = excluded.lines, ship_to = excluded.ship_to,
+      carrier = excluded.carrier, tracking_number = excluded.tracking_number,
+      shipped_at = coalesce(s.shipped_at, excluded.shipped_at), delivered_at = coalesce(s.delivered_at,
+      excluded.delivered_at)
   where s.order_id = excluded.order_id and s.store_id = excluded.store_id
   returning 1
 ),
 stock_written as (
   insert into stock as s (store_id, location, sku, on_hand, reserved)
   select *
-  from unnest($28::text[], $29::text[], $30::text[], $31::bigint[], $32::bigint[])
+  from unnest($29::text[], $30::text[], $31::text[], $32::bigint[], $33::bigint[])
   on conflict (store_id, location, sku) do update
   set on_hand = excluded.on_hand, reserved = excluded.reserved
 ),
 closed_operations_written as (
   insert into closed_operations (aggregate, key, operation_id, revision)
   select *
-  from unnest($33::text[], $34::uuid[], $35::uuid[], $36::int[])
+  from unnest($34::text[], $35::uuid[], $36::uuid[], $37::int[])
   on conflict (aggregate, key, operation_id) do update
   set revision = excluded.revision
 ),
 written as (
   insert into journal (key, store_id, aggregate, revision, version, type, message_id, operation_id, topic,
       actor, cause_type, cause_id, correlation_id, traceparent, payload, day, at)
-  select unnest($37::uuid[]), unnest($38::text[]), unnest($39::text[]), unnest($40::int[]),
-      unnest($41::int[]), unnest($42::text[]), unnest($43::uuid[]), unnest($44::uuid[]), unnest($45::text[]),
-      unnest($46::text[]), unnest($47::text[]), unnest($48::uuid[]), unnest($49::text[]), unnest($50::text[]),
-      unnest($51::text[]), ($52::timestamptz at time zone 'UTC')::date, $52::timestamptz
+  select unnest($38::uuid[]), unnest($39::text[]), unnest($40::text[]), unnest($41::int[]),
+      unnest($42::int[]), unnest($43::text[]), unnest($44::uuid[]), unnest($45::uuid[]), unnest($46::text[]),
+      unnest($47::text[]), unnest($48::text[]), unnest($49::uuid[]), unnest($50::text[]), unnest($51::text[]),
+      unnest($52::text[]), ($53::timestamptz at time zone 'UTC')::date, $53::timestamptz
   returning day, id, topic
 ),
 pointed as (
@@ -178,25 +182,25 @@ pointed as (
   returning id, journal_id
 ),
 gone as (
-  delete from timers using unnest($53::text[], $54::uuid[]) as u(a, k) where aggregate = u.a and key = u.k
+  delete from timers using unnest($54::text[], $55::uuid[]) as u(a, k) where aggregate = u.a and key = u.k
 ),
 armed as (
   insert into timers (aggregate, key, due_at)
   select *
-  from unnest($55::text[], $56::uuid[], $57::timestamptz[])
+  from unnest($56::text[], $57::uuid[], $58::timestamptz[])
   on conflict (aggregate, key) do update
   set due_at = excluded.due_at
 ),
 read as (
   insert into consumer_offsets (topic, partition, next_offset)
   select *
-  from unnest($58::text[], $59::int[], $60::bigint[])
+  from unnest($59::text[], $60::int[], $61::bigint[])
   on conflict (topic, partition) do update
   set next_offset = excluded.next_offset, crashes = case when excluded.next_offset >
       consumer_offsets.tried_offset then 0 else consumer_offsets.crashes end
 ),
 held as (
-  select key from parked_keys where key = any($61::uuid[])
+  select key from parked_keys where key = any($62::uuid[])
 )
 select array(select key from held), array(select id from pointed order by id),
     array(select journal_id from pointed order by id), array[(select count(*) from fulfillments_saved),

@@ -12,19 +12,30 @@ from datetime import UTC, datetime
 from typing import Any
 from uuid import UUID, uuid5
 
+from pydantic import TypeAdapter
+
 from chassis.declare.service import Change
 from contracts.base import Command, Event
 from contracts.deciding import Context, Effect, Refusal
 from contracts.fulfillment import (
     CancelShipments,
     Delivered,
+    Extend,
+    Extended,
     Fulfilled,
+    LinePieces,
     OutOfStock,
     PlacedLine,
+    Reduce,
+    Reduced,
     Release,
     Released,
     Reserve,
     Reserved,
+    Restock,
+    Restocked,
+    Resume,
+    Resumed,
     ShipmentPlan,
     ShipmentsCancelled,
     Shipped,
@@ -32,18 +43,22 @@ from contracts.fulfillment import (
     Start,
     Started,
     StockTotals,
+    Suspend,
+    Suspended,
     TooLate,
     WantedLine,
 )
 from contracts.snapshot import Address
 from fulfillment.domain.fulfillment import Deliver, Fulfillment, Ship
-from fulfillment.domain.stock import SetStock, Stock, StockKey, stock_item_id
+from fulfillment.domain.stock import FilledShelf, SetStock, Stock, StockKey, stock_item_id
 from fulfillment.handlers import SERVICE
 from fulfillment.handlers import STOCK as SHELF
 from fulfillment.store import ReservationRow, reservation_rows, shipment_rows
 
 STORE = "st_1"
 NAMES = UUID(int=1)
+NOW = datetime(2026, 11, 21, tzinfo=UTC)
+PLACED = TypeAdapter(tuple[PlacedLine, ...])
 
 
 def uid(name: str) -> UUID:
@@ -99,6 +114,37 @@ def deliver(shipment: UUID, operation: str = "w2", order: str = "o1") -> Deliver
     return Deliver(**_who(operation, order), shipment_id=shipment)
 
 
+def suspend(operation: str, order: str = "o1") -> Suspend:
+    return Suspend(**_who(operation, order))
+
+
+def resume(operation: str, suspension: str, order: str = "o1") -> Resume:
+    return Resume(**_who(operation, order), suspension_id=uid(suspension))
+
+
+More = tuple[str, str, int]
+"""A line, its SKU, and pieces."""
+
+
+def extend(
+    operation: str, *more: More, order: str = "o1", at: tuple[str, ...] = ("main",), to: Address | None = None
+) -> Extend:
+    lines = tuple(WantedLine(line_id=line_id, sku=sku, quantity=pieces) for line_id, sku, pieces in more)
+    return Extend(**_who(operation, order), lines=lines, locations=at, ship_to=to)
+
+
+def reduce(operation: str, *fewer: tuple[str, int], order: str = "o1") -> Reduce:
+    return Reduce(**_who(operation, order), lines=_pieces_of(fewer))
+
+
+def restock(operation: str, *back: tuple[str, int], order: str = "o1") -> Restock:
+    return Restock(**_who(operation, order), lines=_pieces_of(back))
+
+
+def _pieces_of(lines: Iterable[tuple[str, int]]) -> tuple[LinePieces, ...]:
+    return tuple(LinePieces(line_id=line_id, quantity=pieces) for line_id, pieces in lines)
+
+
 # -- what is expected -------------------------------------------------------------------------------------------------
 
 
@@ -145,8 +191,15 @@ def is_cancelled(operation: str, *lines: PlacedLine, order: str = "o1") -> Shipm
     return ShipmentsCancelled(**_fact(operation, 0, 0, order), lines=lines)
 
 
-def is_too_late(operation: str, *shipments: UUID, reserved: int, shipped: int, order: str = "o1") -> TooLate:
-    return TooLate(**_fact(operation, reserved, shipped, order), shipped=shipments)
+def is_too_late(
+    operation: str,
+    *shipments: UUID,
+    reserved: int,
+    shipped: int,
+    order: str = "o1",
+    lines: tuple[PlacedLine, ...] = (),
+) -> TooLate:
+    return TooLate(**_fact(operation, reserved, shipped, order), shipped=shipments, lines=lines)
 
 
 def is_shipped(
@@ -159,6 +212,41 @@ def is_shipped(
         lines=plan.lines,
         carrier=carrier,
     )
+
+
+def is_suspended(operation: str, *shipments: UUID, reserved: int = 0, shipped: int = 0) -> Suspended:
+    return Suspended(**_fact(operation, reserved, shipped, "o1"), since=NOW, shipped=shipments)
+
+
+def is_resumed(operation: str, suspension: str, *open: str, reserved: int = 0, shipped: int = 0) -> Resumed:
+    ended, others = uid(suspension), tuple(map(uid, open))
+    return Resumed(**_fact(operation, reserved, shipped, "o1"), suspension_id=ended, open=others)
+
+
+def is_extended(
+    operation: str,
+    *lines: PlacedLine,
+    reserved: int,
+    shipped: int = 0,
+    shipments: Iterable[ShipmentPlan] = (),
+    to: Address | None = None,
+) -> Extended:
+    fact = _fact(operation, reserved, shipped, "o1")
+    return Extended(**fact, lines=lines, shipments=tuple(shipments), ship_to=to)
+
+
+def is_reduced(
+    operation: str,
+    *lines: PlacedLine,
+    reserved: int = 0,
+    shipped: int = 0,
+    shipments: Iterable[ShipmentPlan] = (),
+) -> Reduced:
+    return Reduced(**_fact(operation, reserved, shipped, "o1"), lines=lines, shipments=tuple(shipments))
+
+
+def is_restocked(operation: str, *lines: PlacedLine, reserved: int = 0, shipped: int = 0) -> Restocked:
+    return Restocked(**_fact(operation, reserved, shipped, "o1"), lines=lines)
 
 
 def is_fulfilled(operation: str, order: str = "o1", shipped: int = 0) -> Fulfilled:
@@ -184,6 +272,7 @@ class House:
     shipment_rows: dict[UUID, tuple[Any, ...]] = field(default_factory=dict)
     said: list[Effect] = field(default_factory=list)
     received: int = 0
+    transactions: int = 0
 
     # -- a play
 
@@ -220,21 +309,33 @@ class House:
     # -- a batch
 
     def together(self, *messages: Command) -> list[list[Effect]]:
-        """Decide on the messages in one transaction; returns the effects of each, none for an operation that is recorded."""
+        """Decide on the messages in one transaction; returns the effects of each, none for an operation that is recorded.
+
+        As in the shell, a message that needs a row that was not locked begins another transaction with the rest.
+        """
         before = {m.key: self.states.get(m.key, _aggregate(m).initial(m.key, m.store_id)) for m in messages}
         keys = {key for m in messages for key in SHELF.needs(before[m.key], m)}
-        shares: dict[StockKey, Stock | None] = {key: self.stock.get(key) for key in sorted(keys)}
+        shelves = sorted(key for key in keys if isinstance(key, StockKey))
+        unlocked = {key for key in shelves if self._is_empty(key) and FilledShelf(*key) not in keys}
+        shares: dict[StockKey, Stock | None] = {
+            key: None if key in unlocked else self.stock.get(key) for key in shelves
+        }
         states, events = dict(before), {key: list[Event]() for key in before}
         effects: list[list[Effect]] = []
-        for message in messages:
-            self.received += 1
+        rest: tuple[Command, ...] = ()
+        self.transactions += 1
+        for n, message in enumerate(messages):
             if (message.key, message.operation_id) in self.answered:
                 effects.append([])
                 continue
             named = set(SHELF.needs(states[message.key], message))
-            assert named <= keys, "the batch would be split here: take the rest apart"
+            if not named <= keys:
+                assert events[message.key], f"{message.TYPE} does not name what it needs before it is loaded"
+                rest = messages[n:]
+                break
+            self.received += 1
             context = Context(
-                now=datetime(2026, 11, 21, tzinfo=UTC),
+                now=NOW,
                 key=message.key,
                 store_id=message.store_id,
                 message_id=uid(f"message {self.received}"),
@@ -250,6 +351,9 @@ class House:
                 states[message.key] = aggregate.evolve(states[message.key], event)
                 for key in SHELF.touched(event):
                     assert key in named, f"{event.TYPE} touches {key}, which is not locked for {message.TYPE}"
+                    assert key not in unlocked, (
+                        f"{event.TYPE} changes an empty shelf that others may fill meanwhile: {key}"
+                    )
                     shares[key] = SHELF.evolve(shares[key], key, event)
                 if event.operation_id is not None and not isinstance(message, SetStock):
                     self.answered.add((message.key, event.operation_id))
@@ -264,14 +368,18 @@ class House:
                     self._save_rows(Change(key, STORE, before[key], states[key], tuple(happened)))
         self.states |= states
         self.stock |= {key: stock for key, stock in shares.items() if stock is not None}
-        return effects
+        return effects + (self.together(*rest) if rest else [])
+
+    def _is_empty(self, key: StockKey) -> bool:
+        return key in self.stock and self.stock[key].on_hand == 0
 
     def _save_rows(self, change: Change[Fulfillment]) -> None:
         for row in reservation_rows(change):
             key = (row.order_id, row.operation_id, row.line_id)
-            if (old := self.reservations.get(key)) is not None:  # the upsert's `where`
-                assert (old.state, row.state) in {("reserved", "released"), ("reserved", "consumed")}, "moved twice"
-                assert old[:-1] == row[:-1]
+            if (old := self.reservations.get(key)) is not None:
+                assert _may_follow(old, row), "moved twice"
+                assert old[:6] == row[:6]
+            assert row.restocked in range(row.quantity + 1) and (row.state == "consumed" or not row.restocked)
             self.reservations[key] = row
         for shipment in shipment_rows(change):
             self.shipment_rows[shipment[0]] = shipment
@@ -296,14 +404,26 @@ class House:
 
     def _audit_shipments(self, order: UUID, state: Fulfillment) -> None:
         """The warehouse's rows agree with the order's state, and so do the reservations behind them."""
-        open_or_gone = {"picking": "reserved", "cancelled": "released", "shipped": "consumed", "delivered": "consumed"}
         for shipment in state.shipments:
             row = self.shipment_rows[shipment.shipment_id]
-            assert (row[1], row[4], row[5], row[7]) == (order, shipment.location, shipment.status, shipment.carrier)
+            assert (row[1], row[4], row[5], row[8]) == (order, shipment.location, shipment.status, shipment.carrier)
+            assert PLACED.validate_json(row[6]) == shipment.lines
             assert shipment.reservation_id is not None
-            for line in shipment.lines:
-                reservation = self.reservations[order, shipment.reservation_id, line.line_id]
-                assert reservation.state == open_or_gone[shipment.status]
+        rows = [row for row in self.reservations.values() if row.order_id == order]
+        for wanted, parts in (("reserved", state.held_parts), ("consumed", state.shipped_parts)):
+            there = {
+                (part.operation_id, line.line_id): (line, part.restocked.get(line.line_id, 0))
+                for part in parts
+                for line in part.lines
+            }
+            assert there == {
+                (row.operation_id, row.line_id): (
+                    PlacedLine(line_id=row.line_id, sku=row.sku, location=row.location, quantity=row.quantity),
+                    row.restocked,
+                )
+                for row in rows
+                if row.state == wanted
+            }
 
     def replayed(self) -> tuple[dict[UUID, Any], dict[StockKey, Stock]]:
         """What folding the whole journal makes of nothing."""
@@ -318,20 +438,32 @@ class House:
         return states, stock
 
 
+def _may_follow(old: ReservationRow, row: ReservationRow) -> bool:
+    """The `where` of the upsert."""
+    if row.quantity > old.quantity:
+        return False
+    if old.state == "reserved":
+        return row.state != "reserved" or row.quantity < old.quantity
+    return old.state == row.state == "consumed" and row.restocked > old.restocked
+
+
 def _aggregate(message: Command) -> Any:
     return next(a for a in SERVICE.aggregates if any(handler.message is type(message) for handler in a.handlers))
 
 
 def _audit(state: Fulfillment) -> None:
-    open_shipments = [shipment for shipment in state.shipments if shipment.status == "picking"]
+    open_shipments = [shipment for shipment in state.shipments if shipment.is_open]
     if state.status in ("none", "released", "cancelled", "fulfilled"):
         assert not state.held and not open_shipments and not state.starts
     if state.status == "reserved":
         assert not open_shipments
     if state.status == "started":
-        assert open_shipments and state.starts and not state.lines
+        assert open_shipments and not state.parts
     if state.status in ("released", "cancelled"):
         assert not any(shipment.has_shipped for shipment in state.shipments)
+    assert len({shipment.location for shipment in open_shipments}) == len(open_shipments)
+    assert {shipment.status for shipment in open_shipments} <= {"on_hold" if state.suspensions else "picking"}
+    assert all(shipment.parts for shipment in state.shipments if shipment.status != "cancelled")
 
 
 def of(effects: Iterable[Iterable[Effect]], kind: type[Effect]) -> list[Any]:

@@ -19,10 +19,16 @@ from fulfillment_play import (
     cancel,
     count,
     deliver,
+    extend,
+    reduce,
     release,
     reserve,
+    restock,
+    resume,
     ship,
     start,
+    suspend,
+    uid,
 )
 
 from chassis.batch.inbound import Inbound
@@ -167,6 +173,16 @@ async def test_whatever_three_workers_are_asked_the_tables_add_up(app: App) -> N
             told += [cancel(f"{order}c", order=order), again, start(f"{order}s2", order=order)]
         if dice.random() < 0.2:
             told.append(release(f"{order}u", order=order))
+        more = (str(dice.randint(1, 5)), dice.choice(skus), dice.randint(1, 3))
+        fewer = (str(dice.randint(1, 4)), dice.randint(1, 3))
+        changes: list[Command] = [
+            suspend(f"{order}h1", order=order),
+            resume(f"{order}h2", f"{order}h1", order=order),
+            extend(f"{order}e", more, order=order, at=both),
+            reduce(f"{order}d", fewer, order=order),
+        ]
+        for change in dice.sample(changes, dice.randint(0, len(changes))):
+            told.insert(dice.randint(1, len(told)), change)
         return told
 
     async def work(n: int) -> None:
@@ -177,8 +193,16 @@ async def test_whatever_three_workers_are_asked_the_tables_add_up(app: App) -> N
             for part in (messages[:cut], messages[cut:]):
                 await together(shell, *part)
             for row in await rows(app, "select shipment_id, order_id from shipments order by random() limit 10"):
-                asked = (ship(row[0], str(uuid4())), deliver(row[0], str(uuid4())))
-                await together(shell, *(m.model_copy(update={"order_id": row["order_id"]}) for m in asked))
+                asked = (
+                    ship(row[0], str(uuid4())),
+                    deliver(row[0], str(uuid4())),
+                    extend(str(uuid4()), ("1", dice.choice(skus), 1), at=both),
+                    restock(str(uuid4()), ("1", 1), ("2", 2)),
+                    reduce(str(uuid4()), ("1", 1)),
+                )
+                for message in asked:
+                    mine = message.model_copy(update={"order_id": row["order_id"]})
+                    await shell.handle([Inbound("http", mine.key, STORE, uuid4(), mine.TYPE, mine, str(uuid4()))])
 
     await asyncio.gather(*(work(n) for n in range(3)))
     counted = {row[0]: row[1] for row in await rows(app, "select state, count(*) from reservations group by state")}
@@ -188,8 +212,11 @@ async def test_whatever_three_workers_are_asked_the_tables_add_up(app: App) -> N
 
 BROKEN: Sequence[tuple[str, str]] = (
     ("reserved is the sum", "update stock set reserved = reserved - 1 where reserved > 0"),
-    ("consumed by the one shipment", "update reservations set state = 'consumed' where state = 'reserved'"),
-    ("a shipment's lines are", "delete from reservations where state = 'reserved'"),
+    ("the pieces of the shipments", "update reservations set state = 'consumed' where state = 'reserved'"),
+    ("an open shipment's pieces", "delete from reservations where state = 'reserved'"),
+    ("an open shipment's pieces", "update reservations set quantity = quantity + 1"),
+    ("an open shipment's pieces", "update shipments set status = 'cancelled'"),
+    ("a suspended order", "update shipments set status = 'on_hold'"),
     ("a fulfilled order", "update fulfillments set status = 'fulfilled' where status = 'started'"),
     ("a settled order", "update fulfillments set status = 'released' where status = 'started'"),
 )
@@ -335,6 +362,49 @@ async def test_a_cancelled_shipment_is_not_sent(app: App) -> None:
     assert (status, problem["type"]) == (409, "/problems/shipment_cancelled")
 
 
+async def test_a_shipment_on_hold_is_listed_as_such_and_does_not_ship(app: App) -> None:
+    call = await client(app)
+    await together(app.shell, count("A", 5), reserve("r1", ("A", 2)), start("s1"), suspend("h1"))
+    assert (await call("GET", "/v1/shipments", status="picking"))[1]["items"] == []
+    (shipment,) = (await call("GET", "/v1/shipments", status="on_hold"))[1]["items"]
+    path = f"/v1/shipments/{shipment['shipment_id']}"
+    status, problem = await call("POST", f"{path}/ship")
+    _, order = await call("GET", f"/v1/fulfillments/{shipment['order_id']}")
+    (suspension,) = order["suspensions"]
+    assert (status, problem["type"]) == (409, "/problems/shipment_on_hold")
+    assert suspension["since"][:19] in problem["detail"]
+    assert suspension["suspension_id"] == str(uid("h1"))
+    await together(app.shell, resume("h2", "h1"))
+    status, said = await call("POST", f"{path}/ship")
+    assert (status, said["status"]) == (200, "shipped")
+    await audit(app)
+
+
+async def test_what_was_added_is_shown_with_what_was_there_and_restocked_pieces_are_stated(app: App) -> None:
+    call = await client(app)
+    await together(app.shell, count("A", 9), reserve("r1", ("A", 2)), start("s1"))
+    await together(app.shell, extend("e1", ("1", "A", 3)))
+    (shipment,) = (await call("GET", "/v1/shipments"))[1]["items"]
+    assert [line["quantity"] for line in shipment["lines"]] == [5]
+    _, shipped = await call("POST", f"/v1/shipments/{shipment['shipment_id']}/ship")
+    assert shipped["lines"] == shipment["lines"]
+    await together(app.shell, restock("b1", ("1", 4)))
+    _, order = await call("GET", f"/v1/fulfillments/{shipment['order_id']}")
+    assert (order["totals"], [line["quantity"] for line in order["restocked"]]) == ({"reserved": 0, "shipped": 5}, [4])
+    assert (await call("GET", "/v1/stock/main/A"))[1]["on_hand"] == 8
+    await audit(app)
+
+
+async def test_an_emptied_shipment_is_refused_also_when_the_document_has_no_room_for_it(app: App) -> None:
+    call = await client(app)
+    await together(app.shell, count("A", 5), reserve("r1", ("A", 2)), start("s1"), reduce("d1", ("1", 2)))
+    (shipment,) = (await call("GET", "/v1/shipments", status="cancelled"))[1]["items"]
+    for action in ("ship", "deliver"):
+        status, problem = await call("POST", f"/v1/shipments/{shipment['shipment_id']}/{action}")
+        assert (status, problem["type"]) == (409, "/problems/shipment_cancelled")
+    await audit(app)
+
+
 async def test_a_key_without_the_scope_and_a_key_of_another_store_see_and_move_nothing(app: App) -> None:
     await together(app.shell, count("A", 5), reserve("r1", ("A", 2)), start("s1"))
     _, page = await (await client(app))("GET", "/v1/shipments")
@@ -426,6 +496,32 @@ async def test_an_empty_shelf_is_not_locked_and_counts_as_empty(app: App) -> Non
     assert isinstance(event, Reserved) and [line.location for line in event.lines] == ["second"]
     await together(app.shell, release("r2"))
     await audit(app)
+
+
+async def test_two_workers_that_fill_an_empty_shelf_do_not_write_over_each_other(app: App) -> None:
+    """Twenty orders shipped all there was; their pieces come back at once, while a person counts."""
+    orders = [f"o{n}" for n in range(20)]
+    await together(app.shell, count("tea", 20))
+    for order in orders:
+        await together(app.shell, reserve(f"r{order}", ("tea", 1), order=order), start(f"s{order}", order=order))
+    for row in await rows(app, "select shipment_id, order_id from shipments"):
+        await together(app.shell, ship(row[0], str(uuid4())).model_copy(update={"order_id": row["order_id"]}))
+    assert [tuple(row) for row in await rows(app, "select on_hand, reserved from stock")] == [(0, 0)]
+    shells = [Shell(SERVICE, app.database, app.metrics) for _ in range(4)]
+    await asyncio.gather(
+        *(together(shells[n % 4], restock(f"b{order}", ("1", 1), order=order)) for n, order in enumerate(orders))
+    )
+    assert [tuple(row) for row in await rows(app, "select on_hand, reserved from stock")] == [(20, 0)]
+    await audit(app)
+
+
+async def test_the_database_restocks_no_piece_twice(app: App) -> None:
+    await together(app.shell, count("A", 5), reserve("r1", ("A", 2)), start("s1"))
+    (shipment,) = await rows(app, "select shipment_id from shipments")
+    await together(app.shell, ship(shipment[0]))
+    for damage in ("restocked = 3", "restocked = -1", "state = 'released', restocked = 1"):
+        with pytest.raises(Exception, match="reservations_restocked"):
+            await rows(app, f"update reservations set {damage}")
 
 
 async def test_the_widest_order_at_the_most_locations_is_reserved(app: App) -> None:

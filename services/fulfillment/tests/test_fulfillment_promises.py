@@ -3,31 +3,54 @@
 from __future__ import annotations
 
 import random
+from collections import Counter
 from typing import Any
 from uuid import UUID
 
 import pytest
-from fulfillment_play import STORE, House, cancel, count, deliver, of, release, reserve, ship, start, uid
+from fulfillment_play import (
+    STORE,
+    House,
+    cancel,
+    count,
+    deliver,
+    extend,
+    of,
+    reduce,
+    release,
+    reserve,
+    restock,
+    resume,
+    ship,
+    start,
+    suspend,
+    uid,
+)
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 
 from contracts.base import Command
 from contracts.fulfillment import (
-    Delivered,
+    Extended,
     Fulfilled,
     OutOfStock,
+    Reduce,
+    Reduced,
     Released,
     Reserved,
+    Restocked,
+    Resumed,
     ShipmentsCancelled,
     Shipped,
     Started,
     StockTotals,
+    Suspend,
+    Suspended,
     TooLate,
 )
 from fulfillment.domain.fulfillment import Fulfillment
 from fulfillment.domain.stock import Stock, StockKey, StockSet, touched
-from fulfillment.handlers import STOCK as SHELF
 
 # -- the last piece ---------------------------------------------------------------------------------------------------
 
@@ -86,9 +109,17 @@ def test_a_decision_names_the_stock_that_it_may_touch_before_it_is_made() -> Non
     """In one batch too: what a release gives back, the reserve before it has named."""
     house = House()
     house.given(count("A", 5, at="north"), count("B", 5, at="south"))
+    before = house.transactions
     house.together(
-        reserve("r1", ("A", 1), ("B", 1), at=("north", "south")), start("s1"), cancel("c1"), release("u1"), start("s2")
+        reserve("r1", ("A", 1), ("B", 1), at=("north", "south")),
+        extend("e1", ("1", "A", 2), at=("north",)),
+        start("s1"),
+        reduce("d1", ("1", 1)),
+        cancel("c1"),
+        release("u1"),
+        start("s2"),
     )
+    assert house.transactions == before + 1
     house.audit()
 
 
@@ -100,6 +131,16 @@ PLACES = ("north", "south")
 orders = st.sampled_from(ORDERS)
 baskets = st.lists(st.tuples(st.sampled_from(SKUS), st.integers(1, 3)), min_size=1, max_size=3)
 places = st.sampled_from([("north",), ("south",), ("north", "south"), ("south", "north")])
+line_ids = st.sampled_from(("1", "2", "3", "9"))
+"""Lines of the baskets, and one that is new."""
+more = st.tuples(line_ids, st.sampled_from(SKUS), st.integers(1, 3))
+
+
+def first(line: tuple[Any, ...]) -> Any:
+    return line[0]
+
+
+some = st.lists(st.tuples(line_ids, st.integers(1, 4)), min_size=1, max_size=2, unique_by=first)
 
 
 class AnyStory(RuleBasedStateMachine):
@@ -126,20 +167,9 @@ class AnyStory(RuleBasedStateMachine):
             self.flush()
 
     def flush(self) -> None:
-        if not self.waiting:
-            return
-        keys = {key for m in self.waiting for key in SHELF.needs(self.house.states.get(m.key, Fulfillment()), m)}
-        states = self.house.states
-        together: list[Command] = []
-        for message in self.waiting:  # the shell splits a batch whose later messages need what it did not lock
-            known = states.get(message.key, Fulfillment())
-            apart = any(m.key == message.key for m in together) and not set(SHELF.needs(known, message)) <= keys
-            if apart:
-                self.house.together(*together)
-                together = []
-            together.append(message)
-        self.house.together(*together)
-        self.waiting = []
+        if self.waiting:
+            self.house.together(*self.waiting)
+            self.waiting = []
 
     @initialize(on_hand=st.lists(st.integers(0, 30), min_size=6, max_size=6), batch_of=st.sampled_from([1, 1, 2, 5]))
     def fill_the_shelves(self, on_hand: list[int], batch_of: int) -> None:
@@ -163,6 +193,29 @@ class AnyStory(RuleBasedStateMachine):
     @rule(order=orders)
     def cancel(self, order: str) -> None:
         self.ask(cancel(self.new(), order=order))
+
+    @rule(order=orders)
+    def suspend(self, order: str) -> None:
+        self.ask(suspend(self.new(), order=order))
+
+    @rule(order=orders, n=st.integers(1, 60))
+    def resume(self, order: str, n: int) -> None:
+        """Any operation: of an open suspension, of an ended one, of something else."""
+        open_ones = [one for one in self.asked if isinstance(one, Suspend) and one.order_id == uid(order)]
+        suspension = open_ones[n % len(open_ones)].operation_id if open_ones else uid(f"op{n}")
+        self.ask(resume(self.new(), f"op{n}", order=order).model_copy(update={"suspension_id": suspension}))
+
+    @rule(order=orders, more=st.lists(more, min_size=1, max_size=2, unique_by=first), at=places)
+    def extend(self, order: str, more: list[tuple[str, str, int]], at: tuple[str, ...]) -> None:
+        self.ask(extend(self.new(), *more, order=order, at=at))
+
+    @rule(order=orders, fewer=some)
+    def reduce(self, order: str, fewer: list[tuple[str, int]]) -> None:
+        self.ask(reduce(self.new(), *fewer, order=order))
+
+    @rule(order=orders, back=some)
+    def restock(self, order: str, back: list[tuple[str, int]]) -> None:
+        self.ask(restock(self.new(), *back, order=order))
 
     @precondition(lambda self: self.asked)
     @rule(data=st.data())
@@ -213,8 +266,9 @@ class AnyStory(RuleBasedStateMachine):
             for key in touched(event):
                 if isinstance(event, StockSet):
                     shelf[key] = event.on_hand
-                elif isinstance(event, Shipped):
-                    shelf[key] -= sum(line.quantity for line in event.lines if (line.location, line.sku) == key[1:])
+                elif isinstance(event, Shipped | Restocked):
+                    here = sum(line.quantity for line in event.lines if (line.location, line.sku) == key[1:])
+                    shelf[key] += here if isinstance(event, Restocked) else -here
         assert {key: stock.on_hand for key, stock in self.house.stock.items()} == shelf
 
     @invariant()
@@ -225,14 +279,14 @@ class AnyStory(RuleBasedStateMachine):
             for event in self.house.journal:
                 if event.key == order:
                     match event:
-                        case Reserved(again=False):
+                        case Reserved(again=False) | Extended():
                             given += pieces(event)
                         case Shipped():
                             gone += pieces(event)
-                        case StockSet() | Reserved() | OutOfStock() | TooLate() | Fulfilled() | Delivered() | Started():
-                            pass
-                        case _:
+                        case Released() | ShipmentsCancelled() | Reduced():
                             back += pieces(event)
+                        case _:
+                            pass
             state = self.house.states.get(order, Fulfillment())
             assert given - back - gone == state.totals.reserved
             assert gone == state.totals.shipped
@@ -252,6 +306,8 @@ class AnyStory(RuleBasedStateMachine):
                     match event:
                         case Started(operation_id=operation):
                             open_starts.add(operation)
+                        case Fulfilled(operation_id=None):
+                            assert not open_starts, "an order is fulfilled without an operation only if no start waits"
                         case Fulfilled(operation_id=operation):
                             assert operation in open_starts
                             open_starts.remove(operation)
@@ -266,6 +322,64 @@ class AnyStory(RuleBasedStateMachine):
                 assert not open_starts
 
     @invariant()
+    def nothing_of_a_suspended_order_ships(self) -> None:
+        for order in map(uid, ORDERS):
+            suspended: set[UUID | None] = set()
+            for event in self.house.journal:
+                if event.key == order:
+                    match event:
+                        case Suspended(operation_id=operation):
+                            suspended.add(operation)
+                        case Resumed(suspension_id=suspension):
+                            suspended.discard(suspension)
+                            assert set(event.open) == suspended
+                        case ShipmentsCancelled() | Released(totals=StockTotals(shipped=0)):
+                            suspended.clear()
+                        case Shipped():
+                            assert not suspended
+                        case _:
+                            pass
+            state = self.house.states.get(order, Fulfillment())
+            assert {one.suspension_id for one in state.suspensions} == suspended
+
+    @invariant()
+    def every_answer_is_the_right_one(self) -> None:
+        """Pieces of each line, added up from the events alone, decide what a change may be answered."""
+        asked = {command.operation_id: command for command in self.asked}
+        for order in map(uid, ORDERS):
+            held, shipped, back = Counter[str](), Counter[str](), Counter[str]()
+            for event in self.house.journal:
+                if event.key != order:
+                    continue
+                command: Any = asked.get(event.operation_id) if event.operation_id else None
+                wanted = {line.line_id: line.quantity for line in getattr(command, "lines", ())}
+                moved = by_line(event)
+                match event:
+                    case Reserved(again=False) | Extended():
+                        assert moved == wanted
+                        assert {line.location for line in event.lines} <= {*command.locations}
+                        held.update(moved)
+                    case Released() | ShipmentsCancelled():
+                        assert moved == +held
+                        held.clear()
+                    case Shipped():
+                        held.subtract(moved)
+                        shipped.update(moved)
+                    case Reduced():
+                        assert moved == +Counter({line: min(n, held[line]) for line, n in wanted.items()})
+                        assert all(moved[line] == n or not shipped[line] for line, n in wanted.items())
+                        held.subtract(moved)
+                    case TooLate() if isinstance(command, Reduce):
+                        late = {line for line, n in wanted.items() if held[line] < n and shipped[line]}
+                        assert late and by_line(event) == Counter({line: shipped[line] for line in late})
+                    case Restocked():
+                        left = {line: min(n, shipped[line] - back[line]) for line, n in wanted.items()}
+                        assert moved == +Counter(left)
+                        back.update(moved)
+                    case _:
+                        pass
+
+    @invariant()
     def the_journal_makes_the_same_states_and_the_same_stock(self) -> None:
         states, stock = self.house.replayed()
         assert states == {key: self.house.states[key] for key in states}
@@ -275,6 +389,14 @@ class AnyStory(RuleBasedStateMachine):
         self.flush()
         self.the_tables_keep_their_promises()
         self.a_reservation_ends_once()
+
+
+def by_line(event: Any) -> Counter[str]:
+    """The pieces of an event's lines, by line."""
+    moved = Counter[str]()
+    for line in getattr(event, "lines", ()):
+        moved[line.line_id] += line.quantity
+    return moved
 
 
 def pieces(event: Any) -> int:

@@ -13,7 +13,7 @@ from chassis.declare.service import Change
 from contracts.fulfillment import PlacedLine, Reserved, ShipmentPlan, Started, StockTotals
 from fulfillment import store
 from fulfillment.domain.fulfillment import Fulfillment, evolve
-from fulfillment.domain.stock import Stock, StockKey
+from fulfillment.domain.stock import FilledShelf, Stock, StockKey
 
 
 class Connection:
@@ -24,7 +24,7 @@ class Connection:
 
     async def fetch(self, sql: str, *columns: list[Any]) -> list[tuple[Any, ...]]:
         self.asked.append((sql, columns))
-        return [(*key, 5, 2) for key in zip(*columns, strict=True)]
+        return [(*key[:3], 5, 2) for key in zip(*columns, strict=True)]
 
 
 def started(order: UUID, lines: int) -> Change[Fulfillment]:
@@ -68,8 +68,16 @@ def test_crossed_skus_are_locked_in_one_order_whoever_asks() -> None:
         locked.append(tx.asked)
     assert locked[0] == locked[1]
     ((sql, columns),) = locked[0]
-    assert list(zip(*columns, strict=True)) == sorted(keys)
+    assert list(zip(*columns, strict=True)) == [(*key, False) for key in sorted(keys)]
     assert "order by s.store_id, s.location, s.sku\nfor update of s" in sql  # the lock is above the sort
+
+
+def test_an_empty_shelf_is_locked_only_for_who_may_fill_it() -> None:
+    full, empty = StockKey(STORE, "main", "A"), StockKey(STORE, "main", "B")
+    tx = Connection()
+    asyncio.run(store.load_stock(tx, sorted([full, empty, FilledShelf(*empty)])))  # type: ignore[arg-type, type-var]
+    ((_, columns),) = tx.asked
+    assert list(zip(*columns, strict=True)) == [(*full, False), (*empty, True)]
 
 
 def test_stock_is_written_in_the_order_in_which_it_was_locked() -> None:

@@ -144,8 +144,8 @@ class Resume(OrderKeyed, Command, type="fulfillment.resume"):
 class Extend(OrderKeyed, Command, type="fulfillment.extend"):
     """Reserve more pieces of lines, or lines that are new: all or none. Answered by extended or out_of_stock.
 
-    Each line is reserved whole at one location: the first of `locations` that has enough, after those where pieces of the
-    line are held. Before a start the pieces join the reservation. After it they join the open shipment of their location,
+    Each line is reserved whole at the first of `locations` that has enough; those that hold pieces of the line come first.
+    Before a start the pieces join the reservation. After it they join the open shipment of their location,
     or form a new one. Without a reservation they make one.
     """
 

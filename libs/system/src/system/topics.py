@@ -83,7 +83,12 @@ class Reader:
         self._shrinks = Check("topics: money only grows, with the version")
         self._bounds = Check("topics: refunded <= captured, captured + voided <= authorized")
         self._pieces = Check("topics: pieces reserved and shipped are never negative, shipped never shrinks")
-        self.read.checks = [self._once, self._key, self._gapless, self._shrinks, self._bounds, self._pieces]
+        self._stopped = Check("topics: nothing of a suspended order ships until it is resumed")
+        self.read.checks = [
+            self._once, self._key, self._gapless, self._shrinks, self._bounds, self._pieces, self._stopped
+        ]  # fmt: skip
+        self._suspended: dict[str, set[str]] = defaultdict(set)
+        """Order id -> its open suspensions."""
         self._topic = ""
         self._seen: dict[tuple[str, bytes], tuple[int, str | None]] = {}
         """(source, id) -> (hash of the content, operation id), of the present topic."""
@@ -131,6 +136,7 @@ class Reader:
             self._money(key, body["totals"])
         elif service == "fulfillment":
             self._stock(key, body["totals"])
+            self._shipping(key, name.partition(".")[2], body)
         elif service == "invoicing" and "number" in body:
             document = body.get("credit_note_id") or body["invoice_id"]
             self.read.documents[document] = (key, body["number"], body["total_minor"])
@@ -148,6 +154,18 @@ class Reader:
         before = self.read.stock.get(key, (0, 0))
         self._pieces.expect(min(after) >= 0 and after[1] >= before[1], key, before, after)
         self.read.stock[key] = after
+
+    def _shipping(self, key: str, word: str, body: dict[str, Any]) -> None:
+        """A suspension is open from its event until it is resumed, or until its attempt ends without a shipment."""
+        if word == "suspended":
+            self._suspended[key].add(body["operation_id"])
+        elif word == "resumed":
+            self._suspended[key].discard(body["suspension_id"])
+        elif word == "cancelled" or (word == "released" and not body["totals"]["shipped"]):
+            self._suspended.pop(key, None)
+        elif word == "shipped":
+            open_ones = self._suspended.get(key)
+            self._stopped.expect(not open_ones, key, body["shipment_id"], "shipped under", open_ones)
 
 
 async def read_topics(bootstrap_servers: str, services: Sequence[str], topics: Iterable[str]) -> Read:

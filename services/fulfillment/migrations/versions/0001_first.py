@@ -51,17 +51,22 @@ def upgrade() -> None:
         "reservations",
         sa.Column("order_id", sa.Uuid, nullable=False),
         sa.Column(
-            "operation_id", sa.Uuid, nullable=False, comment="of the reserve: an operation reserves once, for ever"
+            "operation_id", sa.Uuid, nullable=False, comment="of the reserve or the extend: it reserves once, for ever"
         ),
         sa.Column("line_id", sa.Text, nullable=False),
         sa.Column("store_id", sa.Text, nullable=False),
         sa.Column("location", sa.Text(collation="C"), nullable=False),
         sa.Column("sku", sa.Text(collation="C"), nullable=False),
-        sa.Column("quantity", sa.Integer, nullable=False),
+        sa.Column("quantity", sa.Integer, nullable=False, comment="pieces that it holds, or held when it was closed"),
         sa.Column("state", sa.Text, nullable=False, comment="reserved, then released or consumed, once"),
+        sa.Column(
+            "restocked", sa.Integer, nullable=False, server_default="0", comment="shipped pieces on the shelf again"
+        ),
         sa.PrimaryKeyConstraint("order_id", "operation_id", "line_id", name="reservations_pkey"),
         sa.CheckConstraint("quantity > 0", name="reservations_quantity_positive"),
         sa.CheckConstraint("state in ('reserved', 'released', 'consumed')", name="reservations_state_known"),
+        sa.CheckConstraint("restocked between 0 and quantity", name="reservations_restocked_at_most_what_shipped"),
+        sa.CheckConstraint("restocked = 0 or state = 'consumed'", name="reservations_restocked_after_shipping"),
         postgresql_with={"fillfactor": "70"},
     )
     op.create_table(
@@ -69,7 +74,7 @@ def upgrade() -> None:
         sa.Column("shipment_id", sa.Uuid, nullable=False),
         sa.Column("order_id", sa.Uuid, nullable=False),
         sa.Column("store_id", sa.Text, nullable=False),
-        sa.Column("reservation_id", sa.Uuid, comment="the operation of the reservation that its pieces come from"),
+        sa.Column("reservation_id", sa.Uuid, comment="the operation of the attempt's reservation"),
         sa.Column("location", sa.Text(collation="C"), nullable=False),
         sa.Column("status", sa.Text, nullable=False),
         sa.Column("lines", postgresql.JSONB, nullable=False),
@@ -80,7 +85,9 @@ def upgrade() -> None:
         sa.Column("shipped_at", sa.DateTime(timezone=True)),
         sa.Column("delivered_at", sa.DateTime(timezone=True)),
         sa.PrimaryKeyConstraint("shipment_id", name="shipments_pkey"),
-        sa.CheckConstraint("status in ('picking', 'shipped', 'delivered', 'cancelled')", name="shipments_status_known"),
+        sa.CheckConstraint(
+            "status in ('on_hold', 'picking', 'shipped', 'delivered', 'cancelled')", name="shipments_status_known"
+        ),
         postgresql_with={"fillfactor": "70"},
         comment="what the warehouse works from",
     )

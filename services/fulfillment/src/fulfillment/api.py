@@ -26,6 +26,8 @@ PROBLEMS: Final[Problems] = {
         "Count again, or cancel orders that hold pieces, then set the count."),
     "shipment_not_shipped": About(409, "The shipment has not left yet", "Only a shipment that has left can arrive.",
         "`POST /v1/shipments/{id}/ship` first."),
+    "shipment_on_hold": About(409, "The shipment is on hold", "Its order is suspended: it is held, or being changed.",
+        "Do not send it yet; `GET /v1/shipments?status=picking` lists what is to be sent. Ship it once the order is resumed."),
     "shipment_cancelled": About(409, "The shipment was cancelled", "Its pieces went back to stock.",
         "Do not send it; `GET /v1/shipments?status=picking` lists what is to be sent."),
     "shipment_unknown": About(404, "No such shipment", "This store has no shipment of this id.",
@@ -143,7 +145,7 @@ def routes(app: App) -> APIRouter:
         limit: Limit = 50,
         cursor: Cursor = None,
     ) -> Any:
-        """The store's shipments. A warehouse reads those with `status=picking&order=oldest`."""
+        """The store's shipments. A warehouse reads those with `status=picking&order=oldest`; those `on_hold` must not ship."""
         cursors = _LIST_SHIPMENTS[order]
         query = _SHIPMENTS.where(SHIPMENTS.c.store_id == who.store_id)
         if status is not None:
@@ -166,13 +168,13 @@ def routes(app: App) -> APIRouter:
 
     @router.post(
         "/shipments/{shipment_id}/ship", response_model=ShipmentShown, dependencies=CHANGE,
-        openapi_extra=answers("shipment_unknown", "shipment_cancelled"),
+        openapi_extra=answers("shipment_unknown", "shipment_cancelled", "shipment_on_hold"),
     )  # fmt: skip
     async def ship(
         request: Request, who: Warehouse, shipment_id: UUID, body: Annotated[Parcel, Body(default_factory=Parcel)]
     ) -> Response:
         """Report that the parcel has left. A repeated report changes nothing and returns the shipment as it is."""
-        row = await _find(app, who, shipment_id)
+        row = await _find_to_move(app, who, shipment_id)
         command = Ship(
             order_id=row["order_id"],
             store_id=who.store_id,
@@ -190,7 +192,7 @@ def routes(app: App) -> APIRouter:
     )  # fmt: skip
     async def deliver(request: Request, who: Warehouse, shipment_id: UUID) -> Response:
         """Report that the parcel has arrived. A repeated report changes nothing."""
-        row = await _find(app, who, shipment_id)
+        row = await _find_to_move(app, who, shipment_id)
         command = Deliver(
             order_id=row["order_id"],
             store_id=who.store_id,
@@ -244,7 +246,8 @@ def _as_it_is_now(row: RowMapping) -> Callable[[Outcome], tuple[int, dict[str, A
 
 
 def _shipment_of(shipment: Shipment) -> dict[str, Any]:
-    return shipment.model_dump(mode="json", exclude={"reservation_id"})
+    shown = shipment.model_dump(mode="json", exclude={"reservation_id", "parts"})
+    return {**shown, "lines": [line.model_dump() for line in shipment.lines]}
 
 
 def _fulfillment(order_id: UUID, state: Fulfillment) -> dict[str, Any]:
@@ -254,6 +257,8 @@ def _fulfillment(order_id: UUID, state: Fulfillment) -> dict[str, Any]:
         "totals": state.totals.model_dump(),
         "lines": [line.model_dump() for line in state.held],
         "shipments": [_shipment_of(shipment) for shipment in state.shipments],
+        "restocked": [line.model_dump() for line in state.restocked],
+        "suspensions": [one.model_dump(mode="json") for one in state.suspensions],
     }
 
 
@@ -266,6 +271,17 @@ async def _find(app: App, who: Principal, shipment_id: UUID) -> RowMapping:
     if not rows:
         raise Problem(404, "shipment_unknown", "No such shipment", f"{shipment_id} is not a shipment of this store")
     return rows[0]
+
+
+async def _find_to_move(app: App, who: Principal, shipment_id: UUID) -> RowMapping:
+    """A cancelled shipment stays cancelled, also when the order's document has no room for it any more."""
+    row = await _find(app, who, shipment_id)
+    if row["status"] == "cancelled":
+        about = PROBLEMS["shipment_cancelled"]
+        raise Problem(
+            about.status, "shipment_cancelled", about.title, "its pieces went back to stock: do not send them"
+        )
+    return row
 
 
 def _set(who: Principal, operation: UUID, location: str, sku: str, on_hand: int) -> SetStock:

@@ -5,9 +5,9 @@ from __future__ import annotations
 from pathlib import Path
 
 from chassis.declare.service import Aggregate, Service, Share, on
-from contracts.fulfillment import CancelShipments, Release, Reserve, Start
+from contracts.fulfillment import CancelShipments, Extend, Reduce, Release, Reserve, Restock, Resume, Start, Suspend
 from fulfillment import api, store, tables
-from fulfillment.domain import fulfillment, stock
+from fulfillment.domain import changes, fulfillment, stock
 from fulfillment.domain.fulfillment import Deliver, Fulfillment, Ship
 from fulfillment.domain.stock import SetStock, StockItem
 from fulfillment.settings import Settings
@@ -23,6 +23,11 @@ FULFILLMENTS = Aggregate(
         on(Release, fulfillment.release),
         on(Start, fulfillment.start),
         on(CancelShipments, fulfillment.cancel),
+        on(Suspend, changes.suspend),  # an order that was placed
+        on(Resume, changes.resume),
+        on(Extend, changes.extend),
+        on(Reduce, changes.reduce),
+        on(Restock, changes.restock),
         on(Ship, fulfillment.ship),  # the warehouse, over HTTP
         on(Deliver, fulfillment.deliver),
     ),

@@ -60,6 +60,12 @@ class ShipmentRow(ShipmentShown):
     delivered_at: Timestamp | None
 
 
+class SuspensionShown(BaseModel):
+    suspension_id: UUID
+    """The operation that suspended."""
+    since: Timestamp
+
+
 class FulfillmentShown(BaseModel):
     """The fulfillment of one order."""
 
@@ -70,3 +76,7 @@ class FulfillmentShown(BaseModel):
     lines: list[PlacedLine]
     """The pieces that are reserved."""
     shipments: list[ShipmentOfOrder]
+    restocked: list[PlacedLine]
+    """The shipped pieces that are on the shelf again."""
+    suspensions: list[SuspensionShown]
+    """While there is one, nothing ships: open shipments are `on_hold`."""

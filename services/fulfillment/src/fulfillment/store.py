@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any, Final, NamedTuple
 from uuid import UUID
 
@@ -12,19 +12,30 @@ from pydantic import TypeAdapter
 from chassis.declare.service import Change
 from chassis.declare.sql import Piece, Rows, columns
 from contracts.base import Event, to_json
-from contracts.fulfillment import PlacedLine, Released, Reserved, ShipmentsCancelled, Shipped
+from contracts.fulfillment import (
+    Extended,
+    PlacedLine,
+    Reduced,
+    Released,
+    Reserved,
+    Restocked,
+    ShipmentsCancelled,
+    Shipped,
+)
 from fulfillment.domain.fulfillment import Fulfillment, Shipment
-from fulfillment.domain.stock import Stock, StockKey
+from fulfillment.domain.pieces import of, place_of, quantities
+from fulfillment.domain.stock import FilledShelf, Stock, StockKey
 
 # -- stock: the share -----------------------------------------------------------------------------------------------
 
 # A shelf with nothing on it answers like one that was never counted: there is nothing to hold, and nothing to give back.
+# Only who may put pieces on it locks it: two of them would else write over each other's pieces.
 # Rows are locked above the sort, so in key order: two batches with crossed SKUs wait for each other, never in a circle.
 LOAD_STOCK: Final = """
 select s.store_id, s.location, s.sku, s.on_hand, s.reserved
-from unnest($1::text[], $2::text[], $3::text[]) as k(store_id, location, sku)
+from unnest($1::text[], $2::text[], $3::text[], $4::bool[]) as k(store_id, location, sku, filled)
 join stock s on s.store_id = k.store_id and s.location = k.location and s.sku = k.sku
-where s.on_hand > 0
+where s.on_hand > 0 or k.filled
 order by s.store_id, s.location, s.sku
 for update of s"""
 
@@ -38,9 +49,12 @@ on conflict (store_id, location, sku) do update set on_hand = excluded.on_hand, 
 )
 
 
-async def load_stock(tx: Connection, keys: Sequence[StockKey]) -> dict[StockKey, Stock]:
-    """Lock and read. An SKU that was never counted has no row, and nothing to lock; an empty shelf is not locked."""
-    rows = await tx.fetch(LOAD_STOCK, *columns(sorted(set(keys)), 3))
+async def load_stock(tx: Connection, keys: Sequence[StockKey | FilledShelf]) -> dict[StockKey, Stock]:
+    """Lock and read. An SKU that was never counted has no row, and nothing to lock; an empty shelf is locked if it is
+    named as a `FilledShelf`, too."""
+    wanted = set(keys)
+    shelves = sorted(key for key in wanted if isinstance(key, StockKey))
+    rows = await tx.fetch(LOAD_STOCK, *columns([(*key, FilledShelf(*key) in wanted) for key in shelves], 4))
     return {StockKey(row[0], row[1], row[2]): Stock(row[3], row[4]) for row in rows}
 
 
@@ -60,22 +74,28 @@ class ReservationRow(NamedTuple):
     sku: str
     quantity: int
     state: str
+    restocked: int = 0
 
 
 class ReservationClosed(Exception):
     """A reservation would be made, given back or shipped a second time: a bug, stopped before it is committed."""
 
 
-# Only an open reservation changes, and only by being closed: any other change returns no row.
+# An open reservation only becomes smaller or is closed; pieces of a consumed one are only restocked. Any other change
+# returns no row.
 RESERVATIONS: Final = Piece(
     """
 reservations_written as (
-insert into reservations as r (order_id, operation_id, line_id, store_id, location, sku, quantity, state)
-select * from unnest({0}::uuid[], {1}::uuid[], {2}::text[], {3}::text[], {4}::text[], {5}::text[], {6}::int[], {7}::text[])
-on conflict (order_id, operation_id, line_id) do update set state = excluded.state
-where r.store_id = excluded.store_id and r.state = 'reserved' and excluded.state <> 'reserved'
+insert into reservations as r (order_id, operation_id, line_id, store_id, location, sku, quantity, state, restocked)
+select * from unnest({0}::uuid[], {1}::uuid[], {2}::text[], {3}::text[], {4}::text[], {5}::text[], {6}::int[], {7}::text[],
+    {8}::int[])
+on conflict (order_id, operation_id, line_id) do update set quantity = excluded.quantity, state = excluded.state,
+    restocked = excluded.restocked
+where r.store_id = excluded.store_id and excluded.quantity <= r.quantity and case r.state
+    when 'reserved' then excluded.state <> 'reserved' or excluded.quantity < r.quantity
+    when 'consumed' then excluded.state = 'consumed' and excluded.restocked > r.restocked else false end
 returning 1)""",
-    8,
+    9,
 )
 
 
@@ -93,8 +113,8 @@ select shipment_id, order_id, store_id, reservation_id, location, status, lines,
 from unnest({0}::uuid[], {1}::uuid[], {2}::text[], {3}::uuid[], {4}::text[], {5}::text[], {6}::jsonb[], {7}::jsonb[], {8}::text[],
         {9}::text[])
     as n(shipment_id, order_id, store_id, reservation_id, location, status, lines, ship_to, carrier, tracking_number)
-on conflict (shipment_id) do update set status = excluded.status, ship_to = excluded.ship_to, carrier = excluded.carrier,
-    tracking_number = excluded.tracking_number, shipped_at = coalesce(s.shipped_at, excluded.shipped_at),
+on conflict (shipment_id) do update set status = excluded.status, lines = excluded.lines, ship_to = excluded.ship_to,
+    carrier = excluded.carrier, tracking_number = excluded.tracking_number, shipped_at = coalesce(s.shipped_at, excluded.shipped_at),
     delivered_at = coalesce(s.delivered_at, excluded.delivered_at)
 where s.order_id = excluded.order_id and s.store_id = excluded.store_id
 returning 1)""",
@@ -122,28 +142,62 @@ def rows(changes: Sequence[Change[Fulfillment]]) -> list[Rows]:
 def reservation_rows(change: Change[Fulfillment]) -> list[ReservationRow]:
     """What the events of a batch leave of an order's reservations: one row per reservation that they touched."""
     rows: dict[tuple[UUID, str], ReservationRow] = {}
-    operation = change.before.reservation_id
+    held = {(part.operation_id, line.line_id): line for part in change.before.held_parts for line in part.lines}
 
-    def put(lines: Iterable[PlacedLine], state: str) -> None:
-        for line in lines:
-            assert operation is not None, "pieces moved without a reservation"
-            rows[operation, line.line_id] = ReservationRow(
-                change.key, operation, line.line_id, change.store_id, line.location, line.sku, line.quantity, state
-            )
+    def put(key: tuple[UUID, str], line: PlacedLine, state: str, restocked: int = 0) -> None:
+        rows[key] = ReservationRow(
+            change.key, *key, change.store_id, line.location, line.sku, line.quantity, state, restocked
+        )
+
+    def close(keys: Sequence[tuple[UUID, str]], state: str) -> None:
+        for key in keys:
+            put(key, held.pop(key), state)
 
     event: Event
     for event in change.events:
         match event:
-            case Reserved(again=False, lines=lines):
-                operation = event.operation_id
-                put(lines, "reserved")
-            case Released(lines=lines) | ShipmentsCancelled(lines=lines):
-                put(lines, "released")
-            case Shipped(lines=lines):
-                put(lines, "consumed")
+            case (
+                Reserved(again=False, lines=lines, operation_id=operation)
+                | Extended(lines=lines, operation_id=operation)
+            ):
+                assert operation is not None, "pieces are reserved by an operation"
+                for line in lines:
+                    held[operation, line.line_id] = line
+                    put((operation, line.line_id), line, "reserved")
+            case Released() | ShipmentsCancelled():
+                close([*held], "released")
+            case Shipped(location=location):  # the one open shipment there has all that is held there
+                close([key for key, line in held.items() if line.location == location], "consumed")
+            case Reduced(lines=lines):
+                gone = quantities(lines)
+                for key, line in reversed([*held.items()]):  # as the state loses them: what was reserved last
+                    place = place_of(line)
+                    taken = min(line.quantity, gone.get(place, 0))
+                    if taken == line.quantity:
+                        close([key], "released")
+                    elif taken:
+                        held[key] = of(line, line.quantity - taken)
+                        put(key, held[key], "reserved")
+                    if taken:
+                        gone[place] -= taken
             case _:
                 pass
+    if any(isinstance(event, Restocked) for event in change.events):
+        before = _restocked(change.before)
+        for key, (line, pieces) in _restocked(change.after).items():
+            if key not in before or before[key][1] < pieces:
+                put(key, line, "consumed", pieces)
     return list(rows.values())
+
+
+def _restocked(state: Fulfillment) -> dict[tuple[UUID, str], tuple[PlacedLine, int]]:
+    """The lines of which pieces were restocked, and how many, by operation and line."""
+    return {
+        (part.operation_id, line.line_id): (line, part.restocked[line.line_id])
+        for part in state.shipped_parts
+        for line in part.lines
+        if line.line_id in part.restocked
+    }
 
 
 _LINES: Final = TypeAdapter(tuple[PlacedLine, ...])
@@ -173,10 +227,21 @@ def shipment_rows(change: Change[Fulfillment]) -> list[tuple[Any, ...]]:
 # -- the invariants of the tables ------------------------------------------------------------------------------------
 
 # Each answers (comparisons made, comparisons violated). Joined whole, not order by order: they read every row once.
-_SHIPMENT_LINES: Final = """(
-            select s.order_id, s.reservation_id, s.store_id, s.status, l.line_id, l.sku, l.location, l.quantity
+_SHIPMENT_LINES: Final = """
+            select s.order_id, s.store_id, l.line_id, l.sku, l.location,
+                sum(l.quantity) filter (where s.status in ('picking', 'on_hold')) as open,
+                sum(l.quantity) filter (where s.status in ('shipped', 'delivered')) as shipped,
+                sum(l.quantity) filter (where s.status = 'cancelled') as cancelled
             from shipments s, jsonb_to_recordset(s.lines) as l(line_id text, sku text, location text, quantity int)
-        )"""
+            group by s.order_id, s.store_id, l.line_id, l.sku, l.location"""
+_RESERVED_LINES: Final = """
+            select order_id, store_id, line_id, sku, location,
+                sum(quantity) filter (where state = 'reserved') as reserved,
+                sum(quantity) filter (where state = 'consumed') as consumed,
+                sum(quantity) filter (where state = 'released') as released
+            from reservations group by order_id, store_id, line_id, sku, location"""
+_SAME_LINES: Final = """r.order_id = l.order_id and r.store_id = l.store_id and r.line_id = l.line_id and r.sku = l.sku
+            and r.location = l.location"""
 CHECKS: Final[dict[str, str]] = {
     "stock is never oversold": """
         select count(*), count(*) filter (where reserved < 0 or on_hand < 0 or reserved > on_hand) from stock""",
@@ -186,21 +251,22 @@ CHECKS: Final[dict[str, str]] = {
             select store_id, location, sku, sum(quantity) as pieces from reservations
             where state = 'reserved' group by store_id, location, sku
         ) r on r.store_id = s.store_id and r.location = s.location and r.sku = s.sku""",
-    "a reservation is consumed by the one shipment that shipped it, else by none": f"""
-        select count(*), count(*) filter (where coalesce(l.times, 0) <> (r.state = 'consumed')::int)
-        from reservations r left join (
-            select order_id, reservation_id, line_id, count(*) as times from {_SHIPMENT_LINES} l
-            where status in ('shipped', 'delivered') group by order_id, reservation_id, line_id
-        ) l on l.order_id = r.order_id and l.reservation_id = r.operation_id and l.line_id = r.line_id""",
-    "a shipment's lines are its order's reservations, open, given back or shipped as it is": f"""
-        select count(*), count(*) filter (where r.state is distinct from case l.status
-            when 'picking' then 'reserved' when 'cancelled' then 'released' else 'consumed' end)
-        from {_SHIPMENT_LINES} l left join reservations r on r.order_id = l.order_id and r.line_id = l.line_id
-            and r.operation_id = l.reservation_id and r.store_id = l.store_id and r.sku = l.sku
-            and r.location = l.location and r.quantity = l.quantity""",
+    "the pieces of the shipments that shipped are the consumed reservations": f"""
+        select count(*), count(*) filter (where coalesce(l.shipped, 0) <> coalesce(r.consumed, 0))
+        from ({_RESERVED_LINES}) r full join ({_SHIPMENT_LINES}) l on {_SAME_LINES}""",
+    "an open shipment's pieces are reserved, a cancelled one's were given back; a started order has no others": f"""
+        select count(*), count(*) filter (where coalesce(l.open, 0) > coalesce(r.reserved, 0)
+            or (f.status = 'started' and coalesce(l.open, 0) < coalesce(r.reserved, 0))
+            or coalesce(l.cancelled, 0) > coalesce(r.released, 0))
+        from ({_RESERVED_LINES}) r full join ({_SHIPMENT_LINES}) l on {_SAME_LINES}
+        left join fulfillments f on f.key = coalesce(r.order_id, l.order_id)""",
+    "the open shipments of a suspended order are on hold, those of another are picked": """
+        select count(*), count(*) filter (where (s.status = 'on_hold') <> (json_array_length(f.doc::json->'suspensions') > 0))
+        from shipments s join fulfillments f on f.key = s.order_id
+        where s.status in ('picking', 'on_hold')""",
     "a fulfilled order has no shipment left to ship": """
         select count(*), count(s.order_id)
-        from fulfillments f left join (select distinct order_id from shipments where status = 'picking') s
+        from fulfillments f left join (select distinct order_id from shipments where status in ('picking', 'on_hold')) s
             on s.order_id = f.key
         where f.status = 'fulfilled'""",
     "a settled order holds nothing": """

@@ -1,7 +1,8 @@
 """The shelf: how many pieces of one SKU lie at one location of a store, and how many of them orders hold.
 
-`reserved <= on_hand` always. Only events move it: a count sets `on_hand`, reserved holds, released and cancelled give
-back, shipped takes off the shelf what was held. The table has the same checks: asserted on both sides of the write.
+`reserved <= on_hand` always. Only events move it: a count sets `on_hand`; reserved and extended hold; released, reduced and
+cancelled give back; shipped takes off the shelf what was held, restocked puts it there again. The table has the same
+checks: asserted on both sides of the write.
 """
 
 from __future__ import annotations
@@ -12,7 +13,16 @@ from uuid import UUID
 
 from contracts.base import Addressed, Code, Command, Document, Event, Id, PrivateEvent, Quantity
 from contracts.deciding import Context, Effect, Refusal
-from contracts.fulfillment import PlacedLine, Released, Reserved, ShipmentsCancelled, Shipped
+from contracts.fulfillment import (
+    Extended,
+    PlacedLine,
+    Reduced,
+    Released,
+    Reserved,
+    Restocked,
+    ShipmentsCancelled,
+    Shipped,
+)
 from contracts.ids import derived
 
 STOCK_NAMESPACE: Final = UUID("6c0d7c3e-9a55-5b7e-8a0e-3f2f4f1f8f10")
@@ -25,6 +35,18 @@ class StockKey(NamedTuple):
     store_id: str
     location: str
     sku: str
+
+
+class FilledShelf(NamedTuple):
+    """Named beside the `StockKey` of a shelf that a decision may put pieces on: its row is locked also while it is empty.
+
+    Sorts behind that key. It has no state of its own.
+    """
+
+    store_id: str
+    location: str
+    sku: str
+    filled: bool = True
 
 
 class Stock(NamedTuple):
@@ -46,7 +68,9 @@ def touched(event: Event) -> Iterable[StockKey]:
     match event:
         case StockSet():
             return (StockKey(event.store_id, event.location, event.sku),)
-        case Reserved(again=False) | Released() | ShipmentsCancelled() | Shipped():
+        case (
+            Reserved(again=False) | Extended() | Reduced() | Released() | ShipmentsCancelled() | Shipped() | Restocked()
+        ):
             return sorted(_pieces(event.store_id, event.lines))
         case _:
             return ()
@@ -58,15 +82,8 @@ def evolve(stock: Stock | None, key: StockKey, event: Event) -> Stock:
     match event:
         case StockSet(on_hand=counted):
             on_hand = counted
-        case Reserved(again=False, lines=lines):
-            reserved += _pieces(key.store_id, lines)[key]
-        case Released(lines=lines) | ShipmentsCancelled(lines=lines):
-            reserved -= _pieces(key.store_id, lines)[key]
-        case Shipped(lines=lines):
-            pieces = _pieces(key.store_id, lines)[key]
-            on_hand, reserved = on_hand - pieces, reserved - pieces
         case _:
-            raise AssertionError(f"{event.TYPE} does not move stock")
+            on_hand, reserved = _moved(on_hand, reserved, key, event)
     assert 0 <= reserved <= on_hand, f"{event.TYPE} would leave {reserved} reserved of {on_hand} on hand at {key}"
     return Stock(on_hand, reserved)
 
@@ -78,18 +95,25 @@ def adopt(stock: Stock | None, key: StockKey, events: Iterable[Event]) -> Stock:
     """
     on_hand, reserved = stock or Stock()
     for event in events:
-        match event:
-            case Reserved(again=False, lines=lines):
-                reserved += _pieces(key.store_id, lines)[key]
-            case Released(lines=lines) | ShipmentsCancelled(lines=lines):
-                reserved -= _pieces(key.store_id, lines)[key]
-            case Shipped(lines=lines):
-                pieces = _pieces(key.store_id, lines)[key]
-                on_hand, reserved = on_hand - pieces, reserved - pieces
-            case _:
-                raise AssertionError(f"{event.TYPE} does not move stock")
+        on_hand, reserved = _moved(on_hand, reserved, key, event)
     assert reserved >= 0, f"more was given back than reserved at {key}"
     return Stock(max(on_hand, reserved), reserved)
+
+
+def _moved(on_hand: int, reserved: int, key: StockKey, event: Event) -> tuple[int, int]:
+    """What an order's event makes of a shelf's pieces."""
+    match event:
+        case Reserved(again=False, lines=lines) | Extended(lines=lines):
+            return on_hand, reserved + _pieces(key.store_id, lines)[key]
+        case Released(lines=lines) | Reduced(lines=lines) | ShipmentsCancelled(lines=lines):
+            return on_hand, reserved - _pieces(key.store_id, lines)[key]
+        case Shipped(lines=lines):
+            pieces = _pieces(key.store_id, lines)[key]
+            return on_hand - pieces, reserved - pieces
+        case Restocked(lines=lines):
+            return on_hand + _pieces(key.store_id, lines)[key], reserved
+        case _:
+            raise AssertionError(f"{event.TYPE} does not move stock")
 
 
 _summed: tuple[str, object, dict[StockKey, int]] = ("", None, {})
