@@ -22,7 +22,7 @@ from chassis.declare.sql import Rows
 from contracts import fulfillment, invoicing, payments
 from contracts.base import Event
 from contracts.ids import derived
-from contracts.orders import MarketTerms, Place
+from contracts.orders import AddAttachment, AddNote, ChangeTags, MarketTerms, Place, SetMetadata
 from contracts.snapshot import Address, Buyer, Line, OrderContent, Quantities, Tax, Totals
 from fulfillment.domain.stock import Stock
 from fulfillment.handlers import SERVICE as FULFILLMENT
@@ -144,12 +144,24 @@ def corrected_requests(writer: Writer) -> Iterator[Any]:
         yield Place(**addressed(n), channel="api", account="shop", order=content(n))
 
 
+def annotations(writer: Writer) -> Iterator[Any]:
+    """Each adds a note, adds an attachment, or changes tags and metadata."""
+    writer.shares[MarketKey(STORE, "api", "shop")] = MarketTerms(code="m", seller="acme")
+    yield Place(**addressed(-1), channel="api", account="shop", order=content(0))
+    for n in count(0, 4):
+        yield AddNote(**addressed(n), text="call back")
+        yield AddAttachment(**addressed(n + 1), name="Claim", url="https://files.example.com/1.pdf")
+        yield ChangeTags(**addressed(n + 2), add=(f"t{n}",), remove=(f"t{n - 4}",))
+        yield SetMetadata(**addressed(n + 3), metadata=f'{{"m{n}":{n},"m{n - 4}":null}}')
+
+
 STORIES: list[tuple[Service, Callable[[Writer], Iterator[Any]]]] = [
     (PAYMENTS, refunds),
     (PAYMENTS, refused_captures),
     (INVOICING, credit_notes),
     (FULFILLMENT, attempts),
     (ORDERS, corrected_requests),
+    (ORDERS, annotations),
 ]
 
 
@@ -162,6 +174,6 @@ async def test_the_last_of_2000_operations_writes_as_much_as_the_tenth(
     for _ in range(OPERATIONS):
         assert await writer.handle(next(messages)), "nothing happened"
         bytes_of.append(writer.written)
-    # Three in a row: a story of several steps writes a different amount in each.
-    tenth, last = max(bytes_of[9:12]), max(bytes_of[-3:])
+    # Four in a row: a story of several steps writes a different amount in each.
+    tenth, last = max(bytes_of[9:13]), max(bytes_of[-4:])
     assert last <= GROWTH_MAX * tenth, f"{last} bytes after {tenth}"

@@ -319,7 +319,7 @@ def check_end(order: Order) -> None:
 def check_actions(order: Order, key: UUID, world: World) -> None:
     """What is called legal is taken and does something; what is not is refused or changes nothing."""
     decide = {handler.message: handler.decide for handler in ORDERS.handlers}
-    for action in ACTIONS.values():
+    for action in (action for action in ACTIONS.values() if action.moves):
         operation = derived(key, f"{action.name} {world.n} {world.now}")
         body = {"order_id": key, "store_id": STORE, "operation_id": operation, "actor": "person:ann"}
         context = Context(world.now, key, STORE, operation, "person:ann", action.message.TYPE)

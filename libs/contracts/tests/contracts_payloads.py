@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 
 from contracts.compatibility import Schema
 from contracts.money import EXPONENTS
+from contracts.orders.annotations import JSON_OBJECT_PATTERN
 
 TEXTS = {
     "date-time": st.datetimes(datetime(1971, 1, 1), datetime(2199, 1, 1), timezones=st.just(UTC)).map(
@@ -57,6 +58,10 @@ def _strings(schema: Schema) -> st.SearchStrategy[str]:
     pattern = schema.get("pattern", "")
     if pattern == r"^[A-Z]{3}$":
         return st.sampled_from(sorted(EXPONENTS))  # the list of currencies is no part of the schema
+    if pattern == JSON_OBJECT_PATTERN:
+        return st.sampled_from(
+            ["{}", '{"erp":{"id":7,"open":[true,null,1.5]},"näme":"x"}']
+        )  # nor is the grammar of JSON
     least, most = schema.get("minLength", 0), min(schema.get("maxLength", 40), 40)
     if pattern in ("", r"^[^\x00]*$"):
         return st.text(st.characters(exclude_characters="\0", exclude_categories=["Cs"]), min_size=least, max_size=most)

@@ -91,12 +91,14 @@ def test_an_addressed_message_has_the_field_that_it_names_as_its_key() -> None:
 
 CLOSED = {
     "approval": "decides whether an order ships without a person",
+    "audience": "of a command: decides whether the customer reads a note",
     "capture": "decides when money is taken",
     "cause": "of a command: a misspelt word is refused",
     "collected_by": "decides who owes a tax",
     "fulfilled_by": "decides who ships",
     "kind": "of a line: decides whether it can ship",
     "lifecycle": "decides whether goods are reserved; connectors state `unknown` for a state without a word",
+    "mode": "of a command: decides what remains of the metadata",
     "on_short": "decides whether an order without goods is cancelled",
     "outcome": "of a command: decides whether an amount is booked",
     "price_basis": "decides whether tax is contained in an amount",
@@ -164,6 +166,11 @@ def test_personal_fields_are_marked_in_the_schema(model: type[Message]) -> None:
     ("kind", "field"),
     [
         ("orders.cancel", "reason"),
+        ("orders.add_note", "text"),
+        ("orders.note_added", "text"),
+        ("orders.note_added", "author"),
+        ("orders.attachment_added", "url"),
+        ("orders.metadata_changed", "metadata"),
         ("fulfillment.start", "ship_to"),
         ("fulfillment.shipped", "tracking_number"),
         ("invoicing.issue", "buyer"),

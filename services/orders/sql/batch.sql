@@ -34,7 +34,7 @@ from idempotency
 join unnest($1::text[], $2::text[]) as u(s, k) on store_id = s and key = k;
 
 -- 4. States of orders that this process has not cached at their revision. (`aggregates.load`)
-select key, doc, answered, content, market from orders where key = any($1::uuid[]);
+select key, doc, answered, content, market, metadata from orders where key = any($1::uuid[]);
 
 -- 5. Commands to aggregates with more operations than their rows have: read which of them were answered
 --    before. (`statements.answered_before`)
@@ -55,21 +55,23 @@ with orders_given as (
   select *
   from unnest($1::uuid[], $2::text[], $3::int[], $4::int[], $5::text[], $6::text[], $7::timestamptz[],
       $8::text[], $9::text[], $10::text[], $11::text[], $12::text[], $13::text[], $14::text[], $15::text[],
-      $16::text[], $17::text[], $18::timestamptz[], $19::boolean[], $20::text[], $21::bigint[],
-      $22::boolean[], $23::text[], $24::timestamptz[], $25::timestamptz[], $26::timestamptz[],
-      $27::int[]) as u(key, store_id, revision, version, doc, answered, armed_at, content, market, channel,
-      account, external_order_id, status, payment_status, fulfillment_status, waiting, waiting_step,
-      waiting_since, in_flight, currency, grand_minor, test, cancel_cause, ordered_at, placed_at,
-      completed_at, previous)
+      $16::text[], $17::text[], $18::text[], $19::timestamptz[], $20::boolean[], $21::text[], $22::bigint[],
+      $23::boolean[], $24::text[], $25::timestamptz[], $26::timestamptz[], $27::timestamptz[],
+      $28::timestamptz[], $29::text[], $30::text[], $31::int[]) as u(key, store_id, revision, version, doc,
+      answered, armed_at, content, market, metadata, channel, account, external_order_id, status,
+      payment_status, fulfillment_status, waiting, waiting_step, waiting_since, in_flight, currency,
+      grand_minor, test, cancel_cause, ordered_at, placed_at, completed_at, archived_at, reference, tags,
+      previous)
 ),
 orders_made as (
-  insert into orders (key, store_id, revision, version, doc, answered, armed_at, content, market, channel,
+  insert into orders (key, store_id, revision, version, doc, answered, armed_at, content, market, metadata,
+      channel, account, external_order_id, status, payment_status, fulfillment_status, waiting, waiting_step,
+      waiting_since, in_flight, currency, grand_minor, test, cancel_cause, ordered_at, placed_at,
+      completed_at, archived_at, reference, tags)
+  select key, store_id, revision, version, doc, answered, armed_at, content, market, metadata, channel,
       account, external_order_id, status, payment_status, fulfillment_status, waiting, waiting_step,
       waiting_since, in_flight, currency, grand_minor, test, cancel_cause, ordered_at, placed_at,
-      completed_at)
-  select key, store_id, revision, version, doc, answered, armed_at, content, market, channel, account,
-      external_order_id, status, payment_status, fulfillment_status, waiting, waiting_step, waiting_since,
-      in_flight, currency, grand_minor, test, cancel_cause, ordered_at, placed_at, completed_at
+      completed_at, archived_at, reference, tags::text[]
   from orders_given
   where previous = 0
   on conflict (key) do nothing
@@ -78,14 +80,16 @@ orders_made as (
 orders_moved as (
   update orders t
   set revision = u.revision, version = u.version, doc = u.doc, answered = u.answered, armed_at = u.armed_at,
-      content = coalesce(u.content, t.content), market = coalesce(u.market, t.market), channel = u.channel,
-      account = u.account, external_order_id = u.external_order_id, status = u.status,
-      payment_status = u.payment_status, fulfillment_status = u.fulfillment_status, waiting = u.waiting,
-      waiting_step = u.waiting_step, waiting_since = u.waiting_since, in_flight = u.in_flight,
-      currency = u.currency, grand_minor = u.grand_minor, test = u.test, cancel_cause = u.cancel_cause,
-      ordered_at = u.ordered_at, placed_at = u.placed_at, completed_at = u.completed_at,
-      journal_from = least(t.journal_from, (now() at time zone 'UTC')::date),
-      journal_to = greatest(t.journal_to, (clock_timestamp() at time zone 'UTC')::date)
+      content = coalesce(u.content, t.content), market = coalesce(u.market, t.market),
+      metadata = coalesce(u.metadata, t.metadata), channel = u.channel, account = u.account,
+      external_order_id = u.external_order_id, status = u.status, payment_status = u.payment_status,
+      fulfillment_status = u.fulfillment_status, waiting = u.waiting, waiting_step = u.waiting_step,
+      waiting_since = u.waiting_since, in_flight = u.in_flight, currency = u.currency,
+      grand_minor = u.grand_minor, test = u.test, cancel_cause = u.cancel_cause, ordered_at = u.ordered_at,
+      placed_at = u.placed_at, completed_at = u.completed_at, archived_at = u.archived_at,
+      reference = u.reference, tags = u.tags::text[], journal_from = least(t.journal_from,
+      (now() at time zone 'UTC')::date), journal_to = greatest(t.journal_to,
+      (clock_timestamp() at time zone 'UTC')::date)
   from orders_given u
   where u.previous > 0 and t.key = u.key and t.store_id = u.store_id and t.revision = u.previous
   returning 1
@@ -93,20 +97,32 @@ orders_moved as (
 orders_saved as (
   select from orders_made union all select from orders_moved
 ),
+notes_written as (
+  insert into notes (order_id, number, store_id, note_id, at, actor, author, audience, text)
+  select *
+  from unnest($32::uuid[], $33::int[], $34::text[], $35::uuid[], $36::timestamptz[], $37::text[], $38::text[],
+      $39::text[], $40::text[])
+),
+attachments_written as (
+  insert into attachments (order_id, number, store_id, attachment_id, at, actor, name, description, url)
+  select *
+  from unnest($41::uuid[], $42::int[], $43::text[], $44::uuid[], $45::timestamptz[], $46::text[], $47::text[],
+      $48::text[], $49::text[])
+),
 closed_operations_written as (
   insert into closed_operations (aggregate, key, operation_id, revision)
   select *
-  from unnest($28::text[], $29::uuid[], $30::uuid[], $31::int[])
+  from unnest($50::text[], $51::uuid[], $52::uuid[], $53::int[])
   on conflict (aggregate, key, operation_id) do update
   set revision = excluded.revision
 ),
 written as (
   insert into journal (key, store_id, aggregate, revision, version, type, message_id, operation_id, topic,
       actor, cause_type, cause_id, correlation_id, traceparent, payload, day, at)
-  select unnest($32::uuid[]), unnest($33::text[]), unnest($34::text[]), unnest($35::int[]),
-      unnest($36::int[]), unnest($37::text[]), unnest($38::uuid[]), unnest($39::uuid[]), unnest($40::text[]),
-      unnest($41::text[]), unnest($42::text[]), unnest($43::uuid[]), unnest($44::text[]), unnest($45::text[]),
-      unnest($46::text[]), ($47::timestamptz at time zone 'UTC')::date, $47::timestamptz
+  select unnest($54::uuid[]), unnest($55::text[]), unnest($56::text[]), unnest($57::int[]),
+      unnest($58::int[]), unnest($59::text[]), unnest($60::uuid[]), unnest($61::uuid[]), unnest($62::text[]),
+      unnest($63::text[]), unnest($64::text[]), unnest($65::uuid[]), unnest($66::text[]), unnest($67::text[]),
+      unnest($68::text[]), ($69::timestamptz at time zone 'UTC')::date, $69::timestamptz
   returning day, id, topic
 ),
 pointed as (
@@ -118,25 +134,25 @@ pointed as (
   returning id, journal_id
 ),
 gone as (
-  delete from timers using unnest($48::text[], $49::uuid[]) as u(a, k) where aggregate = u.a and key = u.k
+  delete from timers using unnest($70::text[], $71::uuid[]) as u(a, k) where aggregate = u.a and key = u.k
 ),
 armed as (
   insert into timers (aggregate, key, due_at)
   select *
-  from unnest($50::text[], $51::uuid[], $52::timestamptz[])
+  from unnest($72::text[], $73::uuid[], $74::timestamptz[])
   on conflict (aggregate, key) do update
   set due_at = excluded.due_at
 ),
 read as (
   insert into consumer_offsets (topic, partition, next_offset)
   select *
-  from unnest($53::text[], $54::int[], $55::bigint[])
+  from unnest($75::text[], $76::int[], $77::bigint[])
   on conflict (topic, partition) do update
   set next_offset = excluded.next_offset, crashes = case when excluded.next_offset >
       consumer_offsets.tried_offset then 0 else consumer_offsets.crashes end
 ),
 held as (
-  select key from parked_keys where key = any($56::uuid[])
+  select key from parked_keys where key = any($78::uuid[])
 )
 select array(select key from held), array(select id from pointed order by id),
     array(select journal_id from pointed order by id), array[(select count(*) from orders_saved)]::bigint[];

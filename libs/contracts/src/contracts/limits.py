@@ -38,6 +38,14 @@ PLACED_LINES_MAX: Final = 2 * ORDER_LINES_MAX
 """Lines of an order by location: a line that is extended may have pieces at several."""
 SUSPENSIONS_MAX: Final = 100
 """Open suspensions of an order's shipping."""
+TAGS_MAX: Final = 10
+"""Tags of an order."""
+METADATA_BYTES_MAX: Final = 16_384
+"""Metadata of an order, as JSON."""
+METADATA_DEPTH_MAX: Final = 10
+"""Levels of objects and lists in the metadata of an order."""
+URL_LENGTH_MAX: Final = 2_000
+"""Characters of the address of an attachment."""
 
 BODY_BYTES_MAX: Final = 1024 * 1024
 """Largest body that is read, over HTTP and from a topic."""

@@ -2,7 +2,7 @@
 
 import sqlalchemy as sa
 from alembic import op
-from sqlalchemy.dialects.postgresql import JSONB
+from sqlalchemy.dialects.postgresql import ARRAY, JSONB
 
 from chassis.declare.migrations import create_chassis_tables, drop_chassis_tables
 from chassis.declare.tables import AGGREGATE_STORAGE, aggregate_columns, instant
@@ -35,17 +35,55 @@ def upgrade() -> None:
         instant("ordered_at", nullable=False),
         instant("placed_at"),
         instant("completed_at"),
+        sa.Column(
+            "metadata", sa.Text, comment="JSON: what integrators attached; apart from doc, for it hardly changes"
+        ),
+        instant("archived_at"),
+        sa.Column("reference", sa.Text, comment="the id of the order in a system of the store"),
+        sa.Column("tags", ARRAY(sa.Text), comment="null: none"),
         sa.UniqueConstraint("store_id", "channel", "account", "external_order_id", name="orders_external"),
         sa.CheckConstraint("grand_minor >= 0", name="orders_grand_not_negative"),
         postgresql_with=AGGREGATE_STORAGE,
     )
     op.create_index("orders_by_age", "orders", ["store_id", "ordered_at", "key"])
     op.create_index("orders_waiting", "orders", ["store_id", "waiting"], postgresql_where=sa.text("waiting <> ''"))
+    op.create_index(
+        "orders_tagged", "orders", ["tags"], postgresql_using="gin", postgresql_where=sa.text("tags is not null")
+    )
     op.create_index("orders_in_flight", "orders", ["in_flight"], postgresql_where=sa.text("in_flight"))
     # If an order does not fit into its row, what was sold is stored here, and the next versions refer to it.
     op.execute("alter table orders alter column content set storage external")
     op.execute("alter table orders alter column market set storage external")
+    op.execute("alter table orders alter column metadata set storage external")
     op.execute("alter table orders alter column doc set storage main")
+    op.create_table(
+        "notes",
+        sa.Column("order_id", sa.Uuid, nullable=False),
+        sa.Column("number", sa.Integer, nullable=False, comment="counts the notes of the order"),
+        sa.Column("store_id", sa.Text, nullable=False),
+        sa.Column("note_id", sa.Uuid, nullable=False, comment="the operation that added it"),
+        instant("at", nullable=False),
+        sa.Column("actor", sa.Text, nullable=False),
+        sa.Column("author", sa.Text, nullable=False),
+        sa.Column("audience", sa.Text, nullable=False, comment="internal customer"),
+        sa.Column("text", sa.Text, nullable=False),
+        sa.PrimaryKeyConstraint("order_id", "number", name="notes_pkey"),
+        comment="append-only",
+    )
+    op.create_table(
+        "attachments",
+        sa.Column("order_id", sa.Uuid, nullable=False),
+        sa.Column("number", sa.Integer, nullable=False, comment="counts the attachments of the order"),
+        sa.Column("store_id", sa.Text, nullable=False),
+        sa.Column("attachment_id", sa.Uuid, nullable=False, comment="the operation that added it"),
+        instant("at", nullable=False),
+        sa.Column("actor", sa.Text, nullable=False),
+        sa.Column("name", sa.Text, nullable=False),
+        sa.Column("description", sa.Text, nullable=False),
+        sa.Column("url", sa.Text, nullable=False, comment="http or https"),
+        sa.PrimaryKeyConstraint("order_id", "number", name="attachments_pkey"),
+        comment="append-only",
+    )
     op.create_table(
         "markets",
         sa.Column("store_id", sa.Text, nullable=False),
@@ -68,5 +106,7 @@ def upgrade() -> None:
 
 def downgrade() -> None:
     op.drop_table("markets")
+    op.drop_table("attachments")
+    op.drop_table("notes")
     op.drop_table("orders")
     drop_chassis_tables(op)

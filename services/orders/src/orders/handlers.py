@@ -7,11 +7,24 @@ from pathlib import Path
 from chassis.declare.service import Aggregate, Service, Share, on
 from contracts import fulfillment, invoicing, payments
 from contracts.deciding import Wake
-from contracts.orders import Approve, Cancel, Place, Resolve, Retry
+from contracts.orders import (
+    AddAttachment,
+    AddNote,
+    Approve,
+    Archive,
+    Cancel,
+    ChangeTags,
+    Place,
+    Resolve,
+    Retry,
+    SetMetadata,
+    SetReference,
+    Unarchive,
+)
 from contracts.registry import SNAPSHOTS, SNAPSHOTS_BULK
 from contracts.snapshot import Snapshot
 from orders import api, invariants, store
-from orders.domain import answers, decisions, order, processes
+from orders.domain import annotating, answers, decisions, order, processes
 from orders.settings import Settings
 from orders.tables import metadata
 
@@ -23,7 +36,8 @@ ORDERS = Aggregate(
     evolve=order.evolve,
     wake_at=processes.wake_at,
     columns=store.COLUMNS,
-    parts=("content", "market"),
+    parts=store.PARTS,
+    rows=store.rows,
     handlers=(
         # marketplace.orders.v1
         on(Snapshot, decisions.snapshot),
@@ -33,6 +47,13 @@ ORDERS = Aggregate(
         on(Cancel, decisions.cancel),
         on(Retry, decisions.retry),
         on(Resolve, decisions.resolve),
+        on(Archive, annotating.archive),
+        on(Unarchive, annotating.unarchive),
+        on(AddNote, annotating.add_note),
+        on(ChangeTags, annotating.change_tags),
+        on(SetMetadata, annotating.set_metadata),
+        on(AddAttachment, annotating.add_attachment),
+        on(SetReference, annotating.set_reference),
         # payments.events.v1
         on(payments.Authorized, answers.authorized),
         on(payments.Pending, answers.pending),

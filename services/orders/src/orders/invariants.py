@@ -31,6 +31,14 @@ CHECKS = {
     "orders.test_orders_move_nothing": """
         select count(*), count(*) filter (where payment_status not in ('unpaid', 'free') or waiting_step <> '')
         from orders where test and status = 'pending'""",
+    "orders.notes_and_attachments_are_all_there": """
+        select count(*), count(*) filter (where written <> counted or (archived_at is null) <> (since is null))
+        from (select archived_at, doc::jsonb #>> '{annotations,archived_at}' as since,
+            (select count(*) from notes n where n.order_id = o.key and n.store_id = o.store_id)
+              + (select count(*) from attachments a where a.order_id = o.key and a.store_id = o.store_id) as written,
+            coalesce((doc::jsonb #>> '{annotations,notes}')::int, 0)
+              + coalesce((doc::jsonb #>> '{annotations,attachments}')::int, 0) as counted
+          from orders o) s""",
     "orders.timer_of_what_waits_for_an_answer": """
         select count(*), count(*) filter (where t.key is null)
         from orders o left join timers t on t.key = o.key and t.aggregate = 'orders' where o.in_flight""",

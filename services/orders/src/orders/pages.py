@@ -12,10 +12,12 @@ from pathlib import Path
 from typing import Final
 
 from orders.domain import transitions
-from orders.domain.actions import ACTIONS
+from orders.domain.actions import ACTIONS, WhyNot
 from orders.domain.exceptions import KINDS, Choice
 
 ANSWERS: Final = {"refused": "refused with this code", "done": "success; nothing changes", "tried": "it is tried"}
+ALWAYS: Final = {"": WhyNot("tried", "always possible")}
+"""The row of an action that no state of an order prevents."""
 
 
 def _table(columns: Sequence[str], rows: Iterator[Sequence[str]]) -> str:
@@ -29,9 +31,9 @@ def actions() -> str:
     return _table(
         columns,
         (
-            (f"`{action.name}`", f"`{action.message.TYPE}`", f"`{action.scope}`", f"`{code}`", why.detail, ANSWERS[why.answer])
+            (f"`{action.name}`", f"`{action.message.TYPE}`", f"`{action.scope}`", code and f"`{code}`", why.detail, ANSWERS[why.answer])
             for action in ACTIONS.values()
-            for code, why in action.why_not.items()
+            for code, why in (action.why_not or ALWAYS).items()
         ),
     )  # fmt: skip
 

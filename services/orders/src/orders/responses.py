@@ -2,13 +2,22 @@
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import Any, Literal
 from uuid import UUID
 
 from pydantic import BaseModel
 
 from contracts.base import Timestamp
-from contracts.orders import CancelCause, Change, FulfillmentStatus, MarketTerms, PaymentStatus, Resolution, Status
+from contracts.orders import (
+    Audience,
+    CancelCause,
+    Change,
+    FulfillmentStatus,
+    MarketTerms,
+    PaymentStatus,
+    Resolution,
+    Status,
+)
 from contracts.payments import MoneyTotals
 from contracts.snapshot import OrderContent
 from orders.domain.facts import ShipmentFact
@@ -38,6 +47,9 @@ class OrderSummary(BaseModel):
     ordered_at: Timestamp
     placed_at: Timestamp | None
     completed_at: Timestamp | None
+    archived_at: Timestamp | None
+    reference: str | None
+    tags: list[str]
 
 
 class ProcessShown(BaseModel):
@@ -80,6 +92,28 @@ class RemarkShown(BaseModel):
     detail: str
 
 
+class NoteShown(BaseModel):
+    note_id: UUID
+    number: int
+    """Counts the notes of the order from 1."""
+    at: Timestamp
+    actor: str
+    author: str
+    audience: Audience | Unknown
+    text: str
+
+
+class AttachmentShown(BaseModel):
+    attachment_id: UUID
+    number: int
+    """Counts the attachments of the order from 1."""
+    at: Timestamp
+    actor: str
+    name: str
+    description: str
+    url: str
+
+
 class ActionShown(BaseModel):
     action: str
     allowed: bool
@@ -99,6 +133,9 @@ class OrderShown(OrderSummary):
     shipments: list[ShipmentFact]
     exceptions: list[ExceptionShown]
     remarks: list[RemarkShown]
+    note_count: int
+    attachment_count: int
+    metadata: dict[str, Any]
     market: MarketTerms
     order: OrderContent
 
@@ -134,7 +171,19 @@ class Step(BaseModel):
     reason: str | None = None
 
 
+class NoteAccepted(OrderShown):
+    note_id: UUID
+
+
+class AttachmentAccepted(OrderShown):
+    attachment_id: UUID
+
+
 class OrderRead(OrderShown):
+    notes: list[NoteShown]
+    """The latest 20, newest first; `GET /v1/orders/{order_id}/notes` has all."""
+    attachments: list[AttachmentShown]
+    """The latest 20, newest first."""
     timeline: list[Step]
     """The latest steps, newest last."""
     timeline_next_cursor: str | None

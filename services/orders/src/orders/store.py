@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable, Mapping, Sequence
 from operator import attrgetter
-from typing import Any
+from typing import Any, Final
 
 from asyncpg import Connection
 from pydantic import TypeAdapter
 
+from chassis.declare.service import Change
+from chassis.declare.sql import Piece, Rows, columns
 from contracts.base import Code, Frozen
-from contracts.orders import MarketTerms
+from contracts.orders import AttachmentAdded, MarketTerms, NoteAdded
+from orders.domain.annotations import Annotations
 from orders.domain.order import MarketKey, Order
 from orders.domain.views import in_flight, waiting, waiting_since, waiting_step
 
@@ -19,6 +23,16 @@ def _content(read: Callable[[Any], Any]) -> Callable[[Order], Any]:
     return lambda order: read(order.content) if order.content is not None else None
 
 
+def _annotated(read: Callable[[Annotations], Any]) -> Callable[[Order], Any]:
+    return lambda order: read(order.annotations) if order.annotations is not None else None
+
+
+def _array(words: Sequence[str]) -> str | None:
+    """A literal of PostgreSQL's array type; null if there are none, so that they take no place in an index."""
+    return "{" + ",".join(map(json.dumps, words)) + "}" if words else None
+
+
+PARTS: Final = ("content", "market", "metadata")
 COLUMNS: Mapping[str, tuple[str, Callable[[Order], Any]]] = {
     "channel": ("text", lambda order: order.source.channel if order.source else ""),
     "account": ("text", lambda order: order.source.account if order.source else ""),
@@ -37,7 +51,48 @@ COLUMNS: Mapping[str, tuple[str, Callable[[Order], Any]]] = {
     "ordered_at": ("timestamptz", _content(lambda content: content.placed_at)),
     "placed_at": ("timestamptz", attrgetter("placed_at")),
     "completed_at": ("timestamptz", attrgetter("completed_at")),
+    "archived_at": ("timestamptz", _annotated(attrgetter("archived_at"))),
+    "reference": ("text", _annotated(attrgetter("reference"))),
+    "tags": ("text[]", _annotated(lambda annotations: _array(annotations.tags))),
 }
+
+NOTES: Final = Piece(
+    """
+notes_written as (
+insert into notes (order_id, number, store_id, note_id, at, actor, author, audience, text)
+select * from unnest({0}::uuid[], {1}::int[], {2}::text[], {3}::uuid[], {4}::timestamptz[], {5}::text[], {6}::text[], {7}::text[],
+  {8}::text[]))""",
+    9,
+)
+ATTACHMENTS: Final = Piece(
+    """
+attachments_written as (
+insert into attachments (order_id, number, store_id, attachment_id, at, actor, name, description, url)
+select * from unnest({0}::uuid[], {1}::int[], {2}::text[], {3}::uuid[], {4}::timestamptz[], {5}::text[], {6}::text[], {7}::text[],
+  {8}::text[]))""",
+    9,
+)
+
+
+def rows(changes: Sequence[Change[Order]]) -> list[Rows]:
+    """Notes and attachments that the batch added; without one, the statement of the batch has no expression for them."""
+    annotated = [change for change in changes if change.after.annotations is not change.before.annotations]
+    if changes and not annotated:
+        return []
+    events = [event for change in annotated for event in change.events]
+    notes = [
+        (one.order_id, one.number, one.store_id, one.note_id, one.at, one.actor, one.author, one.audience, one.text)
+        for one in events if isinstance(one, NoteAdded)
+    ]  # fmt: skip
+    attachments = [
+        (one.order_id, one.number, one.store_id, one.attachment_id, one.at, one.actor, one.name, one.description, one.url)
+        for one in events if isinstance(one, AttachmentAdded)
+    ]  # fmt: skip
+    return [
+        Rows(NOTES, columns(notes, NOTES.parameters)),
+        Rows(ATTACHMENTS, columns(attachments, ATTACHMENTS.parameters)),
+    ]
+
 
 # What counts against the intake limit $1. A command asked in the last 5 seconds counts in full: it is answered soon, and
 # the running orders end before new ones start. An older one (a slow gateway, a service that is down) counts for 5 minutes,

@@ -14,9 +14,10 @@ from sqlalchemy import (
     Table,
     Text,
     UniqueConstraint,
+    Uuid,
     text,
 )
-from sqlalchemy.dialects.postgresql import JSONB
+from sqlalchemy.dialects.postgresql import ARRAY, JSONB
 
 from chassis.declare.tables import AGGREGATE_STORAGE, aggregate_columns, chassis_tables, instant
 
@@ -46,12 +47,49 @@ orders = Table(
     instant("ordered_at", nullable=False),
     instant("placed_at"),
     instant("completed_at"),
+    Column("metadata", Text, comment="JSON: what integrators attached; apart from doc, for it hardly changes"),
+    instant("archived_at"),
+    Column("reference", Text, comment="the id of the order in a system of the store"),
+    Column("tags", ARRAY(Text), comment="null: none"),
     UniqueConstraint("store_id", "channel", "account", "external_order_id", name="orders_external"),
     CheckConstraint("grand_minor >= 0", name="orders_grand_not_negative"),
     Index("orders_by_age", "store_id", "ordered_at", "key"),
     Index("orders_waiting", "store_id", "waiting", postgresql_where=text("waiting <> ''")),
+    Index("orders_tagged", "tags", postgresql_using="gin", postgresql_where=text("tags is not null")),
     Index("orders_in_flight", "in_flight", postgresql_where=text("in_flight")),
     postgresql_with=AGGREGATE_STORAGE,
+)
+
+notes = Table(
+    "notes",
+    metadata,
+    Column("order_id", Uuid, nullable=False),
+    Column("number", Integer, nullable=False, comment="counts the notes of the order"),
+    Column("store_id", Text, nullable=False),
+    Column("note_id", Uuid, nullable=False, comment="the operation that added it"),
+    instant("at", nullable=False),
+    Column("actor", Text, nullable=False),
+    Column("author", Text, nullable=False),
+    Column("audience", Text, nullable=False, comment="internal customer"),
+    Column("text", Text, nullable=False),
+    PrimaryKeyConstraint("order_id", "number", name="notes_pkey"),
+    comment="append-only",
+)
+
+attachments = Table(
+    "attachments",
+    metadata,
+    Column("order_id", Uuid, nullable=False),
+    Column("number", Integer, nullable=False, comment="counts the attachments of the order"),
+    Column("store_id", Text, nullable=False),
+    Column("attachment_id", Uuid, nullable=False, comment="the operation that added it"),
+    instant("at", nullable=False),
+    Column("actor", Text, nullable=False),
+    Column("name", Text, nullable=False),
+    Column("description", Text, nullable=False),
+    Column("url", Text, nullable=False, comment="http or https"),
+    PrimaryKeyConstraint("order_id", "number", name="attachments_pkey"),
+    comment="append-only",
 )
 
 markets = Table(

@@ -231,10 +231,13 @@ def _saved(aggregate: Aggregate[Any]) -> Piece:
         *((name, kind) for name, (kind, _) in aggregate.columns.items()),
     ]
     names = ", ".join(name for name, _ in kinds)
-    arrays = ", ".join(f"{{{n}}}::{kind}[]" for n, (_, kind) in enumerate(kinds))
+    # `unnest` takes an array of arrays apart: an array is given as its literal and cast where it is written.
+    cast = {name: f"::{kind}" if kind.endswith("[]") else "" for name, kind in kinds}
+    arrays = ", ".join(f"{{{n}}}::{'text' if cast[name] else kind}[]" for n, (name, kind) in enumerate(kinds))
+    read = ", ".join(f"{name}{cast[name]}" for name, _ in kinds)
     # A part that did not change is sent as null, and its column is not written.
     sets = ", ".join(
-        f"{name} = coalesce(u.{name}, t.{name})" if name in aggregate.parts else f"{name} = u.{name}"
+        f"{name} = coalesce(u.{name}, t.{name})" if name in aggregate.parts else f"{name} = u.{name}{cast[name]}"
         for name, _ in kinds
         if name not in ("key", "store_id")
     )
@@ -242,7 +245,7 @@ def _saved(aggregate: Aggregate[Any]) -> Piece:
     sets += f", journal_from = least(t.journal_from, {TODAY}), journal_to = greatest(t.journal_to, {TODAY_LATEST})"
     return Piece(
         f"{table}_given as (select * from unnest({arrays}, {{{len(kinds)}}}::int[]) as u({names}, previous)),"
-        f" {table}_made as (insert into {table} ({names}) select {names} from {table}_given where previous = 0"
+        f" {table}_made as (insert into {table} ({names}) select {read} from {table}_given where previous = 0"
         " on conflict (key) do nothing returning 1),"
         f" {table}_moved as (update {table} t set {sets} from {table}_given u where u.previous > 0 and t.key = u.key"
         " and t.store_id = u.store_id and t.revision = u.previous returning 1),"

@@ -66,7 +66,7 @@ class Aggregate(Generic[S]):
     evolve: Callable[[S, Any], S]
     handlers: tuple[Handler, ...]
     columns: Mapping[str, tuple[str, Callable[[S], Any]]] = field(default_factory=dict)
-    """Columns to search or to constrain: name -> (PostgreSQL type, value of a state)."""
+    """Columns to search or to constrain: name -> (PostgreSQL type, value of a state). An array is given as its literal."""
     parts: tuple[str, ...] = ()
     """Large fields of the state that rarely change: each has a column of text, written only when it changes."""
     all_private: bool = False
@@ -76,7 +76,8 @@ class Aggregate(Generic[S]):
     resume: Callable[[UUID, str, S], Iterable[Task]] | None = None
     """(key, store_id, state) -> the tasks that the state waits for: a restored backup may lack them."""
     rows: Callable[[Sequence[Change[S]]], Sequence[Rows]] | None = None
-    """Rows that a batch writes into tables of the service's own (ledger lines, documents); the same pieces each time."""
+    """Rows that a batch writes into tables of the service's own (ledger lines, documents). Without changes: all its pieces, for
+    the page of the batch's SQL. Rare rows are left out of other batches: an expression costs time without rows, too."""
     compact: Callable[[S], S] | None = None
     """Returns the state to write, without data that the tables of `rows` retain for ever: the document stays bounded."""
 

@@ -142,7 +142,3 @@ class Completed(OrderEvent, type="orders.completed"):
     grand_minor: MinorUnsigned
     """What was charged: the total of the order without what was cancelled of it."""
     currency: Currency
-
-
-class Archived(OrderEvent, type="orders.archived"):
-    archived_at: Timestamp

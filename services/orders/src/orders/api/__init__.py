@@ -3,7 +3,7 @@
 from fastapi import APIRouter
 
 from chassis.declare.app import App
-from orders.api import listing, markets, reading, requests
+from orders.api import annotations, listing, markets, reading, requests
 from orders.api.problems import PROBLEMS
 
 __all__ = ["PROBLEMS", "routes"]
@@ -11,6 +11,6 @@ __all__ = ["PROBLEMS", "routes"]
 
 def routes(app: App) -> APIRouter:
     router = APIRouter(prefix="/v1")
-    for subject in (requests, reading, listing, markets):
+    for subject in (requests, annotations, reading, listing, markets):
         subject.add_routes(router, app)
     return router

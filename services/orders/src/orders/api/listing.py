@@ -29,15 +29,20 @@ def add_routes(router: APIRouter, app: App) -> None:
         status: Text | None = None,
         waiting: Text | None = None,
         external_order_id: Id | None = None,
+        archived: bool | None = None,
     ) -> Response:
-        """The store's orders, newest first."""
+        """The store's orders, newest first. Archived ones are left out unless `archived` asks for them, an id names them, or the
+        list is one of orders that wait."""
         o = orders.c
         names = ("key", "version", "external_order_id", "channel", "account", "status", "payment_status", "fulfillment_status",
-                 "waiting", "currency", "grand_minor", "test", "cancel_cause", "ordered_at", "placed_at", "completed_at")  # fmt: skip
+                 "waiting", "currency", "grand_minor", "test", "cancel_cause", "ordered_at", "placed_at", "completed_at",
+                 "archived_at", "reference", "tags")  # fmt: skip
         query = select(*(o[name] for name in names)).where(o.store_id == who.store_id)
         for column, wanted in ((o.status, status), (o.waiting, waiting), (o.external_order_id, external_order_id)):
             if wanted is not None:
                 query = query.where(column == wanted)
+        if archived is not None or (waiting is None and external_order_id is None):
+            query = query.where(o.archived_at.is_not(None) if archived else o.archived_at.is_(None))
         if (start := LISTED.after(cursor)) is not None:
             at, last = start
             query = query.where(
@@ -46,6 +51,9 @@ def add_routes(router: APIRouter, app: App) -> None:
             )
         rows = await app.read(query.order_by(o.ordered_at.desc(), o.key.desc()).limit(limit + 1))
         items = [
-            {("order_id" if name == "key" else name): plain(row[name]) for name in names} | words(row) for row in rows
+            {("order_id" if name == "key" else name): plain(row[name]) for name in names}
+            | words(row)
+            | {"tags": row["tags"] or []}
+            for row in rows
         ]
         return respond(as_json(200, LISTED.page(items, limit, lambda row: (row["ordered_at"], row["order_id"]))))

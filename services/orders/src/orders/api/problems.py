@@ -26,4 +26,8 @@ PROBLEMS: Problems = {
         "Correct what the exception names, then resolve it again."),
     "undo_running": About(409, "The cancel of the order has not ended", "The order is being cancelled, and services still answer.",
         "Resolve the exception when the cancel has ended; `GET /v1/orders/{id}` shows it in `processes`."),
+    "tags_exceeded": About(409, "Too many tags", "With these tags the order would have more than 10.",
+        "Remove others in the same request: `remove` is applied before `add`."),
+    "metadata_exceeded": About(409, "The metadata is too large", "With this change the metadata would have more than 16,384 bytes.",
+        "Remove members by setting them to null, or replace the object with `PUT`."),
 }  # fmt: skip

@@ -14,10 +14,13 @@ from chassis.http.bodies import as_json
 from chassis.http.commands import etag
 from chassis.http.paging import Cursor, Cursors, Limit, Page, PageOfRows, RowNumber
 from chassis.http.problems import Problem, answers, respond
+from orders.api import annotations
 from orders.api.shown import shown
+from orders.domain.annotations import NONE
 from orders.domain.order import Order
 from orders.responses import OrderRead, Step
-from orders.tables import metadata, orders
+from orders.store import PARTS
+from orders.tables import attachments, metadata, notes, orders
 
 UNSHOWN: Final = ("orders.progressed", "orders.merged")
 """Types of the journal that the timeline leaves out; `GET /v1/journal` has them."""
@@ -33,13 +36,13 @@ def add_routes(router: APIRouter, app: App) -> None:
     async def read(who: Annotated[Principal, Depends(view)], order_id: UUID) -> Response:
         """The order, its processes, and the timeline: which message caused what, when."""
         rows = await app.read(
-            select(orders.c.version, orders.c.doc, orders.c.content, orders.c.market).where(
+            select(orders.c.version, orders.c.doc, *(orders.c[part] for part in PARTS)).where(
                 orders.c.key == order_id, orders.c.store_id == who.store_id
             )
         )
         if not rows:
             raise Problem(404, "order_unknown", "No such order", f"no order {order_id} in your store")
-        state = Order.model_validate_json(whole(rows[0], ("content", "market")))
+        state = Order.model_validate_json(whole(rows[0], PARTS))
         parked_keys = metadata.tables["parked_keys"]
         parked = await app.read(select(parked_keys.c.key).where(parked_keys.c.key == order_id))
         version = rows[0]["version"]
@@ -48,7 +51,14 @@ def add_routes(router: APIRouter, app: App) -> None:
             body["waiting"] = "parked"
         latest = await timeline(who, order_id, None, TIMELINE_STEPS)
         steps = {"timeline": latest["items"][::-1], "timeline_next_cursor": latest["next_cursor"]}
-        return respond(as_json(200, body | steps, etag(version)))
+        return respond(as_json(200, body | await attached(who, order_id, state) | steps, etag(version)))
+
+    async def attached(who: Principal, order_id: UUID, order: Order) -> dict[str, Any]:
+        own = order.annotations or NONE
+        return {
+            table.name: await annotations.latest(app, table, who.store_id, order_id) if count else []
+            for table, count in ((notes, own.notes), (attachments, own.attachments))
+        }
 
     @router.get("/orders/{order_id}/timeline", response_model=Page[Step])
     async def read_timeline(

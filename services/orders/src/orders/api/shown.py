@@ -8,6 +8,7 @@ from uuid import UUID
 from contracts.base import shown_word
 from contracts.orders import CancelCause, FulfillmentStatus, PaymentStatus, Status
 from orders.domain import actions
+from orders.domain.annotations import NONE
 from orders.domain.exceptions import KINDS
 from orders.domain.order import OpenException, Order
 from orders.domain.views import waiting, waits_for
@@ -34,6 +35,14 @@ def _shown_exception(code: str, one: OpenException) -> dict[str, Any]:
         "exception_id": str(one.exception_id), "code": code, "since": one.since.isoformat(), "detail": one.detail,
         "difference": [change.model_dump() for change in one.difference], "changes_more": one.changes_more,
         "resolutions": KINDS[code].resolutions if code in KINDS else (),
+    }  # fmt: skip
+
+
+def shown_annotations(order: Order) -> dict[str, Any]:
+    own = order.annotations or NONE
+    return {
+        "archived_at": plain(own.archived_at), "reference": own.reference, "tags": own.tags, "note_count": own.notes,
+        "attachment_count": own.attachments, "metadata": json.loads(order.metadata or "{}"),
     }  # fmt: skip
 
 
@@ -71,6 +80,7 @@ def shown(key: UUID, order: Order, version: int) -> dict[str, Any]:
         "shipments": [json.loads(shipment.model_dump_json()) for shipment in order.facts.shipments.values()],
         "exceptions": [_shown_exception(code, one) for code, one in order.exceptions.items()],
         "remarks": [{"code": code, "detail": detail} for code, detail in order.remarks.items()],
+        **shown_annotations(order),
         "market": order.market.model_dump(),
         "order": json.loads(content.model_dump_json()),
     }  # fmt: skip

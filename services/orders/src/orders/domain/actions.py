@@ -11,8 +11,22 @@ from typing import Any, Final, Literal, NamedTuple
 
 from contracts.base import Command
 from contracts.deciding import Context, Refusal
-from contracts.orders import Approve, Cancel, Resolve, Retry
+from contracts.limits import METADATA_BYTES_MAX, TAGS_MAX
+from contracts.orders import (
+    AddAttachment,
+    AddNote,
+    Approve,
+    Archive,
+    Cancel,
+    ChangeTags,
+    Resolve,
+    Retry,
+    SetMetadata,
+    SetReference,
+    Unarchive,
+)
 from orders.domain import exceptions
+from orders.domain.annotations import NONE, metadata_after, tags_after
 from orders.domain.order import Order, has_shipped, retryable
 
 Answer = Literal["refused", "done", "tried"]
@@ -39,6 +53,8 @@ class Action:
     orders that exist."""
     why_not: Mapping[str, WhyNot]
     """Every code that the guard returns."""
+    moves: bool = True
+    """Whether it can change a status or a process. A request that attaches something to an order changes neither."""
 
 
 class Legal(NamedTuple):
@@ -82,6 +98,41 @@ def _ends_by(order: Order, request: Resolve) -> str:
     return f": {code} ends by {exceptions.ends_by(code)}" if code is not None else ""
 
 
+def _archive(order: Order, request: Archive | None) -> str | None:
+    return "order_archived" if (order.annotations or NONE).archived_at is not None else None
+
+
+def _unarchive(order: Order, request: Unarchive | None) -> str | None:
+    return "order_not_archived" if (order.annotations or NONE).archived_at is None else None
+
+
+def _change_tags(order: Order, request: ChangeTags | None) -> str | None:
+    if request is None:
+        return None
+    before = (order.annotations or NONE).tags
+    after = tags_after(before, request.add, request.remove)
+    return "tags_unchanged" if after == before else "tags_exceeded" if len(after) > TAGS_MAX else None
+
+
+def _set_metadata(order: Order, request: SetMetadata | None) -> str | None:
+    if request is None:
+        return None
+    try:
+        after = metadata_after(order.metadata, request.metadata, request.mode)
+    except ValueError:
+        return "metadata_exceeded"
+    return "metadata_unchanged" if after == (order.metadata or "{}") else None
+
+
+def _set_reference(order: Order, request: SetReference | None) -> str | None:
+    unchanged = request is not None and request.reference == (order.annotations or NONE).reference
+    return "reference_unchanged" if unchanged else None
+
+
+def _always(order: Order, request: Command | None) -> str | None:
+    return None
+
+
 ACTIONS: Final[Mapping[str, Action]] = {
     action.name: action
     for action in (
@@ -105,6 +156,25 @@ ACTIONS: Final[Mapping[str, Action]] = {
             "undo_running": WhyNot("refused", "the cancel has not ended; see `processes`, and accept when none is open"),
             "step_not_failed": WhyNot("refused", "no step of the order waits for a person"),
         }),
+        Action("archive", Archive, "orders.edit", _archive, {
+            "order_archived": WhyNot("done", "it is archived"),
+        }, moves=False),
+        Action("unarchive", Unarchive, "orders.edit", _unarchive, {
+            "order_not_archived": WhyNot("done", "it is not archived"),
+        }, moves=False),
+        Action("add_note", AddNote, "orders.edit", _always, {}, moves=False),
+        Action("change_tags", ChangeTags, "orders.edit", _change_tags, {
+            "tags_unchanged": WhyNot("done", "it has these tags"),
+            "tags_exceeded": WhyNot("refused", f"it would have more than {TAGS_MAX} tags"),
+        }, moves=False),
+        Action("set_metadata", SetMetadata, "orders.edit", _set_metadata, {
+            "metadata_unchanged": WhyNot("done", "it has this metadata"),
+            "metadata_exceeded": WhyNot("refused", f"its metadata would have more than {METADATA_BYTES_MAX:,} bytes"),
+        }, moves=False),
+        Action("add_attachment", AddAttachment, "orders.edit", _always, {}, moves=False),
+        Action("set_reference", SetReference, "orders.edit", _set_reference, {
+            "reference_unchanged": WhyNot("done", "it has this reference"),
+        }, moves=False),
     )
 }  # fmt: skip
 
@@ -116,8 +186,8 @@ def legal(order: Order) -> list[Legal]:
 
 
 def allowed(order: Order) -> list[str]:
-    """The actions that are possible now."""
-    return [one.action for one in legal(order) if one.allowed] if order.known else []
+    """The actions that are possible now and may move the order."""
+    return [one.action for one in legal(order) if one.allowed and ACTIONS[one.action].moves] if order.known else []
 
 
 def check(name: str, order: Order, context: Context, request: Command) -> list[Refusal] | None:

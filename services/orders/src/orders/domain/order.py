@@ -11,7 +11,6 @@ from pydantic import Field
 from contracts.base import Document, Event, Open, OrderKeyed, PrivateEvent, Timestamp
 from contracts.orders import (
     Approved,
-    Archived,
     CancelCause,
     Cancelled,
     CancelRefused,
@@ -37,6 +36,7 @@ from contracts.orders import (
 from contracts.payments import MoneyTotals
 from contracts.snapshot import OrderContent, Source
 from orders.domain.amounts import grand_minor
+from orders.domain.annotations import FOLDED, Annotations, folded
 from orders.domain.facts import Facts, Learnt, with_learnt
 from orders.domain.run import Ask, Run
 
@@ -112,6 +112,10 @@ class Order(Document):
     """What the marketplace stated last, where the order did not take it over; a difference is raised once."""
     remarks: Mapping[str, str] = Field(default_factory=dict)
     """code -> detail."""
+    annotations: Annotations | None = None
+    """Null: nothing was attached yet."""
+    metadata: str | None = None
+    """A JSON object; null: nothing was set yet."""
 
     @property
     def known(self) -> bool:
@@ -256,7 +260,8 @@ _FOLDS: Final[Mapping[type[Event], Callable[[Order, Any], dict[str, object]]]] =
     ExceptionRaised: _raised,
     ExceptionResolved: _resolved,
     Progressed: _progressed,
-    **dict.fromkeys((CancelRefused, FulfillmentChanged, StepFailed, Retried, Archived), _only_statuses),
+    **dict.fromkeys((CancelRefused, FulfillmentChanged, StepFailed, Retried), _only_statuses),
+    **dict.fromkeys(FOLDED, lambda order, event: folded(order.annotations, event)),
 }
 
 
