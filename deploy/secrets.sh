@@ -14,6 +14,7 @@ for service in orders payments fulfillment invoicing; do
   printf 'postgresql://%s:%s@postgres:5432/%s' "$service" "$word" "$service" > "/secrets/$service/${service}_database_url"
   password "/secrets/$service/${service}_kafka_sasl_password" > /dev/null
 done
+password /secrets/orders/orders_email_keys > /dev/null
 printf 'postgresql://demo:%s@postgres:5432/orders' "$(password /secrets/postgres/demo)" > /secrets/demo/postgres_url
 password /secrets/demo/kafka_sasl_password > /dev/null
 

@@ -245,7 +245,7 @@ async def test_every_list_answers_its_first_page(client: Client) -> None:
             keyed = f"?order_id={uuid4()}" if path == "/v1/journal" else ""
             status, body = await client("GET", path + keyed)
             assert status == 200, (path, body)
-            assert set(json.loads(body)) == {"items", "next_cursor"}, path
+            assert set(json.loads(body)) >= {"items", "next_cursor"}, path
 
 
 @pytest.mark.parametrize("client", ["orders"], indirect=True)

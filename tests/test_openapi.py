@@ -96,11 +96,12 @@ def schemas(part: Any) -> Iterator[dict[str, Any]]:
 
 @pytest.mark.parametrize("service", SERVICES)
 def test_no_path_of_a_document_matches_another_one(service: str) -> None:
-    """Else a method that one of them lacks would be answered by the other."""
+    """Else a method that one of them lacks would be answered by the other. The routes below `/api` match ids alone."""
     paths = document(service)["paths"]
     for path in paths:
-        pattern = re.compile(re.sub(r"\\{\w+\\}", "[^/]+", re.escape(path)))
-        assert [one for one in paths if pattern.fullmatch(one)] == [path]
+        a_part = "[0-9a-f-]{36}" if path.startswith("/api/") else "[^/]+"
+        pattern = re.compile(re.sub(r"\\{\w+\\}", a_part, re.escape(path)))
+        assert [one for one in paths if one != path and pattern.fullmatch(one)] == []
 
 
 @pytest.mark.parametrize("service", SERVICES)

@@ -39,6 +39,7 @@ COMPARED: Final = {
     "operations":    {"order_id", "store_id"},
     "shipments":     {"order_id", "store_id"},
     "ledger_lines":  {"store_id"},  # the order is in the conflict
+    "order_search":  {"store_id"},  # the order is in the conflict
     "reservations":  {"store_id"},  # the order is in the conflict
 }  # fmt: skip
 

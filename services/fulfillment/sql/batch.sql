@@ -103,7 +103,7 @@ with fulfillments_given as (
 fulfillments_made as (
   insert into fulfillments (key, store_id, revision, version, doc, answered, armed_at, status)
   select key, store_id, revision, version, doc, answered, armed_at, status
-  from fulfillments_given
+  from fulfillments_given u
   where previous = 0
   on conflict (key) do nothing
   returning 1
@@ -217,7 +217,7 @@ with stock_items_given as (
 stock_items_made as (
   insert into stock_items (key, store_id, revision, version, doc, answered, armed_at, location, sku)
   select key, store_id, revision, version, doc, answered, armed_at, location, sku
-  from stock_items_given
+  from stock_items_given u
   where previous = 0
   on conflict (key) do nothing
   returning 1

@@ -69,7 +69,7 @@ with billings_given as (
 billings_made as (
   insert into billings (key, store_id, revision, version, doc, answered, armed_at)
   select key, store_id, revision, version, doc, answered, armed_at
-  from billings_given
+  from billings_given u
   where previous = 0
   on conflict (key) do nothing
   returning 1

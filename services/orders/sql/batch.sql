@@ -57,22 +57,23 @@ with orders_given as (
       $8::text[], $9::text[], $10::text[], $11::text[], $12::text[], $13::text[], $14::text[], $15::text[],
       $16::text[], $17::text[], $18::text[], $19::timestamptz[], $20::boolean[], $21::text[], $22::bigint[],
       $23::boolean[], $24::text[], $25::timestamptz[], $26::timestamptz[], $27::timestamptz[],
-      $28::timestamptz[], $29::text[], $30::text[], $31::int[]) as u(key, store_id, revision, version, doc,
-      answered, armed_at, content, market, metadata, channel, account, external_order_id, status,
-      payment_status, fulfillment_status, waiting, waiting_step, waiting_since, in_flight, currency,
-      grand_minor, test, cancel_cause, ordered_at, placed_at, completed_at, archived_at, reference, tags,
-      previous)
+      $28::timestamptz[], $29::text[], $30::text[], $31::timestamptz[], $32::int[]) as u(key, store_id,
+      revision, version, doc, answered, armed_at, content, market, metadata, channel, account,
+      external_order_id, status, payment_status, fulfillment_status, waiting, waiting_step, waiting_since,
+      in_flight, currency, grand_minor, test, cancel_cause, ordered_at, placed_at, completed_at, archived_at,
+      reference, tags, waits_since, previous)
 ),
 orders_made as (
   insert into orders (key, store_id, revision, version, doc, answered, armed_at, content, market, metadata,
       channel, account, external_order_id, status, payment_status, fulfillment_status, waiting, waiting_step,
       waiting_since, in_flight, currency, grand_minor, test, cancel_cause, ordered_at, placed_at,
-      completed_at, archived_at, reference, tags)
+      completed_at, archived_at, reference, tags, waits_since, updated_at, rested_at)
   select key, store_id, revision, version, doc, answered, armed_at, content, market, metadata, channel,
       account, external_order_id, status, payment_status, fulfillment_status, waiting, waiting_step,
       waiting_since, in_flight, currency, grand_minor, test, cancel_cause, ordered_at, placed_at,
-      completed_at, archived_at, reference, tags::text[]
-  from orders_given
+      completed_at, archived_at, reference, tags::text[], waits_since, case when true then now() end,
+      case when not u.in_flight then now() end
+  from orders_given u
   where previous = 0
   on conflict (key) do nothing
   returning 1
@@ -87,9 +88,11 @@ orders_moved as (
       waiting_since = u.waiting_since, in_flight = u.in_flight, currency = u.currency,
       grand_minor = u.grand_minor, test = u.test, cancel_cause = u.cancel_cause, ordered_at = u.ordered_at,
       placed_at = u.placed_at, completed_at = u.completed_at, archived_at = u.archived_at,
-      reference = u.reference, tags = u.tags::text[], journal_from = least(t.journal_from,
-      (now() at time zone 'UTC')::date), journal_to = greatest(t.journal_to,
-      (clock_timestamp() at time zone 'UTC')::date)
+      reference = u.reference, tags = u.tags::text[], waits_since = u.waits_since,
+      journal_from = least(t.journal_from, (now() at time zone 'UTC')::date),
+      journal_to = greatest(t.journal_to, (clock_timestamp() at time zone 'UTC')::date),
+      updated_at = case when true then now() else t.updated_at end,
+      rested_at = case when not u.in_flight then now() else t.rested_at end
   from orders_given u
   where u.previous > 0 and t.key = u.key and t.store_id = u.store_id and t.revision = u.previous
   returning 1
@@ -100,29 +103,52 @@ orders_saved as (
 notes_written as (
   insert into notes (order_id, number, store_id, note_id, at, actor, author, audience, text)
   select *
-  from unnest($32::uuid[], $33::int[], $34::text[], $35::uuid[], $36::timestamptz[], $37::text[], $38::text[],
-      $39::text[], $40::text[])
+  from unnest($33::uuid[], $34::int[], $35::text[], $36::uuid[], $37::timestamptz[], $38::text[], $39::text[],
+      $40::text[], $41::text[])
 ),
 attachments_written as (
   insert into attachments (order_id, number, store_id, attachment_id, at, actor, name, description, url)
   select *
-  from unnest($41::uuid[], $42::int[], $43::text[], $44::uuid[], $45::timestamptz[], $46::text[], $47::text[],
-      $48::text[], $49::text[])
+  from unnest($42::uuid[], $43::int[], $44::text[], $45::uuid[], $46::timestamptz[], $47::text[], $48::text[],
+      $49::text[], $50::text[])
+),
+searched as (
+  insert into order_search as s (key, store_id, ordered_at, amount_minor, number, archived, words)
+  select key, store_id, ordered_at, amount_minor, number, archived, words::tsvector
+  from unnest($51::uuid[], $52::text[], $53::timestamptz[], $54::bigint[], $55::text[], $56::boolean[],
+      $57::text[]) as u(key, store_id, ordered_at, amount_minor, number, archived, words)
+  on conflict (key) do update
+  set ordered_at = excluded.ordered_at, amount_minor = excluded.amount_minor, number = excluded.number,
+      archived = excluded.archived, words = excluded.words
+  where s.store_id = excluded.store_id
+  returning 1
+),
+unmarked as (
+  delete
+  from order_marks as m using unnest($58::text[], $59::text[], $60::timestamptz[], $61::uuid[]) as u(store_id,
+      mark, ordered_at, key)
+  where (m.store_id, m.mark, m.ordered_at, m.key) = (u.store_id, u.mark, u.ordered_at, u.key)
+),
+marked as (
+  insert into order_marks (store_id, mark, ordered_at, key)
+  select *
+  from unnest($62::text[], $63::text[], $64::timestamptz[], $65::uuid[])
+  on conflict do nothing
 ),
 closed_operations_written as (
   insert into closed_operations (aggregate, key, operation_id, revision)
   select *
-  from unnest($50::text[], $51::uuid[], $52::uuid[], $53::int[])
+  from unnest($66::text[], $67::uuid[], $68::uuid[], $69::int[])
   on conflict (aggregate, key, operation_id) do update
   set revision = excluded.revision
 ),
 written as (
   insert into journal (key, store_id, aggregate, revision, version, type, message_id, operation_id, topic,
       actor, cause_type, cause_id, correlation_id, traceparent, payload, day, at)
-  select unnest($54::uuid[]), unnest($55::text[]), unnest($56::text[]), unnest($57::int[]),
-      unnest($58::int[]), unnest($59::text[]), unnest($60::uuid[]), unnest($61::uuid[]), unnest($62::text[]),
-      unnest($63::text[]), unnest($64::text[]), unnest($65::uuid[]), unnest($66::text[]), unnest($67::text[]),
-      unnest($68::text[]), ($69::timestamptz at time zone 'UTC')::date, $69::timestamptz
+  select unnest($70::uuid[]), unnest($71::text[]), unnest($72::text[]), unnest($73::int[]),
+      unnest($74::int[]), unnest($75::text[]), unnest($76::uuid[]), unnest($77::uuid[]), unnest($78::text[]),
+      unnest($79::text[]), unnest($80::text[]), unnest($81::uuid[]), unnest($82::text[]), unnest($83::text[]),
+      unnest($84::text[]), ($85::timestamptz at time zone 'UTC')::date, $85::timestamptz
   returning day, id, topic
 ),
 pointed as (
@@ -134,28 +160,29 @@ pointed as (
   returning id, journal_id
 ),
 gone as (
-  delete from timers using unnest($70::text[], $71::uuid[]) as u(a, k) where aggregate = u.a and key = u.k
+  delete from timers using unnest($86::text[], $87::uuid[]) as u(a, k) where aggregate = u.a and key = u.k
 ),
 armed as (
   insert into timers (aggregate, key, due_at)
   select *
-  from unnest($72::text[], $73::uuid[], $74::timestamptz[])
+  from unnest($88::text[], $89::uuid[], $90::timestamptz[])
   on conflict (aggregate, key) do update
   set due_at = excluded.due_at
 ),
 read as (
   insert into consumer_offsets (topic, partition, next_offset)
   select *
-  from unnest($75::text[], $76::int[], $77::bigint[])
+  from unnest($91::text[], $92::int[], $93::bigint[])
   on conflict (topic, partition) do update
   set next_offset = excluded.next_offset, crashes = case when excluded.next_offset >
       consumer_offsets.tried_offset then 0 else consumer_offsets.crashes end
 ),
 held as (
-  select key from parked_keys where key = any($78::uuid[])
+  select key from parked_keys where key = any($94::uuid[])
 )
 select array(select key from held), array(select id from pointed order by id),
-    array(select journal_id from pointed order by id), array[(select count(*) from orders_saved)]::bigint[];
+    array(select journal_id from pointed order by id), array[(select count(*) from orders_saved),
+    (select count(*) from searched)]::bigint[];
 
 -- 8. Messages to orders that were answered before: publish the answers again. (`statements.publish_again`)
 insert into outbox (day, journal_id)

@@ -69,7 +69,7 @@ ledgers_made as (
       authorized_minor, captured_minor, voided_minor, refunded_minor)
   select key, store_id, revision, version, doc, answered, armed_at, currency, gateway, authorized_minor,
       captured_minor, voided_minor, refunded_minor
-  from ledgers_given
+  from ledgers_given u
   where previous = 0
   on conflict (key) do nothing
   returning 1

@@ -113,6 +113,7 @@ class System:
         return {
             f"{upper}_DATABASE_URL": self.dsn(service),
             f"{upper}_KAFKA_BOOTSTRAP_SERVERS": self.kafka.bootstrap_servers,
+            **({"ORDERS_EMAIL_KEYS": "not-a-secret"} if service == "orders" else {}),
             "PYTHONUNBUFFERED": "1",
             **self.settings,
             **more,

@@ -2,7 +2,7 @@
 
 import sqlalchemy as sa
 from alembic import op
-from sqlalchemy.dialects.postgresql import ARRAY, JSONB
+from sqlalchemy.dialects.postgresql import ARRAY, JSONB, TSVECTOR
 
 from chassis.declare.migrations import create_chassis_tables, drop_chassis_tables
 from chassis.declare.tables import AGGREGATE_STORAGE, aggregate_columns, instant
@@ -41,16 +41,21 @@ def upgrade() -> None:
         instant("archived_at"),
         sa.Column("reference", sa.Text, comment="the id of the order in a system of the store"),
         sa.Column("tags", ARRAY(sa.Text), comment="null: none"),
+        instant("waits_since", comment="for more than an answer of our own services"),
+        instant("updated_at", nullable=False),
+        instant("rested_at", comment="its last change while it was not in flight"),
         sa.UniqueConstraint("store_id", "channel", "account", "external_order_id", name="orders_external"),
         sa.CheckConstraint("grand_minor >= 0", name="orders_grand_not_negative"),
         postgresql_with=AGGREGATE_STORAGE,
     )
-    op.create_index("orders_by_age", "orders", ["store_id", "ordered_at", "key"])
-    op.create_index("orders_waiting", "orders", ["store_id", "waiting"], postgresql_where=sa.text("waiting <> ''"))
-    op.create_index(
-        "orders_tagged", "orders", ["tags"], postgresql_using="gin", postgresql_where=sa.text("tags is not null")
-    )
-    op.create_index("orders_in_flight", "orders", ["in_flight"], postgresql_where=sa.text("in_flight"))
+    for name, column, condition in (
+        ("orders_open", "ordered_at", "waiting <> ''"),
+        ("orders_in_flight", "ordered_at", "in_flight"),
+        ("orders_waits", "waits_since", "waits_since is not null"),
+        ("orders_rested", "rested_at", "rested_at is not null"),
+        ("orders_completed", "completed_at", "completed_at is not null"),
+    ):
+        op.create_index(name, "orders", ["store_id", column, "key"], postgresql_where=sa.text(condition))
     # If an order does not fit into its row, what was sold is stored here, and the next versions refer to it.
     op.execute("alter table orders alter column content set storage external")
     op.execute("alter table orders alter column market set storage external")
@@ -85,6 +90,37 @@ def upgrade() -> None:
         comment="append-only",
     )
     op.create_table(
+        "order_search",
+        sa.Column("key", sa.Uuid, nullable=False),
+        sa.Column("store_id", sa.Text, nullable=False),
+        instant("ordered_at", nullable=False),
+        sa.Column("amount_minor", sa.BigInteger, nullable=False, comment="grand_minor; -1: not priced yet"),
+        sa.Column("number", sa.Text(collation="C"), nullable=False),
+        sa.Column("archived", sa.Boolean, nullable=False),
+        sa.Column("words", TSVECTOR, nullable=False, comment="lexemes: see orders.domain.searched"),
+        sa.PrimaryKeyConstraint("key", name="order_search_pkey"),
+        comment="what an order is found by that its events do not change; written with its content",
+    )
+    age = ["store_id", "ordered_at", "key"]
+    op.create_index("order_search_by_age", "order_search", age, postgresql_where=sa.text("not archived"))
+    op.create_index("order_search_archived", "order_search", age, postgresql_where=sa.text("archived"))
+    op.create_index("order_search_by_amount", "order_search", ["store_id", "amount_minor", "key"])
+    op.create_index("order_search_by_number", "order_search", ["store_id", "number"])
+    # A search reads the list of pending entries from its beginning: it is short.
+    op.create_index(
+        "order_search_words", "order_search", ["words"], postgresql_using="gin",
+        postgresql_with={"gin_pending_list_limit": "256"},
+    )  # fmt: skip
+    op.create_table(
+        "order_marks",
+        sa.Column("store_id", sa.Text, nullable=False),
+        sa.Column("mark", sa.Text, nullable=False, comment="kind:word, e.g. exception:address_changed"),
+        instant("ordered_at", nullable=False),
+        sa.Column("key", sa.Uuid, nullable=False),
+        sa.PrimaryKeyConstraint("store_id", "mark", "ordered_at", "key", name="order_marks_pkey"),
+        comment="rare states, in the order of the orders' age; those of statuses while the order is not in flight",
+    )
+    op.create_table(
         "markets",
         sa.Column("store_id", sa.Text, nullable=False),
         sa.Column("code", sa.Text, nullable=False),
@@ -108,5 +144,7 @@ def downgrade() -> None:
     op.drop_table("markets")
     op.drop_table("attachments")
     op.drop_table("notes")
+    op.drop_table("order_marks")
+    op.drop_table("order_search")
     op.drop_table("orders")
     drop_chassis_tables(op)

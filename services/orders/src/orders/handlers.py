@@ -36,6 +36,7 @@ ORDERS = Aggregate(
     evolve=order.evolve,
     wake_at=processes.wake_at,
     columns=store.COLUMNS,
+    stamps=store.STAMPS,
     parts=store.PARTS,
     rows=store.rows,
     handlers=(

@@ -39,6 +39,15 @@ CHECKS = {
             coalesce((doc::jsonb #>> '{annotations,notes}')::int, 0)
               + coalesce((doc::jsonb #>> '{annotations,attachments}')::int, 0) as counted
           from orders o) s""",
+    "orders.each_order_is_found": """
+        select count(*), count(*) filter (where s.key is null or s.store_id <> o.store_id or s.ordered_at <> o.ordered_at
+          or s.amount_minor <> coalesce(o.grand_minor, -1))
+        from orders o left join order_search s on s.key = o.key""",
+    "orders.marks_are_the_states_at_rest": """
+        select count(*), count(*) filter (where marked <> (not in_flight and status <> 'approved'))
+        from (select o.in_flight, o.status, exists (select from order_marks m where m.store_id = o.store_id
+            and m.mark = 'status:' || o.status and m.ordered_at = o.ordered_at and m.key = o.key) as marked
+          from orders o) as s""",
     "orders.timer_of_what_waits_for_an_answer": """
         select count(*), count(*) filter (where t.key is null)
         from orders o left join timers t on t.key = o.key and t.aggregate = 'orders' where o.in_flight""",

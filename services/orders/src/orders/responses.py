@@ -7,6 +7,7 @@ from uuid import UUID
 
 from pydantic import BaseModel
 
+from chassis.http.paging import Page
 from contracts.base import Timestamp
 from contracts.orders import (
     Audience,
@@ -50,6 +51,37 @@ class OrderSummary(BaseModel):
     archived_at: Timestamp | None
     reference: str | None
     tags: list[str]
+
+
+class OrderListed(OrderSummary):
+    test: bool
+    updated_at: Timestamp
+    """The time of its last change here."""
+
+
+class CountShown(BaseModel):
+    value: int
+    capped: bool
+    """Whether there may be more: 1,000 were counted, or as many as a request may read."""
+
+
+class OrderPage(Page[OrderListed]):
+    searched_back_to: Timestamp | None
+    """Not null: few of the store's orders fit. The page has those of the orders that were read, up to this time of the sort's;
+    `next_cursor` goes on from there."""
+    searched_to_minor: int | None
+    """The same of a list that is sorted by amount."""
+    count: CountShown | None
+    """Null unless it was asked for."""
+
+
+class OrderStats(BaseModel):
+    """How many orders have each word."""
+
+    status: dict[str, CountShown]
+    payment_status: dict[str, CountShown]
+    fulfillment_status: dict[str, CountShown]
+    waiting: dict[str, CountShown]
 
 
 class ProcessShown(BaseModel):
@@ -138,6 +170,12 @@ class OrderShown(OrderSummary):
     metadata: dict[str, Any]
     market: MarketTerms
     order: OrderContent
+
+
+class ShipmentStatus(BaseModel):
+    order_id: UUID
+    fulfillment_status: FulfillmentStatus | Unknown
+    shipments: list[ShipmentFact]
 
 
 class CancelAccepted(OrderShown):

@@ -14,9 +14,10 @@ from chassis.declare.service import Change
 from chassis.declare.sql import Piece, Rows, columns
 from contracts.base import Code, Frozen
 from contracts.orders import AttachmentAdded, MarketTerms, NoteAdded
+from orders import indexing
 from orders.domain.annotations import Annotations
 from orders.domain.order import MarketKey, Order
-from orders.domain.views import in_flight, waiting, waiting_since, waiting_step
+from orders.domain.views import in_flight, waiting, waiting_since, waiting_step, waits_since
 
 
 def _content(read: Callable[[Any], Any]) -> Callable[[Order], Any]:
@@ -54,7 +55,9 @@ COLUMNS: Mapping[str, tuple[str, Callable[[Order], Any]]] = {
     "archived_at": ("timestamptz", _annotated(attrgetter("archived_at"))),
     "reference": ("text", _annotated(attrgetter("reference"))),
     "tags": ("text[]", _annotated(lambda annotations: _array(annotations.tags))),
+    "waits_since": ("timestamptz", waits_since),
 }
+STAMPS: Final = {"updated_at": "true", "rested_at": "not u.in_flight"}
 
 NOTES: Final = Piece(
     """
@@ -75,7 +78,12 @@ select * from unnest({0}::uuid[], {1}::int[], {2}::text[], {3}::uuid[], {4}::tim
 
 
 def rows(changes: Sequence[Change[Order]]) -> list[Rows]:
-    """Notes and attachments that the batch added; without one, the statement of the batch has no expression for them."""
+    """What a batch writes beside the orders. An expression without rows is left out of its statement."""
+    return [*_annotations(changes), *indexing.rows(changes)]
+
+
+def _annotations(changes: Sequence[Change[Order]]) -> list[Rows]:
+    """Notes and attachments that the batch added."""
     annotated = [change for change in changes if change.after.annotations is not change.before.annotations]
     if changes and not annotated:
         return []

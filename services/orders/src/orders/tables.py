@@ -17,7 +17,7 @@ from sqlalchemy import (
     Uuid,
     text,
 )
-from sqlalchemy.dialects.postgresql import ARRAY, JSONB
+from sqlalchemy.dialects.postgresql import ARRAY, JSONB, TSVECTOR
 
 from chassis.declare.tables import AGGREGATE_STORAGE, aggregate_columns, chassis_tables, instant
 
@@ -51,12 +51,18 @@ orders = Table(
     instant("archived_at"),
     Column("reference", Text, comment="the id of the order in a system of the store"),
     Column("tags", ARRAY(Text), comment="null: none"),
+    instant("waits_since", comment="for more than an answer of our own services"),
+    instant("updated_at", nullable=False),
+    instant("rested_at", comment="its last change while it was not in flight"),
     UniqueConstraint("store_id", "channel", "account", "external_order_id", name="orders_external"),
     CheckConstraint("grand_minor >= 0", name="orders_grand_not_negative"),
-    Index("orders_by_age", "store_id", "ordered_at", "key"),
-    Index("orders_waiting", "store_id", "waiting", postgresql_where=text("waiting <> ''")),
-    Index("orders_tagged", "tags", postgresql_using="gin", postgresql_where=text("tags is not null")),
-    Index("orders_in_flight", "in_flight", postgresql_where=text("in_flight")),
+    # An update that changes no indexed column leaves all indexes alone (HOT): no index here has a column that changes with
+    # each event. `waiting`, `in_flight` and what follows from them change once while an order passes through our services.
+    Index("orders_open", "store_id", "ordered_at", "key", postgresql_where=text("waiting <> ''")),
+    Index("orders_waits", "store_id", "waits_since", "key", postgresql_where=text("waits_since is not null")),
+    Index("orders_rested", "store_id", "rested_at", "key", postgresql_where=text("rested_at is not null")),
+    Index("orders_completed", "store_id", "completed_at", "key", postgresql_where=text("completed_at is not null")),
+    Index("orders_in_flight", "store_id", "ordered_at", "key", postgresql_where=text("in_flight")),
     postgresql_with=AGGREGATE_STORAGE,
 )
 
@@ -90,6 +96,36 @@ attachments = Table(
     Column("url", Text, nullable=False, comment="http or https"),
     PrimaryKeyConstraint("order_id", "number", name="attachments_pkey"),
     comment="append-only",
+)
+
+order_search = Table(
+    "order_search",
+    metadata,
+    Column("key", Uuid, nullable=False),
+    Column("store_id", Text, nullable=False),
+    instant("ordered_at", nullable=False),
+    Column("amount_minor", BigInteger, nullable=False, comment="grand_minor; -1: not priced yet"),
+    Column("number", Text(collation="C"), nullable=False),
+    Column("archived", Boolean, nullable=False),
+    Column("words", TSVECTOR, nullable=False, comment="lexemes: see orders.domain.searched"),
+    PrimaryKeyConstraint("key", name="order_search_pkey"),
+    Index("order_search_by_age", "store_id", "ordered_at", "key", postgresql_where=text("not archived")),
+    Index("order_search_archived", "store_id", "ordered_at", "key", postgresql_where=text("archived")),
+    Index("order_search_by_amount", "store_id", "amount_minor", "key"),
+    Index("order_search_by_number", "store_id", "number"),
+    Index("order_search_words", "words", postgresql_using="gin", postgresql_with={"gin_pending_list_limit": "256"}),
+    comment="what an order is found by that its events do not change; written with its content",
+)
+
+order_marks = Table(
+    "order_marks",
+    metadata,
+    Column("store_id", Text, nullable=False),
+    Column("mark", Text, nullable=False, comment="kind:word, e.g. exception:address_changed"),
+    instant("ordered_at", nullable=False),
+    Column("key", Uuid, nullable=False),
+    PrimaryKeyConstraint("store_id", "mark", "ordered_at", "key", name="order_marks_pkey"),
+    comment="rare states, in the order of the orders' age; those of statuses while the order is not in flight",
 )
 
 markets = Table(

@@ -243,9 +243,13 @@ def _saved(aggregate: Aggregate[Any]) -> Piece:
     )
     # The days only widen: after a failover the clock may be behind.
     sets += f", journal_from = least(t.journal_from, {TODAY}), journal_to = greatest(t.journal_to, {TODAY_LATEST})"
+    stamps = {name: f"case when {condition} then now()" for name, condition in aggregate.stamps.items()}
+    sets += "".join(f", {name} = {stamp} else t.{name} end" for name, stamp in stamps.items())
+    made = "".join(f", {name}" for name in stamps)
+    stamped = "".join(f", {stamp} end" for stamp in stamps.values())
     return Piece(
         f"{table}_given as (select * from unnest({arrays}, {{{len(kinds)}}}::int[]) as u({names}, previous)),"
-        f" {table}_made as (insert into {table} ({names}) select {read} from {table}_given where previous = 0"
+        f" {table}_made as (insert into {table} ({names}{made}) select {read}{stamped} from {table}_given u where previous = 0"
         " on conflict (key) do nothing returning 1),"
         f" {table}_moved as (update {table} t set {sets} from {table}_given u where u.previous > 0 and t.key = u.key"
         " and t.store_id = u.store_id and t.revision = u.previous returning 1),"

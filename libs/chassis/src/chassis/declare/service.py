@@ -67,6 +67,9 @@ class Aggregate(Generic[S]):
     handlers: tuple[Handler, ...]
     columns: Mapping[str, tuple[str, Callable[[S], Any]]] = field(default_factory=dict)
     """Columns to search or to constrain: name -> (PostgreSQL type, value of a state). An array is given as its literal."""
+    stamps: Mapping[str, str] = field(default_factory=dict)
+    """Columns of times -> SQL, a condition on the new row `u`: a change of the row that fulfills it sets the column to the time
+    of its transaction."""
     parts: tuple[str, ...] = ()
     """Large fields of the state that rarely change: each has a column of text, written only when it changes."""
     all_private: bool = False

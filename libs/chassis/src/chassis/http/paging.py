@@ -65,9 +65,12 @@ class Cursors:
         shown = list(rows[:limit])
         cursor = None
         if len(rows) > limit:
-            place = orjson.dumps([self._of, *key(shown[-1])], default=str)
-            cursor = sealed(place)
+            cursor = self.at(key(shown[-1]))
         return {"items": shown, "next_cursor": cursor}
+
+    def at(self, key: Sequence[Any]) -> str:
+        """Returns the cursor of the rows that follow a key."""
+        return sealed(orjson.dumps([self._of, *key], default=str))
 
     def after(self, cursor: str | None) -> tuple[Any, ...] | None:
         """Returns the key in a cursor; None for the first page. Raises Problem 400."""

@@ -3,14 +3,15 @@
 from fastapi import APIRouter
 
 from chassis.declare.app import App
-from orders.api import annotations, listing, markets, reading, requests
+from orders.api import annotations, listing, markets, orion, reading, requests
 from orders.api.problems import PROBLEMS
 
 __all__ = ["PROBLEMS", "routes"]
 
 
 def routes(app: App) -> APIRouter:
-    router = APIRouter(prefix="/v1")
+    ours = APIRouter(prefix="/v1")
     for subject in (requests, annotations, reading, listing, markets):
-        subject.add_routes(router, app)
-    return router
+        subject.add_routes(ours, app)
+    ours.routes.extend(orion.routes(app).routes)
+    return ours

@@ -1,59 +1,199 @@
-"""The list of a store's orders."""
+"""The lists of a store's orders: filters, sorts, search. What each costs is in `docs/search.md`."""
 
-from typing import Annotated, Final
+import hashlib
+from typing import Annotated, Any, Final
 from uuid import UUID
 
-from fastapi import APIRouter, Depends, Response
-from sqlalchemy import literal, select, tuple_
+from fastapi import APIRouter, Depends, Query, Response
+from pydantic import BaseModel, Field
 
 from chassis.declare.app import App, Principal
 from chassis.http.bodies import as_json
-from chassis.http.paging import Cursor, Cursors, Limit, Page
-from chassis.http.problems import respond
-from contracts.base import Id, Text, Timestamp
+from chassis.http.paging import CURSOR_PATTERN, Cursors
+from chassis.http.problems import Problem, answers, known, respond
+from contracts.base import Code, Country, Id, Text, Timestamp
+from contracts.limits import MINOR_MAX
+from contracts.money import Currency
+from contracts.orders import CancelCause, FulfillmentStatus, PaymentStatus, Status
+from orders.api.problems import PROBLEMS
 from orders.api.shown import plain, words
-from orders.responses import OrderSummary
-from orders.tables import orders
+from orders.domain import searched
+from orders.domain.searched import lexeme
+from orders.responses import OrderPage
+from orders.search import SHOWN, SORTS, Archived, Filter, Place, Search, Sort
+from orders.settings import email_keys
 
-LISTED: Final = Cursors("orders", Timestamp, UUID)
+PERSONAL: Final = "personal.view"
+"""The scope that an e-mail address is searched with."""
+VALUES_MAX: Final = 20
+"""Alternatives of one filter."""
+
+Codes = Annotated[list[Code], Field(max_length=VALUES_MAX)]
+Ids = Annotated[list[Id], Field(max_length=VALUES_MAX)]
+Texts = Annotated[list[Annotated[Text, Field(min_length=1)]], Field(max_length=VALUES_MAX)]
+
+
+class Asked(BaseModel):
+    """The query of a list. A filter may be repeated: its values are alternatives. Different filters all have to fit."""
+
+    status: Annotated[list[Status], Field(max_length=VALUES_MAX)] = []
+    payment_status: Annotated[list[PaymentStatus], Field(max_length=VALUES_MAX)] = []
+    fulfillment_status: Annotated[list[FulfillmentStatus], Field(max_length=VALUES_MAX)] = []
+    waiting: Codes = []
+    cancel_cause: Annotated[list[CancelCause], Field(max_length=VALUES_MAX)] = []
+    exception: Annotated[Codes, Field(description="Codes of open exceptions.")] = []
+    tag: Texts = []
+    archived: Annotated[
+        bool | None,
+        Field(
+            description="Default: archived orders are left out, unless an id names them or the list is one of orders that wait."
+        ),
+    ] = None
+    number: Annotated[
+        Ids, Field(description="Any id by which people call it: ours, the marketplace's, the buyer's, the reference.")
+    ] = []
+    external_order_id: Ids = []
+    channel: Codes = []
+    account: Codes = []
+    market: Codes = []
+    currency: Annotated[list[Currency], Field(max_length=VALUES_MAX)] = []
+    country: Annotated[
+        list[Country], Field(max_length=VALUES_MAX, description="Where the goods go, else the bill.")
+    ] = []
+    sku: Ids = []
+    email: Annotated[Texts, Field(description="The buyer's, whole. Needs the scope `personal.view`, too.")] = []
+    test: bool | None = None
+    amount_min: Annotated[int | None, Field(ge=0, le=MINOR_MAX, description="Minor units of the order's currency.")] = (
+        None
+    )
+    amount_max: Annotated[int | None, Field(ge=0, le=MINOR_MAX)] = None
+    ordered_from: Timestamp | None = None
+    ordered_to: Annotated[Timestamp | None, Field(description="Exclusive, like the end of every range.")] = None
+    placed_from: Timestamp | None = None
+    placed_to: Timestamp | None = None
+    completed_from: Timestamp | None = None
+    completed_to: Timestamp | None = None
+    updated_from: Timestamp | None = None
+    updated_to: Timestamp | None = None
+    q: Annotated[
+        Text | None,
+        Field(min_length=1, description="The beginning of its number, an id as in `number`, or words of titles."),
+    ] = None
+    sort: Sort = "newest"
+    count: Annotated[bool, Field(description="Whether to count the orders that fit, up to 1,000.")] = False
+    limit: Annotated[int, Field(ge=1, le=500)] = 50
+    cursor: Annotated[
+        str | None,
+        Field(
+            description="`next_cursor` of the page before, unchanged, with the same filters and sort.",
+            json_schema_extra={"pattern": CURSOR_PATTERN},
+        ),
+    ] = None
+
+    def fingerprint(self) -> str:
+        """Returns a digest of filters and sort: a cursor belongs to them."""
+        same = self.model_dump_json(exclude={"limit", "cursor", "count"}, exclude_defaults=True)
+        return hashlib.blake2s(same.encode(), digest_size=9).hexdigest()
+
+
+def _archived(asked: Asked) -> Archived:
+    if asked.archived is not None:
+        return "yes" if asked.archived else "no"
+    named = asked.waiting or asked.number or asked.external_order_id
+    return "any" if named or asked.sort == "waiting_longest" else "no"
+
+
+def filters(store_id: str, asked: Asked, keys: tuple[bytes, ...]) -> Filter:
+    """Returns what a query asks for. keys: of the hashes of e-mail addresses."""
+
+    def one_of(kind: str, values: list[str]) -> list[str]:
+        return [searched.any_of([lexeme(store_id, kind, value) for value in values])] if values else []
+
+    numbers = [value.casefold() for value in asked.number]
+    ids = [value.casefold() for value in asked.external_order_id]
+    emails = [searched.email_hash(email, key) for email in asked.email for key in keys]
+    found = Filter(
+        lexemes=[
+            *one_of(searched.SKU, asked.sku), *one_of(searched.EMAIL, emails), *one_of(searched.NAME, numbers),
+            *one_of(searched.NAME, ids), *one_of(searched.COUNTRY, list(asked.country)),
+            *one_of(searched.CURRENCY, list(asked.currency)), *one_of(searched.MARKET, asked.market),
+            *one_of(searched.CHANNEL, asked.channel), *one_of(searched.ACCOUNT, asked.account),
+        ],
+        words={
+            name: values
+            for name in ("status", "payment_status", "fulfillment_status", "waiting", "cancel_cause", "external_order_id")
+            if (values := getattr(asked, name))
+        },
+        marks=[
+            [searched.mark(kind, value) for value in values]
+            for kind, values in (("exception", asked.exception), ("tag", asked.tag))
+            if values
+        ],
+        archived=_archived(asked),
+        ranges={
+            f"{name}_at": range_
+            for name in ("ordered", "placed", "completed", "updated")
+            if (range_ := (getattr(asked, f"{name}_from"), getattr(asked, f"{name}_to"))) != (None, None)
+        },
+        amount=(asked.amount_min, asked.amount_max),
+        selective=bool(asked.sku or emails or numbers or ids),
+    )  # fmt: skip
+    if asked.test is not None:
+        is_test = f"'{lexeme(store_id, searched.TEST, '')}'"
+        found.lexemes.append(is_test if asked.test else f"!{is_test}")
+    if asked.q is not None:
+        found.prefixes = (asked.q,)
+        titles = [f"'{lexeme(store_id, searched.WORD, word)}'" for word in searched.words(asked.q)]
+        named = searched.any_of([lexeme(store_id, searched.NAME, asked.q.casefold())])
+        found.names = f"{named} | ({searched.all_of(titles)})" if titles else named
+    return found
+
+
+TIMES: Final = Cursors("orders", Code, Timestamp, UUID)
+AMOUNTS: Final = Cursors("orders", Code, Annotated[int, Field(strict=True, ge=-1, le=MINOR_MAX)], UUID)
+"""Cursors: the digest of filters and sort, the value of the sort, the key."""
+
+
+async def listed(app: App, who: Principal, asked: Asked) -> Response:
+    """Answers a list. Raises Problem 400, 403 or 409."""
+    if asked.email and not who.may(PERSONAL):
+        raise known("scope_missing", f"to search by e-mail address this call needs the scope {PERSONAL}, too")
+    keys = email_keys()
+    if asked.email and not keys:
+        raise Problem(409, "filter_unavailable", PROBLEMS["filter_unavailable"].title, "ORDERS_EMAIL_KEYS is not set")
+    search = Search(who.store_id, filters(who.store_id, asked, keys), asked.sort)
+    cursors = TIMES if SORTS[asked.sort].type == "timestamptz" else AMOUNTS
+    belongs_to = asked.fingerprint()
+    start: Place | None = None
+    if (after := cursors.after(asked.cursor)) is not None:
+        digest, *place = after
+        if digest != belongs_to:
+            raise known("cursor_invalid", "it belongs to other filters or another sort")
+        start = (place[0], place[1])
+    page = await search.page(app.read, asked.limit, start)
+    searched_to = page.searched_to[0] if page.searched_to is not None else None
+    body: dict[str, Any] = {
+        "items": [_item(row) for row in page.rows],
+        "next_cursor": cursors.at((belongs_to, *page.more_after)) if page.more_after is not None else None,
+        "searched_back_to": plain(searched_to) if cursors is TIMES else None,
+        "searched_to_minor": searched_to if cursors is AMOUNTS else None,
+        "count": None,
+    }
+    if asked.count:
+        value, capped = await search.count(app.read)
+        body["count"] = {"value": value, "capped": capped}
+    return respond(as_json(200, body))
+
+
+def _item(row: Any) -> dict[str, Any]:
+    shown = {("order_id" if name == "key" else name): plain(row[name]) for name in SHOWN}
+    return {**shown, **words(row), "tags": row["tags"] or []}
 
 
 def add_routes(router: APIRouter, app: App) -> None:
     view = app.principal("orders.view")
 
-    @router.get("/orders", response_model=Page[OrderSummary])
-    async def listed(
-        who: Annotated[Principal, Depends(view)],
-        limit: Limit = 50,
-        cursor: Cursor = None,
-        status: Text | None = None,
-        waiting: Text | None = None,
-        external_order_id: Id | None = None,
-        archived: bool | None = None,
-    ) -> Response:
-        """The store's orders, newest first. Archived ones are left out unless `archived` asks for them, an id names them, or the
-        list is one of orders that wait."""
-        o = orders.c
-        names = ("key", "version", "external_order_id", "channel", "account", "status", "payment_status", "fulfillment_status",
-                 "waiting", "currency", "grand_minor", "test", "cancel_cause", "ordered_at", "placed_at", "completed_at",
-                 "archived_at", "reference", "tags")  # fmt: skip
-        query = select(*(o[name] for name in names)).where(o.store_id == who.store_id)
-        for column, wanted in ((o.status, status), (o.waiting, waiting), (o.external_order_id, external_order_id)):
-            if wanted is not None:
-                query = query.where(column == wanted)
-        if archived is not None or (waiting is None and external_order_id is None):
-            query = query.where(o.archived_at.is_not(None) if archived else o.archived_at.is_(None))
-        if (start := LISTED.after(cursor)) is not None:
-            at, last = start
-            query = query.where(
-                tuple_(o.ordered_at, o.key)
-                < tuple_(literal(at).cast(o.ordered_at.type), literal(last).cast(o.key.type))
-            )
-        rows = await app.read(query.order_by(o.ordered_at.desc(), o.key.desc()).limit(limit + 1))
-        items = [
-            {("order_id" if name == "key" else name): plain(row[name]) for name in names}
-            | words(row)
-            | {"tags": row["tags"] or []}
-            for row in rows
-        ]
-        return respond(as_json(200, LISTED.page(items, limit, lambda row: (row["ordered_at"], row["order_id"]))))
+    @router.get("/orders", response_model=OrderPage, openapi_extra=answers("filter_unavailable"))
+    async def list_orders(who: Annotated[Principal, Depends(view)], asked: Annotated[Asked, Query()]) -> Response:
+        """The store's orders that fit all filters. A page may have fewer items than `limit`; null in `next_cursor` ends the list."""
+        return await listed(app, who, asked)

@@ -14,6 +14,8 @@ PROBLEMS: Problems = {
         "Take the goods back as a return."),
     "step_not_failed": About(409, "No step waits for a person", "No process of the order waits to be resumed.",
         "`GET /v1/orders/{id}` shows in `processes` what it waits for."),
+    "filter_unavailable": About(409, "No e-mail address is searched", "The service has no key for the hashes of e-mail addresses.",
+        "Set ORDERS_EMAIL_KEYS in every process of orders; addresses of orders that arrive from then on are found."),
     "market_unknown": About(404, "No such market", "This store has no market of this code.",
         "`GET /v1/markets` lists them; `PUT /v1/markets/{code}` creates one."),
     "market_taken": About(409, "Another market is found by this",

@@ -34,46 +34,49 @@ def add_routes(router: APIRouter, app: App) -> None:
 
     @router.get("/orders/{order_id}", response_model=OrderRead, openapi_extra=answers("order_unknown"))
     async def read(who: Annotated[Principal, Depends(view)], order_id: UUID) -> Response:
-        """The order, its processes, and the timeline: which message caused what, when."""
-        rows = await app.read(
-            select(orders.c.version, orders.c.doc, *(orders.c[part] for part in PARTS)).where(
-                orders.c.key == order_id, orders.c.store_id == who.store_id
-            )
-        )
-        if not rows:
-            raise Problem(404, "order_unknown", "No such order", f"no order {order_id} in your store")
-        state = Order.model_validate_json(whole(rows[0], PARTS))
-        parked_keys = metadata.tables["parked_keys"]
-        parked = await app.read(select(parked_keys.c.key).where(parked_keys.c.key == order_id))
-        version = rows[0]["version"]
-        body = shown(order_id, state, version)
-        if parked:
-            body["waiting"] = "parked"
-        latest = await timeline(who, order_id, None, TIMELINE_STEPS)
-        steps = {"timeline": latest["items"][::-1], "timeline_next_cursor": latest["next_cursor"]}
-        return respond(as_json(200, body | await attached(who, order_id, state) | steps, etag(version)))
-
-    async def attached(who: Principal, order_id: UUID, order: Order) -> dict[str, Any]:
-        own = order.annotations or NONE
-        return {
-            table.name: await annotations.latest(app, table, who.store_id, order_id) if count else []
-            for table, count in ((notes, own.notes), (attachments, own.attachments))
-        }
+        """The order, its processes, and the latest steps of the timeline: which message caused what, when."""
+        body = await read_order(app, who, order_id)
+        return respond(as_json(200, body, etag(body["version"])))
 
     @router.get("/orders/{order_id}/timeline", response_model=Page[Step])
     async def read_timeline(
         who: Annotated[Principal, Depends(view)], order_id: UUID, limit: Limit = 50, cursor: Cursor = None
     ) -> Response:
         """The steps of an order, newest first. An unknown order has none."""
-        return respond(as_json(200, await timeline(who, order_id, cursor, limit)))
+        return respond(as_json(200, await _timeline(app, who, order_id, cursor, limit)))
 
-    async def timeline(who: Principal, key: UUID, cursor: str | None, limit: int) -> PageOfRows:
-        (before,) = STEPS.after(cursor) or (None,)
-        found = await journal.entries(
-            app.read, "orders", who.store_id, key, before=before, latest=True, limit=limit + 1, without=UNSHOWN
+
+async def read_order(app: App, who: Principal, order_id: UUID) -> dict[str, Any]:
+    """Returns an order as `OrderRead`. Raises Problem 404."""
+    rows = await app.read(
+        select(orders.c.version, orders.c.doc, *(orders.c[part] for part in PARTS)).where(
+            orders.c.key == order_id, orders.c.store_id == who.store_id
         )
-        page = STEPS.page(found[::-1], limit, lambda entry: (entry.id,))
-        return {**page, "items": [_step(entry) for entry in page["items"]]}
+    )
+    if not rows:
+        raise Problem(404, "order_unknown", "No such order", f"no order {order_id} in your store")
+    state = Order.model_validate_json(whole(rows[0], PARTS))
+    parked_keys = metadata.tables["parked_keys"]
+    parked = await app.read(select(parked_keys.c.key).where(parked_keys.c.key == order_id))
+    body = shown(order_id, state, rows[0]["version"])
+    if parked:
+        body["waiting"] = "parked"
+    own = state.annotations or NONE
+    attached = {
+        table.name: await annotations.latest(app, table, who.store_id, order_id) if count else []
+        for table, count in ((notes, own.notes), (attachments, own.attachments))
+    }
+    steps = await _timeline(app, who, order_id, None, TIMELINE_STEPS)
+    return body | attached | {"timeline": steps["items"][::-1], "timeline_next_cursor": steps["next_cursor"]}
+
+
+async def _timeline(app: App, who: Principal, key: UUID, cursor: str | None, limit: int) -> PageOfRows:
+    (before,) = STEPS.after(cursor) or (None,)
+    found = await journal.entries(
+        app.read, "orders", who.store_id, key, before=before, latest=True, limit=limit + 1, without=UNSHOWN
+    )
+    page = STEPS.page(found[::-1], limit, lambda entry: (entry.id,))
+    return {**page, "items": [_step(entry) for entry in page["items"]]}
 
 
 def _step(entry: journal.Entry) -> dict[str, Any]:

@@ -69,12 +69,20 @@ def waiting_since(order: Order) -> datetime | None:
     return found[1].since if found is not None else None
 
 
+def waits_since(order: Order) -> datetime | None:
+    """Since when it waits for more than an answer of our own services, UTC; None if it does not."""
+    if in_flight(order) or not waiting(order):
+        return None
+    raised = min((one.since for one in order.exceptions.values()), default=None)
+    return waiting_since(order) or raised or (order.content.placed_at if order.content is not None else None)
+
+
 def in_flight(order: Order) -> bool:
     """Whether a command has no answer yet that one of our services owes soon. Such orders count against the intake.
 
     Not counted: an operation that is pending at a gateway, and one that was asked in vain for long (`no_answer`).
     """
-    return any(
-        run.waits == "answer" and not run.end and not run.interim and run.asks < NO_ANSWER_AFTER_ASKS
-        for run in order.runs.values()
-    )
+    for run in order.runs.values():  # several times for each change of an order: a generator costs twice as much
+        if run.waits == "answer" and not run.end and not run.interim and run.asks < NO_ANSWER_AFTER_ASKS:
+            return True
+    return False

@@ -1,0 +1,383 @@
+"""Finds the orders of a store: any filters, five sorts, in a bounded time. `docs/search.md`
+
+A list is read in *windows*: the next rows of one index in the order of the sort, to which the filters are applied. A page is
+full after a few windows if many orders fit. If few fit, an index of one of the filters has them all, and up to
+`CANDIDATES_MAX` of them are read and sorted. If neither is so, a bounded number of rows is read, and the page states how far.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import TYPE_CHECKING, Any, Final, Literal, NamedTuple
+from uuid import UUID
+
+from sqlalchemy import ARRAY, BigInteger, DateTime, Text, TextClause, Uuid, bindparam, text
+from sqlalchemy.types import TypeEngine
+
+from orders.domain import searched
+
+if TYPE_CHECKING:
+    from sqlalchemy.engine import RowMapping
+    from sqlalchemy.sql import Executable
+
+Read = Callable[["Executable"], Awaitable[Sequence["RowMapping"]]]
+"""`App.read`."""
+Sort = Literal["newest", "oldest", "highest", "lowest", "waiting_longest"]
+Archived = Literal["no", "yes", "any"]
+Place = tuple[Any, UUID]
+"""Value of the sort and key of a row: where a page begins or ends."""
+Branch = Callable[[Place | None, int], str]
+"""(where it begins, number of rows) -> the SQL that reads one index in the order of the sort."""
+
+CANDIDATES_MAX: Final = 2_000
+"""Orders that the index of a filter may return to be sorted."""
+WINDOWS: Final = (256, 1_024, 2_048, 2_048, 2_048)
+"""Rows of each window; all together: the most that a request reads in the order of its sort."""
+WINDOWS_SECONDS_MAX: Final = 0.02
+"""No window begins later than this: a page is answered within 50 ms, though with fewer rows."""
+COUNT_MAX: Final = 1_000
+LAST: Final = "\U0010ffff"
+"""Sorts after every other character by code points: a number that begins with a text is less than the text with it."""
+
+
+class Sorted(NamedTuple):
+    value: str
+    """SQL: `s` is the order's row of `order_search`, `o` its row of `orders`."""
+    type: str
+    descending: bool = False
+
+
+SORTS: Final[Mapping[Sort, Sorted]] = {
+    "newest": Sorted("s.ordered_at", "timestamptz", descending=True),
+    "oldest": Sorted("s.ordered_at", "timestamptz"),
+    "highest": Sorted("s.amount_minor", "bigint", descending=True),
+    "lowest": Sorted("s.amount_minor", "bigint"),
+    "waiting_longest": Sorted("o.waits_since", "timestamptz"),
+}
+BY_AGE: Final = ("newest", "oldest")
+TYPES: Final[Mapping[str, TypeEngine[Any]]] = {"timestamptz": DateTime(timezone=True), "bigint": BigInteger(), "text": Text(), "text[]": ARRAY(Text()),
+                "uuid": Uuid()}  # fmt: skip
+SHOWN: Final = (
+    "key", "version", "external_order_id", "channel", "account", "status", "payment_status", "fulfillment_status", "waiting",
+    "currency", "grand_minor", "test", "cancel_cause", "ordered_at", "placed_at", "completed_at", "updated_at",
+    "archived_at", "reference", "tags",
+)  # fmt: skip
+"""Columns of `orders` that a list shows."""
+
+
+@dataclass
+class Filter:
+    """What is asked for. Several values of one filter are alternatives; all filters have to fit."""
+
+    lexemes: list[str] = field(default_factory=list)
+    """Alternatives of one filter each, as `tsquery`."""
+    prefixes: tuple[str, ...] = ()
+    """Beginnings of the order's number: alternatives to `names`, which are a `tsquery`."""
+    names: str = ""
+    words: Mapping[str, Sequence[str]] = field(default_factory=dict)
+    """Column of `orders` -> the words that fit."""
+    marks: Sequence[Sequence[str]] = ()
+    """Alternatives of one filter each: marks of what is in no column of `orders`."""
+    ranges: Mapping[str, tuple[datetime | None, datetime | None]] = field(default_factory=dict)
+    """Column of times -> from (inclusive), to (exclusive)."""
+    amount: tuple[int | None, int | None] = (None, None)
+    """Minor units, both inclusive."""
+    archived: Archived = "no"
+    selective: bool = False
+    """Whether few orders are likely to fit `lexemes`: an id or an address is among them."""
+
+
+class Page(NamedTuple):
+    rows: Sequence[RowMapping]
+    """The columns of `SHOWN`, and `at`: the value of the sort."""
+    more_after: Place | None
+    """Where the next page begins; None: this is the last one."""
+    searched_to: Place | None = None
+    """How far the windows reached, if they ended before the page was full."""
+
+
+class _Sql:
+    """The parts of a statement and their parameters."""
+
+    def __init__(self, store_id: str) -> None:
+        self.values: dict[str, tuple[Any, str]] = {}
+        self.store = self.value(store_id, "text")
+
+    def value(self, value: Any, kind: str) -> str:
+        name = f"p{len(self.values)}"
+        self.values[name] = (value, kind)
+        return f"cast(:{name} as {kind})"
+
+    def statement(self, sql: str) -> TextClause:
+        return text(sql).bindparams(
+            *(bindparam(name, value, TYPES[kind]) for name, (value, kind) in self.values.items() if f":{name} " in sql)
+        )
+
+
+class Search:
+    """One request: its filters, its sort, and the indexes that serve them."""
+
+    def __init__(self, store_id: str, asked: Filter, sort: Sort) -> None:
+        self._asked, self._sort = asked, SORTS[sort]
+        self._by_age = sort in BY_AGE
+        self._sql = _Sql(store_id)
+        self._ages = self._age_conditions()
+        self._static = self._static_conditions()
+        self._live = self._live_conditions()
+        self._source, self._fitting = self._sources(sort)
+        self._candidates = self._candidate_sources()
+
+    # -- a page -------------------------------------------------------------------------------------------------------
+
+    async def page(self, read: Read, limit: int, start: Place | None) -> Page:
+        """Returns up to `limit` orders that follow `start` in the order of the sort."""
+        return await self._found(read, limit, start, SHOWN)
+
+    async def count(self, read: Read) -> tuple[int, bool]:
+        """Returns how many orders fit, up to COUNT_MAX, and whether there may be more."""
+        found = await self._found(read, COUNT_MAX, None, ("key",))
+        return len(found.rows), found.more_after is not None
+
+    async def _found(self, read: Read, limit: int, start: Place | None, shown: Sequence[str]) -> Page:
+        began = time.monotonic()
+        rows: list[RowMapping] = []
+        place = start
+        candidates_at = 0 if self._asked.selective or self._asked.names or self._asked.prefixes else 1
+        windows = (max(WINDOWS[0], limit + 1), *WINDOWS[1:]) if self._fitting else (limit + 1,)
+        for number, window in enumerate(windows):
+            if self._candidates and number == candidates_at:
+                found = await self._sorted_candidates(read, limit + 1 - len(rows), place, shown)
+                if found is not None:
+                    return _page([*rows, *found], limit)
+            found, end = await self._window(read, window, limit + 1 - len(rows), place, shown)
+            rows += found
+            if len(rows) > limit or end is None:
+                return _page(rows, limit)
+            place = end
+            if time.monotonic() - began > WINDOWS_SECONDS_MAX:
+                break
+        return Page(rows, place, place)
+
+    async def _window(
+        self, read: Read, window: int, limit: int, start: Place | None, shown: Sequence[str]
+    ) -> tuple[list[RowMapping], Place | None]:
+        """Returns the orders of one window that fit, at most `limit`, and the last row of the window; None: no row follows."""
+        branches = " union ".join(f"({one(start, window)})" for one in self._source)
+        rows = await read(
+            self._sql.statement(f"""
+with w as materialized (select at, key from ({branches}) as b order by {self._order("at", "key")} limit {window})
+select e.seen, l.at as end_at, l.key as end_key, m.* from (select count(*) as seen from w) as e
+left join (select at, key from w order by {self._order("at", "key", back=True)} limit 1) as l on true
+left join (
+  select w.at, d.* from w {self._fitting} {_display("w", shown)}
+  order by {self._order("w.at", "w.key")} limit {limit}) as m on true
+order by {self._order("m.at", "m.key")}""")
+        )
+        first = rows[0]
+        end = (first["end_at"], first["end_key"]) if first["seen"] == window else None
+        return [row for row in rows if row["key"] is not None], end
+
+    async def _sorted_candidates(
+        self, read: Read, limit: int, start: Place | None, shown: Sequence[str]
+    ) -> list[RowMapping] | None:
+        """Returns the next orders that fit, from the index of one filter; None: it has too many.
+
+        A materialized expression is planned for all of its rows, so that the planner takes the index, and is evaluated as far
+        as they are read.
+        """
+        at = self._sort.value
+        each = [f"n{n} as materialized ({one})" for n, one in enumerate(self._candidates)]
+        few = " union ".join(f"(select key from n{n} limit {CANDIDATES_MAX + 1})" for n in range(len(each)))
+        live = self._live or at.startswith("o.")
+        conditions = [
+            f"s.store_id = {self._sql.store}", f"(select count(*) from few) <= {CANDIDATES_MAX}", f"{at} is not null",
+            *self._static, *self._live, *self._after(start, at, "s.key"),
+        ]  # fmt: skip
+        rows = await read(
+            self._sql.statement(f"""
+with {", ".join(each)}, few as materialized ({few})
+select e.seen, m.* from (select count(*) as seen from few) as e
+left join (
+  select f.at, d.* from (
+    select {at} as at, s.key from few
+    cross join lateral (select * from order_search where key = few.key limit 1) as s
+    {"cross join lateral (select * from orders where key = few.key limit 1) as o" if live else ""}
+    where {" and ".join(conditions)} order by {self._order("1", "2")} limit {limit}) as f {_display("f", shown)}) as m on true
+order by {self._order("m.at", "m.key")}""")
+        )
+        if rows[0]["seen"] > CANDIDATES_MAX:
+            return None
+        return [row for row in rows if row["key"] is not None]
+
+    # -- order and place ----------------------------------------------------------------------------------------------
+
+    def _order(self, at: str, key: str, *, back: bool = False) -> str:
+        word = " desc" if self._sort.descending != back else ""
+        return f"{at}{word}, {key}{word}"
+
+    def _after(self, start: Place | None, at: str, key: str) -> list[str]:
+        if start is None:
+            return []
+        sign = "<" if self._sort.descending else ">"
+        return [
+            f"({at}, {key}) {sign} ({self._sql.value(start[0], self._sort.type)}, {self._sql.value(start[1], 'uuid')})"
+        ]
+
+    def _branch(self, table: str, at: str, *conditions: str) -> Branch:
+        """Returns the SQL of one index in the order of the sort, from a place on."""
+
+        def sql(start: Place | None, window: int) -> str:
+            wanted = " and ".join([f"store_id = {self._sql.store}", *conditions, *self._after(start, at, "key")])
+            return (
+                f"select {at} as at, key from {table} where {wanted} order by {self._order(at, 'key')} limit {window}"
+            )
+
+        return sql
+
+    # -- conditions ---------------------------------------------------------------------------------------------------
+
+    def _age_conditions(self) -> list[str]:
+        """Conditions on `order_search` that its index by age serves; {s}: its name, with a dot."""
+        ranges = self._asked.ranges
+        found = self._between("{s}ordered_at", "ordered_at")
+        # What happens to an order here happens after it was ordered: the end of such a range bounds its age, too.
+        ends = [to for column, (_, to) in ranges.items() if column != "ordered_at" and to is not None]
+        return found + ([f"{{s}}ordered_at < {self._sql.value(min(ends), 'timestamptz')}"] if ends else [])
+
+    def _static_conditions(self) -> list[str]:
+        """Conditions on `s`, a row of `order_search`."""
+        asked, sql = self._asked, self._sql
+        found = [one.format(s="s.") for one in self._ages]
+        if asked.lexemes:
+            found.append(f"s.words @@ {sql.value(searched.all_of(asked.lexemes), 'text')}::tsquery")
+        if named := self._named("s."):
+            found.append(f"({' or '.join(named)})")
+        found += self._amounts("s.")
+        if asked.archived != "any":
+            found.append("s.archived" if asked.archived == "yes" else "not s.archived")
+        return found
+
+    def _amounts(self, table: str = "") -> list[str]:
+        low, high = self._asked.amount
+        if (low, high) == (None, None):
+            return []
+        found = [f"{table}amount_minor >= {self._sql.value(low or 0, 'bigint')}"]  # without a price: -1
+        return found + ([f"{table}amount_minor <= {self._sql.value(high, 'bigint')}"] if high is not None else [])
+
+    def _named(self, table: str = "") -> list[str]:
+        """Alternatives: the number begins so, or the lexemes fit."""
+        sql = self._sql
+        found = [
+            f"({table}number >= {sql.value(one, 'text')} and {table}number < {sql.value(one + LAST, 'text')})"
+            for one in self._asked.prefixes
+        ]
+        if self._asked.names:
+            found.append(f"{table}words @@ {sql.value(self._asked.names, 'text')}::tsquery")
+        return found
+
+    def _live_conditions(self) -> list[str]:
+        """Conditions on `o`, a row of `orders`."""
+        asked, sql = self._asked, self._sql
+        found = [f"o.{column} = any({sql.value(list(words), 'text[]')})" for column, words in asked.words.items()]
+        for column in asked.ranges:
+            if column != "ordered_at":
+                found += self._between(f"o.{column}", column)
+        for alternatives in asked.marks:
+            found.append(
+                f"exists (select from order_marks as k where k.store_id = {sql.store}"
+                f" and k.mark = any({sql.value(list(alternatives), 'text[]')})"
+                " and k.ordered_at = o.ordered_at and k.key = o.key)"
+            )
+        return found
+
+    def _between(self, value: str, column: str) -> list[str]:
+        start, end = self._asked.ranges.get(column, (None, None))
+        found = [f"{value} >= {self._sql.value(start, 'timestamptz')}"] if start is not None else []
+        return found + ([f"{value} < {self._sql.value(end, 'timestamptz')}"] if end is not None else [])
+
+    def _joins(self, static: Sequence[str]) -> str:
+        """Joins of `w` that leave the rows that fit. Lateral with a limit: one row by its key each, never a scan."""
+        found = ""
+        for table, name, conditions in (("order_search", "s", static), ("orders", "o", self._live)):
+            if conditions:
+                wanted = " and ".join([f"{name}.key = w.key", *conditions])
+                found += f" cross join lateral (select from {table} as {name} where {wanted} limit 1) as {name}"
+        return found
+
+    # -- indexes ------------------------------------------------------------------------------------------------------
+
+    def _sources(self, sort: Sort) -> tuple[list[Branch], str]:
+        """Returns the indexes that are read in the order of the sort, and the joins that apply the filters to their rows."""
+        asked, sql = self._asked, self._sql
+        joins = self._joins(self._static)
+        if sort == "waiting_longest":
+            return [self._branch("orders", "waits_since", "waits_since is not null")], joins
+        if not self._by_age:
+            return [self._branch("order_search", "amount_minor")], joins
+        kind, marks = self._rarest()
+        if kind is not None:
+            found = [self._branch("order_marks", "ordered_at", f"mark = {sql.value(one, 'text')}") for one in marks]
+            if kind in searched.UNMARKED:
+                found.append(self._branch("orders", "ordered_at", "in_flight"))
+            return found, joins
+        if self._only_open():
+            return [self._branch("orders", "ordered_at", "waiting <> ''")], joins
+        flags = {"no": ["not archived"], "yes": ["archived"], "any": ["not archived", "archived"]}[asked.archived]
+        ages = [one.format(s="") for one in self._ages]
+        served = {*(one.format(s="s.") for one in self._ages), "s.archived", "not s.archived"}
+        rest = [one for one in self._static if one not in served]
+        return [self._branch("order_search", "ordered_at", flag, *ages) for flag in flags], self._joins(rest)
+
+    def _rarest(self) -> tuple[str | None, Sequence[str]]:
+        """Returns the filter whose marks are read in the order of their age: likely to have the fewest. (None, ()): none has marks."""
+        asked = self._asked
+        if asked.marks:
+            return "", asked.marks[0]
+        for kind in ("cancel_cause", "waiting", "payment_status", "status", "fulfillment_status"):
+            words = asked.words.get(kind)
+            if words and not searched.UNMARKED.get(kind, frozenset()) & set(words):
+                return kind, [searched.mark(kind, word) for word in words]
+        return None, ()
+
+    def _only_open(self) -> bool:
+        """Whether every order that fits waits for something, e.g. the warehouse."""
+        words = self._asked.words
+        return ("waiting" in words and "" not in words["waiting"]) or words.get("fulfillment_status") == ["in_progress"]
+
+    def _candidate_sources(self) -> list[str]:
+        """Returns the SQL of the indexes that have all orders of one filter."""
+        asked, sql = self._asked, self._sql
+        if named := self._named():
+            return [f"select key from order_search where store_id = {sql.store} and {one}" if "number" in one
+                    else f"select key from order_search where {one}" for one in named]  # fmt: skip
+        if asked.lexemes:
+            return [
+                f"select key from order_search where words @@ {sql.value(searched.all_of(asked.lexemes), 'text')}::tsquery"
+            ]
+        few = f"limit {CANDIDATES_MAX + 1}"
+        if "completed_at" in asked.ranges:
+            wanted = " and ".join([f"store_id = {sql.store}", *self._between("completed_at", "completed_at")])
+            return [f"select key from orders where {wanted} and completed_at is not null order by completed_at {few}"]
+        if "updated_at" in asked.ranges:
+            wanted = " and ".join([f"store_id = {sql.store}", *self._between("rested_at", "updated_at")])
+            return [
+                f"select key from orders where {wanted} and rested_at is not null order by rested_at {few}",
+                f"select key from orders where store_id = {sql.store} and in_flight order by ordered_at {few}",
+            ]
+        if self._by_age and (amounts := self._amounts()):
+            wanted = " and ".join([f"store_id = {sql.store}", *amounts])
+            return [f"select key from order_search where {wanted} order by amount_minor {few}"]
+        return []
+
+
+def _display(rows: str, shown: Sequence[str]) -> str:
+    columns = ", ".join(shown)
+    return f"cross join lateral (select {columns} from orders where key = {rows}.key limit 1) as d"
+
+
+def _page(rows: Sequence[RowMapping], limit: int) -> Page:
+    shown = rows[:limit]
+    return Page(shown, (shown[-1]["at"], shown[-1]["key"]) if len(rows) > limit else None)
