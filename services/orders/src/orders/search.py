@@ -36,7 +36,7 @@ CANDIDATES_MAX: Final = 2_000
 """Orders that the index of a filter may return to be sorted."""
 WINDOWS: Final = (256, 1_024, 2_048, 2_048, 2_048)
 """Rows of each window; all together: the most that a request reads in the order of its sort."""
-WINDOWS_SECONDS_MAX: Final = 0.02
+WINDOWS_SECONDS_MAX: Final = 0.015
 """No window begins later than this: a page is answered within 50 ms, though with fewer rows."""
 COUNT_MAX: Final = 1_000
 LAST: Final = "\U0010ffff"
@@ -311,7 +311,7 @@ order by {self._order("m.at", "m.key")}""")
 
     def _sources(self, sort: Sort) -> tuple[list[Branch], str]:
         """Returns the indexes that are read in the order of the sort, and the joins that apply the filters to their rows."""
-        asked, sql = self._asked, self._sql
+        asked = self._asked
         joins = self._joins(self._static)
         if sort == "waiting_longest":
             return [self._branch("orders", "waits_since", "waits_since is not null")], joins
@@ -319,10 +319,9 @@ order by {self._order("m.at", "m.key")}""")
             return [self._branch("order_search", "amount_minor")], joins
         kind, marks = self._rarest()
         if kind is not None:
-            found = [self._branch("order_marks", "ordered_at", f"mark = {sql.value(one, 'text')}") for one in marks]
-            if kind in searched.UNMARKED:
-                found.append(self._branch("orders", "ordered_at", "in_flight"))
-            return found, joins
+            return [
+                self._branch(table, "ordered_at", condition) for table, condition in self._marked(kind, marks)
+            ], joins
         if self._only_open():
             return [self._branch("orders", "ordered_at", "waiting <> ''")], joins
         flags = {"no": ["not archived"], "yes": ["archived"], "any": ["not archived", "archived"]}[asked.archived]
@@ -342,6 +341,12 @@ order by {self._order("m.at", "m.key")}""")
                 return kind, [searched.mark(kind, word) for word in words]
         return None, ()
 
+    def _marked(self, kind: str | None, marks: Sequence[str]) -> list[tuple[str, str]]:
+        """Returns the tables, each with a condition, that have all orders with one of the marks: statuses of orders in flight have
+        none."""
+        found = [("order_marks", f"mark = {self._sql.value(one, 'text')}") for one in marks]
+        return [*found, ("orders", "in_flight")] if kind in searched.UNMARKED else found
+
     def _only_open(self) -> bool:
         """Whether every order that fits waits for something, e.g. the warehouse."""
         words = self._asked.words
@@ -358,6 +363,12 @@ order by {self._order("m.at", "m.key")}""")
                 f"select key from order_search where words @@ {sql.value(searched.all_of(asked.lexemes), 'text')}::tsquery"
             ]
         few = f"limit {CANDIDATES_MAX + 1}"
+        if not self._by_age:
+            kind, marks = self._rarest()
+            found = [f"select key from {table} where store_id = {sql.store} and {one} order by ordered_at {few}"
+                     for table, one in self._marked(kind, marks)]  # fmt: skip
+            if found:
+                return found
         if "completed_at" in asked.ranges:
             wanted = " and ".join([f"store_id = {sql.store}", *self._between("completed_at", "completed_at")])
             return [f"select key from orders where {wanted} and completed_at is not null order by completed_at {few}"]
