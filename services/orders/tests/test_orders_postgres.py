@@ -37,7 +37,9 @@ async def app() -> AsyncIterator[App]:
     await upgrade(SERVICE, URL)
     app = App(SERVICE, Settings(database_url=URL), "api")
     async with app.database.transaction() as tx:
-        await tx.execute("truncate orders, notes, attachments, markets, journal, outbox, timers, inbox, idempotency")
+        await tx.execute(
+            "truncate orders, order_search, order_marks, notes, attachments, markets, journal, outbox, timers, inbox, idempotency"
+        )
     shell = asyncio.create_task(app.shell.run())
     yield app
     shell.cancel()

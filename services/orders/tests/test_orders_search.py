@@ -32,7 +32,9 @@ from orders.settings import Settings
 URL = os.environ.get("ORDERS_TEST_DATABASE_URL", "")
 pytestmark = [pytest.mark.real, pytest.mark.skipif(not URL, reason="ORDERS_TEST_DATABASE_URL is not set")]
 KEYS: Final = (b"key-1", b"key-0")
-TABLES: Final = "orders, order_search, order_marks, markets, journal, outbox, timers, inbox, idempotency"
+TABLES: Final = (
+    "orders, order_search, order_marks, notes, attachments, markets, journal, outbox, timers, inbox, idempotency"
+)
 T0 = datetime(2026, 1, 1, tzinfo=UTC)
 
 
@@ -250,6 +252,34 @@ async def test_values_that_fit_no_filter_are_refused(app: App) -> None:
     ):
         assert (await call("GET", "/v1/orders", query=query))[0] == 422, query
     assert (await call("GET", "/v1/orders", query="colour=red"))[0] == 400
+
+
+async def test_tags_and_a_reference_find_an_order_and_an_archived_one_is_found_when_it_is_asked_for(app: App) -> None:
+    sold = await sell(app, 20)
+    call = Client(app, await app.keys.create("a", "desk", ["*"]))
+    tagged, archived = str(sold[2].key), str(sold[3].key)
+    assert (await call("POST", f"/v1/orders/{tagged}/tags", {"add": ["vip", "a:b"]}))[0] == 200
+    assert (await call("PUT", f"/v1/orders/{tagged}/reference", {"reference": "ERP 7"}))[0] == 200
+    assert (await call("POST", f"/v1/orders/{archived}/archive"))[0] == 200
+
+    async def found(**asked: Any) -> set[str]:
+        return {one["order_id"] for one in await pages(call, 3, **asked)}
+
+    every = {str(one.key) for one in sold}
+    assert await found(tag=["vip", "x"]) == await found(q="erp 7") == await found(number="ERP 7") == {tagged}
+    assert await found(tag="VIP") == set()
+    assert await found() == await found(archived="false") == every - {archived}
+    assert await found(archived="true") == await found(archived="true", sort="highest") == {archived}
+    assert (
+        await found(number=sold[3].number) == {archived}
+        and await found(number=sold[3].number, archived="false") == set()
+    )
+    assert (await call("POST", f"/v1/orders/{archived}/unarchive"))[0] == 200
+    assert (await call("POST", f"/v1/orders/{tagged}/tags", {"remove": ["vip"]}))[0] == 200
+    assert await found() == every and await found(tag="vip") == set() and await found(tag="a:b") == {tagged}
+    async with app.database.connection() as connection:
+        broken = {name: wrong for name, _, wrong in await SERVICE.check(connection) if wrong}  # type: ignore[misc]
+    assert broken == {}
 
 
 async def test_orions_paths_answer_as_ours(app: App) -> None:
