@@ -28,7 +28,7 @@ async def known(shop: Shop, service: str) -> dict[str, list[dict[str, Any]]]:
 def plain_rows(rows: list[Any], without: frozenset[str]) -> list[dict[str, Any]]:
     """Rows to compare: sorted, documents parsed."""
     found = [{name: _parsed(value) for name, value in row.items() if name not in without} for row in rows]
-    return sorted(found, key=lambda row: str(list(row.values())[:3]))
+    return sorted(found, key=lambda row: str(list(row.values())[:4]))
 
 
 def _parsed(value: Any) -> Any:
