@@ -47,6 +47,11 @@ async def test_replaying_a_journal_through_evolve_gives_the_rows_and_the_shared_
     await shop.until_at_rest(orders)
     await shop.ship_all(orders[8:12])
     await shop.until_at_rest(orders)
+    annotated = f"/v1/orders/{orders[0]}"
+    for path, body in (("notes", {"text": "called"}), ("attachments", {"name": "slip", "url": "https://example.com/slip"}),
+                       ("tags", {"add": ["vip"]}), ("archive", None)):  # fmt: skip
+        status, answer = await shop.call("orders", "POST", f"{annotated}/{path}", body)
+        assert status < 300, answer
     for service in ("orders", *SERVICES):
         there, rebuilt = await rebuilding.as_it_is_and_rebuilt(shop, service)
         for table, rows in there.items():
