@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, Final, NamedTuple
 from uuid import UUID
 
@@ -11,7 +11,7 @@ from pydantic import TypeAdapter
 
 from chassis.declare.service import Change
 from chassis.declare.sql import Piece, Rows, columns
-from contracts.base import Event, to_json
+from contracts.base import to_json
 from contracts.fulfillment import (
     Extended,
     PlacedLine,
@@ -23,7 +23,7 @@ from contracts.fulfillment import (
     Shipped,
 )
 from fulfillment.domain.fulfillment import Fulfillment, Shipment
-from fulfillment.domain.pieces import of, place_of, quantities
+from fulfillment.domain.pieces import Part, of, place_of, quantities
 from fulfillment.domain.stock import FilledShelf, Stock, StockKey
 
 # -- stock: the share -----------------------------------------------------------------------------------------------
@@ -63,6 +63,10 @@ def stock_rows(changed: Mapping[StockKey, Stock]) -> Rows:
 
 
 # -- reservations and shipments of the orders of a batch -------------------------------------------------------------
+
+
+Reservation = tuple[UUID, PlacedLine]
+"""The operation that reserved, and the pieces of a line."""
 
 
 class ReservationRow(NamedTuple):
@@ -139,64 +143,70 @@ def rows(changes: Sequence[Change[Fulfillment]]) -> list[Rows]:
     ]
 
 
+_MOVES: Final = (Reserved, Extended, Reduced, Released, ShipmentsCancelled, Shipped, Restocked)
+
+
 def reservation_rows(change: Change[Fulfillment]) -> list[ReservationRow]:
     """What the events of a batch leave of an order's reservations: one row per reservation that they touched."""
+    events = [event for event in change.events if isinstance(event, _MOVES)]
+    if not events:
+        return []
     rows: dict[tuple[UUID, str], ReservationRow] = {}
-    held = {(part.operation_id, line.line_id): line for part in change.before.held_parts for line in part.lines}
+    order, store_id = change.key, change.store_id
+    held = _reservations(change.before.held_parts)
 
-    def put(key: tuple[UUID, str], line: PlacedLine, state: str, restocked: int = 0) -> None:
-        rows[key] = ReservationRow(
-            change.key, *key, change.store_id, line.location, line.sku, line.quantity, state, restocked
-        )
+    def put(reservations: Iterable[Reservation], state: str, restocked: int = 0) -> None:
+        for operation, line in reservations:
+            rows[operation, line.line_id] = ReservationRow(
+                order, operation, line.line_id, store_id, line.location, line.sku, line.quantity, state, restocked
+            )
 
-    def close(keys: Sequence[tuple[UUID, str]], state: str) -> None:
-        for key in keys:
-            put(key, held.pop(key), state)
-
-    event: Event
-    for event in change.events:
+    for event in events:
         match event:
-            case (
-                Reserved(again=False, lines=lines, operation_id=operation)
-                | Extended(lines=lines, operation_id=operation)
-            ):
-                assert operation is not None, "pieces are reserved by an operation"
-                for line in lines:
-                    held[operation, line.line_id] = line
-                    put((operation, line.line_id), line, "reserved")
+            case Reserved(again=False, operation_id=UUID() as operation) | Extended(operation_id=UUID() as operation):
+                more = [(operation, line) for line in event.lines]
+                put(more, "reserved")
+                held += more
             case Released() | ShipmentsCancelled():
-                close([*held], "released")
+                put(held, "released")
+                held = []
             case Shipped(location=location):  # the one open shipment there has all that is held there
-                close([key for key, line in held.items() if line.location == location], "consumed")
+                put([one for one in held if one[1].location == location], "consumed")
+                held = [one for one in held if one[1].location != location]
             case Reduced(lines=lines):
                 gone = quantities(lines)
-                for key, line in reversed([*held.items()]):  # as the state loses them: what was reserved last
-                    place = place_of(line)
-                    taken = min(line.quantity, gone.get(place, 0))
-                    if taken == line.quantity:
-                        close([key], "released")
-                    elif taken:
-                        held[key] = of(line, line.quantity - taken)
-                        put(key, held[key], "reserved")
-                    if taken:
-                        gone[place] -= taken
+                left: list[Reservation] = []
+                for operation, line in reversed(held):  # as the state loses them: what was reserved last
+                    if taken := min(line.quantity, gone.get(place_of(line), 0)):
+                        gone[place_of(line)] -= taken
+                        if taken == line.quantity:
+                            put([(operation, line)], "released")
+                            continue
+                        line = of(line, line.quantity - taken)
+                        put([(operation, line)], "reserved")
+                    left.append((operation, line))
+                held = left[::-1]
+            case Restocked():
+                before = _restocked(change.before)
+                for key, (line, pieces) in _restocked(change.after).items():
+                    if key not in before or before[key][1] < pieces:
+                        put([(key[0], line)], "consumed", pieces)
             case _:
                 pass
-    if any(isinstance(event, Restocked) for event in change.events):
-        before = _restocked(change.before)
-        for key, (line, pieces) in _restocked(change.after).items():
-            if key not in before or before[key][1] < pieces:
-                put(key, line, "consumed", pieces)
     return list(rows.values())
 
 
+def _reservations(parts: Iterable[Part]) -> list[Reservation]:
+    return [(part.operation_id, line) for part in parts for line in part.lines]
+
+
 def _restocked(state: Fulfillment) -> dict[tuple[UUID, str], tuple[PlacedLine, int]]:
-    """The lines of which pieces were restocked, and how many, by operation and line."""
+    """The shipped lines of which pieces are on the shelf again, and how many, by operation and line."""
     return {
-        (part.operation_id, line.line_id): (line, part.restocked[line.line_id])
+        (part.operation_id, line.line_id): (line, pieces)
         for part in state.shipped_parts
         for line in part.lines
-        if line.line_id in part.restocked
+        if (pieces := part.restocked.get(line.line_id))
     }
 
 

@@ -142,7 +142,7 @@ class Fulfillment(Document):
     @property
     def held_parts(self) -> Parts:
         """What counts as reserved in stock: neither given back nor shipped."""
-        return self.parts + _parts_of(shipment for shipment in self.shipments if shipment.is_open)
+        return self.parts + tuple([part for shipment in self.shipments if shipment.is_open for part in shipment.parts])
 
     @property
     def held(self) -> tuple[PlacedLine, ...]:
@@ -150,7 +150,7 @@ class Fulfillment(Document):
 
     @property
     def shipped_parts(self) -> Parts:
-        return _parts_of(shipment for shipment in self.shipments if shipment.has_shipped)
+        return tuple([part for shipment in self.shipments if shipment.has_shipped for part in shipment.parts])
 
     @property
     def restocked(self) -> tuple[PlacedLine, ...]:
@@ -191,13 +191,13 @@ def needs(state: Fulfillment | StockItem, message: object) -> Iterable[StockKey 
             return {StockKey(store, location, line.sku) for line in lines for location in locations}
         case Release(store_id=store) | CancelShipments(store_id=store) | Ship(store_id=store):
             assert isinstance(state, Fulfillment)
-            return {StockKey(store, line.location, line.sku) for line in _lines_of(state.held_parts)}
+            return {StockKey(store, line.location, line.sku) for part in state.held_parts for line in part.lines}
         case Reduce(store_id=store, lines=lines):
             assert isinstance(state, Fulfillment)
-            return {StockKey(store, line.location, line.sku) for line in _lines_of(state.held_parts, among=lines)}
+            return {StockKey(store, line.location, line.sku) for line in _named(state.held_parts, lines)}
         case Restock(store_id=store, lines=lines):
             assert isinstance(state, Fulfillment)
-            shelves = {StockKey(store, line.location, line.sku) for line in _lines_of(state.shipped_parts, among=lines)}
+            shelves = {StockKey(store, line.location, line.sku) for line in _named(state.shipped_parts, lines)}
             return [*shelves, *(FilledShelf(*shelf) for shelf in shelves)]
         case SetStock(store_id=store, location=location, sku=sku):
             return StockKey(store, location, sku), FilledShelf(store, location, sku)
@@ -211,7 +211,8 @@ def needs(state: Fulfillment | StockItem, message: object) -> Iterable[StockKey 
 def reserve(state: Fulfillment, command: Reserve, context: Context) -> list[Effect]:
     """All lines or none, each whole at the first location that has enough after the lines before it."""
     if state.status in ("reserved", "started", "fulfilled"):
-        standing = summed(state.parts + _parts_of(one for one in state.shipments if one.status != "cancelled"))
+        shipments = tuple(part for one in state.shipments if one.status != "cancelled" for part in one.parts)
+        standing = summed(state.parts + shipments)
         return [Reserved(**answer(command, context, state.totals), lines=standing, again=True)]
     if len({line.line_id for line in command.lines}) != len(command.lines):
         raise ValueError("lines: line_id must be unique in the order")  # poison: no answer to it could be right
@@ -516,11 +517,7 @@ def _fulfilled(start: UUID | None, totals: StockTotals, context: Context) -> Ful
     return Fulfilled(order_id=context.key, store_id=context.store_id, operation_id=start, totals=totals)
 
 
-def _parts_of(shipments: Iterable[Shipment]) -> Parts:
-    return tuple(part for shipment in shipments for part in shipment.parts)
-
-
-def _lines_of(parts: Parts, among: Iterable[LinePieces] | None = None) -> Iterable[PlacedLine]:
-    """Returns the lines of the parts; `among`: only those that it names."""
-    named = None if among is None else {line.line_id for line in among}
-    return (line for part in parts for line in part.lines if named is None or line.line_id in named)
+def _named(parts: Parts, lines: Iterable[LinePieces]) -> list[PlacedLine]:
+    """The lines of the parts that `lines` name."""
+    named = {line.line_id for line in lines}
+    return [line for part in parts for line in part.lines if line.line_id in named]

@@ -24,7 +24,7 @@ class Part(Document):
 
     def at(self, location: str) -> Part:
         """Returns the pieces that are at a location."""
-        here = tuple(line for line in self.lines if line.location == location)
+        here = tuple([line for line in self.lines if line.location == location])
         return self if len(here) == len(self.lines) else self.model_copy(update={"lines": here})
 
 
@@ -44,7 +44,7 @@ def place_of(line: PlacedLine) -> Place:
 
 
 def count(parts: Iterable[Part]) -> int:
-    return sum(line.quantity for part in parts for line in part.lines)
+    return sum([line.quantity for part in parts for line in part.lines])
 
 
 def summed(parts: Parts) -> tuple[PlacedLine, ...]:
