@@ -54,11 +54,12 @@ def summed(parts: Parts) -> tuple[PlacedLine, ...]:
 
 def added(lines: Iterable[PlacedLine]) -> tuple[PlacedLine, ...]:
     """Returns one line for all lines of the same place, with the sum of their pieces."""
-    sums: dict[Place, PlacedLine] = {}
-    for line in lines:
-        before = sums.get(place := place_of(line))
-        sums[place] = line if before is None else of(line, before.quantity + line.quantity)
-    return tuple(sums.values())
+    lines = tuple(lines)
+    pieces = quantities(lines)
+    if len(pieces) == len(lines):
+        return lines
+    first = {place_of(line): line for line in reversed(lines)}
+    return tuple(of(first[place], quantity) for place, quantity in pieces.items())
 
 
 def of(line: PlacedLine, quantity: int) -> PlacedLine:
