@@ -18,7 +18,8 @@ import test_simulation_saga as simulation
 
 from contracts import invoicing
 from contracts.ids import derived
-from orders.domain import answers, decisions, processes, undo
+from orders.domain import answers, decisions, processes, undo, views
+from orders.domain.holds import HOLD
 from orders.domain.order import Progressed
 from orders.domain.place import PLACE, placed
 from orders.domain.process import Process, Processes, Step, Undo
@@ -69,9 +70,9 @@ def begun_by(place: Process, toy: Process, monkeypatch: pytest.MonkeyPatch, susp
     of_toy = {("toy", "place"): "excludes", ("toy", "undo"): "pauses"}
     suspended = {(kind, "toy"): "suspends" for kind in suspends}
     precedence: Any = {**beside, **PROCESSES.precedence, **of_toy, **suspended}
-    declared = (place, SETTLE, toy)
+    declared = (place, SETTLE, HOLD, toy)
     known = Processes((*declared, undo.derived(*declared)), precedence)
-    for module in (decisions, answers, processes, simulation):
+    for module in (decisions, answers, processes, views, simulation):
         monkeypatch.setattr(module, "PROCESSES", known)
 
 

@@ -8,6 +8,8 @@ that repeat them. HYPOTHESIS_PROFILE=long runs more.
 from __future__ import annotations
 
 import os
+from collections import defaultdict
+from datetime import timedelta
 from itertools import combinations
 from random import Random
 from typing import Any, ClassVar
@@ -20,11 +22,24 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, rule
 from saga_orders import LOCATIONS, SKUS, content, market, snapshot
 from saga_world import BARE_SELLER, COMPLETE_SELLER, STORE, Record, World
 
-from contracts.base import Command
+from contracts.base import Command, Event
 from contracts.deciding import Context, Refusal, effects_of
 from contracts.ids import derived, order_id
 from contracts.invoicing import Credit, CreditLine
-from contracts.orders import Approve, Cancel, OrderEvent, Resolution, Resolve, Retry
+from contracts.orders import (
+    HOLD_REASONS,
+    Approve,
+    Cancel,
+    Held,
+    Hold,
+    OrderEvent,
+    Placed,
+    Release,
+    Released,
+    Resolution,
+    Resolve,
+    Retry,
+)
 from contracts.payments import MoneyLine, Refund
 from contracts.snapshot import OrderContent
 from orders.domain.actions import ACTIONS, allowed
@@ -39,7 +54,7 @@ RANDOMS = st.randoms(use_true_random=False)
 SEEDS_TO_REACH = 60
 """Schedules that together reach every step of every kind."""
 WAYS: tuple[Resolution, ...] = ("accept", "keep")
-AT_REST = {"approval", "stock", "warehouse", "exception"}
+AT_REST = {"approval", "hold", "stock", "warehouse", "exception"}
 """What an order may wait for when nothing is under way any more; the rest is at its end."""
 
 
@@ -50,6 +65,7 @@ class Saga:
         self.world = World()
         self.known: dict[UUID, tuple[str, OrderContent]] = {}
         self.stated = 0
+        self.holds: dict[UUID, set[UUID]] = defaultdict(set)
 
     def opens(self, rng: Random) -> None:
         ample = rng.random() < 0.5
@@ -128,9 +144,22 @@ class Saga:
                 return
         raise AssertionError(f"{order.exceptions} cannot be resolved")
 
-    def ask(self, word: type[Any], key: UUID) -> Refusal | None:
-        command = word(order_id=key, store_id=STORE, operation_id=self.world.name(), actor="person:ann")
+    def ask(self, word: type[Any], key: UUID, **body: Any) -> Refusal | None:
+        command = word(order_id=key, store_id=STORE, operation_id=self.world.name(), actor="person:ann", **body)
         return self.world.request(command)
+
+    def a_person_holds_or_releases(self, rng: Random) -> None:
+        if not self.known:
+            return
+        key = rng.choice(sorted(self.known))
+        order = self.world.orders.states().get(key)
+        holds = sorted(order.holds) if order is not None else []
+        if holds and rng.random() < 0.5:
+            self.ask(Release, key, hold_id=UUID(rng.choice(holds)))
+        else:
+            until = rng.choice([None, self.world.now + timedelta(seconds=rng.choice([0, 50, 5000]))])
+            self.ask(Hold, key, reason=rng.choice(HOLD_REASONS), until=until)
+        self.look()
 
     def a_part_goes_back(self, rng: Random) -> None:
         """A refund of some of a captured line, and the credit note of it, that no process of orders asked for."""
@@ -169,6 +198,7 @@ class Saga:
         "a_frozen_worker_reports_too": 1,
         "the_warehouse_ships": 2,
         "a_person_asks": 3,
+        "a_person_holds_or_releases": 1,
         "a_part_goes_back": 1,
         "the_cause_is_mended_or_made": 1,
     }
@@ -180,10 +210,25 @@ class Saga:
         for event in self.world.orders.journal[self.stated :]:
             if isinstance(event, OrderEvent):
                 check_statuses(event)
+            self.check_held(event)
         self.stated = len(self.world.orders.journal)
         for key, order in self.world.orders.states().items():
             check_order(order)
             check_actions(order, key, self.world)
+
+    def check_held(self, event: Event) -> None:
+        """No process that a hold suspends asks anything new of an order that is held."""
+        holds = self.holds[event.key]
+        if isinstance(event, Held):
+            holds.add(event.hold_id)
+        elif isinstance(event, Released):
+            holds.remove(event.hold_id)
+        elif isinstance(event, Progressed) and holds:
+            asked = [ask for ask in event.asks if not ask.answer]
+            kinds = {ask.run.partition(":")[0] for ask in asked}
+            assert not any(PROCESSES.precedence[kind, "hold"] == "suspends" for kind in kinds), f"{asked} while held"
+        elif isinstance(event, Placed):
+            assert not holds, "placed while it is held"
 
     def ends(self) -> None:
         self.drain()
@@ -222,7 +267,10 @@ class Saga:
                 for action in allowed(order):
                     if action == "resolve":
                         self.resolve(key, order)
-                    elif action != "cancel":
+                    elif action == "release":
+                        for hold in order.holds.values():
+                            assert self.ask(Release, key, hold_id=hold.hold_id) is None
+                    elif action not in ("cancel", "hold"):
                         refusal = self.ask(ACTIONS[action].message, key)
                         assert refusal is None, refusal
             self.drain()
@@ -252,9 +300,9 @@ class Saga:
                 assert invoiced.get(capture_id, taken) == taken
             assert not any(shipment.has_shipped for shipment in fulfillment.shipments) if fulfillment else True
             assert not order.exceptions
-        elif order.facts.undone is not None and order.runs:
+        elif order.facts.undone is not None and "place" in order.runs:
             assert order.completed_at is not None, f"{order.status} {order.payment_status} {order.fulfillment_status}"
-        elif order.runs:
+        elif "place" in order.runs:
             assert order.completed_at is not None, f"{order.status} {order.payment_status} {order.fulfillment_status}"
             assert order.content is not None
             assert money.captured_minor == money.authorized_minor == order.grand_minor
@@ -307,7 +355,7 @@ def check_order(order: Order) -> None:
 def check_end(order: Order) -> None:
     """When nothing is on its way any more: at an end, or it shows who has to act."""
     word = waiting(order)
-    if not word and order.status == "approved" and order.runs:
+    if not word and order.status == "approved" and "place" in order.runs:
         assert order.completed_at is not None
     if order.status in ("placing", "placed"):
         assert word, order.status
@@ -337,7 +385,14 @@ def check_actions(order: Order, key: UUID, world: World) -> None:
 
 
 def requests(message: type[Any], order: Order, body: dict[str, Any]) -> list[Command]:
-    """Every request of an action: for `resolve`, each resolution of each exception, and an exception that is not open."""
+    """Every request of an action: for `resolve`, each resolution of each exception, and an exception that is not open; for
+    `release`, each hold, one that was released, and one that never was; for `hold`, a reason, and what is none."""
+    if message is Hold:
+        return [Hold(**body, reason=reason) for reason in ("fraud", "none")]
+    if message is Release:
+        return [
+            Release(**body, hold_id=one) for one in (*order.holds, *order.released, derived(body["order_id"], "none"))
+        ]
     if message is not Resolve:
         return [message(**body)]
     ids = [*(one.exception_id for one in order.exceptions.values()), derived(body["order_id"], "none")]

@@ -17,7 +17,7 @@ from contracts.snapshot import Snapshot
 READERS = {kind: reader(model) for kind, model in MESSAGES.items()}
 each = pytest.mark.parametrize("model", MESSAGES.values(), ids=MESSAGES)
 
-NOT_IN_ED = {"out_of_stock", "too_late", "pending", "step_failed"}
+NOT_IN_ED = {"held", "out_of_stock", "too_late", "pending", "step_failed"}
 """Events that state how things now are."""
 
 

@@ -18,7 +18,7 @@ from uuid import NAMESPACE_OID, UUID, uuid5
 from contracts import fulfillment, invoicing, payments
 from contracts.base import Command, Event, PrivateEvent
 from contracts.deciding import Context, Folded, Refusal, Unasked, Wake, effects_of
-from contracts.orders import Approve, Cancel, MarketTerms, Place, Resolution, Resolve, Retry
+from contracts.orders import Approve, Cancel, Hold, MarketTerms, Place, Release, Resolution, Resolve, Retry
 from contracts.snapshot import Address, Buyer, Line, OrderContent, Quantities, Snapshot, Source, Tax, Totals
 from orders.domain.order import MarketKey, Order, evolve, initial
 from orders.domain.processes import wake_at
@@ -177,6 +177,17 @@ class Play:
         body = {"exception_id": exception_id, "resolution": resolution, "reason": "seen"}
         return self.when(Resolve(**self._person(f"{op} {exception_id}"), **body))
 
+    def holds(self, reason: str = "manual", op: str = "hold", until: datetime | None = None) -> Play:
+        return self.when(Hold(**self._person(op), reason=reason, note="seen", until=until))
+
+    def releases(self, reason: str | None = None, op: str = "release") -> Play:
+        """The hold with that reason, or the only one."""
+        hold = next(one for one in self.order.holds.values() if reason in (None, one.reason))
+        return self.releases_id(hold.hold_id, op)
+
+    def releases_id(self, hold_id: UUID, op: str = "release") -> Play:
+        return self.when(Release(**self._person(op), hold_id=hold_id))
+
     def _person(self, op: str) -> dict[str, Any]:
         return {"order_id": ORDER, "store_id": STORE, "operation_id": uid(op), "actor": "person:ann"}
 
@@ -295,6 +306,14 @@ class Play:
     def shipments_cancelled(self, asked: Command | None = None) -> Play:
         asked = asked or self.last(fulfillment.CancelShipments)
         return self.when(fulfillment.ShipmentsCancelled(**_answer(asked), lines=()))
+
+    def suspended(self, asked: Command | None = None) -> Play:
+        asked = asked or self.last(fulfillment.Suspend)
+        return self.when(fulfillment.Suspended(**_answer(asked), since=self.now, shipped=()))
+
+    def resumed(self) -> Play:
+        asked = self.last(fulfillment.Resume)
+        return self.when(fulfillment.Resumed(**_answer(asked), suspension_id=asked.suspension_id))
 
     def too_late(self) -> Play:
         return self.when(fulfillment.TooLate(**_answer(self.last(fulfillment.CancelShipments)), shipped=(uid("main"),)))

@@ -414,7 +414,7 @@ def test_an_exception_that_is_not_open_is_unknown(play: Play) -> None:
 
 def test_corrected_terms_free_an_order_by_a_timer_a_snapshot_a_request_or_a_person(play: Play) -> None:
     play.receives(content(), market(currency="GBP"))
-    assert codes(play) == ["currency_differs"] and allowed(play.order) == ["cancel"]
+    assert codes(play) == ["currency_differs"] and allowed(play.order) == ["cancel", "hold"]
     play.retries().nothing()
     assert play.refusal is not None and play.refusal.code == "obstacle_remains"
     stuck = play.order

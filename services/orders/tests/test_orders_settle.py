@@ -25,7 +25,7 @@ from orders.domain.views import waiting
 def test_a_rejected_invoice_is_an_exception_and_the_order_stays(play: Play) -> None:
     play.in_the_warehouse().captured().rejected().then(ExceptionRaised)
     assert play.event(ExceptionRaised).code == "invoice_failed" and "vat_number" in play.event(ExceptionRaised).detail
-    assert waiting(play.order) == "exception" and allowed(play.order) == ["cancel", "retry", "resolve"]
+    assert waiting(play.order) == "exception" and allowed(play.order) == ["cancel", "retry", "resolve", "hold"]
     play.shipped().fulfilled().then(FulfillmentChanged)  # shipped, but not completed without its invoice
     play.retries("op").then(Retried, asks=[Issue])
     play.issued().then(ExceptionResolved, Completed)
@@ -56,7 +56,7 @@ def test_a_capture_that_failed_is_held_and_shipping_goes_on(play: Play) -> None:
     assert (held.process, held.step, held.code) == ("settle:1", "capture", "gateway_refused")
     play.shipped().fulfilled().then(FulfillmentChanged)
     assert play.status == "approved/authorized/fulfilled" and waiting(play.order) == "exception"
-    assert allowed(play.order) == ["retry"]
+    assert allowed(play.order) == ["retry", "hold"]
     before = play.last(Capture).operation_id
     play.retries("op").then(Retried, asks=[Capture])
     assert play.last(Capture).operation_id != before and play.event(Retried).operation_id == uid("op")

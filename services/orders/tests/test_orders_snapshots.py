@@ -105,7 +105,7 @@ def test_an_order_that_is_not_ready_upstream_waits_for_a_later_snapshot(play: Pl
     play.receives(content(lifecycle=lifecycle), market()).then(Received)
     assert play.status == "pending/unpaid/unfulfilled"
     assert waiting(play.order) == ("payment" if lifecycle == "awaiting_payment" else "snapshot")
-    assert allowed(play.order) == ["cancel"]
+    assert allowed(play.order) == ["cancel", "hold"]
     play.receives(content(line(total=12_00), lifecycle=lifecycle), seconds=1).then(Edited)
     assert play.event(Edited).order.totals.grand_minor == 12_00
     play.receives(content(line(total=12_00)), seconds=2).then(Edited, asks=[Reserve])
@@ -139,7 +139,7 @@ def test_an_order_that_cannot_start_says_why(play: Play, told: Any, terms: dict[
 def test_an_order_whose_payment_is_not_secured_waits_for_it(play: Play, state: str) -> None:
     play.receives(content(payment_state=state), market()).then(Received)
     assert play.status == "pending/unpaid/unfulfilled" and waiting(play.order) == "payment"
-    assert allowed(play.order) == ["cancel"] and not play.order.exceptions
+    assert allowed(play.order) == ["cancel", "hold"] and not play.order.exceptions
     play.receives(content(payment_state="AUTHORIZED"), seconds=1).then(Edited, asks=[Reserve])
 
 
@@ -151,7 +151,7 @@ def test_a_test_order_is_shown_and_moves_nothing(play: Play) -> None:
     play.receives(content(test=True), market()).then(Received)
     assert play.status == "pending/unpaid/unfulfilled" and waiting(play.order) == ""
     play.receives(content(test=True, payment_state="pending"), seconds=1).then(Edited)
-    assert waiting(play.order) == "" and allowed(play.order) == ["cancel"] and not play.order.exceptions
+    assert waiting(play.order) == "" and allowed(play.order) == ["cancel", "hold"] and not play.order.exceptions
     play.receives(content(), seconds=2).then(Edited, asks=[Reserve])  # it was none
 
 

@@ -36,6 +36,8 @@ SHIPMENTS_MAX: Final = 500
 """Shipments of an order: one per location of its start, and those that extends form later."""
 PLACED_LINES_MAX: Final = 2 * ORDER_LINES_MAX
 """Lines of an order by location: a line that is extended may have pieces at several."""
+HOLDS_MAX: Final = 20
+"""Open holds of an order."""
 SUSPENSIONS_MAX: Final = 100
 """Open suspensions of an order's shipping."""
 TAGS_MAX: Final = 10

@@ -14,7 +14,9 @@ from contracts.orders import (
     Archive,
     Cancel,
     ChangeTags,
+    Hold,
     Place,
+    Release,
     Resolve,
     Retry,
     SetMetadata,
@@ -55,6 +57,8 @@ ORDERS = Aggregate(
         on(SetMetadata, annotating.set_metadata),
         on(AddAttachment, annotating.add_attachment),
         on(SetReference, annotating.set_reference),
+        on(Hold, decisions.hold),
+        on(Release, decisions.release),
         # payments.events.v1
         on(payments.Authorized, answers.authorized),
         on(payments.Pending, answers.pending),
@@ -73,6 +77,8 @@ ORDERS = Aggregate(
         on(fulfillment.Fulfilled, answers.fulfilled),
         on(fulfillment.ShipmentsCancelled, answers.shipments_cancelled),
         on(fulfillment.TooLate, answers.too_late),
+        on(fulfillment.Suspended, answers.suspended),
+        on(fulfillment.Resumed, answers.resumed),
         # invoicing.events.v1
         on(invoicing.Issued, answers.issued),
         on(invoicing.Credited, answers.credited),

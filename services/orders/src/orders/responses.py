@@ -106,6 +106,16 @@ class InvoiceShown(BaseModel):
     credited_minor: int
 
 
+class HoldShown(BaseModel):
+    hold_id: UUID
+    reason: str
+    note: str
+    placed_by: str
+    since: Timestamp
+    until: Timestamp | None
+    """When it is released by itself."""
+
+
 class ExceptionShown(BaseModel):
     """A difference or an obstacle that a person resolves."""
 
@@ -163,6 +173,8 @@ class OrderShown(OrderSummary):
     processes: list[ProcessShown]
     invoices: list[InvoiceShown]
     shipments: list[ShipmentFact]
+    holds: list[HoldShown]
+    """Those that are open."""
     exceptions: list[ExceptionShown]
     remarks: list[RemarkShown]
     note_count: int
@@ -181,6 +193,11 @@ class ShipmentStatus(BaseModel):
 class CancelAccepted(OrderShown):
     operation_id: UUID
     """The operation of the cancel that runs: that of the first request."""
+
+
+class HoldPlaced(OrderShown):
+    hold_id: UUID | None
+    """The hold of this request; null if it has been released since."""
 
 
 class Cause(BaseModel):

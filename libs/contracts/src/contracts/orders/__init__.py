@@ -40,12 +40,15 @@ from contracts.orders.events import (
     Scalar,
     StepFailed,
 )
+from contracts.orders.holds import HOLD_REASONS, WINDOW, Held, Hold, Release, Released
 from contracts.orders.market import MarketTerms
 from contracts.orders.requests import Approve, Cancel, Place, Resolve, Retry
 from contracts.orders.words import CancelCause, CaptureOption, FulfillmentStatus, PaymentStatus, Resolution, Status
 
 __all__ = [
     "CHANGES_MAX",
+    "HOLD_REASONS",
+    "WINDOW",
     "AddAttachment",
     "AddNote",
     "Approve",
@@ -67,6 +70,8 @@ __all__ = [
     "ExceptionResolved",
     "FulfillmentChanged",
     "FulfillmentStatus",
+    "Held",
+    "Hold",
     "MarketTerms",
     "Merging",
     "MetadataChanged",
@@ -79,6 +84,8 @@ __all__ = [
     "Received",
     "ReferenceChanged",
     "Reinstated",
+    "Release",
+    "Released",
     "Remarked",
     "Resolution",
     "Resolve",

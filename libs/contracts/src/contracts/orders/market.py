@@ -29,6 +29,10 @@ class MarketTerms(Frozen):
     """An order of less, in minor units of the market's currency, needs no person."""
     approve_gateways: Annotated[tuple[GatewayName, ...], Field(max_length=NAMES_MAX), UNLESS_EMPTY] = ()
     """An order that is paid by one of these gateways needs no person."""
+    hold_window_seconds: IfStated[Annotated[int, Field(strict=True, ge=1, le=10**7)]] = None
+    """Every order is held that long after placement, so that a cancel costs nothing; null: it is not."""
+    hold_reasons: Annotated[tuple[Code, ...], Field(max_length=NAMES_MAX), UNLESS_EMPTY] = ()
+    """Reasons of the store's own for a hold, besides `HOLD_REASONS`."""
     seller: Code = "default"
     invoice_deemed_supplier: Flag = False
     """Also invoice orders of which the marketplace is the deemed supplier."""

@@ -3,7 +3,7 @@
 from fastapi import APIRouter
 
 from chassis.declare.app import App
-from orders.api import annotations, listing, markets, orion, reading, requests
+from orders.api import annotations, holds, listing, markets, orion, reading, requests
 from orders.api.problems import PROBLEMS
 
 __all__ = ["PROBLEMS", "routes"]
@@ -11,7 +11,7 @@ __all__ = ["PROBLEMS", "routes"]
 
 def routes(app: App) -> APIRouter:
     ours = APIRouter(prefix="/v1")
-    for subject in (requests, annotations, reading, listing, markets):
+    for subject in (requests, holds, annotations, reading, listing, markets):
         subject.add_routes(ours, app)
     ours.routes.extend(orion.routes(app).routes)
     return ours

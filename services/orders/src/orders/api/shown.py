@@ -10,7 +10,7 @@ from contracts.orders import CancelCause, FulfillmentStatus, PaymentStatus, Stat
 from orders.domain import actions
 from orders.domain.annotations import NONE
 from orders.domain.exceptions import KINDS
-from orders.domain.order import OpenException, Order
+from orders.domain.order import OnHold, OpenException, Order
 from orders.domain.views import waiting, waits_for
 
 WORDS: Final = {
@@ -46,6 +46,11 @@ def shown_annotations(order: Order) -> dict[str, Any]:
     }  # fmt: skip
 
 
+def _shown_hold(hold: OnHold) -> dict[str, Any]:
+    fields = ("hold_id", "reason", "note", "placed_by", "since", "until")
+    return {name: plain(getattr(hold, name)) for name in fields}
+
+
 def shown(key: UUID, order: Order, version: int) -> dict[str, Any]:
     """Returns an order as the API shows it."""
     content = order.content
@@ -78,6 +83,7 @@ def shown(key: UUID, order: Order, version: int) -> dict[str, Any]:
             for capture in order.facts.captures.values() if capture.invoice_id
         ],
         "shipments": [json.loads(shipment.model_dump_json()) for shipment in order.facts.shipments.values()],
+        "holds": [_shown_hold(hold) for hold in order.holds.values()],
         "exceptions": [_shown_exception(code, one) for code, one in order.exceptions.items()],
         "remarks": [{"code": code, "detail": detail} for code, detail in order.remarks.items()],
         **shown_annotations(order),

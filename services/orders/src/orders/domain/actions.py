@@ -11,14 +11,17 @@ from typing import Any, Final, Literal, NamedTuple
 
 from contracts.base import Command
 from contracts.deciding import Context, Refusal
-from contracts.limits import METADATA_BYTES_MAX, TAGS_MAX
+from contracts.limits import HOLDS_MAX, METADATA_BYTES_MAX, TAGS_MAX
 from contracts.orders import (
+    HOLD_REASONS,
     AddAttachment,
     AddNote,
     Approve,
     Archive,
     Cancel,
     ChangeTags,
+    Hold,
+    Release,
     Resolve,
     Retry,
     SetMetadata,
@@ -66,6 +69,8 @@ class Legal(NamedTuple):
 def _approve(order: Order, request: Approve | None) -> str | None:
     if order.approved_at is not None and order.status != "cancelled":
         return "order_approved"
+    if order.held:
+        return "order_held"
     place = order.runs.get("place")
     waits = place is not None and place.waits == "approval" and order.undo is None
     return None if waits else "order_not_awaiting_approval"
@@ -78,9 +83,30 @@ def _cancel(order: Order, request: Cancel | None) -> str | None:
 
 
 def _retry(order: Order, request: Retry | None) -> str | None:
+    if order.held:
+        return "order_held"
     if exceptions.obstacle(order) is not None:
         return "obstacle_remains"
     return None if retryable(order) else "step_not_failed"
+
+
+def _hold(order: Order, request: Hold | None) -> str | None:
+    assert order.market is not None
+    if request is not None and request.reason not in (*HOLD_REASONS, *order.market.hold_reasons):
+        return "hold_reason_unknown"
+    if order.status == "cancelled" or order.undo is not None:
+        return "order_cancelled"
+    if order.completed_at is not None or (order.status == "approved" and "place" not in order.runs):
+        return "order_finished"
+    return "hold_limit_reached" if len(order.holds) >= HOLDS_MAX else None
+
+
+def _release(order: Order, request: Release | None) -> str | None:
+    if request is None:
+        return None if order.holds else "hold_unknown"
+    if str(request.hold_id) in order.holds:
+        return None
+    return "hold_released" if request.hold_id in order.released else "hold_unknown"
 
 
 def _resolve(order: Order, request: Resolve | None) -> str | None:
@@ -133,11 +159,14 @@ def _always(order: Order, request: Command | None) -> str | None:
     return None
 
 
+HELD: Final = WhyNot("refused", "it is on hold; see `holds`, and release them first")
+
 ACTIONS: Final[Mapping[str, Action]] = {
     action.name: action
     for action in (
         Action("approve", Approve, "orders.edit", _approve, {
             "order_approved": WhyNot("done", "it is approved"),
+            "order_held": HELD,
             "order_not_awaiting_approval": WhyNot("refused", "only an order that is placed and waits for approval is approved"),
         }),
         Action("cancel", Cancel, "orders.cancel", _cancel, {
@@ -145,6 +174,7 @@ ACTIONS: Final[Mapping[str, Action]] = {
             "order_shipped": WhyNot("refused", "something has shipped; a return is the way back"),
         }),
         Action("retry", Retry, "orders.edit", _retry, {
+            "order_held": HELD,
             "obstacle_remains": WhyNot("tried", "an exception keeps the order from starting"),
             "step_not_failed": WhyNot("refused", "no step of the order waits for a person"),
         }),
@@ -153,6 +183,7 @@ ACTIONS: Final[Mapping[str, Action]] = {
             "resolution_unsupported": WhyNot("refused", "the exception does not have this resolution", _ends_by),
             "obstacle_remains": WhyNot("tried", "an exception keeps the order from starting"),
             "order_shipped": WhyNot("refused", "something has shipped; a return is the way back"),
+            "order_held": HELD,
             "undo_running": WhyNot("refused", "the cancel has not ended; see `processes`, and accept when none is open"),
             "step_not_failed": WhyNot("refused", "no step of the order waits for a person"),
         }),
@@ -175,6 +206,16 @@ ACTIONS: Final[Mapping[str, Action]] = {
         Action("set_reference", SetReference, "orders.edit", _set_reference, {
             "reference_unchanged": WhyNot("done", "it has this reference"),
         }, moves=False),
+        Action("hold", Hold, "orders.edit", _hold, {
+            "hold_reason_unknown": WhyNot("refused", "the reason is none of the closed set, and none of its market's `hold_reasons`"),
+            "order_cancelled": WhyNot("refused", "it is cancelled, or is being cancelled"),
+            "order_finished": WhyNot("refused", "it is completed, or the marketplace carried it through"),
+            "hold_limit_reached": WhyNot("refused", f"it has {HOLDS_MAX} open holds"),
+        }),
+        Action("release", Release, "orders.edit", _release, {
+            "hold_released": WhyNot("done", "the hold is released"),
+            "hold_unknown": WhyNot("refused", "the order has no such hold"),
+        }),
     )
 }  # fmt: skip
 

@@ -217,6 +217,14 @@ def shipments_cancelled(order: Order, event: fulfillment.ShipmentsCancelled, con
     return _close(story, event)
 
 
+def suspended(order: Order, event: fulfillment.Suspended, context: Context) -> Decision:
+    return [] if (story := _hear(order, event, context)) is None else _close(story, event)
+
+
+def resumed(order: Order, event: fulfillment.Resumed, context: Context) -> Decision:
+    return [] if (story := _hear(order, event, context)) is None else _close(story, event)
+
+
 def too_late(order: Order, event: fulfillment.TooLate, context: Context) -> Decision:
     return [] if (story := _hear(order, event, context)) is None else _close(story, event)
 

@@ -8,14 +8,14 @@ from typing import Final
 from uuid import UUID
 
 from contracts.deciding import Context, Decision, Refusal, Wake
-from contracts.orders import Approve, Cancel, MarketTerms, Place, Received, Resolve, Retry
+from contracts.orders import Approve, Cancel, Hold, MarketTerms, Place, Received, Release, Resolve, Retry
 from contracts.snapshot import OrderContent, Snapshot, Source
-from orders.domain import actions, differences, exceptions, snapshots, undo
+from orders.domain import actions, differences, exceptions, holds, snapshots, undo
 from orders.domain.order import MarketKey, Order, has_shipped, retryable, sold, waits_by_terms
 from orders.domain.processes import PROCESSES
 from orders.domain.story import Story
 
-_READS_TERMS: Final = (Snapshot, Place, Retry, Resolve, Wake)
+_READS_TERMS: Final = (Snapshot, Place, Retry, Resolve, Hold, Release, Wake)
 
 
 def needs_market(order: Order, message: object) -> Iterable[MarketKey]:
@@ -23,7 +23,7 @@ def needs_market(order: Order, message: object) -> Iterable[MarketKey]:
     if not isinstance(message, _READS_TERMS):
         return
     if order.source is not None:
-        if order.status in ("pending", "cancelled") or waits_by_terms(order):
+        if order.status in ("pending", "cancelled") or isinstance(message, Hold) or waits_by_terms(order):
             yield MarketKey(order.store_id, order.source.channel, order.source.account)
     elif isinstance(message, Snapshot):
         yield MarketKey(order.store_id, message.source.channel, message.source.account)
@@ -186,6 +186,28 @@ def resolve(order: Order, message: Resolve, context: Context) -> Decision:
     return [refusal] if refusal else story.decision()
 
 
+def hold(order: Order, message: Hold, context: Context) -> Decision:
+    """By the present terms of the market: a reason of the store's own may be younger than the order."""
+    story = Story(order, context, PROCESSES)
+    known = order.model_copy(update={"market": story.terms}) if order.known else order
+    if (answer := actions.check("hold", known, context, message)) is not None:
+        return [*answer]
+    holds.place(
+        story, message.reason, context.actor, note=message.note, until=message.until, answers=message.operation_id
+    )
+    return story.decision()
+
+
+def release(order: Order, message: Release, context: Context) -> Decision:
+    if (answer := actions.check("release", order, context, message)) is not None:
+        return [*answer]
+    story = Story(order, context, PROCESSES)
+    holds.release(story, message.hold_id, context.actor, message.operation_id)
+    if order.status == "pending":
+        exceptions.start_if_ready(story)
+    return story.decision()
+
+
 # -- timers -----------------------------------------------------------------------------------------------------------
 
 
@@ -195,6 +217,7 @@ def wake(order: Order, message: Wake, context: Context) -> Decision:
         return []
     story = Story(order, context, PROCESSES)
     if order.status == "pending":
+        holds.release_due(story)
         exceptions.start_if_ready(story)
         return story.decision()
     waiting = [run for run in waits_by_terms(order) if not story.is_paused(run)]

@@ -81,6 +81,8 @@ def edit(story: Story, content: OrderContent, answers: UUID | None = None) -> No
     status, fulfillment, found = snapshots.standing(content, terms, order.waived)
     if status == "placing" and (shipped := order.exceptions.get(PARTLY_SHIPPED)) is not None:
         status, found = "pending", (PARTLY_SHIPPED, shipped.detail)  # only a person can decide what is left to ship
+    if status == "placing" and order.holds:
+        status = "pending"  # it starts when it is released
     now = (content, terms, status, fulfillment)
     if now != (order.content, order.market, order.status, order.fulfillment_status):
         story.edit(content, terms, status=status, fulfillment=fulfillment, answers=answers)
@@ -154,6 +156,8 @@ def _unless_undoing(order: Order) -> str | None:
 
 
 def _unless_asked(order: Order) -> str | None:
+    if order.held:
+        return "order_held"
     return None if _refused_invoices(order) else "step_not_failed"
 
 

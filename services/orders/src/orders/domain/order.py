@@ -8,7 +8,7 @@ from uuid import UUID
 
 from pydantic import Field
 
-from contracts.base import Document, Event, Open, OrderKeyed, PrivateEvent, Timestamp
+from contracts.base import Document, Event, Open, OrderKeyed, Personal, PrivateEvent, Timestamp
 from contracts.orders import (
     Approved,
     CancelCause,
@@ -21,6 +21,7 @@ from contracts.orders import (
     ExceptionResolved,
     FulfillmentChanged,
     FulfillmentStatus,
+    Held,
     MarketTerms,
     OrderEvent,
     PaymentChanged,
@@ -28,6 +29,7 @@ from contracts.orders import (
     Placed,
     Received,
     Reinstated,
+    Released,
     Remarked,
     Retried,
     Status,
@@ -80,6 +82,21 @@ class OpenException(Document):
     changes_more: int = 0
 
 
+class OnHold(Document):
+    hold_id: UUID
+    reason: str
+    note: Annotated[str, Personal()] = ""
+    placed_by: str
+    since: Timestamp
+    until: Timestamp | None = None
+    operation_id: UUID | None = None
+    """The request for it; null if a rule placed it."""
+
+
+RELEASED_KEPT: Final = 20
+"""Released holds whose ids are recorded: to release one of them again changes nothing."""
+
+
 class Order(Document):
     schema_version: int = 1
     store_id: str = ""
@@ -116,6 +133,16 @@ class Order(Document):
     """Null: nothing was attached yet."""
     metadata: str | None = None
     """A JSON object; null: nothing was set yet."""
+
+    holds: Mapping[str, OnHold] = {}
+    """By id: those that nothing has released yet."""
+    released: tuple[UUID, ...] = ()
+    """Ids of the holds that were released last."""
+
+    @property
+    def held(self) -> bool:
+        """Whether it may ask nothing new. A cancel that is tried goes its way."""
+        return bool(self.holds) and self.undo is None
 
     @property
     def known(self) -> bool:
@@ -220,6 +247,19 @@ def _resolved(order: Order, event: ExceptionResolved) -> dict[str, object]:
     return change
 
 
+def _held(order: Order, event: Held) -> dict[str, object]:
+    hold = OnHold(
+        hold_id=event.hold_id, reason=event.reason, note=event.note, placed_by=event.placed_by, since=event.since,
+        until=event.until, operation_id=event.operation_id,
+    )  # fmt: skip
+    return {"holds": {**order.holds, str(hold.hold_id): hold}}
+
+
+def _released(order: Order, event: Released) -> dict[str, object]:
+    holds = {name: hold for name, hold in order.holds.items() if name != str(event.hold_id)}
+    return {"holds": holds, "released": (*order.released, event.hold_id)[-RELEASED_KEPT:]}
+
+
 def _only_statuses(order: Order, event: Event) -> dict[str, object]:
     return {}
 
@@ -259,6 +299,8 @@ _FOLDS: Final[Mapping[type[Event], Callable[[Order, Any], dict[str, object]]]] =
     PaymentChanged: _payment_changed,
     ExceptionRaised: _raised,
     ExceptionResolved: _resolved,
+    Held: _held,
+    Released: _released,
     Progressed: _progressed,
     **dict.fromkeys((CancelRefused, FulfillmentChanged, StepFailed, Retried), _only_statuses),
     **dict.fromkeys(FOLDED, lambda order, event: folded(order.annotations, event)),

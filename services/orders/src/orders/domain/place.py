@@ -7,7 +7,7 @@ from uuid import UUID
 
 from contracts import fulfillment, payments
 from contracts.orders import Approved, Placed
-from orders.domain import settle, undo
+from orders.domain import holds, settle, undo
 from orders.domain.amounts import destination, payable, ships_anything
 from orders.domain.process import Past, Process, Step, Undo
 from orders.domain.run import Run, RunData
@@ -112,6 +112,7 @@ def _data(run: Run) -> PlaceData:
 def placed(story: Story, run: Run, event: payments.Authorized | Past | None) -> None:
     assert story.order.market is not None
     story.state(Placed, status="placed", placed_at=story.context.now)
+    holds.place_window(story)
     if story.order.market.capture == "on_placement":
         settle.begin_rest(story)
 

@@ -6,6 +6,7 @@ from datetime import datetime
 from typing import Final
 
 from orders.domain import undo
+from orders.domain.holds import HOLD
 from orders.domain.order import Order
 from orders.domain.place import PLACE
 from orders.domain.process import Processes
@@ -14,16 +15,23 @@ from orders.domain.settle import SETTLE
 UNDO: Final = undo.derived(PLACE, SETTLE)
 
 # fmt: off
-PROCESSES: Final = Processes((PLACE, SETTLE, UNDO), {
+PROCESSES: Final = Processes((PLACE, SETTLE, HOLD, UNDO), {
     # running, beginning
     ("place",  "place"):  "excludes",  # a cancelled order that is placed anew has no process of its first attempt
     ("place",  "settle"): "beside",
+    ("place",  "hold"):   "suspends",
     ("place",  "undo"):   "pauses",
     ("settle", "place"):  "excludes",
     ("settle", "settle"): "beside",    # one for each parcel
+    ("settle", "hold"):   "suspends",
     ("settle", "undo"):   "pauses",
+    ("hold",   "place"):  "excludes",  # an order that is held before its placement does not start
+    ("hold",   "settle"): "beside",    # a parcel that left before the warehouse received the hold is charged afterwards
+    ("hold",   "hold"):   "excludes",  # one for all holds of an order
+    ("hold",   "undo"):   "pauses",    # a held order may be cancelled
     ("undo",   "place"):  "excludes",
     ("undo",   "settle"): "beside",    # a parcel that left before the warehouse received the cancel is charged
+    ("undo",   "hold"):   "excludes",
     ("undo",   "undo"):   "excludes",
 })
 # fmt: on

@@ -9,9 +9,9 @@ from pydantic import PlainValidator, SerializeAsAny
 
 from contracts.base import Document, Timestamp
 
-Waits = Literal["", "answer", "approval", "stock", "warehouse", "outcomes", "person"]
-"""What a process waits for: an answer (asked again), a person or a rule, stock to come, the warehouse, the outcome of what
-was under way when it was cancelled, a person who decides about a refusal."""
+Waits = Literal["", "answer", "approval", "hold", "stock", "warehouse", "outcomes", "person"]
+"""What a process waits for: an answer (asked again), a person or a rule, the release of all holds, stock to come, the
+warehouse, the outcome of what was under way when it was cancelled, a person who decides about a refusal."""
 End = Literal["", "done", "undone", "refused"]
 
 

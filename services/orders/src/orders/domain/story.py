@@ -247,9 +247,19 @@ class Story:
             suspended = self.kinds.suspends(run, ended)
             if run.end or not (suspended or self.kinds.pauses(run, ended)) or self.is_paused(run):
                 continue
-            if suspended and run.waits in ("answer", "stock"):
-                run = self.set(run, since=self.context.now)  # the market's patience begins anew
+            if suspended:
+                run = self._timed_anew(run)
             self._go_on(run)
+
+    def _timed_anew(self, run: Run) -> Run:
+        """After a suspension the market's patience begins anew, and a timer that would have fired meanwhile fires soon."""
+        now = self.context.now
+        if run.waits in ("answer", "stock"):
+            run = self.set(run, since=now)
+        if run.due_at is None:
+            return run
+        due_at, ends = max(run.due_at, now + timedelta(seconds=1)), self.patience_ends(run)
+        return self.set(run, due_at=due_at if ends is None else min(due_at, ends))
 
     def _go_on(self, run: Run) -> None:
         """What it was answered meanwhile moves it on now; a step that it has reached meanwhile is asked."""
@@ -423,7 +433,7 @@ class Story:
         order = self.order
         if order.status != "approved" or order.completed_at is not None or order.content is None:
             return
-        if not self.runs:
+        if "place" not in self.runs:
             return  # the marketplace carried it through without us
         if order.fulfillment_status not in ("fulfilled", "not_required"):
             return

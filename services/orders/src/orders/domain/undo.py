@@ -12,7 +12,7 @@ from uuid import UUID
 
 from contracts.base import Open
 from contracts.orders import CancelCause, Cancelled, CancelRefused
-from orders.domain import differences
+from orders.domain import differences, holds
 from orders.domain.process import Process, Undo
 from orders.domain.run import Run, RunData
 from orders.domain.snapshots import wholly_cancelled
@@ -125,6 +125,7 @@ def _is_asked(story: Story, run: Run) -> bool:
 def _ended(story: Story, run: Run) -> None:
     for other in [one for one in story.runs.values() if not one.end]:
         story.set(other, end="undone", waits="", operation_id=None, due_at=None)
+    holds.release_cancelled(story)
     for code in story.order.exceptions:
         if code != "order_reinstated":  # every other one is about an order of which nothing is left
             story.resolve_exception(code)

@@ -6,6 +6,7 @@ from datetime import datetime
 from typing import Final
 
 from orders.domain.order import Order
+from orders.domain.processes import PROCESSES
 from orders.domain.run import Run
 from orders.domain.snapshots import is_paid
 from orders.domain.story import NO_ANSWER_AFTER_ASKS
@@ -20,7 +21,7 @@ def waits_for(run: Run) -> str:
     return run.waits
 
 
-_FIRST_OF: Final = ("person", "approval", "stock", "no_answer", "answer", "outcomes", "warehouse")
+_FIRST_OF: Final = ("hold", "person", "approval", "stock", "no_answer", "answer", "outcomes", "warehouse")
 """An order shows one of the words of its processes: what only a person ends comes first."""
 
 
@@ -37,16 +38,19 @@ def waits_on(order: Order) -> tuple[str, Run] | None:
 
 
 def _waits_on(order: Order) -> tuple[str, Run] | None:
-    undo = order.undo  # while it runs only the undo counts, and the answers that it waits for
-    words = {
-        waits_for(run): run for run in reversed(order.open_runs) if undo is None or run is undo or run.waits == "answer"
+    words = {  # of a process that is paused or suspended only the answer counts that it waits for
+        waits_for(run): run
+        for run in reversed(order.open_runs)
+        if run.waits == "answer" or not PROCESSES.paused(run, order.runs)
     }
     return next(((word, words[word]) for word in _FIRST_OF if word in words), None)
 
 
 def waiting(order: Order) -> str:
-    """What the order as a whole waits for: exception, approval, stock, warehouse, no_answer, answer; before it is placed:
+    """What the order as a whole waits for: hold, exception, approval, stock, warehouse, no_answer, answer; before it is placed:
     payment, or another snapshot. '' if it is settled, which a test order always is."""
+    if order.held:
+        return "hold"
     if order.exceptions:
         return "exception"
     if (found := waits_on(order)) is not None:
