@@ -12,6 +12,7 @@ from rich.table import Table
 
 from bench.measure import Cost
 from bench.rounds import Throughput
+from bench.search import Searched
 from bench.session import GATEWAY_MS, LATENCY_RATE, Results, Sizes
 from bench.targets import TARGETS
 from devservices.postgres import SETTINGS as POSTGRES_SETTINGS
@@ -46,6 +47,7 @@ def figures(results: Results, sizes: Sizes, machine: dict[str, Any]) -> Figures:
         "backlog": _backlog(results.backlog),
         "gateway": _each(results.gateway, **{f"orders_per_second_with_a_gateway_of_{GATEWAY_MS}_ms": "/s"}),
         "hot": _each(results.hot, orders_per_second_with_one_hot_sku="/s"),
+        "search": _search(results.search),
     }
     return {
         "date": datetime.now(UTC).date().isoformat(),
@@ -133,13 +135,25 @@ def _backlog(runs: Sequence[Throughput]) -> Measures:
     }
 
 
+def _search(runs: Sequence[Searched]) -> Measures:
+    if not runs:
+        return {}
+    return {
+        "search_p50": measure([run.slowest(0.5) for run in runs], "ms"),
+        "search_p99": measure([run.slowest(0.99) for run in runs], "ms"),
+        "filled_in": measure([run.filled_in_seconds for run in runs], "s"),
+        **{f"{kind}_p{of}": measure([run.quantile(kind, of / 100) for run in runs], "ms")
+           for kind in runs[0].milliseconds for of in (50, 99)},
+    }  # fmt: skip
+
+
 def _settings(results: Results, sizes: Sizes) -> Figures:
     return {
         "workload": {
             "orders": sizes.orders, "warm_up": sizes.warm_up, "runs": sizes.rounds, "lines_per_order": "1-5, mean 3",
             "skus": 10_000, "locations": 1, "sellers": 1, "gateway": "marketplace", "capture": "on_approval",
             "approval": "by rule", "warehouse": "stays open", "processes_per_service": 1,
-            "paced_orders_per_second": LATENCY_RATE,
+            "paced_orders_per_second": LATENCY_RATE, "searched_orders": sizes.search_orders,
             "alone": "relay and HTTP: only the orders service, Kafka and PostgreSQL run",
         },
         "postgres": {**POSTGRES_SETTINGS, "track_commit_timestamp": "on"},

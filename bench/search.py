@@ -233,6 +233,14 @@ class Searched:
     orders: int
     filled_in_seconds: float
 
+    def quantile(self, kind: str, part: float) -> float:
+        ordered = sorted(self.milliseconds[kind])
+        return ordered[round((len(ordered) - 1) * part)]
+
+    def slowest(self, part: float) -> float:
+        """Returns the quantile of the kind of request for which it is the highest."""
+        return max(self.quantile(kind, part) for kind in self.milliseconds)
+
 
 async def measured(url: str, count: int, runs: int = RUNS) -> Searched:
     began = time.monotonic()

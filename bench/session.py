@@ -16,14 +16,16 @@ from typing import Final
 import devservices
 from bench import rounds
 from bench.dbos_peer import CANDIDATES, DbosPeer, PeerRun, Tuning
+from bench.search import Searched, search
 from bench.shop import Shop
 from system.checker import check, violations
 
 INSTANCE: Final = "bench"
 EACH_ROUND: Final = ("throughput", "dbos", "latency", "http", "workers", "relay")
-ONCE: Final = ("backlog", "gateway", "hot")
+ONCE: Final = ("backlog", "gateway", "hot", "search")
 NAMES: Final = (*EACH_ROUND, *ONCE)
 GATEWAY_MS: Final = 20
+SEARCHED: Final = "bench_search"
 LATENCY_RATE: Final = 100
 
 
@@ -42,9 +44,10 @@ class Sizes:
     relay_rows: int = 100_000
     backlog: int = 100_000
     beside_orders: int = 3_000
+    search_orders: int = 1_000_000
 
 
-QUICK: Final = Sizes(1, 3_000, 500, 300, 50, 0, 15, 5, 5, 3_000, 30_000, 10_000, 1_000)
+QUICK: Final = Sizes(1, 3_000, 500, 300, 50, 0, 15, 5, 5, 3_000, 30_000, 10_000, 1_000, 50_000)
 
 
 class Violated(Exception):
@@ -66,6 +69,7 @@ class Results:
     backlog: list[rounds.Throughput] = field(default_factory=list)
     gateway: list[float] = field(default_factory=list)
     hot: list[float] = field(default_factory=list)
+    search: list[Searched] = field(default_factory=list)
     invariants_checked: int = 0
     began: float = field(default_factory=time.time)
     seconds: float = 0
@@ -191,6 +195,20 @@ class Session:
             results.backlog.append(done)
             self.show(f"a backlog of {sizes.backlog:,} orders drained in {done.seconds:.0f} s")
             self._check(results, shop)
+        if self._wants("search"):
+            self._search(results, servers)
+
+    def _search(self, results: Results, servers: devservices.Services) -> None:
+        """In a database of its own, which is dropped afterwards: it has several gigabytes."""
+        servers.postgres.create_database(SEARCHED)
+        try:
+            found = search(servers.postgres.dsn(SEARCHED), self.sizes.search_orders)
+        finally:
+            servers.postgres.drop_database(SEARCHED)
+        results.search.append(found)
+        self.show(
+            f"lists of {found.orders:,} orders: p99 of the slowest kind {found.slowest(0.99):.1f} ms, filled in {found.filled_in_seconds:.0f} s"
+        )
 
     def _check(self, results: Results, shop: Shop) -> None:
         if shop.system.members:

@@ -26,6 +26,7 @@ TARGETS: Final = {
     "received_to_invoiced_p99":   Target(1_000,  250,    "ms",  "received to invoiced at 100/s, p99", False),
     "relay_rows_per_second":      Target(15_000, 30_000, "/s",  "relay, outbox rows"),
     "orders_accepted_per_second": Target(600,    1_500,  "/s",  "orders accepted over HTTP, committed"),
+    "search_p99":                 Target(50,     10,     "ms",  "slowest list of 1,000,000 orders, p99", False),
     "memory_mib_max":             Target(200,    120,    "MiB", "memory of the largest service process", False),
 }
 # fmt: on

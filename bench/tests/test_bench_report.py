@@ -14,6 +14,7 @@ from bench import report, svg
 from bench.dbos_peer import PeerRun, Tuning
 from bench.measure import Cost
 from bench.rounds import Accepted, Latency, Throughput
+from bench.search import Searched
 from bench.session import NAMES, Results, Sizes
 from bench.targets import TARGETS, Target
 
@@ -36,6 +37,7 @@ def results(monkeypatch: pytest.MonkeyPatch) -> Results:
         backlog=[Throughput(100_000, 390.0, 0.98, cost, 256.0)],
         gateway=[150.0],
         hot=[380.0],
+        search=[Searched({"newest": [1.0, 3.0, 2.0], "rare": [9.0, 8.0]}, 1_000_000, 200.0)],
     )
 
 
@@ -52,6 +54,13 @@ def test_every_measure_of_every_part_has_its_spread_and_its_unit(results: Result
     }  # fmt: skip
     assert ours["cpu_orders"]["median"] == 2.5
     assert figures["parts"]["latency"]["received_to_invoiced_p99"]["median"] == 250.0
+    lists = figures["parts"]["search"]
+    assert [lists[name]["median"] for name in ("newest_p50", "newest_p99", "search_p50", "search_p99")] == [
+        2.0,
+        3.0,
+        9.0,
+        9.0,
+    ]
     assert figures["parts"]["backlog"]["rate_at_end_over_rate_at_start"]["median"] == 0.98
 
 

@@ -57,6 +57,8 @@ SORTS: Final[Mapping[Sort, Sorted]] = {
     "lowest": Sorted("s.amount_minor", "bigint"),
     "waiting_longest": Sorted("o.waits_since", "timestamptz"),
 }
+NAMES: Final = {"orders": "o", "order_search": "s", "order_marks": "k"}
+"""Names of the tables in conditions."""
 BY_AGE: Final = ("newest", "oldest")
 TYPES: Final[Mapping[str, TypeEngine[Any]]] = {"timestamptz": DateTime(timezone=True), "bigint": BigInteger(), "text": Text(), "text[]": ARRAY(Text()),
                 "uuid": Uuid()}  # fmt: skip
@@ -74,6 +76,8 @@ class Filter:
 
     lexemes: list[str] = field(default_factory=list)
     """Alternatives of one filter each, as `tsquery`."""
+    without: Sequence[str] = ()
+    """As `lexemes`, of orders that do not fit."""
     prefixes: tuple[str, ...] = ()
     """Beginnings of the order's number: alternatives to `names`, which are a `tsquery`."""
     names: str = ""
@@ -87,7 +91,7 @@ class Filter:
     """Minor units, both inclusive."""
     archived: Archived = "no"
     selective: bool = False
-    """Whether few orders are likely to fit `lexemes`: an id or an address is among them."""
+    """Whether hardly any order fits `lexemes`: an id or an address is among them."""
 
 
 class Page(NamedTuple):
@@ -127,7 +131,7 @@ class Search:
         self._ages = self._age_conditions()
         self._static = self._static_conditions()
         self._live = self._live_conditions()
-        self._source, self._fitting = self._sources(sort)
+        self._source, self._joins, self._filtered = self._sources(sort)
         self._candidates = self._candidate_sources()
 
     # -- a page -------------------------------------------------------------------------------------------------------
@@ -144,19 +148,25 @@ class Search:
     async def _found(self, read: Read, limit: int, start: Place | None, shown: Sequence[str]) -> Page:
         began = time.monotonic()
         rows: list[RowMapping] = []
-        place = start
-        candidates_at = 0 if self._asked.selective or self._asked.names or self._asked.prefixes else 1
-        windows = (max(WINDOWS[0], limit + 1), *WINDOWS[1:]) if self._fitting else (limit + 1,)
-        for number, window in enumerate(windows):
-            if self._candidates and number == candidates_at:
-                found = await self._sorted_candidates(read, limit + 1 - len(rows), place, shown)
+        place, examined = start, 0
+        windows = [max(WINDOWS[0], limit + 1), *WINDOWS[1:]] if self._filtered else [limit + 1]
+        candidates = bool(self._candidates)
+        while windows:
+            missing = limit + 1 - len(rows)
+            enough = (
+                examined and len(rows) * sum(windows) >= missing * examined
+            )  # if the next windows are as the ones before
+            if candidates and (examined or self._asked.selective) and not enough:
+                found = await self._sorted_candidates(read, missing, place, shown)
                 if found is not None:
                     return _page([*rows, *found], limit)
-            found, end = await self._window(read, window, limit + 1 - len(rows), place, shown)
+                candidates = False
+            window = windows.pop(0)
+            found, end = await self._window(read, window, missing, place, shown)
             rows += found
             if len(rows) > limit or end is None:
                 return _page(rows, limit)
-            place = end
+            place, examined = end, examined + window
             if time.monotonic() - began > WINDOWS_SECONDS_MAX:
                 break
         return Page(rows, place, place)
@@ -168,11 +178,11 @@ class Search:
         branches = " union ".join(f"({one(start, window)})" for one in self._source)
         rows = await read(
             self._sql.statement(f"""
-with w as materialized (select at, key from ({branches}) as b order by {self._order("at", "key")} limit {window})
+with w as materialized (select * from ({branches}) as b order by {self._order("at", "key")} limit {window})
 select e.seen, l.at as end_at, l.key as end_key, m.* from (select count(*) as seen from w) as e
 left join (select at, key from w order by {self._order("at", "key", back=True)} limit 1) as l on true
 left join (
-  select w.at, d.* from w {self._fitting} {_display("w", shown)}
+  select w.at, d.* from w {self._joins} {_display("w", shown)} where w.fits
   order by {self._order("w.at", "w.key")} limit {limit}) as m on true
 order by {self._order("m.at", "m.key")}""")
         )
@@ -226,13 +236,14 @@ order by {self._order("m.at", "m.key")}""")
             f"({at}, {key}) {sign} ({self._sql.value(start[0], self._sort.type)}, {self._sql.value(start[1], 'uuid')})"
         ]
 
-    def _branch(self, table: str, at: str, *conditions: str) -> Branch:
-        """Returns the SQL of one index in the order of the sort, from a place on."""
+    def _branch(self, table: str, at: str, *conditions: str, fits: Sequence[str] = ()) -> Branch:
+        """Returns the SQL of one index in the order of the sort, from a place on. fits: filters that the row of the table decides."""
 
         def sql(start: Place | None, window: int) -> str:
             wanted = " and ".join([f"store_id = {self._sql.store}", *conditions, *self._after(start, at, "key")])
             return (
-                f"select {at} as at, key from {table} where {wanted} order by {self._order(at, 'key')} limit {window}"
+                f"select {at} as at, key, {' and '.join(fits) or 'true'} as fits from {table} as {NAMES[table]}"
+                f" where {wanted} order by {self._order(at, 'key')} limit {window}"
             )
 
         return sql
@@ -253,6 +264,7 @@ order by {self._order("m.at", "m.key")}""")
         found = [one.format(s="s.") for one in self._ages]
         if asked.lexemes:
             found.append(f"s.words @@ {sql.value(searched.all_of(asked.lexemes), 'text')}::tsquery")
+        found += [f"not s.words @@ {sql.value(one, 'text')}::tsquery" for one in asked.without]
         if named := self._named("s."):
             found.append(f"({' or '.join(named)})")
         found += self._amounts("s.")
@@ -298,37 +310,44 @@ order by {self._order("m.at", "m.key")}""")
         found = [f"{value} >= {self._sql.value(start, 'timestamptz')}"] if start is not None else []
         return found + ([f"{value} < {self._sql.value(end, 'timestamptz')}"] if end is not None else [])
 
-    def _joins(self, static: Sequence[str]) -> str:
+    def _joined(self, *, static: bool = True, live: bool = True) -> str:
         """Joins of `w` that leave the rows that fit. Lateral with a limit: one row by its key each, never a scan."""
         found = ""
-        for table, name, conditions in (("order_search", "s", static), ("orders", "o", self._live)):
+        for table, conditions in (
+            ("order_search", self._static if static else ()),
+            ("orders", self._live if live else ()),
+        ):
             if conditions:
+                name = NAMES[table]
                 wanted = " and ".join([f"{name}.key = w.key", *conditions])
                 found += f" cross join lateral (select from {table} as {name} where {wanted} limit 1) as {name}"
         return found
 
     # -- indexes ------------------------------------------------------------------------------------------------------
 
-    def _sources(self, sort: Sort) -> tuple[list[Branch], str]:
-        """Returns the indexes that are read in the order of the sort, and the joins that apply the filters to their rows."""
-        asked = self._asked
-        joins = self._joins(self._static)
+    def _sources(self, sort: Sort) -> tuple[list[Branch], str, bool]:
+        """Returns the indexes that are read in the order of the sort, the joins that apply the other filters to their rows, and
+        whether there are filters besides those that the index serves."""
+        asked, filtered = self._asked, bool(self._static or self._live)
         if sort == "waiting_longest":
-            return [self._branch("orders", "waits_since", "waits_since is not null")], joins
+            branch = self._branch("orders", "waits_since", "waits_since is not null", fits=self._live)
+            return [branch], self._joined(live=False), filtered
         if not self._by_age:
-            return [self._branch("order_search", "amount_minor")], joins
+            branch = self._branch("order_search", "amount_minor", fits=self._static)
+            return [branch], self._joined(static=False), filtered
         kind, marks = self._rarest()
         if kind is not None:
-            return [
-                self._branch(table, "ordered_at", condition) for table, condition in self._marked(kind, marks)
-            ], joins
+            branches = [self._branch(table, "ordered_at", condition) for table, condition in self._marked(kind, marks)]
+            return branches, self._joined(), filtered
         if self._only_open():
-            return [self._branch("orders", "ordered_at", "waiting <> ''")], joins
+            branch = self._branch("orders", "ordered_at", "waiting <> ''", fits=self._live)
+            return [branch], self._joined(live=False), filtered
         flags = {"no": ["not archived"], "yes": ["archived"], "any": ["not archived", "archived"]}[asked.archived]
         ages = [one.format(s="") for one in self._ages]
         served = {*(one.format(s="s.") for one in self._ages), "s.archived", "not s.archived"}
         rest = [one for one in self._static if one not in served]
-        return [self._branch("order_search", "ordered_at", flag, *ages) for flag in flags], self._joins(rest)
+        branches = [self._branch("order_search", "ordered_at", flag, *ages, fits=rest) for flag in flags]
+        return branches, self._joined(static=False), bool(rest or self._live)
 
     def _rarest(self) -> tuple[str | None, Sequence[str]]:
         """Returns the filter whose marks are read in the order of their age: likely to have the fewest. (None, ()): none has marks."""

@@ -136,11 +136,14 @@ def filters(store_id: str, asked: Asked, keys: tuple[bytes, ...]) -> Filter:
             if (range_ := (getattr(asked, f"{name}_from"), getattr(asked, f"{name}_to"))) != (None, None)
         },
         amount=(asked.amount_min, asked.amount_max),
-        selective=bool(asked.sku or emails or numbers or ids),
+        selective=bool(emails or numbers or ids),
     )  # fmt: skip
     if asked.test is not None:
-        is_test = f"'{lexeme(store_id, searched.TEST, '')}'"
-        found.lexemes.append(is_test if asked.test else f"!{is_test}")
+        is_test = searched.any_of([lexeme(store_id, searched.TEST, "")])
+        if asked.test:
+            found.lexemes.append(is_test)
+        else:
+            found.without = [is_test]
     if asked.q is not None:
         found.prefixes = (asked.q,)
         titles = [f"'{lexeme(store_id, searched.WORD, word)}'" for word in searched.words(asked.q)]
