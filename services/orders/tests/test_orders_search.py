@@ -254,7 +254,9 @@ async def test_values_that_fit_no_filter_are_refused(app: App) -> None:
     assert (await call("GET", "/v1/orders", query="colour=red"))[0] == 400
 
 
-async def test_tags_and_a_reference_find_an_order_and_an_archived_one_is_found_when_it_is_asked_for(app: App) -> None:
+async def test_tags_holds_and_a_reference_find_an_order_and_an_archived_one_is_found_when_it_is_asked_for(
+    app: App,
+) -> None:
     sold = await sell(app, 20)
     call = Client(app, await app.keys.create("a", "desk", ["*"]))
     tagged, archived = str(sold[2].key), str(sold[3].key)
@@ -268,6 +270,11 @@ async def test_tags_and_a_reference_find_an_order_and_an_archived_one_is_found_w
     every = {str(one.key) for one in sold}
     assert await found(tag=["vip", "x"]) == await found(q="erp 7") == await found(number="ERP 7") == {tagged}
     assert await found(tag="VIP") == set()
+    held = next(str(one.key) for one in sold if not one.cancelled and not one.test and not one.waits)
+    status, hold = await call("POST", f"/v1/orders/{held}/holds", {"reason": "fraud"})
+    assert status == 201 and await found(hold=["fraud", "address"]) == {held} and await found(hold="address") == set()
+    assert (await call("POST", f"/v1/orders/{held}/holds/{hold['hold_id']}/release"))[0] == 200
+    assert await found(hold="fraud") == set()
     assert await found() == await found(archived="false") == every - {archived}
     assert await found(archived="true") == await found(archived="true", sort="highest") == {archived}
     assert (

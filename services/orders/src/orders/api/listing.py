@@ -42,6 +42,7 @@ class Asked(BaseModel):
     waiting: Codes = []
     cancel_cause: Annotated[list[CancelCause], Field(max_length=VALUES_MAX)] = []
     exception: Annotated[Codes, Field(description="Codes of open exceptions.")] = []
+    hold: Annotated[Texts, Field(description="Reasons of holds that are not released.")] = []
     tag: Texts = []
     archived: Annotated[
         bool | None,
@@ -126,7 +127,7 @@ def filters(store_id: str, asked: Asked, keys: tuple[bytes, ...]) -> Filter:
         },
         marks=[
             [searched.mark(kind, value) for value in values]
-            for kind, values in (("exception", asked.exception), ("tag", asked.tag))
+            for kind, values in (("hold", asked.hold), ("exception", asked.exception), ("tag", asked.tag))
             if values
         ],
         archived=_archived(asked),

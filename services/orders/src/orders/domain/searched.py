@@ -154,6 +154,8 @@ def marks(order: Order) -> frozenset[str]:
     found: list[str] = []
     if order.exceptions:
         found += [mark("exception", code) for code in order.exceptions]
+    if order.holds:
+        found += {mark("hold", hold.reason) for hold in order.holds.values()}
     if order.annotations is not None:
         found += [mark("tag", tag) for tag in order.annotations.tags]
     if order.cancel_cause is not None:
