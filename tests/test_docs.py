@@ -7,15 +7,18 @@ import re
 import tomllib
 from collections.abc import Iterable
 from functools import cache
+from importlib import import_module
 from pathlib import Path
 
 import pytest
 from prometheus_client import generate_latest
 
 from chassis.batch.staleness import STALE
-from chassis.process import settings_doc
+from chassis.http.problems import PROBLEMS
+from chassis.process import errors_doc, settings_doc
 from chassis.telemetry import Metrics
 from contracts import limits
+from contracts.registry import SERVICES
 from contracts.snapshot import OrderContent
 from orders import pages
 
@@ -137,6 +140,23 @@ def test_every_make_target_that_is_named_is_there(page: Path) -> None:
     targets = set(re.findall(r"^([a-z-]+):", (ROOT / "Makefile").read_text(), re.MULTILINE))
     wanted = set(re.findall(r"(?:`|^)make ([a-z-]+)", page.read_text(), re.MULTILINE))
     assert wanted <= targets, f"{page.name} names {wanted - targets}"
+
+
+def test_the_page_of_errors_has_every_problem_of_every_service() -> None:
+    page = (ROOT / "docs" / "errors.md").read_text("utf-8")
+    assert errors_doc.filled(page) == page, "run python -m chassis.process.errors_doc docs/errors.md"
+    for service in ("chassis.http.problems", *(f"{name}.api" for name in SERVICES)):
+        assert errors_doc.table(import_module(service).PROBLEMS) in page
+
+
+def test_the_precedence_of_errors_names_every_code_of_the_chassis_that_refuses_a_request() -> None:
+    precedence = (ROOT / "docs" / "errors.md").read_text("utf-8").partition("## Precedence")[2].partition("\n## ")[0]
+    refusing = {
+        code
+        for code, about in PROBLEMS.items()
+        if about.status < 500 and not code.startswith(("message_", "replay_", "filter_"))
+    }
+    assert refusing <= set(re.findall(r"`([a-z_]+)`", precedence))
 
 
 def test_every_decision_has_the_same_sections() -> None:

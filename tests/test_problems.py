@@ -88,18 +88,47 @@ async def test_every_code_that_a_service_can_answer_has_a_page(service: str) -> 
     assert (await get(app, "/problems"))[0] == 200
 
 
-class Due(BaseModel):
+class Part(BaseModel):
     by: Timestamp | Day
+    count: int = 1
 
 
-async def test_where_a_body_is_wrong_names_fields_alone() -> None:
+class Thing(BaseModel):
+    parts: list[Part] = []
+    named: dict[str, Part] = {}
+    required: int
+
+
+BAD, GOOD = {"by": "1041-03-08"}, {"by": "2026-01-02"}
+
+
+@pytest.mark.parametrize(("body", "pointers"), [
+    ({"required": 1, "parts": [GOOD, BAD]}, {"/parts/1/by"}),
+    ({"parts": [{**GOOD, "count": "x"}, {}]}, {"/required", "/parts/0/count", "/parts/1/by"}),
+    ({"required": None, "named": {"a/b~c": BAD}}, {"/required", "/named/a~1b~0c/by"}),
+    ([], {""}),
+    ({"required": 1, "parts": {"0": GOOD}}, {"/parts"}),
+])  # fmt: skip
+async def test_a_json_pointer_names_each_value_of_a_body_that_is_wrong(body: Any, pointers: set[str]) -> None:
     app = application("orders")
 
     @app.put("/thing")
-    async def write(body: Due) -> None: ...
+    async def write(body: Thing) -> None: ...
 
-    status, _, answer = await get(app, "/thing", "PUT", b'{"by": "1041-03-08"}')
-    assert (status, {one["where"] for one in json.loads(answer)["errors"]}) == (422, {"body.by"})
+    status, _, answer = await get(app, "/thing", "PUT", json.dumps(body).encode())
+    errors = json.loads(answer)["errors"]
+    assert (status, {one["where"] for one in errors}, {one["pointer"] for one in errors}) == (422, {"body"}, pointers)
+
+
+async def test_a_json_pointer_names_a_parameter_that_is_wrong() -> None:
+    app = application("orders")
+
+    @app.get("/things/{number}")
+    async def read(number: int) -> None: ...
+
+    status, _, answer = await get(app, "/things/x")
+    (error,) = json.loads(answer)["errors"]
+    assert (status, error["where"], error["pointer"]) == (422, "path", "/number")
 
 
 NOUNS = (

@@ -59,6 +59,8 @@ class Options:
     """Options of a module's shop."""
 
     workers: int = 1
+    apart: bool = False
+    """Whether each service runs as a process `api` and a process `worker`, instead of one that is both."""
     static_members: bool = False
     """A name per process in its consumer group: a restarted process resumes at once, without a takeover."""
     gateway: Sequence[str] | None = None
@@ -137,11 +139,11 @@ class Shop:
             self.gateway = system.add("gateway", command=[sys.executable, *command])
             system.settings = {**system.settings, "PAYMENTS_TEST_GATEWAY_URL": self.gateway.url}
         for name in SERVICES:
-            for number in range(options.workers):
+            for number in range(2 if options.apart else options.workers):
                 fixed = (
                     {f"{name.upper()}_KAFKA_GROUP_INSTANCE_ID": f"{name}-{number}"} if options.static_members else {}
                 )
-                system.add(name, role="all" if number == 0 else "worker", **fixed)
+                system.add(name, role="worker" if number else "api" if options.apart else "all", **fixed)
         system.wait_ready(timeout_seconds=180)
 
     async def _set_up(self) -> None:

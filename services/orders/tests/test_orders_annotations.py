@@ -50,7 +50,7 @@ def states() -> dict[str, Play]:
     return {
         "pending": Play().receives(content(lifecycle="awaiting_payment"), market()),
         "placing": Play().receives(content(), market()),
-        "placed": Play().receives(content(), market(auto_approve=False)).reserved().authorized(),
+        "placed": Play().receives(content(), market(approval="manual")).reserved().authorized(),
         "approved": Play().paid_and_in_the_warehouse(),
         "shipped": Play().paid_and_in_the_warehouse().shipped(),
         "completed": Play().paid_and_in_the_warehouse().shipped().fulfilled(),

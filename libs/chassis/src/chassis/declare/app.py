@@ -23,6 +23,8 @@ class App(Protocol):
     """The process as routes and tasks use it. `chassis.process.app` implements it."""
 
     settings: ServiceSettings
+    ending: bool
+    """Whether the process was asked to end: a request that waits is answered then."""
 
     def principal(self, scope: str, *, one_store: bool = True) -> Callable[..., Awaitable[Principal]]:
         """Returns a FastAPI dependency: the owner of the request's API key, if it has the scope.

@@ -80,9 +80,14 @@ def identity(request: Request, who: Principal) -> str | None:
     return hashlib.sha256("\n".join((who.name, request.method, request.scope["path"], key)).encode()).hexdigest()
 
 
+WAITING: Final = (b"wait=", b"timeout=")
+"""Parameters that state when a request is answered, not what it does: a repetition may have others."""
+
+
 async def fingerprint(request: Request) -> bytes:
     """Returns SHA-256 of query and body: equal for a repetition, different when a client uses its key for another request."""
-    return hashlib.sha256(request.scope["query_string"] + b"\n" + await request.body()).digest()
+    query = b"&".join(part for part in request.scope["query_string"].split(b"&") if not part.startswith(WAITING))
+    return hashlib.sha256(query + b"\n" + await request.body()).digest()
 
 
 def operation_id(request: Request, who: Principal, key: uuid.UUID, retention_days: int, now: float) -> uuid.UUID:

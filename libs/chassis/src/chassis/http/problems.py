@@ -6,11 +6,10 @@ traceback, an error of the driver or SQL: only the log has them.
 
 from __future__ import annotations
 
-import re
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from html import escape
 from types import MappingProxyType
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 
 import orjson
 from fastapi import APIRouter, FastAPI, Request, Response
@@ -44,7 +43,8 @@ PROBLEMS: Final[Problems] = MappingProxyType({
     "url_unreadable": About(400, "The address cannot be read", "Path or query are not UTF-8, or they hold a NUL.",
         "Percent-encode the UTF-8 bytes of each part, without %00."),
     "request_invalid": About(422, "The request does not validate", "A parameter or a field of the body has a wrong type or value.",
-        "`errors` lists where and what; /openapi.json has the schema."),
+        "`errors` lists what is wrong, in `body`, `query`, `path` or `header`, with a JSON pointer (RFC 6901) into it;"
+        " /openapi.json has the schema."),
     "request_unreadable": About(400, "The request cannot be read", "The body is not JSON text in UTF-8, or it is nested too deep.",
         "Send one JSON value with `Content-Type: application/json`."),
     "body_too_large": About(413, "The body is too large", "The body is larger than 1 MiB.", "Split the request."),
@@ -122,10 +122,20 @@ def known(code: str, detail: str, **more: Any) -> Problem:
     return Problem(about.status, code, about.title, detail, **more)
 
 
-def invalid(*found: tuple[str, str]) -> Problem:
-    """Returns the problem of a request that does not validate: where, and what is wrong there."""
-    first = "; ".join(f"{where}: {what}" for where, what in found[:3])
-    return known("request_invalid", first, errors=[{"where": where, "what": what} for where, what in found[:20]])
+class Invalid(NamedTuple):
+    """One value of a request that does not validate."""
+
+    where: str
+    """`body`, `query`, `path` or `header`."""
+    pointer: str
+    """JSON pointer (RFC 6901) into it; empty: the whole of it."""
+    what: str
+
+
+def invalid(*found: Invalid) -> Problem:
+    """Returns the problem of a request that does not validate: what is wrong, and where."""
+    first = "; ".join(f"{one.where} {one.pointer}".rstrip() + f": {one.what}" for one in found[:3])
+    return known("request_invalid", first, errors=[one._asdict() for one in found[:20]])
 
 
 REPEAT = "repeat the request in a moment, with the same Idempotency-Key"
@@ -182,7 +192,7 @@ def install_problems(app: FastAPI) -> None:
 
     async def on_invalid(request: Request, error: Exception) -> Response:
         assert isinstance(error, RequestValidationError)
-        problem = invalid(*((_where(one["loc"]), one["msg"]) for one in error.errors()))
+        problem = invalid(*(_invalid(one, error.body) for one in error.errors()))
         return respond(problem.rendered(request.scope["path"]))
 
     async def on_http(request: Request, error: Exception) -> Response:
@@ -209,15 +219,24 @@ def install_problems(app: FastAPI) -> None:
     app.add_exception_handler(TimeoutError, on_any)
 
 
-_VALIDATOR: Final = re.compile(r"function-\w+\[")
+def _invalid(error: Mapping[str, Any], body: Any) -> Invalid:
+    where, *path = error["loc"]
+    names = _present(path, body, error["type"]) if where == "body" else path[:1]
+    # Keys of a body come from the client: what has no form in UTF-8 is replaced.
+    escaped = (str(name).replace("~", "~0").replace("/", "~1").encode("utf-8", "replace").decode() for name in names)
+    return Invalid(str(where), "".join(f"/{name}" for name in escaped), error["msg"])
 
 
-def _where(location: tuple[Any, ...]) -> str:
-    """Returns the path of a field. Keys of a body come from the client: what has no form in UTF-8 is replaced. The members of
-    a union that pydantic names after our validators are left out."""
-    return (
-        ".".join(part for part in map(str, location) if not _VALIDATOR.match(part)).encode("utf-8", "replace").decode()
-    )
+def _present(path: Sequence[Any], value: Any, kind: str) -> Iterator[Any]:
+    """Returns the keys and indices of a path that the body has, and the field that is missing. pydantic's path also names
+    validators and members of unions, which are no part of the body."""
+    for n, name in enumerate(path):
+        if isinstance(value, Mapping) and (name in value or (kind == "missing" and n == len(path) - 1)):
+            yield name
+            value = value.get(name)
+        elif isinstance(value, list) and isinstance(name, int) and name < len(value):
+            yield name
+            value = value[name]
 
 
 def _allowed(app: FastAPI, request: Request) -> str:

@@ -12,6 +12,8 @@ import signal
 import socket
 import time
 from asyncio import TimerHandle, Transport, get_running_loop
+from collections.abc import Callable
+from types import FrameType
 from typing import Any, Final
 
 import structlog
@@ -175,6 +177,15 @@ def _head_too_large() -> Problem:
 
 class Server(uvicorn.Server):
     """Ends with exit status 0 on SIGTERM: uvicorn would raise the signal again after its shutdown."""
+
+    def __init__(self, config: uvicorn.Config, on_exit: Callable[[], None] = lambda: None) -> None:
+        """on_exit: called when the process is asked to end, before the server waits for the requests that it handles."""
+        super().__init__(config)
+        self._on_exit = on_exit
+
+    def handle_exit(self, sig: int, frame: FrameType | None) -> None:
+        self._on_exit()
+        super().handle_exit(sig, frame)
 
     @contextlib.contextmanager
     def capture_signals(self) -> Any:

@@ -91,7 +91,7 @@ def serve(service: Service, settings: ServiceSettings, role: str) -> None:
     gc.freeze()
     gc.set_threshold(200_000, 50, 100)
     log.info("listening", host=settings.http_host, port=listener.getsockname()[1], role=role)
-    server.Server(server.configured(app.asgi())).run(sockets=[listener])
+    server.Server(server.configured(app.asgi()), app.end_soon).run(sockets=[listener])
 
 
 async def _command(service: Service, settings: ServiceSettings, command: str, arguments: argparse.Namespace) -> None:

@@ -15,7 +15,7 @@ from chassis.declare.app import Principal
 from chassis.declare.service import Service
 from chassis.http.bodies import as_json
 from chassis.http.paging import Cursor, Cursors, Limit, Page, RowNumber
-from chassis.http.problems import invalid, respond
+from chassis.http.problems import Invalid, invalid, respond
 from chassis.journal import Entry
 from chassis.process.parts import Parts
 from contracts.personal import masked
@@ -83,7 +83,7 @@ def _subject(service: Service) -> Callable[..., tuple[str, UUID]]:
     def subject(**keys: UUID | None) -> tuple[str, UUID]:
         named = [(tables[name], key) for name, key in keys.items() if key is not None]
         if len(named) != 1:
-            raise invalid(("query", f"Value error, name one of {', '.join(tables)}"))
+            raise invalid(Invalid("query", "", f"Value error, name one of {', '.join(tables)}"))
         return named[0]
 
     def parameter(name: str, table: str) -> Parameter:

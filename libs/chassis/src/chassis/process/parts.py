@@ -56,6 +56,11 @@ class Parts:
         """The history of the database at the last certificate that this process wrote: see `recovery`."""
         self.beat_at = time.monotonic()
         self.started_at = time.monotonic()
+        self.ending = False
+
+    def end_soon(self) -> None:
+        """Called when the process is asked to end."""
+        self.ending = True
 
     # -- what routes use ----------------------------------------------------------------------------------------------
 

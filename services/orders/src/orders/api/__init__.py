@@ -5,12 +5,13 @@ from fastapi import APIRouter
 from chassis.declare.app import App
 from orders.api import annotations, holds, listing, markets, orion, reading, requests
 from orders.api.problems import PROBLEMS
+from orders.api.waits import Waits, waiting_route
 
 __all__ = ["PROBLEMS", "routes"]
 
 
 def routes(app: App) -> APIRouter:
-    ours = APIRouter(prefix="/v1")
+    ours = APIRouter(prefix="/v1", route_class=waiting_route(Waits(app)))
     for subject in (requests, holds, annotations, reading, listing, markets):
         subject.add_routes(ours, app)
     ours.routes.extend(orion.routes(app).routes)

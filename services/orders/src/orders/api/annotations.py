@@ -11,7 +11,7 @@ from chassis.declare.app import App, Outcome, Principal
 from chassis.http.bodies import as_json
 from chassis.http.commands import CHANGE
 from chassis.http.paging import Cursor, Cursors, Limit, Page
-from chassis.http.problems import Problem, answers, invalid, known, respond
+from chassis.http.problems import Invalid, Problem, answers, invalid, known, respond
 from contracts.base import Counter, Id, LongText, Text
 from contracts.orders import (
     AddAttachment,
@@ -153,7 +153,7 @@ def add_routes(router: APIRouter, app: App) -> None:
         try:
             metadata = json_object(body)
         except ValueError as error:
-            raise invalid(("body", f"Value error, {error}")) from None
+            raise invalid(Invalid("body", "", f"Value error, {error}")) from None
         message = SetMetadata(**of(request, who, order_id), metadata=metadata, mode=mode)
         return await app.execute(request, who, message, lambda o: (200, shown(order_id, o.state, o.version)))
 

@@ -11,7 +11,7 @@ from chassis.declare.app import App, Principal
 from chassis.http.bodies import as_json
 from chassis.http.commands import CONDITIONAL, etag, precondition
 from chassis.http.paging import Cursor, Cursors, Limit, Page
-from chassis.http.problems import Problem, answers, invalid, respond
+from chassis.http.problems import Invalid, Problem, answers, invalid, respond
 from contracts.base import Code
 from contracts.orders import MarketTerms
 from orders import store
@@ -46,7 +46,7 @@ def add_routes(router: APIRouter, app: App) -> None:
     ) -> Response:
         """Write a market whole. The orders that wait because of it start."""
         if body.terms.code != code:
-            raise invalid(("body.terms.code", f"Value error, it must be {code}, as in the path"))
+            raise invalid(Invalid("body", "/terms/code", f"Value error, it must be {code}, as in the path"))
         market = store.Market(store=who.store_id, channel=body.channel, account=body.account, terms=body.terms)
 
         async def write(tx: Connection) -> int:

@@ -1,0 +1,59 @@
+"""`?wait=` on writes: the process that answers commits nothing of what it waits for; another one, the worker, does."""
+
+from __future__ import annotations
+
+import asyncio
+import signal
+import time
+from typing import Any
+
+from tests.integration.shop import Options, Shop
+
+SHOP = Options(apart=True)
+
+
+async def test_a_client_waits_until_its_order_got_there(shop: Shop) -> None:
+    status, order = await shop.call("orders", "POST", "/v1/orders?wait=in_progress&timeout=20", shop.content())
+    assert (status, order["status"], order["payment_status"]) == (201, "approved", "paid"), order
+    assert order["fulfillment_status"] == "in_progress" and order["placed_at"] and order["approved_at"]
+    path = f"/v1/orders/{order['order_id']}/cancel?wait=settled&timeout=20"
+    status, order = await shop.call("orders", "POST", path, {"reason": "changed their mind"})
+    assert (status, order["status"], order["payment_status"]) == (200, "cancelled", "refunded"), order
+    assert all(one["end"] for one in order["processes"] if one["kind"] == "undo")
+
+
+async def test_fifty_clients_at_once_share_one_read(shop: Shop) -> None:
+    async def one() -> tuple[int, dict[str, Any], float]:
+        started_at = time.monotonic()
+        status, order = await shop.call("orders", "POST", "/v1/orders?wait=placed&timeout=20", shop.content())
+        return status, order, time.monotonic() - started_at
+
+    found = await asyncio.gather(*(one() for _ in range(50)))
+    assert {status for status, _, _ in found} == {201} and all(order["placed_at"] for _, order, _ in found)
+    seconds = sorted(one for _, _, one in found)
+    print(f"placed after p50 {seconds[25] * 1000:.0f} ms, p98 {seconds[48] * 1000:.0f} ms")
+
+
+async def test_a_process_that_ends_answers_those_who_wait(shop: Shop) -> None:
+    status, order = await shop.call("orders", "POST", "/v1/orders?wait=in_progress&timeout=20", shop.content())
+    assert status == 201, order
+    api, worker = shop.system.of("orders")
+    assert shop._http is not None
+    headers = {"authorization": f"Bearer {shop.keys['orders']}"}
+    path = f"{api.url}/v1/orders/{order['order_id']}/archive?wait=fulfilled&timeout=30"
+    waiting = asyncio.create_task(_answer(shop, path, headers))
+    await asyncio.sleep(0.5)
+    assert not waiting.done()
+    started_at = time.monotonic()
+    api.send(signal.SIGTERM)
+    status, answer = await waiting
+    assert (status, answer["fulfillment_status"]) == (202, "in_progress") and answer["archived_at"]
+    assert await asyncio.to_thread(api.exit_status) == 0 and time.monotonic() - started_at < 5
+    assert worker.running
+    await shop.restart(api)
+
+
+async def _answer(shop: Shop, url: str, headers: dict[str, str]) -> tuple[int, Any]:
+    assert shop._http is not None
+    async with shop._http.post(url, headers=headers, timeout=None) as answer:
+        return answer.status, await answer.json()
