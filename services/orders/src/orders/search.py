@@ -153,9 +153,8 @@ class Search:
         candidates = bool(self._candidates)
         while windows:
             missing = limit + 1 - len(rows)
-            enough = (
-                examined and len(rows) * sum(windows) >= missing * examined
-            )  # if the next windows are as the ones before
+            # Whether the windows to come fill the page, if as many orders fit in them as in those before.
+            enough = examined and len(rows) * sum(windows) >= missing * examined
             if candidates and (examined or self._asked.selective) and not enough:
                 found = await self._sorted_candidates(read, missing, place, shown)
                 if found is not None:
