@@ -456,4 +456,7 @@ async def test_an_order_in_flight_writes_no_marks_and_its_search_row_once(app: A
             " 'revision', 'updated_at', 'waiting_since', 'waiting_step', 'placed_at')"
         )
         in_flight = await connection.fetchval("select count(*) from orders where in_flight")
-    assert (marked, indexed) == (0, 0) and in_flight
+        stamped = await connection.fetchval(
+            "select count(*) from orders where (rested_at is null) <> in_flight or updated_at < coalesce(rested_at, updated_at)"
+        )
+    assert (marked, indexed, stamped) == (0, 0, 0) and in_flight
