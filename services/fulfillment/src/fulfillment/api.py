@@ -27,7 +27,8 @@ PROBLEMS: Final[Problems] = {
     "shipment_not_shipped": About(409, "The shipment has not left yet", "Only a shipment that has left can arrive.",
         "`POST /v1/shipments/{id}/ship` first."),
     "shipment_on_hold": About(409, "The shipment is on hold", "Its order is suspended: it is held, or being changed.",
-        "Do not send it yet; `GET /v1/shipments?status=picking` lists what is to be sent. Ship it once the order is resumed."),
+        "Do not send it yet; `GET /v1/shipments?status=picking` lists what is to be sent. Once the order is resumed, ship it "
+        "with a new Idempotency-Key: the old one repeats this answer."),
     "shipment_cancelled": About(409, "The shipment was cancelled", "Its pieces went back to stock.",
         "Do not send it; `GET /v1/shipments?status=picking` lists what is to be sent."),
     "shipment_unknown": About(404, "No such shipment", "This store has no shipment of this id.",
