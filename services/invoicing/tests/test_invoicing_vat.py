@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from contracts.invoicing import InvoiceLineWanted, TaxPart
 from contracts.money import canonical
-from invoicing.domain.vat import Assessed, assess
+from contracts.vat import Assessed, assess
 
 
 def wanted(*lines: tuple[int, str | None] | tuple[int, str | None, int]) -> tuple[InvoiceLineWanted, ...]:

@@ -16,9 +16,9 @@ from pydantic import Field
 from contracts.base import Command, Document
 from contracts.deciding import Context, Effect
 from contracts.invoicing import Credit, Credited, CreditLine, Failed, FailureCode, InvoiceLine, Issue, Issued
+from contracts.vat import NOTHING, CreditedLine, assess, credited, groups_of
 from invoicing.domain.sellers import SellerTerms
 from invoicing.domain.series import Numbering, SeriesKey, stamp
-from invoicing.domain.vat import NOTHING, CreditedLine, assess, credited, groups_of
 
 BillingEvent = Issued | Credited | Failed
 
