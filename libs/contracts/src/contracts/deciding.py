@@ -9,7 +9,7 @@ no random id.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime
 from types import MappingProxyType
 from typing import Any, NamedTuple
@@ -85,6 +85,8 @@ class Refusal:
 
     code: str
     detail: str
+    more: Mapping[str, Any] = field(default_factory=dict)
+    """Further members of the problem, as JSON has them: what is refused, and what is possible instead."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -170,7 +170,9 @@ async def execute(shell: Shell, request: Request, who: Principal, message: Comma
             code = outcome.refusal.code
             about = {**PROBLEMS, **shell.service.problems}[code]
             present = {"version": outcome.version} if code == "version_outdated" else {}
-            refused = Problem(about.status, code, about.title, outcome.refusal.detail, **present)
+            refused = Problem(
+                about.status, code, about.title, outcome.refusal.detail, **outcome.refusal.more, **present
+            )
             return refused.rendered(path, etag(outcome.version) if present else None)
         status, body, *more = answer(outcome)
         return as_json(status, body, {**etag(outcome.version), **(more[0] if more else {})})
