@@ -43,4 +43,12 @@ PROBLEMS: Problems = {
         "Remove others in the same request: `remove` is applied before `add`."),
     "metadata_exceeded": About(409, "The metadata is too large", "With this change the metadata would have more than 16,384 bytes.",
         "Remove members by setting them to null, or replace the object with `PUT`."),
+    "line_unknown": About(422, "The order has no such line", "A line of the request is no line of the order.",
+        "Use the `external_line_id` of a line; `GET /v1/orders/{id}` lists them under `order.lines`."),
+    "refund_exceeds": About(409, "More than is left to refund",
+        "What was captured, less what went back and what open refunds are going to take, is less than the refund.",
+        "`line`, `of`, `allowed` and `asked` state what is left; a null `line` is the order. Refund at most `allowed`."),
+    "refund_empty": About(409, "The refund comes to nothing",
+        "The request names no amount, or pieces whose price is 0 or went back before.",
+        "Name pieces or amounts that are left: `POST /v1/orders/{id}/refunds` with `dry_run` shows what goes back."),
 }  # fmt: skip
