@@ -135,7 +135,7 @@ NOUNS = (
     "api_key", "scope", "store", "url", "request", "body", "header", "connections", "query", "query_parameter", "cursor", "resource", "method",
     "if_match", "version", "idempotency_key", "database", "outcome", "service", "message", "replay", "filter", "order", "market", "step",
     "exception", "resolution", "obstacle", "undo", "shipment", "stock", "document", "seller", "prefix", "authorization", "capture",
-    "line", "tags", "metadata", "currency", "gateway", "invoice", "credit", "operation", "amount", "hold",
+    "line", "tags", "metadata", "currency", "gateway", "invoice", "credit", "operation", "amount", "hold", "refund",
 )  # fmt: skip
 
 

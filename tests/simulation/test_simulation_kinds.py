@@ -21,9 +21,10 @@ from contracts.ids import derived
 from orders.domain import answers, decisions, processes, undo, views
 from orders.domain.holds import HOLD
 from orders.domain.order import Progressed
-from orders.domain.place import PLACE, placed
+from orders.domain.place import GIVE_BACK, PLACE, placed
 from orders.domain.process import Process, Processes, Step, Undo
 from orders.domain.processes import PROCESSES
+from orders.domain.refund import REFUND
 from orders.domain.run import Run, RunData
 from orders.domain.settle import SETTLE
 from orders.domain.story import Story
@@ -70,8 +71,8 @@ def begun_by(place: Process, toy: Process, monkeypatch: pytest.MonkeyPatch, susp
     of_toy = {("toy", "place"): "excludes", ("toy", "undo"): "pauses"}
     suspended = {(kind, "toy"): "suspends" for kind in suspends}
     precedence: Any = {**beside, **PROCESSES.precedence, **of_toy, **suspended}
-    declared = (place, SETTLE, HOLD, toy)
-    known = Processes((*declared, undo.derived(*declared)), precedence)
+    declared = (place, SETTLE, REFUND, HOLD, toy)
+    known = Processes((*declared, undo.derived(*declared, last=GIVE_BACK)), precedence)
     for module in (decisions, answers, processes, views, simulation):
         monkeypatch.setattr(module, "PROCESSES", known)
 

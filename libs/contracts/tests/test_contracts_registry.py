@@ -17,7 +17,7 @@ from contracts.snapshot import Snapshot
 READERS = {kind: reader(model) for kind, model in MESSAGES.items()}
 each = pytest.mark.parametrize("model", MESSAGES.values(), ids=MESSAGES)
 
-NOT_IN_ED = {"held", "out_of_stock", "too_late", "pending", "step_failed"}
+NOT_IN_ED = {"held", "out_of_stock", "too_late", "pending", "step_failed", "refund_given_up"}
 """Events that state how things now are."""
 
 
@@ -102,6 +102,7 @@ CLOSED = {
     "on_short": "decides whether an order without goods is cancelled",
     "outcome": "of a command: decides whether an amount is booked",
     "price_basis": "decides whether tax is contained in an amount",
+    "reason": "of a command: a misspelt word is refused",
     "resolution": "of a command: a misspelt word is refused",
 }
 """Enums that refuse further words, with the reason. All others are `Open`."""

@@ -145,7 +145,7 @@ def disagreements(
     state = _State()
     state.rows = {
         "orders": [Row(key=KEY, status=status, waiting="", in_flight=False, completed=status == "approved",
-                       grand_minor=captured - refunded, **money, not_invoiced=not_invoiced, captures=json.dumps(captures))],
+                       grand_minor=captured, **money, not_invoiced=not_invoiced, captures=json.dumps(captures), not_sold=0)],
         "payments": [Row(key=KEY, **money)],
         "fulfillment": [],
         "invoicing": [Row(document_id=name, order_id=KEY, number=name, total_minor=amount, kind=kind,
@@ -156,6 +156,7 @@ def disagreements(
 
 
 EACH_CAPTURE = "each capture is invoiced exactly, or refunded in full without an invoice"
+CREDITED = "what went back of invoiced captures is credited"
 
 
 def test_a_capture_without_its_invoice_is_seen() -> None:
@@ -168,9 +169,13 @@ def test_a_capture_without_its_invoice_is_seen() -> None:
 def test_a_capture_that_was_in_flight_when_its_order_was_cancelled_is_refunded_without_an_invoice() -> None:
     both = {"c1": (5, 5), "c2": (7, 7)}
     assert disagreements("cancelled", both, {"c1": 5}) == []
-    assert disagreements("cancelled", both, {"c1": 4}) == [EACH_CAPTURE]
+    assert disagreements("cancelled", both, {"c1": 4}) == [EACH_CAPTURE, CREDITED]
     half = disagreements("cancelled", {"c1": (5, 5), "c2": (7, 0)}, {"c1": 5})
     assert half[0] == EACH_CAPTURE and half[1].startswith("a cancelled order")
+
+
+def test_a_refund_without_its_credit_note_is_seen() -> None:
+    assert disagreements("approved", {"c1": (5, 2)}, {"c1": 5}) == [CREDITED]
 
 
 def test_an_order_of_a_deemed_supplier_has_no_invoice() -> None:

@@ -18,7 +18,21 @@ from uuid import NAMESPACE_OID, UUID, uuid5
 from contracts import fulfillment, invoicing, payments
 from contracts.base import Command, Event, PrivateEvent
 from contracts.deciding import Context, Folded, Refusal, Unasked, Wake, effects_of
-from contracts.orders import Approve, Cancel, Hold, MarketTerms, Place, Release, Resolution, Resolve, Retry
+from contracts.orders import (
+    Approve,
+    Cancel,
+    GiveUpRefund,
+    Hold,
+    MarketTerms,
+    Place,
+    Refund,
+    RefundLine,
+    Release,
+    Resolution,
+    Resolve,
+    Retry,
+    RetryRefund,
+)
 from contracts.snapshot import Address, Buyer, Line, OrderContent, Quantities, Snapshot, Source, Tax, Totals
 from orders.domain.order import MarketKey, Order, evolve, initial
 from orders.domain.processes import wake_at
@@ -188,6 +202,17 @@ class Play:
     def releases_id(self, hold_id: UUID, op: str = "release") -> Play:
         return self.when(Release(**self._person(op), hold_id=hold_id))
 
+    def refunds(self, *lines: tuple[str, int], op: str = "refund", **wanted: Any) -> Play:
+        """Lines as (id, pieces); `wanted`: the other fields of the request."""
+        pieces = tuple(RefundLine(line_id=line_id, quantity=quantity) for line_id, quantity in lines)
+        return self.when(Refund(**self._person(op), **{"lines": pieces, **wanted}))
+
+    def retries_refund(self, refund: str = "refund", op: str = "retry refund") -> Play:
+        return self.when(RetryRefund(**self._person(op), refund_id=uid(refund)))
+
+    def gives_up(self, refund: str = "refund", op: str = "give up") -> Play:
+        return self.when(GiveUpRefund(**self._person(op), refund_id=uid(refund), reason="paid by hand"))
+
     def _person(self, op: str) -> dict[str, Any]:
         return {"order_id": ORDER, "store_id": STORE, "operation_id": uid(op), "actor": "person:ann"}
 
@@ -318,6 +343,21 @@ class Play:
     def too_late(self) -> Play:
         return self.when(fulfillment.TooLate(**_answer(self.last(fulfillment.CancelShipments)), shipped=(uid("main"),)))
 
+    def reduced(self) -> Play:
+        """The warehouse gives back all that is asked for: the open shipments have nothing left."""
+        asked = self.last(fulfillment.Reduce)
+        open_ = [one for one in self.order.facts.shipments.values() if one.status == "picking"]
+        plans = tuple(
+            fulfillment.ShipmentPlan(shipment_id=one.shipment_id, location=one.location, lines=()) for one in open_
+        )
+        return self.when(fulfillment.Reduced(**_answer(asked), lines=(), shipments=plans))
+
+    def restocked(self) -> Play:
+        return self.when(fulfillment.Restocked(**_answer(self.last(fulfillment.Restock)), lines=()))
+
+    def too_late_to_reduce(self) -> Play:
+        return self.when(fulfillment.TooLate(**_answer(self.last(fulfillment.Reduce)), shipped=(uid("main"),)))
+
     def _goods(
         self, asked: fulfillment.Reserve, at: Mapping[str, str] | None = None
     ) -> tuple[fulfillment.PlacedLine, ...]:
@@ -338,9 +378,10 @@ class Play:
         ))  # fmt: skip
 
     def credited(self, lines: Iterable[payments.MoneyLine] = ()) -> Play:
-        """What is left of the invoice, or these lines of it."""
+        """What is asked for, or these lines of the invoice; without either, what is left of it."""
         asked = self.last(invoicing.Credit)
-        return self.when(self.credit_note(asked.operation_id, asked.invoice_id, lines))
+        wanted = [payments.MoneyLine(**one.model_dump()) for one in asked.lines]
+        return self.when(self.credit_note(asked.operation_id, asked.invoice_id, lines or wanted))
 
     def credit_note(
         self, operation: UUID, invoice: UUID, lines: Iterable[payments.MoneyLine] = (), note: str = ""
@@ -370,6 +411,11 @@ class Play:
         """Reserved, authorized, approved by rule, started."""
         self.receives(told or content(), market(**terms)).reserved().authorized()
         return self.started()
+
+    def in_the_warehouse_at(self, told: OrderContent, at: Mapping[str, str], **terms: Any) -> Play:
+        """`at`: line id -> location."""
+        self.receives(told, market(**terms)).reserved().authorized()
+        return self.started(at)
 
     def paid_and_in_the_warehouse(self) -> Play:
         return self.in_the_warehouse().captured().issued()

@@ -39,7 +39,11 @@ def test_an_order_is_carried_from_the_snapshot_to_its_completion(play: Play) -> 
     assert (play.stated[0].shipments_open, play.stated[0].shipments_shipped) == (0, 1)
     play.fulfilled().then(FulfillmentChanged, Completed)
     assert play.status == "approved/paid/fulfilled"
-    assert waiting(play.order) == waiting_step(play.order) == "" and allowed(play.order) == [] and play.wakes_in is None
+    assert (
+        waiting(play.order) == waiting_step(play.order) == ""
+        and allowed(play.order) == ["refund"]
+        and play.wakes_in is None
+    )
     play.delivered().nothing()
     assert play.order.facts.shipments[str(uid("main"))].status == "delivered"
 

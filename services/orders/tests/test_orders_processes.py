@@ -46,7 +46,15 @@ def test_a_process_has_the_data_of_its_kind_and_steps_of_different_names() -> No
 
 
 def test_the_undo_is_the_declared_undos_in_reverse_behind_the_one_that_decides() -> None:
-    assert [step.name for step in UNDO.steps] == ["stop", "outcomes", "credit", "refund", "void", "release"]
+    assert [step.name for step in UNDO.steps] == [
+        "stop",
+        "outcomes",
+        "credit",
+        "refund",
+        "void",
+        "release",
+        "give_back",
+    ]
 
 
 def test_a_process_that_is_excluded_does_not_begin(play: Play) -> None:

@@ -7,7 +7,7 @@ from typing import Any, NamedTuple
 from uuid import UUID
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from orders_play import uid
 
@@ -152,6 +152,7 @@ STEPS = st.lists(
 
 
 @pytest.mark.parametrize("currency", PRICES)
+@settings(deadline=None)
 @given(data=st.data())
 def test_no_sequence_of_refunds_exceeds_a_captured_line_and_all_pieces_are_all_the_money(
     currency: str, data: Any

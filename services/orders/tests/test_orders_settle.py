@@ -25,7 +25,13 @@ from orders.domain.views import waiting
 def test_a_rejected_invoice_is_an_exception_and_the_order_stays(play: Play) -> None:
     play.in_the_warehouse().captured().rejected().then(ExceptionRaised)
     assert play.event(ExceptionRaised).code == "invoice_failed" and "vat_number" in play.event(ExceptionRaised).detail
-    assert waiting(play.order) == "exception" and allowed(play.order) == ["cancel", "retry", "resolve", "hold"]
+    assert waiting(play.order) == "exception" and allowed(play.order) == [
+        "cancel",
+        "retry",
+        "resolve",
+        "refund",
+        "hold",
+    ]
     play.shipped().fulfilled().then(FulfillmentChanged)  # shipped, but not completed without its invoice
     play.retries("op").then(Retried, asks=[Issue])
     play.issued().then(ExceptionResolved, Completed)

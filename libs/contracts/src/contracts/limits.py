@@ -48,6 +48,10 @@ METADATA_DEPTH_MAX: Final = 10
 """Levels of objects and lists in the metadata of an order."""
 URL_LENGTH_MAX: Final = 2_000
 """Characters of the address of an attachment."""
+REFUNDS_MAX: Final = 300
+"""Refunds of an order."""
+REFUND_LINES_MAX: Final = 10_000
+"""Lines of all refunds of an order together; a line that goes back from two captures counts twice."""
 
 BODY_BYTES_MAX: Final = 1024 * 1024
 """Largest body that is read, over HTTP and from a topic."""

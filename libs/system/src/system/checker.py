@@ -36,7 +36,12 @@ select key::text, status, waiting, in_flight, completed_at is not null as comple
     and not coalesce((market::json->>'invoice_deemed_supplier')::boolean, false) as not_invoiced,
   (select json_object_agg(name, (select json_build_array(coalesce(sum((line->>'amount_minor')::bigint), 0),
       coalesce(sum((line->>'refunded_minor')::bigint), 0)) from json_array_elements(one->'lines') as l (line)))
-    from json_each(doc::json->'facts'->'captures') as c (name, one))::text as captures
+    from json_each(doc::json->'facts'->'captures') as c (name, one))::text as captures,
+  coalesce((doc::json->'facts'->'undone'->>'refunded_minor')::bigint, 0) + coalesce((
+    select sum((line->>'amount_minor')::bigint) from json_each(doc::json->'runs') as r (id, run),
+      json_array_elements(run->'data'->'parts') as p (part), json_array_elements(part->'lines') as l (line)
+    where run->'data'->>'kind' = 'refund' and run->'data'->>'cause' = 'edit' and part->>'refund_id' is not null), 0)
+    as not_sold
 from orders"""
 LEDGERS = "select key::text, authorized_minor, captured_minor, voided_minor, refunded_minor from ledgers"
 PIECES = """
@@ -193,8 +198,9 @@ def _services_agree(state: _State, parked: set[str]) -> list[Check]:
         "a cancelled order leaves nothing: refunded = captured, the rest voided, credited = invoiced, no piece reserved"
     )
     completed = Check(
-        "a completed order keeps as captured its total: what a cancel refunded before it was placed anew is back"
+        "of a completed order its total is captured, besides what an edit refunded, or a cancel before it was placed anew"
     )
+    credited = Check("what went back of invoiced captures is credited")
     ledgers, pieces = _by_key(state.rows["payments"]), _by_key(state.rows["fulfillment"])
     invoices, credits = _sums(state.rows["invoicing"], "invoice"), _sums(state.rows["invoicing"], "credit")
     of_capture = {row["capture_id"]: row["total_minor"] for row in state.rows["invoicing"] if row["kind"] == "invoice"}
@@ -222,9 +228,17 @@ def _services_agree(state: _State, parked: set[str]) -> list[Check]:
             undone.expect(not any(left), key, "not refunded, voided, credited, released:", left)
         if row["completed"]:
             completed.expect(
-                captured - refunded == row["grand_minor"], key, captured, "-", refunded, "of", row["grand_minor"]
+                captured - row["not_sold"] == row["grand_minor"],
+                key,
+                captured,
+                "-",
+                row["not_sold"],
+                "of",
+                row["grand_minor"],
             )
-    return [same_money, invoiced, undone, completed]
+        back = sum(refund for name, (_, refund) in captures.items() if name in of_capture)
+        credited.expect(back == credits.get(key, 0), key, "refunded", back, "credited", credits.get(key, 0))
+    return [same_money, invoiced, undone, completed, credited]
 
 
 def _by_key(rows: Sequence[Any]) -> dict[str, tuple[int, ...]]:

@@ -6,6 +6,14 @@ from collections.abc import Iterable
 
 from asyncpg import Connection
 
+# The captured lines; `busy`: money may be on its way back, or a credit note may be missing until a person has decided.
+CAPTURED_LINES = """
+  select o.key, capture->>'invoice_id' is not null as invoiced, (line->>'amount_minor')::bigint as captured,
+    coalesce((line->>'refunded_minor')::bigint, 0) as refunded, coalesce((line->>'credited_minor')::bigint, 0) as credited,
+    o.waiting not in ('', 'warehouse') or o.in_flight as busy
+  from orders o, json_each(coalesce(o.doc::json->'facts'->'captures', '{}')) as c (id, capture),
+    json_array_elements(capture->'lines') as l (line)"""
+
 # Each: a name, and SQL that answers (comparisons made, comparisons violated).
 CHECKS = {
     "orders.revision_counts_events": """
@@ -18,13 +26,18 @@ CHECKS = {
             coalesce(max(version), 0) as highest_published
           from journal where aggregate = 'orders' and revision is not null group by key) j""",
     "orders.completed_means_done": """
-        select count(*), count(*) filter (where status <> 'approved' or payment_status not in ('paid', 'free')
+        select count(*), count(*) filter (where status <> 'approved' or payment_status not in ('paid', 'free', 'partially_refunded', 'refunded')
           or fulfillment_status not in ('fulfilled', 'not_required'))
         from orders where completed_at is not null""",
     "orders.cancelled_and_undone_holds_nothing": """
         select count(*), count(*) filter (where payment_status not in ('unpaid', 'voided', 'refunded', 'free')
-          or fulfillment_status = 'fulfilled')
+          or (fulfillment_status = 'fulfilled' and cancel_cause is distinct from 'refunded'))
         from orders where status = 'cancelled' and waiting = ''""",
+    "orders.refunds_are_within_what_was_captured": f"""
+        select count(*), count(*) filter (where refunded > captured) from ({CAPTURED_LINES}) l""",
+    "orders.what_went_back_is_credited": f"""
+        select count(*), count(*) filter (where refunded <> credited)
+        from ({CAPTURED_LINES}) l where invoiced and not busy""",
     "orders.what_waits_says_for_what": """
         select count(*), count(*) filter (where waiting = '' and status not in ('approved', 'cancelled'))
         from orders where not test""",

@@ -16,12 +16,14 @@ from contracts.orders import (
     FulfillmentStatus,
     MarketTerms,
     PaymentStatus,
+    RefundCause,
     Resolution,
     Status,
 )
 from contracts.payments import MoneyTotals
 from contracts.snapshot import OrderContent
 from orders.domain.facts import ShipmentFact
+from orders.domain.refund import State
 from orders.domain.run import End
 
 Unknown = Literal["unknown"]
@@ -243,6 +245,100 @@ class OrderRead(OrderShown):
     """The latest steps, newest last."""
     timeline_next_cursor: str | None
     """The cursor of the steps before, for `/timeline`; null if these are all."""
+
+
+class RefundedLine(BaseModel):
+    line_id: str
+    """`shipping`: the shipping charge."""
+    quantity: int
+    """Pieces; 0 for an amount without pieces."""
+    amount_minor: int
+
+
+class RefundPartShown(BaseModel):
+    """What goes back of one capture."""
+
+    capture_id: UUID
+    amount_minor: int
+    lines: list[RefundedLine]
+    operation_id: UUID | None
+    """The refund in payments; null until the money has gone back."""
+    credit_note_id: UUID | None
+    """Null until it is credited, and where there is no invoice."""
+
+
+class RefundShown(BaseModel):
+    """Amounts are minor units of `currency`, tax included."""
+
+    refund_id: UUID
+    number: int
+    process: str
+    state: State
+    waits_for: str
+    detail: str
+    """The code with which it was refused."""
+    since: Timestamp
+    """When the present step began."""
+    reason: RefundCause | Unknown
+    note: str
+    actor: str
+    requested_at: Timestamp
+    currency: str
+    amount_minor: int
+    refunded_minor: int
+    """What has gone back."""
+    restock: bool
+    reference: str | None
+    """The marketplace's id of the refund."""
+    parts: list[RefundPartShown]
+
+
+class RefundList(BaseModel):
+    items: list[RefundShown]
+
+
+class CreditedLinePreview(BaseModel):
+    line_id: str
+    quantity: int
+    rate: str | None
+    """Null: several taxes."""
+    net_minor: int
+    vat_minor: int
+    gross_minor: int
+
+
+class CreditPreview(BaseModel):
+    """The credit note of one invoice."""
+
+    invoice_id: UUID
+    invoice_number: str
+    net_minor: int
+    vat_minor: int
+    total_minor: int
+    lines: list[CreditedLinePreview]
+
+
+class RefundPartPreview(BaseModel):
+    capture_id: UUID
+    amount_minor: int
+    lines: list[RefundedLine]
+    credited: Literal["now", "when_invoiced", "never"]
+    """`never`: the marketplace issues the invoice."""
+    credit: CreditPreview | None
+    """Null where there is no invoice yet, or none at all."""
+
+
+class RefundPreview(BaseModel):
+    """The answer to `dry_run`: nothing has gone back."""
+
+    currency: str
+    amount_minor: int
+    cancels_order: bool
+    """With it all that was captured has come back: the order is cancelled then."""
+    parts: list[RefundPartPreview]
+
+
+RefundOrPreview = RefundShown | RefundPreview
 
 
 class MarketShown(BaseModel):

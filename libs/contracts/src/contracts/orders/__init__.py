@@ -42,8 +42,29 @@ from contracts.orders.events import (
 )
 from contracts.orders.holds import HOLD_REASONS, WINDOW, Held, Hold, Release, Released
 from contracts.orders.market import MarketTerms
+from contracts.orders.refunds import (
+    GiveUpRefund,
+    Refund,
+    RefundCause,
+    RefundGivenUp,
+    RefundLine,
+    RefundOpened,
+    RefundPart,
+    RefundReason,
+    RefundSettled,
+    RefundWanted,
+    RetryRefund,
+)
 from contracts.orders.requests import Approve, Cancel, Place, Resolve, Retry
-from contracts.orders.words import CancelCause, CaptureOption, FulfillmentStatus, PaymentStatus, Resolution, Status
+from contracts.orders.words import (
+    CancelCause,
+    CaptureOption,
+    FulfillmentStatus,
+    PaymentStatus,
+    RequestedCause,
+    Resolution,
+    Status,
+)
 
 __all__ = [
     "CHANGES_MAX",
@@ -70,6 +91,7 @@ __all__ = [
     "ExceptionResolved",
     "FulfillmentChanged",
     "FulfillmentStatus",
+    "GiveUpRefund",
     "Held",
     "Hold",
     "MarketTerms",
@@ -83,14 +105,25 @@ __all__ = [
     "Placed",
     "Received",
     "ReferenceChanged",
+    "Refund",
+    "RefundCause",
+    "RefundGivenUp",
+    "RefundLine",
+    "RefundOpened",
+    "RefundPart",
+    "RefundReason",
+    "RefundSettled",
+    "RefundWanted",
     "Reinstated",
     "Release",
     "Released",
     "Remarked",
+    "RequestedCause",
     "Resolution",
     "Resolve",
     "Retried",
     "Retry",
+    "RetryRefund",
     "Scalar",
     "SetMetadata",
     "SetReference",

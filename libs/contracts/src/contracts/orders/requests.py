@@ -6,7 +6,7 @@ from typing import Annotated
 from uuid import UUID
 
 from contracts.base import Code, Command, LongText, OrderKeyed, Personal, Text
-from contracts.orders.words import CancelCause, Resolution
+from contracts.orders.words import RequestedCause, Resolution
 from contracts.snapshot import NewContent
 
 
@@ -25,7 +25,7 @@ class Approve(OrderKeyed, Command, type="orders.approve"):
 class Cancel(OrderKeyed, Command, type="orders.cancel"):
     """Accepted at once; the order is then undone step by step. Cancelling twice changes nothing."""
 
-    cause: CancelCause = "customer"
+    cause: RequestedCause = "customer"
     reason: Annotated[LongText, Personal()] = ""
 
 

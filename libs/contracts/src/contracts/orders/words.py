@@ -19,6 +19,9 @@ PaymentStatus = Literal[
 ]
 FulfillmentStatus = Literal["unfulfilled", "in_progress", "fulfilled", "not_required"]
 CaptureOption = Literal["on_placement", "on_approval", "per_shipment"]
-CancelCause = Literal["customer", "out_of_stock", "declined", "marketplace", "gave_up"]
+RequestedCause = Literal["customer", "out_of_stock", "declined", "marketplace", "gave_up"]
+"""Why a person cancels an order."""
+CancelCause = Literal[RequestedCause, "refunded"]
+"""`refunded`: all that was captured has come back."""
 Resolution = Literal["accept", "keep"]
 """What a person decides about an exception: the marketplace is right, or the order as it runs here is."""

@@ -8,19 +8,17 @@ from fastapi import APIRouter, Depends, Response
 from sqlalchemy import select
 
 from chassis import journal
-from chassis.batch.aggregates import whole
 from chassis.declare.app import App, Principal
 from chassis.http.bodies import as_json
 from chassis.http.commands import etag
 from chassis.http.paging import Cursor, Cursors, Limit, Page, PageOfRows, RowNumber
-from chassis.http.problems import Problem, answers, respond
+from chassis.http.problems import answers, respond
 from orders.api import annotations
+from orders.api.loading import load
 from orders.api.shown import shown
 from orders.domain.annotations import NONE
-from orders.domain.order import Order
 from orders.responses import OrderRead, Step
-from orders.store import PARTS
-from orders.tables import attachments, metadata, notes, orders
+from orders.tables import attachments, metadata, notes
 
 UNSHOWN: Final = ("orders.progressed", "orders.merged")
 """Types of the journal that the timeline leaves out; `GET /v1/journal` has them."""
@@ -48,17 +46,10 @@ def add_routes(router: APIRouter, app: App) -> None:
 
 async def read_order(app: App, who: Principal, order_id: UUID) -> dict[str, Any]:
     """Returns an order as `OrderRead`. Raises Problem 404."""
-    rows = await app.read(
-        select(orders.c.version, orders.c.doc, *(orders.c[part] for part in PARTS)).where(
-            orders.c.key == order_id, orders.c.store_id == who.store_id
-        )
-    )
-    if not rows:
-        raise Problem(404, "order_unknown", "No such order", f"no order {order_id} in your store")
-    state = Order.model_validate_json(whole(rows[0], PARTS))
+    state, version = await load(app, who, order_id)
     parked_keys = metadata.tables["parked_keys"]
     parked = await app.read(select(parked_keys.c.key).where(parked_keys.c.key == order_id))
-    body = shown(order_id, state, rows[0]["version"])
+    body = shown(order_id, state, version)
     if parked:
         body["waiting"] = "parked"
     own = state.annotations or NONE

@@ -11,7 +11,7 @@ from chassis.http.commands import CHANGE, COMMAND
 from chassis.http.problems import answers
 from contracts.base import Code, Text
 from contracts.ids import order_id
-from contracts.orders import Approve, Cancel, CancelCause, Place, Resolution, Resolve, Retry
+from contracts.orders import Approve, Cancel, Place, RequestedCause, Resolution, Resolve, Retry
 from contracts.snapshot import OrderContent, arriving
 from orders.api.shown import shown
 from orders.domain.actions import ACTIONS
@@ -33,7 +33,7 @@ class NewOrder(OrderContent):
 
 
 class CancelBody(BaseModel):
-    cause: CancelCause = "customer"
+    cause: RequestedCause = "customer"
     reason: Text = ""
 
 

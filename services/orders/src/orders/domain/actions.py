@@ -20,17 +20,21 @@ from contracts.orders import (
     Archive,
     Cancel,
     ChangeTags,
+    GiveUpRefund,
     Hold,
+    Refund,
     Release,
     Resolve,
     Retry,
+    RetryRefund,
     SetMetadata,
     SetReference,
     Unarchive,
 )
-from orders.domain import exceptions
+from orders.domain import exceptions, refund
 from orders.domain.annotations import NONE, metadata_after, tags_after
 from orders.domain.order import Order, has_shipped, retryable
+from orders.domain.run import Run
 
 Answer = Literal["refused", "done", "tried"]
 """The answer to a request that is sent all the same: a refusal with the code; success, and nothing changes; or it is tried,
@@ -42,6 +46,8 @@ class WhyNot(NamedTuple):
     detail: str
     of_request: Callable[[Order, Any], str] = lambda order, request: ""
     """What the refusal of one request adds to `detail`."""
+    more: Callable[[Order, Any], Mapping[str, Any]] = lambda order, request: {}
+    """Further members of the problem that refuses one request."""
 
 
 @dataclass(frozen=True)
@@ -161,6 +167,51 @@ def _always(order: Order, request: Command | None) -> str | None:
 
 HELD: Final = WhyNot("refused", "it is on hold; see `holds`, and release them first")
 
+
+def _refund(order: Order, request: Refund | None) -> str | None:
+    if order.status == "cancelled" or order.undo is not None:
+        return "order_cancelled"
+    if request is None:
+        return None if refund.left_minor(order) else "refund_empty"
+    if refund.find(order, request.operation_id) is not None:
+        return "refund_open"
+    parts = refund.planned(order, request)
+    return parts.code if isinstance(parts, Refusal) else None
+
+
+def _refund_detail(order: Order, request: Refund) -> str:
+    refused = refund.planned(order, request)
+    return f": {refused.detail}" if isinstance(refused, Refusal) else ""
+
+
+def _refund_more(order: Order, request: Refund) -> Mapping[str, Any]:
+    refused = refund.planned(order, request)
+    return refused.more if isinstance(refused, Refusal) else {}
+
+
+def _retry_refund(order: Order, request: RetryRefund | None) -> str | None:
+    return _of_refund(order, request, refund.is_refused)
+
+
+def _give_up_refund(order: Order, request: GiveUpRefund | None) -> str | None:
+    if request is not None and (run := refund.find(order, request.refund_id)) and refund.data_of(run).given_up:
+        return "refund_given_up"
+    return _of_refund(order, request, refund.can_be_given_up)
+
+
+def _of_refund(order: Order, request: RetryRefund | GiveUpRefund | None, possible: Callable[[Run], bool]) -> str | None:
+    if order.status == "cancelled" or order.undo is not None:
+        return "order_cancelled"
+    if request is None:
+        return None if any(possible(run) for run in refund.of_order(order.runs)) else "refund_not_refused"
+    if (run := refund.find(order, request.refund_id)) is None:
+        return "refund_unknown"
+    return None if possible(run) else "refund_not_refused"
+
+
+UNDONE: Final = WhyNot("refused", "it is cancelled, or is being cancelled: all its money goes back")
+NO_REFUND: Final = WhyNot("refused", "it has no refund of this id")
+
 ACTIONS: Final[Mapping[str, Action]] = {
     action.name: action
     for action in (
@@ -186,6 +237,25 @@ ACTIONS: Final[Mapping[str, Action]] = {
             "order_held": HELD,
             "undo_running": WhyNot("refused", "the cancel has not ended; see `processes`, and accept when none is open"),
             "step_not_failed": WhyNot("refused", "no step of the order waits for a person"),
+        }),
+        Action("refund", Refund, "orders.refund", _refund, {
+            "refund_open": WhyNot("done", "the same request has opened the refund"),
+            "order_cancelled": UNDONE,
+            "line_unknown": WhyNot("refused", "a line is none of the order's", _refund_detail, _refund_more),
+            "refund_exceeds": WhyNot("refused", "more than is left to refund", _refund_detail, _refund_more),
+            "refund_empty": WhyNot("refused", "nothing that was captured goes back"),
+            "refund_limit_reached": WhyNot("refused", "it has too many refunds", _refund_detail),
+        }),
+        Action("retry_refund", RetryRefund, "orders.refund", _retry_refund, {
+            "order_cancelled": UNDONE,
+            "refund_unknown": NO_REFUND,
+            "refund_not_refused": WhyNot("refused", "no refund, or not this one, is refused and waits for a person"),
+        }),
+        Action("give_up_refund", GiveUpRefund, "orders.refund", _give_up_refund, {
+            "refund_given_up": WhyNot("done", "it was given up before"),
+            "order_cancelled": UNDONE,
+            "refund_unknown": NO_REFUND,
+            "refund_not_refused": WhyNot("refused", "no refund, or not this one, is refused before its money has gone back"),
         }),
         Action("archive", Archive, "orders.edit", _archive, {
             "order_archived": WhyNot("done", "it is archived"),
@@ -238,7 +308,8 @@ def check(name: str, order: Order, context: Context, request: Command) -> list[R
     action = ACTIONS[name]
     if (code := action.guard(order, request)) is None or action.why_not[code].answer == "tried":
         return None
-    answer, detail, of_request = action.why_not[code]
-    if answer == "done":
+    why = action.why_not[code]
+    if why.answer == "done":
         return []
-    return [Refusal(code, f"the order is {order.status}: {detail}{of_request(order, request)}")]
+    detail = f"the order is {order.status}: {why.detail}{why.of_request(order, request)}"
+    return [Refusal(code, detail, why.more(order, request))]

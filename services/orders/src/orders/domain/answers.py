@@ -8,7 +8,7 @@ from typing import Any, Final
 from contracts import fulfillment, invoicing, payments
 from contracts.base import Event
 from contracts.deciding import Context, Decision, Unasked
-from orders.domain import differences, settle, undo
+from orders.domain import differences, refund, settle, undo
 from orders.domain.facts import AuthorizationFact, CapturedLine, CaptureFact, ShipmentFact
 from orders.domain.order import Order
 from orders.domain.processes import PROCESSES
@@ -27,6 +27,7 @@ def _close(story: Story, event: Event, code: str = "") -> Decision:
     """Hand the answer to its process; while an undo runs, see what is left to undo."""
     story.answered(event, code=code)
     undo.proceed(story)
+    refund.proceed(story)
     return _counted(story, event)
 
 
@@ -171,6 +172,8 @@ def shipped(order: Order, event: fulfillment.Shipped, context: Context) -> Decis
     pieces = _pieces(event.lines)
     fact = ShipmentFact(shipment_id=event.shipment_id, location=event.location, status="shipped", lines=pieces)
     story.note(shipments={**story.facts.shipments, str(event.shipment_id): fact})
+    if order.status == "cancelled":  # all its money had come back before the parcel left: it is not charged anew
+        return story.decision()
     story.fulfillment_changed("in_progress")
     _shipped_here_too(story)
     assert order.market is not None
@@ -215,6 +218,23 @@ def shipments_cancelled(order: Order, event: fulfillment.ShipmentsCancelled, con
     }
     story.note(reserved=False, shipments=gone)
     return _close(story, event)
+
+
+def reduced(order: Order, event: fulfillment.Reduced, context: Context) -> Decision:
+    """Pieces that had not shipped went back: a shipment has the pieces that are left, or is cancelled."""
+    if (story := _hear(order, event, context)) is None:
+        return []
+    shipments = {**story.facts.shipments}
+    for plan in event.shipments:
+        if (fact := shipments.get(str(plan.shipment_id))) is not None and fact.status == "picking":
+            left = {"lines": _pieces(plan.lines)} if plan.lines else {"status": "cancelled"}
+            shipments[str(plan.shipment_id)] = fact.model_copy(update=left)
+    story.note(shipments=shipments)
+    return _close(story, event)
+
+
+def restocked(order: Order, event: fulfillment.Restocked, context: Context) -> Decision:
+    return [] if (story := _hear(order, event, context)) is None else _close(story, event)
 
 
 def suspended(order: Order, event: fulfillment.Suspended, context: Context) -> Decision:

@@ -8,9 +8,23 @@ from typing import Final
 from uuid import UUID
 
 from contracts.deciding import Context, Decision, Refusal, Wake
-from contracts.orders import Approve, Cancel, Hold, MarketTerms, Place, Received, Release, Resolve, Retry
+from contracts.orders import (
+    Approve,
+    Cancel,
+    GiveUpRefund,
+    Hold,
+    MarketTerms,
+    Place,
+    Received,
+    Refund,
+    Release,
+    Resolve,
+    Retry,
+    RetryRefund,
+)
 from contracts.snapshot import OrderContent, Snapshot, Source
 from orders.domain import actions, differences, exceptions, holds, snapshots, undo
+from orders.domain import refund as refunding
 from orders.domain.order import MarketKey, Order, has_shipped, retryable, sold, waits_by_terms
 from orders.domain.processes import PROCESSES
 from orders.domain.story import Story
@@ -170,6 +184,39 @@ def retry(order: Order, message: Retry, context: Context) -> Decision:
         story.take_over_terms()
     for run in retryable(order):
         story.retry(run, message.operation_id)
+    return story.decision()
+
+
+def refund(order: Order, message: Refund, context: Context) -> Decision:
+    if (answer := actions.check("refund", order, context, message)) is not None:
+        return [*answer]
+    parts = refunding.planned(order, message)
+    assert not isinstance(parts, Refusal), "the guard has planned it"
+    story = Story(order, context, PROCESSES)
+    refunding.begin(
+        story, parts, message.operation_id, message.reason, actor=message.actor, note=message.note, restock=message.restock,
+        answers=message.operation_id,
+    )  # fmt: skip
+    return story.decision()
+
+
+def retry_refund(order: Order, message: RetryRefund, context: Context) -> Decision:
+    if (answer := actions.check("retry_refund", order, context, message)) is not None:
+        return [*answer]
+    story = Story(order, context, PROCESSES)
+    run = refunding.find(order, message.refund_id)
+    assert run is not None, "the guard has found it"
+    story.retry(run, message.operation_id)
+    return story.decision()
+
+
+def give_up_refund(order: Order, message: GiveUpRefund, context: Context) -> Decision:
+    if (answer := actions.check("give_up_refund", order, context, message)) is not None:
+        return [*answer]
+    story = Story(order, context, PROCESSES)
+    run = refunding.find(order, message.refund_id)
+    assert run is not None, "the guard has found it"
+    refunding.give_up(story, run, message)
     return story.decision()
 
 

@@ -28,6 +28,9 @@ from contracts.orders import (
     PaymentStatus,
     Placed,
     Received,
+    RefundGivenUp,
+    RefundOpened,
+    RefundSettled,
     Reinstated,
     Released,
     Remarked,
@@ -302,7 +305,10 @@ _FOLDS: Final[Mapping[type[Event], Callable[[Order, Any], dict[str, object]]]] =
     Held: _held,
     Released: _released,
     Progressed: _progressed,
-    **dict.fromkeys((CancelRefused, FulfillmentChanged, StepFailed, Retried), _only_statuses),
+    **dict.fromkeys(
+        (CancelRefused, FulfillmentChanged, StepFailed, Retried, RefundOpened, RefundSettled, RefundGivenUp),
+        _only_statuses,
+    ),
     **dict.fromkeys(FOLDED, lambda order, event: folded(order.annotations, event)),
 }
 

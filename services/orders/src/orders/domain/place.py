@@ -9,6 +9,7 @@ from contracts import fulfillment, payments
 from contracts.orders import Approved, Placed
 from orders.domain import holds, settle, undo
 from orders.domain.amounts import destination, payable, ships_anything
+from orders.domain.facts import ShipmentFact
 from orders.domain.process import Past, Process, Step, Undo
 from orders.domain.run import Run, RunData
 from orders.domain.story import STOCK_AGAIN_MAX_SECONDS, Story
@@ -155,22 +156,53 @@ def stop(story: Story, run: Run, operation: UUID) -> fulfillment.CancelShipments
 
 
 def stoppable(story: Story) -> int:
-    return int(story.facts.start_asked and story.order.status != "cancelled")
+    order = story.order
+    return int(story.facts.start_asked and order.status != "cancelled" and order.fulfillment_status != "fulfilled")
 
 
-def stopped(story: Story, run: Run, event: fulfillment.ShipmentsCancelled) -> None:
+def stopped(story: Story, run: Run, event: fulfillment.ShipmentsCancelled | fulfillment.TooLate) -> None:
     if story.order.fulfillment_status == "in_progress":
         story.fulfillment_changed("unfulfilled")
     undo.decided(story, run)
 
 
 def too_late(story: Story, run: Run, event: fulfillment.TooLate) -> None:
-    undo.refuse(story, run)
+    """Something has shipped. It stays as it is if all the money has come back; else the cancel is refused."""
+    if undo.data_of(run).certain:
+        stopped(story, run, event)
+    else:
+        undo.refuse(story, run)
+
+
+def give_back(story: Story, run: Run, operation: UUID) -> fulfillment.Reduce:
+    """The pieces of a partly shipped order that have not shipped."""
+    pieces: dict[str, int] = {}
+    for shipment in _picking(story):
+        for line_id, quantity in shipment.lines.items():
+            pieces[line_id] = pieces.get(line_id, 0) + quantity
+    lines = tuple(fulfillment.LinePieces(line_id=line_id, quantity=quantity) for line_id, quantity in pieces.items())
+    return fulfillment.Reduce(**story.addressed(operation), lines=lines)
+
+
+def not_given_back(story: Story) -> int:
+    """Pieces."""
+    if story.order.status != "cancelled":
+        return 0
+    return sum(quantity for shipment in _picking(story) for quantity in shipment.lines.values())
+
+
+def _picking(story: Story) -> list[ShipmentFact]:
+    return [shipment for shipment in story.facts.shipments.values() if shipment.status == "picking"]
+
+
+def shipped_meanwhile(story: Story, run: Run, event: fulfillment.TooLate) -> None:
+    """What is left to give back is less: it is asked for anew."""
 
 
 # fmt: off
 RELEASE = Undo("release", ask=release, yes=fulfillment.Released,                                                left=lambda story: int(story.facts.reserved))
 VOID = Undo("void",       ask=void,    yes=payments.Voided,              no={payments.Failed: undo.step_refused},    left=unvoided)
+GIVE_BACK = Undo("give_back", ask=give_back, yes=fulfillment.Reduced, no={fulfillment.TooLate: shipped_meanwhile},  left=not_given_back)
 STOP = Undo("stop",       ask=stop,    yes=fulfillment.ShipmentsCancelled, no={fulfillment.TooLate: too_late},      left=stoppable, then=stopped, decides=True)
 
 PLACE = Process("place", PlaceData, (

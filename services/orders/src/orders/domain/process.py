@@ -79,8 +79,12 @@ class Process:
     """What its end means for the order."""
     onward: Callable[[Story], None] | None = None
     """Chooses the next step, where it is not simply the one behind."""
+    again: Callable[[Story, Run], bool] = lambda story, run: False
+    """Whether it begins anew with its first step, for the next of its parts, instead of ending."""
     patience: bool = True
     """Whether the market's patience ends it (`give_up_after_seconds`)."""
+    delays_completion: bool = True
+    """Whether the order is completed only after it has ended."""
 
     def __post_init__(self) -> None:
         if self.data.model_fields["kind"].default != self.kind:

@@ -1,4 +1,4 @@
-"""The kinds of processes that an order runs, and what each does to the others. `edit`, `refund`, `return` and `renew` will join them."""
+"""The kinds of processes that an order runs, and what each does to the others. `edit`, `return` and `renew` will join them."""
 
 from __future__ import annotations
 
@@ -8,29 +8,39 @@ from typing import Final
 from orders.domain import undo
 from orders.domain.holds import HOLD
 from orders.domain.order import Order
-from orders.domain.place import PLACE
+from orders.domain.place import GIVE_BACK, PLACE
 from orders.domain.process import Processes
+from orders.domain.refund import REFUND
 from orders.domain.settle import SETTLE
 
-UNDO: Final = undo.derived(PLACE, SETTLE)
+UNDO: Final = undo.derived(PLACE, SETTLE, REFUND, last=GIVE_BACK)
 
 # fmt: off
-PROCESSES: Final = Processes((PLACE, SETTLE, HOLD, UNDO), {
+PROCESSES: Final = Processes((PLACE, SETTLE, REFUND, HOLD, UNDO), {
     # running, beginning
     ("place",  "place"):  "excludes",  # a cancelled order that is placed anew has no process of its first attempt
     ("place",  "settle"): "beside",
+    ("place",  "refund"): "beside",
     ("place",  "hold"):   "suspends",
     ("place",  "undo"):   "pauses",
     ("settle", "place"):  "excludes",
     ("settle", "settle"): "beside",    # one for each parcel
+    ("settle", "refund"): "beside",
     ("settle", "hold"):   "suspends",
     ("settle", "undo"):   "pauses",
+    ("refund", "place"):  "excludes",
+    ("refund", "settle"): "beside",
+    ("refund", "refund"): "beside",    # what an open one is going to take is not left for the next
+    ("refund", "hold"):   "beside",    # money goes back to the buyer of a held order, too
+    ("refund", "undo"):   "pauses",    # which refunds all that is left
     ("hold",   "place"):  "excludes",  # an order that is held before its placement does not start
     ("hold",   "settle"): "beside",    # a parcel that left before the warehouse received the hold is charged afterwards
+    ("hold",   "refund"): "beside",
     ("hold",   "hold"):   "excludes",  # one for all holds of an order
     ("hold",   "undo"):   "pauses",    # a held order may be cancelled
     ("undo",   "place"):  "excludes",
     ("undo",   "settle"): "beside",    # a parcel that left before the warehouse received the cancel is charged
+    ("undo",   "refund"): "excludes",
     ("undo",   "hold"):   "excludes",
     ("undo",   "undo"):   "excludes",
 })

@@ -7,7 +7,7 @@ the newest first, spread over the lines of each by what is left of them.
 
 from __future__ import annotations
 
-from collections.abc import Container, Iterable, Mapping
+from collections.abc import Container, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from fractions import Fraction
 from typing import NamedTuple
@@ -15,8 +15,10 @@ from uuid import UUID
 
 from contracts.base import SHIPPING_LINE
 from contracts.deciding import Refusal
+from contracts.invoicing import InvoiceLine, InvoiceLineWanted
 from contracts.money import round_half_up, split
 from contracts.payments import MoneyLine
+from contracts.vat import CreditedLine, assess, credited
 from orders.domain.facts import CapturedLine, CaptureFact
 
 
@@ -109,6 +111,21 @@ def plan(
             goodwill_minor -= amount
     parts = _parts(lefts)
     return parts if any(part.amount_minor for part in parts) else Refusal("refund_empty", "nothing goes back")
+
+
+def credit_lines(
+    invoiced: Sequence[InvoiceLineWanted], before: Mapping[str, int], part: Part
+) -> tuple[InvoiceLine, ...]:
+    """The lines of the credit note of a part, with their VAT, as invoicing makes them.
+
+    invoiced: the lines that the invoice was asked for with. before: line id -> what is credited before, minor units.
+    """
+    whole, lines = {line.line_id: line for line in assess(invoiced).lines}, []
+    for line in part.lines:
+        of_invoice, gross_before = whole[line.line_id], before.get(line.line_id, 0)
+        amount = min(line.amount_minor, of_invoice.gross_minor - gross_before)
+        lines.append(credited(of_invoice, CreditedLine(gross_minor=gross_before), line.quantity, amount))
+    return tuple(lines)
 
 
 def _lefts(captures: Iterable[CaptureFact], taken: Taken) -> list[_Left]:

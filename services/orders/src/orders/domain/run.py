@@ -9,9 +9,9 @@ from pydantic import PlainValidator, SerializeAsAny
 
 from contracts.base import Document, Timestamp
 
-Waits = Literal["", "answer", "approval", "hold", "stock", "warehouse", "outcomes", "person"]
+Waits = Literal["", "answer", "approval", "hold", "stock", "warehouse", "outcomes", "invoice", "person"]
 """What a process waits for: an answer (asked again), a person or a rule, the release of all holds, stock to come, the
-warehouse, the outcome of what was under way when it was cancelled, a person who decides about a refusal."""
+warehouse, the outcome of what was under way when it was cancelled, the invoice of a capture, a person who decides about a refusal."""
 End = Literal["", "done", "undone", "refused"]
 
 
@@ -41,7 +41,7 @@ class Run(Document):
     """A process of an order."""
 
     id: str
-    """The kind, with a number where an order may have several: `place`, `settle:<n>`, `undo`."""
+    """The kind, with a number where an order may have several: `place`, `settle:<n>`, `refund:<n>`, `undo`."""
     data: Annotated[SerializeAsAny[RunData], PlainValidator(_of_its_kind)]
     step: str = ""
     waits: Waits = ""

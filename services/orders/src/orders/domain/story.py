@@ -310,7 +310,11 @@ class Story:
             else:
                 self.set(run, waits=step.waits, due_at=step.until(self, run))
             return
-        self.end(run)
+        process = self.kinds[run.kind]
+        if process.again(self, run):
+            self._enter(self.runs[run.id], process.steps)
+        else:
+            self.end(run)
 
     def ask(self, run: Run, step: Step) -> Run:
         """Ask as a new operation."""
@@ -437,7 +441,9 @@ class Story:
             return  # the marketplace carried it through without us
         if order.fulfillment_status not in ("fulfilled", "not_required"):
             return
-        if not is_fully_paid(order, self.facts.money) or any(not run.end for run in self.runs.values()):
+        if not is_fully_paid(order, self.facts.money):
+            return
+        if any(not run.end and self.kinds[run.kind].delays_completion for run in self.runs.values()):
             return
         if not is_invoiced(order) or all(
             one.invoice_id or not one.unrefunded_minor for one in self.facts.captures.values()

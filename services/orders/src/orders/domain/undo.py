@@ -26,16 +26,18 @@ class UndoData(RunData):
     cause: Annotated[CancelCause, Open()]
     cancel_operation_id: UUID | None = None
     """The request that it answers; null if no request caused it."""
+    certain: bool = False
+    """It cannot be refused, even if something has shipped: all the money has come back."""
     left: int = 0
     """How much was left to undo when the present step was asked: an answer that leaves as much needs a person."""
 
 
-def derived(*processes: Process) -> Process:
-    """The process that undoes these."""
+def derived(*processes: Process, last: Undo) -> Process:
+    """The process that undoes these. last: the undo of no single step, which comes after all others."""
     undos = [step.undo for process in processes for step in process.steps if step.undo is not None]
     deciding = [undo for undo in undos if undo.decides]
     rest = [undo for undo in reversed(undos) if not undo.decides]
-    return Process(KIND, UndoData, (*deciding, OUTCOMES, *rest), ended=_ended, onward=proceed, patience=False)
+    return Process(KIND, UndoData, (*deciding, OUTCOMES, *rest, last), ended=_ended, onward=proceed, patience=False)
 
 
 def _open(story: Story) -> int:
@@ -57,9 +59,9 @@ def is_running(story: Story) -> bool:
     return run is not None and run.end != "refused"
 
 
-def begin(story: Story, cause: CancelCause, operation: UUID | None = None) -> None:
-    """Accepts a cancel. The order is cancelled at once if the undo cannot be refused any more."""
-    data = UndoData(cause=cause, cancel_operation_id=operation)
+def begin(story: Story, cause: CancelCause, operation: UUID | None = None, *, certain: bool = False) -> None:
+    """Accepts a cancel. The order is cancelled at once if there is nothing that could refuse it."""
+    data = UndoData(cause=cause, cancel_operation_id=operation, certain=certain)
     if not any(undo.left(story) for undo in _steps(story) if undo.decides):
         _cancel(story, data)
     story.begin(Run(id=KIND, data=data, since=story.context.now))

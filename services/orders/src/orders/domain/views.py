@@ -21,7 +21,7 @@ def waits_for(run: Run) -> str:
     return run.waits
 
 
-_FIRST_OF: Final = ("hold", "person", "approval", "stock", "no_answer", "answer", "outcomes", "warehouse")
+_FIRST_OF: Final = ("hold", "person", "approval", "stock", "no_answer", "answer", "outcomes", "invoice", "warehouse")
 """An order shows one of the words of its processes: what only a person ends comes first."""
 
 

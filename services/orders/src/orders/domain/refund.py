@@ -1,0 +1,337 @@
+"""How money goes back: refund a capture, credit its invoice by exactly that, restock. One round of the steps per capture.
+
+What a request means is in `refunds`. A refund that is refused waits for a person: retry, or give it up; nothing is
+credited before the money went. When all that was captured has come back, the order is cancelled.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from typing import Annotated, Any, Final, Literal
+from uuid import UUID
+
+from contracts import fulfillment, invoicing, payments
+from contracts.base import SHIPPING_LINE, Document, LongText, Open, Personal, Timestamp
+from contracts.deciding import Refusal
+from contracts.limits import REFUND_LINES_MAX, REFUNDS_MAX
+from contracts.orders import (
+    GiveUpRefund,
+    RefundCause,
+    RefundGivenUp,
+    RefundOpened,
+    RefundPart,
+    RefundSettled,
+    RefundWanted,
+)
+from contracts.payments import MoneyLine
+from orders.domain import refunds, undo
+from orders.domain.facts import CaptureFact, Facts
+from orders.domain.order import Order, is_invoiced
+from orders.domain.process import Past, Process, Step
+from orders.domain.refunds import Part, Wanted
+from orders.domain.run import Run, RunData
+from orders.domain.story import Story
+
+KIND: Final = "refund"
+
+
+class CapturePart(Document):
+    """What goes back of one capture, and how far it is."""
+
+    capture_id: UUID
+    lines: tuple[MoneyLine, ...]
+    refund_id: UUID | None = None
+    """The refund in payments; null until the money has gone back."""
+    credit_note_id: UUID | None = None
+
+    @property
+    def amount_minor(self) -> int:
+        return sum(line.amount_minor for line in self.lines)
+
+
+class RefundData(RunData):
+    kind: Literal["refund"] = "refund"
+    refund_id: UUID
+    cause: Annotated[RefundCause, Open()]
+    note: Annotated[LongText, Personal()] = ""
+    actor: str
+    requested_at: Timestamp
+    parts: tuple[CapturePart, ...]
+    part: int = 0
+    """The index of the part that goes back now."""
+    restock: bool = False
+    reference: str | None = None
+    """The marketplace's id of the refund, where it has one."""
+    recorded: bool = False
+    """The money went back at the marketplace: payments only books it."""
+    given_up: bool = False
+
+    @property
+    def amount_minor(self) -> int:
+        return sum(part.amount_minor for part in self.parts)
+
+    @property
+    def refunded_minor(self) -> int:
+        """What has gone back."""
+        return sum(part.amount_minor for part in self.parts if part.refund_id is not None)
+
+
+# -- the steps --------------------------------------------------------------------------------------------------------
+
+
+def pay_back(story: Story, run: Run, operation: UUID) -> payments.Refund:
+    assert story.order.content is not None
+    data, part = data_of(run), _part(run)
+    return payments.Refund(
+        **story.addressed(operation),
+        capture_id=part.capture_id, currency=story.order.content.currency, lines=part.lines,
+        recorded=data.recorded, reference=data.reference if data.recorded else None,
+    )  # fmt: skip
+
+
+def refused(story: Story, run: Run, event: payments.Failed | invoicing.Failed) -> None:
+    story.step_failed(run, event.code, event.reason)
+
+
+def has_gone(story: Story, run: Run, event: payments.Refunded | Past) -> None:
+    _set_part(story, run, refund_id=event.operation_id)
+
+
+def is_invoiced_or_never(story: Story, run: Run) -> bool:
+    part = _part(run)
+    return not part.amount_minor or not is_invoiced(story.order) or _capture(story, part).invoice_id is not None
+
+
+def credit(story: Story, run: Run, operation: UUID) -> invoicing.Credit:
+    data, part = data_of(run), _part(run)
+    invoice_id = _capture(story, part).invoice_id
+    assert invoice_id is not None
+    return invoicing.Credit(
+        **story.addressed(operation), invoice_id=invoice_id, reason=data.cause, lines=_to_credit(story, part)
+    )
+
+
+def nothing_to_credit(story: Story, run: Run) -> bool:
+    part = _part(run)
+    return _capture(story, part).invoice_id is None or not any(line.amount_minor for line in _to_credit(story, part))
+
+
+def _to_credit(story: Story, part: CapturePart) -> tuple[invoicing.CreditLine, ...]:
+    """The lines of a part, each at most what is left of it on the invoice: a person may have credited a line elsewhere."""
+    left = {line.line_id: line.amount_minor - line.credited_minor for line in _capture(story, part).lines}
+    return tuple(
+        invoicing.CreditLine(
+            line_id=line.line_id, quantity=line.quantity, amount_minor=max(min(line.amount_minor, left[line.line_id]), 0)
+        )
+        for line in part.lines
+    )  # fmt: skip
+
+
+def was_credited(story: Story, run: Run, event: invoicing.Credited | Past | None) -> None:
+    if event is not None:
+        _set_part(story, run, credit_note_id=event.operation_id)
+
+
+def put_back(story: Story, run: Run, operation: UUID) -> fulfillment.Restock:
+    return fulfillment.Restock(**story.addressed(operation), lines=_shipped(story, run))
+
+
+def nothing_to_put_back(story: Story, run: Run) -> bool:
+    return not data_of(run).restock or not _shipped(story, run)
+
+
+def _shipped(story: Story, run: Run) -> tuple[fulfillment.LinePieces, ...]:
+    """The refunded pieces of lines of which something has shipped. Fulfillment puts back at most what has."""
+    shipped = {
+        line_id
+        for shipment in story.facts.shipments.values()
+        if shipment.status in ("shipped", "delivered")
+        for line_id in shipment.lines
+    }
+    return tuple(
+        fulfillment.LinePieces(line_id=line.line_id, quantity=line.quantity)
+        for line in _part(run).lines
+        if line.quantity and line.line_id in shipped
+    )
+
+
+def another_part(story: Story, run: Run) -> bool:
+    data = data_of(run)
+    if data.part + 1 == len(data.parts):
+        return False
+    story.set_data(run, part=data.part + 1)
+    return True
+
+
+def ended(story: Story, run: Run) -> None:
+    data = data_of(run)
+    if not data.given_up:
+        story.state(RefundSettled, refund_id=data.refund_id, amount_minor=data.amount_minor)
+    if _all_is_back(story):
+        undo.begin(story, "refunded", certain=True)
+
+
+def _all_is_back(story: Story) -> bool:
+    """All that was captured has come back, and nothing is being captured."""
+    if story.order.status not in ("placed", "approved") or undo.is_running(story):
+        return False
+    capturing = any(run.kind == "settle" and run.step == "capture" and not run.end for run in story.runs.values())
+    return not capturing and not any(capture.unrefunded_minor for capture in story.facts.captures.values())
+
+
+# fmt: off
+REFUND = Process(KIND, RefundData, (
+    #    step       command        yes                         no -> what it causes            left out when              waits for           its end
+    Step("refund",  ask=pay_back,  yes=payments.Refunded,      no={payments.Failed: refused},                                                 then=has_gone),
+    Step("invoice", ask=None,      yes=None,                                                   skip=is_invoiced_or_never, waits="invoice"),
+    Step("credit",  ask=credit,    yes=invoicing.Credited,     no={invoicing.Failed: refused}, skip=nothing_to_credit,                        then=was_credited),
+    Step("restock", ask=put_back,  yes=fulfillment.Restocked,                                  skip=nothing_to_put_back),
+), again=another_part, ended=ended, patience=False, delays_completion=False)
+# fmt: on
+
+
+# -- begin, go on, give up --------------------------------------------------------------------------------------------
+
+
+def planned(order: Order, wanted: RefundWanted) -> tuple[Part, ...] | Refusal:
+    """The parts that a request means now; or why it is refused."""
+    lines = [Wanted(line.line_id, line.quantity, line.amount_minor) for line in wanted.lines]
+    if wanted.shipping_minor:
+        lines.append(Wanted(SHIPPING_LINE, amount_minor=wanted.shipping_minor))
+    return plan(order, order.facts, order.runs, lines, wanted.goodwill_minor)
+
+
+def plan(
+    order: Order, facts: Facts, runs: Mapping[str, Run], wanted: Iterable[Wanted], goodwill_minor: int
+) -> tuple[Part, ...] | Refusal:
+    """As `refunds.plan`; what open refunds are going to take is not left."""
+    assert order.content is not None
+    ids = {line.external_line_id for line in order.content.lines}
+    parts = refunds.plan(facts.captures.values(), _taken(runs), ids, wanted, goodwill_minor)
+    if isinstance(parts, Refusal):
+        return parts
+    before = of_order(runs)
+    lines = sum(len(part.lines) for run in before for part in data_of(run).parts)
+    if len(before) >= REFUNDS_MAX or lines + sum(len(part.lines) for part in parts) > REFUND_LINES_MAX:
+        detail = f"an order has at most {REFUNDS_MAX} refunds, of {REFUND_LINES_MAX} lines together"
+        return Refusal("refund_limit_reached", detail)
+    return parts
+
+
+def left_minor(order: Order) -> int:
+    """What may still be refunded."""
+    return refunds.left_minor(order.facts.captures.values(), _taken(order.runs))
+
+
+def gone_of(order: Order, capture: CaptureFact) -> Mapping[str, int]:
+    """line id -> what of a capture is refunded, or taken by open refunds: it is credited before a further refund is."""
+    taken = _taken(order.runs)
+    return {
+        line.line_id: line.refunded_minor + taken.get((capture.capture_id, line.line_id), (0, 0))[1]
+        for line in capture.lines
+    }
+
+
+def _taken(runs: Mapping[str, Run]) -> refunds.Taken:
+    """What open refunds are going to take: their parts that have not gone back."""
+    taken: dict[tuple[UUID, str], tuple[int, int]] = {}
+    for run in of_order(runs):
+        for part in data_of(run).parts if not run.end else ():
+            for line in part.lines if part.refund_id is None else ():
+                pieces, minor = taken.get((part.capture_id, line.line_id), (0, 0))
+                taken[part.capture_id, line.line_id] = (pieces + line.quantity, minor + line.amount_minor)
+    return taken
+
+
+def begin(
+    story: Story, parts: Iterable[Part], refund_id: UUID, cause: RefundCause, *, actor: str, note: str = "",
+    restock: bool = False, reference: str | None = None, answers: UUID | None = None,
+) -> None:  # fmt: skip
+    """Opens a refund. reference: of one that was made at the marketplace, which is booked here and moves no money."""
+    assert story.order.content is not None
+    number = len(of_order(story.runs)) + 1
+    data = RefundData(
+        refund_id=refund_id, cause=cause, note=note, actor=actor, requested_at=story.context.now, restock=restock,
+        parts=tuple(CapturePart(capture_id=part.capture_id, lines=part.lines) for part in parts),
+        reference=reference, recorded=reference is not None,
+    )  # fmt: skip
+    story.state(
+        RefundOpened, answers=answers, refund_id=refund_id, number=number, reason=cause, note=note, actor=actor,
+        currency=story.order.content.currency, amount_minor=data.amount_minor, restock=restock, reference=reference,
+        parts=tuple(RefundPart(capture_id=part.capture_id, lines=part.lines) for part in data.parts),
+    )  # fmt: skip
+    story.begin(Run(id=f"{KIND}:{number}", data=data, since=story.context.now))
+
+
+def proceed(story: Story) -> None:
+    """Refunds that wait for an invoice go on if it is issued."""
+    for run in of_order(story.runs):
+        if run.waits == "invoice" and not story.is_paused(run) and is_invoiced_or_never(story, run):
+            story.pass_step(run)
+
+
+def give_up(story: Story, run: Run, message: GiveUpRefund) -> None:
+    """Ends a refused refund. Its money that has gone back is credited already: a refund is refused before it is credited."""
+    data = data_of(run)
+    story.state(
+        RefundGivenUp, answers=message.operation_id, refund_id=data.refund_id, amount_minor=data.refunded_minor,
+        given_up_minor=data.amount_minor - data.refunded_minor, actor=message.actor, reason=message.reason,
+    )  # fmt: skip
+    story.end(story.set_data(run, given_up=True))
+
+
+State = Literal["open", "refused", "settled", "given_up", "cancelled"]
+"""`refused`: it waits for a person. `cancelled`: a cancel of the order has refunded the rest."""
+
+
+def state_of(run: Run) -> State:
+    if run.end == "undone":
+        return "cancelled"
+    if run.end:
+        return "given_up" if data_of(run).given_up else "settled"
+    return "refused" if is_refused(run) else "open"
+
+
+def number_of(run: Run) -> int:
+    return int(run.id.removeprefix(f"{KIND}:"))
+
+
+def of_order(runs: Mapping[str, Run]) -> list[Run]:
+    """The refunds of an order, the oldest first."""
+    if f"{KIND}:1" not in runs:
+        return []
+    return [run for run in runs.values() if isinstance(run.data, RefundData)]
+
+
+def find(order: Order, refund_id: UUID) -> Run | None:
+    return next((run for run in of_order(order.runs) if data_of(run).refund_id == refund_id), None)
+
+
+def is_refused(run: Run) -> bool:
+    """It waits for a person."""
+    return not run.end and run.waits == "person"
+
+
+def can_be_given_up(run: Run) -> bool:
+    """The refund itself is refused. Once its money has gone back, it has to be credited."""
+    return is_refused(run) and run.step == "refund"
+
+
+def data_of(run: Run) -> RefundData:
+    assert isinstance(run.data, RefundData)
+    return run.data
+
+
+def _part(run: Run) -> CapturePart:
+    data = data_of(run)
+    return data.parts[data.part]
+
+
+def _set_part(story: Story, run: Run, **change: Any) -> None:
+    data = data_of(run)
+    part = data.parts[data.part].model_copy(update=change)
+    story.set_data(run, parts=(*data.parts[: data.part], part, *data.parts[data.part + 1 :]))
+
+
+def _capture(story: Story, part: CapturePart) -> CaptureFact:
+    return story.facts.captures[str(part.capture_id)]

@@ -1,0 +1,144 @@
+"""Refunds on the running system: over HTTP to the credit note, with a gateway that refuses, and with services that die."""
+
+from __future__ import annotations
+
+import asyncio
+from collections import Counter
+from typing import Any
+
+import aiohttp
+import pytest
+
+from chassis.crash import POINTS
+from system.processes import SERVICES, Member
+from tests.integration.shop import Options, Shop
+from tests.integration.test_crash import ONLY_PAYMENTS
+from tests.integration.test_crash import SHOP as CRASHING
+
+SHOP = Options(static_members=True, gateway=("--latency-ms", "2"), settings=CRASHING.settings)
+THIRDS = [("S001", 3, 10_000)]
+
+
+async def shipped(shop: Shop, count: int = 1) -> list[str]:
+    """Orders of three pieces for 100.00, paid through the gateway, invoiced and shipped."""
+    orders = [await shop.place(THIRDS, account="gateway") for _ in range(count)]
+    await shop.until_at_rest(orders)
+    await shop.ship_all(orders)
+    await shop.until_at_rest(orders)
+    return orders
+
+
+async def post(shop: Shop, path: str, body: Any = None) -> Any:
+    status, answer = await shop.call("orders", "POST", path, body)
+    assert status < 300, answer
+    return answer
+
+
+async def trouble(shop: Shop, order: str, kind: str | None) -> None:
+    """What the gateway does with a refund of the order; null: it carries it out."""
+    assert shop.gateway is not None
+    async with aiohttp.ClientSession() as http:
+        async with http.put(f"{shop.gateway.url}/trouble/{order}", json={"refund": kind}) as answer:
+            assert answer.status == 200, await answer.text()
+
+
+async def until_state(shop: Shop, path: str, state: str) -> Any:
+    async def reached() -> Any:
+        _, one = await shop.call("orders", "GET", path)
+        return one if one["state"] == state else None
+
+    return await shop.until(reached, f"a refund that is {state}", 30)
+
+
+async def test_a_refund_is_previewed_refused_once_retried_and_credited_by_exactly_that(shop: Shop) -> None:
+    """Promise 3. Case A05 over HTTP: 33.33, 33.34, 33.33, each with its credit note; the last cancels the order."""
+    (order,) = await shipped(shop)
+    wanted = {"lines": [{"line_id": "1", "quantity": 1}], "reason": "damaged", "restock": True}
+    stock = await shop.stock("S001")
+    preview = await post(shop, f"/v1/orders/{order}/refunds", wanted | {"dry_run": True})
+    assert (preview["amount_minor"], preview["cancels_order"]) == (3333, False)
+    credit = preview["parts"][0]["credit"]
+    assert (credit["total_minor"], credit["vat_minor"]) == (3333, 556)  # 20 % of 100.00 gross is 16.67
+    assert (await shop.call("orders", "GET", f"/v1/orders/{order}/refunds"))[1]["items"] == []
+
+    await trouble(shop, order, "declined")
+    opened = await post(shop, f"/v1/orders/{order}/refunds", wanted)
+    path = f"/v1/orders/{order}/refunds/{opened['refund_id']}"
+    refused = await until_state(shop, path, "refused")
+    assert (refused["detail"], refused["refunded_minor"]) == ("gateway_refused", 0)
+    await shop.until_at_rest([order])
+    shown = await shop.order(order)
+    assert (shown["waiting"], shown["money"]["refunded_minor"], shown["invoices"][0]["credited_minor"]) == (
+        "exception",
+        0,
+        0,
+    )
+
+    await trouble(shop, order, None)
+    await post(shop, f"{path}/retry")
+    await until_state(shop, path, "settled")
+    for _ in range(2):
+        one = await post(shop, f"/v1/orders/{order}/refunds", wanted)
+        await until_state(shop, f"/v1/orders/{order}/refunds/{one['refund_id']}", "settled")
+    await shop.until_at_rest([order])
+    sql = "select total_minor, vat_minor from documents where order_id = $1 and kind = 'credit' order by sequence"
+    assert [tuple(row) for row in await shop.rows("invoicing", sql, order)] == [(3333, 556), (3334, 555), (3333, 556)]
+    assert await shop.ends([order]) == {"cancelled/refunded/fulfilled": 1}
+    assert (await shop.stock("S001"))["on_hand"] == stock["on_hand"] + 3
+    status, problem = await shop.call("orders", "POST", f"/v1/orders/{order}/refunds", {"goodwill_minor": 1})
+    assert (status, problem["type"]) == (409, "/problems/order_cancelled")
+    await shop.assert_promises()
+
+
+async def test_a_refund_that_exceeds_names_the_line_and_what_is_allowed(shop: Shop) -> None:
+    (order,) = await shipped(shop)
+    wanted = {"lines": [{"line_id": "1", "amount_minor": 10_001}]}
+    for body in (wanted, wanted | {"dry_run": True}):
+        status, problem = await shop.call("orders", "POST", f"/v1/orders/{order}/refunds", body)
+        assert (status, problem["type"]) == (409, "/problems/refund_exceeds")
+        assert {name: problem[name] for name in ("line", "of", "allowed", "asked")} == {
+            "line": "1", "of": "amount_minor", "allowed": 10_000, "asked": 10_001,
+        }  # fmt: skip
+
+
+async def test_a_refund_that_is_given_up_leaves_its_money_to_refund(shop: Shop) -> None:
+    (order,) = await shipped(shop)
+    await trouble(shop, order, "declined")
+    opened = await post(shop, f"/v1/orders/{order}/refunds", {"goodwill_minor": 5})
+    path = f"/v1/orders/{order}/refunds/{opened['refund_id']}"
+    await until_state(shop, path, "refused")
+    assert (await post(shop, f"{path}/give_up", {"reason": "paid by hand"}))["state"] == "given_up"
+    await trouble(shop, order, None)
+    await post(shop, f"/v1/orders/{order}/refunds", {"goodwill_minor": 10_000})
+    await shop.until_at_rest([order])
+    assert await shop.ends([order]) == {"cancelled/refunded/fulfilled": 1}
+    await shop.assert_promises()
+
+
+@pytest.mark.parametrize("point", POINTS)
+async def test_a_refund_goes_back_and_is_credited_once_when_services_die(point: str, shop: Shop) -> None:
+    """Promise 1. Every service that a refund passes dies at the point and restarts."""
+    orders = await shipped(shop, 3)
+    names = ["payments"] if point in ONLY_PAYMENTS else SERVICES
+    members = [member for name in names for member in shop.system.of(name)]
+    await asyncio.gather(*(shop.restart(member, crash_at=f"{member.name}.{point}") for member in members))
+    wanted = {"lines": [{"line_id": "1", "quantity": 1}], "restock": True}
+
+    async def dies_and_is_restarted(member: Member) -> None:
+        assert await asyncio.to_thread(member.exit_status, 90) == 137, f"{member.name} never came to {point}"
+        await shop.restart(member)
+
+    opening = asyncio.gather(*(post(shop, f"/v1/orders/{order}/refunds", wanted) for order in orders))
+    await asyncio.gather(*(dies_and_is_restarted(member) for member in members))
+    await opening
+    await shop.until_at_rest(orders)
+    assert await shop.ends(orders) == {"approved/partially_refunded/fulfilled": len(orders)}
+    await shop.rows("orders", "delete from timers where key = any($1::uuid[])", orders)
+    back = [entry for entry in shop.charges() if entry["order_id"] in orders and entry["kind"] == "refund"]
+    assert Counter((one["order_id"], one["amount_minor"]) for one in back) == {(order, 3333): 1 for order in orders}
+
+
+async def test_after_all_these_crashes_every_promise_holds(shop: Shop) -> None:
+    """Promises 1 to 5."""
+    await shop.until_at_rest()
+    await shop.assert_promises()
