@@ -5,8 +5,8 @@ from __future__ import annotations
 from datetime import datetime, timedelta
 from random import Random
 
-from contracts.orders import MarketTerms
-from contracts.snapshot import Line, OrderContent, Quantities, Snapshot, Source, Tax, TaxCollection, Totals
+from contracts.orders import EditChanges, LineEdit, MarketTerms, NewLine
+from contracts.snapshot import Address, Line, OrderContent, Quantities, Snapshot, Source, Tax, TaxCollection, Totals
 
 SKUS = ("A", "B")
 LOCATIONS = ("main", "second")
@@ -72,6 +72,39 @@ def content(rng: Random) -> OrderContent:
             grand_minor=items + shipping - discount + (taxes if net else 0),
         ),
     )
+
+
+def changes(rng: Random, told: OrderContent) -> EditChanges:
+    """Some lines with more or fewer pieces, another price, replaced or removed; a line added, a charge, an address."""
+    edits = []
+    for one in told.lines:
+        if not one.pieces or rng.random() < 0.5:
+            continue
+        line_id = one.external_line_id
+        edits.append(
+            rng.choice(
+                [
+                    LineEdit(line_id=line_id, quantity=rng.randint(0, 4)),
+                    LineEdit(line_id=line_id, quantity=max(one.pieces - 1, 0)),
+                    LineEdit(line_id=line_id, quantity=one.pieces + 1),
+                    LineEdit(line_id=line_id, unit_price_minor=rng.choice([0, 1, 350, 2500])),
+                    LineEdit(line_id=line_id, replace_by=new_line(rng)),
+                ]
+            )
+        )
+    return EditChanges(
+        lines=tuple(edits),
+        add=(new_line(rng),) if rng.random() < 0.3 else (),
+        shipping_minor=rng.choice([None, None, None, 0, 300]),
+        ship_to=Address(line1=f"{rng.randint(1, 3)} Way", country="FR") if rng.random() < 0.2 else None,
+    )
+
+
+def new_line(rng: Random) -> NewLine:
+    return NewLine(
+        sku=rng.choice(SKUS), quantity=rng.randint(1, 2), unit_price_minor=rng.choice([0, 5, 999]), tax=(Tax(rate="17"),),
+        requires_shipping=rng.random() < 0.8,
+    )  # fmt: skip
 
 
 def tax_of(rng: Random, total: int) -> Tax:

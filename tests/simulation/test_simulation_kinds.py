@@ -19,6 +19,7 @@ import test_simulation_saga as simulation
 from contracts import invoicing
 from contracts.ids import derived
 from orders.domain import answers, decisions, processes, undo, views
+from orders.domain.edit import EDIT
 from orders.domain.holds import HOLD
 from orders.domain.order import Progressed
 from orders.domain.place import GIVE_BACK, PLACE, placed
@@ -71,7 +72,7 @@ def begun_by(place: Process, toy: Process, monkeypatch: pytest.MonkeyPatch, susp
     of_toy = {("toy", "place"): "excludes", ("toy", "undo"): "pauses"}
     suspended = {(kind, "toy"): "suspends" for kind in suspends}
     precedence: Any = {**beside, **PROCESSES.precedence, **of_toy, **suspended}
-    declared = (place, SETTLE, REFUND, HOLD, toy)
+    declared = (place, SETTLE, REFUND, HOLD, EDIT, toy)
     known = Processes((*declared, undo.derived(*declared, last=GIVE_BACK)), precedence)
     for module in (decisions, answers, processes, views, simulation):
         monkeypatch.setattr(module, "PROCESSES", known)

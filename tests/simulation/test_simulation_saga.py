@@ -19,7 +19,7 @@ import pytest
 from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, rule
-from saga_orders import LOCATIONS, SKUS, content, market, snapshot
+from saga_orders import LOCATIONS, SKUS, changes, content, market, snapshot
 from saga_world import BARE_SELLER, COMPLETE_SELLER, STORE, Record, World
 
 from contracts import orders
@@ -31,10 +31,16 @@ from contracts.orders import (
     HOLD_REASONS,
     Approve,
     Cancel,
+    ChangeEdit,
+    ConfirmEdit,
+    DiscardEdit,
+    EditChanges,
+    Edited,
     GiveUpRefund,
     Held,
     Hold,
     MarketTerms,
+    OpenEdit,
     OrderEvent,
     Placed,
     RefundLine,
@@ -47,8 +53,9 @@ from contracts.orders import (
 )
 from contracts.payments import MoneyLine, Refund
 from contracts.snapshot import Line, OrderContent, Quantities, Tax, Totals
-from orders.domain import refund
+from orders.domain import edit, refund
 from orders.domain.actions import ACTIONS, allowed
+from orders.domain.amounts import payable
 from orders.domain.exceptions import why_not
 from orders.domain.order import Order, Progressed, has_shipped, is_invoiced
 from orders.domain.processes import PROCESSES
@@ -61,7 +68,7 @@ RANDOMS = st.randoms(use_true_random=False)
 SEEDS_TO_REACH = 60
 """Schedules that together reach every step of every kind."""
 WAYS: tuple[Resolution, ...] = ("accept", "keep")
-AT_REST = {"approval", "hold", "stock", "warehouse", "exception"}
+AT_REST = {"approval", "confirm", "hold", "stock", "warehouse", "exception"}
 """What an order may wait for when nothing is under way any more; the rest is at its end."""
 
 
@@ -206,6 +213,26 @@ class Saga:
         refund_id = refund.data_of(run).refund_id
         return self.world.request(word(**asked, operation_id=self.world.name(), refund_id=refund_id))
 
+    def a_person_edits(self, rng: Random) -> None:
+        """Opens an edit; or changes, confirms or discards the one that is open."""
+        edited = {key: order for key, order in sorted(self.world.orders.states().items()) if "place" in order.runs}
+        if not edited:
+            return
+        key = rng.choice([*edited])
+        order, run = edited[key], edit.the_open(edited[key])
+        assert order.content is not None
+        asked = {"order_id": key, "store_id": STORE, "actor": "person:ann", "operation_id": self.world.name()}
+        if run is None:
+            self.world.request(OpenEdit(**asked, changes=changes(rng, order.content)))
+        elif rng.random() < 0.7:
+            self.world.request(ConfirmEdit(**asked, edit_id=edit.data_of(run).edit_id))
+        elif rng.random() < 0.7:
+            about = {**asked, "edit_id": edit.data_of(run).edit_id}
+            self.world.request(ChangeEdit(**about, changes=changes(rng, order.content)))
+        else:
+            self.world.request(DiscardEdit(**asked, edit_id=edit.data_of(run).edit_id))
+        self.look()
+
     def a_part_goes_back(self, rng: Random) -> None:
         """A refund of some of a captured line, and the credit note of it, that no process of orders asked for."""
         world = self.world
@@ -246,6 +273,7 @@ class Saga:
         "a_person_asks": 3,
         "a_person_holds_or_releases": 1,
         "a_person_refunds": 2,
+        "a_person_edits": 4,
         "a_part_goes_back": 1,
         "the_cause_is_mended_or_made": 1,
     }
@@ -317,7 +345,12 @@ class Saga:
                         assert self.about_refund(GiveUpRefund, key, run) is None
                     continue
                 for action in possible:
-                    if action == "resolve":
+                    order = world.orders.states()[key]
+                    if action not in allowed(order):
+                        continue  # an action before it has done it
+                    if action == "discard_edit":
+                        self.end_the_edit(key, order)
+                    elif action == "resolve":
                         self.resolve(key, order)
                     elif action == "release":
                         for hold in order.holds.values():
@@ -333,6 +366,37 @@ class Saga:
                 return
         raise AssertionError([(order.status, waiting(order)) for order in world.orders.states().values()])
 
+    def end_the_edit(self, key: UUID, order: Order) -> None:
+        """Confirms the draft if that is possible, else discards it."""
+        run = edit.the_open(order)
+        assert run is not None
+        asked = {"order_id": key, "store_id": STORE, "actor": "person:ann", "edit_id": edit.data_of(run).edit_id}
+        word: type[Any] = ConfirmEdit if "confirm_edit" in allowed(order) else DiscardEdit
+        refusal = self.world.request(word(**asked, operation_id=self.world.name()))
+        assert refusal is None, refusal
+
+    def check_edits(self, key: UUID, order: Order) -> None:
+        """What is shipped and paid at the end is what is sold; the history of each line adds up to it."""
+        assert order.content is not None and order.wanted is None
+        sold = {row.line_id: row for row in payable(order.content)}
+        for line_id in order.line_rows if order.facts.undone is None else ():
+            rows = [row for event in self.world.orders.journal if isinstance(event, Edited) and event.order_id == key
+                    for row in event.lines if row.line_id == line_id and row.kind != "refund"]  # fmt: skip
+            last = (sold[line_id].quantity, sold[line_id].amount_minor) if line_id in sold else (0, 0)
+            assert (sum(row.quantity for row in rows), sum(row.amount_minor for row in rows)) == last
+        if order.status == "cancelled" or order.facts.undone is not None or not edit.of_order(order):
+            return
+        shipped: dict[str, int] = {}
+        for shipment in order.facts.shipments.values():
+            for line_id, pieces in shipment.lines.items() if shipment.status in ("shipped", "delivered") else ():
+                shipped[line_id] = shipped.get(line_id, 0) + pieces
+        assert shipped == {line_id: row.quantity for line_id, row in sold.items() if row.ships}
+        by_people = any(refund.data_of(run).cause != "edit" for run in refund.of_order(order.runs))
+        if not by_people and key not in self.refunded_elsewhere:
+            money = order.facts.money
+            assert money.captured_minor - money.refunded_minor == order.grand_minor
+            assert money.captured_minor + money.voided_minor == money.authorized_minor
+
     def check_refunds(self, key: UUID, order: Order) -> None:
         """Per line, at most what was captured has come back; what is invoiced is credited by exactly that."""
         for capture in order.facts.captures.values():
@@ -347,6 +411,7 @@ class Saga:
 
     def check_final(self, key: UUID, order: Order) -> None:
         self.check_refunds(key, order)
+        self.check_edits(key, order)
         ledger = self.world.payments.states().get(key)
         fulfillment = self.world.fulfillment.states().get(key)
         billing = self.world.invoicing.states().get(key)
@@ -373,7 +438,8 @@ class Saga:
         elif "place" in order.runs:
             assert order.completed_at is not None, f"{order.status} {order.payment_status} {order.fulfillment_status}"
             assert order.content is not None
-            assert money.captured_minor == money.authorized_minor == order.grand_minor
+            if not edit.of_order(order):
+                assert money.captured_minor == money.authorized_minor == order.grand_minor
             total = sum(one.total_minor for one in billing.invoices.values()) if billing else 0
             assert total == (money.captured_minor if is_invoiced(order) else 0)
         else:
@@ -395,10 +461,12 @@ def check_statuses(event: OrderEvent) -> None:
     if status == "placing":
         assert payment in ("unpaid", "free", "authorized") and fulfillment in ("unfulfilled", "not_required"), told
     if status == "placed":
-        assert payment in ("free", "authorized", "paid", "partially_refunded", "refunded"), told
+        assert payment in ("free", "authorized", "paid", "partially_paid", "partially_refunded", "refunded"), told
         assert fulfillment in ("unfulfilled", "not_required"), told
     if status == "approved" and fulfillment == "in_progress":
         assert payment in ("free", "authorized", "paid", "partially_paid", "partially_refunded", "refunded"), told
+    if status == "editing":
+        assert payment not in ("unpaid", "voided"), told
     if status == "cancelled":
         assert fulfillment in ("unfulfilled", "not_required") or payment == "refunded", told
     if event.TYPE == "orders.completed":
@@ -475,6 +543,10 @@ def requests(message: type[Any], order: Order, body: dict[str, Any]) -> list[Com
     if message in (RetryRefund, GiveUpRefund):
         known = [refund.data_of(run).refund_id for run in refund.of_order(order.runs)]
         return [message(**body, refund_id=one) for one in (*known, derived(body["order_id"], "none"))]
+    if message in (ChangeEdit, ConfirmEdit, DiscardEdit):
+        known = [edit.data_of(run).edit_id for run in edit.of_order(order)]
+        more = {"changes": EditChanges(shipping_minor=7)} if message is ChangeEdit else {}
+        return [message(**body, edit_id=one, **more) for one in (*known, derived(body["order_id"], "none"))]
     if message is not Resolve:
         return [message(**body)]
     ids = [*(one.exception_id for one in order.exceptions.values()), derived(body["order_id"], "none")]

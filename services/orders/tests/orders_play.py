@@ -21,9 +21,14 @@ from contracts.deciding import Context, Folded, Refusal, Unasked, Wake, effects_
 from contracts.orders import (
     Approve,
     Cancel,
+    ConfirmEdit,
+    DiscardEdit,
+    EditChanges,
     GiveUpRefund,
     Hold,
+    LineEdit,
     MarketTerms,
+    OpenEdit,
     Place,
     Refund,
     RefundLine,
@@ -182,6 +187,15 @@ class Play:
     def cancels(self, op: str = "cancel") -> Play:
         return self.when(Cancel(**self._person(op)))
 
+    def opens_an_edit(self, *lines: LineEdit, op: str = "edit", **more: Any) -> Play:
+        return self.when(OpenEdit(**self._person(op), changes=EditChanges(lines=lines, **more)))
+
+    def confirms(self, op: str = "confirm", edit: str = "edit", preview: str | None = None) -> Play:
+        return self.when(ConfirmEdit(**self._person(op), edit_id=uid(edit), preview=preview))
+
+    def discards(self, op: str = "discard", edit: str = "edit") -> Play:
+        return self.when(DiscardEdit(**self._person(op), edit_id=uid(edit)))
+
     def retries(self, op: str = "retry") -> Play:
         return self.when(Retry(**self._person(op)))
 
@@ -257,12 +271,14 @@ class Play:
             lines=asked.lines, amount_minor=amount,
         ))  # fmt: skip
 
-    def voided(self) -> Play:
+    def voided(self, amount_minor: int = 0) -> Play:
+        """What was asked for; without lines, this amount or all that is left of all authorizations."""
         asked = self.last(payments.Void)
         left = self.money["authorized"] - self.money["captured"] - self.money["voided"]
+        left = sum(one.amount_minor for one in asked.lines) or amount_minor or left
         self.money["voided"] += left
         return self.when(payments.Voided(
-            **self._paid(asked), authorization_id=asked.authorization_id, lines=(), amount_minor=left
+            **self._paid(asked), authorization_id=asked.authorization_id, lines=asked.lines, amount_minor=left
         ))  # fmt: skip
 
     def refunded(self) -> Play:
@@ -352,6 +368,36 @@ class Play:
         )
         return self.when(fulfillment.Reduced(**_answer(asked), lines=(), shipments=plans))
 
+    def extended(self) -> Play:
+        """More pieces, at main; once the order is started they join its shipment."""
+        asked = self.last(fulfillment.Extend)
+        return self.when(
+            fulfillment.Extended(**_answer(asked), lines=self._goods(asked), shipments=self._replanned(asked, 1))
+        )
+
+    def partly_reduced(self) -> Play:
+        """Fewer pieces, of the shipment at main."""
+        asked = self.last(fulfillment.Reduce)
+        return self.when(fulfillment.Reduced(**_answer(asked), lines=(), shipments=self._replanned(asked, -1)))
+
+    def _replanned(
+        self, asked: fulfillment.Extend | fulfillment.Reduce, sign: int
+    ) -> tuple[fulfillment.ShipmentPlan, ...]:
+        if "main" not in getattr(self, "parcels", {}):
+            return ()
+        pieces = {one.line_id: one.quantity for one in self.parcels["main"]}
+        for one in asked.lines:
+            pieces[one.line_id] = pieces.get(one.line_id, 0) + sign * one.quantity
+        self.parcels["main"] = tuple(
+            fulfillment.PlacedLine(line_id=name, sku=f"SKU-{name}", location="main", quantity=quantity)
+            for name, quantity in pieces.items()
+            if quantity
+        )
+        return (fulfillment.ShipmentPlan(shipment_id=uid("main"), location="main", lines=self.parcels["main"]),)
+
+    def out_of_stock(self) -> Play:
+        return self.when(fulfillment.OutOfStock(**_answer(self.last(fulfillment.Extend)), short=()))
+
     def restocked(self) -> Play:
         return self.when(fulfillment.Restocked(**_answer(self.last(fulfillment.Restock)), lines=()))
 
@@ -359,7 +405,7 @@ class Play:
         return self.when(fulfillment.TooLate(**_answer(self.last(fulfillment.Reduce)), shipped=(uid("main"),)))
 
     def _goods(
-        self, asked: fulfillment.Reserve, at: Mapping[str, str] | None = None
+        self, asked: fulfillment.Reserve | fulfillment.Extend, at: Mapping[str, str] | None = None
     ) -> tuple[fulfillment.PlacedLine, ...]:
         return tuple(
             fulfillment.PlacedLine(

@@ -26,7 +26,7 @@ def test_a_pair_of_kinds_that_is_not_decided_stops_the_import() -> None:
 
 def test_a_pair_of_an_undeclared_kind_stops_the_import() -> None:
     with pytest.raises(TypeError, match="undeclared"):
-        Processes((PLACE, SETTLE, UNDO), {**PROCESSES.precedence, ("edit", "undo"): "pauses"})
+        Processes((PLACE, SETTLE, UNDO), {**PROCESSES.precedence, ("return", "undo"): "pauses"})
 
 
 def test_a_kind_has_one_class_of_data_and_a_run_of_no_kind_is_not_read() -> None:

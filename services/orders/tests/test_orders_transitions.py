@@ -11,7 +11,9 @@ from contracts.orders import (
     Cancelled,
     CancelRefused,
     Completed,
+    EditDiscarded,
     Edited,
+    EditOpened,
     FulfillmentChanged,
     PaymentChanged,
     Placed,
@@ -23,7 +25,7 @@ from orders.domain import transitions
 STATUSES = ("unreceived", "pending", "editing", "placing", "placed", "approved", "cancelled")
 FULFILLMENT = ("unfulfilled", "in_progress", "fulfilled", "not_required")
 EVENTS = (
-    Received, Edited, Placed, Approved, Cancelled, Reinstated, FulfillmentChanged, PaymentChanged, Completed, CancelRefused,
+    Received, EditOpened, EditDiscarded, Edited, Placed, Approved, Cancelled, Reinstated, FulfillmentChanged, PaymentChanged, Completed, CancelRefused,
 )  # fmt: skip
 
 # One line per event and status before it: the statuses after it, besides the same.
@@ -36,12 +38,18 @@ orders.cancelled   pending     cancelled
 orders.cancelled   placing     cancelled
 orders.cancelled   placed      cancelled
 orders.cancelled   approved    cancelled
+orders.cancelled   editing     cancelled
+orders.edit_opened placed      editing
+orders.edit_opened approved    editing
+orders.edited      editing     placed approved
+orders.edit_discarded editing  placed approved
 orders.reinstated  cancelled   pending placing approved
 """
 FULFILLMENT_EXPECTED = """
 orders.received             unfulfilled   not_required fulfilled
 orders.edited               unfulfilled   not_required fulfilled
 orders.edited               not_required  unfulfilled fulfilled
+orders.edited               in_progress   not_required
 orders.reinstated           unfulfilled   not_required fulfilled
 orders.reinstated           in_progress   unfulfilled not_required fulfilled
 orders.reinstated           fulfilled     unfulfilled not_required

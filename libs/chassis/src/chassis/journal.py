@@ -62,7 +62,7 @@ class Entry(NamedTuple):
 
 def by_key(
     table: str, store_id: str, key: UUID, *, after: int = 0, before: int | None = None, latest: bool = False,
-    limit: int | None = None, operation_id: UUID | None = None, without: Sequence[str] = (),
+    limit: int | None = None, operation_id: UUID | None = None, without: Sequence[str] = (), only: Sequence[str] | None = None,
 ) -> TextClause:  # fmt: skip
     """The query of `entries`."""
     return text(f"""
@@ -71,26 +71,29 @@ cross join lateral (
   select {", ".join(Entry._fields)} from journal
   where key = a.key and aggregate = '{table}' and day between a.journal_from and a.journal_to and id > :after
     and (:before is null or id < :before) and (:operation_id is null or operation_id = :operation_id) and not type = any(:without)
+    and (:only is null or type = any(:only))
   order by id {"desc" if latest else ""} limit :limit) j
 order by j.id""").bindparams(
         bindparam("key", key, Uuid), bindparam("store_id", store_id, Text), bindparam("after", after, BigInteger),
         bindparam("before", before, BigInteger), bindparam("limit", limit, BigInteger),
         bindparam("operation_id", operation_id, Uuid), bindparam("without", list(without), ARRAY(Text)),
+        bindparam("only", list(only) if only is not None else None, ARRAY(Text)),
     )  # fmt: skip
 
 
 async def entries(
     read: Callable[[Executable], Awaitable[Sequence[RowMapping]]], table: str, store_id: str, key: UUID, *,
     after: int = 0, before: int | None = None, latest: bool = False, limit: int | None = None,
-    operation_id: UUID | None = None, without: Sequence[str] = (),
+    operation_id: UUID | None = None, without: Sequence[str] = (), only: Sequence[str] | None = None,
 ) -> list[Entry]:  # fmt: skip
     """Returns what is journaled under the key of a store's aggregate, newest last.
 
     read: `App.read`. table: the aggregate's. after, before: only entries with higher, lower ids. latest: whether a `limit`
-    cuts off the oldest entries, else it cuts off the newest. without: types that are left out.
+    cuts off the oldest entries, else it cuts off the newest. without: types that are left out. only: the types that are
+    read; null: all.
     """
     asked = by_key(table, store_id, key, after=after, before=before, latest=latest, limit=limit,
-                   operation_id=operation_id, without=without)  # fmt: skip
+                   operation_id=operation_id, without=without, only=only)  # fmt: skip
     return [Entry(**row) for row in await read(asked)]
 
 

@@ -14,6 +14,8 @@ QUANTITY_MAX: Final = 10**9
 ORDER_LINES_MAX: Final = 1_000
 CHARGED_LINES_MAX: Final = ORDER_LINES_MAX + 1
 """The lines of an order and its shipping charge."""
+EDITED_LINES_MAX: Final = 4 * CHARGED_LINES_MAX
+"""Rows that an edit adds to the history of an order's lines: each line may be recorded, reversed, replaced and refunded."""
 TAXES_MAX: Final = 10
 """Tax components of a line, and of the shipping charge."""
 VAT_GROUPS_MAX: Final = CHARGED_LINES_MAX * TAXES_MAX

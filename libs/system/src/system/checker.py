@@ -39,8 +39,8 @@ select key::text, status, waiting, in_flight, completed_at is not null as comple
     from json_each(doc::json->'facts'->'captures') as c (name, one))::text as captures,
   coalesce((doc::json->'facts'->'undone'->>'refunded_minor')::bigint, 0) + coalesce((
     select sum((line->>'amount_minor')::bigint) from json_each(doc::json->'runs') as r (id, run),
-      json_array_elements(run->'data'->'parts') as p (part), json_array_elements(part->'lines') as l (line)
-    where run->'data'->>'kind' = 'refund' and run->'data'->>'cause' = 'edit' and part->>'refund_id' is not null), 0)
+      json_array_elements(coalesce(run->'data'->'returned', '[]')) as l (line)
+    where run->'data'->>'kind' = 'settle'), 0)
     as not_sold
 from orders"""
 LEDGERS = "select key::text, authorized_minor, captured_minor, voided_minor, refunded_minor from ledgers"
@@ -198,7 +198,7 @@ def _services_agree(state: _State, parked: set[str]) -> list[Check]:
         "a cancelled order leaves nothing: refunded = captured, the rest voided, credited = invoiced, no piece reserved"
     )
     completed = Check(
-        "of a completed order its total is captured, besides what an edit refunded, or a cancel before it was placed anew"
+        "of a completed order its total is captured, besides what edits gave back, or a cancel before it was placed anew"
     )
     credited = Check("what went back of invoiced captures is credited")
     ledgers, pieces = _by_key(state.rows["payments"]), _by_key(state.rows["fulfillment"])

@@ -13,7 +13,7 @@ from pydantic import AfterValidator, Field, StringConstraints
 
 from contracts.base import Command, Counter, Id, LongText, Open, OrderKeyed, Personal, Text, Timestamp, json_bytes
 from contracts.limits import METADATA_BYTES_MAX, METADATA_DEPTH_MAX, TAGS_MAX, URL_LENGTH_MAX
-from contracts.orders.events import OrderEvent
+from contracts.orders.event import OrderEvent
 
 Audience = Literal["internal", "customer"]
 """Who may read a note: the store's people alone, or the customer, too."""

@@ -7,10 +7,12 @@ from uuid import UUID
 
 from pydantic import Field
 
-from contracts.base import Counter, Event, Flag, Frozen, Id, MinorUnsigned, Open, OrderKeyed, Personal, Text, Timestamp
+from contracts.base import Counter, Flag, Frozen, Id, IfStated, MinorUnsigned, Open, Personal, Text, Timestamp
 from contracts.money import Currency
+from contracts.orders.edits import EditedLines
+from contracts.orders.event import OrderEvent
 from contracts.orders.market import MarketTerms
-from contracts.orders.words import CancelCause, FulfillmentStatus, PaymentStatus, Resolution, Status
+from contracts.orders.words import CancelCause, Resolution
 from contracts.payments import MoneyTotals
 from contracts.snapshot import OrderContent, Source
 
@@ -28,12 +30,6 @@ class Change(Frozen):
     after: Scalar | None = None
 
 
-class OrderEvent(OrderKeyed, Event):
-    status: Annotated[Status, Open()]
-    payment_status: Annotated[PaymentStatus, Open()]
-    fulfillment_status: Annotated[FulfillmentStatus, Open()]
-
-
 class Received(OrderEvent, type="orders.received"):
     number: Id
     source: Source
@@ -42,13 +38,20 @@ class Received(OrderEvent, type="orders.received"):
 
 
 class Edited(OrderEvent, type="orders.edited"):
-    """A newer snapshot, a corrected request or corrected terms of its market changed the order before it was placed; or its
-    market names another seller, who issues the invoices that are still to come."""
+    """What is sold, or on which terms, has changed, and `order` is what is sold from now on.
+
+    Before the order is placed by a newer snapshot, a corrected request or corrected terms of its market; after it by an
+    edit, of which this is the point of no return, or by a market that names another seller for the invoices still to come.
+    """
 
     source: Source
     order: OrderContent
     market: MarketTerms | None = None
     """The terms that apply from now on; null if they did not change."""
+    edit_id: IfStated[UUID] = None
+    """The edit that became true; not stated: no edit."""
+    lines: EditedLines = ()
+    """The rows that the edit adds to the history of the order's lines."""
 
 
 class Reinstated(OrderEvent, type="orders.reinstated"):

@@ -6,7 +6,7 @@ from typing import Annotated, Final
 from uuid import UUID
 
 from contracts.base import Code, Command, OrderKeyed, Personal, Text, Timestamp
-from contracts.orders.events import OrderEvent
+from contracts.orders.event import OrderEvent
 
 HOLD_REASONS: Final = ("fraud", "address", "payment", "stock", "manual", "marketplace")
 """The reasons that every store has. Its own are in `hold_reasons` of a market."""

@@ -40,6 +40,8 @@ class MarketTerms(Frozen):
     """Tried in this order."""
     give_up_after_seconds: Annotated[int, Field(strict=True, ge=1, le=10**8)] | None = None
     """Undoes an order if a step has no answer for this time. Null (the default): a missing answer is never a refusal."""
+    edit_expires_seconds: IfStated[Annotated[int, Field(strict=True, ge=60, le=10**8)]] = None
+    """An edit that is not confirmed is discarded after this time. Null: after 24 hours."""
 
     @model_validator(mode="after")
     def _amounts_have_a_currency(self) -> MarketTerms:

@@ -25,7 +25,7 @@ from contracts.base import (
 )
 from contracts.limits import CHARGED_LINES_MAX, ORDER_LINES_MAX
 from contracts.money import Currency
-from contracts.orders.events import OrderEvent
+from contracts.orders.event import OrderEvent
 from contracts.payments import MoneyLines
 
 RefundReason = Literal[

@@ -13,15 +13,20 @@ from contracts.base import Command
 from contracts.deciding import Context, Refusal
 from contracts.limits import HOLDS_MAX, METADATA_BYTES_MAX, TAGS_MAX
 from contracts.orders import (
+    EDIT_CODES,
     HOLD_REASONS,
     AddAttachment,
     AddNote,
     Approve,
     Archive,
     Cancel,
+    ChangeEdit,
     ChangeTags,
+    ConfirmEdit,
+    DiscardEdit,
     GiveUpRefund,
     Hold,
+    OpenEdit,
     Refund,
     Release,
     Resolve,
@@ -31,7 +36,7 @@ from contracts.orders import (
     SetReference,
     Unarchive,
 )
-from orders.domain import exceptions, refund
+from orders.domain import edit, exceptions, refund
 from orders.domain.annotations import NONE, metadata_after, tags_after
 from orders.domain.order import Order, has_shipped, retryable
 from orders.domain.run import Run
@@ -77,6 +82,8 @@ def _approve(order: Order, request: Approve | None) -> str | None:
         return "order_approved"
     if order.held:
         return "order_held"
+    if edit.the_open(order) is not None:
+        return "edit_open"
     place = order.runs.get("place")
     waits = place is not None and place.waits == "approval" and order.undo is None
     return None if waits else "order_not_awaiting_approval"
@@ -86,6 +93,65 @@ def _cancel(order: Order, request: Cancel | None) -> str | None:
     if order.status == "cancelled" or order.undo is not None:
         return "order_cancelled"
     return "order_shipped" if has_shipped(order) else None
+
+
+def _open_edit(order: Order, request: OpenEdit | None) -> str | None:
+    if request is not None and edit.find(order, request.operation_id) is not None:
+        return "edit_opened"
+    if order.status == "cancelled" or order.undo is not None:
+        return "order_cancelled"
+    if edit.the_open(order) is not None:
+        return "edit_open"
+    if order.completed_at is not None:
+        return "order_completed"
+    return None if order.status in ("placed", "approved") and "place" in order.runs else "order_not_placed"
+
+
+def _change_edit(order: Order, request: ChangeEdit | None) -> str | None:
+    run = _edit_of(order, request)
+    return "edit_unknown" if run is None else _unless_draft(order, run)
+
+
+def _confirm_edit(order: Order, request: ConfirmEdit | None) -> str | None:
+    run = _edit_of(order, request)
+    if run is None:
+        return "edit_unknown"
+    if (why := _unless_draft(order, run)) is not None:
+        return why
+    shown = edit.preview(order, run)
+    if request is not None and request.preview is not None and request.preview != shown.digest:
+        return "edit_stale"
+    return shown.why_not[0].code if shown.why_not else None
+
+
+def _discard_edit(order: Order, request: DiscardEdit | None) -> str | None:
+    run = _edit_of(order, request)
+    return "edit_unknown" if run is None else _unless_draft(order, run)
+
+
+def _edit_of(order: Order, request: ChangeEdit | ConfirmEdit | DiscardEdit | None) -> Run | None:
+    return edit.the_open(order) if request is None else edit.find(order, request.edit_id)
+
+
+def _unless_draft(order: Order, run: Run) -> str | None:
+    """Why an edit can be neither changed nor confirmed nor discarded."""
+    if edit.data_of(run).outcome == "discarded":
+        return "edit_discarded"
+    if not edit.is_draft(run):
+        return "edit_confirmed"
+    return "order_cancelled" if order.undo is not None else None
+
+
+def _open_one(order: Order, request: OpenEdit) -> str:
+    run = edit.the_open(order)
+    return f": {edit.data_of(run).edit_id}" if run is not None else ""
+
+
+def _why_not_edit(order: Order, request: ConfirmEdit) -> str:
+    run = edit.find(order, request.edit_id)
+    if run is None or not edit.is_draft(run):
+        return ""
+    return "".join(f"; {one.code}: {one.detail}" for one in edit.preview(order, run).why_not)
 
 
 def _retry(order: Order, request: Retry | None) -> str | None:
@@ -211,6 +277,9 @@ def _of_refund(order: Order, request: RetryRefund | GiveUpRefund | None, possibl
 
 UNDONE: Final = WhyNot("refused", "it is cancelled, or is being cancelled: all its money goes back")
 NO_REFUND: Final = WhyNot("refused", "it has no refund of this id")
+NO_EDIT: Final = WhyNot("refused", "it has no open edit, or none of this id")
+CONFIRMED: Final = WhyNot("refused", "the edit is confirmed: it is being carried out, or has become true")
+CANCELLED: Final = WhyNot("refused", "it is cancelled, or is being cancelled")
 
 ACTIONS: Final[Mapping[str, Action]] = {
     action.name: action
@@ -218,6 +287,7 @@ ACTIONS: Final[Mapping[str, Action]] = {
         Action("approve", Approve, "orders.edit", _approve, {
             "order_approved": WhyNot("done", "it is approved"),
             "order_held": HELD,
+            "edit_open": WhyNot("refused", "it is being edited", _open_one),
             "order_not_awaiting_approval": WhyNot("refused", "only an order that is placed and waits for approval is approved"),
         }),
         Action("cancel", Cancel, "orders.cancel", _cancel, {
@@ -285,6 +355,33 @@ ACTIONS: Final[Mapping[str, Action]] = {
         Action("release", Release, "orders.edit", _release, {
             "hold_released": WhyNot("done", "the hold is released"),
             "hold_unknown": WhyNot("refused", "the order has no such hold"),
+        }),
+        Action("open_edit", OpenEdit, "orders.edit", _open_edit, {
+            "edit_opened": WhyNot("done", "the same request has opened the edit"),
+            "order_cancelled": CANCELLED,
+            "edit_open": WhyNot("refused", "it has an open edit", _open_one),
+            "order_completed": WhyNot("refused", "it is completed; money goes back as a refund"),
+            "order_not_placed": WhyNot("refused", "an edit changes an order that was placed here; before that a snapshot or a request does"),
+        }),
+        Action("change_edit", ChangeEdit, "orders.edit", _change_edit, {
+            "edit_unknown": NO_EDIT,
+            "edit_confirmed": CONFIRMED,
+            "edit_discarded": WhyNot("refused", "the edit is discarded; open another one"),
+            "order_cancelled": CANCELLED,
+        }),
+        Action("confirm_edit", ConfirmEdit, "orders.edit", _confirm_edit, {
+            "edit_unknown": NO_EDIT,
+            "edit_confirmed": CONFIRMED._replace(answer="done"),
+            "edit_discarded": WhyNot("refused", "the edit is discarded; open another one"),
+            "order_cancelled": CANCELLED,
+            "edit_stale": WhyNot("refused", "the order or the edit has changed since the preview; confirm the new one"),
+            **{code: WhyNot("refused", "the edit cannot be made", _why_not_edit) for code in EDIT_CODES},
+        }),
+        Action("discard_edit", DiscardEdit, "orders.edit", _discard_edit, {
+            "edit_unknown": NO_EDIT,
+            "edit_confirmed": CONFIRMED,
+            "edit_discarded": WhyNot("done", "the edit is discarded"),
+            "order_cancelled": CANCELLED,
         }),
     )
 }  # fmt: skip

@@ -196,6 +196,15 @@ def _rows(content: OrderContent) -> list[_Row]:
     return rows
 
 
+def discounts(content: OrderContent) -> list[int]:
+    """The discount on the pieces that are left of each line, its share of the order's discount included."""
+    found = []
+    for line, sold in zip(content.lines, content.discounted(), strict=True):
+        discount, counts = (line.line_total_minor or 0) - sold, _counts(line, line.pieces, sold)
+        found.append(split(discount, [counts, sold - counts])[0] if sold else discount if line.pieces else 0)
+    return found
+
+
 def _counts(line: Line, pieces: int, sold: int) -> int:
     """What is still to be paid of a line. An odd minor unit goes to the pieces that are left if the halves are equal."""
     if not pieces:

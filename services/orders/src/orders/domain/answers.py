@@ -8,7 +8,7 @@ from typing import Any, Final
 from contracts import fulfillment, invoicing, payments
 from contracts.base import Event
 from contracts.deciding import Context, Decision, Unasked
-from orders.domain import differences, refund, settle, undo
+from orders.domain import differences, edit, refund, settle, undo
 from orders.domain.facts import AuthorizationFact, CapturedLine, CaptureFact, ShipmentFact
 from orders.domain.order import Order
 from orders.domain.processes import PROCESSES
@@ -28,6 +28,7 @@ def _close(story: Story, event: Event, code: str = "") -> Decision:
     story.answered(event, code=code)
     undo.proceed(story)
     refund.proceed(story)
+    edit.proceed(story)
     return _counted(story, event)
 
 
@@ -220,28 +221,47 @@ def shipments_cancelled(order: Order, event: fulfillment.ShipmentsCancelled, con
     return _close(story, event)
 
 
-def reduced(order: Order, event: fulfillment.Reduced, context: Context) -> Decision:
-    """Pieces that had not shipped went back: a shipment has the pieces that are left, or is cancelled."""
-    if (story := _hear(order, event, context)) is None:
-        return []
-    shipments = {**story.facts.shipments}
-    for plan in event.shipments:
-        if (fact := shipments.get(str(plan.shipment_id))) is not None and fact.status == "picking":
-            left = {"lines": _pieces(plan.lines)} if plan.lines else {"status": "cancelled"}
-            shipments[str(plan.shipment_id)] = fact.model_copy(update=left)
-    story.note(shipments=shipments)
-    return _close(story, event)
-
-
-def restocked(order: Order, event: fulfillment.Restocked, context: Context) -> Decision:
-    return [] if (story := _hear(order, event, context)) is None else _close(story, event)
-
-
 def suspended(order: Order, event: fulfillment.Suspended, context: Context) -> Decision:
     return [] if (story := _hear(order, event, context)) is None else _close(story, event)
 
 
 def resumed(order: Order, event: fulfillment.Resumed, context: Context) -> Decision:
+    return [] if (story := _hear(order, event, context)) is None else _close(story, event)
+
+
+def extended(order: Order, event: fulfillment.Extended, context: Context) -> Decision:
+    """More pieces are reserved, or have joined shipments."""
+    if (story := _hear(order, event, context)) is None:
+        return []
+    if event.shipments:
+        _replan(story, event.shipments)
+    else:
+        story.note(reserved=True)
+    return _close(story, event)
+
+
+def reduced(order: Order, event: fulfillment.Reduced, context: Context) -> Decision:
+    """Pieces that had not shipped went back: a shipment has the pieces that are left, or is cancelled."""
+    if (story := _hear(order, event, context)) is None:
+        return []
+    _replan(story, event.shipments)
+    return _close(story, event)
+
+
+def _replan(story: Story, plans: Iterable[fulfillment.ShipmentPlan]) -> None:
+    """The pieces of shipments that have not shipped."""
+    shipments = {**story.facts.shipments}
+    for plan in plans:
+        known = shipments.get(str(plan.shipment_id))
+        if known is None or known.status == "picking":
+            shipments[str(plan.shipment_id)] = ShipmentFact(
+                shipment_id=plan.shipment_id, location=plan.location, lines=_pieces(plan.lines),
+                status="picking" if plan.lines else "cancelled",
+            )  # fmt: skip
+    story.note(shipments=shipments)
+
+
+def restocked(order: Order, event: fulfillment.Restocked, context: Context) -> Decision:
     return [] if (story := _hear(order, event, context)) is None else _close(story, event)
 
 

@@ -11,9 +11,13 @@ from contracts.deciding import Context, Decision, Refusal, Wake
 from contracts.orders import (
     Approve,
     Cancel,
+    ChangeEdit,
+    ConfirmEdit,
+    DiscardEdit,
     GiveUpRefund,
     Hold,
     MarketTerms,
+    OpenEdit,
     Place,
     Received,
     Refund,
@@ -23,10 +27,11 @@ from contracts.orders import (
     RetryRefund,
 )
 from contracts.snapshot import OrderContent, Snapshot, Source
-from orders.domain import actions, differences, exceptions, holds, snapshots, undo
+from orders.domain import actions, differences, edit, exceptions, holds, snapshots, undo
 from orders.domain import refund as refunding
 from orders.domain.order import MarketKey, Order, has_shipped, retryable, sold, waits_by_terms
 from orders.domain.processes import PROCESSES
+from orders.domain.run import Run
 from orders.domain.story import Story
 
 _READS_TERMS: Final = (Snapshot, Place, Retry, Resolve, Hold, Release, Wake)
@@ -171,6 +176,47 @@ def cancel(order: Order, message: Cancel, context: Context) -> Decision:
     story = Story(order, context, PROCESSES)
     undo.begin(story, message.cause, message.operation_id)
     return story.decision()
+
+
+def open_edit(order: Order, message: OpenEdit, context: Context) -> Decision:
+    if (answer := actions.check("open_edit", order, context, message)) is not None:
+        return [*answer]
+    story = Story(order, context, PROCESSES)
+    edit.open_edit(
+        story, message.operation_id, "request", actor=message.actor, changes=message.changes, reason=message.reason,
+        answers=message.operation_id,
+    )  # fmt: skip
+    return story.decision()
+
+
+def change_edit(order: Order, message: ChangeEdit, context: Context) -> Decision:
+    if (answer := actions.check("change_edit", order, context, message)) is not None:
+        return [*answer]
+    story = Story(order, context, PROCESSES)
+    edit.change(story, _edit(order, message.edit_id), message.changes, message.operation_id)
+    return story.decision()
+
+
+def confirm_edit(order: Order, message: ConfirmEdit, context: Context) -> Decision:
+    if (answer := actions.check("confirm_edit", order, context, message)) is not None:
+        return [*answer]
+    story, run = Story(order, context, PROCESSES), _edit(order, message.edit_id)
+    edit.confirm(story, run, edit.preview(order, run).content, actor=message.actor, answers=message.operation_id)
+    return story.decision()
+
+
+def discard_edit(order: Order, message: DiscardEdit, context: Context) -> Decision:
+    if (answer := actions.check("discard_edit", order, context, message)) is not None:
+        return [*answer]
+    story, run = Story(order, context, PROCESSES), _edit(order, message.edit_id)
+    edit.discard(story, run, "discarded", message.reason, actor=message.actor, answers=message.operation_id)
+    return story.decision()
+
+
+def _edit(order: Order, edit_id: UUID) -> Run:
+    run = edit.find(order, edit_id)
+    assert run is not None, "the guard has found it"
+    return run
 
 
 def retry(order: Order, message: Retry, context: Context) -> Decision:

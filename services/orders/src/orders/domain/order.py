@@ -16,7 +16,11 @@ from contracts.orders import (
     CancelRefused,
     Change,
     Completed,
+    EditChanged,
+    EditConfirmed,
+    EditDiscarded,
     Edited,
+    EditOpened,
     ExceptionRaised,
     ExceptionResolved,
     FulfillmentChanged,
@@ -130,6 +134,12 @@ class Order(Document):
     unless the detail changes."""
     stated: OrderContent | None = None
     """What the marketplace stated last, where the order did not take it over; a difference is raised once."""
+    wanted: OrderContent | None = None
+    """What an edit is making of the order, from its confirmation until it becomes true or is discarded."""
+    line_rows: Mapping[str, int] = {}
+    """line id -> the row of the history that states what the line is now; only of lines that an edit has changed."""
+    rows_count: int = 0
+    """Rows of the history of its lines."""
     remarks: Mapping[str, str] = Field(default_factory=dict)
     """code -> detail."""
     annotations: Annotations | None = None
@@ -191,7 +201,12 @@ def _received(order: Order, event: Received) -> dict[str, object]:
 
 
 def _edited(order: Order, event: Edited) -> dict[str, object]:
-    return {"source": event.source, "market": event.market or order.market, **sold(event.order)}
+    change = {"source": event.source, "market": event.market or order.market, **sold(event.order)}
+    if event.edit_id is None:
+        return change
+    stated = {row.line_id: row.row for row in event.lines if row.kind in ("original", "replacement", "added")}
+    rows = {"line_rows": {**order.line_rows, **stated}, "rows_count": order.rows_count + len(event.lines)}
+    return {**change, **rows, "wanted": None}
 
 
 def _merged(order: Order, event: Merged) -> dict[str, object]:
@@ -214,7 +229,16 @@ def _reinstated(order: Order, event: Reinstated) -> dict[str, object]:
         }
     )
     ended = dict.fromkeys(("placed_at", "approved_at", "cancelled_at", "completed_at", "cancel_cause", "stated"))
-    return {**ended, "source": event.source, "facts": facts, "runs": {}, "asks": {}, **sold(event.order)}
+    return {
+        **ended,
+        "source": event.source,
+        "facts": facts,
+        "runs": {},
+        "asks": {},
+        "wanted": None,
+        "line_rows": {},
+        **sold(event.order),
+    }
 
 
 def sold(content: OrderContent) -> dict[str, object]:
@@ -305,8 +329,20 @@ _FOLDS: Final[Mapping[type[Event], Callable[[Order, Any], dict[str, object]]]] =
     Held: _held,
     Released: _released,
     Progressed: _progressed,
+    EditConfirmed: lambda order, event: {"wanted": event.order},
+    EditDiscarded: lambda order, event: {"wanted": None},
     **dict.fromkeys(
-        (CancelRefused, FulfillmentChanged, StepFailed, Retried, RefundOpened, RefundSettled, RefundGivenUp),
+        (
+            CancelRefused,
+            FulfillmentChanged,
+            StepFailed,
+            Retried,
+            RefundOpened,
+            RefundSettled,
+            RefundGivenUp,
+            EditOpened,
+            EditChanged,
+        ),
         _only_statuses,
     ),
     **dict.fromkeys(FOLDED, lambda order, event: folded(order.annotations, event)),
@@ -349,9 +385,10 @@ def payment_status(order: Order, money: MoneyTotals) -> PaymentStatus:
     if authorized == 0:
         return "unpaid"
     if captured == 0:
-        if money.voided_minor:
-            return "voided" if money.voided_minor >= authorized else "partially_voided"
-        return "authorized" if total is None or authorized >= total else "partially_authorized"
+        left = authorized - money.voided_minor
+        if money.voided_minor and (total is None or left < total):
+            return "partially_voided" if left else "voided"
+        return "authorized" if total is None or left >= total else "partially_authorized"
     if money.refunded_minor:
         return "refunded" if money.refunded_minor >= captured else "partially_refunded"
     return "paid" if captured >= authorized - money.voided_minor else "partially_paid"

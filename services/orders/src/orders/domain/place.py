@@ -157,7 +157,12 @@ def stop(story: Story, run: Run, operation: UUID) -> fulfillment.CancelShipments
 
 def stoppable(story: Story) -> int:
     order = story.order
-    return int(story.facts.start_asked and order.status != "cancelled" and order.fulfillment_status != "fulfilled")
+    return int(
+        story.facts.start_asked
+        and order.status != "cancelled"
+        and order.fulfillment_status != "fulfilled"
+        and order.completed_at is None
+    )
 
 
 def stopped(story: Story, run: Run, event: fulfillment.ShipmentsCancelled | fulfillment.TooLate) -> None:

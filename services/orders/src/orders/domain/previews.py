@@ -6,15 +6,21 @@ the same sums hold before an edit, after it, and when it is discarded after a se
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Final, NamedTuple
 from uuid import UUID
 
+from contracts.base import json_bytes
+from contracts.limits import JOURNAL_BYTES_MAX
 from contracts.payments import MoneyLine
-from contracts.snapshot import OrderContent
-from orders.domain.amounts import Payable, amounts, payable
+from contracts.snapshot import OrderContent, fitting
+from orders.domain.amounts import Payable, amounts, discounts, payable
 from orders.domain.edits import Reason
 from orders.domain.facts import AuthorizationFact, ShipmentFact
+
+ROW_BYTES: Final = 350
+"""A row of the history at its largest: an id of 200 characters and numbers."""
 
 Taken = Mapping[str, tuple[int, int]]
 """line id -> (pieces, minor units)."""
@@ -150,6 +156,27 @@ def _voids(
             yield authorization_id, tuple(lines)
 
 
+class Preview(NamedTuple):
+    """What an edit would do now."""
+
+    content: OrderContent
+    """What is sold afterwards."""
+    difference: Difference
+    money: Money
+    why_not: tuple[Reason, ...]
+
+    @property
+    def digest(self) -> str:
+        """Names this preview: another one is stale."""
+        money = f"{self.difference!r} {self.money!r} {self.why_not!r}".encode()
+        return hashlib.sha256(json_bytes(self.content) + money).hexdigest()[:16]
+
+    @property
+    def discount_minor(self) -> int:
+        """The discount on the pieces that are left, in the order's price basis."""
+        return sum(discounts(self.content))
+
+
 # -- why not ----------------------------------------------------------------------------------------------------------
 
 
@@ -166,6 +193,7 @@ def obstacles(
     change = difference(before, after)
     if before == after:
         yield Reason("edit_empty", "the edit changes nothing")
+    yield from _of_size(after, change)
     yield from _of_lines(before, after)
     shipped = _shipped(shipments)
     if changed := tuple(line.line_id for line in change.lines if _touches(line, shipped.get(line.line_id, 0))):
@@ -175,6 +203,18 @@ def obstacles(
     if change.to_reserve and not ships_more:
         detail = "everything has shipped, or nothing of the order ships: more goods are a new order"
         yield Reason("order_fulfilled", detail, tuple(change.to_reserve))
+
+
+def _of_size(after: OrderContent, change: Difference) -> Iterator[Reason]:
+    """The events of the edit have the order, and up to four rows for each changed line."""
+    rows = 4 * ROW_BYTES * sum(line.changes for line in change.lines)
+    try:
+        fitting(after)
+    except ValueError as error:
+        yield Reason("total_exceeds", str(error))
+    else:
+        if rows > ROW_BYTES * 1_000 and len(json_bytes(after)) + rows > JOURNAL_BYTES_MAX:
+            yield Reason("total_exceeds", "the order is too large for so many changes at once; make several edits")
 
 
 def _of_lines(before: OrderContent, after: OrderContent) -> Iterator[Reason]:

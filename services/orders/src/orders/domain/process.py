@@ -77,6 +77,8 @@ class Process:
     steps: tuple[Step, ...]
     ended: Callable[[Story, Run], None] = _nothing
     """What its end means for the order."""
+    undone: Callable[[Story, Run], None] = _nothing
+    """What it means for the order that an undo ends it."""
     onward: Callable[[Story], None] | None = None
     """Chooses the next step, where it is not simply the one behind."""
     again: Callable[[Story, Run], bool] = lambda story, run: False

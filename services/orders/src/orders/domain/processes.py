@@ -1,4 +1,4 @@
-"""The kinds of processes that an order runs, and what each does to the others. `edit`, `return` and `renew` will join them."""
+"""The kinds of processes that an order runs, and what each does to the others. `return` and `renew` will join them."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ from datetime import datetime
 from typing import Final
 
 from orders.domain import undo
+from orders.domain.edit import EDIT
 from orders.domain.holds import HOLD
 from orders.domain.order import Order
 from orders.domain.place import GIVE_BACK, PLACE
@@ -16,32 +17,43 @@ from orders.domain.settle import SETTLE
 UNDO: Final = undo.derived(PLACE, SETTLE, REFUND, last=GIVE_BACK)
 
 # fmt: off
-PROCESSES: Final = Processes((PLACE, SETTLE, REFUND, HOLD, UNDO), {
+PROCESSES: Final = Processes((PLACE, SETTLE, REFUND, HOLD, EDIT, UNDO), {
     # running, beginning
     ("place",  "place"):  "excludes",  # a cancelled order that is placed anew has no process of its first attempt
     ("place",  "settle"): "beside",
     ("place",  "refund"): "beside",
     ("place",  "hold"):   "suspends",
+    ("place",  "edit"):   "suspends",
     ("place",  "undo"):   "pauses",
     ("settle", "place"):  "excludes",
     ("settle", "settle"): "beside",    # one for each parcel
     ("settle", "refund"): "beside",
     ("settle", "hold"):   "suspends",
+    ("settle", "edit"):   "suspends",  # what is captured is compared with what the order costs then
     ("settle", "undo"):   "pauses",
     ("refund", "place"):  "excludes",
     ("refund", "settle"): "beside",
     ("refund", "refund"): "beside",    # what an open one is going to take is not left for the next
     ("refund", "hold"):   "beside",    # money goes back to the buyer of a held order, too
+    ("refund", "edit"):   "beside",
     ("refund", "undo"):   "pauses",    # which refunds all that is left
     ("hold",   "place"):  "excludes",  # an order that is held before its placement does not start
     ("hold",   "settle"): "beside",    # a parcel that left before the warehouse received the hold is charged afterwards
     ("hold",   "refund"): "beside",
     ("hold",   "hold"):   "excludes",  # one for all holds of an order
+    ("hold",   "edit"):   "beside",    # the edit of a held order is a draft until the release
     ("hold",   "undo"):   "pauses",    # a held order may be cancelled
+    ("edit",   "place"):  "excludes",
+    ("edit",   "settle"): "beside",    # a parcel that left before the warehouse was suspended is charged afterwards
+    ("edit",   "refund"): "beside",
+    ("edit",   "hold"):   "suspends",  # a confirmed edit asks for stock and money
+    ("edit",   "edit"):   "excludes",
+    ("edit",   "undo"):   "pauses",    # which gives back what the edit has reserved and authorized, too
     ("undo",   "place"):  "excludes",
     ("undo",   "settle"): "beside",    # a parcel that left before the warehouse received the cancel is charged
     ("undo",   "refund"): "excludes",
     ("undo",   "hold"):   "excludes",
+    ("undo",   "edit"):   "excludes",
     ("undo",   "undo"):   "excludes",
 })
 # fmt: on

@@ -24,7 +24,7 @@ from contracts.orders import (
     RefundWanted,
 )
 from contracts.payments import MoneyLine
-from orders.domain import refunds, undo
+from orders.domain import refunds, settle, undo
 from orders.domain.facts import CaptureFact, Facts
 from orders.domain.order import Order, is_invoiced
 from orders.domain.process import Past, Process, Step
@@ -167,13 +167,19 @@ def ended(story: Story, run: Run) -> None:
     data = data_of(run)
     if not data.given_up:
         story.state(RefundSettled, refund_id=data.refund_id, amount_minor=data.amount_minor)
-    if _all_is_back(story):
+    if _all_is_back(story) and (data.cause != "edit" or _is_all_paid(story)):
         undo.begin(story, "refunded", certain=True)
+
+
+def _is_all_paid(story: Story) -> bool:
+    """Whether what the order costs after an edit, if it costs anything, was captured before: then nothing more is."""
+    kept = sum(amount for _, amount in settle.captured(story.runs, story.facts).values())
+    return 0 < (story.order.grand_minor or 0) <= kept
 
 
 def _all_is_back(story: Story) -> bool:
     """All that was captured has come back, and nothing is being captured."""
-    if story.order.status not in ("placed", "approved") or undo.is_running(story):
+    if story.order.status not in ("placed", "approved", "editing") or undo.is_running(story):
         return False
     capturing = any(run.kind == "settle" and run.step == "capture" and not run.end for run in story.runs.values())
     return not capturing and not any(capture.unrefunded_minor for capture in story.facts.captures.values())

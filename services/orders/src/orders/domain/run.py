@@ -9,9 +9,10 @@ from pydantic import PlainValidator, SerializeAsAny
 
 from contracts.base import Document, Timestamp
 
-Waits = Literal["", "answer", "approval", "hold", "stock", "warehouse", "outcomes", "invoice", "person"]
+Waits = Literal["", "answer", "approval", "hold", "stock", "warehouse", "outcomes", "invoice", "person", "confirm"]
 """What a process waits for: an answer (asked again), a person or a rule, the release of all holds, stock to come, the
-warehouse, the outcome of what was under way when it was cancelled, the invoice of a capture, a person who decides about a refusal."""
+warehouse, the outcome of what was under way when it was cancelled or edited, the invoice of a capture, a person who decides
+about a refusal, the confirmation of an edit."""
 End = Literal["", "done", "undone", "refused"]
 
 

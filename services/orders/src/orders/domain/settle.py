@@ -5,7 +5,7 @@ A capture draws on one authorization: where an order has several, what is settle
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from datetime import timedelta
 from typing import Literal
 from uuid import UUID
@@ -16,7 +16,7 @@ from contracts.money import split
 from contracts.payments import MoneyLine
 from orders.domain import undo
 from orders.domain.amounts import Payable, payable
-from orders.domain.facts import CaptureFact
+from orders.domain.facts import CaptureFact, Facts
 from orders.domain.order import is_invoiced
 from orders.domain.process import Past, Process, Step, Undo
 from orders.domain.run import Run, RunData
@@ -31,6 +31,10 @@ class SettleData(RunData):
     """What the capture draws on; null where there is nothing to take."""
     capture_id: UUID | None = None
     """Null until it is captured, and where there is nothing to take."""
+    returned: tuple[MoneyLine, ...] = ()
+    """What edits have given back of `lines` since."""
+    to_invoice: tuple[invoicing.InvoiceLineWanted, ...] = ()
+    """The lines as they were captured, where an edit has changed the order before their invoice; else they follow from it."""
 
 
 def capture(story: Story, run: Run, operation: UUID) -> payments.Capture:
@@ -46,17 +50,21 @@ def capture(story: Story, run: Run, operation: UUID) -> payments.Capture:
 
 def issue(story: Story, run: Run, operation: UUID) -> invoicing.Issue:
     order = story.order
-    capture_id, lines = data_of(run).capture_id, data_of(run).lines
-    assert order.content is not None and order.market is not None and capture_id is not None
-    content, by_id = order.content, {line.line_id: line for line in payable(order.content)}
-    before = _taken(story, before=run)
+    content, capture_id = order.content, data_of(run).capture_id
+    assert content is not None and order.market is not None and capture_id is not None
     return invoicing.Issue(
         **story.addressed(operation),
         capture_id=capture_id, seller=order.market.seller, order_number=order.number, order_placed_at=content.placed_at,
         currency=content.currency, price_basis=content.price_basis, buyer=content.buyer, bill_to=content.bill_to,
         ship_to=content.ship_to,
-        lines=tuple(_invoiced(by_id[line.line_id], line, before) for line in lines),
+        lines=data_of(run).to_invoice or _to_invoice(story, run),
     )  # fmt: skip
+
+
+def _to_invoice(story: Story, run: Run) -> tuple[invoicing.InvoiceLineWanted, ...]:
+    assert story.order.content is not None
+    by_id, before = {line.line_id: line for line in payable(story.order.content)}, _taken(story, before=run)
+    return tuple(_invoiced(by_id[line.line_id], line, before) for line in data_of(run).lines)
 
 
 def _invoiced(whole: Payable, line: MoneyLine, before: Mapping[str, tuple[int, int]]) -> invoicing.InvoiceLineWanted:
@@ -223,10 +231,15 @@ def _taken(story: Story, before: Run | None = None) -> dict[str, tuple[int, int]
         if before is not None and run.id == before.id:
             break
         if isinstance(run.data, SettleData):
-            for line in run.data.lines:
-                quantity, amount = taken.get(line.line_id, (0, 0))
-                taken[line.line_id] = (quantity + line.quantity, amount + line.amount_minor)
+            _add(taken, run.data.lines)
+            _add(taken, run.data.returned, -1)
     return taken
+
+
+def _add(taken: dict[str, tuple[int, int]], lines: Iterable[MoneyLine], sign: int = 1) -> None:
+    for line in lines:
+        quantity, amount = taken.get(line.line_id, (0, 0))
+        taken[line.line_id] = (quantity + sign * line.quantity, amount + sign * line.amount_minor)
 
 
 def _begin(story: Story, lines: Sequence[MoneyLine]) -> None:
@@ -242,40 +255,164 @@ def _begin(story: Story, lines: Sequence[MoneyLine]) -> None:
 def _by_authorization(story: Story, lines: Sequence[MoneyLine]) -> list[tuple[UUID | None, list[MoneyLine]]]:
     """The lines by the authorization that their capture draws on: what is left of the oldest first.
 
-    What no authorization has is asked of the newest: payments refuses it, and a person sees why.
+    What no authorization has is asked of the newest: payments refuses it, and a person sees why. A line that costs nothing
+    is captured with an authorization that names it; where none does, there is nothing to take of it.
     """
-    authorizations = [one.authorization_id for one in story.facts.authorizations.values()]
-    if len(authorizations) < 2:
-        return [(authorizations[0] if authorizations else None, [*lines])]
-    left, parts = _left(story), {name: list[MoneyLine]() for name in authorizations}
+    known = story.facts.authorizations
+    authorizations = [one.authorization_id for one in known.values()]
+    parts: dict[UUID | None, list[MoneyLine]] = {name: [] for name in (*authorizations, None)}
+    left = _left(story) if len(authorizations) > 1 else {}
     for line in lines:
-        pieces = amount = 0
-        for name in authorizations:
-            rest = line.amount_minor - amount
-            drawn = rest if name == authorizations[-1] else min(rest, max(left[name].get(line.line_id, 0), 0))
-            if drawn or (not line.amount_minor and name == authorizations[0]):
-                amount += drawn
-                so_far = _share(line.quantity, amount, line.amount_minor) if line.amount_minor else line.quantity
-                parts[name].append(MoneyLine(line_id=line.line_id, quantity=so_far - pieces, amount_minor=drawn))
-                pieces = so_far
+        if not line.amount_minor:
+            named = (one.authorization_id for one in known.values() if line.line_id in one.authorized)
+            parts[next(named, None)].append(line)
+        elif len(authorizations) < 2:
+            parts[authorizations[0] if authorizations else None].append(line)
+        else:
+            for name, part in _shared(line, authorizations, left):
+                parts[name].append(part)
     return [(name, part) for name, part in parts.items() if part]
+
+
+def _shared(
+    line: MoneyLine, authorizations: Sequence[UUID], left: Mapping[UUID, Mapping[str, int]]
+) -> Iterator[tuple[UUID, MoneyLine]]:
+    pieces = amount = 0
+    for name in authorizations:
+        rest = line.amount_minor - amount
+        drawn = rest if name == authorizations[-1] else min(rest, max(left[name].get(line.line_id, 0), 0))
+        if drawn:
+            amount += drawn
+            so_far = _share(line.quantity, amount, line.amount_minor)
+            yield name, MoneyLine(line_id=line.line_id, quantity=so_far - pieces, amount_minor=drawn)
+            pieces = so_far
 
 
 def _left(story: Story) -> dict[UUID, dict[str, int]]:
     """authorization -> line id -> what is left, without what settles are going to capture."""
     left = {one.authorization_id: one.left_by_line for one in story.facts.authorizations.values()}
     for run in story.runs.values():
-        if isinstance(run.data, SettleData) and not run.end and not _is_captured(story, run):
+        if isinstance(run.data, SettleData) and not run.end and not is_captured(run, story.facts):
             own = left.get(run.data.authorization_id, {}) if run.data.authorization_id is not None else {}
             for line in run.data.lines:
                 own[line.line_id] = own.get(line.line_id, 0) - line.amount_minor
     return left
 
 
-def _is_captured(story: Story, run: Run) -> bool:
-    """Whether its capture is recorded; while the settle is suspended, only the fact is."""
-    if data_of(run).capture_id is not None:
-        return True
-    return run.operation_id is not None and any(
-        one.operation_id == run.operation_id for one in story.facts.captures.values()
-    )
+def is_captured(run: Run, facts: Facts) -> bool:
+    return _capture_of(run, facts) is not None
+
+
+def _capture_of(run: Run, facts: Facts) -> CaptureFact | None:
+    """The capture of a settle; while the settle is suspended, only the fact names its operation."""
+    capture_id = data_of(run).capture_id
+    if capture_id is not None:
+        return facts.captures[str(capture_id)]
+    if run.operation_id is None:
+        return None
+    return next((one for one in facts.captures.values() if one.operation_id == run.operation_id), None)
+
+
+# -- an edit of the order ---------------------------------------------------------------------------------------------
+
+
+def captured(runs: Mapping[str, Run], facts: Facts) -> dict[str, tuple[int, int]]:
+    """line id -> (pieces, amount) that was captured and that no edit has given back."""
+    taken: dict[str, tuple[int, int]] = {}
+    for run in runs.values():
+        if isinstance(run.data, SettleData) and is_captured(run, facts):
+            _add(taken, run.data.lines)
+            _add(taken, run.data.returned, -1)
+    return taken
+
+
+def before_edit(story: Story) -> None:
+    """What is captured and not invoiced will be invoiced as it was sold."""
+    for run in _of_order(story):
+        if not run.end and is_captured(run, story.facts) and not data_of(run).to_invoice:
+            story.set_data(run, to_invoice=_to_invoice(story, run))
+
+
+def after_edit(story: Story, returned: Iterable[MoneyLine]) -> list[tuple[UUID, tuple[MoneyLine, ...]]]:
+    """Takes off the settles what is no longer to be paid. Returns what goes back of each capture, the newest first."""
+    back, parts = {line.line_id: line for line in returned}, []
+    for run in reversed(_of_order(story)):
+        capture = _capture_of(run, story.facts)
+        if back and capture is not None and (lines := _give_back(story, run, capture, back)):
+            parts.append((capture.capture_id, lines))
+    assert story.order.content is not None
+    kept = captured(story.runs, story.facts)
+    left = {
+        line.line_id: line.amount_minor - kept.get(line.line_id, (0, 0))[1] for line in payable(story.order.content)
+    }
+    for run in _of_order(story):
+        if not run.end and not is_captured(run, story.facts):
+            _trim(story, run, left)
+    return parts
+
+
+def _give_back(story: Story, run: Run, capture: CaptureFact, back: dict[str, MoneyLine]) -> tuple[MoneyLine, ...]:
+    """What of `back` this capture has, which is taken from it. What a refund has given back before does not go back twice."""
+    data, own = data_of(run), dict[str, tuple[int, int]]()
+    _add(own, data.lines)
+    _add(own, data.returned, -1)
+    given, refund = [], []
+    for line in capture.lines:
+        pieces, amount = own.get(line.line_id, (0, 0))
+        if (wanted := back.get(line.line_id)) is None or amount <= 0:
+            continue
+        now = _money_line(line.line_id, min(wanted.quantity, max(pieces, 0)), min(wanted.amount_minor, amount))
+        given.append(now)
+        rest = _money_line(line.line_id, wanted.quantity - now.quantity, wanted.amount_minor - now.amount_minor)
+        back.pop(line.line_id)
+        if rest.amount_minor:
+            back[line.line_id] = rest
+        left = line.to_refund
+        if left.amount_minor:
+            amount = min(now.amount_minor, left.amount_minor)
+            refund.append(_money_line(line.line_id, min(now.quantity, left.quantity), amount))
+    story.set_data(run, returned=(*data.returned, *given))
+    return tuple(refund)
+
+
+def _money_line(line_id: str, quantity: int, amount_minor: int) -> MoneyLine:
+    return MoneyLine(line_id=line_id, quantity=quantity, amount_minor=amount_minor)
+
+
+def _trim(story: Story, run: Run, left: dict[str, int]) -> None:
+    """A settle that has captured nothing takes at most what is left of each line; it ends if that is nothing."""
+    lines = []
+    for line in data_of(run).lines:
+        if line.line_id not in left:
+            continue  # nothing of it is sold any more
+        amount = min(line.amount_minor, max(left[line.line_id], 0))
+        left[line.line_id] -= amount
+        if amount == line.amount_minor:
+            lines.append(line)
+        elif amount:
+            lines.append(_money_line(line.line_id, _share(line.quantity, amount, line.amount_minor), amount))
+    if tuple(lines) != data_of(run).lines:
+        run = story.set_data(run, lines=tuple(lines))
+        if not lines:
+            story.set(run, end="undone", waits="", operation_id=None, due_at=None, detail="")
+
+
+def _of_order(story: Story) -> list[Run]:
+    return [run for run in story.runs.values() if isinstance(run.data, SettleData)]
+
+
+def begin_due(story: Story) -> None:
+    """After an edit: settles what the market's option would have settled by now."""
+    order, place = story.order, story.runs.get("place")
+    assert order.market is not None and order.content is not None
+    match order.market.capture:
+        case "on_placement":
+            begin_rest(story)
+        case "on_approval" if order.approved_at is not None:
+            begin_rest(story)
+        case "per_shipment" if order.approved_at is not None:
+            ships = any(line.ships for line in payable(order.content))
+            if not ships or any(_of_order(story)) or (place is not None and place.end == "done"):
+                begin_shipment(story, {})
+        case _:
+            pass  # that moment is to come

@@ -168,13 +168,20 @@ class Story:
         self.source = None
 
     def edit(self, content: OrderContent, market: MarketTerms, *, status: Status | None = None,
-             fulfillment: FulfillmentStatus | None = None, answers: UUID | None = None) -> None:  # fmt: skip
-        """What was sold, and the terms, before the order was placed."""
+             fulfillment: FulfillmentStatus | None = None, answers: UUID | None = None, **edit: Any) -> None:  # fmt: skip
+        """What is sold from now on, and the terms. edit: the fields of an edit after the order was placed."""
         self.order = self.order.model_copy(update=sold(content))  # a free order is free at once
         terms = None if market == self.order.market else market
         source = self.source or self.order.source
         self.state(
-            Edited, status=status, fulfillment=fulfillment, answers=answers, source=source, order=content, market=terms
+            Edited,
+            status=status,
+            fulfillment=fulfillment,
+            answers=answers,
+            source=source,
+            order=content,
+            market=terms,
+            **edit,
         )
         self.source = None
 
@@ -258,8 +265,9 @@ class Story:
             run = self.set(run, since=now)
         if run.due_at is None:
             return run
-        due_at, ends = max(run.due_at, now + timedelta(seconds=1)), self.patience_ends(run)
-        return self.set(run, due_at=due_at if ends is None else min(due_at, ends))
+        soon, ends = now + timedelta(seconds=1), self.patience_ends(run)
+        due_at = max(run.due_at, soon)
+        return self.set(run, due_at=due_at if ends is None else max(min(due_at, ends), soon))
 
     def _go_on(self, run: Run) -> None:
         """What it was answered meanwhile moves it on now; a step that it has reached meanwhile is asked."""
@@ -406,8 +414,7 @@ class Story:
 
     def retry(self, run: Run, answers: UUID) -> None:
         self.state(Retried, process=run.id, step=run.step, answers=answers)
-        run = self.set(run, since=self.context.now, detail="")
-        self.ask(run, self.kinds[run.kind].step(run.step))
+        self.ask_anew(self.set(run, since=self.context.now, detail=""))
 
     # -- the end of the story -----------------------------------------------------------------------------------------
 

@@ -13,7 +13,9 @@ from contracts.base import Event
 from contracts.orders import (
     Approved,
     Cancelled,
+    EditDiscarded,
     Edited,
+    EditOpened,
     FulfillmentChanged,
     FulfillmentStatus,
     Placed,
@@ -37,12 +39,16 @@ ORDER: Final = (
     Transition(Edited,     ("pending",),                      ("placing", "approved"),                       "a newer snapshot or request lets it start, or the marketplace carried it through"),
     Transition(Placed,     ("placing",),                      ("placed",),                                   "stock is reserved and the money authorized"),
     Transition(Approved,   ("placed",),                       ("approved",),                                 "by a person or by the market's rule"),
-    Transition(Cancelled,  ("pending", "placing", "placed", "approved"), ("cancelled",),                     "the cancel can no longer be refused"),
+    Transition(EditOpened, ("placed", "approved"),            ("editing",),                                  "an edit is open; the order is asked nothing further"),
+    Transition(Edited,     ("editing",),                      ("placed", "approved"),                        "the edit becomes true; the status before it returns"),
+    Transition(EditDiscarded, ("editing",),                   ("placed", "approved"),                        "the edit is discarded; the status before it returns"),
+    Transition(Cancelled,  ("pending", "placing", "placed", "approved", "editing"), ("cancelled",),          "the cancel can no longer be refused"),
     Transition(Reinstated, ("cancelled",),                    ("pending", "placing", "approved"),            "the marketplace states it anew, and a person accepts"),
 )
 FULFILLMENT: Final = (
     Transition(Received,   ("unfulfilled",),                  ("not_required", "fulfilled"),                 "nothing ships from here, or everything has shipped elsewhere"),
     Transition(Edited,     ("unfulfilled", "not_required"),   ("unfulfilled", "not_required", "fulfilled"),  "by the lines that ship, before the order starts"),
+    Transition(Edited,     ("in_progress",),                  ("not_required",),                             "an edit removes all lines that ship"),
     Transition(Reinstated, ("unfulfilled", "in_progress", "fulfilled", "not_required"), ("unfulfilled", "not_required", "fulfilled"), "by the lines that ship now"),
     Transition(FulfillmentChanged, ("unfulfilled",),          ("in_progress", "fulfilled"),                  "the warehouse has started, or has shipped everything"),
     Transition(FulfillmentChanged, ("in_progress",),          ("fulfilled", "unfulfilled"),                  "the last shipment has shipped; or the warehouse has stopped"),

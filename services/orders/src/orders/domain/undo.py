@@ -127,6 +127,7 @@ def _is_asked(story: Story, run: Run) -> bool:
 def _ended(story: Story, run: Run) -> None:
     for other in [one for one in story.runs.values() if not one.end]:
         story.set(other, end="undone", waits="", operation_id=None, due_at=None)
+        story.kinds[other.kind].undone(story, story.runs[other.id])
     holds.release_cancelled(story)
     for code in story.order.exceptions:
         if code != "order_reinstated":  # every other one is about an order of which nothing is left

@@ -21,7 +21,9 @@ def waits_for(run: Run) -> str:
     return run.waits
 
 
-_FIRST_OF: Final = ("hold", "person", "approval", "stock", "no_answer", "answer", "outcomes", "invoice", "warehouse")
+_FIRST_OF: Final = (
+    "hold", "person", "confirm", "approval", "stock", "no_answer", "answer", "outcomes", "invoice", "warehouse",
+)  # fmt: skip
 """An order shows one of the words of its processes: what only a person ends comes first."""
 
 

@@ -1,0 +1,243 @@
+"""Routes of edits of a placed order: open, change, preview, confirm, discard; and the history of its lines."""
+
+from collections.abc import Callable
+from typing import Annotated, Any
+from uuid import UUID
+
+from fastapi import APIRouter, Body, Depends, Request, Response
+from pydantic import BaseModel
+
+from chassis import journal
+from chassis.declare.app import App, Outcome, Principal
+from chassis.http.bodies import as_json
+from chassis.http.commands import CHANGE, etag
+from chassis.http.problems import Problem, answers, respond
+from contracts.base import Code, Text
+from contracts.orders import ChangeEdit, ConfirmEdit, DiscardEdit, EditChanges, Edited, OpenEdit
+from orders.api.loading import load
+from orders.api.problems import PROBLEMS
+from orders.api.requests import refusals
+from orders.domain import edit
+from orders.domain.actions import ACTIONS
+from orders.domain.amounts import payable
+from orders.domain.order import Order, is_invoiced
+from orders.domain.previews import Preview, total
+from orders.domain.run import Run
+from orders.domain.views import waits_for
+from orders.responses import EditList, EditShown, LineHistory
+
+
+class NewEdit(EditChanges):
+    """The changes; without any, they are put later."""
+
+    reason: Text = ""
+
+
+class ConfirmBody(BaseModel):
+    preview: Code | None = None
+    """The `preview` of the edit that was shown: 409 `edit_stale` if it would show another one now. Null: any preview is confirmed."""
+
+
+class DiscardBody(BaseModel):
+    reason: Text = ""
+
+
+def add_routes(router: APIRouter, app: App) -> None:
+    view = app.principal("orders.view")
+    may = {
+        name: app.principal(ACTIONS[name].scope)
+        for name in ("open_edit", "change_edit", "confirm_edit", "discard_edit")
+    }
+
+    def asked(request: Request, who: Principal, order_id: UUID) -> dict[str, Any]:
+        operation_id = app.operation_id(request, who, order_id)
+        return {"order_id": order_id, "store_id": who.store_id, "operation_id": operation_id, "actor": who.actor}
+
+    @router.post(
+        "/orders/{order_id}/edits", status_code=201, response_model=EditShown, dependencies=CHANGE,
+        openapi_extra=refusals("open_edit"),
+    )  # fmt: skip
+    async def create(
+        request: Request,
+        who: Annotated[Principal, Depends(may["open_edit"])],
+        order_id: UUID,
+        body: Annotated[NewEdit, Body(default_factory=NewEdit)],
+    ) -> Response:
+        """Open an edit of a placed order. Until it is confirmed or discarded, the order is asked nothing further."""
+        message = OpenEdit(**asked(request, who, order_id), changes=changes_of(body), reason=body.reason)
+        place = {"location": f"/v1/orders/{order_id}/edits/{message.operation_id}"}
+        answer = answering(message.operation_id)
+        return await app.execute(request, who, message, lambda outcome: (201, answer(outcome)[1], place))
+
+    @router.put(
+        "/orders/{order_id}/edits/{edit_id}", response_model=EditShown, dependencies=CHANGE,
+        openapi_extra=refusals("change_edit"),
+    )  # fmt: skip
+    async def change(
+        request: Request,
+        who: Annotated[Principal, Depends(may["change_edit"])],
+        order_id: UUID,
+        edit_id: UUID,
+        body: EditChanges,
+    ) -> Response:
+        """Replace the changes of an edit that is not confirmed."""
+        message = ChangeEdit(**asked(request, who, order_id), edit_id=edit_id, changes=body)
+        return await app.execute(request, who, message, answering(edit_id))
+
+    @router.get("/orders/{order_id}/edits", response_model=EditList, openapi_extra=answers("order_unknown"))
+    async def listed(who: Annotated[Principal, Depends(view)], order_id: UUID) -> Response:
+        """The edits of an order, the oldest first."""
+        order, version = await load(app, who, order_id)
+        return respond(as_json(200, {"items": [shown(order, run) for run in edit.of_order(order)]}, etag(version)))
+
+    @router.get(
+        "/orders/{order_id}/edits/{edit_id}", response_model=EditShown,
+        openapi_extra=answers("order_unknown", "edit_unknown"),
+    )  # fmt: skip
+    async def read(who: Annotated[Principal, Depends(view)], order_id: UUID, edit_id: UUID) -> Response:
+        """The edit; while it is open with its preview: what it changes line by line, and each reason why it cannot be made."""
+        order, version = await load(app, who, order_id)
+        run = edit.find(order, edit_id)
+        if run is None:
+            raise Problem(404, "edit_unknown", PROBLEMS["edit_unknown"].title, f"the order has no edit {edit_id}")
+        return respond(as_json(200, shown(order, run), etag(version)))
+
+    @router.post(
+        "/orders/{order_id}/edits/{edit_id}/confirm", status_code=202, response_model=EditShown, dependencies=CHANGE,
+        openapi_extra=refusals("confirm_edit"),
+    )  # fmt: skip
+    async def confirm(
+        request: Request,
+        who: Annotated[Principal, Depends(may["confirm_edit"])],
+        order_id: UUID,
+        edit_id: UUID,
+        body: Annotated[ConfirmBody, Body(default_factory=ConfirmBody)],
+    ) -> Response:
+        """Carry an edit out. Confirming it twice changes nothing. One that leaves no piece of the order cancels it."""
+        message = ConfirmEdit(**asked(request, who, order_id), edit_id=edit_id, preview=body.preview)
+        answer = answering(edit_id)
+        return await app.execute(request, who, message, lambda outcome: (202, answer(outcome)[1]))
+
+    @router.post(
+        "/orders/{order_id}/edits/{edit_id}/discard", response_model=EditShown, dependencies=CHANGE,
+        openapi_extra=refusals("discard_edit"),
+    )  # fmt: skip
+    async def discard(
+        request: Request,
+        who: Annotated[Principal, Depends(may["discard_edit"])],
+        order_id: UUID,
+        edit_id: UUID,
+        body: Annotated[DiscardBody, Body(default_factory=DiscardBody)],
+    ) -> Response:
+        """End an edit that is not confirmed. The order is as it was."""
+        message = DiscardEdit(**asked(request, who, order_id), edit_id=edit_id, reason=body.reason)
+        return await app.execute(request, who, message, answering(edit_id))
+
+    @router.get("/orders/{order_id}/lines", response_model=LineHistory, openapi_extra=answers("order_unknown"))
+    async def lines(who: Annotated[Principal, Depends(view)], order_id: UUID) -> Response:
+        """The history of the order's lines, which only grows. A line that no edit has changed is shown as it was sold."""
+        order, version = await load(app, who, order_id)
+        assert order.content is not None
+        titles = {line.line_id: (line.sku, line.title) for line in payable(order.content)}
+        items = [
+            _row(None, line.line_id, "original", line.quantity, line.amount_minor)
+            for line in payable(order.content)
+            if line.line_id not in order.line_rows
+        ]
+        found = (
+            await journal.entries(app.read, "orders", who.store_id, order_id, only=(Edited.TYPE,))
+            if order.rows_count
+            else ()
+        )
+        for entry in found:
+            event = Edited.model_validate_json(entry.payload)
+            titles = {
+                **{line.external_line_id: (line.sku, line.title or line.sku or "") for line in event.order.lines},
+                **titles,
+            }
+            items += [
+                _row(row.row, row.line_id, row.kind, row.quantity, row.amount_minor)
+                | {"related_to": row.related_to, "edit_id": str(event.edit_id), "at": entry.at.isoformat()}
+                for row in event.lines
+            ]
+        named = [
+            item | dict(zip(("sku", "title"), titles.get(item["line_id"], (None, "")), strict=True)) for item in items
+        ]
+        body = {"currency": order.content.currency, "total_minor": order.grand_minor, "items": named}
+        return respond(as_json(200, body, etag(version)))
+
+
+def _row(row: int | None, line_id: str, kind: str, quantity: int, amount_minor: int) -> dict[str, Any]:
+    return {"row": row, "line_id": line_id, "kind": kind, "quantity": quantity, "amount_minor": amount_minor,
+            "related_to": None, "edit_id": None, "at": None}  # fmt: skip
+
+
+def changes_of(body: EditChanges) -> EditChanges:
+    return EditChanges(**{name: getattr(body, name) for name in EditChanges.model_fields})
+
+
+def answering(edit_id: UUID) -> Callable[[Outcome], tuple[int, Any]]:
+    def answer(outcome: Outcome) -> tuple[int, Any]:
+        run = edit.find(outcome.state, edit_id)
+        assert run is not None, "the request was carried out on it"
+        return 200, shown(outcome.state, run)
+
+    return answer
+
+
+def shown(order: Order, run: Run) -> dict[str, Any]:
+    """An edit as the API shows it; with a preview as long as it is not true or discarded."""
+    data = edit.data_of(run)
+    preview = edit.preview(order, run) if not data.outcome and not run.end and order.status == "editing" else None
+    return {
+        "edit_id": str(data.edit_id),
+        "process": run.id,
+        "state": edit.state_of(run),
+        "waits_for": waits_for(run),
+        "detail": data.explanation or run.detail,
+        "code": data.code,
+        "cause": data.cause,
+        "actor": data.actor,
+        "reason": data.reason,
+        "opened_at": data.opened_at.isoformat(),
+        "expires_at": data.expires_at.isoformat(),
+        "changes": data.changes.model_dump(mode="json"),
+        "preview": _preview(order, preview) if preview is not None else None,
+    }
+
+
+def _preview(order: Order, preview: Preview) -> dict[str, Any]:
+    change, money = preview.difference, preview.money
+    assert order.content is not None
+    documents = is_invoiced(order)
+    skus = {line.line_id: line.sku for line in change.lines}
+
+    def pieces(moved: dict[str, int]) -> list[dict[str, Any]]:
+        return [{"line_id": line_id, "sku": skus[line_id], "quantity": quantity} for line_id, quantity in moved.items()]
+
+    return {
+        "preview": preview.digest,
+        "currency": order.content.currency,
+        "total_minor": change.total_before,
+        "new_total_minor": change.total_after,
+        "difference_minor": change.total_after - change.total_before,
+        "discount_left_minor": preview.discount_minor,
+        "cancels_order": edit.cancels(preview.content),
+        "lines": [
+            {
+                "line_id": line.line_id, "sku": line.sku, "title": line.title, "changes": line.changes,
+                "quantity_before": line.pieces_before, "quantity_after": line.pieces_after,
+                "amount_before_minor": line.amount_before, "amount_after_minor": line.amount_after,
+            }
+            for line in change.lines
+        ],
+        "stock": {"reserve": pieces(change.to_reserve), "release": pieces(change.to_release)},
+        "payments": {
+            "authorize_minor": total(money.authorize), "void_minor": money.voided_minor, "refund_minor": total(money.refund),
+        },
+        "documents": {
+            "credit_minor": total(money.refund) if documents else 0,
+            "invoice_minor": total(money.authorize) if documents else 0,
+        },
+        "why_not": [{"code": one.code, "detail": one.detail, "lines": list(one.lines)} for one in preview.why_not],
+    }  # fmt: skip

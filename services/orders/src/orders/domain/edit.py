@@ -1,0 +1,435 @@
+"""How a placed order is edited. A row: the command, its yes, its noes and what they cause, what leaves it out, its end.
+
+The edit becomes true when everything that it needs more is reserved and authorized (`orders.edited`, the point of no
+return). Before it a refusal discards the edit. The steps behind it serve both ends: they give back what is too much.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from datetime import timedelta
+from typing import Annotated, Any, Final, Literal
+from uuid import UUID
+
+from contracts import fulfillment, payments
+from contracts.base import Document, Open, Personal, Text, Timestamp
+from contracts.orders import (
+    EditCause,
+    EditChanged,
+    EditChanges,
+    EditConfirmed,
+    EditDiscarded,
+    EditOpened,
+    FulfillmentStatus,
+)
+from contracts.snapshot import OrderContent
+from orders.domain import place, previews, refund, settle, undo
+from orders.domain.amounts import destination, ships_anything
+from orders.domain.edits import Reason, applied
+from orders.domain.lines import history
+from orders.domain.order import Order
+from orders.domain.previews import Difference, Money, Preview, difference, money
+from orders.domain.process import Past, Process, Step
+from orders.domain.refunds import Part
+from orders.domain.run import Run, RunData
+from orders.domain.snapshots import wholly_cancelled
+from orders.domain.story import Story
+
+KIND: Final = "edit"
+NO_CHANGES: Final = EditChanges()
+EXPIRES_SECONDS: Final = 86_400
+"""How long an edit may wait for its confirmation, unless its market states another time."""
+
+
+class Returned(Document):
+    """What goes back of one capture."""
+
+    capture_id: UUID
+    lines: tuple[payments.MoneyLine, ...]
+
+
+class EditData(RunData):
+    kind: Literal["edit"] = "edit"
+    edit_id: UUID
+    cause: Annotated[EditCause, Open()]
+    actor: str
+    reason: Annotated[Text, Personal()] = ""
+    opened_at: Timestamp
+    expires_at: Timestamp
+    changes: EditChanges = NO_CHANGES
+    """Those of a request, until it ends."""
+    outcome: Literal["", "edited", "discarded"] = ""
+    code: str = ""
+    """Why it was discarded."""
+    explanation: str = ""
+    suspension_id: UUID | None = None
+    """The suspension of the warehouse, until it is resumed."""
+    release: Mapping[str, int] = {}
+    """line id -> pieces to give back: those that were added, or once it is true those that the order has too many."""
+    refund: tuple[Returned, ...] = ()
+    """What goes back of captures."""
+    readdressed: bool = False
+    """Whether what has not shipped goes elsewhere."""
+
+
+# -- up to the point of no return -------------------------------------------------------------------------------------
+
+
+def expires(story: Story, run: Run) -> Timestamp:
+    return data_of(run).expires_at
+
+
+def expired(story: Story, run: Run) -> None:
+    discard(story, run, "edit_expired", "it was not confirmed in time")
+
+
+def nothing_awaited(story: Story, run: Run) -> bool:
+    return is_discarded(story, run) or nothing_is_open(story, run)
+
+
+def nothing_is_open(story: Story, run: Run) -> bool:
+    """Whether every operation of the processes that the edit suspends is answered; the warehouse is suspended instead."""
+    for ask in story.asks.values():
+        if not ask.answer and story.kinds.suspends(story.runs[ask.run], run):
+            undo = story.kinds[story.runs[ask.run].kind].step(ask.step).undo
+            if undo is None or not undo.decides:
+                return False
+    return True
+
+
+def still_possible(story: Story, run: Run, event: Any = None) -> None:
+    """What has happened since the preview may have made it impossible."""
+    order = story.order.model_copy(update={"facts": story.facts, "runs": story.runs})
+    if not is_discarded(story, run) and (reason := next(iter(_why_not(order, _target(order))), None)) is not None:
+        _give_up(story, run, reason.code, reason.detail)
+
+
+def suspend(story: Story, run: Run, operation: UUID) -> fulfillment.Suspend:
+    return fulfillment.Suspend(**story.addressed(operation))
+
+
+def warehouse_has_nothing(story: Story, run: Run) -> bool:
+    return is_discarded(story, run) or not story.facts.start_asked or story.facts.fulfilled
+
+
+def suspended(story: Story, run: Run, event: fulfillment.Suspended | Past | None) -> None:
+    if event is not None:
+        run = story.set_data(run, suspension_id=event.operation_id)
+        still_possible(story, run)
+
+
+def extend(story: Story, run: Run, operation: UUID) -> fulfillment.Extend:
+    order, after = story.order, _target(story.order)
+    assert order.market is not None
+    skus = {line.external_line_id: line.sku or "" for line in after.lines}
+    return fulfillment.Extend(
+        **story.addressed(operation),
+        lines=tuple(
+            fulfillment.WantedLine(line_id=line_id, sku=skus[line_id], quantity=pieces)
+            for line_id, pieces in _difference(story).to_reserve.items()
+        ),
+        locations=order.market.locations,
+        ship_to=destination(after),
+    )
+
+
+def reserves_no_more(story: Story, run: Run) -> bool:
+    return is_discarded(story, run) or not _difference(story).to_reserve
+
+
+def extended(story: Story, run: Run, event: fulfillment.Extended | Past | None) -> None:
+    if event is not None:
+        story.set_data(run, release=_difference(story).to_reserve)
+
+
+def out_of_stock(story: Story, run: Run, event: fulfillment.OutOfStock | Past) -> None:
+    short = ", ".join(line.line_id for line in getattr(event, "short", ()))
+    _give_up(story, run, "out_of_stock", f"too few pieces of line {short}" if short else "")
+    story.advance(run.id)
+
+
+def authorize(story: Story, run: Run, operation: UUID) -> payments.Authorize:
+    order = story.order
+    assert order.content is not None and order.market is not None
+    return payments.Authorize(
+        **story.addressed(operation),
+        gateway=order.market.gateway, currency=order.content.currency, reference=order.content.external_order_id,
+        lines=_money(story).authorize,
+    )  # fmt: skip
+
+
+def is_not_dearer(story: Story, run: Run) -> bool:
+    return is_discarded(story, run) or not _money(story).authorize
+
+
+def declined(story: Story, run: Run, event: payments.Declined | Past) -> None:
+    _give_up(story, run, "payment_declined", f"{event.code}: {event.reason}")
+    story.advance(run.id)
+
+
+# -- the point of no return -------------------------------------------------------------------------------------------
+
+
+def becomes_true(story: Story, run: Run, event: payments.Authorized | Past | None) -> None:
+    """The order is what the edit makes of it. What is captured and not yet invoiced is invoiced as it was sold."""
+    if is_discarded(story, run):
+        return
+    order, after = story.order, _target(story.order)
+    assert order.content is not None and order.market is not None
+    before, change, back = order.content, _difference(story), _money(story).refund
+    settle.before_edit(story)
+    story.edit(
+        after, order.market, status=_resting(order), fulfillment=_fulfillment(order, after),
+        edit_id=data_of(run).edit_id, lines=history(order, change, back),
+    )  # fmt: skip
+    returned = settle.after_edit(story, back)
+    if data_of(run).cause != "marketplace" and order.stated is None:
+        story.record_stated(before)  # what the marketplace states again is no difference to be raised
+    story.set_data(
+        run, outcome="edited", release=change.to_release, readdressed=destination(before) != destination(after),
+        refund=tuple(Returned(capture_id=capture_id, lines=lines) for capture_id, lines in returned),
+    )  # fmt: skip
+
+
+def _fulfillment(order: Order, after: OrderContent) -> FulfillmentStatus:
+    if not ships_anything(after):
+        return "not_required"
+    return "unfulfilled" if order.fulfillment_status == "not_required" else order.fulfillment_status
+
+
+# -- giving back what is too much -------------------------------------------------------------------------------------
+
+
+def reduce(story: Story, run: Run, operation: UUID) -> fulfillment.Reduce:
+    lines = data_of(run).release.items()
+    return fulfillment.Reduce(
+        **story.addressed(operation),
+        lines=tuple(fulfillment.LinePieces(line_id=line_id, quantity=pieces) for line_id, pieces in lines),
+    )
+
+
+def releases_nothing(story: Story, run: Run) -> bool:
+    return not data_of(run).release
+
+
+def refused(story: Story, run: Run, event: Any) -> None:
+    """A refusal of what the edit has to give back: it waits for a person, who retries when the cause is fixed."""
+    story.step_failed(run, getattr(event, "code", "refused"), getattr(event, "reason", ""))
+
+
+def void(story: Story, run: Run, operation: UUID) -> payments.Void:
+    authorization_id, lines = _money(story).void[0]
+    return payments.Void(**story.addressed(operation), authorization_id=authorization_id, lines=lines)
+
+
+def voids_nothing(story: Story, run: Run) -> bool:
+    return not _money(story).void
+
+
+def voided(story: Story, run: Run, event: payments.Voided | Past | None) -> None:
+    if event is not None and _money(story).void:
+        story.set(run, step="reduce")  # enters `void` again, for the next authorization
+
+
+def resume(story: Story, run: Run, operation: UUID) -> fulfillment.Resume:
+    suspension_id = data_of(run).suspension_id
+    assert suspension_id is not None
+    return fulfillment.Resume(**story.addressed(operation), suspension_id=suspension_id)
+
+
+def is_not_suspended(story: Story, run: Run) -> bool:
+    return data_of(run).suspension_id is None
+
+
+def ended(story: Story, run: Run) -> None:
+    """Money that was captured goes back, new money is captured by the market's option, shipments get their address."""
+    data = data_of(run)
+    story.set_data(run, changes=NO_CHANGES, release={}, refund=(), suspension_id=None)
+    if data.outcome != "edited":
+        return
+    if data.refund:
+        parts = [Part(part.capture_id, part.lines) for part in data.refund]
+        refund.begin(story, parts, data.edit_id, "edit", actor=data.actor)
+    settle.begin_due(story)
+    if data.readdressed:
+        place.send_address(story)
+
+
+def undone(story: Story, run: Run) -> None:
+    """The order was cancelled, and with it what the edit had reserved and authorized."""
+    if not data_of(run).outcome:
+        _give_up(story, run, "order_cancelled", "")
+    story.set_data(story.runs[run.id], changes=NO_CHANGES, release={}, refund=(), suspension_id=None)
+
+
+# fmt: off
+EDIT = Process(KIND, EditData, (
+    #    step          command        yes                         no -> what it causes                       left out when                waits for          its end
+    Step("draft",      ask=None,      yes=None,                                                                                           waits="confirm",   until=expires, expired=expired),
+    Step("outcomes",   ask=None,      yes=None,                                                              skip=nothing_awaited,        waits="outcomes",  then=still_possible),
+    Step("suspend",    ask=suspend,   yes=fulfillment.Suspended,                                             skip=warehouse_has_nothing,                     then=suspended),
+    Step("extend",     ask=extend,    yes=fulfillment.Extended,   no={fulfillment.OutOfStock: out_of_stock}, skip=reserves_no_more,                          then=extended),
+    Step("authorize",  ask=authorize, yes=payments.Authorized,    no={payments.Declined: declined},          skip=is_not_dearer,                             then=becomes_true),
+    # the point of no return: the steps behind it also end a discarded edit
+    Step("reduce",     ask=reduce,    yes=fulfillment.Reduced,    no={fulfillment.TooLate: refused},         skip=releases_nothing),
+    Step("void",       ask=void,      yes=payments.Voided,        no={payments.Failed: refused},             skip=voids_nothing,                             then=voided),
+    Step("resume",     ask=resume,    yes=fulfillment.Resumed,                                               skip=is_not_suspended),
+), ended=ended, undone=undone, patience=False)
+# fmt: on
+
+
+# -- what a person requests -------------------------------------------------------------------------------------------
+
+
+def open_edit(
+    story: Story, edit_id: UUID, cause: EditCause, *, actor: str, changes: EditChanges = NO_CHANGES, reason: str = "",
+    answers: UUID | None = None,
+) -> Run:  # fmt: skip
+    """Opens an edit; returns its process, which waits for the confirmation."""
+    now, market = story.context.now, story.order.market
+    assert market is not None
+    expires_at = now + timedelta(seconds=market.edit_expires_seconds or EXPIRES_SECONDS)
+    number = len(of_order(story.order)) + 1
+    story.state(
+        EditOpened, status="editing", answers=answers, edit_id=edit_id, number=number, cause=cause, changes=changes,
+        reason=reason, actor=actor, expires_at=expires_at,
+    )  # fmt: skip
+    data = EditData(
+        edit_id=edit_id, cause=cause, actor=actor, reason=reason, opened_at=now, expires_at=expires_at, changes=changes
+    )
+    story.begin(Run(id=f"{KIND}:{number}", data=data, since=now))
+    return story.runs[f"{KIND}:{number}"]
+
+
+def change(story: Story, run: Run, changes: EditChanges, answers: UUID) -> None:
+    story.state(EditChanged, answers=answers, edit_id=data_of(run).edit_id, changes=changes)
+    story.set_data(run, changes=changes)
+
+
+def confirm(story: Story, run: Run, content: OrderContent, *, actor: str, answers: UUID | None = None) -> None:
+    """Carries it out. An edit that leaves no piece cancels the order."""
+    if wholly_cancelled(content):
+        discard(story, run, "order_cancelled", "it leaves nothing of the order", actor=actor)
+        undo.begin(story, "marketplace" if data_of(run).cause == "marketplace" else "customer", answers)
+        return
+    story.state(EditConfirmed, answers=answers, edit_id=data_of(run).edit_id, order=content, actor=actor)
+    story.pass_step(run)
+
+
+def discard(story: Story, run: Run, code: str, detail: str, *, actor: str = "", answers: UUID | None = None) -> None:
+    """Ends an edit that is not confirmed."""
+    _give_up(story, run, code, detail, actor=actor, answers=answers)
+    story.advance(run.id)
+
+
+def _give_up(story: Story, run: Run, code: str, detail: str, **more: Any) -> None:
+    _state_discarded(story, run, code, detail, **more)
+    story.set_data(run, outcome="discarded", code=code, explanation=detail[:500])
+
+
+def _state_discarded(story: Story, run: Run, code: str, detail: str, **more: Any) -> None:
+    status = story.order.status
+    story.state(
+        EditDiscarded, status=_resting(story.order) if status == "editing" else None, edit_id=data_of(run).edit_id,
+        code=code, detail=detail[:500], **more,
+    )  # fmt: skip
+
+
+def _resting(order: Order) -> Literal["placed", "approved"]:
+    """The status of an order that is not being edited."""
+    return "approved" if order.approved_at is not None else "placed"
+
+
+def proceed(story: Story) -> None:
+    """An edit that waits for outcomes goes on when the last one is there. Called after every answer."""
+    for run in story.runs.values():
+        if run.waits == "outcomes" and run.kind == KIND and not run.end and not story.is_paused(run):
+            if nothing_is_open(story, run):
+                story.pass_step(run)
+            return
+
+
+# -- what it would do -------------------------------------------------------------------------------------------------
+
+
+def of_order(order: Order) -> list[Run]:
+    """The edits of an order, the oldest first."""
+    if f"{KIND}:1" not in order.runs:
+        return []
+    return [run for run in order.runs.values() if run.kind == KIND]
+
+
+def find(order: Order, edit_id: UUID) -> Run | None:
+    return next((run for run in of_order(order) if data_of(run).edit_id == edit_id), None)
+
+
+def the_open(order: Order) -> Run | None:
+    return next((run for run in of_order(order) if not run.end), None)
+
+
+def is_draft(run: Run) -> bool:
+    """Whether it waits for its confirmation."""
+    return run.step == "draft" and not run.end
+
+
+def state_of(run: Run) -> Literal["draft", "confirmed", "edited", "discarded"]:
+    if (outcome := data_of(run).outcome) != "":
+        return outcome
+    return "draft" if is_draft(run) else "discarded" if run.end else "confirmed"
+
+
+def cancels(content: OrderContent) -> bool:
+    """Whether an edit that leaves this content cancels the order."""
+    return wholly_cancelled(content)
+
+
+def preview(order: Order, run: Run) -> Preview:
+    """What the edit would do now, or is doing; nothing any more once it has ended."""
+    assert order.content is not None
+    if is_draft(run):
+        after, reasons = applied(order.content, data_of(run).changes)
+    else:
+        after, reasons = _target(order), ()
+    reasons = reasons or (tuple(_why_not(order, after)) if is_draft(run) else ())
+    change = difference(order.content, after) if after.priced else difference(order.content, order.content)
+    plan = money(change, settle.captured(order.runs, order.facts), [*order.facts.authorizations.values()])
+    return Preview(after, change, plan, reasons)
+
+
+def _why_not(order: Order, after: OrderContent) -> list[Reason]:
+    assert order.content is not None
+    placing = order.runs.get("place")
+    fulfilled = placing is None or bool(placing.end) or _is_answered(order, placing)
+    shipments = order.facts.shipments.values()
+    return [*previews.obstacles(order.content, after, shipments, ships_more=not fulfilled)]
+
+
+def _is_answered(order: Order, run: Run) -> bool:
+    """Whether the step that a suspended process is in has its answer."""
+    ask = order.asks.get(str(run.operation_id))
+    return ask is not None and bool(ask.answer)
+
+
+def _target(order: Order) -> OrderContent:
+    """What is sold after the edit that is carried out; what is sold now once it has become true or is discarded."""
+    content = order.wanted or order.content
+    assert content is not None
+    return content
+
+
+def _difference(story: Story) -> Difference:
+    assert story.order.content is not None
+    return difference(story.order.content, _target(story.order))
+
+
+def _money(story: Story) -> Money:
+    return money(_difference(story), settle.captured(story.runs, story.facts), [*story.facts.authorizations.values()])
+
+
+def is_discarded(story: Story, run: Run) -> bool:
+    return data_of(run).outcome == "discarded"
+
+
+def data_of(run: Run) -> EditData:
+    assert isinstance(run.data, EditData)
+    return run.data
