@@ -221,11 +221,11 @@ class System:
             await asyncio.sleep(POLL_SECONDS)
 
     def is_ready(self, member: Member) -> bool:
-        """A service answers and has joined its consumer group; anything else answers."""
+        """A service answers and, unless it is an `api`, has joined its consumer group; anything else answers."""
         is_service = member.name in self.names
         try:
             with urllib.request.urlopen(f"{member.url}/health{'/ready' if is_service else ''}", timeout=2) as response:
-                return not is_service or bool(json.load(response).get("consuming"))
+                return not is_service or member.command[-1:] == ["api"] or bool(json.load(response).get("consuming"))
         except (OSError, ValueError, urllib.error.URLError):
             return False
 

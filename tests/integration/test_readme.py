@@ -1,0 +1,60 @@
+"""The commands of the README run as they are printed there, and do what the text below them states."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import os
+import re
+import subprocess
+from pathlib import Path
+from typing import Any
+
+from tests.integration.shop import Shop
+
+README = Path(__file__).parents[2] / "README.md"
+
+
+def commands() -> list[str]:
+    """The commands of an order's life, without the start of the system."""
+    block = re.search(r"## An order's life\n```sh\n(.*?)```", README.read_text(), re.DOTALL)
+    assert block is not None
+    found = re.split(r"\n(?=api )", block[1].strip())
+    assert found[0].startswith("make up") and len(found) == 8 + 1, "the start, and eight requests"
+    return found
+
+
+async def test_the_life_of_an_order_in_the_readme(shop: Shop) -> None:
+    await shop.set_stock({"MUG": 10})
+    start, *requests = commands()
+    _, define = start.split("\n")
+    named = {"ORDERS": shop.system.url("orders"), "KEY": shop.keys["orders"]}
+    answers: list[dict[str, Any]] = []
+    for request in requests:
+        run = await asyncio.to_thread(
+            subprocess.run,
+            ["bash", "-c", f"{define}\n{request}"],
+            env=os.environ | named,
+            capture_output=True,
+            timeout=60,
+        )
+        assert run.returncode == 0, run.stderr
+        answer = json.loads(run.stdout)
+        assert answer.get("status") not in range(400, 600), (request, answer)
+        named |= {
+            name: answer[field] for name, field in (("ORDER", "order_id"), ("HOLD", "hold_id")) if field in answer
+        }
+        answers.append(answer)
+    placed, held, noted, tagged, released, found, cancelled, read = answers
+    assert (placed["status"], placed["payment_status"], placed["fulfillment_status"]) == (
+        "approved",
+        "paid",
+        "in_progress",
+    )
+    assert held["waiting"] == "hold" and noted["note_count"] == 1 and tagged["tags"] == ["vip"]
+    assert not released["holds"] and [one["order_id"] for one in found["items"]] == [named["ORDER"]]
+    assert (cancelled["status"], cancelled["payment_status"]) == ("cancelled", "refunded"), cancelled
+    assert read["invoices"] and all(one["credited"] for one in read["invoices"])
+    assert read["notes"][0]["author"] == "Ann"
+    assert {"orders.note_added", "orders.cancelled"} <= {one["type"] for one in read["timeline"]}
+    await shop.assert_promises()
