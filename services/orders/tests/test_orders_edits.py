@@ -15,6 +15,7 @@ from contracts.limits import MINOR_MAX
 from contracts.orders.edits import EDIT_CODES, EditChanges, LineEdit, NewLine
 from contracts.payments import MoneyLine
 from contracts.snapshot import Address, Cancellation, OrderContent, Quantities, Tax
+from orders.api.edits import current_lines
 from orders.domain.amounts import amounts, grand_minor, itemized, payable
 from orders.domain.edits import applied
 from orders.domain.facts import AuthorizationFact, ShipmentFact
@@ -320,3 +321,15 @@ def test_an_edit_that_changes_nothing_moves_no_money_and_no_piece(told: OrderCon
     plan = money(change, {}, [authorization("a", **rows)])
     assert not (plan.authorize or plan.void or plan.refund or change.to_reserve or change.to_release)
     assert all(one.amount_before == one.amount_after for one in change.lines)
+
+
+def test_the_lines_of_an_order_without_prices_are_shown_without_amounts() -> None:
+    priced = content()
+    assert [line.amount_minor for line in current_lines(priced)] == [line.amount_minor for line in payable(priced)]
+    unpriced = priced.model_copy(
+        update={"lines": tuple(line.model_copy(update={"line_total_minor": None}) for line in priced.lines)}
+    )
+    assert not unpriced.priced
+    assert [(line.line_id, line.amount_minor) for line in current_lines(unpriced)] == [
+        (line.external_line_id, None) for line in priced.lines
+    ]

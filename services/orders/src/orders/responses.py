@@ -460,8 +460,8 @@ class LineRow(BaseModel):
     sku: str | None
     title: str
     quantity: int
-    amount_minor: int
-    """Tax included; negative in a reversal."""
+    amount_minor: int | None
+    """Tax included; negative in a reversal. Null: the marketplace has not stated every price."""
     related_to: int | None
     """The row that this one reverses or follows."""
     edit_id: UUID | None

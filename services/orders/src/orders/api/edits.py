@@ -1,7 +1,7 @@
 """Routes of edits of a placed order: open, change, preview, confirm, discard; and the history of its lines."""
 
 from collections.abc import Callable
-from typing import Annotated, Any
+from typing import Annotated, Any, NamedTuple
 from uuid import UUID
 
 from fastapi import APIRouter, Body, Depends, Request, Response
@@ -14,6 +14,7 @@ from chassis.http.commands import CHANGE, etag
 from chassis.http.problems import Problem, answers, respond
 from contracts.base import Code, Text
 from contracts.orders import ChangeEdit, ConfirmEdit, DiscardEdit, EditChanges, Edited, OpenEdit
+from contracts.snapshot import OrderContent
 from orders.api.loading import load
 from orders.api.problems import PROBLEMS
 from orders.api.requests import refusals
@@ -138,10 +139,11 @@ def add_routes(router: APIRouter, app: App) -> None:
         """The history of the order's lines, which only grows. A line that no edit has changed is shown as it was sold."""
         order, version = await load(app, who, order_id)
         assert order.content is not None
-        titles = {line.line_id: (line.sku, line.title) for line in payable(order.content)}
+        now = current_lines(order.content)
+        titles = {line.line_id: (line.sku, line.title) for line in now}
         items = [
             _row(None, line.line_id, "original", line.quantity, line.amount_minor)
-            for line in payable(order.content)
+            for line in now
             if line.line_id not in order.line_rows
         ]
         found = (
@@ -167,7 +169,26 @@ def add_routes(router: APIRouter, app: App) -> None:
         return respond(as_json(200, body, etag(version)))
 
 
-def _row(row: int | None, line_id: str, kind: str, quantity: int, amount_minor: int) -> dict[str, Any]:
+class SoldLine(NamedTuple):
+    line_id: str
+    sku: str | None
+    title: str
+    quantity: int
+    amount_minor: int | None
+
+
+def current_lines(content: OrderContent) -> list[SoldLine]:
+    """Returns the lines as they are sold now. Their amounts are null until the marketplace has stated every price."""
+    if content.priced:
+        return [SoldLine(*line[:5]) for line in payable(content)]
+    return [
+        SoldLine(line.external_line_id, line.sku, line.title or line.sku or line.external_line_id, line.pieces, None)
+        for line in content.lines
+        if line.pieces
+    ]
+
+
+def _row(row: int | None, line_id: str, kind: str, quantity: int, amount_minor: int | None) -> dict[str, Any]:
     return {"row": row, "line_id": line_id, "kind": kind, "quantity": quantity, "amount_minor": amount_minor,
             "related_to": None, "edit_id": None, "at": None}  # fmt: skip
 

@@ -23,7 +23,7 @@ PROBLEMS: Problems = {
     "order_finished": About(409, "The order is at its end", "It is completed, or the marketplace carried it through.",
         "Refund it, if money has to go back."),
     "hold_unknown": About(404, "No such hold", "The order has no hold of this id.", "`GET /v1/orders/{id}` lists `holds`."),
-    "hold_reason_unknown": About(422, "No such reason for a hold",
+    "hold_reason_unknown": About(409, "No such reason for a hold",
         "The reason is none of fraud, address, payment, stock, manual and marketplace, and none of its market's own.",
         "Add it to `hold_reasons` of the market's terms, or use another."),
     "hold_limit_reached": About(409, "Too many holds", "The order has as many open holds as it can have.", "Release one of them."),
