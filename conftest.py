@@ -21,4 +21,5 @@ if server := os.environ.get("TRADEWIND_TEST_POSTGRES"):
     worker = os.environ.get("PYTEST_XDIST_WORKER", "main")
     for service in SERVICES:
         url = urlunsplit(urlsplit(server)._replace(path=f"/test_{service}_{worker}"))
-        os.environ.setdefault(f"{service.upper()}_TEST_DATABASE_URL", url)
+        # Replaces what a worker inherits from the process that started it: two files of a service run at once.
+        os.environ[f"{service.upper()}_TEST_DATABASE_URL"] = url
