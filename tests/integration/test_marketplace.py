@@ -83,7 +83,7 @@ async def test_a_corrected_market_frees_the_orders_that_wait_for_it(shop: Shop) 
     await shop.assert_promises()
 
 
-async def test_a_cancel_that_comes_too_late_is_kept_and_a_refund_after_it_is_shown(shop: Shop) -> None:
+async def test_a_cancel_that_comes_too_late_is_kept_and_a_refund_after_it_is_booked_and_credited(shop: Shop) -> None:
     number = shop.number()
     (order,) = await shop.send([shop.snapshot(LINES, number=number)])
     await shop.until_at_rest([order])
@@ -93,12 +93,16 @@ async def test_a_cancel_that_comes_too_late_is_kept_and_a_refund_after_it_is_sho
     one = await raised(shop, order, "cancelled_too_late")
     assert [(change["path"], change["after"]) for change in one["difference"]] == [("lifecycle", "cancelled")]
     assert (await resolve(shop, order, one, "keep"))[0] == 200
-    refund = {"external_refund_id": "R1", "amount_minor": 50_00}
-    await shop.send([shop.snapshot(LINES, number=number, lifecycle="cancelled", refunds=[refund])])
-    one = await raised(shop, order, "refund_made")
-    assert (await resolve(shop, order, one, "accept"))[0] == 200
-    shown = await shop.order(order)
+    refund = {"external_refund_id": "R1", "amount_minor": 20_00}
+    await shop.send([shop.snapshot(LINES, number=number, lifecycle="cancelled", refunds=[refund]) for _ in range(2)])
+
+    async def credited() -> Any:
+        shown = await shop.order(order)
+        return shown if shown["invoices"][0]["credited_minor"] else None
+
+    shown = await shop.until(credited, "the credit note of the refund", 20)
     assert (shown["exceptions"], shown["status"], shown["completed_at"] is not None) == ([], "approved", True)
+    assert (shown["payment_status"], shown["invoices"][0]["credited_minor"]) == ("partially_refunded", 20_00)
     assert [one["external_refund_id"] for one in shown["order"]["refunds"]] == ["R1"]
     await shop.until_at_rest([order])
     await shop.assert_promises()

@@ -31,6 +31,8 @@ from orders.domain.views import waiting
 
 NEW_ADDRESS = Address(name="Ann", line1="2 Way", city="Lyon", country="FR")
 REFUND = UpstreamRefund(external_refund_id="R1", amount_minor=5_00)
+TOO_MUCH = UpstreamRefund(external_refund_id="R1", amount_minor=11_00)
+"""More than the order was charged: it cannot be booked."""
 MOVED = content(ship_to=NEW_ADDRESS)
 TWO = (line(), line("2"))
 
@@ -193,17 +195,19 @@ def test_an_accepted_request_of_the_whole_order_cancels_it_before_it_starts(play
     assert play.order.status == "cancelled" and waiting(play.order) == ""
 
 
-def test_a_refund_upstream_is_recorded_once(play: Play) -> None:
+def test_a_refund_upstream_that_exceeds_the_order_is_raised_once(play: Play) -> None:
     play.paid_and_in_the_warehouse().shipped().fulfilled()
-    refunded = content(quantity(refunded=1), refunds=(REFUND,), payment_state="refunded")
+    refunded = content(quantity(refunded=1), refunds=(TOO_MUCH,), payment_state="refunded")
     play.receives(refunded, seconds=1).then(ExceptionRaised)
     play.resolves("refund_made", "accept").then(ExceptionResolved)
     assert play.order.content == refunded and play.order.payment_status == "paid"
     play.receives(refunded, seconds=2).nothing()
-    more = refunded.model_copy(update={"refunds": (REFUND, UpstreamRefund(external_refund_id="R2", amount_minor=1))})
+    more = refunded.model_copy(
+        update={"refunds": (TOO_MUCH, UpstreamRefund(external_refund_id="R2", amount_minor=11_00))}
+    )
     play.receives(more, seconds=3).then(ExceptionRaised)
     assert changes(play, "refund_made") == [("refunds[R2].external_refund_id", "added", None, "R2"),
-                                            ("refunds[R2].amount_minor", "added", None, 1)]  # fmt: skip
+                                            ("refunds[R2].amount_minor", "added", None, 11_00)]  # fmt: skip
 
 
 def test_a_refund_before_the_order_starts_holds_it(play: Play) -> None:
@@ -305,24 +309,24 @@ def test_alive_again_while_a_late_cancel_is_open(play: Play) -> None:
 
 def test_a_late_cancel_names_what_is_cancelled_and_a_refund_with_it_is_a_difference_of_its_own(play: Play) -> None:
     play.paid_and_in_the_warehouse().shipped().fulfilled()
-    told = content(quantity(cancelled=1), lifecycle="cancelled", refunds=(REFUND,), payment_state="refunded")
+    told = content(quantity(cancelled=1), lifecycle="cancelled", refunds=(TOO_MUCH,), payment_state="refunded")
     play.receives(told, seconds=1).then(ExceptionRaised, ExceptionRaised)
     assert codes(play) == ["cancelled_too_late", "refund_made"]
     assert changes(play, "cancelled_too_late") == [
         ("lifecycle", "changed", "ready_to_fulfill", "cancelled"), ("lines[1].quantity.cancelled", "changed", 0, 1),
     ]  # fmt: skip
-    assert ("refunds[R1].amount_minor", "added", None, 5_00) in changes(play, "refund_made")
+    assert ("refunds[R1].amount_minor", "added", None, 11_00) in changes(play, "refund_made")
 
 
 def test_a_refund_after_a_late_cancel_is_raised_although_the_cancel_was_kept(play: Play) -> None:
     play.paid_and_in_the_warehouse().shipped().fulfilled()
     play.receives(content(lifecycle="cancelled"), seconds=1).resolves("cancelled_too_late", "keep")
-    refunded = content(lifecycle="cancelled", refunds=(REFUND,))
+    refunded = content(lifecycle="cancelled", refunds=(TOO_MUCH,))
     play.receives(refunded, seconds=2).then(ExceptionRaised)
     assert codes(play) == ["refund_made"]
     play.resolves("refund_made", "accept", op="refund").then(ExceptionResolved)
     play.receives(refunded, seconds=3, digest="again").nothing()
-    play.receives(content(lifecycle="shipped", refunds=(REFUND,)), seconds=4).nothing()
+    play.receives(content(lifecycle="shipped", refunds=(TOO_MUCH,)), seconds=4).nothing()
 
 
 @pytest.mark.parametrize("cause", ["customer", "marketplace"])

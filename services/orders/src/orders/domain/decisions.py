@@ -27,7 +27,7 @@ from contracts.orders import (
     RetryRefund,
 )
 from contracts.snapshot import OrderContent, Snapshot, Source
-from orders.domain import actions, differences, edit, exceptions, holds, snapshots, undo
+from orders.domain import actions, differences, edit, exceptions, holds, snapshots, undo, upstream
 from orders.domain import refund as refunding
 from orders.domain.order import MarketKey, Order, has_shipped, retryable, sold, waits_by_terms
 from orders.domain.processes import PROCESSES
@@ -126,6 +126,8 @@ def _update(story: Story, source: Source, told: OrderContent) -> None:
         exceptions.edit(story, told)
     else:
         story.resolve_exception("cancelled_too_late")
+        upstream.book(story, told)
+        order = story.order
         if told != order.content or order.stated is not None:
             differences.compare(story, told)
 
@@ -138,8 +140,10 @@ def _cancelled_upstream(story: Story, told: OrderContent) -> None:
     if order.status == "cancelled" or order.undo is not None:
         story.resolve_exception("order_reinstated")
     elif was_cancelled:
+        upstream.book(story, told)
         differences.compare_refunds(story, told, before)
     elif has_shipped(order):
+        upstream.book(story, told)
         differences.compare_late_cancel(story, told, before)
     else:
         undo.begin(story, "marketplace")
@@ -150,6 +154,8 @@ def _alive_after_a_cancel(story: Story, told: OrderContent) -> None:
     order = story.order
     assert order.content is not None
     changes = differences.reinstating(order.stated or order.content, told)
+    if order.cancel_cause == "refunded":  # what has shipped may still arrive
+        changes = tuple(raw for raw in changes if raw.rule != "lifecycle" or raw.before in snapshots.CANCELLED)
     if not changes:
         return
     story.record_stated(told)

@@ -14,7 +14,7 @@ from uuid import UUID
 from contracts.deciding import Refusal
 from contracts.orders import Resolution, Resolve, Retry
 from contracts.snapshot import OrderContent
-from orders.domain import differences, place, snapshots, undo
+from orders.domain import differences, place, snapshots, undo, upstream
 from orders.domain.order import Order, has_shipped, retryable
 from orders.domain.run import Run
 from orders.domain.story import Story
@@ -207,7 +207,9 @@ def record_refund(story: Story, message: Resolve) -> Refusal | None:
     order = story.order
     assert order.content is not None
     if order.stated is not None:
-        story.take_over(differences.refunded(order.content, order.stated))
+        upstream.book(story, order.stated)
+        assert story.order.content is not None
+        story.take_over(differences.refunded(story.order.content, order.stated))
         _forget_what_agrees(story)
     else:
         start_all_the_same(story, message)
@@ -264,7 +266,7 @@ KINDS: Final = {kind.code: kind for kind in (
     Kind("addresses_differ",         "lines that ship have different delivery addresses",                    None,                                                                                           Choice("every line ships to the address of the order", start_all_the_same), CORRECTED),
     # a request, a refund
     Kind("cancel_requested",         "the buyer asks to cancel lines",                                      Choice("every line: cancels the order, or 409 `order_shipped`. Some lines: cancels them if the order has not started, else recorded", cancel_as_requested, _unless_all_and_shipped), Choice("the order goes on, or starts", start_all_the_same), "a snapshot that withdraws the request or executes it, a cancel"),
-    Kind("refund_made",              "the marketplace has refunded money",                                  Choice("recorded in the order's content; an order that waited for it starts", record_refund), Choice("the order goes on, or starts", start_all_the_same), TAKEN_BACK),
+    Kind("refund_made",              "the marketplace has refunded money, before the order started or more than was captured here", Choice("booked and credited, where it is within what is captured by now; else recorded in the order's content. An order that waited for it starts", record_refund), Choice("the order goes on, or starts", start_all_the_same), TAKEN_BACK),
     # a snapshot that differs from an order that has started
     Kind("address_changed",          "another delivery address",                                            Choice("applied, and sent to the warehouse; 409 `order_shipped` if something has shipped", change_address, _unless_under_way), OURS,     TAKEN_BACK),
     Kind("snapshot_changed",         "other goods, quantities, prices, taxes, currency, shipping or gift",   ACKNOWLEDGED,                                                                                   OURS,     TAKEN_BACK),

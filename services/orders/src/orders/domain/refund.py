@@ -269,6 +269,17 @@ def begin(
     story.begin(Run(id=f"{KIND}:{number}", data=data, since=story.context.now))
 
 
+def adopt(story: Story, reference: str, amount_minor: int) -> bool:
+    """Finds the refund that the marketplace states under `reference` among those that were made here and that it has not
+    stated yet: one of the same amount. Returns whether there is one."""
+    for run in of_order(story.runs):
+        data = data_of(run)
+        if data.reference is None and not data.given_up and data.amount_minor == amount_minor:
+            story.set_data(run, reference=reference)
+            return True
+    return False
+
+
 def proceed(story: Story) -> None:
     """Refunds that wait for an invoice go on if it is issued."""
     for run in of_order(story.runs):
