@@ -140,7 +140,7 @@ NOUNS = (
 )  # fmt: skip
 
 
-AS_SPECIFIED = {"not_forceable"}
+AS_SPECIFIED = {"not_forceable", "nothing_to_capture"}
 """Codes of another shape."""
 
 

@@ -16,7 +16,7 @@ def market(rng: Random) -> MarketTerms:
     return MarketTerms(
         code="m",
         gateway=rng.choice(["marketplace", "test"]),
-        capture=rng.choice(["on_placement", "on_approval", "per_shipment"]),
+        capture=rng.choice(["on_placement", "on_approval", "per_shipment", "manual"]),
         hold_window_seconds=rng.choice([None, None, None, None, 50]),
         on_short=rng.choice(["cancel", "wait"]),
         approval=rng.choice(["automatic", "automatic", "manual"]),

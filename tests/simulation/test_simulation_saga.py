@@ -30,7 +30,10 @@ from contracts.invoicing import Credit, CreditLine
 from contracts.orders import (
     HOLD_REASONS,
     Approve,
+    ApproveAndCapture,
     Cancel,
+    CaptureLine,
+    CaptureOrder,
     ChangeEdit,
     ConfirmEdit,
     DiscardEdit,
@@ -68,7 +71,7 @@ RANDOMS = st.randoms(use_true_random=False)
 SEEDS_TO_REACH = 60
 """Schedules that together reach every step of every kind."""
 WAYS: tuple[Resolution, ...] = ("accept", "keep")
-AT_REST = {"approval", "confirm", "hold", "stock", "warehouse", "exception"}
+AT_REST = {"approval", "capture", "confirm", "hold", "stock", "warehouse", "exception"}
 """What an order may wait for when nothing is under way any more; the rest is at its end."""
 
 
@@ -145,7 +148,9 @@ class Saga:
 
     def a_person_asks(self, rng: Random) -> None:
         if self.known:
-            self.ask(rng.choice([Approve, Approve, Cancel, Retry]), rng.choice(sorted(self.known)))
+            self.ask(
+                rng.choice([Approve, ApproveAndCapture, CaptureOrder, Cancel, Retry]), rng.choice(sorted(self.known))
+            )
             self.look()
 
     def resolve(self, key: UUID, order: Order) -> None:
@@ -362,7 +367,10 @@ class Saga:
             for key, shipment_id in world.picking():
                 world.ship(key, shipment_id)
             self.drain()
-            if not any(order.open_runs or "resolve" in allowed(order) for order in world.orders.states().values()):
+            if not any(
+                order.open_runs or {"resolve", "capture"} & {*allowed(order)}
+                for order in world.orders.states().values()
+            ):
                 return
         raise AssertionError([(order.status, waiting(order)) for order in world.orders.states().values()])
 
@@ -527,9 +535,12 @@ def check_actions(order: Order, key: UUID, world: World) -> None:
 
 def requests(message: type[Any], order: Order, body: dict[str, Any]) -> list[Command]:
     """Every request of an action: for `resolve`, each resolution of each exception, and an exception that is not open; for
-    `release`, each hold, one that was released, and one that never was; for `hold`, a reason, and what is none."""
+    `release`, each hold, one that was released, and one that never was; for `hold`, a reason, and what is none; for `capture`, all,
+    and an unknown line."""
     if message is Hold:
         return [Hold(**body, reason=reason) for reason in ("fraud", "none")]
+    if message is CaptureOrder:
+        return [CaptureOrder(**body), CaptureOrder(**body, lines=(CaptureLine(line_id="none"),))]
     if message is Release:
         return [
             Release(**body, hold_id=one) for one in (*order.holds, *order.released, derived(body["order_id"], "none"))

@@ -20,7 +20,10 @@ from contracts.base import Command, Event, PrivateEvent
 from contracts.deciding import Context, Folded, Refusal, Unasked, Wake, effects_of
 from contracts.orders import (
     Approve,
+    ApproveAndCapture,
     Cancel,
+    CaptureLine,
+    CaptureOrder,
     ConfirmEdit,
     DiscardEdit,
     EditChanges,
@@ -204,6 +207,13 @@ class Play:
         exception_id = self.order.exceptions[code].exception_id
         body = {"exception_id": exception_id, "resolution": resolution, "reason": "seen"}
         return self.when(Resolve(**self._person(f"{op} {exception_id}"), **body))
+
+    def captures(self, *lines: CaptureLine, op: str = "capture") -> Play:
+        """By hand; without lines, all that is left."""
+        return self.when(CaptureOrder(**self._person(op), lines=lines))
+
+    def approves_and_captures(self, op: str = "approve and capture") -> Play:
+        return self.when(ApproveAndCapture(**self._person(op)))
 
     def holds(self, reason: str = "manual", op: str = "hold", until: datetime | None = None) -> Play:
         return self.when(Hold(**self._person(op), reason=reason, note="seen", until=until))

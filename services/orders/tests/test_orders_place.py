@@ -78,7 +78,8 @@ def test_an_invoice_is_of_what_was_captured_at_the_rates_of_the_order(play: Play
 def test_a_person_approves_where_no_rule_does(play: Play) -> None:
     play.receives(content(), market(approval="manual")).reserved().authorized().then(PaymentChanged, Placed)
     assert play.status == "placed/authorized/unfulfilled" and waiting(play.order) == "approval"
-    assert play.wakes_in is None and allowed(play.order) == ["approve", "cancel", "hold", "open_edit"]
+    assert play.wakes_in is None
+    assert allowed(play.order) == ["approve", "approve_and_capture", "cancel", "hold", "open_edit"]
     play.approves("op").then(Approved, asks=[Capture, Start])
     assert play.event(Approved).operation_id == uid("op") and play.event(Approved).actor == "person:ann"
     play.approves("again").nothing()

@@ -19,6 +19,7 @@ from contracts.orders.annotations import (
     Unarchived,
     json_object,
 )
+from contracts.orders.captures import ApproveAndCapture, CaptureLine, CaptureLines, CaptureOrder, CaptureRequested
 from contracts.orders.edits import (
     EDIT_CODES,
     ChangeEdit,
@@ -91,6 +92,7 @@ __all__ = [
     "AddAttachment",
     "AddNote",
     "Approve",
+    "ApproveAndCapture",
     "Approved",
     "Archive",
     "Archived",
@@ -100,7 +102,11 @@ __all__ = [
     "CancelCause",
     "CancelRefused",
     "Cancelled",
+    "CaptureLine",
+    "CaptureLines",
     "CaptureOption",
+    "CaptureOrder",
+    "CaptureRequested",
     "Change",
     "ChangeEdit",
     "ChangeTags",

@@ -21,6 +21,9 @@ class MarketTerms(Frozen):
     """If set, the only currency the market sells in; else the order's own counts."""
     gateway: GatewayName = "marketplace"
     capture: CaptureOption = "on_approval"
+    """When money is taken; `manual`: when a person asks for it."""
+    capture_up_to_minor: IfStated[MinorUnsigned] = None
+    """An order of more, in minor units of the market's currency, is captured as if the option were `manual`."""
     on_short: Literal["cancel", "wait"] = "cancel"
     approval: Literal["automatic", "manual"] = "manual"
     """Who approves a placed order: a rule at once, or a person. A person's market may leave some orders to the rule: those
@@ -45,6 +48,7 @@ class MarketTerms(Frozen):
 
     @model_validator(mode="after")
     def _amounts_have_a_currency(self) -> MarketTerms:
-        if self.approve_below_minor is not None and self.currency is None:
-            raise ValueError("approve_below_minor is an amount of the market's currency: state it")
+        for name in ("approve_below_minor", "capture_up_to_minor"):
+            if getattr(self, name) is not None and self.currency is None:
+                raise ValueError(f"{name} is an amount of the market's currency: state it")
         return self

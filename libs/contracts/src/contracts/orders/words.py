@@ -18,7 +18,7 @@ PaymentStatus = Literal[
     "free",
 ]
 FulfillmentStatus = Literal["unfulfilled", "in_progress", "fulfilled", "not_required"]
-CaptureOption = Literal["on_placement", "on_approval", "per_shipment"]
+CaptureOption = Literal["on_placement", "on_approval", "per_shipment", "manual"]
 RequestedCause = Literal["customer", "out_of_stock", "declined", "marketplace", "gave_up"]
 """Why a person cancels an order."""
 CancelCause = Literal[RequestedCause, "refunded"]

@@ -5,7 +5,7 @@ A guard returns why an action is not possible now, one of the closed codes of th
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final, Literal, NamedTuple
 
@@ -18,8 +18,11 @@ from contracts.orders import (
     AddAttachment,
     AddNote,
     Approve,
+    ApproveAndCapture,
     Archive,
     Cancel,
+    CaptureLine,
+    CaptureOrder,
     ChangeEdit,
     ChangeTags,
     ConfirmEdit,
@@ -36,9 +39,11 @@ from contracts.orders import (
     SetReference,
     Unarchive,
 )
-from orders.domain import edit, exceptions, refund
+from contracts.payments import MoneyLine
+from orders.domain import edit, exceptions, refund, settle
+from orders.domain.amounts import payable
 from orders.domain.annotations import NONE, metadata_after, tags_after
-from orders.domain.order import Order, has_shipped, retryable
+from orders.domain.order import Order, capture_option, has_shipped, retryable
 from orders.domain.run import Run
 
 Answer = Literal["refused", "done", "tried"]
@@ -152,6 +157,54 @@ def _why_not_edit(order: Order, request: ConfirmEdit) -> str:
     if run is None or not edit.is_draft(run):
         return ""
     return "".join(f"; {one.code}: {one.detail}" for one in edit.preview(order, run).why_not)
+
+
+def _capture(order: Order, request: CaptureOrder | None) -> str | None:
+    if order.status == "cancelled" or order.undo is not None:
+        return "order_cancelled"
+    if order.status != "approved" or "place" not in order.runs:
+        return "order_not_approved"
+    if capture_option(order) != "manual":
+        return "capture_automatic"
+    if order.held:
+        return "order_held"
+    if edit.the_open(order) is not None:
+        return "edit_open"
+    left, lines = settle.left(order), request.lines if request is not None else ()
+    if not any(rest.amount_minor for rest in left.values()) and not lines:
+        return "order_captured" if order.grand_minor else "nothing_to_capture"
+    return _capture_lines(order, lines, left) if lines else None
+
+
+def _capture_lines(order: Order, lines: Sequence[CaptureLine], left: Mapping[str, MoneyLine]) -> str | None:
+    assert order.content is not None
+    if not {one.line_id for one in lines} <= {line.line_id for line in payable(order.content)}:
+        return "line_unknown"
+    named = [one for one in lines if one.line_id in left]
+    if not any(left[one.line_id].amount_minor for one in named):
+        return "nothing_to_capture"
+    exceeding = any(one.quantity > left[one.line_id].quantity for one in named if one.quantity is not None)
+    return "capture_exceeds" if exceeding else None
+
+
+def _exceeding(order: Order, request: CaptureOrder) -> str:
+    left = settle.left(order)
+    asked = [one for one in request.lines if one.quantity is not None and one.line_id in left]
+    return ": " + ", ".join(
+        f"line {one.line_id}: {one.quantity} asked, {left[one.line_id].quantity} left"
+        for one in asked
+        if (one.quantity or 0) > left[one.line_id].quantity
+    )
+
+
+def _approve_and_capture(order: Order, request: ApproveAndCapture | None) -> str | None:
+    """On an approved order it is a capture of all that is left, if its market captures by hand."""
+    if order.approved_at is not None and order.status == "approved":
+        why = _capture(order, None)
+        return "order_approved" if why in ("capture_automatic", "nothing_to_capture", "order_not_approved") else why
+    if (why := _approve(order, None)) is not None:
+        return why
+    return "capture_automatic" if capture_option(order) == "per_shipment" else None
 
 
 def _retry(order: Order, request: Retry | None) -> str | None:
@@ -289,6 +342,26 @@ ACTIONS: Final[Mapping[str, Action]] = {
             "order_held": HELD,
             "edit_open": WhyNot("refused", "it is being edited", _open_one),
             "order_not_awaiting_approval": WhyNot("refused", "only an order that is placed and waits for approval is approved"),
+        }),
+        Action("capture", CaptureOrder, "orders.edit", _capture, {
+            "order_cancelled": WhyNot("refused", "it is cancelled, or is being cancelled"),
+            "order_not_approved": WhyNot("refused", "only an approved order is captured by hand"),
+            "capture_automatic": WhyNot("refused", "its market captures by itself"),
+            "order_held": HELD,
+            "edit_open": WhyNot("refused", "it is being edited", _open_one),
+            "order_captured": WhyNot("done", "all of it is captured, or is being captured"),
+            "nothing_to_capture": WhyNot("refused", "it is free, or nothing is left of the lines"),
+            "line_unknown": WhyNot("refused", "it has no such line"),
+            "capture_exceeds": WhyNot("refused", "fewer pieces are left", _exceeding),
+        }),
+        Action("approve_and_capture", ApproveAndCapture, "orders.edit", _approve_and_capture, {
+            "order_approved": WhyNot("done", "it is approved, and captured as its market does"),
+            "order_captured": WhyNot("done", "all of it is captured, or is being captured"),
+            "order_cancelled": WhyNot("refused", "it is being cancelled"),
+            "order_held": HELD,
+            "edit_open": WhyNot("refused", "it is being edited", _open_one),
+            "order_not_awaiting_approval": WhyNot("refused", "only an order that is placed and waits for approval is approved"),
+            "capture_automatic": WhyNot("refused", "its market captures each shipment"),
         }),
         Action("cancel", Cancel, "orders.cancel", _cancel, {
             "order_cancelled": WhyNot("done", "it is cancelled, or is being cancelled"),

@@ -10,7 +10,7 @@ from contracts.base import Event
 from contracts.deciding import Context, Decision, Unasked
 from orders.domain import differences, edit, refund, settle, undo
 from orders.domain.facts import AuthorizationFact, CapturedLine, CaptureFact, ShipmentFact
-from orders.domain.order import Order
+from orders.domain.order import Order, capture_option
 from orders.domain.processes import PROCESSES
 from orders.domain.story import Story
 
@@ -177,8 +177,7 @@ def shipped(order: Order, event: fulfillment.Shipped, context: Context) -> Decis
         return story.decision()
     story.fulfillment_changed("in_progress")
     _shipped_here_too(story)
-    assert order.market is not None
-    if order.market.capture == "per_shipment":
+    if capture_option(order) == "per_shipment":
         settle.begin_shipment(story, pieces)
     return story.decision()
 

@@ -10,7 +10,9 @@ from uuid import UUID
 from contracts.deciding import Context, Decision, Refusal, Wake
 from contracts.orders import (
     Approve,
+    ApproveAndCapture,
     Cancel,
+    CaptureOrder,
     ChangeEdit,
     ConfirmEdit,
     DiscardEdit,
@@ -27,7 +29,7 @@ from contracts.orders import (
     RetryRefund,
 )
 from contracts.snapshot import OrderContent, Snapshot, Source
-from orders.domain import actions, differences, edit, exceptions, holds, snapshots, undo, upstream
+from orders.domain import actions, differences, edit, exceptions, holds, settle, snapshots, undo, upstream
 from orders.domain import refund as refunding
 from orders.domain.order import MarketKey, Order, has_shipped, retryable, sold, waits_by_terms
 from orders.domain.processes import PROCESSES
@@ -173,6 +175,26 @@ def approve(order: Order, message: Approve, context: Context) -> Decision:
     story = Story(order, context, PROCESSES)
     story.approving = message.operation_id
     story.pass_step(order.runs["place"])
+    return story.decision()
+
+
+def capture(order: Order, message: CaptureOrder, context: Context) -> Decision:
+    if (answer := actions.check("capture", order, context, message)) is not None:
+        return [*answer]
+    story = Story(order, context, PROCESSES)
+    settle.begin_by_hand(story, message.lines, message.operation_id)
+    return story.decision()
+
+
+def approve_and_capture(order: Order, message: ApproveAndCapture, context: Context) -> Decision:
+    if (answer := actions.check("approve_and_capture", order, context, message)) is not None:
+        return [*answer]
+    story = Story(order, context, PROCESSES)
+    if order.status != "approved":
+        story.approving = message.operation_id
+        story.pass_step(order.runs["place"])
+    if actions.check("capture", story.order, context, CaptureOrder(**dict(message))) is None:
+        settle.begin_by_hand(story, (), message.operation_id)
     return story.decision()
 
 

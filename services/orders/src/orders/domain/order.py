@@ -14,6 +14,8 @@ from contracts.orders import (
     CancelCause,
     Cancelled,
     CancelRefused,
+    CaptureOption,
+    CaptureRequested,
     Change,
     Completed,
     EditChanged,
@@ -334,6 +336,7 @@ _FOLDS: Final[Mapping[type[Event], Callable[[Order, Any], dict[str, object]]]] =
     **dict.fromkeys(
         (
             CancelRefused,
+            CaptureRequested,
             FulfillmentChanged,
             StepFailed,
             Retried,
@@ -361,6 +364,13 @@ def waits_by_terms(order: Order) -> list[Run]:
     if order.undo is not None:
         return []
     return [run for run in order.open_runs if run.waits == "stock" or (run.step, run.waits) == ("invoice", "person")]
+
+
+def capture_option(order: Order) -> CaptureOption:
+    """When money of this order is taken: the option of its market, up to the market's limit."""
+    assert order.market is not None
+    limit = order.market.capture_up_to_minor
+    return "manual" if limit is not None and (order.grand_minor or 0) > limit else order.market.capture
 
 
 def is_invoiced(order: Order) -> bool:

@@ -10,6 +10,7 @@ from contracts.orders import Approved, Placed
 from orders.domain import holds, settle, undo
 from orders.domain.amounts import destination, payable, ships_anything
 from orders.domain.facts import ShipmentFact
+from orders.domain.order import capture_option
 from orders.domain.process import Past, Process, Step, Undo
 from orders.domain.run import Run, RunData
 from orders.domain.story import STOCK_AGAIN_MAX_SECONDS, Story
@@ -111,19 +112,17 @@ def _data(run: Run) -> PlaceData:
 
 
 def placed(story: Story, run: Run, event: payments.Authorized | Past | None) -> None:
-    assert story.order.market is not None
     story.state(Placed, status="placed", placed_at=story.context.now)
     holds.place_window(story)
-    if story.order.market.capture == "on_placement":
+    if capture_option(story.order) == "on_placement":
         settle.begin_rest(story)
 
 
 def approved(story: Story, run: Run, event: None) -> None:
-    market = story.order.market
-    assert market is not None
+    option = capture_option(story.order)
     actor = story.context.actor if story.approving else "rule:approval"
     story.state(Approved, status="approved", approved_at=story.context.now, actor=actor, answers=story.approving)
-    if market.capture == "on_approval" or (market.capture == "per_shipment" and nothing_ships(story, run)):
+    if option == "on_approval" or (option == "per_shipment" and nothing_ships(story, run)):
         settle.begin_rest(story)
 
 

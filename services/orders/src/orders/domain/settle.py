@@ -13,11 +13,12 @@ from uuid import UUID
 from contracts import invoicing, payments
 from contracts.base import SHIPPING_LINE
 from contracts.money import split
+from contracts.orders import CaptureLine, CaptureRequested
 from contracts.payments import MoneyLine
 from orders.domain import undo
 from orders.domain.amounts import Payable, payable
 from orders.domain.facts import CaptureFact, Facts
-from orders.domain.order import is_invoiced
+from orders.domain.order import Order, capture_option, is_invoiced
 from orders.domain.process import Past, Process, Step, Undo
 from orders.domain.run import Run, RunData
 from orders.domain.story import Story
@@ -63,7 +64,7 @@ def issue(story: Story, run: Run, operation: UUID) -> invoicing.Issue:
 
 def _to_invoice(story: Story, run: Run) -> tuple[invoicing.InvoiceLineWanted, ...]:
     assert story.order.content is not None
-    by_id, before = {line.line_id: line for line in payable(story.order.content)}, _taken(story, before=run)
+    by_id, before = {line.line_id: line for line in payable(story.order.content)}, _taken(story.runs, before=run)
     return tuple(_invoiced(by_id[line.line_id], line, before) for line in data_of(run).lines)
 
 
@@ -185,8 +186,36 @@ SETTLE = Process("settle", SettleData, (
 def begin_rest(story: Story) -> None:
     """Settle everything that is in no settle yet."""
     assert story.order.content is not None
-    taken = _taken(story)
+    taken = _taken(story.runs)
     _begin(story, [rest for line in payable(story.order.content) if (rest := _rest(line, taken)) is not None])
+
+
+def left(order: Order) -> dict[str, MoneyLine]:
+    """line id -> what is in no settle yet."""
+    assert order.content is not None
+    taken = _taken(order.runs)
+    return {line.line_id: rest for line in payable(order.content) if (rest := _rest(line, taken)) is not None}
+
+
+def begin_by_hand(story: Story, wanted: Sequence[CaptureLine], answers: UUID) -> None:
+    """Settle these pieces, or all that is left. Lines of which nothing is left are left out."""
+    rest, lines = left(story.order), list[MoneyLine]()
+    for one in wanted or [CaptureLine(line_id=line_id) for line_id in rest]:
+        if (line := rest.get(one.line_id)) is not None:
+            lines.append(_pieces(story, line, one.quantity))
+    story.state(CaptureRequested, answers=answers, lines=tuple(lines), actor=story.context.actor)
+    _begin(story, lines)
+
+
+def _pieces(story: Story, rest: MoneyLine, quantity: int | None) -> MoneyLine:
+    """So many pieces of what is left of a line: the parts of a line add up to it."""
+    assert story.order.content is not None
+    if quantity is None or quantity == rest.quantity:
+        return rest
+    whole = next(line for line in payable(story.order.content) if line.line_id == rest.line_id)
+    before, amount_before = _taken(story.runs).get(rest.line_id, (0, 0))
+    amount = _share(whole.amount_minor, before + quantity, whole.quantity)
+    return MoneyLine(line_id=rest.line_id, quantity=quantity, amount_minor=max(amount - amount_before, 0))
 
 
 def begin_shipment(story: Story, pieces: Mapping[str, int]) -> None:
@@ -196,7 +225,7 @@ def begin_shipment(story: Story, pieces: Mapping[str, int]) -> None:
     was taken.
     """
     assert story.order.content is not None
-    taken = _taken(story)
+    taken = _taken(story.runs)
     lines = []
     for line in payable(story.order.content):
         if line.ships:
@@ -224,10 +253,10 @@ def _rest(line: Payable, taken: Mapping[str, tuple[int, int]]) -> MoneyLine | No
     )
 
 
-def _taken(story: Story, before: Run | None = None) -> dict[str, tuple[int, int]]:
+def _taken(runs: Mapping[str, Run], before: Run | None = None) -> dict[str, tuple[int, int]]:
     """line id -> (pieces, amount) in settles: in all, or in those that began before one of them."""
     taken: dict[str, tuple[int, int]] = {}
-    for run in story.runs.values():
+    for run in runs.values():
         if before is not None and run.id == before.id:
             break
         if isinstance(run.data, SettleData):
@@ -404,8 +433,8 @@ def _of_order(story: Story) -> list[Run]:
 def begin_due(story: Story) -> None:
     """After an edit: settles what the market's option would have settled by now."""
     order, place = story.order, story.runs.get("place")
-    assert order.market is not None and order.content is not None
-    match order.market.capture:
+    assert order.content is not None
+    match capture_option(order):
         case "on_placement":
             begin_rest(story)
         case "on_approval" if order.approved_at is not None:

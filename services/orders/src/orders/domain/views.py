@@ -5,7 +5,8 @@ from __future__ import annotations
 from datetime import datetime
 from typing import Final
 
-from orders.domain.order import Order
+from orders.domain import settle
+from orders.domain.order import Order, capture_option
 from orders.domain.processes import PROCESSES
 from orders.domain.run import Run
 from orders.domain.snapshots import is_paid
@@ -49,18 +50,28 @@ def _waits_on(order: Order) -> tuple[str, Run] | None:
 
 
 def waiting(order: Order) -> str:
-    """What the order as a whole waits for: hold, exception, approval, stock, warehouse, no_answer, answer; before it is placed:
-    payment, or another snapshot. '' if it is settled, which a test order always is."""
+    """What the order as a whole waits for: hold, exception, approval, stock, capture (by hand), warehouse, no_answer, answer; before it
+    is placed: payment, or another snapshot. '' if it is settled, which a test order always is."""
     if order.held:
         return "hold"
     if order.exceptions:
         return "exception"
-    if (found := waits_on(order)) is not None:
+    found = waits_on(order)
+    if (found is None or found[0] == "warehouse") and awaits_capture(order):
+        return "capture"
+    if found is not None:
         return "exception" if found[0] == "person" else found[0]
     content = order.content
     if order.status != "pending" or content is None or content.test:
         return ""
     return "payment" if content.lifecycle == "awaiting_payment" or not is_paid(content) else "snapshot"
+
+
+def awaits_capture(order: Order) -> bool:
+    """Whether a person has to capture something of it, now or later."""
+    if order.status != "approved" or order.undo is not None or "place" not in order.runs:
+        return False
+    return capture_option(order) == "manual" and any(rest.amount_minor for rest in settle.left(order).values())
 
 
 def waiting_step(order: Order) -> str:
@@ -71,8 +82,9 @@ def waiting_step(order: Order) -> str:
 
 def waiting_since(order: Order) -> datetime | None:
     """Since when, UTC."""
-    found = waits_on(order)
-    return found[1].since if found is not None else None
+    if (found := waits_on(order)) is not None:
+        return found[1].since
+    return order.approved_at if awaits_capture(order) else None
 
 
 def waits_since(order: Order) -> datetime | None:

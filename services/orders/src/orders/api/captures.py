@@ -1,0 +1,58 @@
+"""Routes that capture by hand."""
+
+from typing import Annotated
+from uuid import UUID
+
+from fastapi import APIRouter, Body, Depends, Request, Response
+from pydantic import BaseModel
+
+from chassis.declare.app import App, Principal
+from chassis.http.commands import CHANGE
+from contracts.orders import ApproveAndCapture, CaptureLines, CaptureOrder
+from orders.api.requests import refusals
+from orders.api.shown import shown
+from orders.domain.actions import ACTIONS
+from orders.responses import OrderShown
+
+
+class CaptureBody(BaseModel):
+    lines: CaptureLines = ()
+
+
+def add_routes(router: APIRouter, app: App) -> None:
+    may = {name: app.principal(ACTIONS[name].scope) for name in ("capture", "approve_and_capture")}
+
+    @router.post(
+        "/orders/{order_id}/capture", status_code=202, response_model=OrderShown, dependencies=CHANGE,
+        openapi_extra=refusals("capture"),
+    )  # fmt: skip
+    async def capture(
+        request: Request,
+        who: Annotated[Principal, Depends(may["capture"])],
+        order_id: UUID,
+        body: Annotated[CaptureBody, Body(default_factory=CaptureBody)],
+    ) -> Response:
+        """Capture and invoice lines of an approved order whose market captures by hand; without lines, all that is left."""
+        message = CaptureOrder(
+            order_id=order_id, store_id=who.store_id, operation_id=app.operation_id(request, who, order_id),
+            actor=who.actor, lines=body.lines,
+        )  # fmt: skip
+        return await app.execute(
+            request, who, message, lambda outcome: (202, shown(order_id, outcome.state, outcome.version))
+        )
+
+    @router.post(
+        "/orders/{order_id}/approve_and_capture", status_code=202, response_model=OrderShown, dependencies=CHANGE,
+        openapi_extra=refusals("approve_and_capture"),
+    )  # fmt: skip
+    async def approve_and_capture(
+        request: Request, who: Annotated[Principal, Depends(may["approve_and_capture"])], order_id: UUID
+    ) -> Response:
+        """Approve a placed order and capture all of it."""
+        message = ApproveAndCapture(
+            order_id=order_id, store_id=who.store_id, operation_id=app.operation_id(request, who, order_id),
+            actor=who.actor,
+        )  # fmt: skip
+        return await app.execute(
+            request, who, message, lambda outcome: (202, shown(order_id, outcome.state, outcome.version))
+        )
