@@ -360,7 +360,7 @@ class Saga:
                     elif action == "release":
                         for hold in order.holds.values():
                             assert self.ask(Release, key, hold_id=hold.hold_id) is None
-                    elif action in ("approve", "retry"):
+                    elif action in ("approve", "capture", "retry"):
                         refusal = self.ask(ACTIONS[action].message, key)
                         assert refusal is None, refusal
             self.drain()
