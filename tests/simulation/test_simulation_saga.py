@@ -39,6 +39,7 @@ from contracts.orders import (
     DiscardEdit,
     EditChanges,
     Edited,
+    Force,
     GiveUpRefund,
     Held,
     Hold,
@@ -54,7 +55,7 @@ from contracts.orders import (
     Retry,
     RetryRefund,
 )
-from contracts.payments import MoneyLine, Refund
+from contracts.payments import MoneyLine, Outcome, Refund
 from contracts.snapshot import Line, OrderContent, Quantities, Tax, Totals
 from orders.domain import edit, refund
 from orders.domain.actions import ACTIONS, allowed
@@ -71,6 +72,7 @@ RANDOMS = st.randoms(use_true_random=False)
 SEEDS_TO_REACH = 60
 """Schedules that together reach every step of every kind."""
 WAYS: tuple[Resolution, ...] = ("accept", "keep")
+OUTCOMES: tuple[Outcome, ...] = ("succeeded", "failed")
 AT_REST = {"approval", "capture", "confirm", "hold", "stock", "warehouse", "exception"}
 """What an order may wait for when nothing is under way any more; the rest is at its end."""
 
@@ -536,7 +538,7 @@ def check_actions(order: Order, key: UUID, world: World) -> None:
 def requests(message: type[Any], order: Order, body: dict[str, Any]) -> list[Command]:
     """Every request of an action: for `resolve`, each resolution of each exception, and an exception that is not open; for
     `release`, each hold, one that was released, and one that never was; for `hold`, a reason, and what is none; for `capture`, all,
-    and an unknown line."""
+    and an unknown line; for `force`, each outcome of each operation, and an operation that is not asked."""
     if message is Hold:
         return [Hold(**body, reason=reason) for reason in ("fraud", "none")]
     if message is CaptureOrder:
@@ -558,6 +560,11 @@ def requests(message: type[Any], order: Order, body: dict[str, Any]) -> list[Com
         known = [edit.data_of(run).edit_id for run in edit.of_order(order)]
         more = {"changes": EditChanges(shipping_minor=7)} if message is ChangeEdit else {}
         return [message(**body, edit_id=one, **more) for one in (*known, derived(body["order_id"], "none"))]
+    if message is Force:
+        targets = [*(ask.operation_id for ask in order.asks.values()), derived(body["order_id"], "none")]
+        return [
+            Force(**body, target_operation_id=target, outcome=outcome) for target in targets for outcome in OUTCOMES
+        ]
     if message is not Resolve:
         return [message(**body)]
     ids = [*(one.exception_id for one in order.exceptions.values()), derived(body["order_id"], "none")]

@@ -27,6 +27,7 @@ from contracts.orders import (
     ConfirmEdit,
     DiscardEdit,
     EditChanges,
+    Force,
     GiveUpRefund,
     Hold,
     LineEdit,
@@ -202,6 +203,10 @@ class Play:
     def retries(self, op: str = "retry") -> Play:
         return self.when(Retry(**self._person(op)))
 
+    def forces(self, target: UUID, outcome: Any, op: str = "force", reference: str | None = None) -> Play:
+        body = {"target_operation_id": target, "outcome": outcome, "reference": reference, "reason": "seen"}
+        return self.when(Force(**self._person(op), **body))
+
     def resolves(self, code: str, resolution: Resolution, op: str = "resolve") -> Play:
         """The open exception of that code."""
         exception_id = self.order.exceptions[code].exception_id
@@ -309,6 +314,13 @@ class Play:
     def failed(self, model: type[Command]) -> Play:
         body = self._paid(self.last(model))
         return self.when(payments.Failed(**body, command=model.TYPE.partition(".")[2], code="gateway_refused"))
+
+    def contradicted(self, target: UUID, recorded: Any = "succeeded", reported: Any = "failed") -> Play:
+        """The gateway reports another outcome than a person stated."""
+        return self.when(payments.Contradicted(
+            order_id=ORDER, store_id=STORE, currency="EUR", target_operation_id=target, command="capture",
+            recorded_outcome=recorded, reported_outcome=reported, amount_minor=10_00, gateway="test", gateway_reference="tg_1",
+        ))  # fmt: skip
 
     def _add(self, what: str, lines: Iterable[payments.MoneyLine]) -> int:
         amount = sum(one.amount_minor for one in lines)

@@ -372,6 +372,7 @@ RAISED: dict[str, Story] = {
     "shipment_reported": lambda play: play.in_the_warehouse().receives(content(lifecycle="closed"), seconds=1),
     "cancelled_too_late": lambda play: play.in_the_warehouse().shipped().receives(content(lifecycle="cancelled"), seconds=1),
     "order_reinstated": lambda play: play.receives(content(lifecycle="cancelled"), market()).receives(content(), seconds=1),
+    "outcome_contradicted": lambda play: play.in_the_warehouse().contradicted(uid("capture")),
     "invoice_failed": lambda play: play.in_the_warehouse().captured().rejected(),
 }  # fmt: skip
 

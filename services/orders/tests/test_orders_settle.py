@@ -63,7 +63,7 @@ def test_a_capture_that_failed_is_held_and_shipping_goes_on(play: Play) -> None:
     assert (held.process, held.step, held.code) == ("settle:1", "capture", "gateway_refused")
     play.shipped().fulfilled().then(FulfillmentChanged)
     assert play.status == "approved/authorized/fulfilled" and waiting(play.order) == "exception"
-    assert allowed(play.order) == ["retry", "hold", "open_edit"]
+    assert allowed(play.order) == ["retry", "force", "hold", "open_edit"]
     before = play.last(Capture).operation_id
     play.retries("op").then(Retried, asks=[Capture])
     assert play.last(Capture).operation_id != before and play.event(Retried).operation_id == uid("op")

@@ -20,6 +20,7 @@ from contracts.payments import (
     Declined,
     Failed,
     Force,
+    Forced,
     ForceRefused,
     MoneyLine,
     MoneyTotals,
@@ -32,7 +33,7 @@ from contracts.payments import (
 from payments.domain import answers, commands, forcing, ledger
 from payments.domain.forcing import Asking
 from payments.domain.gateway import GatewayCall, GatewayOutcome, follow_up, task
-from payments.domain.ledger import Asked, Forced, Ledger, Operation, VoidPostponed, evolve
+from payments.domain.ledger import Asked, Ledger, Operation, VoidPostponed, evolve
 
 NOW = datetime(2026, 1, 2, 3, 4, 5, tzinfo=UTC)
 ORDER = UUID("00000032-0000-4000-8000-000000000001")
@@ -229,8 +230,10 @@ def failed(op: str, command: str, code: Any, after: MoneyTotals, of: str, **more
     )  # fmt: skip
 
 
-def force_refused(op: str, target: str, code: Any, **more: Any) -> ForceRefused:
-    return ForceRefused(**_TO, operation_id=uid(op), refers_to=uid(target), code=code, **more)
+def force_refused(op: str, target: str, code: Any, after: MoneyTotals, **more: Any) -> ForceRefused:
+    return ForceRefused(
+        **_TO, operation_id=uid(op), refers_to=uid(target), code=code, totals=after, **{"currency": "EUR"} | more
+    )
 
 
 def pending(op: str, command: str, amounts: Amounts, after: MoneyTotals, of: str | None = None) -> Pending:
@@ -267,10 +270,12 @@ def postponed(op: str, of: str, amounts: Amounts | None = None) -> VoidPostponed
     return VoidPostponed(**_TO, operation_id=uid(op), authorization_id=uid(of), lines=named)
 
 
-def forced(op: str, target: str, outcome: Any, reference: str | None = None) -> Forced:
+def forced(op: str, target: str, outcome: Any, before: MoneyTotals, reference: str | None = None) -> Forced:
     return Forced(
         **_TO,
         operation_id=uid(op),
+        currency="EUR",
+        totals=before,
         target_operation_id=uid(target),
         outcome=outcome,
         reference=reference,

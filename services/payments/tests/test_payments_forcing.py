@@ -44,6 +44,7 @@ from payments.domain.gateway import check, follow_up_id
 from payments.domain.ledger import CLOSED_MAX, Confirmed
 
 CAPTURE = call("c1", "capture", 40_00, "a1")
+BEFORE = totals(a=50_00)
 HOPELESS = Asking(UNANSWERED_MIN, NOW)
 
 
@@ -82,7 +83,9 @@ def test_the_outcome_of_an_operation_is_awaited_while_its_gateway_may_answer(
     before = capturing.ledger
     capturing.when(force("f1", "c1", outcome))
     why = f"test is being asked: {tries} of 3 tries are over without an outcome"
-    capturing.then(force_refused("f1", "c1", "not_forceable", gateway="test", since=NOW, tries=tries, reason=why))
+    capturing.then(
+        force_refused("f1", "c1", "not_forceable", BEFORE, gateway="test", since=NOW, tries=tries, reason=why)
+    )
     assert capturing.ledger == before
 
 
@@ -90,12 +93,16 @@ def test_an_operation_of_the_same_batch_is_only_just_being_asked(capturing: Play
     del capturing.asking[uid("c1")]
     capturing.when(force("f1", "c1", "failed"))
     why = "test is being asked: 0 of 3 tries are over without an outcome"
-    capturing.then(force_refused("f1", "c1", "not_forceable", gateway="test", reason=why))
+    capturing.then(force_refused("f1", "c1", "not_forceable", BEFORE, gateway="test", reason=why))
 
 
 def test_an_operation_that_nobody_knows_has_no_outcome(play: Play) -> None:
     play.when(force("f1", "c9", "succeeded"))
-    play.then(force_refused("f1", "c9", "operation_unknown", reason=f"payments has no operation {uid('c9')}"))
+    play.then(
+        force_refused(
+            "f1", "c9", "operation_unknown", totals(), currency=None, reason=f"payments has no operation {uid('c9')}"
+        )
+    )
 
 
 @pytest.mark.parametrize("outcome", ["succeeded", "failed"])
@@ -103,21 +110,21 @@ def test_what_has_succeeded_has_its_outcome(play: Play, outcome: str) -> None:
     play.given(authorized("a1", 50_00, totals(a=50_00)))
     play.when(force("f1", "a1", outcome))
     why = "it has its outcome: succeeded"
-    play.then(force_refused("f1", "a1", "not_forceable", gateway="marketplace", reason=why))
+    play.then(force_refused("f1", "a1", "not_forceable", BEFORE, gateway="marketplace", reason=why))
 
 
 def test_what_has_failed_is_not_stated_to_have_failed(capturing: Play) -> None:
     capturing.when(report(CAPTURE, "refused", None))
     capturing.when(force("f1", "c1", "failed"))
     why = "it has its outcome: failed"
-    capturing.then(force_refused("f1", "c1", "not_forceable", gateway="test", reason=why))
+    capturing.then(force_refused("f1", "c1", "not_forceable", BEFORE, gateway="test", reason=why))
 
 
 def test_a_void_that_waits_has_nobody_who_is_asked(capturing: Play) -> None:
     capturing.given(postponed("v1", "a1"))
     capturing.when(force("f1", "v1", "succeeded"))
     why = "it waits for what is in flight on its authorization; no gateway is asked yet"
-    capturing.then(force_refused("f1", "v1", "not_forceable", reason=why))
+    capturing.then(force_refused("f1", "v1", "not_forceable", BEFORE, reason=why))
 
 
 def test_what_the_ledger_refused_no_gateway_has_done(capturing: Play) -> None:
@@ -125,7 +132,7 @@ def test_what_the_ledger_refused_no_gateway_has_done(capturing: Play) -> None:
     assert isinstance(capturing.effects[0], Failed)
     capturing.when(force("f1", "c2", "succeeded"))
     why = "the ledger refused it, or no longer has its lines"
-    capturing.then(force_refused("f1", "c2", "not_forceable", reason=why))
+    capturing.then(force_refused("f1", "c2", "not_forceable", BEFORE, reason=why))
 
 
 # -------------------------------------------------------------------------------------------------- what it books
@@ -134,7 +141,7 @@ def test_what_the_ledger_refused_no_gateway_has_done(capturing: Play) -> None:
 def test_a_capture_that_succeeded_is_booked_and_never_called_again(capturing: Play) -> None:
     capturing.when(force("f1", "c1", "succeeded", "ch_9"))
     capturing.then(
-        forced("f1", "c1", "succeeded", "ch_9"),
+        forced("f1", "c1", "succeeded", BEFORE, "ch_9"),
         recorded(captured("c1", "a1", 40_00, totals(a=50_00, c=40_00), reference="ch_9")),
         *ended("c1"),
         check(CAPTURE),
@@ -154,7 +161,7 @@ def test_a_capture_that_failed_frees_what_it_held(capturing: Play) -> None:
         amount_minor=40_00,
         reason="stated by api-key:desk",
     )
-    capturing.then(forced("f1", "c1", "failed"), recorded(no), *ended("c1"), check(CAPTURE))  # fmt: skip
+    capturing.then(forced("f1", "c1", "failed", BEFORE), recorded(no), *ended("c1"), check(CAPTURE))  # fmt: skip
     assert capturing.ledger.capturable(uid("a1")) == {"1": 50_00}
 
 
@@ -197,7 +204,7 @@ def test_a_gateways_refusal_is_overruled_as_long_as_the_amount_is_left(capturing
     capturing.when(report(CAPTURE, "refused", None))
     capturing.when(force("f1", "c1", "succeeded", "ch_9"))
     capturing.then(
-        forced("f1", "c1", "succeeded", "ch_9"),
+        forced("f1", "c1", "succeeded", BEFORE, "ch_9"),
         recorded(captured("c1", "a1", 40_00, totals(a=50_00, c=40_00), reference="ch_9")),
     )
     assert capturing.ledger.operations[uid("c1")].recorded == "stated", "no gateway is asked once more"
@@ -211,25 +218,27 @@ def test_a_gateways_refusal_is_not_overruled_once_the_amount_is_taken(
     capturing.when(capture("c2", "a1", taken))
     capturing.when(force("f1", "c1", "succeeded"))
     why = f"{allowed} of 4000 are left"
-    capturing.then(force_refused("f1", "c1", "amount_exceeded", gateway="test", allowed_minor=allowed, reason=why))
+    capturing.then(
+        force_refused("f1", "c1", "amount_exceeded", BEFORE, gateway="test", allowed_minor=allowed, reason=why)
+    )
 
 
 def test_a_declined_authorization_is_overruled(play: Play) -> None:
     play.given(asked("a1", "authorize", 50_00), declined("a1", 50_00, "card_declined", "", totals()))
     play.when(force("f1", "a1", "succeeded"))
-    play.then(forced("f1", "a1", "succeeded"), recorded(authorized("a1", 50_00, totals(a=50_00), gateway="test")))
+    play.then(
+        forced("f1", "a1", "succeeded", totals()), recorded(authorized("a1", 50_00, totals(a=50_00), gateway="test"))
+    )
 
 
 def test_stating_it_once_more_changes_nothing_and_another_statement_is_refused(capturing: Play) -> None:
     capturing.when(force("f1", "c1", "succeeded"))
-    before = capturing.ledger
-    capturing.when(force("f1", "c1", "succeeded"), id="again")
-    capturing.then()
+    before, after = capturing.ledger, totals(a=50_00, c=40_00)
     capturing.when(force("f2", "c1", "succeeded"))
-    capturing.then()
+    capturing.then(forced("f2", "c1", "succeeded", after))
     capturing.when(force("f3", "c1", "failed"))
     why = "it has its outcome: succeeded"
-    capturing.then(force_refused("f3", "c1", "not_forceable", gateway="test", reason=why))
+    capturing.then(force_refused("f3", "c1", "not_forceable", after, gateway="test", reason=why))
     assert capturing.ledger == before
 
 
@@ -312,7 +321,7 @@ def test_a_contradicted_no_becomes_a_yes_by_a_persons_second_statement(capturing
     capturing.when(report(CAPTURE, "succeeded", "tg_1"))
     capturing.when(force("f2", "c1", "succeeded", "tg_1"))
     yes = recorded(captured("c1", "a1", 40_00, totals(a=50_00, c=40_00), reference="tg_1"))
-    capturing.then(forced("f2", "c1", "succeeded", "tg_1"), yes)
+    capturing.then(forced("f2", "c1", "succeeded", BEFORE, "tg_1"), yes)
 
 
 def test_a_restored_ledger_goes_on_checking(capturing: Play) -> None:

@@ -114,7 +114,7 @@ class Order:
         self.knobs = settings(**knobs)
         self.client = TestGateway(process.url, self.knobs)
 
-    async def trouble(self, **by_kind: str) -> None:
+    async def trouble(self, **by_kind: str | None) -> None:
         url = f"{self.process.url}/trouble/{self.order_id}"
         async with aiohttp.ClientSession() as session, session.put(url, json=by_kind) as response:
             assert response.status == 200
@@ -122,6 +122,10 @@ class Order:
     async def once(self, call: GatewayCall, number: int = 1, age: timedelta = timedelta()) -> GatewayOutcome:
         attempt = Attempt(call.operation_id, self.order_id, number, FIRST, FIRST + age)
         return await self.client.run(call, attempt)
+
+    async def check(self, call: GatewayCall, age: timedelta = timedelta()) -> GatewayOutcome:
+        attempt = Attempt(call.operation_id, self.order_id, 1, FIRST, FIRST + age)
+        return await self.client.check(call.model_copy(update={"ask_only": True}), attempt)
 
     async def until_known(self, call: GatewayCall, first: int = 1, age: timedelta = timedelta()) -> GatewayOutcome:
         """As the chassis: `pending` goes on as a task that only asks."""
@@ -328,6 +332,59 @@ def test_a_call_that_was_never_carried_out_is_made_again(shared: Process, troubl
         assert order.captures() == []
         assert (await order.once(c, number=2)).state == "succeeded"
         assert order.captures() == [10_00]
+        await order.client.close()
+
+    run(story)
+
+
+def test_a_gateway_that_stays_silent_is_asked_until_it_answers_and_charges_once(shared: Process) -> None:
+    async def story() -> None:
+        order = Order(shared, gateway_timeout_seconds=0.1)
+        c = order.call("capture", of=await order.authorized())
+        await order.trouble(capture="silent")
+        for number in (1, 2, 3):
+            with pytest.raises(TryAgain):
+                await order.once(c, number)
+        with pytest.raises(TryAgain):
+            await order.check(c)
+        await order.trouble(capture=None)
+        assert (await order.check(c)).state == "succeeded"
+        assert order.captures() == [10_00]
+        await order.client.close()
+
+    run(story)
+
+
+def test_a_check_moves_nothing_and_believes_unknown_once_no_call_can_be_under_way(shared: Process) -> None:
+    async def story() -> None:
+        order = Order(shared)
+        c = order.call("capture", of=await order.authorized())
+        lease = timedelta(seconds=order.knobs.gateway_lease_seconds)
+        with pytest.raises(TryAgain, match="may still arrive"):
+            await order.check(c, age=lease - timedelta(seconds=1))
+        assert (await order.check(c, age=lease)).state == "unknown"
+        assert order.captures() == []
+        await order.trouble(capture="late")
+        assert (await order.once(c)).state == "pending"
+        with pytest.raises(TryAgain, match="still pending"):
+            await order.check(c, age=lease)
+        await order.client.close()
+
+    run(story)
+
+
+def test_a_partial_void_releases_its_amount_at_the_gateway_and_the_rest_can_be_captured(shared: Process) -> None:
+    async def story() -> None:
+        order = Order(shared)
+        authorization = await order.authorized()
+        part = order.call("void", of=authorization).model_copy(update={"amount_minor": 4_00})
+        assert (await order.once(part)).amount_minor == 4_00
+        whole = order.call("capture", of=authorization)
+        assert whole.amount_minor == 10_00 and (await order.once(whole)).code == "amount_exceeded"
+        rest = order.call("capture", of=authorization).model_copy(
+            update={"amount_minor": 6_00, "operation_id": uuid4()}
+        )
+        assert (await order.once(rest)).state == "succeeded"
         await order.client.close()
 
     run(story)

@@ -99,8 +99,8 @@ Outcome = Literal["succeeded", "failed"]
 class Force(OrderKeyed, Command, type="payments.force"):
     """A person states the outcome of an operation whose gateway gives none. Nothing is moved: the outcome is booked.
 
-    Answered by the event of the target operation (authorized, declined, captured, voided, refunded, failed) with
-    `recorded`, or by force_refused. Stating the recorded outcome once more changes nothing and is not answered again.
+    Answered by forced or force_refused. After forced comes the event of the target operation (authorized, declined,
+    captured, voided, refunded, failed) with `recorded`. Stating a recorded outcome once more changes nothing.
     """
 
     target_operation_id: UUID
@@ -208,6 +208,16 @@ class Failed(OrderKeyed, Event, type="payments.failed"):
     """With `authorization_exceeded` and `capture_exceeded`: the amount that is left."""
 
 
+class Forced(PaymentEvent, type="payments.forced"):
+    """A person's statement is booked. `totals` are those before; the event of the target operation follows."""
+
+    target_operation_id: UUID
+    outcome: Annotated[Outcome, Open()]
+    reference: IfStated[Id] = None
+    actor: Text
+    reason: Annotated[Text, Personal()] = ""
+
+
 ForceCode = Literal["operation_unknown", "not_forceable", "amount_exceeded"]
 
 
@@ -219,6 +229,9 @@ class ForceRefused(OrderKeyed, Event, type="payments.force_refused"):
     `amount_exceeded`: a refused operation cannot have succeeded, because its amount is no longer left."""
     refers_to: UUID
     """The operation whose outcome was stated."""
+    currency: Currency | None = None
+    """Null only where the ledger has none."""
+    totals: MoneyTotals = MoneyTotals()
     gateway: GatewayName | None = None
     """Who is being asked."""
     since: Timestamp | None = None

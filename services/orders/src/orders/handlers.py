@@ -19,6 +19,7 @@ from contracts.orders import (
     ChangeTags,
     ConfirmEdit,
     DiscardEdit,
+    Force,
     GiveUpRefund,
     Hold,
     OpenEdit,
@@ -35,7 +36,7 @@ from contracts.orders import (
 from contracts.registry import SNAPSHOTS, SNAPSHOTS_BULK
 from contracts.snapshot import Snapshot
 from orders import api, invariants, store
-from orders.domain import annotating, answers, decisions, order, processes
+from orders.domain import annotating, answers, decisions, forcing, order, processes
 from orders.settings import Settings
 from orders.tables import metadata
 
@@ -77,6 +78,7 @@ ORDERS = Aggregate(
         on(SetReference, annotating.set_reference),
         on(Hold, decisions.hold),
         on(Release, decisions.release),
+        on(Force, forcing.force),
         # payments.events.v1
         on(payments.Authorized, answers.authorized),
         on(payments.Pending, answers.pending),
@@ -85,6 +87,8 @@ ORDERS = Aggregate(
         on(payments.Voided, answers.voided),
         on(payments.Refunded, answers.refunded),
         on(payments.Failed, answers.payment_refused),
+        on(payments.ForceRefused, forcing.refused),
+        on(payments.Contradicted, forcing.contradicted),
         # fulfillment.events.v1
         on(fulfillment.Reserved, answers.reserved),
         on(fulfillment.OutOfStock, answers.out_of_stock),

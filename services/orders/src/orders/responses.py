@@ -99,6 +99,8 @@ class ProcessShown(BaseModel):
     end: End
     """Empty while the process runs."""
     asks: int
+    operation_id: UUID | None
+    """What it has asked for and has no answer to; null if there is no such operation."""
     detail: str
 
 

@@ -12,7 +12,7 @@
 
 Trouble: `declined` (refused for good), `late` (pending, then it succeeds), `timed_out` (done, but the answer is held back
 once), `lost` (held back once without having been done), `broken` (done, but answered 500 once), `down` (500 once, nothing
-done). With `--trouble demo` the first 8 hex digits of the order id modulo 100 decide it: 0-3 the authorization is declined,
+done), `silent` (done, and every answer about it is held back until the trouble is taken back). With `--trouble demo` the first 8 hex digits of the order id modulo 100 decide it: 0-3 the authorization is declined,
 4-7 the capture is late, 8-11 it times out. What moved is in the ledger file (JSON lines, on disk before the answer), so a
 gateway that is killed and started again has its operations.
 """
@@ -36,7 +36,7 @@ from uuid import UUID
 from aiohttp import web
 
 KINDS: Final = ("authorize", "capture", "void", "refund")
-TROUBLES: Final = ("declined", "late", "timed_out", "lost", "broken", "down")
+TROUBLES: Final = ("declined", "late", "timed_out", "lost", "broken", "down", "silent")
 DRAWS_ON: Final = {"capture": "authorize", "void": "authorize", "refund": "capture"}
 
 
@@ -194,7 +194,7 @@ class Server:
             if (known.kind, known.order_id, known.amount_minor, known.currency, known.refers_to) != wished:
                 return _problem(409, "key_reused", "the key belongs to another operation")
             await self.book.on_disk()
-            return _respond(known)
+            return await self._hold() if trouble == "silent" else _respond(known)
         first_time = key not in self._tried
         self._tried.add(key)
         if trouble == "lost" and first_time:
@@ -203,6 +203,8 @@ class Server:
             return _problem(500, "down", "try later")
         entry = self._carry_out(key, kind, order_id, amount, currency, refers_to, reference, trouble)
         await self.book.on_disk()
+        if trouble == "silent":
+            return await self._hold()
         if entry.state == "succeeded" and first_time:
             if trouble == "timed_out":
                 return await self._hold()
@@ -262,8 +264,10 @@ class Server:
     async def health(self, request: web.Request) -> web.StreamResponse:
         return web.json_response({"entries": len(self.book.entries)})
 
-    async def _found(self, entry: Entry | None) -> web.Response:
+    async def _found(self, entry: Entry | None) -> web.StreamResponse:
         await self.book.on_disk()
+        if entry is not None and self._trouble_of(entry.order_id, entry.kind) == "silent":
+            return await self._hold()
         if entry is None:
             return _problem(404, "unknown_operation", "there is no operation of that name")
         return web.json_response(entry.answer(time.time()))

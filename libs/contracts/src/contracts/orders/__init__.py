@@ -58,6 +58,7 @@ from contracts.orders.events import (
     Scalar,
     StepFailed,
 )
+from contracts.orders.force import Force, Forced, ForceRefused
 from contracts.orders.holds import HOLD_REASONS, WINDOW, Held, Hold, Release, Released
 from contracts.orders.market import MarketTerms
 from contracts.orders.refunds import (
@@ -123,6 +124,9 @@ __all__ = [
     "EditedLine",
     "ExceptionRaised",
     "ExceptionResolved",
+    "Force",
+    "ForceRefused",
+    "Forced",
     "FulfillmentChanged",
     "FulfillmentStatus",
     "GiveUpRefund",

@@ -74,7 +74,7 @@ def shown(key: UUID, order: Order, version: int) -> dict[str, Any]:
         **{name: plain(getattr(order, name)) for name in ("placed_at", "approved_at", "cancelled_at", "completed_at")},
         "processes": [
             {"id": run.id, "kind": run.kind, "step": run.step, "waits_for": waits_for(run), "since": run.since.isoformat(),
-             "end": run.end, "asks": run.asks, "detail": run.detail}
+             "end": run.end, "asks": run.asks, "operation_id": run.operation_id and str(run.operation_id), "detail": run.detail}
             for run in order.runs.values()
         ],
         "invoices": [

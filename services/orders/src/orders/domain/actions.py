@@ -27,6 +27,7 @@ from contracts.orders import (
     ChangeTags,
     ConfirmEdit,
     DiscardEdit,
+    Force,
     GiveUpRefund,
     Hold,
     OpenEdit,
@@ -44,7 +45,8 @@ from orders.domain import edit, exceptions, refund, settle
 from orders.domain.amounts import payable
 from orders.domain.annotations import NONE, metadata_after, tags_after
 from orders.domain.order import Order, capture_option, has_shipped, retryable
-from orders.domain.run import Run
+from orders.domain.processes import PROCESSES
+from orders.domain.run import Ask, Run
 
 Answer = Literal["refused", "done", "tried"]
 """The answer to a request that is sent all the same: a refusal with the code; success, and nothing changes; or it is tried,
@@ -244,6 +246,45 @@ def _resolve(order: Order, request: Resolve | None) -> str | None:
     return None if None in whys else next(iter(whys), "resolution_unsupported")
 
 
+def _force(order: Order, request: Force | None) -> str | None:
+    if request is None:
+        whys = [_forcible(order, ask, "succeeded") for ask in order.asks.values()]
+        return None if None in whys else next(iter(whys), "operation_unknown")
+    ask = order.asks.get(str(request.target_operation_id))
+    if ask is not None:
+        return _forcible(order, ask, request.outcome)
+    target, facts = str(request.target_operation_id), order.facts
+    if target not in facts.captures and target not in facts.authorizations:
+        return "operation_unknown"
+    return "outcome_recorded" if request.outcome == "succeeded" else "not_forceable"
+
+
+def _forcible(order: Order, ask: Ask, outcome: str) -> str | None:
+    """Why the outcome of this operation cannot be stated now; null: it can, and payments decides."""
+    run = order.runs[ask.run]
+    yes = PROCESSES[run.kind].step(ask.step).yes
+    if yes is None or yes.owner() != "payments":
+        return "not_forceable"
+    if ask.answer:
+        was_refused = ask.answer != yes.TYPE and run.waits == "person"
+        return None if outcome == "succeeded" and was_refused else "not_forceable"
+    is_new = run.operation_id == ask.operation_id and run.asks < 2 and not run.interim
+    return "not_forceable" if is_new else None
+
+
+def _owner(order: Order, request: Force) -> str:
+    ask = order.asks.get(str(request.target_operation_id))
+    if ask is None:
+        return ": it has succeeded"
+    yes = PROCESSES[order.runs[ask.run].kind].step(ask.step).yes
+    owner = yes.owner() if yes is not None else "nobody"
+    if owner != "payments":
+        return f": {owner} has been asked since {ask.asked_at.isoformat()} and answers for itself"
+    if ask.answer:
+        return f": payments has answered {ask.code or ask.answer}"
+    return f": payments has been asked since {ask.asked_at.isoformat()} and may still answer"
+
+
 def _ends_by(order: Order, request: Resolve) -> str:
     code = exceptions.open_code(order, request.exception_id)
     return f": {code} ends by {exceptions.ends_by(code)}" if code is not None else ""
@@ -371,6 +412,11 @@ ACTIONS: Final[Mapping[str, Action]] = {
             "order_held": HELD,
             "obstacle_remains": WhyNot("tried", "an exception keeps the order from starting"),
             "step_not_failed": WhyNot("refused", "no step of the order waits for a person"),
+        }),
+        Action("force", Force, "orders.force", _force, {
+            "operation_unknown": WhyNot("refused", "no operation of this id waits for an answer or for a person"),
+            "outcome_recorded": WhyNot("done", "the operation has this outcome"),
+            "not_forceable": WhyNot("refused", "the owner of the operation may still answer, or it has its outcome", _owner),
         }),
         Action("resolve", Resolve, "orders.edit", _resolve, {
             "exception_unknown": WhyNot("refused", "the order has no open exception, or none of this id"),

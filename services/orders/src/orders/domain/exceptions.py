@@ -276,6 +276,8 @@ KINDS: Final = {kind.code: kind for kind in (
     Kind("shipment_reported",        "shipped upstream, and not by us",                                     ACKNOWLEDGED,                                                                                   OURS,     "our own shipment, " + TAKEN_BACK),
     Kind("cancelled_too_late",       "cancelled upstream after it has shipped",                             ACKNOWLEDGED,                                                                                   OURS,     "a snapshot that is not cancelled"),
     Kind("order_reinstated",         "alive or paid upstream after it was cancelled",                       Choice("placed anew as the marketplace now states it; 409 `undo_running` until the cancel has ended", place_anew, _unless_undoing), Choice("the order stays cancelled", nothing), "a snapshot that is cancelled again"),
+    # a statement of a person
+    Kind("outcome_contradicted",     "a gateway reports another outcome than the one that a person stated", Choice("the gateway is right: recorded. No amount moves: `force` states that a refused operation succeeded, a recorded refund takes money out of the books", nothing), Choice("the stated outcome stays", nothing), "nothing else; a further one is added to it"),
     # a process that waits
     Kind("invoice_failed",         "invoicing refuses the invoice",                                       Choice("asks for the invoice again, like `retry`", try_again, _unless_asked),                                   None,     "an invoice: a seller that is unknown or incomplete is tried again by itself within 15 minutes, another seller of the market at once; a cancel"),
 )}

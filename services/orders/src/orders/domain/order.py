@@ -25,6 +25,8 @@ from contracts.orders import (
     EditOpened,
     ExceptionRaised,
     ExceptionResolved,
+    Forced,
+    ForceRefused,
     FulfillmentChanged,
     FulfillmentStatus,
     Held,
@@ -309,8 +311,10 @@ def _progressed(order: Order, event: Progressed) -> dict[str, object]:
 
 
 def _matters(ask: Ask, runs: Mapping[str, Run]) -> bool:
-    """Whether an ask is open, or its process still waits at it. The answer to another one changes nothing any more."""
-    return not ask.answer or runs[ask.run].operation_id == ask.operation_id
+    """Whether an ask is open, or its process still waits at it: for what it means, or for a person who decides about its
+    refusal. The answer to another one changes nothing any more."""
+    run = runs[ask.run]
+    return not ask.answer or run.operation_id == ask.operation_id or (run.waits == "person" and run.step == ask.step)
 
 
 # By type: folded a dozen times on an order's way, a chain of `case`s would ask fifteen questions for the commonest of them.
@@ -345,6 +349,8 @@ _FOLDS: Final[Mapping[type[Event], Callable[[Order, Any], dict[str, object]]]] =
             RefundGivenUp,
             EditOpened,
             EditChanged,
+            Forced,
+            ForceRefused,
         ),
         _only_statuses,
     ),

@@ -19,6 +19,8 @@ from orders.domain.snapshots import wholly_cancelled
 from orders.domain.story import Story
 
 KIND: Final = "undo"
+OUTLIVES: Final = frozenset({"order_reinstated", "outcome_contradicted"})
+"""Exceptions that a cancel does not end: the order may be placed anew, and money may have moved that no undo has returned."""
 
 
 class UndoData(RunData):
@@ -130,7 +132,7 @@ def _ended(story: Story, run: Run) -> None:
         story.kinds[other.kind].undone(story, story.runs[other.id])
     holds.release_cancelled(story)
     for code in story.order.exceptions:
-        if code != "order_reinstated":  # every other one is about an order of which nothing is left
+        if code not in OUTLIVES:  # every other one is about an order of which nothing is left
             story.resolve_exception(code)
 
 

@@ -13,11 +13,11 @@ from typing import Any, Final, Literal, NamedTuple
 from uuid import UUID
 
 from contracts.deciding import Context, Decision, Effect, Withdrawn
-from contracts.payments import Contradicted, Declined, Failed, Force, ForceCode, ForceRefused, Outcome
+from contracts.payments import Contradicted, Declined, Failed, Force, ForceCode, Forced, ForceRefused
 from payments.domain import facts
 from payments.domain.commands import resumed_voids
 from payments.domain.gateway import GatewayCall, GatewayOutcome, check, follow_up_id
-from payments.domain.ledger import Confirmed, Forced, Ledger, Operation, evolve
+from payments.domain.ledger import Confirmed, Ledger, Operation, evolve
 
 UNANSWERED_MIN: Final = 3
 """Tries without an outcome, after which a gateway counts as one that does not answer."""
@@ -48,21 +48,12 @@ def force(ledger: Ledger, command: Force, context: Context) -> Decision:
     target_id = command.target_operation_id
     target = ledger.operation(target_id, context)
     if target is None:
-        return [_refused(command, context, "operation_unknown", f"payments has no operation {target_id}")]
-    if target.recorded is not None and not target.is_open and _outcome_of(target) == command.outcome:
-        return []
+        return [_refused(ledger, command, context, "operation_unknown", f"payments has no operation {target_id}")]
+    if target.recorded is not None and target.outcome == command.outcome:
+        return [_forced(ledger, command, target, context)]
     if (no := _why_not(ledger, command, target, context)) is not None:
         return [no]
-    forced = Forced(
-        order_id=context.key,
-        store_id=context.store_id,
-        operation_id=command.operation_id,
-        target_operation_id=target_id,
-        outcome=command.outcome,
-        reference=command.reference,
-        reason=command.reason,
-        actor=command.actor,
-    )
+    forced = _forced(ledger, command, target, context)
     event = _stated(ledger, command, target, context)
     effects: list[Effect] = [forced, event]
     if target.is_open:
@@ -71,27 +62,45 @@ def force(ledger: Ledger, command: Force, context: Context) -> Decision:
     return resumed_voids(evolve(evolve(ledger, forced), event), effects, target_id, target, context)
 
 
+def _forced(ledger: Ledger, command: Force, target: Operation, context: Context) -> Forced:
+    assert target.currency is not None, "an operation that was asked for has a currency"
+    return Forced(
+        order_id=context.key,
+        store_id=context.store_id,
+        operation_id=command.operation_id,
+        currency=target.currency,
+        totals=ledger.totals(),
+        target_operation_id=command.target_operation_id,
+        outcome=command.outcome,
+        reference=command.reference,
+        reason=command.reason,
+        actor=command.actor,
+    )
+
+
 def _why_not(ledger: Ledger, command: Force, target: Operation, context: Context) -> ForceRefused | None:
     """Why the outcome cannot be stated now."""
     if target.postponed:
         why = "it waits for what is in flight on its authorization; no gateway is asked yet"
-        return _refused(command, context, "not_forceable", why)
+        return _refused(ledger, command, context, "not_forceable", why)
     if target.is_open:
         status = context.shares.get(AskingKey(context.key, command.target_operation_id))
         tries, since = status or Asking(0, None)  # no task yet: it is asked for in this very batch
         if tries >= UNANSWERED_MIN:
             return None
         why = f"{target.gateway} is being asked: {tries} of {UNANSWERED_MIN} tries are over without an outcome"
-        return _refused(command, context, "not_forceable", why, gateway=target.gateway, since=since, tries=tries)
+        return _refused(
+            ledger, command, context, "not_forceable", why, gateway=target.gateway, since=since, tries=tries
+        )
     if command.outcome == "failed" or target.state == "succeeded":
         why = f"it has its outcome: {target.state}"
-        return _refused(command, context, "not_forceable", why, gateway=target.gateway)
+        return _refused(ledger, command, context, "not_forceable", why, gateway=target.gateway)
     if not target.lines:
-        return _refused(command, context, "not_forceable", "the ledger refused it, or no longer has its lines")
+        return _refused(ledger, command, context, "not_forceable", "the ledger refused it, or no longer has its lines")
     allowed = _allowed(ledger, target)
     if allowed < target.amount_minor:
         why = f"{allowed} of {target.amount_minor} are left"
-        return _refused(command, context, "amount_exceeded", why, gateway=target.gateway, allowed_minor=allowed)
+        return _refused(ledger, command, context, "amount_exceeded", why, gateway=target.gateway, allowed_minor=allowed)
     return None
 
 
@@ -118,6 +127,7 @@ def _stated(ledger: Ledger, command: Force, target: Operation, context: Context)
 
 
 def _refused(
+    ledger: Ledger,
     command: Force,
     context: Context,
     code: ForceCode,
@@ -134,6 +144,8 @@ def _refused(
         operation_id=command.operation_id,
         code=code,
         refers_to=command.target_operation_id,
+        currency=ledger.currency,
+        totals=ledger.totals(),
         gateway=gateway,
         since=since,
         tries=tries,
@@ -167,7 +179,7 @@ def reported(
             target_operation_id=call.operation_id,
             command=target.kind,
             refers_to=target.refers_to,
-            recorded_outcome=_outcome_of(target),
+            recorded_outcome="succeeded" if target.state == "succeeded" else "failed",
             reported_outcome=said,
             amount_minor=target.amount_minor,
             reported_minor=outcome.amount_minor,
@@ -203,7 +215,3 @@ def _said(outcome: GatewayOutcome) -> Reported:
             return outcome.state
         case _:
             return "failed"
-
-
-def _outcome_of(operation: Operation) -> Outcome:
-    return "succeeded" if operation.state == "succeeded" else "failed"

@@ -8,12 +8,12 @@ captures in flight cannot spend the same euro. Amounts are never negative; `dire
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from typing import Annotated, Any, Final, Literal, NamedTuple, assert_never
+from typing import Any, Final, Literal, NamedTuple, assert_never
 from uuid import UUID
 
 from pydantic import Field
 
-from contracts.base import Document, Id, OrderKeyed, Personal, PrivateEvent, Text
+from contracts.base import Document, OrderKeyed, PrivateEvent, Text
 from contracts.deciding import Context, Reported
 from contracts.limits import MINOR_MAX
 from contracts.payments import (
@@ -23,11 +23,11 @@ from contracts.payments import (
     Declined,
     Failed,
     Force,
+    Forced,
     ForceRefused,
     GatewayName,
     MoneyLine,
     MoneyTotals,
-    Outcome,
     Pending,
     Refunded,
     Void,
@@ -55,16 +55,6 @@ class VoidPostponed(OrderKeyed, PrivateEvent, type="payments.void_postponed"):
     authorization_id: UUID
     lines: tuple[MoneyLine, ...] = ()
     """The amounts to release; empty: all that is left."""
-
-
-class Forced(OrderKeyed, PrivateEvent, type="payments.forced"):
-    """A person states the outcome of an operation; the event of that outcome follows."""
-
-    target_operation_id: UUID
-    outcome: Outcome
-    reference: Id | None = None
-    reason: Annotated[Text, Personal()] = ""
-    actor: Text
 
 
 class Confirmed(OrderKeyed, PrivateEvent, type="payments.confirmed"):
@@ -164,6 +154,11 @@ class Operation(Document):
     @property
     def is_open(self) -> bool:
         return self.state in ("asked", "pending")
+
+    @property
+    def outcome(self) -> Literal["", "succeeded", "failed"]:
+        """Empty while it is open."""
+        return "" if self.is_open else "succeeded" if self.state == "succeeded" else "failed"
 
     def call(self, order_id: UUID, store_id: str, operation_id: UUID, reference: str | None = None) -> GatewayCall:
         """What its gateway is asked to do."""
@@ -331,10 +326,7 @@ def evolve(ledger: Ledger, event: LedgerEvent) -> Ledger:
             )
             after = _with_operation(ledger, event.operation_id, waiting)
         case Forced():
-            operation = ledger.operations[event.target_operation_id]
-            is_asked = operation.is_open or operation.recorded == "unconfirmed"
-            recorded: Recorded = "unconfirmed" if is_asked else "stated"
-            after = _changed(ledger, event.target_operation_id, recorded=recorded)
+            after = _stated(ledger, event)
         case Confirmed():
             after = _changed(ledger, event.target_operation_id, recorded="confirmed", reference=event.gateway_reference)
         case Contradicted():
@@ -483,6 +475,15 @@ def _kind(command: str) -> Kind:
 def _with_operation(ledger: Ledger, operation_id: UUID | None, operation: Operation) -> Ledger:
     assert operation_id is not None, "every event of a ledger belongs to an operation"
     return ledger.model_copy(update={"operations": {**ledger.operations, operation_id: operation}})
+
+
+def _stated(ledger: Ledger, event: Forced) -> Ledger:
+    """A repeated statement changes nothing, nor does one about an operation that a restored ledger does not have."""
+    operation = ledger.operations.get(event.target_operation_id)
+    if operation is None or (operation.recorded is not None and operation.outcome == event.outcome):
+        return ledger
+    is_asked = operation.is_open or operation.recorded == "unconfirmed"
+    return _changed(ledger, event.target_operation_id, recorded="unconfirmed" if is_asked else "stated")
 
 
 def _changed(ledger: Ledger, operation_id: UUID, *, recorded: Recorded, reference: str | None = None) -> Ledger:
