@@ -27,7 +27,7 @@ from contracts.orders import (
 )
 from contracts.orders.annotations import Name, NoteText, Tags, Url
 from orders.api.problems import PROBLEMS
-from orders.api.requests import refusals
+from orders.api.requests import addressed, refusals
 from orders.api.shown import plain, shown
 from orders.domain.actions import ACTIONS
 from orders.responses import AttachmentAccepted, AttachmentShown, NoteAccepted, NoteShown, OrderShown
@@ -79,17 +79,13 @@ def add_routes(router: APIRouter, app: App) -> None:
     view = app.principal("orders.view")
     may = {name: app.principal(action.scope) for name, action in ACTIONS.items()}
 
-    def of(request: Request, who: Principal, order_id: UUID) -> dict[str, Any]:
-        operation = app.operation_id(request, who, order_id)
-        return {"order_id": order_id, "store_id": who.store_id, "operation_id": operation, "actor": who.actor}
-
     @router.post(
         "/orders/{order_id}/archive", response_model=OrderShown, dependencies=CHANGE,
         openapi_extra=refusals("archive"),
     )  # fmt: skip
     async def archive(request: Request, who: Annotated[Principal, Depends(may["archive"])], order_id: UUID) -> Response:
         """Leave the order out of lists that do not ask for archived ones. It changes no status, and the order goes on."""
-        message = Archive(**of(request, who, order_id))
+        message = Archive(**addressed(app, request, who, order_id))
         return await app.execute(request, who, message, lambda o: (200, shown(order_id, o.state, o.version)))
 
     @router.post(
@@ -100,7 +96,7 @@ def add_routes(router: APIRouter, app: App) -> None:
         request: Request, who: Annotated[Principal, Depends(may["unarchive"])], order_id: UUID
     ) -> Response:
         """Show the order in all lists again."""
-        message = Unarchive(**of(request, who, order_id))
+        message = Unarchive(**addressed(app, request, who, order_id))
         return await app.execute(request, who, message, lambda o: (200, shown(order_id, o.state, o.version)))
 
     @router.post(
@@ -111,7 +107,7 @@ def add_routes(router: APIRouter, app: App) -> None:
         request: Request, who: Annotated[Principal, Depends(may["add_note"])], order_id: UUID, body: NoteBody
     ) -> Response:
         """Add a note, for the store's people or for the customer. It is never changed: a correction is another note."""
-        message = AddNote(**of(request, who, order_id), **body.model_dump())
+        message = AddNote(**addressed(app, request, who, order_id), **body.model_dump())
 
         def answer(outcome: Outcome) -> tuple[int, Any]:
             return 201, {"note_id": str(message.operation_id), **shown(order_id, outcome.state, outcome.version)}
@@ -129,7 +125,7 @@ def add_routes(router: APIRouter, app: App) -> None:
         body: AttachmentBody,
     ) -> Response:
         """Add a link, http or https. The address is stored, never opened."""
-        message = AddAttachment(**of(request, who, order_id), **body.model_dump())
+        message = AddAttachment(**addressed(app, request, who, order_id), **body.model_dump())
 
         def answer(outcome: Outcome) -> tuple[int, Any]:
             return 201, {"attachment_id": str(message.operation_id), **shown(order_id, outcome.state, outcome.version)}
@@ -144,7 +140,7 @@ def add_routes(router: APIRouter, app: App) -> None:
         request: Request, who: Annotated[Principal, Depends(may["change_tags"])], order_id: UUID, body: TagsBody
     ) -> Response:
         """Remove tags, then add tags; both or, if too many would remain, neither."""
-        message = ChangeTags(**of(request, who, order_id), add=body.add, remove=body.remove)
+        message = ChangeTags(**addressed(app, request, who, order_id), add=body.add, remove=body.remove)
         return await app.execute(request, who, message, lambda o: (200, shown(order_id, o.state, o.version)))
 
     async def set_metadata(
@@ -154,7 +150,7 @@ def add_routes(router: APIRouter, app: App) -> None:
             metadata = json_object(body)
         except ValueError as error:
             raise invalid(Invalid("body", "", f"Value error, {error}")) from None
-        message = SetMetadata(**of(request, who, order_id), metadata=metadata, mode=mode)
+        message = SetMetadata(**addressed(app, request, who, order_id), metadata=metadata, mode=mode)
         return await app.execute(request, who, message, lambda o: (200, shown(order_id, o.state, o.version)))
 
     @router.patch(
@@ -187,7 +183,7 @@ def add_routes(router: APIRouter, app: App) -> None:
         request: Request, who: Annotated[Principal, Depends(may["set_reference"])], order_id: UUID, body: ReferenceBody
     ) -> Response:
         """Store the id of the order in a system of the store."""
-        message = SetReference(**of(request, who, order_id), reference=body.reference)
+        message = SetReference(**addressed(app, request, who, order_id), reference=body.reference)
         return await app.execute(request, who, message, lambda o: (200, shown(order_id, o.state, o.version)))
 
     async def page(

@@ -17,7 +17,7 @@ from contracts.orders import ChangeEdit, ConfirmEdit, DiscardEdit, EditChanges, 
 from contracts.snapshot import OrderContent
 from orders.api.loading import load
 from orders.api.problems import PROBLEMS
-from orders.api.requests import refusals
+from orders.api.requests import addressed, refusals
 from orders.domain import edit
 from orders.domain.actions import ACTIONS
 from orders.domain.amounts import payable
@@ -50,10 +50,6 @@ def add_routes(router: APIRouter, app: App) -> None:
         for name in ("open_edit", "change_edit", "confirm_edit", "discard_edit")
     }
 
-    def asked(request: Request, who: Principal, order_id: UUID) -> dict[str, Any]:
-        operation_id = app.operation_id(request, who, order_id)
-        return {"order_id": order_id, "store_id": who.store_id, "operation_id": operation_id, "actor": who.actor}
-
     @router.post(
         "/orders/{order_id}/edits", status_code=201, response_model=EditShown, dependencies=CHANGE,
         openapi_extra=refusals("open_edit"),
@@ -65,7 +61,7 @@ def add_routes(router: APIRouter, app: App) -> None:
         body: Annotated[NewEdit, Body(default_factory=NewEdit)],
     ) -> Response:
         """Open an edit of a placed order. Until it is confirmed or discarded, the order is asked nothing further."""
-        message = OpenEdit(**asked(request, who, order_id), changes=changes_of(body), reason=body.reason)
+        message = OpenEdit(**addressed(app, request, who, order_id), changes=changes_of(body), reason=body.reason)
         place = {"location": f"/v1/orders/{order_id}/edits/{message.operation_id}"}
         answer = answering(message.operation_id)
         return await app.execute(request, who, message, lambda outcome: (201, answer(outcome)[1], place))
@@ -82,7 +78,7 @@ def add_routes(router: APIRouter, app: App) -> None:
         body: EditChanges,
     ) -> Response:
         """Replace the changes of an edit that is not confirmed."""
-        message = ChangeEdit(**asked(request, who, order_id), edit_id=edit_id, changes=body)
+        message = ChangeEdit(**addressed(app, request, who, order_id), edit_id=edit_id, changes=body)
         return await app.execute(request, who, message, answering(edit_id))
 
     @router.get("/orders/{order_id}/edits", response_model=EditList, openapi_extra=answers("order_unknown"))
@@ -115,7 +111,7 @@ def add_routes(router: APIRouter, app: App) -> None:
         body: Annotated[ConfirmBody, Body(default_factory=ConfirmBody)],
     ) -> Response:
         """Carry an edit out. Confirming it twice changes nothing. One that leaves no piece of the order cancels it."""
-        message = ConfirmEdit(**asked(request, who, order_id), edit_id=edit_id, preview=body.preview)
+        message = ConfirmEdit(**addressed(app, request, who, order_id), edit_id=edit_id, preview=body.preview)
         answer = answering(edit_id)
         return await app.execute(request, who, message, lambda outcome: (202, answer(outcome)[1]))
 
@@ -131,7 +127,7 @@ def add_routes(router: APIRouter, app: App) -> None:
         body: Annotated[DiscardBody, Body(default_factory=DiscardBody)],
     ) -> Response:
         """End an edit that is not confirmed. The order is as it was."""
-        message = DiscardEdit(**asked(request, who, order_id), edit_id=edit_id, reason=body.reason)
+        message = DiscardEdit(**addressed(app, request, who, order_id), edit_id=edit_id, reason=body.reason)
         return await app.execute(request, who, message, answering(edit_id))
 
     @router.get("/orders/{order_id}/lines", response_model=LineHistory, openapi_extra=answers("order_unknown"))

@@ -10,7 +10,7 @@ from chassis.declare.app import App, Outcome, Principal
 from chassis.http.commands import CHANGE
 from contracts.base import Code, Text, Timestamp
 from contracts.orders import Hold, Release
-from orders.api.requests import refusals
+from orders.api.requests import addressed, refusals
 from orders.api.shown import shown
 from orders.domain.actions import ACTIONS
 from orders.responses import HoldPlaced, OrderShown
@@ -33,13 +33,11 @@ def add_routes(router: APIRouter, app: App) -> None:
         request: Request, who: Annotated[Principal, Depends(may["hold"])], order_id: UUID, body: HoldBody
     ) -> Response:
         """Ask, ship and capture nothing more until it is released, by a person or at `until`. Several may be open at once."""
-        operation = app.operation_id(request, who, order_id)
-        message = Hold(order_id=order_id, store_id=who.store_id, operation_id=operation, actor=who.actor,
-                       reason=body.reason, note=body.note, until=body.until)  # fmt: skip
+        message = Hold(**addressed(app, request, who, order_id), reason=body.reason, note=body.note, until=body.until)
 
         def answer(outcome: Outcome) -> tuple[int, Any]:
             holds = outcome.state.holds.values()
-            placed = next((str(one.hold_id) for one in holds if one.operation_id == operation), None)
+            placed = next((str(one.hold_id) for one in holds if one.operation_id == message.operation_id), None)
             return 201, {"hold_id": placed, **shown(order_id, outcome.state, outcome.version)}
 
         return await app.execute(request, who, message, answer)
@@ -53,8 +51,7 @@ def add_routes(router: APIRouter, app: App) -> None:
     ) -> Response:
         """End one hold. The order goes on when none is left."""
         message = Release(
-            order_id=order_id, store_id=who.store_id, operation_id=app.operation_id(request, who, order_id),
-            actor=who.actor, hold_id=hold_id,
+            **addressed(app, request, who, order_id), hold_id=hold_id,
         )  # fmt: skip
         return await app.execute(
             request, who, message, lambda outcome: (200, shown(order_id, outcome.state, outcome.version))

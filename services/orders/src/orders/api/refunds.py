@@ -18,7 +18,7 @@ from contracts.invoicing import InvoiceLineWanted, Issue
 from contracts.orders import GiveUpRefund, Refund, RefundWanted, RetryRefund
 from orders.api.loading import load
 from orders.api.problems import PROBLEMS
-from orders.api.requests import refusals
+from orders.api.requests import addressed, refusals
 from orders.domain import refund, refunds
 from orders.domain.actions import ACTIONS
 from orders.domain.order import Order, is_invoiced
@@ -56,8 +56,7 @@ def add_routes(router: APIRouter, app: App) -> None:
             return await preview(who, order_id, body)
         wanted = {name: getattr(body, name) for name in RefundWanted.model_fields}
         message = Refund(
-            order_id=order_id, store_id=who.store_id, operation_id=app.operation_id(request, who, order_id),
-            actor=who.actor, **wanted,
+            **addressed(app, request, who, order_id), **wanted,
         )  # fmt: skip
         place = f"/v1/orders/{order_id}/refunds/{message.operation_id}"
 
@@ -145,8 +144,7 @@ def add_routes(router: APIRouter, app: App) -> None:
     ) -> Response:
         """Try the refused step again, as a new operation, once its cause is corrected."""
         message = RetryRefund(
-            order_id=order_id, store_id=who.store_id, operation_id=app.operation_id(request, who, order_id),
-            actor=who.actor, refund_id=refund_id,
+            **addressed(app, request, who, order_id), refund_id=refund_id,
         )  # fmt: skip
         return await app.execute(
             request, who, message, lambda outcome: (202, shown(outcome.state, found(outcome.state, refund_id)))
@@ -165,8 +163,7 @@ def add_routes(router: APIRouter, app: App) -> None:
     ) -> Response:
         """End a refused refund. What has gone back stays refunded and credited; the rest does not go back."""
         message = GiveUpRefund(
-            order_id=order_id, store_id=who.store_id, operation_id=app.operation_id(request, who, order_id),
-            actor=who.actor, refund_id=refund_id, reason=body.reason,
+            **addressed(app, request, who, order_id), refund_id=refund_id, reason=body.reason,
         )  # fmt: skip
         return await app.execute(
             request, who, message, lambda outcome: (200, shown(outcome.state, found(outcome.state, refund_id)))

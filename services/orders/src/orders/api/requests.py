@@ -48,6 +48,16 @@ def refusals(name: str) -> dict[str, Any]:
     return answers("order_unknown", *codes)
 
 
+def addressed(app: App, request: Request, who: Principal, order_id: UUID) -> dict[str, Any]:
+    """The fields that every command of a request has."""
+    return {
+        "order_id": order_id,
+        "store_id": who.store_id,
+        "operation_id": app.operation_id(request, who, order_id),
+        "actor": who.actor,
+    }
+
+
 def add_routes(router: APIRouter, app: App) -> None:
     edit = app.principal("orders.edit")
     may = {name: app.principal(action.scope) for name, action in ACTIONS.items()}
@@ -64,8 +74,7 @@ def add_routes(router: APIRouter, app: App) -> None:
         key = order_id(who.store_id, body.channel, body.account, body.external_order_id)
         content = OrderContent.model_construct(**{name: getattr(body, name) for name in OrderContent.model_fields})
         message = Place(
-            order_id=key, store_id=who.store_id, operation_id=app.operation_id(request, who, key), actor=who.actor,
-            channel=body.channel, account=body.account, order=content,
+            **addressed(app, request, who, key), channel=body.channel, account=body.account, order=content,
         )  # fmt: skip
 
         def answer(outcome: Outcome) -> tuple[int, Any, dict[str, str]]:
@@ -79,10 +88,7 @@ def add_routes(router: APIRouter, app: App) -> None:
     )  # fmt: skip
     async def approve(request: Request, who: Annotated[Principal, Depends(may["approve"])], order_id: UUID) -> Response:
         message = Approve(
-            order_id=order_id,
-            store_id=who.store_id,
-            operation_id=app.operation_id(request, who, order_id),
-            actor=who.actor,
+            **addressed(app, request, who, order_id),
         )
         return await app.execute(
             request, who, message, lambda outcome: (200, shown(order_id, outcome.state, outcome.version))
@@ -99,14 +105,15 @@ def add_routes(router: APIRouter, app: App) -> None:
         body: Annotated[CancelBody, Body(default_factory=CancelBody)],
     ) -> Response:
         """Accepted at once; `status` becomes cancelled when it can no longer be refused. `operation_id` is the cancel's."""
-        operation = app.operation_id(request, who, order_id)
-        message = Cancel(order_id=order_id, store_id=who.store_id, operation_id=operation, actor=who.actor,
-                         cause=body.cause, reason=body.reason)  # fmt: skip
+        message = Cancel(**addressed(app, request, who, order_id), cause=body.cause, reason=body.reason)
 
         def answer(outcome: Outcome) -> tuple[int, Any]:
             run = outcome.state.undo
             running = data_of(run).cancel_operation_id if run is not None else None
-            return 202, {"operation_id": str(running or operation), **shown(order_id, outcome.state, outcome.version)}
+            return 202, {
+                "operation_id": str(running or message.operation_id),
+                **shown(order_id, outcome.state, outcome.version),
+            }
 
         return await app.execute(request, who, message, answer)
 
@@ -117,10 +124,7 @@ def add_routes(router: APIRouter, app: App) -> None:
     async def retry(request: Request, who: Annotated[Principal, Depends(may["retry"])], order_id: UUID) -> Response:
         """Repeat the step that was refused, once its cause is corrected."""
         message = Retry(
-            order_id=order_id,
-            store_id=who.store_id,
-            operation_id=app.operation_id(request, who, order_id),
-            actor=who.actor,
+            **addressed(app, request, who, order_id),
         )
         return await app.execute(
             request, who, message, lambda outcome: (202, shown(order_id, outcome.state, outcome.version))
@@ -139,8 +143,7 @@ def add_routes(router: APIRouter, app: App) -> None:
     ) -> Response:
         """End an exception: `accept` what the marketplace states, or `keep` the order as it runs here."""
         message = Resolve(
-            order_id=order_id, store_id=who.store_id, operation_id=app.operation_id(request, who, order_id),
-            actor=who.actor, exception_id=exception_id, resolution=body.resolution, reason=body.reason,
+            **addressed(app, request, who, order_id), exception_id=exception_id, resolution=body.resolution, reason=body.reason,
         )  # fmt: skip
         return await app.execute(
             request, who, message, lambda outcome: (200, shown(order_id, outcome.state, outcome.version))
