@@ -18,7 +18,7 @@ import test_simulation_saga as simulation
 
 from contracts import invoicing
 from contracts.ids import derived
-from orders.domain import answers, decisions, processes, undo, views
+from orders.domain import actions, answers, decisions, forcing, processes, undo, views
 from orders.domain.edit import EDIT
 from orders.domain.holds import HOLD
 from orders.domain.order import Progressed
@@ -74,7 +74,7 @@ def begun_by(place: Process, toy: Process, monkeypatch: pytest.MonkeyPatch, susp
     precedence: Any = {**beside, **PROCESSES.precedence, **of_toy, **suspended}
     declared = (place, SETTLE, REFUND, HOLD, EDIT, toy)
     known = Processes((*declared, undo.derived(*declared, last=GIVE_BACK)), precedence)
-    for module in (decisions, answers, processes, views, simulation):
+    for module in (actions, decisions, answers, forcing, processes, views, simulation):
         monkeypatch.setattr(module, "PROCESSES", known)
 
 
