@@ -1,14 +1,14 @@
-"""How every order of the run must end and what money must have moved, computed from the file alone.
+"""How every order of the run must end, and what money and goods must have moved, computed from the file alone.
 
-It deliberately shares no code with `retail`, `trouble` or a service, except the reading of cells. Sums, rounding, VAT, ids
-and trouble are computed here a second time, in another way and in whole numbers.
+It deliberately shares no code with `retail`, `trouble`, `changes` or a service, except the reading of cells. Sums, rounding,
+VAT, ids, trouble and changes are computed here a second time, in another way and in whole numbers.
 """
 
 from __future__ import annotations
 
 import hashlib
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Final, Literal, NamedTuple, NotRequired, TypedDict
@@ -16,7 +16,9 @@ from uuid import UUID
 
 from demo.source import Book, Document, Row
 
-End = Literal["completed", "cancelled:out_of_stock", "cancelled:declined", "cancelled:customer"]
+End = Literal[
+    "completed", "cancelled:out_of_stock", "cancelled:declined", "cancelled:customer", "cancelled:refunded"
+]  # fmt: skip
 
 _NAMESPACE: Final = UUID("b4f1c1a6-5d0e-5c39-9a43-6a1d1a0f7e21")
 _SHIPPING: Final = {"POST", "DOT", "C2"}
@@ -40,7 +42,23 @@ class Money(NamedTuple):
     credited_minor: int = 0
 
 
+class Changes(NamedTuple):
+    """What was changed of an order after it was placed. Amounts in pence, VAT included."""
+
+    edits: int = 0
+    added_minor: int = 0
+    """By how much edits made lines dearer."""
+    lines_cancelled: int = 0
+    """Lines that edits removed."""
+    lines_cancelled_minor: int = 0
+    refunds: int = 0
+    """Those that were requested, and those of edits; not the money that goes back with a cancel."""
+    refunds_minor: int = 0
+    credit_notes: int = 0
+
+
 MONEY: Final = Money._fields
+CHANGES: Final = Changes._fields
 
 
 class ActualRow(TypedDict):
@@ -54,10 +72,19 @@ class ActualRow(TypedDict):
     refunded_minor: int
     invoiced_minor: int
     credited_minor: int
+    edits: int
+    added_minor: int
+    lines_cancelled: int
+    lines_cancelled_minor: int
+    refunds: int
+    refunds_minor: int
+    credit_notes: int
     total_minor: NotRequired[int | None]
-    """The order's grand total; compared if present."""
+    """What the order costs in the end; compared if present."""
     invoiced_vat_minor: NotRequired[int | None]
     """The VAT on all its invoices; compared if present."""
+    credited_vat_minor: NotRequired[int | None]
+    """The VAT on all its credit notes; compared if present."""
     settled: NotRequired[bool]
     """False while a process is open that does not wait for a person. Without it, `actual` decides."""
 
@@ -70,16 +97,21 @@ class Expected:
     external_order_id: str
     lines: int
     total_minor: int
+    """As it was sent."""
     vat_minor: int
     """The VAT in the total, owed only when it is invoiced."""
     trouble: str
-    """`out_of_stock`, `declined`, `late`, `timed_out`, `cancelled`, or empty."""
+    """`out_of_stock`, `declined`, `late`, `timed_out`, `cancelled`, `refunded`, `line_cancelled`, `edited`, or empty."""
     end: End
     money: Money
+    changes: Changes
+    invoiced_vat_minor: int
+    credited_vat_minor: int
 
     @property
-    def invoiced_vat_minor(self) -> int:
-        return self.vat_minor if self.money.invoiced_minor else 0
+    def final_minor(self) -> int:
+        """What the order costs after its edits."""
+        return self.total_minor + self.changes.added_minor - self.changes.lines_cancelled_minor
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,7 +124,9 @@ class Aggregate:
     total_minor: int
     vat_minor: int
     invoiced_vat_minor: int
+    credited_vat_minor: int
     money: Money
+    changes: Changes
 
 
 class Unexpected(NamedTuple):
@@ -119,8 +153,34 @@ def aggregate(expected: Sequence[Expected]) -> Aggregate:
         total_minor=sum(order.total_minor for order in expected),
         vat_minor=sum(order.vat_minor for order in expected),
         invoiced_vat_minor=sum(order.invoiced_vat_minor for order in expected),
+        credited_vat_minor=sum(order.credited_vat_minor for order in expected),
         money=Money(*(sum(order.money[n] for order in expected) for n in range(len(MONEY)))),
+        changes=Changes(*(sum(order.changes[n] for order in expected) for n in range(len(CHANGES)))),
     )
+
+
+def left_on_shelf(book: Book, expected: Sequence[Expected]) -> dict[str, int]:
+    """SKU -> pieces in stock at the end. expected: of `expect`.
+
+    Before the run there are as many pieces as all orders need after their edits; none of a SKU without stock.
+    """
+    documents = book.order_documents
+    none_left = _zero_stock([_sold(document) for document in documents])
+    left: Counter[str] = Counter()
+    for n, order in enumerate(expected):
+        goods = _goods(documents[n % len(documents)])
+        left.update(dict.fromkeys((line.code for line in goods), 0))
+        if order.end not in ("completed", "cancelled:refunded"):
+            back = [(line.code, line.quantity) for line in goods]
+        elif order.trouble == "line_cancelled":
+            back = [(goods[-1].code, goods[-1].quantity)]
+        elif order.trouble == "refunded":
+            back = [(line.code, 1) for line in [_first_sold(goods)] if line is not None]
+        else:
+            back = []
+        for code, quantity in back:
+            left[code] += quantity
+    return {code: 0 if code in none_left else left[code] for code in sorted(left)}
 
 
 def compare(expected: Iterable[Expected], actual: Mapping[str, ActualRow]) -> list[Unexpected]:
@@ -142,12 +202,14 @@ def compare(expected: Iterable[Expected], actual: Mapping[str, ActualRow]) -> li
 
 def _differences(order: Expected, row: ActualRow) -> list[str]:
     pairs: list[tuple[str, object, object]] = [("end", order.end, row["actual"])]
-    pairs += [(name, getattr(order.money, name), row[name]) for name in MONEY]  # type: ignore[literal-required]  # MONEY holds keys of the row
+    must_be = {**order.money._asdict(), **order.changes._asdict()}
+    pairs += [(name, amount, row[name]) for name, amount in must_be.items()]  # type: ignore[literal-required]  # keys of the row
     pairs += [
         (name, must_be, is_now)
         for name, must_be, is_now in (
-            ("total_minor", order.total_minor, row.get("total_minor")),
+            ("total_minor", order.final_minor, row.get("total_minor")),
             ("invoiced_vat_minor", order.invoiced_vat_minor, row.get("invoiced_vat_minor")),
+            ("credited_vat_minor", order.credited_vat_minor, row.get("credited_vat_minor")),
         )
         if is_now is not None
     ]
@@ -157,7 +219,7 @@ def _differences(order: Expected, row: ActualRow) -> list[str]:
 class _Sold(NamedTuple):
     """The sums of one document."""
 
-    invoice_no: str
+    document: Document
     lines: int
     total: int
     vat: int
@@ -165,12 +227,22 @@ class _Sold(NamedTuple):
     """SKUs that need stock."""
 
 
+class _Line(NamedTuple):
+    """A row of goods."""
+
+    place: int
+    """Among the rows of its document, from 0."""
+    code: str
+    quantity: int
+    pence: int
+
+
 def _sold(document: Document) -> _Sold:
     codes = [row.stock_code.upper() for row in document.rows]
     shipping_rows = sum(code in _SHIPPING for code in codes)
     total = sum(_row_pence(row) for row in document.rows)  # shipping is charged like a line, only elsewhere
     return _Sold(
-        invoice_no=document.invoice_no,
+        document=document,
         lines=len(codes) - shipping_rows or len(codes),
         total=total,
         vat=_vat(document, total),
@@ -182,6 +254,24 @@ def _row_pence(row: Row) -> int:
     """floor(x + 1/2) of the exact fraction; nothing in an order is negative."""
     pounds, per = row.unit_price.as_integer_ratio()
     return (200 * row.quantity * pounds + per) // (2 * per)
+
+
+def _goods(document: Document) -> list[_Line]:
+    lines = (_Line(n, row.stock_code.upper(), row.quantity, _row_pence(row)) for n, row in enumerate(document.rows))
+    return [line for line in lines if line.code not in _SHIPPING | _SERVICES]
+
+
+def _piece(line: _Line) -> int:
+    """The price of one piece of a line, pence."""
+    return (2 * line.pence + line.quantity) // (2 * line.quantity)
+
+
+def _first_sold(goods: Iterable[_Line]) -> _Line | None:
+    """The first line of which a piece costs anything."""
+    for line in goods:
+        if _piece(line):
+            return line
+    return None
 
 
 def _vat(document: Document, gross: int) -> int:
@@ -216,11 +306,14 @@ def _zero_stock(sold: Sequence[_Sold]) -> set[str]:
 
 def _expected(turn: int, n: int, sold: Sequence[_Sold], none_left: set[str], store_id: str) -> Expected:
     order = sold[n]
-    external_id = order.invoice_no if turn == 0 else f"{order.invoice_no}-{turn + 1}"
+    number = order.document.invoice_no
+    external_id = number if turn == 0 else f"{number}-{turn + 1}"
     order_id = _order_id(store_id, external_id)
     trouble = _trouble(order, order_id, none_left)
-    end, money = _end(trouble, order.total)
-    return Expected(order_id, external_id, order.lines, order.total, order.vat, trouble, end, money)
+    end, money, changes, vats = _ENDS[trouble](order)
+    return Expected(
+        order_id, external_id, order.lines, order.total, order.vat, trouble, end, money, changes, *vats
+    )  # fmt: skip
 
 
 def _order_id(store_id: str, external_id: str) -> str:
@@ -236,17 +329,87 @@ def _trouble(order: _Sold, order_id: str, none_left: set[str]) -> str:
     if not order.goods.isdisjoint(none_left):
         return "out_of_stock"
     group = int(order_id[:8], 16) % 100 // 4
-    if order.total == 0 or group > 3:
+    if order.total == 0 or group > 6:
         return ""
-    return ("declined", "late", "timed_out", "cancelled")[group]
+    trouble = ("declined", "late", "timed_out", "cancelled", "refunded", "line_cancelled", "edited")[group]
+    if group < 4:
+        return trouble
+    goods = _goods(order.document)
+    possible = sum(line.pence for line in goods[:-1]) > 0 if group == 5 else _first_sold(goods) is not None
+    return trouble if possible else ""
 
 
-def _end(trouble: str, total: int) -> tuple[End, Money]:
-    """Stock is reserved before money is authorized; capture follows approval at once, and each capture its invoice."""
-    if trouble == "out_of_stock":
-        return "cancelled:out_of_stock", Money()
-    if trouble == "declined":
-        return "cancelled:declined", Money()
-    if trouble == "cancelled":
-        return "cancelled:customer", Money(total, total, 0, total, total, total)
-    return "completed", Money(authorized_minor=total, captured_minor=total, invoiced_minor=total)
+# -- ends: stock is reserved before money is authorized; capture follows approval at once, and each capture its invoice ----
+
+_End = tuple[End, Money, Changes, tuple[int, int]]
+"""How an order ends, what moved, and (VAT invoiced, VAT credited)."""
+
+
+def _out_of_stock(order: _Sold) -> _End:
+    return "cancelled:out_of_stock", Money(), Changes(), (0, 0)
+
+
+def _declined(order: _Sold) -> _End:
+    return "cancelled:declined", Money(), Changes(), (0, 0)
+
+
+def _completed(order: _Sold) -> _End:
+    return "completed", _paid(order.total), Changes(), (order.vat, 0)
+
+
+def _cancelled(order: _Sold) -> _End:
+    money = _paid(order.total)._replace(refunded_minor=order.total, credited_minor=order.total)
+    return "cancelled:customer", money, Changes(credit_notes=1), (order.vat, order.vat)
+
+
+def _refunded(order: _Sold) -> _End:
+    """A piece of the first line that costs something. If that was everything, the order is cancelled by it."""
+    line = _first_sold(_goods(order.document))
+    assert line is not None
+    back = _piece(line)
+    money = _paid(order.total)._replace(refunded_minor=back, credited_minor=back)
+    changes = Changes(refunds=1, refunds_minor=back, credit_notes=1)
+    end: End = "cancelled:refunded" if back == order.total else "completed"
+    vat = _line_vat(order, line.place)
+    return end, money, changes, (order.vat, (2 * vat * back + line.pence) // (2 * line.pence))
+
+
+def _line_cancelled(order: _Sold) -> _End:
+    """The last line of goods; nothing goes back for one that costs nothing."""
+    line = _goods(order.document)[-1]
+    back, one = line.pence, int(line.pence > 0)
+    money = _paid(order.total)._replace(refunded_minor=back, credited_minor=back)
+    changes = Changes(1, 0, 1, back, one, back, one)
+    return "completed", money, changes, (order.vat, _line_vat(order, line.place))
+
+
+def _edited(order: _Sold) -> _End:
+    """One piece more of the first line that costs something: a second authorization, capture and invoice."""
+    line = _first_sold(_goods(order.document))
+    assert line is not None
+    more = _piece(line)
+    vat = order.vat + _vat(order.document, more)
+    return "completed", _paid(order.total + more), Changes(edits=1, added_minor=more), (vat, 0)
+
+
+_ENDS: Final[Mapping[str, Callable[[_Sold], _End]]] = {
+    "": _completed, "late": _completed, "timed_out": _completed, "out_of_stock": _out_of_stock, "declined": _declined,
+    "cancelled": _cancelled, "refunded": _refunded, "line_cancelled": _line_cancelled, "edited": _edited,
+}  # fmt: skip
+
+
+def _paid(pence: int) -> Money:
+    return Money(authorized_minor=pence, captured_minor=pence, invoiced_minor=pence)
+
+
+def _line_vat(order: _Sold, place: int) -> int:
+    """The VAT of one row of an invoice: the order's net is spread over rows and shipping by largest remainder."""
+    rows = [(n, _row_pence(row), row.stock_code.upper() in _SHIPPING) for n, row in enumerate(order.document.rows)]
+    amounts = {n: pence for n, pence, is_shipping in rows if not is_shipping}
+    amounts[len(rows)] = sum(pence for _, pence, is_shipping in rows if is_shipping)
+    net = order.total - order.vat
+    nets = {n: net * pence // order.total for n, pence in amounts.items()}
+    odd = net - sum(nets.values())
+    for n in sorted(nets, key=lambda n: (-(net * amounts[n] % order.total), n))[:odd]:
+        nets[n] += 1
+    return amounts[place] - nets[place]

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import re
+from collections import Counter, defaultdict
 from collections.abc import Mapping
+from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any, Final
 from uuid import UUID
 
 import aiohttp
+import orjson
 
 from demo.oracle import ActualRow
 from demo.report import CAUSES, REASONS
@@ -22,8 +25,11 @@ LEDGERS = "select key, authorized_minor, captured_minor, voided_minor, refunded_
 DOCUMENTS = """
 select order_id, coalesce(sum(total_minor) filter (where kind = 'invoice'), 0)::bigint as invoiced_minor,
   coalesce(sum(total_minor) filter (where kind = 'credit'), 0)::bigint as credited_minor,
-  coalesce(sum(vat_minor) filter (where kind = 'invoice'), 0)::bigint as invoiced_vat_minor
+  coalesce(sum(vat_minor) filter (where kind = 'invoice'), 0)::bigint as invoiced_vat_minor,
+  coalesce(sum(vat_minor) filter (where kind = 'credit'), 0)::bigint as credited_vat_minor,
+  count(*) filter (where kind = 'credit') as credit_notes
 from documents group by order_id"""
+STOCK = "select sku, on_hand from stock"
 PARKED = "select key, retry_at is null as for_a_person from parked_keys"
 # Reason to wait in the orders service -> reason in the report; reasons that are not here keep their name.
 REASON_OF: Final = {
@@ -37,8 +43,52 @@ EVENTS: Final = "orders.events.v1"
 _DUPLICATES: Final = re.compile(r"^tradewind_duplicates_removed_total(?:\{[^}]*\})? ([0-9.e+]+)$", re.MULTILINE)
 
 
-async def actual_rows(installation: Installation) -> dict[str, ActualRow]:
-    """Every order of the orders service, and every parked one, by order id."""
+@dataclass
+class Published:
+    """What the orders service has published of all orders."""
+
+    completed_at: dict[UUID, datetime] = field(default_factory=dict)
+    """`ce_time` of each order's first `orders.completed`."""
+    changes: defaultdict[UUID, Counter[str]] = field(default_factory=lambda: defaultdict(Counter))
+    """Order id -> the counts and sums of `oracle.Changes` that follow from its edits and refunds."""
+
+
+async def published(installation: Installation) -> Published:
+    found = Published()
+    async for record in records(installation.system.kafka.bootstrap_servers, [EVENTS]):
+        named = dict(record.headers)
+        match named.get("ce_type"):
+            case b"orders.completed":
+                at = datetime.fromisoformat(named["ce_time"].decode())
+                found.completed_at.setdefault(UUID(record.key.decode()), at)
+            case b"orders.edited":
+                found.changes[UUID(record.key.decode())].update(edited(orjson.loads(record.value)))
+            case b"orders.refund_settled":
+                amount = orjson.loads(record.value)["amount_minor"]
+                found.changes[UUID(record.key.decode())].update(refunds=1, refunds_minor=amount)
+    return found
+
+
+def edited(event: Mapping[str, Any]) -> Counter[str]:
+    """What an `orders.edited` adds to the counts and sums of its order; nothing if no edit caused it."""
+    if event.get("edit_id") is None:
+        return Counter()
+    found = Counter(edits=1)
+    rows: defaultdict[str, list[Mapping[str, Any]]] = defaultdict(list)
+    for row in event.get("lines", ()):
+        if row["kind"] in ("reversal", "replacement", "added"):
+            rows[row["line_id"]].append(row)
+    for changed in rows.values():
+        difference = sum(row["amount_minor"] for row in changed)
+        if [row["kind"] for row in changed] == ["reversal"]:
+            found.update(lines_cancelled=1, lines_cancelled_minor=-difference)
+        else:
+            found["added_minor"] += max(difference, 0)
+    return found
+
+
+async def actual_rows(installation: Installation, changes: Mapping[UUID, Mapping[str, int]]) -> dict[str, ActualRow]:
+    """Every order of the orders service, and every parked one, by order id. changes: of `Published`."""
     orders = await fetch(installation.system.dsn("orders"), ORDERS)
     ledgers = {row["key"]: row for row in await fetch(installation.system.dsn("payments"), LEDGERS)}
     documents = {row["order_id"]: row for row in await fetch(installation.system.dsn("invoicing"), DOCUMENTS)}
@@ -46,15 +96,24 @@ async def actual_rows(installation: Installation) -> dict[str, ActualRow]:
     for name in installation.system.names:
         for row in await fetch(installation.system.dsn(name), PARKED):
             parked[row["key"]] = parked.get(row["key"], True) and row["for_a_person"]
-    rows = {str(row["key"]): _row(row["key"], row, ledgers, documents, parked) for row in orders}
+    rows = {
+        str(row["key"]): _row(row["key"], row, ledgers, documents, parked, changes.get(row["key"], {}))
+        for row in orders
+    }
     for key in parked:  # its snapshot was rejected: the orders service has no row for it
-        rows.setdefault(str(key), _row(key, None, ledgers, documents, parked))
+        rows.setdefault(str(key), _row(key, None, ledgers, documents, parked, {}))
     return rows
 
 
+async def stock(installation: Installation) -> dict[str, int]:
+    """SKU -> pieces in stock."""
+    return {row["sku"]: row["on_hand"] for row in await fetch(installation.system.dsn("fulfillment"), STOCK)}
+
+
 def _row(
-    key: UUID, order: Any, ledgers: Mapping[UUID, Any], documents: Mapping[UUID, Any], parked: Mapping[UUID, bool]
-) -> ActualRow:
+    key: UUID, order: Any, ledgers: Mapping[UUID, Any], documents: Mapping[UUID, Any], parked: Mapping[UUID, bool],
+    changes: Mapping[str, int],
+) -> ActualRow:  # fmt: skip
     ledger, document = ledgers.get(key), documents.get(key)
     if key in parked:
         actual, settled = "waiting:parked", parked[key]
@@ -68,8 +127,16 @@ def _row(
         refunded_minor=ledger["refunded_minor"] if ledger else 0,
         invoiced_minor=document["invoiced_minor"] if document else 0,
         credited_minor=document["credited_minor"] if document else 0,
+        edits=changes.get("edits", 0),
+        added_minor=changes.get("added_minor", 0),
+        lines_cancelled=changes.get("lines_cancelled", 0),
+        lines_cancelled_minor=changes.get("lines_cancelled_minor", 0),
+        refunds=changes.get("refunds", 0),
+        refunds_minor=changes.get("refunds_minor", 0),
+        credit_notes=document["credit_notes"] if document else 0,
         total_minor=order["grand_minor"] if order else None,
         invoiced_vat_minor=document["invoiced_vat_minor"] if document else 0,
+        credited_vat_minor=document["credited_vat_minor"] if document else 0,
         settled=settled,
     )
 
@@ -85,16 +152,6 @@ def _end(order: Any) -> tuple[str, bool]:
     if reason not in REASONS:
         reason = "exception"
     return f"waiting:{reason}", reason in ("approval", "stock", "exception")
-
-
-async def completed_at(installation: Installation) -> dict[UUID, datetime]:
-    """`ce_time` of every order's first `orders.completed` on the topic, by order id."""
-    found: dict[UUID, datetime] = {}
-    async for record in records(installation.system.kafka.bootstrap_servers, [EVENTS]):
-        named = dict(record.headers)
-        if named.get("ce_type") == b"orders.completed":
-            found.setdefault(UUID(record.key.decode()), datetime.fromisoformat(named["ce_time"].decode()))
-    return found
 
 
 async def duplicates_removed(installation: Installation) -> int:

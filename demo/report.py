@@ -16,16 +16,18 @@ from typing import Any, Final
 from rich.table import Table
 from rich.text import Text
 
-from demo.oracle import MONEY, ActualRow, Expected, Unexpected
+from demo.oracle import CHANGES, MONEY, ActualRow, Expected, Unexpected
 from demo.retail import CURRENCY, RetailOrder
 from demo.source import Book
 
-CAUSES: Final = ("out_of_stock", "declined", "customer")
+CAUSES: Final = ("out_of_stock", "declined", "customer", "refunded")
 REASONS: Final = ("approval", "stock", "warehouse", "no_answer", "parked", "exception")
 _NO_PERSON: Final = "waiting:no_answer"
 """The only wait that needs no person: the process repeats the command itself."""
 _ENDS: Final = ("completed", *(f"cancelled:{cause}" for cause in CAUSES), *(f"waiting:{reason}" for reason in REASONS))
 _UNEXPECTED_NAMED_MAX: Final = 5
+COLUMNS: Final = (*MONEY, *CHANGES)
+"""Counts and sums of an order that add up to the report."""
 
 ORDERS_CSV_COLUMNS: Final = (
     "order_id",
@@ -36,7 +38,7 @@ ORDERS_CSV_COLUMNS: Final = (
     "trouble",
     "expected",
     "actual",
-    *MONEY,
+    *COLUMNS,
 )
 
 
@@ -69,6 +71,21 @@ class Checks:
     invariants_violated: int
 
 
+@dataclass(frozen=True, slots=True)
+class Stock:
+    """The stock at the end, SKU by SKU."""
+
+    skus: int
+    unexpected: Sequence[str]
+    """SKUs with other counts than the oracle's."""
+
+
+def stock_of(expected: Mapping[str, int], actual: Mapping[str, int]) -> Stock:
+    """Both: SKU -> pieces in stock."""
+    skus = sorted({*expected, *actual})
+    return Stock(len(skus), [sku for sku in skus if expected.get(sku) != actual.get(sku)])
+
+
 def source_figures(book: Book, orders: Sequence[RetailOrder]) -> SourceFigures:
     """orders: the file's, each once (`retail.orders_of`)."""
     rows = sum(order.document.row_count for order in orders)
@@ -82,6 +99,7 @@ def build_report(
     unexpected: Sequence[Unexpected],
     timings: Timings,
     checks: Checks,
+    stock: Stock,
 ) -> dict[str, Any]:
     """The content of report.json. actual: one row per distinct order received. Raises ValueError for an end not in `_ENDS`."""
     ends = _ends(actual)
@@ -98,12 +116,14 @@ def build_report(
         "completed": ends["completed"],
         "cancelled": _by_name(ends, "cancelled", CAUSES),
         "waiting": _by_name(ends, "waiting", REASONS),
-        "money": {CURRENCY: money_of(actual.values())},
+        "money": {CURRENCY: sums_of(MONEY, actual.values())},
+        "changes": {CURRENCY: sums_of(CHANGES, actual.values())},
         "orders_per_second": round(settled / replay, 2) if replay > 0 else 0.0,
         "received_to_completed_ms": {
             "p50": percentile(timings.received_to_completed_ms, 50),
             "p99": percentile(timings.received_to_completed_ms, 99),
         },
+        "stock": {"skus": stock.skus, "unexpected": list(stock.unexpected)},
         "duplicates_removed": checks.duplicates_removed,
         "invariants": {"checked": checks.invariants_checked, "violated": checks.invariants_violated},
         "unexpected": [order.order_id for order in unexpected],
@@ -112,13 +132,13 @@ def build_report(
 
 
 def orders_csv(expected: Iterable[Expected], actual: Mapping[str, ActualRow]) -> str:
-    """The content of orders.csv: a row per order sent, money as it moved; empty cells for an order that was not received."""
+    """The content of orders.csv: a row per order sent, with what moved and changed; empty cells for an order that was not received."""
     text = io.StringIO()
     writer = csv.writer(text, lineterminator="\n")
     writer.writerow(ORDERS_CSV_COLUMNS)
     for order in expected:
         row = actual.get(order.order_id)
-        seen = ["", *[""] * len(MONEY)] if row is None else [row["actual"], *_money(row)]
+        seen = ["", *[""] * len(COLUMNS)] if row is None else [row["actual"], *_values(COLUMNS, row)]
         writer.writerow(
             [
                 order.order_id,
@@ -135,9 +155,10 @@ def orders_csv(expected: Iterable[Expected], actual: Mapping[str, ActualRow]) ->
 
 
 def exit_status(report: Mapping[str, Any], expected: Sequence[Expected], actual: Mapping[str, ActualRow]) -> int:
-    """0 if no invariant is violated, no order is unexpected, and every order that was sent is settled; else 1."""
+    """0 if no invariant is violated, no order and no stock is unexpected, and every order sent is settled; else 1."""
     all_settled = all(order.order_id in actual and is_settled(actual[order.order_id]) for order in expected)
-    return 0 if not report["invariants"]["violated"] and not report["unexpected"] and all_settled else 1
+    failed = report["invariants"]["violated"] or report["unexpected"] or report["stock"]["unexpected"]
+    return 0 if all_settled and not failed else 1
 
 
 def is_settled(row: ActualRow) -> bool:
@@ -145,12 +166,12 @@ def is_settled(row: ActualRow) -> bool:
     return row.get("settled", row["actual"] != _NO_PERSON)
 
 
-def money_of(rows: Iterable[ActualRow]) -> dict[str, int]:
-    """The six money columns added up, pence."""
-    sums = dict.fromkeys(MONEY, 0)
+def sums_of(columns: Sequence[str], rows: Iterable[ActualRow]) -> dict[str, int]:
+    """The columns added up; amounts in pence."""
+    sums = dict.fromkeys(columns, 0)
     for row in rows:
-        for name, amount in zip(MONEY, _money(row), strict=True):
-            sums[name] += amount
+        for name, value in zip(columns, _values(columns, row), strict=True):
+            sums[name] += value
     return sums
 
 
@@ -202,11 +223,19 @@ def _order_rows(report: Mapping[str, Any]) -> list[tuple[str, str]]:
 
 
 def _money_rows(report: Mapping[str, Any]) -> list[tuple[str, str]]:
-    return [
-        (f"{name.removesuffix('_minor')}, {currency}", f"{amount // 100:,}.{amount % 100:02}")
-        for currency, amounts in report["money"].items()
-        for name, amount in amounts.items()
-    ]
+    rows = []
+    for currency, money in report["money"].items():
+        changes = report["changes"][currency]
+        figures = {name.removesuffix("_minor"): _decimal(amount) for name, amount in money.items()}
+        figures["credited"] += f" by {changes['credit_notes']:,} credit notes"
+        added, cancelled, refunded = (
+            _decimal(changes[name]) for name in ("added_minor", "lines_cancelled_minor", "refunds_minor")
+        )
+        lines = f"{changes['lines_cancelled']:,} lines of {cancelled} cancelled"
+        figures["edits"] = f"{changes['edits']:,}: {added} added, {lines}"
+        figures["refunds"] = f"{changes['refunds']:,}: {refunded} (besides those of cancels)"
+        rows += [(f"{name}, {currency}", figure) for name, figure in figures.items()]
+    return rows
 
 
 def _speed_rows(report: Mapping[str, Any]) -> list[tuple[str, str]]:
@@ -215,16 +244,18 @@ def _speed_rows(report: Mapping[str, Any]) -> list[tuple[str, str]]:
     seconds = report["seconds"]
     return [
         ("orders per second", f"{report['orders_per_second']:,.1f}"),
-        ("received to completed", f"p50 {shown['p50']}, p99 {shown['p99']} (all are sent at once, so they queue)"),
+        ("received to completed", f"p50 {shown['p50']}, p99 {shown['p99']} (all are sent at once)"),
         ("seconds", f"{seconds['setup']:.1f} to set up, {seconds['replay']:.1f} to replay"),
     ]
 
 
 def _check_rows(report: Mapping[str, Any], unexpected: Sequence[Unexpected]) -> list[tuple[str, str]]:
     invariants = report["invariants"]
+    stock = report["stock"]
     rows = [
         ("duplicates removed", f"{report['duplicates_removed']:,}"),
         ("invariants", f"{invariants['checked']:,} checked, {invariants['violated']:,} violated"),
+        ("unexpected stock", f"{len(stock['unexpected']):,} of {stock['skus']:,} articles"),
         ("unexpected ends", f"{len(unexpected):,}"),
     ]
     rows += [("", f"{order.order_id}: {order.reason}") for order in unexpected[:_UNEXPECTED_NAMED_MAX]]
@@ -253,12 +284,16 @@ def _by_name(ends: Mapping[str, int], kind: str, names: Sequence[str]) -> dict[s
     return {name: ends[f"{kind}:{name}"] for name in names if f"{kind}:{name}" in ends}
 
 
-def _money(row: ActualRow) -> list[int]:
-    return [row[name] for name in MONEY]  # type: ignore[literal-required]  # MONEY holds keys of the row
+def _values(columns: Sequence[str], row: ActualRow) -> list[int]:
+    return [row[name] for name in columns]  # type: ignore[literal-required]  # the columns are keys of the row
 
 
 def _pounds(pence: int) -> str:
-    return f"{CURRENCY} {pence // 100:,}.{pence % 100:02}"
+    return f"{CURRENCY} {_decimal(pence)}"
+
+
+def _decimal(pence: int) -> str:
+    return f"{pence // 100:,}.{pence % 100:02}"
 
 
 def _words(name: str) -> str:

@@ -7,7 +7,9 @@ import os
 import shutil
 import threading
 import time
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
+from datetime import datetime
 from pathlib import Path
 from typing import Any
 from uuid import UUID
@@ -18,15 +20,16 @@ from rich.console import Console
 import devservices
 from contracts.ids import order_id
 from demo import outcome
-from demo.customer import Customer
+from demo.changes import line_of
+from demo.desk import Desk, request_of
 from demo.display import Display
 from demo.following import Following, Stalled
-from demo.oracle import ActualRow, compare
+from demo.oracle import ActualRow, compare, left_on_shelf
 from demo.replay import Sent, replay
-from demo.report import Checks, Timings, build_report, exit_status, orders_csv, source_figures, summary
-from demo.retail import id_of
+from demo.report import Checks, Timings, build_report, exit_status, orders_csv, source_figures, stock_of, summary
+from demo.retail import RetailOrder, id_of
 from demo.task import ROOT, Task
-from demo.trouble import applies, stock, trouble_of, zero_stock_skus
+from demo.trouble import Trouble, applies, stock, trouble_of, zero_stock_skus
 from demo.warehouse import Warehouse
 from devservices.errors import DevservicesError
 from system.checker import Check, check, violations
@@ -40,10 +43,14 @@ class Seen:
     """The result of a run, read before the system stops."""
 
     actual: dict[str, ActualRow]
+    stock: dict[str, int]
+    """SKU -> pieces."""
     timings: Timings
     duplicates_removed: int
     stalled: str
     """What the orders wait for, if nothing changed for too long; else empty."""
+    refused: dict[UUID, str]
+    """Order id -> the code with which a request of the service desk was refused."""
 
 
 def run(task: Task, interrupt: Interrupt, console: Console, started: float) -> int:
@@ -75,33 +82,41 @@ async def _observe(task: Task, installation: Installation, display: Display, sta
         display.step("preparing databases and topics, starting the services")
         start_gateway(installation.system, task.logs / "gateway.jsonl", "--trouble", "demo")
         await install(installation)
-    await put_stock(installation, stock(task.run, zero))
-    cancels = {
-        key
-        for order in task.run
-        if trouble_of(key := id_of(order, STORE, order_id)) == "cancelled" and applies(order, zero)
-    }
+    troubled = [*_troubled(task.run, zero)]
+    more = [line.sku for _, order, trouble in troubled if trouble == "edited" if (line := line_of(trouble, order))]
+    await put_stock(installation, stock(task.run, zero, more))
+    asked = ((key, request_of(trouble, order)) for key, order, trouble in troubled)
+    desk = Desk(installation, {key: request for key, request in asked if request is not None})
     sent = Sent()
     setup_seconds = time.monotonic() - started
-    ended_at, stalled = await _replay(task, installation, display, cancels, sent)
+    ended_at, stalled = await _replay(task, installation, display, desk, sent)
     display.step("reading the result of each order")
-    actual = await outcome.actual_rows(installation)
-    latencies = await _received_to_completed_ms(installation, actual, sent)
+    published = await outcome.published(installation)
+    actual = await outcome.actual_rows(installation, published.changes)
+    latencies = _received_to_completed_ms(published.completed_at, actual, sent)
     timings = Timings(setup_seconds, ended_at - (sent.started_at or ended_at), latencies)
-    return Seen(actual, timings, await outcome.duplicates_removed(installation), stalled)
+    left = await outcome.stock(installation)
+    return Seen(actual, left, timings, await outcome.duplicates_removed(installation), stalled, desk.refused)
+
+
+def _troubled(run: Iterable[RetailOrder], zero_stock: frozenset[str]) -> Iterator[tuple[UUID, RetailOrder, Trouble]]:
+    for order in run:
+        key = id_of(order, STORE, order_id)
+        trouble = trouble_of(key)
+        if trouble is not None and applies(trouble, order, zero_stock):
+            yield key, order, trouble
 
 
 async def _replay(
-    task: Task, installation: Installation, display: Display, cancels: set[UUID], sent: Sent
+    task: Task, installation: Installation, display: Display, desk: Desk, sent: Sent
 ) -> tuple[float, str]:
     """Returns (time.monotonic() when the last order was settled, what the others wait for or an empty text)."""
-    customer = Customer(installation, cancels)
-    warehouse = Warehouse(installation, skipped=map(str, cancels))
+    warehouse = Warehouse(installation, skipped=desk.unshipped)
     following = Following(installation, len(task.run))
-    settled = asyncio.create_task(following.until_settled(lambda: customer.done, display.show))
+    settled = asyncio.create_task(following.until_settled(lambda: desk.done, display.show))
     parties = [
         asyncio.create_task(replay(installation.system.kafka.bootstrap_servers, task.run, STORE, sent)),
-        asyncio.create_task(customer.run()),
+        asyncio.create_task(desk.run()),
         asyncio.create_task(warehouse.run()),
     ]
     pending = {settled, *parties}
@@ -119,10 +134,9 @@ async def _replay(
         await asyncio.gather(settled, *parties, return_exceptions=True)
 
 
-async def _received_to_completed_ms(
-    installation: Installation, actual: dict[str, ActualRow], sent: Sent
+def _received_to_completed_ms(
+    completed_at: Mapping[UUID, datetime], actual: Mapping[str, ActualRow], sent: Sent
 ) -> list[float]:
-    completed_at = await outcome.completed_at(installation)
     return [
         completed_at[key].timestamp() * 1000 - at_ms
         for key, at_ms in sent.at_ms.items()
@@ -153,11 +167,13 @@ def _report(task: Task, seen: Seen, checks: list[Check], console: Console) -> in
     unexpected = compare(task.expected, seen.actual)
     counted = Checks(seen.duplicates_removed, sum(one.checked for one in checks), sum(one.violated for one in checks))
     source = source_figures(task.book, task.orders)
-    report = build_report(source, seen.actual, unexpected, seen.timings, counted)
+    shelves = stock_of(left_on_shelf(task.book, task.expected), seen.stock)
+    report = build_report(source, seen.actual, unexpected, seen.timings, counted, shelves)
     for path, content in zip(_reports(task), (_json(report), orders_csv(task.expected, seen.actual)), strict=True):
         path.write_text(content, encoding="utf-8")
     console.print(summary(report, task.book.broken_named(), unexpected))
-    for sentence in [*([seen.stalled] if seen.stalled else []), *violations(checks)]:
+    refused = [f"A request to change order {key} was refused: {code}." for key, code in seen.refused.items()]
+    for sentence in [*([seen.stalled] if seen.stalled else []), *refused, *violations(checks)]:
         console.print(f"{sentence} (the services' logs: {task.logs})", markup=False)
     return 1 if seen.stalled else exit_status(report, task.expected, seen.actual)
 

@@ -1,7 +1,7 @@
-"""The demo's trouble, made by rule, so that it can be predicted from the file.
+"""The demo's trouble, made by rule, so that it can be predicted from the file: what fails, and what people change later.
 
-Out of stock follows from the SKUs, all other trouble from the first eight hex digits of the order id: the test gateway and
-the demo's customer compute it themselves. An order that is short, or costs nothing, has no other trouble.
+Out of stock follows from the SKUs, all other trouble from the first eight hex digits of the order id: the test gateway
+computes it itself. An order that is short, or costs nothing, has no other trouble.
 """
 
 from __future__ import annotations
@@ -12,15 +12,19 @@ from collections.abc import Iterable, Sequence
 from typing import Final, Literal
 from uuid import UUID
 
+from demo.changes import Change, line_of
 from demo.retail import RetailOrder
 
-Trouble = Literal["declined", "late", "timed_out", "cancelled"]
+Trouble = Literal["declined", "late", "timed_out", "cancelled"] | Change
 # fmt: off
 _BY_HUNDREDTH: Final[tuple[Trouble, ...]] = (
     "declined",  "declined",  "declined",  "declined",   # 0-3    the gateway declines
     "late",      "late",      "late",      "late",       # 4-7    the gateway answers late
     "timed_out", "timed_out", "timed_out", "timed_out",  # 8-11   the gateway captures, its response is lost
     "cancelled", "cancelled", "cancelled", "cancelled",  # 12-15  the customer cancels after capture
+    "refunded",  "refunded",  "refunded",  "refunded",   # 16-19  a piece comes back after completion
+    "line_cancelled", "line_cancelled", "line_cancelled", "line_cancelled",  # 20-23  an edit removes a line after capture
+    "edited",    "edited",    "edited",    "edited",     # 24-27  an edit adds a piece after capture
 )
 # fmt: on
 
@@ -39,9 +43,13 @@ def trouble_of(order_id: UUID | str) -> Trouble | None:
     return _BY_HUNDREDTH[hundredth] if hundredth < len(_BY_HUNDREDTH) else None
 
 
-def applies(order: RetailOrder, zero_stock: frozenset[str]) -> bool:
-    """Whether the order has the trouble of its id: it is neither short nor free."""
-    return order.total_minor > 0 and not is_short(order, zero_stock)
+def applies(trouble: Trouble, order: RetailOrder, zero_stock: frozenset[str]) -> bool:
+    """Whether the order has the trouble of its id: it is neither short nor free, and has the line that a change needs."""
+    if order.total_minor == 0 or is_short(order, zero_stock):
+        return False
+    if trouble == "refunded" or trouble == "line_cancelled" or trouble == "edited":
+        return line_of(trouble, order) is not None
+    return True
 
 
 def is_short(order: RetailOrder, zero_stock: frozenset[str]) -> bool:
@@ -70,9 +78,12 @@ def zero_stock_skus(orders: Sequence[RetailOrder]) -> frozenset[str]:
     return frozenset(taken)
 
 
-def stock(run: Iterable[RetailOrder], zero_stock: frozenset[str]) -> dict[str, int]:
-    """SKU -> pieces in stock before the run, sorted by SKU: 0, or the pieces that all orders of the run need."""
-    pieces: Counter[str] = Counter()
+def stock(run: Iterable[RetailOrder], zero_stock: frozenset[str], more: Iterable[str] = ()) -> dict[str, int]:
+    """SKU -> pieces in stock before the run, sorted by SKU: 0, or the pieces that all orders of the run need.
+
+    more: SKUs of the pieces that edits add, one each.
+    """
+    pieces = Counter(more)
     for order in run:
         for line in order.goods:
             pieces[line.sku] += line.quantity

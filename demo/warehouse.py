@@ -1,12 +1,12 @@
 """The warehouse of the demo: lists the parcels to pack and reports each as shipped, over HTTP like a real one.
 
-It skips the orders that the demo's customer cancels: they must be cancelled before they are shipped.
+It skips the orders that the service desk is going to cancel or edit: both come before the parcel leaves.
 """
 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Iterable
+from collections.abc import Container
 from typing import Any, Final
 
 import aiohttp
@@ -21,10 +21,9 @@ PAUSE_SECONDS: Final = 0.1
 
 
 class Warehouse:
-    def __init__(self, installation: Installation, skipped: Iterable[str]) -> None:
-        self.installation = installation
-        self.skipped = frozenset(skipped)
-        """Order ids."""
+    def __init__(self, installation: Installation, skipped: Container[str]) -> None:
+        """skipped: order ids; it may change meanwhile."""
+        self.installation, self.skipped = installation, skipped
         self.shipped = 0
         self.refused = 0
         """Reports that fulfillment refused, e.g. of a cancelled shipment. A parcel is reported again while it is listed."""

@@ -5,16 +5,19 @@ from __future__ import annotations
 import csv
 import tempfile
 from collections import Counter
+from fractions import Fraction
 from pathlib import Path
 
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from demo.oracle import aggregate, compare, expect
+from contracts.money import round_half_up
+from demo.changes import line_of
+from demo.oracle import Expected, aggregate, compare, expect, left_on_shelf
 from demo.records import COLUMNS
-from demo.retail import orders_of, run_orders, snapshot
+from demo.retail import RetailLine, RetailOrder, orders_of, run_orders, snapshot
 from demo.source import LEFT_OUT, read
-from demo.trouble import is_short, zero_stock_skus
+from demo.trouble import applies, is_short, stock, trouble_of, zero_stock_skus
 
 prices = st.decimals(min_value=-1, max_value=10_000, places=4).map(lambda price: f"{price:f}")
 # fmt: off
@@ -82,7 +85,8 @@ def test_sums_agree_between_lines_totals_snapshots_and_oracle(lines: list[tuple[
     expected = expect(book, "demo", len(orders) + extra)
     skus = zero_stock_skus(orders)
     assert sum(is_short(order, skus) for order in orders) * 100 <= 6 * len(orders)
-    for order, told in zip(run_orders(orders, len(orders) + extra), expected, strict=True):
+    run = run_orders(orders, len(orders) + extra)
+    for order, told in zip(run, expected, strict=True):
         body = snapshot(order)["order"]
         totals = body["totals"]
         assert sum(line["line_total_minor"] for line in body["lines"]) == totals["items_minor"]
@@ -91,7 +95,36 @@ def test_sums_agree_between_lines_totals_snapshots_and_oracle(lines: list[tuple[
         assert len({line["external_line_id"] for line in body["lines"]}) == told.lines
         assert 0 <= told.vat_minor <= told.total_minor
         assert (told.trouble == "out_of_stock") == is_short(order, skus)
+        trouble = trouble_of(told.order_id)
+        if told.trouble != "out_of_stock":
+            assert told.trouble == (trouble if trouble is not None and applies(trouble, order, skus) else "")
+        assert changed(told) == changed_by_rule(told, order)
         assert told.external_order_id == body["external_order_id"]
     whole = aggregate(expected)
+    assert whole.credited_vat_minor <= whole.invoiced_vat_minor
+    more = [line.sku for told, order in zip(expected, run, strict=True) for line in [added(told, order)] if line]
+    put, left = stock(run, skus, more), left_on_shelf(book, expected)
+    assert all(0 <= left[sku] <= pieces for sku, pieces in put.items()) and list(left) == list(put)
+    if all(told.end == "completed" and told.trouble in ("", "late", "timed_out", "edited") for told in expected):
+        assert not any(left.values())
     assert whole.received == whole.completed + sum(whole.cancelled.values()) == len({e.order_id for e in expected})
     assert compare(expected, {}) == [(order.order_id, "never received") for order in expected]
+
+
+def changed(told: Expected) -> tuple[int, int, int]:
+    """Pence that edits add, cancel, and that go back by request."""
+    changes = told.changes
+    return changes.added_minor, changes.lines_cancelled_minor, changes.refunds_minor - changes.lines_cancelled_minor
+
+
+def changed_by_rule(told: Expected, order: RetailOrder) -> tuple[int, int, int]:
+    if told.trouble == "line_cancelled":
+        cancelled = line_of("line_cancelled", order)
+        return 0, cancelled.line_total_minor if cancelled else -1, 0
+    line = line_of("edited", order)
+    piece = round_half_up(Fraction(line.line_total_minor, line.quantity)) if line else -1
+    return piece * (told.trouble == "edited"), 0, piece * (told.trouble == "refunded")
+
+
+def added(told: Expected, order: RetailOrder) -> RetailLine | None:
+    return line_of("edited", order) if told.trouble == "edited" else None

@@ -10,10 +10,12 @@ from typing import Any, cast
 import pytest
 from rich.console import Console
 
-from demo.oracle import MONEY, ActualRow, Expected, Unexpected, compare, expect
+from demo.oracle import ActualRow, Expected, Unexpected, compare, expect
 from demo.report import (
+    COLUMNS,
     ORDERS_CSV_COLUMNS,
     Checks,
+    Stock,
     Timings,
     build_report,
     exit_status,
@@ -21,6 +23,7 @@ from demo.report import (
     orders_csv,
     percentile,
     source_figures,
+    stock_of,
     summary,
 )
 from demo.retail import RetailOrder
@@ -28,6 +31,7 @@ from demo.source import Book
 
 TIMINGS = Timings(setup_seconds=4.25, replay_seconds=2.0, received_to_completed_ms=[5.0, 1.0, 3.0, 9.0])
 CHECKS = Checks(duplicates_removed=38, invariants_checked=5_000, invariants_violated=0)
+STOCK = Stock(skus=1_854, unexpected=())
 
 Actual = dict[str, ActualRow]
 
@@ -39,14 +43,19 @@ def expected(sample: Book) -> list[Expected]:
 
 @pytest.fixture
 def actual(expected: list[Expected]) -> Actual:
-    return {order.order_id: cast(ActualRow, {"actual": order.end, **order.money._asdict()}) for order in expected}
+    return {
+        order.order_id: cast(ActualRow, {"actual": order.end, **order.money._asdict(), **order.changes._asdict()})
+        for order in expected
+    }
 
 
 @pytest.fixture
 def build(sample: Book, sample_orders: list[RetailOrder], expected: list[Expected]) -> Any:
-    def report_of(actual: Actual, timings: Timings = TIMINGS, checks: Checks = CHECKS) -> dict[str, Any]:
+    def report_of(
+        actual: Actual, timings: Timings = TIMINGS, checks: Checks = CHECKS, stock: Stock = STOCK
+    ) -> dict[str, Any]:
         figures = source_figures(sample, sample_orders)
-        return build_report(figures, actual, compare(expected, actual), timings, checks)
+        return build_report(figures, actual, compare(expected, actual), timings, checks, stock)
 
     return report_of
 
@@ -61,21 +70,33 @@ def test_the_report_of_a_good_run(build: Any, actual: Actual, expected: list[Exp
             "left_out": {"cancellation": 38, "stock_correction": 30},
         },
         "received": 386,
-        "completed": 340,
-        "cancelled": {"out_of_stock": 17, "declined": 13, "customer": 16},
+        "completed": 339,
+        "cancelled": {"out_of_stock": 17, "declined": 13, "customer": 16, "refunded": 1},
         "waiting": {},
         "money": {
             "GBP": {
-                "authorized_minor": 12_695_607,
-                "captured_minor": 12_695_607,
+                "authorized_minor": 12_700_470,
+                "captured_minor": 12_700_470,
                 "voided_minor": 0,
-                "refunded_minor": 318_479,
-                "invoiced_minor": 12_695_607,
-                "credited_minor": 318_479,
+                "refunded_minor": 415_060,
+                "invoiced_minor": 12_700_470,
+                "credited_minor": 415_060,
+            }
+        },
+        "changes": {
+            "GBP": {
+                "edits": 34,
+                "added_minor": 4_863,
+                "lines_cancelled": 19,
+                "lines_cancelled_minor": 92_059,
+                "refunds": 33,
+                "refunds_minor": 96_581,
+                "credit_notes": 49,
             }
         },
         "orders_per_second": 193.0,
         "received_to_completed_ms": {"p50": 3.0, "p99": 9.0},
+        "stock": {"skus": 1_854, "unexpected": []},
         "duplicates_removed": 38,
         "invariants": {"checked": 5_000, "violated": 0},
         "unexpected": [],
@@ -91,8 +112,8 @@ def test_orders_csv_sums_to_the_report(build: Any, actual: Actual, expected: lis
     assert tuple(rows[0]) == ORDERS_CSV_COLUMNS
     assert len(rows) == report["received"]
     assert sum(int(row["total_minor"]) for row in rows) == report["source"]["total_minor"]
-    for name in MONEY:
-        assert sum(int(row[name]) for row in rows) == report["money"]["GBP"][name]
+    sums = report["money"]["GBP"] | report["changes"]["GBP"]
+    assert {name: sum(int(row[name]) for row in rows) for name in COLUMNS} == sums
     assert sum(row["actual"] == "completed" for row in rows) == report["completed"]
     assert all(row["actual"] == row["expected"] for row in rows)
 
@@ -140,9 +161,15 @@ def test_settled_means_ended_without_open_process_or_waiting_for_a_person(row: A
     assert is_settled(row) is rests
 
 
-def test_the_exit_status_needs_all_three(build: Any, actual: Actual, expected: list[Expected]) -> None:
+def test_stock_is_unexpected_article_by_article() -> None:
+    assert stock_of({"A": 1, "B": 0}, {"A": 1, "B": 0}) == Stock(2, [])
+    assert stock_of({"A": 1, "B": 0, "C": 2}, {"A": 2, "B": 0, "D": 0}) == Stock(4, ["A", "C", "D"])
+
+
+def test_the_exit_status_needs_all_four(build: Any, actual: Actual, expected: list[Expected]) -> None:
     violated = build(actual, checks=Checks(0, 10, 1))
     assert exit_status(violated, expected, actual) == 1
+    assert exit_status(build(actual, stock=Stock(1_854, ["22752"])), expected, actual) == 1
     actual[expected[3].order_id]["settled"] = False
     assert exit_status(build(actual), expected, actual) == 1
     actual[expected[3].order_id]["settled"] = True
@@ -160,7 +187,7 @@ def test_percentiles_are_values_that_occurred(values: list[float], percent: int,
 def test_a_run_of_no_time_and_no_orders_divides_by_nothing(build: Any) -> None:
     report = build({}, timings=Timings(0, 0, []))
     assert (report["orders_per_second"], report["received_to_completed_ms"]) == (0.0, {"p50": None, "p99": None})
-    assert report["money"] == {"GBP": dict.fromkeys(MONEY, 0)}
+    assert report["money"]["GBP"] | report["changes"]["GBP"] == dict.fromkeys(COLUMNS, 0)
 
 
 def _printed(table: Any) -> str:
@@ -176,7 +203,11 @@ def test_the_table_shows_every_figure(build: Any, actual: Actual) -> None:
         "38 cancellation, 30 stock correction",
         "line 7, UnitPrice: '[red]free' is no",
         "cancelled: out of stock",
-        "126,956.07",
+        "127,004.70",
+        "4,150.60 by 49 credit notes",
+        "34: 48.63 added, 19 lines of 920.59 cancelled",
+        "33: 965.81 (besides",
+        "0 of 1,854 articles",
         "193.0",
         "p50 3 ms, p99 9 ms",
         "5,000 checked, 0 violated",

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from collections import Counter
+from typing import get_args
 from uuid import UUID, uuid5
 
 import pytest
 
+from demo.changes import Change, body_of, line_of
 from demo.oracle import expect
 from demo.retail import RetailOrder, id_of, orders_of, run_orders
 from demo.tests.conftest import Reader, row
@@ -24,7 +26,13 @@ from demo.trouble import applies, is_short, sent_twice, stock, trouble_of, zero_
         (11, "timed_out"),
         (12, "cancelled"),
         (15, "cancelled"),
-        (16, None),
+        (16, "refunded"),
+        (19, "refunded"),
+        (20, "line_cancelled"),
+        (23, "line_cancelled"),
+        (24, "edited"),
+        (27, "edited"),
+        (28, None),
         (99, None),
     ],
 )
@@ -36,7 +44,8 @@ def test_trouble_follows_from_the_first_eight_digits_of_the_order_id(hundredth: 
 
 def test_four_in_a_hundred_ids_have_each_trouble() -> None:
     counts = Counter(trouble_of(uuid5(UUID(int=0), str(n))) for n in range(20_000))
-    assert all(700 < counts[trouble] < 900 for trouble in ("declined", "late", "timed_out", "cancelled"))
+    del counts[None]
+    assert len(counts) == 7 and all(700 < n < 900 for n in counts.values())
 
 
 def test_an_order_id_is_asked_for_with_all_four_parts(read_rows: Reader) -> None:
@@ -84,9 +93,42 @@ def test_services_and_shipping_are_never_short(read_rows: Reader) -> None:
 
 def test_other_trouble_needs_a_price_and_stock(read_rows: Reader) -> None:
     paid, free = orders_of(read_rows(row("1"), row("2", price="0")))
-    assert applies(paid, frozenset())
-    assert not applies(paid, frozenset({"85123A"}))
-    assert not applies(free, frozenset())
+    assert applies("late", paid, frozenset())
+    assert not applies("late", paid, frozenset({"85123A"}))
+    assert not applies("late", free, frozenset())
+
+
+def test_a_change_needs_a_line_that_fits(read_rows: Reader) -> None:
+    """Goods only; of a price of a penny a piece, rounded; and an order that keeps goods that cost something."""
+    file = read_rows(
+        row("1", "M"), row("1", "X", quantity="3", price="0.004"), row("1", "Y", quantity="200", price="0.005"),
+        row("1", "POST"), row("2", "X"), row("2", "M"), row("3", "X", price="0"), row("3", "Y"),
+    )  # fmt: skip
+    many, one, free_first = orders_of(file)
+    nothing: frozenset[str] = frozenset()
+
+    def place(change: Change, order: RetailOrder) -> int | None:
+        line = line_of(change, order)
+        assert applies(change, order, nothing) == (line is not None)
+        return line and line.place
+
+    assert [place("line_cancelled", order) for order in (many, one, free_first)] == [3, None, None]
+    assert [place("edited", order) for order in (many, one, free_first)] == [3, 1, 2]
+    assert [place("refunded", order) for order in (many, one, free_first)] == [3, 1, 2]
+
+
+def test_a_change_is_what_a_person_requests(read_rows: Reader) -> None:
+    (order,) = orders_of(read_rows(row("1", quantity="6"), row("1", quantity="2")))
+    bodies = {}
+    for change in get_args(Change):
+        line = line_of(change, order)
+        assert line is not None
+        bodies[change] = body_of(change, line)["lines"]
+    assert bodies == {
+        "refunded": [{"line_id": "1", "quantity": 1}],
+        "line_cancelled": [{"line_id": "2", "quantity": 0}],
+        "edited": [{"line_id": "1", "quantity": 7}],
+    }
 
 
 def test_stock_is_nothing_for_the_short_and_enough_for_the_rest(sample_orders: list[RetailOrder]) -> None:
@@ -101,6 +143,11 @@ def test_stock_is_nothing_for_the_short_and_enough_for_the_rest(sample_orders: l
     assert min(put.values()) >= 0
     assert list(put) == sorted(put)
     assert not {"POST", "DOT", "C2", "M", "BANK CHARGES"} & set(put)
+
+
+def test_stock_has_the_pieces_that_edits_add(read_rows: Reader) -> None:
+    run = orders_of(read_rows(row("1", "X", quantity="2"), row("1", "Y")))
+    assert stock(run, frozenset({"Y"}), ["X", "X"]) == {"X": 4, "Y": 0}
 
 
 def test_every_tenth_snapshot_is_sent_twice() -> None:

@@ -19,7 +19,7 @@ import psutil
 import pytest
 
 import devservices
-from demo.oracle import MONEY
+from demo.report import COLUMNS
 from system.processes import System
 
 pytestmark = pytest.mark.real
@@ -28,15 +28,18 @@ ROOT = Path(__file__).resolve().parents[2]
 MARK = "TRADEWIND_DEMO_TEST"
 SMALL = """\
 InvoiceNo,StockCode,Description,Quantity,InvoiceDate,UnitPrice,CustomerID,Country
-700001,A1,LANTERN,2,12/1/2010 8:26,2.55,17850,United Kingdom
-700001,post,POSTAGE,1,12/1/2010 8:26,3.005,17850,United Kingdom
-700002,M,Manual,1,12/1/2010 8:28,10.01,17850,France
-C70003,A1,LANTERN,-2,12/1/2010 8:26,2.55,17850,United Kingdom
-700004,A2,MUG,x,12/1/2010 8:26,2.55,17850,United Kingdom
-700005,A2,MUG,3,12/1/2010 8:26,0,17850,EIRE
-700006,A3,"TEA, POT",7,1/5/2011 8:26,0.07,,United Kingdom
+732001,A1,LANTERN,2,12/1/2010 8:26,2.55,17850,United Kingdom
+732001,post,POSTAGE,1,12/1/2010 8:26,3.005,17850,United Kingdom
+732002,M,Manual,1,12/1/2010 8:28,10.01,17850,France
+C73203,A1,LANTERN,-2,12/1/2010 8:26,2.55,17850,United Kingdom
+732004,A2,MUG,x,12/1/2010 8:26,2.55,17850,United Kingdom
+732005,A2,MUG,3,12/1/2010 8:26,0,17850,EIRE
+732006,A3,"TEA, POT",7,1/5/2011 8:26,0.07,,United Kingdom
+732007,A1,LANTERN,3,1/5/2011 8:30,3.3333,17850,United Kingdom
+732007,A2,MUG,2,1/5/2011 8:30,1.10,17850,United Kingdom
+732007,POST,POSTAGE,1,1/5/2011 8:30,4.00,17850,United Kingdom
 """
-RUN = 60  # of the file's four orders: round and round, with each kind of trouble among them
+RUN = 60  # of the file's five orders: round and round, with each kind of trouble among them
 
 
 @dataclass
@@ -87,9 +90,9 @@ def test_a_demo_of_a_file_nobody_has_seen_comes_out_right_to_the_penny(demo: Dem
     assert status == 0, told
 
     report = json.loads((tmp_path / "report.json").read_text())
-    # 700001: 510 + 301 (300.5 rounds up); 700002: 1,001; 700005: nothing; 700006: 49
+    # 732001: 510 + 301 (300.5 rounds up); 732002: 1,001; 732005: nothing; 732006: 49; 732007: 1,000 + 220 + 400
     assert report["source"] == {
-        "rows": 5, "orders": 4, "total_minor": 1861, "left_out": {"broken_row": 1, "cancellation": 1},
+        "rows": 8, "orders": 5, "total_minor": 3481, "left_out": {"broken_row": 1, "cancellation": 1},
     }  # fmt: skip
     assert report["received"] == RUN == report["completed"] + sum(report["cancelled"].values())
     assert report["waiting"] == {} and report["unexpected"] == []
@@ -101,8 +104,12 @@ def test_a_demo_of_a_file_nobody_has_seen_comes_out_right_to_the_penny(demo: Dem
         orders = list(csv.DictReader(rows))
     assert len({order["order_id"] for order in orders}) == RUN
     assert all(order["expected"] == order["actual"] for order in orders)
-    for name in MONEY:
-        assert sum(int(order[name]) for order in orders) == report["money"]["GBP"][name]
+    sums = report["money"]["GBP"] | report["changes"]["GBP"]
+    assert {name: sum(int(order[name]) for order in orders) for name in COLUMNS} == sums
+    changed = report["changes"]["GBP"]  # 2 edits add a piece, 1 removes the mugs; 2 pieces are refunded
+    assert (changed["edits"], changed["lines_cancelled"], changed["refunds"]) == (3, 1, 3)
+    assert changed["lines_cancelled_minor"] == 220
+    assert report["stock"] == {"skus": 3, "unexpected": []}
     assert "line 6, Quantity: 'x' is no whole number" in told
 
 

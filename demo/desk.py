@@ -1,0 +1,166 @@
+"""The service desk of the demo: cancels, edits and refunds orders over HTTP, each when its order has got that far.
+
+A request is repeated with the same idempotency key until it is answered.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Mapping
+from typing import Any, Final, Protocol
+from uuid import UUID
+
+import aiohttp
+import asyncpg
+
+from demo.changes import Body, body_of, line_of
+from demo.retail import RetailOrder
+from demo.trouble import Trouble
+from system.installation import Installation
+
+CONNECTIONS: Final = 8
+PAUSE_SECONDS: Final = 0.2
+PROGRESS: Final = """
+select key, status, payment_status = 'paid' as paid, completed_at is not null as completed, waiting from orders
+where key = any($1)"""
+
+Progress = Mapping[str, Any]
+"""A row of `PROGRESS`."""
+
+
+class Refused(Exception):
+    """A request was answered with a problem that a repetition would not change. The message is its code."""
+
+
+class Request(Protocol):
+    """What the desk does with one order, in one step or several."""
+
+    async def advance(self, http: Http, key: UUID, order: Progress) -> bool:
+        """Sends what is due now. Returns whether nothing is left to do. Raises Refused, or an error of the client."""
+
+
+def request_of(trouble: Trouble, order: RetailOrder) -> Request | None:
+    """What the desk does with an order that has this trouble, if anything."""
+    if trouble == "cancelled":
+        return Cancel()
+    if trouble == "refunded" or trouble == "line_cancelled" or trouble == "edited":
+        line = line_of(trouble, order)
+        assert line is not None, order.external_order_id  # the trouble applies
+        return (Refund if trouble == "refunded" else Edit)(body_of(trouble, line))
+    return None
+
+
+class Cancel:
+    """Cancels an order whose money was captured."""
+
+    async def advance(self, http: Http, key: UUID, order: Progress) -> bool:
+        if order["paid"]:
+            await http.post(f"{key}/cancel", {"cause": "customer", "reason": "changed my mind"}, f"cancel-{key}")
+        return bool(order["paid"])
+
+
+class Edit:
+    """Edits an order whose money was captured; done when the edit has become true or is discarded."""
+
+    def __init__(self, changes: Body) -> None:
+        self._changes = changes
+        self._confirmed = False
+
+    async def advance(self, http: Http, key: UUID, order: Progress) -> bool:
+        if self._confirmed:
+            return bool(order["status"] != "editing")
+        if order["paid"]:
+            await self._edit(http, key)
+        return False
+
+    async def _edit(self, http: Http, key: UUID) -> None:
+        """As a person does: opens the edit, puts its changes, reads the preview, confirms exactly that."""
+        opened = await http.post(f"{key}/edits", {"reason": "the customer called"}, f"edit-{key}")
+        edit = f"{key}/edits/{opened['edit_id']}"
+        await http.send("PUT", edit, self._changes, f"change-{key}")
+        preview = (await http.send("GET", edit))["preview"]["preview"]
+        try:
+            await http.post(f"{edit}/confirm", {"preview": preview}, f"confirm-{key}-{preview}")
+        except Refused as refused:
+            if str(refused) != "edit_stale":
+                raise
+            return  # the order has moved since the preview: the next round reads it anew
+        self._confirmed = True
+
+
+class Refund:
+    """Refunds a completed order; done when the money is back, credited, and the goods are in stock again."""
+
+    def __init__(self, wanted: Body) -> None:
+        self._wanted = wanted
+        self._opened = False
+
+    async def advance(self, http: Http, key: UUID, order: Progress) -> bool:
+        if self._opened:
+            return bool(order["waiting"] == "")
+        if order["completed"]:
+            await http.post(f"{key}/refunds", self._wanted, f"refund-{key}")
+            self._opened = True
+        return False
+
+
+class Http:
+    """The orders API."""
+
+    def __init__(self, client: aiohttp.ClientSession) -> None:
+        self._client = client
+
+    async def post(self, path: str, body: Body, idempotency_key: str) -> Any:
+        return await self.send("POST", path, body, idempotency_key)
+
+    async def send(self, method: str, path: str, body: Body | None = None, idempotency_key: str | None = None) -> Any:
+        """Returns the answer. Raises Refused, aiohttp.ClientError, TimeoutError or OSError."""
+        headers = {} if idempotency_key is None else {"idempotency-key": idempotency_key}
+        async with self._client.request(method, f"/v1/orders/{path}", json=body, headers=headers) as response:
+            if response.status >= 500:
+                response.raise_for_status()
+            answer = await response.json(content_type=None)
+        if response.status >= 400:
+            raise Refused(answer["type"].rpartition("/")[2])
+        return answer
+
+
+class Desk:
+    def __init__(self, installation: Installation, requests: Mapping[UUID, Request]) -> None:
+        self.installation = installation
+        self.pending = dict(requests)
+        self.unshipped = {str(key) for key, one in requests.items() if not isinstance(one, Refund)}
+        """Ids of orders that the warehouse must not ship: those to cancel, and those to edit until that is done."""
+        self.refused: dict[UUID, str] = {}
+        """Order id -> the code of its refusal."""
+
+    @property
+    def done(self) -> bool:
+        return not self.pending
+
+    async def run(self) -> None:
+        """Returns when each request is done or refused, or its order waits for a person."""
+        database = await asyncpg.connect(self.installation.system.dsn("orders"))
+        try:
+            async with self.installation.client("orders", CONNECTIONS) as client:
+                http = Http(client)
+                while self.pending:
+                    rows = await database.fetch(PROGRESS, list(self.pending))
+                    await asyncio.gather(*(self._advance(http, row["key"], dict(row)) for row in rows))
+                    await asyncio.sleep(PAUSE_SECONDS)
+        finally:
+            await database.close()
+
+    async def _advance(self, http: Http, key: UUID, order: Progress) -> None:
+        request = self.pending[key]
+        try:
+            done = order["waiting"] == "exception" or await request.advance(http, key, order)
+        except Refused as refused:
+            self.refused[key] = str(refused)
+            done = True
+        except (aiohttp.ClientError, TimeoutError, OSError):
+            return
+        if done:
+            del self.pending[key]
+            if isinstance(request, Edit):
+                self.unshipped.discard(str(key))
