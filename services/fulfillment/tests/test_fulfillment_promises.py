@@ -98,6 +98,7 @@ def test_orders_with_crossed_skus_both_get_what_there_is() -> None:
 
 
 def test_crossed_orders_for_the_last_pieces_leave_one_short_and_none_half_reserved() -> None:
+    """Commerce Layer's edge case 13. Reservations do not expire."""
     house = House()
     house.given(count("A", 1), count("B", 1))
     made = house.together(reserve("r1", ("A", 1), ("B", 1)), reserve("r2", ("B", 1), ("A", 1), order="o2"))

@@ -239,6 +239,7 @@ def test_a_parcel_that_left_before_the_warehouse_was_suspended_discards_the_edit
 
 
 def test_a_refused_authorization_gives_back_the_pieces_and_resumes_the_warehouse(play: Play) -> None:
+    """Commerce Layer's edge case 14: no limit rejects a dearer order, its second authorization does."""
     play.paid_and_in_the_warehouse()
     before = play.order.content
     play.opens_an_edit(LineEdit(line_id="1", quantity=2)).confirms().suspended().extended()

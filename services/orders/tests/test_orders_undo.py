@@ -57,6 +57,7 @@ def test_cancel_during_reserve_that_comes_to_nothing(play: Play) -> None:
 
 
 def test_cancel_during_authorize_voids_the_late_success(play: Play) -> None:
+    """Commerce Layer's edge case 16."""
     play.receives(content(), market(gateway="test")).reserved().cancels().then(Cancelled)
     play.pending().nothing()
     play.wakes().then(asks=[Authorize])

@@ -239,6 +239,7 @@ def test_a_capture_at_a_gateway_that_is_gone_fails_by_its_name(paid: Play) -> No
 
 
 def test_a_void_waits_for_the_capture_in_flight_and_releases_the_rest(paid: Play) -> None:
+    """Commerce Layer's edge case 3."""
     paid.given(asked("c1", "capture", 40_00, "a1"))
     paid.when(void("v1", "a1"))
     paid.then(postponed("v1", "a1"))

@@ -96,6 +96,11 @@ def _approve(order: Order, request: Approve | None) -> str | None:
     return None if waits else "order_not_awaiting_approval"
 
 
+def _is_approved(order: Order) -> bool:
+    """Whether it is approved, also while it is edited."""
+    return order.status == "approved" or (order.status == "editing" and order.approved_at is not None)
+
+
 def _cancel(order: Order, request: Cancel | None) -> str | None:
     if order.status == "cancelled" or order.undo is not None:
         return "order_cancelled"
@@ -164,7 +169,7 @@ def _why_not_edit(order: Order, request: ConfirmEdit) -> str:
 def _capture(order: Order, request: CaptureOrder | None) -> str | None:
     if order.status == "cancelled" or order.undo is not None:
         return "order_cancelled"
-    if order.status != "approved" or "place" not in order.runs:
+    if not _is_approved(order) or "place" not in order.runs:
         return "order_not_approved"
     if capture_option(order) != "manual":
         return "capture_automatic"
@@ -201,7 +206,7 @@ def _exceeding(order: Order, request: CaptureOrder) -> str:
 
 def _approve_and_capture(order: Order, request: ApproveAndCapture | None) -> str | None:
     """On an approved order it is a capture of all that is left, if its market captures by hand."""
-    if order.approved_at is not None and order.status == "approved":
+    if order.approved_at is not None and _is_approved(order):
         why = _capture(order, None)
         return "order_approved" if why in ("capture_automatic", "nothing_to_capture", "order_not_approved") else why
     if (why := _approve(order, None)) is not None:
