@@ -14,7 +14,7 @@ from uuid import UUID, uuid4
 
 from asyncpg import Connection
 from pydantic_settings import SettingsConfigDict
-from sqlalchemy import BigInteger, Column, MetaData, Table, Text
+from sqlalchemy import BigInteger, Column, Identity, MetaData, Table, Text, Uuid
 
 from chassis.batch.database import Database
 from chassis.batch.inbound import Idempotency, Inbound
@@ -226,6 +226,14 @@ chassis_tables(metadata)
 Table("counters", metadata, *aggregate_columns(), Column("total", BigInteger, nullable=False))
 Table("labels", metadata, *aggregate_columns())
 Table("pots", metadata, Column("name", Text, primary_key=True), Column("filled", BigInteger, nullable=False))
+Table(
+    "heard",
+    metadata,
+    Column("n", BigInteger, Identity(), primary_key=True),
+    Column("key", Uuid, nullable=False),
+    Column("type", Text, nullable=False),
+    Column("amount", BigInteger, nullable=False),
+)
 
 SERVICE = Service(
     name="counter",
@@ -281,12 +289,12 @@ def filling(key: UUID, amount: int = 1) -> Fill:
 class World:
     """A shell on the counter's database, and helpers for the tests."""
 
-    def __init__(self, wishes: Settings) -> None:
+    def __init__(self, wishes: Settings, service: Service = SERVICE) -> None:
         self.settings = wishes
         self.database = Database(wishes, "chassis-tests")
         self.metrics = Metrics("counter")
-        self.shell = Shell(SERVICE, self.database, self.metrics)
-        self.replays = Replays(SERVICE, self.database, wishes)
+        self.shell = Shell(service, self.database, self.metrics)
+        self.replays = Replays(service, self.database, wishes)
         self._offset = 0
         self._serving: list[asyncio.Task[None]] = []
 

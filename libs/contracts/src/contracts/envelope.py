@@ -6,12 +6,13 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from datetime import datetime
 from functools import lru_cache
-from typing import Final, NamedTuple
+from typing import Any, Final, NamedTuple
 from uuid import UUID
 
+import orjson
 from pydantic import ValidationError
 
 from contracts.base import Addressed, Message, is_code
@@ -46,6 +47,12 @@ class Ignored(Exception):
     """An unknown type on the events topic of another service: counted, and not parked."""
 
 
+class Unknown(NamedTuple):
+    """The body of an event of a type that this release does not know: of a newer one, which was deployed first."""
+
+    fields: Mapping[str, Any]
+
+
 class Received(NamedTuple):
     """A valid record."""
 
@@ -59,7 +66,9 @@ class Received(NamedTuple):
     store_id: str
     correlation_id: str
     traceparent: str | None
-    body: Message
+    body: Message | Unknown
+    value: bytes
+    """The body as it was sent."""
 
 
 def _text(value: bytes) -> str:
@@ -130,16 +139,21 @@ def _named_by(key: bytes) -> tuple[UUID, str] | None:
     return named, str(named)
 
 
-def read(topic: str, key: bytes | None, value: bytes | None, headers: Headers) -> Received:
-    """Returns the record as a message. Raises Poison with its cause, or Ignored for an event of another service whose type is
-    unknown."""
+def read(topic: str, key: bytes | None, value: bytes | None, headers: Headers, *, unknown: bool = False) -> Received:
+    """Returns the record as a message. Raises Poison with its cause.
+
+    An event whose type is unknown raises Ignored; if `unknown`, it is returned with its fields as they are.
+    """
     named = texts(headers)
     kind = named.get("ce_type", "")
     model = MESSAGES.get(kind)
     if model is not None and topic not in _homes(model):
         model = None  # it means something, but not here
     if model is None and kind and not TOPICS[topic].addressed:
-        raise Ignored(kind)
+        if not unknown:
+            raise Ignored(kind)
+    else:
+        unknown = False
     if missing := [name for name in _NEEDED if not named.get(name)]:
         raise Poison(
             "missing_header",
@@ -153,7 +167,7 @@ def read(topic: str, key: bytes | None, value: bytes | None, headers: Headers) -
     subject, text = found
     if named["ce_subject"] != text:
         raise Poison("key_is_not_subject", f"the record key is {subject}, ce_subject is {named['ce_subject']!r}")
-    if model is None:
+    if model is None and not unknown:
         raise Poison("unknown_type", f"no message of type {kind!r} belongs on {topic}")
     if not is_code(named["ce_storeid"]):
         raise Poison(
@@ -172,10 +186,7 @@ def read(topic: str, key: bytes | None, value: bytes | None, headers: Headers) -
         raise Poison("no_body", "the record has no value (a tombstone); send the JSON body")
     if len(value) > BODY_BYTES_MAX:
         raise Poison("too_large", f"the body has {len(value)} bytes, at most {BODY_BYTES_MAX} are taken")
-    try:
-        body = model.model_validate_json(value, context=len(value))
-    except ValidationError as error:
-        raise Poison(*_explain(error)) from None
+    body = _body(model, value)
     _belongs(body, subject, named["ce_storeid"], named["ce_source"])
     return Received(
         id=message_id(time, named["ce_source"], named["ce_storeid"], subject, named["ce_id"]),
@@ -188,10 +199,27 @@ def read(topic: str, key: bytes | None, value: bytes | None, headers: Headers) -
         correlation_id=_correlation(named.get("ce_correlationid"), named["ce_id"]),
         traceparent=traceparent(named.get("traceparent")),
         body=body,
+        value=value,
     )
 
 
-def _belongs(body: Message, subject: UUID, store_id: str, source: str) -> None:
+def _body(model: type[Message] | None, value: bytes) -> Message | Unknown:
+    """Returns the body as its model reads it. Raises Poison."""
+    if model is None:
+        try:
+            fields = orjson.loads(value)
+        except orjson.JSONDecodeError as error:
+            raise Poison("bad_json", str(error)) from None
+        if not isinstance(fields, dict):
+            raise Poison("bad_body", "the body of an event is a JSON object")
+        return Unknown(fields)
+    try:
+        return model.model_validate_json(value, context=len(value))
+    except ValidationError as error:
+        raise Poison(*_explain(error)) from None
+
+
+def _belongs(body: Message | Unknown, subject: UUID, store_id: str, source: str) -> None:
     """Raises Poison unless the body is about the aggregate and the store that the headers name."""
     if isinstance(body, Snapshot):
         expected = order_id(store_id, body.source.channel, body.source.account, body.order.external_order_id)
@@ -202,6 +230,8 @@ def _belongs(body: Message, subject: UUID, store_id: str, source: str) -> None:
             raise Poison("key_is_not_subject", f"{body.KEY} is {body.key}, the record key is {subject}")
         if body.store_id != store_id:
             raise Poison("store_differs", f"store_id is {body.store_id!r}, ce_storeid is {store_id!r}")
+    elif isinstance(body, Unknown) and body.fields.get("store_id", store_id) != store_id:
+        raise Poison("store_differs", f"store_id is not ce_storeid, which is {store_id!r}")
 
 
 _CAUSES: Final = {"json_invalid": "bad_json", "too_large": "too_large"}

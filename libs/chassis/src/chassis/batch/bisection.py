@@ -185,8 +185,8 @@ class Bisection:
         """Whether the statements of a batch, for an order that does not exist, are committed within PROBE_SECONDS_MAX."""
         try:
             async with self._database.transaction(PROBE_SECONDS_MAX) as tx:
-                for aggregate in self._service.aggregates:
-                    await statements.begin(tx, [uuid4()], [uuid4()], {aggregate.table})
+                for tables in [{aggregate.table} for aggregate in self._service.aggregates] or [set()]:
+                    await statements.begin(tx, [uuid4()], [uuid4()], tables)
         except Exception as error:
             if not is_transient(error):
                 raise

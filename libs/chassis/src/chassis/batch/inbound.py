@@ -9,6 +9,7 @@ from uuid import UUID
 
 from chassis.batch.record import Record
 from chassis.declare.app import Outcome, Rendered
+from contracts.envelope import Received
 
 Origin = Literal["topic", "http", "timer", "task", "replay"]
 
@@ -30,6 +31,8 @@ class Inbound:
     claim: UUID | None = None
     """Its row in the inbox; null if another mechanism deduplicates it (Idempotency-Key, task, timer)."""
     record: Record | None = None
+    heard: Received | None = None
+    """The event as it was received, if the service's listener hears it."""
     task_id: UUID | None = None
     parked_id: int | None = None
     idempotency: Idempotency | None = None

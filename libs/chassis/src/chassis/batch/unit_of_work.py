@@ -25,6 +25,7 @@ from chassis.declare.service import Aggregate, Handler, Service, Share
 from chassis.declare.sql import Rows, columns
 from contracts.base import Command, Event, PrivateEvent, to_json
 from contracts.deciding import Context, Decision, Folded, Refusal, Task, Unasked, Wake, Withdrawn, effects_of
+from contracts.envelope import Received
 from contracts.limits import JOURNAL_BYTES_MAX
 from contracts.registry import topic_of
 
@@ -54,6 +55,8 @@ class Batch:
         self._shares: dict[Any, Any] = {}
         self._changed: dict[str, dict[Any, Any]] = {}
         self._journal: list[JournalRow] = []
+        self._heard: list[Any] = []
+        """What the listener has folded."""
         self._again: list[tuple[str, UUID, int]] = []
         self._closed: dict[tuple[str, UUID, UUID], int] = {}
         self.tasks: list[tuple[Inbound, str, Task]] = []
@@ -75,6 +78,8 @@ class Batch:
         wanted: dict[str, tuple[Aggregate[Any], dict[UUID, str]]] = {}
         handled: list[tuple[Inbound, Aggregate[Any]]] = []
         for inbound in inbounds:
+            if inbound.heard is not None:
+                continue
             aggregate, _ = self._handler(inbound)
             wanted.setdefault(aggregate.table, (aggregate, {}))[1].setdefault(inbound.key, inbound.store_id)
             handled.append((inbound, aggregate))
@@ -121,6 +126,8 @@ class Batch:
 
     def decide(self, inbound: Inbound, position: int) -> Outcome:
         """Decide on one message and apply its effects. Raises any error of the decision; then it has no effect."""
+        if inbound.heard is not None:
+            return self._hear(inbound.heard)
         aggregate, handler = self._handler(inbound)
         slot, body = self.slots[aggregate.table, inbound.key], inbound.body
         if slot.store_id != inbound.store_id:
@@ -155,6 +162,11 @@ class Batch:
         if inbound.task_id is not None:
             self._ended.append(inbound.task_id)
         return outcome
+
+    def _hear(self, event: Received) -> Outcome:
+        assert self.service.listener is not None
+        self._heard.append(self.service.listener.fold(event))
+        return Outcome("done")
 
     def _answer(self, slot: Slot, command: Command) -> int | None:
         """The revision of the answer that the operation has had before."""
@@ -244,6 +256,8 @@ class Batch:
             await self.tx.execute(statements.ENDED, self._ended)
         if self.tasks:
             await statements.save_tasks(self.tx, self.tasks, self.now)
+        if self._heard and self.service.listener is not None:
+            await self.service.listener.write(self.tx, self._heard)
         return written.parked
 
     def _own_rows(self, changed: Mapping[str, Sequence[Slot]]) -> list[Rows]:
@@ -279,7 +293,7 @@ class Batch:
 
     @property
     def rows(self) -> int:
-        return len(self._journal)
+        return len(self._journal) + len(self._heard)
 
 
 def _outdated(slot: Slot, detail: str) -> Outcome:

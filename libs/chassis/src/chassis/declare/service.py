@@ -14,7 +14,7 @@ from chassis.declare.app import App, Problems
 from chassis.declare.sql import Rows
 from contracts.base import Addressed, Document, Event, Frozen, Message
 from contracts.deciding import Context, Decision, Reported, Task, Wake
-from contracts.registry import MESSAGES
+from contracts.registry import MESSAGES, topic_of
 
 if TYPE_CHECKING:
     from asyncpg import Connection
@@ -22,9 +22,11 @@ if TYPE_CHECKING:
     from sqlalchemy import MetaData
 
     from chassis.settings import ServiceSettings
+    from contracts.envelope import Received
 
 S = TypeVar("S", bound=Document)
 M = TypeVar("M")
+R = TypeVar("R")
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,6 +85,24 @@ class Aggregate(Generic[S]):
     the page of the batch's SQL. Rare rows are left out of other batches: an expression costs time without rows, too."""
     compact: Callable[[S], S] | None = None
     """Returns the state to write, without data that the tables of `rows` retain for ever: the document stays bounded."""
+
+
+@dataclass(frozen=True)
+class Listener(Generic[R]):
+    """Rows that a service makes of all events of some topics, also of types that this release does not know.
+
+    It decides nothing: no aggregate, no journal, no outbox. Each event is heard once, those of one key in their order.
+    """
+
+    topics: frozenset[str]
+    """Topics of events."""
+    fold: Callable[[Received], R]
+    """Pure: the rows of one event. An event for which it raises is parked, and later ones of its key wait behind it."""
+    write: Callable[[Connection, Sequence[R]], Awaitable[None]]
+    """Writes what was folded of a batch, in its order: the last statements of the batch's transaction."""
+    begin: Callable[[Connection, str], Awaitable[None]] | None = None
+    """Called in a transaction before topics are read, with the certificate of the data (`History.certificate`). The certificate
+    changes when the database may have lost rows: then lost events are heard again, perhaps in another order of keys."""
 
 
 @dataclass(frozen=True)
@@ -149,6 +169,7 @@ class Service:
     settings: type[ServiceSettings]
     metadata: MetaData
     migrations: Path
+    listener: Listener[Any] | None = None
     shares: tuple[Share, ...] = ()
     tasks: Callable[[App], tuple[TaskKind, ...]] = lambda app: ()
     routes: Callable[[App], APIRouter] | None = None
@@ -164,12 +185,16 @@ class Service:
     """SQL for the metrics of what is under way: rows of (step, waiting, count, age of the oldest in seconds)."""
     adopts: bool = True
     """Whether its published events rebuild its rows, so that a restored database catches up from its own topic."""
+    loops: Callable[[App], Mapping[str, Callable[[], Awaitable[None]]]] = lambda app: {}
+    """What runs beside the consumer until the process ends, by name. A loop that raises ends the process."""
     check: Callable[[Connection], Awaitable[Iterable[tuple[str, int, int]]]] | None = None
     """The invariants of its tables: (name, comparisons made, comparisons violated)."""
 
     def __post_init__(self) -> None:
         if len({aggregate.key for aggregate in self.aggregates}) < len(self.aggregates):
             raise ValueError(f"{self.name}: two aggregates have the same key field")
+        for topic in sorted({topic_of(message) for message in self.handles() if self.hears(topic_of(message))}):
+            raise ValueError(f"{self.name}: the messages of {topic} are either handled or heard")
         for aggregate in self.aggregates:
             for message in (handler.message for handler in aggregate.handlers):
                 if issubclass(message, Addressed) and aggregate.key != message.KEY:
@@ -187,6 +212,10 @@ class Service:
     def handler_of(self, inbound_type: type[Any], aggregate: str | None) -> tuple[Aggregate[Any], Handler] | None:
         """Returns the handler of a message type; `aggregate`: the table, for timers and reports, which any aggregate may have."""
         return self._handlers.get((inbound_type, aggregate))
+
+    def hears(self, topic: str) -> bool:
+        """Returns whether its listener hears the events of a topic."""
+        return self.listener is not None and topic in self.listener.topics
 
     def handles(self) -> tuple[type[Message], ...]:
         """Returns the message types that the service reads from topics."""

@@ -41,8 +41,10 @@ RETRY_SECONDS_MAX: Final = 5.0
 
 
 def topics_of(service: Service) -> list[str]:
-    """The topics of the messages that a service handles."""
+    """The topics of the messages that a service handles or hears."""
     topics = {topic_of(model) for model in service.handles()}
+    if service.listener is not None:
+        topics |= service.listener.topics
     if SNAPSHOTS in topics:
         topics.add(SNAPSHOTS_BULK)
     return sorted(topics)

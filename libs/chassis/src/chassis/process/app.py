@@ -103,6 +103,7 @@ class App(Parts):
                 "parking": self._once_ready(functools.partial(self.replays.run, self.relay.wake)),
                 "partitions": partitions.keep(self.database, self.settings),
                 "observe": watch.observe(self),
+                **{name: self._once_ready(run) for name, run in self.service.loops(self).items()},
             }
         self._running = {name: self._start(name, run) for name, run in parts.items()}
 
@@ -158,6 +159,12 @@ class App(Parts):
             self.beat_at = time.monotonic()
             await asyncio.sleep(0.5)
 
+    async def _begin_listening(self) -> None:
+        if (listener := self.service.listener) is not None and listener.begin is not None:
+            async with self.database.transaction() as tx:
+                assert self.database.history is not None
+                await listener.begin(tx, self.database.history.certificate)
+
     async def _consume(self, *, moved: bool) -> None:
         """Join the group as soon as the broker and the topics are there; then watch intake."""
         self.consumer = consumer = Consumer(self.service, self.settings, self.database, self.shell, self.metrics)
@@ -170,6 +177,7 @@ class App(Parts):
                         await recovery.recover(self.service, self.settings, self.database, self.metrics)
                         self.certified = self.database.history
                         self.shell.ready.set()
+                    await self._begin_listening()
                     await consumer.start()
                     break
                 log.info("waiting_for_topics", topics=consumer.topics)

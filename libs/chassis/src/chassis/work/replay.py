@@ -106,7 +106,10 @@ class Replays:
         """Why a message that was parked for its time is still refused, judged by the time of now; None if it is not."""
         if row["cause"] not in STALE:
             return None
-        time = read(row["topic"], row["record_key"], row["value"], headers_from_json(orjson.loads(row["headers"]))).time
+        stored = headers_from_json(orjson.loads(row["headers"]))
+        time = read(
+            row["topic"], row["record_key"], row["value"], stored, unknown=self.service.hears(row["topic"])
+        ).time
         now = (await self.database.read_clock()).now()
         refused = judged_by_time(time, now, self.settings.inbox_horizon_seconds)
         return refused[1] if refused is not None else None
@@ -168,7 +171,7 @@ class Replays:
         good: list[Inbound] = []
         for row in rows:
             try:
-                good.append(inbound_of(row))
+                good.append(inbound_of(row, self.service))
             except (Poison, Ignored) as poison:
                 done.stopped_at, done.detail = row["id"], str(poison)
                 break
@@ -258,18 +261,19 @@ class _FailedAgain(Exception):
         self.replay = replay
 
 
-def inbound_of(row: Any) -> Inbound:
+def inbound_of(row: Any, service: Service) -> Inbound:
     """A parked row as a message again. Raises Poison when it still cannot be read."""
     if row["value_bytes"] is not None:
         raise Poison("too_large", TRUNCATED.format(**row))
     record = Record(row["topic"], row["partition"] or 0, row["offset"] or 0, row["record_key"], row["value"],
                     headers_from_json(orjson.loads(row["headers"])))  # fmt: skip
-    received = read(record.topic, record.key, record.value, record.headers)
+    heard = service.hears(record.topic)
+    received = read(record.topic, record.key, record.value, record.headers, unknown=heard)
     # An edited message is a new one; its id derives from the id of the original.
     identity = received.id if row["edited_from"] is None else derived(received.id, f"edited {row['id']}")
     unclaimed = row["edited_from"] is None and row["cause"] not in CLAIMED
     return Inbound(
         "replay", received.key, received.store_id, identity, received.type, received.body, received.correlation_id,
         received.traceparent, record=record, parked_id=row["id"], actor=received.source,
-        claim=received.id if unclaimed else None,
+        claim=received.id if unclaimed else None, heard=received if heard else None,
     )  # fmt: skip
