@@ -21,7 +21,7 @@ from bench.workload import SELLER, SKUS, STORE, sku
 from devservices.databases import execute, fetch
 from devservices.services import Services
 from system.installation import Installation, put_stock
-from system.processes import SERVICES, System
+from system.processes import SAGA, System
 
 ON_HAND = 10_000_000
 """Enough that no order is short: every order is measured up to its invoice."""
@@ -44,7 +44,7 @@ class Shop:
         self.system = self._system()
 
     def _system(self, **settings: str) -> System:
-        return System(self.root, self.servers.kafka, self.servers.postgres, self.logs, settings=settings)
+        return System(self.root, self.servers.kafka, self.servers.postgres, self.logs, names=SAGA, settings=settings)
 
     # -- before the measurements --------------------------------------------------------------------------------------
 
@@ -167,7 +167,7 @@ class Shop:
         seen, seen_at = -1, time.monotonic()
         while True:
             waiting = self.fetch("orders", "select count(*) as n from orders where in_flight")[0]["n"]
-            rows = sum(self.fetch(name, "select count(*) as n from outbox")[0]["n"] for name in SERVICES)
+            rows = sum(self.fetch(name, "select count(*) as n from outbox")[0]["n"] for name in SAGA)
             if not waiting and not rows:
                 return
             if (now := self.invoiced()) != seen:

@@ -1,6 +1,6 @@
 #!/bin/sh
 # Run once by the postgres image: a role and a database per service, and no role may connect to another one's database.
-# `demo` is a member of all four: it makes API keys and checks the invariants. Only the profile demo gets its password.
+# `demo` is a member of all of them: it makes API keys and checks the invariants. Only the profile demo gets its password.
 set -eu
 
 role() {
@@ -10,7 +10,7 @@ SQL
 }
 
 role demo
-for service in orders payments fulfillment invoicing; do
+for service in orders payments fulfillment invoicing webhooks; do
   role "$service"
   psql --set=ON_ERROR_STOP=1 --username "$POSTGRES_USER" --set=role="$service" <<'SQL'
 create database :"role" owner :"role";

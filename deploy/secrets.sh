@@ -9,7 +9,7 @@ password() {
 }
 
 password /secrets/postgres/postgres > /dev/null
-for service in orders payments fulfillment invoicing; do
+for service in orders payments fulfillment invoicing webhooks; do
   word=$(password "/secrets/postgres/$service")
   printf 'postgresql://%s:%s@postgres:5432/%s' "$service" "$word" "$service" > "/secrets/$service/${service}_database_url"
   password "/secrets/$service/${service}_kafka_sasl_password" > /dev/null
@@ -22,7 +22,7 @@ admin=$(password /secrets/provision/orders_kafka_sasl_password)
 {
   printf 'KafkaServer {\n  org.apache.kafka.common.security.plain.PlainLoginModule required\n'
   printf '  username="admin" password="%s" user_admin="%s"\n' "$admin" "$admin"
-  for service in orders payments fulfillment invoicing; do
+  for service in orders payments fulfillment invoicing webhooks; do
     printf '  user_%s="%s"\n' "$service" "$(cat "/secrets/$service/${service}_kafka_sasl_password")"
   done
   printf '  user_demo="%s";\n};\n' "$(cat /secrets/demo/kafka_sasl_password)"

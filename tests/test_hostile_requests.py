@@ -22,7 +22,7 @@ from chassis.declare.migrations import upgrade
 from chassis.http.paging import sealed
 from chassis.process.app import App
 
-SERVICES: Final = ("orders", "payments", "fulfillment", "invoicing")
+SERVICES: Final = ("orders", "payments", "fulfillment", "invoicing", "webhooks")
 STORE: Final = "st_1"
 SURROGATE: Final = "\\ud800"
 """A text in JSON that has no form in UTF-8."""

@@ -21,7 +21,7 @@ from orders.domain.actions import ACTIONS
 
 ROOT = Path(__file__).parents[1]
 CHASSIS = ROOT / "libs/chassis/src/chassis"
-SERVICES = ("orders", "payments", "fulfillment", "invoicing")
+SERVICES = ("orders", "payments", "fulfillment", "invoicing", "webhooks")
 WHERE = {"Problem": 1, "known": 0, "Refusal": 0}
 """The function that names a code, and which of its arguments is the code."""
 
@@ -136,11 +136,11 @@ NOUNS = (
     "if_match", "version", "idempotency_key", "database", "outcome", "service", "message", "replay", "filter", "order", "market", "step",
     "exception", "resolution", "obstacle", "undo", "shipment", "stock", "document", "seller", "prefix", "authorization", "capture",
     "line", "tags", "metadata", "currency", "gateway", "invoice", "credit", "operation", "amount", "hold", "refund",
-    "edit", "discount", "price", "sku", "tax", "total",
+    "edit", "event", "discount", "price", "sku", "tax", "total",
 )  # fmt: skip
 
 
-AS_SPECIFIED = {"not_forceable", "nothing_to_capture"}
+AS_SPECIFIED = {"beyond_retention", "not_forceable", "nothing_to_capture", "too_many_streams"}
 """Codes of another shape."""
 
 

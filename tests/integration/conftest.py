@@ -54,7 +54,9 @@ async def shop(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPath
     scratch = tmp_path_factory.mktemp(request.module.__name__.rpartition(".")[2])
     with (
         devservices.running(ROOT, name=instance_name(), reset=True) as servers,
-        System(ROOT, servers.kafka, servers.postgres, scratch / "logs", settings=options.settings) as system,
+        System(
+            ROOT, servers.kafka, servers.postgres, scratch / "logs", names=options.services, settings=options.settings
+        ) as system,
     ):
         one = Shop(servers, system, options, scratch)
         await one.open()

@@ -44,7 +44,7 @@ from contracts.ids import order_id
 from contracts.registry import PARTITIONS, SNAPSHOTS
 from devservices.services import Services
 from system.checker import Check, check, violations
-from system.processes import SERVICES, Member, System
+from system.processes import SAGA, Member, System
 
 STORE = "shop"
 SKUS = tuple(f"S{number:03}" for number in range(40))
@@ -58,6 +58,7 @@ Line = tuple[str, int, int]
 class Options:
     """Options of a module's shop."""
 
+    services: Sequence[str] = SAGA
     workers: int = 1
     apart: bool = False
     """Whether each service runs as a process `api` and a process `worker`, instead of one that is both."""
@@ -119,7 +120,7 @@ class Shop:
     # -- start and end ------------------------------------------------------------------------------------------------
 
     async def open(self) -> None:
-        for name in SERVICES:
+        for name in self.system.names:
             await asyncio.to_thread(self.postgres.create_database, self.system.database(name))
             await upgrade(service_of(name), self.postgres.dsn(self.system.database(name)))
         await kafka.provision(self._settings("orders"))
@@ -138,7 +139,7 @@ class Shop:
             command = ["-m", "payments.testgateway", "--port", "{port}", "--ledger", str(self.ledger), *options.gateway]
             self.gateway = system.add("gateway", command=[sys.executable, *command])
             system.settings = {**system.settings, "PAYMENTS_TEST_GATEWAY_URL": self.gateway.url}
-        for name in SERVICES:
+        for name in self.system.names:
             for number in range(2 if options.apart else options.workers):
                 fixed = (
                     {f"{name.upper()}_KAFKA_GROUP_INSTANCE_ID": f"{name}-{number}"} if options.static_members else {}
@@ -153,7 +154,7 @@ class Shop:
             "invoicing": {"sellers": [{"store": self.store, **SELLER}]},
         }
         keys: dict[str, str] = {}
-        for name in SERVICES:
+        for name in self.system.names:
             database = Database(self._settings(name), "tests")
             try:
                 keys[name] = await Keys(database).create(self.store, "tests", ["*"])
@@ -422,7 +423,7 @@ class Shop:
             (row,) = await self.rows("orders", AT_REST, wanted, may_wait)
             if row["still"] or row["found"] < count:
                 return False
-            for name in SERVICES:
+            for name in self.system.names:
                 (left,) = await self.rows(name, "select (select count(*) from outbox) + (select count(*) from tasks)")
                 if left[0]:
                     return False
@@ -430,7 +431,7 @@ class Shop:
 
         async def told() -> str:
             rows = await self.rows("orders", WAITING, wanted)
-            parked = [row for name in SERVICES for row in await self.rows(name, PARKED)]
+            parked = [row for name in self.system.names for row in await self.rows(name, PARKED)]
             return f"{[tuple(row) for row in rows]}, parked {[tuple(row) for row in parked]}"
 
         await self.until(at_rest, f"{count or 'all'} orders settled", seconds_max, told)
@@ -441,7 +442,7 @@ class Shop:
         await consumer.start()
         try:
             left = 0
-            for name in SERVICES:
+            for name in self.system.names:
                 topics = topics_of(service_of(name))
                 parts = [TopicPartition(topic, number) for topic in topics for number in range(PARTITIONS)]
                 ends = await consumer.end_offsets(parts)
@@ -453,7 +454,7 @@ class Shop:
             await consumer.stop()
 
     async def parked(self) -> list[tuple[Any, ...]]:
-        return [(name, *row) for name in SERVICES for row in await self.rows(name, PARKED)]
+        return [(name, *row) for name in self.system.names for row in await self.rows(name, PARKED)]
 
     async def ends(self, orders: Iterable[str] | None = None) -> dict[str, int]:
         """Number of orders by statuses: "approved/paid/in_progress" -> count."""

@@ -8,7 +8,7 @@ from collections import Counter
 import pytest
 
 from chassis.crash import POINTS
-from system.processes import SERVICES, Member
+from system.processes import SAGA, Member
 from tests.integration.shop import Options, Shop
 
 SHOP = Options(
@@ -32,7 +32,7 @@ ORDERS = 20
 @pytest.mark.parametrize("point", POINTS)
 async def test_services_that_die_at_a_point_lose_nothing_and_repeat_nothing(point: str, shop: Shop) -> None:
     """Promise 1. Each service dies at the point with status 137 and restarts: every order settles and is charged once."""
-    names = ["payments"] if point in ONLY_PAYMENTS else SERVICES
+    names = ["payments"] if point in ONLY_PAYMENTS else SAGA
     members = [member for name in names for member in shop.system.of(name)]
     await asyncio.gather(*(shop.restart(member, crash_at=f"{member.name}.{point}") for member in members))
     placing = asyncio.gather(

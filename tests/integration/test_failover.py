@@ -12,7 +12,7 @@ import devservices
 from devservices.postgres import Postgres
 from devservices.services import Services
 from system.checker import check
-from system.processes import System
+from system.processes import SAGA, System
 from tests.integration.conftest import ROOT, instance_name
 from tests.integration.failover import Pair
 from tests.integration.shop import Options, Shop
@@ -35,7 +35,7 @@ async def pair(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[tuple[
         postgres = Pair(servers.postgres, scratch / "standby")
         try:
             await asyncio.to_thread(postgres.start)
-            with System(ROOT, servers.kafka, postgres, scratch / "logs") as system:
+            with System(ROOT, servers.kafka, postgres, scratch / "logs", names=SAGA) as system:
                 shop = Shop(Services(servers.kafka, postgres), system, SHOP, scratch)
                 await shop.open()
                 yield shop, postgres

@@ -10,7 +10,7 @@ import aiohttp
 import pytest
 
 from chassis.crash import POINTS
-from system.processes import SERVICES, Member
+from system.processes import SAGA, Member
 from tests.integration.shop import Options, Shop
 from tests.integration.test_crash import ONLY_PAYMENTS
 from tests.integration.test_crash import SHOP as CRASHING
@@ -119,7 +119,7 @@ async def test_a_refund_that_is_given_up_leaves_its_money_to_refund(shop: Shop) 
 async def test_a_refund_goes_back_and_is_credited_once_when_services_die(point: str, shop: Shop) -> None:
     """Promise 1. Every service that a refund passes dies at the point and restarts."""
     orders = await shipped(shop, 3)
-    names = ["payments"] if point in ONLY_PAYMENTS else SERVICES
+    names = ["payments"] if point in ONLY_PAYMENTS else SAGA
     members = [member for name in names for member in shop.system.of(name)]
     await asyncio.gather(*(shop.restart(member, crash_at=f"{member.name}.{point}") for member in members))
     wanted = {"lines": [{"line_id": "1", "quantity": 1}], "restock": True}

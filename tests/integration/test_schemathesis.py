@@ -14,7 +14,7 @@ import pytest
 import pytest_asyncio
 
 from contracts.registry import SNAPSHOTS
-from system.processes import SERVICES
+from system.processes import SAGA
 from tests.integration.poison import Raw, send_raw
 from tests.integration.shop import Options, Shop
 
@@ -41,7 +41,7 @@ async def populated(shop: Shop) -> dict[str, Shop]:
         await store.until_at_rest(orders)
         await store.ship_all(orders[:1])
         await store.cancel(orders[1])
-        for service in SERVICES:
+        for service in SAGA:
             topic = SNAPSHOTS if service == "orders" else f"{service}.commands.v1"
             unreadable = [replace(Raw.of(store.snapshot(account="bad")), value=b"{") for _ in range(PARKED)]
             await send_raw(store, unreadable, topic)
@@ -56,7 +56,7 @@ def users(stores: dict[str, Shop], service: str) -> str:
     return json.dumps({"auth": [{"name": name, "fixedHeaders": headers} for name, headers in shown.items()]})
 
 
-@pytest.mark.parametrize("service", SERVICES)
+@pytest.mark.parametrize("service", SAGA)
 async def test_a_service_answers_as_its_openapi_document_states(
     shop: Shop, stores: dict[str, Shop], service: str, tmp_path: Path
 ) -> None:

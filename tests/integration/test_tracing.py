@@ -25,7 +25,7 @@ from chassis.batch import tracing
 from chassis.batch.tracing import Tracing, provider_of
 from chassis.http import server
 from chassis.process.app import App
-from system.processes import SERVICES, Member, System
+from system.processes import SAGA, Member, System
 from tests.integration.conftest import ROOT, instance_name
 from tests.integration.shop import Options, Shop, service_of
 
@@ -43,7 +43,7 @@ class InProcess(Shop):
         await super().open()
 
     def _start(self) -> None:
-        for name in SERVICES:
+        for name in SAGA:
             listener = server.listen("127.0.0.1", 0)
             url = f"http://127.0.0.1:{listener.getsockname()[1]}"
             self.system.members.append(Member(name, 0, 0, [], {}, self.scratch / name, elsewhere=url))
@@ -79,7 +79,7 @@ async def shop(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Shop]:
     with (
         pytest.MonkeyPatch.context() as patch,
         devservices.running(ROOT, name=instance_name(), reset=True) as servers,
-        System(ROOT, servers.kafka, servers.postgres, scratch / "logs") as system,
+        System(ROOT, servers.kafka, servers.postgres, scratch / "logs", names=SAGA) as system,
     ):
         patch.setattr(tracing, "configured", exporting)
         one = InProcess(servers, system, Options(), scratch)
@@ -114,9 +114,7 @@ async def test_an_orders_way_from_snapshot_to_invoice_is_one_trace(shop: Shop) -
     for order in orders:
         spans = spans_of(order)
         assert {span.context.trace_id for span in spans} == {UUID(order).int}
-        assert {span.resource.attributes["service.name"] for span in spans} == {
-            f"tradewind-{name}" for name in SERVICES
-        }
+        assert {span.resource.attributes["service.name"] for span in spans} == {f"tradewind-{name}" for name in SAGA}
         assert {(span.attributes or {})["tradewind.outcome"] for span in spans} == {"done"}
         begun = [span for span in spans if span.parent is None]
         assert len(begun) == 2, (

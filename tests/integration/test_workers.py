@@ -9,7 +9,7 @@ import time
 
 import pytest
 
-from system.processes import SERVICES, Member
+from system.processes import SAGA, Member
 from tests.integration import hostile
 from tests.integration.shop import Options, Shop
 
@@ -20,7 +20,7 @@ SHOP = Options(
     gateway=("--latency-ms", "5"),
     settings={
         f"{name.upper()}_{knob}": value
-        for name in SERVICES
+        for name in SAGA
         for knob, value in (("SESSION_TIMEOUT_SECONDS", str(SESSION_SECONDS)), ("IDLE_IN_TRANSACTION_SECONDS", "3"))
     },
 )
@@ -56,7 +56,7 @@ async def kill_at_random(shop: Shop, seconds: float, seed: int) -> list[str]:
     dice, ends_at, killed = random.Random(seed), time.monotonic() + seconds, 0
     async with shop.load(10, account="gateway") as orders:
         while time.monotonic() < ends_at:
-            members = [member for name in SERVICES for member in shop.system.of(name)]
+            members = [member for name in SAGA for member in shop.system.of(name)]
             if dice.random() < 0.75:  # else the kill may hit a process that is still starting
                 up = await asyncio.gather(*(asyncio.to_thread(shop.system.is_ready, member) for member in members))
                 members = [member for member, ready in zip(members, up, strict=True) if ready] or members
@@ -80,7 +80,7 @@ async def test_workers_killed_at_random_for_two_minutes_lose_nothing_and_repeat_
     async with hostile.mixed_in(shop, seed=6) as flooded:
         orders = await kill_at_random(shop, 120, seed=6)
     await all_went_well(shop, [*orders, *flooded], parked=True)
-    for name in SERVICES:
+    for name in SAGA:
         causes = {row[0] for row in await shop.rows(name, "select distinct cause from parked where state = 'waiting'")}
         assert causes <= hostile.CAUSES, (name, causes)
 

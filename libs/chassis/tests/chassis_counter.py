@@ -227,7 +227,7 @@ Table("counters", metadata, *aggregate_columns(), Column("total", BigInteger, nu
 Table("labels", metadata, *aggregate_columns())
 Table("pots", metadata, Column("name", Text, primary_key=True), Column("filled", BigInteger, nullable=False))
 Table(
-    "heard",
+    "received",
     metadata,
     Column("n", BigInteger, Identity(), primary_key=True),
     Column("key", Uuid, nullable=False),

@@ -17,7 +17,7 @@ pytestmark = pytest.mark.real
 ROOT = Path(__file__).parents[3]  # the clone: its cache holds Kafka's jars
 NAME = f"system-test-{os.environ.get('PYTEST_XDIST_WORKER', 'main')}"
 DIRECTORY = ROOT / ".devservices" / NAME
-SERVICES = ("orders", "payments", "fulfillment", "invoicing")
+SERVICES = ("orders", "payments", "fulfillment", "invoicing", "webhooks")
 
 
 def run(command: str, *options: str, status: int = 0) -> str:
@@ -62,9 +62,9 @@ def test_up_starts_servers_alone_then_the_services_beside_them_and_down_stops_al
 
     assert "starting" not in run("up")
     assert json.loads((DIRECTORY / "system.json").read_text()) == members
-    assert run("status").count(" runs") == 7
+    assert run("status").count(" runs") == 8
 
-    assert "stopped 7 processes" in run("down")
+    assert "stopped 8 processes" in run("down")
     run("status", status=3)
     assert run("down") == "nothing runs\n"
 

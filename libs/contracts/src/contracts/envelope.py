@@ -48,7 +48,7 @@ class Ignored(Exception):
 
 
 class Unknown(NamedTuple):
-    """The body of an event of a type that this release does not know: of a newer one, which was deployed first."""
+    """The body of an event of a type that only a newer release has: its service was deployed first."""
 
     fields: Mapping[str, Any]
 

@@ -22,6 +22,7 @@ class Topic(NamedTuple):
 
 
 SERVICES: Final = ("orders", "payments", "fulfillment", "invoicing")
+"""Those that publish events."""
 
 
 def _concrete(base: type[Message]) -> list[type[Message]]:

@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+from collections import defaultdict
 from collections.abc import Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
@@ -19,7 +20,7 @@ from typing import Any
 import asyncpg
 
 from devservices.errors import DevservicesError
-from system.processes import System
+from system.processes import SAGA, System
 from system.topics import NO_MONEY, Check, Read, read_topics
 
 __all__ = ["Check", "check", "violations"]
@@ -49,6 +50,12 @@ select order_id::text, coalesce(sum(quantity) filter (where state = 'reserved'),
   coalesce(sum(quantity) filter (where state = 'consumed'), 0)::int from reservations group by order_id"""
 DOCUMENTS = "select document_id::text, order_id::text, number, total_minor, kind, capture_id::text from documents"
 
+FED = """
+select source, event_id from feed
+union all select 'parked', convert_from(decode(h->>1, 'base64'), 'UTF8')
+from parked, jsonb_array_elements(headers) h where state in ('waiting', 'discarded') and h->>0 = 'ce_id'"""
+"""The events of the feed, and those that are parked before it."""
+
 JOURNALED = "select topic, message_id::text from journal where topic is not null"
 REFUSED = """
 select distinct convert_from(record_key, 'SQL_ASCII') from parked
@@ -73,8 +80,8 @@ def violations(checks: Iterable[Check]) -> list[str]:
 async def _check(system: System, settled: bool) -> list[Check]:
     own = asyncio.gather(*(asyncio.to_thread(_own, system, name) for name in system.names))
     topics = ["marketplace.orders.v1", "marketplace.orders.bulk.v1"]
-    topics += [f"{name}.{kind}.v1" for name in system.names for kind in ("commands", "events")]
-    read = await read_topics(system.kafka.bootstrap_servers, system.names, topics)
+    topics += [f"{name}.{kind}.v1" for name in SAGA for kind in ("commands", "events")]
+    read = await read_topics(system.kafka.bootstrap_servers, SAGA, topics)
     found = [one for checks in await own for one in checks] + read.checks
     state = await _State.load(system)
     found.append(Check(f"parked messages, {state.parked} (reported, not judged)", state.parked))
@@ -113,14 +120,21 @@ class _State:
     @classmethod
     async def load(cls, system: System) -> _State:
         state = cls()
-        queries = {"orders": ORDERS, "payments": LEDGERS, "fulfillment": PIECES, "invoicing": DOCUMENTS}
+        queries = {
+            "orders": ORDERS,
+            "payments": LEDGERS,
+            "fulfillment": PIECES,
+            "invoicing": DOCUMENTS,
+            "webhooks": FED,
+        }
         for name in system.names:
             connection = await asyncpg.connect(system.postgres.dsn(system.database(name)), timeout=10)
             try:
                 async with connection.transaction(isolation="repeatable_read", readonly=True):
                     state.rows[name] = await connection.fetch(queries[name])
-                    rows = await connection.fetch(f"select key::text, version from {TABLES[name]}")
-                    state.versions[name] = {row[0]: row[1] for row in rows if row[1]}
+                    if name in TABLES:
+                        rows = await connection.fetch(f"select key::text, version from {TABLES[name]}")
+                        state.versions[name] = {row[0]: row[1] for row in rows if row[1]}
                     state.journaled += await connection.fetch(JOURNALED)
                     keys = await connection.fetch("select key::text from parked_keys")
                     state.waiting_room[name] = {row[0] for row in keys}
@@ -140,6 +154,7 @@ def _together(state: _State, read: Read) -> list[Check]:
         *_nothing_left(state, read, parked),
         *_topics_agree(state, read),
         *_services_agree(state, parked),
+        *([_feed_agrees(state, read)] if "webhooks" in state.rows else ()),
     ]
 
 
@@ -162,6 +177,20 @@ def _nothing_left(state: _State, read: Read, parked: set[str]) -> list[Check]:
             excused = key in state.waiting_room[service] or key in state.refused
             answered.expect(has_answer or excused, service, "did not answer", operation, "of order", key)
     return [answers, sent, received, answered]
+
+
+def _feed_agrees(state: _State, read: Read) -> Check:
+    """Its order is an invariant of the webhooks service itself."""
+    fed = Check("feed = topics: every published event is in the feed, and nothing else")
+    in_feed: dict[str, set[str]] = defaultdict(set)
+    for source, event_id in state.rows["webhooks"]:
+        in_feed[source].add(event_id)
+    parked = in_feed.pop("parked", set())
+    for source in {*SAGA, *in_feed}:
+        published = read.published[f"{source}.events.v1"]
+        for event_id in published | in_feed[source]:
+            fed.expect(event_id in published and event_id in in_feed[source] | parked, source, event_id)
+    return fed
 
 
 def _topics_agree(state: _State, read: Read) -> list[Check]:

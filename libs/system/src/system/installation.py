@@ -215,8 +215,10 @@ async def _holds_orders(definition: Service, settings: ServiceSettings) -> bool:
     database = Database(settings, "tradewind-set-up")
     try:
         async with database.connection() as connection:
-            (orders,) = (aggregate.table for aggregate in definition.aggregates if aggregate.key == "order_id")
-            return bool(await connection.fetchval(f"select exists (select from {orders})"))
+            tables = [aggregate.table for aggregate in definition.aggregates if aggregate.key == "order_id"] or [
+                "inbox"
+            ]
+            return any([await connection.fetchval(f"select exists (select from {table})") for table in tables])
     finally:
         await database.close()
 

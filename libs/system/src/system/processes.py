@@ -26,7 +26,9 @@ from devservices.ports import HOST, choose_port
 from devservices.processes import last_line, spawn
 from devservices.servers import KafkaServer, PostgresServer
 
-SERVICES = ("orders", "payments", "fulfillment", "invoicing")
+SAGA = ("orders", "payments", "fulfillment", "invoicing")
+"""The services that process an order."""
+SERVICES = (*SAGA, "webhooks")
 POLL_SECONDS = 0.05
 EMAIL_KEYS = {"ORDERS_EMAIL_KEYS": "not-a-secret"}
 """A key for data that leaves this machine no more than the key does."""

@@ -60,6 +60,11 @@ def steps(service: Service) -> Iterator[Step]:
         yield Step(
             "A batch for several tables: claim and lock the parked keys. (`statements.begin`)", statements.opening(None)
         )
+    if service.listener is not None:
+        yield Step(
+            "A batch of events for the listener: claim them and lock the parked keys. (`statements.begin`)",
+            statements.opening(None),
+        )
     yield Step("Requests with an Idempotency-Key: claim the keys. (`idempotency.claim`)", idempotency.CLAIM)
     yield Step("Keys that were claimed before: read the stored answers. (`idempotency.claim`)", idempotency.STORED)
     for aggregate in service.aggregates:
@@ -96,6 +101,11 @@ def steps(service: Service) -> Iterator[Step]:
     yield Step(
         "Decisions that ask for calls to the outside: store the tasks. (`statements.save_tasks`)", statements.TASKS
     )
+    if service.listener is not None:
+        yield Step(
+            "Events for the listener: write their rows. (`statements.write_rows`)",
+            statements.writing(service.listener.write(()), "null"),
+        )
     yield Step("Rejected messages: lock their keys. (`parking.park`)", parking.WAITING)
     yield Step("Rejected messages: park them, in the order of their records. (`parking.park`)", parking.PARKED)
     yield Step(

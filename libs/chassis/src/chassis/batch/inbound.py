@@ -31,8 +31,8 @@ class Inbound:
     claim: UUID | None = None
     """Its row in the inbox; null if another mechanism deduplicates it (Idempotency-Key, task, timer)."""
     record: Record | None = None
-    heard: Received | None = None
-    """The event as it was received, if the service's listener hears it."""
+    listened: Received | None = None
+    """The record as it was read, if it is for the service's listener."""
     task_id: UUID | None = None
     parked_id: int | None = None
     idempotency: Idempotency | None = None

@@ -55,7 +55,7 @@ class Batch:
         self._shares: dict[Any, Any] = {}
         self._changed: dict[str, dict[Any, Any]] = {}
         self._journal: list[JournalRow] = []
-        self._heard: list[Any] = []
+        self._folded: list[Any] = []
         """What the listener has folded."""
         self._again: list[tuple[str, UUID, int]] = []
         self._closed: dict[tuple[str, UUID, UUID], int] = {}
@@ -78,7 +78,7 @@ class Batch:
         wanted: dict[str, tuple[Aggregate[Any], dict[UUID, str]]] = {}
         handled: list[tuple[Inbound, Aggregate[Any]]] = []
         for inbound in inbounds:
-            if inbound.heard is not None:
+            if inbound.listened is not None:
                 continue
             aggregate, _ = self._handler(inbound)
             wanted.setdefault(aggregate.table, (aggregate, {}))[1].setdefault(inbound.key, inbound.store_id)
@@ -126,8 +126,8 @@ class Batch:
 
     def decide(self, inbound: Inbound, position: int) -> Outcome:
         """Decide on one message and apply its effects. Raises any error of the decision; then it has no effect."""
-        if inbound.heard is not None:
-            return self._hear(inbound.heard)
+        if inbound.listened is not None:
+            return self._listen(inbound.listened)
         aggregate, handler = self._handler(inbound)
         slot, body = self.slots[aggregate.table, inbound.key], inbound.body
         if slot.store_id != inbound.store_id:
@@ -163,9 +163,9 @@ class Batch:
             self._ended.append(inbound.task_id)
         return outcome
 
-    def _hear(self, event: Received) -> Outcome:
+    def _listen(self, event: Received) -> Outcome:
         assert self.service.listener is not None
-        self._heard.append(self.service.listener.fold(event))
+        self._folded.append(self.service.listener.fold(event))
         return Outcome("done")
 
     def _answer(self, slot: Slot, command: Command) -> int | None:
@@ -256,8 +256,8 @@ class Batch:
             await self.tx.execute(statements.ENDED, self._ended)
         if self.tasks:
             await statements.save_tasks(self.tx, self.tasks, self.now)
-        if self._heard and self.service.listener is not None:
-            await self.service.listener.write(self.tx, self._heard)
+        if self._folded and self.service.listener is not None:
+            await statements.write_rows(self.tx, self.service.listener.write(self._folded))
         return written.parked
 
     def _own_rows(self, changed: Mapping[str, Sequence[Slot]]) -> list[Rows]:
@@ -293,7 +293,7 @@ class Batch:
 
     @property
     def rows(self) -> int:
-        return len(self._journal) + len(self._heard)
+        return len(self._journal) + len(self._folded)
 
 
 def _outdated(slot: Slot, detail: str) -> Outcome:

@@ -89,20 +89,21 @@ class Aggregate(Generic[S]):
 
 @dataclass(frozen=True)
 class Listener(Generic[R]):
-    """Rows that a service makes of all events of some topics, also of types that this release does not know.
+    """Rows that a service makes of all events of some topics, also of types of a newer release.
 
-    It decides nothing: no aggregate, no journal, no outbox. Each event is heard once, those of one key in their order.
+    It decides nothing: no aggregate, no journal, no outbox. It receives each event once, those of one key in their order.
     """
 
     topics: frozenset[str]
     """Topics of events."""
     fold: Callable[[Received], R]
     """Pure: the rows of one event. An event for which it raises is parked, and later ones of its key wait behind it."""
-    write: Callable[[Connection, Sequence[R]], Awaitable[None]]
-    """Writes what was folded of a batch, in its order: the last statements of the batch's transaction."""
+    write: Callable[[Sequence[R]], Sequence[Rows]]
+    """The rows to write of what was folded of a batch, in its order: the last statement of the batch's transaction. Without
+    any: all its pieces, for the page of the batch's SQL."""
     begin: Callable[[Connection, str], Awaitable[None]] | None = None
     """Called in a transaction before topics are read, with the certificate of the data (`History.certificate`). The certificate
-    changes when the database may have lost rows: then lost events are heard again, perhaps in another order of keys."""
+    changes when the database may have lost rows: then lost events are received again, perhaps in another order of keys."""
 
 
 @dataclass(frozen=True)
@@ -193,8 +194,8 @@ class Service:
     def __post_init__(self) -> None:
         if len({aggregate.key for aggregate in self.aggregates}) < len(self.aggregates):
             raise ValueError(f"{self.name}: two aggregates have the same key field")
-        for topic in sorted({topic_of(message) for message in self.handles() if self.hears(topic_of(message))}):
-            raise ValueError(f"{self.name}: the messages of {topic} are either handled or heard")
+        for topic in sorted({topic_of(message) for message in self.handles() if self.listens_to(topic_of(message))}):
+            raise ValueError(f"{self.name}: the messages of {topic} are for its handlers or for its listener")
         for aggregate in self.aggregates:
             for message in (handler.message for handler in aggregate.handlers):
                 if issubclass(message, Addressed) and aggregate.key != message.KEY:
@@ -213,8 +214,8 @@ class Service:
         """Returns the handler of a message type; `aggregate`: the table, for timers and reports, which any aggregate may have."""
         return self._handlers.get((inbound_type, aggregate))
 
-    def hears(self, topic: str) -> bool:
-        """Returns whether its listener hears the events of a topic."""
+    def listens_to(self, topic: str) -> bool:
+        """Returns whether the events of a topic are for its listener."""
         return self.listener is not None and topic in self.listener.topics
 
     def handles(self) -> tuple[type[Message], ...]:

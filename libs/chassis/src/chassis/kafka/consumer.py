@@ -41,7 +41,7 @@ RETRY_SECONDS_MAX: Final = 5.0
 
 
 def topics_of(service: Service) -> list[str]:
-    """The topics of the messages that a service handles or hears."""
+    """The topics that a service reads: those of the messages that it handles, and those of its listener."""
     topics = {topic_of(model) for model in service.handles()}
     if service.listener is not None:
         topics |= service.listener.topics

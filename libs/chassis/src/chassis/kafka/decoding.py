@@ -60,11 +60,11 @@ class Decoder:
     def _decode(self, raw: ConsumerRecord, now: float, *, alone: bool) -> Inbound | Rejected | None:
         """`alone`: the record is the only one of its batch. Returns None for an event that this service does not handle."""
         record = Record(raw.topic, raw.partition, raw.offset, raw.key, raw.value, raw.headers)
-        heard = self._service.hears(raw.topic)
+        listened = self._service.listens_to(raw.topic)
         if alone and self._attempts.is_deadly(raw.topic, raw.partition, raw.offset):
             return _rejected(record, "crashed", f"the process died {CRASHES_MAX} times while it was handled")
         try:
-            received = read(raw.topic, raw.key, raw.value, raw.headers, unknown=heard)
+            received = read(raw.topic, raw.key, raw.value, raw.headers, unknown=listened)
         except Ignored:
             return None
         except Poison as poison:
@@ -72,7 +72,7 @@ class Decoder:
         except Exception as error:  # an error in our own checks: one record must not stop all
             log.error("decoder_failed", topic=raw.topic, offset=raw.offset, error=repr(error), exc_info=True)
             return _rejected(record, "unreadable", shown(error))
-        if not heard and self._service.handler_of(type(received.body), None) is None:
+        if not listened and self._service.handler_of(type(received.body), None) is None:
             if not TOPICS[raw.topic].addressed:
                 return None
             detail = f"{self._service.name} does not handle {received.type}"
@@ -82,7 +82,7 @@ class Decoder:
         return Inbound(
             "topic", received.key, received.store_id, received.id, received.type, received.body,
             received.correlation_id, received.traceparent, actor=received.source, claim=received.id, record=record,
-            heard=received if heard else None,
+            listened=received if listened else None,
         )  # fmt: skip
 
 

@@ -26,6 +26,7 @@ from chassis.process import health, journal, parked, watch
 from chassis.process.parts import Parts
 from chassis.settings import ServiceSettings
 from chassis.work import partitions
+from contracts.registry import TOPICS
 
 log = structlog.get_logger("chassis.process.app")
 
@@ -50,7 +51,8 @@ class App(Parts):
         app.add_middleware(Readable)
         app.include_router(health.routes(self))
         app.include_router(parked.routes(self))
-        app.include_router(journal.routes(self))
+        if self.service.aggregates:
+            app.include_router(journal.routes(self))
         app.mount("/docs", docs.pages(self.service.name))
         app.include_router(problems.pages(self.service.problems))
         if self.role in ("all", "api") and self.service.routes is not None:
@@ -168,9 +170,10 @@ class App(Parts):
     async def _consume(self, *, moved: bool) -> None:
         """Join the group as soon as the broker and the topics are there; then watch intake."""
         self.consumer = consumer = Consumer(self.service, self.settings, self.database, self.shell, self.metrics)
+        needed = {*consumer.topics, *({f"{self.service.name}.events.v1"} & TOPICS.keys())}
         while True:
             try:
-                if await kafka.topics_ready(self.settings, [*consumer.topics, f"{self.service.name}.events.v1"]):
+                if await kafka.topics_ready(self.settings, sorted(needed)):
                     if self.service.adopts:
                         if moved:
                             await recovery.until_relays_have_stopped(self.database)

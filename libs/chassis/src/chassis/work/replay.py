@@ -108,7 +108,7 @@ class Replays:
             return None
         stored = headers_from_json(orjson.loads(row["headers"]))
         time = read(
-            row["topic"], row["record_key"], row["value"], stored, unknown=self.service.hears(row["topic"])
+            row["topic"], row["record_key"], row["value"], stored, unknown=self.service.listens_to(row["topic"])
         ).time
         now = (await self.database.read_clock()).now()
         refused = judged_by_time(time, now, self.settings.inbox_horizon_seconds)
@@ -267,13 +267,13 @@ def inbound_of(row: Any, service: Service) -> Inbound:
         raise Poison("too_large", TRUNCATED.format(**row))
     record = Record(row["topic"], row["partition"] or 0, row["offset"] or 0, row["record_key"], row["value"],
                     headers_from_json(orjson.loads(row["headers"])))  # fmt: skip
-    heard = service.hears(record.topic)
-    received = read(record.topic, record.key, record.value, record.headers, unknown=heard)
+    listened = service.listens_to(record.topic)
+    received = read(record.topic, record.key, record.value, record.headers, unknown=listened)
     # An edited message is a new one; its id derives from the id of the original.
     identity = received.id if row["edited_from"] is None else derived(received.id, f"edited {row['id']}")
     unclaimed = row["edited_from"] is None and row["cause"] not in CLAIMED
     return Inbound(
         "replay", received.key, received.store_id, identity, received.type, received.body, received.correlation_id,
         received.traceparent, record=record, parked_id=row["id"], actor=received.source,
-        claim=received.id if unclaimed else None, heard=received if heard else None,
+        claim=received.id if unclaimed else None, listened=received if listened else None,
     )  # fmt: skip

@@ -21,17 +21,17 @@ def upgrade() -> None:
         "pots", sa.Column("name", sa.Text, primary_key=True), sa.Column("filled", sa.BigInteger, nullable=False)
     )
     op.create_table(
-        "heard",
+        "received",
         sa.Column("n", sa.BigInteger, sa.Identity(), primary_key=True),
         sa.Column("key", sa.Uuid, nullable=False),
         sa.Column("type", sa.Text, nullable=False),
         sa.Column("amount", sa.BigInteger, nullable=False),
     )
-    op.create_check_constraint("heard_below_1000", "heard", "amount < 1000")
+    op.create_check_constraint("received_below_1000", "received", "amount < 1000")
 
 
 def downgrade() -> None:
-    op.drop_table("heard")
+    op.drop_table("received")
     op.drop_table("pots")
     op.drop_table("labels")
     op.drop_table("counters")

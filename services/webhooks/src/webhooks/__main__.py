@@ -1,0 +1,3 @@
+from webhooks.main import main
+
+main()

@@ -1,0 +1,10 @@
+"""Composition; `python -m webhooks`."""
+
+from __future__ import annotations
+
+from chassis.process.cli import run
+from webhooks.handlers import SERVICE
+
+
+def main() -> None:
+    run(SERVICE)

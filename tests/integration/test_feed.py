@@ -1,0 +1,80 @@
+"""The feed of the webhooks service beside real services: every published event once, in order, while its writer dies."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from collections import defaultdict
+from typing import Any
+
+import aiohttp
+import pytest
+
+from system.processes import SAGA, SERVICES
+from tests.integration.shop import Options, Shop
+
+SHOP = Options(services=SERVICES, static_members=True)
+POINTS = ("mid_batch", "before_commit", "after_commit", "after_handling_before_ack")
+"""Labels that the webhooks service passes."""
+ORDERS = 12
+PUBLISHED = (
+    "select message_id::text as id, key::text as key, version from journal where version is not null order by id"
+)
+
+
+async def read_all(shop: Shop, **query: Any) -> list[dict[str, Any]]:
+    """The whole feed, by pages."""
+    found: list[dict[str, Any]] = []
+    after = ""
+    while True:
+        more = "".join(f"&{name}={value}" for name, value in query.items())
+        status, page = await shop.call("webhooks", "GET", f"/v1/events?limit=50{after}{more}")
+        assert status == 200, page
+        found += page["items"]
+        if not page["items"] and page["next_cursor"] == page["head"]:
+            return found
+        after = f"&after={page['next_cursor']}"
+
+
+@pytest.mark.parametrize("point", POINTS)
+async def test_a_feed_whose_writer_dies_misses_and_repeats_nothing(point: str, shop: Shop) -> None:
+    """Each event that a service published is in the feed once, those of an order of a service by their versions."""
+    [member] = shop.system.of("webhooks")
+    await shop.restart(member, crash_at=f"webhooks.{point}")
+    placing = asyncio.gather(shop.place_many(ORDERS // 2), shop.send_snapshots(ORDERS // 2))
+    assert await asyncio.to_thread(member.exit_status, 90) == 137, f"it never came to {point}"
+    await shop.restart(member)
+    orders = [order for some in await placing for order in some]
+    await shop.until_at_rest(orders)
+    by_source: dict[str, dict[str, list[tuple[str, int]]]] = defaultdict(lambda: defaultdict(list))
+    for event in await read_all(shop):
+        by_source[event["source"]][event["subject"]].append((event["id"], event["version"]))
+    for name in SAGA:
+        published: dict[str, list[tuple[str, int]]] = defaultdict(list)
+        for row in await shop.rows(name, PUBLISHED):
+            published[row["key"]].append((row["id"], row["version"]))
+        assert by_source[name] == {key: sorted(events, key=lambda one: one[1]) for key, events in published.items()}
+
+
+async def test_a_stream_shows_an_order_as_it_is_processed(shop: Shop) -> None:
+    _, now = await shop.call("webhooks", "GET", "/v1/cursors")
+    url = f"{shop.system.url('webhooks')}/v1/events?after={now['cursor']}&types=orders.*"
+    sent = {"authorization": f"Bearer {shop.keys['webhooks']}", "accept": "text/event-stream"}
+    seen: list[str] = []
+    async with asyncio.timeout(60), aiohttp.ClientSession() as client, client.get(url, headers=sent) as stream:
+        assert stream.headers["content-type"].startswith("text/event-stream")
+        order = await shop.place()
+        async for line in stream.content:
+            if line.startswith(b"data: "):
+                event = json.loads(line[6:])
+                assert event["subject"] == order
+                seen.append(event["type"])
+                if event["type"] == "orders.approved":
+                    break
+    assert seen[0] == "orders.received" and seen.index("orders.placed") < seen.index("orders.approved")
+
+
+async def test_the_promises_hold_for_the_feed(shop: Shop) -> None:
+    await shop.ship_all()
+    await shop.until_at_rest()
+    await shop.assert_promises()
