@@ -102,14 +102,27 @@ async def test_a_refund_that_exceeds_names_the_line_and_what_is_allowed(shop: Sh
 
 
 async def test_a_refund_that_is_given_up_leaves_its_money_to_refund(shop: Shop) -> None:
+    """It is shown by the journal once five others have ended after it."""
     (order,) = await shipped(shop)
     await trouble(shop, order, "declined")
     opened = await post(shop, f"/v1/orders/{order}/refunds", {"goodwill_minor": 5})
     path = f"/v1/orders/{order}/refunds/{opened['refund_id']}"
     await until_state(shop, path, "refused")
     assert (await post(shop, f"{path}/give_up", {"reason": "paid by hand"}))["state"] == "given_up"
+    _, given_up = await shop.call("orders", "GET", path)
     await trouble(shop, order, None)
-    await post(shop, f"/v1/orders/{order}/refunds", {"goodwill_minor": 10_000})
+    for _ in range(6):
+        one = await post(shop, f"/v1/orders/{order}/refunds", {"goodwill_minor": 1})
+        await until_state(shop, f"/v1/orders/{order}/refunds/{one['refund_id']}", "settled")
+    assert "refund:1" not in [run["id"] for run in (await shop.order(order))["processes"]]
+    assert (await shop.call("orders", "GET", path))[1] == given_up
+    assert await post(shop, f"{path}/give_up") == given_up
+    listed = (await shop.call("orders", "GET", f"/v1/orders/{order}/refunds"))[1]["items"]
+    assert [(run["number"], run["state"]) for run in listed] == [
+        (1, "given_up"),
+        *((n, "settled") for n in range(2, 8)),
+    ]
+    await post(shop, f"/v1/orders/{order}/refunds", {"goodwill_minor": 9_994})
     await shop.until_at_rest([order])
     assert await shop.ends([order]) == {"cancelled/refunded/fulfilled": 1}
     await shop.assert_promises()

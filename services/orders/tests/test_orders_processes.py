@@ -140,7 +140,7 @@ def test_each_authorization_is_voided_as_far_as_it_is_not_captured(play: Play) -
     more = MoneyLine(line_id="1", quantity=1, amount_minor=3_00)
     play.authorized(first.model_copy(update={"operation_id": uid("second"), "lines": (more,)}))
     facts = [*play.order.facts.authorizations.values()]
-    assert [(one.authorized, one.captured) for one in facts] == [({"1": 10_00}, {"1": 10_00}), ({"1": 3_00}, {})]
+    assert [(one.spent, one.left_by_line) for one in facts] == [(True, {}), (False, {"1": 3_00})]
     play.cancels().credited().refunded()
     assert [type(one) for one in play.sent] == [Void] and play.last(Void).authorization_id == uid("second")
     play.voided().released()

@@ -262,7 +262,7 @@ def test_a_void_of_a_part_leaves_the_rest_of_the_authorization(play: Play) -> No
     totals = MoneyTotals(authorized_minor=20_00, voided_minor=5_00)
     play.when(Voided(**body, version=2, lines=released, amount_minor=5_00, totals=totals))
     fact = play.order.facts.authorizations[str(asked.operation_id)]
-    assert fact.left_by_line == {"1": 15_00} and not fact.voided
+    assert fact.left_by_line == {"1": 15_00} and not fact.spent
     rest = (MoneyLine(line_id="1", quantity=0, amount_minor=15_00),)
     play.when(Voided(**body, version=3, lines=rest, amount_minor=15_00, totals=totals))
     assert play.order.facts.authorizations[str(asked.operation_id)].left_minor == 0

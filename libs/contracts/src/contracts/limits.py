@@ -53,7 +53,7 @@ URL_LENGTH_MAX: Final = 2_000
 REFUNDS_MAX: Final = 300
 """Refunds of an order."""
 REFUND_LINES_MAX: Final = 10_000
-"""Lines of all refunds of an order together; a line that goes back from two captures counts twice."""
+"""Lines of all open refunds of an order together; a line that goes back from two captures counts twice."""
 
 BODY_BYTES_MAX: Final = 1024 * 1024
 """Largest body that is read, over HTTP and from a topic."""

@@ -39,9 +39,8 @@ select key::text, status, waiting, in_flight, completed_at is not null as comple
       coalesce(sum((line->>'refunded_minor')::bigint), 0)) from json_array_elements(one->'lines') as l (line)))
     from json_each(doc::json->'facts'->'captures') as c (name, one))::text as captures,
   coalesce((doc::json->'facts'->'undone'->>'refunded_minor')::bigint, 0) + coalesce((
-    select sum((line->>'amount_minor')::bigint) from json_each(doc::json->'runs') as r (id, run),
-      json_array_elements(coalesce(run->'data'->'returned', '[]')) as l (line)
-    where run->'data'->>'kind' = 'settle'), 0)
+    select sum((of_line->>1)::bigint) from json_each(doc::json->'facts'->'captures') as c (name, one),
+      json_each(coalesce(one->'returned', '{}')) as l (line_id, of_line)), 0)
     as not_sold
 from orders"""
 LEDGERS = "select key::text, authorized_minor, captured_minor, voided_minor, refunded_minor from ledgers"

@@ -1,7 +1,8 @@
 """Routes of edits of a placed order: open, change, preview, confirm, discard; and the history of its lines."""
 
-from collections.abc import Callable
-from typing import Annotated, Any, NamedTuple
+from collections.abc import Mapping
+from operator import attrgetter
+from typing import Annotated, Any, Final, NamedTuple
 from uuid import UUID
 
 from fastapi import APIRouter, Body, Depends, Request, Response
@@ -12,9 +13,10 @@ from chassis.declare.app import App, Outcome, Principal
 from chassis.http.bodies import as_json
 from chassis.http.commands import CHANGE, etag
 from chassis.http.problems import Problem, answers, respond
-from contracts.base import Code, Text
+from contracts.base import Code, Command, Text
 from contracts.orders import ChangeEdit, ConfirmEdit, DiscardEdit, EditChanges, Edited, OpenEdit
 from contracts.snapshot import OrderContent
+from orders.api.closed import LEFT, closed_run, closed_runs, filled
 from orders.api.loading import load
 from orders.api.problems import PROBLEMS
 from orders.api.requests import addressed, refusals
@@ -26,6 +28,8 @@ from orders.domain.previews import Preview, total
 from orders.domain.run import Run
 from orders.domain.views import waits_for
 from orders.responses import EditList, EditShown, LineHistory
+
+NONE: Final[Mapping[str, str]] = {}
 
 
 class NewEdit(EditChanges):
@@ -63,8 +67,7 @@ def add_routes(router: APIRouter, app: App) -> None:
         """Open an edit of a placed order. Until it is confirmed or discarded, the order is asked nothing further."""
         message = OpenEdit(**addressed(app, request, who, order_id), changes=changes_of(body), reason=body.reason)
         place = {"location": f"/v1/orders/{order_id}/edits/{message.operation_id}"}
-        answer = answering(message.operation_id)
-        return await app.execute(request, who, message, lambda outcome: (201, answer(outcome)[1], place))
+        return await executed(request, who, message, message.operation_id, 201, place)
 
     @router.put(
         "/orders/{order_id}/edits/{edit_id}", response_model=EditShown, dependencies=CHANGE,
@@ -79,13 +82,15 @@ def add_routes(router: APIRouter, app: App) -> None:
     ) -> Response:
         """Replace the changes of an edit that is not confirmed."""
         message = ChangeEdit(**addressed(app, request, who, order_id), edit_id=edit_id, changes=body)
-        return await app.execute(request, who, message, answering(edit_id))
+        return await executed(request, who, message, edit_id)
 
     @router.get("/orders/{order_id}/edits", response_model=EditList, openapi_extra=answers("order_unknown"))
     async def listed(who: Annotated[Principal, Depends(view)], order_id: UUID) -> Response:
         """The edits of an order, the oldest first."""
         order, version = await load(app, who, order_id)
-        return respond(as_json(200, {"items": [shown(order, run) for run in edit.of_order(order)]}, etag(version)))
+        runs = [*await closed_runs(app, who, order_id, order, edit.KIND), *edit.of_order(order)]
+        items = [shown(order, run) for run in sorted(runs, key=attrgetter("number"))]
+        return respond(as_json(200, {"items": items}, etag(version)))
 
     @router.get(
         "/orders/{order_id}/edits/{edit_id}", response_model=EditShown,
@@ -94,7 +99,7 @@ def add_routes(router: APIRouter, app: App) -> None:
     async def read(who: Annotated[Principal, Depends(view)], order_id: UUID, edit_id: UUID) -> Response:
         """The edit; while it is open with its preview: what it changes line by line, and each reason why it cannot be made."""
         order, version = await load(app, who, order_id)
-        run = edit.find(order, edit_id)
+        run = edit.find(order, edit_id) or await closed_run(app, who, order_id, order, edit.KIND, edit_id)
         if run is None:
             raise Problem(404, "edit_unknown", PROBLEMS["edit_unknown"].title, f"the order has no edit {edit_id}")
         return respond(as_json(200, shown(order, run), etag(version)))
@@ -112,8 +117,7 @@ def add_routes(router: APIRouter, app: App) -> None:
     ) -> Response:
         """Carry an edit out. Confirming it twice changes nothing. One that leaves no piece of the order cancels it."""
         message = ConfirmEdit(**addressed(app, request, who, order_id), edit_id=edit_id, preview=body.preview)
-        answer = answering(edit_id)
-        return await app.execute(request, who, message, lambda outcome: (202, answer(outcome)[1]))
+        return await executed(request, who, message, edit_id, 202)
 
     @router.post(
         "/orders/{order_id}/edits/{edit_id}/discard", response_model=EditShown, dependencies=CHANGE,
@@ -128,7 +132,19 @@ def add_routes(router: APIRouter, app: App) -> None:
     ) -> Response:
         """End an edit that is not confirmed. The order is as it was."""
         message = DiscardEdit(**addressed(app, request, who, order_id), edit_id=edit_id, reason=body.reason)
-        return await app.execute(request, who, message, answering(edit_id))
+        return await executed(request, who, message, edit_id)
+
+    async def executed(
+        request: Request, who: Principal, message: Command, edit_id: UUID, status: int = 200, headers: Mapping[str, str] = NONE,
+    ) -> Response:  # fmt: skip
+        """Runs a request about an edit, and answers it with the edit."""
+
+        def answer(outcome: Outcome) -> tuple[int, Any, Mapping[str, str]]:
+            run = edit.find(outcome.state, edit_id)
+            return status, shown(outcome.state, run) if run is not None else LEFT, headers
+
+        answered = await app.execute(request, who, message, answer)
+        return await filled(answered, app, who, message.key, edit.KIND, edit_id, shown)
 
     @router.get("/orders/{order_id}/lines", response_model=LineHistory, openapi_extra=answers("order_unknown"))
     async def lines(who: Annotated[Principal, Depends(view)], order_id: UUID) -> Response:
@@ -191,15 +207,6 @@ def _row(row: int | None, line_id: str, kind: str, quantity: int, amount_minor: 
 
 def changes_of(body: EditChanges) -> EditChanges:
     return EditChanges(**{name: getattr(body, name) for name in EditChanges.model_fields})
-
-
-def answering(edit_id: UUID) -> Callable[[Outcome], tuple[int, Any]]:
-    def answer(outcome: Outcome) -> tuple[int, Any]:
-        run = edit.find(outcome.state, edit_id)
-        assert run is not None, "the request was carried out on it"
-        return 200, shown(outcome.state, run)
-
-    return answer
 
 
 def shown(order: Order, run: Run) -> dict[str, Any]:

@@ -66,7 +66,7 @@ PROBLEMS: Problems = {
     "refund_not_refused": About(409, "The refund does not wait for a person",
         "It goes on by itself, has ended, or its money has gone back and only the credit note is refused.",
         "`GET /v1/orders/{id}/refunds/{refund_id}` shows what it waits for."),
-    "refund_limit_reached": About(409, "The order has too many refunds", "An order has at most 300 refunds, of 10,000 lines together.",
+    "refund_limit_reached": About(409, "The order has too many refunds", "An order has at most 300 refunds, and 10,000 lines in those that are open.",
         "Refund several lines at once."),
     "refund_empty": About(409, "The refund comes to nothing",
         "The request names no amount, or pieces whose price is 0 or went back before.",

@@ -20,7 +20,7 @@ from orders.domain.annotations import NONE
 from orders.responses import OrderRead, Step
 from orders.tables import attachments, metadata, notes
 
-UNSHOWN: Final = ("orders.progressed", "orders.merged")
+UNSHOWN: Final = ("orders.progressed", "orders.merged", "orders.process_closed", "orders.refund_adopted")
 """Types of the journal that the timeline leaves out; `GET /v1/journal` has them."""
 TIMELINE_STEPS: Final = 50
 """Latest steps that an order is shown with; `/timeline` has those before."""

@@ -1,6 +1,7 @@
 """Routes of refunds: preview, open, read, retry, give up."""
 
 from collections.abc import Mapping
+from operator import attrgetter
 from typing import Annotated, Any
 from uuid import UUID
 
@@ -16,6 +17,7 @@ from contracts.base import Flag, Text
 from contracts.deciding import Refusal
 from contracts.invoicing import InvoiceLineWanted, Issue
 from contracts.orders import GiveUpRefund, Refund, RefundWanted, RetryRefund
+from orders.api.closed import LEFT, closed_run, closed_runs, filled
 from orders.api.loading import load
 from orders.api.problems import PROBLEMS
 from orders.api.requests import addressed, refusals
@@ -61,9 +63,10 @@ def add_routes(router: APIRouter, app: App) -> None:
         place = f"/v1/orders/{order_id}/refunds/{message.operation_id}"
 
         def answer(outcome: Outcome) -> tuple[int, Any, Mapping[str, str]]:
-            return 201, shown(outcome.state, found(outcome.state, message.operation_id)), {"location": place}
+            return 201, _shown_if_there(outcome.state, message.operation_id), {"location": place}
 
-        return await app.execute(request, who, message, answer)
+        answered = await app.execute(request, who, message, answer)
+        return await filled(answered, app, who, order_id, refund.KIND, message.operation_id, shown)
 
     async def preview(who: Principal, order_id: UUID, wanted: RefundWanted) -> Response:
         order, version = await load(app, who, order_id)
@@ -119,7 +122,8 @@ def add_routes(router: APIRouter, app: App) -> None:
     async def listed(who: Annotated[Principal, Depends(view)], order_id: UUID) -> Response:
         """The refunds of an order, the oldest first."""
         order, version = await load(app, who, order_id)
-        items = [shown(order, run) for run in refund.of_order(order.runs)]
+        runs = [*await closed_runs(app, who, order_id, order, refund.KIND), *refund.of_order(order.runs)]
+        items = [shown(order, run) for run in sorted(runs, key=attrgetter("number"))]
         return respond(as_json(200, {"items": items}, etag(version)))
 
     @router.get(
@@ -128,7 +132,7 @@ def add_routes(router: APIRouter, app: App) -> None:
     )  # fmt: skip
     async def read(who: Annotated[Principal, Depends(view)], order_id: UUID, refund_id: UUID) -> Response:
         order, version = await load(app, who, order_id)
-        run = refund.find(order, refund_id)
+        run = refund.find(order, refund_id) or await closed_run(app, who, order_id, order, refund.KIND, refund_id)
         if run is None:
             raise Problem(
                 404, "refund_unknown", PROBLEMS["refund_unknown"].title, f"the order has no refund {refund_id}"
@@ -146,9 +150,10 @@ def add_routes(router: APIRouter, app: App) -> None:
         message = RetryRefund(
             **addressed(app, request, who, order_id), refund_id=refund_id,
         )  # fmt: skip
-        return await app.execute(
-            request, who, message, lambda outcome: (202, shown(outcome.state, found(outcome.state, refund_id)))
+        answered = await app.execute(
+            request, who, message, lambda outcome: (202, _shown_if_there(outcome.state, refund_id))
         )
+        return await filled(answered, app, who, order_id, refund.KIND, refund_id, shown)
 
     @router.post(
         "/orders/{order_id}/refunds/{refund_id}/give_up", response_model=RefundShown, dependencies=CHANGE,
@@ -165,15 +170,15 @@ def add_routes(router: APIRouter, app: App) -> None:
         message = GiveUpRefund(
             **addressed(app, request, who, order_id), refund_id=refund_id, reason=body.reason,
         )  # fmt: skip
-        return await app.execute(
-            request, who, message, lambda outcome: (200, shown(outcome.state, found(outcome.state, refund_id)))
+        answered = await app.execute(
+            request, who, message, lambda outcome: (200, _shown_if_there(outcome.state, refund_id))
         )
+        return await filled(answered, app, who, order_id, refund.KIND, refund_id, shown)
 
 
-def found(order: Order, refund_id: UUID) -> Run:
+def _shown_if_there(order: Order, refund_id: UUID) -> dict[str, Any] | None:
     run = refund.find(order, refund_id)
-    assert run is not None, "the request was carried out on it"
-    return run
+    return shown(order, run) if run is not None else LEFT
 
 
 def shown(order: Order, run: Run) -> dict[str, Any]:
@@ -182,7 +187,7 @@ def shown(order: Order, run: Run) -> dict[str, Any]:
     assert order.content is not None
     return {
         "refund_id": str(data.refund_id),
-        "number": refund.number_of(run),
+        "number": run.number,
         "process": run.id,
         "state": refund.state_of(run),
         "waits_for": waits_for(run),

@@ -108,7 +108,7 @@ def _cancel(order: Order, request: Cancel | None) -> str | None:
 
 
 def _open_edit(order: Order, request: OpenEdit | None) -> str | None:
-    if request is not None and edit.find(order, request.operation_id) is not None:
+    if request is not None and edit.exists(order, request.operation_id):
         return "edit_opened"
     if order.status == "cancelled" or order.undo is not None:
         return "order_cancelled"
@@ -121,13 +121,13 @@ def _open_edit(order: Order, request: OpenEdit | None) -> str | None:
 
 def _change_edit(order: Order, request: ChangeEdit | None) -> str | None:
     run = _edit_of(order, request)
-    return "edit_unknown" if run is None else _unless_draft(order, run)
+    return _no_edit(order, request) if run is None else _unless_draft(order, run)
 
 
 def _confirm_edit(order: Order, request: ConfirmEdit | None) -> str | None:
     run = _edit_of(order, request)
     if run is None:
-        return "edit_unknown"
+        return _no_edit(order, request)
     if (why := _unless_draft(order, run)) is not None:
         return why
     shown = edit.preview(order, run)
@@ -138,11 +138,20 @@ def _confirm_edit(order: Order, request: ConfirmEdit | None) -> str | None:
 
 def _discard_edit(order: Order, request: DiscardEdit | None) -> str | None:
     run = _edit_of(order, request)
-    return "edit_unknown" if run is None else _unless_draft(order, run)
+    return _no_edit(order, request) if run is None else _unless_draft(order, run)
 
 
-def _edit_of(order: Order, request: ChangeEdit | ConfirmEdit | DiscardEdit | None) -> Run | None:
+_OfEdit = ChangeEdit | ConfirmEdit | DiscardEdit
+
+
+def _edit_of(order: Order, request: _OfEdit | None) -> Run | None:
     return edit.the_open(order) if request is None else edit.find(order, request.edit_id)
+
+
+def _no_edit(order: Order, request: _OfEdit | None) -> str:
+    """Why an edit that is not in the order's document can be neither changed nor confirmed nor discarded."""
+    outcome = edit.outcome_of(order, request.edit_id) if request is not None else None
+    return "edit_unknown" if outcome is None else "edit_discarded" if outcome == "discarded" else "edit_confirmed"
 
 
 def _unless_draft(order: Order, run: Run) -> str | None:
@@ -338,7 +347,7 @@ def _refund(order: Order, request: Refund | None) -> str | None:
         return "order_cancelled"
     if request is None:
         return None if refund.left_minor(order) else "refund_empty"
-    if refund.find(order, request.operation_id) is not None:
+    if refund.exists(order, request.operation_id):
         return "refund_open"
     parts = refund.planned(order, request)
     return parts.code if isinstance(parts, Refusal) else None
@@ -359,7 +368,7 @@ def _retry_refund(order: Order, request: RetryRefund | None) -> str | None:
 
 
 def _give_up_refund(order: Order, request: GiveUpRefund | None) -> str | None:
-    if request is not None and (run := refund.find(order, request.refund_id)) and refund.data_of(run).given_up:
+    if request is not None and refund.was_given_up(order, request.refund_id):
         return "refund_given_up"
     return _of_refund(order, request, refund.can_be_given_up)
 
@@ -369,9 +378,10 @@ def _of_refund(order: Order, request: RetryRefund | GiveUpRefund | None, possibl
         return "order_cancelled"
     if request is None:
         return None if any(possible(run) for run in refund.of_order(order.runs)) else "refund_not_refused"
-    if (run := refund.find(order, request.refund_id)) is None:
+    if not refund.exists(order, request.refund_id):
         return "refund_unknown"
-    return None if possible(run) else "refund_not_refused"
+    run = refund.find(order, request.refund_id)
+    return None if run is not None and possible(run) else "refund_not_refused"
 
 
 UNDONE: Final = WhyNot("refused", "it is cancelled, or is being cancelled: all its money goes back")

@@ -347,7 +347,7 @@ def wake(order: Order, message: Wake, context: Context) -> Decision:
             story.ask(run, PROCESSES.step_of(run))
         return story.decision()
     for run in order.open_runs:
-        if run.due_at is None or run.due_at > context.now or story.runs[run.id] != run:
+        if run.due_at is None or run.due_at > context.now or story.runs.get(run.id) != run:
             continue
         if run.waits != "answer" and story.is_paused(run):
             continue
@@ -364,6 +364,6 @@ def wake(order: Order, message: Wake, context: Context) -> Decision:
         if run.waits == "stock":
             if not story.is_paused(run):
                 story.ask(run, step)
-        elif story.runs[run.id] == run and not run.end:
+        elif story.runs.get(run.id) == run and not run.end:
             story.ask_again(run)
     return story.decision()

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from datetime import timedelta
-from typing import Annotated, Any, Final, Literal
+from typing import Annotated, Any, Final, Literal, cast
 from uuid import UUID
 
 from contracts import fulfillment, payments
@@ -29,7 +29,7 @@ from orders.domain.edits import Reason, applied
 from orders.domain.lines import history
 from orders.domain.order import Order
 from orders.domain.previews import Difference, Money, Preview, difference, money
-from orders.domain.process import Past, Process, Step
+from orders.domain.process import Closed, Past, Process, Step
 from orders.domain.refunds import Part
 from orders.domain.run import Run, RunData
 from orders.domain.snapshots import wholly_cancelled
@@ -262,6 +262,10 @@ def undone(story: Story, run: Run) -> None:
     story.set_data(story.runs[run.id], changes=NO_CHANGES, release={}, refund=(), suspension_id=None)
 
 
+def leaves(story: Story, run: Run) -> Closed:
+    return Closed(data_of(run).edit_id, state_of(run))
+
+
 # fmt: off
 EDIT = Process(KIND, EditData, (
     #    step          command        yes                         no -> what it causes                       left out when                waits for          its end
@@ -274,7 +278,7 @@ EDIT = Process(KIND, EditData, (
     Step("reduce",     ask=reduce,    yes=fulfillment.Reduced,    no={fulfillment.TooLate: refused},         skip=releases_nothing),
     Step("void",       ask=void,      yes=payments.Voided,        no={payments.Failed: refused},             skip=voids_nothing,                             then=voided),
     Step("resume",     ask=resume,    yes=fulfillment.Resumed,                                               skip=is_not_suspended),
-), ended=ended, undone=undone, patience=False)
+), ended=ended, undone=undone, leaves=leaves, patience=False)
 # fmt: on
 
 
@@ -289,16 +293,16 @@ def open_edit(
     now, market = story.context.now, story.order.market
     assert market is not None
     expires_at = now + timedelta(seconds=market.edit_expires_seconds or EXPIRES_SECONDS)
-    number = len(of_order(story.order)) + 1
-    story.state(
-        EditOpened, status="editing", answers=answers, edit_id=edit_id, number=number, cause=cause, changes=changes,
-        reason=reason, actor=actor, expires_at=expires_at,
-    )  # fmt: skip
     data = EditData(
         edit_id=edit_id, cause=cause, actor=actor, reason=reason, opened_at=now, expires_at=expires_at, changes=changes
     )
-    story.begin(Run(id=f"{KIND}:{number}", data=data, since=now))
-    return story.runs[f"{KIND}:{number}"]
+    run = Run(id=story.next_id(KIND), data=data, since=now)
+    story.state(
+        EditOpened, status="editing", answers=answers, edit_id=edit_id, number=run.number, cause=cause, changes=changes,
+        reason=reason, actor=actor, expires_at=expires_at,
+    )  # fmt: skip
+    story.begin(run)
+    return story.runs[run.id]
 
 
 def change(story: Story, run: Run, changes: EditChanges, answers: UUID) -> None:
@@ -353,14 +357,22 @@ def proceed(story: Story) -> None:
 
 
 def of_order(order: Order) -> list[Run]:
-    """The edits of an order, the oldest first."""
-    if f"{KIND}:1" not in order.runs:
-        return []
+    """The edits in an order's document, the oldest first: the open one, and the latest."""
     return [run for run in order.runs.values() if run.kind == KIND]
 
 
 def find(order: Order, edit_id: UUID) -> Run | None:
     return next((run for run in of_order(order) if data_of(run).edit_id == edit_id), None)
+
+
+def outcome_of(order: Order, edit_id: UUID) -> State | None:
+    """How an edit ended that is no longer in the order's document; None: it is none."""
+    outcome = order.closed.get(str(edit_id))
+    return cast("State", outcome) if outcome in ("edited", "discarded") else None
+
+
+def exists(order: Order, edit_id: UUID) -> bool:
+    return find(order, edit_id) is not None or outcome_of(order, edit_id) is not None
 
 
 def the_open(order: Order) -> Run | None:
@@ -372,7 +384,10 @@ def is_draft(run: Run) -> bool:
     return run.step == "draft" and not run.end
 
 
-def state_of(run: Run) -> Literal["draft", "confirmed", "edited", "discarded"]:
+State = Literal["draft", "confirmed", "edited", "discarded"]
+
+
+def state_of(run: Run) -> State:
     if (outcome := data_of(run).outcome) != "":
         return outcome
     return "draft" if is_draft(run) else "discarded" if run.end else "confirmed"
@@ -392,7 +407,7 @@ def preview(order: Order, run: Run) -> Preview:
         after, reasons = _target(order), ()
     reasons = reasons or (tuple(_why_not(order, after)) if is_draft(run) else ())
     change = difference(order.content, after) if after.priced else difference(order.content, order.content)
-    plan = money(change, settle.captured(order.runs, order.facts), [*order.facts.authorizations.values()])
+    plan = money(change, settle.captured(order.runs, order.facts), order.facts.unspent)
     return Preview(after, change, plan, reasons)
 
 
@@ -423,7 +438,7 @@ def _difference(story: Story) -> Difference:
 
 
 def _money(story: Story) -> Money:
-    return money(_difference(story), settle.captured(story.runs, story.facts), [*story.facts.authorizations.values()])
+    return money(_difference(story), settle.captured(story.runs, story.facts), story.facts.unspent)
 
 
 def is_discarded(story: Story, run: Run) -> bool:

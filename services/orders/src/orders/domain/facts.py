@@ -3,12 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from typing import Any, Final, Literal
+from typing import Annotated, Any, Final, Literal
 from uuid import UUID
 
-from pydantic import Field
-
-from contracts.base import Document
+from contracts.base import UNLESS_EMPTY, Document
 from contracts.invoicing import Credited
 from contracts.payments import MoneyLine, MoneyTotals
 
@@ -17,23 +15,23 @@ class AuthorizationFact(Document):
     authorization_id: UUID
     authorized: Mapping[str, int]
     """line id -> minor units."""
-    captured: Mapping[str, int] = Field(default_factory=dict)
+    captured: Annotated[Mapping[str, int], UNLESS_EMPTY] = {}
     """line id -> minor units, by all captures of it."""
-    voided: bool = False
-    """Nothing is left of it."""
-    released: Mapping[str, int] = {}
+    spent: Annotated[bool, UNLESS_EMPTY] = False
+    """Nothing is left of it: all is captured or voided. Its amounts are recorded no longer."""
+    released: Annotated[Mapping[str, int], UNLESS_EMPTY] = {}
     """line id -> minor units, by the voids that released a part of it."""
 
     @property
     def left_minor(self) -> int:
-        if self.voided:
+        if self.spent:
             return 0
         return sum(self.authorized.values()) - sum(self.captured.values()) - sum(self.released.values())
 
     @property
     def left_by_line(self) -> dict[str, int]:
         """line id -> minor units that are neither captured nor voided; without lines of which nothing is left."""
-        if self.voided:
+        if self.spent:
             return {}
         captured, released = self.captured, self.released
         left = {
@@ -45,11 +43,18 @@ class AuthorizationFact(Document):
         """After a void of these amounts, or of all that was left."""
         more = {line.line_id: self.released.get(line.line_id, 0) + line.amount_minor for line in lines}
         part = self.model_copy(update={"released": {**self.released, **more}})
-        return part if more and part.left_minor else self.model_copy(update={"voided": True})
+        return part._unless_spent() if more else part._spent()
 
     def with_captured(self, lines: Iterable[MoneyLine]) -> AuthorizationFact:
         more = {line.line_id: self.captured.get(line.line_id, 0) + line.amount_minor for line in lines}
-        return self.model_copy(update={"captured": {**self.captured, **more}})
+        return self.model_copy(update={"captured": {**self.captured, **more}})._unless_spent()
+
+    def _unless_spent(self) -> AuthorizationFact:
+        return self if self.left_by_line else self._spent()
+
+    def _spent(self) -> AuthorizationFact:
+        """Its id stays: an authorization that is reported again is no other one."""
+        return self.model_copy(update={"authorized": {}, "captured": {}, "released": {}, "spent": True})
 
 
 class CapturedLine(Document):
@@ -82,6 +87,24 @@ class CaptureFact(Document):
     last_credit_note: UUID | None = None
     credited_version: int = 0
     """The version of the last credit note's event."""
+    returned: Annotated[Mapping[str, tuple[int, int]], UNLESS_EMPTY] = {}
+    """line id -> pieces and minor units that edits have taken off the order since it was captured."""
+    settled: Annotated[bool, UNLESS_EMPTY] = False
+    """The process that captured it has ended and has left the order's document."""
+
+    @property
+    def sold(self) -> dict[str, tuple[int, int]]:
+        """line id -> pieces and minor units that it captured and that are still sold."""
+        return {
+            line.line_id: (line.quantity - pieces, line.amount_minor - minor)
+            for line in self.lines
+            for pieces, minor in (self.returned.get(line.line_id, (0, 0)),)
+        }
+
+    @property
+    def of_the_past(self) -> CaptureFact:
+        """As it is once a cancelled order is placed anew: nothing of it counts for the new attempt."""
+        return self.model_copy(update={"returned": {}, "settled": False})
 
     @property
     def unrefunded_minor(self) -> int:
@@ -142,6 +165,11 @@ class Facts(Document):
     """The start is asked: from then on fulfillment decides whether a cancel comes in time."""
     shipments: Mapping[str, ShipmentFact] = {}
     fulfilled: bool = False
+
+    @property
+    def unspent(self) -> list[AuthorizationFact]:
+        """The authorizations of which something is left, the oldest first."""
+        return [one for one in self.authorizations.values() if not one.spent]
 
 
 class Learnt(Document):

@@ -85,6 +85,23 @@ class Stated(OrderKeyed, PrivateEvent, type="orders.stated"):
     order: OrderContent | None
 
 
+class ProcessClosed(OrderKeyed, PrivateEvent, type="orders.process_closed"):
+    """An ended process leaves the order's document: here it is whole. `operation_id` is the request that began it."""
+
+    run: Run
+    outcome: str = ""
+    unstated_minor: int | None = None
+    """The amount of a refund that the marketplace may still state, minor units."""
+
+
+class RefundAdopted(OrderKeyed, PrivateEvent, type="orders.refund_adopted"):
+    """The marketplace states a refund that was made here and that has left the order's document."""
+
+    refund_id: UUID
+    reference: str
+    """The marketplace's id of the refund."""
+
+
 class OpenException(Document):
     exception_id: UUID
     since: Timestamp
@@ -129,6 +146,11 @@ class Order(Document):
     cancel_cause: Annotated[CancelCause, Open()] | None = None
     facts: Facts = Facts()
     runs: Mapping[str, Run] = Field(default_factory=dict)
+    """By id: those that are open, and the latest of those that have ended."""
+    closed: Mapping[str, str] = {}
+    """Request id -> outcome of the edits and refunds that are in the journal only."""
+    unstated: Mapping[str, int] = {}
+    """Request id -> minor units of those of these refunds that the marketplace may still state."""
     asks: Mapping[str, Ask] = Field(default_factory=dict)
     """operation id -> what is open, or is answered and has not moved its process yet."""
     exceptions: Mapping[str, OpenException] = Field(default_factory=dict)
@@ -227,6 +249,7 @@ def _reinstated(order: Order, event: Reinstated) -> dict[str, object]:
         update={
             "undone": order.facts.money,
             "authorizations": {},
+            "captures": {name: capture.of_the_past for name, capture in order.facts.captures.items()},
             "reserved": False,
             "start_asked": False,
             "fulfilled": False,
@@ -239,6 +262,8 @@ def _reinstated(order: Order, event: Reinstated) -> dict[str, object]:
         "facts": facts,
         "runs": {},
         "asks": {},
+        "closed": {},
+        "unstated": {},
         "wanted": None,
         "line_rows": {},
         **sold(event.order),
@@ -310,6 +335,22 @@ def _progressed(order: Order, event: Progressed) -> dict[str, object]:
     return change
 
 
+def _process_closed(order: Order, event: ProcessClosed) -> dict[str, object]:
+    change: dict[str, object] = {
+        "runs": {name: run for name, run in order.runs.items() if name != event.run.id},
+        "asks": {name: ask for name, ask in order.asks.items() if ask.run != event.run.id},
+    }
+    if event.operation_id is not None:
+        change["closed"] = {**order.closed, str(event.operation_id): event.outcome}
+    if event.operation_id is not None and event.unstated_minor is not None:
+        change["unstated"] = {**order.unstated, str(event.operation_id): event.unstated_minor}
+    return change
+
+
+def _refund_adopted(order: Order, event: RefundAdopted) -> dict[str, object]:
+    return {"unstated": {name: minor for name, minor in order.unstated.items() if name != str(event.refund_id)}}
+
+
 def _matters(ask: Ask, runs: Mapping[str, Run]) -> bool:
     """Whether an ask is open, or its process still waits at it: for what it means, or for a person who decides about its
     refusal. The answer to another one changes nothing any more."""
@@ -335,6 +376,8 @@ _FOLDS: Final[Mapping[type[Event], Callable[[Order, Any], dict[str, object]]]] =
     Held: _held,
     Released: _released,
     Progressed: _progressed,
+    ProcessClosed: _process_closed,
+    RefundAdopted: _refund_adopted,
     EditConfirmed: lambda order, event: {"wanted": event.order},
     EditDiscarded: lambda order, event: {"wanted": None},
     **dict.fromkeys(

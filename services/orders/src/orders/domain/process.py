@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from functools import cached_property
 from itertools import product
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 from uuid import UUID
 
 from contracts.base import Command, Event
@@ -70,6 +70,16 @@ class Undo(Step):
     Both also answer the step that it undoes: that is not asked again meanwhile."""
 
 
+class Closed(NamedTuple):
+    """What stays of a process that leaves the order's document."""
+
+    request_id: UUID | None = None
+    """The request that began it, by which it is found in the journal; null: no request names it."""
+    outcome: str = ""
+    unstated_minor: int | None = None
+    """The amount of a refund that the marketplace may still state, minor units."""
+
+
 @dataclass(frozen=True)
 class Process:
     kind: str
@@ -87,6 +97,8 @@ class Process:
     """Whether the market's patience ends it (`give_up_after_seconds`)."""
     delays_completion: bool = True
     """Whether the order is completed only after it has ended."""
+    leaves: Callable[[Story, Run], Closed | None] | None = None
+    """What stays of an ended process that is not among the latest; null: all of it. For kinds of which an order may have many."""
 
     def __post_init__(self) -> None:
         if self.data.model_fields["kind"].default != self.kind:

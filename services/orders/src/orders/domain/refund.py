@@ -7,7 +7,7 @@ credited before the money went. When all that was captured has come back, the or
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from typing import Annotated, Any, Final, Literal
+from typing import Annotated, Any, Final, Literal, cast, get_args
 from uuid import UUID
 
 from contracts import fulfillment, invoicing, payments
@@ -26,10 +26,10 @@ from contracts.orders import (
 from contracts.payments import MoneyLine
 from orders.domain import refunds, settle, undo
 from orders.domain.facts import CaptureFact, Facts
-from orders.domain.order import Order, is_invoiced
-from orders.domain.process import Past, Process, Step
+from orders.domain.order import Order, RefundAdopted, is_invoiced
+from orders.domain.process import Closed, Past, Process, Step
 from orders.domain.refunds import Part, Wanted
-from orders.domain.run import Run, RunData
+from orders.domain.run import Run, RunData, last_number
 from orders.domain.story import Story
 
 KIND: Final = "refund"
@@ -185,6 +185,18 @@ def _all_is_back(story: Story) -> bool:
     return not capturing and not any(capture.unrefunded_minor for capture in story.facts.captures.values())
 
 
+def leaves(story: Story, run: Run) -> Closed:
+    data, market = data_of(run), story.order.market
+    assert market is not None
+    may_be_stated = market.gateway == "marketplace" and _is_unstated(data)
+    return Closed(data.refund_id, state_of(run), data.amount_minor if may_be_stated else None)
+
+
+def _is_unstated(data: RefundData) -> bool:
+    """Whether the marketplace may state it: it was made here, and the marketplace has not stated it yet."""
+    return data.reference is None and not data.given_up
+
+
 # fmt: off
 REFUND = Process(KIND, RefundData, (
     #    step       command        yes                         no -> what it causes            left out when              waits for           its end
@@ -192,7 +204,7 @@ REFUND = Process(KIND, RefundData, (
     Step("invoice", ask=None,      yes=None,                                                   skip=is_invoiced_or_never, waits="invoice"),
     Step("credit",  ask=credit,    yes=invoicing.Credited,     no={invoicing.Failed: refused}, skip=nothing_to_credit,                        then=was_credited),
     Step("restock", ask=put_back,  yes=fulfillment.Restocked,                                  skip=nothing_to_put_back),
-), again=another_part, ended=ended, patience=False, delays_completion=False)
+), again=another_part, ended=ended, leaves=leaves, patience=False, delays_completion=False)
 # fmt: on
 
 
@@ -216,10 +228,10 @@ def plan(
     parts = refunds.plan(facts.captures.values(), _taken(runs), ids, wanted, goodwill_minor)
     if isinstance(parts, Refusal):
         return parts
-    before = of_order(runs)
-    lines = sum(len(part.lines) for run in before for part in data_of(run).parts)
-    if len(before) >= REFUNDS_MAX or lines + sum(len(part.lines) for part in parts) > REFUND_LINES_MAX:
-        detail = f"an order has at most {REFUNDS_MAX} refunds, of {REFUND_LINES_MAX} lines together"
+    lines = sum(len(part.lines) for run in of_order(runs) if not run.end for part in data_of(run).parts)
+    lines += sum(len(part.lines) for part in parts)
+    if last_number(runs.values(), KIND) >= REFUNDS_MAX or lines > REFUND_LINES_MAX:
+        detail = f"an order has at most {REFUNDS_MAX} refunds, and {REFUND_LINES_MAX} lines in those that are open"
         return Refusal("refund_limit_reached", detail)
     return parts
 
@@ -255,26 +267,37 @@ def begin(
 ) -> None:  # fmt: skip
     """Opens a refund. reference: of one that was made at the marketplace, which is booked here and moves no money."""
     assert story.order.content is not None
-    number = len(of_order(story.runs)) + 1
     data = RefundData(
         refund_id=refund_id, cause=cause, note=note, actor=actor, requested_at=story.context.now, restock=restock,
         parts=tuple(CapturePart(capture_id=part.capture_id, lines=part.lines) for part in parts),
         reference=reference, recorded=reference is not None,
     )  # fmt: skip
+    run = Run(id=story.next_id(KIND), data=data, since=story.context.now)
     story.state(
-        RefundOpened, answers=answers, refund_id=refund_id, number=number, reason=cause, note=note, actor=actor,
+        RefundOpened, answers=answers, refund_id=refund_id, number=run.number, reason=cause, note=note, actor=actor,
         currency=story.order.content.currency, amount_minor=data.amount_minor, restock=restock, reference=reference,
         parts=tuple(RefundPart(capture_id=part.capture_id, lines=part.lines) for part in data.parts),
     )  # fmt: skip
-    story.begin(Run(id=f"{KIND}:{number}", data=data, since=story.context.now))
+    story.begin(run)
 
 
 def adopt(story: Story, reference: str, amount_minor: int) -> bool:
     """Finds the refund that the marketplace states under `reference` among those that were made here and that it has not
     stated yet: one of the same amount. Returns whether there is one."""
+    for refund_id, minor in story.order.unstated.items():
+        if minor == amount_minor:
+            story.record(
+                RefundAdopted(
+                    order_id=story.context.key,
+                    store_id=story.order.store_id,
+                    refund_id=UUID(refund_id),
+                    reference=reference,
+                )
+            )
+            return True
     for run in of_order(story.runs):
         data = data_of(run)
-        if data.reference is None and not data.given_up and data.amount_minor == amount_minor:
+        if _is_unstated(data) and data.amount_minor == amount_minor:
             story.set_data(run, reference=reference)
             return True
     return False
@@ -309,19 +332,28 @@ def state_of(run: Run) -> State:
     return "refused" if is_refused(run) else "open"
 
 
-def number_of(run: Run) -> int:
-    return int(run.id.removeprefix(f"{KIND}:"))
-
-
 def of_order(runs: Mapping[str, Run]) -> list[Run]:
-    """The refunds of an order, the oldest first."""
-    if f"{KIND}:1" not in runs:
-        return []
+    """The refunds in an order's document, the oldest first: those that are open, and the latest."""
     return [run for run in runs.values() if isinstance(run.data, RefundData)]
 
 
 def find(order: Order, refund_id: UUID) -> Run | None:
     return next((run for run in of_order(order.runs) if data_of(run).refund_id == refund_id), None)
+
+
+def outcome_of(order: Order, refund_id: UUID) -> State | None:
+    """How a refund ended that is no longer in the order's document; None: it is none."""
+    outcome = order.closed.get(str(refund_id))
+    return cast("State", outcome) if outcome in get_args(State) else None
+
+
+def exists(order: Order, refund_id: UUID) -> bool:
+    return find(order, refund_id) is not None or outcome_of(order, refund_id) is not None
+
+
+def was_given_up(order: Order, refund_id: UUID) -> bool:
+    run = find(order, refund_id)
+    return data_of(run).given_up if run is not None else outcome_of(order, refund_id) == "given_up"
 
 
 def is_refused(run: Run) -> bool:

@@ -10,6 +10,8 @@ from __future__ import annotations
 from collections.abc import Container, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from fractions import Fraction
+from itertools import groupby
+from operator import attrgetter
 from typing import NamedTuple
 from uuid import UUID
 
@@ -101,8 +103,8 @@ def plan(
             return refused
     if goodwill_minor > (allowed := sum(left.minor_left for left in lefts)):
         return _exceeds(None, "amount_minor", allowed, goodwill_minor)
-    for capture_id in dict.fromkeys(left.capture_id for left in lefts):
-        own = [left for left in lefts if left.capture_id == capture_id and left.minor_left]
+    for _, of_capture in groupby(lefts, key=attrgetter("capture_id")) if goodwill_minor else ():
+        own = [left for left in of_capture if left.minor_left]
         amount = min(goodwill_minor, sum(left.minor_left for left in own))
         if amount:
             weights = [left.minor_left for left in own]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import Annotated, Any, ClassVar, Literal
 from uuid import UUID
 
@@ -60,6 +61,16 @@ class Run(Document):
     @property
     def kind(self) -> str:
         return self.data.kind
+
+    @property
+    def number(self) -> int:
+        """Its number among those of its kind, from 1; 0 for a kind of which an order has one."""
+        return int(self.id.partition(":")[2] or 0)
+
+
+def last_number(runs: Iterable[Run], kind: str) -> int:
+    """The number of the newest process of a kind; 0: there was none. The newest one is always in the order's document."""
+    return max((run.number for run in runs if run.kind == kind), default=0)
 
 
 class Ask(Document):

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from datetime import timedelta
-from typing import Literal
+from typing import Final, Literal
 from uuid import UUID
 
 from contracts import invoicing, payments
@@ -19,9 +19,11 @@ from orders.domain import undo
 from orders.domain.amounts import Payable, payable
 from orders.domain.facts import CaptureFact, Facts
 from orders.domain.order import Order, capture_option, is_invoiced
-from orders.domain.process import Past, Process, Step, Undo
+from orders.domain.process import Closed, Past, Process, Step, Undo
 from orders.domain.run import Run, RunData
 from orders.domain.story import Story
+
+KIND: Final = "settle"
 
 
 class SettleData(RunData):
@@ -32,8 +34,6 @@ class SettleData(RunData):
     """What the capture draws on; null where there is nothing to take."""
     capture_id: UUID | None = None
     """Null until it is captured, and where there is nothing to take."""
-    returned: tuple[MoneyLine, ...] = ()
-    """What edits have given back of `lines` since."""
     to_invoice: tuple[invoicing.InvoiceLineWanted, ...] = ()
     """The lines as they were captured, where an edit has changed the order before their invoice; else they follow from it."""
 
@@ -64,7 +64,8 @@ def issue(story: Story, run: Run, operation: UUID) -> invoicing.Issue:
 
 def _to_invoice(story: Story, run: Run) -> tuple[invoicing.InvoiceLineWanted, ...]:
     assert story.order.content is not None
-    by_id, before = {line.line_id: line for line in payable(story.order.content)}, _taken(story.runs, before=run)
+    by_id = {line.line_id: line for line in payable(story.order.content)}
+    before = _taken(story.runs, story.facts, before=run)
     return tuple(_invoiced(by_id[line.line_id], line, before) for line in data_of(run).lines)
 
 
@@ -171,29 +172,44 @@ def uncredited(story: Story) -> int:
     return sum(capture.uncredited_minor for capture in _uncredited(story))
 
 
+def leaves(story: Story, run: Run) -> Closed | None:
+    """What it took is computed from its capture. The tax of a later one depends on what was taken before it, so that none
+    leaves before those that began earlier have ended."""
+    for earlier in story.runs.values():
+        if earlier.id == run.id:
+            break
+        if earlier.kind == KIND and not earlier.end:
+            return None
+    if (capture := _capture_of(run, story.facts)) is not None:
+        capture = capture.model_copy(update={"settled": True})
+        story.note(captures={**story.facts.captures, str(capture.capture_id): capture})
+        return Closed()
+    return None if data_of(run).lines else Closed()  # a free line that is settled is not settled anew
+
+
 # fmt: off
 REFUND = Undo("refund", ask=refund, yes=payments.Refunded,  no={payments.Failed: undo.step_refused},     left=unrefunded)
 CREDIT = Undo("credit", ask=credit, yes=invoicing.Credited, no={invoicing.Failed: undo.step_refused},  left=uncredited)
 
-SETTLE = Process("settle", SettleData, (
+SETTLE = Process(KIND, SettleData, (
     #    step       command      yes                     no -> what it causes                         left out when         its end            undo
     Step("capture", ask=capture, yes=payments.Captured,  no={payments.Failed: capture_failed},       skip=nothing_to_take, then=was_captured, undo=REFUND),
     Step("invoice", ask=issue,   yes=invoicing.Issued,   no={invoicing.Failed: invoice_failed},  skip=no_invoice,      then=was_invoiced, undo=CREDIT),
-))
+), leaves=leaves)
 # fmt: on
 
 
 def begin_rest(story: Story) -> None:
     """Settle everything that is in no settle yet."""
     assert story.order.content is not None
-    taken = _taken(story.runs)
+    taken = _taken(story.runs, story.facts)
     _begin(story, [rest for line in payable(story.order.content) if (rest := _rest(line, taken)) is not None])
 
 
 def left(order: Order) -> dict[str, MoneyLine]:
     """line id -> what is in no settle yet."""
     assert order.content is not None
-    taken = _taken(order.runs)
+    taken = _taken(order.runs, order.facts)
     return {line.line_id: rest for line in payable(order.content) if (rest := _rest(line, taken)) is not None}
 
 
@@ -213,7 +229,7 @@ def _pieces(story: Story, rest: MoneyLine, quantity: int | None) -> MoneyLine:
     if quantity is None or quantity == rest.quantity:
         return rest
     whole = next(line for line in payable(story.order.content) if line.line_id == rest.line_id)
-    before, amount_before = _taken(story.runs).get(rest.line_id, (0, 0))
+    before, amount_before = _taken(story.runs, story.facts).get(rest.line_id, (0, 0))
     amount = _share(whole.amount_minor, before + quantity, whole.quantity)
     return MoneyLine(line_id=rest.line_id, quantity=quantity, amount_minor=max(amount - amount_before, 0))
 
@@ -225,7 +241,7 @@ def begin_shipment(story: Story, pieces: Mapping[str, int]) -> None:
     was taken.
     """
     assert story.order.content is not None
-    taken = _taken(story.runs)
+    taken = _taken(story.runs, story.facts)
     lines = []
     for line in payable(story.order.content):
         if line.ships:
@@ -253,32 +269,37 @@ def _rest(line: Payable, taken: Mapping[str, tuple[int, int]]) -> MoneyLine | No
     )
 
 
-def _taken(runs: Mapping[str, Run], before: Run | None = None) -> dict[str, tuple[int, int]]:
+def _taken(runs: Mapping[str, Run], facts: Facts, before: Run | None = None) -> dict[str, tuple[int, int]]:
     """line id -> (pieces, amount) in settles: in all, or in those that began before one of them."""
     taken: dict[str, tuple[int, int]] = {}
+    for capture in facts.captures.values():
+        if capture.settled:
+            _add(taken, capture.sold)
     for run in runs.values():
         if before is not None and run.id == before.id:
             break
         if isinstance(run.data, SettleData):
-            _add(taken, run.data.lines)
-            _add(taken, run.data.returned, -1)
+            own = _capture_of(run, facts)
+            _add(taken, own.sold if own is not None else _amounts(run.data.lines))
     return taken
 
 
-def _add(taken: dict[str, tuple[int, int]], lines: Iterable[MoneyLine], sign: int = 1) -> None:
-    for line in lines:
-        quantity, amount = taken.get(line.line_id, (0, 0))
-        taken[line.line_id] = (quantity + sign * line.quantity, amount + sign * line.amount_minor)
+def _amounts(lines: Iterable[MoneyLine]) -> dict[str, tuple[int, int]]:
+    return {line.line_id: (line.quantity, line.amount_minor) for line in lines}
+
+
+def _add(taken: dict[str, tuple[int, int]], more: Mapping[str, tuple[int, int]]) -> None:
+    for line_id, (pieces, minor) in more.items():
+        quantity, amount = taken.get(line_id, (0, 0))
+        taken[line_id] = (quantity + pieces, amount + minor)
 
 
 def _begin(story: Story, lines: Sequence[MoneyLine]) -> None:
     if not lines:
         return
-    number = sum(isinstance(run.data, SettleData) for run in story.runs.values())
     for authorization_id, part in _by_authorization(story, lines):
-        number += 1
         data = SettleData(lines=tuple(part), authorization_id=authorization_id)
-        story.begin(Run(id=f"settle:{number}", data=data, since=story.context.now))
+        story.begin(Run(id=story.next_id(KIND), data=data, since=story.context.now))
 
 
 def _by_authorization(story: Story, lines: Sequence[MoneyLine]) -> list[tuple[UUID | None, list[MoneyLine]]]:
@@ -287,13 +308,14 @@ def _by_authorization(story: Story, lines: Sequence[MoneyLine]) -> list[tuple[UU
     What no authorization has is asked of the newest: payments refuses it, and a person sees why. A line that costs nothing
     is captured with an authorization that names it; where none does, there is nothing to take of it.
     """
-    known = story.facts.authorizations
-    authorizations = [one.authorization_id for one in known.values()]
+    every = [*story.facts.authorizations.values()]
+    known = [one for one in every if not one.spent or one is every[-1]]
+    authorizations = [one.authorization_id for one in known]
     parts: dict[UUID | None, list[MoneyLine]] = {name: [] for name in (*authorizations, None)}
     left = _left(story) if len(authorizations) > 1 else {}
     for line in lines:
         if not line.amount_minor:
-            named = (one.authorization_id for one in known.values() if line.line_id in one.authorized)
+            named = (one.authorization_id for one in known if line.line_id in one.authorized)
             parts[next(named, None)].append(line)
         elif len(authorizations) < 2:
             parts[authorizations[0] if authorizations else None].append(line)
@@ -309,7 +331,7 @@ def _shared(
     pieces = amount = 0
     for name in authorizations:
         rest = line.amount_minor - amount
-        drawn = rest if name == authorizations[-1] else min(rest, max(left[name].get(line.line_id, 0), 0))
+        drawn = rest if name == authorizations[-1] else min(rest, max(left.get(name, {}).get(line.line_id, 0), 0))
         if drawn:
             amount += drawn
             so_far = _share(line.quantity, amount, line.amount_minor)
@@ -319,7 +341,7 @@ def _shared(
 
 def _left(story: Story) -> dict[UUID, dict[str, int]]:
     """authorization -> line id -> what is left, without what settles are going to capture."""
-    left = {one.authorization_id: one.left_by_line for one in story.facts.authorizations.values()}
+    left = {one.authorization_id: one.left_by_line for one in story.facts.unspent}
     for run in story.runs.values():
         if isinstance(run.data, SettleData) and not run.end and not is_captured(run, story.facts):
             own = left.get(run.data.authorization_id, {}) if run.data.authorization_id is not None else {}
@@ -334,7 +356,9 @@ def is_captured(run: Run, facts: Facts) -> bool:
 
 def _capture_of(run: Run, facts: Facts) -> CaptureFact | None:
     """The capture of a settle; while the settle is suspended, only the fact names its operation."""
-    capture_id = data_of(run).capture_id
+    if not isinstance(run.data, SettleData):
+        return None
+    capture_id = run.data.capture_id
     if capture_id is not None:
         return facts.captures[str(capture_id)]
     if run.operation_id is None:
@@ -348,11 +372,15 @@ def _capture_of(run: Run, facts: Facts) -> CaptureFact | None:
 def captured(runs: Mapping[str, Run], facts: Facts) -> dict[str, tuple[int, int]]:
     """line id -> (pieces, amount) that was captured and that no edit has given back."""
     taken: dict[str, tuple[int, int]] = {}
-    for run in runs.values():
-        if isinstance(run.data, SettleData) and is_captured(run, facts):
-            _add(taken, run.data.lines)
-            _add(taken, run.data.returned, -1)
+    for capture in _captures(runs, facts):
+        _add(taken, capture.sold)
     return taken
+
+
+def _captures(runs: Mapping[str, Run], facts: Facts) -> list[CaptureFact]:
+    """The captures of the order's settles, the oldest first: not those of before it was placed anew."""
+    own = {capture.capture_id for run in runs.values() if (capture := _capture_of(run, facts)) is not None}
+    return [one for one in facts.captures.values() if one.settled or one.capture_id in own]
 
 
 def before_edit(story: Story) -> None:
@@ -364,11 +392,12 @@ def before_edit(story: Story) -> None:
 
 def after_edit(story: Story, returned: Iterable[MoneyLine]) -> list[tuple[UUID, tuple[MoneyLine, ...]]]:
     """Takes off the settles what is no longer to be paid. Returns what goes back of each capture, the newest first."""
-    back, parts = {line.line_id: line for line in returned}, []
-    for run in reversed(_of_order(story)):
-        capture = _capture_of(run, story.facts)
-        if back and capture is not None and (lines := _give_back(story, run, capture, back)):
-            parts.append((capture.capture_id, lines))
+    back = {line.line_id: line for line in returned}
+    parts = [
+        (capture.capture_id, lines)
+        for capture in reversed(_captures(story.runs, story.facts))
+        if back and (lines := _give_back(story, capture, back))
+    ]
     assert story.order.content is not None
     kept = captured(story.runs, story.facts)
     left = {
@@ -380,18 +409,15 @@ def after_edit(story: Story, returned: Iterable[MoneyLine]) -> list[tuple[UUID, 
     return parts
 
 
-def _give_back(story: Story, run: Run, capture: CaptureFact, back: dict[str, MoneyLine]) -> tuple[MoneyLine, ...]:
+def _give_back(story: Story, capture: CaptureFact, back: dict[str, MoneyLine]) -> tuple[MoneyLine, ...]:
     """What of `back` this capture has, which is taken from it. What a refund has given back before does not go back twice."""
-    data, own = data_of(run), dict[str, tuple[int, int]]()
-    _add(own, data.lines)
-    _add(own, data.returned, -1)
-    given, refund = [], []
+    sold, returned, refund = capture.sold, {**capture.returned}, list[MoneyLine]()
     for line in capture.lines:
-        pieces, amount = own.get(line.line_id, (0, 0))
+        pieces, amount = sold[line.line_id]
         if (wanted := back.get(line.line_id)) is None or amount <= 0:
             continue
         now = _money_line(line.line_id, min(wanted.quantity, max(pieces, 0)), min(wanted.amount_minor, amount))
-        given.append(now)
+        _add(returned, _amounts([now]))
         rest = _money_line(line.line_id, wanted.quantity - now.quantity, wanted.amount_minor - now.amount_minor)
         back.pop(line.line_id)
         if rest.amount_minor:
@@ -400,7 +426,9 @@ def _give_back(story: Story, run: Run, capture: CaptureFact, back: dict[str, Mon
         if left.amount_minor:
             amount = min(now.amount_minor, left.amount_minor)
             refund.append(_money_line(line.line_id, min(now.quantity, left.quantity), amount))
-    story.set_data(run, returned=(*data.returned, *given))
+    if returned != capture.returned:
+        capture = capture.model_copy(update={"returned": returned})
+        story.note(captures={**story.facts.captures, str(capture.capture_id): capture})
     return tuple(refund)
 
 

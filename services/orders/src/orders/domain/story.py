@@ -39,6 +39,7 @@ from orders.domain.order import (
     MarketKey,
     Merged,
     Order,
+    ProcessClosed,
     Progressed,
     Stated,
     evolve,
@@ -49,7 +50,7 @@ from orders.domain.order import (
     sold,
 )
 from orders.domain.process import Past, Processes, Step
-from orders.domain.run import Ask, Run
+from orders.domain.run import Ask, Run, last_number
 
 E = TypeVar("E", bound=OrderEvent)
 
@@ -58,6 +59,8 @@ ASK_AGAIN_MAX_SECONDS = 900
 NO_ANSWER_AFTER_ASKS = 5
 """Asked so often without an answer, an order is shown as waiting for `no_answer`; it goes on asking."""
 STOCK_AGAIN_MAX_SECONDS = 900
+ENDED_KEPT = 5
+"""Processes of a kind that have ended and stay in the order's document, where its kind lets the others leave."""
 
 
 class Story:
@@ -94,9 +97,10 @@ class Story:
             fulfillment_status=fulfilled,
             **body,
         )
-        self._record(event)
+        self.record(event)
 
-    def _record(self, event: Event) -> None:
+    def record(self, event: Event) -> None:
+        """Journals an event of the order and folds it."""
         self._effects.append(event)
         self.order = evolve(self.order, event)
 
@@ -164,7 +168,7 @@ class Story:
         return {"order_id": self.context.key, "store_id": self.order.store_id, "source": source}
 
     def _state_privately(self, event: Merged | Stated) -> None:
-        self._record(event)
+        self.record(event)
         self.source = None
 
     def edit(self, content: OrderContent, market: MarketTerms, *, status: Status | None = None,
@@ -240,8 +244,33 @@ class Story:
                 undo = self.kinds.step_of(other).undo
                 if undo is not None and undo.decides:
                     self._accept(other)
+        self._let_go(run.kind)
         self.runs[run.id] = run
         self._move_on(run)
+
+    def next_id(self, kind: str) -> str:
+        """The id of the next process of a kind of which an order may have many."""
+        return f"{kind}:{last_number(self.runs.values(), kind) + 1}"
+
+    def _let_go(self, kind: str) -> None:
+        """The ended processes of a kind leave the order's document, but for the latest: it does not grow with each."""
+        leaves = self.kinds[kind].leaves
+        if leaves is None:
+            return
+        ended = [run for run in self.runs.values() if run.end and run.kind == kind]
+        for run in ended[: max(len(ended) - ENDED_KEPT, 0)]:
+            if any(ask.run == run.id and not ask.answer for ask in self.asks.values()):
+                continue
+            if (stays := leaves(self, run)) is None:
+                continue
+            self.record(
+                ProcessClosed(
+                    order_id=self.context.key, store_id=self.order.store_id, operation_id=stays.request_id, run=run,
+                    outcome=stays.outcome, unstated_minor=stays.unstated_minor,
+                )
+            )  # fmt: skip
+            del self.runs[run.id]
+            self.asks = {name: ask for name, ask in self.asks.items() if ask.run != run.id}
 
     def is_paused(self, run: Run) -> bool:
         """Whether it is paused or suspended."""
@@ -250,7 +279,8 @@ class Story:
     def resume(self, ended: Run) -> None:
         """A process that paused others was refused, or one that suspended them has ended: they go on."""
         for name in list(self.runs):
-            run = self.runs[name]
+            if (run := self.runs.get(name)) is None:
+                continue  # what has gone on before it let it leave
             suspended = self.kinds.suspends(run, ended)
             if run.end or not (suspended or self.kinds.pauses(run, ended)) or self.is_paused(run):
                 continue
@@ -426,7 +456,7 @@ class Story:
         asks = tuple(ask for name, ask in self.asks.items() if before.asks.get(name) != ask)
         facts = learnt(before.facts, self.facts) if self.facts is not before.facts else None
         if runs or asks or facts is not None or self.source is not None:
-            self._record(
+            self.record(
                 Progressed(
                     order_id=self.context.key,
                     store_id=before.store_id,
