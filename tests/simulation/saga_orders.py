@@ -24,6 +24,7 @@ def market(rng: Random) -> MarketTerms:
         invoice_deemed_supplier=rng.random() < 0.3,
         locations=rng.choice([("main",), ("main", "second")]),
         give_up_after_seconds=rng.choice([None, None, None, 40, 600]),
+        on_change=rng.choice(["apply", "ask", None]),
     )
 
 

@@ -99,6 +99,7 @@ CLOSED = {
     "kind": "of a line: decides whether it can ship",
     "lifecycle": "decides whether goods are reserved; connectors state `unknown` for a state without a word",
     "mode": "of a command: decides what remains of the metadata",
+    "on_change": "decides whether a person is asked",
     "on_short": "decides whether an order without goods is cancelled",
     "outcome": "of a command: decides whether an amount is booked",
     "price_basis": "decides whether tax is contained in an amount",

@@ -9,12 +9,14 @@ import pytest
 from orders_play import NOW, ORDER, STORE, Play, content, line, market, uid
 
 from contracts.base import Event
-from contracts.fulfillment import CancelShipments, Reserve, Start
+from contracts.fulfillment import CancelShipments, Reduce, Reserve, Start
 from contracts.invoicing import Issue
 from contracts.orders import (
     Cancelled,
     Completed,
+    EditConfirmed,
     Edited,
+    EditOpened,
     ExceptionRaised,
     ExceptionResolved,
     FulfillmentChanged,
@@ -140,7 +142,8 @@ def test_what_informs_is_taken_over_beside_a_difference(play: Play) -> None:
 
 def test_an_accepted_address_goes_to_the_warehouse_until_something_has_shipped(play: Play) -> None:
     play.in_the_warehouse().receives(content(ship_to=NEW_ADDRESS), seconds=1)
-    play.resolves("address_changed", "accept").then(ExceptionResolved, asks=[Start])
+    play.resolves("address_changed", "accept").then(ExceptionResolved, EditOpened, EditConfirmed)
+    play.captured().suspended().resumed()
     assert play.last(Start).ship_to == NEW_ADDRESS and play.order.content and play.order.content.ship_to == NEW_ADDRESS
     play.started().nothing()
     play.receives(content(ship_to=NEW_ADDRESS), seconds=2).nothing()
@@ -152,17 +155,22 @@ def test_an_accepted_address_goes_to_the_warehouse_until_something_has_shipped(p
 
 def test_an_accepted_address_of_an_order_that_was_not_started_goes_with_its_start(play: Play) -> None:
     play.receives(content(), market(approval="manual")).reserved().authorized()
-    play.receives(content(ship_to=NEW_ADDRESS), seconds=1).resolves("address_changed", "accept").then(ExceptionResolved)
+    play.receives(content(ship_to=NEW_ADDRESS), seconds=1).resolves("address_changed", "accept")
+    play.then(ExceptionResolved, EditOpened, EditConfirmed, Edited)
     play.approves()
     assert play.last(Start).ship_to == NEW_ADDRESS
 
 
-def test_an_accepted_request_of_every_line_cancels_the_order_and_of_one_line_is_recorded(play: Play) -> None:
+def test_an_accepted_request_of_one_line_cancels_it_and_of_every_line_cancels_the_order(play: Play) -> None:
     play.receives(content(*TWO), market(approval="manual")).reserved().authorized()
     play.receives(content(asked(), line("2")), seconds=1)
-    play.resolves("cancel_requested", "accept").then(ExceptionResolved)
-    play.receives(content(asked(), asked("2")), seconds=2).then(ExceptionRaised)
     play.resolves("cancel_requested", "accept")
+    play.then(ExceptionResolved, EditOpened, EditConfirmed, Edited, asks=[Reduce])
+    play.partly_reduced().voided()
+    assert play.order.grand_minor == 10_00 and play.order.stated is None
+    play.receives(content(asked(), line("2")), seconds=2, digest="again").nothing()
+    play.receives(content(asked(), asked("2")), seconds=3).then(ExceptionRaised)
+    play.resolves("cancel_requested", "accept", op="all")
     assert play.order.status == "cancelled" and play.order.cancel_cause == "customer"
 
 
@@ -512,7 +520,7 @@ def test_an_address_that_is_wiped_afterwards_is_still_the_changed_one(play: Play
     wiped = content(ship_to=None, bill_to=None, buyer=Buyer())
     play.in_the_warehouse().receives(MOVED, seconds=5).receives(wiped, seconds=10).nothing()
     assert codes(play) == ["address_changed"]
-    play.resolves("address_changed", "accept").then(ExceptionResolved, asks=[Start])
+    play.resolves("address_changed", "accept").captured().suspended().resumed()
     assert play.last(Start).ship_to == MOVED.ship_to
     play.receives(content(), seconds=20).resolves("address_changed", "keep")
     play.receives(wiped, seconds=25).nothing().receives(content(), seconds=30).nothing()

@@ -154,7 +154,8 @@ def test_the_corrected_address_of_a_held_order_goes_to_the_warehouse_when_it_is_
     moved = told.model_copy(update={"ship_to": told.ship_to.model_copy(update={"line1": "2 Way"})})
     play.receives(moved, seconds=1).resolves("address_changed", "accept")
     assert not play.sent
-    play.releases().resumed().then(asks=[Start])
+    play.releases().resumed().then(asks=[Suspend])
+    play.suspended().resumed().then(asks=[Start])
     assert play.last(Start).ship_to is not None and play.last(Start).ship_to.line1 == "2 Way"
     play.started().shipped().fulfilled()
     assert play.order.completed_at is not None

@@ -130,6 +130,8 @@ class ExceptionShown(BaseModel):
     code: str
     since: Timestamp
     detail: str
+    why_not: str | None
+    """Why the difference was not taken over, a code; null: it was not tried."""
     difference: list[Change]
     changes_more: int
     """Number of differences that are not listed."""

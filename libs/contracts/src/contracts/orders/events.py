@@ -120,6 +120,9 @@ class ExceptionRaised(OrderEvent, type="orders.exception_raised"):
     """What the marketplace states differently from the order as it runs here."""
     changes_more: Counter = 0
     """Changes beyond those listed in `difference`."""
+    why_not: IfStated[Text] = None
+    """Why the difference was not taken over, a code: of `EDIT_CODES`, or `out_of_stock`, `payment_declined`,
+    `total_differs`, `edit_open`, `order_not_placed`, `order_completed`, `undo_running`. Null: it was not tried."""
 
 
 class ExceptionResolved(OrderEvent, type="orders.exception_resolved"):

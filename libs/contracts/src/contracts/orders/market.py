@@ -45,6 +45,8 @@ class MarketTerms(Frozen):
     """Undoes an order if a step has no answer for this time. Null (the default): a missing answer is never a refusal."""
     edit_expires_seconds: IfStated[Annotated[int, Field(strict=True, ge=60, le=10**8)]] = None
     """An edit that is not confirmed is discarded after this time. Null: after 24 hours."""
+    on_change: IfStated[Literal["apply", "ask"]] = None
+    """What the marketplace changes of a placed order: `apply` takes it over by an edit, `ask` asks a person. Null: `ask`."""
 
     @model_validator(mode="after")
     def _amounts_have_a_currency(self) -> MarketTerms:

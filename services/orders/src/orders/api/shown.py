@@ -33,7 +33,7 @@ def plain(value: Any) -> Any:
 def _shown_exception(code: str, one: OpenException) -> dict[str, Any]:
     return {
         "exception_id": str(one.exception_id), "code": code, "since": one.since.isoformat(), "detail": one.detail,
-        "difference": [change.model_dump() for change in one.difference], "changes_more": one.changes_more,
+        "why_not": one.why_not, "difference": [change.model_dump() for change in one.difference], "changes_more": one.changes_more,
         "resolutions": KINDS[code].resolutions if code in KINDS else (),
     }  # fmt: skip
 

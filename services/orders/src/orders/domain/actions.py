@@ -41,7 +41,7 @@ from contracts.orders import (
     Unarchive,
 )
 from contracts.payments import MoneyLine
-from orders.domain import edit, exceptions, refund, settle
+from orders.domain import changes, edit, exceptions, refund, settle
 from orders.domain.amounts import payable
 from orders.domain.annotations import NONE, metadata_after, tags_after
 from orders.domain.order import Order, capture_option, has_shipped, retryable
@@ -163,7 +163,13 @@ def _unless_draft(order: Order, run: Run) -> str | None:
     return "order_cancelled" if order.undo is not None else None
 
 
-def _open_one(order: Order, request: OpenEdit) -> str:
+def _why_not_taken(order: Order, request: Resolve) -> str:
+    code = exceptions.open_code(order, request.exception_id)
+    reason = changes.why_not(order, code) if code is not None else None
+    return f": {reason.detail}" if reason is not None else ""
+
+
+def _open_one(order: Order, request: Command) -> str:
     run = edit.the_open(order)
     return f": {edit.data_of(run).edit_id}" if run is not None else ""
 
@@ -389,6 +395,7 @@ NO_REFUND: Final = WhyNot("refused", "it has no refund of this id")
 NO_EDIT: Final = WhyNot("refused", "it has no open edit, or none of this id")
 CONFIRMED: Final = WhyNot("refused", "the edit is confirmed: it is being carried out, or has become true")
 CANCELLED: Final = WhyNot("refused", "it is cancelled, or is being cancelled")
+NOT_TAKEN: Final = WhyNot("refused", "an edit cannot take it over", _why_not_taken)
 
 ACTIONS: Final[Mapping[str, Action]] = {
     action.name: action
@@ -437,10 +444,14 @@ ACTIONS: Final[Mapping[str, Action]] = {
             "exception_unknown": WhyNot("refused", "the order has no open exception, or none of this id"),
             "resolution_unsupported": WhyNot("refused", "the exception does not have this resolution", _ends_by),
             "obstacle_remains": WhyNot("tried", "an exception keeps the order from starting"),
-            "order_shipped": WhyNot("refused", "something has shipped; a return is the way back"),
+            "order_shipped": WhyNot("refused", "something has shipped; a return is the way back", _why_not_taken),
             "order_held": HELD,
             "undo_running": WhyNot("refused", "the cancel has not ended; see `processes`, and accept when none is open"),
             "step_not_failed": WhyNot("refused", "no step of the order waits for a person"),
+            "edit_open": WhyNot("refused", "it is being edited", _open_one),
+            "order_not_placed": WhyNot("refused", "it is being placed; accept when it is"),
+            "order_completed": WhyNot("refused", "it is completed; money goes back as a refund"),
+            **{code: NOT_TAKEN for code in (*EDIT_CODES, "total_differs") if code != "order_shipped"},
         }),
         Action("refund", Refund, "orders.refund", _refund, {
             "refund_open": WhyNot("done", "the same request has opened the refund"),

@@ -8,7 +8,7 @@ from typing import Any, Final
 from contracts import fulfillment, invoicing, payments
 from contracts.base import Event
 from contracts.deciding import Context, Decision, Unasked
-from orders.domain import differences, edit, refund, settle, undo
+from orders.domain import changes, differences, edit, refund, settle, undo
 from orders.domain.facts import AuthorizationFact, CapturedLine, CaptureFact, ShipmentFact
 from orders.domain.order import Order, capture_option
 from orders.domain.processes import PROCESSES
@@ -29,6 +29,7 @@ def _close(story: Story, event: Event, code: str = "") -> Decision:
     undo.proceed(story)
     refund.proceed(story)
     edit.proceed(story)
+    changes.proceed(story)
     return _counted(story, event)
 
 

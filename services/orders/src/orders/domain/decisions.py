@@ -29,7 +29,7 @@ from contracts.orders import (
     RetryRefund,
 )
 from contracts.snapshot import OrderContent, Snapshot, Source
-from orders.domain import actions, differences, edit, exceptions, holds, settle, snapshots, undo, upstream
+from orders.domain import actions, changes, differences, edit, exceptions, holds, settle, snapshots, undo, upstream
 from orders.domain import refund as refunding
 from orders.domain.order import MarketKey, Order, has_shipped, retryable, sold, waits_by_terms
 from orders.domain.processes import PROCESSES
@@ -58,13 +58,21 @@ def needs_market(order: Order, message: object) -> Iterable[MarketKey]:
 def snapshot(order: Order, message: Snapshot, context: Context) -> Decision:
     source = snapshots.timed(message.source, context.now)
     if not order.known:
-        return _receive(order, source, message.order, context)
+        terms = context.shares.get(MarketKey(order.store_id, source.channel, source.account))
+        return _receive(order, source, _before_its_start(message.order, terms), context)
     assert order.source is not None and order.content is not None
     if not snapshots.is_newer(order.source, source):
         return []
     story = Story(order, context, PROCESSES)
-    _update(story, source, snapshots.merged(order.content, message.order, order.stated))
+    told = snapshots.merged(order.content, message.order, order.stated)
+    _update(story, source, _before_its_start(told, story.terms) if order.status == "pending" else told)
     return story.decision()
+
+
+def _before_its_start(told: OrderContent, terms: MarketTerms | None) -> OrderContent:
+    """The content of an order that has not started: by the rule of its market, what the buyer asks to cancel is cancelled."""
+    by_rule = terms is not None and terms.on_change == "apply"
+    return snapshots.with_requested_cancelled(told) if by_rule and snapshots.requested(told) else told
 
 
 def place(order: Order, message: Place, context: Context) -> Decision:
@@ -131,7 +139,7 @@ def _update(story: Story, source: Source, told: OrderContent) -> None:
         upstream.book(story, told)
         order = story.order
         if told != order.content or order.stated is not None:
-            differences.compare(story, told)
+            changes.compare(story, told)
 
 
 def _cancelled_upstream(story: Story, told: OrderContent) -> None:
@@ -238,6 +246,7 @@ def discard_edit(order: Order, message: DiscardEdit, context: Context) -> Decisi
         return [*answer]
     story, run = Story(order, context, PROCESSES), _edit(order, message.edit_id)
     edit.discard(story, run, "discarded", message.reason, actor=message.actor, answers=message.operation_id)
+    changes.proceed(story)
     return story.decision()
 
 
@@ -366,4 +375,5 @@ def wake(order: Order, message: Wake, context: Context) -> Decision:
                 story.ask(run, step)
         elif story.runs.get(run.id) == run and not run.end:
             story.ask_again(run)
+    changes.proceed(story)
     return story.decision()

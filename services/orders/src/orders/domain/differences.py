@@ -6,8 +6,8 @@ field that is new in the contract included. A difference raises its exception on
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
-from typing import Any, Final, NamedTuple
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from typing import Any, Final, Literal, NamedTuple
 
 from pydantic import BaseModel
 
@@ -15,7 +15,7 @@ from contracts.orders import Change
 from contracts.personal import is_personal
 from contracts.snapshot import SECURED, Line, OrderContent
 from orders.domain.order import Order, has_shipped
-from orders.domain.snapshots import CANCELLED, REFUNDED, partly_shipped, requested
+from orders.domain.snapshots import CANCELLED, REFUNDED, merged, partly_shipped, requested
 from orders.domain.story import Story
 
 ORDER_INFORMS: Final = (
@@ -58,6 +58,8 @@ CODES: Final = (
     "address_changed", "snapshot_changed", "line_cancelled", "cancel_requested", "refund_made", "payment_reversed",
     "lifecycle_reversed", "shipment_reported",
 )  # fmt: skip
+CARRIED_OUT: Final = frozenset({"address_changed", "snapshot_changed", "line_cancelled", "cancel_requested"})
+"""Those that an edit takes over."""
 FOLLOWS_A_CANCEL: Final = frozenset({"line_cancelled", "cancel_requested", "refund_made", "payment_reversed"})
 """What a marketplace states because an order was cancelled."""
 
@@ -106,22 +108,82 @@ def shown(changes: tuple[Raw, ...]) -> tuple[Change, ...]:
     return tuple(_shown(raw) for raw in changes)
 
 
-def compare(story: Story, told: OrderContent) -> None:
-    """Takes over what informs, raises what differs and was not stated before, resolves what no longer differs."""
+def record(story: Story, told: OrderContent) -> Found:
+    """Takes over what informs, resolves what no longer differs. Returns what differs and was not stated before."""
     order = story.order
     assert order.content is not None
     found, before = find(order, told), stated_before(order)
+    news = {code: found[code] for code in CODES if code in found and _differs(found, before, code)}
     story.take_over(informed(order.content, told, found))
-    story.record_stated(told if found else None)
-    _raise_changed(story, found, before, CODES)
+    kept: Literal["", "stated", "kept"] = "kept" if is_undecided(order) else "stated" if CARRIED_OUT & {*news} else ""
+    story.record_stated(told if found else None, kept if found else "")
+    for code in before:
+        if code not in found:
+            story.resolve_exception(code)
     if not requested(told):
         story.resolve_exception("cancel_requested")
+    return news
+
+
+def compare(story: Story, told: OrderContent) -> None:
+    """Takes over what informs, raises what differs and was not stated before, resolves what no longer differs."""
+    for code, changes in record(story, told).items():
+        raise_anew(story, code, changes)
 
 
 def compare_anew(story: Story, told: OrderContent) -> None:
     """As `compare`, for a content whose differences were not raised one by one."""
     story.record_stated(None)
     compare(story, told)
+
+
+def compare_edited(story: Story, before: OrderContent, carried: OrderContent | None) -> None:
+    """After an edit: exceptions show what differs from the order as it is now.
+
+    before: what was sold until then. carried: what the marketplace had stated if the edit took it over; what has changed since
+    is raised. Null: a person's edit, and what differs by it alone is not raised.
+    """
+    order = story.order
+    assert order.content is not None
+    told = order.stated or before
+    told = merged(order.content, told, told)
+    found, shown_before = find(order, told), find(order.model_copy(update={"content": before}), told)
+    since = {_code(order, told, raw) for raw in _compare(carried, told)} if carried is not None else frozenset()
+    for code in CODES:
+        if code not in found:
+            story.resolve_exception(code)
+        elif code in order.exceptions:
+            if _differs(found, shown_before, code):
+                raise_anew(story, code, found[code], order.exceptions[code].why_not)
+        elif code in since:
+            raise_anew(story, code, found[code])
+    story.record_stated(told if found else None, "kept" if found and is_undecided(story.order) else "")
+
+
+def raise_refused(story: Story, codes: Iterable[str], why_not: str, detail: str) -> None:
+    """Raises differences that could not be taken over, with the reason."""
+    order = story.order
+    found = find(order, order.stated) if order.stated is not None else {}
+    for code in codes:
+        if code in found:
+            raise_anew(story, code, found[code], why_not, detail)
+
+
+def is_undecided(order: Order) -> bool:
+    """Whether a person has to decide about a difference, or an edit is taking it over."""
+    return order.carried is not None or not CARRIED_OUT.isdisjoint(order.exceptions)
+
+
+def base_of(order: Order) -> OrderContent:
+    """What the changes of a newer snapshot are counted from: what the marketplace stated before those that are undecided."""
+    assert order.content is not None
+    return (order.base if is_undecided(order) else order.stated) or order.content
+
+
+def takes(codes: Iterable[str]) -> Callable[[str], bool]:
+    """Which fields are taken over for these codes, by rule."""
+    wanted = CARRIED_OUT.intersection(codes)
+    return lambda rule: rule not in ("lifecycle", "payment_state") and _of_rule(rule) in wanted
 
 
 def stated_before(order: Order) -> Found:
@@ -148,8 +210,12 @@ def _raise_changed(story: Story, found: Found, before: Found, codes: Iterable[st
         if code not in found:
             if code in before:
                 story.resolve_exception(code)
-        elif _essence(found[code]) != _essence(before.get(code, ())):
+        elif _differs(found, before, code):
             raise_anew(story, code, found[code])
+
+
+def _differs(found: Found, before: Found, code: str) -> bool:
+    return _essence(found[code]) != _essence(before.get(code, ()))
 
 
 def _essence(changes: tuple[Raw, ...]) -> tuple[Raw, ...]:
@@ -157,11 +223,15 @@ def _essence(changes: tuple[Raw, ...]) -> tuple[Raw, ...]:
     return tuple(raw._replace(after="shipped") if raw.after in ("delivered", "closed") else raw for raw in changes)
 
 
-def raise_anew(story: Story, code: str, changes: tuple[Raw, ...]) -> None:
-    """A difference that changed is another exception: what a person accepts is what was shown."""
+def raise_anew(story: Story, code: str, changes: tuple[Raw, ...], why_not: str | None = None, reason: str = "") -> None:
+    """A difference that changed is another exception: what a person accepts is what was shown.
+
+    why_not, reason: why it could not be taken over, as a code and in words.
+    """
     story.resolve_exception(code)
     paths = ", ".join(dict.fromkeys(raw.path for raw in changes))
-    story.raise_exception(code, f"the marketplace states differently: {paths}", shown(changes))
+    tried = f"not taken over, {why_not}{': ' if reason else ''}{reason}; " if why_not is not None else ""
+    story.raise_exception(code, f"{tried}the marketplace states differently: {paths}", shown(changes), why_not)
 
 
 def informed(ours: OrderContent, told: OrderContent, found: Found) -> OrderContent:

@@ -6,7 +6,7 @@ return). Before it a refusal discards the edit. The steps behind it serve both e
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from datetime import timedelta
 from typing import Annotated, Any, Final, Literal, cast
 from uuid import UUID
@@ -22,8 +22,9 @@ from contracts.orders import (
     EditOpened,
     FulfillmentStatus,
 )
+from contracts.payments import MoneyLine
 from contracts.snapshot import OrderContent
-from orders.domain import place, previews, refund, settle, undo
+from orders.domain import differences, previews, refund, settle, undo
 from orders.domain.amounts import destination, ships_anything
 from orders.domain.edits import Reason, applied
 from orders.domain.lines import history
@@ -45,7 +46,7 @@ class Returned(Document):
     """What goes back of one capture."""
 
     capture_id: UUID
-    lines: tuple[payments.MoneyLine, ...]
+    lines: tuple[MoneyLine, ...]
 
 
 class EditData(RunData):
@@ -58,6 +59,8 @@ class EditData(RunData):
     expires_at: Timestamp
     changes: EditChanges = NO_CHANGES
     """Those of a request, until it ends."""
+    accepted: tuple[str, ...] = ()
+    """The exceptions whose difference it takes over, of one that the marketplace caused."""
     outcome: Literal["", "edited", "discarded"] = ""
     code: str = ""
     """Why it was discarded."""
@@ -100,7 +103,7 @@ def nothing_is_open(story: Story, run: Run) -> bool:
 def still_possible(story: Story, run: Run, event: Any = None) -> None:
     """What has happened since the preview may have made it impossible."""
     order = story.order.model_copy(update={"facts": story.facts, "runs": story.runs})
-    if not is_discarded(story, run) and (reason := next(iter(_why_not(order, _target(order))), None)) is not None:
+    if not is_discarded(story, run) and (reason := next(iter(why_not(order, _target(order))), None)) is not None:
         _give_up(story, run, reason.code, reason.detail)
 
 
@@ -174,7 +177,7 @@ def becomes_true(story: Story, run: Run, event: payments.Authorized | Past | Non
     """The order is what the edit makes of it. What is captured and not yet invoiced is invoiced as it was sold."""
     if is_discarded(story, run):
         return
-    order, after = story.order, _target(story.order)
+    order, after, carried = story.order, _target(story.order), story.order.carried
     assert order.content is not None and order.market is not None
     before, change, back = order.content, _difference(story), _money(story).refund
     settle.before_edit(story)
@@ -183,8 +186,7 @@ def becomes_true(story: Story, run: Run, event: payments.Authorized | Past | Non
         edit_id=data_of(run).edit_id, lines=history(order, change, back),
     )  # fmt: skip
     returned = settle.after_edit(story, back)
-    if data_of(run).cause != "marketplace" and order.stated is None:
-        story.record_stated(before)  # what the marketplace states again is no difference to be raised
+    differences.compare_edited(story, before, carried)
     story.set_data(
         run, outcome="edited", release=change.to_release, readdressed=destination(before) != destination(after),
         refund=tuple(Returned(capture_id=capture_id, lines=lines) for capture_id, lines in returned),
@@ -247,12 +249,28 @@ def ended(story: Story, run: Run) -> None:
     story.set_data(run, changes=NO_CHANGES, release={}, refund=(), suspension_id=None)
     if data.outcome != "edited":
         return
-    if data.refund:
-        parts = [Part(part.capture_id, part.lines) for part in data.refund]
-        refund.begin(story, parts, data.edit_id, "edit", actor=data.actor)
+    _pay_back(story, data)
     settle.begin_due(story)
     if data.readdressed:
-        place.send_address(story)
+        _send_address(story)
+
+
+def _pay_back(story: Story, data: EditData) -> None:
+    """What goes back, less what other refunds take since. A marketplace that takes the money gives back by itself what it has
+    cancelled: that is booked, and taken for the refund that it states later."""
+    market, planned = story.order.market, [Part(part.capture_id, part.lines) for part in data.refund]
+    assert market is not None
+    parts = refund.still_left(story, planned) if planned else []
+    if parts:
+        recorded = data.cause == "marketplace" and market.gateway == "marketplace"
+        refund.begin(story, parts, data.edit_id, "edit", actor=data.actor, recorded=recorded)
+
+
+def _send_address(story: Story) -> None:
+    """Starts again, as a new operation, what the warehouse has started with another address."""
+    run = story.runs.get("place")
+    if run is not None and run.step == "fulfill" and not run.end:
+        story.ask_anew(run)
 
 
 def undone(story: Story, run: Run) -> None:
@@ -327,8 +345,11 @@ def discard(story: Story, run: Run, code: str, detail: str, *, actor: str = "", 
 
 
 def _give_up(story: Story, run: Run, code: str, detail: str, **more: Any) -> None:
+    """What the marketplace has changed and the edit does not take over is an exception again."""
     _state_discarded(story, run, code, detail, **more)
     story.set_data(run, outcome="discarded", code=code, explanation=detail[:500])
+    if code != "order_cancelled":
+        differences.raise_refused(story, data_of(run).accepted, code, detail)
 
 
 def _state_discarded(story: Story, run: Run, code: str, detail: str, **more: Any) -> None:
@@ -379,6 +400,15 @@ def the_open(order: Order) -> Run | None:
     return next((run for run in of_order(order) if not run.end), None)
 
 
+def going_back(runs: Iterable[Run]) -> dict[str, MoneyLine]:
+    """line id -> what a marketplace's edit that has become true is going to give back."""
+    found: dict[str, MoneyLine] = {}
+    for run in runs:
+        if isinstance(run.data, EditData) and run.data.cause == "marketplace":
+            found |= {line.line_id: line for part in run.data.refund for line in part.lines}
+    return found
+
+
 def is_draft(run: Run) -> bool:
     """Whether it waits for its confirmation."""
     return run.step == "draft" and not run.end
@@ -405,16 +435,17 @@ def preview(order: Order, run: Run) -> Preview:
         after, reasons = applied(order.content, data_of(run).changes)
     else:
         after, reasons = _target(order), ()
-    reasons = reasons or (tuple(_why_not(order, after)) if is_draft(run) else ())
+    reasons = reasons or (tuple(why_not(order, after)) if is_draft(run) else ())
     change = difference(order.content, after) if after.priced else difference(order.content, order.content)
     plan = money(change, settle.captured(order.runs, order.facts), order.facts.unspent)
     return Preview(after, change, plan, reasons)
 
 
-def _why_not(order: Order, after: OrderContent) -> list[Reason]:
+def why_not(order: Order, after: OrderContent) -> list[Reason]:
+    """Why a placed order cannot be changed to this content."""
     assert order.content is not None
     placing = order.runs.get("place")
-    fulfilled = placing is None or bool(placing.end) or _is_answered(order, placing)
+    fulfilled = placing is None or bool(placing.end) or (placing.step == "fulfill" and _is_answered(order, placing))
     shipments = order.facts.shipments.values()
     return [*previews.obstacles(order.content, after, shipments, ships_more=not fulfilled)]
 

@@ -1,7 +1,7 @@
 """Every kind of exception: what a person may decide about it, and what ends it by itself. `docs/exceptions.md` is made of it.
 
-Editing and refunding an order are not built yet. Where a decision would need one of them, `accept` records that the
-marketplace is right and changes nothing: the same difference is not raised again, and goods and money are left to a person.
+Where no process can do what the marketplace states, `accept` records that the marketplace is right and changes nothing: the same
+difference is not raised again, and goods and money are left to a person.
 """
 
 from __future__ import annotations
@@ -14,8 +14,8 @@ from uuid import UUID
 from contracts.deciding import Refusal
 from contracts.orders import Resolution, Resolve, Retry
 from contracts.snapshot import OrderContent
-from orders.domain import differences, place, snapshots, undo, upstream
-from orders.domain.order import Order, has_shipped, retryable
+from orders.domain import changes, differences, place, snapshots, undo, upstream
+from orders.domain.order import Order, retryable
 from orders.domain.run import Run
 from orders.domain.story import Story
 
@@ -136,19 +136,14 @@ def _unless_obstacle(order: Order) -> str | None:
     return "obstacle_remains" if obstacle(order) is not None else None
 
 
-def _unless_all_and_shipped(order: Order) -> str | None:
-    return "order_shipped" if _asks_for_all(order) and has_shipped(order) else None
+def _unless_not_possible(code: str) -> Callable[[Order], str | None]:
+    def guard(order: Order) -> str | None:
+        if order.status == "pending":
+            return None
+        reason = changes.why_not(order, code)
+        return reason.code if reason is not None else None
 
-
-def _asks_for_all(order: Order) -> bool:
-    told = order.stated or order.content
-    return told is not None and snapshots.wholly_cancelled(snapshots.with_requested_cancelled(told))
-
-
-def _unless_under_way(order: Order) -> str | None:
-    if has_shipped(order):
-        return "order_shipped"
-    return "undo_running" if order.undo is not None else None
+    return guard
 
 
 def _unless_undoing(order: Order) -> str | None:
@@ -181,33 +176,30 @@ def carried_elsewhere(story: Story, message: Resolve) -> Refusal | None:
     return None
 
 
-def cancel_as_requested(story: Story, message: Resolve) -> Refusal | None:
-    """The whole order, or before it has started the lines asked for."""
-    order = story.order
-    assert order.content is not None and order.market is not None
-    if _asks_for_all(order):
-        if not undo.is_running(story):
+def take_over(code: str) -> Apply:
+    """By an edit; a cancel request of an order that has not started changes its content."""
+
+    def apply(story: Story, message: Resolve) -> Refusal | None:
+        order = story.order
+        assert order.content is not None
+        if order.status != "pending":
+            changes.accept(story, code, message.operation_id)
+            return None
+        after = snapshots.with_requested_cancelled(order.content)
+        if not snapshots.wholly_cancelled(after):
+            edit(story, after)
+        elif not undo.is_running(story):
             undo.begin(story, "customer", message.operation_id)
-    elif order.status == "pending":
-        edit(story, snapshots.with_requested_cancelled(order.content))
-    return None
+        return None
 
-
-def change_address(story: Story, message: Resolve) -> Refusal | None:
-    """The warehouse gets it with `fulfillment.start`: asked again, if it has been asked already."""
-    order = story.order
-    assert order.content is not None and order.stated is not None
-    story.take_over(order.content.model_copy(update={"ship_to": order.stated.ship_to}))
-    _forget_what_agrees(story)
-    place.send_address(story)
-    return None
+    return apply
 
 
 def record_refund(story: Story, message: Resolve) -> Refusal | None:
     order = story.order
     assert order.content is not None
     if order.stated is not None:
-        upstream.book(story, order.stated)
+        upstream.book(story, order.stated, accepted=True)
         assert story.order.content is not None
         story.take_over(differences.refunded(story.order.content, order.stated))
         _forget_what_agrees(story)
@@ -243,6 +235,11 @@ def _forget_what_agrees(story: Story) -> None:
 
 # -- the table --------------------------------------------------------------------------------------------------------
 
+
+def _taken_over(code: str, does: str) -> Choice:
+    return Choice(does, take_over(code), _unless_not_possible(code))
+
+
 CHECK: Final = Choice(
     "checks again, with the present terms of the market; 409 `obstacle_remains` if it cannot start",
     check_again,
@@ -265,12 +262,12 @@ KINDS: Final = {kind.code: kind for kind in (
     Kind(PARTLY_SHIPPED,             "something had shipped before the order was first seen",               Choice("recorded as carried through by the marketplace: nothing is moved here", carried_elsewhere), Choice("everything is placed and shipped here", start_all_the_same), "a snapshot that states it shipped, a cancel"),
     Kind("addresses_differ",         "lines that ship have different delivery addresses",                    None,                                                                                           Choice("every line ships to the address of the order", start_all_the_same), CORRECTED),
     # a request, a refund
-    Kind("cancel_requested",         "the buyer asks to cancel lines",                                      Choice("every line: cancels the order, or 409 `order_shipped`. Some lines: cancels them if the order has not started, else recorded", cancel_as_requested, _unless_all_and_shipped), Choice("the order goes on, or starts", start_all_the_same), "a snapshot that withdraws the request or executes it, a cancel"),
+    Kind("cancel_requested",         "the buyer asks to cancel lines",                                      _taken_over("cancel_requested", "cancels these lines by an edit; every line: the order"), Choice("the order goes on, or starts", start_all_the_same), "a snapshot that withdraws the request or executes it, a cancel"),
     Kind("refund_made",              "the marketplace has refunded money, before the order started or more than was captured here", Choice("booked and credited, where it is within what is captured by now; else recorded in the order's content. An order that waited for it starts", record_refund), Choice("the order goes on, or starts", start_all_the_same), TAKEN_BACK),
     # a snapshot that differs from an order that has started
-    Kind("address_changed",          "another delivery address",                                            Choice("applied, and sent to the warehouse; 409 `order_shipped` if something has shipped", change_address, _unless_under_way), OURS,     TAKEN_BACK),
-    Kind("snapshot_changed",         "other goods, quantities, prices, taxes, currency, shipping or gift",   ACKNOWLEDGED,                                                                                   OURS,     TAKEN_BACK),
-    Kind("line_cancelled",           "a line or pieces of it are cancelled upstream",                       ACKNOWLEDGED,                                                                                   OURS,     TAKEN_BACK),
+    Kind("address_changed",          "another delivery address",                                            _taken_over("address_changed", "taken over by an edit, and sent to the warehouse"), OURS,     TAKEN_BACK),
+    Kind("snapshot_changed",         "other goods, quantities, prices, taxes, currency, shipping or gift",   _taken_over("snapshot_changed", "taken over by an edit"),                                                                                   OURS,     TAKEN_BACK),
+    Kind("line_cancelled",           "a line or pieces of it are cancelled upstream",                       _taken_over("line_cancelled", "cancelled by an edit; the last line: cancels the order"),                                                                                   OURS,     TAKEN_BACK),
     Kind("payment_reversed",         "the payment is voided, charged back or open again",                   ACKNOWLEDGED,                                                                                   OURS,     TAKEN_BACK),
     Kind("lifecycle_reversed",       "the marketplace's lifecycle goes back",                               ACKNOWLEDGED,                                                                                   OURS,     TAKEN_BACK),
     Kind("shipment_reported",        "shipped upstream, and not by us",                                     ACKNOWLEDGED,                                                                                   OURS,     "our own shipment, " + TAKEN_BACK),

@@ -8,7 +8,7 @@ from uuid import UUID
 
 from pydantic import Field
 
-from contracts.base import Document, Event, Open, OrderKeyed, Personal, PrivateEvent, Timestamp
+from contracts.base import UNLESS_EMPTY, Document, Event, Open, OrderKeyed, Personal, PrivateEvent, Timestamp
 from contracts.orders import (
     Approved,
     CancelCause,
@@ -51,6 +51,7 @@ from contracts.snapshot import OrderContent, Source
 from orders.domain.amounts import grand_minor
 from orders.domain.annotations import FOLDED, Annotations, folded
 from orders.domain.facts import Facts, Learnt, with_learnt
+from orders.domain.merging import merged
 from orders.domain.run import Ask, Run
 
 
@@ -83,6 +84,8 @@ class Stated(OrderKeyed, PrivateEvent, type="orders.stated"):
 
     source: Source
     order: OrderContent | None
+    base: Annotated[Literal["", "stated", "kept"], UNLESS_EMPTY] = ""
+    """What becomes of `Order.base`: null, what was stated before, or unchanged."""
 
 
 class ProcessClosed(OrderKeyed, PrivateEvent, type="orders.process_closed"):
@@ -108,6 +111,8 @@ class OpenException(Document):
     detail: str = ""
     difference: tuple[Change, ...] = ()
     changes_more: int = 0
+    why_not: str | None = None
+    """Why it was not carried out, a code; null: it was not tried."""
 
 
 class OnHold(Document):
@@ -160,6 +165,11 @@ class Order(Document):
     unless the detail changes."""
     stated: OrderContent | None = None
     """What the marketplace stated last, where the order did not take it over; a difference is raised once."""
+    base: OrderContent | None = None
+    """What the marketplace had stated before the differences that are undecided: what it has changed since is taken over if
+    they are accepted. Null: the same as `content`."""
+    carried: OrderContent | None = None
+    """What the marketplace stated when the edit that takes it over began; null unless such an edit is open."""
     wanted: OrderContent | None = None
     """What an edit is making of the order, from its confirmation until it becomes true or is discarded."""
     line_rows: Mapping[str, int] = {}
@@ -232,15 +242,33 @@ def _edited(order: Order, event: Edited) -> dict[str, object]:
         return change
     stated = {row.line_id: row.row for row in event.lines if row.kind in ("original", "replacement", "added")}
     rows = {"line_rows": {**order.line_rows, **stated}, "rows_count": order.rows_count + len(event.lines)}
-    return {**change, **rows, "wanted": None}
+    return {**change, **rows, "base": _base_after(order, event.order), "carried": None, "wanted": None}
+
+
+def _base_after(order: Order, now: OrderContent) -> OrderContent | None:
+    """What the marketplace's undecided changes are counted from after an edit: a person's leaves it as it is, what was taken
+    over of the marketplace is no change of it any more."""
+    assert order.content is not None
+    if order.carried is None:
+        return order.base or order.content
+    try:
+        return merged(order.base, order.content, now, lambda rule: True) if order.base is not None else None
+    except ValueError:  # amounts of both do not add up
+        return order.carried
 
 
 def _merged(order: Order, event: Merged) -> dict[str, object]:
-    return {"source": event.source, "content": event.order}
+    """An edit that is being carried out was computed before it: what it makes of the order gets the same change."""
+    change: dict[str, object] = {"source": event.source, "content": event.order}
+    if order.wanted is not None:
+        assert order.content is not None
+        change["wanted"] = merged(order.wanted, order.content, event.order, lambda rule: True)
+    return change
 
 
 def _stated(order: Order, event: Stated) -> dict[str, object]:
-    return {"source": event.source, "stated": event.order}
+    base = {"": None, "stated": order.stated, "kept": order.base}[event.base]
+    return {"source": event.source, "stated": event.order, "base": base}
 
 
 def _reinstated(order: Order, event: Reinstated) -> dict[str, object]:
@@ -255,7 +283,8 @@ def _reinstated(order: Order, event: Reinstated) -> dict[str, object]:
             "fulfilled": False,
         }
     )
-    ended = dict.fromkeys(("placed_at", "approved_at", "cancelled_at", "completed_at", "cancel_cause", "stated"))
+    names = ("placed_at", "approved_at", "cancelled_at", "completed_at", "cancel_cause", "stated", "base", "carried")
+    ended = dict.fromkeys(names)
     return {
         **ended,
         "source": event.source,
@@ -290,6 +319,7 @@ def _raised(order: Order, event: ExceptionRaised) -> dict[str, object]:
         detail=event.detail,
         difference=event.difference,
         changes_more=event.changes_more,
+        why_not=event.why_not,
     )
     return {"exceptions": {**order.exceptions, event.code: raised}}
 
@@ -378,8 +408,9 @@ _FOLDS: Final[Mapping[type[Event], Callable[[Order, Any], dict[str, object]]]] =
     Progressed: _progressed,
     ProcessClosed: _process_closed,
     RefundAdopted: _refund_adopted,
+    EditOpened: lambda order, event: {"carried": order.stated} if event.cause == "marketplace" else {},
     EditConfirmed: lambda order, event: {"wanted": event.order},
-    EditDiscarded: lambda order, event: {"wanted": None},
+    EditDiscarded: lambda order, event: {"wanted": None, "carried": None},
     **dict.fromkeys(
         (
             CancelRefused,
@@ -390,7 +421,6 @@ _FOLDS: Final[Mapping[type[Event], Callable[[Order, Any], dict[str, object]]]] =
             RefundOpened,
             RefundSettled,
             RefundGivenUp,
-            EditOpened,
             EditChanged,
             Forced,
             ForceRefused,

@@ -7,7 +7,7 @@ from uuid import UUID
 
 from contracts import fulfillment, payments
 from contracts.orders import Approved, Placed
-from orders.domain import holds, settle, undo
+from orders.domain import changes, holds, settle, undo
 from orders.domain.amounts import destination, payable, ships_anything
 from orders.domain.facts import ShipmentFact
 from orders.domain.order import capture_option
@@ -84,6 +84,7 @@ def out_of_stock(story: Story, run: Run, event: fulfillment.OutOfStock) -> None:
     pause = min(30 * 2 ** min(tries, 10), STOCK_AGAIN_MAX_SECONDS)
     run = story.set(run, waits="stock", operation_id=None, due_at=story.due(run, pause))
     story.set_data(run, stock_tries=tries + 1)
+    changes.proceed(story)
 
 
 def declined(story: Story, run: Run, event: payments.Declined) -> None:
@@ -99,13 +100,6 @@ def begin(story: Story) -> None:
     story.begin(Run(id="place", data=PlaceData(), since=story.context.now))
 
 
-def send_address(story: Story) -> None:
-    """Starts again, as a new operation, what the warehouse has started with another address."""
-    run = story.runs.get("place")
-    if run is not None and run.step == "fulfill" and not run.end:
-        story.ask_anew(run)
-
-
 def _data(run: Run) -> PlaceData:
     assert isinstance(run.data, PlaceData)
     return run.data
@@ -114,6 +108,7 @@ def _data(run: Run) -> PlaceData:
 def placed(story: Story, run: Run, event: payments.Authorized | Past | None) -> None:
     story.state(Placed, status="placed", placed_at=story.context.now)
     holds.place_window(story)
+    changes.proceed(story)
     if capture_option(story.order) == "on_placement":
         settle.begin_rest(story)
 

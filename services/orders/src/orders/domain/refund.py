@@ -6,7 +6,7 @@ credited before the money went. When all that was captured has come back, the or
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from typing import Annotated, Any, Final, Literal, cast, get_args
 from uuid import UUID
 
@@ -63,7 +63,9 @@ class RefundData(RunData):
     reference: str | None = None
     """The marketplace's id of the refund, where it has one."""
     recorded: bool = False
-    """The money went back at the marketplace: payments only books it."""
+    """The money went back at the marketplace: payments only books it. Without a reference it is still to be stated."""
+    stated: Mapping[str, int] = {}
+    """line id -> minor units of one that was made here and that the marketplace has stated in part."""
     given_up: bool = False
 
     @property
@@ -188,13 +190,8 @@ def _all_is_back(story: Story) -> bool:
 def leaves(story: Story, run: Run) -> Closed:
     data, market = data_of(run), story.order.market
     assert market is not None
-    may_be_stated = market.gateway == "marketplace" and _is_unstated(data)
-    return Closed(data.refund_id, state_of(run), data.amount_minor if may_be_stated else None)
-
-
-def _is_unstated(data: RefundData) -> bool:
-    """Whether the marketplace may state it: it was made here, and the marketplace has not stated it yet."""
-    return data.reference is None and not data.given_up
+    unstated = sum(_unstated(data).values()) if market.gateway == "marketplace" else 0
+    return Closed(data.refund_id, state_of(run), unstated or None)
 
 
 # fmt: off
@@ -250,6 +247,11 @@ def gone_of(order: Order, capture: CaptureFact) -> Mapping[str, int]:
     }
 
 
+def left_by_line(story: Story) -> dict[str, MoneyLine]:
+    """line id -> what may still be refunded of it."""
+    return refunds.left_by_line(story.facts.captures.values(), _taken(story.runs))
+
+
 def _taken(runs: Mapping[str, Run]) -> refunds.Taken:
     """What open refunds are going to take: their parts that have not gone back."""
     taken: dict[tuple[UUID, str], tuple[int, int]] = {}
@@ -261,16 +263,34 @@ def _taken(runs: Mapping[str, Run]) -> refunds.Taken:
     return taken
 
 
+def still_left(story: Story, parts: Iterable[Part]) -> list[Part]:
+    """The parts without what has gone back or is taken by open refunds."""
+    taken, left = _taken(story.runs), []
+    for capture_id, lines in parts:
+        rests = {line.line_id: line.to_refund for line in story.facts.captures[str(capture_id)].lines}
+        kept = []
+        for line in lines:
+            pieces, minor = taken.get((capture_id, line.line_id), (0, 0))
+            rest = rests[line.line_id]
+            amount = min(line.amount_minor, rest.amount_minor - minor)
+            if amount > 0:
+                quantity = max(min(line.quantity, rest.quantity - pieces), 0)
+                kept.append(MoneyLine(line_id=line.line_id, quantity=quantity, amount_minor=amount))
+        if kept:
+            left.append(Part(capture_id, tuple(kept)))
+    return left
+
+
 def begin(
     story: Story, parts: Iterable[Part], refund_id: UUID, cause: RefundCause, *, actor: str, note: str = "",
-    restock: bool = False, reference: str | None = None, answers: UUID | None = None,
+    restock: bool = False, reference: str | None = None, recorded: bool = False, answers: UUID | None = None,
 ) -> None:  # fmt: skip
-    """Opens a refund. reference: of one that was made at the marketplace, which is booked here and moves no money."""
+    """Opens a refund. recorded, or with the marketplace's reference: it is made there, is booked here and moves no money."""
     assert story.order.content is not None
     data = RefundData(
         refund_id=refund_id, cause=cause, note=note, actor=actor, requested_at=story.context.now, restock=restock,
         parts=tuple(CapturePart(capture_id=part.capture_id, lines=part.lines) for part in parts),
-        reference=reference, recorded=reference is not None,
+        reference=reference, recorded=recorded or reference is not None,
     )  # fmt: skip
     run = Run(id=story.next_id(KIND), data=data, since=story.context.now)
     story.state(
@@ -281,9 +301,12 @@ def begin(
     story.begin(run)
 
 
-def adopt(story: Story, reference: str, amount_minor: int) -> bool:
-    """Finds the refund that the marketplace states under `reference` among those that were made here and that it has not
-    stated yet: one of the same amount. Returns whether there is one."""
+def adopt(story: Story, reference: str, amount_minor: int, by_line: Mapping[str, int]) -> bool:
+    """Finds the refund that the marketplace states under `reference` among those that were made here: one of which exactly
+    this is not stated yet, or these lines are not. Returns whether there is one.
+
+    by_line: line id -> minor units, if every part of the stated refund names its line; else empty.
+    """
     for refund_id, minor in story.order.unstated.items():
         if minor == amount_minor:
             story.record(
@@ -296,11 +319,34 @@ def adopt(story: Story, reference: str, amount_minor: int) -> bool:
             )
             return True
     for run in of_order(story.runs):
-        data = data_of(run)
-        if _is_unstated(data) and data.amount_minor == amount_minor:
+        left = _unstated(data_of(run))
+        if amount_minor == sum(left.values()):
             story.set_data(run, reference=reference)
             return True
+        if by_line and all(left.get(line_id) == amount for line_id, amount in by_line.items()):
+            story.set_data(run, stated={**data_of(run).stated, **by_line})
+            return True
     return False
+
+
+def is_awaited(runs: Mapping[str, Run], lines: Collection[str]) -> bool:
+    """Whether the marketplace has still to state a refund that it makes for its own cancel: of one of these lines, or of
+    any line if none is given."""
+    for run in of_order(runs):
+        left = _unstated(data_of(run)) if data_of(run).recorded else {}
+        if left and (not lines or not left.keys().isdisjoint(lines)):
+            return True
+    return False
+
+
+def _unstated(data: RefundData) -> dict[str, int]:
+    """line id -> minor units of a refund that was made here and that the marketplace may still state."""
+    left: dict[str, int] = {}
+    if data.reference is None and not data.given_up:
+        for part in data.parts:
+            for line in part.lines:
+                left[line.line_id] = left.get(line.line_id, 0) + line.amount_minor
+    return {name: rest for name, minor in left.items() if (rest := minor - data.stated.get(name, 0)) > 0}
 
 
 def proceed(story: Story) -> None:

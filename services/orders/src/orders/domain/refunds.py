@@ -82,6 +82,18 @@ def left_minor(captures: Iterable[CaptureFact], taken: Taken) -> int:
     return sum(one.minor_left for one in _lefts(captures, taken))
 
 
+def left_by_line(captures: Iterable[CaptureFact], taken: Taken) -> dict[str, MoneyLine]:
+    """line id -> pieces and amount that may still go back of all captures."""
+    found: dict[str, MoneyLine] = {}
+    for one in _lefts(captures, taken):
+        line_id, known = one.line.line_id, found.get(one.line.line_id)
+        pieces, minor = (known.quantity, known.amount_minor) if known is not None else (0, 0)
+        found[line_id] = MoneyLine(
+            line_id=line_id, quantity=pieces + one.pieces_left, amount_minor=minor + one.minor_left
+        )
+    return found
+
+
 def plan(
     captures: Iterable[CaptureFact],
     taken: Taken,

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from datetime import datetime, timedelta
 from typing import Final, NamedTuple
 
@@ -184,9 +184,9 @@ def requested(content: OrderContent) -> list[str]:
     ]
 
 
-def with_requested_cancelled(content: OrderContent) -> OrderContent:
-    """The content with every requested cancellation executed."""
-    asked, executed = frozenset(requested(content)), {"executed": True, "executed_by": HERE}
+def with_requested_cancelled(content: OrderContent, of: Collection[str] | None = None) -> OrderContent:
+    """The content with every requested cancellation executed, or with those of some lines."""
+    asked, executed = frozenset(requested(content) if of is None else of), {"executed": True, "executed_by": HERE}
     lines = tuple(
         line.model_copy(update={"cancellation": line.cancellation.model_copy(update=executed), "cancelled_minor": None})
         if line.external_line_id in asked

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from datetime import datetime, timedelta
-from typing import Any, TypeVar
+from typing import Any, Literal, TypeVar
 from uuid import UUID
 
 from contracts.base import Command, Event
@@ -78,12 +78,19 @@ class Story:
         self.approving: UUID | None = None
         """The operation of the approve that is handled."""
 
+    @property
+    def present(self) -> Order:
+        """The order with the facts and the processes that are decided so far."""
+        return self.order.model_copy(update={"facts": self.facts, "runs": self.runs})
+
     # -- what a decision may do ---------------------------------------------------------------------------------------
 
     def state(self, model: type[E], *, status: Status | None = None, fulfillment: FulfillmentStatus | None = None,
-              answers: UUID | None = None, **body: Any) -> None:  # fmt: skip
-        """State a public event; statuses that are not given stay."""
+              answers: UUID | None = None, selling: OrderContent | None = None, **body: Any) -> None:  # fmt: skip
+        """State a public event; statuses that are not given stay. selling: what the event makes of the order, if it changes what
+        is sold: a free order is free at once."""
         order = self.order
+        priced = order if selling is None else order.model_copy(update=sold(selling))
         standing, fulfilled = status or order.status, fulfillment or order.fulfillment_status
         assert standing != "unreceived", f"{model.TYPE} is stated of an order that was never received"
         if standing != order.status or fulfilled != order.fulfillment_status:
@@ -93,7 +100,7 @@ class Story:
             store_id=order.store_id,
             operation_id=answers,
             status=standing,
-            payment_status=payment_status(order, self.facts.money),
+            payment_status=payment_status(priced, self.facts.money),
             fulfillment_status=fulfilled,
             **body,
         )
@@ -128,13 +135,15 @@ class Story:
         """Changes fields of the data of its kind."""
         return self.set(run, data=run.data.model_copy(update=change))
 
-    def raise_exception(self, code: str, detail: str, difference: Sequence[Change] = ()) -> None:
+    def raise_exception(
+        self, code: str, detail: str, difference: Sequence[Change] = (), why_not: str | None = None
+    ) -> None:
         """Raises it once per code until it is resolved."""
         if code not in self.order.exceptions:
             self.state(
                 ExceptionRaised, exception_id=self.context.new_id(f"exception {code}"), code=code, detail=detail[:500],
                 since=self.context.now, difference=tuple(difference[:CHANGES_MAX]),
-                changes_more=max(len(difference) - CHANGES_MAX, 0),
+                changes_more=max(len(difference) - CHANGES_MAX, 0), why_not=why_not,
             )  # fmt: skip
 
     def resolve_exception(self, code: str, by: Resolve | None = None) -> None:
@@ -158,10 +167,10 @@ class Story:
         if content != self.order.content:
             self._state_privately(Merged(**self._private(), order=content))
 
-    def record_stated(self, content: OrderContent | None) -> None:
+    def record_stated(self, content: OrderContent | None, base: Literal["", "stated", "kept"] = "") -> None:
         """What the marketplace states and the order does not take over; null: there is no such difference."""
-        if content != self.order.stated:
-            self._state_privately(Stated(**self._private(), order=content))
+        if content != self.order.stated or (not base and self.order.base is not None):
+            self._state_privately(Stated(**self._private(), order=content, base=base))
 
     def _private(self) -> dict[str, Any]:
         source = self.source or self.order.source
@@ -174,7 +183,6 @@ class Story:
     def edit(self, content: OrderContent, market: MarketTerms, *, status: Status | None = None,
              fulfillment: FulfillmentStatus | None = None, answers: UUID | None = None, **edit: Any) -> None:  # fmt: skip
         """What is sold from now on, and the terms. edit: the fields of an edit after the order was placed."""
-        self.order = self.order.model_copy(update=sold(content))  # a free order is free at once
         terms = None if market == self.order.market else market
         source = self.source or self.order.source
         self.state(
@@ -185,6 +193,7 @@ class Story:
             source=source,
             order=content,
             market=terms,
+            selling=content,
             **edit,
         )
         self.source = None
@@ -373,6 +382,10 @@ class Story:
             self.set(run, operation_id=None, due_at=None, waits="")
         else:
             self.ask(run, self.kinds.step_of(run))
+
+    def enter_anew(self, run: Run) -> None:
+        """Enter its step once more: by what is sold now it may be left out."""
+        self._enter(run, (self.kinds.step_of(run), *self.kinds[run.kind].after(run.step)))
 
     def ask_again(self, run: Run) -> None:
         """The same operation once more: no answer is lag, a parked message or an outage, never a no."""

@@ -30,6 +30,8 @@ class UndoData(RunData):
     """The request that it answers; null if no request caused it."""
     certain: bool = False
     """It cannot be refused, even if something has shipped: all the money has come back."""
+    accepted: tuple[str, ...] = ()
+    """The exceptions whose difference it carries out."""
     left: int = 0
     """How much was left to undo when the present step was asked: an answer that leaves as much needs a person."""
 
@@ -61,9 +63,11 @@ def is_running(story: Story) -> bool:
     return run is not None and run.end != "refused"
 
 
-def begin(story: Story, cause: CancelCause, operation: UUID | None = None, *, certain: bool = False) -> None:
+def begin(
+    story: Story, cause: CancelCause, operation: UUID | None = None, *, certain: bool = False, accepted: tuple[str, ...] = ()
+) -> None:  # fmt: skip
     """Accepts a cancel. The order is cancelled at once if there is nothing that could refuse it."""
-    data = UndoData(cause=cause, cancel_operation_id=operation, certain=certain)
+    data = UndoData(cause=cause, cancel_operation_id=operation, certain=certain, accepted=accepted)
     if not any(undo.left(story) for undo in _steps(story) if undo.decides):
         _cancel(story, data)
     story.begin(Run(id=KIND, data=data, since=story.context.now))
@@ -85,6 +89,8 @@ def refuse(story: Story, run: Run) -> None:
         differences.compare_late_cancel(story, stated, before={})
     elif stated is not None and reinstated:
         differences.compare_anew(story, stated)
+    else:
+        differences.raise_refused(story, data.accepted, "order_shipped", "something has shipped")
     story.resume(run)
 
 
