@@ -270,7 +270,10 @@ class Shop:
     def snapshot(
         self, lines: Sequence[Line] | None = None, *, number: str | None = None, account: str = "main", **more: Any
     ) -> SnapshotRecord:
-        content = order_content(number or self.number(), lines or self.some_lines(), **more)
+        return self.snapshot_of(order_content(number or self.number(), lines or self.some_lines(), **more), account)
+
+    def snapshot_of(self, content: Mapping[str, Any], account: str) -> SnapshotRecord:
+        """The order as the marketplace states it now."""
         now = datetime.now(UTC)
         key = str(order_id(self.store, "api", account, content["external_order_id"]))
         source = {"channel": "api", "account": account, "updated_at": now.isoformat(), "content_hash": uuid.uuid4().hex}
