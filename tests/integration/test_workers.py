@@ -10,7 +10,7 @@ import time
 import pytest
 
 from system.processes import SAGA, Member
-from tests.integration import hostile
+from tests.integration import desk, hostile
 from tests.integration.shop import Options, Shop
 
 SESSION_SECONDS = 6
@@ -18,6 +18,7 @@ SESSION_SECONDS = 6
 SHOP = Options(
     workers=2,
     gateway=("--latency-ms", "5"),
+    markets={"window": desk.WINDOW},
     settings={
         f"{name.upper()}_{knob}": value
         for name in SAGA
@@ -76,9 +77,13 @@ async def test_workers_killed_at_random_under_load_lose_nothing_and_repeat_nothi
 @pytest.mark.chaos(minutes=4)
 @pytest.mark.timeout(600)
 async def test_workers_killed_at_random_for_two_minutes_lose_nothing_and_repeat_nothing(shop: Shop) -> None:
-    """Promises 1 and 6, for 2 minutes, with unreadable batches, poison, a flood and endless requests in the traffic."""
-    async with hostile.mixed_in(shop, seed=6) as flooded:
+    """Promises 1 and 6, for 2 minutes, with unreadable batches, poison, a flood and endless requests in the traffic, and people
+    who edit, refund, hold and release orders."""
+    async with hostile.mixed_in(shop, seed=6) as flooded, desk.at_work(shop) as changed:
         orders = await kill_at_random(shop, 120, seed=6)
+    await shop.until_at_rest(changed.ends, 120)
+    print(f"{len(changed.ends)} orders changed: {dict(changed.done)}")
+    await changed.assert_all_ended()
     await all_went_well(shop, [*orders, *flooded], parked=True)
     for name in SAGA:
         causes = {row[0] for row in await shop.rows(name, "select distinct cause from parked where state = 'waiting'")}

@@ -6,7 +6,9 @@ import json
 from types import SimpleNamespace
 from typing import Any
 
+from contracts.snapshot import OrderContent
 from system.checker import _services_agree, _State, violations
+from system.lines import by_line, held_orders_stand, money_agrees, pieces_agree, to_deliver
 from system.topics import Reader
 
 SERVICES = ("orders", "payments", "fulfillment", "invoicing")
@@ -181,3 +183,112 @@ def test_a_refund_without_its_credit_note_is_seen() -> None:
 def test_an_order_of_a_deemed_supplier_has_no_invoice() -> None:
     assert disagreements("approved", {"c1": (5, 0)}, {}, not_invoiced=True) == []
     assert disagreements("approved", {"c1": (5, 0)}, {"c1": 5}, not_invoiced=True) == [EACH_CAPTURE]
+
+
+# -- line by line -----------------------------------------------------------------------------------------------------
+
+PAID = {"a": 500, "shipping": 300}
+
+
+def money_of_lines(kept: dict[str, int], billed: dict[str, int], *, not_invoiced: bool = False) -> list[str]:
+    rows = [[Row(key=KEY, line=name, minor=minor) for name, minor in each.items()] for each in (kept, billed)]
+    order = Row(key=KEY, not_invoiced=not_invoiced)
+    return money_agrees([order], by_line(rows[0]), by_line(rows[1])).examples
+
+
+def test_a_line_whose_documents_differ_from_its_money_is_seen_though_the_sums_agree() -> None:
+    assert money_of_lines(PAID, PAID) == []
+    assert money_of_lines(PAID, {"a": 499, "shipping": 301}) == [
+        f"{KEY} line a captured - refunded 500 documents 499",
+        f"{KEY} line shipping captured - refunded 300 documents 301",
+    ]
+    assert money_of_lines(PAID, {"a": 500}) == [f"{KEY} line shipping captured - refunded 300 documents 0"]
+    assert money_of_lines({"a": 500}, PAID) == [f"{KEY} line shipping captured - refunded 0 documents 300"]
+
+
+def test_a_capture_that_went_back_before_its_invoice_needs_no_document() -> None:
+    assert money_of_lines({"a": 0, "shipping": 0}, {}) == []
+    assert money_of_lines({"a": 1, "shipping": 0}, {}) == [f"{KEY} line a captured - refunded 1 documents 0"]
+
+
+def test_where_the_marketplace_invoices_the_buyer_no_line_has_a_document() -> None:
+    assert money_of_lines(PAID, {}, not_invoiced=True) == []
+    assert len(money_of_lines(PAID, PAID, not_invoiced=True)) == 2
+
+
+def content(*lines: dict[str, Any]) -> str:
+    common = {"external_order_id": "N1", "placed_at": "2026-11-20T10:00:00Z", "currency": "EUR", "totals": {}}
+    named = [{"external_line_id": str(n), "line_total_minor": 5, **line} for n, line in enumerate(lines, 1)]
+    return json.dumps({**common, "lines": named})
+
+
+SOLD = content(
+    {"quantity": {"ordered": 5, "cancelled": 1}},
+    {"quantity": {"ordered": 2}, "cancellation": {"executed": True}},
+    {"quantity": {"ordered": 1}, "requires_shipping": False},
+    {"quantity": {"ordered": 1}, "kind": "service"},
+    {"quantity": {"ordered": 1}, "fulfilled_by": "marketplace"},
+)
+
+
+def pieces_of_lines(
+    pieces: dict[str, tuple[int, int]], *, status: str = "approved", completed: bool = False, sold: str | None = SOLD
+) -> list[str]:
+    """pieces: line -> (reserved, shipped)."""
+    rows = [Row(key=KEY, line=line, reserved=one[0], shipped=one[1]) for line, one in pieces.items()]
+    order = Row(key=KEY, status=status, completed=completed, content=sold)
+    return pieces_agree([order], by_line(rows)).examples
+
+
+def test_the_merchants_goods_are_what_is_delivered() -> None:
+    assert to_deliver(OrderContent.model_validate_json(SOLD)) == {"1": 4, "2": 0}
+
+
+def test_pieces_that_are_not_those_to_be_delivered_are_seen() -> None:
+    assert pieces_of_lines({"1": (4, 0)}) == pieces_of_lines({"1": (1, 3)}) == pieces_of_lines({"1": (0, 4)}) == []
+    assert pieces_of_lines({"1": (5, 0)}) == [f"{KEY} line 1 reserved 5 and not 4"]
+    assert pieces_of_lines({"1": (3, 0)}) == [f"{KEY} line 1 reserved 3 and not 4"]
+    assert pieces_of_lines({}) == [f"{KEY} line 1 reserved 0 and not 4"]
+    assert pieces_of_lines({"1": (4, 0), "2": (2, 0)}) == [f"{KEY} line 2 reserved 2 and not 0"]
+    assert pieces_of_lines({"1": (4, 0), "3": (1, 0)}) == [f"{KEY} line 3 reserved 1 and not 0"]
+    assert pieces_of_lines({"1": (0, 5)}) == [f"{KEY} line 1 reserved 0 and not -1"]
+
+
+def test_a_piece_that_stays_reserved_at_the_end_of_its_order_is_seen() -> None:
+    for end in ({"status": "cancelled", "sold": None}, {"completed": True, "sold": None}):
+        assert pieces_of_lines({"1": (0, 4)}, **end) == []
+        assert pieces_of_lines({"1": (1, 3)}, **end) == [f"{KEY} line 1 reserved 1 and not 0"]
+
+
+def test_an_order_that_has_not_begun_here_is_not_compared() -> None:
+    assert pieces_of_lines({}, status="pending", sold=None) == []
+
+
+# -- what a held order must not do ------------------------------------------------------------------------------------
+
+
+def standing(*journaled: tuple[str, str]) -> list[str]:
+    """journaled: type of a message, with its hold or its operation."""
+    rows = [Row(key=KEY, type=name, operation_id=named, hold_id=named) for name, named in journaled]
+    return held_orders_stand(rows).examples
+
+
+HOLD, RELEASE = ("orders.held", "h1"), ("orders.released", "h1")
+
+
+def test_a_command_that_moves_a_held_order_is_seen() -> None:
+    for command in ("fulfillment.start", "payments.capture", "payments.authorize", "invoicing.issue"):
+        assert standing((command, "c1"), HOLD, RELEASE, (command, "c2")) == []
+        assert standing(HOLD, (command, "c1")) == [f"{KEY} was asked {command} c1 while held"]
+
+
+def test_an_order_is_held_until_the_last_hold_is_released() -> None:
+    capture, second = ("payments.capture", "c1"), ("orders.held", "h2")
+    assert len(standing(HOLD, second, RELEASE, capture)) == 1
+    assert standing(HOLD, second, RELEASE, ("orders.released", "h2"), capture) == []
+
+
+def test_what_was_asked_before_a_hold_may_be_asked_again() -> None:
+    capture = ("payments.capture", "c1")
+    assert standing(capture, HOLD, capture) == []
+    assert len(standing(capture, HOLD, ("payments.capture", "c2"))) == 1

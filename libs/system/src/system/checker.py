@@ -20,6 +20,7 @@ from typing import Any
 import asyncpg
 
 from devservices.errors import DevservicesError
+from system import lines
 from system.processes import SAGA, System
 from system.topics import NO_MONEY, Check, Read, read_topics
 
@@ -41,8 +42,15 @@ select key::text, status, waiting, in_flight, completed_at is not null as comple
   coalesce((doc::json->'facts'->'undone'->>'refunded_minor')::bigint, 0) + coalesce((
     select sum((of_line->>1)::bigint) from json_each(doc::json->'facts'->'captures') as c (name, one),
       json_each(coalesce(one->'returned', '{}')) as l (line_id, of_line)), 0)
-    as not_sold
+    as not_sold,
+  case when status in ('placed', 'approved', 'editing') and completed_at is null
+    and doc::json->'runs'->'place' is not null and doc::json->'facts'->'undone' is null
+    and not exists (select from json_each(doc::json->'runs') as r (id, run)
+      where id like 'edit:%' and run->'end' is null and run->>'step' <> 'draft')
+    then content end as content
 from orders"""
+"""`content`: what is sold, of orders in progress. Not of those that the marketplace carried through, that were placed anew after
+a cancel, or that stand still within an edit because of a hold: their pieces are not those of the content."""
 LEDGERS = "select key::text, authorized_minor, captured_minor, voided_minor, refunded_minor from ledgers"
 PIECES = """
 select order_id::text, coalesce(sum(quantity) filter (where state = 'reserved'), 0)::int,
@@ -54,6 +62,8 @@ select source, event_id from feed
 union all select 'parked', convert_from(decode(h->>1, 'base64'), 'UTF8')
 from parked, jsonb_array_elements(headers) h where state in ('waiting', 'discarded') and h->>0 = 'ce_id'"""
 """The events of the feed, and those that are parked before it."""
+
+PER_LINE = {"orders": lines.HELD, "payments": lines.KEPT, "fulfillment": lines.PIECES, "invoicing": lines.BILLED}
 
 JOURNALED = "select topic, message_id::text from journal where topic is not null"
 REFUSED = """
@@ -110,6 +120,8 @@ class _State:
         """service -> orders that wait behind a parked message."""
         self.refused: set[str] = set()
         """Keys of messages that a service rejected and that were not replayed: they wait, or a person discarded them."""
+        self.lines: dict[str, list[Any]] = {}
+        """service -> what it has of each line, or orders of those that were held: `PER_LINE`."""
         self.journaled: list[Any] = []
         """Journal entries that are published: (topic, message id)."""
         self.parked = 0
@@ -132,6 +144,7 @@ class _State:
                 async with connection.transaction(isolation="repeatable_read", readonly=True):
                     state.rows[name] = await connection.fetch(queries[name])
                     if name in TABLES:
+                        state.lines[name] = await connection.fetch(PER_LINE[name])
                         rows = await connection.fetch(f"select key::text, version from {TABLES[name]}")
                         state.versions[name] = {row[0]: row[1] for row in rows if row[1]}
                     state.journaled += await connection.fetch(JOURNALED)
@@ -154,6 +167,7 @@ def _together(state: _State, read: Read) -> list[Check]:
         *_topics_agree(state, read),
         *_services_agree(state, parked),
         *([_feed_agrees(state, read)] if "webhooks" in state.rows else ()),
+        *_lines_agree(state, parked),
     ]
 
 
@@ -232,10 +246,8 @@ def _services_agree(state: _State, parked: set[str]) -> list[Check]:
     ledgers, pieces = _by_key(state.rows["payments"]), _by_key(state.rows["fulfillment"])
     invoices, credits = _sums(state.rows["invoicing"], "invoice"), _sums(state.rows["invoicing"], "credit")
     of_capture = {row["capture_id"]: row["total_minor"] for row in state.rows["invoicing"] if row["kind"] == "invoice"}
-    for row in state.rows["orders"]:
+    for row in _at_rest(state, parked):
         key = row["key"]
-        if key in parked or key in state.refused or row["in_flight"] or row["waiting"] in ("exception", "outcomes"):
-            continue
         ledger = ledgers.get(key, NO_MONEY)
         authorized, captured, voided, refunded = ledger
         same_money.expect(tuple(row)[6:10] == ledger, key, tuple(row)[6:10], ledger)
@@ -267,6 +279,26 @@ def _services_agree(state: _State, parked: set[str]) -> list[Check]:
         back = sum(refund for name, (_, refund) in captures.items() if name in of_capture)
         credited.expect(back == credits.get(key, 0), key, "refunded", back, "credited", credits.get(key, 0))
     return [same_money, invoiced, undone, completed, credited]
+
+
+def _lines_agree(state: _State, parked: set[str]) -> list[Check]:
+    orders = _at_rest(state, parked)
+    kept, billed = lines.by_line(state.lines["payments"]), lines.by_line(state.lines["invoicing"])
+    return [
+        lines.money_agrees(orders, kept, billed),
+        lines.pieces_agree(orders, lines.by_line(state.lines["fulfillment"])),
+        lines.held_orders_stand(state.lines["orders"]),
+    ]
+
+
+def _at_rest(state: _State, parked: set[str]) -> list[Any]:
+    """The orders that no service and no person still changes."""
+    excused = parked | state.refused
+    return [
+        row
+        for row in state.rows["orders"]
+        if row["key"] not in excused and not row["in_flight"] and row["waiting"] not in ("exception", "outcomes")
+    ]
 
 
 def _by_key(rows: Sequence[Any]) -> dict[str, tuple[int, ...]]:
