@@ -44,7 +44,7 @@ class Desk:
 
     async def until_paid(self, order: str) -> None:
         async def paid() -> bool:
-            return (await self.shop.order(order))["payment_status"] == "paid"
+            return str((await self.shop.order(order))["payment_status"]) == "paid"
 
         await self.shop.until(paid, f"{order} paid", SECONDS_MAX)
 

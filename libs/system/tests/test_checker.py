@@ -124,6 +124,12 @@ def test_a_cancel_and_a_release_end_the_suspensions_unless_something_has_shipped
     assert seen(*shipped_before, fulfillment(3, "released", shipped=1), parcel(4)) == SUSPENDED
 
 
+def test_a_suspension_that_comes_after_the_end_of_its_attempt_is_none() -> None:
+    late = [fulfillment(1, "cancelled"), fulfillment(2, "suspended", "h1"), fulfillment(3, "reserved")]
+    assert seen(*late, parcel(4)) == []
+    assert seen(*late, fulfillment(4, "suspended", "h2"), parcel(5)) == SUSPENDED
+
+
 # -- services compared with each other--------------------------------------------------------------------------------
 
 

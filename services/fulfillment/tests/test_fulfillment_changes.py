@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Callable
 
 import pytest
 from fulfillment_play import (
@@ -36,6 +37,7 @@ from fulfillment_play import (
 )
 from pydantic import ValidationError
 
+from contracts.base import Command
 from contracts.deciding import Refusal
 from contracts.fulfillment import Fulfilled, ShipmentPlan, Shipped
 from contracts.limits import SUSPENSIONS_MAX
@@ -126,6 +128,19 @@ def test_a_cancel_gives_everything_back_and_ends_the_suspensions(house: House) -
 def test_a_release_that_ends_the_attempt_ends_its_suspensions(house: House) -> None:
     house.given(count("A", 5), suspend("h1"), reserve("r1", ("A", 2)), release("u1"))
     assert house.order().suspensions == ()
+
+
+@pytest.mark.parametrize("end", [cancel, release])
+def test_a_suspension_that_comes_after_the_end_of_its_attempt_does_not_stop_the_next(
+    end: Callable[[str], Command], house: House
+) -> None:
+    house.given(count("A", 5), reserve("r1", ("A", 2)), start("s1"), end("u1"))
+    house.when(suspend("h1"))
+    house.then(is_suspended("h1"))
+    house.given(reserve("r2", ("A", 1)), start("s2"))
+    assert statuses(house)[-1] == "picking" and house.order().suspensions == ()
+    house.given(suspend("h2"))
+    assert statuses(house)[-1] == "on_hold"
 
 
 def test_a_release_of_the_rest_leaves_a_half_shipped_order_suspended(house: House) -> None:

@@ -211,7 +211,7 @@ def test_a_refused_capture_takes_what_is_left_after_the_edit(play: Play) -> None
 def test_while_an_edit_is_open_nothing_further_is_asked(play: Play) -> None:
     play.receives(discounted(), market(approval="manual")).reserved().authorized().opens_an_edit(CHEAPER)
     play.approves().nothing()
-    assert play.refusal and play.refusal.code == "edit_open"
+    assert play.refusal and play.refusal.code == "edit_open" and play.refusal.more == {"edit_id": str(uid("edit"))}
     play.discards().then(EditDiscarded)
     assert play.status == "placed/authorized/unfulfilled"
     play.approves()
@@ -224,7 +224,7 @@ def test_a_parcel_that_ships_while_the_edit_is_a_draft_makes_it_impossible(play:
     play.shipped().confirms(preview=seen)
     assert play.refusal and play.refusal.code == "edit_stale"
     play.confirms()
-    assert play.refusal and play.refusal.code == "order_shipped"
+    assert play.refusal and play.refusal.code == "order_shipped" and play.refusal.more == {"lines": ["1"]}
 
 
 def test_a_parcel_that_left_before_the_warehouse_was_suspended_discards_the_edit(play: Play) -> None:
@@ -332,6 +332,7 @@ def test_each_authorization_is_voided_as_far_as_it_has_too_much(play: Play) -> N
 def test_one_edit_is_open_at_a_time(play: Play) -> None:
     play.paid_and_in_the_warehouse().opens_an_edit().opens_an_edit(op="second")
     assert play.refusal and play.refusal.code == "edit_open" and str(uid("edit")) in play.refusal.detail
+    assert play.refusal.more == {"edit_id": str(uid("edit"))}
     play.opens_an_edit().nothing()  # the same request
     assert play.refusal is None
     assert [run.id for run in edit.of_order(play.order)] == ["edit:1"]

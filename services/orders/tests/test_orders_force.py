@@ -48,6 +48,7 @@ def test_an_operation_that_is_new_is_expected_to_be_answered(capturing: Play) ->
     capturing.forces(asked.operation_id, "succeeded").nothing()
     assert capturing.refusal is not None and capturing.refusal.code == "not_forceable"
     assert f"payments has been asked since {since}" in capturing.refusal.detail
+    assert capturing.refusal.more == {"owner": "payments", "since": since}
     assert "force" not in allowed(capturing.order)
 
 
@@ -65,6 +66,7 @@ def test_fulfillment_and_invoicing_answer_for_themselves(play: Play) -> None:
     in_vain(play, 6).forces(play.last(Reserve).operation_id, "succeeded").nothing()
     assert play.refusal is not None and play.refusal.code == "not_forceable"
     assert "fulfillment has been asked since" in play.refusal.detail and "answers for itself" in play.refusal.detail
+    assert play.refusal.more["owner"] == "fulfillment"
     play.reserved().authorized().captured()
     in_vain(play, 6).forces(play.last(Issue).operation_id, "failed").nothing()
     assert play.refusal is not None and "invoicing has been asked since" in play.refusal.detail

@@ -20,7 +20,7 @@ from contracts.orders import (
     Retried,
     StepFailed,
 )
-from contracts.payments import Refund, Void
+from contracts.payments import Capture, Refund, Void
 from contracts.snapshot import OrderContent, TaxCollection
 from orders.domain.actions import ACTIONS, allowed
 from orders.domain.refund import data_of, find, state_of
@@ -271,6 +271,28 @@ def test_an_order_of_which_something_is_being_captured_is_not_cancelled(play: Pl
     play.refunds(("1", 1)).refunded().credited().then(RefundSettled)
     play.captured().issued()
     assert play.order.status == "approved"
+
+
+def test_it_is_cancelled_once_that_capture_is_refused(play: Play) -> None:
+    """CL 1.2: nothing captured is left."""
+    told = content(line("1", 1000), line("2", 500))
+    play.in_the_warehouse_at(told, {"1": "a", "2": "b"}, capture="per_shipment")
+    play.shipped("a").captured().issued().shipped("b")
+    play.refunds(("1", 1)).refunded().credited().then(RefundSettled)
+    play.failed(Capture).then(StepFailed, asks=[CancelShipments])
+    play.too_late().then(FulfillmentChanged, Cancelled, asks=[Void])
+    play.voided()
+    assert play.order.cancel_cause == "refunded" and not play.order.open_runs
+
+
+def test_a_capture_that_was_refused_before_the_full_refund_does_not_keep_the_order(play: Play) -> None:
+    told = content(line("1", 1000), line("2", 500))
+    play.in_the_warehouse_at(told, {"1": "a", "2": "b"}, capture="per_shipment")
+    play.shipped("a").captured().issued().shipped("b")
+    play.failed(Capture).then(StepFailed)
+    play.refunds(("1", 1)).refunded().credited().then(RefundSettled, asks=[CancelShipments])
+    play.too_late().voided()
+    assert play.status == "cancelled/refunded/unfulfilled" and not play.order.open_runs
 
 
 # -- beside a cancel --------------------------------------------------------------------------------------------------

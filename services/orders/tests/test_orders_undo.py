@@ -181,6 +181,7 @@ def test_one_of_two_shipments_shipped_is_too_late_for_the_whole_order(play: Play
     play.receives(content(line("1"), line("2")), market()).reserved().authorized().started({"2": "second"})
     play.shipped("second").cancels().nothing()
     assert play.refusal and play.refusal.code == "order_shipped" and "cancel" not in allowed(play.order)
+    assert play.refusal.more == {"lines": ["2"]}
 
 
 def test_cancel_twice_changes_nothing_the_second_time(play: Play) -> None:

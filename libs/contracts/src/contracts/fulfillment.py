@@ -130,7 +130,7 @@ class Suspend(OrderKeyed, Command, type="fulfillment.suspend"):
     """Nothing of the order ships until this suspension ends, also nothing that is reserved or started later.
 
     Its id is the operation's. Several may be open at once. Valid in any state, also before a reservation; answered by
-    suspended. A release or a cancel that ends the attempt ends its suspensions.
+    suspended. A release or a cancel that ends the attempt ends its suspensions, and one that arrives after it opens none.
     """
 
 

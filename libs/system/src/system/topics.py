@@ -89,6 +89,8 @@ class Reader:
         ]  # fmt: skip
         self._suspended: dict[str, set[str]] = defaultdict(set)
         """Order id -> its open suspensions."""
+        self._over: set[str] = set()
+        """Orders whose attempt has ended without a shipment: a suspension of it that comes late is none."""
         self._topic = ""
         self._seen: dict[tuple[str, bytes], tuple[int, str | None]] = {}
         """(source, id) -> (hash of the content, operation id), of the present topic."""
@@ -157,12 +159,15 @@ class Reader:
 
     def _shipping(self, key: str, word: str, body: dict[str, Any]) -> None:
         """A suspension is open from its event until it is resumed, or until its attempt ends without a shipment."""
-        if word == "suspended":
+        if word in ("reserved", "extended"):
+            self._over.discard(key)
+        elif word == "suspended" and key not in self._over:
             self._suspended[key].add(body["operation_id"])
         elif word == "resumed":
             self._suspended[key].discard(body["suspension_id"])
         elif word == "cancelled" or (word == "released" and not body["totals"]["shipped"]):
             self._suspended.pop(key, None)
+            self._over.add(key)
         elif word == "shipped":
             open_ones = self._suspended.get(key)
             self._stopped.expect(not open_ones, key, body["shipment_id"], "shipped under", open_ones)

@@ -353,6 +353,8 @@ def evolve(state: Fulfillment, event: FulfillmentEvent) -> Fulfillment:
         case Fulfilled(operation_id=operation):
             waiting = tuple(start for start in state.starts if start != operation)
             return state.model_copy(update={"status": "fulfilled", "starts": waiting})
+        case Suspended() if state.status in ("released", "cancelled"):
+            return state  # the attempt that it was to stop has ended; the next one is not to be stopped
         case Suspended(operation_id=operation, since=since):
             assert operation is not None, "a suspension is named by its operation"
             return _on_hold(state, (*state.suspensions, Suspension(suspension_id=operation, since=since)))

@@ -174,11 +174,31 @@ def _open_one(order: Order, request: Command) -> str:
     return f": {edit.data_of(run).edit_id}" if run is not None else ""
 
 
+def _open_edit_id(order: Order, request: Command) -> Mapping[str, Any]:
+    run = edit.the_open(order)
+    return {"edit_id": str(edit.data_of(run).edit_id)} if run is not None else {}
+
+
+def _shipped_lines(order: Order, request: Command) -> Mapping[str, Any]:
+    """The lines of which pieces have shipped; none if the marketplace shipped them."""
+    shipments = order.facts.shipments.values()
+    return {
+        "lines": sorted({line for one in shipments if one.status in ("shipped", "delivered") for line in one.lines})
+    }
+
+
 def _why_not_edit(order: Order, request: ConfirmEdit) -> str:
     run = edit.find(order, request.edit_id)
     if run is None or not edit.is_draft(run):
         return ""
     return "".join(f"; {one.code}: {one.detail}" for one in edit.preview(order, run).why_not)
+
+
+def _lines_of_edit(order: Order, request: ConfirmEdit) -> Mapping[str, Any]:
+    """Of the reason that is the code of the problem: the first one."""
+    run = edit.find(order, request.edit_id)
+    reasons = edit.preview(order, run).why_not if run is not None and edit.is_draft(run) else ()
+    return {"lines": list(reasons[0].lines)} if reasons else {}
 
 
 def _capture(order: Order, request: CaptureOrder | None) -> str | None:
@@ -296,13 +316,26 @@ def _owner(order: Order, request: Force) -> str:
     ask = order.asks.get(str(request.target_operation_id))
     if ask is None:
         return ": it has succeeded"
-    yes = PROCESSES[order.runs[ask.run].kind].step(ask.step).yes
-    owner = yes.owner() if yes is not None else "nobody"
+    owner = _owner_of(order, ask)
     if owner != "payments":
         return f": {owner} has been asked since {ask.asked_at.isoformat()} and answers for itself"
     if ask.answer:
         return f": payments has answered {ask.code or ask.answer}"
     return f": payments has been asked since {ask.asked_at.isoformat()} and may still answer"
+
+
+def _owner_of(order: Order, ask: Ask) -> str:
+    """The service that is asked."""
+    yes = PROCESSES[order.runs[ask.run].kind].step(ask.step).yes
+    return yes.owner() if yes is not None else "nobody"
+
+
+def _asked(order: Order, request: Force) -> Mapping[str, Any]:
+    """Who is asked, and since when; nothing if the operation has its outcome."""
+    ask = order.asks.get(str(request.target_operation_id))
+    if ask is None or ask.answer:
+        return {}
+    return {"owner": _owner_of(order, ask), "since": ask.asked_at.isoformat()}
 
 
 def _ends_by(order: Order, request: Resolve) -> str:
@@ -396,6 +429,8 @@ NO_EDIT: Final = WhyNot("refused", "it has no open edit, or none of this id")
 CONFIRMED: Final = WhyNot("refused", "the edit is confirmed: it is being carried out, or has become true")
 CANCELLED: Final = WhyNot("refused", "it is cancelled, or is being cancelled")
 NOT_TAKEN: Final = WhyNot("refused", "an edit cannot take it over", _why_not_taken)
+SHIPPED: Final = WhyNot("refused", "something has shipped; a return is the way back", more=_shipped_lines)
+BEING_EDITED: Final = WhyNot("refused", "it is being edited", _open_one, _open_edit_id)
 
 ACTIONS: Final[Mapping[str, Action]] = {
     action.name: action
@@ -403,7 +438,7 @@ ACTIONS: Final[Mapping[str, Action]] = {
         Action("approve", Approve, "orders.edit", _approve, {
             "order_approved": WhyNot("done", "it is approved"),
             "order_held": HELD,
-            "edit_open": WhyNot("refused", "it is being edited", _open_one),
+            "edit_open": BEING_EDITED,
             "order_not_awaiting_approval": WhyNot("refused", "only an order that is placed and waits for approval is approved"),
         }),
         Action("capture", CaptureOrder, "orders.edit", _capture, {
@@ -411,7 +446,7 @@ ACTIONS: Final[Mapping[str, Action]] = {
             "order_not_approved": WhyNot("refused", "only an approved order is captured by hand"),
             "capture_automatic": WhyNot("refused", "its market captures by itself"),
             "order_held": HELD,
-            "edit_open": WhyNot("refused", "it is being edited", _open_one),
+            "edit_open": BEING_EDITED,
             "order_captured": WhyNot("done", "all of it is captured, or is being captured"),
             "nothing_to_capture": WhyNot("refused", "it is free, or nothing is left of the lines"),
             "line_unknown": WhyNot("refused", "it has no such line"),
@@ -422,13 +457,13 @@ ACTIONS: Final[Mapping[str, Action]] = {
             "order_captured": WhyNot("done", "all of it is captured, or is being captured"),
             "order_cancelled": WhyNot("refused", "it is being cancelled"),
             "order_held": HELD,
-            "edit_open": WhyNot("refused", "it is being edited", _open_one),
+            "edit_open": BEING_EDITED,
             "order_not_awaiting_approval": WhyNot("refused", "only an order that is placed and waits for approval is approved"),
             "capture_automatic": WhyNot("refused", "its market captures each shipment"),
         }),
         Action("cancel", Cancel, "orders.cancel", _cancel, {
             "order_cancelled": WhyNot("done", "it is cancelled, or is being cancelled"),
-            "order_shipped": WhyNot("refused", "something has shipped; a return is the way back"),
+            "order_shipped": SHIPPED,
         }),
         Action("retry", Retry, "orders.edit", _retry, {
             "order_held": HELD,
@@ -438,13 +473,13 @@ ACTIONS: Final[Mapping[str, Action]] = {
         Action("force", Force, "orders.force", _force, {
             "operation_unknown": WhyNot("refused", "no operation of this id waits for an answer or for a person"),
             "outcome_recorded": WhyNot("done", "the operation has this outcome"),
-            "not_forceable": WhyNot("refused", "the owner of the operation may still answer, or it has its outcome", _owner),
+            "not_forceable": WhyNot("refused", "the owner of the operation may still answer, or it has its outcome", _owner, _asked),
         }),
         Action("resolve", Resolve, "orders.edit", _resolve, {
             "exception_unknown": WhyNot("refused", "the order has no open exception, or none of this id"),
             "resolution_unsupported": WhyNot("refused", "the exception does not have this resolution", _ends_by),
             "obstacle_remains": WhyNot("tried", "an exception keeps the order from starting"),
-            "order_shipped": WhyNot("refused", "something has shipped; a return is the way back", _why_not_taken),
+            "order_shipped": SHIPPED._replace(of_request=_why_not_taken),
             "order_held": HELD,
             "undo_running": WhyNot("refused", "the cancel has not ended; see `processes`, and accept when none is open"),
             "step_not_failed": WhyNot("refused", "no step of the order waits for a person"),
@@ -504,7 +539,7 @@ ACTIONS: Final[Mapping[str, Action]] = {
         Action("open_edit", OpenEdit, "orders.edit", _open_edit, {
             "edit_opened": WhyNot("done", "the same request has opened the edit"),
             "order_cancelled": CANCELLED,
-            "edit_open": WhyNot("refused", "it has an open edit", _open_one),
+            "edit_open": WhyNot("refused", "it has an open edit", _open_one, _open_edit_id),
             "order_completed": WhyNot("refused", "it is completed; money goes back as a refund"),
             "order_not_placed": WhyNot("refused", "an edit changes an order that was placed here; before that a snapshot or a request does"),
         }),
@@ -520,7 +555,7 @@ ACTIONS: Final[Mapping[str, Action]] = {
             "edit_discarded": WhyNot("refused", "the edit is discarded; open another one"),
             "order_cancelled": CANCELLED,
             "edit_stale": WhyNot("refused", "the order or the edit has changed since the preview; confirm the new one"),
-            **{code: WhyNot("refused", "the edit cannot be made", _why_not_edit) for code in EDIT_CODES},
+            **{code: WhyNot("refused", "the edit cannot be made", _why_not_edit, _lines_of_edit) for code in EDIT_CODES},
         }),
         Action("discard_edit", DiscardEdit, "orders.edit", _discard_edit, {
             "edit_unknown": NO_EDIT,

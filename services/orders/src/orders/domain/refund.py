@@ -169,7 +169,11 @@ def ended(story: Story, run: Run) -> None:
     data = data_of(run)
     if not data.given_up:
         story.state(RefundSettled, refund_id=data.refund_id, amount_minor=data.amount_minor)
-    if _all_is_back(story) and (data.cause != "edit" or _is_all_paid(story)):
+    _cancel_if_all_is_back(story, data)
+
+
+def _cancel_if_all_is_back(story: Story, last: RefundData) -> None:
+    if _all_is_back(story) and (last.cause != "edit" or _is_all_paid(story)):
         undo.begin(story, "refunded", certain=True)
 
 
@@ -180,10 +184,13 @@ def _is_all_paid(story: Story) -> bool:
 
 
 def _all_is_back(story: Story) -> bool:
-    """All that was captured has come back, and nothing is being captured."""
+    """All that was captured has come back, and nothing is being captured. A capture that is refused waits for a person."""
     if story.order.status not in ("placed", "approved", "editing") or undo.is_running(story):
         return False
-    capturing = any(run.kind == "settle" and run.step == "capture" and not run.end for run in story.runs.values())
+    capturing = any(
+        run.kind == "settle" and run.step == "capture" and run.waits != "person" and not run.end
+        for run in story.runs.values()
+    )
     return not capturing and not any(capture.unrefunded_minor for capture in story.facts.captures.values())
 
 
@@ -350,10 +357,14 @@ def _unstated(data: RefundData) -> dict[str, int]:
 
 
 def proceed(story: Story) -> None:
-    """Refunds that wait for an invoice go on if it is issued."""
-    for run in of_order(story.runs):
+    """After an answer: refunds that wait for an invoice go on if it is issued. If what was being captured when the last refund
+    ended has been refused, all the money is back."""
+    refunds_before = of_order(story.runs)
+    for run in refunds_before:
         if run.waits == "invoice" and not story.is_paused(run) and is_invoiced_or_never(story, run):
             story.pass_step(run)
+    if refunds_before and refunds_before[-1].end == "done":
+        _cancel_if_all_is_back(story, data_of(refunds_before[-1]))
 
 
 def give_up(story: Story, run: Run, message: GiveUpRefund) -> None:
