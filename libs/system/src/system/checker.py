@@ -50,7 +50,7 @@ select key::text, status, waiting, in_flight, completed_at is not null as comple
     then content end as content
 from orders"""
 """`content`: what is sold, of orders in progress. Not of those that the marketplace carried through, that were placed anew after
-a cancel, or that stand still within an edit because of a hold: their pieces are not those of the content."""
+a cancel, or whose edit waits for a release: their pieces are not those of the content."""
 LEDGERS = "select key::text, authorized_minor, captured_minor, voided_minor, refunded_minor from ledgers"
 PIECES = """
 select order_id::text, coalesce(sum(quantity) filter (where state = 'reserved'), 0)::int,
@@ -63,7 +63,7 @@ union all select 'parked', convert_from(decode(h->>1, 'base64'), 'UTF8')
 from parked, jsonb_array_elements(headers) h where state in ('waiting', 'discarded') and h->>0 = 'ce_id'"""
 """The events of the feed, and those that are parked before it."""
 
-PER_LINE = {"orders": lines.HELD, "payments": lines.KEPT, "fulfillment": lines.PIECES, "invoicing": lines.BILLED}
+PER_LINE = {"orders": lines.HELD, "payments": lines.PAID, "fulfillment": lines.PIECES, "invoicing": lines.BILLED}
 
 JOURNALED = "select topic, message_id::text from journal where topic is not null"
 REFUSED = """
@@ -246,7 +246,7 @@ def _services_agree(state: _State, parked: set[str]) -> list[Check]:
     ledgers, pieces = _by_key(state.rows["payments"]), _by_key(state.rows["fulfillment"])
     invoices, credits = _sums(state.rows["invoicing"], "invoice"), _sums(state.rows["invoicing"], "credit")
     of_capture = {row["capture_id"]: row["total_minor"] for row in state.rows["invoicing"] if row["kind"] == "invoice"}
-    for row in _at_rest(state, parked):
+    for row in _settled(state, parked):
         key = row["key"]
         ledger = ledgers.get(key, NO_MONEY)
         authorized, captured, voided, refunded = ledger
@@ -282,16 +282,16 @@ def _services_agree(state: _State, parked: set[str]) -> list[Check]:
 
 
 def _lines_agree(state: _State, parked: set[str]) -> list[Check]:
-    orders = _at_rest(state, parked)
-    kept, billed = lines.by_line(state.lines["payments"]), lines.by_line(state.lines["invoicing"])
+    orders = _settled(state, parked)
+    paid, billed = lines.by_line(state.lines["payments"]), lines.by_line(state.lines["invoicing"])
     return [
-        lines.money_agrees(orders, kept, billed),
+        lines.money_agrees(orders, paid, billed),
         lines.pieces_agree(orders, lines.by_line(state.lines["fulfillment"])),
         lines.held_orders_stand(state.lines["orders"]),
     ]
 
 
-def _at_rest(state: _State, parked: set[str]) -> list[Any]:
+def _settled(state: _State, parked: set[str]) -> list[Any]:
     """The orders that no service and no person still changes."""
     excused = parked | state.refused
     return [

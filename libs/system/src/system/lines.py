@@ -1,6 +1,6 @@
 """What the services have to agree on line by line: money with documents, pieces with reservations; and what no held order does.
 
-The rules, for an order that is at rest:
+The rules, for a settled order:
 
 - Per line, captured - refunded = invoiced - credited, in minor units. It holds for every way in which money goes back: a refund
   of a line, goodwill (it is spread over the lines of its captures), a refund before the invoice (the refund waits for it), an
@@ -22,7 +22,7 @@ from contracts.orders import Held, Released
 from contracts.snapshot import SHIPPABLE, OrderContent
 from system.topics import Check
 
-KEPT: Final = """
+PAID: Final = """
 select key::text, line_id, sum(coalesce((line->>'captured_minor')::bigint, 0) - coalesce((line->>'refunded_minor')::bigint, 0))::bigint
 from ledgers, json_each(doc::json->'captures') as c (capture_id, capture), json_each(capture->'lines') as l (line_id, line)
 group by 1, 2"""
@@ -56,16 +56,16 @@ def by_line(rows: Iterable[Any]) -> ByLine:
     return found
 
 
-def money_agrees(orders: Iterable[Any], kept: ByLine, billed: ByLine) -> Check:
-    """orders: rows with `key` and `not_invoiced`. kept: captured - refunded. billed: invoiced - credited."""
+def money_agrees(orders: Iterable[Any], paid: ByLine, billed: ByLine) -> Check:
+    """orders: rows with `key` and `not_invoiced`. paid: captured - refunded. billed: invoiced - credited."""
     check = Check("per line: captured - refunded = invoiced - credited")
     for row in orders:
         key = row["key"]
-        money, documents = kept.get(key, {}), billed.get(key, {})
+        money, documents = paid.get(key, {}), billed.get(key, {})
         for line in sorted(money.keys() | documents.keys()):
-            (paid,), (stated,) = money.get(line, (0,)), documents.get(line, (0,))
-            wanted = 0 if row["not_invoiced"] else paid
-            check.expect(stated == wanted, key, "line", line, "captured - refunded", paid, "documents", stated)
+            (minor,), (stated,) = money.get(line, (0,)), documents.get(line, (0,))
+            wanted = 0 if row["not_invoiced"] else minor
+            check.expect(stated == wanted, key, "line", line, "captured - refunded", minor, "documents", stated)
     return check
 
 

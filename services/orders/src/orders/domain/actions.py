@@ -195,7 +195,7 @@ def _why_not_edit(order: Order, request: ConfirmEdit) -> str:
 
 
 def _lines_of_edit(order: Order, request: ConfirmEdit) -> Mapping[str, Any]:
-    """Of the reason that is the code of the problem: the first one."""
+    """The lines of the first reason, whose code the problem has."""
     run = edit.find(order, request.edit_id)
     reasons = edit.preview(order, run).why_not if run is not None and edit.is_draft(run) else ()
     return {"lines": list(reasons[0].lines)} if reasons else {}
