@@ -125,7 +125,7 @@ def test_a_cancel_and_a_release_end_the_suspensions_unless_something_has_shipped
 
 
 def test_a_suspension_that_comes_after_the_end_of_its_attempt_is_none() -> None:
-    late = [fulfillment(1, "cancelled"), fulfillment(2, "suspended", "h1"), fulfillment(3, "reserved")]
+    late = [fulfillment(1, "cancelled"), fulfillment(2, "suspended", "h1"), fulfillment(3, "reserved", lines=[{}])]
     assert seen(*late, parcel(4)) == []
     assert seen(*late, fulfillment(4, "suspended", "h2"), parcel(5)) == SUSPENDED
 

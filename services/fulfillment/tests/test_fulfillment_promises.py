@@ -326,16 +326,20 @@ class AnyStory(RuleBasedStateMachine):
     def nothing_of_a_suspended_order_ships(self) -> None:
         for order in map(uid, ORDERS):
             suspended: set[UUID | None] = set()
+            begun = over = False
             for event in self.house.journal:
                 if event.key == order:
                     match event:
-                        case Suspended(operation_id=operation):
+                        case Reserved(again=False) | Extended() if event.lines:
+                            begun, over = True, False
+                        case Suspended(operation_id=operation) if not over:
                             suspended.add(operation)
                         case Resumed(suspension_id=suspension):
                             suspended.discard(suspension)
                             assert set(event.open) == suspended
                         case ShipmentsCancelled() | Released(totals=StockTotals(shipped=0)):
                             suspended.clear()
+                            over = over or begun or isinstance(event, ShipmentsCancelled)
                         case Shipped():
                             assert not suspended
                         case _:

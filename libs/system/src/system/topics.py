@@ -159,7 +159,7 @@ class Reader:
 
     def _shipping(self, key: str, word: str, body: dict[str, Any]) -> None:
         """A suspension is open from its event until it is resumed, or until its attempt ends without a shipment."""
-        if word in ("reserved", "extended"):
+        if word in ("reserved", "extended") and body["lines"]:
             self._over.discard(key)
         elif word == "suspended" and key not in self._over:
             self._suspended[key].add(body["operation_id"])
