@@ -38,6 +38,7 @@ from chassis.declare.service import Service
 from chassis.http.auth import Keys
 from chassis.kafka import topics as kafka
 from chassis.kafka.consumer import topics_of
+from chassis.process.cli import invariants
 from chassis.settings import ServiceSettings
 from contracts.envelope import headers
 from contracts.ids import order_id
@@ -469,9 +470,17 @@ class Shop:
         lines = self.ledger.read_text().splitlines() if self.ledger.exists() else []
         return [entry for line in lines if (entry := json.loads(line))["state"] != "refused"]
 
+    async def _own_invariants(self, name: str) -> list[tuple[str, int, int]]:
+        """What `python -m <name> check` finds, without a process that first imports the whole service."""
+        database = Database(self._settings(name), "tests")
+        try:
+            return await invariants(service_of(name), database)
+        finally:
+            await database.close()
+
     async def assert_promises(self, *, at_rest: bool = True, parked: bool = False) -> list[Check]:
         """Asserts that the checker finds no violation, and that nothing is parked unless the test parks."""
-        found = await asyncio.to_thread(check, self.system, settled=at_rest)
+        found = await asyncio.to_thread(check, self.system, settled=at_rest, own=self._own_invariants)
         assert not violations(found), "\n".join(violations(found))
         if not parked:
             assert not (rows := await self.parked()), rows

@@ -139,12 +139,18 @@ async def _keys(keys: Keys, arguments: argparse.Namespace) -> None:
         print(f"{identity} is revoked")
 
 
-async def _check(service: Service, database: Database, *, as_json: bool) -> None:
+async def invariants(service: Service, database: Database) -> list[tuple[str, int, int]]:
+    """The invariants of the service's tables: (name, rows checked, rows that violate it)."""
     async with database.queries.connection() as connection, connection.transaction():
         await connection.execute("set local statement_timeout = 0")  # it reads whole tables
         found = await journal.check(connection, service)
         if service.check is not None:
             found += await service.check(connection)
+    return found
+
+
+async def _check(service: Service, database: Database, *, as_json: bool) -> None:
+    found = await invariants(service, database)
     if as_json:
         print(json.dumps([dict(zip(("name", "checked", "violated"), row, strict=True)) for row in found]))
     else:
