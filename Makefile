@@ -41,7 +41,7 @@ test-fast: $(READY) ## The pure tests, in seconds
 chaos: $(READY) ## Two minutes of killing under load, long outages (about 12 minutes)
 	@$(RUN) -m pytest -m chaos tests/integration -n 0 -s
 
-bench: $(READY) ## Measure; writes bench/results.json and bench/results.svg (under an hour; ONLY=relay for one part, into .devservices)
+bench: $(READY) ## Measure; writes bench/results.json and bench/results.svg (about 40 minutes; ONLY=relay for one part, into .devservices)
 	@$(RUN) -m pip install --quiet --disable-pip-version-check --require-hashes -r requirements-bench.lock
 	@$(RUN) -m bench $(addprefix --only ,$(ONLY))
 

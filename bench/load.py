@@ -2,6 +2,7 @@
 
     python -m bench.load snapshots --bootstrap HOST:PORT --series NAME --count 20000 [--rate 100]
     python -m bench.load http --url http://HOST:PORT --series NAME --seconds 15 --connections 64     (key in BENCH_API_KEY)
+    python -m bench.load http --url http://HOST:PORT --series NAME --count 1500 --rate 50
 
 Records are encoded before the first one is sent, so that the measurement includes little of the load's own work.
 """
@@ -30,7 +31,11 @@ CHUNK = 600
 def main() -> int:
     arguments = _arguments().parse_args()
     series = Series(arguments.series, hot=arguments.hot)
-    if arguments.what == "http":
+    if arguments.what == "http" and arguments.rate:
+        report = asyncio.run(
+            http_load.on_schedule(arguments.url, os.environ["BENCH_API_KEY"], series, arguments.rate, arguments.count)
+        )
+    elif arguments.what == "http":
         report = asyncio.run(
             http_load.closed_loop(
                 arguments.url, os.environ["BENCH_API_KEY"], series, arguments.seconds, arguments.connections
@@ -51,7 +56,10 @@ def _arguments() -> argparse.ArgumentParser:
     parser.add_argument("--hot", action="store_true", help="use one SKU for every line")
     parser.add_argument("--bootstrap", default="")
     parser.add_argument(
-        "--rate", type=float, default=0, help="snapshots per second, sent on schedule; 0: as fast as possible"
+        "--rate",
+        type=float,
+        default=0,
+        help="snapshots or requests per second, sent on schedule; 0: as fast as possible",
     )
     parser.add_argument("--url", default="")
     parser.add_argument("--seconds", type=float, default=10)

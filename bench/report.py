@@ -10,10 +10,11 @@ from typing import Any
 from rich.console import Console
 from rich.table import Table
 
+from bench.lifecycle import Decided, Edited
 from bench.measure import Cost
-from bench.rounds import Throughput
+from bench.rounds import Latency, Throughput
 from bench.search import Searched
-from bench.session import GATEWAY_MS, LATENCY_RATE, Results, Sizes
+from bench.session import EDITS_RATE, GATEWAY_MS, LATENCY_RATE, PLACED_RATE, Results, Sizes
 from bench.targets import TARGETS
 from devservices.postgres import SETTINGS as POSTGRES_SETTINGS
 from system.processes import SERVICES
@@ -47,6 +48,10 @@ def figures(results: Results, sizes: Sizes, machine: dict[str, Any]) -> Figures:
         "backlog": _backlog(results.backlog),
         "gateway": _each(results.gateway, **{f"orders_per_second_with_a_gateway_of_{GATEWAY_MS}_ms": "/s"}),
         "hot": _each(results.hot, orders_per_second_with_one_hot_sku="/s"),
+        "placed": _placed(results.placed),
+        "edits": _edits(results.edits),
+        "refunds": _each(results.refunds, refunds_per_second="/s"),
+        "decide": _decide(results.decide),
         "search": _search(results.search),
     }
     return {
@@ -135,6 +140,36 @@ def _backlog(runs: Sequence[Throughput]) -> Measures:
     }
 
 
+def _placed(runs: Sequence[Latency]) -> Measures:
+    if not runs:
+        return {}
+    return {
+        "posted_to_placed_p50": measure([run.p50_ms for run in runs], "ms"),
+        "posted_to_placed_p99": measure([run.p99_ms for run in runs], "ms"),
+        "requests_behind_their_schedule_max": measure([run.late_ms_max for run in runs], "ms"),
+    }
+
+
+def _edits(runs: Sequence[Edited]) -> Measures:
+    if not runs:
+        return {}
+    return {
+        "confirmed_to_settled_p50": measure([run.p50_ms for run in runs], "ms"),
+        "confirmed_to_settled_p99": measure([run.p99_ms for run in runs], "ms"),
+    }
+
+
+def _decide(runs: Sequence[Decided]) -> Measures:
+    """The slowest of the requests is judged: read the document, decide, write it."""
+    if not runs:
+        return {}
+    return {
+        "decided_after_many": measure([max(run.milliseconds.values()) for run in runs], "ms"),
+        **{f"decided_{name}": measure([run.milliseconds[name] for run in runs], "ms") for name in runs[0].milliseconds},
+        "document_after_many": measure([run.kilobytes for run in runs], "kB"),
+    }
+
+
 def _search(runs: Sequence[Searched]) -> Measures:
     if not runs:
         return {}
@@ -153,7 +188,8 @@ def _settings(results: Results, sizes: Sizes) -> Figures:
             "orders": sizes.orders, "warm_up": sizes.warm_up, "runs": sizes.rounds, "lines_per_order": "1-5, mean 3",
             "skus": 10_000, "locations": 1, "sellers": 1, "gateway": "marketplace", "capture": "on_approval",
             "approval": "by rule", "warehouse": "stays open", "processes_per_service": 1,
-            "paced_orders_per_second": LATENCY_RATE, "searched_orders": sizes.search_orders,
+            "paced_orders_per_second": LATENCY_RATE, "placed_orders_per_second": PLACED_RATE, "edits_per_second": EDITS_RATE,
+            "edits_and_refunds_of_one_order": sizes.past, "searched_orders": sizes.search_orders,
             "alone": "relay and HTTP: only the orders service, Kafka and PostgreSQL run",
         },
         "postgres": {**POSTGRES_SETTINGS, "track_commit_timestamp": "on"},

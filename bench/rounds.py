@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 import asyncpg
 
 from bench.measure import Cost
-from bench.shop import INVOICED_AT, STALLED_SECONDS, Shop, Stalled, report_of
+from bench.shop import COMMITTED_AT, STALLED_SECONDS, Shop, Stalled, report_of
 from bench.workload import Series
 
 
@@ -57,7 +57,7 @@ def backlog(shop: Shop, series: str, orders: int) -> Throughput:
 def _rates(shop: Shop, before: int, orders: int, began: float, cost: Cost) -> Throughput:
     rows = shop.fetch(
         "invoicing",
-        f"select {INVOICED_AT} as at from documents where kind = 'invoice' and sequence > $1 order by sequence",
+        f"select {COMMITTED_AT} as at from documents where kind = 'invoice' and sequence > $1 order by sequence",
         before,
     )
     at = [row["at"] for row in rows]
@@ -84,7 +84,7 @@ def latency(shop: Shop, series: str, rate: float, seconds: float, warm_up_second
     shop.wait_invoiced(start + count)
     names = Series(series)
     due = {names.key(n): load_report["first_received"] + n / rate for n in range(skipped, count)}
-    rows = shop.fetch("invoicing", f"select order_id, {INVOICED_AT} as at from documents where sequence > $1", start)
+    rows = shop.fetch("invoicing", f"select order_id, {COMMITTED_AT} as at from documents where sequence > $1", start)
     took = sorted((row["at"] - due[row["order_id"]]) * 1000 for row in rows if row["order_id"] in due)
     assert len(took) == count - skipped, f"{len(took)} of {count - skipped} orders have an invoice"
     return Latency(statistics.median(took), took[int(len(took) * 0.99)], load_report["late_ms_max"])

@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Final
 
 import devservices
-from bench import rounds
+from bench import lifecycle, rounds
 from bench.dbos_peer import CANDIDATES, DbosPeer, PeerRun, Tuning
 from bench.search import Searched, search
 from bench.shop import Shop
@@ -22,11 +22,13 @@ from system.checker import check, violations
 
 INSTANCE: Final = "bench"
 EACH_ROUND: Final = ("throughput", "dbos", "latency", "http", "workers", "relay")
-ONCE: Final = ("backlog", "gateway", "hot", "search")
+ONCE: Final = ("backlog", "gateway", "hot", "placed", "edits", "refunds", "decide", "search")
 NAMES: Final = (*EACH_ROUND, *ONCE)
 GATEWAY_MS: Final = 20
 SEARCHED: Final = "bench_search"
 LATENCY_RATE: Final = 100
+PLACED_RATE: Final = 50
+EDITS_RATE: Final = 5
 
 
 @dataclass(frozen=True)
@@ -45,9 +47,15 @@ class Sizes:
     backlog: int = 100_000
     beside_orders: int = 3_000
     search_orders: int = 1_000_000
+    placed_seconds: int = 30
+    placed_warm_up_seconds: int = 10
+    edits: int = 150
+    refunds: int = 3_000
+    past: int = 200
+    """Edits, and refunds, of the order that is decided on."""
 
 
-QUICK: Final = Sizes(1, 3_000, 500, 300, 50, 0, 15, 5, 5, 3_000, 30_000, 10_000, 1_000, 50_000)
+QUICK: Final = Sizes(1, 3_000, 500, 300, 50, 0, 15, 5, 5, 3_000, 30_000, 10_000, 1_000, 50_000, 10, 5, 40, 500, 20)
 
 
 class Violated(Exception):
@@ -69,6 +77,10 @@ class Results:
     backlog: list[rounds.Throughput] = field(default_factory=list)
     gateway: list[float] = field(default_factory=list)
     hot: list[float] = field(default_factory=list)
+    placed: list[rounds.Latency] = field(default_factory=list)
+    edits: list[lifecycle.Edited] = field(default_factory=list)
+    refunds: list[float] = field(default_factory=list)
+    decide: list[lifecycle.Decided] = field(default_factory=list)
     search: list[Searched] = field(default_factory=list)
     invariants_checked: int = 0
     began: float = field(default_factory=time.time)
@@ -190,6 +202,10 @@ class Session:
                 done = rounds.throughput(shop, "hot", sizes.beside_orders, sizes.beside_orders // 10, hot=True)
             results.hot.append(done.per_second)
             self.show(f"{done.per_second:.0f} orders/s with one hot SKU")
+        if self._wants("placed", "edits", "refunds", "decide"):
+            with shop.running():
+                self._after_placement(results, shop)
+                self._check(results, shop)
         if self._wants("backlog"):
             done = rounds.backlog(shop, "backlog", sizes.backlog)
             results.backlog.append(done)
@@ -197,6 +213,23 @@ class Session:
             self._check(results, shop)
         if self._wants("search"):
             self._search(results, servers)
+
+    def _after_placement(self, results: Results, shop: Shop) -> None:
+        sizes = self.sizes
+        if self._wants("placed"):
+            seen = lifecycle.placed(shop, "placed", PLACED_RATE, sizes.placed_seconds, sizes.placed_warm_up_seconds)
+            results.placed.append(seen)
+            self.show(f"{seen.p50_ms:.0f} ms p50, {seen.p99_ms:.0f} ms p99 from POST to placed at {PLACED_RATE}/s")
+        if self._wants("edits"):
+            results.edits.append(lifecycle.edited(shop, "edits", sizes.edits, EDITS_RATE))
+            self.show(f"{results.edits[-1].p50_ms:.0f} ms p50 from the confirmation of an edit to its invoice")
+        if self._wants("refunds"):
+            results.refunds.append(lifecycle.refunded(shop, "refunds", sizes.refunds))
+            self.show(f"{results.refunds[-1]:.0f} refunds/s with their credit notes")
+        if self._wants("decide"):
+            done = lifecycle.decided(shop, "decide", sizes.past)
+            results.decide.append(done)
+            self.show(f"{max(done.milliseconds.values()):.2f} ms to decide on an order of {done.kilobytes:.0f} kB")
 
     def _search(self, results: Results, servers: devservices.Services) -> None:
         """In a database of its own, which is dropped afterwards: it has several gigabytes."""

@@ -180,8 +180,8 @@ class Shop:
             time.sleep(0.2)
 
 
-INVOICED_AT = "extract(epoch from pg_xact_commit_timestamp(xmin))::float8"
-"""SQL: the commit time of a row of `documents`, epoch seconds."""
+COMMITTED_AT = "extract(epoch from pg_xact_commit_timestamp(xmin))::float8"
+"""SQL: the time at which a row that is written once was committed, epoch seconds."""
 
 
 def report_of(load: subprocess.Popen[bytes]) -> dict[str, Any]:

@@ -26,6 +26,11 @@ TARGETS: Final = {
     "received_to_invoiced_p99":   Target(1_000,  250,    "ms",  "received to invoiced at 100/s, p99", False),
     "relay_rows_per_second":      Target(15_000, 30_000, "/s",  "relay, outbox rows"),
     "orders_accepted_per_second": Target(600,    1_500,  "/s",  "orders accepted over HTTP, committed"),
+    "posted_to_placed_p50":       Target(300,    80,     "ms",  "POST /v1/orders to placed at 50/s, p50", False),
+    "posted_to_placed_p99":       Target(1_000,  300,    "ms",  "POST /v1/orders to placed at 50/s, p99", False),
+    "confirmed_to_settled_p50":   Target(500,    150,    "ms",  "edit confirmed to settled, p50", False),
+    "refunds_per_second":         Target(150,    400,    "/s",  "refunds, settled with credit note"),
+    "decided_after_many":         Target(5,      1,      "ms",  "order with 200 edits and 200 refunds: decide", False),
     "search_p99":                 Target(50,     10,     "ms",  "slowest list of 1,000,000 orders, p99", False),
     "memory_mib_max":             Target(200,    120,    "MiB", "memory of the largest service process", False),
 }
