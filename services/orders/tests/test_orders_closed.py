@@ -216,6 +216,18 @@ def test_a_capture_that_waits_for_its_invoice_keeps_those_after_it(play: Play) -
     assert {"settle:1", "settle:2"} <= {*closed(play)}
 
 
+def test_an_edit_and_the_refund_that_it_causes_have_one_id_and_two_outcomes(play: Play) -> None:
+    paid(play)
+    edited(play, "cheaper", line_id="1", quantity=1)
+    for n in range(story.ENDED_KEPT + 1):
+        refunded(edited(play, f"e{n}", line_id="2", unit_price_minor=10_01 + n), f"r{n}", 1)
+    assert {"edit:1", "refund:1"} <= {*closed(play)}
+    assert (edit.outcome_of(play.order, uid("cheaper")), refund.outcome_of(play.order, uid("cheaper"))) == (
+        "edited",
+        "settled",
+    )
+
+
 # -- messages about what has left -------------------------------------------------------------------------------------
 
 

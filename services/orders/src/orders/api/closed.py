@@ -25,29 +25,30 @@ async def closed_runs(app: App, who: Principal, order_id: UUID, order: Order, ki
     """Returns those of a kind, the oldest first."""
     if not order.closed:
         return []
-    runs = _runs(await journal.entries(app.read, "orders", who.store_id, order_id, only=TYPES))
-    return [run for request_id, run in runs.items() if run.kind == kind and str(request_id) in order.closed]
+    runs = _runs(await journal.entries(app.read, "orders", who.store_id, order_id, only=TYPES), kind)
+    return [run for request_id, run in runs.items() if f"{kind}:{request_id}" in order.closed]
 
 
 async def closed_run(app: App, who: Principal, order_id: UUID, order: Order, kind: str, request_id: UUID) -> Run | None:
     """Returns the one of a request; None if there is none of this kind."""
-    if str(request_id) not in order.closed:
+    if f"{kind}:{request_id}" not in order.closed:
         return None
     found = await journal.entries(app.read, "orders", who.store_id, order_id, operation_id=request_id, only=TYPES)
-    run = _runs(found).get(request_id)
-    return run if run is not None and run.kind == kind else None
+    return _runs(found, kind).get(request_id)
 
 
-def _runs(found: Sequence[journal.Entry]) -> Mapping[UUID, Run]:
+def _runs(found: Sequence[journal.Entry], kind: str) -> Mapping[UUID, Run]:
+    """By request. A refund that an edit causes has the id of the edit."""
     runs: dict[UUID, Run] = {}
     for entry in found:
         if entry.type == ProcessClosed.TYPE:
             closed = ProcessClosed.model_validate_json(entry.payload)
-            if closed.operation_id is not None:
+            if closed.operation_id is not None and closed.run.kind == kind:
                 runs[closed.operation_id] = closed.run
         else:
             adopted = RefundAdopted.model_validate_json(entry.payload)
-            run = runs[adopted.refund_id]
+            if (run := runs.get(adopted.refund_id)) is None:
+                continue
             data = run.data.model_copy(update={"reference": adopted.reference})
             runs[adopted.refund_id] = run.model_copy(update={"data": data})
     return runs

@@ -388,8 +388,8 @@ def find(order: Order, edit_id: UUID) -> Run | None:
 
 def outcome_of(order: Order, edit_id: UUID) -> State | None:
     """How an edit ended that is no longer in the order's document; None: it is none."""
-    outcome = order.closed.get(str(edit_id))
-    return cast("State", outcome) if outcome in ("edited", "discarded") else None
+    outcome = order.closed.get(f"{KIND}:{edit_id}")
+    return cast("State | None", outcome)
 
 
 def exists(order: Order, edit_id: UUID) -> bool:

@@ -153,7 +153,8 @@ class Order(Document):
     runs: Mapping[str, Run] = Field(default_factory=dict)
     """By id: those that are open, and the latest of those that have ended."""
     closed: Mapping[str, str] = {}
-    """Request id -> outcome of the edits and refunds that are in the journal only."""
+    """Kind and request id -> outcome of the edits and refunds that are in the journal only. A refund that an edit causes has the
+    id of the edit."""
     unstated: Mapping[str, int] = {}
     """Request id -> minor units of those of these refunds that the marketplace may still state."""
     asks: Mapping[str, Ask] = Field(default_factory=dict)
@@ -371,7 +372,7 @@ def _process_closed(order: Order, event: ProcessClosed) -> dict[str, object]:
         "asks": {name: ask for name, ask in order.asks.items() if ask.run != event.run.id},
     }
     if event.operation_id is not None:
-        change["closed"] = {**order.closed, str(event.operation_id): event.outcome}
+        change["closed"] = {**order.closed, f"{event.run.kind}:{event.operation_id}": event.outcome}
     if event.operation_id is not None and event.unstated_minor is not None:
         change["unstated"] = {**order.unstated, str(event.operation_id): event.unstated_minor}
     return change

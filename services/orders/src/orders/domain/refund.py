@@ -7,7 +7,7 @@ credited before the money went. When all that was captured has come back, the or
 from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Mapping
-from typing import Annotated, Any, Final, Literal, cast, get_args
+from typing import Annotated, Any, Final, Literal, cast
 from uuid import UUID
 
 from contracts import fulfillment, invoicing, payments
@@ -320,6 +320,7 @@ def adopt(story: Story, reference: str, amount_minor: int, by_line: Mapping[str,
                 RefundAdopted(
                     order_id=story.context.key,
                     store_id=story.order.store_id,
+                    operation_id=UUID(refund_id),
                     refund_id=UUID(refund_id),
                     reference=reference,
                 )
@@ -400,8 +401,8 @@ def find(order: Order, refund_id: UUID) -> Run | None:
 
 def outcome_of(order: Order, refund_id: UUID) -> State | None:
     """How a refund ended that is no longer in the order's document; None: it is none."""
-    outcome = order.closed.get(str(refund_id))
-    return cast("State", outcome) if outcome in get_args(State) else None
+    outcome = order.closed.get(f"{KIND}:{refund_id}")
+    return cast("State | None", outcome)
 
 
 def exists(order: Order, refund_id: UUID) -> bool:
