@@ -52,6 +52,7 @@ def upgrade() -> None:
         ("orders_open", "ordered_at", "waiting <> ''"),
         ("orders_in_flight", "ordered_at", "in_flight"),
         ("orders_waits", "waits_since", "waits_since is not null"),
+        ("orders_approvals", "waits_since", "waiting = 'approval'"),
         ("orders_rested", "rested_at", "rested_at is not null"),
         ("orders_completed", "completed_at", "completed_at is not null"),
     ):

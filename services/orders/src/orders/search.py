@@ -329,7 +329,8 @@ order by {self._order("m.at", "m.key")}""")
         whether there are filters besides those that the index serves."""
         asked, filtered = self._asked, bool(self._static or self._live)
         if sort == "waiting_longest":
-            branch = self._branch("orders", "waits_since", "waits_since is not null", fits=self._live)
+            queue = ["waiting = 'approval'"] if asked.words.get("waiting") == ["approval"] else []
+            branch = self._branch("orders", "waits_since", "waits_since is not null", *queue, fits=self._live)
             return [branch], self._joined(live=False), filtered
         if not self._by_age:
             branch = self._branch("order_search", "amount_minor", fits=self._static)

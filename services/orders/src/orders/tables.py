@@ -60,6 +60,7 @@ orders = Table(
     # each event. `waiting`, `in_flight` and what follows from them change once while an order passes through our services.
     Index("orders_open", "store_id", "ordered_at", "key", postgresql_where=text("waiting <> ''")),
     Index("orders_waits", "store_id", "waits_since", "key", postgresql_where=text("waits_since is not null")),
+    Index("orders_approvals", "store_id", "waits_since", "key", postgresql_where=text("waiting = 'approval'")),
     Index("orders_rested", "store_id", "rested_at", "key", postgresql_where=text("rested_at is not null")),
     Index("orders_completed", "store_id", "completed_at", "key", postgresql_where=text("completed_at is not null")),
     Index("orders_in_flight", "store_id", "ordered_at", "key", postgresql_where=text("in_flight")),

@@ -97,6 +97,20 @@ class Asked(BaseModel):
         return hashlib.blake2s(same.encode(), digest_size=9).hexdigest()
 
 
+class AskedApprovals(BaseModel):
+    """The query of the orders that wait for approval."""
+
+    market: Annotated[Codes, Field(description="Of these markets; without it, of all.")] = []
+    limit: Annotated[int, Field(ge=1, le=500)] = 50
+    cursor: Annotated[
+        str | None,
+        Field(
+            description="`next_cursor` of the page before, unchanged, with the same markets.",
+            json_schema_extra={"pattern": CURSOR_PATTERN},
+        ),
+    ] = None
+
+
 def _archived(asked: Asked) -> Archived:
     if asked.archived is not None:
         return "yes" if asked.archived else "no"
@@ -201,3 +215,11 @@ def add_routes(router: APIRouter, app: App) -> None:
     async def list_orders(who: Annotated[Principal, Depends(view)], asked: Annotated[Asked, Query()]) -> Response:
         """The store's orders that fit all filters. A page may have fewer items than `limit`; null in `next_cursor` ends the list."""
         return await listed(app, who, asked)
+
+    @router.get("/approvals", response_model=OrderPage)
+    async def list_approvals(
+        who: Annotated[Principal, Depends(view)], asked: Annotated[AskedApprovals, Query()]
+    ) -> Response:
+        """The orders that a person has to approve: the one that has waited longest first. One that is held follows its release."""
+        queue = Asked(waiting=["approval"], sort="waiting_longest", **asked.model_dump())
+        return await listed(app, who, queue)
