@@ -1,11 +1,12 @@
-"""Orders whose shipping stops and goes on, that get pieces and give some back, while fulfillment dies and is restarted."""
+"""Orders whose shipping stops and goes on, that get pieces and give some back, while fulfillment dies and is restarted; and what
+people and rules stop: holds and approval."""
 
 from __future__ import annotations
 
 import asyncio
 import uuid
 from collections.abc import Iterable, Sequence
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
@@ -17,7 +18,15 @@ from contracts.ids import derived
 from contracts.registry import topic_of
 from tests.integration.shop import AMPLE, SKUS, Options, Shop
 
-SHOP = Options(static_members=True, settings={"FULFILLMENT_RELAY_LEASE_SECONDS": "1"})
+SHOP = Options(
+    static_members=True,
+    markets={
+        "small": {"approval": "manual", "currency": "GBP", "approve_below_minor": 5_000},
+        "trusted": {"approval": "manual", "approve_gateways": ["marketplace"]},
+        "other": {"approval": "manual", "approve_gateways": ["test"]},
+    },
+    settings={"FULFILLMENT_RELAY_LEASE_SECONDS": "1"},
+)
 POINTS = ("before_commit", "after_commit", "after_produce_before_delete")
 ORDERS = 6
 SKU = SKUS[0]
@@ -102,6 +111,69 @@ async def restarted_at(point: str, shop: Shop, orders: Sequence[str]) -> None:
         )
     assert await asyncio.to_thread(member.exit_status, 90) == 137, f"fulfillment never came to {point}"
     await shop.restart(member)
+
+
+async def hold(shop: Shop, order: str, **more: str) -> str:
+    status, held = await shop.call("orders", "POST", f"/v1/orders/{order}/holds", {"reason": "fraud", **more})
+    assert status == 201, held
+    found: str = held["hold_id"]
+    return found
+
+
+async def release(shop: Shop, order: str, hold_id: str) -> None:
+    status, answer = await shop.call("orders", "POST", f"/v1/orders/{order}/holds/{hold_id}/release")
+    assert status == 200, answer
+
+
+async def test_a_held_order_ships_and_is_completed_after_its_release_by_a_person_or_by_time(shop: Shop) -> None:
+    person, timer = orders = [await shop.place([(SKU, 1, 900)]) for _ in range(2)]
+    await shop.until_at_rest(orders)
+    hold_id = await hold(shop, person)
+    await hold(shop, timer, until=(datetime.now(UTC) + timedelta(seconds=1)).isoformat())
+    await shop.until_at_rest(orders)
+    (held,) = [one for one in await shop.shipments("on_hold") if one["order_id"] == person]
+    status, problem = await shop.call("fulfillment", "POST", f"/v1/shipments/{held['shipment_id']}/ship", {})
+    assert (status, problem["type"]) == (409, "/problems/shipment_on_hold")
+
+    async def is_released() -> bool:
+        return not (await shop.order(timer))["holds"]
+
+    await shop.until(is_released, "the release by its timer", 30)
+    await shop.until_at_rest(orders)
+    assert await shop.ship_all(orders) == 1
+    await shop.until_at_rest(orders)
+    assert (await shop.order(timer))["completed_at"] and (await shop.order(person))["waiting"] == "hold"
+    await release(shop, person, hold_id)
+    await shop.until_at_rest(orders)
+    assert await shop.ship_all(orders) == 1
+    await shop.until_at_rest(orders)
+    assert (await shop.order(person))["completed_at"]
+
+
+async def test_a_markets_rule_approves_below_an_amount_and_by_gateway_the_others_wait_in_the_queue(shop: Shop) -> None:
+    asked = (("small", 4_999), ("small", 5_000), ("trusted", 900), ("other", 900))
+    orders = [await shop.place([(SKU, 1, minor)], account=account) for account, minor in asked]
+    await shop.until_at_rest(orders)
+    told = [await shop.order(order) for order in orders]
+    assert [one["status"] for one in told] == ["approved", "placed", "approved", "placed"]
+    _, large, _, other = orders
+    _, queue = await shop.call("orders", "GET", "/v1/approvals")
+    assert {one["order_id"] for one in queue["items"]} == {large, other}
+    _, queue = await shop.call("orders", "GET", "/v1/approvals?market=other")
+    assert [one["order_id"] for one in queue["items"]] == [other]
+
+    hold_id = await hold(shop, other)
+    status, problem = await shop.approve(other)
+    assert (status, problem["type"]) == (409, "/problems/order_held")
+    _, queue = await shop.call("orders", "GET", "/v1/approvals")
+    assert [one["order_id"] for one in queue["items"]] == [large]
+    await release(shop, other, hold_id)
+    for order in (large, other):
+        assert (await shop.approve(order))[0] == 200
+    await shop.until_at_rest(orders)
+    assert await shop.ship_all(orders) == len(orders)
+    await shop.until_at_rest(orders)
+    assert await shop.ends(orders) == {"approved/paid/fulfilled": len(orders)}
 
 
 async def test_after_all_changes_every_promise_holds(shop: Shop) -> None:
