@@ -209,8 +209,9 @@ async def test_the_longest_waiting_order_is_first(app: App) -> None:
 async def test_the_approval_queue_is_per_market_the_longest_waiting_first_and_without_held_orders(app: App) -> None:
     call = Client(app, await app.keys.create("a", "desk", ["*"]))
     async with app.database.transaction() as tx:
-        for code, found_by in (("eu", {}), ("us", {"channel": "web", "account": "us"})):
-            await store.put_market(tx, store.Market(store="a", terms=market(code=code, approval="manual"), **found_by))
+        for code, channel, account in (("eu", None, None), ("us", "web", "us")):
+            terms = market(code=code, approval="manual")
+            await store.put_market(tx, store.Market(store="a", channel=channel, account=account, terms=terms))
     placed = {"eu": list[str](), "us": list[str]()}
     for n in range(7):  # one after the other: each waits longer than those after it
         code = "us" if n % 3 == 2 else "eu"

@@ -100,7 +100,7 @@ class Asked(BaseModel):
 class AskedApprovals(BaseModel):
     """The query of the orders that wait for approval."""
 
-    market: Annotated[Codes, Field(description="Of these markets; without it, of all.")] = []
+    market: Annotated[Codes, Field(description="Codes of markets; without it, the queue has the orders of all.")] = []
     limit: Annotated[int, Field(ge=1, le=500)] = 50
     cursor: Annotated[
         str | None,
