@@ -450,8 +450,9 @@ async def test_the_approval_queue_reads_the_orders_that_wait_for_approval_and_no
     query = Asked(waiting=["approval"], sort="waiting_longest")
     page = await Search("s1", filters("s1", query, KEYS), query.sort).page(read, 50, None)
     assert len(page.rows) == 50 and {row["waiting"] for row in page.rows} == {"approval"}
-    scans = [node for node in read.nodes() if node.get("Index Name") == "orders_approvals"]
-    assert [(node["Actual Rows"], node.get("Rows Removed by Filter", 0)) for node in scans] == [(51, 0)]
+    scans = [node for node in read.nodes() if node.get("Relation Name") == "orders" or "Index Name" in node]
+    assert {node["Index Name"] for node in scans if "Index Name" in node} == {"orders_approvals", "orders_pkey"}
+    assert not any(node.get("Rows Removed by Filter") for node in scans)
 
 
 async def test_a_rare_combination_is_answered_with_how_far_it_was_searched(
