@@ -334,3 +334,10 @@ def test_a_person_cannot_give_the_cause_refunded_to_a_cancel() -> None:
                 "cause": "refunded",
             }
         )
+
+
+def test_a_full_refund_while_an_edit_suspends_the_captured_settle_cancels_the_order(play: Play) -> None:
+    told = content(tax_collection=TaxCollection(deemed_supplier=True))  # no invoice is awaited
+    play.in_the_warehouse(told).opens_an_edit().captured().refunds(("1", 1)).refunded()
+    play.shipments_cancelled()
+    assert (play.order.status, play.order.cancel_cause) == ("cancelled", "refunded")

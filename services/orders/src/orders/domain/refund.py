@@ -188,7 +188,11 @@ def _all_is_back(story: Story) -> bool:
     if story.order.status not in ("placed", "approved", "editing") or undo.is_running(story):
         return False
     capturing = any(
-        run.kind == "settle" and run.step == "capture" and run.waits != "person" and not run.end
+        run.kind == "settle"
+        and run.step == "capture"
+        and not run.end
+        and run.waits != "person"
+        and not settle.is_captured(run, story.facts)
         for run in story.runs.values()
     )
     return not capturing and not any(capture.unrefunded_minor for capture in story.facts.captures.values())
