@@ -19,7 +19,10 @@ ROOT = HERE.parents[1]
 
 
 logging.getLogger("aiokafka").setLevel(logging.CRITICAL)  # a broker that is down on purpose is no news
-LONGEST_FIRST = ("test_workers", "test_poison", "test_schemathesis", "test_crash", "test_outages", "test_restore")
+LONGEST_FIRST = (
+    "test_refunds", "test_crash", "test_edits", "test_poison", "test_workers", "test_restore", "test_requests",
+    "test_order_model", "test_feed", "test_schemathesis", "test_outages",
+)  # fmt: skip
 """The slowest files, started first so that they do not run alone at the end (tests/run.py uses this order)."""
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator, Sequence
 from datetime import UTC, datetime
+from itertools import count
 from pathlib import Path
 from typing import NamedTuple
 from uuid import UUID, uuid4
@@ -21,6 +22,7 @@ from chassis.kafka.decoding import Decoder
 from contracts.envelope import Received, Unknown, headers
 
 pytestmark = pytest.mark.real
+OFFSETS = count(1)
 UNKNOWN_KEY = UUID("cdac17fa-748d-5c30-afb4-776fd89a573f")
 
 
@@ -86,13 +88,9 @@ def record(amount: int, key: UUID, *, type: str = "counter.added", value: bytes 
     event = Added(order_id=key, store_id=STORE, amount=amount, total=amount, version=1)
     named = headers(ce_id=str(uuid4()), source="counter", type=type, time=datetime.now(UTC), subject=str(key),
                     store_id=STORE, correlation_id="c")  # fmt: skip
-    record.offset += 1  # type: ignore[attr-defined]
     return ConsumerRecord(
-        EVENTS, 0, record.offset, 0, 0, str(key).encode(), value or event.model_dump_json().encode(), None, 0, 0, named  # type: ignore[attr-defined]
+        EVENTS, 0, next(OFFSETS), 0, 0, str(key).encode(), value or event.model_dump_json().encode(), None, 0, 0, named
     )  # fmt: skip
-
-
-record.offset = 0  # type: ignore[attr-defined]
 
 
 async def test_an_event_is_heard_once_in_the_order_of_its_key_however_often_it_is_delivered(world: Listening) -> None:

@@ -55,7 +55,8 @@ class Offsets:
         async with self._database.connection() as connection:
             rows = await connection.fetch(RECORDED, sorted({part.topic for part in parts}))
         recorded = {TopicPartition(row["topic"], row["partition"]): row for row in rows}
-        committed = {part: await client.committed(part) for part in parts}
+        ordered = list(parts)
+        committed = dict(zip(ordered, await asyncio.gather(*map(client.committed, ordered)), strict=True))
         new = [part for part in parts if part not in recorded and committed[part] is None]
         positions = await client.beginning_offsets(new) if new else {}
         if positions:  # stored, so that records deleted unread from here on are noticed, even after a restart
