@@ -10,14 +10,16 @@ import json
 import re
 import time
 from collections.abc import AsyncIterator, Container
+from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime, timedelta
+from threading import Barrier, Event
 from typing import Annotated, Any
 from uuid import UUID, uuid4
 
 import pytest
 import pytest_asyncio
 from chassis_counter import SERVICE, STORE, Stick, World, plus
-from fastapi import APIRouter, Depends, Request, Response
+from fastapi import APIRouter, Depends, FastAPI, Request, Response
 from sqlalchemy import text
 from structlog.testing import capture_logs
 
@@ -26,6 +28,7 @@ from chassis.batch.parking import Rejected
 from chassis.declare.app import About, Principal
 from chassis.http.bodies import BODY_BYTES_MAX
 from chassis.http.commands import ANY_VERSION, CHANGE, idempotency_key, if_match
+from chassis.http.openapi import describe
 from chassis.http.paging import Cursors, RowNumber, sealed
 from chassis.http.problems import Problem
 from chassis.kafka.consumer import Consumer
@@ -731,3 +734,26 @@ async def test_personal_values_of_the_journal_need_a_scope(client: Client, world
     masked, *whole = await bodies()
     assert masked is None
     assert [body["later"] for body in whole] == ["Ann", "Ann"]
+
+
+def test_the_first_requests_make_the_openapi_document_once_and_read_it_whole() -> None:
+    app, many = FastAPI(), 4
+    made, all_began = list[int](), Barrier(many)
+    generated = app.openapi
+
+    def slow() -> dict[str, Any]:
+        made.append(1)
+        document = generated()
+        Event().wait(0.05)  # others read meanwhile what FastAPI has stored
+        return document
+
+    app.openapi = slow  # type: ignore[method-assign]
+    describe(app, {})
+
+    def first_request(_: int) -> bool:
+        all_began.wait()
+        return "Problem" in app.openapi()["components"]["schemas"]
+
+    with ThreadPoolExecutor(many) as pool:
+        assert list(pool.map(first_request, range(many))) == [True] * many
+    assert made == [1]

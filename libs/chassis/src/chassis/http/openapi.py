@@ -9,6 +9,7 @@ from __future__ import annotations
 import re
 from collections import defaultdict
 from collections.abc import Iterator, Sequence
+from threading import Lock
 from typing import Any, Final
 
 from fastapi import FastAPI, Header, Request
@@ -49,11 +50,12 @@ def check_query(request: Request) -> None:
 def describe(app: FastAPI, of_service: Problems) -> None:
     """Makes `app.openapi()` complete. Raises KeyError if a route names a problem without a page."""
     every = {**PROBLEMS, **of_service}
-    generated = app.openapi
+    generated, one_at_a_time = app.openapi, Lock()
 
     def document() -> dict[str, Any]:
-        if app.openapi_schema is None:
-            _complete(generated(), every)
+        with one_at_a_time:  # the first requests come in several threads, and FastAPI stores it before it is complete
+            if app.openapi_schema is None:
+                _complete(generated(), every)
         assert app.openapi_schema is not None
         return app.openapi_schema
 
