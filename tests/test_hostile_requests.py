@@ -10,6 +10,7 @@ import asyncio
 import json
 import os
 from collections.abc import AsyncIterator, Iterator
+from copy import copy
 from importlib import import_module
 from typing import Any, Final
 from urllib.parse import quote, unquote
@@ -69,6 +70,12 @@ class Client:
     def __init__(self, app: App, key: str) -> None:
         self.app, self.asgi, self.key = app, app.asgi(), key
         self.document: dict[str, Any] = self.asgi.openapi()
+
+    def with_key(self, key: str) -> Client:
+        """The same application, called with another key."""
+        other = copy(self)
+        other.key = key
+        return other
 
     async def __call__(self, method: str, target: str, body: bytes = b"", **headers: bytes) -> tuple[int, bytes]:
         path, _, query = target.partition("?")

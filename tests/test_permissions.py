@@ -18,7 +18,7 @@ from tests.test_hostile_requests import Client, client, good, operations, pytest
 SCOPES: Final = frozenset({
     "orders.view", "orders.edit", "orders.cancel", "orders.refund", "orders.force", "orders.export", "personal.view",
     "payments.view", "fulfillment.view", "fulfillment.ship", "stock.edit", "invoices.view", "invoices.edit", "parked.view",
-    "parked.edit", "journal.view",
+    "parked.edit", "journal.view", "events.view",
 })  # fmt: skip
 
 
@@ -42,15 +42,15 @@ async def test_a_key_without_the_scope_of_a_route_is_refused(client: Client) -> 
         if needed is None:
             continue
         assert needed in SCOPES, f"{method} {path} needs {needed}: is it in the list of scopes?"
-        as_all_others = Client(client.app, await keys.create("st_1", "others", sorted(SCOPES - {needed})))
-        as_none = Client(client.app, await keys.create("st_1", "none", []))
+        as_all_others = client.with_key(await keys.create("st_1", "others", sorted(SCOPES - {needed})))
+        as_none = client.with_key(await keys.create("st_1", "none", []))
         target, body = next(targets(path, operation, client.document)), body_of(operation, client.document)
         for caller in (as_all_others, as_none):
             status, answer = await caller(method, target, body)
             problem = json.loads(answer)
             assert (status, problem["type"]) == (403, "/problems/scope_missing"), (method, path, answer)
             assert needed in problem["detail"], (method, path)
-        as_it = Client(client.app, await keys.create("st_1", "it", [needed]))
+        as_it = client.with_key(await keys.create("st_1", "it", [needed]))
         assert (await as_it(method, target, body))[0] != 403, (method, path)
         refused += 1
     assert refused >= 9
@@ -60,7 +60,7 @@ async def test_a_key_without_the_scope_of_a_route_is_refused(client: Client) -> 
 async def test_a_key_of_one_store_sees_and_changes_nothing_of_anothers_order(client: Client) -> None:  # noqa: F811
     mine, theirs = f"st_{uuid4().hex[:8]}", f"st_{uuid4().hex[:8]}"
     number = f"number-{uuid4().hex}"
-    as_mine, as_theirs = [Client(client.app, await client.app.keys.create(store, "desk", ["*"])) for store in (mine, theirs)]  # fmt: skip
+    as_mine, as_theirs = [client.with_key(await client.app.keys.create(store, "desk", ["*"])) for store in (mine, theirs)]  # fmt: skip
     status, answer = await as_mine("POST", "/v1/orders", new_order(number))
     assert status == 201, answer
     key = UUID(json.loads(answer)["order_id"])

@@ -105,7 +105,7 @@ class Kafka(ServerProgram, KafkaServer):
         self._process.end(signal.SIGKILL, STOP_TIMEOUT_SECONDS)
 
     def pause(self) -> None:
-        self._process.send(signal.SIGSTOP)
+        self._process.pause(STOP_TIMEOUT_SECONDS)
 
     def resume(self) -> None:
         self._process.send(signal.SIGCONT)

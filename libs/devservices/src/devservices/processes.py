@@ -101,6 +101,13 @@ class ServerProcess:
             raise DevservicesError(f"{self.title} is not running: start it first.")
         os.kill(self.pid, number)
 
+    def pause(self, timeout_seconds: float) -> None:
+        """Sends SIGSTOP and returns when the process has stopped. The kernel gives the signal to one thread, and the others run
+        until that one is scheduled. Raises DevservicesError after the timeout."""
+        self.send(signal.SIGSTOP)
+        if not _becomes(lambda: psutil.Process(self.pid).status() == psutil.STATUS_STOPPED, timeout_seconds):
+            raise DevservicesError(f"{self.title} did not stop within {timeout_seconds:.0f} s.")
+
     def end(self, number: signal.Signals, timeout_seconds: float) -> None:
         """Sends the signal and returns when the process has ended. After the timeout it sends SIGKILL."""
         if self.is_running():

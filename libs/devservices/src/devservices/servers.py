@@ -42,7 +42,7 @@ class KafkaServer(Server):
 
     @abstractmethod
     def pause(self) -> None:
-        """SIGSTOP: connections stay open, requests get no response."""
+        """SIGSTOP: connections stay open, requests get no response. Returns when the broker has stopped."""
 
     @abstractmethod
     def resume(self) -> None: ...
