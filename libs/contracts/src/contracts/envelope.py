@@ -149,11 +149,8 @@ def read(topic: str, key: bytes | None, value: bytes | None, headers: Headers, *
     model = MESSAGES.get(kind)
     if model is not None and topic not in _homes(model):
         model = None  # it means something, but not here
-    if model is None and kind and not TOPICS[topic].addressed:
-        if not unknown:
-            raise Ignored(kind)
-    else:
-        unknown = False
+    if model is None and kind and not unknown and not TOPICS[topic].addressed:
+        raise Ignored(kind)
     if missing := [name for name in _NEEDED if not named.get(name)]:
         raise Poison(
             "missing_header",
@@ -167,7 +164,7 @@ def read(topic: str, key: bytes | None, value: bytes | None, headers: Headers, *
     subject, text = found
     if named["ce_subject"] != text:
         raise Poison("key_is_not_subject", f"the record key is {subject}, ce_subject is {named['ce_subject']!r}")
-    if model is None and not unknown:
+    if model is None and (not unknown or TOPICS[topic].addressed):
         raise Poison("unknown_type", f"no message of type {kind!r} belongs on {topic}")
     if not is_code(named["ce_storeid"]):
         raise Poison(

@@ -9,7 +9,7 @@ from pydantic import BaseModel
 from chassis.declare.app import App, Principal
 from chassis.http.commands import CHANGE
 from contracts.orders import ApproveAndCapture, CaptureLines, CaptureOrder
-from orders.api.requests import refusals
+from orders.api.requests import addressed, refusals
 from orders.api.shown import shown
 from orders.domain.actions import ACTIONS
 from orders.responses import OrderShown
@@ -33,10 +33,7 @@ def add_routes(router: APIRouter, app: App) -> None:
         body: Annotated[CaptureBody, Body(default_factory=CaptureBody)],
     ) -> Response:
         """Capture and invoice lines of an approved order whose market captures by hand; without lines, all that is left."""
-        message = CaptureOrder(
-            order_id=order_id, store_id=who.store_id, operation_id=app.operation_id(request, who, order_id),
-            actor=who.actor, lines=body.lines,
-        )  # fmt: skip
+        message = CaptureOrder(**addressed(app, request, who, order_id), lines=body.lines)
         return await app.execute(
             request, who, message, lambda outcome: (202, shown(order_id, outcome.state, outcome.version))
         )
@@ -49,10 +46,7 @@ def add_routes(router: APIRouter, app: App) -> None:
         request: Request, who: Annotated[Principal, Depends(may["approve_and_capture"])], order_id: UUID
     ) -> Response:
         """Approve a placed order and capture all of it."""
-        message = ApproveAndCapture(
-            order_id=order_id, store_id=who.store_id, operation_id=app.operation_id(request, who, order_id),
-            actor=who.actor,
-        )  # fmt: skip
+        message = ApproveAndCapture(**addressed(app, request, who, order_id))
         return await app.execute(
             request, who, message, lambda outcome: (202, shown(order_id, outcome.state, outcome.version))
         )

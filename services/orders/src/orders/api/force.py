@@ -11,7 +11,7 @@ from chassis.http.commands import CHANGE
 from contracts.base import Id, Text
 from contracts.orders import Force
 from contracts.payments import Outcome
-from orders.api.requests import refusals
+from orders.api.requests import addressed, refusals
 from orders.api.shown import shown
 from orders.domain.actions import ACTIONS
 from orders.responses import OrderShown
@@ -39,9 +39,8 @@ def add_routes(router: APIRouter, app: App) -> None:
         """State the outcome of an operation whose gateway gives none. Payments decides whether it is booked: the timeline then
         shows the answer of the operation, or `orders.force_refused`."""
         message = Force(
-            order_id=order_id, store_id=who.store_id, operation_id=app.operation_id(request, who, order_id),
-            actor=who.actor, target_operation_id=body.operation_id, outcome=body.outcome, reference=body.reference,
-            reason=body.reason,
+            **addressed(app, request, who, order_id), target_operation_id=body.operation_id, outcome=body.outcome,
+            reference=body.reference, reason=body.reason,
         )  # fmt: skip
         return await app.execute(
             request, who, message, lambda outcome: (202, shown(order_id, outcome.state, outcome.version))
