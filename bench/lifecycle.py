@@ -113,7 +113,7 @@ def decided(shop: Shop, series: str, times: int) -> Decided:
     asyncio.run(_refund_each(shop, [(key, {"goodwill_minor": 1})] * times, connections=4))
     shop.settled()
     columns = select(orders.c.doc, *(orders.c[part] for part in PARTS)).where(orders.c.key == key)
-    statement = columns.compile(dialect=postgresql.dialect(), compile_kwargs={"literal_binds": True})  # type: ignore[no-untyped-call]
+    statement = columns.compile(dialect=postgresql.dialect(), compile_kwargs={"literal_binds": True})  # type: ignore[no-untyped-call]  # SQLAlchemy's
     (row,) = shop.fetch("orders", str(statement))
     document = whole(row, PARTS)
     asked: dict[str, Any] = {"order_id": key, "store_id": STORE, "operation_id": uuid4(), "actor": "bench"}
