@@ -8,8 +8,10 @@ import os
 import random
 from collections.abc import AsyncIterator
 from datetime import UTC, datetime, timedelta
+from itertools import product
 from uuid import uuid4
 
+import anyio
 import pytest
 import pytest_asyncio
 from webhooks_feed import Client, Publisher, events_of, noted
@@ -19,6 +21,7 @@ from chassis.declare.migrations import upgrade
 from chassis.process.app import App
 from webhooks import feed, invariants, retention
 from webhooks.handlers import SERVICE
+from webhooks.reading import Reader
 from webhooks.settings import Settings
 from webhooks.tables import PARTITION_ROWS
 
@@ -129,6 +132,26 @@ async def test_a_read_waits_for_the_next_event(publisher: Publisher, client: Cli
         assert len((await waiting)[1]["items"]) == 1
     assert not other.done()
     other.cancel()
+
+
+async def test_readers_that_leave_while_they_wait_disturb_no_other(app: App, publisher: Publisher) -> None:
+    reader = Reader(app)
+    head = await reader.head()
+    stays = asyncio.create_task(reader.until_moved(head, 20))
+
+    async def leaves_after(turns: int) -> None:
+        """As a stream whose client disconnects: in a scope that is cancelled."""
+        async with anyio.create_task_group() as stream:
+            stream.start_soon(reader.until_moved, head, 20)
+            for _ in range(turns):
+                await asyncio.sleep(0)
+            stream.cancel_scope.cancel()
+
+    for one, other in product(range(5), repeat=2):
+        await asyncio.gather(leaves_after(one), leaves_after(other))
+    await publisher.publish(noted("st_1"))
+    async with asyncio.timeout(10):
+        assert await stays
 
 
 async def test_a_stream_shows_what_is_there_and_what_comes_and_is_taken_up_where_it_ended(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import time
 from collections.abc import Callable, Mapping, Sequence
 from datetime import datetime
@@ -42,7 +43,8 @@ class Reader:
 
     def __init__(self, app: App) -> None:
         self.app = app
-        self._moved = asyncio.Condition()
+        self._moved = asyncio.Event()
+        """Set, and replaced, when the head moves."""
         self._waiting = 0
         self._head = Place(0, 0)
         self._poll: asyncio.Task[None] | None = None
@@ -125,18 +127,15 @@ class Reader:
 
     async def until_moved(self, beyond: Place, seconds: float) -> bool:
         """Waits until the head is beyond a place, for `seconds`, or until the process ends; returns whether it is beyond."""
-        ends_at = time.monotonic() + seconds
         self._waiting += 1
         try:
             if self._poll is None or self._poll.done():
                 self._head = beyond
                 self._poll = asyncio.create_task(self._watch(), name="feed head")
-            async with self._moved:
-                while self._head <= beyond and not self.app.ending and (left := ends_at - time.monotonic()) > 0:
-                    try:
-                        await asyncio.wait_for(self._moved.wait(), left)
-                    except TimeoutError:
-                        break
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(seconds):
+                    while self._head <= beyond and not self.app.ending:
+                        await self._moved.wait()
             return self._head > beyond
         finally:
             self._waiting -= 1
@@ -151,8 +150,8 @@ class Reader:
                 head = self._head
             if head != self._head or self.app.ending:
                 self._head = head
-                async with self._moved:
-                    self._moved.notify_all()
+                self._moved.set()
+                self._moved = asyncio.Event()  # those that wait have the old one
             await asyncio.sleep(POLL_SECONDS)
 
 
