@@ -26,7 +26,7 @@ from contracts.orders import (
     RefundSettled,
 )
 from contracts.payments import Authorize, Capture, Refund, Void
-from contracts.snapshot import Address, Cancellation, Line, OrderContent, UpstreamRefund
+from contracts.snapshot import Address, Cancellation, Line, OrderContent, TaxCollection, UpstreamRefund
 from orders.domain import changes
 
 MUG, BOWL, CUP = line("1", 10_00, quantity=2), line("2", 5_00), line("3", 2_00)
@@ -473,3 +473,29 @@ def test_another_gateway_gives_the_money_back_itself(play: Play) -> None:
     paid(play, gateway="test")
     plays(play.receives(NO_BOWL, seconds=1))
     assert not play.last(Refund).recorded and play.money["refunded"] == 5_00
+
+
+# -- who supplies -----------------------------------------------------------------------------------------------------
+
+MARKETPLACE_SUPPLIES = TaxCollection(deemed_supplier=True)
+
+
+def test_who_supplies_is_not_changed_of_an_order_that_has_started_and_stays_a_difference(play: Play) -> None:
+    """It decides who invoices: an invoice may exist, or a capture may have been left without one."""
+    paid(play)
+    play.receives(SOLD.model_copy(update={"tax_collection": MARKETPLACE_SUPPLIES}), seconds=1)
+    assert why_not(play) == {"snapshot_changed": "edit_empty"}
+    assert play.order.content is not None and not play.order.content.tax_collection.deemed_supplier
+    completes(play)
+
+
+def test_what_changes_beside_who_supplies_is_taken_over_and_what_was_invoiced_is_credited(play: Play) -> None:
+    paid(play)
+    cheaper = content(MUG, but(BOWL, line_total_minor=4_00), CUP)
+    plays(play.receives(cheaper.model_copy(update={"tax_collection": MARKETPLACE_SUPPLIES}), seconds=1))
+    assert play.order.content is not None and not play.order.content.tax_collection.deemed_supplier
+    assert play.order.grand_minor == cheaper.totals.grand_minor
+    assert play.order.stated is not None and play.order.stated.tax_collection.deemed_supplier, (
+        "the difference is recorded"
+    )
+    assert [command for command in play.commands if isinstance(command, Credit)]

@@ -181,9 +181,12 @@ def base_of(order: Order) -> OrderContent:
 
 
 def takes(codes: Iterable[str]) -> Callable[[str], bool]:
-    """Which fields are taken over for these codes, by rule."""
+    """Which fields are taken over for these codes, by rule.
+
+    Never who supplies (`tax_collection`): it decides who invoices, and a capture is invoiced, or left without an invoice, by it.
+    """
     wanted = CARRIED_OUT.intersection(codes)
-    return lambda rule: rule not in ("lifecycle", "payment_state") and _of_rule(rule) in wanted
+    return lambda rule: rule not in ("lifecycle", "payment_state", "tax_collection") and _of_rule(rule) in wanted
 
 
 def stated_before(order: Order) -> Found:
