@@ -129,7 +129,9 @@ async def test_an_event_that_the_fold_refuses_is_parked_and_those_behind_it_wait
         [(other, "counter.added", 15)],
         ["fault", "waits", "waits"],
     )
-    await world.do("update parked set value = convert_to(replace(convert_from(value, 'UTF8'), '13', '12'), 'UTF8')")
+    # "13" alone may also be part of the key
+    corrected = """replace(convert_from(value, 'UTF8'), '"amount":13', '"amount":12')"""
+    await world.do(f"update parked set value = convert_to({corrected}, 'UTF8')")
     done = await world.replays.replay_key(key, "person:ann")
     assert (done.replayed, done.left) == (3, 0)
     assert [one.amount for one in await world.received()] == [15, 12, 14, 16]
