@@ -10,8 +10,11 @@ from importlib import import_module
 from typing import Any, Final
 
 import pytest
+from fastapi import FastAPI
+from fastapi.routing import APIRoute, iter_route_contexts
 from jsonschema import Draft202012Validator
 
+from chassis.http.openapi import query_parameters
 from chassis.http.problems import PROBLEMS
 from chassis.process.app import App
 
@@ -25,9 +28,13 @@ OUTSIDE_OF_ROUTES: Final = {
 
 
 @cache
-def document(service: str) -> dict[str, Any]:
+def application(service: str) -> FastAPI:
     found = import_module(f"{service}.handlers").SERVICE
-    return App(found, found.settings(database_url="postgresql://127.0.0.1:1/none"), "api").asgi().openapi()
+    return App(found, found.settings(database_url="postgresql://127.0.0.1:1/none"), "api").asgi()
+
+
+def document(service: str) -> dict[str, Any]:
+    return application(service).openapi()
 
 
 def operations(service: str) -> Iterator[tuple[str, dict[str, Any]]]:
@@ -60,6 +67,16 @@ def test_every_route_needs_an_api_key_but_those_of_health_and_problems(service: 
     for name, operation in operations(service):
         shown = [next(iter(one)) for one in operation.get("security", [])]
         assert sorted(shown) == ([] if name.split()[1] in OPEN else ["api_key", "bearer"]), name
+
+
+@pytest.mark.parametrize("service", SERVICES)
+def test_a_route_reads_the_query_parameters_that_it_describes(service: str) -> None:
+    for route in iter_route_contexts(application(service).routes):
+        if isinstance(route.original_route, APIRoute):
+            for method in route.original_route.methods:
+                described = document(service)["paths"][route.path_format][method.lower()].get("parameters", ())
+                names = {parameter["name"] for parameter in described if parameter["in"] == "query"}
+                assert query_parameters(route.original_route.dependant) == names, route.path_format
 
 
 def test_every_problem_is_a_problem_document_and_every_kind_is_in_a_route() -> None:

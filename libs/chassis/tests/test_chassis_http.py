@@ -328,6 +328,7 @@ async def test_the_pages_of_the_api_load_nothing_from_elsewhere(monkeypatch: pyt
     for asset in re.findall(r'(?:src|href)="([^"]*)"', page):
         assert (await client("GET", f"/docs/{asset}")).status == 200, asset
     assert (await client("GET", "/docs")).status == 307
+    assert (await client("GET", "/openapi.json")).json["paths"].keys() >= {"/v1/parked", "/health/ready"}
 
 
 @pytest.mark.real

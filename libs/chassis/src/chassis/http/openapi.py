@@ -13,7 +13,9 @@ from threading import Lock
 from typing import Any, Final
 
 from fastapi import FastAPI, Header, Request
+from fastapi.dependencies.models import Dependant
 from pydantic import BaseModel, ConfigDict
+from starlette.responses import JSONResponse, Response
 
 from chassis.declare.app import Problems
 from chassis.http.problems import CODES, NEEDS_NOTHING, PROBLEM, PROBLEMS, known
@@ -35,11 +37,11 @@ class ProblemBody(BaseModel):
     instance: str | None = None
 
 
-def check_query(request: Request) -> None:
+async def check_query(request: Request) -> None:
     """A dependency of every route. Raises Problem 400 with the names of query parameters that the route does not read."""
-    path: str = request.scope["route"].path_format
-    operation = request.app.openapi()["paths"][path][request.method.lower()]
-    read = {parameter["name"] for parameter in operation.get("parameters", ()) if parameter["in"] == "query"}
+    if not request.query_params:
+        return
+    read = query_parameters(request.scope["route"].dependant)
     if unknown := sorted(set(request.query_params) - read):
         names = ", ".join(name[:100] for name in unknown[:10])
         raise known(
@@ -47,19 +49,39 @@ def check_query(request: Request) -> None:
         )
 
 
+def query_parameters(dependant: Dependant) -> set[str]:
+    """Returns the names of the query parameters of a route and of its dependencies.
+
+    The OpenAPI document has them too, but making it takes as long as the rest of a start.
+    """
+    names: set[str] = set().union(*map(query_parameters, dependant.dependencies))
+    for parameter in dependant.query_params:
+        kind = parameter.field_info.annotation
+        if isinstance(kind, type) and issubclass(kind, BaseModel):  # a model of parameters: each field is one
+            names |= {field.alias or name for name, field in kind.model_fields.items()}
+        else:
+            names.add(parameter.alias)
+    return names
+
+
 def describe(app: FastAPI, of_service: Problems) -> None:
-    """Makes `app.openapi()` complete. Raises KeyError if a route names a problem without a page."""
+    """Makes `app.openapi()` complete, and serves it. Raises KeyError if a route names a problem without a page."""
     every = {**PROBLEMS, **of_service}
     generated, one_at_a_time = app.openapi, Lock()
 
     def document() -> dict[str, Any]:
-        with one_at_a_time:  # the first requests come in several threads, and FastAPI stores it before it is complete
+        with one_at_a_time:  # requests come in several threads, and FastAPI stores it before it is complete
             if app.openapi_schema is None:
                 _complete(generated(), every)
         assert app.openapi_schema is not None
         return app.openapi_schema
 
+    def served(request: Request) -> Response:
+        """Runs in a thread: a document of many routes takes a second."""
+        return JSONResponse(app.openapi())
+
     app.openapi = document  # type: ignore[method-assign]  # the way that FastAPI documents
+    app.add_route("/openapi.json", served, include_in_schema=False)
 
 
 def _complete(document: dict[str, Any], every: Problems) -> None:

@@ -44,7 +44,8 @@ class App(Parts):
     def asgi(self) -> FastAPI:
         app = FastAPI(
             title=f"Tradewind {self.service.name}", version="1", lifespan=self._lifespan, telemetry={"tracing": False,
-            "metrics": False, "logs": False}, docs_url=None, redoc_url=None, dependencies=[Depends(openapi.check_query)],
+            "metrics": False, "logs": False}, openapi_url=None, docs_url=None, redoc_url=None,
+            dependencies=[Depends(openapi.check_query)],
         )  # fmt: skip
         problems.install_problems(app)
         openapi.describe(app, self.service.problems)
