@@ -1,1 +1,1 @@
-"""Pure: what a place in the feed means after a restore, and how an event is shown."""
+"""Pure: places in the feed, and whom an event goes to, when, in which order, signed how."""

@@ -1,0 +1,1 @@
+"""How events reach endpoints: read, scheduled, rendered, signed, sent, and recorded."""

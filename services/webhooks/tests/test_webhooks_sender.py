@@ -1,0 +1,215 @@
+"""What is sent meets receivers that are slow, broken, endless or hostile, on real sockets; none of it passes the gate."""
+
+from __future__ import annotations
+
+import asyncio
+import socket
+import ssl
+import threading
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager
+from ipaddress import ip_network
+from typing import Any
+
+import pytest
+import pytest_asyncio
+
+from webhooks.delivery.sender import MAY_SEND, NotOurs, Sender
+
+pytestmark = pytest.mark.asyncio
+LOOPBACK = ip_network("127.0.0.0/8")
+Answering = Callable[[asyncio.StreamReader, asyncio.StreamWriter], Awaitable[None]]
+
+
+@asynccontextmanager
+async def receiver(answering: Answering) -> AsyncIterator[int]:
+    """A server on 127.0.0.1; yields its port."""
+    running: set[asyncio.Task[None]] = set()
+
+    async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        task = asyncio.current_task()
+        assert task is not None
+        running.add(task)
+        try:
+            await reader.readuntil(b"\r\n\r\n")
+            await answering(reader, writer)
+            await writer.drain()
+        except (OSError, asyncio.IncompleteReadError, asyncio.CancelledError):
+            pass
+        finally:
+            writer.close()
+
+    server = await asyncio.start_server(serve, "127.0.0.1", 0)
+    try:
+        yield server.sockets[0].getsockname()[1]
+    finally:
+        server.close()
+        for task in running:
+            task.cancel()
+        await asyncio.gather(*running, return_exceptions=True)
+
+
+def says(*parts: bytes) -> Answering:
+    async def answering(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        writer.writelines(parts)
+
+    return answering
+
+
+async def hangs(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+    await asyncio.sleep(60)
+
+
+async def drips(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+    """The status line, a byte at a time."""
+    for byte in b"HTTP/1.1 200 OK\r\n" * 1_000:
+        writer.write(bytes([byte]))
+        await asyncio.sleep(0.05)
+
+
+async def resets(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+    writer.get_extra_info("socket").setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, b"\x01\0\0\0\0\0\0\0")
+
+
+async def never_ends(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+    writer.write(b"HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n")
+    while True:
+        writer.write(b"400\r\n" + b"a" * 1024 + b"\r\n")
+        await writer.drain()
+
+
+async def stops_in_the_middle(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+    writer.write(b"HTTP/1.1 200 OK\r\ncontent-length: 100\r\n\r\nso far")
+    await writer.drain()
+    await asyncio.sleep(60)
+
+
+@pytest_asyncio.fixture
+async def sender() -> AsyncIterator[Sender]:
+    sender = Sender([LOOPBACK], connect_seconds_max=0.5, total_seconds_max=1)
+    yield sender
+    await sender.close()
+
+
+@pytest.mark.parametrize(
+    ("answering", "status", "error", "body"),
+    [
+        (says(b"HTTP/1.1 204 No Content\r\n\r\n"), 204, None, ""),
+        (says(b"HTTP/1.1 500 Oh\r\ncontent-length: 4\r\n\r\nn\x00\xff!"), 500, None, "n\ufffd\ufffd!"),
+        (hangs, None, "answer_timed_out", ""),
+        (drips, None, "answer_timed_out", ""),
+        (resets, None, "connection_lost", ""),
+        (says(b"SSH-2.0-OpenSSH_9.6\r\n"), None, "answer_unreadable", ""),
+        (says(b"HTTP/1.1 200 OK\r\nx: " + b"a" * 100_000), None, "answer_unreadable", ""),
+        (never_ends, 200, None, "a" * 2_000),
+        (stops_in_the_middle, 200, None, "so far"),
+    ],
+)
+async def test_a_receiver_costs_at_most_its_time_and_its_status_counts(
+    sender: Sender, answering: Answering, status: int | None, error: str | None, body: str
+) -> None:
+    async with receiver(answering) as port:
+        answer = await sender.post(f"http://127.0.0.1:{port}/hook", {}, b"{}")
+    assert (answer.status, answer.error, answer.body) == (status, error, body)
+    assert answer.seconds < 3
+
+
+async def test_a_redirect_is_not_followed(sender: Sender) -> None:
+    to = b"HTTP/1.1 302 Found\r\nlocation: http://169.254.169.254/latest/meta-data\r\ncontent-length: 0\r\n\r\n"
+    async with receiver(says(to)) as port:
+        answer = await sender.post(f"http://127.0.0.1:{port}/", {}, b"{}")
+    assert (answer.status, answer.succeeded) == (302, False)
+
+
+async def test_a_receiver_names_when_it_wants_the_next_request(sender: Sender) -> None:
+    async with receiver(says(b"HTTP/1.1 429 Slow\r\nretry-after: 30\r\ncontent-length: 0\r\n\r\n")) as port:
+        assert (await sender.post(f"http://127.0.0.1:{port}/", {}, b"{}")).retry_after == "30"
+
+
+async def test_what_is_no_tls_and_what_has_no_trusted_certificate_is_not_sent_to(sender: Sender) -> None:
+    async with receiver(says(b"HTTP/1.1 200 OK\r\n\r\n")) as port:
+        answer = await sender.post(f"https://127.0.0.1:{port}/", {}, b"{}", ssl.create_default_context())
+    assert answer.error in ("tls_failed", "connect_timed_out")
+
+
+async def test_nothing_listens(sender: Sender) -> None:
+    with socket.socket() as unused:
+        unused.bind(("127.0.0.1", 0))
+        answer = await sender.post(f"http://127.0.0.1:{unused.getsockname()[1]}/", {}, b"{}")
+    assert answer.error == "connect_failed"
+
+
+@pytest.mark.parametrize(
+    "host",
+    ["127.0.0.1", "127.1", "2130706433", "0x7f000001", "0177.0.0.1", "[::1]", "[::ffff:127.0.0.1]", "[::ffff:7f00:1]", "0.0.0.0",
+     "[::]", "localhost", "169.254.169.254", "[fd00:ec2::254]", "10.0.0.1", "[64:ff9b::7f00:1]", "127.0.0.1.", "①②⑦.⓪.⓪.①"],
+)  # fmt: skip
+async def test_no_spelling_of_an_address_of_the_house_is_connected_to(host: str) -> None:
+    reached = False
+
+    async def answering(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        nonlocal reached
+        reached = True
+
+    sender = Sender(connect_seconds_max=2, total_seconds_max=3)
+    async with receiver(answering) as port:
+        answer = await sender.post(f"http://{host}:{port}/", {}, b"{}")
+    await sender.close()
+    assert answer.error in ("address_refused", "name_unresolved", "url_invalid") and not reached
+
+
+async def test_a_name_that_changes_its_address_is_judged_when_it_is_connected(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Its address is public when the endpoint is created, and one of the house when the delivery comes."""
+
+    def rebound(*_: Any, **__: Any) -> list[Any]:
+        return [(socket.AF_INET, socket.SOCK_STREAM, socket.IPPROTO_TCP, "", ("127.0.0.1", 0))]
+
+    monkeypatch.setattr(socket, "getaddrinfo", rebound)
+    sender = Sender()
+    answer = await sender.post("http://rebinding.example/", {}, b"{}")
+    await sender.close()
+    assert answer.error == "address_refused"
+
+
+async def test_names_that_do_not_resolve_hold_up_no_other(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Each takes a thread for as long as the name server is silent; the loop's own threads would be used up by a few."""
+    asked, real = asyncio.Event(), socket.getaddrinfo
+    loop = asyncio.get_running_loop()
+    silent = 0
+
+    def resolve(host: str, *more: Any, **named: Any) -> Any:
+        nonlocal silent
+        if host != "good.example":
+            silent += 1
+            if silent == 40:
+                loop.call_soon_threadsafe(asked.set)
+            released.acquire()
+            raise socket.gaierror(socket.EAI_AGAIN, "no answer")
+        return real("127.0.0.1", *more, **named)
+
+    released = threading.Semaphore(0)
+    monkeypatch.setattr(socket, "getaddrinfo", resolve)
+    sender = Sender([LOOPBACK], connect_seconds_max=5, total_seconds_max=10)
+    async with receiver(says(b"HTTP/1.1 200 OK\r\ncontent-length: 0\r\n\r\n")) as port:
+        dead = [asyncio.create_task(sender.post(f"http://dead{n}.example/", {}, b"{}")) for n in range(40)]
+        async with asyncio.timeout(5):
+            await asked.wait()
+            answer = await sender.post(f"http://good.example:{port}/", {}, b"{}")
+        assert answer.status == 200 and not any(task.done() for task in dead)
+        released.release(40)
+        assert {(await task).error for task in dead} == {"name_unresolved"}
+    await sender.close()
+
+
+async def test_who_may_no_longer_send_writes_nothing(sender: Sender) -> None:
+    reached = False
+
+    async def answering(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        nonlocal reached
+        reached = True
+
+    MAY_SEND.set(lambda: False)
+    async with receiver(answering) as port:
+        with pytest.raises(NotOurs):
+            await sender.post(f"http://127.0.0.1:{port}/", {}, b"{}")
+    assert not reached
