@@ -29,7 +29,7 @@ CONNECT_SECONDS_MAX: Final = 3.0
 """To resolve the name, connect and agree on TLS."""
 TOTAL_SECONDS_MAX: Final = 15.0
 READ_BYTES_MAX: Final = 20_000
-"""Of an answer; the connection is closed if there is more."""
+"""An answer that is longer ends with its connection."""
 KEPT_CHARACTERS_MAX: Final = 2_000
 RESOLVER_THREADS: Final = 64
 """`getaddrinfo` blocks for seconds on a name whose server is silent. The loop's few threads would hold up every other name."""
@@ -37,7 +37,7 @@ RESOLVED_SECONDS: Final = 60
 CONNECTIONS_IDLE_SECONDS: Final = 4.0
 """Below the 5 s after which common servers close an idle connection: a request that crosses with the close fails."""
 UNPRINTABLE: Final = re.compile(r"[\x00-\x08\x0b\x0c\x0e-\x1f]")
-"""Control characters of an answer: PostgreSQL stores no NUL, and a terminal would obey the others."""
+"""Control characters of an answer: PostgreSQL stores no NUL, and a terminal acts on the others."""
 
 
 class AddressRefused(OSError):

@@ -21,7 +21,7 @@ class Breaker:
     failures: int = 0
     """In a row."""
     last: deque[bool] = field(default_factory=lambda: deque(maxlen=LAST))
-    """Of the latest attempts, whether they succeeded."""
+    """Whether the latest attempts succeeded, oldest first."""
     opened_at: datetime | None = None
     probe_at: datetime | None = None
     _probes: int = 0
