@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 import os
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
 
 import pytest
@@ -12,6 +12,7 @@ import pytest_asyncio
 
 import devservices
 from system.processes import System
+from tests.integration.preloaded import Preloaded
 from tests.integration.shop import Options, Shop
 
 HERE = Path(__file__).parent
@@ -50,16 +51,30 @@ def instance_name() -> str:
     return f"{os.environ.get('TRADEWIND_TEST_INSTANCE', 'test')}-{os.environ.get('PYTEST_XDIST_WORKER', 'main')}"
 
 
+@pytest.fixture(scope="session")
+def preloaded() -> Iterator[Preloaded]:
+    with Preloaded() as process:
+        yield process
+
+
 @pytest_asyncio.fixture(scope="module", loop_scope="module")
-async def shop(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Shop]:
+async def shop(
+    request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory, preloaded: Preloaded
+) -> AsyncIterator[Shop]:
     """Running, markets and seller set up, ample stock of `SKUS`. A module's `SHOP = Options(...)` shapes it."""
     options: Options = getattr(request.module, "SHOP", Options())
     scratch = tmp_path_factory.mktemp(request.module.__name__.rpartition(".")[2])
     with (
         devservices.running(ROOT, name=instance_name(), reset=True) as servers,
         System(
-            ROOT, servers.kafka, servers.postgres, scratch / "logs", names=options.services, settings=options.settings
-        ) as system,
+            ROOT,
+            servers.kafka,
+            servers.postgres,
+            scratch / "logs",
+            names=options.services,
+            settings=options.settings,
+            spawn=preloaded.spawn,
+        ) as system,  # fmt: skip
     ):
         one = Shop(servers, system, options, scratch)
         await one.open()

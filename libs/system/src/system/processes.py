@@ -15,11 +15,11 @@ import sys
 import time
 import urllib.error
 import urllib.request
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from types import TracebackType
-from typing import Any, Self
+from typing import Any, Protocol, Self
 
 from devservices.errors import DevservicesError
 from devservices.ports import HOST, choose_port
@@ -34,6 +34,16 @@ EMAIL_KEYS = {"ORDERS_EMAIL_KEYS": "not-a-secret"}
 """A key for data that leaves this machine no more than the key does."""
 
 
+class Process(Protocol):
+    """What is used of `subprocess.Popen`."""
+
+    pid: int
+
+    def poll(self) -> int | None: ...
+
+    def wait(self, timeout: float | None = None) -> int: ...
+
+
 @dataclass
 class Member:
     """One process of a service (or of something beside them, like a gateway)."""
@@ -44,7 +54,7 @@ class Member:
     command: list[str]
     environment: dict[str, str]
     log: Path
-    process: subprocess.Popen[bytes] | None = None
+    process: Process | None = None
     elsewhere: str = ""
     """The address of a member that is neither started nor stopped here; empty for our own."""
 
@@ -92,6 +102,8 @@ class System:
     settings: Mapping[str, str] = field(default_factory=dict)
     """Environment of every process, e.g. {"ORDERS_INTAKE_IN_FLIGHT_MAX": "500"}."""
     detached: bool = False
+    spawn: Callable[..., Process] = spawn
+    """How a member is started; tests fork it from a process that has imported all services."""
     members: list[Member] = field(default_factory=list)
 
     def __enter__(self) -> Self:
@@ -191,7 +203,7 @@ class System:
         """Starts a member that is not running. `environment` is merged into its own and stays there."""
         member.environment |= environment
         with member.log.open("ab") as log:
-            member.process = spawn(
+            member.process = self.spawn(
                 member.command,
                 log=log.fileno(),
                 when_orphaned=None if self.detached else signal.SIGKILL,
