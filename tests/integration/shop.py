@@ -145,7 +145,8 @@ class Shop:
                 fixed = (
                     {f"{name.upper()}_KAFKA_GROUP_INSTANCE_ID": f"{name}-{number}"} if options.static_members else {}
                 )
-                system.add(name, role="worker" if number else "api" if options.apart else "all", **fixed)
+                role = "worker" if number else "api" if options.apart else "all"
+                system.add(name, role=role, CRASH_FILE=str(self._crash_file(name, number)), **fixed)
         system.wait_ready(timeout_seconds=180)
 
     async def _set_up(self) -> None:
@@ -381,14 +382,34 @@ class Shop:
         async with self._http.get(f"{self.system.url(service)}/metrics") as answer:
             return line in (await answer.text()).splitlines()
 
-    async def restart(self, member: Member, *, crash_at: str = "", wait: bool = True) -> None:
-        """SIGKILL if it runs, then start it again. `crash_at` arms a crash point for that one life, which begins after an
-        orderly end: no record is redelivered, so a new one triggers the crash."""
-        if crash_at and member.running:
-            member.send(signal.SIGTERM)
-            assert await asyncio.to_thread(member.exit_status) == 0
+    async def arm(self, members: Iterable[Member], point: str) -> None:
+        """Each running process dies at its next pass of the crash point; in its next life it is not armed."""
+        files = {self._crash_file(member.name, member.number): member for member in members}
+        for file, member in files.items():
+            file.write_text(f"{member.name}.{point}", encoding="utf-8")
+            member.send(signal.SIGUSR1)
+
+        async def all_armed() -> bool:
+            return not any(file.exists() for file in files)
+
+        await self.until(all_armed, f"processes armed at {point}", 30)
+
+    async def until_dead_and_restarted(self, members: Iterable[Member], point: str) -> None:
+        """Each has died at the crash point, with status 137, and is ready again."""
+
+        async def one(member: Member) -> None:
+            assert await asyncio.to_thread(member.exit_status, 90) == 137, f"{member.name} never came to {point}"
+            await self.restart(member)
+
+        await asyncio.gather(*(one(member) for member in members))
+
+    def _crash_file(self, name: str, number: int) -> Path:
+        return self.scratch / f"{name}-{number}.crash"
+
+    async def restart(self, member: Member, *, wait: bool = True) -> None:
+        """SIGKILL if it runs, then start it again."""
         await asyncio.to_thread(self.system.kill, member)
-        self.system.restart(member, CRASH_AT=crash_at)
+        self.system.restart(member)
         if wait:
             await asyncio.to_thread(self.system.wait_ready, [member])
 

@@ -3,7 +3,6 @@ people and rules stop: holds and approval."""
 
 from __future__ import annotations
 
-import asyncio
 import uuid
 from collections.abc import Iterable, Sequence
 from datetime import UTC, datetime, timedelta
@@ -97,8 +96,8 @@ async def test_fulfillment_dies_while_placed_orders_change(point: str, shop: Sho
 
 async def restarted_at(point: str, shop: Shop, orders: Sequence[str]) -> None:
     """Asks for all changes at once; fulfillment dies at the point and is restarted."""
-    (member,) = shop.system.of("fulfillment")
-    await shop.restart(member, crash_at=f"fulfillment.{point}")
+    members = shop.system.of("fulfillment")
+    await shop.arm(members, point)
     wanted = (WantedLine(line_id="1", sku=SKU, quantity=2),)
     for order in orders:
         await ask(
@@ -109,8 +108,7 @@ async def restarted_at(point: str, shop: Shop, orders: Sequence[str]) -> None:
                 command(Reduce, order, lines=(LinePieces(line_id="1", quantity=1),)),
             ),
         )
-    assert await asyncio.to_thread(member.exit_status, 90) == 137, f"fulfillment never came to {point}"
-    await shop.restart(member)
+    await shop.until_dead_and_restarted(members, point)
 
 
 async def hold(shop: Shop, order: str, **more: str) -> str:

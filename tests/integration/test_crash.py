@@ -8,7 +8,7 @@ from collections import Counter
 import pytest
 
 from chassis.crash import POINTS
-from system.processes import SAGA, Member
+from system.processes import SAGA
 from tests.integration.shop import Options, Shop
 
 SHOP = Options(
@@ -34,21 +34,17 @@ async def test_services_that_die_at_a_point_lose_nothing_and_repeat_nothing(poin
     """Promise 1. Each service dies at the point with status 137 and restarts: every order settles and is charged once."""
     names = ["payments"] if point in ONLY_PAYMENTS else SAGA
     members = [member for name in names for member in shop.system.of(name)]
-    await asyncio.gather(*(shop.restart(member, crash_at=f"{member.name}.{point}") for member in members))
+    await shop.arm(members, point)
     placing = asyncio.gather(
         shop.place_many(ORDERS // 2, account="gateway"),
         shop.send_snapshots(ORDERS // 2, account="gateway"),
     )
 
-    async def dies_and_is_restarted(member: Member) -> None:
-        assert await asyncio.to_thread(member.exit_status, 90) == 137, f"{member.name} never came to {point}"
-        await shop.restart(member)
-
-    await asyncio.gather(*(dies_and_is_restarted(member) for member in members))
+    await shop.until_dead_and_restarted(members, point)
     orders = [order for some in await placing for order in some]
     await shop.until_at_rest(orders)
     assert await shop.ends(orders) == {"approved/paid/in_progress": ORDERS}
-    # Settled orders have no timer; one that fired in the next round would kill the service at its start.
+    # Settled orders have no timer; one that fired in the next round would kill the service before its orders came.
     await shop.rows("orders", "delete from timers where key = any($1::uuid[])", orders)
     moved = Counter((entry["order_id"], entry["kind"]) for entry in shop.charges() if entry["order_id"] in orders)
     assert moved == {(order, kind): 1 for order in orders for kind in ("authorize", "capture")}

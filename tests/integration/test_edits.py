@@ -188,11 +188,10 @@ async def test_a_service_that_dies_under_edits_repeats_nothing(shop: Shop, servi
         await edit(shop, order, {"lines": [{"line_id": "1", "quantity": 1 + 2 * (n % 2)}]})
         for n, order in enumerate(orders)
     ]
-    (member,) = shop.system.of(service)
-    await shop.restart(member, crash_at=f"{service}.{point}")
+    members = shop.system.of(service)
+    await shop.arm(members, point)
     confirmed = asyncio.gather(*(confirm(shop, order, one) for order, one in zip(orders, opened, strict=True)))
-    assert await asyncio.to_thread(member.exit_status, 90) == 137
-    await shop.restart(member)
+    await shop.until_dead_and_restarted(members, point)
     assert {status for status, _ in await confirmed} == {202}
     await shop.until_at_rest(orders)
     await shop.ship_all(orders)

@@ -10,7 +10,7 @@ import aiohttp
 import pytest
 
 from chassis.crash import POINTS
-from system.processes import SAGA, Member
+from system.processes import SAGA
 from tests.integration.shop import Options, Shop
 from tests.integration.test_crash import ONLY_PAYMENTS
 from tests.integration.test_crash import SHOP as CRASHING
@@ -134,15 +134,11 @@ async def test_a_refund_goes_back_and_is_credited_once_when_services_die(point: 
     orders = await shipped(shop, 3)
     names = ["payments"] if point in ONLY_PAYMENTS else SAGA
     members = [member for name in names for member in shop.system.of(name)]
-    await asyncio.gather(*(shop.restart(member, crash_at=f"{member.name}.{point}") for member in members))
+    await shop.arm(members, point)
     wanted = {"lines": [{"line_id": "1", "quantity": 1}], "restock": True}
 
-    async def dies_and_is_restarted(member: Member) -> None:
-        assert await asyncio.to_thread(member.exit_status, 90) == 137, f"{member.name} never came to {point}"
-        await shop.restart(member)
-
     opening = asyncio.gather(*(post(shop, f"/v1/orders/{order}/refunds", wanted) for order in orders))
-    await asyncio.gather(*(dies_and_is_restarted(member) for member in members))
+    await shop.until_dead_and_restarted(members, point)
     await opening
     await shop.until_at_rest(orders)
     assert await shop.ends(orders) == {"approved/partially_refunded/fulfilled": len(orders)}

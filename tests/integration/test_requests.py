@@ -40,15 +40,14 @@ async def post(shop: Shop, body: object, key: str) -> tuple[int, bytes]:
 @pytest.mark.parametrize("point", ["before_commit", "after_commit"])
 async def test_an_order_whose_answer_was_lost_in_a_crash_is_placed_once(shop: Shop, point: str) -> None:
     """Promise 1: the repetition gets the bytes of the first answer, whether the crash came before or after the commit."""
-    (member,) = shop.system.of("orders")
+    members = shop.system.of("orders")
     key, number = uuid.uuid4().hex, shop.number()
     body = order_content(number, shop.some_lines())
     await shop.until_at_rest()
-    await shop.restart(member, crash_at=f"orders.{point}")
+    await shop.arm(members, point)
     with pytest.raises((aiohttp.ClientError, ConnectionError)):
         await post(shop, body, key)
-    assert await asyncio.to_thread(member.exit_status) == 137
-    await shop.restart(member)
+    await shop.until_dead_and_restarted(members, point)
     first = await post(shop, body, key)
     again = await post(shop, body, key)
     assert first[0] == 201 and again == first

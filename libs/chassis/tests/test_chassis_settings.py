@@ -65,6 +65,18 @@ def test_a_crash_is_immediate_at_the_pass_that_was_asked_for() -> None:
     assert (done.returncode, done.stdout) == (137, "once\n")
 
 
+def test_a_running_process_is_armed_by_a_file_and_a_signal(tmp_path: Path) -> None:
+    code = (
+        "import os, signal; from chassis import crash; crash.arm('a'); crash.point('mid_batch'); print('alive', flush=True); "
+        "os.kill(os.getpid(), signal.SIGUSR1); crash.point('after_commit'); print('armed', flush=True); crash.point('mid_batch')"
+    )
+    (file := tmp_path / "wish").write_text("a.mid_batch")
+    done = subprocess.run(
+        [sys.executable, "-c", code], env={"CRASH_FILE": str(file)}, capture_output=True, text=True, check=False
+    )
+    assert (done.returncode, done.stdout, file.exists()) == (137, "alive\narmed\n", False)
+
+
 def test_a_batch_counts_what_was_handled_removed_and_parked() -> None:
     metrics = Metrics("counter")
     metrics.batch(["done", "done", "duplicate", "parked", "queued"], 2, 0.01)
