@@ -15,6 +15,7 @@ for service in orders payments fulfillment invoicing webhooks; do
   password "/secrets/$service/${service}_kafka_sasl_password" > /dev/null
 done
 password /secrets/orders/orders_email_keys > /dev/null
+password /secrets/webhooks/webhooks_secret_keys > /dev/null
 printf 'postgresql://demo:%s@postgres:5432/orders' "$(password /secrets/postgres/demo)" > /secrets/demo/postgres_url
 password /secrets/demo/kafka_sasl_password > /dev/null
 

@@ -136,11 +136,14 @@ NOUNS = (
     "if_match", "version", "idempotency_key", "database", "outcome", "service", "message", "replay", "filter", "order", "market", "step",
     "exception", "resolution", "obstacle", "undo", "shipment", "stock", "document", "seller", "prefix", "authorization", "capture",
     "line", "tags", "metadata", "currency", "gateway", "invoice", "credit", "operation", "amount", "hold", "refund",
-    "edit", "event", "discount", "price", "sku", "tax", "total",
+    "edit", "event", "discount", "price", "sku", "tax", "total", "endpoint", "secret",
 )  # fmt: skip
 
 
-AS_SPECIFIED = {"beyond_retention", "not_forceable", "nothing_to_capture", "too_many_streams"}
+AS_SPECIFIED = {
+    "beyond_retention", "not_forceable", "nothing_to_capture", "too_many_streams", "too_many_endpoints", "too_many_secrets",
+    "not_verified", "unknown_type", "bad_filter", "bad_secret", "bad_certificate", "reserved_header",
+}  # fmt: skip
 """Codes of another shape."""
 
 

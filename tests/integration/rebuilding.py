@@ -17,11 +17,11 @@ from chassis.declare import migrations
 from chassis.declare.service import Service
 from chassis.declare.sql import Rows
 from chassis.declare.tables import chassis_tables
-from system.processes import EMAIL_KEYS
+from system.processes import KEYS
 from tests.integration.restoring import plain_rows
 from tests.integration.shop import Shop
 
-os.environ |= EMAIL_KEYS  # rows are made in this process, as the service made them
+os.environ |= KEYS["orders"]  # rows are made in this process, as the service made them
 EVENTS = """
 select aggregate, key, store_id, revision, version, type, payload::text as payload from journal
 where revision is not null order by id"""

@@ -76,11 +76,13 @@ def test_only_the_owner_of_a_topic_publishes_or_handles_its_messages() -> None:
             f"#/channels/{service}.events.v1"
         }
     heard = {
-        each["channel"]["$ref"].removeprefix("#/channels/")
-        for each in WHOLE["operations"].values()
+        (name.partition(".")[0], each["channel"]["$ref"].removeprefix("#/channels/"))
+        for name, each in WHOLE["operations"].items()
         if each["action"] == "receive"
     }
-    assert heard == TOPICS.keys() - {"orders.events.v1"}  # that one is for everybody else
+    assert {topic for _, topic in heard} == TOPICS.keys()
+    assert {topic for who, topic in heard if who == "webhooks"} == {f"{service}.events.v1" for service in SERVICES}
+    assert not {who for who, topic in heard if topic == "webhooks.events.v1"} - {"webhooks"}
 
 
 def test_a_service_without_commands_has_no_channel_for_them(monkeypatch: pytest.MonkeyPatch) -> None:

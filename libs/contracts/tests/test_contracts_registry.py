@@ -17,7 +17,7 @@ from contracts.snapshot import Snapshot
 READERS = {kind: reader(model) for kind, model in MESSAGES.items()}
 each = pytest.mark.parametrize("model", MESSAGES.values(), ids=MESSAGES)
 
-NOT_IN_ED = {"held", "out_of_stock", "too_late", "pending", "step_failed", "refund_given_up"}
+NOT_IN_ED = {"endpoint_failing", "held", "out_of_stock", "too_late", "pending", "step_failed", "refund_given_up"}
 """Events that state how things now are."""
 
 

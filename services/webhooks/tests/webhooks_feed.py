@@ -73,8 +73,15 @@ class Client:
         status, body, _ = await self.answer(path, **query)
         return status, body
 
-    async def answer(self, path: str, **query: Any) -> tuple[int, Any, Mapping[str, str]]:
-        async with self.stream(path, "application/json", **query) as messages:
+    async def call(
+        self, method: str, path: str, body: Any = None, more: Mapping[str, str] | None = None
+    ) -> tuple[int, Any, Mapping[str, str]]:
+        return await self.answer(path, method, b"" if body is None else json.dumps(body).encode(), more)
+
+    async def answer(
+        self, path: str, method: str = "GET", body: bytes = b"", more: Mapping[str, str] | None = None, **query: Any
+    ) -> tuple[int, Any, Mapping[str, str]]:
+        async with self.stream(path, "application/json", more, method, body, **query) as messages:
             start = await anext(messages)
             content = b"".join([message.get("body", b"") async for message in messages])
         named = {name.decode(): value.decode() for name, value in start["headers"]}
@@ -82,19 +89,30 @@ class Client:
 
     @asynccontextmanager
     async def stream(
-        self, path: str, accept: str = "text/event-stream", more: Mapping[str, str] | None = None, **query: Any
+        self,
+        path: str,
+        accept: str = "text/event-stream",
+        more: Mapping[str, str] | None = None,
+        method: str = "GET",
+        body: bytes = b"",
+        **query: Any,
     ) -> AsyncIterator[AsyncIterator[Any]]:
         """The messages of an answer as they come; leaving the block disconnects."""
         sent: asyncio.Queue[Any] = asyncio.Queue()
         left = asyncio.Event()
-        told = {"authorization": f"Bearer {self.key}", "accept": accept, **(more or {})}
+        told = {
+            "authorization": f"Bearer {self.key}",
+            "accept": accept,
+            "content-type": "application/json",
+            **(more or {}),
+        }
         scope = {
-            "type": "http", "asgi": {"version": "3.0", "spec_version": "2.0"}, "http_version": "1.1", "method": "GET",
+            "type": "http", "asgi": {"version": "3.0", "spec_version": "2.0"}, "http_version": "1.1", "method": method,
             "scheme": "http", "path": path, "raw_path": path.encode(), "root_path": "", "server": ("test", 80),
             "query_string": urlencode(query, doseq=True).encode(),
             "headers": [(name.encode(), value.encode()) for name, value in told.items()], "client": ("test", 1),
         }  # fmt: skip
-        asked = [{"type": "http.request", "body": b""}]
+        asked = [{"type": "http.request", "body": body}]
 
         async def receive() -> Any:
             if asked:

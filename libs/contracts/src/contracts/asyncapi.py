@@ -26,6 +26,8 @@ DOCUMENT: Final = ROOT / "docs" / "asyncapi.json"
 
 ORCHESTRATOR: Final = "orders"
 """Sends commands to the other services and receives their answers. A person, an API key or a program sends commands to it."""
+LISTENER: Final = "webhooks"
+"""Receives every event, its own too, for the feed."""
 CONNECTORS: Final = "connectors"
 """Programs outside that publish the orders of marketplaces."""
 
@@ -150,7 +152,8 @@ def _operations() -> dict[str, Part]:
     for service in SERVICES:
         commands, events = f"{service}.commands.v1", f"{service}.events.v1"
         add(service, "send", events)
-        if service != ORCHESTRATOR:
+        add(LISTENER, "receive", events)
+        if service not in (ORCHESTRATOR, LISTENER):
             add(ORCHESTRATOR, "receive", events)
         if commands in TOPICS:
             add(service, "receive", commands)

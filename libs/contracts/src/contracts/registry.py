@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Final, NamedTuple
 
-from contracts import fulfillment, invoicing, orders, payments, snapshot
+from contracts import fulfillment, invoicing, orders, payments, snapshot, webhooks
 from contracts.base import Command, Event, Message, PrivateEvent
 
 PARTITIONS: Final = 12
@@ -21,7 +21,7 @@ class Topic(NamedTuple):
     about: str
 
 
-SERVICES: Final = ("orders", "payments", "fulfillment", "invoicing")
+SERVICES: Final = ("orders", "payments", "fulfillment", "invoicing", "webhooks")
 """Those that publish events."""
 
 
@@ -34,7 +34,14 @@ def _concrete(base: type[Message]) -> list[type[Message]]:
     return found
 
 
-_MODULES: Final = (snapshot, orders, payments, fulfillment, invoicing)  # imported: their classes are registered
+_MODULES: Final = (
+    snapshot,
+    orders,
+    payments,
+    fulfillment,
+    invoicing,
+    webhooks,
+)  # imported: their classes are registered
 MESSAGES: Final[dict[str, type[Message]]] = {model.TYPE: model for model in _concrete(Message)}
 """Every published type."""
 

@@ -30,8 +30,13 @@ SAGA = ("orders", "payments", "fulfillment", "invoicing")
 """The services that process an order."""
 SERVICES = (*SAGA, "webhooks")
 POLL_SECONDS = 0.05
-EMAIL_KEYS = {"ORDERS_EMAIL_KEYS": "not-a-secret"}
-"""A key for data that leaves this machine no more than the key does."""
+KEYS = {
+    "orders": {"ORDERS_EMAIL_KEYS": "not-a-secret"},
+    "webhooks": {"WEBHOOKS_SECRET_KEYS": "not-a-secret-but-as-long-as-one-has-to-be"},
+}
+"""Keys for data that leaves this machine no more than the key does. Constant, because `up` finds the data of an earlier one."""
+RECEIVERS = {"WEBHOOKS_ALLOWED_NETWORKS": "127.0.0.0/8 ::1/128"}
+"""Receivers of webhooks run on this machine."""
 
 
 class Process(Protocol):
@@ -129,7 +134,8 @@ class System:
         return {
             f"{upper}_DATABASE_URL": self.dsn(service),
             f"{upper}_KAFKA_BOOTSTRAP_SERVERS": self.kafka.bootstrap_servers,
-            **(EMAIL_KEYS if service == "orders" else {}),
+            **KEYS.get(service, {}),
+            **(RECEIVERS if service == "webhooks" else {}),
             "PYTHONUNBUFFERED": "1",
             **self.settings,
             **more,

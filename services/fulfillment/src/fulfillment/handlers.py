@@ -42,7 +42,7 @@ STOCK_ITEMS = Aggregate(
     state=StockItem,
     initial=stock.new_stock_item,
     evolve=stock.evolve_item,
-    all_private=True,
+    shows_revision=True,
     handlers=(on(SetStock, stock.set_stock),),  # over HTTP
     columns={
         "location": ("text", lambda item: item.location),

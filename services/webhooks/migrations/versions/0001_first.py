@@ -2,8 +2,10 @@
 
 import sqlalchemy as sa
 from alembic import op
+from sqlalchemy.dialects import postgresql
 
 from chassis.declare.migrations import create_chassis_tables, drop_chassis_tables
+from chassis.declare.tables import AGGREGATE_STORAGE, aggregate_columns
 
 revision = "0001"
 down_revision = None
@@ -72,9 +74,128 @@ def upgrade() -> None:
         sa.PrimaryKeyConstraint("order_id", name="order_facts_pkey"),
         comment="what only `orders.received` states of an order",
     )
+    op.create_table(
+        "endpoints",
+        *aggregate_columns(),
+        sa.Column("status", sa.Text, nullable=False),
+        sa.Column("created_at", sa.DateTime(timezone=True), nullable=False),
+        sa.Column(
+            "changed_at",
+            sa.DateTime(timezone=True),
+            nullable=False,
+            comment="of the last change: the dispatcher reads what changed",
+        ),
+        sa.CheckConstraint("status in ('pending', 'enabled', 'disabled', 'removed')", name="endpoints_status_known"),
+        postgresql_with=AGGREGATE_STORAGE,
+        comment="one row per endpoint; key = endpoint id",
+    )
+    op.create_index("endpoints_store", "endpoints", ["store_id", "created_at", "key"])
+    op.create_index("endpoints_changed", "endpoints", ["changed_at"])
+    op.create_table(
+        "cursors",
+        sa.Column("endpoint_id", sa.Uuid, nullable=False),
+        sa.Column("store_id", sa.Text, nullable=False),
+        sa.Column("shard", sa.SmallInteger, nullable=False),
+        sa.Column(
+            "position",
+            sa.BigInteger,
+            nullable=False,
+            comment="what is at it or before it was delivered, or is not wanted, or is in `waiting`",
+        ),
+        sa.Column(
+            "moves",
+            sa.Integer,
+            nullable=False,
+            server_default="0",
+            comment="how often a person has set the position: what was delivered before a move no longer moves it",
+        ),
+        sa.Column("failing_since", sa.DateTime(timezone=True), comment="of the first failure behind the last success"),
+        sa.Column("failed_in_a_row", sa.Integer, nullable=False, server_default="0"),
+        sa.Column("failed_total_since", sa.DateTime(timezone=True), comment="since when every attempt has failed"),
+        sa.Column("succeeded_at", sa.DateTime(timezone=True)),
+        sa.PrimaryKeyConstraint("endpoint_id", name="cursors_pkey"),
+        comment="how far an endpoint has come in the feed",
+    )
+    op.create_index("cursors_shard", "cursors", ["shard"])
+    op.create_table(
+        "waiting",
+        sa.Column("endpoint_id", sa.Uuid, nullable=False),
+        sa.Column("position", sa.BigInteger, nullable=False),
+        sa.Column("lane", sa.Uuid, comment="the aggregate whose later events wait behind it; null: none"),
+        sa.Column("tries", sa.SmallInteger, nullable=False),
+        sa.Column("next_at", sa.DateTime(timezone=True), nullable=False),
+        sa.Column("exhausted", sa.Boolean, nullable=False, server_default="false"),
+        sa.Column("last", sa.Text, nullable=False, comment="the outcome of the latest attempt"),
+        sa.PrimaryKeyConstraint("endpoint_id", "position", name="waiting_pkey"),
+        comment="deliveries at or before the cursor of their endpoint that failed",
+    )
+    op.create_table(
+        "attempts",
+        sa.Column("id", sa.Uuid, nullable=False),
+        sa.Column("endpoint_id", sa.Uuid, nullable=False),
+        sa.Column("store_id", sa.Text, nullable=False),
+        sa.Column("position", sa.BigInteger, nullable=False),
+        sa.Column("event_id", sa.Text, nullable=False),
+        sa.Column("type", sa.Text, nullable=False),
+        sa.Column("key", sa.Uuid, nullable=False, comment="of the aggregate: mostly an order"),
+        sa.Column("delivery_id", sa.Text, nullable=False, comment="webhook-id: the same in each attempt"),
+        sa.Column("number", sa.SmallInteger, nullable=False, comment="1 on the first try"),
+        sa.Column("at", sa.DateTime(timezone=True), nullable=False),
+        sa.Column("duration_ms", sa.Integer, nullable=False),
+        sa.Column("outcome", sa.Text, nullable=False),
+        sa.Column("http_status", sa.SmallInteger),
+        sa.Column("response", sa.Text, comment="at most 2 kB of it"),
+        sa.Column("error", sa.Text),
+        sa.Column("replay_id", sa.Uuid),
+        sa.PrimaryKeyConstraint("at", "id", name="attempts_pkey"),
+        postgresql_partition_by="RANGE (at)",
+        comment="a partition per day, dropped after 90 days",
+    )
+    op.create_index("attempts_endpoint", "attempts", ["endpoint_id", "at"])
+    op.create_index("attempts_store", "attempts", ["store_id", "at"])
+    op.create_index("attempts_key", "attempts", ["key", "at"])
+    op.create_index("attempts_event", "attempts", ["event_id"])
+    op.execute("create table attempts_default partition of attempts default")
+    op.create_table(
+        "shards",
+        sa.Column("shard", sa.SmallInteger, nullable=False),
+        sa.Column("holder", sa.Uuid, comment="the process that delivers; null: none"),
+        sa.Column("until", sa.DateTime(timezone=True), comment="end of the lease"),
+        sa.PrimaryKeyConstraint("shard", name="shards_pkey"),
+    )
+    op.execute("insert into shards (shard) select * from generate_series(0, 15)")
+    op.create_table(
+        "replays",
+        sa.Column("id", sa.Uuid, nullable=False),
+        sa.Column("endpoint_id", sa.Uuid, nullable=False),
+        sa.Column("store_id", sa.Text, nullable=False),
+        sa.Column("first", sa.BigInteger, nullable=False),
+        sa.Column("last", sa.BigInteger, nullable=False, comment="frozen when the replay began"),
+        sa.Column(
+            "position",
+            sa.BigInteger,
+            nullable=False,
+            comment="the events up to it were delivered again, or are not wanted",
+        ),
+        sa.Column("types", postgresql.ARRAY(sa.Text), nullable=False, comment="empty: those of the endpoint"),
+        sa.Column("which", sa.Text, nullable=False),
+        sa.Column("as_new", sa.Boolean, nullable=False),
+        sa.Column("status", sa.Text, nullable=False, server_default="running"),
+        sa.Column("delivered", sa.BigInteger, nullable=False, server_default="0"),
+        sa.Column("failed", sa.BigInteger, nullable=False, server_default="0"),
+        sa.Column("actor", sa.Text, nullable=False),
+        sa.Column("created_at", sa.DateTime(timezone=True), nullable=False),
+        sa.Column("ended_at", sa.DateTime(timezone=True)),
+        sa.PrimaryKeyConstraint("id", name="replays_pkey"),
+        sa.CheckConstraint("which in ('all', 'failed', 'missing')", name="replays_which_known"),
+        sa.CheckConstraint("status in ('running', 'paused', 'cancelled', 'finished')", name="replays_status_known"),
+    )
+    op.create_index("replays_endpoint", "replays", ["endpoint_id", "created_at"])
 
 
 def downgrade() -> None:
+    for table in ("replays", "shards", "attempts", "waiting", "cursors", "endpoints"):
+        op.drop_table(table)
     for table in ("order_facts", "feed_epochs", "feed_head", "feed"):
         op.drop_table(table)
     drop_chassis_tables(op)

@@ -1,18 +1,54 @@
-"""What webhooks reads. Start reading here."""
+"""What webhooks reads, and what it decides on. Start reading here."""
 
 from __future__ import annotations
 
 from pathlib import Path
 
-from chassis.declare.service import Service
-from webhooks import api, invariants, retention
+from chassis.declare.service import Aggregate, Service, Share, on
+from webhooks import api, invariants, retention, store
+from webhooks.domain import endpoint
+from webhooks.domain.endpoint import Change, Create, Disable, Enable, Endpoint, Remove, Report, Rotate, Verified
 from webhooks.feed import FEED
 from webhooks.settings import Settings
 from webhooks.tables import metadata
 
+ENDPOINTS = Aggregate(
+    table="endpoints",
+    key="endpoint_id",
+    state=Endpoint,
+    initial=endpoint.new_endpoint,
+    evolve=endpoint.evolve,
+    shows_revision=True,
+    handlers=(
+        on(Create, endpoint.create),  # over HTTP
+        on(Change, endpoint.change),
+        on(Verified, endpoint.verified),
+        on(Enable, endpoint.enable),
+        on(Disable, endpoint.disable),
+        on(Rotate, endpoint.rotate),
+        on(Remove, endpoint.remove),
+        on(Report, endpoint.report),  # the dispatcher
+    ),
+    columns={
+        "status": ("text", lambda state: state.status),
+        "created_at": ("timestamptz", lambda state: state.created_at),
+    },
+    stamps={"changed_at": "true"},
+    rows=store.rows,
+)
+
+STORES = Share(
+    name="stores",
+    needs=endpoint.needs,
+    load=store.load_counts,
+    touched=endpoint.counted,
+    evolve=endpoint.count,
+)
+
 SERVICE = Service(
     name="webhooks",
-    aggregates=(),
+    aggregates=(ENDPOINTS,),
+    shares=(STORES,),
     listener=FEED,  # *.events.v1
     settings=Settings,
     metadata=metadata,
@@ -20,6 +56,6 @@ SERVICE = Service(
     routes=api.routes,
     problems=api.PROBLEMS,
     loops=retention.loops,
-    adopts=False,
+    adopts=False,  # most of an endpoint is not published
     check=invariants.check,
 )

@@ -1,4 +1,4 @@
-"""Tables of the webhooks database: the feed, its head, and facts of orders."""
+"""Tables of the webhooks database: the feed and its head, facts of orders, endpoints and what was delivered to them."""
 
 from __future__ import annotations
 
@@ -13,13 +13,15 @@ from sqlalchemy import (
     Integer,
     MetaData,
     PrimaryKeyConstraint,
+    SmallInteger,
     Table,
     Text,
     Uuid,
     text,
 )
+from sqlalchemy.dialects.postgresql import ARRAY
 
-from chassis.declare.tables import chassis_tables, instant
+from chassis.declare.tables import AGGREGATE_STORAGE, aggregate_columns, chassis_tables, instant
 
 metadata = MetaData()
 chassis_tables(metadata)
@@ -78,4 +80,123 @@ order_facts = Table(
     Column("market", Text, nullable=False),
     PrimaryKeyConstraint("order_id", name="order_facts_pkey"),
     comment="what only `orders.received` states of an order",
+)
+
+endpoints = Table(
+    "endpoints",
+    metadata,
+    *aggregate_columns(),
+    Column("status", Text, nullable=False),
+    instant("created_at", nullable=False),
+    instant("changed_at", nullable=False, comment="of the last change: the dispatcher reads what changed"),
+    Index("endpoints_store", "store_id", "created_at", "key"),
+    Index("endpoints_changed", "changed_at"),
+    CheckConstraint("status in ('pending', 'enabled', 'disabled', 'removed')", name="endpoints_status_known"),
+    postgresql_with=AGGREGATE_STORAGE,
+    comment="one row per endpoint; key = endpoint id",
+)
+
+cursors = Table(
+    "cursors",
+    metadata,
+    Column("endpoint_id", Uuid, nullable=False),
+    Column("store_id", Text, nullable=False),
+    Column("shard", SmallInteger, nullable=False),
+    Column(
+        "position",
+        BigInteger,
+        nullable=False,
+        comment="what is at it or before it was delivered, or is not wanted, or is in `waiting`",
+    ),
+    Column(
+        "moves",
+        Integer,
+        nullable=False,
+        server_default="0",
+        comment="how often a person has set the position: what was delivered before a move no longer moves it",
+    ),
+    instant("failing_since", comment="of the first failure behind the last success"),
+    Column("failed_in_a_row", Integer, nullable=False, server_default="0"),
+    instant("failed_total_since", comment="since when every attempt has failed"),
+    instant("succeeded_at"),
+    PrimaryKeyConstraint("endpoint_id", name="cursors_pkey"),
+    Index("cursors_shard", "shard"),
+    comment="how far an endpoint has come in the feed",
+)
+
+waiting = Table(
+    "waiting",
+    metadata,
+    Column("endpoint_id", Uuid, nullable=False),
+    Column("position", BigInteger, nullable=False),
+    Column("lane", Uuid, comment="the aggregate whose later events wait behind it; null: none"),
+    Column("tries", SmallInteger, nullable=False),
+    instant("next_at", nullable=False),
+    Column("exhausted", Boolean, nullable=False, server_default="false"),
+    Column("last", Text, nullable=False, comment="the outcome of the latest attempt"),
+    PrimaryKeyConstraint("endpoint_id", "position", name="waiting_pkey"),
+    comment="deliveries at or before the cursor of their endpoint that failed",
+)
+
+attempts = Table(
+    "attempts",
+    metadata,
+    Column("id", Uuid, nullable=False),
+    Column("endpoint_id", Uuid, nullable=False),
+    Column("store_id", Text, nullable=False),
+    Column("position", BigInteger, nullable=False),
+    Column("event_id", Text, nullable=False),
+    Column("type", Text, nullable=False),
+    Column("key", Uuid, nullable=False, comment="of the aggregate: mostly an order"),
+    Column("delivery_id", Text, nullable=False, comment="webhook-id: the same in each attempt"),
+    Column("number", SmallInteger, nullable=False, comment="1 on the first try"),
+    instant("at", nullable=False),
+    Column("duration_ms", Integer, nullable=False),
+    Column("outcome", Text, nullable=False),
+    Column("http_status", SmallInteger),
+    Column("response", Text, comment="at most 2 kB of it"),
+    Column("error", Text),
+    Column("replay_id", Uuid),
+    PrimaryKeyConstraint("at", "id", name="attempts_pkey"),
+    Index("attempts_endpoint", "endpoint_id", "at"),
+    Index("attempts_store", "store_id", "at"),
+    Index("attempts_key", "key", "at"),
+    Index("attempts_event", "event_id"),
+    postgresql_partition_by="RANGE (at)",
+    comment="a partition per day, dropped after 90 days",
+)
+
+shards = Table(
+    "shards",
+    metadata,
+    Column("shard", SmallInteger, nullable=False),
+    Column("holder", Uuid, comment="the process that delivers; null: none"),
+    instant("until", comment="end of the lease"),
+    PrimaryKeyConstraint("shard", name="shards_pkey"),
+)
+
+replays = Table(
+    "replays",
+    metadata,
+    Column("id", Uuid, nullable=False),
+    Column("endpoint_id", Uuid, nullable=False),
+    Column("store_id", Text, nullable=False),
+    Column("first", BigInteger, nullable=False),
+    Column("last", BigInteger, nullable=False, comment="frozen when the replay began"),
+    Column(
+        "position", BigInteger, nullable=False, comment="the events up to it were delivered again, or are not wanted"
+    ),
+    Column("types", ARRAY(Text), nullable=False, comment="empty: those of the endpoint"),
+    Column("which", Text, nullable=False),
+    Column("as_new", Boolean, nullable=False),
+    Column("status", Text, nullable=False, server_default="running"),
+    Column("delivered", BigInteger, nullable=False, server_default="0"),
+    Column("failed", BigInteger, nullable=False, server_default="0"),
+    Column("actor", Text, nullable=False),
+    instant("created_at", nullable=False),
+    instant("ended_at"),
+    PrimaryKeyConstraint("id", name="replays_pkey"),
+    Index("replays_endpoint", "endpoint_id", "created_at"),
+    CheckConstraint("which in ('all', 'failed', 'missing')", name="replays_which_known"),
+    CheckConstraint("status in ('running', 'paused', 'cancelled', 'finished')", name="replays_status_known"),
 )

@@ -72,7 +72,7 @@ class Slot:
     @property
     def shown_version(self) -> int:
         """The version that HTTP shows and compares."""
-        return self.revision if self.aggregate.all_private else self.version
+        return self.revision if self.aggregate.shows_revision else self.version
 
     @property
     def change(self) -> Change[Any]:

@@ -74,8 +74,8 @@ class Aggregate(Generic[S]):
     of its transaction."""
     parts: tuple[str, ...] = ()
     """Large fields of the state that rarely change: each has a column of text, written only when it changes."""
-    all_private: bool = False
-    """Whether all its events are private: HTTP then shows and compares its `revision` as its version."""
+    shows_revision: bool = False
+    """Whether HTTP shows and compares its `revision` as its version: private events of it are changes that a client sees."""
     wake_at: Callable[[S], datetime | None] = lambda state: None
     """When this state needs a `Wake`; null: never."""
     resume: Callable[[UUID, str, S], Iterable[Task]] | None = None

@@ -1,4 +1,4 @@
-"""HTTP of webhooks: the feed, by pages or as a stream, single events, cursors."""
+"""Routes of the feed, by pages or as a stream, of single events and of cursors."""
 
 from typing import Annotated, Any, Final, cast
 
@@ -7,7 +7,7 @@ from fastapi.responses import StreamingResponse
 from pydantic import Field
 from sqlalchemy import select
 
-from chassis.declare.app import About, App, Principal, Problems
+from chassis.declare.app import App, Principal
 from chassis.http.bodies import as_json
 from chassis.http.openapi import shown_header
 from chassis.http.paging import CURSOR_PATTERN
@@ -21,15 +21,6 @@ from webhooks.shown import CURSORS, PERSONAL, CloudEvent, CursorShown, Events, c
 from webhooks.streams import MEDIA_TYPE, Streams
 from webhooks.tables import feed
 
-PROBLEMS: Final[Problems] = {
-    "beyond_retention": About(410, "The feed no longer has these events",
-        "The events behind the cursor are older than the retained days, and were dropped.",
-        "`oldest_cursor` is the place before the oldest event. What lies between has to be read from the services."),
-    "too_many_streams": About(429, "Too many streams", "The API key has as many streams open as it may.",
-        "Close one, or read pages with `wait`."),
-    "event_unknown": About(404, "No such event", "The feed has no event of this id in this store: it never was there, or it was dropped.",
-        "`GET /v1/events` lists the events; ids are compared byte for byte."),
-}  # fmt: skip
 REWOUND: Final = "Tradewind-Rewound"
 """Header of an answer that repeats events: the database was restored to an earlier moment than the cursor's."""
 WAIT_SECONDS_MAX: Final = 25
@@ -74,7 +65,7 @@ def routes(app: App) -> APIRouter:
     ) -> Response:
         """The events of the store behind a cursor, in the order of the feed. With `Accept: text/event-stream` as a stream."""
         if (wrong := event_types.unknown(types)) is not None:
-            raise invalid(Invalid("query", "/types", f"Value error, {wrong}"))
+            raise invalid(Invalid("query", "/types", f"Value error, {wrong.detail}"))
         is_stream = MEDIA_TYPE in request.headers.get("accept", "")
         given = last_event_id if is_stream and last_event_id is not None else after
         place, rewound = await reader.resume(Place(*found) if (found := CURSORS.after(given)) is not None else None)

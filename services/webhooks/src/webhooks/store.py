@@ -1,0 +1,65 @@
+"""SQL of endpoints: their places in the feed, and how many a store has."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Final
+
+from asyncpg import Connection
+
+from chassis.declare.service import Change
+from chassis.declare.sql import Piece, Rows, columns
+from webhooks.domain.endpoint import Endpoint, StoreKey, shard_of
+
+# Read in the statement that creates the endpoint: an event with a greater position commits later.
+BEGUN: Final = Piece(
+    """
+cursors_begun as (
+  insert into cursors (endpoint_id, store_id, shard, position)
+  select u.endpoint_id, u.store_id, u.shard, feed_head.position
+  from unnest({0}::uuid[], {1}::text[], {2}::int2[]) as u(endpoint_id, store_id, shard), feed_head)""",
+    3,
+)
+MOVED: Final = Piece(
+    """
+cursors_moved as (
+  update cursors c set position = u.position, moves = u.moves
+  from unnest({0}::uuid[], {1}::bigint[], {2}::int[]) as u(endpoint_id, position, moves) where c.endpoint_id = u.endpoint_id),
+waiting_moved as (delete from waiting w using unnest({0}::uuid[]) as u(endpoint_id) where w.endpoint_id = u.endpoint_id)""",
+    3,
+)
+ENDED: Final = Piece(
+    """
+cursors_ended as (delete from cursors c using unnest({0}::uuid[]) as u(endpoint_id) where c.endpoint_id = u.endpoint_id),
+waiting_ended as (delete from waiting w using unnest({0}::uuid[]) as u(endpoint_id) where w.endpoint_id = u.endpoint_id)""",
+    1,
+)
+
+
+def rows(changes: Sequence[Change[Endpoint]]) -> Sequence[Rows]:
+    """What became of their places. A row is written by one expression at most, as PostgreSQL demands of a statement."""
+    begun, moved, ended = [], [], []
+    for change in changes:
+        before, after = change.before, change.after
+        if after.status == "removed":
+            ended.append((change.key,))
+        elif before.created_at is None:
+            begun.append((change.key, change.store_id, shard_of(change.key)))
+        elif after.moves != before.moves:
+            moved.append((change.key, after.moved_to, after.moves))
+    found = ((BEGUN, begun), (MOVED, moved), (ENDED, ended))
+    return [Rows(piece, columns(some, piece.parameters)) for piece, some in found if some or not changes]
+
+
+# Whoever creates an endpoint of the store waits here, and counts what the one before has committed.
+LOCK_STORES: Final = """
+select pg_advisory_xact_lock(hashtextextended('endpoints of ' || store_id, 0))
+from (select store_id from unnest($1::text[]) as u(store_id) order by store_id) as sorted"""
+COUNT: Final = """
+select store_id, count(*) as endpoints from endpoints where store_id = any($1::text[]) and status <> 'removed' group by store_id"""
+
+
+async def load_counts(tx: Connection, keys: Sequence[StoreKey]) -> Mapping[StoreKey, int]:
+    stores = [key.store_id for key in keys]
+    await tx.fetch(LOCK_STORES, stores)
+    return {StoreKey(row["store_id"]): row["endpoints"] for row in await tx.fetch(COUNT, stores)}

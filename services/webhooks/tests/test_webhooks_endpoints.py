@@ -1,0 +1,276 @@
+"""Endpoints over HTTP on a real PostgreSQL; needs `WEBHOOKS_TEST_DATABASE_URL`."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import os
+from collections.abc import AsyncIterator
+from datetime import UTC, datetime
+from itertools import chain
+from typing import Any
+from uuid import UUID, uuid4
+
+import pytest
+import pytest_asyncio
+from structlog.testing import capture_logs
+from webhooks_feed import Client, Publisher, noted
+
+from chassis.declare.app import Principal
+from chassis.declare.migrations import upgrade
+from chassis.process.app import App
+from webhooks.domain.endpoint import Verified, shard_of
+from webhooks.domain.signing import kind_of, new_secret, public_key_of
+from webhooks.handlers import SERVICE
+from webhooks.settings import Settings
+from webhooks.tables import metadata
+from webhooks.vault import Vault
+
+URL = os.environ.get("WEBHOOKS_TEST_DATABASE_URL", "")
+pytestmark = [pytest.mark.asyncio, pytest.mark.skipif(not URL, reason="WEBHOOKS_TEST_DATABASE_URL is not set")]
+KEY = "a-key-of-a-test-that-is-long-enough"
+BODY = {"url": "https://example.com/hooks?a=b"}
+
+
+@pytest_asyncio.fixture
+async def app() -> AsyncIterator[App]:
+    await upgrade(SERVICE, URL)
+    app = App(SERVICE, Settings(database_url=URL, secret_keys=KEY), "api")
+    async with app.database.connection() as connection:
+        await connection.execute(
+            "truncate feed, feed_epochs, order_facts, inbox, parked, parked_keys, journal, outbox, idempotency,"
+            " endpoints, cursors, waiting, closed_operations"
+        )
+        await connection.execute("update feed_head set epoch = 0, position = 0, certificate = ''")
+    shell = asyncio.create_task(app.shell.run())
+    yield app
+    shell.cancel()
+    await asyncio.gather(shell, return_exceptions=True)
+    app.end_soon()
+    await app.database.close()
+
+
+@pytest_asyncio.fixture
+async def client(app: App) -> Client:
+    return await of_store(app, "st_1")
+
+
+async def of_store(app: App, store: str, *scopes: str) -> Client:
+    return Client(app, await app.keys.create(store, "ann", scopes or ("webhooks.view", "webhooks.edit")))
+
+
+async def created(client: Client, **body: Any) -> dict[str, Any]:
+    status, made, _ = await client.call("POST", "/v1/endpoints", BODY | body)
+    assert status == 201, made
+    return made
+
+
+async def verified(app: App, made: dict[str, Any], store: str = "st_1") -> None:
+    """As when its receiver has answered."""
+    command = Verified(
+        endpoint_id=UUID(made["endpoint_id"]), store_id=store, operation_id=uuid4(), actor="test", url=made["url"]
+    )
+    outcome = await app.submit(Principal("test", store, frozenset()), command)
+    assert outcome.refusal is None
+
+
+async def rows(app: App, query: str, *arguments: Any) -> list[Any]:
+    async with app.database.connection() as connection:
+        return await connection.fetch(query, *arguments)
+
+
+async def test_an_endpoint_is_created_pending_and_shown_without_its_secret(client: Client) -> None:
+    status, made, headers = await client.call("POST", "/v1/endpoints", BODY)
+    assert (status, made["status"], headers["etag"]) == (201, "pending", '"1"')
+    assert kind_of(made["secret"]) == "v1"
+    path = headers["location"]
+    assert path == f"/v1/endpoints/{made['endpoint_id']}"
+    status, shown, headers = await client.answer(path)
+    assert (status, headers["etag"]) == (200, '"1"')
+    assert shown == {name: value for name, value in made.items() if name != "secret"}
+    assert (shown["url"], shown["order"], shown["in_flight"], shown["auth"]) == (
+        BODY["url"],
+        "per_order",
+        8,
+        {"kind": "none"},
+    )
+    assert [sorted(secret) for secret in shown["secrets"]] == [["created_at", "expires_at", "id", "kind", "public_key"]]
+    _, page = await client.get("/v1/endpoints")
+    assert page == {"items": [shown], "next_cursor": None}
+
+
+async def test_a_request_that_is_repeated_creates_one_endpoint_and_shows_the_same_secret(
+    app: App, client: Client
+) -> None:
+    once = {"idempotency-key": "k1"}
+    first, second = [await client.call("POST", "/v1/endpoints", BODY, once) for _ in range(2)]
+    assert first[:2] == second[:2]
+    assert second[2]["idempotency-replayed"] == "true"
+    [stored] = await rows(app, "select body from idempotency")
+    assert first[1]["secret"].encode() not in stored["body"]
+    path = f"/v1/endpoints/{first[1]['endpoint_id']}/rotate"
+    rotations = [await client.call("POST", path, {}, once) for _ in range(2)]
+    assert rotations[0][:2] == rotations[1][:2]
+    assert rotations[0][1]["secret"] != first[1]["secret"]
+
+
+async def test_the_place_in_the_feed_stands_from_the_creation(app: App, client: Client) -> None:
+    publisher = Publisher(app)
+    await publisher.begin("first")
+    await publisher.publish(*(noted("st_1") for _ in range(3)))
+    made = await created(client)
+    await publisher.publish(noted("st_1"))
+    endpoint_id = UUID(made["endpoint_id"])
+    [cursor] = await rows(app, "select endpoint_id, store_id, shard, position, moves from cursors")
+    assert tuple(cursor) == (endpoint_id, "st_1", shard_of(endpoint_id), 3, 0)
+
+
+async def test_a_change_replaces_the_configuration_at_the_version_that_if_match_names(client: Client) -> None:
+    made = await created(client, types=["orders.*"], in_flight=2)
+    path = f"/v1/endpoints/{made['endpoint_id']}"
+    status, shown, headers = await client.call("PUT", path, BODY | {"order": "none"}, {"if-match": '"1"'})
+    assert (status, headers["etag"], shown["order"], shown["types"], shown["in_flight"]) == (200, '"2"', "none", [], 8)
+    status, problem, _ = await client.call("PUT", path, BODY, {"if-match": '"1"'})
+    assert (status, problem["type"], problem["version"]) == (412, "/problems/version_outdated", 2)
+    assert (await client.call("PUT", path, BODY | {"oder": "none"}))[0] == 422
+
+
+async def test_an_endpoint_is_disabled_enabled_and_removed(app: App, client: Client) -> None:
+    made = await created(client)
+    path = f"/v1/endpoints/{made['endpoint_id']}"
+    status, problem, _ = await client.call("POST", f"{path}/enable")
+    assert (status, problem["type"]) == (409, "/problems/not_verified")
+    await verified(app, made)
+    states = [(await client.call("POST", f"{path}/{what}"))[1] for what in ("disable", "enable")]
+    assert [(one["status"], one["disabled_because"]) for one in states] == [("disabled", "request"), ("enabled", None)]
+    [published] = await rows(app, "select type, version, payload from journal where topic = 'webhooks.events.v1'")
+    assert (published["type"], published["version"]) == ("webhooks.endpoint_disabled", 1)
+    status, gone, _ = await client.call("DELETE", path)
+    assert (status, gone["status"], gone["secrets"], gone["url"]) == (200, "removed", [], "")
+    assert (await client.get(path))[0] == (await client.call("DELETE", path))[0] == 404
+    assert (await client.get("/v1/endpoints"))[1]["items"] == []
+    assert await rows(app, "select from cursors") == []
+
+
+async def test_a_rotated_secret_is_shown_once_and_the_old_one_expires(client: Client) -> None:
+    made = await created(client)
+    path = f"/v1/endpoints/{made['endpoint_id']}/rotate"
+    status, rotated, _ = await client.call("POST", path, {"signature": "v1a", "overlap_hours": 1})
+    assert (status, kind_of(rotated["secret"])) == (200, "v1a")
+    new, old = rotated["secrets"]
+    assert (new["kind"], new["public_key"], new["expires_at"]) == ("v1a", public_key_of(rotated["secret"]), None)
+    left = (datetime.fromisoformat(old["expires_at"]) - datetime.now(UTC)).total_seconds()
+    assert 3_500 < left <= 3_600
+    brought = new_secret()
+    assert (await client.call("POST", path, {"secret": brought}))[1]["secret"] == brought
+    status, problem, _ = await client.call("POST", path, {})
+    assert (status, problem["type"]) == (409, "/problems/too_many_secrets")
+
+
+async def test_no_store_sees_or_changes_anothers_endpoint(app: App, client: Client) -> None:
+    made = await created(client)
+    other = await of_store(app, "st_2")
+    path = f"/v1/endpoints/{made['endpoint_id']}"
+    assert (await other.get("/v1/endpoints"))[1]["items"] == []
+    assert (await other.get(path))[0] == 404
+    for method, below, body in (
+        ("PUT", "", BODY), ("DELETE", "", None), ("POST", "/enable", None), ("POST", "/disable", None), ("POST", "/rotate", {}),
+    ):  # fmt: skip
+        status, problem, _ = await other.call(method, path + below, body)
+        assert (status, problem["type"]) == (404, "/problems/resource_unknown"), below
+    once = {"idempotency-key": "k"}
+    mine, theirs = [(await one.call("POST", "/v1/endpoints", BODY, once))[1] for one in (client, other)]
+    assert mine["endpoint_id"] != theirs["endpoint_id"]
+    assert [one["endpoint_id"] for one in (await other.get("/v1/endpoints"))[1]["items"]] == [theirs["endpoint_id"]]
+
+
+async def test_a_store_has_exactly_so_many_endpoints_also_if_they_are_created_at_the_same_time(
+    app: App, client: Client, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("webhooks.domain.endpoint.ENDPOINTS_MAX", 5)
+    second = asyncio.create_task(app.shell.run())  # as many batches at the same time as a process has
+    answers = await asyncio.gather(*(client.call("POST", "/v1/endpoints", BODY) for _ in range(12)))
+    second.cancel()
+    assert sorted(status for status, _, _ in answers) == [201] * 5 + [409] * 7
+    assert {one["type"] for status, one, _ in answers if status == 409} == {"/problems/too_many_endpoints"}
+    made = next(one for status, one, _ in answers if status == 201)
+    assert (await client.call("DELETE", f"/v1/endpoints/{made['endpoint_id']}"))[0] == 200
+    await created(client)
+
+
+@pytest.mark.parametrize(("scopes", "view", "edit"), [
+    (["webhooks.view"], 200, 403), (["webhooks.edit"], 403, 201), (["events.view"], 403, 403), (["*"], 200, 201),
+])  # fmt: skip
+async def test_reading_and_changing_are_scopes_of_their_own(app: App, scopes: list[str], view: int, edit: int) -> None:
+    client = await of_store(app, "st_1", *scopes)
+    assert (await client.get("/v1/endpoints"))[0] == view
+    assert (await client.call("POST", "/v1/endpoints", BODY))[0] == edit
+
+
+async def test_personal_values_go_to_an_endpoint_only_of_a_key_that_may_see_them(app: App, client: Client) -> None:
+    status, problem, _ = await client.call("POST", "/v1/endpoints", BODY | {"personal": True})
+    assert (status, problem["type"]) == (403, "/problems/scope_missing")
+    may = await of_store(app, "st_1", "webhooks.edit", "personal.view")
+    made = await created(may, personal=True)
+    path = f"/v1/endpoints/{made['endpoint_id']}"
+    assert (await client.call("PUT", path, BODY | {"personal": True, "url": "https://elsewhere.example/"}))[0] == 403
+
+
+async def test_without_a_key_for_secrets_nothing_is_created(app: App, client: Client) -> None:
+    closed = App(SERVICE, Settings(database_url=URL), "api")
+    status, problem, _ = await Client(closed, client.key).call("POST", "/v1/endpoints", BODY)
+    assert (status, problem["type"]) == (409, "/problems/secret_unstorable")
+    assert await rows(app, "select from endpoints") == []
+    await closed.database.close()
+
+
+async def test_a_stored_answer_whose_key_is_gone_says_so(app: App, client: Client) -> None:
+    once = {"idempotency-key": "k"}
+    await client.call("POST", "/v1/endpoints", BODY, once)
+    other = App(SERVICE, Settings(database_url=URL, secret_keys="another-key-of-a-test-long-enough"), "api")
+    shell = asyncio.create_task(other.shell.run())
+    status, problem, _ = await Client(other, client.key).call("POST", "/v1/endpoints", BODY, once)
+    assert (status, problem["type"]) == (409, "/problems/secret_unreadable")
+    shell.cancel()
+    await asyncio.gather(shell, return_exceptions=True)
+    await other.database.close()
+
+
+async def test_no_secret_is_in_a_table_a_log_or_an_answer_that_does_not_make_it(app: App, client: Client) -> None:
+    brought = new_secret()
+    with capture_logs() as logs:
+        made = await created(client, secret=brought)
+        path = f"/v1/endpoints/{made['endpoint_id']}"
+        _, rotated, _ = await client.call("POST", f"{path}/rotate", {}, {"idempotency-key": "k"})
+        answers = [
+            (await client.call("PUT", path, BODY | {"in_flight": 1}))[1],
+            (await client.get(path))[1],
+            (await client.get("/v1/endpoints"))[1],
+            (await client.call("POST", "/v1/endpoints", BODY | {"secret": brought + "x", "oops": brought}))[1],
+            (await client.call("DELETE", path))[1],
+        ]
+    secrets = [made["secret"], rotated["secret"]]
+    assert brought == made["secret"]
+    tables = await rows(
+        app, "select relname from pg_class where relkind in ('r', 'p') and relnamespace = 'public'::regnamespace"
+    )
+    assert {table.name for table in metadata.sorted_tables} <= {row["relname"] for row in tables}
+    stored = [await rows(app, f'select * from "{row["relname"]}"') for row in tables]
+    texts = [repr(tuple(row)) for row in chain.from_iterable(stored)] + [json.dumps(answers), repr(logs)]
+    assert any("endpoint_created" in text for text in texts)
+    for secret in secrets:
+        assert not [text for text in texts if secret.partition("_")[2] in text]
+    [doc] = await rows(app, "select payload from journal where type = 'webhooks.endpoint_created'")
+    sealed = json.loads(doc["payload"])["secret"]["sealed"]
+    assert Vault([KEY]).open(UUID(made["endpoint_id"]), sealed) == brought
+
+
+@pytest.mark.parametrize("what", [
+    {"batch": {"max": 10, "wait_ms": 100}}, {"rate": {"per_second": 5}}, {"notify_url": "https://example.com/n"},
+    {"auth": {"kind": "headers", "headers": {"authorization": "Bearer x"}}},
+    {"auth": {"kind": "oauth2", "token_url": "https://example.com/t", "client_id": "a", "client_secret": "b"}},
+])  # fmt: skip
+async def test_what_is_not_delivered_yet_is_refused(client: Client, what: dict[str, Any]) -> None:
+    status, problem, _ = await client.call("POST", "/v1/endpoints", BODY | what)
+    assert (status, problem["type"]) == (422, "/problems/request_invalid")
+    assert [error["pointer"] for error in problem["errors"]] == [f"/{next(iter(what))}"]
