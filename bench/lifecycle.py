@@ -22,8 +22,8 @@ from chassis.batch.aggregates import whole
 from contracts.base import Command, to_json
 from contracts.deciding import Context, Folded
 from contracts.orders import ConfirmEdit, EditChanges, LineEdit, OpenEdit, Refund
-from orders.domain import decisions
-from orders.domain.order import Order
+from orders.domain.decisions import requests
+from orders.domain.state.order import Order
 from orders.store import PARTS
 from orders.tables import orders
 
@@ -120,13 +120,13 @@ def decided(shop: Shop, series: str, times: int) -> Decided:
     changes = EditChanges(lines=(LineEdit(line_id=LINE, unit_price_minor=2 * DEARER_MINOR),))
     opened = OpenEdit(**asked, changes=changes)
     milliseconds = {
-        "open_an_edit": _median_ms(document, decisions.open_edit, opened),
+        "open_an_edit": _median_ms(document, requests.open_edit, opened),
         "confirm_an_edit": _median_ms(
-            to_json(_after(document, decisions.open_edit, opened)),
-            decisions.confirm_edit,
+            to_json(_after(document, requests.open_edit, opened)),
+            requests.confirm_edit,
             ConfirmEdit(**asked, edit_id=opened.operation_id),
         ),
-        "refund": _median_ms(document, decisions.refund, Refund(**asked, goodwill_minor=1)),
+        "refund": _median_ms(document, requests.refund, Refund(**asked, goodwill_minor=1)),
     }
     return Decided(milliseconds, len(document) / 1000)
 

@@ -22,7 +22,7 @@ import asyncpg
 from chassis.batch.database import Database
 from chassis.declare.migrations import upgrade
 from orders.api.listing import Asked, filters
-from orders.domain import searched
+from orders.domain.shown import searched
 from orders.handlers import SERVICE
 from orders.search import Search, Sort
 from orders.settings import Settings

@@ -30,7 +30,7 @@ from invoicing.domain.billing import DocumentKey
 from invoicing.domain.sellers import SellerTerms
 from invoicing.domain.series import Numbering, SeriesKey
 from invoicing.handlers import SERVICE as INVOICING
-from orders.domain.order import MarketKey
+from orders.domain.state.order import MarketKey
 from orders.handlers import SERVICE as ORDERS
 from payments.handlers import SERVICE as PAYMENTS
 

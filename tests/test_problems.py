@@ -17,7 +17,7 @@ from pydantic import BaseModel
 from chassis.http.problems import PROBLEMS, install_problems, pages
 from contracts.base import Day, Event, Timestamp
 from contracts.registry import MESSAGES
-from orders.domain.actions import ACTIONS
+from orders.domain.decisions.actions import ACTIONS
 
 ROOT = Path(__file__).parents[1]
 CHASSIS = ROOT / "libs/chassis/src/chassis"

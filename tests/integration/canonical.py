@@ -6,7 +6,7 @@ import hashlib
 import json
 from typing import Any
 
-from orders.domain.order import Order
+from orders.domain.state.order import Order
 from tests.integration.shop import Shop
 
 ORDERS = """

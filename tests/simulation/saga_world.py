@@ -30,7 +30,7 @@ from invoicing.domain.billing import Billings, DocumentKey
 from invoicing.domain.sellers import SellerTerms
 from invoicing.domain.series import Numbering
 from invoicing.handlers import SERVICE as INVOICING
-from orders.domain.order import Order
+from orders.domain.state.order import Order
 from orders.handlers import SERVICE as ORDERS
 from payments.domain.gateway import GatewayCall, GatewayOutcome
 from payments.domain.ledger import Ledger

@@ -18,17 +18,19 @@ import test_simulation_saga as simulation
 
 from contracts import invoicing
 from contracts.ids import derived
-from orders.domain import actions, answers, decisions, forcing, processes, undo, views
-from orders.domain.edit import EDIT
-from orders.domain.holds import HOLD
-from orders.domain.order import Progressed
-from orders.domain.place import GIVE_BACK, PLACE, placed
-from orders.domain.process import Process, Processes, Step, Undo
-from orders.domain.processes import PROCESSES
-from orders.domain.refund import REFUND
-from orders.domain.run import Run, RunData
-from orders.domain.settle import SETTLE
-from orders.domain.story import Story
+from orders.domain.decisions import actions, answers, forcing, requests
+from orders.domain.engine.process import Process, Processes, Step, Undo
+from orders.domain.engine.story import Story
+from orders.domain.processes import kinds, undo
+from orders.domain.processes.edit import EDIT
+from orders.domain.processes.holds import HOLD
+from orders.domain.processes.kinds import PROCESSES
+from orders.domain.processes.place import GIVE_BACK, PLACE, placed
+from orders.domain.processes.refund import REFUND
+from orders.domain.processes.settle import SETTLE
+from orders.domain.shown import views
+from orders.domain.state.order import Progressed
+from orders.domain.state.run import Run, RunData
 
 
 class ToyData(RunData):
@@ -74,7 +76,7 @@ def begun_by(place: Process, toy: Process, monkeypatch: pytest.MonkeyPatch, susp
     precedence: Any = {**beside, **PROCESSES.precedence, **of_toy, **suspended}
     declared = (place, SETTLE, REFUND, HOLD, EDIT, toy)
     known = Processes((*declared, undo.derived(*declared, last=GIVE_BACK)), precedence)
-    for module in (actions, decisions, answers, forcing, processes, views, simulation):
+    for module in (actions, answers, forcing, requests, kinds, views, simulation):
         monkeypatch.setattr(module, "PROCESSES", known)
 
 

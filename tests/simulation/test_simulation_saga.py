@@ -57,14 +57,14 @@ from contracts.orders import (
 )
 from contracts.payments import MoneyLine, Outcome, Refund
 from contracts.snapshot import Line, OrderContent, Quantities, Tax, Totals
-from orders.domain import edit, refund
-from orders.domain.actions import ACTIONS, allowed
-from orders.domain.amounts import payable
-from orders.domain.exceptions import why_not
-from orders.domain.order import Order, Progressed, has_shipped, is_invoiced
-from orders.domain.processes import PROCESSES
-from orders.domain.run import Run
-from orders.domain.views import waiting
+from orders.domain.content.amounts import payable
+from orders.domain.decisions.actions import ACTIONS, allowed
+from orders.domain.decisions.exceptions import why_not
+from orders.domain.processes import edit, refund
+from orders.domain.processes.kinds import PROCESSES
+from orders.domain.shown.views import waiting
+from orders.domain.state.order import Order, Progressed, has_shipped, is_invoiced
+from orders.domain.state.run import Run
 from orders.handlers import ORDERS
 
 LONG = os.environ.get("HYPOTHESIS_PROFILE") == "long"

@@ -43,8 +43,8 @@ from contracts.orders import (
     RetryRefund,
 )
 from contracts.snapshot import Address, Buyer, Line, OrderContent, Quantities, Snapshot, Source, Tax, Totals
-from orders.domain.order import MarketKey, Order, evolve, initial
-from orders.domain.processes import wake_at
+from orders.domain.processes.kinds import wake_at
+from orders.domain.state.order import MarketKey, Order, evolve, initial
 from orders.handlers import ORDERS
 
 NOW = datetime(2026, 1, 2, 3, 4, 5, tzinfo=UTC)

@@ -17,8 +17,8 @@ from contracts.base import Command
 from contracts.orders import CaptureLine, LineEdit
 from contracts.payments import Capture, Refund
 from contracts.snapshot import Address
-from orders.domain import edit, refund
-from orders.domain.actions import ACTIONS, legal
+from orders.domain.decisions.actions import ACTIONS, legal
+from orders.domain.processes import edit, refund
 from orders.handlers import SERVICE
 
 TWO: Final = content(line("1", 10_00, quantity=2), line("2", 5_00))

@@ -16,8 +16,8 @@ from contracts.invoicing import Issue, TaxPart
 from contracts.money import vat_by_rate
 from contracts.payments import Authorize, Capture
 from contracts.snapshot import Line, OrderContent, Quantities, Tax, TaxCollection, Totals
-from orders.domain.amounts import amounts, grand_minor, payable, ships_anything
-from orders.domain.settle import SettleData
+from orders.domain.content.amounts import amounts, grand_minor, payable, ships_anything
+from orders.domain.processes.settle import SettleData
 
 AMOUNTS = st.integers(0, 10_000) | st.integers(0, 10**12)
 RATES = st.sampled_from(["0", "5.5", "8.1", "17", "20.00", "25.5"])

@@ -30,8 +30,8 @@ from contracts.orders import (
     Unarchived,
     json_object,
 )
-from orders.domain import actions
-from orders.domain.annotations import NONE, metadata_after, tags_after
+from orders.domain.decisions import actions
+from orders.domain.state.annotations import NONE, metadata_after, tags_after
 
 URL = "https://files.example.com/claims/1.pdf"
 

@@ -13,7 +13,7 @@ from pydantic import ValidationError
 from contracts.fulfillment import Start
 from contracts.orders import Approved, MarketTerms, PaymentChanged, Placed
 from contracts.payments import Capture
-from orders.domain.views import waiting
+from orders.domain.shown.views import waiting
 
 BELOW: dict[str, Any] = {"approval": "manual", "currency": "EUR", "approve_below_minor": 10_00}
 

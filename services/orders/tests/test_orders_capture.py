@@ -12,8 +12,8 @@ from contracts.fulfillment import Start
 from contracts.invoicing import Issue
 from contracts.orders import Approved, CaptureLine, CaptureRequested, Completed, MarketTerms, PaymentChanged, Placed
 from contracts.payments import Authorize, Capture
-from orders.domain.actions import allowed
-from orders.domain.views import waiting
+from orders.domain.decisions.actions import allowed
+from orders.domain.shown.views import waiting
 
 TWO = (line("1", 10_00, quantity=3), line("2", 5_00))
 

@@ -27,7 +27,7 @@ from contracts.orders import (
 )
 from contracts.payments import Authorize, Capture, Refund, Void
 from contracts.snapshot import Address, Cancellation, Line, OrderContent, TaxCollection, UpstreamRefund
-from orders.domain import changes
+from orders.domain.processes import changes
 
 MUG, BOWL, CUP = line("1", 10_00, quantity=2), line("2", 5_00), line("3", 2_00)
 SOLD = content(MUG, BOWL, CUP)

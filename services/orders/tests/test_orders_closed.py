@@ -13,10 +13,12 @@ from orders_play import Play, content, line, uid
 from contracts import fulfillment, invoicing, payments
 from contracts.orders import LineEdit, RefundLine, Resolution
 from contracts.snapshot import OrderContent, UpstreamRefund
-from orders.domain import actions, edit, refund, settle, story
-from orders.domain.order import Order, ProcessClosed, RefundAdopted
-from orders.domain.run import Run
-from orders.domain.views import waiting
+from orders.domain.decisions import actions
+from orders.domain.engine import story
+from orders.domain.processes import edit, refund, settle
+from orders.domain.shown.views import waiting
+from orders.domain.state.order import Order, ProcessClosed, RefundAdopted
+from orders.domain.state.run import Run
 
 SOLD = content(line("1", 20_00, quantity=2), line("2", 10_00), shipping=4_95)
 Act = Callable[[Play], Any]

@@ -27,11 +27,11 @@ from contracts.orders import (
 )
 from contracts.payments import Authorize, Capture, MoneyLine, Refund, Void
 from contracts.snapshot import Address, OrderContent
-from orders.domain import edit
-from orders.domain.actions import allowed
-from orders.domain.amounts import payable
-from orders.domain.order import Order
-from orders.domain.views import waiting
+from orders.domain.content.amounts import payable
+from orders.domain.decisions.actions import allowed
+from orders.domain.processes import edit
+from orders.domain.shown.views import waiting
+from orders.domain.state.order import Order
 
 THERE = Address(name="Bo", line1="2 Way", city="Lyon", country="FR")
 CHEAPER = LineEdit(line_id="1", quantity=1)

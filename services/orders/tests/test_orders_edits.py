@@ -16,10 +16,10 @@ from contracts.orders.edits import EDIT_CODES, EditChanges, LineEdit, NewLine
 from contracts.payments import MoneyLine
 from contracts.snapshot import Address, Cancellation, OrderContent, Quantities, Tax
 from orders.api.edits import current_lines
-from orders.domain.amounts import amounts, grand_minor, itemized, payable
-from orders.domain.edits import applied
-from orders.domain.facts import AuthorizationFact, ShipmentFact
-from orders.domain.previews import difference, money, obstacles, total
+from orders.domain.content.amounts import amounts, grand_minor, itemized, payable
+from orders.domain.content.edits import applied
+from orders.domain.content.facts import AuthorizationFact, ShipmentFact
+from orders.domain.content.previews import difference, money, obstacles, total
 
 RED = NewLine(sku="RED", title="Red", quantity=2, unit_price_minor=7_00, tax=(Tax(rate="19"),))
 

@@ -27,9 +27,11 @@ from contracts.orders import (
 )
 from contracts.payments import Authorize
 from contracts.snapshot import Address, Buyer, Cancellation, OrderContent, Quantities, UpstreamRefund, Windows
-from orders.domain import differences, exceptions, snapshots
-from orders.domain.actions import allowed
-from orders.domain.views import waiting
+from orders.domain.content import snapshots
+from orders.domain.decisions import exceptions
+from orders.domain.decisions.actions import allowed
+from orders.domain.processes import differences
+from orders.domain.shown.views import waiting
 
 NEW_ADDRESS = Address(name="Ann", line1="2 Way", city="Lyon", country="FR")
 REFUND = UpstreamRefund(external_refund_id="R1", amount_minor=5_00)

@@ -14,7 +14,7 @@ from chassis.batch.inbound import Inbound
 from chassis.batch.unit_of_work import Batch
 from contracts.base import Event
 from contracts.snapshot import OrderContent
-from orders.domain import order
+from orders.domain.state import order
 from orders.handlers import ORDERS, SERVICE
 
 

@@ -18,8 +18,8 @@ from contracts.orders import (
     PaymentChanged,
     StepFailed,
 )
-from orders.domain.actions import allowed
-from orders.domain.views import waiting
+from orders.domain.decisions.actions import allowed
+from orders.domain.shown.views import waiting
 
 
 @pytest.fixture

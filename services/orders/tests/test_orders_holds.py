@@ -24,8 +24,8 @@ from contracts.orders import (
     Released,
 )
 from contracts.payments import Authorize, Capture, Void
-from orders.domain.actions import allowed
-from orders.domain.views import waiting, waiting_step
+from orders.domain.decisions.actions import allowed
+from orders.domain.shown.views import waiting, waiting_step
 
 
 def refused(play: Play) -> str:

@@ -33,9 +33,9 @@ from contracts.snapshot import (
     Windows,
 )
 from orders.api.shown import shown
-from orders.domain import differences
-from orders.domain.amounts import amounts, payable
-from orders.domain.views import waiting
+from orders.domain.content.amounts import amounts, payable
+from orders.domain.processes import differences
+from orders.domain.shown.views import waiting
 
 PARIS = Address(name="Ann", line1="1 Way", city="Paris", country="FR")
 """Where the orders of a play go."""

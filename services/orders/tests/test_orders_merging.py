@@ -7,8 +7,8 @@ from hypothesis import strategies as st
 from orders_play import content, line
 
 from contracts.snapshot import Address, Cancellation, Line, OrderContent, Quantities
-from orders.domain import differences
-from orders.domain.merging import merged
+from orders.domain.content.merging import merged
+from orders.domain.processes import differences
 
 CODES = ("address_changed", "snapshot_changed", "line_cancelled")
 BASE = content(line("1", 10_00, quantity=3), line("2", 5_00), line("3", 2_00), shipping=1_00)

@@ -10,7 +10,7 @@ from contracts.fulfillment import CancelShipments, Release, Reserve, Start
 from contracts.invoicing import Issue
 from contracts.orders import Cancelled, CancelRefused, Completed, FulfillmentChanged, PaymentChanged
 from contracts.payments import Authorize, Capture, Void
-from orders.domain.views import waiting, waiting_since, waiting_step
+from orders.domain.shown.views import waiting, waiting_since, waiting_step
 
 
 def test_what_has_no_answer_is_asked_again_with_the_same_operation_30_s_doubling_to_15_min(play: Play) -> None:

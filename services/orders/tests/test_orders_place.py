@@ -17,8 +17,8 @@ from contracts.orders import (
     Received,
 )
 from contracts.payments import Authorize, Capture, Void
-from orders.domain.actions import allowed
-from orders.domain.views import waiting, waiting_step
+from orders.domain.decisions.actions import allowed
+from orders.domain.shown.views import waiting, waiting_step
 
 
 def test_an_order_is_carried_from_the_snapshot_to_its_completion(play: Play) -> None:

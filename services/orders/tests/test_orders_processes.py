@@ -9,12 +9,12 @@ from pydantic import ValidationError
 from contracts.invoicing import Credit, Issue
 from contracts.orders import PaymentChanged, StepFailed
 from contracts.payments import Authorize, Capture, MoneyLine, Refund, Void
-from orders.domain.order import Order
-from orders.domain.place import PLACE, PlaceData
-from orders.domain.process import Process, Processes, Step
-from orders.domain.processes import PROCESSES, UNDO
-from orders.domain.run import Run
-from orders.domain.settle import SETTLE, SettleData
+from orders.domain.engine.process import Process, Processes, Step
+from orders.domain.processes.kinds import PROCESSES, UNDO
+from orders.domain.processes.place import PLACE, PlaceData
+from orders.domain.processes.settle import SETTLE, SettleData
+from orders.domain.state.order import Order
+from orders.domain.state.run import Run
 
 
 def test_a_pair_of_kinds_that_is_not_decided_stops_the_import() -> None:

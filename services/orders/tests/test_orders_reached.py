@@ -11,7 +11,7 @@ from orders_play import Play, content, market
 
 from contracts.orders import FulfillmentStatus, PaymentStatus, Status
 from orders.api.shown import shown
-from orders.domain.reached import COLUMNS, Word, has_ended, has_reached
+from orders.domain.shown.reached import COLUMNS, Word, has_ended, has_reached
 from orders.store import COLUMNS as OF_THE_ROW
 
 WORDS: tuple[Word, ...] = get_args(Word)

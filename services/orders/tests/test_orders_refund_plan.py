@@ -16,8 +16,8 @@ from contracts.invoicing import InvoiceLine
 from contracts.money import EXPONENTS
 from contracts.payments import MoneyLine
 from contracts.vat import NOTHING, credited
-from orders.domain.facts import CapturedLine, CaptureFact
-from orders.domain.refunds import Part, Taken, Wanted, left_minor, plan
+from orders.domain.content.facts import CapturedLine, CaptureFact
+from orders.domain.content.refunds import Part, Taken, Wanted, left_minor, plan
 
 LINES = ("1", "2", "3")
 

@@ -8,10 +8,10 @@ from contracts.fulfillment import Reserve
 from contracts.orders import MarketTerms, Received
 from contracts.snapshot import Snapshot
 from orders.api.requests import NewOrder
-from orders.domain.actions import allowed
-from orders.domain.decisions import MarketKey, needs_market
-from orders.domain.order import initial
-from orders.domain.views import waiting
+from orders.domain.decisions.actions import allowed
+from orders.domain.decisions.requests import MarketKey, needs_market
+from orders.domain.shown.views import waiting
+from orders.domain.state.order import initial
 
 
 def test_an_order_over_http_starts_placing_and_answers_its_operation(play: Play) -> None:

@@ -361,7 +361,7 @@ select store_id, mark, at, key from made cross join lateral unnest(array['status
 
 async def fill(app: App, many: int) -> None:
     """Completed orders of 20 stores, a twentieth of them cancelled; each store has one of 20 colours of cancelled orders."""
-    from orders.domain.searched import lexeme
+    from orders.domain.shown.searched import lexeme
 
     async with app.database.transaction() as tx:
         await tx.execute("create temporary table prefixes (store_id text, prefix text) on commit drop")

@@ -13,10 +13,10 @@ from chassis.declare.service import Change
 from contracts.snapshot import Address, Buyer
 from orders import indexing
 from orders.api.listing import Asked
-from orders.domain import searched
-from orders.domain.order import Order, initial
-from orders.domain.searched import lexeme, marks, words
-from orders.domain.views import in_flight, waits_since
+from orders.domain.shown import searched
+from orders.domain.shown.searched import lexeme, marks, words
+from orders.domain.shown.views import in_flight, waits_since
+from orders.domain.state.order import Order, initial
 
 
 def written(before: Order, after: Order) -> dict[str, list[tuple[Any, ...]]]:

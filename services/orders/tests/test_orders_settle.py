@@ -18,8 +18,8 @@ from contracts.orders import (
 )
 from contracts.payments import Authorize, Capture, MoneyLine, MoneyTotals, Voided
 from contracts.snapshot import Quantities, Tax, TaxCollection
-from orders.domain.actions import allowed
-from orders.domain.views import waiting
+from orders.domain.decisions.actions import allowed
+from orders.domain.shown.views import waiting
 
 
 def test_a_rejected_invoice_is_an_exception_and_the_order_stays(play: Play) -> None:

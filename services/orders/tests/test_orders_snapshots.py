@@ -21,8 +21,8 @@ from contracts.orders import (
 )
 from contracts.payments import Authorize
 from contracts.snapshot import Address, Buyer, Cancellation, Quantities, Tax
-from orders.domain.actions import allowed
-from orders.domain.views import waiting
+from orders.domain.decisions.actions import allowed
+from orders.domain.shown.views import waiting
 
 
 def test_the_terms_of_the_market_are_read_again_until_the_order_starts_and_later_terms_change_nothing(

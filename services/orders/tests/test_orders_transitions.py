@@ -20,7 +20,7 @@ from contracts.orders import (
     Received,
     Reinstated,
 )
-from orders.domain import transitions
+from orders.domain.state import transitions
 
 STATUSES = ("unreceived", "pending", "editing", "placing", "placed", "approved", "cancelled")
 FULFILLMENT = ("unfulfilled", "in_progress", "fulfilled", "not_required")

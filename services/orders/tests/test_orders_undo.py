@@ -20,8 +20,8 @@ from contracts.orders import (
     StepFailed,
 )
 from contracts.payments import Authorize, Capture, Refund, Void
-from orders.domain.actions import allowed
-from orders.domain.views import waiting
+from orders.domain.decisions.actions import allowed
+from orders.domain.shown.views import waiting
 
 
 def undone(play: Play, status: str) -> None:

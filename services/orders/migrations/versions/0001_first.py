@@ -98,7 +98,7 @@ def upgrade() -> None:
         sa.Column("amount_minor", sa.BigInteger, nullable=False, comment="grand_minor; -1: not priced yet"),
         sa.Column("number", sa.Text(collation="C"), nullable=False),
         sa.Column("archived", sa.Boolean, nullable=False),
-        sa.Column("words", TSVECTOR, nullable=False, comment="lexemes: see orders.domain.searched"),
+        sa.Column("words", TSVECTOR, nullable=False, comment="lexemes: see orders.domain.shown.searched"),
         sa.PrimaryKeyConstraint("key", name="order_search_pkey"),
         comment="what an order is found by that its events do not change; written with its content",
     )

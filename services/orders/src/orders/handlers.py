@@ -36,7 +36,9 @@ from contracts.orders import (
 from contracts.registry import SNAPSHOTS, SNAPSHOTS_BULK
 from contracts.snapshot import Snapshot
 from orders import api, invariants, store
-from orders.domain import annotating, answers, decisions, forcing, order, processes
+from orders.domain.decisions import annotating, answers, forcing, requests
+from orders.domain.processes import kinds
+from orders.domain.state import order
 from orders.settings import Settings
 from orders.tables import metadata
 
@@ -46,29 +48,29 @@ ORDERS = Aggregate(
     state=order.Order,
     initial=order.initial,
     evolve=order.evolve,
-    wake_at=processes.wake_at,
+    wake_at=kinds.wake_at,
     columns=store.COLUMNS,
     stamps=store.STAMPS,
     parts=store.PARTS,
     rows=store.rows,
     handlers=(
         # marketplace.orders.v1
-        on(Snapshot, decisions.snapshot),
+        on(Snapshot, requests.snapshot),
         # orders.commands.v1, and the same over HTTP
-        on(Place, decisions.place),
-        on(Approve, decisions.approve),
-        on(CaptureOrder, decisions.capture),
-        on(ApproveAndCapture, decisions.approve_and_capture),
-        on(Cancel, decisions.cancel),
-        on(OpenEdit, decisions.open_edit),
-        on(ChangeEdit, decisions.change_edit),
-        on(ConfirmEdit, decisions.confirm_edit),
-        on(DiscardEdit, decisions.discard_edit),
-        on(Retry, decisions.retry),
-        on(Resolve, decisions.resolve),
-        on(Refund, decisions.refund),
-        on(RetryRefund, decisions.retry_refund),
-        on(GiveUpRefund, decisions.give_up_refund),
+        on(Place, requests.place),
+        on(Approve, requests.approve),
+        on(CaptureOrder, requests.capture),
+        on(ApproveAndCapture, requests.approve_and_capture),
+        on(Cancel, requests.cancel),
+        on(OpenEdit, requests.open_edit),
+        on(ChangeEdit, requests.change_edit),
+        on(ConfirmEdit, requests.confirm_edit),
+        on(DiscardEdit, requests.discard_edit),
+        on(Retry, requests.retry),
+        on(Resolve, requests.resolve),
+        on(Refund, requests.refund),
+        on(RetryRefund, requests.retry_refund),
+        on(GiveUpRefund, requests.give_up_refund),
         on(Archive, annotating.archive),
         on(Unarchive, annotating.unarchive),
         on(AddNote, annotating.add_note),
@@ -76,8 +78,8 @@ ORDERS = Aggregate(
         on(SetMetadata, annotating.set_metadata),
         on(AddAttachment, annotating.add_attachment),
         on(SetReference, annotating.set_reference),
-        on(Hold, decisions.hold),
-        on(Release, decisions.release),
+        on(Hold, requests.hold),
+        on(Release, requests.release),
         on(Force, forcing.force),
         # payments.events.v1
         on(payments.Authorized, answers.authorized),
@@ -109,13 +111,13 @@ ORDERS = Aggregate(
         on(invoicing.Credited, answers.credited),
         on(invoicing.Failed, answers.rejected),
         # its own timers
-        on(Wake, decisions.wake),
+        on(Wake, requests.wake),
     ),
 )
 
 MARKETS = Share(
     name="markets",
-    needs=decisions.needs_market,
+    needs=requests.needs_market,
     load=store.load_markets,
     touched=lambda event: (),
     evolve=lambda state, key, event: state,

@@ -9,9 +9,9 @@ from uuid import UUID
 
 from chassis.declare.service import Change
 from chassis.declare.sql import Piece, Rows, columns
-from orders.domain import searched
-from orders.domain.annotations import NONE
-from orders.domain.order import Order
+from orders.domain.shown import searched
+from orders.domain.state.annotations import NONE
+from orders.domain.state.order import Order
 from orders.settings import email_keys
 
 SEARCHED: Final = Piece(

@@ -11,9 +11,9 @@ from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Final
 
-from orders.domain import transitions
-from orders.domain.actions import ACTIONS, WhyNot
-from orders.domain.exceptions import KINDS, Choice
+from orders.domain.decisions.actions import ACTIONS, WhyNot
+from orders.domain.decisions.exceptions import KINDS, Choice
+from orders.domain.state import transitions
 
 ANSWERS: Final = {"refused": "refused with this code", "done": "success; nothing changes", "tried": "it is tried"}
 ALWAYS: Final = {"": WhyNot("tried", "always possible")}

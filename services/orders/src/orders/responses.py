@@ -25,9 +25,9 @@ from contracts.orders import (
 )
 from contracts.payments import MoneyTotals
 from contracts.snapshot import OrderContent
-from orders.domain.facts import ShipmentFact
-from orders.domain.refund import State
-from orders.domain.run import End
+from orders.domain.content.facts import ShipmentFact
+from orders.domain.processes.refund import State
+from orders.domain.state.run import End
 
 Unknown = Literal["unknown"]
 """Shown for a word of a newer release that this one does not have."""

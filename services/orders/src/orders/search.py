@@ -17,7 +17,7 @@ from uuid import UUID
 from sqlalchemy import ARRAY, BigInteger, DateTime, Text, TextClause, Uuid, bindparam, text
 from sqlalchemy.types import TypeEngine
 
-from orders.domain import searched
+from orders.domain.shown import searched
 
 if TYPE_CHECKING:
     from sqlalchemy.engine import RowMapping

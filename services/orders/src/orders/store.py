@@ -15,9 +15,9 @@ from chassis.declare.sql import Piece, Rows, columns
 from contracts.base import Code, Frozen
 from contracts.orders import AttachmentAdded, MarketTerms, NoteAdded
 from orders import indexing
-from orders.domain.annotations import Annotations
-from orders.domain.order import MarketKey, Order
-from orders.domain.views import in_flight, waiting, waiting_since, waiting_step, waits_since
+from orders.domain.shown.views import in_flight, waiting, waiting_since, waiting_step, waits_since
+from orders.domain.state.annotations import Annotations
+from orders.domain.state.order import MarketKey, Order
 
 
 def _content(read: Callable[[Any], Any]) -> Callable[[Order], Any]:

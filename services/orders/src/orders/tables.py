@@ -108,7 +108,7 @@ order_search = Table(
     Column("amount_minor", BigInteger, nullable=False, comment="grand_minor; -1: not priced yet"),
     Column("number", Text(collation="C"), nullable=False),
     Column("archived", Boolean, nullable=False),
-    Column("words", TSVECTOR, nullable=False, comment="lexemes: see orders.domain.searched"),
+    Column("words", TSVECTOR, nullable=False, comment="lexemes: see orders.domain.shown.searched"),
     PrimaryKeyConstraint("key", name="order_search_pkey"),
     Index("order_search_by_age", "store_id", "ordered_at", "key", postgresql_where=text("not archived")),
     Index("order_search_archived", "store_id", "ordered_at", "key", postgresql_where=text("archived")),

@@ -29,7 +29,7 @@ from contracts.orders.annotations import Name, NoteText, Tags, Url
 from orders.api.problems import PROBLEMS
 from orders.api.requests import addressed, refusals
 from orders.api.shown import plain, shown
-from orders.domain.actions import ACTIONS
+from orders.domain.decisions.actions import ACTIONS
 from orders.responses import AttachmentAccepted, AttachmentShown, NoteAccepted, NoteShown, OrderShown
 from orders.tables import attachments, notes, orders
 

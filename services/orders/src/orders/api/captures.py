@@ -11,7 +11,7 @@ from chassis.http.commands import CHANGE
 from contracts.orders import ApproveAndCapture, CaptureLines, CaptureOrder
 from orders.api.requests import addressed, refusals
 from orders.api.shown import shown
-from orders.domain.actions import ACTIONS
+from orders.domain.decisions.actions import ACTIONS
 from orders.responses import OrderShown
 
 

@@ -11,8 +11,8 @@ from chassis.declare.app import App, Principal
 from chassis.http.bodies import as_json
 from chassis.http.problems import respond
 from orders.api.loading import load
-from orders.domain.order import Order, ProcessClosed, RefundAdopted
-from orders.domain.run import Run
+from orders.domain.state.order import Order, ProcessClosed, RefundAdopted
+from orders.domain.state.run import Run
 
 TYPES: Final = (ProcessClosed.TYPE, RefundAdopted.TYPE)
 LEFT: Final = None

@@ -20,13 +20,13 @@ from orders.api.closed import LEFT, closed_run, closed_runs, filled
 from orders.api.loading import load
 from orders.api.problems import PROBLEMS
 from orders.api.requests import addressed, refusals
-from orders.domain import edit
-from orders.domain.actions import ACTIONS
-from orders.domain.amounts import payable
-from orders.domain.order import Order, is_invoiced
-from orders.domain.previews import Preview, total
-from orders.domain.run import Run
-from orders.domain.views import waits_for
+from orders.domain.content.amounts import payable
+from orders.domain.content.previews import Preview, total
+from orders.domain.decisions.actions import ACTIONS
+from orders.domain.processes import edit
+from orders.domain.shown.views import waits_for
+from orders.domain.state.order import Order, is_invoiced
+from orders.domain.state.run import Run
 from orders.responses import EditList, EditShown, LineHistory
 
 NONE: Final[Mapping[str, str]] = {}

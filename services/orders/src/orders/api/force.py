@@ -13,7 +13,7 @@ from contracts.orders import Force
 from contracts.payments import Outcome
 from orders.api.requests import addressed, refusals
 from orders.api.shown import shown
-from orders.domain.actions import ACTIONS
+from orders.domain.decisions.actions import ACTIONS
 from orders.responses import OrderShown
 
 

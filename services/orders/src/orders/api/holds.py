@@ -12,7 +12,7 @@ from contracts.base import Code, Text, Timestamp
 from contracts.orders import Hold, Release
 from orders.api.requests import addressed, refusals
 from orders.api.shown import shown
-from orders.domain.actions import ACTIONS
+from orders.domain.decisions.actions import ACTIONS
 from orders.responses import HoldPlaced, OrderShown
 
 

@@ -17,8 +17,8 @@ from contracts.money import Currency
 from contracts.orders import CancelCause, FulfillmentStatus, PaymentStatus, Status
 from orders.api.problems import PROBLEMS
 from orders.api.shown import plain, words
-from orders.domain import searched
-from orders.domain.searched import lexeme
+from orders.domain.shown import searched
+from orders.domain.shown.searched import lexeme
 from orders.responses import OrderPage
 from orders.search import SHOWN, SORTS, Archived, Filter, Place, Search, Sort
 from orders.settings import email_keys

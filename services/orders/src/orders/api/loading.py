@@ -8,7 +8,7 @@ from chassis.batch.aggregates import whole
 from chassis.declare.app import App, Principal
 from chassis.http.problems import Problem
 from orders.api.problems import PROBLEMS
-from orders.domain.order import Order
+from orders.domain.state.order import Order
 from orders.store import PARTS
 from orders.tables import orders
 

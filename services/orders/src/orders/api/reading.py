@@ -16,7 +16,7 @@ from chassis.http.problems import answers, respond
 from orders.api import annotations
 from orders.api.loading import load
 from orders.api.shown import shown
-from orders.domain.annotations import NONE
+from orders.domain.state.annotations import NONE
 from orders.responses import OrderRead, Step
 from orders.tables import attachments, metadata, notes
 

@@ -21,11 +21,12 @@ from orders.api.closed import LEFT, closed_run, closed_runs, filled
 from orders.api.loading import load
 from orders.api.problems import PROBLEMS
 from orders.api.requests import addressed, refusals
-from orders.domain import refund, refunds
-from orders.domain.actions import ACTIONS
-from orders.domain.order import Order, is_invoiced
-from orders.domain.run import Run
-from orders.domain.views import waits_for
+from orders.domain.content import refunds
+from orders.domain.decisions.actions import ACTIONS
+from orders.domain.processes import refund
+from orders.domain.shown.views import waits_for
+from orders.domain.state.order import Order, is_invoiced
+from orders.domain.state.run import Run
 from orders.responses import RefundList, RefundOrPreview, RefundShown
 
 

@@ -14,8 +14,8 @@ from contracts.ids import order_id
 from contracts.orders import Approve, Cancel, Place, RequestedCause, Resolution, Resolve, Retry
 from contracts.snapshot import OrderContent, arriving
 from orders.api.shown import shown
-from orders.domain.actions import ACTIONS
-from orders.domain.undo import data_of
+from orders.domain.decisions.actions import ACTIONS
+from orders.domain.processes.undo import data_of
 from orders.responses import CancelAccepted, OrderShown
 
 

@@ -7,11 +7,11 @@ from uuid import UUID
 
 from contracts.base import shown_word
 from contracts.orders import CancelCause, FulfillmentStatus, PaymentStatus, Status
-from orders.domain import actions
-from orders.domain.annotations import NONE
-from orders.domain.exceptions import KINDS
-from orders.domain.order import OnHold, OpenException, Order
-from orders.domain.views import waiting, waits_for
+from orders.domain.decisions import actions
+from orders.domain.decisions.exceptions import KINDS
+from orders.domain.shown.views import waiting, waits_for
+from orders.domain.state.annotations import NONE
+from orders.domain.state.order import OnHold, OpenException, Order
 
 WORDS: Final = {
     "status": Status,

@@ -26,8 +26,8 @@ from chassis.http.bodies import as_json
 from chassis.http.commands import etag
 from chassis.http.problems import respond
 from orders.api.shown import shown
-from orders.domain.order import Order
-from orders.domain.reached import COLUMNS, Word, has_ended, has_reached
+from orders.domain.shown.reached import COLUMNS, Word, has_ended, has_reached
+from orders.domain.state.order import Order
 from orders.responses import OrderShown
 from orders.store import PARTS
 from orders.tables import orders

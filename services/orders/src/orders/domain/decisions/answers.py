@@ -8,11 +8,11 @@ from typing import Any, Final
 from contracts import fulfillment, invoicing, payments
 from contracts.base import Event
 from contracts.deciding import Context, Decision, Unasked
-from orders.domain import changes, differences, edit, refund, settle, undo
-from orders.domain.facts import AuthorizationFact, CapturedLine, CaptureFact, ShipmentFact
-from orders.domain.order import Order, capture_option
-from orders.domain.processes import PROCESSES
-from orders.domain.story import Story
+from orders.domain.content.facts import AuthorizationFact, CapturedLine, CaptureFact, ShipmentFact
+from orders.domain.engine.story import Story
+from orders.domain.processes import changes, differences, edit, refund, settle, undo
+from orders.domain.processes.kinds import PROCESSES
+from orders.domain.state.order import Order, capture_option
 
 PENDING_SECONDS: Final = 900
 """A gateway that answered `pending` is asked again after this time."""

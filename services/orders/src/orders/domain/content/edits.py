@@ -15,8 +15,8 @@ from contracts.limits import MINOR_MAX, ORDER_LINES_MAX, QUANTITY_MAX
 from contracts.money import round_half_up, split, vat_on_net
 from contracts.orders.edits import EditChanges, LineEdit, NewLine
 from contracts.snapshot import Line, OrderContent, Quantities, Tax, Totals
-from orders.domain.amounts import itemized
-from orders.domain.snapshots import HERE
+from orders.domain.content.amounts import itemized
+from orders.domain.content.snapshots import HERE
 
 
 class Reason(NamedTuple):

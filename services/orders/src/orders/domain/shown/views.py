@@ -5,12 +5,12 @@ from __future__ import annotations
 from datetime import datetime
 from typing import Final
 
-from orders.domain import settle
-from orders.domain.order import Order, capture_option
-from orders.domain.processes import PROCESSES
-from orders.domain.run import Run
-from orders.domain.snapshots import is_paid
-from orders.domain.story import NO_ANSWER_AFTER_ASKS
+from orders.domain.content.snapshots import is_paid
+from orders.domain.engine.story import NO_ANSWER_AFTER_ASKS
+from orders.domain.processes import settle
+from orders.domain.processes.kinds import PROCESSES
+from orders.domain.state.order import Order, capture_option
+from orders.domain.state.run import Run
 
 
 def waits_for(run: Run) -> str:

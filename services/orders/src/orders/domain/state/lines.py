@@ -9,8 +9,8 @@ from collections.abc import Iterable
 
 from contracts.orders import EditedLine, RowKind
 from contracts.payments import MoneyLine
-from orders.domain.order import Order
-from orders.domain.previews import Difference, LineDifference
+from orders.domain.content.previews import Difference, LineDifference
+from orders.domain.state.order import Order
 
 
 def history(order: Order, change: Difference, refund: Iterable[MoneyLine]) -> tuple[EditedLine, ...]:

@@ -16,10 +16,10 @@ from uuid import UUID
 from contracts import payments
 from contracts.deciding import Context, Decision
 from contracts.orders import Change, Force, Forced, ForceRefused
-from orders.domain import actions
-from orders.domain.order import Order
-from orders.domain.processes import PROCESSES
-from orders.domain.story import Story
+from orders.domain.decisions import actions
+from orders.domain.engine.story import Story
+from orders.domain.processes.kinds import PROCESSES
+from orders.domain.state.order import Order
 
 CONTRADICTED = "outcome_contradicted"
 

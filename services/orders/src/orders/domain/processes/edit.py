@@ -24,17 +24,18 @@ from contracts.orders import (
 )
 from contracts.payments import MoneyLine
 from contracts.snapshot import OrderContent
-from orders.domain import differences, previews, refund, settle, undo
-from orders.domain.amounts import destination, ships_anything
-from orders.domain.edits import Reason, applied
-from orders.domain.lines import history
-from orders.domain.order import Order
-from orders.domain.previews import Difference, Money, Preview, difference, money
-from orders.domain.process import Closed, Past, Process, Step
-from orders.domain.refunds import Part
-from orders.domain.run import Run, RunData
-from orders.domain.snapshots import wholly_cancelled
-from orders.domain.story import Story
+from orders.domain.content import previews
+from orders.domain.content.amounts import destination, ships_anything
+from orders.domain.content.edits import Reason, applied
+from orders.domain.content.previews import Difference, Money, Preview, difference, money
+from orders.domain.content.refunds import Part
+from orders.domain.content.snapshots import wholly_cancelled
+from orders.domain.engine.process import Closed, Past, Process, Step
+from orders.domain.engine.story import Story
+from orders.domain.processes import differences, refund, settle, undo
+from orders.domain.state.lines import history
+from orders.domain.state.order import Order
+from orders.domain.state.run import Run, RunData
 
 KIND: Final = "edit"
 NO_CHANGES: Final = EditChanges()

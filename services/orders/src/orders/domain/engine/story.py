@@ -33,9 +33,10 @@ from contracts.orders import (
     StepFailed,
 )
 from contracts.snapshot import OrderContent, Source
-from orders.domain import transitions
-from orders.domain.facts import Facts, learnt
-from orders.domain.order import (
+from orders.domain.content.facts import Facts, learnt
+from orders.domain.engine.process import Past, Processes, Step
+from orders.domain.state import transitions
+from orders.domain.state.order import (
     MarketKey,
     Merged,
     Order,
@@ -49,8 +50,7 @@ from orders.domain.order import (
     payment_status,
     sold,
 )
-from orders.domain.process import Past, Processes, Step
-from orders.domain.run import Ask, Run, last_number
+from orders.domain.state.run import Ask, Run, last_number
 
 E = TypeVar("E", bound=OrderEvent)
 

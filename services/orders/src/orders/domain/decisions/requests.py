@@ -29,12 +29,14 @@ from contracts.orders import (
     RetryRefund,
 )
 from contracts.snapshot import OrderContent, Snapshot, Source
-from orders.domain import actions, changes, differences, edit, exceptions, holds, settle, snapshots, undo, upstream
-from orders.domain import refund as refunding
-from orders.domain.order import MarketKey, Order, has_shipped, retryable, sold, waits_by_terms
-from orders.domain.processes import PROCESSES
-from orders.domain.run import Run
-from orders.domain.story import Story
+from orders.domain.content import snapshots
+from orders.domain.decisions import actions, exceptions
+from orders.domain.engine.story import Story
+from orders.domain.processes import changes, differences, edit, holds, settle, undo, upstream
+from orders.domain.processes import refund as refunding
+from orders.domain.processes.kinds import PROCESSES
+from orders.domain.state.order import MarketKey, Order, has_shipped, retryable, sold, waits_by_terms
+from orders.domain.state.run import Run
 
 _READS_TERMS: Final = (Snapshot, Place, Retry, Resolve, Hold, Release, Wake)
 

@@ -15,9 +15,9 @@ from contracts.base import json_bytes
 from contracts.limits import JOURNAL_BYTES_MAX
 from contracts.payments import MoneyLine
 from contracts.snapshot import OrderContent, fitting
-from orders.domain.amounts import Payable, amounts, discounts, payable
-from orders.domain.edits import Reason
-from orders.domain.facts import AuthorizationFact, ShipmentFact
+from orders.domain.content.amounts import Payable, amounts, discounts, payable
+from orders.domain.content.edits import Reason
+from orders.domain.content.facts import AuthorizationFact, ShipmentFact
 
 ROW_BYTES: Final = 350
 """A row of the history at its largest: an id of 200 characters and numbers."""

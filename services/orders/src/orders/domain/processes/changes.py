@@ -12,11 +12,12 @@ from uuid import UUID
 
 from contracts.orders import CancelCause
 from contracts.snapshot import OrderContent
-from orders.domain import differences, edit, merging, snapshots, undo, upstream
-from orders.domain.amounts import ships_anything
-from orders.domain.edits import Reason
-from orders.domain.order import Order, has_shipped
-from orders.domain.story import Story
+from orders.domain.content import merging, snapshots
+from orders.domain.content.amounts import ships_anything
+from orders.domain.content.edits import Reason
+from orders.domain.engine.story import Story
+from orders.domain.processes import differences, edit, undo, upstream
+from orders.domain.state.order import Order, has_shipped
 
 RULE: Final = "rule:on_change"
 """The actor of what the market's rule takes over."""

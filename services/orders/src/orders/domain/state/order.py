@@ -48,11 +48,11 @@ from contracts.orders import (
 )
 from contracts.payments import MoneyTotals
 from contracts.snapshot import OrderContent, Source
-from orders.domain.amounts import grand_minor
-from orders.domain.annotations import FOLDED, Annotations, folded
-from orders.domain.facts import Facts, Learnt, with_learnt
-from orders.domain.merging import merged
-from orders.domain.run import Ask, Run
+from orders.domain.content.amounts import grand_minor
+from orders.domain.content.facts import Facts, Learnt, with_learnt
+from orders.domain.content.merging import merged
+from orders.domain.state.annotations import FOLDED, Annotations, folded
+from orders.domain.state.run import Ask, Run
 
 
 class MarketKey(NamedTuple):

@@ -14,10 +14,11 @@ from uuid import UUID
 from contracts.deciding import Refusal
 from contracts.orders import Resolution, Resolve, Retry
 from contracts.snapshot import OrderContent
-from orders.domain import changes, differences, place, snapshots, undo, upstream
-from orders.domain.order import Order, retryable
-from orders.domain.run import Run
-from orders.domain.story import Story
+from orders.domain.content import snapshots
+from orders.domain.engine.story import Story
+from orders.domain.processes import changes, differences, place, undo, upstream
+from orders.domain.state.order import Order, retryable
+from orders.domain.state.run import Run
 
 PARTLY_SHIPPED: Final = "partly_shipped_elsewhere"
 Apply = Callable[[Story, Resolve], Refusal | None]

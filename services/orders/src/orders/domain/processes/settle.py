@@ -15,13 +15,13 @@ from contracts.base import SHIPPING_LINE
 from contracts.money import split
 from contracts.orders import CaptureLine, CaptureRequested
 from contracts.payments import MoneyLine
-from orders.domain import undo
-from orders.domain.amounts import Payable, payable
-from orders.domain.facts import CaptureFact, Facts
-from orders.domain.order import Order, capture_option, is_invoiced
-from orders.domain.process import Closed, Past, Process, Step, Undo
-from orders.domain.run import Run, RunData
-from orders.domain.story import Story
+from orders.domain.content.amounts import Payable, payable
+from orders.domain.content.facts import CaptureFact, Facts
+from orders.domain.engine.process import Closed, Past, Process, Step, Undo
+from orders.domain.engine.story import Story
+from orders.domain.processes import undo
+from orders.domain.state.order import Order, capture_option, is_invoiced
+from orders.domain.state.run import Run, RunData
 
 KIND: Final = "settle"
 

@@ -12,11 +12,11 @@ from uuid import UUID
 
 from contracts.base import Open
 from contracts.orders import CancelCause, Cancelled, CancelRefused
-from orders.domain import differences, holds
-from orders.domain.process import Process, Undo
-from orders.domain.run import Run, RunData
-from orders.domain.snapshots import wholly_cancelled
-from orders.domain.story import Story
+from orders.domain.content.snapshots import wholly_cancelled
+from orders.domain.engine.process import Process, Undo
+from orders.domain.engine.story import Story
+from orders.domain.processes import differences, holds
+from orders.domain.state.run import Run, RunData
 
 KIND: Final = "undo"
 OUTLIVES: Final = frozenset({"order_reinstated", "outcome_contradicted"})

@@ -13,11 +13,12 @@ from contracts.base import SHIPPING_LINE
 from contracts.deciding import Refusal
 from contracts.payments import MoneyLine
 from contracts.snapshot import OrderContent, UpstreamRefund
-from orders.domain import differences, edit, previews, refund, settle
-from orders.domain.order import Order
-from orders.domain.refunds import Wanted
-from orders.domain.snapshots import REFUNDED
-from orders.domain.story import Story
+from orders.domain.content import previews
+from orders.domain.content.refunds import Wanted
+from orders.domain.content.snapshots import REFUNDED
+from orders.domain.engine.story import Story
+from orders.domain.processes import differences, edit, refund, settle
+from orders.domain.state.order import Order
 
 NOT_MADE: Final = frozenset(
     {

@@ -7,13 +7,13 @@ from uuid import UUID
 
 from contracts import fulfillment, payments
 from contracts.orders import Approved, Placed
-from orders.domain import changes, holds, settle, undo
-from orders.domain.amounts import destination, payable, ships_anything
-from orders.domain.facts import ShipmentFact
-from orders.domain.order import capture_option
-from orders.domain.process import Past, Process, Step, Undo
-from orders.domain.run import Run, RunData
-from orders.domain.story import STOCK_AGAIN_MAX_SECONDS, Story
+from orders.domain.content.amounts import destination, payable, ships_anything
+from orders.domain.content.facts import ShipmentFact
+from orders.domain.engine.process import Past, Process, Step, Undo
+from orders.domain.engine.story import STOCK_AGAIN_MAX_SECONDS, Story
+from orders.domain.processes import changes, holds, settle, undo
+from orders.domain.state.order import capture_option
+from orders.domain.state.run import Run, RunData
 
 
 class PlaceData(RunData):

@@ -9,7 +9,7 @@ from typing import Final, NamedTuple
 from contracts.orders import FulfillmentStatus, MarketTerms, Status
 from contracts.personal import is_personal
 from contracts.snapshot import SHIPPABLE, Address, Buyer, Line, OrderContent, Source
-from orders.domain.amounts import addresses, amounts, grand_minor, is_ours, ships, ships_anything
+from orders.domain.content.amounts import addresses, amounts, grand_minor, is_ours, ships, ships_anything
 
 CARRIED = frozenset({"shipped", "delivered", "closed"})
 """The marketplace carried the order through without us: it is recorded, and no process begins."""

@@ -21,7 +21,7 @@ from contracts.invoicing import InvoiceLine, InvoiceLineWanted
 from contracts.money import round_half_up, split
 from contracts.payments import MoneyLine
 from contracts.vat import CreditedLine, assess, credited
-from orders.domain.facts import CapturedLine, CaptureFact
+from orders.domain.content.facts import CapturedLine, CaptureFact
 
 
 class Wanted(NamedTuple):

@@ -12,9 +12,9 @@ from uuid import UUID
 
 from contracts import fulfillment
 from contracts.orders import WINDOW, Held, Released
-from orders.domain.process import Past, Process, Step
-from orders.domain.run import Run, RunData
-from orders.domain.story import Story
+from orders.domain.engine.process import Past, Process, Step
+from orders.domain.engine.story import Story
+from orders.domain.state.run import Run, RunData
 
 KIND = "hold"
 

@@ -14,9 +14,9 @@ from pydantic import BaseModel
 from contracts.orders import Change
 from contracts.personal import is_personal
 from contracts.snapshot import SECURED, Line, OrderContent
-from orders.domain.order import Order, has_shipped
-from orders.domain.snapshots import CANCELLED, REFUNDED, merged, partly_shipped, requested
-from orders.domain.story import Story
+from orders.domain.content.snapshots import CANCELLED, REFUNDED, merged, partly_shipped, requested
+from orders.domain.engine.story import Story
+from orders.domain.state.order import Order, has_shipped
 
 ORDER_INFORMS: Final = (
     "external_number", "basket_id", "purchase_order_number", "site", "placed_at", "is_business", "programs", "related",

@@ -19,11 +19,11 @@ from contracts.orders import (
     Unarchive,
     Unarchived,
 )
-from orders.domain import actions
-from orders.domain.annotations import NONE, metadata_after, tags_after
-from orders.domain.order import Order
-from orders.domain.processes import PROCESSES
-from orders.domain.story import Story
+from orders.domain.decisions import actions
+from orders.domain.engine.story import Story
+from orders.domain.processes.kinds import PROCESSES
+from orders.domain.state.annotations import NONE, metadata_after, tags_after
+from orders.domain.state.order import Order
 
 
 def archive(order: Order, request: Archive, context: Context) -> Decision:

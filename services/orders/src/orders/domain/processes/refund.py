@@ -24,13 +24,14 @@ from contracts.orders import (
     RefundWanted,
 )
 from contracts.payments import MoneyLine
-from orders.domain import refunds, settle, undo
-from orders.domain.facts import CaptureFact, Facts
-from orders.domain.order import Order, RefundAdopted, is_invoiced
-from orders.domain.process import Closed, Past, Process, Step
-from orders.domain.refunds import Part, Wanted
-from orders.domain.run import Run, RunData, last_number
-from orders.domain.story import Story
+from orders.domain.content import refunds
+from orders.domain.content.facts import CaptureFact, Facts
+from orders.domain.content.refunds import Part, Wanted
+from orders.domain.engine.process import Closed, Past, Process, Step
+from orders.domain.engine.story import Story
+from orders.domain.processes import settle, undo
+from orders.domain.state.order import Order, RefundAdopted, is_invoiced
+from orders.domain.state.run import Run, RunData, last_number
 
 KIND: Final = "refund"
 

@@ -14,10 +14,10 @@ from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 from uuid import UUID
 
 from contracts.base import Command, Event
-from orders.domain.run import Run, RunData, Waits
+from orders.domain.state.run import Run, RunData, Waits
 
 if TYPE_CHECKING:
-    from orders.domain.story import Story
+    from orders.domain.engine.story import Story
 
 
 @dataclass(frozen=True)

@@ -41,12 +41,13 @@ from contracts.orders import (
     Unarchive,
 )
 from contracts.payments import MoneyLine
-from orders.domain import changes, edit, exceptions, refund, settle
-from orders.domain.amounts import payable
-from orders.domain.annotations import NONE, metadata_after, tags_after
-from orders.domain.order import Order, capture_option, has_shipped, retryable
-from orders.domain.processes import PROCESSES
-from orders.domain.run import Ask, Run
+from orders.domain.content.amounts import payable
+from orders.domain.decisions import exceptions
+from orders.domain.processes import changes, edit, refund, settle
+from orders.domain.processes.kinds import PROCESSES
+from orders.domain.state.annotations import NONE, metadata_after, tags_after
+from orders.domain.state.order import Order, capture_option, has_shipped, retryable
+from orders.domain.state.run import Ask, Run
 
 Answer = Literal["refused", "done", "tried"]
 """The answer to a request that is sent all the same: a refusal with the code; success, and nothing changes; or it is tried,

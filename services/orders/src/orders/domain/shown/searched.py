@@ -17,8 +17,8 @@ from functools import lru_cache
 from typing import Final
 
 from contracts.snapshot import OrderContent
-from orders.domain.order import Order
-from orders.domain.views import in_flight, waiting
+from orders.domain.shown.views import in_flight, waiting
+from orders.domain.state.order import Order
 
 WORDS_MAX: Final = 500
 """Distinct words of an order's titles that are searched; more are left out."""

@@ -5,14 +5,14 @@ from __future__ import annotations
 from datetime import datetime
 from typing import Final
 
-from orders.domain import undo
-from orders.domain.edit import EDIT
-from orders.domain.holds import HOLD
-from orders.domain.order import Order
-from orders.domain.place import GIVE_BACK, PLACE
-from orders.domain.process import Processes
-from orders.domain.refund import REFUND
-from orders.domain.settle import SETTLE
+from orders.domain.engine.process import Processes
+from orders.domain.processes import undo
+from orders.domain.processes.edit import EDIT
+from orders.domain.processes.holds import HOLD
+from orders.domain.processes.place import GIVE_BACK, PLACE
+from orders.domain.processes.refund import REFUND
+from orders.domain.processes.settle import SETTLE
+from orders.domain.state.order import Order
 
 UNDO: Final = undo.derived(PLACE, SETTLE, REFUND, last=GIVE_BACK)
 

@@ -1,0 +1,1 @@
+"""What an order decides on each message: requests of people, snapshots, timers, answers of other services."""

@@ -1,0 +1,1 @@
+"""How a process moves from step to step: the same for every kind."""

@@ -1,0 +1,1 @@
+"""How an order is shown and found."""

@@ -1,0 +1,1 @@
+"""The state of an order, and how events change it."""
