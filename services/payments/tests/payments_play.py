@@ -31,9 +31,10 @@ from contracts.payments import (
     Voided,
 )
 from payments.domain import answers, commands, forcing, ledger
+from payments.domain.folds import Asked, VoidPostponed, evolve
 from payments.domain.forcing import Asking
 from payments.domain.gateway import GatewayCall, GatewayOutcome, follow_up, task
-from payments.domain.ledger import Asked, Ledger, Operation, VoidPostponed, evolve
+from payments.domain.ledger import Ledger, Operation
 
 NOW = datetime(2026, 1, 2, 3, 4, 5, tzinfo=UTC)
 ORDER = UUID("00000032-0000-4000-8000-000000000001")

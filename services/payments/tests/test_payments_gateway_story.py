@@ -33,8 +33,9 @@ from contracts.base import Event
 from contracts.deciding import Reported
 from payments.domain import answers, commands
 from payments.domain.answers import Contradiction
+from payments.domain.folds import evolve
 from payments.domain.gateway import GatewayOutcome
-from payments.domain.ledger import Ledger, evolve
+from payments.domain.ledger import Ledger
 
 AUTHORIZE = call("a1", "authorize", 50_00)
 CAPTURE = call("c1", "capture", 40_00, "a1")

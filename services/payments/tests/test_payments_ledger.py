@@ -24,7 +24,8 @@ from payments_play import (
 
 from contracts.base import Event
 from contracts.payments import Captured, Refunded, Voided
-from payments.domain.ledger import Ledger, evolve
+from payments.domain.folds import evolve
+from payments.domain.ledger import Ledger
 
 STORY: list[Event] = [
     asked("a0", "authorize", 7_00),

@@ -16,7 +16,8 @@ from chassis.declare.migrations import upgrade
 from chassis.declare.service import Change
 from contracts.base import Event
 from payments import store
-from payments.domain.ledger import Ledger, evolve
+from payments.domain.folds import evolve
+from payments.domain.ledger import Ledger
 from payments.handlers import SERVICE
 from payments.settings import Settings
 

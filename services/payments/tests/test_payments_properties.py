@@ -31,9 +31,10 @@ from contracts.payments import (
 )
 from payments.domain import ledger as ledger_module
 from payments.domain.answers import Contradiction
+from payments.domain.folds import evolve
 from payments.domain.forcing import UNANSWERED_MIN, Asking
 from payments.domain.gateway import CHECK_KIND, GatewayCall
-from payments.domain.ledger import Ledger, evolve
+from payments.domain.ledger import Ledger
 
 FINAL = (Authorized, Captured, Voided, Refunded, Declined, Failed)
 SUCCEEDED = (Authorized, Captured, Voided, Refunded)

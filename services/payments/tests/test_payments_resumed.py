@@ -7,8 +7,9 @@ from uuid import UUID
 
 from contracts.payments import Authorized, MoneyLine, Pending
 from payments.domain.answers import resumed
+from payments.domain.folds import evolve
 from payments.domain.gateway import GatewayCall, follow_up
-from payments.domain.ledger import Ledger, evolve
+from payments.domain.ledger import Ledger
 
 ORDER, OPERATION = UUID(int=1), UUID(int=2)
 LINES = (MoneyLine(line_id="1", quantity=1, amount_minor=900),)

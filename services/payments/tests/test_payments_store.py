@@ -13,14 +13,15 @@ from chassis.declare.service import Change
 from contracts.base import Command, Event, PrivateEvent
 from contracts.registry import MESSAGES
 from payments import store
-from payments.domain import ledger
-from payments.domain.ledger import Ledger, evolve
+from payments.domain import folds
+from payments.domain.folds import evolve
+from payments.domain.ledger import Ledger
 from payments.handlers import SERVICE
 from payments.tables import ledger_lines, ledgers, operations
 
 PRIVATE: set[type[Event]] = {
     model
-    for model in vars(ledger).values()
+    for model in vars(folds).values()
     if isinstance(model, type) and issubclass(model, PrivateEvent) and model is not PrivateEvent
 }
 
@@ -86,7 +87,7 @@ def test_payments_handles_every_command_that_is_addressed_to_it() -> None:
 
 def test_every_event_of_payments_can_be_folded() -> None:
     owned = {m for m in MESSAGES.values() if m.owner() == "payments" and issubclass(m, Event)} | PRIVATE
-    matched = Path(inspect.getfile(ledger)).read_text()
+    matched = Path(inspect.getfile(folds)).read_text()
     assert all(f"case {model.__name__}():" in matched for model in owned)
 
 

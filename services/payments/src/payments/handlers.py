@@ -8,7 +8,7 @@ from chassis.declare.service import Aggregate, Service, Share, on
 from contracts.deciding import Reported
 from contracts.payments import Authorize, Capture, Force, Refund, Void
 from payments import api, gateways, store
-from payments.domain import answers, commands, forcing, ledger
+from payments.domain import answers, commands, folds, forcing, ledger
 from payments.settings import Settings
 from payments.tables import metadata
 
@@ -17,7 +17,7 @@ LEDGERS = Aggregate(
     key="order_id",
     state=ledger.Ledger,
     initial=lambda key, store_id: ledger.Ledger(),
-    evolve=ledger.evolve,
+    evolve=folds.evolve,
     handlers=(
         on(Authorize, commands.authorize),
         on(Capture, commands.capture),

@@ -10,8 +10,9 @@ from contracts.deciding import Context, Decision, Reported, Task
 from contracts.payments import Declined, Failed, FailureCode
 from payments.domain import facts, forcing
 from payments.domain.commands import resumed_voids
+from payments.domain.folds import evolve
 from payments.domain.gateway import GatewayCall, GatewayOutcome, check, follow_up
-from payments.domain.ledger import Ledger, Operation, evolve
+from payments.domain.ledger import Ledger, Operation
 
 
 class Contradiction(Exception):

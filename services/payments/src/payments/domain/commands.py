@@ -13,8 +13,9 @@ from contracts.deciding import Context, Effect, Folded
 from contracts.limits import MINOR_MAX, QUANTITY_MAX
 from contracts.payments import Authorize, Capture, Failed, FailureCode, MoneyLine, Refund, Void, Voided
 from payments.domain import facts
+from payments.domain.folds import Asked, VoidPostponed, evolve
 from payments.domain.gateway import AT_ONCE, Kind, task
-from payments.domain.ledger import Asked, Authorization, Capturing, Ledger, Operation, VoidPostponed, evolve, total
+from payments.domain.ledger import Authorization, Capturing, Ledger, Operation, total
 
 
 def authorize(ledger: Ledger, command: Authorize, context: Context) -> list[Effect]:

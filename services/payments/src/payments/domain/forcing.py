@@ -16,8 +16,9 @@ from contracts.deciding import Context, Decision, Effect, Withdrawn
 from contracts.payments import Contradicted, Declined, Failed, Force, ForceCode, Forced, ForceRefused
 from payments.domain import facts
 from payments.domain.commands import resumed_voids
+from payments.domain.folds import Confirmed, evolve
 from payments.domain.gateway import GatewayCall, GatewayOutcome, check, follow_up_id
-from payments.domain.ledger import Confirmed, Ledger, Operation, evolve
+from payments.domain.ledger import Ledger, Operation
 
 UNANSWERED_MIN: Final = 3
 """Tries without an outcome, after which a gateway counts as one that does not answer."""

@@ -1,0 +1,328 @@
+"""How events change the ledger of an order. The private events are declared beside their folds."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Literal, assert_never
+from uuid import UUID
+
+from contracts.base import OrderKeyed, PrivateEvent, Text
+from contracts.payments import (
+    Authorized,
+    Captured,
+    Contradicted,
+    Declined,
+    Failed,
+    Forced,
+    ForceRefused,
+    GatewayName,
+    MoneyLine,
+    Pending,
+    Refunded,
+    Voided,
+)
+from payments.domain.gateway import Kind
+from payments.domain.ledger import (
+    Authorization,
+    AuthorizedLine,
+    CapturedLine,
+    Capturing,
+    Ledger,
+    Line,
+    Operation,
+    Recorded,
+)
+
+
+class Asked(OrderKeyed, PrivateEvent, type="payments.asked"):
+    """A gateway is being asked; the lines' amounts are held until it answers."""
+
+    kind: Kind
+    gateway: GatewayName
+    currency: str
+    refers_to: UUID | None = None
+    lines: tuple[MoneyLine, ...]
+    amount_minor: int
+
+
+class VoidPostponed(OrderKeyed, PrivateEvent, type="payments.void_postponed"):
+    """A void waits for what is in flight on its authorization; until then nothing new is taken from it."""
+
+    authorization_id: UUID
+    lines: tuple[MoneyLine, ...] = ()
+    """The amounts to release; empty: all that is left."""
+
+
+class Confirmed(OrderKeyed, PrivateEvent, type="payments.confirmed"):
+    """The gateway reports the outcome that a person stated before."""
+
+    target_operation_id: UUID
+    gateway_reference: Text | None = None
+
+
+LedgerEvent = (
+    Authorized
+    | Captured
+    | Voided
+    | Refunded
+    | Declined
+    | Failed
+    | Pending
+    | Asked
+    | VoidPostponed
+    | Forced
+    | Confirmed
+    | Contradicted
+    | ForceRefused
+)
+
+
+def evolve(ledger: Ledger, event: LedgerEvent) -> Ledger:
+    """Fold one event. A published event is enough by itself: the private ones before it may be lost with a backup."""
+    match event:
+        case Authorized():
+            after = _authorized(ledger, event)
+        case Captured():
+            after = _captured(ledger, event)
+        case Voided():
+            after = _voided(ledger, event)
+        case Refunded():
+            after = _refunded(ledger, event)
+        case Declined():
+            after = _closed(ledger, event.operation_id, "authorize", "declined", event)
+        case Failed():
+            after = _closed(ledger, event.operation_id, _kind(event.command), "failed", event)
+        case Pending():
+            after = _pending(ledger, event)
+        case Asked():
+            after = _asked(ledger, event)
+        case VoidPostponed():
+            waiting = Operation(
+                kind="void",
+                state="asked",
+                currency=ledger.currency,
+                refers_to=event.authorization_id,
+                gateway=ledger.gateway,
+                lines=event.lines,
+                postponed=True,
+            )
+            after = _with_operation(ledger, event.operation_id, waiting)
+        case Forced():
+            after = _stated(ledger, event)
+        case Confirmed():
+            after = _changed(ledger, event.target_operation_id, recorded="confirmed", reference=event.gateway_reference)
+        case Contradicted():
+            after = _changed(ledger, event.target_operation_id, recorded="contradicted")
+        case ForceRefused():
+            after = ledger
+        case _:
+            assert_never(event)  # an event without a case does not type-check
+    return after
+
+
+def _authorized(ledger: Ledger, event: Authorized) -> Ledger:
+    assert event.authorization_id not in ledger.authorizations, "authorized twice"
+    granted = {
+        line.line_id: AuthorizedLine(authorized_minor=line.amount_minor, pieces=line.quantity) for line in event.lines
+    }
+    authorization = Authorization(gateway=event.gateway, lines=granted)
+    return ledger.model_copy(
+        update={
+            "currency": event.currency,
+            "gateway": ledger.gateway or event.gateway,
+            "authorized_minor": ledger.authorized_minor + event.amount_minor,
+            "lines": _lines_with(ledger.lines, event.lines, "authorized_minor"),
+            "authorizations": {**ledger.authorizations, event.authorization_id: authorization},
+            "operations": _operations_with(ledger, event, "authorize", event.gateway, None),
+        }
+    )
+
+
+def _captured(ledger: Ledger, event: Captured) -> Ledger:
+    assert event.capture_id not in ledger.captures, "captured twice"
+    authorization = _drawn(ledger, event.authorization_id, event.lines, "captured_minor")
+    taken = {line.line_id: CapturedLine(captured_minor=line.amount_minor) for line in event.lines}
+    capture = Capturing(authorization_id=event.authorization_id, gateway=authorization.gateway, lines=taken)
+    return ledger.model_copy(
+        update={
+            "captured_minor": ledger.captured_minor + event.amount_minor,
+            "lines": _lines_with(ledger.lines, event.lines, "captured_minor"),
+            "authorizations": {**ledger.authorizations, event.authorization_id: authorization},
+            "captures": {**ledger.captures, event.capture_id: capture},
+            "operations": _operations_with(ledger, event, "capture", authorization.gateway, event.authorization_id),
+        }
+    )
+
+
+def _voided(ledger: Ledger, event: Voided) -> Ledger:
+    authorizations, gateway = ledger.authorizations, ledger.gateway
+    if event.authorization_id in authorizations:  # else it was declined: nothing is left of it
+        authorization = _drawn(ledger, event.authorization_id, event.lines, "voided_minor")
+        authorizations = {**authorizations, event.authorization_id: authorization}
+        gateway = authorization.gateway
+    return ledger.model_copy(
+        update={
+            "voided_minor": ledger.voided_minor + event.amount_minor,
+            "lines": _lines_with(ledger.lines, event.lines, "voided_minor"),
+            "authorizations": authorizations,
+            "operations": _operations_with(ledger, event, "void", gateway, event.authorization_id),
+        }
+    )
+
+
+def _refunded(ledger: Ledger, event: Refunded) -> Ledger:
+    capture = ledger.captures[event.capture_id]
+    lines = dict(capture.lines)
+    for line in event.lines:
+        before = lines[line.line_id]
+        after = before.model_copy(update={"refunded_minor": before.refunded_minor + line.amount_minor})
+        assert after.left_minor >= 0, f"line {line.line_id} of capture {event.capture_id}: {after}"
+        lines[line.line_id] = after
+    return ledger.model_copy(
+        update={
+            "refunded_minor": ledger.refunded_minor + event.amount_minor,
+            "lines": _lines_with(ledger.lines, event.lines, "refunded_minor"),
+            "captures": {**ledger.captures, event.capture_id: capture.model_copy(update={"lines": lines})},
+            "operations": _operations_with(ledger, event, "refund", capture.gateway, event.capture_id),
+        }
+    )
+
+
+def _asked(ledger: Ledger, event: Asked) -> Ledger:
+    operation = Operation(
+        kind=event.kind,
+        state="asked",
+        amount_minor=event.amount_minor,
+        currency=event.currency,
+        refers_to=event.refers_to,
+        gateway=event.gateway,
+        lines=event.lines,
+    )
+    after = _with_operation(ledger, event.operation_id, operation)
+    return after.model_copy(
+        update={"currency": ledger.currency or event.currency, "gateway": ledger.gateway or event.gateway}
+    )
+
+
+def _pending(ledger: Ledger, event: Pending) -> Ledger:
+    known = ledger.operations.get(event.operation_id) if event.operation_id else None
+    waiting = known or Operation(
+        kind=_kind(event.command),
+        state="asked",
+        amount_minor=event.amount_minor,
+        currency=event.currency,
+        refers_to=event.refers_to,
+        gateway=event.gateway,
+        lines=event.lines,
+    )
+    after = _with_operation(ledger, event.operation_id, waiting.model_copy(update={"state": "pending"}))
+    return after.model_copy(update={"currency": ledger.currency or event.currency})
+
+
+def _closed(
+    ledger: Ledger,
+    operation_id: UUID | None,
+    kind: Kind,
+    state: Literal["declined", "failed"],
+    event: Declined | Failed,
+) -> Ledger:
+    known = ledger.operations.get(operation_id) if operation_id else None
+    refers_to = event.refers_to if isinstance(event, Failed) else None
+    before = known or Operation(kind=kind, state=state, currency=event.currency, refers_to=refers_to)
+    closed = before.model_copy(
+        update={
+            "state": state,
+            "amount_minor": event.amount_minor,
+            "lines": () if before.postponed else before.lines,
+            "postponed": False,
+            "code": event.code,
+            "reason": event.reason,
+            "recorded": before.recorded or ("stated" if event.recorded else None),
+        }
+    )
+    return _with_operation(ledger, operation_id, closed)
+
+
+# ----------------------------------------------------------------------------------------------------------- helpers
+
+
+def _kind(command: str) -> Kind:
+    match command:
+        case "authorize" | "capture" | "void" | "refund":
+            return command
+        case _:
+            raise ValueError(f"{command!r} is no command of payments")
+
+
+def _with_operation(ledger: Ledger, operation_id: UUID | None, operation: Operation) -> Ledger:
+    assert operation_id is not None, "every event of a ledger belongs to an operation"
+    return ledger.model_copy(update={"operations": {**ledger.operations, operation_id: operation}})
+
+
+def _stated(ledger: Ledger, event: Forced) -> Ledger:
+    """A repeated statement changes nothing, nor does one about an operation that a restored ledger does not have."""
+    operation = ledger.operations.get(event.target_operation_id)
+    if operation is None or (operation.recorded is not None and operation.outcome == event.outcome):
+        return ledger
+    is_asked = operation.is_open or operation.recorded == "unconfirmed"
+    return _changed(ledger, event.target_operation_id, recorded="unconfirmed" if is_asked else "stated")
+
+
+def _changed(ledger: Ledger, operation_id: UUID, *, recorded: Recorded, reference: str | None = None) -> Ledger:
+    """What became of a stated outcome. An operation that the ledger no longer has stays as its row is."""
+    known = ledger.operations.get(operation_id)
+    if known is None:
+        return ledger
+    update = {"recorded": recorded, "gateway_reference": reference or known.gateway_reference}
+    return _with_operation(ledger, operation_id, known.model_copy(update=update))
+
+
+def _operations_with(
+    ledger: Ledger,
+    event: Authorized | Captured | Voided | Refunded,
+    kind: Kind,
+    gateway: GatewayName | None,
+    refers_to: UUID | None,
+) -> dict[UUID, Operation]:
+    assert event.operation_id is not None, "every event of a ledger belongs to an operation"
+    known = ledger.operations.get(event.operation_id)
+    succeeded = Operation(
+        kind=kind,
+        state="succeeded",
+        amount_minor=event.amount_minor,
+        currency=event.currency,
+        refers_to=refers_to,
+        gateway=gateway,
+        gateway_reference=event.gateway_reference,
+        recorded=((known.recorded if known else None) or "stated") if event.recorded else None,
+    )
+    return {**ledger.operations, event.operation_id: succeeded}
+
+
+Drawn = Literal["captured_minor", "voided_minor"]
+
+
+def _drawn(ledger: Ledger, authorization_id: UUID, drawn: tuple[MoneyLine, ...], what: Drawn) -> Authorization:
+    """The authorization after so much was captured or voided of it."""
+    authorization = ledger.authorizations[authorization_id]
+    lines = dict(authorization.lines)
+    for line in drawn:
+        before = lines[line.line_id]
+        update = {what: getattr(before, what) + line.amount_minor, "pieces": max(before.pieces - line.quantity, 0)}
+        after = before.model_copy(update=update)
+        assert after.left_minor >= 0, f"line {line.line_id} of authorization {authorization_id}: {after}"
+        lines[line.line_id] = after
+    return authorization.model_copy(update={"lines": lines})
+
+
+def _lines_with(lines: Mapping[str, Line], more: tuple[MoneyLine, ...], what: str) -> dict[str, Line]:
+    """The order's lines with so much more of one amount; untouched lines stay the same objects."""
+    changed = dict(lines)
+    for line in more:
+        before = changed.get(line.line_id) or Line()
+        after = before.model_copy(update={what: getattr(before, what) + line.amount_minor})
+        # The table has the same checks: asserted twice, on both sides of the write.
+        assert after.refunded_minor <= after.captured_minor, f"line {line.line_id}: {after}"
+        assert after.captured_minor + after.voided_minor <= after.authorized_minor, f"line {line.line_id}: {after}"
+        changed[line.line_id] = after
+    return changed
