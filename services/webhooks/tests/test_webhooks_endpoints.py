@@ -5,14 +5,17 @@ from __future__ import annotations
 import asyncio
 import json
 import os
-from collections.abc import AsyncIterator
-from datetime import UTC, datetime
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+from datetime import UTC, datetime, timedelta
 from itertools import chain
 from typing import Any
 from uuid import UUID, uuid4
 
 import pytest
 import pytest_asyncio
+import standardwebhooks
+from aiohttp import web
 from structlog.testing import capture_logs
 from webhooks_feed import Client, Publisher, noted
 
@@ -32,10 +35,14 @@ KEY = "a-key-of-a-test-that-is-long-enough"
 BODY = {"url": "https://example.com/hooks?a=b"}
 
 
+@pytest.fixture(scope="module")
+def database() -> None:
+    asyncio.run(upgrade(SERVICE, URL))
+
+
 @pytest_asyncio.fixture
-async def app() -> AsyncIterator[App]:
-    await upgrade(SERVICE, URL)
-    app = App(SERVICE, Settings(database_url=URL, secret_keys=KEY), "api")
+async def app(database: None) -> AsyncIterator[App]:
+    app = App(SERVICE, Settings(database_url=URL, secret_keys=KEY, allowed_networks="127.0.0.0/8"), "api")
     async with app.database.connection() as connection:
         await connection.execute(
             "truncate feed, feed_epochs, order_facts, inbox, parked, parked_keys, journal, outbox, idempotency,"
@@ -138,10 +145,11 @@ async def test_a_change_replaces_the_configuration_at_the_version_that_if_match_
 async def test_an_endpoint_is_disabled_enabled_and_removed(app: App, client: Client) -> None:
     made = await created(client)
     path = f"/v1/endpoints/{made['endpoint_id']}"
-    status, problem, _ = await client.call("POST", f"{path}/enable")
+    on = {"from": "cursor"}
+    status, problem, _ = await client.call("POST", f"{path}/enable", on)
     assert (status, problem["type"]) == (409, "/problems/not_verified")
     await verified(app, made)
-    states = [(await client.call("POST", f"{path}/{what}"))[1] for what in ("disable", "enable")]
+    states = [(await client.call("POST", f"{path}/{what}", on))[1] for what in ("disable", "enable")]
     assert [(one["status"], one["disabled_because"]) for one in states] == [("disabled", "request"), ("enabled", None)]
     [published] = await rows(app, "select type, version, payload from journal where topic = 'webhooks.events.v1'")
     assert (published["type"], published["version"]) == ("webhooks.endpoint_disabled", 1)
@@ -174,10 +182,11 @@ async def test_no_store_sees_or_changes_anothers_endpoint(app: App, client: Clie
     assert (await other.get("/v1/endpoints"))[1]["items"] == []
     assert (await other.get(path))[0] == 404
     for method, below, body in (
-        ("PUT", "", BODY), ("DELETE", "", None), ("POST", "/enable", None), ("POST", "/disable", None), ("POST", "/rotate", {}),
+        ("PUT", "", BODY), ("DELETE", "", None), ("POST", "/disable", None), ("POST", "/rotate", {}),
+        ("POST", "/enable", {"from": "now"}), ("POST", "/verify", None),
     ):  # fmt: skip
         status, problem, _ = await other.call(method, path + below, body)
-        assert (status, problem["type"]) == (404, "/problems/resource_unknown"), below
+        assert (status, problem["type"].partition("_")[2]) == (404, "unknown"), below
     once = {"idempotency-key": "k"}
     mine, theirs = [(await one.call("POST", "/v1/endpoints", BODY, once))[1] for one in (client, other)]
     assert mine["endpoint_id"] != theirs["endpoint_id"]
@@ -263,6 +272,130 @@ async def test_no_secret_is_in_a_table_a_log_or_an_answer_that_does_not_make_it(
     [doc] = await rows(app, "select payload from journal where type = 'webhooks.endpoint_created'")
     sealed = json.loads(doc["payload"])["secret"]["sealed"]
     assert Vault([KEY]).open(UUID(made["endpoint_id"]), sealed) == brought
+
+
+# -- whether the receiver expects events ------------------------------------------------------------------------------
+
+
+@asynccontextmanager
+async def receiver(answer: Callable[[web.Request, bytes], web.Response]) -> AsyncIterator[str]:
+    """A receiver on this machine; yields its URL."""
+
+    async def handle(request: web.Request) -> web.Response:
+        return answer(request, await request.read())
+
+    application = web.Application()
+    application.router.add_post("/hooks", handle)
+    runner = web.AppRunner(application)
+    await runner.setup()
+    site = web.TCPSite(runner, "127.0.0.1", 0)
+    await site.start()
+    try:
+        yield f"http://127.0.0.1:{runner.addresses[0][1]}/hooks"
+    finally:
+        await runner.cleanup()
+
+
+async def test_a_receiver_that_answers_a_signed_request_is_enabled(client: Client) -> None:
+    asked: list[Any] = []
+
+    def answer(request: web.Request, body: bytes) -> web.Response:
+        asked.append(standardwebhooks.Webhook(made["secret"]).verify(body, dict(request.headers)))
+        return web.Response(status=204)
+
+    async with receiver(answer) as url:
+        made = await created(client, url=url)
+        status, shown, _ = await client.call("POST", f"/v1/endpoints/{made['endpoint_id']}/verify")
+    assert (status, shown["status"], shown["version"]) == (200, "enabled", 2)
+    [request] = asked
+    assert (request["type"], request["subject"], request["storeid"]) == ("webhooks.verify", made["endpoint_id"], "st_1")
+
+
+@pytest.mark.parametrize(("echo", "status"), [
+    (lambda challenge: challenge, 200), (lambda challenge: f"{challenge}\n", 200), (lambda challenge: json.dumps({"challenge": challenge}), 200),
+    (lambda challenge: json.dumps(challenge), 200), (lambda challenge: "", 409), (lambda challenge: "ok", 409),
+    (lambda challenge: challenge[:-1], 409), (lambda challenge: json.dumps({"challenge": 1}), 409), (lambda challenge: "[]", 409),
+])  # fmt: skip
+async def test_where_outsiders_register_the_receiver_returns_the_challenge(
+    client: Client, echo: Callable[[str], str], status: int
+) -> None:
+    async with receiver(lambda request, body: web.Response(text=echo(json.loads(body)["data"]["challenge"]))) as url:
+        made = await created(client, url=url, verify="echo")
+        answer = await client.call("POST", f"/v1/endpoints/{made['endpoint_id']}/verify")
+    assert answer[0] == status, answer
+
+
+@pytest.mark.parametrize("answered", [500, 302, 404])
+async def test_any_other_answer_leaves_the_endpoint_pending(client: Client, answered: int) -> None:
+    redirect = {"location": "http://127.0.0.1:1/"}
+    async with receiver(lambda request, body: web.Response(status=answered, headers=redirect)) as url:
+        made = await created(client, url=url)
+        path = f"/v1/endpoints/{made['endpoint_id']}"
+        status, problem, _ = await client.call("POST", f"{path}/verify")
+        assert (status, problem["type"], problem["http_status"]) == (409, "/problems/not_verified", answered)
+    status, problem, _ = await client.call("POST", f"{path}/verify")
+    assert (status, problem["http_status"], problem["error"]) == (409, None, "connect_failed")
+    assert (await client.get(path))[1]["status"] == "pending"
+
+
+# -- where deliveries go on -------------------------------------------------------------------------------------------
+
+
+async def test_enabling_counts_the_events_to_deliver_and_goes_on_where_it_is_told_to(app: App, client: Client) -> None:
+    publisher = Publisher(app)
+    await publisher.begin("first")
+    await publisher.publish(noted("st_1"))
+    await publisher.publish(noted("st_1"))
+    made = await created(client, types=["orders.note_added"])
+    await verified(app, made)
+    path = f"/v1/endpoints/{made['endpoint_id']}"
+    await publisher.publish(noted("st_1"), noted("st_2"), noted("st_1"))
+    written_at = (await rows(app, "select at from feed where position = 2"))[0]["at"]
+    await client.call("POST", f"{path}/disable")
+
+    async def enable(begin: str, **more: Any) -> tuple[int, str, int, int]:
+        _, shown, _ = await client.call("POST", f"{path}/enable", {"from": begin, **more})
+        [cursor] = await rows(app, "select position, moves from cursors")
+        return shown["to_deliver"]["events"], shown["status"], cursor["position"], cursor["moves"]
+
+    assert await enable("cursor", dry_run=True) == (2, "disabled", 2, 0)
+    assert await enable(written_at.isoformat(), dry_run=True) == (3, "disabled", 2, 0)
+    async with app.database.connection() as connection:
+        await connection.execute(
+            "insert into waiting (endpoint_id, position, tries, next_at, last) values ($1, 1, 1, now(), '500')",
+            UUID(made["endpoint_id"]),
+        )
+    assert await enable("cursor") == (3, "enabled", 2, 0)
+    assert await enable("1999-01-01T00:00:00Z") == (4, "enabled", 0, 1)
+    assert await rows(app, "select from waiting") == []
+    assert await enable((datetime.now(UTC) + timedelta(days=1)).isoformat()) == (0, "enabled", 5, 2)
+    assert await enable("now") == (0, "enabled", 5, 3)
+
+
+async def test_a_count_has_a_limit_and_says_so(app: App, client: Client, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("webhooks.resuming.COUNTED_MAX", 2)
+    publisher = Publisher(app)
+    await publisher.begin("first")
+    made = await created(client)
+    await verified(app, made)
+    path = f"/v1/endpoints/{made['endpoint_id']}/enable"
+    for events, counted in ((2, {"events": 2, "or_more": False}), (1, {"events": 2, "or_more": True})):
+        await publisher.publish(*(noted("st_1") for _ in range(events)))
+        assert (await client.call("POST", path, {"from": "cursor", "dry_run": True}))[1]["to_deliver"] == counted
+
+
+async def test_events_that_the_feed_no_longer_has_are_not_passed_over_in_silence(app: App, client: Client) -> None:
+    publisher = Publisher(app)
+    await publisher.begin("first")
+    made = await created(client)
+    await verified(app, made)
+    await publisher.publish(*(noted("st_1") for _ in range(3)))
+    async with app.database.connection() as connection:
+        await connection.execute("delete from feed where position < 3")
+    path = f"/v1/endpoints/{made['endpoint_id']}/enable"
+    status, problem, _ = await client.call("POST", path, {"from": "cursor"})
+    assert (status, problem["type"]) == (410, "/problems/beyond_retention")
+    assert (await client.call("POST", path, {"from": "now"}))[0] == 200
 
 
 @pytest.mark.parametrize("what", [

@@ -8,7 +8,7 @@ from typing import Annotated, Final, Literal
 from pydantic import BaseModel, ConfigDict, Field
 
 from chassis.http.problems import Invalid, invalid
-from contracts.base import Flag, Text
+from contracts.base import Flag, Text, Timestamp
 from contracts.deciding import Refusal
 from webhooks import certificates
 from webhooks import types as event_types
@@ -119,6 +119,13 @@ class RotateGiven(Given):
     """The kind of a secret that is made."""
     overlap_hours: Annotated[int, Field(strict=True, ge=0, le=OVERLAP_HOURS_MAX)] = OVERLAP_HOURS
     """For how long the present secrets sign, too."""
+
+
+class EnableGiven(Given):
+    begin: Literal["cursor", "now"] | Timestamp = Field(alias="from")
+    """Where deliveries go on: `cursor`, where they stopped; `now`; or a time, with the events that were written then or later."""
+    dry_run: Flag = False
+    """Whether the events are counted, and the endpoint stays as it is."""
 
 
 Seal = Callable[[str], str]

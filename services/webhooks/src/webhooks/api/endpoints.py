@@ -1,4 +1,4 @@
-"""Routes of endpoints: create, change, enable, disable, remove, secrets."""
+"""Routes of endpoints: create, change, verify, enable, disable, remove, secrets."""
 
 from collections.abc import Callable
 from datetime import UTC, datetime
@@ -14,16 +14,18 @@ from chassis.declare.app import App, Outcome, Principal
 from chassis.http.bodies import as_json
 from chassis.http.commands import CHANGE, COMMAND, etag
 from chassis.http.paging import Cursor, Cursors, Limit, Page
-from chassis.http.problems import Problem, answers, known, respond
+from chassis.http.problems import answers, known, respond
 from contracts.base import Timestamp
-from contracts.deciding import Refusal
-from webhooks.api.bodies import EndpointGiven, NewEndpoint, RotateGiven, checked_secret, configured
-from webhooks.api.problems import PROBLEMS
-from webhooks.api.responses import EndpointMade, EndpointShown, shown
+from webhooks import verification
+from webhooks.api.bodies import EnableGiven, EndpointGiven, NewEndpoint, RotateGiven, checked_secret, configured
+from webhooks.api.found import find_endpoint, refused
+from webhooks.api.responses import EndpointMade, EndpointResumed, EndpointShown, shown
+from webhooks.delivery.sender import Sender
 from webhooks.domain.config import Config
-from webhooks.domain.endpoint import Change, Create, Disable, Enable, Endpoint, NewSecret, Remove, Rotate
+from webhooks.domain.endpoint import Change, Create, Disable, Enable, Endpoint, NewSecret, Remove, Rotate, Verified
 from webhooks.domain.signing import Kind, new_secret, public_key_of
 from webhooks.domain.urls import Wrong
+from webhooks.resuming import Resumptions
 from webhooks.settings import Settings
 from webhooks.shown import PERSONAL
 from webhooks.tables import endpoints
@@ -44,14 +46,14 @@ def routes(app: App) -> APIRouter:
     Viewer = Annotated[Principal, Depends(app.principal("webhooks.view"))]
     Editor = Annotated[Principal, Depends(app.principal("webhooks.edit"))]
     settings = cast(Settings, app.settings)
-    vault, gate = settings.vault, settings.gate
+    vault, gate, resumptions = settings.vault, settings.gate, Resumptions(app)
 
     def sealing(endpoint_id: UUID) -> Callable[[str], str]:
         def seal(value: str) -> str:
             try:
                 return vault.seal(endpoint_id, value)
             except Closed:
-                raise _refused(Refusal("secret_unstorable", "WEBHOOKS_SECRET_KEYS is not set")) from None
+                raise refused("secret_unstorable", "WEBHOOKS_SECRET_KEYS is not set") from None
 
         return seal
 
@@ -61,13 +63,13 @@ def routes(app: App) -> APIRouter:
         try:
             return configured(body, gate, sealing(endpoint_id))
         except Wrong as wrong:
-            raise _refused(wrong.refusal) from None
+            raise refused(wrong.refusal.code, wrong.refusal.detail, **wrong.refusal.more) from None
 
     def secret_of(endpoint_id: UUID, given: str | None, kind: Kind) -> NewSecret:
         try:
             kind = kind if given is None else checked_secret(given)
         except Wrong as wrong:
-            raise _refused(wrong.refusal) from None
+            raise refused(wrong.refusal.code, wrong.refusal.detail, **wrong.refusal.more) from None
         secret = new_secret(kind) if given is None else given
         public_key = public_key_of(secret) if kind == "v1a" else ""
         return NewSecret(sealed=sealing(endpoint_id)(secret), kind=kind, public_key=public_key)
@@ -80,7 +82,7 @@ def routes(app: App) -> APIRouter:
         try:
             body["secret"] = vault.open(UUID(body["endpoint_id"]), body["secret"])
         except Unreadable:
-            raise _refused(Refusal("secret_unreadable", "the secret was made under a key that is gone")) from None
+            raise refused("secret_unreadable", "the secret was made under a key that is gone") from None
         headers = {name: value for name, value in response.headers.items() if name != "content-length"}
         return Response(orjson.dumps(body), response.status_code, headers)
 
@@ -128,7 +130,7 @@ def routes(app: App) -> APIRouter:
 
     @router.get("/endpoints/{endpoint_id}", response_model=EndpointShown, openapi_extra=answers("endpoint_unknown"))
     async def read(who: Viewer, endpoint_id: UUID) -> Response:
-        row = await _find(app, who, endpoint_id)
+        row = await find_endpoint(app, who, endpoint_id)
         return respond(as_json(200, _shown(row), etag(row["revision"])))
 
     @router.put(
@@ -159,12 +161,38 @@ def routes(app: App) -> APIRouter:
         return await app.execute(request, who, command, _answer(endpoint_id))
 
     @router.post(
-        "/endpoints/{endpoint_id}/enable", response_model=EndpointShown, dependencies=CHANGE,
-        openapi_extra=answers("endpoint_unknown", "not_verified"),
+        "/endpoints/{endpoint_id}/enable", response_model=EndpointResumed, dependencies=CHANGE,
+        openapi_extra=answers("endpoint_unknown", "not_verified", "beyond_retention"),
     )  # fmt: skip
-    async def enable(request: Request, who: Editor, endpoint_id: UUID) -> Response:
-        """Go on with deliveries, from where they stopped."""
-        command = Enable(**addressed(request, who, endpoint_id))
+    async def enable(request: Request, who: Editor, endpoint_id: UUID, body: EnableGiven) -> Response:
+        """Go on with deliveries, from where they stopped or from another place; the answer counts the events to deliver."""
+        row = await find_endpoint(app, who, endpoint_id)
+        resuming = await resumptions.resuming(endpoint_id, Endpoint.model_validate_json(row["doc"]), who, body.begin)
+        counted = {"to_deliver": resuming.to_deliver._asdict()}
+        if body.dry_run:
+            return respond(as_json(200, _shown(row) | counted, etag(row["revision"])))
+        command = Enable(**addressed(request, who, endpoint_id), position=resuming.position)
+
+        def answer(outcome: Outcome) -> tuple[int, Any]:
+            return 200, _now(endpoint_id, outcome) | counted
+
+        return await app.execute(request, who, command, answer)
+
+    @router.post(
+        "/endpoints/{endpoint_id}/verify", response_model=EndpointShown, dependencies=CHANGE,
+        openapi_extra=answers("endpoint_unknown", "not_verified", "secret_unreadable"),
+    )  # fmt: skip
+    async def verify(request: Request, who: Editor, endpoint_id: UUID) -> Response:
+        """Send a signed `webhooks.verify` to the receiver. If it answers as it should, a pending endpoint is enabled."""
+        endpoint = Endpoint.model_validate_json((await find_endpoint(app, who, endpoint_id))["doc"])
+        try:
+            async with Sender(settings.networks) as sender:
+                failure = await verification.failure_of(sender, vault, who.store_id, endpoint_id, endpoint)
+        except Unreadable:
+            raise refused("secret_unreadable", "a secret of the endpoint was made under a key that is gone") from None
+        if failure is not None:
+            raise refused("not_verified", failure.detail, http_status=failure.http_status, error=failure.error)
+        command = Verified(**addressed(request, who, endpoint_id), url=endpoint.config.url)
         return await app.execute(request, who, command, _answer(endpoint_id))
 
     @router.post(
@@ -190,31 +218,20 @@ def routes(app: App) -> APIRouter:
 
 
 def _answer(endpoint_id: UUID) -> Callable[[Outcome], tuple[int, Any]]:
-    return lambda outcome: (200, shown(endpoint_id, outcome.state, outcome.version, datetime.now(UTC)))
+    return lambda outcome: (200, _now(endpoint_id, outcome))
+
+
+def _now(endpoint_id: UUID, outcome: Outcome) -> dict[str, Any]:
+    """An endpoint after a decision."""
+    return shown(endpoint_id, outcome.state, outcome.version, datetime.now(UTC))
 
 
 def _made(endpoint_id: UUID, outcome: Outcome) -> dict[str, Any]:
     """An endpoint with its newest secret, still sealed."""
     endpoint: Endpoint = outcome.state
-    return {
-        **shown(endpoint_id, endpoint, outcome.version, datetime.now(UTC)),
-        "secret": endpoint.secrets[0].sealed,
-    }
+    return {**_now(endpoint_id, outcome), "secret": endpoint.secrets[0].sealed}
 
 
 def _shown(row: RowMapping) -> dict[str, Any]:
     endpoint = Endpoint.model_validate_json(row["doc"])
     return shown(row["key"], endpoint, row["revision"], datetime.now(UTC))
-
-
-async def _find(app: App, who: Principal, endpoint_id: UUID) -> RowMapping:
-    mine = select(endpoints).where(endpoints.c.key == endpoint_id, endpoints.c.store_id == who.store_id)
-    rows = await app.read(mine.where(endpoints.c.status != "removed"))
-    if not rows:
-        raise _refused(Refusal("endpoint_unknown", "there is no endpoint of this id in your store"))
-    return rows[0]
-
-
-def _refused(refusal: Refusal) -> Problem:
-    about = PROBLEMS[refusal.code]
-    return Problem(about.status, refusal.code, about.title, refusal.detail, **refusal.more)

@@ -45,6 +45,17 @@ class EndpointShown(EndpointGiven):
     created_at: datetime
 
 
+class ToDeliver(BaseModel):
+    events: int
+    """Those of its types behind the place where deliveries go on; `where` is not applied."""
+    or_more: bool
+    """There are more than were counted."""
+
+
+class EndpointResumed(EndpointShown):
+    to_deliver: ToDeliver
+
+
 class EndpointMade(EndpointShown):
     secret: str
     """Shown once. Store it: no later request shows it."""
