@@ -133,6 +133,7 @@ async def test_a_json_pointer_names_a_parameter_that_is_wrong() -> None:
 
 NOUNS = (
     "api_key", "scope", "store", "url", "request", "body", "header", "connections", "query", "query_parameter", "cursor", "resource", "method",
+    "media_type",
     "if_match", "version", "idempotency_key", "database", "outcome", "service", "message", "replay", "filter", "order", "market", "step",
     "exception", "resolution", "obstacle", "undo", "shipment", "stock", "document", "seller", "prefix", "authorization", "capture",
     "line", "tags", "metadata", "currency", "gateway", "invoice", "credit", "operation", "amount", "hold", "refund",
@@ -176,6 +177,7 @@ def test_nothing_is_documented_that_no_service_answers() -> None:
         "resource_unknown",
         "method_unsupported",
         "body_too_large",
+        "media_type_unsupported",
         "request_unreadable",
     }  # of Starlette's own errors
     assert set(PROBLEMS) <= said

@@ -364,6 +364,33 @@ async def test_a_body_over_the_limit_is_refused_and_one_below_it_is_taken(client
 
 
 @pytest.mark.real
+@pytest.mark.parametrize(
+    "declared", ["", "text/plain", "application/x-www-form-urlencoded", "json", "application/jsonl"]
+)
+async def test_a_body_that_is_not_declared_as_json_is_refused_with_the_header_that_is_missing(
+    client: Client, declared: str
+) -> None:
+    key = await client.app.keys.create(STORE, "till", ["*"])
+    headers = {"content_type": declared} if declared else {}
+    refused = await client("PUT", "/v1/note", key=key, body=b'{"a": 1}', **headers)
+    assert (refused.status, refused.json["type"]) == (415, "/problems/media_type_unsupported")
+    assert refused.headers["accept"] == "application/json"
+    assert (await client("POST", f"/v1/count/{uuid4()}/5", key=key, **headers)).status == 201, (
+        "without a body it needs none"
+    )
+
+
+@pytest.mark.real
+@pytest.mark.parametrize(
+    "declared", ["application/json", "Application/JSON; charset=utf-8", "application/merge-patch+json"]
+)
+async def test_a_body_may_be_declared_as_any_kind_of_json(client: Client, declared: str) -> None:
+    key = await client.app.keys.create(STORE, "till", ["*"])
+    taken = await client("PUT", "/v1/note", key=key, body=b'{"a": 1}', content_type=declared)
+    assert (taken.status, taken.json) == (200, {"keys": 1})
+
+
+@pytest.mark.real
 async def test_parked_messages_are_seen_by_their_store_and_the_unreadable_ones_by_administrators(
     client: Client, world: World
 ) -> None:

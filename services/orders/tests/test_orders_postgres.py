@@ -186,8 +186,8 @@ class Client:
 
     async def __call__(self, method: str, path: str, body: Any = None, query: str = "", **more: str) -> tuple[int, Any]:
         sent: list[Any] = []
-        headers = [(b"authorization", f"Bearer {self.key}".encode()), (b"content-type", b"application/json")]
-        headers += [(name.replace("_", "-").encode(), value.encode()) for name, value in more.items()]
+        named = {"authorization": f"Bearer {self.key}", "content_type": "application/json", **more}
+        headers = [(name.replace("_", "-").encode(), value.encode()) for name, value in named.items()]
         scope = {
             "type": "http", "asgi": {"version": "3.0"}, "http_version": "1.1", "method": method, "scheme": "http",
             "path": path, "raw_path": quote(path).encode(), "query_string": query.encode(), "root_path": "", "headers": headers,
@@ -536,6 +536,7 @@ async def test_a_request_that_is_wrong_in_every_way_is_answered_in_the_documente
     more, unknown = {"add": ["more"]}, uuid4()
     steps: list[tuple[str, str, Any, str, str, dict[str, str]]] = [
         # expected, key, body, query, order, headers
+        ("media_type_unsupported", "", {"add": [7]}, "wrong=1", "x", {**bad, "content_type": "text/plain"}),
         ("query_parameter_unknown", "", {"add": [7]}, "wrong=1", "x", bad),
         ("api_key_missing", "", {"add": [7]}, "", "x", bad),
         ("api_key_unknown", "tw_a_b", {"add": [7]}, "", "x", bad),

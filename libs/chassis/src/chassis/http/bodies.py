@@ -37,8 +37,8 @@ def _plain(value: Any) -> Any:
 
 
 class Readable:
-    """ASGI middleware that refuses what no route can read: 400 unless path and query are UTF-8 without NUL, 413 for a body
-    over BODY_BYTES_MAX, of which no more than that is buffered."""
+    """ASGI middleware that refuses what no route can read: 400 unless path and query are UTF-8 without NUL, 415 for a body that
+    is not declared as JSON (RFC 9110, 15.5.16), 413 for one over BODY_BYTES_MAX, of which no more than that is buffered."""
 
     def __init__(self, app: ASGIApp) -> None:
         self.app = app
@@ -49,17 +49,26 @@ class Readable:
         if not all(map(_is_text, (scope.get("raw_path") or b"", scope["query_string"]))):
             unreadable = known("url_unreadable", "path and query are percent-encoded UTF-8 without NUL")
             return await respond(unreadable.rendered())(scope, receive, send)
-        taken = 0
+        taken, is_json = 0, _declares_json(scope)
 
         async def counted() -> Message:
             nonlocal taken
             message = await receive()
             taken += len(message.get("body", b""))
+            if taken and not is_json:
+                raise HTTPException(415, "The body is not declared as JSON", {"accept": "application/json"})
             if taken > BODY_BYTES_MAX:
                 raise HTTPException(413, f"The body is larger than {BODY_BYTES_MAX} bytes")
             return message
 
         await self.app(scope, counted, send)
+
+
+def _declares_json(scope: Scope) -> bool:
+    """Returns whether the header `Content-Type` names JSON or a type with the suffix `+json`."""
+    declared = next((value for name, value in scope["headers"] if name == b"content-type"), b"")
+    kind, _, subtype = declared.partition(b";")[0].strip().lower().partition(b"/")
+    return bool(kind == b"application" and (subtype == b"json" or subtype.endswith(b"+json")))
 
 
 def _is_text(encoded: bytes) -> bool:

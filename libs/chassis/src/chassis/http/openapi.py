@@ -180,7 +180,7 @@ def _implied(operation: dict[str, Any]) -> Iterator[str]:
     if "cursor" in parameters:
         yield "cursor_invalid"
     if "requestBody" in operation:
-        yield from ("request_unreadable", "body_too_large")
+        yield from ("request_unreadable", "body_too_large", "media_type_unsupported")
     if "If-Match" in parameters:
         yield from ("if_match_invalid", "version_outdated")
     if "Idempotency-Key" in parameters:

@@ -47,6 +47,9 @@ PROBLEMS: Final[Problems] = MappingProxyType({
         " /openapi.json has the schema."),
     "request_unreadable": About(400, "The request cannot be read", "The body is not JSON text in UTF-8, or it is nested too deep.",
         "Send one JSON value with `Content-Type: application/json`."),
+    "media_type_unsupported": About(415, "The body is not declared as JSON",
+        "The request has a body, and its header `Content-Type` is missing or names another type than JSON.",
+        "Send the header `Content-Type: application/json`."),
     "body_too_large": About(413, "The body is too large", "The body is larger than 1 MiB.", "Split the request."),
     "header_too_large": About(431, "The head of the request is too large", "Request line and headers exceed 32 KiB.",
         "Send fewer or shorter headers."),
@@ -197,9 +200,12 @@ def install_problems(app: FastAPI) -> None:
 
     async def on_http(request: Request, error: Exception) -> Response:
         assert isinstance(error, HTTPException)
-        code = {404: "resource_unknown", 405: "method_unsupported", 413: "body_too_large"}.get(
-            error.status_code, "request_unreadable"
-        )
+        code = {
+            404: "resource_unknown",
+            405: "method_unsupported",
+            413: "body_too_large",
+            415: "media_type_unsupported",
+        }.get(error.status_code, "request_unreadable")
         detail = f"{request.method} {request.scope['path']}: {error.detail}"
         headers = {"allow": _allowed(app, request)} if error.status_code == 405 else error.headers
         problem = Problem(error.status_code, code, str(error.detail), detail)
