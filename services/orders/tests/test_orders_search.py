@@ -271,6 +271,7 @@ async def test_values_that_fit_no_filter_are_refused(app: App) -> None:
     many = urlencode({"sku": [f"S{n}" for n in range(21)]}, doseq=True)
     for query in (
         "status=paid",
+        "status=draft",
         "status=placed,approved",
         "sort=price",
         "amount_min=-1",

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from itertools import product
+from typing import get_args
 
 import pytest
 
@@ -19,7 +20,9 @@ from contracts.orders import (
     Placed,
     Received,
     Reinstated,
+    Status,
 )
+from orders.api.listing import Reached
 from orders.domain.state import transitions
 
 STATUSES = ("unreceived", "pending", "editing", "placing", "placed", "approved", "cancelled")
@@ -85,3 +88,8 @@ def test_an_event_changes_the_statuses_as_expected_and_in_no_other_way(event: ty
 
 def test_a_word_of_a_newer_release_may_become_any_other() -> None:
     assert allows("orders.placed", ("returned", "placed"), ("on_its_way", "fulfilled"))
+
+
+def test_the_statuses_of_lists_are_those_that_an_order_can_have() -> None:
+    reached = {word for transition in transitions.ORDER for word in transition.after}
+    assert {*get_args(Reached)} == reached == {*get_args(Status)} - {"draft"}

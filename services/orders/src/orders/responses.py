@@ -39,6 +39,7 @@ class OrderSummary(BaseModel):
     order_id: UUID
     version: int
     """Number of its published events; `ETag` of the order."""
+    number: str
     external_order_id: str
     channel: str
     account: str
@@ -174,7 +175,6 @@ class ActionShown(BaseModel):
 
 class OrderShown(OrderSummary):
     store_id: str
-    number: str
     legal_actions: list[ActionShown]
     money: MoneyTotals
     approved_at: Timestamp | None

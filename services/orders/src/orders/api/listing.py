@@ -1,7 +1,7 @@
 """The lists of a store's orders: filters, sorts, search. What each costs is in `docs/search.md`."""
 
 import hashlib
-from typing import Annotated, Any, Final
+from typing import Annotated, Any, Final, Literal
 from uuid import UUID
 
 from fastapi import APIRouter, Depends, Query, Response
@@ -14,7 +14,7 @@ from chassis.http.problems import Problem, answers, known, respond
 from contracts.base import Code, Country, Id, Text, Timestamp
 from contracts.limits import MINOR_MAX
 from contracts.money import Currency
-from contracts.orders import CancelCause, FulfillmentStatus, PaymentStatus, Status
+from contracts.orders import CancelCause, FulfillmentStatus, PaymentStatus
 from orders.api.problems import PROBLEMS
 from orders.api.shown import plain, words
 from orders.domain.shown import searched
@@ -25,6 +25,8 @@ from orders.settings import email_keys
 
 PERSONAL: Final = "personal.view"
 """The scope that an e-mail address is searched with."""
+Reached = Literal["pending", "editing", "placing", "placed", "approved", "cancelled"]
+"""The statuses that an order can have: all words of `Status` but `draft`, which belongs to orders that are not built yet."""
 VALUES_MAX: Final = 20
 """Alternatives of one filter."""
 
@@ -36,7 +38,7 @@ Texts = Annotated[list[Annotated[Text, Field(min_length=1)]], Field(max_length=V
 class Asked(BaseModel):
     """The query of a list. A filter may be repeated: its values are alternatives. Different filters all have to fit."""
 
-    status: Annotated[list[Status], Field(max_length=VALUES_MAX)] = []
+    status: Annotated[list[Reached], Field(max_length=VALUES_MAX)] = []
     payment_status: Annotated[list[PaymentStatus], Field(max_length=VALUES_MAX)] = []
     fulfillment_status: Annotated[list[FulfillmentStatus], Field(max_length=VALUES_MAX)] = []
     waiting: Codes = []
@@ -205,7 +207,7 @@ async def listed(app: App, who: Principal, asked: Asked) -> Response:
 
 def _item(row: Any) -> dict[str, Any]:
     shown = {("order_id" if name == "key" else name): plain(row[name]) for name in SHOWN}
-    return {**shown, **words(row), "tags": row["tags"] or []}
+    return {**shown, **words(row), "number": row["external_order_id"], "tags": row["tags"] or []}
 
 
 def add_routes(router: APIRouter, app: App) -> None:

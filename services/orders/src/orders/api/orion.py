@@ -9,14 +9,14 @@ from chassis.declare.app import App, Principal
 from chassis.http.bodies import as_json
 from chassis.http.commands import etag
 from chassis.http.problems import answers, respond
-from contracts.orders import FulfillmentStatus, PaymentStatus, Status
-from orders.api.listing import Asked, listed
+from contracts.orders import FulfillmentStatus, PaymentStatus
+from orders.api.listing import Asked, Reached, listed
 from orders.api.reading import read_order
 from orders.responses import OrderPage, OrderRead, OrderStats, ShipmentStatus
 from orders.search import Filter, Search
 
 COUNTED: Final = {
-    "status": get_args(Status),
+    "status": get_args(Reached),
     "payment_status": get_args(PaymentStatus),
     "fulfillment_status": get_args(FulfillmentStatus),
     "waiting": ("approval", "exception", "stock", "warehouse"),

@@ -36,12 +36,15 @@ def add_routes(router: APIRouter, app: App) -> None:
         body = await read_order(app, who, order_id)
         return respond(as_json(200, body, etag(body["version"])))
 
-    @router.get("/orders/{order_id}/timeline", response_model=Page[Step])
+    @router.get("/orders/{order_id}/timeline", response_model=Page[Step], openapi_extra=answers("order_unknown"))
     async def read_timeline(
         who: Annotated[Principal, Depends(view)], order_id: UUID, limit: Limit = 50, cursor: Cursor = None
     ) -> Response:
-        """The steps of an order, newest first. An unknown order has none."""
-        return respond(as_json(200, await _timeline(app, who, order_id, cursor, limit)))
+        """The steps of an order, newest first."""
+        page = await _timeline(app, who, order_id, cursor, limit)
+        if not page["items"]:
+            await load(app, who, order_id)  # raises Problem 404 if the store has no such order
+        return respond(as_json(200, page))
 
 
 async def read_order(app: App, who: Principal, order_id: UUID) -> dict[str, Any]:
