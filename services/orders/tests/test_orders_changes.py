@@ -492,10 +492,140 @@ def test_who_supplies_is_not_changed_of_an_order_that_has_started_and_stays_a_di
 def test_what_changes_beside_who_supplies_is_taken_over_and_what_was_invoiced_is_credited(play: Play) -> None:
     paid(play)
     cheaper = content(MUG, but(BOWL, line_total_minor=4_00), CUP)
-    plays(play.receives(cheaper.model_copy(update={"tax_collection": MARKETPLACE_SUPPLIES}), seconds=1))
+    stated = cheaper.model_copy(update={"tax_collection": MARKETPLACE_SUPPLIES})
+    plays(play.receives(stated, seconds=1))
     assert play.order.content is not None and not play.order.content.tax_collection.deemed_supplier
     assert play.order.grand_minor == cheaper.totals.grand_minor
-    assert play.order.stated is not None and play.order.stated.tax_collection.deemed_supplier, (
-        "the difference is recorded"
-    )
     assert [command for command in play.commands if isinstance(command, Credit)]
+    left = play.order.exceptions["snapshot_changed"]
+    assert left.why_not == "edit_empty" and [one.path for one in left.difference] == ["tax_collection.deemed_supplier"]
+    play.receives(stated, seconds=2, digest="again").nothing()
+    play.resolves("snapshot_changed", "keep").then(ExceptionResolved)
+    play.receives(stated, seconds=3, digest="and again").nothing()
+    completes(play)
+
+
+def test_what_a_person_accepts_beside_who_supplies_leaves_that_as_an_exception(play: Play) -> None:
+    play.in_the_warehouse(SOLD).captured().issued()
+    cheaper = content(MUG, but(BOWL, line_total_minor=4_00), CUP, tax_collection=MARKETPLACE_SUPPLIES)
+    plays(play.receives(cheaper, seconds=1).resolves("snapshot_changed", "accept"))
+    assert play.order.grand_minor == 16_00
+    assert why_not(play) == {"snapshot_changed": "edit_empty"}
+    more = content(MUG, but(BOWL, line_total_minor=3_00), CUP, tax_collection=MARKETPLACE_SUPPLIES)
+    plays(play.receives(more, seconds=2).resolves("snapshot_changed", "accept", op="more"))
+    assert play.order.grand_minor == 15_00 and why_not(play) == {"snapshot_changed": "edit_empty"}
+
+
+# -- the same change on both sides ------------------------------------------------------------------------------------
+
+ONE_MUG: dict[str, OrderContent] = {
+    "cancelled": content(but(MUG, cancelled=1), BOWL, CUP),
+    "as sold": content(line("1", 5_00, quantity=1), BOWL, CUP),
+    "with its amount": content(but(MUG, cancelled=1, cancelled_minor=5_00), BOWL, CUP),
+}
+NO_BOWL_STATED: dict[str, OrderContent] = {"cancelled": NO_BOWL, "left out": content(MUG, CUP)}
+DEARER: dict[str, OrderContent] = {
+    "as sold": content(but(MUG, line_total_minor=12_00), BOWL, CUP),
+    "with a discount": content(but(MUG, line_total_minor=14_00, discount_minor=2_00), BOWL, CUP, discount=2_00),
+}
+SAME = [
+    *((LineEdit(line_id="1", quantity=1), told, f"one mug, {name}") for name, told in ONE_MUG.items()),
+    *((LineEdit(line_id="2", quantity=0), told, f"no bowl, {name}") for name, told in NO_BOWL_STATED.items()),
+    *((LineEdit(line_id="1", unit_price_minor=6_00), told, f"dearer, {name}") for name, told in DEARER.items()),
+    (LineEdit(line_id="1", quantity=3), content(line("1", 15_00, quantity=3), BOWL, CUP), "three mugs"),
+    (LineEdit(line_id="1", quantity=1, unit_price_minor=4_00), content(line("1", 4_00, quantity=1), BOWL, CUP), "one, cheaper"),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(("change", "told"), [one[:2] for one in SAME], ids=[one[2] for one in SAME])
+@pytest.mark.parametrize("rule", ["apply", "ask"])
+def test_what_was_edited_here_and_the_marketplace_then_states_is_no_difference(
+    play: Play, change: LineEdit, told: OrderContent, rule: str
+) -> None:
+    play.in_the_warehouse(SOLD, on_change=rule).captured().issued()
+    plays(play.opens_an_edit(change).confirms())
+    sold, price = costs(play.order.content), play.order.grand_minor  # type: ignore[arg-type]
+    play.receives(told, seconds=1).nothing()
+    assert not codes(play) and play.order.stated is None and play.order.base is None
+    assert (costs(play.order.content), play.order.grand_minor) == (sold, price)  # type: ignore[arg-type]
+    completes(play)
+
+
+@pytest.mark.parametrize(("change", "told"), [one[:2] for one in SAME], ids=[one[2] for one in SAME])
+def test_the_same_change_beside_another_one_leaves_only_the_other(
+    play: Play, change: LineEdit, told: OrderContent
+) -> None:
+    paid(play)
+    plays(play.opens_an_edit(change).confirms())
+    before = play.order.grand_minor
+    both = [one if one.external_line_id != "3" else but(one, line_total_minor=3_00) for one in told.lines]
+    more = content(*both, discount=told.totals.discount_minor)
+    plays(play.receives(more, seconds=1))
+    assert not codes(play) and play.order.grand_minor == (before or 0) + 1_00
+    assert costs(play.order.content) == costs(more)  # type: ignore[arg-type]
+    completes(play)
+
+
+@pytest.mark.parametrize(("change", "told"), [one[:2] for one in SAME], ids=[one[2] for one in SAME])
+def test_an_edit_of_a_difference_that_a_person_was_shown_ends_it(
+    play: Play, change: LineEdit, told: OrderContent
+) -> None:
+    play.in_the_warehouse(SOLD).captured().issued().receives(told, seconds=1)
+    assert codes(play)
+    plays(play.opens_an_edit(change).confirms())
+    assert not codes(play) and play.order.stated is None
+    play.receives(told, seconds=2, digest="again").nothing()
+
+
+def test_pieces_that_both_sides_have_changed_otherwise_are_for_a_person(play: Play) -> None:
+    """One of two mugs was cancelled here, which the marketplace does not know: it sells five."""
+    paid(play)
+    plays(play.opens_an_edit(LineEdit(line_id="1", quantity=1)).confirms())
+    play.receives(content(line("1", 25_00, quantity=5), BOWL, CUP), seconds=1).then(ExceptionRaised)
+    assert why_not(play) == {"snapshot_changed": "total_differs"}
+    assert "pieces of a line" in play.order.exceptions["snapshot_changed"].detail
+    assert play.order.grand_minor == 12_00
+
+
+def test_a_request_to_cancel_that_comes_with_the_same_change_is_not_lost(play: Play) -> None:
+    play.in_the_warehouse(SOLD).captured().issued()
+    plays(play.opens_an_edit(LineEdit(line_id="1", quantity=1)).confirms())
+    play.receives(content(line("1", 5_00, quantity=1, cancellation=ASKED), BOWL, CUP), seconds=1)
+    assert codes(play) == ["cancel_requested"]
+
+
+# -- an address during an edit ----------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("confirmed", [False, True])
+@pytest.mark.parametrize("rule", ["apply", "ask"])
+def test_an_address_that_comes_during_an_edit_is_not_overwritten_by_it(play: Play, confirmed: bool, rule: str) -> None:
+    play.in_the_warehouse(SOLD, on_change=rule).captured().issued().opens_an_edit(LineEdit(line_id="1", quantity=1))
+    if confirmed:
+        play.confirms()
+        suspending = play.sent
+    play.receives(content(MUG, BOWL, CUP, ship_to=THERE), seconds=1)
+    assert codes(play) == ["address_changed"]
+    play.resolves("address_changed", "accept")
+    assert play.refusal and play.refusal.code == "edit_open"
+    if confirmed:
+        play.sent = suspending
+        plays(play)
+    else:
+        plays(play.confirms(op="now"))
+    if rule == "ask":
+        plays(play.resolves("address_changed", "accept", op="after it"))
+    assert play.order.content is not None and play.order.content.ship_to == THERE
+    assert costs(play.order.content)["1"] == (1, 5_00) and play.last(Start).ship_to == THERE
+    completes(play)
+
+
+def test_an_address_that_a_person_has_set_stays_until_the_marketplace_changes_its_own(play: Play) -> None:
+    paid(play)
+    plays(play.opens_an_edit(ship_to=THERE, bill_to=THERE).confirms())
+    plays(play.receives(SOLD.model_copy(update={"external_number": "7"}), seconds=1))
+    assert play.order.content is not None and play.order.content.ship_to == THERE
+    assert play.order.content.bill_to == THERE and play.order.content.external_number == "7"
+    elsewhere = Address(name="Cy", line1="3 Way", city="Nice", country="FR")
+    plays(play.receives(content(MUG, BOWL, CUP, ship_to=elsewhere, bill_to=elsewhere), seconds=2))
+    assert (play.order.content.ship_to, play.order.content.bill_to) == (elsewhere, elsewhere)

@@ -6,7 +6,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 from orders_play import content, line
 
+from contracts.orders import EditChanges, LineEdit
 from contracts.snapshot import Address, Cancellation, Line, OrderContent, Quantities
+from orders.domain.content.agreement import alike, reworded
+from orders.domain.content.amounts import payable
+from orders.domain.content.edits import applied
 from orders.domain.content.merging import merged
 from orders.domain.processes import differences
 
@@ -72,3 +76,69 @@ def test_the_codes_share_the_changes_among_them(told: OrderContent) -> None:
     for code in CODES:
         parts = merged(parts, BASE, told, differences.takes((code,)))
     assert parts == at_once
+
+
+# -- the same in other words ------------------------------------------------------------------------------------------
+
+
+def edited(name: str, pieces: int, price: int | None = None) -> OrderContent:
+    """`BASE` after an edit here."""
+    found = applied(BASE, EditChanges(lines=(LineEdit(line_id=name, quantity=pieces, unit_price_minor=price),)))
+    assert not found.reasons
+    return found.content
+
+
+def as_sold(ours: OrderContent) -> OrderContent:
+    """The same order as a marketplace states it that knows no cancelled pieces."""
+    counts = {one.line_id: (one.quantity, one.amount_minor) for one in payable(ours)}
+    lines = (
+        line(one.external_line_id, minor, quantity=pieces)
+        for one in BASE.lines
+        for pieces, minor in [counts.get(one.external_line_id, (0, 0))]
+        if pieces
+    )
+    return content(*lines, shipping=1_00)
+
+
+EDITS = st.one_of(
+    st.builds(edited, st.just("1"), st.integers(0, 2)),
+    st.builds(edited, st.sampled_from(["1", "2"]), st.integers(2, 5), st.integers(1, 500)),
+)
+
+
+@given(ours=EDITS)
+def test_an_order_in_other_words_becomes_as_it_is_stated_and_sells_the_same(ours: OrderContent) -> None:
+    told = as_sold(ours)
+    again = reworded(ours, told)
+    assert [one.model_copy(update={"unit_price_minor": None}) for one in again.lines] == [*told.lines]
+    assert again.totals == told.totals
+    assert payable(again) == payable(ours)
+    assert reworded(again, told) == again
+
+
+@given(ours=EDITS, told=EDITS)
+def test_only_what_sells_the_same_is_put_in_other_words(ours: OrderContent, told: OrderContent) -> None:
+    stated = as_sold(told)
+    same = payable(ours) == payable(stated)
+    assert (reworded(ours, stated).totals == stated.totals) >= same
+    if not same:
+        assert reworded(ours, stated) is ours
+
+
+@given(ours=EDITS, told=EDITS)
+def test_a_merge_of_two_changes_of_pieces_sells_what_one_of_both_sells_or_is_refused(
+    ours: OrderContent, told: OrderContent
+) -> None:
+    """No line is lost or doubled between `ordered`, which one side makes smaller, and `cancelled`, which the other one counts up."""
+    stated = as_sold(told)
+    takes = differences.takes(CODES)
+    try:
+        after = merged(ours, BASE, stated, takes, alike(ours, stated))
+    except ValueError:
+        return
+    pieces = [{one.line_id: one.quantity for one in payable(content)} for content in (ours, stated, BASE)]
+    for one in payable(after):
+        assert one.quantity in {found.get(one.line_id) for found in pieces}
+    assert {one.line_id for one in payable(ours)} & {one.line_id for one in payable(stated)} <= {
+        one.line_id for one in payable(after)
+    }

@@ -203,7 +203,7 @@ def record_refund(story: Story, message: Resolve) -> Refusal | None:
         upstream.book(story, order.stated, accepted=True)
         assert story.order.content is not None
         story.take_over(differences.refunded(story.order.content, order.stated))
-        _forget_what_agrees(story)
+        differences.forget_what_agrees(story)
     else:
         start_all_the_same(story, message)
     return None
@@ -225,13 +225,6 @@ def try_again(story: Story, message: Resolve) -> Refusal | None:
     for run in refused:
         story.retry(run, message.operation_id)
     return None
-
-
-def _forget_what_agrees(story: Story) -> None:
-    order = story.order
-    assert order.stated is not None
-    if not differences.find(order, order.stated):
-        story.record_stated(None)
 
 
 # -- the table --------------------------------------------------------------------------------------------------------

@@ -6,13 +6,13 @@ stays. Changes that leave nothing of the order cancel it. What cannot be taken o
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from typing import Final, NamedTuple
 from uuid import UUID
 
 from contracts.orders import CancelCause
 from contracts.snapshot import OrderContent
-from orders.domain.content import merging, snapshots
+from orders.domain.content import agreement, merging, snapshots
 from orders.domain.content.amounts import ships_anything
 from orders.domain.content.edits import Reason
 from orders.domain.engine.story import Story
@@ -89,7 +89,8 @@ def plan(order: Order, codes: Iterable[str]) -> Plan:
     if told is None:
         return Plan(ours, Reason("edit_empty", "the marketplace states the order as it is"))
     try:
-        content = merging.merged(ours, base, told, differences.takes(codes))
+        takes = differences.takes(codes)
+        content = merging.merged(ours, base, told, takes, agreement.alike(ours, told) if takes("totals") else ())
     except ValueError as error:
         return Plan(ours, Reason("total_differs", f"with what was changed here it does not add up: {error}"[:300]))
     if "cancel_requested" in codes:
@@ -134,14 +135,14 @@ def _carry_out(
         cause: CancelCause = "customer" if codes == {"cancel_requested"} else "marketplace"
         undo.begin(story, cause, operation, accepted=tuple(sorted(codes)))
     elif _is_direct(story.present, codes):
-        _replace(story, content)
+        _replace(story, content, codes)
     else:
         run = edit.open_edit(story, story.context.new_id("edit"), "marketplace", actor=actor)
         run = story.set_data(run, accepted=tuple(sorted(codes)))
         edit.confirm(story, run, content, actor=actor)
 
 
-def _replace(story: Story, content: OrderContent) -> None:
+def _replace(story: Story, content: OrderContent, codes: Collection[str]) -> None:
     """What is sold of an order of which nothing is reserved, authorized or shipped here."""
     order, told = story.order, story.order.stated
     assert order.content is not None and order.market is not None
@@ -150,6 +151,6 @@ def _replace(story: Story, content: OrderContent) -> None:
     if placing is not None:
         fulfillment = "unfulfilled" if ships_anything(content) else "not_required"
     story.edit(content, order.market, fulfillment=fulfillment)
-    differences.compare_edited(story, before, told)
+    differences.compare_edited(story, before, told, codes)
     if placing is not None and placing.waits == "stock":
         story.enter_anew(placing)

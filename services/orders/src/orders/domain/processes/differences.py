@@ -6,7 +6,7 @@ field that is new in the contract included. A difference raises its exception on
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from typing import Any, Final, Literal, NamedTuple
 
 from pydantic import BaseModel
@@ -14,6 +14,7 @@ from pydantic import BaseModel
 from contracts.orders import Change
 from contracts.personal import is_personal
 from contracts.snapshot import SECURED, Line, OrderContent
+from orders.domain.content.agreement import reworded
 from orders.domain.content.snapshots import CANCELLED, REFUNDED, merged, partly_shipped, requested
 from orders.domain.engine.story import Story
 from orders.domain.state.order import Order, has_shipped
@@ -60,6 +61,8 @@ CODES: Final = (
 )  # fmt: skip
 CARRIED_OUT: Final = frozenset({"address_changed", "snapshot_changed", "line_cancelled", "cancel_requested"})
 """Those that an edit takes over."""
+NEVER_TAKEN: Final = frozenset({"tax_collection"})
+"""Who supplies decides who invoices: by it a capture is invoiced, or left without an invoice."""
 FOLLOWS_A_CANCEL: Final = frozenset({"line_cancelled", "cancel_requested", "refund_made", "payment_reversed"})
 """What a marketplace states because an order was cancelled."""
 
@@ -110,13 +113,14 @@ def shown(changes: tuple[Raw, ...]) -> tuple[Change, ...]:
 
 def record(story: Story, told: OrderContent) -> Found:
     """Takes over what informs, resolves what no longer differs. Returns what differs and was not stated before."""
+    _reword(story, told)
     order = story.order
     assert order.content is not None
     found, before = find(order, told), stated_before(order)
     news = {code: found[code] for code in CODES if code in found and _differs(found, before, code)}
-    story.take_over(informed(order.content, told, found))
+    story.take_over(informed(order, told, found))
     kept: Literal["", "stated", "kept"] = "kept" if is_undecided(order) else "stated" if CARRIED_OUT & {*news} else ""
-    story.record_stated(told if found else None, kept if found else "")
+    _record_stated(story, told, found, kept)
     for code in before:
         if code not in found:
             story.resolve_exception(code)
@@ -137,16 +141,21 @@ def compare_anew(story: Story, told: OrderContent) -> None:
     compare(story, told)
 
 
-def compare_edited(story: Story, before: OrderContent, carried: OrderContent | None) -> None:
+def compare_edited(
+    story: Story, before: OrderContent, carried: OrderContent | None, accepted: Collection[str] = ()
+) -> None:
     """After an edit: exceptions show what differs from the order as it is now.
 
     before: what was sold until then. carried: what the marketplace had stated if the edit took it over; what has changed since
-    is raised. Null: a person's edit, and what differs by it alone is not raised.
+    is raised. Null: a person's edit, and what differs by it alone is not raised. accepted: the exceptions that it took over;
+    what it left of them is raised again.
     """
     order = story.order
     assert order.content is not None
     told = order.stated or before
     told = merged(order.content, told, told)
+    _reword(story, told)
+    order = story.order
     found, shown_before = find(order, told), find(order.model_copy(update={"content": before}), told)
     since = {_code(order, told, raw) for raw in _compare(carried, told)} if carried is not None else frozenset()
     for code in CODES:
@@ -157,7 +166,33 @@ def compare_edited(story: Story, before: OrderContent, carried: OrderContent | N
                 raise_anew(story, code, found[code], order.exceptions[code].why_not)
         elif code in since:
             raise_anew(story, code, found[code])
-    story.record_stated(told if found else None, "kept" if found and is_undecided(story.order) else "")
+        elif code in accepted and (
+            left := tuple(raw for raw in found[code] if raw.rule.partition(".")[0] in NEVER_TAKEN)
+        ):
+            raise_anew(story, code, left, "edit_empty", "an edit does not take this over")
+    _record_stated(story, told, found, "kept" if is_undecided(story.order) else "")
+
+
+def _reword(story: Story, told: OrderContent) -> None:
+    """What both sell alike is no difference. Not while an edit is carried out: it is computed in the words of before."""
+    order = story.order
+    assert order.content is not None
+    if order.wanted is None and told != order.content:
+        story.take_over(reworded(order.content, told))
+
+
+def _record_stated(story: Story, told: OrderContent, found: Found, base: Literal["", "stated", "kept"]) -> None:
+    """Records what the marketplace states, where it differs or a person has set another billing address here."""
+    assert story.order.content is not None
+    differs = bool(found) or told.bill_to != story.order.content.bill_to
+    story.record_stated(told if differs else None, base if found else "")
+
+
+def forget_what_agrees(story: Story) -> None:
+    """After a difference was taken over: what the marketplace states is recorded only if it differs otherwise."""
+    told = story.order.stated
+    if told is not None and not (found := find(story.order, told)):
+        _record_stated(story, told, found, "")
 
 
 def raise_refused(story: Story, codes: Iterable[str], why_not: str, detail: str) -> None:
@@ -181,12 +216,9 @@ def base_of(order: Order) -> OrderContent:
 
 
 def takes(codes: Iterable[str]) -> Callable[[str], bool]:
-    """Which fields are taken over for these codes, by rule.
-
-    Never who supplies (`tax_collection`): it decides who invoices, and a capture is invoiced, or left without an invoice, by it.
-    """
+    """Which fields are taken over for these codes, by rule."""
     wanted = CARRIED_OUT.intersection(codes)
-    return lambda rule: rule not in ("lifecycle", "payment_state", "tax_collection") and _of_rule(rule) in wanted
+    return lambda rule: rule not in ("lifecycle", "payment_state", *NEVER_TAKEN) and _of_rule(rule) in wanted
 
 
 def stated_before(order: Order) -> Found:
@@ -237,9 +269,14 @@ def raise_anew(story: Story, code: str, changes: tuple[Raw, ...], why_not: str |
     story.raise_exception(code, f"{tried}the marketplace states differently: {paths}", shown(changes), why_not)
 
 
-def informed(ours: OrderContent, told: OrderContent, found: Found) -> OrderContent:
-    """Our content with the fields that inform taken over from `told`."""
+def informed(order: Order, told: OrderContent, found: Found) -> OrderContent:
+    """Our content with the fields that inform taken over from `told`. The billing address that a person has set stays until the
+    marketplace states another one than before."""
+    ours = order.content
+    assert ours is not None
     change: dict[str, Any] = {name: getattr(told, name) for name in ORDER_INFORMS}
+    if told.bill_to == (order.stated or ours).bill_to:
+        change["bill_to"] = ours.bill_to
     if not {"lifecycle_reversed", "shipment_reported"}.intersection(found):
         change["lifecycle"] = told.lifecycle
     change["totals"] = _copied(ours.totals, told.totals, TOTALS_INFORMS)

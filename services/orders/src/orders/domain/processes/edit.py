@@ -187,7 +187,7 @@ def becomes_true(story: Story, run: Run, event: payments.Authorized | Past | Non
         edit_id=data_of(run).edit_id, lines=history(order, change, back),
     )  # fmt: skip
     returned = settle.after_edit(story, back)
-    differences.compare_edited(story, before, carried)
+    differences.compare_edited(story, before, carried, data_of(run).accepted)
     story.set_data(
         run, outcome="edited", release=change.to_release, readdressed=destination(before) != destination(after),
         refund=tuple(Returned(capture_id=capture_id, lines=lines) for capture_id, lines in returned),
