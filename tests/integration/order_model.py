@@ -18,9 +18,9 @@ Money = dict[str, tuple[int, int]]
 CHARGE = "shipping"
 
 
-def share(total: int, part: int, whole: int) -> int:
+def share(total: int, part: int | Fraction, whole: int | Fraction) -> int:
     """A part's share, rounded half up."""
-    return int(Fraction(total * part, whole) + Fraction(1, 2))
+    return int(Fraction(total * part) / whole + Fraction(1, 2))
 
 
 def spread(total: int, weights: Mapping[str, int]) -> dict[str, int]:
@@ -39,6 +39,8 @@ class Line:
     minor: int
     whole: tuple[int, int] | None = None
     """Pieces and price of which fewer pieces are a share; None: fewer pieces are a share of those that are left."""
+    rate: str = "20"
+    """The rate of its VAT, in percent."""
     shipped: int = 0
     restocked: int = 0
 
@@ -64,6 +66,8 @@ class Captured:
     back: tuple[int, int] = (0, 0)
 
 
+Paper = dict[str, tuple[Fraction, int, int, int, int]]
+"""line id -> rate, gross and VAT of an invoice's line, and what of both is on its credit notes."""
 Part = tuple[int, Money]
 """What goes back of a capture, or is taken from an authorization, by its number."""
 
@@ -85,12 +89,17 @@ class Model:
     cancelled: bool = False
     completed: bool = False
     holds: int = 0
+    ship_to: dict[str, Any] | None = None
     draft: dict[str, Any] | None = None
     """The changes of an open edit."""
     confirmed: bool = False
     """The open edit waits for the release of the order only."""
+    by_marketplace: bool = False
+    """The open edit takes over what the marketplace has changed."""
     ended: str = ""
-    """How the last edit ended: `edited` or `discarded`."""
+    """How the last edit of a person ended: `edited` or `discarded`."""
+    awaiting: dict[str, Any] | None = None
+    """What the marketplace has changed during an edit: taken over when it has ended."""
     authorizations: list[dict[str, int]] = field(default_factory=list)
     """line id -> what is neither captured nor voided."""
     captures: list[dict[str, Captured]] = field(default_factory=list)
@@ -99,6 +108,8 @@ class Model:
     refused: list[tuple[list[Part], bool]] = field(default_factory=list)
     """Refunds that the gateway refuses: what is left of them, and whether to restock."""
     money: Counter[str] = field(default_factory=Counter)
+    drawn: bool = True
+    """Which capture a refund is of is certain: not if captures and refunds are made at the same time."""
     loose: bool = False
     """It was cancelled in the middle of something else: only what is left of it is certain, nothing."""
 
@@ -112,6 +123,31 @@ class Model:
         if not self.cancelled and self.fulfilled and self.payment in ("paid", "partially_refunded") and not self.paused:
             self.completed = self.completed or self.captured == self.grand + self.given_back
         return code
+
+    def amounts(self, request: Request) -> dict[str, set[int]]:
+        """Each amount that the answer to a request may state now, whether it is accepted or refused: `moves` minor units, `left`
+        pieces or minor units of its line, the `total` and the `new_total` of an edit. What is captured may be on its way still:
+        of that, nothing is left to refund yet."""
+        if request.name == "open":
+            return {
+                "total": {self.grand},
+                "new_total": {sum(line.minor for line in self._changed(request.body).values())},
+            }
+        if request.name == "capture":
+            return {"left": {self._rest(name)[0] for name in request.body.get("pieces", {})}}
+        if request.name != "refund":
+            return {}
+        parts = self._planned(**request.body)
+        moves = set() if isinstance(parts, str) else {sum(minor for _, part in parts for _, minor in part.values())}
+        (name, kind) = next(
+            (name, kind) for kind, of in enumerate(("pieces", "minor")) for name in request.body.get(of, {})
+        )
+        own = [one[name] for one in self.captures if name in one]
+        gone = sum(one.back[kind] for one in own)
+        sums = {0}
+        for one in own:
+            sums |= {before + (one.pieces, one.minor)[kind] for before in sums}
+        return {"moves": moves, "left": {captured - gone for captured in sums}}
 
     # -- requests -----------------------------------------------------------------------------------------------------
 
@@ -168,8 +204,38 @@ class Model:
         return None
 
     def _snapshot(self, request: Request) -> str | None:
-        """What the marketplace states and a person does not accept changes nothing."""
+        """What the marketplace has changed is an edit, by the market's rule. What a person does not accept changes nothing."""
+        changes = request.body.get("changes")
+        return self._take_over(changes) if changes is not None else None
+
+    def would_change(self, changes: dict[str, Any]) -> bool:
+        return self._changed(changes) != self.lines or changes.get("ship_to") not in (None, self.ship_to)
+
+    def _take_over(self, changes: dict[str, Any]) -> str | None:
+        after = self._changed(changes)
+        if self.cancelled or not self.would_change(changes):
+            return None
+        if not any(line.pieces for line in after.values() if line.sku):
+            if any(line.shipped for line in self.lines.values()):
+                return "order_shipped"
+            self._undo()
+            return None
+        if self.completed:
+            return "order_completed"
+        if self.draft is not None:
+            self.awaiting = changes
+            return "edit_open"
+        if (code := self._why_not(after, changes)) is not None:
+            return code
+        self.draft, self.confirmed, self.by_marketplace = changes, True, True
+        if not self.holds:
+            self._carry_out(None)
         return None
+
+    def _take_over_what_waited(self) -> None:
+        if self.awaiting is not None and self.draft is None:
+            changes, self.awaiting = self.awaiting, None
+            self._take_over(changes)
 
     def _ship(self, request: Request) -> str | None:
         """All that is left at a location."""
@@ -196,13 +262,14 @@ class Model:
         if self.draft is None or self.confirmed:
             return "edit_confirmed" if self.confirmed or self.ended == "edited" else None
         self.draft, self.ended = None, "discarded"
+        self._take_over_what_waited()
         self._take()
         return None
 
     def _confirm(self, request: Request) -> str | None:
         if self.draft is None or self.confirmed:
             return "edit_discarded" if self.draft is None and self.ended == "discarded" else None
-        if (code := self._why_not(after := self._changed(self.draft))) is not None:
+        if (code := self._why_not(after := self._changed(self.draft), self.draft)) is not None:
             return code
         if not any(line.pieces for line in after.values() if line.sku):
             self._undo()
@@ -227,14 +294,18 @@ class Model:
                 line.have(pieces)
         for one in changes.get("add", ()):
             minor = one["unit_price_minor"] * one["quantity"]
-            after[one["line_id"]] = Line(one["sku"], one["quantity"], minor, (one["quantity"], minor))
+            rate = one["tax"][0]["rate"]
+            after[one["line_id"]] = Line(one["sku"], one["quantity"], minor, (one["quantity"], minor), rate)
         if (charge := changes.get("shipping_minor")) is not None:
             after[CHARGE] = Line(None, 0, charge)
         return after
 
-    def _why_not(self, after: dict[str, Line]) -> str | None:
-        if all(after[name] == self.lines.get(name) for name in after):
+    def _why_not(self, after: dict[str, Line], changes: dict[str, Any]) -> str | None:
+        moves = changes.get("ship_to") not in (None, self.ship_to)
+        if not moves and all(after[name] == self.lines.get(name) for name in after):
             return "edit_empty"
+        if moves and any(line.shipped for line in self.lines.values()):
+            return "order_shipped"
         for name, line in self.lines.items():
             now = after[name]
             moved = abs(now.minor * line.pieces - line.minor * now.pieces) > max(line.pieces, now.pieces)
@@ -248,15 +319,17 @@ class Model:
 
     def _carry_out(self, fault: str | None) -> None:
         assert self.draft is not None
-        after = self._changed(self.draft)
-        self.draft, self.confirmed, self.ended = None, False, "edited"
+        after, ship_to, by_marketplace = self._changed(self.draft), self.draft.get("ship_to"), self.by_marketplace
+        self.draft, self.confirmed, self.by_marketplace = None, False, False
         missing, surplus, back = self._difference(after)
-        if missing and fault == "declined":
-            self.ended = "discarded"
+        declined = bool(missing) and fault == "declined"
+        self.ended = self.ended if by_marketplace else "discarded" if declined else "edited"
+        if declined:
             self._take()
+            self._take_over_what_waited()
             return
         self._authorize(missing)
-        self.lines = after
+        self.lines, self.ship_to = after, ship_to or self.ship_to
         given = self._take_off(back)
         self._trim()
         for authorization in reversed(self.authorizations):
@@ -271,6 +344,7 @@ class Model:
             self._settle()
         if given and self._all_is_back() and 0 < self.grand <= sum(self._taken(name)[1] for name in self._known()):
             self._undo()
+        self._take_over_what_waited()
 
     def _difference(self, after: dict[str, Line]) -> tuple[dict[str, int], dict[str, int], Money]:
         """What the lines lack of what they cost, what is authorized too much, and what is captured too much."""
@@ -471,6 +545,7 @@ class Model:
             return
         self.ended = "discarded" if self.draft is not None else self.ended
         self.cancelled, self.holds, self.draft, self.confirmed, self.due, self.refused = True, 0, None, False, [], []
+        self.by_marketplace, self.awaiting = False, None
         self.completed = False
         self.money["voided"] += sum(amount for one in self.authorizations for amount in one.values())
         self.money["refunded"] = self.money["captured"]
@@ -534,6 +609,22 @@ class Model:
                 parcels.setdefault(LOCATIONS[line.sku[0]], {})[name] = line.pieces - line.shipped
         return parcels
 
+    def documents(self) -> list[Paper]:
+        """An invoice for each capture, and what its credit notes have. A rate's VAT is computed once per invoice, and its net is
+        spread over the lines; a credited part has its share of the line's VAT."""
+        found = []
+        for capture in self.captures:
+            invoice: Paper = {}
+            rates = {name: Fraction(self.lines[name].rate) for name in sorted(capture, key=lambda name: name == CHARGE)}
+            for rate in dict.fromkeys(rates.values()):
+                gross = {name: capture[name].minor for name in rates if rates[name] == rate}
+                net = sum(gross.values()) - share(sum(gross.values()), rate, 100 + rate)
+                for name, part in spread(net, gross).items():
+                    line, vat = capture[name], gross[name] - part
+                    invoice[name] = (rate, line.minor, vat, line.back[1], share(vat, line.back[1], line.minor))
+            found.append(invoice)
+        return found
+
     @property
     def payment(self) -> str:
         authorized, captured, voided, refunded = (
@@ -567,11 +658,12 @@ class Model:
             for name in self._known()
         }
         return shown | {
-            "payment": self.payment, "total": self.grand, "authorized": self.money["authorized"], "invoiced": self.captured,
+            "ship_to": self.ship_to, "payment": self.payment, "total": self.grand, "authorized": self.money["authorized"], "invoiced": self.captured,
             "captured and refunded": {name: both for name, both in lines.items() if any(both)},
             "completed": self.completed, "shipped": sum(line.shipped for line in self.lines.values()),
             "restocked": sum(line.restocked for line in self.lines.values()),
             "prices": {name: line.minor for name, line in self.lines.items() if line.minor},
+            **({"documents": sorted(sorted(one.items()) for one in self.documents())} if self.drawn else {}),
         }  # fmt: skip
 
 

@@ -13,9 +13,9 @@ from schemathesis.openapi.checks import RejectedPositiveData
 
 from chassis.http.paging import CURSOR_PATTERN, opened
 
-RULED: Final = re.compile(r"body (|/terms|/terms/code|/time_zone|/lines/[0-9]+)|query ")
-"""Where a rule is broken that JSON Schema cannot state: over several fields or parameters, the code in the path, a name of the
-IANA's list."""
+RULED: Final = re.compile(r"body (|/terms|/terms/code|/time_zone|/lines|/lines/[0-9]+)|query ")
+"""Where a rule is broken that JSON Schema cannot state: over several fields or parameters, over all lines, the code in the path, a
+name of the IANA's list."""
 WAIT_SECONDS_MAX: Final = 1.0
 """A longer `timeout` would only pass the time."""
 

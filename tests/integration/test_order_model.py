@@ -13,10 +13,12 @@ import asyncio
 import copy
 import os
 import random
+import time
 import uuid
 from collections import Counter
 from collections.abc import Coroutine, Iterable, Mapping
 from dataclasses import dataclass, field
+from fractions import Fraction
 from itertools import permutations
 from typing import Any, TypeVar
 
@@ -31,8 +33,8 @@ SHOP = Options(
     gateway=("--latency-ms", "1", "--late-ms", "100", "--hold-ms", "1000"),
     markets={
         "at_placement": {"gateway": "test", "capture": "on_placement", "approval": "manual"},
-        "at_approval": {"gateway": "marketplace", "capture": "on_approval", "approval": "manual"},
-        "by_parcel": {"gateway": "test", "capture": "per_shipment"},
+        "at_approval": {"gateway": "marketplace", "capture": "on_approval", "approval": "manual", "on_change": "apply"},
+        "by_parcel": {"gateway": "test", "capture": "per_shipment", "on_change": "apply"},
         "by_hand": {"gateway": "test", "capture": "manual"},
     },
     settings={
@@ -54,8 +56,13 @@ ORDERS = [
 ]
 STORIES = int(os.environ.get("TRADEWIND_MODEL_STORIES", 0))
 GATEWAY = ("authorize", "capture", "void", "refund")
+AMOUNTS = ("net_minor", "vat_minor", "gross_minor")
 PASSING = ("late", "timed_out", "lost", "broken", "down")
 """Troubles of a gateway that end by themselves."""
+RATES = ("20.00", "5.5", "0")
+STREETS = ("1 Way", "2 Way", "3 Way")
+DIFFERENCES = frozenset({"line_cancelled", "address_changed", "snapshot_changed"})
+"""Exceptions that an edit takes over."""
 SECONDS_MAX = 30
 T = TypeVar("T")
 
@@ -67,6 +74,7 @@ class Subject:
     account: str
     currency: str
     content: dict[str, Any]
+    """As the marketplace states it."""
     model: Model
     order_id: str = ""
     edit_id: str = ""
@@ -82,6 +90,8 @@ class Client:
 
     def __init__(self, shop: Shop) -> None:
         self.shop = shop
+        self.documents: dict[str, dict[str, Any]] = {}
+        """By id: an issued document never changes."""
 
     async def place(self, subject: Subject) -> None:
         status, placed = await self.post("/v1/orders", subject.content | {"account": subject.account})
@@ -163,22 +173,52 @@ class Client:
         return code_of(await self.shop.call("fulfillment", "POST", f"/v1/shipments/{parcel}/ship", {}))
 
     async def _snapshot(self, subject: Subject, body: dict[str, Any]) -> str | None:
-        """What the marketplace states: the order as it was placed, or with other pieces, which a person does not accept."""
+        """What the marketplace states: the order as before, with changes, or with other pieces, which a person does not accept.
+        Returns why it is not taken over."""
+        await self.keep(subject)
+        if (changes := body.get("changes")) is not None:
+            state(subject.content, changes)
         content = copy.deepcopy(subject.content)
-        if body["differs"]:
+        if body.get("differs"):
             content["lines"][0]["quantity"]["ordered"] += 7
+        before = await self.taken_over(subject)
         await self.shop.send([self.shop.snapshot_of(content, subject.account)])
-        if body["differs"]:
-            found = await self.shop.until(
-                lambda: self.exception(subject), "the difference is an exception", SECONDS_MAX
-            )
-            path = f"{subject.path}/exceptions/{found['exception_id']}/resolve"
-            return code_of(await self.post(path, {"resolution": "keep", "reason": "agreed with the buyer"}))
-        return None
 
-    async def exception(self, subject: Subject) -> dict[str, Any] | None:
+        async def outcome() -> tuple[str | None] | None:
+            if raised := await self.differences(subject):
+                return (raised[0]["why_not"],)
+            return (None,) if changes and await self.taken_over(subject) != before else None
+
+        if not changes and not body.get("differs"):
+            return None
+
+        async def told() -> str:
+            return f"{changes} of {subject}"
+
+        what = "the change is taken over, or is an exception"
+        (why_not,) = await self.shop.until(outcome, what, SECONDS_MAX, told)
+        if why_not != "edit_open":
+            await self.keep(subject)
+        found: str | None = why_not
+        return found
+
+    async def taken_over(self, subject: Subject) -> tuple[int, bool]:
+        """The number of edits that the marketplace caused, and whether the order is cancelled or is being cancelled."""
+        edits = (await self.get("orders", f"{subject.path}/edits"))["items"]
+        order = await self.shop.order(subject.order_id)
+        undone = order["status"] == "cancelled" or any(one["kind"] == "undo" for one in order["processes"])
+        return sum(one["cause"] == "marketplace" for one in edits), undone
+
+    async def keep(self, subject: Subject) -> None:
+        """A person decides that the order stays as it runs here."""
+        for one in await self.differences(subject):
+            path = f"{subject.path}/exceptions/{one['exception_id']}/resolve"
+            kept = await self.post(path, {"resolution": "keep", "reason": "agreed with the buyer"})
+            assert kept[0] == 200, kept
+
+    async def differences(self, subject: Subject) -> list[dict[str, Any]]:
         raised = (await self.shop.order(subject.order_id))["exceptions"]
-        return next((one for one in raised if one["code"] == "snapshot_changed"), None)
+        return [one for one in raised if one["code"] in DIFFERENCES]
 
     async def show(self, subject: Subject) -> dict[str, Any] | None:
         """What the four services show; None while something is under way."""
@@ -200,6 +240,7 @@ class Client:
             sum(one["total_minor"] for one in documents["items"] if one["kind"] == kind)
             for kind in ("invoice", "credit")
         ]
+        papers = await self.papers([one["document_id"] for one in documents["items"]])
         _, history = await self.shop.call("orders", "GET", f"{subject.path}/lines")
         prices = Counter[str]()
         for row in history["items"]:
@@ -216,13 +257,55 @@ class Client:
                 name: (lines["captured", name], lines["refunded", name]) for _, name in lines if lines["captured", name]
             },
             "reserved": stock["totals"]["reserved"], "shipped": stock["totals"]["shipped"],
-            "restocked": sum(one["quantity"] for one in stock["restocked"]),
+            "restocked": sum(one["quantity"] for one in stock["restocked"]), "documents": papers,
+            "ship_to": {name: value for name, value in order["order"]["ship_to"].items() if value is not None},
         }  # fmt: skip
+
+    async def papers(self, document_ids: list[str]) -> list[list[tuple[str, tuple[Fraction, int, int, int, int]]]]:
+        """As `Model.documents`, sorted. The amounts of a document are those of its lines, per rate and in all."""
+        for document_id in document_ids:
+            if document_id not in self.documents:
+                self.documents[document_id] = await self.get("invoicing", f"/v1/invoices/{document_id}")
+        documents = [self.documents[document_id] for document_id in document_ids]
+        for one in documents:
+            of_rates = Counter[tuple[Fraction, str]]()
+            for line in one["lines"]:
+                for amount in AMOUNTS:
+                    of_rates[Fraction(line["rate"]), amount] += line[amount]
+            assert of_rates == Counter(
+                {(Fraction(rate["rate"]), name): rate[name] for rate in one["vat"] for name in AMOUNTS}
+            ), one
+            totals = {"net_minor": one["net_minor"], "vat_minor": one["vat_minor"], "gross_minor": one["total_minor"]}
+            assert totals == {name: sum(line[name] for line in one["lines"]) for name in AMOUNTS}, one
+        credited = Counter[tuple[str, str, str]]()
+        for one in documents:
+            for line in one["lines"] if one["kind"] == "credit" else ():
+                for amount in AMOUNTS:
+                    credited[one["invoice_id"], line["line_id"], amount] += line[amount]
+        return sorted(
+            sorted(
+                (line["line_id"], (Fraction(line["rate"]), line["gross_minor"], line["vat_minor"],
+                                   *(credited[one["document_id"], line["line_id"], name] for name in ("gross_minor", "vat_minor"))))
+                for line in one["lines"] if line["gross_minor"]
+            )
+            for one in documents if one["kind"] == "invoice"
+        )  # fmt: skip
 
     async def get(self, service: str, path: str) -> Any:
         status, answer = await self.shop.call(service, "GET", path)
         assert status == 200, answer
         return answer
+
+
+def state(content: dict[str, Any], changes: dict[str, Any]) -> None:
+    """Makes a marketplace's statement of an order one with these changes: fewer pieces of lines, another address."""
+    for one in changes["lines"]:
+        line = next(line for line in content["lines"] if line["external_line_id"] == one["line_id"])
+        if one["quantity"]:
+            line["quantity"]["cancelled"] = line["quantity"]["ordered"] - one["quantity"]
+        else:
+            line["cancellation"] = {"executed": True, "executed_by": "buyer"}
+    content |= {"ship_to": changes["ship_to"]} if "ship_to" in changes else {}
 
 
 def code_of(answer: tuple[int, Any]) -> str | None:
@@ -301,13 +384,14 @@ def differences(model: Model, shown: Mapping[str, Any]) -> dict[str, tuple[Any, 
 
 KINDS = (
     ["edit"] * 5 + ["refund"] * 5 + ["ship"] * 3 + ["end_of_edit"] * 3 + ["approve", "capture", "release", "refused_refund", "open"] * 2
-    + ["hold", "snapshot", "cancel"]
+    + ["snapshot"] * 3 + ["hold", "cancel"]
 )  # fmt: skip
 
 
 def subject_of(account: str, currency: str, number: str, seed: list[int]) -> Subject:
     """Two or three lines, some with a discount, and a shipping charge. Prices of pieces are odd, and over a hundred."""
-    lines, totals = {}, {"shipping_minor": 495, "discount_minor": 0, "grand_minor": 495}
+    lines: dict[str, Line] = {}
+    totals: dict[str, Any] = {"shipping_minor": 495, "discount_minor": 0, "grand_minor": 495}
     goods = []
     for n, pick in enumerate(seed, 1):
         sku, pieces, price, discount = (
@@ -318,18 +402,29 @@ def subject_of(account: str, currency: str, number: str, seed: list[int]) -> Sub
         )
         goods.append(
             {"external_line_id": str(n), "sku": sku, "title": sku, "quantity": {"ordered": pieces}, "line_total_minor": price,
-             "discount_minor": discount, "tax": [{"rate": "20.00"}]}
+             "discount_minor": discount, "tax": [{"rate": RATES[pick % 3]}]}
         )  # fmt: skip
-        lines[str(n)] = Line(sku, pieces, price - discount, (pieces, price - discount))
+        lines[str(n)] = Line(sku, pieces, price - discount, (pieces, price - discount), RATES[pick % 3])
         totals = {
             **totals,
             "discount_minor": totals["discount_minor"] + discount,
             "grand_minor": totals["grand_minor"] + price - discount,
         }
-    content = order_content(number, []) | {"lines": goods, "currency": currency, "totals": totals}
+    totals |= {"shipping_tax": [{"rate": "20"}]}
+    content = order_content(number, []) | {
+        "lines": goods,
+        "currency": currency,
+        "totals": totals,
+        "ship_to": address(0),
+    }
     lines[CHARGE] = Line(None, 0, 495)
     terms = SHOP.markets[account]
-    return Subject(account, currency, content, Model(lines, terms["capture"], terms.get("approval") != "manual"))
+    model = Model(lines, terms["capture"], terms.get("approval") != "manual", ship_to=address(0))
+    return Subject(account, currency, content, model)
+
+
+def address(pick: int) -> dict[str, Any]:
+    return {"name": "Ann", "line1": STREETS[pick % len(STREETS)], "city": "Paris", "country": "FR"}
 
 
 def changes(model: Model, pick: int) -> dict[str, Any]:
@@ -345,8 +440,10 @@ def changes(model: Model, pick: int) -> dict[str, Any]:
             if kind == 4 and line["quantity"]:
                 line |= {"unit_price_minor": 100 + pick % 4_000, "discount_minor": 0}
             found["lines"].append(line)
-        elif kind == 5:
+        elif kind == 5 and pick % 4:
             found["shipping_minor"] = pick % 900
+        elif kind == 5:
+            found["ship_to"] = address(pick // 4)
         elif "add" not in found:
             new = {
                 "line_id": f"n{pick}",
@@ -354,8 +451,25 @@ def changes(model: Model, pick: int) -> dict[str, Any]:
                 "title": "More",
                 "quantity": 1 + pick % 3,
             }
-            found["add"] = [new | {"unit_price_minor": 100 + pick % 4_000, "tax": [{"rate": "20.00"}]}]
+            found["add"] = [new | {"unit_price_minor": 100 + pick % 4_000, "tax": [{"rate": RATES[pick % 3]}]}]
     return found
+
+
+def stated_changes(subject: Subject, pick: int) -> dict[str, Any]:
+    """What a marketplace changes of an order: fewer pieces of a line, no piece of one, another address.
+
+    Fewer pieces only of a line whose price has not changed here: the marketplace states pieces at the price of before.
+    """
+    found: dict[str, Any] = {"lines": []}
+    for line in subject.content["lines"]:
+        ours, name, pick = subject.model.lines[line["external_line_id"]], line["external_line_id"], pick // 5 + 7
+        stated = line["quantity"]["ordered"] - line["quantity"].get("cancelled", 0)
+        as_sold = ours.whole == (line["quantity"]["ordered"], line["line_total_minor"] - line["discount_minor"])
+        if ours.pieces and not line.get("cancellation") and pick % 3 == 0:
+            pieces = pick % stated if as_sold else 0
+            found["lines"].append({"line_id": name, "quantity": pieces})
+    others = [street for street in map(address, range(len(STREETS))) if street != subject.content["ship_to"]]
+    return found | ({"ship_to": others[pick % 2]} if pick % 4 == 0 or not found["lines"] else {})
 
 
 class Stories(RuleBasedStateMachine):
@@ -471,12 +585,22 @@ class Stories(RuleBasedStateMachine):
     def _end_of_edit(self, number: int, pick: int, beside: bool, fault: str | None) -> None:
         names = {one.name for one in self.round.requests.get(number, ())}
         alone = names & {"open", "edit", "confirm", "discard"}
-        if (self.settled(number) if alone else self.subjects[number].model).draft is not None:
+        model = self.settled(number) if alone else self.subjects[number].model
+        if model.draft is not None and not model.by_marketplace:
             self.plan(number, Request("confirm", fault=fault) if pick % 4 else Request("discard"), beside=beside)
 
     def _snapshot(self, number: int, pick: int, beside: bool, fault: str | None) -> None:
-        if not self.settled(number).cancelled:
+        model, subject = self.settled(number), self.subjects[number]
+        if model.cancelled or model.awaiting is not None:
+            return
+        by_rule = SHOP.markets[subject.account].get("on_change") == "apply"
+        changes = stated_changes(subject, pick) if by_rule and pick % 4 else None
+        if changes is not None and model.would_change(changes):
+            self.plan(number, Request("snapshot", {"changes": changes}))
+        elif not by_rule:
             self.plan(number, Request("snapshot", {"differs": pick % 2 == 0}))
+        else:
+            self.plan(number, Request("snapshot"))
 
     def settled(self, number: int) -> Model:
         """The model of an order, after the requests that are planned of it."""
@@ -528,6 +652,33 @@ class Sent:
     request: Request
     code: str | None
     answer: Any
+    began: float = 0
+    """When it was sent, and when it was answered. Seconds of a monotonic clock."""
+    ended: float = 0
+
+    @property
+    def amounts(self) -> dict[str, int]:
+        """What its answer states of `Model.amounts`."""
+        match self.request.name, self.code:
+            case "refund", None:
+                return {"moves": self.answer["amount_minor"]}
+            case "refund", "refund_exceeds":
+                return {"left": self.answer["allowed"]}
+            case "capture", "capture_exceeds":
+                return {"left": int(self.answer["detail"].split()[-2])}
+            case "open", None:
+                preview = self.answer["preview"]
+                return {"total": preview["total_minor"], "new_total": preview["new_total_minor"]}
+            case _:
+                return {}
+
+    def answered_by(self, model: Model) -> bool:
+        """Whether an order in this state gives this answer; the model is left as it is afterwards."""
+        possible = model.amounts(self.request)
+        return (
+            all(amount in possible[name] for name, amount in self.amounts.items())
+            and model.apply(self.request) == self.code
+        )
 
 
 class Crowd(Client):
@@ -540,14 +691,16 @@ class Crowd(Client):
     async def sends(
         self, name: str, path: str, body: Any = None, *, as_modelled: Any = None, service: str = "orders"
     ) -> Sent:
-        key = uuid.uuid4().hex
+        key, began = uuid.uuid4().hex, time.monotonic()
         path = path if service != "orders" else f"{self.subject.path}/{path}"
         first, *repeated = await asyncio.gather(
             *(self.shop.call(service, "POST", path, body if body is not None else {}, key=key) for _ in range(2))
         )
+        ended = time.monotonic()
         repeated.append(await self.shop.call(service, "POST", path, body if body is not None else {}, key=key))
         assert repeated == [first, first], "a repeated request has the same answer"
-        return Sent(Request(name, as_modelled if as_modelled is not None else body or {}), code_of(first), first[1])
+        request = Request(name, as_modelled if as_modelled is not None else body or {})
+        return Sent(request, code_of(first), first[1], began, ended)
 
     async def refunds(self, line: str, **wanted: int) -> list[Sent]:
         modelled = (
@@ -606,13 +759,25 @@ class Crowd(Client):
 
 
 def explained(model: Model, accepted: list[Sent], refused: list[Sent]) -> Model:
-    """The model after the accepted requests; each of the others is refused like that before, between or after them."""
-    before = [copy.deepcopy(model)]
+    """The model after the accepted requests. Each was answered as it is by what those before it have made of the order, and each
+    of the others is refused like that at a moment between its sending and its answer: so all of them have a serial order."""
+    for n, one in enumerate(accepted):
+        assert all(one.ended > before.began for before in accepted[:n]), (
+            "a request counts before one that was answered earlier"
+        )
+    states = [copy.deepcopy(model)]
     for one in accepted:
-        assert model.apply(one.request) is None, (one, accepted)
-        before.append(copy.deepcopy(model))
+        assert one.answered_by(model), (one, accepted)
+        states.append(copy.deepcopy(model))
     for one in refused:
-        assert any(copy.deepcopy(then).apply(one.request) == one.code for then in before), (one, accepted)
+        # what a request to capture takes is refunded only when the gateway has answered, which is later
+        earliest = max(
+            (n for n, other in enumerate(accepted, 1) if other.ended < one.began and other.request.name != "capture"),
+            default=0,
+        )
+        latest = min((n for n, other in enumerate(accepted) if other.began > one.ended), default=len(accepted))
+        moments = states[earliest : latest + 1]
+        assert any(one.answered_by(copy.deepcopy(then)) for then in moments), (one, accepted)
     return model
 
 
@@ -621,9 +786,10 @@ async def of_three_lines(shop: Shop, account: str, currency: str) -> Crowd:
     subject = subject_of(account, currency, shop.number(), [2, 12, 11])
     for line, content in zip(["1", "2", "3"], subject.content["lines"], strict=True):
         content |= {"quantity": {"ordered": 10}, "line_total_minor": 10_000, "discount_minor": 0}
-        subject.model.lines[line] = Line(content["sku"], 10, 10_000, (10, 10_000))
-    subject.content["totals"] = {"shipping_minor": 495, "grand_minor": 30_495}
-    subject.model = Model(subject.model.lines, subject.model.capture, approved=subject.model.approved)
+        subject.model.lines[line] = Line(content["sku"], 10, 10_000, (10, 10_000), subject.model.lines[line].rate)
+    subject.content["totals"] |= {"discount_minor": 0, "grand_minor": 30_495}
+    old = subject.model
+    subject.model = Model(old.lines, old.capture, old.approved, ship_to=old.ship_to, drawn=False)
     crowd = Crowd(shop, subject)
     await crowd.place(subject)
     await Round(crowd).until_one_of(subject, [subject.model], "its placement")

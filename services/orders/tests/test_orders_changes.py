@@ -578,7 +578,7 @@ def test_an_edit_of_a_difference_that_a_person_was_shown_ends_it(
 
 
 def test_pieces_that_both_sides_have_changed_otherwise_are_for_a_person(play: Play) -> None:
-    """One of two mugs was cancelled here, which the marketplace does not know: it sells five."""
+    """One of two mugs was cancelled here. The marketplace states five, none of them cancelled."""
     paid(play)
     plays(play.opens_an_edit(LineEdit(line_id="1", quantity=1)).confirms())
     play.receives(content(line("1", 25_00, quantity=5), BOWL, CUP), seconds=1).then(ExceptionRaised)

@@ -89,7 +89,7 @@ def edited(name: str, pieces: int, price: int | None = None) -> OrderContent:
 
 
 def as_sold(ours: OrderContent) -> OrderContent:
-    """The same order as a marketplace states it that knows no cancelled pieces."""
+    """The same order as a marketplace states it that leaves cancelled pieces out."""
     counts = {one.line_id: (one.quantity, one.amount_minor) for one in payable(ours)}
     lines = (
         line(one.external_line_id, minor, quantity=pieces)

@@ -45,9 +45,9 @@ def _merged(ours: Any, base: Any, told: Any, rule: str, takes: Takes, alike: Col
     if not change:
         return ours
     result = ours.model_copy(update=change)
-    if rule == "lines[].quantity" and _pieces(ours) != _pieces(base):
-        if _pieces(result) not in (_pieces(ours), _pieces(told)):
-            raise ValueError("pieces of a line were changed on both sides")
+    one_side = (_pieces(ours), _pieces(told)) if rule == "lines[].quantity" and _pieces(ours) != _pieces(base) else ()
+    if one_side and _pieces(result) not in one_side:
+        raise ValueError("pieces of a line were changed on both sides")
     return result
 
 
