@@ -25,6 +25,7 @@ from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Mappin
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
@@ -117,6 +118,9 @@ class Shop:
         self._numbers = 0
         self._http: aiohttp.ClientSession | None = None
         self._producer: AIOKafkaProducer | None = None
+        self._consumer: AIOKafkaConsumer | None = None
+        self._pools: dict[str, asyncpg.Pool] = {}
+        """By the address of a database."""
 
     # -- start and end ------------------------------------------------------------------------------------------------
 
@@ -169,7 +173,8 @@ class Shop:
 
     async def another_store(self, name: str) -> Shop:
         """The same system, another tenant: own keys, markets, seller, stock; numbers and dice begin anew."""
-        await self.producer()  # shared, and closed with this shop
+        await self.producer()  # this and the next are shared, and closed with this shop
+        await self.consumer()
         other = copy.copy(self)
         other.store, other._numbers, other.random = name, 0, random.Random(7)
         await other._set_up()
@@ -187,8 +192,10 @@ class Shop:
         return {"store": self.store, "terms": whole} | ({"channel": "api", "account": account} if account else {})
 
     async def close(self) -> None:
-        if self._producer is not None:
-            await self._producer.stop()
+        for client in filter(None, (self._producer, self._consumer)):
+            await client.stop()
+        for pool in self._pools.values():
+            pool.terminate()
         if self._http is not None:
             await self._http.close()
 
@@ -291,6 +298,13 @@ class Shop:
             await self._producer.start()
         return self._producer
 
+    async def consumer(self) -> AIOKafkaConsumer:
+        """Assigned to nothing: for questions to the broker."""
+        if self._consumer is None:
+            self._consumer = AIOKafkaConsumer(bootstrap_servers=self.kafka.bootstrap_servers)
+            await self._consumer.start()
+        return self._consumer
+
     async def send(self, records: Iterable[SnapshotRecord], topic: str = SNAPSHOTS) -> list[str]:
         """Published and acknowledged, in this order; the order ids."""
         producer, sent, keys = await self.producer(), [], []
@@ -369,12 +383,11 @@ class Shop:
     # -- the operator -------------------------------------------------------------------------------------------------
 
     async def rows(self, service: str, sql: str, *arguments: Any) -> list[Any]:
-        connection = await asyncpg.connect(self.postgres.dsn(self.system.database(service)), timeout=5)
-        try:
-            found: list[Any] = await connection.fetch(sql, *arguments, timeout=30)
-            return found
-        finally:
-            await connection.close()
+        dsn = self.postgres.dsn(self.system.database(service))
+        if dsn not in self._pools:
+            self._pools[dsn] = await asyncpg.create_pool(dsn, min_size=0, max_size=4, timeout=5)
+        found: list[Any] = await self._pools[dsn].fetch(sql, *arguments, timeout=30)
+        return found
 
     async def metric_says(self, service: str, line: str) -> bool:
         """Whether /metrics of a service has this line."""
@@ -463,20 +476,15 @@ class Shop:
 
     async def unread(self) -> int:
         """Records whose offsets their consumer groups have not committed."""
-        consumer = AIOKafkaConsumer(bootstrap_servers=self.kafka.bootstrap_servers)
-        await consumer.start()
-        try:
-            left = 0
-            for name in self.system.names:
-                topics = topics_of(service_of(name))
-                parts = [TopicPartition(topic, number) for topic in topics for number in range(PARTITIONS)]
-                ends = await consumer.end_offsets(parts)
-                rows = await self.rows(name, "select topic, partition, coalesce(next_offset, 0) from consumer_offsets")
-                read = {TopicPartition(row[0], row[1]): row[2] for row in rows}
-                left += sum(max(ends[part] - read.get(part, 0), 0) for part in parts)
-            return left
-        finally:
-            await consumer.stop()
+        topics = {name: topics_of(service_of(name)) for name in self.system.names}
+        parts = [TopicPartition(topic, number) for topic in {*chain(*topics.values())} for number in range(PARTITIONS)]
+        ends = await (await self.consumer()).end_offsets(parts)
+        left = 0
+        for name in self.system.names:
+            rows = await self.rows(name, "select topic, partition, coalesce(next_offset, 0) from consumer_offsets")
+            read = {TopicPartition(row[0], row[1]): row[2] for row in rows}
+            left += sum(max(ends[part] - read.get(part, 0), 0) for part in parts if part.topic in topics[name])
+        return left
 
     async def parked(self) -> list[tuple[Any, ...]]:
         return [(name, *row) for name in self.system.names for row in await self.rows(name, PARKED)]

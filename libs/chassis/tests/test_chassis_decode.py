@@ -26,6 +26,7 @@ from chassis.batch.parking import Rejected
 from chassis.batch.record import Record, headers_from_json
 from chassis.kafka.attempts import ALONE, CRASHES_MAX
 from chassis.kafka.consumer import Consumer, topics_of
+from chassis.kafka.offsets import COMMIT_SECONDS, IDLE_SECONDS
 from contracts.envelope import headers, traceparent
 from contracts.ids import message_id
 from contracts.limits import BODY_BYTES_MAX
@@ -314,6 +315,38 @@ async def test_each_batch_of_a_partition_is_noted_until_the_first_commit_since_i
     await consumer.on_partitions_assigned([PART])
     await poll(3)
     assert await world.rows(offsets) == [(4, 3, 0)]
+
+
+@pytest.mark.real
+async def test_offsets_are_committed_once_a_second_between_batches_and_at_once_when_no_more_records_come(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("chassis.kafka.offsets.time", clock := SimpleNamespace(monotonic=lambda: clock.now, now=100.0))
+    consumer, client = Consumer(SERVICE, world.settings, world.database, world.shell, world.metrics), FakeClient(PART)
+    consumer._subscriber.consumer = client
+    await consumer.on_partitions_assigned([PART])
+    one = record(plus(KEY, 1).model_dump_json().encode())
+
+    async def committed_after(seconds: float) -> int | None:
+        clock.now += seconds
+        await consumer.commit_if_due()
+        return client.committed_offsets.get(PART)
+
+    async def handle(offset: int) -> None:
+        one.offset = offset
+        await consumer._on_batch([one])
+
+    await handle(0)
+    assert await committed_after(0) == 1
+    await handle(1)
+    assert await committed_after(IDLE_SECONDS / 2) == 1
+    async with consumer._busy:  # a long batch
+        assert await committed_after(IDLE_SECONDS) == 1
+    assert await committed_after(0) == 2
+    for offset in range(2, 12):
+        await handle(offset)
+        assert await committed_after(0.15 * COMMIT_SECONDS) == (9 if offset >= 8 else 2)
+    assert await committed_after(IDLE_SECONDS) == 12
 
 
 class FakeClient:

@@ -117,8 +117,9 @@ class Consumer(ConsumerRebalanceListener):  # type: ignore[misc]  # aiokafka is 
                 await self._commit()
 
     async def commit_if_due(self) -> None:
-        """For a member that is idle: a batch commits by itself."""
-        if self.offsets.commit_is_due:
+        """For a member that is idle, or whose batch fails again and again: a batch that succeeds commits by itself."""
+        idle = self.offsets.idle and not self._busy.locked()
+        if idle or self.offsets.commit_is_due:
             await self.commit()
 
     async def _commit(self) -> None:

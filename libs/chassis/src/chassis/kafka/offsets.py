@@ -26,7 +26,9 @@ from chassis.kafka.record_batches import Entry
 log = structlog.get_logger("chassis.kafka.offsets")
 
 COMMIT_SECONDS: Final = 1.0
-"""Between two commits."""
+"""Between two commits of a member that handles records."""
+IDLE_SECONDS: Final = 0.2
+"""From the last record to the commit of a member that has no more: a restart then reads nothing again."""
 COMMIT_SECONDS_MAX: Final = 2.0
 """Time limit of a commit, to the database and to Kafka."""
 
@@ -46,6 +48,7 @@ class Offsets:
         """Partitions without a commit since their assignment. A record that ended a process before is redelivered in one of
         them: each of their batches is noted before it is tried, and stores its offsets in its own transaction."""
         self._committed_at = 0.0
+        self._handled_at = 0.0
 
     async def assign(self, client: Any, parts: set[TopicPartition]) -> Mapping[TopicPartition, Any]:
         """Seek each partition to min(database, Kafka): a restored database reads again what it lost.
@@ -82,6 +85,7 @@ class Offsets:
 
     def done(self, records: Sequence[Entry]) -> None:
         self._handled |= ends(records)
+        self._handled_at = time.monotonic()
 
     def to_store_with(self, offsets: Mapping[tuple[str, int], int]) -> dict[tuple[str, int], int]:
         """Those of `offsets` that a batch stores in its own transaction."""
@@ -97,6 +101,10 @@ class Offsets:
     @property
     def commit_is_due(self) -> bool:
         return time.monotonic() > self._committed_at + COMMIT_SECONDS
+
+    @property
+    def idle(self) -> bool:
+        return time.monotonic() > self._handled_at + IDLE_SECONDS
 
     async def commit(self, client: Any) -> None:
         """Record how far each partition was handled. If the database or Kafka is away, a later commit does."""

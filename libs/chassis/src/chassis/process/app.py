@@ -196,4 +196,6 @@ class App(Parts):
                     await asyncio.sleep(2)  # each time is an error in the log: not three a second
             await asyncio.sleep(0.3)
         self.start_failed = None
-        await asyncio.gather(watch.watch_intake(self, consumer), watch.watch_lag(consumer))
+        await asyncio.gather(
+            watch.watch_intake(self, consumer), watch.watch_offsets(consumer), watch.watch_lag(consumer)
+        )

@@ -79,15 +79,18 @@ async def watch_lag(consumer: Consumer) -> None:
         await asyncio.sleep(2)
 
 
-async def watch_intake(app: Parts, consumer: Consumer) -> None:
-    """Pause intake topics while the outbox is old or enough processes run, so that started orders finish first."""
-    settings, in_flight = app.settings, app.service.in_flight
+async def watch_offsets(consumer: Consumer) -> None:
+    """Commit what was handled once a second, and as soon as no more records come."""
     while True:
         await asyncio.sleep(0.2)
         await consumer.commit_if_due()
-        if not app.service.intake:
-            await asyncio.sleep(1.9)
-            continue
+
+
+async def watch_intake(app: Parts, consumer: Consumer) -> None:
+    """Pause intake topics while the outbox is old or enough processes run, so that started orders finish first."""
+    settings, in_flight = app.settings, app.service.in_flight
+    while app.service.intake:
+        await asyncio.sleep(0.2)
         try:
             async with app.database.connection() as connection:
                 age = await connection.fetchval(OUTBOX_AGE)
