@@ -19,9 +19,9 @@ from uuid import UUID, uuid4
 import pytest
 import pytest_asyncio
 
-from chassis.declare.migrations import upgrade
 from chassis.http.paging import sealed
 from chassis.process.app import App
+from tests.databases import migrated
 
 SERVICES: Final = ("orders", "payments", "fulfillment", "invoicing", "webhooks")
 STORE: Final = "st_1"
@@ -111,7 +111,7 @@ async def client(request: pytest.FixtureRequest) -> AsyncIterator[Client]:
     """A service on its own database, called with an administrator's key that has every scope."""
     service = import_module(f"{request.param}.handlers").SERVICE
     url = os.environ[f"{request.param.upper()}_TEST_DATABASE_URL"]
-    await upgrade(service, url)
+    await migrated(service, url)
     app = App(service, service.settings(database_url=url), "api")
     shell = asyncio.create_task(app.shell.run())
     yield Client(app, await app.keys.create(None, "Müller Söhne", ["*"]))

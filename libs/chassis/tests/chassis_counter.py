@@ -34,6 +34,7 @@ from contracts.deciding import Context, Effect, Refusal, Reported, Task, Unasked
 from contracts.envelope import headers
 from contracts.ids import message_id
 from contracts.registry import Topic
+from tests.databases import empty
 
 STORE = "st_1"
 COMMANDS, EVENTS = "counter.commands.v1", "counter.events.v1"
@@ -309,9 +310,8 @@ class World:
         self._serving += [asyncio.create_task(self.shell.run()) for _ in range(2)]
 
     async def empty(self) -> None:
-        names = ", ".join(table.name for table in metadata.sorted_tables)
         async with self.database.connection() as connection:
-            await connection.execute(f"truncate {names}")
+            await empty(connection, [table.name for table in metadata.sorted_tables])
 
     async def rows(self, sql: str, *values: Any) -> list[Any]:
         async with self.database.connection() as connection:

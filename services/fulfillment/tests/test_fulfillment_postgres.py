@@ -35,7 +35,6 @@ from chassis.batch.inbound import Inbound
 from chassis.batch.shell import Shell
 from chassis.batch.statements import write_rows
 from chassis.declare.app import Outcome
-from chassis.declare.migrations import upgrade
 from chassis.declare.service import Change
 from chassis.process.app import App
 from contracts.base import Command
@@ -58,20 +57,20 @@ from fulfillment.domain.stock import Stock, StockKey, StockSet
 from fulfillment.handlers import SERVICE
 from fulfillment.handlers import STOCK as SHELF
 from fulfillment.settings import Settings
+from tests.databases import empty, migrated
 
 URL = os.environ.get("FULFILLMENT_TEST_DATABASE_URL", "")
 pytestmark = [pytest.mark.real, pytest.mark.skipif(not URL, reason="FULFILLMENT_TEST_DATABASE_URL is not set")]
+TABLES = ("fulfillments", "stock_items", "stock", "reservations", "shipments", "journal", "outbox", "idempotency")
 
 
 @pytest_asyncio.fixture
 async def app() -> AsyncIterator[App]:
     """The service without its background, on emptied tables."""
-    await upgrade(SERVICE, URL)
+    await migrated(SERVICE, URL)
     app = App(SERVICE, Settings(database_url=URL), "api")
     async with app.database.transaction() as tx:
-        await tx.execute(
-            "truncate fulfillments, stock_items, stock, reservations, shipments, journal, outbox, idempotency"
-        )
+        await empty(tx, TABLES)
     shell = asyncio.create_task(app.shell.run())
     yield app
     shell.cancel()

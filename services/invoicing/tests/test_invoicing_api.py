@@ -16,10 +16,10 @@ from invoicing_office import credit, issue, line, uid
 
 from chassis.batch.inbound import Inbound
 from chassis.batch.intake import Intake
-from chassis.declare.migrations import upgrade
 from chassis.process.app import App
 from invoicing.handlers import SERVICE
 from invoicing.settings import Settings
+from tests.databases import migrated
 
 URL = os.environ.get("INVOICING_TEST_DATABASE_URL", "")
 pytestmark = [pytest.mark.asyncio, pytest.mark.skipif(not URL, reason="INVOICING_TEST_DATABASE_URL is not set")]
@@ -84,7 +84,7 @@ class Client:
 
 @pytest_asyncio.fixture
 async def app() -> AsyncIterator[App]:
-    await upgrade(SERVICE, URL)
+    await migrated(SERVICE, URL)
     app = App(SERVICE, Settings(database_url=URL), "api")
     yield app
     await app.database.close()

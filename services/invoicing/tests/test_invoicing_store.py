@@ -25,13 +25,13 @@ from chassis.batch.database import Database
 from chassis.batch.inbound import Inbound
 from chassis.batch.intake import Intake
 from chassis.batch.shell import Shell
-from chassis.declare.migrations import upgrade
 from chassis.telemetry import Metrics
 from contracts.base import Command
 from invoicing import store
 from invoicing.domain import billing
 from invoicing.invariants import INVARIANTS, check
 from invoicing.settings import Settings
+from tests.databases import migrated
 
 URL = os.environ.get("INVOICING_TEST_DATABASE_URL", "")
 pytestmark = [pytest.mark.asyncio, pytest.mark.skipif(not URL, reason="INVOICING_TEST_DATABASE_URL is not set")]
@@ -83,7 +83,7 @@ class Place:
 async def place() -> AsyncIterator[Place]:
     from invoicing.handlers import SERVICE
 
-    await upgrade(SERVICE, URL)
+    await migrated(SERVICE, URL)
     settings = Settings(database_url=URL)
     database = Database(settings, "test")
     yield Place(database, Shell(SERVICE, database, Metrics("invoicing")))

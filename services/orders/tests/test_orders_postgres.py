@@ -7,7 +7,7 @@ import json
 import os
 import time
 from collections.abc import AsyncIterator
-from typing import Any
+from typing import Any, Final
 from urllib.parse import quote
 from uuid import UUID, uuid4
 
@@ -16,7 +16,6 @@ import pytest_asyncio
 from orders_play import NOW, content, line, market
 
 from chassis.batch.inbound import Inbound
-from chassis.declare.migrations import upgrade
 from chassis.process.app import App
 from contracts import payments
 from contracts.ids import order_id
@@ -27,21 +26,24 @@ from orders import store
 from orders.api.waits import POLL_SECONDS, WAITERS_MAX, Waits
 from orders.handlers import SERVICE
 from orders.settings import Settings
+from tests.databases import empty, migrated
 
 URL = os.environ.get("ORDERS_TEST_DATABASE_URL", "")
 pytestmark = [pytest.mark.real, pytest.mark.skipif(not URL, reason="ORDERS_TEST_DATABASE_URL is not set")]
+TABLES: Final = (
+    "orders", "order_search", "order_marks", "notes", "attachments", "markets", "journal", "outbox", "timers", "inbox",
+    "idempotency",
+)  # fmt: skip
 LIMIT = 300
 
 
 @pytest_asyncio.fixture
 async def app() -> AsyncIterator[App]:
     """The service without its background, on emptied tables."""
-    await upgrade(SERVICE, URL)
+    await migrated(SERVICE, URL)
     app = App(SERVICE, Settings(database_url=URL), "api")
     async with app.database.transaction() as tx:
-        await tx.execute(
-            "truncate orders, order_search, order_marks, notes, attachments, markets, journal, outbox, timers, inbox, idempotency"
-        )
+        await empty(tx, TABLES)
     shell = asyncio.create_task(app.shell.run())
     yield app
     shell.cancel()

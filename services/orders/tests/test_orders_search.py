@@ -16,9 +16,8 @@ import pytest
 import pytest_asyncio
 from orders_play import content, line, market
 from sqlalchemy import TextClause
-from test_orders_postgres import Client, execute, handle, inbound
+from test_orders_postgres import TABLES, Client, handle, inbound
 
-from chassis.declare.migrations import upgrade
 from chassis.process.app import App
 from contracts.ids import order_id
 from contracts.orders import Cancel, Place
@@ -28,13 +27,11 @@ from orders.api.listing import Asked, filters
 from orders.handlers import SERVICE
 from orders.search import Search
 from orders.settings import Settings
+from tests.databases import empty, migrated
 
 URL = os.environ.get("ORDERS_TEST_DATABASE_URL", "")
 pytestmark = [pytest.mark.real, pytest.mark.skipif(not URL, reason="ORDERS_TEST_DATABASE_URL is not set")]
 KEYS: Final = (b"key-1", b"key-0")
-TABLES: Final = (
-    "orders, order_search, order_marks, notes, attachments, markets, journal, outbox, timers, inbox, idempotency"
-)
 T0 = datetime(2026, 1, 1, tzinfo=UTC)
 
 
@@ -43,9 +40,10 @@ async def app(monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[App]:
     """The service without its background, on emptied tables."""
     monkeypatch.setenv("ORDERS_EMAIL_KEYS", b" ".join(KEYS).decode())
     settings.email_keys.cache_clear()
-    await upgrade(SERVICE, URL)
+    await migrated(SERVICE, URL)
     app = App(SERVICE, Settings(database_url=URL), "api")
-    await execute(app, f"truncate {TABLES}")
+    async with app.database.transaction() as tx:
+        await empty(tx, TABLES)
     shell = asyncio.create_task(app.shell.run())
     yield app
     shell.cancel()

@@ -12,7 +12,6 @@ from payments_play import STORE, authorized, totals
 
 from chassis.batch.database import Database
 from chassis.batch.statements import write_rows
-from chassis.declare.migrations import upgrade
 from chassis.declare.service import Change
 from contracts.base import Event
 from payments import store
@@ -20,6 +19,7 @@ from payments.domain.folds import evolve
 from payments.domain.ledger import Ledger
 from payments.handlers import SERVICE
 from payments.settings import Settings
+from tests.databases import migrated
 
 URL = os.environ.get("PAYMENTS_TEST_DATABASE_URL", "")
 pytestmark = [pytest.mark.real, pytest.mark.skipif(not URL, reason="PAYMENTS_TEST_DATABASE_URL is not set")]
@@ -27,7 +27,7 @@ pytestmark = [pytest.mark.real, pytest.mark.skipif(not URL, reason="PAYMENTS_TES
 
 @pytest_asyncio.fixture
 async def database() -> AsyncIterator[Database]:
-    await upgrade(SERVICE, URL)
+    await migrated(SERVICE, URL)
     database = Database(Settings(database_url=URL), "payments-tests")
     yield database
     await database.close()

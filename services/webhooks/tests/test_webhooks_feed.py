@@ -17,8 +17,8 @@ import pytest_asyncio
 from webhooks_feed import Client, Publisher, events_of, noted
 
 from chassis.batch.statements import write_rows
-from chassis.declare.migrations import upgrade
 from chassis.process.app import App
+from tests.databases import empty, migrated
 from webhooks import feed, invariants, retention
 from webhooks.handlers import SERVICE
 from webhooks.reading import Reader
@@ -27,14 +27,15 @@ from webhooks.tables import PARTITION_ROWS
 
 URL = os.environ.get("WEBHOOKS_TEST_DATABASE_URL", "")
 pytestmark = [pytest.mark.asyncio, pytest.mark.skipif(not URL, reason="WEBHOOKS_TEST_DATABASE_URL is not set")]
+TABLES = ("feed", "feed_epochs", "order_facts", "inbox", "parked", "parked_keys")
 
 
 @pytest_asyncio.fixture
 async def app() -> AsyncIterator[App]:
-    await upgrade(SERVICE, URL)
+    await migrated(SERVICE, URL)
     app = App(SERVICE, Settings(database_url=URL, streams_max=2), "api")
     async with app.database.connection() as connection:
-        await connection.execute("truncate feed, feed_epochs, order_facts, inbox, parked, parked_keys")
+        await empty(connection, TABLES)
         await connection.execute("update feed_head set epoch = 0, position = 0, certificate = ''")
     yield app
     app.end_soon()
