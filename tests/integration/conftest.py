@@ -21,10 +21,12 @@ ROOT = HERE.parents[1]
 
 logging.getLogger("aiokafka").setLevel(logging.CRITICAL)  # a broker that is down on purpose is no news
 LONGEST_FIRST = (
-    "test_refunds", "test_crash", "test_edits", "test_poison", "test_workers", "test_restore", "test_requests",
-    "test_order_model", "test_feed", "test_schemathesis", "test_outages",
+    "test_schemathesis", "test_order_model", "test_workers", "test_outages", "test_restore", "test_refunds", "test_crash",
+    "test_edits", "test_poison", "test_requests", "test_delivery", "test_hostile_requests", "test_chassis_alerts",
+    "test_servers", "test_demo", "test_failover", "test_feed", "test_changes", "test_simulation_saga",
 )  # fmt: skip
-"""The slowest files, started first so that they do not run alone at the end (tests/run.py uses this order)."""
+"""The slowest files, started first so that they do not run alone at the end (tests/run.py uses this order); then the other
+files of this folder, then all others."""
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
@@ -35,7 +37,7 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
                 pytest.mark.asyncio(loop_scope="module"), append=False
             )  # the shop's clients live in one loop
     rank = {name: n for n, name in enumerate(LONGEST_FIRST)}
-    items.sort(key=lambda item: (HERE not in item.path.parents, rank.get(item.path.stem, len(rank))))
+    items.sort(key=lambda item: rank.get(item.path.stem, len(rank) + (HERE not in item.path.parents)))
 
 
 def pytest_collection_finish(session: pytest.Session) -> None:

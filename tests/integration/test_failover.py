@@ -15,6 +15,7 @@ from system.checker import check
 from system.processes import SAGA, System
 from tests.integration.conftest import ROOT, instance_name
 from tests.integration.failover import Pair
+from tests.integration.preloaded import Preloaded
 from tests.integration.shop import Options, Shop
 from tests.integration.test_restore import settled
 
@@ -27,7 +28,7 @@ SHOP = Options(gateway=("--latency-ms", "5"))
 
 
 @pytest_asyncio.fixture(scope="module", loop_scope="module")
-async def pair(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[tuple[Shop, Pair]]:
+async def pair(tmp_path_factory: pytest.TempPathFactory, preloaded: Preloaded) -> AsyncIterator[tuple[Shop, Pair]]:
     scratch = tmp_path_factory.mktemp("failover")
     with devservices.running(ROOT, name=instance_name(), reset=True) as servers:
         if not isinstance(servers.postgres, Postgres):
@@ -35,7 +36,8 @@ async def pair(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[tuple[
         postgres = Pair(servers.postgres, scratch / "standby")
         try:
             await asyncio.to_thread(postgres.start)
-            with System(ROOT, servers.kafka, postgres, scratch / "logs", names=SAGA) as system:
+            logs = scratch / "logs"
+            with System(ROOT, servers.kafka, postgres, logs, names=SAGA, spawn=preloaded.spawn) as system:
                 shop = Shop(Services(servers.kafka, postgres), system, SHOP, scratch)
                 await shop.open()
                 yield shop, postgres
