@@ -28,6 +28,9 @@ OWNED_BY_THEIR_CONFLICT: Final = {
     "consumer_offsets": ("topic", "partition"),            # no owner: positions of this service's consumer
     "relay_positions":  ("topic", "partition"),            # no owner: positions of this service's relay
     "leases":           ("name",),                         # the holder's, compared beside
+    "waiting":          ("endpoint_id", "position"),       # the endpoint's
+    "shards":           ("shard",),                        # the holder's, compared beside
+    "dispatchers":      ("holder",),                       # the process' own
     "markets":          ("store_id", "code"),              # the store's
     "sellers":          ("store_id", "code"),              # the store's
     "series":           ("store_id", "seller", "kind", "series"),  # the store's

@@ -100,33 +100,39 @@ cursors_begun as (
 ),
 cursors_moved as (
   update cursors c
-  set position = u.position, moves = u.moves
+  set position = u.position, open = '{}', moves = u.moves, failing_since = null, failed_in_a_row = 0
   from unnest($14::uuid[], $15::bigint[], $16::int[]) as u(endpoint_id, position, moves)
   where c.endpoint_id = u.endpoint_id
 ),
 waiting_moved as (
   delete from waiting w using unnest($14::uuid[]) as u(endpoint_id) where w.endpoint_id = u.endpoint_id
 ),
+cursors_resumed as (
+  update cursors c
+  set failing_since = null, failed_in_a_row = 0
+  from unnest($17::uuid[]) as u(endpoint_id)
+  where c.endpoint_id = u.endpoint_id
+),
 cursors_ended as (
-  delete from cursors c using unnest($17::uuid[]) as u(endpoint_id) where c.endpoint_id = u.endpoint_id
+  delete from cursors c using unnest($18::uuid[]) as u(endpoint_id) where c.endpoint_id = u.endpoint_id
 ),
 waiting_ended as (
-  delete from waiting w using unnest($17::uuid[]) as u(endpoint_id) where w.endpoint_id = u.endpoint_id
+  delete from waiting w using unnest($18::uuid[]) as u(endpoint_id) where w.endpoint_id = u.endpoint_id
 ),
 closed_operations_written as (
   insert into closed_operations (aggregate, key, operation_id, revision)
   select *
-  from unnest($18::text[], $19::uuid[], $20::uuid[], $21::int[])
+  from unnest($19::text[], $20::uuid[], $21::uuid[], $22::int[])
   on conflict (aggregate, key, operation_id) do update
   set revision = excluded.revision
 ),
 written as (
   insert into journal (key, store_id, aggregate, revision, version, type, message_id, operation_id, topic,
       actor, cause_type, cause_id, correlation_id, traceparent, payload, day, at)
-  select unnest($22::uuid[]), unnest($23::text[]), unnest($24::text[]), unnest($25::int[]),
-      unnest($26::int[]), unnest($27::text[]), unnest($28::uuid[]), unnest($29::uuid[]), unnest($30::text[]),
-      unnest($31::text[]), unnest($32::text[]), unnest($33::uuid[]), unnest($34::text[]), unnest($35::text[]),
-      unnest($36::text[]), ($37::timestamptz at time zone 'UTC')::date, $37::timestamptz
+  select unnest($23::uuid[]), unnest($24::text[]), unnest($25::text[]), unnest($26::int[]),
+      unnest($27::int[]), unnest($28::text[]), unnest($29::uuid[]), unnest($30::uuid[]), unnest($31::text[]),
+      unnest($32::text[]), unnest($33::text[]), unnest($34::uuid[]), unnest($35::text[]), unnest($36::text[]),
+      unnest($37::text[]), ($38::timestamptz at time zone 'UTC')::date, $38::timestamptz
   returning day, id, topic
 ),
 pointed as (
@@ -138,25 +144,25 @@ pointed as (
   returning id, journal_id
 ),
 gone as (
-  delete from timers using unnest($38::text[], $39::uuid[]) as u(a, k) where aggregate = u.a and key = u.k
+  delete from timers using unnest($39::text[], $40::uuid[]) as u(a, k) where aggregate = u.a and key = u.k
 ),
 armed as (
   insert into timers (aggregate, key, due_at)
   select *
-  from unnest($40::text[], $41::uuid[], $42::timestamptz[])
+  from unnest($41::text[], $42::uuid[], $43::timestamptz[])
   on conflict (aggregate, key) do update
   set due_at = excluded.due_at
 ),
 read as (
   insert into consumer_offsets (topic, partition, next_offset)
   select *
-  from unnest($43::text[], $44::int[], $45::bigint[])
+  from unnest($44::text[], $45::int[], $46::bigint[])
   on conflict (topic, partition) do update
   set next_offset = excluded.next_offset, crashes = case when excluded.next_offset >
       consumer_offsets.tried_offset then 0 else consumer_offsets.crashes end
 ),
 held as (
-  select key from parked_keys where key = any($46::uuid[])
+  select key from parked_keys where key = any($47::uuid[])
 )
 select array(select key from held), array(select id from pointed order by id),
     array(select journal_id from pointed order by id), array[(select count(*) from endpoints_saved)]::bigint[];

@@ -6,7 +6,7 @@ from datetime import UTC, datetime, timedelta
 from uuid import UUID
 
 import pytest
-from hypothesis import settings
+from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 
@@ -173,7 +173,9 @@ class Endpoint(RuleBasedStateMachine):
 
 
 TestEndpoint = Endpoint.TestCase
-TestEndpoint.settings = settings(max_examples=100, stateful_step_count=40)
+TestEndpoint.settings = settings(
+    max_examples=100, stateful_step_count=40, deadline=None, suppress_health_check=[HealthCheck.too_slow]
+)
 
 
 def lanes(*events: UUID, per_order: bool = True, holds: bool = False) -> Lanes:

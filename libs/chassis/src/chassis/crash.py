@@ -24,6 +24,9 @@ POINTS: Final = (
     "before_gateway_call",
     "after_gateway_call",
     "before_report",
+    "after_send",
+    "before_flush",
+    "after_flush",
 )
 
 _service = ""

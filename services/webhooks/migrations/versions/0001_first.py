@@ -103,6 +103,13 @@ def upgrade() -> None:
             comment="what is at it or before it was delivered, or is not wanted, or is in `waiting`",
         ),
         sa.Column(
+            "open",
+            postgresql.ARRAY(sa.BigInteger),
+            nullable=False,
+            server_default="{}",
+            comment="positions before it whose first delivery had not ended when it was written",
+        ),
+        sa.Column(
             "moves",
             sa.Integer,
             nullable=False,
@@ -111,7 +118,6 @@ def upgrade() -> None:
         ),
         sa.Column("failing_since", sa.DateTime(timezone=True), comment="of the first failure behind the last success"),
         sa.Column("failed_in_a_row", sa.Integer, nullable=False, server_default="0"),
-        sa.Column("failed_total_since", sa.DateTime(timezone=True), comment="since when every attempt has failed"),
         sa.Column("succeeded_at", sa.DateTime(timezone=True)),
         sa.PrimaryKeyConstraint("endpoint_id", name="cursors_pkey"),
         comment="how far an endpoint has come in the feed",
@@ -161,7 +167,23 @@ def upgrade() -> None:
         sa.Column("shard", sa.SmallInteger, nullable=False),
         sa.Column("holder", sa.Uuid, comment="the process that delivers; null: none"),
         sa.Column("until", sa.DateTime(timezone=True), comment="end of the lease"),
+        sa.Column(
+            "term",
+            sa.Integer,
+            nullable=False,
+            server_default="0",
+            comment="counts the holders: a process that was one earlier writes nothing",
+        ),
         sa.PrimaryKeyConstraint("shard", name="shards_pkey"),
+    )
+    op.create_table(
+        "dispatchers",
+        sa.Column("holder", sa.Uuid, nullable=False),
+        sa.Column(
+            "until", sa.DateTime(timezone=True), nullable=False, comment="the process is running until then at least"
+        ),
+        sa.PrimaryKeyConstraint("holder", name="dispatchers_pkey"),
+        comment="the processes that share the shards",
     )
     op.execute("insert into shards (shard) select * from generate_series(0, 15)")
     op.create_table(
@@ -187,14 +209,14 @@ def upgrade() -> None:
         sa.Column("created_at", sa.DateTime(timezone=True), nullable=False),
         sa.Column("ended_at", sa.DateTime(timezone=True)),
         sa.PrimaryKeyConstraint("id", name="replays_pkey"),
-        sa.CheckConstraint("which in ('all', 'failed', 'missing')", name="replays_which_known"),
+        sa.CheckConstraint("which in ('all', 'failed', 'missing', 'one')", name="replays_which_known"),
         sa.CheckConstraint("status in ('running', 'paused', 'cancelled', 'finished')", name="replays_status_known"),
     )
     op.create_index("replays_endpoint", "replays", ["endpoint_id", "created_at"])
 
 
 def downgrade() -> None:
-    for table in ("replays", "shards", "attempts", "waiting", "cursors", "endpoints"):
+    for table in ("replays", "dispatchers", "shards", "attempts", "waiting", "cursors", "endpoints"):
         op.drop_table(table)
     for table in ("order_facts", "feed_epochs", "feed_head", "feed"):
         op.drop_table(table)

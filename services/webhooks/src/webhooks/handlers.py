@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Awaitable, Callable, Mapping
 from pathlib import Path
 
+from chassis.declare.app import App
 from chassis.declare.service import Aggregate, Service, Share, on
 from webhooks import api, invariants, retention, store
+from webhooks.delivery.dispatcher import Dispatcher
 from webhooks.domain import endpoint
 from webhooks.domain.endpoint import Change, Create, Disable, Enable, Endpoint, Remove, Report, Rotate, Verified
 from webhooks.feed import FEED
@@ -45,6 +48,11 @@ STORES = Share(
     evolve=endpoint.count,
 )
 
+
+def loops(app: App) -> Mapping[str, Callable[[], Awaitable[None]]]:
+    return {**retention.loops(app), "dispatcher": Dispatcher(app).run}
+
+
 SERVICE = Service(
     name="webhooks",
     aggregates=(ENDPOINTS,),
@@ -55,7 +63,7 @@ SERVICE = Service(
     migrations=Path(__file__).parents[2] / "migrations",
     routes=api.routes,
     problems=api.PROBLEMS,
-    loops=retention.loops,
+    loops=loops,
     adopts=False,  # most of an endpoint is not published
     check=invariants.check,
 )

@@ -18,6 +18,28 @@ INVARIANTS: Final[dict[str, str]] = {
         from (select version, lag(version) over (partition by source, key order by position) as before from feed) f""",
     "an event is in the feed once": """
         select count(*), count(*) - count(distinct (source, event_id)) from feed""",
+    "a cursor is not beyond the feed, and what waits or is open is not beyond its cursor": """
+        select count(*), count(*) filter (where c.position > h.position or w.last > c.position or o.last > c.position)
+        from feed_head h, cursors c
+        left join lateral (select max(position) as last from waiting where endpoint_id = c.endpoint_id) w on true
+        left join lateral (select max(n) as last from unnest(c.open) as n) o on true""",
+    "an order waits behind one event of it per endpoint": """
+        select count(*), count(*) - count(distinct (endpoint_id, lane)) from waiting where lane is not null""",
+    "every endpoint that exists has its cursor, and no other has one": """
+        select count(*), count(*) filter (where (c.endpoint_id is null) = (e.key is not null and e.status <> 'removed'))
+        from endpoints e full join cursors c on c.endpoint_id = e.key""",
+    "an event was delivered to an endpoint, or waits, or is not passed": """
+        select count(*), count(*) filter (where not delivered and passed and not waits)
+        from (select exists (select 1 from attempts d where d.endpoint_id = a.endpoint_id and d.position = a.position
+                             and d.outcome = 'delivered') as delivered,
+                a.position <= c.position as passed,
+                a.position = any(c.open) or exists (select 1 from waiting w where w.endpoint_id = a.endpoint_id
+                  and (w.position = a.position or w.lane = a.key and w.position < a.position)) as waits
+              from (select distinct endpoint_id, position, key from attempts where replay_id is null) a
+              join cursors c on c.endpoint_id = a.endpoint_id where c.moves = 0) t""",
+    "an event has one webhook-id per endpoint": """
+        select count(*), count(*) filter (where ids > 1)
+        from (select count(distinct delivery_id) as ids from attempts where replay_id is null group by endpoint_id, position) t""",
 }
 # fmt: on
 

@@ -1,10 +1,11 @@
-"""Makes partitions of the feed ahead of its head, and drops those whose events are all older than `feed_days`."""
+"""Makes partitions of the feed and of the attempts ahead of time, and drops those that are too old: of the feed after
+`feed_days`, of the attempts after ATTEMPT_DAYS."""
 
 from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Callable, Mapping
-from datetime import timedelta
+from datetime import datetime, timedelta
 from typing import Final, cast
 
 import structlog
@@ -23,6 +24,12 @@ PAUSE_SECONDS: Final = 60.0
 PARTITIONS: Final = """
 select substr(relname, 6)::bigint as number from pg_class where relname ~ '^feed_[0-9]+$' and relkind = 'r' order by 1"""
 STRAYED: Final = "select exists (select 1 from feed_default where position >= $1 and position < $1 + $2)"
+ATTEMPT_DAYS: Final = 90
+DAYS_AHEAD: Final = 3
+ATTEMPT_PARTITIONS: Final = (
+    "select relname from pg_class where relname ~ '^attempts_[0-9]{8}$' and relkind = 'r' order by 1"
+)
+ATTEMPTS_STRAYED: Final = "select exists (select 1 from attempts_default where at >= $1 and at < $2)"
 LOCK: Final = "select pg_advisory_xact_lock(6021980)"
 
 
@@ -60,6 +67,28 @@ async def drop_old(tx: Connection, days: int) -> list[int]:
     return dropped
 
 
+async def create_attempt_days(tx: Connection) -> None:
+    """Create the partitions of today and the next days, except for days with rows in the default partition."""
+    await tx.execute(LOCK)
+    existing = {row["relname"] for row in await tx.fetch(ATTEMPT_PARTITIONS)}
+    today: datetime = await tx.fetchval("select date_trunc('day', clock_timestamp(), 'UTC')")
+    for day in (today + timedelta(days=number) for number in range(DAYS_AHEAD + 1)):
+        name, until = f"attempts_{day:%Y%m%d}", day + timedelta(days=1)
+        if name not in existing and not await tx.fetchval(ATTEMPTS_STRAYED, day, until):
+            await tx.execute(f"create table {name} partition of attempts for values from ('{day}') to ('{until}')")
+
+
+async def drop_old_attempts(tx: Connection, days: int) -> list[str]:
+    """Drop the partitions of days that ended more than `days` ago; returns their names."""
+    await tx.execute(LOCK)
+    now: datetime = await tx.fetchval("select clock_timestamp()")
+    limit = f"attempts_{now - timedelta(days=days + 1):%Y%m%d}"
+    old = [row["relname"] for row in await tx.fetch(ATTEMPT_PARTITIONS) if row["relname"] < limit]
+    for name in old:
+        await tx.execute(f"drop table {name}")
+    return old
+
+
 def loops(app: App) -> Mapping[str, Callable[[], Awaitable[None]]]:
     settings = cast(Settings, app.settings)
 
@@ -69,6 +98,9 @@ def loops(app: App) -> Mapping[str, Callable[[], Awaitable[None]]]:
                 await app.write(create_ahead)
                 if dropped := await app.write(lambda tx: drop_old(tx, settings.feed_days)):
                     log.info("feed_partitions_dropped", partitions=dropped)
+                await app.write(create_attempt_days)
+                if old := await app.write(lambda tx: drop_old_attempts(tx, ATTEMPT_DAYS)):
+                    log.info("attempt_days_dropped", partitions=old)
                 await asyncio.sleep(PAUSE_SECONDS)
             except Exception as error:
                 if not is_transient(error):

@@ -23,10 +23,17 @@ cursors_begun as (
 MOVED: Final = Piece(
     """
 cursors_moved as (
-  update cursors c set position = u.position, moves = u.moves
+  update cursors c set position = u.position, open = '{{}}', moves = u.moves, failing_since = null, failed_in_a_row = 0
   from unnest({0}::uuid[], {1}::bigint[], {2}::int[]) as u(endpoint_id, position, moves) where c.endpoint_id = u.endpoint_id),
 waiting_moved as (delete from waiting w using unnest({0}::uuid[]) as u(endpoint_id) where w.endpoint_id = u.endpoint_id)""",
     3,
+)
+RESUMED: Final = Piece(
+    """
+cursors_resumed as (
+  update cursors c set failing_since = null, failed_in_a_row = 0
+  from unnest({0}::uuid[]) as u(endpoint_id) where c.endpoint_id = u.endpoint_id)""",
+    1,
 )
 ENDED: Final = Piece(
     """
@@ -38,7 +45,7 @@ waiting_ended as (delete from waiting w using unnest({0}::uuid[]) as u(endpoint_
 
 def rows(changes: Sequence[Change[Endpoint]]) -> Sequence[Rows]:
     """What became of their places. A row is written by one expression at most, as PostgreSQL demands of a statement."""
-    begun, moved, ended = [], [], []
+    begun, moved, resumed, ended = [], [], [], []
     for change in changes:
         before, after = change.before, change.after
         if after.status == "removed":
@@ -47,7 +54,9 @@ def rows(changes: Sequence[Change[Endpoint]]) -> Sequence[Rows]:
             begun.append((change.key, change.store_id, shard_of(change.key)))
         elif after.moves != before.moves:
             moved.append((change.key, after.moved_to, after.moves))
-    found = ((BEGUN, begun), (MOVED, moved), (ENDED, ended))
+        elif after.status == "enabled" and before.status != "enabled":
+            resumed.append((change.key,))
+    found = ((BEGUN, begun), (MOVED, moved), (RESUMED, resumed), (ENDED, ended))
     return [Rows(piece, columns(some, piece.parameters)) for piece, some in found if some or not changes]
 
 

@@ -109,6 +109,13 @@ cursors = Table(
         comment="what is at it or before it was delivered, or is not wanted, or is in `waiting`",
     ),
     Column(
+        "open",
+        ARRAY(BigInteger),
+        nullable=False,
+        server_default="{}",
+        comment="positions before it whose first delivery had not ended when it was written",
+    ),
+    Column(
         "moves",
         Integer,
         nullable=False,
@@ -117,7 +124,6 @@ cursors = Table(
     ),
     instant("failing_since", comment="of the first failure behind the last success"),
     Column("failed_in_a_row", Integer, nullable=False, server_default="0"),
-    instant("failed_total_since", comment="since when every attempt has failed"),
     instant("succeeded_at"),
     PrimaryKeyConstraint("endpoint_id", name="cursors_pkey"),
     Index("cursors_shard", "shard"),
@@ -172,7 +178,23 @@ shards = Table(
     Column("shard", SmallInteger, nullable=False),
     Column("holder", Uuid, comment="the process that delivers; null: none"),
     instant("until", comment="end of the lease"),
+    Column(
+        "term",
+        Integer,
+        nullable=False,
+        server_default="0",
+        comment="counts the holders: a process that was one earlier writes nothing",
+    ),
     PrimaryKeyConstraint("shard", name="shards_pkey"),
+)
+
+dispatchers = Table(
+    "dispatchers",
+    metadata,
+    Column("holder", Uuid, nullable=False),
+    instant("until", nullable=False, comment="the process is running until then at least"),
+    PrimaryKeyConstraint("holder", name="dispatchers_pkey"),
+    comment="the processes that share the shards",
 )
 
 replays = Table(
@@ -197,6 +219,6 @@ replays = Table(
     instant("ended_at"),
     PrimaryKeyConstraint("id", name="replays_pkey"),
     Index("replays_endpoint", "endpoint_id", "created_at"),
-    CheckConstraint("which in ('all', 'failed', 'missing')", name="replays_which_known"),
+    CheckConstraint("which in ('all', 'failed', 'missing', 'one')", name="replays_which_known"),
     CheckConstraint("status in ('running', 'paused', 'cancelled', 'finished')", name="replays_status_known"),
 )

@@ -11,7 +11,7 @@ from contracts.base import Command, Event
 from contracts.deciding import Refusal
 
 if TYPE_CHECKING:
-    from asyncpg import Connection
+    from asyncpg import Connection, Record
     from fastapi import Request, Response
     from sqlalchemy.engine import RowMapping
     from sqlalchemy.sql import Executable
@@ -44,6 +44,9 @@ class App(Protocol):
     async def read(self, statement: Executable) -> Sequence[RowMapping]:
         """Returns the rows of a query, which runs with the limits and the planner settings of reads."""
 
+    async def fetch(self, statement: str, *arguments: Any) -> Sequence[Record]:
+        """Returns the rows of one statement of SQL, which commits by itself; for loops that poll, where `read` costs too much."""
+
     async def write(self, work: Callable[[Connection], Awaitable[Any]]) -> Any:
         """Runs `work` in a transaction and returns its result; for small tables that no aggregate owns."""
 
@@ -59,6 +62,8 @@ class Principal:
     store_id: str
     scopes: frozenset[str]
     administrator: bool = False
+    kind: Literal["api-key", "system"] = "api-key"
+    """`system`: the service itself."""
 
     def may(self, scope: str) -> bool:
         """Returns whether the key has a scope."""
@@ -66,7 +71,7 @@ class Principal:
 
     @property
     def actor(self) -> str:
-        return f"api-key:{self.name}"
+        return f"{self.kind}:{self.name}"
 
 
 class About(NamedTuple):

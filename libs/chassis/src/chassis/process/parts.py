@@ -7,7 +7,7 @@ from collections.abc import Awaitable, Callable, Sequence
 from typing import Any
 from uuid import UUID
 
-from asyncpg import Connection
+from asyncpg import Connection, Record
 from fastapi import Request, Response, Security
 from sqlalchemy.engine import RowMapping
 from sqlalchemy.sql import Executable
@@ -75,6 +75,11 @@ class Parts:
 
     async def read(self, statement: Executable) -> Sequence[RowMapping]:
         return await self.database.queries.read(statement)
+
+    async def fetch(self, statement: str, *arguments: Any) -> Sequence[Record]:
+        async with self.database.connection() as connection:
+            rows: Sequence[Record] = await connection.fetch(statement, *arguments)
+            return rows
 
     async def write(self, work: Callable[[Connection], Awaitable[Any]]) -> Any:
         async with self.database.transaction() as tx:

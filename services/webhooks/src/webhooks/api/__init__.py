@@ -3,7 +3,7 @@
 from fastapi import APIRouter
 
 from chassis.declare.app import App
-from webhooks.api import endpoints, feed
+from webhooks.api import attempts, endpoints, feed, replays
 from webhooks.api.problems import PROBLEMS
 
 __all__ = ["PROBLEMS", "routes"]
@@ -11,6 +11,6 @@ __all__ = ["PROBLEMS", "routes"]
 
 def routes(app: App) -> APIRouter:
     ours = APIRouter()
-    for subject in (feed, endpoints):
+    for subject in (feed, endpoints, attempts, replays):
         ours.routes.extend(subject.routes(app).routes)
     return ours

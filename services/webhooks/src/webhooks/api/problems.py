@@ -34,6 +34,9 @@ PROBLEMS: Final[Problems] = {
     "bad_certificate": About(422, "The certificate cannot be used", "It is no PEM, has expired, or the private key is not its own.",
         "Send the certificate with its chain and its private key, unencrypted, both as PEM."),
     # -- endpoints: what is requested
+    "attempt_unknown": About(404, "No such attempt", "This store has no attempt of this id, or it is older than 90 days.",
+        "`GET /v1/attempts` lists them."),
+    "replay_unknown": About(404, "No such replay", "This store has no replay of this id.", "`POST /v1/endpoints/{id}/replay` begins one."),
     "endpoint_unknown": About(404, "No such endpoint", "This store has no endpoint of this id, or it was removed.",
         "`GET /v1/endpoints` lists them."),
     "too_many_endpoints": About(409, "Too many endpoints", "A store has 500 endpoints at most.", "Remove one that is no longer used."),

@@ -26,6 +26,13 @@ class Breaker:
     probe_at: datetime | None = None
     _probes: int = 0
 
+    @classmethod
+    def resumed(cls, failures: int, failing_since: datetime | None, now: datetime) -> Breaker:
+        """Returns the breaker of an endpoint that has failed `failures` times in a row; it probes at once."""
+        if failures < IN_A_ROW or failing_since is None:
+            return cls(failures)
+        return cls(failures, opened_at=failing_since, probe_at=now)
+
     @property
     def is_open(self) -> bool:
         return self.opened_at is not None

@@ -110,7 +110,7 @@ class Config(Frozen):
         return self.types if self.new_types else self.named
 
 
-NOT_DELIVERED_YET: Final = frozenset({"auth.headers", "auth.oauth2", "auth.mtls", "batch", "rate", "notify_url"})
+NOT_DELIVERED_YET: Final = frozenset({"auth.oauth2", "auth.mtls", "batch", "notify_url"})
 """Fields, and kinds of `auth`, that are validated but that the dispatcher cannot honour: they are refused if stated."""
 
 

@@ -114,6 +114,8 @@ class Lanes:
         self._rows: dict[int, Waiting] = {}
         self._stored: set[int] = set()
         self._changed: dict[int, Waiting | None] = {}
+        self._following: dict[UUID, None] = {}
+        """The lanes of which the next events have to be read."""
         self._held: dict[int, Waiting] = {}
         """Exhausted rows that block their lanes."""
         self._lanes: dict[UUID, _Lane] = {}
@@ -123,6 +125,7 @@ class Lanes:
         self._probed: OrderedDict[int, None] = OrderedDict()
         """Rows, the one that was attempted the longest ago first: probes take turns."""
         self._fresh_turn = False
+        self._written = progress
         for row in rows:
             self._stored.add(row.position)
             if row.lane is not None:
@@ -306,7 +309,9 @@ class Lanes:
     def _take_place(self, key: UUID, lane: _Lane) -> None:
         """Replace the row of a lane by its next event, if that was read; unblock the lane if there is none."""
         if not lane.ahead and lane.until > lane.position:
+            self._following[key] = None
             return
+        self._following.pop(key, None)
         before = self._rows.get(lane.position)
         self._leave(lane.position, lane.given_up)
         lane.follows, lane.given_up = False, None
@@ -318,9 +323,9 @@ class Lanes:
 
     def follows(self) -> Iterator[Follow]:
         """Yields the lanes of which the next events have to be read."""
-        for key, lane in self._lanes.items():
-            if lane.follows:
-                yield Follow(key, lane.position, lane.until)
+        for key in self._following:
+            lane = self._lanes[key]
+            yield Follow(key, lane.position, lane.until)
 
     def followed(self, follow: Follow, positions: Sequence[int], *, is_all: bool) -> None:
         """positions: of the events of a lane that the endpoint wants, ascending; some, or `is_all`: up to `until` there are no
@@ -349,7 +354,13 @@ class Lanes:
         self._stored.difference_update(deleted)
         self._stored.update(row.position for row in written if not row.exhausted or row.lane is not None)
         self._changed.clear()
-        return Changes(self.progress(), written, deleted)
+        self._written = self.progress()
+        return Changes(self._written, written, deleted)
+
+    @property
+    def has_moved(self) -> bool:
+        """Whether the progress is another one than `changes` returned the last time."""
+        return self.progress() != self._written
 
     def hasten(self, now: datetime) -> None:
         """The endpoint is back: what failed with it need not wait for its time."""

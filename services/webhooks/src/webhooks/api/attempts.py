@@ -1,0 +1,192 @@
+"""Routes of deliveries: the log of attempts, one event once more, the test of an endpoint."""
+
+from datetime import UTC, datetime
+from typing import Annotated, Any, Final, Literal, cast
+from uuid import UUID, uuid4
+
+from fastapi import APIRouter, Depends, Query, Request, Response
+from pydantic import BaseModel, ConfigDict, Field
+from sqlalchemy import select, tuple_
+
+from chassis.declare.app import App, Principal
+from chassis.http.bodies import as_json
+from chassis.http.commands import COMMAND
+from chassis.http.paging import Cursor, Cursors, Limit, Page
+from chassis.http.problems import answers, respond
+from contracts.base import Event, Id, Timestamp
+from contracts.examples import example
+from contracts.registry import MESSAGES
+from webhooks import types as event_types
+from webhooks.api import replays
+from webhooks.api.found import find_endpoint, refused
+from webhooks.delivery import render
+from webhooks.delivery.outgoing import Outgoing
+from webhooks.delivery.sender import Sender
+from webhooks.domain.config import TypeName
+from webhooks.domain.endpoint import Endpoint
+from webhooks.settings import Settings
+from webhooks.shown import shown
+from webhooks.tables import attempts
+from webhooks.vault import Unreadable
+
+LIST: Final = Cursors("attempts", Timestamp, UUID)
+Outcome = Literal["delivered", "failed", "returned", "exhausted"]
+
+
+class AttemptShown(BaseModel):
+    """A request that was sent to an endpoint."""
+
+    model_config = ConfigDict(use_attribute_docstrings=True)
+
+    id: UUID
+    endpoint_id: UUID
+    event_id: str
+    type: str
+    subject: UUID
+    """The aggregate that the event is about: mostly the order."""
+    webhook_id: str
+    """The same in each attempt."""
+    number: int
+    """1 on the first try. Attempts that are `returned` do not count."""
+    at: datetime
+    duration_ms: int
+    outcome: Outcome
+    """`returned`: it failed while the endpoint was paused or probed, and costs the event no try. `exhausted`: it was the last one."""
+    http_status: int | None
+    response: str
+    """The beginning of the answer."""
+    error: str | None
+    """What prevented an answer."""
+    replay_id: UUID | None
+
+
+class TestGiven(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    type: TypeName = Field(examples=["orders.placed"])
+
+
+class TestShown(BaseModel):
+    """What was sent, and how the receiver answered."""
+
+    model_config = ConfigDict(use_attribute_docstrings=True)
+
+    url: str
+    headers: dict[str, str]
+    """Without those of `auth`."""
+    body: str
+    signed_text: str
+    """The text whose signatures `webhook-signature` lists."""
+    http_status: int | None
+    response: str
+    error: str | None
+    duration_ms: int
+
+
+def routes(app: App) -> APIRouter:
+    router = APIRouter(prefix="/v1", tags=["deliveries"])
+    Viewer = Annotated[Principal, Depends(app.principal("webhooks.view"))]
+    Editor = Annotated[Principal, Depends(app.principal("webhooks.edit"))]
+    settings = cast(Settings, app.settings)
+
+    @router.get("/attempts", response_model=Page[AttemptShown])
+    async def list_attempts(
+        who: Viewer,
+        endpoint: UUID | None = None,
+        order_id: UUID | None = None,
+        event_id: Id | None = None,
+        status: Annotated[Outcome | None, Query(description="The outcome.")] = None,
+        since: Timestamp | None = None,
+        limit: Limit = 50,
+        cursor: Cursor = None,
+    ) -> Response:
+        """The requests that were sent to the store's endpoints, newest first. They are stored for 90 days."""
+        mine = select(attempts).where(attempts.c.store_id == who.store_id)
+        wanted = {"endpoint_id": endpoint, "key": order_id, "event_id": event_id, "outcome": status}
+        for name, value in wanted.items():
+            if value is not None:
+                mine = mine.where(attempts.c[name] == value)
+        if since is not None:
+            mine = mine.where(attempts.c.at >= since)
+        place = tuple_(attempts.c.at, attempts.c.id)
+        if (last := LIST.after(cursor)) is not None:
+            mine = mine.where(place < tuple_(*last))
+        rows = await app.read(mine.order_by(attempts.c.at.desc(), attempts.c.id.desc()).limit(limit + 1))
+        page = LIST.page(rows, limit, key=lambda row: (row["at"], row["id"]))
+        return respond(as_json(200, {**page, "items": [_attempt(row) for row in page["items"]]}))
+
+    @router.post(
+        "/attempts/{attempt_id}/resend", status_code=202, response_model=replays.ReplayShown, dependencies=COMMAND,
+        openapi_extra=answers("attempt_unknown", "endpoint_unknown", "beyond_retention"),
+    )  # fmt: skip
+    async def resend(request: Request, who: Editor, attempt_id: UUID) -> Response:
+        """Send the event of an attempt once more, with the same `webhook-id`: a replay of one event."""
+        mine = select(attempts).where(attempts.c.id == attempt_id, attempts.c.store_id == who.store_id)
+        rows = await app.read(mine.limit(1))
+        if not rows:
+            raise refused("attempt_unknown", "there is no attempt of this id in your store")
+        row = rows[0]
+        await find_endpoint(app, who, row["endpoint_id"])
+        return await replays.begin(app, request, who, replays.one(row["endpoint_id"], row["position"]))
+
+    @router.post(
+        "/endpoints/{endpoint_id}/test", response_model=TestShown,
+        openapi_extra=answers("endpoint_unknown", "unknown_type", "secret_unreadable"),
+    )  # fmt: skip
+    async def test(who: Editor, endpoint_id: UUID, body: TestGiven) -> Response:
+        """Send the checked-in example of a type to the endpoint now, enabled or not, and show how it was answered."""
+        row = await find_endpoint(app, who, endpoint_id)
+        endpoint = Endpoint.model_validate_json(row["doc"])
+        if (misspelt := event_types.unknown([body.type])) is not None:
+            raise refused("unknown_type", misspelt.detail, nearest=misspelt.nearest)
+        if (data := example(body.type)) is None:
+            raise refused("unknown_type", f"there is no example of {body.type}: name one type")
+        now = datetime.now(UTC)
+        content = _example(body.type, data, endpoint, who.store_id, now)
+        try:
+            sent = Outgoing(endpoint_id, endpoint, settings.vault).signed(content, f"msg_{uuid4().hex}", now)
+        except Unreadable:
+            raise refused("secret_unreadable", "a secret of the endpoint was made under a key that is gone") from None
+        async with Sender(settings.networks) as sender:
+            answer = await sender.post(sent.url, {**sent.headers, render.TEST: "true"}, sent.body)
+        headers = {name: value for name, value in sent.headers.items() if name in render.SHOWN}
+        return respond(
+            as_json(
+                200,
+                {
+                    "url": sent.url,
+                    "headers": {**headers, render.TEST: "true"},
+                    "body": sent.body.decode(),
+                    "signed_text": f"{headers['webhook-id']}.{headers['webhook-timestamp']}.{sent.body.decode()}",
+                    "http_status": answer.status,
+                    "response": answer.body,
+                    "error": answer.error,
+                    "duration_ms": int(answer.seconds * 1000),
+                },
+            )
+        )
+
+    return router
+
+
+def _attempt(row: Any) -> dict[str, Any]:
+    values = dict(row)
+    named = {
+        "subject": values.pop("key"),
+        "webhook_id": values.pop("delivery_id"),
+        "response": values["response"] or "",
+    }
+    return {name: value for name, value in (values | named).items() if name not in ("store_id", "position")}
+
+
+def _example(type: str, data: bytes, endpoint: Endpoint, store_id: str, now: datetime) -> bytes:
+    """Returns the body of an example, as an event of the feed would be sent."""
+    message = MESSAGES[type].model_validate_json(data)
+    assert isinstance(message, Event), type
+    row = {
+        "event_id": f"test-{uuid4()}", "source": type.partition(".")[0], "type": type, "key": message.key, "time": now,
+        "store_id": store_id, "version": message.version, "correlation_id": str(message.key),
+        "position": 0, "body": data.decode(),
+    }  # fmt: skip
+    values = shown(row, 0, personal=endpoint.config.personal)
+    return render.rendered(values, thin=endpoint.config.payload == "thin")

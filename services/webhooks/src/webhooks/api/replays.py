@@ -1,0 +1,222 @@
+"""Routes of replays: events of an endpoint once more, from any place of the feed."""
+
+from datetime import datetime
+from typing import Annotated, Any, Final, Literal, NamedTuple
+from uuid import UUID
+
+from asyncpg import Connection
+from fastapi import APIRouter, Depends, Request, Response
+from pydantic import AwareDatetime, BaseModel, ConfigDict, Field, TypeAdapter, ValidationError
+from sqlalchemy import select
+
+from chassis.declare.app import App, Principal
+from chassis.http.bodies import as_json
+from chassis.http.commands import COMMAND
+from chassis.http.problems import Invalid, answers, invalid, respond
+from contracts.base import Flag
+from webhooks import types as event_types
+from webhooks.api.found import find_endpoint, refused
+from webhooks.domain.config import TYPES_MAX, TypeName
+from webhooks.domain.endpoint import Endpoint
+from webhooks.domain.places import Place
+from webhooks.reading import Reader
+from webhooks.shown import CURSORS, cursor_of
+from webhooks.tables import cursors, replays
+
+_TIME: TypeAdapter[datetime] = TypeAdapter(AwareDatetime)
+Only = Literal["all", "failed", "missing", "one"]
+Status = Literal["running", "paused", "cancelled", "finished"]
+PlaceGiven = Annotated[str, Field(max_length=100, examples=["2026-11-28T00:00:00Z"])]
+
+
+class ReplayGiven(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True, use_attribute_docstrings=True, populate_by_name=True)
+
+    begin: PlaceGiven = Field(alias="from")
+    """A cursor, or a time: the events behind it."""
+    end: PlaceGiven | None = Field(None, alias="to")
+    """A cursor, or a time: the events up to it. Null, or later than the endpoint has come: where the endpoint is now."""
+    types: Annotated[tuple[TypeName, ...], Field(max_length=TYPES_MAX)] = ()
+    """Some of the types that the endpoint wants. Empty: all of them."""
+    only: Literal["all", "failed", "missing"] = "all"
+    """`failed`: those whose delivery was exhausted. `missing`: those that never arrived and do not wait."""
+    as_new: Flag = False
+    """Whether each event gets another `webhook-id`, so that a receiver does not drop it as a repetition."""
+    dry_run: Flag = False
+    """Whether the events are counted, and none is sent."""
+
+
+class ReplayShown(BaseModel):
+    """A replay. Its end is fixed when it begins."""
+
+    model_config = ConfigDict(use_attribute_docstrings=True)
+
+    replay_id: UUID | None
+    """Null for a dry run. Requests carry it as `tradewind-replay`."""
+    endpoint_id: UUID
+    status: Status | None
+    begin: str = Field(alias="from")
+    end: str = Field(alias="to")
+    cursor: str
+    """How far it has come."""
+    types: list[str]
+    only: Only
+    as_new: bool
+    count: int | None
+    """How many events a dry run found; conditions of `where` are not applied. Null for a replay."""
+    delivered: int
+    failed: int
+    created_at: datetime | None
+    ended_at: datetime | None
+
+
+class Range(NamedTuple):
+    """What is to be sent once more."""
+
+    endpoint_id: UUID
+    first: int
+    """The events behind it."""
+    last: int
+    types: tuple[str, ...]
+    only: Only
+    as_new: bool = False
+
+
+def one(endpoint_id: UUID, position: int) -> Range:
+    return Range(endpoint_id, position - 1, position, (), "one")
+
+
+# `missing` and `failed` as `webhooks.delivery.replay.SELECTED` selects them.
+COUNT: Final = """
+select count(*) from feed f
+where f.store_id = $1 and f.position > $2 and f.position <= $3
+  and (cardinality($4::text[]) = 0 or f.type = any($4) or split_part(f.type, '.', 1) || '.*' = any($4))
+  and (cardinality($5::text[]) = 0 or f.type = any($5) or split_part(f.type, '.', 1) || '.*' = any($5))
+  and case $6
+    when 'failed' then exists (
+      select 1 from waiting w where w.endpoint_id = $7 and w.position = f.position and w.exhausted)
+    when 'missing' then
+      not exists (select 1 from attempts a where a.event_id = f.event_id and a.endpoint_id = $7 and a.outcome = 'delivered'
+        and a.at > f.at - interval '1 hour')
+      and not exists (select 1 from waiting w where w.endpoint_id = $7 and not w.exhausted
+        and (w.position = f.position or w.lane = f.key and w.position < f.position))
+    else true end"""
+BEGUN: Final = """
+insert into replays (id, endpoint_id, store_id, first, last, position, types, which, as_new, actor, created_at)
+values ($1, $2, $3, $4, $5, $4, $6, $7, $8, $9, clock_timestamp()) on conflict (id) do nothing"""
+CHANGED: Final = """
+update replays set status = $3, ended_at = case when $3 = 'cancelled' then clock_timestamp() end
+where id = $1 and store_id = $2 and status = any($4::text[])"""
+FROM: Final[dict[Status, list[Status]]] = {
+    "paused": ["running"], "running": ["paused"], "cancelled": ["running", "paused"],
+}  # fmt: skip
+"""What a request may make of which."""
+
+
+def routes(app: App) -> APIRouter:
+    router = APIRouter(prefix="/v1", tags=["deliveries"])
+    Viewer = Annotated[Principal, Depends(app.principal("webhooks.view"))]
+    Editor = Annotated[Principal, Depends(app.principal("webhooks.edit"))]
+    reader = Reader(app)
+
+    async def position_of(given: str, pointer: str) -> int:
+        """Returns the position of a place that is given as a time or as a cursor. Raises Problem."""
+        try:
+            return (await reader.place_at(_TIME.validate_python(given))).position
+        except ValidationError:
+            key = CURSORS.after(given)
+        if key is None:
+            raise invalid(Invalid("body", pointer, "Value error, neither a time nor a cursor"))
+        place, _ = await reader.resume(Place(*key))
+        return place.position
+
+    @router.post(
+        "/endpoints/{endpoint_id}/replay", status_code=202, response_model=ReplayShown, dependencies=COMMAND,
+        openapi_extra=answers("endpoint_unknown", "unknown_type", "beyond_retention", "cursor_invalid"),
+    )  # fmt: skip
+    async def replay(request: Request, who: Editor, endpoint_id: UUID, body: ReplayGiven) -> Response:
+        """Send events once more, beside the deliveries, with at most half of the endpoint's `in_flight`."""
+        row = await find_endpoint(app, who, endpoint_id)
+        if (misspelt := event_types.unknown(body.types)) is not None:
+            raise refused("unknown_type", misspelt.detail, nearest=misspelt.nearest)
+        [at] = await app.read(select(cursors.c.position).where(cursors.c.endpoint_id == endpoint_id))
+        end = at["position"] if body.end is None else min(await position_of(body.end, "/to"), at["position"])
+        first = min(await position_of(body.begin, "/from"), end)
+        wanted = Range(endpoint_id, first, end, body.types, body.only, body.as_new)
+        if body.dry_run:
+            config = Endpoint.model_validate_json(row["doc"]).config
+            counted = await app.fetch(
+                COUNT, who.store_id, first, end, list(body.types), list(config.delivered_types), body.only, endpoint_id
+            )
+            return respond(as_json(200, await _dry(reader, wanted, counted[0]["count"])))
+        return await begin(app, request, who, wanted)
+
+    @router.get("/replays/{replay_id}", response_model=ReplayShown, openapi_extra=answers("replay_unknown"))
+    async def read_replay(who: Viewer, replay_id: UUID) -> Response:
+        return respond(as_json(200, await _shown(app, reader, who, replay_id)))
+
+    async def change(who: Principal, replay_id: UUID, status: Status) -> Response:
+        async def work(tx: Connection) -> None:
+            await tx.execute(CHANGED, replay_id, who.store_id, status, FROM[status])
+
+        await app.write(work)
+        return respond(as_json(200, await _shown(app, reader, who, replay_id)))
+
+    @router.post("/replays/{replay_id}/pause", response_model=ReplayShown, openapi_extra=answers("replay_unknown"))
+    async def pause(who: Editor, replay_id: UUID) -> Response:
+        """Begin no more requests. One that has ended stays as it is."""
+        return await change(who, replay_id, "paused")
+
+    @router.post("/replays/{replay_id}/resume", response_model=ReplayShown, openapi_extra=answers("replay_unknown"))
+    async def resume(who: Editor, replay_id: UUID) -> Response:
+        """Go on where it was paused."""
+        return await change(who, replay_id, "running")
+
+    @router.post("/replays/{replay_id}/cancel", response_model=ReplayShown, openapi_extra=answers("replay_unknown"))
+    async def cancel(who: Editor, replay_id: UUID) -> Response:
+        """End it. What was sent stays sent."""
+        return await change(who, replay_id, "cancelled")
+
+    return router
+
+
+async def begin(app: App, request: Request, who: Principal, wanted: Range) -> Response:
+    """Store a replay, which the dispatcher finds within a second; a repeated request finds the one that it began."""
+    replay_id = app.operation_id(request, who, wanted.endpoint_id)
+
+    async def work(tx: Connection) -> None:
+        await tx.execute(
+            BEGUN, replay_id, wanted.endpoint_id, who.store_id, wanted.first, wanted.last, list(wanted.types), wanted.only,
+            wanted.as_new, who.actor,
+        )  # fmt: skip
+
+    await app.write(work)
+    shown = await _shown(app, Reader(app), who, replay_id)
+    return respond(as_json(202, shown, {"location": f"/v1/replays/{replay_id}"}))
+
+
+async def _shown(app: App, reader: Reader, who: Principal, replay_id: UUID) -> dict[str, Any]:
+    rows = await app.read(select(replays).where(replays.c.id == replay_id, replays.c.store_id == who.store_id))
+    if not rows:
+        raise refused("replay_unknown", "there is no replay of this id in your store")
+    row, epoch = rows[0], (await reader.head()).epoch
+    return {
+        "replay_id": row["id"],
+        **{name: row[name] for name in ("endpoint_id", "status", "as_new", "delivered", "failed")},
+        **{name: row[name] for name in ("types", "created_at", "ended_at")},
+        "only": row["which"],
+        "from": cursor_of(Place(epoch, row["first"])),
+        "to": cursor_of(Place(epoch, row["last"])),
+        "cursor": cursor_of(Place(epoch, row["position"])),
+        "count": None,
+    }
+
+
+async def _dry(reader: Reader, wanted: Range, count: int) -> dict[str, Any]:
+    epoch = (await reader.head()).epoch
+    begin, end = (cursor_of(Place(epoch, position)) for position in (wanted.first, wanted.last))
+    return {
+        "replay_id": None, "endpoint_id": wanted.endpoint_id, "status": None, "from": begin, "to": end, "cursor": begin,
+        "types": wanted.types, "only": wanted.only, "as_new": wanted.as_new, "count": count, "delivered": 0, "failed": 0,
+        "created_at": None, "ended_at": None,
+    }  # fmt: skip

@@ -1,0 +1,407 @@
+"""Delivers events to the endpoints of the shards that this process holds.
+
+Whose turn it is: `turns`. What ends is collected, and written at once for all endpoints: `log`.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import random
+from collections import defaultdict
+from collections.abc import Collection, Coroutine, Iterable
+from datetime import UTC, datetime
+from typing import Any, Final, NamedTuple, cast
+from uuid import UUID, uuid4
+
+import structlog
+
+from chassis import crash
+from chassis.batch.errors import is_transient
+from chassis.declare.app import App
+from webhooks.delivery import loading, replay
+from webhooks.delivery.line import GONE, Line, Outcome
+from webhooks.delivery.log import Attempt, Batch, batch_of, flush
+from webhooks.delivery.replay import Replay
+from webhooks.delivery.reports import Reports
+from webhooks.delivery.sender import MAY_SEND, Answer, NotOurs, Sender
+from webhooks.delivery.shards import RENEW_SECONDS, Shards
+from webhooks.delivery.turns import Turns
+from webhooks.delivery.window import FeedEvent, Window
+from webhooks.domain.endpoint import Endpoint, shard_of
+from webhooks.domain.lanes import Delivery
+from webhooks.settings import Settings
+from webhooks.vault import Unreadable
+
+log = structlog.get_logger("webhooks.dispatcher")
+
+FLUSH_SECONDS: Final = 0.2
+FLUSH_ATTEMPTS: Final = 500
+"""So many are written before the time is over."""
+PASSED_OVER_SECONDS: Final = 30.0
+"""How often the cursors of endpoints that were sent nothing are written."""
+END_SECONDS_MAX: Final = 5.0
+"""Time for what is in flight when the process ends. What takes longer is sent once more."""
+PAUSE_SECONDS: Final = 1.0
+"""After an error of the database."""
+
+
+class Sent(NamedTuple):
+    delivery_id: str
+    answer: Answer
+
+
+class Dispatcher:
+    """The deliveries of one process."""
+
+    def __init__(self, app: App) -> None:
+        settings = cast(Settings, app.settings)
+        self._app, self._vault = app, settings.vault
+        self._networks = settings.networks
+        self._shards = Shards(app)
+        self._window = Window(app, lambda: bool(self._lines), self._on_events)
+        self._turns = Turns[Line | Replay](self._fill, self._begin)
+        self._reports = Reports(app)
+        self._lines: dict[UUID, Line] = {}
+        self._of_store: defaultdict[str, set[Line]] = defaultdict(set)
+        self._replays: dict[UUID, Replay] = {}
+        """By endpoint: one at a time."""
+        self._loaded: dict[int, int] = {}
+        """The terms of the shards whose endpoints are in memory."""
+        self._changed_at = datetime.now(UTC)
+        self._tasks: set[asyncio.Task[None]] = set()
+        self._attempts: list[Attempt] = []
+        self._dirty: set[Line] = set()
+        self._moved: set[Replay] = set()
+        """Replays that a flush has to write."""
+        self._full = asyncio.Event()
+        """Set when a flush should not wait for its time."""
+        self._flushing = asyncio.Lock()
+        self._unwritten: Batch | None = None
+        """A batch whose commit failed: written before any later one."""
+
+    async def run(self) -> None:
+        """Deliver until cancelled."""
+        self._sender = Sender(self._networks)
+        try:
+            async with asyncio.TaskGroup() as parts:
+                for run in (self._window.run, self._keep_shards, self._turns.run, self._flush_often, self._reports.run):
+                    parts.create_task(run())
+        finally:
+            await self._end()
+
+    async def _end(self) -> None:
+        for line in self._lines.values():
+            line.closing = True
+        if self._tasks:
+            await asyncio.wait(self._tasks, timeout=END_SECONDS_MAX)
+        for task in self._tasks:
+            task.cancel()
+        await asyncio.gather(*self._tasks, return_exceptions=True)
+        try:
+            await self._flush(self._lines.values())
+            await self._shards.leave()
+        except Exception as error:  # the leases expire, and what is not written is sent once more
+            log.warning("dispatcher_ended_unwritten", error=repr(error))
+        await self._sender.close()
+
+    # -- which endpoints ----------------------------------------------------------------------------------------------
+
+    async def _keep_shards(self) -> None:
+        loop = asyncio.get_running_loop()
+        while True:
+            began = loop.time()
+            try:
+                await self._shards.renew()
+                await self._follow_shards()
+                await self._follow_changes()
+                await self._follow_replays()
+            except Exception as error:
+                if not is_transient(error):
+                    raise
+                log.warning("shards_not_renewed", error=repr(error))
+            await asyncio.sleep(max(0.0, began + RENEW_SECONDS - loop.time()))
+
+    async def _follow_shards(self) -> None:
+        """Drop the endpoints of shards that were lost, give up those that are another's part, load those that are new."""
+        held, wanted = self._shards.held, self._shards.wanted
+        for line in [line for line in self._lines.values() if held.get(line.place.shard) != line.place.term]:
+            self._drop(line)
+        self._loaded = {shard: term for shard, term in self._loaded.items() if held.get(shard) == term}
+        for line in self._lines.values():
+            line.closing = line.closing or line.place.shard not in wanted
+        await self._replace_drained()
+        left = {line.place.shard for line in self._lines.values()}
+        if done := self._loaded.keys() - wanted - left:
+            await self._shards.release(done)
+            self._loaded = {shard: term for shard, term in self._loaded.items() if shard not in done}
+        if new := {shard: held[shard] for shard in held.keys() & wanted if shard not in self._loaded}:
+            stored = await loading.of_shards(self._app, new)
+            self._loaded |= new
+            await self._add(stored)
+
+    async def _follow_changes(self) -> None:
+        changed = await loading.changed(self._app, self._changed_at)
+        self._changed_at = max((one.now for one in changed), default=self._changed_at)
+        new = [
+            one.endpoint_id
+            for one in changed
+            if shard_of(one.endpoint_id) in self._loaded
+            and ((line := self._lines.get(one.endpoint_id)) is None or line.place.revision < one.revision)
+        ]
+        stored = {one.row["key"]: one for one in await loading.of_ids(self._app, new)} if new else {}
+        for endpoint_id in new:
+            if (line := self._lines.get(endpoint_id)) is not None:
+                self._change(line, stored.pop(endpoint_id, None))
+        await self._add(stored.values())
+        await self._replace_drained()
+
+    def _change(self, line: Line, stored: loading.Stored | None) -> None:
+        """stored: null if nothing is delivered to the endpoint any more."""
+        endpoint = Endpoint.model_validate_json(stored.row["doc"]) if stored is not None else None
+        if (
+            stored is None
+            or endpoint is None
+            or endpoint.config != line.endpoint.config
+            or stored.row["moves"] != line.place.moves
+            or line.given_up
+        ):
+            line.closing = True
+        else:
+            line.update(endpoint, stored.row["revision"])
+
+    async def _replace_drained(self) -> None:
+        """Endpoints that begin nothing more are written, and read again if they are still this process' part."""
+        drained = [
+            line
+            for line in self._lines.values()
+            if line.closing and not line.lanes.in_flight and not line.beside and not line.reading
+        ]
+        if not drained:
+            return
+        await self._flush(drained)
+        for line in drained:
+            self._drop(line)
+        wanted = {line.id for line in drained if line.place.shard in self._shards.wanted}
+        await self._add(await loading.of_ids(self._app, wanted) if wanted else ())
+
+    async def _add(self, stored: Iterable[loading.Stored]) -> None:
+        for one in stored:
+            shard = one.row["shard"]
+            if shard not in self._loaded or one.row["key"] in self._lines:
+                continue
+            line = await loading.line(one, self._loaded[shard], self._window, self._vault, datetime.now(UTC))
+            self._lines[line.id] = line
+            self._of_store[line.store_id].add(line)
+            self._turns.add(line)
+
+    def _drop(self, line: Line) -> None:
+        line.closing = True
+        if self._lines.get(line.id) is line:
+            del self._lines[line.id]
+        self._of_store[line.store_id].discard(line)
+        self._dirty.discard(line)
+
+    async def _follow_replays(self) -> None:
+        """Begin replays that were requested, and end those that were paused or cancelled."""
+        rows = await replay.running(self._app, self._lines.keys())
+        for endpoint_id, current in list(self._replays.items()):
+            row = rows.get(endpoint_id)
+            current.closing = current.closing or current.line.closing or row is None or row["id"] != current.id
+            if current.closing and not current.lanes.in_flight and not current.reading and current not in self._moved:
+                del self._replays[endpoint_id]
+        for endpoint_id, row in rows.items():
+            if endpoint_id not in self._replays and not (line := self._lines[endpoint_id]).closing:
+                begun = self._replays[endpoint_id] = Replay(row, line)
+                self._turns.add(begun)
+
+    # -- what they are sent -------------------------------------------------------------------------------------------
+
+    def _on_events(self, stores: Collection[str] | None) -> None:
+        for store in self._of_store if stores is None else stores:
+            for line in self._of_store.get(store, ()):
+                self._turns.add(line)
+
+    def _fill(self, one: Line | Replay) -> None:
+        if not one.reading and one.needs_to_read(self._window):
+            one.reading = True
+            self._spawn(self._read(one))
+
+    async def _read(self, one: Line | Replay) -> None:
+        """Read what is older than the window."""
+        try:
+            await one.read(self._window)
+        except Exception as error:
+            if not is_transient(error):
+                raise
+            log.warning("events_unread", endpoint_id=str(one.id), error=repr(error))
+            await asyncio.sleep(PAUSE_SECONDS)
+        finally:
+            one.reading = False
+            self._mark(one)
+            self._turns.add(one)
+
+    def _mark(self, one: Line | Replay) -> None:
+        """The next flush writes it."""
+        if isinstance(one, Line):
+            self._dirty.add(one)
+        else:
+            self._moved.add(one)
+
+    def _begin(self, one: Line | Replay, delivery: Delivery, now: datetime) -> None:
+        deliver = self._deliver(one, delivery, now) if isinstance(one, Line) else self._replay(one, delivery, now)
+        self._spawn(deliver)
+
+    def _spawn(self, work: Coroutine[Any, Any, None]) -> None:
+        task = asyncio.create_task(work)
+        self._tasks.add(task)
+        task.add_done_callback(self._ended)
+
+    def _ended(self, task: asyncio.Task[None]) -> None:
+        self._tasks.discard(task)
+        if not task.cancelled() and (error := task.exception()) is not None:
+            log.error("delivery_fell", error=repr(error), exc_info=error)
+
+    async def _deliver(self, line: Line, delivery: Delivery, now: datetime) -> None:
+        MAY_SEND.set(lambda: self._shards.is_held(*line.place.lease))
+        try:
+            event = await self._event(line, delivery.position)
+            sent = await self._send(line, event, now) if event is not None else None
+        except BaseException as error:
+            line.lanes.returned(delivery.position)
+            if not isinstance(error, NotOurs) and not is_transient(error):
+                raise
+        else:
+            if event is not None and sent is not None:
+                self._conclude(line, delivery, event, sent, now)
+            else:
+                self._drop_event(line, delivery)
+        finally:
+            self._turns.ended(line)
+
+    async def _event(self, line: Line, position: int) -> FeedEvent | None:
+        if (event := line.events.get(position) or self._window.get(position)) is None:
+            event = (await self._window.at([position])).get(position)
+        return event
+
+    async def _replay(self, one: Replay, delivery: Delivery, now: datetime) -> None:
+        MAY_SEND.set(lambda: self._shards.is_held(*one.line.place.lease))
+        event = one.events[delivery.position]
+        try:
+            sent = await self._send(one, event, now)
+        except BaseException as error:
+            one.returned(delivery.position)
+            if not isinstance(error, NotOurs) and not is_transient(error):
+                raise
+        else:
+            ended = datetime.now(UTC)
+            succeeded = sent.answer.succeeded
+            one.line.replayed(sent.answer, ended)
+            one.ended(delivery.position, succeeded=succeeded)
+            self._record(one.line, event, delivery.number, sent, "delivered" if succeeded else "failed", now, one.id)
+            self._dirty.add(one.line)
+            self._moved.add(one)
+        finally:
+            self._turns.ended(one)
+            self._turns.add(one.line)
+
+    async def _send(self, one: Line | Replay, event: FeedEvent, now: datetime) -> Sent:
+        try:
+            request = one.request(event, now)
+        except Unreadable:
+            return Sent(one.delivery_id(event), Answer(None, "", "secret_unreadable", 0))
+        answer = await self._sender.post(request.url, request.headers, request.body)
+        crash.point("after_send")
+        return Sent(request.delivery_id, answer)
+
+    def _conclude(self, line: Line, delivery: Delivery, event: FeedEvent, sent: Sent, began: datetime) -> None:
+        """Draw the consequences of an attempt."""
+        answer, now = sent.answer, datetime.now(UTC)
+        if answer.succeeded:
+            outcome: Outcome = "delivered"
+            line.delivered(delivery, now)
+            self._reports.succeeded(line)
+        else:
+            outcome = line.failed(delivery, answer, now, random.random())
+            self._report_failure(line, event, answer, outcome, now)
+        if outcome in ("delivered", "exhausted"):
+            line.events.pop(event.position, None)
+        self._record(line, event, delivery.number, sent, outcome, began)
+        self._dirty.add(line)
+
+    def _drop_event(self, line: Line, delivery: Delivery) -> None:
+        """The event waited for longer than the feed retains it."""
+        log.warning("event_dropped", endpoint_id=str(line.id), position=delivery.position)
+        line.lanes.delivered(delivery.position)
+        self._dirty.add(line)
+
+    def _report_failure(self, line: Line, event: FeedEvent, answer: Answer, outcome: Outcome, now: datetime) -> None:
+        if answer.status == GONE:
+            self._reports.gone(line)
+            return
+        self._reports.failed(line, now)
+        if outcome == "exhausted":
+            self._reports.exhausted(line, event.row["event_id"], event.type, now)
+
+    # -- what is written ----------------------------------------------------------------------------------------------
+
+    def _record(
+        self,
+        line: Line,
+        event: FeedEvent,
+        number: int,
+        sent: Sent,
+        outcome: Outcome,
+        began: datetime,
+        replay_id: UUID | None = None,
+    ) -> None:
+        answer, row = sent.answer, event.row
+        self._attempts.append(
+            Attempt(
+                uuid4(), line.id, line.store_id, event.position, row["event_id"], event.type, event.key, sent.delivery_id,
+                number, began, int(answer.seconds * 1000), outcome, answer.status, answer.body, answer.error, replay_id,
+            )
+        )  # fmt: skip
+        if len(self._attempts) >= FLUSH_ATTEMPTS:
+            self._full.set()
+
+    async def _flush_often(self) -> None:
+        loop = asyncio.get_running_loop()
+        passed_over_at = loop.time()
+        while True:
+            try:
+                async with asyncio.timeout(FLUSH_SECONDS):
+                    await self._full.wait()
+            except TimeoutError:
+                pass
+            if loop.time() >= passed_over_at + PASSED_OVER_SECONDS:
+                passed_over_at = loop.time()
+                self._dirty.update(line for line in self._lines.values() if line.lanes.has_moved)
+            try:
+                await self._flush(self._dirty)
+            except Exception as error:
+                if not is_transient(error):
+                    raise
+                log.warning("attempts_unwritten", error=repr(error))
+                await asyncio.sleep(PAUSE_SECONDS)
+
+    async def _flush(self, lines: Collection[Line]) -> None:
+        """Write all attempts, and how far some endpoints have come. After an error the next call writes the same first."""
+        async with self._flushing:
+            if self._unwritten is not None:
+                await self._write(self._unwritten)
+            attempts, self._attempts = self._attempts, []
+            self._full.clear()
+            of, replays = list(lines), list(self._moved)
+            self._dirty.difference_update(of)
+            self._moved.clear()
+            if attempts or of or replays:
+                await self._write(batch_of(attempts, of, replays))
+
+    async def _write(self, batch: Batch) -> None:
+        self._unwritten = batch
+        crash.point("before_flush")
+        lost = await flush(self._app, self._shards, batch)
+        crash.point("after_flush")
+        self._unwritten = None
+        for line in lost:
+            self._drop(line)

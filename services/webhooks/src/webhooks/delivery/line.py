@@ -1,0 +1,277 @@
+"""One endpoint in memory: what it wants of the feed, what is in flight, when its next request may begin."""
+
+from __future__ import annotations
+
+from collections import deque
+from datetime import UTC, datetime
+from typing import Final, Literal, NamedTuple
+from uuid import UUID
+
+from webhooks.delivery.outgoing import Outgoing, Request
+from webhooks.delivery.sender import Answer
+from webhooks.delivery.window import CHUNK, FeedEvent, Window
+from webhooks.domain.attempts import pause_before_next, retry_after
+from webhooks.domain.breaker import Breaker
+from webhooks.domain.config import Config
+from webhooks.domain.endpoint import Endpoint
+from webhooks.domain.filters import Condition, Filter
+from webhooks.domain.lanes import Delivery, Lanes
+from webhooks.domain.rate import Bucket
+from webhooks.domain.urls import origin_of
+
+TAKEN_MAX: Final = 64
+"""Events that are read from the window at a time."""
+PAUSED: Final = frozenset({429, 503})
+"""Statuses with which a receiver may name a time for the next request."""
+GONE: Final = 410
+
+
+Outcome = Literal["delivered", "failed", "returned", "exhausted"]
+"""How an attempt ended. `returned`: it failed, and does not count."""
+
+
+class Place(NamedTuple):
+    """Where an endpoint is stored, and what proves that it may still be written."""
+
+    endpoint_id: UUID
+    store_id: str
+    shard: int
+    term: int
+    """The lease of the shard, counted: another one means that another process has delivered meanwhile."""
+    moves: int
+    """How often a person has set the cursor."""
+    revision: int
+    """The revision of the aggregate."""
+
+    @property
+    def lease(self) -> tuple[int, int]:
+        return self.shard, self.term
+
+
+class Failing:
+    """How long an endpoint has failed, as it is stored."""
+
+    __slots__ = ("failures", "last", "since", "succeeded_at")
+
+    def __init__(self, since: datetime | None, failures: int, succeeded_at: datetime | None) -> None:
+        self.since, self.failures, self.succeeded_at = since, failures, succeeded_at
+        self.last = ""
+
+    def succeeded(self, at: datetime) -> None:
+        self.since, self.failures, self.succeeded_at = None, 0, at
+
+    def failed(self, at: datetime, last: str) -> None:
+        self.since = self.since or at
+        self.failures += 1
+        self.last = last
+
+
+class Line:
+    """The deliveries of one endpoint. Its process holds the shard."""
+
+    def __init__(
+        self, place: Place, endpoint: Endpoint, outgoing: Outgoing, lanes: Lanes, failing: Failing, breaker: Breaker
+    ) -> None:
+        self.place, self.endpoint, self.outgoing = place, endpoint, outgoing
+        self.lanes, self.failing, self.breaker = lanes, failing, breaker
+        self.id, self.store_id = place.endpoint_id, place.store_id
+        config = endpoint.config
+        self.host = origin_of(config.url)
+        self._filter = filter_of(config)
+        self._bucket = Bucket(config.rate.per_second, config.rate.burst) if config.rate is not None else None
+        self._paused_until: datetime | None = None
+        self._chunk: deque[FeedEvent] = deque()
+        self._chunk_until = lanes.taken
+        """The chunk has all events of the store behind what is taken, up to here."""
+        self.events: dict[int, FeedEvent] = {}
+        """Events that are taken and that the window may not have."""
+        self.reading = False
+        """Whether a task reads for it."""
+        self.closing = False
+        """Nothing begins any more: the endpoint was changed, or the shard is to be released."""
+        self.given_up = False
+        """Nothing begins until the endpoint is changed: that it is to be disabled was reported."""
+        self.beside = 0
+        """Requests in flight that are none of its deliveries: those of a replay."""
+        self.exhausted = 0
+        """Deliveries exhausted since the last report of it."""
+        self.exhausted_at = datetime.min.replace(tzinfo=UTC)
+        """When that was."""
+
+    @property
+    def config(self) -> Config:
+        return self.endpoint.config
+
+    # -- what it takes from the feed ----------------------------------------------------------------------------------
+
+    def wants(self, event: FeedEvent) -> bool:
+        return self._filter.wants(event)
+
+    def fill(self, window: Window) -> bool:
+        """Take events while there is room. Returns whether a chunk has to be read from the database first."""
+        while self.lanes.has_room:
+            if self._chunk:
+                self._take(self._chunk.popleft(), remember=True)
+            elif self.lanes.taken < self._chunk_until:
+                self.lanes.pass_over(self._chunk_until)
+            elif not window.covers(self.lanes.taken):
+                return True
+            elif events := window.after(self.store_id, self.lanes.taken, TAKEN_MAX):
+                for event in events:
+                    if not self.lanes.has_room:
+                        return False
+                    self._take(event)
+            else:
+                self.lanes.pass_over(window.head)
+                return False
+        return False
+
+    def _take(self, event: FeedEvent, *, remember: bool = False) -> None:
+        if self.wants(event):
+            if remember:
+                self.events[event.position] = event
+            self.lanes.offer(event.position, event.key)
+        else:
+            self.lanes.pass_over(event.position)
+
+    def needs_to_read(self, window: Window) -> bool:
+        """Returns whether something is wanted that is not in memory; takes what is."""
+        return self.fill(window) or next(self.lanes.follows(), None) is not None
+
+    async def read(self, window: Window) -> None:
+        """Read from the database what is not in memory."""
+        await self._read_lanes(window)
+        if self.fill(window):
+            await self._read_chunk(window)
+
+    async def _read_chunk(self, window: Window) -> None:
+        until = window.head
+        events = await window.chunk(self.store_id, self.lanes.taken, until)
+        self._chunk.extend(events)
+        self._chunk_until = events[-1].position if len(events) == CHUNK else until
+
+    async def _read_lanes(self, window: Window) -> None:
+        """Find what comes next in the lanes whose row was delivered."""
+        for follow in list(self.lanes.follows()):
+            after, found = follow.after, list[FeedEvent]()
+            while True:
+                events = await window.of_key(self.store_id, follow.lane, after, follow.until)
+                found = [event for event in events if self.wants(event)]
+                if found or len(events) < CHUNK:
+                    break
+                after = events[-1].position
+            self.events.update({event.position: event for event in found})
+            self.lanes.followed(follow, [event.position for event in found], is_all=len(events) < CHUNK)
+
+    # -- what begins --------------------------------------------------------------------------------------------------
+
+    def begin(self, now: datetime) -> Delivery | None:
+        """Returns the next delivery, if one may begin now."""
+        if not self._has_slot or not self._is_time(now):
+            return None
+        if self.breaker.is_open:
+            return self.lanes.probe() if self.lanes.in_flight == 0 else None
+        return self._began(self.lanes.begin(now), now)
+
+    def begin_beside(self, lanes: Lanes, now: datetime) -> Delivery | None:
+        """Returns the next delivery of a replay, if one may begin now."""
+        if not self._has_slot or not self._is_time(now) or self.breaker.is_open:
+            return None
+        if (delivery := self._began(lanes.begin(now), now)) is not None:
+            self.beside += 1
+        return delivery
+
+    def _began(self, delivery: Delivery | None, now: datetime) -> Delivery | None:
+        if delivery is not None and self._bucket is not None:
+            self._bucket.take(now)
+        return delivery
+
+    @property
+    def _has_slot(self) -> bool:
+        return not (self.closing or self.given_up or self.lanes.in_flight + self.beside >= self.config.in_flight)
+
+    def _is_time(self, now: datetime) -> bool:
+        return (
+            (self._paused_until is None or now >= self._paused_until)
+            and self.breaker.allows(now)
+            and (self._bucket is None or self._bucket.allows(now))
+        )
+
+    def next_at(self, now: datetime) -> datetime | None:
+        """When a delivery may begin although nothing happens before, if none may begin now; null: never."""
+        if not self._has_slot:
+            return None
+        earliest = self._earliest(now)
+        if earliest > now:
+            return earliest
+        due_at = self.lanes.due_at()
+        return due_at if due_at is not None and due_at > now and not self.breaker.is_open else None
+
+    def next_beside_at(self, now: datetime) -> datetime | None:
+        """As `next_at`, for a replay."""
+        earliest = self._earliest(now)
+        return earliest if earliest > now else None
+
+    def _earliest(self, now: datetime) -> datetime:
+        times = [
+            self._paused_until,
+            self.breaker.probe_at,
+            self._bucket.allowed_at if self._bucket is not None else None,
+        ]
+        return max((time for time in times if time is not None), default=now)
+
+    # -- what ends ----------------------------------------------------------------------------------------------------
+
+    def delivered(self, delivery: Delivery, now: datetime) -> None:
+        self.failing.succeeded(now)
+        was_open = self.breaker.is_open
+        self.breaker.succeeded()
+        self.lanes.delivered(delivery.position)
+        if was_open:
+            self.lanes.hasten(now)
+
+    def failed(self, delivery: Delivery, answer: Answer, now: datetime, chance: float) -> Outcome:
+        """chance: 0 to 1, chosen at random."""
+        last = stated(answer)
+        self.failing.failed(now, last)
+        if answer.status in PAUSED and (pause := retry_after(answer.retry_after, now)) is not None:
+            self._paused_until = now + pause
+            self.lanes.returned(delivery.position)
+            return "returned"
+        if delivery.is_probe or not self.breaker.is_open:  # others were begun before it opened
+            self.breaker.failed(now)
+        if delivery.is_probe or answer.status == GONE:
+            self.lanes.returned(delivery.position)
+            return "returned"
+        pause = pause_before_next(delivery.number, chance)
+        self.lanes.failed(delivery.position, now + pause if pause is not None else None, last)
+        return "failed" if pause is not None else "exhausted"
+
+    def replayed(self, answer: Answer, now: datetime) -> None:
+        """A request of a replay has ended: it shows whether the receiver is there."""
+        if answer.succeeded:
+            self.breaker.succeeded()
+        elif not self.breaker.is_open:
+            self.breaker.failed(now)
+
+    def delivery_id(self, event: FeedEvent) -> str:
+        return self.outgoing.delivery_id(event)
+
+    def request(self, event: FeedEvent, now: datetime) -> Request:
+        """Raises `vault.Unreadable`."""
+        return self.outgoing.request(event, self.delivery_id(event), now)
+
+    def update(self, endpoint: Endpoint, revision: int) -> None:
+        """The endpoint was changed in what does not concern deliveries under way: a secret, or that it fails."""
+        self.endpoint = endpoint
+        self.outgoing.update(endpoint)
+        self.place = self.place._replace(revision=revision)
+
+
+def filter_of(config: Config) -> Filter:
+    return Filter(config.delivered_types, [Condition.of(one.path, one.values) for one in config.where])
+
+
+def stated(answer: Answer) -> str:
+    """Returns what a receiver answered: an HTTP status, or what prevented an answer."""
+    return str(answer.status) if answer.status is not None else answer.error or ""

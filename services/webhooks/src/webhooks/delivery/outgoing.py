@@ -1,0 +1,67 @@
+"""What the requests to one endpoint carry: the rendered event, signatures, the headers of its `auth`."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from datetime import datetime
+from typing import NamedTuple
+from uuid import UUID
+
+from webhooks.delivery import render
+from webhooks.delivery.window import FeedEvent
+from webhooks.domain.config import HeadersAuth
+from webhooks.domain.endpoint import Endpoint
+from webhooks.domain.signing import Signer, signed_headers, signer_of, webhook_id
+from webhooks.vault import Vault
+
+
+class Request(NamedTuple):
+    url: str
+    headers: Mapping[str, str]
+    body: bytes
+    delivery_id: str
+
+
+class Outgoing:
+    """Secrets are decrypted once, when the first request needs them."""
+
+    def __init__(self, endpoint_id: UUID, endpoint: Endpoint, vault: Vault) -> None:
+        self._id, self._endpoint, self._vault = endpoint_id, endpoint, vault
+        self._signers: dict[UUID, Signer] = {}
+        self._fixed: dict[str, str] | None = None
+
+    def update(self, endpoint: Endpoint) -> None:
+        """The endpoint has other secrets."""
+        self._endpoint = endpoint
+
+    def delivery_id(self, event: FeedEvent, replay_id: UUID | None = None) -> str:
+        """replay_id: for an id of its own, so that the receiver does not recognize it."""
+        return webhook_id(self._id, [event.row["event_id"], *([str(replay_id)] if replay_id is not None else [])])
+
+    def request(self, event: FeedEvent, delivery_id: str, now: datetime, replay_id: UUID | None = None) -> Request:
+        """Raises `vault.Unreadable`."""
+        config = self._endpoint.config
+        body = render.body_of(event, thin=config.payload == "thin", personal=config.personal)
+        return self.signed(body, delivery_id, now, replay_id)
+
+    def signed(self, body: bytes, delivery_id: str, now: datetime, replay_id: UUID | None = None) -> Request:
+        """Returns the request of a body. Raises `vault.Unreadable`."""
+        signers = [self._signer(secret.id, secret.sealed) for secret in self._endpoint.signing(now)]
+        headers = {**self._fixed_headers(), **signed_headers(signers, delivery_id, now, body)}
+        if replay_id is not None:
+            headers[render.REPLAY] = str(replay_id)
+        return Request(self._endpoint.config.url, headers, body, delivery_id)
+
+    def _signer(self, secret_id: UUID, sealed: str) -> Signer:
+        if (found := self._signers.get(secret_id)) is None:
+            found = self._signers[secret_id] = signer_of(self._vault.open(self._id, sealed))
+        return found
+
+    def _fixed_headers(self) -> Mapping[str, str]:
+        if self._fixed is None:
+            self._fixed = {"content-type": render.MEDIA_TYPE, "user-agent": render.USER_AGENT}
+            if isinstance(auth := self._endpoint.config.auth, HeadersAuth):
+                for name, sealed in auth.headers.items():
+                    assert sealed is not None, name
+                    self._fixed[name] = self._vault.open(self._id, sealed)
+        return self._fixed

@@ -1,0 +1,167 @@
+"""Sends events of an endpoint once more, on request: beside the deliveries, with at most half of the endpoint's requests."""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Collection, Sequence
+from datetime import datetime
+from typing import Final, NamedTuple
+from uuid import UUID
+
+from asyncpg import Connection, Record
+
+from chassis.declare.app import App
+from webhooks.delivery.line import Line
+from webhooks.delivery.outgoing import Request
+from webhooks.delivery.window import CHUNK, FeedEvent, Window
+from webhooks.domain.filters import Filter
+from webhooks.domain.lanes import Delivery, Lanes, Progress
+
+RUNNING: Final = """
+select distinct on (endpoint_id) id, endpoint_id, store_id, position, last, types, which, as_new, delivered, failed
+from replays where status = 'running' and endpoint_id = any($1::uuid[]) order by endpoint_id, created_at, id"""
+# What is on its way is not missing: it waits, or is later in the lane of an event that waits.
+SELECTED: Final = """
+select f.position from unnest($2::bigint[]) as u(position) join feed f on f.position = u.position
+where case $3
+  when 'failed' then exists (
+    select 1 from waiting w where w.endpoint_id = $1 and w.position = f.position and w.exhausted)
+  when 'missing' then
+    not exists (select 1 from attempts a where a.event_id = f.event_id and a.endpoint_id = $1 and a.outcome = 'delivered'
+      and a.at > f.at - interval '1 hour')
+    and not exists (select 1 from waiting w where w.endpoint_id = $1 and not w.exhausted
+      and (w.position = f.position or w.lane = f.key and w.position < f.position))
+  else true end"""
+PROGRESSED: Final = """
+update replays r set position = u.position, delivered = u.delivered, failed = u.failed,
+  status = case when u.is_done and status = 'running' then 'finished' else status end,
+  ended_at = case when u.is_done and status = 'running' then clock_timestamp() else ended_at end
+from unnest($1::uuid[], $2::bigint[], $3::bigint[], $4::bigint[], $5::bool[])
+  as u(id, position, delivered, failed, is_done) where r.id = u.id"""
+# The event has arrived after all.
+NO_LONGER_EXHAUSTED: Final = """
+delete from waiting w using unnest($1::uuid[], $2::bigint[]) as u(endpoint_id, position)
+where w.endpoint_id = u.endpoint_id and w.position = u.position and w.exhausted and w.lane is null"""
+
+
+class Replay:
+    """One replay under way, in turn with all endpoints. An event that fails once is counted and left out."""
+
+    def __init__(self, row: Record, line: Line) -> None:
+        self.id: UUID = row["id"]
+        self.line = line
+        self.as_new: bool = row["as_new"]
+        self._last: int = row["last"]
+        self._only: str = row["which"]
+        self._types = Filter(row["types"])
+        self.delivered, self.failed = row["delivered"], row["failed"]
+        self.arrived: list[int] = []
+        """Positions that were delivered since the last flush."""
+        self.lanes = Lanes(Progress(row["position"], ()), per_order=line.config.order == "per_order")
+        self.events: dict[int, FeedEvent] = {}
+        self._chunk: deque[FeedEvent] = deque()
+        self._read_until: int = row["position"]
+        self.reading = False
+        self.closing = False
+
+    @property
+    def host(self) -> str:
+        return self.line.host
+
+    @property
+    def slots(self) -> int:
+        return max(1, self.line.config.in_flight // 2)
+
+    @property
+    def is_done(self) -> bool:
+        return self.lanes.progress() == (self._last, ())
+
+    def needs_to_read(self, window: Window) -> bool:
+        """Takes events while there is room. Returns whether a chunk has to be read first."""
+        while self.lanes.has_room and self.lanes.taken < self._last:
+            if self._chunk:
+                event = self._chunk.popleft()
+                self.events[event.position] = event
+                self.lanes.offer(event.position, event.key)
+            elif self.lanes.taken < self._read_until:
+                self.lanes.pass_over(self._read_until)
+            else:
+                return True
+        return False
+
+    async def read(self, window: Window) -> None:
+        events = await window.chunk(self.line.store_id, self._read_until, self._last)
+        wanted = {event.position: event for event in events if self._wants(event)}
+        if wanted and self._only in ("failed", "missing"):
+            rows = await window.fetch(SELECTED, self.line.id, list(wanted), self._only)
+            selected = {row["position"] for row in rows}
+            wanted = {position: event for position, event in wanted.items() if position in selected}
+        self._chunk.extend(wanted.values())
+        self._read_until = events[-1].position if len(events) == CHUNK else self._last
+
+    def _wants(self, event: FeedEvent) -> bool:
+        return self._only == "one" or (self.line.wants(event) and self._types.wants_type(event.type))
+
+    def begin(self, now: datetime) -> Delivery | None:
+        if self.closing or self.lanes.in_flight >= self.slots:
+            return None
+        return self.line.begin_beside(self.lanes, now)
+
+    def next_at(self, now: datetime) -> datetime | None:
+        return None if self.closing else self.line.next_beside_at(now)
+
+    def delivery_id(self, event: FeedEvent) -> str:
+        return self.line.outgoing.delivery_id(event, self.id if self.as_new else None)
+
+    def request(self, event: FeedEvent, now: datetime) -> Request:
+        """Raises `vault.Unreadable`."""
+        return self.line.outgoing.request(event, self.delivery_id(event), now, self.id)
+
+    def ended(self, position: int, *, succeeded: bool) -> None:
+        self.lanes.delivered(position)
+        self.line.beside -= 1
+        del self.events[position]
+        if succeeded:
+            self.delivered += 1
+            self.arrived.append(position)
+            self.line.lanes.released(position)
+        else:
+            self.failed += 1
+
+    def returned(self, position: int) -> None:
+        self.lanes.returned(position)
+        self.line.beside -= 1
+
+
+class Written(NamedTuple):
+    """What a flush writes of a replay."""
+
+    replay: Replay
+    position: int
+    delivered: int
+    failed: int
+    is_done: bool
+    arrived: Sequence[int]
+
+
+def written(replay: Replay) -> Written:
+    arrived, replay.arrived = replay.arrived, []
+    progress = replay.lanes.changes().progress
+    position = progress.open[0] - 1 if progress.open else progress.cursor
+    return Written(replay, position, replay.delivered, replay.failed, replay.is_done, arrived)
+
+
+async def write(tx: Connection, batch: Sequence[Written]) -> None:
+    ids, positions, delivered, failed, done = (
+        [one.replay.id for one in batch], [one.position for one in batch], [one.delivered for one in batch],
+        [one.failed for one in batch], [one.is_done for one in batch],
+    )  # fmt: skip
+    await tx.execute(PROGRESSED, ids, positions, delivered, failed, done)
+    if arrived := [(one.replay.line.id, position) for one in batch for position in one.arrived]:
+        await tx.execute(NO_LONGER_EXHAUSTED, [one for one, _ in arrived], [position for _, position in arrived])
+
+
+async def running(app: App, endpoints: Collection[UUID]) -> dict[UUID, Record]:
+    """Returns the oldest running replay of each endpoint, by endpoint."""
+    rows = await app.fetch(RUNNING, list(endpoints)) if endpoints else []
+    return {row["endpoint_id"]: row for row in rows}

@@ -1,0 +1,137 @@
+"""Receivers on real sockets, and endpoints of theirs, for tests of deliveries."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from typing import Any
+from uuid import UUID, uuid4
+
+from aiohttp import web
+
+from chassis.declare.app import Principal
+from chassis.process.app import App
+from webhooks.delivery.dispatcher import Dispatcher
+from webhooks.domain.config import Config
+from webhooks.domain.endpoint import Create, NewSecret, Verified
+from webhooks.domain.signing import new_secret
+from webhooks.vault import Vault
+
+KEYS = "a-key-of-thirty-two-characters-or-more"
+STORE = "st_1"
+WHO = Principal("test", STORE, frozenset({"*"}))
+
+
+@dataclass
+class Got:
+    """A request as the receiver got it."""
+
+    id: str
+    body: bytes
+    headers: dict[str, str]
+    status: int
+
+    @property
+    def event(self) -> Any:
+        return json.loads(self.body)
+
+
+@dataclass
+class Receiver:
+    """Records what comes; `answer` states the status of each request, 200 unless it is set."""
+
+    url: str = ""
+    got: list[Got] = field(default_factory=list)
+    answer: Callable[[Any], int] = lambda event: 200
+    more: dict[str, str] = field(default_factory=dict)
+    """Headers of its answers."""
+    delay_seconds: float = 0
+    in_flight: int = 0
+    in_flight_max: int = 0
+    _came: asyncio.Event = field(default_factory=asyncio.Event)
+
+    @property
+    def accepted(self) -> list[Any]:
+        """The events that it answered with 200, in their order."""
+        return [one.event for one in self.got if one.status == 200]
+
+    async def serve(self, request: web.Request) -> web.Response:
+        self.in_flight += 1
+        self.in_flight_max = max(self.in_flight_max, self.in_flight)
+        try:
+            body = await request.read()
+            await asyncio.sleep(self.delay_seconds)
+            status = self.answer(json.loads(body))
+            self.got.append(Got(request.headers["webhook-id"], body, dict(request.headers), status))
+            return web.Response(status=status, text="noted", headers=self.more)
+        finally:
+            self.in_flight -= 1
+            self._came.set()
+
+    async def until(self, fulfilled: Callable[[], bool], seconds: float = 20) -> None:
+        """Wait until what came fulfills a condition."""
+        async with asyncio.timeout(seconds):
+            while not fulfilled():
+                self._came.clear()
+                await self._came.wait()
+
+
+@asynccontextmanager
+async def receiving(*receivers: Receiver) -> AsyncIterator[None]:
+    """Each on a port of its own, so that each is a host of its own."""
+    runners = []
+    for receiver in receivers:
+        app = web.Application()
+        app.router.add_post("/hook", receiver.serve)
+        runner = web.AppRunner(app, shutdown_timeout=0)
+        await runner.setup()
+        await web.TCPSite(runner, "127.0.0.1", 0).start()
+        receiver.url = f"http://127.0.0.1:{runner.addresses[0][1]}/hook"
+        runners.append(runner)
+    try:
+        yield
+    finally:
+        for runner in runners:
+            await runner.cleanup()
+
+
+@dataclass
+class Made:
+    """An endpoint that was created and verified."""
+
+    id: UUID
+    secret: str
+
+
+async def endpoint(app: App, url: str, store_id: str = STORE, **config: Any) -> Made:
+    made = Made(uuid4(), new_secret())
+    sealed = Vault([KEYS]).seal(made.id, made.secret)
+    about = {"endpoint_id": made.id, "store_id": store_id, "actor": "test"}
+    who = Principal("test", store_id, frozenset({"*"}))
+    created = Create(**about, operation_id=uuid4(), config=Config(url=url, **config), secret=NewSecret(sealed=sealed))
+    for command in (created, Verified(**about, operation_id=uuid4(), url=url)):
+        outcome = await app.submit(who, command)
+        assert outcome.status == "done" and outcome.refusal is None, outcome
+    return made
+
+
+@asynccontextmanager
+async def dispatching(app: App, count: int = 1) -> AsyncIterator[list[Dispatcher]]:
+    """Dispatchers as they run in processes of the service."""
+    dispatchers = [Dispatcher(app) for _ in range(count)]
+    running = [asyncio.create_task(one.run()) for one in dispatchers]
+    try:
+        yield dispatchers
+    finally:
+        for task in running:
+            task.cancel()
+        ended = await asyncio.gather(*running, return_exceptions=True)
+        assert all(isinstance(one, asyncio.CancelledError) for one in ended), ended
+
+
+def now() -> datetime:
+    return datetime.now(UTC)
