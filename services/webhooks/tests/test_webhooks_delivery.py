@@ -12,11 +12,13 @@ import pytest
 import pytest_asyncio
 from standardwebhooks import Webhook
 from webhooks_delivery import KEYS, STORE, Receiver, dispatching, endpoint, receiving
-from webhooks_feed import Publisher, noted
+from webhooks_feed import Client, Publisher, noted
 
 from chassis.declare.migrations import upgrade
 from chassis.process.app import App
 from webhooks import invariants
+from webhooks.delivery.dispatcher import Dispatcher
+from webhooks.delivery.log import Batch
 from webhooks.domain import attempts
 from webhooks.handlers import SERVICE
 from webhooks.settings import Settings
@@ -251,3 +253,124 @@ async def test_an_endpoint_far_behind_catches_up_in_order(app: App, publisher: P
             await receiver.until(lambda: len(receiver.got) == 500)
             await settled(app, made.id)
     assert all(versions(receiver, UUID(int=n)) == [1, 2, 3, 4, 5] for n in range(1, 101))
+
+
+async def test_a_crash_repeats_what_was_not_written_with_the_same_ids(app: App, publisher: Publisher) -> None:
+    """As kill -9 after the requests and before the flush: the next process finds nothing of them."""
+    receiver = Receiver()
+    async with receiving(receiver):
+        made = await endpoint(app, receiver.url)
+        dead = Dispatcher(app)
+        unwritten = asyncio.Event()
+
+        async def killed(batch: Batch) -> None:
+            unwritten.set()
+            await asyncio.Event().wait()
+
+        dead._write = killed  # type: ignore[method-assign]
+        running = asyncio.create_task(dead.run())
+        await publisher.publish(*(noted(STORE, version=version, order_id=A) for version in (1, 2, 3)))
+        await receiver.until(lambda: len(receiver.got) == 3)
+        async with asyncio.timeout(5):
+            await unwritten.wait()
+        assert await stored(app, "select position from cursors") == [(0,)]
+        dead._end = lambda: asyncio.sleep(0)  # type: ignore[method-assign]
+        running.cancel()
+        await asyncio.gather(running, return_exceptions=True)
+        await app.fetch("update shards set until = clock_timestamp()")  # the lease is over
+        await app.fetch("delete from dispatchers")
+        async with dispatching(app):
+            await receiver.until(lambda: len(receiver.got) == 6)
+            await settled(app, made.id)
+    assert [got.id for got in receiver.got[:3]] == [got.id for got in receiver.got[3:]]
+    assert [got.body for got in receiver.got[:3]] == [got.body for got in receiver.got[3:]]
+
+
+async def none() -> None:
+    pass
+
+
+async def test_a_process_that_was_stopped_writes_and_sends_nothing_any_more(app: App, publisher: Publisher) -> None:
+    """As SIGSTOP for longer than the lease: another one has delivered meanwhile."""
+    receiver = Receiver()
+    async with receiving(receiver):
+        made = await endpoint(app, receiver.url)
+        async with dispatching(app) as [stopped]:
+            async with asyncio.timeout(10):
+                while made.id not in stopped._lines:
+                    await asyncio.sleep(0.05)
+            renew, stopped._shards.renew = stopped._shards.renew, none  # type: ignore[method-assign]
+            await app.fetch("update shards set holder = gen_random_uuid(), term = term + 1")
+            await publisher.publish(noted(STORE))
+            await receiver.until(lambda: len(receiver.got) == 1)  # by its own clock it still holds the lease
+            async with asyncio.timeout(10):
+                while stopped._lines:
+                    await asyncio.sleep(0.05)
+            await publisher.publish(noted(STORE))
+            await asyncio.sleep(0.5)
+            assert len(receiver.got) == 1 and await stored(app, "select position from cursors") == [(0,)]
+            await app.fetch("update shards set until = clock_timestamp()")  # the other process has ended
+            stopped._shards.renew = renew  # type: ignore[method-assign]
+            await receiver.until(lambda: len(receiver.got) == 3)
+            await settled(app, made.id)
+    assert len({got.id for got in receiver.got}) == 2
+
+
+async def test_events_are_sent_again_on_request(app: App, publisher: Publisher) -> None:
+    receiver = Receiver()
+    client = Client(app, await app.keys.create(STORE, "editor", ["webhooks.view", "webhooks.edit"]))
+    async with receiving(receiver):
+        made = await endpoint(app, receiver.url)
+        path = f"/v1/endpoints/{made.id}/replay"
+        async with dispatching(app):
+            await publisher.publish(*(noted(STORE, version=version, order_id=A) for version in (1, 2, 3)))
+            await receiver.until(lambda: len(receiver.got) == 3)
+            await settled(app, made.id)
+            body = {"from": "2020-01-01T00:00:00Z"}
+            status, dry, _ = await client.call("POST", path, body | {"dry_run": True})
+            assert (status, dry["count"], dry["replay_id"]) == (200, 3, None)
+            assert (await client.call("POST", path, body | {"only": "missing", "dry_run": True}))[1]["count"] == 0
+            status, begun, _ = await client.call("POST", path, body)
+            assert (status, begun["status"]) == (202, "running")
+            await receiver.until(lambda: len(receiver.got) == 6)
+            async with asyncio.timeout(10):
+                while (shown := await client.get(f"/v1/replays/{begun['replay_id']}"))[1]["status"] != "finished":
+                    await asyncio.sleep(0.05)
+            assert (shown[1]["delivered"], shown[1]["failed"], shown[1]["cursor"]) == (3, 0, begun["to"])
+            _, page = await client.get("/v1/attempts", event_id=receiver.got[0].event["id"], endpoint=made.id)
+            assert [one["replay_id"] for one in page["items"]] == [begun["replay_id"], None]
+            status, _, _ = await client.call("POST", f"/v1/attempts/{page['items'][0]['id']}/resend")
+            assert status == 202
+            await receiver.until(lambda: len(receiver.got) == 7)
+            status, tested, _ = await client.call("POST", f"/v1/endpoints/{made.id}/test", {"type": "orders.placed"})
+            assert (status, tested["http_status"], tested["response"]) == (200, 200, "noted")
+    again = receiver.got[3:6]
+    assert [got.id for got in again] == [got.id for got in receiver.got[:3]]
+    assert {got.headers["tradewind-replay"] for got in again} == {begun["replay_id"]}
+    assert receiver.got[6].id == receiver.got[0].id
+    assert receiver.got[7].event["type"] == "orders.placed"
+    Webhook(made.secret).verify(receiver.got[7].body, receiver.got[7].headers)
+
+
+@pytest.mark.usefixtures("_quick")
+async def test_a_held_order_goes_on_once_its_exhausted_event_has_arrived(app: App, publisher: Publisher) -> None:
+    up = False
+    receiver = Receiver(answer=lambda event: 200 if up or event["subject"] == str(B) else 500)
+    client = Client(app, await app.keys.create(STORE, "editor", ["webhooks.view", "webhooks.edit"]))
+    async with receiving(receiver):
+        made = await endpoint(app, receiver.url, exhausted="hold")
+        async with dispatching(app):
+            await publisher.publish(noted(STORE, version=1, order_id=A), noted(STORE, version=2, order_id=A))
+            for version in range(1, 5):  # others succeed, so that the breaker stays closed
+                await publisher.publish(noted(STORE, version=version, order_id=B))
+                await receiver.until(lambda version=version: versions(receiver, B)[-1:] == [version])  # type: ignore[misc]
+            async with asyncio.timeout(20):
+                while not await stored(app, "select 1 from waiting where exhausted and lane is not null"):
+                    await asyncio.sleep(0.05)
+            assert versions(receiver, A) == []
+            up = True
+            _, page = await client.get("/v1/attempts", status="exhausted")
+            assert (await client.call("POST", f"/v1/attempts/{page['items'][0]['id']}/resend"))[0] == 202
+            await receiver.until(lambda: versions(receiver, A) == [1, 2])
+            await settled(app, made.id)
+    assert await stored(app, "select count(*) from waiting") == [(0,)]

@@ -81,6 +81,10 @@ class Shards:
         await self._app.fetch(ABSENT, self.holder)
 
     async def held_until_commit(self, tx: Connection, terms: Collection[tuple[int, int]]) -> frozenset[tuple[int, int]]:
-        """Returns which (shard, term) are still ours, and stay so until the transaction ends."""
+        """Returns which (shard, term) are still ours, and stay so until the transaction ends; sends nothing more for the others."""
         rows = await tx.fetch(HELD, [shard for shard, _ in terms], [term for _, term in terms], self.holder)
-        return frozenset((row["shard"], row["term"]) for row in rows)
+        held = frozenset((row["shard"], row["term"]) for row in rows)
+        for shard, term in set(terms) - held:
+            if self._terms.get(shard) == term:
+                del self._terms[shard]
+        return held
