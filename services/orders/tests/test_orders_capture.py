@@ -5,7 +5,7 @@ from __future__ import annotations
 from fractions import Fraction
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from orders_play import Play, content, line, market, uid
 from pydantic import ValidationError
@@ -62,6 +62,7 @@ def test_lines_and_pieces_are_captured_each_once_and_add_up(play: Play) -> None:
     assert amounts(play) == {"2": (1, 5_00)}
 
 
+@settings(deadline=None)
 @given(total=st.integers(1, 20) | st.integers(1, 10**6), parts=st.lists(st.integers(1, 9), min_size=1, max_size=6))
 def test_pieces_captured_by_hand_add_up_to_their_line(total: int, parts: list[int]) -> None:
     play = Play()

@@ -12,6 +12,7 @@ from contracts.fulfillment import CancelShipments, Extend, Reduce, Resume, Start
 from contracts.invoicing import Credit, Issue
 from contracts.orders import (
     Cancelled,
+    CaptureLine,
     Completed,
     EditConfirmed,
     EditDiscarded,
@@ -361,3 +362,23 @@ def test_two_hundred_edits_leave_a_small_order(play: Play) -> None:
             play.authorized() if isinstance(play.sent[-1], Authorize) else play.voided()
     small = edit.of_order(play.order)[0]
     assert len(small.model_dump_json(exclude_defaults=True)) < 600 and play.order.rows_count == 41
+
+
+def test_an_edit_that_gives_back_all_that_was_captured_leaves_an_order_that_is_still_to_be_paid(play: Play) -> None:
+    """Another line was not captured yet: the order is not refunded, it goes on."""
+    two = content(line("1", 10_00), line("2", 5_00))
+    play.in_the_warehouse(two, capture="manual").captures(CaptureLine(line_id="1")).captured().issued()
+    play.opens_an_edit(LineEdit(line_id="1", quantity=0)).confirms().suspended().partly_reduced().resumed()
+    play.refunded().credited()
+    assert play.money["refunded"] == play.money["captured"] == 10_00
+    assert play.order.status == "approved" and play.order.undo is None
+    play.captures(op="the rest").captured().issued().shipped().fulfilled()
+    assert play.order.completed_at is not None and play.order.grand_minor == 5_00
+
+
+def test_an_edit_before_the_first_parcel_captures_nothing_where_parcels_are_captured(play: Play) -> None:
+    two = content(line("1", 10_00), line("2", 5_00), shipping=4_95)
+    play.in_the_warehouse(two, capture="per_shipment").opens_an_edit(LineEdit(line_id="2", quantity=2)).confirms()
+    play.suspended().extended().authorized().resumed()
+    assert play.money["captured"] == 0 and not [one for one in play.commands if isinstance(one, Capture)]
+    assert play.order.status == "approved"

@@ -333,3 +333,10 @@ def test_the_lines_of_an_order_without_prices_are_shown_without_amounts() -> Non
     assert [(line.line_id, line.amount_minor) for line in current_lines(unpriced)] == [
         (line.external_line_id, None) for line in priced.lines
     ]
+
+
+def test_a_new_price_of_fewer_pieces_keeps_their_share_of_the_discount() -> None:
+    sold = content(line("1", 10_00, quantity=2, discount_minor=2_00), discount=2_00)
+    for pieces, paid in ((1, 5_00), (2, 10_00), (4, 20_00)):  # 6.00 less 1.00 each
+        found = applied(sold, EditChanges(lines=(LineEdit(line_id="1", quantity=pieces, unit_price_minor=6_00),)))
+        assert not found.reasons and [one.amount_minor for one in payable(found.content)] == [paid]

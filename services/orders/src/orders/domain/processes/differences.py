@@ -158,6 +158,8 @@ def compare_edited(
     order = story.order
     found, shown_before = find(order, told), find(order.model_copy(update={"content": before}), told)
     since = {_code(order, told, raw) for raw in _compare(carried, told)} if carried is not None else frozenset()
+    assert order.market is not None
+    awaited = "edit_open" if order.market.on_change == "apply" else None  # taken over once the edit has ended
     for code in CODES:
         if code not in found:
             story.resolve_exception(code)
@@ -165,7 +167,7 @@ def compare_edited(
             if _differs(found, shown_before, code):
                 raise_anew(story, code, found[code], order.exceptions[code].why_not)
         elif code in since:
-            raise_anew(story, code, found[code])
+            raise_anew(story, code, found[code], awaited)
         elif code in accepted and (
             left := tuple(raw for raw in found[code] if raw.rule.partition(".")[0] in NEVER_TAKEN)
         ):
