@@ -13,9 +13,18 @@ from schemathesis.openapi.checks import RejectedPositiveData
 
 from chassis.http.paging import CURSOR_PATTERN, opened
 
-RULED: Final = re.compile(r"body (|/terms|/terms/code|/time_zone|/lines|/lines/[0-9]+)|query ")
+RULED: Final = re.compile(
+    r"body (|/terms|/terms/code|/time_zone|/lines|/lines/[0-9]+|/auth|/batch|/rate|/notify_url)|query (|/types)"
+)
 """Where a rule is broken that JSON Schema cannot state: over several fields or parameters, over all lines, the code in the path, a
-name of the IANA's list."""
+name of the IANA's list, what this release does not deliver."""
+RULES: Final = frozenset({
+    "url_not_https", "url_has_credentials", "url_port", "url_not_public", "unknown_type", "bad_filter", "bad_secret",
+    "reserved_header", "bad_certificate",
+})  # fmt: skip
+"""Rules with a code of their own."""
+RECEIVER: Final = {"url": "http://127.0.0.1:9/hooks", "types": [], "where": [], "secret": None}
+"""Fields of an endpoint: with made-up values it would always be refused. Nothing listens there."""
 WAIT_SECONDS_MAX: Final = 1.0
 """A longer `timeout` would only pass the time."""
 
@@ -28,8 +37,10 @@ schemathesis.openapi.format("date-time", st.datetimes(FIRST, LAST, timezones=st.
 @schemathesis.hook
 def before_call(context: Any, case: Any, kwargs: Any) -> None:
     """Replaces values that fit a schema and that a service refuses for a good reason."""
-    if isinstance(case.query, dict) and _is_made_up(case.query.get("cursor")):
-        del case.query["cursor"]
+    if isinstance(case.query, dict):
+        for name, of_feed in (("cursor", False), ("after", True)):
+            if _is_made_up(case.query.get(name), of_feed=of_feed):
+                del case.query[name]
     if isinstance(case.query, dict) and isinstance(timeout := case.query.get("timeout"), int | float):
         case.query["timeout"] = min(timeout, WAIT_SECONDS_MAX) if timeout <= 30 else timeout
     if isinstance(case.body, dict | list | float):
@@ -40,17 +51,21 @@ def before_call(context: Any, case: Any, kwargs: Any) -> None:
         del case.headers["If-Match"]  # schemathesis finds no header value for a pattern with quotes, and sends none
     if case.operation.path == "/v1/markets/{code}" and isinstance(case.body, dict) and "terms" in case.body:
         case.body["terms"]["code"] = case.path_parameters["code"]
+    if case.operation.path.startswith("/v1/endpoints") and isinstance(case.body, dict):
+        case.body |= {name: value for name, value in RECEIVER.items() if name in case.body}
 
 
-def _is_made_up(cursor: object) -> bool:
-    """Whether it has the form of a cursor. A cursor holds a checksum: a real one comes from `next_cursor`, by a link."""
+def _is_made_up(cursor: object, *, of_feed: bool) -> bool:
+    """Whether it has the form of a cursor. A cursor holds a checksum: a real one comes from `next_cursor`, by a link.
+
+    of_feed: whether it has to be a cursor of the feed, which `GET /v1/cursors` shows. Elsewhere such a one is refused.
+    """
     if not isinstance(cursor, str) or not re.fullmatch(CURSOR_PATTERN, cursor):
         return False
     try:
-        opened(cursor)
+        return opened(cursor).startswith(b'["feed"') is not of_feed
     except ValueError:
         return True
-    return False
 
 
 def _with_whole_integers(body: Any) -> Any:
@@ -74,8 +89,12 @@ def filter_failure(context: Any, failure: Any, case: Any, response: Any) -> bool
 
 
 def _is_by_rule(response: Any) -> bool:
-    errors = json.loads(response.content).get("errors", [])
-    return bool(errors) and all(
-        one["what"].startswith("Value error, ") and RULED.fullmatch(f"{one['where']} {one['pointer']}")
-        for one in errors
+    problem = json.loads(response.content)
+    errors = problem.get("errors", [])
+    return problem["type"].removeprefix("/problems/") in RULES or (
+        bool(errors)
+        and all(
+            one["what"].startswith("Value error, ") and RULED.fullmatch(f"{one['where']} {one['pointer']}")
+            for one in errors
+        )
     )

@@ -73,6 +73,18 @@ async def test_a_stream_shows_an_order_as_it_is_processed(shop: Shop) -> None:
     assert seen[0] == "orders.received" and seen.index("orders.placed") < seen.index("orders.approved")
 
 
+async def test_the_feed_has_what_its_own_service_publishes(shop: Shop) -> None:
+    status, endpoint = await shop.call("webhooks", "POST", "/v1/endpoints", {"url": "http://127.0.0.1:9/hooks"})
+    assert status == 201, endpoint
+    status, _ = await shop.call("webhooks", "POST", f"/v1/endpoints/{endpoint['endpoint_id']}/disable")
+    assert status == 200
+    status, page = await shop.call("webhooks", "GET", "/v1/events?types=webhooks.endpoint_disabled&wait=25")
+    assert status == 200
+    [event] = page["items"]
+    assert (event["source"], event["subject"], event["version"]) == ("webhooks", endpoint["endpoint_id"], 1)
+    assert (event["data"]["because"], event["data"]["host"]) == ("request", "127.0.0.1")
+
+
 async def test_the_promises_hold_for_the_feed(shop: Shop) -> None:
     await shop.ship_all()
     await shop.until_at_rest()

@@ -14,18 +14,18 @@ import pytest
 import pytest_asyncio
 
 from contracts.registry import SNAPSHOTS
-from system.processes import SAGA
+from system.processes import SAGA, SERVICES
 from tests.integration.poison import Raw, send_raw
 from tests.integration.shop import Options, Shop
 
 ROOT = Path(__file__).parents[2]
 CONFIG = "tests/integration/schemathesis.toml"
-SECONDS = {"orders": 26, "payments": 14, "fulfillment": 15, "invoicing": 15}
+SECONDS = {"orders": 26, "payments": 14, "fulfillment": 15, "invoicing": 15, "webhooks": 10}
 """Time budget of each service; schemathesis shares it out over phases and operations. Within it, the cases are the same in
 every run."""
 PARKED = 8
 """Messages per store and service."""
-SHOP = Options(markets={"slow": {"approval": "manual"}})
+SHOP = Options(services=SERVICES, markets={"slow": {"approval": "manual"}})
 
 
 @pytest_asyncio.fixture(scope="module", loop_scope="module")
@@ -56,7 +56,7 @@ def users(stores: dict[str, Shop], service: str) -> str:
     return json.dumps({"auth": [{"name": name, "fixedHeaders": headers} for name, headers in shown.items()]})
 
 
-@pytest.mark.parametrize("service", SAGA)
+@pytest.mark.parametrize("service", SERVICES)
 async def test_a_service_answers_as_its_openapi_document_states(
     shop: Shop, stores: dict[str, Shop], service: str, tmp_path: Path
 ) -> None:

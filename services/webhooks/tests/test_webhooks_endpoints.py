@@ -20,8 +20,8 @@ from structlog.testing import capture_logs
 from webhooks_feed import Client, Publisher, noted
 
 from chassis.declare.app import Principal
-from chassis.declare.migrations import upgrade
 from chassis.process.app import App
+from tests.databases import empty, migrated
 from webhooks.domain.endpoint import Verified, shard_of
 from webhooks.domain.signing import kind_of, new_secret, public_key_of
 from webhooks.handlers import SERVICE
@@ -33,21 +33,18 @@ URL = os.environ.get("WEBHOOKS_TEST_DATABASE_URL", "")
 pytestmark = [pytest.mark.asyncio, pytest.mark.skipif(not URL, reason="WEBHOOKS_TEST_DATABASE_URL is not set")]
 KEY = "a-key-of-a-test-that-is-long-enough"
 BODY = {"url": "https://example.com/hooks?a=b"}
-
-
-@pytest.fixture(scope="module")
-def database() -> None:
-    asyncio.run(upgrade(SERVICE, URL))
+TABLES = (
+    "feed", "feed_epochs", "order_facts", "inbox", "parked", "parked_keys", "journal", "outbox", "idempotency", "endpoints",
+    "cursors", "waiting", "closed_operations",
+)  # fmt: skip
 
 
 @pytest_asyncio.fixture
-async def app(database: None) -> AsyncIterator[App]:
+async def app() -> AsyncIterator[App]:
+    await migrated(SERVICE, URL)
     app = App(SERVICE, Settings(database_url=URL, secret_keys=KEY, allowed_networks="127.0.0.0/8"), "api")
     async with app.database.connection() as connection:
-        await connection.execute(
-            "truncate feed, feed_epochs, order_facts, inbox, parked, parked_keys, journal, outbox, idempotency,"
-            " endpoints, cursors, waiting, closed_operations"
-        )
+        await empty(connection, TABLES)
         await connection.execute("update feed_head set epoch = 0, position = 0, certificate = ''")
     shell = asyncio.create_task(app.shell.run())
     yield app

@@ -34,14 +34,7 @@ def _concrete(base: type[Message]) -> list[type[Message]]:
     return found
 
 
-_MODULES: Final = (
-    snapshot,
-    orders,
-    payments,
-    fulfillment,
-    invoicing,
-    webhooks,
-)  # imported: their classes are registered
+_MODULES: Final = (snapshot, orders, payments, fulfillment, invoicing, webhooks)  # their classes are registered
 MESSAGES: Final[dict[str, type[Message]]] = {model.TYPE: model for model in _concrete(Message)}
 """Every published type."""
 

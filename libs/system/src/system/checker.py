@@ -96,7 +96,8 @@ async def _check(system: System, settled: bool, own: Own) -> list[Check]:
     owned = asyncio.gather(*(own(name) for name in system.names))
     topics = ["marketplace.orders.v1", "marketplace.orders.bulk.v1"]
     topics += [f"{name}.{kind}.v1" for name in SAGA for kind in ("commands", "events")]
-    read = await read_topics(system.kafka.bootstrap_servers, SAGA, topics)
+    topics += [f"{name}.events.v1" for name in system.names if name not in SAGA]
+    read = await read_topics(system.kafka.bootstrap_servers, (*SAGA, *system.names), topics)
     found = [
         Check(f"{service}: {name.removeprefix(f'{service}.')}", checked, violated)
         for service, rows in zip(system.names, await owned, strict=True)
@@ -208,7 +209,7 @@ def _feed_agrees(state: _State, read: Read) -> Check:
     for source, event_id in state.rows["webhooks"]:
         in_feed[source].add(event_id)
     parked = in_feed.pop("parked", set())
-    for source in {*SAGA, *in_feed}:
+    for source in {*SAGA, "webhooks", *in_feed}:
         published = read.published[f"{source}.events.v1"]
         for event_id in published | in_feed[source]:
             fed.expect(event_id in published and event_id in in_feed[source] | parked, source, event_id)

@@ -44,7 +44,7 @@ class ConditionGiven(Given):
 
 
 class NoAuthGiven(Given):
-    kind: Literal["none"] = "none"
+    kind: Literal["none"]
 
 
 class HeadersGiven(Given):
@@ -96,7 +96,7 @@ class EndpointGiven(Given):
     rate: domain.Rate | None = None
     in_flight: Annotated[int, Field(strict=True, ge=1, le=16)] = 8
     """Requests at the same time."""
-    auth: AuthGiven = NoAuthGiven()
+    auth: AuthGiven = NoAuthGiven(kind="none")
     verify: Literal["answer", "echo"] = "answer"
     """How the receiver shows that it expects events: by any 2xx, or by the `challenge` of the request in its answer."""
     notify_url: domain.Url | None = None
@@ -146,7 +146,12 @@ def configured(body: EndpointGiven, gate: Gate, seal: Seal) -> Config:
     })  # fmt: skip
     conditions.check(config.where, models, personal=config.personal)
     if unsupported := domain.unsupported(config):
-        raise invalid(*(Invalid("body", f"/{name.partition('.')[0]}", "is not supported yet") for name in unsupported))
+        raise invalid(
+            *(
+                Invalid("body", f"/{name.partition('.')[0]}", "Value error, this release does not deliver it")
+                for name in unsupported
+            )
+        )
     return config
 
 
