@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import sys
 from collections import Counter, defaultdict
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -13,6 +14,7 @@ from uuid import UUID
 import aiohttp
 import orjson
 
+from contracts.registry import TOPICS
 from demo.oracle import ActualRow
 from demo.report import CAUSES, REASONS
 from devservices.databases import fetch
@@ -39,25 +41,29 @@ REASON_OF: Final = {
     "payment": "no_answer",
     "": "no_answer",
 }
-EVENTS: Final = "orders.events.v1"
+EVENTS: Final = [topic.name for topic in TOPICS.values() if not topic.addressed]
 _DUPLICATES: Final = re.compile(r"^tradewind_duplicates_removed_total(?:\{[^}]*\})? ([0-9.e+]+)$", re.MULTILINE)
 
 
 @dataclass
 class Published:
-    """What the orders service has published of all orders."""
+    """What the services have published of all orders."""
 
     completed_at: dict[UUID, datetime] = field(default_factory=dict)
     """`ce_time` of each order's first `orders.completed`."""
     changes: defaultdict[UUID, Counter[str]] = field(default_factory=lambda: defaultdict(Counter))
     """Order id -> the counts and sums of `oracle.Changes` that follow from its edits and refunds."""
+    events: dict[str, str] = field(default_factory=dict)
+    """`<source>/<id>` of each event -> its type."""
 
 
 async def published(installation: Installation) -> Published:
     found = Published()
-    async for record in records(installation.system.kafka.bootstrap_servers, [EVENTS]):
+    async for record in records(installation.system.kafka.bootstrap_servers, EVENTS):
         named = dict(record.headers)
-        match named.get("ce_type"):
+        event = f"{named['ce_source'].decode()}/{named['ce_id'].decode()}"
+        found.events[event] = sys.intern(named["ce_type"].decode())
+        match named["ce_type"]:
             case b"orders.completed":
                 at = datetime.fromisoformat(named["ce_time"].decode())
                 found.completed_at.setdefault(UUID(record.key.decode()), at)

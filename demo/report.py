@@ -16,6 +16,7 @@ from typing import Any, Final
 from rich.table import Table
 from rich.text import Text
 
+from demo.deliveries import Deliveries
 from demo.oracle import CHANGES, MONEY, ActualRow, Expected, Unexpected
 from demo.retail import CURRENCY, RetailOrder
 from demo.source import Book
@@ -100,6 +101,7 @@ def build_report(
     timings: Timings,
     checks: Checks,
     stock: Stock,
+    deliveries: Deliveries,
 ) -> dict[str, Any]:
     """The content of report.json. actual: one row per distinct order received. Raises ValueError for an end not in `_ENDS`."""
     ends = _ends(actual)
@@ -124,6 +126,13 @@ def build_report(
             "p99": percentile(timings.received_to_completed_ms, 99),
         },
         "stock": {"skus": stock.skus, "unexpected": list(stock.unexpected)},
+        "deliveries": {
+            "receivers": deliveries.receivers,
+            "delivered": deliveries.delivered,
+            "retried": deliveries.retried,
+            "waiting": deliveries.waiting,
+            "unexpected": list(deliveries.unexpected),
+        },
         "duplicates_removed": checks.duplicates_removed,
         "invariants": {"checked": checks.invariants_checked, "violated": checks.invariants_violated},
         "unexpected": [order.order_id for order in unexpected],
@@ -155,9 +164,10 @@ def orders_csv(expected: Iterable[Expected], actual: Mapping[str, ActualRow]) ->
 
 
 def exit_status(report: Mapping[str, Any], expected: Sequence[Expected], actual: Mapping[str, ActualRow]) -> int:
-    """0 if no invariant is violated, no order and no stock is unexpected, and every order sent is settled; else 1."""
+    """0 if no invariant is violated, no order, stock or delivery is unexpected, no delivery waits, and all orders are settled; else 1."""
     all_settled = all(order.order_id in actual and is_settled(actual[order.order_id]) for order in expected)
-    failed = report["invariants"]["violated"] or report["unexpected"] or report["stock"]["unexpected"]
+    unexpected = report["unexpected"] or report["stock"]["unexpected"] or report["deliveries"]["unexpected"]
+    failed = unexpected or report["invariants"]["violated"] or report["deliveries"]["waiting"]
     return 0 if all_settled and not failed else 1
 
 
@@ -252,15 +262,19 @@ def _speed_rows(report: Mapping[str, Any]) -> list[tuple[str, str]]:
 def _check_rows(report: Mapping[str, Any], unexpected: Sequence[Unexpected]) -> list[tuple[str, str]]:
     invariants = report["invariants"]
     stock = report["stock"]
+    deliveries = report["deliveries"]
+    webhooks = f"{deliveries['delivered']:,} to {deliveries['receivers']} receivers"
     rows = [
         ("duplicates removed", f"{report['duplicates_removed']:,}"),
+        ("webhooks delivered", f"{webhooks}, {deliveries['retried']:,} retried, {deliveries['waiting']:,} waiting"),
         ("invariants", f"{invariants['checked']:,} checked, {invariants['violated']:,} violated"),
         ("unexpected stock", f"{len(stock['unexpected']):,} of {stock['skus']:,} articles"),
         ("unexpected ends", f"{len(unexpected):,}"),
     ]
     rows += [("", f"{order.order_id}: {order.reason}") for order in unexpected[:_UNEXPECTED_NAMED_MAX]]
     more = len(unexpected) - _UNEXPECTED_NAMED_MAX
-    return [*rows, ("", f"and {more:,} more")] if more > 0 else rows
+    rows += [("", f"and {more:,} more")] if more > 0 else []
+    return rows + [("unexpected delivery" if n == 0 else "", text) for n, text in enumerate(deliveries["unexpected"])]
 
 
 def _read_next(report: Mapping[str, Any]) -> list[str]:

@@ -21,10 +21,12 @@ import devservices
 from contracts.ids import order_id
 from demo import outcome
 from demo.changes import line_of
+from demo.deliveries import Deliveries, all_delivered, all_sent, deliveries
 from demo.desk import Desk, request_of
 from demo.display import Display
 from demo.following import Following, Stalled
 from demo.oracle import ActualRow, compare, left_on_shelf
+from demo.receivers import receiving
 from demo.replay import Sent, replay
 from demo.report import Checks, Timings, build_report, exit_status, orders_csv, source_figures, stock_of, summary
 from demo.retail import RetailOrder, id_of
@@ -46,6 +48,7 @@ class Seen:
     stock: dict[str, int]
     """SKU -> pieces."""
     timings: Timings
+    deliveries: Deliveries
     duplicates_removed: int
     stalled: str
     """What the orders wait for, if nothing changed for too long; else empty."""
@@ -89,14 +92,22 @@ async def _observe(task: Task, installation: Installation, display: Display, sta
     desk = Desk(installation, {key: request for key, request in asked if request is not None})
     sent = Sent()
     setup_seconds = time.monotonic() - started
-    ended_at, stalled = await _replay(task, installation, display, desk, sent)
-    display.step("reading the result of each order")
-    published = await outcome.published(installation)
+    async with receiving(installation, len(task.run)) as receivers:
+        ended_at, stalled = await _replay(task, installation, display, desk, sent)
+        display.step("reading the result of each order")
+        if not stalled:
+            await all_sent(installation)
+        published = await outcome.published(installation)
+        if not stalled:
+            display.step("waiting for the last deliveries of webhooks")
+            await all_delivered(installation, receivers, published.events)
+        delivered = await deliveries(installation, receivers, published.events)
     actual = await outcome.actual_rows(installation, published.changes)
     latencies = _received_to_completed_ms(published.completed_at, actual, sent)
     timings = Timings(setup_seconds, ended_at - (sent.started_at or ended_at), latencies)
     left = await outcome.stock(installation)
-    return Seen(actual, left, timings, await outcome.duplicates_removed(installation), stalled, desk.refused)
+    duplicates = await outcome.duplicates_removed(installation)
+    return Seen(actual, left, timings, delivered, duplicates, stalled, desk.refused)
 
 
 def _troubled(run: Iterable[RetailOrder], zero_stock: frozenset[str]) -> Iterator[tuple[UUID, RetailOrder, Trouble]]:
@@ -168,7 +179,7 @@ def _report(task: Task, seen: Seen, checks: list[Check], console: Console) -> in
     counted = Checks(seen.duplicates_removed, sum(one.checked for one in checks), sum(one.violated for one in checks))
     source = source_figures(task.book, task.orders)
     shelves = stock_of(left_on_shelf(task.book, task.expected), seen.stock)
-    report = build_report(source, seen.actual, unexpected, seen.timings, counted, shelves)
+    report = build_report(source, seen.actual, unexpected, seen.timings, counted, shelves, seen.deliveries)
     for path, content in zip(_reports(task), (_json(report), orders_csv(task.expected, seen.actual)), strict=True):
         path.write_text(content, encoding="utf-8")
     console.print(summary(report, task.book.broken_named(), unexpected))

@@ -42,6 +42,14 @@ def test_ports_are_open_to_this_machine_alone() -> None:
     assert ports and all(port.startswith("127.0.0.1:") for port in ports)
 
 
+def test_webhooks_reach_the_receivers_of_the_demo_and_no_other_private_address() -> None:
+    assert {name for name in CONTAINERS if "receivers" in CONTAINERS[name].get("networks", ())} == {"webhooks", "demo"}
+    [config] = COMPOSE["networks"]["receivers"]["ipam"]["config"]
+    assert CONTAINERS["webhooks"]["environment"]["WEBHOOKS_ALLOWED_NETWORKS"] == config["subnet"]
+    [name] = CONTAINERS["webhooks"]["networks"]["receivers"]["aliases"]
+    assert CONTAINERS["demo"]["environment"]["WEBHOOKS_URL"] == f"http://{name}:8000"
+
+
 def test_no_password_is_in_the_file_or_in_the_environment_of_a_container() -> None:
     assert not re.search(r"://[^/\s]*:[^/\s]*@", TEXT)
     for name, container in CONTAINERS.items():

@@ -10,6 +10,7 @@ from typing import Any, cast
 import pytest
 from rich.console import Console
 
+from demo.deliveries import Deliveries
 from demo.oracle import ActualRow, Expected, Unexpected, compare, expect
 from demo.report import (
     COLUMNS,
@@ -32,6 +33,7 @@ from demo.source import Book
 TIMINGS = Timings(setup_seconds=4.25, replay_seconds=2.0, received_to_completed_ms=[5.0, 1.0, 3.0, 9.0])
 CHECKS = Checks(duplicates_removed=38, invariants_checked=5_000, invariants_violated=0)
 STOCK = Stock(skus=1_854, unexpected=())
+DELIVERIES = Deliveries(receivers=2, delivered=7_450, retried=9, waiting=0, unexpected=())
 
 Actual = dict[str, ActualRow]
 
@@ -52,10 +54,14 @@ def actual(expected: list[Expected]) -> Actual:
 @pytest.fixture
 def build(sample: Book, sample_orders: list[RetailOrder], expected: list[Expected]) -> Any:
     def report_of(
-        actual: Actual, timings: Timings = TIMINGS, checks: Checks = CHECKS, stock: Stock = STOCK
+        actual: Actual,
+        timings: Timings = TIMINGS,
+        checks: Checks = CHECKS,
+        stock: Stock = STOCK,
+        deliveries: Deliveries = DELIVERIES,
     ) -> dict[str, Any]:
         figures = source_figures(sample, sample_orders)
-        return build_report(figures, actual, compare(expected, actual), timings, checks, stock)
+        return build_report(figures, actual, compare(expected, actual), timings, checks, stock, deliveries)
 
     return report_of
 
@@ -97,6 +103,7 @@ def test_the_report_of_a_good_run(build: Any, actual: Actual, expected: list[Exp
         "orders_per_second": 193.0,
         "received_to_completed_ms": {"p50": 3.0, "p99": 9.0},
         "stock": {"skus": 1_854, "unexpected": []},
+        "deliveries": {"receivers": 2, "delivered": 7_450, "retried": 9, "waiting": 0, "unexpected": []},
         "duplicates_removed": 38,
         "invariants": {"checked": 5_000, "violated": 0},
         "unexpected": [],
@@ -166,10 +173,15 @@ def test_stock_is_unexpected_article_by_article() -> None:
     assert stock_of({"A": 1, "B": 0, "C": 2}, {"A": 2, "B": 0, "D": 0}) == Stock(4, ["A", "C", "D"])
 
 
-def test_the_exit_status_needs_all_four(build: Any, actual: Actual, expected: list[Expected]) -> None:
+def test_the_exit_status_needs_all_of_them(build: Any, actual: Actual, expected: list[Expected]) -> None:
     violated = build(actual, checks=Checks(0, 10, 1))
     assert exit_status(violated, expected, actual) == 1
     assert exit_status(build(actual, stock=Stock(1_854, ["22752"])), expected, actual) == 1
+    for deliveries in (
+        Deliveries(2, 7_450, 9, 1, ()),
+        Deliveries(2, 7_450, 9, 0, ["books: 1 of 9 events did not come"]),
+    ):
+        assert exit_status(build(actual, deliveries=deliveries), expected, actual) == 1
     actual[expected[3].order_id]["settled"] = False
     assert exit_status(build(actual), expected, actual) == 1
     actual[expected[3].order_id]["settled"] = True
@@ -210,6 +222,7 @@ def test_the_table_shows_every_figure(build: Any, actual: Actual) -> None:
         "0 of 1,854 articles",
         "193.0",
         "p50 3 ms, p99 9 ms",
+        "7,450 to 2 receivers, 9 retried, 0 waiting",
         "5,000 checked, 0 violated",
         "demo/orders.csv",
         "docs/demo-data.md",

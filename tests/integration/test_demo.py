@@ -98,6 +98,9 @@ def test_a_demo_of_a_file_nobody_has_seen_comes_out_right_to_the_penny(demo: Dem
     assert report["waiting"] == {} and report["unexpected"] == []
     assert report["invariants"]["checked"] > 1000 and report["invariants"]["violated"] == 0
     assert report["duplicates_removed"] >= RUN // 10
+    deliveries = report["deliveries"]
+    assert (deliveries["receivers"], deliveries["waiting"], deliveries["unexpected"]) == (2, 0, [])
+    assert deliveries["delivered"] > 10 * RUN and deliveries["retried"] >= 1  # a receiver was down in between
     assert report["orders_per_second"] > 0 and report["received_to_completed_ms"]["p50"] > 0
 
     with (tmp_path / "orders.csv").open(newline="") as rows:
