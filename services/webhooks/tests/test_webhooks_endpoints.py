@@ -308,6 +308,17 @@ async def test_a_receiver_that_answers_a_signed_request_is_enabled(client: Clien
     assert (request["type"], request["subject"], request["storeid"]) == ("webhooks.verify", made["endpoint_id"], "st_1")
 
 
+async def test_a_receiver_that_requires_its_headers_can_be_verified(client: Client) -> None:
+    def answer(request: web.Request, body: bytes) -> web.Response:
+        return web.Response(status=204 if request.headers.get("authorization") == "Bearer of-the-erp" else 401)
+
+    async with receiver(answer) as url:
+        auth = {"kind": "headers", "headers": {"authorization": "Bearer of-the-erp"}}
+        made = await created(client, url=url, auth=auth)
+        status, shown, _ = await client.call("POST", f"/v1/endpoints/{made['endpoint_id']}/verify")
+    assert (status, shown["status"]) == (200, "enabled")
+
+
 @pytest.mark.parametrize(("echo", "status"), [
     (lambda challenge: challenge, 200), (lambda challenge: f"{challenge}\n", 200), (lambda challenge: json.dumps({"challenge": challenge}), 200),
     (lambda challenge: json.dumps(challenge), 200), (lambda challenge: "", 409), (lambda challenge: "ok", 409),

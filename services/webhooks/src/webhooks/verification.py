@@ -10,9 +10,9 @@ from uuid import UUID, uuid4
 
 import orjson
 
+from webhooks.delivery.outgoing import Outgoing
 from webhooks.delivery.sender import Sender
 from webhooks.domain.endpoint import Endpoint
-from webhooks.domain.signing import signed_headers, signer_of
 from webhooks.vault import Vault
 
 TYPE: Final = "webhooks.verify"
@@ -31,9 +31,8 @@ async def failure_of(
     """Returns what is wrong with the receiver's answer; None: it expects events. Raises `vault.Unreadable`."""
     now, message_id, challenge = datetime.now(UTC), f"msg_{uuid4().hex}", secrets.token_urlsafe(24)
     body = orjson.dumps(_request(store_id, endpoint_id, message_id, challenge, now))
-    signers = [signer_of(vault.open(endpoint_id, secret.sealed)) for secret in endpoint.signing(now)]
-    headers = {"content-type": "application/cloudevents+json", **signed_headers(signers, message_id, now, body)}
-    answer = await sender.post(endpoint.config.url, headers, body)
+    request = Outgoing(endpoint_id, endpoint, vault).signed(body, message_id, now)
+    answer = await sender.post(request.url, request.headers, request.body)
     if answer.status is None:
         return Failure(f"the receiver did not answer: {answer.error}", error=answer.error)
     if not answer.succeeded:
