@@ -62,6 +62,8 @@ class Options:
 
     services: Sequence[str] = SAGA
     workers: int = 1
+    workers_of: Mapping[str, int] = field(default_factory=dict)
+    """Services that have another number of workers."""
     apart: bool = False
     """Whether each service runs as a process `api` and a process `worker`, instead of one that is both."""
     static_members: bool = False
@@ -145,7 +147,7 @@ class Shop:
             self.gateway = system.add("gateway", command=[sys.executable, *command])
             system.settings = {**system.settings, "PAYMENTS_TEST_GATEWAY_URL": self.gateway.url}
         for name in self.system.names:
-            for number in range(2 if options.apart else options.workers):
+            for number in range(2 if options.apart else options.workers_of.get(name, options.workers)):
                 fixed = (
                     {f"{name.upper()}_KAFKA_GROUP_INSTANCE_ID": f"{name}-{number}"} if options.static_members else {}
                 )
