@@ -10,6 +10,7 @@ from typing import Any
 from rich.console import Console
 from rich.table import Table
 
+from bench.deliveries import Measured
 from bench.lifecycle import Decided, Edited
 from bench.measure import Cost
 from bench.rounds import Latency, Throughput
@@ -53,6 +54,7 @@ def figures(results: Results, sizes: Sizes, machine: dict[str, Any]) -> Figures:
         "refunds": _each(results.refunds, refunds_per_second="/s"),
         "decide": _decide(results.decide),
         "search": _search(results.search),
+        "webhooks": _webhooks(results.webhooks),
     }
     return {
         "date": datetime.now(UTC).date().isoformat(),
@@ -180,6 +182,27 @@ def _search(runs: Sequence[Searched]) -> Measures:
         **{f"{kind}_p{of}": measure([run.quantile(kind, of / 100) for run in runs], "ms")
            for kind in runs[0].milliseconds for of in (50, 99)},
     }  # fmt: skip
+
+
+def _webhooks(runs: Sequence[Measured]) -> Measures:
+    if not runs:
+        return {}
+    return {
+        "deliveries_per_second": measure([run.delivered_per_second for run in runs], "/s"),
+        "cpu_per_delivery": measure([run.cpu_us_per_delivery for run in runs], "us"),
+        "cpu_of_postgres_per_delivery": measure([run.postgres_us_per_delivery for run in runs], "us"),
+        "committed_to_sent_p50": measure([run.sent_p50_ms for run in runs], "ms"),
+        "committed_to_sent_p99": measure([run.sent_p99_ms for run in runs], "ms"),
+        "p99_beside_a_dead_receiver": measure([run.dead_over_live for run in runs], "x"),
+        "rows_per_pending_delivery": measure([run.rows_per_pending for run in runs], ""),
+        "memory_of_10000_endpoints": measure([run.memory_mib for run in runs], "MiB"),
+        "idle_cpu_of_10000_endpoints": measure([run.idle_cpu_percent for run in runs], "%"),
+        "fed_per_second": measure([run.fed_per_second for run in runs], "/s"),
+        "read_per_second": measure([run.read_per_second for run in runs], "/s"),
+        "cpu_per_fed_event": measure([run.cpu_us_per_fed for run in runs], "us"),
+        "cpu_per_read_event": measure([run.cpu_us_per_read for run in runs], "us"),
+        "caught_up_per_second": measure([run.caught_up_per_second for run in runs], "/s"),
+    }
 
 
 def _settings(results: Results, sizes: Sizes) -> Figures:

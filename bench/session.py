@@ -14,15 +14,16 @@ from pathlib import Path
 from typing import Final
 
 import devservices
-from bench import lifecycle, rounds
+from bench import deliveries, lifecycle, rounds
 from bench.dbos_peer import CANDIDATES, DbosPeer, PeerRun, Tuning
 from bench.search import Searched, search
 from bench.shop import Shop
 from system.checker import check, violations
+from system.processes import SERVICES
 
 INSTANCE: Final = "bench"
 EACH_ROUND: Final = ("throughput", "dbos", "latency", "http", "workers", "relay")
-ONCE: Final = ("backlog", "gateway", "hot", "placed", "edits", "refunds", "decide", "search")
+ONCE: Final = ("backlog", "gateway", "hot", "placed", "edits", "refunds", "decide", "search", "webhooks")
 NAMES: Final = (*EACH_ROUND, *ONCE)
 GATEWAY_MS: Final = 20
 SEARCHED: Final = "bench_search"
@@ -47,6 +48,11 @@ class Sizes:
     backlog: int = 100_000
     beside_orders: int = 3_000
     search_orders: int = 1_000_000
+    fed_orders: int = 5_000
+    delivered_events: int = 3_000
+    delivered_paced_seconds: int = 20
+    behind_events: int = 1_000_000
+    endpoints: int = 10_000
     placed_seconds: int = 30
     placed_warm_up_seconds: int = 10
     edits: int = 150
@@ -55,7 +61,32 @@ class Sizes:
     """Edits, and refunds, of the order that is decided on."""
 
 
-QUICK: Final = Sizes(1, 3_000, 500, 300, 50, 0, 15, 5, 5, 3_000, 30_000, 10_000, 1_000, 50_000, 10, 5, 40, 500, 20)
+QUICK: Final = Sizes(
+    1,
+    3_000,
+    500,
+    300,
+    50,
+    0,
+    15,
+    5,
+    5,
+    3_000,
+    30_000,
+    10_000,
+    1_000,
+    50_000,
+    500,
+    500,
+    5,
+    20_000,
+    1_000,
+    10,
+    5,
+    40,
+    500,
+    20,
+)
 
 
 class Violated(Exception):
@@ -82,6 +113,7 @@ class Results:
     refunds: list[float] = field(default_factory=list)
     decide: list[lifecycle.Decided] = field(default_factory=list)
     search: list[Searched] = field(default_factory=list)
+    webhooks: list[deliveries.Measured] = field(default_factory=list)
     invariants_checked: int = 0
     began: float = field(default_factory=time.time)
     seconds: float = 0
@@ -213,6 +245,8 @@ class Session:
             self._check(results, shop)
         if self._wants("search"):
             self._search(results, servers)
+        if self._wants("webhooks"):
+            self._webhooks(results, servers)
 
     def _after_placement(self, results: Results, shop: Shop) -> None:
         sizes = self.sizes
@@ -242,6 +276,17 @@ class Session:
         self.show(
             f"lists of {found.orders:,} orders: p99 of the slowest kind {found.slowest(0.99):.1f} ms, filled in {found.filled_in_seconds:.0f} s"
         )
+
+    def _webhooks(self, results: Results, servers: devservices.Services) -> None:
+        sizes = self.sizes
+        shop = Shop(self.root, servers, self.root / ".devservices" / INSTANCE / "logs", SERVICES)
+        shop.prepare()
+        done = deliveries.measured(
+            shop, sizes.fed_orders, sizes.delivered_events, sizes.delivered_paced_seconds, sizes.behind_events,
+            sizes.endpoints,
+        )  # fmt: skip
+        results.webhooks.append(done)
+        self.show(f"{done.delivered_per_second:,.0f} deliveries/s, {done.cpu_us_per_delivery:.0f} us of CPU each")
 
     def _check(self, results: Results, shop: Shop) -> None:
         if shop.system.members:

@@ -8,7 +8,7 @@ import os
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -37,6 +37,8 @@ class Shop:
     root: Path
     servers: Services
     logs: Path
+    names: Sequence[str] = SAGA
+    """The services of the system."""
     keys: dict[str, str] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
@@ -44,7 +46,9 @@ class Shop:
         self.system = self._system()
 
     def _system(self, **settings: str) -> System:
-        return System(self.root, self.servers.kafka, self.servers.postgres, self.logs, names=SAGA, settings=settings)
+        return System(
+            self.root, self.servers.kafka, self.servers.postgres, self.logs, names=self.names, settings=settings
+        )
 
     # -- before the measurements --------------------------------------------------------------------------------------
 

@@ -46,7 +46,7 @@ def _bars(figures: dict[str, Any]) -> Iterator[str]:
     peers = figures["parts"].get("dbos", {})
     for name, one in judged(figures).items():
         target, value = TARGETS[name], one["median"]
-        scale = width / (1.15 * max(value, target.floor, target.goal))
+        scale = width / (1.15 * (max(value, target.floor, target.goal) or 1))
         style = "low" if target.verdict(value) == "below the floor" else "bar"
         marks = "".join(
             f'<line class="{kind}" x1="{LEFT + mark * scale:.1f}" x2="{LEFT + mark * scale:.1f}" y1="-3" y2="{BAR + 3}"/>'

@@ -32,6 +32,17 @@ TARGETS: Final = {
     "refunds_per_second":         Target(150,    400,    "/s",  "refunds, settled with credit note"),
     "decided_after_many":         Target(5,      1,      "ms",  "order with 200 edits and 200 refunds: decide", False),
     "search_p99":                 Target(50,     10,     "ms",  "slowest list of 1,000,000 orders, p99", False),
+    "deliveries_per_second":      Target(1_000,  2_500,  "/s",  "webhooks delivered to 20 receivers of 20 ms"),
+    "cpu_per_delivery":           Target(300,    180,    "us",  "CPU of a delivery, log of attempts included", False),
+    "committed_to_sent_p50":      Target(250,    80,     "ms",  "committed in orders to sent, p50", False),
+    "committed_to_sent_p99":      Target(1_000,  400,    "ms",  "committed in orders to sent, p99", False),
+    "p99_beside_a_dead_receiver": Target(1.3,    1.1,    "x",   "p99 of the others beside a dead receiver", False),
+    "rows_per_pending_delivery":  Target(0,      0,      "",    "rows per delivery that a dead receiver waits for", False),
+    "memory_of_10000_endpoints":  Target(300,    200,    "MiB", "memory with 10,000 endpoints", False),
+    "idle_cpu_of_10000_endpoints": Target(10,    3,      "%",   "idle CPU with 10,000 endpoints", False),
+    "fed_per_second":             Target(8_000,  20_000, "/s",  "events written to the feed"),
+    "read_per_second":            Target(10_000, 25_000, "/s",  "events of the feed read over HTTP"),
+    "caught_up_per_second":       Target(500,    1_000,  "/s",  "one endpoint 1,000,000 events behind"),
     "memory_mib_max":             Target(200,    120,    "MiB", "memory of the largest service process", False),
 }
 # fmt: on
