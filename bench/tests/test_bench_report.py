@@ -12,6 +12,7 @@ from rich.console import Console
 
 from bench import report, svg
 from bench.dbos_peer import PeerRun, Tuning
+from bench.deliveries import Measured
 from bench.lifecycle import Decided, Edited
 from bench.measure import Cost
 from bench.rounds import Accepted, Latency, Throughput
@@ -43,7 +44,14 @@ def results(monkeypatch: pytest.MonkeyPatch) -> Results:
         refunds=[300.0],
         decide=[Decided({"open_an_edit": 2.0, "refund": 3.0}, 155.0)],
         search=[Searched({"newest": [1.0, 3.0, 2.0], "rare": [9.0, 8.0]}, 1_000_000, 200.0)],
-    )
+        webhooks=[
+            Measured(
+                fed_per_second=9_000.0, cpu_us_per_fed=80.0, read_per_second=12_000.0, cpu_us_per_read=40.0, sent_p50_ms=80.0,
+                sent_p99_ms=300.0, delivered_per_second=2_000.0, cpu_us_per_delivery=250.0, postgres_us_per_delivery=30.0,
+                dead_over_live=1.1, rows_per_pending=0.0, caught_up_per_second=800.0, memory_mib=116.0, idle_cpu_percent=3.0,
+            )
+        ],
+    )  # fmt: skip
 
 
 def test_every_measure_of_every_part_has_its_spread_and_its_unit(results: Results) -> None:
