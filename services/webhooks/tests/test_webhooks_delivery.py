@@ -10,8 +10,9 @@ from uuid import UUID, uuid4
 
 import pytest
 import pytest_asyncio
+from aiohttp import web
 from standardwebhooks import Webhook
-from webhooks_delivery import KEYS, STORE, Receiver, dispatching, endpoint, receiving
+from webhooks_delivery import KEYS, STORE, Receiver, dispatching, endpoint, receiving, serving
 from webhooks_feed import Client, Publisher, noted
 
 from chassis.declare.migrations import upgrade
@@ -20,6 +21,7 @@ from webhooks import invariants
 from webhooks.delivery.dispatcher import Dispatcher
 from webhooks.delivery.log import Batch
 from webhooks.domain import attempts
+from webhooks.domain.config import OAuth2Auth
 from webhooks.handlers import SERVICE
 from webhooks.settings import Settings
 
@@ -188,6 +190,33 @@ async def test_an_endpoint_that_fails_is_probed_and_gets_everything_when_it_is_b
             await receiver.until(lambda: len(receiver.accepted) == 100, 15)
             await settled(app, made.id)
     assert len({event["id"] for event in receiver.accepted}) == 100 == len(receiver.accepted)
+
+
+@pytest.mark.usefixtures("_quick")
+async def test_without_a_token_an_attempt_fails_and_is_tried_again(app: App, publisher: Publisher) -> None:
+    failures = 2
+
+    async def issue(request: web.Request) -> web.Response:
+        nonlocal failures
+        failures -= 1
+        if failures >= 0:
+            return web.Response(status=400, text="invalid_client: hidden")
+        return web.json_response({"access_token": "a-token", "token_type": "bearer"})
+
+    receiver = Receiver()
+    async with receiving(receiver), serving(issue) as token_url:
+        made = await endpoint(
+            app, receiver.url,
+            auth=lambda seal: OAuth2Auth(token_url=token_url, client_id="shop", client_secret=seal("hidden")),
+        )  # fmt: skip
+        async with dispatching(app):
+            await publisher.publish(noted(STORE))
+            await receiver.until(lambda: len(receiver.got) == 1)
+            await settled(app, made.id)
+    assert receiver.got[0].headers["Authorization"] == "Bearer a-token"
+    assert await stored(app, "select outcome, http_status, response, error from attempts order by at") == [
+        ("failed", None, "", "token_refused"), ("failed", None, "", "token_refused"), ("delivered", 200, "noted", None),
+    ]  # fmt: skip
 
 
 async def test_a_receiver_that_asks_for_a_pause_gets_it(app: App, publisher: Publisher) -> None:

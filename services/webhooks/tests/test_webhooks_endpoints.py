@@ -408,7 +408,6 @@ async def test_events_that_the_feed_no_longer_has_are_not_passed_over_in_silence
 
 @pytest.mark.parametrize("what", [
     {"batch": {"max": 10, "wait_ms": 100}}, {"notify_url": "https://example.com/n"},
-    {"auth": {"kind": "oauth2", "token_url": "https://example.com/t", "client_id": "a", "client_secret": "b"}},
 ])  # fmt: skip
 async def test_what_is_not_delivered_yet_is_refused(client: Client, what: dict[str, Any]) -> None:
     status, problem, _ = await client.call("POST", "/v1/endpoints", BODY | what)

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import asyncio
+import functools
 import json
-from collections.abc import AsyncIterator, Callable
-from contextlib import asynccontextmanager
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
+from ssl import SSLContext
 from typing import Any
 from uuid import UUID, uuid4
 
@@ -16,7 +18,7 @@ from aiohttp import web
 from chassis.declare.app import Principal
 from chassis.process.app import App
 from webhooks.delivery.dispatcher import Dispatcher
-from webhooks.domain.config import Config
+from webhooks.domain.config import Auth, Config
 from webhooks.domain.endpoint import Create, NewSecret, Verified
 from webhooks.domain.signing import new_secret
 from webhooks.vault import Vault
@@ -81,22 +83,28 @@ class Receiver:
 
 
 @asynccontextmanager
+async def serving(
+    handler: Callable[[web.Request], Awaitable[web.Response]], tls: SSLContext | None = None
+) -> AsyncIterator[str]:
+    """A server on a port of its own of 127.0.0.1; yields its URL."""
+    app = web.Application()
+    app.router.add_post("/hook", handler)
+    runner = web.AppRunner(app, shutdown_timeout=0)
+    await runner.setup()
+    try:
+        await web.TCPSite(runner, "127.0.0.1", 0, ssl_context=tls).start()
+        yield f"{'http' if tls is None else 'https'}://127.0.0.1:{runner.addresses[0][1]}/hook"
+    finally:
+        await runner.cleanup()
+
+
+@asynccontextmanager
 async def receiving(*receivers: Receiver) -> AsyncIterator[None]:
     """Each on a port of its own, so that each is a host of its own."""
-    runners = []
-    for receiver in receivers:
-        app = web.Application()
-        app.router.add_post("/hook", receiver.serve)
-        runner = web.AppRunner(app, shutdown_timeout=0)
-        await runner.setup()
-        await web.TCPSite(runner, "127.0.0.1", 0).start()
-        receiver.url = f"http://127.0.0.1:{runner.addresses[0][1]}/hook"
-        runners.append(runner)
-    try:
+    async with AsyncExitStack() as servers:
+        for receiver in receivers:
+            receiver.url = await servers.enter_async_context(serving(receiver.serve))
         yield
-    finally:
-        for runner in runners:
-            await runner.cleanup()
 
 
 @dataclass
@@ -107,12 +115,19 @@ class Made:
     secret: str
 
 
-async def endpoint(app: App, url: str, store_id: str = STORE, **config: Any) -> Made:
+async def endpoint(
+    app: App, url: str, store_id: str = STORE, auth: Callable[[Callable[[str], str]], Auth] | None = None, **config: Any
+) -> Made:
+    """auth: given what seals a value for the endpoint."""
     made = Made(uuid4(), new_secret())
-    sealed = Vault([KEYS]).seal(made.id, made.secret)
+    seal = functools.partial(Vault([KEYS]).seal, made.id)
+    if auth is not None:
+        config["auth"] = auth(seal)
     about = {"endpoint_id": made.id, "store_id": store_id, "actor": "test"}
     who = Principal("test", store_id, frozenset({"*"}))
-    created = Create(**about, operation_id=uuid4(), config=Config(url=url, **config), secret=NewSecret(sealed=sealed))
+    created = Create(
+        **about, operation_id=uuid4(), config=Config(url=url, **config), secret=NewSecret(sealed=seal(made.secret))
+    )
     for command in (created, Verified(**about, operation_id=uuid4(), url=url)):
         outcome = await app.submit(who, command)
         assert outcome.status == "done" and outcome.refusal is None, outcome

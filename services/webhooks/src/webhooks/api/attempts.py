@@ -143,12 +143,13 @@ def routes(app: App) -> APIRouter:
             raise refused("unknown_type", f"there is no example of {body.type}: name one type")
         now = datetime.now(UTC)
         content = _example(body.type, data, endpoint, who.store_id, now)
+        outgoing = Outgoing(endpoint_id, endpoint, settings.vault)
         try:
-            sent = Outgoing(endpoint_id, endpoint, settings.vault).signed(content, f"msg_{uuid4().hex}", now)
+            sent = outgoing.signed(content, f"msg_{uuid4().hex}", now)
+            async with Sender(settings.networks) as sender:
+                answer = await outgoing.send(sender, sent, {render.TEST: "true"})
         except Unreadable:
             raise refused("secret_unreadable", "a secret of the endpoint was made under a key that is gone") from None
-        async with Sender(settings.networks) as sender:
-            answer = await sender.post(sent.url, {**sent.headers, render.TEST: "true"}, sent.body)
         headers = {name: value for name, value in sent.headers.items() if name in render.SHOWN}
         return respond(
             as_json(

@@ -147,10 +147,7 @@ def configured(body: EndpointGiven, gate: Gate, seal: Seal) -> Config:
     conditions.check(config.where, models, personal=config.personal)
     if unsupported := domain.unsupported(config):
         raise invalid(
-            *(
-                Invalid("body", f"/{name.partition('.')[0]}", "Value error, this release does not deliver it")
-                for name in unsupported
-            )
+            *(Invalid("body", f"/{name}", "Value error, this release does not deliver it") for name in unsupported)
         )
     return config
 

@@ -307,9 +307,9 @@ class Dispatcher:
     async def _send(self, one: Line | Replay, event: FeedEvent, now: datetime) -> Sent:
         try:
             request = one.request(event, now)
+            answer = await one.outgoing.send(self._sender, request)
         except Unreadable:
             return Sent(one.delivery_id(event), Answer(None, "", "secret_unreadable", 0))
-        answer = await self._sender.post(request.url, request.headers, request.body)
         crash.point("after_send")
         return Sent(request.delivery_id, answer)
 

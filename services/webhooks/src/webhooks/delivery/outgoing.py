@@ -1,13 +1,16 @@
-"""What the requests to one endpoint carry: the rendered event, signatures, the headers of its `auth`."""
+"""The requests to one endpoint: the rendered event, signatures, what its `auth` adds."""
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Mapping
 from datetime import datetime
 from typing import NamedTuple
 from uuid import UUID
 
 from webhooks.delivery import render
+from webhooks.delivery.credentials import Credentials, credentials_of
+from webhooks.delivery.sender import Answer, Sender
 from webhooks.delivery.window import FeedEvent
 from webhooks.domain.config import HeadersAuth
 from webhooks.domain.endpoint import Endpoint
@@ -29,6 +32,7 @@ class Outgoing:
         self._id, self._endpoint, self._vault = endpoint_id, endpoint, vault
         self._signers: dict[UUID, Signer] = {}
         self._fixed: dict[str, str] | None = None
+        self._credentials: Credentials | None = None
 
     def update(self, endpoint: Endpoint) -> None:
         """The endpoint has other secrets."""
@@ -51,6 +55,15 @@ class Outgoing:
         if replay_id is not None:
             headers[render.REPLAY] = str(replay_id)
         return Request(self._endpoint.config.url, headers, body, delivery_id)
+
+    async def send(self, sender: Sender, request: Request, more: Mapping[str, str] | None = None) -> Answer:
+        """more: headers besides those of the request. Raises `vault.Unreadable`, `sender.NotOurs`."""
+        if self._credentials is None:
+            self._credentials = credentials_of(
+                self._endpoint.config.auth, functools.partial(self._vault.open, self._id)
+            )
+        headers = {**request.headers, **more} if more else request.headers
+        return await self._credentials.post(sender, request.url, headers, request.body)
 
     def _signer(self, secret_id: UUID, sealed: str) -> Signer:
         if (found := self._signers.get(secret_id)) is None:

@@ -12,7 +12,7 @@ from asyncpg import Connection, Record
 
 from chassis.declare.app import App
 from webhooks.delivery.line import Line
-from webhooks.delivery.outgoing import Request
+from webhooks.delivery.outgoing import Outgoing, Request
 from webhooks.delivery.window import CHUNK, FeedEvent, Window
 from webhooks.domain.filters import Filter
 from webhooks.domain.lanes import Delivery, Lanes, Progress
@@ -67,6 +67,10 @@ class Replay:
     @property
     def host(self) -> str:
         return self.line.host
+
+    @property
+    def outgoing(self) -> Outgoing:
+        return self.line.outgoing
 
     @property
     def slots(self) -> int:

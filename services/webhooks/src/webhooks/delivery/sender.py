@@ -96,15 +96,22 @@ class Sender:
             skip_auto_headers=("User-Agent", "Accept", "Accept-Encoding"),
         )
 
-    async def post(self, url: str, headers: Mapping[str, str], body: bytes, tls: SSLContext | bool = True) -> Answer:
+    async def post(
+        self,
+        url: str,
+        headers: Mapping[str, str],
+        body: bytes,
+        tls: SSLContext | bool = True,
+        characters_max: int = KEPT_CHARACTERS_MAX,
+    ) -> Answer:
         """Returns how the receiver answered; a failure to connect or to answer in time is an Answer too.
 
-        tls: with the client's certificate of an endpoint that requires one. Raises NotOurs.
+        tls: with the client's certificate of an endpoint that requires one. characters_max: of the answer's body. Raises NotOurs.
         """
         began = time.monotonic()
         try:
             async with self._session.post(url, headers=headers, data=body, allow_redirects=False, ssl=tls) as response:
-                shown = await _beginning(response)
+                shown = (await _beginning(response))[:characters_max]
                 return Answer(
                     response.status, shown, None, time.monotonic() - began, response.headers.get("Retry-After")
                 )
@@ -132,7 +139,7 @@ async def _beginning(response: aiohttp.ClientResponse) -> str:
         response.close()
     if len(read) > READ_BYTES_MAX:
         response.close()
-    return UNPRINTABLE.sub("\N{REPLACEMENT CHARACTER}", read.decode(errors="replace"))[:KEPT_CHARACTERS_MAX]
+    return UNPRINTABLE.sub("\N{REPLACEMENT CHARACTER}", read.decode(errors="replace"))
 
 
 def error_code(error: BaseException) -> str:

@@ -110,11 +110,11 @@ class Config(Frozen):
         return self.types if self.new_types else self.named
 
 
-NOT_DELIVERED_YET: Final = frozenset({"auth.oauth2", "auth.mtls", "batch", "notify_url"})
-"""Fields, and kinds of `auth`, that are validated but that the dispatcher cannot honour: they are refused if stated."""
+NOT_DELIVERED_YET: Final = frozenset({"batch", "notify_url"})
+"""Fields that are validated but that the dispatcher cannot honour: they are refused if stated."""
 
 
 def unsupported(config: Config) -> list[str]:
     """Returns which of NOT_DELIVERED_YET a configuration states."""
     stated = {name for name, field in Config.model_fields.items() if getattr(config, name) != field.default}
-    return sorted(NOT_DELIVERED_YET & {*stated, f"auth.{config.auth.kind}"})
+    return sorted(NOT_DELIVERED_YET & stated)
