@@ -59,6 +59,9 @@ def test_up_starts_servers_alone_then_the_services_beside_them_and_down_stops_al
     )
     with urllib.request.urlopen(request, timeout=30) as answer:
         assert json.load(answer)["items"] == []
+    register = whole[whole.index(f"  KEY={keys['webhooks']}") :]
+    registered = subprocess.run(["bash", "-c", register], capture_output=True, check=True)
+    assert json.loads(registered.stdout)["status"] == "pending"
 
     assert "starting" not in run("up")
     assert json.loads((DIRECTORY / "system.json").read_text()) == members

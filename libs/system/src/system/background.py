@@ -36,6 +36,7 @@ EXAMPLE_ORDER = {
     ],
     "totals": {"shipping_minor": 300, "grand_minor": 2200},
 }
+EXAMPLE_ENDPOINT = {"url": "http://127.0.0.1:9000/", "types": ["orders.*"]}
 
 
 def up(
@@ -138,7 +139,7 @@ def _write_keys(path: Path, keys: dict[str, str]) -> None:
 
 
 def _print_services(recorded: Recorded, keys_file: Path) -> None:
-    """Prints addresses, keys, and the lines that place an order and list the orders."""
+    """Prints addresses, keys, and the lines that place an order, list the orders and register an endpoint."""
     keys = _read_keys(keys_file)
     for name, member in recorded.members.items():
         print(f"  {name:<12} {member['url']}  {keys.get(name, '')}")
@@ -147,4 +148,8 @@ def _print_services(recorded: Recorded, keys_file: Path) -> None:
     print(f"  KEY={keys.get('orders', '')}")
     print(f"  curl -s {orders}/v1/orders -H \"Authorization: Bearer $KEY\" -H 'Idempotency-Key: my-1' \\")
     print(f"    -H 'Content-Type: application/json' -d '{json.dumps(EXAMPLE_ORDER)}'")
-    print(f'  curl -s "{orders}/v1/orders?limit=10" -H "Authorization: Bearer $KEY"', flush=True)
+    print(f'  curl -s "{orders}/v1/orders?limit=10" -H "Authorization: Bearer $KEY"')
+    print("\n  Register an endpoint for webhooks, on this machine too; docs/endpoints.md describes how to verify it:\n")
+    print(f"  KEY={keys.get('webhooks', '')}")
+    print(f'  curl -s {recorded.members["webhooks"]["url"]}/v1/endpoints -H "Authorization: Bearer $KEY" \\')
+    print(f"    -H 'Content-Type: application/json' -d '{json.dumps(EXAMPLE_ENDPOINT)}'", flush=True)
