@@ -48,11 +48,11 @@ returning event_id"""
 
 @dataclass
 class Measured:
-    """Of one run."""
+    """The figures of one run."""
 
     fed_per_second: float
     cpu_us_per_fed: float
-    """Of the process; PostgreSQL's own is apart."""
+    """That of the process; the CPU of PostgreSQL is apart."""
     read_per_second: float
     cpu_us_per_read: float
     sent_p50_ms: float
@@ -60,7 +60,7 @@ class Measured:
     sent_p99_ms: float
     delivered_per_second: float
     cpu_us_per_delivery: float
-    """Of the process, its log of attempts included; PostgreSQL's own is apart."""
+    """That of the process, its log of attempts included; the CPU of PostgreSQL is apart."""
     postgres_us_per_delivery: float
     dead_over_live: float
     """p99 of nine receivers while a tenth is dead, over their p99 while it is not there."""
