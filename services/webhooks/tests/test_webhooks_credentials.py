@@ -25,7 +25,7 @@ from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption,
 from cryptography.x509.oid import NameOID
 from webhooks_delivery import serving
 
-from webhooks import certificates
+from webhooks import certificates, verification
 from webhooks.delivery import credentials
 from webhooks.delivery.outgoing import Outgoing, Request
 from webhooks.delivery.sender import Answer, Sender
@@ -121,11 +121,12 @@ async def test_the_receiver_sees_the_certificate_of_each_endpoint(
         other, _ = outgoing(url, mtls(*clients.issue("other")))
         for sending in (one, other, one):  # the connection of one endpoint is never another's
             assert (await sending.send(sender, request)).status == 204
+        assert await verification.failure_of(sender, VAULT, "st_1", ENDPOINT, one._endpoint) is None
         stranger, _ = outgoing(url, mtls(*Authority().issue("stranger")))
         refused = await stranger.send(sender, request), await sender.post(url, {}, b"{}", ssl.create_default_context())
         for answer in refused:  # TLS 1.3 refuses after the handshake of the client
             assert answer.status is None and answer.error in ("tls_failed", "connection_lost")
-    assert seen == ["one", "other", "one"]
+    assert seen == ["one", "other", "one", "one"]
 
 
 async def test_a_receiver_that_shows_no_trusted_certificate_gets_nothing(

@@ -31,8 +31,8 @@ async def failure_of(
     """Returns what is wrong with the receiver's answer; None: it expects events. Raises `vault.Unreadable`."""
     now, message_id, challenge = datetime.now(UTC), f"msg_{uuid4().hex}", secrets.token_urlsafe(24)
     body = orjson.dumps(_request(store_id, endpoint_id, message_id, challenge, now))
-    request = Outgoing(endpoint_id, endpoint, vault).signed(body, message_id, now)
-    answer = await sender.post(request.url, request.headers, request.body)
+    outgoing = Outgoing(endpoint_id, endpoint, vault)
+    answer = await outgoing.send(sender, outgoing.signed(body, message_id, now))
     if answer.status is None:
         return Failure(f"the receiver did not answer: {answer.error}", error=answer.error)
     if not answer.succeeded:

@@ -29,23 +29,6 @@ class Credentials(Protocol):
         """Send a request that identifies itself; that it cannot is an Answer without a status. Raises `sender.NotOurs`."""
 
 
-class Identified(Sender):
-    """Sends for one endpoint: each request carries its credentials. Who made `sender` closes it."""
-
-    def __init__(self, sender: Sender, credentials: Credentials) -> None:
-        self._sender, self._credentials = sender, credentials
-
-    async def post(
-        self,
-        url: str,
-        headers: Mapping[str, str],
-        body: bytes,
-        tls: ssl.SSLContext | bool = True,
-        characters_max: int = KEPT_CHARACTERS_MAX,
-    ) -> Answer:
-        return await self._credentials.post(self._sender, url, headers, body)
-
-
 def credentials_of(auth: Auth, opened: Callable[[str], str]) -> Credentials:
     """opened: decrypts a secret value. Raises what it raises."""
     match auth:
