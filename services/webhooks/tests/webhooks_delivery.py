@@ -89,7 +89,7 @@ async def serving(
     """A server on a port of its own of 127.0.0.1; yields its URL."""
     app = web.Application()
     app.router.add_post("/hook", handler)
-    runner = web.AppRunner(app, shutdown_timeout=0)
+    runner = web.AppRunner(app, shutdown_timeout=0.1)  # 0 would wait for a handler without limit
     await runner.setup()
     try:
         await web.TCPSite(runner, "127.0.0.1", 0, ssl_context=tls).start()
