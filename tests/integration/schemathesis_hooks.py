@@ -25,6 +25,8 @@ RULES: Final = frozenset({
 """Rules with a code of their own."""
 RECEIVER: Final = {"url": "http://127.0.0.1:9/hooks", "types": [], "where": [], "secret": None}
 """Fields of an endpoint: with made-up values it would always be refused. Nothing listens there."""
+REPLAYED: Final = {"from": "2026-11-28T00:00:00Z", "to": None}
+"""Places in the feed: a cursor or a time, which a made-up text is not."""
 WAIT_SECONDS_MAX: Final = 1.0
 """A longer `timeout` would only pass the time."""
 
@@ -52,7 +54,8 @@ def before_call(context: Any, case: Any, kwargs: Any) -> None:
     if case.operation.path == "/v1/markets/{code}" and isinstance(case.body, dict) and "terms" in case.body:
         case.body["terms"]["code"] = case.path_parameters["code"]
     if case.operation.path.startswith("/v1/endpoints") and isinstance(case.body, dict):
-        case.body |= {name: value for name, value in RECEIVER.items() if name in case.body}
+        usable = REPLAYED if case.operation.path.endswith("/replay") else RECEIVER
+        case.body |= {name: value for name, value in usable.items() if name in case.body}
 
 
 def _is_made_up(cursor: object, *, of_feed: bool) -> bool:

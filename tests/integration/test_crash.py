@@ -7,7 +7,7 @@ from collections import Counter
 
 import pytest
 
-from chassis.crash import POINTS
+from chassis.crash import OF_MESSAGES
 from system.processes import SAGA
 from tests.integration.shop import Options, Shop
 
@@ -26,12 +26,10 @@ SHOP = Options(
 )
 ONLY_PAYMENTS = {"before_gateway_call", "after_gateway_call", "before_report"}
 """Only payments makes external calls."""
-ONLY_WEBHOOKS = {"after_send", "before_flush", "after_flush"}
-"""Its deliveries: test_webhooks.py."""
 ORDERS = 20
 
 
-@pytest.mark.parametrize("point", [point for point in POINTS if point not in ONLY_WEBHOOKS])
+@pytest.mark.parametrize("point", OF_MESSAGES)
 async def test_services_that_die_at_a_point_lose_nothing_and_repeat_nothing(point: str, shop: Shop) -> None:
     """Promise 1. Each service dies at the point with status 137 and restarts: every order settles and is charged once."""
     names = ["payments"] if point in ONLY_PAYMENTS else SAGA

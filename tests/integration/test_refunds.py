@@ -9,7 +9,7 @@ from typing import Any
 import aiohttp
 import pytest
 
-from chassis.crash import POINTS
+from chassis.crash import OF_MESSAGES
 from system.processes import SAGA
 from tests.integration.shop import Options, Shop
 from tests.integration.test_crash import ONLY_PAYMENTS
@@ -128,7 +128,7 @@ async def test_a_refund_that_is_given_up_leaves_its_money_to_refund(shop: Shop) 
     await shop.assert_promises()
 
 
-@pytest.mark.parametrize("point", POINTS)
+@pytest.mark.parametrize("point", OF_MESSAGES)
 async def test_a_refund_goes_back_and_is_credited_once_when_services_die(point: str, shop: Shop) -> None:
     """Promise 1. Every service that a refund passes dies at the point and restarts."""
     orders = await shipped(shop, 3)

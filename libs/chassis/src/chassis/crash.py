@@ -14,7 +14,9 @@ from types import FrameType
 from typing import Final
 from uuid import UUID
 
-POINTS: Final = (
+OF_DELIVERIES: Final = ("after_send", "before_flush", "after_flush")
+"""Points that only webhooks passes, when it delivers."""
+OF_MESSAGES: Final = (
     "before_commit",
     "after_commit",
     "mid_batch",
@@ -24,10 +26,8 @@ POINTS: Final = (
     "before_gateway_call",
     "after_gateway_call",
     "before_report",
-    "after_send",
-    "before_flush",
-    "after_flush",
 )
+POINTS: Final = (*OF_MESSAGES, *OF_DELIVERIES)
 
 _service = ""
 _left: dict[str, int] = {}
