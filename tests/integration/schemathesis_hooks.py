@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import re
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from typing import Any, Final
 
 import schemathesis
@@ -25,8 +25,8 @@ RULES: Final = frozenset({
 """Rules with a code of their own."""
 RECEIVER: Final = {"url": "http://127.0.0.1:9/hooks", "types": [], "where": [], "secret": None}
 """Fields of an endpoint: with made-up values it would always be refused. Nothing listens there."""
-REPLAYED: Final = {"from": "2026-11-28T00:00:00Z", "to": None}
-"""Places in the feed: a cursor or a time, which a made-up text is not."""
+REPLAYED: Final = {"from": (datetime.now(UTC) - timedelta(hours=1)).isoformat(), "to": None}
+"""Places in the feed: a cursor or a time that the feed still holds, which a made-up text is not."""
 WAIT_SECONDS_MAX: Final = 1.0
 """A longer `timeout` would only pass the time."""
 
@@ -43,6 +43,8 @@ def before_call(context: Any, case: Any, kwargs: Any) -> None:
         for name, of_feed in (("cursor", False), ("after", True)):
             if _is_made_up(case.query.get(name), of_feed=of_feed):
                 del case.query[name]
+    if _is_made_up(case.headers.get("Last-Event-ID"), of_feed=True):
+        del case.headers["Last-Event-ID"]
     if isinstance(case.query, dict) and isinstance(timeout := case.query.get("timeout"), int | float):
         case.query["timeout"] = min(timeout, WAIT_SECONDS_MAX) if timeout <= 30 else timeout
     if isinstance(case.body, dict | list | float):

@@ -67,8 +67,9 @@ def routes(app: App) -> APIRouter:
         if (wrong := event_types.unknown(types)) is not None:
             raise invalid(Invalid("query", "/types", f"Value error, {wrong.detail}"))
         is_stream = MEDIA_TYPE in request.headers.get("accept", "")
-        given = last_event_id if is_stream and last_event_id is not None else after
-        place, rewound = await reader.resume(Place(*found) if (found := CURSORS.after(given)) is not None else None)
+        from_query, from_header = CURSORS.after(after), CURSORS.after(last_event_id)
+        found = from_header if is_stream and from_header is not None else from_query
+        place, rewound = await reader.resume(Place(*found) if found is not None else None)
         personal, wanted = who.may(PERSONAL), event_types.wanted(types)
         headers = {REWOUND: "true"} if rewound else {}
         if is_stream:
