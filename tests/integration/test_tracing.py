@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import signal
 from collections.abc import AsyncIterator, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -39,6 +40,8 @@ class InProcess(Shop):
 
     async def open(self) -> None:
         self._loop = asyncio.get_running_loop()
+        # A part that falls ends its process by SIGTERM. Here that is the test's process, which has to live to show the log.
+        self._loop.add_signal_handler(signal.SIGTERM, lambda: None)
         self._servers: list[tuple[uvicorn.Server, asyncio.Task[None]]] = []
         await super().open()
 
@@ -60,6 +63,7 @@ class InProcess(Shop):
         for running, _ in self._servers:
             running.should_exit = True
         await asyncio.gather(*(task for _, task in self._servers))
+        self._loop.remove_signal_handler(signal.SIGTERM)
 
 
 class _Server(uvicorn.Server):

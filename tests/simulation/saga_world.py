@@ -23,7 +23,8 @@ from contracts.limits import JOURNAL_BYTES_MAX
 from contracts.orders import MarketTerms
 from contracts.registry import MESSAGES, is_published, topic_of
 from contracts.snapshot import Address
-from fulfillment.domain.fulfillment import Fulfillment, Ship
+from fulfillment.domain.decisions import Ship
+from fulfillment.domain.fulfillment import Fulfillment
 from fulfillment.domain.stock import Stock, StockKey
 from fulfillment.handlers import SERVICE as FULFILLMENT
 from invoicing.domain.billing import Billings, DocumentKey

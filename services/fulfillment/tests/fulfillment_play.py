@@ -49,7 +49,8 @@ from contracts.fulfillment import (
     WantedLine,
 )
 from contracts.snapshot import Address
-from fulfillment.domain.fulfillment import Deliver, Fulfillment, Ship
+from fulfillment.domain.decisions import Deliver, Ship
+from fulfillment.domain.fulfillment import Fulfillment
 from fulfillment.domain.stock import FilledShelf, SetStock, Stock, StockKey, stock_item_id
 from fulfillment.handlers import SERVICE
 from fulfillment.handlers import STOCK as SHELF

@@ -387,7 +387,7 @@ def test_a_shipment_that_becomes_empty_is_cancelled(house: House) -> None:
 def test_the_document_has_no_room_for_emptied_shipments(house: House) -> None:
     house.given(count("A", 9), reserve("r1", ("A", 1)), start("s1"), extend("e1", ("2", "A", 1), at=("main",)))
     house.given(reduce("d1", ("1", 1), ("2", 1)))
-    from fulfillment.domain.fulfillment import compact
+    from fulfillment.domain.folds import compact
 
     assert statuses(house) == ["cancelled"]
     assert compact(house.order()).shipments == ()

@@ -52,7 +52,8 @@ from contracts.limits import LOCATIONS_MAX, ORDER_LINES_MAX
 from contracts.registry import MESSAGES
 from contracts.snapshot import Address
 from fulfillment import store
-from fulfillment.domain.fulfillment import Fulfillment, evolve
+from fulfillment.domain.folds import evolve
+from fulfillment.domain.fulfillment import Fulfillment
 from fulfillment.domain.stock import Stock, StockKey, StockSet
 from fulfillment.handlers import SERVICE
 from fulfillment.handlers import STOCK as SHELF

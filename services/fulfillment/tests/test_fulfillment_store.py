@@ -12,7 +12,8 @@ from fulfillment_play import STORE, line, uid
 from chassis.declare.service import Change
 from contracts.fulfillment import PlacedLine, Reserved, ShipmentPlan, Started, StockTotals
 from fulfillment import store
-from fulfillment.domain.fulfillment import Fulfillment, evolve
+from fulfillment.domain.folds import evolve
+from fulfillment.domain.fulfillment import Fulfillment
 from fulfillment.domain.stock import FilledShelf, Stock, StockKey
 
 

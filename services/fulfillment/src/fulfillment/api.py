@@ -16,7 +16,8 @@ from chassis.http.commands import CHANGE, etag
 from chassis.http.paging import Cursor, Cursors, Limit, Page
 from chassis.http.problems import Problem, answers, known, unavailable
 from contracts.base import Code, Frozen, Id, Quantity, Text, Timestamp
-from fulfillment.domain.fulfillment import Deliver, Fulfillment, Ship, Shipment, ShipmentStatus
+from fulfillment.domain.decisions import Deliver, Ship
+from fulfillment.domain.fulfillment import Fulfillment, Shipment, ShipmentStatus
 from fulfillment.domain.stock import SetStock, StockItem, stock_item_id
 from fulfillment.responses import CountsWritten, FulfillmentShown, ShipmentRow, ShipmentShown, StockShown
 from fulfillment.tables import FULFILLMENTS, SHIPMENTS, STOCK, STOCK_ITEMS

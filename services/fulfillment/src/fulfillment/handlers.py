@@ -7,8 +7,9 @@ from pathlib import Path
 from chassis.declare.service import Aggregate, Service, Share, on
 from contracts.fulfillment import CancelShipments, Extend, Reduce, Release, Reserve, Restock, Resume, Start, Suspend
 from fulfillment import api, store, tables
-from fulfillment.domain import changes, fulfillment, stock
-from fulfillment.domain.fulfillment import Deliver, Fulfillment, Ship
+from fulfillment.domain import changes, decisions, folds, stock
+from fulfillment.domain.decisions import Deliver, Ship
+from fulfillment.domain.fulfillment import Fulfillment, new_fulfillment
 from fulfillment.domain.stock import SetStock, StockItem
 from fulfillment.settings import Settings
 
@@ -16,24 +17,24 @@ FULFILLMENTS = Aggregate(
     table="fulfillments",
     key="order_id",
     state=Fulfillment,
-    initial=fulfillment.new_fulfillment,
-    evolve=fulfillment.evolve,
+    initial=new_fulfillment,
+    evolve=folds.evolve,
     handlers=(
-        on(Reserve, fulfillment.reserve),  # fulfillment.commands.v1
-        on(Release, fulfillment.release),
-        on(Start, fulfillment.start),
-        on(CancelShipments, fulfillment.cancel),
+        on(Reserve, decisions.reserve),  # fulfillment.commands.v1
+        on(Release, decisions.release),
+        on(Start, decisions.start),
+        on(CancelShipments, decisions.cancel),
         on(Suspend, changes.suspend),  # an order that was placed
         on(Resume, changes.resume),
         on(Extend, changes.extend),
         on(Reduce, changes.reduce),
         on(Restock, changes.restock),
-        on(Ship, fulfillment.ship),  # the warehouse, over HTTP
-        on(Deliver, fulfillment.deliver),
+        on(Ship, decisions.ship),  # the warehouse, over HTTP
+        on(Deliver, decisions.deliver),
     ),
     columns={"status": ("text", lambda state: state.status)},
     rows=store.rows,
-    compact=fulfillment.compact,
+    compact=folds.compact,
 )
 
 STOCK_ITEMS = Aggregate(
@@ -52,7 +53,7 @@ STOCK_ITEMS = Aggregate(
 
 STOCK = Share(
     name="stock",
-    needs=fulfillment.needs,
+    needs=decisions.needs,
     load=store.load_stock,
     touched=stock.touched,
     evolve=stock.evolve,

@@ -27,7 +27,9 @@ from contracts.fulfillment import (
 )
 from contracts.limits import SUSPENSIONS_MAX
 from contracts.snapshot import Address
-from fulfillment.domain.fulfillment import Fulfillment, answer, evolve, find, fulfilled, planned
+from fulfillment.domain.decisions import answer, find, fulfilled, planned
+from fulfillment.domain.folds import evolve
+from fulfillment.domain.fulfillment import Fulfillment
 from fulfillment.domain.pieces import added, of, summed
 
 # -- shipping stops and goes on -------------------------------------------------------------------------------------
