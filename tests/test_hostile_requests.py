@@ -50,6 +50,8 @@ KEYS: Final = {"order_id", "endpoint_id"}
 """A journal is read by one of them."""
 HEADERS: Final = {
     "x-store-id": [b"bad store!", b"", b"x" * 5_000, b"demo|x", "é".encode(), b"demo\xff", b"demo\n", b"a\0b", b"demo"],
+    "x-act-as": [b"ann", b"", b"x" * 256, "é".encode(), b"\xff", b"a\0b", b"'; drop table orders;--"],
+    "x-act-as-scopes": [b"*", b"", b"\xff", b"a\0b", b"x " * 5_000],
     "idempotency-key": [b"k" * 255, b"k" * 256, b"", "é".encode(), b"\xff", b"a\0b", b"'; drop table orders;--"],
     "traceparent": [b"00-" + b"a" * 300, b"\xff", b"", b"00-" + b"0" * 32 + b"-" + b"0" * 16 + b"-01"],
     "authorization": [b"Bearer \xff", b"Bearer tw_a\0b_c", b"Bearer tw__", b"Basic x", b"Bearer " + b"x" * 5_000],
@@ -114,7 +116,7 @@ async def client(request: pytest.FixtureRequest) -> AsyncIterator[Client]:
     await migrated(service, url)
     app = App(service, service.settings(database_url=url), "api")
     shell = asyncio.create_task(app.shell.run())
-    yield Client(app, await app.keys.create(None, "Müller Söhne", ["*"]))
+    yield Client(app, await app.keys.create(None, "Müller Söhne", ["*", "act_as"]))
     shell.cancel()
     await asyncio.gather(shell, return_exceptions=True)
     await app.database.close()

@@ -9,7 +9,7 @@ import dataclasses
 import json
 import re
 import time
-from collections.abc import AsyncIterator, Container
+from collections.abc import AsyncIterator, Container, Iterable
 from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime, timedelta
 from threading import Barrier, Event
@@ -20,12 +20,15 @@ import pytest
 import pytest_asyncio
 from chassis_counter import SERVICE, STORE, Stick, World, plus
 from fastapi import APIRouter, Depends, FastAPI, Request, Response
+from hypothesis import given
+from hypothesis import strategies as st
 from sqlalchemy import text
 from structlog.testing import capture_logs
 
 from chassis.batch.errors import OutcomeUnknown
 from chassis.batch.parking import Rejected
 from chassis.declare.app import About, Principal
+from chassis.http.auth import acting
 from chassis.http.bodies import BODY_BYTES_MAX
 from chassis.http.commands import ANY_VERSION, CHANGE, idempotency_key, if_match
 from chassis.http.openapi import describe
@@ -96,6 +99,52 @@ def test_an_idempotency_key_is_printable_ascii(header: str) -> None:
     with pytest.raises(Problem) as raised:
         idempotency_key(with_header("idempotency-key", header))
     assert (raised.value.status, raised.value.code) == (400, "idempotency_key_invalid")
+
+
+# -- who acts, pure ---------------------------------------------------------------------------------------------------
+
+SCOPES = st.frozensets(st.sampled_from(("counter.edit", "counter.view", "personal.view", "*")))
+
+
+def key_with(scopes: Iterable[str]) -> Principal:
+    return Principal("console", STORE, frozenset(scopes))
+
+
+@given(of_key=SCOPES, of_person=SCOPES)
+def test_a_person_has_the_scopes_that_both_the_key_and_the_person_have(
+    of_key: frozenset[str], of_person: frozenset[str]
+) -> None:
+    key = key_with({*of_key, "act_as"})
+    person = acting(key, "ann|1", " ".join(of_person))
+    for scope in ("counter.edit", "counter.view", "personal.view", "other"):
+        assert person.may(scope) == (key.may(scope) and key_with(of_person).may(scope))
+    assert (person.actor, person.via, person.store_id) == ("person:ann|1", "api-key:console", STORE)
+
+
+def test_without_the_headers_a_key_acts_for_itself() -> None:
+    key = key_with({"counter.edit", "act_as"})
+    assert acting(key, None, None) is key
+
+
+@pytest.mark.parametrize(("subject", "scopes"), [("ann", "counter.edit"), ("ann", None), (None, ""), ("", "")])
+def test_a_key_acts_for_a_person_only_by_a_scope_that_all_scopes_do_not_include(
+    subject: str | None, scopes: str | None
+) -> None:
+    with pytest.raises(Problem) as raised:
+        acting(key_with({"*"}), subject, scopes)
+    assert (raised.value.status, raised.value.code) == (403, "actor_forbidden")
+
+
+@pytest.mark.parametrize(("subject", "scopes"), [
+    ("ann", None), (None, "counter.edit"), ("", "counter.edit"), (" ann", ""), ("\xe9", ""), ("a\tb", ""), ("ann\n", ""),
+    ("a" * 256, ""), ("ann", "counter.edit,counter.view"), ("ann", "\xe9"), ("ann", "counter.edit\n"),
+])  # fmt: skip
+def test_it_is_refused_to_act_for_a_person_whose_subject_or_scopes_cannot_be_read(
+    subject: str | None, scopes: str | None
+) -> None:
+    with pytest.raises(Problem) as raised:
+        acting(key_with({"*", "act_as"}), subject, scopes)
+    assert (raised.value.status, raised.value.code) == (400, "actor_invalid")
 
 
 # -- the application --------------------------------------------------------------------------------------------------
@@ -202,6 +251,37 @@ async def test_a_key_is_needed_a_known_one_with_the_scope_and_it_acts_for_its_st
     assert (await client("POST", path, key=may, x_store_id="st_2")).json == {"total": 15}
     for header in ("", "no store"):
         assert (await client("POST", path, key=may, x_store_id=header)).json["type"] == "/problems/store_invalid"
+
+
+@pytest.mark.real
+async def test_what_a_key_does_for_a_person_is_recorded_with_both(client: Client, world: World) -> None:
+    counter = uuid4()
+    path, key = f"/v1/count/{counter}/5", await client.app.keys.create(None, "console", ["counter.edit", "act_as"])
+
+    async def act(person: str, scopes: str) -> Answer:
+        named = {"x_act_as": person, "x_act_as_scopes": scopes, "x_store_id": STORE, "idempotency_key": "same"}
+        return await client("POST", path, key=key, **named)
+
+    with capture_logs() as logs:
+        assert [(await act("ann", "counter.edit")).json for _ in range(2)] == [{"total": 5}] * 2
+    line = {"event": "acted", "actor": "person:ann", "via": "api-key:console", "method": "POST", "path": path}
+    assert [entry.items() >= line.items() for entry in logs] == [True, True]
+    assert (await act("ben", "counter.edit other")).json == {"total": 10}, "another person's key is another request"
+    told = [await act("ann", "counter.view"), await act("ann", ""), await act("", "counter.edit")]
+    assert [(answer.status, answer.json["type"]) for answer in told] == [
+        (403, "/problems/scope_missing"), (403, "/problems/scope_missing"), (400, "/problems/actor_invalid"),
+    ]  # fmt: skip
+    other = await client.app.keys.create(STORE, "till", ["*"])
+    told = [await client("POST", path, key=other, x_act_as="ann", x_act_as_scopes="*")]
+    assert [(answer.status, answer.json["type"]) for answer in told] == [(403, "/problems/actor_forbidden")]
+    await client("POST", path, key=other)
+    journaled = await world.rows("select actor, via from journal where key = $1 order by id", counter)
+    assert [tuple(row) for row in journaled] == [
+        ("person:ann", "api-key:console"), ("person:ben", "api-key:console"), ("api-key:till", None),
+    ]  # fmt: skip
+    reader = await client.app.keys.create(STORE, "reader", ["journal.view"])
+    shown = (await client("GET", f"/v1/journal?order_id={counter}", key=reader)).json["items"]
+    assert [(one["actor"], one["via"]) for one in shown] == [tuple(row) for row in journaled]
 
 
 @pytest.mark.real

@@ -166,11 +166,11 @@ closed_operations_written as (
 ),
 written as (
   insert into journal (key, store_id, aggregate, revision, version, type, message_id, operation_id, topic,
-      actor, cause_type, cause_id, correlation_id, traceparent, payload, day, at)
+      actor, cause_type, cause_id, correlation_id, traceparent, payload, via, day, at)
   select unnest($38::uuid[]), unnest($39::text[]), unnest($40::text[]), unnest($41::int[]),
       unnest($42::int[]), unnest($43::text[]), unnest($44::uuid[]), unnest($45::uuid[]), unnest($46::text[]),
       unnest($47::text[]), unnest($48::text[]), unnest($49::uuid[]), unnest($50::text[]), unnest($51::text[]),
-      unnest($52::text[]), ($53::timestamptz at time zone 'UTC')::date, $53::timestamptz
+      unnest($52::text[]), unnest($53::text[]), ($54::timestamptz at time zone 'UTC')::date, $54::timestamptz
   returning day, id, topic
 ),
 pointed as (
@@ -182,25 +182,25 @@ pointed as (
   returning id, journal_id
 ),
 gone as (
-  delete from timers using unnest($54::text[], $55::uuid[]) as u(a, k) where aggregate = u.a and key = u.k
+  delete from timers using unnest($55::text[], $56::uuid[]) as u(a, k) where aggregate = u.a and key = u.k
 ),
 armed as (
   insert into timers (aggregate, key, due_at)
   select *
-  from unnest($56::text[], $57::uuid[], $58::timestamptz[])
+  from unnest($57::text[], $58::uuid[], $59::timestamptz[])
   on conflict (aggregate, key) do update
   set due_at = excluded.due_at
 ),
 read as (
   insert into consumer_offsets (topic, partition, next_offset)
   select *
-  from unnest($59::text[], $60::int[], $61::bigint[])
+  from unnest($60::text[], $61::int[], $62::bigint[])
   on conflict (topic, partition) do update
   set next_offset = excluded.next_offset, crashes = case when excluded.next_offset >
       consumer_offsets.tried_offset then 0 else consumer_offsets.crashes end
 ),
 held as (
-  select key from parked_keys where key = any($62::uuid[])
+  select key from parked_keys where key = any($63::uuid[])
 )
 select array(select key from held), array(select id from pointed order by id),
     array(select journal_id from pointed order by id), array[(select count(*) from fulfillments_saved),
@@ -251,11 +251,11 @@ closed_operations_written as (
 ),
 written as (
   insert into journal (key, store_id, aggregate, revision, version, type, message_id, operation_id, topic,
-      actor, cause_type, cause_id, correlation_id, traceparent, payload, day, at)
+      actor, cause_type, cause_id, correlation_id, traceparent, payload, via, day, at)
   select unnest($20::uuid[]), unnest($21::text[]), unnest($22::text[]), unnest($23::int[]),
       unnest($24::int[]), unnest($25::text[]), unnest($26::uuid[]), unnest($27::uuid[]), unnest($28::text[]),
       unnest($29::text[]), unnest($30::text[]), unnest($31::uuid[]), unnest($32::text[]), unnest($33::text[]),
-      unnest($34::text[]), ($35::timestamptz at time zone 'UTC')::date, $35::timestamptz
+      unnest($34::text[]), unnest($35::text[]), ($36::timestamptz at time zone 'UTC')::date, $36::timestamptz
   returning day, id, topic
 ),
 pointed as (
@@ -267,25 +267,25 @@ pointed as (
   returning id, journal_id
 ),
 gone as (
-  delete from timers using unnest($36::text[], $37::uuid[]) as u(a, k) where aggregate = u.a and key = u.k
+  delete from timers using unnest($37::text[], $38::uuid[]) as u(a, k) where aggregate = u.a and key = u.k
 ),
 armed as (
   insert into timers (aggregate, key, due_at)
   select *
-  from unnest($38::text[], $39::uuid[], $40::timestamptz[])
+  from unnest($39::text[], $40::uuid[], $41::timestamptz[])
   on conflict (aggregate, key) do update
   set due_at = excluded.due_at
 ),
 read as (
   insert into consumer_offsets (topic, partition, next_offset)
   select *
-  from unnest($41::text[], $42::int[], $43::bigint[])
+  from unnest($42::text[], $43::int[], $44::bigint[])
   on conflict (topic, partition) do update
   set next_offset = excluded.next_offset, crashes = case when excluded.next_offset >
       consumer_offsets.tried_offset then 0 else consumer_offsets.crashes end
 ),
 held as (
-  select key from parked_keys where key = any($44::uuid[])
+  select key from parked_keys where key = any($45::uuid[])
 )
 select array(select key from held), array(select id from pointed order by id),
     array(select journal_id from pointed order by id),

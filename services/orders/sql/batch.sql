@@ -144,11 +144,11 @@ closed_operations_written as (
 ),
 written as (
   insert into journal (key, store_id, aggregate, revision, version, type, message_id, operation_id, topic,
-      actor, cause_type, cause_id, correlation_id, traceparent, payload, day, at)
+      actor, cause_type, cause_id, correlation_id, traceparent, payload, via, day, at)
   select unnest($70::uuid[]), unnest($71::text[]), unnest($72::text[]), unnest($73::int[]),
       unnest($74::int[]), unnest($75::text[]), unnest($76::uuid[]), unnest($77::uuid[]), unnest($78::text[]),
       unnest($79::text[]), unnest($80::text[]), unnest($81::uuid[]), unnest($82::text[]), unnest($83::text[]),
-      unnest($84::text[]), ($85::timestamptz at time zone 'UTC')::date, $85::timestamptz
+      unnest($84::text[]), unnest($85::text[]), ($86::timestamptz at time zone 'UTC')::date, $86::timestamptz
   returning day, id, topic
 ),
 pointed as (
@@ -160,25 +160,25 @@ pointed as (
   returning id, journal_id
 ),
 gone as (
-  delete from timers using unnest($86::text[], $87::uuid[]) as u(a, k) where aggregate = u.a and key = u.k
+  delete from timers using unnest($87::text[], $88::uuid[]) as u(a, k) where aggregate = u.a and key = u.k
 ),
 armed as (
   insert into timers (aggregate, key, due_at)
   select *
-  from unnest($88::text[], $89::uuid[], $90::timestamptz[])
+  from unnest($89::text[], $90::uuid[], $91::timestamptz[])
   on conflict (aggregate, key) do update
   set due_at = excluded.due_at
 ),
 read as (
   insert into consumer_offsets (topic, partition, next_offset)
   select *
-  from unnest($91::text[], $92::int[], $93::bigint[])
+  from unnest($92::text[], $93::int[], $94::bigint[])
   on conflict (topic, partition) do update
   set next_offset = excluded.next_offset, crashes = case when excluded.next_offset >
       consumer_offsets.tried_offset then 0 else consumer_offsets.crashes end
 ),
 held as (
-  select key from parked_keys where key = any($94::uuid[])
+  select key from parked_keys where key = any($95::uuid[])
 )
 select array(select key from held), array(select id from pointed order by id),
     array(select journal_id from pointed order by id), array[(select count(*) from orders_saved),

@@ -124,11 +124,11 @@ closed_operations_written as (
 ),
 written as (
   insert into journal (key, store_id, aggregate, revision, version, type, message_id, operation_id, topic,
-      actor, cause_type, cause_id, correlation_id, traceparent, payload, day, at)
+      actor, cause_type, cause_id, correlation_id, traceparent, payload, via, day, at)
   select unnest($40::uuid[]), unnest($41::text[]), unnest($42::text[]), unnest($43::int[]),
       unnest($44::int[]), unnest($45::text[]), unnest($46::uuid[]), unnest($47::uuid[]), unnest($48::text[]),
       unnest($49::text[]), unnest($50::text[]), unnest($51::uuid[]), unnest($52::text[]), unnest($53::text[]),
-      unnest($54::text[]), ($55::timestamptz at time zone 'UTC')::date, $55::timestamptz
+      unnest($54::text[]), unnest($55::text[]), ($56::timestamptz at time zone 'UTC')::date, $56::timestamptz
   returning day, id, topic
 ),
 pointed as (
@@ -140,25 +140,25 @@ pointed as (
   returning id, journal_id
 ),
 gone as (
-  delete from timers using unnest($56::text[], $57::uuid[]) as u(a, k) where aggregate = u.a and key = u.k
+  delete from timers using unnest($57::text[], $58::uuid[]) as u(a, k) where aggregate = u.a and key = u.k
 ),
 armed as (
   insert into timers (aggregate, key, due_at)
   select *
-  from unnest($58::text[], $59::uuid[], $60::timestamptz[])
+  from unnest($59::text[], $60::uuid[], $61::timestamptz[])
   on conflict (aggregate, key) do update
   set due_at = excluded.due_at
 ),
 read as (
   insert into consumer_offsets (topic, partition, next_offset)
   select *
-  from unnest($61::text[], $62::int[], $63::bigint[])
+  from unnest($62::text[], $63::int[], $64::bigint[])
   on conflict (topic, partition) do update
   set next_offset = excluded.next_offset, crashes = case when excluded.next_offset >
       consumer_offsets.tried_offset then 0 else consumer_offsets.crashes end
 ),
 held as (
-  select key from parked_keys where key = any($64::uuid[])
+  select key from parked_keys where key = any($65::uuid[])
 )
 select array(select key from held), array(select id from pointed order by id),
     array(select journal_id from pointed order by id), array[(select count(*) from ledgers_saved),

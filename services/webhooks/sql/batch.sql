@@ -128,11 +128,11 @@ closed_operations_written as (
 ),
 written as (
   insert into journal (key, store_id, aggregate, revision, version, type, message_id, operation_id, topic,
-      actor, cause_type, cause_id, correlation_id, traceparent, payload, day, at)
+      actor, cause_type, cause_id, correlation_id, traceparent, payload, via, day, at)
   select unnest($23::uuid[]), unnest($24::text[]), unnest($25::text[]), unnest($26::int[]),
       unnest($27::int[]), unnest($28::text[]), unnest($29::uuid[]), unnest($30::uuid[]), unnest($31::text[]),
       unnest($32::text[]), unnest($33::text[]), unnest($34::uuid[]), unnest($35::text[]), unnest($36::text[]),
-      unnest($37::text[]), ($38::timestamptz at time zone 'UTC')::date, $38::timestamptz
+      unnest($37::text[]), unnest($38::text[]), ($39::timestamptz at time zone 'UTC')::date, $39::timestamptz
   returning day, id, topic
 ),
 pointed as (
@@ -144,25 +144,25 @@ pointed as (
   returning id, journal_id
 ),
 gone as (
-  delete from timers using unnest($39::text[], $40::uuid[]) as u(a, k) where aggregate = u.a and key = u.k
+  delete from timers using unnest($40::text[], $41::uuid[]) as u(a, k) where aggregate = u.a and key = u.k
 ),
 armed as (
   insert into timers (aggregate, key, due_at)
   select *
-  from unnest($41::text[], $42::uuid[], $43::timestamptz[])
+  from unnest($42::text[], $43::uuid[], $44::timestamptz[])
   on conflict (aggregate, key) do update
   set due_at = excluded.due_at
 ),
 read as (
   insert into consumer_offsets (topic, partition, next_offset)
   select *
-  from unnest($44::text[], $45::int[], $46::bigint[])
+  from unnest($45::text[], $46::int[], $47::bigint[])
   on conflict (topic, partition) do update
   set next_offset = excluded.next_offset, crashes = case when excluded.next_offset >
       consumer_offsets.tried_offset then 0 else consumer_offsets.crashes end
 ),
 held as (
-  select key from parked_keys where key = any($47::uuid[])
+  select key from parked_keys where key = any($48::uuid[])
 )
 select array(select key from held), array(select id from pointed order by id),
     array(select journal_id from pointed order by id), array[(select count(*) from endpoints_saved)]::bigint[];

@@ -49,6 +49,8 @@ class Entry(NamedTuple):
     topic: str | None
     """Null: private."""
     actor: str
+    via: str | None
+    """The actor of the API key that acted for the person in `actor`."""
     cause_type: str
     cause_id: UUID
     """The message on which it was decided."""

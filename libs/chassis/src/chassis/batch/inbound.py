@@ -26,6 +26,8 @@ class Inbound:
     correlation_id: str
     traceparent: str | None = None
     actor: str = ""
+    via: str | None = None
+    """The actor of the API key that acts for the person in `actor`."""
     aggregate: str | None = None
     """The table of the aggregate, for timers and reports; the type of other messages determines it."""
     claim: UUID | None = None

@@ -50,6 +50,7 @@ class JournalRow(NamedTuple):
     correlation_id: str
     traceparent: str | None
     payload: str
+    via: str | None
 
 
 @cache
@@ -120,16 +121,16 @@ JOURNALED = Piece(
     """
 written as (
   insert into journal (key, store_id, aggregate, revision, version, type, message_id, operation_id, topic, actor,
-    cause_type, cause_id, correlation_id, traceparent, payload, day, at)
+    cause_type, cause_id, correlation_id, traceparent, payload, via, day, at)
   select unnest({0}::uuid[]), unnest({1}::text[]), unnest({2}::text[]), unnest({3}::int[]), unnest({4}::int[]),
     unnest({5}::text[]), unnest({6}::uuid[]), unnest({7}::uuid[]), unnest({8}::text[]), unnest({9}::text[]),
     unnest({10}::text[]), unnest({11}::uuid[]), unnest({12}::text[]), unnest({13}::text[]), unnest({14}::text[]),
-    ({15}::timestamptz at time zone 'UTC')::date, {15}::timestamptz
+    unnest({15}::text[]), ({16}::timestamptz at time zone 'UTC')::date, {16}::timestamptz
   returning day, id, topic),
 pointed as (
   insert into outbox (day, journal_id) select day, id from written where topic is not null order by id
   returning id, journal_id)""",
-    16,
+    17,
 )
 
 # Offsets of duplicates before the batch that ended the process do not reset its count of crashes.
@@ -250,11 +251,11 @@ select task_id from given except select task_id from made"""
 
 ADOPTED = """
 insert into journal (day, key, store_id, aggregate, revision, version, type, message_id, operation_id, topic,
-  actor, cause_type, cause_id, correlation_id, traceparent, payload, at)
+  actor, cause_type, cause_id, correlation_id, traceparent, payload, via, at)
 select (u.at at time zone 'UTC')::date, u.* from unnest($1::uuid[], $2::text[], $3::text[], $4::int[], $5::int[], $6::text[],
   $7::uuid[], $8::uuid[], $9::text[], $10::text[], $11::text[], $12::uuid[], $13::text[], $14::text[], $15::text[],
-  $16::timestamptz[]) as u(key, store_id, aggregate, revision, version, type, message_id, operation_id, topic,
-    actor, cause_type, cause_id, correlation_id, traceparent, payload, at)"""
+  $16::text[], $17::timestamptz[]) as u(key, store_id, aggregate, revision, version, type, message_id, operation_id, topic,
+    actor, cause_type, cause_id, correlation_id, traceparent, payload, via, at)"""
 
 WIDENED = """
 update {table} t set journal_from = least(t.journal_from, u.first), journal_to = greatest(t.journal_to, u.last)
@@ -298,7 +299,7 @@ async def save_tasks(tx: Connection, tasks: Sequence[tuple[Inbound, str, Task]],
 
 async def journal_adopted(tx: Connection, rows: Sequence[tuple[Any, ...]]) -> None:
     """Write journal rows, each followed by its time, that are not published again."""
-    await tx.execute(ADOPTED, *columns(rows, 16))
+    await tx.execute(ADOPTED, *columns(rows, len(JournalRow._fields) + 1))
     for table in sorted({row[2] for row in rows}):
         days = [(row[0], row[-1].astimezone(UTC).date()) for row in rows if row[2] == table]
         await tx.execute(WIDENED.format(table=table), *columns(days, 2))

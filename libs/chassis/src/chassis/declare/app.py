@@ -56,17 +56,22 @@ ALL_SCOPES: Final = "*"
 
 @dataclass(frozen=True, slots=True)
 class Principal:
-    """The owner of the API key of a request. A key belongs to one store; an administrator's to none."""
+    """Who makes a request: the owner of its API key, or the person for whom the key acts.
+
+    A key belongs to one store; an administrator's to none.
+    """
 
     name: str
     store_id: str
     scopes: frozenset[str]
     administrator: bool = False
-    kind: Literal["api-key", "system"] = "api-key"
-    """`system`: the service itself."""
+    kind: Literal["api-key", "person", "system"] = "api-key"
+    """`person`: the one for whom the key acts. `system`: the service itself."""
+    via: str | None = None
+    """The actor of the key that acts for a person."""
 
     def may(self, scope: str) -> bool:
-        """Returns whether the key has a scope."""
+        """Returns whether the principal has a scope."""
         return scope in self.scopes or ALL_SCOPES in self.scopes
 
     @property

@@ -104,6 +104,7 @@ def chassis_tables(metadata: MetaData) -> dict[str, Table]:
             Column("topic", Text, comment="null: private"),
             instant("at", nullable=False),
             Column("actor", Text, nullable=False),
+            Column("via", Text, comment="the API key that acted for the person in `actor`"),
             Column("cause_type", Text, nullable=False),
             Column("cause_id", Uuid, nullable=False),
             Column("correlation_id", Text, nullable=False),

@@ -1,23 +1,31 @@
-"""API keys: who makes a request, for which store, and what the key allows."""
+"""API keys: who makes a request, for which store, and what the key allows.
+
+A key with the scope `act_as` acts for a person whom its owner has authenticated, with at most its own scopes.
+"""
 
 from __future__ import annotations
 
 import hashlib
 import hmac
+import re
 import secrets
 import time
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Annotated, Any, Final, Literal
 
+import structlog
 from fastapi import Request, Security
 from fastapi.security import APIKeyHeader, HTTPBearer
 from pydantic import TypeAdapter
 
 from chassis.batch.database import Database
-from chassis.declare.app import Principal
-from chassis.http.openapi import shown_header
+from chassis.declare.app import ALL_SCOPES, Principal
+from chassis.http.openapi import HEADER_PATTERN, shown_header
 from chassis.http.problems import known
 from contracts.base import CODE_PATTERN, Code, Id, is_code
+
+log = structlog.get_logger("chassis.http.auth")
 
 BEARER: Final = HTTPBearer(auto_error=False, scheme_name="bearer", description="An API key, `tw_<id>_<secret>`.")
 API_KEY: Final = APIKeyHeader(
@@ -26,14 +34,30 @@ API_KEY: Final = APIKeyHeader(
 StoreHeader = Annotated[
     str | None, shown_header("X-Store-Id", CODE_PATTERN, "The store that an administrator's key acts for.")
 ]
+ACT_AS: Final = "act_as"
+"""The scope of a key that may act for persons. `*` does not include it: it lets the owner of a key name any actor."""
+SUBJECT_PATTERN: Final = HEADER_PATTERN
+"""A subject of OpenID Connect (Core 1.0, section 2): at most 255 ASCII characters."""
+SCOPES_PATTERN: Final = "^[A-Za-z0-9._:* -]*$"
+ActAsHeader = Annotated[
+    str | None,
+    shown_header("X-Act-As", SUBJECT_PATTERN, "The person for whom a key with the scope `act_as` acts: a subject."),
+]
+ActAsScopesHeader = Annotated[
+    str | None,
+    shown_header("X-Act-As-Scopes", SCOPES_PATTERN, "The person's scopes, separated by spaces. Those of the key that"
+                 " are not among them do not apply."),
+]  # fmt: skip
 
 
 def security(  # both schemes are declared for the OpenAPI document; `Keys.principal` reads the request
-    bearer: Annotated[Any, Security(BEARER)], api_key: Annotated[Any, Security(API_KEY)], x_store_id: StoreHeader = None
-) -> None:
-    """A dependency that documents how a request sends its API key."""
+    bearer: Annotated[Any, Security(BEARER)], api_key: Annotated[Any, Security(API_KEY)], x_store_id: StoreHeader = None,
+    x_act_as: ActAsHeader = None, x_act_as_scopes: ActAsScopesHeader = None,
+) -> None:  # fmt: skip
+    """A dependency that documents how a request sends its API key, and for whom the key acts."""
 
 
+_SAFE_METHODS: Final = frozenset({"GET", "HEAD", "OPTIONS"})
 _NEW_KEY: TypeAdapter[Any] = TypeAdapter(tuple[Code | None, Id, tuple[Code | Literal["*"], ...]])
 
 
@@ -76,9 +100,10 @@ class Keys:
         return rows
 
     async def principal(self, request: Request, scope: str) -> Principal:
-        """Returns the principal of a request whose key has the scope. Raises Problem 401, 403 or 400.
+        """Returns the principal of a request, who has the scope. Raises Problem 401, 403 or 400.
 
         With an administrator's key, the header `X-Store-Id` names the store. For a key of a store only its form counts.
+        What a person changes through a key is logged with both: not every change is journaled.
         """
         header, store_id = request.headers.get("authorization", ""), request.headers.get("x-store-id")
         token = header[7:].strip() if header[:7].lower() == "bearer " else request.headers.get("x-api-key", "")
@@ -90,12 +115,14 @@ class Keys:
             if len(self._cached) > 10_000:
                 self._cached.clear()
             self._cached[token] = cached
-        who = cached[1]
+        who = acting(cached[1], request.headers.get("x-act-as"), request.headers.get("x-act-as-scopes"))
         if not who.may(scope):
             raise known("scope_missing", f"this call needs the scope {scope}")
         if store_id is not None and not is_code(store_id):
             raise known("store_invalid", "X-Store-Id is 1 to 64 characters of A-Z a-z 0-9 . _ : -")
-        return Principal(who.name, store_id or "", who.scopes, True) if who.administrator else who
+        if who.via is not None and request.method not in _SAFE_METHODS:
+            log.info("acted", actor=who.actor, via=who.via, method=request.method, path=request.scope["path"])
+        return replace(who, store_id=store_id or "") if who.administrator else who
 
     async def _look_up(self, token: str) -> Principal:
         parts = token.split("_", 2)
@@ -107,3 +134,28 @@ class Keys:
         if row is None or not hmac.compare_digest(given, row["secret_sha256"]):
             raise known("api_key_unknown", "it may be revoked, or belong to another service")
         return Principal(row["name"], row["store_id"] or "", frozenset(row["scopes"]), row["store_id"] is None)
+
+
+def acting(key: Principal, subject: str | None, scopes: str | None) -> Principal:
+    """Returns the person for whom a key acts, with the scopes that both have; the key itself if no person is named.
+
+    subject, scopes: the headers `X-Act-As` and `X-Act-As-Scopes`. Raises Problem 403 if the key may not act for a person, 400
+    if one of the headers is missing or malformed: without the scopes, a person would have all of the key's.
+    """
+    if subject is None and scopes is None:
+        return key
+    if ACT_AS not in key.scopes:
+        raise known("actor_forbidden", f"to act for a person the key needs the scope {ACT_AS}")
+    if subject is None or not re.fullmatch(SUBJECT_PATTERN, subject):
+        raise known("actor_invalid", "X-Act-As is 1 to 255 characters of printable ASCII")
+    if scopes is None or not re.fullmatch(SCOPES_PATTERN, scopes):
+        raise known("actor_invalid", "X-Act-As-Scopes is a list of scopes, separated by spaces; it may be empty")
+    return replace(
+        key, name=subject, scopes=_shared(key.scopes, frozenset(scopes.split())), kind="person", via=key.actor
+    )
+
+
+def _shared(of_key: frozenset[str], of_person: frozenset[str]) -> frozenset[str]:
+    if ALL_SCOPES in of_key:
+        return of_person
+    return of_key if ALL_SCOPES in of_person else of_key & of_person

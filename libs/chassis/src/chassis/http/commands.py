@@ -16,14 +16,12 @@ from chassis.batch.inbound import Idempotency, Inbound
 from chassis.batch.shell import Shell
 from chassis.declare.app import Answer, Outcome, Principal, Rendered
 from chassis.http.bodies import as_json
-from chassis.http.openapi import shown_header
+from chassis.http.openapi import HEADER_PATTERN, shown_header
 from chassis.http.problems import PROBLEMS, Problem, known, respond, unavailable
 from contracts.base import Command
 from contracts.envelope import traceparent
 from contracts.ids import derived
 
-KEY_PATTERN: Final = "^[!-~]([ -~]{0,253}[!-~])?$"
-"""Printable ASCII; a server strips the spaces around a header's value."""
 TAG_PATTERN: Final = '(?:W/)?"[!#-~]*"'
 """An entity tag (RFC 9110, 8.8.3) in ASCII."""
 TAGS_PATTERN: Final = rf"^(?:\*|{TAG_PATTERN}(?:[ \t]*,[ \t]*{TAG_PATTERN})*)$"
@@ -32,7 +30,7 @@ TAGS_PATTERN: Final = rf"^(?:\*|{TAG_PATTERN}(?:[ \t]*,[ \t]*{TAG_PATTERN})*)$"
 def _documented(
     idempotency_key: Annotated[
         str | None,
-        shown_header("Idempotency-Key", KEY_PATTERN, "1 to 255 characters: a repeated request has its effect once."),
+        shown_header("Idempotency-Key", HEADER_PATTERN, "1 to 255 characters: a repeated request has its effect once."),
     ] = None,
 ) -> None:
     """A dependency that documents the header; `idempotency_key` reads and checks it."""
@@ -67,7 +65,7 @@ CONDITIONAL: Final = [Depends(_documented_version)]
 def idempotency_key(request: Request) -> str | None:
     """Returns the request's Idempotency-Key. Raises Problem 400."""
     key = request.headers.get("idempotency-key")
-    if key is not None and not re.fullmatch(KEY_PATTERN, key):
+    if key is not None and not re.fullmatch(HEADER_PATTERN, key):
         raise known("idempotency_key_invalid", "send 1 to 255 printable ASCII characters")
     return key
 
@@ -77,7 +75,7 @@ def identity(request: Request, who: Principal) -> str | None:
     key = idempotency_key(request)
     if not key:
         return None
-    return hashlib.sha256("\n".join((who.name, request.method, request.scope["path"], key)).encode()).hexdigest()
+    return hashlib.sha256("\n".join((who.actor, request.method, request.scope["path"], key)).encode()).hexdigest()
 
 
 WAITING: Final = (b"wait=", b"timeout=")
@@ -150,7 +148,15 @@ async def submit(shell: Shell, who: Principal, command: Command) -> Outcome:
     operation = command.operation_id
     return await shell.submit(
         Inbound(
-            "http", command.key, command.store_id, operation, command.TYPE, command, str(operation), actor=who.actor
+            "http",
+            command.key,
+            command.store_id,
+            operation,
+            command.TYPE,
+            command,
+            str(operation),
+            actor=who.actor,
+            via=who.via,
         )
     )
 
@@ -179,7 +185,7 @@ async def execute(shell: Shell, request: Request, who: Principal, message: Comma
 
     inbound = Inbound(
         "http", message.key, message.store_id, operation, message.TYPE, message, str(operation),
-        traceparent(request.headers.get("traceparent")), actor=who.actor, idempotency=idempotency, render=render,
+        traceparent(request.headers.get("traceparent")), actor=who.actor, via=who.via, idempotency=idempotency, render=render,
         if_versions=if_match(request),
     )  # fmt: skip
     try:

@@ -98,6 +98,10 @@ def _complete(document: dict[str, Any], every: Problems) -> None:
             _add_problems(operations[method], every)
 
 
+HEADER_PATTERN: Final = "^[!-~]([ -~]{0,253}[!-~])?$"
+"""1 to 255 characters of printable ASCII; a server strips the spaces around a header's value."""
+
+
 def shown_header(name: str, pattern: str, description: str, examples: Sequence[str] = ()) -> Any:
     """Describes a header in the document only: another function checks it and raises a problem with its own code."""
     schema = {"pattern": pattern} | ({"examples": [*examples]} if examples else {})
@@ -175,6 +179,8 @@ def _implied(operation: dict[str, Any]) -> Iterator[str]:
         yield from ("api_key_missing", "api_key_unknown", "scope_missing", "query_timed_out")
     if "X-Store-Id" in parameters:
         yield from ("store_missing", "store_invalid")
+    if "X-Act-As" in parameters:
+        yield from ("actor_forbidden", "actor_invalid")
     if parameters or "requestBody" in operation:
         yield "request_invalid"
     if "cursor" in parameters:

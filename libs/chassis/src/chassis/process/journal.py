@@ -41,6 +41,9 @@ class JournalEntry(BaseModel):
     """`ce_id` on the topic."""
     operation_id: UUID | None
     actor: str
+    """`api-key:<name>` or `person:<subject>` of a request; else the service, the timer or the task that sent the message."""
+    via: str | None
+    """The API key that acted for the person; null if no key did."""
     cause_type: str
     cause_id: UUID
     """The message on which it was decided."""
@@ -121,6 +124,6 @@ def _shown(entry: Entry, body: Any) -> dict[str, Any]:
     return {
         "at": entry.at, "kind": "command" if entry.revision is None else "event", "type": entry.type,
         "revision": entry.revision, "version": entry.version, "published": entry.topic is not None,
-        "message_id": entry.message_id, "operation_id": entry.operation_id, "actor": entry.actor,
+        "message_id": entry.message_id, "operation_id": entry.operation_id, "actor": entry.actor, "via": entry.via,
         "cause_type": entry.cause_type, "cause_id": entry.cause_id, "correlation_id": entry.correlation_id, "body": body,
     }  # fmt: skip
