@@ -1,7 +1,7 @@
 """Trains the JVM for Kafka once, so that every later start takes a third of the time.
 
 The training starts and stops a broker, which takes some 10 s of one core. It runs beside the first start, at the lowest
-priority, and nothing waits for it. If it is interrupted, the next start tries again.
+priority, and nothing waits for it, neither for its result nor for its end. If it is interrupted, the next start tries again.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ LOWEST_PRIORITY = 19
 
 
 class Training:
-    """A training process. `close` ends it, finished or not; a detached one ends by itself."""
+    """A training process. `close` ends it, finished or not; a detached one goes on."""
 
     def __init__(self, cache: Path, *, detached: bool = False) -> None:
         self._process: subprocess.Popen[bytes] | None = None
@@ -38,9 +38,9 @@ class Training:
             )
 
     def close(self) -> None:
+        """Make the process end. It does so when it gets the processor: on a busy machine that takes ten seconds and more."""
         if self._process is not None and self._process.poll() is None:
             self._process.terminate()
-            self._process.wait()
 
 
 def train(cache: Path) -> None:

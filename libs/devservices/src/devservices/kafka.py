@@ -123,6 +123,9 @@ class Kafka(ServerProgram, KafkaServer):
     def close(self) -> None:
         self.stop()
 
+    def discard(self) -> None:
+        self.kill()
+
     def _launch(self, java: Java, aot_flags: Sequence[str], when_orphaned: signal.Signals = signal.SIGTERM) -> None:
         self._process.start(
             java.command("kafka.Kafka", self._directory / "server.properties", flags=(*aot_flags, *self._flags())),

@@ -75,6 +75,9 @@ class Postgres(ServerProgram, PostgresServer):
     def close(self) -> None:
         self.stop()
 
+    def discard(self) -> None:
+        self.stop("immediate")
+
     def _make_cluster(self) -> None:
         """Writes a new directory and renames it: a data directory is complete or does not exist."""
         unfinished = self.home.data.with_name(self.home.data.name + ".new")

@@ -24,6 +24,10 @@ class Server(ABC):
     def close(self) -> None:
         """Stops the server if it was started here. A second call has no effect."""
 
+    def discard(self) -> None:
+        """As `close`, if nothing reads the data again: the server may leave out what it writes at its end."""
+        self.close()
+
 
 class KafkaServer(Server):
     """A single-node broker, or the brokers named in the environment."""

@@ -36,8 +36,8 @@ def running(
 ) -> Iterator[Services]:
     """Runs both servers of the instance `name` of the clone at `root` until the block ends.
 
-    reset: starts without topics and databases. It deletes data under `<root>/.devservices`; servers named in the
-    environment are not emptied, and containers are empty at each start.
+    reset: starts without topics and databases, and flushes none at the end. It deletes data under `<root>/.devservices`;
+    servers named in the environment are not emptied, and containers are empty at each start.
     Raises DevservicesError with one sentence, and stops what it started.
     """
     instance = Instance(root, name)
@@ -50,8 +50,8 @@ def running(
                 external_postgres() or choose_postgres(instance, postgres_port, reset=reset),
             )
             # Registered before the start: an interrupted start stops what it started.
-            stack.callback(services.postgres.close)
-            stack.callback(services.kafka.close)
+            for server in (services.postgres, services.kafka):
+                stack.callback(server.discard if reset else server.close)
             start_both(services)
             if isinstance(services.kafka, Kafka):
                 stack.callback(Training(instance.cache).close)
