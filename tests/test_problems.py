@@ -143,7 +143,7 @@ NOUNS = (
 
 AS_SPECIFIED = {
     "beyond_retention", "not_forceable", "nothing_to_capture", "too_many_streams", "too_many_endpoints", "too_many_secrets",
-    "not_verified", "unknown_type", "bad_filter", "bad_secret", "bad_certificate", "reserved_header",
+    "not_verified", "unknown_type", "bad_filter", "bad_secret", "bad_certificate", "reserved_header", "disabled",
 }  # fmt: skip
 """Codes of another shape."""
 

@@ -380,8 +380,67 @@ async def test_enabling_counts_the_events_to_deliver_and_goes_on_where_it_is_tol
     assert await enable("now") == (0, "enabled", 5, 3)
 
 
+async def test_counts_apply_what_deliveries_apply(app: App, client: Client, monkeypatch: pytest.MonkeyPatch) -> None:
+    """By slices of two events: what waits behind an event that failed counts, and what the conditions leave out does not."""
+    monkeypatch.setattr("webhooks.counting.WHOLE_EVENTS", 2)
+    publisher, orders = Publisher(app), [uuid4() for _ in range(3)]
+    await publisher.begin("first")
+    made = await created(client, types=["orders.*"], where=[{"path": "data.version", "in": [1, 3, 5]}])
+    await verified(app, made)
+    for version in range(1, 6):
+        await publisher.publish(*(noted("st_1", version=version, order_id=order) for order in orders))
+    endpoint_id = UUID(made["endpoint_id"])
+    path = f"/v1/endpoints/{endpoint_id}"
+
+    async def to_deliver(begin: str) -> int:
+        _, shown, _ = await client.call("POST", f"{path}/enable", {"from": begin, "dry_run": True})
+        return int(shown["to_deliver"]["events"])
+
+    async def to_replay(**body: Any) -> tuple[int, bool]:
+        body = {"from": "1999-01-01T00:00:00Z", "dry_run": True} | body
+        status, shown, _ = await client.call("POST", f"{path}/replay", body)
+        assert status == 200, shown
+        return shown["count"], shown["or_more"]
+
+    assert (await to_deliver("cursor"), await to_replay()) == (9, (0, False))
+    async with app.database.connection() as connection:
+        await connection.execute("update cursors set position = 9, open = '{7}'")
+        await connection.execute(
+            "insert into waiting (endpoint_id, position, lane, tries, next_at, last) values ($1, 2, $2, 1, now(), '500')",
+            endpoint_id, orders[1],
+        )  # fmt: skip
+    assert await to_deliver("cursor") == 3 + 1 + 1 + 1  # ahead, open, the one that failed, and the third of its order
+    assert await to_deliver("1999-01-01T00:00:00Z") == 9
+    assert [await to_replay(), await to_replay(types=["orders.placed"]), await to_replay(only="missing")] == [
+        (6, False), (0, False), (4, False),
+    ]  # fmt: skip
+    monkeypatch.setattr("webhooks.counting.SECONDS_MAX", 0)
+    assert await to_replay() == (2, True)
+
+
+async def test_nothing_is_replayed_to_an_endpoint_that_gets_nothing(app: App, client: Client) -> None:
+    made = await created(client)
+    path = f"/v1/endpoints/{made['endpoint_id']}"
+    body = {"from": "1999-01-01T00:00:00Z"}
+
+    async def code(path: str, body: Any = None) -> tuple[int, str]:
+        status, answer, _ = await client.call("POST", path, body)
+        return status, answer.get("type", "")
+
+    assert await code(f"{path}/replay", body) == (409, "/problems/not_verified")
+    await verified(app, made)
+    _, replay, _ = await client.call("POST", f"{path}/replay", body)
+    assert (await code(f"{path}/disable"))[0] == 200
+    assert await code(f"{path}/replay", body) == (409, "/problems/disabled")
+    assert (await code(f"{path}/replay", body | {"dry_run": True}))[0] == 200
+    assert (await code(f"/v1/replays/{replay['replay_id']}/pause"))[0] == 200
+    assert await code(f"/v1/replays/{replay['replay_id']}/resume") == (409, "/problems/disabled")
+    assert (await code(f"{path}/enable", {"from": "cursor"}))[0] == 200
+    assert (await code(f"/v1/replays/{replay['replay_id']}/resume"))[0] == 200
+
+
 async def test_a_count_has_a_limit_and_says_so(app: App, client: Client, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("webhooks.resuming.COUNTED_MAX", 2)
+    monkeypatch.setattr("webhooks.counting.COUNTED_MAX", 2)
     publisher = Publisher(app)
     await publisher.begin("first")
     made = await created(client)

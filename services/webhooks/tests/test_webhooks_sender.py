@@ -14,7 +14,7 @@ from typing import Any
 import pytest
 import pytest_asyncio
 
-from webhooks.delivery.sender import MAY_SEND, NotOurs, Sender
+from webhooks.delivery.sender import MAY_SEND, READ_BYTES_MAX, NotOurs, Sender
 
 pytestmark = pytest.mark.asyncio
 LOOPBACK = ip_network("127.0.0.0/8")
@@ -101,7 +101,7 @@ async def sender() -> AsyncIterator[Sender]:
         (resets, None, "connection_lost", ""),
         (says(b"SSH-2.0-OpenSSH_9.6\r\n"), None, "answer_unreadable", ""),
         (says(b"HTTP/1.1 200 OK\r\nx: " + b"a" * 100_000), None, "answer_unreadable", ""),
-        (never_ends, 200, None, "a" * 2_000),
+        (never_ends, 200, None, "a" * (READ_BYTES_MAX + 1)),
         (stops_in_the_middle, 200, None, "so far"),
     ],
 )

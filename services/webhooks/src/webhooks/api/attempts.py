@@ -117,7 +117,7 @@ def routes(app: App) -> APIRouter:
 
     @router.post(
         "/attempts/{attempt_id}/resend", status_code=202, response_model=replays.ReplayShown, dependencies=COMMAND,
-        openapi_extra=answers("attempt_unknown", "endpoint_unknown", "beyond_retention"),
+        openapi_extra=answers("attempt_unknown", "endpoint_unknown", "disabled", "not_verified"),
     )  # fmt: skip
     async def resend(request: Request, who: Editor, attempt_id: UUID) -> Response:
         """Send the event of an attempt once more, with the same `webhook-id`: a replay of one event."""

@@ -44,6 +44,8 @@ PROBLEMS: Final[Problems] = {
         "Wait until one has expired, or rotate with `overlap_hours: 0`, which ends all others at once."),
     "not_verified": About(409, "The receiver is not verified", "No request to the present URL was answered as it should be.",
         "`POST /v1/endpoints/{id}/verify` asks it."),
+    "disabled": About(409, "The endpoint is disabled", "Nothing is sent to it: on request, or because its receiver failed for days or was gone.",
+        "`POST /v1/endpoints/{id}/enable` enables it. `POST /v1/endpoints/{id}/test` sends an example also while it is disabled."),
     "secret_unstorable": About(409, "The service has no key for secrets", "`WEBHOOKS_SECRET_KEYS` is not set, so no secret can be stored.",
         "An operator sets it in every process of webhooks."),
     "secret_unreadable": About(409, "The secret cannot be read any more", "The key that encrypted it is no longer in `WEBHOOKS_SECRET_KEYS`.",

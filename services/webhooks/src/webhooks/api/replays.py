@@ -1,5 +1,6 @@
 """Routes of replays: events of an endpoint once more, from any place of the feed."""
 
+import functools
 from datetime import datetime
 from typing import Annotated, Any, Final, Literal, NamedTuple
 from uuid import UUID
@@ -16,8 +17,12 @@ from chassis.http.problems import Invalid, answers, invalid, respond
 from contracts.base import Flag
 from webhooks import types as event_types
 from webhooks.api.found import find_endpoint, refused
+from webhooks.counting import Counted, behind, counted
+from webhooks.delivery.line import filter_of
+from webhooks.delivery.replay import selected
 from webhooks.domain.config import TYPES_MAX, TypeName
 from webhooks.domain.endpoint import Endpoint
+from webhooks.domain.filters import Filter
 from webhooks.domain.places import Place
 from webhooks.reading import Reader
 from webhooks.shown import CURSORS, cursor_of
@@ -63,7 +68,9 @@ class ReplayShown(BaseModel):
     only: Only
     as_new: bool
     count: int | None
-    """How many events a dry run found; conditions of `where` are not applied. Null for a replay."""
+    """How many events a dry run found. Null for a replay."""
+    or_more: bool
+    """The count of the dry run has ended at a limit: there are more."""
     delivered: int
     failed: int
     created_at: datetime | None
@@ -86,24 +93,10 @@ def one(endpoint_id: UUID, position: int) -> Range:
     return Range(endpoint_id, position - 1, position, (), "one")
 
 
-# `missing` and `failed` as `webhooks.delivery.replay.SELECTED` selects them.
-COUNT: Final = """
-select count(*) from feed f
-where f.store_id = $1 and f.position > $2 and f.position <= $3
-  and (cardinality($4::text[]) = 0 or f.type = any($4) or split_part(f.type, '.', 1) || '.*' = any($4))
-  and (cardinality($5::text[]) = 0 or f.type = any($5) or split_part(f.type, '.', 1) || '.*' = any($5))
-  and case $6
-    when 'failed' then exists (
-      select 1 from waiting w where w.endpoint_id = $7 and w.position = f.position and w.exhausted)
-    when 'missing' then
-      not exists (select 1 from attempts a where a.event_id = f.event_id and a.endpoint_id = $7 and a.outcome = 'delivered'
-        and a.at > f.at - interval '1 hour')
-      and not exists (select 1 from waiting w where w.endpoint_id = $7 and not w.exhausted
-        and (w.position = f.position or w.lane = f.key and w.position < f.position))
-    else true end"""
 BEGUN: Final = """
 insert into replays (id, endpoint_id, store_id, first, last, position, types, which, as_new, actor, created_at)
-values ($1, $2, $3, $4, $5, $4, $6, $7, $8, $9, clock_timestamp()) on conflict (id) do nothing"""
+select $1, key, $3, $4, $5, $4, $6, $7, $8, $9, clock_timestamp() from endpoints where key = $2 and status = 'enabled'
+on conflict (id) do nothing"""
 CHANGED: Final = """
 update replays set status = $3, ended_at = case when $3 = 'cancelled' then clock_timestamp() end
 where id = $1 and store_id = $2 and status = any($4::text[])"""
@@ -132,7 +125,9 @@ def routes(app: App) -> APIRouter:
 
     @router.post(
         "/endpoints/{endpoint_id}/replay", status_code=202, response_model=ReplayShown, dependencies=COMMAND,
-        openapi_extra=answers("endpoint_unknown", "unknown_type", "beyond_retention", "cursor_invalid"),
+        openapi_extra=answers(
+            "endpoint_unknown", "unknown_type", "beyond_retention", "cursor_invalid", "disabled", "not_verified"
+        ),
     )  # fmt: skip
     async def replay(request: Request, who: Editor, endpoint_id: UUID, body: ReplayGiven) -> Response:
         """Send events once more, beside the deliveries, with at most half of the endpoint's `in_flight`."""
@@ -145,10 +140,16 @@ def routes(app: App) -> APIRouter:
         wanted = Range(endpoint_id, first, end, body.types, body.only, body.as_new)
         if body.dry_run:
             config = Endpoint.model_validate_json(row["doc"]).config
-            counted = await app.fetch(
-                COUNT, who.store_id, first, end, list(body.types), list(config.delivered_types), body.only, endpoint_id
+            filters = filter_of(config), Filter(body.types)
+            found = behind(
+                app,
+                who.store_id,
+                filters,
+                first,
+                end,
+                functools.partial(selected, app.fetch, endpoint_id, only=body.only),
             )
-            return respond(as_json(200, await _dry(reader, wanted, counted[0]["count"])))
+            return respond(as_json(200, await _dry(reader, wanted, await counted(found))))
         return await begin(app, request, who, wanted)
 
     @router.get("/replays/{replay_id}", response_model=ReplayShown, openapi_extra=answers("replay_unknown"))
@@ -167,9 +168,13 @@ def routes(app: App) -> APIRouter:
         """Begin no more requests. One that has ended stays as it is."""
         return await change(who, replay_id, "paused")
 
-    @router.post("/replays/{replay_id}/resume", response_model=ReplayShown, openapi_extra=answers("replay_unknown"))
+    @router.post(
+        "/replays/{replay_id}/resume", response_model=ReplayShown,
+        openapi_extra=answers("replay_unknown", "endpoint_unknown", "disabled", "not_verified"),
+    )  # fmt: skip
     async def resume(who: Editor, replay_id: UUID) -> Response:
         """Go on where it was paused."""
+        await _check_enabled(app, who, (await _shown(app, reader, who, replay_id))["endpoint_id"])
         return await change(who, replay_id, "running")
 
     @router.post("/replays/{replay_id}/cancel", response_model=ReplayShown, openapi_extra=answers("replay_unknown"))
@@ -181,18 +186,32 @@ def routes(app: App) -> APIRouter:
 
 
 async def begin(app: App, request: Request, who: Principal, wanted: Range) -> Response:
-    """Store a replay, which the dispatcher finds within a second; a repeated request finds the one that it began."""
+    """Store a replay, which the dispatcher finds within a second; a repeated request finds the one that it began.
+
+    Raises Problem 409 if nothing is delivered to the endpoint.
+    """
     replay_id = app.operation_id(request, who, wanted.endpoint_id)
 
-    async def work(tx: Connection) -> None:
+    async def work(tx: Connection) -> bool:
         await tx.execute(
             BEGUN, replay_id, wanted.endpoint_id, who.store_id, wanted.first, wanted.last, list(wanted.types), wanted.only,
             wanted.as_new, who.actor,
         )  # fmt: skip
+        return await tx.fetchval("select true from replays where id = $1", replay_id) is not None
 
-    await app.write(work)
+    if not await app.write(work):
+        await _check_enabled(app, who, wanted.endpoint_id)
     shown = await _shown(app, Reader(app), who, replay_id)
     return respond(as_json(202, shown, {"location": f"/v1/replays/{replay_id}"}))
+
+
+async def _check_enabled(app: App, who: Principal, endpoint_id: UUID) -> None:
+    """Raises Problem 409 if nothing is delivered to an endpoint, 404 if there is none."""
+    match (await find_endpoint(app, who, endpoint_id))["status"]:
+        case "disabled":
+            raise refused("disabled", "nothing is sent to the endpoint until it is enabled")
+        case "pending":
+            raise refused("not_verified", "nothing is sent to the endpoint until its receiver is verified")
 
 
 async def _shown(app: App, reader: Reader, who: Principal, replay_id: UUID) -> dict[str, Any]:
@@ -209,14 +228,15 @@ async def _shown(app: App, reader: Reader, who: Principal, replay_id: UUID) -> d
         "to": cursor_of(Place(epoch, row["last"])),
         "cursor": cursor_of(Place(epoch, row["position"])),
         "count": None,
+        "or_more": False,
     }
 
 
-async def _dry(reader: Reader, wanted: Range, count: int) -> dict[str, Any]:
+async def _dry(reader: Reader, wanted: Range, found: Counted) -> dict[str, Any]:
     epoch = (await reader.head()).epoch
     begin, end = (cursor_of(Place(epoch, position)) for position in (wanted.first, wanted.last))
     return {
         "replay_id": None, "endpoint_id": wanted.endpoint_id, "status": None, "from": begin, "to": end, "cursor": begin,
-        "types": wanted.types, "only": wanted.only, "as_new": wanted.as_new, "count": count, "delivered": 0, "failed": 0,
-        "created_at": None, "ended_at": None,
+        "types": wanted.types, "only": wanted.only, "as_new": wanted.as_new, "count": found.events,
+        "or_more": found.or_more, "delivered": 0, "failed": 0, "created_at": None, "ended_at": None,
     }  # fmt: skip

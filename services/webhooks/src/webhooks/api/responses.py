@@ -47,9 +47,9 @@ class EndpointShown(EndpointGiven):
 
 class ToDeliver(BaseModel):
     events: int
-    """Those of its types behind the place where deliveries go on; `where` is not applied."""
+    """Those that wait, and those that it wants behind the place where deliveries go on."""
     or_more: bool
-    """There are more than were counted."""
+    """The count has ended at a limit: there are more."""
 
 
 class EndpointResumed(EndpointShown):

@@ -13,7 +13,8 @@ from urllib.parse import quote_plus, urlencode
 from pydantic import BaseModel, Field, StringConstraints, ValidationError
 
 from webhooks import certificates
-from webhooks.delivery.sender import KEPT_CHARACTERS_MAX, READ_BYTES_MAX, Answer, Sender
+from webhooks.delivery.masking import masked, spellings
+from webhooks.delivery.sender import Answer, Sender
 from webhooks.domain.config import Auth, MtlsAuth, OAuth2Auth
 
 EARLY_SECONDS: Final = 30
@@ -21,7 +22,6 @@ EARLY_SECONDS: Final = 30
 EXPIRES_SECONDS: Final = 300
 """How long a token is used whose server does not state it."""
 UNAUTHORIZED: Final = 401
-HIDDEN: Final = "***"
 
 
 class Credentials(Protocol):
@@ -69,6 +69,8 @@ class Token(NamedTuple):
     value: str
     until: float
     """By the monotonic clock."""
+    hidden: tuple[str, ...]
+    """What is masked in answers."""
 
 
 class Issued(BaseModel):
@@ -102,8 +104,8 @@ class Tokens:
             if isinstance(token, Answer):
                 return token
             bearer = {**headers, "authorization": f"Bearer {token.value}"}
-            answer = await sender.post(url, bearer, body, characters_max=READ_BYTES_MAX)
-            answer = answer._replace(body=answer.body.replace(token.value, HIDDEN)[:KEPT_CHARACTERS_MAX])
+            answer = await sender.post(url, bearer, body)
+            answer = answer._replace(body=masked(answer.body, token.hidden))
             if answer.status != UNAUTHORIZED:
                 break
             if tokens_left and self._token is token:  # else another request has replaced it
@@ -122,7 +124,7 @@ class Tokens:
     async def _ask(self, sender: Sender) -> Token | Answer:
         try:
             asked_at = time.monotonic()
-            answer = await sender.post(self._url, self._headers, self._body, characters_max=READ_BYTES_MAX)
+            answer = await sender.post(self._url, self._headers, self._body)
             if answer.status is None:
                 return _failed(f"token_{answer.error}", answer)
             if not answer.succeeded:
@@ -131,7 +133,8 @@ class Tokens:
                 issued = Issued.model_validate_json(answer.body)
             except ValidationError:
                 return _failed("token_unreadable", answer)
-            self._token = Token(issued.access_token, asked_at + issued.expires_in - EARLY_SECONDS)
+            until = asked_at + issued.expires_in - EARLY_SECONDS
+            self._token = Token(issued.access_token, until, spellings([issued.access_token]))
             return self._token
         finally:
             self._asking = None

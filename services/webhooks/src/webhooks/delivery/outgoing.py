@@ -2,20 +2,23 @@
 
 from __future__ import annotations
 
-import functools
 from collections.abc import Mapping
 from datetime import datetime
-from typing import NamedTuple
+from typing import Final, NamedTuple
 from uuid import UUID
 
 from webhooks.delivery import render
 from webhooks.delivery.credentials import Credentials, credentials_of
+from webhooks.delivery.masking import masked, spellings
 from webhooks.delivery.sender import Answer, Sender
 from webhooks.delivery.window import FeedEvent
 from webhooks.domain.config import HeadersAuth
 from webhooks.domain.endpoint import Endpoint
 from webhooks.domain.signing import Signer, signed_headers, signer_of, webhook_id
 from webhooks.vault import Vault
+
+KEPT_CHARACTERS_MAX: Final = 2_000
+"""How much of an answer is stored."""
 
 
 class Request(NamedTuple):
@@ -33,6 +36,9 @@ class Outgoing:
         self._signers: dict[UUID, Signer] = {}
         self._fixed: dict[str, str] | None = None
         self._credentials: Credentials | None = None
+        self._opened: set[str] = set()
+        self._hidden: tuple[str, ...] = ()
+        """What is masked in answers: the values of `_opened`."""
 
     def update(self, endpoint: Endpoint) -> None:
         """The endpoint has other secrets."""
@@ -57,17 +63,27 @@ class Outgoing:
         return Request(self._endpoint.config.url, headers, body, delivery_id)
 
     async def send(self, sender: Sender, request: Request, more: Mapping[str, str] | None = None) -> Answer:
-        """more: headers besides those of the request. Raises `vault.Unreadable`, `sender.NotOurs`."""
+        """Returns the answer without secrets, as far as it is stored.
+
+        more: headers besides those of the request. Raises `vault.Unreadable`, `sender.NotOurs`.
+        """
         if self._credentials is None:
-            self._credentials = credentials_of(
-                self._endpoint.config.auth, functools.partial(self._vault.open, self._id)
-            )
+            self._credentials = credentials_of(self._endpoint.config.auth, self._open)
         headers = {**request.headers, **more} if more else request.headers
-        return await self._credentials.post(sender, request.url, headers, request.body)
+        answer = await self._credentials.post(sender, request.url, headers, request.body)
+        return answer._replace(body=masked(answer.body, self._hidden)[:KEPT_CHARACTERS_MAX])
+
+    def _open(self, sealed: str) -> str:
+        """Returns a secret value, which is hidden in answers from then on."""
+        value = self._vault.open(self._id, sealed)
+        if value not in self._opened:
+            self._opened.add(value)
+            self._hidden = spellings(self._opened)
+        return value
 
     def _signer(self, secret_id: UUID, sealed: str) -> Signer:
         if (found := self._signers.get(secret_id)) is None:
-            found = self._signers[secret_id] = signer_of(self._vault.open(self._id, sealed))
+            found = self._signers[secret_id] = signer_of(self._open(sealed))
         return found
 
     def _fixed_headers(self) -> Mapping[str, str]:
@@ -76,5 +92,5 @@ class Outgoing:
             if isinstance(auth := self._endpoint.config.auth, HeadersAuth):
                 for name, sealed in auth.headers.items():
                     assert sealed is not None, name
-                    self._fixed[name] = self._vault.open(self._id, sealed)
+                    self._fixed[name] = self._open(sealed)
         return self._fixed

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Collection, Sequence
+from collections.abc import Awaitable, Callable, Collection, Sequence
 from datetime import datetime
 from typing import Final, NamedTuple
 from uuid import UUID
@@ -31,7 +31,7 @@ where case $3
       and a.at > f.at - interval '1 hour')
     and not exists (select 1 from waiting w where w.endpoint_id = $1 and not w.exhausted
       and (w.position = f.position or w.lane = f.key and w.position < f.position))
-  else true end"""
+  else true end order by f.position"""
 PROGRESSED: Final = """
 update replays r set position = u.position, delivered = u.delivered, failed = u.failed,
   status = case when u.is_done and status = 'running' then 'finished' else status end,
@@ -96,11 +96,8 @@ class Replay:
     async def read(self, window: Window) -> None:
         events = await window.chunk(self.line.store_id, self._read_until, self._last)
         wanted = {event.position: event for event in events if self._wants(event)}
-        if wanted and self._only in ("failed", "missing"):
-            rows = await window.fetch(SELECTED, self.line.id, list(wanted), self._only)
-            selected = {row["position"] for row in rows}
-            wanted = {position: event for position, event in wanted.items() if position in selected}
-        self._chunk.extend(wanted.values())
+        positions = await selected(window.fetch, self.line.id, list(wanted), self._only)
+        self._chunk.extend(wanted[position] for position in positions)
         self._read_until = events[-1].position if len(events) == CHUNK else self._last
 
     def _wants(self, event: FeedEvent) -> bool:
@@ -135,6 +132,15 @@ class Replay:
     def returned(self, position: int) -> None:
         self.lanes.returned(position)
         self.line.beside -= 1
+
+
+async def selected(
+    fetch: Callable[..., Awaitable[Sequence[Record]]], endpoint_id: UUID, positions: Sequence[int], only: str
+) -> Sequence[int]:
+    """Returns those of some positions whose delivery was exhausted (`failed`), or never succeeded (`missing`)."""
+    if not positions or only not in ("failed", "missing"):
+        return positions
+    return [row["position"] for row in await fetch(SELECTED, endpoint_id, positions, only)]
 
 
 class Written(NamedTuple):

@@ -30,7 +30,6 @@ CONNECT_SECONDS_MAX: Final = 3.0
 TOTAL_SECONDS_MAX: Final = 15.0
 READ_BYTES_MAX: Final = 20_000
 """An answer that is longer ends with its connection."""
-KEPT_CHARACTERS_MAX: Final = 2_000
 RESOLVER_THREADS: Final = 64
 """`getaddrinfo` blocks for seconds on a name whose server is silent. The loop's few threads would hold up every other name."""
 RESOLVED_SECONDS: Final = 60
@@ -58,7 +57,7 @@ class Answer(NamedTuple):
     status: int | None
     """Null: there was no answer."""
     body: str
-    """The beginning of it."""
+    """The beginning of it. It may repeat secrets, which `outgoing` masks."""
     error: str | None
     """What went wrong, as a code, if there was no answer."""
     seconds: float
@@ -102,18 +101,17 @@ class Sender:
         headers: Mapping[str, str],
         body: bytes,
         tls: SSLContext | bool = True,
-        characters_max: int = KEPT_CHARACTERS_MAX,
     ) -> Answer:
         """Returns how the receiver answered; a failure to connect or to answer in time is an Answer too.
 
-        tls: with the client's certificate of an endpoint that requires one. characters_max: of the answer's body. Raises NotOurs.
+        tls: with the client's certificate of an endpoint that requires one. Raises NotOurs.
         """
         began = time.monotonic()
         try:
             async with self._session.post(url, headers=headers, data=body, allow_redirects=False, ssl=tls) as response:
-                shown = (await _beginning(response))[:characters_max]
+                beginning = await _beginning(response)
                 return Answer(
-                    response.status, shown, None, time.monotonic() - began, response.headers.get("Retry-After")
+                    response.status, beginning, None, time.monotonic() - began, response.headers.get("Retry-After")
                 )
         except (aiohttp.ClientError, TimeoutError, OSError, ValueError) as error:
             return Answer(None, "", error_code(error), time.monotonic() - began)

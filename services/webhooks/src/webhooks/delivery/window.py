@@ -41,6 +41,9 @@ OF_STORE: Final = _EVENTS + "feed.store_id = $1 and position > $2 and position <
 OF_KEY: Final = (
     _EVENTS + "key = $1 and feed.store_id = $2 and position > $3 and position <= $4 order by position limit $5"
 )
+OF_KEYS: Final = (
+    _EVENTS + "key = any($1::uuid[]) and feed.store_id = $2 and position > $3 and position <= $4 order by position"
+)
 AT: Final = _EVENTS + "position = any($1::bigint[]) order by position"
 HEAD: Final = "select position from feed_head"
 

@@ -51,6 +51,11 @@ class Filter:
         self._every = not types
         self._conditions = tuple(conditions)
 
+    @property
+    def has_conditions(self) -> bool:
+        """Whether more than the type of an event decides."""
+        return bool(self._conditions)
+
     def wants(self, event: Candidate) -> bool:
         return self.wants_type(event.type) and all(_fulfills(event, one) for one in self._conditions)
 
