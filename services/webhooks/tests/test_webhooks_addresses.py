@@ -5,6 +5,7 @@ from __future__ import annotations
 from ipaddress import ip_network
 
 import pytest
+from webhooks_addresses import OF_SVIX, PUBLIC_OF_SVIX
 
 from webhooks.domain.addresses import is_allowed
 
@@ -28,12 +29,12 @@ ALLOWED = (
 )
 
 
-@pytest.mark.parametrize("address", REFUSED)
+@pytest.mark.parametrize("address", [*REFUSED, *OF_SVIX])
 def test_an_address_that_is_not_public_is_refused(address: str) -> None:
     assert not is_allowed(address)
 
 
-@pytest.mark.parametrize("address", ALLOWED)
+@pytest.mark.parametrize("address", [*ALLOWED, *PUBLIC_OF_SVIX])
 def test_a_public_address_is_allowed(address: str) -> None:
     assert is_allowed(address)
 

@@ -7,8 +7,8 @@ import ssl
 from base64 import b64decode
 from collections.abc import AsyncIterator
 from dataclasses import dataclass, field
-from datetime import UTC, datetime, timedelta
-from ipaddress import ip_address, ip_network
+from datetime import UTC, datetime
+from ipaddress import ip_network
 from pathlib import Path
 from typing import Any
 from urllib.parse import parse_qs, unquote_plus
@@ -17,12 +17,8 @@ from uuid import uuid4
 import pytest
 import pytest_asyncio
 from aiohttp import web
-from cryptography import x509
 from cryptography.hazmat.primitives.asymmetric import rsa
-from cryptography.hazmat.primitives.asymmetric.ec import SECP256R1, EllipticCurvePrivateKey, generate_private_key
-from cryptography.hazmat.primitives.hashes import SHA256
-from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
-from cryptography.x509.oid import NameOID
+from webhooks_certificates import Authority, tls_of
 from webhooks_delivery import serving
 
 from webhooks import certificates, verification
@@ -58,31 +54,6 @@ def outgoing(url: str, auth: Auth) -> tuple[Outgoing, Request]:
 # -- certificates -----------------------------------------------------------------------------------------------------
 
 
-class Authority:
-    """Issues certificates, as a receiver's own authority does."""
-
-    def __init__(self) -> None:
-        self._key = generate_private_key(SECP256R1())
-        self._name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "authority")])
-        self.pem = self._signed(self._name, self._key.public_key(), is_authority=True)
-
-    def issue(self, name: str, key: EllipticCurvePrivateKey | rsa.RSAPrivateKey | None = None) -> tuple[str, str]:
-        """Returns certificate and key of a name, for 127.0.0.1."""
-        key = key or generate_private_key(SECP256R1())
-        subject = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, name)])
-        private = key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption()).decode()
-        return self._signed(subject, key.public_key()), private
-
-    def _signed(self, subject: x509.Name, public: Any, *, is_authority: bool = False) -> str:
-        now, day = datetime.now(UTC), timedelta(days=1)
-        builder = x509.CertificateBuilder(
-            self._name, subject, public, x509.random_serial_number(), now - day, now + day
-        )
-        names = x509.SubjectAlternativeName([x509.IPAddress(ip_address("127.0.0.1"))])
-        built = builder.add_extension(names, False).add_extension(x509.BasicConstraints(is_authority, None), True)
-        return built.sign(self._key, SHA256()).public_bytes(Encoding.PEM).decode()
-
-
 @pytest.fixture
 def authority(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Authority:
     """The one that this machine trusts."""
@@ -94,11 +65,7 @@ def authority(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Authority:
 
 def server_tls(authority: Authority, tmp_path: Path, clients: Authority) -> ssl.SSLContext:
     """TLS of a receiver that requires a certificate of an authority of its own."""
-    (tmp_path / "server.pem").write_text("".join(authority.issue("server")))
-    context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH, cadata=clients.pem)
-    context.verify_mode = ssl.CERT_REQUIRED
-    context.load_cert_chain(tmp_path / "server.pem")
-    return context
+    return tls_of(*authority.issue("server"), tmp_path, clients)
 
 
 def mtls(certificate: str, key: str) -> MtlsAuth:
@@ -142,7 +109,7 @@ async def test_a_receiver_that_shows_no_trusted_certificate_gets_nothing(
     clients = Authority()
     async with serving(handler, server_tls(clients, tmp_path, clients)) as url:
         sending, request = outgoing(url, mtls(*clients.issue("one")))
-        assert (await sending.send(sender, request)).error == "tls_failed"
+        assert (await sending.send(sender, request)).error == "certificate_untrusted"
     assert not reached
 
 

@@ -11,7 +11,7 @@ from uuid import UUID, uuid4
 import pytest
 import pytest_asyncio
 from aiohttp import web
-from standardwebhooks import Webhook
+from standardwebhooks import Webhook, WebhookVerificationError
 from webhooks_delivery import KEYS, STORE, Receiver, dispatching, endpoint, receiving, serving
 from webhooks_feed import Client, Publisher, noted
 
@@ -81,6 +81,14 @@ async def settled(app: App, made: UUID) -> None:
             await asyncio.sleep(0.05)
 
 
+async def followed(app: App, dispatcher: Dispatcher, made: UUID) -> None:
+    """Wait until the endpoint is delivered to as it is stored now."""
+    [(revision,)] = await stored(app, "select revision from endpoints where key = $1", made)
+    async with asyncio.timeout(10):
+        while (line := dispatcher._lines.get(made)) is None or line.place.revision < revision:
+            await asyncio.sleep(0.05)
+
+
 async def test_an_event_arrives_signed_and_is_recorded(app: App, publisher: Publisher) -> None:
     receiver, before = Receiver(), noted(STORE)
     await publisher.publish(before)
@@ -105,6 +113,57 @@ async def test_an_event_arrives_signed_and_is_recorded(app: App, publisher: Publ
         made.id, 2, got.event["id"], "orders.note_added", event.order_id, got.id, 1, "delivered", 200, "noted",
     )  # fmt: skip
     assert await stored(app, "select position, open, failing_since from cursors") == [(3, [], None)]
+
+
+async def test_what_is_sent_is_a_cloud_event_to_its_reference_implementation(app: App, publisher: Publisher) -> None:
+    """Also one of a type that this release does not have: it has no schema, and no version if it states none."""
+    whole, thin, event = Receiver(), Receiver(), noted(STORE, version=3)
+    strange = publisher.record(b'{"name": "Ann"}', type="orders.teleported", key=uuid4(), store=STORE)
+    async with receiving(whole, thin):
+        await endpoint(app, whole.url)
+        await endpoint(app, thin.url, payload="thin")
+        async with dispatching(app):
+            await publisher.publish(event)
+            await publisher.take(strange)
+            for receiver in (whole, thin):
+                await receiver.until(lambda receiver=receiver: len(receiver.got) == 2)  # type: ignore[misc]
+    for receiver in (whole, thin):
+        [read], [other] = (got.cloud_events for got in sorted(receiver.got, key=lambda got: str(got.event["type"])))
+        assert (read.get_id(), read.get_source(), read.get_type()) == (
+            receiver.got[0].event["id"],
+            "orders",
+            event.TYPE,
+        )
+        assert (read.get_subject(), read.get_extension("storeid")) == (str(event.order_id), STORE)
+        assert (read.get_extension("version"), other.get_extension("version")) == (3, None)
+        assert (read.get_dataschema() is None, other.get_dataschema()) == (False, None)
+        shows_data = isinstance(data := read.get_data(), dict) and data["note_id"] == str(event.note_id)
+        assert (shows_data, read.get_extension("dataref") is None) == ((receiver is whole,) * 2)
+
+
+async def test_while_secrets_rotate_a_receiver_verifies_with_any_of_them_and_afterwards_with_the_new_one(
+    app: App, publisher: Publisher
+) -> None:
+    receiver = Receiver()
+    client = Client(app, await app.keys.create(STORE, "editor", ["webhooks.edit"]))
+    async with receiving(receiver):
+        made = await endpoint(app, receiver.url)
+        path = f"/v1/endpoints/{made.id}/rotate"
+        async with dispatching(app) as [dispatcher]:
+            secrets = [made.secret, *[(await client.call("POST", path, {}))[1]["secret"] for _ in range(2)]]
+            await followed(app, dispatcher, made.id)
+            await publisher.publish(noted(STORE))
+            await receiver.until(lambda: len(receiver.got) == 1)
+            _, last, _ = await client.call("POST", path, {"overlap_hours": 0})
+            await followed(app, dispatcher, made.id)
+            await publisher.publish(noted(STORE))
+            await receiver.until(lambda: len(receiver.got) == 2)
+    rotating, rotated = receiver.got
+    for secret in secrets:
+        Webhook(secret).verify(rotating.body, rotating.headers)
+        with pytest.raises(WebhookVerificationError):
+            Webhook(secret).verify(rotated.body, rotated.headers)
+    Webhook(last["secret"]).verify(rotated.body, rotated.headers)
 
 
 @pytest.mark.usefixtures("_quick")

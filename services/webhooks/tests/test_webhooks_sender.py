@@ -9,10 +9,15 @@ import threading
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from ipaddress import ip_network
+from pathlib import Path
 from typing import Any
 
 import pytest
 import pytest_asyncio
+from aiohttp import web
+from webhooks_addresses import HOSTS, WITH_CREDENTIALS, ZONES
+from webhooks_certificates import Authority, tls_of
+from webhooks_delivery import serving
 
 from webhooks.delivery.sender import MAY_SEND, READ_BYTES_MAX, NotOurs, Sender
 
@@ -132,6 +137,26 @@ async def test_what_is_no_tls_and_what_has_no_trusted_certificate_is_not_sent_to
     assert answer.error in ("tls_failed", "connect_timed_out")
 
 
+async def test_a_black_hole_costs_the_time_to_connect(sender: Sender) -> None:
+    """The queue of the listener is full, so the system drops further packets that open a connection, as a firewall does."""
+    with (
+        socket.create_server(("127.0.0.1", 0), backlog=0) as silent,
+        socket.socket() as first,
+        socket.socket() as second,
+    ):
+        for one in (first, second):
+            one.setblocking(False)
+            one.connect_ex(silent.getsockname())
+        answer = await sender.post(f"http://127.0.0.1:{silent.getsockname()[1]}/", {}, b"{}")
+    assert answer.error == "connect_timed_out" and answer.seconds < 3
+
+
+async def test_a_receiver_that_accepts_and_never_agrees_on_tls_costs_the_time_to_connect(sender: Sender) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as silent:
+        answer = await sender.post(f"https://127.0.0.1:{silent.getsockname()[1]}/", {}, b"{}")
+    assert answer.error == "connect_timed_out" and answer.seconds < 3
+
+
 async def test_nothing_listens(sender: Sender) -> None:
     with socket.socket() as unused:
         unused.bind(("127.0.0.1", 0))
@@ -139,30 +164,28 @@ async def test_nothing_listens(sender: Sender) -> None:
     assert answer.error == "connect_failed"
 
 
-@pytest.mark.parametrize(
-    "host",
-    ["127.0.0.1", "127.1", "2130706433", "0x7f000001", "0177.0.0.1", "[::1]", "[::ffff:127.0.0.1]", "[::ffff:7f00:1]", "0.0.0.0",
-     "[::]", "localhost", "169.254.169.254", "[fd00:ec2::254]", "10.0.0.1", "[64:ff9b::7f00:1]", "127.0.0.1.", "①②⑦.⓪.⓪.①"],
-)  # fmt: skip
-async def test_no_spelling_of_an_address_of_the_house_is_connected_to(host: str) -> None:
+async def test_no_spelling_of_an_address_of_the_house_is_connected_to() -> None:
+    """In `test_webhooks_gate.py` each of these addresses has a listener."""
     reached = False
 
     async def answering(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         nonlocal reached
         reached = True
 
-    sender = Sender(connect_seconds_max=2, total_seconds_max=3)
-    async with receiver(answering) as port:
-        answer = await sender.post(f"http://{host}:{port}/", {}, b"{}")
-    await sender.close()
-    assert answer.error in ("address_refused", "name_unresolved", "url_invalid") and not reached
+    async with receiver(answering) as port, Sender(connect_seconds_max=2, total_seconds_max=3) as sender:
+        for host in (*HOSTS, *ZONES, *WITH_CREDENTIALS):
+            answer = await sender.post(f"http://{host}:{port}/", {}, b"{}")
+            assert answer.error in ("address_refused", "name_unresolved", "url_invalid") and not reached, host
 
 
 async def test_a_name_that_changes_its_address_is_judged_when_it_is_connected(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Its address is public when the endpoint is created, and one of the house when the delivery comes."""
+    """Its addresses are public when the endpoint is created, and those of the house when the delivery comes."""
 
     def rebound(*_: Any, **__: Any) -> list[Any]:
-        return [(socket.AF_INET, socket.SOCK_STREAM, socket.IPPROTO_TCP, "", ("127.0.0.1", 0))]
+        return [
+            (socket.AF_INET, socket.SOCK_STREAM, socket.IPPROTO_TCP, "", ("127.0.0.1", 0)),
+            (socket.AF_INET6, socket.SOCK_STREAM, socket.IPPROTO_TCP, "", ("::1", 0, 0, 0)),
+        ]
 
     monkeypatch.setattr(socket, "getaddrinfo", rebound)
     sender = Sender()
@@ -213,3 +236,47 @@ async def test_who_may_no_longer_send_writes_nothing(sender: Sender) -> None:
         with pytest.raises(NotOurs):
             await sender.post(f"http://127.0.0.1:{port}/", {}, b"{}")
     assert not reached
+
+
+@pytest.mark.parametrize(("which", "error"), [
+    ("expired", "certificate_expired"), ("of tomorrow", "certificate_not_yet_valid"), ("of another host", "certificate_host_differs"),
+    ("of a stranger", "certificate_untrusted"), ("signed by itself", "certificate_untrusted"),
+])  # fmt: skip
+async def test_a_receiver_whose_certificate_is_wrong_gets_nothing_and_the_answer_says_what_is_wrong(
+    sender: Sender, which: str, error: str, tmp_path: Path
+) -> None:
+    authority, stranger = Authority(), Authority()
+    issued = {
+        "expired": authority.issue("receiver", days=-1),
+        "of tomorrow": authority.issue("receiver", days=2, begins_days=1),
+        "of another host": authority.issue("receiver", host="127.0.0.2"),
+        "of a stranger": stranger.issue("receiver"),
+        "signed by itself": (stranger.pem, stranger.key),
+    }
+    trusting = ssl.create_default_context(cadata=authority.pem)
+    assert await reached_over_tls(sender, authority.issue("receiver"), tmp_path, trusting) == (200, None, True)
+    assert await reached_over_tls(sender, issued[which], tmp_path, trusting) == (None, error, False)
+
+
+async def reached_over_tls(
+    sender: Sender, issued: tuple[str, str], folder: Path, tls: ssl.SSLContext
+) -> tuple[int | None, str | None, bool]:
+    """Returns status and error of a request, and whether a receiver with a certificate got anything of it."""
+    reached = False
+
+    async def handler(request: web.Request) -> web.Response:
+        nonlocal reached
+        reached = True
+        return web.Response()
+
+    async with serving(handler, tls_of(*issued, folder)) as url:
+        answer = await sender.post(url, {}, b"{}", tls)
+    return answer.status, answer.error, reached
+
+
+async def test_only_the_authorities_of_the_system_are_trusted(sender: Sender, tmp_path: Path) -> None:
+    async def handler(request: web.Request) -> web.Response:
+        return web.Response()
+
+    async with serving(handler, tls_of(*Authority().issue("receiver"), tmp_path)) as url:
+        assert (await sender.post(url, {}, b"{}")).error == "certificate_untrusted"

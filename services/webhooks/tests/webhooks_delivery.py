@@ -14,6 +14,10 @@ from typing import Any
 from uuid import UUID, uuid4
 
 from aiohttp import web
+from cloudevents.core.base import BaseCloudEvent
+from cloudevents.core.bindings.http import HTTPMessage, from_structured
+from cloudevents.core.formats.json import JSONFormat
+from cloudevents.core.v1.event import CloudEvent
 
 from chassis.declare.app import Principal
 from chassis.process.app import App
@@ -40,6 +44,13 @@ class Got:
     @property
     def event(self) -> Any:
         return json.loads(self.body)
+
+    @property
+    def cloud_events(self) -> list[BaseCloudEvent]:
+        """The events, as the reference implementation of CloudEvents reads them; it has no reader of batches."""
+        if self.headers["Content-Type"] == "application/cloudevents-batch+json":
+            return [JSONFormat().read(CloudEvent, json.dumps(one)) for one in json.loads(self.body)]
+        return [from_structured(HTTPMessage(self.headers, self.body), JSONFormat(), CloudEvent)]
 
 
 @dataclass

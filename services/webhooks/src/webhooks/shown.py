@@ -36,11 +36,11 @@ class CloudEvent(BaseModel):
     time: datetime
     """When it happened."""
     datacontenttype: str = Field(examples=["application/json"])
-    dataschema: str | None
-    """Null for a type of a newer release."""
+    dataschema: str | None = None
+    """Left out for a type of a newer release."""
     storeid: str
-    version: int | None
-    """Counts the events of the aggregate at its source, from 1 without a gap; null if the event states none."""
+    version: int | None = None
+    """Counts the events of the aggregate at its source, from 1 without a gap; left out if the event states none."""
     correlationid: str
     cursor: str
     """The place in the feed behind this event."""
@@ -68,8 +68,13 @@ def cursor_of(place: Place) -> str:
 
 
 def shown(row: Mapping[Any, Any], epoch: int, *, personal: bool) -> dict[str, Any]:
-    """Returns an event of the feed as JSON values. personal: with the values of `Personal` fields."""
+    """Returns an event of the feed as JSON values. personal: with the values of `Personal` fields.
+
+    An attribute without a value is left out: clients of CloudEvents refuse null, although its JSON format allows it.
+    """
     model = MESSAGES.get(row["type"])
+    schema = {"dataschema": dataschema(model.TYPE, model.SCHEMA_VERSION)} if model is not None else {}
+    version = {"version": row["version"]} if row["version"] is not None else {}
     return {
         "specversion": "1.0",
         "id": row["event_id"],
@@ -78,9 +83,9 @@ def shown(row: Mapping[Any, Any], epoch: int, *, personal: bool) -> dict[str, An
         "subject": str(row["key"]),
         "time": row["time"].astimezone(UTC).isoformat().replace("+00:00", "Z"),
         "datacontenttype": "application/json",
-        "dataschema": dataschema(model.TYPE, model.SCHEMA_VERSION) if model is not None else None,
+        **schema,
         "storeid": row["store_id"],
-        "version": row["version"],
+        **version,
         "correlationid": row["correlation_id"],
         "cursor": cursor_of(Place(epoch, row["position"])),
         "data": _data(row["body"], model, personal=personal),

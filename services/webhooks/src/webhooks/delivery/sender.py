@@ -14,7 +14,7 @@ import time
 from collections.abc import Callable, Iterable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from contextvars import ContextVar
-from ssl import SSLContext
+from ssl import SSLCertVerificationError, SSLContext
 from typing import Any, Final, NamedTuple, Self
 
 import aiohttp
@@ -37,6 +37,13 @@ CONNECTIONS_IDLE_SECONDS: Final = 4.0
 """Below the 5 s after which common servers close an idle connection: a request that crosses with the close fails."""
 UNPRINTABLE: Final = re.compile(r"[\x00-\x08\x0b\x0c\x0e-\x1f]")
 """Control characters of an answer: PostgreSQL stores no NUL, and a terminal acts on the others."""
+CERTIFICATE_ERRORS: Final = {
+    9: "certificate_not_yet_valid",
+    10: "certificate_expired",
+    62: "certificate_host_differs",
+    64: "certificate_host_differs",  # the host is an address
+}
+"""By the codes of OpenSSL (x509_vfy.h, X509_V_ERR_...)."""
 
 
 class AddressRefused(OSError):
@@ -154,6 +161,8 @@ def error_code(error: BaseException) -> str:
             return "answer_timed_out"
         case aiohttp.ClientConnectorDNSError():
             return "name_unresolved"
+        case aiohttp.ClientConnectorCertificateError(certificate_error=SSLCertVerificationError(verify_code=code)):
+            return CERTIFICATE_ERRORS.get(code, "certificate_untrusted")
         case aiohttp.ClientSSLError():
             return "tls_failed"
         case aiohttp.ClientConnectorError():
@@ -170,7 +179,8 @@ def _gated(allowed: tuple[Network, ...], info: Any) -> socket.socket:
     """Returns a socket for an address that a delivery may connect to. Raises AddressRefused."""
     family, kind, protocol, _, address = info
     if not is_allowed(address[0], allowed):
-        raise AddressRefused(f"{address[0]} is not a public address")
+        # The same text for each address of a name: aiohttp raises the error itself then, not one that lists them all
+        raise AddressRefused("the address is not public")
     return socket.socket(family, kind, protocol)
 
 
