@@ -1,4 +1,4 @@
-"""A client of the services that tells an order and its model the same, and compares them afterwards."""
+"""A client of the services that sends the same requests to an order and to its model, and compares the two afterwards."""
 
 from __future__ import annotations
 
