@@ -18,7 +18,7 @@ from tests.test_hostile_requests import Client, client, good, operations, pytest
 SCOPES: Final = frozenset({
     "orders.view", "orders.edit", "orders.cancel", "orders.refund", "orders.force", "orders.export", "personal.view",
     "payments.view", "fulfillment.view", "fulfillment.ship", "stock.edit", "invoices.view", "invoices.edit", "parked.view",
-    "parked.edit", "journal.view", "events.view", "webhooks.view", "webhooks.edit",
+    "parked.edit", "operations.view", "journal.view", "events.view", "webhooks.view", "webhooks.edit",
 })  # fmt: skip
 
 

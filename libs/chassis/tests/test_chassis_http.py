@@ -37,6 +37,7 @@ from chassis.http.problems import Problem
 from chassis.kafka.consumer import Consumer
 from chassis.process import watch
 from chassis.process.app import App
+from chassis.process.observer import READ_SECONDS, Observer
 
 # -- pages, pure ------------------------------------------------------------------------------------------------------
 
@@ -740,6 +741,47 @@ async def test_health_and_metrics_need_no_key_and_an_api_is_ready_without_a_brok
     assert (await client("GET", "/health/ready")).json == {"status": "ready", "consuming": False}
     text = (await client("GET", "/metrics")).body.decode()
     assert 'tradewind_outbox_age_seconds{service="counter"}' in text
+
+
+@pytest.mark.real
+async def test_operations_show_what_waits_since_when_and_for_what(client: Client, world: World) -> None:
+    processes = "select 'count.ask', 'no_answer', count(*), 700::float8 from counters"
+    client.app.observer = Observer(dataclasses.replace(SERVICE, processes=processes), client.app.database)
+    create = client.app.keys.create
+    operator, tenant = await create(None, "console", ["operations.view"]), await create(STORE, "till", ["orders.view"])
+    assert (await client("GET", "/v1/operations", key=tenant)).json["type"] == "/problems/scope_missing"
+    await world.tell(plus(uuid4(), play="ask"), plus(uuid4()))
+    unreadable = world.from_topic(plus(uuid4()))
+    assert unreadable.record is not None
+    await world.take(Rejected(unreadable.record, unreadable.key, "bad_json", "no", STORE, unreadable.type))
+    await world.do("update journal set at = at - interval '1 minute'")
+    since = datetime.now(UTC)
+
+    shown = (await client("GET", "/v1/operations", key=operator)).json
+    assert (shown["service"], shown["role"], shown["ready"], shown["consumer"]) == ("counter", "api", True, None)
+    assert shown["started_at"] < shown["at"] and set(shown["versions"]) == {"tradewind", "python", "postgresql"}
+    at = datetime.fromisoformat(shown["at"])
+    assert shown["outbox"]["rows"] == 1 and shown["outbox"]["set_aside"] == 0
+    assert at - datetime.fromisoformat(shown["outbox"]["oldest_since"]) >= timedelta(minutes=1)
+    assert (shown["parked"]["waiting"], shown["parked"]["keys"], shown["tasks_open"]) == (1, 1, 1)
+    assert abs(datetime.fromisoformat(shown["parked"]["oldest_since"]) - since) < timedelta(minutes=1)
+    [under_way] = shown["processes"]["items"]
+    counted = datetime.fromisoformat(shown["processes"]["counted_at"])
+    assert counted - datetime.fromisoformat(under_way.pop("oldest_since")) == timedelta(seconds=700)
+    assert under_way == {"step": "count.ask", "waiting": "no_answer", "count": 1}
+    reads = next(pool for pool in shown["pools"] if pool["name"] == "reads")
+    assert 0 == reads["in_use"] < reads["connections"] <= reads["connections_max"]
+
+    await world.do("delete from parked_keys")
+    assert (await client("GET", "/v1/operations", key=operator)).json["at"] == shown["at"], "read every two seconds"
+    client.app.observer._read_at -= READ_SECONDS
+    client.app.consumer = Consumer(SERVICE, world.settings, world.database, world.shell, world.metrics)
+    later = (await client("GET", "/v1/operations", key=operator)).json
+    assert later["at"] > shown["at"] and later["processes"]["counted_at"] == shown["processes"]["counted_at"]
+    assert later["parked"] == {"waiting": 1, "keys": 0, "oldest_since": None}
+    assert later["consumer"] == {
+        "group": "counter", "joined": False, "lag": 0, "oldest_since": None, "intake_paused": False, "trouble": None,
+    }  # fmt: skip
 
 
 @pytest.mark.real

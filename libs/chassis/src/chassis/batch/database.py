@@ -10,12 +10,14 @@ import asyncio
 import time
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from typing import Literal, NamedTuple
 
 import asyncpg
 from asyncpg import Connection
 from sqlalchemy import event
 from sqlalchemy.engine import AdaptedConnection
-from sqlalchemy.ext.asyncio import AsyncConnection, create_async_engine
+from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, create_async_engine
+from sqlalchemy.pool import QueuePool
 
 from chassis.batch import history
 from chassis.batch.clock import Clock
@@ -27,6 +29,16 @@ from chassis.settings import ServiceSettings
 
 # admin_shutdown, crash_shutdown: a commit that waits for a standby is interrupted after it was written here.
 SHUTDOWN = ("57P01", "57P02")
+
+
+class PoolUse(NamedTuple):
+    """The connections of a pool."""
+
+    name: Literal["batch", "reads"]
+    connections_max: int
+    connections: int
+    """Those that are open."""
+    in_use: int
 
 
 class Database:
@@ -146,11 +158,23 @@ class Database:
             self.history = self.history._replace(position=row["position"])
         return self.clock
 
+    def pools(self) -> list[PoolUse]:
+        """Returns how many connections there are, and how many work."""
+        return [_use("batch", self._engine, len(self._at_hand)), _use("reads", self.queries.engine, 0)]
+
     async def close(self) -> None:
         while self._at_hand:
             await _give_back(*self._at_hand.pop())
         await self._engine.dispose()
         await self.queries.close()
+
+
+def _use(name: Literal["batch", "reads"], engine: AsyncEngine, idle: int) -> PoolUse:
+    """idle: how many connections are checked out and do not work."""
+    pool = engine.pool
+    assert isinstance(pool, QueuePool)
+    out = pool.checkedout()
+    return PoolUse(name, pool.size(), pool.checkedin() + out, out - idle)
 
 
 async def _give_back(pooled: AsyncConnection, raw: Connection) -> None:

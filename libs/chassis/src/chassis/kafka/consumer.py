@@ -71,7 +71,7 @@ class Consumer(ConsumerRebalanceListener):  # type: ignore[misc]  # aiokafka is 
         """Held while a batch is handled or offsets are committed."""
         self._stopping = False
         self._failures = 0
-        self._paused = False
+        self.intake_paused = False
 
     # -- lifecycle ----------------------------------------------------------------------------------------------------
 
@@ -191,9 +191,9 @@ class Consumer(ConsumerRebalanceListener):  # type: ignore[misc]  # aiokafka is 
             client.pause(*parts)
         elif paused := client.paused().intersection(parts):
             client.resume(*paused)
-        if pause != self._paused:
+        if pause != self.intake_paused:
             log.info("intake_paused" if pause else "intake_resumed")
-        self._paused = pause
+        self.intake_paused = pause
         self.metrics.intake_paused.set(pause)
 
     async def measure_lag(self) -> None:
@@ -204,5 +204,10 @@ class Consumer(ConsumerRebalanceListener):  # type: ignore[misc]  # aiokafka is 
                     await self._lag.measure(self._subscriber.consumer, self.offsets.handled())
             except (KafkaError, TimeoutError, OSError) as error:
                 log.info("lag_later", error=repr(error))
-        self.metrics.lag.set(self._lag.records)
-        self.metrics.lag_age.set(self._lag.age_seconds(self.database.clock.now_or_host()))
+        lag, age_seconds = self.lag()
+        self.metrics.lag.set(lag)
+        self.metrics.lag_age.set(age_seconds)
+
+    def lag(self) -> tuple[int, float]:
+        """Returns how many records waited at the last measurement, and for how many seconds the oldest of them has."""
+        return self._lag.records, self._lag.age_seconds(self.database.clock.now_or_host())

@@ -22,7 +22,7 @@ from chassis.kafka import recovery
 from chassis.kafka import topics as kafka
 from chassis.kafka.consumer import Consumer
 from chassis.kafka.relay import Relay
-from chassis.process import health, journal, parked, watch
+from chassis.process import health, journal, operations, parked, watch
 from chassis.process.parts import Parts
 from chassis.settings import ServiceSettings
 from chassis.work import partitions
@@ -51,6 +51,7 @@ class App(Parts):
         openapi.describe(app, self.service.problems)
         app.add_middleware(Readable)
         app.include_router(health.routes(self))
+        app.include_router(operations.routes(self))
         app.include_router(parked.routes(self))
         if self.service.aggregates:
             app.include_router(journal.routes(self))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Awaitable, Callable, Sequence
+from datetime import UTC, datetime
 from typing import Any
 from uuid import UUID
 
@@ -24,6 +25,7 @@ from chassis.http.commands import execute, operation_id, submit
 from chassis.kafka import recovery
 from chassis.kafka.consumer import Consumer
 from chassis.kafka.relay import Relay
+from chassis.process.observer import Observer
 from chassis.settings import ServiceSettings
 from chassis.telemetry import Metrics
 from chassis.work.replay import Replays
@@ -40,6 +42,7 @@ class Parts:
         self.database = Database(settings, f"tradewind-{service.name}-{role}")
         self.metrics = Metrics(service.name)
         self.metrics.clock_skew.set_function(lambda: self.database.clock.skew)
+        self.observer = Observer(service, self.database)
         self.keys = Keys(self.database)
         self.relay = Relay(service, settings, self.database, self.metrics)
         self.tracing = tracing.configured(service.name)
@@ -55,7 +58,7 @@ class Parts:
         self.certified: History | None = None
         """The history of the database at the last certificate that this process wrote: see `recovery`."""
         self.beat_at = time.monotonic()
-        self.started_at = time.monotonic()
+        self.started_at = datetime.now(UTC)
         self.ending = False
 
     def end_soon(self) -> None:

@@ -1,53 +1,40 @@
 """Loops beside the work: they update gauges, compare clocks, measure the lag, and pause the intake."""
 
 import asyncio
-import time
 
 import structlog
 
 from chassis.batch.errors import is_transient
 from chassis.journal import OUTBOX_AGE
 from chassis.kafka.consumer import Consumer
+from chassis.process.observer import READ_SECONDS, Observation
 from chassis.process.parts import Parts
+from chassis.telemetry import Metrics
 
 log = structlog.get_logger("chassis.process.watch")
 
-OBSERVED = f"""
-select (select count(*) from (select 1 from outbox limit 100000) o) as outbox_rows,
-  (select count(*) from outbox_set_aside) as set_aside,
-  ({OUTBOX_AGE}) as outbox_age,
-  (select count(*) from parked where state = 'waiting') as parked,
-  (select count(*) from parked_keys) as parked_keys,
-  (select count(*) from timers where due_at < now() - interval '10 seconds') as overdue,
-  (select count(*) from (select 1 from tasks limit 100000) t) as tasks"""
-
-COUNT_SECONDS = 15
-"""Between two counts of running processes."""
-
 
 async def observe(app: Parts) -> None:
-    """Update the gauges every two seconds; running processes, which have to be counted, every fifteen."""
-    metrics = app.metrics
-    counted_at = float("-inf")
+    """Update the gauges every two seconds; those of running processes, which have to be counted, every fifteen."""
     while True:
         try:
-            async with app.database.queries.connection() as connection:
-                row = await connection.fetchrow(OBSERVED)
-                if app.service.processes is not None and time.monotonic() - counted_at > COUNT_SECONDS:
-                    metrics.under_way(await connection.fetch(app.service.processes))
-                    counted_at = time.monotonic()
-            assert row is not None
-            metrics.outbox_rows.set(row["outbox_rows"])
-            metrics.outbox_age.set(row["outbox_age"])
-            metrics.set_aside.set(row["set_aside"])
-            metrics.parked_waiting.set(row["parked"])
-            metrics.parked_keys.set(row["parked_keys"])
-            metrics.timers_overdue.set(row["overdue"])
-            metrics.tasks_open.set(row["tasks"])
+            _show(app.metrics, await app.observer.latest())
         except Exception as error:
             if not is_transient(error):
                 raise  # a database that is away delays a gauge; any other error is a fault
-        await asyncio.sleep(2)  # gauges: nothing waits for them
+        await asyncio.sleep(READ_SECONDS)  # gauges: nothing waits for them
+
+
+def _show(metrics: Metrics, observed: Observation) -> None:
+    read = observed.read
+    metrics.outbox_rows.set(read.outbox_rows)
+    metrics.outbox_age.set(read.outbox_age_seconds)
+    metrics.set_aside.set(read.set_aside)
+    metrics.parked_waiting.set(read.parked)
+    metrics.parked_keys.set(read.parked_keys)
+    metrics.timers_overdue.set(read.timers_overdue)
+    metrics.tasks_open.set(read.tasks)
+    metrics.under_way(observed.under_way)
 
 
 CLOCK_SECONDS = 2.0
