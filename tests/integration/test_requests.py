@@ -6,10 +6,13 @@ from __future__ import annotations
 import asyncio
 import json
 import uuid
+from collections.abc import Mapping, Sequence
+from typing import Any
 
 import aiohttp
 import pytest
 
+from system.processes import SAGA
 from tests.integration.shop import Options, Shop, order_content
 
 SHOP = Options(gateway=("--latency-ms", "5"), static_members=True)
@@ -26,7 +29,36 @@ async def test_orders_over_http_and_kafka_are_completed_once_shipped(shop: Shop)
     assert await shop.ends(orders) == {"approved/paid/fulfilled": 30}
     for order in orders:
         assert (await shop.order(order))["completed_at"]
+    by_post, by_snapshot = await journaled(shop, orders[0]), await journaled(shop, orders[10])
+    told = ["invoicing.issued", "invoicing.issue", "payments.captured", "payments.capture", "payments.authorized",
+            "payments.authorize", "fulfillment.reserved", "fulfillment.reserve"]  # fmt: skip
+    assert causes(by_post, "invoicing.issued") == [*told, "orders.place"]
+    assert causes(by_snapshot, "invoicing.issued") == [*told, "marketplace.snapshot"]
+    by_task = {entry["type"]: entry for entry in await journaled(shop, orders[20])}
+    asked, captured = by_task["payments.capture"], by_task["payments.captured"]
+    assert captured["operation_id"] == asked["operation_id"] and captured["cause_type"].startswith("task:")
     await shop.assert_promises()
+
+
+async def journaled(shop: Shop, order: str) -> list[dict[str, Any]]:
+    """What every service has journaled of an order."""
+    entries: list[dict[str, Any]] = []
+    for service in SAGA:
+        status, page = await shop.call(service, "GET", f"/v1/journal?order_id={order}&limit=500")
+        assert (status, page["next_cursor"]) == (200, None)
+        entries += page["items"]
+    return entries
+
+
+def causes(entries: Sequence[Mapping[str, Any]], type_: str) -> list[str]:
+    """The one entry of a type, what caused it, and so on, over all services: up to a cause that no journal has."""
+    by_id = {entry["message_id"]: entry for entry in entries}
+    found: Mapping[str, Any] | None = next(entry for entry in entries if entry["type"] == type_)
+    line = []
+    while found is not None:
+        line.append(found["type"])
+        before, found = found, by_id.get(found["cause_id"])
+    return [*line, before["cause_type"]]
 
 
 async def post(shop: Shop, body: object, key: str) -> tuple[int, bytes]:

@@ -345,7 +345,7 @@ class World:
         at = datetime.now(UTC) if ce_id is None else datetime(2026, 11, 21, tzinfo=UTC)
         claim = message_id(at, "test", message.store_id, message.key, identity.decode())
         return Inbound("topic", message.key, message.store_id, claim, message.TYPE, message, "c", actor="test",
-                       claim=claim, record=record)  # fmt: skip
+                       ce_id=identity.decode(), claim=claim, record=record)  # fmt: skip
 
     def request(self, message: Command, key: str | None = None, fingerprint: bytes = b"body") -> Inbound:
         def render(outcome: Outcome) -> Rendered:

@@ -828,7 +828,7 @@ async def test_the_journal_of_an_aggregate_is_paged_newest_last_and_names_causes
     assert [(one["kind"], one["type"], one["revision"], one["version"]) for one in entries] == [
         ("event", "counter.added", n, n) for n in (1, 2, 3)
     ]
-    assert [one["cause_id"] for one in entries] == [str(message.id) for message in messages]
+    assert [one["cause_id"] for one in entries] == [message.ce_id for message in messages]
     assert {(one["cause_type"], one["actor"], one["published"]) for one in entries} == {("counter.add", "test", True)}
     assert [one["body"]["total"] for one in entries] == [1, 3, 6]
     assert rest["next_cursor"] is None

@@ -381,6 +381,6 @@ async def test_the_headers_of_a_published_event_are_those_of_its_journal_row(wor
     finally:
         await consumer.stop()
     named = {name: value.decode() for name, value in record.headers}
-    assert (named["ce_id"], named["ce_causationid"]) == (str(row["message_id"]), str(row["cause_id"]))
+    assert (named["ce_id"], named["ce_causationid"]) == (str(row["message_id"]), row["cause_id"])
     assert (named["ce_source"], named["ce_type"], named["ce_subject"]) == ("counter", "counter.added", str(key))
     assert record.key.decode() == str(key)

@@ -169,7 +169,7 @@ written as (
       actor, cause_type, cause_id, correlation_id, traceparent, payload, via, day, at)
   select unnest($38::uuid[]), unnest($39::text[]), unnest($40::text[]), unnest($41::int[]),
       unnest($42::int[]), unnest($43::text[]), unnest($44::uuid[]), unnest($45::uuid[]), unnest($46::text[]),
-      unnest($47::text[]), unnest($48::text[]), unnest($49::uuid[]), unnest($50::text[]), unnest($51::text[]),
+      unnest($47::text[]), unnest($48::text[]), unnest($49::text[]), unnest($50::text[]), unnest($51::text[]),
       unnest($52::text[]), unnest($53::text[]), ($54::timestamptz at time zone 'UTC')::date, $54::timestamptz
   returning day, id, topic
 ),
@@ -254,7 +254,7 @@ written as (
       actor, cause_type, cause_id, correlation_id, traceparent, payload, via, day, at)
   select unnest($20::uuid[]), unnest($21::text[]), unnest($22::text[]), unnest($23::int[]),
       unnest($24::int[]), unnest($25::text[]), unnest($26::uuid[]), unnest($27::uuid[]), unnest($28::text[]),
-      unnest($29::text[]), unnest($30::text[]), unnest($31::uuid[]), unnest($32::text[]), unnest($33::text[]),
+      unnest($29::text[]), unnest($30::text[]), unnest($31::text[]), unnest($32::text[]), unnest($33::text[]),
       unnest($34::text[]), unnest($35::text[]), ($36::timestamptz at time zone 'UTC')::date, $36::timestamptz
   returning day, id, topic
 ),

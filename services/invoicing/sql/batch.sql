@@ -118,7 +118,7 @@ written as (
       actor, cause_type, cause_id, correlation_id, traceparent, payload, via, day, at)
   select unnest($38::uuid[]), unnest($39::text[]), unnest($40::text[]), unnest($41::int[]),
       unnest($42::int[]), unnest($43::text[]), unnest($44::uuid[]), unnest($45::uuid[]), unnest($46::text[]),
-      unnest($47::text[]), unnest($48::text[]), unnest($49::uuid[]), unnest($50::text[]), unnest($51::text[]),
+      unnest($47::text[]), unnest($48::text[]), unnest($49::text[]), unnest($50::text[]), unnest($51::text[]),
       unnest($52::text[]), unnest($53::text[]), ($54::timestamptz at time zone 'UTC')::date, $54::timestamptz
   returning day, id, topic
 ),

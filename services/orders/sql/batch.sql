@@ -147,7 +147,7 @@ written as (
       actor, cause_type, cause_id, correlation_id, traceparent, payload, via, day, at)
   select unnest($70::uuid[]), unnest($71::text[]), unnest($72::text[]), unnest($73::int[]),
       unnest($74::int[]), unnest($75::text[]), unnest($76::uuid[]), unnest($77::uuid[]), unnest($78::text[]),
-      unnest($79::text[]), unnest($80::text[]), unnest($81::uuid[]), unnest($82::text[]), unnest($83::text[]),
+      unnest($79::text[]), unnest($80::text[]), unnest($81::text[]), unnest($82::text[]), unnest($83::text[]),
       unnest($84::text[]), unnest($85::text[]), ($86::timestamptz at time zone 'UTC')::date, $86::timestamptz
   returning day, id, topic
 ),

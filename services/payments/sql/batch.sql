@@ -127,7 +127,7 @@ written as (
       actor, cause_type, cause_id, correlation_id, traceparent, payload, via, day, at)
   select unnest($40::uuid[]), unnest($41::text[]), unnest($42::text[]), unnest($43::int[]),
       unnest($44::int[]), unnest($45::text[]), unnest($46::uuid[]), unnest($47::uuid[]), unnest($48::text[]),
-      unnest($49::text[]), unnest($50::text[]), unnest($51::uuid[]), unnest($52::text[]), unnest($53::text[]),
+      unnest($49::text[]), unnest($50::text[]), unnest($51::text[]), unnest($52::text[]), unnest($53::text[]),
       unnest($54::text[]), unnest($55::text[]), ($56::timestamptz at time zone 'UTC')::date, $56::timestamptz
   returning day, id, topic
 ),

@@ -131,7 +131,7 @@ written as (
       actor, cause_type, cause_id, correlation_id, traceparent, payload, via, day, at)
   select unnest($23::uuid[]), unnest($24::text[]), unnest($25::text[]), unnest($26::int[]),
       unnest($27::int[]), unnest($28::text[]), unnest($29::uuid[]), unnest($30::uuid[]), unnest($31::text[]),
-      unnest($32::text[]), unnest($33::text[]), unnest($34::uuid[]), unnest($35::text[]), unnest($36::text[]),
+      unnest($32::text[]), unnest($33::text[]), unnest($34::text[]), unnest($35::text[]), unnest($36::text[]),
       unnest($37::text[]), unnest($38::text[]), ($39::timestamptz at time zone 'UTC')::date, $39::timestamptz
   returning day, id, topic
 ),

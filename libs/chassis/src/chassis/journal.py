@@ -52,8 +52,8 @@ class Entry(NamedTuple):
     via: str | None
     """The actor of the API key that acted for the person in `actor`."""
     cause_type: str
-    cause_id: UUID
-    """The message on which it was decided."""
+    cause_id: str
+    """`ce_id` of the message on which it was decided; the id of a request, a timer or a report, which no journal has."""
     correlation_id: str
     payload: str
     """JSON."""

@@ -28,6 +28,8 @@ class Inbound:
     actor: str = ""
     via: str | None = None
     """The actor of the API key that acts for the person in `actor`."""
+    ce_id: str | None = None
+    """The id that its sender gave to a record."""
     aggregate: str | None = None
     """The table of the aggregate, for timers and reports; the type of other messages determines it."""
     claim: UUID | None = None
@@ -41,6 +43,11 @@ class Inbound:
     render: Callable[[Outcome], Rendered] | None = None
     if_versions: Container[int] | None = None
     """The versions of the aggregate that the request accepts; null: any, and none."""
+
+    @property
+    def cause(self) -> str:
+        """What the journal, and `ce_causationid` of a record, name as the cause of what is decided on it."""
+        return self.ce_id if self.ce_id is not None else str(self.id)
 
 
 @dataclass(frozen=True, slots=True)

@@ -19,7 +19,7 @@ class OutboxRow(NamedTuple):
     message_id: str
     topic: str
     at: datetime
-    cause_id: UUID
+    cause_id: str
     correlation_id: str
     traceparent: str | None
     payload: str

@@ -46,7 +46,7 @@ class JournalRow(NamedTuple):
     topic: str | None
     actor: str
     cause_type: str
-    cause_id: UUID
+    cause_id: str
     correlation_id: str
     traceparent: str | None
     payload: str
@@ -124,7 +124,7 @@ written as (
     cause_type, cause_id, correlation_id, traceparent, payload, via, day, at)
   select unnest({0}::uuid[]), unnest({1}::text[]), unnest({2}::text[]), unnest({3}::int[]), unnest({4}::int[]),
     unnest({5}::text[]), unnest({6}::uuid[]), unnest({7}::uuid[]), unnest({8}::text[]), unnest({9}::text[]),
-    unnest({10}::text[]), unnest({11}::uuid[]), unnest({12}::text[]), unnest({13}::text[]), unnest({14}::text[]),
+    unnest({10}::text[]), unnest({11}::text[]), unnest({12}::text[]), unnest({13}::text[]), unnest({14}::text[]),
     unnest({15}::text[]), ({16}::timestamptz at time zone 'UTC')::date, {16}::timestamptz
   returning day, id, topic),
 pointed as (
@@ -253,7 +253,7 @@ ADOPTED = """
 insert into journal (day, key, store_id, aggregate, revision, version, type, message_id, operation_id, topic,
   actor, cause_type, cause_id, correlation_id, traceparent, payload, via, at)
 select (u.at at time zone 'UTC')::date, u.* from unnest($1::uuid[], $2::text[], $3::text[], $4::int[], $5::int[], $6::text[],
-  $7::uuid[], $8::uuid[], $9::text[], $10::text[], $11::text[], $12::uuid[], $13::text[], $14::text[], $15::text[],
+  $7::uuid[], $8::uuid[], $9::text[], $10::text[], $11::text[], $12::text[], $13::text[], $14::text[], $15::text[],
   $16::text[], $17::timestamptz[]) as u(key, store_id, aggregate, revision, version, type, message_id, operation_id, topic,
     actor, cause_type, cause_id, correlation_id, traceparent, payload, via, at)"""
 

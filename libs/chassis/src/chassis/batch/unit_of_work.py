@@ -326,7 +326,7 @@ def journal_row(
         )
     return JournalRow(
         slot.key, slot.store_id, slot.aggregate.table, revision, version, message.TYPE, row_id, message.operation_id,
-        topic, inbound.actor, inbound.type, inbound.id, inbound.correlation_id, inbound.traceparent, payload,
+        topic, inbound.actor, inbound.type, inbound.cause, inbound.correlation_id, inbound.traceparent, payload,
         inbound.via,
     )  # fmt: skip
 

@@ -106,7 +106,12 @@ def chassis_tables(metadata: MetaData) -> dict[str, Table]:
             Column("actor", Text, nullable=False),
             Column("via", Text, comment="the API key that acted for the person in `actor`"),
             Column("cause_type", Text, nullable=False),
-            Column("cause_id", Uuid, nullable=False),
+            Column(
+                "cause_id",
+                Text,
+                nullable=False,
+                comment="ce_id of a record; else the id of a request, a timer, a report",
+            ),
             Column("correlation_id", Text, nullable=False),
             Column("traceparent", Text),
             Column("xid", Xid8(), nullable=False, server_default=text("pg_current_xact_id()")),

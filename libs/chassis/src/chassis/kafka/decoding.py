@@ -81,7 +81,7 @@ class Decoder:
             return Rejected(record, None, *refused, received.store_id, received.type)
         return Inbound(
             "topic", received.key, received.store_id, received.id, received.type, received.body,
-            received.correlation_id, received.traceparent, actor=received.source, claim=received.id, record=record,
+            received.correlation_id, received.traceparent, actor=received.source, ce_id=received.ce_id, claim=received.id, record=record,
             listened=received if listened else None,
         )  # fmt: skip
 

@@ -122,7 +122,7 @@ class Publisher:
             subject=key,
             store_id=row.store_id,
             correlation_id=row.correlation_id,
-            causation_id=str(row.cause_id),
+            causation_id=row.cause_id,
             traceparent=row.traceparent,
             schema_version=MESSAGES[row.type].SCHEMA_VERSION,
         )

@@ -205,7 +205,7 @@ def _own(service: Service, record: ConsumerRecord) -> Adopted | Rejected | None:
         return _not_ours(record, "not_ours", f"{received.source} wrote {received.type}")
     inbound = Inbound(
         "topic", received.key, received.store_id, received.id, received.type, received.body, received.correlation_id,
-        received.traceparent, actor="recovery",
+        received.traceparent, actor="recovery", ce_id=received.ce_id,
     )  # fmt: skip
     return Adopted(inbound, message_id, received.time)
 

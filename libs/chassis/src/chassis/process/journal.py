@@ -28,6 +28,8 @@ ENTRIES: Final = Cursors("journal", RowNumber)
 class JournalEntry(BaseModel):
     """An event of the aggregate, or a command that it sent to a service."""
 
+    service: str
+    """Whose journal it is in: it decided the entry, and sent it if it is published."""
     at: datetime
     kind: Literal["event", "command"]
     type: str
@@ -45,8 +47,9 @@ class JournalEntry(BaseModel):
     via: str | None
     """The API key that acted for the person; null if no key did."""
     cause_type: str
-    cause_id: UUID
-    """The message on which it was decided."""
+    cause_id: str
+    """The message on which it was decided: its `ce_id`, which is `message_id` in the journal of the service that sent it. The
+    cause of a request, a timer, a report of a task or a connector's record is in no journal."""
     correlation_id: str
     body: dict[str, Any] | None = Field(
         description="A personal value is `***` without the scope `personal.view`; null then for a type of another release."
@@ -73,7 +76,7 @@ def routes(app: Parts) -> APIRouter:
         )
         page = ENTRIES.page(found, limit, lambda entry: (entry.id,))
         personal = who.may(PERSONAL)
-        shown = [_shown(entry, read_as(entry, personal=personal)) for entry in page["items"]]
+        shown = [_shown(app.service.name, entry, read_as(entry, personal=personal)) for entry in page["items"]]
         return respond(as_json(200, {**page, "items": shown}))
 
     return router
@@ -120,9 +123,9 @@ class Bodies:
             return None
 
 
-def _shown(entry: Entry, body: Any) -> dict[str, Any]:
+def _shown(service: str, entry: Entry, body: Any) -> dict[str, Any]:
     return {
-        "at": entry.at, "kind": "command" if entry.revision is None else "event", "type": entry.type,
+        "service": service, "at": entry.at, "kind": "command" if entry.revision is None else "event", "type": entry.type,
         "revision": entry.revision, "version": entry.version, "published": entry.topic is not None,
         "message_id": entry.message_id, "operation_id": entry.operation_id, "actor": entry.actor, "via": entry.via,
         "cause_type": entry.cause_type, "cause_id": entry.cause_id, "correlation_id": entry.correlation_id, "body": body,

@@ -50,7 +50,7 @@ class UnderWay(NamedTuple):
     waiting: str
     number: int
     age_seconds: float
-    """Of the oldest."""
+    """Age of the oldest one."""
 
 
 class Observation(NamedTuple):

@@ -97,7 +97,7 @@ class Operations(BaseModel):
     timers_overdue: int
     """More than ten seconds late."""
     processes: Processes
-    """Of the service; none where nothing is under way between two messages."""
+    """What is under way in the whole service."""
     consumer: Consuming | None
     """Null in a process of the role `api`, and before the consumer starts."""
     pools: list[Pool]

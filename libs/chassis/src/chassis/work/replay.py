@@ -275,5 +275,5 @@ def inbound_of(row: Any, service: Service) -> Inbound:
     return Inbound(
         "replay", received.key, received.store_id, identity, received.type, received.body, received.correlation_id,
         received.traceparent, record=record, parked_id=row["id"], actor=received.source,
-        claim=received.id if unclaimed else None, listened=received if listened else None,
+        ce_id=received.ce_id, claim=received.id if unclaimed else None, listened=received if listened else None,
     )  # fmt: skip

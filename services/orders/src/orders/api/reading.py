@@ -78,7 +78,7 @@ def _step(entry: journal.Entry) -> dict[str, Any]:
     return {
         "at": entry.at.isoformat(), "type": entry.type, "version": entry.version,
         "operation_id": entry.operation_id and str(entry.operation_id), "message_id": str(entry.message_id),
-        "caused_by": {"type": entry.cause_type, "id": str(entry.cause_id), "actor": entry.actor},
+        "caused_by": {"type": entry.cause_type, "id": entry.cause_id, "actor": entry.actor},
         "status": body.get("status"), "payment_status": body.get("payment_status"),
         "fulfillment_status": body.get("fulfillment_status"),
         **{name: body[name] for name in ("code", "detail", "resolution", "reason") if body.get(name)},
