@@ -21,8 +21,9 @@ from chassis.process.app import App
 from tests.databases import empty, migrated
 from webhooks import feed, invariants, retention
 from webhooks.handlers import SERVICE
-from webhooks.reading import Reader
+from webhooks.reading import Reader, Selection
 from webhooks.settings import Settings
+from webhooks.streams import Streams
 from webhooks.tables import PARTITION_ROWS
 
 URL = os.environ.get("WEBHOOKS_TEST_DATABASE_URL", "")
@@ -136,14 +137,14 @@ async def test_a_read_waits_for_the_next_event(publisher: Publisher, client: Cli
 
 
 async def test_readers_that_leave_while_they_wait_disturb_no_other(app: App, publisher: Publisher) -> None:
-    reader = Reader(app)
+    reader, all_of_st_1 = Reader(app), Selection("st_1", ())
     head = await reader.head()
-    stays = asyncio.create_task(reader.until_moved(head, 20))
+    stays = asyncio.create_task(reader.page_or_wait(head, all_of_st_1, 10, 20))
 
     async def leaves_after(turns: int) -> None:
         """As a stream whose client disconnects: in a scope that is cancelled."""
         async with anyio.create_task_group() as stream:
-            stream.start_soon(reader.until_moved, head, 20)
+            stream.start_soon(reader.page_or_wait, head, all_of_st_1, 10, 20)
             for _ in range(turns):
                 await asyncio.sleep(0)
             stream.cancel_scope.cancel()
@@ -152,7 +153,60 @@ async def test_readers_that_leave_while_they_wait_disturb_no_other(app: App, pub
         await asyncio.gather(leaves_after(one), leaves_after(other))
     await publisher.publish(noted("st_1"))
     async with asyncio.timeout(10):
-        assert await stays
+        assert len((await stays).events) == 1
+
+
+async def test_streams_that_have_caught_up_read_the_database_once_for_all(
+    app: App, publisher: Publisher, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    reader, streams = Reader(app), Streams(Reader(app), at_most=10)
+    head = await reader.head()
+    following = [streams.events(("st_1", "key"), head, types, personal=True) for types in ((), ("orders.*",))]
+
+    async def next_event(stream: AsyncIterator[bytes]) -> bytes:
+        return [chunk async for chunk in _until_event(stream)][-1]
+
+    await publisher.publish(noted("st_1"))
+    async with asyncio.timeout(10):
+        firsts = await asyncio.gather(*map(next_event, following))
+        reads: list[object] = []
+        monkeypatch.setattr(App, "read", lambda app, statement: reads.append(statement))
+        await publisher.publish(noted("st_1"), noted("st_2"))
+        seconds = await asyncio.gather(*map(next_event, following))
+    for chunks in (firsts, seconds):
+        assert len(set(chunks)) == 1 and len(events_of([chunks[0]])) == 1
+    assert reads == []
+    for stream in following:
+        await stream.aclose()
+
+
+async def _until_event(stream: AsyncIterator[bytes]) -> AsyncIterator[bytes]:
+    async for chunk in stream:
+        yield chunk
+        if events_of([chunk]):
+            return
+
+
+async def test_a_stream_ends_when_the_database_is_restored_and_the_next_one_says_so(
+    app: App, publisher: Publisher, client: Client
+) -> None:
+    await publisher.publish(noted("st_1"), noted("st_1"))
+    chunks: list[bytes] = []
+    async with client.stream("/v1/events") as messages, asyncio.timeout(10):
+        await anext(messages)
+        while len(events_of(chunks)) < 2:
+            chunks.append((await anext(messages))["body"])
+        async with app.database.connection() as connection:  # as a backup had it after the first event
+            await connection.execute("delete from feed where position > 1")
+            await connection.execute("update feed_head set position = 1")
+        await publisher.begin("restored")
+        again = [noted("st_1") for _ in range(3)]
+        await publisher.publish(*again)
+        chunks += [message.get("body", b"") async for message in messages]  # the stream ends by itself
+    assert len(events_of(chunks)) == 2
+    _, page, headers = await client.answer("/v1/events", after=events_of(chunks)[-1]["id"])
+    assert [one["subject"] for one in page["items"]] == [str(event.order_id) for event in again]
+    assert headers["tradewind-rewound"] == "true"
 
 
 async def test_a_stream_shows_what_is_there_and_what_comes_and_is_taken_up_where_it_ended(

@@ -12,9 +12,9 @@ from typing import Final, NamedTuple
 from uuid import UUID
 
 from chassis.declare.app import App
-from webhooks.delivery import window
-from webhooks.delivery.window import FeedEvent
+from webhooks import window
 from webhooks.domain.filters import Filter
+from webhooks.window import FeedEvent
 
 COUNTED_MAX: Final = 100_000
 """Events that are counted: an endpoint that was disabled for weeks has millions."""

@@ -2,38 +2,38 @@
 
 from __future__ import annotations
 
-import asyncio
-import contextlib
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Sequence
 from datetime import datetime
 from typing import Any, Final, NamedTuple
 
-import structlog
-from sqlalchemy import ColumnElement, func, select
+from sqlalchemy import Select, func, literal, select
 
-from chassis.batch.errors import is_transient
 from chassis.declare.app import App
 from chassis.http.problems import Problem
+from webhooks import types as event_types
+from webhooks.domain.filters import Filter
 from webhooks.domain.places import Place, resumed
 from webhooks.shown import cursor_of
 from webhooks.tables import feed, feed_epochs, feed_head
+from webhooks.window import FeedEvent, Window
 
-log = structlog.get_logger("webhooks.reading")
-
-POLL_SECONDS: Final = 0.025
-"""Time between two reads of the head while a reader waits."""
 SCANNED_MAX: Final = 20_000
 """Events of the store that one read examines for wanted types; the cursor goes on behind them."""
 HEAD: Final = select(feed_head.c.epoch, feed_head.c.position)
 OLDEST: Final = select(feed.c.position).order_by(feed.c.position).limit(1)
 
-Wanted = Callable[[ColumnElement[str]], ColumnElement[bool]] | None
-"""A condition on the column of types; null: every type."""
+
+class Selection(NamedTuple):
+    """What a reader reads."""
+
+    store_id: str
+    types: Sequence[str]
+    """Names of types, or of all types of a service as `orders.*`; none: every type."""
 
 
 class Page(NamedTuple):
-    rows: Sequence[Mapping[Any, Any]]
+    events: Sequence[FeedEvent]
     next: Place
     head: Place
 
@@ -43,11 +43,7 @@ class Reader:
 
     def __init__(self, app: App) -> None:
         self.app = app
-        self._moved = asyncio.Event()
-        """Set, and replaced, when the head moves."""
-        self._waiting = 0
-        self._head = Place(0, 0)
-        self._poll: asyncio.Task[None] | None = None
+        self.window = app.shared(Window)
 
     async def head(self) -> Place:
         (row,) = await self.app.read(HEAD)
@@ -75,42 +71,70 @@ class Reader:
         rows = await self.app.read(OLDEST)
         return int(rows[0]["position"]) - 1 if rows else head.position
 
-    async def page(self, after: Place, store_id: str, types: Wanted, limit: int) -> Page:
-        """Returns the events of a store behind a place, oldest first; those of other types are passed over."""
+    async def page(self, after: Place, selection: Selection, limit: int) -> Page:
+        """Returns the events behind a place, oldest first, from the database; those of other types are passed over."""
         head = await self.head()
         of_store = (
             select(feed)
-            .where(feed.c.store_id == store_id, feed.c.position > after.position, feed.c.position <= head.position)
+            .where(
+                feed.c.store_id == selection.store_id,
+                feed.c.position > after.position,
+                feed.c.position <= head.position,
+            )
             .order_by(feed.c.position)
         )
-        if types is None:
-            rows = await self.app.read(of_store.limit(limit))
-            scanned_to = rows[-1]["position"] if len(rows) == limit else head.position
-            return Page(rows, Place(head.epoch, scanned_to), head)
+        wanted = event_types.wanted(selection.types)
+        if wanted is None:
+            return await self._page(of_store.limit(limit), limit, head)
         scanned = of_store.with_only_columns(feed.c.position, feed.c.type).limit(SCANNED_MAX).subquery()
-        wanted = (
+        of_types = (
             select(feed)
             .join(scanned, scanned.c.position == feed.c.position)
-            .where(types(scanned.c.type))
+            .where(wanted(scanned.c.type))
             .order_by(feed.c.position)
             .limit(limit)
         )
-        rows = await self.app.read(wanted)
-        if len(rows) == limit:
-            return Page(rows, Place(head.epoch, rows[-1]["position"]), head)
+        page = await self._page(of_types, limit, head)
+        if len(page.events) == limit:
+            return page
         (edge,) = await self.app.read(select(func.count().label("count"), func.max(scanned.c.position).label("last")))
-        return Page(rows, head if edge["count"] < SCANNED_MAX else Place(head.epoch, edge["last"]), head)
+        return page if edge["count"] < SCANNED_MAX else page._replace(next=Place(head.epoch, edge["last"]))
 
-    async def page_or_wait(self, after: Place, store_id: str, types: Wanted, limit: int, seconds: float) -> Page:
+    async def _page(self, statement: Select[Any], limit: int, head: Place) -> Page:
+        rows = await self.app.read(statement.add_columns(literal(head.epoch).label("epoch")))
+        events = [FeedEvent(row) for row in rows]
+        return Page(events, Place(head.epoch, events[-1].position) if len(events) == limit else head, head)
+
+    def newest(self, after: Place, selection: Selection, limit: int) -> Page | None:
+        """As `page`, from memory; null if that has not all events behind the place."""
+        window, wanted = self.window, Filter(selection.types)
+        if not window.is_current or window.epoch != after.epoch or not window.covers(after.position):
+            return None
+        head = max(window.place, after)  # what the database has answered may be ahead of the window
+        events = window.after(selection.store_id, after.position, limit)
+        end = head if len(events) < limit else Place(window.epoch, events[-1].position)
+        return Page([event for event in events if wanted.wants_type(event.type)], end, head)
+
+    async def page_or_wait(self, after: Place, selection: Selection, limit: int, seconds: float) -> Page:
         """Returns a page; while there is no event, waits for one."""
         ends_at = time.monotonic() + seconds
-        while True:
-            page = await self.page(after, store_id, types, limit)
-            left = ends_at - time.monotonic()
-            if page.rows or left <= 0 or self.app.ending:
-                return page
-            after = page.next
-            await self.until_moved(page.head, left)
+        page = await self.page(after, selection, limit)
+        if page.events or not seconds:
+            return page
+        with self.window.arrivals(selection.store_id) as arrivals:
+            while not page.events and not self.app.ending and (left := ends_at - time.monotonic()) > 0:
+                if await arrivals.wait(page.next.position, left):
+                    later = await self.next_page(page.next, selection, limit)
+                    if (
+                        later.head.epoch != page.head.epoch
+                    ):  # restored: the next request states whether events are repeated
+                        break
+                    page = later
+        return page
+
+    async def next_page(self, after: Place, selection: Selection, limit: int) -> Page:
+        """Returns a page from memory if that has it, otherwise from the database."""
+        return self.newest(after, selection, limit) or await self.page(after, selection, limit)
 
     async def place_at(self, at: datetime) -> Place:
         """Returns the place before the first event that was written at a time or later, by halving: positions have no gaps."""
@@ -124,35 +148,6 @@ class Reader:
             else:
                 high = middle
         return Place(head.epoch, low)
-
-    async def until_moved(self, beyond: Place, seconds: float) -> bool:
-        """Waits until the head is beyond a place, for `seconds`, or until the process ends; returns whether it is beyond."""
-        self._waiting += 1
-        try:
-            if self._poll is None or self._poll.done():
-                self._head = beyond
-                self._poll = asyncio.create_task(self._watch(), name="feed head")
-            with contextlib.suppress(TimeoutError):
-                async with asyncio.timeout(seconds):
-                    while self._head <= beyond and not self.app.ending:
-                        await self._moved.wait()
-            return self._head > beyond
-        finally:
-            self._waiting -= 1
-
-    async def _watch(self) -> None:
-        """Reads the head while a reader waits: one loop per process. An error of the database ends no wait."""
-        while self._waiting:
-            try:
-                head = await self.head()
-            except Exception as error:
-                log.warning("head_unread", error=repr(error), exc_info=not is_transient(error))
-                head = self._head
-            if head != self._head or self.app.ending:
-                self._head = head
-                self._moved.set()
-                self._moved = asyncio.Event()  # those that wait have the old one
-            await asyncio.sleep(POLL_SECONDS)
 
 
 def beyond_retention(oldest: Place) -> Problem:

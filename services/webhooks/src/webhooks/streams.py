@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import AsyncIterator, Callable, Mapping
-from typing import Any, Final
-
-import orjson
+from collections.abc import AsyncIterator, Sequence
+from typing import Final
 
 from chassis.declare.app import Principal
 from chassis.http.problems import Problem
+from webhooks.delivery.render import body_of
 from webhooks.domain.places import Place
-from webhooks.reading import Reader, Wanted
+from webhooks.reading import Reader, Selection
+from webhooks.window import FeedEvent
 
 HEARTBEAT_SECONDS: Final = 15.0
 """After this time without an event a comment is sent: proxies close connections that are silent."""
@@ -36,33 +36,32 @@ class Streams:
         return key
 
     async def events(
-        self,
-        key: tuple[str, str],
-        after: Place,
-        types: Wanted,
-        show: Callable[[Mapping[Any, Any], int], dict[str, Any]],
+        self, key: tuple[str, str], after: Place, types: Sequence[str], *, personal: bool
     ) -> AsyncIterator[bytes]:
-        """Yields the events of the key's store behind a place until the client leaves or the process ends."""
+        """Yields the events of the key's store behind a place until the client leaves or the process ends.
+
+        It ends, too, when a restored database begins an epoch: the answer to the client's next request states whether events
+        are repeated.
+        """
+        selection = Selection(key[0], types)
         self._open[key] += 1
         try:
-            yield b": the feed follows\n\n"
-            while not self._reader.app.ending:
-                page = await self._reader.page(after, key[0], types, PAGE)
-                for row in page.rows:
-                    yield _event(show(row, page.head.epoch))
-                after = page.next
-                if (
-                    not page.rows
-                    and after == page.head
-                    and not await self._reader.until_moved(after, HEARTBEAT_SECONDS)
-                ):
-                    yield b": no event\n\n"
+            with self._reader.window.arrivals(selection.store_id) as arrivals:
+                yield b": the feed follows\n\n"
+                while not self._reader.app.ending:
+                    page = await self._reader.next_page(after, selection, PAGE)
+                    if page.head.epoch != after.epoch:
+                        return
+                    if page.events:
+                        yield b"".join([_framed(event, personal) for event in page.events])
+                    after = page.next
+                    if after >= page.head and not await arrivals.wait(after.position, HEARTBEAT_SECONDS):
+                        yield b": no event\n\n"
         finally:
             self._open[key] -= 1
 
 
-def _event(shown: dict[str, Any]) -> bytes:
+def _framed(event: FeedEvent, personal: bool) -> bytes:
     """`id` is the cursor: a browser sends it as `Last-Event-ID` when it connects again."""
-    return b"id: %s\nevent: %s\ndata: %s\n\n" % (
-        shown["cursor"].encode(), shown["type"].encode(), orjson.dumps(shown),
-    )  # fmt: skip
+    body = body_of(event, thin=False, personal=personal)
+    return b"id: %s\nevent: %s\ndata: %s\n\n" % (event.cursor.encode(), event.type.encode(), body)

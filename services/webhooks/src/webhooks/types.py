@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from difflib import get_close_matches
 from typing import Final, NamedTuple
 
@@ -10,8 +10,9 @@ from sqlalchemy import ColumnElement, or_
 
 from contracts.base import Message
 from contracts.registry import MESSAGES, SERVICES, is_published
-from webhooks.reading import Wanted
 
+Wanted = Callable[[ColumnElement[str]], ColumnElement[bool]] | None
+"""A condition on the column of types; null: every type."""
 KNOWN: Final = (*sorted(name for name, model in MESSAGES.items() if is_published(model)), *(f"{s}.*" for s in SERVICES))
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Final, Literal, NamedTuple, Protocol
+from typing import TYPE_CHECKING, Any, Final, Literal, NamedTuple, Protocol, TypeVar
 from uuid import UUID
 
 from contracts.base import Command, Event
@@ -17,6 +17,9 @@ if TYPE_CHECKING:
     from sqlalchemy.sql import Executable
 
     from chassis.settings import ServiceSettings
+
+
+Made = TypeVar("Made")
 
 
 class App(Protocol):
@@ -49,6 +52,9 @@ class App(Protocol):
 
     async def write(self, work: Callable[[Connection], Awaitable[Any]]) -> Any:
         """Runs `work` in a transaction and returns its result; for small tables that no aggregate owns."""
+
+    def shared(self, make: Callable[[App], Made]) -> Made:
+        """Returns what `make` returns for this process; called once, for routes and loops that share it."""
 
 
 ALL_SCOPES: Final = "*"

@@ -17,7 +17,7 @@ from chassis.batch import tracing
 from chassis.batch.database import Database
 from chassis.batch.history import History
 from chassis.batch.shell import Shell
-from chassis.declare.app import Answer, Outcome, Principal
+from chassis.declare.app import Answer, App, Made, Outcome, Principal
 from chassis.declare.service import Service
 from chassis.http import auth, problems
 from chassis.http.auth import Keys
@@ -60,6 +60,7 @@ class Parts:
         self.beat_at = time.monotonic()
         self.started_at = datetime.now(UTC)
         self.ending = False
+        self._shared: dict[Callable[[App], Any], Any] = {}
 
     def end_soon(self) -> None:
         """Called when the process is asked to end."""
@@ -87,6 +88,12 @@ class Parts:
     async def write(self, work: Callable[[Connection], Awaitable[Any]]) -> Any:
         async with self.database.transaction() as tx:
             return await work(tx)
+
+    def shared(self, make: Callable[[App], Made]) -> Made:
+        if make not in self._shared:
+            self._shared[make] = make(self)
+        made: Made = self._shared[make]
+        return made
 
     def operation_id(self, request: Request, who: Principal, key: UUID) -> UUID:
         now = self.database.clock.now_or_host()

@@ -15,7 +15,7 @@ from chassis.http.problems import Invalid, Problem, answers, invalid, respond
 from contracts.base import Id, Timestamp
 from webhooks import types as event_types
 from webhooks.domain.places import Place
-from webhooks.reading import Reader
+from webhooks.reading import Reader, Selection
 from webhooks.settings import Settings
 from webhooks.shown import CURSORS, PERSONAL, CloudEvent, CursorShown, Events, cursor_of, shown
 from webhooks.streams import MEDIA_TYPE, Streams
@@ -70,15 +70,14 @@ def routes(app: App) -> APIRouter:
         from_query, from_header = CURSORS.after(after), CURSORS.after(last_event_id)
         found = from_header if is_stream and from_header is not None else from_query
         place, rewound = await reader.resume(Place(*found) if found is not None else None)
-        personal, wanted = who.may(PERSONAL), event_types.wanted(types)
+        personal = who.may(PERSONAL)
         headers = {REWOUND: "true"} if rewound else {}
         if is_stream:
-            key = streams.admit(who)
-            events = streams.events(key, place, wanted, lambda row, epoch: shown(row, epoch, personal=personal))
+            events = streams.events(streams.admit(who), place, types, personal=personal)
             return StreamingResponse(events, headers={"cache-control": "no-store", **headers}, media_type=MEDIA_TYPE)
-        page = await reader.page_or_wait(place, who.store_id, wanted, limit, wait)
+        page = await reader.page_or_wait(place, Selection(who.store_id, types), limit, wait)
         body = {
-            "items": [shown(row, page.head.epoch, personal=personal) for row in page.rows],
+            "items": [shown(event.row, page.head.epoch, personal=personal) for event in page.events],
             "next_cursor": cursor_of(page.next),
             "head": cursor_of(page.head),
         }

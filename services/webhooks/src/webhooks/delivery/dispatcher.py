@@ -8,7 +8,7 @@ from __future__ import annotations
 import asyncio
 import random
 from collections import defaultdict
-from collections.abc import Collection, Coroutine, Iterable
+from collections.abc import Callable, Collection, Coroutine, Iterable
 from datetime import UTC, datetime
 from typing import Any, Final, NamedTuple, cast
 from uuid import UUID, uuid4
@@ -26,11 +26,11 @@ from webhooks.delivery.reports import Reports
 from webhooks.delivery.sender import MAY_SEND, Answer, NotOurs, Sender
 from webhooks.delivery.shards import RENEW_SECONDS, Shards
 from webhooks.delivery.turns import Turns
-from webhooks.delivery.window import FeedEvent, Window
 from webhooks.domain.endpoint import Endpoint, shard_of
 from webhooks.domain.lanes import Delivery
 from webhooks.settings import Settings
 from webhooks.vault import Unreadable
+from webhooks.window import FeedEvent, Window
 
 log = structlog.get_logger("webhooks.dispatcher")
 
@@ -58,7 +58,9 @@ class Dispatcher:
         self._app, self._vault = app, settings.vault
         self._networks = settings.networks
         self._shards = Shards(app)
-        self._window = Window(app, lambda: bool(self._lines), self._on_events)
+        self._window = app.shared(Window)
+        self._leave_feed: Callable[[], None] | None = None
+        """Set while the feed is followed: while there are endpoints."""
         self._turns = Turns[Line | Replay](self._fill, self._begin)
         self._reports = Reports(app)
         self._lines: dict[UUID, Line] = {}
@@ -82,11 +84,13 @@ class Dispatcher:
     async def run(self) -> None:
         """Deliver until cancelled."""
         self._sender = Sender(self._networks)
+        self._window.empty()  # the process may have begun anew on a database that has lost events
         try:
             async with asyncio.TaskGroup() as parts:
-                for run in (self._window.run, self._keep_shards, self._turns.run, self._flush_often, self._reports.run):
+                for run in (self._keep_shards, self._turns.run, self._flush_often, self._reports.run):
                     parts.create_task(run())
         finally:
+            self._unfollow_feed()
             await self._end()
 
     async def _end(self) -> None:
@@ -115,6 +119,7 @@ class Dispatcher:
                 await self._follow_shards()
                 await self._follow_changes()
                 await self._follow_replays()
+                self._follow_feed()
             except Exception as error:
                 if not is_transient(error):
                     raise
@@ -215,6 +220,17 @@ class Dispatcher:
                 self._turns.add(begun)
 
     # -- what they are sent -------------------------------------------------------------------------------------------
+
+    def _follow_feed(self) -> None:
+        if not self._lines:
+            self._unfollow_feed()
+        elif self._leave_feed is None:
+            self._leave_feed = self._window.follow(self._on_events)
+
+    def _unfollow_feed(self) -> None:
+        if self._leave_feed is not None:
+            self._leave_feed()
+            self._leave_feed = None
 
     def _on_events(self, stores: Collection[str] | None) -> None:
         for store in self._of_store if stores is None else stores:

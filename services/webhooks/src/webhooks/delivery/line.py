@@ -9,7 +9,6 @@ from uuid import UUID
 
 from webhooks.delivery.outgoing import Outgoing, Request
 from webhooks.delivery.sender import Answer
-from webhooks.delivery.window import CHUNK, FeedEvent, Window
 from webhooks.domain.attempts import pause_before_next, retry_after
 from webhooks.domain.breaker import Breaker
 from webhooks.domain.config import Config
@@ -18,6 +17,7 @@ from webhooks.domain.filters import Condition, Filter
 from webhooks.domain.lanes import Delivery, Lanes
 from webhooks.domain.rate import Bucket
 from webhooks.domain.urls import origin_of
+from webhooks.window import CHUNK, FeedEvent, Window
 
 TAKEN_MAX: Final = 64
 """Events that are read from the window at a time."""

@@ -12,11 +12,11 @@ from asyncpg import Connection, Record
 from chassis.declare.app import App
 from webhooks.delivery.line import Failing, Line, Place
 from webhooks.delivery.outgoing import Outgoing
-from webhooks.delivery.window import Window
 from webhooks.domain.breaker import Breaker
 from webhooks.domain.endpoint import Endpoint
 from webhooks.domain.lanes import Lanes, Progress, Waiting
 from webhooks.vault import Vault
+from webhooks.window import Window
 
 CHANGED_SECONDS: Final = 90
 """A change is committed this long after the time that it states, at most: the time limit of a transaction, and a margin."""

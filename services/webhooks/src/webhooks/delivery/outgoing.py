@@ -11,11 +11,11 @@ from webhooks.delivery import render
 from webhooks.delivery.credentials import Credentials, credentials_of
 from webhooks.delivery.masking import masked, spellings
 from webhooks.delivery.sender import Answer, Sender
-from webhooks.delivery.window import FeedEvent
 from webhooks.domain.config import HeadersAuth
 from webhooks.domain.endpoint import Endpoint
 from webhooks.domain.signing import Signer, signed_headers, signer_of, webhook_id
 from webhooks.vault import Vault
+from webhooks.window import FeedEvent
 
 KEPT_CHARACTERS_MAX: Final = 2_000
 """How much of an answer is stored."""

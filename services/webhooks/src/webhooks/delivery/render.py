@@ -7,8 +7,8 @@ from urllib.parse import quote
 
 import orjson
 
-from webhooks.delivery.window import FeedEvent
 from webhooks.shown import shown
+from webhooks.window import FeedEvent
 
 MEDIA_TYPE: Final = "application/cloudevents+json"
 USER_AGENT: Final = "Tradewind-Webhooks/1"
@@ -23,7 +23,7 @@ SHOWN: Final = frozenset({"content-type", "user-agent", "webhook-id", "webhook-t
 
 
 def body_of(event: FeedEvent, *, thin: bool, personal: bool) -> bytes:
-    """Returns the body of an event: the same bytes in each attempt, for every endpoint with the same choices.
+    """Returns the body of an event: the same bytes in each attempt, for every endpoint and stream with the same choices.
 
     thin: `dataref` instead of `data`, to be read from the API of webhooks.
     """

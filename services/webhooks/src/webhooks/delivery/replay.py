@@ -13,9 +13,9 @@ from asyncpg import Connection, Record
 from chassis.declare.app import App
 from webhooks.delivery.line import Line
 from webhooks.delivery.outgoing import Outgoing, Request
-from webhooks.delivery.window import CHUNK, FeedEvent, Window
 from webhooks.domain.filters import Filter
 from webhooks.domain.lanes import Delivery, Lanes, Progress
+from webhooks.window import CHUNK, FeedEvent, Window
 
 RUNNING: Final = """
 select distinct on (endpoint_id) id, endpoint_id, store_id, position, last, types, which, as_new, delivered, failed

@@ -1,5 +1,8 @@
-"""Reads the feed for all endpoints of a process: the newest events are read once and stay in memory. An endpoint that is
-further behind reads from the database."""
+"""The newest events of the feed, read once for a whole process: for its streams, the requests that wait, and its deliveries.
+Whoever is further behind reads from the database.
+
+A process has one window (`app.shared(Window)`). It reads while it has followers, and is empty without them.
+"""
 
 from __future__ import annotations
 
@@ -8,7 +11,7 @@ from bisect import bisect_right
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from functools import cached_property
 from operator import attrgetter
-from typing import Any, Final
+from typing import Any, Final, Self
 from uuid import UUID
 
 import orjson
@@ -17,14 +20,16 @@ from asyncpg import Record
 
 from chassis.batch.errors import is_transient
 from chassis.declare.app import App
+from webhooks.domain.places import Place
+from webhooks.shown import cursor_of
 
 log = structlog.get_logger("webhooks.window")
 
 EVENTS_MAX: Final = 20_000
 """That stay in memory."""
 POLL_SECONDS: Final = 0.025
-IDLE_SECONDS: Final = 0.5
-"""While it is not needed, and after an error of the database."""
+RETRY_SECONDS: Final = 0.5
+"""After an error of the database."""
 READ_MAX: Final = 1_000
 """Events of one poll."""
 CHUNK: Final = 200
@@ -45,15 +50,19 @@ OF_KEYS: Final = (
     _EVENTS + "key = any($1::uuid[]) and feed.store_id = $2 and position > $3 and position <= $4 order by position"
 )
 AT: Final = _EVENTS + "position = any($1::bigint[]) order by position"
-HEAD: Final = "select position from feed_head"
+HEAD: Final = "select epoch, position from feed_head"
+
+OnEvents = Callable[[Collection[str] | None], None]
+"""Called with the stores of new events; null: anything may have changed, the window begins anew."""
 
 
 class FeedEvent:
-    """An event of the feed, read once for all endpoints: what is made of it is made once."""
+    """An event of the feed, read once for all readers: what is made of it is made once."""
 
     __slots__ = ("__dict__", "position", "row")
 
-    def __init__(self, row: Record) -> None:
+    def __init__(self, row: Any) -> None:
+        """row: of the feed, with the columns that its readers need."""
         self.row: Any = row
         self.position: int = row["position"]
 
@@ -72,6 +81,11 @@ class FeedEvent:
         """The channel, account and market of the order; null: the feed does not have them."""
         row: Mapping[str, str] = self.row
         return row if row["channel"] is not None else None
+
+    @cached_property
+    def cursor(self) -> str:
+        """The place behind it."""
+        return cursor_of(Place(self.row["epoch"], self.position))
 
     @cached_property
     def data(self) -> Any:
@@ -110,66 +124,94 @@ class _OfStore:
 class Window:
     """The newest events, in memory, and reads of older ones."""
 
-    def __init__(
-        self,
-        app: App,
-        is_needed: Callable[[], bool],
-        on_events: Callable[[Collection[str] | None], None],
-        events_max: int = EVENTS_MAX,
-    ) -> None:
-        """on_events: called with the stores of new events; null: of any store."""
-        self._app, self._is_needed, self._on_events, self._max = app, is_needed, on_events, events_max
+    def __init__(self, app: App, events_max: int = EVENTS_MAX) -> None:
+        self._app, self._max = app, events_max
+        self._followers: dict[object, OnEvents] = {}
+        self._reading: asyncio.Task[None] | None = None
         self._events: dict[int, FeedEvent] = {}
         self._stores: dict[str, _OfStore] = {}
         self._chunks = asyncio.Semaphore(CHUNK_READERS_MAX)
-        self.begin = 0
-        """The window has all events behind it, up to `head`."""
-        self.head = 0
+        self.empty()
 
-    async def _start(self) -> None:
-        """Begin at the head of the feed."""
-        [row] = await self._app.fetch(HEAD)
-        self.begin = self.head = row["position"]
+    # -- followers ----------------------------------------------------------------------------------------------------
+
+    def follow(self, on_events: OnEvents) -> Callable[[], None]:
+        """Read the feed and report new events until the function that is returned is called."""
+        follower = object()
+        self._followers[follower] = on_events
+        if self._reading is None or self._reading.done():
+            self._reading = asyncio.create_task(self._read(), name="feed window")
+
+        def leave() -> None:
+            self._followers.pop(follower, None)
+            if not self._followers:
+                self.empty()
+
+        return leave
+
+    def empty(self) -> None:
+        """Drop what is in memory: no follower keeps it up to date, or the database may have lost events of it."""
         self._events.clear()
         self._stores.clear()
-        self._on_events(None)
+        self.begin = self.head = self.epoch = 0
+        self.is_current = False
+        """Whether the window follows the feed. Until then it has no events, and its head is 0."""
 
-    async def run(self) -> None:
-        """Follow the feed, while it is needed, until cancelled."""
-        follows = False
-        while True:
+    def _report(self, stores: Collection[str] | None) -> None:
+        for on_events in list(self._followers.values()):
+            on_events(stores)
+
+    async def _read(self) -> None:
+        """Follow the feed while there are followers. An error of the database ends nothing."""
+        while self._followers:
             pause = POLL_SECONDS
             try:
-                if not self._is_needed():
-                    follows, pause = False, IDLE_SECONDS
-                elif not follows:
-                    await self._start()
-                    follows = True
-                elif await self.poll() == READ_MAX:
+                if await self.poll() == READ_MAX:
                     pause = 0
             except Exception as error:
-                if not is_transient(error):
-                    raise
-                log.warning("feed_unread", error=repr(error))
-                pause = IDLE_SECONDS
+                log.warning("feed_unread", error=repr(error), exc_info=not is_transient(error))
+                pause = RETRY_SECONDS
+            if self._app.ending:
+                self._report(None)
             await asyncio.sleep(pause)
+        self.empty()
 
     async def poll(self) -> int:
         """Read what is new; returns how many events. A position that is read has all before it: see `webhooks.feed`."""
-        rows = await self._app.fetch(NEW, self.head, READ_MAX)
+        [row] = await self._app.fetch(HEAD)
+        head = Place(row["epoch"], row["position"])
+        if not self.is_current or head.epoch != self.epoch or head.position < self.head:
+            self._begin(head)
+        if head.position == self.head:
+            return 0
+        after = self.head
+        rows = await self._app.fetch(NEW, after, READ_MAX)
+        if not rows or not self.is_current or self.head != after:  # emptied meanwhile
+            return 0
+        if rows[-1]["epoch"] != self.epoch:  # restored meanwhile: the next poll begins anew
+            self.empty()
+            return 0
+        self._add([FeedEvent(row) for row in rows])
+        return len(rows)
+
+    def _begin(self, head: Place) -> None:
+        """Begin at the head of the feed."""
+        self.empty()
+        self.epoch, self.begin, self.head = head.epoch, head.position, head.position
+        self.is_current = True
+        self._report(None)
+
+    def _add(self, events: Sequence[FeedEvent]) -> None:
         stores = set()
-        for row in rows:
-            event = FeedEvent(row)
+        for event in events:
             self._events[event.position] = event
-            store = row["store_id"]
+            store = event.row["store_id"]
             stores.add(store)
             self._stores.setdefault(store, _OfStore()).events.append(event)
-        if rows:
-            self.head = rows[-1]["position"]
-            while self.head - self.begin > self._max:
-                self._drop_first()
-            self._on_events(stores)
-        return len(rows)
+        self.head = events[-1].position
+        while self.head - self.begin > self._max:
+            self._drop_first()
+        self._report(stores)
 
     def _drop_first(self) -> None:
         self.begin += 1
@@ -179,6 +221,13 @@ class Window:
         of_store.drop_first()
         if not of_store.events:
             del self._stores[store]
+
+    # -- what is in memory --------------------------------------------------------------------------------------------
+
+    @property
+    def place(self) -> Place:
+        """All events up to it have been read."""
+        return Place(self.epoch, self.head)
 
     def covers(self, after: int) -> bool:
         """Returns whether all events behind a position are in memory."""
@@ -191,6 +240,9 @@ class Window:
         """Returns events of a store behind a position that the window covers, oldest first."""
         of_store = self._stores.get(store_id)
         return of_store.after(position, limit) if of_store is not None else ()
+
+    def arrivals(self, store_id: str) -> Arrivals:
+        return Arrivals(self, store_id)
 
     # -- reads of the database ----------------------------------------------------------------------------------------
 
@@ -218,3 +270,35 @@ class Window:
     def _made(self, rows: Sequence[Record]) -> list[FeedEvent]:
         """Returns those that are in memory from there: they may be rendered already."""
         return [self._events.get(row["position"]) or FeedEvent(row) for row in rows]
+
+
+class Arrivals:
+    """Waits for events of one store. A context manager: the window follows the feed inside the block."""
+
+    def __init__(self, window: Window, store_id: str) -> None:
+        self._window, self._store_id = window, store_id
+        self._arrived = asyncio.Event()
+
+    def __enter__(self) -> Self:
+        self._leave = self._window.follow(self._on_events)
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        self._leave()
+
+    def _on_events(self, stores: Collection[str] | None) -> None:
+        if stores is None or self._store_id in stores:
+            self._arrived.set()
+
+    async def wait(self, position: int, seconds: float) -> bool:
+        """Returns true when there may be events behind a position, or the process ends; false after `seconds`."""
+        window = self._window
+        self._arrived.clear()
+        if window.is_current and (not window.covers(position) or window.after(self._store_id, position, 1)):
+            return True
+        try:
+            async with asyncio.timeout(seconds):
+                await self._arrived.wait()
+        except TimeoutError:
+            return False
+        return True
