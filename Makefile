@@ -38,7 +38,7 @@ test: $(READY) ## Everything: unit, property, integration on real components, cr
 test-fast: $(READY) ## The pure tests, in seconds
 	@$(RUN) -m pytest -m "not real and not chaos" -n auto
 
-chaos: $(READY) ## Two minutes of killing under load, long outages (about 12 minutes)
+chaos: $(READY) ## Two minutes of killing under load, long outages (about 17 minutes)
 	@$(RUN) -m pytest -m chaos tests/integration -n 0 -s
 
 bench: $(READY) ## Measure; writes bench/results.json and bench/results.svg (about 40 minutes; ONLY=relay for one part, into .devservices)

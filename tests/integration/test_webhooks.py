@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import json
+import random
 import signal
+import time
 from collections import Counter, defaultdict
 from collections.abc import AsyncIterator, Callable, Sequence
 from typing import Any, NamedTuple
@@ -17,11 +20,13 @@ from aiohttp import web
 
 from system.processes import SERVICES, Member
 from tests.integration.shop import Options, Shop
+from webhooks.delivery.shards import LEASE_SECONDS
 
 SHOP = Options(services=SERVICES, workers_of={"webhooks": 2}, static_members=True)
 PASSES = {"after_send": 20, "before_flush": 3, "after_flush": 3}
 """Where a process dies, and at which pass: deliveries are under way by then."""
 ORDERS, ORDERS_PER_SECOND = 8, 10
+CHAOS_SECONDS, CHAOS_ORDERS_PER_SECOND = 200, 4
 LATENCY_SECONDS = 0.01
 """What the receiver takes for an answer."""
 EVENTS = """
@@ -29,6 +34,12 @@ select position, source, event_id, key::text as key from feed where store_id = $
 BEHIND = """
 select 1 from cursors c, feed_head h where c.endpoint_id = any($1::uuid[]) and (c.position < h.position or c.open <> '{}')
 union all select 1 from waiting where endpoint_id = any($1::uuid[]) and lane::text <> all($2::text[])"""
+
+DUE = """
+select endpoint_id::text, c.position, h.position, open::text from cursors c, feed_head h
+where c.endpoint_id = any($1::uuid[]) and (c.position < h.position or c.open <> '{}')
+union all select endpoint_id::text, position, tries, next_at::text from waiting
+where endpoint_id = any($1::uuid[]) and next_at < clock_timestamp() + interval '10 seconds'"""
 
 
 class Got(NamedTuple):
@@ -68,6 +79,10 @@ class Receiver:
         self.got: list[Got] = []
         self.refused: list[str] = []
         """Orders whose events are answered 500 at endpoints that are `per_order`."""
+        self.down: set[str] = set()
+        """Endpoints whose requests are answered 503."""
+        self.falters: Callable[[str, str], bool] = lambda name, webhook_id: False
+        """Which requests, by endpoint and `webhook-id`, are answered 500."""
         self.holds: Callable[[Got], bool] = lambda got: False
         """Which requests wait for their answer until `released`."""
         self.released = asyncio.Event()
@@ -87,10 +102,15 @@ class Receiver:
         event = json.loads(body)
         if event["type"] == "webhooks.verify":
             return web.Response()
-        status = 500 if name.startswith("per_order") and event["subject"] in self.refused else 200
+        webhook_id = request.headers["webhook-id"]
+        if name in self.down:
+            status = 503
+        else:
+            is_refused = name.startswith("per_order") and event["subject"] in self.refused
+            status = 500 if is_refused or self.falters(name, webhook_id) else 200
         assert request.transport is not None
         port = request.transport.get_extra_info("peername")[1]
-        self.got.append(got := Got(name, request.headers["webhook-id"], event, body, status, port))
+        self.got.append(got := Got(name, webhook_id, event, body, status, port))
         self._came.set()
         if self.holds(got):
             await self.released.wait()
@@ -149,7 +169,8 @@ async def until_delivered(shop: Shop, receiver: Receiver, endpoints: Sequence[En
     await shop.until(delivered, "deliveries of everything in the feed", 30, told)
 
 
-async def assert_each_is_delivered_or_waits(shop: Shop, receiver: Receiver, endpoint: Endpoint) -> None:
+async def missing_events(shop: Shop, receiver: Receiver, endpoint: Endpoint) -> list[Any]:
+    """Returns the events that were not delivered; asserts that each of them waits, or is later in the lane of one that waits."""
     delivered = {got.identity for got in receiver.of(endpoint.name) if got.status == 200}
     lanes = {
         str(row["lane"]): row["position"]
@@ -158,6 +179,12 @@ async def assert_each_is_delivered_or_waits(shop: Shop, receiver: Receiver, endp
     events = await shop.rows("webhooks", EVENTS, shop.store, endpoint.since)
     missing = [event for event in events if (event["source"], event["event_id"]) not in delivered]
     assert [event for event in missing if event["position"] < lanes.get(event["key"], event["position"] + 1)] == []
+    return missing
+
+
+async def assert_each_is_delivered_or_refused(shop: Shop, receiver: Receiver, endpoint: Endpoint) -> None:
+    events = await shop.rows("webhooks", EVENTS, shop.store, endpoint.since)
+    missing = await missing_events(shop, receiver, endpoint)
     refused = {event["key"] for event in events} & set(receiver.refused) if endpoint.order == "per_order" else set()
     assert {event["key"] for event in missing} == refused
 
@@ -181,7 +208,7 @@ def assert_first_sights_are_in_order(got: Sequence[Got]) -> None:
 async def assert_promise(shop: Shop, receiver: Receiver, endpoints: Sequence[Endpoint]) -> None:
     for endpoint in endpoints:
         got = receiver.of(endpoint.name)
-        await assert_each_is_delivered_or_waits(shop, receiver, endpoint)
+        await assert_each_is_delivered_or_refused(shop, receiver, endpoint)
         assert_ids_and_bytes_are_the_same_in_each_attempt(got)
         if endpoint.order == "per_order":
             assert_first_sights_are_in_order(got)
@@ -250,6 +277,75 @@ async def test_a_process_frozen_past_its_lease_is_replaced_and_sends_nothing_mor
     sent = Counter(got.id for got in receiver.of(endpoint.name))
     assert {name: times for name, times in sent.items() if times > 1} == {in_flight.id: 2}
     await shop.until(lambda: are_written(count + 1), "a row for each request, also for that of the frozen process", 10)
+
+
+async def kill_and_freeze_at_random(
+    shop: Shop, receiver: Receiver, endpoints: Sequence[Endpoint], seconds: float
+) -> None:
+    """SIGKILL one process after the other and start it again, freeze some past their lease, and let receivers be down."""
+    dice, ends_at, done = random.Random(20), time.monotonic() + seconds, Counter[str]()
+    thawing: set[asyncio.Task[None]] = set()
+
+    async def thaw(frozen: Member) -> None:
+        await asyncio.sleep(LEASE_SECONDS + 2)  # longer than the lease: that is the subject
+        with contextlib.suppress(ProcessLookupError):
+            frozen.send(signal.SIGCONT)
+
+    while time.monotonic() < ends_at:
+        receiver.down = {one.name for one in endpoints if dice.random() < 0.15}
+        member = dice.choice(shop.system.of("webhooks"))
+        if dice.random() < 0.25:
+            member.send(signal.SIGSTOP)
+            thawing.add(asyncio.create_task(thaw(member)))
+            done["frozen"] += 1
+        else:
+            await shop.restart(member, wait=False)
+            done["killed"] += 1
+        await asyncio.sleep(dice.uniform(1, 6))
+    receiver.down = set()
+    await asyncio.gather(*thawing)
+    print(dict(done))
+
+
+@pytest.mark.chaos(minutes=5)
+@pytest.mark.timeout(900)
+async def test_processes_killed_at_random_for_minutes_deliver_each_event_or_keep_it_waiting(
+    shop: Shop, receiver: Receiver, endpoints: list[Endpoint]
+) -> None:
+    """Two processes; receivers that are down now and then and falter at one of twenty events."""
+    dice, seen = random.Random(21), set[tuple[str, str]]()
+
+    def falters(name: str, webhook_id: str) -> bool:
+        is_first = (name, webhook_id) not in seen
+        seen.add((name, webhook_id))
+        return is_first and dice.random() < 0.05
+
+    before = len(receiver.got)
+    receiver.falters = falters
+    async with shop.load(CHAOS_ORDERS_PER_SECOND) as orders:
+        await kill_and_freeze_at_random(shop, receiver, endpoints, CHAOS_SECONDS)
+    receiver.falters = lambda name, webhook_id: False
+    await asyncio.to_thread(shop.system.wait_ready)
+    await shop.until_at_rest(orders, 120)
+    ids = [one.id for one in endpoints]
+
+    async def nothing_is_due() -> bool:
+        return not await shop.rows("webhooks", DUE, ids)
+
+    async def told() -> Any:
+        return [tuple(row) for row in await shop.rows("webhooks", DUE, ids)][:20]
+
+    await shop.until(nothing_is_due, "deliveries of everything that is due", 120, told)
+    late = 0
+    for endpoint in endpoints:
+        late += len(await missing_events(shop, receiver, endpoint))
+        assert_ids_and_bytes_are_the_same_in_each_attempt(receiver.of(endpoint.name))
+        if endpoint.order == "per_order":
+            assert_first_sights_are_in_order(receiver.of(endpoint.name))
+    got = receiver.got[before:]
+    events, accepted = {one.id for one in got}, [one for one in got if one.status == 200]
+    print(f"{len(orders)} orders, {len(got)} requests, {len(accepted)} accepted, {len(events)} deliveries, {late} wait")
+    assert late < len(events) / 20  # the pauses between attempts are long; what is down is probed
 
 
 async def test_the_promises_hold_after_all_this(shop: Shop) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import os
 from collections.abc import AsyncIterator
+from datetime import timedelta
 from typing import Any
 from uuid import UUID, uuid4
 
@@ -20,8 +21,9 @@ from chassis.process.app import App
 from webhooks import invariants
 from webhooks.delivery.dispatcher import Dispatcher
 from webhooks.delivery.log import Batch
-from webhooks.domain import attempts
+from webhooks.domain import attempts, notices
 from webhooks.domain.config import OAuth2Auth
+from webhooks.domain.endpoint import SHARDS
 from webhooks.handlers import SERVICE
 from webhooks.settings import Settings
 
@@ -29,6 +31,9 @@ URL = os.environ.get("WEBHOOKS_TEST_DATABASE_URL", "")
 pytestmark = [pytest.mark.asyncio, pytest.mark.skipif(not URL, reason="WEBHOOKS_TEST_DATABASE_URL is not set")]
 TABLES = "feed, feed_epochs, order_facts, inbox, parked, parked_keys, endpoints, cursors, waiting, attempts, shards, dispatchers"
 A, B = UUID(int=1), UUID(int=2)
+REPORTED = """
+select type from journal where type in ('webhooks.endpoint_failing', 'webhooks.endpoint_recovered', 'webhooks.endpoint_disabled')
+order by id"""
 
 
 @pytest_asyncio.fixture
@@ -214,6 +219,95 @@ async def test_an_exhausted_event_is_skipped_and_reported_once(app: App, publish
         (4, None, 5, True, "500")
     ]
     assert await stored(app, "select count(*) from journal where type = 'webhooks.delivery_exhausted'") == [(1,)]
+
+
+@pytest.mark.usefixtures("_quick")
+async def test_exhausted_deliveries_of_an_hour_are_reported_together(
+    app: App, publisher: Publisher, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(notices, "EXHAUSTED_EVERY", timedelta(seconds=3))
+    receiver = Receiver(answer=lambda event: 500 if event["subject"] != str(B) else 200)
+    async with receiving(receiver):
+        made = await endpoint(app, receiver.url)
+        async with dispatching(app):
+            for number in range(1, 4):
+                await publisher.publish(noted(STORE), noted(STORE, version=number, order_id=B))
+                await settled(app, made.id)
+            reported = "select (payload::jsonb->>'count')::int from journal where type = 'webhooks.delivery_exhausted' order by id"
+            async with asyncio.timeout(10):
+                while len(await stored(app, reported)) < 2:
+                    await asyncio.sleep(0.05)
+    assert await stored(app, reported) == [(1,), (2,)]
+
+
+async def test_an_endpoint_is_reported_while_it_fails_once_it_is_back_and_when_it_is_given_up(
+    app: App, publisher: Publisher
+) -> None:
+    """Each part begins as a process that finds what an earlier one has written, some days ago."""
+    up = False
+    receiver = Receiver(answer=lambda event: 200 if up else 500)
+
+    async def fails_since(when: str, failures: int) -> None:
+        await app.fetch(
+            f"update cursors set failing_since = clock_timestamp() - interval '{when}', failed_in_a_row = $1", failures
+        )
+
+    async def until_reported(*types: str) -> None:
+        async with asyncio.timeout(10):
+            while (found := await stored(app, REPORTED)) != [(f"webhooks.endpoint_{type}",) for type in types]:
+                assert len(found) <= len(types), found
+                await asyncio.sleep(0.05)
+
+    async with receiving(receiver):
+        made = await endpoint(app, receiver.url)
+        await publisher.publish(noted(STORE), noted(STORE))
+        await fails_since("9 minutes 50 seconds", 30)
+        async with dispatching(app):
+            await receiver.until(lambda: len(receiver.got) == 1)
+        await until_reported()
+        await fails_since("10 minutes", 30)
+        async with dispatching(app):
+            await until_reported("failing")
+        async with dispatching(app):
+            await receiver.until(lambda: len(receiver.got) == 3)
+        up = True
+        async with dispatching(app):
+            await until_reported("failing", "recovered")
+            await settled(app, made.id)
+        up = False
+        await publisher.publish(noted(STORE))
+        await fails_since("5 days", 18)
+        async with dispatching(app):
+            await until_reported("failing", "recovered", "failing")
+        async with dispatching(app):
+            await until_reported("failing", "recovered", "failing", "disabled")
+            sent = len(receiver.got)
+        async with dispatching(app) as [dispatcher], asyncio.timeout(10):
+            while len(dispatcher._loaded) < SHARDS:
+                await asyncio.sleep(0.05)
+            assert not dispatcher._lines
+    assert len(receiver.got) == sent
+    assert await stored(app, "select doc::jsonb->>'disabled_because' from endpoints") == [("failing",)]
+
+
+async def test_that_an_endpoint_is_back_is_reported_although_the_process_that_saw_it_has_died(
+    app: App, publisher: Publisher
+) -> None:
+    receiver = Receiver(answer=lambda event: 500)
+    async with receiving(receiver):
+        await endpoint(app, receiver.url)
+        await publisher.publish(noted(STORE))
+        await app.fetch(
+            "update cursors set failing_since = clock_timestamp() - interval '1 hour', failed_in_a_row = 30"
+        )
+        async with dispatching(app), asyncio.timeout(10):
+            while not await stored(app, REPORTED):
+                await asyncio.sleep(0.05)
+        await app.fetch("update cursors set failing_since = null, failed_in_a_row = 0")
+        async with dispatching(app), asyncio.timeout(10):
+            while len(await stored(app, REPORTED)) < 2:
+                await asyncio.sleep(0.05)
+    assert await stored(app, REPORTED) == [("webhooks.endpoint_failing",), ("webhooks.endpoint_recovered",)]
 
 
 async def test_a_dead_endpoint_delays_no_other_and_costs_no_rows(app: App, publisher: Publisher) -> None:

@@ -114,6 +114,7 @@ class Dispatcher:
         loop = asyncio.get_running_loop()
         while True:
             began = loop.time()
+            self._reports.due(datetime.now(UTC))
             try:
                 await self._shards.renew()
                 await self._follow_shards()
@@ -198,6 +199,8 @@ class Dispatcher:
             self._lines[line.id] = line
             self._of_store[line.store_id].add(line)
             self._turns.add(line)
+            if line.failing.since is None:  # a process that died may have written a success and not reported it
+                self._reports.succeeded(line)
 
     def _drop(self, line: Line) -> None:
         line.closing = True

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import deque
-from datetime import UTC, datetime
+from datetime import datetime
 from typing import Final, Literal, NamedTuple
 from uuid import UUID
 
@@ -93,10 +93,6 @@ class Line:
         """Nothing begins until the endpoint is changed: that it is to be disabled was reported."""
         self.beside = 0
         """Requests in flight that are none of its deliveries: those of a replay."""
-        self.exhausted = 0
-        """Deliveries exhausted since the last report of it."""
-        self.exhausted_at = datetime.min.replace(tzinfo=UTC)
-        """When that was."""
 
     @property
     def config(self) -> Config:
@@ -190,12 +186,12 @@ class Line:
     def _has_slot(self) -> bool:
         return not (self.closing or self.given_up or self.lanes.in_flight + self.beside >= self.config.in_flight)
 
+    def pauses(self, now: datetime) -> bool:
+        """Returns whether the receiver has asked for a pause that goes on."""
+        return self._paused_until is not None and now < self._paused_until
+
     def _is_time(self, now: datetime) -> bool:
-        return (
-            (self._paused_until is None or now >= self._paused_until)
-            and self.breaker.allows(now)
-            and (self._bucket is None or self._bucket.allows(now))
-        )
+        return not self.pauses(now) and self.breaker.allows(now) and (self._bucket is None or self._bucket.allows(now))
 
     def next_at(self, now: datetime) -> datetime | None:
         """When a delivery may begin although nothing happens before, if none may begin now; null: never."""

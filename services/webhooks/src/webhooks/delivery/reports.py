@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import asyncio
+from collections import defaultdict
 from dataclasses import replace
-from datetime import datetime, timedelta
+from datetime import datetime
 from typing import Final, Literal
+from uuid import UUID
 
 import structlog
 
@@ -14,15 +16,10 @@ from chassis.declare.app import App, Principal
 from contracts.ids import derived
 from webhooks.delivery.line import Line
 from webhooks.domain.endpoint import Exhausted, Failing, GivenUp, Recovered, Report
+from webhooks.domain.notices import Exhaustions, verdict
 
 log = structlog.get_logger("webhooks.reports")
 
-FAILING_AFTER: Final = timedelta(minutes=10)
-"""How long the breaker is open before it is reported."""
-GIVEN_UP_AFTER: Final = timedelta(days=5)
-"""Without a success."""
-GIVEN_UP_FAILURES: Final = 20
-EXHAUSTED_EVERY: Final = timedelta(hours=1)
 RETRY_SECONDS: Final = 1.0
 DISPATCHER: Final = Principal("dispatcher", "", frozenset(), kind="system")
 
@@ -35,6 +32,8 @@ class Reports:
     def __init__(self, app: App) -> None:
         self._app = app
         self._pending: asyncio.Queue[Report] = asyncio.Queue()
+        self._exhaustions: defaultdict[tuple[UUID, str], Exhaustions] = defaultdict(Exhaustions)
+        """By endpoint and store, for the hour of a notice."""
 
     async def run(self) -> None:
         while True:
@@ -53,12 +52,12 @@ class Reports:
                 log.warning("report_delayed", endpoint_id=str(report.endpoint_id), error=repr(error))
                 await asyncio.sleep(RETRY_SECONDS)
 
-    def _add(self, line: Line, what: What, cause: str) -> None:
+    def _add(self, endpoint_id: UUID, store_id: str, what: What, cause: str) -> None:
         self._pending.put_nowait(
             Report(
-                endpoint_id=line.id,
-                store_id=line.store_id,
-                operation_id=derived(line.id, f"{what.kind} {cause}"),
+                endpoint_id=endpoint_id,
+                store_id=store_id,
+                operation_id=derived(endpoint_id, f"{what.kind} {cause}"),
                 actor=DISPATCHER.actor,
                 what=what,
             )
@@ -68,21 +67,18 @@ class Reports:
 
     def succeeded(self, line: Line) -> None:
         if (since := line.endpoint.failing_since) is not None:
-            self._add(line, Recovered(), since.isoformat())
+            self._add(line.id, line.store_id, Recovered(), since.isoformat())
 
     def failed(self, line: Line, now: datetime) -> None:
-        failing, breaker = line.failing, line.breaker
+        failing = line.failing
         if failing.since is None:
             return
-        if failing.failures >= GIVEN_UP_FAILURES and now - failing.since >= GIVEN_UP_AFTER:
+        found = verdict(failing.since, failing.failures, line.breaker.opened_at, now, pauses=line.pauses(now))
+        if found == "given_up":
             self._give_up(line, "failing")
-        elif (
-            line.endpoint.failing_since is None
-            and breaker.opened_at is not None
-            and now - breaker.opened_at >= FAILING_AFTER
-        ):
+        elif found == "failing" and line.endpoint.failing_since is None:
             what = Failing(since=failing.since, failures=failing.failures, last=failing.last)
-            self._add(line, what, failing.since.isoformat())
+            self._add(line.id, line.store_id, what, failing.since.isoformat())
 
     def gone(self, line: Line) -> None:
         """The receiver has answered that it never wants anything again."""
@@ -90,12 +86,16 @@ class Reports:
 
     def _give_up(self, line: Line, because: Literal["gone", "failing"]) -> None:
         line.given_up = True
-        self._add(line, GivenUp(because=because), f"{line.place.revision}")
+        self._add(line.id, line.store_id, GivenUp(because=because), f"{line.place.revision}")
 
     def exhausted(self, line: Line, event_id: str, event_type: str, now: datetime) -> None:
-        line.exhausted += 1
-        if now - line.exhausted_at < EXHAUSTED_EVERY:
-            return
-        what = Exhausted(count=line.exhausted, event_id=event_id, event_type=event_type, last=line.failing.last)
-        self._add(line, what, now.isoformat())
-        line.exhausted, line.exhausted_at = 0, now
+        self._exhaustions[line.id, line.store_id].add(event_id, event_type, line.failing.last)
+        self.due(now)
+
+    def due(self, now: datetime) -> None:
+        """Report the exhausted deliveries whose time has come."""
+        for (endpoint_id, store_id), exhaustions in list(self._exhaustions.items()):
+            if (what := exhaustions.notice(now)) is not None:
+                self._add(endpoint_id, store_id, what, now.isoformat())
+            elif exhaustions.is_over(now):
+                del self._exhaustions[endpoint_id, store_id]
