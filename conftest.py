@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from urllib.parse import urlsplit, urlunsplit
 
+import pytest
 import structlog
 
 from system.processes import SERVICES
@@ -15,6 +16,13 @@ structlog.configure(
         structlog.processors.add_log_level,
         structlog.dev.ConsoleRenderer(exception_formatter=structlog.dev.plain_traceback),
     ]
+)
+
+# These modules assert for the tests that import them: what differs is shown as in a test.
+pytest.register_assert_rewrite(
+    "saga_checks",
+    "saga_play",
+    *(f"tests.integration.{name}" for name in ("order_client", "order_crowd", "shop")),
 )
 
 if server := os.environ.get("TRADEWIND_TEST_POSTGRES"):

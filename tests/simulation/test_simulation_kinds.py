@@ -14,6 +14,8 @@ from typing import Any, Literal
 from uuid import UUID
 
 import pytest
+import saga_checks
+import saga_play
 import test_simulation_saga as simulation
 
 from contracts import invoicing
@@ -76,7 +78,7 @@ def begun_by(place: Process, toy: Process, monkeypatch: pytest.MonkeyPatch, susp
     precedence: Any = {**beside, **PROCESSES.precedence, **of_toy, **suspended}
     declared = (place, SETTLE, REFUND, HOLD, EDIT, toy)
     known = Processes((*declared, undo.derived(*declared, last=GIVE_BACK)), precedence)
-    for module in (actions, answers, forcing, requests, kinds, views, simulation):
+    for module in (actions, answers, forcing, requests, kinds, views, saga_checks, saga_play, simulation):
         monkeypatch.setattr(module, "PROCESSES", known)
 
 
@@ -88,7 +90,7 @@ WITH_TOY = replace(
 
 def progress_of(seed: int) -> list[Progressed]:
     """What the processes did in one schedule. Raises AssertionError unless it ends well."""
-    rng, saga = Random(seed), simulation.Saga()
+    rng, saga = Random(seed), saga_play.Saga()
     saga.opens(rng)
     for act in ["an_order_comes_in", *rng.choices(list(saga.ACTS), list(saga.ACTS.values()), k=120)]:
         getattr(saga, act)(rng)

@@ -1,0 +1,157 @@
+"""What has to hold of an order: after every message, and at its end."""
+
+from __future__ import annotations
+
+from itertools import combinations
+from typing import Any
+from uuid import UUID
+
+from saga_world import STORE, World
+
+from contracts import orders
+from contracts.base import Command
+from contracts.deciding import Context, Refusal, effects_of
+from contracts.ids import derived
+from contracts.orders import (
+    CaptureLine,
+    CaptureOrder,
+    ChangeEdit,
+    ConfirmEdit,
+    DiscardEdit,
+    EditChanges,
+    Force,
+    GiveUpRefund,
+    Hold,
+    OrderEvent,
+    RefundLine,
+    Release,
+    Resolution,
+    Resolve,
+    RetryRefund,
+)
+from contracts.payments import Outcome
+from orders.domain.decisions.actions import ACTIONS, allowed
+from orders.domain.processes import edit, refund
+from orders.domain.processes.kinds import PROCESSES
+from orders.domain.shown.views import waiting
+from orders.domain.state.order import Order, has_shipped
+from orders.handlers import ORDERS
+
+WAYS: tuple[Resolution, ...] = ("accept", "keep")
+OUTCOMES: tuple[Outcome, ...] = ("succeeded", "failed")
+
+
+def is_partly_shipped(order: Order) -> bool:
+    statuses = {shipment.status for shipment in order.facts.shipments.values()}
+    return "picking" in statuses and bool(statuses & {"shipped", "delivered"})
+
+
+def check_statuses(event: OrderEvent) -> None:
+    """The three statuses of a public event agree, at any moment."""
+    status, payment, fulfillment = event.status, event.payment_status, event.fulfillment_status
+    told = f"{event.TYPE}: {status}/{payment}/{fulfillment}"
+    if status == "pending":
+        assert payment in ("unpaid", "free") and fulfillment in ("unfulfilled", "not_required"), told
+    if status == "placing":
+        assert payment in ("unpaid", "free", "authorized") and fulfillment in ("unfulfilled", "not_required"), told
+    if status == "placed":
+        assert payment in ("free", "authorized", "paid", "partially_paid", "partially_refunded", "refunded"), told
+        assert fulfillment in ("unfulfilled", "not_required"), told
+    if status == "approved" and fulfillment == "in_progress":
+        assert payment in ("free", "authorized", "paid", "partially_paid", "partially_refunded", "refunded"), told
+    if status == "editing":
+        assert payment not in ("unpaid", "voided"), told
+    if status == "cancelled":
+        assert fulfillment in ("unfulfilled", "not_required") or payment == "refunded", told
+    if event.TYPE == "orders.completed":
+        assert payment in ("paid", "free", "partially_refunded"), told
+        assert fulfillment in ("fulfilled", "not_required"), told
+
+
+def check_order(order: Order) -> None:
+    """At any moment."""
+    for run in order.open_runs:
+        ask = order.asks.get(str(run.operation_id))
+        if run.waits == "answer":
+            assert ask is not None and not ask.answer and run.due_at is not None, f"{run.id} would never ask again"
+        assert run.waits or PROCESSES.paused(run, order.runs), f"{run.id} does not state what it waits for"
+    for ask in order.asks.values():
+        run = order.runs[ask.run]
+        undo = PROCESSES[run.kind].step(ask.step).undo
+        if not ask.answer and not run.end and not (undo and undo.decides):
+            assert run.operation_id == ask.operation_id and run.due_at is not None, f"{ask.step} is not asked on"
+    began = [run for run in order.open_runs if run.kind != "hold"]  # a hold that begins again keeps its place
+    for earlier, later in combinations(began, 2):
+        assert PROCESSES.precedence[earlier.kind, later.kind] != "excludes", f"{later.id} runs beside {earlier.id}"
+    if order.completed_at is not None:
+        assert order.status == "approved" and all(run.kind == "refund" for run in order.open_runs)
+    assert len({one.exception_id for one in order.exceptions.values()}) == len(order.exceptions)
+
+
+def check_end(order: Order) -> None:
+    """When nothing is on its way any more: at an end, or it shows who has to act."""
+    word = waiting(order)
+    if not word and order.status == "approved" and "place" in order.runs:
+        assert order.completed_at is not None
+    if order.status in ("placing", "placed"):
+        assert word, order.status
+    if order.status == "cancelled" and not order.open_runs:
+        assert order.payment_status in ("unpaid", "voided", "refunded", "free"), order.payment_status
+        assert not has_shipped(order) or order.cancel_cause == "refunded"
+
+
+def check_actions(order: Order, key: UUID, world: World) -> None:
+    """What is called legal is taken and does something; what is not is refused or changes nothing."""
+    decide = {handler.message: handler.decide for handler in ORDERS.handlers}
+    possible = allowed(order)
+    for action in (action for action in ACTIONS.values() if action.moves):
+        operation = derived(key, f"{action.name} {world.n} {world.now}")
+        body = {"order_id": key, "store_id": STORE, "operation_id": operation, "actor": "person:ann"}
+        context = Context(world.now, key, STORE, operation, "person:ann", action.message.TYPE)
+        any_taken = False
+        for command in requests(action.message, order, body):
+            effects = effects_of(decide[action.message](order, command, context))
+            refusal = next((effect.code for effect in effects if isinstance(effect, Refusal)), None)
+            taken = bool(effects) and refusal is None
+            code = action.guard(order, command)
+            assert taken == (code is None), f"{command} on {order.status}: {effects}"
+            if not taken:
+                assert refusal == (None if action.why_not[code or ""].answer == "done" else code)
+            any_taken |= taken
+        assert any_taken == (action.name in possible), f"{action.name} on {order.status}"
+
+
+def requests(message: type[Any], order: Order, body: dict[str, Any]) -> list[Command]:
+    """Every request of an action: for `resolve`, each resolution of each exception, and an exception that is not open; for
+    `release`, each hold, one that was released, and one that never was; for `hold`, a reason, and what is none; for `capture`, all,
+    and an unknown line; for `force`, each outcome of each operation, and an operation that is not asked."""
+    if message is Hold:
+        return [Hold(**body, reason=reason) for reason in ("fraud", "none")]
+    if message is CaptureOrder:
+        return [CaptureOrder(**body), CaptureOrder(**body, lines=(CaptureLine(line_id="none"),))]
+    if message is Release:
+        return [
+            Release(**body, hold_id=one) for one in (*order.holds, *order.released, derived(body["order_id"], "none"))
+        ]
+    if message is orders.Refund:
+        lines = (RefundLine(line_id="9", quantity=1),)
+        return [
+            message(**body, **wanted)
+            for wanted in ({"goodwill_minor": 1}, {"goodwill_minor": 10**9}, {"lines": lines}, {})
+        ]
+    if message in (RetryRefund, GiveUpRefund):
+        known = [refund.data_of(run).refund_id for run in refund.of_order(order.runs)]
+        return [message(**body, refund_id=one) for one in (*known, derived(body["order_id"], "none"))]
+    if message in (ChangeEdit, ConfirmEdit, DiscardEdit):
+        known = [edit.data_of(run).edit_id for run in edit.of_order(order)]
+        more = {"changes": EditChanges(shipping_minor=7)} if message is ChangeEdit else {}
+        return [message(**body, edit_id=one, **more) for one in (*known, derived(body["order_id"], "none"))]
+    if message is Force:
+        targets = [*(ask.operation_id for ask in order.asks.values()), derived(body["order_id"], "none")]
+        return [
+            Force(**body, target_operation_id=target, outcome=outcome) for target in targets for outcome in OUTCOMES
+        ]
+    if message is not Resolve:
+        return [message(**body)]
+    ids = [*(one.exception_id for one in order.exceptions.values()), derived(body["order_id"], "none")]
+    return [Resolve(**body, exception_id=exception, resolution=way) for exception in ids for way in WAYS]

@@ -1,0 +1,441 @@
+"""The acts that a schedule is made of: messages, time, gateways, the warehouse, people."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from datetime import datetime, timedelta
+from random import Random
+from typing import Any, ClassVar
+from uuid import UUID
+
+from saga_checks import check_actions, check_end, check_order, check_statuses, is_partly_shipped
+from saga_orders import LOCATIONS, SKUS, changes, content, market, snapshot
+from saga_world import BARE_SELLER, COMPLETE_SELLER, STORE, Record, World
+
+from contracts import orders
+from contracts.base import Event
+from contracts.deciding import Refusal
+from contracts.ids import order_id
+from contracts.invoicing import Credit, CreditLine
+from contracts.orders import (
+    HOLD_REASONS,
+    Approve,
+    ApproveAndCapture,
+    Cancel,
+    CaptureOrder,
+    ChangeEdit,
+    ConfirmEdit,
+    DiscardEdit,
+    Edited,
+    GiveUpRefund,
+    Held,
+    Hold,
+    OpenEdit,
+    OrderEvent,
+    Placed,
+    RefundLine,
+    Release,
+    Released,
+    Resolution,
+    Resolve,
+    Retry,
+    RetryRefund,
+)
+from contracts.payments import MoneyLine, Outcome, Refund
+from contracts.snapshot import OrderContent
+from orders.domain.content.amounts import payable
+from orders.domain.decisions.actions import ACTIONS, allowed
+from orders.domain.decisions.exceptions import why_not
+from orders.domain.processes import edit, refund
+from orders.domain.processes.kinds import PROCESSES
+from orders.domain.shown.views import waiting
+from orders.domain.state.order import Order, Progressed, is_invoiced
+from orders.domain.state.run import Run
+
+WAYS: tuple[Resolution, ...] = ("accept", "keep")
+OUTCOMES: tuple[Outcome, ...] = ("succeeded", "failed")
+AT_REST = {"approval", "capture", "confirm", "hold", "stock", "warehouse", "exception"}
+"""What an order may wait for when nothing is under way any more; the rest is at its end."""
+
+
+class Saga:
+    """Up to three orders that share a shelf and a series, and everybody who acts on them. Every choice is the `rng`'s."""
+
+    def __init__(self) -> None:
+        self.world = World()
+        self.known: dict[UUID, tuple[str, OrderContent]] = {}
+        self.refunded_elsewhere: set[UUID] = set()
+        """Orders of which a part went back that no process asked for."""
+        self.stated = 0
+        self.looked_at: dict[UUID, tuple[Order, datetime]] = {}
+        self.holds: dict[UUID, set[UUID]] = defaultdict(set)
+
+    def opens(self, rng: Random) -> None:
+        ample, apart = rng.random() < 0.5, rng.random() < 0.3
+        for n, location in enumerate(LOCATIONS):
+            for m, sku in enumerate(SKUS):
+                pieces = rng.randint(20, 30) if ample else rng.randint(0, 6)
+                self.world.count_stock(location, sku, pieces if n == m or not apart else 0)
+        self.world.seller = COMPLETE_SELLER if rng.random() < 0.7 else BARE_SELLER
+
+    # -- what marketplaces state -------------------------------------------------------------------------------------
+
+    def an_order_comes_in(self, rng: Random) -> None:
+        if len(self.known) < 3:
+            told, account = content(rng), f"a{len(self.known)}"
+            self.world.markets[account] = market(rng)
+            key = order_id(STORE, "bol", account, told.external_order_id)
+            self.known[key] = (account, told)
+            self.tell(key, told, 0)
+
+    def the_marketplace_says_more(self, rng: Random) -> None:
+        if self.known:
+            key = rng.choice(sorted(self.known))
+            lifecycle = rng.choice(
+                ["ready_to_fulfill", "ready_to_fulfill", "shipped", "partially_shipped", "cancelled"]
+            )
+            told = rng.choice([self.known[key][1], content(rng)]).model_copy(update={"lifecycle": lifecycle})
+            self.tell(key, told, rng.randint(-1, 3))
+
+    def tell(self, key: UUID, told: OrderContent, seconds: int) -> None:
+        message = snapshot(told, self.known[key][0], self.world.now, seconds)
+        self.world.publish(Record(self.world.name(), message.TYPE, key, message.model_dump_json()))
+
+    # -- how messages travel ------------------------------------------------------------------------------------------
+
+    def messages_arrive(self, rng: Random) -> None:
+        for _ in range(rng.randint(1, 8)):
+            if queues := self.world.waiting_queues():
+                self.world.deliver(rng.choice(queues))
+        self.look()
+
+    def a_message_arrives_again(self, rng: Random) -> None:
+        self.world.deliver_again(rng.randrange(1000))
+
+    def time_passes(self, rng: Random) -> None:
+        self.world.pass_time(rng.choice([1, 31, 61, 901, 4000]))
+        self.look()
+
+    # -- what others do -----------------------------------------------------------------------------------------------
+
+    def the_gateway_answers(self, rng: Random) -> None:
+        if tasks := self.world.open_tasks():
+            says = rng.choice(["yes", "yes", "yes", "no"])
+            self.world.run_task(rng.choice(tasks), says=says, pending=rng.random() < 0.3)
+
+    def a_frozen_worker_reports_too(self, rng: Random) -> None:
+        self.world.report_again(rng.randrange(1000))
+
+    def the_warehouse_ships(self, rng: Random) -> None:
+        if picking := self.world.picking():
+            self.world.ship(*rng.choice(picking))
+
+    def a_person_asks(self, rng: Random) -> None:
+        if self.known:
+            self.ask(
+                rng.choice([Approve, ApproveAndCapture, CaptureOrder, Cancel, Retry]), rng.choice(sorted(self.known))
+            )
+            self.look()
+
+    def resolve(self, key: UUID, order: Order) -> None:
+        """Ends the first exception that can end: by `accept` or `keep`, and by the other one if that is refused."""
+        one = next(
+            one for code, one in order.exceptions.items() if any(why_not(order, code, way) is None for way in WAYS)
+        )
+        body = {"order_id": key, "store_id": STORE, "actor": "person:ann", "exception_id": one.exception_id}
+        wishes: tuple[Resolution, ...] = ("accept", "keep") if one.exception_id.int % 2 else ("keep", "accept")
+        for resolution in wishes:
+            command = Resolve(**body, operation_id=self.world.name(), resolution=resolution)
+            if self.world.request(command) is None:
+                return
+        raise AssertionError(f"{order.exceptions} cannot be resolved")
+
+    def ask(self, word: type[Any], key: UUID, **body: Any) -> Refusal | None:
+        command = word(order_id=key, store_id=STORE, operation_id=self.world.name(), actor="person:ann", **body)
+        return self.world.request(command)
+
+    def a_person_holds_or_releases(self, rng: Random) -> None:
+        if not self.known:
+            return
+        key = rng.choice(sorted(self.known))
+        order = self.world.orders.states().get(key)
+        holds = sorted(order.holds) if order is not None else []
+        if holds and rng.random() < 0.5:
+            self.ask(Release, key, hold_id=UUID(rng.choice(holds)))
+        else:
+            until = rng.choice([None, self.world.now + timedelta(seconds=rng.choice([0, 50, 5000]))])
+            self.ask(Hold, key, reason=rng.choice(HOLD_REASONS), until=until)
+        self.look()
+
+    def a_person_refunds(self, rng: Random) -> None:
+        """Pieces, an amount, goodwill, or all that is left; a refused refund is tried again or given up."""
+        orders_ = self.world.orders.states()
+        paid = [(key, left) for key, order in sorted(orders_.items()) if (left := refund.left_minor(order))]
+        refused = [(key, run) for key, order in sorted(orders_.items()) for run in refund.of_order(order.runs)
+                   if refund.can_be_given_up(run) and order.undo is None]  # fmt: skip
+        if refused and rng.random() < 0.5:
+            key, run = rng.choice(refused)
+            self.about_refund(rng.choice([RetryRefund, GiveUpRefund]), key, run)
+        elif paid:
+            between = [one for one in paid if is_partly_shipped(orders_[one[0]])]
+            key, left = rng.choice(between or paid)
+            lines = [(one.line_id, one.to_refund.quantity, one.to_refund.amount_minor)
+                     for capture in orders_[key].facts.captures.values() for one in capture.lines]  # fmt: skip
+            line_id, pieces, minor = rng.choice(lines)
+            wanted = rng.choice(
+                [
+                    {"lines": (RefundLine(line_id=line_id, quantity=rng.randint(1, max(pieces, 1))),)},
+                    {"lines": (RefundLine(line_id=line_id, amount_minor=rng.randint(1, max(minor, 1))),)},
+                    {"goodwill_minor": rng.randint(1, left), "restock": True},
+                    {"goodwill_minor": left},
+                ]
+                if key not in dict(between) or rng.random() < 0.5
+                else [{"goodwill_minor": left}]
+            )
+            body: dict[str, Any] = {"reason": "goodwill", "restock": rng.random() < 0.5, **wanted}
+            asked = {"order_id": key, "store_id": STORE, "actor": "person:ann"}
+            self.world.request(orders.Refund(**asked, operation_id=self.world.name(), **body))
+        self.look()
+
+    def about_refund(self, word: type[Any], key: UUID, run: Run) -> Refusal | None:
+        asked = {"order_id": key, "store_id": STORE, "actor": "person:ann"}
+        refund_id = refund.data_of(run).refund_id
+        return self.world.request(word(**asked, operation_id=self.world.name(), refund_id=refund_id))
+
+    def a_person_edits(self, rng: Random) -> None:
+        """Opens an edit; or changes, confirms or discards the one that is open."""
+        edited = {key: order for key, order in sorted(self.world.orders.states().items()) if "place" in order.runs}
+        if not edited:
+            return
+        key = rng.choice([*edited])
+        order, run = edited[key], edit.the_open(edited[key])
+        assert order.content is not None
+        asked = {"order_id": key, "store_id": STORE, "actor": "person:ann", "operation_id": self.world.name()}
+        if run is None:
+            self.world.request(OpenEdit(**asked, changes=changes(rng, order.content)))
+        elif rng.random() < 0.7:
+            self.world.request(ConfirmEdit(**asked, edit_id=edit.data_of(run).edit_id))
+        elif rng.random() < 0.7:
+            about = {**asked, "edit_id": edit.data_of(run).edit_id}
+            self.world.request(ChangeEdit(**about, changes=changes(rng, order.content)))
+        else:
+            self.world.request(DiscardEdit(**asked, edit_id=edit.data_of(run).edit_id))
+        self.look()
+
+    def a_part_goes_back(self, rng: Random) -> None:
+        """A refund of some of a captured line, and the credit note of it, that no process of orders asked for."""
+        world = self.world
+        lines = [
+            (key, capture_id, line_id, left)
+            for key, ledger in sorted(world.payments.states().items())
+            for capture_id in ledger.captures
+            for line_id, left in ledger.refundable(capture_id).items()
+            if left > 1
+        ]
+        if not lines:
+            return
+        key, capture_id, line_id, left = rng.choice(lines)
+        self.refunded_elsewhere.add(key)
+        asked = {"order_id": key, "store_id": STORE, "actor": "person:ann"}
+        amount, pieces = rng.randint(1, left - 1), rng.randint(0, 1)
+        back = MoneyLine(line_id=line_id, quantity=pieces, amount_minor=amount)
+        world.request(Refund(**asked, operation_id=world.name(), capture_id=capture_id, currency="EUR", lines=(back,)))
+        billing = world.invoicing.states().get(key)
+        if billing is not None and (invoice := billing.invoice_of(capture_id)) is not None:
+            part = CreditLine(line_id=line_id, quantity=0, amount_minor=amount)
+            world.request(Credit(**asked, operation_id=world.name(), invoice_id=invoice.invoice_id, lines=(part,)))
+
+    def the_cause_is_mended_or_made(self, rng: Random) -> None:
+        self.world.seller = COMPLETE_SELLER if rng.random() < 0.6 else BARE_SELLER
+        self.world.count_stock("main", rng.choice(SKUS), rng.randint(0, 9))
+
+    # name -> how often, in a schedule drawn from a seed
+    ACTS: ClassVar[dict[str, int]] = {
+        "an_order_comes_in": 2,
+        "the_marketplace_says_more": 1,
+        "messages_arrive": 20,
+        "a_message_arrives_again": 2,
+        "time_passes": 3,
+        "the_gateway_answers": 8,
+        "a_frozen_worker_reports_too": 1,
+        "the_warehouse_ships": 2,
+        "a_person_asks": 3,
+        "a_person_holds_or_releases": 1,
+        "a_person_refunds": 2,
+        "a_person_edits": 4,
+        "a_part_goes_back": 1,
+        "the_cause_is_mended_or_made": 1,
+    }
+
+    # -- what must hold -----------------------------------------------------------------------------------------------
+
+    def look(self) -> None:
+        """Checks the orders, and the events since the last check."""
+        for event in self.world.orders.journal[self.stated :]:
+            if isinstance(event, OrderEvent):
+                check_statuses(event)
+            self.check_held(event)
+        self.stated = len(self.world.orders.journal)
+        for key, order in self.world.orders.states().items():
+            if self.looked_at.get(key) != (looked_at := (order, self.world.now)):  # else decisions are the same
+                self.looked_at[key] = looked_at
+                check_order(order)
+                check_actions(order, key, self.world)
+
+    def check_held(self, event: Event) -> None:
+        """No process that a hold suspends asks anything new of an order that is held."""
+        holds = self.holds[event.key]
+        if isinstance(event, Held):
+            holds.add(event.hold_id)
+        elif isinstance(event, Released):
+            holds.remove(event.hold_id)
+        elif isinstance(event, Progressed) and holds:
+            asked = [ask for ask in event.asks if not ask.answer]
+            kinds = {ask.run.partition(":")[0] for ask in asked}
+            assert not any(PROCESSES.precedence[kind, "hold"] == "suspends" for kind in kinds), f"{asked} while held"
+        elif isinstance(event, Placed):
+            assert not holds, "placed while it is held"
+
+    def ends(self) -> None:
+        self.drain()
+        for order in self.world.orders.states().values():
+            word = waiting(order)
+            assert word in AT_REST or not order.open_runs, f"hangs: {order.status} waits for {word!r}"
+            check_end(order)
+        self.everybody_does_their_part()
+        for key, order in self.world.orders.states().items():
+            self.check_final(key, order)
+
+    def drain(self) -> None:
+        """All that is on its way arrives, and every gateway call comes to its end."""
+        for _ in range(10_000):
+            if queues := self.world.waiting_queues():
+                self.world.deliver(queues[0])
+            elif tasks := self.world.open_tasks():
+                self.world.run_task(tasks[0])
+            else:
+                break
+        else:
+            raise AssertionError("the messages never end")
+        self.look()
+
+    def everybody_does_their_part(self) -> None:
+        """Stock comes, the seller is complete, people approve and retry, the warehouse ships."""
+        world = self.world
+        world.seller = COMPLETE_SELLER
+        for location in LOCATIONS:
+            for sku in SKUS:
+                world.count_stock(location, sku, 1000)
+        for attempt in range(40):
+            world.pass_time(901)
+            self.drain()
+            for key, order in world.orders.states().items():
+                possible = allowed(order)
+                if attempt > 4 and "give_up_refund" in possible:
+                    for run in filter(refund.can_be_given_up, refund.of_order(order.runs)):
+                        assert self.about_refund(GiveUpRefund, key, run) is None
+                    continue
+                for action in possible:
+                    order = world.orders.states()[key]
+                    if action not in allowed(order):
+                        continue  # an action before it has done it
+                    if action == "discard_edit":
+                        self.end_the_edit(key, order)
+                    elif action == "resolve":
+                        self.resolve(key, order)
+                    elif action == "release":
+                        for hold in order.holds.values():
+                            assert self.ask(Release, key, hold_id=hold.hold_id) is None
+                    elif action in ("approve", "capture", "retry"):
+                        refusal = self.ask(ACTIONS[action].message, key)
+                        assert refusal is None, refusal
+            self.drain()
+            for key, shipment_id in world.picking():
+                world.ship(key, shipment_id)
+            self.drain()
+            if not any(
+                order.open_runs or {"resolve", "capture"} & {*allowed(order)}
+                for order in world.orders.states().values()
+            ):
+                return
+        raise AssertionError([(order.status, waiting(order)) for order in world.orders.states().values()])
+
+    def end_the_edit(self, key: UUID, order: Order) -> None:
+        """Confirms the draft if that is possible, else discards it."""
+        run = edit.the_open(order)
+        assert run is not None
+        asked = {"order_id": key, "store_id": STORE, "actor": "person:ann", "edit_id": edit.data_of(run).edit_id}
+        word: type[Any] = ConfirmEdit if "confirm_edit" in allowed(order) else DiscardEdit
+        refusal = self.world.request(word(**asked, operation_id=self.world.name()))
+        assert refusal is None, refusal
+
+    def check_edits(self, key: UUID, order: Order) -> None:
+        """What is shipped and paid at the end is what is sold; the history of each line adds up to it."""
+        assert order.content is not None and order.wanted is None
+        sold = {row.line_id: row for row in payable(order.content)}
+        for line_id in order.line_rows if order.facts.undone is None else ():
+            rows = [row for event in self.world.orders.journal if isinstance(event, Edited) and event.order_id == key
+                    for row in event.lines if row.line_id == line_id and row.kind != "refund"]  # fmt: skip
+            last = (sold[line_id].quantity, sold[line_id].amount_minor) if line_id in sold else (0, 0)
+            assert (sum(row.quantity for row in rows), sum(row.amount_minor for row in rows)) == last
+        if order.status == "cancelled" or order.facts.undone is not None or not edit.of_order(order):
+            return
+        shipped: dict[str, int] = {}
+        for shipment in order.facts.shipments.values():
+            for line_id, pieces in shipment.lines.items() if shipment.status in ("shipped", "delivered") else ():
+                shipped[line_id] = shipped.get(line_id, 0) + pieces
+        assert shipped == {line_id: row.quantity for line_id, row in sold.items() if row.ships}
+        by_people = any(refund.data_of(run).cause != "edit" for run in refund.of_order(order.runs))
+        if not by_people and key not in self.refunded_elsewhere:
+            money = order.facts.money
+            assert money.captured_minor - money.refunded_minor == order.grand_minor
+            assert money.captured_minor + money.voided_minor == money.authorized_minor
+
+    def check_refunds(self, key: UUID, order: Order) -> None:
+        """Per line, at most what was captured has come back; what is invoiced is credited by exactly that."""
+        for capture in order.facts.captures.values():
+            for line in capture.lines:
+                assert line.refunded_minor <= line.amount_minor
+                if capture.invoice_id is not None and key not in self.refunded_elsewhere:
+                    assert line.credited_minor == line.refunded_minor, f"{key}: {line}"
+        for run in refund.of_order(order.runs):
+            data = refund.data_of(run)
+            if refund.state_of(run) == "settled":
+                assert data.refunded_minor == data.amount_minor
+
+    def check_final(self, key: UUID, order: Order) -> None:
+        self.check_refunds(key, order)
+        self.check_edits(key, order)
+        ledger = self.world.payments.states().get(key)
+        fulfillment = self.world.fulfillment.states().get(key)
+        billing = self.world.invoicing.states().get(key)
+        money = ledger.totals() if ledger else order.facts.money
+        assert order.facts.money == money, "orders has the totals of payments"
+        if order.status == "cancelled":
+            assert money.refunded_minor == money.captured_minor
+            assert money.captured_minor + money.voided_minor == money.authorized_minor
+            assert fulfillment is None or not fulfillment.held
+            for invoice in billing.invoices.values() if billing else ():
+                assert invoice.credited_minor == invoice.total_minor
+            # A capture was invoiced and its invoice credited, or it was refunded without either.
+            invoiced = {one.capture_id: one.total_minor for one in billing.invoices.values()} if billing else {}
+            for capture_id, capture in ledger.captures.items() if ledger else ():
+                taken = sum(line.captured_minor for line in capture.lines.values())
+                assert invoiced.get(capture_id, taken) == taken
+            open_shipments = [one for one in fulfillment.shipments if one.status == "picking"] if fulfillment else []
+            assert not open_shipments
+            if order.cancel_cause != "refunded":
+                assert not any(shipment.has_shipped for shipment in fulfillment.shipments) if fulfillment else True
+            assert not order.exceptions
+        elif order.facts.undone is not None and "place" in order.runs:
+            assert order.completed_at is not None, f"{order.status} {order.payment_status} {order.fulfillment_status}"
+        elif "place" in order.runs:
+            assert order.completed_at is not None, f"{order.status} {order.payment_status} {order.fulfillment_status}"
+            assert order.content is not None
+            if not edit.of_order(order):
+                assert money.captured_minor == money.authorized_minor == order.grand_minor
+            total = sum(one.total_minor for one in billing.invoices.values()) if billing else 0
+            assert total == (money.captured_minor if is_invoiced(order) else 0)
+        else:
+            assert order.status in ("pending", "approved")  # recorded: the marketplace carries it, or has to state more
+            assert order.facts.undone is not None or (ledger is None and fulfillment is None and billing is None)
