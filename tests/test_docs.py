@@ -9,11 +9,13 @@ from collections.abc import Iterable
 from functools import cache
 from importlib import import_module
 from pathlib import Path
+from typing import cast
 
 import pytest
 from prometheus_client import generate_latest
 
 from chassis.batch.staleness import STALE
+from chassis.declare.app import App
 from chassis.http.problems import PROBLEMS
 from chassis.process import errors_doc, settings_doc
 from chassis.telemetry import Metrics
@@ -21,6 +23,7 @@ from contracts import limits
 from contracts.registry import SERVICES
 from contracts.snapshot import OrderContent
 from orders import pages
+from webhooks.delivery.metrics import DeliveryMetrics
 
 ROOT = Path(__file__).parents[1]
 PAGES = [ROOT / "README.md", ROOT / "CHANGELOG.md", *sorted((ROOT / "docs").rglob("*.md"))]
@@ -101,6 +104,8 @@ def test_the_tables_of_settings_are_those_of_the_code() -> None:
 def test_every_series_is_in_operations_and_operations_names_no_other() -> None:
     metrics = Metrics("x")
     metrics.under_way([("place.reserve", "answer", 1, 0.5)])
+    deliveries = DeliveryMetrics(cast(App, metrics))  # of an application it needs the registry alone
+    deliveries.attempted("delivered", 0.1)
     series = set(
         re.findall(
             r"^(tradewind_\w+?)(?:_bucket|_count|_sum)?\{",

@@ -19,6 +19,7 @@ from webhooks_feed import Client, Publisher, noted
 from chassis.declare.migrations import upgrade
 from chassis.process.app import App
 from webhooks import invariants
+from webhooks.delivery import dispatcher as dispatcher_module
 from webhooks.delivery.dispatcher import Dispatcher
 from webhooks.delivery.log import Batch
 from webhooks.domain import attempts, notices
@@ -321,6 +322,57 @@ async def test_a_dead_endpoint_delays_no_other_and_costs_no_rows(app: App, publi
             assert await stored(app, "select count(*) from waiting") == [(0,)]
     assert (await stored(app, "select position from cursors where endpoint_id = $1", failing.id)) == [(0,)]
     assert dead.in_flight_max <= 8
+
+
+class Series:
+    """What /metrics shows of deliveries."""
+
+    def __init__(self, app: App) -> None:
+        self._app = app
+
+    def __call__(self, name: str, **labels: str) -> float:
+        value = self._app.registry.get_sample_value(f"tradewind_{name}", {"service": "webhooks", **labels})
+        assert value is not None, name
+        return value
+
+    async def until(self, expected: float, name: str, **labels: str) -> None:
+        async with asyncio.timeout(10):
+            while self(name, **labels) != expected:
+                await asyncio.sleep(0.01)
+
+
+async def test_the_series_show_what_deliveries_do_and_the_age_of_a_dispatcher_that_cannot_work(
+    app: App, publisher: Publisher, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name in ("OBSERVE_SECONDS", "RENEW_SECONDS"):
+        monkeypatch.setattr(dispatcher_module, name, 0.02)
+
+    async def fails(self: App, *_: Any) -> Any:
+        raise OSError("the database is away")
+
+    down, up = Receiver(answer=lambda event: 503), Receiver()
+    async with receiving(down, up):
+        for receiver in (down, up):
+            await endpoint(app, receiver.url, in_flight=1)
+        async with dispatching(app):
+            shown = Series(app)
+            await shown.until(16, "shards_held")
+            await publisher.publish(*(noted(STORE) for _ in range(20)))
+            await shown.until(20, "delivery_attempts_total", outcome="delivered")
+            await shown.until(5, "deliveries_waiting")
+            await shown.until(1, "breakers_open")
+            await shown.until(15, "delivery_lag", breaker="open")
+            await shown.until(0, "delivery_lag", breaker="closed")
+            assert shown("delivery_attempts_total", outcome="failed") == 5
+            assert (shown("delivery_attempt_seconds_count"), shown("deliveries_in_flight")) == (25, 0)
+            with monkeypatch.context() as patched:
+                patched.setattr(App, "fetch", fails)
+                async with asyncio.timeout(10):
+                    while shown("dispatcher_age_seconds") < 1:
+                        await asyncio.sleep(0.02)
+            async with asyncio.timeout(10):
+                while shown("dispatcher_age_seconds") > 0.5:
+                    await asyncio.sleep(0.02)
 
 
 async def test_an_endpoint_that_fails_is_probed_and_gets_everything_when_it_is_back(

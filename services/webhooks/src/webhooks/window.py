@@ -7,6 +7,7 @@ A process has one window (`app.shared(Window)`). It reads while it has followers
 from __future__ import annotations
 
 import asyncio
+import time
 from bisect import bisect_right
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from functools import cached_property
@@ -131,6 +132,8 @@ class Window:
         self._events: dict[int, FeedEvent] = {}
         self._stores: dict[str, _OfStore] = {}
         self._chunks = asyncio.Semaphore(CHUNK_READERS_MAX)
+        self.read_at = time.monotonic()
+        """Monotonic time of the last poll that succeeded."""
         self.empty()
 
     # -- followers ----------------------------------------------------------------------------------------------------
@@ -179,6 +182,7 @@ class Window:
     async def poll(self) -> int:
         """Read what is new; returns how many events. A position that is read has all before it: see `webhooks.feed`."""
         [row] = await self._app.fetch(HEAD)
+        self.read_at = time.monotonic()
         head = Place(row["epoch"], row["position"])
         if not self.is_current or head.epoch != self.epoch or head.position < self.head:
             self._begin(head)

@@ -13,6 +13,7 @@ from contracts.deciding import Refusal
 if TYPE_CHECKING:
     from asyncpg import Connection, Record
     from fastapi import Request, Response
+    from prometheus_client import CollectorRegistry
     from sqlalchemy.engine import RowMapping
     from sqlalchemy.sql import Executable
 
@@ -28,6 +29,8 @@ class App(Protocol):
     settings: ServiceSettings
     ending: bool
     """Whether the process was asked to end: a request that waits is answered then."""
+    registry: CollectorRegistry
+    """Series that are registered here are in /metrics; `shared` registers them once. Named `tradewind_*`, labelled `service`."""
 
     def principal(self, scope: str, *, one_store: bool = True) -> Callable[..., Awaitable[Principal]]:
         """Returns a FastAPI dependency: the owner of the request's API key, if it has the scope.

@@ -41,6 +41,7 @@ class Parts:
         self.service, self.settings, self.role = service, settings, role
         self.database = Database(settings, f"tradewind-{service.name}-{role}")
         self.metrics = Metrics(service.name)
+        self.registry = self.metrics.registry
         self.metrics.clock_skew.set_function(lambda: self.database.clock.skew)
         self.observer = Observer(service, self.database)
         self.keys = Keys(self.database)

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import random
+import time
 from collections import defaultdict
 from collections.abc import Callable, Collection, Coroutine, Iterable
 from datetime import UTC, datetime
@@ -21,6 +22,7 @@ from chassis.declare.app import App
 from webhooks.delivery import loading, replay
 from webhooks.delivery.line import GONE, Line, Outcome
 from webhooks.delivery.log import Attempt, Batch, batch_of, flush
+from webhooks.delivery.metrics import DeliveryMetrics
 from webhooks.delivery.replay import Replay
 from webhooks.delivery.reports import Reports
 from webhooks.delivery.sender import MAY_SEND, Answer, NotOurs, Sender
@@ -41,6 +43,8 @@ PASSED_OVER_SECONDS: Final = 30.0
 """How often the cursors of endpoints that were sent nothing are written."""
 END_SECONDS_MAX: Final = 5.0
 """Time for what is in flight when the process ends. What takes longer is sent once more."""
+OBSERVE_SECONDS: Final = 5.0
+"""Between two updates of the gauges: they examine every endpoint."""
 PAUSE_SECONDS: Final = 1.0
 """After an error of the database."""
 
@@ -63,6 +67,8 @@ class Dispatcher:
         """Set while the feed is followed: while there are endpoints."""
         self._turns = Turns[Line | Replay](self._fill, self._begin)
         self._reports = Reports(app)
+        self._metrics = app.shared(DeliveryMetrics)
+        self._renewed_at = self._flushed_at = time.monotonic()
         self._lines: dict[UUID, Line] = {}
         self._of_store: defaultdict[str, set[Line]] = defaultdict(set)
         self._replays: dict[UUID, Replay] = {}
@@ -84,14 +90,27 @@ class Dispatcher:
     async def run(self) -> None:
         """Deliver until cancelled."""
         self._sender = Sender(self._networks)
+        self._metrics.in_flight.set_function(lambda: self._turns.in_flight)
+        self._metrics.shards_held.set_function(lambda: len(self._shards.held))
+        self._metrics.age.set_function(self._age_seconds)
         self._window.empty()  # the process may have begun anew on a database that has lost events
         try:
             async with asyncio.TaskGroup() as parts:
-                for run in (self._keep_shards, self._turns.run, self._flush_often, self._reports.run):
+                for run in (self._keep_shards, self._turns.run, self._flush_often, self._reports.run, self._observe):
                     parts.create_task(run())
         finally:
             self._unfollow_feed()
             await self._end()
+
+    async def _observe(self) -> None:
+        while True:
+            self._metrics.observe(self._lines.values(), self._window.head)
+            await asyncio.sleep(OBSERVE_SECONDS)
+
+    def _age_seconds(self) -> float:
+        """The time since leases were renewed, attempts were written and, if it is followed, the feed was read."""
+        read_at = self._window.read_at if self._leave_feed is not None else float("inf")
+        return time.monotonic() - min(self._renewed_at, self._flushed_at, read_at)
 
     async def _end(self) -> None:
         for line in self._lines.values():
@@ -121,6 +140,7 @@ class Dispatcher:
                 await self._follow_changes()
                 await self._follow_replays()
                 self._follow_feed()
+                self._renewed_at = time.monotonic()
             except Exception as error:
                 if not is_transient(error):
                     raise
@@ -374,6 +394,7 @@ class Dispatcher:
         replay_id: UUID | None = None,
     ) -> None:
         answer, row = sent.answer, event.row
+        self._metrics.attempted(outcome, answer.seconds)
         self._attempts.append(
             Attempt(
                 uuid4(), line.id, line.store_id, event.position, row["event_id"], event.type, event.key, sent.delivery_id,
@@ -397,6 +418,7 @@ class Dispatcher:
                 self._dirty.update(line for line in self._lines.values() if line.lanes.has_moved)
             try:
                 await self._flush(self._dirty)
+                self._flushed_at = time.monotonic()
             except Exception as error:
                 if not is_transient(error):
                     raise

@@ -57,6 +57,11 @@ class Turns(Generic[One]):
         self._held_up: defaultdict[str, list[One]] = defaultdict(list)
         """By host: endpoints whose turn came while the host had as many requests as it may."""
 
+    @property
+    def in_flight(self) -> int:
+        """Requests under way."""
+        return self._in_flight
+
     def add(self, one: One) -> None:
         """Give an endpoint a turn: it may have something to send."""
         if one not in self._is_ready and not one.closing:

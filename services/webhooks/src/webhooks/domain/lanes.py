@@ -9,6 +9,7 @@ in flight (`Progress.open`).
 from __future__ import annotations
 
 import heapq
+import itertools
 from collections import OrderedDict, deque
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
@@ -339,13 +340,17 @@ class Lanes:
 
     # -- what is stored -----------------------------------------------------------------------------------------------
 
-    def progress(self) -> Progress:
+    @property
+    def cursor(self) -> int:
+        """Everything up to it is delivered, filtered out, open or a row."""
         first = next(iter(self._open), None)
         if first is None:
-            return Progress(self.taken, ())
-        if self._settled < first:
-            return Progress(first - 1, ())
-        return Progress(self._settled, tuple(position for position in self._open if position < self._settled))
+            return self.taken
+        return max(first - 1, self._settled)
+
+    def progress(self) -> Progress:
+        cursor = self.cursor
+        return Progress(cursor, tuple(itertools.takewhile(lambda position: position < cursor, self._open)))
 
     def changes(self) -> Changes:
         """Returns what has changed since the last call."""
