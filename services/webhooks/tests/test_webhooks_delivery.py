@@ -13,24 +13,29 @@ import pytest
 import pytest_asyncio
 from aiohttp import web
 from standardwebhooks import Webhook, WebhookVerificationError
-from webhooks_delivery import KEYS, STORE, Receiver, dispatching, endpoint, receiving, serving
+from webhooks_delivery import (
+    STORE,
+    Receiver,
+    delivering,
+    dispatching,
+    endpoint,
+    receiving,
+    serving,
+    settled,
+    stored,
+)
 from webhooks_feed import Client, Publisher, noted
 
-from chassis.declare.migrations import upgrade
 from chassis.process.app import App
-from webhooks import invariants
 from webhooks.delivery import dispatcher as dispatcher_module
 from webhooks.delivery.dispatcher import Dispatcher
 from webhooks.delivery.log import Batch
 from webhooks.domain import attempts, notices
 from webhooks.domain.config import OAuth2Auth
 from webhooks.domain.endpoint import SHARDS
-from webhooks.handlers import SERVICE
-from webhooks.settings import Settings
 
 URL = os.environ.get("WEBHOOKS_TEST_DATABASE_URL", "")
 pytestmark = [pytest.mark.asyncio, pytest.mark.skipif(not URL, reason="WEBHOOKS_TEST_DATABASE_URL is not set")]
-TABLES = "feed, feed_epochs, order_facts, inbox, parked, parked_keys, endpoints, cursors, waiting, attempts, shards, dispatchers"
 A, B = UUID(int=1), UUID(int=2)
 REPORTED = """
 select type from journal where type in ('webhooks.endpoint_failing', 'webhooks.endpoint_recovered', 'webhooks.endpoint_disabled')
@@ -39,19 +44,8 @@ order by id"""
 
 @pytest_asyncio.fixture
 async def app() -> AsyncIterator[App]:
-    await upgrade(SERVICE, URL)
-    app = App(SERVICE, Settings(database_url=URL, secret_keys=KEYS, allowed_networks="127.0.0.0/8"), "api")
-    async with app.database.connection() as connection:
-        await connection.execute(f"truncate {TABLES}, journal, outbox, idempotency")
-        await connection.execute("update feed_head set epoch = 0, position = 0, certificate = ''")
-    shell = asyncio.create_task(app.shell.run())
-    app.shell.ready.set()
-    yield app
-    async with app.database.connection() as connection:
-        assert [name for name, _, violated in await invariants.check(connection) if violated] == []
-    shell.cancel()
-    await asyncio.gather(shell, return_exceptions=True)
-    await app.database.close()
+    async with delivering(URL) as app:
+        yield app
 
 
 @pytest_asyncio.fixture
@@ -69,22 +63,6 @@ def _quick(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def versions(receiver: Receiver, order: UUID) -> list[int]:
     return [event["version"] for event in receiver.accepted if event["subject"] == str(order)]
-
-
-async def stored(app: App, statement: str, *arguments: Any) -> list[Any]:
-    return [tuple(row) for row in await app.fetch(statement, *arguments)]
-
-
-async def settled(app: App, made: UUID) -> None:
-    """Wait until the cursor is at the head and nothing waits."""
-    async with asyncio.timeout(15):
-        while await stored(
-            app,
-            "select 1 from cursors, feed_head where endpoint_id = $1 and (cursors.position < feed_head.position or open <> '{}')"
-            " union all select 1 from waiting where endpoint_id = $1 and not exhausted",
-            made,
-        ):
-            await asyncio.sleep(0.05)
 
 
 async def followed(app: App, dispatcher: Dispatcher, made: UUID) -> None:

@@ -21,14 +21,25 @@ from cloudevents.core.v1.event import CloudEvent
 
 from chassis.declare.app import Principal
 from chassis.process.app import App
+from tests.databases import empty, migrated
+from webhooks import invariants
 from webhooks.delivery.dispatcher import Dispatcher
 from webhooks.domain.config import Auth, Config
 from webhooks.domain.endpoint import Create, NewSecret, Verified
 from webhooks.domain.signing import new_secret
+from webhooks.handlers import SERVICE
+from webhooks.settings import Settings
 from webhooks.vault import Vault
 
 KEYS = "a-key-of-thirty-two-characters-or-more"
 STORE = "st_1"
+TABLES = (
+    "feed", "feed_epochs", "order_facts", "inbox", "parked", "parked_keys", "endpoints", "cursors", "waiting", "attempts",
+    "shards", "dispatchers", "replays", "journal", "outbox", "idempotency",
+)  # fmt: skip
+UNSETTLED = """
+select 1 from cursors, feed_head where endpoint_id = $1 and (cursors.position < feed_head.position or open <> '{}')
+union all select 1 from waiting where endpoint_id = $1 and not exhausted"""
 WHO = Principal("test", STORE, frozenset({"*"}))
 
 
@@ -60,6 +71,8 @@ class Receiver:
     url: str = ""
     got: list[Got] = field(default_factory=list)
     answer: Callable[[Any], int] = lambda event: 200
+    holds: Callable[[Any], Awaitable[Any] | None] = lambda event: None
+    """What the answer to an event waits for."""
     more: dict[str, str] = field(default_factory=dict)
     """Headers of its answers."""
     delay_seconds: float = 0
@@ -78,7 +91,10 @@ class Receiver:
         try:
             body = await request.read()
             await asyncio.sleep(self.delay_seconds)
-            status = self.answer(json.loads(body))
+            event = json.loads(body)
+            if (held := self.holds(event)) is not None:
+                await held
+            status = self.answer(event)
             self.got.append(Got(request.headers["webhook-id"], body, dict(request.headers), status))
             return web.Response(status=status, text="noted", headers=self.more)
         finally:
@@ -157,6 +173,35 @@ async def dispatching(app: App, count: int = 1) -> AsyncIterator[list[Dispatcher
             task.cancel()
         ended = await asyncio.gather(*running, return_exceptions=True)
         assert all(isinstance(one, asyncio.CancelledError) for one in ended), ended
+
+
+@asynccontextmanager
+async def delivering(url: str) -> AsyncIterator[App]:
+    """The service with empty tables. url: of its database. Afterwards its invariants hold."""
+    await migrated(SERVICE, url)
+    app = App(SERVICE, Settings(database_url=url, secret_keys=KEYS, allowed_networks="127.0.0.0/8"), "api")
+    async with app.database.connection() as connection:
+        await empty(connection, TABLES)
+        await connection.execute("update feed_head set epoch = 0, position = 0, certificate = ''")
+    shell = asyncio.create_task(app.shell.run())
+    app.shell.ready.set()
+    yield app
+    async with app.database.connection() as connection:
+        assert [name for name, _, violated in await invariants.check(connection) if violated] == []
+    shell.cancel()
+    await asyncio.gather(shell, return_exceptions=True)
+    await app.database.close()
+
+
+async def stored(app: App, statement: str, *arguments: Any) -> list[Any]:
+    return [tuple(row) for row in await app.fetch(statement, *arguments)]
+
+
+async def settled(app: App, made: UUID) -> None:
+    """Wait until the cursor is at the head and nothing waits."""
+    async with asyncio.timeout(15):
+        while await stored(app, UNSETTLED, made):
+            await asyncio.sleep(0.05)
 
 
 def now() -> datetime:

@@ -206,7 +206,17 @@ replays = Table(
     Column("first", BigInteger, nullable=False),
     Column("last", BigInteger, nullable=False, comment="frozen when the replay began"),
     Column(
-        "position", BigInteger, nullable=False, comment="the events up to it were delivered again, or are not wanted"
+        "position",
+        BigInteger,
+        nullable=False,
+        comment="the events up to it were delivered again, or are not wanted, or are open",
+    ),
+    Column(
+        "open",
+        ARRAY(BigInteger),
+        nullable=False,
+        server_default="{}",
+        comment="positions before it whose delivery had not ended when it was written",
     ),
     Column("types", ARRAY(Text), nullable=False, comment="empty: those of the endpoint"),
     Column("which", Text, nullable=False),

@@ -232,14 +232,20 @@ class Dispatcher:
     async def _follow_replays(self) -> None:
         """Begin replays that were requested, and end those that were paused or cancelled."""
         rows = await replay.running(self._app, self._lines.keys())
-        for endpoint_id, current in list(self._replays.items()):
+        for endpoint_id, current in self._replays.items():
             row = rows.get(endpoint_id)
             current.closing = current.closing or current.line.closing or row is None or row["id"] != current.id
-            if current.closing and not current.lanes.in_flight and not current.reading and current not in self._moved:
-                del self._replays[endpoint_id]
+        if ended := [
+            one for one in self._replays.values() if one.closing and not one.lanes.in_flight and not one.reading
+        ]:
+            await self._flush(())  # a replay that goes on later begins where this one has come
+            for one in ended:
+                del self._replays[one.line.id]
+            rows = await replay.running(self._app, self._lines.keys())
         for endpoint_id, row in rows.items():
-            if endpoint_id not in self._replays and not (line := self._lines[endpoint_id]).closing:
-                begun = self._replays[endpoint_id] = Replay(row, line)
+            line = self._lines.get(endpoint_id)
+            if line is not None and not line.closing and endpoint_id not in self._replays:
+                begun = self._replays[endpoint_id] = await replay.resumed(row, line, self._window)
                 self._turns.add(begun)
 
     # -- what they are sent -------------------------------------------------------------------------------------------
@@ -332,13 +338,7 @@ class Dispatcher:
             if not isinstance(error, NotOurs) and not is_transient(error):
                 raise
         else:
-            ended = datetime.now(UTC)
-            succeeded = sent.answer.succeeded
-            one.line.replayed(sent.answer, ended)
-            one.ended(delivery.position, succeeded=succeeded)
-            self._record(one.line, event, delivery.number, sent, "delivered" if succeeded else "failed", now, one.id)
-            self._dirty.add(one.line)
-            self._moved.add(one)
+            self._conclude_replayed(one, delivery, event, sent, now)
         finally:
             self._turns.ended(one)
             self._turns.add(one.line)
@@ -366,6 +366,23 @@ class Dispatcher:
             line.events.pop(event.position, None)
         self._record(line, event, delivery.number, sent, outcome, began)
         self._dirty.add(line)
+
+    def _conclude_replayed(
+        self, one: Replay, delivery: Delivery, event: FeedEvent, sent: Sent, began: datetime
+    ) -> None:
+        answer, now = sent.answer, datetime.now(UTC)
+        outcome = one.line.replayed(delivery, answer, now)
+        if outcome == "returned":
+            one.returned(delivery.position)
+        else:
+            one.ended(delivery.position, succeeded=outcome == "delivered")
+        if outcome == "delivered":
+            self._reports.succeeded(one.line)
+        else:
+            self._report_failure(one.line, event, answer, outcome, now)
+        self._record(one.line, event, delivery.number, sent, outcome, began, one.id)
+        self._dirty.add(one.line)
+        self._moved.add(one)
 
     def _drop_event(self, line: Line, delivery: Delivery) -> None:
         """The event waited for longer than the feed retains it."""

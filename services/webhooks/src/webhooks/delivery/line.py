@@ -170,10 +170,16 @@ class Line:
         return self._began(self.lanes.begin(now), now)
 
     def begin_beside(self, lanes: Lanes, now: datetime) -> Delivery | None:
-        """Returns the next delivery of a replay, if one may begin now."""
-        if not self._has_slot or not self._is_time(now) or self.breaker.is_open:
+        """Returns the next delivery of a replay, if one may begin now: also a probe, if the endpoint has none of its own."""
+        if not self._has_slot or not self._is_time(now):
             return None
-        if (delivery := self._began(lanes.begin(now), now)) is not None:
+        if not self.breaker.is_open:
+            delivery = lanes.begin(now)
+        elif self.lanes.in_flight or self.beside or self.lanes.waiting or self.lanes.queued:
+            return None
+        else:
+            delivery = lanes.probe()
+        if self._began(delivery, now) is not None:
             self.beside += 1
         return delivery
 
@@ -219,36 +225,42 @@ class Line:
     # -- what ends ----------------------------------------------------------------------------------------------------
 
     def delivered(self, delivery: Delivery, now: datetime) -> None:
-        self.failing.succeeded(now)
-        was_open = self.breaker.is_open
-        self.breaker.succeeded()
         self.lanes.delivered(delivery.position)
-        if was_open:
+        self._succeeded(now)
+
+    def _succeeded(self, now: datetime) -> None:
+        self.failing.succeeded(now)
+        if self.breaker.is_open:
             self.lanes.hasten(now)
+        self.breaker.succeeded()
 
     def failed(self, delivery: Delivery, answer: Answer, now: datetime, chance: float) -> Outcome:
         """chance: 0 to 1, chosen at random."""
         last = stated(answer)
         self.failing.failed(now, last)
-        if answer.status in PAUSED and (pause := retry_after(answer.retry_after, now)) is not None:
-            self._paused_until = now + pause
-            self.lanes.returned(delivery.position)
-            return "returned"
-        if delivery.is_probe or not self.breaker.is_open:  # others were begun before it opened
-            self.breaker.failed(now)
-        if delivery.is_probe or answer.status == GONE:
+        if self._is_returned(delivery, answer, now):
             self.lanes.returned(delivery.position)
             return "returned"
         pause = pause_before_next(delivery.number, chance)
         self.lanes.failed(delivery.position, now + pause if pause is not None else None, last)
         return "failed" if pause is not None else "exhausted"
 
-    def replayed(self, answer: Answer, now: datetime) -> None:
-        """A request of a replay has ended: it shows whether the receiver is there."""
-        if answer.succeeded:
-            self.breaker.succeeded()
-        elif not self.breaker.is_open:
+    def _is_returned(self, delivery: Delivery, answer: Answer, now: datetime) -> bool:
+        """Returns whether a failure costs its event no attempt. Pauses the endpoint, or notes that it has failed."""
+        if answer.status in PAUSED and (pause := retry_after(answer.retry_after, now)) is not None:
+            self._paused_until = now + pause
+            return True
+        if delivery.is_probe or not self.breaker.is_open:  # others were begun before it opened
             self.breaker.failed(now)
+        return delivery.is_probe or answer.status == GONE
+
+    def replayed(self, delivery: Delivery, answer: Answer, now: datetime) -> Outcome:
+        """A request of a replay has ended: it shows whether the receiver is there. An event that fails is not tried again."""
+        if answer.succeeded:
+            self._succeeded(now)
+            return "delivered"
+        self.failing.failed(now, stated(answer))
+        return "returned" if self._is_returned(delivery, answer, now) else "failed"
 
     def delivery_id(self, event: FeedEvent) -> str:
         return self.outgoing.delivery_id(event)

@@ -53,7 +53,6 @@ insert into attempts (id, endpoint_id, store_id, position, event_id, type, key, 
 select * from unnest($1::uuid[], $2::uuid[], $3::text[], $4::bigint[], $5::text[], $6::text[], $7::uuid[], $8::text[],
   $9::int2[], $10::timestamptz[], $11::int[], $12::text[], $13::int2[], $14::text[], $15::text[], $16::uuid[])
 on conflict do nothing"""
-# `open` is given as the text of an array: PostgreSQL has no array of arrays of different lengths.
 PROGRESSED: Final = """
 update cursors c set position = u.position, open = u.open::bigint[], failing_since = u.failing_since,
   failed_in_a_row = u.failed_in_a_row, succeeded_at = u.succeeded_at
@@ -127,7 +126,7 @@ def _leases(batch: Batch) -> set[tuple[int, int]]:
 
 def _progress(one: _Written) -> tuple[Any, ...]:
     progress = one.changes.progress
-    is_open = "{" + ",".join(map(str, progress.open)) + "}"
+    is_open = replay.array_text(progress.open)
     return one.line.id, one.line.place.moves, progress.cursor, is_open, *one.failing
 
 

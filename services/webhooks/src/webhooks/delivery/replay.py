@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Awaitable, Callable, Collection, Sequence
+from collections.abc import Awaitable, Callable, Collection, Mapping, Sequence
 from datetime import datetime
 from typing import Final, NamedTuple
 from uuid import UUID
@@ -18,7 +18,7 @@ from webhooks.domain.lanes import Delivery, Lanes, Progress
 from webhooks.window import CHUNK, FeedEvent, Window
 
 RUNNING: Final = """
-select distinct on (endpoint_id) id, endpoint_id, store_id, position, last, types, which, as_new, delivered, failed
+select distinct on (endpoint_id) id, endpoint_id, store_id, position, open, last, types, which, as_new, delivered, failed
 from replays where status = 'running' and endpoint_id = any($1::uuid[]) order by endpoint_id, created_at, id"""
 # What is on its way is not missing: it waits, or is later in the lane of an event that waits.
 SELECTED: Final = """
@@ -33,11 +33,11 @@ where case $3
       and (w.position = f.position or w.lane = f.key and w.position < f.position))
   else true end order by f.position"""
 PROGRESSED: Final = """
-update replays r set position = u.position, delivered = u.delivered, failed = u.failed,
+update replays r set position = u.position, open = u.open::bigint[], delivered = u.delivered, failed = u.failed,
   status = case when u.is_done and status = 'running' then 'finished' else status end,
   ended_at = case when u.is_done and status = 'running' then clock_timestamp() else ended_at end
-from unnest($1::uuid[], $2::bigint[], $3::bigint[], $4::bigint[], $5::bool[])
-  as u(id, position, delivered, failed, is_done) where r.id = u.id"""
+from unnest($1::uuid[], $2::bigint[], $3::text[], $4::bigint[], $5::bigint[], $6::bool[])
+  as u(id, position, open, delivered, failed, is_done) where r.id = u.id"""
 # The event has arrived after all.
 NO_LONGER_EXHAUSTED: Final = """
 delete from waiting w using unnest($1::uuid[], $2::bigint[]) as u(endpoint_id, position)
@@ -47,7 +47,8 @@ where w.endpoint_id = u.endpoint_id and w.position = u.position and w.exhausted 
 class Replay:
     """One replay under way, in turn with all endpoints. An event that fails once is counted and left out."""
 
-    def __init__(self, row: Record, line: Line) -> None:
+    def __init__(self, row: Record, line: Line, opened: Mapping[int, FeedEvent]) -> None:
+        """opened: the events of `open`, oldest first, without those that the feed no longer has."""
         self.id: UUID = row["id"]
         self.line = line
         self.as_new: bool = row["as_new"]
@@ -57,8 +58,12 @@ class Replay:
         self.delivered, self.failed = row["delivered"], row["failed"]
         self.arrived: list[int] = []
         """Positions that were delivered since the last flush."""
-        self.lanes = Lanes(Progress(row["position"], ()), per_order=line.config.order == "per_order")
-        self.events: dict[int, FeedEvent] = {}
+        self.lanes = Lanes(
+            Progress(row["position"], tuple(opened)),
+            lanes_of_open=[event.key for event in opened.values()],
+            per_order=line.config.order == "per_order",
+        )
+        self.events = dict(opened)
         self._chunk: deque[FeedEvent] = deque()
         self._read_until: int = row["position"]
         self.reading = False
@@ -147,7 +152,7 @@ class Written(NamedTuple):
     """What a flush writes of a replay."""
 
     replay: Replay
-    position: int
+    progress: Progress
     delivered: int
     failed: int
     is_done: bool
@@ -157,18 +162,28 @@ class Written(NamedTuple):
 def written(replay: Replay) -> Written:
     arrived, replay.arrived = replay.arrived, []
     progress = replay.lanes.changes().progress
-    position = progress.open[0] - 1 if progress.open else progress.cursor
-    return Written(replay, position, replay.delivered, replay.failed, replay.is_done, arrived)
+    return Written(replay, progress, replay.delivered, replay.failed, replay.is_done, arrived)
+
+
+def array_text(positions: Sequence[int]) -> str:
+    """Returns the text of an array: PostgreSQL has no array of arrays of different lengths."""
+    return "{" + ",".join(map(str, positions)) + "}"
 
 
 async def write(tx: Connection, batch: Sequence[Written]) -> None:
-    ids, positions, delivered, failed, done = (
-        [one.replay.id for one in batch], [one.position for one in batch], [one.delivered for one in batch],
-        [one.failed for one in batch], [one.is_done for one in batch],
-    )  # fmt: skip
-    await tx.execute(PROGRESSED, ids, positions, delivered, failed, done)
+    rows = [
+        (one.replay.id, one.progress.cursor, array_text(one.progress.open), one.delivered, one.failed, one.is_done)
+        for one in batch
+    ]
+    await tx.execute(PROGRESSED, *map(list, zip(*rows, strict=True)))
     if arrived := [(one.replay.line.id, position) for one in batch for position in one.arrived]:
         await tx.execute(NO_LONGER_EXHAUSTED, [one for one, _ in arrived], [position for _, position in arrived])
+
+
+async def resumed(row: Record, line: Line, window: Window) -> Replay:
+    """Returns a replay that goes on where it is stored."""
+    found = await window.at(row["open"])
+    return Replay(row, line, {position: found[position] for position in sorted(found)})
 
 
 async def running(app: App, endpoints: Collection[UUID]) -> dict[UUID, Record]:
