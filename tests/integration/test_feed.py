@@ -4,14 +4,20 @@ from __future__ import annotations
 
 import asyncio
 import json
+import os
+import signal
+import sys
 from collections import defaultdict
 from typing import Any
 
 import aiohttp
 import pytest
+from aiohttp import web
+from standardwebhooks import Webhook
 
 from system.processes import SAGA, SERVICES
 from tests.integration.shop import Options, Shop
+from webhooks.domain.signing import new_secret
 
 SHOP = Options(services=SERVICES, static_members=True)
 POINTS = ("mid_batch", "before_commit", "after_commit", "after_handling_before_ack")
@@ -71,6 +77,56 @@ async def test_a_stream_shows_an_order_as_it_is_processed(shop: Shop) -> None:
                 if event["type"] == "orders.approved":
                     break
     assert seen[0] == "orders.received" and seen.index("orders.placed") < seen.index("orders.approved")
+
+
+async def test_listen_sends_what_happens_to_a_program_here_also_while_the_service_is_away(shop: Shop) -> None:
+    got: list[Any] = []
+    secret = new_secret()
+
+    async def hooks(request: web.Request) -> web.Response:
+        got.append(Webhook(secret).verify(await request.read(), dict(request.headers)))
+        return web.Response(status=204)
+
+    app = web.Application()
+    app.router.add_post("/hooks", hooks)
+    runner = web.AppRunner(app, shutdown_timeout=0)
+    await runner.setup()
+    await web.TCPSite(runner, "127.0.0.1", 0).start()
+    to = f"http://127.0.0.1:{runner.addresses[0][1]}/hooks"
+    _, now = await shop.call("webhooks", "GET", "/v1/cursors")
+    options = ["--to", to, "--url", shop.system.url("webhooks"), "--secret", secret, "--types", "orders.*"]
+    process = await asyncio.create_subprocess_exec(
+        sys.executable, "-m", "webhooks", "listen", *options, "--after", now["cursor"],
+        env=os.environ | {"WEBHOOKS_API_KEY": shop.keys["webhooks"]}, stdout=asyncio.subprocess.PIPE,
+    )  # fmt: skip
+    assert process.stdout is not None
+
+    async def line_with(word: str) -> str:
+        assert process.stdout is not None
+        async with asyncio.timeout(60):
+            while word not in (line := (await process.stdout.readline()).decode()):
+                assert line, f"it ended before it printed {word}"
+        return line
+
+    try:
+        await line_with("Ctrl-C")
+        first = await shop.place()
+        assert first in await line_with("orders.placed") and got
+        [member] = shop.system.of("webhooks")
+        await asyncio.to_thread(shop.system.kill, member)
+        await line_with("connecting again")
+        second = await shop.place()
+        await shop.restart(member)
+        assert second in await line_with("orders.placed")
+        process.send_signal(signal.SIGINT)
+        assert await asyncio.wait_for(process.wait(), 30) == 0
+    finally:
+        if process.returncode is None:
+            process.kill()
+            await process.wait()
+        await runner.cleanup()
+    assert {event["subject"] for event in got} == {first, second}
+    assert len({event["id"] for event in got}) == len(got)
 
 
 async def test_the_feed_has_what_its_own_service_publishes(shop: Shop) -> None:

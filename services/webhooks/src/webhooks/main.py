@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from chassis.process.cli import run
 from webhooks.handlers import SERVICE
+from webhooks.listen import LISTEN
 
 
 def main() -> None:
-    run(SERVICE)
+    run(SERVICE, LISTEN)

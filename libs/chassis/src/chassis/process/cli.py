@@ -10,6 +10,8 @@ import asyncio
 import gc
 import json
 import sys
+from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
 
 import asyncpg
@@ -33,7 +35,18 @@ from chassis.telemetry import Metrics, configure_logging
 log = structlog.get_logger("chassis.process.cli")
 
 
-def run(service: Service) -> None:
+@dataclass(frozen=True)
+class Command:
+    """A command that one service has beside those of all. It needs no settings."""
+
+    name: str
+    help: str
+    description: str
+    add_arguments: Callable[[argparse.ArgumentParser], None]
+    run: Callable[[argparse.Namespace], None]
+
+
+def run(service: Service, *own: Command) -> None:
     """`python -m <service> ...`."""
     parser = argparse.ArgumentParser(
         prog=f"python -m {service.name}", description=f"Tradewind's {service.name} service"
@@ -63,7 +76,12 @@ def run(service: Service) -> None:
     keys.add_parser("list", help="every key with its id, store and scopes")
     revoke = keys.add_parser("revoke", help="revoke a key; processes that have it cached accept it for up to 30 s")
     revoke.add_argument("id", help="the part between the underscores of the key, or the whole key")
+    for one in own:
+        one.add_arguments(commands.add_parser(one.name, help=one.help, description=one.description))
     arguments = parser.parse_args()
+    if (found := {one.name: one for one in own}.get(arguments.command)) is not None:
+        found.run(arguments)
+        return
     try:
         settings = service.settings()
     except ValidationError as error:
