@@ -13,8 +13,10 @@ COPY services/payments/pyproject.toml services/payments/
 COPY services/fulfillment/pyproject.toml services/fulfillment/
 COPY services/invoicing/pyproject.toml services/invoicing/
 COPY services/webhooks/pyproject.toml services/webhooks/
+COPY services/console/pyproject.toml services/console/
 RUN python deploy/runtime_lock.py requirements.lock libs/contracts libs/chassis \
-      services/orders services/payments services/fulfillment services/invoicing services/webhooks > runtime.lock \
+      services/orders services/payments services/fulfillment services/invoicing services/webhooks services/console \
+      > runtime.lock \
  && python -m venv /venv \
  && /venv/bin/python -m pip install --quiet --no-cache-dir --require-hashes -r runtime.lock
 
@@ -33,11 +35,11 @@ COPY libs libs
 COPY services services
 COPY demo demo
 RUN python deploy/runtime_lock.py requirements.lock libs/contracts libs/chassis services/orders services/payments \
-      services/fulfillment services/invoicing services/webhooks psutil rich > demo.lock \
+      services/fulfillment services/invoicing services/webhooks services/console psutil rich > demo.lock \
  && /venv/bin/python -m pip install --quiet --no-cache-dir --require-hashes -r demo.lock \
  && /venv/bin/python -m pip install --quiet --no-cache-dir --no-deps --no-build-isolation -e libs/contracts -e libs/chassis \
       -e libs/devservices -e libs/system -e services/orders -e services/payments -e services/fulfillment -e services/invoicing \
-      -e services/webhooks \
+      -e services/webhooks -e services/console \
  && groupadd --gid 10001 tradewind && useradd --uid 10001 --gid tradewind --no-create-home tradewind \
  && install --directory --owner tradewind .devservices reports
 ENV PATH=/venv/bin:$PATH PYTHONUNBUFFERED=1

@@ -7,8 +7,10 @@ allow() {
 }
 
 allow --allow-principal 'User:*' --operation Read --operation DescribeConfigs --topic '*'
-for service in orders payments fulfillment invoicing webhooks; do
+for service in orders payments fulfillment invoicing webhooks console; do
   allow --allow-principal "User:$service" --operation Read --group "$service"
+done
+for service in orders payments fulfillment invoicing webhooks; do
   allow --allow-principal "User:$service" --operation Write --topic "$service.events.v1"
 done
 allow --allow-principal User:orders --operation Write \

@@ -3,19 +3,27 @@
 # a volume of its own, so no container can read another one's. A second run changes nothing.
 set -eu
 
+random() {
+  od -An "-N$1" -tx1 /dev/urandom | tr -d ' \n'
+}
+
 password() {
-  [ -s "$1" ] || { od -An -N24 -tx1 /dev/urandom | tr -d ' \n' > "$1.new"; mv "$1.new" "$1"; }
+  [ -s "$1" ] || { random 24 > "$1.new"; mv "$1.new" "$1"; }
   cat "$1"
 }
 
 password /secrets/postgres/postgres > /dev/null
-for service in orders payments fulfillment invoicing webhooks; do
+for service in orders payments fulfillment invoicing webhooks console; do
   word=$(password "/secrets/postgres/$service")
   printf 'postgresql://%s:%s@postgres:5432/%s' "$service" "$word" "$service" > "/secrets/$service/${service}_database_url"
   password "/secrets/$service/${service}_kafka_sasl_password" > /dev/null
 done
 password /secrets/orders/orders_email_keys > /dev/null
 password /secrets/webhooks/webhooks_secret_keys > /dev/null
+for service in orders payments fulfillment invoicing webhooks; do  # by which the console asks it
+  [ -s "/secrets/$service/console_api_key" ] || printf 'tw_%s_%s' "$(random 6)" "$(random 32)" > "/secrets/$service/console_api_key"
+  cp "/secrets/$service/console_api_key" "/secrets/console/console_${service}_api_key"
+done
 printf 'postgresql://demo:%s@postgres:5432/orders' "$(password /secrets/postgres/demo)" > /secrets/demo/postgres_url
 password /secrets/demo/kafka_sasl_password > /dev/null
 
@@ -23,7 +31,7 @@ admin=$(password /secrets/provision/orders_kafka_sasl_password)
 {
   printf 'KafkaServer {\n  org.apache.kafka.common.security.plain.PlainLoginModule required\n'
   printf '  username="admin" password="%s" user_admin="%s"\n' "$admin" "$admin"
-  for service in orders payments fulfillment invoicing webhooks; do
+  for service in orders payments fulfillment invoicing webhooks console; do
     printf '  user_%s="%s"\n' "$service" "$(cat "/secrets/$service/${service}_kafka_sasl_password")"
   done
   printf '  user_demo="%s";\n};\n' "$(cat /secrets/demo/kafka_sasl_password)"

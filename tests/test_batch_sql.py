@@ -9,7 +9,7 @@ import pytest
 from chassis.batch import golden
 from chassis.declare.service import Service
 
-SERVICES = ("orders", "payments", "fulfillment", "invoicing", "webhooks")
+SERVICES = ("orders", "payments", "fulfillment", "invoicing", "webhooks", "console")
 
 
 def service(name: str) -> Service:

@@ -13,8 +13,8 @@ from pathlib import Path
 import pytest
 import pytest_asyncio
 
-from contracts.registry import SNAPSHOTS
-from system.processes import SAGA, SERVICES
+from contracts.registry import SERVICES, SNAPSHOTS
+from system.processes import SAGA
 from tests.integration.poison import Raw, send_raw
 from tests.integration.shop import Options, Shop
 

@@ -18,11 +18,11 @@ import pytest
 import pytest_asyncio
 from aiohttp import web
 
-from system.processes import SERVICES, Member
+from system.processes import SAGA, Member
 from tests.integration.shop import Options, Shop
 from webhooks.delivery.shards import LEASE_SECONDS
 
-SHOP = Options(services=SERVICES, workers_of={"webhooks": 2}, static_members=True)
+SHOP = Options(services=(*SAGA, "webhooks"), workers_of={"webhooks": 2}, static_members=True)
 PASSES = {"after_send": 20, "before_flush": 3, "after_flush": 3}
 """Where a process dies, and at which pass: deliveries are under way by then."""
 ORDERS, ORDERS_PER_SECOND = 8, 10

@@ -81,8 +81,9 @@ def test_only_the_owner_of_a_topic_publishes_or_handles_its_messages() -> None:
         if each["action"] == "receive"
     }
     assert {topic for _, topic in heard} == TOPICS.keys()
-    assert {topic for who, topic in heard if who == "webhooks"} == {f"{service}.events.v1" for service in SERVICES}
-    assert not {who for who, topic in heard if topic == "webhooks.events.v1"} - {"webhooks"}
+    for listener in ("webhooks", "console"):
+        assert {topic for who, topic in heard if who == listener} == {f"{service}.events.v1" for service in SERVICES}
+    assert {who for who, topic in heard if topic == "webhooks.events.v1"} == {"webhooks", "console"}
 
 
 def test_a_service_without_commands_has_no_channel_for_them(monkeypatch: pytest.MonkeyPatch) -> None:

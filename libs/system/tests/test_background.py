@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -17,7 +18,7 @@ pytestmark = pytest.mark.real
 ROOT = Path(__file__).parents[3]  # the clone: its cache holds Kafka's jars
 NAME = f"system-test-{os.environ.get('PYTEST_XDIST_WORKER', 'main')}"
 DIRECTORY = ROOT / ".devservices" / NAME
-SERVICES = ("orders", "payments", "fulfillment", "invoicing", "webhooks")
+SERVICES = ("orders", "payments", "fulfillment", "invoicing", "webhooks", "console")
 
 
 def run(command: str, *options: str, status: int = 0) -> str:
@@ -59,15 +60,18 @@ def test_up_starts_servers_alone_then_the_services_beside_them_and_down_stops_al
     )
     with urllib.request.urlopen(request, timeout=30) as answer:
         assert json.load(answer)["items"] == []
-    register = whole[whole.index(f"  KEY={keys['webhooks']}") :]
+    register = whole[whole.index(f"  KEY={keys['webhooks']}") : whole.index("  Open the console")]
     registered = subprocess.run(["bash", "-c", register], capture_output=True, check=True)
     assert json.loads(registered.stdout)["status"] == "pending"
+    link = re.findall(rf"{members['console']['url']}/sign-in\?token=\S+", whole)
+    with urllib.request.urlopen(*link, timeout=30) as answer:
+        assert b'<button class="primary" type="submit">Sign in</button>' in answer.read()
 
     assert "starting" not in run("up")
     assert json.loads((DIRECTORY / "system.json").read_text()) == members
-    assert run("status").count(" runs") == 8
+    assert run("status").count(" runs") == 9
 
-    assert "stopped 8 processes" in run("down")
+    assert "stopped 9 processes" in run("down")
     run("status", status=3)
     assert run("down") == "nothing runs\n"
 

@@ -26,8 +26,8 @@ DOCUMENT: Final = ROOT / "docs" / "asyncapi.json"
 
 ORCHESTRATOR: Final = "orders"
 """Sends commands to the other services and receives their answers. A person, an API key or a program sends commands to it."""
-LISTENER: Final = "webhooks"
-"""Receives every event, its own too, for the feed."""
+LISTENERS: Final = ("webhooks", "console")
+"""Receive every event: for the feed, and for the lists of the console."""
 CONNECTORS: Final = "connectors"
 """Programs outside that publish the orders of marketplaces."""
 
@@ -152,8 +152,9 @@ def _operations() -> dict[str, Part]:
     for service in SERVICES:
         commands, events = f"{service}.commands.v1", f"{service}.events.v1"
         add(service, "send", events)
-        add(LISTENER, "receive", events)
-        if service not in (ORCHESTRATOR, LISTENER):
+        for listener in LISTENERS:
+            add(listener, "receive", events)
+        if service not in (ORCHESTRATOR, *LISTENERS):
             add(ORCHESTRATOR, "receive", events)
         if commands in TOPICS:
             add(service, "receive", commands)

@@ -16,7 +16,7 @@ from devservices.instance import Instance
 from devservices.services import Services
 from system.installation import Installation, import_services, install, put_stock, start_gateway
 from system.interrupt import Interrupt
-from system.processes import System
+from system.processes import CONSOLE, System
 from system.recorded import Recorded
 
 EXAMPLE_STOCK = {"MUG": 1_000, "TEAPOT": 1_000}
@@ -56,6 +56,8 @@ def up(
     if not servers_only:
         print(f"\nTradewind runs in the background; make down stops it. Its data stays in {instance.directory}.\n")
         _print_services(recorded, keys)
+        with System(instance.root, kafka, postgres, instance.directory / "logs") as system:
+            _print_sign_in(system, recorded)
     return 0
 
 
@@ -153,3 +155,14 @@ def _print_services(recorded: Recorded, keys_file: Path) -> None:
     print(f"  KEY={keys.get('webhooks', '')}")
     print(f'  curl -s {recorded.members["webhooks"]["url"]}/v1/endpoints -H "Authorization: Bearer $KEY" \\')
     print(f"    -H 'Content-Type: application/json' -d '{json.dumps(EXAMPLE_ENDPOINT)}'", flush=True)
+
+
+def _print_sign_in(system: System, recorded: Recorded) -> None:
+    """Prints a link that signs the reader in at the console, and what to try there."""
+    url = recorded.members[CONSOLE]["url"]
+    link = system.run(CONSOLE, "sign-in", CONSOLE_PUBLIC_URL=url).splitlines()[0]
+    print(f"\n  Open the console; the link signs you in once, within 10 minutes:\n\n  {link}\n")
+    print(
+        "  Three things to try: place the order above and find it by its number; see what it waits for and who ends it;"
+    )
+    print("  search for its SKU.", flush=True)

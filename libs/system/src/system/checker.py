@@ -20,9 +20,10 @@ from typing import Any
 
 import asyncpg
 
+from contracts.registry import TOPICS
 from devservices.errors import DevservicesError
 from system import lines
-from system.processes import SAGA, System
+from system.processes import CONSOLE, SAGA, System
 from system.topics import NO_MONEY, Check, Read, read_topics
 
 __all__ = ["Check", "check", "violations"]
@@ -46,6 +47,7 @@ select key::text, status, waiting, in_flight, completed_at is not null as comple
     select sum((of_line->>1)::bigint) from json_each(doc::json->'facts'->'captures') as c (name, one),
       json_each(coalesce(one->'returned', '{}')) as l (line_id, of_line)), 0)
     as not_sold,
+  payment_status, fulfillment_status, archived_at is not null as archived,
   case when status in ('placed', 'approved', 'editing') and completed_at is null
     and doc::json->'runs'->'place' is not null and doc::json->'facts'->'undone' is null
     and not exists (select from json_each(doc::json->'runs') as r (id, run)
@@ -65,6 +67,13 @@ select source, event_id from feed
 union all select 'parked', convert_from(decode(h->>1, 'base64'), 'UTF8')
 from parked, jsonb_array_elements(headers) h where state in ('waiting', 'discarded') and h->>0 = 'ce_id'"""
 """The events of the feed, and those that are parked before it."""
+
+LISTED = """
+select order_id::text, status, payment_status, fulfillment_status, grand_minor, completed_at is not null as completed,
+  archived_at is not null as archived, waiting = '' as settled, authorized_minor, captured_minor, voided_minor, refunded_minor,
+  reserved, shipped, invoiced_minor, credited_minor
+from order_rows"""
+"""What the lists of the console have of each order."""
 
 PER_LINE = {"orders": lines.HELD, "payments": lines.PAID, "fulfillment": lines.PIECES, "invoicing": lines.BILLED}
 
@@ -96,7 +105,7 @@ async def _check(system: System, settled: bool, own: Own) -> list[Check]:
     owned = asyncio.gather(*(own(name) for name in system.names))
     topics = ["marketplace.orders.v1", "marketplace.orders.bulk.v1"]
     topics += [f"{name}.{kind}.v1" for name in SAGA for kind in ("commands", "events")]
-    topics += [f"{name}.events.v1" for name in system.names if name not in SAGA]
+    topics += [topic for name in system.names if name not in SAGA and (topic := f"{name}.events.v1") in TOPICS]
     read = await read_topics(system.kafka.bootstrap_servers, (*SAGA, *system.names), topics)
     found = [
         Check(f"{service}: {name.removeprefix(f'{service}.')}", checked, violated)
@@ -147,6 +156,7 @@ class _State:
             "fulfillment": PIECES,
             "invoicing": DOCUMENTS,
             "webhooks": FED,
+            CONSOLE: LISTED,
         }
         for name in system.names:
             connection = await asyncpg.connect(system.postgres.dsn(system.database(name)), timeout=10)
@@ -177,6 +187,7 @@ def _together(state: _State, read: Read) -> list[Check]:
         *_topics_agree(state, read),
         *_services_agree(state, parked),
         *([_feed_agrees(state, read)] if "webhooks" in state.rows else ()),
+        *([_lists_agree(state, parked)] if CONSOLE in state.rows else ()),
         *_lines_agree(state, parked),
     ]
 
@@ -214,6 +225,26 @@ def _feed_agrees(state: _State, read: Read) -> Check:
         for event_id in published | in_feed[source]:
             fed.expect(event_id in published and event_id in in_feed[source] | parked, source, event_id)
     return fed
+
+
+def _lists_agree(state: _State, parked: set[str]) -> Check:
+    """The lists are made of events: they agree with the rows of the services that have published them."""
+    agree = Check("lists = services: status, money, pieces and documents of each order are those of their owners")
+    listed = {row["order_id"]: row for row in state.rows[CONSOLE]}
+    ledgers, pieces = _by_key(state.rows["payments"]), _by_key(state.rows["fulfillment"])
+    invoices, credits = _sums(state.rows["invoicing"], "invoice"), _sums(state.rows["invoicing"], "credit")
+    names = ("status", "payment_status", "fulfillment_status", "grand_minor", "completed", "archived")
+    for row in _settled(state, parked):
+        key = row["key"]
+        if (found := listed.get(key)) is None:
+            agree.expect(False, key, "is in no list")
+            continue
+        owned = (
+            *(row[name] for name in names), row["waiting"] == "", *ledgers.get(key, NO_MONEY), *pieces.get(key, (0, 0)),
+            invoices.get(key, 0), credits.get(key, 0),
+        )  # fmt: skip
+        agree.expect(tuple(found)[1:] == owned, key, "listed", tuple(found)[1:], "owned", owned)
+    return agree
 
 
 def _topics_agree(state: _State, read: Read) -> list[Check]:

@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any
 import aiohttp
 
 from devservices.errors import DevservicesError
-from system.processes import SERVICES, System
+from system.processes import CONSOLE, SERVICES, System
 
 if TYPE_CHECKING:
     from chassis.declare.service import Service
@@ -114,16 +114,26 @@ async def install(installation: Installation, *, fresh: bool = True) -> None:
     try:
         for name, definition in definitions.items():  # one after the other: alembic keeps its context in globals
             await _migrate(definition, settings[name])
-            system.add(name)
+            if name != CONSOLE:
+                system.add(name)
         for name, definition in definitions.items():
             key_wanted = name not in installation.keys
             if key := await _tables_and_key(definition, settings[name], TABLES.get(name), key_wanted):
                 installation.keys[name] = key
+        if CONSOLE in definitions:
+            system.add(CONSOLE, **asked_by_console(installation))
         await topics
         await system.until_ready(READY_TIMEOUT_SECONDS)
     finally:
         topics.cancel()
         await asyncio.gather(topics, return_exceptions=True)
+
+
+def asked_by_console(installation: Installation) -> dict[str, str]:
+    """Returns the settings by which the console reaches the other services."""
+    others = [name for name in installation.system.names if name != CONSOLE]
+    urls = {f"CONSOLE_{name.upper()}_URL": installation.system.url(name) for name in others}
+    return urls | {f"CONSOLE_{name.upper()}_API_KEY": installation.keys[name] for name in others}
 
 
 async def join(installation: Installation, elsewhere: Mapping[str, str]) -> None:

@@ -28,7 +28,8 @@ from devservices.servers import KafkaServer, PostgresServer
 
 SAGA = ("orders", "payments", "fulfillment", "invoicing")
 """The services that process an order."""
-SERVICES = (*SAGA, "webhooks")
+CONSOLE = "console"
+SERVICES = (*SAGA, "webhooks", CONSOLE)
 POLL_SECONDS = 0.05
 KEYS = {
     "orders": {"ORDERS_EMAIL_KEYS": "not-a-secret"},
@@ -161,9 +162,9 @@ class System:
             start_new_session=True,
         )
 
-    def run(self, service: str, *arguments: str) -> str:
+    def run(self, service: str, *arguments: str, **environment: str) -> str:
         """Runs `python -m <service> ...` and returns its output. Raises DevservicesError if it fails."""
-        return _output(self._command(service, *arguments), f"{service} {' '.join(arguments)}")
+        return _output(self._command(service, *arguments, **environment), f"{service} {' '.join(arguments)}")
 
     def api_keys(self, store: str | None, scopes: Iterable[str] = ("*",)) -> dict[str, str]:
         """Creates one key per service, all at once. Without a store they are an administrator's. Returns service -> key."""

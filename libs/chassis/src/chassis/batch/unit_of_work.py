@@ -256,8 +256,9 @@ class Batch:
             await self.tx.execute(statements.ENDED, self._ended)
         if self.tasks:
             await statements.save_tasks(self.tx, self.tasks, self.now)
-        if self._folded and self.service.listener is not None:
-            await statements.write_rows(self.tx, self.service.listener.write(self._folded))
+        if self._folded and (listener := self.service.listener) is not None:
+            rows = self._folded if listener.combine is None else await listener.combine(self.tx, self._folded)
+            await statements.write_rows(self.tx, listener.write(rows))
         return written.parked
 
     def _own_rows(self, changed: Mapping[str, Sequence[Slot]]) -> list[Rows]:

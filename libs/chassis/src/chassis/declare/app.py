@@ -38,6 +38,9 @@ class App(Protocol):
         one_store: whether the route acts for one store; an administrator then names it in `X-Store-Id`.
         """
 
+    def behind_seconds(self) -> float | None:
+        """Returns how long the oldest record that this process has not handled has waited; None if it reads no topics now."""
+
     def operation_id(self, request: Request, who: Principal, key: UUID) -> UUID:
         """Returns the operation that a request asks of the aggregate `key`: see `chassis.http.commands`."""
 

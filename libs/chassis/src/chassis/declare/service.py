@@ -98,9 +98,12 @@ class Listener(Generic[R]):
     """Topics of events."""
     fold: Callable[[Received], R]
     """Pure: the rows of one event. An event for which it raises is parked, and later ones of its key wait behind it."""
-    write: Callable[[Sequence[R]], Sequence[Rows]]
-    """The rows to write of what was folded of a batch, in its order: the last statement of the batch's transaction. Without
+    write: Callable[[Sequence[Any]], Sequence[Rows]]
+    """The rows to write of what was folded of a batch, in its order, or of what `combine` made of it: the last statement of the batch's transaction. Without
     any: all its pieces, for the page of the batch's SQL."""
+    combine: Callable[[Connection, Sequence[R]], Awaitable[Sequence[Any]]] | None = None
+    """Turns what was folded of a batch into what is to be written, for rows that many events change: it locks them in the order
+    of their keys, and reads them. Null: what was folded is written."""
     begin: Callable[[Connection, str], Awaitable[None]] | None = None
     """Called in a transaction before topics are read, with the certificate of the data (`History.certificate`). The certificate
     changes when the database may have lost rows: then lost events are received again, perhaps in another order of keys."""
@@ -174,6 +177,8 @@ class Service:
     shares: tuple[Share, ...] = ()
     tasks: Callable[[App], tuple[TaskKind, ...]] = lambda app: ()
     routes: Callable[[App], APIRouter] | None = None
+    forms: bool = False
+    """Whether its routes also read the bodies of HTML forms."""
     problems: Problems = field(default_factory=dict)
     """The kinds of problem that its routes answer, in addition to those of the chassis."""
     apply: Callable[[Connection, Mapping[str, Any]], Awaitable[Sequence[str]]] | None = None

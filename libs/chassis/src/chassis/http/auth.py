@@ -58,6 +58,8 @@ def security(  # both schemes are declared for the OpenAPI document; `Keys.princ
 
 
 _SAFE_METHODS: Final = frozenset({"GET", "HEAD", "OPTIONS"})
+SECRET_CHARACTERS_MIN: Final = 40
+_KEY: Final = re.compile(rf"tw_(?P<id>[0-9a-f]{{12}})_(?P<secret>[A-Za-z0-9_-]{{{SECRET_CHARACTERS_MIN},}})")
 _NEW_KEY: TypeAdapter[Any] = TypeAdapter(tuple[Code | None, Id, tuple[Code | Literal["*"], ...]])
 
 
@@ -76,14 +78,24 @@ class Keys:
 
         Raises ValueError (pydantic's) for an invalid store, name or scope.
         """
+        key = f"tw_{secrets.token_hex(6)}_{secrets.token_urlsafe(32)}"
+        await self.put(key, store_id, name, scopes)
+        return key
+
+    async def put(self, key: str, store_id: str | None, name: str, scopes: Sequence[str]) -> None:
+        """Stores a key that was made elsewhere, unless there is one of its id. Raises ValueError as `create`, and for a text
+        that is no key."""
         _NEW_KEY.validate_python((store_id, name, tuple(scopes)))
-        identity, secret = secrets.token_hex(6), secrets.token_urlsafe(32)
+        if (found := _KEY.fullmatch(key)) is None:
+            raise ValueError(
+                f"a key has the form tw_<12 hexadecimal digits>_<at least {SECRET_CHARACTERS_MIN} characters>"
+            )
         async with self.database.transaction() as tx:
             await tx.execute(
-                "insert into api_keys (id, store_id, name, secret_sha256, scopes) values ($1, $2, $3, $4, $5)",
-                identity, store_id, name, hashlib.sha256(secret.encode()).digest(), sorted(set(scopes)),
+                "insert into api_keys (id, store_id, name, secret_sha256, scopes) values ($1, $2, $3, $4, $5)"
+                " on conflict (id) do nothing",
+                found["id"], store_id, name, hashlib.sha256(found["secret"].encode()).digest(), sorted(set(scopes)),
             )  # fmt: skip
-        return f"tw_{identity}_{secret}"
 
     async def revoke(self, identity: str) -> bool:
         """Revokes the key whose part between the underscores is `identity`. Returns whether it exists."""

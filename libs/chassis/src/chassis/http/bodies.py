@@ -16,6 +16,7 @@ from chassis.declare.app import Rendered
 from chassis.http.problems import known, respond
 
 BODY_BYTES_MAX: Final = 1024 * 1024
+FORM: Final = b"application/x-www-form-urlencoded"
 
 
 def as_json(status: int, body: Any, headers: Mapping[str, str] | None = None) -> Rendered:
@@ -38,10 +39,10 @@ def _plain(value: Any) -> Any:
 
 class Readable:
     """ASGI middleware that refuses what no route can read: 400 unless path and query are UTF-8 without NUL, 415 for a body that
-    is not declared as JSON (RFC 9110, 15.5.16), 413 for one over BODY_BYTES_MAX, of which no more than that is buffered."""
+    is not declared as JSON, or with `forms` as an HTML form (RFC 9110, 15.5.16), 413 for one over BODY_BYTES_MAX, of which no more than that is buffered."""
 
-    def __init__(self, app: ASGIApp) -> None:
-        self.app = app
+    def __init__(self, app: ASGIApp, forms: bool = False) -> None:
+        self.app, self.forms = app, forms
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http":
@@ -49,13 +50,14 @@ class Readable:
         if not all(map(_is_text, (scope.get("raw_path") or b"", scope["query_string"]))):
             unreadable = known("url_unreadable", "path and query are percent-encoded UTF-8 without NUL")
             return await respond(unreadable.rendered())(scope, receive, send)
-        taken, is_json = 0, _declares_json(scope)
+        declared = _declared_type(scope)
+        taken, is_read = 0, _is_json(declared) or (self.forms and declared == FORM)
 
         async def counted() -> Message:
             nonlocal taken
             message = await receive()
             taken += len(message.get("body", b""))
-            if taken and not is_json:
+            if taken and not is_read:
                 raise HTTPException(415, "The body is not declared as JSON", {"accept": "application/json"})
             if taken > BODY_BYTES_MAX:
                 raise HTTPException(413, f"The body is larger than {BODY_BYTES_MAX} bytes")
@@ -64,11 +66,16 @@ class Readable:
         await self.app(scope, counted, send)
 
 
-def _declares_json(scope: Scope) -> bool:
-    """Returns whether the header `Content-Type` names JSON or a type with the suffix `+json`."""
-    declared = next((value for name, value in scope["headers"] if name == b"content-type"), b"")
-    kind, _, subtype = declared.partition(b";")[0].strip().lower().partition(b"/")
-    return bool(kind == b"application" and (subtype == b"json" or subtype.endswith(b"+json")))
+def _declared_type(scope: Scope) -> bytes:
+    """Returns the media type that the header `Content-Type` names, without its parameters."""
+    declared: bytes = next((value for name, value in scope["headers"] if name == b"content-type"), b"")
+    return declared.partition(b";")[0].strip().lower()
+
+
+def _is_json(media_type: bytes) -> bool:
+    """Returns whether it is JSON, or a type with the suffix `+json`."""
+    kind, _, subtype = media_type.partition(b"/")
+    return kind == b"application" and (subtype == b"json" or subtype.endswith(b"+json"))
 
 
 def _is_text(encoded: bytes) -> bool:

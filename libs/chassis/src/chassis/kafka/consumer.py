@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import random
+import time
 from collections.abc import Iterable, Sequence
 from typing import Final
 
@@ -34,6 +35,8 @@ log = structlog.get_logger("chassis.kafka.consumer")
 
 LAG_SECONDS: Final = 2.0
 """Time limit of a measurement of the lag."""
+LAG_VALID_SECONDS: Final = 10.0
+"""An older measurement states nothing any more."""
 COMMIT_WAIT_SECONDS: Final = 8.0
 """Maximum time a commit waits for the running batch."""
 RETRY_SECONDS_MAX: Final = 5.0
@@ -67,6 +70,7 @@ class Consumer(ConsumerRebalanceListener):  # type: ignore[misc]  # aiokafka is 
             self.broker, self.topics, service.name, settings, self._polls, self, self._on_batch
         )
         self._lag = Lag(self.reads)
+        self._lag_measured_at = float("-inf")
         self._busy = asyncio.Lock()
         """Held while a batch is handled or offsets are committed."""
         self._stopping = False
@@ -202,6 +206,7 @@ class Consumer(ConsumerRebalanceListener):  # type: ignore[misc]  # aiokafka is 
             try:
                 async with asyncio.timeout(LAG_SECONDS):
                     await self._lag.measure(self._subscriber.consumer, self.offsets.handled())
+                self._lag_measured_at = time.monotonic()
             except (KafkaError, TimeoutError, OSError) as error:
                 log.info("lag_later", error=repr(error))
         lag, age_seconds = self.lag()
@@ -211,3 +216,9 @@ class Consumer(ConsumerRebalanceListener):  # type: ignore[misc]  # aiokafka is 
     def lag(self) -> tuple[int, float]:
         """Returns how many records waited at the last measurement, and for how many seconds the oldest of them has."""
         return self._lag.records, self._lag.age_seconds(self.database.clock.now_or_host())
+
+    def behind_seconds(self) -> float | None:
+        """Returns how long the oldest record that is not handled has waited; None while the broker does not answer."""
+        if not self.joined.is_set() or time.monotonic() - self._lag_measured_at > LAG_VALID_SECONDS:
+            return None
+        return self._lag.age_seconds(self.database.clock.now_or_host())

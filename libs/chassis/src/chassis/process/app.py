@@ -49,7 +49,7 @@ class App(Parts):
         )  # fmt: skip
         problems.install_problems(app)
         openapi.describe(app, self.service.problems)
-        app.add_middleware(Readable)
+        app.add_middleware(Readable, forms=self.service.forms)
         app.include_router(health.routes(self))
         app.include_router(operations.routes(self))
         app.include_router(parked.routes(self))

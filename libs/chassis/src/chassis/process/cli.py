@@ -10,7 +10,7 @@ import asyncio
 import gc
 import json
 import sys
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -46,7 +46,19 @@ class Command:
     run: Callable[[argparse.Namespace], None]
 
 
-def run(service: Service, *own: Command) -> None:
+@dataclass(frozen=True)
+class ServiceCommand:
+    """A command of one service that works with its database."""
+
+    name: str
+    help: str
+    description: str
+    add_arguments: Callable[[argparse.ArgumentParser], None]
+    run: Callable[[App, argparse.Namespace], Awaitable[Sequence[str]]]
+    """Returns the lines to print. Raises ValueError, with a sentence, for arguments that cannot be used."""
+
+
+def run(service: Service, *own: Command | ServiceCommand) -> None:
     """`python -m <service> ...`."""
     parser = argparse.ArgumentParser(
         prog=f"python -m {service.name}", description=f"Tradewind's {service.name} service"
@@ -73,13 +85,17 @@ def run(service: Service, *own: Command) -> None:
     create.add_argument("--store", help="the one store it belongs to; without: an administrator's")
     create.add_argument("--name", default="cli")
     create.add_argument("--scope", action="append", required=True, help="repeat for several; '*' for all")
+    create.add_argument(
+        "--from", type=Path, dest="file", help="a file with the key, made elsewhere; stored unless it is there"
+    )
     keys.add_parser("list", help="every key with its id, store and scopes")
     revoke = keys.add_parser("revoke", help="revoke a key; processes that have it cached accept it for up to 30 s")
     revoke.add_argument("id", help="the part between the underscores of the key, or the whole key")
     for one in own:
         one.add_arguments(commands.add_parser(one.name, help=one.help, description=one.description))
     arguments = parser.parse_args()
-    if (found := {one.name: one for one in own}.get(arguments.command)) is not None:
+    found = {one.name: one for one in own}.get(arguments.command)
+    if isinstance(found, Command):
         found.run(arguments)
         return
     try:
@@ -93,7 +109,8 @@ def run(service: Service, *own: Command) -> None:
         serve(service, settings, command)
         return
     try:
-        asyncio.run(_command(service, settings, command, arguments))
+        work = _own(found, App(service, settings, command), arguments) if found else None
+        asyncio.run(work or _command(service, settings, command, arguments))
     except (OSError, asyncpg.PostgresError, DBAPIError, TimeoutError) as error:
         cause = error.orig if isinstance(error, DBAPIError) else error
         raise SystemExit(f"{service.name} {command}: {cause}") from None
@@ -137,12 +154,27 @@ async def _command(service: Service, settings: ServiceSettings, command: str, ar
         await database.close()
 
 
+async def _own(command: ServiceCommand, app: App, arguments: argparse.Namespace) -> None:
+    try:
+        for line in await command.run(app, arguments):
+            print(line)
+    except ValueError as error:
+        raise SystemExit(f"{app.service.name} {command.name}: {error}") from None
+    finally:
+        await app.database.close()
+
+
 async def _keys(keys: Keys, arguments: argparse.Namespace) -> None:
     if arguments.action == "create":
         try:
-            print(await keys.create(arguments.store, arguments.name, arguments.scope))
+            if arguments.file is not None:
+                await keys.put(arguments.file.read_text().strip(), arguments.store, arguments.name, arguments.scope)
+            else:
+                print(await keys.create(arguments.store, arguments.name, arguments.scope))
         except ValidationError as error:
             raise SystemExit(f"no such key can be made: {error.errors()[0]['msg']} (store, name, scopes)") from None
+        except ValueError as error:
+            raise SystemExit(f"{arguments.file}: {error}") from None
     elif arguments.action == "list":
         for key in await keys.all():
             whose = f"store {key['store_id']}" if key["store_id"] else "administrator"

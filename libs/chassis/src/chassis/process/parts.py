@@ -96,6 +96,9 @@ class Parts:
         made: Made = self._shared[make]
         return made
 
+    def behind_seconds(self) -> float | None:
+        return self.consumer.behind_seconds() if self.consumer is not None else None
+
     def operation_id(self, request: Request, who: Principal, key: UUID) -> UUID:
         now = self.database.clock.now_or_host()
         return operation_id(request, who, key, self.settings.idempotency_retention_days, now)

@@ -35,6 +35,8 @@ class Received(OrderEvent, type="orders.received"):
     source: Source
     order: OrderContent
     market: MarketTerms
+    grand_minor: MinorUnsigned | None = None
+    """The price of what is not cancelled of it; null until every price is stated."""
 
 
 class Edited(OrderEvent, type="orders.edited"):
@@ -48,6 +50,8 @@ class Edited(OrderEvent, type="orders.edited"):
     order: OrderContent
     market: MarketTerms | None = None
     """The terms that apply from now on; null if they did not change."""
+    grand_minor: MinorUnsigned | None = None
+    """The price of what is not cancelled of it; null until every price is stated."""
     edit_id: IfStated[UUID] = None
     """The edit that became true; not stated: no edit."""
     lines: EditedLines = ()
@@ -59,6 +63,8 @@ class Reinstated(OrderEvent, type="orders.reinstated"):
 
     source: Source
     order: OrderContent
+    grand_minor: MinorUnsigned | None = None
+    """The price of what is not cancelled of it; null until every price is stated."""
 
 
 class Placed(OrderEvent, type="orders.placed"):

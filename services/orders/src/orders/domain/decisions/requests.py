@@ -111,7 +111,7 @@ def _receive(
     story.order = story.order.model_copy(update=sold(content))  # a free order is free at once
     story.state(
         Received, status=status, fulfillment=fulfillment, answers=answers, number=content.external_order_id,
-        source=source, order=content, market=market,
+        source=source, order=content, market=market, grand_minor=story.order.grand_minor,
     )  # fmt: skip
     _remark_a_clock_ahead(story, source)
     exceptions.start(story, obstacle)

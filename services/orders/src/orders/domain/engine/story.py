@@ -33,6 +33,7 @@ from contracts.orders import (
     StepFailed,
 )
 from contracts.snapshot import OrderContent, Source
+from orders.domain.content.amounts import grand_minor
 from orders.domain.content.facts import Facts, learnt
 from orders.domain.engine.process import Past, Processes, Step
 from orders.domain.state import transitions
@@ -193,6 +194,7 @@ class Story:
             source=source,
             order=content,
             market=terms,
+            grand_minor=grand_minor(content),
             selling=content,
             **edit,
         )
@@ -215,7 +217,12 @@ class Story:
         facts = self.facts.model_copy(update={"undone": self.facts.money})
         self.order = self.order.model_copy(update={"facts": facts, **sold(content)})
         self.state(
-            Reinstated, status=status, fulfillment=fulfillment, source=self.source or self.order.source, order=content
+            Reinstated,
+            status=status,
+            fulfillment=fulfillment,
+            source=self.source or self.order.source,
+            order=content,
+            grand_minor=self.order.grand_minor,
         )
         self.runs, self.asks, self.facts = {}, {}, self.order.facts
 

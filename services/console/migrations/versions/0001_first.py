@@ -1,0 +1,147 @@
+"""The first shape of the console's database."""
+
+import sqlalchemy as sa
+from alembic import op
+from sqlalchemy.dialects import postgresql
+
+from chassis.declare.migrations import create_chassis_tables, drop_chassis_tables
+
+revision = "0001"
+down_revision = None
+branch_labels = None
+depends_on = None
+
+
+def upgrade() -> None:
+    create_chassis_tables(op)
+    op.create_table(
+        "order_rows",
+        sa.Column("order_id", sa.Uuid, nullable=False),
+        sa.Column("store_id", sa.Text, nullable=False),
+        sa.Column("number", sa.Text, nullable=False),
+        sa.Column("channel", sa.Text, nullable=False),
+        sa.Column("account", sa.Text, nullable=False),
+        sa.Column("market", sa.Text, nullable=False),
+        sa.Column("country", sa.Text),
+        sa.Column("currency", sa.Text),
+        sa.Column("grand_minor", sa.BigInteger, comment="without what is cancelled; null: not priced yet"),
+        sa.Column("test", sa.Boolean, nullable=False),
+        sa.Column(
+            "ordered_at",
+            sa.DateTime(timezone=True),
+            comment="null: orders has stated nothing yet, and no list shows it",
+        ),
+        sa.Column("status", sa.Text, nullable=False),
+        sa.Column("payment_status", sa.Text, nullable=False),
+        sa.Column("fulfillment_status", sa.Text, nullable=False),
+        sa.Column("cancel_cause", sa.Text),
+        sa.Column("placed_at", sa.DateTime(timezone=True)),
+        sa.Column("completed_at", sa.DateTime(timezone=True)),
+        sa.Column("archived_at", sa.DateTime(timezone=True)),
+        sa.Column("tags", postgresql.ARRAY(sa.Text), nullable=False),
+        sa.Column("waiting", sa.Text, nullable=False, comment="one word; empty: settled"),
+        sa.Column("step", sa.Text, nullable=False, comment="process.step; empty: no process waits"),
+        sa.Column("since", sa.DateTime(timezone=True)),
+        sa.Column("authorized_minor", sa.BigInteger, nullable=False),
+        sa.Column("captured_minor", sa.BigInteger, nullable=False),
+        sa.Column("voided_minor", sa.BigInteger, nullable=False),
+        sa.Column("refunded_minor", sa.BigInteger, nullable=False),
+        sa.Column("reserved", sa.Integer, nullable=False, comment="pieces"),
+        sa.Column("shipped", sa.Integer, nullable=False, comment="pieces"),
+        sa.Column("invoiced_minor", sa.BigInteger, nullable=False),
+        sa.Column("credited_minor", sa.BigInteger, nullable=False),
+        sa.Column("changed_at", sa.DateTime(timezone=True), nullable=False, comment="of its newest event"),
+        sa.Column(
+            "versions",
+            postgresql.JSONB,
+            nullable=False,
+            comment="service -> the version of its newest event in the row",
+        ),
+        sa.Column("memory", postgresql.JSONB, nullable=False, comment="what the fold keeps: console.domain.row"),
+        sa.Column("words_by_kind", postgresql.JSONB, nullable=False, comment="what `words` is made of"),
+        sa.Column("words", postgresql.TSVECTOR, nullable=False, comment="lexemes; personal ones have the weight A"),
+        sa.Column("number_folded", sa.Text(collation="C"), nullable=False, comment="without case and accents"),
+        sa.PrimaryKeyConstraint("order_id", name="order_rows_pkey"),
+        comment="one row per order, made of the events of all services",
+    )
+    op.create_index(
+        "order_rows_newest",
+        "order_rows",
+        ["store_id", "ordered_at", "order_id"],
+        postgresql_where=sa.text("ordered_at is not null"),
+    )
+    op.create_index(
+        "order_rows_by_status",
+        "order_rows",
+        ["store_id", "status", "ordered_at", "order_id"],
+        postgresql_where=sa.text("ordered_at is not null"),
+    )
+    op.create_index("order_rows_changed", "order_rows", ["changed_at"])
+    op.create_index("order_rows_number", "order_rows", ["store_id", "number_folded"])
+    op.create_index(
+        "order_rows_words",
+        "order_rows",
+        ["words"],
+        postgresql_using="gin",
+        postgresql_with={"gin_pending_list_limit": "256"},
+    )
+    op.create_index(
+        "order_rows_waiting",
+        "order_rows",
+        ["store_id", "waiting", "since", "order_id"],
+        postgresql_where=sa.text("waiting <> ''"),
+    )
+    op.create_table(
+        "stores",
+        sa.Column("store_id", sa.Text, nullable=False),
+        sa.PrimaryKeyConstraint("store_id", name="stores_pkey"),
+        comment="the stores that have orders",
+    )
+    op.create_table(
+        "people",
+        sa.Column("id", sa.Uuid, nullable=False),
+        sa.Column("name", sa.Text, nullable=False, comment="as shown, and in the journals: person:<name>"),
+        sa.Column("roles", postgresql.ARRAY(sa.Text), nullable=False),
+        sa.Column("stores", postgresql.ARRAY(sa.Text), comment="null: all"),
+        sa.Column("created_at", sa.DateTime(timezone=True), nullable=False),
+        sa.PrimaryKeyConstraint("id", name="people_pkey"),
+        sa.CheckConstraint("cardinality(roles) > 0", name="people_have_a_role"),
+        sa.UniqueConstraint("name", name="people_name"),
+        comment="who was let in, and what they may",
+    )
+    op.create_table(
+        "sign_in_links",
+        sa.Column("token_sha256", sa.LargeBinary, nullable=False),
+        sa.Column("person_id", sa.Uuid, nullable=False),
+        sa.Column("expires_at", sa.DateTime(timezone=True), nullable=False),
+        sa.Column("used_at", sa.DateTime(timezone=True)),
+        sa.PrimaryKeyConstraint("token_sha256", name="sign_in_links_pkey"),
+        sa.ForeignKeyConstraint(["person_id"], ["people.id"], name="sign_in_links_person", ondelete="CASCADE"),
+        comment="one-time links",
+    )
+    op.create_table(
+        "sessions",
+        sa.Column("token_sha256", sa.LargeBinary, nullable=False),
+        sa.Column("person_id", sa.Uuid, nullable=False),
+        sa.Column("created_at", sa.DateTime(timezone=True), nullable=False),
+        sa.Column("seen_at", sa.DateTime(timezone=True), nullable=False, comment="of its last request, to the minute"),
+        sa.Column("ended_at", sa.DateTime(timezone=True), comment="signed out or revoked"),
+        sa.PrimaryKeyConstraint("token_sha256", name="sessions_pkey"),
+        sa.ForeignKeyConstraint(["person_id"], ["people.id"], name="sessions_person", ondelete="CASCADE"),
+    )
+    op.create_table(
+        "freshness",
+        sa.Column("process", sa.Text, nullable=False),
+        sa.Column(
+            "current_to", sa.DateTime(timezone=True), nullable=False, comment="every event before it is in the rows"
+        ),
+        sa.Column("written_at", sa.DateTime(timezone=True), nullable=False),
+        sa.PrimaryKeyConstraint("process", name="freshness_pkey"),
+        comment="how far each process that reads topics has come",
+    )
+
+
+def downgrade() -> None:
+    for table in ("freshness", "sessions", "sign_in_links", "people", "stores", "order_rows"):
+        op.drop_table(table)
+    drop_chassis_tables(op)

@@ -1,0 +1,1 @@
+"""The console: people see and steer every order from its pages."""

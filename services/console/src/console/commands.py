@@ -1,0 +1,46 @@
+"""Commands of the console's own: `python -m console sign-in`."""
+
+from __future__ import annotations
+
+from argparse import ArgumentParser, Namespace
+from collections.abc import Sequence
+from typing import Final, cast
+
+from pydantic import TypeAdapter, ValidationError
+
+from chassis.declare.app import App
+from chassis.process.cli import ServiceCommand
+from console import sessions
+from console.domain.people import ROLES
+from console.settings import Settings
+from contracts.base import Code
+
+_NAMES: Final[TypeAdapter[list[str]]] = TypeAdapter(list[Code])
+
+
+def _options(parser: ArgumentParser) -> None:
+    parser.add_argument("--name", default="administrator", help="of the person, as journals will have it")
+    parser.add_argument(
+        "--role", action="append", choices=sorted(ROLES), help="repeat for several; default: administrator"
+    )
+    parser.add_argument("--store", action="append", help="repeat for several; without it: all stores")
+
+
+async def _sign_in(app: App, arguments: Namespace) -> Sequence[str]:
+    try:
+        _NAMES.validate_python([arguments.name, *(arguments.store or ())])
+    except ValidationError:
+        raise ValueError("a name and a store have 1 to 64 characters of A-Z a-z 0-9 . _ : -") from None
+    token = await sessions.invite(app, arguments.name, arguments.role or ["administrator"], arguments.store)
+    base = cast(Settings, app.settings).base_url
+    return [f"{base}/sign-in?token={token}", f"The link works once, within {sessions.LINK_MINUTES} minutes."]
+
+
+SIGN_IN: Final = ServiceCommand(
+    name="sign-in",
+    help="print a link that signs a person in, once",
+    description="Prints a link that signs a person in at the console, once. A further link for the same name replaces what"
+    " the person may.",
+    add_arguments=_options,
+    run=_sign_in,
+)

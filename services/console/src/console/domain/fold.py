@@ -1,0 +1,277 @@
+"""What an event makes of the row of its order. An event counts only if it is newer than its service's version in the row, so
+that repeated deliveries change nothing; each service has columns of its own, so that the order between services changes nothing.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
+from datetime import datetime
+from typing import Any, Final, NamedTuple
+from uuid import UUID
+
+from console.domain import words
+from console.domain.row import Memory, OrderRow
+from console.domain.waits import waits
+from contracts import fulfillment, invoicing, orders, payments
+from contracts.base import Event
+from contracts.orders.event import OrderEvent
+from contracts.snapshot import OrderContent
+
+
+class Stated(NamedTuple):
+    """An event about an order."""
+
+    order_id: UUID
+    store_id: str
+    service: str
+    version: int
+    at: datetime
+    """When it happened, UTC."""
+    body: Event | Mapping[str, Any]
+    """Fields alone: of a type of a newer release."""
+
+
+def fold(row: OrderRow, event: Stated) -> OrderRow:
+    """Returns the row after an event."""
+    if event.version <= row.versions.get(event.service, 0):
+        return row
+    changed_at = event.at if row.changed_at is None else max(row.changed_at, event.at)
+    row = replace(row, versions={**row.versions, event.service: event.version}, changed_at=changed_at)
+    if isinstance(event.body, Event):
+        if isinstance(event.body, OrderEvent):
+            return _of_orders(row, event.body, event.at)
+        if (change := CHANGES.get(type(event.body))) is not None:
+            row = change(row, event.body)
+        for kind, general in GENERAL:
+            if isinstance(event.body, kind):
+                row = general(row, event.body)
+    return row
+
+
+def _of_orders(row: OrderRow, event: OrderEvent, at: datetime) -> OrderRow:
+    row = replace(
+        row, status=str(event.status), payment_status=str(event.payment_status),
+        fulfillment_status=str(event.fulfillment_status),
+    )  # fmt: skip
+    if (change := CHANGES.get(type(event))) is not None:
+        row = change(row, event)
+    waiting, step = waits(row)
+    if (waiting, step) == (row.waiting, row.step):
+        return row
+    return replace(row, waiting=waiting, step=step, since=at if waiting else None)
+
+
+# -- orders -----------------------------------------------------------------------------------------------------------
+
+
+def _received(row: OrderRow, event: orders.Received) -> OrderRow:
+    market = event.market
+    row = _sold(row, event.order, event.grand_minor)
+    memory = replace(row.memory, capture=market.capture, capture_up_to_minor=market.capture_up_to_minor)
+    cause = "marketplace" if event.status == "cancelled" else None
+    return replace(
+        row, number=event.number, channel=event.source.channel, account=event.source.account, market=market.code,
+        memory=memory, cancel_cause=cause,
+    )  # fmt: skip
+
+
+def _edited(row: OrderRow, event: orders.Edited) -> OrderRow:
+    row = _sold(row, event.order, event.grand_minor)
+    memory = row.memory
+    if event.market is not None:
+        market = event.market
+        memory = replace(memory, capture=market.capture, capture_up_to_minor=market.capture_up_to_minor)
+        row = replace(row, market=market.code)
+    if event.edit_id is not None:
+        memory = replace(memory, edit="")
+    return replace(row, memory=memory)
+
+
+def _reinstated(row: OrderRow, event: orders.Reinstated) -> OrderRow:
+    row = _sold(row, event.order, event.grand_minor)
+    kept = row.memory
+    memory = Memory(capture=kept.capture, capture_up_to_minor=kept.capture_up_to_minor, paid=kept.paid,
+                    exceptions=kept.exceptions, holds=kept.holds)  # fmt: skip
+    return replace(row, memory=memory, cancel_cause=None, placed_at=None, completed_at=None)
+
+
+def _sold(row: OrderRow, content: OrderContent, grand_minor: int | None) -> OrderRow:
+    countries = [one.country for one in (content.ship_to, content.bill_to) if one is not None and one.country]
+    buyer, ship_to, bill_to = content.buyer, content.ship_to, content.bill_to
+    names = [buyer.name, buyer.company, *(one for to in (ship_to, bill_to) if to for one in (to.name, to.company))]
+    plain = [
+        content.external_order_id, content.external_number, content.purchase_order_number,
+        *(line.sku for line in content.lines),
+    ]  # fmt: skip
+    found = replace(
+        row.words, orders=words.whole(plain), buyer=(*words.whole([buyer.email, buyer.phone]), *words.parts(names))
+    )
+    paid = content.lifecycle != "awaiting_payment" and (content.payment_secured or grand_minor == 0)
+    return replace(
+        row, currency=content.currency, grand_minor=grand_minor, test=content.test, ordered_at=content.placed_at,
+        country=countries[0] if countries else None, words=found, memory=replace(row.memory, paid=paid),
+    )  # fmt: skip
+
+
+def _placed(row: OrderRow, event: orders.Placed) -> OrderRow:
+    return replace(row, placed_at=event.placed_at, memory=replace(row.memory, started=True))
+
+
+def _cancelled(row: OrderRow, event: orders.Cancelled) -> OrderRow:
+    """Its cancel ends every process but its own, and its holds."""
+    return replace(
+        row, cancel_cause=str(event.cause), memory=replace(row.memory, failed=(), refunds=(), edit="", holds=())
+    )
+
+
+def _completed(row: OrderRow, event: orders.Completed) -> OrderRow:
+    return replace(row, completed_at=event.completed_at, grand_minor=event.grand_minor)
+
+
+def _held(row: OrderRow, event: orders.Held) -> OrderRow:
+    return _remember(row, holds=_with(row.memory.holds, str(event.hold_id)))
+
+
+def _released(row: OrderRow, event: orders.Released) -> OrderRow:
+    return _remember(row, holds=_without(row.memory.holds, str(event.hold_id)))
+
+
+def _raised(row: OrderRow, event: orders.ExceptionRaised) -> OrderRow:
+    return _remember(row, exceptions=_with(row.memory.exceptions, event.code))
+
+
+def _resolved(row: OrderRow, event: orders.ExceptionResolved) -> OrderRow:
+    return _remember(row, exceptions=_without(row.memory.exceptions, event.code))
+
+
+def _step_failed(row: OrderRow, event: orders.StepFailed) -> OrderRow:
+    return _remember(row, failed=_with(row.memory.failed, _step(event.process, event.step)))
+
+
+def _retried(row: OrderRow, event: orders.Retried) -> OrderRow:
+    return _remember(row, failed=_without(row.memory.failed, _step(event.process, event.step)))
+
+
+def _edit_opened(row: OrderRow, event: orders.EditOpened) -> OrderRow:
+    return _remember(row, edit="draft")
+
+
+def _edit_confirmed(row: OrderRow, event: orders.EditConfirmed) -> OrderRow:
+    return _remember(row, edit="confirmed")
+
+
+def _edit_discarded(row: OrderRow, event: orders.EditDiscarded) -> OrderRow:
+    return _remember(row, edit="")
+
+
+def _refund_opened(row: OrderRow, event: orders.RefundOpened) -> OrderRow:
+    return _remember(row, refunds=_with(row.memory.refunds, str(event.refund_id)))
+
+
+def _refund_ended(row: OrderRow, event: orders.RefundSettled | orders.RefundGivenUp) -> OrderRow:
+    failed = tuple(step for step in row.memory.failed if not step.startswith("refund"))
+    return _remember(row, refunds=_without(row.memory.refunds, str(event.refund_id)), failed=failed)
+
+
+def _archived(row: OrderRow, event: orders.Archived) -> OrderRow:
+    return replace(row, archived_at=event.archived_at)
+
+
+def _unarchived(row: OrderRow, event: orders.Unarchived) -> OrderRow:
+    return replace(row, archived_at=None)
+
+
+def _tags_changed(row: OrderRow, event: orders.TagsChanged) -> OrderRow:
+    return replace(row, tags=event.tags)
+
+
+def _reference_changed(row: OrderRow, event: orders.ReferenceChanged) -> OrderRow:
+    return replace(row, words=replace(row.words, reference=words.whole([event.reference])))
+
+
+def _remember(row: OrderRow, **change: Any) -> OrderRow:
+    return replace(row, memory=replace(row.memory, **change))
+
+
+def _step(process: str, step: str) -> str:
+    return f"{process.partition(':')[0]}.{step}"
+
+
+def _with(known: tuple[str, ...], one: str) -> tuple[str, ...]:
+    return known if one in known else (*known, one)
+
+
+def _without(known: tuple[str, ...], one: str) -> tuple[str, ...]:
+    return tuple(other for other in known if other != one)
+
+
+# -- the other services -----------------------------------------------------------------------------------------------
+
+
+def _money(row: OrderRow, event: Any) -> OrderRow:
+    totals: payments.MoneyTotals = event.totals
+    return replace(
+        row, authorized_minor=totals.authorized_minor, captured_minor=totals.captured_minor,
+        voided_minor=totals.voided_minor, refunded_minor=totals.refunded_minor,
+    )  # fmt: skip
+
+
+def _pieces(row: OrderRow, event: fulfillment.FulfillmentEvent) -> OrderRow:
+    return replace(row, reserved=event.totals.reserved, shipped=event.totals.shipped)
+
+
+def _shipped(row: OrderRow, event: fulfillment.Shipped) -> OrderRow:
+    numbers = words.whole([event.tracking_number])
+    return replace(row, words=replace(row.words, tracking=_joined(row.words.tracking, numbers)))
+
+
+def _issued(row: OrderRow, event: invoicing.Issued) -> OrderRow:
+    return replace(_documented(row, event), invoiced_minor=row.invoiced_minor + event.total_minor)
+
+
+def _credited(row: OrderRow, event: invoicing.Credited) -> OrderRow:
+    return replace(_documented(row, event), credited_minor=row.credited_minor + event.total_minor)
+
+
+def _documented(row: OrderRow, event: invoicing.DocumentEvent) -> OrderRow:
+    documents = _joined(row.words.documents, words.whole([event.number]))
+    return replace(row, words=replace(row.words, documents=documents))
+
+
+def _joined(known: tuple[str, ...], more: Sequence[str]) -> tuple[str, ...]:
+    return tuple(dict.fromkeys((*known, *more)))[: words.WORDS_MAX]
+
+
+CHANGES: Final[Mapping[type[Event], Callable[[OrderRow, Any], OrderRow]]] = {
+    orders.Received: _received,
+    orders.Edited: _edited,
+    orders.Reinstated: _reinstated,
+    orders.Placed: _placed,
+    orders.Cancelled: _cancelled,
+    orders.Completed: _completed,
+    orders.Held: _held,
+    orders.Released: _released,
+    orders.ExceptionRaised: _raised,
+    orders.ExceptionResolved: _resolved,
+    orders.StepFailed: _step_failed,
+    orders.Retried: _retried,
+    orders.EditOpened: _edit_opened,
+    orders.EditConfirmed: _edit_confirmed,
+    orders.EditDiscarded: _edit_discarded,
+    orders.RefundOpened: _refund_opened,
+    orders.RefundSettled: _refund_ended,
+    orders.RefundGivenUp: _refund_ended,
+    orders.Archived: _archived,
+    orders.Unarchived: _unarchived,
+    orders.TagsChanged: _tags_changed,
+    orders.ReferenceChanged: _reference_changed,
+    fulfillment.Shipped: _shipped,
+    invoicing.Issued: _issued,
+    invoicing.Credited: _credited,
+}
+GENERAL: Final[Sequence[tuple[type[Event] | tuple[type[Event], ...], Callable[[OrderRow, Any], OrderRow]]]] = (
+    ((payments.PaymentEvent, payments.Failed, payments.ForceRefused), _money),
+    (fulfillment.FulfillmentEvent, _pieces),
+)
+"""What every event of a service states."""

@@ -1,0 +1,60 @@
+"""What an order waits for, as far as its published events state it.
+
+Orders itself knows more: that a service was asked in vain (`no_answer`), that a shelf is empty (`stock`), that a message is
+parked. A list shows `answer` then, and the page of the order what orders answers.
+"""
+
+from __future__ import annotations
+
+from typing import Final
+
+from console.domain.row import OrderRow
+
+PERSON: Final = frozenset({"approval", "capture", "confirm", "exception", "hold", "no_answer", "parked", "stock"})
+"""What only a person ends."""
+WORDS: Final = ("", "answer", "approval", "capture", "confirm", "exception", "hold", "payment", "snapshot", "warehouse")
+"""Every word that a row has."""
+_MONEY_IS_BACK: Final = frozenset({"unpaid", "voided", "refunded", "free"})
+_CAPTURED: Final = frozenset({"paid", "partially_refunded", "refunded", "free"})
+
+
+def waits(row: OrderRow) -> tuple[str, str]:
+    """Returns what a row waits for, and the process and step that waits; two empty texts if it is settled."""
+    memory = row.memory
+    if row.test or row.ordered_at is None:
+        return "", ""
+    if memory.holds:
+        return "hold", "hold"
+    if memory.exceptions:
+        return "exception", ""
+    if memory.failed:
+        return "exception", memory.failed[0]
+    if memory.edit == "draft":
+        return "confirm", "edit.draft"
+    if memory.edit:
+        return "answer", "edit"
+    return _by_status(row)
+
+
+def _by_status(row: OrderRow) -> tuple[str, str]:
+    if row.status == "pending":
+        return ("snapshot" if row.memory.paid else "payment"), ""
+    if row.status == "placing":
+        return "answer", "place"
+    if row.status == "placed":
+        return "approval", "place.approve"
+    if row.status == "cancelled":
+        undone = row.payment_status in _MONEY_IS_BACK and row.fulfillment_status != "in_progress"
+        return ("", "") if undone else ("answer", "undo")
+    if row.completed_at is not None or not row.memory.started:
+        return ("answer", "refund") if row.memory.refunds else ("", "")
+    if _captured_by_hand(row) and row.payment_status not in _CAPTURED:
+        return "capture", ""
+    if row.fulfillment_status in ("unfulfilled", "in_progress"):
+        return "warehouse", "place.fulfill"
+    return "answer", "settle"
+
+
+def _captured_by_hand(row: OrderRow) -> bool:
+    limit = row.memory.capture_up_to_minor
+    return row.memory.capture == "manual" or (limit is not None and (row.grand_minor or 0) > limit)

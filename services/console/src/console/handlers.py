@@ -1,0 +1,27 @@
+"""What the console reads, and the pages that it serves. Start reading here."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from chassis.declare.service import Service
+from console import commands, freshness, invariants, pages
+from console.projection import PROJECTION
+from console.settings import Settings
+from console.tables import metadata
+
+SERVICE = Service(
+    name="console",
+    aggregates=(),
+    listener=PROJECTION,  # *.events.v1
+    settings=Settings,
+    metadata=metadata,
+    migrations=Path(__file__).parents[2] / "migrations",
+    routes=pages.routes,
+    problems=pages.PROBLEMS,
+    forms=True,
+    commands=(commands.SIGN_IN,),
+    loops=freshness.loops,
+    adopts=False,  # it publishes nothing
+    check=invariants.check,
+)

@@ -1,0 +1,320 @@
+"""Finds the rows of a list: a saved view, filters, a search, pages; in a bounded number of rows.
+
+A page reads the index of its sort from its beginning on, and applies the filters to what it reads. It looks at LOOK_BACK rows
+at most: a page of a rare combination of filters may have fewer rows than it could, and states how far it has searched.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import re
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Annotated, Any, Final, Literal, NamedTuple, get_args
+from uuid import UUID
+
+from pydantic import BaseModel, BeforeValidator, Field
+from sqlalchemy import ARRAY, Date, DateTime, Executable, TextClause, Uuid, bindparam, text
+from sqlalchemy import Text as SqlText
+from sqlalchemy.engine import RowMapping
+from sqlalchemy.types import TypeEngine
+
+from chassis.http.paging import Cursors
+from chassis.http.problems import known
+from console.domain import words
+from console.domain.waits import PERSON
+from contracts.base import Code, Country, Day, Text, Timestamp
+from contracts.money import Currency
+from contracts.orders import FulfillmentStatus, PaymentStatus, Status
+
+Read = Callable[[Executable], Awaitable[Sequence[RowMapping]]]
+"""`App.read`."""
+LOOK_BACK: Final = 20_000
+"""Rows that a page looks at."""
+PAGE_ROWS: Final = 50
+COUNT_MAX: Final = 1_000
+LAST: Final = "\U0010ffff"
+"""Sorts after every other character: a number that begins with a text is less than the text with it."""
+VALUES_MAX: Final = 20
+Sort = Literal["newest", "waiting"]
+View = Literal["all", "attention", "approval", "exception", "hold", "capture", "warehouse", "cancelled"]
+Waiting = Literal[
+    "answer", "approval", "capture", "confirm", "exception", "hold", "no_answer", "parked", "payment", "snapshot", "stock",
+    "warehouse",
+]  # fmt: skip
+Column = Literal[
+    "waiting", "status", "payment", "fulfillment", "amount", "captured", "refunded", "channel", "market", "country", "tags",
+    "ordered",
+]  # fmt: skip
+COLUMNS: Final[tuple[Column, ...]] = ("waiting", "status", "payment", "fulfillment", "amount", "channel", "ordered")
+"""Those that a list shows unless others are chosen."""
+
+
+class Saved(NamedTuple):
+    """A saved filter, shown as a tab."""
+
+    title: str
+    waiting: tuple[str, ...] = ()
+    status: tuple[str, ...] = ()
+
+
+VIEWS: Final[Mapping[View, Saved]] = {
+    "all": Saved("All"),
+    "attention": Saved("Needs a person", tuple(sorted(PERSON))),
+    "approval": Saved("Approval", ("approval",)),
+    "exception": Saved("Exceptions", ("exception",)),
+    "hold": Saved("On hold", ("hold",)),
+    "capture": Saved("Capture", ("capture",)),
+    "warehouse": Saved("Warehouse", ("warehouse",)),
+    "cancelled": Saved("Cancelled", status=("cancelled",)),
+}
+
+
+def _given(values: object) -> object:
+    """A form sends every field: an empty one chooses nothing."""
+    return [value for value in values if value != ""] if isinstance(values, list) else values
+
+
+Given = BeforeValidator(_given)
+
+
+class Asked(BaseModel):
+    """The query of the page. A filter may be repeated: its values are alternatives. Different filters all have to fit."""
+
+    store: Code | None = None
+    view: View = "all"
+    q: Text = ""
+    status: Annotated[list[Status], Given, Field(max_length=VALUES_MAX)] = []
+    payment: Annotated[list[PaymentStatus], Given, Field(max_length=VALUES_MAX)] = []
+    fulfillment: Annotated[list[FulfillmentStatus], Given, Field(max_length=VALUES_MAX)] = []
+    waiting: Annotated[list[Waiting], Given, Field(max_length=VALUES_MAX)] = []
+    channel: Code | Literal[""] = ""
+    market: Code | Literal[""] = ""
+    country: Country | Literal[""] = ""
+    currency: Currency | Literal[""] = ""
+    tag: Annotated[Text, Field(max_length=25)] = ""
+    since: Day | Literal[""] = ""
+    until: Day | Literal[""] = ""
+    archived: bool = False
+    sort: Sort | Literal[""] = ""
+    column: Annotated[list[Column], Given, Field(max_length=VALUES_MAX)] = []
+    cursor: str | None = None
+
+    @property
+    def sorted_by(self) -> Sort:
+        """What waits is shown with the longest first, unless another order is asked for."""
+        return self.sort or ("waiting" if VIEWS[self.view].waiting else "newest")
+
+    def fingerprint(self) -> str:
+        """Returns a digest of what decides on the rows and their order: a cursor belongs to it."""
+        same = self.model_dump_json(exclude={"cursor", "column"}, exclude_defaults=True)
+        return hashlib.blake2s(same.encode(), digest_size=9).hexdigest()
+
+
+@dataclass(frozen=True, slots=True)
+class Found:
+    rows: Sequence[RowMapping]
+    next_cursor: str | None
+    searched_back_to: datetime | None
+    """Not null: few rows fit, and those before this time were not looked at; the next page goes on from there."""
+    too_many: bool = False
+    """Whether more orders than LOOK_BACK fit the search, so that some may be missing."""
+
+
+Place = tuple[datetime, UUID]
+"""Value of the sort and key of a row: where a page ends."""
+PLACES: Final = Cursors("console.orders", Code, Timestamp, UUID)
+SHOWN: Final = """order_id, store_id, number, channel, account, market, country, currency, grand_minor, test, ordered_at, status,
+payment_status, fulfillment_status, cancel_cause, completed_at, archived_at, tags, waiting, step, since, captured_minor,
+refunded_minor, changed_at"""
+"""The columns that a list reads."""
+TYPES: Final[Mapping[str, TypeEngine[Any]]] = {
+    "text": SqlText(), "text[]": ARRAY(SqlText()), "timestamptz": DateTime(timezone=True), "uuid": Uuid(), "date": Date(),
+}  # fmt: skip
+
+
+class Sorted(NamedTuple):
+    column: str
+    word: str
+    """`desc`, or empty."""
+    behind: str
+    """The operator of rows behind a place."""
+
+
+SORTS: Final[Mapping[Sort, Sorted]] = {
+    "newest": Sorted("ordered_at", " desc", "<"),
+    "waiting": Sorted("since", "", ">"),
+}
+
+
+_PARAMETER: Final = re.compile(r":(p\d+)")
+
+
+class Sql:
+    """A statement and its parameters."""
+
+    def __init__(self, store_id: str) -> None:
+        self._parameters: dict[str, Any] = {}
+        self.store = self.value(store_id, "text")
+
+    def value(self, value: Any, kind: str) -> str:
+        """Returns the name of a parameter with this value."""
+        name = f"p{len(self._parameters)}"
+        self._parameters[name] = bindparam(name, value, type_=TYPES[kind])
+        return f":{name}"
+
+    def statement(self, sql: str) -> TextClause:
+        used = set(_PARAMETER.findall(sql))
+        return text(sql).bindparams(*(one for name, one in self._parameters.items() if name in used))
+
+
+async def find(read: Read, store_id: str, asked: Asked, *, personal: bool) -> Found:
+    """Returns a page of a store's orders. personal: whether personal words are searched. Raises Problem 400 for a cursor of
+    another list."""
+    search = _Search(store_id, asked)
+    if asked.q.strip():
+        return await search.searched(read, personal)
+    return await search.listed(read)
+
+
+async def count_views(read: Read, store_id: str) -> Mapping[View, int]:
+    """Returns how many orders each view has, counted up to COUNT_MAX."""
+    sql = Sql(store_id)
+    counts = []
+    for view, saved in VIEWS.items():
+        found = " union all ".join(
+            f"(select from order_rows where {' and '.join((*_base(sql), *conditions))} limit {COUNT_MAX})"
+            for conditions in _branches(sql, saved, "newest")
+        )
+        counts.append(f"(select count(*) from (select from ({found}) as f limit {COUNT_MAX}) as few) as {view}")
+    [row] = await read(sql.statement(f"select {', '.join(counts)}"))
+    return {view: row[view] for view in VIEWS}
+
+
+def _base(sql: Sql) -> tuple[str, str]:
+    return f"store_id = {sql.store}", "ordered_at is not null"
+
+
+def _branches(sql: Sql, saved: Saved, sort: Sort) -> list[tuple[str, ...]]:
+    """Returns the conditions of the parts of an index that hold the rows of a view: each part is in the order of the sort."""
+    words_of_sort = get_args(Waiting) if sort == "waiting" else ()
+    if waiting := saved.waiting or words_of_sort:
+        return [(f"waiting = {sql.value(word, 'text')}", "waiting <> ''") for word in waiting]
+    return [(f"status = {sql.value(word, 'text')}",) for word in saved.status] or [()]
+
+
+class _Search:
+    def __init__(self, store_id: str, asked: Asked) -> None:
+        self.asked, self.sql = asked, Sql(store_id)
+        self.sort = SORTS[asked.sorted_by]
+        self.order = f"{self.sort.column}{self.sort.word}, order_id{self.sort.word}"
+        self.after = self._after(PLACES.after(asked.cursor))
+
+    def _after(self, start: tuple[Any, ...] | None) -> list[str]:
+        if start is None:
+            return []
+        digest, at, order_id = start
+        if digest != self.asked.fingerprint():
+            raise known("cursor_invalid", "it belongs to other filters, another search or another order of rows")
+        place = f"({self.sql.value(at, 'timestamptz')}, {self.sql.value(order_id, 'uuid')})"
+        return [f"({self.sort.column}, order_id) {self.sort.behind} {place}"]
+
+    # -- lists --------------------------------------------------------------------------------------------------------
+
+    async def listed(self, read: Read) -> Found:
+        branches = _branches(self.sql, VIEWS[self.asked.view], self.asked.sorted_by)
+        window = LOOK_BACK // len(branches)
+        windows = [
+            f"select {SHOWN} from order_rows where {' and '.join((*_base(self.sql), *conditions, *self.after))}"
+            f" order by {self.order} limit {window}"
+            for conditions in branches
+        ]
+        fits = " and ".join(self._filters()) or "true"
+        parts = " union all ".join(
+            f"(select * from ({one}) as w where {fits} order by {self.order} limit {PAGE_ROWS + 1})" for one in windows
+        )
+        rows = await read(
+            self.sql.statement(f"select * from ({parts}) as m order by {self.order} limit {PAGE_ROWS + 1}")
+        )
+        if len(rows) > PAGE_ROWS:
+            return Found(rows[:PAGE_ROWS], self._cursor(rows[PAGE_ROWS - 1]), None)
+        # Few rows fit. A part that is longer than its window was not read to its end: what lies behind it is the next page's.
+        ends = " union all ".join(
+            f"(select {self.sort.column} as at, order_id from ({one}) as w order by {self.order} offset {window - 1})"
+            for one in windows
+        )
+        [end, *_] = [
+            *await read(self.sql.statement(f"select * from ({ends}) as e order by {self._nearest} limit 1")),
+            None,
+        ]
+        if end is None:
+            return Found(rows, None, None)
+        place = (end["at"], end["order_id"])
+        return Found(
+            [row for row in rows if self._is_before(row, place)],
+            PLACES.at((self.asked.fingerprint(), *place)),
+            end["at"],
+        )
+
+    @property
+    def _nearest(self) -> str:
+        return f"at{self.sort.word}, order_id{self.sort.word}"
+
+    def _is_before(self, row: RowMapping, place: Place) -> bool:
+        here = (row[self.sort.column], row["order_id"])
+        return here >= place if self.sort.behind == "<" else here <= place
+
+    def _cursor(self, row: RowMapping) -> str:
+        return PLACES.at((self.asked.fingerprint(), row[self.sort.column], row["order_id"]))
+
+    def _filters(self) -> list[str]:
+        """Conditions on the rows that an index has found."""
+        asked, sql = self.asked, self.sql
+        alternatives = (
+            ("status", asked.status), ("payment_status", asked.payment), ("fulfillment_status", asked.fulfillment),
+            ("waiting", asked.waiting),
+        )  # fmt: skip
+        exact = (
+            ("channel", asked.channel), ("market", asked.market), ("country", asked.country), ("currency", asked.currency),
+        )  # fmt: skip
+        found = [f"{name} = any({sql.value(list(values), 'text[]')})" for name, values in alternatives if values]
+        found += [f"{name} = {sql.value(value, 'text')}" for name, value in exact if value]
+        if asked.tag:
+            found.append(f"{sql.value(asked.tag, 'text')} = any(tags)")
+        if asked.since:
+            found.append(f"ordered_at >= cast({sql.value(asked.since, 'date')} as timestamp) at time zone 'UTC'")
+        if asked.until:
+            found.append(f"ordered_at < cast({sql.value(asked.until, 'date')} + 1 as timestamp) at time zone 'UTC'")
+        return [*found, f"archived_at is {'not ' if asked.archived else ''}null"]
+
+    # -- search -------------------------------------------------------------------------------------------------------
+
+    async def searched(self, read: Read, personal: bool) -> Found:
+        """The beginning of a number, or all words: what fits is read, at most LOOK_BACK rows of each kind, and sorted."""
+        sql, saved = self.sql, VIEWS[self.asked.view]
+        number = words.folded(self.asked.q)
+        base = " and ".join(_base(sql))
+        kinds = [f"number_folded >= {sql.value(number, 'text')} and number_folded < {sql.value(number + LAST, 'text')}"]
+        if (wanted := words.query(self.asked.q, personal=personal)) is not None:
+            kinds.append(f"words @@ cast({sql.value(wanted, 'text')} as tsquery)")
+        each = [
+            f"f{n} as materialized (select order_id from order_rows where {base} and {kind} limit {LOOK_BACK})"
+            for n, kind in enumerate(kinds)
+        ]
+        keys = " union ".join(f"select order_id from f{n}" for n in range(len(kinds)))
+        view = " or ".join(" and ".join(one) for one in _branches(sql, saved, "newest") if one)
+        fits = [*self._filters(), *self.after, *([f"({view})"] if view else []), f"{self.sort.column} is not null"]
+        most = ", ".join(f"(select count(*) from f{n})" for n in range(len(kinds)))
+        rows = await read(
+            sql.statement(f"""
+with {", ".join(each)}, few as materialized ({keys})
+select c.most, r.* from (select greatest({most}) as most) as c
+left join (
+  select d.* from few cross join lateral (select {SHOWN} from order_rows where order_id = few.order_id limit 1) as d
+  where {" and ".join(fits)} order by {self.order} limit {PAGE_ROWS + 1}) as r on true
+order by {self.order}""")
+        )
+        shown = [row for row in rows if row["order_id"] is not None]
+        cursor = self._cursor(shown[PAGE_ROWS - 1]) if len(shown) > PAGE_ROWS else None
+        return Found(shown[:PAGE_ROWS], cursor, None, rows[0]["most"] >= LOOK_BACK)

@@ -1,0 +1,45 @@
+"""The pages of the console. They need no JavaScript."""
+
+from datetime import UTC, datetime
+
+from fastapi import APIRouter, Request, Response
+from fastapi.responses import RedirectResponse
+
+from chassis.declare.app import App
+from chassis.http.problems import Problem
+from console.pages import order, orders, signing_in
+from console.pages.serving import PROBLEMS, Pages, route_of
+
+__all__ = ["PROBLEMS", "routes"]
+
+IMMUTABLE = "public, max-age=31536000, immutable"
+
+
+def routes(app: App) -> APIRouter:
+    pages = Pages(app, lambda: datetime.now(UTC))
+
+    def lifespan(_: object) -> object:
+        return pages.owners.running()
+
+    router = APIRouter(route_class=route_of(pages), include_in_schema=False, lifespan=lifespan)  # type: ignore[arg-type]
+
+    @router.get("/")
+    async def home() -> Response:
+        return RedirectResponse("/orders", 303)
+
+    @router.get("/assets/{name}")
+    async def asset(name: str) -> Response:
+        found = pages.assets.by_hashed_name.get(name)
+        if found is None:
+            raise Problem(404, "resource_unknown", "Not found", "no file has this name")
+        return Response(found.content, media_type=found.media_type, headers={"cache-control": IMMUTABLE})
+
+    signing_in.add_routes(router, pages)
+    orders.add_routes(router, pages)
+    order.add_routes(router, pages)
+
+    @router.get("/{path:path}")
+    async def anything_else(request: Request, path: str) -> Response:
+        raise Problem(404, "resource_unknown", "Not found", "the console has no page at this address")
+
+    return router

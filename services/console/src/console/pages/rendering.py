@@ -1,0 +1,160 @@
+"""Templates, and how values look: money with its currency, times relative to now, words of statuses with their icons."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from datetime import UTC, datetime
+from typing import Any, Final, NamedTuple
+from urllib.parse import urlencode
+
+from jinja2 import Environment, FileSystemLoader
+from markupsafe import Markup
+
+from console.assets import HERE, Assets
+from contracts.money import EXPONENTS, decimal_string
+
+Clock = Callable[[], datetime]
+
+
+class Look(NamedTuple):
+    """How the word of a status is shown. The icon carries the meaning beside the colour."""
+
+    tone: str
+    icon: str
+    label: str = ""
+
+
+_GOOD, _BAD, _WAITS, _RUNS, _PLAIN = "good", "bad", "waits", "runs", "plain"
+LOOKS: Final[Mapping[str, Look]] = {
+    # status
+    "draft": Look(_PLAIN, "dot"), "pending": Look(_WAITS, "clock"), "editing": Look(_WAITS, "pen"),
+    "placing": Look(_RUNS, "arrow"), "placed": Look(_WAITS, "clock"), "approved": Look(_GOOD, "check"),
+    "cancelled": Look(_PLAIN, "cross"), "completed": Look(_GOOD, "check"),
+    # payment
+    "unpaid": Look(_PLAIN, "dot"), "authorized": Look(_RUNS, "arrow"), "partially_authorized": Look(_WAITS, "half"),
+    "paid": Look(_GOOD, "check"), "partially_paid": Look(_WAITS, "half"), "voided": Look(_PLAIN, "cross"),
+    "partially_voided": Look(_PLAIN, "half"), "refunded": Look(_PLAIN, "back"), "partially_refunded": Look(_PLAIN, "back"),
+    "free": Look(_GOOD, "check"),
+    # fulfillment
+    "unfulfilled": Look(_PLAIN, "dot"), "in_progress": Look(_RUNS, "arrow"), "fulfilled": Look(_GOOD, "check"),
+    "not_required": Look(_PLAIN, "dash"),
+    # what it waits for
+    "": Look(_PLAIN, "dash", "nothing"), "answer": Look(_RUNS, "arrow", "an answer"),
+    "approval": Look(_WAITS, "person"), "capture": Look(_WAITS, "person", "capture by hand"),
+    "confirm": Look(_WAITS, "person", "confirmation of an edit"), "exception": Look(_BAD, "alert", "a decision"),
+    "hold": Look(_WAITS, "pause", "release of a hold"), "no_answer": Look(_BAD, "alert", "no answer"),
+    "outcomes": Look(_RUNS, "arrow", "outcomes"), "invoice": Look(_RUNS, "arrow", "an invoice"),
+    "parked": Look(_BAD, "alert", "a parked message"), "payment": Look(_RUNS, "clock", "payment upstream"),
+    "snapshot": Look(_RUNS, "clock", "the marketplace"), "stock": Look(_WAITS, "alert", "stock"),
+    "warehouse": Look(_RUNS, "clock", "the warehouse"),
+    # documents, deliveries, shipments
+    "invoice_document": Look(_GOOD, "check", "invoice"), "credit_document": Look(_PLAIN, "back", "credit note"),
+    "delivered": Look(_GOOD, "check"), "failed": Look(_BAD, "alert"), "picking": Look(_RUNS, "clock"),
+    "shipped": Look(_GOOD, "check"), "on_hold": Look(_WAITS, "pause", "on hold"), "succeeded": Look(_GOOD, "check"),
+    "pending_operation": Look(_RUNS, "clock", "pending"), "refused": Look(_BAD, "alert"),
+}  # fmt: skip
+UNKNOWN: Final = Look(_PLAIN, "dot")
+PATHS: Final[Mapping[str, str]] = {
+    "check": "M3 8.5l3.2 3.2L13 5", "cross": "M4 4l8 8M12 4l-8 8", "dot": "M8 6.5a1.5 1.5 0 110 3 1.5 1.5 0 010-3z",
+    "dash": "M4 8h8", "arrow": "M3 8h9M9 4.5L12.5 8 9 11.5", "clock": "M8 2.5a5.5 5.5 0 110 11 5.5 5.5 0 010-11zM8 5v3l2 1.5",
+    "half": "M8 2.5a5.5 5.5 0 110 11 5.5 5.5 0 010-11zM8 2.5v11", "back": "M6 4L3 7l3 3M3 7h6a4 4 0 014 4v1",
+    "person": "M8 2.5a2.5 2.5 0 110 5 2.5 2.5 0 010-5zM3 13.5c.6-3 2.4-4.2 5-4.2s4.400 1.200 5 4.200",
+    "pause": "M5.500 4v8M10.500 4v8", "pen": "M3 13l.8-3L11 2.800l2.200 2.200L6 12.200z",
+    "alert": "M8 2.500L14 13H2zM8 6.500v3M8 11.200v.3", "search": "M7 2.500a4.500 4.500 0 110 9 4.500 4.500 0 010-9zM10.500 10.500l3.300 3.300",
+}  # fmt: skip
+"""Icons of 16 x 16, as the path of a stroke."""
+
+
+def icon(name: str) -> Markup:
+    return Markup('<svg class="icon" viewBox="0 0 16 16" aria-hidden="true"><path d="{}"/></svg>').format(PATHS[name])
+
+
+def word(value: str | None, kind: str = "") -> Markup:
+    """Returns a status as icon and word."""
+    value = value or ""
+    look = LOOKS.get(f"{value}_{kind}" if kind else value, LOOKS.get(value, UNKNOWN))
+    label = look.label or value.replace("_", " ")
+    return Markup('<span class="word {}">{}{}</span>').format(look.tone, icon(look.icon), label)
+
+
+def money(amount_minor: int | None, currency: str | None, *, zero: bool = True) -> Markup:
+    """Returns an amount with its currency; a dash without one, and for nothing if `zero` is false."""
+    if amount_minor is None or currency is None or (not zero and not amount_minor):
+        return Markup('<span class="none">–</span>')
+    number = decimal_string(abs(amount_minor), currency) if currency in EXPONENTS else str(abs(amount_minor))
+    whole, dot, rest = number.partition(".")
+    sign = "−" if amount_minor < 0 else ""
+    return Markup('<span class="money">{}{}{}{} <abbr>{}</abbr></span>').format(
+        sign, f"{int(whole):,}", dot, rest, currency
+    )
+
+
+_STEPS: Final = ((60, 1, "s"), (3_600, 60, "min"), (86_400, 3_600, "h"), (86_400 * 60, 86_400, "d"))
+
+
+def _instant(value: datetime | str | None) -> datetime | None:
+    if isinstance(value, str):
+        value = datetime.fromisoformat(value)
+    return value.astimezone(UTC) if value is not None else None
+
+
+def ago(value: datetime | str | None, now: datetime) -> Markup:
+    """Returns a time as its distance from now, the exact one on hover."""
+    if (at := _instant(value)) is None:
+        return Markup('<span class="none">–</span>')
+    seconds = (now - at).total_seconds()
+    near = next((f"{int(abs(seconds) // unit)} {name}" for limit, unit, name in _STEPS if abs(seconds) < limit), None)
+    text = f"{at:%-d %b %Y}" if near is None else f"{near} ago" if seconds >= 0 else f"in {near}"
+    return Markup('<time datetime="{}" title="{}">{}</time>').format(
+        at.isoformat(), f"{at:%Y-%m-%d %H:%M:%S} UTC", text
+    )
+
+
+def exact(value: datetime | str | None) -> Markup:
+    if (at := _instant(value)) is None:
+        return Markup("")
+    return Markup('<time datetime="{}">{}</time>').format(at.isoformat(), f"{at:%Y-%m-%d %H:%M:%S} UTC")
+
+
+def clock_time(value: datetime) -> Markup:
+    """Returns the time of day of a moment that is near."""
+    at = value.astimezone(UTC)
+    return Markup('<time datetime="{}" title="{}">{}</time>').format(
+        at.isoformat(), f"{at:%Y-%m-%d}", f"{at:%H:%M:%S} UTC"
+    )
+
+
+def document(kind: str) -> Markup:
+    """Returns the kind of a document of invoicing as icon and word."""
+    return word(kind, "document")
+
+
+def query(values: Mapping[str, Any]) -> str:
+    """Returns a query string of the values that are not empty."""
+    pairs = [(name, value) for name, value in values.items() if value not in (None, "", [], False)]
+    return urlencode(pairs, doseq=True)
+
+
+def _plain_word(text: str) -> str:
+    return text.replace("_", " ")
+
+
+class Templates:
+    def __init__(self, assets: Assets, clock: Clock) -> None:
+        self._environment = Environment(
+            loader=FileSystemLoader(HERE / "templates"), autoescape=True, trim_blocks=True,
+            lstrip_blocks=True,
+        )  # fmt: skip
+        self._clock = clock
+        self._environment.filters |= {"word": word, "exact": exact, "document": document, "plain_word": _plain_word}
+        self._environment.globals |= {
+            "assets": assets.names,
+            "icon": icon,
+            "money": money,
+            "query": query,
+            "exact_time": clock_time,
+        }
+
+    def render(self, name: str, **values: Any) -> str:
+        now = self._clock()
+        return self._environment.get_template(name).render(ago=lambda value: ago(value, now), now=now, **values)

@@ -1,0 +1,163 @@
+"""What every page has in common: who asks, headers, and errors as pages.
+
+A request that changes something has to come from a page of ours: browsers state it in `Sec-Fetch-Site`, older ones in
+`Origin`. `same-site` is not enough: a cookie does not distinguish ports.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Coroutine
+from http import HTTPStatus
+from typing import Any, Final, cast
+from urllib.parse import parse_qsl, quote, urlsplit
+
+import structlog
+from fastapi import Request, Response
+from fastapi.exceptions import RequestValidationError
+from fastapi.responses import HTMLResponse, RedirectResponse
+from fastapi.routing import APIRoute
+
+from chassis.batch.errors import is_transient
+from chassis.declare.app import About, App, Problems
+from chassis.http.problems import Problem, known, unavailable
+from console import sessions
+from console.assets import Assets
+from console.domain.people import Person
+from console.owners import Owners
+from console.pages.rendering import Clock, Templates
+from console.settings import Settings
+
+log = structlog.get_logger("console.pages")
+
+SESSION: Final = "__Host-session"
+NEXT: Final = "__Host-next"
+"""Where a person was going when the session was over."""
+NEXT_SECONDS: Final = 3_600
+SAFE: Final = frozenset({"GET", "HEAD"})
+HEADERS: Final = {
+    "content-security-policy": "default-src 'self'; base-uri 'none'; form-action 'self'; frame-ancestors 'none'; object-src 'none'",
+    "x-content-type-options": "nosniff",
+    "referrer-policy": "same-origin",
+    "cross-origin-opener-policy": "same-origin",
+}
+PROBLEMS: Final[Problems] = {
+    "cross_origin": About(403, "Not from a page of the console", "Another site, or another port, has sent the request. Nothing was done.",
+        "Use the form on the console's own page."),
+    "link_used": About(410, "The link does not work any more", "It was used, is older than 10 minutes, or is not complete.",
+        "An operator prints a new one: `python -m console sign-in`."),
+    "order_unknown": About(404, "No such order", "No store that you may see has an order of this id.",
+        "Search for its number; a new order appears within a second."),
+    "store_unknown": About(404, "No such store", "You may see no store of this name, or it has no orders.",
+        "Choose one from the list of stores."),
+}  # fmt: skip
+
+
+class SignInNeeded(Exception):
+    """There is no session, or it is over."""
+
+
+class Pages:
+    """What the pages share."""
+
+    def __init__(self, app: App, clock: Clock) -> None:
+        self.app, self.settings = app, cast(Settings, app.settings)
+        self.assets = Assets()
+        self.templates = Templates(self.assets, clock)
+        self.owners = Owners(self.settings)
+
+    async def person(self, request: Request) -> Person:
+        """Returns who asks. Raises SignInNeeded."""
+        token = request.cookies.get(SESSION, "")
+        limits = {"idle_minutes": self.settings.session_idle_minutes, "hours_max": self.settings.session_hours_max}
+        found = await sessions.person_of(self.app, token, **limits) if token else None
+        if found is None:
+            raise SignInNeeded
+        request.state.person = found
+        return found
+
+    def page(self, template: str, status_code: int = 200, **values: Any) -> HTMLResponse:
+        return HTMLResponse(self.templates.render(template, **values), status_code, {"cache-control": "no-store"})
+
+    def problem(self, request: Request, problem: Problem) -> HTMLResponse:
+        person = getattr(request.state, "person", None)
+        about = PROBLEMS.get(problem.code)
+        answer = self.page(
+            "problem.html", problem.status, person=person, title=problem.title, status=problem.status,
+            reason=HTTPStatus(problem.status).phrase, detail=problem.detail, remedy=about.remedy if about else "",
+        )  # fmt: skip
+        if problem.status == 503:
+            answer.headers["retry-after"] = "1"
+        return answer
+
+
+def refusal(code: str, detail: str) -> Problem:
+    about = PROBLEMS[code]
+    return Problem(about.status, code, about.title, detail)
+
+
+def route_of(pages: Pages) -> type[APIRoute]:
+    """Returns the class of routes that answer with pages, also if they fail."""
+
+    class PageRoute(APIRoute):
+        def get_route_handler(self) -> Callable[[Request], Coroutine[Any, Any, Response]]:
+            handle = super().get_route_handler()
+
+            async def answered(request: Request) -> Response:
+                try:
+                    if request.method not in SAFE:
+                        check_origin(request)
+                    return await handle(request)
+                except SignInNeeded:
+                    return _to_sign_in(request)
+                except Problem as problem:
+                    return pages.problem(request, problem)
+                except RequestValidationError as error:
+                    return pages.problem(request, _unreadable(error))
+                except Exception as error:
+                    if is_transient(error):
+                        return pages.problem(request, unavailable(error, "load the page again in a moment"))
+                    log.error("page_failed", path=request.url.path, error=repr(error), exc_info=True)
+                    return pages.problem(request, known("service_failed", "the operators see it in the log"))
+
+            async def with_headers(request: Request) -> Response:
+                response = await answered(request)
+                response.headers.update(HEADERS)
+                return response
+
+            return with_headers
+
+    return PageRoute
+
+
+def check_origin(request: Request) -> None:
+    """Raises Problem 403 unless the request comes from a page of the console."""
+    site = request.headers.get("sec-fetch-site")
+    if site is not None:
+        if site == "same-origin":
+            return
+        raise refusal("cross_origin", f"the browser states that the request is {site[:20]}")
+    origin = request.headers.get("origin", "")
+    if not origin or urlsplit(origin).netloc != request.headers.get("host", ""):
+        raise refusal("cross_origin", "the browser states no origin, or another one")
+
+
+def _to_sign_in(request: Request) -> Response:
+    answer = RedirectResponse("/sign-in", 303)
+    if request.method in SAFE:
+        wanted = request.url.path + (f"?{request.url.query}" if request.url.query else "")
+        answer.set_cookie(
+            NEXT, quote(wanted[:2_000], safe=""), NEXT_SECONDS, path="/", secure=True, httponly=True, samesite="lax"
+        )
+    return answer
+
+
+def _unreadable(error: RequestValidationError) -> Problem:
+    first = error.errors()[0]
+    name = ".".join(str(part) for part in first["loc"][1:2]) or "the request"
+    return Problem(400, "filter_unknown", "The address has a filter that cannot be used", f"{name}: {first['msg']}")
+
+
+async def form(request: Request) -> dict[str, str]:
+    """Returns the fields of a form; of a repeated one the last."""
+    body = (await request.body()).decode("utf-8", "replace").replace("\0", "")
+    return dict(parse_qsl(body, keep_blank_values=True, max_num_fields=100))

@@ -1,0 +1,73 @@
+"""The settings of the console, with their units and defaults."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Final, NamedTuple
+
+from pydantic import Field, HttpUrl, PositiveFloat, PositiveInt, TypeAdapter, field_validator
+from pydantic_settings import SettingsConfigDict
+
+from chassis.settings import ServiceSettings
+
+OWNERS: Final = ("orders", "payments", "fulfillment", "invoicing", "webhooks")
+"""The services that the pages ask."""
+_URL: Final = TypeAdapter(HttpUrl)
+
+
+class Owner(NamedTuple):
+    """A service that is asked, and with which API key."""
+
+    url: str
+    api_key: str
+
+
+class Settings(ServiceSettings):
+    model_config = SettingsConfigDict(env_prefix="CONSOLE_", frozen=True, use_attribute_docstrings=True, extra="ignore")
+
+    public_url: str = ""
+    """Where a browser reaches the console, e.g. `https://console.example.com`; the links of `sign-in` begin with it. Empty:
+    `http://127.0.0.1:<HTTP_PORT>`."""
+    orders_url: str = ""
+    """Where orders answers, e.g. `http://orders:8000`. Empty: its panels show what the console has itself."""
+    orders_api_key: str = Field("", repr=False)
+    """An administrator's API key of orders with the scopes `*.view`; never printed."""
+    payments_url: str = ""
+    """As ORDERS_URL, of payments."""
+    payments_api_key: str = Field("", repr=False)
+    """As ORDERS_API_KEY, of payments."""
+    fulfillment_url: str = ""
+    """As ORDERS_URL, of fulfillment."""
+    fulfillment_api_key: str = Field("", repr=False)
+    """As ORDERS_API_KEY, of fulfillment."""
+    invoicing_url: str = ""
+    """As ORDERS_URL, of invoicing."""
+    invoicing_api_key: str = Field("", repr=False)
+    """As ORDERS_API_KEY, of invoicing."""
+    webhooks_url: str = ""
+    """As ORDERS_URL, of webhooks."""
+    webhooks_api_key: str = Field("", repr=False)
+    """As ORDERS_API_KEY, of webhooks."""
+    ask_seconds_max: PositiveFloat = 0.8
+    """A service that has not answered by then leaves a panel with what the console has itself."""
+    session_idle_minutes: PositiveInt = 30
+    """A session without a request for that long is over."""
+    session_hours_max: PositiveInt = 12
+    """A session is over after that time in any case."""
+
+    @field_validator("public_url", *(f"{name}_url" for name in OWNERS))
+    @classmethod
+    def _urls_are_complete(cls, value: str) -> str:
+        if value:
+            _URL.validate_python(value)
+        return value.rstrip("/")
+
+    @property
+    def owners(self) -> Mapping[str, Owner]:
+        """Returns the services that can be asked, by name."""
+        found = {name: Owner(getattr(self, f"{name}_url"), getattr(self, f"{name}_api_key")) for name in OWNERS}
+        return {name: owner for name, owner in found.items() if owner.url and owner.api_key}
+
+    @property
+    def base_url(self) -> str:
+        return self.public_url or f"http://127.0.0.1:{self.http_port}"

@@ -1,0 +1,139 @@
+"""The shape of the console's database on one page (the chassis' own tables: `chassis.declare.tables`)."""
+
+from __future__ import annotations
+
+from sqlalchemy import (
+    BigInteger,
+    Boolean,
+    CheckConstraint,
+    Column,
+    ForeignKeyConstraint,
+    Index,
+    Integer,
+    LargeBinary,
+    MetaData,
+    PrimaryKeyConstraint,
+    Table,
+    Text,
+    UniqueConstraint,
+    Uuid,
+    text,
+)
+from sqlalchemy.dialects.postgresql import ARRAY, JSONB, TSVECTOR
+
+from chassis.declare.tables import chassis_tables, instant
+
+metadata = MetaData()
+chassis_tables(metadata)
+
+order_rows = Table(
+    "order_rows",
+    metadata,
+    Column("order_id", Uuid, nullable=False),
+    Column("store_id", Text, nullable=False),
+    Column("number", Text, nullable=False),
+    Column("channel", Text, nullable=False),
+    Column("account", Text, nullable=False),
+    Column("market", Text, nullable=False),
+    Column("country", Text),
+    Column("currency", Text),
+    Column("grand_minor", BigInteger, comment="without what is cancelled; null: not priced yet"),
+    Column("test", Boolean, nullable=False),
+    instant("ordered_at", comment="null: orders has stated nothing yet, and no list shows it"),
+    Column("status", Text, nullable=False),
+    Column("payment_status", Text, nullable=False),
+    Column("fulfillment_status", Text, nullable=False),
+    Column("cancel_cause", Text),
+    instant("placed_at"),
+    instant("completed_at"),
+    instant("archived_at"),
+    Column("tags", ARRAY(Text), nullable=False),
+    Column("waiting", Text, nullable=False, comment="one word; empty: settled"),
+    Column("step", Text, nullable=False, comment="process.step; empty: no process waits"),
+    instant("since"),
+    Column("authorized_minor", BigInteger, nullable=False),
+    Column("captured_minor", BigInteger, nullable=False),
+    Column("voided_minor", BigInteger, nullable=False),
+    Column("refunded_minor", BigInteger, nullable=False),
+    Column("reserved", Integer, nullable=False, comment="pieces"),
+    Column("shipped", Integer, nullable=False, comment="pieces"),
+    Column("invoiced_minor", BigInteger, nullable=False),
+    Column("credited_minor", BigInteger, nullable=False),
+    instant("changed_at", nullable=False, comment="of its newest event"),
+    Column("versions", JSONB, nullable=False, comment="service -> the version of its newest event in the row"),
+    Column("memory", JSONB, nullable=False, comment="what the fold keeps: console.domain.row"),
+    Column("words_by_kind", JSONB, nullable=False, comment="what `words` is made of"),
+    Column("words", TSVECTOR, nullable=False, comment="lexemes; personal ones have the weight A"),
+    Column("number_folded", Text(collation="C"), nullable=False, comment="without case and accents"),
+    PrimaryKeyConstraint("order_id", name="order_rows_pkey"),
+    Index("order_rows_newest", "store_id", "ordered_at", "order_id", postgresql_where=text("ordered_at is not null")),
+    Index(
+        "order_rows_by_status",
+        "store_id",
+        "status",
+        "ordered_at",
+        "order_id",
+        postgresql_where=text("ordered_at is not null"),
+    ),
+    Index("order_rows_waiting", "store_id", "waiting", "since", "order_id", postgresql_where=text("waiting <> ''")),
+    Index("order_rows_number", "store_id", "number_folded"),
+    Index("order_rows_words", "words", postgresql_using="gin", postgresql_with={"gin_pending_list_limit": "256"}),
+    Index("order_rows_changed", "changed_at"),
+    comment="one row per order, made of the events of all services",
+)
+
+stores = Table(
+    "stores",
+    metadata,
+    Column("store_id", Text, nullable=False),
+    PrimaryKeyConstraint("store_id", name="stores_pkey"),
+    comment="the stores that have orders",
+)
+
+people = Table(
+    "people",
+    metadata,
+    Column("id", Uuid, nullable=False),
+    Column("name", Text, nullable=False, comment="as shown, and in the journals: person:<name>"),
+    Column("roles", ARRAY(Text), nullable=False),
+    Column("stores", ARRAY(Text), comment="null: all"),
+    instant("created_at", nullable=False),
+    PrimaryKeyConstraint("id", name="people_pkey"),
+    UniqueConstraint("name", name="people_name"),
+    CheckConstraint("cardinality(roles) > 0", name="people_have_a_role"),
+    comment="who was let in, and what they may",
+)
+
+sign_in_links = Table(
+    "sign_in_links",
+    metadata,
+    Column("token_sha256", LargeBinary, nullable=False),
+    Column("person_id", Uuid, nullable=False),
+    instant("expires_at", nullable=False),
+    instant("used_at"),
+    PrimaryKeyConstraint("token_sha256", name="sign_in_links_pkey"),
+    ForeignKeyConstraint(["person_id"], ["people.id"], name="sign_in_links_person", ondelete="CASCADE"),
+    comment="one-time links",
+)
+
+sessions = Table(
+    "sessions",
+    metadata,
+    Column("token_sha256", LargeBinary, nullable=False),
+    Column("person_id", Uuid, nullable=False),
+    instant("created_at", nullable=False),
+    instant("seen_at", nullable=False, comment="of its last request, to the minute"),
+    instant("ended_at", comment="signed out or revoked"),
+    PrimaryKeyConstraint("token_sha256", name="sessions_pkey"),
+    ForeignKeyConstraint(["person_id"], ["people.id"], name="sessions_person", ondelete="CASCADE"),
+)
+
+freshness = Table(
+    "freshness",
+    metadata,
+    Column("process", Text, nullable=False),
+    instant("current_to", nullable=False, comment="every event before it is in the rows"),
+    instant("written_at", nullable=False),
+    PrimaryKeyConstraint("process", name="freshness_pkey"),
+    comment="how far each process that reads topics has come",
+)

@@ -1,0 +1,35 @@
+"""Words that an order is found by, and the queries that find them."""
+
+from __future__ import annotations
+
+import pytest
+
+from console.domain import words
+from console.domain.row import Words
+
+
+def test_values_are_compared_without_case_accents_and_outer_blanks() -> None:
+    assert words.whole([" MÜG-Red ", "mug-red", None, ""]) == ("mug-red",)
+    assert words.parts(["Ánna-Maria O'Brien"]) == ("anna", "maria", "o", "brien")
+
+
+def test_a_personal_word_has_a_weight_and_a_word_that_is_also_plain_has_none() -> None:
+    found = words.vector(Words(orders=("mug",), buyer=("anna", "mug"), tracking=("1z",)))
+    assert found == "'mug' '1z':1A 'anna':1A"
+
+
+def test_a_search_without_the_right_to_personal_data_leaves_personal_words_out() -> None:
+    assert words.query("anna", personal=True) == "(('anna':*))"
+    assert words.query("anna", personal=False) == "(('anna':*BCD))"
+
+
+@pytest.mark.parametrize("text", ["it's", "a\\b", "'", "& | ! ( ) :*", "\\", "''", "x:*A"])
+def test_no_text_becomes_an_operator_of_a_query(text: str) -> None:
+    """What is between quotes is a word, with quotes and backslashes doubled."""
+    query = words.query(text, personal=True) or ""
+    outside = "".join(query.split("'")[::2])
+    assert set(outside) <= set("()|& :*BCD"), query
+
+
+def test_a_search_of_blanks_has_no_query() -> None:
+    assert words.query("  \t ", personal=True) is None
