@@ -32,6 +32,8 @@ OWNED_BY_THEIR_CONFLICT: Final = {
     "shards":           ("shard",),                        # the holder's, compared beside
     "dispatchers":      ("holder",),                       # the process' own
     "markets":          ("store_id", "code"),              # the store's
+    "people":           ("name",),                         # the person's
+    "freshness":        ("process",),                      # the process' own
     "sellers":          ("store_id", "code"),              # the store's
     "series":           ("store_id", "seller", "kind", "series"),  # the store's
     "stock":            ("store_id", "location", "sku"),   # the store's

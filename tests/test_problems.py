@@ -22,7 +22,7 @@ from orders.domain.decisions.actions import ACTIONS
 ROOT = Path(__file__).parents[1]
 CHASSIS = ROOT / "libs/chassis/src/chassis"
 SERVICES = ("orders", "payments", "fulfillment", "invoicing", "webhooks", "console")
-WHERE = {"Problem": 1, "known": 0, "refused": 0, "Refusal": 0}
+WHERE = {"Problem": 1, "known": 0, "refused": 0, "Refusal": 0, "refusal": 0}
 """The function that names a code, and which of its arguments is the code."""
 
 
@@ -132,6 +132,7 @@ async def test_a_json_pointer_names_a_parameter_that_is_wrong() -> None:
 
 
 NOUNS = (
+    "link",
     "api_key", "scope", "actor", "store", "url", "request", "body", "header", "connections", "query", "query_parameter", "cursor", "resource", "method",
     "media_type",
     "if_match", "version", "idempotency_key", "database", "outcome", "service", "message", "replay", "filter", "order", "market", "step",
@@ -144,6 +145,7 @@ NOUNS = (
 AS_SPECIFIED = {
     "beyond_retention", "not_forceable", "nothing_to_capture", "too_many_streams", "too_many_endpoints", "too_many_secrets",
     "not_verified", "unknown_type", "bad_filter", "bad_secret", "bad_certificate", "reserved_header", "disabled",
+    "cross_origin",
 }  # fmt: skip
 """Codes of another shape."""
 

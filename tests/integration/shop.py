@@ -46,7 +46,8 @@ from contracts.ids import order_id
 from contracts.registry import PARTITIONS, SNAPSHOTS
 from devservices.services import Services
 from system.checker import Check, check, violations
-from system.processes import SAGA, Member, System
+from system.installation import Installation, asked_by_console
+from system.processes import CONSOLE, SAGA, Member, System
 
 STORE = "shop"
 SKUS = tuple(f"S{number:03}" for number in range(40))
@@ -152,7 +153,8 @@ class Shop:
                     {f"{name.upper()}_KAFKA_GROUP_INSTANCE_ID": f"{name}-{number}"} if options.static_members else {}
                 )
                 role = "worker" if number else "api" if options.apart else "all"
-                system.add(name, role=role, CRASH_FILE=str(self._crash_file(name, number)), **fixed)
+                asked = asked_by_console(Installation(system, self.keys)) if name == CONSOLE else {}
+                system.add(name, role=role, CRASH_FILE=str(self._crash_file(name, number)), **fixed, **asked)
         system.wait_ready(timeout_seconds=180)
 
     async def _set_up(self) -> None:

@@ -141,6 +141,44 @@ async def test_the_feed_has_what_its_own_service_publishes(shop: Shop) -> None:
     assert (event["data"]["because"], event["data"]["host"]) == ("request", "127.0.0.1")
 
 
+async def test_lists_whose_writer_dies_have_each_event_once(shop: Shop) -> None:
+    """That they are those of their owners is checked with the other promises, below."""
+    members = shop.system.of("console")
+    await shop.arm(members, "before_commit")
+    placing = asyncio.gather(shop.place_many(ORDERS // 2), shop.send_snapshots(ORDERS // 2))
+    await shop.until_dead_and_restarted(members, "before_commit")
+    await shop.until_at_rest([order for some in await placing for order in some])
+
+
+async def test_the_page_of_an_order_shows_what_its_owners_answer(shop: Shop) -> None:
+    order = await shop.place(number="seen", buyer={"name": "Anna Huber", "email": "anna@example.com"})
+    await shop.ship_all()
+    await shop.until_at_rest([order])
+    link = (await asyncio.to_thread(shop.system.run, "console", "sign-in", "--store", shop.store)).splitlines()[0]
+    url = shop.system.url("console")
+    same = {"origin": url, "sec-fetch-site": "same-origin"}
+    async with aiohttp.ClientSession(cookie_jar=aiohttp.DummyCookieJar()) as session:
+        token = link.partition("token=")[2]
+        async with session.post(f"{url}/sign-in", data={"token": token}, headers=same, allow_redirects=False) as answer:
+            assert answer.status == 303, await answer.text()
+            cookie = answer.cookies["__Host-session"].value
+        signed_in = {"cookie": f"__Host-session={cookie}"}
+
+        async def page(path: str) -> str:
+            async with session.get(f"{url}{path}", headers=signed_in) as answer:
+                assert answer.status == 200, await answer.text()
+                return await answer.text()
+
+        async def is_found() -> bool:
+            return f"/orders/{order}" in await page("/orders?q=anna")
+
+        await shop.until(is_found, "the search finds the order", 30)
+        shown = await page(f"/orders/{order}")
+    assert "is silent" not in shown
+    for part in ("Anna Huber", "orders.completed", "payments.captured", "Thing S", "It waits for nothing", "invoice"):
+        assert part in shown, part
+
+
 async def test_the_promises_hold_for_the_feed(shop: Shop) -> None:
     await shop.ship_all()
     await shop.until_at_rest()

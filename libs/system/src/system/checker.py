@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import time
 from collections import defaultdict
 from collections.abc import Awaitable, Callable, Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -77,6 +78,8 @@ from order_rows"""
 
 PER_LINE = {"orders": lines.HELD, "payments": lines.PAID, "fulfillment": lines.PIECES, "invoicing": lines.BILLED}
 
+LISTED_SECONDS_MAX = 60.0
+"""The console runs with the lowest priority: on a busy machine its lists are late."""
 JOURNALED = "select topic, message_id::text from journal where topic is not null"
 REFUSED = """
 select distinct convert_from(record_key, 'SQL_ASCII') from parked
@@ -102,6 +105,8 @@ def violations(checks: Iterable[Check]) -> list[str]:
 
 
 async def _check(system: System, settled: bool, own: Own) -> list[Check]:
+    if settled and CONSOLE in system.names:
+        await _until_listed(system)
     owned = asyncio.gather(*(own(name) for name in system.names))
     topics = ["marketplace.orders.v1", "marketplace.orders.bulk.v1"]
     topics += [f"{name}.{kind}.v1" for name in SAGA for kind in ("commands", "events")]
@@ -116,6 +121,29 @@ async def _check(system: System, settled: bool, own: Own) -> list[Check]:
     state = await _State.load(system)
     found.append(Check(f"parked messages, {state.parked} (reported, not judged)", state.parked))
     return [*found, *_together(state, read)] if settled else found
+
+
+async def _until_listed(system: System) -> None:
+    """Returns when the lists of the console have every event of the services, which they follow, or after LISTED_SECONDS_MAX:
+    then the comparison of the lists shows what is missing."""
+    deadline = time.monotonic() + LISTED_SECONDS_MAX
+    wanted = {
+        name: await _fetchval(system, name, f"select sum(version) from {table}") for name, table in TABLES.items()
+    }
+    while time.monotonic() < deadline:
+        sums = ", ".join(f"sum((versions->>'{name}')::bigint)" for name in TABLES)
+        found = await _fetchval(system, CONSOLE, f"select array[{sums}] from order_rows")
+        if [wanted[name] or 0 for name in TABLES] == [number or 0 for number in found]:
+            return
+        await asyncio.sleep(0.2)
+
+
+async def _fetchval(system: System, service: str, query: str) -> Any:
+    connection = await asyncpg.connect(system.dsn(service), timeout=10)
+    try:
+        return await connection.fetchval(query)
+    finally:
+        await connection.close()
 
 
 async def _own(system: System, service: str) -> list[tuple[str, int, int]]:

@@ -15,7 +15,7 @@ from console import sessions
 
 PAUSE_SECONDS: Final = 1.0
 STALE_AFTER: Final = timedelta(seconds=5)
-"""Lists that are older say so."""
+"""Older lists are marked."""
 PROCESS: Final = f"{socket.gethostname()}:{os.getpid()}"
 NOTE: Final = """
 insert into freshness (process, current_to, written_at) values ($1, now() - make_interval(secs => $2), now())

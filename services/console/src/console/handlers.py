@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from chassis.declare.service import Service
-from console import commands, freshness, invariants, pages
+from console import api, commands, freshness, invariants
 from console.projection import PROJECTION
 from console.settings import Settings
 from console.tables import metadata
@@ -17,8 +17,8 @@ SERVICE = Service(
     settings=Settings,
     metadata=metadata,
     migrations=Path(__file__).parents[2] / "migrations",
-    routes=pages.routes,
-    problems=pages.PROBLEMS,
+    routes=api.routes,
+    problems=api.PROBLEMS,
     forms=True,
     commands=(commands.SIGN_IN,),
     loops=freshness.loops,

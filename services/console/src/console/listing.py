@@ -1,6 +1,6 @@
 """Finds the rows of a list: a saved view, filters, a search, pages; in a bounded number of rows.
 
-A page reads the index of its sort from its beginning on, and applies the filters to what it reads. It looks at LOOK_BACK rows
+A page reads the index of its sort from its beginning on, and applies the filters to what it reads. It reads LOOK_BACK rows
 at most: a page of a rare combination of filters may have fewer rows than it could, and states how far it has searched.
 """
 
@@ -31,7 +31,7 @@ from contracts.orders import FulfillmentStatus, PaymentStatus, Status
 Read = Callable[[Executable], Awaitable[Sequence[RowMapping]]]
 """`App.read`."""
 LOOK_BACK: Final = 20_000
-"""Rows that a page looks at."""
+"""Rows that a page reads at most."""
 PAGE_ROWS: Final = 50
 COUNT_MAX: Final = 1_000
 LAST: Final = "\U0010ffff"
@@ -117,7 +117,7 @@ class Found:
     rows: Sequence[RowMapping]
     next_cursor: str | None
     searched_back_to: datetime | None
-    """Not null: few rows fit, and those before this time were not looked at; the next page goes on from there."""
+    """Not null: few rows fit, and those before this time were not read; the next page goes on from there."""
     too_many: bool = False
     """Whether more orders than LOOK_BACK fit the search, so that some may be missing."""
 

@@ -33,7 +33,7 @@ class Answer:
     """`nothing`: the owner has nothing of the order; `silent`: no usable answer in time; `unset`: its address is not set."""
     body: Any = None
     why: str = ""
-    """Of a silent one: what was wrong."""
+    """What was wrong, if it is silent."""
 
 
 class Owners:

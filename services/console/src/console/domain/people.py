@@ -25,7 +25,7 @@ ROLES: Final[Mapping[str, frozenset[str]]] = {
 
 @dataclass(frozen=True, slots=True)
 class Person:
-    """Somebody who is signed in."""
+    """A person who is signed in."""
 
     id: UUID
     name: str

@@ -1,6 +1,6 @@
 """What an order waits for, as far as its published events state it.
 
-Orders itself knows more: that a service was asked in vain (`no_answer`), that a shelf is empty (`stock`), that a message is
+Orders has more than it publishes: that a service was asked in vain (`no_answer`), that a shelf is empty (`stock`), that a message is
 parked. A list shows `answer` then, and the page of the order what orders answers.
 """
 

@@ -1,4 +1,4 @@
-"""Templates, and how values look: money with its currency, times relative to now, words of statuses with their icons."""
+"""Templates, and how values are shown: money with its currency, times relative to now, words of statuses with their icons."""
 
 from __future__ import annotations
 

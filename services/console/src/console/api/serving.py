@@ -21,13 +21,13 @@ from chassis.batch.errors import is_transient
 from chassis.declare.app import About, App, Problems
 from chassis.http.problems import Problem, known, unavailable
 from console import sessions
+from console.api.rendering import Clock, Templates
 from console.assets import Assets
 from console.domain.people import Person
 from console.owners import Owners
-from console.pages.rendering import Clock, Templates
 from console.settings import Settings
 
-log = structlog.get_logger("console.pages")
+log = structlog.get_logger("console.api")
 
 SESSION: Final = "__Host-session"
 NEXT: Final = "__Host-next"
@@ -43,6 +43,8 @@ HEADERS: Final = {
 PROBLEMS: Final[Problems] = {
     "cross_origin": About(403, "Not from a page of the console", "Another site, or another port, has sent the request. Nothing was done.",
         "Use the form on the console's own page."),
+    "filter_invalid": About(400, "A filter cannot be used", "The address names a value that the filter does not have.",
+        "Choose one in the form of the page."),
     "link_used": About(410, "The link does not work any more", "It was used, is older than 10 minutes, or is not complete.",
         "An operator prints a new one: `python -m console sign-in`."),
     "order_unknown": About(404, "No such order", "No store that you may see has an order of this id.",
@@ -154,7 +156,7 @@ def _to_sign_in(request: Request) -> Response:
 def _unreadable(error: RequestValidationError) -> Problem:
     first = error.errors()[0]
     name = ".".join(str(part) for part in first["loc"][1:2]) or "the request"
-    return Problem(400, "filter_unknown", "The address has a filter that cannot be used", f"{name}: {first['msg']}")
+    return refusal("filter_invalid", f"{name}: {first['msg']}")
 
 
 async def form(request: Request) -> dict[str, str]:

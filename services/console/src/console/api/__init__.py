@@ -7,8 +7,8 @@ from fastapi.responses import RedirectResponse
 
 from chassis.declare.app import App
 from chassis.http.problems import Problem
-from console.pages import order, orders, signing_in
-from console.pages.serving import PROBLEMS, Pages, route_of
+from console.api import order, orders, signing_in
+from console.api.serving import PROBLEMS, Pages, route_of
 
 __all__ = ["PROBLEMS", "routes"]
 

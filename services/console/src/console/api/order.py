@@ -6,11 +6,11 @@ from uuid import UUID
 from fastapi import APIRouter, Depends, Response
 from sqlalchemy import text
 
+from console.api.orders import PERSONAL
+from console.api.serving import Pages, refusal
+from console.api.shown import shown
 from console.domain.people import Person
 from console.listing import SHOWN
-from console.pages.orders import PERSONAL
-from console.pages.serving import Pages, refusal
-from console.pages.shown import shown
 
 ROW = f"""
 select {SHOWN}, authorized_minor, voided_minor, reserved, shipped, invoiced_minor, credited_minor, versions

@@ -7,10 +7,10 @@ from fastapi import APIRouter, Depends, Query, Response
 from sqlalchemy import select
 
 from console import freshness, listing
+from console.api.rendering import query
+from console.api.serving import Pages, refusal
 from console.domain.people import Person
 from console.listing import COLUMNS, VIEWS, Asked, Column
-from console.pages.rendering import query
-from console.pages.serving import Pages, refusal
 from console.tables import stores
 from contracts.orders import FulfillmentStatus, PaymentStatus
 

@@ -7,7 +7,7 @@ from fastapi import APIRouter, Request, Response
 from fastapi.responses import RedirectResponse
 
 from console import sessions
-from console.pages.serving import NEXT, SESSION, Pages, form, refusal
+from console.api.serving import NEXT, SESSION, Pages, form, refusal
 
 HOME: Final = "/orders"
 
