@@ -152,6 +152,7 @@ async def test_lists_whose_writer_dies_have_each_event_once(shop: Shop) -> None:
 
 async def test_the_page_of_an_order_shows_what_its_owners_answer(shop: Shop) -> None:
     order = await shop.place(number="seen", buyer={"name": "Anna Huber", "email": "anna@example.com"})
+    await shop.until_at_rest([order])
     await shop.ship_all()
     await shop.until_at_rest([order])
     link = (await asyncio.to_thread(shop.system.run, "console", "sign-in", "--store", shop.store)).splitlines()[0]

@@ -175,6 +175,13 @@ def test_what_an_order_waits_for_follows_from_its_events(names: list[str], waiti
     assert waits(life.received(), *(CHANGES[name](life) for name in names)) == waiting
 
 
+def test_an_order_of_which_all_is_refunded_is_cancelled_and_no_longer_completed() -> None:
+    life = Life()
+    names = ("placed", "approved", "shipped", "paid", "completed", "cancelled")
+    row = after([life.received(), *(CHANGES[name](life) for name in names)])
+    assert (row.status, row.completed_at, row.cancel_cause) == ("cancelled", None, "customer")
+
+
 def test_an_order_whose_market_captures_by_hand_waits_for_it_once_it_is_approved() -> None:
     life = Life()
     first = life.received(capture="manual")

@@ -119,10 +119,9 @@ def _placed(row: OrderRow, event: orders.Placed) -> OrderRow:
 
 
 def _cancelled(row: OrderRow, event: orders.Cancelled) -> OrderRow:
-    """Its cancel ends every process but its own, and its holds."""
-    return replace(
-        row, cancel_cause=str(event.cause), memory=replace(row.memory, failed=(), refunds=(), edit="", holds=())
-    )
+    """Its cancel ends every process but its own, and its holds. An order of which all is refunded is no longer completed."""
+    memory = replace(row.memory, failed=(), refunds=(), edit="", holds=())
+    return replace(row, cancel_cause=str(event.cause), completed_at=None, memory=memory)
 
 
 def _completed(row: OrderRow, event: orders.Completed) -> OrderRow:
