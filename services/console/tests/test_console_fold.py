@@ -9,7 +9,7 @@ from uuid import UUID
 
 import pytest
 from console_world import NOW, SOURCE, Life, content
-from hypothesis import given
+from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from console.domain.fold import Stated, fold
@@ -108,6 +108,7 @@ def deliveries(draw: st.DrawFn, events: Sequence[Event]) -> list[Event]:
     return found
 
 
+@settings(deadline=None, suppress_health_check=[HealthCheck.too_slow])
 @given(st.data())
 def test_any_order_between_services_and_any_repetition_give_the_same_row(data: st.DataObject) -> None:
     events = data.draw(lives())

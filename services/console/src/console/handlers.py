@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from chassis.declare.service import Service
-from console import api, commands, freshness, invariants
+from console import api, freshness, invariants
 from console.projection import PROJECTION
 from console.settings import Settings
 from console.tables import metadata
@@ -20,7 +20,6 @@ SERVICE = Service(
     routes=api.routes,
     problems=api.PROBLEMS,
     forms=True,
-    commands=(commands.SIGN_IN,),
     loops=freshness.loops,
     adopts=False,  # it publishes nothing
     check=invariants.check,

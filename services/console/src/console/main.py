@@ -6,6 +6,7 @@ import os
 from typing import Final
 
 from chassis.process.cli import run
+from console.commands import SIGN_IN
 from console.handlers import SERVICE
 
 NICENESS: Final = 10
@@ -14,4 +15,4 @@ NICENESS: Final = 10
 
 def main() -> None:
     os.nice(NICENESS)
-    run(SERVICE)
+    run(SERVICE, SIGN_IN)
