@@ -100,7 +100,8 @@ cursors_begun as (
 ),
 cursors_moved as (
   update cursors c
-  set position = u.position, open = '{}', moves = u.moves, failing_since = null, failed_in_a_row = 0
+  set position = u.position, open = '{}', batches = '[]', moves = u.moves, failing_since = null,
+      failed_in_a_row = 0
   from unnest($14::uuid[], $15::bigint[], $16::int[]) as u(endpoint_id, position, moves)
   where c.endpoint_id = u.endpoint_id
 ),

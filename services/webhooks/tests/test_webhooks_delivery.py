@@ -31,6 +31,7 @@ from webhooks.delivery import dispatcher as dispatcher_module
 from webhooks.delivery.dispatcher import Dispatcher
 from webhooks.delivery.log import Batch
 from webhooks.domain import attempts, notices
+from webhooks.domain import config as domain
 from webhooks.domain.config import OAuth2Auth
 from webhooks.domain.endpoint import SHARDS
 
@@ -467,35 +468,44 @@ async def test_an_endpoint_far_behind_catches_up_in_order(app: App, publisher: P
     assert all(versions(receiver, UUID(int=n)) == [1, 2, 3, 4, 5] for n in range(1, 101))
 
 
-async def test_a_crash_repeats_what_was_not_written_with_the_same_ids(app: App, publisher: Publisher) -> None:
-    """As kill -9 after the requests and before the flush: the next process finds nothing of them."""
+@pytest.mark.parametrize("batch", [domain.Batch(), domain.Batch(max=2, wait_ms=100)])
+async def test_a_crash_repeats_what_was_not_written_with_the_same_ids(
+    app: App, publisher: Publisher, batch: domain.Batch
+) -> None:
+    """As kill -9 after the requests and before the flush: the next process finds no attempt."""
     receiver = Receiver()
     async with receiving(receiver):
-        made = await endpoint(app, receiver.url)
+        made = await endpoint(app, receiver.url, batch=batch)
         dead = Dispatcher(app)
-        unwritten = asyncio.Event()
+        unwritten, write = asyncio.Event(), dead._write
 
         async def killed(batch: Batch) -> None:
+            if not receiver.got:
+                return await write(batch)
             unwritten.set()
             await asyncio.Event().wait()
 
         dead._write = killed  # type: ignore[method-assign]
         running = asyncio.create_task(dead.run())
         await publisher.publish(*(noted(STORE, version=version, order_id=A) for version in (1, 2, 3)))
-        await receiver.until(lambda: len(receiver.got) == 3)
+        first = (
+            3 if batch.max == 1 else 1
+        )  # the second batch begins when the first has ended, and is not written before
+        await receiver.until(lambda: len(receiver.got) == first)
         async with asyncio.timeout(5):
             await unwritten.wait()
-        assert await stored(app, "select position from cursors") == [(0,)]
+        assert await stored(app, "select from attempts") == []
         dead._end = lambda: asyncio.sleep(0)  # type: ignore[method-assign]
         running.cancel()
         await asyncio.gather(running, return_exceptions=True)
         await app.fetch("update shards set until = clock_timestamp()")  # the lease is over
         await app.fetch("delete from dispatchers")
         async with dispatching(app):
-            await receiver.until(lambda: len(receiver.got) == 6)
+            await receiver.until(lambda: versions(receiver, A)[-1] == 3 and len(receiver.got) >= 2 * first)
             await settled(app, made.id)
-    assert [got.id for got in receiver.got[:3]] == [got.id for got in receiver.got[3:]]
-    assert [got.body for got in receiver.got[:3]] == [got.body for got in receiver.got[3:]]
+    sent = [(got.id, got.body) for got in receiver.got]
+    assert sent[:first] == sent[first : 2 * first]
+    assert len({id for id, _ in sent}) == (3 if batch.max == 1 else 2)
 
 
 async def none() -> None:
@@ -586,3 +596,132 @@ async def test_a_held_order_goes_on_once_its_exhausted_event_has_arrived(app: Ap
             await receiver.until(lambda: versions(receiver, A) == [1, 2])
             await settled(app, made.id)
     assert await stored(app, "select count(*) from waiting") == [(0,)]
+
+
+# -- batches ----------------------------------------------------------------------------------------------------------
+
+
+def batches(receiver: Receiver, order: UUID) -> list[list[int]]:
+    """The versions of an order in each request that has some."""
+    of_requests = ([one["version"] for one in got.events if one["subject"] == str(order)] for got in receiver.got)
+    return [found for found in of_requests if found]
+
+
+async def test_a_batch_is_one_signed_request_and_each_of_its_events_is_found(app: App, publisher: Publisher) -> None:
+    receiver = Receiver()
+    client = Client(app, await app.keys.create(STORE, "viewer", ["webhooks.view"]))
+    async with receiving(receiver):
+        made = await endpoint(app, receiver.url, batch=domain.Batch(max=3, wait_ms=200), payload="thin")
+        async with dispatching(app):
+            await publisher.publish(*(noted(STORE, version=version, order_id=A) for version in (1, 2)))
+            await publisher.publish(*(noted(STORE, version=version, order_id=B) for version in (1, 2)))
+            await receiver.until(lambda: len(receiver.accepted) == 4)
+            await settled(app, made.id)
+        _, page = await client.get("/v1/attempts", order_id=B)
+    full, rest = receiver.got
+    assert [(len(got.events), got.headers["Content-Type"]) for got in (full, rest)] == [
+        (3, "application/cloudevents-batch+json"), (1, "application/cloudevents-batch+json"),
+    ]  # fmt: skip
+    assert Webhook(made.secret).verify(full.body, full.headers) == full.event
+    assert [(one["subject"], one["version"]) for one in receiver.accepted] == [
+        (str(A), 1), (str(A), 2), (str(B), 1), (str(B), 2),
+    ]  # fmt: skip
+    assert [one.get_id() for one in full.cloud_events] == [one["id"] for one in full.events]
+    assert "dataref" in full.events[0] and "data" not in full.events[0]
+    assert {(one["event_id"], one["webhook_id"], one["events"]) for one in page["items"]} == {
+        (full.events[2]["id"], full.id, 3), (rest.events[0]["id"], rest.id, 1),
+    }  # fmt: skip
+    assert await stored(app, "select position, open, batches from cursors") == [(4, [], [])]
+
+
+@pytest.mark.usefixtures("_quick")
+async def test_a_batch_that_fails_is_sent_again_as_it_was_and_holds_its_orders_alone(
+    app: App, publisher: Publisher
+) -> None:
+    failures = 2
+
+    def answer(event: Any) -> int:
+        nonlocal failures
+        if (event["subject"], event["version"]) == (str(A), 1) and failures:
+            failures -= 1
+            return 500
+        return 200
+
+    receiver = Receiver(answer=answer)
+    orders = [UUID(int=number) for number in range(3, 13)]
+    async with receiving(receiver):
+        made = await endpoint(app, receiver.url, batch=domain.Batch(max=4, wait_ms=50))
+        async with dispatching(app):
+            await publisher.publish(
+                *(noted(STORE, version=version, order_id=one) for version in (1, 2) for one in (A, B))
+            )
+            await receiver.until(lambda: len(receiver.got) == 1)
+            await publisher.publish(
+                noted(STORE, version=3, order_id=A), *(noted(STORE, order_id=one) for one in orders)
+            )
+            await receiver.until(lambda: versions(receiver, A) == [1, 2, 3])
+            await receiver.until(lambda: all(versions(receiver, one) == [1] for one in orders))
+            await settled(app, made.id)
+    assert batches(receiver, A) == [[1, 2], [1, 2], [1, 2], [3]] and batches(receiver, B) == [[1, 2]] * 3
+    failed = [got for got in receiver.got if len(got.events) == 4 and got.events[0]["subject"] == str(A)]
+    assert len({(got.id, got.body) for got in failed}) == 1
+    assert await stored(app, "select number, outcome, events from attempts where key = $1 and position <= 4 order by at", B) == [
+        (1, "failed", 4), (1, "failed", 4), (2, "failed", 4), (2, "failed", 4), (3, "delivered", 4), (3, "delivered", 4),
+    ]  # fmt: skip
+    assert await stored(app, "select from waiting") == []
+
+
+async def test_a_replay_sends_batches_of_its_own_and_a_resend_the_batch_that_was_sent(
+    app: App, publisher: Publisher
+) -> None:
+    receiver = Receiver()
+    client = Client(app, await app.keys.create(STORE, "editor", ["webhooks.view", "webhooks.edit"]))
+    async with receiving(receiver):
+        made = await endpoint(app, receiver.url, batch=domain.Batch(max=2))
+        async with dispatching(app):
+            await publisher.publish(*(noted(STORE, version=version, order_id=A) for version in range(1, 6)))
+            await receiver.until(lambda: versions(receiver, A) == [1, 2, 3, 4, 5])
+            await settled(app, made.id)
+            sent = list(receiver.got)
+            status, begun, _ = await client.call(
+                "POST", f"/v1/endpoints/{made.id}/replay", {"from": "2020-01-01T00:00:00Z"}
+            )
+            assert status == 202
+            await receiver.until(lambda: len(receiver.accepted) == 10)
+            _, page = await client.get("/v1/attempts", event_id=sent[0].events[-1]["id"], endpoint=made.id)
+            assert (await client.call("POST", f"/v1/attempts/{page['items'][-1]['id']}/resend"))[0] == 202
+            await receiver.until(lambda: len(receiver.accepted) == 10 + len(sent[0].events))
+            assert (await client.get(f"/v1/replays/{begun['replay_id']}"))[1]["delivered"] == 5
+    assert [len(got.events) for got in receiver.got[len(sent) :]] == [2, 2, 1, len(sent[0].events)]
+    assert (receiver.got[-1].id, receiver.got[-1].body) == (sent[0].id, sent[0].body)
+
+
+async def test_an_event_that_the_feed_no_longer_has_is_exhausted_and_its_order_goes_on(
+    app: App, publisher: Publisher
+) -> None:
+    up = False
+    receiver = Receiver(answer=lambda event: 200 if up else 500)
+    client = Client(app, await app.keys.create(STORE, "editor", ["webhooks.view", "webhooks.edit"]))
+    async with receiving(receiver):
+        made = await endpoint(app, receiver.url, exhausted="hold")
+        async with dispatching(app):
+            await publisher.publish(*(noted(STORE, version=version, order_id=A) for version in (1, 2)))
+            await receiver.until(lambda: len(receiver.got) == 1)
+        await app.fetch("delete from feed where position = 1")
+        await app.fetch("update waiting set next_at = clock_timestamp()")
+        up = True
+        async with dispatching(app):
+            await receiver.until(lambda: versions(receiver, A) == [2])
+            await settled(app, made.id)
+            _, page = await client.get("/v1/attempts", status="exhausted")
+            [expired] = page["items"]
+            status, problem, _ = await client.call("POST", f"/v1/attempts/{expired['id']}/resend")
+    gone = receiver.got[0].event["id"]
+    assert (expired["event_id"], expired["error"], expired["number"], expired["http_status"]) == (
+        gone, "event_expired", 1, None,
+    )  # fmt: skip
+    assert expired["webhook_id"] == receiver.got[0].id
+    assert (status, problem["type"]) == (410, "/problems/beyond_retention")
+    assert await stored(app, "select event_id, exhausted, last from waiting") == [(gone, True, "event_expired")]
+    [reported] = await stored(app, "select payload from journal where type = 'webhooks.delivery_exhausted'")
+    assert '"last":"event_expired"' in reported[0].replace(" ", "")

@@ -466,7 +466,7 @@ async def test_events_that_the_feed_no_longer_has_are_not_passed_over_in_silence
 
 
 @pytest.mark.parametrize("what", [
-    {"batch": {"max": 10, "wait_ms": 100}}, {"notify_url": "https://example.com/n"},
+    {"notify_url": "https://example.com/n"},
 ])  # fmt: skip
 async def test_what_is_not_delivered_yet_is_refused(client: Client, what: dict[str, Any]) -> None:
     status, problem, _ = await client.call("POST", "/v1/endpoints", BODY | what)

@@ -22,22 +22,29 @@ TRIES_MAX = 3
 class Endpoint(RuleBasedStateMachine):
     """An endpoint, the feed, the stored rows, and what the receiver got. A crash keeps what is stored."""
 
-    @initialize(per_order=st.booleans(), holds=st.booleans())
-    def begin_at_the_start(self, per_order: bool, holds: bool) -> None:
-        self.per_order, self.holds, self.now = per_order, holds, NOW
+    @initialize(per_order=st.booleans(), holds=st.booleans(), batch_max=st.sampled_from([1, 2, 4]))
+    def begin_at_the_start(self, per_order: bool, holds: bool, batch_max: int) -> None:
+        self.per_order, self.holds, self.batch_max, self.now = per_order, holds, batch_max, NOW
         self.feed: list[tuple[UUID, bool]] = []
         """By position, from 1: the order, and whether the endpoint wants the event."""
-        self.progress = Progress(0, ())
+        self.progress = Progress(0)
         self.rows: dict[int, Waiting] = {}
         self.flying: dict[int, Delivery] = {}
         self.got: dict[UUID, list[int]] = {order: [] for order in ORDERS}
         """Positions per order as the receiver accepted them, repeated ones too."""
+        self.sent: dict[int, tuple[int, ...]] = {}
+        """The delivery in which each event was sent, also before a crash."""
+        self.gone: set[int] = set()
+        """Events that the feed no longer had when they were to be sent."""
         self.restart()
 
     def restart(self) -> None:
         rows = [row for row in self.rows.values() if not row.exhausted or row.lane is not None]
         of_open = [self.feed[position - 1][0] for position in self.progress.open]
-        self.lanes = Lanes(self.progress, rows, of_open, per_order=self.per_order, holds=self.holds)
+        self.lanes = Lanes(
+            self.progress, rows, of_open, per_order=self.per_order, holds=self.holds, batch_max=self.batch_max,
+            records=self.batch_max > 1,
+        )  # fmt: skip
         self.flying.clear()
         self.accepted: set[int] = set()
         """Since the last crash."""
@@ -56,37 +63,56 @@ class Endpoint(RuleBasedStateMachine):
                 self.lanes.offer(position, order)
         self.lanes.pass_over(until)
 
+    @precondition(lambda self: self.batch_max > 1)
+    @rule(count=st.integers(1, 3))
+    def batches_are_formed(self, count: int) -> None:
+        while self.lanes.formed < count and (expected := self.lanes.batchable):
+            before = self.lanes.queued
+            self.lanes.form()
+            assert before - self.lanes.queued == expected <= self.batch_max
+
     @rule(is_probe=st.booleans())
     def a_delivery_begins(self, is_probe: bool) -> None:
         delivery = self.lanes.probe() if is_probe else self.lanes.begin(self.now)
         if delivery is None:
             return
-        assert delivery.position not in self.flying
-        self.flying[delivery.position] = delivery
+        self.fly(delivery)
+
+    def fly(self, delivery: Delivery) -> None:
+        assert list(delivery.positions) == sorted(delivery.positions)
+        in_flight = [position for one in self.flying.values() for position in one.positions]
+        assert not {*delivery.positions} & {*in_flight}
         if self.per_order:
-            in_flight = [self.feed[position - 1][0] for position in self.flying]
-            assert len(in_flight) == len(set(in_flight)), "two of one order are in flight"
+            busy = {self.feed[position - 1][0] for position in in_flight}
+            assert not busy & {self.feed[position - 1][0] for position in delivery.positions}, "an order is in flight"
+        for position in delivery.positions:
+            assert self.sent.setdefault(position, delivery.positions) == delivery.positions, "in another batch"
+        self.flying[delivery.position] = delivery
 
     @precondition(lambda self: self.flying)
-    @rule(data=st.data(), outcome=st.sampled_from(["delivered", "failed", "returned"]))
+    @rule(data=st.data(), outcome=st.sampled_from(["delivered", "failed", "returned", "expired"]))
     def a_delivery_ends(self, data: st.DataObject, outcome: str) -> None:
         position = data.draw(st.sampled_from(sorted(self.flying)))
         delivery = self.flying.pop(position)
         if outcome == "delivered":
-            self.accept(position)
+            self.accept(*delivery.positions)
             self.lanes.delivered(position)
+        elif outcome == "expired":
+            self.gone.update(delivery.positions)
+            self.lanes.expired(position, "event_expired")
         elif outcome == "returned" or delivery.is_probe:
             self.lanes.returned(position)
         else:
             exhausted = delivery.number >= TRIES_MAX
             self.lanes.failed(position, None if exhausted else self.now + timedelta(seconds=10), "500")
 
-    def accept(self, position: int) -> None:
-        order, wanted = self.feed[position - 1]
-        assert wanted
-        assert position not in self.accepted, "repeated without a crash"
-        self.accepted.add(position)
-        self.got[order].append(position)
+    def accept(self, *positions: int) -> None:
+        for position in positions:
+            order, wanted = self.feed[position - 1]
+            assert wanted
+            assert position not in self.accepted, "repeated without a crash"
+            self.accepted.add(position)
+            self.got[order].append(position)
 
     @rule()
     def lanes_are_read(self) -> None:
@@ -115,6 +141,7 @@ class Endpoint(RuleBasedStateMachine):
             del self.rows[position]
         self.rows.update({row.position: row for row in changes.written})
         self.check_what_is_stored()
+        self.lanes.recorded(changes)
 
     def check_what_is_stored(self) -> None:
         """Every event up to the cursor is delivered, in a row, behind the row of its order, or open."""
@@ -123,11 +150,15 @@ class Endpoint(RuleBasedStateMachine):
             assert (
                 not wanted
                 or position in self.got[order]
+                or position in self.gone
                 or position in self.rows
                 or position in self.progress.open
                 or blocked.get(order, position) < position
             ), position
         assert all(position <= self.progress.cursor for position in (*self.rows, *self.progress.open))
+        assert {position for batch in self.progress.batches for position in batch} <= {*self.progress.open}
+        lanes = [row.lane for row in self.rows.values() if row.lane is not None]
+        assert len(lanes) == len(set(lanes)), "an order waits behind two events"
 
     @rule()
     def a_crash(self) -> None:
@@ -151,24 +182,29 @@ class Endpoint(RuleBasedStateMachine):
         """A receiver that answers gets everything that is not exhausted."""
         if not hasattr(self, "lanes"):
             return
-        for position in list(self.flying):
-            self.accept(position)
-            self.lanes.delivered(position)
+        for delivery in self.flying.values():
+            self.accept(*delivery.positions)
+            self.lanes.delivered(delivery.position)
         self.flying.clear()
         for _ in range(10_000):
             self.time_passes(100)
             self.lanes_are_read()
             if self.lanes.taken < len(self.feed) and self.lanes.has_room:
                 self.some_are_taken(6)
+            if self.batch_max > 1:
+                self.batches_are_formed(3)
+            self.a_flush()
             delivery = self.lanes.begin(self.now)
             if delivery is not None:
-                self.accept(delivery.position)
+                self.fly(delivery)
+                self.accept(*delivery.positions)
                 self.lanes.delivered(delivery.position)
+                self.flying.clear()
             elif self.lanes.taken == len(self.feed) and not any(self.lanes.follows()):
                 break
         self.a_flush()
         self.no_order_is_seen_to_go_back()
-        assert self.progress == (len(self.feed), ())
+        assert self.progress == Progress(len(self.feed))
         assert all(row.exhausted for row in self.rows.values())
 
 
@@ -179,7 +215,7 @@ TestEndpoint.settings = settings(
 
 
 def lanes(*events: UUID, per_order: bool = True, holds: bool = False) -> Lanes:
-    made = Lanes(Progress(0, ()), per_order=per_order, holds=holds)
+    made = Lanes(Progress(0), per_order=per_order, holds=holds)
     for position, order in enumerate(events, 1):
         made.offer(position, order)
     return made
@@ -200,7 +236,7 @@ def test_events_of_one_order_go_one_by_one_and_other_orders_are_not_held_up() ->
     for position in (1, 2, 4):
         assert begun(made) == [position]
         made.delivered(position)
-    assert made.changes().progress == (4, ())
+    assert made.changes().progress == Progress(4)
 
 
 def test_without_order_all_go_at_once() -> None:
@@ -214,14 +250,14 @@ def test_an_order_that_fails_is_one_row_and_what_comes_later_in_it_none() -> Non
     for position in range(3, 50):
         made.offer(position, A)
     changes = made.changes()
-    assert ([row.position for row in changes.written], changes.progress) == ([1], (49, ()))
+    assert ([row.position for row in changes.written], changes.progress) == ([1], Progress(49))
 
 
 def test_a_slow_delivery_holds_up_no_other_and_what_is_delivered_behind_it_is_not_repeated() -> None:
     made = lanes(A, B, A)
     assert begun(made) == [1, 2]
     made.delivered(2)
-    assert made.changes().progress == (2, (1,))
+    assert made.changes().progress == Progress(2, (1,))
 
 
 def test_an_endpoint_that_is_probed_gets_no_rows() -> None:
@@ -230,12 +266,12 @@ def test_an_endpoint_that_is_probed_gets_no_rows() -> None:
         probe = made.probe()
         assert probe is not None
         made.returned(probe.position)
-    assert made.changes() == ((0, ()), [], [])
+    assert made.changes() == (Progress(0), [], [], ())
 
 
 def test_an_exhausted_event_is_skipped_or_holds_its_order() -> None:
     for holds in (False, True):
-        made = Lanes(Progress(1, ()), [Waiting(1, A, 9, NOW)], holds=holds)
+        made = Lanes(Progress(1), [Waiting(1, A, 9, NOW)], holds=holds)
         made.offer(2, A)
         assert begun(made) == [1]
         made.failed(1, None, "500")

@@ -97,11 +97,11 @@ def test_nothing_is_given_up_early_and_nothing_that_was_failing_is_well_again_by
 def test_the_first_exhausted_delivery_is_reported_at_once_and_those_of_the_next_hour_together() -> None:
     counted = Exhaustions()
     assert counted.notice(BEGAN) is None
-    counted.add("e1", "orders.placed", "500")
+    counted.add(1, "e1", "orders.placed", "500")
     first = counted.notice(BEGAN)
     assert first is not None and (first.count, first.event_id) == (1, "e1")
     for number in range(2, 9):
-        counted.add(f"e{number}", "orders.approved", "404")
+        counted.add(1, f"e{number}", "orders.approved", "404")
         assert counted.notice(BEGAN + number * MINUTE) is None
     assert counted.notice(BEGAN + EXHAUSTED_EVERY - timedelta(seconds=1)) is None
     later = counted.notice(BEGAN + EXHAUSTED_EVERY)  # although none is added then
@@ -115,7 +115,7 @@ def test_each_exhausted_delivery_is_counted_once_in_notices_that_are_an_hour_apa
     counted, now, notices = Exhaustions(), BEGAN, []
     for pause in pauses:
         now += pause
-        counted.add("e", "orders.placed", "500")
+        counted.add(1, "e", "orders.placed", "500")
         if (notice := counted.notice(now)) is not None:
             notices.append((now, notice.count))
     if (last := counted.notice(now + HOUR)) is not None:

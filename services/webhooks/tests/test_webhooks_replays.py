@@ -192,7 +192,7 @@ async def test_only_what_failed_or_what_is_missing_is_sent_again(
     again = [got.event["subject"] for got in receiver.got[before:] if "tradewind-replay" in got.headers]
     assert again == [str(exhausted), str(passed)]
     assert (
-        await stored(app, "select 1 from feed f join waiting w on w.position = f.position where key = $1", exhausted)
+        await stored(app, "select 1 from feed f join waiting w on w.position = f.position where f.key = $1", exhausted)
         == []
     )
 

@@ -63,10 +63,15 @@ class Got:
             return [JSONFormat().read(CloudEvent, json.dumps(one)) for one in json.loads(self.body)]
         return [from_structured(HTTPMessage(self.headers, self.body), JSONFormat(), CloudEvent)]
 
+    @property
+    def events(self) -> list[Any]:
+        """Those of a batch, or the only one."""
+        return self.event if isinstance(self.event, list) else [self.event]
+
 
 @dataclass
 class Receiver:
-    """Records what comes; `answer` states the status of each request, 200 unless it is set."""
+    """Records what comes; `answer` states the status for each event, 200 unless it is set. A batch gets the highest."""
 
     url: str = ""
     got: list[Got] = field(default_factory=list)
@@ -83,7 +88,7 @@ class Receiver:
     @property
     def accepted(self) -> list[Any]:
         """The events that it answered with 200, in their order."""
-        return [one.event for one in self.got if one.status == 200]
+        return [event for one in self.got if one.status == 200 for event in one.events]
 
     async def serve(self, request: web.Request) -> web.Response:
         self.in_flight += 1
@@ -91,11 +96,12 @@ class Receiver:
         try:
             body = await request.read()
             await asyncio.sleep(self.delay_seconds)
-            event = json.loads(body)
-            if (held := self.holds(event)) is not None:
-                await held
-            status = self.answer(event)
-            self.got.append(Got(request.headers["webhook-id"], body, dict(request.headers), status))
+            got = Got(request.headers["webhook-id"], body, dict(request.headers), 0)
+            for event in got.events:
+                if (held := self.holds(event)) is not None:
+                    await held
+            status = got.status = max(self.answer(event) for event in got.events)
+            self.got.append(got)
             return web.Response(status=status, text="noted", headers=self.more)
         finally:
             self.in_flight -= 1

@@ -110,6 +110,13 @@ def upgrade() -> None:
             comment="positions before it whose first delivery had not ended when it was written",
         ),
         sa.Column(
+            "batches",
+            postgresql.JSONB,
+            nullable=False,
+            server_default="[]",
+            comment="which of the open positions are delivered together: a batch is written before it is sent",
+        ),
+        sa.Column(
             "moves",
             sa.Integer,
             nullable=False,
@@ -132,6 +139,19 @@ def upgrade() -> None:
         sa.Column("next_at", sa.DateTime(timezone=True), nullable=False),
         sa.Column("exhausted", sa.Boolean, nullable=False, server_default="false"),
         sa.Column("last", sa.Text, nullable=False, comment="the outcome of the latest attempt"),
+        sa.Column(
+            "batch", sa.BigInteger, comment="the first position of the events that it is delivered with; null: none"
+        ),
+        sa.Column(
+            "delivered",
+            sa.Boolean,
+            nullable=False,
+            server_default="false",
+            comment="it needs no more, but what comes later in its lane has to be read",
+        ),
+        sa.Column("event_id", sa.Text, comment="of the feed, which may no longer have it"),
+        sa.Column("type", sa.Text),
+        sa.Column("key", sa.Uuid),
         sa.PrimaryKeyConstraint("endpoint_id", "position", name="waiting_pkey"),
         comment="deliveries at or before the cursor of their endpoint that failed",
     )
@@ -152,6 +172,7 @@ def upgrade() -> None:
         sa.Column("http_status", sa.SmallInteger),
         sa.Column("response", sa.Text, comment="at most 2 kB of it"),
         sa.Column("error", sa.Text),
+        sa.Column("events", sa.SmallInteger, nullable=False, comment="that the request carried; each has a row"),
         sa.Column("replay_id", sa.Uuid),
         sa.PrimaryKeyConstraint("at", "id", name="attempts_pkey"),
         postgresql_partition_by="RANGE (at)",
@@ -208,6 +229,13 @@ def upgrade() -> None:
         ),
         sa.Column("types", postgresql.ARRAY(sa.Text), nullable=False, comment="empty: those of the endpoint"),
         sa.Column("which", sa.Text, nullable=False),
+        sa.Column(
+            "positions",
+            postgresql.ARRAY(sa.BigInteger),
+            nullable=False,
+            server_default="{}",
+            comment="for `one`: of the request",
+        ),
         sa.Column("as_new", sa.Boolean, nullable=False),
         sa.Column("status", sa.Text, nullable=False, server_default="running"),
         sa.Column("delivered", sa.BigInteger, nullable=False, server_default="0"),

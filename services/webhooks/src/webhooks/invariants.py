@@ -37,9 +37,14 @@ INVARIANTS: Final[dict[str, str]] = {
                   and (w.position = a.position or w.lane = a.key and w.position < a.position)) as waits
               from (select distinct endpoint_id, position, key from attempts where replay_id is null) a
               join cursors c on c.endpoint_id = a.endpoint_id where c.moves = 0) t""",
-    "an event has one webhook-id per endpoint": """
+    "an event that is sent alone has one webhook-id per endpoint": """
         select count(*), count(*) filter (where ids > 1)
-        from (select count(distinct delivery_id) as ids from attempts where replay_id is null group by endpoint_id, position) t""",
+        from (select count(distinct delivery_id) as ids from attempts where replay_id is null and events = 1
+              group by endpoint_id, position) t""",
+    "a webhook-id names the same events in every attempt": """
+        select count(*), count(*) filter (where least_events <> most_events or most_events <> positions)
+        from (select min(events) as least_events, max(events) as most_events, count(distinct position) as positions
+              from attempts group by endpoint_id, delivery_id) t""",
 }
 # fmt: on
 

@@ -23,7 +23,7 @@ cursors_begun as (
 MOVED: Final = Piece(
     """
 cursors_moved as (
-  update cursors c set position = u.position, open = '{{}}', moves = u.moves, failing_since = null, failed_in_a_row = 0
+  update cursors c set position = u.position, open = '{{}}', batches = '[]', moves = u.moves, failing_since = null, failed_in_a_row = 0
   from unnest({0}::uuid[], {1}::bigint[], {2}::int[]) as u(endpoint_id, position, moves) where c.endpoint_id = u.endpoint_id),
 waiting_moved as (delete from waiting w using unnest({0}::uuid[]) as u(endpoint_id) where w.endpoint_id = u.endpoint_id)""",
     3,

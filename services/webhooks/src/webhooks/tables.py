@@ -19,7 +19,7 @@ from sqlalchemy import (
     Uuid,
     text,
 )
-from sqlalchemy.dialects.postgresql import ARRAY
+from sqlalchemy.dialects.postgresql import ARRAY, JSONB
 
 from chassis.declare.tables import AGGREGATE_STORAGE, aggregate_columns, chassis_tables, instant
 
@@ -116,6 +116,13 @@ cursors = Table(
         comment="positions before it whose first delivery had not ended when it was written",
     ),
     Column(
+        "batches",
+        JSONB,
+        nullable=False,
+        server_default="[]",
+        comment="which of the open positions are delivered together: a batch is written before it is sent",
+    ),
+    Column(
         "moves",
         Integer,
         nullable=False,
@@ -140,6 +147,17 @@ waiting = Table(
     instant("next_at", nullable=False),
     Column("exhausted", Boolean, nullable=False, server_default="false"),
     Column("last", Text, nullable=False, comment="the outcome of the latest attempt"),
+    Column("batch", BigInteger, comment="the first position of the events that it is delivered with; null: none"),
+    Column(
+        "delivered",
+        Boolean,
+        nullable=False,
+        server_default="false",
+        comment="it needs no more, but what comes later in its lane has to be read",
+    ),
+    Column("event_id", Text, comment="of the feed, which may no longer have it"),
+    Column("type", Text),
+    Column("key", Uuid),
     PrimaryKeyConstraint("endpoint_id", "position", name="waiting_pkey"),
     comment="deliveries at or before the cursor of their endpoint that failed",
 )
@@ -162,6 +180,7 @@ attempts = Table(
     Column("http_status", SmallInteger),
     Column("response", Text, comment="at most 2 kB of it"),
     Column("error", Text),
+    Column("events", SmallInteger, nullable=False, comment="that the request carried; each has a row"),
     Column("replay_id", Uuid),
     PrimaryKeyConstraint("at", "id", name="attempts_pkey"),
     Index("attempts_endpoint", "endpoint_id", "at"),
@@ -220,6 +239,7 @@ replays = Table(
     ),
     Column("types", ARRAY(Text), nullable=False, comment="empty: those of the endpoint"),
     Column("which", Text, nullable=False),
+    Column("positions", ARRAY(BigInteger), nullable=False, server_default="{}", comment="for `one`: of the request"),
     Column("as_new", Boolean, nullable=False),
     Column("status", Text, nullable=False, server_default="running"),
     Column("delivered", BigInteger, nullable=False, server_default="0"),

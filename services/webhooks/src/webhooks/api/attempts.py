@@ -24,6 +24,8 @@ from webhooks.delivery.outgoing import Outgoing
 from webhooks.delivery.sender import Sender
 from webhooks.domain.config import TypeName
 from webhooks.domain.endpoint import Endpoint
+from webhooks.domain.places import Place
+from webhooks.reading import Reader
 from webhooks.settings import Settings
 from webhooks.shown import shown
 from webhooks.tables import attempts
@@ -56,7 +58,9 @@ class AttemptShown(BaseModel):
     response: str
     """The beginning of the answer."""
     error: str | None
-    """What prevented an answer."""
+    """What prevented an answer. `event_expired`: the event waited for longer than the feed retains it, and was not sent again."""
+    events: int
+    """How many the request carried. Each of them has an attempt of its own, with the same `webhook_id` and time."""
     replay_id: UUID | None
 
 
@@ -87,7 +91,7 @@ def routes(app: App) -> APIRouter:
     router = APIRouter(prefix="/v1", tags=["deliveries"])
     Viewer = Annotated[Principal, Depends(app.principal("webhooks.view"))]
     Editor = Annotated[Principal, Depends(app.principal("webhooks.edit"))]
-    settings = cast(Settings, app.settings)
+    settings, reader = cast(Settings, app.settings), Reader(app)
 
     @router.get("/attempts", response_model=Page[AttemptShown])
     async def list_attempts(
@@ -117,17 +121,21 @@ def routes(app: App) -> APIRouter:
 
     @router.post(
         "/attempts/{attempt_id}/resend", status_code=202, response_model=replays.ReplayShown, dependencies=COMMAND,
-        openapi_extra=answers("attempt_unknown", "endpoint_unknown", "disabled", "not_verified"),
+        openapi_extra=answers("attempt_unknown", "endpoint_unknown", "beyond_retention", "disabled", "not_verified"),
     )  # fmt: skip
     async def resend(request: Request, who: Editor, attempt_id: UUID) -> Response:
-        """Send the event of an attempt once more, with the same `webhook-id`: a replay of one event."""
+        """Send the request of an attempt once more, with the same `webhook-id` and the same events: a replay of its own."""
         mine = select(attempts).where(attempts.c.id == attempt_id, attempts.c.store_id == who.store_id)
         rows = await app.read(mine.limit(1))
         if not rows:
             raise refused("attempt_unknown", "there is no attempt of this id in your store")
         row = rows[0]
         await find_endpoint(app, who, row["endpoint_id"])
-        return await replays.begin(app, request, who, replays.one(row["endpoint_id"], row["position"]))
+        same = [attempts.c[name] == row[name] for name in ("endpoint_id", "at", "delivery_id")]
+        batch = await app.read(select(attempts.c.position).where(*same).order_by(attempts.c.position))
+        positions = [one["position"] for one in batch]
+        await reader.resume(Place((await reader.head()).epoch, positions[0] - 1))
+        return await replays.begin(app, request, who, replays.one(row["endpoint_id"], positions))
 
     @router.post(
         "/endpoints/{endpoint_id}/test", response_model=TestShown,
@@ -145,7 +153,7 @@ def routes(app: App) -> APIRouter:
         content = _example(body.type, data, endpoint, who.store_id, now)
         outgoing = Outgoing(endpoint_id, endpoint, settings.vault)
         try:
-            sent = outgoing.signed(content, f"msg_{uuid4().hex}", now)
+            sent = outgoing.carrying([content], f"msg_{uuid4().hex}", now)
             async with Sender(settings.networks) as sender:
                 answer = await outgoing.send(sender, sent, {render.TEST: "true"})
         except Unreadable:

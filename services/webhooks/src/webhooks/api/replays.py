@@ -1,6 +1,7 @@
 """Routes of replays: events of an endpoint once more, from any place of the feed."""
 
 import functools
+from collections.abc import Sequence
 from datetime import datetime
 from typing import Annotated, Any, Final, Literal, NamedTuple
 from uuid import UUID
@@ -87,15 +88,18 @@ class Range(NamedTuple):
     types: tuple[str, ...]
     only: Only
     as_new: bool = False
+    positions: tuple[int, ...] = ()
+    """For `one`: the events of the request that is sent once more."""
 
 
-def one(endpoint_id: UUID, position: int) -> Range:
-    return Range(endpoint_id, position - 1, position, (), "one")
+def one(endpoint_id: UUID, positions: Sequence[int]) -> Range:
+    """positions: ascending."""
+    return Range(endpoint_id, positions[0] - 1, positions[-1], (), "one", positions=tuple(positions))
 
 
 BEGUN: Final = """
-insert into replays (id, endpoint_id, store_id, first, last, position, types, which, as_new, actor, created_at)
-select $1, key, $3, $4, $5, $4, $6, $7, $8, $9, clock_timestamp() from endpoints where key = $2 and status = 'enabled'
+insert into replays (id, endpoint_id, store_id, first, last, position, types, which, as_new, actor, positions, created_at)
+select $1, key, $3, $4, $5, $4, $6, $7, $8, $9, $10, clock_timestamp() from endpoints where key = $2 and status = 'enabled'
 on conflict (id) do nothing"""
 CHANGED: Final = """
 update replays set status = $3, ended_at = case when $3 = 'cancelled' then clock_timestamp() end
@@ -195,7 +199,7 @@ async def begin(app: App, request: Request, who: Principal, wanted: Range) -> Re
     async def work(tx: Connection) -> bool:
         await tx.execute(
             BEGUN, replay_id, wanted.endpoint_id, who.store_id, wanted.first, wanted.last, list(wanted.types), wanted.only,
-            wanted.as_new, who.actor,
+            wanted.as_new, who.actor, list(wanted.positions),
         )  # fmt: skip
         return await tx.fetchval("select true from replays where id = $1", replay_id) is not None
 

@@ -9,7 +9,7 @@ import asyncio
 import random
 import time
 from collections import defaultdict
-from collections.abc import Callable, Collection, Coroutine, Iterable
+from collections.abc import Callable, Collection, Coroutine, Iterable, Sequence
 from datetime import UTC, datetime
 from typing import Any, Final, NamedTuple, cast
 from uuid import UUID, uuid4
@@ -20,7 +20,7 @@ from chassis import crash
 from chassis.batch.errors import is_transient
 from chassis.declare.app import App
 from webhooks.delivery import loading, replay
-from webhooks.delivery.line import GONE, Line, Outcome
+from webhooks.delivery.line import GONE, Line, Outcome, stated
 from webhooks.delivery.log import Attempt, Batch, batch_of, flush
 from webhooks.delivery.metrics import DeliveryMetrics
 from webhooks.delivery.replay import Replay
@@ -47,6 +47,11 @@ OBSERVE_SECONDS: Final = 5.0
 """Between two updates of the gauges: they examine every endpoint."""
 PAUSE_SECONDS: Final = 1.0
 """After an error of the database."""
+EXPIRED: Final = "event_expired"
+"""How a delivery ends whose event waited for longer than the feed retains it."""
+EXPIRED_EVENTS: Final = """
+select position, event_id, type, key from waiting where endpoint_id = $1 and position = any($2::bigint[]) and event_id is not null
+order by position"""
 
 
 class Sent(NamedTuple):
@@ -266,10 +271,12 @@ class Dispatcher:
             for line in self._of_store.get(store, ()):
                 self._turns.add(line)
 
-    def _fill(self, one: Line | Replay) -> None:
+    def _fill(self, one: Line | Replay, now: datetime) -> None:
         if not one.reading and one.needs_to_read(self._window):
             one.reading = True
             self._spawn(self._read(one))
+        if one.form(now):
+            self._mark(one)
 
     async def _read(self, one: Line | Replay) -> None:
         """Read what is older than the window."""
@@ -309,50 +316,56 @@ class Dispatcher:
     async def _deliver(self, line: Line, delivery: Delivery, now: datetime) -> None:
         MAY_SEND.set(lambda: self._shards.is_held(*line.place.lease))
         try:
-            event = await self._event(line, delivery.position)
-            sent = await self._send(line, event, now) if event is not None else None
+            events = await self._events(line, delivery)
+            sent = await self._send(line, events, now) if events else None
+            expired = [] if events else await self._window.fetch(EXPIRED_EVENTS, line.id, list(delivery.positions))
         except BaseException as error:
             line.lanes.returned(delivery.position)
             if not isinstance(error, NotOurs) and not is_transient(error):
                 raise
         else:
-            if event is not None and sent is not None:
-                self._conclude(line, delivery, event, sent, now)
+            if sent is not None:
+                self._conclude(line, delivery, events, sent, now)
             else:
-                self._drop_event(line, delivery)
+                self._expire(line, delivery, [FeedEvent(row) for row in expired], now)
         finally:
             self._turns.ended(line)
 
-    async def _event(self, line: Line, position: int) -> FeedEvent | None:
-        if (event := line.events.get(position) or self._window.get(position)) is None:
-            event = (await self._window.at([position])).get(position)
-        return event
+    async def _events(self, line: Line, delivery: Delivery) -> Sequence[FeedEvent]:
+        """Returns the events of a delivery; none, if the feed does not have each of them any more."""
+        found = {position: line.events.get(position) or self._window.get(position) for position in delivery.positions}
+        if missing := [position for position, event in found.items() if event is None]:
+            found |= await self._window.at(missing)
+        events = [event for event in found.values() if event is not None]
+        return events if len(events) == len(found) else ()
 
     async def _replay(self, one: Replay, delivery: Delivery, now: datetime) -> None:
         MAY_SEND.set(lambda: self._shards.is_held(*one.line.place.lease))
-        event = one.events[delivery.position]
+        events = [one.events[position] for position in delivery.positions]
         try:
-            sent = await self._send(one, event, now)
+            sent = await self._send(one, events, now)
         except BaseException as error:
-            one.returned(delivery.position)
+            one.returned(delivery)
             if not isinstance(error, NotOurs) and not is_transient(error):
                 raise
         else:
-            self._conclude_replayed(one, delivery, event, sent, now)
+            self._conclude_replayed(one, delivery, events, sent, now)
         finally:
             self._turns.ended(one)
             self._turns.add(one.line)
 
-    async def _send(self, one: Line | Replay, event: FeedEvent, now: datetime) -> Sent:
+    async def _send(self, one: Line | Replay, events: Sequence[FeedEvent], now: datetime) -> Sent:
         try:
-            request = one.request(event, now)
+            request = one.request(events, now)
             answer = await one.outgoing.send(self._sender, request)
         except Unreadable:
-            return Sent(one.delivery_id(event), Answer(None, "", "secret_unreadable", 0))
+            return Sent(one.delivery_id(events), Answer(None, "", "secret_unreadable", 0))
         crash.point("after_send")
         return Sent(request.delivery_id, answer)
 
-    def _conclude(self, line: Line, delivery: Delivery, event: FeedEvent, sent: Sent, began: datetime) -> None:
+    def _conclude(
+        self, line: Line, delivery: Delivery, events: Sequence[FeedEvent], sent: Sent, began: datetime
+    ) -> None:
         """Draw the consequences of an attempt."""
         answer, now = sent.answer, datetime.now(UTC)
         if answer.succeeded:
@@ -361,62 +374,79 @@ class Dispatcher:
             self._reports.succeeded(line)
         else:
             outcome = line.failed(delivery, answer, now, random.random())
-            self._report_failure(line, event, answer, outcome, now)
+            self._report_failure(line, events, answer, outcome, now)
         if outcome in ("delivered", "exhausted"):
-            line.events.pop(event.position, None)
-        self._record(line, event, delivery.number, sent, outcome, began)
+            for position in delivery.positions:
+                line.events.pop(position, None)
+        self._record(line, events, delivery.number, sent, outcome, began)
         self._dirty.add(line)
 
     def _conclude_replayed(
-        self, one: Replay, delivery: Delivery, event: FeedEvent, sent: Sent, began: datetime
+        self, one: Replay, delivery: Delivery, events: Sequence[FeedEvent], sent: Sent, began: datetime
     ) -> None:
         answer, now = sent.answer, datetime.now(UTC)
         outcome = one.line.replayed(delivery, answer, now)
         if outcome == "returned":
-            one.returned(delivery.position)
+            one.returned(delivery)
         else:
-            one.ended(delivery.position, succeeded=outcome == "delivered")
+            one.ended(delivery, succeeded=outcome == "delivered")
         if outcome == "delivered":
             self._reports.succeeded(one.line)
         else:
-            self._report_failure(one.line, event, answer, outcome, now)
-        self._record(one.line, event, delivery.number, sent, outcome, began, one.id)
+            self._report_failure(one.line, events, answer, outcome, now)
+        self._record(one.line, events, delivery.number, sent, outcome, began, one.id)
         self._dirty.add(one.line)
         self._moved.add(one)
 
-    def _drop_event(self, line: Line, delivery: Delivery) -> None:
-        """The event waited for longer than the feed retains it."""
-        log.warning("event_dropped", endpoint_id=str(line.id), position=delivery.position)
-        line.lanes.delivered(delivery.position)
-        self._dirty.add(line)
+    def _expire(self, line: Line, delivery: Delivery, events: Sequence[FeedEvent], now: datetime) -> None:
+        """An event waited for longer than the feed retains it. A batch that lacks an event is given up as a whole.
 
-    def _report_failure(self, line: Line, event: FeedEvent, answer: Answer, outcome: Outcome, now: datetime) -> None:
+        events: without their data.
+        """
+        log.warning("delivery_expired", endpoint_id=str(line.id), positions=delivery.positions)
+        line.lanes.expired(delivery.position, EXPIRED)
+        self._dirty.add(line)
+        if events:
+            sent = Sent(line.delivery_id(events), Answer(None, "", EXPIRED, 0))
+            self._record(line, events, delivery.number - 1, sent, "exhausted", now)
+            self._report_exhausted(line, events, EXPIRED, now)
+
+    def _report_failure(
+        self, line: Line, events: Sequence[FeedEvent], answer: Answer, outcome: Outcome, now: datetime
+    ) -> None:
         if answer.status == GONE:
             self._reports.gone(line)
             return
         self._reports.failed(line, now)
         if outcome == "exhausted":
-            self._reports.exhausted(line, event.row["event_id"], event.type, now)
+            self._report_exhausted(line, events, stated(answer), now)
+
+    def _report_exhausted(self, line: Line, events: Sequence[FeedEvent], outcome: str, now: datetime) -> None:
+        latest = events[-1]
+        self._reports.exhausted(line, len(events), latest.row["event_id"], latest.type, outcome, now)
 
     # -- what is written ----------------------------------------------------------------------------------------------
 
     def _record(
         self,
         line: Line,
-        event: FeedEvent,
+        events: Sequence[FeedEvent],
         number: int,
         sent: Sent,
         outcome: Outcome,
         began: datetime,
         replay_id: UUID | None = None,
     ) -> None:
-        answer, row = sent.answer, event.row
+        """Each event has a row, so that it is found by its id and by its order."""
+        answer = sent.answer
         self._metrics.attempted(outcome, answer.seconds)
-        self._attempts.append(
+        self._attempts.extend(
             Attempt(
-                uuid4(), line.id, line.store_id, event.position, row["event_id"], event.type, event.key, sent.delivery_id,
-                number, began, int(answer.seconds * 1000), outcome, answer.status, answer.body, answer.error, replay_id,
+                uuid4(), line.id, line.store_id, event.position, event.row["event_id"], event.type, event.key, sent.delivery_id,
+                number, began, int(answer.seconds * 1000), outcome, answer.status, answer.body, answer.error, len(events),
+                replay_id,
             )
+            for event in events
         )  # fmt: skip
         if len(self._attempts) >= FLUSH_ATTEMPTS:
             self._full.set()
@@ -463,3 +493,7 @@ class Dispatcher:
         self._unwritten = None
         for line in lost:
             self._drop(line)
+        for one in batch.written:
+            if one.changes.recorded and not one.line.closing:
+                one.line.lanes.recorded(one.changes)
+                self._turns.add(one.line)

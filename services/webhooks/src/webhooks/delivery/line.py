@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections import deque
-from datetime import datetime
+from collections.abc import Sequence
+from datetime import datetime, timedelta
 from typing import Final, Literal, NamedTuple
 from uuid import UUID
 
@@ -80,6 +81,8 @@ class Line:
         self._filter = filter_of(config)
         self._bucket = Bucket(config.rate.per_second, config.rate.burst) if config.rate is not None else None
         self._paused_until: datetime | None = None
+        self._complete_at: datetime | None = None
+        """When the next batch waits for no more events; null: none has come."""
         self._chunk: deque[FeedEvent] = deque()
         self._chunk_until = lanes.taken
         """The chunk has all events of the store behind what is taken, up to here."""
@@ -161,6 +164,32 @@ class Line:
 
     # -- what begins --------------------------------------------------------------------------------------------------
 
+    def form(self, now: datetime) -> bool:
+        """Make batches of what has come. Returns whether there are any, which begin once they are written."""
+        formed = False
+        while self.config.batch.max > 1 and self._is_complete(now) and self._needs_batch:
+            self.lanes.form()
+            self._complete_at, formed = None, True
+        return formed
+
+    def _is_complete(self, now: datetime) -> bool:
+        """Returns whether the next batch has as many events as it may, or has waited for more as long as it may."""
+        batch, count = self.config.batch, self.lanes.batchable
+        if not count:
+            self._complete_at = None
+            return False
+        if self._complete_at is None:
+            self._complete_at = now + timedelta(milliseconds=batch.wait_ms)
+        return count == batch.max or now >= self._complete_at
+
+    @property
+    def _needs_batch(self) -> bool:
+        """A batch that is made before it can be sent would be smaller than it may be."""
+        under_way = self.lanes.in_flight + self.lanes.formed
+        if self.breaker.is_open:
+            return not under_way and not self.lanes.waiting
+        return not (self.closing or self.given_up) and under_way + self.beside < self.config.in_flight
+
     def begin(self, now: datetime) -> Delivery | None:
         """Returns the next delivery, if one may begin now."""
         if not self._has_slot or not self._is_time(now):
@@ -175,7 +204,7 @@ class Line:
             return None
         if not self.breaker.is_open:
             delivery = lanes.begin(now)
-        elif self.lanes.in_flight or self.beside or self.lanes.waiting or self.lanes.queued:
+        elif self.lanes.in_flight or self.beside or self.lanes.waiting or self.lanes.queued or self.lanes.formed:
             return None
         else:
             delivery = lanes.probe()
@@ -206,8 +235,8 @@ class Line:
         earliest = self._earliest(now)
         if earliest > now:
             return earliest
-        due_at = self.lanes.due_at()
-        return due_at if due_at is not None and due_at > now and not self.breaker.is_open else None
+        due_at = self.lanes.due_at() if not self.breaker.is_open else None
+        return min((at for at in (due_at, self._complete_at) if at is not None and at > now), default=None)
 
     def next_beside_at(self, now: datetime) -> datetime | None:
         """As `next_at`, for a replay."""
@@ -262,12 +291,12 @@ class Line:
         self.failing.failed(now, stated(answer))
         return "returned" if self._is_returned(delivery, answer, now) else "failed"
 
-    def delivery_id(self, event: FeedEvent) -> str:
-        return self.outgoing.delivery_id(event)
+    def delivery_id(self, events: Sequence[FeedEvent]) -> str:
+        return self.outgoing.delivery_id(events)
 
-    def request(self, event: FeedEvent, now: datetime) -> Request:
+    def request(self, events: Sequence[FeedEvent], now: datetime) -> Request:
         """Raises `vault.Unreadable`."""
-        return self.outgoing.request(event, self.delivery_id(event), now)
+        return self.outgoing.request(events, self.delivery_id(events), now)
 
     def update(self, endpoint: Endpoint, revision: int) -> None:
         """The endpoint was changed in what does not concern deliveries under way: a secret, or that it fails."""

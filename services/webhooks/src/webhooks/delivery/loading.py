@@ -14,7 +14,7 @@ from webhooks.delivery.line import Failing, Line, Place
 from webhooks.delivery.outgoing import Outgoing
 from webhooks.domain.breaker import Breaker
 from webhooks.domain.endpoint import Endpoint
-from webhooks.domain.lanes import Lanes, Progress, Waiting
+from webhooks.domain.lanes import QUEUED_MAX, Lanes, Progress, Waiting
 from webhooks.vault import Vault
 from webhooks.window import Window
 
@@ -22,14 +22,15 @@ CHANGED_SECONDS: Final = 90
 """A change is committed this long after the time that it states, at most: the time limit of a transaction, and a margin."""
 
 _ENDPOINTS: Final = """
-select e.key, e.store_id, e.revision, e.doc, c.shard, c.position, c.open, c.moves, c.failing_since, c.failed_in_a_row, c.succeeded_at
+select e.key, e.store_id, e.revision, e.doc, c.shard, c.position, c.open, c.batches, c.moves,
+  c.failing_since, c.failed_in_a_row, c.succeeded_at
 from cursors c join endpoints e on e.key = c.endpoint_id where e.status = 'enabled' and """
 OF_SHARDS: Final = _ENDPOINTS + "c.shard = any($1::int2[])"
 OF_IDS: Final = _ENDPOINTS + "c.endpoint_id = any($1::uuid[])"
 CHANGED: Final = """
 select key, revision, clock_timestamp() as now from endpoints where changed_at > $1::timestamptz - make_interval(secs => $2)"""
 WAITING: Final = """
-select endpoint_id, position, lane, tries, next_at, exhausted, last from waiting
+select endpoint_id, position, lane, tries, next_at, exhausted, last, batch, delivered from waiting
 where endpoint_id = any($1::uuid[]) and (not exhausted or lane is not null) order by position"""
 
 
@@ -76,15 +77,20 @@ async def line(stored: Stored, term: int, window: Window, vault: Vault, now: dat
     """Returns an endpoint as its process delivers to it."""
     row = stored.row
     endpoint = Endpoint.model_validate_json(row["doc"])
+    config, batch_max = endpoint.config, endpoint.config.batch.max
     found = await window.at(row["open"])
     opened = {position: found[position] for position in sorted(found)}
+    batches = [tuple(one for one in batch if one in opened) for batch in row["batches"]]
     failing = Failing(row["failing_since"], row["failed_in_a_row"], row["succeeded_at"])
     lanes = Lanes(
-        Progress(row["position"], tuple(opened)),
+        Progress(row["position"], tuple(opened), tuple(filter(None, batches))),
         stored.waiting,
         [event.key for event in opened.values()],
-        per_order=endpoint.config.order == "per_order",
-        holds=endpoint.config.exhausted == "hold",
+        per_order=config.order == "per_order",
+        holds=config.exhausted == "hold",
+        batch_max=batch_max,
+        records=batch_max > 1,
+        queued_max=max(QUEUED_MAX, batch_max * config.in_flight),
     )
     place = Place(row["key"], row["store_id"], row["shard"], term, row["moves"], row["revision"])
     breaker = Breaker.resumed(failing.failures, failing.since, now)

@@ -7,6 +7,7 @@ from datetime import datetime
 from typing import Any, Final, NamedTuple
 from uuid import UUID
 
+import orjson
 from asyncpg import Connection
 
 from chassis.declare.app import App
@@ -14,7 +15,7 @@ from webhooks.delivery import replay
 from webhooks.delivery.line import Failing, Line
 from webhooks.delivery.replay import Replay
 from webhooks.delivery.shards import Shards
-from webhooks.domain.lanes import Changes
+from webhooks.domain.lanes import Changes, Waiting
 
 
 class Attempt(NamedTuple):
@@ -32,10 +33,12 @@ class Attempt(NamedTuple):
     at: datetime
     duration_ms: int
     outcome: str
-    """delivered, failed, returned (does not count), exhausted (the last one), or dropped: the event is older than the feed."""
+    """`delivered`, `failed`, `returned` (does not count), or `exhausted`: the last one."""
     http_status: int | None
     response: str
     error: str | None
+    events: int
+    """That the request carried."""
     replay_id: UUID | None = None
 
 
@@ -49,22 +52,25 @@ class _Written(NamedTuple):
 
 ATTEMPTED: Final = """
 insert into attempts (id, endpoint_id, store_id, position, event_id, type, key, delivery_id, number, at, duration_ms, outcome,
-  http_status, response, error, replay_id)
+  http_status, response, error, events, replay_id)
 select * from unnest($1::uuid[], $2::uuid[], $3::text[], $4::bigint[], $5::text[], $6::text[], $7::uuid[], $8::text[],
-  $9::int2[], $10::timestamptz[], $11::int[], $12::text[], $13::int2[], $14::text[], $15::text[], $16::uuid[])
+  $9::int2[], $10::timestamptz[], $11::int[], $12::text[], $13::int2[], $14::text[], $15::text[], $16::int2[], $17::uuid[])
 on conflict do nothing"""
 PROGRESSED: Final = """
-update cursors c set position = u.position, open = u.open::bigint[], failing_since = u.failing_since,
-  failed_in_a_row = u.failed_in_a_row, succeeded_at = u.succeeded_at
-from unnest($1::uuid[], $2::int[], $3::bigint[], $4::text[], $5::timestamptz[], $6::int[], $7::timestamptz[])
-  as u(endpoint_id, moves, position, open, failing_since, failed_in_a_row, succeeded_at)
+update cursors c set position = u.position, open = u.open::bigint[], batches = u.batches::jsonb,
+  failing_since = u.failing_since, failed_in_a_row = u.failed_in_a_row, succeeded_at = u.succeeded_at
+from unnest($1::uuid[], $2::int[], $3::bigint[], $4::text[], $5::text[], $6::timestamptz[], $7::int[], $8::timestamptz[])
+  as u(endpoint_id, moves, position, open, batches, failing_since, failed_in_a_row, succeeded_at)
 where c.endpoint_id = u.endpoint_id and c.moves = u.moves
 returning c.endpoint_id"""
+# What the event is is stored, too: a row may outlive the event in the feed.
 WAITED: Final = """
-insert into waiting (endpoint_id, position, lane, tries, next_at, exhausted, last)
-select * from unnest($1::uuid[], $2::bigint[], $3::uuid[], $4::int2[], $5::timestamptz[], $6::bool[], $7::text[])
+insert into waiting (endpoint_id, position, lane, tries, next_at, exhausted, last, batch, delivered, event_id, type, key)
+select u.*, f.event_id, f.type, f.key
+from unnest($1::uuid[], $2::bigint[], $3::uuid[], $4::int2[], $5::timestamptz[], $6::bool[], $7::text[], $8::bigint[], $9::bool[])
+  as u(endpoint_id, position, lane, tries, next_at, exhausted, last, batch, delivered) left join feed f on f.position = u.position
 on conflict (endpoint_id, position) do update set lane = excluded.lane, tries = excluded.tries, next_at = excluded.next_at,
-  exhausted = excluded.exhausted, last = excluded.last"""
+  exhausted = excluded.exhausted, last = excluded.last, batch = excluded.batch, delivered = excluded.delivered"""
 ENDED: Final = """
 delete from waiting w using unnest($1::uuid[], $2::bigint[]) as u(endpoint_id, position)
 where w.endpoint_id = u.endpoint_id and w.position = u.position"""
@@ -104,11 +110,11 @@ async def flush(app: App, shards: Shards, batch: Batch) -> Collection[Line]:
             return ()
         held = await shards.held_until_commit(tx, _leases(batch))
         ours = sorted((one for one in batch.written if one.line.place.lease in held), key=lambda one: one.line.id.int)
-        rows = await tx.fetch(PROGRESSED, *_columns([_progress(one) for one in ours], 7))
+        rows = await tx.fetch(PROGRESSED, *_columns([_progress(one) for one in ours], 8))
         moved = {row["endpoint_id"] for row in rows}
         ours = [one for one in ours if one.line.id in moved]
         if waited := [(one.line.id, *row) for one in ours for row in one.changes.written]:
-            await tx.execute(WAITED, *_columns(waited, 7))
+            await tx.execute(WAITED, *_columns(waited, 1 + len(Waiting._fields)))
         if replays := [one for one in batch.replays if one.replay.line.place.lease in held]:
             await replay.write(tx, replays)
         if ended := [(one.line.id, position) for one in ours for position in one.changes.deleted]:
@@ -126,8 +132,8 @@ def _leases(batch: Batch) -> set[tuple[int, int]]:
 
 def _progress(one: _Written) -> tuple[Any, ...]:
     progress = one.changes.progress
-    is_open = replay.array_text(progress.open)
-    return one.line.id, one.line.place.moves, progress.cursor, is_open, *one.failing
+    is_open, batches = replay.array_text(progress.open), orjson.dumps(progress.batches).decode()
+    return one.line.id, one.line.place.moves, progress.cursor, is_open, batches, *one.failing
 
 
 def _columns(rows: Sequence[Sequence[Any]], count: int) -> list[list[Any]]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from datetime import datetime
 from typing import Final, NamedTuple
 from uuid import UUID
@@ -44,22 +44,39 @@ class Outgoing:
         """The endpoint has other secrets."""
         self._endpoint = endpoint
 
-    def delivery_id(self, event: FeedEvent, replay_id: UUID | None = None) -> str:
-        """replay_id: for an id of its own, so that the receiver does not recognize it."""
-        return webhook_id(self._id, [event.row["event_id"], *([str(replay_id)] if replay_id is not None else [])])
+    def delivery_id(self, events: Sequence[FeedEvent], replay_id: UUID | None = None) -> str:
+        """Returns the id of a delivery, which its events determine.
 
-    def request(self, event: FeedEvent, delivery_id: str, now: datetime, replay_id: UUID | None = None) -> Request:
+        replay_id: for an id of its own, so that the receiver does not recognize it.
+        """
+        event_ids = [event.row["event_id"] for event in events]
+        return webhook_id(self._id, event_ids if replay_id is None else [*event_ids, str(replay_id)])
+
+    def request(
+        self, events: Sequence[FeedEvent], delivery_id: str, now: datetime, replay_id: UUID | None = None
+    ) -> Request:
         """Raises `vault.Unreadable`."""
         config = self._endpoint.config
-        body = render.body_of(event, thin=config.payload == "thin", personal=config.personal)
-        return self.signed(body, delivery_id, now, replay_id)
+        thin, personal = config.payload == "thin", config.personal
+        request = self.carrying([render.body_of(one, thin=thin, personal=personal) for one in events], delivery_id, now)
+        if replay_id is None:
+            return request
+        return request._replace(headers={**request.headers, render.REPLAY: str(replay_id)})
 
-    def signed(self, body: bytes, delivery_id: str, now: datetime, replay_id: UUID | None = None) -> Request:
+    def carrying(self, bodies: Sequence[bytes], delivery_id: str, now: datetime) -> Request:
+        """Returns the request of rendered events: a batch if the endpoint wants batches, or if they are several.
+
+        Raises `vault.Unreadable`.
+        """
+        if self._endpoint.config.batch.max == 1 and len(bodies) == 1:
+            return self.signed(bodies[0], delivery_id, now)
+        request = self.signed(render.batch_of(bodies), delivery_id, now)
+        return request._replace(headers={**request.headers, "content-type": render.BATCH_MEDIA_TYPE})
+
+    def signed(self, body: bytes, delivery_id: str, now: datetime) -> Request:
         """Returns the request of a body. Raises `vault.Unreadable`."""
         signers = [self._signer(secret.id, secret.sealed) for secret in self._endpoint.signing(now)]
         headers = {**self._fixed_headers(), **signed_headers(signers, delivery_id, now, body)}
-        if replay_id is not None:
-            headers[render.REPLAY] = str(replay_id)
         return Request(self._endpoint.config.url, headers, body, delivery_id)
 
     async def send(self, sender: Sender, request: Request, more: Mapping[str, str] | None = None) -> Answer:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import Any, Final
 from urllib.parse import quote
 
@@ -11,6 +12,7 @@ from webhooks.shown import shown
 from webhooks.window import FeedEvent
 
 MEDIA_TYPE: Final = "application/cloudevents+json"
+BATCH_MEDIA_TYPE: Final = "application/cloudevents-batch+json"
 USER_AGENT: Final = "Tradewind-Webhooks/1"
 REPLAY: Final = "tradewind-replay"
 """Header of what is sent once more on request: the id of the replay."""
@@ -31,6 +33,11 @@ def body_of(event: FeedEvent, *, thin: bool, personal: bool) -> bytes:
         body = rendered(shown(event.row, event.row["epoch"], personal=personal), thin=thin)
         event.bodies[thin, personal] = body
     return body
+
+
+def batch_of(bodies: Iterable[bytes]) -> bytes:
+    """Returns the body of a batch: a JSON array of the bodies of its events."""
+    return b"[" + b",".join(bodies) + b"]"
 
 
 def rendered(values: dict[str, Any], *, thin: bool) -> bytes:

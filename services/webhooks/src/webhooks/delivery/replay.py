@@ -14,11 +14,12 @@ from chassis.declare.app import App
 from webhooks.delivery.line import Line
 from webhooks.delivery.outgoing import Outgoing, Request
 from webhooks.domain.filters import Filter
-from webhooks.domain.lanes import Delivery, Lanes, Progress
+from webhooks.domain.lanes import QUEUED_MAX, Delivery, Lanes, Progress
 from webhooks.window import CHUNK, FeedEvent, Window
 
 RUNNING: Final = """
-select distinct on (endpoint_id) id, endpoint_id, store_id, position, open, last, types, which, as_new, delivered, failed
+select distinct on (endpoint_id) id, endpoint_id, store_id, position, open, last, types, which, positions, as_new,
+  delivered, failed
 from replays where status = 'running' and endpoint_id = any($1::uuid[]) order by endpoint_id, created_at, id"""
 # What is on its way is not missing: it waits, or is later in the lane of an event that waits.
 SELECTED: Final = """
@@ -45,7 +46,10 @@ where w.endpoint_id = u.endpoint_id and w.position = u.position and w.exhausted 
 
 
 class Replay:
-    """One replay under way, in turn with all endpoints. An event that fails once is counted and left out."""
+    """One replay under way, in turn with all endpoints. An event that fails once is counted and left out.
+
+    Batches are sent one after the other. Each has the next events, as many as it may: the same ones after a crash.
+    """
 
     def __init__(self, row: Record, line: Line, opened: Mapping[int, FeedEvent]) -> None:
         """opened: the events of `open`, oldest first, without those that the feed no longer has."""
@@ -55,6 +59,8 @@ class Replay:
         self._last: int = row["last"]
         self._only: str = row["which"]
         self._types = Filter(row["types"])
+        self._positions = frozenset(row["positions"])
+        self._batch_max = len(self._positions) or line.config.batch.max
         self.delivered, self.failed = row["delivered"], row["failed"]
         self.arrived: list[int] = []
         """Positions that were delivered since the last flush."""
@@ -62,6 +68,8 @@ class Replay:
             Progress(row["position"], tuple(opened)),
             lanes_of_open=[event.key for event in opened.values()],
             per_order=line.config.order == "per_order",
+            batch_max=self._batch_max,
+            queued_max=max(QUEUED_MAX, self._batch_max),
         )
         self.events = dict(opened)
         self._chunk: deque[FeedEvent] = deque()
@@ -79,11 +87,11 @@ class Replay:
 
     @property
     def slots(self) -> int:
-        return max(1, self.line.config.in_flight // 2)
+        return max(1, self.line.config.in_flight // 2) if self._batch_max == 1 else 1
 
     @property
     def is_done(self) -> bool:
-        return self.lanes.progress() == (self._last, ())
+        return self.lanes.progress() == Progress(self._last)
 
     def needs_to_read(self, window: Window) -> bool:
         """Takes events while there is room. Returns whether a chunk has to be read first."""
@@ -106,36 +114,49 @@ class Replay:
         self._read_until = events[-1].position if len(events) == CHUNK else self._last
 
     def _wants(self, event: FeedEvent) -> bool:
-        return self._only == "one" or (self.line.wants(event) and self._types.wants_type(event.type))
+        if self._only == "one":
+            return event.position in self._positions
+        return self.line.wants(event) and self._types.wants_type(event.type)
+
+    def form(self, now: datetime) -> bool:
+        """As of `Line`: nothing has to be written before it is sent."""
+        return False
 
     def begin(self, now: datetime) -> Delivery | None:
-        if self.closing or self.lanes.in_flight >= self.slots:
+        if self.closing or self.lanes.in_flight >= self.slots or not self._is_complete:
             return None
         return self.line.begin_beside(self.lanes, now)
+
+    @property
+    def _is_complete(self) -> bool:
+        """Returns whether the next batch has all events that it is to have."""
+        return bool(self.lanes.formed or self.lanes.batchable == self._batch_max or self.lanes.taken == self._last)
 
     def next_at(self, now: datetime) -> datetime | None:
         return None if self.closing else self.line.next_beside_at(now)
 
-    def delivery_id(self, event: FeedEvent) -> str:
-        return self.line.outgoing.delivery_id(event, self.id if self.as_new else None)
+    def delivery_id(self, events: Sequence[FeedEvent]) -> str:
+        return self.line.outgoing.delivery_id(events, self.id if self.as_new else None)
 
-    def request(self, event: FeedEvent, now: datetime) -> Request:
+    def request(self, events: Sequence[FeedEvent], now: datetime) -> Request:
         """Raises `vault.Unreadable`."""
-        return self.line.outgoing.request(event, self.delivery_id(event), now, self.id)
+        return self.line.outgoing.request(events, self.delivery_id(events), now, self.id)
 
-    def ended(self, position: int, *, succeeded: bool) -> None:
-        self.lanes.delivered(position)
+    def ended(self, delivery: Delivery, *, succeeded: bool) -> None:
+        self.lanes.delivered(delivery.position)
         self.line.beside -= 1
-        del self.events[position]
+        for position in delivery.positions:
+            del self.events[position]
         if succeeded:
-            self.delivered += 1
-            self.arrived.append(position)
-            self.line.lanes.released(position)
+            self.delivered += len(delivery.positions)
+            self.arrived.extend(delivery.positions)
+            for position in delivery.positions:
+                self.line.lanes.released(position)
         else:
-            self.failed += 1
+            self.failed += len(delivery.positions)
 
-    def returned(self, position: int) -> None:
-        self.lanes.returned(position)
+    def returned(self, delivery: Delivery) -> None:
+        self.lanes.returned(delivery.position)
         self.line.beside -= 1
 
 

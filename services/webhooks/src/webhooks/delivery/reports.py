@@ -88,8 +88,9 @@ class Reports:
         line.given_up = True
         self._add(line.id, line.store_id, GivenUp(because=because), f"{line.place.revision}")
 
-    def exhausted(self, line: Line, event_id: str, event_type: str, now: datetime) -> None:
-        self._exhaustions[line.id, line.store_id].add(event_id, event_type, line.failing.last)
+    def exhausted(self, line: Line, count: int, event_id: str, event_type: str, last: str, now: datetime) -> None:
+        """event_id, event_type: of the latest."""
+        self._exhaustions[line.id, line.store_id].add(count, event_id, event_type, last)
         self.due(now)
 
     def due(self, now: datetime) -> None:

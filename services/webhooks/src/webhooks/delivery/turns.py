@@ -43,7 +43,7 @@ One = TypeVar("One", bound=Sending)
 class Turns(Generic[One]):
     """The endpoints of one process that may send, and the slots in which requests are in flight."""
 
-    def __init__(self, fill: Callable[[One], None], begin: Callable[[One, Delivery, datetime], None]) -> None:
+    def __init__(self, fill: Callable[[One, datetime], None], begin: Callable[[One, Delivery, datetime], None]) -> None:
         """fill: called before an endpoint's turn. begin: starts a delivery, and calls `ended` when it has ended."""
         self._fill, self._begin = fill, begin
         self._ready: deque[One] = deque()
@@ -115,7 +115,7 @@ class Turns(Generic[One]):
         if self._per_host[one.host] >= IN_FLIGHT_PER_HOST_MAX:
             self._held_up[one.host].append(one)
             return
-        self._fill(one)
+        self._fill(one, now)
         if (delivery := one.begin(now)) is not None:
             self._in_flight += 1
             self._per_host[one.host] += 1

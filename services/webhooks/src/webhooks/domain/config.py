@@ -110,7 +110,7 @@ class Config(Frozen):
         return self.types if self.new_types else self.named
 
 
-NOT_DELIVERED_YET: Final = frozenset({"batch", "notify_url"})
+NOT_DELIVERED_YET: Final = frozenset({"notify_url"})
 """Fields that are validated but that the dispatcher cannot honour: they are refused if stated."""
 
 

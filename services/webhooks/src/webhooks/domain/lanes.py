@@ -4,6 +4,10 @@ With `per_order` the events of an order are a lane: one delivery of it is in fli
 alone. A blocked lane is one row in `waiting`, however many events come later in it: those are read by the order's id once
 the row is delivered. So every event up to the cursor is delivered, filtered out, in a row, behind the row of its lane, or
 in flight (`Progress.open`).
+
+A delivery is one event, or a batch of them, which stays together from then on: it is delivered, fails and is exhausted as a
+whole, and its rows block the lanes of all its events. The events of a lane in it are in their order. A batch begins only once
+it is stored, so it has the same events after a crash.
 """
 
 from __future__ import annotations
@@ -36,24 +40,36 @@ class Waiting(NamedTuple):
     exhausted: bool = False
     last: str = ""
     """How the last attempt failed."""
+    batch: int | None = None
+    """The first position of its batch; null: it is delivered alone."""
+    delivered: bool = False
+    """It needs no more, and what comes later in its lane has to be read."""
 
 
 class Delivery(NamedTuple):
     """A delivery that begins."""
 
-    position: int
+    positions: tuple[int, ...]
+    """The events, ascending."""
     number: int
     """The attempt, from 1."""
     is_probe: bool
     """Begun while the breaker was open: its failure costs the event no attempt."""
+
+    @property
+    def position(self) -> int:
+        """The position of its first event, which identifies the delivery."""
+        return self.positions[0]
 
 
 class Progress(NamedTuple):
     """What an endpoint has been sent: stored with each flush."""
 
     cursor: int
-    open: tuple[int, ...]
+    open: tuple[int, ...] = ()
     """Positions up to the cursor whose first delivery has not ended."""
+    batches: tuple[tuple[int, ...], ...] = ()
+    """Which of them are delivered together."""
 
 
 class Changes(NamedTuple):
@@ -62,6 +78,8 @@ class Changes(NamedTuple):
     progress: Progress
     written: Sequence[Waiting]
     deleted: Sequence[int]
+    recorded: Sequence[int]
+    """The batches that may begin once this is written."""
 
 
 class Follow(NamedTuple):
@@ -77,15 +95,15 @@ class _Lane:
     """A lane with a row."""
 
     position: int
-    """The position of its row."""
+    """The position of its row: of its last event, if a batch has several."""
     until: int
     """Later events of the lane may wait up to this position."""
     ahead: deque[int] = field(default_factory=deque)
     """The next of these, as far as they are read."""
-    follows: bool = False
-    """Whether the row is delivered or given up, and what follows it is being read."""
-    given_up: Waiting | None = None
-    """The row as it is stored once the next one is found; null: it is deleted."""
+    next_at: datetime = LONG_AGO
+    """When the row was due that is delivered or given up: then the next one is, too."""
+    left_as: Waiting | None = None
+    """As what that row is stored once the next one is found; null: it is deleted."""
 
 
 class Lanes:
@@ -99,19 +117,34 @@ class Lanes:
         *,
         per_order: bool = True,
         holds: bool = False,
+        batch_max: int = 1,
+        records: bool = False,
+        queued_max: int = QUEUED_MAX,
     ) -> None:
-        """rows: those stored, without the exhausted ones that block no lane. lanes_of_open: for `progress.open`."""
+        """rows: those stored, without the exhausted ones that block no lane. lanes_of_open: for `progress.open`.
+
+        batch_max: events of a delivery. records: deliveries are made by `form`, and begin once they are `recorded`.
+        """
         self.taken = progress.cursor
         """Every event up to it was offered or filtered out."""
         self._per_order, self._holds = per_order, holds
+        self._batch_max, self._records, self._queued_max = batch_max, records, queued_max
         self._settled = progress.cursor
         """The last position that is delivered or has become a row."""
         self._open: OrderedDict[int, UUID | None] = OrderedDict()
         """Offered and not settled, with their lanes, in ascending order."""
         self._ready: list[int] = []
-        """A heap: open, not in flight, and first of their lanes."""
+        """A heap: open, in no delivery, and first of their lanes."""
         self._behind: dict[UUID, deque[int]] = {}
         """Open, behind another open one of the lane. A lane that has an open event is a key."""
+        self._deliveries: dict[int, tuple[int, ...]] = {}
+        """The events of each delivery that was made and has not ended, by its first position."""
+        self._fresh: set[int] = set()
+        """Deliveries of open events."""
+        self._made: list[int] = []
+        """A heap: fresh deliveries that may begin."""
+        self._unrecorded: set[int] = set()
+        """Deliveries that may begin once they are recorded."""
         self._rows: dict[int, Waiting] = {}
         self._stored: set[int] = set()
         self._changed: dict[int, Waiting | None] = {}
@@ -121,51 +154,73 @@ class Lanes:
         """Exhausted rows that block their lanes."""
         self._lanes: dict[UUID, _Lane] = {}
         self._due: list[tuple[datetime, int]] = []
-        """A heap; an entry counts if it is that of the row."""
+        """A heap of deliveries; an entry counts if it is that of the row."""
         self._flying: dict[int, Delivery] = {}
         self._probed: OrderedDict[int, None] = OrderedDict()
-        """Rows, the one that was attempted the longest ago first: probes take turns."""
+        """Deliveries that failed, the one that was attempted the longest ago first: probes take turns."""
         self._fresh_turn = False
         self._written = progress
+        self._load_rows(rows)
+        self._load_open(progress, lanes_of_open)
+
+    def _load_rows(self, rows: Iterable[Waiting]) -> None:
+        batches: dict[int, list[int]] = {}
         for row in rows:
             self._stored.add(row.position)
             if row.lane is not None:
-                self._lanes[row.lane] = _Lane(row.position, progress.cursor)
-            if row.exhausted:
+                self._lanes[row.lane] = _Lane(row.position, self.taken)
+            if row.delivered:
+                self._go_on(row, None)
+            elif row.exhausted:
                 self._exhausted(row)
             else:
-                self._keep(row)
-        for position, lane in zip(progress.open, lanes_of_open, strict=True):
-            self._queue(position, lane if per_order else None)
+                self._rows[row.position] = row
+                batches.setdefault(row.batch or row.position, []).append(row.position)
+        for positions in batches.values():
+            self._wait(tuple(positions))
+
+    def _load_open(self, progress: Progress, lanes: Iterable[UUID | None]) -> None:
+        self._open.update(zip(progress.open, lanes if self._per_order else [None] * len(progress.open), strict=True))
+        for batch in progress.batches:
+            self._behind.update({lane: deque() for position in batch if (lane := self._open[position]) is not None})
+            self._deliver(batch)
+            heapq.heappush(self._made, batch[0])
+        in_batches = {position for batch in progress.batches for position in batch}
+        for position, lane in self._open.items():
+            if position not in in_batches:
+                self._line_up(position, lane)
 
     # -- events come --------------------------------------------------------------------------------------------------
 
     @property
     def queued(self) -> int:
-        """Events that are taken and not begun."""
-        return len(self._open) - sum(position in self._open for position in self._flying)
+        """Events that are taken and in no delivery."""
+        return len(self._open) - sum(len(self._deliveries[first]) for first in self._fresh)
+
+    @property
+    def is_full(self) -> bool:
+        """Whether so many events wait for a retry that no further one begins."""
+        return len(self._rows) > WAITING_MAX
 
     @property
     def has_room(self) -> bool:
-        return self.queued < QUEUED_MAX and len(self._rows) <= WAITING_MAX
+        return self.queued < self._queued_max and not self.is_full
 
     def offer(self, position: int, lane: UUID) -> None:
         """Take an event that the endpoint wants, behind all that were offered."""
         assert position > self.taken, (position, self.taken)
         self.taken = position
-        if not self._per_order:
-            self._queue(position, None)
-        elif (blocked := self._lanes.get(lane)) is not None:
+        if self._per_order and (blocked := self._lanes.get(lane)) is not None:
             blocked.until = position
         else:
-            self._queue(position, lane)
+            self._open[position] = lane if self._per_order else None
+            self._line_up(position, self._open[position])
 
     def pass_over(self, until: int) -> None:
         """Every event up to `until` that was not offered is filtered out."""
         self.taken = max(self.taken, until)
 
-    def _queue(self, position: int, lane: UUID | None) -> None:
-        self._open[position] = lane
+    def _line_up(self, position: int, lane: UUID | None) -> None:
         if lane is None:
             heapq.heappush(self._ready, position)
         elif (behind := self._behind.get(lane)) is not None:
@@ -173,6 +228,52 @@ class Lanes:
         else:
             self._behind[lane] = deque()
             heapq.heappush(self._ready, position)
+
+    # -- deliveries are made ------------------------------------------------------------------------------------------
+
+    @property
+    def formed(self) -> int:
+        """Deliveries of open events that were made and are not in flight."""
+        return sum(first not in self._flying for first in self._fresh)
+
+    @property
+    def batchable(self) -> int:
+        """How many events the next batch would have."""
+        count = 0
+        if not self.is_full:
+            for position in self._ready:
+                lane = self._open[position]
+                count += 1 + (len(self._behind[lane]) if lane is not None else 0)
+                if count >= self._batch_max:
+                    return self._batch_max
+        return count
+
+    def form(self) -> None:
+        """Make a batch of what is there. It may begin once it is recorded: see `changes`."""
+        self._unrecorded.add(self._form())
+
+    def _form(self) -> int:
+        """Make a delivery of the first events whose lanes are free, and of what follows in these lanes."""
+        taken, next_of_lanes = list[int](), list[int]()
+        while self._ready or next_of_lanes:
+            from_lanes = next_of_lanes and not (self._ready and self._ready[0] < next_of_lanes[0])
+            taken.append(position := heapq.heappop(next_of_lanes if from_lanes else self._ready))
+            if len(taken) == self._batch_max:
+                break
+            lane = self._open[position]
+            if lane is not None and (behind := self._behind[lane]):
+                heapq.heappush(next_of_lanes, behind.popleft())
+        for position in next_of_lanes:
+            lane = self._open[position]
+            assert lane is not None
+            self._behind[lane].appendleft(position)
+        return self._deliver(tuple(taken))
+
+    def _deliver(self, positions: tuple[int, ...]) -> int:
+        """Open events are one delivery from now on, which is named by the first."""
+        self._deliveries[positions[0]] = positions
+        self._fresh.add(positions[0])
+        return positions[0]
 
     # -- deliveries begin ---------------------------------------------------------------------------------------------
 
@@ -182,11 +283,11 @@ class Lanes:
 
     @property
     def waiting(self) -> int:
-        """Rows that wait for a retry."""
+        """Events that wait for a retry."""
         return len(self._rows)
 
     def due_at(self) -> datetime | None:
-        """When the next row may begin; null: none waits."""
+        """When the next delivery that failed may begin again; null: none waits."""
         while self._due and not self._counts(*self._due[0]):
             heapq.heappop(self._due)
         return self._due[0][0] if self._due else None
@@ -205,122 +306,159 @@ class Lanes:
         return fresh or self._begin_row_probe() or self._begin_fresh(is_probe=True)
 
     def _begin_fresh(self, *, is_probe: bool = False) -> Delivery | None:
-        if not self._ready or len(self._rows) > WAITING_MAX:
+        if self.is_full:
             return None
-        return self._fly(Delivery(heapq.heappop(self._ready), 1, is_probe))
+        if self._made:
+            return self._fly(heapq.heappop(self._made), 1, is_probe)
+        if self._ready and not self._records:
+            return self._fly(self._form(), 1, is_probe)
+        return None
 
     def _begin_due(self, now: datetime) -> Delivery | None:
         due_at = self.due_at()
         if due_at is None or due_at > now:
             return None
-        _, position = heapq.heappop(self._due)
-        return self._fly(Delivery(position, self._rows[position].tries + 1, is_probe=False))
+        _, first = heapq.heappop(self._due)
+        return self._fly(first, self._rows[first].tries + 1, is_probe=False)
 
     def _begin_row_probe(self) -> Delivery | None:
-        for position in self._probed:
-            if position not in self._flying and not self._follows(self._rows[position]):
-                return self._fly(Delivery(position, self._rows[position].tries + 1, is_probe=True))
+        for first in self._probed:
+            if first not in self._flying and first not in self._unrecorded:
+                return self._fly(first, self._rows[first].tries + 1, is_probe=True)
         return None
 
-    def _fly(self, delivery: Delivery) -> Delivery:
-        self._flying[delivery.position] = delivery
-        if delivery.position in self._probed:
-            self._probed.move_to_end(delivery.position)
+    def _fly(self, first: int, number: int, is_probe: bool) -> Delivery:
+        delivery = self._flying[first] = Delivery(self._deliveries[first], number, is_probe)
+        if first in self._probed:
+            self._probed.move_to_end(first)
         return delivery
 
     # -- deliveries end -----------------------------------------------------------------------------------------------
 
-    def delivered(self, position: int) -> None:
-        del self._flying[position]
-        if (row := self._rows.get(position)) is None:
-            self._settle(position)
-        elif row.lane is None:
-            self._leave(position, None)
+    def delivered(self, first: int) -> None:
+        """first: of the delivery's positions, here and below."""
+        del self._flying[first]
+        if first in self._fresh:
+            self._settle(first)
         else:
-            self._go_on(row, None)
+            for row in self._leave(first):
+                self._end(row, row._replace(delivered=True), None)
 
-    def returned(self, position: int) -> None:
-        """The attempt does not count: the event may begin again at once."""
-        del self._flying[position]
-        if (row := self._rows.get(position)) is not None:
-            heapq.heappush(self._due, (row.next_at, position))
+    def returned(self, first: int) -> None:
+        """The attempt does not count: the delivery may begin again at once."""
+        del self._flying[first]
+        if first in self._fresh:
+            heapq.heappush(self._made, first)
         else:
-            heapq.heappush(self._ready, position)
+            heapq.heappush(self._due, (self._rows[first].next_at, first))
 
-    def failed(self, position: int, next_at: datetime | None, last: str) -> None:
-        """next_at: when the event is tried again; null: it is exhausted."""
-        delivery = self._flying.pop(position)
-        before = self._rows.get(position)
-        lane = before.lane if before is not None else self._open[position]
+    def failed(self, first: int, next_at: datetime | None, last: str) -> None:
+        """next_at: when it is tried again; null: it is exhausted."""
+        number = self._flying.pop(first).number
         if next_at is None:
-            assert before is not None, "an event is not exhausted by its first attempt"
-            self._exhausted(before._replace(tries=delivery.number, exhausted=True, last=last))
+            assert first not in self._fresh, "an event is not exhausted by its first attempt"
+            for row in self._leave(first):
+                self._exhausted(row._replace(tries=number, exhausted=True, last=last))
             return
-        self._write(Waiting(position, lane, delivery.number, next_at, False, last))
-        if before is None:
-            self._block(position, lane)
+        positions = self._deliveries[first]
+        lanes = self._block(first) if first in self._fresh else {one: self._rows[one].lane for one in positions}
+        batch = first if len(positions) > 1 else None
+        for position in positions:
+            self._write(Waiting(position, lanes.get(position), number, next_at, False, last, batch))
+        self._wait(positions)
 
-    def _settle(self, position: int) -> None:
-        """An open event needs no more: the next of its lane may begin."""
-        lane = self._open.pop(position)
-        self._settled = max(self._settled, position)
-        if lane is None:
-            return
-        if behind := self._behind[lane]:
-            heapq.heappush(self._ready, behind.popleft())
+    def expired(self, first: int, last: str) -> None:
+        """It cannot be delivered any more. Its lanes go on, also if exhausted events hold them."""
+        del self._flying[first]
+        if first in self._fresh:
+            self._settle(first)
         else:
-            del self._behind[lane]
+            for row in self._leave(first):
+                self._end(row, row._replace(delivered=True), row._replace(exhausted=True, last=last, lane=None))
 
-    def _block(self, position: int, lane: UUID | None) -> None:
-        """An open event has become a row; those of its lane that are open wait behind the row."""
-        del self._open[position]
-        self._settled = max(self._settled, position)
-        if lane is None:
-            return
-        blocked = self._lanes[lane] = _Lane(position, position, self._behind.pop(lane))
-        for later in blocked.ahead:
-            del self._open[later]
-            blocked.until = later
-        self._settled = max(self._settled, blocked.until)
+    def _settle(self, first: int) -> None:
+        """Open events need no more: the next of their lanes may begin."""
+        self._fresh.discard(first)
+        positions = self._deliveries.pop(first)
+        self._settled = max(self._settled, positions[-1])
+        for lane in {self._open.pop(position) for position in positions}:
+            if lane is None:
+                continue
+            if behind := self._behind[lane]:
+                heapq.heappush(self._ready, behind.popleft())
+            else:
+                del self._behind[lane]
+
+    def _block(self, first: int) -> dict[int, UUID | None]:
+        """Open events become rows, and the later ones of their lanes wait behind them. Returns which rows have which lanes."""
+        self._fresh.discard(first)
+        positions = self._deliveries[first]
+        last_of = {self._open.pop(position): position for position in positions}
+        self._settled = max(self._settled, positions[-1])
+        for lane, position in last_of.items():
+            if lane is None:
+                continue
+            blocked = self._lanes[lane] = _Lane(position, position, self._behind.pop(lane))
+            for later in blocked.ahead:
+                del self._open[later]
+                blocked.until = later
+            self._settled = max(self._settled, blocked.until)
+        return {position: lane for lane, position in last_of.items()}
+
+    def _leave(self, first: int) -> list[Waiting]:
+        """The rows of a delivery wait no longer; returns them."""
+        del self._probed[first]
+        return [self._rows.pop(position) for position in self._deliveries.pop(first)]
 
     def _exhausted(self, row: Waiting) -> None:
-        if row.lane is None:
-            self._leave(row.position, row)
-        elif self._holds:
-            self._leave(row.position, row)
-            self._held[row.position] = row
+        if row.lane is not None and self._holds:
+            self._changed[row.position] = self._held[row.position] = row
         else:
-            self._go_on(row, row._replace(lane=None))
+            self._give_up(row)
+
+    def _give_up(self, row: Waiting) -> None:
+        self._end(row, row, row._replace(lane=None))
 
     def released(self, position: int) -> None:
         """An event that is exhausted was delivered on request: its lane goes on."""
         if (row := self._held.pop(position, None)) is not None:
-            self._go_on(row, None)
+            self._end(row, row._replace(exhausted=False, delivered=True), None)
 
-    def _go_on(self, row: Waiting, given_up: Waiting | None) -> None:
-        """The row of a lane is delivered or given up: the next event takes its place, or has to be read.
+    def _end(self, row: Waiting, until_followed: Waiting, left_as: Waiting | None) -> None:
+        """until_followed: as what the row is stored until the next one of its lane is found: a crash loses none behind it."""
+        if row.lane is None:
+            self._changed[row.position] = left_as
+        else:
+            self._changed[row.position] = until_followed
+            self._go_on(row, left_as)
 
-        The row stays as it was until the next one is found: a crash repeats it, and loses none behind it.
-        """
+    def _go_on(self, row: Waiting, left_as: Waiting | None) -> None:
+        """The row of a lane is delivered or given up: the next events take its place, or have to be read."""
         assert row.lane is not None
         lane = self._lanes[row.lane]
-        lane.follows, lane.given_up = True, given_up
+        lane.next_at, lane.left_as = row.next_at, left_as
         self._take_place(row.lane, lane)
 
     def _take_place(self, key: UUID, lane: _Lane) -> None:
-        """Replace the row of a lane by its next event, if that was read; unblock the lane if there is none."""
+        """Replace the row of a lane by its next events, if they are read; unblock the lane if there are none."""
         if not lane.ahead and lane.until > lane.position:
             self._following[key] = None
             return
         self._following.pop(key, None)
-        before = self._rows.get(lane.position)
-        self._leave(lane.position, lane.given_up)
-        lane.follows, lane.given_up = False, None
-        if lane.ahead:
-            lane.position = lane.ahead.popleft()
-            self._write(Waiting(lane.position, key, 0, before.next_at if before is not None else LONG_AGO))
-        else:
+        self._changed[lane.position] = lane.left_as
+        if not lane.ahead:
             del self._lanes[key]
+            return
+        positions = tuple(lane.ahead.popleft() for _ in range(min(len(lane.ahead), self._batch_max)))
+        lane.position = positions[-1]
+        self._settled = max(self._settled, lane.position)
+        batch = positions[0] if len(positions) > 1 else None
+        for position in positions:
+            row = Waiting(position, key if position == lane.position else None, 0, lane.next_at, batch=batch)
+            self._write(row)
+        if self._records:
+            self._unrecorded.add(positions[0])
+        self._wait(positions)
 
     def follows(self) -> Iterator[Follow]:
         """Yields the lanes of which the next events have to be read."""
@@ -332,7 +470,7 @@ class Lanes:
         """positions: of the events of a lane that the endpoint wants, ascending; some, or `is_all`: up to `until` there are no
         more."""
         lane = self._lanes[follow.lane]
-        assert lane.follows and lane.position == follow.after, (follow, lane)
+        assert follow.lane in self._following and lane.position == follow.after, (follow, lane)
         lane.ahead = deque(positions)
         if is_all and lane.until == follow.until:
             lane.until = positions[-1] if positions else follow.after
@@ -346,11 +484,17 @@ class Lanes:
         first = next(iter(self._open), None)
         if first is None:
             return self.taken
-        return max(first - 1, self._settled)
+        batches = self._recorded_batches()
+        return max([first - 1, self._settled, *(batch[-1] for batch in batches)])
+
+    def _recorded_batches(self) -> tuple[tuple[int, ...], ...]:
+        """Those that are stored, or will be with the next flush."""
+        return tuple(self._deliveries[first] for first in sorted(self._fresh)) if self._records else ()
 
     def progress(self) -> Progress:
         cursor = self.cursor
-        return Progress(cursor, tuple(itertools.takewhile(lambda position: position < cursor, self._open)))
+        is_open = itertools.takewhile(lambda position: position <= cursor, self._open)
+        return Progress(cursor, tuple(is_open), self._recorded_batches())
 
     def changes(self) -> Changes:
         """Returns what has changed since the last call."""
@@ -360,7 +504,16 @@ class Lanes:
         self._stored.update(row.position for row in written if not row.exhausted or row.lane is not None)
         self._changed.clear()
         self._written = self.progress()
-        return Changes(self._written, written, deleted)
+        return Changes(self._written, written, deleted, tuple(self._unrecorded))
+
+    def recorded(self, changes: Changes) -> None:
+        """What `changes` has returned is written."""
+        for first in self._unrecorded.intersection(changes.recorded):
+            self._unrecorded.discard(first)
+            if first in self._fresh:
+                heapq.heappush(self._made, first)
+            else:
+                heapq.heappush(self._due, (self._rows[first].next_at, first))
 
     @property
     def has_moved(self) -> bool:
@@ -370,27 +523,25 @@ class Lanes:
     def hasten(self, now: datetime) -> None:
         """The endpoint is back: what failed with it need not wait for its time."""
         self._rows = {position: row._replace(next_at=min(row.next_at, now)) for position, row in self._rows.items()}
-        self._due = [(row.next_at, position) for position, row in self._rows.items()]
+        self._due = [(self._rows[first].next_at, first) for first in self._probed]
         heapq.heapify(self._due)
 
     def _write(self, row: Waiting) -> None:
-        self._changed[row.position] = row
-        self._keep(row)
+        self._changed[row.position] = self._rows[row.position] = row
 
-    def _keep(self, row: Waiting) -> None:
-        self._rows[row.position] = row
-        self._probed[row.position] = None
-        heapq.heappush(self._due, (row.next_at, row.position))
+    def _wait(self, positions: tuple[int, ...]) -> None:
+        """Rows are one delivery, which begins again when it is due."""
+        first = positions[0]
+        self._deliveries[first] = positions
+        self._probed[first] = None
+        heapq.heappush(self._due, (self._rows[first].next_at, first))
 
-    def _leave(self, position: int, stored: Waiting | None) -> None:
-        """A row waits no longer; stored: as which it stays."""
-        self._rows.pop(position, None)
-        self._probed.pop(position, None)
-        self._changed[position] = stored
-
-    def _counts(self, at: datetime, position: int) -> bool:
-        row = self._rows.get(position)
-        return row is not None and row.next_at == at and position not in self._flying and not self._follows(row)
-
-    def _follows(self, row: Waiting) -> bool:
-        return row.lane is not None and self._lanes[row.lane].follows
+    def _counts(self, at: datetime, first: int) -> bool:
+        row = self._rows.get(first)
+        return (
+            row is not None
+            and row.next_at == at
+            and first in self._probed
+            and first not in self._flying
+            and first not in self._unrecorded
+        )

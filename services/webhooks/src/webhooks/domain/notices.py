@@ -41,8 +41,9 @@ class Exhaustions:
     last: str = ""
     noticed_at: datetime = LONG_AGO
 
-    def add(self, event_id: str, event_type: str, last: str) -> None:
-        self.count += 1
+    def add(self, count: int, event_id: str, event_type: str, last: str) -> None:
+        """event_id, event_type: of the latest."""
+        self.count += count
         self.event_id, self.event_type, self.last = event_id, event_type, last
 
     def notice(self, now: datetime) -> Exhausted | None:
