@@ -86,6 +86,99 @@ async def test_a_key_of_one_store_sees_and_changes_nothing_of_anothers_order(cli
     assert (await as_mine("GET", f"/v1/orders/{key}"))[1] == before
 
 
+@pytest.fixture
+def _secret_keys(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("WEBHOOKS_SECRET_KEYS", "a-key-of-a-test-that-is-long-enough")
+
+
+@pytest.mark.usefixtures("_secret_keys")
+@pytest.mark.parametrize("client", ["webhooks"], indirect=True)
+async def test_a_key_of_one_store_sees_and_changes_nothing_of_anothers_webhooks(client: Client) -> None:  # noqa: F811
+    """Endpoints, what was sent to them, replays and events: by path, by query and in lists."""
+    mine, theirs = f"st_{uuid4().hex[:8]}", f"st_{uuid4().hex[:8]}"
+    as_mine, as_theirs = [client.with_key(await client.app.keys.create(store, "desk", ["*"])) for store in (mine, theirs)]  # fmt: skip
+    mark = f"mark-{uuid4().hex}"
+    status, answer = await as_mine("POST", "/v1/endpoints", json.dumps({"url": f"https://example.com/{mark}"}).encode())
+    assert status == 201, answer
+    ids = await delivered(client, mine, UUID(json.loads(answer)["endpoint_id"]), mark)
+
+    shown = [f"/v1/endpoints/{ids['endpoint_id']}", "/v1/endpoints", f"/v1/replays/{ids['replay_id']}", "/v1/attempts",
+             f"/v1/events/{mark}", "/v1/events"]  # fmt: skip
+    before = [await as_mine("GET", path) for path in shown]
+    assert all(status == 200 for status, _ in before) and all(mark.encode() in before[n][1] for n in (0, 1, 3, 4, 5))
+
+    tried: set[str] = set()
+    for method, path, operation in operations(client.document):
+        named = {one["name"]: one["in"] for one in operation.get("parameters", ())}
+        of_mine = ids.keys() & named.keys() & {name for name, place in named.items() if place == "path"}
+        if scope_of(operation) is None or "{parked_id}" in path:
+            continue
+        assert path.count("{") == len(of_mine), f"{path}: which row of a store does it name?"
+        targeted = [path.replace(f"{{{name}}}", ids[name]) for name in of_mine] or [path]
+        targeted += [f"{path}?{name}={ids[of]}" for name, of in QUERIES.items() if named.get(name) == "query"]
+        if path == "/v1/journal":
+            del targeted[0]  # it needs one of its parameters
+        body = BODIES.get(path.rpartition("/")[2], body_of(operation, client.document))
+        for target in targeted:
+            status, answer = await as_theirs(method, target, body)
+            assert not [one for one in (mark, ids["endpoint_id"]) if one.encode() in answer.replace(target.encode(), b"")], (method, target, answer)  # fmt: skip
+            if of_mine:
+                tried |= of_mine
+                assert (status, json.loads(answer)["type"].endswith("_unknown")) == (404, True), (
+                    method,
+                    target,
+                    answer,
+                )
+            elif method == "GET" and "items" in json.loads(answer):
+                assert json.loads(answer)["items"] == [], (target, answer)
+    assert tried == {"endpoint_id", "attempt_id", "replay_id", "event_id"}
+    assert [await as_mine("GET", path) for path in shown] == before
+
+
+QUERIES: Final = {
+    "endpoint": "endpoint_id",
+    "endpoint_id": "endpoint_id",
+    "order_id": "order_id",
+    "event_id": "event_id",
+}
+"""Parameter of a query -> whose id is its value."""
+BODIES: Final = {
+    "enable": b'{"from": "now"}', "replay": b'{"from": "2020-01-01T00:00:00Z"}', "test": b'{"type": "orders.placed"}',
+    "rotate": b"{}", "{endpoint_id}": b'{"url": "https://example.com/theirs"}',
+}  # fmt: skip
+"""By the end of a path: a body that is refused for no other reason than whose the endpoint is."""
+
+
+async def delivered(client: Client, store: str, endpoint_id: UUID, mark: str) -> dict[str, str]:  # noqa: F811
+    """An event of a store, an attempt to deliver it and a replay; returns all ids, by the names of parameters."""
+    order, attempt, replay = uuid4(), uuid4(), uuid4()
+    async with client.app.database.transaction() as tx:
+        position = await tx.fetchval("update feed_head set position = position + 1 returning position")
+        await tx.execute(
+            """
+            insert into feed (position, event_id, source, type, store_id, key, version, time, at, correlation_id, body)
+            values ($1, $2, 'orders', 'orders.teleported', $3, $4, 1, clock_timestamp(), clock_timestamp(), $2, $5)""",
+            position, mark, store, order, json.dumps({"mark": mark}),
+        )  # fmt: skip
+        await tx.execute(
+            """
+            insert into attempts (id, endpoint_id, store_id, position, event_id, type, key, delivery_id, number, at,
+              duration_ms, outcome, http_status, response, events)
+            values ($1, $2, $3, $4, $5, 'orders.teleported', $6, 'msg_1', 1, clock_timestamp(), 1, 'delivered', 200, $5, 1)""",
+            attempt, endpoint_id, store, position, mark, order,
+        )  # fmt: skip
+        await tx.execute(
+            """
+            insert into replays (id, endpoint_id, store_id, first, last, position, types, which, as_new, actor, created_at)
+            values ($1, $2, $3, 0, $4, 0, '{}', 'all', false, $5, clock_timestamp())""",
+            replay, endpoint_id, store, position, mark,
+        )  # fmt: skip
+    return {
+        "endpoint_id": str(endpoint_id), "attempt_id": str(attempt), "replay_id": str(replay), "event_id": mark,
+        "order_id": str(order),
+    }  # fmt: skip
+
+
 def new_order(number: str) -> bytes:
     line = {"external_line_id": "1", "sku": "MUG", "title": "Mug", "quantity": {"ordered": 2}, "line_total_minor": 1000, "tax": [{"rate": "20"}]}  # fmt: skip
     return json.dumps({

@@ -11,14 +11,16 @@ import time
 from collections import Counter, defaultdict
 from collections.abc import AsyncIterator, Callable, Sequence
 from typing import Any, NamedTuple
-from uuid import UUID
+from uuid import UUID, uuid4
 
+import aiohttp
 import psutil  # type: ignore[import-untyped]
 import pytest
 import pytest_asyncio
 from aiohttp import web
 
-from system.processes import SAGA, Member
+from system.processes import KEYS, SAGA, Member
+from tests.integration import restoring
 from tests.integration.shop import Options, Shop
 from webhooks.delivery.shards import LEASE_SECONDS
 
@@ -79,6 +81,8 @@ class Receiver:
         self.got: list[Got] = []
         self.refused: list[str] = []
         """Orders whose events are answered 500 at endpoints that are `per_order`."""
+        self.secrets: set[str] = set()
+        """All that endpoints sign with, and the tokens that were issued."""
         self.down: set[str] = set()
         """Endpoints whose requests are answered 503."""
         self.falters: Callable[[str, str], bool] = lambda name, webhook_id: False
@@ -100,8 +104,9 @@ class Receiver:
     async def serve(self, request: web.Request) -> web.Response:
         body, name = await request.read(), request.match_info["name"]
         event = json.loads(body)
-        if event["type"] == "webhooks.verify":
-            return web.Response()
+        repeated = "\n".join(request.headers.values()) if name.startswith("echoes") else ""
+        if event["type"] == "webhooks.verify" or "tradewind-test" in request.headers:
+            return web.Response(text=repeated)
         webhook_id = request.headers["webhook-id"]
         if name in self.down:
             status = 503
@@ -115,12 +120,19 @@ class Receiver:
         if self.holds(got):
             await self.released.wait()
         await asyncio.sleep(LATENCY_SECONDS)
-        return web.Response(status=status)
+        return web.Response(status=status, text=repeated)
+
+    async def issue(self, request: web.Request) -> web.Response:
+        """Issues a token, as the server of an endpoint's `token_url`."""
+        token = f"token-{uuid4().hex}"
+        self.secrets.add(token)
+        return web.json_response({"access_token": token, "token_type": "Bearer", "expires_in": 3600})
 
 
 @pytest_asyncio.fixture(scope="module", loop_scope="module")
 async def receiver() -> AsyncIterator[Receiver]:
     one, app = Receiver(), web.Application()
+    app.router.add_post("/token", one.issue)
     app.router.add_post("/{name}", one.serve)
     runner = web.AppRunner(app, shutdown_timeout=0)
     await runner.setup()
@@ -145,6 +157,7 @@ async def register(shop: Shop, receiver: Receiver, name: str, **config: Any) -> 
     """Returns a pending endpoint."""
     status, made = await shop.call("webhooks", "POST", "/v1/endpoints", {"url": f"{receiver.url}/{name}", **config})
     assert status == 201, made
+    receiver.secrets.add(made["secret"])
     endpoint_id = UUID(made["endpoint_id"])
     [row] = await shop.rows("webhooks", "select position, shard from cursors where endpoint_id = $1", endpoint_id)
     return Endpoint(endpoint_id, name, config["order"], row["position"], row["shard"])
@@ -279,6 +292,43 @@ async def test_a_process_frozen_past_its_lease_is_replaced_and_sends_nothing_mor
     await shop.until(lambda: are_written(count + 1), "a row for each request, also for that of the frozen process", 10)
 
 
+async def test_no_secret_is_in_a_log_or_in_an_answer_that_does_not_make_it(shop: Shop, receiver: Receiver) -> None:
+    """The logs of everything above, too. The receivers repeat all headers of a request in their answers."""
+    api_key, client_secret = f"key-{uuid4().hex}", f"client-{uuid4().hex}"
+    auths = [
+        {"kind": "headers", "headers": {"x-api-key": api_key}},
+        {"kind": "oauth2", "token_url": f"{receiver.url}/token", "client_id": "shop", "client_secret": client_secret},
+    ]
+    made = [await register(shop, receiver, f"echoes-{auth['kind']}", order="none", auth=auth) for auth in auths]
+    for endpoint in made:
+        await verify(shop, endpoint)
+        status, rotated = await shop.call("webhooks", "POST", f"/v1/endpoints/{endpoint.id}/rotate", {})
+        assert status == 200, rotated
+        receiver.secrets.add(rotated["secret"])
+    await shop.until_at_rest([await shop.place()])
+    await until_delivered(shop, receiver, made)
+    answers = [
+        json.dumps(answer)
+        for endpoint in made
+        for method, path, body in (
+            ("GET", f"/v1/endpoints/{endpoint.id}", None), ("POST", f"/v1/endpoints/{endpoint.id}/test", {"type": "orders.placed"}),
+            ("GET", f"/v1/attempts?endpoint={endpoint.id}&limit=100", None), ("GET", f"/v1/journal?endpoint_id={endpoint.id}", None),
+            ("GET", "/v1/endpoints?limit=100", None), ("GET", "/v1/events?limit=1000&types=webhooks.*", None),
+        )
+        for status, answer in [await shop.call("webhooks", method, path, body)]
+        if status == 200 or pytest.fail(f"{path}: {answer}")
+    ]  # fmt: skip
+    assert (
+        sum("***" in answer for answer in answers) >= 4
+    )  # the attempts and the test of each: what is repeated is hidden
+    logs = [path.read_text() for path in shop.system.logs.iterdir() if path.is_file()]
+    assert any("dispatch" in log or "webhooks" in log for log in logs)
+    known = {api_key, client_secret, *shop.keys.values(), *KEYS["webhooks"].values(), *receiver.secrets}
+    assert len(receiver.secrets) >= 2 * len(made) + 1
+    for secret in {part for one in known for part in (one, one.partition("_")[2]) if part}:
+        assert not [text[:200] for text in (*answers, *logs) if secret in text], secret
+
+
 async def kill_and_freeze_at_random(
     shop: Shop, receiver: Receiver, endpoints: Sequence[Endpoint], seconds: float
 ) -> None:
@@ -346,6 +396,38 @@ async def test_processes_killed_at_random_for_minutes_deliver_each_event_or_keep
     events, accepted = {one.id for one in got}, [one for one in got if one.status == 200]
     print(f"{len(orders)} orders, {len(got)} requests, {len(accepted)} accepted, {len(events)} deliveries, {late} wait")
     assert late < len(events) / 20  # the pauses between attempts are long; what is down is probed
+
+
+async def test_a_database_restored_from_a_backup_repeats_events_and_misses_none(
+    shop: Shop, receiver: Receiver, endpoints: list[Endpoint]
+) -> None:
+    """Also to a reader whose cursor is beyond what was restored. Other bytes than before: the cursor in them is another."""
+    await restoring.backup(shop, "webhooks")
+    lost = await shop.place_many(ORDERS)
+    await until_delivered(shop, receiver, endpoints)
+    _, now = await shop.call("webhooks", "GET", "/v1/cursors")
+    before = {one.name: len(receiver.of(one.name)) for one in endpoints}
+    await restoring.restore(shop, "webhooks")
+    new = await shop.place_many(2)
+    await until_delivered(shop, receiver, endpoints)
+
+    for endpoint in endpoints:
+        got = receiver.of(endpoint.name)
+        await assert_each_is_delivered_or_refused(shop, receiver, endpoint)
+        assert (
+            len({(one.identity, one.id) for one in got})
+            == len({one.identity for one in got})
+            == len({one.id for one in got})
+        )
+        if endpoint.order == "per_order":
+            assert_first_sights_are_in_order(got)
+        repeated = {one.id for one in got[: before[endpoint.name]]} & {one.id for one in got[before[endpoint.name] :]}
+        assert repeated
+    url, named = f"{shop.system.url('webhooks')}/v1/events", {"authorization": f"Bearer {shop.keys['webhooks']}"}
+    asked = {"after": now["cursor"], "limit": "1000", "types": "orders.*"}
+    async with aiohttp.ClientSession() as client, client.get(url, params=asked, headers=named) as answer:
+        read, rewound = await answer.json(), answer.headers["tradewind-rewound"]
+    assert rewound == "true" and {*lost, *new} <= {event["subject"] for event in read["items"]}
 
 
 async def test_the_promises_hold_after_all_this(shop: Shop) -> None:
