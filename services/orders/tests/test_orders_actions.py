@@ -9,6 +9,8 @@ from functools import cache
 from typing import Any, Final
 
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 from orders_play import Play, content, line, market, uid
 
 from chassis.process.app import App
@@ -381,6 +383,16 @@ confirm_edit   edit_stale line_unknown line_cancelled line_exists price_missing 
                total_exceeds currency_differs sku_differs order_shipped order_fulfilled
 """
 """Codes that another request gets: each has a test in the file of its subject."""
+ABOUT_ANOTHER: Final = """
+capture        nothing_to_capture
+force          not_forceable
+change_edit    edit_confirmed edit_discarded
+confirm_edit   edit_discarded
+discard_edit   edit_confirmed
+retry_refund   refund_not_refused
+give_up_refund refund_not_refused
+"""
+"""Codes of a request about one line, operation, edit or refund, while the action is possible for another one."""
 
 # action              scope          route
 SCOPES_EXPECTED: Final = """
@@ -437,6 +449,28 @@ def test_an_order_shows_as_possible_exactly_what_is_carried_out(state: str) -> N
     assert {action for action, why_not in shown.items() if why_not is None} == {
         action for action in ACTIONS if answer(state, action) == "yes"
     }
+
+
+@settings(deadline=None, max_examples=200)
+@given(state=st.sampled_from(sorted(STATES)), before=st.lists(st.sampled_from(sorted(ACTIONS)), max_size=4),
+       action=st.sampled_from(sorted(ACTIONS)))  # fmt: skip
+def test_what_an_order_shows_as_possible_is_what_a_request_is_answered(
+    state: str, before: list[str], action: str
+) -> None:
+    """After any requests: an action that is not possible changes nothing, and is refused with the words that are shown; one that
+    is possible is refused only for what the request itself asks. What is tried all the same is answered with what it finds."""
+    play = copy.deepcopy(rests(state))
+    for other in before:
+        play.when(requests(play)[other])
+    shown = next(one for one in legal(play.order) if one.action == action)
+    play.when(requests(play)[action])
+    code = play.refusal.code if play.refusal is not None else None
+    if shown.allowed:
+        rows = [row.split() for row in f"{OF_THE_REQUEST}{ABOUT_ANOTHER}".splitlines() if row]
+        assert code is None or any(row[0] == action and code in row for row in rows)
+    elif ACTIONS[action].why_not[str(shown.why_not)].answer != "tried":
+        assert not play.stated and not play.sent
+        assert code != shown.why_not or play.refusal.detail.startswith(str(shown.detail))
 
 
 def test_every_code_of_an_action_refuses_it_in_a_state_or_needs_another_request() -> None:

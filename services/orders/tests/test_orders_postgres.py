@@ -220,6 +220,7 @@ async def test_an_exception_is_shown_with_its_difference_and_ended_once(app: App
         "action": "resolve",
         "allowed": True,
         "why_not": None,
+        "detail": None,
     } in shown["legal_actions"]
     path = f"/v1/orders/{key}/exceptions/{one['exception_id']}/resolve"
     assert (await call("POST", path, {"resolution": "maybe"}))[0] == 422

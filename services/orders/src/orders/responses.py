@@ -170,7 +170,9 @@ class ActionShown(BaseModel):
     action: str
     allowed: bool
     why_not: str | None
-    """Null if it is allowed."""
+    """The code with which it would be refused; null if it is allowed."""
+    detail: str | None
+    """The words of the code, as in the `detail` of the refusal."""
 
 
 class OrderShown(OrderSummary):

@@ -83,6 +83,9 @@ class Legal(NamedTuple):
     action: str
     allowed: bool
     why_not: str | None
+    """One of the codes of the action, null if it is possible."""
+    detail: str | None
+    """The words of the code. A request that is refused with it is answered with the same words, and what it adds to them."""
 
 
 def _approve(order: Order, request: Approve | None) -> str | None:
@@ -570,8 +573,17 @@ ACTIONS: Final[Mapping[str, Action]] = {
 
 def legal(order: Order) -> list[Legal]:
     """Every action, and why it is not possible now."""
-    whys = {name: action.guard(order, None) for name, action in ACTIONS.items()}
-    return [Legal(name, why is None, why) for name, why in whys.items()]
+    return [_legal(order, action) for action in ACTIONS.values()]
+
+
+def _legal(order: Order, action: Action) -> Legal:
+    if (code := action.guard(order, None)) is None:
+        return Legal(action.name, True, None, None)
+    return Legal(action.name, False, code, _detail(order, action.why_not[code]))
+
+
+def _detail(order: Order, why: WhyNot) -> str:
+    return f"the order is {order.status}: {why.detail}"
 
 
 def allowed(order: Order) -> list[str]:
@@ -589,5 +601,4 @@ def check(name: str, order: Order, context: Context, request: Command) -> list[R
     why = action.why_not[code]
     if why.answer == "done":
         return []
-    detail = f"the order is {order.status}: {why.detail}{why.of_request(order, request)}"
-    return [Refusal(code, detail, why.more(order, request))]
+    return [Refusal(code, _detail(order, why) + why.of_request(order, request), why.more(order, request))]
