@@ -101,7 +101,8 @@ def _is_by_rule(response: Any) -> bool:
     return problem["type"].removeprefix("/problems/") in RULES or (
         bool(errors)
         and all(
-            one["what"].startswith("Value error, ") and RULED.fullmatch(f"{one['where']} {one['pointer']}")
+            one["where"] == "value"  # of a parked message: JSON in a text, with the schema of the message's type
+            or (one["what"].startswith("Value error, ") and RULED.fullmatch(f"{one['where']} {one['pointer']}"))
             for one in errors
         )
     )

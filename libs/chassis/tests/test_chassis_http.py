@@ -25,6 +25,7 @@ from hypothesis import strategies as st
 from sqlalchemy import text
 from structlog.testing import capture_logs
 
+from chassis.batch import parking
 from chassis.batch.errors import OutcomeUnknown
 from chassis.batch.parking import Rejected
 from chassis.declare.app import About, Principal
@@ -542,12 +543,11 @@ async def test_a_person_replays_edits_and_discards_over_http(client: Client, wor
 
 @pytest.mark.real
 async def test_an_edit_that_fails_again_is_answered_409_and_leaves_no_trace(client: Client, world: World) -> None:
-    """Wherever it fails: it cannot be read, its decision raises, the database refuses it, an earlier message fails."""
+    """Wherever it fails: its decision raises, the database refuses it, an earlier message fails."""
     key, counter = await client.app.keys.create(STORE, "ann", ["*"]), uuid4()
     await world.take(*(world.from_topic(plus(counter, n, play="boom")) for n in (1, 2)))
     before = await world.rows("select * from parked order by id")
     for stopped_at, row, value in (
-        (before[0]["id"], before[0], "{"),
         (before[0]["id"], before[0], before[0]["value"].decode()),
         (before[0]["id"], before[0], plus(counter, 5_000).model_dump_json()),
         (before[0]["id"], before[1], plus(counter, 1).model_dump_json()),
@@ -560,6 +560,88 @@ async def test_an_edit_that_fails_again_is_answered_409_and_leaves_no_trace(clie
         assert answer.json["stopped_at"] == stopped_at
         assert await world.rows("select * from parked order by id") == before, value
     assert await world.total(counter) is None
+
+
+@pytest.mark.real
+async def test_an_edit_that_does_not_fit_its_schema_is_answered_422_with_the_place_and_nothing_is_stored(
+    client: Client, world: World
+) -> None:
+    key, counter = await client.app.keys.create(STORE, "ann", ["*"]), uuid4()
+    await world.take(world.from_topic(plus(counter, 1, play="boom")))
+    before = await world.rows("select * from parked order by id")
+    good = json.loads(before[0]["value"])
+
+    async def edit(value: str) -> list[tuple[str, str]]:
+        body = json.dumps({"value": value}).encode()
+        path = f"/v1/parked/{before[0]['id']}/edit"
+        answer = await client("POST", path, key=key, body=body, content_type="application/json")
+        assert (answer.status, answer.json["type"]) == (422, "/problems/request_invalid"), answer.body
+        return [(one["where"], one["pointer"]) for one in answer.json["errors"]]
+
+    assert await edit("{") == [("value", "")]
+    assert await edit("[]") == [("value", "")]
+    wrong = good | {"amount": "many", "wake_at": "soon"}
+    assert await edit(json.dumps(wrong)) == [("value", "/amount"), ("value", "/wake_at")]
+    del good["store_id"]
+    assert await edit(json.dumps(good)) == [("value", "/store_id")]
+    assert await world.rows("select * from parked order by id") == before
+
+
+@pytest.mark.real
+async def test_parked_messages_are_grouped_by_cause_and_line_and_a_group_is_replayed_as_it_was_seen(
+    client: Client, world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(parking, "_OURS", parking._OURS | {"chassis_counter"})
+    key, stranger = [await client.app.keys.create(store, "ann", ["*"]) for store in (STORE, "st_2")]
+    one, two, bad = uuid4(), uuid4(), uuid4()
+    await world.take(*(world.from_topic(plus(one, n, play="boom" if n == 1 else "")) for n in (1, 2, 4)))
+    await world.take(world.from_topic(plus(two, 1, play="boom")), world.from_topic(plus(bad, 1, play="half")))
+    await world.take(Rejected(world.record(plus(uuid4())), uuid4(), "bad_body", "no", STORE, "counter.add"))
+
+    found = (await client("GET", "/v1/parked-groups", key=key)).json["items"]
+    assert [(group["cause"], group["count"], group["keys"], group["behind"]) for group in found] == [
+        ("fault", 2, 2, 2), ("bad_body", 1, 1, 0), ("fault", 1, 1, 0),
+    ]  # fmt: skip
+    line = found[0]["raised_at"]
+    assert re.fullmatch(r"chassis_counter:\d+", line) and found[1]["raised_at"] is None
+    assert {group["service"] for group in found} == {"counter"} and found[0]["types"] == ["counter.add"]
+    assert found[0]["oldest_at"] < found[0]["newest_at"]
+    assert (await client("GET", "/v1/parked-groups", key=stranger)).json == {"items": []}
+
+    await world.take(world.from_topic(plus(uuid4(), 1, play="boom")))
+    listed = f"/v1/parked?cause=fault&raised_at={line}&id_max={found[0]['newest_id']}"
+    rows = (await client("GET", listed, key=key)).json["items"][::-1]
+    assert [row["key"] for row in rows] == [str(one), str(two)]
+    whole = (await client("GET", f"/v1/parked/{rows[0]['id']}", key=key)).json
+    assert (whole["raised_at"], whole["behind"]) == (line, 2) and whole["stack"][-1] == f"{line} add"
+
+    async def replay(*ids: int, who: str = key) -> list[tuple[int, str]]:
+        body = json.dumps({"ids": ids}).encode()
+        answer = await client("POST", "/v1/parked-replays", key=who, body=body, content_type="application/json")
+        assert answer.status == 200, answer.body
+        return [(item["id"], item["outcome"]) for item in answer.json["items"]]
+
+    first, second = [row["id"] for row in rows]
+    behind = (await client("GET", f"/v1/parked?key={one}", key=key)).json["items"][0]["id"]
+    assert await replay(first, behind, second, 10**9) == [
+        (first, "stopped"), (behind, "stopped"), (second, "stopped"), (10**9, "unknown"),
+    ]  # fmt: skip
+    assert await replay(first, who=stranger) == [(first, "unknown")]
+    await world.do("update parked set value = convert_to(replace(convert_from(value, 'UTF8'), 'boom', ''), 'UTF8') where key = $1", one)  # fmt: skip
+    assert await replay(first, behind, second) == [(first, "replayed"), (behind, "replayed"), (second, "stopped")]
+    assert await world.total(one) == 7
+    assert await replay(first) == [(first, "replayed")]
+
+
+def test_the_stack_of_an_error_names_our_lines_alone_without_its_message() -> None:
+    """Values may be personal, and the driver shows SQL."""
+    toy: dict[str, Any] = {"__name__": "orders.domain.toy", "loads": json.loads}
+    exec(compile("def decide(text):\n    return loads(text)", "toy.py", "exec"), toy)
+    with pytest.raises(ValueError, match="Expecting") as raised:
+        toy["decide"]("the name of a customer")
+    stack = parking.frames(raised.value)
+    assert stack == ["orders.domain.toy:2 decide"] and parking.raised_at(stack) == "orders.domain.toy:2"
+    assert parking.frames(ValueError()) == [] and parking.raised_at([]) is None
 
 
 @pytest.mark.real

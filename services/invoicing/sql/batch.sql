@@ -203,12 +203,13 @@ set since = p.since;
 
 -- 14. Rejected messages: park them, in the order of their records. (`parking.park`)
 insert into parked (key, store_id, type, topic, partition, "offset", record_key, headers, value, value_bytes,
-    fingerprint, cause, detail)
+    fingerprint, cause, detail, raised_at, stack)
 select key, store_id, type, topic, partition, off, record_key, headers, value, value_bytes, fingerprint,
-    cause, detail
+    cause, detail, raised_at, stack
 from unnest($1::uuid[], $2::text[], $3::text[], $4::text[], $5::int[], $6::bigint[], $7::bytea[], $8::jsonb[],
-    $9::bytea[], $10::int[], $11::bytea[], $12::text[], $13::text[]) with ordinality as u(key, store_id, type,
-    topic, partition, off, record_key, headers, value, value_bytes, fingerprint, cause, detail, n)
+    $9::bytea[], $10::int[], $11::bytea[], $12::text[], $13::text[], $14::text[],
+    $15::text[]) with ordinality as u(key, store_id, type, topic, partition, off, record_key, headers, value,
+    value_bytes, fingerprint, cause, detail, raised_at, stack, n)
 order by n
 on conflict do nothing;
 

@@ -38,9 +38,10 @@ _HOMES: Final[dict[type[Message], frozenset[str]]] = {}
 class Poison(Exception):
     """A record that can never be handled as it is. `cause` is a closed word; `detail` is what is wrong, where, how to fix it."""
 
-    def __init__(self, cause: str, detail: str) -> None:
+    def __init__(self, cause: str, detail: str, findings: Sequence[Mapping[str, Any]] = ()) -> None:
+        """findings: of a body that does not validate, as pydantic states them (`loc`, `msg`, `type`), without its values."""
         super().__init__(f"{cause}: {detail}")
-        self.cause, self.detail = cause, detail
+        self.cause, self.detail, self.findings = cause, detail, findings
 
 
 class Ignored(Exception):
@@ -213,7 +214,7 @@ def _body(model: type[Message] | None, value: bytes) -> Message | Unknown:
     try:
         return model.model_validate_json(value, context=len(value))
     except ValidationError as error:
-        raise Poison(*_explain(error)) from None
+        raise _explained(error) from None
 
 
 def _belongs(body: Message | Unknown, subject: UUID, store_id: str, source: str) -> None:
@@ -235,12 +236,12 @@ _CAUSES: Final = {"json_invalid": "bad_json", "too_large": "too_large"}
 """Type of a body's first finding -> cause."""
 
 
-def _explain(error: ValidationError) -> tuple[str, str]:
-    """Returns the cause and the first three findings of a body that does not validate, without its values: they may be personal."""
+def _explained(error: ValidationError) -> Poison:
+    """Returns the cause and the findings of a body that does not validate, without its values: they may be personal."""
     findings = error.errors(include_input=False, include_url=False)
     found = "; ".join(f"{'.'.join(map(str, f['loc'])) or 'body'}: {f['msg']}" for f in findings[:3])
     more = f" (and {len(findings) - 3} more)" if len(findings) > 3 else ""
-    return _CAUSES.get(findings[0]["type"], "bad_body"), found + more
+    return Poison(_CAUSES.get(findings[0]["type"], "bad_body"), found + more, findings)
 
 
 def headers(

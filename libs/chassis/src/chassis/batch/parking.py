@@ -10,7 +10,8 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
+from traceback import walk_tb
+from typing import Any, Final
 from uuid import UUID
 
 import asyncpg
@@ -22,6 +23,7 @@ from chassis.batch.errors import Explained, overtaxes
 from chassis.batch.inbound import Inbound
 from chassis.batch.record import HEADERS_BYTES_MAX, VALUE_BYTES_MAX, Record
 from contracts.envelope import Ignored, Poison
+from contracts.registry import SERVICES
 
 log = structlog.get_logger("chassis.batch.parking")
 
@@ -37,6 +39,8 @@ class Rejected:
     store_id: str | None = None
     type: str | None = None
     claim: UUID | None = None
+    stack: Sequence[str] = ()
+    """See `frames`."""
 
 
 def shown(error: BaseException) -> str:
@@ -51,6 +55,23 @@ def shown(error: BaseException) -> str:
     return f"{what}; the log of the service has the cause"
 
 
+_OURS: Final = frozenset({*SERVICES, "chassis", "contracts"})
+
+
+def frames(error: BaseException) -> list[str]:
+    """Returns the lines of our code that an error has passed, as `module:line function`, the one that raised it last.
+
+    Without its message and without values, which may be personal, and without frames of the driver.
+    """
+    passed = [(frame.f_globals.get("__name__", ""), line, frame.f_code) for frame, line in walk_tb(error.__traceback__)]
+    return [f"{module}:{line} {code.co_qualname}" for module, line, code in passed if module.partition(".")[0] in _OURS]
+
+
+def raised_at(stack: Sequence[str]) -> str | None:
+    """Returns the line that raised an error, `module:line`."""
+    return stack[-1].partition(" ")[0] if stack else None
+
+
 def reject(entry: Inbound, error: BaseException) -> Rejected:
     """A message that decide or the database refused: a fault of ours, or a body that no check foresaw."""
     assert entry.record is not None
@@ -58,7 +79,7 @@ def reject(entry: Inbound, error: BaseException) -> Rejected:
                 exc_info=error)  # fmt: skip
     cause = "timed_out" if overtaxes(error) else "fault"
     detail = f"{shown(error)} (message {entry.id})"
-    return Rejected(entry.record, entry.key, cause, detail, entry.store_id, entry.type, entry.claim)
+    return Rejected(entry.record, entry.key, cause, detail, entry.store_id, entry.type, entry.claim, frames(error))
 
 
 def foreign(entry: Inbound, error: Exception) -> Rejected:
@@ -86,11 +107,13 @@ on conflict (key) do update set since = p.since"""
 
 PARKED = """
 insert into parked (key, store_id, type, topic, partition, "offset", record_key, headers, value, value_bytes, fingerprint,
-  cause, detail)
-select key, store_id, type, topic, partition, off, record_key, headers, value, value_bytes, fingerprint, cause, detail
+  cause, detail, raised_at, stack)
+select key, store_id, type, topic, partition, off, record_key, headers, value, value_bytes, fingerprint, cause, detail,
+  raised_at, stack
 from unnest($1::uuid[], $2::text[], $3::text[], $4::text[], $5::int[], $6::bigint[], $7::bytea[], $8::jsonb[], $9::bytea[],
-  $10::int[], $11::bytea[], $12::text[], $13::text[]) with ordinality
-  as u(key, store_id, type, topic, partition, off, record_key, headers, value, value_bytes, fingerprint, cause, detail, n)
+  $10::int[], $11::bytea[], $12::text[], $13::text[], $14::text[], $15::text[]) with ordinality
+  as u(key, store_id, type, topic, partition, off, record_key, headers, value, value_bytes, fingerprint, cause, detail,
+    raised_at, stack, n)
 order by n on conflict do nothing"""
 
 
@@ -115,6 +138,7 @@ def _row(one: Rejected) -> tuple[Any, ...]:
     return (
         one.key, one.store_id, one.type, record.topic, record.partition, record.offset, key,
         orjson.dumps(record.headers_json()).decode(), value, value_bytes, record.fingerprint(), one.cause, detail,
+        raised_at(one.stack), "\n".join(one.stack) or None,
     )  # fmt: skip
 
 

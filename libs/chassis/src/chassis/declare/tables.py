@@ -171,6 +171,10 @@ def chassis_tables(metadata: MetaData) -> dict[str, Table]:
             ),
             Column("cause", Text, nullable=False),
             Column("detail", Text, nullable=False),
+            Column("raised_at", Text, comment="module:line of our code that raised; null: no error of ours"),
+            Column(
+                "stack", Text, comment="the lines of our code that the error has passed, the one that raised it last"
+            ),
             Column(
                 "state", Text, nullable=False, server_default="waiting", comment="waiting replayed edited discarded"
             ),

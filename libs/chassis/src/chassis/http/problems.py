@@ -6,7 +6,7 @@ traceback, an error of the driver or SQL: only the log has them.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from html import escape
 from types import MappingProxyType
 from typing import Any, Final, NamedTuple
@@ -134,7 +134,7 @@ class Invalid(NamedTuple):
     """One value of a request that does not validate."""
 
     where: str
-    """`body`, `query`, `path` or `header`."""
+    """`body`, `query`, `path` or `header`; `value`: the JSON text in the field `value` of the body."""
     pointer: str
     """JSON pointer (RFC 6901) into it; empty: the whole of it."""
     what: str
@@ -233,9 +233,19 @@ def install_problems(app: FastAPI) -> None:
 def _invalid(error: Mapping[str, Any], body: Any) -> Invalid:
     where, *path = error["loc"]
     names = _present(path, body, error["type"]) if where == "body" else path[:1]
-    # Keys of a body come from the client: what has no form in UTF-8 is replaced.
+    return Invalid(str(where), _pointer(names), error["msg"])
+
+
+def invalid_value(findings: Iterable[Mapping[str, Any]], value: Any) -> Iterator[Invalid]:
+    """Returns what pydantic has found wrong in a JSON value, with pointers into it."""
+    for error in findings:
+        yield Invalid("value", _pointer(_present(error["loc"], value, error["type"])), error["msg"])
+
+
+def _pointer(names: Iterable[Any]) -> str:
+    """Keys of a body come from the client: what has no form in UTF-8 is replaced."""
     escaped = (str(name).replace("~", "~0").replace("/", "~1").encode("utf-8", "replace").decode() for name in names)
-    return Invalid(str(where), "".join(f"/{name}" for name in escaped), error["msg"])
+    return "".join(f"/{name}" for name in escaped)
 
 
 def _present(path: Sequence[Any], value: Any, kind: str) -> Iterator[Any]:

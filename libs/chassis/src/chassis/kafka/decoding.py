@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Sequence
+from dataclasses import replace
 
 import structlog
 from aiokafka import ConsumerRecord
@@ -11,7 +12,7 @@ from aiokafka import ConsumerRecord
 from chassis.batch.database import Database
 from chassis.batch.inbound import Inbound
 from chassis.batch.intake import Intake
-from chassis.batch.parking import Rejected, shown
+from chassis.batch.parking import Rejected, frames, shown
 from chassis.batch.record import Record
 from chassis.batch.staleness import STALE, judged_by_time
 from chassis.batch.transaction import YIELD_EVERY
@@ -71,7 +72,7 @@ class Decoder:
             return _rejected(record, poison.cause, poison.detail)
         except Exception as error:  # an error in our own checks: one record must not stop all
             log.error("decoder_failed", topic=raw.topic, offset=raw.offset, error=repr(error), exc_info=True)
-            return _rejected(record, "unreadable", shown(error))
+            return replace(_rejected(record, "unreadable", shown(error)), stack=frames(error))
         if not listened and self._service.handler_of(type(received.body), None) is None:
             if not TOPICS[raw.topic].addressed:
                 return None

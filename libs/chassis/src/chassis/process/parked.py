@@ -1,117 +1,42 @@
-"""Routes for parked messages: list, show, replay, edit, discard."""
+"""Routes for parked messages: list, group, show, replay, edit, discard."""
 
-from datetime import datetime
-from typing import Annotated, Any, Final, Literal
+from typing import Annotated, Any, Final
 from uuid import UUID
 
 import orjson
 import structlog
-from fastapi import APIRouter, Body, Depends, Response
-from pydantic import BaseModel, ConfigDict, Field
+from fastapi import APIRouter, Body, Depends, Query, Response
 
 from chassis.batch.record import headers_from_json
 from chassis.declare.app import Principal
 from chassis.http.bodies import as_json
 from chassis.http.commands import etag
 from chassis.http.paging import ROW_MAX, Cursor, Cursors, Limit, Page, RowId, RowNumber
-from chassis.http.problems import Problem, answers, known, respond
+from chassis.http.problems import Invalid, Problem, answers, invalid, invalid_value, known, respond
+from chassis.process.parked_bodies import (
+    BulkDiscard,
+    BulkDiscarded,
+    BulkReplay,
+    BulkReplayed,
+    Discard,
+    Discarded,
+    Edit,
+    Edited,
+    ParkedGroups,
+    ParkedMessage,
+    ParkedWhole,
+    Replayed,
+    ReplayedOne,
+    ReplayOutcome,
+    State,
+)
 from chassis.process.parts import Parts
 from chassis.work import parked as work
 from chassis.work.replay import Replay
-from contracts.base import Code, Text
+from contracts.base import Code, Id
+from contracts.envelope import Poison
 
 log = structlog.get_logger("chassis.process.parked")
-
-
-class Edit(BaseModel):
-    value: Annotated[str, Field(max_length=1_100_000)]
-    """The whole new body, JSON text."""
-
-
-class Discard(BaseModel):
-    reason: Text = ""
-    """Why it may be lost: stored with the message and shown."""
-
-
-class BulkDiscard(BaseModel):
-    """The waiting messages that fit all filters given; at least one is."""
-
-    model_config = ConfigDict(
-        json_schema_extra={
-            "anyOf": [
-                {"required": [name], "properties": {name: {"type": kind}}}
-                for name, kind in (("ids", "array"), ("key", "string"), ("cause", "string"))
-            ]
-        }
-    )
-
-    reason: Annotated[Text, Field(min_length=1)]
-    ids: Annotated[list[RowNumber], Field(max_length=work.DISCARD_MAX)] | None = None
-    key: UUID | None = None
-    """The record key: an order id, or the id of another aggregate."""
-    cause: Code | None = None
-
-
-class ParkedMessage(BaseModel):
-    """A message that was set aside, in a list."""
-
-    id: int
-    key: UUID | None
-    """The id in the record key; null if the record has none that can be read."""
-    store_id: str | None
-    type: str | None
-    topic: str
-    partition: int | None
-    offset: int | None
-    cause: str
-    detail: str
-    state: Literal["waiting", "replayed", "edited", "discarded"]
-    version: int
-    """Counts the changes of the record: edited, failed again, settled."""
-    parked_at: datetime
-    edited_from: int | None
-    """The message whose body was edited."""
-    settled_by: str | None
-    settled_at: datetime | None
-    reason: str | None
-
-
-class RecordHeader(BaseModel):
-    name: str
-    value: str | None
-
-
-class ParkedWhole(ParkedMessage):
-    """The message with its bytes, as text: bytes that are not UTF-8 are replaced."""
-
-    record_key: str | None
-    headers: list[RecordHeader]
-    value: str | None
-
-
-class Replayed(BaseModel):
-    replayed: int
-    """Number of messages that were replayed."""
-    left: int
-    """Number of messages of the key that still wait."""
-
-
-class Edited(Replayed):
-    stopped_at: int | None = None
-    """A later message of the key that failed."""
-    detail: str | None = None
-
-
-class Discarded(BaseModel):
-    discarded: int
-    """The id of the message."""
-
-
-class BulkDiscarded(BaseModel):
-    discarded: int
-    """Number of messages."""
-    more: bool
-    """Whether messages that fit may be left."""
 
 
 PARKED: Final = Cursors("parked", RowNumber)
@@ -126,21 +51,32 @@ def routes(app: Parts) -> APIRouter:
         who: Annotated[Principal, Depends(view)],
         limit: Limit = 50,
         cursor: Cursor = None,
-        state: Literal["waiting", "replayed", "edited", "discarded"] = "waiting",
+        state: State = "waiting",
         key: UUID | None = None,
         cause: Code | None = None,
+        raised_at: Id | None = None,
+        id_max: Annotated[int | None, Query(ge=0, le=ROW_MAX, description="Only messages up to this id.")] = None,
     ) -> Response:
         """Parked messages, newest first."""
         start = PARKED.after(cursor)
         async with app.database.queries.connection() as connection:
             rows = await connection.fetch(
-                'select id, key, store_id, type, topic, partition, "offset", cause, detail, state, version, parked_at,'
+                'select id, key, store_id, type, topic, partition, "offset", cause, detail, raised_at, state, version, parked_at,'
                 " edited_from, settled_by, settled_at, reason from parked where state = $1 and ($2::text is null or store_id = $2)"
-                " and ($3::uuid is null or key = $3) and ($4::text is null or cause = $4) and id < $5 order by id desc limit $6",
-                state, _store_of(who), key, cause, start[0] if start else ROW_MAX, limit + 1,
+                " and ($3::uuid is null or key = $3) and ($4::text is null or cause = $4)"
+                " and ($5::text is null or raised_at = $5) and ($6::bigint is null or id <= $6) and id < $7"
+                " order by id desc limit $8",
+                state, _store_of(who), key, cause, raised_at, id_max, start[0] if start else ROW_MAX, limit + 1,
             )  # fmt: skip
         items = [{name: _text(value) for name, value in row.items()} for row in rows]
         return respond(as_json(200, PARKED.page(items, limit, lambda row: (row["id"],))))
+
+    @router.get("/v1/parked-groups", response_model=ParkedGroups)
+    async def groups(who: Annotated[Principal, Depends(view)]) -> Any:
+        """The messages that wait, by cause and by the line of our code that raised."""
+        async with app.database.queries.connection() as connection:
+            rows = await connection.fetch(work.GROUPS, _store_of(who))
+        return {"items": [{"service": app.service.name, **row} for row in rows]}
 
     async def caught_up() -> None:
         """Refuses while a restored database catches up: a decision on data that it lost would be wrong."""
@@ -169,6 +105,9 @@ def routes(app: Parts) -> APIRouter:
         row = dict(await found(who, parked_id))
         row["value"] = row["value"].decode("utf-8", "replace") if row["value"] is not None else None
         row["record_key"] = row["record_key"].decode("utf-8", "replace") if row["record_key"] is not None else None
+        row["stack"] = row["stack"].split("\n") if row["stack"] else []
+        async with app.database.queries.connection() as connection:
+            row["behind"] = await connection.fetchval(work.BEHIND, row["key"], row["id"])
         row["headers"] = [
             {"name": name, "value": None if value is None else value.decode("utf-8", "replace")}
             for name, value in headers_from_json(orjson.loads(row["headers"]))
@@ -192,15 +131,49 @@ def routes(app: Parts) -> APIRouter:
     )  # fmt: skip
     async def replay(who: Annotated[Principal, Depends(edit)], parked_id: RowId) -> Response:
         """Replay the message's whole order, in order; or the message alone when no other waits behind it."""
-        row = await replayable(await waiting(who, parked_id))
+        done = await replayed(who, await replayable(await waiting(who, parked_id)))
+        if done.stopped_at is not None:
+            raise failed(done)
+        return respond(as_json(200, {"replayed": done.replayed, "left": done.left}))
+
+    async def replayed(who: Principal, row: Any) -> Replay:
         if row["key"] is not None:
             done = await app.replays.replay_key(row["key"], who.actor)
         else:
             done = await app.replays.replay_one(row["id"], who.actor)
         app.relay.wake()
-        if done.stopped_at is not None:
-            raise failed(done)
-        return respond(as_json(200, {"replayed": done.replayed, "left": done.left}))
+        return done
+
+    @router.post(
+        "/v1/parked-replays", response_model=BulkReplayed, dependencies=[Depends(caught_up)],
+        openapi_extra=answers("outcome_unknown"),
+    )  # fmt: skip
+    async def replay_many(who: Annotated[Principal, Depends(edit)], body: BulkReplay) -> Any:
+        """Replay up to 100 messages, each with all that waits under its key, in its order. One that fails stops its key alone."""
+        stopped: dict[UUID, str] = {}
+        return {"items": [await replay_of_many(who, parked_id, stopped) for parked_id in body.ids]}
+
+    async def replay_of_many(who: Principal, parked_id: int, stopped: dict[UUID, str]) -> ReplayedOne:
+        """stopped: keys that failed in this request, with the reason; they are not tried twice."""
+
+        def told(outcome: ReplayOutcome, detail: str = "") -> ReplayedOne:
+            return ReplayedOne(id=parked_id, outcome=outcome, detail=detail)
+
+        try:
+            row = await found(who, parked_id)
+            if row["state"] != "waiting":
+                return told(row["state"])
+            if row["key"] in stopped:
+                return told("stopped", stopped[row["key"]])
+            done = await replayed(who, await replayable(row))
+        except Problem as problem:
+            return told("unreplayable" if problem.code == "message_unreplayable" else "unknown", problem.detail)
+        if done.stopped_at is None:
+            return told("replayed")
+        if row["key"] is not None:
+            stopped[row["key"]] = done.detail
+        through = (await found(who, parked_id))["state"] == "replayed"  # a later message of its key has failed
+        return told("replayed") if through else told("stopped", done.detail)
 
     @router.post(
         "/v1/parked/{parked_id}/edit", response_model=Edited, dependencies=[Depends(caught_up)],
@@ -209,10 +182,12 @@ def routes(app: Parts) -> APIRouter:
     async def change(who: Annotated[Principal, Depends(edit)], parked_id: RowId, body: Edit) -> Response:
         """Put another body in the message's place and replay its order; the original bytes are stored beside it.
 
+        422: it is not JSON, or does not fit the schema of its type; nothing was stored, and `errors` have pointers into `value`.
         409: it failed again, and the edit was not stored. 200: it is through; `stopped_at` names a later message of the
         order that failed, if one did.
         """
-        await replayable(await waiting(who, parked_id))
+        row = await replayable(await waiting(who, parked_id))
+        readable(row, body.value.encode())
         done = await app.replays.edit(parked_id, body.value.encode(), who.actor)
         if done is None:
             raise known("message_settled", "another request was faster")
@@ -223,6 +198,16 @@ def routes(app: Parts) -> APIRouter:
         if done.stopped_at is not None:
             shown |= {"stopped_at": done.stopped_at, "detail": done.detail}
         return respond(as_json(200, shown))
+
+    def readable(row: Any, value: bytes) -> None:
+        """Raises Problem 422 if the new body of a message is not JSON or does not validate."""
+        try:
+            app.replays.read_edited(row, value)
+        except Poison as poison:
+            if poison.findings:
+                raise invalid(*invalid_value(poison.findings, _parsed(value))) from None
+            if poison.cause in ("bad_json", "bad_body"):
+                raise invalid(Invalid("value", "", poison.detail)) from None
 
     @router.post(
         "/v1/parked/{parked_id}/discard", response_model=Discarded, dependencies=[Depends(caught_up)],
@@ -269,6 +254,14 @@ def routes(app: Parts) -> APIRouter:
 def _store_of(who: Principal) -> str | None:
     """Whose messages are seen; None: an administrator's, who names no store, sees all. A key without a store sees none."""
     return None if who.administrator and not who.store_id else who.store_id
+
+
+def _parsed(value: bytes) -> Any:
+    """Returns a JSON value; null if it is none."""
+    try:
+        return orjson.loads(value)
+    except orjson.JSONDecodeError:
+        return None
 
 
 def _text(value: Any) -> Any:

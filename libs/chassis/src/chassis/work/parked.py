@@ -11,7 +11,7 @@ from asyncpg import Connection
 
 COLUMNS = (
     'id, key, store_id, type, topic, partition, "offset", record_key, headers::text as headers, value, value_bytes, cause,'
-    " detail, state, version, edited_from, parked_at, settled_by, settled_at, reason"
+    " detail, raised_at, stack, state, version, edited_from, parked_at, settled_by, settled_at, reason"
 )
 UNREAD: frozenset[str] = frozenset({"batch_unreadable", "batch_too_large", "records_missing", "not_ours"})
 """Causes of what is no message: there is nothing to replay or to edit."""
@@ -34,8 +34,8 @@ async def edit(tx: Connection, parked_id: int, by: str, value: bytes) -> Any:
     await tx.execute("update parked set version = version + 1, edited_from = id where id = $1", parked_id)
     original = await tx.fetchval(
         'insert into parked (key, store_id, type, topic, partition, "offset", record_key, headers, value, value_bytes,'
-        " fingerprint, cause, detail, state, settled_by, settled_at, edited_from, parked_at)"
-        ' select key, store_id, type, topic, partition, "offset", record_key, headers, value, value_bytes, fingerprint, cause, detail, '
+        " fingerprint, cause, detail, raised_at, stack, state, settled_by, settled_at, edited_from, parked_at)"
+        ' select key, store_id, type, topic, partition, "offset", record_key, headers, value, value_bytes, fingerprint, cause, detail, raised_at, stack, '
         "'edited', $2, now(), $3, parked_at from parked where id = $1 returning id",
         parked_id,
         by,
@@ -51,6 +51,25 @@ async def edit(tx: Connection, parked_id: int, by: str, value: bytes) -> Any:
     return row
 
 
+REPLAY_MAX = 100
+"""Messages that one request replays: each is a transaction, or more."""
+BEHIND = "select count(*) from parked where state = 'waiting' and key = $1 and id > $2"
+GROUPS = """
+with waiting as materialized (
+  select id, key, type, cause, raised_at, parked_at from parked
+  where state = 'waiting' and ($1::text is null or store_id = $1)),
+behind as (select key, count(*) as number from waiting where cause = 'waits' group by key),
+by_key as (
+  select cause, raised_at, key, count(*) as number, min(parked_at) as oldest_at, max(parked_at) as newest_at, max(id) as newest_id
+  from waiting where cause <> 'waits' group by 1, 2, 3)
+select cause, raised_at,
+  array(select distinct type from waiting w where type is not null and w.cause = k.cause
+    and w.raised_at is not distinct from k.raised_at order by type) as types,
+  sum(k.number)::bigint as count, count(key) as keys, coalesce(sum(b.number), 0)::bigint as behind,
+  min(oldest_at) as oldest_at, max(newest_at) as newest_at, max(newest_id) as newest_id
+from by_key k left join behind b using (key)
+group by cause, raised_at order by count desc, cause, raised_at limit 500"""
+"""Waiting messages by cause and line; those that wait behind another one are counted with its group."""
 DISCARD_MAX = 1_000
 """Messages that one request discards."""
 

@@ -6,6 +6,7 @@ A parked key is retried a few times, then waits for a person: replay, edit and r
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 from uuid import UUID
@@ -17,7 +18,7 @@ from asyncpg import Connection
 from chassis.batch.database import Database
 from chassis.batch.errors import is_transient, overtaxes
 from chassis.batch.inbound import Inbound
-from chassis.batch.parking import plain, shown
+from chassis.batch.parking import frames, plain, raised_at, shown
 from chassis.batch.record import Record, headers_from_json
 from chassis.batch.staleness import STALE, judged_by_time
 from chassis.batch.unit_of_work import Batch, Split
@@ -45,6 +46,9 @@ update parked_keys set retries = retries + 1,
 where key = (select key from parked_keys where retry_at <= now() order by retry_at limit 1 for update skip locked)
 returning key, retries - 1 as retries"""
 
+FAILED = """
+update parked set version = version + 1, detail = $1, raised_at = coalesce($2, raised_at), stack = coalesce($3, stack)"""
+"""A message failed again: with another error perhaps, or without one of our code."""
 HELD = "select true from parked_keys where key = $1 for update"
 
 
@@ -57,6 +61,8 @@ class Replay:
     stopped_at: int | None = None
     """The parked id that failed again."""
     detail: str = ""
+    stack: Sequence[str] = ()
+    """The lines of our code that its error has passed."""
     published: bool = False
     stored: bool = True
     """False of an edit that failed again: nothing of it was committed."""
@@ -94,10 +100,9 @@ class Replays:
         total.detail = shown(error)
         async with self.database.transaction() as tx:
             total.stopped_at = await tx.fetchval(
-                "update parked set version = version + 1, detail = $2 where id = (select min(id) from parked where key = $1 and state = 'waiting')"
-                " returning id",
+                f"{FAILED} where id = (select min(id) from parked where key = $4 and state = 'waiting') returning id",
+                *_failure(total.detail, frames(error)),
                 key,
-                plain(total.detail),
             )
             total.left = await tx.fetchval("select count(*) from parked where key = $1 and state = 'waiting'", key)
         return total
@@ -113,6 +118,11 @@ class Replays:
         now = (await self.database.read_clock()).now()
         refused = judged_by_time(time, now, self.settings.inbox_horizon_seconds)
         return refused[1] if refused is not None else None
+
+    def read_edited(self, row: Any, value: bytes) -> None:
+        """Raises Poison if a parked message could not be read with another body."""
+        headers = headers_from_json(orjson.loads(row["headers"]))
+        read(row["topic"], row["record_key"], value, headers, unknown=self.service.listens_to(row["topic"]))
 
     async def replay_one(self, parked_id: int, by: str) -> Replay:
         """Replay a message that no other waits for, unless an earlier one of its order is parked."""
@@ -196,7 +206,7 @@ class Replays:
                 split = isinstance(error, Split) and done.replayed
                 if not split:
                     log.warning("replay_failed", parked_id=inbound.parked_id, error=repr(error), exc_info=error)
-                    done.stopped_at, done.detail = inbound.parked_id, shown(error)
+                    done.stopped_at, done.detail, done.stack = inbound.parked_id, shown(error), frames(error)
                 break
             done.replayed += 1
             if inbound.claim is not None:
@@ -210,11 +220,7 @@ class Replays:
             by,
         )
         if done.stopped_at is not None:
-            await tx.execute(
-                "update parked set version = version + 1, detail = $2 where id = $1",
-                done.stopped_at,
-                plain(done.detail),
-            )
+            await tx.execute(f"{FAILED} where id = $4", *_failure(done.detail, done.stack), done.stopped_at)
         if lock is not None:
             done.left = await unpark_if_empty(tx, lock)
         done.published = batch.published
@@ -251,6 +257,10 @@ class Replays:
                 busy = False
             if not busy:
                 await asyncio.sleep(0.5)
+
+
+def _failure(detail: str, stack: Sequence[str]) -> tuple[str, str | None, str | None]:
+    return plain(detail), raised_at(stack), "\n".join(stack) or None
 
 
 class _FailedAgain(Exception):
