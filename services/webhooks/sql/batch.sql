@@ -94,46 +94,47 @@ endpoints_saved as (
   select from endpoints_made union all select from endpoints_moved
 ),
 cursors_begun as (
-  insert into cursors (endpoint_id, store_id, shard, position)
-  select u.endpoint_id, u.store_id, u.shard, feed_head.position
-  from unnest($11::uuid[], $12::text[], $13::int2[]) as u(endpoint_id, store_id, shard), feed_head
+  insert into cursors (endpoint_id, store_id, shard, notices_of, position)
+  select u.endpoint_id, u.store_id, u.shard, u.notices_of, feed_head.position
+  from unnest($11::uuid[], $12::text[], $13::int2[], $14::uuid[]) as u(endpoint_id, store_id, shard,
+      notices_of), feed_head
 ),
 cursors_moved as (
   update cursors c
   set position = u.position, open = '{}', batches = '[]', moves = u.moves, failing_since = null,
-      failed_in_a_row = 0
-  from unnest($14::uuid[], $15::bigint[], $16::int[]) as u(endpoint_id, position, moves)
+      failed_in_a_row = 0, breaker_because = null, breaker_since = null
+  from unnest($15::uuid[], $16::bigint[], $17::int[]) as u(endpoint_id, position, moves)
   where c.endpoint_id = u.endpoint_id
 ),
 waiting_moved as (
-  delete from waiting w using unnest($14::uuid[]) as u(endpoint_id) where w.endpoint_id = u.endpoint_id
+  delete from waiting w using unnest($15::uuid[]) as u(endpoint_id) where w.endpoint_id = u.endpoint_id
 ),
 cursors_resumed as (
   update cursors c
-  set failing_since = null, failed_in_a_row = 0
-  from unnest($17::uuid[]) as u(endpoint_id)
+  set failing_since = null, failed_in_a_row = 0, breaker_because = null, breaker_since = null
+  from unnest($18::uuid[]) as u(endpoint_id)
   where c.endpoint_id = u.endpoint_id
 ),
 cursors_ended as (
-  delete from cursors c using unnest($18::uuid[]) as u(endpoint_id) where c.endpoint_id = u.endpoint_id
+  delete from cursors c using unnest($19::uuid[]) as u(endpoint_id) where c.endpoint_id = u.endpoint_id
 ),
 waiting_ended as (
-  delete from waiting w using unnest($18::uuid[]) as u(endpoint_id) where w.endpoint_id = u.endpoint_id
+  delete from waiting w using unnest($19::uuid[]) as u(endpoint_id) where w.endpoint_id = u.endpoint_id
 ),
 closed_operations_written as (
   insert into closed_operations (aggregate, key, operation_id, revision)
   select *
-  from unnest($19::text[], $20::uuid[], $21::uuid[], $22::int[])
+  from unnest($20::text[], $21::uuid[], $22::uuid[], $23::int[])
   on conflict (aggregate, key, operation_id) do update
   set revision = excluded.revision
 ),
 written as (
   insert into journal (key, store_id, aggregate, revision, version, type, message_id, operation_id, topic,
       actor, cause_type, cause_id, correlation_id, traceparent, payload, via, day, at)
-  select unnest($23::uuid[]), unnest($24::text[]), unnest($25::text[]), unnest($26::int[]),
-      unnest($27::int[]), unnest($28::text[]), unnest($29::uuid[]), unnest($30::uuid[]), unnest($31::text[]),
-      unnest($32::text[]), unnest($33::text[]), unnest($34::text[]), unnest($35::text[]), unnest($36::text[]),
-      unnest($37::text[]), unnest($38::text[]), ($39::timestamptz at time zone 'UTC')::date, $39::timestamptz
+  select unnest($24::uuid[]), unnest($25::text[]), unnest($26::text[]), unnest($27::int[]),
+      unnest($28::int[]), unnest($29::text[]), unnest($30::uuid[]), unnest($31::uuid[]), unnest($32::text[]),
+      unnest($33::text[]), unnest($34::text[]), unnest($35::text[]), unnest($36::text[]), unnest($37::text[]),
+      unnest($38::text[]), unnest($39::text[]), ($40::timestamptz at time zone 'UTC')::date, $40::timestamptz
   returning day, id, topic
 ),
 pointed as (
@@ -145,25 +146,25 @@ pointed as (
   returning id, journal_id
 ),
 gone as (
-  delete from timers using unnest($40::text[], $41::uuid[]) as u(a, k) where aggregate = u.a and key = u.k
+  delete from timers using unnest($41::text[], $42::uuid[]) as u(a, k) where aggregate = u.a and key = u.k
 ),
 armed as (
   insert into timers (aggregate, key, due_at)
   select *
-  from unnest($42::text[], $43::uuid[], $44::timestamptz[])
+  from unnest($43::text[], $44::uuid[], $45::timestamptz[])
   on conflict (aggregate, key) do update
   set due_at = excluded.due_at
 ),
 read as (
   insert into consumer_offsets (topic, partition, next_offset)
   select *
-  from unnest($45::text[], $46::int[], $47::bigint[])
+  from unnest($46::text[], $47::int[], $48::bigint[])
   on conflict (topic, partition) do update
   set next_offset = excluded.next_offset, crashes = case when excluded.next_offset >
       consumer_offsets.tried_offset then 0 else consumer_offsets.crashes end
 ),
 held as (
-  select key from parked_keys where key = any($48::uuid[])
+  select key from parked_keys where key = any($49::uuid[])
 )
 select array(select key from held), array(select id from pointed order by id),
     array(select journal_id from pointed order by id), array[(select count(*) from endpoints_saved)]::bigint[];

@@ -25,18 +25,12 @@ from pydantic import ValidationError
 from webhooks_addresses import HOSTS, WITH_CREDENTIALS, ZONES
 
 from webhooks.api.bodies import EndpointGiven, checked_secret, configured
-from webhooks.domain import config as domain
 from webhooks.domain.config import Config, HeadersAuth, MtlsAuth, OAuth2Auth
 from webhooks.domain.urls import Gate, Wrong, checked_url
 
 GATE = Gate(frozenset({443, 8443}))
 LOCAL = Gate(frozenset({443}), (ip_network("127.0.0.0/8"), ip_network("::1/128")))
 URL = "https://example.com/hooks"
-
-
-@pytest.fixture(autouse=True)
-def _all_is_delivered(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(domain, "NOT_DELIVERED_YET", frozenset())
 
 
 def stated(gate: Gate = GATE, **body: Any) -> Config:

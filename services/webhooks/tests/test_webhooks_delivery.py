@@ -27,13 +27,14 @@ from webhooks_delivery import (
 from webhooks_feed import Client, Publisher, noted
 
 from chassis.process.app import App
+from contracts.webhooks import EndpointDisabled
 from webhooks.delivery import dispatcher as dispatcher_module
 from webhooks.delivery.dispatcher import Dispatcher
 from webhooks.delivery.log import Batch
-from webhooks.domain import attempts, notices
+from webhooks.domain import attempts, lanes, notices
 from webhooks.domain import config as domain
-from webhooks.domain.config import OAuth2Auth
-from webhooks.domain.endpoint import SHARDS
+from webhooks.domain.config import HeadersAuth, OAuth2Auth
+from webhooks.domain.endpoint import SHARDS, notices_id
 
 URL = os.environ.get("WEBHOOKS_TEST_DATABASE_URL", "")
 pytestmark = [pytest.mark.asyncio, pytest.mark.skipif(not URL, reason="WEBHOOKS_TEST_DATABASE_URL is not set")]
@@ -663,7 +664,7 @@ async def test_a_batch_that_fails_is_sent_again_as_it_was_and_holds_its_orders_a
             await receiver.until(lambda: all(versions(receiver, one) == [1] for one in orders))
             await settled(app, made.id)
     assert batches(receiver, A) == [[1, 2], [1, 2], [1, 2], [3]] and batches(receiver, B) == [[1, 2]] * 3
-    failed = [got for got in receiver.got if len(got.events) == 4 and got.events[0]["subject"] == str(A)]
+    failed = [got for got in receiver.got if (got.events[0]["subject"], got.events[0]["version"]) == (str(A), 1)]
     assert len({(got.id, got.body) for got in failed}) == 1
     assert await stored(app, "select number, outcome, events from attempts where key = $1 and position <= 4 order by at", B) == [
         (1, "failed", 4), (1, "failed", 4), (2, "failed", 4), (2, "failed", 4), (3, "delivered", 4), (3, "delivered", 4),
@@ -725,3 +726,107 @@ async def test_an_event_that_the_feed_no_longer_has_is_exhausted_and_its_order_g
     assert await stored(app, "select event_id, exhausted, last from waiting") == [(gone, True, "event_expired")]
     [reported] = await stored(app, "select payload from journal where type = 'webhooks.delivery_exhausted'")
     assert '"last":"event_expired"' in reported[0].replace(" ", "")
+
+
+# -- notices ----------------------------------------------------------------------------------------------------------
+
+
+def disabled(endpoint_id: UUID, version: int = 1) -> EndpointDisabled:
+    return EndpointDisabled(
+        endpoint_id=endpoint_id, store_id=STORE, version=version, host="example.com", because="request", operation_id=uuid4()
+    )  # fmt: skip
+
+
+@pytest.mark.usefixtures("_quick")
+async def test_notices_of_an_endpoint_go_to_its_notify_url_also_while_it_is_disabled(
+    app: App, publisher: Publisher
+) -> None:
+    failures = 1
+
+    def answer(event: Any) -> int:
+        nonlocal failures
+        failures -= 1
+        return 500 if failures >= 0 else 200
+
+    receiver, noticed = Receiver(), Receiver(answer=answer)
+    client = Client(app, await app.keys.create(STORE, "editor", ["webhooks.view", "webhooks.edit"]))
+    async with receiving(receiver, noticed):
+        made = await endpoint(
+            app, receiver.url, notify_url=noticed.url, types=("orders.*",), batch=domain.Batch(max=10),
+            auth=lambda seal: HeadersAuth(headers={"x-api-key": seal("of-the-receiver")}),
+        )  # fmt: skip
+        assert (await client.call("POST", f"/v1/endpoints/{made.id}/disable"))[0] == 200
+        async with dispatching(app):
+            await publisher.publish(noted(STORE), disabled(uuid4()), disabled(made.id))
+            await noticed.until(lambda: len(noticed.accepted) == 1)
+            await settled(app, notices_id(made.id))
+            _, page = await client.get("/v1/attempts", endpoint=made.id)
+            assert [(one["outcome"], one["notice"], one["subject"]) for one in page["items"]] == [
+                ("delivered", True, str(made.id)), ("failed", True, str(made.id)),
+            ]  # fmt: skip
+            status, replay, _ = await client.call("POST", f"/v1/attempts/{page['items'][0]['id']}/resend")
+            assert (status, replay["endpoint_id"]) == (202, str(made.id))
+            await noticed.until(lambda: len(noticed.got) == 3)
+    assert receiver.got == []
+    first, *_ = noticed.got
+    assert {(got.id, got.body) for got in noticed.got} == {(first.id, first.body)}
+    assert (first.event["type"], first.event["subject"]) == ("webhooks.endpoint_disabled", str(made.id))
+    assert Webhook(made.secret).verify(first.body, first.headers) and "x-api-key" not in {
+        *map(str.lower, first.headers)
+    }
+
+
+async def test_a_notify_url_that_fails_or_is_gone_disables_nothing_and_is_no_notice(
+    app: App, publisher: Publisher
+) -> None:
+    receiver, noticed = Receiver(), Receiver(answer=lambda event: 410)
+    async with receiving(receiver, noticed):
+        made = await endpoint(app, receiver.url, notify_url=noticed.url)
+        async with dispatching(app):
+            await publisher.publish(disabled(made.id), noted(STORE))
+            await receiver.until(lambda: len(receiver.accepted) == 2)
+            await noticed.until(lambda: len(noticed.got) == 1)
+            await settled(app, made.id)
+    assert len({got.id for got in (*receiver.got, *noticed.got)}) == 3  # its own deliveries have other ids
+    assert await stored(app, "select status from endpoints") == [("enabled",)]
+    assert (
+        await stored(
+            app, "select from journal where type in ('webhooks.endpoint_disabled', 'webhooks.endpoint_failing')"
+        )
+        == []
+    )
+
+
+async def test_too_many_events_that_wait_open_the_breaker_and_fewer_close_it(
+    app: App, publisher: Publisher, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(lanes, "WAITING_MAX", 2)
+    monkeypatch.setattr(attempts, "RETRY_SECONDS", (2.0,) * 9)
+    refused = [uuid4() for _ in range(3)]
+    up = False
+    receiver = Receiver(answer=lambda event: 200 if up or UUID(event["subject"]) not in refused else 500)
+    client = Client(app, await app.keys.create(STORE, "viewer", ["webhooks.view"]))
+
+    async def breaker() -> Any:
+        return (await client.get(f"/v1/endpoints/{made.id}"))[1]["breaker"]
+
+    async with receiving(receiver):
+        made = await endpoint(app, receiver.url)
+        async with dispatching(app):
+            assert await breaker() is None
+            await publisher.publish(
+                *(noted(STORE, order_id=order) for order in (*refused, A, *(uuid4() for _ in refused)))
+            )
+            await receiver.until(lambda: len(receiver.got) == 7)
+            async with asyncio.timeout(10):
+                while (found := await breaker()) is None:
+                    await asyncio.sleep(0.05)
+            assert found["because"] == "waiting"
+            [[position]] = await stored(app, "select position from cursors")
+            await publisher.publish(noted(STORE, order_id=B))
+            await asyncio.sleep(0.5)
+            assert versions(receiver, B) == [] and await stored(app, "select position from cursors") == [(position,)]
+            up = True
+            await receiver.until(lambda: versions(receiver, B) == [1])
+            await settled(app, made.id)
+            assert await breaker() is None

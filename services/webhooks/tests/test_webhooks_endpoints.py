@@ -22,7 +22,7 @@ from webhooks_feed import Client, Publisher, noted
 from chassis.declare.app import Principal
 from chassis.process.app import App
 from tests.databases import empty, migrated
-from webhooks.domain.endpoint import Verified, shard_of
+from webhooks.domain.endpoint import Verified, notices_id, shard_of
 from webhooks.domain.signing import kind_of, new_secret, public_key_of
 from webhooks.handlers import SERVICE
 from webhooks.settings import Settings
@@ -91,7 +91,7 @@ async def test_an_endpoint_is_created_pending_and_shown_without_its_secret(clien
     assert path == f"/v1/endpoints/{made['endpoint_id']}"
     status, shown, headers = await client.answer(path)
     assert (status, headers["etag"]) == (200, '"1"')
-    assert shown == {name: value for name, value in made.items() if name != "secret"}
+    assert shown == {name: value for name, value in made.items() if name != "secret"} | {"breaker": None}
     assert (shown["url"], shown["order"], shown["in_flight"], shown["auth"]) == (
         BODY["url"],
         "per_order",
@@ -465,10 +465,26 @@ async def test_events_that_the_feed_no_longer_has_are_not_passed_over_in_silence
     assert (await client.call("POST", path, {"from": "now"}))[0] == 200
 
 
-@pytest.mark.parametrize("what", [
-    {"notify_url": "https://example.com/n"},
-])  # fmt: skip
-async def test_what_is_not_delivered_yet_is_refused(client: Client, what: dict[str, Any]) -> None:
-    status, problem, _ = await client.call("POST", "/v1/endpoints", BODY | what)
-    assert (status, problem["type"]) == (422, "/problems/request_invalid")
-    assert [error["pointer"] for error in problem["errors"]] == [f"/{next(iter(what))}"]
+async def test_notices_have_a_place_of_their_own_while_there_is_a_url_for_them(app: App, client: Client) -> None:
+    publisher = Publisher(app)
+    await publisher.begin("first")
+    made = await created(client)
+    path, endpoint_id = f"/v1/endpoints/{made['endpoint_id']}", UUID(made["endpoint_id"])
+
+    async def places() -> list[tuple[Any, ...]]:
+        found = await rows(app, "select endpoint_id, notices_of, position from cursors order by position")
+        return [tuple(row) for row in found]
+
+    await publisher.publish(noted("st_1"))
+    status, shown, _ = await client.call("PUT", path, BODY | {"notify_url": "https://example.com/n"})
+    assert (status, shown["notify_url"]) == (200, "https://example.com/n")
+    assert await places() == [(endpoint_id, None, 0), (notices_id(endpoint_id), endpoint_id, 1)]
+    await publisher.publish(noted("st_1"))
+    assert (await client.call("PUT", path, BODY | {"notify_url": "https://example.com/other"}))[0] == 200
+    assert (await places())[1] == (notices_id(endpoint_id), endpoint_id, 1)
+    assert (await client.call("PUT", path, BODY))[0] == 200
+    assert await places() == [(endpoint_id, None, 0)]
+    both = await created(client, notify_url="https://example.com/n")
+    assert len(await places()) == 3
+    assert (await client.call("DELETE", f"/v1/endpoints/{both['endpoint_id']}"))[0] == 200
+    assert await places() == [(endpoint_id, None, 0)]

@@ -23,7 +23,7 @@ class EndpointEvent(EndpointKeyed, Event):
 
 
 class EndpointFailing(EndpointEvent, type="webhooks.endpoint_failing"):
-    """Nothing has succeeded for ten minutes. Deliveries wait; nothing is lost."""
+    """For ten minutes nothing has succeeded, or too many deliveries waited for a retry. New ones wait; nothing is lost."""
 
     since: Timestamp
     failures: Counter
@@ -33,7 +33,7 @@ class EndpointFailing(EndpointEvent, type="webhooks.endpoint_failing"):
 
 
 class EndpointRecovered(EndpointEvent, type="webhooks.endpoint_recovered"):
-    """A delivery succeeded after `endpoint_failing`."""
+    """A delivery succeeded after `endpoint_failing`, and new ones are sent again."""
 
     failing_since: Timestamp
 

@@ -126,6 +126,13 @@ def upgrade() -> None:
         sa.Column("failing_since", sa.DateTime(timezone=True), comment="of the first failure behind the last success"),
         sa.Column("failed_in_a_row", sa.Integer, nullable=False, server_default="0"),
         sa.Column("succeeded_at", sa.DateTime(timezone=True)),
+        sa.Column("breaker_because", sa.Text, comment="`failures` or `waiting`; null: it is closed"),
+        sa.Column("breaker_since", sa.DateTime(timezone=True)),
+        sa.Column(
+            "notices_of",
+            sa.Uuid,
+            comment="the endpoint whose notices are delivered; null: the events of an endpoint are",
+        ),
         sa.PrimaryKeyConstraint("endpoint_id", name="cursors_pkey"),
         comment="how far an endpoint has come in the feed",
     )
@@ -173,6 +180,7 @@ def upgrade() -> None:
         sa.Column("response", sa.Text, comment="at most 2 kB of it"),
         sa.Column("error", sa.Text),
         sa.Column("events", sa.SmallInteger, nullable=False, comment="that the request carried; each has a row"),
+        sa.Column("notice", sa.Boolean, nullable=False, comment="it went to the endpoint's notify_url"),
         sa.Column("replay_id", sa.Uuid),
         sa.PrimaryKeyConstraint("at", "id", name="attempts_pkey"),
         postgresql_partition_by="RANGE (at)",
@@ -210,7 +218,8 @@ def upgrade() -> None:
     op.create_table(
         "replays",
         sa.Column("id", sa.Uuid, nullable=False),
-        sa.Column("endpoint_id", sa.Uuid, nullable=False),
+        sa.Column("endpoint_id", sa.Uuid, nullable=False, comment="that of `cursors`"),
+        sa.Column("notices_of", sa.Uuid, comment="as in `cursors`"),
         sa.Column("store_id", sa.Text, nullable=False),
         sa.Column("first", sa.BigInteger, nullable=False),
         sa.Column("last", sa.BigInteger, nullable=False, comment="frozen when the replay began"),

@@ -27,7 +27,7 @@ INVARIANTS: Final[dict[str, str]] = {
         select count(*), count(*) - count(distinct (endpoint_id, lane)) from waiting where lane is not null""",
     "every endpoint that exists has its cursor, and no other has one": """
         select count(*), count(*) filter (where (c.endpoint_id is null) = (e.key is not null and e.status <> 'removed'))
-        from endpoints e full join cursors c on c.endpoint_id = e.key""",
+        from endpoints e full join (select endpoint_id from cursors where notices_of is null) c on c.endpoint_id = e.key""",
     "an event was delivered to an endpoint, or waits, or is not passed": """
         select count(*), count(*) filter (where not delivered and passed and not waits)
         from (select exists (select 1 from attempts d where d.endpoint_id = a.endpoint_id and d.position = a.position
@@ -35,12 +35,12 @@ INVARIANTS: Final[dict[str, str]] = {
                 a.position <= c.position as passed,
                 a.position = any(c.open) or exists (select 1 from waiting w where w.endpoint_id = a.endpoint_id
                   and (w.position = a.position or w.lane = a.key and w.position < a.position)) as waits
-              from (select distinct endpoint_id, position, key from attempts where replay_id is null) a
+              from (select distinct endpoint_id, position, key from attempts where replay_id is null and not notice) a
               join cursors c on c.endpoint_id = a.endpoint_id where c.moves = 0) t""",
     "an event that is sent alone has one webhook-id per endpoint": """
         select count(*), count(*) filter (where ids > 1)
         from (select count(distinct delivery_id) as ids from attempts where replay_id is null and events = 1
-              group by endpoint_id, position) t""",
+              group by endpoint_id, notice, position) t""",
     "a webhook-id names the same events in every attempt": """
         select count(*), count(*) filter (where least_events <> most_events or most_events <> positions)
         from (select min(events) as least_events, max(events) as most_events, count(distinct position) as positions

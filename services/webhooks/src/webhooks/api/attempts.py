@@ -61,6 +61,8 @@ class AttemptShown(BaseModel):
     """What prevented an answer. `event_expired`: the event waited for longer than the feed retains it, and was not sent again."""
     events: int
     """How many the request carried. Each of them has an attempt of its own, with the same `webhook_id` and time."""
+    notice: bool
+    """Whether it went to `notify_url`."""
     replay_id: UUID | None
 
 
@@ -135,7 +137,7 @@ def routes(app: App) -> APIRouter:
         batch = await app.read(select(attempts.c.position).where(*same).order_by(attempts.c.position))
         positions = [one["position"] for one in batch]
         await reader.resume(Place((await reader.head()).epoch, positions[0] - 1))
-        return await replays.begin(app, request, who, replays.one(row["endpoint_id"], positions))
+        return await replays.begin(app, request, who, replays.one(row["endpoint_id"], positions, notice=row["notice"]))
 
     @router.post(
         "/endpoints/{endpoint_id}/test", response_model=TestShown,

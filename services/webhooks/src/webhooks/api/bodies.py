@@ -7,7 +7,6 @@ from typing import Annotated, Final, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
-from chassis.http.problems import Invalid, invalid
 from contracts.base import Flag, Text, Timestamp
 from contracts.deciding import Refusal
 from webhooks import certificates
@@ -100,7 +99,7 @@ class EndpointGiven(Given):
     verify: Literal["answer", "echo"] = "answer"
     """How the receiver shows that it expects events: by any 2xx, or by the `challenge` of the request in its answer."""
     notify_url: domain.Url | None = None
-    """Where to send notices of this endpoint's failures, besides the feed."""
+    """Where the events `webhooks.*` about this endpoint are sent, too, signed with its secrets, also while it is disabled."""
     exhausted: Literal["skip", "hold"] = "skip"
     """After the last attempt: `skip` the delivery, or `hold` the order's later ones."""
 
@@ -132,7 +131,7 @@ Seal = Callable[[str], str]
 
 
 def configured(body: EndpointGiven, gate: Gate, seal: Seal) -> Config:
-    """Returns the configuration that a body states. Raises Wrong or Problem 422."""
+    """Returns the configuration that a body states. Raises Wrong."""
     if (misspelt := event_types.unknown(body.types)) is not None:
         raise Wrong(Refusal("unknown_type", misspelt.detail, {"nearest": misspelt.nearest}))
     models = event_types.included(body.types)
@@ -145,10 +144,6 @@ def configured(body: EndpointGiven, gate: Gate, seal: Seal) -> Config:
         "notify_url": None if body.notify_url is None else checked_url(body.notify_url, gate, "notify_url"),
     })  # fmt: skip
     conditions.check(config.where, models, personal=config.personal)
-    if unsupported := domain.unsupported(config):
-        raise invalid(
-            *(Invalid("body", f"/{name}", "Value error, this release does not deliver it") for name in unsupported)
-        )
     return config
 
 

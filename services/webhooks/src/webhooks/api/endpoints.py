@@ -19,7 +19,7 @@ from contracts.base import Timestamp
 from webhooks import verification
 from webhooks.api.bodies import EnableGiven, EndpointGiven, NewEndpoint, RotateGiven, checked_secret, configured
 from webhooks.api.found import find_endpoint, refused
-from webhooks.api.responses import EndpointMade, EndpointResumed, EndpointShown, shown
+from webhooks.api.responses import EndpointMade, EndpointRead, EndpointResumed, EndpointShown, shown
 from webhooks.delivery.sender import Sender
 from webhooks.domain.config import Config
 from webhooks.domain.endpoint import Change, Create, Disable, Enable, Endpoint, NewSecret, Remove, Rotate, Verified
@@ -28,12 +28,15 @@ from webhooks.domain.urls import Wrong
 from webhooks.resuming import Resumptions
 from webhooks.settings import Settings
 from webhooks.shown import PERSONAL
-from webhooks.tables import endpoints
+from webhooks.tables import cursors, endpoints
 from webhooks.vault import Closed, Unreadable
 
 NAMESPACE: Final = UUID("8c1f4b5e-6a3d-5f0b-9c55-0f6b1f3e7a92")
 """Namespace of the ids of endpoints that are created with an Idempotency-Key."""
 LIST: Final = Cursors("endpoints", Timestamp, UUID)
+WITH_BREAKER: Final = select(endpoints, cursors.c.breaker_because, cursors.c.breaker_since).join(
+    cursors, cursors.c.endpoint_id == endpoints.c.key, isouter=True
+)
 CONFIGURED: Final = (
     "url_not_https", "url_has_credentials", "url_port", "url_not_public", "unknown_type", "bad_filter", "bad_secret",
     "reserved_header", "bad_certificate", "secret_unstorable",
@@ -95,16 +98,16 @@ def routes(app: App) -> APIRouter:
             "actor": who.actor,
         }
 
-    @router.get("/endpoints", response_model=Page[EndpointShown])
+    @router.get("/endpoints", response_model=Page[EndpointRead])
     async def list_endpoints(who: Viewer, limit: Limit = 50, cursor: Cursor = None) -> Response:
         """The store's endpoints, oldest first."""
-        mine = select(endpoints).where(endpoints.c.store_id == who.store_id, endpoints.c.status != "removed")
+        mine = WITH_BREAKER.where(endpoints.c.store_id == who.store_id, endpoints.c.status != "removed")
         place = tuple_(endpoints.c.created_at, endpoints.c.key)
         if (last := LIST.after(cursor)) is not None:
             mine = mine.where(place > tuple_(*last))
         rows = await app.read(mine.order_by(endpoints.c.created_at, endpoints.c.key).limit(limit + 1))
         page = LIST.page(rows, limit, key=lambda row: (row["created_at"], row["key"]))
-        return respond(as_json(200, {**page, "items": [_shown(row) for row in page["items"]]}))
+        return respond(as_json(200, {**page, "items": [_read(row) for row in page["items"]]}))
 
     @router.post(
         "/endpoints", status_code=201, response_model=EndpointMade, dependencies=COMMAND,
@@ -128,10 +131,10 @@ def routes(app: App) -> APIRouter:
 
         return with_secret(await app.execute(request, who, command, answer))
 
-    @router.get("/endpoints/{endpoint_id}", response_model=EndpointShown, openapi_extra=answers("endpoint_unknown"))
+    @router.get("/endpoints/{endpoint_id}", response_model=EndpointRead, openapi_extra=answers("endpoint_unknown"))
     async def read(who: Viewer, endpoint_id: UUID) -> Response:
-        row = await find_endpoint(app, who, endpoint_id)
-        return respond(as_json(200, _shown(row), etag(row["revision"])))
+        row = await find_endpoint(app, who, endpoint_id, WITH_BREAKER)
+        return respond(as_json(200, _read(row), etag(row["revision"])))
 
     @router.put(
         "/endpoints/{endpoint_id}", response_model=EndpointShown, dependencies=CHANGE,
@@ -230,6 +233,12 @@ def _made(endpoint_id: UUID, outcome: Outcome) -> dict[str, Any]:
     """An endpoint with its newest secret, still sealed."""
     endpoint: Endpoint = outcome.state
     return {**_now(endpoint_id, outcome), "secret": endpoint.secrets[0].sealed}
+
+
+def _read(row: RowMapping) -> dict[str, Any]:
+    is_open = row["status"] == "enabled" and row["breaker_because"] is not None
+    breaker = {"because": row["breaker_because"], "since": row["breaker_since"]} if is_open else None
+    return {**_shown(row), "breaker": breaker}
 
 
 def _shown(row: RowMapping) -> dict[str, Any]:

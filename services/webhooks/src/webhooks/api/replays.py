@@ -22,7 +22,7 @@ from webhooks.counting import Counted, behind, counted
 from webhooks.delivery.line import filter_of
 from webhooks.delivery.replay import selected
 from webhooks.domain.config import TYPES_MAX, TypeName
-from webhooks.domain.endpoint import Endpoint
+from webhooks.domain.endpoint import Endpoint, notices_id
 from webhooks.domain.filters import Filter
 from webhooks.domain.places import Place
 from webhooks.reading import Reader
@@ -90,16 +90,19 @@ class Range(NamedTuple):
     as_new: bool = False
     positions: tuple[int, ...] = ()
     """For `one`: the events of the request that is sent once more."""
+    notice: bool = False
+    """For `one`: it went to `notify_url`."""
 
 
-def one(endpoint_id: UUID, positions: Sequence[int]) -> Range:
+def one(endpoint_id: UUID, positions: Sequence[int], *, notice: bool) -> Range:
     """positions: ascending."""
-    return Range(endpoint_id, positions[0] - 1, positions[-1], (), "one", positions=tuple(positions))
+    return Range(endpoint_id, positions[0] - 1, positions[-1], (), "one", positions=tuple(positions), notice=notice)
 
 
 BEGUN: Final = """
-insert into replays (id, endpoint_id, store_id, first, last, position, types, which, as_new, actor, positions, created_at)
-select $1, key, $3, $4, $5, $4, $6, $7, $8, $9, $10, clock_timestamp() from endpoints where key = $2 and status = 'enabled'
+insert into replays (id, endpoint_id, store_id, first, last, position, types, which, as_new, actor, positions, notices_of, created_at)
+select $1, coalesce($11::uuid, key), $3, $4, $5, $4, $6, $7, $8, $9, $10, case when $11 is not null then key end, clock_timestamp()
+from endpoints where key = $2 and (status = 'enabled' or $11 is not null)
 on conflict (id) do nothing"""
 CHANGED: Final = """
 update replays set status = $3, ended_at = case when $3 = 'cancelled' then clock_timestamp() end
@@ -200,6 +203,7 @@ async def begin(app: App, request: Request, who: Principal, wanted: Range) -> Re
         await tx.execute(
             BEGUN, replay_id, wanted.endpoint_id, who.store_id, wanted.first, wanted.last, list(wanted.types), wanted.only,
             wanted.as_new, who.actor, list(wanted.positions),
+            notices_id(wanted.endpoint_id) if wanted.notice else None,
         )  # fmt: skip
         return await tx.fetchval("select true from replays where id = $1", replay_id) is not None
 
@@ -225,7 +229,8 @@ async def _shown(app: App, reader: Reader, who: Principal, replay_id: UUID) -> d
     row, epoch = rows[0], (await reader.head()).epoch
     return {
         "replay_id": row["id"],
-        **{name: row[name] for name in ("endpoint_id", "status", "as_new", "delivered", "failed")},
+        "endpoint_id": row["notices_of"] or row["endpoint_id"],
+        **{name: row[name] for name in ("status", "as_new", "delivered", "failed")},
         **{name: row[name] for name in ("types", "created_at", "ended_at")},
         "only": row["which"],
         "from": cursor_of(Place(epoch, row["first"])),

@@ -45,6 +45,19 @@ class EndpointShown(EndpointGiven):
     created_at: datetime
 
 
+class BreakerShown(BaseModel):
+    """Nothing new is sent to the endpoint; what happens waits."""
+
+    because: Literal["failures", "waiting"]
+    """`failures`: attempts failed, and only probes are sent. `waiting`: too many events wait for a retry, and only those are sent."""
+    since: datetime
+
+
+class EndpointRead(EndpointShown):
+    breaker: BreakerShown | None
+    """Null: it is closed, or the endpoint is not enabled."""
+
+
 class ToDeliver(BaseModel):
     events: int
     """Those that wait, and those that it wants behind the place where deliveries go on."""

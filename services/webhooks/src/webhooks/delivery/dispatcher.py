@@ -28,7 +28,7 @@ from webhooks.delivery.reports import Reports
 from webhooks.delivery.sender import MAY_SEND, Answer, NotOurs, Sender
 from webhooks.delivery.shards import RENEW_SECONDS, Shards
 from webhooks.delivery.turns import Turns
-from webhooks.domain.endpoint import Endpoint, shard_of
+from webhooks.domain.endpoint import notices_id, shard_of
 from webhooks.domain.lanes import Delivery
 from webhooks.settings import Settings
 from webhooks.vault import Unreadable
@@ -174,12 +174,13 @@ class Dispatcher:
         changed = await loading.changed(self._app, self._changed_at)
         self._changed_at = max((one.now for one in changed), default=self._changed_at)
         new = [
-            one.endpoint_id
+            endpoint_id
             for one in changed
-            if shard_of(one.endpoint_id) in self._loaded
-            and ((line := self._lines.get(one.endpoint_id)) is None or line.place.revision < one.revision)
+            for endpoint_id in (one.endpoint_id, notices_id(one.endpoint_id))
+            if shard_of(endpoint_id) in self._loaded
+            and ((line := self._lines.get(endpoint_id)) is None or line.place.revision < one.revision)
         ]
-        stored = {one.row["key"]: one for one in await loading.of_ids(self._app, new)} if new else {}
+        stored = {one.id: one for one in await loading.of_ids(self._app, new)} if new else {}
         for endpoint_id in new:
             if (line := self._lines.get(endpoint_id)) is not None:
                 self._change(line, stored.pop(endpoint_id, None))
@@ -188,7 +189,7 @@ class Dispatcher:
 
     def _change(self, line: Line, stored: loading.Stored | None) -> None:
         """stored: null if nothing is delivered to the endpoint any more."""
-        endpoint = Endpoint.model_validate_json(stored.row["doc"]) if stored is not None else None
+        endpoint = stored.endpoint if stored is not None else None
         if (
             stored is None
             or endpoint is None
@@ -218,7 +219,7 @@ class Dispatcher:
     async def _add(self, stored: Iterable[loading.Stored]) -> None:
         for one in stored:
             shard = one.row["shard"]
-            if shard not in self._loaded or one.row["key"] in self._lines:
+            if shard not in self._loaded or one.id in self._lines:
                 continue
             line = await loading.line(one, self._loaded[shard], self._window, self._vault, datetime.now(UTC))
             self._lines[line.id] = line
@@ -442,9 +443,9 @@ class Dispatcher:
         self._metrics.attempted(outcome, answer.seconds)
         self._attempts.extend(
             Attempt(
-                uuid4(), line.id, line.store_id, event.position, event.row["event_id"], event.type, event.key, sent.delivery_id,
+                uuid4(), line.place.of, line.store_id, event.position, event.row["event_id"], event.type, event.key, sent.delivery_id,
                 number, began, int(answer.seconds * 1000), outcome, answer.status, answer.body, answer.error, len(events),
-                replay_id,
+                line.is_of_notices, replay_id,
             )
             for event in events
         )  # fmt: skip

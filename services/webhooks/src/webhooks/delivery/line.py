@@ -34,7 +34,10 @@ Outcome = Literal["delivered", "failed", "returned", "exhausted"]
 class Place(NamedTuple):
     """Where an endpoint is stored, and what proves that it may still be written."""
 
-    endpoint_id: UUID
+    id: UUID
+    """Names the deliveries: the id of the endpoint, or `endpoint.notices_id` of it."""
+    notices_of: UUID | None
+    """The endpoint whose notices are delivered."""
     store_id: str
     shard: int
     term: int
@@ -45,8 +48,21 @@ class Place(NamedTuple):
     """The revision of the aggregate."""
 
     @property
+    def of(self) -> UUID:
+        """The endpoint."""
+        return self.notices_of or self.id
+
+    @property
     def lease(self) -> tuple[int, int]:
         return self.shard, self.term
+
+
+class Opened(NamedTuple):
+    """Why an endpoint is sent nothing new."""
+
+    because: Literal["failures", "waiting"] | None = None
+    """So many attempts failed, or so many events wait for a retry; null: nothing keeps it from that."""
+    since: datetime | None = None
 
 
 class Failing:
@@ -75,7 +91,7 @@ class Line:
     ) -> None:
         self.place, self.endpoint, self.outgoing = place, endpoint, outgoing
         self.lanes, self.failing, self.breaker = lanes, failing, breaker
-        self.id, self.store_id = place.endpoint_id, place.store_id
+        self.id, self.store_id = place.id, place.store_id
         config = endpoint.config
         self.host = origin_of(config.url)
         self._filter = filter_of(config)
@@ -96,6 +112,12 @@ class Line:
         """Nothing begins until the endpoint is changed: that it is to be disabled was reported."""
         self.beside = 0
         """Requests in flight that are none of its deliveries: those of a replay."""
+        self.full_since: datetime | None = None
+        """Since when too many events wait for a retry; null: there are fewer."""
+
+    @property
+    def is_of_notices(self) -> bool:
+        return self.place.notices_of is not None
 
     @property
     def config(self) -> Config:
@@ -104,7 +126,7 @@ class Line:
     # -- what it takes from the feed ----------------------------------------------------------------------------------
 
     def wants(self, event: FeedEvent) -> bool:
-        return self._filter.wants(event)
+        return self._filter.wants(event) and (not self.is_of_notices or event.key == self.place.of)
 
     def fill(self, window: Window) -> bool:
         """Take events while there is room. Returns whether a chunk has to be read from the database first."""
@@ -253,8 +275,19 @@ class Line:
 
     # -- what ends ----------------------------------------------------------------------------------------------------
 
+    @property
+    def opened(self) -> Opened:
+        """Why its breaker is open, if it is."""
+        if self.breaker.is_open:
+            return Opened("failures", self.breaker.opened_at)
+        return Opened("waiting", self.full_since) if self.full_since is not None else Opened()
+
+    def _count_waiting(self, now: datetime) -> None:
+        self.full_since = (self.full_since or now) if self.lanes.is_full else None
+
     def delivered(self, delivery: Delivery, now: datetime) -> None:
         self.lanes.delivered(delivery.position)
+        self._count_waiting(now)
         self._succeeded(now)
 
     def _succeeded(self, now: datetime) -> None:
@@ -272,6 +305,7 @@ class Line:
             return "returned"
         pause = pause_before_next(delivery.number, chance)
         self.lanes.failed(delivery.position, now + pause if pause is not None else None, last)
+        self._count_waiting(now)
         return "failed" if pause is not None else "exhausted"
 
     def _is_returned(self, delivery: Delivery, answer: Answer, now: datetime) -> bool:

@@ -13,7 +13,7 @@ from chassis.declare.app import App
 from webhooks.delivery.line import Failing, Line, Place
 from webhooks.delivery.outgoing import Outgoing
 from webhooks.domain.breaker import Breaker
-from webhooks.domain.endpoint import Endpoint
+from webhooks.domain.endpoint import Endpoint, notified
 from webhooks.domain.lanes import QUEUED_MAX, Lanes, Progress, Waiting
 from webhooks.vault import Vault
 from webhooks.window import Window
@@ -22,9 +22,10 @@ CHANGED_SECONDS: Final = 90
 """A change is committed this long after the time that it states, at most: the time limit of a transaction, and a margin."""
 
 _ENDPOINTS: Final = """
-select e.key, e.store_id, e.revision, e.doc, c.shard, c.position, c.open, c.batches, c.moves,
-  c.failing_since, c.failed_in_a_row, c.succeeded_at
-from cursors c join endpoints e on e.key = c.endpoint_id where e.status = 'enabled' and """
+select c.endpoint_id, c.notices_of, e.store_id, e.revision, e.doc, c.shard, c.position, c.open, c.batches, c.moves,
+  c.failing_since, c.failed_in_a_row, c.succeeded_at, c.breaker_because, c.breaker_since
+from cursors c join endpoints e on e.key = coalesce(c.notices_of, c.endpoint_id)
+where (e.status = 'enabled' or c.notices_of is not null) and """
 OF_SHARDS: Final = _ENDPOINTS + "c.shard = any($1::int2[])"
 OF_IDS: Final = _ENDPOINTS + "c.endpoint_id = any($1::uuid[])"
 CHANGED: Final = """
@@ -41,10 +42,21 @@ class Changed(NamedTuple):
 
 
 class Stored(NamedTuple):
-    """An endpoint as it is stored."""
+    """An endpoint, or the notices about one, as they are stored."""
 
     row: Record
     waiting: list[Waiting]
+
+    @property
+    def id(self) -> UUID:
+        """Names the deliveries: see `endpoint.notices_id`."""
+        endpoint_id: UUID = self.row["endpoint_id"]
+        return endpoint_id
+
+    @property
+    def endpoint(self) -> Endpoint:
+        endpoint = Endpoint.model_validate_json(self.row["doc"])
+        return endpoint if self.row["notices_of"] is None else notified(endpoint)
 
 
 async def changed(app: App, since: datetime) -> list[Changed]:
@@ -64,7 +76,7 @@ async def of_ids(app: App, ids: Collection[UUID]) -> list[Stored]:
 async def _stored(app: App, statement: str, argument: list[Any]) -> list[Stored]:
     async def work(tx: Connection) -> list[Stored]:
         await tx.execute("set transaction isolation level repeatable read")
-        stored = {row["key"]: Stored(row, []) for row in await tx.fetch(statement, argument)}
+        stored = {row["endpoint_id"]: Stored(row, []) for row in await tx.fetch(statement, argument)}
         for row in await tx.fetch(WAITING, list(stored)):
             stored[row["endpoint_id"]].waiting.append(Waiting(*tuple(row)[1:]))
         return list(stored.values())
@@ -75,8 +87,7 @@ async def _stored(app: App, statement: str, argument: list[Any]) -> list[Stored]
 
 async def line(stored: Stored, term: int, window: Window, vault: Vault, now: datetime) -> Line:
     """Returns an endpoint as its process delivers to it."""
-    row = stored.row
-    endpoint = Endpoint.model_validate_json(row["doc"])
+    row, endpoint = stored.row, stored.endpoint
     config, batch_max = endpoint.config, endpoint.config.batch.max
     found = await window.at(row["open"])
     opened = {position: found[position] for position in sorted(found)}
@@ -92,8 +103,11 @@ async def line(stored: Stored, term: int, window: Window, vault: Vault, now: dat
         records=batch_max > 1,
         queued_max=max(QUEUED_MAX, batch_max * config.in_flight),
     )
-    place = Place(row["key"], row["store_id"], row["shard"], term, row["moves"], row["revision"])
+    place = Place(stored.id, row["notices_of"], row["store_id"], row["shard"], term, row["moves"], row["revision"])
     breaker = Breaker.resumed(failing.failures, failing.since, now)
-    made = Line(place, endpoint, Outgoing(row["key"], endpoint, vault), lanes, failing, breaker)
+    outgoing = Outgoing(place.of, endpoint, vault, delivers_as=place.id)
+    made = Line(place, endpoint, outgoing, lanes, failing, breaker)
     made.events.update(opened)
+    if row["breaker_because"] == "waiting" and lanes.is_full:
+        made.full_since = row["breaker_since"]
     return made

@@ -12,7 +12,7 @@ from asyncpg import Connection
 
 from chassis.declare.app import App
 from webhooks.delivery import replay
-from webhooks.delivery.line import Failing, Line
+from webhooks.delivery.line import Failing, Line, Opened
 from webhooks.delivery.replay import Replay
 from webhooks.delivery.shards import Shards
 from webhooks.domain.lanes import Changes, Waiting
@@ -39,6 +39,8 @@ class Attempt(NamedTuple):
     error: str | None
     events: int
     """That the request carried."""
+    notice: bool
+    """Whether it went to `notify_url`."""
     replay_id: UUID | None = None
 
 
@@ -48,19 +50,23 @@ class _Written(NamedTuple):
     line: Line
     changes: Changes
     failing: tuple[datetime | None, int, datetime | None]
+    opened: Opened
 
 
 ATTEMPTED: Final = """
 insert into attempts (id, endpoint_id, store_id, position, event_id, type, key, delivery_id, number, at, duration_ms, outcome,
-  http_status, response, error, events, replay_id)
+  http_status, response, error, events, notice, replay_id)
 select * from unnest($1::uuid[], $2::uuid[], $3::text[], $4::bigint[], $5::text[], $6::text[], $7::uuid[], $8::text[],
-  $9::int2[], $10::timestamptz[], $11::int[], $12::text[], $13::int2[], $14::text[], $15::text[], $16::int2[], $17::uuid[])
+  $9::int2[], $10::timestamptz[], $11::int[], $12::text[], $13::int2[], $14::text[], $15::text[], $16::int2[],
+  $17::bool[], $18::uuid[])
 on conflict do nothing"""
 PROGRESSED: Final = """
 update cursors c set position = u.position, open = u.open::bigint[], batches = u.batches::jsonb,
-  failing_since = u.failing_since, failed_in_a_row = u.failed_in_a_row, succeeded_at = u.succeeded_at
-from unnest($1::uuid[], $2::int[], $3::bigint[], $4::text[], $5::text[], $6::timestamptz[], $7::int[], $8::timestamptz[])
-  as u(endpoint_id, moves, position, open, batches, failing_since, failed_in_a_row, succeeded_at)
+  failing_since = u.failing_since, failed_in_a_row = u.failed_in_a_row, succeeded_at = u.succeeded_at,
+  breaker_because = u.breaker_because, breaker_since = u.breaker_since
+from unnest($1::uuid[], $2::int[], $3::bigint[], $4::text[], $5::text[], $6::timestamptz[], $7::int[], $8::timestamptz[],
+    $9::text[], $10::timestamptz[])
+  as u(endpoint_id, moves, position, open, batches, failing_since, failed_in_a_row, succeeded_at, breaker_because, breaker_since)
 where c.endpoint_id = u.endpoint_id and c.moves = u.moves
 returning c.endpoint_id"""
 # What the event is is stored, too: a row may outlive the event in the feed.
@@ -88,7 +94,7 @@ def batch_of(attempts: Sequence[Attempt], lines: Iterable[Line], replays: Iterab
     """Takes what has changed."""
     return Batch(
         attempts,
-        [_Written(line, line.lanes.changes(), _stored(line.failing)) for line in lines],
+        [_Written(line, line.lanes.changes(), _stored(line.failing), line.opened) for line in lines],
         [replay.written(one) for one in replays],
     )
 
@@ -110,7 +116,7 @@ async def flush(app: App, shards: Shards, batch: Batch) -> Collection[Line]:
             return ()
         held = await shards.held_until_commit(tx, _leases(batch))
         ours = sorted((one for one in batch.written if one.line.place.lease in held), key=lambda one: one.line.id.int)
-        rows = await tx.fetch(PROGRESSED, *_columns([_progress(one) for one in ours], 8))
+        rows = await tx.fetch(PROGRESSED, *_columns([_progress(one) for one in ours], 10))
         moved = {row["endpoint_id"] for row in rows}
         ours = [one for one in ours if one.line.id in moved]
         if waited := [(one.line.id, *row) for one in ours for row in one.changes.written]:
@@ -133,7 +139,7 @@ def _leases(batch: Batch) -> set[tuple[int, int]]:
 def _progress(one: _Written) -> tuple[Any, ...]:
     progress = one.changes.progress
     is_open, batches = replay.array_text(progress.open), orjson.dumps(progress.batches).decode()
-    return one.line.id, one.line.place.moves, progress.cursor, is_open, batches, *one.failing
+    return one.line.id, one.line.place.moves, progress.cursor, is_open, batches, *one.failing, *one.opened
 
 
 def _columns(rows: Sequence[Sequence[Any]], count: int) -> list[list[Any]]:

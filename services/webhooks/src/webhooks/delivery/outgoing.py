@@ -31,8 +31,10 @@ class Request(NamedTuple):
 class Outgoing:
     """Secrets are decrypted once, when the first request needs them."""
 
-    def __init__(self, endpoint_id: UUID, endpoint: Endpoint, vault: Vault) -> None:
+    def __init__(self, endpoint_id: UUID, endpoint: Endpoint, vault: Vault, *, delivers_as: UUID | None = None) -> None:
+        """delivers_as: what the ids of deliveries are derived from, if not from the endpoint's id."""
         self._id, self._endpoint, self._vault = endpoint_id, endpoint, vault
+        self._delivers_as = delivers_as or endpoint_id
         self._signers: dict[UUID, Signer] = {}
         self._fixed: dict[str, str] | None = None
         self._credentials: Credentials | None = None
@@ -50,7 +52,7 @@ class Outgoing:
         replay_id: for an id of its own, so that the receiver does not recognize it.
         """
         event_ids = [event.row["event_id"] for event in events]
-        return webhook_id(self._id, event_ids if replay_id is None else [*event_ids, str(replay_id)])
+        return webhook_id(self._delivers_as, event_ids if replay_id is None else [*event_ids, str(replay_id)])
 
     def request(
         self, events: Sequence[FeedEvent], delivery_id: str, now: datetime, replay_id: UUID | None = None

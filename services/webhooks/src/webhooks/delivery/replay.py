@@ -28,7 +28,8 @@ where case $3
   when 'failed' then exists (
     select 1 from waiting w where w.endpoint_id = $1 and w.position = f.position and w.exhausted)
   when 'missing' then
-    not exists (select 1 from attempts a where a.event_id = f.event_id and a.endpoint_id = $1 and a.outcome = 'delivered'
+    not exists (select 1 from attempts a where a.event_id = f.event_id and a.endpoint_id = $1 and not a.notice
+      and a.outcome = 'delivered'
       and a.at > f.at - interval '1 hour')
     and not exists (select 1 from waiting w where w.endpoint_id = $1 and not w.exhausted
       and (w.position = f.position or w.lane = f.key and w.position < f.position))

@@ -63,22 +63,25 @@ class Reports:
             )
         )
 
-    # -- what is reported when ----------------------------------------------------------------------------------------
+    # -- what is reported when: nothing of a `notify_url`, because a notice about notices would go the same way -------
 
     def succeeded(self, line: Line) -> None:
+        if line.is_of_notices or line.opened.since is not None:
+            return
         if (since := line.endpoint.failing_since) is not None:
             self._add(line.id, line.store_id, Recovered(), since.isoformat())
 
     def failed(self, line: Line, now: datetime) -> None:
-        failing = line.failing
-        if failing.since is None:
+        failing, opened_at = line.failing, line.opened.since
+        if failing.since is None or line.is_of_notices:
             return
-        found = verdict(failing.since, failing.failures, line.breaker.opened_at, now, pauses=line.pauses(now))
+        found = verdict(failing.since, failing.failures, opened_at, now, pauses=line.pauses(now))
         if found == "given_up":
             self._give_up(line, "failing")
         elif found == "failing" and line.endpoint.failing_since is None:
-            what = Failing(since=failing.since, failures=failing.failures, last=failing.last)
-            self._add(line.id, line.store_id, what, failing.since.isoformat())
+            since = failing.since if opened_at is None else min(failing.since, opened_at)
+            what = Failing(since=since, failures=failing.failures, last=failing.last)
+            self._add(line.id, line.store_id, what, since.isoformat())
 
     def gone(self, line: Line) -> None:
         """The receiver has answered that it never wants anything again."""
@@ -86,12 +89,14 @@ class Reports:
 
     def _give_up(self, line: Line, because: Literal["gone", "failing"]) -> None:
         line.given_up = True
-        self._add(line.id, line.store_id, GivenUp(because=because), f"{line.place.revision}")
+        if not line.is_of_notices:
+            self._add(line.id, line.store_id, GivenUp(because=because), f"{line.place.revision}")
 
     def exhausted(self, line: Line, count: int, event_id: str, event_type: str, last: str, now: datetime) -> None:
         """event_id, event_type: of the latest."""
-        self._exhaustions[line.id, line.store_id].add(count, event_id, event_type, last)
-        self.due(now)
+        if not line.is_of_notices:
+            self._exhaustions[line.id, line.store_id].add(count, event_id, event_type, last)
+            self.due(now)
 
     def due(self, now: datetime) -> None:
         """Report the exhausted deliveries whose time has come."""

@@ -108,13 +108,3 @@ class Config(Frozen):
     def delivered_types(self) -> tuple[str, ...]:
         """The names and patterns of the types that are delivered; empty: every type."""
         return self.types if self.new_types else self.named
-
-
-NOT_DELIVERED_YET: Final = frozenset({"notify_url"})
-"""Fields that are validated but that the dispatcher cannot honour: they are refused if stated."""
-
-
-def unsupported(config: Config) -> list[str]:
-    """Returns which of NOT_DELIVERED_YET a configuration states."""
-    stated = {name for name, field in Config.model_fields.items() if getattr(config, name) != field.default}
-    return sorted(NOT_DELIVERED_YET & stated)

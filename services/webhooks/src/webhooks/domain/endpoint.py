@@ -16,6 +16,7 @@ from pydantic import Field
 
 from contracts.base import Command, Counter, Document, Event, Frozen, Id, PrivateEvent, Text, Timestamp
 from contracts.deciding import Context, Effect, Refusal
+from contracts.ids import derived
 from contracts.webhooks import (
     DeliveryExhausted,
     DisabledBecause,
@@ -187,6 +188,23 @@ class Endpoint(Document):
     def signing(self, now: datetime) -> tuple[Secret, ...]:
         """Returns the secrets that sign, newest first."""
         return tuple(secret for secret in self.secrets if secret.signs(now))
+
+
+NOTICES: Final = tuple(
+    event.TYPE for event in (EndpointFailing, EndpointRecovered, EndpointDisabled, DeliveryExhausted)
+)
+"""The events that go to `notify_url`, too."""
+
+
+def notices_id(endpoint_id: UUID) -> UUID:
+    """Returns the id under which the notices about an endpoint are delivered, as if to an endpoint of their own."""
+    return derived(endpoint_id, "notices")
+
+
+def notified(endpoint: Endpoint) -> Endpoint:
+    """Returns an endpoint as its notices are delivered: signed with its secrets, without the credentials of its receiver."""
+    assert endpoint.config.notify_url is not None
+    return endpoint.model_copy(update={"config": Config(url=endpoint.config.notify_url, types=NOTICES)})
 
 
 def shard_of(endpoint_id: UUID) -> int:
