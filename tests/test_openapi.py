@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Iterator
+from datetime import UTC, datetime
 from functools import cache
 from importlib import import_module
 from typing import Any, Final
@@ -13,10 +14,14 @@ import pytest
 from fastapi import FastAPI
 from fastapi.routing import APIRoute, iter_route_contexts
 from jsonschema import Draft202012Validator
+from schemathesis.specs.openapi.definitions import OPENAPI_31_VALIDATOR
 
 from chassis.http.openapi import query_parameters
 from chassis.http.problems import PROBLEMS
 from chassis.process.app import App
+from contracts.registry import MESSAGES, is_published
+from webhooks.delivery.render import BATCH_MEDIA_TYPE, MEDIA_TYPE, REPLAY, TEST
+from webhooks.domain.signing import signed_headers
 
 SERVICES: Final = ("orders", "payments", "fulfillment", "invoicing", "webhooks")
 OPEN: Final = {"/health/live", "/health/ready", "/metrics", "/problems", "/problems/{code}"}
@@ -92,6 +97,39 @@ def test_every_problem_is_a_problem_document_and_every_kind_is_in_a_route() -> N
                 assert f"`{code}`" in answer["description"], name
         assert every.keys() - PROBLEMS.keys() <= named, service
     assert PROBLEMS.keys() - named == OUTSIDE_OF_ROUTES
+
+
+@pytest.mark.parametrize("service", SERVICES)
+def test_a_document_is_openapi(service: str) -> None:
+    OPENAPI_31_VALIDATOR.validate(document(service))
+
+
+def test_the_request_of_every_type_of_event_is_described_with_an_example_that_it_accepts() -> None:
+    whole = document("webhooks")
+    requests = {name: item["post"] for name, item in whole["webhooks"].items()}
+    assert requests.keys() == {name for name, model in MESSAGES.items() if is_published(model)} | {"webhooks.verify"}
+    del requests["webhooks.verify"]  # no event
+    for name, request in requests.items():
+        content = request["requestBody"]["content"]
+        alone, batch = (
+            Draft202012Validator({**content[media_type]["schema"], "components": whole["components"]})
+            for media_type in (MEDIA_TYPE, BATCH_MEDIA_TYPE)
+        )
+        example = content[MEDIA_TYPE]["example"]
+        thin = {field: value for field, value in example.items() if field != "data"} | {"dataref": "/v1/events/1"}
+        for valid in (example, thin):
+            alone.validate(valid)
+            batch.validate([valid, example])
+        for wrong in ({"type": "orders.teleported"}, {"data": {}}, {"dataref": "/v1/events/1"}, {"storeid": None}):
+            assert not alone.is_valid(example | wrong), (name, wrong)
+
+
+def test_the_headers_of_a_delivery_are_described() -> None:
+    sent = signed_headers([], "msg_1", datetime.now(UTC), b"").keys()
+    for request in document("webhooks")["webhooks"].values():
+        headers = {one["name"]: one["required"] for one in request["post"]["parameters"]}
+        assert {name for name, required in headers.items() if required} == sent
+        assert headers.keys() - sent <= {REPLAY, TEST}
 
 
 @pytest.mark.parametrize("service", SERVICES)

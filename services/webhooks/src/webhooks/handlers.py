@@ -12,6 +12,7 @@ from webhooks.delivery.dispatcher import Dispatcher
 from webhooks.domain import endpoint
 from webhooks.domain.endpoint import Change, Create, Disable, Enable, Endpoint, Remove, Report, Rotate, Verified
 from webhooks.feed import FEED
+from webhooks.openapi import requests
 from webhooks.settings import Settings
 from webhooks.tables import metadata
 
@@ -63,6 +64,7 @@ SERVICE = Service(
     migrations=Path(__file__).parents[2] / "migrations",
     routes=api.routes,
     problems=api.PROBLEMS,
+    requests=requests,
     loops=loops,
     adopts=False,  # most of an endpoint is not published
     check=invariants.check,

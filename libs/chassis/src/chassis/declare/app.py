@@ -104,6 +104,15 @@ Problems = Mapping[str, About]
 """By code. Every code that a service can answer is in its `Service.problems` or in `chassis.http.problems.PROBLEMS`."""
 
 
+class Requests(NamedTuple):
+    """Requests that a service sends to others: `webhooks` of its document."""
+
+    webhooks: Mapping[str, Any]
+    """Path items, by name."""
+    schemas: Mapping[str, Any]
+    """Schemas of components that they refer to."""
+
+
 @dataclass(frozen=True, slots=True)
 class Rendered:
     """An HTTP answer in bytes: stored with its idempotency key, so a repetition gets the same ones."""

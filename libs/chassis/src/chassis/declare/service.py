@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Generic, TypeVar
 from uuid import UUID
 
-from chassis.declare.app import App, Problems
+from chassis.declare.app import App, Problems, Requests
 from chassis.declare.sql import Rows
 from contracts.base import Addressed, Document, Event, Frozen, Message
 from contracts.deciding import Context, Decision, Reported, Task, Wake
@@ -181,6 +181,8 @@ class Service:
     """Whether its routes also read the bodies of HTML forms."""
     problems: Problems = field(default_factory=dict)
     """The kinds of problem that its routes answer, in addition to those of the chassis."""
+    requests: Callable[[], Requests] | None = None
+    """The requests that it sends to others, for `webhooks` of its OpenAPI document."""
     apply: Callable[[Connection, Mapping[str, Any]], Awaitable[Sequence[str]]] | None = None
     """`python -m <service> apply file.yaml`: write the small tables of a file; returns a line per row written."""
     intake: frozenset[str] = frozenset()

@@ -1,4 +1,5 @@
-"""Completes FastAPI's OpenAPI document of a service: problems of each operation, links between pages, currencies.
+"""Completes FastAPI's OpenAPI document of a service: problems of each operation, links between pages, currencies, and the
+requests that the service itself sends.
 
 A route names its own problems with `openapi_extra=answers(...)`. Those that follow from its parameters (an API key, a cursor,
 an Idempotency-Key, a body) are added here. `x-problems` of an operation lists the codes.
@@ -8,7 +9,7 @@ from __future__ import annotations
 
 import re
 from collections import defaultdict
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from threading import Lock
 from typing import Any, Final
 
@@ -17,7 +18,7 @@ from fastapi.dependencies.models import Dependant
 from pydantic import BaseModel, ConfigDict
 from starlette.responses import JSONResponse, Response
 
-from chassis.declare.app import Problems
+from chassis.declare.app import Problems, Requests
 from chassis.http.problems import CODES, NEEDS_NOTHING, PROBLEM, PROBLEMS, known
 from contracts.money import CURRENCY_PATTERN, EXPONENTS
 
@@ -64,7 +65,7 @@ def query_parameters(dependant: Dependant) -> set[str]:
     return names
 
 
-def describe(app: FastAPI, of_service: Problems) -> None:
+def describe(app: FastAPI, of_service: Problems, requests: Callable[[], Requests] | None = None) -> None:
     """Makes `app.openapi()` complete, and serves it. Raises KeyError if a route names a problem without a page."""
     every = {**PROBLEMS, **of_service}
     generated, one_at_a_time = app.openapi, Lock()
@@ -72,7 +73,10 @@ def describe(app: FastAPI, of_service: Problems) -> None:
     def document() -> dict[str, Any]:
         with one_at_a_time:  # requests come in several threads, and FastAPI stores it before it is complete
             if app.openapi_schema is None:
-                _complete(generated(), every)
+                whole = generated()
+                if requests is not None:
+                    _add_requests(whole, requests())
+                _complete(whole, every)
         assert app.openapi_schema is not None
         return app.openapi_schema
 
@@ -96,6 +100,13 @@ def _complete(document: dict[str, Any], every: Problems) -> None:
         for method in _METHODS & operations.keys():
             _describe_parameters(operations[method])
             _add_problems(operations[method], every)
+
+
+def _add_requests(document: dict[str, Any], requests: Requests) -> None:
+    schemas = document["components"]["schemas"]
+    for name, schema in requests.schemas.items():
+        assert schemas.setdefault(name, schema) == schema, f"two schemas have the name {name}"
+    document["webhooks"] = dict(requests.webhooks)
 
 
 HEADER_PATTERN: Final = "^[!-~]([ -~]{0,253}[!-~])?$"

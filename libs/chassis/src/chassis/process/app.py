@@ -48,7 +48,7 @@ class App(Parts):
             dependencies=[Depends(openapi.check_query)],
         )  # fmt: skip
         problems.install_problems(app)
-        openapi.describe(app, self.service.problems)
+        openapi.describe(app, self.service.problems, self.service.requests)
         app.add_middleware(Readable, forms=self.service.forms)
         app.include_router(health.routes(self))
         app.include_router(operations.routes(self))

@@ -13,9 +13,7 @@ from chassis.http.bodies import as_json
 from chassis.http.commands import COMMAND
 from chassis.http.paging import Cursor, Cursors, Limit, Page
 from chassis.http.problems import answers, respond
-from contracts.base import Event, Id, Timestamp
-from contracts.examples import example
-from contracts.registry import MESSAGES
+from contracts.base import Id, Timestamp
 from webhooks import types as event_types
 from webhooks.api import replays
 from webhooks.api.found import find_endpoint, refused
@@ -25,9 +23,9 @@ from webhooks.delivery.sender import Sender
 from webhooks.domain.config import TypeName
 from webhooks.domain.endpoint import Endpoint
 from webhooks.domain.places import Place
+from webhooks.examples import example_event
 from webhooks.reading import Reader
 from webhooks.settings import Settings
-from webhooks.shown import shown
 from webhooks.tables import attempts
 from webhooks.vault import Unreadable
 
@@ -149,10 +147,11 @@ def routes(app: App) -> APIRouter:
         endpoint = Endpoint.model_validate_json(row["doc"])
         if (misspelt := event_types.unknown([body.type])) is not None:
             raise refused("unknown_type", misspelt.detail, nearest=misspelt.nearest)
-        if (data := example(body.type)) is None:
-            raise refused("unknown_type", f"there is no example of {body.type}: name one type")
         now = datetime.now(UTC)
-        content = _example(body.type, data, endpoint, who.store_id, now)
+        event = example_event(body.type, f"test-{uuid4()}", who.store_id, now, personal=endpoint.config.personal)
+        if event is None:
+            raise refused("unknown_type", f"there is no example of {body.type}: name one type")
+        content = render.rendered(event, thin=endpoint.config.payload == "thin")
         outgoing = Outgoing(endpoint_id, endpoint, settings.vault)
         try:
             sent = outgoing.carrying([content], f"msg_{uuid4().hex}", now)
@@ -188,16 +187,3 @@ def _attempt(row: Any) -> dict[str, Any]:
         "response": values["response"] or "",
     }
     return {name: value for name, value in (values | named).items() if name not in ("store_id", "position")}
-
-
-def _example(type: str, data: bytes, endpoint: Endpoint, store_id: str, now: datetime) -> bytes:
-    """Returns the body of an example, as an event of the feed would be sent."""
-    message = MESSAGES[type].model_validate_json(data)
-    assert isinstance(message, Event), type
-    row = {
-        "event_id": f"test-{uuid4()}", "source": type.partition(".")[0], "type": type, "key": message.key, "time": now,
-        "store_id": store_id, "version": message.version, "correlation_id": str(message.key),
-        "position": 0, "body": data.decode(),
-    }  # fmt: skip
-    values = shown(row, 0, personal=endpoint.config.personal)
-    return render.rendered(values, thin=endpoint.config.payload == "thin")
