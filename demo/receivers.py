@@ -38,7 +38,8 @@ class Noted:
 
     def __init__(self) -> None:
         self.delivery_ids: dict[str, str] = {}
-        """`<source>/<id>` of each event -> its webhook-id."""
+        """`<source>/<id>` of each event -> its webhook-id. All of them, as they are compared with all that was published: 0.25 kB
+        each, 92 MiB for 20,000 orders. A receiver that runs for ever stores those of a day."""
         self.faults: Counter[str] = Counter()
         """What must not happen -> how often it did."""
         self._versions: dict[tuple[str, str], int] = {}

@@ -6,7 +6,7 @@ import asyncio
 import json
 import os
 import random
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from datetime import UTC, datetime, timedelta
 from itertools import product
 from uuid import uuid4
@@ -14,6 +14,8 @@ from uuid import uuid4
 import anyio
 import pytest
 import pytest_asyncio
+from sqlalchemy.engine import RowMapping
+from sqlalchemy.sql import Executable
 from webhooks_feed import Client, Publisher, events_of, noted
 
 from chassis.batch.statements import write_rows
@@ -23,7 +25,7 @@ from webhooks import feed, invariants, retention
 from webhooks.handlers import SERVICE
 from webhooks.reading import Reader, Selection
 from webhooks.settings import Settings
-from webhooks.streams import Streams
+from webhooks.streams import BEHIND_READERS_MAX, Streams
 from webhooks.tables import PARTITION_ROWS
 
 URL = os.environ.get("WEBHOOKS_TEST_DATABASE_URL", "")
@@ -163,16 +165,13 @@ async def test_streams_that_have_caught_up_read_the_database_once_for_all(
     head = await reader.head()
     following = [streams.events(("st_1", "key"), head, types, personal=True) for types in ((), ("orders.*",))]
 
-    async def next_event(stream: AsyncIterator[bytes]) -> bytes:
-        return [chunk async for chunk in _until_event(stream)][-1]
-
     await publisher.publish(noted("st_1"))
     async with asyncio.timeout(10):
-        firsts = await asyncio.gather(*map(next_event, following))
+        firsts = await asyncio.gather(*map(_next_event, following))
         reads: list[object] = []
         monkeypatch.setattr(App, "read", lambda app, statement: reads.append(statement))
         await publisher.publish(noted("st_1"), noted("st_2"))
-        seconds = await asyncio.gather(*map(next_event, following))
+        seconds = await asyncio.gather(*map(_next_event, following))
     for chunks in (firsts, seconds):
         assert len(set(chunks)) == 1 and len(events_of([chunks[0]])) == 1
     assert reads == []
@@ -180,11 +179,37 @@ async def test_streams_that_have_caught_up_read_the_database_once_for_all(
         await stream.aclose()
 
 
-async def _until_event(stream: AsyncIterator[bytes]) -> AsyncIterator[bytes]:
-    async for chunk in stream:
-        yield chunk
-        if events_of([chunk]):
-            return
+async def _next_event(stream: AsyncIterator[bytes]) -> bytes:
+    while not events_of([chunk := await anext(stream)]):
+        pass
+    return chunk
+
+
+async def test_streams_that_are_behind_leave_connections_to_other_reads(
+    app: App, publisher: Publisher, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    await publisher.publish(noted("st_1"))
+    at_once: list[int] = []
+    reading, read = 0, App.read
+
+    async def counted(self: App, statement: Executable) -> Sequence[RowMapping]:
+        nonlocal reading
+        reading += 1
+        at_once.append(reading)
+        try:
+            return await read(self, statement)
+        finally:
+            reading -= 1
+
+    monkeypatch.setattr(App, "read", counted)
+    streams = Streams(Reader(app), at_most=10)
+    head = await Reader(app).head()
+    behind = [streams.events(("st_1", "key"), head._replace(position=0), (), personal=True) for _ in range(10)]
+    async with asyncio.timeout(10):
+        await asyncio.gather(*map(_next_event, behind))
+    assert max(at_once) == BEHIND_READERS_MAX
+    for stream in behind:
+        await stream.aclose()
 
 
 async def test_a_stream_ends_when_the_database_is_restored_and_the_next_one_says_so(

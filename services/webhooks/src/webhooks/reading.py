@@ -124,17 +124,13 @@ class Reader:
         with self.window.arrivals(selection.store_id) as arrivals:
             while not page.events and not self.app.ending and (left := ends_at - time.monotonic()) > 0:
                 if await arrivals.wait(page.next.position, left):
-                    later = await self.next_page(page.next, selection, limit)
+                    later = self.newest(page.next, selection, limit) or await self.page(page.next, selection, limit)
                     if (
                         later.head.epoch != page.head.epoch
                     ):  # restored: the next request states whether events are repeated
                         break
                     page = later
         return page
-
-    async def next_page(self, after: Place, selection: Selection, limit: int) -> Page:
-        """Returns a page from memory if that has it, otherwise from the database."""
-        return self.newest(after, selection, limit) or await self.page(after, selection, limit)
 
     async def place_at(self, at: datetime) -> Place:
         """Returns the place before the first event that was written at a time or later, by halving: positions have no gaps."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections import Counter
 from collections.abc import AsyncIterator, Sequence
 from typing import Final
@@ -10,12 +11,14 @@ from chassis.declare.app import Principal
 from chassis.http.problems import Problem
 from webhooks.delivery.render import body_of
 from webhooks.domain.places import Place
-from webhooks.reading import Reader, Selection
+from webhooks.reading import Page, Reader, Selection
 from webhooks.window import FeedEvent
 
 HEARTBEAT_SECONDS: Final = 15.0
 """After this time without an event a comment is sent: proxies close connections that are silent."""
 PAGE: Final = 200
+BEHIND_READERS_MAX: Final = 2
+"""Streams that read the database at the same time: of the four connections for reads, pages and lists keep two."""
 MEDIA_TYPE: Final = "text/event-stream"
 
 
@@ -25,6 +28,7 @@ class Streams:
     def __init__(self, reader: Reader, at_most: int) -> None:
         self._reader, self._at_most = reader, at_most
         self._open: Counter[tuple[str, str]] = Counter()
+        self._behind = asyncio.Semaphore(BEHIND_READERS_MAX)
 
     def admit(self, who: Principal) -> tuple[str, str]:
         """Returns store and name of a key. Raises Problem 429 if it has as many streams as it may."""
@@ -49,7 +53,7 @@ class Streams:
             with self._reader.window.arrivals(selection.store_id) as arrivals:
                 yield b": the feed follows\n\n"
                 while not self._reader.app.ending:
-                    page = await self._reader.next_page(after, selection, PAGE)
+                    page = await self._page(after, selection)
                     if page.head.epoch != after.epoch:
                         return
                     if page.events:
@@ -59,6 +63,13 @@ class Streams:
                         yield b": no event\n\n"
         finally:
             self._open[key] -= 1
+
+    async def _page(self, after: Place, selection: Selection) -> Page:
+        """Returns a page from memory; for a stream that is behind, from the database, when it is its turn."""
+        if (page := self._reader.newest(after, selection, PAGE)) is None:
+            async with self._behind:
+                page = await self._reader.page(after, selection, PAGE)
+        return page
 
 
 def _framed(event: FeedEvent, personal: bool) -> bytes:
