@@ -21,7 +21,7 @@ RUNNING: Final = """
 select distinct on (endpoint_id) id, endpoint_id, store_id, position, open, last, types, which, positions, as_new,
   delivered, failed
 from replays where status = 'running' and endpoint_id = any($1::uuid[]) order by endpoint_id, created_at, id"""
-# What is on its way is not missing: it waits, or is later in the lane of an event that waits.
+# What is on its way is not missing: it waits, or is later in the lane of an event that waits, or is open.
 SELECTED: Final = """
 select f.position from unnest($2::bigint[]) as u(position) join feed f on f.position = u.position
 where case $3
@@ -33,6 +33,7 @@ where case $3
       and a.at > f.at - interval '1 hour')
     and not exists (select 1 from waiting w where w.endpoint_id = $1 and not w.exhausted
       and (w.position = f.position or w.lane = f.key and w.position < f.position))
+    and not exists (select 1 from cursors c where c.endpoint_id = $1 and f.position = any(c.open))
   else true end order by f.position"""
 PROGRESSED: Final = """
 update replays r set position = u.position, open = u.open::bigint[], delivered = u.delivered, failed = u.failed,

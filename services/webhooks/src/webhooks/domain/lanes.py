@@ -141,6 +141,8 @@ class Lanes:
         """The events of each delivery that was made and has not ended, by its first position."""
         self._fresh: set[int] = set()
         """Deliveries of open events."""
+        self._fresh_events = 0
+        """How many events these have."""
         self._made: list[int] = []
         """A heap: fresh deliveries that may begin."""
         self._unrecorded: set[int] = set()
@@ -195,7 +197,7 @@ class Lanes:
     @property
     def queued(self) -> int:
         """Events that are taken and in no delivery."""
-        return len(self._open) - sum(len(self._deliveries[first]) for first in self._fresh)
+        return len(self._open) - self._fresh_events
 
     @property
     def is_full(self) -> bool:
@@ -273,7 +275,16 @@ class Lanes:
         """Open events are one delivery from now on, which is named by the first."""
         self._deliveries[positions[0]] = positions
         self._fresh.add(positions[0])
+        self._fresh_events += len(positions)
         return positions[0]
+
+    def _leave_fresh(self, first: int) -> tuple[int, ...]:
+        """The events of a delivery are open no longer, or become rows; returns them."""
+        self._fresh.discard(first)
+        positions = self._deliveries.pop(first)
+        self._fresh_events -= len(positions)
+        self._settled = max(self._settled, positions[-1])
+        return positions
 
     # -- deliveries begin ---------------------------------------------------------------------------------------------
 
@@ -378,10 +389,7 @@ class Lanes:
 
     def _settle(self, first: int) -> None:
         """Open events need no more: the next of their lanes may begin."""
-        self._fresh.discard(first)
-        positions = self._deliveries.pop(first)
-        self._settled = max(self._settled, positions[-1])
-        for lane in {self._open.pop(position) for position in positions}:
+        for lane in {self._open.pop(position) for position in self._leave_fresh(first)}:
             if lane is None:
                 continue
             if behind := self._behind[lane]:
@@ -391,10 +399,7 @@ class Lanes:
 
     def _block(self, first: int) -> dict[int, UUID | None]:
         """Open events become rows, and the later ones of their lanes wait behind them. Returns which rows have which lanes."""
-        self._fresh.discard(first)
-        positions = self._deliveries[first]
-        last_of = {self._open.pop(position): position for position in positions}
-        self._settled = max(self._settled, positions[-1])
+        last_of = {self._open.pop(position): position for position in self._leave_fresh(first)}
         for lane, position in last_of.items():
             if lane is None:
                 continue
