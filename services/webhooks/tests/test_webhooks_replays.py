@@ -207,6 +207,28 @@ async def counts(client: Client, made: Made) -> dict[str, int]:
     return found
 
 
+async def test_what_waits_is_left_to_its_retry_so_that_no_later_event_of_its_order_comes_first(
+    app: App, publisher: Publisher, client: Client, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A replay leaves out an event that fails; the next one of the order would pass it."""
+    monkeypatch.setattr(attempts, "RETRY_SECONDS", (3_600,))
+    waits, fine = uuid4(), uuid4()
+    receiver = Receiver(answer=lambda event: 500 if (event["subject"], event["version"]) == (str(waits), 1) else 200)
+    async with receiving(receiver):
+        made = await endpoint(app, receiver.url)
+        async with dispatching(app):
+            for order in (waits, fine):
+                await publisher.publish(*(noted(STORE, version=version, order_id=order) for version in (1, 2)))
+            await receiver.until(lambda: len(receiver.accepted) == 2)
+            async with asyncio.timeout(10):
+                while await stored(app, "select position, open from cursors") != [(4, [])]:
+                    await asyncio.sleep(0.02)
+            _, dry, _ = await client.call("POST", f"/v1/endpoints/{made.id}/replay", ALL | {"dry_run": True})
+            shown = await until_ended(client, await begun(client, made))
+    assert (dry["count"], shown["delivered"], shown["failed"]) == (2, 2, 0)
+    assert {event["subject"] for event in receiver.accepted} == {str(fine)}
+
+
 async def test_a_replay_goes_on_where_the_process_that_sent_it_has_died(
     app: App, publisher: Publisher, client: Client
 ) -> None:

@@ -21,20 +21,22 @@ RUNNING: Final = """
 select distinct on (endpoint_id) id, endpoint_id, store_id, position, open, last, types, which, positions, as_new,
   delivered, failed
 from replays where status = 'running' and endpoint_id = any($1::uuid[]) order by endpoint_id, created_at, id"""
-# What is on its way is not missing: it waits, or is later in the lane of an event that waits, or is open.
+# What is on its way is left to its delivery: it is open, it waits, or it is later in the lane of an event that waits. A replay
+# that sent the second event of a lane would pass the first one, if that fails once more.
 SELECTED: Final = """
 select f.position from unnest($2::bigint[]) as u(position) join feed f on f.position = u.position
-where case $3
-  when 'failed' then exists (
-    select 1 from waiting w where w.endpoint_id = $1 and w.position = f.position and w.exhausted)
-  when 'missing' then
-    not exists (select 1 from attempts a where a.event_id = f.event_id and a.endpoint_id = $1 and not a.notice
-      and a.outcome = 'delivered'
-      and a.at > f.at - interval '1 hour')
-    and not exists (select 1 from waiting w where w.endpoint_id = $1 and not w.exhausted
-      and (w.position = f.position or w.lane = f.key and w.position < f.position))
-    and not exists (select 1 from cursors c where c.endpoint_id = $1 and f.position = any(c.open))
-  else true end order by f.position"""
+where not f.position = any(coalesce((select open from cursors where endpoint_id = $1), '{}'))
+  and not exists (
+    select 1 from waiting w where w.endpoint_id = $1
+      and (w.position = f.position and not w.exhausted or w.lane = f.key and w.position < f.position))
+  and case $3
+    when 'failed' then exists (
+      select 1 from waiting w where w.endpoint_id = $1 and w.position = f.position and w.exhausted)
+    when 'missing' then not exists (
+      select 1 from attempts a where a.event_id = f.event_id and a.endpoint_id = $1 and not a.notice
+        and a.outcome = 'delivered' and a.at > f.at - interval '1 hour')
+    else true end
+order by f.position"""
 PROGRESSED: Final = """
 update replays r set position = u.position, open = u.open::bigint[], delivered = u.delivered, failed = u.failed,
   status = case when u.is_done and status = 'running' then 'finished' else status end,
@@ -165,8 +167,9 @@ class Replay:
 async def selected(
     fetch: Callable[..., Awaitable[Sequence[Record]]], endpoint_id: UUID, positions: Sequence[int], only: str
 ) -> Sequence[int]:
-    """Returns those of some positions whose delivery was exhausted (`failed`), or never succeeded (`missing`)."""
-    if not positions or only not in ("failed", "missing"):
+    """Returns those of some positions that are not on their way, and whose delivery was exhausted (`failed`) or never succeeded
+    (`missing`), or all. What a person has chosen one by one (`one`) is sent in any case."""
+    if not positions or only == "one":
         return positions
     return [row["position"] for row in await fetch(SELECTED, endpoint_id, positions, only)]
 
