@@ -163,8 +163,8 @@ async def delivered(client: Client, store: str, endpoint_id: UUID, mark: str) ->
         await tx.execute(
             """
             insert into attempts (id, endpoint_id, store_id, position, event_id, type, key, delivery_id, number, at,
-              duration_ms, outcome, http_status, response, events)
-            values ($1, $2, $3, $4, $5, 'orders.teleported', $6, 'msg_1', 1, clock_timestamp(), 1, 'delivered', 200, $5, 1)""",
+              duration_ms, outcome, http_status, response, events, notice)
+            values ($1, $2, $3, $4, $5, 'orders.teleported', $6, 'msg_1', 1, clock_timestamp(), 1, 'delivered', 200, $5, 1, false)""",
             attempt, endpoint_id, store, position, mark, order,
         )  # fmt: skip
         await tx.execute(
