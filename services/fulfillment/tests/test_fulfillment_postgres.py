@@ -319,6 +319,30 @@ async def test_a_thousand_counts_come_in_one_request_and_each_refusal_is_named(a
     assert (await call("PUT", "/v1/stock", {"items": items[:1] * 2}))[0] == 422
 
 
+async def test_the_fulfillments_of_a_store_are_listed_newest_first_each_once_with_totals_and_version(app: App) -> None:
+    call = await client(app)
+    await together(app.shell, count("A", 50))
+    for n in range(5):
+        await together(app.shell, reserve(f"r{n}", ("A", 1 + n), order=f"o{n}"))
+    seen: list[dict[str, Any]] = []
+    cursor: dict[str, str] = {}
+    while not seen or cursor["cursor"]:
+        _, page = await call("GET", "/v1/fulfillments", limit=2, **cursor)
+        seen += page["items"]
+        cursor = {"cursor": page["next_cursor"]}
+        await together(app.shell, reserve(f"later {len(seen)}", ("A", 1), order=f"later {len(seen)}"))
+    assert [(one["status"], one["totals"]) for one in seen] == [
+        ("reserved", {"reserved": n, "shipped": 0}) for n in (5, 4, 3, 2, 1)
+    ]
+    for one in seen:
+        _, whole = await call("GET", f"/v1/fulfillments/{one['order_id']}")
+        assert {name: whole[name] for name in ("order_id", "version", "status", "totals")} == {
+            name: one[name] for name in ("order_id", "version", "status", "totals")
+        }
+    stranger = await client(app, store="st_other")
+    assert (await stranger("GET", "/v1/fulfillments"))[1]["items"] == []
+
+
 async def test_a_shipment_is_shipped_and_delivered_once(app: App) -> None:
     call = await client(app)
     await together(app.shell, count("A", 5), reserve("r1", ("A", 2)), start("s1"))

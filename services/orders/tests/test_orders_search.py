@@ -193,6 +193,33 @@ async def test_an_order_is_found_by_what_it_is_now_while_it_is_in_flight_and_at_
             assert found == {str(row["key"]) for row in rows if row[column] == word}, (column, word)
 
 
+async def test_a_program_pages_through_all_orders_with_their_states_versions_and_contents(app: App) -> None:
+    """Archived ones too, the newest first, each once, in spite of orders that arrive meanwhile."""
+    sold = await sell(app, 30)
+    call = Client(app, await app.keys.create("a", "desk", ["*"]))
+    for one in sold[::3]:
+        assert (await call("POST", f"/v1/orders/{one.key}/archive"))[0] == 200
+    _, first = await call("GET", "/v1/orders", query="archived=any&content=true&limit=7")
+    await sell(app, 10)
+    more = urlencode({"archived": "any", "content": "true", "limit": 7, "cursor": first["next_cursor"]})
+    _, second = await call("GET", "/v1/orders", query=more)
+    by_age = [str(one.key) for one in sorted(sold, key=lambda one: (one.at, one.key), reverse=True)]
+    assert [one["order_id"] for one in first["items"] + second["items"]][:10] == by_age[:10]
+    assert len(await pages(call, archived="any", content="true")) >= 30
+    assert any(one["archived_at"] for one in first["items"]) and not all(one["archived_at"] for one in first["items"])
+    for listed in first["items"]:
+        _, whole = await call("GET", f"/v1/orders/{listed['order_id']}")
+        same = ("version", "status", "payment_status", "fulfillment_status", "waiting", "grand_minor", "archived_at", "order", "market")  # fmt: skip
+        assert {name: listed[name] for name in same} == {name: whole[name] for name in same}
+        waits = [run for run in whole["processes"] if not run["end"]]
+        assert (listed["step"], listed["since"]) == (
+            (f"{waits[0]['kind']}.{waits[0]['step']}", waits[0]["since"]) if waits else ("", listed["since"])
+        )
+    _, plain = await call("GET", "/v1/orders", query="limit=1")
+    assert not {"order", "market"} & plain["items"][0].keys()
+    assert (await call("GET", "/v1/orders", query="archived=maybe"))[0] == 422
+
+
 async def test_the_longest_waiting_order_is_first(app: App) -> None:
     await sell(app, 40)
     call = Client(app, await app.keys.create("a", "desk", ["*"]))

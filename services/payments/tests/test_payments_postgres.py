@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import AsyncIterator
+from typing import Any
 from uuid import uuid4
 
 import pytest
@@ -15,6 +16,7 @@ from chassis.batch.statements import write_rows
 from chassis.declare.service import Change
 from contracts.base import Event
 from payments import store
+from payments.api import LEDGERS, listed, shown
 from payments.domain.folds import evolve
 from payments.domain.ledger import Ledger
 from payments.handlers import SERVICE
@@ -73,3 +75,28 @@ async def test_lines_and_operations_of_another_store_are_never_written_over(data
         lines = await connection.fetch("select store_id, authorized_minor from ledger_lines where order_id = $1", key)
         done = await connection.fetch("select store_id, amount_minor from operations where order_id = $1", key)
     assert [tuple(row) for row in (*lines, *done)] == [(STORE, 7), (STORE, 7)]
+
+
+async def test_the_ledgers_of_a_store_are_listed_newest_first_each_once_with_totals_and_version(
+    database: Database,
+) -> None:
+    store_id = f"st_{uuid4().hex[:8]}"
+    keys = [uuid4() for _ in range(5)]
+    insert = (
+        "insert into ledgers (key, store_id, revision, version, doc, answered, currency, authorized_minor, created_at)"
+        " values ($1, $2, 1, $3, '{}', '{}', 'EUR', $4, now() + make_interval(secs => $5))"
+    )
+    async with database.transaction() as tx:
+        for n, key in enumerate(keys):
+            await tx.execute(insert, key, store_id, n + 1, n * 100, n // 2)  # two at a time
+    seen: list[Any] = []
+    start: tuple[Any, ...] | None = None
+    while True:
+        page = LEDGERS.page(await database.queries.read(listed(store_id, start, 2)), 2, lambda row: (row["created_at"], row["key"]))  # fmt: skip
+        seen += [shown(row) for row in page["items"]]
+        if page["next_cursor"] is None:
+            break
+        start = LEDGERS.after(page["next_cursor"])
+    by_key = {key: (n + 1, n * 100) for n, key in enumerate(keys)}
+    assert {one["order_id"]: (one["version"], one["totals"]["authorized_minor"]) for one in seen} == by_key
+    assert len(seen) == 5 and seen == sorted(seen, key=lambda one: (one["created_at"], one["order_id"]), reverse=True)

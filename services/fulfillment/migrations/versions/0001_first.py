@@ -17,6 +17,7 @@ def upgrade() -> None:
         "fulfillments",
         *aggregate_columns(),
         sa.Column("status", sa.Text, nullable=False),
+        sa.Column("created_at", sa.DateTime(timezone=True), nullable=False, server_default=sa.func.now()),
         sa.CheckConstraint(
             "status in ('none', 'reserved', 'released', 'started', 'cancelled', 'fulfilled')",
             name="fulfillments_status_known",
@@ -24,6 +25,7 @@ def upgrade() -> None:
         postgresql_with=AGGREGATE_STORAGE,
         comment="one row per order; key = order id",
     )
+    op.create_index("fulfillments_by_age", "fulfillments", ["store_id", "created_at", "key"])
     op.create_table(
         "stock_items",
         *aggregate_columns(),

@@ -19,7 +19,14 @@ from contracts.base import Code, Frozen, Id, Quantity, Text, Timestamp
 from fulfillment.domain.decisions import Deliver, Ship
 from fulfillment.domain.fulfillment import Fulfillment, Shipment, ShipmentStatus
 from fulfillment.domain.stock import SetStock, StockItem, stock_item_id
-from fulfillment.responses import CountsWritten, FulfillmentShown, ShipmentRow, ShipmentShown, StockShown
+from fulfillment.responses import (
+    CountsWritten,
+    FulfillmentShown,
+    FulfillmentSummary,
+    ShipmentRow,
+    ShipmentShown,
+    StockShown,
+)
 from fulfillment.tables import FULFILLMENTS, SHIPMENTS, STOCK, STOCK_ITEMS
 
 PROBLEMS: Final[Problems] = {
@@ -39,6 +46,7 @@ PROBLEMS: Final[Problems] = {
     "order_unknown": About(404, "No such order", "The fulfillment service has received nothing for this order.",
         "Read the order in the orders service: it may wait before its goods are reserved."),
 }  # fmt: skip
+_LIST_FULFILLMENTS: Final = Cursors("fulfillments", Timestamp, UUID)
 _LIST_STOCK: Final = Cursors("stock", Code, Id)
 _LIST_SHIPMENTS: Final = {order: Cursors(f"shipments.{order}", Timestamp, UUID) for order in ("newest", "oldest")}
 _SHIPMENTS: Final = select(SHIPMENTS, FULFILLMENTS.c.version).join(
@@ -206,6 +214,17 @@ def routes(app: App) -> APIRouter:
 
     # -- orders ---------------------------------------------------------------------------------------------------
 
+    @router.get("/fulfillments", response_model=Page[FulfillmentSummary])
+    async def list_fulfillments(who: Viewer, limit: Limit = 50, cursor: Cursor = None) -> Any:
+        """The fulfillments of the store's orders, newest first."""
+        table = FULFILLMENTS.c
+        query = select(table.key, table.version, table.doc, table.created_at).where(table.store_id == who.store_id)
+        if (last := _LIST_FULFILLMENTS.after(cursor)) is not None:
+            query = query.where(tuple_(table.created_at, table.key) < tuple_(*last))
+        rows = await app.read(query.order_by(table.created_at.desc(), table.key.desc()).limit(limit + 1))
+        page = _LIST_FULFILLMENTS.page(rows, limit, key=lambda row: (row["created_at"], row["key"]))
+        return {**page, "items": [_summary(row) for row in page["items"]]}
+
     @router.get("/fulfillments/{order_id}", response_model=FulfillmentShown, openapi_extra=answers("order_unknown"))
     async def get_fulfillment(who: Viewer, order_id: UUID, response: Response) -> Any:
         here = (FULFILLMENTS.c.key == order_id) & (FULFILLMENTS.c.store_id == who.store_id)
@@ -250,6 +269,14 @@ def _as_it_is_now(row: RowMapping) -> Callable[[Outcome], tuple[int, dict[str, A
 def _shipment_of(shipment: Shipment) -> dict[str, Any]:
     shown = shipment.model_dump(mode="json", exclude={"reservation_id", "parts"})
     return {**shown, "lines": [line.model_dump() for line in shipment.lines]}
+
+
+def _summary(row: RowMapping) -> dict[str, Any]:
+    state = Fulfillment.model_validate_json(row["doc"])
+    return {
+        "order_id": row["key"], "version": row["version"], "status": state.status, "totals": state.totals,
+        "created_at": row["created_at"],
+    }  # fmt: skip
 
 
 def _fulfillment(order_id: UUID, state: Fulfillment) -> dict[str, Any]:

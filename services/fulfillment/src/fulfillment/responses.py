@@ -66,6 +66,16 @@ class SuspensionShown(BaseModel):
     since: Timestamp
 
 
+class FulfillmentSummary(BaseModel):
+    """The fulfillment of one order in a list."""
+
+    order_id: UUID
+    version: int
+    status: Status
+    totals: StockTotals
+    created_at: Timestamp
+
+
 class FulfillmentShown(BaseModel):
     """The fulfillment of one order."""
 

@@ -33,10 +33,12 @@ FULFILLMENTS = Table(
     metadata,
     *aggregate_columns(),
     Column("status", Text, nullable=False),
+    instant("created_at", nullable=False, server_default=func.now()),
     CheckConstraint(
         "status in ('none', 'reserved', 'released', 'started', 'cancelled', 'fulfilled')",
         name="fulfillments_status_known",
     ),
+    Index("fulfillments_by_age", "store_id", "created_at", "key"),
     postgresql_with=AGGREGATE_STORAGE,
     comment="one row per order; key = order id",
 )

@@ -61,8 +61,15 @@ class OrderSummary(BaseModel):
 
 class OrderListed(OrderSummary):
     test: bool
+    step: str
+    """`<process>.<step>` that waits; empty if no process does."""
+    since: Timestamp | None
+    """Since when it waits for this."""
     updated_at: Timestamp
     """The time of its last change here."""
+    order: OrderContent | None = None
+    """What was sold; only with `content=true`, like `market`."""
+    market: MarketTerms | None = None
 
 
 class CountShown(BaseModel):

@@ -63,8 +63,8 @@ BY_AGE: Final = ("newest", "oldest")
 TYPES: Final[Mapping[str, TypeEngine[Any]]] = {"timestamptz": DateTime(timezone=True), "bigint": BigInteger(), "text": Text(), "text[]": ARRAY(Text()),
                 "uuid": Uuid()}  # fmt: skip
 SHOWN: Final = (
-    "key", "version", "external_order_id", "channel", "account", "status", "payment_status", "fulfillment_status", "waiting",
-    "currency", "grand_minor", "test", "cancel_cause", "ordered_at", "placed_at", "completed_at", "updated_at",
+    "key", "version", "external_order_id", "channel", "account", "status", "payment_status", "fulfillment_status", "waiting", "waiting_step",
+    "waiting_since", "currency", "grand_minor", "test", "cancel_cause", "ordered_at", "placed_at", "completed_at", "updated_at",
     "archived_at", "reference", "tags",
 )  # fmt: skip
 """Columns of `orders` that a list shows."""
@@ -96,7 +96,7 @@ class Filter:
 
 class Page(NamedTuple):
     rows: Sequence[RowMapping]
-    """The columns of `SHOWN`, and `at`: the value of the sort."""
+    """The columns that are shown, and `at`: the value of the sort."""
     more_after: Place | None
     """Where the next page begins; None: this is the last one."""
     searched_to: Place | None = None
@@ -136,9 +136,9 @@ class Search:
 
     # -- a page -------------------------------------------------------------------------------------------------------
 
-    async def page(self, read: Read, limit: int, start: Place | None) -> Page:
-        """Returns up to `limit` orders that follow `start` in the order of the sort."""
-        return await self._found(read, limit, start, SHOWN)
+    async def page(self, read: Read, limit: int, start: Place | None, shown: Sequence[str] = SHOWN) -> Page:
+        """Returns up to `limit` orders that follow `start` in the order of the sort. shown: columns of `orders`."""
+        return await self._found(read, limit, start, shown)
 
     async def count(self, read: Read) -> tuple[int, bool]:
         """Returns how many orders fit, up to COUNT_MAX, and whether there may be more."""

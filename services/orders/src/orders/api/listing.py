@@ -1,10 +1,12 @@
 """The lists of a store's orders: filters, sorts, search. What each costs is in `docs/search.md`."""
 
 import hashlib
+from collections.abc import Mapping
 from typing import Annotated, Any, Final, Literal
 from uuid import UUID
 
 from fastapi import APIRouter, Depends, Query, Response
+from orjson import Fragment
 from pydantic import BaseModel, Field
 
 from chassis.declare.app import App, Principal
@@ -14,7 +16,8 @@ from chassis.http.problems import Problem, answers, known, respond
 from contracts.base import Code, Country, Id, Text, Timestamp
 from contracts.limits import MINOR_MAX
 from contracts.money import Currency
-from contracts.orders import CancelCause, FulfillmentStatus, PaymentStatus
+from contracts.orders import CancelCause, FulfillmentStatus, MarketTerms, PaymentStatus
+from contracts.snapshot import OrderContent
 from orders.api.problems import PROBLEMS
 from orders.api.shown import plain, words
 from orders.domain.shown import searched
@@ -27,6 +30,15 @@ PERSONAL: Final = "personal.view"
 """The scope that an e-mail address is searched with."""
 Reached = Literal["pending", "editing", "placing", "placed", "approved", "cancelled"]
 """The statuses that an order can have: all words of `Status` but `draft`, which belongs to orders that are not built yet."""
+CONTENTS_MAX: Final = 100
+"""Items of a page that have the content of their orders."""
+CONTENTS: Final[Mapping[str, tuple[str, type[BaseModel]]]] = {
+    "content": ("order", OrderContent), "market": ("market", MarketTerms),
+}  # fmt: skip
+"""Columns of JSON -> fields of an item, and their models, which add the values that are not stored."""
+NAMES: Final = {"key": "order_id", "waiting_step": "step", "waiting_since": "since"}
+"""Columns -> fields of an item."""
+ARCHIVED: Final[Mapping[str, Archived]] = {"true": "yes", "false": "no", "any": "any"}
 VALUES_MAX: Final = 20
 """Alternatives of one filter."""
 
@@ -47,9 +59,10 @@ class Asked(BaseModel):
     hold: Annotated[Texts, Field(description="Reasons of holds that are not released.")] = []
     tag: Texts = []
     archived: Annotated[
-        bool | None,
+        Literal["true", "false", "any"] | None,
         Field(
             description="Default: archived orders are left out, unless an id names them or the list is one of orders that wait."
+            " `any`: all orders."
         ),
     ] = None
     number: Annotated[
@@ -83,6 +96,10 @@ class Asked(BaseModel):
         Field(min_length=1, description="The beginning of its number, an id as in `number`, or words of titles."),
     ] = None
     sort: Sort = "newest"
+    content: Annotated[
+        bool,
+        Field(description=f"Whether items have `order` and `market`. A page then has at most {CONTENTS_MAX} items."),
+    ] = False
     count: Annotated[bool, Field(description="Whether to count the orders that fit, up to 1,000.")] = False
     limit: Annotated[int, Field(ge=1, le=500)] = 50
     cursor: Annotated[
@@ -95,7 +112,7 @@ class Asked(BaseModel):
 
     def fingerprint(self) -> str:
         """Returns a digest of filters and sort: a cursor belongs to them."""
-        same = self.model_dump_json(exclude={"limit", "cursor", "count"}, exclude_defaults=True)
+        same = self.model_dump_json(exclude={"limit", "cursor", "count", "content"}, exclude_defaults=True)
         return hashlib.blake2s(same.encode(), digest_size=9).hexdigest()
 
 
@@ -115,7 +132,7 @@ class AskedApprovals(BaseModel):
 
 def _archived(asked: Asked) -> Archived:
     if asked.archived is not None:
-        return "yes" if asked.archived else "no"
+        return ARCHIVED[asked.archived]
     named = asked.waiting or asked.number or asked.external_order_id
     return "any" if named or asked.sort == "waiting_longest" else "no"
 
@@ -190,7 +207,10 @@ async def listed(app: App, who: Principal, asked: Asked) -> Response:
         if digest != belongs_to:
             raise known("cursor_invalid", "it belongs to other filters or another sort")
         start = (place[0], place[1])
-    page = await search.page(app.read, asked.limit, start)
+    if asked.content:
+        page = await search.page(app.read, min(asked.limit, CONTENTS_MAX), start, (*SHOWN, *CONTENTS))
+    else:
+        page = await search.page(app.read, asked.limit, start)
     searched_to = page.searched_to[0] if page.searched_to is not None else None
     body: dict[str, Any] = {
         "items": [_item(row) for row in page.rows],
@@ -206,8 +226,13 @@ async def listed(app: App, who: Principal, asked: Asked) -> Response:
 
 
 def _item(row: Any) -> dict[str, Any]:
-    shown = {("order_id" if name == "key" else name): plain(row[name]) for name in SHOWN}
-    return {**shown, **words(row), "number": row["external_order_id"], "tags": row["tags"] or []}
+    shown = {NAMES.get(name, name): plain(row[name]) for name in SHOWN}
+    contents = {
+        name: Fragment(model.model_validate_json(row[column]).model_dump_json())
+        for column, (name, model) in CONTENTS.items()
+        if column in row
+    }
+    return {**shown, **words(row), "number": row["external_order_id"], "tags": row["tags"] or [], **contents}
 
 
 def add_routes(router: APIRouter, app: App) -> None:
