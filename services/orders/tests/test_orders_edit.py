@@ -24,6 +24,7 @@ from contracts.orders import (
     PaymentChanged,
     RefundOpened,
     RefundSettled,
+    Released,
     StepFailed,
 )
 from contracts.payments import Authorize, Capture, MoneyLine, Refund, Void
@@ -201,6 +202,14 @@ def test_a_capture_that_is_under_way_is_awaited_and_then_given_back(play: Play) 
     assert amounts(play.last(Issue).lines) == [("1", 2, 76_80)]  # as it was captured
     play.refunded().issued()
     assert [(one.line_id, one.amount_minor) for one in play.last(Credit).lines] == [("1", 38_40)]
+
+
+def test_a_capture_that_ends_while_the_order_is_held_is_awaited_no_more_after_the_release(play: Play) -> None:
+    play.receives(discounted(), market(approval="manual", capture="on_placement")).reserved().authorized()
+    play.opens_an_edit(CHEAPER).confirms().then(EditConfirmed)
+    assert waiting(play.order) == "answer"  # of the capture
+    play.holds().captured().then(PaymentChanged)
+    play.releases().then(Released, Edited, asks=[Reduce])
 
 
 def test_a_refused_capture_takes_what_is_left_after_the_edit(play: Play) -> None:

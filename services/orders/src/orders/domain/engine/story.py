@@ -323,9 +323,12 @@ class Story:
             answers = [step.yes, *step.no] if step.yes is not None else []
             answer = next(model for model in answers if ask.answer == model.TYPE)
             self._answer(run, step, answer, Past(ask.operation_id, ask.code))
-        elif run.operation_id is None and not run.waits:
-            process = self.kinds[run.kind]
-            self._enter(run, (process.step(run.step), *process.after(run.step)))
+        elif run.operation_id is None and (not run.waits or self._has_come(run)):
+            self.enter_anew(run)
+
+    def _has_come(self, run: Run) -> bool:
+        """Whether that is there which its step waits for and which comes by itself. What a person decides is left to them."""
+        return run.waits in ("outcomes", "invoice") and self.kinds.step_of(run).skip(self, run)
 
     def _move_on(self, run: Run) -> None:
         onward = self.kinds[run.kind].onward
