@@ -46,7 +46,7 @@ from contracts.ids import order_id
 from contracts.registry import PARTITIONS, SNAPSHOTS
 from devservices.services import Services
 from system.checker import Check, check, violations
-from system.installation import Installation, asked_by_console
+from system.installation import asked_by_console
 from system.processes import CONSOLE, SAGA, Member, System
 
 STORE = "shop"
@@ -153,9 +153,14 @@ class Shop:
                     {f"{name.upper()}_KAFKA_GROUP_INSTANCE_ID": f"{name}-{number}"} if options.static_members else {}
                 )
                 role = "worker" if number else "api" if options.apart else "all"
-                asked = asked_by_console(Installation(system, self.keys)) if name == CONSOLE else {}
+                asked = self._asked_by_console() if name == CONSOLE else {}
                 system.add(name, role=role, CRASH_FILE=str(self._crash_file(name, number)), **fixed, **asked)
         system.wait_ready(timeout_seconds=180)
+
+    def _asked_by_console(self) -> dict[str, str]:
+        """For the thread that starts the processes."""
+        settings = {name: self._settings(name) for name in self.system.names}
+        return asyncio.run(asked_by_console(self.system, settings))
 
     async def _set_up(self) -> None:
         """Keys, markets and the seller of this store, as the command line writes them, without its many processes."""

@@ -175,6 +175,14 @@ async def test_the_page_of_an_order_shows_what_its_owners_answer(shop: Shop) -> 
 
         await shop.until(is_found, "the search finds the order", 30)
         shown = await page(f"/orders/{order}")
+        refund = {"pieces:1": "1", "code": "damaged", "reason": "A cup is broken."}
+        address = f"{url}/orders/{order}/actions/refund"
+        sent = {"headers": {**signed_in, **same}, "allow_redirects": False}
+        async with session.post(address, data=refund, **sent) as answer:
+            assert answer.status == 303, await answer.text()
+        async with session.post(address.replace("/refund", "/hold"), data={"code": "fraud"}, **sent) as answer:
+            assert answer.status == 409 and "The order" in await answer.text()
+        assert "person:administrator" in await page(f"/orders/{order}")
     assert "is silent" not in shown
     for part in ("Anna Huber", "orders.completed", "payments.captured", "Thing S", "It waits for nothing", "invoice"):
         assert part in shown, part

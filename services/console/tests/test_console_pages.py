@@ -23,7 +23,7 @@ from tests.databases import empty, migrated
 
 URL = os.environ.get("CONSOLE_TEST_DATABASE_URL", "")
 pytestmark = [pytest.mark.asyncio, pytest.mark.skipif(not URL, reason="CONSOLE_TEST_DATABASE_URL is not set")]
-TABLES = ("order_rows", "stores", "people", "freshness", "inbox", "parked", "parked_keys")
+TABLES = ("order_rows", "stores", "people", "freshness", "audit", "inbox", "parked", "parked_keys")
 
 
 @pytest_asyncio.fixture
@@ -102,7 +102,7 @@ async def test_the_tables_page_is_what_the_migration_makes(app: App) -> None:
 
     from console.tables import metadata
 
-    own = {"order_rows", "stores", "people", "sign_in_links", "sessions", "freshness"}
+    own = {"order_rows", "stores", "people", "sign_in_links", "sessions", "freshness", "audit"}
     async with app.database.queries.engine.connect() as connection:
         found = await connection.run_sync(
             lambda sync: compare_metadata(

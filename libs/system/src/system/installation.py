@@ -121,7 +121,7 @@ async def install(installation: Installation, *, fresh: bool = True) -> None:
             if key := await _tables_and_key(definition, settings[name], TABLES.get(name), key_wanted):
                 installation.keys[name] = key
         if CONSOLE in definitions:
-            system.add(CONSOLE, **asked_by_console(installation))
+            system.add(CONSOLE, **await asked_by_console(system, settings))
         await topics
         await system.until_ready(READY_TIMEOUT_SECONDS)
     finally:
@@ -129,11 +129,29 @@ async def install(installation: Installation, *, fresh: bool = True) -> None:
         await asyncio.gather(topics, return_exceptions=True)
 
 
-def asked_by_console(installation: Installation) -> dict[str, str]:
-    """Returns the settings by which the console reaches the other services."""
-    others = [name for name in installation.system.names if name != CONSOLE]
-    urls = {f"CONSOLE_{name.upper()}_URL": installation.system.url(name) for name in others}
-    return urls | {f"CONSOLE_{name.upper()}_API_KEY": installation.keys[name] for name in others}
+async def asked_by_console(system: System, settings: Mapping[str, ServiceSettings]) -> dict[str, str]:
+    """Returns the settings by which the console reaches the other services: an address, and a new key that acts for persons."""
+    found: dict[str, str] = {}
+    for name in (name for name in system.names if name != CONSOLE):
+        found[f"CONSOLE_{name.upper()}_URL"] = system.url(name)
+        found[f"CONSOLE_{name.upper()}_API_KEY"] = await _key_of_console(settings[name])
+    return found
+
+
+async def _key_of_console(settings: ServiceSettings) -> str:
+    """Makes a key and revokes the one of an earlier start."""
+    from chassis.batch.database import Database
+    from chassis.http.auth import ACT_AS, Keys
+
+    database = Database(settings, "tradewind-set-up")
+    try:
+        keys = Keys(database)
+        for key in await keys.all():
+            if key["name"] == CONSOLE and not key["revoked"]:
+                await keys.revoke(key["id"])
+        return await keys.create(None, CONSOLE, ["*", ACT_AS])
+    finally:
+        await database.close()
 
 
 async def join(installation: Installation, elsewhere: Mapping[str, str]) -> None:

@@ -65,10 +65,10 @@ def upgrade() -> None:
         comment="one row per order, made of the events of all services",
     )
     op.create_index(
-        "order_rows_newest",
+        "order_rows_waiting",
         "order_rows",
-        ["store_id", "ordered_at", "order_id"],
-        postgresql_where=sa.text("ordered_at is not null"),
+        ["store_id", "waiting", "since", "order_id"],
+        postgresql_where=sa.text("waiting <> ''"),
     )
     op.create_index(
         "order_rows_by_status",
@@ -76,8 +76,13 @@ def upgrade() -> None:
         ["store_id", "status", "ordered_at", "order_id"],
         postgresql_where=sa.text("ordered_at is not null"),
     )
+    op.create_index(
+        "order_rows_newest",
+        "order_rows",
+        ["store_id", "ordered_at", "order_id"],
+        postgresql_where=sa.text("ordered_at is not null"),
+    )
     op.create_index("order_rows_changed", "order_rows", ["changed_at"])
-    op.create_index("order_rows_number", "order_rows", ["store_id", "number_folded"])
     op.create_index(
         "order_rows_words",
         "order_rows",
@@ -85,12 +90,7 @@ def upgrade() -> None:
         postgresql_using="gin",
         postgresql_with={"gin_pending_list_limit": "256"},
     )
-    op.create_index(
-        "order_rows_waiting",
-        "order_rows",
-        ["store_id", "waiting", "since", "order_id"],
-        postgresql_where=sa.text("waiting <> ''"),
-    )
+    op.create_index("order_rows_number", "order_rows", ["store_id", "number_folded"])
     op.create_table(
         "stores",
         sa.Column("store_id", sa.Text, nullable=False),
@@ -139,9 +139,26 @@ def upgrade() -> None:
         sa.PrimaryKeyConstraint("process", name="freshness_pkey"),
         comment="how far each process that reads topics has come",
     )
+    op.create_table(
+        "audit",
+        sa.Column("nonce", sa.Uuid, nullable=False, comment="of the form: the Idempotency-Key of the request"),
+        sa.Column("at", sa.DateTime(timezone=True), nullable=False),
+        sa.Column("person_id", sa.Uuid, nullable=False),
+        sa.Column("person", sa.Text, nullable=False, comment="the name at that time"),
+        sa.Column("store_id", sa.Text, nullable=False),
+        sa.Column("order_id", sa.Uuid, nullable=False),
+        sa.Column("action", sa.Text, nullable=False),
+        sa.Column("reason", sa.Text, nullable=False),
+        sa.Column("outcome", sa.Text, nullable=False, comment="asked; done; silent; the code of the refusal"),
+        sa.Column("ended_at", sa.DateTime(timezone=True)),
+        sa.PrimaryKeyConstraint("nonce", name="audit_pkey"),
+        comment="every action that a person requested here",
+    )
+    op.create_index("audit_order", "audit", ["order_id", "at"])
+    op.create_index("audit_newest", "audit", ["at"])
 
 
 def downgrade() -> None:
-    for table in ("freshness", "sessions", "sign_in_links", "people", "stores", "order_rows"):
+    for table in ("audit", "freshness", "sessions", "sign_in_links", "people", "stores", "order_rows"):
         op.drop_table(table)
     drop_chassis_tables(op)

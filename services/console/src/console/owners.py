@@ -12,6 +12,7 @@ from uuid import UUID
 import aiohttp
 import structlog
 
+from console.domain.people import Person
 from console.settings import Owner, Settings
 
 log = structlog.get_logger("console.owners")
@@ -24,6 +25,8 @@ PATHS: Final[Mapping[str, str]] = {
     "webhooks": "/v1/attempts?order_id={order_id}&limit=20",
 }
 """What each owner is asked about an order."""
+ACT_TIMEOUT: Final = aiohttp.ClientTimeout(total=5)
+"""A write that waits for its turn at the database takes longer than a read."""
 State = Literal["answered", "nothing", "silent", "unset"]
 
 
@@ -34,6 +37,32 @@ class Answer:
     body: Any = None
     why: str = ""
     """What was wrong, if it is silent."""
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """What orders answered to an action."""
+
+    status: int | None
+    """Null: nothing, or nothing in time."""
+    code: str = ""
+    """Of the problem."""
+    detail: str = ""
+    title: str = ""
+
+    @property
+    def done(self) -> bool:
+        return self.status is not None and self.status < 300
+
+
+def _headers(owner: Owner, store_id: str, person: Person) -> dict[str, str]:
+    """The console's key acts for the person, with at most the person's scopes."""
+    return {
+        "authorization": f"Bearer {owner.api_key}",
+        "x-store-id": store_id,
+        "x-act-as": person.name,
+        "x-act-as-scopes": " ".join(sorted(person.scopes)),
+    }
 
 
 class Owners:
@@ -48,18 +77,42 @@ class Owners:
             self._session = session
             yield
 
-    async def about(self, order_id: UUID, store_id: str) -> Mapping[str, Answer]:
+    async def about(self, order_id: UUID, store_id: str, person: Person) -> Mapping[str, Answer]:
         """Returns what each owner answers about an order; no answer takes longer than `ask_seconds_max`."""
         answers = await asyncio.gather(
-            *(self._ask(name, path.format(order_id=order_id), store_id) for name, path in PATHS.items())
+            *(self._ask(name, path.format(order_id=order_id), store_id, person) for name, path in PATHS.items())
         )
         return dict(zip(PATHS, answers, strict=True))
 
-    async def _ask(self, name: str, path: str, store_id: str) -> Answer:
+    async def act(
+        self, order_id: UUID, store_id: str, person: Person, path: str, body: Mapping[str, Any], nonce: UUID
+    ) -> Outcome:
+        """Requests an action of orders for a person. The nonce is the Idempotency-Key: sent again, it takes effect once."""
+        owner = self._owners.get("orders")
+        if owner is None or self._session is None:
+            return Outcome(None, "order_silent", "the address of orders is not set: nothing was done")
+        headers = {**_headers(owner, store_id, person), "idempotency-key": str(nonce)}
+        url = f"{owner.url}/v1/orders/{order_id}{path}"
+        try:
+            async with self._session.post(url, headers=headers, json=body, timeout=ACT_TIMEOUT) as response:
+                answer = await response.json()
+        except aiohttp.ClientConnectorError:
+            return Outcome(None, "order_silent", "orders cannot be reached: nothing was done")
+        except (TimeoutError, aiohttp.ClientError, ValueError) as error:
+            log.warning("owner_silent", owner="orders", path=path, why=repr(error))
+            return Outcome(
+                None, "order_silent", "orders has not answered: it may be done or not; sent again, it is done once"
+            )
+        if response.status < 300:
+            return Outcome(response.status)
+        code = str(answer.get("type", "")).rpartition("/")[2]
+        return Outcome(response.status, code, str(answer.get("detail", "")), str(answer.get("title", "")))
+
+    async def _ask(self, name: str, path: str, store_id: str, person: Person) -> Answer:
         owner: Owner | None = self._owners.get(name)
         if owner is None or self._session is None:
             return Answer("unset")
-        headers = {"authorization": f"Bearer {owner.api_key}", "x-store-id": store_id}
+        headers = _headers(owner, store_id, person)
         try:
             async with self._session.get(f"{owner.url}{path}", headers=headers) as response:
                 if response.status == 404:

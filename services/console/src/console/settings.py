@@ -31,7 +31,8 @@ class Settings(ServiceSettings):
     orders_url: str = ""
     """Where orders answers, e.g. `http://orders:8000`. Empty: its panels show what the console has itself."""
     orders_api_key: str = Field("", repr=False)
-    """An administrator's API key of orders with the scopes `*.view`; never printed."""
+    """An administrator's API key of orders with the scopes `*` and `act_as`, or those of the roles and `act_as`; never printed. The
+    console acts with it for the person who is signed in, with at most that person's scopes."""
     payments_url: str = ""
     """As ORDERS_URL, of payments."""
     payments_api_key: str = Field("", repr=False)

@@ -137,3 +137,22 @@ freshness = Table(
     PrimaryKeyConstraint("process", name="freshness_pkey"),
     comment="how far each process that reads topics has come",
 )
+
+audit = Table(
+    "audit",
+    metadata,
+    Column("nonce", Uuid, nullable=False, comment="of the form: the Idempotency-Key of the request"),
+    instant("at", nullable=False),
+    Column("person_id", Uuid, nullable=False),
+    Column("person", Text, nullable=False, comment="the name at that time"),
+    Column("store_id", Text, nullable=False),
+    Column("order_id", Uuid, nullable=False),
+    Column("action", Text, nullable=False),
+    Column("reason", Text, nullable=False),
+    Column("outcome", Text, nullable=False, comment="asked; done; silent; the code of the refusal"),
+    instant("ended_at"),
+    PrimaryKeyConstraint("nonce", name="audit_pkey"),
+    Index("audit_order", "order_id", "at"),
+    Index("audit_newest", "at"),
+    comment="every action that a person requested here",
+)

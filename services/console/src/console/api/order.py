@@ -1,14 +1,19 @@
-"""The page of one order: what its owners have of it now."""
+"""The page of one order: what its owners have of it now, and what the person can request for it."""
 
-from typing import Annotated
-from uuid import UUID
+from collections.abc import Mapping
+from typing import Annotated, Any, NamedTuple
+from uuid import UUID, uuid4
 
-from fastapi import APIRouter, Depends, Response
+from fastapi import APIRouter, Depends, Request, Response
+from fastapi.responses import RedirectResponse
 from sqlalchemy import text
+from sqlalchemy.engine import RowMapping
 
+from console import audit
 from console.api.orders import PERSONAL
-from console.api.serving import Pages, refusal
+from console.api.serving import Pages, form, refusal
 from console.api.shown import shown
+from console.domain.acting import ACTIONS, PIECES, request_of
 from console.domain.people import Person
 from console.listing import SHOWN
 
@@ -17,23 +22,90 @@ select {SHOWN}, authorized_minor, voided_minor, reserved, shipped, invoiced_mino
 from order_rows where order_id = :order_id and ordered_at is not null"""
 
 
+class Failed(NamedTuple):
+    """A form whose request was not done, shown again with what the person entered."""
+
+    action: str
+    fields: Mapping[str, str]
+    nonce: UUID
+    title: str
+    detail: str
+    status: int
+
+
 def add_routes(router: APIRouter, pages: Pages) -> None:
     SignedIn = Annotated[Person, Depends(pages.person)]
 
     @router.get("/orders/{order_id}")
-    async def order(order_id: str, person: SignedIn) -> Response:
-        key = _key(order_id)
-        rows = await pages.app.read(text(ROW).bindparams(order_id=key))
-        if not rows or not person.sees(rows[0]["store_id"]):
-            raise refusal("order_unknown", f"there is no order {key}")
-        answers = await pages.owners.about(key, rows[0]["store_id"])
-        order = shown(rows[0], answers, personal=person.may(PERSONAL))
-        return pages.page("order.html", person=person, order=order, row=rows[0])
+    async def order(order_id: str, person: SignedIn, done: str = "") -> Response:
+        return await _page(pages, await _row(pages, person, order_id), person, done=done)
+
+    @router.post("/orders/{order_id}/actions/{action}")
+    async def act(request: Request, order_id: str, action: str, person: SignedIn) -> Response:
+        row = await _row(pages, person, order_id)
+        if action not in ACTIONS:
+            raise refusal("action_unknown", f"{action} is no action of an order")
+        if not person.may(ACTIONS[action].scope):
+            raise refusal("action_forbidden", f"it needs the scope {ACTIONS[action].scope}")
+        fields = await form(request)
+        failed = await _requested(pages, row, person, action, fields)
+        if failed is None:
+            return RedirectResponse(f"/orders/{row['order_id']}?done={action}", 303)
+        return await _page(pages, row, person, failed=failed)
 
 
-def _key(text_of_id: str) -> UUID:
-    """Raises Problem 404."""
+async def _requested(
+    pages: Pages, row: RowMapping, person: Person, action: str, fields: Mapping[str, str]
+) -> Failed | None:
+    """Requests an action; returns why it is not done, None if it is."""
+    nonce = _nonce(fields.get("nonce", ""))
+    try:
+        wanted = request_of(action, fields)
+    except ValueError as error:
+        return Failed(action, fields, nonce, "The form is not complete", f"{error}; nothing was done", 422)
+    key, store_id = row["order_id"], row["store_id"]
+    await audit.asked(pages.app, nonce, person, store_id, key, action, wanted.reason)
+    outcome = await pages.owners.act(key, store_id, person, wanted.path, wanted.body, nonce)
+    if outcome.done:
+        await audit.ended(pages.app, nonce, person, "done")
+        return None
+    await audit.ended(
+        pages.app, nonce, person, outcome.code[:100] if outcome.status is not None and outcome.code else "silent"
+    )
+    if outcome.status is None or outcome.status >= 500:  # the same nonce: what was done after all is not done twice
+        detail = outcome.detail or "it has not done it, or may have; sent again, it is done once"
+        return Failed(action, fields, nonce, "Orders does not answer", detail, 503)
+    return Failed(action, fields, uuid4(), outcome.title or "Refused", outcome.detail, outcome.status)
+
+
+async def _page(
+    pages: Pages, row: RowMapping, person: Person, *, done: str = "", failed: Failed | None = None
+) -> Response:
+    answers = await pages.owners.about(row["order_id"], row["store_id"], person)
+    order = shown(row, answers, personal=person.may(PERSONAL))
+    mine = {name: action for name, action in ACTIONS.items() if person.may(action.scope)}
+    values: dict[str, Any] = {
+        "person": person, "order": order, "row": row, "done": ACTIONS[done].title if done in ACTIONS else "", "failed": failed,
+        "actions": mine, "nonce": lambda name: failed.nonce if failed and failed.action == name else uuid4(), "PIECES": PIECES,
+    }  # fmt: skip
+    return pages.page("order.html", failed.status if failed else 200, **values)
+
+
+async def _row(pages: Pages, person: Person, order_id: str) -> RowMapping:
+    """Returns the row of an order that the person may see. Raises Problem 404."""
+    try:
+        key = UUID(order_id)
+    except ValueError:
+        raise refusal("order_unknown", "the id of an order is a UUID") from None
+    rows = await pages.app.read(text(ROW).bindparams(order_id=key))
+    if not rows or not person.sees(rows[0]["store_id"]):
+        raise refusal("order_unknown", f"there is no order {key}")
+    return rows[0]
+
+
+def _nonce(text_of_id: str) -> UUID:
+    """Returns the nonce of a form; a new one if it has none."""
     try:
         return UUID(text_of_id)
     except ValueError:
-        raise refusal("order_unknown", "the id of an order is a UUID") from None
+        return uuid4()

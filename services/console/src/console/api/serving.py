@@ -43,6 +43,9 @@ HEADERS: Final = {
 PROBLEMS: Final[Problems] = {
     "cross_origin": About(403, "Not from a page of the console", "Another site, or another port, has sent the request. Nothing was done.",
         "Use the form on the console's own page."),
+    "action_unknown": About(404, "No such action", "An order has no action of this name.", "Use a form of its page."),
+    "action_forbidden": About(403, "You may not do this", "None of your roles has the scope. Nothing was done.",
+        "Ask whoever runs the console for another role."),
     "filter_invalid": About(400, "A filter cannot be used", "The address names a value that the filter does not have.",
         "Choose one in the form of the page."),
     "link_used": About(410, "The link does not work any more", "It was used, is older than 10 minutes, or is not complete.",

@@ -65,7 +65,10 @@ class Shown:
     buyer: Mapping[str, Any]
     ship_to: Sequence[str]
     notes: Sequence[Mapping[str, Any]]
-    actions: Sequence[Mapping[str, Any]]
+    allowed: frozenset[str]
+    """Actions that orders allows now."""
+    why_not: Mapping[str, str]
+    """Action -> the code of why orders does not allow it now."""
 
 
 def shown(row: RowMapping, answers: Mapping[str, Answer], *, personal: bool) -> Shown:
@@ -92,7 +95,8 @@ def shown(row: RowMapping, answers: Mapping[str, Answer], *, personal: bool) -> 
         buyer=content.get("buyer") or {},
         ship_to=[*_address(content.get("ship_to") or {})],
         notes=[_hidden(one, ("text", "author"), personal) for one in order.get("notes", ())],
-        actions=order.get("legal_actions", ()),
+        allowed=frozenset(one["action"] for one in order.get("legal_actions", ()) if one["allowed"]),
+        why_not={one["action"]: one["why_not"] for one in order.get("legal_actions", ()) if not one["allowed"]},
     )  # fmt: skip
 
 

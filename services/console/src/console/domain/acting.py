@@ -1,0 +1,101 @@
+"""What a person can request for an order from its page: where it goes, which scope it needs, and the body of the request."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import Any, Final, NamedTuple, get_args
+from uuid import UUID
+
+from contracts.orders import HOLD_REASONS, RefundReason
+
+Fields = Mapping[str, str]
+"""Of the form: name -> text."""
+REFUND_REASONS: Final[tuple[str, ...]] = get_args(RefundReason)
+PIECES: Final = "pieces:"
+"""Begins the name of the field that has the pieces of a line."""
+REASON_CHARACTERS_MAX: Final = 500
+
+
+class Action(NamedTuple):
+    title: str
+    path: str
+    """Below `/v1/orders/{order_id}` of orders; `{hold_id}` is a field of the form."""
+    scope: str
+    does: str
+    """What follows, for the button's description."""
+    reasoned: bool = False
+    """Whether a reason has to be given."""
+    codes: tuple[str, ...] = ()
+    """Codes of the reason; empty: it has none."""
+    body: Callable[[Fields], Mapping[str, Any]] = lambda fields: {}
+
+
+def _pieces(fields: Fields) -> list[dict[str, Any]]:
+    """Raises ValueError."""
+    stated = {
+        name.removeprefix(PIECES): text for name, text in fields.items() if name.startswith(PIECES) and text.strip()
+    }
+    for line, text in stated.items():
+        if not (text.strip().isascii() and text.strip().isdecimal() and len(text.strip()) <= 9):
+            raise ValueError(f"the pieces of line {line} are a whole number")
+    found = [{"line_id": line, "quantity": int(text)} for line, text in stated.items() if int(text)]
+    if not found:
+        raise ValueError("state how many pieces of which line go back")
+    return found
+
+
+ACTIONS: Final[Mapping[str, Action]] = {
+    "approve": Action("Approve", "/approve", "orders.edit", "The warehouse gets the order."),
+    "approve_and_capture": Action(
+        "Approve and capture", "/approve_and_capture", "orders.edit", "The warehouse gets the order, and all money is taken."
+    ),
+    "capture": Action("Capture", "/capture", "orders.edit", "All money that is left is taken and invoiced."),
+    "hold": Action(
+        "Hold", "/holds", "orders.edit", "Nothing ships and nothing is captured until the hold is released.",
+        codes=HOLD_REASONS, body=lambda fields: {"reason": _code(fields, HOLD_REASONS), "note": _reason(fields)},
+    ),
+    "release": Action("Release", "/holds/{hold_id}/release", "orders.edit", "The order goes on when no hold is left."),
+    "retry": Action("Retry", "/retry", "orders.edit", "The refused step is asked again."),
+    "refund": Action(
+        "Refund", "/refunds", "orders.refund", "The money goes back at once, and the invoice is credited.", reasoned=True,
+        codes=REFUND_REASONS,
+        body=lambda fields: {
+            "lines": _pieces(fields), "reason": _code(fields, REFUND_REASONS), "note": _reason(fields),
+            "restock": fields.get("restock") == "true",
+        },
+    ),
+    "cancel": Action(
+        "Cancel", "/cancel", "orders.cancel", "What was done is undone: stock is released, money goes back.", reasoned=True,
+        body=lambda fields: {"reason": _reason(fields)},
+    ),
+}  # fmt: skip
+
+
+def _code(fields: Fields, codes: tuple[str, ...]) -> str:
+    if (code := fields.get("code", "")) not in codes:
+        raise ValueError(f"choose one of {', '.join(codes)}")
+    return code
+
+
+def _reason(fields: Fields) -> str:
+    return fields.get("reason", "").strip()[:REASON_CHARACTERS_MAX]
+
+
+class Request(NamedTuple):
+    path: str
+    body: Mapping[str, Any]
+    reason: str
+
+
+def request_of(name: str, fields: Fields) -> Request:
+    """Returns the request of a form. Raises ValueError with what is missing."""
+    action = ACTIONS[name]
+    if action.reasoned and not _reason(fields):
+        raise ValueError("give a reason")
+    path = action.path
+    if "{hold_id}" in path:
+        try:
+            path = path.format(hold_id=UUID(fields.get("hold_id", "")))
+        except ValueError:
+            raise ValueError("the hold has no such id") from None
+    return Request(path, action.body(fields), _reason(fields) or fields.get("code", ""))

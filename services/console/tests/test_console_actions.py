@@ -1,0 +1,197 @@
+"""Actions from the page of an order: what is requested of its owner, and what the person sees; needs `CONSOLE_TEST_DATABASE_URL`."""
+
+from __future__ import annotations
+
+import os
+import re
+from collections.abc import AsyncIterator
+from dataclasses import dataclass, field
+from typing import Any
+from uuid import UUID, uuid4
+
+import pytest
+import pytest_asyncio
+from aiohttp import web
+from console_world import NOW, Browser, Life, Publisher
+
+from chassis.process.app import App
+from console.domain.acting import request_of
+from console.handlers import SERVICE
+from console.settings import Settings
+from contracts import orders
+from tests.databases import empty, migrated
+
+URL = os.environ.get("CONSOLE_TEST_DATABASE_URL", "")
+real = [pytest.mark.asyncio, pytest.mark.skipif(not URL, reason="CONSOLE_TEST_DATABASE_URL is not set")]
+TABLES = ("order_rows", "stores", "people", "freshness", "audit", "inbox", "parked", "parked_keys")
+LEGAL = [
+    {"action": "approve", "allowed": True, "why_not": None},
+    {"action": "cancel", "allowed": True, "why_not": None},
+    {"action": "hold", "allowed": True, "why_not": None},
+    {"action": "capture", "allowed": False, "why_not": "capture_automatic"},
+]
+
+
+@dataclass
+class Owner:
+    """Answers as orders does, and notes what was requested."""
+
+    status: int = 200
+    answer: dict[str, Any] = field(default_factory=dict)
+    requests: list[tuple[str, dict[str, str], Any]] = field(default_factory=list)
+    url: str = ""
+
+    async def read(self, request: web.Request) -> web.Response:
+        statuses = {"status": "placed", "payment_status": "authorized", "fulfillment_status": "unfulfilled"}
+        body = {**statuses, "waiting": "approval", "version": 2, "legal_actions": LEGAL, "money": None, "processes": []}
+        return web.json_response(body | {"timeline": [], "holds": [], "exceptions": [], "notes": []})
+
+    async def act(self, request: web.Request) -> web.Response:
+        sent = {name.lower(): value for name, value in request.headers.items()}
+        self.requests.append((request.path, sent, await request.json()))
+        return web.json_response(self.answer, status=self.status)
+
+
+@pytest_asyncio.fixture
+async def owner() -> AsyncIterator[Owner]:
+    owner = Owner()
+    server = web.Application()
+    server.router.add_get("/v1/orders/{order_id}", owner.read)
+    server.router.add_post("/v1/orders/{order_id}/{action:.*}", owner.act)
+    runner = web.AppRunner(server)
+    await runner.setup()
+    site = web.TCPSite(runner, "127.0.0.1", 0)
+    await site.start()
+    owner.url = site.name
+    yield owner
+    await runner.cleanup()
+
+
+@pytest_asyncio.fixture
+async def app(owner: Owner) -> AsyncIterator[App]:
+    await migrated(SERVICE, URL)
+    app = App(SERVICE, Settings(database_url=URL, orders_url=owner.url, orders_api_key="tw_1_secret"), "api")
+    async with app.database.connection() as connection:
+        await empty(connection, TABLES)
+    yield app
+    await app.database.close()
+
+
+@pytest_asyncio.fixture
+async def browser(app: App) -> AsyncIterator[Browser]:
+    browser = Browser(app)
+    async with browser.asgi.router.lifespan_context(browser.asgi):
+        yield browser
+
+
+@pytest_asyncio.fixture
+async def order(app: App) -> UUID:
+    life = Life()
+    placed = life.next(orders.Placed, status="placed", payment_status="authorized", placed_at=NOW)
+    await Publisher(app).publish(life.received(), placed)
+    return life.order_id
+
+
+class TestOnARealPostgres:
+    pytestmark = real
+
+    async def test_an_action_is_requested_for_the_person_once_and_is_in_the_audit(
+        self, app: App, owner: Owner, browser: Browser, order: UUID
+    ) -> None:
+        await browser.sign_in("operator", name="ann")
+        page = await browser.get(f"/orders/{order}")
+        nonce = re.findall(r'actions/cancel">\s*<input type="hidden" name="nonce" value="([^"]+)"', page.text)[0]
+        fields = {"nonce": nonce, "reason": "The customer changed their mind."}
+        answer = await browser.post(f"/orders/{order}/actions/cancel", fields)
+        assert (answer.status, answer.location) == (303, f"/orders/{order}?done=cancel")
+        assert "Cancel: done." in (await browser.get(answer.location)).text
+        [(path, sent, body)] = owner.requests
+        assert (path, body) == (f"/v1/orders/{order}/cancel", {"reason": "The customer changed their mind."})
+        assert (sent["x-act-as"], sent["x-store-id"], sent["idempotency-key"]) == ("ann", "st_1", nonce)
+        assert (
+            "orders.cancel" in sent["x-act-as-scopes"].split()
+            and "orders.refund" not in sent["x-act-as-scopes"].split()
+        )
+        [row] = await app.fetch("select nonce::text, person, action, reason, outcome from audit")
+        assert tuple(row) == (nonce, "ann", "cancel", "The customer changed their mind.", "done")
+
+    async def test_the_page_has_the_actions_that_the_owner_allows_and_why_not_the_others(
+        self, browser: Browser, order: UUID
+    ) -> None:
+        await browser.sign_in("operator")
+        text = (await browser.get(f"/orders/{order}")).text
+        assert set(re.findall(r"/actions/(\w+)", text)) == {"approve", "cancel", "hold"}
+        assert "Capture: capture automatic" in text
+
+    async def test_what_is_no_longer_legal_is_the_page_anew_with_the_owners_reason(
+        self, app: App, owner: Owner, browser: Browser, order: UUID
+    ) -> None:
+        owner.status, owner.answer = (
+            409,
+            {"type": "/problems/order_held", "title": "The order is held", "detail": "release it"},
+        )
+        await browser.sign_in()
+        nonce = str(uuid4())
+        page = await browser.post(f"/orders/{order}/actions/approve", {"nonce": nonce})
+        assert page.status == 409 and "The order is held" in page.text and "release it" in page.text
+        assert nonce not in page.text, "the answer is stored under the nonce: another try is another request"
+        assert [row["outcome"] for row in await app.fetch("select outcome from audit")] == ["order_held"]
+
+    async def test_an_owner_without_an_answer_leaves_the_form_as_it_was_with_its_nonce(
+        self, app: App, owner: Owner, browser: Browser, order: UUID
+    ) -> None:
+        owner.status = 503
+        await browser.sign_in()
+        nonce = str(uuid4())
+        page = await browser.post(f"/orders/{order}/actions/cancel", {"nonce": nonce, "reason": "<b>kept</b>"})
+        assert page.status == 503 and nonce in page.text and "&lt;b&gt;kept&lt;/b&gt;" in page.text
+        owner.status = 202
+        assert (await browser.post(f"/orders/{order}/actions/cancel", {"nonce": nonce, "reason": "kept"})).status == 303
+        assert {sent["idempotency-key"] for _, sent, _ in owner.requests} == {nonce}
+        assert [row["outcome"] for row in await app.fetch("select outcome from audit")] == ["done"]
+
+    async def test_nothing_is_requested_without_the_scope_the_store_or_what_the_form_needs(
+        self, app: App, owner: Owner, browser: Browser, order: UUID
+    ) -> None:
+        await browser.sign_in("viewer")
+        assert "/actions/" not in (await browser.get(f"/orders/{order}")).text
+        assert (await browser.post(f"/orders/{order}/actions/approve", {})).status == 403
+        await browser.sign_in("administrator", stores=["st_2"])
+        assert (await browser.post(f"/orders/{order}/actions/approve", {})).status == 404
+        await browser.sign_in("administrator")
+        assert (await browser.post(f"/orders/{order}/actions/cancel", {"reason": " "})).status == 422
+        assert (await browser.post(f"/orders/{order}/actions/destroy", {})).status == 404
+        other_site = {"sec-fetch-site": "same-site"}
+        assert (await browser.post(f"/orders/{order}/actions/approve", {}, **other_site)).status == 403
+        assert owner.requests == [] and await app.fetch("select 1 from audit") == []
+
+
+def test_a_refund_names_the_pieces_of_each_line() -> None:
+    fields = {
+        "pieces:1": "2",
+        "pieces:2": "",
+        "pieces:3": "0",
+        "code": "damaged",
+        "reason": "broken",
+        "restock": "true",
+    }
+    assert request_of("refund", fields).body == {
+        "lines": [{"line_id": "1", "quantity": 2}], "reason": "damaged", "note": "broken", "restock": True,
+    }  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("action", "fields", "missing"),
+    [
+        ("cancel", {}, "reason"),
+        ("refund", {"reason": "x", "code": "damaged"}, "pieces"),
+        ("refund", {"reason": "x", "code": "damaged", "pieces:1": "-1"}, "pieces"),
+        ("refund", {"reason": "x", "code": "damaged", "pieces:1": "²"}, "pieces"),
+        ("refund", {"reason": "x", "code": "nonsense", "pieces:1": "1"}, "choose"),
+        ("hold", {}, "choose"),
+        ("release", {"hold_id": "../cancel"}, "hold"),
+    ],
+)
+def test_a_form_that_is_not_complete_names_what_is_missing(action: str, fields: dict[str, str], missing: str) -> None:
+    with pytest.raises(ValueError, match=missing):
+        request_of(action, fields)
