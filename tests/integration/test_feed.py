@@ -19,7 +19,7 @@ from system.processes import SAGA, SERVICES
 from tests.integration.shop import Options, Shop
 from webhooks.domain.signing import new_secret
 
-SHOP = Options(services=SERVICES, static_members=True)
+SHOP = Options(services=SERVICES, static_members=True, settings={"CONSOLE_ASK_SECONDS_MAX": "10"})
 POINTS = ("mid_batch", "before_commit", "after_commit", "after_handling_before_ack")
 """Labels that the webhooks service passes."""
 ORDERS = 12

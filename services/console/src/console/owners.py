@@ -46,7 +46,7 @@ class Outcome:
     status: int | None
     """Null: nothing, or nothing in time."""
     code: str = ""
-    """Of the problem."""
+    """The code of the problem, if it is one."""
     detail: str = ""
     title: str = ""
 

@@ -9,7 +9,7 @@ from uuid import UUID
 from contracts.orders import HOLD_REASONS, RefundReason
 
 Fields = Mapping[str, str]
-"""Of the form: name -> text."""
+"""Name of a field of the form -> its text."""
 REFUND_REASONS: Final[tuple[str, ...]] = get_args(RefundReason)
 PIECES: Final = "pieces:"
 """Begins the name of the field that has the pieces of a line."""
