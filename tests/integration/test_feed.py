@@ -125,7 +125,7 @@ async def test_listen_sends_what_happens_to_a_program_here_also_while_the_servic
             process.kill()
             await process.wait()
         await runner.cleanup()
-    assert {event["subject"] for event in got} == {first, second}
+    assert {first, second} <= {event["subject"] for event in got}  # orders of other tests may still be under way
     assert len({event["id"] for event in got}) == len(got)
 
 

@@ -27,6 +27,8 @@ URL = os.environ.get("WEBHOOKS_TEST_DATABASE_URL", "")
 pytestmark = [pytest.mark.asyncio, pytest.mark.skipif(not URL, reason="WEBHOOKS_TEST_DATABASE_URL is not set")]
 ALL = {"from": "2020-01-01T00:00:00Z"}
 EVENTS = 24
+SLOW_SECONDS = 2
+"""The rest of a replay takes so much longer than the dispatcher needs to see that it is to end."""
 
 
 @pytest_asyncio.fixture
@@ -97,8 +99,10 @@ async def test_a_replay_is_paused_goes_on_and_is_cancelled_while_deliveries_go_o
         async with dispatching(app) as [dispatcher]:
             replay_id = await begun(client, made)
             await receiver.until(lambda: len(receiver.got) >= EVENTS + 3)
+            receiver.delay_seconds = SLOW_SECONDS
             assert await asked(client, replay_id, "pause") == "paused"
             await until_still(dispatcher)
+            receiver.delay_seconds = 0.05
             paused_at = len(receiver.got)
             assert paused_at < 2 * EVENTS
             await publisher.publish(noted(STORE))  # beyond the end of the replay
@@ -112,8 +116,10 @@ async def test_a_replay_is_paused_goes_on_and_is_cancelled_while_deliveries_go_o
 
             cancelled = await begun(client, made)
             await receiver.until(lambda: len(receiver.got) >= 2 * EVENTS + 4)
+            receiver.delay_seconds = SLOW_SECONDS
             assert await asked(client, cancelled, "cancel") == "cancelled"
             await until_still(dispatcher)
+            receiver.delay_seconds = 0.05
             assert await asked(client, cancelled, "resume") == "cancelled"
             sent = len(receiver.got)
             await publisher.publish(noted(STORE))
