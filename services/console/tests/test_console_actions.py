@@ -19,6 +19,7 @@ from console.domain.acting import request_of
 from console.handlers import SERVICE
 from console.settings import Settings
 from contracts import orders
+from contracts.limits import ORDER_LINES_MAX
 from tests.databases import empty, migrated
 
 URL = os.environ.get("CONSOLE_TEST_DATABASE_URL", "")
@@ -149,6 +150,19 @@ class TestOnARealPostgres:
         assert (await browser.post(f"/orders/{order}/actions/cancel", {"nonce": nonce, "reason": "kept"})).status == 303
         assert {sent["idempotency-key"] for _, sent, _ in owner.requests} == {nonce}
         assert [row["outcome"] for row in await app.fetch("select outcome from audit")] == ["done"]
+
+    async def test_a_form_may_have_a_field_for_each_line_of_the_largest_order(
+        self, owner: Owner, browser: Browser, order: UUID
+    ) -> None:
+        await browser.sign_in()
+        pieces = {f"pieces:{line}": "1" for line in range(1, ORDER_LINES_MAX + 1)}
+        fields = {"reason": "They came broken.", "code": "damaged", **pieces}
+        assert (await browser.post(f"/orders/{order}/actions/refund", fields)).status == 303
+        [(_, _, body)] = owner.requests
+        assert len(body["lines"]) == ORDER_LINES_MAX
+        too_many = fields | {f"more:{n}": "" for n in range(100)}
+        answer = await browser.post(f"/orders/{order}/actions/refund", too_many)
+        assert answer.status == 400 and "fields" in answer.text
 
     async def test_nothing_is_requested_without_the_scope_the_store_or_what_the_form_needs(
         self, app: App, owner: Owner, browser: Browser, order: UUID

@@ -26,6 +26,7 @@ from console.assets import Assets
 from console.domain.people import Person
 from console.owners import Owners
 from console.settings import Settings
+from contracts.limits import CHARGED_LINES_MAX
 
 log = structlog.get_logger("console.api")
 
@@ -33,6 +34,8 @@ SESSION: Final = "__Host-session"
 NEXT: Final = "__Host-next"
 """Where a person was going when the session was over."""
 NEXT_SECONDS: Final = 3_600
+FIELDS_MAX: Final = CHARGED_LINES_MAX + 20
+"""A form has one per line of an order, and a few others."""
 SAFE: Final = frozenset({"GET", "HEAD"})
 HEADERS: Final = {
     "content-security-policy": "default-src 'self'; base-uri 'none'; form-action 'self'; frame-ancestors 'none'; object-src 'none'",
@@ -48,6 +51,8 @@ PROBLEMS: Final[Problems] = {
         "Ask whoever runs the console for another role."),
     "filter_invalid": About(400, "A filter cannot be used", "The address names a value that the filter does not have.",
         "Choose one in the form of the page."),
+    "form_invalid": About(400, "The form cannot be read", "It has more fields than any form of the console.",
+        "Load the page again, and send its form."),
     "link_used": About(410, "The link does not work any more", "It was used, is older than 10 minutes, or is not complete.",
         "An operator prints a new one: `python -m console sign-in`."),
     "order_unknown": About(404, "No such order", "No store that you may see has an order of this id.",
@@ -163,6 +168,9 @@ def _unreadable(error: RequestValidationError) -> Problem:
 
 
 async def form(request: Request) -> dict[str, str]:
-    """Returns the fields of a form; of a repeated one the last."""
+    """Returns the fields of a form; of a repeated one the last. Raises Problem 400 if it has too many."""
     body = (await request.body()).decode("utf-8", "replace").replace("\0", "")
-    return dict(parse_qsl(body, keep_blank_values=True, max_num_fields=100))
+    try:
+        return dict(parse_qsl(body, keep_blank_values=True, max_num_fields=FIELDS_MAX))
+    except ValueError:
+        raise refusal("form_invalid", f"it has more than {FIELDS_MAX} fields") from None
