@@ -81,6 +81,8 @@ class Dispatcher:
         self._loaded: dict[int, int] = {}
         """The terms of the shards whose endpoints are in memory."""
         self._changed_at = datetime.now(UTC)
+        self._followed: dict[UUID, int] = {}
+        """Endpoint -> revision, of the recent changes that were followed: a poll finds each for a while."""
         self._tasks: set[asyncio.Task[None]] = set()
         self._attempts: list[Attempt] = []
         self._dirty: set[Line] = set()
@@ -176,6 +178,7 @@ class Dispatcher:
         new = [
             endpoint_id
             for one in changed
+            if self._followed.get(one.endpoint_id) != one.revision
             for endpoint_id in (one.endpoint_id, notices_id(one.endpoint_id))
             if shard_of(endpoint_id) in self._loaded
             and ((line := self._lines.get(endpoint_id)) is None or line.place.revision < one.revision)
@@ -186,6 +189,7 @@ class Dispatcher:
                 self._change(line, stored.pop(endpoint_id, None))
         await self._add(stored.values())
         await self._replace_drained()
+        self._followed = {one.endpoint_id: one.revision for one in changed}
 
     def _change(self, line: Line, stored: loading.Stored | None) -> None:
         """stored: null if nothing is delivered to the endpoint any more."""
