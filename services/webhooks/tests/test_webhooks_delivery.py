@@ -20,6 +20,7 @@ from webhooks_delivery import (
     dispatching,
     endpoint,
     receiving,
+    refusing,
     serving,
     settled,
     stored,
@@ -152,20 +153,15 @@ async def test_while_secrets_rotate_a_receiver_verifies_with_any_of_them_and_aft
     Webhook(last["secret"]).verify(rotated.body, rotated.headers)
 
 
+def is_first_of_a(event: Any) -> bool:
+    return (event["subject"], event["version"]) == (str(A), 1)
+
+
 @pytest.mark.usefixtures("_quick")
 async def test_a_failed_event_holds_its_order_alone_and_is_sent_again_in_the_same_bytes(
     app: App, publisher: Publisher
 ) -> None:
-    failures = 3
-
-    def answer(event: Any) -> int:
-        nonlocal failures
-        if (event["subject"], event["version"]) == (str(A), 1) and failures:
-            failures -= 1
-            return 500
-        return 200
-
-    receiver = Receiver(answer=answer)
+    receiver = Receiver(answer=refusing(3, is_first_of_a))
     async with receiving(receiver):
         made = await endpoint(app, receiver.url)
         async with dispatching(app):
@@ -639,16 +635,7 @@ async def test_a_batch_is_one_signed_request_and_each_of_its_events_is_found(app
 async def test_a_batch_that_fails_is_sent_again_as_it_was_and_holds_its_orders_alone(
     app: App, publisher: Publisher
 ) -> None:
-    failures = 2
-
-    def answer(event: Any) -> int:
-        nonlocal failures
-        if (event["subject"], event["version"]) == (str(A), 1) and failures:
-            failures -= 1
-            return 500
-        return 200
-
-    receiver = Receiver(answer=answer)
+    receiver = Receiver(answer=refusing(2, is_first_of_a))
     orders = [UUID(int=number) for number in range(3, 13)]
     async with receiving(receiver):
         made = await endpoint(app, receiver.url, batch=domain.Batch(max=4, wait_ms=50))
@@ -741,14 +728,7 @@ def disabled(endpoint_id: UUID, version: int = 1) -> EndpointDisabled:
 async def test_notices_of_an_endpoint_go_to_its_notify_url_also_while_it_is_disabled(
     app: App, publisher: Publisher
 ) -> None:
-    failures = 1
-
-    def answer(event: Any) -> int:
-        nonlocal failures
-        failures -= 1
-        return 500 if failures >= 0 else 200
-
-    receiver, noticed = Receiver(), Receiver(answer=answer)
+    receiver, noticed = Receiver(), Receiver(answer=refusing(1))
     client = Client(app, await app.keys.create(STORE, "editor", ["webhooks.view", "webhooks.edit"]))
     async with receiving(receiver, noticed):
         made = await endpoint(

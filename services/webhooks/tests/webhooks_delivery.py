@@ -69,6 +69,20 @@ class Got:
         return self.event if isinstance(self.event, list) else [self.event]
 
 
+def refusing(times: int, wanted: Callable[[Any], bool] = lambda event: True) -> Callable[[Any], int]:
+    """Returns an `answer` that is 500 for the first events that are wanted, so many times, then 200."""
+    left = times
+
+    def answer(event: Any) -> int:
+        nonlocal left
+        if not left or not wanted(event):
+            return 200
+        left -= 1
+        return 500
+
+    return answer
+
+
 @dataclass
 class Receiver:
     """Records what comes; `answer` states the status for each event, 200 unless it is set. A batch gets the highest."""
