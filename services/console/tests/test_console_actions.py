@@ -25,6 +25,7 @@ from tests.databases import empty, migrated
 URL = os.environ.get("CONSOLE_TEST_DATABASE_URL", "")
 real = [pytest.mark.asyncio, pytest.mark.skipif(not URL, reason="CONSOLE_TEST_DATABASE_URL is not set")]
 TABLES = ("order_rows", "stores", "people", "freshness", "audit", "inbox", "parked", "parked_keys")
+ORDER = UUID("00000000-0000-4000-8000-000000000001")
 LEGAL = [
     {"action": "approve", "allowed": True, "why_not": None},
     {"action": "cancel", "allowed": True, "why_not": None},
@@ -189,7 +190,7 @@ def test_a_refund_names_the_pieces_of_each_line() -> None:
         "reason": "broken",
         "restock": "true",
     }
-    assert request_of("refund", fields).body == {
+    assert request_of("refund", ORDER, fields).body == {
         "lines": [{"line_id": "1", "quantity": 2}], "reason": "damaged", "note": "broken", "restock": True,
     }  # fmt: skip
 
@@ -208,4 +209,4 @@ def test_a_refund_names_the_pieces_of_each_line() -> None:
 )
 def test_a_form_that_is_not_complete_names_what_is_missing(action: str, fields: dict[str, str], missing: str) -> None:
     with pytest.raises(ValueError, match=missing):
-        request_of(action, fields)
+        request_of(action, ORDER, fields)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Final
+from typing import Final, NamedTuple
 from uuid import UUID
 
 from asyncpg import Connection
@@ -11,17 +11,35 @@ from chassis.declare.app import App
 from console.domain.people import Person
 
 ASKED: Final = """
-insert into audit (nonce, at, person_id, person, store_id, order_id, action, reason, outcome)
-values ($1, now(), $2, $3, $4, $5, $6, $7, 'asked')
+insert into audit (nonce, at, person_id, person, store_id, subject_kind, subject_id, order_id, action, reason, outcome)
+values ($1, now(), $2, $3, $4, $5, $6, $7, $8, $9, 'asked')
 on conflict (nonce) do nothing"""
 ENDED: Final = "update audit set outcome = $2, ended_at = now() where nonce = $1 and person_id = $3"
 
 
-async def asked(app: App, nonce: UUID, person: Person, store_id: str, order_id: UUID, action: str, reason: str) -> None:
+class Subject(NamedTuple):
+    """What an action is requested for."""
+
+    kind: str
+    """`order`, `parked`, `endpoint`, ..."""
+    id: str
+    store_id: str | None
+    """Null: of no store, or of several."""
+    order_id: UUID | None = None
+    """The order that it belongs to, if it belongs to one."""
+
+
+def of_order(order_id: UUID, store_id: str) -> Subject:
+    return Subject("order", str(order_id), store_id, order_id)
+
+
+async def asked(app: App, nonce: UUID, person: Person, subject: Subject, action: str, reason: str) -> None:
     """A nonce that is sent again has the row of its first request."""
 
     async def write(tx: Connection) -> None:
-        await tx.execute(ASKED, nonce, person.id, person.name, store_id, order_id, action, reason)
+        await tx.execute(
+            ASKED, nonce, person.id, person.name, subject.store_id, subject.kind, subject.id, subject.order_id, action, reason
+        )  # fmt: skip
 
     await app.write(write)
 

@@ -1,4 +1,4 @@
-"""Asks the owners of an order what they have of it now: all at once, each for a bounded time."""
+"""Asks the services that own what a page shows, each for a bounded time, and requests of them what a person wants."""
 
 from __future__ import annotations
 
@@ -13,6 +13,7 @@ import aiohttp
 import structlog
 
 from console.domain.people import Person
+from console.domain.wanted import Wanted
 from console.settings import Owner, Settings
 
 log = structlog.get_logger("console.owners")
@@ -41,7 +42,7 @@ class Answer:
 
 @dataclass(frozen=True, slots=True)
 class Outcome:
-    """What orders answered to an action."""
+    """What an owner answered to a request."""
 
     status: int | None
     """Null: nothing, or nothing in time."""
@@ -49,17 +50,19 @@ class Outcome:
     """The code of the problem, if it is one."""
     detail: str = ""
     title: str = ""
+    body: Any = None
+    """The whole answer."""
 
     @property
     def done(self) -> bool:
         return self.status is not None and self.status < 300
 
 
-def _headers(owner: Owner, store_id: str, person: Person) -> dict[str, str]:
+def _headers(owner: Owner, store_id: str | None, person: Person) -> dict[str, str]:
     """The console's key acts for the person, with at most the person's scopes."""
-    return {
+    of_store = {"x-store-id": store_id} if store_id is not None else {}
+    return of_store | {
         "authorization": f"Bearer {owner.api_key}",
-        "x-store-id": store_id,
         "x-act-as": person.name,
         "x-act-as-scopes": " ".join(sorted(person.scopes)),
     }
@@ -80,35 +83,36 @@ class Owners:
     async def about(self, order_id: UUID, store_id: str, person: Person) -> Mapping[str, Answer]:
         """Returns what each owner answers about an order; no answer takes longer than `ask_seconds_max`."""
         answers = await asyncio.gather(
-            *(self._ask(name, path.format(order_id=order_id), store_id, person) for name, path in PATHS.items())
+            *(self.read(name, path.format(order_id=order_id), store_id, person) for name, path in PATHS.items())
         )
         return dict(zip(PATHS, answers, strict=True))
 
-    async def act(
-        self, order_id: UUID, store_id: str, person: Person, path: str, body: Mapping[str, Any], nonce: UUID
-    ) -> Outcome:
-        """Requests an action of orders for a person. The nonce is the Idempotency-Key: sent again, it takes effect once."""
-        owner = self._owners.get("orders")
+    async def send(self, wanted: Wanted, store_id: str | None, person: Person, nonce: UUID) -> Outcome:
+        """Requests something for a person. The nonce is the Idempotency-Key: sent again, it takes effect once."""
+        name = wanted.owner
+        owner = self._owners.get(name)
         if owner is None or self._session is None:
-            return Outcome(None, "order_silent", "the address of orders is not set: nothing was done")
+            return Outcome(None, detail=f"the address of {name} is not set: nothing was done")
         headers = {**_headers(owner, store_id, person), "idempotency-key": str(nonce)}
-        url = f"{owner.url}/v1/orders/{order_id}{path}"
+        url = f"{owner.url}{wanted.path}"
         try:
-            async with self._session.post(url, headers=headers, json=body, timeout=ACT_TIMEOUT) as response:
-                answer = await response.json()
+            async with self._session.request(
+                wanted.method, url, headers=headers, json=wanted.body, timeout=ACT_TIMEOUT
+            ) as response:
+                answer = await response.json() if response.status != 204 else None
         except aiohttp.ClientConnectorError:
-            return Outcome(None, "order_silent", "orders cannot be reached: nothing was done")
+            return Outcome(None, detail=f"{name} cannot be reached: nothing was done")
         except (TimeoutError, aiohttp.ClientError, ValueError) as error:
-            log.warning("owner_silent", owner="orders", path=path, why=repr(error))
-            return Outcome(
-                None, "order_silent", "orders has not answered: it may be done or not; sent again, it is done once"
-            )
+            log.warning("owner_silent", owner=name, path=wanted.path, why=repr(error))
+            return Outcome(None, detail=f"{name} has not answered: it may be done or not; sent again, it is done once")
         if response.status < 300:
-            return Outcome(response.status)
-        code = str(answer.get("type", "")).rpartition("/")[2]
-        return Outcome(response.status, code, str(answer.get("detail", "")), str(answer.get("title", "")))
+            return Outcome(response.status, body=answer)
+        problem = answer if isinstance(answer, dict) else {}
+        code = str(problem.get("type", "")).rpartition("/")[2]
+        return Outcome(response.status, code, str(problem.get("detail", "")), str(problem.get("title", "")), problem)
 
-    async def _ask(self, name: str, path: str, store_id: str, person: Person) -> Answer:
+    async def read(self, name: str, path: str, store_id: str | None, person: Person) -> Answer:
+        """Returns what one owner answers to a path, in at most `ask_seconds_max`."""
         owner: Owner | None = self._owners.get(name)
         if owner is None or self._session is None:
             return Answer("unset")

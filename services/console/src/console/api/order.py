@@ -1,7 +1,7 @@
 """The page of one order: what its owners have of it now, and what the person can request for it."""
 
 from collections.abc import Mapping
-from typing import Annotated, Any, NamedTuple
+from typing import Annotated, Any
 from uuid import UUID, uuid4
 
 from fastapi import APIRouter, Depends, Request, Response
@@ -10,27 +10,19 @@ from sqlalchemy import text
 from sqlalchemy.engine import RowMapping
 
 from console import audit
+from console.api import requesting
 from console.api.orders import PERSONAL
+from console.api.requesting import Failed
 from console.api.serving import Pages, form, refusal
 from console.api.shown import shown
 from console.domain.acting import ACTIONS, PIECES, request_of
 from console.domain.people import Person
 from console.listing import SHOWN
+from console.owners import Outcome
 
 ROW = f"""
 select {SHOWN}, authorized_minor, voided_minor, reserved, shipped, invoiced_minor, credited_minor, versions
 from order_rows where order_id = :order_id and ordered_at is not null"""
-
-
-class Failed(NamedTuple):
-    """A form whose request was not done, shown again with what the person entered."""
-
-    action: str
-    fields: Mapping[str, str]
-    nonce: UUID
-    title: str
-    detail: str
-    status: int
 
 
 def add_routes(router: APIRouter, pages: Pages) -> None:
@@ -48,34 +40,22 @@ def add_routes(router: APIRouter, pages: Pages) -> None:
         if not person.may(ACTIONS[action].scope):
             raise refusal("action_forbidden", f"it needs the scope {ACTIONS[action].scope}")
         fields = await form(request)
-        failed = await _requested(pages, row, person, action, fields)
-        if failed is None:
-            return RedirectResponse(f"/orders/{row['order_id']}?done={action}", 303)
-        return await _page(pages, row, person, failed=failed)
+        outcome = await _requested(pages, row, person, action, fields)
+        if isinstance(outcome, Failed):
+            return await _page(pages, row, person, failed=outcome)
+        return RedirectResponse(f"/orders/{row['order_id']}?done={action}", 303)
 
 
 async def _requested(
     pages: Pages, row: RowMapping, person: Person, action: str, fields: Mapping[str, str]
-) -> Failed | None:
-    """Requests an action; returns why it is not done, None if it is."""
-    nonce = _nonce(fields.get("nonce", ""))
+) -> Outcome | Failed:
+    """Requests an action of an order; returns the answer of orders, or why it is not done."""
     try:
-        wanted = request_of(action, fields)
+        wanted = request_of(action, row["order_id"], fields)
     except ValueError as error:
-        return Failed(action, fields, nonce, "The form is not complete", f"{error}; nothing was done", 422)
-    key, store_id = row["order_id"], row["store_id"]
-    await audit.asked(pages.app, nonce, person, store_id, key, action, wanted.reason)
-    outcome = await pages.owners.act(key, store_id, person, wanted.path, wanted.body, nonce)
-    if outcome.done:
-        await audit.ended(pages.app, nonce, person, "done")
-        return None
-    await audit.ended(
-        pages.app, nonce, person, outcome.code[:100] if outcome.status is not None and outcome.code else "silent"
-    )
-    if outcome.status is None or outcome.status >= 500:  # the same nonce: what was done after all is not done twice
-        detail = outcome.detail or "it has not done it, or may have; sent again, it is done once"
-        return Failed(action, fields, nonce, "Orders does not answer", detail, 503)
-    return Failed(action, fields, uuid4(), outcome.title or "Refused", outcome.detail, outcome.status)
+        return requesting.incomplete(action, fields, error)
+    subject = audit.of_order(row["order_id"], row["store_id"])
+    return await requesting.request(pages, person, subject, action, wanted, fields)
 
 
 async def _page(
@@ -101,11 +81,3 @@ async def _row(pages: Pages, person: Person, order_id: str) -> RowMapping:
     if not rows or not person.sees(rows[0]["store_id"]):
         raise refusal("order_unknown", f"there is no order {key}")
     return rows[0]
-
-
-def _nonce(text_of_id: str) -> UUID:
-    """Returns the nonce of a form; a new one if it has none."""
-    try:
-        return UUID(text_of_id)
-    except ValueError:
-        return uuid4()

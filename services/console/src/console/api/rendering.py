@@ -10,6 +10,7 @@ from urllib.parse import urlencode
 from jinja2 import Environment, FileSystemLoader
 from markupsafe import Markup
 
+from console.api.navigation import SECTIONS
 from console.assets import HERE, Assets
 from contracts.money import EXPONENTS, decimal_string
 
@@ -152,6 +153,7 @@ class Templates:
             "icon": icon,
             "money": money,
             "query": query,
+            "sections": SECTIONS,
             "exact_time": clock_time,
         }
 

@@ -6,6 +6,7 @@ from collections.abc import Callable, Mapping
 from typing import Any, Final, NamedTuple, get_args
 from uuid import UUID
 
+from console.domain.wanted import Wanted
 from contracts.orders import HOLD_REASONS, RefundReason
 
 Fields = Mapping[str, str]
@@ -81,13 +82,7 @@ def _reason(fields: Fields) -> str:
     return fields.get("reason", "").strip()[:REASON_CHARACTERS_MAX]
 
 
-class Request(NamedTuple):
-    path: str
-    body: Mapping[str, Any]
-    reason: str
-
-
-def request_of(name: str, fields: Fields) -> Request:
+def request_of(name: str, order_id: UUID, fields: Fields) -> Wanted:
     """Returns the request of a form. Raises ValueError with what is missing."""
     action = ACTIONS[name]
     if action.reasoned and not _reason(fields):
@@ -98,4 +93,5 @@ def request_of(name: str, fields: Fields) -> Request:
             path = path.format(hold_id=UUID(fields.get("hold_id", "")))
         except ValueError:
             raise ValueError("the hold has no such id") from None
-    return Request(path, action.body(fields), _reason(fields) or fields.get("code", ""))
+    reason = _reason(fields) or fields.get("code", "")
+    return Wanted("orders", "POST", f"/v1/orders/{order_id}{path}", action.body(fields), reason)
