@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import functools
 import json
+import os
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass, field
@@ -13,6 +14,7 @@ from ssl import SSLContext
 from typing import Any
 from uuid import UUID, uuid4
 
+import pytest
 from aiohttp import web
 from cloudevents.core.base import BaseCloudEvent
 from cloudevents.core.bindings.http import HTTPMessage, from_structured
@@ -41,6 +43,11 @@ UNSETTLED = """
 select 1 from cursors, feed_head where endpoint_id = $1 and (cursors.position < feed_head.position or open <> '{}')
 union all select 1 from waiting where endpoint_id = $1 and not exhausted"""
 WHO = Principal("test", STORE, frozenset({"*"}))
+A, B = UUID(int=1), UUID(int=2)
+"""Two orders."""
+URL = os.environ.get("WEBHOOKS_TEST_DATABASE_URL", "")
+REAL = [pytest.mark.asyncio, pytest.mark.skipif(not URL, reason="WEBHOOKS_TEST_DATABASE_URL is not set")]
+"""Marks of tests that need a database."""
 
 
 @dataclass
@@ -226,3 +233,19 @@ async def settled(app: App, made: UUID) -> None:
 
 def now() -> datetime:
     return datetime.now(UTC)
+
+
+def versions(receiver: Receiver, order: UUID) -> list[int]:
+    return [event["version"] for event in receiver.accepted if event["subject"] == str(order)]
+
+
+def is_first_of_a(event: Any) -> bool:
+    return (event["subject"], event["version"]) == (str(A), 1)
+
+
+async def followed(app: App, dispatcher: Dispatcher, made: UUID) -> None:
+    """Wait until the endpoint is delivered to as it is stored now."""
+    [(revision,)] = await stored(app, "select revision from endpoints where key = $1", made)
+    async with asyncio.timeout(10):
+        while (line := dispatcher._lines.get(made)) is None or line.place.revision < revision:
+            await asyncio.sleep(0.05)

@@ -1,0 +1,32 @@
+"""Fixtures of tests that deliver: the service on an empty database, what publishes to it, retries without patience."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+
+import pytest
+import pytest_asyncio
+from webhooks_delivery import URL, delivering
+from webhooks_feed import Publisher
+
+from chassis.process.app import App
+from webhooks.domain import attempts
+
+
+@pytest_asyncio.fixture
+async def app() -> AsyncIterator[App]:
+    async with delivering(URL) as app:
+        yield app
+
+
+@pytest_asyncio.fixture
+async def publisher(app: App) -> Publisher:
+    publisher = Publisher(app)
+    await publisher.begin("first")
+    return publisher
+
+
+@pytest.fixture
+def _quick(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Retries within a test's patience."""
+    monkeypatch.setattr(attempts, "RETRY_SECONDS", (0.05,) * 4)
