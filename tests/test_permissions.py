@@ -7,6 +7,7 @@ A new route is tried as soon as it exists. `tests/integration/test_schemathesis.
 from __future__ import annotations
 
 import json
+from datetime import UTC, datetime
 from typing import Any, Final
 from uuid import UUID, uuid4
 
@@ -14,6 +15,7 @@ import pytest
 
 from contracts.ids import order_id
 from tests.test_hostile_requests import Client, client, good, operations, pytestmark, targets  # noqa: F401
+from webhooks.domain.attempts import attempt_id
 
 SCOPES: Final = frozenset({
     "orders.view", "orders.edit", "orders.cancel", "orders.refund", "orders.force", "orders.export", "personal.view",
@@ -151,7 +153,8 @@ BODIES: Final = {
 
 async def delivered(client: Client, store: str, endpoint_id: UUID, mark: str) -> dict[str, str]:  # noqa: F811
     """An event of a store, an attempt to deliver it and a replay; returns all ids, by the names of parameters."""
-    order, attempt, replay = uuid4(), uuid4(), uuid4()
+    order, replay, at = uuid4(), uuid4(), datetime.now(UTC)
+    attempt = attempt_id(at, uuid4())
     async with client.app.database.transaction() as tx:
         position = await tx.fetchval("update feed_head set position = position + 1 returning position")
         await tx.execute(
@@ -164,8 +167,8 @@ async def delivered(client: Client, store: str, endpoint_id: UUID, mark: str) ->
             """
             insert into attempts (id, endpoint_id, store_id, position, event_id, type, key, delivery_id, number, at,
               duration_ms, outcome, http_status, response, events, notice)
-            values ($1, $2, $3, $4, $5, 'orders.teleported', $6, 'msg_1', 1, clock_timestamp(), 1, 'delivered', 200, $5, 1, false)""",
-            attempt, endpoint_id, store, position, mark, order,
+            values ($1, $2, $3, $4, $5, 'orders.teleported', $6, 'msg_1', 1, $7, 1, 'delivered', 200, $5, 1, false)""",
+            attempt, endpoint_id, store, position, mark, order, at,
         )  # fmt: skip
         await tx.execute(
             """

@@ -1,14 +1,15 @@
-"""Pauses between attempts, and the breaker that stops them."""
+"""Pauses between attempts, the breaker that stops them, and the ids of attempts."""
 
 from __future__ import annotations
 
 from datetime import UTC, datetime, timedelta
+from uuid import UUID, uuid4
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from webhooks.domain.attempts import RETRY_SECONDS, pause_before_next, retry_after
+from webhooks.domain.attempts import PRECISION, RETRY_SECONDS, attempt_id, pause_before_next, retry_after, time_of
 from webhooks.domain.breaker import Breaker
 
 NOW = datetime(2026, 11, 21, 12, tzinfo=UTC)
@@ -69,3 +70,15 @@ def test_half_of_the_last_hundred_open_it_too() -> None:
     assert not breaker.is_open
     breaker.failed(NOW)
     assert breaker.is_open
+
+
+@given(st.datetimes(datetime(1970, 1, 1), datetime(9999, 1, 1), timezones=st.just(UTC)), st.uuids(version=4))
+def test_the_id_of_an_attempt_has_its_time_to_the_millisecond(at: datetime, random: UUID) -> None:
+    found = time_of(made := attempt_id(at, random))
+    assert found is not None and found <= at < found + PRECISION
+    assert (made.version, made.variant) == (7, random.variant)
+
+
+@pytest.mark.parametrize("other", [uuid4(), UUID(int=(2**48 - 1) << 80 | 7 << 76 | 2 << 62)])
+def test_an_id_that_no_attempt_has_has_no_time(other: UUID) -> None:
+    assert time_of(other) is None

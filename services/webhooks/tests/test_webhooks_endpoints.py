@@ -22,6 +22,7 @@ from webhooks_feed import Client, Publisher, noted
 from chassis.declare.app import Principal
 from chassis.process.app import App
 from tests.databases import empty, migrated
+from webhooks.api import endpoints
 from webhooks.domain.endpoint import Verified, notices_id, shard_of
 from webhooks.domain.signing import kind_of, new_secret, public_key_of
 from webhooks.handlers import SERVICE
@@ -91,7 +92,9 @@ async def test_an_endpoint_is_created_pending_and_shown_without_its_secret(clien
     assert path == f"/v1/endpoints/{made['endpoint_id']}"
     status, shown, headers = await client.answer(path)
     assert (status, headers["etag"]) == (200, '"1"')
-    assert shown == {name: value for name, value in made.items() if name != "secret"} | {"breaker": None}
+    assert shown == {name: value for name, value in made.items() if name != "secret"} | {
+        "breaker": None, "last_success_at": None, "backlog": {"retries": 0, "or_more": False, "since": None},
+    }  # fmt: skip
     assert (shown["url"], shown["order"], shown["in_flight"], shown["auth"]) == (
         BODY["url"],
         "per_order",
@@ -101,6 +104,38 @@ async def test_an_endpoint_is_created_pending_and_shown_without_its_secret(clien
     assert [sorted(secret) for secret in shown["secrets"]] == [["created_at", "expires_at", "id", "kind", "public_key"]]
     _, page = await client.get("/v1/endpoints")
     assert page == {"items": [shown], "next_cursor": None}
+
+
+async def test_an_endpoint_shows_what_it_has_not_received_and_those_that_get_nothing_are_listed(
+    app: App, client: Client, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(endpoints, "RETRIES_MAX", 2)
+    well, down, off = [await created(client) for _ in range(3)]
+    for made in (well, down, off):
+        await verified(app, made)
+    await client.call("POST", f"/v1/endpoints/{off['endpoint_id']}/disable")
+    publisher = Publisher(app)
+    await publisher.publish(noted("st_1"), noted("st_2"))
+    [[written]] = await rows(app, "select at from feed where store_id = 'st_1' and type = 'orders.note_added'")
+    await app.fetch(
+        "update cursors set succeeded_at = $2, position = 1000 where endpoint_id = $1",
+        UUID(well["endpoint_id"]),
+        written,
+    )
+    key = UUID(down["endpoint_id"])
+    await app.fetch(
+        "update cursors set breaker_because = 'failures', breaker_since = $2 where endpoint_id = $1", key, written
+    )
+    await app.fetch("""
+        insert into waiting (endpoint_id, position, tries, next_at, exhausted, last, delivered)
+        select $1, n, 1, now(), n = 4, '500', n = 5 from generate_series(1, 5) n""", key)  # fmt: skip
+    _, page = await client.get("/v1/endpoints")
+    backlogs = {one["endpoint_id"]: (one["backlog"]["retries"], one["backlog"]["or_more"]) for one in page["items"]}
+    assert backlogs == {well["endpoint_id"]: (0, False), down["endpoint_id"]: (2, True), off["endpoint_id"]: (0, False)}
+    assert [one["backlog"]["since"] is not None for one in page["items"]] == [False, True, True]
+    assert datetime.fromisoformat(page["items"][0]["last_success_at"]) == written
+    _, page = await client.get("/v1/endpoints", needs_attention="true")
+    assert [one["endpoint_id"] for one in page["items"]] == [down["endpoint_id"], off["endpoint_id"]]
 
 
 async def test_a_request_that_is_repeated_creates_one_endpoint_and_shows_the_same_secret(

@@ -6,7 +6,6 @@ Needs `WEBHOOKS_TEST_DATABASE_URL`.
 from __future__ import annotations
 
 import asyncio
-import os
 from collections import Counter
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -15,7 +14,8 @@ from uuid import uuid4
 
 import pytest
 import pytest_asyncio
-from webhooks_delivery import STORE, Made, Receiver, delivering, dispatching, endpoint, receiving, settled, stored
+from standardwebhooks import Webhook
+from webhooks_delivery import REAL, STORE, A, Made, Receiver, dispatching, endpoint, receiving, settled, stored
 from webhooks_feed import Client, Publisher, noted
 
 from chassis.process.app import App
@@ -23,25 +23,11 @@ from webhooks.delivery.dispatcher import Dispatcher
 from webhooks.delivery.log import Batch
 from webhooks.domain import attempts
 
-URL = os.environ.get("WEBHOOKS_TEST_DATABASE_URL", "")
-pytestmark = [pytest.mark.asyncio, pytest.mark.skipif(not URL, reason="WEBHOOKS_TEST_DATABASE_URL is not set")]
+pytestmark = REAL
 ALL = {"from": "2020-01-01T00:00:00Z"}
 EVENTS = 24
 SLOW_SECONDS = 2
 """The rest of a replay takes so much longer than the dispatcher needs to see that it is to end."""
-
-
-@pytest_asyncio.fixture
-async def app() -> AsyncIterator[App]:
-    async with delivering(URL) as app:
-        yield app
-
-
-@pytest_asyncio.fixture
-async def publisher(app: App) -> Publisher:
-    publisher = Publisher(app)
-    await publisher.begin("first")
-    return publisher
 
 
 @pytest_asyncio.fixture
@@ -58,6 +44,54 @@ async def delivered(app: App, publisher: Publisher, receiver: Receiver, **config
         async with dispatching(app):
             await settled(app, made.id)
         yield made
+
+
+async def test_events_are_sent_again_on_request(app: App, publisher: Publisher, client: Client) -> None:
+    receiver = Receiver()
+    async with receiving(receiver):
+        made = await endpoint(app, receiver.url)
+        path = f"/v1/endpoints/{made.id}/replay"
+        async with dispatching(app):
+            await publisher.publish(*(noted(STORE, version=version, order_id=A) for version in (1, 2, 3)))
+            await receiver.until(lambda: len(receiver.got) == 3)
+            await settled(app, made.id)
+            body = {"from": "2020-01-01T00:00:00Z"}
+            status, dry, _ = await client.call("POST", path, body | {"dry_run": True})
+            assert (status, dry["count"], dry["replay_id"]) == (200, 3, None)
+            assert (await client.call("POST", path, body | {"only": "missing", "dry_run": True}))[1]["count"] == 0
+            status, begun, _ = await client.call("POST", path, body)
+            assert (status, begun["status"]) == (202, "running")
+            await receiver.until(lambda: len(receiver.got) == 6)
+            async with asyncio.timeout(10):
+                while (shown := await client.get(f"/v1/replays/{begun['replay_id']}"))[1]["status"] != "finished":
+                    await asyncio.sleep(0.05)
+            assert (shown[1]["delivered"], shown[1]["failed"], shown[1]["cursor"]) == (3, 0, begun["to"])
+            _, page = await client.get("/v1/attempts", event_id=receiver.got[0].event["id"], endpoint=made.id)
+            assert [one["replay_id"] for one in page["items"]] == [begun["replay_id"], None]
+            again, first = page["items"]
+            for filters, found in (
+                ({"type": "orders.note_added", "until": again["at"]}, 1),
+                ({"type": "orders.note_added", "since": first["at"]}, 2),
+                ({"type": "orders.placed"}, 0),
+            ):
+                _, some = await client.get("/v1/attempts", event_id=first["event_id"], **filters)
+                assert len(some["items"]) == found, filters
+            status, _, _ = await client.call("POST", f"/v1/attempts/{page['items'][0]['id']}/resend")
+            assert status == 202
+            await receiver.until(lambda: len(receiver.got) == 7)
+            _, page = await client.get("/v1/replays", endpoint=made.id, limit=1)
+            assert [one["only"] for one in page["items"]] == ["one"]
+            _, page = await client.get("/v1/replays", endpoint=made.id, cursor=page["next_cursor"])
+            assert [one["replay_id"] for one in page["items"]] == [begun["replay_id"]]
+            assert (await client.get("/v1/replays", endpoint=uuid4()))[1]["items"] == []
+            status, tested, _ = await client.call("POST", f"/v1/endpoints/{made.id}/test", {"type": "orders.placed"})
+            assert (status, tested["http_status"], tested["response"]) == (200, 200, "noted")
+    again = receiver.got[3:6]
+    assert [got.id for got in again] == [got.id for got in receiver.got[:3]]
+    assert {got.headers["tradewind-replay"] for got in again} == {begun["replay_id"]}
+    assert receiver.got[6].id == receiver.got[0].id
+    assert receiver.got[7].event["type"] == "orders.placed"
+    Webhook(made.secret).verify(receiver.got[7].body, receiver.got[7].headers)
 
 
 async def begun(client: Client, made: Made, **body: Any) -> str:

@@ -7,6 +7,7 @@ from uuid import UUID, uuid4
 from fastapi import APIRouter, Depends, Query, Request, Response
 from pydantic import BaseModel, ConfigDict, Field
 from sqlalchemy import select, tuple_
+from sqlalchemy.engine import RowMapping
 
 from chassis.declare.app import App, Principal
 from chassis.http.bodies import as_json
@@ -20,6 +21,7 @@ from webhooks.api.found import find_endpoint, refused
 from webhooks.delivery import render
 from webhooks.delivery.outgoing import Outgoing
 from webhooks.delivery.sender import Sender
+from webhooks.domain.attempts import PRECISION, time_of
 from webhooks.domain.config import TypeName
 from webhooks.domain.endpoint import Endpoint
 from webhooks.domain.places import Place
@@ -100,18 +102,22 @@ def routes(app: App) -> APIRouter:
         order_id: UUID | None = None,
         event_id: Id | None = None,
         status: Annotated[Outcome | None, Query(description="The outcome.")] = None,
+        type: Annotated[TypeName | None, Query(description="The type of the event.")] = None,
         since: Timestamp | None = None,
+        until: Annotated[Timestamp | None, Query(description="Those before this time.")] = None,
         limit: Limit = 50,
         cursor: Cursor = None,
     ) -> Response:
         """The requests that were sent to the store's endpoints, newest first. They are stored for 90 days."""
         mine = select(attempts).where(attempts.c.store_id == who.store_id)
-        wanted = {"endpoint_id": endpoint, "key": order_id, "event_id": event_id, "outcome": status}
+        wanted = {"endpoint_id": endpoint, "key": order_id, "event_id": event_id, "outcome": status, "type": type}
         for name, value in wanted.items():
             if value is not None:
                 mine = mine.where(attempts.c[name] == value)
         if since is not None:
             mine = mine.where(attempts.c.at >= since)
+        if until is not None:
+            mine = mine.where(attempts.c.at < until)
         place = tuple_(attempts.c.at, attempts.c.id)
         if (last := LIST.after(cursor)) is not None:
             mine = mine.where(place < tuple_(*last))
@@ -125,11 +131,7 @@ def routes(app: App) -> APIRouter:
     )  # fmt: skip
     async def resend(request: Request, who: Editor, attempt_id: UUID) -> Response:
         """Send the request of an attempt once more, with the same `webhook-id` and the same events: a replay of its own."""
-        mine = select(attempts).where(attempts.c.id == attempt_id, attempts.c.store_id == who.store_id)
-        rows = await app.read(mine.limit(1))
-        if not rows:
-            raise refused("attempt_unknown", "there is no attempt of this id in your store")
-        row = rows[0]
+        row = await _find(app, who, attempt_id)
         await find_endpoint(app, who, row["endpoint_id"])
         same = [attempts.c[name] == row[name] for name in ("endpoint_id", "at", "delivery_id")]
         batch = await app.read(select(attempts.c.position).where(*same).order_by(attempts.c.position))
@@ -177,6 +179,16 @@ def routes(app: App) -> APIRouter:
         )
 
     return router
+
+
+async def _find(app: App, who: Principal, attempt_id: UUID) -> RowMapping:
+    """Returns the row of an attempt of the store, by one look-up in the partition of its day. Raises Problem 404."""
+    if (at := time_of(attempt_id)) is not None:
+        then = attempts.c.at >= at, attempts.c.at < at + PRECISION
+        mine = select(attempts).where(*then, attempts.c.id == attempt_id, attempts.c.store_id == who.store_id)
+        if rows := await app.read(mine):
+            return rows[0]
+    raise refused("attempt_unknown", "there is no attempt of this id in your store")
 
 
 def _attempt(row: Any) -> dict[str, Any]:

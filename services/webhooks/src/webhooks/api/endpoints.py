@@ -6,8 +6,8 @@ from typing import Annotated, Any, Final, cast
 from uuid import UUID
 
 import orjson
-from fastapi import APIRouter, Depends, Request, Response
-from sqlalchemy import select, tuple_
+from fastapi import APIRouter, Depends, Query, Request, Response
+from sqlalchemy import func, select, tuple_
 from sqlalchemy.engine import RowMapping
 
 from chassis.declare.app import App, Outcome, Principal
@@ -28,15 +28,37 @@ from webhooks.domain.urls import Wrong
 from webhooks.resuming import Resumptions
 from webhooks.settings import Settings
 from webhooks.shown import PERSONAL
-from webhooks.tables import cursors, endpoints
+from webhooks.tables import cursors, endpoints, feed, waiting
 from webhooks.vault import Closed, Unreadable
 
 NAMESPACE: Final = UUID("8c1f4b5e-6a3d-5f0b-9c55-0f6b1f3e7a92")
 """Namespace of the ids of endpoints that are created with an Idempotency-Key."""
 LIST: Final = Cursors("endpoints", Timestamp, UUID)
-WITH_BREAKER: Final = select(endpoints, cursors.c.breaker_because, cursors.c.breaker_since).join(
-    cursors, cursors.c.endpoint_id == endpoints.c.key, isouter=True
+NeedsAttention = Annotated[
+    bool, Query(description="Only those that get nothing new: they are disabled, or their breaker is open.")
+]
+RETRIES_MAX: Final = 1_000
+"""How many deliveries that wait for a retry are counted."""
+_RETRIES: Final = (
+    select(waiting.c.position)
+    .where(waiting.c.endpoint_id == endpoints.c.key, ~waiting.c.exhausted, ~waiting.c.delivered)
+    .limit(RETRIES_MAX + 1)
+    .correlate(endpoints)
+    .subquery()
 )
+_UNREACHED: Final = (
+    select(feed.c.at)
+    .where(feed.c.store_id == endpoints.c.store_id, feed.c.position > cursors.c.position)
+    .order_by(feed.c.position)
+    .limit(1)
+    .correlate(endpoints, cursors)
+)
+WITH_PROGRESS: Final = select(
+    endpoints,
+    *(cursors.c[name] for name in ("breaker_because", "breaker_since", "succeeded_at")),
+    select(func.count()).select_from(_RETRIES).scalar_subquery().label("retries"),
+    _UNREACHED.scalar_subquery().label("unreached_since"),
+).join(cursors, cursors.c.endpoint_id == endpoints.c.key, isouter=True)
 CONFIGURED: Final = (
     "url_not_https", "url_has_credentials", "url_port", "url_not_public", "unknown_type", "bad_filter", "bad_secret",
     "reserved_header", "bad_certificate", "secret_unstorable",
@@ -99,9 +121,13 @@ def routes(app: App) -> APIRouter:
         }
 
     @router.get("/endpoints", response_model=Page[EndpointRead])
-    async def list_endpoints(who: Viewer, limit: Limit = 50, cursor: Cursor = None) -> Response:
+    async def list_endpoints(
+        who: Viewer, needs_attention: NeedsAttention = False, limit: Limit = 50, cursor: Cursor = None
+    ) -> Response:
         """The store's endpoints, oldest first."""
-        mine = WITH_BREAKER.where(endpoints.c.store_id == who.store_id, endpoints.c.status != "removed")
+        mine = WITH_PROGRESS.where(endpoints.c.store_id == who.store_id, endpoints.c.status != "removed")
+        if needs_attention:
+            mine = mine.where((endpoints.c.status == "disabled") | cursors.c.breaker_because.is_not(None))
         place = tuple_(endpoints.c.created_at, endpoints.c.key)
         if (last := LIST.after(cursor)) is not None:
             mine = mine.where(place > tuple_(*last))
@@ -133,7 +159,7 @@ def routes(app: App) -> APIRouter:
 
     @router.get("/endpoints/{endpoint_id}", response_model=EndpointRead, openapi_extra=answers("endpoint_unknown"))
     async def read(who: Viewer, endpoint_id: UUID) -> Response:
-        row = await find_endpoint(app, who, endpoint_id, WITH_BREAKER)
+        row = await find_endpoint(app, who, endpoint_id, WITH_PROGRESS)
         return respond(as_json(200, _read(row), etag(row["revision"])))
 
     @router.put(
@@ -238,7 +264,12 @@ def _made(endpoint_id: UUID, outcome: Outcome) -> dict[str, Any]:
 def _read(row: RowMapping) -> dict[str, Any]:
     is_open = row["status"] == "enabled" and row["breaker_because"] is not None
     breaker = {"because": row["breaker_because"], "since": row["breaker_since"]} if is_open else None
-    return {**_shown(row), "breaker": breaker}
+    backlog = {
+        "retries": min(row["retries"], RETRIES_MAX),
+        "or_more": row["retries"] > RETRIES_MAX,
+        "since": row["unreached_since"],
+    }
+    return {**_shown(row), "breaker": breaker, "last_success_at": row["succeeded_at"], "backlog": backlog}
 
 
 def _shown(row: RowMapping) -> dict[str, Any]:

@@ -9,13 +9,15 @@ from uuid import UUID
 from asyncpg import Connection
 from fastapi import APIRouter, Depends, Request, Response
 from pydantic import AwareDatetime, BaseModel, ConfigDict, Field, TypeAdapter, ValidationError
-from sqlalchemy import select
+from sqlalchemy import select, tuple_
+from sqlalchemy.engine import RowMapping
 
 from chassis.declare.app import App, Principal
 from chassis.http.bodies import as_json
 from chassis.http.commands import COMMAND
+from chassis.http.paging import Cursor, Cursors, Limit, Page
 from chassis.http.problems import Invalid, answers, invalid, respond
-from contracts.base import Flag
+from contracts.base import Flag, Timestamp
 from webhooks import types as event_types
 from webhooks.api.found import find_endpoint, refused
 from webhooks.counting import Counted, behind, counted
@@ -29,6 +31,7 @@ from webhooks.reading import Reader
 from webhooks.shown import CURSORS, cursor_of
 from webhooks.tables import cursors, replays
 
+LIST: Final = Cursors("replays", Timestamp, UUID)
 _TIME: TypeAdapter[datetime] = TypeAdapter(AwareDatetime)
 Only = Literal["all", "failed", "missing", "one"]
 Status = Literal["running", "paused", "cancelled", "finished"]
@@ -159,6 +162,22 @@ def routes(app: App) -> APIRouter:
             return respond(as_json(200, await _dry(reader, wanted, await counted(found))))
         return await begin(app, request, who, wanted)
 
+    @router.get("/replays", response_model=Page[ReplayShown])
+    async def list_replays(
+        who: Viewer, endpoint: UUID | None = None, limit: Limit = 50, cursor: Cursor = None
+    ) -> Response:
+        """The replays of the store's endpoints, newest first; what was sent once more with `resend` is one, too."""
+        mine = select(replays).where(replays.c.store_id == who.store_id)
+        if endpoint is not None:
+            mine = mine.where(replays.c.endpoint_id.in_((endpoint, notices_id(endpoint))))
+        place = tuple_(replays.c.created_at, replays.c.id)
+        if (last := LIST.after(cursor)) is not None:
+            mine = mine.where(place < tuple_(*last))
+        rows = await app.read(mine.order_by(replays.c.created_at.desc(), replays.c.id.desc()).limit(limit + 1))
+        page = LIST.page(rows, limit, key=lambda row: (row["created_at"], row["id"]))
+        epoch = (await reader.head()).epoch
+        return respond(as_json(200, {**page, "items": [_values(row, epoch) for row in page["items"]]}))
+
     @router.get("/replays/{replay_id}", response_model=ReplayShown, openapi_extra=answers("replay_unknown"))
     async def read_replay(who: Viewer, replay_id: UUID) -> Response:
         return respond(as_json(200, await _shown(app, reader, who, replay_id)))
@@ -226,7 +245,10 @@ async def _shown(app: App, reader: Reader, who: Principal, replay_id: UUID) -> d
     rows = await app.read(select(replays).where(replays.c.id == replay_id, replays.c.store_id == who.store_id))
     if not rows:
         raise refused("replay_unknown", "there is no replay of this id in your store")
-    row, epoch = rows[0], (await reader.head()).epoch
+    return _values(rows[0], (await reader.head()).epoch)
+
+
+def _values(row: RowMapping, epoch: int) -> dict[str, Any]:
     return {
         "replay_id": row["id"],
         "endpoint_id": row["notices_of"] or row["endpoint_id"],

@@ -53,9 +53,25 @@ class BreakerShown(BaseModel):
     since: datetime
 
 
+class BacklogShown(BaseModel):
+    """What the endpoint has not received yet."""
+
+    model_config = ConfigDict(use_attribute_docstrings=True)
+
+    retries: int
+    """Deliveries that failed and are tried again; counted up to 1,000."""
+    or_more: bool
+    """There are more than `retries`."""
+    since: datetime | None
+    """When the oldest event of the store was written that deliveries have not come to. Null: they are at the newest one. It may be
+    30 s late for an endpoint that wants none of the events."""
+
+
 class EndpointRead(EndpointShown):
     breaker: BreakerShown | None
     """Null: it is closed, or the endpoint is not enabled."""
+    last_success_at: datetime | None
+    backlog: BacklogShown
 
 
 class ToDeliver(BaseModel):

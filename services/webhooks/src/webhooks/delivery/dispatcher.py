@@ -28,6 +28,7 @@ from webhooks.delivery.reports import Reports
 from webhooks.delivery.sender import MAY_SEND, Answer, NotOurs, Sender
 from webhooks.delivery.shards import RENEW_SECONDS, Shards
 from webhooks.delivery.turns import Turns
+from webhooks.domain.attempts import attempt_id
 from webhooks.domain.endpoint import notices_id, shard_of
 from webhooks.domain.lanes import Delivery
 from webhooks.settings import Settings
@@ -447,7 +448,7 @@ class Dispatcher:
         self._metrics.attempted(outcome, answer.seconds)
         self._attempts.extend(
             Attempt(
-                uuid4(), line.place.of, line.store_id, event.position, event.row["event_id"], event.type, event.key, sent.delivery_id,
+                attempt_id(began, uuid4()), line.place.of, line.store_id, event.position, event.row["event_id"], event.type, event.key, sent.delivery_id,
                 number, began, int(answer.seconds * 1000), outcome, answer.status, answer.body, answer.error, len(events),
                 line.is_of_notices, replay_id,
             )
