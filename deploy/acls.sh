@@ -1,5 +1,6 @@
 #!/bin/sh
-# Who may write which topic, as in docs/operations.md. Reading is open to every user; a consumer group is its service's.
+# Who may write which topic, as in docs/operations.md. Reading is open to every user; a consumer group is its service's, and the
+# console sees how far each has read.
 set -eu
 
 allow() {
@@ -10,6 +11,7 @@ allow --allow-principal 'User:*' --operation Read --operation DescribeConfigs --
 for service in orders payments fulfillment invoicing webhooks console; do
   allow --allow-principal "User:$service" --operation Read --group "$service"
 done
+allow --allow-principal User:console --operation Describe --group '*'
 for service in orders payments fulfillment invoicing webhooks; do
   allow --allow-principal "User:$service" --operation Write --topic "$service.events.v1"
 done

@@ -101,6 +101,11 @@ def test_a_topic_is_written_by_the_service_that_owns_it_and_commands_by_orders()
     for topic, users in writers.items():
         owner, _, kind = topic.partition(".")
         assert users == {"demo" if owner == "marketplace" else "orders" if kind.startswith("commands") else owner}
+    groups = {
+        (user, operation, group)
+        for user, operation, group in re.findall(r"User:(\S+?)\"? --operation (\w+) --group (\S+)", script)
+    }
+    assert groups == {("$service", "Read", '"$service"'), ("console", "Describe", "'*'")}
     kafka = CONTAINERS["kafka"]["environment"]
     assert kafka["KAFKA_AUTHORIZER_CLASS_NAME"].endswith("StandardAuthorizer")
     assert kafka["KAFKA_SUPER_USERS"] == "User:admin"

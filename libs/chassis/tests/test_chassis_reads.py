@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import AsyncIterator, Callable, Sequence
+from datetime import UTC, datetime
 from typing import Any
 from uuid import uuid4
 
@@ -19,7 +20,9 @@ from aiokafka.errors import (
     NoOffsetForPartitionError,
 )
 from aiokafka.protocol.fetch import FetchRequest
+from chassis_counter import settings
 
+from chassis.kafka.inspection import BrokerSilent, Inspector, OffsetGone
 from chassis.kafka.lag import Lag
 from chassis.kafka.reads import Reads
 from chassis.kafka.record_batches import Unread
@@ -345,3 +348,47 @@ async def test_the_lag_is_that_of_paused_and_of_stuck_partitions_too(topic: Topi
     assert topic.parts[3] in lag._heads
     await lag.measure(topic.client, await topic.client.end_offsets(topic.parts))
     assert (lag.records, lag.age_seconds(now + 600)) == (0, 0)
+
+
+async def test_an_inspector_reads_what_a_group_would_and_the_group_notices_nothing(topic: Topic) -> None:
+    """Records between markers and past a bad batch, from any offset; then ends, a time, and what a group has committed."""
+    await topic.write(0, 2)
+    await topic.transact(0, commit=False)
+    await topic.write(0, 1)
+    large = await send(topic.producer, topic.parts[1], batch([b"x" * 200_000] * 2))
+    parts = topic.parts[:2]
+    group = AIOKafkaConsumer(bootstrap_servers=topic.bootstrap, group_id=topic.name, enable_auto_commit=False)
+    await group.start()
+    group.assign(parts)
+    await group.commit({parts[0]: 1})
+    await group.stop()
+    inspector = Inspector(settings("postgresql://nobody@127.0.0.1:1/none", kafka_bootstrap_servers=topic.bootstrap))
+    try:
+        starts, ends = await inspector.starts(topic.parts), await inspector.ends(topic.parts)
+        assert (starts, ends) == (dict.fromkeys(topic.parts, 0), dict(zip(topic.parts, (5, 2, 0, 0), strict=True)))
+        both = await inspector.records(dict.fromkeys(parts, 0), share_bytes=1_000, records_max=10)
+        assert [one.offset for one in both[parts[0]].entries] == [0, 1, 4] and both[parts[0]].behind == 5
+        assert (both[parts[1]].entries, both[parts[1]].behind) == ([], 0), "its batch is larger than its share"
+        alone = await inspector.records({parts[1]: 1}, share_bytes=1_000, records_max=10)
+        assert [one.offset for one in alone[parts[1]].entries] == [1] and large == 0
+        moment = datetime.fromtimestamp(alone[parts[1]].entries[0].timestamp / 1000, UTC)
+        appended = await inspector.appended_since(topic.parts, moment)
+        assert appended[parts[1]] == 0 and appended[parts[0]] in (None, 4) and appended[topic.parts[2]] is None
+        assert await inspector.committed(topic.name) == {parts[0]: 1}
+        with pytest.raises(OffsetGone):
+            await inspector.records({parts[0]: 700}, share_bytes=1_000, records_max=10)
+        admin = AIOKafkaAdminClient(bootstrap_servers=topic.bootstrap)
+        await admin.start()
+        assert [name for name, _ in await admin.list_consumer_groups() if topic.name in name] == [topic.name]
+        await admin.close()
+        assert await inspector.ends(topic.parts) == ends
+    finally:
+        await inspector.close()
+
+
+async def test_an_inspector_of_a_broker_that_is_away_states_it() -> None:
+    inspector = Inspector(settings("postgresql://nobody@127.0.0.1:1/none", kafka_bootstrap_servers="127.0.0.1:1"))
+    for ask in (inspector.ends([TopicPartition("t", 0)]), inspector.committed("g")):
+        with pytest.raises(BrokerSilent):
+            await ask
+    await inspector.close()

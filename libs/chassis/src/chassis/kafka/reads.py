@@ -15,18 +15,14 @@ from typing import Any, Final
 
 import structlog
 from aiokafka import TopicPartition
-from aiokafka.consumer.fetcher import READ_COMMITTED
 from aiokafka.errors import (
     ConsumerStoppedError,
     KafkaError,
-    LeaderNotAvailableError,
-    NoError,
     NoOffsetForPartitionError,
     OffsetOutOfRangeError,
-    for_code,
 )
-from aiokafka.protocol.fetch import FetchRequest
 
+from chassis.kafka import fetching
 from chassis.kafka.decompression import PollFull, bound_decompression, bounded_poll
 from chassis.kafka.record_batches import Entry, Fetched, Unread, read
 from chassis.telemetry import Metrics
@@ -151,31 +147,8 @@ class Reads:
         return found
 
     async def fetch(self, parts: Mapping[TopicPartition, int], partition_bytes: int) -> dict[TopicPartition, Fetched]:
-        """Fetch raw batches from the given offsets up to the last stable offset, without waiting for more.
-
-        Raises KafkaError if the broker is away or refuses one of the partitions.
-        """
-        by_node: dict[int, dict[str, list[tuple[int, int, int]]]] = {}
-        for part, offset in parts.items():
-            node = self._client._client.cluster.leader_for_partition(part)
-            if node is None or node == -1:
-                self._client._client.force_metadata_update()
-                raise LeaderNotAvailableError(part)
-            by_node.setdefault(node, {}).setdefault(part.topic, []).append((part.partition, offset, partition_bytes))
-        fetched: dict[TopicPartition, Fetched] = {}
-        for node, topics in by_node.items():
-            request = FetchRequest(0, 1, partition_bytes * len(parts), READ_COMMITTED, list(topics.items()))
-            response = await self._send(node, request)
-            for topic, partitions in response.topics:
-                for number, code, _, stable_end, *rest, raw in partitions:
-                    part = TopicPartition(topic, number)
-                    if (error := for_code(code)) is not NoError:
-                        if error.invalid_metadata:
-                            self._client._client.force_metadata_update()
-                        raise error(part)
-                    aborted = rest[1] if response.API_VERSION >= 11 else rest[-1]
-                    fetched[part] = Fetched(raw or b"", aborted, stable_end)
-        return fetched
+        """As `fetching.fetch`."""
+        return await fetching.fetch(self._client._client, self._send, parts, partition_bytes)
 
     async def _read(self, part: TopicPartition, records_max: int) -> list[Entry]:
         position = self._next[part]
