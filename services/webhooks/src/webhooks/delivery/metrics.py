@@ -23,7 +23,7 @@ class DeliveryMetrics:
 
         self.in_flight = gauge("deliveries_in_flight", "Requests under way")
         self.waiting = gauge("deliveries_waiting", "Deliveries that wait for a retry")
-        self.breakers_open = gauge("breakers_open", "Endpoints that get probes alone")
+        self.breakers_open = gauge("breakers_open", "Endpoints that are sent nothing new")
         self.shards_held = gauge("shards_held", "Shards that this process delivers to")
         self.age = gauge("dispatcher_age_seconds", "Time since all parts of the dispatcher have worked")
         self._lag = Gauge(
@@ -51,7 +51,7 @@ class DeliveryMetrics:
         lags: dict[bool, list[int]] = {False: [], True: []}
         for line in lines:
             waiting += line.lanes.waiting
-            lags[line.breaker.is_open].append(head - line.lanes.cursor)
+            lags[line.opened.because is not None].append(head - line.lanes.cursor)
         self.waiting.set(waiting)
         self.breakers_open.set(len(lags[True]))
         for is_open, name in ((False, "closed"), (True, "open")):
