@@ -10,7 +10,7 @@ from pathlib import Path
 
 from rich.console import Console
 
-from bench import report, svg
+from bench import picture, report
 from bench.machine import is_quiet, machine
 from bench.session import INSTANCE, NAMES, QUICK, Session, Sizes, Violated
 from bench.shop import Stalled
@@ -56,7 +56,7 @@ def main() -> int:
     report.show(figures, console)
     out.mkdir(parents=True, exist_ok=True)
     (out / "results.json").write_text(json.dumps(figures, indent=1) + "\n")
-    (out / "results.svg").write_text(svg.picture(figures))
+    (out / "results.svg").write_text(picture.drawn(figures))
     console.print(f"written: {out / 'results.json'}, {out / 'results.svg'}")
     low = [TARGETS[name].text for name, one in report.judged(figures).items()
            if TARGETS[name].verdict(one["median"]) == "below the floor"]  # fmt: skip

@@ -10,7 +10,7 @@ from xml.etree import ElementTree
 import pytest
 from rich.console import Console
 
-from bench import report, svg
+from bench import picture, report
 from bench.dbos_peer import PeerRun, Tuning
 from bench.deliveries import Measured
 from bench.lifecycle import Decided, Edited
@@ -104,11 +104,11 @@ def test_table_and_picture_show_every_judged_figure(results: Results) -> None:
     figures = report.figures(results, Sizes(), MACHINE)
     printed = io.StringIO()
     report.show(figures, Console(file=printed, width=160))
-    picture = svg.picture(figures)
-    ElementTree.fromstring(picture)
+    drawn = picture.drawn(figures)
+    ElementTree.fromstring(drawn)
     for target in TARGETS.values():
         assert target.text in printed.getvalue()
-        assert target.text in picture
+        assert target.text in drawn
 
 
 @pytest.mark.parametrize(
@@ -134,4 +134,4 @@ def test_the_figures_that_are_checked_in_have_the_present_shape() -> None:
     assert figures["targets"] == {
         name: {"floor": target.floor, "goal": target.goal} for name, target in TARGETS.items()
     }
-    assert (Path(report.__file__).parent / "results.svg").read_text() == svg.picture(figures)
+    assert (Path(report.__file__).parent / "results.svg").read_text() == picture.drawn(figures)
