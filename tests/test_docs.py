@@ -9,26 +9,22 @@ from collections.abc import Iterable
 from functools import cache
 from importlib import import_module
 from pathlib import Path
-from typing import cast
 
 import pytest
-from prometheus_client import generate_latest
 
 from chassis.batch.staleness import STALE
-from chassis.declare.app import App
 from chassis.http.problems import PROBLEMS
 from chassis.process import errors_doc, settings_doc
-from chassis.telemetry import Metrics
 from contracts import limits
 from contracts.registry import SERVICES
 from contracts.snapshot import OrderContent
 from orders import pages
-from webhooks.delivery.metrics import DeliveryMetrics
+from tests.series import exposed
 
 ROOT = Path(__file__).parents[1]
 PAGES = [ROOT / "README.md", ROOT / "CHANGELOG.md", *sorted((ROOT / "docs").rglob("*.md"))]
 OPERATIONS = (ROOT / "docs" / "operations.md").read_text()
-SOURCE_FOLDERS = ("libs", "services", "tests", "demo", "bench")
+SOURCE_FOLDERS = ("libs", "services", "tests", "demo", "bench", "deploy")
 MADE = ("file.yaml", "report.json", "orders.csv", "system.json", "keys.json", "results.json")
 """Files that users write or our commands generate."""
 each_page = pytest.mark.parametrize("page", PAGES, ids=[str(page.relative_to(ROOT)) for page in PAGES])
@@ -102,18 +98,7 @@ def test_the_tables_of_settings_are_those_of_the_code() -> None:
 
 
 def test_every_series_is_in_operations_and_operations_names_no_other() -> None:
-    metrics = Metrics("x")
-    metrics.under_way([("place.reserve", "answer", 1, 0.5)])
-    deliveries = DeliveryMetrics(cast(App, metrics))  # of an application it needs the registry alone
-    deliveries.attempted("delivered", 0.1)
-    series = set(
-        re.findall(
-            r"^(tradewind_\w+?)(?:_bucket|_count|_sum)?\{",
-            generate_latest(metrics.registry).decode(),
-            re.MULTILINE,
-        )
-    )
-    series = {name for name in series if not name.endswith("_created")}
+    series = {re.sub(r"_(bucket|count|sum)$", "", name) for name in exposed()}
     assert set(re.findall(r"`(tradewind_\w+)`", OPERATIONS)) == series
 
 
