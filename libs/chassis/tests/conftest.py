@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import dataclasses
 import os
 from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import contextmanager
@@ -11,9 +12,12 @@ from typing import TypeVar
 
 import pytest
 import pytest_asyncio
+from chassis_client import Client, routes
 from chassis_counter import MODELS, SERVICE, TOPICS, World, settings
 
+from chassis.declare.app import About
 from chassis.declare.migrations import upgrade
+from chassis.process.app import App
 from contracts import registry
 from devservices import KafkaServer, PostgresServer
 from devservices.instance import Instance
@@ -73,3 +77,14 @@ async def world(database_url: str) -> AsyncIterator[World]:
     await world.empty()
     yield world
     await world.close()
+
+
+@pytest_asyncio.fixture
+async def client(world: World) -> AsyncIterator[Client]:
+    no = About(422, "It was refused", "The test requests a refusal.", "Request something else.")
+    app = App(dataclasses.replace(SERVICE, routes=routes, problems={"no": no}), world.settings, "api")
+    loop = asyncio.create_task(app.shell.run())
+    yield Client(app)
+    loop.cancel()
+    await asyncio.gather(loop, return_exceptions=True)
+    await app.database.close()

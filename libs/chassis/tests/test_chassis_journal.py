@@ -14,6 +14,7 @@ from uuid import UUID, uuid4
 
 import pytest
 from asyncpg import Connection
+from chassis_client import Client
 from chassis_counter import SERVICE, STORE, Stick, World, plus
 
 from chassis import journal
@@ -214,3 +215,73 @@ async def test_an_answer_of_an_earlier_day_is_published_again(world: World) -> N
         await statements.publish_again(tx, [("counters", key, 2), ("counters", key, 1)])
     pointed = await world.rows("select day from outbox order by id")
     assert [row["day"] for row in pointed] == [day(4), day(6)]
+
+
+@pytest.mark.real
+async def test_the_journal_of_an_aggregate_is_paged_newest_last_and_names_causes(client: Client, world: World) -> None:
+    key, counter = await client.app.keys.create(STORE, "till", ["journal.view"]), uuid4()
+    messages = [world.from_topic(plus(counter, amount)) for amount in (1, 2, 3)]
+    await world.take(*messages)
+    path = f"/v1/journal?order_id={counter}&limit=2"
+    first = (await client("GET", path, key=key)).json
+    rest = (await client("GET", f"{path}&cursor={first['next_cursor']}", key=key)).json
+    entries = [*first["items"], *rest["items"]]
+    assert [(one["kind"], one["type"], one["revision"], one["version"]) for one in entries] == [
+        ("event", "counter.added", n, n) for n in (1, 2, 3)
+    ]
+    assert [one["cause_id"] for one in entries] == [message.ce_id for message in messages]
+    assert {(one["cause_type"], one["actor"], one["published"]) for one in entries} == {("counter.add", "test", True)}
+    assert [one["body"]["total"] for one in entries] == [1, 3, 6]
+    assert rest["next_cursor"] is None
+    operation = entries[1]["operation_id"]
+    [found] = (await client("GET", f"{path}&operation_id={operation}", key=key)).json["items"]
+    assert found == entries[1]
+
+
+@pytest.mark.real
+async def test_the_journal_shows_a_key_of_this_store_and_needs_its_scope(client: Client, world: World) -> None:
+    counter, label = uuid4(), uuid4()
+    await world.tell(plus(counter, 1), Stick(label_id=label, store_id=STORE, operation_id=uuid4(), actor="t", text="x"))
+    mine, other, blind = [
+        await client.app.keys.create(store, "till", [scope])
+        for store, scope in ((STORE, "journal.view"), ("st_2", "journal.view"), (STORE, "parked.view"))
+    ]
+    assert len((await client("GET", f"/v1/journal?order_id={counter}", key=mine)).json["items"]) == 1
+    assert len((await client("GET", f"/v1/journal?label_id={label}", key=mine)).json["items"]) == 1
+    for query in (f"order_id={counter}", f"order_id={uuid4()}", f"label_id={counter}"):
+        whose = other if query == f"order_id={counter}" else mine
+        assert (await client("GET", f"/v1/journal?{query}", key=whose)).json["items"] == [], query
+    assert (await client("GET", f"/v1/journal?order_id={counter}", key=blind)).status == 403
+    for query in ("", f"?order_id={counter}&label_id={label}", "?order_id=x"):
+        wrong = await client("GET", f"/v1/journal{query}", key=mine)
+        assert (wrong.status, wrong.json["type"]) == (422, "/problems/request_invalid"), query
+    for query, code in (
+        (f"key={counter}", "query_parameter_unknown"),
+        (f"order_id={counter}&cursor=x", "cursor_invalid"),
+    ):
+        assert (await client("GET", f"/v1/journal?{query}", key=mine)).json["type"] == f"/problems/{code}"
+
+
+@pytest.mark.real
+async def test_personal_values_of_the_journal_need_a_scope(client: Client, world: World) -> None:
+    """A type or a field of another release is not shown without it: whether it is personal is not stated."""
+    label = uuid4()
+    await world.tell(Stick(label_id=label, store_id=STORE, operation_id=uuid4(), actor="t", text="x", sender="Ann"))
+    scopes = (["journal.view"], ["journal.view", "personal.view"], ["*"])
+    path = f"/v1/journal?label_id={label}"
+
+    async def bodies() -> list[Any]:
+        keys = [await client.app.keys.create(STORE, "till", one) for one in scopes]
+        return [(await client("GET", path, key=key)).json["items"][0]["body"] for key in keys]
+
+    masked, *whole = await bodies()
+    assert (masked["text"], masked["sender"], masked["store_id"]) == ("x", "***", STORE)
+    assert [body["sender"] for body in whole] == ["Ann", "Ann"]
+    await world.do("update journal set payload = jsonb_set(payload::jsonb, '{later}', '\"Ann\"')::text")
+    masked, *whole = await bodies()
+    assert "later" not in masked
+    assert [body["later"] for body in whole] == ["Ann", "Ann"]
+    await world.do("update journal set type = 'counter.later'")
+    masked, *whole = await bodies()
+    assert masked is None
+    assert [body["later"] for body in whole] == ["Ann", "Ann"]
