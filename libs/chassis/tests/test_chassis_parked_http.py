@@ -1,5 +1,6 @@
 """Parked messages over HTTP: who sees them, their groups, replay, edit, discard."""
 
+import asyncio
 import json
 import re
 from datetime import UTC, datetime, timedelta
@@ -8,7 +9,7 @@ from uuid import uuid4
 
 import pytest
 from chassis_client import Answer, Client
-from chassis_counter import STORE, World, plus
+from chassis_counter import STORE, Stick, World, plus
 
 from chassis.batch import parking
 from chassis.batch.parking import Rejected
@@ -117,6 +118,14 @@ async def test_an_edit_that_does_not_fit_its_schema_is_answered_422_with_the_pla
         assert (answer.status, answer.json["type"]) == (422, "/problems/request_invalid"), answer.body
         return [(one["where"], one["pointer"]) for one in answer.json["errors"]]
 
+    async def fits(value: str) -> Answer:
+        body = json.dumps({"value": value, "dry_run": True}).encode()
+        return await client(
+            "POST", f"/v1/parked/{before[0]['id']}/edit", key=key, body=body, content_type="application/json"
+        )
+
+    assert (await fits(json.dumps(good))).json == {"replayed": 0, "left": 1}
+    assert (await fits(json.dumps(good | {"amount": "many"}))).json["errors"][0]["pointer"] == "/amount"
     assert await edit("{") == [("value", "")]
     assert await edit("[]") == [("value", "")]
     wrong = good | {"amount": "many", "wake_at": "soon"}
@@ -124,6 +133,71 @@ async def test_an_edit_that_does_not_fit_its_schema_is_answered_422_with_the_pla
     del good["store_id"]
     assert await edit(json.dumps(good)) == [("value", "/store_id")]
     assert await world.rows("select * from parked order by id") == before
+
+
+async def test_a_change_of_a_message_that_has_changed_meanwhile_is_refused_with_its_present_version(
+    client: Client, world: World
+) -> None:
+    """By another person who edited it, or because it failed again: `If-Match` names what was read."""
+    key, counter = await client.app.keys.create(STORE, "ann", ["*"]), uuid4()
+    await world.take(*(world.from_topic(plus(counter, n, play="boom")) for n in (1, 2)))
+    second, first = [row["id"] for row in (await client("GET", "/v1/parked", key=key)).json["items"]]
+
+    async def change(action: str, parked_id: int, **sent: str) -> Answer:
+        body = json.dumps({"value": plus(counter, 5).model_dump_json()} if action == "edit" else {}).encode()
+        path = f"/v1/parked/{parked_id}/{action}"
+        return await client("POST", path, key=key, body=body, content_type="application/json", **sent)
+
+    read = (await client("GET", f"/v1/parked/{first}", key=key)).headers["etag"]
+    assert (await client("POST", f"/v1/parked/{first}/replay", key=key)).status == 409
+    for action in ("edit", "discard"):
+        outdated = await change(action, first, if_match=read)
+        assert (outdated.status, outdated.json["type"]) == (412, "/problems/version_outdated"), action
+        assert outdated.json["version"] == 2 and outdated.headers["etag"] == '"2"'
+    assert (
+        await world.total(counter) is None
+        and (await client("GET", f"/v1/parked/{first}", key=key)).json["state"] == "waiting"
+    )
+    assert (await change("edit", first, if_match='"2"')).json["replayed"] == 1
+    settled = await change("edit", first, if_match='"2"')
+    assert (settled.status, settled.json["type"]) == (412, "/problems/version_outdated"), "edited by another: no 409"
+    assert (await change("edit", first)).json["type"] == "/problems/message_settled"
+    assert (await change("discard", second, if_match='"1", "2"')).json == {"discarded": second}
+
+
+async def test_of_two_edits_of_what_both_have_read_one_takes_effect(client: Client, world: World) -> None:
+    key, counter = await client.app.keys.create(STORE, "ann", ["*"]), uuid4()
+    await world.take(world.from_topic(plus(counter, 1, play="boom")))
+    [row] = (await client("GET", "/v1/parked", key=key)).json["items"]
+
+    async def edit(amount: int) -> int:
+        body = json.dumps({"value": plus(counter, amount).model_dump_json()}).encode()
+        path = f"/v1/parked/{row['id']}/edit"
+        return (await client("POST", path, key=key, body=body, content_type="application/json", if_match='"1"')).status
+
+    assert sorted(await asyncio.gather(edit(5), edit(7))) == [200, 412]
+    assert await world.total(counter) in (5, 7)
+
+
+async def test_personal_values_of_a_parked_message_need_a_scope(client: Client, world: World) -> None:
+    """A body that does not validate is not shown without it: which of its values are personal is not stated."""
+    label, scopes = uuid4(), (["parked.view"], ["parked.view", "personal.view"])
+    blind, seeing = [await client.app.keys.create(STORE, "ann", one) for one in scopes]
+    stick = Stick(label_id=label, store_id=STORE, operation_id=uuid4(), actor="t", text="x", sender="Ann")
+    record = world.record(stick)
+    for other in (record, record._replace(offset=record.offset + 1, value=b'{"sender": "Ann"}')):
+        await world.take(Rejected(other, label, "bad_body", "no", STORE, stick.TYPE))
+    broken, whole = [row["id"] for row in (await client("GET", "/v1/parked", key=blind)).json["items"]]
+
+    async def read(parked_id: int, key: str) -> tuple[bool, Any]:
+        shown = (await client("GET", f"/v1/parked/{parked_id}", key=key)).json
+        return shown["masked"], shown["value"] and json.loads(shown["value"])
+
+    hidden, body = await read(whole, blind)
+    assert hidden and (body["sender"], body["text"]) == ("***", "x")
+    assert await read(broken, blind) == (True, None)
+    assert (await read(whole, seeing))[1]["sender"] == "Ann"
+    assert await read(broken, seeing) == (False, {"sender": "Ann"})
 
 
 async def test_parked_messages_are_grouped_by_cause_and_line_and_a_group_is_replayed_as_it_was_seen(
@@ -147,6 +221,9 @@ async def test_parked_messages_are_grouped_by_cause_and_line_and_a_group_is_repl
     assert (await client("GET", "/v1/parked-groups", key=stranger)).json == {"items": []}
 
     await world.take(world.from_topic(plus(uuid4(), 1, play="boom")))
+    assert found[1]["detail"] == "no" and found[0]["detail"].startswith("ValueError in our code")
+    listed_without = (await client("GET", "/v1/parked?raised_at=", key=key)).json["items"]
+    assert {row["cause"] for row in listed_without} == {"bad_body", "waits"}
     listed = f"/v1/parked?cause=fault&raised_at={line}&id_max={found[0]['newest_id']}"
     rows = (await client("GET", listed, key=key)).json["items"][::-1]
     assert [row["key"] for row in rows] == [str(one), str(two)]

@@ -153,7 +153,7 @@ async def test_an_edited_message_takes_the_place_of_its_original_whose_bytes_are
     first = await world.one("select min(id) from parked")
     edited = plus(key, 2).model_dump_json().encode()
     async with world.database.transaction() as tx:
-        assert await parked.edit(tx, first, "person:ann", edited) is not None
+        await parked.edit(tx, await parked.hold(tx, first), "person:ann", edited)
     done = await world.replays.replay_key(key, "person:ann")
     assert (done.replayed, await world.total(key)) == (3, 112)
     kept = (await world.rows("select value, settled_by from parked where state = 'edited'"))[0]

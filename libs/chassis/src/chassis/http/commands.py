@@ -133,9 +133,14 @@ def precondition(request: Request, present: int | None) -> None:
         return
     if present is None:
         raise known("version_outdated", "it does not exist")
-    outdated = known("version_outdated", f"the present version is {present}", version=present)
-    outdated.headers = etag(present)
-    raise outdated
+    raise outdated(present)
+
+
+def outdated(present: int) -> Problem:
+    """Returns the problem of a request for another version than the present one."""
+    problem = known("version_outdated", f"the present version is {present}", version=present)
+    problem.headers = etag(present)
+    return problem
 
 
 def etag(version: int) -> dict[str, str]:

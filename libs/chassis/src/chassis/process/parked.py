@@ -1,18 +1,21 @@
 """Routes for parked messages: list, group, show, replay, edit, discard."""
 
+from collections.abc import Mapping
 from typing import Annotated, Any, Final
 from uuid import UUID
 
 import orjson
 import structlog
-from fastapi import APIRouter, Body, Depends, Query, Response
+from fastapi import APIRouter, Body, Depends, Query, Request, Response
+from pydantic import ValidationError
 
 from chassis.batch.record import headers_from_json
 from chassis.declare.app import Principal
 from chassis.http.bodies import as_json
-from chassis.http.commands import etag
+from chassis.http.commands import CONDITIONAL, etag, if_match, outdated, precondition
 from chassis.http.paging import ROW_MAX, Cursor, Cursors, Limit, Page, RowId, RowNumber
 from chassis.http.problems import Invalid, Problem, answers, invalid, invalid_value, known, respond
+from chassis.process.journal import PERSONAL
 from chassis.process.parked_bodies import (
     BulkDiscard,
     BulkDiscarded,
@@ -33,8 +36,10 @@ from chassis.process.parked_bodies import (
 from chassis.process.parts import Parts
 from chassis.work import parked as work
 from chassis.work.replay import Replay
-from contracts.base import Code, Id
+from contracts.base import Code, Text, json_bytes
 from contracts.envelope import Poison
+from contracts.personal import masked
+from contracts.registry import MESSAGES
 
 log = structlog.get_logger("chassis.process.parked")
 
@@ -54,7 +59,9 @@ def routes(app: Parts) -> APIRouter:
         state: State = "waiting",
         key: UUID | None = None,
         cause: Code | None = None,
-        raised_at: Id | None = None,
+        raised_at: Annotated[
+            Text | None, Query(description="The line of our code; empty: only messages without one.")
+        ] = None,
         id_max: Annotated[int | None, Query(ge=0, le=ROW_MAX, description="Only messages up to this id.")] = None,
     ) -> Response:
         """Parked messages, newest first."""
@@ -64,7 +71,7 @@ def routes(app: Parts) -> APIRouter:
                 'select id, key, store_id, type, topic, partition, "offset", cause, detail, raised_at, state, version, parked_at,'
                 " edited_from, settled_by, settled_at, reason from parked where state = $1 and ($2::text is null or store_id = $2)"
                 " and ($3::uuid is null or key = $3) and ($4::text is null or cause = $4)"
-                " and ($5::text is null or raised_at = $5) and ($6::bigint is null or id <= $6) and id < $7"
+                " and ($5::text is null or coalesce(raised_at, '') = $5) and ($6::bigint is null or id <= $6) and id < $7"
                 " order by id desc limit $8",
                 state, _store_of(who), key, cause, raised_at, id_max, start[0] if start else ROW_MAX, limit + 1,
             )  # fmt: skip
@@ -93,8 +100,11 @@ def routes(app: Parts) -> APIRouter:
         assert row is not None
         return row
 
-    async def waiting(who: Principal, parked_id: int) -> Any:
+    async def waiting(who: Principal, parked_id: int, request: Request | None = None) -> Any:
+        """A message that waits. request: raises Problem 412 if its `If-Match` names another version."""
         row = await found(who, parked_id)
+        if request is not None:
+            precondition(request, row["version"])
         if row["state"] != "waiting":
             raise known("message_settled", f"it is {row['state']}")
         return row
@@ -103,7 +113,9 @@ def routes(app: Parts) -> APIRouter:
     async def one(who: Annotated[Principal, Depends(view)], parked_id: RowId) -> Response:
         """A message with its bytes, waiting or settled."""
         row = dict(await found(who, parked_id))
-        row["value"] = row["value"].decode("utf-8", "replace") if row["value"] is not None else None
+        row["masked"] = not who.may(PERSONAL)
+        value = _masked(row) if row["masked"] else row["value"]
+        row["value"] = value.decode("utf-8", "replace") if value is not None else None
         row["record_key"] = row["record_key"].decode("utf-8", "replace") if row["record_key"] is not None else None
         row["stack"] = row["stack"].split("\n") if row["stack"] else []
         async with app.database.queries.connection() as connection:
@@ -176,19 +188,28 @@ def routes(app: Parts) -> APIRouter:
         return told("replayed") if through else told("stopped", done.detail)
 
     @router.post(
-        "/v1/parked/{parked_id}/edit", response_model=Edited, dependencies=[Depends(caught_up)],
+        "/v1/parked/{parked_id}/edit", response_model=Edited, dependencies=[Depends(caught_up), *CONDITIONAL],
         openapi_extra=answers("resource_unknown", "message_settled", "message_unreplayable", "replay_stopped", "outcome_unknown"),
     )  # fmt: skip
-    async def change(who: Annotated[Principal, Depends(edit)], parked_id: RowId, body: Edit) -> Response:
+    async def change(
+        request: Request, who: Annotated[Principal, Depends(edit)], parked_id: RowId, body: Edit
+    ) -> Response:
         """Put another body in the message's place and replay its order; the original bytes are stored beside it.
 
         422: it is not JSON, or does not fit the schema of its type; nothing was stored, and `errors` have pointers into `value`.
         409: it failed again, and the edit was not stored. 200: it is through; `stopped_at` names a later message of the
         order that failed, if one did.
         """
-        row = await replayable(await waiting(who, parked_id))
+        row = await replayable(await waiting(who, parked_id, request))
         readable(row, body.value.encode())
-        done = await app.replays.edit(parked_id, body.value.encode(), who.actor)
+        if body.dry_run:
+            async with app.database.queries.connection() as connection:
+                left = await connection.fetchval(work.BEHIND, row["key"], 0)
+            return respond(as_json(200, {"replayed": 0, "left": left}))
+        try:
+            done = await app.replays.edit(parked_id, body.value.encode(), who.actor, if_match(request))
+        except work.Outdated as error:
+            raise outdated(error.version) from None
         if done is None:
             raise known("message_settled", "another request was faster")
         if not done.stored:
@@ -210,21 +231,27 @@ def routes(app: Parts) -> APIRouter:
                 raise invalid(Invalid("value", "", poison.detail)) from None
 
     @router.post(
-        "/v1/parked/{parked_id}/discard", response_model=Discarded, dependencies=[Depends(caught_up)],
+        "/v1/parked/{parked_id}/discard", response_model=Discarded, dependencies=[Depends(caught_up), *CONDITIONAL],
         openapi_extra=answers("resource_unknown", "message_settled", "outcome_unknown"),
     )  # fmt: skip
     async def discard(
+        request: Request,
         who: Annotated[Principal, Depends(edit)],
         parked_id: RowId,
         body: Annotated[Discard, Body(default_factory=Discard)],
     ) -> Response:
         """The one allowed loss: audited with who did it and why."""
-        await waiting(who, parked_id)
-        gone = await discarded(who, work.Chosen(ids=[parked_id]), body.reason)
-        if not gone:
-            raise known("message_settled", "another request was faster")
-        [(_, key)] = gone
-        if key is not None:
+        await waiting(who, parked_id, request)
+        async with app.database.transaction() as tx:
+            try:
+                row = await work.hold(tx, parked_id, if_match(request))
+            except work.Outdated as error:
+                raise outdated(error.version) from None
+            if row is None:
+                raise known("message_settled", "another request was faster")
+            gone = await work.discard(tx, work.Chosen(ids=[parked_id]), who.actor, body.reason)
+        noted(who, gone, body.reason)
+        if (key := row["key"]) is not None:
             await app.replays.replay_key(key, who.actor)
             app.relay.wake()
         return respond(as_json(200, {"discarded": parked_id}))
@@ -238,15 +265,14 @@ def routes(app: Parts) -> APIRouter:
         if body.ids is None and body.key is None and body.cause is None:
             raise known("filter_missing", "name ids, key or cause")
         chosen = work.Chosen(body.ids, body.key, body.cause, _store_of(who))
-        gone = await discarded(who, chosen, body.reason)
+        async with app.database.transaction() as tx:
+            gone = await work.discard(tx, chosen, who.actor, body.reason)
+        noted(who, gone, body.reason)
         return respond(as_json(200, {"discarded": len(gone), "more": len(gone) == work.DISCARD_MAX}))
 
-    async def discarded(who: Principal, chosen: work.Chosen, reason: str) -> list[tuple[int, UUID | None]]:
-        async with app.database.transaction() as tx:
-            gone = await work.discard(tx, chosen, who.actor, reason)
+    def noted(who: Principal, gone: list[tuple[int, UUID | None]], reason: str) -> None:
         for parked_id, key in gone:
             log.warning("discarded", parked_id=parked_id, key=str(key), by=who.actor, reason=reason)
-        return gone
 
     return router
 
@@ -254,6 +280,17 @@ def routes(app: Parts) -> APIRouter:
 def _store_of(who: Principal) -> str | None:
     """Whose messages are seen; None: an administrator's, who names no store, sees all. A key without a store sees none."""
     return None if who.administrator and not who.store_id else who.store_id
+
+
+def _masked(row: Mapping[str, Any]) -> bytes | None:
+    """Returns the body with its personal values hidden; None if it does not validate: nothing states which they are."""
+    model = MESSAGES.get(row["type"])
+    if model is None or row["value"] is None:
+        return None
+    try:
+        return json_bytes(masked(model.model_validate_json(row["value"], context=len(row["value"]))))
+    except ValidationError:
+        return None
 
 
 def _parsed(value: bytes) -> Any:

@@ -17,6 +17,8 @@ ReplayOutcome = Literal["replayed", "edited", "discarded", "stopped", "unreplaya
 class Edit(BaseModel):
     value: Annotated[str, Field(max_length=1_100_000)]
     """The whole new body, JSON text."""
+    dry_run: bool = False
+    """Only check the body: nothing is stored, and nothing is replayed."""
 
 
 class Discard(BaseModel):
@@ -86,6 +88,12 @@ class ParkedWhole(ParkedMessage):
     record_key: str | None
     headers: list[RecordHeader]
     value: str | None
+    """Null: the record has none, or it cannot be masked."""
+    value_bytes: int | None
+    """Size of the whole value; null: all of it is stored."""
+    masked: bool
+    """Whether the scope `personal.view` is missing. Personal values of `value` are `***` then, and a body that does not validate
+    is null: which of its values are personal is not stated."""
     stack: list[str]
     """`<module>:<line> <function>`: our code that the error has passed, the line that raised it last."""
     behind: int
@@ -108,6 +116,8 @@ class ParkedGroup(BaseModel):
     newest_at: datetime
     newest_id: int
     """`id_max` of a list that has exactly the messages of now."""
+    detail: str
+    """What the newest message states."""
 
 
 class ParkedGroups(BaseModel):

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Container, Sequence
 from dataclasses import dataclass
 from typing import Any
 from uuid import UUID
@@ -17,19 +17,36 @@ UNREAD: frozenset[str] = frozenset({"batch_unreadable", "batch_too_large", "reco
 """Causes of what is no message: there is nothing to replay or to edit."""
 
 
-async def edit(tx: Connection, parked_id: int, by: str, value: bytes) -> Any:
-    """Replace the body of a waiting row at its place in the queue. Answers the row as it was, None if none waits.
+class Outdated(Exception):
+    """The message has another version than those that a request names."""
+
+    def __init__(self, version: int) -> None:
+        super().__init__(f"the present version is {version}")
+        self.version = version
+
+
+async def hold(tx: Connection, parked_id: int, versions: Container[int] | None = None) -> Any:
+    """Lock a message that waits, after its key, as every writer does. Answers its row, None if it does not wait.
+
+    versions: raises Outdated if the message, waiting or settled, has another one.
+    """
+    key = await tx.fetchval("select key from parked where id = $1", parked_id)
+    if key is not None:
+        await tx.execute("select 1 from parked_keys where key = $1 for update", key)
+    row = await tx.fetchrow(f"select {COLUMNS} from parked where id = $1 for update", parked_id)
+    if row is None:
+        return None
+    if versions is not None and row["version"] not in versions:
+        raise Outdated(row["version"])
+    return row if row["state"] == "waiting" else None
+
+
+async def edit(tx: Connection, row: Any, by: str, value: bytes) -> None:
+    """Replace the body of a row that is held, at its place in the queue.
 
     The edited row keeps its id, which is its place; the original bytes go into a row of their own that is settled.
     """
-    row = await tx.fetchrow(f"select {COLUMNS} from parked where id = $1", parked_id)
-    if row is None:
-        return None
-    if row["key"] is not None:
-        await tx.execute("select 1 from parked_keys where key = $1 for update", row["key"])
-    row = await tx.fetchrow(f"select {COLUMNS} from parked where id = $1 and state = 'waiting' for update", parked_id)
-    if row is None:
-        return None
+    parked_id = row["id"]
     # The original takes the record's place (topic, partition, offset): a redelivery of the record is a duplicate.
     await tx.execute("update parked set version = version + 1, edited_from = id where id = $1", parked_id)
     original = await tx.fetchval(
@@ -48,7 +65,6 @@ async def edit(tx: Connection, parked_id: int, by: str, value: bytes) -> Any:
         original,
         f"edited by {by}; the original bytes are in {original}",
     )
-    return row
 
 
 REPLAY_MAX = 100
@@ -61,14 +77,16 @@ with waiting as materialized (
 behind as (select key, count(*) as number from waiting where cause = 'waits' group by key),
 by_key as (
   select cause, raised_at, key, count(*) as number, min(parked_at) as oldest_at, max(parked_at) as newest_at, max(id) as newest_id
-  from waiting where cause <> 'waits' group by 1, 2, 3)
-select cause, raised_at,
-  array(select distinct type from waiting w where type is not null and w.cause = k.cause
-    and w.raised_at is not distinct from k.raised_at order by type) as types,
-  sum(k.number)::bigint as count, count(key) as keys, coalesce(sum(b.number), 0)::bigint as behind,
-  min(oldest_at) as oldest_at, max(newest_at) as newest_at, max(newest_id) as newest_id
-from by_key k left join behind b using (key)
-group by cause, raised_at order by count desc, cause, raised_at limit 500"""
+  from waiting where cause <> 'waits' group by 1, 2, 3),
+groups as (
+  select cause, raised_at,
+    array(select distinct type from waiting w where type is not null and w.cause = k.cause
+      and w.raised_at is not distinct from k.raised_at order by type) as types,
+    sum(k.number)::bigint as count, count(key) as keys, coalesce(sum(b.number), 0)::bigint as behind,
+    min(oldest_at) as oldest_at, max(newest_at) as newest_at, max(newest_id) as newest_id
+  from by_key k left join behind b using (key)
+  group by cause, raised_at order by count desc, cause, raised_at limit 500)
+select g.*, p.detail from groups g join parked p on p.id = g.newest_id order by count desc, g.cause, g.raised_at"""
 """Waiting messages by cause and line; those that wait behind another one are counted with its group."""
 DISCARD_MAX = 1_000
 """Messages that one request discards."""

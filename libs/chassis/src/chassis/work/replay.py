@@ -6,7 +6,7 @@ A parked key is retried a few times, then waits for a person: replay, edit and r
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import Container, Sequence
 from dataclasses import dataclass
 from typing import Any
 from uuid import UUID
@@ -24,7 +24,7 @@ from chassis.batch.staleness import STALE, judged_by_time
 from chassis.batch.unit_of_work import Batch, Split
 from chassis.declare.service import Service
 from chassis.settings import ServiceSettings
-from chassis.work.parked import COLUMNS, edit, unpark_if_empty
+from chassis.work.parked import COLUMNS, Outdated, edit, hold, unpark_if_empty
 from contracts.envelope import Ignored, Poison, read
 from contracts.ids import derived
 
@@ -129,17 +129,24 @@ class Replays:
         async with self.database.transaction() as tx:
             return await self._chunk(tx, "id = $1", parked_id, by, lock=None)
 
-    async def edit(self, parked_id: int, value: bytes, by: str) -> Replay | None:
+    async def edit(
+        self, parked_id: int, value: bytes, by: str, versions: Container[int] | None = None
+    ) -> Replay | None:
         """Put another body in a message's place and replay its order; None if it does not wait.
+
+        versions: raises Outdated if the message has another one.
 
         The edit, the replay of all messages before it and its own are one transaction: if one of them fails again, nothing
         is stored. Later messages are replayed afterwards, up to the first that fails.
         """
         try:
             async with self.database.transaction() as tx:
-                if (row := await edit(tx, parked_id, by, value)) is None:
+                if (row := await hold(tx, parked_id, versions)) is None:
                     return None
+                await edit(tx, row, by, value)
                 done = await self._through(tx, parked_id, row["key"], by)
+        except Outdated:
+            raise
         except _FailedAgain as failed:
             return failed.replay
         except Exception as error:
