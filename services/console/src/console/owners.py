@@ -28,6 +28,7 @@ PATHS: Final[Mapping[str, str]] = {
 """What each owner is asked about an order."""
 ACT_TIMEOUT: Final = aiohttp.ClientTimeout(total=5)
 """A write that waits for its turn at the database takes longer than a read."""
+PERSONAL: Final = "personal.view"
 State = Literal["answered", "nothing", "silent", "unset"]
 
 
@@ -58,13 +59,13 @@ class Outcome:
         return self.status is not None and self.status < 300
 
 
-def _headers(owner: Owner, store_id: str | None, person: Person) -> dict[str, str]:
-    """The console's key acts for the person, with at most the person's scopes."""
+def _headers(owner: Owner, store_id: str | None, person: Person, *, personal: bool = True) -> dict[str, str]:
+    """The console's key acts for the person, with at most the person's scopes. personal: whether personal data is asked for."""
     of_store = {"x-store-id": store_id} if store_id is not None else {}
     return of_store | {
         "authorization": f"Bearer {owner.api_key}",
         "x-act-as": person.name,
-        "x-act-as-scopes": " ".join(sorted(person.scopes)),
+        "x-act-as-scopes": " ".join(sorted(person.scopes - (set() if personal else {PERSONAL}))),
     }
 
 
@@ -111,12 +112,14 @@ class Owners:
         code = str(problem.get("type", "")).rpartition("/")[2]
         return Outcome(response.status, code, str(problem.get("detail", "")), str(problem.get("title", "")), problem)
 
-    async def read(self, name: str, path: str, store_id: str | None, person: Person) -> Answer:
-        """Returns what one owner answers to a path, in at most `ask_seconds_max`."""
+    async def read(
+        self, name: str, path: str, store_id: str | None, person: Person, *, personal: bool = True
+    ) -> Answer:
+        """Returns what one owner answers to a path, in at most `ask_seconds_max`. personal: false masks what is personal."""
         owner: Owner | None = self._owners.get(name)
         if owner is None or self._session is None:
             return Answer("unset")
-        headers = _headers(owner, store_id, person)
+        headers = _headers(owner, store_id, person, personal=personal)
         try:
             async with self._session.get(f"{owner.url}{path}", headers=headers) as response:
                 if response.status == 404:

@@ -7,7 +7,7 @@ from fastapi.responses import RedirectResponse
 
 from chassis.declare.app import App
 from chassis.http.problems import Problem
-from console.api import order, orders, signing_in
+from console.api import messages, order, orders, signing_in
 from console.api.serving import PROBLEMS, Pages, route_of
 
 __all__ = ["PROBLEMS", "routes"]
@@ -37,6 +37,7 @@ def routes(app: App) -> APIRouter:
     signing_in.add_routes(router, pages)
     orders.add_routes(router, pages)
     order.add_routes(router, pages)
+    messages.add_routes(router, pages)
 
     @router.get("/{path:path}")
     async def anything_else(request: Request, path: str) -> Response:

@@ -30,11 +30,11 @@ def add_routes(router: APIRouter, pages: Pages) -> None:
 
     @router.get("/orders/{order_id}")
     async def order(order_id: str, person: SignedIn, done: str = "") -> Response:
-        return await _page(pages, await _row(pages, person, order_id), person, done=done)
+        return await _page(pages, await row_of(pages, person, order_id), person, done=done)
 
     @router.post("/orders/{order_id}/actions/{action}")
     async def act(request: Request, order_id: str, action: str, person: SignedIn) -> Response:
-        row = await _row(pages, person, order_id)
+        row = await row_of(pages, person, order_id)
         if action not in ACTIONS:
             raise refusal("action_unknown", f"{action} is no action of an order")
         if not person.may(ACTIONS[action].scope):
@@ -71,7 +71,7 @@ async def _page(
     return pages.page("order.html", failed.status if failed else 200, **values)
 
 
-async def _row(pages: Pages, person: Person, order_id: str) -> RowMapping:
+async def row_of(pages: Pages, person: Person, order_id: str) -> RowMapping:
     """Returns the row of an order that the person may see. Raises Problem 404."""
     try:
         key = UUID(order_id)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable, Mapping
 from datetime import UTC, datetime
 from typing import Any, Final, NamedTuple
@@ -117,6 +118,15 @@ def exact(value: datetime | str | None) -> Markup:
     return Markup('<time datetime="{}">{}</time>').format(at.isoformat(), f"{at:%Y-%m-%d %H:%M:%S} UTC")
 
 
+def moment(value: datetime | str) -> Markup:
+    """Returns the time of day to the millisecond, for what happens within one second; the date on hover."""
+    at = _instant(value)
+    assert at is not None
+    return Markup('<time datetime="{}" title="{}">{}</time>').format(
+        at.isoformat(), f"{at:%Y-%m-%d %H:%M:%S} UTC", f"{at:%H:%M:%S}.{at.microsecond // 1000:03}"
+    )
+
+
 def clock_time(value: datetime) -> Markup:
     """Returns the time of day of a moment that is near."""
     at = value.astimezone(UTC)
@@ -128,6 +138,11 @@ def clock_time(value: datetime) -> Markup:
 def document(kind: str) -> Markup:
     """Returns the kind of a document of invoicing as icon and word."""
     return word(kind, "document")
+
+
+def pretty(value: Any) -> str:
+    """Returns JSON as a person reads it."""
+    return json.dumps(value, indent=2, ensure_ascii=False)
 
 
 def query(values: Mapping[str, Any]) -> str:
@@ -148,6 +163,7 @@ class Templates:
         )  # fmt: skip
         self._clock = clock
         self._environment.filters |= {"word": word, "exact": exact, "document": document, "plain_word": _plain_word}
+        self._environment.filters |= {"moment": moment, "pretty": pretty}
         self._environment.globals |= {
             "assets": assets.names,
             "icon": icon,
