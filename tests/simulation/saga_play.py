@@ -21,12 +21,14 @@ from contracts.orders import (
     HOLD_REASONS,
     Approve,
     ApproveAndCapture,
+    AskAgain,
     Cancel,
     CaptureOrder,
     ChangeEdit,
     ConfirmEdit,
     DiscardEdit,
     Edited,
+    GiveUp,
     GiveUpRefund,
     Held,
     Hold,
@@ -133,7 +135,8 @@ class Saga:
     def a_person_asks(self, rng: Random) -> None:
         if self.known:
             self.ask(
-                rng.choice([Approve, ApproveAndCapture, CaptureOrder, Cancel, Retry]), rng.choice(sorted(self.known))
+                rng.choice([Approve, ApproveAndCapture, AskAgain, CaptureOrder, Cancel, GiveUp, Retry]),
+                rng.choice(sorted(self.known)),
             )
             self.look()
 

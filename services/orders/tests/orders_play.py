@@ -21,6 +21,7 @@ from contracts.deciding import Context, Folded, Refusal, Unasked, Wake, effects_
 from contracts.orders import (
     Approve,
     ApproveAndCapture,
+    AskAgain,
     Cancel,
     CaptureLine,
     CaptureOrder,
@@ -28,6 +29,7 @@ from contracts.orders import (
     DiscardEdit,
     EditChanges,
     Force,
+    GiveUp,
     GiveUpRefund,
     Hold,
     LineEdit,
@@ -202,6 +204,12 @@ class Play:
 
     def retries(self, op: str = "retry") -> Play:
         return self.when(Retry(**self._person(op)))
+
+    def asks_again(self, op: str = "ask") -> Play:
+        return self.when(AskAgain(**self._person(op)))
+
+    def gives_up_waiting(self, op: str = "give up") -> Play:
+        return self.when(GiveUp(**self._person(op), reason="silent since yesterday"))
 
     def forces(self, target: UUID, outcome: Any, op: str = "force", reference: str | None = None) -> Play:
         body = {"target_operation_id": target, "outcome": outcome, "reference": reference, "reason": "seen"}

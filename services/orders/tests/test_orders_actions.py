@@ -112,6 +112,8 @@ def requests(play: Play) -> dict[str, Command]:
         "approve_and_capture": of(words.ApproveAndCapture),
         "cancel": of(words.Cancel),
         "retry": of(words.Retry),
+        "ask": of(words.AskAgain),
+        "give_up": of(words.GiveUp),
         "force": of(words.Force, target_operation_id=target, outcome="succeeded", reason="seen"),
         "resolve": of(words.Resolve, exception_id=exception_id, resolution="accept"),
         "refund": of(words.Refund, goodwill_minor=1),
@@ -155,6 +157,8 @@ UNLESS_STATED: Final = """
     yes:                         archive add_note change_tags set_metadata add_attachment set_reference
     done:                        unarchive
     step_not_failed:             retry
+    step_not_asked:              ask
+    step_not_waiting:            give_up
     operation_unknown:           force
     exception_unknown:           resolve
     refund_unknown:              retry_refund give_up_refund
@@ -180,7 +184,7 @@ EXPECTED: Final[dict[str, str]] = {
         order_not_placed:            open_edit
     """,
     "placing": """
-        yes:                         cancel hold
+        yes:                         cancel hold ask give_up
         order_not_awaiting_approval: approve approve_and_capture
         order_not_approved:          capture
         not_forceable:               force
@@ -200,13 +204,13 @@ EXPECTED: Final[dict[str, str]] = {
     """,
     "awaiting approval, held": """
         yes:                         cancel hold release open_edit
-        order_held:                  approve approve_and_capture retry
+        order_held:                  approve approve_and_capture retry give_up
         order_not_approved:          capture
         refund_exceeds:              refund
     """,
     "awaiting approval, edited": """
         yes:                         cancel hold change_edit confirm_edit discard_edit
-        edit_open:                   approve approve_and_capture open_edit
+        edit_open:                   approve approve_and_capture open_edit give_up
         order_not_approved:          capture
         refund_exceeds:              refund
     """,
@@ -220,7 +224,7 @@ EXPECTED: Final[dict[str, str]] = {
         yes:                         cancel refund hold release open_edit
         done:                        approve approve_and_capture
         capture_automatic:           capture
-        order_held:                  retry
+        order_held:                  retry give_up
         not_forceable:               force
     """,
     "to be captured by hand": """
@@ -232,14 +236,14 @@ EXPECTED: Final[dict[str, str]] = {
     "to be captured by hand, edited": """
         yes:                         cancel hold change_edit confirm_edit discard_edit
         done:                        approve
-        edit_open:                   capture approve_and_capture open_edit
+        edit_open:                   capture approve_and_capture open_edit give_up
         not_forceable:               force
         refund_exceeds:              refund
     """,
     "to be captured by hand, held": """
         yes:                         cancel hold release open_edit
         done:                        approve
-        order_held:                  capture approve_and_capture retry
+        order_held:                  capture approve_and_capture retry give_up
         not_forceable:               force
         refund_exceeds:              refund
     """,
@@ -250,7 +254,7 @@ EXPECTED: Final[dict[str, str]] = {
         not_forceable:               force
     """,
     "capture refused": """
-        yes:                         cancel retry force hold open_edit
+        yes:                         cancel retry force hold open_edit give_up
         done:                        approve approve_and_capture
         capture_automatic:           capture
         refund_exceeds:              refund
@@ -266,22 +270,22 @@ EXPECTED: Final[dict[str, str]] = {
         done:                        approve approve_and_capture
         capture_automatic:           capture
         not_forceable:               force
-        edit_open:                   open_edit
+        edit_open:                   open_edit give_up
     """,
     "edited in vain": """
         yes:                         cancel refund hold change_edit discard_edit
         done:                        approve approve_and_capture
         capture_automatic:           capture
         not_forceable:               force
-        edit_open:                   open_edit
+        edit_open:                   open_edit give_up
         edit_empty:                  confirm_edit
     """,
     "edit confirmed": """
-        yes:                         cancel refund hold
+        yes:                         cancel refund hold ask
         done:                        approve approve_and_capture confirm_edit
         capture_automatic:           capture
         not_forceable:               force
-        edit_open:                   open_edit
+        edit_open:                   open_edit give_up
         edit_confirmed:              change_edit discard_edit
     """,
     "edit discarded": """
@@ -295,14 +299,14 @@ EXPECTED: Final[dict[str, str]] = {
         yes:                         refund hold open_edit
         done:                        approve approve_and_capture
         capture_automatic:           capture
-        order_shipped:               cancel
+        order_shipped:               cancel give_up
         not_forceable:               force
     """,
     "completed": """
         yes:                         refund
         done:                        approve approve_and_capture
         capture_automatic:           capture
-        order_shipped:               cancel
+        order_shipped:               cancel give_up
         order_finished:              hold
         order_completed:             open_edit
     """,
@@ -310,7 +314,7 @@ EXPECTED: Final[dict[str, str]] = {
         yes:                         refund
         done:                        approve approve_and_capture
         capture_automatic:           capture
-        order_shipped:               cancel
+        order_shipped:               cancel give_up
         refund_not_refused:          retry_refund give_up_refund
         order_finished:              hold
         order_completed:             open_edit
@@ -319,7 +323,7 @@ EXPECTED: Final[dict[str, str]] = {
         yes:                         retry force refund retry_refund give_up_refund
         done:                        approve approve_and_capture
         capture_automatic:           capture
-        order_shipped:               cancel
+        order_shipped:               cancel give_up
         order_finished:              hold
         order_completed:             open_edit
     """,
@@ -327,26 +331,28 @@ EXPECTED: Final[dict[str, str]] = {
         yes:                         refund
         done:                        approve approve_and_capture give_up_refund
         capture_automatic:           capture
-        order_shipped:               cancel
+        order_shipped:               cancel give_up
         refund_not_refused:          retry_refund
         order_finished:              hold
         order_completed:             open_edit
     """,
     "refunded in whole": """
-        done:                        cancel
+        done:                        cancel give_up
         order_not_awaiting_approval: approve approve_and_capture
         order_cancelled:             capture refund retry_refund give_up_refund hold open_edit
     """,
     "cancelling": """
-        done:                        approve cancel
+        done:                        approve cancel give_up
         order_cancelled:             capture approve_and_capture refund retry_refund give_up_refund hold open_edit
         not_forceable:               force
+        yes:                         ask
     """,
     "cancelling, edited": """
-        done:                        approve cancel
+        done:                        approve cancel give_up
         order_cancelled:             capture approve_and_capture refund retry_refund give_up_refund hold
         order_cancelled:             open_edit change_edit confirm_edit discard_edit
         not_forceable:               force
+        yes:                         ask
     """,
     "cancel refused": """
         yes:                         cancel refund hold open_edit
@@ -355,7 +361,7 @@ EXPECTED: Final[dict[str, str]] = {
         not_forceable:               force
     """,
     "cancelled": """
-        done:                        cancel
+        done:                        cancel give_up
         order_not_awaiting_approval: approve approve_and_capture
         order_cancelled:             capture refund retry_refund give_up_refund hold open_edit
     """,
@@ -363,7 +369,7 @@ EXPECTED: Final[dict[str, str]] = {
         yes:                         refund unarchive
         done:                        approve approve_and_capture archive
         capture_automatic:           capture
-        order_shipped:               cancel
+        order_shipped:               cancel give_up
         order_finished:              hold
         order_completed:             open_edit
     """,
@@ -401,6 +407,8 @@ capture               orders.edit    POST  /capture
 approve_and_capture   orders.edit    POST  /approve_and_capture
 cancel                orders.cancel  POST  /cancel
 retry                 orders.edit    POST  /retry
+ask                   orders.edit    POST  /ask
+give_up               orders.cancel  POST  /give_up
 force                 orders.force   POST  /force
 resolve               orders.edit    POST  /exceptions/{exception_id}/resolve
 refund                orders.refund  POST  /refunds

@@ -391,3 +391,13 @@ def test_an_edit_before_the_first_parcel_captures_nothing_where_parcels_are_capt
     play.suspended().extended().authorized().resumed()
     assert play.money["captured"] == 0 and not [one for one in play.commands if isinstance(one, Capture)]
     assert play.order.status == "approved"
+
+
+def test_a_cent_that_an_edit_adds_to_a_shipped_line_is_captured_though_no_further_parcel_leaves(play: Play) -> None:
+    """A share is rounded by less than a minor unit: such a price may change though all pieces have shipped."""
+    two = content(line("1", total=1, quantity=2), line("2", total=9_99))
+    play.in_the_warehouse(two, capture="per_shipment").shipped().captured().issued()
+    play.opens_an_edit(LineEdit(line_id="1", unit_price_minor=1)).confirms().suspended().authorized().resumed()
+    assert amounts(play.last(Capture).lines) == [("1", 0, 1)]
+    play.captured().issued().fulfilled().then(FulfillmentChanged, Completed)
+    assert play.status == "approved/paid/fulfilled"

@@ -4,12 +4,21 @@ explicit patience ends it. Promise 7: what waits states for what, and who may en
 from __future__ import annotations
 
 import pytest
-from orders_play import Play, content, market
+from orders_play import Play, content, market, uid
 
 from contracts.fulfillment import CancelShipments, Release, Reserve, Start
 from contracts.invoicing import Issue
-from contracts.orders import Cancelled, CancelRefused, Completed, FulfillmentChanged, PaymentChanged
+from contracts.orders import (
+    Approved,
+    Cancelled,
+    CancelRefused,
+    Completed,
+    FulfillmentChanged,
+    PaymentChanged,
+    Placed,
+)
 from contracts.payments import Authorize, Capture, Void
+from orders.domain.decisions.actions import allowed
 from orders.domain.shown.views import waiting, waiting_since, waiting_step
 
 
@@ -83,6 +92,65 @@ def test_a_late_success_after_giving_up_is_undone(play: Play) -> None:
     play.voided().then(PaymentChanged, asks=[Release])
     play.released().nothing()
     assert play.status == "cancelled/voided/unfulfilled" and not play.order.open_runs
+
+
+def test_a_person_asks_again_the_same_operation_and_nothing_else_changes(play: Play) -> None:
+    play.receives(content(), market()).reserved().wakes()
+    before, asked = play.order, play.last(Authorize)
+    for n in range(10):
+        play.asks_again(f"ask {n}").then(asks=[Authorize])
+        assert play.last(Authorize) == asked
+    assert play.order == before, "neither its timer, nor the number of asks that makes it `no_answer`"
+    play.authorized().then(PaymentChanged, Placed, Approved, asks=[Capture, Start])
+
+
+def test_a_person_who_asks_again_does_not_make_the_outcome_theirs_to_state(play: Play) -> None:
+    play.receives(content(), market()).reserved().asks_again()
+    assert "force" not in allowed(play.order)
+
+
+def test_every_process_that_waits_is_asked_again(play: Play) -> None:
+    play.receives(content(), market()).reserved().authorized()
+    assert {run.step for run in play.order.open_runs} == {"fulfill", "capture"}
+    play.asks_again().then(asks=[Start, Capture])
+    play.cancels().then(asks=[CancelShipments])
+    play.asks_again("again").then(asks=[Capture, CancelShipments])
+    play.started().shipments_cancelled().then(FulfillmentChanged, Cancelled)
+    assert waiting_step(play.order) == "settle.capture", "the cancel waits for its outcome"
+    play.asks_again("once more").then(asks=[Capture])
+
+
+def test_what_the_warehouse_has_accepted_is_not_asked_again(play: Play) -> None:
+    play.paid_and_in_the_warehouse().asks_again().nothing()
+    assert play.refusal is not None and play.refusal.code == "step_not_asked"
+
+
+def test_a_person_gives_up_as_the_patience_of_a_market_does(play: Play) -> None:
+    play.receives(content(), market()).reserved()
+    play.gives_up_waiting().then(Cancelled)
+    assert play.order.cancel_cause == "gave_up" and play.event(Cancelled).operation_id == uid("give up")
+    assert waiting(play.order) == "answer", "the answer must be there before it is undone"
+    play.gives_up_waiting("twice").nothing()
+    play.authorized().then(PaymentChanged, asks=[Void])
+    play.voided().released()
+    assert play.status == "cancelled/voided/unfulfilled" and not play.order.open_runs
+
+
+def test_a_person_gives_up_the_wait_for_stock_and_a_refused_capture(play: Play) -> None:
+    play.receives(content(), market(on_short="wait")).short().gives_up_waiting().then(Cancelled)
+    assert play.wakes_in is None and not play.order.open_runs
+    refused = Play().in_the_warehouse().failed(Capture)
+    refused.gives_up_waiting().then(asks=[CancelShipments])
+    refused.shipments_cancelled().then(FulfillmentChanged, Cancelled, asks=[Void])
+    assert refused.order.cancel_cause == "gave_up"
+
+
+def test_a_person_who_gives_up_too_late_is_answered_with_the_refusal(play: Play) -> None:
+    play.receives(content(), market()).reserved().authorized().gives_up_waiting().then(asks=[CancelShipments])
+    play.started().shipped().too_late().then(CancelRefused)
+    assert play.event(CancelRefused).operation_id == uid("give up")
+    play.gives_up_waiting("again").nothing()
+    assert play.refusal is not None and play.refusal.code == "order_shipped"
 
 
 def test_patience_also_bounds_the_wait_for_stock(play: Play) -> None:

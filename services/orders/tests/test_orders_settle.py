@@ -28,6 +28,7 @@ def test_a_rejected_invoice_is_an_exception_and_the_order_stays(play: Play) -> N
     assert waiting(play.order) == "exception" and allowed(play.order) == [
         "cancel",
         "retry",
+        "give_up",
         "resolve",
         "refund",
         "hold",

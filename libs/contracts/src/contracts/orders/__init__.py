@@ -74,7 +74,7 @@ from contracts.orders.refunds import (
     RefundWanted,
     RetryRefund,
 )
-from contracts.orders.requests import Approve, Cancel, Place, Resolve, Retry
+from contracts.orders.requests import Approve, AskAgain, Cancel, GiveUp, Place, Resolve, Retry
 from contracts.orders.words import (
     CancelCause,
     CaptureOption,
@@ -97,6 +97,7 @@ __all__ = [
     "Approved",
     "Archive",
     "Archived",
+    "AskAgain",
     "AttachmentAdded",
     "Audience",
     "Cancel",
@@ -129,6 +130,7 @@ __all__ = [
     "Forced",
     "FulfillmentChanged",
     "FulfillmentStatus",
+    "GiveUp",
     "GiveUpRefund",
     "Held",
     "Hold",

@@ -33,6 +33,18 @@ class Retry(OrderKeyed, Command, type="orders.retry"):
     """Tries the failed step again, as a new operation, at the request of a person."""
 
 
+class AskAgain(OrderKeyed, Command, type="orders.ask"):
+    """Sends what the order's processes have requested and have no answer to once more, as the same operations: harmless, and
+    nothing else changes."""
+
+
+class GiveUp(OrderKeyed, Command, type="orders.give_up"):
+    """Ends the wait of a step that is not answered: the order is undone as when the patience of its market ends. Answered by
+    cancelled with the cause `gave_up`, or by cancel_refused."""
+
+    reason: Annotated[LongText, Personal()] = ""
+
+
 class Resolve(OrderKeyed, Command, type="orders.resolve"):
     """Ends an exception of the order. Which resolutions a kind of exception has: `docs/exceptions.md`."""
 

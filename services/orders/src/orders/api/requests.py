@@ -1,4 +1,4 @@
-"""Routes of what a till or a person requests: create, approve, cancel, retry, resolve an exception."""
+"""Routes of what a till or a person requests: create, approve, cancel, retry, ask again, give up, resolve an exception."""
 
 from typing import Annotated, Any
 from uuid import UUID
@@ -11,7 +11,7 @@ from chassis.http.commands import CHANGE, COMMAND
 from chassis.http.problems import answers
 from contracts.base import Code, Text
 from contracts.ids import order_id
-from contracts.orders import Approve, Cancel, Place, RequestedCause, Resolution, Resolve, Retry
+from contracts.orders import Approve, AskAgain, Cancel, GiveUp, Place, RequestedCause, Resolution, Resolve, Retry
 from contracts.snapshot import OrderContent, arriving
 from orders.api.shown import shown
 from orders.domain.decisions.actions import ACTIONS
@@ -34,6 +34,10 @@ class NewOrder(OrderContent):
 
 class CancelBody(BaseModel):
     cause: RequestedCause = "customer"
+    reason: Text = ""
+
+
+class GiveUpBody(BaseModel):
     reason: Text = ""
 
 
@@ -106,16 +110,7 @@ def add_routes(router: APIRouter, app: App) -> None:
     ) -> Response:
         """Accepted at once; `status` becomes cancelled when it can no longer be refused. `operation_id` is the cancel's."""
         message = Cancel(**addressed(app, request, who, order_id), cause=body.cause, reason=body.reason)
-
-        def answer(outcome: Outcome) -> tuple[int, Any]:
-            run = outcome.state.undo
-            running = data_of(run).cancel_operation_id if run is not None else None
-            return 202, {
-                "operation_id": str(running or message.operation_id),
-                **shown(order_id, outcome.state, outcome.version),
-            }
-
-        return await app.execute(request, who, message, answer)
+        return await app.execute(request, who, message, lambda outcome: _undoing(message, outcome))
 
     @router.post(
         "/orders/{order_id}/retry", status_code=202, response_model=OrderShown, dependencies=CHANGE,
@@ -129,6 +124,35 @@ def add_routes(router: APIRouter, app: App) -> None:
         return await app.execute(
             request, who, message, lambda outcome: (202, shown(order_id, outcome.state, outcome.version))
         )
+
+    @router.post(
+        "/orders/{order_id}/ask", status_code=202, response_model=OrderShown, dependencies=CHANGE,
+        openapi_extra=refusals("ask"),
+    )  # fmt: skip
+    async def ask(request: Request, who: Annotated[Principal, Depends(may["ask"])], order_id: UUID) -> Response:
+        """Ask again now what the order's processes have asked other services and have no answer to: the same operations, so
+        that nothing is done twice."""
+        message = AskAgain(
+            **addressed(app, request, who, order_id),
+        )
+        return await app.execute(
+            request, who, message, lambda outcome: (202, shown(order_id, outcome.state, outcome.version))
+        )
+
+    @router.post(
+        "/orders/{order_id}/give_up", status_code=202, response_model=CancelAccepted, dependencies=CHANGE,
+        openapi_extra=refusals("give_up"),
+    )  # fmt: skip
+    async def give_up(
+        request: Request,
+        who: Annotated[Principal, Depends(may["give_up"])],
+        order_id: UUID,
+        body: Annotated[GiveUpBody, Body(default_factory=GiveUpBody)],
+    ) -> Response:
+        """End the wait of a step that is not answered: the order is undone, as when the patience of its market ends.
+        `operation_id` is the cancel's."""
+        message = GiveUp(**addressed(app, request, who, order_id), reason=body.reason)
+        return await app.execute(request, who, message, lambda outcome: _undoing(message, outcome))
 
     @router.post(
         "/orders/{order_id}/exceptions/{exception_id}/resolve", response_model=OrderShown, dependencies=CHANGE,
@@ -148,3 +172,11 @@ def add_routes(router: APIRouter, app: App) -> None:
         return await app.execute(
             request, who, message, lambda outcome: (200, shown(order_id, outcome.state, outcome.version))
         )
+
+
+def _undoing(message: Cancel | GiveUp, outcome: Outcome) -> tuple[int, dict[str, Any]]:
+    """The answer to a request that undoes an order, with the operation of the undo that runs."""
+    run = outcome.state.undo
+    running = data_of(run).cancel_operation_id if run is not None else None
+    order = shown(message.order_id, outcome.state, outcome.version)
+    return 202, {"operation_id": str(running or message.operation_id), **order}

@@ -20,6 +20,7 @@ from contracts.orders import (
     Approve,
     ApproveAndCapture,
     Archive,
+    AskAgain,
     Cancel,
     CaptureLine,
     CaptureOrder,
@@ -28,6 +29,7 @@ from contracts.orders import (
     ConfirmEdit,
     DiscardEdit,
     Force,
+    GiveUp,
     GiveUpRefund,
     Hold,
     OpenEdit,
@@ -46,7 +48,7 @@ from orders.domain.decisions import exceptions
 from orders.domain.processes import changes, edit, refund, settle
 from orders.domain.processes.kinds import PROCESSES
 from orders.domain.state.annotations import NONE, metadata_after, tags_after
-from orders.domain.state.order import Order, capture_option, has_shipped, retryable
+from orders.domain.state.order import Order, capture_option, has_shipped, retryable, unanswered
 from orders.domain.state.run import Ask, Run
 
 Answer = Literal["refused", "done", "tried"]
@@ -261,6 +263,22 @@ def _retry(order: Order, request: Retry | None) -> str | None:
     return None if retryable(order) else "step_not_failed"
 
 
+def _ask(order: Order, request: AskAgain | None) -> str | None:
+    return None if unanswered(order) else "step_not_asked"
+
+
+def _give_up(order: Order, request: GiveUp | None) -> str | None:
+    """As the market's patience: it ends no step of an order that has shipped, nor one that is suspended."""
+    if (why := _cancel(order, None)) is not None:
+        return why
+    if order.held:
+        return "order_held"
+    if edit.the_open(order) is not None:
+        return "edit_open"
+    waits = any(run.waits in ("answer", "stock", "person") and PROCESSES[run.kind].patience for run in order.open_runs)
+    return None if waits else "step_not_waiting"
+
+
 def _hold(order: Order, request: Hold | None) -> str | None:
     assert order.market is not None
     if request is not None and request.reason not in (*HOLD_REASONS, *order.market.hold_reasons):
@@ -473,6 +491,16 @@ ACTIONS: Final[Mapping[str, Action]] = {
             "order_held": HELD,
             "obstacle_remains": WhyNot("tried", "an exception keeps the order from starting"),
             "step_not_failed": WhyNot("refused", "no step of the order waits for a person"),
+        }),
+        Action("ask", AskAgain, "orders.edit", _ask, {
+            "step_not_asked": WhyNot("refused", "no step of the order waits for an answer of another service"),
+        }, moves=False),
+        Action("give_up", GiveUp, "orders.cancel", _give_up, {
+            "order_cancelled": WhyNot("done", "it is cancelled, or is being cancelled"),
+            "order_shipped": SHIPPED,
+            "order_held": HELD,
+            "edit_open": BEING_EDITED,
+            "step_not_waiting": WhyNot("refused", "no step of its placing or settling waits for an answer, for stock, or for a person after a refusal"),
         }),
         Action("force", Force, "orders.force", _force, {
             "operation_unknown": WhyNot("refused", "no operation of this id waits for an answer or for a person"),

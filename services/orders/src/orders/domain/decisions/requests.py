@@ -11,11 +11,13 @@ from contracts.deciding import Context, Decision, Refusal, Wake
 from contracts.orders import (
     Approve,
     ApproveAndCapture,
+    AskAgain,
     Cancel,
     CaptureOrder,
     ChangeEdit,
     ConfirmEdit,
     DiscardEdit,
+    GiveUp,
     GiveUpRefund,
     Hold,
     MarketTerms,
@@ -35,7 +37,7 @@ from orders.domain.engine.story import Story
 from orders.domain.processes import changes, differences, edit, holds, settle, undo, upstream
 from orders.domain.processes import refund as refunding
 from orders.domain.processes.kinds import PROCESSES
-from orders.domain.state.order import MarketKey, Order, has_shipped, retryable, sold, waits_by_terms
+from orders.domain.state.order import MarketKey, Order, has_shipped, retryable, sold, unanswered, waits_by_terms
 from orders.domain.state.run import Run
 
 _READS_TERMS: Final = (Snapshot, Place, Retry, Resolve, Hold, Release, Wake)
@@ -269,6 +271,24 @@ def retry(order: Order, message: Retry, context: Context) -> Decision:
         story.take_over_terms()
     for run in retryable(order):
         story.retry(run, message.operation_id)
+    return story.decision()
+
+
+def ask(order: Order, message: AskAgain, context: Context) -> Decision:
+    """Leaves timers and counts of the processes as they are: only the time of no answer decides what follows from it."""
+    if (answer := actions.check("ask", order, context, message)) is not None:
+        return [*answer]
+    story = Story(order, context, PROCESSES)
+    for run in unanswered(order):
+        story.repeat(run)
+    return story.decision()
+
+
+def give_up(order: Order, message: GiveUp, context: Context) -> Decision:
+    if (answer := actions.check("give_up", order, context, message)) is not None:
+        return [*answer]
+    story = Story(order, context, PROCESSES)
+    undo.begin(story, "gave_up", message.operation_id)
     return story.decision()
 
 

@@ -399,11 +399,13 @@ class Story:
 
     def ask_again(self, run: Run) -> None:
         """The same operation once more: no answer is lag, a parked message or an outage, never a no."""
-        step = self.kinds[run.kind].step(run.step)
-        assert step.ask is not None and run.operation_id is not None
         pause = min(ASK_AGAIN_FIRST_SECONDS * 2 ** min(run.asks, 10), ASK_AGAIN_MAX_SECONDS)
-        run = self.set(run, asks=run.asks + 1, due_at=self.due(run, pause))
-        assert run.operation_id is not None
+        self.repeat(self.set(run, asks=run.asks + 1, due_at=self.due(run, pause)))
+
+    def repeat(self, run: Run) -> None:
+        """Sends what it asked last once more, as the same operation."""
+        step = self.kinds.step_of(run)
+        assert step.ask is not None and run.operation_id is not None
         self.send(step.ask(self, run, run.operation_id))
 
     def due(self, run: Run, pause_seconds: int) -> datetime:

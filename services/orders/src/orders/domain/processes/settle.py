@@ -238,7 +238,7 @@ def begin_shipment(story: Story, pieces: Mapping[str, int]) -> None:
     """Settle what a shipment carried; with the first one also what does not ship: digital lines and the shipping charge.
 
     A line that ships in parts is taken in parts that add up to it: each time the share of all pieces so far, less what
-    was taken.
+    was taken. So is what an edit adds to pieces that have shipped: at most the rounding of their share.
     """
     assert story.order.content is not None
     taken = _taken(story.runs, story.facts)
@@ -246,12 +246,11 @@ def begin_shipment(story: Story, pieces: Mapping[str, int]) -> None:
     for line in payable(story.order.content):
         if line.ships:
             now = pieces.get(line.line_id, 0)
-            if not now:
-                continue
             before, amount_before = taken.get(line.line_id, (0, 0))
             so_far = min(before + now, line.quantity)
-            amount = _share(line.amount_minor, so_far, line.quantity)
-            lines.append(MoneyLine(line_id=line.line_id, quantity=now, amount_minor=max(amount - amount_before, 0)))
+            amount = max(_share(line.amount_minor, so_far, line.quantity) - amount_before, 0)
+            if now or amount:
+                lines.append(MoneyLine(line_id=line.line_id, quantity=now, amount_minor=amount))
         elif (rest := _rest(line, taken)) is not None:
             lines.append(rest)
     _begin(story, lines)

@@ -465,6 +465,11 @@ def retryable(order: Order) -> list[Run]:
     return [run for run in order.open_runs if run.waits in ("person", "stock") and (undo is None or run is undo)]
 
 
+def unanswered(order: Order) -> list[Run]:
+    """The processes whose step has asked another service and has no answer."""
+    return [run for run in order.open_runs if run.waits == "answer"]
+
+
 def payment_status(order: Order, money: MoneyTotals) -> PaymentStatus:
     """From the sums alone (domain A.6, with Commerce Layer's words)."""
     total = order.grand_minor
