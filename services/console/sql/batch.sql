@@ -69,7 +69,8 @@ with saved as (
       refunded_minor = u.refunded_minor, reserved = u.reserved, shipped = u.shipped,
       invoiced_minor = u.invoiced_minor, credited_minor = u.credited_minor, changed_at = u.changed_at,
       versions = u.versions::jsonb, memory = u.memory::jsonb, words_by_kind = u.words_by_kind::jsonb,
-      words = u.words::tsvector, number_folded = u.number_folded
+      words = u.words::tsvector, number_folded = u.number_folded,
+      written_by = pg_current_xact_id()::text::bigint
   from unnest($1::uuid[], $2::text[], $3::text[], $4::text[], $5::text[], $6::text[], $7::text[], $8::text[],
       $9::bigint[], $10::boolean[], $11::timestamptz[], $12::text[], $13::text[], $14::text[], $15::text[],
       $16::timestamptz[], $17::timestamptz[], $18::timestamptz[], $19::text[], $20::text[], $21::text[],

@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Mapping, Sequence
+import json
+import re
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from typing import Any
@@ -135,6 +138,36 @@ class Answered:
         return self.headers["location"]
 
 
+@dataclass
+class Stream:
+    """An open stream of a browser."""
+
+    status: int
+    _came: asyncio.Queue[Any]
+    event_id: str = ""
+    """That with which a browser connects again."""
+    is_over: bool = False
+    _unread: list[dict[str, Any]] = field(default_factory=list)
+
+    async def until(self, found: Callable[[dict[str, Any]], bool]) -> dict[str, Any]:
+        """Returns the first message that fits; those before it are dropped."""
+        async with asyncio.timeout(20):
+            while True:
+                while not self._unread:
+                    self._unread += await self.read()
+                if found(body := self._unread.pop(0)):
+                    return body
+
+    async def read(self) -> list[dict[str, Any]]:
+        """Returns the messages of the next piece."""
+        message = await self._came.get()
+        self.is_over = not message.get("more_body")
+        piece = message.get("body", b"").decode()
+        if ids := re.findall("^id: (.*)$", piece, re.M):
+            self.event_id = ids[-1]
+        return [json.loads(line) for line in re.findall("^data: (.*)$", piece, re.M)]
+
+
 class Browser:
     """Has cookies, follows nothing by itself, and sends what browsers send with a form of the page that it shows."""
 
@@ -154,6 +187,28 @@ class Browser:
         named = {"content-type": "application/x-www-form-urlencoded", "sec-fetch-site": "same-origin", **sent}
         return await self.call("POST", path, (), named, urlencode(fields).encode())
 
+    @asynccontextmanager
+    async def stream(self, *channels: str, after: str = "") -> AsyncIterator[Stream]:
+        """What comes on channels until the block is left."""
+        left, came = asyncio.Event(), asyncio.Queue[Any]()
+        query = urlencode([*(("channel", one) for one in channels), ("after", after)])
+        scope = self._scope("GET", "/live", query, {})
+        asked = [{"type": "http.request", "body": b""}]
+
+        async def receive() -> Any:
+            if asked:
+                return asked.pop()
+            await left.wait()
+            return {"type": "http.disconnect"}
+
+        running = asyncio.create_task(self.asgi(scope, receive, came.put))
+        try:
+            start = await came.get()
+            yield Stream(start["status"], came)
+        finally:
+            left.set()
+            await running
+
     async def call(
         self,
         method: str,
@@ -162,15 +217,7 @@ class Browser:
         sent: Mapping[str, str] | None = None,
         body: bytes = b"",
     ) -> Answered:
-        named = {"host": "console.test", **(sent or {})}
-        if self.cookies:
-            named["cookie"] = "; ".join(f"{name}={value}" for name, value in self.cookies.items())
-        scope = {
-            "type": "http", "asgi": {"version": "3.0"}, "http_version": "1.1", "method": method, "scheme": "http",
-            "path": urlsplit(path).path, "raw_path": path.encode(), "root_path": "", "server": ("console.test", 80),
-            "query_string": urlencode(query).encode(), "client": ("test", 1),
-            "headers": [(name.encode(), value.encode()) for name, value in named.items() if value],
-        }  # fmt: skip
+        scope = self._scope(method, path, urlencode(query), sent or {})
         messages: list[Any] = []
         asked = [{"type": "http.request", "body": body}]
 
@@ -189,3 +236,14 @@ class Browser:
             if "Max-Age=0" in cookie:
                 del self.cookies[name]
         return Answered(messages[0]["status"], text, dict(pairs))
+
+    def _scope(self, method: str, path: str, query: str, sent: Mapping[str, str]) -> dict[str, Any]:
+        named = {"host": "console.test", **sent}
+        if self.cookies:
+            named["cookie"] = "; ".join(f"{name}={value}" for name, value in self.cookies.items())
+        return {
+            "type": "http", "asgi": {"version": "3.0"}, "http_version": "1.1", "method": method, "scheme": "http",
+            "path": urlsplit(path).path, "raw_path": path.encode(), "root_path": "", "server": ("console.test", 80),
+            "query_string": query.encode(), "client": ("test", 1),
+            "headers": [(name.encode(), value.encode()) for name, value in named.items() if value],
+        }  # fmt: skip

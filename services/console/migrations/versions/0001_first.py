@@ -61,6 +61,12 @@ def upgrade() -> None:
         sa.Column("words_by_kind", postgresql.JSONB, nullable=False, comment="what `words` is made of"),
         sa.Column("words", postgresql.TSVECTOR, nullable=False, comment="lexemes; personal ones have the weight A"),
         sa.Column("number_folded", sa.Text(collation="C"), nullable=False, comment="without case and accents"),
+        sa.Column(
+            "written_by",
+            sa.BigInteger,
+            nullable=False,
+            comment="the transaction that wrote it last: `console.live.rows`",
+        ),
         sa.PrimaryKeyConstraint("order_id", name="order_rows_pkey"),
         comment="one row per order, made of the events of all services",
     )
@@ -82,7 +88,7 @@ def upgrade() -> None:
         ["store_id", "ordered_at", "order_id"],
         postgresql_where=sa.text("ordered_at is not null"),
     )
-    op.create_index("order_rows_changed", "order_rows", ["changed_at"])
+    op.create_index("order_rows_written", "order_rows", ["written_by"])
     op.create_index(
         "order_rows_words",
         "order_rows",
@@ -152,6 +158,7 @@ def upgrade() -> None:
         sa.Column("action", sa.Text, nullable=False),
         sa.Column("reason", sa.Text, nullable=False),
         sa.Column("outcome", sa.Text, nullable=False, comment="asked; done; silent; the code of the refusal"),
+        sa.Column("version", sa.Integer, comment="of the order, as its owner answered; null: it has not stated one"),
         sa.Column("ended_at", sa.DateTime(timezone=True)),
         sa.PrimaryKeyConstraint("nonce", name="audit_pkey"),
         comment="every action that a person requested here",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection, Mapping
 from typing import Final, NamedTuple
 from uuid import UUID
 
@@ -14,7 +15,10 @@ ASKED: Final = """
 insert into audit (nonce, at, person_id, person, store_id, subject_kind, subject_id, order_id, action, reason, outcome)
 values ($1, now(), $2, $3, $4, $5, $6, $7, $8, $9, 'asked')
 on conflict (nonce) do nothing"""
-ENDED: Final = "update audit set outcome = $2, ended_at = now() where nonce = $1 and person_id = $3"
+ENDED: Final = "update audit set outcome = $2, ended_at = now(), version = $4 where nonce = $1 and person_id = $3"
+AWAITED: Final = """
+select order_id, max(version) as version from audit
+where order_id = any($1::uuid[]) and at > now() - interval '1 hour' and version is not null group by order_id"""
 
 
 class Subject(NamedTuple):
@@ -44,5 +48,11 @@ async def asked(app: App, nonce: UUID, person: Person, subject: Subject, action:
     await app.write(write)
 
 
-async def ended(app: App, nonce: UUID, person: Person, outcome: str) -> None:
-    await app.fetch(ENDED, nonce, outcome, person.id)
+async def ended(app: App, nonce: UUID, person: Person, outcome: str, version: int | None = None) -> None:
+    """version: of the order after the action."""
+    await app.fetch(ENDED, nonce, outcome, person.id, version)
+
+
+async def awaited(app: App, keys: Collection[UUID]) -> Mapping[UUID, int]:
+    """Returns the version that each order has at least, by the answers to the actions of the last hour."""
+    return {row["order_id"]: row["version"] for row in await app.fetch(AWAITED, list(keys))}

@@ -127,7 +127,7 @@ Place = tuple[datetime, UUID]
 PLACES: Final = Cursors("console.orders", Code, Timestamp, UUID)
 SHOWN: Final = """order_id, store_id, number, channel, account, market, country, currency, grand_minor, test, ordered_at, status,
 payment_status, fulfillment_status, cancel_cause, completed_at, archived_at, tags, waiting, step, since, captured_minor,
-refunded_minor, changed_at"""
+refunded_minor, changed_at, cast(versions ->> 'orders' as int) as orders_version"""
 """The columns that a list reads."""
 TYPES: Final[Mapping[str, TypeEngine[Any]]] = {
     "text": SqlText(), "text[]": ARRAY(SqlText()), "timestamptz": DateTime(timezone=True), "uuid": Uuid(), "date": Date(),

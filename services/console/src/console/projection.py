@@ -47,8 +47,9 @@ where order_id = any($1::uuid[]) order by order_id for update"""
 MAKE: Final = """
 insert into order_rows (order_id, store_id, number, channel, account, market, test, status, payment_status, fulfillment_status,
   tags, waiting, step, authorized_minor, captured_minor, voided_minor, refunded_minor, reserved, shipped, invoiced_minor,
-  credited_minor, changed_at, versions, memory, words_by_kind, words, number_folded)
-select u.order_id, u.store_id, '', '', '', '', false, '', '', '', '{}', '', '', 0, 0, 0, 0, 0, 0, 0, 0, u.at, '{}', '{}', '{}', '', ''
+  credited_minor, changed_at, versions, memory, words_by_kind, words, number_folded, written_by)
+select u.order_id, u.store_id, '', '', '', '', false, '', '', '', '{}', '', '', 0, 0, 0, 0, 0, 0, 0, 0, u.at, '{}', '{}', '{}', '', '',
+  pg_current_xact_id()::text::bigint
 from unnest($1::uuid[], $2::text[], $3::timestamptz[]) as u(order_id, store_id, at) order by 1
 on conflict (order_id) do nothing"""
 
@@ -60,7 +61,8 @@ def _cast(column: str) -> str:
 SAVED: Final = Piece(
     f"""
 saved as (
-  update order_rows as r set {", ".join(f"{name} = u.{_cast(name)}" for name in WRITTEN if name not in ("order_id", "store_id"))}
+  update order_rows as r set {", ".join(f"{name} = u.{_cast(name)}" for name in WRITTEN if name not in ("order_id", "store_id"))},
+    written_by = pg_current_xact_id()::text::bigint
   from unnest({", ".join(f"{{{n}}}::{TYPES.get(name, 'text')}[]" for n, name in enumerate(WRITTEN))})
     as u({", ".join(WRITTEN)})
   where r.order_id = u.order_id and r.store_id = u.store_id

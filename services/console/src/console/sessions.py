@@ -70,13 +70,13 @@ async def begin(app: App, link_token: str) -> str | None:
     return token if await app.write(write) else None
 
 
-async def person_of(app: App, token: str, *, idle_minutes: int, hours_max: int) -> Person | None:
-    """Returns who has a session; None: it is over, or never was one."""
+async def person_of(app: App, token: str, *, idle_minutes: int, hours_max: int, seen: bool = True) -> Person | None:
+    """Returns who has a session; None: it is over, or never was one. seen: whether the session is used by that."""
     rows: Sequence[Record] = await app.fetch(FIND, digest(token), idle_minutes, hours_max)
     if not rows:
         return None
     row = rows[0]
-    if row["unseen"] >= SEEN_EVERY:
+    if seen and row["unseen"] >= SEEN_EVERY:
         await app.fetch(SEE, digest(token))
     stores = frozenset(row["stores"]) if row["stores"] is not None else None
     return Person(row["id"], row["name"], tuple(row["roles"]), stores)

@@ -65,6 +65,7 @@ order_rows = Table(
     Column("words_by_kind", JSONB, nullable=False, comment="what `words` is made of"),
     Column("words", TSVECTOR, nullable=False, comment="lexemes; personal ones have the weight A"),
     Column("number_folded", Text(collation="C"), nullable=False, comment="without case and accents"),
+    Column("written_by", BigInteger, nullable=False, comment="the transaction that wrote it last: `console.live.rows`"),
     PrimaryKeyConstraint("order_id", name="order_rows_pkey"),
     Index("order_rows_newest", "store_id", "ordered_at", "order_id", postgresql_where=text("ordered_at is not null")),
     Index(
@@ -78,7 +79,7 @@ order_rows = Table(
     Index("order_rows_waiting", "store_id", "waiting", "since", "order_id", postgresql_where=text("waiting <> ''")),
     Index("order_rows_number", "store_id", "number_folded"),
     Index("order_rows_words", "words", postgresql_using="gin", postgresql_with={"gin_pending_list_limit": "256"}),
-    Index("order_rows_changed", "changed_at"),
+    Index("order_rows_written", "written_by"),
     comment="one row per order, made of the events of all services",
 )
 
@@ -152,6 +153,7 @@ audit = Table(
     Column("action", Text, nullable=False),
     Column("reason", Text, nullable=False),
     Column("outcome", Text, nullable=False, comment="asked; done; silent; the code of the refusal"),
+    Column("version", Integer, comment="of the order, as its owner answered; null: it has not stated one"),
     instant("ended_at"),
     PrimaryKeyConstraint("nonce", name="audit_pkey"),
     Index("audit_order", "order_id", "at"),

@@ -7,7 +7,7 @@ from fastapi.responses import RedirectResponse
 
 from chassis.declare.app import App
 from chassis.http.problems import Problem
-from console.api import messages, order, orders, signing_in
+from console.api import live, messages, order, orders, signing_in
 from console.api.serving import PROBLEMS, Pages, route_of
 
 __all__ = ["PROBLEMS", "routes"]
@@ -38,6 +38,7 @@ def routes(app: App) -> APIRouter:
     orders.add_routes(router, pages)
     order.add_routes(router, pages)
     messages.add_routes(router, pages)
+    live.add_routes(router, pages)
 
     @router.get("/{path:path}")
     async def anything_else(request: Request, path: str) -> Response:

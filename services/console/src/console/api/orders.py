@@ -7,6 +7,7 @@ from fastapi import APIRouter, Depends, Query, Response
 from sqlalchemy import select
 
 from console import freshness, listing
+from console.api.cells import catching_up
 from console.api.rendering import query
 from console.api.serving import Pages, refusal
 from console.domain.people import Person
@@ -27,13 +28,14 @@ def add_routes(router: APIRouter, pages: Pages) -> None:
         store = _store(asked, known)
         read = pages.app.read
         found = await listing.find(read, store or "", asked, personal=person.may(PERSONAL))
+        behind = await catching_up(pages.app, found.rows)
         counts = await listing.count_views(read, store or "")
         current_to, stale = await freshness.current_to(pages.app)
         return pages.page(
             "orders.html", person=person, asked=asked, store=store, stores=known, found=found, counts=counts, views=VIEWS,
             columns=[column for column in get_args(Column) if column in (asked.column or COLUMNS)],
             all_columns=get_args(Column), current_to=current_to, stale=stale, link=_linked(asked), statuses=STATUSES,
-            filtered=_filtered(asked),
+            filtered=_filtered(asked), catching_up=behind,
             payment_statuses=get_args(PaymentStatus), fulfillment_statuses=get_args(FulfillmentStatus),
             waiting_words=get_args(listing.Waiting), count_max=listing.COUNT_MAX,
         )  # fmt: skip

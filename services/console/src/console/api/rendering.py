@@ -174,5 +174,18 @@ class Templates:
         }
 
     def render(self, name: str, **values: Any) -> str:
+        return self._environment.get_template(name).render(**self._present(), **values)
+
+    def render_part(self, name: str, block: str, **values: Any) -> str:
+        """Returns one block of a template. Raises KeyError."""
+        template = self._environment.get_template(name)
+        context = template.new_context({**self._present(), **values})
+        return "".join(template.blocks[block](context))
+
+    def macros(self, name: str) -> Any:
+        """Returns the macros of a template."""
+        return self._environment.get_template(name).make_module(self._present())
+
+    def _present(self) -> dict[str, Any]:
         now = self._clock()
-        return self._environment.get_template(name).render(ago=lambda value: ago(value, now), now=now, **values)
+        return {"now": now, "ago": lambda value: ago(value, now)}

@@ -45,7 +45,7 @@ async def request(
     await audit.asked(pages.app, nonce, person, subject, action, wanted.reason)
     outcome = await pages.owners.send(wanted, subject.store_id, person, nonce)
     if outcome.done:
-        await audit.ended(pages.app, nonce, person, "done")
+        await audit.ended(pages.app, nonce, person, "done", _version(subject, outcome))
         return outcome
     refused = outcome.status is not None and outcome.code
     await audit.ended(pages.app, nonce, person, outcome.code[:100] if refused else "silent")
@@ -53,3 +53,9 @@ async def request(
         detail = outcome.detail or "it has not done it, or may have; sent again, it is done once"
         return Failed(action, fields, nonce, f"{wanted.owner.capitalize()} does not answer", detail, 503)
     return Failed(action, fields, uuid4(), outcome.title or "Refused", outcome.detail, outcome.status)
+
+
+def _version(subject: Subject, outcome: Outcome) -> int | None:
+    """Returns the version of an order after an action: the lists catch up with it."""
+    version = outcome.body.get("version") if subject.kind == "order" and isinstance(outcome.body, dict) else None
+    return version if type(version) is int else None

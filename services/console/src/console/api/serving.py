@@ -21,9 +21,12 @@ from chassis.batch.errors import is_transient
 from chassis.declare.app import About, App, Problems
 from chassis.http.problems import Problem, known, unavailable
 from console import sessions
+from console.api.cells import Cells
 from console.api.rendering import Clock, Templates
 from console.assets import Assets
 from console.domain.people import Person
+from console.live.hub import Hub
+from console.live.rows import RowsSource
 from console.owners import Owners
 from console.settings import Settings
 from contracts.limits import CHARGED_LINES_MAX
@@ -55,10 +58,14 @@ PROBLEMS: Final[Problems] = {
         "Load the page again, and send its form."),
     "link_used": About(410, "The link does not work any more", "It was used, is older than 10 minutes, or is not complete.",
         "An operator prints a new one: `python -m console sign-in`."),
+    "channel_unknown": About(404, "Nothing to watch", "None of the channels exists, or you may see none of them.",
+        "Load the page again."),
     "order_unknown": About(404, "No such order", "No store that you may see has an order of this id.",
         "Search for its number; a new order appears within a second."),
     "store_unknown": About(404, "No such store", "You may see no store of this name, or it has no orders.",
         "Choose one from the list of stores."),
+    "too_many_streams": About(429, "Too many open pages", "The process serves as many live pages as it may.",
+        "The page works without being live: load it again to see changes."),
 }  # fmt: skip
 
 
@@ -74,16 +81,21 @@ class Pages:
         self.assets = Assets()
         self.templates = Templates(self.assets, clock)
         self.owners = Owners(self.settings)
+        rows = RowsSource(app, Cells(app, self.templates))
+        self.hub = Hub(app, {"order": rows, "list": rows})
 
     async def person(self, request: Request) -> Person:
         """Returns who asks. Raises SignInNeeded."""
-        token = request.cookies.get(SESSION, "")
-        limits = {"idle_minutes": self.settings.session_idle_minutes, "hours_max": self.settings.session_hours_max}
-        found = await sessions.person_of(self.app, token, **limits) if token else None
+        found = await self.session(request.cookies.get(SESSION, ""))
         if found is None:
             raise SignInNeeded
         request.state.person = found
         return found
+
+    async def session(self, token: str, *, seen: bool = True) -> Person | None:
+        """Returns who has a session. seen: whether that is a sign of life of the person; a stream is none."""
+        limits = {"idle_minutes": self.settings.session_idle_minutes, "hours_max": self.settings.session_hours_max}
+        return await sessions.person_of(self.app, token, **limits, seen=seen) if token else None
 
     def page(self, template: str, status_code: int = 200, **values: Any) -> HTMLResponse:
         return HTMLResponse(self.templates.render(template, **values), status_code, {"cache-control": "no-store"})

@@ -1,0 +1,1 @@
+"""What pages that are open receive without being loaded again: `hub.py` first."""

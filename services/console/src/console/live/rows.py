@@ -1,0 +1,133 @@
+"""The channels `order:<id>` and `list:<store>`: which rows of the lists have changed.
+
+A position is a snapshot of PostgreSQL (`pg_current_snapshot`): the transactions that were visible at a moment. Each row has
+the transaction that wrote it last, so what has changed since a position are the rows whose transaction was not visible in it.
+That is exact, also for transactions that commit in another order than they began, and for a browser that connects to
+another process.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import re
+from collections import Counter
+from collections.abc import Awaitable, Callable, Collection, Mapping, Sequence
+from typing import Final
+from uuid import UUID
+
+from sqlalchemy import text
+from sqlalchemy.engine import RowMapping
+
+from chassis.declare.app import App
+from console.domain.people import Person
+from console.listing import SHOWN
+from console.live.hub import POLL_SECONDS, Audience
+
+NAME: Final = "rows"
+ORDER, LIST = "order:", "list:"
+CHANGED_MAX: Final = 5_000
+"""Rows that one read reports. If more have changed, pages are asked to load again what they show."""
+READ_MAX: Final = 20_000
+"""Entries of the index that one read passes."""
+SNAPSHOT: Final = re.compile(r"[0-9]{1,18}:[0-9]{1,18}:(?:[0-9]{1,18}(?:,[0-9]{1,18}){0,200})?")
+POSITION: Final = "select pg_current_snapshot()::text as position"
+CHANGED: Final = f"""
+with position as materialized (select pg_current_snapshot()::text as position),
+behind as materialized (
+  select order_id, store_id, written_by from order_rows
+  where written_by >= pg_snapshot_xmin($1::text::pg_snapshot)::text::bigint order by written_by limit {READ_MAX + 1}),
+mine as (
+  select order_id, store_id from behind
+  where (store_id = any($2::text[]) or order_id = any($3::uuid[]))
+    and not pg_visible_in_snapshot(written_by::text::xid8, $1::text::pg_snapshot)
+  limit {CHANGED_MAX + 1})
+select position, (select count(*) from behind) as passed, order_id, store_id from position left join mine on true"""
+STORES: Final = "select order_id, store_id from order_rows where order_id = any($1::uuid[])"
+ROWS: Final = text(f"select {SHOWN} from order_rows where order_id = any(:keys) and ordered_at is not null")
+
+Cells = Callable[[Sequence[RowMapping]], Awaitable[Mapping[UUID, Mapping[str, str]]]]
+"""Renders rows: order -> column -> HTML."""
+
+
+async def position(app: App) -> str:
+    """Returns the present position. A page reads it before its rows, so that no change falls between page and stream."""
+    [row] = await app.fetch(POSITION)
+    found: str = row["position"]
+    return found
+
+
+def is_position(value: str) -> bool:
+    """Returns whether PostgreSQL reads a text as a snapshot."""
+    if not SNAPSHOT.fullmatch(value):
+        return False
+    first, last, listed = value.split(":")
+    running = [int(one) for one in listed.split(",") if one]
+    return (
+        0 < int(first) <= int(last)
+        and running == sorted(set(running))
+        and all(int(first) <= one < int(last) for one in running)
+    )
+
+
+class RowsSource:
+    name = NAME
+
+    def __init__(self, app: App, cells: Cells) -> None:
+        self._app, self._cells = app, cells
+
+    async def admitted(self, person: Person, channels: Collection[str]) -> Collection[str]:
+        lists = {one for one in channels if one.startswith(LIST) and person.sees(one.removeprefix(LIST))}
+        keys = {key: one for one in channels if one.startswith(ORDER) and (key := _key(one)) is not None}
+        rows = await self._app.fetch(STORES, list(keys)) if keys else ()
+        return lists | {keys[row["order_id"]] for row in rows if person.sees(row["store_id"])}
+
+    async def run(self, audience: Audience) -> None:
+        at = await position(self._app)
+        while True:
+            for newcomer in audience.newcomers():
+                await self._publish(newcomer, newcomer.position or at)
+            at = await self._publish(audience, at)
+            await asyncio.sleep(POLL_SECONDS)
+
+    async def _publish(self, audience: Audience, since: str) -> str:
+        """Publishes what has changed since a position; returns the present one."""
+        channels = audience.channels
+        stores = [one.removeprefix(LIST) for one in channels if one.startswith(LIST)]
+        keys = [UUID(one.removeprefix(ORDER)) for one in channels if one.startswith(ORDER)]
+        if not is_position(since):
+            return await self._begin_again(audience)
+        found = await self._app.fetch(CHANGED, since, stores, keys)
+        now: str = found[0]["position"]
+        changed = [row for row in found if row["order_id"] is not None]
+        is_restored = _end(now) < _end(since)
+        if is_restored or found[0]["passed"] > READ_MAX or len(changed) > CHANGED_MAX:
+            return await self._begin_again(audience)
+        watched = {row["order_id"] for row in changed}.intersection(keys)
+        if watched:
+            rows = await self._app.read(ROWS.bindparams(keys=list(watched)))
+            for key, cells in (await self._cells(rows)).items():
+                audience.publish(f"{ORDER}{key}", {"cells": cells})
+        for store, count in Counter(row["store_id"] for row in changed).items():
+            audience.publish(f"{LIST}{store}", {"changed": count})
+        audience.reached(now)
+        return now
+
+    async def _begin_again(self, audience: Audience) -> str:
+        """It is not recorded what has changed: pages load again what they show."""
+        now = await position(self._app)
+        for channel in audience.channels:
+            if channel.startswith((ORDER, LIST)):
+                audience.publish(channel, {"refresh": True})
+        audience.reached(now)
+        return now
+
+
+def _end(snapshot: str) -> int:
+    return int(snapshot.split(":")[1])
+
+
+def _key(channel: str) -> UUID | None:
+    try:
+        return UUID(channel.removeprefix(ORDER))
+    except ValueError:
+        return None
