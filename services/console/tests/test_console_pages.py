@@ -165,6 +165,9 @@ async def test_filters_have_to_fit_and_values_of_one_are_alternatives(publisher:
         ("until=2026-11-20", []),
         ("archived=true", []),
         ("waiting=approval&payment=authorized", ["ONE"]),
+        ("view=approval&sort=newest", ["ONE"]),
+        ("view=cancelled&sort=waiting", []),
+        ("step=place.approve", ["ONE"]),
     ):
         assert sorted(numbers((await browser.get(f"/orders?{query}")).text)) == found, query
 

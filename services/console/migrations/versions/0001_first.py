@@ -165,9 +165,74 @@ def upgrade() -> None:
     )
     op.create_index("audit_order", "audit", ["order_id", "at"])
     op.create_index("audit_newest", "audit", ["at"])
+    op.create_table(
+        "jobs",
+        sa.Column("id", sa.Uuid, nullable=False),
+        sa.Column("store_id", sa.Text, nullable=False),
+        sa.Column("person_id", sa.Uuid, nullable=False),
+        sa.Column("person", sa.Text, nullable=False, comment="the name at that time"),
+        sa.Column(
+            "roles",
+            postgresql.ARRAY(sa.Text),
+            nullable=False,
+            comment="of the person when it began: it has no others",
+        ),
+        sa.Column("filters", sa.Text, nullable=False, comment="the query of the list"),
+        sa.Column("state", sa.Text, nullable=False, comment="preview, running, paused, stopped, cancelled, done"),
+        sa.Column("action", sa.Text, nullable=False, server_default="", comment="empty: a preview"),
+        sa.Column("code", sa.Text, nullable=False, server_default="", comment="of the reason"),
+        sa.Column("reason", sa.Text, nullable=False, server_default=""),
+        sa.Column("why", sa.Text, nullable=False, server_default="", comment="why it stopped, or waits for an answer"),
+        sa.Column(
+            "order_ids",
+            postgresql.ARRAY(sa.Uuid),
+            nullable=False,
+            comment="of a preview; later `job_orders` has them",
+        ),
+        sa.Column("whole", sa.Boolean, nullable=False, comment="whether these are all that fit"),
+        sa.Column("created_at", sa.DateTime(timezone=True), nullable=False),
+        sa.Column("started_at", sa.DateTime(timezone=True)),
+        sa.Column("ended_at", sa.DateTime(timezone=True)),
+        sa.Column("leased_by", sa.Text, comment="the process that does it"),
+        sa.Column("leased_until", sa.DateTime(timezone=True)),
+        sa.PrimaryKeyConstraint("id", name="jobs_pkey"),
+        sa.CheckConstraint(
+            "state in ('preview', 'running', 'paused', 'stopped', 'cancelled', 'done')", name="jobs_state"
+        ),
+        comment="actions for many orders",
+    )
+    op.create_index("jobs_newest", "jobs", ["store_id", "created_at", "id"])
+    op.create_index("jobs_running", "jobs", ["started_at"], postgresql_where=sa.text("state = 'running'"))
+    op.create_table(
+        "job_orders",
+        sa.Column("job_id", sa.Uuid, nullable=False),
+        sa.Column("position", sa.Integer, nullable=False, comment="the order in which they are done"),
+        sa.Column("order_id", sa.Uuid, nullable=False),
+        sa.Column("state", sa.Text, nullable=False, comment="waits, done, refused"),
+        sa.Column("code", sa.Text, nullable=False, comment="of the refusal"),
+        sa.Column("detail", sa.Text, nullable=False),
+        sa.Column("at", sa.DateTime(timezone=True), comment="when it was done or refused"),
+        sa.PrimaryKeyConstraint("job_id", "position", name="job_orders_pkey"),
+        sa.UniqueConstraint("job_id", "order_id", name="job_orders_once"),
+        sa.ForeignKeyConstraint(["job_id"], ["jobs.id"], name="job_orders_job", ondelete="CASCADE"),
+        sa.CheckConstraint("state in ('waits', 'done', 'refused')", name="job_orders_state"),
+    )
+    op.create_index(
+        "job_orders_waiting", "job_orders", ["job_id", "position"], postgresql_where=sa.text("state = 'waits'")
+    )
 
 
 def downgrade() -> None:
-    for table in ("audit", "freshness", "sessions", "sign_in_links", "people", "stores", "order_rows"):
+    for table in (
+        "job_orders",
+        "jobs",
+        "audit",
+        "freshness",
+        "sessions",
+        "sign_in_links",
+        "people",
+        "stores",
+        "order_rows",
+    ):
         op.drop_table(table)
     drop_chassis_tables(op)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from chassis.declare.service import Service
-from console import api, freshness, invariants
+from console import api, freshness, invariants, working
 from console.projection import PROJECTION
 from console.settings import Settings
 from console.tables import metadata
@@ -20,7 +20,7 @@ SERVICE = Service(
     routes=api.routes,
     problems=api.PROBLEMS,
     forms=True,
-    loops=freshness.loops,
+    loops=lambda app: {**freshness.loops(app), **working.loops(app)},
     adopts=False,  # it publishes nothing
     check=invariants.check,
 )

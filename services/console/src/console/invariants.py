@@ -19,6 +19,9 @@ INVARIANTS: Final[dict[str, str]] = {
         from order_rows where versions ? 'orders'""",
     "the store of every row is listed": """
         select count(*), count(*) filter (where not exists (select from stores where store_id = r.store_id)) from order_rows r""",
+    "a job that is done has a result of each of its orders": """
+        select count(*), count(*) filter (where exists (select from job_orders where job_id = j.id and state = 'waits'))
+        from jobs as j where state = 'done'""",
 }
 # fmt: on
 

@@ -93,6 +93,8 @@ class Asked(BaseModel):
     market: Code | Literal[""] = ""
     country: Country | Literal[""] = ""
     currency: Currency | Literal[""] = ""
+    step: Code | Literal[""] = ""
+    """As `settle.capture`."""
     tag: Annotated[Text, Field(max_length=25)] = ""
     since: Day | Literal[""] = ""
     until: Day | Literal[""] = ""
@@ -104,7 +106,7 @@ class Asked(BaseModel):
     @property
     def sorted_by(self) -> Sort:
         """What waits is shown with the longest first, unless another order is asked for."""
-        return self.sort or ("waiting" if VIEWS[self.view].waiting else "newest")
+        return self.sort or ("waiting" if VIEWS[self.view].waiting or self.waiting else "newest")
 
     def fingerprint(self) -> str:
         """Returns a digest of what decides on the rows and their order: a cursor belongs to it."""
@@ -169,10 +171,12 @@ class Sql:
         return text(sql).bindparams(*(one for name, one in self._parameters.items() if name in used))
 
 
-async def find(read: Read, store_id: str, asked: Asked, *, personal: bool) -> Found:
-    """Returns a page of a store's orders. personal: whether personal words are searched. Raises Problem 400 for a cursor of
-    another list."""
-    search = _Search(store_id, asked)
+async def find(
+    read: Read, store_id: str, asked: Asked, *, personal: bool, rows: int | None = None, shown: str = SHOWN
+) -> Found:
+    """Returns a page of a store's orders. personal: whether personal words are searched. rows: of the page; default: PAGE_ROWS. shown: the columns
+    to read, with those of the sort. Raises Problem 400 for a cursor of another list."""
+    search = _Search(store_id, asked, rows or PAGE_ROWS, shown)
     if asked.q.strip():
         return await search.searched(read, personal)
     return await search.listed(read)
@@ -185,7 +189,7 @@ async def count_views(read: Read, store_id: str) -> Mapping[View, int]:
     for view, saved in VIEWS.items():
         found = " union all ".join(
             f"(select from order_rows where {' and '.join((*_base(sql), *conditions))} limit {COUNT_MAX})"
-            for conditions in _branches(sql, saved, "newest")
+            for conditions in _branches(sql, saved.waiting, saved.status)
         )
         counts.append(f"(select count(*) from (select from ({found}) as f limit {COUNT_MAX}) as few) as {view}")
     [row] = await read(sql.statement(f"select {', '.join(counts)}"))
@@ -196,17 +200,17 @@ def _base(sql: Sql) -> tuple[str, str]:
     return f"store_id = {sql.store}", "ordered_at is not null"
 
 
-def _branches(sql: Sql, saved: Saved, sort: Sort) -> list[tuple[str, ...]]:
-    """Returns the conditions of the parts of an index that hold the rows of a view: each part is in the order of the sort."""
-    words_of_sort = get_args(Waiting) if sort == "waiting" else ()
-    if waiting := saved.waiting or words_of_sort:
+def _branches(sql: Sql, waiting: Sequence[str], status: Sequence[str]) -> list[tuple[str, ...]]:
+    """Returns the conditions of the parts of an index that hold the rows with one of the words."""
+    if waiting:
         return [(f"waiting = {sql.value(word, 'text')}", "waiting <> ''") for word in waiting]
-    return [(f"status = {sql.value(word, 'text')}",) for word in saved.status] or [()]
+    return [(f"status = {sql.value(word, 'text')}",) for word in status] or [()]
 
 
 class _Search:
-    def __init__(self, store_id: str, asked: Asked) -> None:
-        self.asked, self.sql = asked, Sql(store_id)
+    def __init__(self, store_id: str, asked: Asked, rows: int, shown: str) -> None:
+        self.asked, self.sql, self.rows, self.shown = asked, Sql(store_id), rows, shown
+        self.saved = VIEWS[asked.view]
         self.sort = SORTS[asked.sorted_by]
         self.order = f"{self.sort.column}{self.sort.word}, order_id{self.sort.word}"
         self.after = self._after(PLACES.after(asked.cursor))
@@ -223,22 +227,23 @@ class _Search:
     # -- lists --------------------------------------------------------------------------------------------------------
 
     async def listed(self, read: Read) -> Found:
-        branches = _branches(self.sql, VIEWS[self.asked.view], self.asked.sorted_by)
+        branches = self._parts()
         window = LOOK_BACK // len(branches)
         windows = [
-            f"select {SHOWN} from order_rows where {' and '.join((*_base(self.sql), *conditions, *self.after))}"
+            f"select * from order_rows where {' and '.join((*_base(self.sql), *conditions, *self.after))}"
             f" order by {self.order} limit {window}"
             for conditions in branches
         ]
         fits = " and ".join(self._filters()) or "true"
         parts = " union all ".join(
-            f"(select * from ({one}) as w where {fits} order by {self.order} limit {PAGE_ROWS + 1})" for one in windows
+            f"(select {self.shown} from ({one}) as w where {fits} order by {self.order} limit {self.rows + 1})"
+            for one in windows
         )
         rows = await read(
-            self.sql.statement(f"select * from ({parts}) as m order by {self.order} limit {PAGE_ROWS + 1}")
+            self.sql.statement(f"select * from ({parts}) as m order by {self.order} limit {self.rows + 1}")
         )
-        if len(rows) > PAGE_ROWS:
-            return Found(rows[:PAGE_ROWS], self._cursor(rows[PAGE_ROWS - 1]), None)
+        if len(rows) > self.rows:
+            return Found(rows[: self.rows], self._cursor(rows[self.rows - 1]), None)
         # Few rows fit. A part that is longer than its window was not read to its end: what lies behind it is the next page's.
         ends = " union all ".join(
             f"(select {self.sort.column} as at, order_id from ({one}) as w order by {self.order} offset {window - 1})"
@@ -257,6 +262,12 @@ class _Search:
             end["at"],
         )
 
+    def _parts(self) -> list[tuple[str, ...]]:
+        """Returns the conditions of the parts of the index that are read: each part is in the order of the sort."""
+        if self.asked.sorted_by == "waiting":
+            return _branches(self.sql, self.asked.waiting or self.saved.waiting or get_args(Waiting), ())
+        return _branches(self.sql, (), self.saved.status)
+
     @property
     def _nearest(self) -> str:
         return f"at{self.sort.word}, order_id{self.sort.word}"
@@ -272,11 +283,12 @@ class _Search:
         """Conditions on the rows that an index has found."""
         asked, sql = self.asked, self.sql
         alternatives = (
-            ("status", asked.status), ("payment_status", asked.payment), ("fulfillment_status", asked.fulfillment),
-            ("waiting", asked.waiting),
+            ("status", asked.status), ("status", self.saved.status), ("payment_status", asked.payment),
+            ("fulfillment_status", asked.fulfillment), ("waiting", asked.waiting), ("waiting", self.saved.waiting),
         )  # fmt: skip
         exact = (
             ("channel", asked.channel), ("market", asked.market), ("country", asked.country), ("currency", asked.currency),
+            ("step", asked.step),
         )  # fmt: skip
         found = [f"{name} = any({sql.value(list(values), 'text[]')})" for name, values in alternatives if values]
         found += [f"{name} = {sql.value(value, 'text')}" for name, value in exact if value]
@@ -292,7 +304,7 @@ class _Search:
 
     async def searched(self, read: Read, personal: bool) -> Found:
         """The beginning of a number, or all words: what fits is read, at most LOOK_BACK rows of each kind, and sorted."""
-        sql, saved = self.sql, VIEWS[self.asked.view]
+        sql = self.sql
         number = words.folded(self.asked.q)
         base = " and ".join(_base(sql))
         kinds = [f"number_folded >= {sql.value(number, 'text')} and number_folded < {sql.value(number + LAST, 'text')}"]
@@ -303,18 +315,17 @@ class _Search:
             for n, kind in enumerate(kinds)
         ]
         keys = " union ".join(f"select order_id from f{n}" for n in range(len(kinds)))
-        view = " or ".join(" and ".join(one) for one in _branches(sql, saved, "newest") if one)
-        fits = [*self._filters(), *self.after, *([f"({view})"] if view else []), f"{self.sort.column} is not null"]
+        fits = [*self._filters(), *self.after, f"{self.sort.column} is not null"]
         most = ", ".join(f"(select count(*) from f{n})" for n in range(len(kinds)))
         rows = await read(
             sql.statement(f"""
 with {", ".join(each)}, few as materialized ({keys})
 select c.most, r.* from (select greatest({most}) as most) as c
 left join (
-  select d.* from few cross join lateral (select {SHOWN} from order_rows where order_id = few.order_id limit 1) as d
-  where {" and ".join(fits)} order by {self.order} limit {PAGE_ROWS + 1}) as r on true
+  select {self.shown} from (select d.* from few cross join lateral (select * from order_rows where order_id = few.order_id limit 1) as d) as d
+  where {" and ".join(fits)} order by {self.order} limit {self.rows + 1}) as r on true
 order by {self.order}""")
         )
         shown = [row for row in rows if row["order_id"] is not None]
-        cursor = self._cursor(shown[PAGE_ROWS - 1]) if len(shown) > PAGE_ROWS else None
-        return Found(shown[:PAGE_ROWS], cursor, None, rows[0]["most"] >= LOOK_BACK)
+        cursor = self._cursor(shown[self.rows - 1]) if len(shown) > self.rows else None
+        return Found(shown[: self.rows], cursor, None, rows[0]["most"] >= LOOK_BACK)

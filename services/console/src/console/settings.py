@@ -49,6 +49,8 @@ class Settings(ServiceSettings):
     """As ORDERS_URL, of webhooks."""
     webhooks_api_key: str = Field("", repr=False)
     """As ORDERS_API_KEY, of webhooks."""
+    database_read_seconds_max: PositiveFloat = 0.5
+    """A query of a page that takes longer is cancelled, and the person is asked to narrow the time."""
     ask_seconds_max: PositiveFloat = 0.8
     """A service that has not answered by then leaves a panel with what the console has itself."""
     session_idle_minutes: PositiveInt = 30

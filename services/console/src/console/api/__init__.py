@@ -7,7 +7,7 @@ from fastapi.responses import RedirectResponse
 
 from chassis.declare.app import App
 from chassis.http.problems import Problem
-from console.api import live, messages, order, orders, signing_in
+from console.api import exports, jobs, live, messages, order, orders, signing_in
 from console.api.serving import PROBLEMS, Pages, route_of
 
 __all__ = ["PROBLEMS", "routes"]
@@ -39,6 +39,8 @@ def routes(app: App) -> APIRouter:
     order.add_routes(router, pages)
     messages.add_routes(router, pages)
     live.add_routes(router, pages)
+    exports.add_routes(router, pages)
+    jobs.add_routes(router, pages)
 
     @router.get("/{path:path}")
     async def anything_else(request: Request, path: str) -> Response:

@@ -16,4 +16,5 @@ class Section(NamedTuple):
 
 SECTIONS: Final = (
     Section("orders", "Orders", "/orders", "orders.view"),
+    Section("jobs", "Jobs", "/jobs", "orders.view"),
 )  # fmt: skip

@@ -10,12 +10,14 @@ from console import freshness, listing
 from console.api.cells import catching_up
 from console.api.rendering import query
 from console.api.serving import Pages, refusal
+from console.domain import bulk
 from console.domain.people import Person
 from console.listing import COLUMNS, VIEWS, Asked, Column
 from console.tables import stores
 from contracts.orders import FulfillmentStatus, PaymentStatus
 
 PERSONAL = "personal.view"
+EXPORT = "orders.export"
 STATUSES = ("pending", "placing", "placed", "editing", "approved", "cancelled")
 
 
@@ -25,7 +27,7 @@ def add_routes(router: APIRouter, pages: Pages) -> None:
     @router.get("/orders")
     async def orders(asked: Annotated[Asked, Query()], person: SignedIn) -> Response:
         known = await seen_stores(pages, person)
-        store = _store(asked, known)
+        store = store_of(asked, known)
         read = pages.app.read
         found = await listing.find(read, store or "", asked, personal=person.may(PERSONAL))
         behind = await catching_up(pages.app, found.rows)
@@ -35,7 +37,9 @@ def add_routes(router: APIRouter, pages: Pages) -> None:
             "orders.html", person=person, asked=asked, store=store, stores=known, found=found, counts=counts, views=VIEWS,
             columns=[column for column in get_args(Column) if column in (asked.column or COLUMNS)],
             all_columns=get_args(Column), current_to=current_to, stale=stale, link=_linked(asked), statuses=STATUSES,
-            filtered=_filtered(asked), catching_up=behind,
+            catching_up=behind,
+            filtered=_filtered(asked), acts=bool(bulk.offered(person)), exports=person.may(EXPORT),
+            personal=person.may(PERSONAL),
             payment_statuses=get_args(PaymentStatus), fulfillment_statuses=get_args(FulfillmentStatus),
             waiting_words=get_args(listing.Waiting), count_max=listing.COUNT_MAX,
         )  # fmt: skip
@@ -47,7 +51,7 @@ async def seen_stores(pages: Pages, person: Person) -> list[str]:
     return [row["store_id"] for row in rows if person.sees(row["store_id"])]
 
 
-def _store(asked: Asked, known: Sequence[str]) -> str | None:
+def store_of(asked: Asked, known: Sequence[str]) -> str | None:
     """Returns the store of the list; None if there is none yet. Raises Problem 404."""
     if asked.store is not None and asked.store not in known:
         raise refusal("store_unknown", f"{asked.store} is none of your stores")
@@ -65,6 +69,7 @@ def _filtered(asked: Asked) -> int:
         "market",
         "country",
         "currency",
+        "step",
         "tag",
         "since",
         "until",
@@ -73,11 +78,12 @@ def _filtered(asked: Asked) -> int:
 
 
 def _linked(asked: Asked) -> Any:
-    """Returns a function that makes the address of the same list with something changed, from its first page on."""
+    """Returns a function that makes the address of the same list, or of a page about it, with something changed; from the first
+    page of the list on."""
     same = asked.model_dump(mode="json", exclude_defaults=True, exclude={"cursor"})
 
-    def link(**change: Any) -> str:
+    def link(path: str = "/orders", **change: Any) -> str:
         wanted = query(same | change)
-        return f"/orders?{wanted}" if wanted else "/orders"
+        return f"{path}?{wanted}" if wanted else path
 
     return link

@@ -53,6 +53,11 @@ LOOKS: Final[Mapping[str, Look]] = {
     "invoice_document": Look(_GOOD, "check", "invoice"), "credit_document": Look(_PLAIN, "back", "credit note"),
     "delivered": Look(_GOOD, "check"), "failed": Look(_BAD, "alert"), "picking": Look(_RUNS, "clock"),
     "shipped": Look(_GOOD, "check"), "on_hold": Look(_WAITS, "pause", "on hold"), "succeeded": Look(_GOOD, "check"),
+    # jobs and their orders
+    "running_job": Look(_RUNS, "arrow", "running"), "paused_job": Look(_WAITS, "pause", "paused"),
+    "stopped_job": Look(_BAD, "alert", "stopped"), "cancelled_job": Look(_PLAIN, "cross", "cancelled"),
+    "done_job": Look(_GOOD, "check", "done"), "waits_result": Look(_RUNS, "clock", "left"),
+    "done_result": Look(_GOOD, "check", "done"), "refused_result": Look(_BAD, "alert", "refused"),
     "pending_operation": Look(_RUNS, "clock", "pending"), "refused": Look(_BAD, "alert"),
 }  # fmt: skip
 UNKNOWN: Final = Look(_PLAIN, "dot")

@@ -17,7 +17,7 @@ from fastapi.exceptions import RequestValidationError
 from fastapi.responses import HTMLResponse, RedirectResponse
 from fastapi.routing import APIRoute
 
-from chassis.batch.errors import is_transient
+from chassis.batch.errors import QueryTimedOut, is_transient
 from chassis.declare.app import About, App, Problems
 from chassis.http.problems import Problem, known, unavailable
 from console import sessions
@@ -54,6 +54,13 @@ PROBLEMS: Final[Problems] = {
         "Ask whoever runs the console for another role."),
     "filter_invalid": About(400, "A filter cannot be used", "The address names a value that the filter does not have.",
         "Choose one in the form of the page."),
+    "filter_too_wide": About(400, "Too many orders fit", "Some would be missing. Nothing was done.",
+        "Narrow the search, or the time in which the orders were made."),
+    "job_unknown": About(404, "No such job", "No store that you may see has a job of this id. A preview is stored for an hour.",
+        "The page of jobs lists them; a list of orders begins one."),
+    "job_not_yours": About(403, "Another person has begun this job", "It acts for that person, so only they resume it. Nothing was done.",
+        "Begin a job of your own with the same filters."),
+    "job_ended": About(409, "The job has ended", "It was done or cancelled meanwhile. Nothing was done.", "Begin another one."),
     "form_invalid": About(400, "The form cannot be read", "It has more fields than any form of the console.",
         "Load the page again, and send its form."),
     "link_used": About(410, "The link does not work any more", "It was used, is older than 10 minutes, or is not complete.",
@@ -136,6 +143,8 @@ def route_of(pages: Pages) -> type[APIRoute]:
                 except RequestValidationError as error:
                     return pages.problem(request, _unreadable(error))
                 except Exception as error:
+                    if isinstance(error, QueryTimedOut):
+                        return pages.problem(request, known("query_timed_out", f"{error}; narrow the time"))
                     if is_transient(error):
                         return pages.problem(request, unavailable(error, "load the page again in a moment"))
                     log.error("page_failed", path=request.url.path, error=repr(error), exc_info=True)

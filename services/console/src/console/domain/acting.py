@@ -57,6 +57,7 @@ ACTIONS: Final[Mapping[str, Action]] = {
     ),
     "release": Action("Release", "/holds/{hold_id}/release", "orders.edit", "The order goes on when no hold is left."),
     "retry": Action("Retry", "/retry", "orders.edit", "The refused step is asked again."),
+    "archive": Action("Archive", "/archive", "orders.edit", "Lists leave it out unless they are asked for it; nothing else changes."),
     "refund": Action(
         "Refund", "/refunds", "orders.refund", "The money goes back at once, and the invoice is credited.", reasoned=True,
         codes=REFUND_REASONS,

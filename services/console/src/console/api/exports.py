@@ -1,0 +1,78 @@
+"""A list as a CSV file, streamed."""
+
+from collections.abc import AsyncGenerator, AsyncIterator
+from contextlib import aclosing
+from datetime import UTC, datetime
+from typing import Annotated, cast, get_args
+from uuid import UUID, uuid4
+
+from anyio import CancelScope
+from fastapi import APIRouter, Depends, Query, Response
+from fastapi.responses import StreamingResponse
+from starlette.types import Send
+
+from console import audit, exporting
+from console.api.orders import EXPORT, PERSONAL, seen_stores, store_of
+from console.api.serving import Pages, refusal
+from console.audit import Subject
+from console.domain.people import Person
+from console.exporting import Chunk
+from console.listing import COLUMNS, Asked, Column
+
+
+class AskedFile(Asked):
+    personal: bool = False
+    """Whether the file has the personal columns."""
+
+
+class Streamed(StreamingResponse):
+    """Ends what makes the file as soon as its receiver is gone, not when it is collected as garbage."""
+
+    async def stream_response(self, send: Send) -> None:
+        async with aclosing(cast(AsyncGenerator[bytes], self.body_iterator)):
+            await super().stream_response(send)
+
+
+def add_routes(router: APIRouter, pages: Pages) -> None:
+    SignedIn = Annotated[Person, Depends(pages.person)]
+
+    @router.get("/exports/orders.csv")
+    async def export(asked: Annotated[AskedFile, Query()], person: SignedIn) -> Response:
+        for scope in (EXPORT, *((PERSONAL,) if asked.personal else ())):
+            if not person.may(scope):
+                raise refusal("action_forbidden", f"it needs the scope {scope}")
+        store = store_of(asked, await seen_stores(pages, person))
+        if store is None:
+            raise refusal("store_unknown", "no store has orders yet")
+        columns = [column for column in get_args(Column) if column in (asked.column or COLUMNS)]
+        chunks = exporting.chunks(
+            pages.app.read, store, asked, columns, personal=asked.personal, search_personal=person.may(PERSONAL)
+        )
+        try:
+            first = await anext(chunks)  # what is wrong with the list is answered by a page
+        except exporting.SearchTooWide:
+            raise refusal("filter_too_wide", "more than 20,000 orders fit the search: add a word") from None
+        nonce = uuid4()
+        what = f"{asked.model_dump(exclude_defaults=True, exclude={'cursor'}, mode='json')}"
+        await audit.asked(pages.app, nonce, person, Subject("export", store, store), "export", what)
+        name = f"orders-{store}-{datetime.now(UTC):%Y%m%dT%H%M%SZ}.csv".replace(":", "-")
+        headers = {"content-disposition": f'attachment; filename="{name}"', "cache-control": "no-store"}
+        return Streamed(
+            _audited(pages, nonce, person, first, chunks), headers=headers, media_type="text/csv; charset=utf-8; header=present"
+        )  # fmt: skip
+
+
+async def _audited(
+    pages: Pages, nonce: UUID, person: Person, first: Chunk, rest: AsyncIterator[Chunk]
+) -> AsyncGenerator[bytes]:
+    """Yields the file; notes how many rows were sent, also if the receiver has gone."""
+    rows, outcome = first.rows, "broken"
+    try:
+        yield first.text
+        async for chunk in rest:
+            rows += chunk.rows
+            yield chunk.text
+        outcome = "done"
+    finally:
+        with CancelScope(shield=True):
+            await audit.ended(pages.app, nonce, person, f"{outcome}: {rows} rows")
