@@ -18,7 +18,7 @@ from aiokafka import ConsumerRecord
 from chassis.kafka.attempts import Attempts
 from chassis.kafka.decoding import Decoder
 from chassis.process.app import App
-from console import sessions
+from console import api, sessions
 from console.handlers import SERVICE
 from contracts import fulfillment, invoicing, orders, payments
 from contracts.base import Event
@@ -176,7 +176,7 @@ class Browser:
         self.cookies: dict[str, str] = {}
 
     async def sign_in(self, *roles: str, stores: list[str] | None = None, name: str = "ann") -> Answered:
-        token = await sessions.invite(self.app, name, roles or ("administrator",), stores)
+        token = await sessions.invite(self.app, name, roles or ("administrator",), stores, api.now())
         return await self.post("/sign-in", {"token": token})
 
     async def get(self, address: str, **query: Any) -> Answered:

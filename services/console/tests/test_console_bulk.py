@@ -19,7 +19,7 @@ from chassis.process.app import App
 from console import jobs
 from console.domain.acting import ACTIONS
 from console.domain.bulk import BULK, requests_of, still
-from console.domain.people import Person
+from console.domain.people import Grant, Person
 from console.handlers import SERVICE
 from console.owners import Owners
 from console.settings import Settings
@@ -55,7 +55,7 @@ def test_an_action_that_needs_a_value_of_each_order_is_in_no_job() -> None:
 
 
 def test_a_job_has_the_roles_of_its_beginning_that_the_person_still_has() -> None:
-    ann = Person(uuid4(), "ann", ("finance", "operator"), None)
+    ann = Person(uuid4(), "ann", "ann", (Grant("finance", None), Grant("operator", None)))
     assert still(ann, ["viewer", "operator"]).roles == ("operator",)
     assert not still(ann, ["viewer"]).scopes
 

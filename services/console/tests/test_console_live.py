@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import os
 from collections.abc import AsyncIterator
+from datetime import UTC, datetime
 from typing import Any
 
 import pytest
@@ -149,7 +150,7 @@ async def test_a_stream_ends_with_its_session_and_does_not_keep_it_alive(
         await stream.until(lambda body: body.get("beat") is True)
         [row] = await app.fetch("select now() - seen_at > interval '19 minutes' as idle from sessions")
         assert row["idle"]
-        await sessions.end(app, browser.cookies["__Host-session"])
+        await sessions.end(app, browser.cookies["__Host-session"], datetime.now(UTC))
         assert (await stream.until(lambda body: "signed_out" in body))["signed_out"] is True
 
 

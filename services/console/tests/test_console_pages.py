@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import re
 from collections.abc import AsyncIterator
+from datetime import UTC, datetime
 from typing import Any
 from uuid import uuid4
 
@@ -102,7 +103,7 @@ async def test_the_tables_page_is_what_the_migration_makes(app: App) -> None:
 
     from console.tables import metadata
 
-    own = {"order_rows", "stores", "people", "sign_in_links", "sessions", "freshness", "audit"}
+    own = {"order_rows", "stores", "people", "role_grants", "sign_in_links", "sessions", "freshness", "audit"}
     async with app.database.queries.engine.connect() as connection:
         found = await connection.run_sync(
             lambda sync: compare_metadata(
@@ -318,7 +319,7 @@ async def test_every_page_needs_a_session_and_leads_back_after_signing_in(
 
 
 async def test_a_link_signs_in_once(app: App, browser: Browser) -> None:
-    token = await sessions.invite(app, "ann", ["viewer"], None)
+    token = await sessions.invite(app, "ann", ["viewer"], None, datetime.now(UTC))
     shown = await browser.get("/sign-in", token=token)
     assert shown.status == 200 and token in shown.text and "__Host-session" not in browser.cookies
     signed = await browser.post("/sign-in", {"token": token})
@@ -331,7 +332,7 @@ async def test_a_link_signs_in_once(app: App, browser: Browser) -> None:
 
 
 async def test_a_link_that_is_older_than_ten_minutes_signs_nobody_in(app: App, browser: Browser) -> None:
-    token = await sessions.invite(app, "ann", ["viewer"], None)
+    token = await sessions.invite(app, "ann", ["viewer"], None, datetime.now(UTC))
     await app.fetch("update sign_in_links set expires_at = now() - interval '1 second'")
     assert (await browser.post("/sign-in", {"token": token})).status == 410
     assert (await browser.post("/sign-in", {"token": "nonsense"})).status == 410

@@ -10,13 +10,13 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from console.domain.people import Person
+from console.domain.people import Grant, Person
 from console.live.hub import Audience
 from console.live.rows import is_position
 from console.live.watcher import QUEUED_MAX, Watcher, framed
 
-ANN = Person(uuid4(), "ann", ("viewer",), None)
-BOB = Person(uuid4(), "bob", ("operator",), None)
+ANN = Person(uuid4(), "ann", "ann", (Grant("viewer", None),))
+BOB = Person(uuid4(), "bob", "bob", (Grant("operator", None),))
 ONE = frozenset({"tail:x"})
 
 

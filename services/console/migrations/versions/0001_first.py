@@ -106,14 +106,32 @@ def upgrade() -> None:
     op.create_table(
         "people",
         sa.Column("id", sa.Uuid, nullable=False),
-        sa.Column("name", sa.Text, nullable=False, comment="as shown, and in the journals: person:<name>"),
-        sa.Column("roles", postgresql.ARRAY(sa.Text), nullable=False),
-        sa.Column("stores", postgresql.ARRAY(sa.Text), comment="null: all"),
+        sa.Column(
+            "issuer", sa.Text, nullable=False, comment="the identity provider; empty: was let in by a one-time link"
+        ),
+        sa.Column("subject", sa.Text, nullable=False, comment="in the journals: person:<subject>; of a link: the name"),
+        sa.Column("name", sa.Text, nullable=False, comment="as shown"),
+        sa.Column("roles", postgresql.ARRAY(sa.Text), nullable=False, comment="of a link"),
+        sa.Column("stores", postgresql.ARRAY(sa.Text), comment="of a link; null: all"),
+        sa.Column(
+            "groups",
+            postgresql.ARRAY(sa.Text),
+            nullable=False,
+            comment="as the identity provider stated at the last sign-in",
+        ),
         sa.Column("created_at", sa.DateTime(timezone=True), nullable=False),
         sa.PrimaryKeyConstraint("id", name="people_pkey"),
-        sa.CheckConstraint("cardinality(roles) > 0", name="people_have_a_role"),
-        sa.UniqueConstraint("name", name="people_name"),
-        comment="who was let in, and what they may",
+        sa.UniqueConstraint("issuer", "subject", name="people_subject"),
+        sa.CheckConstraint("cardinality(roles) > 0 or issuer <> ''", name="people_of_links_have_a_role"),
+        comment="who was let in",
+    )
+    op.create_table(
+        "role_grants",
+        sa.Column("group_name", sa.Text, nullable=False, comment="as the identity provider states it"),
+        sa.Column("role", sa.Text, nullable=False),
+        sa.Column("stores", postgresql.ARRAY(sa.Text), comment="null: all"),
+        sa.PrimaryKeyConstraint("group_name", "role", name="role_grants_pkey"),
+        comment="what a group may: the file of `apply`, whole",
     )
     op.create_table(
         "sign_in_links",
@@ -132,9 +150,15 @@ def upgrade() -> None:
         sa.Column("created_at", sa.DateTime(timezone=True), nullable=False),
         sa.Column("seen_at", sa.DateTime(timezone=True), nullable=False, comment="of its last request, to the minute"),
         sa.Column("ended_at", sa.DateTime(timezone=True), comment="signed out or revoked"),
+        sa.Column("id_token", sa.Text, comment="for the sign-out at the identity provider; null: signed in by a link"),
+        sa.Column(
+            "unsent", postgresql.JSONB, comment="a form that was sent when the session was over: console.domain.unsent"
+        ),
+        sa.Column("unsent_at", sa.DateTime(timezone=True)),
         sa.PrimaryKeyConstraint("token_sha256", name="sessions_pkey"),
         sa.ForeignKeyConstraint(["person_id"], ["people.id"], name="sessions_person", ondelete="CASCADE"),
     )
+    op.create_index("sessions_person", "sessions", ["person_id"])
     op.create_table(
         "freshness",
         sa.Column("process", sa.Text, nullable=False),
@@ -230,6 +254,7 @@ def downgrade() -> None:
         "freshness",
         "sessions",
         "sign_in_links",
+        "role_grants",
         "people",
         "stores",
         "order_rows",

@@ -1,16 +1,17 @@
-"""Commands of the console's own: `python -m console sign-in`."""
+"""Commands of the console's own: `python -m console sign-in`, `sign-out`."""
 
 from __future__ import annotations
 
 from argparse import ArgumentParser, Namespace
 from collections.abc import Sequence
+from datetime import UTC, datetime
 from typing import Final, cast
 
 from pydantic import TypeAdapter, ValidationError
 
 from chassis.declare.app import App
 from chassis.process.cli import ServiceCommand
-from console import sessions
+from console import people, sessions
 from console.domain.people import ROLES
 from console.settings import Settings
 from contracts.base import Code
@@ -31,9 +32,25 @@ async def _sign_in(app: App, arguments: Namespace) -> Sequence[str]:
         _NAMES.validate_python([arguments.name, *(arguments.store or ())])
     except ValidationError:
         raise ValueError("a name and a store have 1 to 64 characters of A-Z a-z 0-9 . _ : -") from None
-    token = await sessions.invite(app, arguments.name, arguments.role or ["administrator"], arguments.store)
+    token = await sessions.invite(app, arguments.name, arguments.role or ["administrator"], arguments.store, _now())
     base = cast(Settings, app.settings).base_url
     return [f"{base}/sign-in?token={token}", f"The link works once, within {sessions.LINK_MINUTES} minutes."]
+
+
+def _whom(parser: ArgumentParser) -> None:
+    parser.add_argument("--name", required=True, help="as the console shows the person, or as journals have them")
+
+
+async def _sign_out(app: App, arguments: Namespace) -> Sequence[str]:
+    found = await people.of_name(app, arguments.name)
+    if not found:
+        raise ValueError(f"there is no person of the name {arguments.name}")
+    ended = [await sessions.end_all(app, one, _now()) for one in found]
+    return [f"{sum(ended)} sessions ended, and every unused link"]
+
+
+def _now() -> datetime:
+    return datetime.now(UTC)
 
 
 SIGN_IN: Final = ServiceCommand(
@@ -43,4 +60,13 @@ SIGN_IN: Final = ServiceCommand(
     " the person may.",
     add_arguments=_options,
     run=_sign_in,
+)
+
+SIGN_OUT: Final = ServiceCommand(
+    name="sign-out",
+    help="end every session of a person",
+    description="Ends every session of a person, and the links that they have not used. They can sign in again at the identity"
+    " provider: to keep them out, end the grant of their group by `apply`.",
+    add_arguments=_whom,
+    run=_sign_out,
 )

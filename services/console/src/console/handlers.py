@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from chassis.declare.service import Service
-from console import api, freshness, invariants, working
+from console import api, freshness, invariants, people, working
 from console.projection import PROJECTION
 from console.settings import Settings
 from console.tables import metadata
@@ -19,6 +19,7 @@ SERVICE = Service(
     migrations=Path(__file__).parents[2] / "migrations",
     routes=api.routes,
     problems=api.PROBLEMS,
+    apply=people.apply,
     forms=True,
     loops=lambda app: {**freshness.loops(app), **working.loops(app)},
     adopts=False,  # it publishes nothing

@@ -118,7 +118,7 @@ async def freeze(app: App, person: Person, store_id: str, asked: Asked, filters:
 
     async def write(tx: Connection) -> None:
         await tx.execute(
-            FREEZE, job_id, store_id, person.id, person.name, list(person.roles), filters, frozen.order_ids, frozen.whole
+            FREEZE, job_id, store_id, person.id, person.name, list(person.at(store_id).roles), filters, frozen.order_ids, frozen.whole
         )  # fmt: skip
 
     await app.write(write)

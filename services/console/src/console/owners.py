@@ -12,7 +12,7 @@ from uuid import UUID
 import aiohttp
 import structlog
 
-from console.domain.people import Person
+from console.domain.people import PERSONAL, Person
 from console.domain.wanted import Wanted
 from console.settings import Owner, Settings
 
@@ -28,7 +28,6 @@ PATHS: Final[Mapping[str, str]] = {
 """What each owner is asked about an order."""
 ACT_TIMEOUT: Final = aiohttp.ClientTimeout(total=5)
 """A write that waits for its turn at the database takes longer than a read."""
-PERSONAL: Final = "personal.view"
 State = Literal["answered", "nothing", "silent", "unset"]
 
 
@@ -60,12 +59,15 @@ class Outcome:
 
 
 def _headers(owner: Owner, store_id: str | None, person: Person, *, personal: bool = True) -> dict[str, str]:
-    """The console's key acts for the person, with at most the person's scopes. personal: whether personal data is asked for."""
+    """The console's key acts for the person, with at most the scopes that the person has in the store.
+
+    personal: whether personal data is asked for.
+    """
     of_store = {"x-store-id": store_id} if store_id is not None else {}
     return of_store | {
         "authorization": f"Bearer {owner.api_key}",
-        "x-act-as": person.name,
-        "x-act-as-scopes": " ".join(sorted(person.scopes - (set() if personal else {PERSONAL}))),
+        "x-act-as": person.subject,
+        "x-act-as-scopes": " ".join(sorted(person.at(store_id).scopes - (set() if personal else {PERSONAL}))),
     }
 
 
@@ -81,10 +83,13 @@ class Owners:
             self._session = session
             yield
 
-    async def about(self, order_id: UUID, store_id: str, person: Person) -> Mapping[str, Answer]:
+    async def about(self, order_id: UUID, store_id: str, person: Person, *, personal: bool) -> Mapping[str, Answer]:
         """Returns what each owner answers about an order; no answer takes longer than `ask_seconds_max`."""
         answers = await asyncio.gather(
-            *(self.read(name, path.format(order_id=order_id), store_id, person) for name, path in PATHS.items())
+            *(
+                self.read(name, path.format(order_id=order_id), store_id, person, personal=personal)
+                for name, path in PATHS.items()
+            )
         )
         return dict(zip(PATHS, answers, strict=True))
 

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Final, NamedTuple
+from typing import Final, NamedTuple, Self
+from urllib.parse import urlsplit
 
-from pydantic import Field, HttpUrl, PositiveFloat, PositiveInt, TypeAdapter, field_validator
+from pydantic import Field, HttpUrl, PositiveFloat, PositiveInt, TypeAdapter, field_validator, model_validator
 from pydantic_settings import SettingsConfigDict
 
 from chassis.settings import ServiceSettings
@@ -20,6 +21,16 @@ class Owner(NamedTuple):
 
     url: str
     api_key: str
+
+
+def protected(url: str) -> str:
+    """Returns a URL. Raises ValueError unless it is of TLS, or of this machine."""
+    parts = urlsplit(url)
+    if parts.scheme != "https" and not (parts.scheme == "http" and parts.hostname in ("127.0.0.1", "::1", "localhost")):
+        raise ValueError("the URL begins with https://; http:// is for this machine alone")
+    if not parts.hostname:
+        raise ValueError("the URL has no host")
+    return url
 
 
 class Settings(ServiceSettings):
@@ -57,6 +68,29 @@ class Settings(ServiceSettings):
     """A session without a request for that long is over."""
     session_hours_max: PositiveInt = 12
     """A session is over after that time in any case."""
+
+    oidc_issuer: str = ""
+    """The identity provider that people sign in at, to the letter as its tokens name it, e.g. `https://id.example.com/realms/shop`.
+    Empty: people sign in by one-time links alone."""
+    oidc_client_id: str = ""
+    """With OIDC_ISSUER: as the console is registered there, with the redirect URI `<PUBLIC_URL>/sign-in/callback`."""
+    oidc_client_secret: str = Field("", repr=False)
+    """With OIDC_ISSUER; never printed. Empty: the console is registered as a public client."""
+    oidc_scopes: str = "openid profile email"
+    """What is asked of the provider, separated by spaces. Some need one more to state groups."""
+    oidc_groups_claim: str = "groups"
+    """The claim that lists a person's groups, in the ID token or at the userinfo endpoint."""
+
+    @field_validator("oidc_issuer")
+    @classmethod
+    def _issuer_is_protected(cls, value: str) -> str:
+        return protected(value) if value else value
+
+    @model_validator(mode="after")
+    def _client_is_complete(self) -> Self:
+        if self.oidc_issuer and not (self.oidc_client_id and "openid" in self.oidc_scopes.split()):
+            raise ValueError("OIDC_ISSUER needs OIDC_CLIENT_ID, and openid among OIDC_SCOPES")
+        return self
 
     @field_validator("public_url", *(f"{name}_url" for name in OWNERS))
     @classmethod

@@ -95,14 +95,27 @@ people = Table(
     "people",
     metadata,
     Column("id", Uuid, nullable=False),
-    Column("name", Text, nullable=False, comment="as shown, and in the journals: person:<name>"),
-    Column("roles", ARRAY(Text), nullable=False),
-    Column("stores", ARRAY(Text), comment="null: all"),
+    Column("issuer", Text, nullable=False, comment="the identity provider; empty: was let in by a one-time link"),
+    Column("subject", Text, nullable=False, comment="in the journals: person:<subject>; of a link: the name"),
+    Column("name", Text, nullable=False, comment="as shown"),
+    Column("roles", ARRAY(Text), nullable=False, comment="of a link"),
+    Column("stores", ARRAY(Text), comment="of a link; null: all"),
+    Column("groups", ARRAY(Text), nullable=False, comment="as the identity provider stated at the last sign-in"),
     instant("created_at", nullable=False),
     PrimaryKeyConstraint("id", name="people_pkey"),
-    UniqueConstraint("name", name="people_name"),
-    CheckConstraint("cardinality(roles) > 0", name="people_have_a_role"),
-    comment="who was let in, and what they may",
+    UniqueConstraint("issuer", "subject", name="people_subject"),
+    CheckConstraint("cardinality(roles) > 0 or issuer <> ''", name="people_of_links_have_a_role"),
+    comment="who was let in",
+)
+
+role_grants = Table(
+    "role_grants",
+    metadata,
+    Column("group_name", Text, nullable=False, comment="as the identity provider states it"),
+    Column("role", Text, nullable=False),
+    Column("stores", ARRAY(Text), comment="null: all"),
+    PrimaryKeyConstraint("group_name", "role", name="role_grants_pkey"),
+    comment="what a group may: the file of `apply`, whole",
 )
 
 sign_in_links = Table(
@@ -125,8 +138,12 @@ sessions = Table(
     instant("created_at", nullable=False),
     instant("seen_at", nullable=False, comment="of its last request, to the minute"),
     instant("ended_at", comment="signed out or revoked"),
+    Column("id_token", Text, comment="for the sign-out at the identity provider; null: signed in by a link"),
+    Column("unsent", JSONB, comment="a form that was sent when the session was over: console.domain.unsent"),
+    instant("unsent_at"),
     PrimaryKeyConstraint("token_sha256", name="sessions_pkey"),
     ForeignKeyConstraint(["person_id"], ["people.id"], name="sessions_person", ondelete="CASCADE"),
+    Index("sessions_person", "person_id"),
 )
 
 freshness = Table(

@@ -16,7 +16,7 @@ from asyncpg import Connection, Record
 
 from chassis.batch.errors import is_transient
 from chassis.declare.app import App
-from console import jobs
+from console import jobs, people
 from console.domain.bulk import BULK, requests_of, still
 from console.domain.people import Person
 from console.freshness import PROCESS
@@ -41,8 +41,8 @@ update jobs set leased_by = $1, leased_until = now() + make_interval(secs => $2)
 where id = (select id from jobs where state = 'running' and (leased_until is null or leased_until < now() or leased_by = $1)
   order by leased_by is distinct from $1, started_at limit 1 for update skip locked)
 returning id, store_id, person_id, action, code, reason, roles"""
-PERSON: Final = """
-select p.id, p.name, p.roles, p.stores, exists (select from sessions as s where s.person_id = p.id and s.ended_at is null
+PERSON: Final = f"""
+select {people.PERSON}, exists (select from sessions as s where s.person_id = p.id and s.ended_at is null
   and s.created_at > now() - make_interval(hours => $2)) as signed_in from people as p where p.id = $1"""
 NEXT: Final = """
 select o.position, o.order_id, coalesce(r.memory -> 'holds', '[]')::text as holds
@@ -110,12 +110,11 @@ class Worker:
         if not rows:
             return "the person who began it is no longer let in"
         row = rows[0]
-        stores = frozenset(row["stores"]) if row["stores"] is not None else None
-        person = still(Person(row["id"], row["name"], tuple(row["roles"]), stores), job["roles"])
+        person = still(people.person(row).at(job["store_id"]), job["roles"])
         scope = BULK[job["action"]].scope
         if not row["signed_in"]:
             return f"{person.name} is signed out: the job goes on when they have signed in and resume it"
-        if not person.may(scope) or not person.sees(job["store_id"]):
+        if not person.may(scope):
             return f"{person.name} no longer has a role with {scope} for {job['store_id']} that they had at its start"
         return person
 

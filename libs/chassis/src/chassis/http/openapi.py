@@ -38,11 +38,17 @@ class ProblemBody(BaseModel):
     instance: str | None = None
 
 
+ANY: Final = "*"
+"""Parameters that others define, like those with which an identity provider sends a browser back."""
+
+
 async def check_query(request: Request) -> None:
     """A dependency of every route. Raises Problem 400 with the names of query parameters that the route does not read."""
     if not request.query_params:
         return
     read = query_parameters(request.scope["route"].dependant)
+    if ANY in read:
+        return
     if unknown := sorted(set(request.query_params) - read):
         names = ", ".join(name[:100] for name in unknown[:10])
         raise known(
@@ -51,7 +57,7 @@ async def check_query(request: Request) -> None:
 
 
 def query_parameters(dependant: Dependant) -> set[str]:
-    """Returns the names of the query parameters of a route and of its dependencies.
+    """Returns the names of the query parameters of a route and of its dependencies; with ANY, if a model of them allows others.
 
     The OpenAPI document has them too, but making it takes as long as the rest of a start.
     """
@@ -60,6 +66,8 @@ def query_parameters(dependant: Dependant) -> set[str]:
         kind = parameter.field_info.annotation
         if isinstance(kind, type) and issubclass(kind, BaseModel):  # a model of parameters: each field is one
             names |= {field.alias or name for name, field in kind.model_fields.items()}
+            if kind.model_config.get("extra") == "allow":
+                names.add(ANY)
         else:
             names.add(parameter.alias)
     return names

@@ -7,7 +7,7 @@ from fastapi.responses import RedirectResponse
 
 from chassis.declare.app import App
 from chassis.http.problems import Problem
-from console.api import exports, jobs, live, messages, order, orders, signing_in
+from console.api import exports, jobs, live, messages, order, orders, people, signing_in
 from console.api.serving import PROBLEMS, Pages, route_of
 
 __all__ = ["PROBLEMS", "routes"]
@@ -15,8 +15,12 @@ __all__ = ["PROBLEMS", "routes"]
 IMMUTABLE = "public, max-age=31536000, immutable"
 
 
+def now() -> datetime:
+    return datetime.now(UTC)
+
+
 def routes(app: App) -> APIRouter:
-    pages = Pages(app, lambda: datetime.now(UTC))
+    pages = Pages(app, now)
 
     def lifespan(_: object) -> object:
         return pages.owners.running()
@@ -41,6 +45,7 @@ def routes(app: App) -> APIRouter:
     live.add_routes(router, pages)
     exports.add_routes(router, pages)
     jobs.add_routes(router, pages)
+    people.add_routes(router, pages)
 
     @router.get("/{path:path}")
     async def anything_else(request: Request, path: str) -> Response:

@@ -12,10 +12,10 @@ from fastapi.responses import StreamingResponse
 from starlette.types import Send
 
 from console import audit, exporting
-from console.api.orders import EXPORT, PERSONAL, seen_stores, store_of
+from console.api.orders import EXPORT, seen_stores, store_of
 from console.api.serving import Pages, refusal
 from console.audit import Subject
-from console.domain.people import Person
+from console.domain.people import PERSONAL, Person
 from console.exporting import Chunk
 from console.listing import COLUMNS, Asked, Column
 
@@ -38,15 +38,16 @@ def add_routes(router: APIRouter, pages: Pages) -> None:
 
     @router.get("/exports/orders.csv")
     async def export(asked: Annotated[AskedFile, Query()], person: SignedIn) -> Response:
-        for scope in (EXPORT, *((PERSONAL,) if asked.personal else ())):
-            if not person.may(scope):
-                raise refusal("action_forbidden", f"it needs the scope {scope}")
         store = store_of(asked, await seen_stores(pages, person))
         if store is None:
             raise refusal("store_unknown", "no store has orders yet")
+        here = person.at(store)
+        for scope in (EXPORT, *((PERSONAL,) if asked.personal else ())):
+            if not here.may(scope):
+                raise refusal("action_forbidden", f"it needs the scope {scope}")
         columns = [column for column in get_args(Column) if column in (asked.column or COLUMNS)]
         chunks = exporting.chunks(
-            pages.app.read, store, asked, columns, personal=asked.personal, search_personal=person.may(PERSONAL)
+            pages.app.read, store, asked, columns, personal=asked.personal, search_personal=here.may(PERSONAL)
         )
         try:
             first = await anext(chunks)  # what is wrong with the list is answered by a page

@@ -9,13 +9,13 @@ from fastapi.responses import RedirectResponse
 
 from console import audit, jobs
 from console.api import requesting
-from console.api.orders import PERSONAL, seen_stores, store_of
+from console.api.orders import seen_stores, store_of
 from console.api.rendering import query
 from console.api.requesting import Failed
 from console.api.serving import Pages, form, refusal
 from console.audit import Subject
 from console.domain import bulk
-from console.domain.people import Person
+from console.domain.people import PERSONAL, Person
 from console.jobs import MOVES, RUNNING, Job
 from console.listing import Asked
 
@@ -42,13 +42,13 @@ def add_routes(router: APIRouter, pages: Pages) -> None:
     @router.get("/jobs/new")
     async def preview(asked: Annotated[AskedJob, Query()], person: SignedIn) -> Response:
         """Freezes the orders that fit now. The preview is stored: its address shows the same orders an hour long."""
-        if not bulk.offered(person):
-            raise refusal("action_forbidden", "none of your roles has an action for orders")
         store = store_of(asked, await seen_stores(pages, person))
         if store is None:
             raise refusal("store_unknown", "no store has orders yet")
+        if not bulk.offered(person.at(store)):
+            raise refusal("action_forbidden", "none of your roles has an action for orders")
         filters = query(asked.model_dump(mode="json", exclude_defaults=True, exclude={"cursor", "action", "column"}))
-        job_id = await jobs.freeze(pages.app, person, store, asked, filters, personal=person.may(PERSONAL))
+        job_id = await jobs.freeze(pages.app, person, store, asked, filters, personal=person.at(store).may(PERSONAL))
         return await _preview(pages, person, await _job(pages, person, str(job_id)), {"action": asked.action})
 
     @router.get("/jobs/{job_id}")
@@ -64,7 +64,7 @@ def add_routes(router: APIRouter, pages: Pages) -> None:
         action = fields.get("action", "")
         if action not in bulk.BULK:
             raise refusal("action_unknown", "choose what is to be done with the orders")
-        _check(person, action)
+        _check(person, job, action)
         try:
             bulk.complete(action, fields)
         except ValueError as error:
@@ -72,7 +72,7 @@ def add_routes(router: APIRouter, pages: Pages) -> None:
         if job.state == "preview":
             nonce = requesting.nonce_of(fields)
             await audit.asked(pages.app, nonce, person, _subject(job), f"start_{action}", fields.get("reason", ""))
-            await jobs.start(pages.app, job.id, person, action, fields)
+            await jobs.start(pages.app, job.id, person.at(job.store_id), action, fields)
             await audit.ended(pages.app, nonce, person, "done")
         return RedirectResponse(f"/jobs/{job.id}", 303)
 
@@ -81,7 +81,7 @@ def add_routes(router: APIRouter, pages: Pages) -> None:
         job, fields = await _job(pages, person, job_id), await form(request)
         if job.state not in RUNNING:
             raise refusal("job_ended", f"it is {job.state}")
-        _check(person, job.action)
+        _check(person, job, job.action)
         if move == "resume" and job.person_id != person.id:
             raise refusal("job_not_yours", f"{job.person} has begun it")
         nonce = requesting.nonce_of(fields)
@@ -106,7 +106,7 @@ async def _job(pages: Pages, person: Person, job_id: str) -> Job:
 async def _preview(
     pages: Pages, person: Person, job: Job, fields: Mapping[str, str], failed: Failed | None = None
 ) -> Response:
-    actions = bulk.offered(person)
+    actions = bulk.offered(person.at(job.store_id))
     chosen = fields.get("action", "")
     return pages.page(
         "job-new.html", failed.status if failed else 200, person=person, job=job, actions=actions, failed=failed, fields=fields,
@@ -118,10 +118,11 @@ async def _preview(
 async def _page(pages: Pages, person: Person, job: Job, *, show: Shown, cursor: str | None) -> Response:
     states = jobs.STATES if show == "all" else (show,)
     page = await jobs.results(pages.app, job.id, states, cursor)
+    here = person.at(job.store_id)
     moves = [
         name
         for name, (_, before) in MOVES.items()
-        if job.state in before and person.may(bulk.BULK[job.action].scope) and (name != "resume" or job.person_id == person.id)
+        if job.state in before and here.may(bulk.BULK[job.action].scope) and (name != "resume" or job.person_id == person.id)
     ]  # fmt: skip
     values: dict[str, Any] = {
         "person": person, "job": job, "action": bulk.BULK[job.action], "moves": moves, "nonce": uuid4, "show": show,
@@ -130,9 +131,9 @@ async def _page(pages: Pages, person: Person, job: Job, *, show: Shown, cursor: 
     return pages.page("job.html", **values)
 
 
-def _check(person: Person, action: str) -> None:
+def _check(person: Person, job: Job, action: str) -> None:
     scope = bulk.BULK[action].scope
-    if not person.may(scope):
+    if not person.at(job.store_id).may(scope):
         raise refusal("action_forbidden", f"it needs the scope {scope}")
 
 

@@ -31,15 +31,15 @@ def add_routes(router: APIRouter, pages: Pages) -> None:
         last_event_id: Annotated[str, Header(max_length=4_000)] = "",
     ) -> Response:
         token = request.cookies.get(SESSION, "")
-        person = await pages.session(token, seen=False)
-        if person is None:  # not a page: there is nothing to come back to
+        session = await pages.session(token, seen=False)
+        if session is None:  # not a page: there is nothing to come back to
             return Response(status_code=401)
-        channels = await hub.admitted(person, frozenset(channel))
+        channels = await hub.admitted(session.person, frozenset(channel))
         if not channels:
             raise refusal("channel_unknown", f"{channel[0][:100]} is nothing that you may watch")
         if hub.is_full:
             raise refusal("too_many_streams", "the process serves as many as it may")
-        watcher = Watcher(person, channels, last_event_id or after)
+        watcher = Watcher(session.person, channels, last_event_id or after)
         events = _events(pages, watcher, token)
         return StreamingResponse(events, headers={"cache-control": "no-store"}, media_type="text/event-stream")
 
@@ -58,9 +58,9 @@ async def _events(pages: Pages, watcher: Watcher, token: str) -> AsyncIterator[b
                 yield watcher.take()
                 await asyncio.sleep(PACE_SECONDS)
                 continue
-            person = await pages.session(token, seen=False)
-            if person != watcher.person:
-                if person is None:
+            session = await pages.session(token, seen=False)
+            if session is None or session.person != watcher.person:
+                if session is None:
                     yield framed("", {"signed_out": True}).frame
                 return
             checked_at = asyncio.get_running_loop().time()

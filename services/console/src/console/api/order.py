@@ -11,12 +11,11 @@ from sqlalchemy.engine import RowMapping
 
 from console import audit
 from console.api import requesting
-from console.api.orders import PERSONAL
-from console.api.requesting import Failed
+from console.api.requesting import Failed, revealed
 from console.api.serving import Pages, form, refusal
 from console.api.shown import shown
 from console.domain.acting import ACTIONS, PIECES, request_of
-from console.domain.people import Person
+from console.domain.people import PERSONAL, Person
 from console.listing import SHOWN
 from console.owners import Outcome
 
@@ -32,12 +31,19 @@ def add_routes(router: APIRouter, pages: Pages) -> None:
     async def order(order_id: str, person: SignedIn, done: str = "") -> Response:
         return await _page(pages, await row_of(pages, person, order_id), person, done=done)
 
+    @router.post("/orders/{order_id}/reveal")
+    async def reveal(order_id: str, person: SignedIn) -> Response:
+        """Shows personal data in the answer to this one request, which no address repeats."""
+        row = await row_of(pages, person, order_id)
+        await revealed(pages, person, audit.of_order(row["order_id"], row["store_id"]))
+        return await _page(pages, row, person, personal=True)
+
     @router.post("/orders/{order_id}/actions/{action}")
     async def act(request: Request, order_id: str, action: str, person: SignedIn) -> Response:
         row = await row_of(pages, person, order_id)
         if action not in ACTIONS:
             raise refusal("action_unknown", f"{action} is no action of an order")
-        if not person.may(ACTIONS[action].scope):
+        if not person.at(row["store_id"]).may(ACTIONS[action].scope):
             raise refusal("action_forbidden", f"it needs the scope {ACTIONS[action].scope}")
         fields = await form(request)
         outcome = await _requested(pages, row, person, action, fields)
@@ -59,14 +65,22 @@ async def _requested(
 
 
 async def _page(
-    pages: Pages, row: RowMapping, person: Person, *, done: str = "", failed: Failed | None = None
+    pages: Pages,
+    row: RowMapping,
+    person: Person,
+    *,
+    done: str = "",
+    failed: Failed | None = None,
+    personal: bool = False,
 ) -> Response:
-    answers = await pages.owners.about(row["order_id"], row["store_id"], person)
-    order = shown(row, answers, personal=person.may(PERSONAL))
-    mine = {name: action for name, action in ACTIONS.items() if person.may(action.scope)}
+    """personal: whether personal data is revealed."""
+    here = person.at(row["store_id"])
+    answers = await pages.owners.about(row["order_id"], row["store_id"], person, personal=personal)
+    order = shown(row, answers, personal=personal)
+    mine = {name: action for name, action in ACTIONS.items() if here.may(action.scope)}
     values: dict[str, Any] = {
         "person": person, "order": order, "row": row, "done": ACTIONS[done].title if done in ACTIONS else "", "failed": failed,
-        "actions": mine, "nonce": lambda name: failed.nonce if failed and failed.action == name else uuid4(), "PIECES": PIECES,
+        "actions": mine, "revealed": personal, "may_reveal": here.may(PERSONAL), "nonce": lambda name: failed.nonce if failed and failed.action == name else uuid4(), "PIECES": PIECES,
     }  # fmt: skip
     return pages.page("order.html", failed.status if failed else 200, **values)
 

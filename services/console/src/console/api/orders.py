@@ -11,12 +11,11 @@ from console.api.cells import catching_up
 from console.api.rendering import query
 from console.api.serving import Pages, refusal
 from console.domain import bulk
-from console.domain.people import Person
+from console.domain.people import PERSONAL, Person
 from console.listing import COLUMNS, VIEWS, Asked, Column
 from console.tables import stores
 from contracts.orders import FulfillmentStatus, PaymentStatus
 
-PERSONAL = "personal.view"
 EXPORT = "orders.export"
 STATUSES = ("pending", "placing", "placed", "editing", "approved", "cancelled")
 
@@ -29,7 +28,8 @@ def add_routes(router: APIRouter, pages: Pages) -> None:
         known = await seen_stores(pages, person)
         store = store_of(asked, known)
         read = pages.app.read
-        found = await listing.find(read, store or "", asked, personal=person.may(PERSONAL))
+        here = person.at(store)
+        found = await listing.find(read, store or "", asked, personal=here.may(PERSONAL))
         behind = await catching_up(pages.app, found.rows)
         counts = await listing.count_views(read, store or "")
         current_to, stale = await freshness.current_to(pages.app)
@@ -38,8 +38,8 @@ def add_routes(router: APIRouter, pages: Pages) -> None:
             columns=[column for column in get_args(Column) if column in (asked.column or COLUMNS)],
             all_columns=get_args(Column), current_to=current_to, stale=stale, link=_linked(asked), statuses=STATUSES,
             catching_up=behind,
-            filtered=_filtered(asked), acts=bool(bulk.offered(person)), exports=person.may(EXPORT),
-            personal=person.may(PERSONAL),
+            filtered=_filtered(asked), acts=bool(bulk.offered(here)), exports=here.may(EXPORT),
+            personal=here.may(PERSONAL),
             payment_statuses=get_args(PaymentStatus), fulfillment_statuses=get_args(FulfillmentStatus),
             waiting_words=get_args(listing.Waiting), count_max=listing.COUNT_MAX,
         )  # fmt: skip

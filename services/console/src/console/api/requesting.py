@@ -7,9 +7,9 @@ from typing import NamedTuple
 from uuid import UUID, uuid4
 
 from console import audit
-from console.api.serving import Pages
+from console.api.serving import Pages, refusal
 from console.audit import Subject
-from console.domain.people import Person
+from console.domain.people import PERSONAL, Person
 from console.domain.wanted import Wanted
 from console.owners import Outcome
 
@@ -53,6 +53,15 @@ async def request(
         detail = outcome.detail or "it has not done it, or may have; sent again, it is done once"
         return Failed(action, fields, nonce, f"{wanted.owner.capitalize()} does not answer", detail, 503)
     return Failed(action, fields, uuid4(), outcome.title or "Refused", outcome.detail, outcome.status)
+
+
+async def revealed(pages: Pages, person: Person, subject: Subject) -> None:
+    """Writes that a person is shown the personal data of a subject, before it is shown. Raises Problem 403 without the scope."""
+    if not person.at(subject.store_id).may(PERSONAL):
+        raise refusal("action_forbidden", f"it needs the scope {PERSONAL}")
+    nonce = uuid4()  # a form that is sent again shows the data again: each time is a row
+    await audit.asked(pages.app, nonce, person, subject, "reveal", "")
+    await audit.ended(pages.app, nonce, person, "done")
 
 
 def _version(subject: Subject, outcome: Outcome) -> int | None:

@@ -7,6 +7,7 @@ A request that changes something has to come from a page of ours: browsers state
 from __future__ import annotations
 
 from collections.abc import Callable, Coroutine
+from contextvars import ContextVar
 from http import HTTPStatus
 from typing import Any, Final, cast
 from urllib.parse import parse_qsl, quote, urlsplit
@@ -25,9 +26,11 @@ from console.api.cells import Cells
 from console.api.rendering import Clock, Templates
 from console.assets import Assets
 from console.domain.people import Person
+from console.domain.unsent import UNSENT_CHARACTERS_MAX, Unsent
 from console.live.hub import Hub
 from console.live.rows import RowsSource
 from console.owners import Owners
+from console.sessions import Session
 from console.settings import Settings
 from contracts.limits import CHARGED_LINES_MAX
 
@@ -37,6 +40,7 @@ SESSION: Final = "__Host-session"
 NEXT: Final = "__Host-next"
 """Where a person was going when the session was over."""
 NEXT_SECONDS: Final = 3_600
+ADDRESS_CHARACTERS_MAX: Final = 2_000
 FIELDS_MAX: Final = CHARGED_LINES_MAX + 20
 """A form has one per line of an order, and a few others."""
 SAFE: Final = frozenset({"GET", "HEAD"})
@@ -61,6 +65,20 @@ PROBLEMS: Final[Problems] = {
     "job_not_yours": About(403, "Another person has begun this job", "It acts for that person, so only they resume it. Nothing was done.",
         "Begin a job of your own with the same filters."),
     "job_ended": About(409, "The job has ended", "It was done or cancelled meanwhile. Nothing was done.", "Begin another one."),
+    "id_token_invalid": About(502, "The identity provider's answer is not accepted",
+        "Its ID token is not signed by it, not for this console, not of this sign-in, or expired. No session has begun.",
+        "Sign in again. If it stays so, whoever runs the console compares CONSOLE_OIDC_ISSUER, CONSOLE_OIDC_CLIENT_ID and the clocks."),
+    "provider_silent": About(503, "The identity provider does not answer", "It cannot be reached, or has no answer in time. No session has begun.",
+        "Try again in a moment. Until then whoever runs the console prints one-time links: `python -m console sign-in`."),
+    "provider_unusable": About(502, "The identity provider cannot be used", "Its answer, or how the console is registered there, is wrong.",
+        "Whoever runs the console compares the settings CONSOLE_OIDC_* with the provider, and reads the log; one-time links go on working."),
+    "role_missing": About(403, "You have no role here", "The identity provider has signed you in, but none of your groups has a role in the console.",
+        "Ask whoever runs the console to grant one of your groups a role: `python -m console apply`."),
+    "sign_in_outdated": About(400, "This sign-in is over", "It began in another browser, or more than 10 minutes ago, or it has ended.",
+        "Sign in again from the page of this console."),
+    "sign_in_refused": About(403, "The identity provider has not signed you in", "It has refused, or you have stopped.",
+        "Sign in again, or ask whoever runs the provider to let you use this console."),
+    "person_unknown": About(404, "No such person", "No person of this id was ever let in.", "Choose one on the page of people."),
     "form_invalid": About(400, "The form cannot be read", "It has more fields than any form of the console.",
         "Load the page again, and send its form."),
     "link_used": About(410, "The link does not work any more", "It was used, is older than 10 minutes, or is not complete.",
@@ -76,6 +94,10 @@ PROBLEMS: Final[Problems] = {
 }  # fmt: skip
 
 
+UNSENT: Final[ContextVar[Unsent | None]] = ContextVar("unsent", default=None)
+"""The form that waits on the page of this request, if one does."""
+
+
 class SignInNeeded(Exception):
     """There is no session, or it is over."""
 
@@ -84,7 +106,10 @@ class Pages:
     """What the pages share."""
 
     def __init__(self, app: App, clock: Clock) -> None:
-        self.app, self.settings = app, cast(Settings, app.settings)
+        self.app, self.settings, self.clock = app, cast(Settings, app.settings), clock
+        self.limits = sessions.Limits(
+            self.settings.session_idle_minutes, self.settings.session_hours_max, self.settings.oidc_issuer
+        )
         self.assets = Assets()
         self.templates = Templates(self.assets, clock)
         self.owners = Owners(self.settings)
@@ -92,20 +117,44 @@ class Pages:
         self.hub = Hub(app, {"order": rows, "list": rows})
 
     async def person(self, request: Request) -> Person:
-        """Returns who asks. Raises SignInNeeded."""
-        found = await self.session(request.cookies.get(SESSION, ""))
+        """Returns who asks. Raises SignInNeeded, Problem 403 for a person without any role."""
+        token = request.cookies.get(SESSION, "")
+        found = await self.session(token)
         if found is None:
             raise SignInNeeded
-        request.state.person = found
-        return found
+        person, unsent = found
+        request.state.person = person
+        if not person.grants:
+            raise refusal("role_missing", f"you are signed in as {person.name}")
+        if unsent is not None and request.method not in SAFE and request.url.path == unsent.path:
+            await sessions.sent(self.app, token)
+        elif unsent is not None and request.url.path == urlsplit(unsent.page).path:
+            UNSENT.set(unsent)
+        return person
 
-    async def session(self, token: str, *, seen: bool = True) -> Person | None:
+    async def session(self, token: str, *, seen: bool = True) -> Session | None:
         """Returns who has a session. seen: whether that is a sign of life of the person; a stream is none."""
-        limits = {"idle_minutes": self.settings.session_idle_minutes, "hours_max": self.settings.session_hours_max}
-        return await sessions.person_of(self.app, token, **limits, seen=seen) if token else None
+        return await sessions.find(self.app, token, self.limits, self.clock(), seen=seen) if token else None
 
     def page(self, template: str, status_code: int = 200, **values: Any) -> HTMLResponse:
-        return HTMLResponse(self.templates.render(template, **values), status_code, {"cache-control": "no-store"})
+        text = self.templates.render(template, unsent=UNSENT.get(), **values)
+        return HTMLResponse(text, status_code, {"cache-control": "no-store"})
+
+    async def to_sign_in(self, request: Request) -> Response:
+        """Redirects to the sign-in, which redirects back. A form that was sent too late is stored with the session that is over."""
+        if request.method in SAFE:
+            wanted = request.url.path + (f"?{request.url.query}" if request.url.query else "")
+        else:
+            wanted = page_of_form(request)
+            await self._keep(request, wanted)
+        answer = RedirectResponse("/sign-in", 303)
+        set_cookie(answer, NEXT, quote(wanted[:ADDRESS_CHARACTERS_MAX], safe=""), NEXT_SECONDS)
+        return answer
+
+    async def _keep(self, request: Request, page: str) -> None:
+        token, body = request.cookies.get(SESSION, ""), await form_text(request)
+        if token and page and len(body) <= UNSENT_CHARACTERS_MAX:
+            await sessions.keep(self.app, token, Unsent(page, request.url.path, body), self.limits, self.clock())
 
     def problem(self, request: Request, problem: Problem) -> HTMLResponse:
         person = getattr(request.state, "person", None)
@@ -137,7 +186,7 @@ def route_of(pages: Pages) -> type[APIRoute]:
                         check_origin(request)
                     return await handle(request)
                 except SignInNeeded:
-                    return _to_sign_in(request)
+                    return await pages.to_sign_in(request)
                 except Problem as problem:
                     return pages.problem(request, problem)
                 except RequestValidationError as error:
@@ -151,6 +200,7 @@ def route_of(pages: Pages) -> type[APIRoute]:
                     return pages.problem(request, known("service_failed", "the operators see it in the log"))
 
             async def with_headers(request: Request) -> Response:
+                UNSENT.set(None)
                 response = await answered(request)
                 response.headers.update(HEADERS)
                 return response
@@ -172,14 +222,27 @@ def check_origin(request: Request) -> None:
         raise refusal("cross_origin", "the browser states no origin, or another one")
 
 
-def _to_sign_in(request: Request) -> Response:
-    answer = RedirectResponse("/sign-in", 303)
-    if request.method in SAFE:
-        wanted = request.url.path + (f"?{request.url.query}" if request.url.query else "")
-        answer.set_cookie(
-            NEXT, quote(wanted[:2_000], safe=""), NEXT_SECONDS, path="/", secure=True, httponly=True, samesite="lax"
-        )
-    return answer
+def page_of_form(request: Request) -> str:
+    """Returns the address of the page whose form was sent: browsers state it for pages of the same origin. Empty: unknown."""
+    referer = urlsplit(request.headers.get("referer", ""))
+    if referer.netloc != request.headers.get("host", ""):
+        return ""
+    return own_address(referer.path + (f"?{referer.query}" if referer.query else ""))
+
+
+def own_address(text: str) -> str:
+    """Returns a path of ours, as it is; empty for anything that a browser may take for the address of another site."""
+    own = text.startswith("/") and not text.startswith(("//", "/\\")) and text.isprintable()
+    return text if own else ""
+
+
+def set_cookie(answer: Response, name: str, value: str, seconds: int | None = None) -> None:
+    """seconds: null: until the browser is closed."""
+    answer.set_cookie(name, value, seconds, path="/", secure=True, httponly=True, samesite="lax")
+
+
+def delete_cookie(answer: Response, name: str) -> None:
+    answer.delete_cookie(name, path="/", secure=True, httponly=True, samesite="lax")
 
 
 def _unreadable(error: RequestValidationError) -> Problem:
@@ -190,8 +253,12 @@ def _unreadable(error: RequestValidationError) -> Problem:
 
 async def form(request: Request) -> dict[str, str]:
     """Returns the fields of a form; of a repeated one the last. Raises Problem 400 if it has too many."""
-    body = (await request.body()).decode("utf-8", "replace").replace("\0", "")
     try:
-        return dict(parse_qsl(body, keep_blank_values=True, max_num_fields=FIELDS_MAX))
+        return dict(parse_qsl(await form_text(request), keep_blank_values=True, max_num_fields=FIELDS_MAX))
     except ValueError:
         raise refusal("form_invalid", f"it has more than {FIELDS_MAX} fields") from None
+
+
+async def form_text(request: Request) -> str:
+    """Returns a form as the browser sent it."""
+    return (await request.body()).decode("utf-8", "replace").replace("\0", "")

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from typing import Final, NamedTuple
 from uuid import UUID
 
 from console.domain.acting import ACTIONS, Action, request_of
-from console.domain.people import ROLES, Person
+from console.domain.people import Person
 from console.domain.wanted import Wanted
 from contracts.ids import derived
 
@@ -48,5 +49,4 @@ def complete(action: str, fields: Mapping[str, str]) -> None:
 
 def still(person: Person, roles: Sequence[str]) -> Person:
     """Returns the person with those of the roles that a job began with and that the person still has."""
-    kept = tuple(role for role in roles if role in person.roles and role in ROLES)
-    return Person(person.id, person.name, kept, person.stores)
+    return replace(person, grants=tuple(one for one in person.grants if one.role in roles))
