@@ -32,7 +32,7 @@ OWNED_BY_THEIR_CONFLICT: Final = {
     "shards":           ("shard",),                        # the holder's, compared beside
     "dispatchers":      ("holder",),                       # the process' own
     "markets":          ("store_id", "code"),              # the store's
-    "people":           ("name",),                         # the person's
+    "people":           ("issuer", "subject"),             # the person's
     "freshness":        ("process",),                      # the process' own
     "sellers":          ("store_id", "code"),              # the store's
     "series":           ("store_id", "seller", "kind", "series"),  # the store's
