@@ -185,7 +185,8 @@ class Browser:
 
     async def post(self, path: str, fields: Mapping[str, str], **sent: str) -> Answered:
         named = {"content-type": "application/x-www-form-urlencoded", "sec-fetch-site": "same-origin", **sent}
-        return await self.call("POST", path, (), named, urlencode(fields).encode())
+        path, _, query = path.partition("?")
+        return await self.call("POST", path, parse_qsl(query), named, urlencode(fields).encode())
 
     @asynccontextmanager
     async def stream(self, *channels: str, after: str = "") -> AsyncIterator[Stream]:

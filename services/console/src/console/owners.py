@@ -23,11 +23,9 @@ PATHS: Final[Mapping[str, str]] = {
     "payments": "/v1/payments/{order_id}",
     "fulfillment": "/v1/fulfillments/{order_id}",
     "invoicing": "/v1/invoices?order_id={order_id}&limit=100",
-    "webhooks": "/v1/attempts?order_id={order_id}&limit=20",
+    "webhooks": "/v1/attempts?order_id={order_id}&limit=100",
 }
 """What each owner is asked about an order."""
-ACT_TIMEOUT: Final = aiohttp.ClientTimeout(total=5)
-"""A write that waits for its turn at the database takes longer than a read."""
 State = Literal["answered", "nothing", "silent", "unset"]
 
 
@@ -38,6 +36,8 @@ class Answer:
     body: Any = None
     why: str = ""
     """What was wrong, if it is silent."""
+    status: int | None = None
+    """The status of an answer that is not usable."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -100,10 +100,10 @@ class Owners:
         if owner is None or self._session is None:
             return Outcome(None, detail=f"the address of {name} is not set: nothing was done")
         headers = {**_headers(owner, store_id, person), "idempotency-key": str(nonce)}
-        url = f"{owner.url}{wanted.path}"
+        url, timeout = f"{owner.url}{wanted.path}", aiohttp.ClientTimeout(total=wanted.seconds_max)
         try:
             async with self._session.request(
-                wanted.method, url, headers=headers, json=wanted.body, timeout=ACT_TIMEOUT
+                wanted.method, url, headers=headers, json=wanted.body, timeout=timeout
             ) as response:
                 answer = await response.json() if response.status != 204 else None
         except aiohttp.ClientConnectorError:
@@ -124,17 +124,17 @@ class Owners:
         owner: Owner | None = self._owners.get(name)
         if owner is None or self._session is None:
             return Answer("unset")
-        headers = _headers(owner, store_id, person, personal=personal)
+        headers, status = _headers(owner, store_id, person, personal=personal), None
         try:
             async with self._session.get(f"{owner.url}{path}", headers=headers) as response:
                 if response.status == 404:
                     return Answer("nothing")
                 if response.status == 200:
                     return Answer("answered", await response.json())
-                why = f"it answered {response.status}"
+                status, why = response.status, f"it answered {response.status}"
         except TimeoutError:
             why = f"no answer within {self._timeout.total:g} s"
         except (aiohttp.ClientError, ValueError) as error:
             why = f"it cannot be reached ({type(error).__name__})"
         log.warning("owner_silent", owner=name, path=path, why=why)
-        return Answer("silent", why=why)
+        return Answer("silent", why=why, status=status)

@@ -7,7 +7,21 @@ from fastapi.responses import RedirectResponse
 
 from chassis.declare.app import App
 from chassis.http.problems import Problem
-from console.api import exports, jobs, live, messages, order, orders, people, signing_in
+from console.api import (
+    deliveries,
+    exports,
+    jobs,
+    live,
+    markets,
+    messages,
+    order,
+    orders,
+    people,
+    replays,
+    signing_in,
+    trail,
+    webhooks,
+)
 from console.api.serving import PROBLEMS, Pages, route_of
 
 __all__ = ["PROBLEMS", "routes"]
@@ -23,7 +37,7 @@ def routes(app: App) -> APIRouter:
     pages = Pages(app, now)
 
     def lifespan(_: object) -> object:
-        return pages.owners.running()
+        return pages.running()
 
     router = APIRouter(route_class=route_of(pages), include_in_schema=False, lifespan=lifespan)  # type: ignore[arg-type]
 
@@ -46,6 +60,11 @@ def routes(app: App) -> APIRouter:
     exports.add_routes(router, pages)
     jobs.add_routes(router, pages)
     people.add_routes(router, pages)
+    webhooks.add_routes(router, pages)
+    replays.add_routes(router, pages)
+    deliveries.add_routes(router, pages)
+    trail.add_routes(router, pages)
+    markets.add_routes(router, pages)
 
     @router.get("/{path:path}")
     async def anything_else(request: Request, path: str) -> Response:

@@ -12,9 +12,14 @@ class Section(NamedTuple):
     path: str
     scope: str
     """Who lacks it does not see the section."""
+    route: tuple[str, str] | None = None
+    """A service and a route of it: without the route the section is not shown. Null: the console needs none."""
 
 
 SECTIONS: Final = (
     Section("orders", "Orders", "/orders", "orders.view"),
+    Section("webhooks", "Webhooks", "/webhooks", "webhooks.view"),
     Section("jobs", "Jobs", "/jobs", "orders.view"),
+    Section("audit", "Audit", "/audit", "audit.view"),
+    Section("markets", "Markets", "/markets", "orders.view", route=("orders", "/v1/markets")),
 )  # fmt: skip

@@ -16,6 +16,7 @@ from console.api.serving import Pages, form, refusal
 from console.api.shown import shown
 from console.domain.acting import ACTIONS, PIECES, request_of
 from console.domain.people import PERSONAL, Person
+from console.domain.resending import CHOSEN
 from console.listing import SHOWN
 from console.owners import Outcome
 
@@ -29,14 +30,14 @@ def add_routes(router: APIRouter, pages: Pages) -> None:
 
     @router.get("/orders/{order_id}")
     async def order(order_id: str, person: SignedIn, done: str = "") -> Response:
-        return await _page(pages, await row_of(pages, person, order_id), person, done=done)
+        return await order_page(pages, await row_of(pages, person, order_id), person, done=done)
 
     @router.post("/orders/{order_id}/reveal")
     async def reveal(order_id: str, person: SignedIn) -> Response:
         """Shows personal data in the answer to this one request, which no address repeats."""
         row = await row_of(pages, person, order_id)
         await revealed(pages, person, audit.of_order(row["order_id"], row["store_id"]))
-        return await _page(pages, row, person, personal=True)
+        return await order_page(pages, row, person, personal=True)
 
     @router.post("/orders/{order_id}/actions/{action}")
     async def act(request: Request, order_id: str, action: str, person: SignedIn) -> Response:
@@ -48,7 +49,7 @@ def add_routes(router: APIRouter, pages: Pages) -> None:
         fields = await form(request)
         outcome = await _requested(pages, row, person, action, fields)
         if isinstance(outcome, Failed):
-            return await _page(pages, row, person, failed=outcome)
+            return await order_page(pages, row, person, failed=outcome)
         return RedirectResponse(f"/orders/{row['order_id']}?done={action}", 303)
 
 
@@ -64,7 +65,7 @@ async def _requested(
     return await requesting.request(pages, person, subject, action, wanted, fields)
 
 
-async def _page(
+async def order_page(
     pages: Pages,
     row: RowMapping,
     person: Person,
@@ -79,8 +80,8 @@ async def _page(
     order = shown(row, answers, personal=personal)
     mine = {name: action for name, action in ACTIONS.items() if here.may(action.scope)}
     values: dict[str, Any] = {
-        "person": person, "order": order, "row": row, "done": ACTIONS[done].title if done in ACTIONS else "", "failed": failed,
-        "actions": mine, "revealed": personal, "may_reveal": here.may(PERSONAL), "nonce": lambda name: failed.nonce if failed and failed.action == name else uuid4(), "PIECES": PIECES,
+        "person": person, "order": order, "row": row, "done": "Resend" if done == "resend" else ACTIONS[done].title if done in ACTIONS else "", "failed": failed,
+        "actions": mine, "CHOSEN": CHOSEN, "revealed": personal, "may_reveal": here.may(PERSONAL), "nonce": lambda name: failed.nonce if failed and failed.action == name else uuid4(), "PIECES": PIECES,
     }  # fmt: skip
     return pages.page("order.html", failed.status if failed else 200, **values)
 

@@ -58,6 +58,12 @@ LOOKS: Final[Mapping[str, Look]] = {
     "stopped_job": Look(_BAD, "alert", "stopped"), "cancelled_job": Look(_PLAIN, "cross", "cancelled"),
     "done_job": Look(_GOOD, "check", "done"), "waits_result": Look(_RUNS, "clock", "left"),
     "done_result": Look(_GOOD, "check", "done"), "refused_result": Look(_BAD, "alert", "refused"),
+    "exhausted": Look(_BAD, "alert"), "returned": Look(_PLAIN, "back"),
+    # the audit
+    "done": Look(_GOOD, "check"), "silent": Look(_WAITS, "alert", "no answer"), "asked": Look(_RUNS, "clock", "requested"),
+    # endpoints and replays
+    "enabled": Look(_GOOD, "check"), "failing": Look(_BAD, "alert"), "held_back": Look(_WAITS, "pause"),
+    "paused": Look(_WAITS, "pause"), "disabled": Look(_BAD, "cross"), "running": Look(_RUNS, "arrow"), "finished": Look(_GOOD, "check"),
     "pending_operation": Look(_RUNS, "clock", "pending"), "refused": Look(_BAD, "alert"),
 }  # fmt: skip
 UNKNOWN: Final = Look(_PLAIN, "dot")
@@ -145,6 +151,16 @@ def document(kind: str) -> Markup:
     return word(kind, "document")
 
 
+def short_url(url: str) -> str:
+    """Returns an address without what every one begins with."""
+    return url.removeprefix("https://")
+
+
+def epoch(value: str) -> int:
+    """Returns a time as `webhook-timestamp` has it: whole seconds."""
+    return int(datetime.fromisoformat(value).timestamp())
+
+
 def pretty(value: Any) -> str:
     """Returns JSON as a person reads it."""
     return json.dumps(value, indent=2, ensure_ascii=False)
@@ -169,6 +185,7 @@ class Templates:
         self._clock = clock
         self._environment.filters |= {"word": word, "exact": exact, "document": document, "plain_word": _plain_word}
         self._environment.filters |= {"moment": moment, "pretty": pretty}
+        self._environment.filters |= {"short_url": short_url, "epoch": epoch}
         self._environment.globals |= {
             "assets": assets.names,
             "icon": icon,
@@ -193,4 +210,8 @@ class Templates:
 
     def _present(self) -> dict[str, Any]:
         now = self._clock()
-        return {"now": now, "ago": lambda value: ago(value, now)}
+        return {
+            "now": now,
+            "ago": lambda value: ago(value, now),
+            "age": lambda value: (now - datetime.fromisoformat(value)).total_seconds(),
+        }

@@ -47,11 +47,16 @@ async def request(
     if outcome.done:
         await audit.ended(pages.app, nonce, person, "done", _version(subject, outcome))
         return outcome
-    refused = outcome.status is not None and outcome.code
-    await audit.ended(pages.app, nonce, person, outcome.code[:100] if refused else "silent")
+    has_code = outcome.status is not None and outcome.code
+    await audit.ended(pages.app, nonce, person, outcome.code[:100] if has_code else "silent")
+    return failure(action, fields, wanted, outcome)
+
+
+def failure(action: str, fields: Mapping[str, str], wanted: Wanted, outcome: Outcome) -> Failed:
+    """Returns why an action is not done."""
     if outcome.status is None or outcome.status >= 500:  # the same nonce: what was done after all is not done twice
         detail = outcome.detail or "it has not done it, or may have; sent again, it is done once"
-        return Failed(action, fields, nonce, f"{wanted.owner.capitalize()} does not answer", detail, 503)
+        return Failed(action, fields, nonce_of(fields), f"{wanted.owner.capitalize()} does not answer", detail, 503)
     return Failed(action, fields, uuid4(), outcome.title or "Refused", outcome.detail, outcome.status)
 
 

@@ -6,7 +6,8 @@ A request that changes something has to come from a page of ours: browsers state
 
 from __future__ import annotations
 
-from collections.abc import Callable, Coroutine
+from collections.abc import AsyncIterator, Callable, Coroutine
+from contextlib import asynccontextmanager
 from contextvars import ContextVar
 from http import HTTPStatus
 from typing import Any, Final, cast
@@ -22,6 +23,7 @@ from chassis.batch.errors import QueryTimedOut, is_transient
 from chassis.declare.app import About, App, Problems
 from chassis.http.problems import Problem, known, unavailable
 from console import sessions
+from console.api.bar import Bar
 from console.api.cells import Cells
 from console.api.rendering import Clock, Templates
 from console.assets import Assets
@@ -56,6 +58,10 @@ PROBLEMS: Final[Problems] = {
     "action_unknown": About(404, "No such action", "An order has no action of this name.", "Use a form of its page."),
     "action_forbidden": About(403, "You may not do this", "None of your roles has the scope. Nothing was done.",
         "Ask whoever runs the console for another role."),
+    "delivery_unknown": About(404, "No such delivery", "The event was not sent to the endpoint, or longer than 90 days ago.",
+        "Choose one from the page of the endpoint."),
+    "endpoint_unknown": About(404, "No such endpoint", "No store that you may see has an endpoint of this id.",
+        "Choose one from the list of endpoints."),
     "filter_invalid": About(400, "A filter cannot be used", "The address names a value that the filter does not have.",
         "Choose one in the form of the page."),
     "filter_too_wide": About(400, "Too many orders fit", "Some would be missing. Nothing was done.",
@@ -87,6 +93,11 @@ PROBLEMS: Final[Problems] = {
         "Load the page again."),
     "order_unknown": About(404, "No such order", "No store that you may see has an order of this id.",
         "Search for its number; a new order appears within a second."),
+    "service_silent": About(503, "A service does not answer", "The page shows what another service has, and that one has not answered. Nothing was done.",
+        "Load the page again in a moment; see the health of the service."),
+    "service_unset": About(503, "A service is not set up", "The console has no address or no API key of the service whose data the page shows.",
+        "Whoever runs the console sets them, and starts it again."),
+    "replay_unknown": About(404, "No such replay", "The endpoint has no replay of this id.", "Choose one from the page of the endpoint."),
     "store_unknown": About(404, "No such store", "You may see no store of this name, or it has no orders.",
         "Choose one from the list of stores."),
     "too_many_streams": About(429, "Too many open pages", "The process serves as many live pages as it may.",
@@ -113,8 +124,17 @@ class Pages:
         self.assets = Assets()
         self.templates = Templates(self.assets, clock)
         self.owners = Owners(self.settings)
+        self.bar = Bar(app, self.owners)
         rows = RowsSource(app, Cells(app, self.templates))
         self.hub = Hub(app, {"order": rows, "list": rows})
+
+    @asynccontextmanager
+    async def running(self) -> AsyncIterator[None]:
+        async with self.owners.running():
+            try:
+                yield
+            finally:
+                await self.bar.close()
 
     async def person(self, request: Request) -> Person:
         """Returns who asks. Raises SignInNeeded, Problem 403 for a person without any role."""
@@ -136,8 +156,9 @@ class Pages:
         """Returns who has a session. seen: whether that is a sign of life of the person; a stream is none."""
         return await sessions.find(self.app, token, self.limits, self.clock(), seen=seen) if token else None
 
-    def page(self, template: str, status_code: int = 200, **values: Any) -> HTMLResponse:
-        text = self.templates.render(template, unsent=UNSENT.get(), **values)
+    def page(self, template: str, status_code: int = 200, *, person: Person | None, **values: Any) -> HTMLResponse:
+        bar = self.bar.of(person) if person is not None else ()
+        text = self.templates.render(template, unsent=UNSENT.get(), person=person, bar=bar, **values)
         return HTMLResponse(text, status_code, {"cache-control": "no-store"})
 
     async def to_sign_in(self, request: Request) -> Response:
@@ -171,6 +192,12 @@ class Pages:
 def refusal(code: str, detail: str) -> Problem:
     about = PROBLEMS[code]
     return Problem(about.status, code, about.title, detail)
+
+
+def demand(person: Person, scope: str) -> None:
+    """Raises Problem 403 if the person lacks a scope."""
+    if not person.may(scope):
+        raise refusal("action_forbidden", f"it needs the scope {scope}")
 
 
 def route_of(pages: Pages) -> type[APIRoute]:

@@ -9,12 +9,15 @@ from typing import Any, Final
 from pydantic import ValidationError
 from sqlalchemy.engine import RowMapping
 
+from console.domain.deliveries import Delivery, deliveries
 from console.domain.helped import Help, help_for
 from console.owners import Answer
 from contracts.base import SHIPPING_LINE
 from contracts.personal import MASK, masked
 from contracts.snapshot import OrderContent
 
+DELIVERIES: Final = 20
+"""That the page of an order shows."""
 MONEY: Final = ("authorized_minor", "captured_minor", "voided_minor", "refunded_minor")
 STATUSES: Final = ("status", "payment_status", "fulfillment_status")
 
@@ -56,7 +59,7 @@ class Shown:
     operations: Sequence[Mapping[str, Any]]
     shipments: Sequence[Mapping[str, Any]]
     documents: Sequence[Mapping[str, Any]]
-    deliveries: Sequence[Mapping[str, Any]]
+    deliveries: Sequence[Delivery]
     processes: Sequence[Mapping[str, Any]]
     holds: Sequence[Mapping[str, Any]]
     exceptions: Sequence[Mapping[str, Any]]
@@ -87,7 +90,7 @@ def shown(row: RowMapping, answers: Mapping[str, Answer], *, personal: bool) -> 
         operations=payments.get("operations", ()),
         shipments=[_shipment(one, personal) for one in fulfillment.get("shipments", ())],
         documents=_items(answers["invoicing"]),
-        deliveries=_items(answers["webhooks"]),
+        deliveries=deliveries(_items(answers["webhooks"]))[:DELIVERIES],
         processes=[one for one in order.get("processes", ()) if not one.get("end")],
         holds=[_hidden(one, ("note",), personal) for one in order.get("holds", ())],
         exceptions=order.get("exceptions", ()),

@@ -6,15 +6,12 @@ from collections.abc import Callable, Mapping
 from typing import Any, Final, NamedTuple, get_args
 from uuid import UUID
 
-from console.domain.wanted import Wanted
+from console.domain.wanted import Fields, Wanted, reason_of
 from contracts.orders import HOLD_REASONS, RefundReason
 
-Fields = Mapping[str, str]
-"""Name of a field of the form -> its text."""
 REFUND_REASONS: Final[tuple[str, ...]] = get_args(RefundReason)
 PIECES: Final = "pieces:"
 """Begins the name of the field that has the pieces of a line."""
-REASON_CHARACTERS_MAX: Final = 500
 
 
 class Action(NamedTuple):
@@ -53,7 +50,7 @@ ACTIONS: Final[Mapping[str, Action]] = {
     "capture": Action("Capture", "/capture", "orders.edit", "All money that is left is taken and invoiced."),
     "hold": Action(
         "Hold", "/holds", "orders.edit", "Nothing ships and nothing is captured until the hold is released.",
-        codes=HOLD_REASONS, body=lambda fields: {"reason": _code(fields, HOLD_REASONS), "note": _reason(fields)},
+        codes=HOLD_REASONS, body=lambda fields: {"reason": _code(fields, HOLD_REASONS), "note": reason_of(fields)},
     ),
     "release": Action("Release", "/holds/{hold_id}/release", "orders.edit", "The order goes on when no hold is left."),
     "retry": Action("Retry", "/retry", "orders.edit", "The refused step is asked again."),
@@ -62,13 +59,13 @@ ACTIONS: Final[Mapping[str, Action]] = {
         "Refund", "/refunds", "orders.refund", "The money goes back at once, and the invoice is credited.", reasoned=True,
         codes=REFUND_REASONS,
         body=lambda fields: {
-            "lines": _pieces(fields), "reason": _code(fields, REFUND_REASONS), "note": _reason(fields),
+            "lines": _pieces(fields), "reason": _code(fields, REFUND_REASONS), "note": reason_of(fields),
             "restock": fields.get("restock") == "true",
         },
     ),
     "cancel": Action(
         "Cancel", "/cancel", "orders.cancel", "What was done is undone: stock is released, money goes back.", reasoned=True,
-        body=lambda fields: {"reason": _reason(fields)},
+        body=lambda fields: {"reason": reason_of(fields)},
     ),
 }  # fmt: skip
 
@@ -79,14 +76,10 @@ def _code(fields: Fields, codes: tuple[str, ...]) -> str:
     return code
 
 
-def _reason(fields: Fields) -> str:
-    return fields.get("reason", "").strip()[:REASON_CHARACTERS_MAX]
-
-
 def request_of(name: str, order_id: UUID, fields: Fields) -> Wanted:
     """Returns the request of a form. Raises ValueError with what is missing."""
     action = ACTIONS[name]
-    if action.reasoned and not _reason(fields):
+    if action.reasoned and not reason_of(fields):
         raise ValueError("give a reason")
     path = action.path
     if "{hold_id}" in path:
@@ -94,5 +87,5 @@ def request_of(name: str, order_id: UUID, fields: Fields) -> Wanted:
             path = path.format(hold_id=UUID(fields.get("hold_id", "")))
         except ValueError:
             raise ValueError("the hold has no such id") from None
-    reason = _reason(fields) or fields.get("code", "")
+    reason = reason_of(fields) or fields.get("code", "")
     return Wanted("orders", "POST", f"/v1/orders/{order_id}{path}", action.body(fields), reason)

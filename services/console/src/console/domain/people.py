@@ -20,7 +20,7 @@ ROLES: Final[Mapping[str, frozenset[str]]] = {
     "administrator": VIEWS
     | {
         "orders.edit", "orders.cancel", "orders.refund", "orders.force", "orders.export", PERSONAL, "parked.edit",
-        "fulfillment.ship", "stock.edit", "invoices.edit", "webhooks.edit", PEOPLE,
+        "fulfillment.ship", "stock.edit", "invoices.edit", "webhooks.edit", PEOPLE, "audit.view",
     },
 }  # fmt: skip
 Stores = frozenset[str] | None

@@ -3,7 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any, NamedTuple
+from typing import Any, Final, NamedTuple
+
+Fields = Mapping[str, str]
+"""Name of a field of the form -> its text."""
+REASON_CHARACTERS_MAX: Final = 500
 
 
 class Wanted(NamedTuple):
@@ -15,3 +19,9 @@ class Wanted(NamedTuple):
     body: Mapping[str, Any] | None
     reason: str
     """As the person gave it; empty: none was asked for."""
+    seconds_max: float = 5
+    """For the answer. A write that waits for its turn at the database takes longer than a read."""
+
+
+def reason_of(fields: Fields) -> str:
+    return fields.get("reason", "").strip()[:REASON_CHARACTERS_MAX]

@@ -1,7 +1,9 @@
 """Routes of deliveries: the log of attempts, one event once more, the test of an endpoint."""
 
+from collections.abc import Collection, Mapping
 from datetime import UTC, datetime
 from typing import Annotated, Any, Final, Literal, cast
+from urllib.parse import urlsplit
 from uuid import UUID, uuid4
 
 from fastapi import APIRouter, Depends, Query, Request, Response
@@ -28,7 +30,7 @@ from webhooks.domain.places import Place
 from webhooks.examples import example_event
 from webhooks.reading import Reader
 from webhooks.settings import Settings
-from webhooks.tables import attempts
+from webhooks.tables import attempts, endpoints
 from webhooks.vault import Unreadable
 
 LIST: Final = Cursors("attempts", Timestamp, UUID)
@@ -42,6 +44,8 @@ class AttemptShown(BaseModel):
 
     id: UUID
     endpoint_id: UUID
+    host: str
+    """The host of the endpoint's present URL."""
     event_id: str
     type: str
     subject: UUID
@@ -123,7 +127,8 @@ def routes(app: App) -> APIRouter:
             mine = mine.where(place < tuple_(*last))
         rows = await app.read(mine.order_by(attempts.c.at.desc(), attempts.c.id.desc()).limit(limit + 1))
         page = LIST.page(rows, limit, key=lambda row: (row["at"], row["id"]))
-        return respond(as_json(200, {**page, "items": [_attempt(row) for row in page["items"]]}))
+        hosts = await _hosts(app, {row["endpoint_id"] for row in page["items"]})
+        return respond(as_json(200, {**page, "items": [_attempt(row, hosts) for row in page["items"]]}))
 
     @router.post(
         "/attempts/{attempt_id}/resend", status_code=202, response_model=replays.ReplayShown, dependencies=COMMAND,
@@ -191,9 +196,16 @@ async def _find(app: App, who: Principal, attempt_id: UUID) -> RowMapping:
     raise refused("attempt_unknown", "there is no attempt of this id in your store")
 
 
-def _attempt(row: Any) -> dict[str, Any]:
+async def _hosts(app: App, keys: Collection[UUID]) -> Mapping[UUID, str]:
+    rows = await app.read(select(endpoints.c.key, endpoints.c.doc).where(endpoints.c.key.in_(keys)))
+    urls = {row["key"]: Endpoint.model_validate_json(row["doc"]).config.url for row in rows}
+    return {key: urlsplit(url).hostname or "" for key, url in urls.items()}
+
+
+def _attempt(row: RowMapping, hosts: Mapping[UUID, str]) -> dict[str, Any]:
     values = dict(row)
     named = {
+        "host": hosts.get(row["endpoint_id"], ""),
         "subject": values.pop("key"),
         "webhook_id": values.pop("delivery_id"),
         "response": values["response"] or "",

@@ -1,0 +1,51 @@
+"""What is asked of other services beside the pages, so that no page waits for it: a value that is a little old."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Awaitable, Callable, Hashable
+from typing import Generic, TypeVar
+
+Key = TypeVar("Key", bound=Hashable)
+Value = TypeVar("Value")
+REMEMBERED_MAX = 1_000
+"""Keys that a process remembers; behind that the one that was read longest ago goes."""
+
+
+class Remembered(Generic[Key, Value]):
+    def __init__(self, ask: Callable[[Key], Awaitable[Value | None]], seconds: float) -> None:
+        """ask: returns None if it has learned nothing; then the value before stays. seconds: the age at which it is asked again."""
+        self._ask, self._seconds = ask, seconds
+        self._values: dict[Key, Value] = {}
+        self._asked_at: dict[Key, float] = {}
+        self._asking: dict[Key, asyncio.Task[None]] = {}
+
+    def get(self, key: Key) -> Value | None:
+        """Returns what was learned last, at once; None: nothing yet. Has it asked anew if it is old."""
+        now = time.monotonic()
+        if key not in self._asking and now - self._asked_at.get(key, -self._seconds) >= self._seconds:
+            self._asked_at.pop(key, None)
+            self._asked_at[key] = now
+            self._asking[key] = asyncio.create_task(self._learn(key))
+        return self._values.get(key)
+
+    async def settled(self) -> None:
+        """Waits until nothing is being asked."""
+        await asyncio.gather(*self._asking.values(), return_exceptions=True)
+
+    async def close(self) -> None:
+        for task in self._asking.values():
+            task.cancel()
+        await self.settled()
+
+    async def _learn(self, key: Key) -> None:
+        try:
+            if (value := await self._ask(key)) is not None:
+                self._values[key] = value
+            while len(self._asked_at) > REMEMBERED_MAX:
+                oldest = next(iter(self._asked_at))
+                del self._asked_at[oldest]
+                self._values.pop(oldest, None)
+        finally:
+            del self._asking[key]

@@ -1,0 +1,76 @@
+"""The page of markets, sellers and stock; needs `CONSOLE_TEST_DATABASE_URL`."""
+
+from __future__ import annotations
+
+import asyncio
+from uuid import UUID
+
+from console_owners import REAL, Owner, page
+from console_world import STORE, Browser
+
+from contracts.orders import MarketTerms
+from fulfillment.responses import StockShown
+from invoicing.responses import SellerShown
+from orders.responses import MarketShown
+
+pytestmark = REAL
+ROUTES = {"/v1/markets": {}, "/v1/sellers": {}, "/v1/stock": {}}
+TERMS = MarketTerms(
+    code="de", currency="EUR", approval="manual", approve_below_minor=50_00, locations=("main", "annex")
+)
+MARKET = MarketShown(code="de", version=4, channel="amazon", account="eu", terms=TERMS).model_dump(mode="json")
+SELLER = SellerShown(code="shop", version=1, name="Shop Ltd", vat_number="GB1", time_zone="Europe/London").model_dump(
+    mode="json"
+)
+STOCK = StockShown(location="main", sku="MUG", on_hand=1_200, reserved=200, available=1_000, version=1).model_dump(
+    mode="json"
+)
+
+
+def offers(shop: Owner, *paths: str) -> None:
+    shop.answers = {
+        ("GET", "/openapi.json"): (200, {"paths": {path: {} for path in paths}}),
+        ("GET", "/v1/markets"): page(MARKET), ("GET", "/v1/sellers"): page(SELLER), ("GET", "/v1/stock"): page(STOCK, next_cursor="more"),
+    }  # fmt: skip
+
+
+async def test_what_is_set_up_for_a_store_is_shown(shop: Owner, browser: Browser, order: UUID) -> None:
+    offers(shop, *ROUTES)
+    await browser.sign_in("viewer")
+    found = await browser.get("/markets")
+    for part in ("amazon", "50.00", "main, annex", "Shop Ltd", "MUG", "1,200", "PUT /v1/markets/{code}"):
+        assert part in found.text, part
+    assert shop.asked("/v1/markets").headers["x-store-id"] == STORE
+    assert (await browser.get("/markets", cursor="more")).status == 200
+    assert (shop.asked("/v1/stock").query["cursor"], "cursor" in shop.asked("/v1/markets").query) == ("more", False)
+
+
+async def test_a_list_is_shown_once_its_owner_has_the_route(shop: Owner, browser: Browser, order: UUID) -> None:
+    offers(shop, "/v1/sellers")
+    await browser.sign_in()
+    found = await browser.get("/markets")
+    assert "Shop Ltd" in found.text and "amazon" not in found.text and "MUG" not in found.text
+    assert 'href="/markets"' not in found.text, "the section is that of markets"
+
+
+async def test_the_bar_has_the_section_once_the_routes_of_orders_were_read(
+    shop: Owner, browser: Browser, order: UUID
+) -> None:
+    offers(shop, "/v1/markets")
+    await browser.sign_in()
+    async with asyncio.timeout(10):
+        while 'href="/markets"' not in (await browser.get("/orders")).text:
+            await asyncio.sleep(0.01)
+    reads = [one for one in shop.requests if one.path == "/openapi.json"]
+    await browser.get("/orders")
+    assert len([one for one in shop.requests if one.path == "/openapi.json"]) == len(reads), "it is read once"
+
+
+async def test_an_owner_that_does_not_answer_leaves_a_panel(shop: Owner, browser: Browser, order: UUID) -> None:
+    offers(shop, *ROUTES)
+    shop.answers["GET", "/v1/sellers"] = (500, {})
+    await browser.sign_in()
+    found = await browser.get("/markets")
+    assert found.status == 200 and "invoicing is silent" in found.text and "amazon" in found.text
+    shop.answers["GET", "/v1/markets"] = page()
+    assert "No market is set up" in (await browser.get("/markets")).text
