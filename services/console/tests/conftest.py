@@ -48,7 +48,7 @@ async def app(hooks: Owner, shop: Owner) -> AsyncIterator[App]:
     await migrated(SERVICE, URL)
     of_shop = {f"{name}_url": shop.url for name in ("orders", "invoicing", "fulfillment")}
     keys = {f"{name}_api_key": "tw_1_secret" for name in ("orders", "invoicing", "fulfillment", "webhooks")}
-    app = App(SERVICE, Settings(database_url=URL, webhooks_url=hooks.url, **of_shop, **keys), "api")
+    app = App(SERVICE, Settings(database_url=URL, webhooks_url=hooks.url, ask_seconds_max=20, **of_shop, **keys), "api")
     async with app.database.connection() as connection:
         await empty(connection, TABLES)
     yield app

@@ -100,6 +100,8 @@ class Owners:
         if owner is None or self._session is None:
             return Outcome(None, detail=f"the address of {name} is not set: nothing was done")
         headers = {**_headers(owner, store_id, person), "idempotency-key": str(nonce)}
+        if wanted.version is not None:
+            headers["if-match"] = f'"{wanted.version}"'
         url, timeout = f"{owner.url}{wanted.path}", aiohttp.ClientTimeout(total=wanted.seconds_max)
         try:
             async with self._session.request(

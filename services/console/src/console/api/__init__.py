@@ -9,6 +9,7 @@ from chassis.declare.app import App
 from chassis.http.problems import Problem
 from console.api import (
     deliveries,
+    endpoint_form,
     exports,
     jobs,
     live,
@@ -60,6 +61,7 @@ def routes(app: App) -> APIRouter:
     exports.add_routes(router, pages)
     jobs.add_routes(router, pages)
     people.add_routes(router, pages)
+    endpoint_form.add_routes(router, pages)  # before the page of one endpoint: its path fits, too
     webhooks.add_routes(router, pages)
     replays.add_routes(router, pages)
     deliveries.add_routes(router, pages)

@@ -96,7 +96,7 @@ def add_routes(router: APIRouter, pages: Pages) -> None:
     async def endpoint(
         store_id: Code, endpoint_id: UUID, asked: Annotated[AttemptsAsked, Query()], person: SignedIn
     ) -> Response:
-        return await _page(pages, person, store_id, endpoint_id, asked)
+        return await endpoint_page(pages, person, store_id, endpoint_id, asked)
 
     @router.post("/webhooks/{store_id}/{endpoint_id}/actions/{action}")
     async def act(request: Request, store_id: Code, endpoint_id: UUID, action: str, person: SignedIn) -> Response:
@@ -110,14 +110,14 @@ def add_routes(router: APIRouter, pages: Pages) -> None:
             wanted = wanted_of(action, endpoint_id, fields)
         except ValueError as error:
             failed = requesting.incomplete(action, fields, error)
-            return await _page(pages, person, store_id, endpoint_id, failed=failed)
+            return await endpoint_page(pages, person, store_id, endpoint_id, failed=failed)
         outcome = await requesting.request(pages, person, subject_of(store_id, endpoint_id), action, wanted, fields)
         if isinstance(outcome, Failed):
-            return await _page(pages, person, store_id, endpoint_id, failed=outcome)
+            return await endpoint_page(pages, person, store_id, endpoint_id, failed=outcome)
         if action == "test":
-            return await _page(pages, person, store_id, endpoint_id, tested=outcome.body)
+            return await endpoint_page(pages, person, store_id, endpoint_id, tested=outcome.body)
         if action == "rotate":  # the only answer that has the secret: nothing else shows it again
-            return await _page(pages, person, store_id, endpoint_id, secret=outcome.body["secret"])
+            return await endpoint_page(pages, person, store_id, endpoint_id, secret=outcome.body["secret"])
         return RedirectResponse(f"{path_of(store_id, endpoint_id)}?done={action}", 303)
 
 
@@ -137,15 +137,15 @@ async def _counted(
         wanted = counted_before_resuming(endpoint_id, fields)
     except ValueError as error:
         failed = requesting.incomplete("resume", fields, error)
-        return await _page(pages, person, store_id, endpoint_id, failed=failed)
+        return await endpoint_page(pages, person, store_id, endpoint_id, failed=failed)
     outcome = await pages.owners.send(wanted, store_id, person, uuid4())
     if not outcome.done:
         failed = requesting.failure("resume", fields, wanted, outcome)
-        return await _page(pages, person, store_id, endpoint_id, failed=failed)
-    return await _page(pages, person, store_id, endpoint_id, counted=kept | outcome.body["to_deliver"])
+        return await endpoint_page(pages, person, store_id, endpoint_id, failed=failed)
+    return await endpoint_page(pages, person, store_id, endpoint_id, counted=kept | outcome.body["to_deliver"])
 
 
-async def _page(
+async def endpoint_page(
     pages: Pages,
     person: Person,
     store_id: str,
@@ -177,7 +177,7 @@ async def _page(
         "attempts": attempts["items"], "next_cursor": attempts["next_cursor"], "outcomes": get_args(Outcome),
         "numbers": await numbers_of(pages, store_id, attempts["items"]), "types": EVENT_TYPES, "overlaps": OVERLAP_HOURS,
         "replays": of_replays.body["items"] if of_replays.state == "answered" else (), "field_of": field_of,
-        "done": ACTIONS[asked.done].title if asked.done in ACTIONS else "", "failed": failed,
+        "done": {"change": "Change"}.get(asked.done) or (ACTIONS[asked.done].title if asked.done in ACTIONS else ""), "failed": failed,
         "nonce": lambda name: failed.nonce if failed and failed.action == name else uuid4(),
     }  # fmt: skip
     results = {"counted": None, "tested": None, "secret": None} | results

@@ -34,7 +34,7 @@ def counted(endpoint_id: UUID, begin: datetime, end: datetime | None, type: str,
         "from": begin.isoformat(), "to": end and end.isoformat(), "types": [type] if type else [], "only": only,
         "as_new": as_new, "dry_run": True,
     }  # fmt: skip
-    return Wanted("webhooks", "POST", f"/v1/endpoints/{endpoint_id}/replay", body, "", COUNT_SECONDS_MAX)
+    return Wanted("webhooks", "POST", f"/v1/endpoints/{endpoint_id}/replay", body, "", seconds_max=COUNT_SECONDS_MAX)
 
 
 def begun(endpoint_id: UUID, fields: Fields) -> Wanted:

@@ -19,6 +19,8 @@ class Wanted(NamedTuple):
     body: Mapping[str, Any] | None
     reason: str
     """As the person gave it; empty: none was asked for."""
+    version: int | None = None
+    """The version of the subject that the person has read: 412 if it has another one now. Null: any."""
     seconds_max: float = 5
     """For the answer. A write that waits for its turn at the database takes longer than a read."""
 
