@@ -1,4 +1,4 @@
-"""Commands of the console's own: `python -m console sign-in`, `sign-out`."""
+"""Commands of the console's own: `python -m console sign-in`, `sign-out`, `rebuild`."""
 
 from __future__ import annotations
 
@@ -10,12 +10,15 @@ from typing import Final, cast
 from pydantic import TypeAdapter, ValidationError
 
 from chassis.declare.app import App
+from chassis.kafka.inspection import Inspector
 from chassis.process.cli import ServiceCommand
 from console import people, sessions
 from console.domain.people import ROLES
+from console.rebuild import rebuild
 from console.settings import Settings
 from contracts.base import Code
 
+BROKER_MS_MAX: Final = 30_000
 _NAMES: Final[TypeAdapter[list[str]]] = TypeAdapter(list[Code])
 
 
@@ -69,4 +72,28 @@ SIGN_OUT: Final = ServiceCommand(
     " provider: to keep them out, end the grant of their group by `apply`.",
     add_arguments=_whom,
     run=_sign_out,
+)
+
+
+def _rebuild_options(parser: ArgumentParser) -> None:
+    parser.add_argument(
+        "--store", action="append", default=[], help="one that the console has not seen yet; repeat for several"
+    )
+
+
+async def _rebuild(app: App, arguments: Namespace) -> Sequence[str]:
+    inspector = Inspector(app.settings, BROKER_MS_MAX)
+    try:
+        return await rebuild(app, inspector, arguments.store)
+    finally:
+        await inspector.close()
+
+
+REBUILD: Final = ServiceCommand(
+    name="rebuild",
+    help="make the lists anew from the services that own the orders",
+    description="Reads the lists of orders, payments, fulfillment and invoicing into a new table, which replaces the old one."
+    " The console goes on meanwhile.",
+    add_arguments=_rebuild_options,
+    run=_rebuild,
 )

@@ -6,7 +6,7 @@ import os
 from typing import Final
 
 from chassis.process.cli import run
-from console.commands import SIGN_IN, SIGN_OUT
+from console.commands import REBUILD, SIGN_IN, SIGN_OUT
 from console.handlers import SERVICE
 
 NICENESS: Final = 10
@@ -15,4 +15,4 @@ NICENESS: Final = 10
 
 def main() -> None:
     os.nice(NICENESS)
-    run(SERVICE, SIGN_IN, SIGN_OUT)
+    run(SERVICE, SIGN_IN, SIGN_OUT, REBUILD)

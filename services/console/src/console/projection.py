@@ -69,6 +69,11 @@ saved as (
   returning 1)""",
     len(WRITTEN),
 )
+DELETE: Final = "delete from {schema}.order_rows where order_id = any($1::uuid[])"
+INSERT: Final = f"""
+insert into {{schema}}.order_rows ({", ".join(WRITTEN)}, written_by)
+select {", ".join(_cast(name) for name in WRITTEN)}, pg_current_xact_id()::text::bigint
+from unnest({", ".join(f"${n}::{TYPES.get(name, 'text')}[]" for n, name in enumerate(WRITTEN, 1))}) as u({", ".join(WRITTEN)})"""
 STORES: Final = Piece(
     """
 stored as (insert into stores (store_id) select distinct * from unnest({0}::text[]) on conflict do nothing)""",
@@ -137,6 +142,16 @@ def write(rows: Sequence[OrderRow]) -> Sequence[Rows]:
         Rows(SAVED, columns([_written(row) for row in rows], len(WRITTEN)), "saved", RowOfAnotherStore),
         Rows(STORES, [sorted({row.store_id for row in rows})]),
     ]
+
+
+async def put(tx: Connection, rows: Sequence[OrderRow], schema: str) -> None:
+    """Writes rows whole, also new ones, into the table of a schema."""
+    await tx.execute(DELETE.format(schema=schema), [row.order_id for row in rows])
+    await tx.execute(INSERT.format(schema=schema), *columns([_written(row) for row in rows], len(WRITTEN)))
+    await tx.execute(
+        "insert into stores (store_id) select distinct * from unnest($1::text[]) on conflict do nothing",
+        sorted({row.store_id for row in rows}),
+    )
 
 
 PLAIN_OF: Final = attrgetter(*PLAIN)

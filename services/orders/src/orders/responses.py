@@ -59,6 +59,27 @@ class OrderSummary(BaseModel):
     tags: list[str]
 
 
+class OpenHold(BaseModel):
+    hold_id: UUID
+    since: Timestamp
+
+
+class OpenException(BaseModel):
+    code: str
+    since: Timestamp
+
+
+class OpenShown(BaseModel):
+    """What of an order is open, as its events have stated it."""
+
+    holds: list[OpenHold]
+    exceptions: list[OpenException]
+    refused: list[str]
+    """`<id of the process>.<step>` of those that were refused and wait for a person."""
+    refunds: list[UUID]
+    edit: Literal["", "draft", "confirmed"]
+
+
 class OrderListed(OrderSummary):
     test: bool
     step: str
@@ -70,6 +91,7 @@ class OrderListed(OrderSummary):
     order: OrderContent | None = None
     """What was sold; only with `content=true`, like `market`."""
     market: MarketTerms | None = None
+    open: OpenShown | None = None
 
 
 class CountShown(BaseModel):

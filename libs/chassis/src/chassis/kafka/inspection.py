@@ -23,7 +23,7 @@ from contracts.registry import PARTITIONS
 ALONE_BYTES: Final = RECORD_BYTES_MAX + 65_536
 """Requested of a partition whose next batch is above its share of a request for many: the broker returns none of it then."""
 REQUEST_MS_MAX: Final = 2_000
-"""Time limit of one request to the broker."""
+"""For questions of which a page waits for the answer."""
 
 Offsets = dict[TopicPartition, int]
 
@@ -59,10 +59,14 @@ def _answered() -> Iterator[None]:
 
 
 class Inspector:
-    """Two clients, connected at the first question. Each question may raise BrokerSilent."""
+    """Two clients, connected at the first question. Each question may raise BrokerSilent.
 
-    def __init__(self, settings: ServiceSettings) -> None:
+    request_ms_max: time limit of one request to the broker.
+    """
+
+    def __init__(self, settings: ServiceSettings, request_ms_max: int = REQUEST_MS_MAX) -> None:
         self._settings = settings
+        self._request_ms_max = request_ms_max
         self._connecting = asyncio.Lock()
         self._consumer: AIOKafkaConsumer | None = None
         self._admin: AIOKafkaAdminClient | None = None
@@ -132,7 +136,7 @@ class Inspector:
                 bound_decompression()
                 client = AIOKafkaConsumer(
                     **client_arguments(self._settings), group_id=None, enable_auto_commit=False,
-                    auto_offset_reset="none", isolation_level="read_committed", request_timeout_ms=REQUEST_MS_MAX,
+                    auto_offset_reset="none", isolation_level="read_committed", request_timeout_ms=self._request_ms_max,
                 )  # fmt: skip
                 try:
                     await client.start()
@@ -145,7 +149,9 @@ class Inspector:
     async def _administration(self) -> AIOKafkaAdminClient:
         async with self._connecting:
             if self._admin is None:
-                client = AIOKafkaAdminClient(**client_arguments(self._settings), request_timeout_ms=REQUEST_MS_MAX)
+                client = AIOKafkaAdminClient(
+                    **client_arguments(self._settings), request_timeout_ms=self._request_ms_max
+                )
                 try:
                     await client.start()
                 except BaseException:

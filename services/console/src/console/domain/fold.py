@@ -12,7 +12,7 @@ from uuid import UUID
 
 from console.domain import words
 from console.domain.row import Memory, OrderRow
-from console.domain.waits import waits
+from console.domain.waits import undone, waits
 from contracts import fulfillment, invoicing, orders, payments
 from contracts.base import Event
 from contracts.orders.event import OrderEvent
@@ -56,6 +56,8 @@ def _of_orders(row: OrderRow, event: OrderEvent, at: datetime) -> OrderRow:
     )  # fmt: skip
     if (change := CHANGES.get(type(event))) is not None:
         row = change(row, event)
+    if row.memory.failed and row.status == "cancelled" and undone(row):  # its money came back without the refused step
+        row = _remember(row, failed=())
     waiting, step = waits(row)
     if (waiting, step) == (row.waiting, row.step):
         return row
@@ -67,7 +69,7 @@ def _of_orders(row: OrderRow, event: OrderEvent, at: datetime) -> OrderRow:
 
 def _received(row: OrderRow, event: orders.Received) -> OrderRow:
     market = event.market
-    row = _sold(row, event.order, event.grand_minor)
+    row = sold(row, event.order, event.grand_minor)
     memory = replace(row.memory, capture=market.capture, capture_up_to_minor=market.capture_up_to_minor)
     cause = "marketplace" if event.status == "cancelled" else None
     return replace(
@@ -77,7 +79,7 @@ def _received(row: OrderRow, event: orders.Received) -> OrderRow:
 
 
 def _edited(row: OrderRow, event: orders.Edited) -> OrderRow:
-    row = _sold(row, event.order, event.grand_minor)
+    row = sold(row, event.order, event.grand_minor)
     memory = row.memory
     if event.market is not None:
         market = event.market
@@ -89,14 +91,14 @@ def _edited(row: OrderRow, event: orders.Edited) -> OrderRow:
 
 
 def _reinstated(row: OrderRow, event: orders.Reinstated) -> OrderRow:
-    row = _sold(row, event.order, event.grand_minor)
+    row = sold(row, event.order, event.grand_minor)
     kept = row.memory
     memory = Memory(capture=kept.capture, capture_up_to_minor=kept.capture_up_to_minor, paid=kept.paid,
                     exceptions=kept.exceptions, holds=kept.holds)  # fmt: skip
     return replace(row, memory=memory, cancel_cause=None, placed_at=None, completed_at=None)
 
 
-def _sold(row: OrderRow, content: OrderContent, grand_minor: int | None) -> OrderRow:
+def sold(row: OrderRow, content: OrderContent, grand_minor: int | None) -> OrderRow:
     countries = [one.country for one in (content.ship_to, content.bill_to) if one is not None and one.country]
     buyer, ship_to, bill_to = content.buyer, content.ship_to, content.bill_to
     names = [buyer.name, buyer.company, *(one for to in (ship_to, bill_to) if to for one in (to.name, to.company))]
@@ -194,7 +196,7 @@ def _remember(row: OrderRow, **change: Any) -> OrderRow:
 
 
 def _step(process: str, step: str) -> str:
-    return f"{process.partition(':')[0]}.{step}"
+    return f"{process}.{step}"
 
 
 def _with(known: tuple[str, ...], one: str) -> tuple[str, ...]:

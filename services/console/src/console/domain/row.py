@@ -20,7 +20,7 @@ class Memory:
     exceptions: tuple[str, ...] = ()
     """Codes of the open ones."""
     failed: tuple[str, ...] = ()
-    """Steps that were refused and wait for a person, as `settle.capture`."""
+    """Steps that were refused and wait for a person, each with its process, as `settle:2.capture`."""
     refunds: tuple[str, ...] = ()
     """Ids of those that are not settled."""
     edit: Edit = ""

@@ -28,12 +28,17 @@ def waits(row: OrderRow) -> tuple[str, str]:
     if memory.exceptions:
         return "exception", ""
     if memory.failed:
-        return "exception", memory.failed[0]
+        return "exception", _without_number(memory.failed[0])
     if memory.edit == "draft":
         return "confirm", "edit.draft"
     if memory.edit:
         return "answer", "edit"
     return _by_status(row)
+
+
+def _without_number(step: str) -> str:
+    process, _, name = step.rpartition(".")
+    return f"{process.partition(':')[0]}.{name}"
 
 
 def _by_status(row: OrderRow) -> tuple[str, str]:
@@ -44,8 +49,7 @@ def _by_status(row: OrderRow) -> tuple[str, str]:
     if row.status == "placed":
         return "approval", "place.approve"
     if row.status == "cancelled":
-        undone = row.payment_status in _MONEY_IS_BACK and row.fulfillment_status != "in_progress"
-        return ("", "") if undone else ("answer", "undo")
+        return ("", "") if undone(row) else ("answer", "undo")
     if row.completed_at is not None or not row.memory.started:
         return ("answer", "refund") if row.memory.refunds else ("", "")
     if _captured_by_hand(row) and row.payment_status not in _CAPTURED:
@@ -53,6 +57,11 @@ def _by_status(row: OrderRow) -> tuple[str, str]:
     if row.fulfillment_status in ("unfulfilled", "in_progress"):
         return "warehouse", "place.fulfill"
     return "answer", "settle"
+
+
+def undone(row: OrderRow) -> bool:
+    """Whether nothing of a cancelled order is left to undo."""
+    return row.payment_status in _MONEY_IS_BACK and row.fulfillment_status != "in_progress"
 
 
 def _captured_by_hand(row: OrderRow) -> bool:

@@ -19,9 +19,10 @@ from contracts.money import Currency
 from contracts.orders import CancelCause, FulfillmentStatus, MarketTerms, PaymentStatus
 from contracts.snapshot import OrderContent
 from orders.api.problems import PROBLEMS
-from orders.api.shown import plain, words
+from orders.api.shown import opened, plain, words
 from orders.domain.shown import searched
 from orders.domain.shown.searched import lexeme
+from orders.domain.state.order import Order
 from orders.responses import OrderPage
 from orders.search import SHOWN, SORTS, Archived, Filter, Place, Search, Sort
 from orders.settings import email_keys
@@ -98,7 +99,9 @@ class Asked(BaseModel):
     sort: Sort = "newest"
     content: Annotated[
         bool,
-        Field(description=f"Whether items have `order` and `market`. A page then has at most {CONTENTS_MAX} items."),
+        Field(
+            description=f"Whether items have `order`, `market` and `open`. A page then has at most {CONTENTS_MAX} items."
+        ),
     ] = False
     count: Annotated[bool, Field(description="Whether to count the orders that fit, up to 1,000.")] = False
     limit: Annotated[int, Field(ge=1, le=500)] = 50
@@ -208,12 +211,12 @@ async def listed(app: App, who: Principal, asked: Asked) -> Response:
             raise known("cursor_invalid", "it belongs to other filters or another sort")
         start = (place[0], place[1])
     if asked.content:
-        page = await search.page(app.read, min(asked.limit, CONTENTS_MAX), start, (*SHOWN, *CONTENTS))
+        page = await search.page(app.read, min(asked.limit, CONTENTS_MAX), start, (*SHOWN, *CONTENTS, "doc"))
     else:
         page = await search.page(app.read, asked.limit, start)
     searched_to = page.searched_to[0] if page.searched_to is not None else None
     body: dict[str, Any] = {
-        "items": [_item(row) for row in page.rows],
+        "items": [item(row) for row in page.rows],
         "next_cursor": cursors.at((belongs_to, *page.more_after)) if page.more_after is not None else None,
         "searched_back_to": plain(searched_to) if cursors is TIMES else None,
         "searched_to_minor": searched_to if cursors is AMOUNTS else None,
@@ -225,14 +228,23 @@ async def listed(app: App, who: Principal, asked: Asked) -> Response:
     return respond(as_json(200, body))
 
 
-def _item(row: Any) -> dict[str, Any]:
+def item(row: Any) -> dict[str, Any]:
+    """Returns a row of `search` as the list shows it."""
     shown = {NAMES.get(name, name): plain(row[name]) for name in SHOWN}
     contents = {
         name: Fragment(model.model_validate_json(row[column]).model_dump_json())
         for column, (name, model) in CONTENTS.items()
         if column in row
     }
-    return {**shown, **words(row), "number": row["external_order_id"], "tags": row["tags"] or [], **contents}
+    what_is_open = {"open": opened(Order.model_validate_json(row["doc"]))} if "doc" in row else {}
+    return {
+        **shown,
+        **words(row),
+        "number": row["external_order_id"],
+        "tags": row["tags"] or [],
+        **contents,
+        **what_is_open,
+    }
 
 
 def add_routes(router: APIRouter, app: App) -> None:

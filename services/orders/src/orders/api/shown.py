@@ -9,9 +9,11 @@ from contracts.base import shown_word
 from contracts.orders import CancelCause, FulfillmentStatus, PaymentStatus, Status
 from orders.domain.decisions import actions
 from orders.domain.decisions.exceptions import KINDS
+from orders.domain.processes import edit, refund, settle
 from orders.domain.shown.views import waiting, waits_for
 from orders.domain.state.annotations import NONE
 from orders.domain.state.order import OnHold, OpenException, Order
+from orders.domain.state.run import Run
 
 WORDS: Final = {
     "status": Status,
@@ -90,3 +92,28 @@ def shown(key: UUID, order: Order, version: int) -> dict[str, Any]:
         "market": order.market.model_dump(),
         "order": json.loads(content.model_dump_json()),
     }  # fmt: skip
+
+
+def opened(order: Order) -> dict[str, Any]:
+    """order: without its content. What a cancel has ended is not open, although its processes still end."""
+    refused = [
+        f"{run.id}.{run.step}"
+        for run in order.open_runs
+        if run.waits == "person" and (order.status != "cancelled" or run.kind == "undo") and not _is_invoice(run)
+    ]
+    exceptions = [{"code": code, "since": plain(one.since)} for code, one in order.exceptions.items()]
+    if order.status == "cancelled":
+        return {"holds": [], "exceptions": exceptions, "refused": refused, "refunds": [], "edit": ""}
+    edits = [edit.state_of(run) for run in order.open_runs if run.kind == edit.KIND]
+    return {
+        "holds": [{"hold_id": plain(one.hold_id), "since": plain(one.since)} for one in order.holds.values()],
+        "exceptions": exceptions,
+        "refused": refused,
+        "refunds": [plain(refund.data_of(run).refund_id) for run in order.open_runs if run.kind == refund.KIND],
+        "edit": next((state for state in edits if state in ("draft", "confirmed")), ""),
+    }
+
+
+def _is_invoice(run: Run) -> bool:
+    """Whether it has asked for an invoice: its refusal is an exception of the order, `invoice_failed`."""
+    return run.kind == settle.KIND and run.step == "invoice"
