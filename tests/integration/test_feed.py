@@ -16,6 +16,7 @@ from aiohttp import web
 from standardwebhooks import Webhook
 
 from system.processes import SAGA, SERVICES
+from tests.integration.console import signed_in
 from tests.integration.shop import Options, Shop
 from webhooks.domain.signing import new_secret
 
@@ -155,34 +156,19 @@ async def test_the_page_of_an_order_shows_what_its_owners_answer(shop: Shop) -> 
     await shop.until_at_rest([order])
     await shop.ship_all()
     await shop.until_at_rest([order])
-    link = (await asyncio.to_thread(shop.system.run, "console", "sign-in", "--store", shop.store)).splitlines()[0]
-    url = shop.system.url("console")
-    same = {"origin": url, "sec-fetch-site": "same-origin"}
-    async with aiohttp.ClientSession(cookie_jar=aiohttp.DummyCookieJar()) as session:
-        token = link.partition("token=")[2]
-        async with session.post(f"{url}/sign-in", data={"token": token}, headers=same, allow_redirects=False) as answer:
-            assert answer.status == 303, await answer.text()
-            cookie = answer.cookies["__Host-session"].value
-        signed_in = {"cookie": f"__Host-session={cookie}"}
-
-        async def page(path: str) -> str:
-            async with session.get(f"{url}{path}", headers=signed_in) as answer:
-                assert answer.status == 200, await answer.text()
-                return await answer.text()
+    async with signed_in(shop) as console:
 
         async def is_found() -> bool:
-            return f"/orders/{order}" in await page("/orders?q=anna")
+            return f"/orders/{order}" in await console.get("/orders?q=anna")
 
         await shop.until(is_found, "the search finds the order", 30)
-        shown = await page(f"/orders/{order}")
+        shown = await console.get(f"/orders/{order}")
+        actions = f"/orders/{order}/actions"
         refund = {"pieces:1": "1", "code": "damaged", "reason": "A cup is broken."}
-        address = f"{url}/orders/{order}/actions/refund"
-        sent = {"headers": {**signed_in, **same}, "allow_redirects": False}
-        async with session.post(address, data=refund, **sent) as answer:
-            assert answer.status == 303, await answer.text()
-        async with session.post(address.replace("/refund", "/hold"), data={"code": "fraud"}, **sent) as answer:
-            assert answer.status == 409 and "The order" in await answer.text()
-        assert "person:administrator" in await page(f"/orders/{order}")
+        assert (await console.post(f"{actions}/refund", refund)).status == 303
+        refused = await console.post(f"{actions}/hold", {"code": "fraud"})
+        assert refused.status == 409 and "The order" in refused.text
+        assert "person:administrator" in await console.get(f"/orders/{order}")
     assert "is silent" not in shown
     for part in ("Anna Huber", "orders.completed", "payments.captured", "Thing S", "It waits for nothing", "invoice"):
         assert part in shown, part

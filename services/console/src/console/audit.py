@@ -20,6 +20,8 @@ AWAITED: Final = """
 select order_id, max(version) as version from audit
 where order_id = any($1::uuid[]) and at > now() - interval '1 hour' and version is not null group by order_id"""
 
+DONE: Final = "select from audit where nonce = $1 and person_id = $2 and outcome = 'done'"
+
 
 class Subject(NamedTuple):
     """What an action is requested for."""
@@ -46,6 +48,11 @@ async def asked(app: App, nonce: UUID, person: Person, subject: Subject, action:
         )  # fmt: skip
 
     await app.write(write)
+
+
+async def is_done(app: App, nonce: UUID, person: Person) -> bool:
+    """Returns whether the request of a form was sent before, and done."""
+    return bool(await app.fetch(DONE, nonce, person.id))
 
 
 async def ended(app: App, nonce: UUID, person: Person, outcome: str, version: int | None = None) -> None:

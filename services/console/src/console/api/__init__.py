@@ -17,6 +17,9 @@ from console.api import (
     messages,
     order,
     orders,
+    parked,
+    parked_group,
+    parked_message,
     people,
     replays,
     signing_in,
@@ -67,6 +70,9 @@ def routes(app: App) -> APIRouter:
     deliveries.add_routes(router, pages)
     trail.add_routes(router, pages)
     markets.add_routes(router, pages)
+    parked.add_routes(router, pages)
+    parked_group.add_routes(router, pages)
+    parked_message.add_routes(router, pages)
 
     @router.get("/{path:path}")
     async def anything_else(request: Request, path: str) -> Response:

@@ -18,6 +18,7 @@ class Section(NamedTuple):
 
 SECTIONS: Final = (
     Section("orders", "Orders", "/orders", "orders.view"),
+    Section("parked", "Parked", "/parked", "parked.view"),
     Section("webhooks", "Webhooks", "/webhooks", "webhooks.view"),
     Section("jobs", "Jobs", "/jobs", "orders.view"),
     Section("audit", "Audit", "/audit", "audit.view"),

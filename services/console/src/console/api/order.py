@@ -1,5 +1,6 @@
 """The page of one order: what its owners have of it now, and what the person can request for it."""
 
+import asyncio
 from collections.abc import Mapping
 from typing import Annotated, Any
 from uuid import UUID, uuid4
@@ -9,7 +10,7 @@ from fastapi.responses import RedirectResponse
 from sqlalchemy import text
 from sqlalchemy.engine import RowMapping
 
-from console import audit
+from console import audit, parked
 from console.api import requesting
 from console.api.requesting import Failed, revealed
 from console.api.serving import Pages, form, refusal
@@ -76,12 +77,16 @@ async def order_page(
 ) -> Response:
     """personal: whether personal data is revealed."""
     here = person.at(row["store_id"])
-    answers = await pages.owners.about(row["order_id"], row["store_id"], person, personal=personal)
+    answers, waiting = await asyncio.gather(
+        pages.owners.about(row["order_id"], row["store_id"], person, personal=personal),
+        parked.of_order(pages.owners, person, row["order_id"], row["store_id"]),
+    )
     order = shown(row, answers, personal=personal)
     mine = {name: action for name, action in ACTIONS.items() if here.may(action.scope)}
     values: dict[str, Any] = {
         "person": person, "order": order, "row": row, "done": "Resend" if done == "resend" else ACTIONS[done].title if done in ACTIONS else "", "failed": failed,
         "actions": mine, "CHOSEN": CHOSEN, "revealed": personal, "may_reveal": here.may(PERSONAL), "nonce": lambda name: failed.nonce if failed and failed.action == name else uuid4(), "PIECES": PIECES,
+        "parked": waiting,
     }  # fmt: skip
     return pages.page("order.html", failed.status if failed else 200, **values)
 

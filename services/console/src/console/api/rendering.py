@@ -65,6 +65,8 @@ LOOKS: Final[Mapping[str, Look]] = {
     "enabled": Look(_GOOD, "check"), "failing": Look(_BAD, "alert"), "held_back": Look(_WAITS, "pause"),
     "paused": Look(_WAITS, "pause"), "disabled": Look(_BAD, "cross"), "running": Look(_RUNS, "arrow"), "finished": Look(_GOOD, "check"),
     "pending_operation": Look(_RUNS, "clock", "pending"), "refused": Look(_BAD, "alert"),
+    # parked messages
+    "waiting": Look(_WAITS, "clock"), "replayed": Look(_GOOD, "check"), "edited": Look(_PLAIN, "pen"), "discarded": Look(_PLAIN, "cross"),
 }  # fmt: skip
 UNKNOWN: Final = Look(_PLAIN, "dot")
 PATHS: Final[Mapping[str, str]] = {

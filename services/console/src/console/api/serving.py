@@ -87,6 +87,8 @@ PROBLEMS: Final[Problems] = {
     "person_unknown": About(404, "No such person", "No person of this id was ever let in.", "Choose one on the page of people."),
     "form_invalid": About(400, "The form cannot be read", "It has more fields than any form of the console.",
         "Load the page again, and send its form."),
+    "message_unknown": About(404, "No such message", "No store that you may see has a parked message of this id.",
+        "Choose one from the list of parked messages."),
     "link_used": About(410, "The link does not work any more", "It was used, is older than 10 minutes, or is not complete.",
         "An operator prints a new one: `python -m console sign-in`."),
     "channel_unknown": About(404, "Nothing to watch", "None of the channels exists, or you may see none of them.",
