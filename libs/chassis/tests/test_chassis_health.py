@@ -9,6 +9,7 @@ from uuid import uuid4
 import pytest
 from chassis_client import Client
 from chassis_counter import SERVICE, STORE, World, plus
+from prometheus_client import Gauge
 from structlog.testing import capture_logs
 
 from chassis.batch.parking import Rejected
@@ -63,6 +64,9 @@ async def test_operations_show_what_waits_since_when_and_for_what(client: Client
     await world.take(Rejected(unreadable.record, unreadable.key, "bad_json", "no", STORE, unreadable.type))
     await world.do("update journal set at = at - interval '1 minute'")
     since = datetime.now(UTC)
+    Gauge("tradewind_doors_open", "A gauge of the service", ("service",), registry=client.app.registry).labels(
+        "counter"
+    ).set(3)
 
     shown = (await client("GET", "/v1/operations", key=operator)).json
     assert (shown["service"], shown["role"], shown["ready"], shown["consumer"]) == ("counter", "api", True, None)
@@ -77,6 +81,7 @@ async def test_operations_show_what_waits_since_when_and_for_what(client: Client
     assert counted - datetime.fromisoformat(under_way.pop("oldest_since")) == timedelta(seconds=700)
     assert under_way == {"step": "count.ask", "waiting": "no_answer", "count": 1}
     reads = next(pool for pool in shown["pools"] if pool["name"] == "reads")
+    assert shown["gauges"] == {"doors_open": 3.0}, "without those of the chassis"
     assert 0 == reads["in_use"] < reads["connections"] <= reads["connections_max"]
 
     await world.do("delete from parked_keys")

@@ -105,6 +105,8 @@ class Metrics:
         self._service = service
         self._under_way = Gauge("tradewind_processes", "What is under way, by step and what it waits for", **by)  # type: ignore[arg-type]
         self._age = Gauge("tradewind_process_age_seconds", "Age of the oldest of them", **by)  # type: ignore[arg-type]
+        self.own = frozenset(family.name for family in self.registry.collect())
+        """The names of these series; the registry also has those of the service itself."""
 
     def under_way(self, rows: Iterable[Any]) -> None:
         """Replace the series of the last call. rows: (step, waiting, count, age of the oldest in seconds)."""

@@ -101,6 +101,8 @@ class Operations(BaseModel):
     consumer: Consuming | None
     """Null in a process of the role `api`, and before the consumer starts."""
     pools: list[Pool]
+    gauges: dict[str, float]
+    """What the service itself measures in this process, by the name of its series without `tradewind_`, e.g. `breakers_open`."""
 
 
 def routes(app: Parts) -> APIRouter:
@@ -141,6 +143,7 @@ def _shown(app: Parts, observed: Observation) -> Operations:
         ),
         consumer=_consuming(app.consumer, read.at) if app.consumer is not None else None,
         pools=[_pool(use) for use in app.database.pools()],
+        gauges=_gauges(app),
     )
 
 
@@ -158,6 +161,18 @@ def _consuming(consumer: Consumer, at: datetime) -> Consuming:
         intake_paused=consumer.intake_paused,
         trouble=consumer.reads.trouble,
     )
+
+
+def _gauges(app: Parts) -> dict[str, float]:
+    """Without those of the chassis, and without those that have labels."""
+    families = [one for one in app.registry.collect() if one.type == "gauge" and one.name not in app.metrics.own]
+    return {
+        one.name.removeprefix("tradewind_"): sample.value
+        for one in families
+        if one.name.startswith("tradewind_")
+        for sample in one.samples
+        if sample.labels.keys() == {"service"}
+    }
 
 
 def _pool(use: PoolUse) -> Pool:
