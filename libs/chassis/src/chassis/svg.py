@@ -70,7 +70,7 @@ AREA: Final = 110
 """Height of what has the lines."""
 LEGEND: Final = 16
 """Height of a line of the legend."""
-LETTER: Final = 6.2
+LETTER: Final = 6.6
 """Width of a letter of the legend, about."""
 
 
@@ -87,7 +87,7 @@ def plot(
     """Returns a plot, from zero up. All lines have the same number of values.
 
     marks: labels of the time axis, each with its place from 0 to 1. shown: a value of the other axis as text. A time at which no
-    line has a value is shaded.
+    line has a value is shaded, except before the first value.
     """
     top = ceiling(max((value for line in lines for value in line.values if value is not None), default=0))
     legend, legend_height = _legend([line.label for line in lines])
@@ -101,9 +101,9 @@ def plot(
     step = (WIDTH - LEFT - RIGHT) / max(count - 1, 1)
     silent = [all(line.values[n] is None for line in lines) for n in range(count)]
     for first, last in runs(silent):
-        x = max(LEFT + (first - 0.5) * step, LEFT)
-        right = min(LEFT + (last + 0.5) * step, WIDTH - RIGHT)
-        parts.append(shape("rect", x=x, width=right - x, y=y_zero - AREA, height=AREA, class_="gap"))
+        if first > 0:
+            x, right = LEFT + (first - 0.5) * step, min(LEFT + (last + 0.5) * step, WIDTH - RIGHT)
+            parts.append(shape("rect", x=x, width=right - x, y=y_zero - AREA, height=AREA, class_="gap"))
     for number, line in enumerate(lines):
         if path := _path(line.values, step, AREA / top, y_zero):
             parts.append(shape("path", d=path, class_=f"line c{number % COLOURS}"))
@@ -164,7 +164,7 @@ def _legend(labels: Sequence[str]) -> tuple[list[str], float]:
         return [], 0
     parts, x, y = [], float(LEFT), TOP + 4.0
     for number, label in enumerate(labels):
-        width = 26 + LETTER * len(label)
+        width = 30 + LETTER * len(label)
         if x + width > WIDTH and x > LEFT:
             x, y = float(LEFT), y + LEGEND
         parts.append(shape("path", d=f"M{x:.1f} {y - 4:.1f}h12", class_=f"line c{number % COLOURS}"))
