@@ -34,6 +34,9 @@ OWNED_BY_THEIR_CONFLICT: Final = {
     "markets":          ("store_id", "code"),              # the store's
     "people":           ("issuer", "subject"),             # the person's
     "freshness":        ("process",),                      # the process' own
+    "reports":          ("service", "address"),            # the process' own
+    "flows":            ("one",),                          # no owner: the positions of all groups
+    "series_rows":      ("series", "step_seconds", "begins_at"),  # no owner: values of the whole system
     "sellers":          ("store_id", "code"),              # the store's
     "series":           ("store_id", "seller", "kind", "series"),  # the store's
     "stock":            ("store_id", "location", "sku"),   # the store's

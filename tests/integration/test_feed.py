@@ -15,6 +15,7 @@ import pytest
 from aiohttp import web
 from standardwebhooks import Webhook
 
+from contracts.registry import SERVICES as PUBLISHERS
 from system.processes import SAGA, SERVICES
 from tests.integration.console import signed_in
 from tests.integration.shop import Options, Shop
@@ -24,6 +25,13 @@ SHOP = Options(services=SERVICES, static_members=True, settings={"CONSOLE_ASK_SE
 POINTS = ("mid_batch", "before_commit", "after_commit", "after_handling_before_ack")
 """Labels that the webhooks service passes."""
 ORDERS = 12
+EVENTS = {f"{name}.events.v1" for name in ("orders", "payments", "fulfillment", "invoicing")}
+READ_BY = {
+    "orders": EVENTS - {"orders.events.v1"},
+    **{name: {f"{name}.commands.v1"} for name in ("payments", "fulfillment", "invoicing")},
+    **dict.fromkeys(("webhooks", "console"), EVENTS),
+}
+"""Topics with records, by the group that reads them."""
 PUBLISHED = (
     "select message_id::text as id, key::text as key, version from journal where version is not null order by id"
 )
@@ -172,6 +180,22 @@ async def test_the_page_of_an_order_shows_what_its_owners_answer(shop: Shop) -> 
     assert "is silent" not in shown
     for part in ("Anna Huber", "orders.completed", "payments.captured", "Thing S", "It waits for nothing", "invoice"):
         assert part in shown, part
+
+
+async def test_the_console_follows_each_process_and_each_group(shop: Shop) -> None:
+    """Its offsets are those of Kafka: each group is at the end of every topic that it reads."""
+    await shop.until_at_rest([await shop.place(number="followed")])
+
+    async def is_followed() -> bool:
+        reports = await shop.rows("console", "select service, body from reports where why = ''")
+        flows = await shop.rows("console", "select body::text from flows")
+        if {row["service"] for row in reports} != set(PUBLISHERS) or not flows:
+            return False
+        groups = json.loads(flows[0]["body"])["groups"]
+        read = {name: set(topics) for name, topics in groups.items() if not any(lag for lag, *_ in topics.values())}
+        return read.keys() == set(SERVICES) and all(READ_BY[name] <= topics for name, topics in read.items())
+
+    await shop.until(is_followed, "every service has answered, and every group has read its topics to their ends", 60)
 
 
 async def test_the_promises_hold_for_the_feed(shop: Shop) -> None:

@@ -55,7 +55,8 @@ def comparable(row: OrderRow) -> OrderRow:
     versions = {name: version for name, version in row.versions.items() if name != "invoicing"}
     memory = replace(row.memory, exceptions=tuple(sorted(row.memory.exceptions)), holds=tuple(sorted(row.memory.holds)))
     words = replace(row.words, tracking=tuple(sorted(row.words.tracking)), documents=tuple(sorted(row.words.documents)))
-    return replace(row, since=None, changed_at=None, versions=versions, memory=memory, words=words)
+    times = dict.fromkeys(("since", "changed_at", "received_at", "invoiced_at"))
+    return replace(row, **times, versions=versions, memory=memory, words=words)
 
 
 def folded(world: World) -> dict[UUID, OrderRow]:

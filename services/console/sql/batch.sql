@@ -62,7 +62,8 @@ with saved as (
   update order_rows as r
   set number = u.number, channel = u.channel, account = u.account, market = u.market, country = u.country,
       currency = u.currency, grand_minor = u.grand_minor, test = u.test, ordered_at = u.ordered_at,
-      status = u.status, payment_status = u.payment_status, fulfillment_status = u.fulfillment_status,
+      received_at = u.received_at, invoiced_at = u.invoiced_at, status = u.status,
+      payment_status = u.payment_status, fulfillment_status = u.fulfillment_status,
       cancel_cause = u.cancel_cause, placed_at = u.placed_at, completed_at = u.completed_at,
       archived_at = u.archived_at, tags = u.tags::text[], waiting = u.waiting, step = u.step, since = u.since,
       authorized_minor = u.authorized_minor, captured_minor = u.captured_minor, voided_minor = u.voided_minor,
@@ -72,20 +73,20 @@ with saved as (
       words = u.words::tsvector, number_folded = u.number_folded,
       written_by = pg_current_xact_id()::text::bigint
   from unnest($1::uuid[], $2::text[], $3::text[], $4::text[], $5::text[], $6::text[], $7::text[], $8::text[],
-      $9::bigint[], $10::boolean[], $11::timestamptz[], $12::text[], $13::text[], $14::text[], $15::text[],
-      $16::timestamptz[], $17::timestamptz[], $18::timestamptz[], $19::text[], $20::text[], $21::text[],
-      $22::timestamptz[], $23::bigint[], $24::bigint[], $25::bigint[], $26::bigint[], $27::int[], $28::int[],
-      $29::bigint[], $30::bigint[], $31::timestamptz[], $32::text[], $33::text[], $34::text[], $35::text[],
-      $36::text[]) as u(order_id, store_id, number, channel, account, market, country, currency, grand_minor,
-      test, ordered_at, status, payment_status, fulfillment_status, cancel_cause, placed_at, completed_at,
-      archived_at, tags, waiting, step, since, authorized_minor, captured_minor, voided_minor, refunded_minor,
-      reserved, shipped, invoiced_minor, credited_minor, changed_at, versions, memory, words_by_kind, words,
-      number_folded)
+      $9::bigint[], $10::boolean[], $11::timestamptz[], $12::timestamptz[], $13::timestamptz[], $14::text[],
+      $15::text[], $16::text[], $17::text[], $18::timestamptz[], $19::timestamptz[], $20::timestamptz[],
+      $21::text[], $22::text[], $23::text[], $24::timestamptz[], $25::bigint[], $26::bigint[], $27::bigint[],
+      $28::bigint[], $29::int[], $30::int[], $31::bigint[], $32::bigint[], $33::timestamptz[], $34::text[],
+      $35::text[], $36::text[], $37::text[], $38::text[]) as u(order_id, store_id, number, channel, account,
+      market, country, currency, grand_minor, test, ordered_at, received_at, invoiced_at, status,
+      payment_status, fulfillment_status, cancel_cause, placed_at, completed_at, archived_at, tags, waiting,
+      step, since, authorized_minor, captured_minor, voided_minor, refunded_minor, reserved, shipped,
+      invoiced_minor, credited_minor, changed_at, versions, memory, words_by_kind, words, number_folded)
   where r.order_id = u.order_id and r.store_id = u.store_id
   returning 1
 ),
 stored as (
-  insert into stores (store_id) select distinct * from unnest($37::text[]) on conflict do nothing
+  insert into stores (store_id) select distinct * from unnest($39::text[]) on conflict do nothing
 )
 select null, array[(select count(*) from saved)]::bigint[];
 

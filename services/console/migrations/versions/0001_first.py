@@ -31,6 +31,8 @@ def upgrade() -> None:
             sa.DateTime(timezone=True),
             comment="null: orders has stated nothing yet, and no list shows it",
         ),
+        sa.Column("received_at", sa.DateTime(timezone=True), comment="of the first event of orders"),
+        sa.Column("invoiced_at", sa.DateTime(timezone=True), comment="of its first invoice"),
         sa.Column("status", sa.Text, nullable=False),
         sa.Column("payment_status", sa.Text, nullable=False),
         sa.Column("fulfillment_status", sa.Text, nullable=False),
@@ -103,6 +105,41 @@ def upgrade() -> None:
         sa.PrimaryKeyConstraint("store_id", name="stores_pkey"),
         comment="the stores that have orders",
     )
+    op.create_table(
+        "reports",
+        sa.Column("service", sa.Text, nullable=False),
+        sa.Column("address", sa.Text, nullable=False),
+        sa.Column("asked_at", sa.DateTime(timezone=True), nullable=False),
+        sa.Column("answered_at", sa.DateTime(timezone=True), comment="of its newest answer"),
+        sa.Column("why", sa.Text, nullable=False, comment="what was wrong when it was asked last; empty: nothing"),
+        sa.Column("body", postgresql.JSONB, nullable=False, comment="its newest answer to GET /v1/operations"),
+        sa.PrimaryKeyConstraint("service", "address", name="reports_pkey"),
+        comment="what each process has under way",
+    )
+    op.create_table(
+        "flows",
+        sa.Column("one", sa.Boolean, nullable=False),
+        sa.Column("at", sa.DateTime(timezone=True), nullable=False),
+        sa.Column(
+            "body",
+            postgresql.JSONB,
+            nullable=False,
+            comment="groups -> topic -> lag, produced, consumed; topics -> records per second",
+        ),
+        sa.PrimaryKeyConstraint("one", name="flows_pkey"),
+        sa.CheckConstraint("one", name="flows_one"),
+        comment="how far the groups of consumers are behind the topics",
+    )
+    op.create_table(
+        "series_rows",
+        sa.Column("series", sa.Text, nullable=False),
+        sa.Column("step_seconds", sa.Integer, nullable=False, comment="between two values"),
+        sa.Column("begins_at", sa.DateTime(timezone=True), nullable=False, comment="of the first value"),
+        sa.Column("values", postgresql.ARRAY(sa.REAL), nullable=False, comment="null: nothing was answered then"),
+        sa.PrimaryKeyConstraint("series", "step_seconds", "begins_at", name="series_rows_pkey"),
+        comment="values over time, many in a row",
+    )
+    op.create_index("series_rows_old", "series_rows", ["step_seconds", "begins_at"])
     op.create_table(
         "people",
         sa.Column("id", sa.Uuid, nullable=False),
@@ -256,6 +293,9 @@ def downgrade() -> None:
         "sign_in_links",
         "role_grants",
         "people",
+        "series_rows",
+        "flows",
+        "reports",
         "stores",
         "order_rows",
     ):

@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from chassis.declare.service import Service
-from console import api, freshness, invariants, people, working
+from console import api, freshness, invariants, people, polling, working
 from console.projection import PROJECTION
 from console.settings import Settings
 from console.tables import metadata
@@ -21,7 +21,7 @@ SERVICE = Service(
     problems=api.PROBLEMS,
     apply=people.apply,
     forms=True,
-    loops=lambda app: {**freshness.loops(app), **working.loops(app)},
+    loops=lambda app: {**freshness.loops(app), **polling.loops(app), **working.loops(app)},
     adopts=False,  # it publishes nothing
     check=invariants.check,
 )

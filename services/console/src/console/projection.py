@@ -30,7 +30,8 @@ PLAIN: Final = tuple(name for name in OrderRow.__slots__ if name not in ("versio
 """The fields that are columns as they are; the others are written as JSON."""
 TYPES: Final[Mapping[str, str]] = {
     "order_id": "uuid", "grand_minor": "bigint", "test": "boolean", "tags": "text",
-    **dict.fromkeys(("ordered_at", "placed_at", "completed_at", "archived_at", "since", "changed_at"), "timestamptz"),
+    **dict.fromkeys(("ordered_at", "received_at", "invoiced_at", "placed_at", "completed_at"), "timestamptz"),
+    **dict.fromkeys(("archived_at", "since", "changed_at"), "timestamptz"),
     **dict.fromkeys(("authorized_minor", "captured_minor", "voided_minor", "refunded_minor"), "bigint"),
     **dict.fromkeys(("invoiced_minor", "credited_minor"), "bigint"), **dict.fromkeys(("reserved", "shipped"), "int"),
 }  # fmt: skip

@@ -21,6 +21,8 @@ class Owner(NamedTuple):
 
     url: str
     api_key: str
+    process_urls: tuple[str, ...]
+    """Where each of its processes answers."""
 
 
 def protected(url: str) -> str:
@@ -41,23 +43,34 @@ class Settings(ServiceSettings):
     `http://127.0.0.1:<HTTP_PORT>`."""
     orders_url: str = ""
     """Where orders answers, e.g. `http://orders:8000`. Empty: its panels show what the console has itself."""
+    orders_process_urls: str = ""
+    """Where each process of orders answers, workers too, separated by commas, e.g. `http://orders-api:8000,http://orders-worker:8000`.
+    A name may have several addresses: each is asked. Empty: ORDERS_URL, which is enough unless it is a load balancer's."""
     orders_api_key: str = Field("", repr=False)
     """An administrator's API key of orders with the scopes `*` and `act_as`, or those of the roles and `act_as`; never printed. The
     console acts with it for the person who is signed in, with at most that person's scopes."""
     payments_url: str = ""
     """As ORDERS_URL, of payments."""
+    payments_process_urls: str = ""
+    """As ORDERS_PROCESS_URLS, of payments."""
     payments_api_key: str = Field("", repr=False)
     """As ORDERS_API_KEY, of payments."""
     fulfillment_url: str = ""
     """As ORDERS_URL, of fulfillment."""
+    fulfillment_process_urls: str = ""
+    """As ORDERS_PROCESS_URLS, of fulfillment."""
     fulfillment_api_key: str = Field("", repr=False)
     """As ORDERS_API_KEY, of fulfillment."""
     invoicing_url: str = ""
     """As ORDERS_URL, of invoicing."""
+    invoicing_process_urls: str = ""
+    """As ORDERS_PROCESS_URLS, of invoicing."""
     invoicing_api_key: str = Field("", repr=False)
     """As ORDERS_API_KEY, of invoicing."""
     webhooks_url: str = ""
     """As ORDERS_URL, of webhooks."""
+    webhooks_process_urls: str = ""
+    """As ORDERS_PROCESS_URLS, of webhooks."""
     webhooks_api_key: str = Field("", repr=False)
     """As ORDERS_API_KEY, of webhooks."""
     database_read_seconds_max: PositiveFloat = 0.5
@@ -99,11 +112,20 @@ class Settings(ServiceSettings):
             _URL.validate_python(value)
         return value.rstrip("/")
 
+    @field_validator(*(f"{name}_process_urls" for name in OWNERS))
+    @classmethod
+    def _lists_have_urls(cls, value: str) -> str:
+        return ",".join(cls._urls_are_complete(url.strip()) for url in value.split(",") if url.strip())
+
     @property
     def owners(self) -> Mapping[str, Owner]:
         """Returns the services that can be asked, by name."""
-        found = {name: Owner(getattr(self, f"{name}_url"), getattr(self, f"{name}_api_key")) for name in OWNERS}
+        found = {name: self._owner(name) for name in OWNERS}
         return {name: owner for name, owner in found.items() if owner.url and owner.api_key}
+
+    def _owner(self, name: str) -> Owner:
+        url, processes = getattr(self, f"{name}_url"), getattr(self, f"{name}_process_urls")
+        return Owner(url, getattr(self, f"{name}_api_key"), tuple(processes.split(",")) if processes else (url,))
 
     @property
     def base_url(self) -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from sqlalchemy import (
+    REAL,
     BigInteger,
     Boolean,
     CheckConstraint,
@@ -40,6 +41,8 @@ order_rows = Table(
     Column("grand_minor", BigInteger, comment="without what is cancelled; null: not priced yet"),
     Column("test", Boolean, nullable=False),
     instant("ordered_at", comment="null: orders has stated nothing yet, and no list shows it"),
+    instant("received_at", comment="of the first event of orders"),
+    instant("invoiced_at", comment="of its first invoice"),
     Column("status", Text, nullable=False),
     Column("payment_status", Text, nullable=False),
     Column("fulfillment_status", Text, nullable=False),
@@ -89,6 +92,47 @@ stores = Table(
     Column("store_id", Text, nullable=False),
     PrimaryKeyConstraint("store_id", name="stores_pkey"),
     comment="the stores that have orders",
+)
+
+reports = Table(
+    "reports",
+    metadata,
+    Column("service", Text, nullable=False),
+    Column("address", Text, nullable=False),
+    instant("asked_at", nullable=False),
+    instant("answered_at", comment="of its newest answer"),
+    Column("why", Text, nullable=False, comment="what was wrong when it was asked last; empty: nothing"),
+    Column("body", JSONB, nullable=False, comment="its newest answer to GET /v1/operations"),
+    PrimaryKeyConstraint("service", "address", name="reports_pkey"),
+    comment="what each process has under way",
+)
+
+flows = Table(
+    "flows",
+    metadata,
+    Column("one", Boolean, nullable=False),
+    instant("at", nullable=False),
+    Column(
+        "body",
+        JSONB,
+        nullable=False,
+        comment="groups -> topic -> lag, produced, consumed; topics -> records per second",
+    ),
+    PrimaryKeyConstraint("one", name="flows_pkey"),
+    CheckConstraint("one", name="flows_one"),
+    comment="how far the groups of consumers are behind the topics",
+)
+
+series_rows = Table(
+    "series_rows",
+    metadata,
+    Column("series", Text, nullable=False),
+    Column("step_seconds", Integer, nullable=False, comment="between two values"),
+    instant("begins_at", nullable=False, comment="of the first value"),
+    Column("values", ARRAY(REAL), nullable=False, comment="null: nothing was answered then"),
+    PrimaryKeyConstraint("series", "step_seconds", "begins_at", name="series_rows_pkey"),
+    Index("series_rows_old", "step_seconds", "begins_at"),
+    comment="values over time, many in a row",
 )
 
 people = Table(

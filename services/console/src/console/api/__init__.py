@@ -3,7 +3,6 @@
 from datetime import UTC, datetime
 
 from fastapi import APIRouter, Request, Response
-from fastapi.responses import RedirectResponse
 
 from chassis.declare.app import App
 from chassis.http.problems import Problem
@@ -17,6 +16,7 @@ from console.api import (
     messages,
     order,
     orders,
+    overview,
     parked,
     parked_group,
     parked_message,
@@ -45,10 +45,6 @@ def routes(app: App) -> APIRouter:
 
     router = APIRouter(route_class=route_of(pages), include_in_schema=False, lifespan=lifespan)  # type: ignore[arg-type]
 
-    @router.get("/")
-    async def home() -> Response:
-        return RedirectResponse("/orders", 303)
-
     @router.get("/assets/{name}")
     async def asset(name: str) -> Response:
         found = pages.assets.by_hashed_name.get(name)
@@ -57,6 +53,7 @@ def routes(app: App) -> APIRouter:
         return Response(found.content, media_type=found.media_type, headers={"cache-control": IMMUTABLE})
 
     signing_in.add_routes(router, pages)
+    overview.add_routes(router, pages)
     orders.add_routes(router, pages)
     order.add_routes(router, pages)
     messages.add_routes(router, pages)

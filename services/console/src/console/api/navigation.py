@@ -17,6 +17,7 @@ class Section(NamedTuple):
 
 
 SECTIONS: Final = (
+    Section("overview", "Overview", "/", "operations.view"),
     Section("orders", "Orders", "/orders", "orders.view"),
     Section("parked", "Parked", "/parked", "parked.view"),
     Section("webhooks", "Webhooks", "/webhooks", "webhooks.view"),

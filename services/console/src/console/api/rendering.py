@@ -125,6 +125,11 @@ def ago(value: datetime | str | None, now: datetime) -> Markup:
     )
 
 
+def duration(seconds: float) -> str:
+    """Returns a time in its largest unit, whole."""
+    return next((f"{int(seconds // unit)} {name}" for limit, unit, name in _STEPS if seconds < limit), "months")
+
+
 def exact(value: datetime | str | None) -> Markup:
     if (at := _instant(value)) is None:
         return Markup("")
@@ -186,7 +191,7 @@ class Templates:
         )  # fmt: skip
         self._clock = clock
         self._environment.filters |= {"word": word, "exact": exact, "document": document, "plain_word": _plain_word}
-        self._environment.filters |= {"moment": moment, "pretty": pretty}
+        self._environment.filters |= {"moment": moment, "pretty": pretty, "duration": duration}
         self._environment.filters |= {"short_url": short_url, "epoch": epoch}
         self._environment.globals |= {
             "assets": assets.names,

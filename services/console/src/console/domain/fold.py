@@ -56,6 +56,8 @@ def _of_orders(row: OrderRow, event: OrderEvent, at: datetime) -> OrderRow:
     )  # fmt: skip
     if (change := CHANGES.get(type(event))) is not None:
         row = change(row, event)
+    if isinstance(event, orders.Received):
+        row = replace(row, received_at=at)
     if row.memory.failed and row.status == "cancelled" and undone(row):  # its money came back without the refused step
         row = _remember(row, failed=())
     waiting, step = waits(row)
@@ -228,7 +230,10 @@ def _shipped(row: OrderRow, event: fulfillment.Shipped) -> OrderRow:
 
 
 def _issued(row: OrderRow, event: invoicing.Issued) -> OrderRow:
-    return replace(_documented(row, event), invoiced_minor=row.invoiced_minor + event.total_minor)
+    invoiced_at = row.invoiced_at or event.issued_at
+    return replace(
+        _documented(row, event), invoiced_at=invoiced_at, invoiced_minor=row.invoiced_minor + event.total_minor
+    )
 
 
 def _credited(row: OrderRow, event: invoicing.Credited) -> OrderRow:

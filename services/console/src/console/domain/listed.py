@@ -2,6 +2,7 @@
 
 - `since` of a row that waits for an answer: the beginning of its present step, not of the process
 - `changed_at`: the last change in orders
+- `received_at`, `invoiced_at`: null; the minute of their orders was counted long ago
 - texts and the buyer: as they are now; a change of these alone is not published
 """
 

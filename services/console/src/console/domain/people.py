@@ -11,7 +11,7 @@ PERSONAL: Final = "personal.view"
 PEOPLE: Final = "people.edit"
 VIEWS: Final = frozenset({
     "orders.view", "payments.view", "fulfillment.view", "invoices.view", "webhooks.view", "events.view", "journal.view",
-    "parked.view",
+    "parked.view", "operations.view",
 })  # fmt: skip
 ROLES: Final[Mapping[str, frozenset[str]]] = {
     "viewer": VIEWS,
@@ -23,6 +23,8 @@ ROLES: Final[Mapping[str, frozenset[str]]] = {
         "fulfillment.ship", "stock.edit", "invoices.edit", "webhooks.edit", PEOPLE, "audit.view",
     },
 }  # fmt: skip
+OF_ALL_STORES: Final = frozenset({"operations.view"})
+"""Scopes that a role has only if it holds in all stores: what they show is about all of them."""
 Stores = frozenset[str] | None
 """Null: all."""
 
@@ -32,6 +34,12 @@ class Grant(NamedTuple):
 
     role: str
     stores: Stores
+
+    @property
+    def scopes(self) -> frozenset[str]:
+        """Roles of a newer release have none here."""
+        found = ROLES.get(self.role, frozenset())
+        return found if self.stores is None else found - OF_ALL_STORES
 
     def holds_in(self, store_id: str | None) -> bool:
         """store_id: null for what belongs to no store, or to all: only a role in all stores holds there."""
@@ -55,8 +63,8 @@ class Person:
 
     @property
     def scopes(self) -> frozenset[str]:
-        """Those of any store. Roles of a newer release have no scopes here."""
-        return frozenset[str]().union(*(ROLES.get(one.role, frozenset()) for one in self.grants))
+        """Those of any store."""
+        return frozenset[str]().union(*(one.scopes for one in self.grants))
 
     def may(self, scope: str) -> bool:
         """Returns whether the person has a scope in any store; `person.at(store_id).may(scope)` is about one."""

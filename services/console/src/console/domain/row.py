@@ -65,6 +65,10 @@ class OrderRow:
     test: bool = False
     ordered_at: datetime | None = None
     """Null: only events of other services have come yet, and no list shows it."""
+    received_at: datetime | None = None
+    """When it arrived here; null: not stated."""
+    invoiced_at: datetime | None = None
+    """The time of its first invoice."""
     status: str = ""
     payment_status: str = ""
     fulfillment_status: str = ""
