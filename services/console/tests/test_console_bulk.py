@@ -51,7 +51,7 @@ def test_a_release_ends_each_open_hold_of_an_order() -> None:
 
 
 def test_an_action_that_needs_a_value_of_each_order_is_in_no_job() -> None:
-    assert set(ACTIONS) - set(BULK) == {"refund"}
+    assert set(ACTIONS) - set(BULK) == {"refund", "force"}
 
 
 def test_a_job_has_the_roles_of_its_beginning_that_the_person_still_has() -> None:

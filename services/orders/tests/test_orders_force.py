@@ -18,7 +18,7 @@ from contracts.orders import (
     PaymentChanged,
     StepFailed,
 )
-from orders.domain.decisions.actions import allowed
+from orders.domain.decisions.actions import allowed, forcible
 from orders.domain.shown.views import waiting
 
 
@@ -206,3 +206,14 @@ def test_it_outlives_a_cancel(capturing: Play) -> None:
     capturing.cancels().shipments_cancelled().credited().refunded()
     assert capturing.order.status == "cancelled" and not capturing.order.open_runs
     assert "outcome_contradicted" in capturing.order.exceptions
+
+
+def test_an_order_shows_the_operation_of_each_process_whose_outcome_may_be_stated(capturing: Play) -> None:
+    asked = capturing.last(payments.Capture).operation_id
+    assert forcible(capturing.order) == {}
+    in_vain(capturing)
+    assert forcible(capturing.order) == {"settle:1": asked}
+    capturing.failed(payments.Capture)
+    assert forcible(capturing.order) == {"settle:1": asked}, "refused, and a person may state that it succeeded"
+    capturing.retries()
+    assert capturing.last(payments.Capture).operation_id != asked and forcible(capturing.order) == {}

@@ -257,6 +257,27 @@ async def test_an_order_is_shown_with_its_latest_steps_and_the_timeline_has_all_
     assert page["items"] == steps[50:]
 
 
+async def test_what_several_orders_wait_for_is_read_at_once_in_the_order_of_the_request(app: App) -> None:
+    call = Client(app, await app.keys.create("a", "desk", ["*"]))
+    first, second = await place(app, 2, "a")
+    (foreign,) = await place(app, 1, "b")
+    await execute(app, "insert into parked_keys (key) values ($1)", second)
+    query = "&".join(f"order_id={key}" for key in (second, foreign, uuid4(), first, second))
+    status, found = await call("GET", "/v1/processes", query=query)
+    assert status == 200 and [one["order_id"] for one in found["items"]] == [str(second), str(first)]
+    assert [one["waiting"] for one in found["items"]] == ["parked", "answer"]
+    _, shown = await call("GET", f"/v1/orders/{first}")
+    assert {name: shown[name] for name in ("order_id", "version", "waiting", "processes", "legal_actions")} == found[
+        "items"
+    ][1]
+    asked = shown["processes"][0]["operation_id"]
+    status, after = await call("POST", f"/v1/orders/{first}/ask", idempotency_key="1")
+    assert (status, after["version"], after["processes"][0]["operation_id"]) == (202, shown["version"], asked)
+    status, after = await call("POST", f"/v1/orders/{first}/give_up", {"reason": "in vain"}, idempotency_key="2")
+    assert (status, after["status"], after["cancel_cause"]) == (202, "cancelled", "gave_up")
+    assert (await call("GET", "/v1/processes"))[0] == 422
+
+
 async def test_another_store_ends_no_exception(app: App) -> None:
     (key,) = await place(app, 1, "a", lifecycle="partially_shipped")
     mine, theirs = [Client(app, await app.keys.create(name, "desk", ["*"])) for name in ("a", "b")]

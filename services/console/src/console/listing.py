@@ -43,6 +43,10 @@ Waiting = Literal[
     "answer", "approval", "capture", "confirm", "exception", "hold", "no_answer", "parked", "payment", "snapshot", "stock",
     "warehouse",
 ]  # fmt: skip
+Step = Annotated[str, Field(pattern=r"^[a-z_]+(\.[a-z_]+)?$", max_length=64)]
+"""A process and its step, as far as the events state it: `place`, `settle.capture`; or NO_STEP."""
+NO_STEP: Final = "order"
+"""Finds orders that wait for something that is no step of a process: a decision about a difference."""
 Column = Literal[
     "waiting", "status", "payment", "fulfillment", "amount", "captured", "refunded", "channel", "market", "country", "tags",
     "ordered",
@@ -93,8 +97,7 @@ class Asked(BaseModel):
     market: Code | Literal[""] = ""
     country: Country | Literal[""] = ""
     currency: Currency | Literal[""] = ""
-    step: Code | Literal[""] = ""
-    """As `settle.capture`."""
+    step: Step | Literal[""] = ""
     tag: Annotated[Text, Field(max_length=25)] = ""
     since: Day | Literal[""] = ""
     until: Day | Literal[""] = ""
@@ -122,6 +125,19 @@ class Found:
     """Not null: few rows fit, and those before this time were not read; the next page goes on from there."""
     too_many: bool = False
     """Whether more orders than LOOK_BACK fit the search, so that some may be missing."""
+
+
+class Group(NamedTuple):
+    """Orders that wait for the same in the same step."""
+
+    waiting: str
+    step: str
+    """Empty: it is no process that waits."""
+    orders: int
+    more: bool
+    """Whether there may be more of them."""
+    since: datetime
+    """Since when the oldest waits."""
 
 
 Place = tuple[datetime, UUID]
@@ -194,6 +210,30 @@ async def count_views(read: Read, store_id: str) -> Mapping[View, int]:
         counts.append(f"(select count(*) from (select from ({found}) as f limit {COUNT_MAX}) as few) as {view}")
     [row] = await read(sql.statement(f"select {', '.join(counts)}"))
     return {view: row[view] for view in VIEWS}
+
+
+async def count_waits(read: Read, store_id: str, waiting: Sequence[Waiting]) -> list[Group]:
+    """Returns how many orders wait for these words, by step, the group of the longest wait first. At most
+    COUNT_MAX orders of each word are counted: those that have waited longest."""
+    sql = Sql(store_id)
+    oldest = " union all ".join(
+        f"(select waiting, step, since from order_rows where {' and '.join((*_base(sql), *conditions))} and archived_at is null"
+        f" order by since, order_id limit {COUNT_MAX})"
+        for conditions in _branches(sql, waiting, ())
+    )
+    rows = await read(
+        sql.statement(
+            f"select waiting, step, count(*) as orders, min(since) as since from ({oldest}) as o group by waiting, step"
+            " order by min(since), waiting, step"
+        )
+    )
+    counted: dict[str, int] = {}
+    for row in rows:
+        counted[row["waiting"]] = counted.get(row["waiting"], 0) + row["orders"]
+    return [
+        Group(row["waiting"], row["step"], row["orders"], counted[row["waiting"]] >= COUNT_MAX, row["since"])
+        for row in rows
+    ]
 
 
 def _base(sql: Sql) -> tuple[str, str]:
@@ -288,10 +328,11 @@ class _Search:
         )  # fmt: skip
         exact = (
             ("channel", asked.channel), ("market", asked.market), ("country", asked.country), ("currency", asked.currency),
-            ("step", asked.step),
         )  # fmt: skip
         found = [f"{name} = any({sql.value(list(values), 'text[]')})" for name, values in alternatives if values]
         found += [f"{name} = {sql.value(value, 'text')}" for name, value in exact if value]
+        if asked.step:
+            found.append(f"step = {sql.value('' if asked.step == NO_STEP else asked.step, 'text')}")
         if asked.tag:
             found.append(f"{sql.value(asked.tag, 'text')} = any(tags)")
         if asked.since:

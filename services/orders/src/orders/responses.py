@@ -129,9 +129,13 @@ class ProcessShown(BaseModel):
     end: End
     """Empty while the process runs."""
     asks: int
+    """How often the present step was asked without an answer; it counts no request of a person to ask again."""
     operation_id: UUID | None
     """What it has asked for and has no answer to; null if there is no such operation."""
     detail: str
+    """The code with which the present step was refused; empty: it was not."""
+    forcible_operation_id: UUID | None
+    """The operation whose outcome a person may state now (`force`); null: none."""
 
 
 class InvoiceShown(BaseModel):
@@ -202,6 +206,21 @@ class ActionShown(BaseModel):
     """The code with which it would be refused; null if it is allowed."""
     detail: str | None
     """The words of the code, as in the `detail` of the refusal."""
+
+
+class OrderWaits(BaseModel):
+    """What an order waits for."""
+
+    order_id: UUID
+    version: int
+    waiting: str
+    processes: list[ProcessShown]
+    """Those that are open."""
+    legal_actions: list[ActionShown]
+
+
+class OrderWaitsList(BaseModel):
+    items: list[OrderWaits]
 
 
 class OrderShown(OrderSummary):

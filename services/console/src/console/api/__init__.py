@@ -21,6 +21,7 @@ from console.api import (
     parked_group,
     parked_message,
     people,
+    processes,
     replays,
     signing_in,
     trail,
@@ -56,6 +57,7 @@ def routes(app: App) -> APIRouter:
     overview.add_routes(router, pages)
     orders.add_routes(router, pages)
     order.add_routes(router, pages)
+    processes.add_routes(router, pages)
     messages.add_routes(router, pages)
     live.add_routes(router, pages)
     exports.add_routes(router, pages)

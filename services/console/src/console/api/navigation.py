@@ -19,6 +19,7 @@ class Section(NamedTuple):
 SECTIONS: Final = (
     Section("overview", "Overview", "/", "operations.view"),
     Section("orders", "Orders", "/orders", "orders.view"),
+    Section("processes", "Processes", "/processes", "orders.view"),
     Section("parked", "Parked", "/parked", "parked.view"),
     Section("webhooks", "Webhooks", "/webhooks", "webhooks.view"),
     Section("jobs", "Jobs", "/jobs", "orders.view"),

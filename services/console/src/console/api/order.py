@@ -43,21 +43,20 @@ def add_routes(router: APIRouter, pages: Pages) -> None:
     @router.post("/orders/{order_id}/actions/{action}")
     async def act(request: Request, order_id: str, action: str, person: SignedIn) -> Response:
         row = await row_of(pages, person, order_id)
-        if action not in ACTIONS:
-            raise refusal("action_unknown", f"{action} is no action of an order")
-        if not person.at(row["store_id"]).may(ACTIONS[action].scope):
-            raise refusal("action_forbidden", f"it needs the scope {ACTIONS[action].scope}")
-        fields = await form(request)
-        outcome = await _requested(pages, row, person, action, fields)
+        outcome = await requested(pages, row, person, action, await form(request))
         if isinstance(outcome, Failed):
             return await order_page(pages, row, person, failed=outcome)
         return RedirectResponse(f"/orders/{row['order_id']}?done={action}", 303)
 
 
-async def _requested(
+async def requested(
     pages: Pages, row: RowMapping, person: Person, action: str, fields: Mapping[str, str]
 ) -> Outcome | Failed:
-    """Requests an action of an order; returns the answer of orders, or why it is not done."""
+    """Requests an action of an order; returns the answer of orders, or why it is not done. Raises Problem 403 or 404."""
+    if action not in ACTIONS:
+        raise refusal("action_unknown", f"{action} is no action of an order")
+    if not person.at(row["store_id"]).may(ACTIONS[action].scope):
+        raise refusal("action_forbidden", f"it needs the scope {ACTIONS[action].scope}")
     try:
         wanted = request_of(action, row["order_id"], fields)
     except ValueError as error:

@@ -83,7 +83,7 @@ def shown(row: RowMapping, answers: Mapping[str, Answer], *, personal: bool) -> 
         row=row,
         silent={name: one.why for name, one in answers.items() if one.state in ("silent", "unset")},
         statuses={name: str(order.get(name) or row[name]) for name in STATUSES},
-        waiting=_waiting(row, order),
+        waiting=waiting_of(row, order),
         version=int(order.get("version") or 0),
         money=_money(row, order, payments),
         lines=_lines(content, payments),
@@ -112,8 +112,9 @@ def _items(answer: Answer) -> Sequence[Mapping[str, Any]]:
     return found
 
 
-def _waiting(row: RowMapping, order: Mapping[str, Any]) -> Waiting:
-    """Orders states more than its events: how often a service was asked, and that a message is parked."""
+def waiting_of(row: RowMapping, order: Mapping[str, Any]) -> Waiting:
+    """order: as orders answers it; empty if it is silent. Orders states more than its events: how often a service was asked, and
+    that a message is parked."""
     if not order:
         since = row["since"].isoformat() if row["since"] is not None else None
         return Waiting(row["waiting"], help_for(row["waiting"]), row["step"], since, 0, "")

@@ -8,8 +8,10 @@ from uuid import UUID
 
 from console.domain.wanted import Fields, Wanted, reason_of
 from contracts.orders import HOLD_REASONS, RefundReason
+from contracts.payments import Outcome
 
 REFUND_REASONS: Final[tuple[str, ...]] = get_args(RefundReason)
+OUTCOMES: Final[tuple[str, ...]] = get_args(Outcome)
 PIECES: Final = "pieces:"
 """Begins the name of the field that has the pieces of a line."""
 
@@ -23,8 +25,12 @@ class Action(NamedTuple):
     """What follows, for the button's description."""
     reasoned: bool = False
     """Whether a reason has to be given."""
+    noted: bool = False
+    """Whether a reason may be given; also with codes."""
     codes: tuple[str, ...] = ()
-    """Codes of the reason; empty: it has none."""
+    """What the person chooses from, a code; empty: nothing."""
+    label: str = "Kind of reason"
+    """What the codes are called."""
     body: Callable[[Fields], Mapping[str, Any]] = lambda fields: {}
 
 
@@ -50,11 +56,29 @@ ACTIONS: Final[Mapping[str, Action]] = {
     "capture": Action("Capture", "/capture", "orders.edit", "All money that is left is taken and invoiced."),
     "hold": Action(
         "Hold", "/holds", "orders.edit", "Nothing ships and nothing is captured until the hold is released.",
-        codes=HOLD_REASONS, body=lambda fields: {"reason": _code(fields, HOLD_REASONS), "note": reason_of(fields)},
+        noted=True, codes=HOLD_REASONS, body=lambda fields: {"reason": _code(fields, HOLD_REASONS), "note": reason_of(fields)},
     ),
     "release": Action("Release", "/holds/{hold_id}/release", "orders.edit", "The order goes on when no hold is left."),
     "retry": Action("Retry", "/retry", "orders.edit", "The refused step is asked again."),
     "archive": Action("Archive", "/archive", "orders.edit", "Lists leave it out unless they are asked for it; nothing else changes."),
+    "ask": Action(
+        "Ask again", "/ask", "orders.edit", "What has no answer is asked again, as the same operation: nothing is done twice.",
+        noted=True,
+    ),
+    "give_up": Action(
+        "Give up", "/give_up", "orders.cancel",
+        "The wait ends and the order is undone: stock is released, money goes back. What was asked is awaited first.",
+        reasoned=True, body=lambda fields: {"reason": reason_of(fields)},
+    ),
+    "force": Action(
+        "State the outcome", "/force", "orders.force",
+        "Payments books it, unless its gateway can still be asked. Compare it with the gateway first.",
+        reasoned=True, codes=OUTCOMES, label="Outcome",
+        body=lambda fields: {
+            "operation_id": _operation(fields), "outcome": _code(fields, OUTCOMES), "reason": reason_of(fields),
+            "reference": fields.get("reference", "").strip() or None,
+        },
+    ),
     "refund": Action(
         "Refund", "/refunds", "orders.refund", "The money goes back at once, and the invoice is credited.", reasoned=True,
         codes=REFUND_REASONS,
@@ -74,6 +98,13 @@ def _code(fields: Fields, codes: tuple[str, ...]) -> str:
     if (code := fields.get("code", "")) not in codes:
         raise ValueError(f"choose one of {', '.join(codes)}")
     return code
+
+
+def _operation(fields: Fields) -> str:
+    try:
+        return str(UUID(fields.get("operation_id", "")))
+    except ValueError:
+        raise ValueError("choose the operation whose outcome you state") from None
 
 
 def request_of(name: str, order_id: UUID, fields: Fields) -> Wanted:

@@ -12,8 +12,19 @@ from console.domain.people import Person
 from console.domain.wanted import Wanted
 from contracts.ids import derived
 
-NAMES: Final = ("approve", "approve_and_capture", "capture", "hold", "release", "retry", "archive", "cancel")
-"""A refund is none of them: its lines differ from order to order."""
+NAMES: Final = (
+    "approve",
+    "approve_and_capture",
+    "capture",
+    "hold",
+    "release",
+    "retry",
+    "ask",
+    "give_up",
+    "archive",
+    "cancel",
+)
+"""Neither a refund nor an outcome that a person states is one of them: lines and operations differ from order to order."""
 BULK: Final[Mapping[str, Action]] = {name: ACTIONS[name] for name in NAMES}
 PER_HOLD: Final = "{hold_id}"
 

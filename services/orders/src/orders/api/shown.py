@@ -53,6 +53,20 @@ def _shown_hold(hold: OnHold) -> dict[str, Any]:
     return {name: plain(getattr(hold, name)) for name in fields}
 
 
+def shown_actions(order: Order) -> list[dict[str, Any]]:
+    return [one._asdict() for one in actions.legal(order)]
+
+
+def shown_processes(order: Order) -> list[dict[str, Any]]:
+    forcible = actions.forcible(order)
+    return [
+        {"id": run.id, "kind": run.kind, "step": run.step, "waits_for": waits_for(run), "since": run.since.isoformat(),
+         "end": run.end, "asks": run.asks, "operation_id": plain(run.operation_id), "detail": run.detail,
+         "forcible_operation_id": plain(forcible.get(run.id))}
+        for run in order.runs.values()
+    ]  # fmt: skip
+
+
 def shown(key: UUID, order: Order, version: int) -> dict[str, Any]:
     """Returns an order as the API shows it."""
     content = order.content
@@ -67,18 +81,14 @@ def shown(key: UUID, order: Order, version: int) -> dict[str, Any]:
         "account": order.source.account,
         **words(order.__dict__),
         "waiting": waiting(order),
-        "legal_actions": [one._asdict() for one in actions.legal(order)],
+        "legal_actions": shown_actions(order),
         "currency": content.currency,
         "grand_minor": order.grand_minor,
         "test": content.test,
         "money": order.facts.money.model_dump(),
         "ordered_at": content.placed_at.isoformat(),
         **{name: plain(getattr(order, name)) for name in ("placed_at", "approved_at", "cancelled_at", "completed_at")},
-        "processes": [
-            {"id": run.id, "kind": run.kind, "step": run.step, "waits_for": waits_for(run), "since": run.since.isoformat(),
-             "end": run.end, "asks": run.asks, "operation_id": run.operation_id and str(run.operation_id), "detail": run.detail}
-            for run in order.runs.values()
-        ],
+        "processes": shown_processes(order),
         "invoices": [
             {"invoice_id": str(capture.invoice_id), "number": capture.invoice_number, "capture_id": str(capture.capture_id),
              "credited": not capture.uncredited_minor, "credited_minor": sum(line.credited_minor for line in capture.lines)}

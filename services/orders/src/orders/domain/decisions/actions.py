@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final, Literal, NamedTuple
+from uuid import UUID
 
 from contracts.base import Command
 from contracts.deciding import Context, Refusal
@@ -332,6 +333,11 @@ def _forcible(order: Order, ask: Ask, outcome: str) -> str | None:
         return None if outcome == "succeeded" and was_refused else "not_forceable"
     is_new = run.operation_id == ask.operation_id and run.asks < 2 and not run.interim
     return "not_forceable" if is_new else None
+
+
+def forcible(order: Order) -> dict[str, UUID]:
+    """Process -> the operation whose outcome a person may state now."""
+    return {ask.run: ask.operation_id for ask in order.asks.values() if _forcible(order, ask, "succeeded") is None}
 
 
 def _owner(order: Order, request: Force) -> str:
