@@ -40,13 +40,15 @@ class Owner:
 
     status: int = 200
     answer: dict[str, Any] = field(default_factory=dict)
+    waits: dict[str, Any] = field(default_factory=dict)
+    """Replaces what the order states of itself."""
     requests: list[tuple[str, dict[str, str], Any]] = field(default_factory=list)
     url: str = ""
 
     async def read(self, request: web.Request) -> web.Response:
         statuses = {"status": "placed", "payment_status": "authorized", "fulfillment_status": "unfulfilled"}
         body = {**statuses, "waiting": "approval", "version": 2, "legal_actions": LEGAL, "money": None, "processes": []}
-        return web.json_response(body | {"timeline": [], "holds": [], "exceptions": [], "notes": []})
+        return web.json_response(body | {"timeline": [], "holds": [], "exceptions": [], "notes": []} | self.waits)
 
     async def act(self, request: web.Request) -> web.Response:
         sent = {name.lower(): value for name, value in request.headers.items()}
@@ -124,6 +126,43 @@ class TestOnARealPostgres:
         text = (await browser.get(f"/orders/{order}")).text
         assert set(re.findall(r"/actions/(\w+)", text)) == {"approve", "cancel", "hold"}
         assert "Capture: capture automatic" in text
+
+    async def test_a_step_without_an_answer_is_asked_again_given_up_or_its_outcome_stated(
+        self, owner: Owner, browser: Browser, order: UUID
+    ) -> None:
+        operation = str(uuid4())
+        process = {
+            "id": "settle:1", "kind": "settle", "step": "capture", "waits_for": "no_answer", "since": NOW.isoformat(),
+            "end": "", "asks": 6, "operation_id": operation, "detail": "", "forcible_operation_id": operation,
+        }  # fmt: skip
+        legal = [{"action": name, "allowed": True, "why_not": None} for name in ("ask", "give_up", "force")]
+        owner.waits = {"waiting": "no_answer", "processes": [process], "legal_actions": legal}
+        await browser.sign_in("administrator")
+        text = (await browser.get(f"/orders/{order}")).text
+        assert re.findall(r"/actions/(\w+)", text) == ["ask", "give_up", "force"]
+        assert "asked 6 times" in text and f'<option value="{operation}" >settle.capture, no answer</option>' in text
+        for name, fields in (("ask", {}), ("give_up", {"reason": "silent"})):
+            assert (await browser.post(f"/orders/{order}/actions/{name}", fields)).status == 303
+        stated = {
+            "operation_id": operation,
+            "code": "succeeded",
+            "reference": " ch_1 ",
+            "reason": "seen at the gateway",
+        }
+        assert (await browser.post(f"/orders/{order}/actions/force", stated)).status == 303
+        assert [(path.rpartition("/")[2], body) for path, _, body in owner.requests] == [
+            ("ask", {}),
+            ("give_up", {"reason": "silent"}),
+            (
+                "force",
+                {
+                    "operation_id": operation,
+                    "outcome": "succeeded",
+                    "reference": "ch_1",
+                    "reason": "seen at the gateway",
+                },
+            ),
+        ]
 
     async def test_what_is_no_longer_legal_is_the_page_anew_with_the_owners_reason(
         self, app: App, owner: Owner, browser: Browser, order: UUID
@@ -204,6 +243,13 @@ def test_a_refund_names_the_pieces_of_each_line() -> None:
         ("refund", {"reason": "x", "code": "damaged", "pieces:1": "²"}, "pieces"),
         ("refund", {"reason": "x", "code": "nonsense", "pieces:1": "1"}, "choose"),
         ("hold", {}, "choose"),
+        ("give_up", {}, "reason"),
+        ("force", {"reason": "seen", "code": "failed", "operation_id": "../cancel"}, "operation"),
+        (
+            "force",
+            {"reason": "seen", "code": "perhaps", "operation_id": "0f6f1c1e-8f0b-5f43-9a3e-53c3f0f9a6d1"},
+            "choose",
+        ),
         ("release", {"hold_id": "../cancel"}, "hold"),
     ],
 )
