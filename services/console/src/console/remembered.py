@@ -5,11 +5,15 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import Awaitable, Callable, Hashable
-from typing import Generic, TypeVar
+from typing import Final, Generic, TypeVar
+
+import structlog
+
+log = structlog.get_logger("console.remembered")
 
 Key = TypeVar("Key", bound=Hashable)
 Value = TypeVar("Value")
-REMEMBERED_MAX = 1_000
+REMEMBERED_MAX: Final = 1_000
 """Keys that a process remembers; behind that the one that was read longest ago goes."""
 
 
@@ -47,5 +51,7 @@ class Remembered(Generic[Key, Value]):
                 oldest = next(iter(self._asked_at))
                 del self._asked_at[oldest]
                 self._values.pop(oldest, None)
+        except Exception as error:  # the value before stays, and it is asked again when that is old
+            log.warning("not_learned", key=str(key), error=repr(error))
         finally:
             del self._asking[key]
