@@ -132,7 +132,7 @@ async def test_a_json_pointer_names_a_parameter_that_is_wrong() -> None:
 
 
 NOUNS = (
-    "link", "action", "form", "channel", "job", "sign_in", "id_token", "provider", "person", "role",
+    "link", "action", "form", "channel", "job", "broker", "record", "sign_in", "id_token", "provider", "person", "role",
     "api_key", "scope", "actor", "store", "url", "request", "body", "header", "connections", "query", "query_parameter", "cursor", "resource", "method",
     "media_type",
     "if_match", "version", "idempotency_key", "database", "outcome", "service", "message", "replay", "filter", "order", "market", "step",

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import asyncio
+import html
 import json
 import os
+import re
 import signal
 import sys
 from collections import defaultdict
@@ -13,6 +15,7 @@ from typing import Any
 import aiohttp
 import pytest
 from aiohttp import web
+from aiokafka.admin import AIOKafkaAdminClient
 from standardwebhooks import Webhook
 
 from contracts.registry import SERVICES as PUBLISHERS
@@ -196,6 +199,60 @@ async def test_the_console_follows_each_process_and_each_group(shop: Shop) -> No
         return read.keys() == set(SERVICES) and all(READ_BY[name] <= topics for name, topics in read.items())
 
     await shop.until(is_followed, "every service has answered, and every group has read its topics to their ends", 60)
+
+
+async def test_messages_are_tailed_from_a_time_and_from_an_offset_and_no_group_notices(shop: Shop) -> None:
+    """Task 11: one click from the page of the order. Nothing is produced, no group appears, no offset is committed."""
+    order = await shop.place(number="tailed", buyer={"name": "Zoë van Dijk"})
+    await shop.until_at_rest([order])
+    before = await groups(shop)
+
+    async with signed_in(shop) as console:
+
+        async def is_listed() -> bool:
+            return f"/orders/{order}" in await console.get("/orders?q=tailed")
+
+        await shop.until(is_listed, "the order is in the lists", 30)
+        shown = await console.get(f"/orders/{order}")
+        [address] = re.findall(r'href="(/topics/tail[^"]+)"', shown)
+        tail = await console.get(html.unescape(address))
+        records = listed(tail)
+        types = [type for *_, type in records]
+        assert {"orders.received", "fulfillment.reserve", "fulfillment.reserved", "payments.captured"} <= set(types)
+        assert "tailed" in tail
+        first = records[types.index("orders.received")]
+        received = await console.get("/topics/{}/{}/{}".format(*first))
+        assert "***" in received
+        assert "Zoë" not in tail + received
+        revealed = await console.post("/topics/{}/{}/{}/reveal".format(*first), {})
+        assert revealed.status == 200 and "Zoë van Dijk" in revealed.text
+        topic, partition, offset, _ = records[types.index("payments.captured")]
+        further = await console.get(f"/topics/tail?topic={topic}&partition={partition}&offset={offset}&order={order}")
+        assert listed(further)[0][-1] == "payments.captured"
+        record = await console.get(f"/topics/{topic}/{partition}/{offset}")
+        assert "ce_causationid" in record and "captured_minor" in record
+        newest = await console.get(f"/topics/tail?order={order}&type=orders.")
+        assert listed(newest)[-1][-1] == "orders.received"
+        assert f"/topics/{topic}/{partition}/{offset}" not in await console.get(
+            f"/topics/tail?order={order}&text=tailed"
+        )
+        overview = await console.get("/topics")
+        assert "payments.commands.v1" in overview and "webhooks" in overview
+    assert await groups(shop) == before
+
+
+def listed(page: str) -> list[tuple[str, str, str, str]]:
+    """Topic, partition, offset and type of each message of a tail."""
+    return re.findall(r'href="/topics/([\w.]+)/(\d+)/(\d+)"><code>([\w.]+)<', page)
+
+
+async def groups(shop: Shop) -> set[str]:
+    admin = AIOKafkaAdminClient(bootstrap_servers=shop.kafka.bootstrap_servers)
+    await admin.start()
+    try:
+        return {name for name, _ in await admin.list_consumer_groups()}
+    finally:
+        await admin.close()
 
 
 async def test_the_promises_hold_for_the_feed(shop: Shop) -> None:

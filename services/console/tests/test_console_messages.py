@@ -124,6 +124,24 @@ async def test_a_message_is_shown_with_its_causes_its_effects_and_its_json_witho
     assert all("personal.view" not in scopes for _, _, scopes in journals.asked)
 
 
+async def test_personal_data_of_a_message_is_revealed_by_a_request_that_the_audit_has(
+    app: App, journals: Journals, browser: Browser, order: UUID
+) -> None:
+    one = entry("orders", "orders.received", "request")
+    journals.items = {"orders": [one]}
+    await browser.sign_in("operator")
+    chosen = await browser.get(f"/orders/{order}/messages?message={one['message_id']}")
+    [address] = re.findall(r'action="(/orders/[^"]+/reveal[^"]*)"', chosen.text)
+    journals.asked.clear()
+    assert (await browser.call("POST", address.partition("?")[0], [("message", one["message_id"])], {"sec-fetch-site": "same-origin"})).status == 200  # fmt: skip
+    assert all("personal.view" in scopes for _, _, scopes in journals.asked)
+    [row] = await app.fetch("select subject_kind, subject_id, order_id, action, outcome from audit")
+    assert tuple(row) == ("message", one["message_id"], order, "reveal", "done")
+    await browser.sign_in("viewer")
+    assert "/reveal" not in (await browser.get(f"/orders/{order}/messages?message={one['message_id']}")).text
+    assert (await browser.call("POST", address.partition("?")[0], [("message", one["message_id"])], {"sec-fetch-site": "same-origin"})).status == 403  # fmt: skip
+
+
 async def test_what_a_silent_service_has_is_missing_and_named(
     journals: Journals, browser: Browser, order: UUID
 ) -> None:

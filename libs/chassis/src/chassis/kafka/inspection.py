@@ -20,6 +20,8 @@ from chassis.settings import ServiceSettings
 from contracts.limits import RECORD_BYTES_MAX
 from contracts.registry import PARTITIONS
 
+__all__ = ["BrokerSilent", "Chunk", "Inspector", "OffsetGone", "TopicPartition", "partitions_of"]
+
 ALONE_BYTES: Final = RECORD_BYTES_MAX + 65_536
 """Requested of a partition whose next batch is above its share of a request for many: the broker returns none of it then."""
 REQUEST_MS_MAX: Final = 2_000

@@ -24,6 +24,7 @@ from console.api import (
     processes,
     replays,
     signing_in,
+    topics,
     trail,
     webhooks,
 )
@@ -60,6 +61,7 @@ def routes(app: App) -> APIRouter:
     processes.add_routes(router, pages)
     messages.add_routes(router, pages)
     live.add_routes(router, pages)
+    topics.add_routes(router, pages)
     exports.add_routes(router, pages)
     jobs.add_routes(router, pages)
     people.add_routes(router, pages)

@@ -8,10 +8,13 @@ from urllib.parse import quote
 from uuid import UUID
 
 from fastapi import APIRouter, Depends, Query, Response
+from sqlalchemy.engine import RowMapping
 
 from console.api.order import row_of
+from console.api.requesting import revealed
 from console.api.serving import Pages, refusal
-from console.domain.people import Person
+from console.audit import Subject
+from console.domain.people import PERSONAL, Person
 from console.domain.tree import Delivery, Message, grown
 from console.owners import Answer
 
@@ -40,13 +43,38 @@ def add_routes(router: APIRouter, pages: Pages) -> None:
     ) -> Response:
         """message: shown in full. operation: its outcome is. after: where the journals of this page begin, `<service>:<cursor>`."""
         row = await row_of(pages, person, order_id)
-        answers = await _read(pages, person, row["order_id"], row["store_id"], _cursors(after or ()))
+        return await page(person, row, message, operation, after)
+
+    @router.post("/orders/{order_id}/messages/reveal")
+    async def reveal(
+        order_id: str,
+        person: SignedIn,
+        message: UUID,
+        after: Annotated[list[str] | None, Query(max_length=len(PATHS))] = None,
+    ) -> Response:
+        """Shows personal data of a message in the answer to this one request."""
+        row = await row_of(pages, person, order_id)
+        await revealed(pages, person, Subject("message", str(message), row["store_id"], row["order_id"]))
+        return await page(person, row, message, None, after, personal=True)
+
+    async def page(
+        person: Person,
+        row: RowMapping,
+        message: UUID | None,
+        operation: UUID | None,
+        after: Sequence[str] | None,
+        *,
+        personal: bool = False,
+    ) -> Response:
+        cursors = _cursors(after or ())
+        answers = await _read(pages, person, row["order_id"], row["store_id"], cursors, personal=personal)
         more = {name: cursor for name, answer in answers.items() if (cursor := _body(answer).get("next_cursor"))}
         unread = [name for name in PATHS if name not in answers or answers[name].state != "answered" or name in more]
         tree = grown(_messages(answers), _deliveries(answers.get("webhooks")), unread)
         chosen = tree.outcome_of(str(operation)) if operation else tree.message(str(message)) if message else None
         return pages.page(
             "messages.html", person=person, row=row, tree=tree, chosen=chosen, asked=message or operation, after=after or [],
+            revealed=personal, may_reveal=person.at(row["store_id"]).may(PERSONAL),
             silent={name: one.why for name, one in answers.items() if one.state in ("silent", "unset")},
             next_page=[f"{name}{FOLLOWS}{cursor}" for name, cursor in more.items()],
         )  # fmt: skip
@@ -63,14 +91,14 @@ def _cursors(after: Sequence[str]) -> Mapping[str, str]:
 
 
 async def _read(
-    pages: Pages, person: Person, order_id: UUID, store_id: str, cursors: Mapping[str, str]
+    pages: Pages, person: Person, order_id: UUID, store_id: str, cursors: Mapping[str, str], *, personal: bool
 ) -> Mapping[str, Answer]:
     def path(name: str, cursor: str) -> str:
         return PATHS[name].format(order_id=order_id) + (f"&cursor={quote(cursor, safe='')}" if cursor else "")
 
     answers = await asyncio.gather(
         *(
-            pages.owners.read(name, path(name, cursor), store_id, person, personal=False)
+            pages.owners.read(name, path(name, cursor), store_id, person, personal=personal)
             for name, cursor in cursors.items()
         )
     )

@@ -22,6 +22,7 @@ SECTIONS: Final = (
     Section("processes", "Processes", "/processes", "orders.view"),
     Section("parked", "Parked", "/parked", "parked.view"),
     Section("webhooks", "Webhooks", "/webhooks", "webhooks.view"),
+    Section("topics", "Topics", "/topics", "events.view"),
     Section("jobs", "Jobs", "/jobs", "orders.view"),
     Section("audit", "Audit", "/audit", "audit.view"),
     Section("markets", "Markets", "/markets", "orders.view", route=("orders", "/v1/markets")),

@@ -202,6 +202,9 @@ class Templates:
             "exact_time": clock_time,
         }
 
+    def now(self) -> datetime:
+        return self._clock()
+
     def render(self, name: str, **values: Any) -> str:
         return self._environment.get_template(name).render(**self._present(), **values)
 
@@ -216,7 +219,7 @@ class Templates:
         return self._environment.get_template(name).make_module(self._present())
 
     def _present(self) -> dict[str, Any]:
-        now = self._clock()
+        now = self.now()
         return {
             "now": now,
             "ago": lambda value: ago(value, now),

@@ -22,6 +22,7 @@ from fastapi.routing import APIRoute
 from chassis.batch.errors import QueryTimedOut, is_transient
 from chassis.declare.app import About, App, Problems
 from chassis.http.problems import Problem, known, unavailable
+from chassis.kafka.inspection import Inspector
 from console import sessions
 from console.api.bar import Bar
 from console.api.cells import Cells
@@ -34,6 +35,7 @@ from console.live.rows import RowsSource
 from console.owners import Owners
 from console.sessions import Session
 from console.settings import Settings
+from console.tailing import Tail
 from contracts.limits import CHARGED_LINES_MAX
 
 log = structlog.get_logger("console.api")
@@ -89,6 +91,10 @@ PROBLEMS: Final[Problems] = {
         "Load the page again, and send its form."),
     "message_unknown": About(404, "No such message", "No store that you may see has a parked message of this id.",
         "Choose one from the list of parked messages."),
+    "broker_silent": About(503, "Kafka does not answer", "The messages on topics cannot be read now. Everything else works.",
+        "Load the page again in a moment. If it stays so, whoever runs the console checks CONSOLE_KAFKA_BOOTSTRAP_SERVERS."),
+    "record_unknown": About(404, "No such message", "The topic has no record at this offset, or not any more, or it is of a store that you may not see.",
+        "Go back to the messages of the topic; a topic retains them for some days."),
     "link_used": About(410, "The link does not work any more", "It was used, is older than 10 minutes, or is not complete.",
         "An operator prints a new one: `python -m console sign-in`."),
     "channel_unknown": About(404, "Nothing to watch", "None of the channels exists, or you may see none of them.",
@@ -127,6 +133,8 @@ class Pages:
         self.templates = Templates(self.assets, clock)
         self.owners = Owners(self.settings)
         self.bar = Bar(app, self.owners)
+        self.inspector = Inspector(self.settings, int(self.settings.ask_seconds_max * 1_000))
+        self.tail = Tail(self.inspector)
         rows = RowsSource(app, Cells(app, self.templates))
         self.hub = Hub(app, {"order": rows, "list": rows})
 
@@ -137,6 +145,7 @@ class Pages:
                 yield
             finally:
                 await self.bar.close()
+                await self.inspector.close()
 
     async def person(self, request: Request) -> Person:
         """Returns who asks. Raises SignInNeeded, Problem 403 for a person without any role."""

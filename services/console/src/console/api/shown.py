@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from datetime import datetime, timedelta
 from typing import Any, Final
 
 from pydantic import ValidationError
@@ -18,6 +19,7 @@ from contracts.snapshot import OrderContent
 
 DELIVERIES: Final = 20
 """That the page of an order shows."""
+BEGINS_BEFORE: Final = timedelta(seconds=10)
 MONEY: Final = ("authorized_minor", "captured_minor", "voided_minor", "refunded_minor")
 STATUSES: Final = ("status", "payment_status", "fulfillment_status")
 
@@ -65,6 +67,8 @@ class Shown:
     exceptions: Sequence[Mapping[str, Any]]
     timeline: Sequence[Mapping[str, Any]]
     """Newest first."""
+    begun_at: str
+    """A moment before the first entry of the timeline, RFC 3339; empty without one."""
     buyer: Mapping[str, Any]
     ship_to: Sequence[str]
     notes: Sequence[Mapping[str, Any]]
@@ -94,6 +98,7 @@ def shown(row: RowMapping, answers: Mapping[str, Answer], *, personal: bool) -> 
         processes=[one for one in order.get("processes", ()) if not one.get("end")],
         holds=[_hidden(one, ("note",), personal) for one in order.get("holds", ())],
         exceptions=order.get("exceptions", ()),
+        begun_at=_begun_at(order.get("timeline", ())),
         timeline=[_hidden(one, ("reason",), personal) for one in reversed(order.get("timeline", ()))],
         buyer=content.get("buyer") or {},
         ship_to=[*_address(content.get("ship_to") or {})],
@@ -101,6 +106,13 @@ def shown(row: RowMapping, answers: Mapping[str, Answer], *, personal: bool) -> 
         allowed=frozenset(one["action"] for one in order.get("legal_actions", ()) if one["allowed"]),
         why_not={one["action"]: one["why_not"] for one in order.get("legal_actions", ()) if not one["allowed"]},
     )  # fmt: skip
+
+
+def _begun_at(timeline: Sequence[Mapping[str, Any]]) -> str:
+    """The message that began it was on a topic before it was decided on."""
+    moments = (datetime.fromisoformat(step["at"]) for step in timeline)
+    first = min(moments, default=None)
+    return "" if first is None else (first - BEGINS_BEFORE).isoformat()
 
 
 def _body(answer: Answer) -> Mapping[str, Any]:
