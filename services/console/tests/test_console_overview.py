@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import asyncio
+import json
 import os
 import re
 from collections.abc import AsyncIterator
@@ -19,11 +21,18 @@ from console_world import STORE, Browser, Life, Publisher
 from chassis.process.app import App
 from chassis.process.operations import Operations
 from console import recording, reporting, throughput
+from console.api.overview import cells
+from console.api.rendering import Templates
+from console.assets import Assets
 from console.domain.offsets import Flow
 from console.domain.operations import Report, values_of
 from console.domain.overview import PLOTS
+from console.domain.people import Grant, Person
 from console.domain.series import HOUR, MINUTE, POLL, Point
 from console.handlers import SERVICE
+from console.live.hub import Audience
+from console.live.operations import OperationsSource
+from console.live.watcher import Watcher
 from console.polling import Poller
 from console.settings import Owner, Settings
 from contracts import invoicing, orders
@@ -80,7 +89,7 @@ def report(service: str = "orders", address: str = "10.0.0.1:80", *, silent_seco
 
 def figure(page: str, label: str) -> str:
     """The figure of a label, and what is beside it, without markup."""
-    [found] = re.findall(rf'<div class="figure"><dt>(?:<a[^>]*>)?{label}(?:</a>)?</dt>(.*?)</div>', page, re.DOTALL)
+    [found] = re.findall(rf"<dt>(?:<a[^>]*>)?{label}(?:</a>)?</dt>(.*?)</div>", page, re.DOTALL)
     return " ".join(re.sub(r"<[^>]+>", " ", found).split())
 
 
@@ -329,3 +338,39 @@ def test_processes_are_named_one_by_one_or_found_by_the_address_of_the_service()
     assert settings.owners["payments"].process_urls == ("http://p",)
     with pytest.raises(ValueError, match="orders_process_urls"):
         Settings(database_url="postgresql://x", orders_process_urls="http://a:1,not a url", **base)
+
+
+# -- live -------------------------------------------------------------------------------------------------------------
+
+
+async def test_an_open_page_receives_its_figures_when_the_processes_were_asked_again(
+    app: App, browser: Browser
+) -> None:
+    def now() -> datetime:
+        return datetime.now(UTC)
+
+    source = OperationsSource(app, lambda: cells(app, Templates(Assets(), now), now()))
+    person = Person(uuid4(), "ann", "ann", (Grant("viewer", None),))
+    assert list(await source.admitted(person, {"operations:", "operations:x"})) == ["operations:"]
+    assert (
+        list(await source.admitted(replace(person, grants=(Grant("viewer", frozenset({STORE})),)), {"operations:"}))
+        == []
+    )
+    watcher = Watcher(person, frozenset({"operations:"}), "")
+    audience = Audience(source.name)
+    audience.join(watcher)
+    running = asyncio.create_task(source.run(audience))
+    try:
+        for rows in (3, 4):
+            await recording.report(
+                app, [report(outbox={"rows": rows, "oldest_since": None, "set_aside": 0})], datetime.now(UTC)
+            )
+            async with asyncio.timeout(20):
+                received = ""
+                while f">{rows}</dd>" not in received:
+                    await watcher.wait(20)
+                    received = json.loads(re.findall(r"^data: (.*)$", watcher.take().decode(), re.MULTILINE)[-1])[
+                        "cells"
+                    ]["outbox"]
+    finally:
+        running.cancel()

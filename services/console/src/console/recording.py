@@ -36,6 +36,8 @@ REPORTS: Final = (
     "select service, address, asked_at, answered_at, why, body::text from reports order by service, address"
 )
 
+POLLED: Final = "select max(asked_at) as at from reports"
+
 FLOWED: Final = """
 insert into flows (one, at, body) values (true, $1, $2::jsonb)
 on conflict (one) do update set at = excluded.at, body = excluded.body"""
@@ -76,6 +78,13 @@ async def report(app: App, reports: Sequence[Report], at: datetime) -> None:
     if reports:
         await app.fetch(REPORTED, *map(list, columns))
     await app.fetch(UNASKED, at)
+
+
+async def polled_at(app: App) -> datetime | None:
+    """Returns when the processes were asked last; null: never."""
+    [row] = await app.fetch(POLLED)
+    at: datetime | None = row["at"]
+    return at
 
 
 async def reports(app: App) -> list[Report]:

@@ -107,11 +107,16 @@ class Audience:
 class Hub:
     def __init__(self, app: App, sources: Mapping[str, Source]) -> None:
         """sources: by the kind of their channels."""
-        self._app, self.sources = app, sources
+        self._app, self.sources = app, dict(sources)
         self._audiences = {source.name: Audience(source.name) for source in sources.values()}
         self._running: dict[str, asyncio.Task[None]] = {}
         self._watchers: set[Watcher] = set()
         self._ending: asyncio.Task[None] | None = None
+
+    def add(self, kind: str, source: Source) -> None:
+        """Adds the source of a kind of channel."""
+        self.sources[kind] = source
+        self._audiences[source.name] = Audience(source.name)
 
     @property
     def is_full(self) -> bool:
