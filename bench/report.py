@@ -10,6 +10,7 @@ from typing import Any
 from rich.console import Console
 from rich.table import Table
 
+from bench.console import ConsoleRun, quantile
 from bench.deliveries import Measured
 from bench.lifecycle import Decided, Edited
 from bench.measure import Cost
@@ -55,6 +56,7 @@ def figures(results: Results, sizes: Sizes, machine: dict[str, Any]) -> Figures:
         "decide": _decide(results.decide),
         "search": _search(results.search),
         "webhooks": _webhooks(results.webhooks),
+        "console": _console(results.console),
     }
     return {
         "date": datetime.now(UTC).date().isoformat(),
@@ -205,6 +207,23 @@ def _webhooks(runs: Sequence[Measured]) -> Measures:
     }
 
 
+def _console(runs: Sequence[ConsoleRun]) -> Measures:
+    if not runs:
+        return {}
+    return {
+        "console_lists_p50": measure([run.every(0.5) for run in runs], "ms"),
+        "console_lists_p99": measure([run.every(0.99) for run in runs], "ms"),
+        "console_pages_p99": measure([quantile(run.page_ms, 0.99) for run in runs], "ms"),
+        "console_preview_p99": measure([quantile(run.preview_ms, 0.99) for run in runs], "ms"),
+        "console_rows_read": measure([run.rows_read_max for run in runs], ""),
+        "console_export_first": measure([run.export_first_seconds for run in runs], "s"),
+        "console_export": measure([run.export_seconds for run in runs], "s"),
+        "console_folded_per_second": measure([run.folded_per_second for run in runs], "/s"),
+        **{f"{kind}_p{of}": measure([run.quantile(kind, of / 100) for run in runs], "ms")
+           for kind in runs[0].milliseconds for of in (50, 99)},
+    }  # fmt: skip
+
+
 def _settings(results: Results, sizes: Sizes) -> Figures:
     return {
         "workload": {
@@ -213,6 +232,7 @@ def _settings(results: Results, sizes: Sizes) -> Figures:
             "approval": "by rule", "warehouse": "stays open", "processes_per_service": 1,
             "paced_orders_per_second": LATENCY_RATE, "placed_orders_per_second": PLACED_RATE, "edits_per_second": EDITS_RATE,
             "edits_and_refunds_of_one_order": sizes.past, "searched_orders": sizes.search_orders,
+            "console_orders": sizes.console_orders,
             "alone": "relay and HTTP: only the orders service, Kafka and PostgreSQL run",
         },
         "postgres": {**POSTGRES_SETTINGS, "track_commit_timestamp": "on"},

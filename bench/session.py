@@ -15,6 +15,7 @@ from typing import Final
 
 import devservices
 from bench import deliveries, lifecycle, rounds
+from bench.console import ConsoleRun, console
 from bench.dbos_peer import CANDIDATES, DbosPeer, PeerRun, Tuning
 from bench.search import Searched, search
 from bench.shop import Shop
@@ -23,10 +24,11 @@ from system.processes import SERVICES
 
 INSTANCE: Final = "bench"
 EACH_ROUND: Final = ("throughput", "dbos", "latency", "http", "workers", "relay")
-ONCE: Final = ("backlog", "gateway", "hot", "placed", "edits", "refunds", "decide", "search", "webhooks")
+ONCE: Final = ("backlog", "gateway", "hot", "placed", "edits", "refunds", "decide", "search", "webhooks", "console")
 NAMES: Final = (*EACH_ROUND, *ONCE)
 GATEWAY_MS: Final = 20
 SEARCHED: Final = "bench_search"
+CONSOLE: Final = "bench_console"
 LATENCY_RATE: Final = 100
 PLACED_RATE: Final = 50
 EDITS_RATE: Final = 5
@@ -59,6 +61,8 @@ class Sizes:
     refunds: int = 3_000
     past: int = 200
     """Edits, and refunds, of the order that is decided on."""
+    console_orders: int = 1_000_000
+    console_folded: int = 20_000
 
 
 QUICK: Final = Sizes(
@@ -86,6 +90,8 @@ QUICK: Final = Sizes(
     40,
     500,
     20,
+    50_000,
+    2_000,
 )
 
 
@@ -114,6 +120,7 @@ class Results:
     decide: list[lifecycle.Decided] = field(default_factory=list)
     search: list[Searched] = field(default_factory=list)
     webhooks: list[deliveries.Measured] = field(default_factory=list)
+    console: list[ConsoleRun] = field(default_factory=list)
     invariants_checked: int = 0
     began: float = field(default_factory=time.time)
     seconds: float = 0
@@ -247,6 +254,8 @@ class Session:
             self._search(results, servers)
         if self._wants("webhooks"):
             self._webhooks(results, servers)
+        if self._wants("console"):
+            self._console(results, servers)
 
     def _after_placement(self, results: Results, shop: Shop) -> None:
         sizes = self.sizes
@@ -287,6 +296,18 @@ class Session:
         )  # fmt: skip
         results.webhooks.append(done)
         self.show(f"{done.delivered_per_second:,.0f} deliveries/s, {done.cpu_us_per_delivery:.0f} us of CPU each")
+
+    def _console(self, results: Results, servers: devservices.Services) -> None:
+        """In a database of its own, as the search."""
+        servers.postgres.create_database(CONSOLE)
+        try:
+            found = console(servers.postgres.dsn(CONSOLE), self.sizes.console_orders, self.sizes.console_folded)
+        finally:
+            servers.postgres.drop_database(CONSOLE)
+        results.console.append(found)
+        self.show(
+            f"the console over {found.orders:,} orders: lists p99 {found.every(0.99):.1f} ms, {found.folded_per_second:,.0f} events/s folded"
+        )
 
     def _check(self, results: Results, shop: Shop) -> None:
         if shop.system.members:

@@ -43,6 +43,13 @@ TARGETS: Final = {
     "fed_per_second":             Target(8_000,  20_000, "/s",  "events written to the feed"),
     "read_per_second":            Target(10_000, 25_000, "/s",  "events of the feed read over HTTP"),
     "caught_up_per_second":       Target(500,    1_000,  "/s",  "one endpoint 1,000,000 events behind"),
+    "console_lists_p50":          Target(10,     3,      "ms",  "console: a list of 1,000,000 orders, p50", False),
+    "console_lists_p99":          Target(50,     25,     "ms",  "console: a list of 1,000,000 orders, p99", False),
+    "console_pages_p99":          Target(150,    75,     "ms",  "console: a whole page, p99", False),
+    "console_preview_p99":        Target(200,    50,     "ms",  "console: preview of 10,000 orders, p99", False),
+    "console_rows_read":          Target(20_000, 20_000, "",    "console: rows that a list reads at most", False),
+    "console_export":             Target(120,    60,     "s",   "console: 1,000,000 orders as CSV", False),
+    "console_folded_per_second":  Target(8_000,  15_000, "/s",  "console: events folded, alone"),
     "memory_mib_max":             Target(200,    120,    "MiB", "memory of the largest service process", False),
 }
 # fmt: on

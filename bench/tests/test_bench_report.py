@@ -11,6 +11,7 @@ import pytest
 from rich.console import Console
 
 from bench import picture, report
+from bench.console import ConsoleRun
 from bench.dbos_peer import PeerRun, Tuning
 from bench.deliveries import Measured
 from bench.lifecycle import Decided, Edited
@@ -51,6 +52,7 @@ def results(monkeypatch: pytest.MonkeyPatch) -> Results:
                 dead_over_live=1.1, rows_per_pending=0.0, caught_up_per_second=800.0, memory_mib=116.0, idle_cpu_percent=3.0,
             )
         ],
+        console=[ConsoleRun({"newest": [1.0, 3.0, 2.0], "rare": [9.0]}, [20.0], [30.0], 20_000, 0.1, 50.0, 9_000.0, 1_000_000)],
     )  # fmt: skip
 
 

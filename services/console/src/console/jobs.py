@@ -17,6 +17,7 @@ from sqlalchemy.engine import RowMapping
 from chassis.declare.app import App
 from chassis.http.paging import Cursors, PageOfRows
 from console import listing
+from console.domain.bulk import BULK
 from console.domain.people import Person
 from console.listing import Asked
 from contracts.base import Code, Timestamp
@@ -63,8 +64,10 @@ select {COLUMNS}, c.* from jobs as j cross join lateral (
 ONE: Final = f"{COUNTED} where j.id = :id"
 NEWEST: Final = f"""{COUNTED} where j.state <> 'preview' and j.store_id = any(:stores) and (cast(:at as timestamptz) is null
   or (j.created_at, j.id) < (:at, cast(:after as uuid))) order by j.created_at desc, j.id desc limit :rows"""
+_OF_ROW: Final = ", ".join(f"r.{name.strip()}" for name in listing.SHOWN.split(","))
 FIRST_OF_PREVIEW: Final = f"""
-select {listing.SHOWN} from order_rows where order_id = any((select order_ids[1:10] from jobs where id = :id)::uuid[])"""
+select {_OF_ROW} from jobs as j cross join lateral unnest(j.order_ids[1:10]) with ordinality as u(order_id, position)
+join order_rows as r using (order_id) where j.id = :id order by u.position"""
 RESULTS: Final = """
 select o.position, o.order_id, r.number, o.state, o.code, o.detail, o.at
 from job_orders as o left join order_rows as r using (order_id)
@@ -148,7 +151,8 @@ async def start(app: App, job_id: UUID, person: Person, action: str, fields: Map
     """Starts a preview of this person; one that was started before stays as it is."""
 
     async def write(tx: Connection) -> None:
-        code, reason = fields.get("code", ""), fields.get("reason", "").strip()
+        code = fields.get("code", "") if BULK[action].codes else ""  # the form has the field for every action
+        reason = fields.get("reason", "").strip()
         await tx.execute(START, job_id, action, code, reason, list(person.roles), person.id)
         await tx.execute(EMPTY, job_id)
 

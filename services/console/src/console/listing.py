@@ -269,8 +269,11 @@ class _Search:
     async def listed(self, read: Read) -> Found:
         branches = self._parts()
         window = LOOK_BACK // len(branches)
+        times = (
+            self._times() if self.asked.sorted_by == "newest" else []
+        )  # parts of the index then: no other row is read
         windows = [
-            f"select * from order_rows where {' and '.join((*_base(self.sql), *conditions, *self.after))}"
+            f"select * from order_rows where {' and '.join((*_base(self.sql), *conditions, *times, *self.after))}"
             f" order by {self.order} limit {window}"
             for conditions in branches
         ]
@@ -335,11 +338,16 @@ class _Search:
             found.append(f"step = {sql.value('' if asked.step == NO_STEP else asked.step, 'text')}")
         if asked.tag:
             found.append(f"{sql.value(asked.tag, 'text')} = any(tags)")
+        return [*found, *self._times(), f"archived_at is {'not ' if asked.archived else ''}null"]
+
+    def _times(self) -> list[str]:
+        """Conditions on when an order was made."""
+        asked, sql, found = self.asked, self.sql, []
         if asked.since:
             found.append(f"ordered_at >= cast({sql.value(asked.since, 'date')} as timestamp) at time zone 'UTC'")
         if asked.until:
             found.append(f"ordered_at < cast({sql.value(asked.until, 'date')} + 1 as timestamp) at time zone 'UTC'")
-        return [*found, f"archived_at is {'not ' if asked.archived else ''}null"]
+        return found
 
     # -- search -------------------------------------------------------------------------------------------------------
 
