@@ -200,9 +200,12 @@ class Probe:
 
 
 def _rows_read(node: Mapping[str, Any]) -> int:
-    """Returns the most rows that a node of a plan has read, those removed by a filter included."""
+    """Returns the most rows that a node of a plan has read, those removed by a filter included. Entries that a bitmap is made of
+    are no rows."""
     removed = ("Rows Removed by Filter", "Rows Removed by Index Recheck")
     own: int = round((node["Actual Rows"] + sum(node.get(name, 0) for name in removed)) * node["Actual Loops"])
+    if node["Node Type"] == "Bitmap Index Scan":
+        own = 0
     return max([own, *(_rows_read(one) for one in node.get("Plans", ()))])
 
 

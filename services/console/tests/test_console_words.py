@@ -33,3 +33,9 @@ def test_no_text_becomes_an_operator_of_a_query(text: str) -> None:
 
 def test_a_search_of_blanks_has_no_query() -> None:
     assert words.query("  \t ", personal=True) is None
+
+
+def test_only_the_last_piece_of_a_word_with_marks_in_it_also_finds_longer_ones() -> None:
+    """Half a million SKUs may begin with the first piece of `sku-123`."""
+    assert words.query("sku-123", personal=True) == "(('sku-123':*) | ('sku' & '123':*))"
+    assert words.query("O'Brien", personal=True) == "(('o''brien':*) | ('o' & 'brien':*))"

@@ -64,10 +64,9 @@ select {COLUMNS}, c.* from jobs as j cross join lateral (
 ONE: Final = f"{COUNTED} where j.id = :id"
 NEWEST: Final = f"""{COUNTED} where j.state <> 'preview' and j.store_id = any(:stores) and (cast(:at as timestamptz) is null
   or (j.created_at, j.id) < (:at, cast(:after as uuid))) order by j.created_at desc, j.id desc limit :rows"""
-_OF_ROW: Final = ", ".join(f"r.{name.strip()}" for name in listing.SHOWN.split(","))
 FIRST_OF_PREVIEW: Final = f"""
-select {_OF_ROW} from jobs as j cross join lateral unnest(j.order_ids[1:10]) with ordinality as u(order_id, position)
-join order_rows as r using (order_id) where j.id = :id order by u.position"""
+select {listing.SHOWN} from unnest((select order_ids[1:10] from jobs where id = :id)) with ordinality as u(order_id, position)
+join order_rows using (order_id) order by u.position"""
 RESULTS: Final = """
 select o.position, o.order_id, r.number, o.state, o.code, o.detail, o.at
 from job_orders as o left join order_rows as r using (order_id)

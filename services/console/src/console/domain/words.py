@@ -56,7 +56,9 @@ def _term(term: str, personal: bool) -> str:
     as_it_is, pieces = folded(term), list(_pieces(term))
     alternatives = [_lexeme(as_it_is, personal)] if as_it_is else []
     if pieces and pieces != [as_it_is]:
-        alternatives.append(" & ".join(_lexeme(piece, personal) for piece in pieces))
+        # Only the last piece may be longer: every SKU begins with the first piece of `sku-123`.
+        first = (_lexeme(piece, personal, longer=False) for piece in pieces[:-1])
+        alternatives.append(" & ".join([*first, _lexeme(pieces[-1], personal)]))
     return f"({' | '.join(f'({one})' for one in alternatives)})" if alternatives else ""
 
 
@@ -64,8 +66,8 @@ def _pieces(term: str) -> Iterator[str]:
     return (piece[:WORD_CHARACTERS_MAX] for piece in _WORD.findall(_plain(term)))
 
 
-def _lexeme(word: str, personal: bool) -> str:
-    marks = ("*" if len(word) >= PREFIX_CHARACTERS_MIN else "") + ("" if personal else "BCD")
+def _lexeme(word: str, personal: bool, *, longer: bool = True) -> str:
+    marks = ("*" if longer and len(word) >= PREFIX_CHARACTERS_MIN else "") + ("" if personal else "BCD")
     return f"{_quoted(word)}:{marks}" if marks else _quoted(word)
 
 
