@@ -150,7 +150,7 @@ class ConsoleRun:
     page_ms: Sequence[float]
     preview_ms: Sequence[float]
     rows_read_max: int
-    """Of one node of a plan."""
+    """The most that one node of a plan has read."""
     export_first_seconds: float
     export_seconds: float
     folded_per_second: float
