@@ -36,6 +36,8 @@ class Orders:
     allowed: tuple[str, ...] = ("ask", "give_up", "force")
     detail: str = ""
     silent: bool = False
+    ended: asyncio.Event = field(default_factory=asyncio.Event)
+    """Ends the silence."""
     status: int = 202
     problem: dict[str, Any] = field(default_factory=dict)
     asked: list[list[str]] = field(default_factory=list)
@@ -44,7 +46,7 @@ class Orders:
 
     async def processes(self, request: web.Request) -> web.Response:
         if self.silent:
-            await asyncio.sleep(60)
+            await self.ended.wait()
         ids = request.query.getall("order_id")
         self.asked.append(ids)
         process = {
@@ -88,6 +90,7 @@ async def app(owner: Orders) -> AsyncIterator[App]:
         await empty(connection, TABLES)
     yield app
     await app.database.close()
+    owner.ended.set()
     await runner.cleanup()
 
 
