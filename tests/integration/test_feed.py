@@ -10,6 +10,7 @@ import re
 import signal
 import sys
 from collections import defaultdict
+from dataclasses import replace
 from typing import Any
 
 import aiohttp
@@ -20,11 +21,18 @@ from standardwebhooks import Webhook
 
 from contracts.registry import SERVICES as PUBLISHERS
 from system.processes import SAGA, SERVICES
+from tests.forms import fields_of
 from tests.integration.console import signed_in
+from tests.integration.poison import Raw, send_raw
 from tests.integration.shop import Options, Shop
 from webhooks.domain.signing import new_secret
 
-SHOP = Options(services=SERVICES, static_members=True, settings={"CONSOLE_ASK_SECONDS_MAX": "10"})
+SHOP = Options(
+    services=SERVICES,
+    static_members=True,
+    # A parked message waits for a person all through these tests.
+    settings={"CONSOLE_ASK_SECONDS_MAX": "10", "ORDERS_PARK_RETRY_SECONDS": "3600"},
+)
 POINTS = ("mid_batch", "before_commit", "after_commit", "after_handling_before_ack")
 """Labels that the webhooks service passes."""
 ORDERS = 12
@@ -173,7 +181,8 @@ async def test_the_page_of_an_order_shows_what_its_owners_answer(shop: Shop) -> 
             return f"/orders/{order}" in await console.get("/orders?q=anna")
 
         await shop.until(is_found, "the search finds the order", 30)
-        shown = await console.get(f"/orders/{order}")
+        assert "Anna Huber" not in await console.get(f"/orders/{order}"), "masked until it is revealed"
+        shown = (await console.post(f"/orders/{order}/reveal", {})).text
         actions = f"/orders/{order}/actions"
         refund = {"pieces:1": "1", "code": "damaged", "reason": "A cup is broken."}
         assert (await console.post(f"{actions}/refund", refund)).status == 303
@@ -253,6 +262,41 @@ async def groups(shop: Shop) -> set[str]:
         return {name for name, _ in await admin.list_consumer_groups()}
     finally:
         await admin.close()
+
+
+async def test_a_person_edits_a_parked_message_and_replays_a_group_from_the_console(shop: Shop) -> None:
+    """What stops the group is fixed by an update, as a new release of the sender or of ours would."""
+    goods = [shop.snapshot() for _ in range(3)]
+    await send_raw(shop, [replace(Raw.of(one), value=b"{") for one in goods])
+
+    async def are_parked() -> bool:
+        return len(await shop.rows("orders", "select from parked where state = 'waiting'")) == len(goods)
+
+    await shop.until(are_parked, "the messages are parked", 30)
+    async with signed_in(shop, "--role", "operator", "--name", "ann") as console:
+        parked = re.search(r'/parked/orders/group\?cause=bad_json[^"]*', await console.get("/parked"))
+        assert parked is not None
+        one, *others = await shop.rows("orders", "select id, key from parked where state = 'waiting' order by id")
+        good = {one.order_id: one.value for one in goods}
+        here = f"/parked/orders/{one['id']}"
+        assert "Hidden: it does not fit the schema" in await console.get(here)
+        typed = fields_of((await console.post(f"{here}/reveal", {})).text, f"{here}/preview")
+        assert typed["value"] == "{"
+        refused = await console.post(f"{here}/preview", typed | {"value": "[]"})
+        assert refused.status == 422 and "nothing was stored" in refused.text
+        preview = await console.post(f"{here}/preview", typed | {"value": good[str(one["key"])].decode()})
+        assert (await console.post(f"{here}/edit", fields_of(preview.text, f"{here}/edit"))).status == 303
+        assert "Replayed by person:ann" in await console.get(here)
+
+        for row in others:
+            fixed = "update parked set value = $2 where id = $1 returning id"
+            await shop.rows("orders", fixed, row["id"], good[str(row["key"])])
+        replay = "/parked/orders/group/replay"
+        group = fields_of(await console.get(html.unescape(parked[0])), replay)
+        assert "2 of 2 replayed." in (await console.post(replay, group)).text
+    await shop.until_at_rest([good.order_id for good in goods])
+    settled = await shop.rows("orders", "select distinct settled_by from parked where state = 'replayed'")
+    assert [row["settled_by"] for row in settled] == ["person:ann"]
 
 
 async def test_the_promises_hold_for_the_feed(shop: Shop) -> None:
