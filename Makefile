@@ -8,10 +8,10 @@ SERVICES := orders payments fulfillment invoicing webhooks console
 READY := $(VENV)/.ready-$(shell cat requirements.lock $(addsuffix /pyproject.toml,$(MEMBERS)) | cksum | cut -d' ' -f1)
 
 .DEFAULT_GOAL := help
-.PHONY: help demo up down test test-fast bench chaos lint fmt verify lock clean
+.PHONY: help demo up down test test-fast bench chaos screenshots lint fmt verify lock clean
 
 help: ## Show what there is
-	@awk -F':.*## ' '/^[a-z-]+:.*## /{printf "  make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+	@awk -F':.*## ' '/^[a-z-]+:.*## /{printf "  make %-11s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 $(READY):
 	@$(PYTHON) -c 'import sys; sys.exit(0 if sys.version_info >= (3, 11) else "Python 3.11 or newer is needed; name one: make PYTHON=python3.12 ...")'
@@ -44,6 +44,9 @@ chaos: $(READY) ## Two minutes of killing under load, long outages (about 17 min
 bench: $(READY) ## Measure; writes bench/results.json and bench/results.svg (about 40 minutes; ONLY=relay for one part, into .devservices)
 	@$(RUN) -m pip install --quiet --disable-pip-version-check --require-hashes -r requirements-bench.lock
 	@$(RUN) -m bench $(addprefix --only ,$(ONLY))
+
+screenshots: $(READY) ## Photograph the console with the demo's data: docs/console-*.png, all into .devservices/pictures (needs Chromium)
+	@$(RUN) -m tests.screenshots
 
 lint: $(READY) ## ruff, mypy strict, import-linter, the word list of our prose
 	@$(RUN) -m ruff check --quiet .

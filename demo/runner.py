@@ -7,7 +7,7 @@ import os
 import shutil
 import threading
 import time
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Coroutine, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
@@ -56,7 +56,13 @@ class Seen:
     """Order id -> the code with which a request of the service desk was refused."""
 
 
-def run(task: Task, interrupt: Interrupt, console: Console, started: float) -> int:
+Afterwards = Callable[[Installation], Coroutine[Any, Any, None]]
+"""What is done with the system when every order is settled and checked, before it stops."""
+
+
+def run(
+    task: Task, interrupt: Interrupt, console: Console, started: float, afterwards: Afterwards | None = None
+) -> int:
     """Returns the exit status. started: time.monotonic() at the start of the process."""
     _clear_reports(task)
     imports = threading.Thread(target=import_services, name="demo-imports", daemon=True)
@@ -69,9 +75,12 @@ def run(task: Task, interrupt: Interrupt, console: Console, started: float) -> i
             shutil.rmtree(task.logs, ignore_errors=True)
             with System(ROOT, servers.kafka, servers.postgres, task.logs, prefix=_prefix(task)) as system:
                 imports.join()
-                seen = interrupt.run(_observe(task, Installation(system), display, started))
+                installation = Installation(system)
+                seen = interrupt.run(_observe(task, installation, display, started))
                 display.step("checking the invariants over all databases and topics")
                 checks = _check(system, settled=not seen.stalled)
+                if afterwards is not None:
+                    interrupt.run(afterwards(installation))
     return _report(task, seen, checks, console)
 
 

@@ -9,6 +9,7 @@ from prometheus_client import generate_latest
 
 from chassis.declare.app import App
 from chassis.telemetry import Metrics
+from console.live.hub import streams
 from webhooks.delivery.metrics import DeliveryMetrics
 
 
@@ -18,6 +19,7 @@ def exposed() -> frozenset[str]:
     metrics.under_way([("place.reserve", "answer", 1, 0.5)])
     deliveries = DeliveryMetrics(cast(App, metrics))  # of an application it needs the registry alone
     deliveries.attempted("delivered", 0.1)
+    streams(cast(App, metrics))
     shown = generate_latest(metrics.registry).decode()
     names = re.findall(r"^(tradewind_\w+)\{", shown, re.MULTILINE)
     return frozenset(name for name in names if not name.endswith("_created"))

@@ -72,6 +72,7 @@ PANELS: Final = (
     Panel("Endpoints that are sent nothing new", "short", (("sum(tradewind_breakers_open)", "endpoints"),)),
     Panel("Shards delivered", "short", (("sum(tradewind_shards_held)", "of 16"),)),
     Panel("Time since the deliveries went on", "s", (("max by (instance) (tradewind_dispatcher_age_seconds)", "{{instance}}"),)),
+    Panel("Browsers that watch pages of the console", "short", (("sum(tradewind_console_streams)", "streams"),)),
     Panel("Host's clock minus the database's", "s", (("tradewind_clock_skew_seconds", "{{service}} {{instance}}"),)),
 )  # fmt: skip
 

@@ -138,6 +138,11 @@ class Answered:
         return self.headers["location"]
 
 
+def foreign(page: str) -> str:
+    """Returns a page without the element of the console's own script."""
+    return re.sub(r'<script src="/assets/console\.[0-9a-f]+\.js"[^>]*></script>', "", page)
+
+
 @dataclass
 class Stream:
     """An open stream of a browser."""

@@ -16,7 +16,6 @@ from console.live.rows import is_position
 from console.live.watcher import QUEUED_MAX, Watcher, framed
 
 ANN = Person(uuid4(), "ann", "ann", (Grant("viewer", None),))
-BOB = Person(uuid4(), "bob", "bob", (Grant("operator", None),))
 ONE = frozenset({"tail:x"})
 
 
@@ -48,17 +47,6 @@ def test_an_id_never_precedes_a_message_that_it_includes() -> None:
     assert sent.index(b"data:") < sent.index(b"id: tail=2")
     watcher.push(framed("tail:x", {"n": 2}))
     assert last_id(watcher.take()) == "tail=2", "its batch is not complete: after a reconnect it is read again"
-
-
-def test_personal_data_reaches_only_those_who_may_see_it() -> None:
-    audience = Audience("tail")
-    ann, bob = Watcher(ANN, ONE), Watcher(BOB, ONE)
-    for watcher in (ann, bob):
-        audience.join(watcher)
-    assert len(list(audience.newcomers())) == 2
-    audience.publish("tail:x", {"append": "•••"}, personal={"append": "Anna"})
-    assert [one["append"] for one in bodies(ann.take())] == ["•••"]
-    assert [one["append"] for one in bodies(bob.take())] == ["Anna"]
 
 
 @given(acts=st.lists(st.sampled_from(("publish", "publish", "publish", "burst", "take", "lose", "fail")), max_size=60))

@@ -1,4 +1,4 @@
-"""The files of the pages: templates, style sheet, icon. The name of a file has a hash of its content, so a browser keeps it."""
+"""The files of the pages: templates, style sheet, scripts, icon. The name of a file has a hash of its content, so a browser keeps it."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Final, NamedTuple
 
 HERE: Final = Path(__file__).parent
-KINDS: Final = {".css": "text/css; charset=utf-8", ".svg": "image/svg+xml"}
+KINDS: Final = {".css": "text/css; charset=utf-8", ".js": "text/javascript; charset=utf-8", ".svg": "image/svg+xml"}
 
 
 class Asset(NamedTuple):

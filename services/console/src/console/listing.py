@@ -105,6 +105,8 @@ class Asked(BaseModel):
     sort: Sort | Literal[""] = ""
     column: Annotated[list[Column], Given, Field(max_length=VALUES_MAX)] = []
     cursor: str | None = None
+    jump: bool = False
+    """Whether the page of an order is opened if its number is the one that is searched."""
 
     @property
     def sorted_by(self) -> Sort:
@@ -113,7 +115,7 @@ class Asked(BaseModel):
 
     def fingerprint(self) -> str:
         """Returns a digest of what decides on the rows and their order: a cursor belongs to it."""
-        same = self.model_dump_json(exclude={"cursor", "column"}, exclude_defaults=True)
+        same = self.model_dump_json(exclude={"cursor", "column", "jump"}, exclude_defaults=True)
         return hashlib.blake2s(same.encode(), digest_size=9).hexdigest()
 
 

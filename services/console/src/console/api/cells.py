@@ -1,4 +1,4 @@
-"""The cells of a row of the lists, as the stream sends them to the pages that show the row."""
+"""The cells of the lists, as the stream sends them to the pages that show them."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from uuid import UUID
 from sqlalchemy.engine import RowMapping
 
 from chassis.declare.app import App
-from console import audit
+from console import audit, freshness
 from console.api.rendering import Templates
 from console.listing import Column
 
@@ -18,8 +18,8 @@ class Cells:
     def __init__(self, app: App, templates: Templates) -> None:
         self._app, self._templates = app, templates
 
-    async def __call__(self, rows: Sequence[RowMapping]) -> Mapping[UUID, Mapping[str, str]]:
-        """Returns the HTML of each cell: order -> column -> HTML; `mark` is beside the number."""
+    async def rows(self, rows: Sequence[RowMapping]) -> Mapping[UUID, Mapping[str, str]]:
+        """Returns the cells of each order; `mark` is beside the number."""
         behind = await catching_up(self._app, rows)
         macros = self._templates.macros("row.html")
         return {
@@ -29,6 +29,9 @@ class Cells:
             }
             for row in rows
         }
+
+    async def as_of(self) -> Mapping[str, str]:
+        return {"as_of": self._templates.macros("parts.html").as_of(*await freshness.current_to(self._app)).strip()}
 
 
 async def catching_up(app: App, rows: Sequence[RowMapping]) -> Collection[UUID]:

@@ -16,6 +16,16 @@ class Section(NamedTuple):
     """A service and a route of it: without the route the section is not shown. Null: the console needs none."""
 
 
+KEYS: Final = (
+    ("/", "search"), ("j", "next row"), ("k", "row before"), ("Enter", "open the row"), ("a", "approve the order"),
+    ("c", "cancel the order"), ("r", "show what has changed in the list"), ("p", "pause and go on"), ("?", "these keys"),
+)  # fmt: skip
+"""What a key does on every page, or on a page that has it."""
+GO: Final = {
+    "overview": "v", "orders": "o", "processes": "p", "parked": "k", "webhooks": "w", "topics": "t", "jobs": "j", "audit": "u",
+    "markets": "m",
+}  # fmt: skip
+"""Section -> the key that opens it after `g`."""
 SECTIONS: Final = (
     Section("overview", "Overview", "/", "operations.view"),
     Section("orders", "Orders", "/orders", "orders.view"),

@@ -12,17 +12,20 @@ from sqlalchemy.engine import RowMapping
 
 from console import audit, parked
 from console.api import requesting
+from console.api.rendering import query
 from console.api.requesting import Failed, revealed
-from console.api.serving import Pages, form, refusal
+from console.api.serving import Pages, Part, form, refusal
 from console.api.shown import shown
 from console.domain.acting import ACTIONS, PIECES, request_of
 from console.domain.people import PERSONAL, Person
 from console.domain.resending import CHOSEN
 from console.listing import SHOWN
+from console.live import rows
 from console.owners import Outcome
 
 ROW = f"""
-select {SHOWN}, authorized_minor, voided_minor, reserved, shipped, invoiced_minor, credited_minor, versions
+select {SHOWN}, authorized_minor, voided_minor, reserved, shipped, invoiced_minor, credited_minor,
+  pg_current_snapshot()::text as position
 from order_rows where order_id = :order_id and ordered_at is not null"""
 
 
@@ -30,8 +33,8 @@ def add_routes(router: APIRouter, pages: Pages) -> None:
     SignedIn = Annotated[Person, Depends(pages.person)]
 
     @router.get("/orders/{order_id}")
-    async def order(order_id: str, person: SignedIn, done: str = "") -> Response:
-        return await order_page(pages, await row_of(pages, person, order_id), person, done=done)
+    async def order(order_id: str, person: SignedIn, done: str = "", part: Part = "") -> Response:
+        return await order_page(pages, await row_of(pages, person, order_id), person, done=done, part=part)
 
     @router.post("/orders/{order_id}/reveal")
     async def reveal(order_id: str, person: SignedIn) -> Response:
@@ -73,6 +76,7 @@ async def order_page(
     done: str = "",
     failed: Failed | None = None,
     personal: bool = False,
+    part: str = "",
 ) -> Response:
     """personal: whether personal data is revealed."""
     here = person.at(row["store_id"])
@@ -84,10 +88,11 @@ async def order_page(
     mine = {name: action for name, action in ACTIONS.items() if here.may(action.scope)}
     values: dict[str, Any] = {
         "person": person, "order": order, "row": row, "done": "Resend" if done == "resend" else ACTIONS[done].title if done in ACTIONS else "", "failed": failed,
-        "actions": mine, "CHOSEN": CHOSEN, "revealed": personal, "may_reveal": here.may(PERSONAL), "nonce": lambda name: failed.nonce if failed and failed.action == name else uuid4(), "PIECES": PIECES,
-        "parked": waiting,
+        "actions": mine, "CHOSEN": CHOSEN, "revealed": personal, "may_reveal": here.may(PERSONAL), "PIECES": PIECES,
+        "nonce": lambda name: failed.nonce if failed and failed.action == name else uuid4(), "parked": waiting,
+        "position": query({rows.NAME: row["position"]}), "catching_up": order.version > (row["orders_version"] or 0),
     }  # fmt: skip
-    return pages.page("order.html", failed.status if failed else 200, **values)
+    return pages.page("order.html", failed.status if failed else 200, part=part, **values)
 
 
 async def row_of(pages: Pages, person: Person, order_id: str) -> RowMapping:
@@ -96,7 +101,7 @@ async def row_of(pages: Pages, person: Person, order_id: str) -> RowMapping:
         key = UUID(order_id)
     except ValueError:
         raise refusal("order_unknown", "the id of an order is a UUID") from None
-    rows = await pages.app.read(text(ROW).bindparams(order_id=key))
-    if not rows or not person.sees(rows[0]["store_id"]):
+    found = await pages.app.read(text(ROW).bindparams(order_id=key))
+    if not found or not person.sees(found[0]["store_id"]):
         raise refusal("order_unknown", f"there is no order {key}")
-    return rows[0]
+    return found[0]

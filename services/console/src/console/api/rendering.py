@@ -11,7 +11,7 @@ from urllib.parse import urlencode
 from jinja2 import Environment, FileSystemLoader
 from markupsafe import Markup
 
-from console.api.navigation import SECTIONS
+from console.api.navigation import GO, KEYS
 from console.assets import HERE, Assets
 from contracts.money import EXPONENTS, decimal_string
 
@@ -198,21 +198,19 @@ class Templates:
             "icon": icon,
             "money": money,
             "query": query,
-            "sections": SECTIONS,
+            "go": GO,
+            "keys": KEYS,
             "exact_time": clock_time,
         }
 
     def now(self) -> datetime:
         return self._clock()
 
-    def render(self, name: str, **values: Any) -> str:
-        return self._environment.get_template(name).render(**self._present(), **values)
-
-    def render_part(self, name: str, block: str, **values: Any) -> str:
-        """Returns one block of a template. Raises KeyError."""
+    def render(self, name: str, *, part: str = "", **values: Any) -> str:
+        """Returns a page; part: only the block of this name, if the page has it."""
         template = self._environment.get_template(name)
-        context = template.new_context({**self._present(), **values})
-        return "".join(template.blocks[block](context))
+        layout = "part.html" if part in template.blocks else "base.html"
+        return template.render(**self._present(), layout=layout, part=part, **values)
 
     def macros(self, name: str) -> Any:
         """Returns the macros of a template."""

@@ -10,11 +10,11 @@ from collections.abc import AsyncIterator, Callable, Coroutine
 from contextlib import asynccontextmanager
 from contextvars import ContextVar
 from http import HTTPStatus
-from typing import Any, Final, cast
+from typing import Annotated, Any, Final, cast
 from urllib.parse import parse_qsl, quote, urlsplit
 
 import structlog
-from fastapi import Request, Response
+from fastapi import Header, Request, Response
 from fastapi.exceptions import RequestValidationError
 from fastapi.responses import HTMLResponse, RedirectResponse
 from fastapi.routing import APIRoute
@@ -115,6 +115,8 @@ PROBLEMS: Final[Problems] = {
 
 UNSENT: Final[ContextVar[Unsent | None]] = ContextVar("unsent", default=None)
 """The form that waits on the page of this request, if one does."""
+Part = Annotated[str, Header(alias="x-fragment", max_length=40)]
+"""The part of the page that a script loads anew; empty: all of it."""
 
 
 class SignInNeeded(Exception):
@@ -167,9 +169,12 @@ class Pages:
         """Returns who has a session. seen: whether that is a sign of life of the person; a stream is none."""
         return await sessions.find(self.app, token, self.limits, self.clock(), seen=seen) if token else None
 
-    def page(self, template: str, status_code: int = 200, *, person: Person | None, **values: Any) -> HTMLResponse:
+    def page(
+        self, template: str, status_code: int = 200, *, person: Person | None, part: str = "", **values: Any
+    ) -> HTMLResponse:
+        """part: only the block of the template that has this name; see `Part`."""
         bar = self.bar.of(person) if person is not None else ()
-        text = self.templates.render(template, unsent=UNSENT.get(), person=person, bar=bar, **values)
+        text = self.templates.render(template, part=part, unsent=UNSENT.get(), person=person, bar=bar, **values)
         return HTMLResponse(text, status_code, {"cache-control": "no-store"})
 
     async def to_sign_in(self, request: Request) -> Response:

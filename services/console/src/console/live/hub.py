@@ -12,6 +12,7 @@ from collections.abc import Callable, Collection, Iterable, Mapping
 from typing import Any, Final, Protocol
 
 import structlog
+from prometheus_client import Gauge
 
 from chassis.batch.errors import is_transient
 from chassis.declare.app import App
@@ -73,15 +74,15 @@ class Audience:
                 self._newcomers.remove(watcher)
                 self._watchers.add(watcher)
 
-    def publish(self, channel: str, body: Mapping[str, Any], personal: Mapping[str, Any] | None = None) -> None:
-        """Sends a message to everyone who watches a channel; `personal` instead to those who may see personal data.
+    def publish(self, channel: str, body: Mapping[str, Any]) -> None:
+        """Sends a message to everyone who watches a channel. It has no personal data: to reveal them is an audited request.
 
-        `console.js` states what a page does with a body: its keys are `cells`, `changed`, `refresh`, `append`.
+        `apply` of `console.js` states what a page does with a body: its keys are `cells`, `changed`, `refresh`, `append`.
         """
-        masked, whole = framed(channel, body), framed(channel, personal) if personal is not None else None
+        message = framed(channel, body)
         for watcher in self._watchers:
             if channel in watcher.channels:
-                watcher.push(whole if whole is not None and watcher.person.may("personal.view") else masked)
+                watcher.push(message)
 
     def reached(self, position: str) -> None:
         """States that everything up to a position is published: who connects again with it misses nothing."""
@@ -104,6 +105,11 @@ class Audience:
         return bool(self._watchers or self._newcomers)
 
 
+def streams(app: App) -> Gauge:
+    name, text = "tradewind_console_streams", "Browsers that watch pages"
+    return Gauge(name, text, ("service",), registry=app.registry).labels("console")
+
+
 class Hub:
     def __init__(self, app: App, sources: Mapping[str, Source]) -> None:
         """sources: by the kind of their channels."""
@@ -112,6 +118,7 @@ class Hub:
         self._running: dict[str, asyncio.Task[None]] = {}
         self._watchers: set[Watcher] = set()
         self._ending: asyncio.Task[None] | None = None
+        app.shared(streams).set_function(lambda: len(self._watchers))
 
     def add(self, kind: str, source: Source) -> None:
         """Adds the source of a kind of channel."""

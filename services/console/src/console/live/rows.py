@@ -10,9 +10,10 @@ from __future__ import annotations
 
 import asyncio
 import re
+import time
 from collections import Counter
-from collections.abc import Awaitable, Callable, Collection, Mapping, Sequence
-from typing import Final
+from collections.abc import Collection, Mapping, Sequence
+from typing import Final, Protocol
 from uuid import UUID
 
 from sqlalchemy import text
@@ -45,8 +46,18 @@ select position, (select count(*) from behind) as passed, order_id, store_id fro
 STORES: Final = "select order_id, store_id from order_rows where order_id = any($1::uuid[])"
 ROWS: Final = text(f"select {SHOWN} from order_rows where order_id = any(:keys) and ordered_at is not null")
 
-Cells = Callable[[Sequence[RowMapping]], Awaitable[Mapping[UUID, Mapping[str, str]]]]
-"""Renders rows: order -> column -> HTML."""
+AS_OF_SECONDS: Final = 5.0
+"""A list is sent this often up to when it is current."""
+
+
+class Shown(Protocol):
+    """How a page shows what has changed, in HTML."""
+
+    async def rows(self, rows: Sequence[RowMapping]) -> Mapping[UUID, Mapping[str, str]]:
+        """Returns the cells of each order, by name."""
+
+    async def as_of(self) -> Mapping[str, str]:
+        """Returns the cells of a list that state up to when it is current."""
 
 
 async def position(app: App) -> str:
@@ -72,8 +83,8 @@ def is_position(value: str) -> bool:
 class RowsSource:
     name = NAME
 
-    def __init__(self, app: App, cells: Cells) -> None:
-        self._app, self._cells = app, cells
+    def __init__(self, app: App, shown: Shown) -> None:
+        self._app, self._shown = app, shown
 
     async def admitted(self, person: Person, channels: Collection[str]) -> Collection[str]:
         lists = {one for one in channels if one.startswith(LIST) and person.sees(one.removeprefix(LIST))}
@@ -82,11 +93,17 @@ class RowsSource:
         return lists | {keys[row["order_id"]] for row in rows if person.sees(row["store_id"])}
 
     async def run(self, audience: Audience) -> None:
-        at = await position(self._app)
+        at, stated_at = await position(self._app), 0.0
         while True:
             for newcomer in audience.newcomers():
                 await self._publish(newcomer, newcomer.position or at)
             at = await self._publish(audience, at)
+            if time.monotonic() - stated_at >= AS_OF_SECONDS:
+                stated_at = time.monotonic()
+                cells = await self._shown.as_of()
+                for channel in audience.channels:
+                    if channel.startswith(LIST):
+                        audience.publish(channel, {"cells": cells})
             await asyncio.sleep(POLL_SECONDS)
 
     async def _publish(self, audience: Audience, since: str) -> str:
@@ -105,7 +122,7 @@ class RowsSource:
         watched = {row["order_id"] for row in changed}.intersection(keys)
         if watched:
             rows = await self._app.read(ROWS.bindparams(keys=list(watched)))
-            for key, cells in (await self._cells(rows)).items():
+            for key, cells in (await self._shown.rows(rows)).items():
                 audience.publish(f"{ORDER}{key}", {"cells": cells})
         for store, count in Counter(row["store_id"] for row in changed).items():
             audience.publish(f"{LIST}{store}", {"changed": count})

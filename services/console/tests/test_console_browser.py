@@ -1,0 +1,411 @@
+"""The console in Chromium: tasks with counted keys, without JavaScript, axe, live pages; needs `CONSOLE_TEST_DATABASE_URL`."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import os
+import re
+import socket
+from collections.abc import AsyncIterator
+from dataclasses import dataclass, field
+
+import pytest
+import pytest_asyncio
+from aiohttp import web
+from console_world import Publisher
+from fake_shop import FakeOrder, FakeShop
+from playwright.async_api import Browser, BrowserContext, expect
+from playwright.async_api import Page as Tab
+
+from chassis.http.server import Server, configured, listen
+from chassis.process.app import App
+from console import api, sessions
+from console.handlers import SERVICE
+from console.settings import OWNERS, Settings
+from tests.browser import CHROMIUM, DESKTOP, MISSING, PAGES, PHONE, launched, painted, violations, visit, width
+from tests.databases import empty, migrated
+
+URL = os.environ.get("CONSOLE_TEST_DATABASE_URL", "")
+pytestmark = [
+    pytest.mark.asyncio(loop_scope="module"),
+    pytest.mark.skipif(not URL, reason="CONSOLE_TEST_DATABASE_URL is not set"),
+    pytest.mark.skipif(CHROMIUM is None, reason=MISSING),
+]
+TABLES = ("order_rows", "stores", "people", "freshness", "audit", "inbox", "parked", "parked_keys")
+SECONDS_MAX = 30
+"""Playwright waits this long for what a test expects: the machine may be busy."""
+expect.set_options(timeout=SECONDS_MAX * 1000)
+
+
+@dataclass
+class World:
+    """The console over HTTP, the services that it asks, and a browser."""
+
+    console: Console
+    base: str
+    shop: FakeShop
+    browser: Browser
+    cookies: list[dict[str, object]] = field(default_factory=list)
+
+    @contextlib.asynccontextmanager
+    async def context(self, **options: object) -> AsyncIterator[BrowserContext]:
+        """A signed-in person. At its end: no request has left the origin, and nothing broke the Content-Security-Policy."""
+        requests: list[str] = []
+        errors: list[str] = []
+        context = await self.browser.new_context(**{"viewport": DESKTOP, **options})  # type: ignore[arg-type]
+        context.set_default_timeout(SECONDS_MAX * 1000)
+        context.on("request", lambda request: requests.append(request.url))
+        context.on("console", lambda message: errors.append(message.text) if message.type == "error" else None)
+        context.on("weberror", lambda error: errors.append(str(error.error)))
+        await context.add_cookies(self.cookies)  # type: ignore[arg-type]
+        try:
+            yield context
+        finally:
+            await context.close()
+        assert [url for url in requests if not url.startswith(self.base)] == []
+        assert [error for error in errors if not error.startswith("Failed to load resource")] == []
+
+    @contextlib.asynccontextmanager
+    async def tab(self, path: str = "/orders", **options: object) -> AsyncIterator[Tab]:
+        async with self.context(**options) as context:
+            tab = await context.new_page()
+            await tab.goto(self.base + path)
+            if options.get("java_script_enabled", True):
+                await painted(tab)
+            yield tab
+
+
+class Console:
+    """A process of the console, in this one; it can be stopped and started again at the same address."""
+
+    def __init__(self, settings: Settings) -> None:
+        self._settings = settings
+        listener = socket.socket()
+        listener.bind(("127.0.0.1", 0))
+        self.port = listener.getsockname()[1]
+        listener.close()
+
+    async def start(self) -> None:
+        self._app = App(SERVICE, self._settings, "api")
+        self._server = InProcess(configured(self._app.asgi()))
+        self._serving = asyncio.create_task(self._server.serve([listen("127.0.0.1", self.port)]))
+        while not self._server.started:
+            await asyncio.sleep(0.01)
+
+    async def stop(self) -> None:
+        self._app.end_soon()
+        self._server.should_exit = True
+        await self._serving
+
+    @property
+    def streams(self) -> float | None:
+        return self._app.registry.get_sample_value("tradewind_console_streams", {"service": "console"})
+
+
+class InProcess(Server):
+    """The signals are those of pytest."""
+
+    @contextlib.contextmanager
+    def capture_signals(self) -> object:  # type: ignore[override]
+        yield
+
+
+@contextlib.asynccontextmanager
+async def owners(shop: FakeShop) -> AsyncIterator[str]:
+    runner = web.AppRunner(shop.application())
+    await runner.setup()
+    site = web.TCPSite(runner, "127.0.0.1", 0)
+    await site.start()
+    yield site.name
+    await runner.cleanup()
+
+
+@pytest_asyncio.fixture(scope="module", loop_scope="module")
+async def world() -> AsyncIterator[World]:
+    await migrated(SERVICE, URL)
+    shop = FakeShop()
+    async with owners(shop) as address:
+        named = {f"{name}_url": address for name in OWNERS} | {f"{name}_api_key": "tw_1_secret" for name in OWNERS}
+        settings = Settings(database_url=URL, ask_seconds_max=SECONDS_MAX, **named)
+        app, console = App(SERVICE, settings, "api"), Console(settings)
+        async with app.database.connection() as connection:
+            await empty(connection, TABLES)
+        shop.publisher = Publisher(app)
+        await console.start()
+        async with launched() as browser:
+            world = World(console, f"http://127.0.0.1:{console.port}", shop, browser)
+            async with world.tab(
+                f"/sign-in?token={await sessions.invite(app, 'ann', ['administrator'], None, api.now())}"
+            ) as tab:
+                await tab.get_by_role("button", name="Sign in").click()
+                await tab.wait_for_url("**/orders")
+                world.cookies = await tab.context.cookies()  # type: ignore[assignment]
+            yield world
+        await console.stop()
+        await app.database.close()
+
+
+@pytest_asyncio.fixture(loop_scope="module")
+async def order(world: World) -> FakeOrder:
+    return await world.shop.add(f"ORDER-{len(world.shop.orders)}")
+
+
+def path_of(order: FakeOrder) -> str:
+    return f"/orders/{order.life.order_id}"
+
+
+async def come_to(tab: Tab, order: FakeOrder) -> None:
+    await tab.wait_for_url(f"**{path_of(order)}")
+    await painted(tab)
+
+
+class Hands:
+    """A person at the keyboard; counts what is pressed. A text counts once."""
+
+    def __init__(self, tab: Tab) -> None:
+        self.tab = tab
+        self.done: list[str] = []
+
+    async def press(self, *keys: str) -> None:
+        for key in keys:
+            self.done.append(key)
+            await self.tab.keyboard.press(key)
+
+    async def type(self, text: str) -> None:
+        self.done.append(text)
+        await self.tab.keyboard.type(text)
+
+
+# -- the tasks --------------------------------------------------------------------------------------------------------
+
+
+async def test_1_an_order_is_found_by_slash_number_enter(world: World, order: FakeOrder) -> None:
+    async with world.tab() as tab:
+        hands = Hands(tab)
+        await hands.press("/")
+        await hands.type(order.life.number.lower())
+        await hands.press("Enter")
+        await tab.wait_for_url(f"**{path_of(order)}")
+        assert hands.done == ["/", order.life.number.lower(), "Enter"]
+
+
+@pytest.mark.parametrize("scripted", [True, False])
+async def test_2_why_it_is_stuck_and_who_ends_it_is_seen_without_a_click_or_scrolling(
+    world: World, order: FakeOrder, scripted: bool
+) -> None:
+    await world.shop.hold(order)
+    async with world.tab(path_of(order), java_script_enabled=scripted) as tab:
+        for text in (
+            "It waits for the release of its holds",
+            "orders.edit",
+            "Release each hold",
+            "Since",
+            "rule:fraud",
+        ):
+            box = await tab.locator("section.wait").get_by_text(text).first.bounding_box()
+            assert box is not None and box["y"] >= 0 and box["y"] + box["height"] <= DESKTOP["height"], text
+
+
+async def test_3_the_next_that_waits_is_approved_by_g_a_a_enter(world: World) -> None:
+    for waiting in [one for one in world.shop.orders.values() if one.waiting == "approval"]:
+        await world.shop.approve(waiting)
+    order = await world.shop.add("NEXT")
+    async with world.tab() as tab:
+        hands = Hands(tab)
+        await hands.press("g", "a")
+        await come_to(tab, order)
+        await hands.press("a")
+        await expect(tab.get_by_role("dialog").get_by_role("button", name="Approve")).to_be_focused()
+        await hands.press("Enter")
+        await expect(tab.get_by_text("Approve: done.")).to_be_visible()
+        assert hands.done == ["g", "a", "a", "Enter"]
+    assert world.shop.requests[-1] == (f"/v1{path_of(order)}/approve", {})
+
+
+async def test_4_an_order_is_cancelled_by_c_reason_enter(world: World, order: FakeOrder) -> None:
+    async with world.tab(path_of(order)) as tab:
+        hands = Hands(tab)
+        await hands.press("c")
+        await expect(tab.get_by_role("dialog").get_by_label("Reason")).to_be_focused()
+        await hands.type("The customer called.")
+        await hands.press("Enter")
+        await expect(tab.get_by_text("Cancel: done.")).to_be_visible()
+        assert hands.done == ["c", "The customer called.", "Enter"]
+    assert world.shop.requests[-1] == (f"/v1{path_of(order)}/cancel", {"reason": "The customer called."})
+
+
+async def test_the_tasks_are_done_without_javascript(world: World) -> None:
+    kept, cancelled = await world.shop.add("PLAIN-1"), await world.shop.add("PLAIN-2")
+    async with world.tab(java_script_enabled=False) as tab:
+        await tab.get_by_label("Search orders").fill("PLAIN-1")
+        await tab.keyboard.press("Enter")
+        await tab.wait_for_url(f"**{path_of(kept)}")
+        await tab.locator("summary", has_text="Approve").first.click()
+        await tab.get_by_role("button", name="Approve").click()
+        await expect(tab.get_by_text("Approve: done.")).to_be_visible()
+        await tab.goto(world.base + "/orders")
+        await tab.get_by_role("link", name="Approval").click()
+        await tab.get_by_role("link", name="PLAIN-2").click()
+        await tab.locator("summary", has_text="Cancel").click()
+        form = tab.locator("form[action$='/cancel']")
+        await form.get_by_label("Reason").fill("The customer called.")
+        await form.get_by_role("button", name="Cancel").click()
+        await expect(tab.get_by_text("Cancel: done.")).to_be_visible()
+    assert [path for path, _ in world.shop.requests[-2:]] == [
+        f"/v1{path_of(kept)}/approve", f"/v1{path_of(cancelled)}/cancel",
+    ]  # fmt: skip
+
+
+# -- keys, dialogs, filters -------------------------------------------------------------------------------------------
+
+
+async def test_rows_are_walked_by_j_and_k_and_a_dialog_gives_the_focus_back(world: World, order: FakeOrder) -> None:
+    await world.shop.add("AFTER")
+    async with world.tab() as tab:
+        hands = Hands(tab)
+        rows = tab.locator("tbody th[scope=row] a")
+        await hands.press("j", "j", "k")
+        await expect(rows.nth(0)).to_be_focused()
+        await hands.press("?")
+        await expect(tab.get_by_role("dialog")).to_be_visible()
+        await hands.press("j")
+        await hands.press("Escape")
+        await expect(rows.nth(0)).to_be_focused()
+        await hands.press("Enter")
+        await tab.wait_for_url("**/orders/*-*")
+        await painted(tab)
+        await hands.press("g", "o")
+        await tab.wait_for_url("**/orders")
+        await painted(tab)
+        await hands.press("?")
+        await tab.get_by_label("single keys act on the page").uncheck()
+        await hands.press("Escape", "j")
+        await expect(rows.nth(0)).not_to_be_focused()
+
+
+async def test_a_dialog_that_is_closed_leaves_the_form_where_it_was(world: World, order: FakeOrder) -> None:
+    async with world.tab(path_of(order)) as tab:
+        hands = Hands(tab)
+        await hands.press("c")
+        await hands.type("half a")
+        await hands.press("Escape")
+        await expect(tab.locator("summary", has_text="Cancel")).to_be_focused()
+        await hands.press("c")
+        await expect(tab.get_by_role("dialog").get_by_label("Reason")).to_have_value("half a")
+
+
+async def test_a_list_is_filtered_while_one_types(world: World, order: FakeOrder) -> None:
+    await world.shop.add("TYPED-1")
+    async with world.tab() as tab:
+        await tab.keyboard.press("/")
+        await tab.keyboard.type("typed")
+        await expect(tab.locator("#list tbody tr")).to_have_count(1)
+        await tab.wait_for_url("**/orders?q=typed")
+        await expect(tab.get_by_label("Search orders")).to_be_focused()
+        await tab.reload()
+        await expect(tab.locator("#list tbody tr")).to_have_count(1)
+
+
+# -- live -------------------------------------------------------------------------------------------------------------
+
+
+def row_of(tab: Tab, order: FakeOrder) -> object:
+    return tab.locator(f'tr[data-channel="order:{order.life.order_id}"]')
+
+
+async def test_eight_tabs_are_live_with_one_stream_and_a_reconnect_loses_nothing(
+    world: World, order: FakeOrder
+) -> None:
+    async with world.context() as context:
+        tabs = [await context.new_page() for _ in range(8)]
+        for tab in tabs:
+            await tab.goto(world.base + "/orders")
+            await expect(tab.locator("#live")).to_have_text("Live")
+        assert world.console.streams == 1
+        await world.shop.approve(order)
+        for tab in tabs:
+            await expect(row_of(tab, order).locator("[data-cell=status]")).to_have_text("approved")
+        other = await world.shop.add("MISSED")
+        await tabs[0].goto(world.base + path_of(other))
+        await expect(tabs[0].locator("#live")).to_have_text("Live")
+        await world.console.stop()
+        await world.shop.approve(other)
+        await world.console.start()
+        await expect(tabs[0].locator("ul.words")).to_contain_text("approved")
+
+
+async def test_a_row_catches_up_with_what_its_owner_answered(world: World, order: FakeOrder) -> None:
+    world.shop.publishes = False
+    async with world.tab(path_of(order)) as tab:
+        await tab.locator("summary", has_text="Approve").first.click()
+        await tab.get_by_role("button", name="Approve").click()
+        await expect(tab.get_by_text("lists catch up")).to_be_visible()
+        await tab.goto(world.base + "/orders")
+        row = row_of(tab, order)
+        await expect(row).to_contain_text("catching up")
+        world.shop.publishes = True
+        await world.shop.publish(*world.shop.unpublished)
+        await expect(row).not_to_contain_text("catching up")
+        await expect(row.locator("[data-cell=status]")).to_have_text("approved")
+
+
+async def test_a_page_that_is_paused_changes_when_it_goes_on(world: World, order: FakeOrder) -> None:
+    async with world.tab() as tab:
+        status = row_of(tab, order).locator("[data-cell=status]")
+        await expect(tab.locator("#live")).to_have_text("Live")
+        await tab.keyboard.press("p")
+        await world.shop.approve(order)
+        await expect(tab.locator("#live")).to_have_text(re.compile(r"Paused \(\d+\)"))
+        await expect(status).to_have_text("placed")
+        await tab.keyboard.press("p")
+        await expect(status).to_have_text("approved")
+        await expect(tab.locator("#live")).to_have_text("Live")
+
+
+async def test_orders_that_come_are_shown_when_the_person_wants_it(world: World, order: FakeOrder) -> None:
+    async with world.tab() as tab:
+        await expect(tab.locator("#live")).to_have_text("Live")
+        come = await world.shop.add("COMES")
+        await expect(tab.get_by_text("1 order has changed")).to_be_visible()
+        await expect(row_of(tab, come)).to_have_count(0)
+        await tab.keyboard.press("r")
+        await expect(row_of(tab, come)).to_have_count(1)
+        await expect(tab.locator("#news")).to_be_hidden()
+
+
+async def test_a_page_changes_at_most_four_times_a_second(world: World, order: FakeOrder) -> None:
+    async with world.tab("/orders?column=captured&column=status") as tab:
+        await expect(tab.locator("#live")).to_have_text("Live")
+        await tab.evaluate("""() => {
+          window.changes = []; window.begun = performance.now();
+          new MutationObserver(() => window.changes.push(performance.now())).observe(
+            document.querySelector("table"), {subtree: true, childList: true});
+        }""")
+        for n in range(20):
+            await world.shop.publish(order.life.paid(authorized_minor=20_00, captured_minor=n))
+        await world.shop.approve(order)
+        await expect(row_of(tab, order).locator("[data-cell=status]")).to_have_text("approved")
+        changes, seconds = await tab.evaluate("[window.changes.length, (performance.now() - window.begun) / 1000]")
+        assert 1 <= changes <= seconds * 4 + 1
+
+
+# -- every page -------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+async def test_axe_finds_nothing_on_any_page_and_none_is_wider_than_its_window(world: World, scheme: str) -> None:
+    await world.shop.add("PAGES-1")
+    await world.shop.hold(await world.shop.add("PAGES-2"))
+    found: dict[str, list[str]] = {}
+    async with world.context(color_scheme=scheme) as context:
+        tab = await context.new_page()
+        for page in PAGES:
+            await visit(tab, world.base, page)
+            found[page.name] = await violations(tab)
+            if scheme == "light":
+                await tab.set_viewport_size(PHONE)
+                if (wide := await width(tab)) > PHONE["width"]:
+                    found[page.name].append(f"{wide} pixels wide on a phone")
+                await tab.set_viewport_size(DESKTOP)
+    assert {name: what for name, what in found.items() if what} == {}
