@@ -45,6 +45,7 @@ from contracts.orders import (
     RetryRefund,
 )
 from contracts.snapshot import Address, Buyer, Line, OrderContent, Quantities, Snapshot, Source, Tax, Totals
+from orders.domain.content.amounts import payable
 from orders.domain.processes.kinds import wake_at
 from orders.domain.state.order import MarketKey, Order, evolve, initial
 from orders.handlers import ORDERS
@@ -81,6 +82,11 @@ def content(*lines: Line, grand: int | None = None, shipping: int = 0, discount:
     }
     told = {"external_order_id": "A-1", "placed_at": NOW, "currency": "EUR", **people, **more}
     return OrderContent(lines=lines, totals=totals, **told)
+
+
+def costs(sold: OrderContent) -> dict[str, tuple[int, int]]:
+    """line id -> (pieces, minor units)."""
+    return {row.line_id: (row.quantity, row.amount_minor) for row in payable(sold)}
 
 
 class Play:
@@ -148,6 +154,11 @@ class Play:
 
     def nothing(self) -> Play:
         return self.then()
+
+    @property
+    def sold(self) -> OrderContent:
+        assert self.order.content is not None
+        return self.order.content
 
     @property
     def status(self) -> str:

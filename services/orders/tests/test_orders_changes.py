@@ -5,8 +5,8 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
-from orders_play import Play, content, line, market
-from test_orders_edit import amounts, costs, open_processes, rows, the_edit
+from orders_play import Play, content, costs, line, market
+from test_orders_edit import amounts, open_processes, rows, the_edit
 
 from contracts.fulfillment import CancelShipments, Extend, Reduce, Reserve, Resume, Start, Suspend
 from contracts.invoicing import Credit, Issue
@@ -108,7 +108,7 @@ def test_a_cancelled_line_is_never_shipped_and_its_money_and_invoice_go_back(pla
     assert play.last(Refund).recorded, "the marketplace has given it back: no gateway is asked"
     play.refunded().then(PaymentChanged, asks=[Credit])
     play.credited().then(RefundSettled)
-    assert costs(play.order.content) == {"1": (2, 10_00), "3": (1, 2_00)}  # type: ignore[arg-type]
+    assert costs(play.sold) == {"1": (2, 10_00), "3": (1, 2_00)}
     assert play.order.stated is None and play.order.base is None and play.order.carried is None
     assert [row[2] for row in rows(play)] == ["original", "reversal", "refund"]
     play.receives(NO_BOWL, seconds=2, digest="again").nothing()
@@ -140,9 +140,9 @@ def test_whatever_the_marketplace_changes_becomes_the_order(play: Play, told: Or
     plays(play.receives(told, seconds=1))
     assert not codes(play) and play.order.stated is None and play.order.status == "approved"
     if not any(one.cancellation.requested for one in told.lines):
-        assert costs(play.order.content) == costs(told)  # type: ignore[arg-type]
+        assert costs(play.sold) == costs(told)
     else:
-        assert "2" not in costs(play.order.content)  # type: ignore[arg-type]
+        assert "2" not in costs(play.sold)
     assert play.order.content is not None and play.order.content.ship_to == told.ship_to
     if told.ship_to == THERE:
         assert play.last(Start).ship_to == THERE
@@ -281,7 +281,7 @@ def test_what_comes_during_a_persons_edit_is_taken_over_when_it_ends(play: Play)
         assert play.refusal and play.refusal.code == "edit_open"
         plays(getattr(play, end)())
         mugs = (1, 5_00) if end == "confirms" else (2, 10_00)
-        assert costs(play.order.content) == {"1": mugs, "3": (1, 2_00)}  # type: ignore[arg-type]
+        assert costs(play.sold) == {"1": mugs, "3": (1, 2_00)}
         assert not codes(play) and the_edit(play.order).cause == "marketplace"
         play.receives(NO_BOWL, seconds=2, digest="again").nothing()
         completes(play)
@@ -298,9 +298,9 @@ def test_what_is_taken_back_while_it_is_taken_over_is_taken_back_after_it(play: 
     play.sent = suspending
     plays(play)
     if rule == "ask":
-        assert why_not(play) == {"snapshot_changed": None} and costs(play.order.content)["2"] == (1, 4_00)  # type: ignore[arg-type]
+        assert why_not(play) == {"snapshot_changed": None} and costs(play.sold)["2"] == (1, 4_00)
         plays(play.resolves("snapshot_changed", "accept", op="back"))
-    assert not codes(play) and costs(play.order.content) == costs(SOLD) and play.order.stated is None  # type: ignore[arg-type]
+    assert not codes(play) and costs(play.sold) == costs(SOLD) and play.order.stated is None
     completes(play)
 
 
@@ -311,7 +311,7 @@ def test_a_further_change_while_one_is_taken_over_is_taken_over_after_it(play: P
     )
     assert why_not(play) == {"line_cancelled": "edit_open"}
     plays(play.suspended())
-    assert costs(play.order.content) == {"1": (2, 10_00)} and not codes(play)  # type: ignore[arg-type]
+    assert costs(play.sold) == {"1": (2, 10_00)} and not codes(play)
     completes(play)
 
 
@@ -342,7 +342,7 @@ def test_an_accepted_cancel_runs_the_edit_and_one_that_is_refused_is_not_raised_
     )
     assert play.event(EditOpened).actor == "person:ann"
     plays(play)
-    assert costs(play.order.content) == {"1": (2, 10_00), "2": (1, 5_00)}, "what a person decided to leave stays"  # type: ignore[arg-type]
+    assert costs(play.sold) == {"1": (2, 10_00), "2": (1, 5_00)}, "what a person decided to leave stays"
     play.receives(both, seconds=4, digest="again").nothing()
     completes(play)
 
@@ -552,10 +552,10 @@ def test_what_was_edited_here_and_the_marketplace_then_states_is_no_difference(
 ) -> None:
     play.in_the_warehouse(SOLD, on_change=rule).captured().issued()
     plays(play.opens_an_edit(change).confirms())
-    sold, price = costs(play.order.content), play.order.grand_minor  # type: ignore[arg-type]
+    sold, price = costs(play.sold), play.order.grand_minor
     play.receives(told, seconds=1).nothing()
     assert not codes(play) and play.order.stated is None and play.order.base is None
-    assert (costs(play.order.content), play.order.grand_minor) == (sold, price)  # type: ignore[arg-type]
+    assert (costs(play.sold), play.order.grand_minor) == (sold, price)
     completes(play)
 
 
@@ -570,7 +570,7 @@ def test_the_same_change_beside_another_one_leaves_only_the_other(
     more = content(*both, discount=told.totals.discount_minor)
     plays(play.receives(more, seconds=1))
     assert not codes(play) and play.order.grand_minor == (before or 0) + 1_00
-    assert costs(play.order.content) == costs(more)  # type: ignore[arg-type]
+    assert costs(play.sold) == costs(more)
     completes(play)
 
 
@@ -624,7 +624,7 @@ def test_an_address_that_comes_during_an_edit_is_not_overwritten_by_it(play: Pla
     if rule == "ask":
         plays(play.resolves("address_changed", "accept", op="after it"))
     assert play.order.content is not None and play.order.content.ship_to == THERE
-    assert costs(play.order.content)["1"] == (1, 5_00) and play.last(Start).ship_to == THERE
+    assert costs(play.sold)["1"] == (1, 5_00) and play.last(Start).ship_to == THERE
     completes(play)
 
 

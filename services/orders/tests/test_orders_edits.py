@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.strategies import DrawFn
-from orders_play import content, line, uid
+from orders_play import content, costs, line, uid
 from test_orders_amounts import orders
 
 from contracts.limits import MINOR_MAX
@@ -38,11 +38,6 @@ def edited(told: OrderContent, *edits: LineEdit, **more: Any) -> OrderContent:
 
 def codes(told: OrderContent, *edits: LineEdit, **more: Any) -> list[tuple[str, tuple[str, ...]]]:
     return [(one.code, one.lines) for one in applied(told, EditChanges(lines=edits, **more)).reasons]
-
-
-def costs(told: OrderContent) -> dict[str, tuple[int, int]]:
-    """line id -> (pieces, minor units)."""
-    return {row.line_id: (row.quantity, row.amount_minor) for row in payable(told)}
 
 
 def authorization(name: str, **lines: int) -> AuthorizationFact:
