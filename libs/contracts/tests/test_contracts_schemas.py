@@ -71,6 +71,7 @@ def test_a_stale_a_missing_and_a_left_over_file_are_told(tmp_path: Path) -> None
 def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     monkeypatch.setattr(schemas, "FOLDER", tmp_path)
     monkeypatch.setattr(schemas, "BASELINE", tmp_path / "baseline.json")
+    monkeypatch.setattr(schemas, "present", lambda: PRESENT)  # generated once: each run of `main` would take a second
     return tmp_path
 
 
