@@ -6,6 +6,7 @@ import os
 import re
 from collections.abc import AsyncIterator
 from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
 from typing import Any
 from uuid import UUID, uuid4
 
@@ -15,6 +16,8 @@ from aiohttp import web
 from console_world import NOW, Browser, Life, Publisher
 
 from chassis.process.app import App
+from console import recording
+from console.domain.offsets import Flow
 from console.handlers import SERVICE
 from console.settings import OWNERS, Settings
 from tests.databases import empty, migrated
@@ -175,3 +178,20 @@ async def test_messages_are_of_an_order_that_the_person_may_see(
     for query in ("message=nonsense", "after=nonsense", "after=nobody:x"):
         assert (await browser.get(f"/orders/{order}/messages?{query}")).status == 400, query
     assert journals.asked == []
+
+
+async def test_a_topic_shows_its_rate_and_when_the_lag_of_each_group_is_clear(app: App, browser: Browser) -> None:
+    """As the poller has recorded it: the page asks Kafka for nothing."""
+    lags = {"payments": [90, 5.0, 15.0], "console": [7, 5.0, 5.0], "webhooks": [0, 5.0, 5.0]}
+    groups = {group: {"payments.commands.v1": lag} for group, lag in lags.items()}
+    await app.fetch("delete from flows")
+    await browser.sign_in("viewer")
+    assert "Kafka has not answered the console yet" in (await browser.get("/topics")).text
+    flows = {group: {topic: Flow(*one) for topic, one in by_topic.items()} for group, by_topic in groups.items()}
+    await recording.flowed(app, flows, {"payments.commands.v1": 5.0}, datetime.now(UTC))
+    page = await browser.get("/topics")
+    [row] = re.findall(r"<tr><th scope=\"row\"><a [^>]*>payments.commands.v1</a>.*?</tr>", page.text, re.DOTALL)
+    words = " ".join(re.sub(r"<[^>]+>", " ", row).split())
+    assert words.endswith("5.0 console 7 not shrinking payments 90 in 9 s webhooks 0 now")
+    await recording.flowed(app, flows, {}, datetime.now(UTC) - timedelta(minutes=1))
+    assert "Kafka does not answer" in (await browser.get("/topics")).text

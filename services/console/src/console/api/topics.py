@@ -13,11 +13,12 @@ from sqlalchemy import select
 
 from chassis.http.problems import Problem
 from chassis.kafka.inspection import BrokerSilent, TopicPartition
-from console import tailing, topics
+from console import recording, tailing
 from console.api.rendering import query
 from console.api.requesting import revealed
 from console.api.serving import Pages, refusal
 from console.audit import Subject
+from console.domain.operations import SILENT_AFTER
 from console.domain.people import PERSONAL, Person
 from console.sought import Record, Sought
 from console.tables import order_rows
@@ -75,11 +76,12 @@ def add_routes(router: APIRouter, pages: Pages) -> None:
     @router.get("/topics")
     async def overview(person: SignedIn) -> Response:
         _allowed(person)
-        try:
-            found = await topics.read(pages.inspector, pages.templates.now())
-        except BrokerSilent as error:
-            raise _silent(error) from error
-        return pages.page("topics.html", person=person, topics=found)
+        flowed_at, groups, rates = await recording.flows(pages.app)
+        flows = {name: {group: read[name] for group, read in groups.items() if name in read} for name in TOPICS}
+        is_stale = flowed_at is None or pages.templates.now() - flowed_at > SILENT_AFTER
+        return pages.page(
+            "topics.html", person=person, topics=TOPICS.values(), flows=flows, rates=rates, flowed_at=flowed_at, is_stale=is_stale
+        )  # fmt: skip
 
     @router.get("/topics/tail")
     async def tail(asked: Annotated[Asked, Query()], person: SignedIn) -> Response:
