@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any, Final
 
 import asyncpg
-from playwright.async_api import TimeoutError
+from playwright.async_api import FloatRect, TimeoutError
 from rich.console import Console
 
 from demo.command import options, task_of
@@ -29,13 +29,19 @@ ROOT: Final = Path(__file__).parents[1]
 FOLDER: Final = ROOT / ".devservices" / "pictures"
 DOCS: Final = {
     ("orders", "light", "desktop"): "console-orders.png",
-    ("order", "light", "desktop"): "console-order.png",
-    ("cancel", "dark", "desktop"): "console-action.png",
+    ("order-held", "light", "desktop"): "console-order.png",
+    ("cancel", "light", "desktop"): "console-action.png",
     ("messages", "light", "desktop"): "console-messages.png",
-    ("order", "dark", "phone"): "console-phone.png",
+    ("overview", "light", "desktop"): "console-overview.png",
+    ("processes", "light", "desktop"): "console-processes.png",
+    ("order-held", "light", "phone"): "console-phone.png",
+    ("approval", "dark", "desktop"): "console-dark.png",
 }
 """(page, scheme, size) -> file below docs/."""
 BYTES_MAX: Final = 150_000
+CLIP: Final[Mapping[str, FloatRect]] = {
+    "desktop": {"x": 0, "y": 0, "width": 1280, "height": 700}, "phone": {"x": 0, "y": 0, "width": 390, "height": 844},
+}  # fmt: skip
 TILL: Final = {
     "code": "till", "gateway": "test", "capture": "on_approval", "on_short": "wait", "approval": "manual", "seller": "shop",
     "locations": ["main"],
@@ -82,7 +88,7 @@ async def photograph(installation: Installation) -> None:
                         print(f"{page.name}: {error}", file=sys.stderr)
                         await tab.close()
                         continue
-                    picture = await tab.screenshot(path=FOLDER / f"{page.name}.{scheme}.{size}.png")
+                    picture = await tab.screenshot(clip=CLIP[size], path=FOLDER / f"{page.name}.{scheme}.{size}.png")
                     if await width(tab) > viewport["width"]:
                         print(f"{page.name} is wider than a {size}", file=sys.stderr)
                     if (place := DOCS.get((page.name, scheme, size))) is not None:
@@ -143,7 +149,7 @@ def _content(number: int, stocked: list[Mapping[str, Any]]) -> Mapping[str, Any]
             "external_line_id": str(n + 1), "sku": one["sku"], "title": one["sku"], "quantity": {"ordered": n + 1},
             "line_total_minor": 1295 * (n + 1), "tax": [{"rate": "20.00"}],
         }
-        for n, one in enumerate(stocked[number : number + 3])
+        for n, one in enumerate((stocked * WAITING)[number : number + 3])
     ]  # fmt: skip
     return {
         "channel": "till", "account": "main", "external_order_id": f"T-{1042 + number}", "placed_at": "2026-11-21T10:00:00Z",
