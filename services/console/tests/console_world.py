@@ -132,6 +132,8 @@ class Answered:
     status: int
     text: str
     headers: Mapping[str, str]
+    cookies: Sequence[str] = ()
+    """Each `Set-Cookie`, as it was sent."""
 
     @property
     def location(self) -> str:
@@ -236,12 +238,13 @@ class Browser:
         await self.asgi(scope, receive, send)
         text = b"".join(message.get("body", b"") for message in messages[1:]).decode()
         pairs = [(name.decode(), value.decode()) for name, value in messages[0]["headers"]]
-        for cookie in (value for name, value in pairs if name == "set-cookie"):
+        cookies = [value for name, value in pairs if name == "set-cookie"]
+        for cookie in cookies:
             name, _, value = cookie.partition(";")[0].partition("=")
             self.cookies[name] = value.strip('"')
             if "Max-Age=0" in cookie:
                 del self.cookies[name]
-        return Answered(messages[0]["status"], text, dict(pairs))
+        return Answered(messages[0]["status"], text, dict(pairs), cookies)
 
     def _scope(self, method: str, path: str, query: str, sent: Mapping[str, str]) -> dict[str, Any]:
         named = {"host": "console.test", **sent}

@@ -246,6 +246,7 @@ def route_of(pages: Pages) -> type[APIRoute]:
                 UNSENT.set(None)
                 response = await answered(request)
                 response.headers.update(HEADERS)
+                response.headers.setdefault("cache-control", "no-store")
                 return response
 
             return with_headers

@@ -1,0 +1,302 @@
+"""No text becomes markup: each page with hostile texts in every field has the same elements as with harmless ones.
+
+The owners answer with a text in each of their fields, the database has it in each column of text, and forms and addresses
+have it too. A new page needs one line in PAGES, and in OWNED what it asks of an owner. Needs `CONSOLE_TEST_DATABASE_URL`.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from html.parser import HTMLParser
+from typing import Any, Final
+from uuid import uuid4
+
+import pytest
+import pytest_asyncio
+from aiohttp import web
+from console_world import Answered, Browser, Life, Publisher
+from hostile_texts import ADDRESSES, together
+from jinja2 import Environment
+
+from chassis.process.app import App
+from console import api
+from console.api import rendering
+from console.handlers import SERVICE
+from console.settings import OWNERS, Settings
+from tests.databases import empty, migrated
+
+URL = os.environ.get("CONSOLE_TEST_DATABASE_URL", "")
+pytestmark = [pytest.mark.asyncio, pytest.mark.skipif(not URL, reason="CONSOLE_TEST_DATABASE_URL is not set")]
+TABLES = ("order_rows", "stores", "people", "audit", "jobs", "inbox", "parked", "parked_keys")
+AT: Final = "2026-11-21T09:30:00+00:00"
+ID: Final = "00000000-0000-4000-8000-00000000000a"
+TEXT: Final = "text"
+"""The text under test in the answers of OWNED."""
+
+CONTENT: Final = {
+    "buyer": {"name": TEXT, "email": TEXT}, "totals": {"shipping_minor": 5},
+    "ship_to": dict.fromkeys(("name", "company", "line1", "house_number", "line2", "postcode", "city", "region", "country"), TEXT),
+    "lines": [{"external_line_id": TEXT, "sku": TEXT, "title": TEXT + " of a line", "quantity": {"ordered": 2}, "line_total_minor": 5}],
+}  # fmt: skip
+ENTRY: Final = {
+    "message_id": ID, "service": TEXT, "kind": "event", "type": TEXT, "at": AT, "published": True, "operation_id": None, "actor": TEXT,
+    "via": TEXT, "cause_type": TEXT, "cause_id": None, "version": 1, "body": {TEXT: [TEXT, {"deep": TEXT}]},
+}  # fmt: skip
+OWNED: Final[dict[str, Any]] = {
+    "orders/v1/orders/": {
+        "status": TEXT, "payment_status": TEXT, "fulfillment_status": TEXT, "waiting": "approval", "version": 2, "money": None,
+        "order": CONTENT,
+        "processes": [{"kind": TEXT, "step": TEXT, "waits_for": "approval", "end": None, "since": AT, "asks": 3, "detail": TEXT}],
+        "holds": [{"hold_id": ID, "reason": TEXT, "note": TEXT, "placed_by": TEXT, "since": AT, "until": AT}],
+        "exceptions": [{"code": TEXT, "detail": TEXT, "since": AT, "difference": [{"path": TEXT, "before": TEXT, "after": TEXT}]}],
+        "notes": [{"text": TEXT, "author": TEXT, "actor": TEXT, "at": AT}],
+        "timeline": [{"at": AT, "type": TEXT, "code": TEXT, "detail": TEXT, "reason": TEXT, "message_id": ID,
+                      "caused_by": {"type": TEXT, "actor": TEXT, "id": ID}}],
+        "legal_actions": [{"action": "cancel", "allowed": True, "why_not": None}, {"action": "refund", "allowed": True, "why_not": None},
+                          {"action": "release", "allowed": True, "why_not": None}, {"action": "approve", "allowed": False, "why_not": TEXT}],
+    },
+    "payments/v1/payments/": {
+        "totals": {"authorized_minor": 1, "captured_minor": 1, "voided_minor": 0, "refunded_minor": 0},
+        "lines": [{"line_id": TEXT, "direction": 1, "authorized_minor": 1, "captured_minor": 1, "voided_minor": 0, "refunded_minor": 0}],
+        "operations": [{"operation_id": ID, "kind": TEXT, "state": TEXT, "code": TEXT, "amount_minor": 1, "currency": TEXT,
+                        "gateway": TEXT, "gateway_reference": TEXT, "at": AT}],
+    },
+    "fulfillment/v1/fulfillments/": {
+        "shipments": [{"shipment_id": ID, "status": TEXT, "location": TEXT, "carrier": TEXT, "tracking_number": TEXT, "lines": [{"quantity": 1}]}],
+    },
+    "invoicing/v1/invoices": {"items": [{"kind": TEXT, "number": TEXT, "issued_on": TEXT, "total_minor": 1, "currency": TEXT}]},
+    "webhooks/v1/attempts": {
+        "items": [{"id": ID, "event_id": ID, "endpoint_id": ID, "number": 1, "type": TEXT, "outcome": TEXT, "http_status": None, "error": TEXT, "at": AT}],
+    },
+    "/v1/journal": {"items": [ENTRY], "next_cursor": TEXT},
+}  # fmt: skip
+"""Owner and beginning of a path -> its answer; a path without an owner is of each."""
+
+COLUMNS: Final = (
+    "update order_rows set number = $1, channel = $1, account = $1, market = $1, country = $1, currency = $1, tags = array[$1], status = $1,"
+    " payment_status = $1, fulfillment_status = $1, cancel_cause = $1, step = $1",
+    "update people set name = $1, groups = array[$1]",
+    "update jobs set person = $1, filters = $1, code = $1, reason = $1, why = $1",
+    "update audit set person = $1, subject_id = $1, action = $1, reason = $1, outcome = $1",
+)
+"""Every text that a page shows of the database; $1: the text."""
+
+Page = Callable[["World", str], Awaitable[Answered]]
+
+
+def get(path: str, **query: str) -> Page:
+    """A page at a path with ids of the world; a value of the query that is TEXT is the text under test."""
+
+    async def ask(world: World, text: str) -> Answered:
+        named = {name: text if value == TEXT else value for name, value in query.items()}
+        return await world.browser.get(path.format(**world.ids), **named)
+
+    return ask
+
+
+def post(path: str, *names: str, **fields: str) -> Page:
+    """The answer to a form whose fields of these names are the text under test."""
+
+    async def ask(world: World, text: str) -> Answered:
+        return await world.browser.post(path.format(**world.ids), {**fields, **dict.fromkeys(names, text)})
+
+    return ask
+
+
+async def unsent(world: World, text: str) -> Answered:
+    """A form that comes too late is on its page after signing in."""
+    page = f"/orders/{world.ids['order_id']}"
+    world.clock.at += timedelta(hours=1)
+    await world.browser.post(
+        f"{page}/actions/cancel", {"reason": text, text: "a field"}, referer=f"http://console.test{page}"
+    )
+    await world.browser.sign_in(name="ann")
+    return await world.browser.get(page)
+
+
+PAGES: Final[dict[str, Page]] = {
+    "list": get("/orders", column="tags"),
+    "list, all columns": get(
+        "/orders?column=waiting&column=amount&column=country&column=market&column=channel&column=status"
+    ),
+    "search": get("/orders", q=TEXT),
+    "filters": get("/orders", tag=TEXT),
+    "order": get("/orders/{order_id}"),
+    "order, revealed": post("/orders/{order_id}/reveal"),
+    "action that is refused": post("/orders/{order_id}/actions/cancel", "reason"),
+    "action that is not complete": post("/orders/{order_id}/actions/refund", "reason", "pieces:1", "code", "nonce"),
+    "action that does not exist": get("/orders/{order_id}", done=TEXT),
+    "messages": get("/orders/{order_id}/messages", message=ID),
+    "jobs": get("/jobs"),
+    "job": get("/jobs/{job_id}"),
+    "people": get("/people"),
+    "sign in": get("/sign-in", token=TEXT),
+    "unknown parameter": get("/orders", colour=TEXT),
+    "unknown filter": get("/orders", status=TEXT),
+    "form that came too late": unsent,
+}
+
+
+SILENT: Final = ("action that does not exist", "sign in", "unknown parameter", "unknown filter")
+"""Pages that do not repeat the text: they read it, or state what is wrong without it."""
+
+
+class Clock:
+    def __init__(self) -> None:
+        self.at = datetime.now(UTC)
+
+    def __call__(self) -> datetime:
+        return self.at
+
+
+@dataclass
+class World:
+    app: App
+    browser: Browser
+    clock: Clock
+    owned: dict[str, Any]
+    ids: dict[str, str]
+
+    async def become(self, text: str) -> None:
+        """Puts a text into every field."""
+        self.owned["text"] = text
+        for statement in COLUMNS:
+            await self.app.fetch(statement, text)
+
+
+def filled(value: Any, text: str) -> Any:
+    """Returns an answer with the text in place of each TEXT."""
+    match value:
+        case str():
+            return value.replace(TEXT, text) if value.startswith(TEXT) else value
+        case dict():
+            return {(text if name == TEXT else name): filled(one, text) for name, one in value.items()}
+        case list():
+            return [filled(one, text) for one in value]
+    return value
+
+
+@pytest_asyncio.fixture
+async def world(monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[World]:
+    await migrated(SERVICE, URL)
+    owned: dict[str, Any] = {"text": TEXT}
+
+    async def answer(request: web.Request) -> web.Response:
+        found = next((body for path, body in OWNED.items() if path in request.path), None)
+        if request.method != "GET":
+            problem = {"type": "/problems/order_held", "title": owned["text"], "detail": owned["text"]}
+            return web.json_response(problem, status=409)
+        return web.json_response(filled(found, owned["text"]), status=200 if found is not None else 404)
+
+    server = web.Application()
+    server.router.add_route("*", "/{path:.*}", answer)
+    runner = web.AppRunner(server)
+    await runner.setup()
+    site = web.TCPSite(runner, "127.0.0.1", 0)
+    await site.start()
+    reached = {f"{name}_url": f"{site.name}/{name}" for name in OWNERS} | {
+        f"{name}_api_key": "tw_1_x" for name in OWNERS
+    }
+    app = App(SERVICE, Settings(database_url=URL, ask_seconds_max=30, **reached), "api")  # type: ignore[arg-type]
+    clock = Clock()
+    monkeypatch.setattr(api, "now", clock)
+    async with app.database.connection() as connection:
+        await empty(connection, TABLES)
+    browser = Browser(app)
+    async with browser.asgi.router.lifespan_context(browser.asgi):
+        order, job = Life(), uuid4()
+        await Publisher(app).publish(order.received())
+        await Browser(app).sign_in("viewer", name="other")
+        await browser.sign_in(name="ann")
+        await app.fetch(
+            "insert into jobs (id, store_id, person_id, person, roles, filters, state, action, order_ids, whole, created_at, started_at)"
+            " values ($1, 'st_1', $1, 'x', '{}', '', 'paused', 'approve', '{}', true, now(), now())", job,
+        )  # fmt: skip
+        yield World(app, browser, clock, owned, {"order_id": str(order.order_id), "job_id": str(job)})
+    await runner.cleanup()
+
+
+class Skeleton(HTMLParser):
+    """What a page is made of: its elements with their attributes, without their texts."""
+
+    def __init__(self, page: str) -> None:
+        super().__init__(convert_charrefs=True)
+        self.elements: list[tuple[str, tuple[str, ...]]] = []
+        self.addresses: list[str] = []
+        self.declared = 0
+        self.feed(page)
+        self.close()
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self.elements.append((tag, tuple(name for name, _ in attrs)))
+        self.addresses += [
+            value or "" for name, value in attrs if name in ("href", "src", "action", "formaction", "data", "poster")
+        ]
+
+    def handle_endtag(self, tag: str) -> None:
+        self.elements.append((f"/{tag}", ()))
+
+    def handle_comment(self, data: str) -> None:
+        self.declared += 1
+
+    def handle_pi(self, data: str) -> None:
+        self.declared += 1
+
+
+def harmless(text: str) -> str:
+    """Returns a text of the same length and lines that cannot be anything else; a filter refuses it where it refuses the other."""
+    return re.sub(r"[^\x00-\x1f]", "x", text)
+
+
+def texts() -> Iterator[str]:
+    yield together()
+    yield from ADDRESSES
+
+
+@pytest.mark.parametrize("name", PAGES)
+async def test_no_text_becomes_markup(world: World, name: str) -> None:
+    for text in texts():
+        found = []
+        for one in (text, harmless(text)):
+            await world.become(one)
+            answer = await PAGES[name](world, one)
+            assert answer.status != 500 and answer.headers["content-type"].startswith("text/html"), answer.text
+            assert not re.search(r"[\r\n]", "".join(answer.headers.values()))
+            found.append(Skeleton(answer.text))
+        hostile, plain = found
+        assert hostile.elements == plain.elements, text[:80]
+        assert hostile.declared == plain.declared
+        strange = [one for one in hostile.addresses if not re.match(r"/(?![/\\])|#", one)]
+        assert strange == [], "an address of a page begins with one slash"
+        names = {attribute for _, attributes in hostile.elements for attribute in attributes}
+        assert not {one for one in names if one.startswith("on") or one == "style"}
+
+
+async def test_the_texts_are_on_the_pages(world: World) -> None:
+    """A page that does not show its text would pass the test above without escaping it."""
+    mark = "the text under test"
+    for name, page in PAGES.items():
+        await world.become(mark)
+        if name not in SILENT:
+            assert mark in (await page(world, mark)).text, name
+
+
+class Unescaped(Environment):
+    """An environment in which every value is markup."""
+
+    def __init__(self, **options: Any) -> None:
+        super().__init__(**options | {"autoescape": False})
+
+
+async def test_a_page_that_does_not_escape_is_found(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(rendering, "Environment", Unescaped)
+    broken, found = Browser(world.app), []
+    broken.cookies = world.browser.cookies
+    for text in (together(), harmless(together())):
+        await world.become(text)
+        found.append(Skeleton((await broken.get("/orders", column="tags")).text))
+    assert found[0].elements != found[1].elements
