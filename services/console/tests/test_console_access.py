@@ -57,16 +57,37 @@ GET    /jobs/new                             orders.edit      ?store=
 GET    /jobs/{job_id}                        orders.view      job
 POST   /jobs/{job_id}/start                  orders.edit      job
 POST   /jobs/{job_id}/{move}                 orders.edit      job
+GET    /webhooks                             webhooks.view    ?store=
+GET    /webhooks/{store_id}/new              webhooks.edit    store
+POST   /webhooks/{store_id}/new              webhooks.edit    store
+GET    /webhooks/{store_id}/{endpoint_id}    webhooks.view    store
+GET    /webhooks/{store_id}/{endpoint_id}/edit      webhooks.edit  store
+POST   /webhooks/{store_id}/{endpoint_id}/edit      webhooks.edit  store
+POST   /webhooks/{store_id}/{endpoint_id}/actions/{action}  webhooks.edit  store
+GET    /webhooks/{store_id}/{endpoint_id}/replay    webhooks.edit  store
+POST   /webhooks/{store_id}/{endpoint_id}/replay    webhooks.edit  store
+GET    /webhooks/{store_id}/{endpoint_id}/replays/{replay_id}  webhooks.view  store
+POST   /webhooks/{store_id}/{endpoint_id}/replays/{replay_id}/actions/{action}  webhooks.edit  store
+GET    /webhooks/{store_id}/{endpoint_id}/delivery  webhooks.view  store
+POST   /webhooks/{store_id}/{endpoint_id}/delivery  webhooks.edit  store
+POST   /orders/{order_id}/resend             webhooks.edit    order
+GET    /audit                                audit.view       anywhere
+GET    /markets                              orders.view      ?store=
 GET    /people                               people.edit      everywhere
 POST   /people/{person_id}/sign-out          people.edit      everywhere
 """
-"""Method, path, the scope that it needs, and what is of a store: the order or job of the path, a parameter of the query; or
-everywhere: the scope has to hold in all stores."""
+"""Method, path, the scope that it needs, and what is of a store: the store, order or job of the path, a parameter of the query.
+everywhere: the scope has to hold in all stores; anywhere: in any, and the page shows what is of those."""
 FILLED: Final = {
-    "name": "console.css", "action": "cancel", "move": "pause", "path": "nothing/here", "message_id": str(UUID(int=1)),
+    "name": "console.css", "action": "cancel", "move": "pause", "path": "nothing/here", "endpoint_id": str(UUID(int=1)),
+    "replay_id": str(UUID(int=3)),
 }  # fmt: skip
 """Values of a path that are of no store."""
-QUERY: Final = {"/live": "channel=list:{store}", "/jobs/new": "store={store}", "/exports/orders.csv": "store={store}"}
+ACTIONS: Final = {"/webhooks/{store_id}/{endpoint_id}/actions/{action}": "pause"}
+"""The action of a path that has no cancel."""
+QUERY: Final = {
+    "/live": "channel=list:{store}", "/webhooks/{store_id}/{endpoint_id}/delivery": f"event={UUID(int=4)}",
+}  # fmt: skip
 FORM: Final = {"action": "approve", "reason": "a test", "nonce": str(UUID(int=2))}
 MINE, THEIRS = "st_1", "st_2"
 
@@ -147,8 +168,13 @@ class World:
                 "insert into jobs (id, store_id, person_id, person, roles, filters, state, action, order_ids, whole, created_at,"
                 " started_at) values ($1, $2, $1, 'x', '{}', '', 'running', 'approve', '{}', true, now(), now())", job, store,
             )  # fmt: skip
-            self.ids[store] = {"order_id": str(order.order_id), "job_id": str(job), "person_id": target}
-        self.ids["none"] = {name: str(uuid4()) for name in self.ids[MINE]}
+            self.ids[store] = {
+                "store_id": store,
+                "order_id": str(order.order_id),
+                "job_id": str(job),
+                "person_id": target,
+            }
+        self.ids["none"] = {name: str(uuid4()) for name in self.ids[MINE]} | {"store_id": "none"}
         for role in ROLES:
             await self._person(role, {MINE: role}, now)
             await self._person(f"{role} elsewhere", {MINE: "viewer", THEIRS: role}, now)
@@ -171,7 +197,8 @@ class World:
         """who: empty for a browser without a session. store: whose order or job is asked for; `none`: one that does not exist."""
         browser = self.browsers[who] if who else self.browser()
         before = dict(browser.cookies)
-        address = route.path.format(**FILLED, **self.ids[store])
+        filled = FILLED | {"action": ACTIONS.get(route.path, FILLED["action"])} | self.ids[store]
+        address = route.path.format(**filled)
         if "?" in route.of or route.path in QUERY:
             address += "?" + QUERY.get(route.path, "store={store}").format(store=store)
         if route.method == "GET":
@@ -227,7 +254,8 @@ class TestOnARealPostgres:
                 continue
             everywhere = route.of == "everywhere"
             for who, held in ((role, role), (f"{role} elsewhere", "viewer"), (f"{role} everywhere", role)):
-                may = route.scope in ROLES[held] and (not everywhere or who.endswith("everywhere"))
+                scopes = ROLES[role] if route.of == "anywhere" else ROLES[held]
+                may = route.scope in scopes and (not everywhere or who.endswith("everywhere"))
                 answer = await world.ask(who, route, MINE)
                 if may:
                     assert answer.status not in (401, 403, 404, 500), (who, str(route), answer.text)
@@ -237,7 +265,7 @@ class TestOnARealPostgres:
 
     async def test_what_is_of_a_foreign_store_is_answered_as_what_does_not_exist(self, world: World) -> None:
         for route in ROUTES:
-            if route.of in ("", "everywhere"):
+            if route.of in ("", "everywhere", "anywhere"):
                 continue
             for role in ROLES:
                 foreign, unknown = await world.ask(role, route, THEIRS), await world.ask(role, route, "none")
