@@ -50,6 +50,7 @@ GET    /orders/{order_id}                    orders.view      order
 POST   /orders/{order_id}/reveal             personal.view    order
 POST   /orders/{order_id}/actions/{action}   orders.cancel    order
 GET    /orders/{order_id}/messages           orders.view      order
+POST   /orders/{order_id}/messages/reveal    personal.view    order
 GET    /live                                 orders.view      ?channel=
 GET    /exports/orders.csv                   orders.export    ?store=
 GET    /jobs                                 orders.view
@@ -71,6 +72,12 @@ POST   /webhooks/{store_id}/{endpoint_id}/replays/{replay_id}/actions/{action}  
 GET    /webhooks/{store_id}/{endpoint_id}/delivery  webhooks.view  store
 POST   /webhooks/{store_id}/{endpoint_id}/delivery  webhooks.edit  store
 POST   /orders/{order_id}/resend             webhooks.edit    order
+GET    /processes                            orders.view      ?store=
+POST   /processes/{order_id}/{action}        orders.edit      order
+GET    /topics                               events.view     record
+GET    /topics/tail                          events.view     record
+GET    /topics/{topic}/{partition}/{offset}  events.view     record
+POST   /topics/{topic}/{partition}/{offset}/reveal  personal.view  record
 GET    /parked                               parked.view      ?store=
 GET    /parked/{service}/group               parked.view      ?store=
 POST   /parked/{service}/group/replay        parked.edit
@@ -85,15 +92,21 @@ POST   /people/{person_id}/sign-out          people.edit      everywhere
 """
 """Method, path, the scope that it needs, and what is of a store: the store, order or job of the path, a parameter of the query.
 everywhere: the scope has to hold in all stores; anywhere: in any, and the page shows what is of those. message: only its owner
-states of which store it is, so roles and stores are asked beside an owner, in `test_console_parked.py`."""
+states of which store it is, so roles and stores are asked beside an owner, in `test_console_parked.py`. record: only the broker
+does, in `test_console_topics.py`."""
 FILLED: Final = {
     "name": "console.css", "action": "cancel", "move": "pause", "path": "nothing/here", "endpoint_id": str(UUID(int=1)),
-    "replay_id": str(UUID(int=3)), "service": "orders", "parked_id": "1",
+    "replay_id": str(UUID(int=3)), "service": "orders", "parked_id": "1", "topic": "orders.events.v1",
+    "partition": "0", "offset": "0",
 }  # fmt: skip
 """Values of a path that are of no store."""
-ACTIONS: Final = {"/webhooks/{store_id}/{endpoint_id}/actions/{action}": "pause"}
+ACTIONS: Final = {
+    "/webhooks/{store_id}/{endpoint_id}/actions/{action}": "pause",
+    "/processes/{order_id}/{action}": "ask",
+}
 """The action of a path that has no cancel."""
 QUERY: Final = {
+    "/orders/{order_id}/messages/reveal": f"message={UUID(int=5)}",
     "/live": "channel=list:{store}", "/parked/{service}/group": "cause=fault&line=x&store={store}", "/webhooks/{store_id}/{endpoint_id}/delivery": f"event={UUID(int=4)}",
 }  # fmt: skip
 FORM: Final = {"action": "approve", "reason": "a test", "nonce": str(UUID(int=2))}
@@ -126,19 +139,6 @@ FORGED: Final = [
     {"sec-fetch-site": "", "origin": "http://evil.test"},
     {"sec-fetch-site": ""},
 ]
-
-
-def test_every_route_of_the_console_is_expected_here() -> None:
-    app = App(SERVICE, _settings("postgresql://nobody@127.0.0.1:1/none"), "api").asgi()
-    found = {
-        (method, context.path_format)
-        for context in iter_route_contexts(app.routes)
-        if type(context.original_route).__name__ == "PageRoute"
-        for method in context.original_route.methods
-    }
-    written = {(one.method, one.path) for one in ROUTES}
-    assert found - written == set(), "add a line to EXPECTED for each: its scope, and what is of a store"
-    assert written - found == set(), "these routes are gone"
 
 
 def _settings(url: str) -> Settings:
@@ -235,6 +235,11 @@ def streams(route: Expected) -> bool:
     return route.path == "/live"
 
 
+def is_elsewhere(route: Expected) -> bool:
+    """What it answers to a person depends on more than the console's database: tests beside its owner or a broker ask it."""
+    return streams(route) or route.of in ("message", "record")
+
+
 def anonymous(text: str) -> str:
     """Returns a page without what differs between two requests: ids, and what was asked for."""
     return re.sub(r"[0-9a-f]{8}-[0-9a-f-]{27}|st_2|none", "", text)
@@ -242,6 +247,18 @@ def anonymous(text: str) -> str:
 
 class TestOnARealPostgres:
     pytestmark = real
+
+    async def test_every_route_of_the_console_is_expected_here(self) -> None:
+        app = App(SERVICE, _settings("postgresql://nobody@127.0.0.1:1/none"), "api").asgi()
+        found = {
+            (method, context.path_format)
+            for context in iter_route_contexts(app.routes)
+            if type(context.original_route).__name__ == "PageRoute"
+            for method in context.original_route.methods
+        }
+        written = {(one.method, one.path) for one in ROUTES}
+        assert found - written == set(), "add a line to EXPECTED for each: its scope, and what is of a store"
+        assert written - found == set(), "these routes are gone"
 
     async def test_without_a_session_nothing_is_shown_or_done(self, world: World) -> None:
         for route in ROUTES:
@@ -258,7 +275,7 @@ class TestOnARealPostgres:
     async def test_a_role_may_what_its_scopes_allow_in_its_store_and_nothing_else(self, world: World) -> None:
         """A person with a role in another store, and a viewer in this one, may what a viewer may."""
         for role, route in product(ROLES, ROUTES):
-            if route.scope == OPEN or route.of == "message" or streams(route):
+            if route.scope == OPEN or is_elsewhere(route):
                 continue
             everywhere = route.of == "everywhere"
             for who, held in ((role, role), (f"{role} elsewhere", "viewer"), (f"{role} everywhere", role)):
@@ -273,7 +290,7 @@ class TestOnARealPostgres:
 
     async def test_what_is_of_a_foreign_store_is_answered_as_what_does_not_exist(self, world: World) -> None:
         for route in ROUTES:
-            if route.of in ("", "everywhere", "anywhere", "message"):
+            if route.of in ("", "everywhere", "anywhere", "message", "record"):
                 continue
             for role in ROLES:
                 foreign, unknown = await world.ask(role, route, THEIRS), await world.ask(role, route, "none")
@@ -295,7 +312,7 @@ class TestOnARealPostgres:
 
     async def test_a_form_that_is_sent_twice_is_one_row_of_the_audit(self, world: World) -> None:
         for route in ROUTES:
-            if route.method == "GET" or route.scope == OPEN or route.path.endswith("/reveal"):
+            if route.method == "GET" or route.scope == OPEN or is_elsewhere(route) or route.path.endswith("/reveal"):
                 continue
             form = FORM | {"nonce": str(uuid4())}
             for _ in range(2):
@@ -307,7 +324,7 @@ class TestOnARealPostgres:
         asset = next(iter(Assets().names.values()))
         for route in ROUTES:
             for who in ("", "viewer", "administrator everywhere"):
-                if not who or not (streams(route) or route.scope == OPEN):  # one of them signs out
+                if not who or not (is_elsewhere(route) or route.scope == OPEN):  # one of them signs out
                     await world.ask(who, route, MINE)
                     await world.ask(who, route, "none")
         world.answers.append(("the style sheet", await world.browser().get(asset)))
