@@ -36,7 +36,7 @@ TABLES = ("order_rows", "stores", "people", "audit", "jobs", "inbox", "parked", 
 OPEN: Final = "open"
 
 EXPECTED: Final = """
-GET    /                                     open
+GET    /                                     orders.view
 GET    /assets/{name}                        open
 GET    /sign-in                              open
 POST   /sign-in                              open
