@@ -85,7 +85,7 @@ OWNED: Final[dict[str, Any]] = {
     },
     "invoicing/v1/invoices": {"items": [{"kind": TEXT, "number": TEXT, "issued_on": TEXT, "total_minor": 1, "currency": TEXT}]},
     "webhooks/v1/attempts": {"items": [marked(attempt(http_status=None, error="x", outcome="failed"))], "next_cursor": TEXT},
-    "webhooks/v1/endpoints/": marked(endpoint(status="disabled", disabled_because="request")),
+    "webhooks/v1/endpoints/": marked(endpoint(status="disabled", disabled_because="request")) | {"types": ["orders.*"]},
     "webhooks/v1/endpoints": {"items": [marked(endpoint())], "next_cursor": TEXT},
     "webhooks/v1/replays/": marked(replay()),
     "webhooks/v1/replays": {"items": [marked(replay())], "next_cursor": TEXT},
