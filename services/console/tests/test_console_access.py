@@ -46,6 +46,7 @@ POST   /sign-out                             open
 POST   /discard-form                         open
 GET    /{path}                               open
 GET    /orders                               orders.view      ?store=
+GET    /orders/next                          orders.view      ?store=
 GET    /orders/{order_id}                    orders.view      order
 POST   /orders/{order_id}/reveal             personal.view    order
 POST   /orders/{order_id}/actions/{action}   orders.cancel    order
