@@ -120,9 +120,9 @@ class Owners:
         return Outcome(response.status, code, str(problem.get("detail", "")), str(problem.get("title", "")), problem)
 
     async def read(
-        self, name: str, path: str, store_id: str | None, person: Person, *, personal: bool = True
+        self, name: str, path: str, store_id: str | None, person: Person, *, personal: bool = False
     ) -> Answer:
-        """Returns what one owner answers to a path, in at most `ask_seconds_max`. personal: false masks what is personal."""
+        """Returns what one owner answers to a path, in at most `ask_seconds_max`. personal: whether personal data is asked for, else it is masked."""
         owner: Owner | None = self._owners.get(name)
         if owner is None or self._session is None:
             return Answer("unset")

@@ -66,9 +66,8 @@ async def find(owners: Owners, person: Person, service: str, parked_id: int, *, 
     rank = ("answered", "silent", "unset", "nothing")
     found = min(answers, key=lambda one: rank.index(one.state))
     if personal and found.state == "answered" and found.body["masked"] and found.body["store_id"]:
-        return await owners.read(
-            service, path, found.body["store_id"], person
-        )  # a role may show them in this store only
+        # A role may show them in this store only.
+        return await owners.read(service, path, found.body["store_id"], person, personal=True)
     return found
 
 
@@ -90,7 +89,7 @@ async def beside(app: App, owners: Owners, person: Person, service: str, message
     async def ask(path: str | None) -> Any:
         if path is None:
             return None
-        answer = await owners.read(service, path, store_id, person, personal=False)
+        answer = await owners.read(service, path, store_id, person)
         return answer.body if answer.state == "answered" else None
 
     queue, original, numbers = await asyncio.gather(

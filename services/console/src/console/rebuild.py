@@ -156,7 +156,7 @@ class _Rebuild:
             separator = "&" if "?" in path else "?"
             while True:
                 address = f"{path}{separator}limit={PAGE_ITEMS}{cursor and f'&cursor={cursor}'}"
-                answer = await self._owners.read(owner, address, store_id, PERSON)
+                answer = await self._owners.read(owner, address, store_id, PERSON, personal=True)
                 if answer.state != "answered":
                     await ahead.put(
                         Silent(f"{owner}: {answer.why or 'its address or key is not set'}; the lists are as before")

@@ -102,7 +102,7 @@ async def _page(
     of_endpoint, of_attempts, of_event = await asyncio.gather(
         pages.owners.read("webhooks", f"/v1/endpoints/{endpoint_id}", store_id, person),
         pages.owners.read("webhooks", attempts, store_id, person),
-        pages.owners.read("webhooks", event, store_id, person, personal=False),
+        pages.owners.read("webhooks", event, store_id, person),
     )
     endpoint = found("webhooks", of_endpoint, "endpoint_unknown")
     tried = found("webhooks", of_attempts, "endpoint_unknown")["items"]

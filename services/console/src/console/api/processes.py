@@ -110,7 +110,7 @@ async def _answer(pages: Pages, person: Person, store: str, rows: Sequence[RowMa
     if not rows:
         return Answer("answered", {"items": []})
     ids = urlencode([("order_id", str(row["order_id"])) for row in rows])
-    return await pages.owners.read("orders", f"/v1/processes?{ids}", store, person, personal=False)
+    return await pages.owners.read("orders", f"/v1/processes?{ids}", store, person)
 
 
 def rows_of(rows: Sequence[RowMapping], answer: Answer) -> list[Row]:

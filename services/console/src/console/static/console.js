@@ -177,7 +177,7 @@ const stale = new Set(); // parts to load again
 const loadedAt = new Map();
 let port = null;
 let paused = false;
-let state = "off";
+let state = "connecting";
 let dropped = 0;
 let changed = 0;
 
@@ -247,7 +247,7 @@ function look(now = state) {
   if (!pause) return;
   const waiting = queue.length + dropped;
   pause.dataset.state = paused ? "paused" : state;
-  const text = paused ? `Paused${waiting ? ` (${waiting})` : ""}` : { live: "Live", "signed out": "Signed out" }[state] ?? "Not live";
+  const text = paused ? `Paused${waiting ? ` (${waiting})` : ""}` : { live: "Live", connecting: "Connecting", "signed out": "Signed out" }[state] ?? "Not live";
   if (pause.textContent !== text) pause.textContent = text;
 }
 
