@@ -39,7 +39,7 @@ PAGES: Final = (
     Page("keys", "/orders", press="?"),
     Page("order", "/orders?view=approval", (FIRST,)),
     Page("order-held", "/orders?view=hold", (FIRST,)),
-    Page("refund", "/orders", (FIRST,), opens="summary:text('Refund')"),
+    Page("refund", "/orders?view=approval", (FIRST,), opens="summary:text('Refund')"),
     Page("cancel", "/orders?view=approval", (FIRST,), opens="summary:text('Cancel')"),
     Page("messages", "/orders", (FIRST, "text=Messages of all services")),
     Page("jobs", "/jobs"),

@@ -14,7 +14,8 @@ SHOP = Options(apart=True)
 
 async def test_a_client_waits_until_its_order_got_there(shop: Shop) -> None:
     status, order = await shop.call("orders", "POST", "/v1/orders?wait=in_progress&timeout=20", shop.content())
-    assert (status, order["status"], order["payment_status"]) == (201, "approved", "paid"), order
+    assert (status, order["status"]) == (201, "approved"), order
+    assert order["payment_status"] in ("authorized", "paid"), "the warehouse may answer before the gateway"
     assert order["fulfillment_status"] == "in_progress" and order["placed_at"] and order["approved_at"]
     path = f"/v1/orders/{order['order_id']}/cancel?wait=settled&timeout=20"
     status, order = await shop.call("orders", "POST", path, {"reason": "changed their mind"})

@@ -39,7 +39,7 @@ async def shop() -> AsyncIterator[Owner]:
     statuses = {"status": "placed", "payment_status": "authorized", "fulfillment_status": "unfulfilled"}
     order = {**statuses, "waiting": "approval", "version": 2, "legal_actions": [], "money": None, "processes": []}
     order |= {"timeline": [], "holds": [], "exceptions": [], "notes": []}
-    async with serving(Owner(default=(200, order))) as owner:
+    async with serving(Owner({("GET", "/v1/parked"): page()}, default=(200, order))) as owner:
         yield owner
 
 

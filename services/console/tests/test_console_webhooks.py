@@ -129,7 +129,7 @@ async def test_no_text_of_a_receiver_becomes_markup(hooks: Owner, browser: Brows
     ]
     shown.append(await browser.post(f"{HERE}/actions/test", {"type": "orders.placed"}))
     assert [one.status for one in shown] == [200] * 4
-    assert all("<script" not in one.text and "&lt;script&gt;" in one.text for one in shown)
+    assert all("<script>" not in one.text and "&lt;script&gt;" in one.text for one in shown)
 
 
 # -- actions ----------------------------------------------------------------------------------------------------------
