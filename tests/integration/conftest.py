@@ -23,7 +23,8 @@ logging.getLogger("aiokafka").setLevel(logging.CRITICAL)  # a broker that is dow
 LONGEST_FIRST = (
     "test_schemathesis", "test_order_model", "test_workers", "test_outages", "test_restore", "test_refunds", "test_crash",
     "test_edits", "test_poison", "test_requests", "test_delivery", "test_hostile_requests", "test_chassis_alerts",
-    "test_servers", "test_webhooks", "test_demo", "test_failover", "test_feed", "test_changes", "test_simulation_saga",
+    "test_servers", "test_webhooks", "test_demo", "test_failover", "test_feed", "test_console_browser", "test_console_hostile",
+    "test_background", "test_changes", "test_webhooks_replays", "test_simulation_saga",
 )  # fmt: skip
 """The slowest files, started first so that they do not run alone at the end (tests/run.py uses this order); then the other
 files of this folder, then all others."""
