@@ -84,7 +84,8 @@ class Generator:
         row: dict[str, Any] = {
             "order_id": UUID(int=rng.getrandbits(128)), "store_id": STORE, "number": number, "channel": channel, "account": "main",
             "market": f"eu-{channel}", "country": rng.choice(("DE", "FR", "NL", "AT", "MT")), "currency": "EUR", "grand_minor": cents,
-            "test": False, "ordered_at": at, "status": status, "payment_status": payment, "fulfillment_status": fulfillment,
+            "test": False, "ordered_at": at, "received_at": at, "invoiced_at": ended if payment == "paid" else None,
+            "status": status, "payment_status": payment, "fulfillment_status": fulfillment,
             "cancel_cause": None, "placed_at": at, "completed_at": ended if not waiting and status == "approved" else None,
             "archived_at": None, "tags": "{vip}" if rng.random() < 0.001 else "{}", "waiting": waiting, "step": step,
             "since": at if waiting else None, "authorized_minor": cents, "captured_minor": cents if payment == "paid" else 0,

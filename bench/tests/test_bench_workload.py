@@ -6,6 +6,7 @@ from collections import Counter
 from decimal import ROUND_HALF_UP, Decimal
 
 from bench import dbos_flow
+from bench.console import COPIED, Generator
 from bench.workload import SKUS, STORE, Series, utc_now
 from contracts.envelope import read
 from contracts.registry import SNAPSHOTS
@@ -29,6 +30,11 @@ def test_every_sku_is_as_popular_as_another() -> None:
     sold = Counter(line["sku"] for n in range(20_000) for line in Series("a").order(n)["lines"])
     assert len(sold) > 0.99 * SKUS
     assert max(sold.values()) < 25  # six on average
+
+
+def test_a_row_of_the_console_has_every_column() -> None:
+    for line in Generator(1_000).lines():
+        assert line.count(b"\t") == len(COPIED) - 1 and line.endswith(b"\n")
 
 
 def test_a_record_of_the_load_decodes_as_a_snapshot() -> None:
