@@ -74,6 +74,7 @@ def _headers(owner: Owner, store_id: str | None, person: Person, *, personal: bo
 class Owners:
     def __init__(self, settings: Settings) -> None:
         self._owners = settings.owners
+        self.ask_seconds_max = settings.ask_seconds_max
         self._timeout = aiohttp.ClientTimeout(total=settings.ask_seconds_max)
         self._session: aiohttp.ClientSession | None = None
 
@@ -120,22 +121,33 @@ class Owners:
         return Outcome(response.status, code, str(problem.get("detail", "")), str(problem.get("title", "")), problem)
 
     async def read(
-        self, name: str, path: str, store_id: str | None, person: Person, *, personal: bool = False
+        self,
+        name: str,
+        path: str,
+        store_id: str | None,
+        person: Person,
+        *,
+        personal: bool = False,
+        seconds_max: float | None = None,
     ) -> Answer:
-        """Returns what one owner answers to a path, in at most `ask_seconds_max`. personal: whether personal data is asked for, else it is masked."""
+        """Returns what one owner answers to a path.
+
+        personal: whether personal data is asked for; else it is masked. seconds_max: null is `ask_seconds_max`.
+        """
         owner: Owner | None = self._owners.get(name)
         if owner is None or self._session is None:
             return Answer("unset")
         headers, status = _headers(owner, store_id, person, personal=personal), None
+        timeout = aiohttp.ClientTimeout(total=seconds_max) if seconds_max is not None else self._timeout
         try:
-            async with self._session.get(f"{owner.url}{path}", headers=headers) as response:
+            async with self._session.get(f"{owner.url}{path}", headers=headers, timeout=timeout) as response:
                 if response.status == 404:
                     return Answer("nothing")
                 if response.status == 200:
                     return Answer("answered", await response.json())
                 status, why = response.status, f"it answered {response.status}"
         except TimeoutError:
-            why = f"no answer within {self._timeout.total:g} s"
+            why = f"no answer within {timeout.total:g} s"
         except (aiohttp.ClientError, ValueError) as error:
             why = f"it cannot be reached ({type(error).__name__})"
         log.warning("owner_silent", owner=name, path=path, why=why)

@@ -34,9 +34,10 @@ class Remembered(Generic[Key, Value]):
             self._asking[key] = asyncio.create_task(self._learn(key))
         return self._values.get(key)
 
-    async def settled(self) -> None:
-        """Waits until nothing is being asked."""
-        await asyncio.gather(*self._asking.values(), return_exceptions=True)
+    async def settled(self, seconds_max: float | None = None) -> None:
+        """Waits until nothing is being asked, or for `seconds_max`: then the asking goes on."""
+        if self._asking:
+            await asyncio.wait(self._asking.values(), timeout=seconds_max)
 
     async def close(self) -> None:
         for task in self._asking.values():

@@ -22,6 +22,8 @@ from console.tables import stores
 TROUBLED: Final = "/v1/endpoints?needs_attention=true&limit=100"
 TROUBLED_SECONDS: Final = 30.0
 ROUTES_SECONDS: Final = 600.0
+DOCUMENT_SECONDS_MAX: Final = 20.0
+"""A service makes its OpenAPI document when it is asked for it first, which takes a second; no page waits that long."""
 NOBODY: Final = Person(UUID(int=0), "console", "console", ())
 """Asks what needs no API key."""
 STORES_MAX: Final = 50
@@ -52,7 +54,7 @@ class Bar:
     async def offered(self, owner: str, path: str) -> bool:
         """As `offers`, but waits for the answer of a service that was never asked, for as long as any page does."""
         if self._routes.get(owner) is None:
-            await self._routes.settled()
+            await self._routes.settled(self._owners.ask_seconds_max)
         return self.offers(owner, path)
 
     async def settled(self) -> None:
@@ -74,5 +76,5 @@ class Bar:
         return sum(len(one.body["items"]) for one in answers)
 
     async def _routes_of(self, owner: str) -> frozenset[str] | None:
-        answer = await self._owners.read(owner, "/openapi.json", None, NOBODY)
+        answer = await self._owners.read(owner, "/openapi.json", None, NOBODY, seconds_max=DOCUMENT_SECONDS_MAX)
         return frozenset(answer.body.get("paths", ())) if answer.state == "answered" else None
