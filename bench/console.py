@@ -114,7 +114,7 @@ async def fill(url: str, count: int) -> None:
         await connection.copy_to_table("order_rows", source=source(), columns=COPIED, format="text")
         await connection.execute("insert into stores (store_id) values ($1)", STORE)
         for index in indexes:
-            await connection.execute(str(CreateIndex(index).compile(dialect=postgresql.dialect())))  # type: ignore[no-untyped-call]
+            await connection.execute(str(CreateIndex(index).compile(dialect=postgresql.dialect())))  # type: ignore[no-untyped-call]  # SQLAlchemy's
         await connection.execute("vacuum analyze order_rows")
     finally:
         await connection.close()
@@ -188,7 +188,7 @@ class Probe:
         return rows
 
     async def _explain(self, statement: Executable) -> None:
-        compiled = statement.compile(dialect=postgresql.asyncpg.dialect())  # type: ignore[attr-defined, no-untyped-call]
+        compiled = statement.compile(dialect=postgresql.asyncpg.dialect())  # type: ignore[attr-defined, no-untyped-call]  # SQLAlchemy's
         binds = list(getattr(statement, "_bindparams", {}).values())
         explained = (
             text(f"explain (analyze, format json) {statement}").bindparams(*binds)

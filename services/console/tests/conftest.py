@@ -6,14 +6,11 @@ from collections.abc import AsyncIterator
 from uuid import UUID
 
 import pytest_asyncio
-from console_owners import ENDPOINT, TABLES, URL, Owner, checked, endpoint, page, serving, webhooks_document
-from console_world import NOW, Browser, Life, Publisher
+from console_owners import ENDPOINT, TABLES, Owner, checked, endpoint, page, serving, webhooks_document
+from console_world import NOW, Browser, Life, Publisher, emptied
 
 from chassis.process.app import App
-from console.handlers import SERVICE
-from console.settings import Settings
 from contracts import orders
-from tests.databases import empty, migrated
 
 
 @pytest_asyncio.fixture
@@ -45,14 +42,10 @@ async def shop() -> AsyncIterator[Owner]:
 
 @pytest_asyncio.fixture
 async def app(hooks: Owner, shop: Owner) -> AsyncIterator[App]:
-    await migrated(SERVICE, URL)
     of_shop = {f"{name}_url": shop.url for name in ("orders", "invoicing", "fulfillment")}
     keys = {f"{name}_api_key": "tw_1_secret" for name in ("orders", "invoicing", "fulfillment", "webhooks")}
-    app = App(SERVICE, Settings(database_url=URL, webhooks_url=hooks.url, ask_seconds_max=20, **of_shop, **keys), "api")
-    async with app.database.connection() as connection:
-        await empty(connection, TABLES)
-    yield app
-    await app.database.close()
+    async with emptied(TABLES, webhooks_url=hooks.url, ask_seconds_max=20, **of_shop, **keys) as app:
+        yield app
 
 
 @pytest_asyncio.fixture

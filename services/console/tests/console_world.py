@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import json
+import os
 import re
-from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Iterable, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
@@ -20,6 +21,7 @@ from chassis.kafka.decoding import Decoder
 from chassis.process.app import App
 from console import api, sessions
 from console.handlers import SERVICE
+from console.settings import Settings
 from contracts import fulfillment, invoicing, orders, payments
 from contracts.base import Event
 from contracts.envelope import headers
@@ -28,10 +30,23 @@ from contracts.payments import MoneyTotals
 from contracts.snapshot import Address, Buyer, Line, OrderContent, Source
 from contracts.snapshot.lines import Quantities
 from contracts.snapshot.totals import Totals
+from tests.databases import empty, migrated
 
 NOW = datetime(2026, 11, 21, 9, 30, tzinfo=UTC)
 STORE = "st_1"
 SOURCE = Source(channel="amazon", account="eu", updated_at=NOW, content_hash="h")
+
+
+@asynccontextmanager
+async def emptied(tables: Iterable[str], **settings: Any) -> AsyncIterator[App]:
+    """The console on its database of the tests, of which these tables are empty."""
+    url = os.environ["CONSOLE_TEST_DATABASE_URL"]
+    await migrated(SERVICE, url)
+    app = App(SERVICE, Settings(database_url=url, **settings), "api")
+    async with app.database.connection() as connection:
+        await empty(connection, tables)
+    yield app
+    await app.database.close()
 
 
 def content(number: str = "A-1", **more: Any) -> OrderContent:

@@ -13,19 +13,16 @@ from uuid import UUID, uuid4
 import pytest
 import pytest_asyncio
 from aiohttp import web
-from console_world import NOW, Browser, Life, Publisher
+from console_world import NOW, Browser, Life, Publisher, emptied
 
 from chassis.process.app import App
 from console import jobs
 from console.domain.acting import ACTIONS
 from console.domain.bulk import BULK, requests_of, still
 from console.domain.people import Grant, Person
-from console.handlers import SERVICE
 from console.owners import Owners
-from console.settings import Settings
 from console.working import CHUNK_ORDERS, Worker
 from contracts import orders
-from tests.databases import empty, migrated
 
 URL = os.environ.get("CONSOLE_TEST_DATABASE_URL", "")
 real = [pytest.mark.asyncio, pytest.mark.skipif(not URL, reason="CONSOLE_TEST_DATABASE_URL is not set")]
@@ -111,12 +108,8 @@ async def owner() -> AsyncIterator[Orders]:
 
 @pytest_asyncio.fixture
 async def app(owner: Orders) -> AsyncIterator[App]:
-    await migrated(SERVICE, URL)
-    app = App(SERVICE, Settings(database_url=URL, orders_url=owner.url, orders_api_key="tw_1_secret"), "api")
-    async with app.database.connection() as connection:
-        await empty(connection, TABLES)
-    yield app
-    await app.database.close()
+    async with emptied(TABLES, orders_url=owner.url, orders_api_key="tw_1_secret") as app:
+        yield app
 
 
 @pytest_asyncio.fixture

@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 import pytest_asyncio
-from console_world import NOW, Browser, Life, Publisher
+from console_world import NOW, Browser, Life, Publisher, emptied
 from hypothesis import given
 from hypothesis import strategies as st
 from starlette.requests import ClientDisconnect
@@ -18,12 +18,9 @@ from starlette.requests import ClientDisconnect
 from chassis.process.app import App
 from console import exporting
 from console.domain.spreadsheet import FORMULA, Table, harmless
-from console.handlers import SERVICE
 from console.listing import Asked
-from console.settings import Settings
 from contracts import orders
 from contracts.snapshot import Buyer
-from tests.databases import empty, migrated
 
 URL = os.environ.get("CONSOLE_TEST_DATABASE_URL", "")
 real = [pytest.mark.asyncio, pytest.mark.skipif(not URL, reason="CONSOLE_TEST_DATABASE_URL is not set")]
@@ -59,12 +56,8 @@ def test_the_currency_of_several_amounts_is_one_column() -> None:
 
 @pytest_asyncio.fixture
 async def app() -> AsyncIterator[App]:
-    await migrated(SERVICE, URL)
-    app = App(SERVICE, Settings(database_url=URL), "api")
-    async with app.database.connection() as connection:
-        await empty(connection, TABLES)
-    yield app
-    await app.database.close()
+    async with emptied(TABLES) as app:
+        yield app
 
 
 async def sold(app: App, number: int) -> None:

@@ -10,16 +10,14 @@ from typing import Any
 
 import pytest
 import pytest_asyncio
-from console_world import NOW, STORE, Browser, Life, Publisher
+from console_world import NOW, STORE, Browser, Life, Publisher, emptied
 
 from chassis.process.app import App
 from console import sessions
 from console.api import live
 from console.handlers import SERVICE
 from console.live import rows
-from console.settings import Settings
 from contracts import orders
-from tests.databases import empty, migrated
 
 URL = os.environ.get("CONSOLE_TEST_DATABASE_URL", "")
 pytestmark = [pytest.mark.asyncio, pytest.mark.skipif(not URL, reason="CONSOLE_TEST_DATABASE_URL is not set")]
@@ -28,12 +26,8 @@ TABLES = ("order_rows", "stores", "people", "freshness", "audit", "inbox", "park
 
 @pytest_asyncio.fixture
 async def app() -> AsyncIterator[App]:
-    await migrated(SERVICE, URL)
-    app = App(SERVICE, Settings(database_url=URL), "api")
-    async with app.database.connection() as connection:
-        await empty(connection, TABLES)
-    yield app
-    await app.database.close()
+    async with emptied(TABLES) as app:
+        yield app
 
 
 @pytest.fixture

@@ -13,14 +13,12 @@ from uuid import UUID, uuid4
 import pytest
 import pytest_asyncio
 from aiohttp import web
-from console_world import NOW, Browser, Life, Publisher
+from console_world import NOW, Browser, Life, Publisher, emptied
 
 from chassis.process.app import App
 from console import recording
 from console.domain.offsets import Flow
-from console.handlers import SERVICE
-from console.settings import OWNERS, Settings
-from tests.databases import empty, migrated
+from console.settings import OWNERS
 
 URL = os.environ.get("CONSOLE_TEST_DATABASE_URL", "")
 pytestmark = [pytest.mark.asyncio, pytest.mark.skipif(not URL, reason="CONSOLE_TEST_DATABASE_URL is not set")]
@@ -69,13 +67,9 @@ async def app(journals: Journals) -> AsyncIterator[App]:
     await runner.setup()
     site = web.TCPSite(runner, "127.0.0.1", 0)
     await site.start()
-    await migrated(SERVICE, URL)
     asked: dict[str, Any] = {f"{name}_url": f"{site.name}/{name}" for name in OWNERS}
-    app = App(SERVICE, Settings(database_url=URL, **asked, **{f"{name}_api_key": "k" for name in OWNERS}), "api")
-    async with app.database.connection() as connection:
-        await empty(connection, TABLES)
-    yield app
-    await app.database.close()
+    async with emptied(TABLES, **asked, **{f"{name}_api_key": "k" for name in OWNERS}) as app:
+        yield app
     await runner.cleanup()
 
 

@@ -16,7 +16,7 @@ import aiohttp
 import pytest
 import pytest_asyncio
 from aiohttp import web
-from console_world import STORE, Browser, Life, Publisher
+from console_world import STORE, Browser, Life, Publisher, emptied
 
 from chassis.process.app import App
 from chassis.process.operations import Operations
@@ -29,7 +29,6 @@ from console.domain.operations import Report, values_of
 from console.domain.overview import PLOTS
 from console.domain.people import Grant, Person
 from console.domain.series import HOUR, MINUTE, POLL, Point
-from console.handlers import SERVICE
 from console.live.hub import Audience
 from console.live.operations import OperationsSource
 from console.live.watcher import Watcher
@@ -37,7 +36,6 @@ from console.polling import Poller
 from console.settings import Owner, Settings
 from contracts import invoicing, orders
 from contracts.snapshot import Address, Buyer
-from tests.databases import empty, migrated
 
 URL = os.environ.get("CONSOLE_TEST_DATABASE_URL", "")
 pytestmark = [pytest.mark.asyncio, pytest.mark.skipif(not URL, reason="CONSOLE_TEST_DATABASE_URL is not set")]
@@ -46,12 +44,8 @@ TABLES = ("order_rows", "stores", "people", "freshness", "inbox", "leases", "rep
 
 @pytest_asyncio.fixture
 async def app() -> AsyncIterator[App]:
-    await migrated(SERVICE, URL)
-    app = App(SERVICE, Settings(database_url=URL), "api")
-    async with app.database.connection() as connection:
-        await empty(connection, TABLES)
-    yield app
-    await app.database.close()
+    async with emptied(TABLES) as app:
+        yield app
 
 
 @pytest.fixture

@@ -11,16 +11,13 @@ from uuid import uuid4
 
 import pytest
 import pytest_asyncio
-from console_world import NOW, STORE, Browser, Life, Publisher, foreign
+from console_world import NOW, STORE, Browser, Life, Publisher, emptied, foreign
 
 from chassis.process.app import App
 from console import invariants, listing, sessions
-from console.handlers import SERVICE
-from console.settings import Settings
 from contracts import orders
 from contracts.snapshot import Buyer
 from contracts.snapshot.totals import Totals
-from tests.databases import empty, migrated
 
 URL = os.environ.get("CONSOLE_TEST_DATABASE_URL", "")
 pytestmark = [pytest.mark.asyncio, pytest.mark.skipif(not URL, reason="CONSOLE_TEST_DATABASE_URL is not set")]
@@ -29,12 +26,8 @@ TABLES = ("order_rows", "stores", "people", "freshness", "audit", "inbox", "park
 
 @pytest_asyncio.fixture
 async def app() -> AsyncIterator[App]:
-    await migrated(SERVICE, URL)
-    app = App(SERVICE, Settings(database_url=URL), "api")
-    async with app.database.connection() as connection:
-        await empty(connection, TABLES)
-    yield app
-    await app.database.close()
+    async with emptied(TABLES) as app:
+        yield app
 
 
 @pytest.fixture

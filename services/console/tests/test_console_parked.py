@@ -12,15 +12,12 @@ from uuid import uuid4
 
 import pytest
 import pytest_asyncio
-from console_world import NOW, Browser, Life, Publisher
+from console_world import NOW, Browser, Life, Publisher, emptied
 from parked_world import LINE, ParkedMessages
 
 from chassis.process.app import App
 from console.domain.parked import CAUSES, offered, request_of
-from console.handlers import SERVICE
-from console.settings import Settings
 from contracts import orders
-from tests.databases import empty, migrated
 from tests.forms import fields_of
 
 URL = os.environ.get("CONSOLE_TEST_DATABASE_URL", "")
@@ -44,14 +41,10 @@ async def fulfillment() -> AsyncIterator[ParkedMessages]:
 
 @pytest_asyncio.fixture
 async def app(payments: ParkedMessages, fulfillment: ParkedMessages) -> AsyncIterator[App]:
-    await migrated(SERVICE, URL)
     addresses = {f"{one.name}_url": one.url for one in (payments, fulfillment)}
     keys = {f"{one.name}_api_key": "tw_1_secret" for one in (payments, fulfillment)}
-    app = App(SERVICE, Settings(database_url=URL, **addresses, **keys), "api")
-    async with app.database.connection() as connection:
-        await empty(connection, TABLES)
-    yield app
-    await app.database.close()
+    async with emptied(TABLES, **addresses, **keys) as app:
+        yield app
 
 
 @pytest_asyncio.fixture

@@ -14,14 +14,11 @@ from uuid import UUID, uuid4
 import pytest
 import pytest_asyncio
 from aiohttp import web
-from console_world import NOW, Browser, Life, Publisher
+from console_world import NOW, Browser, Life, Publisher, emptied
 
 from chassis.process.app import App
 from console import listing
-from console.handlers import SERVICE
-from console.settings import Settings
 from contracts import orders
-from tests.databases import empty, migrated
 
 URL = os.environ.get("CONSOLE_TEST_DATABASE_URL", "")
 pytestmark = [pytest.mark.asyncio, pytest.mark.skipif(not URL, reason="CONSOLE_TEST_DATABASE_URL is not set")]
@@ -84,12 +81,8 @@ async def app(owner: Orders) -> AsyncIterator[App]:
     await runner.setup()
     site = web.TCPSite(runner, "127.0.0.1", 0)
     await site.start()
-    await migrated(SERVICE, URL)
-    app = App(SERVICE, Settings(database_url=URL, orders_url=site.name, orders_api_key="tw_1_secret"), "api")
-    async with app.database.connection() as connection:
-        await empty(connection, TABLES)
-    yield app
-    await app.database.close()
+    async with emptied(TABLES, orders_url=site.name, orders_api_key="tw_1_secret") as app:
+        yield app
     owner.ended.set()
     await runner.cleanup()
 

@@ -12,14 +12,11 @@ from uuid import uuid4
 
 import pytest
 import pytest_asyncio
-from console_world import Browser, Life, Publisher
+from console_world import Browser, Life, Publisher, emptied
 
 from chassis.process.app import App
 from console import api, commands, sessions
 from console.domain.unsent import UNSENT_CHARACTERS_MAX
-from console.handlers import SERVICE
-from console.settings import Settings
-from tests.databases import empty, migrated
 
 URL = os.environ.get("CONSOLE_TEST_DATABASE_URL", "")
 pytestmark = [pytest.mark.asyncio, pytest.mark.skipif(not URL, reason="CONSOLE_TEST_DATABASE_URL is not set")]
@@ -49,12 +46,8 @@ def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
 
 @pytest_asyncio.fixture
 async def app(clock: Clock) -> AsyncIterator[App]:
-    await migrated(SERVICE, URL)
-    app = App(SERVICE, Settings(database_url=URL), "api")
-    async with app.database.connection() as connection:
-        await empty(connection, TABLES)
-    yield app
-    await app.database.close()
+    async with emptied(TABLES) as app:
+        yield app
 
 
 @pytest.fixture

@@ -7,6 +7,7 @@ is given none twice: what was read and not taken is read again.
 from __future__ import annotations
 
 import heapq
+from abc import ABC, abstractmethod
 from collections import deque
 from collections.abc import Awaitable, Callable, Collection, Hashable, Mapping, Sequence
 from typing import Final, Generic, NamedTuple, Protocol, TypeVar
@@ -40,7 +41,7 @@ Read = Callable[[Mapping[P, int]], Awaitable[Mapping[P, Piece[R]]]]
 """Returns what follows an offset of each partition; of one that is read with others it may return nothing for lack of room."""
 
 
-class _Merged(Generic[P, R]):
+class _Merged(ABC, Generic[P, R]):
     def __init__(self, read: Read[P, R], positions: Mapping[P, int], bounds: Mapping[P, int]) -> None:
         self._read, self._bounds = read, bounds
         self._reached = dict(positions)
@@ -72,15 +73,17 @@ class _Merged(Generic[P, R]):
         elif self._is_open(part):
             self._dry.add(part)
 
+    @abstractmethod
     def _is_open(self, part: P) -> bool:
-        raise NotImplementedError
+        """Returns whether a partition has records that were not read."""
 
+    @abstractmethod
     def _place(self, part: P) -> tuple[int, int]:
         """Returns the place of a partition's next record among those of the others."""
-        raise NotImplementedError
 
+    @abstractmethod
     async def _fill(self, parts: Collection[P]) -> None:
-        raise NotImplementedError
+        """Reads the next records of partitions."""
 
 
 class Forward(_Merged[P, R]):
