@@ -16,7 +16,7 @@ from chassis.batch.statements import write_rows
 from chassis.declare.service import Change
 from contracts.base import Event
 from payments import store
-from payments.api import LEDGERS, listed, shown
+from payments.api.ledgers import LEDGERS, listed, shown
 from payments.domain.folds import evolve
 from payments.domain.ledger import Ledger
 from payments.handlers import SERVICE

@@ -1,4 +1,4 @@
-"""HTTP of payments: reads the ledger of an order, and the ledgers of a store. Only commands move money."""
+"""Reads the ledger of an order, and the ledgers of a store. Only commands move money."""
 
 from typing import Annotated, Any
 from uuid import UUID
@@ -7,7 +7,7 @@ from fastapi import APIRouter, Depends, Response
 from sqlalchemy import Select, select, tuple_
 from sqlalchemy.engine import RowMapping
 
-from chassis.declare.app import About, App, Principal, Problems
+from chassis.declare.app import App, Principal
 from chassis.http.commands import etag
 from chassis.http.paging import Cursor, Cursors, Limit, Page
 from chassis.http.problems import Problem, answers
@@ -15,26 +15,21 @@ from contracts.base import Timestamp
 from payments.responses import LedgerShown, LedgerSummary
 from payments.tables import ledger_lines, ledgers, operations
 
-PROBLEMS: Problems = {
-    "order_unknown": About(404, "No payment of this order", "The payments service has received no command about this order.",
-        "Read the order in the orders service: it may wait before its payment is authorized."),
-}  # fmt: skip
 LEDGERS = Cursors("payments", Timestamp, UUID)
 TOTALS = ("authorized_minor", "captured_minor", "voided_minor", "refunded_minor")
 
 
-def routes(app: App) -> APIRouter:
-    router = APIRouter(prefix="/v1/payments", tags=["payments"])
+def add_routes(router: APIRouter, app: App) -> None:
     Viewer = Annotated[Principal, Depends(app.principal("payments.view"))]
 
-    @router.get("", response_model=Page[LedgerSummary])
+    @router.get("/payments", response_model=Page[LedgerSummary])
     async def list_ledgers(who: Viewer, limit: Limit = 50, cursor: Cursor = None) -> Any:
         """The store's ledgers, newest first."""
         rows = await app.read(listed(who.store_id, LEDGERS.after(cursor), limit))
         found = LEDGERS.page(rows, limit, key=lambda row: (row["created_at"], row["key"]))
         return {"items": [shown(row) for row in found["items"]], "next_cursor": found["next_cursor"]}
 
-    @router.get("/{order_id}", response_model=LedgerShown, openapi_extra=answers("order_unknown"))
+    @router.get("/payments/{order_id}", response_model=LedgerShown, openapi_extra=answers("order_unknown"))
     async def one_ledger(order_id: UUID, who: Viewer, response: Response) -> Any:
         """The money of one order: totals, lines, and every operation with its state."""
         rows = await app.read(select(ledgers).where(ledgers.c.key == order_id, ledgers.c.store_id == who.store_id))
@@ -55,8 +50,6 @@ def routes(app: App) -> APIRouter:
             "lines": [_without(row, "order_id", "store_id") for row in lines],
             "operations": [_without(row, "order_id", "store_id") for row in done],
         }
-
-    return router
 
 
 def listed(store_id: str, start: tuple[Any, ...] | None, limit: int) -> Select[Any]:

@@ -1,0 +1,16 @@
+"""HTTP of payments: one file for each subject."""
+
+from fastapi import APIRouter
+
+from chassis.declare.app import App
+from payments.api import ledgers
+from payments.api.problems import PROBLEMS
+
+__all__ = ["PROBLEMS", "routes"]
+
+
+def routes(app: App) -> APIRouter:
+    router = APIRouter(prefix="/v1", tags=["payments"])
+    for subject in (ledgers,):
+        subject.add_routes(router, app)
+    return router
