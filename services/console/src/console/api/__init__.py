@@ -28,7 +28,8 @@ from console.api import (
     trail,
     webhooks,
 )
-from console.api.serving import PROBLEMS, Pages, route_of
+from console.api.refusals import PROBLEMS
+from console.api.serving import Pages, route_of
 
 __all__ = ["PROBLEMS", "routes"]
 

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
-from console.api.serving import Pages, refusal
+from console.api.refusals import refusal
+from console.api.serving import Pages
 from console.domain.people import Person
 from console.owners import Answer
 

@@ -13,9 +13,10 @@ from sqlalchemy.engine import RowMapping
 from console.api import requesting
 from console.api.asking import found
 from console.api.order import order_page, row_of
+from console.api.refusals import refusal
 from console.api.rendering import query
 from console.api.requesting import Failed
-from console.api.serving import Pages, demand, form, refusal
+from console.api.serving import Pages, demand, form
 from console.api.webhooks import VIEW, check, numbers_of, path_of, subject_of
 from console.audit import Subject
 from console.domain.deliveries import deliveries

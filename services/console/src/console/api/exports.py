@@ -13,7 +13,8 @@ from starlette.types import Send
 
 from console import audit, exporting
 from console.api.orders import EXPORT, seen_stores, store_of
-from console.api.serving import Pages, refusal
+from console.api.refusals import refusal
+from console.api.serving import Pages
 from console.audit import Subject
 from console.domain.people import PERSONAL, Person
 from console.exporting import Chunk

@@ -10,9 +10,10 @@ from fastapi.responses import RedirectResponse
 from console import audit, jobs
 from console.api import requesting
 from console.api.orders import seen_stores, store_of
+from console.api.refusals import refusal
 from console.api.rendering import query
 from console.api.requesting import Failed
-from console.api.serving import Pages, form, refusal
+from console.api.serving import Pages, form
 from console.audit import Subject
 from console.domain import bulk
 from console.domain.people import PERSONAL, Person

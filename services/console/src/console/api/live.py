@@ -9,7 +9,8 @@ from typing import Annotated, Final
 from fastapi import APIRouter, Header, Query, Request, Response
 from fastapi.responses import StreamingResponse
 
-from console.api.serving import SESSION, Pages, refusal
+from console.api.refusals import refusal
+from console.api.serving import SESSION, Pages
 from console.live.watcher import Watcher, framed
 
 HEARTBEAT_SECONDS: Final = 15.0

@@ -9,8 +9,9 @@ from pydantic import BaseModel, ConfigDict
 
 from console.api.filters import linked
 from console.api.orders import seen_stores
+from console.api.refusals import refusal
 from console.api.rendering import query
-from console.api.serving import Pages, demand, refusal
+from console.api.serving import Pages, demand
 from console.domain.people import Person
 from console.owners import Answer
 from contracts.base import Code

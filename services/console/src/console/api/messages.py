@@ -11,8 +11,9 @@ from fastapi import APIRouter, Depends, Query, Response
 from sqlalchemy.engine import RowMapping
 
 from console.api.order import row_of
+from console.api.refusals import refusal
 from console.api.requesting import revealed
-from console.api.serving import Pages, refusal
+from console.api.serving import Pages
 from console.audit import Subject
 from console.domain.people import PERSONAL, Person
 from console.domain.tree import Delivery, Message, grown

@@ -12,9 +12,10 @@ from sqlalchemy.engine import RowMapping
 
 from console import audit, parked
 from console.api import requesting
+from console.api.refusals import refusal
 from console.api.rendering import query
 from console.api.requesting import Failed, revealed
-from console.api.serving import Pages, Part, form, refusal
+from console.api.serving import Pages, Part, form
 from console.api.shown import shown
 from console.domain.acting import ACTIONS, PIECES, request_of
 from console.domain.people import PERSONAL, Person

@@ -10,8 +10,9 @@ from sqlalchemy import select
 
 from console import freshness, listing
 from console.api.cells import catching_up
+from console.api.refusals import refusal
 from console.api.rendering import query
-from console.api.serving import Pages, Part, refusal
+from console.api.serving import Pages, Part
 from console.domain import bulk, words
 from console.domain.people import PERSONAL, Person
 from console.listing import COLUMNS, VIEWS, Asked, Column, Found

@@ -8,8 +8,9 @@ from pydantic import BaseModel, BeforeValidator, Field
 
 from console import parked
 from console.api.orders import seen_stores
+from console.api.refusals import refusal
 from console.api.rendering import query
-from console.api.serving import Pages, demand, refusal
+from console.api.serving import Pages, demand
 from console.domain.parked import CAUSES, EDIT_SCOPE, STATES, VIEW_SCOPE, State, cause_of
 from console.domain.people import Person
 from console.parked import Collected

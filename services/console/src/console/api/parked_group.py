@@ -11,7 +11,8 @@ from pydantic import BaseModel, Field
 from console import audit, parked
 from console.api import requesting
 from console.api.parked import Given, Service, chosen_store, groups_of, numbers_of
-from console.api.serving import Pages, demand, form, refusal
+from console.api.refusals import refusal
+from console.api.serving import Pages, demand, form
 from console.audit import Subject
 from console.domain.parked import EDIT_SCOPE, Group, cause_of
 from console.domain.people import Person

@@ -12,8 +12,9 @@ from chassis.http.problems import Problem
 from console import audit, parked
 from console.api import requesting
 from console.api.parked import Service
+from console.api.refusals import refusal
 from console.api.requesting import Failed, revealed
-from console.api.serving import Pages, demand, form, refusal
+from console.api.serving import Pages, demand, form
 from console.audit import Subject
 from console.domain import bodies
 from console.domain.parked import ACTIONS, EDIT_SCOPE, VIEW_SCOPE, cause_of, check_of, offered, request_of, value_of

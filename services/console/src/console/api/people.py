@@ -7,8 +7,9 @@ from fastapi import APIRouter, Depends, Request, Response
 from fastapi.responses import RedirectResponse
 
 from console import audit, people, sessions
+from console.api.refusals import refusal
 from console.api.requesting import nonce_of
-from console.api.serving import Pages, form, refusal
+from console.api.serving import Pages, form
 from console.audit import Subject
 from console.domain.people import PEOPLE, Person
 

@@ -10,8 +10,9 @@ from pydantic import BaseModel, ConfigDict, Field
 from console.api import requesting
 from console.api.asking import ask
 from console.api.filters import Moment, field_of
+from console.api.refusals import refusal
 from console.api.requesting import Failed
-from console.api.serving import Pages, form, refusal
+from console.api.serving import Pages, form
 from console.api.webhooks import VIEW, check, path_of, subject_of
 from console.audit import Subject
 from console.domain.endpoints import EVENT_TYPES, ONLY, SCOPE, Only, state_of

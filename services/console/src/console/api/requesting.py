@@ -7,7 +7,8 @@ from typing import NamedTuple
 from uuid import UUID, uuid4
 
 from console import audit
-from console.api.serving import Pages, refusal
+from console.api.refusals import refusal
+from console.api.serving import Pages
 from console.audit import Subject
 from console.domain.people import PERSONAL, Person
 from console.domain.wanted import Wanted

@@ -12,17 +12,8 @@ from pydantic import BaseModel, ConfigDict
 
 from chassis.http.problems import Problem
 from console import sessions
-from console.api.serving import (
-    NEXT,
-    SESSION,
-    Pages,
-    delete_cookie,
-    form,
-    own_address,
-    page_of_form,
-    refusal,
-    set_cookie,
-)
+from console.api.refusals import refusal
+from console.api.serving import NEXT, SESSION, Pages, delete_cookie, form, own_address, page_of_form, set_cookie
 from console.domain.id_tokens import TokenInvalid
 from console.identity_provider import (
     CALLBACK,

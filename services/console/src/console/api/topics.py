@@ -14,9 +14,10 @@ from sqlalchemy import select
 from chassis.http.problems import Problem
 from chassis.kafka.inspection import BrokerSilent, TopicPartition
 from console import recording, tailing
+from console.api.refusals import refusal
 from console.api.rendering import query
 from console.api.requesting import revealed
-from console.api.serving import Pages, refusal
+from console.api.serving import Pages
 from console.audit import Subject
 from console.domain.operations import SILENT_AFTER
 from console.domain.people import PERSONAL, Person

@@ -14,9 +14,10 @@ from console.api import requesting
 from console.api.asking import ask, found
 from console.api.filters import Moment, field_of, linked
 from console.api.orders import seen_stores
+from console.api.refusals import refusal
 from console.api.rendering import query
 from console.api.requesting import Failed
-from console.api.serving import Pages, demand, form, refusal
+from console.api.serving import Pages, demand, form
 from console.audit import Subject
 from console.domain import words
 from console.domain.endpoints import (
