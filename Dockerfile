@@ -38,7 +38,7 @@ RUN python deploy/runtime_lock.py requirements.lock libs/contracts libs/chassis 
       services/fulfillment services/invoicing services/webhooks services/console psutil rich > demo.lock \
  && /venv/bin/python -m pip install --quiet --no-cache-dir --require-hashes -r demo.lock \
  && /venv/bin/python -m pip install --quiet --no-cache-dir --no-deps --no-build-isolation -e libs/contracts -e libs/chassis \
-      -e libs/devservices -e libs/system -e services/orders -e services/payments -e services/fulfillment -e services/invoicing \
+      -e libs/devservices -e libs/gatewayservers -e libs/system -e services/orders -e services/payments -e services/fulfillment -e services/invoicing \
       -e services/webhooks -e services/console \
  && groupadd --gid 10001 tradewind && useradd --uid 10001 --gid tradewind --no-create-home tradewind \
  && install --directory --owner tradewind .devservices reports

@@ -159,7 +159,7 @@ def slow_gateway(shop: Shop, series: str, orders: int, latency_ms: int) -> float
     """Orders per second if every authorization and capture is an HTTP call of `latency_ms`."""
     gateway = shop.system.add(
         "testgateway",
-        command=[sys.executable, "-m", "payments.testgateway", "--port", "{port}", "--latency-ms", str(latency_ms)],
+        command=[sys.executable, "-m", "gatewayservers.plain", "--port", "{port}", "--latency-ms", str(latency_ms)],
     )
     shop.market("test")
     try:

@@ -144,7 +144,7 @@ class Shop:
     def _start(self) -> None:
         system, options = self.system, self.options
         if options.gateway is not None:
-            command = ["-m", "payments.testgateway", "--port", "{port}", "--ledger", str(self.ledger), *options.gateway]
+            command = ["-m", "gatewayservers.plain", "--port", "{port}", "--ledger", str(self.ledger), *options.gateway]
             self.gateway = system.add("gateway", command=[sys.executable, *command])
             system.settings = {**system.settings, "PAYMENTS_TEST_GATEWAY_URL": self.gateway.url}
         for name in self.system.names:

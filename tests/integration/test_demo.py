@@ -186,7 +186,7 @@ def test_an_attached_demo_goes_through_services_that_already_run_and_wants_them_
         system.prepare()
         gateway = system.add(
             "testgateway",
-            command=[sys.executable, "-m", "payments.testgateway", "--port", "{port}", "--trouble", "demo"],
+            command=[sys.executable, "-m", "gatewayservers.plain", "--port", "{port}", "--trouble", "demo"],
         )
         system.settings = {"PAYMENTS_TEST_GATEWAY_URL": gateway.url, "ORDERS_PARK_RETRY_SECONDS": "1"}
         system.start()

@@ -23,10 +23,12 @@ from pydantic import ValidationError
 
 from chassis import crash
 from chassis.declare.service import Attempt, TryAgain
+from gatewayservers.plain import demo_trouble
 from payments.domain.gateway import GatewayCall, GatewayOutcome
-from payments.gateways import Gateways, TestGateway
+from payments.gateways.policy import Policy
+from payments.gateways.registry import Gateways
+from payments.gateways.test import TestGateway
 from payments.settings import Settings
-from payments.testgateway import demo_trouble
 
 FIRST = datetime(2026, 1, 2, tzinfo=UTC)
 
@@ -45,7 +47,7 @@ class Process:
         self.start()
 
     def start(self) -> None:
-        command = [sys.executable, "-m", "payments.testgateway", "--port", str(self.port), "--latency-ms", "1"]
+        command = [sys.executable, "-m", "gatewayservers.plain", "--port", str(self.port), "--latency-ms", "1"]
         quick = ["--hold-ms", "1500", "--late-ms", "300", "--ledger", str(self.ledger)]
         environment = {**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, sys.path))}
         self.process = subprocess.Popen([*command, *quick, *self.options], stdout=subprocess.PIPE, env=environment)
@@ -112,7 +114,8 @@ class Order:
     def __init__(self, process: Process, order_id: UUID | None = None, **knobs: Any) -> None:
         self.process, self.order_id = process, order_id or uuid4()
         self.knobs = settings(**knobs)
-        self.client = TestGateway(process.url, self.knobs)
+        self.gateway = TestGateway(process.url, self.knobs)
+        self.client = Policy(self.gateway, self.knobs)
 
     async def trouble(self, **by_kind: str | None) -> None:
         url = f"{self.process.url}/trouble/{self.order_id}"
@@ -415,13 +418,13 @@ def test_a_worker_that_died_after_the_call_does_not_call_again(shared: Process) 
         c = order.call("capture", of=await order.authorized())
         first = await order.once(c)
         posted: list[str] = []
-        request = order.client._request
+        request = order.gateway._http.request
 
         async def watched(method: str, *args: Any, **more: Any) -> Any:
             posted.append(method)
             return await request(method, *args, **more)
 
-        order.client._request = watched  # type: ignore[method-assign]
+        order.gateway._http.request = watched  # type: ignore[method-assign]
         assert await order.once(c, number=2) == first
         assert posted == ["GET"]
         await order.client.close()
@@ -560,7 +563,7 @@ def test_what_does_not_say_yes_or_no_is_neither(status: int, body: bytes) -> Non
 
         port = free_port()
         server = await asyncio.start_server(answer, "127.0.0.1", port)
-        client = TestGateway(f"http://127.0.0.1:{port}", settings())
+        client = Policy(TestGateway(f"http://127.0.0.1:{port}", settings()), settings())
         c = GatewayCall(
             operation_id=uuid4(), gateway="test", kind="capture", order_id=uuid4(), store_id="st_1",
             currency="EUR", amount_minor=1, refers_to=uuid4(),

@@ -177,8 +177,8 @@ async def join(installation: Installation, elsewhere: Mapping[str, str]) -> None
 
 
 def start_gateway(system: System, ledger: Path, *options: str) -> None:
-    """Starts the test gateway and puts its address into payments' settings. options: of `payments.testgateway`."""
-    command = [sys.executable, "-m", "payments.testgateway", "--port", "{port}", "--ledger", str(ledger), *options]
+    """Starts the test gateway and puts its address into payments' settings. options: of `gatewayservers.plain`."""
+    command = [sys.executable, "-m", "gatewayservers.plain", "--port", "{port}", "--ledger", str(ledger), *options]
     gateway = system.add(GATEWAY, command=command)
     system.settings = {**system.settings, **SETTINGS, "PAYMENTS_TEST_GATEWAY_URL": gateway.url}
 

@@ -7,8 +7,9 @@ from pathlib import Path
 from chassis.declare.service import Aggregate, Service, Share, on
 from contracts.deciding import Reported
 from contracts.payments import Authorize, Capture, Force, Refund, Void
-from payments import api, gateways, store
+from payments import api, store
 from payments.domain import answers, commands, folds, forcing, ledger
+from payments.gateways import registry
 from payments.settings import Settings
 from payments.tables import metadata
 
@@ -62,7 +63,7 @@ SERVICE = Service(
     settings=Settings,
     metadata=metadata,
     migrations=Path(__file__).parents[2] / "migrations",
-    tasks=gateways.tasks,
+    tasks=registry.tasks,
     routes=api.routes,
     problems=api.PROBLEMS,
     processes=store.PROCESSES,

@@ -1,6 +1,6 @@
 """A payment gateway to test against: a real HTTP server with latency, declines, late answers, and calls that time out.
 
-    python -m payments.testgateway --port 8900 --ledger charges.jsonl --trouble demo
+    python -m gatewayservers.plain --port 8900 --ledger charges.jsonl --trouble demo
 
     POST /operations                 {kind, order_id, amount_minor, currency, refers_to, reference[, trouble]}, with
                                      `Idempotency-Key`: 201 succeeded, 202 pending, 402 refused; a repeated key: the same again
@@ -316,7 +316,7 @@ async def serve(options: argparse.Namespace) -> None:
 
 
 def parser() -> argparse.ArgumentParser:
-    arguments = argparse.ArgumentParser(prog="python -m payments.testgateway", description=__doc__.partition("\n")[0])
+    arguments = argparse.ArgumentParser(prog="python -m gatewayservers.plain", description=__doc__.partition("\n")[0])
     arguments.add_argument("--host", default="127.0.0.1", help="0.0.0.0 in a container")
     arguments.add_argument("--port", type=int, required=True, help="0: any free one")
     arguments.add_argument(

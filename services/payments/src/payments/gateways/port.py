@@ -1,0 +1,56 @@
+"""The port to payment gateways: what the code of one gateway provides. `policy` decides when it is called and asked."""
+
+from __future__ import annotations
+
+from typing import Literal, Protocol
+
+from payments.domain.gateway import GatewayCall, GatewayOutcome
+
+
+class Unclear(Exception):
+    """The call may or may not have reached the gateway, or it did and its answer cannot be read."""
+
+
+class Gateway(Protocol):
+    """Requests and answers of one gateway. No retries, no pauses, no decisions: those are `policy.Policy`'s.
+
+    Each method makes a fixed, small number of requests. Each raises Unclear unless the gateway's answer is certain.
+    """
+
+    async def call(self, call: GatewayCall) -> GatewayOutcome:
+        """Requests the operation with `operation_id` as idempotency key and as reference; returns its state.
+
+        A repeated key must have no second effect at the gateway. `refused` is returned only for the gateway's own, final
+        no about this operation: a rejected key, a rate limit or an error of a proxy is Unclear.
+        """
+
+    async def by_key(self, call: GatewayCall) -> GatewayOutcome | None:
+        """Returns the gateway's record of the idempotency key; None if it has none. Moves nothing."""
+
+    async def by_reference(self, call: GatewayCall) -> GatewayOutcome | None:
+        """Returns the gateway's record of the reference, also after the key has expired; None if it has none. Moves nothing."""
+
+    async def close(self) -> None:
+        """Closes its connections."""
+
+
+def outcome(
+    state: Literal["succeeded", "pending", "refused"],
+    *,
+    reference: str | None = None,
+    amount_minor: int | None = None,
+    code: str = "",
+    reason: str = "",
+) -> GatewayOutcome:
+    """What a gateway reports, its texts cut to what the database and its readers can store."""
+    return GatewayOutcome(
+        state=state,
+        gateway_reference=_text(reference) if reference else None,
+        amount_minor=amount_minor,
+        code=_text(code),
+        reason=_text(reason),
+    )
+
+
+def _text(theirs: str) -> str:
+    return theirs.replace("\0", "")[:500]

@@ -1,0 +1,86 @@
+"""The gateway `test`: `gatewayservers.plain`. POST /operations, GET /operations/{key}, GET /operations?reference=."""
+
+from __future__ import annotations
+
+from typing import Any, Literal
+
+from pydantic import Field, ValidationError
+
+from contracts.base import Frozen, MinorUnsigned
+from payments.domain.gateway import GatewayCall, GatewayOutcome
+from payments.gateways.http import Http
+from payments.gateways.port import Unclear, outcome
+from payments.settings import Settings
+
+
+class TestGateway:
+    __test__ = False  # not a test class
+
+    def __init__(self, url: str, settings: Settings) -> None:
+        self._http = Http(url, settings.gateway_timeout_seconds)
+
+    async def call(self, call: GatewayCall) -> GatewayOutcome:
+        answer = await self._http.request(
+            "POST",
+            "/operations",
+            headers={"Idempotency-Key": str(call.operation_id)},
+            json={
+                "kind": call.kind,
+                "order_id": str(call.order_id),
+                "amount_minor": call.amount_minor,
+                "currency": call.currency,
+                "refers_to": str(call.refers_to) if call.refers_to else None,
+                "reference": str(call.operation_id),
+                "statement": call.reference,
+            },
+        )
+        if answer.status in (200, 201, 202, 402):
+            return _read(answer.body, call)
+        # Everything else (a key used for another body, too many calls, wrong credentials, an error of its own) states
+        # nothing about the operation: only 402 is a no.
+        raise Unclear(f"{call.kind} {call.operation_id} was answered with status {answer.status}")
+
+    async def by_key(self, call: GatewayCall) -> GatewayOutcome | None:
+        return await self._known(f"/operations/{call.operation_id}", call)
+
+    async def by_reference(self, call: GatewayCall) -> GatewayOutcome | None:
+        return await self._known("/operations", call, reference=str(call.operation_id))
+
+    async def close(self) -> None:
+        await self._http.close()
+
+    async def _known(self, path: str, call: GatewayCall, **query: str) -> GatewayOutcome | None:
+        answer = await self._http.request("GET", path, params=query)
+        if answer.status == 404 and isinstance(answer.body, dict) and answer.body.get("code") == "unknown_operation":
+            return None  # the gateway's own 404; another 404 may come from a proxy or a wrong address
+        if answer.status == 200:
+            return _read(answer.body, call)
+        raise Unclear(f"asking after {call.operation_id} was answered with status {answer.status}")
+
+
+class Operation(Frozen):
+    """The body of an answer."""
+
+    operation: str
+    """The idempotency key that it received."""
+    state: Literal["succeeded", "pending", "refused"]
+    reference: str | None = Field(None, max_length=500)
+    amount_minor: MinorUnsigned | None = None
+    code: str = ""
+    reason: str = ""
+
+
+def _read(body: Any, call: GatewayCall) -> GatewayOutcome:
+    try:
+        read = Operation.model_validate(body)
+    except ValidationError as error:
+        raise Unclear(f"the answer on {call.operation_id} does not read: {error.error_count()} errors") from error
+    if read.operation != str(call.operation_id):
+        raise Unclear(f"asked about {call.operation_id}, got an answer about {read.operation}"[:500])
+    return outcome(
+        read.state,
+        reference=read.reference,
+        amount_minor=read.amount_minor,
+        code=read.code,
+        reason=read.reason,
+    )
