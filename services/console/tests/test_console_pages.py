@@ -176,15 +176,7 @@ async def test_a_rare_combination_is_searched_for_so_far_and_goes_on_from_there(
     await app.fetch("update order_rows set ordered_at = ordered_at - make_interval(mins => substr(number, 3)::int)")
     await app.fetch("update order_rows set country = 'DE' where number in ('A-1', 'A-11')")
     await browser.sign_in()
-    shown, pages, address = [], 0, "/orders?country=DE"
-    while address:
-        page = await browser.get(address)
-        shown += numbers(page.text)
-        pages += 1
-        found = re.search(r'rel="next" href="([^"]+)">Go on', page.text)
-        assert ("Searched back to" in page.text) == bool(found)
-        address = found[1].replace("&amp;", "&") if found else ""
-    assert (shown, pages) == (["A-1", "A-11"], 3)
+    assert await through(browser, "/orders?country=DE") == (["A-1", "A-11"], 3)
 
 
 @pytest.mark.parametrize(
@@ -244,6 +236,49 @@ async def test_who_may_not_see_personal_data_does_not_find_by_it_nor_read_it(
     for text in ("anna", "anna@example.com", "1Z999"):
         assert numbers((await browser.get("/orders", q=text)).text) == [], text
     assert numbers((await browser.get("/orders", q="mug-red")).text) == ["A-1"]
+
+
+async def through(browser: Browser, address: str) -> tuple[list[str], int]:
+    """Returns the numbers of a list over all its pages, and how many pages it has."""
+    shown, pages = [], 0
+    while address:
+        page = await browser.get(address)
+        shown += numbers(page.text)
+        pages += 1
+        found = re.search(r'rel="next" href="([^"]+)">Go on', page.text)
+        assert ("Searched back to" in page.text) == bool(found)
+        address = found[1].replace("&amp;", "&") if found else ""
+    return shown, pages
+
+
+@pytest.mark.parametrize(
+    ("text", "found", "pages"),
+    [
+        ("mug-red", 12, 3),  # a word that is common
+        ("mug-red anna", 11, 3),
+        ("zoe", 2, 1),
+        ("zoe mug-red", 1, 1),  # looked up by the rare word
+        ("zoe mug-red anna", 0, 1),
+        ("A-", 13, 3),  # numbers with a common beginning
+        ("mug-red A-12", 1, 1),
+    ],
+)
+async def test_a_word_that_very_many_orders_have_is_a_filter_and_finds_the_same(
+    monkeypatch: pytest.MonkeyPatch, app: App, publisher: Publisher, browser: Browser, text: str, found: int, pages: int
+) -> None:
+    zoe = {"buyer": Buyer(name="Zoe"), "ship_to": None}
+    lives = [Life(number=f"A-{n}") for n in range(13)]
+    await publisher.publish(
+        *(life.received() for life in lives[2:]), lives[0].received(**zoe),
+        lives[1].received(**zoe, lines=(), totals=Totals(grand_minor=0)),
+    )  # fmt: skip
+    await app.fetch("update order_rows set ordered_at = ordered_at - make_interval(mins => substr(number, 3)::int)")
+    await browser.sign_in()
+    looked_up = numbers((await browser.get("/orders", q=text)).text)
+    monkeypatch.setattr(listing, "COMMON", 3)
+    monkeypatch.setattr(listing, "LOOK_BACK", 5)
+    assert await through(browser, f"/orders?q={text.replace(' ', '+')}") == (looked_up, pages)
+    assert len(looked_up) == found
 
 
 @pytest.mark.parametrize(

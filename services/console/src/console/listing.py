@@ -2,6 +2,9 @@
 
 A page reads the index of its sort from its beginning on, and applies the filters to what it reads. It reads LOOK_BACK rows
 at most: a page of a rare combination of filters may have fewer rows than it could, and states how far it has searched.
+
+A search reads the indexes of numbers and words. A word that very many orders have is a filter: to read all of its entries takes
+longer than to find the first orders with it.
 """
 
 from __future__ import annotations
@@ -32,6 +35,11 @@ Read = Callable[[Executable], Awaitable[Sequence[RowMapping]]]
 """`App.read`."""
 LOOK_BACK: Final = 20_000
 """Rows that a page reads at most."""
+COMMON: Final = LOOK_BACK // 2
+"""A word that more orders have, of all stores, is common. They are counted in a sample; what it misses is to be read, too."""
+SAMPLE_PAGES: Final = 128
+"""Pages of the table that are sampled, always the same: they stay in the cache. They have about 1,500 rows; in a table of a
+million, 15 of them have a word that is just common."""
 PAGE_ROWS: Final = 50
 COUNT_MAX: Final = 1_000
 LAST: Final = "\U0010ffff"
@@ -126,7 +134,7 @@ class Found:
     searched_back_to: datetime | None
     """Not null: few rows fit, and those before this time were not read; the next page goes on from there."""
     too_many: bool = False
-    """Whether more orders than LOOK_BACK fit the search, so that some may be missing."""
+    """Whether more orders than LOOK_BACK were found by the words that are not common, so that some may be missing."""
 
 
 class Group(NamedTuple):
@@ -168,6 +176,13 @@ SORTS: Final[Mapping[Sort, Sorted]] = {
 }
 
 
+SAMPLE: Final = f"""
+select {{counts}} from (
+  select greatest(1, pg_relation_size('order_rows') / current_setting('block_size')::float / {SAMPLE_PAGES}) as share) as s
+cross join lateral (
+  select * from order_rows tablesample system (100 / s.share) repeatable (0)) as r
+group by s.share"""
+"""Counts rows with conditions in a sample. `share`: the table has so many times as many rows."""
 _PARAMETER: Final = re.compile(r":(p\d+)")
 
 
@@ -268,7 +283,8 @@ class _Search:
 
     # -- lists --------------------------------------------------------------------------------------------------------
 
-    async def listed(self, read: Read) -> Found:
+    async def listed(self, read: Read, *more: str) -> Found:
+        """more: conditions besides the filters."""
         branches = self._parts()
         window = LOOK_BACK // len(branches)
         times = (
@@ -279,7 +295,7 @@ class _Search:
             f" order by {self.order} limit {window}"
             for conditions in branches
         ]
-        fits = " and ".join(self._filters()) or "true"
+        fits = " and ".join((*self._filters(), *more))
         parts = " union all ".join(
             f"(select {self.shown} from ({one}) as w where {fits} order by {self.order} limit {self.rows + 1})"
             for one in windows
@@ -354,27 +370,47 @@ class _Search:
     # -- search -------------------------------------------------------------------------------------------------------
 
     async def searched(self, read: Read, personal: bool) -> Found:
-        """The beginning of a number, or all words: what fits is read, at most LOOK_BACK rows of each kind, and sorted."""
-        sql = self.sql
+        """The beginning of a number, or all words."""
+        number, terms = self._number(), words.terms(self.asked.q, personal=personal)
+        has_all = " and ".join(self._has(term.fits) for term in terms) or "false"
+        number_is_common, *common = await self._are_common(read, [number, *(self._has(term.read) for term in terms)])
+        rare = [term.fits for term, is_common in zip(terms, common, strict=True) if not is_common]
+        fits = f"({number} or {has_all})"
+        if number_is_common or (terms and not rare):
+            return await self.listed(read, fits)
+        return await self._looked_up(read, [number, *([self._has(" & ".join(rare))] if rare else [])], fits)
+
+    def _number(self) -> str:
         number = words.folded(self.asked.q)
-        base = " and ".join(_base(sql))
-        kinds = [f"number_folded >= {sql.value(number, 'text')} and number_folded < {sql.value(number + LAST, 'text')}"]
-        if (wanted := words.query(self.asked.q, personal=personal)) is not None:
-            kinds.append(f"words @@ cast({sql.value(wanted, 'text')} as tsquery)")
-        each = [
-            f"f{n} as materialized (select order_id from order_rows where {base} and {kind} limit {LOOK_BACK})"
+        return f"(number_folded >= {self.sql.value(number, 'text')} and number_folded < {self.sql.value(number + LAST, 'text')})"
+
+    def _has(self, query: str) -> str:
+        return f"words @@ cast({self.sql.value(query, 'text')} as tsquery)"
+
+    async def _are_common(self, read: Read, conditions: Sequence[str]) -> list[bool]:
+        """Returns of each condition whether a sample of the table has so many rows with it that more than COMMON have it."""
+        counts = ", ".join(
+            f"count(*) filter (where {one}) * s.share > {COMMON} as c{n}" for n, one in enumerate(conditions)
+        )
+        rows = await read(self.sql.statement(SAMPLE.format(counts=counts)))
+        return [rows[0][f"c{n}"] for n in range(len(conditions))] if rows else [False] * len(conditions)
+
+    async def _looked_up(self, read: Read, kinds: Sequence[str], has: str) -> Found:
+        """What the indexes find of each kind, at most LOOK_BACK rows. Only the rows of the page are read whole."""
+        base, key = " and ".join(_base(self.sql)), f"order_id, {self.sort.column}"
+        fits = " and ".join([*self._filters(), has, *self.after, f"{self.sort.column} is not null"])
+        found = ", ".join(
+            f"f{n} as materialized (select {key}, {fits} as fits from order_rows where {base} and {kind} limit {LOOK_BACK})"
             for n, kind in enumerate(kinds)
-        ]
-        keys = " union ".join(f"select order_id from f{n}" for n in range(len(kinds)))
-        fits = [*self._filters(), *self.after, f"{self.sort.column} is not null"]
+        )
+        first = f"order by {self.order} limit {self.rows + 1}"
+        each = " union ".join(f"(select {key} from f{n} where fits {first})" for n in range(len(kinds)))
         most = ", ".join(f"(select count(*) from f{n})" for n in range(len(kinds)))
         rows = await read(
-            sql.statement(f"""
-with {", ".join(each)}, few as materialized ({keys})
+            self.sql.statement(f"""
+with {found}, page as materialized ({each} {first})
 select c.most, r.* from (select greatest({most}) as most) as c
-left join (
-  select {self.shown} from (select d.* from few cross join lateral (select * from order_rows where order_id = few.order_id limit 1) as d) as d
-  where {" and ".join(fits)} order by {self.order} limit {self.rows + 1}) as r on true
+left join (select {self.shown} from page join order_rows using ({key})) as r on true
 order by {self.order}""")
         )
         shown = [row for row in rows if row["order_id"] is not None]

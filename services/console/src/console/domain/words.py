@@ -7,8 +7,8 @@ from __future__ import annotations
 
 import re
 import unicodedata
-from collections.abc import Iterable, Iterator
-from typing import Final
+from collections.abc import Iterable, Iterator, Sequence
+from typing import Final, NamedTuple
 
 from console.domain.row import Words
 
@@ -46,20 +46,34 @@ def vector(words: Words) -> str:
     return " ".join([*map(_quoted, sorted(plain)), *(f"{_quoted(word)}:1A" for word in sorted(personal))])
 
 
-def query(text: str, *, personal: bool) -> str | None:
-    """Returns a `tsquery` for orders that have every word of a search; None if it has no word."""
-    found = [one for term in text.split()[:TERMS_MAX] if (one := _term(term, personal))]
-    return " & ".join(found) or None
+class Term(NamedTuple):
+    """One word of a search, as `tsquery`."""
+
+    fits: str
+    """Orders that have it."""
+    read: str
+    """What an index reads to find them: every order with a word that begins as this one or its last piece, whoever asks."""
 
 
-def _term(term: str, personal: bool) -> str:
+def terms(text: str, *, personal: bool) -> Sequence[Term]:
+    """Returns the words of a search: an order has to have all of them."""
+    return [one for term in text.split()[:TERMS_MAX] if (one := _term(term, personal)) is not None]
+
+
+def _term(term: str, personal: bool) -> Term | None:
     as_it_is, pieces = folded(term), list(_pieces(term))
-    alternatives = [_lexeme(as_it_is, personal)] if as_it_is else []
+    fits = [_lexeme(as_it_is, personal)] if as_it_is else []
+    read = [_lexeme(as_it_is, True)] if as_it_is else []
     if pieces and pieces != [as_it_is]:
         # Only the last piece may be longer: every SKU begins with the first piece of `sku-123`.
         first = (_lexeme(piece, personal, longer=False) for piece in pieces[:-1])
-        alternatives.append(" & ".join([*first, _lexeme(pieces[-1], personal)]))
-    return f"({' | '.join(f'({one})' for one in alternatives)})" if alternatives else ""
+        fits.append(" & ".join([*first, _lexeme(pieces[-1], personal)]))
+        read.append(_lexeme(pieces[-1], True))
+    return Term(_any(fits), _any(read)) if fits else None
+
+
+def _any(alternatives: Iterable[str]) -> str:
+    return f"({' | '.join(f'({one})' for one in alternatives)})"
 
 
 def _pieces(term: str) -> Iterator[str]:
