@@ -33,6 +33,13 @@ def test_a_container_is_confined(name: str) -> None:
 
 
 @each_container
+def test_the_first_process_of_a_container_reaps_what_a_health_check_leaves_behind(name: str) -> None:
+    """As the first process, PostgreSQL takes a check that was killed after its time limit for a crashed process of its own,
+    and restarts."""
+    assert CONTAINERS[name]["init"] is True
+
+
+@each_container
 def test_a_container_that_stays_is_restarted_and_one_that_ends_is_not(name: str) -> None:
     assert CONTAINERS[name]["restart"] == ("no" if name in ONE_SHOT else "unless-stopped")
 
