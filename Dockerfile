@@ -56,8 +56,8 @@ COPY --from=code /app/services /app/services
 USER tradewind
 WORKDIR /app
 EXPOSE 8000
-HEALTHCHECK --start-period=60s --start-interval=1s --interval=10s --timeout=3s --retries=3 \
-  CMD ["python", "-c", "import urllib.request; urllib.request.urlopen('http://127.0.0.1:8000/health/ready', timeout=2)"]
+HEALTHCHECK --start-period=3m --start-interval=2s --interval=10s --timeout=5s --retries=3 \
+  CMD ["python", "-c", "import urllib.request; urllib.request.urlopen('http://127.0.0.1:8000/health/ready', timeout=4)"]
 STOPSIGNAL SIGTERM
 ENTRYPOINT ["/bin/sh", "-c", "exec python -m \"$SERVICE\" \"$@\"", "--"]
 CMD ["all"]
