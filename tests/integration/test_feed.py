@@ -190,7 +190,7 @@ async def test_the_page_of_an_order_shows_what_its_owners_answer(shop: Shop) -> 
         assert refused.status == 409 and "The order" in refused.text
         assert "person:administrator" in await console.get(f"/orders/{order}")
     assert "is silent" not in shown
-    for part in ("Anna Huber", "orders.completed", "payments.captured", "Thing S", "It waits for nothing", "invoice"):
+    for part in ("Anna Huber", "orders.completed", "payments.authorized", "Thing S", "It waits for nothing", "invoice"):
         assert part in shown, part
 
 
@@ -227,7 +227,7 @@ async def test_messages_are_tailed_from_a_time_and_from_an_offset_and_no_group_n
         tail = await console.get(html.unescape(address))
         records = listed(tail)
         types = [type for *_, type in records]
-        assert {"orders.received", "fulfillment.reserve", "fulfillment.reserved", "payments.captured"} <= set(types)
+        assert {"orders.received", "fulfillment.reserve", "fulfillment.reserved", "payments.authorized"} <= set(types)
         assert "tailed" in tail
         first = records[types.index("orders.received")]
         received = await console.get("/topics/{}/{}/{}".format(*first))
@@ -235,9 +235,9 @@ async def test_messages_are_tailed_from_a_time_and_from_an_offset_and_no_group_n
         assert "Zoë" not in tail + received
         revealed = await console.post("/topics/{}/{}/{}/reveal".format(*first), {})
         assert revealed.status == 200 and "Zoë van Dijk" in revealed.text
-        topic, partition, offset, _ = records[types.index("payments.captured")]
+        topic, partition, offset, _ = records[types.index("payments.authorized")]
         further = await console.get(f"/topics/tail?topic={topic}&partition={partition}&offset={offset}&order={order}")
-        assert listed(further)[0][-1] == "payments.captured"
+        assert listed(further)[0][-1] == "payments.authorized"
         record = await console.get(f"/topics/{topic}/{partition}/{offset}")
         assert "ce_causationid" in record and "captured_minor" in record
         newest = await console.get(f"/topics/tail?order={order}&type=orders.")

@@ -281,7 +281,10 @@ class World:
         call = task.body
         assert isinstance(call, GatewayCall)
         if call.operation_id not in self.truth:
-            done = GatewayOutcome(state="succeeded", gateway_reference=f"tg_{call.operation_id}")
+            captured = (
+                call.capture and call.operation_id.int % 2 == 0
+            )  # half of the calls are to a gateway that can do both
+            done = GatewayOutcome(state="succeeded", gateway_reference=f"tg_{call.operation_id}", captured=captured)
             self.truth[call.operation_id] = done if says == "yes" else GatewayOutcome(state="refused", code="no_funds")
         outcome = self.truth[call.operation_id]
         if pending and not call.ask_only:

@@ -281,11 +281,15 @@ class Play:
 
     # -- payments -------------------------------------------------------------------------------------------------------
 
-    def authorized(self, command: payments.Authorize | None = None) -> Play:
+    def authorized(self, command: payments.Authorize | None = None, capture_id: UUID | None = None) -> Play:
+        """capture_id: the gateway has captured it in the same call."""
         asked = command or self.last(payments.Authorize)
         amount = self._add("authorized", asked.lines)
+        if capture_id is not None:
+            self._add("captured", asked.lines)
         return self.when(payments.Authorized(
-            **self._paid(asked), authorization_id=asked.operation_id, gateway=asked.gateway, lines=asked.lines, amount_minor=amount
+            **self._paid(asked), authorization_id=asked.operation_id, capture_id=capture_id, gateway=asked.gateway,
+            lines=asked.lines, amount_minor=amount,
         ))  # fmt: skip
 
     def pending(self) -> Play:

@@ -45,7 +45,7 @@ join unnest($1::text[], $2::uuid[], $3::uuid[]) as u(a, k,
 
 -- 6. Lock and read the shared rows `earlier operations` that the messages need. (`Share.load`)
 select order_id, operation_id, kind, state, amount_minor, currency, refers_to, gateway, gateway_reference,
-    code, reason, recorded
+    code, reason, recorded, with_capture
 from operations
 join unnest($1::uuid[], $2::uuid[]) as named (order_id, operation_id) using (order_id, operation_id);
 
@@ -102,14 +102,14 @@ lines_written as (
 ),
 operations_written as (
   insert into operations as o (operation_id, order_id, store_id, kind, state, amount_minor, currency,
-      refers_to, gateway, gateway_reference, code, reason, recorded)
+      refers_to, gateway, gateway_reference, code, reason, recorded, with_capture)
   select *
   from unnest($23::uuid[], $24::uuid[], $25::text[], $26::text[], $27::text[], $28::bigint[], $29::text[],
-      $30::uuid[], $31::text[], $32::text[], $33::text[], $34::text[], $35::text[])
+      $30::uuid[], $31::text[], $32::text[], $33::text[], $34::text[], $35::text[], $36::boolean[])
   on conflict (operation_id) do update
   set state = excluded.state, amount_minor = excluded.amount_minor,
       gateway_reference = excluded.gateway_reference, code = excluded.code, reason = excluded.reason,
-      recorded = excluded.recorded, at = now()
+      recorded = excluded.recorded, with_capture = excluded.with_capture, at = now()
   where o.order_id = excluded.order_id and o.store_id = excluded.store_id and o.kind = excluded.kind and
       (o.state in ('asked', 'pending') or o.state = excluded.state or (o.state in ('declined', 'failed') and
       excluded.recorded is not null))
@@ -118,17 +118,17 @@ operations_written as (
 closed_operations_written as (
   insert into closed_operations (aggregate, key, operation_id, revision)
   select *
-  from unnest($36::text[], $37::uuid[], $38::uuid[], $39::int[])
+  from unnest($37::text[], $38::uuid[], $39::uuid[], $40::int[])
   on conflict (aggregate, key, operation_id) do update
   set revision = excluded.revision
 ),
 written as (
   insert into journal (key, store_id, aggregate, revision, version, type, message_id, operation_id, topic,
       actor, cause_type, cause_id, correlation_id, traceparent, payload, via, day, at)
-  select unnest($40::uuid[]), unnest($41::text[]), unnest($42::text[]), unnest($43::int[]),
-      unnest($44::int[]), unnest($45::text[]), unnest($46::uuid[]), unnest($47::uuid[]), unnest($48::text[]),
-      unnest($49::text[]), unnest($50::text[]), unnest($51::text[]), unnest($52::text[]), unnest($53::text[]),
-      unnest($54::text[]), unnest($55::text[]), ($56::timestamptz at time zone 'UTC')::date, $56::timestamptz
+  select unnest($41::uuid[]), unnest($42::text[]), unnest($43::text[]), unnest($44::int[]),
+      unnest($45::int[]), unnest($46::text[]), unnest($47::uuid[]), unnest($48::uuid[]), unnest($49::text[]),
+      unnest($50::text[]), unnest($51::text[]), unnest($52::text[]), unnest($53::text[]), unnest($54::text[]),
+      unnest($55::text[]), unnest($56::text[]), ($57::timestamptz at time zone 'UTC')::date, $57::timestamptz
   returning day, id, topic
 ),
 pointed as (
@@ -140,25 +140,25 @@ pointed as (
   returning id, journal_id
 ),
 gone as (
-  delete from timers using unnest($57::text[], $58::uuid[]) as u(a, k) where aggregate = u.a and key = u.k
+  delete from timers using unnest($58::text[], $59::uuid[]) as u(a, k) where aggregate = u.a and key = u.k
 ),
 armed as (
   insert into timers (aggregate, key, due_at)
   select *
-  from unnest($59::text[], $60::uuid[], $61::timestamptz[])
+  from unnest($60::text[], $61::uuid[], $62::timestamptz[])
   on conflict (aggregate, key) do update
   set due_at = excluded.due_at
 ),
 read as (
   insert into consumer_offsets (topic, partition, next_offset)
   select *
-  from unnest($62::text[], $63::int[], $64::bigint[])
+  from unnest($63::text[], $64::int[], $65::bigint[])
   on conflict (topic, partition) do update
   set next_offset = excluded.next_offset, crashes = case when excluded.next_offset >
       consumer_offsets.tried_offset then 0 else consumer_offsets.crashes end
 ),
 held as (
-  select key from parked_keys where key = any($65::uuid[])
+  select key from parked_keys where key = any($66::uuid[])
 )
 select array(select key from held), array(select id from pointed order by id),
     array(select journal_id from pointed order by id), array[(select count(*) from ledgers_saved),

@@ -34,7 +34,7 @@ from payments.domain import answers, commands, forcing, ledger
 from payments.domain.folds import Asked, VoidPostponed, evolve
 from payments.domain.forcing import Asking
 from payments.domain.gateway import GatewayCall, GatewayOutcome, follow_up, task
-from payments.domain.ledger import Ledger, Operation
+from payments.domain.ledger import Ledger, Operation, capture_id_of
 
 NOW = datetime(2026, 1, 2, 3, 4, 5, tzinfo=UTC)
 ORDER = UUID("00000032-0000-4000-8000-000000000001")
@@ -91,8 +91,8 @@ class Play:
         return one.authorized_minor, one.captured_minor, one.voided_minor, one.refunded_minor
 
 
-def uid(name: str) -> UUID:
-    return uuid5(NAMESPACE_OID, name)
+def uid(name: str | UUID) -> UUID:
+    return name if isinstance(name, UUID) else uuid5(NAMESPACE_OID, name)
 
 
 def lines(amounts: Mapping[str, int] | int) -> tuple[MoneyLine, ...]:
@@ -114,7 +114,9 @@ Amounts = Mapping[str, int] | int
 # ---------------------------------------------------------------------------------------------------------- commands
 
 
-def authorize(op: str, amounts: Amounts, gateway: str = "marketplace", currency: str = "EUR") -> Authorize:
+def authorize(
+    op: str, amounts: Amounts, gateway: str = "marketplace", currency: str = "EUR", capture: bool = False
+) -> Authorize:
     return Authorize(
         **_TO,
         operation_id=uid(op),
@@ -123,6 +125,7 @@ def authorize(op: str, amounts: Amounts, gateway: str = "marketplace", currency:
         currency=currency,
         lines=lines(amounts),
         reference="A-1",
+        capture=capture,
     )
 
 
@@ -137,7 +140,7 @@ def void(op: str, of: str, amounts: Amounts | None = None) -> Void:
     return Void(**_TO, operation_id=uid(op), actor="orders", authorization_id=uid(of), lines=named)
 
 
-def refund(op: str, of: str, amounts: Amounts, currency: str = "EUR", **more: Any) -> Refund:
+def refund(op: str, of: str | UUID, amounts: Amounts, currency: str = "EUR", **more: Any) -> Refund:
     return Refund(
         **_TO, operation_id=uid(op), actor="orders", capture_id=uid(of), currency=currency, lines=lines(amounts), **more
     )
@@ -159,18 +162,26 @@ def force(op: str, target: str, outcome: Any, reference: str | None = None) -> F
 
 
 def authorized(
-    op: str, amounts: Amounts, after: MoneyTotals, gateway: str = "marketplace", reference: str | None = None
+    op: str,
+    amounts: Amounts,
+    after: MoneyTotals,
+    gateway: str = "marketplace",
+    reference: str | None = None,
+    captured: bool = False,
+    recorded: bool = False,
 ) -> Authorized:
     return Authorized(
         **_TO,
         operation_id=uid(op),
         authorization_id=uid(op),
         currency="EUR",
+        capture_id=capture_id_of(uid(op)) if captured else None,
         gateway=gateway,
         lines=lines(amounts),
         amount_minor=total(amounts),
         totals=after,
         gateway_reference=reference,
+        recorded=recorded,
     )
 
 
@@ -204,7 +215,7 @@ def voided(
     )
 
 
-def refunded(op: str, of: str, amounts: Amounts, after: MoneyTotals, reference: str | None = None) -> Refunded:
+def refunded(op: str, of: str | UUID, amounts: Amounts, after: MoneyTotals, reference: str | None = None) -> Refunded:
     return Refunded(
         **_TO,
         operation_id=uid(op),
@@ -288,7 +299,9 @@ def forced(op: str, target: str, outcome: Any, before: MoneyTotals, reference: s
 # ------------------------------------------------------------------------------------------------- tasks and reports
 
 
-def call(op: str, kind: Any, amount: int, of: str | None = None, ask_only: bool = False) -> GatewayCall:
+def call(
+    op: str, kind: Any, amount: int, of: str | UUID | None = None, ask_only: bool = False, capture: bool = False
+) -> GatewayCall:
     return GatewayCall(
         **_TO,
         operation_id=uid(op),
@@ -299,6 +312,7 @@ def call(op: str, kind: Any, amount: int, of: str | None = None, ask_only: bool 
         refers_to=uid(of) if of else None,
         reference="A-1" if kind == "authorize" else None,
         ask_only=ask_only,
+        capture=capture,
     )
 
 

@@ -34,7 +34,7 @@ from payments.domain.answers import Contradiction
 from payments.domain.folds import evolve
 from payments.domain.forcing import UNANSWERED_MIN, Asking
 from payments.domain.gateway import CHECK_KIND, GatewayCall
-from payments.domain.ledger import Ledger
+from payments.domain.ledger import Ledger, capture_id_of
 
 FINAL = (Authorized, Captured, Voided, Refunded, Declined, Failed)
 SUCCEEDED = (Authorized, Captured, Voided, Refunded)
@@ -47,7 +47,7 @@ class Story(RuleBasedStateMachine):
         self.play = Play()
         self.sent: list[Any] = []
         self.authorizations: list[str] = []
-        self.captures: list[str] = []
+        self.captures: list[str | UUID] = []
         self.open: dict[UUID, GatewayCall] = {}
         """Tasks that have not reported."""
         self.withdrawn: list[GatewayCall] = []
@@ -56,8 +56,8 @@ class Story(RuleBasedStateMachine):
         """Tasks that ask what a gateway has."""
         self.stated: set[UUID] = set()
         self.contradictions: Counter[UUID] = Counter()
-        self.truth: dict[UUID, tuple[str, str | None]] = {}
-        """What the gateway did: it never changes its mind."""
+        self.truth: dict[UUID, tuple[str, str | None, bool]] = {}
+        """What the gateway did, and whether it captured in the same call: it never changes its mind."""
         self.published: list[Any] = []
         self.answers: dict[UUID, list[Any]] = defaultdict(list)
         self.tasks: Counter[UUID] = Counter()
@@ -72,11 +72,13 @@ class Story(RuleBasedStateMachine):
 
     # -- what comes in ------------------------------------------------------------------------------------------------
 
-    @rule(amounts=AMOUNTS)
-    def authorizes(self, amounts: dict[str, int]) -> None:
+    @rule(amounts=AMOUNTS, with_capture=st.booleans())
+    def authorizes(self, amounts: dict[str, int], with_capture: bool) -> None:
         name = self.name("a")
         self.authorizations.append(name)
-        self.send(authorize(name, amounts, gateway=self.gateway))
+        if with_capture:
+            self.captures.append(capture_id_of(uid(name)))
+        self.send(authorize(name, amounts, gateway=self.gateway, capture=with_capture))
 
     @rule(amounts=AMOUNTS, data=st.data())
     def captures_some(self, amounts: dict[str, int], data: st.DataObject) -> None:
@@ -139,12 +141,14 @@ class Story(RuleBasedStateMachine):
             assert (self.play.operations[target].state == "succeeded") == (outcome == "succeeded")
             assert target not in {call.operation_id for task, call in self.open.items() if task not in self.checks}
 
-    @rule(data=st.data(), yes=st.booleans())
-    def a_call_that_was_under_way_reports_after_the_statement(self, data: st.DataObject, yes: bool) -> None:
+    @rule(data=st.data(), yes=st.booleans(), takes=st.booleans())
+    def a_call_that_was_under_way_reports_after_the_statement(
+        self, data: st.DataObject, yes: bool, takes: bool
+    ) -> None:
         if self.withdrawn:
             call = data.draw(st.sampled_from(self.withdrawn))
             self.withdrawn.remove(call)
-            self.report(call, yes)
+            self.report(call, yes, takes)
 
     @rule(data=st.data())
     def asks_again(self, data: st.DataObject) -> None:
@@ -157,8 +161,9 @@ class Story(RuleBasedStateMachine):
 
     # -- what the gateway returns ----------------------------------------------------------------------------------------
 
-    @rule(data=st.data(), yes=st.booleans(), later=st.booleans())
-    def reports(self, data: st.DataObject, yes: bool, later: bool) -> None:
+    @rule(data=st.data(), yes=st.booleans(), takes=st.booleans(), later=st.booleans())
+    def reports(self, data: st.DataObject, yes: bool, takes: bool, later: bool) -> None:
+        """takes: it is a gateway that captures in the same call, if it is asked to."""
         if not self.open:
             return
         task_id = data.draw(st.sampled_from(sorted(self.open)))
@@ -171,14 +176,13 @@ class Story(RuleBasedStateMachine):
         if task_id in self.checks and call.operation_id not in self.truth and not yes:
             self.absorb(self.play.when(report(call, "unknown", None), id=f"m{self.n}"))
         else:
-            self.report(call, yes)
+            self.report(call, yes, takes)
 
-    def report(self, call: GatewayCall, yes: bool) -> None:
-        said = self.truth.setdefault(
-            call.operation_id, ("succeeded", f"tg_{len(self.truth)}") if yes else ("refused", None)
-        )
+    def report(self, call: GatewayCall, yes: bool, takes: bool) -> None:
+        told = ("succeeded", f"tg_{len(self.truth)}", takes and call.capture) if yes else ("refused", None, False)
+        state, reference, captured = self.truth.setdefault(call.operation_id, told)
         money = self.play.left()
-        self.absorb(self.play.when(report(call, *said), id=f"m{self.n}"))
+        self.absorb(self.play.when(report(call, state, reference, captured=captured), id=f"m{self.n}"))
         assert call.operation_id not in self.stated or self.play.left() == money, "a report after it moves nothing"
 
     @rule(data=st.data(), state=st.sampled_from(["same", "pending", "other"]))
@@ -192,7 +196,7 @@ class Story(RuleBasedStateMachine):
             operation_id=operation_id, gateway="test", kind=operation.kind, order_id=ORDER, store_id="st_1",
             currency="EUR", amount_minor=operation.amount_minor, refers_to=operation.refers_to,
         )  # fmt: skip
-        before, (said, reference) = self.play.ledger, self.truth[operation_id]
+        before, (said, reference, captured) = self.play.ledger, self.truth[operation_id]
         if state == "other":
             other = ("refused", None) if said == "succeeded" else ("succeeded", "tg_other")
             with pytest.raises(Contradiction):
@@ -200,7 +204,7 @@ class Story(RuleBasedStateMachine):
         elif state == "pending":
             assert self.play.when(report(call, "pending")) == []
         else:
-            assert self.play.when(report(call, said, reference)) == []
+            assert self.play.when(report(call, said, reference, captured=captured)) == []
         assert self.play.ledger == before
 
     # -- bookkeeping --------------------------------------------------------------------------------------------------
@@ -291,10 +295,12 @@ class Story(RuleBasedStateMachine):
 
     @invariant()
     def what_the_gateway_moved_is_what_the_ledger_says(self) -> None:
-        for operation_id, (said, _) in self.truth.items():
+        for operation_id, (said, _, captured) in self.truth.items():
             operation = self.play.operations[operation_id]
             if operation.recorded is None:
                 assert (operation.state == "succeeded") == (said == "succeeded")
+                taken = self.play.operations.get(capture_id_of(operation_id))
+                assert captured == (taken is not None and taken.amount_minor == operation.amount_minor)
 
     @invariant()
     def a_contradiction_is_published_once_for_each_statement(self) -> None:
@@ -328,7 +334,7 @@ class Story(RuleBasedStateMachine):
         while self.open:
             task_id = next(iter(self.open))
             call = self.open.pop(task_id)
-            self.report(call, yes=True)
+            self.report(call, yes=True, takes=True)
         assert not any(operation.is_open for operation in self.play.operations.values())
         again = Ledger()
         for event in self.published:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Annotated, ClassVar, Literal
+from typing import Annotated, ClassVar, Final, Literal
 from uuid import UUID
 
 from pydantic import Field
@@ -28,6 +28,7 @@ from contracts.base import (
 from contracts.limits import CHARGED_LINES_MAX
 from contracts.money import Currency
 
+MARKETPLACE: Final = "marketplace"
 GatewayName = Annotated[str, Field(pattern=r"^[a-z][a-z0-9_-]{0,31}$")]
 """`marketplace` (it has the money already) or a gateway that is set up in the payments service, e.g. `test`."""
 
@@ -52,13 +53,19 @@ class MoneyTotals(Frozen):
 
 
 class Authorize(OrderKeyed, Command, type="payments.authorize"):
-    """Answered by authorized or declined; by pending in between."""
+    """Answered by authorized or declined; by pending in between.
+
+    With `capture` a gateway that can takes the money in the same call: the one answer is authorized with its `capture_id`.
+    Authorized without it: nothing is captured, and a capture is to be asked for.
+    """
 
     gateway: GatewayName
     currency: Currency
     lines: MoneyLines
     reference: Id
     """What the buyer's statement or the marketplace calls the order."""
+    capture: Flag = False
+    """Also capture all of it, if its gateway does both in one call."""
 
 
 class Capture(OrderKeyed, Command, type="payments.capture"):
@@ -123,7 +130,11 @@ class OutcomeEvent(PaymentEvent):
 
 
 class Authorized(OutcomeEvent, type="payments.authorized"):
+    """With `capture_id` the same lines and amounts are captured too, and `totals` have them as both: no captured follows."""
+
     authorization_id: UUID
+    capture_id: IfStated[UUID] = None
+    """The capture that was made in the same call, for refunds; null: nothing is captured yet."""
     gateway: GatewayName
     lines: MoneyLines
     amount_minor: MinorUnsigned
@@ -144,6 +155,8 @@ class Pending(PaymentEvent, type="payments.pending"):
     lines: MoneyLines = ()
     """The amounts that are held until the answer."""
     amount_minor: MinorUnsigned = 0
+    capture: Flag = False
+    """An authorization that is to be captured in the same call."""
 
 
 class Declined(OutcomeEvent, type="payments.declined"):

@@ -77,6 +77,13 @@ def upgrade() -> None:
         sa.Column("reason", sa.Text, nullable=False, server_default=""),
         sa.Column("recorded", sa.Text, comment="the outcome was stated, and what its gateway has reported since"),
         sa.Column(
+            "with_capture",
+            sa.Boolean,
+            nullable=False,
+            server_default="false",
+            comment="an authorization and its capture in one",
+        ),
+        sa.Column(
             "at", sa.DateTime(timezone=True), nullable=False, server_default=sa.func.now(), comment="of its last change"
         ),
         sa.PrimaryKeyConstraint("operation_id", name="operations_pkey"),

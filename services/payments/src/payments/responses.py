@@ -44,6 +44,8 @@ class LedgerOperation(BaseModel):
     recorded: Literal["stated", "unconfirmed", "confirmed", "contradicted"] | None
     """Null: the outcome is the ledger's own or its gateway's. Else it was stated: and no gateway is asked about it; and the
     gateway has not confirmed it yet; and has reported the same; and has reported another outcome."""
+    with_capture: bool
+    """An authorization that was asked for, and made if it has succeeded, together with its capture."""
     at: Timestamp
     """Time of its last change."""
 

@@ -33,17 +33,17 @@ OPERATIONS = Piece(
     """
 operations_written as (
 insert into operations as o (operation_id, order_id, store_id, kind, state, amount_minor, currency, refers_to,
-  gateway, gateway_reference, code, reason, recorded)
+  gateway, gateway_reference, code, reason, recorded, with_capture)
 select * from unnest({0}::uuid[], {1}::uuid[], {2}::text[], {3}::text[], {4}::text[], {5}::bigint[], {6}::text[], {7}::uuid[],
-  {8}::text[], {9}::text[], {10}::text[], {11}::text[], {12}::text[])
+  {8}::text[], {9}::text[], {10}::text[], {11}::text[], {12}::text[], {13}::boolean[])
 on conflict (operation_id) do update set state = excluded.state, amount_minor = excluded.amount_minor,
   gateway_reference = excluded.gateway_reference, code = excluded.code, reason = excluded.reason,
-  recorded = excluded.recorded, at = now()
+  recorded = excluded.recorded, with_capture = excluded.with_capture, at = now()
 where o.order_id = excluded.order_id and o.store_id = excluded.store_id and o.kind = excluded.kind
   and (o.state in ('asked', 'pending') or o.state = excluded.state
     or (o.state in ('declined', 'failed') and excluded.recorded is not null))
 returning 1)""",
-    13,
+    14,
 )
 
 PROCESSES = """
@@ -53,7 +53,7 @@ from operations where state in ('asked', 'pending') group by 1, 2"""
 
 EARLIER = """
 select order_id, operation_id, kind, state, amount_minor, currency, refers_to, gateway, gateway_reference, code, reason,
-  recorded
+  recorded, with_capture
 from operations join unnest($1::uuid[], $2::uuid[]) as named (order_id, operation_id) using (order_id, operation_id)"""
 
 
@@ -95,7 +95,7 @@ def rows(changes: Sequence[Change[Ledger]]) -> list[Rows]:
     ]  # fmt: skip
     operations = [
         (operation_id, c.key, c.store_id, o.kind, o.state, o.amount_minor, o.currency, o.refers_to,
-         o.gateway, o.gateway_reference, o.code, o.reason, o.recorded)
+         o.gateway, o.gateway_reference, o.code, o.reason, o.recorded, o.with_capture)
         for c in changes
         for operation_id, o in c.after.operations.items()
         if o is not c.before.operations.get(operation_id)
@@ -145,6 +145,11 @@ CHECKS = {
           and o.store_id = d.store_id and o.currency = d.currency and o.state = 'succeeded'
           and o.kind = case d.kind when 'refund' then 'capture' else 'authorize' end
         where d.kind in ('capture', 'refund') and d.state = 'succeeded'""",
+    "an authorization that is captured in the same call has that capture, of its whole amount": """
+        select count(*), count(*) filter (where c.operation_id is null)
+        from operations a left join operations c on c.refers_to = a.operation_id and c.order_id = a.order_id
+          and c.kind = 'capture' and c.state = 'succeeded' and c.amount_minor = a.amount_minor
+        where a.with_capture and a.kind = 'authorize' and a.state = 'succeeded'""",
     "captures and voids of an authorization, and refunds of a capture, stay within it": """
         select count(*), count(*) filter (where drawn > o.amount_minor) from operations o join (
           select refers_to, sum(amount_minor) drawn from operations

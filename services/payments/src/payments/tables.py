@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from sqlalchemy import (
     BigInteger,
+    Boolean,
     CheckConstraint,
     Column,
     DateTime,
@@ -91,6 +92,13 @@ operations = Table(
     Column("code", Text, nullable=False, server_default=""),
     Column("reason", Text, nullable=False, server_default=""),
     Column("recorded", Text, comment="the outcome was stated, and what its gateway has reported since"),
+    Column(
+        "with_capture",
+        Boolean,
+        nullable=False,
+        server_default="false",
+        comment="an authorization and its capture in one",
+    ),
     Column("at", DateTime(timezone=True), nullable=False, server_default=func.now(), comment="of its last change"),
     PrimaryKeyConstraint("operation_id", name="operations_pkey"),
     CheckConstraint("kind in ('authorize', 'capture', 'void', 'refund')", name="operations_kind_is_known"),

@@ -10,7 +10,7 @@ from contracts.base import UNLESS_EMPTY, Code, Flag, Frozen, IfStated, MinorUnsi
 from contracts.limits import LOCATIONS_MAX, NAMES_MAX
 from contracts.money import Currency
 from contracts.orders.words import CaptureOption
-from contracts.payments import GatewayName
+from contracts.payments import MARKETPLACE, GatewayName
 
 
 class MarketTerms(Frozen):
@@ -19,7 +19,7 @@ class MarketTerms(Frozen):
     code: Code
     currency: Currency | None = None
     """If set, the only currency the market sells in; else the order's own counts."""
-    gateway: GatewayName = "marketplace"
+    gateway: GatewayName = MARKETPLACE
     capture: CaptureOption = "on_approval"
     """When money is taken; `manual`: when a person asks for it."""
     capture_up_to_minor: IfStated[MinorUnsigned] = None

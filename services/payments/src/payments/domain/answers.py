@@ -74,7 +74,8 @@ def _answer(
     ledger: Ledger, call: GatewayCall, operation: Operation, outcome: GatewayOutcome, context: Context
 ) -> facts.Fact | Declined | Failed:
     if outcome.state == "succeeded":
-        return facts.succeeded(ledger, call.operation_id, operation, context, outcome.gateway_reference)
+        done = operation.model_copy(update={"with_capture": outcome.captured})
+        return facts.succeeded(ledger, call.operation_id, done, context, outcome.gateway_reference)
     unknown = outcome.state == "not_set_up"
     if operation.kind == "authorize":
         code = "gateway_unknown" if unknown else outcome.code or "gateway_refused"
@@ -87,5 +88,7 @@ def _answer(
 def _says_the_same(operation: Operation, outcome: GatewayOutcome) -> bool:
     if (operation.state == "succeeded") != (outcome.state == "succeeded"):
         return False
+    if operation.state == "succeeded" and outcome.captured and not operation.with_capture:
+        return False  # money was taken that the ledger does not have
     references = {operation.gateway_reference, outcome.gateway_reference} - {None}
     return operation.state != "succeeded" or len(references) <= 1

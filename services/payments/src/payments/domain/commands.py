@@ -1,5 +1,7 @@
 """What payments does when it is asked: authorize, capture, void, refund. A no is an event; checks in the order written.
 
+An authorization may be asked for with its capture: one call, one answer. Its gateway's outcome states whether it was captured.
+
 The marketplace's money lies with the marketplace: asked is done. Other gateways are asked through a task, and none is
 asked to move nothing. An operation is handled once; asking again finds it in `operations` and changes nothing.
 """
@@ -29,6 +31,7 @@ def authorize(ledger: Ledger, command: Authorize, context: Context) -> list[Effe
         currency=command.currency,
         gateway=command.gateway,
         lines=merged(command.lines),
+        with_capture=command.capture,
     )
     if ledger.currency is not None and command.currency != ledger.currency:
         reason = f"the order is paid in {ledger.currency}"
@@ -167,6 +170,7 @@ def _execute(
         refers_to=requested.refers_to,
         lines=requested.lines,
         amount_minor=requested.amount_minor,
+        with_capture=requested.with_capture,
     )
     return [asked, task(requested.call(context.key, context.store_id, operation_id, reference))]
 

@@ -9,7 +9,7 @@ from contracts.deciding import Context
 from contracts.limits import MINOR_MAX
 from contracts.money import Currency
 from contracts.payments import Authorized, Captured, Declined, Failed, FailureCode, Pending, Refunded, Voided
-from payments.domain.ledger import Ledger, Operation
+from payments.domain.ledger import Ledger, Operation, capture_id_of
 
 Fact = Authorized | Captured | Voided | Refunded
 
@@ -32,8 +32,9 @@ def succeeded(
                 store_id=context.store_id,
                 operation_id=operation_id,
                 currency=currency,
-                totals=ledger.totals(authorized=amount),
+                totals=ledger.totals(authorized=amount, captured=amount if operation.with_capture else 0),
                 authorization_id=operation_id,
+                capture_id=capture_id_of(operation_id) if operation.with_capture else None,
                 gateway=operation.gateway,
                 lines=operation.lines,
                 amount_minor=amount,
@@ -98,6 +99,7 @@ def pending(ledger: Ledger, operation_id: UUID, operation: Operation, context: C
         gateway=operation.gateway,
         lines=operation.lines,
         amount_minor=operation.amount_minor,
+        capture=operation.with_capture,
     )
 
 

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from typing import Literal, assert_never
 from uuid import UUID
 
-from contracts.base import OrderKeyed, PrivateEvent, Text
+from contracts.base import Flag, OrderKeyed, PrivateEvent, Text
 from contracts.payments import (
     Authorized,
     Captured,
@@ -43,6 +43,7 @@ class Asked(OrderKeyed, PrivateEvent, type="payments.asked"):
     refers_to: UUID | None = None
     lines: tuple[MoneyLine, ...]
     amount_minor: int
+    with_capture: Flag = False
 
 
 class VoidPostponed(OrderKeyed, PrivateEvent, type="payments.void_postponed"):
@@ -126,30 +127,38 @@ def _authorized(ledger: Ledger, event: Authorized) -> Ledger:
         line.line_id: AuthorizedLine(authorized_minor=line.amount_minor, pieces=line.quantity) for line in event.lines
     }
     authorization = Authorization(gateway=event.gateway, lines=granted)
-    return ledger.model_copy(
+    operation = _succeeded(ledger, event.operation_id, event, "authorize", event.gateway, None)
+    after = ledger.model_copy(
         update={
+            "operations": _operations_with(ledger, event.operation_id, operation),
             "currency": event.currency,
             "gateway": ledger.gateway or event.gateway,
             "authorized_minor": ledger.authorized_minor + event.amount_minor,
             "lines": _lines_with(ledger.lines, event.lines, "authorized_minor"),
             "authorizations": {**ledger.authorizations, event.authorization_id: authorization},
-            "operations": _operations_with(ledger, event, "authorize", event.gateway, None),
         }
     )
+    return after if event.capture_id is None else _with_capture(after, event.capture_id, event.capture_id, event)
 
 
 def _captured(ledger: Ledger, event: Captured) -> Ledger:
-    assert event.capture_id not in ledger.captures, "captured twice"
+    return _with_capture(ledger, event.capture_id, event.operation_id, event)
+
+
+def _with_capture(ledger: Ledger, capture_id: UUID, operation_id: UUID | None, event: Authorized | Captured) -> Ledger:
+    """After a capture of the event's lines; one that came with its authorization is an operation of its own."""
+    assert capture_id not in ledger.captures, "captured twice"
     authorization = _drawn(ledger, event.authorization_id, event.lines, "captured_minor")
     taken = {line.line_id: CapturedLine(captured_minor=line.amount_minor) for line in event.lines}
     capture = Capturing(authorization_id=event.authorization_id, gateway=authorization.gateway, lines=taken)
+    operation = _succeeded(ledger, operation_id, event, "capture", authorization.gateway, event.authorization_id)
     return ledger.model_copy(
         update={
+            "operations": _operations_with(ledger, operation_id, operation),
             "captured_minor": ledger.captured_minor + event.amount_minor,
             "lines": _lines_with(ledger.lines, event.lines, "captured_minor"),
             "authorizations": {**ledger.authorizations, event.authorization_id: authorization},
-            "captures": {**ledger.captures, event.capture_id: capture},
-            "operations": _operations_with(ledger, event, "capture", authorization.gateway, event.authorization_id),
+            "captures": {**ledger.captures, capture_id: capture},
         }
     )
 
@@ -160,12 +169,13 @@ def _voided(ledger: Ledger, event: Voided) -> Ledger:
         authorization = _drawn(ledger, event.authorization_id, event.lines, "voided_minor")
         authorizations = {**authorizations, event.authorization_id: authorization}
         gateway = authorization.gateway
+    operation = _succeeded(ledger, event.operation_id, event, "void", gateway, event.authorization_id)
     return ledger.model_copy(
         update={
+            "operations": _operations_with(ledger, event.operation_id, operation),
             "voided_minor": ledger.voided_minor + event.amount_minor,
             "lines": _lines_with(ledger.lines, event.lines, "voided_minor"),
             "authorizations": authorizations,
-            "operations": _operations_with(ledger, event, "void", gateway, event.authorization_id),
         }
     )
 
@@ -178,12 +188,13 @@ def _refunded(ledger: Ledger, event: Refunded) -> Ledger:
         after = before.model_copy(update={"refunded_minor": before.refunded_minor + line.amount_minor})
         assert after.left_minor >= 0, f"line {line.line_id} of capture {event.capture_id}: {after}"
         lines[line.line_id] = after
+    operation = _succeeded(ledger, event.operation_id, event, "refund", capture.gateway, event.capture_id)
     return ledger.model_copy(
         update={
+            "operations": _operations_with(ledger, event.operation_id, operation),
             "refunded_minor": ledger.refunded_minor + event.amount_minor,
             "lines": _lines_with(ledger.lines, event.lines, "refunded_minor"),
             "captures": {**ledger.captures, event.capture_id: capture.model_copy(update={"lines": lines})},
-            "operations": _operations_with(ledger, event, "refund", capture.gateway, event.capture_id),
         }
     )
 
@@ -197,6 +208,7 @@ def _asked(ledger: Ledger, event: Asked) -> Ledger:
         refers_to=event.refers_to,
         gateway=event.gateway,
         lines=event.lines,
+        with_capture=event.with_capture,
     )
     after = _with_operation(ledger, event.operation_id, operation)
     return after.model_copy(
@@ -214,6 +226,7 @@ def _pending(ledger: Ledger, event: Pending) -> Ledger:
         refers_to=event.refers_to,
         gateway=event.gateway,
         lines=event.lines,
+        with_capture=event.capture,
     )
     after = _with_operation(ledger, event.operation_id, waiting.model_copy(update={"state": "pending"}))
     return after.model_copy(update={"currency": ledger.currency or event.currency})
@@ -255,8 +268,12 @@ def _kind(command: str) -> Kind:
 
 
 def _with_operation(ledger: Ledger, operation_id: UUID | None, operation: Operation) -> Ledger:
+    return ledger.model_copy(update={"operations": _operations_with(ledger, operation_id, operation)})
+
+
+def _operations_with(ledger: Ledger, operation_id: UUID | None, operation: Operation) -> dict[UUID, Operation]:
     assert operation_id is not None, "every event of a ledger belongs to an operation"
-    return ledger.model_copy(update={"operations": {**ledger.operations, operation_id: operation}})
+    return {**ledger.operations, operation_id: operation}
 
 
 def _stated(ledger: Ledger, event: Forced) -> Ledger:
@@ -277,16 +294,16 @@ def _changed(ledger: Ledger, operation_id: UUID, *, recorded: Recorded, referenc
     return _with_operation(ledger, operation_id, known.model_copy(update=update))
 
 
-def _operations_with(
+def _succeeded(
     ledger: Ledger,
+    operation_id: UUID | None,
     event: Authorized | Captured | Voided | Refunded,
     kind: Kind,
     gateway: GatewayName | None,
     refers_to: UUID | None,
-) -> dict[UUID, Operation]:
-    assert event.operation_id is not None, "every event of a ledger belongs to an operation"
-    known = ledger.operations.get(event.operation_id)
-    succeeded = Operation(
+) -> Operation:
+    known = ledger.operations.get(operation_id) if operation_id else None
+    return Operation(
         kind=kind,
         state="succeeded",
         amount_minor=event.amount_minor,
@@ -295,8 +312,8 @@ def _operations_with(
         gateway=gateway,
         gateway_reference=event.gateway_reference,
         recorded=((known.recorded if known else None) or "stated") if event.recorded else None,
+        with_capture=kind == "authorize" and isinstance(event, Authorized) and event.capture_id is not None,
     )
-    return {**ledger.operations, event.operation_id: succeeded}
 
 
 Drawn = Literal["captured_minor", "voided_minor"]

@@ -167,7 +167,7 @@ def reported(
     if outcome.state == "pending":
         return []  # of a worker that asked before the statement; the check goes on asking
     said = _said(outcome)
-    if _agrees(target, said, outcome.amount_minor):
+    if _agrees(target, said, outcome):
         return _confirmed(call, target, outcome, context)
     if target.recorded == "contradicted" or (target.recorded == "stated" and said == "failed"):
         return []  # once more, or the refusal that a person overruled
@@ -186,9 +186,15 @@ def reported(
             reported_minor=outcome.amount_minor,
             gateway=call.gateway,
             gateway_reference=outcome.gateway_reference,
-            reason=": ".join(filter(None, (outcome.code, outcome.reason)))[:500],
+            reason=_why_it_differs(target, outcome)[:500],
         )
     ]
+
+
+def _why_it_differs(target: Operation, outcome: GatewayOutcome) -> str:
+    if outcome.state == target.state == "succeeded" and outcome.captured != target.with_capture:
+        return "captured together with its authorization" if outcome.captured else "authorized, but not captured"
+    return ": ".join(filter(None, (outcome.code, outcome.reason)))
 
 
 def _confirmed(call: GatewayCall, target: Operation, outcome: GatewayOutcome, context: Context) -> list[Effect]:
@@ -204,9 +210,10 @@ def _confirmed(call: GatewayCall, target: Operation, outcome: GatewayOutcome, co
     ]
 
 
-def _agrees(target: Operation, said: Reported, moved_minor: int | None) -> bool:
+def _agrees(target: Operation, said: Reported, outcome: GatewayOutcome) -> bool:
     if target.state == "succeeded":
-        return said == "succeeded" and moved_minor in (None, target.amount_minor)
+        moved = outcome.amount_minor in (None, target.amount_minor) and outcome.captured == target.with_capture
+        return said == "succeeded" and moved
     return said != "succeeded"  # what a gateway does not have it has not done
 
 

@@ -9,14 +9,14 @@ from contracts.base import Code, Frozen, Id, MinorUnsigned, Text
 from contracts.deciding import Task
 from contracts.ids import derived
 from contracts.money import Currency
-from contracts.payments import GatewayName
+from contracts.payments import MARKETPLACE, GatewayName
 
 Kind = Literal["authorize", "capture", "void", "refund"]
 
 TASK_KIND: Final = "gateway"
 CHECK_KIND: Final = "gateway_check"
 """Asks a gateway what it has under an operation whose outcome a person stated."""
-AT_ONCE: Final[frozenset[str]] = frozenset({"marketplace"})
+AT_ONCE: Final[frozenset[str]] = frozenset({MARKETPLACE})
 """Gateways where the money already lies with the marketplace: an operation succeeds at once, without a call."""
 
 
@@ -34,6 +34,8 @@ class GatewayCall(Frozen):
     """The operation at the gateway that this one draws on: a capture's or void's authorization, a refund's capture."""
     reference: Id | None = None
     """The order's name on the buyer's statement; sent with an authorization."""
+    capture: bool = False
+    """An authorization: capture all of it in the same call, if the gateway can; its outcome states whether it did."""
     ask_only: bool = False
     """The gateway has accepted the operation: only its outcome is asked for, it is never called again."""
 
@@ -47,6 +49,8 @@ class GatewayOutcome(Frozen):
     gateway_reference: Text | None = None
     amount_minor: MinorUnsigned | None = None
     """What it moved, if the gateway states it."""
+    captured: bool = False
+    """An authorization that is captured, too."""
     code: Text = ""
     reason: Text = ""
 

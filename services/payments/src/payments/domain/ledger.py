@@ -15,6 +15,7 @@ from pydantic import Field
 
 from contracts.base import Document
 from contracts.deciding import Context, Reported
+from contracts.ids import derived
 from contracts.limits import MINOR_MAX
 from contracts.payments import Force, GatewayName, MoneyLine, MoneyTotals, Void
 from payments.domain.gateway import GatewayCall, Kind
@@ -80,6 +81,8 @@ class Operation(Document):
     gateway: GatewayName | None = None
     lines: tuple[MoneyLine, ...] = ()
     """Held while open. After a gateway's refusal: what was asked of it. Empty after a success."""
+    with_capture: bool = False
+    """An authorization and its capture in one: asked for; once it has succeeded, done. The capture is an operation of its own."""
     postponed: bool = False
     """A void that waits: no gateway is asked yet, and it holds no lines."""
     gateway_reference: str | None = None
@@ -110,7 +113,13 @@ class Operation(Document):
             amount_minor=self.amount_minor,
             refers_to=self.refers_to,
             reference=reference,
+            capture=self.with_capture,
         )
+
+
+def capture_id_of(authorization_id: UUID) -> UUID:
+    """The operation of the capture that was made in the same call as an authorization."""
+    return derived(authorization_id, "captured with it")
 
 
 CLOSED_MAX: Final = 8

@@ -22,6 +22,9 @@ class Gateway(Protocol):
 
         A repeated key must have no second effect at the gateway. `refused` is returned only for the gateway's own, final
         no about this operation: a rejected key, a rate limit or an error of a proxy is Unclear.
+
+        An authorization with `call.capture` is also captured, if the gateway can do both in one request: `captured` of the
+        outcome, also of the methods below, states whether it did. If it cannot, the capture is requested as an operation.
         """
 
     async def by_key(self, call: GatewayCall) -> GatewayOutcome | None:
@@ -39,6 +42,7 @@ def outcome(
     *,
     reference: str | None = None,
     amount_minor: int | None = None,
+    captured: bool = False,
     code: str = "",
     reason: str = "",
 ) -> GatewayOutcome:
@@ -47,6 +51,7 @@ def outcome(
         state=state,
         gateway_reference=_text(reference) if reference else None,
         amount_minor=amount_minor,
+        captured=captured,
         code=_text(code),
         reason=_text(reason),
     )

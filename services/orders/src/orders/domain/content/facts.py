@@ -8,7 +8,7 @@ from uuid import UUID
 
 from contracts.base import UNLESS_EMPTY, Document
 from contracts.invoicing import Credited
-from contracts.payments import MoneyLine, MoneyTotals
+from contracts.payments import Authorized, Captured, MoneyLine, MoneyTotals
 
 
 class AuthorizationFact(Document):
@@ -91,6 +91,8 @@ class CaptureFact(Document):
     """line id -> pieces and minor units that edits have taken off the order since it was captured."""
     settled: Annotated[bool, UNLESS_EMPTY] = False
     """The process that captured it has ended and has left the order's document."""
+    past: Annotated[bool, UNLESS_EMPTY] = False
+    """It was captured before the order, cancelled then, was placed anew."""
 
     @property
     def sold(self) -> dict[str, tuple[int, int]]:
@@ -101,10 +103,26 @@ class CaptureFact(Document):
             for pieces, minor in (self.returned.get(line.line_id, (0, 0)),)
         }
 
+    @classmethod
+    def of(cls, capture_id: UUID, event: Authorized | Captured) -> CaptureFact:
+        lines = (
+            CapturedLine(line_id=line.line_id, quantity=line.quantity, amount_minor=line.amount_minor)
+            for line in event.lines
+        )
+        return cls(capture_id=capture_id, operation_id=event.operation_id, lines=tuple(lines))
+
+    @property
+    def money(self) -> tuple[MoneyLine, ...]:
+        """What it took."""
+        return tuple(
+            MoneyLine(line_id=line.line_id, quantity=line.quantity, amount_minor=line.amount_minor)
+            for line in self.lines
+        )
+
     @property
     def of_the_past(self) -> CaptureFact:
         """As it is once a cancelled order is placed anew: nothing of it counts for the new attempt."""
-        return self.model_copy(update={"returned": {}, "settled": False})
+        return self.model_copy(update={"returned": {}, "settled": False, "past": True})
 
     @property
     def unrefunded_minor(self) -> int:

@@ -8,7 +8,7 @@ from typing import Any, Final
 from contracts import fulfillment, invoicing, payments
 from contracts.base import Event
 from contracts.deciding import Context, Decision, Unasked
-from orders.domain.content.facts import AuthorizationFact, CapturedLine, CaptureFact, ShipmentFact
+from orders.domain.content.facts import AuthorizationFact, CaptureFact, ShipmentFact
 from orders.domain.engine.story import Story
 from orders.domain.processes import changes, differences, edit, refund, settle, undo
 from orders.domain.processes.kinds import PROCESSES
@@ -58,7 +58,11 @@ def authorized(order: Order, event: payments.Authorized, context: Context) -> De
         authorization_id=event.authorization_id,
         authorized={line.line_id: line.amount_minor for line in event.lines},
     )
-    _money(story, event, authorizations={**known, name: fact})
+    captures = story.facts.captures
+    if event.capture_id is not None:
+        fact = fact.with_captured(event.lines)
+        captures = {**captures, str(event.capture_id): CaptureFact.of(event.capture_id, event)}
+    _money(story, event, authorizations={**known, name: fact}, captures=captures)
     return _close(story, event)
 
 
@@ -86,14 +90,7 @@ def captured(order: Order, event: payments.Captured, context: Context) -> Decisi
     if name in captures:
         _money(story, event)
         return _close(story, event)
-    fact = CaptureFact(
-        capture_id=event.capture_id,
-        operation_id=event.operation_id,
-        lines=tuple(
-            CapturedLine(line_id=line.line_id, quantity=line.quantity, amount_minor=line.amount_minor)
-            for line in event.lines
-        ),
-    )
+    fact = CaptureFact.of(event.capture_id, event)
     authorizations, authorization = story.facts.authorizations, str(event.authorization_id)
     if (drawn := authorizations.get(authorization)) is not None:
         authorizations = {**authorizations, authorization: drawn.with_captured(event.lines)}

@@ -7,6 +7,7 @@ from uuid import UUID
 
 from contracts import fulfillment, payments
 from contracts.orders import Approved, Placed
+from contracts.payments import MARKETPLACE
 from orders.domain.content.amounts import destination, payable, ships_anything
 from orders.domain.content.facts import ShipmentFact
 from orders.domain.engine.process import Past, Process, Step, Undo
@@ -42,7 +43,24 @@ def authorize(story: Story, run: Run, operation: UUID) -> payments.Authorize:
         **story.addressed(operation),
         gateway=order.market.gateway, currency=order.content.currency, reference=order.content.external_order_id,
         lines=tuple(line.money for line in payable(order.content)),
+        capture=captured_at_once(story, run),
     )  # fmt: skip
+
+
+def captured_at_once(story: Story, run: Run) -> bool:
+    """Whether a capture of all of it would be asked next: then both are asked in one. Where something may still come between
+    and cancel the order, money is not taken: a void costs nothing, a refund does."""
+    order, market = story.order, story.order.market
+    assert market is not None
+    if market.hold_window_seconds is not None:
+        return False
+    match capture_option(order):
+        case "on_placement":
+            return True
+        case "on_approval":
+            return market.gateway == MARKETPLACE and approved_by_rule(story, run)
+        case _:
+            return False
 
 
 def start(story: Story, run: Run, operation: UUID) -> fulfillment.Start:
@@ -108,6 +126,7 @@ def _data(run: Run) -> PlaceData:
 def placed(story: Story, run: Run, event: payments.Authorized | Past | None) -> None:
     story.state(Placed, status="placed", placed_at=story.context.now)
     holds.place_window(story)
+    settle.begin_captured(story)
     changes.proceed(story)
     if capture_option(story.order) == "on_placement":
         settle.begin_rest(story)

@@ -1,6 +1,7 @@
 """How money is taken: capture, then invoice exactly what was captured. One settle per capture, started by the market's option.
 
-A capture draws on one authorization: where an order has several, what is settled at once is as many settles.
+A capture draws on one authorization: where an order has several, what is settled at once is as many settles. What is
+captured already, in the same call as its authorization, is only invoiced.
 """
 
 from __future__ import annotations
@@ -113,6 +114,10 @@ def nothing_to_take(story: Story, run: Run) -> bool:
     return sum(line.amount_minor for line in data_of(run).lines) == 0
 
 
+def no_capture(story: Story, run: Run) -> bool:
+    return data_of(run).capture_id is not None or nothing_to_take(story, run)
+
+
 def no_invoice(story: Story, run: Run) -> bool:
     return nothing_to_take(story, run) or not is_invoiced(story.order)
 
@@ -193,10 +198,19 @@ CREDIT = Undo("credit", ask=credit, yes=invoicing.Credited, no={invoicing.Failed
 
 SETTLE = Process(KIND, SettleData, (
     #    step       command      yes                     no -> what it causes                         left out when         its end            undo
-    Step("capture", ask=capture, yes=payments.Captured,  no={payments.Failed: capture_failed},       skip=nothing_to_take, then=was_captured, undo=REFUND),
+    Step("capture", ask=capture, yes=payments.Captured,  no={payments.Failed: capture_failed},       skip=no_capture,      then=was_captured, undo=REFUND),
     Step("invoice", ask=issue,   yes=invoicing.Issued,   no={invoicing.Failed: invoice_failed},  skip=no_invoice,      then=was_invoiced, undo=CREDIT),
 ), leaves=leaves)
 # fmt: on
+
+
+def begin_captured(story: Story) -> None:
+    """Settle every capture that is in no settle: its money is taken."""
+    own = {capture.capture_id for run in _of_order(story) if (capture := _capture_of(run, story.facts)) is not None}
+    for capture in story.facts.captures.values():
+        if not capture.settled and not capture.past and capture.capture_id not in own:
+            data = SettleData(lines=capture.money, capture_id=capture.capture_id)
+            story.begin(Run(id=story.next_id(KIND), data=data, since=story.context.now))
 
 
 def begin_rest(story: Story) -> None:
