@@ -3,9 +3,13 @@
 from __future__ import annotations
 
 import asyncio
+import html
+import json
+import re
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
+from typing import Any
 
 import aiohttp
 
@@ -37,6 +41,15 @@ class Console:
         """A redirect is not followed: 303."""
         answer = await self._sent("POST", path, fields)
         return Page(answer.status, await answer.text())
+
+    @asynccontextmanager
+    async def stream(self, page: str) -> AsyncIterator[AsyncIterator[Mapping[str, Any]]]:
+        """What is sent to a page that is open, message by message."""
+        channels, [position] = re.findall('data-channel="([^"]*)"', page), re.findall('data-position="([^"]*)"', page)
+        query = [("channel", html.unescape(one)) for one in channels] + [("after", html.unescape(position))]
+        async with self._session.get(f"{self._url}/live", params=query, headers=self._cookie) as answer:
+            assert answer.status == 200, await answer.text()
+            yield (json.loads(line[6:]) async for line in answer.content if line.startswith(b"data: "))
 
     async def _sent(self, method: str, path: str, fields: Mapping[str, str] | None = None) -> aiohttp.ClientResponse:
         named = {**self._cookie, "origin": self._url, "sec-fetch-site": "same-origin"}

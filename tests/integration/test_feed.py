@@ -245,6 +245,10 @@ async def test_messages_are_tailed_from_a_time_and_from_an_offset_and_no_group_n
         assert f"/topics/{topic}/{partition}/{offset}" not in await console.get(
             f"/topics/tail?order={order}&text=tailed"
         )
+        async with asyncio.timeout(60), console.stream(await console.get("/topics/tail?type=orders.received")) as come:
+            placed = await shop.place(number="seen-at-once")
+            rows = await anext(body["rows"] async for body in come if "rows" in body)
+            assert len(re.findall("<tr ", rows)) == 1 and placed in rows
         overview = await console.get("/topics")
         assert "payments.commands.v1" in overview and "webhooks" in overview
     assert await groups(shop) == before

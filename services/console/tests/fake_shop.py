@@ -9,6 +9,7 @@ from uuid import UUID, uuid4
 
 from aiohttp import web
 from console_world import NOW, Life, Publisher, content
+from fake_topics import FakeTopics
 
 from contracts import orders
 
@@ -53,6 +54,7 @@ class FakeShop:
 
     def __init__(self) -> None:
         self.publisher: Publisher | None = None
+        self.topics = FakeTopics()
         self.orders: dict[UUID, FakeOrder] = {}
         self.answers: dict[str, Any] = {}
         self.requests: list[tuple[str, Any]] = []
@@ -80,7 +82,9 @@ class FakeShop:
 
     async def publish(self, *events: Any) -> None:
         assert self.publisher is not None
-        await self.publisher.publish(*events)
+        records = [self.publisher.record(one) for one in events]
+        self.topics.append(*records)
+        await self.publisher.take(*records)
 
     def application(self) -> web.Application:
         application = web.Application()
@@ -91,6 +95,8 @@ class FakeShop:
     async def _read(self, request: web.Request) -> web.Response:
         if request.path in self.answers:
             return web.json_response(self.answers[request.path])
+        if request.path == "/openapi.json":
+            return web.Response(status=404)
         _, _, kind, *rest = request.path.split("/")
         if kind == "orders" and rest:
             return web.json_response(self.orders[UUID(rest[0])].shown())

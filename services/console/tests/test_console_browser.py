@@ -15,7 +15,7 @@ import pytest_asyncio
 from aiohttp import web
 from console_world import Publisher
 from fake_shop import FakeOrder, FakeShop
-from playwright.async_api import Browser, BrowserContext, expect
+from playwright.async_api import Browser, BrowserContext, Locator, Route, expect
 from playwright.async_api import Page as Tab
 
 from chassis.http.server import Server, configured, listen
@@ -125,7 +125,7 @@ async def owners(shop: FakeShop) -> AsyncIterator[str]:
 async def world() -> AsyncIterator[World]:
     await migrated(SERVICE, URL)
     shop = FakeShop()
-    async with owners(shop) as address:
+    async with owners(shop) as address, shop.topics.shown():
         named = {f"{name}_url": address for name in OWNERS} | {f"{name}_api_key": "tw_1_secret" for name in OWNERS}
         settings = Settings(database_url=URL, ask_seconds_max=SECONDS_MAX, **named)
         app, console = App(SERVICE, settings, "api"), Console(settings)
@@ -310,7 +310,7 @@ async def test_a_list_is_filtered_while_one_types(world: World, order: FakeOrder
 # -- live -------------------------------------------------------------------------------------------------------------
 
 
-def row_of(tab: Tab, order: FakeOrder) -> object:
+def row_of(tab: Tab, order: FakeOrder) -> Locator:
     return tab.locator(f'tr[data-channel="order:{order.life.order_id}"]')
 
 
@@ -333,6 +333,45 @@ async def test_eight_tabs_are_live_with_one_stream_and_a_reconnect_loses_nothing
         await world.shop.approve(other)
         await world.console.start()
         await expect(tabs[0].locator("ul.words")).to_contain_text("approved")
+
+
+async def test_a_new_tab_misses_nothing_that_the_stream_of_another_one_has_passed(
+    world: World, order: FakeOrder
+) -> None:
+    """Its script comes after the change has come to the first tab."""
+    async with world.context() as context:
+        first, second = await context.new_page(), await context.new_page()
+        await first.goto(world.base + "/orders")
+        await expect(first.locator("#live")).to_have_text("Live")
+        come = asyncio.Event()
+
+        async def wait(route: Route) -> None:
+            await come.wait()
+            await route.continue_()
+
+        await second.route("**/assets/console.*.js", wait)
+        await second.goto(world.base + "/orders", wait_until="commit")
+        await expect(row_of(second, order)).to_have_count(1)
+        await world.shop.approve(order)
+        await expect(row_of(first, order).locator("[data-cell=status]")).to_have_text("approved")
+        come.set()
+        await expect(row_of(second, order).locator("[data-cell=status]")).to_have_text("approved")
+
+
+async def test_a_tail_shows_messages_as_they_come_where_the_newest_are_and_each_once(
+    world: World, order: FakeOrder
+) -> None:
+    types = ["orders.received", "orders.placed", "orders.approved", "payments.captured"]
+    tails = {"": types[::-1], "&since=2026-11-21T00:00": types}
+    async with world.context() as context:
+        tabs = {since: await context.new_page() for since in tails}
+        for since, tab in tabs.items():
+            await tab.goto(f"{world.base}/topics/tail?order={order.life.order_id}{since}")
+            await expect(tab.locator("#live")).to_have_text("Live")
+        await world.shop.approve(order)
+        await world.shop.publish(order.life.paid(captured_minor=20_00))
+        for since, tab in tabs.items():
+            await expect(tab.locator("main tbody th")).to_have_text(tails[since])
 
 
 async def test_a_row_catches_up_with_what_its_owner_answered(world: World, order: FakeOrder) -> None:

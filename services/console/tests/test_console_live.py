@@ -90,6 +90,21 @@ async def test_nothing_is_lost_between_page_and_stream_nor_by_a_reconnect(
         await other_process.app.database.close()
 
 
+async def test_a_page_that_joins_a_stream_is_sent_what_came_since_its_own_position(
+    app: App, publisher: Publisher, browser: Browser
+) -> None:
+    """What the stream of another page has already passed; a position that no channel needs is dropped."""
+    life, other = Life(), Life(number="A-2")
+    await publisher.publish(life.received(), other.received())
+    await browser.sign_in("viewer")
+    channel, page = f"order:{life.order_id}", await now(app)
+    await publisher.publish(placed(life))
+    stream_of_others = await now(app)
+    async with browser.stream(channel, after=f"{stream_of_others}&tail=old&{page}") as stream:
+        assert "approval" in (await stream.until(is_of(channel)))["cells"]["waiting"]
+        assert "tail" not in stream.event_id and stream.event_id.count("rows=") == 1
+
+
 async def test_a_transaction_that_commits_after_a_later_one_is_not_passed_over(app: App, publisher: Publisher) -> None:
     first, second = Life(), Life(number="A-2")
     await publisher.publish(first.received(), second.received())

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from functools import cached_property
@@ -12,6 +12,7 @@ from uuid import UUID
 
 from pydantic import ValidationError
 
+from console.domain.people import Stores
 from contracts.envelope import key_of
 from contracts.personal import masked
 from contracts.registry import MESSAGES
@@ -38,7 +39,7 @@ class Record:
     def at(self) -> datetime:
         return datetime.fromtimestamp(self.timestamp / 1000, UTC)
 
-    @property
+    @cached_property
     def key(self) -> UUID | None:
         """Mostly the order."""
         return key_of(self.raw_key)
@@ -93,8 +94,9 @@ class Record:
 class Sought:
     """The filters of a tail. The text is searched in masked bodies, so that it reveals no personal value."""
 
-    sees: Callable[[str], bool]
-    """Whether the person may see a store; asked for the empty one if a record names none."""
+    stores: Stores
+    """Those whose records are shown; null: all, and the records that name none."""
+    topic: str = ""
     order: UUID | None = None
     type: str = ""
     """A whole type, or the beginning of some: `payments.`."""
@@ -102,13 +104,14 @@ class Sought:
 
     def fits(self, record: Record) -> bool:
         return (
-            (self.order is None or record.key == self.order)
+            (not self.topic or record.topic == self.topic)
+            and (self.order is None or record.key == self.order)
             and (
                 not self.type
                 or record.type == self.type
                 or (self.type[-1] == "." and record.type.startswith(self.type))
             )
-            and self.sees(record.store_id)
+            and (self.stores is None or record.store_id in self.stores)
             and (not self.text or self._may_contain(record))
         )
 

@@ -7,11 +7,10 @@ from __future__ import annotations
 
 import time
 import zlib
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import AsyncIterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, Final, Literal
-from uuid import UUID
 
 import orjson
 
@@ -22,7 +21,7 @@ from chassis.kafka.publisher import partition_of
 from chassis.kafka.record_batches import Unread
 from console.domain.merging import Backward, Forward, Piece
 from console.sought import Record, Sought
-from contracts.registry import PARTITIONS, SNAPSHOTS, SNAPSHOTS_BULK
+from contracts.registry import PARTITIONS, SNAPSHOTS, SNAPSHOTS_BULK, TOPICS
 
 ROWS: Final = 50
 RECORDS_MAX: Final = 20_000
@@ -66,8 +65,20 @@ class Tail:
     def __init__(self, inspector: Inspector) -> None:
         self._inspector = inspector
 
+    async def ends(self, parts: Sequence[TopicPartition]) -> Positions:
+        """Returns the offset behind the newest record of each partition. Raises BrokerSilent."""
+        return await self._inspector.ends(parts)
+
+    async def between(self, since: Positions, until: Positions) -> AsyncIterator[Record]:
+        """Yields the records of the partitions of `since`, in the order of their times; without those that retention has deleted.
+        Raises BrokerSilent."""
+        starts = await self._inspector.starts(list(since))
+        merged = Forward(self._read, {part: max(at, starts[part]) for part, at in since.items()}, until)
+        while (record := await merged.take()) is not None:
+            yield record
+
     async def newest(self, parts: Sequence[TopicPartition]) -> Place:
-        return Place("back", await self._inspector.ends(parts))
+        return Place("back", await self.ends(parts))
 
     async def since(self, parts: Sequence[TopicPartition], at: datetime) -> Place:
         ends = await self._inspector.ends(parts)
@@ -121,15 +132,15 @@ def record_of(entry: Any) -> Record:
     return Record(entry.topic, entry.partition, entry.offset, entry.timestamp, entry.key, entry.value, entry.headers)
 
 
-def partitions(topics: Collection[str], order: UUID | None) -> list[TopicPartition]:
-    """Returns the partitions that may have messages of an order; None: of any.
+def partitions(sought: Sought) -> list[TopicPartition]:
+    """Returns the partitions that may have what is sought.
 
     Services publish by the hash of the key. A connector may choose partitions in another way.
     """
-    parts = partitions_of(topics)
-    if order is None:
+    parts = partitions_of([sought.topic] if sought.topic else TOPICS)
+    if sought.order is None:
         return parts
-    own = partition_of(str(order).encode())
+    own = partition_of(str(sought.order).encode())
     return [part for part in parts if part.partition == own or part.topic in (SNAPSHOTS, SNAPSHOTS_BULK)]
 
 
@@ -145,11 +156,23 @@ def cursor_of(place: Place) -> str:
 
 def place_of(cursor: str, parts: Sequence[TopicPartition]) -> Place:
     """Returns the place of a cursor, which is of a page of the same partitions. Raises Problem 400."""
+    place = noted(cursor)
+    if place is None or not place.positions.keys() >= set(parts):
+        raise known("cursor_invalid", "use the link of the page before, unchanged")
+    return Place(place.way, {part: place.positions[part] for part in parts})
+
+
+def noted(cursor: str) -> Place | None:
+    """Returns the place of a cursor, with the partitions that it was made of; None: it is no cursor of ours."""
     try:
         way, topics = orjson.loads(zlib.decompressobj().decompress(opened(cursor), PLACE_BYTES_MAX))
-        positions = {part: topics[part.topic][part.partition] for part in parts}
-    except (ValueError, KeyError, IndexError, TypeError, zlib.error):
-        way, positions = "", {}
+        positions = {
+            part: offset
+            for part in partitions_of(topics.keys() & TOPICS.keys())
+            if (offset := topics[part.topic][part.partition]) is not None
+        }
+    except (ValueError, LookupError, TypeError, AttributeError, zlib.error):
+        return None
     if way not in ("back", "on") or not all(type(at) is int and at >= 0 for at in positions.values()):
-        raise known("cursor_invalid", "use the link of the page before, unchanged")
+        return None
     return Place(way, positions)

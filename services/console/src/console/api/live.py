@@ -20,6 +20,9 @@ PACE_SECONDS: Final = 0.25
 CHANNELS_MAX: Final = 500
 """Eight tabs with a list of 50 rows each."""
 
+AFTER_CHARACTERS_MAX: Final = 8_000
+"""Positions of some pages: that of a tail has a thousand."""
+
 
 def add_routes(router: APIRouter, pages: Pages) -> None:
     hub = pages.hub
@@ -28,8 +31,8 @@ def add_routes(router: APIRouter, pages: Pages) -> None:
     async def live(
         request: Request,
         channel: Annotated[list[str], Query(min_length=1, max_length=CHANNELS_MAX)],
-        after: Annotated[str, Query(max_length=4_000)] = "",
-        last_event_id: Annotated[str, Header(max_length=4_000)] = "",
+        after: Annotated[str, Query(max_length=AFTER_CHARACTERS_MAX)] = "",
+        last_event_id: Annotated[str, Header(max_length=AFTER_CHARACTERS_MAX)] = "",
     ) -> Response:
         token = request.cookies.get(SESSION, "")
         session = await pages.session(token, seen=False)
@@ -65,6 +68,6 @@ async def _events(pages: Pages, watcher: Watcher, token: str) -> AsyncIterator[b
                     yield framed("", {"signed_out": True}).frame
                 return
             checked_at = asyncio.get_running_loop().time()
-            yield framed("", {"beat": True}).frame + watcher.id_line()
+            yield watcher.with_id(framed("", {"beat": True}).frame)
     finally:
         leave()

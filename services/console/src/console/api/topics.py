@@ -1,13 +1,13 @@
 """The pages of topics: the messages that are on them, read without a consumer group. Nothing is produced or committed."""
 
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Collection, Mapping, Sequence
 from datetime import UTC, datetime
-from functools import cache
 from typing import Annotated, Any, Final
 from uuid import UUID
 
 import structlog
 from fastapi import APIRouter, Depends, Path, Query, Response
+from markupsafe import Markup
 from pydantic import AfterValidator, BaseModel, BeforeValidator, Field
 from sqlalchemy import select
 
@@ -17,10 +17,12 @@ from console import recording, tailing
 from console.api.refusals import refusal
 from console.api.rendering import query
 from console.api.requesting import revealed
-from console.api.serving import Pages
+from console.api.serving import Pages, Part
 from console.audit import Subject
 from console.domain.operations import SILENT_AFTER
-from console.domain.people import PERSONAL, Person
+from console.domain.people import PERSONAL, Person, Stores
+from console.live import tails
+from console.live.tails import SCOPE, TailSource
 from console.sought import Record, Sought
 from console.tables import order_rows
 from console.tailing import Place, cursor_of, place_of
@@ -29,7 +31,6 @@ from contracts.registry import MESSAGES, PARTITIONS, TOPICS
 
 log = structlog.get_logger("console.api")
 
-SCOPE: Final = "events.view"
 OFFSET_MAX: Final = 2**63 - 1
 
 
@@ -73,6 +74,7 @@ class Asked(BaseModel):
 
 def add_routes(router: APIRouter, pages: Pages) -> None:
     SignedIn = Annotated[Person, Depends(pages.person)]
+    pages.hub.add(tails.NAME, TailSource(pages.tail, Shown(pages)))
 
     @router.get("/topics")
     async def overview(person: SignedIn) -> Response:
@@ -85,17 +87,20 @@ def add_routes(router: APIRouter, pages: Pages) -> None:
         )  # fmt: skip
 
     @router.get("/topics/tail")
-    async def tail(asked: Annotated[Asked, Query()], person: SignedIn) -> Response:
+    async def tail(asked: Annotated[Asked, Query()], person: SignedIn, part: Part = "") -> Response:
         _allowed(person)
-        sought = Sought(_seen_by(person), asked.order, asked.type, asked.text)
+        sought = Sought(person.stores_with(SCOPE), asked.topic or "", asked.order, asked.type, asked.text)
         try:
-            place = await _place(pages, asked)
+            place = await _place(pages, asked, sought)
             found = await pages.tail.page(sought, place)
         except BrokerSilent as error:
             raise _silent(error) from error
+        is_live = asked.offset is None and (found.is_whole if place.way == "on" else asked.cursor is None)
         return pages.page(
-            "tail.html", person=person, asked=asked, found=found, way=place.way, topics=list(TOPICS), types=sorted(MESSAGES),
-            numbers=await _numbers(pages, found.records, person), link=asked.link,
+            "tail.html", part=part, person=person, asked=asked, found=found, way=place.way, topics=list(TOPICS),
+            types=sorted(MESSAGES), numbers=await _numbers(pages, found.records, person.stores), link=asked.link,
+            channel=tails.channel_of(sought) if is_live else None,
+            position=query({tails.NAME: cursor_of(found.newer)}) if is_live else None,
             further=asked.link(cursor=cursor_of(found.further)), newer=asked.link(cursor=cursor_of(found.newer)),
         )  # fmt: skip
 
@@ -124,22 +129,17 @@ async def _record(pages: Pages, person: Person, topic: str, partition: int, offs
         found = await pages.tail.one(topic, partition, offset) if topic in TOPICS else None
     except BrokerSilent as error:
         raise _silent(error) from error
-    if found is None or not _seen_by(person)(found.store_id):
+    if found is None or not Sought(person.stores_with(SCOPE)).fits(found):
         raise refusal("record_unknown", f"{topic}, partition {partition}, has no record {offset} that you may see")
     return found
 
 
 async def _record_page(pages: Pages, person: Person, record: Record, *, personal: bool = False) -> Response:
     may_reveal = person.at(record.store_id or None).may(PERSONAL)
-    numbers = await _numbers(pages, [record], person)
+    numbers = await _numbers(pages, [record], person.stores)
     return pages.page(
         "record.html", person=person, record=record, numbers=numbers, may_reveal=may_reveal, revealed=personal
     )
-
-
-def _seen_by(person: Person) -> Callable[[str], bool]:
-    """Returns whether the person may read the events of a store; of the empty one only with a role in all stores."""
-    return cache(lambda store_id: person.at(store_id or None).may(SCOPE))
 
 
 def _silent(error: BrokerSilent) -> Problem:
@@ -147,14 +147,14 @@ def _silent(error: BrokerSilent) -> Problem:
     return refusal("broker_silent", "Kafka has not answered in time")
 
 
-async def _place(pages: Pages, asked: Asked) -> Place:
+async def _place(pages: Pages, asked: Asked, sought: Sought) -> Place:
     """Returns where the page begins. Raises Problem 400, BrokerSilent."""
     if asked.offset is not None:
         if asked.topic is None or asked.partition is None:
             raise refusal("filter_invalid", "offset: name its topic and partition, too")
         parts = [TopicPartition(asked.topic, asked.partition)]
     else:
-        parts = tailing.partitions([asked.topic] if asked.topic else TOPICS, asked.order)
+        parts = tailing.partitions(sought)
     if asked.cursor is not None:
         return place_of(asked.cursor, parts)
     if asked.offset is not None:
@@ -162,11 +162,27 @@ async def _place(pages: Pages, asked: Asked) -> Place:
     return await pages.tail.since(parts, asked.since) if asked.since is not None else await pages.tail.newest(parts)
 
 
-async def _numbers(pages: Pages, records: Collection[Record], person: Person) -> Mapping[UUID, str]:
-    """Returns the numbers of the orders that the records are about, of those that the person may see."""
+async def _numbers(pages: Pages, records: Collection[Record], stores: Stores) -> Mapping[UUID, str]:
+    """Returns the numbers of the orders that the records are about, of those in some stores; null: in all."""
     keys = {record.key for record in records if record.key is not None}
     if not keys:
         return {}
     mine = select(order_rows.c.order_id, order_rows.c.store_id, order_rows.c.number)
     rows = await pages.app.read(mine.where(order_rows.c.order_id.in_(keys)))
-    return {row["order_id"]: row["number"] for row in rows if person.sees(row["store_id"])}
+    return {row["order_id"]: row["number"] for row in rows if stores is None or row["store_id"] in stores}
+
+
+class Shown:
+    """The rows of a tail, as its page has them."""
+
+    def __init__(self, pages: Pages) -> None:
+        self._pages = pages
+
+    async def rows(self, records: Sequence[Record], sought: Sought) -> str:
+        numbers = await _numbers(self._pages, records, sought.stores)
+        macros = self._pages.templates.macros("tail-row.html")
+        return Markup("").join(macros.row(record, numbers, sought.text) for record in records)
+
+    def skipped(self, count: int) -> Mapping[str, str]:
+        macros = self._pages.templates.macros("tail-row.html")
+        return {"skipped": macros.skipped(count, self._pages.clock())}

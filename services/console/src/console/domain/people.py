@@ -80,6 +80,10 @@ class Person:
         found = [one.stores for one in self.grants]
         return None if None in found else frozenset[str]().union(*(one for one in found if one is not None))
 
+    def stores_with(self, scope: str) -> Stores:
+        """Returns the stores in which the person has a scope; null: all."""
+        return replace(self, grants=tuple(one for one in self.grants if scope in one.scopes)).stores
+
     def sees(self, store_id: str) -> bool:
         return any(one.holds_in(store_id) for one in self.grants)
 

@@ -8,7 +8,7 @@ browser that connects again states its positions, and the source sends it what c
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Collection, Iterable, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from typing import Any, Final, Protocol
 
 import structlog
@@ -55,13 +55,14 @@ class Audience:
         return frozenset[str]().union(*(watcher.channels for watcher in self._watchers | self._newcomers))
 
     @property
-    def position(self) -> str:
-        """Returns the position of a single watcher; empty: it begins now."""
+    def positions(self) -> Sequence[str]:
+        """Returns the positions of a single watcher, one of each page that connects; none: it begins now."""
         [watcher] = self._watchers
-        return watcher.positions.get(self._source, "")
+        return watcher.positions.get(self._source, ())
 
     def newcomers(self) -> Iterable[Audience]:
-        """Yields each watcher that has come since the last call, alone: publish what it has missed since its `position`.
+        """Yields each watcher that has come since the last call, alone: publish what it has missed since the oldest of its
+        `positions`, and state that this is `reached`.
 
         From then on it is served with all others. Call it between two reads, never while one is under way: a message of an
         earlier read would follow one of a later read.
@@ -77,7 +78,7 @@ class Audience:
     def publish(self, channel: str, body: Mapping[str, Any]) -> None:
         """Sends a message to everyone who watches a channel. It has no personal data: to reveal them is an audited request.
 
-        `apply` of `console.js` states what a page does with a body: its keys are `cells`, `changed`, `refresh`, `append`.
+        `apply` of `console.js` states what a page does with a body: its keys are `cells`, `changed`, `refresh`, `rows`.
         """
         message = framed(channel, body)
         for watcher in self._watchers:
@@ -142,6 +143,7 @@ class Hub:
     def join(self, watcher: Watcher) -> Callable[[], None]:
         """Serves a watcher, whose channels were admitted, until the function that is returned is called."""
         mine = {self.sources[channel.partition(":")[0]] for channel in watcher.channels}
+        watcher.keep_positions({source.name for source in mine})
         self._watchers.add(watcher)
         for source in mine:
             self._audiences[source.name].join(watcher)

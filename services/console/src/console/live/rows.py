@@ -12,7 +12,7 @@ import asyncio
 import re
 import time
 from collections import Counter
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from typing import Final, Protocol
 from uuid import UUID
 
@@ -80,6 +80,17 @@ def is_position(value: str) -> bool:
     )
 
 
+def oldest(positions: Iterable[str]) -> str:
+    """Returns the position before all others: what is visible in a snapshot is visible in every later one."""
+    return min(positions, key=_age)
+
+
+def _age(snapshot: str) -> tuple[int, int, int]:
+    """The transactions that run in a snapshot also run in every earlier one with the same ends."""
+    first, last, running = snapshot.split(":")
+    return int(first), int(last), -len(running)
+
+
 class RowsSource:
     name = NAME
 
@@ -96,8 +107,8 @@ class RowsSource:
         at, stated_at = await position(self._app), 0.0
         while True:
             for newcomer in audience.newcomers():
-                await self._publish(newcomer, newcomer.position or at)
-            at = await self._publish(audience, at)
+                await self._publish(newcomer, newcomer.positions or [at])
+            at = await self._publish(audience, [at])
             if time.monotonic() - stated_at >= AS_OF_SECONDS:
                 stated_at = time.monotonic()
                 cells = await self._shown.as_of()
@@ -106,17 +117,17 @@ class RowsSource:
                         audience.publish(channel, {"cells": cells})
             await asyncio.sleep(POLL_SECONDS)
 
-    async def _publish(self, audience: Audience, since: str) -> str:
-        """Publishes what has changed since a position; returns the present one."""
+    async def _publish(self, audience: Audience, positions: Sequence[str]) -> str:
+        """Publishes what has changed since the oldest of some positions; returns the present one."""
         channels = audience.channels
         stores = [one.removeprefix(LIST) for one in channels if one.startswith(LIST)]
         keys = [UUID(one.removeprefix(ORDER)) for one in channels if one.startswith(ORDER)]
-        if not is_position(since):
+        if not all(map(is_position, positions)):
             return await self._begin_again(audience)
-        found = await self._app.fetch(CHANGED, since, stores, keys)
+        found = await self._app.fetch(CHANGED, oldest(positions), stores, keys)
         now: str = found[0]["position"]
         changed = [row for row in found if row["order_id"] is not None]
-        is_restored = _end(now) < _end(since)
+        is_restored = _end(now) < max(map(_end, positions))
         if is_restored or found[0]["passed"] > READ_MAX or len(changed) > CHANGED_MAX:
             return await self._begin_again(audience)
         watched = {row["order_id"] for row in changed}.intersection(keys)

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import asyncio
 from collections import Counter, deque
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from typing import Final, NamedTuple
-from urllib.parse import parse_qsl, urlencode
+from urllib.parse import parse_qs, urlencode
 
 import orjson
 
@@ -34,12 +34,13 @@ def framed(channel: str, body: Mapping[str, object]) -> Message:
 
 
 class Watcher:
-    """`take` returns what to send. Its last line is the id with which a browser connects again: the position of each source."""
+    """`take` returns what to send. The last event has the id with which a browser connects again: the positions of each source."""
 
     def __init__(self, person: Person, channels: frozenset[str], event_id: str = "") -> None:
+        """event_id: that of a stream, followed by the positions of pages that have none yet."""
         self.person, self.channels = person, channels
-        self.positions = dict(parse_qsl(event_id, max_num_fields=20))
-        """Source -> the position up to which the browser has everything."""
+        self.positions: dict[str, list[str]] = parse_qs(event_id)
+        """Source -> positions up to which the pages of the browser have everything: several until the source has `reached` one."""
         self.closed = False
         self._queue: deque[Message | Mark] = deque()
         self._waiting = 0
@@ -49,7 +50,11 @@ class Watcher:
 
     @property
     def event_id(self) -> str:
-        return urlencode(self.positions)
+        return urlencode(self.positions, doseq=True)
+
+    def keep_positions(self, sources: Collection[str]) -> None:
+        """Drops the positions of other sources: nothing moves them, and a page that came later would be sent all since then."""
+        self.positions = {source: found for source, found in self.positions.items() if source in sources}
 
     def push(self, message: Message) -> None:
         if self._waiting == QUEUED_MAX:
@@ -60,7 +65,7 @@ class Watcher:
 
     def mark(self, source: str, position: str) -> None:
         if not self._queue:
-            self.positions[source] = position
+            self.positions[source] = [position]
         elif self._queue[-1] != (mark := Mark(source, position)):
             if isinstance(self._queue[-1], Mark) and self._queue[-1].source == source:
                 self._queue.pop()
@@ -86,16 +91,17 @@ class Watcher:
             if isinstance(item, Message):
                 frames.append(item.frame)
             else:
-                self.positions[item.source] = item.position
+                self.positions[item.source] = [item.position]
         self._queue.clear()
         self._skipped.clear()
         self._waiting = 0
         if not self.closed:
             self._arrived.clear()
-        return b"".join([*frames, self.id_line()]) if frames else b""
+        return self.with_id(b"".join(frames)) if frames else b""
 
-    def id_line(self) -> bytes:
-        return b"id: %s\n\n" % self.event_id.encode()
+    def with_id(self, frames: bytes) -> bytes:
+        """Adds the id to the last event."""
+        return b"%sid: %s\n\n" % (frames.removesuffix(b"\n"), self.event_id.encode())
 
     def _drop_oldest(self) -> None:
         """Drops the oldest message. Marks stay: who connects again has been sent the number of what was skipped."""

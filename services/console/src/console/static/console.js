@@ -37,8 +37,19 @@ function morph(old, wanted) {
   olds.slice(news.length).forEach((child) => child.remove());
 }
 
+let loads = 0; // under way; until a part is there, what the stream sends would change one that is about to go
+
 // Loads a part anew: the block of the template that has the name. Returns whether it came.
-async function load(part, address, signal) {
+async function load(...given) {
+  loads++;
+  try {
+    return await replaced(...given);
+  } finally {
+    loads--;
+  }
+}
+
+async function replaced(part, address, signal) {
   const answer = await fetch(address, { headers: { "X-Fragment": part }, signal });
   if (answer.redirected || !answer.ok) return false; // the session is over, or a filter cannot be used
   const found = new DOMParser().parseFromString(await answer.text(), "text/html");
@@ -192,7 +203,7 @@ function apply(message) {
     for (const [name, html] of Object.entries(message.cells ?? {})) {
       all(`[data-cell="${name}"]`, element).forEach((cell) => show(cell, html));
     }
-    if (message.append) append(element, message.append);
+    if (message.rows) add(element, message.rows);
     if (message.skipped) say(`${message.skipped} messages skipped`);
     if (message.changed && news) changed += message.changed;
     if (message.cells && element.matches("tr")) changed -= 1; // it is shown already
@@ -208,11 +219,21 @@ function show(cell, html) {
   requestAnimationFrame(() => cell.classList.add("changed"));
 }
 
-function append(list, html) {
-  const atEnd = list.scrollTop + list.clientHeight >= list.scrollHeight - 8;
-  list.insertAdjacentHTML("beforeend", html);
-  while (list.childElementCount > LINES_MAX) list.firstElementChild.remove();
-  if (atEnd) list.scrollTop = list.scrollHeight;
+// Rows for the end of a list at which the newest are; one that it has already is not shown twice.
+function add(element, html) {
+  const list = one("[data-newest]", element);
+  if (!list) return stale.add(element.dataset.part);
+  const isFirst = list.dataset.newest === "first";
+  const come = list.cloneNode();
+  come.innerHTML = html;
+  for (const row of [...come.children]) {
+    if (document.getElementById(row.id)) continue;
+    row.className = "changed";
+    isFirst ? list.prepend(row) : list.append(row);
+  }
+  if (list.childElementCount <= LINES_MAX) return;
+  if (isFirst) one("[rel=next]", element)?.remove(); // it leads to what follows the last row
+  while (list.childElementCount > LINES_MAX) (isFirst ? list.lastElementChild : list.firstElementChild).remove();
 }
 
 // Loads the parts that are out of date, each once a second at most, and none while somebody writes in it.
@@ -228,7 +249,7 @@ async function reload() {
 }
 
 function tick() {
-  if (document.hidden || paused) return look();
+  if (document.hidden || paused || loads) return look();
   changed = Math.max(changed, 0);
   queue.splice(0).forEach(apply);
   if (dropped) all("[data-part]").forEach(({ dataset }) => stale.add(dataset.part));
@@ -255,7 +276,7 @@ function look(now = state) {
 function watch() {
   const channels = [...new Set(all("[data-channel]").map(({ dataset }) => dataset.channel))];
   if (channels.length) begin();
-  port?.postMessage({ channels, after: one("main").dataset.position });
+  port?.postMessage({ channels, after: one("[data-position]")?.dataset.position });
 }
 
 function begin() {

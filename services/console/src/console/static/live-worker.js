@@ -3,28 +3,33 @@
 "use strict";
 
 const CHANNELS_MAX = 480; // the server admits 500
+const AFTER_MAX = 4000; // characters; beside the channels, a request has room for them
 const SILENT_MS = 40000; // two heartbeats were missed
 const RETRY_MS = 5000;
 
-const pages = new Map(); // port -> Set of channels
+const pages = new Map(); // port -> {channels, after}; after: where a page continues that the stream does not serve yet
 let stream = null;
-let watched = new Set();
-let after = ""; // the id of the newest event: where a stream continues
+let after = ""; // the id of the newest event: where the stream continues
 let state = "connecting";
 let silence, reopening;
 
 onconnect = ({ ports: [port] }) => {
-  pages.set(port, new Set());
   port.onmessage = ({ data }) => {
-    if (data.left) pages.delete(port);
-    else pages.set(port, new Set(data.channels));
-    if (!stream) after = data.after || after;
-    if (data.channels?.some((channel) => !watched.has(channel)) || !wanted().length) reopenSoon();
-    if (!data.left) port.postMessage({ state });
+    if (data.left) {
+      pages.delete(port);
+      if (!pages.size) reopenSoon();
+      return;
+    }
+    const page = pages.get(port);
+    const isServed = page && data.channels.every((channel) => page.channels.has(channel));
+    pages.set(port, isServed ? page : { after: data.after });
+    pages.get(port).channels = new Set(data.channels);
+    if (!isServed) reopenSoon();
+    port.postMessage({ state });
   };
 };
 
-const wanted = () => [...new Set([...pages.values()].flatMap((channels) => [...channels]))].slice(-CHANNELS_MAX);
+const wanted = () => [...new Set([...pages.values()].flatMap(({ channels }) => [...channels]))].slice(-CHANNELS_MAX);
 
 function reopenSoon(delay = 50) {
   clearTimeout(reopening);
@@ -36,13 +41,27 @@ function open() {
   stream = null;
   clearTimeout(silence);
   const channels = wanted();
-  watched = new Set(channels);
-  if (!channels.length) return;
+  if (!channels.length) {
+    after = ""; // nothing continues here: the next page has a position of its own
+    return;
+  }
   const query = new URLSearchParams(channels.map((channel) => ["channel", channel]));
-  if (after) query.set("after", after);
+  const positions = new Set(after ? [after] : []);
+  const joining = [];
+  for (const page of pages.values()) {
+    if (!page.after || (joining.length && [...positions, page.after].join("&").length > AFTER_MAX)) continue;
+    positions.add(page.after);
+    joining.push(page);
+  }
+  if (positions.size) query.set("after", [...positions].join("&"));
   stream = new EventSource(`/live?${query}`);
   stream.onopen = () => (tell("live"), expect());
-  stream.onmessage = received;
+  stream.onmessage = (event) => {
+    received(event);
+    if (!event.lastEventId) return;
+    joining.splice(0).forEach((page) => (page.after = "")); // the id has their positions
+    if ([...pages.values()].some((page) => page.after)) reopenSoon();
+  };
   stream.onerror = () => {
     tell("off");
     if (stream?.readyState === EventSource.CLOSED) reopenSoon(RETRY_MS); // refused: the browser does not try again
@@ -62,7 +81,7 @@ function received(event) {
     stream.close();
     return tell("signed out");
   }
-  for (const [port, channels] of pages) {
+  for (const [port, { channels }] of pages) {
     if (channels.has(message.channel)) port.postMessage({ message });
   }
 }
