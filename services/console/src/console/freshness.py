@@ -9,9 +9,9 @@ from collections.abc import Awaitable, Callable, Mapping
 from datetime import datetime, timedelta
 from typing import Final
 
-from chassis.batch.errors import is_transient
 from chassis.declare.app import App
 from console import sessions
+from console.loops import delayed
 
 PAUSE_SECONDS: Final = 1.0
 STALE_AFTER: Final = timedelta(seconds=5)
@@ -40,17 +40,15 @@ def loops(app: App) -> Mapping[str, Callable[[], Awaitable[None]]]:
         rounds = 0
         try:
             while True:
-                try:
+                with delayed("freshness"):
                     if (behind := app.behind_seconds()) is not None:
                         await app.fetch(NOTE, PROCESS, behind)
                     if rounds % CLEAN_EVERY == 0:
                         await app.fetch(sessions.CLEAN)
                     rounds += 1
-                except Exception as error:
-                    if not is_transient(error):
-                        raise
                 await asyncio.sleep(PAUSE_SECONDS)
         finally:
-            await app.fetch(LEAVE, PROCESS)
+            with delayed("freshness"):
+                await app.fetch(LEAVE, PROCESS)
 
     return {"freshness": note}

@@ -16,13 +16,13 @@ from uuid import uuid4
 import aiohttp
 import structlog
 
-from chassis.batch.errors import is_transient
 from chassis.declare.app import App
 from chassis.kafka.inspection import BrokerSilent, Inspector, partitions_of
 from console import freshness, recording, reporting, throughput
 from console.domain.offsets import Positions, flows, topic_rates, with_newest
 from console.domain.operations import values_of
 from console.domain.series import HOUR, MINUTE, POLL, Point, Step, downsampled, one_of_many
+from console.loops import delayed
 from console.settings import Settings
 from contracts.registry import SERVICES, TOPICS
 
@@ -138,21 +138,18 @@ def loops(app: App) -> Mapping[str, Callable[[], Awaitable[None]]]:
             try:
                 while True:
                     begun = time.monotonic()
-                    try:
+                    with delayed("operations"):
                         if await recording.leased(app, holder):
                             poller = poller or Poller(app, session)
                             await poller.round(datetime.now(UTC))
                         elif poller is not None:
                             await poller.close()
                             poller = None
-                    except Exception as error:
-                        if not is_transient(error):
-                            raise
-                        log.info("polled_later", error=repr(error))
                     await asyncio.sleep(max(POLL.seconds - (time.monotonic() - begun), 0.1))
             finally:
                 if poller is not None:
                     await poller.close()
-                await recording.released(app, holder)
+                with delayed("operations"):
+                    await recording.released(app, holder)
 
     return {"operations": poll}

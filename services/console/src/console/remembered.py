@@ -9,6 +9,8 @@ from typing import Final, Generic, TypeVar
 
 import structlog
 
+from chassis.batch.errors import is_transient
+
 log = structlog.get_logger("console.remembered")
 
 Key = TypeVar("Key", bound=Hashable)
@@ -53,6 +55,6 @@ class Remembered(Generic[Key, Value]):
                 del self._asked_at[oldest]
                 self._values.pop(oldest, None)
         except Exception as error:  # the value before stays, and it is asked again when that is old
-            log.warning("not_learned", key=str(key), error=repr(error))
+            log.warning("not_learned", key=str(key), error=repr(error), exc_info=not is_transient(error))
         finally:
             del self._asking[key]

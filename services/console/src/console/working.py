@@ -14,12 +14,12 @@ import orjson
 import structlog
 from asyncpg import Connection, Record
 
-from chassis.batch.errors import is_transient
 from chassis.declare.app import App
 from console import jobs, people
 from console.domain.bulk import BULK, requests_of, still
 from console.domain.people import Person
 from console.freshness import PROCESS
+from console.loops import delayed
 from console.owners import Outcome, Owners
 from console.settings import Settings
 
@@ -162,14 +162,11 @@ def loops(app: App) -> Mapping[str, Callable[[], Awaitable[None]]]:
         async with owners.running():
             while True:
                 did: Did = "nothing"
-                try:
+                with delayed("jobs"):
                     if steps % CLEAN_EVERY == 0:
                         await jobs.clean(app)
                     steps += 1
                     did = await worker.step()
-                except Exception as error:
-                    if not is_transient(error):
-                        raise
                 silences = silences + 1 if did == "silence" else 0
                 await asyncio.sleep(_pause_seconds(did, silences))
 
