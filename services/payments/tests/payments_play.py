@@ -6,6 +6,7 @@ Ids are made of names: `uid("a1")`. Lines are written as {"1": 50_00}.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
+from dataclasses import replace
 from datetime import UTC, datetime
 from typing import Any
 from uuid import NAMESPACE_OID, UUID, uuid5
@@ -84,7 +85,7 @@ class Play:
         return operation and operation.model_copy(update={"lines": ()})
 
     def then(self, *expected: Effect) -> None:
-        assert self.effects == list(expected)
+        assert bare(self.effects) == list(expected)
 
     def left(self) -> tuple[int, int, int, int]:
         one = self.ledger
@@ -327,6 +328,17 @@ def goes_on_asking(op: str, kind: Any, amount: int, of: str | None = None) -> Ta
 def report(asked_for: GatewayCall, state: Any, reference: str | None = "tg_1", **more: Any) -> Reported:
     outcome = GatewayOutcome(state=state, gateway_reference=reference, **more)
     return Reported(task_id=asked_for.operation_id, kind="gateway", asked=asked_for, outcome=outcome)
+
+
+def bare(effects: Iterable[Effect]) -> list[Effect]:
+    """Calls without what the ledger adds from other operations: test_payments_calls.py is about that."""
+    added = {"source": None, "left_minor": None, "reported_as": None}
+    return [
+        replace(effect, body=effect.body.model_copy(update=added))
+        if isinstance(effect, Task) and isinstance(effect.body, GatewayCall)
+        else effect
+        for effect in effects
+    ]
 
 
 def tasks_of(effects: Iterable[Effect]) -> list[Task]:

@@ -23,8 +23,9 @@ from pydantic import ValidationError
 
 from chassis import crash
 from chassis.declare.service import Attempt, TryAgain
-from gatewayservers.plain import demo_trouble
+from gatewayservers.faults import demo_trouble
 from payments.domain.gateway import GatewayCall, GatewayOutcome
+from payments.gateways.accounts import Account
 from payments.gateways.policy import Policy
 from payments.gateways.registry import Gateways
 from payments.gateways.test import TestGateway
@@ -114,7 +115,7 @@ class Order:
     def __init__(self, process: Process, order_id: UUID | None = None, **knobs: Any) -> None:
         self.process, self.order_id = process, order_id or uuid4()
         self.knobs = settings(**knobs)
-        self.gateway = TestGateway(process.url, self.knobs)
+        self.gateway = TestGateway(process.url, self.knobs.gateway_timeout_seconds)
         self.client = Policy(self.gateway, self.knobs)
 
     async def trouble(self, **by_kind: str | None) -> None:
@@ -563,7 +564,7 @@ def test_what_does_not_say_yes_or_no_is_neither(status: int, body: bytes) -> Non
 
         port = free_port()
         server = await asyncio.start_server(answer, "127.0.0.1", port)
-        client = Policy(TestGateway(f"http://127.0.0.1:{port}", settings()), settings())
+        client = Policy(TestGateway(f"http://127.0.0.1:{port}", 0.4), settings())
         c = GatewayCall(
             operation_id=uuid4(), gateway="test", kind="capture", order_id=uuid4(), store_id="st_1",
             currency="EUR", amount_minor=1, refers_to=uuid4(),
@@ -582,16 +583,21 @@ def test_what_does_not_say_yes_or_no_is_neither(status: int, body: bytes) -> Non
 # ------------------------------------------------------------------------------------- which gateway, and crash points
 
 
+class NoAccounts:
+    async def of_store(self, store_id: str, gateway: str) -> Account | None:
+        return None
+
+
 def test_a_gateway_that_is_not_set_up_says_no_before_anything_was_tried() -> None:
     async def story() -> None:
         call = GatewayCall(
             operation_id=uuid4(), gateway="paypal", kind="authorize", order_id=uuid4(), store_id="st_1",
             currency="EUR", amount_minor=1,
         )  # fmt: skip
-        gateways = Gateways({}, settings())
+        gateways = Gateways({}, NoAccounts(), settings())
         outcome = await gateways.run(call, Attempt(call.operation_id, call.order_id, 1, FIRST, FIRST))
         assert (outcome.state, outcome.code) == ("not_set_up", "gateway_unknown")
-        with pytest.raises(TryAgain, match="no longer set up"):
+        with pytest.raises(TryAgain, match="gateway_unknown: .* it was, before"):
             await gateways.run(call, Attempt(call.operation_id, call.order_id, 2, FIRST, FIRST))
 
     run(story)

@@ -8,6 +8,7 @@ from payments_play import (
     asked,
     authorize,
     authorized,
+    bare,
     call,
     calls,
     capture,
@@ -85,9 +86,9 @@ def test_both_kinds_wait_for_the_authorization_and_are_done_in_their_order(play:
     play.when(void("v2", "a1"))
     play.then(postponed("v2", "a1"))
     play.when(report(call("a1", "authorize", 50_00), "succeeded"))
-    assert play.effects[1:] == [asked("v1", "void", 10_00, "a1"), calls("v1", "void", 10_00, "a1")]
+    assert bare(play.effects[1:]) == [asked("v1", "void", 10_00, "a1"), calls("v1", "void", 10_00, "a1")]
     play.when(report(call("v1", "void", 10_00, "a1"), "succeeded"))
-    assert play.effects[1:] == [asked("v2", "void", 40_00, "a1", pieces=0), calls("v2", "void", 40_00, "a1")]
+    assert bare(play.effects[1:]) == [asked("v2", "void", 40_00, "a1", pieces=0), calls("v2", "void", 40_00, "a1")]
 
 
 def test_lines_of_a_declined_authorization_cannot_be_released(play: Play) -> None:

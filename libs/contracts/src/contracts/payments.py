@@ -66,6 +66,9 @@ class Authorize(OrderKeyed, Command, type="payments.authorize"):
     """What the buyer's statement or the marketplace calls the order."""
     capture: Flag = False
     """Also capture all of it, if its gateway does both in one call."""
+    payment_token: IfStated[Id] = None
+    """The gateway's token of the means of payment, e.g. Stripe's `pm_...`; never card data. Without it the buyer enters the
+    means of payment at the gateway."""
 
 
 class Capture(OrderKeyed, Command, type="payments.capture"):
@@ -198,6 +201,7 @@ FailureCode = Literal[
     "authorization_exceeded",
     "capture_exceeded",
     "gateway_unknown",
+    "credentials_missing",
     "gateway_refused",
 ]
 

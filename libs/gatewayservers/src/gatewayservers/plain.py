@@ -10,10 +10,7 @@
     PUT  /trouble/{order_id}         {"capture": "timed_out"}: what goes wrong for this order, by kind of operation
     GET  /health
 
-Trouble: `declined` (refused for good), `late` (pending, then it succeeds), `timed_out` (done, but the answer is held back
-once), `lost` (held back once without having been done), `broken` (done, but answered 500 once), `down` (500 once, nothing
-done), `silent` (done, and every answer about it is held back until the trouble is taken back). With `--trouble demo` the first 8 hex digits of the order id modulo 100 decide it: 0-3 the authorization is declined,
-4-7 the capture is late, 8-11 it times out. What moved is in the ledger file (JSON lines, on disk before the answer), so a
+Trouble: the words of `faults`. What moved is in the ledger file (JSON lines, on disk before the answer), so a
 gateway that is killed and started again has its operations.
 """
 
@@ -23,11 +20,9 @@ import argparse
 import asyncio
 import json
 import os
-import random
-import signal
 import sys
 import time
-from collections import Counter, defaultdict
+from collections import Counter
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any, Final
@@ -35,19 +30,10 @@ from uuid import UUID
 
 from aiohttp import web
 
-KINDS: Final = ("authorize", "capture", "void", "refund")
-TROUBLES: Final = ("declined", "late", "timed_out", "lost", "broken", "down", "silent")
+from gatewayservers import serving
+from gatewayservers.faults import KINDS, Faults
+
 DRAWS_ON: Final = {"capture": "authorize", "void": "authorize", "refund": "capture"}
-
-
-def demo_trouble(order_id: str, kind: str) -> str | None:
-    """The demo's rule: what goes wrong follows from the order's id alone."""
-    n = int(order_id.replace("-", "")[:8], 16) % 100
-    if kind == "authorize" and n <= 3:
-        return "declined"
-    if kind == "capture" and 4 <= n <= 11:
-        return "late" if n <= 7 else "timed_out"
-    return None
 
 
 @dataclass(frozen=True)
@@ -159,11 +145,8 @@ class Book:
 
 
 class Server:
-    def __init__(self, book: Book, options: argparse.Namespace) -> None:
-        self.book, self.options = book, options
-        self._random = random.Random(options.seed)
-        self._told: dict[str, dict[str, str]] = defaultdict(dict)
-        self._tried: set[str] = set()
+    def __init__(self, book: Book, faults: Faults) -> None:
+        self.book, self.faults = book, faults
 
     def app(self) -> web.Application:
         app = web.Application()
@@ -176,7 +159,7 @@ class Server:
         return app
 
     async def operate(self, request: web.Request) -> web.StreamResponse:
-        await self._latency()
+        await self.faults.latency()
         key = request.headers.get("Idempotency-Key", "")
         try:
             wish = await request.json()
@@ -186,7 +169,7 @@ class Server:
             return _problem(400, "malformed", repr(error))
         if not key or kind not in KINDS or type(amount) is not int or amount < 0:
             return _problem(400, "malformed", "a key, one of the kinds and an amount >= 0 are needed")
-        trouble = wish.get("trouble") or request.headers.get("Trouble") or self._trouble_of(order_id, kind)
+        trouble = wish.get("trouble") or request.headers.get("Trouble") or self.faults.of(order_id, kind)
         # From here to the entry nothing is awaited: two calls with one key at the same time are one operation.
         known = self.book.by_key(key, time.time())
         if known is not None:
@@ -195,8 +178,7 @@ class Server:
                 return _problem(409, "key_reused", "the key belongs to another operation")
             await self.book.on_disk()
             return await self._hold() if trouble == "silent" else _respond(known)
-        first_time = key not in self._tried
-        self._tried.add(key)
+        first_time = self.faults.is_first(key)
         if trouble == "lost" and first_time:
             return await self._hold()
         if trouble == "down" and first_time:
@@ -231,17 +213,17 @@ class Server:
             state=state,
             code=code,
             at=now,
-            settles_at=now + self.options.late_ms / 1000 if state == "late" else now,
+            settles_at=now + self.faults.times.late_ms / 1000 if state == "late" else now,
         )
         self.book.write(entry)
         return entry
 
     async def by_key(self, request: web.Request) -> web.StreamResponse:
-        await self._latency()
+        await self.faults.latency()
         return await self._found(self.book.by_key(request.match_info["key"], time.time()))
 
     async def by_reference(self, request: web.Request) -> web.StreamResponse:
-        await self._latency()
+        await self.faults.latency()
         return await self._found(self.book.by_reference(request.query.get("reference", "")))
 
     async def charges(self, request: web.Request) -> web.StreamResponse:
@@ -256,9 +238,10 @@ class Server:
 
     async def trouble(self, request: web.Request) -> web.StreamResponse:
         told = await request.json()
-        if not isinstance(told, dict) or not all(k in KINDS and t in (*TROUBLES, None) for k, t in told.items()):
-            return _problem(400, "malformed", f"kinds {KINDS}, troubles {TROUBLES}")
-        self._told[str(UUID(request.match_info["order_id"]))].update(told)
+        try:
+            self.faults.tell(UUID(request.match_info["order_id"]), dict(told))
+        except (ValueError, TypeError) as error:
+            return _problem(400, "malformed", str(error))
         return web.json_response(told)
 
     async def health(self, request: web.Request) -> web.StreamResponse:
@@ -266,24 +249,15 @@ class Server:
 
     async def _found(self, entry: Entry | None) -> web.StreamResponse:
         await self.book.on_disk()
-        if entry is not None and self._trouble_of(entry.order_id, entry.kind) == "silent":
+        if entry is not None and self.faults.of(entry.order_id, entry.kind) == "silent":
             return await self._hold()
         if entry is None:
             return _problem(404, "unknown_operation", "there is no operation of that name")
         return web.json_response(entry.answer(time.time()))
 
-    def _trouble_of(self, order_id: str, kind: str) -> str | None:
-        told = self._told.get(order_id, {})
-        if kind in told:
-            return told[kind]
-        return demo_trouble(order_id, kind) if self.options.trouble == "demo" else None
-
-    async def _latency(self) -> None:
-        await asyncio.sleep(self.options.latency_ms / 1000 * self._random.uniform(0.5, 1.5))
-
     async def _hold(self) -> web.StreamResponse:
         """Longer than any client waits; the connection then ends without an answer."""
-        await asyncio.sleep(self.options.hold_ms / 1000)
+        await self.faults.hold()
         return _problem(504, "held", "too late")
 
 
@@ -297,46 +271,17 @@ def _problem(status: int, code: str, detail: str) -> web.Response:
     return web.json_response({"code": code, "detail": detail}, status=status)
 
 
-async def serve(options: argparse.Namespace) -> None:
-    book = Book(options.ledger, options.key_seconds)
-    book.open()
-    runner = web.AppRunner(Server(book, options).app(), access_log=None, shutdown_timeout=0.2)
-    await runner.setup()
-    site = web.TCPSite(runner, options.host, options.port, reuse_address=True)
-    await site.start()
-    assert site._server is not None and hasattr(site._server, "sockets")
-    port = site._server.sockets[0].getsockname()[1]
-    sys.stdout.write(f"test gateway on http://{options.host}:{port}\n")
-    sys.stdout.flush()
-    stopped = asyncio.Event()
-    for number in (signal.SIGTERM, signal.SIGINT):
-        asyncio.get_running_loop().add_signal_handler(number, stopped.set)
-    await stopped.wait()
-    await runner.cleanup()
-
-
 def parser() -> argparse.ArgumentParser:
-    arguments = argparse.ArgumentParser(prog="python -m gatewayservers.plain", description=__doc__.partition("\n")[0])
-    arguments.add_argument("--host", default="127.0.0.1", help="0.0.0.0 in a container")
-    arguments.add_argument("--port", type=int, required=True, help="0: any free one")
-    arguments.add_argument(
-        "--latency-ms", type=float, default=20, help="mean; each answer takes half to one and a half of it"
-    )
-    arguments.add_argument("--seed", type=int, default=1, help="of the latencies")
+    arguments = serving.parser("python -m gatewayservers.plain", __doc__.partition("\n")[0])
     arguments.add_argument("--ledger", type=Path, help="JSON lines of what moved; without it, they are lost at its end")
-    arguments.add_argument("--trouble", choices=("none", "demo"), default="none")
-    arguments.add_argument("--late-ms", type=float, default=1000, help="until a late operation succeeds")
-    arguments.add_argument(
-        "--hold-ms", type=float, default=30_000, help="how long a held answer is held; above the client's timeout"
-    )
-    arguments.add_argument(
-        "--key-seconds", type=float, default=24 * 3600, help="how long an idempotency key is honoured"
-    )
     return arguments
 
 
 def main(argv: list[str] | None = None) -> int:
-    asyncio.run(serve(parser().parse_args(argv)))
+    options = parser().parse_args(argv)
+    book = Book(options.ledger, options.key_seconds)
+    book.open()
+    asyncio.run(serving.serve(Server(book, serving.faults(options)).app(), options))
     return 0
 
 

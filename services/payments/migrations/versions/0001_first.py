@@ -101,9 +101,27 @@ def upgrade() -> None:
     op.create_index(
         "operations_open", "operations", ["order_id"], postgresql_where=sa.text("state in ('asked', 'pending')")
     )
+    op.create_table(
+        "gateway_accounts",
+        sa.Column("store_id", sa.Text, nullable=False),
+        sa.Column("gateway", sa.Text, nullable=False),
+        sa.Column(
+            "account", sa.Text, nullable=False, comment="its name in the address that the gateway sends events to"
+        ),
+        sa.Column("url", sa.Text, comment="null: the gateway's own"),
+        sa.Column("api_key", sa.Text, nullable=False, comment="a reference: env:NAME or file:/path, never a value"),
+        sa.Column("webhook_secret", sa.Text, comment="a reference, as api_key"),
+        sa.PrimaryKeyConstraint("store_id", "gateway", name="gateway_accounts_pkey"),
+        sa.UniqueConstraint("gateway", "account", name="gateway_accounts_named_once"),
+        sa.CheckConstraint(
+            "api_key ~ '^(env|file):' and webhook_secret ~ '^(env|file):'",
+            name="gateway_accounts_credentials_are_references",
+        ),
+    )
 
 
 def downgrade() -> None:
+    op.drop_table("gateway_accounts")
     op.drop_table("operations")
     op.drop_table("ledger_lines")
     op.drop_table("ledgers")

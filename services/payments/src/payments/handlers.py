@@ -9,7 +9,7 @@ from contracts.deciding import Reported
 from contracts.payments import Authorize, Capture, Force, Refund, Void
 from payments import api, store
 from payments.domain import answers, commands, folds, forcing, ledger
-from payments.gateways import registry
+from payments.gateways import accounts, registry
 from payments.settings import Settings
 from payments.tables import metadata
 
@@ -66,6 +66,7 @@ SERVICE = Service(
     tasks=registry.tasks,
     routes=api.routes,
     problems=api.PROBLEMS,
+    apply=accounts.apply,
     processes=store.PROCESSES,
     check=store.check,
 )

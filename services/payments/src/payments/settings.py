@@ -27,7 +27,7 @@ class Settings(ServiceSettings):
     gateway_retry_seconds: PositiveFloat = 1
     """Before the first retry after an outcome that a query could not determine; doubles from the second retry on."""
     gateway_poll_seconds: PositiveFloat = 2
-    """Between two queries of an operation that is pending at the gateway."""
+    """Before the first query of an operation that is pending at the gateway; doubles with each query."""
     gateway_backoff_seconds_max: PositiveFloat = 300
     """Maximum time between two tries."""
 

@@ -14,6 +14,7 @@ from sqlalchemy import (
     SmallInteger,
     Table,
     Text,
+    UniqueConstraint,
     Uuid,
     func,
     text,
@@ -112,4 +113,21 @@ operations = Table(
     Index("operations_by_order", "order_id"),
     Index("operations_open", "order_id", postgresql_where=text("state in ('asked', 'pending')")),
     comment="one row per operation id, for ever: its effect happens once",
+)
+
+gateway_accounts = Table(
+    "gateway_accounts",
+    metadata,
+    Column("store_id", Text, nullable=False),
+    Column("gateway", Text, nullable=False),
+    Column("account", Text, nullable=False, comment="its name in the address that the gateway sends events to"),
+    Column("url", Text, comment="null: the gateway's own"),
+    Column("api_key", Text, nullable=False, comment="a reference: env:NAME or file:/path, never a value"),
+    Column("webhook_secret", Text, comment="a reference, as api_key"),
+    PrimaryKeyConstraint("store_id", "gateway", name="gateway_accounts_pkey"),
+    UniqueConstraint("gateway", "account", name="gateway_accounts_named_once"),
+    CheckConstraint(
+        "api_key ~ '^(env|file):' and webhook_secret ~ '^(env|file):'",
+        name="gateway_accounts_credentials_are_references",
+    ),
 )

@@ -35,7 +35,7 @@ def reported(ledger: Ledger, report: Reported, context: Context) -> Decision:
             f"{call.gateway} moved {outcome.amount_minor} for {call.kind} {call.operation_id} of {operation.amount_minor}"
         )
     if outcome.state == "pending":
-        return _still_pending(ledger, call, operation, context)
+        return _still_pending(ledger, call, operation, outcome, context)
     if not operation.is_open:
         if _says_the_same(operation, outcome):
             return []
@@ -47,13 +47,16 @@ def reported(ledger: Ledger, report: Reported, context: Context) -> Decision:
     return resumed_voids(evolve(ledger, event), [event], call.operation_id, operation, context)
 
 
-def _still_pending(ledger: Ledger, call: GatewayCall, operation: Operation, context: Context) -> Decision:
+def _still_pending(
+    ledger: Ledger, call: GatewayCall, operation: Operation, outcome: GatewayOutcome, context: Context
+) -> Decision:
     """Published once; then the task goes on asking, whichever worker reported."""
     if not operation.is_open:
         return []  # older than the answer that we have
+    asking = follow_up(call, outcome.gateway_reference)
     if operation.state == "pending":
-        return [follow_up(call)]
-    return [facts.pending(ledger, call.operation_id, operation, context), follow_up(call)]
+        return [asking]
+    return [facts.pending(ledger, call.operation_id, operation, context), asking]
 
 
 def resumed(order_id: UUID, store_id: str, ledger: Ledger) -> list[Task]:
@@ -64,9 +67,9 @@ def resumed(order_id: UUID, store_id: str, ledger: Ledger) -> list[Task]:
         if operation.gateway is None or operation.currency is None:
             continue
         if operation.state == "pending":
-            tasks.append(follow_up(operation.call(order_id, store_id, operation_id)))
+            tasks.append(follow_up(ledger.call(order_id, store_id, operation_id, operation)))
         elif operation.recorded == "unconfirmed":
-            tasks.append(check(operation.call(order_id, store_id, operation_id)))
+            tasks.append(check(ledger.call(order_id, store_id, operation_id, operation)))
     return tasks
 
 
@@ -76,13 +79,14 @@ def _answer(
     if outcome.state == "succeeded":
         done = operation.model_copy(update={"with_capture": outcome.captured})
         return facts.succeeded(ledger, call.operation_id, done, context, outcome.gateway_reference)
-    unknown = outcome.state == "not_set_up"
     if operation.kind == "authorize":
-        code = "gateway_unknown" if unknown else outcome.code or "gateway_refused"
+        code = outcome.code or "gateway_refused"
         return facts.declined(ledger, call.operation_id, operation, context, code, outcome.reason)
+    if outcome.state == "not_set_up":
+        missing: FailureCode = "credentials_missing" if outcome.code == "credentials_missing" else "gateway_unknown"
+        return facts.failed(ledger, call.operation_id, operation, context, missing, outcome.reason)
     reason = ": ".join(filter(None, (outcome.code, outcome.reason)))[:500]
-    code_failed: FailureCode = "gateway_unknown" if unknown else "gateway_refused"
-    return facts.failed(ledger, call.operation_id, operation, context, code_failed, reason)
+    return facts.failed(ledger, call.operation_id, operation, context, "gateway_refused", reason)
 
 
 def _says_the_same(operation: Operation, outcome: GatewayOutcome) -> bool:

@@ -39,7 +39,14 @@ def authorize(ledger: Ledger, command: Authorize, context: Context) -> list[Effe
     if amount > ledger.authorizable_minor:
         reason = f"an order holds at most {MINOR_MAX} minor units"
         return [facts.declined(ledger, command.operation_id, requested, context, "amount_too_large", reason)]
-    return _execute(ledger, command.operation_id, requested, context, command.reference)
+    return _execute(
+        ledger,
+        command.operation_id,
+        requested,
+        context,
+        reference=command.reference,
+        payment_token=command.payment_token,
+    )
 
 
 def capture(ledger: Ledger, command: Capture, context: Context) -> list[Effect]:
@@ -152,9 +159,12 @@ def merged(lines: tuple[MoneyLine, ...]) -> tuple[MoneyLine, ...]:
 
 
 def _execute(
-    ledger: Ledger, operation_id: UUID, requested: Operation, context: Context, reference: str | None = None
+    ledger: Ledger, operation_id: UUID, requested: Operation, context: Context, **more: str | None
 ) -> list[Effect]:
-    """Done at once if no gateway has to be asked; else ask, and hold the lines until there is an answer."""
+    """Done at once if no gateway has to be asked; else ask, and hold the lines until there is an answer.
+
+    more: further fields of the gateway's call.
+    """
     if requested.gateway in AT_ONCE or requested.amount_minor == 0:
         return [facts.succeeded(ledger, operation_id, requested, context)]
     assert requested.gateway is not None and requested.currency is not None, (
@@ -172,7 +182,8 @@ def _execute(
         amount_minor=requested.amount_minor,
         with_capture=requested.with_capture,
     )
-    return [asked, task(requested.call(context.key, context.store_id, operation_id, reference))]
+    call = ledger.call(context.key, context.store_id, operation_id, requested)
+    return [asked, task(call.model_copy(update=more) if more else call)]
 
 
 def _no_to(

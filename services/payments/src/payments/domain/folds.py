@@ -126,7 +126,7 @@ def _authorized(ledger: Ledger, event: Authorized) -> Ledger:
     granted = {
         line.line_id: AuthorizedLine(authorized_minor=line.amount_minor, pieces=line.quantity) for line in event.lines
     }
-    authorization = Authorization(gateway=event.gateway, lines=granted)
+    authorization = Authorization(gateway=event.gateway, gateway_reference=event.gateway_reference, lines=granted)
     operation = _succeeded(ledger, event.operation_id, event, "authorize", event.gateway, None)
     after = ledger.model_copy(
         update={
@@ -150,7 +150,12 @@ def _with_capture(ledger: Ledger, capture_id: UUID, operation_id: UUID | None, e
     assert capture_id not in ledger.captures, "captured twice"
     authorization = _drawn(ledger, event.authorization_id, event.lines, "captured_minor")
     taken = {line.line_id: CapturedLine(captured_minor=line.amount_minor) for line in event.lines}
-    capture = Capturing(authorization_id=event.authorization_id, gateway=authorization.gateway, lines=taken)
+    capture = Capturing(
+        authorization_id=event.authorization_id,
+        gateway=authorization.gateway,
+        gateway_reference=event.gateway_reference,
+        lines=taken,
+    )
     operation = _succeeded(ledger, operation_id, event, "capture", authorization.gateway, event.authorization_id)
     return ledger.model_copy(
         update={

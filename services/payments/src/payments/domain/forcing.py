@@ -58,7 +58,7 @@ def force(ledger: Ledger, command: Force, context: Context) -> Decision:
     event = _stated(ledger, command, target, context)
     effects: list[Effect] = [forced, event]
     if target.is_open:
-        call = target.call(context.key, context.store_id, target_id)
+        call = ledger.call(context.key, context.store_id, target_id, target)
         effects += [Withdrawn(target_id), Withdrawn(follow_up_id(target_id)), check(call)]
     return resumed_voids(evolve(evolve(ledger, forced), event), effects, target_id, target, context)
 

@@ -32,10 +32,18 @@ class GatewayCall(Frozen):
     amount_minor: MinorUnsigned
     refers_to: UUID | None = None
     """The operation at the gateway that this one draws on: a capture's or void's authorization, a refund's capture."""
+    source: Text | None = None
+    """The gateway's reference of `refers_to`, if it has reported one."""
+    left_minor: MinorUnsigned | None = None
+    """What stays of the authorization after this capture or void; 0: the gateway may release the rest. Null for others."""
     reference: Id | None = None
     """The order's name on the buyer's statement; sent with an authorization."""
     capture: bool = False
     """An authorization: capture all of it in the same call, if the gateway can; its outcome states whether it did."""
+    payment_token: Id | None = None
+    """The gateway's token of the means of payment; sent with an authorization. Null: the buyer enters it at the gateway."""
+    reported_as: Text | None = None
+    """The gateway's reference of this operation, if it has reported one."""
     ask_only: bool = False
     """The gateway has accepted the operation: only its outcome is asked for, it is never called again."""
 
@@ -44,7 +52,8 @@ class GatewayOutcome(Frozen):
     """What a gateway made of it. Only `pending` is not the end."""
 
     state: Literal["succeeded", "pending", "refused", "not_set_up", "unknown"]
-    """`not_set_up`: no gateway of that name is configured, and none was ever called for this operation. `unknown`: it has no
+    """`not_set_up`: no gateway of that name is configured (`code` gateway_unknown), or the credentials of the store's account are
+    missing (credentials_missing), and none was ever called for this operation. `unknown`: it has no
     operation of this id; the outcome of a check alone."""
     gateway_reference: Text | None = None
     amount_minor: MinorUnsigned | None = None
@@ -60,12 +69,13 @@ def task(call: GatewayCall) -> Task:
     return Task(task_id=call.operation_id, kind=TASK_KIND, body=call)
 
 
-def follow_up(call: GatewayCall) -> Task:
+def follow_up(call: GatewayCall, reported_as: str | None = None) -> Task:
     """Asks what became of an operation that the gateway answers later. One per operation, however often that is reported.
 
-    A task of its own, for what it reports must not be taken for a repetition of the first report.
+    A task of its own, for what it reports must not be taken for a repetition of the first report. reported_as: the
+    gateway's reference of the operation, if it has reported one.
     """
-    asking = call if call.ask_only else call.model_copy(update={"ask_only": True})
+    asking = call.model_copy(update={"ask_only": True, "reported_as": reported_as or call.reported_as})
     return Task(task_id=follow_up_id(call.operation_id), kind=TASK_KIND, body=asking)
 
 

@@ -54,6 +54,7 @@ class CapturedLine(Document):
 
 class Authorization(Document):
     gateway: GatewayName
+    gateway_reference: str | None = None
     lines: dict[str, AuthorizedLine] = Field(default_factory=dict)
 
 
@@ -62,6 +63,7 @@ class Capturing(Document):
 
     authorization_id: UUID
     gateway: GatewayName
+    gateway_reference: str | None = None
     lines: dict[str, CapturedLine] = Field(default_factory=dict)
 
 
@@ -100,22 +102,6 @@ class Operation(Document):
         """Empty while it is open."""
         return "" if self.is_open else "succeeded" if self.state == "succeeded" else "failed"
 
-    def call(self, order_id: UUID, store_id: str, operation_id: UUID, reference: str | None = None) -> GatewayCall:
-        """What its gateway is asked to do."""
-        assert self.gateway is not None and self.currency is not None, "a call names its gateway and its currency"
-        return GatewayCall(
-            operation_id=operation_id,
-            gateway=self.gateway,
-            kind=self.kind,
-            order_id=order_id,
-            store_id=store_id,
-            currency=self.currency,
-            amount_minor=self.amount_minor,
-            refers_to=self.refers_to,
-            reference=reference,
-            capture=self.with_capture,
-        )
-
 
 def capture_id_of(authorization_id: UUID) -> UUID:
     """The operation of the capture that was made in the same call as an authorization."""
@@ -153,6 +139,32 @@ class Ledger(Document):
     def operation(self, operation_id: UUID, context: Context) -> Operation | None:
         """Also a closed one that the ledger no longer has, if `earlier` has named it."""
         return self.operations.get(operation_id) or context.shares.get(EarlierKey(context.key, operation_id))
+
+    def call(self, order_id: UUID, store_id: str, operation_id: UUID, operation: Operation) -> GatewayCall:
+        """What the gateway of an operation is asked to do."""
+        assert operation.gateway is not None and operation.currency is not None, "a call has a gateway and a currency"
+        source: Authorization | Capturing | None = None
+        left_minor = None
+        if operation.refers_to in self.authorizations:
+            source = authorization = self.authorizations[operation.refers_to]
+            left = sum(line.left_minor for line in authorization.lines.values())
+            left_minor = max(left - operation.amount_minor, 0)
+        elif operation.refers_to in self.captures:
+            source = self.captures[operation.refers_to]
+        return GatewayCall(
+            operation_id=operation_id,
+            gateway=operation.gateway,
+            kind=operation.kind,
+            order_id=order_id,
+            store_id=store_id,
+            currency=operation.currency,
+            amount_minor=operation.amount_minor,
+            refers_to=operation.refers_to,
+            source=source.gateway_reference if source else None,
+            left_minor=left_minor,
+            capture=operation.with_capture,
+            reported_as=operation.gateway_reference,
+        )
 
     def totals(self, **more: int) -> MoneyTotals:
         """The totals with so much `authorized`, `captured`, `voided`, `refunded` more."""

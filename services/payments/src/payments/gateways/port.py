@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass, field
 from typing import Literal, Protocol
 
 from payments.domain.gateway import GatewayCall, GatewayOutcome
@@ -9,6 +10,18 @@ from payments.domain.gateway import GatewayCall, GatewayOutcome
 
 class Unclear(Exception):
     """The call may or may not have reached the gateway, or it did and its answer cannot be read."""
+
+
+@dataclass(frozen=True, slots=True)
+class Action:
+    """What the buyer has to do. A secret of the buyer's session: passed on, never stored or logged."""
+
+    kind: Literal["pay", "confirm"]
+    """`pay`: enter a means of payment. `confirm`: pass the check of the bank (3-D Secure)."""
+    client_secret: str | None = field(default=None, repr=False)
+    """For the gateway's library in the browser."""
+    redirect_url: str | None = field(default=None, repr=False)
+    """Where the buyer is sent, if the gateway has a page for it."""
 
 
 class Gateway(Protocol):
@@ -32,6 +45,9 @@ class Gateway(Protocol):
 
     async def by_reference(self, call: GatewayCall) -> GatewayOutcome | None:
         """Returns the gateway's record of the reference, also after the key has expired; None if it has none. Moves nothing."""
+
+    async def action(self, call: GatewayCall) -> Action | None:
+        """Returns what a storefront needs for the buyer to complete a pending authorization; None: the buyer has nothing to do."""
 
     async def close(self) -> None:
         """Closes its connections."""

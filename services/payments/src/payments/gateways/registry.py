@@ -2,41 +2,95 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import replace
-from typing import cast
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, replace
+from typing import Final, Protocol, cast
 
 from chassis.declare.app import App
 from chassis.declare.service import Attempt, TaskKind, TryAgain
 from payments.domain.gateway import CHECK_KIND, TASK_KIND, GatewayCall, GatewayOutcome
+from payments.gateways.accounts import Account, Accounts, CredentialsMissing, resolved
+from payments.gateways.inbound import Inbound
 from payments.gateways.policy import Policy
 from payments.gateways.port import Gateway
+from payments.gateways.stripe import events as stripe_events
+from payments.gateways.stripe.gateway import URL as STRIPE_URL
+from payments.gateways.stripe.gateway import Stripe
 from payments.gateways.test import TestGateway
 from payments.settings import Settings
 
 
-class Gateways:
-    """The gateways that are set up, by name."""
+@dataclass(frozen=True, slots=True)
+class Kind:
+    """One gateway of which stores have accounts."""
 
-    def __init__(self, by_name: Mapping[str, Gateway], settings: Settings) -> None:
-        self._by_name = {name: Policy(gateway, settings) for name, gateway in by_name.items()}
-        self._settings = settings
+    url: str
+    """Where it is, unless an account states another address."""
+    make: Callable[[str, str, float], Gateway]
+    """(url, API key, time limit of a request in seconds)."""
+    inbound: Inbound
+
+
+KINDS: Final[Mapping[str, Kind]] = {
+    "stripe": Kind(STRIPE_URL, Stripe, Inbound(stripe_events.verify, stripe_events.read)),
+}
+
+
+class ReadsAccounts(Protocol):
+    async def of_store(self, store_id: str, gateway: str) -> Account | None: ...
+
+
+class Gateways:
+    """Finds the gateway of a call: one for all stores, by name, or the account of the call's store."""
+
+    def __init__(self, for_all: Mapping[str, Gateway], accounts: ReadsAccounts, settings: Settings) -> None:
+        self._for_all = {name: Policy(gateway, settings) for name, gateway in for_all.items()}
+        self._accounts, self._settings = accounts, settings
+        self._opened: dict[tuple[str, str], tuple[Account, str, Policy]] = {}
 
     async def run(self, call: GatewayCall, attempt: Attempt) -> GatewayOutcome:
-        gateway = self._by_name.get(call.gateway)
+        missing = GatewayOutcome(
+            state="not_set_up", code="gateway_unknown", reason=f"no gateway {call.gateway!r} is set up"
+        )
+        try:
+            gateway = await self._of(call)
+        except CredentialsMissing as error:
+            gateway = None
+            missing = GatewayOutcome(state="not_set_up", code="credentials_missing", reason=str(error))
         if gateway is not None:
             return await gateway.run(call, attempt)
         if attempt.number == 1 and not call.ask_only:
-            reason = f"no gateway {call.gateway!r} is set up"
-            return GatewayOutcome(state="not_set_up", code="gateway_unknown", reason=reason)
+            return missing
         # It was set up when an earlier attempt was made, which may have moved money: a no could be wrong.
-        raise TryAgain(f"gateway {call.gateway!r} is no longer set up", self._settings.gateway_backoff_seconds_max)
+        raise TryAgain(f"{missing.code}: {missing.reason}; it was, before", self._settings.gateway_backoff_seconds_max)
 
     async def check(self, call: GatewayCall, attempt: Attempt) -> GatewayOutcome:
-        gateway = self._by_name.get(call.gateway)
+        try:
+            gateway = await self._of(call)
+        except CredentialsMissing as error:
+            raise TryAgain(f"credentials_missing: {error}") from None
         if gateway is None:
             raise TryAgain(f"gateway {call.gateway!r} is not set up")
         return await gateway.check(call, attempt)
+
+    async def _of(self, call: GatewayCall) -> Policy | None:
+        if call.gateway in self._for_all:
+            return self._for_all[call.gateway]
+        kind = KINDS.get(call.gateway)
+        account = await self._accounts.of_store(call.store_id, call.gateway) if kind else None
+        if kind is None or account is None:
+            return None
+        api_key = resolved(account.api_key)
+        opened = self._opened.get((account.store, account.gateway))
+        if opened is not None and opened[:2] == (account, api_key):
+            return opened[2]
+        policy = Policy(
+            kind.make(account.url or kind.url, api_key, self._settings.gateway_timeout_seconds), self._settings
+        )
+        self._opened[account.store, account.gateway] = (account, api_key, policy)
+        if opened is not None:
+            await opened[2].close()  # its calls under way end as unclear, and are asked after
+        return policy
 
     def task_kinds(self) -> tuple[TaskKind, ...]:
         calls = TaskKind(
@@ -51,13 +105,13 @@ class Gateways:
         return calls, replace(calls, kind=CHECK_KIND, run=self.check, close=None)
 
     async def close(self) -> None:
-        for gateway in self._by_name.values():
-            await gateway.close()
+        for policy in (*self._for_all.values(), *(policy for _, _, policy in self._opened.values())):
+            await policy.close()
 
 
 def tasks(app: App) -> tuple[TaskKind, ...]:
     settings = cast(Settings, app.settings)
-    by_name: dict[str, Gateway] = {}
+    for_all: dict[str, Gateway] = {}
     if settings.test_gateway_url:
-        by_name["test"] = TestGateway(settings.test_gateway_url, settings)
-    return Gateways(by_name, settings).task_kinds()
+        for_all["test"] = TestGateway(settings.test_gateway_url, settings.gateway_timeout_seconds)
+    return Gateways(for_all, Accounts(app), settings).task_kinds()

@@ -9,15 +9,14 @@ from pydantic import Field, ValidationError
 from contracts.base import Frozen, MinorUnsigned
 from payments.domain.gateway import GatewayCall, GatewayOutcome
 from payments.gateways.http import Http
-from payments.gateways.port import Unclear, outcome
-from payments.settings import Settings
+from payments.gateways.port import Action, Unclear, outcome
 
 
 class TestGateway:
     __test__ = False  # not a test class
 
-    def __init__(self, url: str, settings: Settings) -> None:
-        self._http = Http(url, settings.gateway_timeout_seconds)
+    def __init__(self, url: str, timeout_seconds: float) -> None:
+        self._http = Http(url, timeout_seconds)
 
     async def call(self, call: GatewayCall) -> GatewayOutcome:
         answer = await self._http.request(
@@ -45,6 +44,9 @@ class TestGateway:
 
     async def by_reference(self, call: GatewayCall) -> GatewayOutcome | None:
         return await self._known("/operations", call, reference=str(call.operation_id))
+
+    async def action(self, call: GatewayCall) -> Action | None:
+        return None
 
     async def close(self) -> None:
         await self._http.close()

@@ -1,0 +1,133 @@
+"""The accounts that stores have at gateways: small declared rows. Credentials are references; their values stay outside."""
+
+from __future__ import annotations
+
+import os
+import time
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Annotated, Any, Final
+
+from asyncpg import Connection
+from pydantic import ConfigDict, Field, StringConstraints
+from sqlalchemy import select
+
+from chassis.declare.app import App
+from contracts.base import Code, Frozen
+from contracts.payments import GatewayName
+from payments.tables import gateway_accounts
+
+FRESH_SECONDS: Final = 10.0
+"""How long a row that was read is used. A changed account takes effect after it, in every process."""
+
+Reference = Annotated[str, StringConstraints(pattern=r"^(env:[A-Za-z_][A-Za-z0-9_]*|file:/.+)$", max_length=500)]
+"""`env:NAME` or `file:/absolute/path`."""
+
+
+class CredentialsMissing(Exception):
+    """A reference that leads nowhere. The text has the reference, never a value."""
+
+
+def resolved(reference: Reference) -> str:
+    """Reads the value of a reference, without surrounding white space. Raises CredentialsMissing."""
+    kind, _, place = reference.partition(":")
+    try:
+        value = os.environ.get(place, "") if kind == "env" else Path(place).read_text("utf-8")
+    except (OSError, UnicodeDecodeError) as error:
+        raise CredentialsMissing(f"{reference}: {type(error).__name__}") from None
+    if not value.strip():
+        raise CredentialsMissing(f"{reference} is empty")
+    return value.strip()
+
+
+class Account(Frozen):
+    """The account of one store at one gateway."""
+
+    # A literal key that was written by mistake in place of a reference must not be printed with the error.
+    model_config = ConfigDict(extra="forbid", hide_input_in_errors=True)
+
+    store: Code
+    gateway: GatewayName
+    account: Annotated[str, StringConstraints(pattern=r"^[a-z0-9][a-z0-9_-]{0,63}$")]
+    """Its name in the address that the gateway sends events to."""
+    url: Annotated[str, StringConstraints(pattern=r"^https?://[^\s/?#@]+[^\s?#@]*$", max_length=500)] | None = None
+    """Null: the gateway's own address."""
+    api_key: Reference
+    webhook_secret: Reference | None = None
+    """Null: its events are refused."""
+
+
+class AccountsFile(Frozen):
+    """`gateway_accounts: [{store, gateway, account, url, api_key, webhook_secret}]`."""
+
+    model_config = ConfigDict(extra="forbid", hide_input_in_errors=True)
+
+    gateway_accounts: tuple[Account, ...] = Field(min_length=1)
+
+
+class AccountTaken(ValueError):
+    """An account stays its store's: captures and refunds go to the account that authorized."""
+
+
+PUT: Final = """
+insert into gateway_accounts as a (store_id, gateway, account, url, api_key, webhook_secret) values ($1, $2, $3, $4, $5, $6)
+on conflict (store_id, gateway) do update set url = excluded.url, api_key = excluded.api_key,
+  webhook_secret = excluded.webhook_secret
+where a.account = excluded.account
+returning 1"""
+
+OWNER: Final = "select store_id from gateway_accounts where gateway = $1 and account = $2"
+
+
+async def apply(tx: Connection, file: Mapping[str, Any]) -> list[str]:
+    """Writes the accounts of a file; all of them or, on the first that is refused, none."""
+    written = []
+    for one in AccountsFile.model_validate(file).gateway_accounts:
+        owner = await tx.fetchval(OWNER, one.gateway, one.account)
+        if owner not in (None, one.store):
+            raise AccountTaken(f"account {one.gateway}/{one.account} is another store's")
+        row = (one.store, one.gateway, one.account, one.url, one.api_key, one.webhook_secret)
+        if await tx.fetchval(PUT, *row) is None:
+            raise AccountTaken(
+                f"store {one.store} has another account at {one.gateway} already, and its payments are there"
+            )
+        written.append(f"gateway account {one.store}/{one.gateway}/{one.account}")
+    return written
+
+
+class Accounts:
+    """Reads accounts, and uses what was read for `FRESH_SECONDS`."""
+
+    def __init__(self, app: App) -> None:
+        self._app = app
+        self._read: dict[tuple[str, str], tuple[float, Account | None]] = {}
+
+    async def of_store(self, store_id: str, gateway: str) -> Account | None:
+        at, account = self._read.get((store_id, gateway), (0.0, None))
+        if not at or time.monotonic() - at > FRESH_SECONDS:
+            found = select(gateway_accounts).where(
+                gateway_accounts.c.store_id == store_id, gateway_accounts.c.gateway == gateway
+            )
+            account = await self._one(found)
+            self._read[store_id, gateway] = (time.monotonic(), account)
+        return account
+
+    async def named(self, gateway: str, account: str) -> Account | None:
+        """The account of an address; read each time, because anyone can send one."""
+        return await self._one(
+            select(gateway_accounts).where(gateway_accounts.c.gateway == gateway, gateway_accounts.c.account == account)
+        )
+
+    async def _one(self, statement: Any) -> Account | None:
+        rows = await self._app.read(statement)
+        if not rows:
+            return None
+        row = rows[0]
+        return Account(
+            store=row["store_id"],
+            gateway=row["gateway"],
+            account=row["account"],
+            url=row["url"],
+            api_key=row["api_key"],
+            webhook_secret=row["webhook_secret"],
+        )

@@ -1,0 +1,59 @@
+"""Events that gateways send: what the code of one gateway makes of a request. Nothing is decided here and nothing is moved.
+
+An event states that something has changed. The gateway is then asked what has changed, so an event that is early, late,
+repeated, out of order or lost cannot bring a wrong outcome into the ledger.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Annotated, Final
+from uuid import UUID
+
+from pydantic import BeforeValidator
+
+from contracts.base import Frozen
+
+EVENT_BYTES_MAX: Final = 256 * 1024
+
+
+class InvalidSignature(Exception):
+    """The request is not the gateway's, or too old. Nothing of it is stored."""
+
+
+class Unreadable(Exception):
+    """Signed by the gateway, and not of the shape that its events have."""
+
+
+def _uuid_or_none(value: object) -> object:
+    """Another system may use the same key of the metadata."""
+    try:
+        return UUID(str(value))
+    except ValueError:
+        return None
+
+
+class Notice(Frozen):
+    """What is stored of an event. The whole event may hold personal data and secrets, and stays at the gateway."""
+
+    event_id: str
+    type: str
+    occurred_at: datetime
+    subject: str
+    """The gateway's id of the object that changed."""
+    payment: str | None = None
+    """The gateway's reference of the authorization that the object belongs to."""
+    operation_id: Annotated[UUID | None, BeforeValidator(_uuid_or_none)] = None
+    """Our operation, if the object names it."""
+
+
+@dataclass(frozen=True, slots=True)
+class Inbound:
+    """How one gateway signs and writes its events."""
+
+    verify: Callable[[bytes, Mapping[str, str], str, datetime], None]
+    """(raw body, headers by lower-case name, secret, now). Raises InvalidSignature."""
+    read: Callable[[bytes], Notice]
+    """Raises Unreadable. Called with a verified body only."""

@@ -1,0 +1,245 @@
+"""Gateways in the shapes of real ones, in the test's own event loop, and orders whose ledgers pay there.
+
+An order is driven as the service drives it: a command's decision gives tasks, a task runs under the policy until it has an
+outcome, and the outcome's report is decided on in turn. Only the database is left out.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+from collections.abc import AsyncIterator, Callable
+from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
+from typing import Any, Literal
+from uuid import UUID, uuid4
+
+import aiohttp
+
+from chassis.declare.service import Attempt, TryAgain
+from contracts.base import Command, Event
+from contracts.deciding import Context, Reported, Task, effects_of
+from contracts.payments import Authorize, Capture, Force, MoneyLine, Refund, Void
+from gatewayservers import plain, stripe
+from gatewayservers.faults import Faults, Times
+from gatewayservers.serving import listening
+from payments.domain import answers, commands, forcing, ledger
+from payments.domain.folds import evolve
+from payments.domain.gateway import GatewayCall, GatewayOutcome
+from payments.domain.ledger import Ledger
+from payments.gateways.policy import Policy
+from payments.gateways.port import Gateway
+from payments.gateways.registry import KINDS
+from payments.gateways.stripe.gateway import Stripe
+from payments.gateways.test import TestGateway
+from payments.settings import Settings
+
+API_KEY, SECRET = "sk_test_conformance", "whsec_conformance"
+STORE = "st_1"
+FIRST = datetime(2026, 1, 2, tzinfo=UTC)
+QUICK = Times(latency_ms=0, late_ms=40, hold_ms=400)
+
+DECIDE: dict[type, Callable[..., Any]] = {
+    Authorize: commands.authorize,
+    Capture: commands.capture,
+    Void: commands.void,
+    Refund: commands.refund,
+    Force: forcing.force,
+    Reported: answers.reported,
+}
+
+
+def settings(**more: Any) -> Settings:
+    quick = {"gateway_timeout_seconds": 0.15, "gateway_retry_seconds": 0.01, "gateway_poll_seconds": 0.02}
+    return Settings(database_url="postgresql://nobody@127.0.0.1/none", **quick | more)
+
+
+@dataclass
+class Shape:
+    """A gateway of a shape: its server, and the code that is tested. Null where the shape has no such thing."""
+
+    name: str
+    url: str
+    gateway: Gateway
+    faults: Faults
+    pays: str | None = None
+    """A token that pays."""
+    needs_buyer: str | None = None
+    """A token that needs the buyer (3-D Secure)."""
+    single_capture: str | None = None
+    """A token whose authorization can be captured once."""
+    server: Any = None
+    """The server of a shape that has a buyer, events and a limit."""
+    notices: list[Any] = field(default_factory=list)
+    """Read from the events that arrived and whose signature fits."""
+
+    async def moved(self, order_id: UUID) -> list[tuple[str, int]]:
+        """(kind, amount) of all money that moved for an order at the gateway, each time counted."""
+        charges = (await self.get(f"/charges?order_id={order_id}"))["charges"]
+        return [(one["kind"], one["amount_minor"]) for one in charges]
+
+    async def get(self, path: str) -> Any:
+        async with aiohttp.ClientSession() as session, session.get(self.url + path) as response:
+            assert response.status == 200, await response.text()
+            return await response.json()
+
+    async def post(self, path: str) -> Any:
+        async with aiohttp.ClientSession() as session, session.post(self.url + path) as response:
+            assert response.status == 200, await response.text()
+            return await response.json()
+
+    async def trouble(self, order_id: UUID, **troubles: str | None) -> None:
+        async with (
+            aiohttp.ClientSession() as session,
+            session.put(f"{self.url}/trouble/{order_id}", json=troubles) as response,
+        ):
+            assert response.status == 200, await response.text()
+
+
+@contextlib.asynccontextmanager
+async def shaped(name: str, times: Times = QUICK, timeout_seconds: float = 0.15) -> AsyncIterator[Shape]:
+    faults = Faults(times)
+    async with contextlib.AsyncExitStack() as stack:
+        if name == "test":
+            book = plain.Book(None, times.key_seconds)
+            url = await stack.enter_async_context(listening(plain.Server(book, faults).app()))
+            shape = Shape(name, url, TestGateway(url, timeout_seconds), faults)
+        else:
+            server = stripe.Server(faults, API_KEY, webhook_secret=SECRET)
+            url = await stack.enter_async_context(listening(server.app()))
+            shape = Shape(
+                name, url, Stripe(url, API_KEY, timeout_seconds), faults,
+                pays="pm_card_visa", needs_buyer=stripe.NEEDS_BUYER, single_capture=stripe.SINGLE,
+                server=server,
+            )  # fmt: skip
+            server.webhook = await stack.enter_async_context(_receiver(shape))
+        stack.push_async_callback(shape.gateway.close)
+        yield shape
+
+
+@contextlib.asynccontextmanager
+async def _receiver(shape: Shape) -> AsyncIterator[str]:
+    """Where the gateway sends its events: verified and read by the code that is tested."""
+    inbound = KINDS[shape.name].inbound
+
+    async def receive(request: aiohttp.web.Request) -> aiohttp.web.Response:
+        body = await request.read()
+        headers = {name.lower(): value for name, value in request.headers.items()}
+        inbound.verify(body, headers, SECRET, datetime.now(UTC))
+        shape.notices.append(inbound.read(body))
+        return aiohttp.web.Response()
+
+    app = aiohttp.web.Application()
+    app.router.add_post("/events", receive)
+    async with listening(app) as url:
+        yield f"{url}/events"
+
+
+class Paying:
+    """One order, its ledger and its tasks."""
+
+    def __init__(self, shape: Shape, currency: str = "EUR", **knobs: Any) -> None:
+        self.shape, self.order_id, self.currency = shape, uuid4(), currency
+        self.knobs = settings(**knobs)
+        self.policy = Policy(shape.gateway, self.knobs)
+        self.ledger, self.events, self.tries = Ledger(), list[Event](), 0
+        self.tasks: list[Task] = []
+
+    # -- commands -----------------------------------------------------------------------------------------------------
+
+    async def authorize(self, amount: int, token: str | None = "", operation_id: UUID | None = None) -> Event:
+        return await self.ask(self.authorizing(amount, token, operation_id))
+
+    def authorizing(
+        self, amount: int, token: str | None = "", operation_id: UUID | None = None, capture: bool = False
+    ) -> Authorize:
+        token = self.shape.pays if token == "" else token
+        return Authorize(
+            **self._to(operation_id), gateway=self.shape.name, currency=self.currency, reference="A-1",
+            lines=self.lines(amount), payment_token=token, capture=capture,
+        )  # fmt: skip
+
+    async def capture(self, amount: int, operation_id: UUID | None = None) -> Event:
+        [authorization_id] = self.ledger.authorizations
+        return await self.ask(
+            Capture(
+                **self._to(operation_id),
+                authorization_id=authorization_id,
+                currency=self.currency,
+                lines=self.lines(amount),
+            )
+        )
+
+    async def void(self, amount: int | None = None) -> Event:
+        [authorization_id] = self.ledger.authorizations
+        lines = self.lines(amount) if amount else ()
+        return await self.ask(Void(**self._to(), authorization_id=authorization_id, lines=lines))
+
+    async def refund(self, amount: int, capture_id: UUID | None = None) -> Event:
+        capture_id = capture_id or next(iter(self.ledger.captures))
+        return await self.ask(
+            Refund(**self._to(), capture_id=capture_id, currency=self.currency, lines=self.lines(amount))
+        )
+
+    def calling(self, kind: Literal["capture", "void"], amount: int) -> GatewayCall:
+        """A call on the authorization that no command has asked for."""
+        [authorization_id] = self.ledger.authorizations
+        authorized = self.ledger.operations[authorization_id]
+        update = {"kind": kind, "amount_minor": amount, "refers_to": authorization_id, "gateway_reference": None}
+        return self.ledger.call(self.order_id, STORE, uuid4(), authorized.model_copy(update=update))
+
+    def lines(self, amount: int) -> tuple[MoneyLine, ...]:
+        return (MoneyLine(line_id="1", quantity=1, amount_minor=amount),)
+
+    def _to(self, operation_id: UUID | None = None) -> dict[str, Any]:
+        return {
+            "order_id": self.order_id,
+            "store_id": STORE,
+            "operation_id": operation_id or uuid4(),
+            "actor": "orders",
+        }
+
+    # -- as the service does it ---------------------------------------------------------------------------------------
+
+    async def ask(self, command: Command) -> Event:
+        """Decides, runs all tasks to their end, and returns the last event."""
+        self.decide(command)
+        await self.settle()
+        return self.events[-1]
+
+    def decide(self, message: Any) -> None:
+        shares = dict.fromkeys(ledger.earlier(self.ledger, message))
+        context = Context(now=FIRST, key=self.order_id, store_id=STORE, message_id=uuid4(), shares=shares)
+        for effect in effects_of(DECIDE[type(message)](self.ledger, message, context)):
+            if isinstance(effect, Event):
+                self.ledger = evolve(self.ledger, effect)  # type: ignore[arg-type]
+                self.events.append(effect)
+            elif isinstance(effect, Task):
+                self.tasks.append(effect)
+
+    async def settle(self) -> None:
+        """Runs every task until it has an outcome, in order."""
+        while self.tasks:
+            await self.run(self.tasks.pop(0))
+
+    async def run(self, task: Task) -> None:
+        assert isinstance(task.body, GatewayCall)
+        async with asyncio.timeout(10):
+            outcome = await self.outcome(task.body)
+        self.decide(Reported(task_id=task.task_id, kind=task.kind, asked=task.body, outcome=outcome))
+
+    async def outcome(self, call: GatewayCall, age: timedelta = timedelta()) -> GatewayOutcome:
+        number = 0
+        while True:
+            number += 1
+            self.tries += 1
+            try:
+                return await self.policy.run(call, self.attempt(call, number, age))
+            except TryAgain as again:
+                await asyncio.sleep(min(again.after_seconds or 0.01, 0.02))
+
+    def attempt(self, call: GatewayCall, number: int = 1, age: timedelta = timedelta()) -> Attempt:
+        return Attempt(call.operation_id, self.order_id, number, FIRST, FIRST + age)
+
+    def open_operations(self) -> list[UUID]:
+        return [operation_id for operation_id, one in self.ledger.operations.items() if one.is_open]

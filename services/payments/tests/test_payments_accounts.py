@@ -1,0 +1,92 @@
+"""Accounts of stores at gateways: credentials are references, and a missing one is a closed code, never a guess."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from uuid import uuid4
+
+import pytest
+from payments_gateways import FIRST, settings
+from pydantic import ValidationError
+
+from chassis.declare.service import Attempt, TryAgain
+from payments.domain.gateway import GatewayCall
+from payments.gateways.accounts import Account, AccountsFile, CredentialsMissing, resolved
+from payments.gateways.registry import Gateways
+
+KEY = "sk_live_" + "9" * 24
+
+
+def account(api_key: str = "env:PAYMENTS_TEST_STRIPE_KEY") -> Account:
+    return Account(store="st_1", gateway="stripe", account="main", url="http://127.0.0.1:1", api_key=api_key)
+
+
+class One:
+    def __init__(self, account: Account | None) -> None:
+        self.account = account
+
+    async def of_store(self, store_id: str, gateway: str) -> Account | None:
+        return self.account
+
+
+CALL = GatewayCall(
+    operation_id=uuid4(), gateway="stripe", kind="authorize", order_id=uuid4(), store_id="st_1", currency="EUR", amount_minor=1
+)  # fmt: skip
+
+
+def attempt(number: int) -> Attempt:
+    return Attempt(CALL.operation_id, CALL.order_id, number, FIRST, FIRST)
+
+
+def test_a_reference_is_read_from_the_environment_or_a_file(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setenv("PAYMENTS_TEST_STRIPE_KEY", KEY)
+    (tmp_path / "key").write_text(f"{KEY}\n")
+    assert resolved("env:PAYMENTS_TEST_STRIPE_KEY") == resolved(f"file:{tmp_path}/key") == KEY
+
+
+@pytest.mark.parametrize("reference", ["env:PAYMENTS_TEST_NOWHERE", "file:/nowhere/at/all", "file:/"])
+def test_a_reference_that_leads_nowhere_names_itself(reference: str) -> None:
+    with pytest.raises(CredentialsMissing, match=reference):
+        resolved(reference)
+
+
+def test_a_key_in_place_of_a_reference_is_refused_and_not_printed() -> None:
+    row = {"store": "st_1", "gateway": "stripe", "account": "main", "api_key": KEY}
+    with pytest.raises(ValidationError) as refused:
+        AccountsFile.model_validate({"gateway_accounts": [row]})
+    assert "api_key" in str(refused.value) and KEY not in str(refused.value)
+
+
+async def test_missing_credentials_are_a_no_before_anything_was_tried_and_never_after() -> None:
+    gateways = Gateways({}, One(account("env:PAYMENTS_TEST_NOWHERE")), settings())
+    outcome = await gateways.run(CALL, attempt(1))
+    assert (outcome.state, outcome.code) == ("not_set_up", "credentials_missing")
+    for number, call in ((2, CALL), (1, CALL.model_copy(update={"ask_only": True}))):
+        with pytest.raises(TryAgain, match="credentials_missing"):
+            await gateways.run(call, attempt(number))
+    with pytest.raises(TryAgain, match="credentials_missing"):
+        await gateways.check(CALL, attempt(1))
+
+
+async def test_a_store_without_an_account_has_no_gateway() -> None:
+    outcome = await Gateways({}, One(None), settings()).run(CALL, attempt(1))
+    assert (outcome.state, outcome.code) == ("not_set_up", "gateway_unknown")
+
+
+async def test_a_key_that_is_replaced_is_used_from_the_next_call_on(monkeypatch: pytest.MonkeyPatch) -> None:
+    gateways, used = Gateways({}, One(account()), settings()), []
+    for key in ("sk_1", "sk_1", "sk_2"):
+        monkeypatch.setenv("PAYMENTS_TEST_STRIPE_KEY", key)
+        used.append(await gateways._of(CALL))
+    assert used[0] is used[1] is not used[2]
+    await gateways.close()
+
+
+async def test_a_key_is_in_no_outcome_and_in_no_error(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Nothing listens there: the error of the connection is what a task keeps."""
+    monkeypatch.setenv("PAYMENTS_TEST_STRIPE_KEY", KEY)
+    gateways = Gateways({}, One(account()), settings())
+    with pytest.raises(TryAgain) as again:
+        await gateways.run(CALL, attempt(1))
+    assert KEY not in repr(again.value) and KEY not in repr(account())
+    await gateways.close()
