@@ -38,6 +38,7 @@ OWNED_BY_THEIR_CONFLICT: Final = {
     "flows":            ("one",),                          # no owner: the positions of all groups
     "series_rows":      ("series", "step_seconds", "begins_at"),  # no owner: values of the whole system
     "sellers":          ("store_id", "code"),              # the store's
+    "gateway_accounts": ("store_id", "gateway"),           # the store's
     "series":           ("store_id", "seller", "kind", "series"),  # the store's
     "stock":            ("store_id", "location", "sku"),   # the store's
 }  # fmt: skip

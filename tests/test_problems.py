@@ -138,7 +138,7 @@ NOUNS = (
     "if_match", "version", "idempotency_key", "database", "outcome", "service", "message", "replay", "filter", "order", "market", "step",
     "exception", "resolution", "obstacle", "undo", "shipment", "stock", "document", "seller", "prefix", "authorization", "capture",
     "line", "tags", "metadata", "currency", "gateway", "invoice", "credit", "operation", "amount", "hold", "refund",
-    "edit", "event", "discount", "price", "sku", "tax", "total", "endpoint", "secret", "attempt", "delivery",
+    "edit", "event", "credentials", "signature", "discount", "price", "sku", "tax", "total", "endpoint", "secret", "attempt", "delivery",
 )  # fmt: skip
 
 
