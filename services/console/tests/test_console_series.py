@@ -5,14 +5,26 @@ from __future__ import annotations
 import doctest
 from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
+from math import isfinite
 from typing import Any
 
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from console.domain import offsets, series
-from console.domain.offsets import Flow, Positions, flows, lag, rate, time_to_clear, together, topic_rates, with_newest
+from console.domain.offsets import (
+    CLEAR_SECONDS_MAX,
+    Flow,
+    Positions,
+    flows,
+    lag,
+    rate,
+    time_to_clear,
+    together,
+    topic_rates,
+    with_newest,
+)
 from console.domain.overview import PLOTS, WINDOWS, drawn, step_of
 from console.domain.series import HOUR, MINUTE, POLL, STEPS, Point, Step, downsampled, mean, percentile, rows, window
 from console.throughput import whole_minutes
@@ -129,17 +141,20 @@ def test_a_lag_is_never_negative_and_counts_each_partition(ends: dict[int, int],
     assert lag(ends, ends) == 0
 
 
-RATES = st.integers(0, 10**7).map(lambda thousandths: thousandths / 1000)
-"""Messages per second, as counts over seconds make them: none is 1e-308."""
+RATES = st.one_of(
+    st.integers(0, 10**7).map(lambda thousandths: thousandths / 1000), st.sampled_from([5e-324, 1e-308, 0.1 + 0.2, 0.3])
+)
+"""Messages per second, as counts over seconds make them; and what sums of such rates differ by."""
 
 
 @given(behind=st.integers(1, 10**6), produced=RATES, consumed=RATES)
+@example(behind=1, produced=0.0, consumed=1e-308)
 def test_after_the_time_to_clear_the_lag_is_gone(behind: int, produced: float, consumed: float) -> None:
     seconds = time_to_clear(behind, produced, consumed)
-    if consumed <= produced:
+    if consumed <= produced or behind > (consumed - produced) * CLEAR_SECONDS_MAX:
         assert seconds is None
     else:
-        assert seconds is not None
+        assert seconds is not None and isfinite(seconds)
         assert behind + produced * seconds - consumed * seconds == pytest.approx(
             0, abs=1e-3 * max(behind, produced * seconds)
         )

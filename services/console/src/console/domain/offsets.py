@@ -11,6 +11,8 @@ Offsets = Mapping[int, int]
 """Partition -> offset."""
 WINDOW: Final = timedelta(seconds=30)
 """Rates are those of this time: groups commit about once a second."""
+CLEAR_SECONDS_MAX: Final = 365 * 86_400.0
+"""A lag that would be gone later does not shrink: its rate is an error of the measurement."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,7 +52,8 @@ def time_to_clear(lag: int, produced: float | None, consumed: float | None) -> f
         return 0.0
     if produced is None or consumed is None or consumed <= produced:
         return None
-    return lag / (consumed - produced)
+    seconds = lag / (consumed - produced)
+    return seconds if seconds <= CLEAR_SECONDS_MAX else None
 
 
 def rate(before: Offsets, after: Offsets, seconds: float) -> float | None:
