@@ -219,6 +219,12 @@ async def test_parked_messages_are_grouped_by_cause_and_line_and_a_group_is_repl
     assert {group["service"] for group in found} == {"counter"} and found[0]["types"] == ["counter.add"]
     assert found[0]["oldest_at"] < found[0]["newest_at"]
     assert (await client("GET", "/v1/parked-groups", key=stranger)).json == {"items": []}
+    keys = [one["key"] for one in (await client("GET", "/v1/parked-keys", key=key)).json["items"]]
+    assert keys == sorted(keys) and {str(one), str(two), str(bad)} < set(keys)
+    first = (await client("GET", "/v1/parked-keys?limit=3", key=key)).json
+    rest = (await client("GET", f"/v1/parked-keys?limit=3&cursor={first['next_cursor']}", key=key)).json
+    assert [one["key"] for page in (first, rest) for one in page["items"]] == keys and rest["next_cursor"] is None
+    assert (await client("GET", "/v1/parked-keys", key=stranger)).json["items"] == []
 
     await world.take(world.from_topic(plus(uuid4(), 1, play="boom")))
     assert found[1]["detail"] == "no" and found[0]["detail"].startswith("ValueError in our code")

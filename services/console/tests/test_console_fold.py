@@ -58,6 +58,17 @@ CHANGES: dict[str, Any] = {
     "resolved": lambda life: life.next(orders.ExceptionResolved, exception_id=HOLD, code="address_changed"),
     "failed": lambda life: life.next(orders.StepFailed, process="settle:1", step="capture", code="no"),
     "retried": lambda life: life.next(orders.Retried, process="settle:1", step="capture"),
+    "in vain": lambda life: life.next(
+        orders.WaitingChanged, process="settle:1", step="capture", waiting="no_answer", since=NOW - timedelta(hours=1)
+    ),
+    "answered": lambda life: life.next(orders.WaitingChanged, process="settle:1", step="invoice", since=NOW),
+    "short": lambda life: life.next(
+        orders.WaitingChanged, process="place", step="reserve", waiting="stock", since=NOW - timedelta(hours=1)
+    ),
+    "in stock": lambda life: life.next(orders.WaitingChanged, process="place", step="reserve", since=NOW),
+    "renamed": lambda life: life.next(
+        orders.DetailsChanged, source=SOURCE, order=content("A-1", buyer=Buyer(name="Jürgen"))
+    ),
     "tagged": lambda life: life.next(orders.TagsChanged, actor="x", tags=("vip",)),
     "refund": lambda life: life.next(
         orders.RefundOpened, refund_id=REFUND, number=1, reason="damaged", actor="x", currency="EUR", amount_minor=1, parts=()
@@ -168,12 +179,32 @@ def test_an_event_of_a_newer_release_counts_with_its_version_alone() -> None:
         (["placed", "approved", "shipped", "failed", "retried"], ("answer", "settle")),
         (["placed", "approved", "shipped", "paid", "completed"], ("", "")),
         (["placed", "held", "cancelled"], ("answer", "undo")),
+        (["short"], ("stock", "place.reserve")),
+        (["short", "in stock"], ("answer", "place")),
+        (["short", "held"], ("hold", "hold")),
+        (["short", "in vain"], ("stock", "place.reserve")),
+        (["short", "cancelled"], ("", "")),
+        (["placed", "in vain"], ("approval", "place.approve")),
+        (["placed", "approved", "in vain"], ("no_answer", "settle.capture")),
+        (["placed", "approved", "in vain", "answered"], ("warehouse", "place.fulfill")),
+        (["placed", "approved", "in vain", "cancelled"], ("no_answer", "settle.capture")),
         (["cancelled"], ("", "")),
     ],
 )
 def test_what_an_order_waits_for_follows_from_its_events(names: list[str], waiting: tuple[str, str]) -> None:
     life = Life()
     assert waits(life.received(), *(CHANGES[name](life) for name in names)) == waiting
+
+
+def test_what_is_stuck_waits_since_its_step_began() -> None:
+    life = Life()
+    assert after([life.received(), CHANGES["short"](life)]).since == NOW - timedelta(hours=1)
+
+
+def test_a_buyer_who_is_renamed_is_found_by_the_new_name_alone() -> None:
+    life = Life()
+    row = after([life.received(), CHANGES["renamed"](life)])
+    assert "jurgen" in row.words.buyer and "anna@example.com" not in row.words.buyer and row.grand_minor == 20_00
 
 
 def test_an_order_of_which_all_is_refunded_is_cancelled_and_no_longer_completed() -> None:

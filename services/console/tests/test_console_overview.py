@@ -9,7 +9,7 @@ import re
 from collections.abc import AsyncIterator
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
-from typing import Any
+from typing import Any, cast
 from uuid import uuid4
 
 import aiohttp
@@ -32,6 +32,7 @@ from console.domain.series import HOUR, MINUTE, POLL, Point
 from console.live.hub import Audience
 from console.live.operations import OperationsSource
 from console.live.watcher import Watcher
+from console.owners import Owners
 from console.polling import Poller
 from console.settings import Owner, Settings
 from contracts import invoicing, orders
@@ -200,7 +201,7 @@ async def test_a_minute_has_the_peak_of_its_values_and_an_hour_that_of_its_minut
     ]
     await recording.keep(app, [point for point in points if point.at.minute != 5])
     async with aiohttp.ClientSession() as session:
-        poller = Poller(app, session)
+        poller = Poller(app, session, Owners(cast(Settings, app.settings)))
         for minute in range(1, 61):
             await poller.keep(hour + timedelta(minutes=minute, seconds=3))
     found = await recording.values(app, list(values), MINUTE, hour, 60)

@@ -30,7 +30,7 @@ URL = os.environ.get("CONSOLE_TEST_DATABASE_URL", "")
 pytestmark = [pytest.mark.asyncio, pytest.mark.skipif(not URL, reason="CONSOLE_TEST_DATABASE_URL is not set")]
 TABLES = ("order_rows", "stores", "people", "freshness", "audit", "jobs", "inbox", "parked", "parked_keys")
 INDEXES = "select indexdef from pg_indexes where schemaname = 'public' and tablename = 'order_rows' order by indexname"
-OPEN = {"holds": [], "exceptions": [], "refused": [], "refunds": [], "edit": ""}
+OPEN = {"holds": [], "exceptions": [], "refused": [], "stuck": {}, "refunds": [], "edit": ""}
 
 
 @dataclass

@@ -12,6 +12,7 @@ from contracts.fulfillment import CancelShipments, Extend, Reduce, Reserve, Resu
 from contracts.invoicing import Credit, Issue
 from contracts.orders import (
     Cancelled,
+    DetailsChanged,
     EditConfirmed,
     EditDiscarded,
     Edited,
@@ -24,6 +25,7 @@ from contracts.orders import (
     Placed,
     RefundOpened,
     RefundSettled,
+    WaitingChanged,
 )
 from contracts.payments import Authorize, Capture, Refund, Void
 from contracts.snapshot import Address, Cancellation, Line, OrderContent, TaxCollection, UpstreamRefund
@@ -171,7 +173,7 @@ def test_what_is_cancelled_while_the_order_is_placed_is_never_captured(play: Pla
 
 def test_an_order_that_waits_for_stock_waits_no_longer_for_a_cancelled_line(play: Play) -> None:
     play.receives(SOLD, market(on_change="apply", on_short="wait")).short()
-    play.receives(NO_BOWL, seconds=1).then(Edited, asks=[Reserve])
+    play.receives(NO_BOWL, seconds=1).then(Edited, WaitingChanged, asks=[Reserve])
     assert amounts_of(play.last(Reserve).lines) == [("1", 2), ("3", 1)] and not codes(play)
     play.reserved()
     assert amounts(play.last(Authorize).lines) == [("1", 2, 10_00), ("3", 1, 2_00)]
@@ -367,7 +369,7 @@ def test_what_a_person_has_edited_ends_the_exception_of_the_same_change(play: Pl
 def test_what_informs_or_is_refunded_during_an_edit_is_not_undone_by_it(play: Play) -> None:
     play.in_the_warehouse(SOLD).captured().issued().opens_an_edit(LineEdit(line_id="1", quantity=1)).confirms()
     told = refunding(SOLD.model_copy(update={"external_number": "7"}), made(minor=1_00))
-    play.receives(told, seconds=1).then(RefundOpened, asks=[Refund])
+    play.receives(told, seconds=1).then(RefundOpened, DetailsChanged, asks=[Refund])
     play.refunded().credited().suspended()
     assert play.order.content and play.order.content.external_number == "7"
     assert [one.external_refund_id for one in play.order.content.refunds] == ["R1"]

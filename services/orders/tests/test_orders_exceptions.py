@@ -14,6 +14,7 @@ from contracts.invoicing import Issue
 from contracts.orders import (
     Cancelled,
     Completed,
+    DetailsChanged,
     EditConfirmed,
     Edited,
     EditOpened,
@@ -24,6 +25,7 @@ from contracts.orders import (
     Reinstated,
     Resolve,
     Retried,
+    WaitingChanged,
 )
 from contracts.payments import Authorize
 from contracts.snapshot import Address, Buyer, Cancellation, OrderContent, Quantities, UpstreamRefund, Windows
@@ -92,7 +94,7 @@ def test_what_a_newer_snapshot_states_differently_raises_once_and_is_taken_back_
     play.receives(told, seconds=1).then(ExceptionRaised)
     assert codes(play) == [code] and named in changes(play, code) and play.order.exceptions[code].since == play.now
     assert play.order.content == ours and waiting(play.order) == "exception" and "resolve" in allowed(play.order)
-    play.receives(told.model_copy(update={"external_number": "7"}), seconds=2).nothing()  # the same difference
+    play.receives(told.model_copy(update={"site": "7"}), seconds=2).nothing()  # the same difference
     play.receives(content(*TWO), seconds=3).then(ExceptionResolved)
     assert not codes(play) and play.event(ExceptionResolved).resolution is None
     play.receives(told, seconds=4).then(ExceptionRaised)
@@ -133,7 +135,7 @@ def test_a_difference_of_a_thousand_lines_is_shown_in_part_and_counted(play: Pla
 def test_what_informs_is_taken_over_beside_a_difference(play: Play) -> None:
     play.in_the_warehouse()
     told = content(line(title="Mug", total=9_00), buyer=Buyer(name="Ann", email="new@example.com"), external_number="7")
-    play.receives(told, seconds=1).then(ExceptionRaised)
+    play.receives(told, seconds=1).then(DetailsChanged, ExceptionRaised)
     ours = play.order.content
     assert ours is not None and (ours.buyer.email, ours.external_number) == ("new@example.com", "7")
     assert (ours.lines[0].title, ours.lines[0].line_total_minor, ours.totals.grand_minor) == ("Mug", 10_00, 10_00)
@@ -464,10 +466,10 @@ def test_the_same_request_and_a_corrected_one_free_an_order_that_has_not_started
 def test_corrected_locations_free_an_order_that_waits_for_stock_at_once_and_so_does_a_person(play: Play) -> None:
     play.receives(content(), market(on_short="wait"))
     play.short().wakes(0).nothing()
-    play.retries().then(Retried, asks=[Reserve])
+    play.retries().then(Retried, WaitingChanged, asks=[Reserve])
     play.short()
     play.markets = dict.fromkeys(play.markets, market(on_short="wait", locations=("second",)))
-    play.wakes(0).then(Edited, asks=[Reserve])
+    play.wakes(0).then(Edited, WaitingChanged, asks=[Reserve])
     assert play.last(Reserve).locations == ("second",)
 
 

@@ -17,6 +17,7 @@ from contracts.orders import (
     ForceRefused,
     PaymentChanged,
     StepFailed,
+    WaitingChanged,
 )
 from orders.domain.decisions.actions import allowed, forcible
 from orders.domain.shown.views import waiting
@@ -102,7 +103,7 @@ def test_payments_is_asked_in_the_name_of_the_person(capturing: Play) -> None:
 def test_the_booked_outcome_is_the_answer_that_the_process_waits_for(capturing: Play) -> None:
     target = capturing.last(payments.Capture).operation_id
     in_vain(capturing, 6).forces(target, "succeeded")
-    capturing.captured().then(PaymentChanged, asks=[Issue])
+    capturing.captured().then(PaymentChanged, WaitingChanged, asks=[Issue])
     assert capturing.status == "approved/paid/in_progress" or waiting(capturing.order)
 
 

@@ -3,6 +3,8 @@ explicit patience ends it. Promise 7: what waits states for what, and who may en
 
 from __future__ import annotations
 
+from datetime import datetime
+
 import pytest
 from orders_play import Play, content, market, uid
 
@@ -16,6 +18,7 @@ from contracts.orders import (
     FulfillmentChanged,
     PaymentChanged,
     Placed,
+    WaitingChanged,
 )
 from contracts.payments import Authorize, Capture, Void
 from orders.domain.decisions.actions import allowed
@@ -25,12 +28,12 @@ from orders.domain.shown.views import waiting, waiting_since, waiting_step
 def test_what_has_no_answer_is_asked_again_with_the_same_operation_30_s_doubling_to_15_min(play: Play) -> None:
     play.receives(content(), market())
     asked, pauses = play.last(Reserve), []
-    for _ in range(8):
+    for n in range(8):
         pauses.append(play.wakes_in)
-        play.wakes().then(asks=[Reserve])
+        play.wakes().then(*([WaitingChanged] if n == 3 else []), asks=[Reserve])
         assert play.last(Reserve) == asked
     assert pauses == [30, 60, 120, 240, 480, 900, 900, 900]
-    play.reserved().then(asks=[Authorize])
+    play.reserved().then(WaitingChanged, asks=[Authorize])
     assert play.wakes_in == 30
 
 
@@ -40,12 +43,19 @@ def test_after_five_asks_it_shows_no_answer_and_goes_on_waiting(play: Play) -> N
         assert waiting(play.order) == "answer" and play.order.runs["place"].asks == asks
         play.wakes()
     assert waiting(play.order) == "no_answer" and waiting_step(play.order) == "place.reserve"
-    assert waiting_since(play.order) == play.order.runs["place"].since
+    since = waiting_since(play.order)
+    assert since == play.order.runs["place"].since and change(play) == ("place", "reserve", "no_answer", since)
     for _ in range(300):
         play.wakes().then(asks=[Reserve])
     assert play.status == "placing/unpaid/unfulfilled"
-    play.reserved().then(asks=[Authorize])
-    assert waiting(play.order) == "answer"
+    play.reserved().then(WaitingChanged, asks=[Authorize])
+    assert waiting(play.order) == "answer" and change(play) == ("place", "authorize", None, play.now)
+
+
+def change(play: Play) -> tuple[str, str, str | None, datetime]:
+    """What the last message states about what the order waits for."""
+    event = play.event(WaitingChanged)
+    return event.process, event.step, event.waiting, event.since
 
 
 def test_a_timer_that_fires_too_early_or_twice_asks_nothing(play: Play) -> None:
@@ -137,7 +147,7 @@ def test_a_person_gives_up_as_the_patience_of_a_market_does(play: Play) -> None:
 
 
 def test_a_person_gives_up_the_wait_for_stock_and_a_refused_capture(play: Play) -> None:
-    play.receives(content(), market(on_short="wait")).short().gives_up_waiting().then(Cancelled)
+    play.receives(content(), market(on_short="wait")).short().gives_up_waiting().then(Cancelled, WaitingChanged)
     assert play.wakes_in is None and not play.order.open_runs
     refused = Play().in_the_warehouse().failed(Capture)
     refused.gives_up_waiting().then(asks=[CancelShipments])
@@ -157,7 +167,7 @@ def test_patience_also_bounds_the_wait_for_stock(play: Play) -> None:
     play.receives(content(), market(on_short="wait", give_up_after_seconds=100)).short()
     play.wakes().short().wakes().short()
     assert play.wakes_in == 10
-    play.wakes().then(Cancelled)
+    play.wakes().then(Cancelled, WaitingChanged)
     assert play.order.cancel_cause == "gave_up" and play.wakes_in is None
 
 
@@ -178,17 +188,17 @@ def test_who_gives_up_too_late_does_so_once(play: Play) -> None:
     play.receives(content(), market(give_up_after_seconds=20)).reserved().authorized().wakes()
     play.then(asks=[CancelShipments, Capture])
     play.started().shipped().too_late().then(CancelRefused)
-    for _ in range(3):
-        play.wakes().then(asks=[Capture])
-    play.captured().then(PaymentChanged, asks=[Issue])
+    for n in range(3):
+        play.wakes().then(*([WaitingChanged] if n == 2 else []), asks=[Capture])
+    play.captured().then(PaymentChanged, WaitingChanged, asks=[Issue])
     play.fulfilled().issued().then(Completed)
 
 
 @pytest.mark.parametrize("n", [1, 6, 20])
 def test_an_undo_is_asked_for_ever(play: Play, n: int) -> None:
     play.receives(content(), market(give_up_after_seconds=20)).reserved().declined()
-    for _ in range(n):
-        play.wakes().then(asks=[Release])
+    for asked in range(1, n + 1):
+        play.wakes().then(*([WaitingChanged] if asked == 4 else []), asks=[Release])
     assert play.order.open_runs and waiting(play.order) == ("answer" if n < 4 else "no_answer")
     play.released()
     assert not play.order.open_runs

@@ -15,6 +15,7 @@ from contracts.orders import (
     PaymentChanged,
     Placed,
     Received,
+    WaitingChanged,
 )
 from contracts.payments import Authorize, Capture, Void
 from orders.domain.decisions.actions import allowed
@@ -177,17 +178,20 @@ def test_out_of_stock_waits_where_the_market_says_wait_and_asks_as_a_new_operati
     pauses = []
     for _ in range(7):
         before = play.last(Reserve).operation_id
-        play.short().nothing()
+        play.short().then(WaitingChanged)
+        event = play.event(WaitingChanged)
+        assert (event.process, event.step, event.waiting) == ("place", "reserve", waiting(play.order))
         assert waiting(play.order) == "stock"
         pauses.append(play.wakes_in)
-        play.wakes().then(asks=[Reserve])
+        play.wakes().then(WaitingChanged, asks=[Reserve])
+        assert play.event(WaitingChanged).waiting is None
         assert play.last(Reserve).operation_id != before  # the answer was a no: it is another question
     assert pauses == [30, 60, 120, 240, 480, 900, 900]
     play.reserved().then(asks=[Authorize])
 
 
 def test_an_order_that_waits_for_stock_is_cancelled_at_once(play: Play) -> None:
-    play.receives(content(), market(on_short="wait")).short().cancels().then(Cancelled)
+    play.receives(content(), market(on_short="wait")).short().cancels().then(Cancelled, WaitingChanged)
     assert not play.order.open_runs and play.wakes_in is None
 
 

@@ -12,6 +12,7 @@ from contracts.invoicing import Issue
 from contracts.orders import (
     Cancelled,
     Completed,
+    DetailsChanged,
     Edited,
     ExceptionRaised,
     ExceptionResolved,
@@ -346,7 +347,8 @@ def test_of_another_buyer_nothing_of_the_first_one_is_kept(play: Play) -> None:
 
 def test_personal_fields_that_come_later_are_taken_over(play: Play) -> None:
     play.receives(content(buyer=Buyer()), market())
-    play.receives(content(buyer=Buyer(name="Ann", email="a@example.com")), seconds=1).nothing()
+    play.receives(content(buyer=Buyer(name="Ann", email="a@example.com")), seconds=1).then(DetailsChanged)
+    assert play.event(DetailsChanged).order == play.order.content
     assert play.order.content and play.order.content.buyer == Buyer(name="Ann", email="a@example.com")
     assert play.order.source and play.order.source.updated_at > play.now
     play.receives(content(buyer=Buyer()), seconds=1, digest="older?").nothing()

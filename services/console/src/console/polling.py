@@ -23,6 +23,8 @@ from console.domain.offsets import Positions, flows, topic_rates, with_newest
 from console.domain.operations import values_of
 from console.domain.series import HOUR, MINUTE, POLL, Point, Step, downsampled, one_of_many
 from console.loops import delayed
+from console.owners import Owners
+from console.parked_orders import ParkedOrders
 from console.settings import Settings
 from contracts.registry import SERVICES, TOPICS
 
@@ -34,9 +36,10 @@ BROKER_SECONDS_MAX: Final = 4.0
 
 
 class Poller:
-    def __init__(self, app: App, session: aiohttp.ClientSession) -> None:
+    def __init__(self, app: App, session: aiohttp.ClientSession, owners: Owners) -> None:
         self._app, self._session = app, session
         self._owners = cast(Settings, app.settings).owners
+        self._parked_orders = ParkedOrders(app, owners)
         self._inspector = Inspector(app.settings)
         self._history: list[Positions] = []
         self._points: list[Point] = []
@@ -53,6 +56,7 @@ class Poller:
         reports, history = await asyncio.gather(reporting.ask_all(self._session, self._owners), self._positions())
         found, rates = (flows(history), topic_rates(history)) if history else ({}, {})
         await recording.report(self._app, reports, at)
+        await self._parked_orders.round(reports, at)
         if history:
             await recording.flowed(self._app, found, rates, at)
         values = values_of(reports, found, rates)
@@ -132,15 +136,15 @@ def _by_topic(offsets: Mapping[tuple[str, int], int]) -> dict[str, dict[int, int
 
 def loops(app: App) -> Mapping[str, Callable[[], Awaitable[None]]]:
     async def poll() -> None:
-        holder = uuid4()
-        async with aiohttp.ClientSession() as session:
+        holder, owners = uuid4(), Owners(cast(Settings, app.settings))
+        async with aiohttp.ClientSession() as session, owners.running():
             poller: Poller | None = None
             try:
                 while True:
                     begun = time.monotonic()
                     with delayed("operations"):
                         if await recording.leased(app, holder):
-                            poller = poller or Poller(app, session)
+                            poller = poller or Poller(app, session, owners)
                             await poller.round(datetime.now(UTC))
                         elif poller is not None:
                             await poller.close()

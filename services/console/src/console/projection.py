@@ -70,6 +70,11 @@ saved as (
   returning 1)""",
     len(WRITTEN),
 )
+REMEMBER: Final = """
+update order_rows as r set waiting = u.waiting, step = u.step, since = u.since, memory = u.memory::jsonb,
+  written_by = pg_current_xact_id()::text::bigint
+from unnest($1::uuid[], $2::text[], $3::text[], $4::timestamptz[], $5::text[]) as u(order_id, waiting, step, since, memory)
+where r.order_id = u.order_id"""
 DELETE: Final = "delete from {schema}.order_rows where order_id = any($1::uuid[])"
 INSERT: Final = f"""
 insert into {{schema}}.order_rows ({", ".join(WRITTEN)}, written_by)
@@ -117,12 +122,17 @@ async def combine(tx: Connection, events: Sequence[Stated | None]) -> Sequence[O
 async def _locked(tx: Connection, events: Sequence[Stated]) -> dict[UUID, OrderRow]:
     firsts = {event.order_id: event for event in reversed(events)}
     keys = sorted(firsts)
-    found = {row.order_id: row for row in map(read, await tx.fetch(LOCK, keys))}
+    found = {row.order_id: row for row in await locked(tx, keys)}
     if missing := [firsts[key] for key in keys if key not in found]:
         stores, times = [one.store_id for one in missing], [one.at for one in missing]
         await tx.execute(MAKE, [one.order_id for one in missing], stores, times)
-        found |= {row.order_id: row for row in map(read, await tx.fetch(LOCK, [one.order_id for one in missing]))}
+        found |= {row.order_id: row for row in await locked(tx, [one.order_id for one in missing])}
     return found
+
+
+async def locked(tx: Connection, keys: Sequence[UUID]) -> Sequence[OrderRow]:
+    """Returns the rows of some orders, locked in the order of their keys."""
+    return [read(record) for record in await tx.fetch(LOCK, keys)]
 
 
 def read(record: Record) -> OrderRow:
@@ -143,6 +153,12 @@ def write(rows: Sequence[OrderRow]) -> Sequence[Rows]:
         Rows(SAVED, columns([_written(row) for row in rows], len(WRITTEN)), "saved", RowOfAnotherStore),
         Rows(STORES, [sorted({row.store_id for row in rows})]),
     ]
+
+
+async def remember(tx: Connection, rows: Sequence[OrderRow]) -> None:
+    """Writes what rows that are locked wait for, and their memory."""
+    found = [(row.order_id, row.waiting, row.step, row.since, _json(_stated(row.memory))) for row in rows]
+    await tx.execute(REMEMBER, *columns(found, 5))
 
 
 async def put(tx: Connection, rows: Sequence[OrderRow], schema: str) -> None:

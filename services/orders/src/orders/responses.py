@@ -76,6 +76,8 @@ class OpenShown(BaseModel):
     exceptions: list[OpenException]
     refused: list[str]
     """`<id of the process>.<step>` of those that were refused and wait for a person."""
+    stuck: dict[str, Literal["stock", "no_answer"]]
+    """`<id of the process>.<step>` of those that wait for stock, or for an answer that was asked for in vain for long."""
     refunds: list[UUID]
     edit: Literal["", "draft", "confirmed"]
 

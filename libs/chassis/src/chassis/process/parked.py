@@ -26,6 +26,7 @@ from chassis.process.parked_bodies import (
     Edit,
     Edited,
     ParkedGroups,
+    ParkedKey,
     ParkedMessage,
     ParkedWhole,
     Replayed,
@@ -45,6 +46,7 @@ log = structlog.get_logger("chassis.process.parked")
 
 
 PARKED: Final = Cursors("parked", RowNumber)
+KEYS: Final = Cursors("parked.keys", UUID)
 
 
 def routes(app: Parts) -> APIRouter:
@@ -84,6 +86,15 @@ def routes(app: Parts) -> APIRouter:
         async with app.database.queries.connection() as connection:
             rows = await connection.fetch(work.GROUPS, _store_of(who))
         return {"items": [{"service": app.service.name, **row} for row in rows]}
+
+    @router.get("/v1/parked-keys", response_model=Page[ParkedKey])
+    async def keys(who: Annotated[Principal, Depends(view)], limit: Limit = 50, cursor: Cursor = None) -> Response:
+        """The orders, and other aggregates, of which a message waits; by key."""
+        (after,) = KEYS.after(cursor) or (None,)
+        async with app.database.queries.connection() as connection:
+            rows = await connection.fetch(work.KEYS, _store_of(who), after, limit + 1)
+        items = [{"key": str(row["key"]), "since": row["since"].isoformat()} for row in rows]
+        return respond(as_json(200, KEYS.page(items, limit, lambda item: (item["key"],))))
 
     async def caught_up() -> None:
         """Refuses while a restored database catches up: a decision on data that it lost would be wrong."""

@@ -125,6 +125,14 @@ class ParkedGroups(BaseModel):
     """At most 500, the largest first."""
 
 
+class ParkedKey(BaseModel):
+    """An order, or another aggregate, that waits behind a parked message."""
+
+    key: UUID
+    since: datetime
+    """When the first of its messages that wait was parked."""
+
+
 class Replayed(BaseModel):
     replayed: int
     """Number of messages that were replayed."""

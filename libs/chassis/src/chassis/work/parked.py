@@ -88,6 +88,10 @@ groups as (
   group by cause, raised_at order by count desc, cause, raised_at limit 500)
 select g.*, p.detail from groups g join parked p on p.id = g.newest_id order by count desc, g.cause, g.raised_at"""
 """Waiting messages by cause and line; those that wait behind another one are counted with its group."""
+KEYS = """
+select k.key, k.since from parked_keys as k where ($2::uuid is null or k.key > $2)
+  and ($1::text is null or exists (select from parked p where p.key = k.key and p.state = 'waiting' and p.store_id = $1))
+order by k.key limit $3"""
 DISCARD_MAX = 1_000
 """Messages that one request discards."""
 

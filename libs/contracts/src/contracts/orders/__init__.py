@@ -45,6 +45,7 @@ from contracts.orders.events import (
     CancelRefused,
     Change,
     Completed,
+    DetailsChanged,
     Edited,
     ExceptionRaised,
     ExceptionResolved,
@@ -57,6 +58,7 @@ from contracts.orders.events import (
     Retried,
     Scalar,
     StepFailed,
+    WaitingChanged,
 )
 from contracts.orders.force import Force, Forced, ForceRefused
 from contracts.orders.holds import HOLD_REASONS, WINDOW, Held, Hold, Release, Released
@@ -114,6 +116,7 @@ __all__ = [
     "ChangeTags",
     "Completed",
     "ConfirmEdit",
+    "DetailsChanged",
     "DiscardEdit",
     "EditCause",
     "EditChanged",
@@ -176,5 +179,6 @@ __all__ = [
     "TagsChanged",
     "Unarchive",
     "Unarchived",
+    "WaitingChanged",
     "json_object",
 ]

@@ -58,6 +58,13 @@ class Edited(OrderEvent, type="orders.edited"):
     """The rows that the edit adds to the history of the order's lines."""
 
 
+class DetailsChanged(OrderEvent, type="orders.details_changed"):
+    """A newer snapshot changes the buyer, an address or a number of the order, and neither goods nor money."""
+
+    source: Source
+    order: OrderContent
+
+
 class Reinstated(OrderEvent, type="orders.reinstated"):
     """A cancelled order is placed anew, as the marketplace now states it. What the cancel undid stays undone."""
 
@@ -113,6 +120,17 @@ class StepFailed(OrderEvent, type="orders.step_failed"):
 class Retried(OrderEvent, type="orders.retried"):
     process: Text
     step: Text
+
+
+class WaitingChanged(OrderEvent, type="orders.waiting_changed"):
+    """What a process waits for has changed to or from something that no other event states."""
+
+    process: Text
+    step: Text
+    waiting: Annotated[Literal["stock", "no_answer"], Open()] | None = None
+    """Stock, or an answer that was asked for in vain for long; null: neither any more."""
+    since: Timestamp
+    """When the step began."""
 
 
 class ExceptionRaised(OrderEvent, type="orders.exception_raised"):

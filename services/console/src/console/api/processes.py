@@ -25,7 +25,7 @@ from contracts.base import Code
 
 ENDED_BY: Final = ("ask", "retry", "give_up", "force")
 """The actions on an order that end a wait, or may."""
-InProcess = Literal["answer", "approval", "confirm", "exception", "hold", "warehouse"]
+InProcess = Literal["answer", "approval", "confirm", "exception", "hold", "no_answer", "parked", "stock", "warehouse"]
 """What a process waits for, as the lists have it; `payment` and `snapshot` come before the first one."""
 
 

@@ -63,6 +63,8 @@ def _of_orders(row: OrderRow, event: OrderEvent, at: datetime) -> OrderRow:
     waiting, step = waits(row)
     if (waiting, step) == (row.waiting, row.step):
         return row
+    if isinstance(event, orders.WaitingChanged) and event.waiting:
+        at = event.since
     return replace(row, waiting=waiting, step=step, since=at if waiting else None)
 
 
@@ -92,11 +94,15 @@ def _edited(row: OrderRow, event: orders.Edited) -> OrderRow:
     return replace(row, memory=memory)
 
 
+def _details_changed(row: OrderRow, event: orders.DetailsChanged) -> OrderRow:
+    return sold(row, event.order, row.grand_minor)
+
+
 def _reinstated(row: OrderRow, event: orders.Reinstated) -> OrderRow:
     row = sold(row, event.order, event.grand_minor)
     kept = row.memory
     memory = Memory(capture=kept.capture, capture_up_to_minor=kept.capture_up_to_minor, paid=kept.paid,
-                    exceptions=kept.exceptions, holds=kept.holds)  # fmt: skip
+                    exceptions=kept.exceptions, holds=kept.holds, parked=kept.parked)  # fmt: skip
     return replace(row, memory=memory, cancel_cause=None, placed_at=None, completed_at=None)
 
 
@@ -124,7 +130,8 @@ def _placed(row: OrderRow, event: orders.Placed) -> OrderRow:
 
 def _cancelled(row: OrderRow, event: orders.Cancelled) -> OrderRow:
     """Its cancel ends every process but its own, and its holds. An order of which all is refunded is no longer completed."""
-    memory = replace(row.memory, failed=(), refunds=(), edit="", holds=())
+    unanswered = {step: word for step, word in row.memory.stuck.items() if word == "no_answer"}  # is still awaited
+    memory = replace(row.memory, failed=(), stuck=unanswered, refunds=(), edit="", holds=())
     return replace(row, cancel_cause=str(event.cause), completed_at=None, memory=memory)
 
 
@@ -154,6 +161,12 @@ def _step_failed(row: OrderRow, event: orders.StepFailed) -> OrderRow:
 
 def _retried(row: OrderRow, event: orders.Retried) -> OrderRow:
     return _remember(row, failed=_without(row.memory.failed, _step(event.process, event.step)))
+
+
+def _waiting_changed(row: OrderRow, event: orders.WaitingChanged) -> OrderRow:
+    others = {step: word for step, word in row.memory.stuck.items() if step.rpartition(".")[0] != event.process}
+    now = {_step(event.process, event.step): str(event.waiting)} if event.waiting else {}
+    return _remember(row, stuck={**others, **now})
 
 
 def _edit_opened(row: OrderRow, event: orders.EditOpened) -> OrderRow:
@@ -252,6 +265,7 @@ def _joined(known: tuple[str, ...], more: Sequence[str]) -> tuple[str, ...]:
 CHANGES: Final[Mapping[type[Event], Callable[[OrderRow, Any], OrderRow]]] = {
     orders.Received: _received,
     orders.Edited: _edited,
+    orders.DetailsChanged: _details_changed,
     orders.Reinstated: _reinstated,
     orders.Placed: _placed,
     orders.Cancelled: _cancelled,
@@ -262,6 +276,7 @@ CHANGES: Final[Mapping[type[Event], Callable[[OrderRow, Any], OrderRow]]] = {
     orders.ExceptionResolved: _resolved,
     orders.StepFailed: _step_failed,
     orders.Retried: _retried,
+    orders.WaitingChanged: _waiting_changed,
     orders.EditOpened: _edit_opened,
     orders.EditConfirmed: _edit_confirmed,
     orders.EditDiscarded: _edit_discarded,

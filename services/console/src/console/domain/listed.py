@@ -3,7 +3,6 @@
 - `since` of a row that waits for an answer: the beginning of its present step, not of the process
 - `changed_at`: the last change in orders
 - `received_at`, `invoiced_at`: null; the minute of their orders was counted long ago
-- texts and the buyer: as they are now; a change of these alone is not published
 """
 
 from __future__ import annotations
@@ -58,6 +57,7 @@ def _memory(item: Item, opened: Mapping[str, Any], market: MarketTerms) -> Memor
         holds=tuple(one["hold_id"] for one in opened["holds"]),
         exceptions=tuple(one["code"] for one in opened["exceptions"]),
         failed=tuple(opened["refused"]),
+        stuck=opened["stuck"],
         refunds=tuple(opened["refunds"]),
         edit=opened["edit"],
         capture=market.capture,

@@ -21,6 +21,10 @@ class Memory:
     """Codes of the open ones."""
     failed: tuple[str, ...] = ()
     """Steps that were refused and wait for a person, each with its process, as `settle:2.capture`."""
+    stuck: Mapping[str, str] = field(default_factory=dict)
+    """Steps, named like those in `failed`, that wait for `stock`, or for an answer that was asked for in vain (`no_answer`)."""
+    parked: bool = False
+    """Whether a message of it is parked in orders: no event, `console.parked_orders` writes it."""
     refunds: tuple[str, ...] = ()
     """Ids of those that are not settled."""
     edit: Edit = ""

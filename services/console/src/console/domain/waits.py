@@ -1,8 +1,4 @@
-"""What an order waits for, as far as its published events state it.
-
-Orders has more than it publishes: that a service was asked in vain (`no_answer`), that a shelf is empty (`stock`), that a message is
-parked. A list shows `answer` then, and the page of the order what orders answers.
-"""
+"""What an order waits for: the word that orders answers, made of its events, and of the orders of which it has a parked message."""
 
 from __future__ import annotations
 
@@ -12,7 +8,10 @@ from console.domain.row import OrderRow
 
 PERSON: Final = frozenset({"approval", "capture", "confirm", "exception", "hold", "no_answer", "parked", "stock"})
 """What only a person ends."""
-WORDS: Final = ("", "answer", "approval", "capture", "confirm", "exception", "hold", "payment", "snapshot", "warehouse")
+WORDS: Final = (
+    "", "answer", "approval", "capture", "confirm", "exception", "hold", "no_answer", "parked", "payment", "snapshot", "stock",
+    "warehouse",
+)  # fmt: skip
 """Every word that a row has."""
 _MONEY_IS_BACK: Final = frozenset({"unpaid", "voided", "refunded", "free"})
 _CAPTURED: Final = frozenset({"paid", "partially_refunded", "refunded", "free"})
@@ -21,6 +20,8 @@ _CAPTURED: Final = frozenset({"paid", "partially_refunded", "refunded", "free"})
 def waits(row: OrderRow) -> tuple[str, str]:
     """Returns what a row waits for, and the process and step that waits; two empty texts if it is settled."""
     memory = row.memory
+    if memory.parked and row.ordered_at is not None:
+        return "parked", ""
     if row.test or row.ordered_at is None:
         return "", ""
     if memory.holds:
@@ -31,9 +32,14 @@ def waits(row: OrderRow) -> tuple[str, str]:
         return "exception", _without_number(memory.failed[0])
     if memory.edit == "draft":
         return "confirm", "edit.draft"
-    if memory.edit:
-        return "answer", "edit"
-    return _by_status(row)
+    found = ("answer", "edit") if memory.edit else _by_status(row)
+    return found if found[0] == "approval" else _stuck(row) or found
+
+
+def _stuck(row: OrderRow) -> tuple[str, str] | None:
+    """The first of its steps that wait for stock; else the first of those that were asked in vain."""
+    steps = {word: step for step, word in reversed([*row.memory.stuck.items()])}
+    return next(((word, _without_number(steps[word])) for word in ("stock", "no_answer") if word in steps), None)
 
 
 def _without_number(step: str) -> str:

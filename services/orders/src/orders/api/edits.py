@@ -23,8 +23,8 @@ from orders.api.requests import addressed, refusals
 from orders.domain.content.amounts import payable
 from orders.domain.content.previews import Preview, total
 from orders.domain.decisions.actions import ACTIONS
+from orders.domain.engine.story import waits_for
 from orders.domain.processes import edit
-from orders.domain.shown.views import waits_for
 from orders.domain.state.order import Order, is_invoiced
 from orders.domain.state.run import Run
 from orders.responses import EditList, EditShown, LineHistory

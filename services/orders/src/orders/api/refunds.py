@@ -23,8 +23,8 @@ from orders.api.problems import PROBLEMS
 from orders.api.requests import addressed, refusals
 from orders.domain.content import refunds
 from orders.domain.decisions.actions import ACTIONS
+from orders.domain.engine.story import waits_for
 from orders.domain.processes import refund
-from orders.domain.shown.views import waits_for
 from orders.domain.state.order import Order, is_invoiced
 from orders.domain.state.run import Run
 from orders.responses import RefundList, RefundOrPreview, RefundShown

@@ -9,8 +9,9 @@ from contracts.base import shown_word
 from contracts.orders import CancelCause, FulfillmentStatus, PaymentStatus, Status
 from orders.domain.decisions import actions
 from orders.domain.decisions.exceptions import KINDS
+from orders.domain.engine.story import stuck, waits_for
 from orders.domain.processes import edit, refund, settle
-from orders.domain.shown.views import waiting, waits_for
+from orders.domain.shown.views import waiting
 from orders.domain.state.annotations import NONE
 from orders.domain.state.order import OnHold, OpenException, Order
 from orders.domain.state.run import Run
@@ -112,13 +113,23 @@ def opened(order: Order) -> dict[str, Any]:
         if run.waits == "person" and (order.status != "cancelled" or run.kind == "undo") and not _is_invoice(run)
     ]
     exceptions = [{"code": code, "since": plain(one.since)} for code, one in order.exceptions.items()]
+    waits = {f"{run.id}.{run.step}": stuck(run) for run in order.open_runs}
     if order.status == "cancelled":
-        return {"holds": [], "exceptions": exceptions, "refused": refused, "refunds": [], "edit": ""}
+        unanswered = {step: word for step, word in waits.items() if word == "no_answer"}
+        return {
+            "holds": [],
+            "exceptions": exceptions,
+            "refused": refused,
+            "stuck": unanswered,
+            "refunds": [],
+            "edit": "",
+        }
     edits = [edit.state_of(run) for run in order.open_runs if run.kind == edit.KIND]
     return {
         "holds": [{"hold_id": plain(one.hold_id), "since": plain(one.since)} for one in order.holds.values()],
         "exceptions": exceptions,
         "refused": refused,
+        "stuck": {step: word for step, word in waits.items() if word},
         "refunds": [plain(refund.data_of(run).refund_id) for run in order.open_runs if run.kind == refund.KIND],
         "edit": next((state for state in edits if state in ("draft", "confirmed")), ""),
     }

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from datetime import datetime, timedelta
+from operator import attrgetter
 from typing import Any, Literal, TypeVar
 from uuid import UUID
 
@@ -17,6 +18,7 @@ from contracts.orders import (
     CHANGES_MAX,
     Change,
     Completed,
+    DetailsChanged,
     Edited,
     ExceptionRaised,
     ExceptionResolved,
@@ -31,6 +33,7 @@ from contracts.orders import (
     Retried,
     Status,
     StepFailed,
+    WaitingChanged,
 )
 from contracts.snapshot import OrderContent, Source
 from orders.domain.content.amounts import grand_minor
@@ -62,6 +65,26 @@ NO_ANSWER_AFTER_ASKS = 5
 STOCK_AGAIN_MAX_SECONDS = 900
 ENDED_KEPT = 5
 """Processes of a kind that have ended and stay in the order's document, where its kind lets the others leave."""
+DETAILS = attrgetter("external_number", "purchase_order_number", "buyer", "ship_to", "bill_to")
+"""By what people find and reach an order."""
+
+
+def waits_for(run: Run) -> str:
+    """One word: what a process waits for; `no_answer` when it has asked in vain for long."""
+    if run.end:
+        return ""
+    if run.waits == "answer" and run.asks >= NO_ANSWER_AFTER_ASKS:
+        return "no_answer"
+    return run.waits
+
+
+def stuck(run: Run | None) -> Literal["stock", "no_answer"] | None:
+    """What a process waits for that only `WaitingChanged` states; null: nothing of the kind."""
+    match waits_for(run) if run is not None else "":
+        case "stock" | "no_answer" as word:
+            return word
+        case _:
+            return None
 
 
 class Story:
@@ -164,22 +187,25 @@ class Story:
             self.state(Remarked, code=code, detail=detail[:500])
 
     def take_over(self, content: OrderContent) -> None:
-        """Content that changes neither goods nor money; nothing is published."""
-        if content != self.order.content:
-            self._state_privately(Merged(**self._private(), order=content))
+        """Content that changes neither goods nor money; published if the details of the order change."""
+        before = self.order.content
+        if content == before:
+            return
+        if before is not None and DETAILS(content) != DETAILS(before):
+            self.state(DetailsChanged, source=self.source or self.order.source, order=content)
+        else:
+            self.record(Merged(**self._private(), order=content))
+        self.source = None
 
     def record_stated(self, content: OrderContent | None, base: Literal["", "stated", "kept"] = "") -> None:
         """What the marketplace states and the order does not take over; null: there is no such difference."""
         if content != self.order.stated or (not base and self.order.base is not None):
-            self._state_privately(Stated(**self._private(), order=content, base=base))
+            self.record(Stated(**self._private(), order=content, base=base))
+            self.source = None
 
     def _private(self) -> dict[str, Any]:
         source = self.source or self.order.source
         return {"order_id": self.context.key, "store_id": self.order.store_id, "source": source}
-
-    def _state_privately(self, event: Merged | Stated) -> None:
-        self.record(event)
-        self.source = None
 
     def edit(self, content: OrderContent, market: MarketTerms, *, status: Status | None = None,
              fulfillment: FulfillmentStatus | None = None, answers: UUID | None = None, **edit: Any) -> None:  # fmt: skip
@@ -478,6 +504,9 @@ class Story:
         self._complete()
         before = self.order
         runs = tuple(run for run in self.runs.values() if before.runs.get(run.id) != run)
+        for run in runs:
+            if (word := stuck(run)) != stuck(before.runs.get(run.id)):
+                self.state(WaitingChanged, process=run.id, step=run.step, waiting=word, since=run.since)
         asks = tuple(ask for name, ask in self.asks.items() if before.asks.get(name) != ask)
         facts = learnt(before.facts, self.facts) if self.facts is not before.facts else None
         if runs or asks or facts is not None or self.source is not None:

@@ -6,21 +6,11 @@ from datetime import datetime
 from typing import Final
 
 from orders.domain.content.snapshots import is_paid
-from orders.domain.engine.story import NO_ANSWER_AFTER_ASKS
+from orders.domain.engine.story import NO_ANSWER_AFTER_ASKS, waits_for
 from orders.domain.processes import settle
 from orders.domain.processes.kinds import PROCESSES
 from orders.domain.state.order import Order, capture_option
 from orders.domain.state.run import Run
-
-
-def waits_for(run: Run) -> str:
-    """One word: what a process waits for; `no_answer` when it has asked in vain for long."""
-    if run.end:
-        return ""
-    if run.waits == "answer" and run.asks >= NO_ANSWER_AFTER_ASKS:
-        return "no_answer"
-    return run.waits
-
 
 _FIRST_OF: Final = (
     "hold", "person", "confirm", "approval", "stock", "no_answer", "answer", "outcomes", "invoice", "warehouse",

@@ -18,6 +18,7 @@ from contracts.orders import (
     CaptureRequested,
     Change,
     Completed,
+    DetailsChanged,
     EditChanged,
     EditConfirmed,
     EditDiscarded,
@@ -45,6 +46,7 @@ from contracts.orders import (
     Retried,
     Status,
     StepFailed,
+    WaitingChanged,
 )
 from contracts.payments import MoneyTotals
 from contracts.snapshot import OrderContent, Source
@@ -73,7 +75,7 @@ class Progressed(OrderKeyed, PrivateEvent, type="orders.progressed"):
 
 
 class Merged(OrderKeyed, PrivateEvent, type="orders.merged"):
-    """Content was taken over from a newer snapshot that changes neither goods nor money: personal fields, titles, windows."""
+    """Content was taken over from a newer snapshot that changes neither goods nor money, nor what `DetailsChanged` states."""
 
     source: Source
     order: OrderContent
@@ -258,7 +260,7 @@ def _base_after(order: Order, now: OrderContent) -> OrderContent | None:
         return order.carried
 
 
-def _merged(order: Order, event: Merged) -> dict[str, object]:
+def _merged(order: Order, event: Merged | DetailsChanged) -> dict[str, object]:
     """An edit that is being carried out was computed before it: what it makes of the order gets the same change."""
     change: dict[str, object] = {"source": event.source, "content": event.order}
     if order.wanted is not None:
@@ -394,6 +396,7 @@ _FOLDS: Final[Mapping[type[Event], Callable[[Order, Any], dict[str, object]]]] =
     Received: _received,
     Edited: _edited,
     Merged: _merged,
+    DetailsChanged: _merged,
     Stated: _stated,
     Reinstated: _reinstated,
     Remarked: lambda order, event: {"remarks": {**order.remarks, event.code: event.detail}},
@@ -419,6 +422,7 @@ _FOLDS: Final[Mapping[type[Event], Callable[[Order, Any], dict[str, object]]]] =
             FulfillmentChanged,
             StepFailed,
             Retried,
+            WaitingChanged,
             RefundOpened,
             RefundSettled,
             RefundGivenUp,
