@@ -37,6 +37,7 @@ OWNED_BY_THEIR_CONFLICT: Final = {
     "reports":          ("service", "address"),            # the process' own
     "flows":            ("one",),                          # no owner: the positions of all groups
     "series_rows":      ("series", "step_seconds", "begins_at"),  # no owner: values of the whole system
+    "account_totals":   ("store_id", "currency", "account", "day"),  # the store's
     "sellers":          ("store_id", "code"),              # the store's
     "gateway_accounts": ("store_id", "gateway"),           # the store's
     "series":           ("store_id", "seller", "kind", "series"),  # the store's

@@ -15,10 +15,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 from starlette.requests import ClientDisconnect
 
+from chassis.http.spreadsheet import FORMULA, harmless
 from chassis.process.app import App
 from console import exporting
-from console.domain.spreadsheet import FORMULA, Table, harmless
 from console.listing import Asked
+from console.spreadsheet import Table
 from contracts import orders
 from contracts.snapshot import Buyer
 

@@ -115,20 +115,32 @@ operations_written as (
       excluded.recorded is not null))
   returning 1
 ),
+booked as (
+  insert into entries (order_id, store_id, version, number, operation_id, line_id, account, direction,
+      currency, amount_minor, at)
+  select order_id, store_id, version, 2 * number + side, operation_id, line_id, account, 1 - 2 * side,
+      currency, amount_minor, at
+  from unnest($37::uuid[], $38::text[], $39::int[], $40::uuid[], $41::text[], $42::text[], $43::text[],
+      $44::timestamptz[]) with ordinality as p (order_id, store_id, version, operation_id, debit, credit,
+      currency, at, posting)
+  join unnest($45::int[], $46::int[], $47::text[], $48::bigint[]) as l (posting, number, line_id,
+      amount_minor) using (posting)
+  cross join lateral (values (debit, 0), (credit, 1)) as one (account, side)
+),
 closed_operations_written as (
   insert into closed_operations (aggregate, key, operation_id, revision)
   select *
-  from unnest($37::text[], $38::uuid[], $39::uuid[], $40::int[])
+  from unnest($49::text[], $50::uuid[], $51::uuid[], $52::int[])
   on conflict (aggregate, key, operation_id) do update
   set revision = excluded.revision
 ),
 written as (
   insert into journal (key, store_id, aggregate, revision, version, type, message_id, operation_id, topic,
       actor, cause_type, cause_id, correlation_id, traceparent, payload, via, day, at)
-  select unnest($41::uuid[]), unnest($42::text[]), unnest($43::text[]), unnest($44::int[]),
-      unnest($45::int[]), unnest($46::text[]), unnest($47::uuid[]), unnest($48::uuid[]), unnest($49::text[]),
-      unnest($50::text[]), unnest($51::text[]), unnest($52::text[]), unnest($53::text[]), unnest($54::text[]),
-      unnest($55::text[]), unnest($56::text[]), ($57::timestamptz at time zone 'UTC')::date, $57::timestamptz
+  select unnest($53::uuid[]), unnest($54::text[]), unnest($55::text[]), unnest($56::int[]),
+      unnest($57::int[]), unnest($58::text[]), unnest($59::uuid[]), unnest($60::uuid[]), unnest($61::text[]),
+      unnest($62::text[]), unnest($63::text[]), unnest($64::text[]), unnest($65::text[]), unnest($66::text[]),
+      unnest($67::text[]), unnest($68::text[]), ($69::timestamptz at time zone 'UTC')::date, $69::timestamptz
   returning day, id, topic
 ),
 pointed as (
@@ -140,25 +152,25 @@ pointed as (
   returning id, journal_id
 ),
 gone as (
-  delete from timers using unnest($58::text[], $59::uuid[]) as u(a, k) where aggregate = u.a and key = u.k
+  delete from timers using unnest($70::text[], $71::uuid[]) as u(a, k) where aggregate = u.a and key = u.k
 ),
 armed as (
   insert into timers (aggregate, key, due_at)
   select *
-  from unnest($60::text[], $61::uuid[], $62::timestamptz[])
+  from unnest($72::text[], $73::uuid[], $74::timestamptz[])
   on conflict (aggregate, key) do update
   set due_at = excluded.due_at
 ),
 read as (
   insert into consumer_offsets (topic, partition, next_offset)
   select *
-  from unnest($63::text[], $64::int[], $65::bigint[])
+  from unnest($75::text[], $76::int[], $77::bigint[])
   on conflict (topic, partition) do update
   set next_offset = excluded.next_offset, crashes = case when excluded.next_offset >
       consumer_offsets.tried_offset then 0 else consumer_offsets.crashes end
 ),
 held as (
-  select key from parked_keys where key = any($66::uuid[])
+  select key from parked_keys where key = any($78::uuid[])
 )
 select array(select key from held), array(select id from pointed order by id),
     array(select journal_id from pointed order by id), array[(select count(*) from ledgers_saved),

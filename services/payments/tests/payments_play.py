@@ -31,7 +31,8 @@ from contracts.payments import (
     Void,
     Voided,
 )
-from payments.domain import answers, commands, forcing, ledger
+from payments.domain import answers, books, commands, forcing, ledger
+from payments.domain.books import Posting
 from payments.domain.folds import Asked, VoidPostponed, evolve
 from payments.domain.forcing import Asking
 from payments.domain.gateway import GatewayCall, GatewayOutcome, follow_up, task
@@ -58,6 +59,8 @@ class Play:
         self.asking: dict[UUID, Asking] = {}
         """How often the gateways of open operations were asked."""
         self.effects: list[Effect] = []
+        self.posted: list[Posting] = []
+        """What the messages have booked."""
 
     def given(self, *events: Event) -> None:
         for event in events:
@@ -67,11 +70,11 @@ class Play:
         earlier = {key: self.row(key.operation_id) for key in ledger.earlier(self.ledger, message)}
         asking = {key: self.asking.get(key.operation_id) for key in forcing.asking(self.ledger, message)}
         context = Context(now=NOW, key=ORDER, store_id=STORE, message_id=uid(id), shares={**earlier, **asking})
-        decision = DECIDE[type(message)](self.ledger, message, context)
+        before, decision = self.ledger, DECIDE[type(message)](self.ledger, message, context)
         self.effects = [*effects_of(decision)]
-        for effect in self.effects:
-            if isinstance(effect, Event):
-                self.ledger = evolve(self.ledger, effect)  # type: ignore[arg-type]
+        events = [effect for effect in self.effects if isinstance(effect, Event)]
+        self.given(*events)
+        self.posted += books.postings(before, self.ledger, events)
         assert not isinstance(decision, Folded) or decision.state == self.ledger
         self.operations |= self.ledger.operations
         self.ledger = ledger.compact(self.ledger)

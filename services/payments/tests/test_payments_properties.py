@@ -7,6 +7,7 @@ the ledger states.
 from __future__ import annotations
 
 from collections import Counter, defaultdict
+from collections.abc import Callable
 from typing import Any
 from unittest.mock import patch
 from uuid import UUID
@@ -29,6 +30,7 @@ from contracts.payments import (
     Refunded,
     Voided,
 )
+from payments.domain import books, vocabularies
 from payments.domain import ledger as ledger_module
 from payments.domain.answers import Contradiction
 from payments.domain.folds import evolve
@@ -39,6 +41,31 @@ from payments.domain.ledger import Ledger, capture_id_of
 FINAL = (Authorized, Captured, Voided, Refunded, Declined, Failed)
 SUCCEEDED = (Authorized, Captured, Voided, Refunded)
 AMOUNTS = st.dictionaries(st.sampled_from(["1", "2", "shipping"]), st.integers(0, 60), min_size=1, max_size=3)
+
+UNAUTHORIZED = {"INITIATED", "DECLINED", "FAILED", "UNKNOWN"}
+CONDITIONS: dict[str, Callable[[int, int, int, int], bool]] = {
+    "NOTHING": lambda a, c, v, r: a == 0,
+    "AUTHORIZED": lambda a, c, v, r: c == 0 and v < a,
+    "AUTHORIZATION_VOIDED": lambda a, c, v, r: c == 0 and v == a > 0,
+    "PARTIALLY_CAPTURED": lambda a, c, v, r: 0 < c < a - v and r == 0,
+    "CAPTURED": lambda a, c, v, r: c == a - v > 0 and r == 0,
+    "PARTIALLY_CAPTURED_REFUNDED": lambda a, c, v, r: 0 < c < a - v and r > 0,
+    "PARTIALLY_REFUNDED": lambda a, c, v, r: c == a - v and 0 < r < c,
+    "REFUNDED": lambda a, c, v, r: c == a - v and r == c > 0,
+}
+"""Conditions on the sums that are authorized, captured, voided, refunded. Exactly one holds."""
+AGREE = {
+    "FREE": {("paid", "free")},
+    "NOTHING": {("pending", "unpaid")},
+    "AUTHORIZED": {("pending", word) for word in ("authorized", "partially_authorized", "partially_voided")},
+    "AUTHORIZATION_VOIDED": {("pending", "voided")},
+    "PARTIALLY_CAPTURED": {("partially_paid", "partially_paid")},
+    "CAPTURED": {("paid", "paid")},
+    "PARTIALLY_CAPTURED_REFUNDED": {(word, word) for word in ("partially_refunded", "refunded")},
+    "PARTIALLY_REFUNDED": {("partially_refunded", "partially_refunded")},
+    "REFUNDED": {("refunded", "refunded")},
+}
+"""Dintero's word for the transaction -> its word for the order and Commerce Layer's that may be beside it."""
 
 
 class Story(RuleBasedStateMachine):
@@ -63,10 +90,14 @@ class Story(RuleBasedStateMachine):
         self.tasks: Counter[UUID] = Counter()
         self.n = 0
 
-    @initialize(gateway=st.sampled_from(["marketplace", "test"]), closed_max=st.sampled_from([1, 8]))
-    def choose(self, gateway: str, closed_max: int) -> None:
-        """With one closed operation in the ledger, decisions read the others from the table."""
-        self.gateway = gateway
+    @initialize(
+        gateway=st.sampled_from(["marketplace", "test", "manual"]),
+        closed_max=st.sampled_from([1, 8]),
+        currency=st.sampled_from(["JPY", "EUR", "TND"]),
+    )
+    def choose(self, gateway: str, closed_max: int, currency: str) -> None:
+        """With one closed operation in the ledger, decisions read the others from the table. Currencies of 0, 2, 3 decimals."""
+        self.gateway, self.currency = gateway, currency
         self.patch = patch.object(ledger_module, "CLOSED_MAX", closed_max)
         self.patch.start()
 
@@ -78,13 +109,13 @@ class Story(RuleBasedStateMachine):
         self.authorizations.append(name)
         if with_capture:
             self.captures.append(capture_id_of(uid(name)))
-        self.send(authorize(name, amounts, gateway=self.gateway, capture=with_capture))
+        self.send(authorize(name, amounts, self.gateway, self.currency, capture=with_capture))
 
     @rule(amounts=AMOUNTS, data=st.data())
     def captures_some(self, amounts: dict[str, int], data: st.DataObject) -> None:
         name = self.name("c")
         self.captures.append(name)
-        self.send(capture(name, data.draw(st.sampled_from([*self.authorizations, "a?"])), amounts))
+        self.send(capture(name, data.draw(st.sampled_from([*self.authorizations, "a?"])), amounts, self.currency))
 
     @rule(data=st.data())
     def captures_all_that_is_left(self, data: st.DataObject) -> None:
@@ -92,7 +123,7 @@ class Story(RuleBasedStateMachine):
         if uid(of) in self.play.ledger.authorizations:
             name = self.name("c")
             self.captures.append(name)
-            self.send(capture(name, of, self.play.ledger.capturable(uid(of))))
+            self.send(capture(name, of, self.play.ledger.capturable(uid(of)), self.currency))
 
     @rule(data=st.data())
     def voids(self, data: st.DataObject) -> None:
@@ -116,7 +147,9 @@ class Story(RuleBasedStateMachine):
     @rule(amounts=AMOUNTS, data=st.data(), recorded=st.booleans())
     def refunds(self, amounts: dict[str, int], data: st.DataObject, recorded: bool) -> None:
         name = self.name("r")
-        self.send(refund(name, data.draw(st.sampled_from([*self.captures, "c?"])), amounts, recorded=recorded))
+        self.send(
+            refund(name, data.draw(st.sampled_from([*self.captures, "c?"])), amounts, self.currency, recorded=recorded)
+        )
         operation = self.play.operations[uid(name)]
         if recorded:
             assert operation.state in ("succeeded", "failed"), "no gateway is asked"
@@ -266,6 +299,42 @@ class Story(RuleBasedStateMachine):
             assert whole == sum(done)
 
     @invariant()
+    def the_books_balance_and_give_every_amount_of_every_line(self) -> None:
+        ledger, turnover = self.play.ledger, Counter[tuple[str, str, str]]()
+        for one in self.play.posted:
+            for line in one.lines:
+                assert line.amount_minor > 0
+                turnover[line.line_id, one.debit, "debit"] += line.amount_minor
+                turnover[line.line_id, one.credit, "credit"] += line.amount_minor
+        held, cleared = books.held_by(self.gateway), books.cleared_by(self.gateway)
+        for line_id, amounts in ledger.lines.items():
+            assert turnover[line_id, held, "debit"] == amounts.authorized_minor
+            assert turnover[line_id, held, "credit"] == amounts.captured_minor + amounts.voided_minor
+            assert turnover[line_id, cleared, "debit"] == amounts.captured_minor
+            assert turnover[line_id, cleared, "credit"] == amounts.refunded_minor
+        accounts = Counter[str]()
+        for (_, account, side), minor in turnover.items():
+            accounts[account] += minor if side == "debit" else -minor
+        owed = [o for o in ledger.operations.values() if (o.kind, o.state) == ("refund", "pending")]
+        assert accounts["refunds_payable"] == -sum(o.amount_minor for o in owed)
+        assert sum(accounts.values()) == accounts["rounding"] == 0
+
+    @invariant()
+    def three_vocabularies_state_what_the_operations_add_up_to_and_agree(self) -> None:
+        ledger, done = self.play.ledger, [o for o in self.play.operations.values() if o.state == "succeeded"]
+        a, c, v, r = (
+            sum(o.amount_minor for o in done if o.kind == kind) for kind in ("authorize", "capture", "void", "refund")
+        )
+        free = a == 0 and any(o.kind == "authorize" for o in done)
+        transaction = vocabularies.dintero_transaction_status(ledger)
+        words = vocabularies.dintero_payment_status(ledger), vocabularies.commercelayer_payment_status(ledger)
+        [meant] = (
+            [status for status, condition in CONDITIONS.items() if condition(a, c, v, r)] if not free else ["FREE"]
+        )
+        assert transaction in {"FREE": {"CAPTURED"}, "NOTHING": UNAUTHORIZED}.get(meant, {meant})
+        assert words in AGREE[meant]
+
+    @invariant()
     def of_each_authorization_and_capture_nothing_is_spent_twice(self) -> None:
         """What its operations have drawn, and may still draw if all that is open succeeds."""
         amounts: dict[UUID, int] = defaultdict(int)
@@ -343,6 +412,9 @@ class Story(RuleBasedStateMachine):
         assert again.lines == self.play.ledger.lines
         assert again.authorizations == self.play.ledger.authorizations
         assert again.captures == self.play.ledger.captures
+        assert [*books.postings(Ledger(), again, self.published)] == [
+            one._replace(place=self.published.index(one.event)) for one in self.play.posted
+        ], "the published events alone give the same books, in one piece or in many"
 
 
 Story.TestCase.settings = settings(max_examples=60, stateful_step_count=30, deadline=None)

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from payments_play import STORE, authorized, captured, totals, uid
+from payments_play import NOW, STORE, authorized, captured, failed, totals, uid
 
 from chassis.declare.service import Change
 from contracts.base import Command, Event, PrivateEvent
@@ -17,7 +17,7 @@ from payments.domain import folds
 from payments.domain.folds import evolve
 from payments.domain.ledger import Ledger
 from payments.handlers import SERVICE
-from payments.tables import ledger_lines, ledgers, operations
+from payments.tables import entries, ledger_lines, ledgers, operations
 
 PRIVATE: set[type[Event]] = {
     model
@@ -33,13 +33,13 @@ def change(order: str, before: list[Event], events: list[Event]) -> Change[Ledge
     after = state
     for event in events:
         after = evolve(after, event)  # type: ignore[arg-type]
-    return Change(uid(order), STORE, state, after, tuple(events))
+    return Change(uid(order), STORE, state, after, tuple(events), (NOW,) * len(events))
 
 
 def written(*changes: Change[Ledger]) -> tuple[list[Any], list[Any]]:
     """The rows of lines and of operations."""
-    lines, done = store.rows(changes)
-    assert (lines.piece, done.piece) == (store.LINES, store.OPERATIONS)
+    lines, done, booked = store.rows(changes)
+    assert (lines.piece, done.piece, booked.piece) == (store.LINES, store.OPERATIONS, store.ENTRIES)
     return list(zip(*lines.arguments, strict=True)), list(zip(*done.arguments, strict=True))
 
 
@@ -60,8 +60,14 @@ def test_only_what_changed_is_written() -> None:
     assert [row[0] for row in done] == [uid("c")]
 
 
+def test_a_batch_that_books_nothing_has_no_statement_for_entries() -> None:
+    """The trigger of the entries costs time without rows, too."""
+    refused = failed("c", "capture", "authorization_unknown", totals(), "a?")
+    assert store.ENTRIES not in [rows.piece for rows in store.rows([change("o", [], [refused])])]
+
+
 def test_an_operation_id_that_had_another_effect_is_named() -> None:
-    _, done = store.rows([change("o", [], [authorized("a", 1, totals(a=1))])])
+    _, done, _ = store.rows([change("o", [], [authorized("a", 1, totals(a=1))])])
     assert done.written == "operations_written"
     refused = done.otherwise()
     assert isinstance(refused, store.OperationTaken)
@@ -75,7 +81,7 @@ def test_the_promises_are_check_constraints_too(table: Any) -> None:
 
 
 def test_every_constraint_and_index_has_a_name() -> None:
-    for table in (ledger_lines, operations):
+    for table in (ledger_lines, operations, entries):
         assert all(constraint.name for constraint in table.constraints)
     assert all(index.name for table in (ledgers, ledger_lines, operations) for index in table.indexes)
 

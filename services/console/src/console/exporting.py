@@ -10,8 +10,8 @@ from typing import Final, NamedTuple
 from sqlalchemy.engine import RowMapping
 
 from console import listing
-from console.domain.spreadsheet import Table
 from console.listing import SHOWN, Asked, Read
+from console.spreadsheet import Table
 
 EXPORT_PAGE_ROWS: Final = 2_000
 """Rows of a query and of a chunk. More: the other requests of the process wait longer while a chunk is written."""

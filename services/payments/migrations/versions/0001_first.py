@@ -1,6 +1,8 @@
-"""The ledger, its lines and its operations."""
+"""The ledger, its lines, its operations and its books."""
 
 from __future__ import annotations
+
+from typing import Any
 
 import sqlalchemy as sa
 from alembic import op
@@ -12,6 +14,30 @@ revision = "0001"
 down_revision = None
 branch_labels = None
 depends_on = None
+
+# Once per statement, over all rows that it has added: a trigger per row costs as much as the insert.
+BOOKED = """
+create function entries_are_booked() returns trigger language plpgsql as $$
+declare
+    uneven uuid;
+begin
+    select operation_id into uneven from booked
+    group by operation_id, currency having sum(direction * amount_minor) <> 0 limit 1;
+    if found then
+        raise exception 'the entries of operation % do not balance', uneven using errcode = 'check_violation';
+    end if;
+    insert into account_deltas (store_id, currency, account, day, debit_minor, credit_minor)
+    select store_id, currency, account, (at at time zone 'UTC')::date,
+        coalesce(sum(amount_minor) filter (where direction = 1), 0),
+        coalesce(sum(amount_minor) filter (where direction = -1), 0)
+    from booked group by 1, 2, 3, 4;
+    return null;
+end $$"""
+NEVER_CHANGE = """
+create function entries_never_change() returns trigger language plpgsql as $$
+begin
+    raise exception 'an entry never changes: book the reverse' using errcode = 'restrict_violation';
+end $$"""
 
 
 def _amounts() -> list[sa.Column[int]]:
@@ -118,10 +144,71 @@ def upgrade() -> None:
             name="gateway_accounts_credentials_are_references",
         ),
     )
+    op.create_table(
+        "entries",
+        sa.Column("order_id", sa.Uuid, nullable=False),
+        sa.Column("store_id", sa.Text, nullable=False),
+        sa.Column("version", sa.Integer, nullable=False, comment="of the order's event that booked it"),
+        sa.Column("number", sa.Integer, nullable=False, comment="counts the entries of the event from 0"),
+        sa.Column("operation_id", sa.Uuid, nullable=False),
+        sa.Column("line_id", sa.Text, nullable=False),
+        sa.Column("account", sa.Text, nullable=False),
+        sa.Column("direction", sa.SmallInteger, nullable=False, comment="1: debit, -1: credit"),
+        sa.Column("currency", sa.Text, nullable=False),
+        sa.Column("amount_minor", sa.BigInteger, nullable=False),
+        sa.Column("at", sa.DateTime(timezone=True), nullable=False, comment="of its event in the journal"),
+        sa.PrimaryKeyConstraint("order_id", "version", "number", name="entries_pkey"),
+        sa.CheckConstraint(
+            "account in ('customer', 'authorized', 'receivable', 'gateway_clearing', 'marketplace_clearing', 'fees',"
+            " 'refunds_payable', 'gift_card_liability', 'rounding')",
+            name="entries_account_is_in_the_chart",
+        ),
+        sa.CheckConstraint("direction in (1, -1)", name="entries_direction_is_a_sign"),
+        sa.CheckConstraint("amount_minor > 0", name="entries_amount_is_positive"),
+        comment="append-only; the entries of an operation that a statement adds balance in each currency",
+    )
+    op.create_index("entries_by_time", "entries", ["store_id", "at"])
+    op.create_table(
+        "account_totals",
+        *_day_of_an_account(),
+        sa.PrimaryKeyConstraint("store_id", "currency", "account", "day", name="account_totals_pkey"),
+        comment="the entries of each account and day, without those whose sums are in account_deltas",
+        postgresql_with={"fillfactor": "70"},
+    )
+    op.create_table(
+        "account_deltas",
+        *_day_of_an_account(),
+        comment="written with the entries that it sums, so that no batch waits for a row of account_totals; few and short-lived",
+    )
+    op.execute(BOOKED)
+    op.execute(
+        "create trigger entries_are_booked after insert on entries referencing new table as booked"
+        " for each statement execute function entries_are_booked()"
+    )
+    op.execute(NEVER_CHANGE)
+    op.execute(
+        "create trigger entries_never_change before update or delete or truncate on entries"
+        " for each statement execute function entries_never_change()"
+    )
+
+
+def _day_of_an_account() -> list[sa.Column[Any]]:
+    return [
+        sa.Column("store_id", sa.Text, nullable=False),
+        sa.Column("currency", sa.Text, nullable=False),
+        sa.Column("account", sa.Text, nullable=False),
+        sa.Column("day", sa.Date, nullable=False, comment="UTC"),
+        sa.Column("debit_minor", sa.BigInteger, nullable=False),
+        sa.Column("credit_minor", sa.BigInteger, nullable=False),
+    ]
 
 
 def downgrade() -> None:
     op.drop_table("gateway_accounts")
+    op.drop_table("account_deltas")
+    op.drop_table("account_totals")
+    op.drop_table("entries")
+    op.execute("drop function entries_are_booked(), entries_never_change()")
     op.drop_table("operations")
     op.drop_table("ledger_lines")
     op.drop_table("ledgers")

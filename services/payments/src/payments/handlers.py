@@ -7,7 +7,7 @@ from pathlib import Path
 from chassis.declare.service import Aggregate, Service, Share, on
 from contracts.deciding import Reported
 from contracts.payments import Authorize, Capture, Force, Refund, Void
-from payments import api, store
+from payments import api, bookkeeping, store
 from payments.domain import answers, commands, folds, forcing, ledger
 from payments.gateways import accounts, registry
 from payments.settings import Settings
@@ -68,5 +68,6 @@ SERVICE = Service(
     problems=api.PROBLEMS,
     apply=accounts.apply,
     processes=store.PROCESSES,
+    loops=bookkeeping.loops,
     check=store.check,
 )

@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+from datetime import date
 from typing import Literal
 from uuid import UUID
 
-from pydantic import BaseModel
+from pydantic import BaseModel, Field
 
 from contracts.base import Timestamp
+from contracts.orders import PaymentStatus
 from contracts.payments import MoneyTotals
+from payments.domain import vocabularies
+from payments.domain.books import Account
 
 
 class LedgerSummary(BaseModel):
@@ -53,3 +57,73 @@ class LedgerOperation(BaseModel):
 class LedgerShown(LedgerSummary):
     lines: list[LedgerLine]
     operations: list[LedgerOperation]
+
+
+class LineBalance(LedgerLine):
+    capturable_minor: int
+    """Authorized, and neither captured nor voided."""
+    refundable_minor: int
+    """Captured and not refunded."""
+
+
+class Entry(BaseModel):
+    """One side of a posting. The entries of an operation balance."""
+
+    operation_id: UUID
+    version: int
+    """The version of the order's event that booked it."""
+    line_id: str
+    account: Account
+    direction: Literal[1, -1]
+    """1: debit, -1: credit."""
+    amount_minor: int
+    currency: str
+    at: Timestamp
+
+
+class Books(LedgerSummary):
+    """The books of one order. Statuses follow from its sums; due is what is authorized and not voided."""
+
+    payment_status: PaymentStatus
+    """In the words of Commerce Layer, as orders have it."""
+    dintero_payment_status: vocabularies.DinteroPaymentStatus
+    dintero_transaction_status: vocabularies.DinteroTransactionStatus
+    lines: list[LineBalance]
+    operations: list[LedgerOperation]
+    entries: list[Entry]
+    """The oldest ones."""
+    entries_cursor: str | None
+    """The cursor of the rest in `GET /v1/orders/{order_id}/entries`; null if there is none."""
+
+
+class AccountBalance(BaseModel):
+    """Minor units; a balance is debits less credits."""
+
+    account: Account
+    opening_minor: int
+    """Before the period."""
+    debit_minor: int
+    """In the period."""
+    credit_minor: int
+    closing_minor: int
+    """At the end of the period."""
+
+
+class CurrencyBalance(BaseModel):
+    """The openings of all accounts sum to zero, and so do the closings."""
+
+    currency: str
+    accounts: list[AccountBalance]
+    """The whole chart, in its order."""
+    debit_minor: int
+    """The sum over all accounts in the period; equals `credit_minor`."""
+    credit_minor: int
+
+
+class TrialBalance(BaseModel):
+    first: date = Field(alias="from")
+    """The first day of the period, UTC."""
+    last: date = Field(alias="to")
+    """The last day of the period."""
+    currencies: list[CurrencyBalance]
+    """Those that have entries until the end of the period."""

@@ -1,13 +1,16 @@
-"""What the ledger writes beside its own row: the order's lines and its operations."""
+"""What the ledger writes beside its own row: the order's lines, its operations, and the entries of its books."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
+from typing import Any
 
 from asyncpg import Connection
 
 from chassis.declare.service import Change
 from chassis.declare.sql import Piece, Rows, columns
+from payments.domain import books
+from payments.domain.books import CLEARING, HELD, Posting
 from payments.domain.forcing import Asking, AskingKey
 from payments.domain.gateway import CHECK_KIND, follow_up_id
 from payments.domain.ledger import EarlierKey, Ledger, Operation
@@ -46,6 +49,19 @@ returning 1)""",
     14,
 )
 
+# The arrays are those of the postings, then those of their lines: {8} is the index of a line's posting. Each line becomes two
+# entries. The database checks that they balance, and sums them per day.
+ENTRIES = Piece(
+    """
+booked as (
+insert into entries (order_id, store_id, version, number, operation_id, line_id, account, direction, currency, amount_minor, at)
+select order_id, store_id, version, 2 * number + side, operation_id, line_id, account, 1 - 2 * side, currency, amount_minor, at
+from unnest({0}::uuid[], {1}::text[], {2}::int[], {3}::uuid[], {4}::text[], {5}::text[], {6}::text[], {7}::timestamptz[])
+  with ordinality as p (order_id, store_id, version, operation_id, debit, credit, currency, at, posting)
+join unnest({8}::int[], {9}::int[], {10}::text[], {11}::bigint[]) as l (posting, number, line_id, amount_minor) using (posting)
+cross join lateral (values (debit, 0), (credit, 1)) as one (account, side))""",
+    12,
+)
 PROCESSES = """
 select kind as step, state as waiting, count(*), extract(epoch from now() - min(at))::float8 as age
 from operations where state in ('asked', 'pending') group by 1, 2"""
@@ -101,20 +117,49 @@ def rows(changes: Sequence[Change[Ledger]]) -> list[Rows]:
         if o is not c.before.operations.get(operation_id)
     ]  # fmt: skip
 
+    posted = [(c, one) for c in changes for one in books.postings(c.before, c.after, c.events)]
+
     def taken() -> OperationTaken:
         return OperationTaken(f"one of {', '.join(str(row[0]) for row in operations[:20])} already had another effect")
 
     def foreign() -> LedgerOfAnotherStore:
         return LedgerOfAnotherStore(f"one of {len(lines)} ledger lines is another store's")
 
-    return [
+    written = [
         Rows(LINES, columns(lines, LINES.parameters), "lines_written", foreign),
         Rows(OPERATIONS, columns(operations, OPERATIONS.parameters), "operations_written", taken),
     ]
+    if posted or not changes:
+        written.append(Rows(ENTRIES, _entries(posted)))
+    return written
+
+
+def _entries(posted: Sequence[tuple[Change[Ledger], Posting]]) -> list[Sequence[Any]]:
+    """The arguments of `ENTRIES`. What the lines of a posting have in common is sent once."""
+    common = [
+        (
+            c.key,
+            c.store_id,
+            one.event.version,
+            one.operation_id,
+            one.debit,
+            one.credit,
+            c.after.currency,
+            c.at[one.place],
+        )
+        for c, one in posted
+    ]
+    lines = [
+        (index, number, line.line_id, line.amount_minor)
+        for index, (_, one) in enumerate(posted, 1)
+        for number, line in enumerate(one.lines, one.number)
+    ]
+    return [*columns(common, 8), *columns(lines, 4)]
 
 
 # ------------------------------------------------------------------------------------------------------------- check
 
+DAYS = "select * from account_totals union all select * from account_deltas"
 # Each query answers (comparisons made, comparisons violated).
 CHECKS = {
     "the lines of a ledger sum to its totals": """
@@ -161,9 +206,47 @@ CHECKS = {
         select count(*), count(*) filter (where o.state in ('asked', 'pending') or (o.recorded = 'unconfirmed'
           and not exists (select from tasks t where t.key = o.order_id and t.kind = '{CHECK_KIND}')))
         from operations o where o.recorded is not null""",
+    "the entries of an operation balance in each currency": """
+        select count(*), count(*) filter (where balance <> 0) from (
+          select sum(direction * amount_minor) balance from entries group by operation_id, currency) o""",
+    "the accounts of a store sum to zero in each currency": f"""
+        select count(*), count(*) filter (where balance <> 0) from (
+          select sum(debit_minor - credit_minor) balance from ({DAYS}) d group by store_id, currency) s""",
+    "rounding is zero": f"""
+        select count(*), count(*) filter (where balance <> 0) from (
+          select sum(debit_minor - credit_minor) balance from ({DAYS}) d where account = 'rounding' group by store_id, currency) s""",
+    "the totals of an account and day are the sums of its entries": f"""
+        select count(*), count(*) filter (where (d.debit, d.credit) is distinct from (e.debit, e.credit)) from (
+          select store_id, currency, account, day, sum(debit_minor) debit, sum(credit_minor) credit
+          from ({DAYS}) d group by 1, 2, 3, 4) d
+        full join (
+          select store_id, currency, account, (at at time zone 'UTC')::date as day,
+            sum(case direction when 1 then amount_minor else 0 end) debit,
+            sum(case direction when -1 then amount_minor else 0 end) credit
+          from entries group by 1, 2, 3, 4) e using (store_id, currency, account, day)""",
+    "the entries of a line are the amounts of its ledger": f"""
+        select count(*), count(*) filter (where (l.authorized_minor, l.captured_minor, l.voided_minor, l.refunded_minor)
+          is distinct from (e.promised, e.collected, e.fulfilled - e.collected, e.returned)) from ledger_lines l
+        full join (
+          select order_id, line_id,
+            coalesce(sum(amount_minor) filter (where account in {HELD} and direction = 1), 0) promised,
+            coalesce(sum(amount_minor) filter (where account in {HELD} and direction = -1), 0) fulfilled,
+            coalesce(sum(amount_minor) filter (where account in {CLEARING} and direction = 1), 0) collected,
+            coalesce(sum(amount_minor) filter (where account in {CLEARING} and direction = -1), 0) returned
+          from entries group by 1, 2) e using (order_id, line_id)
+        where e.order_id is not null
+          or (l.authorized_minor, l.captured_minor, l.voided_minor, l.refunded_minor) <> (0, 0, 0, 0)""",
+    "what an order's customer is owed is what its pending refunds give": """
+        select count(*), count(*) filter (where e.owed is distinct from o.pending) from (
+          select order_id, sum(amount_minor) pending from operations
+          where kind = 'refund' and state = 'pending' and amount_minor > 0 group by 1) o
+        full join (
+          select order_id, -sum(direction * amount_minor) owed from entries where account = 'refunds_payable'
+          group by 1 having sum(direction * amount_minor) <> 0) e using (order_id)""",
     "lines and operations belong to their ledger's store": """
         select count(*), count(*) filter (where l.store_id is distinct from r.store_id)
-        from (select order_id, store_id from ledger_lines union all select order_id, store_id from operations) r
+        from (select order_id, store_id from ledger_lines union all select order_id, store_id from operations
+          union all select order_id, store_id from entries) r
         left join ledgers l on l.key = r.order_id""",
 }
 

@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from sqlalchemy import (
     BigInteger,
     Boolean,
     CheckConstraint,
     Column,
+    Date,
     DateTime,
     Index,
+    Integer,
     MetaData,
     PrimaryKeyConstraint,
     SmallInteger,
@@ -21,6 +25,7 @@ from sqlalchemy import (
 )
 
 from chassis.declare.tables import AGGREGATE_STORAGE, aggregate_columns, chassis_tables
+from payments.domain.books import ACCOUNTS
 
 metadata = MetaData()
 chassis_tables(metadata)
@@ -130,4 +135,55 @@ gateway_accounts = Table(
         "api_key ~ '^(env|file):' and webhook_secret ~ '^(env|file):'",
         name="gateway_accounts_credentials_are_references",
     ),
+)
+
+
+def _day_of_an_account() -> list[Column[Any]]:
+    """Minor units: the sums of the debits of an account, and of its credits."""
+    return [
+        Column("store_id", Text, nullable=False),
+        Column("currency", Text, nullable=False),
+        Column("account", Text, nullable=False),
+        Column("day", Date, nullable=False, comment="UTC"),
+        Column("debit_minor", BigInteger, nullable=False),
+        Column("credit_minor", BigInteger, nullable=False),
+    ]
+
+
+entries = Table(
+    "entries",
+    metadata,
+    Column("order_id", Uuid, nullable=False),
+    Column("store_id", Text, nullable=False),
+    Column("version", Integer, nullable=False, comment="of the order's event that booked it"),
+    Column("number", Integer, nullable=False, comment="counts the entries of the event from 0"),
+    Column("operation_id", Uuid, nullable=False),
+    Column("line_id", Text, nullable=False),
+    Column("account", Text, nullable=False),
+    Column("direction", SmallInteger, nullable=False, comment="1: debit, -1: credit"),
+    Column("currency", Text, nullable=False),
+    Column("amount_minor", BigInteger, nullable=False),
+    Column("at", DateTime(timezone=True), nullable=False, comment="of its event in the journal"),
+    PrimaryKeyConstraint("order_id", "version", "number", name="entries_pkey"),
+    CheckConstraint(f"account in {ACCOUNTS}", name="entries_account_is_in_the_chart"),
+    CheckConstraint("direction in (1, -1)", name="entries_direction_is_a_sign"),
+    CheckConstraint("amount_minor > 0", name="entries_amount_is_positive"),
+    Index("entries_by_time", "store_id", "at"),
+    comment="append-only; the entries of an operation that a statement adds balance in each currency",
+)
+
+account_totals = Table(
+    "account_totals",
+    metadata,
+    *_day_of_an_account(),
+    PrimaryKeyConstraint("store_id", "currency", "account", "day", name="account_totals_pkey"),
+    comment="the entries of each account and day, without those whose sums are in account_deltas",
+    postgresql_with={"fillfactor": "70"},
+)
+
+account_deltas = Table(
+    "account_deltas",
+    metadata,
+    *_day_of_an_account(),
+    comment="written with the entries that it sums, so that no batch waits for a row of account_totals; few and short-lived",
 )

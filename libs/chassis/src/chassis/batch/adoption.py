@@ -48,6 +48,7 @@ async def adopt(batch: Batch, own: Sequence[Adopted]) -> int:
         slot.state = aggregate.evolve(slot.state, event)
         slot.touched = True
         slot.events.append(event)
+        slot.at.append(at)
         if event.operation_id is not None and event.FINAL:
             slot.answered[str(event.operation_id)] = slot.revision
         rows.append((*journal_row(slot, inbound, message_id, event, slot.revision, event.version), at))

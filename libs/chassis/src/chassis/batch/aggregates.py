@@ -48,6 +48,8 @@ class Slot:
     woken: bool = False
     touched: bool = False
     events: list[Event] = field(default_factory=list)
+    at: list[datetime] = field(default_factory=list)
+    """The times of `events` in the journal."""
 
     def belongs_to(self, store_id: str) -> None:
         """Change the store of an aggregate that does not exist: the message before, of another store, had no effect."""
@@ -76,7 +78,7 @@ class Slot:
 
     @property
     def change(self) -> Change[Any]:
-        return Change(self.key, self.store_id, self.before, self.state, tuple(self.events))
+        return Change(self.key, self.store_id, self.before, self.state, tuple(self.events), tuple(self.at))
 
 
 class StateCache:

@@ -223,6 +223,7 @@ class Batch:
         slot.answered.update(answered)
         slot.touched = slot.touched or bool(rows)
         slot.events += events
+        slot.at += [self.now] * len(events)
         for key, (share, value) in shares.items():
             self._shares[key] = value
             self._changed.setdefault(share.name, {})[key] = value

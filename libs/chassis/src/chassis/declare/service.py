@@ -42,13 +42,17 @@ def on(message: type[M], decide: Callable[[Any, M, Context], Decision]) -> Handl
 
 @dataclass(frozen=True, slots=True)
 class Change(Generic[S]):
-    """One aggregate before and after a batch. `events` are those of the batch, in order, with their versions."""
+    """One aggregate before and after a batch. `events` are those of the batch, in order, with their versions.
+
+    `at` are their times in the journal; an event that a restored database adopts has the time of its first publication.
+    """
 
     key: UUID
     store_id: str
     before: S
     after: S
     events: tuple[Event, ...]
+    at: tuple[datetime, ...] = ()
 
 
 @dataclass(frozen=True, eq=False)

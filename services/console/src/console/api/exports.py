@@ -1,16 +1,14 @@
 """A list as a CSV file, streamed."""
 
 from collections.abc import AsyncGenerator, AsyncIterator
-from contextlib import aclosing
 from datetime import UTC, datetime
-from typing import Annotated, cast, get_args
+from typing import Annotated, get_args
 from uuid import UUID, uuid4
 
 from anyio import CancelScope
 from fastapi import APIRouter, Depends, Query, Response
-from fastapi.responses import StreamingResponse
-from starlette.types import Send
 
+from chassis.http.spreadsheet import Streamed
 from console import audit, exporting
 from console.api.orders import EXPORT, seen_stores, store_of
 from console.api.refusals import refusal
@@ -24,14 +22,6 @@ from console.listing import COLUMNS, Asked, Column
 class AskedFile(Asked):
     personal: bool = False
     """Whether the file has the personal columns."""
-
-
-class Streamed(StreamingResponse):
-    """Ends what makes the file as soon as its receiver is gone, not when it is collected as garbage."""
-
-    async def stream_response(self, send: Send) -> None:
-        async with aclosing(cast(AsyncGenerator[bytes], self.body_iterator)):
-            await super().stream_response(send)
 
 
 def add_routes(router: APIRouter, pages: Pages) -> None:
@@ -58,10 +48,7 @@ def add_routes(router: APIRouter, pages: Pages) -> None:
         what = f"{asked.model_dump(exclude_defaults=True, exclude={'cursor'}, mode='json')}"
         await audit.asked(pages.app, nonce, person, Subject("export", store, store), "export", what)
         name = f"orders-{store}-{datetime.now(UTC):%Y%m%dT%H%M%SZ}.csv".replace(":", "-")
-        headers = {"content-disposition": f'attachment; filename="{name}"', "cache-control": "no-store"}
-        return Streamed(
-            _audited(pages, nonce, person, first, chunks), headers=headers, media_type="text/csv; charset=utf-8; header=present"
-        )  # fmt: skip
+        return Streamed(_audited(pages, nonce, person, first, chunks), name)
 
 
 async def _audited(

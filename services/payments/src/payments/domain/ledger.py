@@ -216,13 +216,15 @@ class Ledger(Document):
 
 
 def compact(ledger: Ledger) -> Ledger:
-    """Without the oldest closed operations: the document does not grow with each."""
+    """Without the oldest closed operations: the document does not grow with each. The latest authorization stays: the status of
+    an order of which nothing is authorized is its outcome."""
     if len(ledger.operations) <= CLOSED_MAX:
         return ledger
+    authorizations = [operation_id for operation_id, one in ledger.operations.items() if one.kind == "authorize"]
     closed = [
         operation_id
         for operation_id, operation in ledger.operations.items()
-        if not operation.is_open and operation.recorded != "unconfirmed"
+        if not operation.is_open and operation.recorded != "unconfirmed" and operation_id not in authorizations[-1:]
     ]
     oldest = {*closed[:-CLOSED_MAX]}
     stay = {

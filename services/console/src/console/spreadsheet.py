@@ -1,30 +1,14 @@
-"""Rows of a list as CSV (RFC 4180). A text that a spreadsheet would run as a formula is made harmless by a `'` before it.
-
-Source: OWASP, CSV Injection; ASVS 5.0, 1.2.10.
-"""
+"""The columns of a list as the cells of a file."""
 
 from __future__ import annotations
 
-import csv
-import io
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from datetime import UTC, datetime
 from typing import Any, Final
 
-from contracts.money import EXPONENTS, decimal_string
+from chassis.http.spreadsheet import amount_cell, harmless, lines, time_cell
 
 Row = Mapping[Any, Any]
 Cell = Callable[[Row], str]
-FORMULA: Final = ("=", "+", "-", "@", "\t", "\r", "\n", "\0", "＝", "＋", "－", "＠")
-"""A cell that begins with one of these is a formula, or becomes one when a spreadsheet removes the control character."""
-
-
-def harmless(text: str) -> str:
-    """
-    >>> harmless('=HYPERLINK("http://x")'), harmless("-1"), harmless("A-1")
-    ('\\'=HYPERLINK("http://x")', "'-1", 'A-1')
-    """
-    return f"'{text}" if text.startswith(FORMULA) else text
 
 
 def _text(name: str) -> Cell:
@@ -32,23 +16,11 @@ def _text(name: str) -> Cell:
 
 
 def _time(name: str) -> Cell:
-    def cell(row: Row) -> str:
-        at: datetime | None = row[name]
-        return at.astimezone(UTC).isoformat(timespec="seconds").replace("+00:00", "Z") if at is not None else ""
-
-    return cell
+    return lambda row: time_cell(row[name])
 
 
 def _amount(name: str) -> Cell:
-    """A number with a point, in the currency's unit."""
-
-    def cell(row: Row) -> str:
-        amount_minor, currency = row[name], row["currency"]
-        if amount_minor is None or currency not in EXPONENTS:
-            return ""
-        return decimal_string(amount_minor, currency)
-
-    return cell
+    return lambda row: amount_cell(row[name], row["currency"])
 
 
 def _tags(row: Row) -> str:
@@ -91,14 +63,8 @@ class Table:
         self._cells = dict(chosen)  # the currency of several amounts is one column
 
     def header(self) -> bytes:
-        return _lines([list(self._cells)])
+        return lines([list(self._cells)])
 
     def lines(self, rows: Iterable[Row]) -> bytes:
         cells = list(self._cells.values())
-        return _lines([cell(row) for cell in cells] for row in rows)
-
-
-def _lines(rows: Iterable[Sequence[str]]) -> bytes:
-    text = io.StringIO(newline="")
-    csv.writer(text, lineterminator="\r\n").writerows(rows)
-    return text.getvalue().encode("utf-8", "replace")
+        return lines([cell(row) for cell in cells] for row in rows)

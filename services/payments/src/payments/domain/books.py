@@ -1,0 +1,126 @@
+"""The books: which accounts an event of a ledger debits and which it credits.
+
+Double entry: a posting makes two entries of one amount, so the entries of an operation balance. Only published events are
+booked, because they alone survive a restored backup. An operation that fails has no entries in the end.
+docs/payments.md lists the accounts, and what each operation books.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Final, Literal, NamedTuple, get_args
+from uuid import UUID
+
+from contracts.base import Event
+from contracts.payments import MARKETPLACE, Authorized, Captured, Failed, MoneyLine, Pending, Refunded, Voided
+from payments.domain.ledger import Ledger
+
+Account = Literal[
+    "customer",
+    "authorized",
+    "receivable",
+    "gateway_clearing",
+    "marketplace_clearing",
+    "fees",
+    "refunds_payable",
+    "gift_card_liability",
+    "rounding",
+]
+ACCOUNTS: Final[tuple[Account, ...]] = get_args(Account)
+HELD: Final[tuple[Account, ...]] = ("authorized", "receivable")
+"""What customers have promised, before it is collected."""
+CLEARING: Final[tuple[Account, ...]] = ("gateway_clearing", "marketplace_clearing", "gift_card_liability")
+"""Where collected money lies."""
+_HELD_BY: Final[Mapping[str, Account]] = {"manual": "receivable"}
+_CLEARED_BY: Final[Mapping[str, Account]] = {
+    MARKETPLACE: "marketplace_clearing",
+    "gift_card": "gift_card_liability",
+}
+
+
+class Posting(NamedTuple):
+    """A debit of one account and a credit of another, of each line by its amount, in the currency of the ledger."""
+
+    event: Event
+    place: int
+    """The index of the event among those given."""
+    number: int
+    """How many lines the postings of the event before this one have."""
+    operation_id: UUID
+    debit: Account
+    credit: Account
+    lines: Sequence[MoneyLine]
+    """Their amounts are positive."""
+
+
+def postings(before: Ledger, after: Ledger, events: Sequence[Event]) -> Iterator[Posting]:
+    """Yields what the events book, in their order. before, after: the ledger before and after all of them.
+
+    A ledger retains its authorizations and captures: what an event draws on is in `after`.
+    """
+    owed = _owed(before)
+    for place, event in enumerate(events):
+        number = 0
+        for move in _moves(event, after, owed):
+            if lines := [line for line in move.lines if line.amount_minor]:
+                assert move.operation_id is not None, "every event of a ledger belongs to an operation"
+                yield Posting(event, place, number, move.operation_id, move.debit, move.credit, lines)
+                number += len(lines)
+
+
+class _Move(NamedTuple):
+    operation_id: UUID | None
+    debit: Account
+    credit: Account
+    lines: Sequence[MoneyLine]
+
+
+Owed = dict[UUID | None, Sequence[MoneyLine]]
+"""Refunds that a gateway has accepted and not yet made, by operation."""
+
+
+def _owed(ledger: Ledger) -> Owed:
+    return {
+        operation_id: operation.lines
+        for operation_id, operation in ledger.operations.items()
+        if operation.kind == "refund" and operation.state == "pending"
+    }
+
+
+def _moves(event: Event, ledger: Ledger, owed: Owed) -> Iterator[_Move]:
+    """What the event books. `owed` is changed to what it is after the event."""
+    operation_id = event.operation_id
+    match event:
+        case Authorized():
+            held = held_by(event.gateway)
+            yield _Move(operation_id, held, "customer", event.lines)
+            if event.capture_id is not None:
+                yield _Move(event.capture_id, cleared_by(event.gateway), held, event.lines)
+        case Captured():
+            gateway = ledger.captures[event.capture_id].gateway
+            yield _Move(operation_id, cleared_by(gateway), held_by(gateway), event.lines)
+        case Voided():
+            granted = ledger.authorizations.get(event.authorization_id)
+            if granted is not None:  # else it was declined: nothing was promised
+                yield _Move(operation_id, "customer", held_by(granted.gateway), event.lines)
+        case Refunded():
+            cleared = cleared_by(ledger.captures[event.capture_id].gateway)
+            was_owed = owed.pop(operation_id, None) is not None
+            yield _Move(operation_id, "refunds_payable" if was_owed else "customer", cleared, event.lines)
+        case Pending(command="refund"):
+            owed[operation_id] = event.lines
+            yield _Move(operation_id, "customer", "refunds_payable", event.lines)
+        case Failed(command="refund") if operation_id in owed:
+            yield _Move(operation_id, "refunds_payable", "customer", owed.pop(operation_id))
+        case _:
+            pass
+
+
+def held_by(gateway: str) -> Account:
+    """Returns the account of what is authorized with a gateway and not captured."""
+    return _HELD_BY.get(gateway, "authorized")
+
+
+def cleared_by(gateway: str) -> Account:
+    """Returns the account of what was captured with a gateway and not refunded."""
+    return _CLEARED_BY.get(gateway, "gateway_clearing")
