@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator
-from dataclasses import replace
 from random import Random
 from typing import Any
 from uuid import UUID
@@ -53,10 +52,10 @@ def comparable(row: OrderRow) -> OrderRow:
     """Without times that lists state otherwise: see `console.domain.listed`. A failed request of a document has a version, and
     is in no list."""
     versions = {name: version for name, version in row.versions.items() if name != "invoicing"}
-    memory = replace(row.memory, exceptions=tuple(sorted(row.memory.exceptions)), holds=tuple(sorted(row.memory.holds)))
-    words = replace(row.words, tracking=tuple(sorted(row.words.tracking)), documents=tuple(sorted(row.words.documents)))
+    memory = row.memory._replace(exceptions=tuple(sorted(row.memory.exceptions)), holds=tuple(sorted(row.memory.holds)))
+    words = row.words._replace(tracking=tuple(sorted(row.words.tracking)), documents=tuple(sorted(row.words.documents)))
     times = dict.fromkeys(("since", "changed_at", "received_at", "invoiced_at"))
-    return replace(row, **times, versions=versions, memory=memory, words=words)
+    return row._replace(**times, versions=versions, memory=memory, words=words)
 
 
 def folded(world: World) -> dict[UUID, OrderRow]:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import time
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
 from datetime import datetime
 from typing import Final
 from uuid import UUID
@@ -69,9 +68,9 @@ async def mark(app: App, parked: Mapping[UUID, datetime], at: datetime) -> None:
         return
 
     def changed(row: OrderRow) -> OrderRow:
-        row = replace(row, memory=replace(row.memory, parked=row.order_id in parked))
+        row = row._replace(memory=row.memory._replace(parked=row.order_id in parked))
         waiting, step = waits(row)
-        return replace(row, waiting=waiting, step=step, since=parked.get(row.order_id, at) if waiting else None)
+        return row._replace(waiting=waiting, step=step, since=parked.get(row.order_id, at) if waiting else None)
 
     async def write(tx: Connection) -> None:
         rows = await projection.locked(tx, sorted(different))

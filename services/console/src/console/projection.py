@@ -6,9 +6,7 @@ content, and then locked in the order of their keys.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import asdict
-from operator import attrgetter
+from collections.abc import Mapping, Sequence
 from typing import Any, Final
 from uuid import UUID
 
@@ -22,12 +20,13 @@ from console.domain.fold import Stated, fold
 from console.domain.row import Memory, OrderRow, Words
 from contracts.base import Event, OrderKeyed
 from contracts.envelope import Received, Unknown
+from contracts.ids import in_order
 from contracts.registry import TOPICS
 
 EVENTS: Final = frozenset(topic.name for topic in TOPICS.values() if not topic.addressed)
 VERSION_MAX: Final = 2**31 - 1
-PLAIN: Final = tuple(name for name in OrderRow.__slots__ if name not in ("versions", "memory", "words"))
-"""The fields that are columns as they are; the others are written as JSON."""
+PLAIN: Final = OrderRow._fields[:-3]
+"""The fields that are columns as they are; the others, `versions`, `memory` and `words`, are written as JSON."""
 TYPES: Final[Mapping[str, str]] = {
     "order_id": "uuid", "grand_minor": "bigint", "test": "boolean", "tags": "text",
     **dict.fromkeys(("ordered_at", "received_at", "invoiced_at", "placed_at", "completed_at"), "timestamptz"),
@@ -121,7 +120,7 @@ async def combine(tx: Connection, events: Sequence[Stated | None]) -> Sequence[O
 
 async def _locked(tx: Connection, events: Sequence[Stated]) -> dict[UUID, OrderRow]:
     firsts = {event.order_id: event for event in reversed(events)}
-    keys = sorted(firsts)
+    keys = in_order(firsts)
     found = {row.order_id: row for row in await locked(tx, keys)}
     if missing := [firsts[key] for key in keys if key not in found]:
         stores, times = [one.store_id for one in missing], [one.at for one in missing]
@@ -137,11 +136,8 @@ async def locked(tx: Connection, keys: Sequence[UUID]) -> Sequence[OrderRow]:
 
 def read(record: Record) -> OrderRow:
     *plain, versions, memory, found = record
-    fields = dict(zip(PLAIN, plain, strict=True))
-    fields["order_id"], fields["tags"] = UUID(int=fields["order_id"].int), tuple(fields["tags"])
-    return OrderRow(
-        **fields, versions=orjson.loads(versions), memory=Memory(**_tuples(memory)), words=Words(**_tuples(found))
-    )
+    plain[_TAGS] = tuple(plain[_TAGS])
+    return OrderRow._make((*plain, orjson.loads(versions), Memory(**_tuples(memory)), Words(**_tuples(found))))
 
 
 def _tuples(text: str) -> dict[str, Any]:
@@ -171,23 +167,22 @@ async def put(tx: Connection, rows: Sequence[OrderRow], schema: str) -> None:
     )
 
 
-PLAIN_OF: Final = attrgetter(*PLAIN)
-_DEFAULTS: Final = {**asdict(Memory()), **asdict(Words())}
-
-
 def _written(row: OrderRow) -> tuple[Any, ...]:
-    plain = dict(zip(PLAIN, PLAIN_OF(row), strict=True))
-    plain["tags"] = "{" + ",".join(f'"{tag}"' for tag in row.tags) + "}"
+    *plain, versions, memory, found = row
+    plain[_TAGS] = "{" + ",".join(f'"{tag}"' for tag in row.tags) + "}"
     return (
-        *plain.values(), _json(row.versions), _json(_stated(row.memory)), _json(_stated(row.words)),
-        words.vector(row.words), words.folded(row.number),
+        *plain, _json(versions), _json(_stated(memory)), _json(_stated(found)), words.vector(found), words.folded(row.number),
     )  # fmt: skip
+
+
+_TAGS: Final = PLAIN.index("tags")
+_DEFAULTS: Final = {Memory: Memory(), Words: Words()}
 
 
 def _stated(value: Memory | Words) -> dict[str, Any]:
     """Returns the fields that differ from their defaults."""
-    found: Iterable[tuple[str, Any]] = ((name, getattr(value, name)) for name in value.__slots__)
-    return {name: one for name, one in found if one != _DEFAULTS[name]}
+    fields = zip(value._fields, value, _DEFAULTS[type(value)], strict=True)
+    return {name: one for name, one, default in fields if one != default}
 
 
 def _json(value: Any) -> str:

@@ -5,7 +5,6 @@ that repeated deliveries change nothing; each service has columns of its own, so
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import replace
 from datetime import datetime
 from typing import Any, Final, NamedTuple
 from uuid import UUID
@@ -37,7 +36,7 @@ def fold(row: OrderRow, event: Stated) -> OrderRow:
     if event.version <= row.versions.get(event.service, 0):
         return row
     changed_at = event.at if row.changed_at is None else max(row.changed_at, event.at)
-    row = replace(row, versions={**row.versions, event.service: event.version}, changed_at=changed_at)
+    row = row._replace(versions={**row.versions, event.service: event.version}, changed_at=changed_at)
     if isinstance(event.body, Event):
         if isinstance(event.body, OrderEvent):
             return _of_orders(row, event.body, event.at)
@@ -50,14 +49,14 @@ def fold(row: OrderRow, event: Stated) -> OrderRow:
 
 
 def _of_orders(row: OrderRow, event: OrderEvent, at: datetime) -> OrderRow:
-    row = replace(
-        row, status=str(event.status), payment_status=str(event.payment_status),
+    row = row._replace(
+        status=str(event.status), payment_status=str(event.payment_status),
         fulfillment_status=str(event.fulfillment_status),
     )  # fmt: skip
     if (change := CHANGES.get(type(event))) is not None:
         row = change(row, event)
     if isinstance(event, orders.Received):
-        row = replace(row, received_at=at)
+        row = row._replace(received_at=at)
     if row.memory.failed and row.status == "cancelled" and undone(row):  # its money came back without the refused step
         row = _remember(row, failed=())
     waiting, step = waits(row)
@@ -65,7 +64,7 @@ def _of_orders(row: OrderRow, event: OrderEvent, at: datetime) -> OrderRow:
         return row
     if isinstance(event, orders.WaitingChanged) and event.waiting:
         at = event.since
-    return replace(row, waiting=waiting, step=step, since=at if waiting else None)
+    return row._replace(waiting=waiting, step=step, since=at if waiting else None)
 
 
 # -- orders -----------------------------------------------------------------------------------------------------------
@@ -74,10 +73,10 @@ def _of_orders(row: OrderRow, event: OrderEvent, at: datetime) -> OrderRow:
 def _received(row: OrderRow, event: orders.Received) -> OrderRow:
     market = event.market
     row = sold(row, event.order, event.grand_minor)
-    memory = replace(row.memory, capture=market.capture, capture_up_to_minor=market.capture_up_to_minor)
+    memory = row.memory._replace(capture=market.capture, capture_up_to_minor=market.capture_up_to_minor)
     cause = "marketplace" if event.status == "cancelled" else None
-    return replace(
-        row, number=event.number, channel=event.source.channel, account=event.source.account, market=market.code,
+    return row._replace(
+        number=event.number, channel=event.source.channel, account=event.source.account, market=market.code,
         memory=memory, cancel_cause=cause,
     )  # fmt: skip
 
@@ -87,11 +86,11 @@ def _edited(row: OrderRow, event: orders.Edited) -> OrderRow:
     memory = row.memory
     if event.market is not None:
         market = event.market
-        memory = replace(memory, capture=market.capture, capture_up_to_minor=market.capture_up_to_minor)
-        row = replace(row, market=market.code)
+        memory = memory._replace(capture=market.capture, capture_up_to_minor=market.capture_up_to_minor)
+        row = row._replace(market=market.code)
     if event.edit_id is not None:
-        memory = replace(memory, edit="")
-    return replace(row, memory=memory)
+        memory = memory._replace(edit="")
+    return row._replace(memory=memory)
 
 
 def _details_changed(row: OrderRow, event: orders.DetailsChanged) -> OrderRow:
@@ -103,7 +102,7 @@ def _reinstated(row: OrderRow, event: orders.Reinstated) -> OrderRow:
     kept = row.memory
     memory = Memory(capture=kept.capture, capture_up_to_minor=kept.capture_up_to_minor, paid=kept.paid,
                     exceptions=kept.exceptions, holds=kept.holds, parked=kept.parked)  # fmt: skip
-    return replace(row, memory=memory, cancel_cause=None, placed_at=None, completed_at=None)
+    return row._replace(memory=memory, cancel_cause=None, placed_at=None, completed_at=None)
 
 
 def sold(row: OrderRow, content: OrderContent, grand_minor: int | None) -> OrderRow:
@@ -114,29 +113,29 @@ def sold(row: OrderRow, content: OrderContent, grand_minor: int | None) -> Order
         content.external_order_id, content.external_number, content.purchase_order_number,
         *(line.sku for line in content.lines),
     ]  # fmt: skip
-    found = replace(
-        row.words, orders=words.whole(plain), buyer=(*words.whole([buyer.email, buyer.phone]), *words.parts(names))
+    found = row.words._replace(
+        orders=words.whole(plain), buyer=(*words.whole([buyer.email, buyer.phone]), *words.parts(names))
     )
     paid = content.lifecycle != "awaiting_payment" and (content.payment_secured or grand_minor == 0)
-    return replace(
-        row, currency=content.currency, grand_minor=grand_minor, test=content.test, ordered_at=content.placed_at,
-        country=countries[0] if countries else None, words=found, memory=replace(row.memory, paid=paid),
+    return row._replace(
+        currency=content.currency, grand_minor=grand_minor, test=content.test, ordered_at=content.placed_at,
+        country=countries[0] if countries else None, words=found, memory=row.memory._replace(paid=paid),
     )  # fmt: skip
 
 
 def _placed(row: OrderRow, event: orders.Placed) -> OrderRow:
-    return replace(row, placed_at=event.placed_at, memory=replace(row.memory, started=True))
+    return row._replace(placed_at=event.placed_at, memory=row.memory._replace(started=True))
 
 
 def _cancelled(row: OrderRow, event: orders.Cancelled) -> OrderRow:
     """Its cancel ends every process but its own, and its holds. An order of which all is refunded is no longer completed."""
     unanswered = {step: word for step, word in row.memory.stuck.items() if word == "no_answer"}  # is still awaited
-    memory = replace(row.memory, failed=(), stuck=unanswered, refunds=(), edit="", holds=())
-    return replace(row, cancel_cause=str(event.cause), completed_at=None, memory=memory)
+    memory = row.memory._replace(failed=(), stuck=unanswered, refunds=(), edit="", holds=())
+    return row._replace(cancel_cause=str(event.cause), completed_at=None, memory=memory)
 
 
 def _completed(row: OrderRow, event: orders.Completed) -> OrderRow:
-    return replace(row, completed_at=event.completed_at, grand_minor=event.grand_minor)
+    return row._replace(completed_at=event.completed_at, grand_minor=event.grand_minor)
 
 
 def _held(row: OrderRow, event: orders.Held) -> OrderRow:
@@ -191,23 +190,23 @@ def _refund_ended(row: OrderRow, event: orders.RefundSettled | orders.RefundGive
 
 
 def _archived(row: OrderRow, event: orders.Archived) -> OrderRow:
-    return replace(row, archived_at=event.archived_at)
+    return row._replace(archived_at=event.archived_at)
 
 
 def _unarchived(row: OrderRow, event: orders.Unarchived) -> OrderRow:
-    return replace(row, archived_at=None)
+    return row._replace(archived_at=None)
 
 
 def _tags_changed(row: OrderRow, event: orders.TagsChanged) -> OrderRow:
-    return replace(row, tags=event.tags)
+    return row._replace(tags=event.tags)
 
 
 def _reference_changed(row: OrderRow, event: orders.ReferenceChanged) -> OrderRow:
-    return replace(row, words=replace(row.words, reference=words.whole([event.reference])))
+    return row._replace(words=row.words._replace(reference=words.whole([event.reference])))
 
 
 def _remember(row: OrderRow, **change: Any) -> OrderRow:
-    return replace(row, memory=replace(row.memory, **change))
+    return row._replace(memory=row.memory._replace(**change))
 
 
 def _step(process: str, step: str) -> str:
@@ -227,35 +226,35 @@ def _without(known: tuple[str, ...], one: str) -> tuple[str, ...]:
 
 def _money(row: OrderRow, event: Any) -> OrderRow:
     totals: payments.MoneyTotals = event.totals
-    return replace(
-        row, authorized_minor=totals.authorized_minor, captured_minor=totals.captured_minor,
+    return row._replace(
+        authorized_minor=totals.authorized_minor, captured_minor=totals.captured_minor,
         voided_minor=totals.voided_minor, refunded_minor=totals.refunded_minor,
     )  # fmt: skip
 
 
 def _pieces(row: OrderRow, event: fulfillment.FulfillmentEvent) -> OrderRow:
-    return replace(row, reserved=event.totals.reserved, shipped=event.totals.shipped)
+    return row._replace(reserved=event.totals.reserved, shipped=event.totals.shipped)
 
 
 def _shipped(row: OrderRow, event: fulfillment.Shipped) -> OrderRow:
     numbers = words.whole([event.tracking_number])
-    return replace(row, words=replace(row.words, tracking=_joined(row.words.tracking, numbers)))
+    return row._replace(words=row.words._replace(tracking=_joined(row.words.tracking, numbers)))
 
 
 def _issued(row: OrderRow, event: invoicing.Issued) -> OrderRow:
     invoiced_at = row.invoiced_at or event.issued_at
-    return replace(
-        _documented(row, event), invoiced_at=invoiced_at, invoiced_minor=row.invoiced_minor + event.total_minor
+    return _documented(row, event)._replace(
+        invoiced_at=invoiced_at, invoiced_minor=row.invoiced_minor + event.total_minor
     )
 
 
 def _credited(row: OrderRow, event: invoicing.Credited) -> OrderRow:
-    return replace(_documented(row, event), credited_minor=row.credited_minor + event.total_minor)
+    return _documented(row, event)._replace(credited_minor=row.credited_minor + event.total_minor)
 
 
 def _documented(row: OrderRow, event: invoicing.DocumentEvent) -> OrderRow:
     documents = _joined(row.words.documents, words.whole([event.number]))
-    return replace(row, words=replace(row.words, documents=documents))
+    return row._replace(words=row.words._replace(documents=documents))
 
 
 def _joined(known: tuple[str, ...], more: Sequence[str]) -> tuple[str, ...]:

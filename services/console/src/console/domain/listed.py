@@ -8,7 +8,6 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
 from datetime import datetime
 from typing import Any, NamedTuple
 from uuid import UUID
@@ -49,7 +48,7 @@ def row_of(store_id: str, item: Item, elsewhere: Elsewhere) -> OrderRow:
     )  # fmt: skip
     row = sold(row, OrderContent.model_validate(item["order"]), item["grand_minor"])
     waiting, step = waits(row)
-    return _joined(replace(row, waiting=waiting, step=step, since=_since(row, waiting, item)), elsewhere)
+    return _joined(row._replace(waiting=waiting, step=step, since=_since(row, waiting, item)), elsewhere)
 
 
 def _memory(item: Item, opened: Mapping[str, Any], market: MarketTerms) -> Memory:
@@ -87,10 +86,10 @@ def _joined(row: OrderRow, elsewhere: Elsewhere) -> OrderRow:
         versions["invoicing"] = max(one["version"] for one in documents)
         for kind, column in (("invoice", "invoiced_minor"), ("credit", "credited_minor")):
             change[column] = sum(one["total_minor"] for one in documents if one["kind"] == kind)
-    found = replace(
-        row.words, tracking=words.whole(elsewhere.tracking), documents=words.whole(one["number"] for one in documents)
+    found = row.words._replace(
+        tracking=words.whole(elsewhere.tracking), documents=words.whole(one["number"] for one in documents)
     )
-    return replace(row, versions=versions, words=found, **change)
+    return row._replace(versions=versions, words=found, **change)
 
 
 def _time(value: str | None) -> datetime | None:

@@ -1,18 +1,20 @@
-"""The row of an order in the lists, as the events of all services make it."""
+"""The row of an order in the lists, as the events of all services make it.
+
+Tuples: an event replaces some fields of many, and `_replace` copies the others at once.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
 from datetime import datetime
-from typing import Literal
+from types import MappingProxyType
+from typing import Literal, NamedTuple
 from uuid import UUID
 
 Edit = Literal["", "draft", "confirmed"]
 
 
-@dataclass(frozen=True, slots=True)
-class Memory:
+class Memory(NamedTuple):
     """What the fold has to keep of the events of orders, and no list shows."""
 
     holds: tuple[str, ...] = ()
@@ -21,7 +23,7 @@ class Memory:
     """Codes of the open ones."""
     failed: tuple[str, ...] = ()
     """Steps that were refused and wait for a person, each with its process, as `settle:2.capture`."""
-    stuck: Mapping[str, str] = field(default_factory=dict)
+    stuck: Mapping[str, str] = MappingProxyType({})
     """Steps, named like those in `failed`, that wait for `stock`, or for an answer that was asked for in vain (`no_answer`)."""
     parked: bool = False
     """Whether a message of it is parked in orders: no event, `console.parked_orders` writes it."""
@@ -38,8 +40,7 @@ class Memory:
     """Whether the marketplace states that it is paid, or nothing is to be paid."""
 
 
-@dataclass(frozen=True, slots=True)
-class Words:
+class Words(NamedTuple):
     """What the order is found by, by the service that states it: plain words, and those that are personal."""
 
     orders: tuple[str, ...] = ()
@@ -51,8 +52,7 @@ class Words:
     documents: tuple[str, ...] = ()
 
 
-@dataclass(frozen=True, slots=True)
-class OrderRow:
+class OrderRow(NamedTuple):
     """In the order of the columns of `order_rows`. Amounts are minor units of `currency`, times are UTC."""
 
     order_id: UUID
@@ -97,7 +97,7 @@ class OrderRow:
     credited_minor: int = 0
     changed_at: datetime | None = None
     """The time of the newest event of all services."""
-    versions: Mapping[str, int] = field(default_factory=dict)
+    versions: Mapping[str, int] = MappingProxyType({})
     """Service -> the version of its newest event that is in the row."""
     memory: Memory = Memory()
     words: Words = Words()
