@@ -8,12 +8,16 @@ import json
 import os
 import re
 import signal
+import subprocess
 import sys
 from collections import defaultdict
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from dataclasses import replace
 from typing import Any
 
 import aiohttp
+import asyncpg
 import pytest
 from aiohttp import web
 from aiokafka.admin import AIOKafkaAdminClient
@@ -301,6 +305,71 @@ async def test_a_person_edits_a_parked_message_and_replays_a_group_from_the_cons
     await shop.until_at_rest([good.order_id for good in goods])
     settled = await shop.rows("orders", "select distinct settled_by from parked where state = 'replayed'")
     assert [row["settled_by"] for row in settled] == ["person:ann"]
+
+
+async def test_a_rebuild_makes_every_row_again_also_after_one_that_was_killed_at_its_end(shop: Shop) -> None:
+    """Rows in many states, compared by a hash of all their columns. The first rebuild waits for a reader of the table that it
+    replaces, and dies there."""
+    held, *_, cancelled = orders = await shop.place_many(4)
+    await shop.until_at_rest(orders)
+    await shop.ship_all(orders[1:2])
+    assert (await shop.call("orders", "POST", f"/v1/orders/{held}/holds", {"reason": "fraud"}))[0] < 300
+    assert (await shop.cancel(cancelled))[0] < 300
+    await shop.until_at_rest()
+    live = await hashes(shop)
+
+    async with reading(shop, "order_rows"):
+        rebuild = rebuilding(shop)
+
+        async def waits_at_its_end() -> bool:
+            return bool(
+                await shop.rows("console", "select from pg_locks where not granted and mode = 'AccessExclusiveLock'")
+            )
+
+        await shop.until(waits_at_its_end, "the rebuild waits for the table", 60)
+        rebuild.kill()
+        await asyncio.to_thread(rebuild.wait)
+    assert await hashes(shop) == live
+
+    again = rebuilding(shop)
+    assert await asyncio.to_thread(again.wait, 60) == 0
+    assert await hashes(shop) == live
+    await shop.until_at_rest([await shop.place()])
+    assert len(await hashes(shop)) == len(live) + 1, "the projection goes on in the new table"
+
+
+NOT_REBUILT = ("since", "changed_at", "received_at", "invoiced_at", "written_by")
+"""Times that no list states, and the transaction that wrote the row: see `console.domain.listed`."""
+
+
+async def hashes(shop: Shop) -> dict[str, str]:
+    """Order -> a hash of its row in the lists."""
+    rows = await shop.rows(
+        "console",
+        "select order_id::text, md5((to_jsonb(r) - $1::text[])::text) as hash from order_rows as r",
+        list(NOT_REBUILT),
+    )
+    return {row["order_id"]: row["hash"] for row in rows}
+
+
+def rebuilding(shop: Shop) -> subprocess.Popen[bytes]:
+    """A running `python -m console rebuild`."""
+    [member] = shop.system.of("console")
+    return subprocess.Popen(
+        [sys.executable, "-m", "console", "rebuild"], env=os.environ | member.environment, stdout=subprocess.DEVNULL
+    )
+
+
+@asynccontextmanager
+async def reading(shop: Shop, table: str) -> AsyncIterator[None]:
+    """A transaction that has read a table of the console is open in the block."""
+    connection = await asyncpg.connect(shop.postgres.dsn(shop.system.database("console")))
+    try:
+        async with connection.transaction():
+            await connection.execute(f"select from {table} limit 1")
+            yield
+    finally:
+        await connection.close()
 
 
 async def test_the_promises_hold_for_the_feed(shop: Shop) -> None:

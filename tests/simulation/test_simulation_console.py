@@ -52,10 +52,8 @@ def comparable(row: OrderRow) -> OrderRow:
     """Without times that lists state otherwise: see `console.domain.listed`. A failed request of a document has a version, and
     is in no list."""
     versions = {name: version for name, version in row.versions.items() if name != "invoicing"}
-    memory = row.memory._replace(exceptions=tuple(sorted(row.memory.exceptions)), holds=tuple(sorted(row.memory.holds)))
-    words = row.words._replace(tracking=tuple(sorted(row.words.tracking)), documents=tuple(sorted(row.words.documents)))
     times = dict.fromkeys(("since", "changed_at", "received_at", "invoiced_at"))
-    return row._replace(**times, versions=versions, memory=memory, words=words)
+    return row._replace(**times, versions=versions)
 
 
 def folded(world: World) -> dict[UUID, OrderRow]:

@@ -139,7 +139,7 @@ def _completed(row: OrderRow, event: orders.Completed) -> OrderRow:
 
 
 def _held(row: OrderRow, event: orders.Held) -> OrderRow:
-    return _remember(row, holds=_with(row.memory.holds, str(event.hold_id)))
+    return _remember(row, holds=tuple(sorted(_with(row.memory.holds, str(event.hold_id)))))
 
 
 def _released(row: OrderRow, event: orders.Released) -> OrderRow:
@@ -147,7 +147,7 @@ def _released(row: OrderRow, event: orders.Released) -> OrderRow:
 
 
 def _raised(row: OrderRow, event: orders.ExceptionRaised) -> OrderRow:
-    return _remember(row, exceptions=_with(row.memory.exceptions, event.code))
+    return _remember(row, exceptions=tuple(sorted(_with(row.memory.exceptions, event.code))))
 
 
 def _resolved(row: OrderRow, event: orders.ExceptionResolved) -> OrderRow:
@@ -238,7 +238,7 @@ def _pieces(row: OrderRow, event: fulfillment.FulfillmentEvent) -> OrderRow:
 
 def _shipped(row: OrderRow, event: fulfillment.Shipped) -> OrderRow:
     numbers = words.whole([event.tracking_number])
-    return row._replace(words=row.words._replace(tracking=_joined(row.words.tracking, numbers)))
+    return row._replace(words=row.words._replace(tracking=words.joined(row.words.tracking, numbers)))
 
 
 def _issued(row: OrderRow, event: invoicing.Issued) -> OrderRow:
@@ -253,12 +253,8 @@ def _credited(row: OrderRow, event: invoicing.Credited) -> OrderRow:
 
 
 def _documented(row: OrderRow, event: invoicing.DocumentEvent) -> OrderRow:
-    documents = _joined(row.words.documents, words.whole([event.number]))
+    documents = words.joined(row.words.documents, words.whole([event.number]))
     return row._replace(words=row.words._replace(documents=documents))
-
-
-def _joined(known: tuple[str, ...], more: Sequence[str]) -> tuple[str, ...]:
-    return tuple(dict.fromkeys((*known, *more)))[: words.WORDS_MAX]
 
 
 CHANGES: Final[Mapping[type[Event], Callable[[OrderRow, Any], OrderRow]]] = {

@@ -53,8 +53,8 @@ def row_of(store_id: str, item: Item, elsewhere: Elsewhere) -> OrderRow:
 
 def _memory(item: Item, opened: Mapping[str, Any], market: MarketTerms) -> Memory:
     return Memory(
-        holds=tuple(one["hold_id"] for one in opened["holds"]),
-        exceptions=tuple(one["code"] for one in opened["exceptions"]),
+        holds=tuple(sorted(one["hold_id"] for one in opened["holds"])),
+        exceptions=tuple(sorted(one["code"] for one in opened["exceptions"])),
         failed=tuple(opened["refused"]),
         stuck=opened["stuck"],
         refunds=tuple(opened["refunds"]),
@@ -87,7 +87,8 @@ def _joined(row: OrderRow, elsewhere: Elsewhere) -> OrderRow:
         for kind, column in (("invoice", "invoiced_minor"), ("credit", "credited_minor")):
             change[column] = sum(one["total_minor"] for one in documents if one["kind"] == kind)
     found = row.words._replace(
-        tracking=words.whole(elsewhere.tracking), documents=words.whole(one["number"] for one in documents)
+        tracking=words.joined((), words.whole(elsewhere.tracking)),
+        documents=words.joined((), words.whole(one["number"] for one in documents)),
     )
     return row._replace(versions=versions, words=found, **change)
 

@@ -18,9 +18,9 @@ class Memory(NamedTuple):
     """What the fold has to keep of the events of orders, and no list shows."""
 
     holds: tuple[str, ...] = ()
-    """Ids of the open ones."""
+    """Ids of the open ones, sorted."""
     exceptions: tuple[str, ...] = ()
-    """Codes of the open ones."""
+    """Codes of the open ones, sorted."""
     failed: tuple[str, ...] = ()
     """Steps that were refused and wait for a person, each with its process, as `settle:2.capture`."""
     stuck: Mapping[str, str] = MappingProxyType({})

@@ -33,6 +33,11 @@ def whole(values: Iterable[str | None]) -> tuple[str, ...]:
     return tuple(dict.fromkeys(word for value in values if value and (word := folded(value))))[:WORDS_MAX]
 
 
+def joined(known: Iterable[str], more: Iterable[str]) -> tuple[str, ...]:
+    """Returns words of both, each once, sorted: in which order they came makes no difference."""
+    return tuple(sorted({*known, *more}))[:WORDS_MAX]
+
+
 def parts(values: Iterable[str | None]) -> tuple[str, ...]:
     """Returns the words of texts, like names."""
     found = (part[:WORD_CHARACTERS_MAX] for value in values if value for part in _WORD.findall(_plain(value)))
