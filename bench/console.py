@@ -151,7 +151,7 @@ class ConsoleRun:
     page_ms: Sequence[float]
     preview_ms: Sequence[float]
     rows_read_max: int
-    """The most that one node of a plan has read."""
+    """The most that one statement has read of its tables."""
     export_first_seconds: float
     export_seconds: float
     folded_per_second: float
@@ -171,13 +171,12 @@ def quantile(values: Sequence[float], part: float) -> float:
 
 
 class Probe:
-    """Reads as `App.read` does; notes the time in the database and, once, how many rows each node of a plan has read."""
+    """Reads as `App.read` does; notes the time in the database and, if it explains, how many rows a statement has read at most."""
 
-    def __init__(self, app: App) -> None:
-        self._app = app
+    def __init__(self, app: App, *, explains: bool = False) -> None:
+        self._app, self.explains = app, explains
         self.milliseconds = 0.0
         self.rows_read_max = 0
-        self.explains = False
 
     async def read(self, statement: Executable) -> Any:
         if self.explains:
@@ -201,13 +200,10 @@ class Probe:
 
 
 def _rows_read(node: Mapping[str, Any]) -> int:
-    """Returns the most rows that a node of a plan has read, those removed by a filter included. Entries that a bitmap is made of
-    are no rows."""
+    """Returns how many rows of tables a plan has read, those removed by a filter included."""
     removed = ("Rows Removed by Filter", "Rows Removed by Index Recheck")
-    own: int = round((node["Actual Rows"] + sum(node.get(name, 0) for name in removed)) * node["Actual Loops"])
-    if node["Node Type"] == "Bitmap Index Scan":
-        own = 0
-    return max([own, *(_rows_read(one) for one in node.get("Plans", ()))])
+    own = node["Actual Rows"] + sum(node.get(name, 0) for name in removed) if "Relation Name" in node else 0
+    return round(own * node["Actual Loops"]) + sum(_rows_read(one) for one in node.get("Plans", ()))
 
 
 async def measured(url: str, count: int, folded_orders: int, runs: int = RUNS) -> ConsoleRun:
