@@ -203,7 +203,8 @@ def _rows_read(node: Mapping[str, Any]) -> int:
     """Returns how many rows of tables a plan has read, those removed by a filter included."""
     removed = ("Rows Removed by Filter", "Rows Removed by Index Recheck")
     own = node["Actual Rows"] + sum(node.get(name, 0) for name in removed) if "Relation Name" in node else 0
-    return round(own * node["Actual Loops"]) + sum(_rows_read(one) for one in node.get("Plans", ()))
+    inner = sum(_rows_read(one) for one in node.get("Plans", ()))
+    return inner + round(float(own) * node["Actual Loops"])
 
 
 async def measured(url: str, count: int, folded_orders: int, runs: int = RUNS) -> ConsoleRun:
