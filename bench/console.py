@@ -204,7 +204,7 @@ def _rows_read(node: Mapping[str, Any]) -> int:
     removed = ("Rows Removed by Filter", "Rows Removed by Index Recheck")
     own = node["Actual Rows"] + sum(node.get(name, 0) for name in removed) if "Relation Name" in node else 0
     inner = sum(_rows_read(one) for one in node.get("Plans", ()))
-    return inner + round(float(own) * node["Actual Loops"])
+    return inner + int(own * node["Actual Loops"])
 
 
 async def measured(url: str, count: int, folded_orders: int, runs: int = RUNS) -> ConsoleRun:
