@@ -79,6 +79,7 @@ STATES: Final[dict[str, Callable[[Play], Play]]] = {
     "shipped in part": shipped_in_part,
     "completed": completed,
     "refunded in part": lambda play: completed(play).refunds(goodwill_minor=1).refunded().credited(),
+    "refunding": lambda play: paid(play).refunds(goodwill_minor=1),
     "refund refused": lambda play: completed(play).refunds(goodwill_minor=1).failed(Refund),
     "refund given up": lambda play: completed(play).refunds(goodwill_minor=1).failed(Refund).gives_up(),
     "refunded in whole": lambda play: completed(play).refunds(goodwill_minor=15_00).refunded().credited(),
@@ -285,8 +286,8 @@ EXPECTED: Final[dict[str, str]] = {
         done:                        approve approve_and_capture confirm_edit
         capture_automatic:           capture
         not_forceable:               force
-        edit_open:                   open_edit give_up
-        edit_confirmed:              change_edit discard_edit
+        edit_open:                   open_edit
+        edit_confirmed:              change_edit discard_edit give_up
     """,
     "edit discarded": """
         yes:                         cancel refund hold open_edit
@@ -318,6 +319,14 @@ EXPECTED: Final[dict[str, str]] = {
         refund_not_refused:          retry_refund give_up_refund
         order_finished:              hold
         order_completed:             open_edit
+    """,
+    "refunding": """
+        yes:                         cancel refund hold open_edit ask
+        done:                        approve approve_and_capture
+        capture_automatic:           capture
+        not_forceable:               force
+        refund_running:              give_up
+        refund_not_refused:          retry_refund give_up_refund
     """,
     "refund refused": """
         yes:                         retry force refund retry_refund give_up_refund

@@ -19,7 +19,8 @@ from contracts.orders import (
     StepFailed,
     WaitingChanged,
 )
-from orders.domain.decisions.actions import allowed, forcible
+from orders.domain.decisions.actions import allowed
+from orders.domain.decisions.guards.waits import forcible
 from orders.domain.shown.views import waiting
 
 

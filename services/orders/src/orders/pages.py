@@ -11,7 +11,8 @@ from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Final
 
-from orders.domain.decisions.actions import ACTIONS, WhyNot
+from orders.domain.decisions.action import WhyNot
+from orders.domain.decisions.actions import ACTIONS
 from orders.domain.decisions.exceptions import KINDS, Choice
 from orders.domain.state import transitions
 

@@ -11,7 +11,7 @@ from chassis.http.commands import CHANGE, COMMAND
 from chassis.http.problems import answers
 from contracts.base import Code, Text
 from contracts.ids import order_id
-from contracts.orders import Approve, AskAgain, Cancel, GiveUp, Place, RequestedCause, Resolution, Resolve, Retry
+from contracts.orders import Cancel, GiveUp, Place, RequestedCause, Resolution, Resolve
 from contracts.snapshot import OrderContent, arriving
 from orders.api.shown import shown
 from orders.domain.decisions.actions import ACTIONS
@@ -65,6 +65,10 @@ def addressed(app: App, request: Request, who: Principal, order_id: UUID) -> dic
 def add_routes(router: APIRouter, app: App) -> None:
     edit = app.principal("orders.edit")
     may = {name: app.principal(action.scope) for name, action in ACTIONS.items()}
+    _add_plain(router, app, "approve", 200)
+    _add_plain(router, app, "retry", 202, "Repeat the step that was refused, once its cause is corrected.")
+    _add_plain(router, app, "ask", 202, "Ask again now what the order's processes have asked other services and have no answer to:"
+        " the same operations, so that nothing is done twice.")  # fmt: skip
 
     @router.post(
         "/orders",
@@ -87,18 +91,6 @@ def add_routes(router: APIRouter, app: App) -> None:
         return await app.execute(request, who, message, answer)
 
     @router.post(
-        "/orders/{order_id}/approve", response_model=OrderShown, dependencies=CHANGE,
-        openapi_extra=refusals("approve"),
-    )  # fmt: skip
-    async def approve(request: Request, who: Annotated[Principal, Depends(may["approve"])], order_id: UUID) -> Response:
-        message = Approve(
-            **addressed(app, request, who, order_id),
-        )
-        return await app.execute(
-            request, who, message, lambda outcome: (200, shown(order_id, outcome.state, outcome.version))
-        )
-
-    @router.post(
         "/orders/{order_id}/cancel", status_code=202, response_model=CancelAccepted, dependencies=CHANGE,
         openapi_extra=refusals("cancel"),
     )  # fmt: skip
@@ -111,33 +103,6 @@ def add_routes(router: APIRouter, app: App) -> None:
         """Accepted at once; `status` becomes cancelled when it can no longer be refused. `operation_id` is the cancel's."""
         message = Cancel(**addressed(app, request, who, order_id), cause=body.cause, reason=body.reason)
         return await app.execute(request, who, message, lambda outcome: _undoing(message, outcome))
-
-    @router.post(
-        "/orders/{order_id}/retry", status_code=202, response_model=OrderShown, dependencies=CHANGE,
-        openapi_extra=refusals("retry"),
-    )  # fmt: skip
-    async def retry(request: Request, who: Annotated[Principal, Depends(may["retry"])], order_id: UUID) -> Response:
-        """Repeat the step that was refused, once its cause is corrected."""
-        message = Retry(
-            **addressed(app, request, who, order_id),
-        )
-        return await app.execute(
-            request, who, message, lambda outcome: (202, shown(order_id, outcome.state, outcome.version))
-        )
-
-    @router.post(
-        "/orders/{order_id}/ask", status_code=202, response_model=OrderShown, dependencies=CHANGE,
-        openapi_extra=refusals("ask"),
-    )  # fmt: skip
-    async def ask(request: Request, who: Annotated[Principal, Depends(may["ask"])], order_id: UUID) -> Response:
-        """Ask again now what the order's processes have asked other services and have no answer to: the same operations, so
-        that nothing is done twice."""
-        message = AskAgain(
-            **addressed(app, request, who, order_id),
-        )
-        return await app.execute(
-            request, who, message, lambda outcome: (202, shown(order_id, outcome.state, outcome.version))
-        )
 
     @router.post(
         "/orders/{order_id}/give_up", status_code=202, response_model=CancelAccepted, dependencies=CHANGE,
@@ -171,6 +136,22 @@ def add_routes(router: APIRouter, app: App) -> None:
         )  # fmt: skip
         return await app.execute(
             request, who, message, lambda outcome: (200, shown(order_id, outcome.state, outcome.version))
+        )
+
+
+def _add_plain(router: APIRouter, app: App, name: str, status: int, does: str | None = None) -> None:
+    """Adds the route of an action whose request states nothing but the order."""
+    action = ACTIONS[name]
+    may = app.principal(action.scope)
+
+    @router.post(
+        f"/orders/{{order_id}}/{name}", name=name, description=does, status_code=status, response_model=OrderShown,
+        dependencies=CHANGE, openapi_extra=refusals(name),
+    )  # fmt: skip
+    async def act(request: Request, who: Annotated[Principal, Depends(may)], order_id: UUID) -> Response:
+        message = action.message(**addressed(app, request, who, order_id))
+        return await app.execute(
+            request, who, message, lambda outcome: (status, shown(order_id, outcome.state, outcome.version))
         )
 
 

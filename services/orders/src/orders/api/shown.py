@@ -9,6 +9,7 @@ from contracts.base import shown_word
 from contracts.orders import CancelCause, FulfillmentStatus, PaymentStatus, Status
 from orders.domain.decisions import actions
 from orders.domain.decisions.exceptions import KINDS
+from orders.domain.decisions.guards import waits
 from orders.domain.engine.story import stuck, waits_for
 from orders.domain.processes import edit, refund, settle
 from orders.domain.shown.views import waiting
@@ -59,7 +60,7 @@ def shown_actions(order: Order) -> list[dict[str, Any]]:
 
 
 def shown_processes(order: Order) -> list[dict[str, Any]]:
-    forcible = actions.forcible(order)
+    forcible = waits.forcible(order)
     return [
         {"id": run.id, "kind": run.kind, "step": run.step, "waits_for": waits_for(run), "since": run.since.isoformat(),
          "end": run.end, "asks": run.asks, "operation_id": plain(run.operation_id), "detail": run.detail,
@@ -113,9 +114,9 @@ def opened(order: Order) -> dict[str, Any]:
         if run.waits == "person" and (order.status != "cancelled" or run.kind == "undo") and not _is_invoice(run)
     ]
     exceptions = [{"code": code, "since": plain(one.since)} for code, one in order.exceptions.items()]
-    waits = {f"{run.id}.{run.step}": stuck(run) for run in order.open_runs}
+    steps = {f"{run.id}.{run.step}": stuck(run) for run in order.open_runs}
     if order.status == "cancelled":
-        unanswered = {step: word for step, word in waits.items() if word == "no_answer"}
+        unanswered = {step: word for step, word in steps.items() if word == "no_answer"}
         return {
             "holds": [],
             "exceptions": exceptions,
@@ -129,7 +130,7 @@ def opened(order: Order) -> dict[str, Any]:
         "holds": [{"hold_id": plain(one.hold_id), "since": plain(one.since)} for one in order.holds.values()],
         "exceptions": exceptions,
         "refused": refused,
-        "stuck": {step: word for step, word in waits.items() if word},
+        "stuck": {step: word for step, word in steps.items() if word},
         "refunds": [plain(refund.data_of(run).refund_id) for run in order.open_runs if run.kind == refund.KIND],
         "edit": next((state for state in edits if state in ("draft", "confirmed")), ""),
     }
