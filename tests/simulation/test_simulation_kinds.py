@@ -20,7 +20,8 @@ import test_simulation_saga as simulation
 
 from contracts import invoicing
 from contracts.ids import derived
-from orders.domain.decisions import actions, answers, forcing, requests
+from orders.domain.decisions import answers, forcing, requests
+from orders.domain.decisions.guards import waits
 from orders.domain.engine.process import Process, Processes, Step, Undo
 from orders.domain.engine.story import Story
 from orders.domain.processes import kinds, undo
@@ -78,7 +79,7 @@ def begun_by(place: Process, toy: Process, monkeypatch: pytest.MonkeyPatch, susp
     precedence: Any = {**beside, **PROCESSES.precedence, **of_toy, **suspended}
     declared = (place, SETTLE, REFUND, HOLD, EDIT, toy)
     known = Processes((*declared, undo.derived(*declared, last=GIVE_BACK)), precedence)
-    for module in (actions, answers, forcing, requests, kinds, views, saga_checks, saga_play, simulation):
+    for module in (waits, answers, forcing, requests, kinds, views, saga_checks, saga_play, simulation):
         monkeypatch.setattr(module, "PROCESSES", known)
 
 
