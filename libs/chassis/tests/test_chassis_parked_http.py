@@ -352,3 +352,47 @@ async def test_a_message_that_blocks_nobody_is_not_replayed_past_a_parked_one_of
         row["id"],
     )
     assert await world.total(counter) is None
+
+
+async def test_a_request_about_parked_messages_that_comes_twice_has_one_effect_and_one_answer(
+    client: Client, world: World
+) -> None:
+    key = await client.app.keys.create(STORE, "ann", ["*"])
+    keys = [uuid4() for _ in range(4)]
+    await world.take(*(world.from_topic(plus(one, 1, play="boom")) for one in keys))
+    rows = await world.rows("select * from parked order by id")
+    mended = {"value": rows[0]["value"].decode().replace("boom", "")}
+    parked_id, other, third, fourth = (row["id"] for row in rows)
+
+    async def send(path: str, body: dict[str, Any], name: str) -> Answer:
+        sent = json.dumps(body).encode()
+        return await client("POST", path, key=key, body=sent, content_type="application/json", idempotency_key=name)
+
+    for path, body in (
+        (f"/v1/parked/{parked_id}/edit", mended),
+        (f"/v1/parked/{other}/discard", {"reason": "a test"}),
+        ("/v1/parked-replays", {"ids": [third]}),
+        ("/v1/parked-discards", {"cause": "fault", "reason": "a test"}),
+    ):
+        first = await send(path, body, path)
+        settled = await world.rows("select id, state, version from parked order by id")
+        await world.take(world.from_topic(plus(uuid4(), 1, play="boom")))
+        again = await send(path, body, path)
+        assert (first.status, first.body) == (again.status, again.body) == (200, first.body), path
+        assert again.headers["idempotency-replayed"] == "true" and "idempotency-replayed" not in first.headers
+        assert (await world.rows("select id, state, version from parked order by id"))[: len(settled)] == settled
+        other_body = await send(path, {**body, "reason": "another", "value": "{}", "ids": [fourth]}, path)
+        assert (other_body.status, other_body.json["type"]) == (409, "/problems/idempotency_key_reused"), path
+    assert await world.total(keys[0]) == 1
+
+
+async def test_a_refused_replay_leaves_its_key_free(client: Client, world: World) -> None:
+    """What stopped it may be fixed by then."""
+    key, counter = await client.app.keys.create(STORE, "ann", ["*"]), uuid4()
+    await world.take(world.from_topic(plus(counter, 1, play="boom")))
+    [row] = await world.rows("select id from parked")
+    path = f"/v1/parked/{row['id']}/replay"
+    for _ in range(2):
+        stopped = await client("POST", path, key=key, idempotency_key="one")
+        assert (stopped.status, stopped.json["type"]) == (409, "/problems/replay_stopped")
+    assert await world.one("select version from parked where id = $1", row["id"]) == 3

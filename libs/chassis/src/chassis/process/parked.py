@@ -10,11 +10,12 @@ from fastapi import APIRouter, Body, Depends, Query, Request, Response
 from pydantic import ValidationError
 
 from chassis.batch.record import headers_from_json
-from chassis.declare.app import Principal
+from chassis.declare.app import Principal, Rendered
 from chassis.http.bodies import as_json
-from chassis.http.commands import CONDITIONAL, etag, if_match, outdated, precondition
+from chassis.http.commands import CHANGE, COMMAND, etag, if_match, outdated, precondition
 from chassis.http.paging import ROW_MAX, Cursor, Cursors, Limit, Page, RowId, RowNumber
 from chassis.http.problems import Invalid, Problem, answers, invalid, invalid_value, known, respond
+from chassis.http.repeated import Repeated
 from chassis.process.journal import PERSONAL
 from chassis.process.parked_bodies import (
     BulkDiscard,
@@ -148,16 +149,32 @@ def routes(app: Parts) -> APIRouter:
     def failed(done: Replay) -> Problem:
         return known("replay_stopped", done.detail, stopped_at=done.stopped_at, replayed=done.replayed, left=done.left)
 
+    async def answered_before(repeated: Repeated) -> Response | None:
+        async with app.database.connection() as connection:
+            return await repeated.found(connection)
+
+    async def answered(repeated: Repeated, answer: Rendered) -> Response:
+        """Stores an answer after its effect, which is in transactions of its own: a message is settled once, however often it
+        is asked for."""
+        async with app.database.transaction() as tx:
+            if (first := await repeated.claimed(tx)) is not None:
+                return first  # the same request at the same time
+            await repeated.store(tx, answer)
+        return respond(answer)
+
     @router.post(
-        "/v1/parked/{parked_id}/replay", response_model=Replayed, dependencies=[Depends(caught_up)],
+        "/v1/parked/{parked_id}/replay", response_model=Replayed, dependencies=[Depends(caught_up), *COMMAND],
         openapi_extra=answers("resource_unknown", "message_settled", "message_unreplayable", "replay_stopped", "outcome_unknown"),
     )  # fmt: skip
-    async def replay(who: Annotated[Principal, Depends(edit)], parked_id: RowId) -> Response:
+    async def replay(request: Request, who: Annotated[Principal, Depends(edit)], parked_id: RowId) -> Response:
         """Replay the message's whole order, in order; or the message alone when no other waits behind it."""
+        repeated = await Repeated.of(request, who)
+        if (before := await answered_before(repeated)) is not None:
+            return before
         done = await replayed(who, await replayable(await waiting(who, parked_id)))
         if done.stopped_at is not None:
             raise failed(done)
-        return respond(as_json(200, {"replayed": done.replayed, "left": done.left}))
+        return await answered(repeated, as_json(200, {"replayed": done.replayed, "left": done.left}))
 
     async def replayed(who: Principal, row: Any) -> Replay:
         if row["key"] is not None:
@@ -168,13 +185,17 @@ def routes(app: Parts) -> APIRouter:
         return done
 
     @router.post(
-        "/v1/parked-replays", response_model=BulkReplayed, dependencies=[Depends(caught_up)],
+        "/v1/parked-replays", response_model=BulkReplayed, dependencies=[Depends(caught_up), *COMMAND],
         openapi_extra=answers("outcome_unknown"),
     )  # fmt: skip
-    async def replay_many(who: Annotated[Principal, Depends(edit)], body: BulkReplay) -> Any:
+    async def replay_many(request: Request, who: Annotated[Principal, Depends(edit)], body: BulkReplay) -> Response:
         """Replay up to 100 messages, each with all that waits under its key, in its order. One that fails stops its key alone."""
+        repeated = await Repeated.of(request, who)
+        if (before := await answered_before(repeated)) is not None:
+            return before
         stopped: dict[UUID, str] = {}
-        return {"items": [await replay_of_many(who, parked_id, stopped) for parked_id in body.ids]}
+        items = [(await replay_of_many(who, parked_id, stopped)).model_dump() for parked_id in body.ids]
+        return await answered(repeated, as_json(200, {"items": items}))
 
     async def replay_of_many(who: Principal, parked_id: int, stopped: dict[UUID, str]) -> ReplayedOne:
         """stopped: keys that failed in this request, with the reason; they are not tried twice."""
@@ -199,7 +220,7 @@ def routes(app: Parts) -> APIRouter:
         return told("replayed") if through else told("stopped", done.detail)
 
     @router.post(
-        "/v1/parked/{parked_id}/edit", response_model=Edited, dependencies=[Depends(caught_up), *CONDITIONAL],
+        "/v1/parked/{parked_id}/edit", response_model=Edited, dependencies=[Depends(caught_up), *CHANGE],
         openapi_extra=answers("resource_unknown", "message_settled", "message_unreplayable", "replay_stopped", "outcome_unknown"),
     )  # fmt: skip
     async def change(
@@ -211,12 +232,15 @@ def routes(app: Parts) -> APIRouter:
         409: it failed again, and the edit was not stored. 200: it is through; `stopped_at` names a later message of the
         order that failed, if one did.
         """
+        repeated = await Repeated.of(request, who)
+        if (before := await answered_before(repeated)) is not None:
+            return before
         row = await replayable(await waiting(who, parked_id, request))
         readable(row, body.value.encode())
         if body.dry_run:
             async with app.database.queries.connection() as connection:
                 left = await connection.fetchval(work.BEHIND, row["key"], 0)
-            return respond(as_json(200, {"replayed": 0, "left": left}))
+            return await answered(repeated, as_json(200, {"replayed": 0, "left": left}))
         try:
             done = await app.replays.edit(parked_id, body.value.encode(), who.actor, if_match(request))
         except work.Outdated as error:
@@ -229,7 +253,7 @@ def routes(app: Parts) -> APIRouter:
         shown: dict[str, Any] = {"replayed": done.replayed, "left": done.left}
         if done.stopped_at is not None:
             shown |= {"stopped_at": done.stopped_at, "detail": done.detail}
-        return respond(as_json(200, shown))
+        return await answered(repeated, as_json(200, shown))
 
     def readable(row: Any, value: bytes) -> None:
         """Raises Problem 422 if the new body of a message is not JSON or does not validate."""
@@ -242,7 +266,7 @@ def routes(app: Parts) -> APIRouter:
                 raise invalid(Invalid("value", "", poison.detail)) from None
 
     @router.post(
-        "/v1/parked/{parked_id}/discard", response_model=Discarded, dependencies=[Depends(caught_up), *CONDITIONAL],
+        "/v1/parked/{parked_id}/discard", response_model=Discarded, dependencies=[Depends(caught_up), *CHANGE],
         openapi_extra=answers("resource_unknown", "message_settled", "outcome_unknown"),
     )  # fmt: skip
     async def discard(
@@ -252,8 +276,14 @@ def routes(app: Parts) -> APIRouter:
         body: Annotated[Discard, Body(default_factory=Discard)],
     ) -> Response:
         """The one allowed loss: audited with who did it and why."""
+        repeated = await Repeated.of(request, who)
+        if (before := await answered_before(repeated)) is not None:
+            return before
         await waiting(who, parked_id, request)
+        answer = as_json(200, {"discarded": parked_id})
         async with app.database.transaction() as tx:
+            if (first := await repeated.claimed(tx)) is not None:
+                return first
             try:
                 row = await work.hold(tx, parked_id, if_match(request))
             except work.Outdated as error:
@@ -261,25 +291,31 @@ def routes(app: Parts) -> APIRouter:
             if row is None:
                 raise known("message_settled", "another request was faster")
             gone = await work.discard(tx, work.Chosen(ids=[parked_id]), who.actor, body.reason)
+            await repeated.store(tx, answer)
         noted(who, gone, body.reason)
         if (key := row["key"]) is not None:
             await app.replays.replay_key(key, who.actor)
             app.relay.wake()
-        return respond(as_json(200, {"discarded": parked_id}))
+        return respond(answer)
 
     @router.post(
-        "/v1/parked-discards", response_model=BulkDiscarded, dependencies=[Depends(caught_up)],
+        "/v1/parked-discards", response_model=BulkDiscarded, dependencies=[Depends(caught_up), *COMMAND],
         openapi_extra=answers("filter_missing", "outcome_unknown"),
     )  # fmt: skip
-    async def discard_many(who: Annotated[Principal, Depends(edit)], body: BulkDiscard) -> Response:
+    async def discard_many(request: Request, who: Annotated[Principal, Depends(edit)], body: BulkDiscard) -> Response:
         """Discard the waiting messages that fit, up to 1,000 at a time; `more`: whether others may be left."""
+        repeated = await Repeated.of(request, who)
         if body.ids is None and body.key is None and body.cause is None:
             raise known("filter_missing", "name ids, key or cause")
         chosen = work.Chosen(body.ids, body.key, body.cause, _store_of(who))
         async with app.database.transaction() as tx:
+            if (first := await repeated.claimed(tx)) is not None:
+                return first
             gone = await work.discard(tx, chosen, who.actor, body.reason)
+            answer = as_json(200, {"discarded": len(gone), "more": len(gone) == work.DISCARD_MAX})
+            await repeated.store(tx, answer)
         noted(who, gone, body.reason)
-        return respond(as_json(200, {"discarded": len(gone), "more": len(gone) == work.DISCARD_MAX}))
+        return respond(answer)
 
     def noted(who: Principal, gone: list[tuple[int, UUID | None]], reason: str) -> None:
         for parked_id, key in gone:
