@@ -50,6 +50,10 @@ PAGES: Final = (
     Page("overview", "/"),
     Page("processes", "/processes"),
     Page("parked", "/parked"),
+    Page("topics", "/topics"),
+    Page("tail", "/topics/tail"),
+    Page("record", "/topics/tail", (FIRST,)),
+    Page("sign-in", "/sign-in"),
     Page("problem", "/orders?colour=red"),
 )
 """A further page is one line: axe examines it in light and dark, and `make screenshots` takes it."""

@@ -64,12 +64,17 @@ class FakeShop:
         self.unpublished: list[Any] = []
 
     async def add(self, number: str, **more: Any) -> FakeOrder:
+        """An order that waits for approval."""
+        order = await self.receive(number, **more)
+        await self.publish(order.life.next(orders.Placed, status="placed", payment_status="authorized", placed_at=NOW))
+        return order
+
+    async def receive(self, number: str, **more: Any) -> FakeOrder:
+        """An order that waits for the answer of a service."""
         life = Life(number=number)
         order = FakeOrder(life, **more)
         self.orders[life.order_id] = order
-        await self.publish(
-            life.received(), life.next(orders.Placed, status="placed", payment_status="authorized", placed_at=NOW)
-        )
+        await self.publish(life.received())
         return order
 
     async def hold(self, order: FakeOrder) -> None:
@@ -107,11 +112,12 @@ class FakeShop:
     async def _act(self, request: web.Request) -> web.Response:
         order, action = self.orders[UUID(request.match_info["order_id"])], request.match_info["action"]
         self.requests.append((request.path, await request.json()))
-        event = self._approved(order) if action == "approve" else self._cancelled(order)
+        happens = {"approve": self._approved, "cancel": self._cancelled}.get(action)
+        events = [happens(order)] if happens is not None else []
         if self.publishes:
-            await self.publish(event)
+            await self.publish(*events)
         else:
-            self.unpublished.append(event)
+            self.unpublished += events
         return web.json_response({"version": order.life.versions["orders"]}, status=202)
 
     async def approve(self, order: FakeOrder) -> None:

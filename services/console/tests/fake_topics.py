@@ -33,13 +33,18 @@ class FakeTopics:
             patch.setattr(serving, "Inspector", lambda *_: self)
             yield
 
-    def append(self, *records: ConsumerRecord) -> None:
+    def append(self, *records: ConsumerRecord) -> list[str]:
+        """Returns the path of each record's page, below `/topics`."""
+        paths = []
         for one in records:
             part = TopicPartition(one.topic, partition_of(one.key))
-            at = int(datetime.now(UTC).timestamp() * 1000)
-            self._records[part].append(
-                replace(one, partition=part.partition, offset=len(self._records[part]), timestamp=at)
-            )
+            at, offset = int(datetime.now(UTC).timestamp() * 1000), len(self._records[part])
+            self._records[part].append(replace(one, partition=part.partition, offset=offset, timestamp=at))
+            paths.append(f"{part.topic}/{part.partition}/{offset}")
+        return paths
+
+    def clear(self) -> None:
+        self._records.clear()
 
     def delete_all(self) -> None:
         """As retention does."""

@@ -9,12 +9,15 @@ import re
 import socket
 from collections.abc import AsyncIterator
 from dataclasses import dataclass, field
+from typing import Literal
 
 import pytest
 import pytest_asyncio
 from aiohttp import web
-from console_world import Publisher
+from console_owners import ENDPOINT, Owner, attempt, endpoint, page, replay, serving
+from console_world import NOW, Publisher
 from fake_shop import FakeOrder, FakeShop
+from parked_world import ParkedMessages
 from playwright.async_api import Browser, BrowserContext, Locator, Route, expect
 from playwright.async_api import Page as Tab
 
@@ -22,7 +25,9 @@ from chassis.http.server import Server, configured, listen
 from chassis.process.app import App
 from console import api, sessions
 from console.handlers import SERVICE
+from console.owners import Owners
 from console.settings import OWNERS, Settings
+from console.working import Worker
 from tests.browser import CHROMIUM, DESKTOP, MISSING, PAGES, PHONE, launched, painted, violations, visit, width
 from tests.databases import empty, migrated
 
@@ -32,7 +37,8 @@ pytestmark = [
     pytest.mark.skipif(not URL, reason="CONSOLE_TEST_DATABASE_URL is not set"),
     pytest.mark.skipif(CHROMIUM is None, reason=MISSING),
 ]
-TABLES = ("order_rows", "stores", "people", "freshness", "audit", "inbox", "parked", "parked_keys")
+TABLES = ("order_rows", "stores", "people", "freshness", "audit", "jobs", "inbox", "parked", "parked_keys")
+Role = Literal["button", "link"]
 SECONDS_MAX = 30
 """Playwright waits this long for what a test expects: the machine may be busy."""
 expect.set_options(timeout=SECONDS_MAX * 1000)
@@ -45,6 +51,12 @@ class World:
     console: Console
     base: str
     shop: FakeShop
+    parked: ParkedMessages
+    """Payments, which has nothing else."""
+    hooks: Owner
+    """Webhooks."""
+    worker: Worker
+    """Does the jobs that are started."""
     browser: Browser
     cookies: list[dict[str, object]] = field(default_factory=list)
 
@@ -124,25 +136,25 @@ async def owners(shop: FakeShop) -> AsyncIterator[str]:
 @pytest_asyncio.fixture(scope="module", loop_scope="module")
 async def world() -> AsyncIterator[World]:
     await migrated(SERVICE, URL)
-    shop = FakeShop()
-    async with owners(shop) as address, shop.topics.shown():
-        named = {f"{name}_url": address for name in OWNERS} | {f"{name}_api_key": "tw_1_secret" for name in OWNERS}
-        settings = Settings(database_url=URL, ask_seconds_max=SECONDS_MAX, **named)
-        app, console = App(SERVICE, settings, "api"), Console(settings)
-        async with app.database.connection() as connection:
+    shop, parked, hooks = FakeShop(), ParkedMessages("payments"), Owner(default=page())
+    async with owners(shop) as address, parked.running(), serving(hooks), shop.topics.shown(), launched() as browser:
+        urls = {f"{name}_url": address for name in OWNERS} | {"payments_url": parked.url, "webhooks_url": hooks.url}
+        keys = {f"{name}_api_key": "tw_1_secret" for name in OWNERS}
+        settings = Settings(database_url=URL, ask_seconds_max=SECONDS_MAX, **urls, **keys)  # type: ignore[arg-type]
+        app, console, asking = App(SERVICE, settings, "api"), Console(settings), Owners(settings)
+        async with app.database.connection() as connection, asking.running():
             await empty(connection, TABLES)
-        shop.publisher = Publisher(app)
-        await console.start()
-        async with launched() as browser:
-            world = World(console, f"http://127.0.0.1:{console.port}", shop, browser)
-            async with world.tab(
-                f"/sign-in?token={await sessions.invite(app, 'ann', ['administrator'], None, api.now())}"
-            ) as tab:
+            shop.publisher = Publisher(app)
+            await console.start()
+            base = f"http://127.0.0.1:{console.port}"
+            world = World(console, base, shop, parked, hooks, Worker(app, asking), browser)
+            link = f"/sign-in?token={await sessions.invite(app, 'ann', ['administrator'], None, api.now())}"
+            async with world.tab(link) as tab:
                 await tab.get_by_role("button", name="Sign in").click()
                 await tab.wait_for_url("**/orders")
                 world.cookies = await tab.context.cookies()  # type: ignore[assignment]
             yield world
-        await console.stop()
+            await console.stop()
         await app.database.close()
 
 
@@ -161,7 +173,7 @@ async def come_to(tab: Tab, order: FakeOrder) -> None:
 
 
 class Hands:
-    """A person at the keyboard; counts what is pressed. A text counts once."""
+    """A person; counts what is pressed and clicked. A text counts once."""
 
     def __init__(self, tab: Tab) -> None:
         self.tab = tab
@@ -175,6 +187,12 @@ class Hands:
     async def type(self, text: str) -> None:
         self.done.append(text)
         await self.tab.keyboard.type(text)
+
+    async def click(self, role: Role, name: str | re.Pattern[str], within: str = "body") -> None:
+        """Clicks on what has a name; then the page that it opens is there."""
+        self.done.append(f"click {name if isinstance(name, str) else name.pattern}")
+        await self.tab.locator(within).get_by_role(role, name=name).first.click()
+        await self.tab.wait_for_load_state()
 
 
 # -- the tasks --------------------------------------------------------------------------------------------------------
@@ -233,6 +251,133 @@ async def test_4_an_order_is_cancelled_by_c_reason_enter(world: World, order: Fa
         await expect(tab.get_by_text("Cancel: done.")).to_be_visible()
         assert hands.done == ["c", "The customer called.", "Enter"]
     assert world.shop.requests[-1] == (f"/v1{path_of(order)}/cancel", {"reason": "The customer called."})
+
+
+async def test_5_the_message_that_caused_a_fact_is_one_click_away_with_its_json(world: World, order: FakeOrder) -> None:
+    cause = {
+        "message_id": str(order.life.order_id), "service": "orders", "kind": "event", "type": "orders.received", "at": NOW.isoformat(),
+        "published": True, "operation_id": None, "actor": "marketplace:amazon", "via": "", "cause_type": "marketplace.snapshot",
+        "cause_id": None, "version": 1, "body": {"number": order.life.number},
+    }  # fmt: skip
+    world.shop.answers["/v1/journal"] = {"items": [cause], "next_cursor": None}
+    async with world.tab(path_of(order)) as tab:
+        hands = Hands(tab)
+        await hands.click("link", "orders.received", "main")
+        await expect(tab.locator("#message pre")).to_contain_text(f'"number": "{order.life.number}"')
+        await expect(tab.locator("#message")).to_contain_text("marketplace.snapshot")
+        assert len(hands.done) == 1
+    del world.shop.answers["/v1/journal"]
+
+
+async def test_6_all_that_wait_for_an_answer_are_asked_again_by_four_clicks(world: World) -> None:
+    orders = [await world.shop.receive(f"ASKED-{number}", allowed=("ask",)) for number in range(3)]
+    async with world.tab() as tab:
+        hands = Hands(tab)
+        await hands.click("link", re.compile("^Processes"), "nav")
+        await hands.click("link", re.compile("an answer"), "ul.groups")
+        await hands.click("link", "Ask all of them again")
+        await hands.click("button", re.compile("Start with 3"))
+        await expect(tab.get_by_text("running")).to_be_visible()
+        assert len(hands.done) == 4
+        world.shop.requests.clear()
+        while await world.worker.step() != "nothing":
+            pass
+        asked = {path for path, _ in world.shop.requests}
+        assert asked == {f"/v1{path_of(order)}/ask" for order in orders}
+        await tab.reload()
+        await expect(tab.locator("main")).to_contain_text("done")
+    for order in orders:
+        await world.shop.approve(order)
+
+
+@pytest.mark.parametrize("scripted", [True, False])
+async def test_7_a_parked_group_is_replayed_by_three_clicks(world: World, scripted: bool) -> None:
+    parked = [world.parked.park() for _ in range(2)]
+    async with world.tab(java_script_enabled=scripted) as tab:
+        hands = Hands(tab)
+        await hands.click("link", re.compile("^Parked"), "nav")
+        await hands.click("link", re.compile("^Replay"), "tbody")
+        await hands.click("button", "Replay 2 messages")
+        await expect(tab.get_by_text("2 of 2 replayed.")).to_be_visible()
+        assert len(hands.done) == 3
+    assert [world.parked.rows[one]["state"] for one in parked] == ["replayed"] * 2
+
+
+async def test_8_a_parked_message_is_edited_and_replayed_by_three_clicks_and_the_text(world: World) -> None:
+    parked_id = world.parked.park({"name": "Ann", "works": False})
+    async with world.tab(f"/parked/payments/{parked_id}") as tab:
+        hands = Hands(tab)
+        await hands.click("button", "Reveal and edit")
+        await tab.get_by_label("The new body, JSON").focus()
+        await tab.keyboard.press("Control+a")
+        await hands.type('{"name": "Bob"}')
+        await hands.click("button", "Preview the edit")
+        await expect(tab.get_by_role("row", name="Bob")).to_be_visible()
+        await hands.click("button", "Store and replay")
+        await expect(tab.get_by_text("Replayed by person:ann")).to_be_visible()
+        assert len(hands.done) == 4
+    assert world.parked.rows[parked_id]["value"] == '{"name": "Bob"}'
+
+
+async def test_9_what_an_integrator_missed_is_sent_again_by_two_clicks(world: World, order: FakeOrder) -> None:
+    missed = attempt(outcome="exhausted", http_status=500, subject=order.life.order_id)
+    arrived = attempt(subject=order.life.order_id, event_id="event-2")
+    world.hooks.answers["GET", "/v1/attempts"] = page(missed, arrived)
+    world.hooks.answers["POST", f"/v1/attempts/{missed['id']}/resend"] = (202, replay())
+    async with world.tab(path_of(order)) as tab:
+        hands = Hands(tab)
+        hands.done.append("click Resend")
+        await tab.locator("summary", has_text="Resend 1 missed").click()
+        await hands.click("button", "Send again")
+        await expect(tab.get_by_text("Resend: done.")).to_be_visible()
+        assert len(hands.done) == 2
+    assert [one.path for one in world.hooks.writes][-1] == f"/v1/attempts/{missed['id']}/resend"
+    del world.hooks.answers["GET", "/v1/attempts"]
+
+
+async def test_10_events_since_a_time_are_counted_and_sent_again_by_four_clicks(world: World, order: FakeOrder) -> None:
+    counted, begun = replay(replay_id=None, status=None, count=1_042), replay()
+    own = f"/v1/endpoints/{ENDPOINT}"
+    world.hooks.answers |= {
+        ("GET", "/v1/endpoints"): page(endpoint()), ("GET", own): (200, endpoint()),
+        ("POST", f"{own}/replay"): lambda request: (200, counted) if request.body.get("dry_run") else (202, begun),
+        ("GET", f"/v1/replays/{begun['replay_id']}"): (200, begun),
+    }  # fmt: skip
+    async with world.tab() as tab:
+        hands = Hands(tab)
+        await hands.click("link", re.compile("^Webhooks"), "nav")
+        await hands.click("link", re.compile("^Replay"), "main")
+        await tab.get_by_label("From (UTC)").fill("2026-11-28T14:00")
+        await hands.click("button", "Count")
+        await hands.click("button", "Send 1,042 events again")
+        await expect(tab.get_by_text("running")).to_be_visible()
+        assert len(hands.done) == 4
+    count, send = world.hooks.writes[-2:]
+    assert count.body["from"] == "2026-11-28T14:00:00+00:00" and send.body["from"] == counted["from"]
+
+
+async def test_11_the_messages_of_an_order_are_tailed_by_one_click(world: World, order: FakeOrder) -> None:
+    async with world.tab(path_of(order)) as tab:
+        hands = Hands(tab)
+        await hands.click("link", "Tail them on the topics")
+        types = tab.locator("main tbody th")
+        await expect(types).to_have_text(["orders.received", "orders.placed"])
+        await expect(tab.locator("#live")).to_have_text("Live")
+        await world.shop.approve(order)
+        await expect(types).to_have_text(["orders.received", "orders.placed", "orders.approved"])
+        assert len(hands.done) == 1
+
+
+async def test_12_a_list_is_exported_as_csv_by_three_clicks(world: World, order: FakeOrder) -> None:
+    async with world.tab("/topics") as tab:
+        hands = Hands(tab)
+        await hands.click("link", "Orders", "nav")
+        await hands.click("link", re.compile("^Approval"), "main")
+        async with tab.expect_download() as begun:
+            await hands.click("link", "Export CSV")
+        csv = (await (await begun.value).path()).read_text()
+        assert len(hands.done) == 3
+    assert order.life.number in csv and "ASKED-0" not in csv
 
 
 async def test_the_tasks_are_done_without_javascript(world: World) -> None:
@@ -435,6 +580,7 @@ async def test_a_page_changes_at_most_four_times_a_second(world: World, order: F
 @pytest.mark.parametrize("scheme", ["light", "dark"])
 async def test_axe_finds_nothing_on_any_page_and_none_is_wider_than_its_window(world: World, scheme: str) -> None:
     await world.shop.add("PAGES-1")
+    world.parked.park()
     await world.shop.hold(await world.shop.add("PAGES-2"))
     found: dict[str, list[str]] = {}
     async with world.context(color_scheme=scheme) as context:

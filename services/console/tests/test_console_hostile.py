@@ -9,30 +9,50 @@ from __future__ import annotations
 import os
 import re
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 from html.parser import HTMLParser
 from typing import Any, Final
-from uuid import uuid4
+from uuid import UUID, uuid4
 
 import pytest
 import pytest_asyncio
 from aiohttp import web
 from console_owners import ENDPOINT, attempt, endpoint, replay
 from console_world import STORE, Answered, Browser, Life, Publisher
+from fake_topics import FakeTopics
 from hostile_texts import ADDRESSES, together
 from jinja2 import Environment
 
 from chassis.process.app import App
-from console import api
+from console import api, recording
 from console.api import rendering
+from console.domain.offsets import Flow
+from console.domain.operations import Report
 from console.handlers import SERVICE
 from console.settings import OWNERS, Settings
+from contracts.snapshot import Line
+from contracts.snapshot.lines import Quantities
 from tests.databases import empty, migrated
 
 URL = os.environ.get("CONSOLE_TEST_DATABASE_URL", "")
-pytestmark = [pytest.mark.asyncio, pytest.mark.skipif(not URL, reason="CONSOLE_TEST_DATABASE_URL is not set")]
-TABLES = ("order_rows", "stores", "people", "audit", "jobs", "inbox", "parked", "parked_keys")
+pytestmark = [
+    pytest.mark.asyncio(loop_scope="module"),
+    pytest.mark.skipif(not URL, reason="CONSOLE_TEST_DATABASE_URL is not set"),
+]
+TABLES = (
+    "order_rows",
+    "stores",
+    "people",
+    "audit",
+    "jobs",
+    "inbox",
+    "parked",
+    "parked_keys",
+    "reports",
+    "flows",
+    "series_rows",
+)
 AT: Final = "2026-11-21T09:30:00+00:00"
 ID: Final = "00000000-0000-4000-8000-00000000000a"
 TEXT: Final = "text"
@@ -60,6 +80,14 @@ CONTENT: Final = {
 ENTRY: Final = {
     "message_id": ID, "service": TEXT, "kind": "event", "type": TEXT, "at": AT, "published": True, "operation_id": None, "actor": TEXT,
     "via": TEXT, "cause_type": TEXT, "cause_id": None, "version": 1, "body": {TEXT: [TEXT, {"deep": TEXT}]},
+}  # fmt: skip
+PROCESS: Final = {"kind": TEXT, "step": TEXT, "waits_for": "answer", "end": None, "since": AT, "asks": 3, "detail": TEXT,
+                  "forcible_operation_id": ID}  # fmt: skip
+PARKED: Final = {
+    "id": 1, "key": ID, "store_id": STORE, "type": TEXT, "topic": TEXT, "partition": 0, "offset": 1, "cause": TEXT, "detail": TEXT,
+    "raised_at": TEXT, "state": "waiting", "version": 1, "parked_at": AT, "edited_from": 3, "settled_by": TEXT, "settled_at": AT,
+    "reason": TEXT, "value": TEXT, "value_bytes": None, "stack": [TEXT], "record_key": TEXT, "headers": [{"name": TEXT, "value": TEXT}],
+    "behind": 3, "masked": False,
 }  # fmt: skip
 OWNED: Final[dict[str, Any]] = {
     "orders/v1/orders/": {
@@ -90,9 +118,28 @@ OWNED: Final[dict[str, Any]] = {
     "webhooks/v1/replays/": marked(replay()),
     "webhooks/v1/replays": {"items": [marked(replay())], "next_cursor": TEXT},
     "/v1/journal": {"items": [ENTRY], "next_cursor": TEXT},
+    "orders/v1/processes": {
+        "items": [{
+            "order_id": ID, "waiting": "exception", "since": AT, "asks": 3, "processes": [PROCESS],
+            "legal_actions": [{"action": "ask", "allowed": True, "detail": ""}, {"action": "force", "allowed": True, "detail": ""},
+                              {"action": "retry", "allowed": False, "detail": TEXT}],
+        }],
+    },
+    "orders/v1/parked-groups": {
+        "items": [{"cause": cause, "raised_at": TEXT, "types": [TEXT], "count": 2, "keys": 2, "behind": 1, "oldest_at": AT, "newest_at": AT,
+                   "newest_id": 1, "detail": TEXT} for cause in ("fault", TEXT)],
+    },
+    "orders/v1/parked/": PARKED, "orders/v1/parked": {"items": [PARKED, PARKED | {"id": 2}], "next_cursor": TEXT},
 }  # fmt: skip
 """Owner and beginning of a path -> its answer; a path without an owner is of each."""
 
+REPORT: Final = {
+    "service": "orders", "role": TEXT, "process": TEXT, "ready": True, "versions": {"tradewind": TEXT},
+    "outbox": {"rows": 1, "oldest_since": AT, "set_aside": 1}, "parked": {"waiting": 1, "keys": 1, "oldest_since": AT},
+    "tasks_open": 0, "timers_overdue": 0, "pools": [], "gauges": {}, "consumer": {"trouble": TEXT, "lag": 1, "intake_paused": False},
+    "processes": {"items": [{"step": TEXT, "waiting": TEXT, "count": 1, "oldest_since": AT}]},
+}  # fmt: skip
+"""What a process answers about itself."""
 COLUMNS: Final = (
     "update order_rows set number = $1, channel = $1, account = $1, market = $1, country = $1, currency = $1, tags = array[$1], status = $1,"
     " payment_status = $1, fulfillment_status = $1, cancel_cause = $1, step = $1",
@@ -161,6 +208,26 @@ PAGES: Final[dict[str, Page]] = {
     "replay": get(f"/webhooks/{STORE}/{ENDPOINT}/replays/{ID}"),
     "replay, form": post(f"/webhooks/{STORE}/{ENDPOINT}/replay", "begin", "type", "reason"),
     "markets": get("/markets"),
+    "overview": get("/"),
+    "processes": get("/processes"),
+    "processes, forms": get("/processes", open=ID),
+    "processes, action that is refused": post("/processes/{order_id}/give_up", "reason"),
+    "parked": get("/parked"),
+    "parked, by order and line": get("/parked", order=ID, line=TEXT),
+    "parked group": get("/parked/orders/group", cause="fault", line=TEXT),
+    "parked group, replayed": post(
+        "/parked/orders/group/replay", "line", "reason", cause="fault", id_max="2", count="2"
+    ),
+    "parked message": get("/parked/orders/1"),
+    "parked message, revealed": post("/parked/orders/1/reveal"),
+    "parked message, discard that is refused": post("/parked/orders/1/discard", "reason", version="1"),
+    "parked message, edit that is no JSON": post("/parked/orders/1/preview", "value", version="1"),
+    "topics": get("/topics"),
+    "tail": get("/topics/tail"),
+    "tail, filtered": get("/topics/tail", text=TEXT, topic="invoicing.commands.v1"),
+    "record": get("/topics/{record}"),
+    "record that is not of its type": get("/topics/{stray}"),
+    "record, revealed": post("/topics/{stray}/reveal"),
     "people": get("/people"),
     "sign in": get("/sign-in", token=TEXT),
     "unknown parameter": get("/orders", colour=TEXT),
@@ -188,12 +255,35 @@ class World:
     clock: Clock
     owned: dict[str, Any]
     ids: dict[str, str]
+    topics: FakeTopics
+    publisher: Publisher
 
     async def become(self, text: str) -> None:
         """Puts a text into every field."""
         self.owned["text"] = text
         for statement in COLUMNS:
             await self.app.fetch(statement, text)
+        await self._operate(text)
+        self._publish(text)
+
+    async def _operate(self, text: str) -> None:
+        """What the poller has recorded."""
+        now = datetime.now(UTC)
+        await self.app.fetch("delete from reports")
+        works = filled(REPORT, text) | {"at": now.isoformat(), "started_at": now.isoformat()}
+        silent = Report("payments", text, now, None, text, {})
+        await recording.report(self.app, [Report("orders", text, now, now, "", works), silent], now)
+        await recording.flowed(self.app, {text: {"orders.events.v1": Flow(5, 2.0, 1.0)}}, {}, now)
+
+    def _publish(self, text: str) -> None:
+        """A message of ours, and one that names no type of ours."""
+        sold = Life(order_id=UUID(ID), number="A-1")
+        line = Line(external_line_id="1", title=text, quantity=Quantities(ordered=1), line_total_minor=20_00)
+        ours = self.publisher.record(sold.received(lines=(line,)))
+        raw = text.encode()
+        stray = replace(ours, value=raw, headers=[("ce_type", raw), ("ce_storeid", raw), (text, raw)])
+        self.topics.clear()
+        self.ids["record"], self.ids["stray"] = self.topics.append(ours, stray)
 
 
 def filled(value: Any, text: str) -> Any:
@@ -208,8 +298,8 @@ def filled(value: Any, text: str) -> Any:
     return value
 
 
-@pytest_asyncio.fixture
-async def world(monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[World]:
+@pytest_asyncio.fixture(scope="module", loop_scope="module")
+async def world() -> AsyncIterator[World]:
     await migrated(SERVICE, URL)
     owned: dict[str, Any] = {"text": TEXT}
 
@@ -233,24 +323,30 @@ async def world(monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[World]:
     }
     app = App(SERVICE, Settings(database_url=URL, ask_seconds_max=30, **reached), "api")  # type: ignore[arg-type]
     clock = Clock()
-    monkeypatch.setattr(api, "now", clock)
     async with app.database.connection() as connection:
         await empty(connection, TABLES)
-    browser = Browser(app)
-    async with browser.asgi.router.lifespan_context(browser.asgi):
-        order, job = Life(), uuid4()
-        await Publisher(app).publish(order.received())
-        await Browser(app).sign_in("viewer", name="other")
-        await browser.sign_in(name="ann")
-        await app.fetch(
-            "insert into jobs (id, store_id, person_id, person, roles, filters, state, action, order_ids, whole, created_at, started_at)"
-            " values ($1, 'st_1', $1, 'x', '{}', '', 'paused', 'approve', '{}', true, now(), now())", job,
-        )  # fmt: skip
-        await app.fetch(
-            "insert into audit (nonce, at, person_id, person, store_id, subject_kind, subject_id, action, reason, outcome)"
-            " values ($1, now(), $1, 'x', 'st_1', 'endpoint', 'x', 'x', 'x', 'x')", job,
-        )  # fmt: skip
-        yield World(app, browser, clock, owned, {"order_id": str(order.order_id), "job_id": str(job)})
+    topics = FakeTopics()
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(api, "now", clock)
+        async with topics.shown():
+            browser = Browser(app)
+        async with browser.asgi.router.lifespan_context(browser.asgi):
+            order, job = Life(order_id=UUID(ID)), uuid4()
+            publisher = Publisher(app)
+            await publisher.publish(order.received())
+            await Browser(app).sign_in("viewer", name="other")
+            await browser.sign_in(name="ann")
+            await app.fetch(
+                "insert into jobs (id, store_id, person_id, person, roles, filters, state, action, order_ids, whole, created_at, started_at)"
+                " values ($1, 'st_1', $1, 'x', '{}', '', 'paused', 'approve', '{}', true, now(), now())", job,
+            )  # fmt: skip
+            await app.fetch(
+                "insert into audit (nonce, at, person_id, person, store_id, subject_kind, subject_id, action, reason, outcome)"
+                " values ($1, now(), $1, 'x', 'st_1', 'endpoint', 'x', 'x', 'x', 'x')", job,
+            )  # fmt: skip
+            yield World(
+                app, browser, clock, owned, {"order_id": str(order.order_id), "job_id": str(job)}, topics, publisher
+            )
     await runner.cleanup()
 
 

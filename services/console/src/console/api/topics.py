@@ -66,6 +66,12 @@ class Asked(BaseModel):
     offset: Annotated[int | None, BeforeValidator(_given), Field(ge=0, le=OFFSET_MAX)] = None
     cursor: str | None = None
 
+    @property
+    def filters(self) -> int:
+        """How many of its fields choose something."""
+        chosen = (self.topic, self.order, self.type, self.text, self.since)
+        return sum(map(bool, chosen)) + (self.offset is not None)
+
     def link(self, **change: Any) -> str:
         """Returns the address of the same tail with something changed, from its beginning."""
         same = self.model_dump(mode="json", exclude_none=True, exclude={"cursor"})
