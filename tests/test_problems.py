@@ -16,6 +16,7 @@ from pydantic import BaseModel
 
 from chassis.http.problems import PROBLEMS, install_problems, pages
 from contracts.base import Day, Event, Timestamp
+from contracts.payments import RecordCode
 from contracts.registry import MESSAGES
 from orders.domain.decisions.actions import ACTIONS
 
@@ -40,14 +41,16 @@ def codes(folder: Path) -> Iterator[tuple[str, str]]:
 
 
 def own_codes(service: str) -> list[tuple[str, str]]:
-    """The codes of a service, including those of the table of actions."""
+    """The codes of a service, including those of the table of actions, and with which a recorded payment is refused."""
     refused = [
         ("actions.py", code)
         for action in ACTIONS.values()
         for code, why in action.why_not.items()
         if why.answer != "done"
     ]
-    return [*codes(ROOT / f"services/{service}/src"), *(refused if service == "orders" else ())]
+    recorded = [("recording.py", code) for code in get_args(RecordCode)]
+    more = {"orders": refused, "payments": recorded}
+    return [*codes(ROOT / f"services/{service}/src"), *more.get(service, ())]
 
 
 async def get(app: FastAPI, path: str, method: str = "GET", body: bytes = b"") -> tuple[int, dict[str, str], str]:
@@ -139,13 +142,14 @@ NOUNS = (
     "exception", "resolution", "obstacle", "undo", "shipment", "stock", "document", "seller", "prefix", "authorization", "capture",
     "line", "tags", "metadata", "currency", "gateway", "invoice", "credit", "operation", "amount", "hold", "refund",
     "edit", "event", "credentials", "signature", "discount", "price", "sku", "tax", "total", "endpoint", "secret", "attempt", "delivery",
+    "payment", "reference",
 )  # fmt: skip
 
 
 AS_SPECIFIED = {
     "beyond_retention", "not_forceable", "nothing_to_capture", "too_many_streams", "too_many_endpoints", "too_many_secrets",
     "not_verified", "unknown_type", "bad_filter", "bad_secret", "bad_certificate", "reserved_header", "disabled",
-    "cross_origin",
+    "cross_origin", "exceeds_authorizable", "exceeds_capturable", "exceeds_refundable",
 }  # fmt: skip
 """Codes of another shape."""
 

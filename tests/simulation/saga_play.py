@@ -44,6 +44,7 @@ from contracts.orders import (
     RetryRefund,
 )
 from contracts.payments import MoneyLine, Outcome, Refund
+from contracts.payments import Record as RecordPayment
 from contracts.snapshot import OrderContent
 from orders.domain.content.amounts import payable
 from orders.domain.decisions.actions import ACTIONS, allowed
@@ -228,16 +229,9 @@ class Saga:
     def a_part_goes_back(self, rng: Random) -> None:
         """A refund of some of a captured line, and the credit note of it, that no process of orders asked for."""
         world = self.world
-        lines = [
-            (key, capture_id, line_id, left)
-            for key, ledger in sorted(world.payments.states().items())
-            for capture_id in ledger.captures
-            for line_id, left in ledger.refundable(capture_id).items()
-            if left > 1
-        ]
-        if not lines:
+        if (one := self._a_captured_line(rng)) is None:
             return
-        key, capture_id, line_id, left = rng.choice(lines)
+        key, capture_id, line_id, left = one
         self.refunded_elsewhere.add(key)
         asked = {"order_id": key, "store_id": STORE, "actor": "person:ann"}
         amount, pieces = rng.randint(1, left - 1), rng.randint(0, 1)
@@ -247,6 +241,30 @@ class Saga:
         if billing is not None and (invoice := billing.invoice_of(capture_id)) is not None:
             part = CreditLine(line_id=line_id, quantity=0, amount_minor=amount)
             world.request(Credit(**asked, operation_id=world.name(), invoice_id=invoice.invoice_id, lines=(part,)))
+
+    def a_refund_is_recorded(self, rng: Random) -> None:
+        """Money went back in a payment system elsewhere, which informs payments: orders credits it."""
+        if (one := self._a_captured_line(rng)) is None:
+            return
+        key, capture_id, line_id, left = one
+        back = MoneyLine(line_id=line_id, quantity=rng.randint(0, 1), amount_minor=rng.randint(1, left))
+        self.world.request(
+            RecordPayment(
+                order_id=key, store_id=STORE, operation_id=self.world.name(), actor="api-key:till", kind="refund", system="psp",
+                payment_id=str(self.world.name()), currency="EUR", lines=(back,), refers_to=capture_id,
+            )
+        )  # fmt: skip
+
+    def _a_captured_line(self, rng: Random) -> tuple[UUID, UUID, str, int] | None:
+        """Order, capture, line, and what of it may be refunded: more than one minor unit."""
+        lines = [
+            (key, capture_id, line_id, left)
+            for key, ledger in sorted(self.world.payments.states().items())
+            for capture_id in ledger.captures
+            for line_id, left in ledger.refundable(capture_id).items()
+            if left > 1
+        ]
+        return rng.choice(lines) if lines else None
 
     def the_cause_is_mended_or_made(self, rng: Random) -> None:
         self.world.seller = COMPLETE_SELLER if rng.random() < 0.6 else BARE_SELLER
@@ -267,6 +285,7 @@ class Saga:
         "a_person_refunds": 2,
         "a_person_edits": 4,
         "a_part_goes_back": 1,
+        "a_refund_is_recorded": 1,
         "the_cause_is_mended_or_made": 1,
     }
 

@@ -55,7 +55,14 @@ from tasks
 where (key, task_id) in (select * from unnest($1::uuid[], $2::uuid[]))
 order by task_id for update;
 
--- 8. Every batch that changes ledgers: write its rows, the service's own tables, journal, outbox, timers and
+-- 8. Lock and read the shared rows `operations of payment systems elsewhere` that the messages need.
+--    (`Share.load`)
+select named.store_id, named.system, named.kind, named.payment_id, o.order_id, o.state, o.amount_minor,
+    o.currency, o.refers_to, o.gateway, o.gateway_reference, o.code, o.reason, o.recorded, o.with_capture
+from unnest($1::text[], $2::text[], $3::text[], $4::text[]) as named (store_id, system, kind, payment_id)
+join operations o using (store_id, system, kind, payment_id);
+
+-- 9. Every batch that changes ledgers: write its rows, the service's own tables, journal, outbox, timers and
 --    offsets. Expressions of tables that do not change are left out. (`statements.write`)
 with ledgers_given as (
   select *
@@ -102,14 +109,16 @@ lines_written as (
 ),
 operations_written as (
   insert into operations as o (operation_id, order_id, store_id, kind, state, amount_minor, currency,
-      refers_to, gateway, gateway_reference, code, reason, recorded, with_capture)
+      refers_to, gateway, gateway_reference, code, reason, recorded, with_capture, system, payment_id)
   select *
   from unnest($23::uuid[], $24::uuid[], $25::text[], $26::text[], $27::text[], $28::bigint[], $29::text[],
-      $30::uuid[], $31::text[], $32::text[], $33::text[], $34::text[], $35::text[], $36::boolean[])
+      $30::uuid[], $31::text[], $32::text[], $33::text[], $34::text[], $35::text[], $36::boolean[],
+      $37::text[], $38::text[])
   on conflict (operation_id) do update
   set state = excluded.state, amount_minor = excluded.amount_minor,
       gateway_reference = excluded.gateway_reference, code = excluded.code, reason = excluded.reason,
-      recorded = excluded.recorded, with_capture = excluded.with_capture, at = now()
+      recorded = excluded.recorded, with_capture = excluded.with_capture, system = excluded.system,
+      payment_id = excluded.payment_id, at = now()
   where o.order_id = excluded.order_id and o.store_id = excluded.store_id and o.kind = excluded.kind and
       (o.state in ('asked', 'pending') or o.state = excluded.state or (o.state in ('declined', 'failed') and
       excluded.recorded is not null))
@@ -120,27 +129,27 @@ booked as (
       currency, amount_minor, at)
   select order_id, store_id, version, 2 * number + side, operation_id, line_id, account, 1 - 2 * side,
       currency, amount_minor, at
-  from unnest($37::uuid[], $38::text[], $39::int[], $40::uuid[], $41::text[], $42::text[], $43::text[],
-      $44::timestamptz[]) with ordinality as p (order_id, store_id, version, operation_id, debit, credit,
+  from unnest($39::uuid[], $40::text[], $41::int[], $42::uuid[], $43::text[], $44::text[], $45::text[],
+      $46::timestamptz[]) with ordinality as p (order_id, store_id, version, operation_id, debit, credit,
       currency, at, posting)
-  join unnest($45::int[], $46::int[], $47::text[], $48::bigint[]) as l (posting, number, line_id,
+  join unnest($47::int[], $48::int[], $49::text[], $50::bigint[]) as l (posting, number, line_id,
       amount_minor) using (posting)
   cross join lateral (values (debit, 0), (credit, 1)) as one (account, side)
 ),
 closed_operations_written as (
   insert into closed_operations (aggregate, key, operation_id, revision)
   select *
-  from unnest($49::text[], $50::uuid[], $51::uuid[], $52::int[])
+  from unnest($51::text[], $52::uuid[], $53::uuid[], $54::int[])
   on conflict (aggregate, key, operation_id) do update
   set revision = excluded.revision
 ),
 written as (
   insert into journal (key, store_id, aggregate, revision, version, type, message_id, operation_id, topic,
       actor, cause_type, cause_id, correlation_id, traceparent, payload, via, day, at)
-  select unnest($53::uuid[]), unnest($54::text[]), unnest($55::text[]), unnest($56::int[]),
-      unnest($57::int[]), unnest($58::text[]), unnest($59::uuid[]), unnest($60::uuid[]), unnest($61::text[]),
-      unnest($62::text[]), unnest($63::text[]), unnest($64::text[]), unnest($65::text[]), unnest($66::text[]),
-      unnest($67::text[]), unnest($68::text[]), ($69::timestamptz at time zone 'UTC')::date, $69::timestamptz
+  select unnest($55::uuid[]), unnest($56::text[]), unnest($57::text[]), unnest($58::int[]),
+      unnest($59::int[]), unnest($60::text[]), unnest($61::uuid[]), unnest($62::uuid[]), unnest($63::text[]),
+      unnest($64::text[]), unnest($65::text[]), unnest($66::text[]), unnest($67::text[]), unnest($68::text[]),
+      unnest($69::text[]), unnest($70::text[]), ($71::timestamptz at time zone 'UTC')::date, $71::timestamptz
   returning day, id, topic
 ),
 pointed as (
@@ -152,31 +161,31 @@ pointed as (
   returning id, journal_id
 ),
 gone as (
-  delete from timers using unnest($70::text[], $71::uuid[]) as u(a, k) where aggregate = u.a and key = u.k
+  delete from timers using unnest($72::text[], $73::uuid[]) as u(a, k) where aggregate = u.a and key = u.k
 ),
 armed as (
   insert into timers (aggregate, key, due_at)
   select *
-  from unnest($72::text[], $73::uuid[], $74::timestamptz[])
+  from unnest($74::text[], $75::uuid[], $76::timestamptz[])
   on conflict (aggregate, key) do update
   set due_at = excluded.due_at
 ),
 read as (
   insert into consumer_offsets (topic, partition, next_offset)
   select *
-  from unnest($75::text[], $76::int[], $77::bigint[])
+  from unnest($77::text[], $78::int[], $79::bigint[])
   on conflict (topic, partition) do update
   set next_offset = excluded.next_offset, crashes = case when excluded.next_offset >
       consumer_offsets.tried_offset then 0 else consumer_offsets.crashes end
 ),
 held as (
-  select key from parked_keys where key = any($78::uuid[])
+  select key from parked_keys where key = any($80::uuid[])
 )
 select array(select key from held), array(select id from pointed order by id),
     array(select journal_id from pointed order by id), array[(select count(*) from ledgers_saved),
     (select count(*) from lines_written), (select count(*) from operations_written)]::bigint[];
 
--- 9. Messages to ledgers that were answered before: publish the answers again. (`statements.publish_again`)
+-- 10. Messages to ledgers that were answered before: publish the answers again. (`statements.publish_again`)
 insert into outbox (day, journal_id)
 select j.day, j.id
 from unnest($1::uuid[], $2::int[]) with ordinality as u(key, revision, n)
@@ -189,10 +198,10 @@ cross join lateral (
 ) j
 order by u.n;
 
--- 10. Tasks that have reported or are withdrawn. (`unit_of_work.Batch.save`)
+-- 11. Tasks that have reported or are withdrawn. (`unit_of_work.Batch.save`)
 delete from tasks where task_id = any($1::uuid[]);
 
--- 11. Decisions that ask for calls to the outside: store the tasks. (`statements.save_tasks`)
+-- 12. Decisions that ask for calls to the outside: store the tasks. (`statements.save_tasks`)
 with given as (
   select *
   from unnest($1::uuid[], $2::uuid[], $3::text[], $4::text[], $5::text[], $6::jsonb[], $7::text[], $8::text[],
@@ -216,14 +225,14 @@ except
 select task_id
 from made;
 
--- 12. Rejected messages: lock their keys. (`parking.park`)
+-- 13. Rejected messages: lock their keys. (`parking.park`)
 insert into parked_keys as p (key, retry_at)
 select k, now()
 from unnest($1::uuid[]) as k
 on conflict (key) do update
 set since = p.since;
 
--- 13. Rejected messages: park them, in the order of their records. (`parking.park`)
+-- 14. Rejected messages: park them, in the order of their records. (`parking.park`)
 insert into parked (key, store_id, type, topic, partition, "offset", record_key, headers, value, value_bytes,
     fingerprint, cause, detail, raised_at, stack)
 select key, store_id, type, topic, partition, off, record_key, headers, value, value_bytes, fingerprint,
@@ -235,15 +244,15 @@ from unnest($1::uuid[], $2::text[], $3::text[], $4::text[], $5::int[], $6::bigin
 order by n
 on conflict do nothing;
 
--- 14. Messages without effect that may have one when they are redelivered: remove the claims.
+-- 15. Messages without effect that may have one when they are redelivered: remove the claims.
 --    (`Transaction.save`)
 delete from inbox where id = any($1::uuid[]);
 
--- 15. Requests with an Idempotency-Key: store the answers. (`idempotency.store`)
+-- 16. Requests with an Idempotency-Key: store the answers. (`idempotency.store`)
 update idempotency i
 set status = u.status, headers = u.headers, body = u.body
 from unnest($1::text[], $2::text[], $3::int2[], $4::jsonb[], $5::bytea[]) as u(s, k, status, headers, body)
 where i.store_id = u.s and i.key = u.k;
 
--- 16. Requests that failed by a fault of the service: free the keys. (`idempotency.store`)
+-- 17. Requests that failed by a fault of the service: free the keys. (`idempotency.store`)
 delete from idempotency using unnest($1::text[], $2::text[]) as u(s, k) where store_id = s and key = k;

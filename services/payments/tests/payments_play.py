@@ -25,13 +25,16 @@ from contracts.payments import (
     ForceRefused,
     MoneyLine,
     MoneyTotals,
+    PaymentName,
     Pending,
+    Record,
+    RecordRefused,
     Refund,
     Refunded,
     Void,
     Voided,
 )
-from payments.domain import answers, books, commands, forcing, ledger
+from payments.domain import answers, books, commands, forcing, ledger, recording
 from payments.domain.books import Posting
 from payments.domain.folds import Asked, VoidPostponed, evolve
 from payments.domain.forcing import Asking
@@ -47,6 +50,7 @@ DECIDE: Mapping[type, Callable[..., Decision]] = {
     Void: commands.void,
     Refund: commands.refund,
     Force: forcing.force,
+    Record: recording.record,
     Reported: answers.reported,
 }
 
@@ -69,7 +73,9 @@ class Play:
     def when(self, message: object, id: str = "m1") -> list[Effect]:
         earlier = {key: self.row(key.operation_id) for key in ledger.earlier(self.ledger, message)}
         asking = {key: self.asking.get(key.operation_id) for key in forcing.asking(self.ledger, message)}
-        context = Context(now=NOW, key=ORDER, store_id=STORE, message_id=uid(id), shares={**earlier, **asking})
+        recorded = {key: self.recorded_as(key) for key in recording.recorded(self.ledger, message)}
+        shares = {**earlier, **asking, **recorded}
+        context = Context(now=NOW, key=ORDER, store_id=STORE, message_id=uid(id), shares=shares)
         before, decision = self.ledger, DECIDE[type(message)](self.ledger, message, context)
         self.effects = [*effects_of(decision)]
         events = [effect for effect in self.effects if isinstance(effect, Event)]
@@ -86,6 +92,14 @@ class Play:
         """The operation as its row has it: without lines."""
         operation = self.operations.get(operation_id)
         return operation and operation.model_copy(update={"lines": ()})
+
+    def recorded_as(self, key: recording.PaymentKey) -> recording.Known | None:
+        """As `store.load_recorded` finds it."""
+        name = PaymentName(system=key.system, payment_id=key.payment_id)
+        for operation in self.operations.values():
+            if operation.payment == name and operation.kind == key.kind:
+                return recording.Known(ORDER, operation.model_copy(update={"lines": (), "payment": None}))
+        return None
 
     def then(self, *expected: Effect) -> None:
         assert bare(self.effects) == list(expected)
@@ -150,6 +164,23 @@ def refund(op: str, of: str | UUID, amounts: Amounts, currency: str = "EUR", **m
     )
 
 
+def record(
+    kind: Any, payment_id: str, amounts: Amounts, op: str = "op", of: str | UUID | None = None, **more: Any
+) -> Record:
+    return Record(
+        **_TO,
+        operation_id=uid(op),
+        actor="api-key:books",
+        kind=kind,
+        system=more.pop("system", "psp"),
+        payment_id=payment_id,
+        currency=more.pop("currency", "EUR"),
+        lines=lines(amounts),
+        refers_to=uid(of) if of else None,
+        **more,
+    )
+
+
 def force(op: str, target: str, outcome: Any, reference: str | None = None) -> Force:
     return Force(
         **_TO,
@@ -166,7 +197,7 @@ def force(op: str, target: str, outcome: Any, reference: str | None = None) -> F
 
 
 def authorized(
-    op: str,
+    op: str | UUID,
     amounts: Amounts,
     after: MoneyTotals,
     gateway: str = "marketplace",
@@ -298,6 +329,15 @@ def forced(op: str, target: str, outcome: Any, before: MoneyTotals, reference: s
         reason="seen in the gateway's list",
         actor="api-key:desk",
     )
+
+
+def record_refused(
+    kind: Any, payment_id: str, code: Any, reason: str, after: MoneyTotals, op: str = "op", **more: Any
+) -> RecordRefused:
+    return RecordRefused(
+        **_TO, operation_id=uid(op), command=kind, system="psp", payment_id=payment_id, code=code, reason=reason, totals=after,
+        **{"currency": "EUR"} | more,
+    )  # fmt: skip
 
 
 # ------------------------------------------------------------------------------------------------- tasks and reports

@@ -26,6 +26,18 @@ def order_id(store_id: str, channel: str, account: str, external_order_id: str) 
     return _uuid5(ORDER_NAMESPACE.bytes, f"{store_id}|{channel}|{account}|{external_order_id}")
 
 
+PAYMENT_NAMESPACE: Final = UUID("6f0f6a52-7d3c-5f1e-8a57-2f8f4c6f0b13")
+"""Namespace of the operations that happened in a payment system elsewhere."""
+
+
+def recorded_id(store_id: str, system: str, kind: str, payment_id: str) -> UUID:
+    """The id of an operation that a payment system elsewhere calls `payment_id`: stated twice, it is the same one.
+
+    Only the last part may hold `|`, so no two operations share a name.
+    """
+    return _uuid5(PAYMENT_NAMESPACE.bytes, f"{store_id}|{system}|{kind}|{payment_id}")
+
+
 def message_id(time: datetime, source: str, store_id: str, key: UUID, ce_id: str) -> UUID:
     """The identity of a message: 48 bits of its time in ms, then 80 bits of a hash of the rest.
 

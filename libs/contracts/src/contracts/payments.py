@@ -29,8 +29,9 @@ from contracts.limits import CHARGED_LINES_MAX
 from contracts.money import Currency
 
 MARKETPLACE: Final = "marketplace"
+RECORDED: Final = "recorded"
 GatewayName = Annotated[str, Field(pattern=r"^[a-z][a-z0-9_-]{0,31}$")]
-"""`marketplace` (it has the money already) or a gateway that is set up in the payments service, e.g. `test`."""
+"""`marketplace` (it has the money already), `recorded` (the money moves elsewhere, and payments is informed) or a gateway that is set up in the payments service, e.g. `test`."""
 
 
 class MoneyLine(Frozen):
@@ -104,6 +105,7 @@ class Refund(OrderKeyed, Command, type="payments.refund"):
 
 
 Outcome = Literal["succeeded", "failed"]
+OperationKind = Literal["authorize", "capture", "void", "refund"]
 
 
 class Force(OrderKeyed, Command, type="payments.force"):
@@ -120,6 +122,40 @@ class Force(OrderKeyed, Command, type="payments.force"):
     reason: Annotated[Text, Personal()] = ""
 
 
+class Record(OrderKeyed, Command, type="payments.record"):
+    """Money has moved elsewhere, or was refused there: what happened is booked, and no gateway is asked.
+
+    Answered by the event of its kind with `recorded` (authorized, captured, voided, refunded; declined or failed if it was
+    refused), or by record_refused. Its operation is identified by store, system, kind and `payment_id`: stated once more, it
+    changes nothing and is not answered again. If the ledger waits for exactly this (gateway `recorded`, the same amounts of
+    the same lines), it ends that operation.
+    """
+
+    kind: OperationKind
+    system: GatewayName
+    """The payment system where it happened. Its ids of operations of one kind are unique."""
+    payment_id: Id
+    """What that system calls the operation."""
+    currency: Currency
+    lines: MoneyLines
+    refers_to: IfStated[UUID] = None
+    """The authorization (capture, void) or capture (refund) that it draws on; null: the only one of the order."""
+    capture: Flag = False
+    """An authorization that was captured at once."""
+    outcome: Outcome = "succeeded"
+    """A refused attempt is recorded, too; it moves nothing."""
+    code: Text = ""
+    """Why it was refused, in the words of that system."""
+    reason: Text = ""
+
+
+class PaymentName(Frozen):
+    """What a payment system elsewhere calls an operation."""
+
+    system: GatewayName
+    payment_id: Id
+
+
 class PaymentEvent(OrderKeyed, Event):
     currency: Currency
     totals: MoneyTotals = MoneyTotals()
@@ -129,7 +165,9 @@ class OutcomeEvent(PaymentEvent):
     """The end of an operation."""
 
     recorded: Flag = False
-    """A person or the marketplace stated it, not the gateway."""
+    """A person, the marketplace or a payment system elsewhere stated it, not the gateway."""
+    payment: IfStated[PaymentName] = None
+    """The name of an operation that happened elsewhere (`payments.record`)."""
 
 
 class Authorized(OutcomeEvent, type="payments.authorized"):
@@ -212,7 +250,9 @@ class Failed(OrderKeyed, Event, type="payments.failed"):
     currency: Currency | None = None
     """Null only where neither the command nor the ledger names one (void of an order that was never authorized)."""
     recorded: Flag = False
-    """A person stated it, not the gateway."""
+    """A person or a payment system elsewhere stated it, not the gateway."""
+    payment: IfStated[PaymentName] = None
+    """The name of an operation that happened elsewhere (`payments.record`)."""
     totals: MoneyTotals = MoneyTotals()
     command: Text
     """`capture`, `void` or `refund`."""
@@ -257,6 +297,40 @@ class ForceRefused(OrderKeyed, Event, type="payments.force_refused"):
     """How many times it has been asked without giving an outcome."""
     allowed_minor: MinorUnsigned | None = None
     """With `amount_exceeded`: the amount that is left."""
+    reason: Text = ""
+
+
+RecordCode = Literal[
+    "payment_differs",
+    "payment_taken",
+    "currency_differs",
+    "authorization_unknown",
+    "capture_unknown",
+    "reference_ambiguous",
+    "line_unknown",
+    "exceeds_authorizable",
+    "exceeds_capturable",
+    "exceeds_refundable",
+]
+
+
+class RecordRefused(OrderKeyed, Event, type="payments.record_refused"):
+    """What was stated to have happened elsewhere is not booked: a person compares both sides. Nothing has changed."""
+
+    code: Annotated[RecordCode, Open()]
+    """`payment_differs`: the same `payment_id` was recorded with other amounts. `payment_taken`: on another order.
+    `reference_ambiguous`: the order has several that it may refer to, and it names none."""
+    command: Annotated[OperationKind, Open()]
+    system: GatewayName
+    payment_id: Id
+    refers_to: IfStated[UUID] = None
+    currency: Currency | None = None
+    """Null only where the ledger has none."""
+    totals: MoneyTotals = MoneyTotals()
+    line: IfStated[LineId] = None
+    """The first line that does not fit."""
+    allowed_minor: IfStated[MinorUnsigned] = None
+    """What may still be taken of this line; with `exceeds_authorizable`, of the order."""
     reason: Text = ""
 
 

@@ -102,6 +102,8 @@ def upgrade() -> None:
         sa.Column("code", sa.Text, nullable=False, server_default=""),
         sa.Column("reason", sa.Text, nullable=False, server_default=""),
         sa.Column("recorded", sa.Text, comment="the outcome was stated, and what its gateway has reported since"),
+        sa.Column("system", sa.Text, comment="where an operation of elsewhere happened"),
+        sa.Column("payment_id", sa.Text, comment="what that system calls it"),
         sa.Column(
             "with_capture",
             sa.Boolean,
@@ -124,6 +126,13 @@ def upgrade() -> None:
         comment="one row per operation id, for ever: its effect happens once",
     )
     op.create_index("operations_by_order", "operations", ["order_id"])
+    op.create_index(
+        "operations_by_payment",
+        "operations",
+        ["store_id", "system", "kind", "payment_id"],
+        unique=True,
+        postgresql_where=sa.text("payment_id is not null"),
+    )
     op.create_index(
         "operations_open", "operations", ["order_id"], postgresql_where=sa.text("state in ('asked', 'pending')")
     )

@@ -6,9 +6,9 @@ from pathlib import Path
 
 from chassis.declare.service import Aggregate, Service, Share, on
 from contracts.deciding import Reported
-from contracts.payments import Authorize, Capture, Force, Refund, Void
+from contracts.payments import Authorize, Capture, Force, Record, Refund, Void
 from payments import api, bookkeeping, store
-from payments.domain import answers, commands, folds, forcing, ledger
+from payments.domain import answers, commands, folds, forcing, ledger, recording
 from payments.gateways import accounts, registry
 from payments.settings import Settings
 from payments.tables import metadata
@@ -25,6 +25,7 @@ LEDGERS = Aggregate(
         on(Void, commands.void),
         on(Refund, commands.refund),
         on(Force, forcing.force),
+        on(Record, recording.record),
         on(Reported, answers.reported),
     ),
     columns={
@@ -56,10 +57,18 @@ ASKING = Share(
     evolve=lambda state, key, event: state,
 )
 
+RECORDED = Share(
+    name="operations of payment systems elsewhere",
+    needs=recording.recorded,
+    load=store.load_recorded,
+    touched=lambda event: (),
+    evolve=lambda state, key, event: state,
+)
+
 SERVICE = Service(
     name="payments",
     aggregates=(LEDGERS,),
-    shares=(EARLIER, ASKING),
+    shares=(EARLIER, ASKING, RECORDED),
     settings=Settings,
     metadata=metadata,
     migrations=Path(__file__).parents[2] / "migrations",

@@ -54,6 +54,23 @@ class LedgerOperation(BaseModel):
     """Time of its last change."""
 
 
+class Operations(BaseModel):
+    items: list[LedgerOperation]
+
+
+class Recorded(BaseModel):
+    """What was recorded, now or before."""
+
+    operation_id: UUID | None
+    """What `authorization_id` and `capture_id` name; null for a repetition that is no longer among the latest operations."""
+    amount_minor: int
+    """The sum of all lines, in minor units of the currency."""
+    repeated: bool
+    """It was recorded before: nothing has changed."""
+    totals: MoneyTotals
+    """The order's, after it."""
+
+
 class LedgerShown(LedgerSummary):
     lines: list[LedgerLine]
     operations: list[LedgerOperation]

@@ -9,11 +9,13 @@ from asyncpg import Connection
 
 from chassis.declare.service import Change
 from chassis.declare.sql import Piece, Rows, columns
+from contracts.payments import RECORDED
 from payments.domain import books
 from payments.domain.books import CLEARING, HELD, Posting
 from payments.domain.forcing import Asking, AskingKey
 from payments.domain.gateway import CHECK_KIND, follow_up_id
 from payments.domain.ledger import EarlierKey, Ledger, Operation
+from payments.domain.recording import Known, PaymentKey
 
 LINES = Piece(
     """
@@ -36,17 +38,18 @@ OPERATIONS = Piece(
     """
 operations_written as (
 insert into operations as o (operation_id, order_id, store_id, kind, state, amount_minor, currency, refers_to,
-  gateway, gateway_reference, code, reason, recorded, with_capture)
+  gateway, gateway_reference, code, reason, recorded, with_capture, system, payment_id)
 select * from unnest({0}::uuid[], {1}::uuid[], {2}::text[], {3}::text[], {4}::text[], {5}::bigint[], {6}::text[], {7}::uuid[],
-  {8}::text[], {9}::text[], {10}::text[], {11}::text[], {12}::text[], {13}::boolean[])
+  {8}::text[], {9}::text[], {10}::text[], {11}::text[], {12}::text[], {13}::boolean[], {14}::text[], {15}::text[])
 on conflict (operation_id) do update set state = excluded.state, amount_minor = excluded.amount_minor,
   gateway_reference = excluded.gateway_reference, code = excluded.code, reason = excluded.reason,
-  recorded = excluded.recorded, with_capture = excluded.with_capture, at = now()
+  recorded = excluded.recorded, with_capture = excluded.with_capture,
+  system = excluded.system, payment_id = excluded.payment_id, at = now()
 where o.order_id = excluded.order_id and o.store_id = excluded.store_id and o.kind = excluded.kind
   and (o.state in ('asked', 'pending') or o.state = excluded.state
     or (o.state in ('declined', 'failed') and excluded.recorded is not null))
 returning 1)""",
-    14,
+    16,
 )
 
 # The arrays are those of the postings, then those of their lines: {8} is the index of a line's posting. Each line becomes two
@@ -77,6 +80,22 @@ async def load_earlier(tx: Connection, keys: Sequence[EarlierKey]) -> dict[Earli
     """Closed operations that the documents of their ledgers no longer have."""
     rows = [dict(row) for row in await tx.fetch(EARLIER, *columns(keys, 2))]
     return {EarlierKey(row.pop("order_id"), row.pop("operation_id")): Operation(**row) for row in rows}
+
+
+KNOWN = """
+select named.store_id, named.system, named.kind, named.payment_id, o.order_id, o.state, o.amount_minor, o.currency, o.refers_to,
+  o.gateway, o.gateway_reference, o.code, o.reason, o.recorded, o.with_capture
+from unnest($1::text[], $2::text[], $3::text[], $4::text[]) as named (store_id, system, kind, payment_id)
+join operations o using (store_id, system, kind, payment_id)"""
+
+
+async def load_recorded(tx: Connection, keys: Sequence[PaymentKey]) -> dict[PaymentKey, Known]:
+    """What the operations of payment systems were recorded as, also on other orders."""
+    found = {}
+    for row in [dict(row) for row in await tx.fetch(KNOWN, *columns(keys, 4))]:
+        key = PaymentKey(row.pop("store_id"), row.pop("system"), row["kind"], row.pop("payment_id"))
+        found[key] = Known(row.pop("order_id"), Operation(**row))
+    return found
 
 
 ASKING = """
@@ -111,7 +130,8 @@ def rows(changes: Sequence[Change[Ledger]]) -> list[Rows]:
     ]  # fmt: skip
     operations = [
         (operation_id, c.key, c.store_id, o.kind, o.state, o.amount_minor, o.currency, o.refers_to,
-         o.gateway, o.gateway_reference, o.code, o.reason, o.recorded, o.with_capture)
+         o.gateway, o.gateway_reference, o.code, o.reason, o.recorded, o.with_capture,
+         o.payment and o.payment.system, o.payment and o.payment.payment_id)
         for c in changes
         for operation_id, o in c.after.operations.items()
         if o is not c.before.operations.get(operation_id)
@@ -199,9 +219,9 @@ CHECKS = {
         select count(*), count(*) filter (where drawn > o.amount_minor) from operations o join (
           select refers_to, sum(amount_minor) drawn from operations
           where state = 'succeeded' and refers_to is not null group by refers_to) d on d.refers_to = o.operation_id""",
-    "an open operation has a task that will end it": """
+    "an open operation has a task that will end it, or payments is to be informed": f"""
         select count(*), count(*) filter (where not exists (select from tasks t where t.key = o.order_id and not t.beside))
-        from operations o where o.state in ('asked', 'pending')""",
+        from operations o where o.state in ('asked', 'pending') and o.gateway is distinct from '{RECORDED}'""",
     "a stated outcome is an end, and its gateway is asked until it has confirmed it": f"""
         select count(*), count(*) filter (where o.state in ('asked', 'pending') or (o.recorded = 'unconfirmed'
           and not exists (select from tasks t where t.key = o.order_id and t.kind = '{CHECK_KIND}')))

@@ -98,6 +98,8 @@ operations = Table(
     Column("code", Text, nullable=False, server_default=""),
     Column("reason", Text, nullable=False, server_default=""),
     Column("recorded", Text, comment="the outcome was stated, and what its gateway has reported since"),
+    Column("system", Text, comment="where an operation of elsewhere happened"),
+    Column("payment_id", Text, comment="what that system calls it"),
     Column(
         "with_capture",
         Boolean,
@@ -116,6 +118,15 @@ operations = Table(
     ),
     CheckConstraint("amount_minor >= 0", name="operations_amount_not_negative"),
     Index("operations_by_order", "order_id"),
+    Index(
+        "operations_by_payment",
+        "store_id",
+        "system",
+        "kind",
+        "payment_id",
+        unique=True,
+        postgresql_where=text("payment_id is not null"),
+    ),
     Index("operations_open", "order_id", postgresql_where=text("state in ('asked', 'pending')")),
     comment="one row per operation id, for ever: its effect happens once",
 )

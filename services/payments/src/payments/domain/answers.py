@@ -11,7 +11,7 @@ from contracts.payments import Declined, Failed, FailureCode
 from payments.domain import facts, forcing
 from payments.domain.commands import resumed_voids
 from payments.domain.folds import evolve
-from payments.domain.gateway import GatewayCall, GatewayOutcome, check, follow_up
+from payments.domain.gateway import INFORMED, GatewayCall, GatewayOutcome, check, follow_up
 from payments.domain.ledger import Ledger, Operation
 
 
@@ -64,7 +64,7 @@ def resumed(order_id: UUID, store_id: str, ledger: Ledger) -> list[Task]:
     was restored."""
     tasks = []
     for operation_id, operation in ledger.operations.items():
-        if operation.gateway is None or operation.currency is None:
+        if operation.gateway is None or operation.gateway in INFORMED or operation.currency is None:
             continue
         if operation.state == "pending":
             tasks.append(follow_up(ledger.call(order_id, store_id, operation_id, operation)))

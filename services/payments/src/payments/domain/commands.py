@@ -13,10 +13,10 @@ from uuid import UUID
 
 from contracts.deciding import Context, Effect, Folded
 from contracts.limits import MINOR_MAX, QUANTITY_MAX
-from contracts.payments import Authorize, Capture, Failed, FailureCode, MoneyLine, Refund, Void, Voided
+from contracts.payments import Authorize, Capture, Failed, FailureCode, MoneyLine, Pending, Refund, Void, Voided
 from payments.domain import facts
 from payments.domain.folds import Asked, VoidPostponed, evolve
-from payments.domain.gateway import AT_ONCE, Kind, task
+from payments.domain.gateway import AT_ONCE, INFORMED, Kind, task
 from payments.domain.ledger import Authorization, Capturing, Ledger, Operation, total
 
 
@@ -139,7 +139,7 @@ def resumed_voids(
         else:
             made = _void_rest(ledger, void_id, authorization_id, waiting, context)
         for effect in made:
-            if isinstance(effect, (Asked, Voided, Failed)):  # every event that it can make
+            if isinstance(effect, (Asked, Pending, Voided, Failed)):  # every event that it can make
                 ledger = evolve(ledger, effect)
         effects += made
     return Folded(effects, ledger)
@@ -161,12 +161,14 @@ def merged(lines: tuple[MoneyLine, ...]) -> tuple[MoneyLine, ...]:
 def _execute(
     ledger: Ledger, operation_id: UUID, requested: Operation, context: Context, **more: str | None
 ) -> list[Effect]:
-    """Done at once if no gateway has to be asked; else ask, and hold the lines until there is an answer.
+    """Done at once if no gateway has to be asked; else ask, and hold the lines until there is an answer or we are informed.
 
     more: further fields of the gateway's call.
     """
     if requested.gateway in AT_ONCE or requested.amount_minor == 0:
         return [facts.succeeded(ledger, operation_id, requested, context)]
+    if requested.gateway in INFORMED:
+        return [facts.pending(ledger, operation_id, requested, context)]
     assert requested.gateway is not None and requested.currency is not None, (
         "a checked operation names its gateway and its currency"
     )

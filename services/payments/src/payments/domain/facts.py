@@ -40,6 +40,7 @@ def succeeded(
                 amount_minor=amount,
                 gateway_reference=gateway_reference,
                 recorded=recorded,
+                payment=operation.payment,
             )
         case "capture":
             return Captured(
@@ -54,6 +55,7 @@ def succeeded(
                 amount_minor=amount,
                 gateway_reference=gateway_reference,
                 recorded=recorded,
+                payment=operation.payment,
             )
         case "void":
             return Voided(
@@ -67,6 +69,7 @@ def succeeded(
                 amount_minor=amount,
                 gateway_reference=gateway_reference,
                 recorded=recorded,
+                payment=operation.payment,
             )
         case "refund":
             return Refunded(
@@ -81,6 +84,7 @@ def succeeded(
                 amount_minor=amount,
                 gateway_reference=gateway_reference,
                 recorded=recorded,
+                payment=operation.payment,
             )
         case _:
             assert_never(operation.kind)
@@ -122,6 +126,7 @@ def declined(
         code=code,
         reason=reason,
         recorded=recorded,
+        payment=operation.payment,
     )
 
 
@@ -148,6 +153,7 @@ def failed(
         amount_minor=min(operation.amount_minor, MINOR_MAX),
         allowed_minor=allowed_minor,
         recorded=recorded,
+        payment=operation.payment,
     )
 
 

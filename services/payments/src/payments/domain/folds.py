@@ -18,10 +18,11 @@ from contracts.payments import (
     GatewayName,
     MoneyLine,
     Pending,
+    RecordRefused,
     Refunded,
     Voided,
 )
-from payments.domain.gateway import Kind
+from payments.domain.gateway import INFORMED, Kind
 from payments.domain.ledger import (
     Authorization,
     AuthorizedLine,
@@ -75,6 +76,7 @@ LedgerEvent = (
     | Confirmed
     | Contradicted
     | ForceRefused
+    | RecordRefused
 )
 
 
@@ -115,6 +117,8 @@ def evolve(ledger: Ledger, event: LedgerEvent) -> Ledger:
         case Contradicted():
             after = _changed(ledger, event.target_operation_id, recorded="contradicted")
         case ForceRefused():
+            after = ledger
+        case RecordRefused():
             after = ledger
         case _:
             assert_never(event)  # an event without a case does not type-check
@@ -222,17 +226,18 @@ def _asked(ledger: Ledger, event: Asked) -> Ledger:
 
 
 def _pending(ledger: Ledger, event: Pending) -> Ledger:
-    known = ledger.operations.get(event.operation_id) if event.operation_id else None
-    waiting = known or Operation(
-        kind=_kind(event.command),
-        state="asked",
-        amount_minor=event.amount_minor,
-        currency=event.currency,
-        refers_to=event.refers_to,
-        gateway=event.gateway,
-        lines=event.lines,
-        with_capture=event.capture,
-    )
+    waiting = ledger.operations.get(event.operation_id) if event.operation_id else None
+    if waiting is None or waiting.postponed:  # what is not asked first: a void that waited, of the gateway `recorded`
+        waiting = Operation(
+            kind=_kind(event.command),
+            state="asked",
+            amount_minor=event.amount_minor,
+            currency=event.currency,
+            refers_to=event.refers_to,
+            gateway=event.gateway,
+            lines=event.lines,
+            with_capture=event.capture,
+        )
     after = _with_operation(ledger, event.operation_id, waiting.model_copy(update={"state": "pending"}))
     return after.model_copy(update={"currency": ledger.currency or event.currency})
 
@@ -256,6 +261,7 @@ def _closed(
             "code": event.code,
             "reason": event.reason,
             "recorded": before.recorded or ("stated" if event.recorded else None),
+            "payment": event.payment,
         }
     )
     return _with_operation(ledger, operation_id, closed)
@@ -286,7 +292,7 @@ def _stated(ledger: Ledger, event: Forced) -> Ledger:
     operation = ledger.operations.get(event.target_operation_id)
     if operation is None or (operation.recorded is not None and operation.outcome == event.outcome):
         return ledger
-    is_asked = operation.is_open or operation.recorded == "unconfirmed"
+    is_asked = (operation.is_open or operation.recorded == "unconfirmed") and operation.gateway not in INFORMED
     return _changed(ledger, event.target_operation_id, recorded="unconfirmed" if is_asked else "stated")
 
 
@@ -317,6 +323,7 @@ def _succeeded(
         gateway=gateway,
         gateway_reference=event.gateway_reference,
         recorded=((known.recorded if known else None) or "stated") if event.recorded else None,
+        payment=event.payment,
         with_capture=kind == "authorize" and isinstance(event, Authorized) and event.capture_id is not None,
     )
 

@@ -17,7 +17,7 @@ from contracts.payments import Contradicted, Declined, Failed, Force, ForceCode,
 from payments.domain import facts
 from payments.domain.commands import resumed_voids
 from payments.domain.folds import Confirmed, evolve
-from payments.domain.gateway import GatewayCall, GatewayOutcome, check, follow_up_id
+from payments.domain.gateway import INFORMED, GatewayCall, GatewayOutcome, check, follow_up_id
 from payments.domain.ledger import Ledger, Operation
 
 UNANSWERED_MIN: Final = 3
@@ -58,9 +58,16 @@ def force(ledger: Ledger, command: Force, context: Context) -> Decision:
     event = _stated(ledger, command, target, context)
     effects: list[Effect] = [forced, event]
     if target.is_open:
-        call = ledger.call(context.key, context.store_id, target_id, target)
-        effects += [Withdrawn(target_id), Withdrawn(follow_up_id(target_id)), check(call)]
+        effects += _asks_only(ledger, target, target_id, context)
     return resumed_voids(evolve(evolve(ledger, forced), event), effects, target_id, target, context)
+
+
+def _asks_only(ledger: Ledger, target: Operation, target_id: UUID, context: Context) -> list[Effect]:
+    """Its gateway is called no more, and asked what it has."""
+    if target.gateway in INFORMED:
+        return []
+    call = ledger.call(context.key, context.store_id, target_id, target)
+    return [Withdrawn(target_id), Withdrawn(follow_up_id(target_id)), check(call)]
 
 
 def _forced(ledger: Ledger, command: Force, target: Operation, context: Context) -> Forced:
@@ -84,6 +91,8 @@ def _why_not(ledger: Ledger, command: Force, target: Operation, context: Context
     if target.postponed:
         why = "it waits for what is in flight on its authorization; no gateway is asked yet"
         return _refused(ledger, command, context, "not_forceable", why)
+    if target.is_open and target.gateway in INFORMED:
+        return None
     if target.is_open:
         status = context.shares.get(AskingKey(context.key, command.target_operation_id))
         tries, since = status or Asking(0, None)  # no task yet: it is asked for in this very batch

@@ -9,13 +9,15 @@ from contracts.base import Code, Frozen, Id, MinorUnsigned, Text
 from contracts.deciding import Task
 from contracts.ids import derived
 from contracts.money import Currency
-from contracts.payments import MARKETPLACE, GatewayName
+from contracts.payments import MARKETPLACE, RECORDED, GatewayName
 
 Kind = Literal["authorize", "capture", "void", "refund"]
 
 TASK_KIND: Final = "gateway"
 CHECK_KIND: Final = "gateway_check"
 """Asks a gateway what it has under an operation whose outcome a person stated."""
+INFORMED: Final[frozenset[str]] = frozenset({RECORDED})
+"""Gateways that are not asked: an operation is pending until payments is informed of it."""
 AT_ONCE: Final[frozenset[str]] = frozenset({MARKETPLACE})
 """Gateways where the money already lies with the marketplace: an operation succeeds at once, without a call."""
 

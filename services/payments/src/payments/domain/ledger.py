@@ -17,7 +17,7 @@ from contracts.base import Document
 from contracts.deciding import Context, Reported
 from contracts.ids import derived
 from contracts.limits import MINOR_MAX
-from contracts.payments import Force, GatewayName, MoneyLine, MoneyTotals, Void
+from contracts.payments import Force, GatewayName, MoneyLine, MoneyTotals, PaymentName, Void
 from payments.domain.gateway import GatewayCall, Kind
 
 
@@ -90,6 +90,8 @@ class Operation(Document):
     gateway_reference: str | None = None
     code: str = ""
     reason: str = ""
+    payment: PaymentName | None = None
+    """What a payment system elsewhere calls it, of an operation that was recorded."""
     recorded: Recorded | None = None
     """Null: the outcome is the ledger's own or its gateway's."""
 

@@ -112,14 +112,6 @@ class CaptureFact(Document):
         return cls(capture_id=capture_id, operation_id=event.operation_id, lines=tuple(lines))
 
     @property
-    def money(self) -> tuple[MoneyLine, ...]:
-        """What it took."""
-        return tuple(
-            MoneyLine(line_id=line.line_id, quantity=line.quantity, amount_minor=line.amount_minor)
-            for line in self.lines
-        )
-
-    @property
     def of_the_past(self) -> CaptureFact:
         """As it is once a cancelled order is placed anew: nothing of it counts for the new attempt."""
         return self.model_copy(update={"returned": {}, "settled": False, "past": True})

@@ -26,6 +26,10 @@ def _hear(order: Order, event: Event, context: Context) -> Story | None:
 def _close(story: Story, event: Event, code: str = "") -> Decision:
     """Hand the answer to its process; while an undo runs, see what is left to undo."""
     story.answered(event, code=code)
+    return _closed(story, event)
+
+
+def _closed(story: Story, event: Event) -> Decision:
     undo.proceed(story)
     refund.proceed(story)
     edit.proceed(story)
@@ -63,7 +67,7 @@ def authorized(order: Order, event: payments.Authorized, context: Context) -> De
         fact = fact.with_captured(event.lines)
         captures = {**captures, str(event.capture_id): CaptureFact.of(event.capture_id, event)}
     _money(story, event, authorizations={**known, name: fact}, captures=captures)
-    return _close(story, event)
+    return _settle(story, event)
 
 
 def pending(order: Order, event: payments.Pending, context: Context) -> Decision:
@@ -95,7 +99,15 @@ def captured(order: Order, event: payments.Captured, context: Context) -> Decisi
     if (drawn := authorizations.get(authorization)) is not None:
         authorizations = {**authorizations, authorization: drawn.with_captured(event.lines)}
     _money(story, event, captures={**captures, name: fact}, authorizations=authorizations)
-    return _close(story, event)
+    return _settle(story, event)
+
+
+def _settle(story: Story, event: payments.Authorized | payments.Captured) -> Decision:
+    """What no process has asked for was captured elsewhere: it is invoiced as if it had been."""
+    story.answered(event)
+    if story.order.status in ("placed", "approved", "editing") and not undo.is_running(story):
+        settle.begin_captured(story)
+    return _closed(story, event)
 
 
 def voided(order: Order, event: payments.Voided, context: Context) -> Decision:
@@ -114,9 +126,12 @@ def refunded(order: Order, event: payments.Refunded, context: Context) -> Decisi
         return []
     captures = story.facts.captures
     fact = captures.get(str(event.capture_id))
-    if fact is not None and event.version > story.facts.money_version:  # else it was counted before
+    is_news = fact is not None and event.version > story.facts.money_version  # else it was counted before
+    if fact is not None and is_news:
         captures = {**captures, str(event.capture_id): fact.refunded(event.lines)}
     _money(story, event, captures=captures)
+    if is_news and str(event.operation_id) not in story.asks:
+        refund.follow(story, event)
     return _close(story, event)
 
 

@@ -25,7 +25,7 @@ from contracts.orders import (
 )
 from contracts.payments import MoneyLine
 from orders.domain.content import refunds
-from orders.domain.content.facts import CaptureFact, Facts
+from orders.domain.content.facts import CapturedLine, CaptureFact, Facts
 from orders.domain.content.refunds import Part, Wanted
 from orders.domain.engine.process import Closed, Past, Process, Step
 from orders.domain.engine.story import Story
@@ -96,8 +96,13 @@ def refused(story: Story, run: Run, event: payments.Failed | invoicing.Failed) -
     story.step_failed(run, event.code, event.reason)
 
 
-def has_gone(story: Story, run: Run, event: payments.Refunded | Past) -> None:
-    _set_part(story, run, refund_id=event.operation_id)
+def is_paid_back(story: Story, run: Run) -> bool:
+    return _part(run).refund_id is not None
+
+
+def has_gone(story: Story, run: Run, event: payments.Refunded | Past | None) -> None:
+    if event is not None:
+        _set_part(story, run, refund_id=event.operation_id)
 
 
 def is_invoiced_or_never(story: Story, run: Run) -> bool:
@@ -209,7 +214,7 @@ def leaves(story: Story, run: Run) -> Closed:
 # fmt: off
 REFUND = Process(KIND, RefundData, (
     #    step       command        yes                         no -> what it causes            left out when              waits for           its end
-    Step("refund",  ask=pay_back,  yes=payments.Refunded,      no={payments.Failed: refused},                                                 then=has_gone),
+    Step("refund",  ask=pay_back,  yes=payments.Refunded,      no={payments.Failed: refused},  skip=is_paid_back,                             then=has_gone),
     Step("invoice", ask=None,      yes=None,                                                   skip=is_invoiced_or_never, waits="invoice"),
     Step("credit",  ask=credit,    yes=invoicing.Credited,     no={invoicing.Failed: refused}, skip=nothing_to_credit,                        then=was_credited),
     Step("restock", ask=put_back,  yes=fulfillment.Restocked,                                  skip=nothing_to_put_back),
@@ -298,16 +303,41 @@ def begin(
     restock: bool = False, reference: str | None = None, recorded: bool = False, answers: UUID | None = None,
 ) -> None:  # fmt: skip
     """Opens a refund. recorded, or with the marketplace's reference: it is made there, is booked here and moves no money."""
-    assert story.order.content is not None
     data = RefundData(
         refund_id=refund_id, cause=cause, note=note, actor=actor, requested_at=story.context.now, restock=restock,
         parts=tuple(CapturePart(capture_id=part.capture_id, lines=part.lines) for part in parts),
         reference=reference, recorded=recorded or reference is not None,
     )  # fmt: skip
+    _open(story, data, answers)
+
+
+def follow(story: Story, event: payments.Refunded) -> None:
+    """Money went back that no process asked for: it is credited as if it had been."""
+    if event.payment is None or story.order.status == "cancelled" or story.kinds.excluded(KIND, story.runs):
+        return  # an undo credits what has gone back
+    captured = {line.line_id: line for line in story.facts.captures[str(event.capture_id)].lines}
+    lines = tuple(_at_most_captured(line, captured[line.line_id]) for line in event.lines)
+    gone = CapturePart(capture_id=event.capture_id, lines=lines, refund_id=event.refund_id)
+    data = RefundData(
+        refund_id=story.context.new_id("refund elsewhere"), cause="marketplace", actor=event.payment.system,
+        requested_at=story.context.now, parts=(gone,), reference=event.payment.payment_id, recorded=True,
+    )  # fmt: skip
+    _open(story, data)
+
+
+def _at_most_captured(gone: MoneyLine, captured: CapturedLine) -> MoneyLine:
+    """What went back of a line, whose fact includes it: at most the pieces that were captured and had not gone back."""
+    left = captured.quantity - (captured.refunded_quantity - gone.quantity)
+    return gone.model_copy(update={"quantity": max(min(gone.quantity, left), 0)})
+
+
+def _open(story: Story, data: RefundData, answers: UUID | None = None) -> None:
+    assert story.order.content is not None
     run = Run(id=story.next_id(KIND), data=data, since=story.context.now)
     story.state(
-        RefundOpened, answers=answers, refund_id=refund_id, number=run.number, reason=cause, note=note, actor=actor,
-        currency=story.order.content.currency, amount_minor=data.amount_minor, restock=restock, reference=reference,
+        RefundOpened, answers=answers, refund_id=data.refund_id, number=run.number, reason=data.cause, note=data.note,
+        actor=data.actor, currency=story.order.content.currency, amount_minor=data.amount_minor, restock=data.restock,
+        reference=data.reference,
         parts=tuple(RefundPart(capture_id=part.capture_id, lines=part.lines) for part in data.parts),
     )  # fmt: skip
     story.begin(run)

@@ -205,12 +205,42 @@ SETTLE = Process(KIND, SettleData, (
 
 
 def begin_captured(story: Story) -> None:
-    """Settle every capture that is in no settle: its money is taken."""
+    """Settle every capture that is in no settle: its money is taken. A settle of which the same was refused takes it over."""
     own = {capture.capture_id for run in _of_order(story) if (capture := _capture_of(run, story.facts)) is not None}
     for capture in story.facts.captures.values():
-        if not capture.settled and not capture.past and capture.capture_id not in own:
-            data = SettleData(lines=capture.money, capture_id=capture.capture_id)
+        if capture.settled or capture.past or capture.capture_id in own:
+            continue
+        if (refused := _refused(story, capture)) is not None:
+            story.enter_anew(story.set_data(refused, capture_id=capture.capture_id))
+        elif (lines := _sold(story, capture)) is not None:
+            data = SettleData(lines=lines, capture_id=capture.capture_id)
             story.begin(Run(id=story.next_id(KIND), data=data, since=story.context.now))
+        else:
+            story.add_remark(
+                "capture_not_settled", f"capture {capture.capture_id} is not of what is sold and not captured"
+            )
+
+
+def _refused(story: Story, capture: CaptureFact) -> Run | None:
+    """A settle that waits for a person because the capture of these amounts was refused."""
+    amounts = {line.line_id: line.amount_minor for line in capture.lines}
+    for run in _of_order(story):
+        waits = run.step == "capture" and run.waits == "person" and not run.end
+        if waits and {line.line_id: line.amount_minor for line in data_of(run).lines} == amounts:
+            return run
+    return None
+
+
+def _sold(story: Story, capture: CaptureFact) -> tuple[MoneyLine, ...] | None:
+    """What it took, where it is within what is in no settle yet. An amount without pieces is for its share of them."""
+    rest, lines = left(story.present), list[MoneyLine]()
+    for line in capture.lines:
+        whole = rest.get(line.line_id)
+        if whole is None or line.amount_minor > whole.amount_minor:
+            return None
+        pieces = line.quantity or _share(whole.quantity, line.amount_minor, whole.amount_minor)
+        lines.append(_money_line(line.line_id, min(pieces, whole.quantity), line.amount_minor))
+    return tuple(lines)
 
 
 def begin_rest(story: Story) -> None:

@@ -1,0 +1,85 @@
+"""The saga follows what is recorded about an order: money that no process has asked for."""
+
+from __future__ import annotations
+
+from orders_play import Play, content, line, market, uid
+
+from contracts import payments
+from contracts.invoicing import Credit, Issue
+from contracts.orders import PaymentChanged, RefundOpened, RefundSettled, Remarked, StepFailed
+from contracts.payments import Authorize, Capture
+from orders.domain.shown.views import in_flight, waiting
+
+BY_HAND = {"gateway": "recorded", "capture": "manual"}
+
+
+def captured_elsewhere(play: Play, amounts: dict[str, int], name: str = "elsewhere", quantity: int = 0) -> Play:
+    """A capture that was recorded, of the order's authorization."""
+    asked = play.last(Authorize)
+    lines = tuple(
+        payments.MoneyLine(line_id=name, quantity=quantity, amount_minor=amount) for name, amount in amounts.items()
+    )
+    recorded = Capture(
+        order_id=asked.order_id, store_id=asked.store_id, operation_id=uid(name), actor="till",
+        authorization_id=asked.operation_id, currency="EUR", lines=lines,
+    )  # fmt: skip
+    return play.captured(recorded)
+
+
+def test_an_order_waits_until_its_authorization_is_recorded(play: Play) -> None:
+    play.receives(content(), market(**BY_HAND)).reserved().pending()
+    assert not in_flight(play.order) and play.status == "placing/unpaid/unfulfilled"
+    play.authorized()
+    assert play.status == "approved/authorized/unfulfilled"
+
+
+def test_a_capture_that_was_recorded_is_invoiced(play: Play) -> None:
+    play.in_the_warehouse(content(line("1", quantity=4), line("2", 6_00)), **BY_HAND)
+    captured_elsewhere(play, {"1": 5_00}).then(PaymentChanged, asks=[Issue])
+    [invoiced] = play.last(Issue).lines
+    assert (invoiced.line_id, invoiced.quantity, invoiced.amount_minor) == ("1", 2, 5_00), (
+        "half of the amount, half of the pieces"
+    )
+    play.issued()
+    captured_elsewhere(play, {"1": 5_00, "2": 6_00}, "rest").then(PaymentChanged, asks=[Issue])
+    play.issued().shipped().fulfilled()
+    assert play.status == "approved/paid/fulfilled" and play.order.completed_at is not None
+
+
+def test_a_capture_that_was_refused_here_and_made_elsewhere_goes_on(play: Play) -> None:
+    play.in_the_warehouse(gateway="test").failed(Capture).then(StepFailed)
+    captured_elsewhere(play, {"1": 10_00}).then(PaymentChanged, asks=[Issue])
+    play.issued().shipped().fulfilled()
+    assert play.status == "approved/paid/fulfilled" and waiting(play.order) == ""
+
+
+def test_a_capture_of_more_than_is_sold_is_remarked_and_not_invoiced(play: Play) -> None:
+    play.in_the_warehouse(**BY_HAND)
+    captured_elsewhere(play, {"1": 10_01}).then(PaymentChanged, Remarked)
+    captured_elsewhere(play, {"9": 1}, "unknown line").then(PaymentChanged)
+    assert play.order.remarks.keys() == {"capture_not_settled"}
+
+
+def test_the_cancel_of_an_order_refunds_what_was_captured_elsewhere(play: Play) -> None:
+    """It is settled as any other."""
+    play.in_the_warehouse(**BY_HAND)
+    captured_elsewhere(play, {"1": 10_00}).issued()
+    play.cancels().shipments_cancelled().credited()
+    refund = play.last(payments.Refund)
+    assert refund.capture_id == uid("elsewhere") and [one.amount_minor for one in refund.lines] == [10_00]
+
+
+def test_a_refund_that_was_recorded_is_credited(play: Play) -> None:
+    """It is a refund of the order as any other, whose money has gone already."""
+    play.in_the_warehouse(content(line("1", quantity=2)), **BY_HAND)
+    captured_elsewhere(play, {"1": 10_00}).issued()
+    lines = (payments.MoneyLine(line_id="1", quantity=1, amount_minor=4_00),)
+    asked = play.last(Authorize).model_copy(update={"operation_id": uid("R")})
+    name = payments.PaymentName(system="psp", payment_id="R")
+    refunded = play.refund(uid("elsewhere"), lines, asked).model_copy(update={"payment": name})
+    play.when(refunded).then(PaymentChanged, RefundOpened, asks=[Credit])
+    assert [one.amount_minor for one in play.last(Credit).lines] == [4_00]
+    opened = play.event(RefundOpened)
+    assert (opened.amount_minor, opened.reference, opened.actor) == (4_00, "R", "psp")
+    play.credited(lines).then(RefundSettled)
+    assert waiting(play.order) == "warehouse"

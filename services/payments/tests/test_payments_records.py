@@ -1,0 +1,102 @@
+"""Recording mode over HTTP, on a real PostgreSQL: `PAYMENTS_TEST_DATABASE_URL` names an empty database."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import os
+from collections.abc import AsyncIterator
+from typing import Any
+from uuid import UUID, uuid4
+
+import pytest
+import pytest_asyncio
+
+from chassis.process.app import App
+from payments.handlers import SERVICE
+from payments.settings import Settings
+from payments.store import check
+from tests.databases import empty, migrated
+from tests.test_hostile_requests import Client
+
+URL = os.environ.get("PAYMENTS_TEST_DATABASE_URL", "")
+pytestmark = [pytest.mark.real, pytest.mark.skipif(not URL, reason="PAYMENTS_TEST_DATABASE_URL is not set")]
+
+
+class Till:
+    """Records payments of a store."""
+
+    def __init__(self, client: Client) -> None:
+        self.client = client
+
+    async def record(self, order: UUID, what: str, payment_id: str, amount: int, **more: Any) -> tuple[int, Any]:
+        headers = {name: value.encode() for name, value in more.pop("headers", {}).items()}
+        body = {"gateway": "psp", "payment_id": payment_id, "currency": "EUR",
+                "lines": [{"line_id": "1", "amount_minor": amount}]} | more  # fmt: skip
+        path = f"/v1/orders/{order}/payments/{what}"
+        status, answer = await self.client("POST", path, json.dumps(body).encode(), **headers)
+        return status, json.loads(answer)
+
+    async def list(self, order: UUID, what: str) -> list[Any]:
+        status, answer = await self.client("GET", f"/v1/orders/{order}/payments/{what}")
+        assert status == 200
+        found: list[Any] = json.loads(answer)["items"]
+        return found
+
+
+@pytest_asyncio.fixture
+async def app() -> AsyncIterator[App]:
+    await migrated(SERVICE, URL)
+    app = App(SERVICE, Settings(database_url=URL), "api")
+    async with app.database.transaction() as tx:
+        await empty(tx, ("ledgers", "ledger_lines", "operations"))
+    shell = asyncio.create_task(app.shell.run())
+    yield app
+    shell.cancel()
+    await asyncio.gather(shell, return_exceptions=True)
+    await app.database.close()
+
+
+@pytest_asyncio.fixture
+async def till(app: App) -> Till:
+    return Till(Client(app, await app.keys.create("st_1", f"till {uuid4()}", ["payments.view", "payments.record"])))
+
+
+async def test_the_money_of_an_order_is_recorded_once_and_refused_beyond_what_is_there(app: App, till: Till) -> None:
+    order, other, psp = uuid4(), uuid4(), f"psp_{uuid4().hex[:8]}"
+    named = {"gateway": psp}
+    status, early = await till.record(order, "captures", "C", 10_00, **named)
+    assert (status, early["type"]) == (409, "/problems/authorization_unknown")
+    status, first = await till.record(order, "authorizations", "A", 30_00, headers={"idempotency_key": "one"}, **named)
+    assert status == 200 and not first["repeated"] and first["totals"]["authorized_minor"] == 30_00
+    status, again = await till.record(order, "authorizations", "A", 30_00, headers={"idempotency_key": "two"}, **named)
+    assert (status, again) == (200, first | {"repeated": True})
+    assert (await till.record(order, "captures", "C", 10_00, **named))[0] == 200
+    for amount, code, members in ((20_01, "exceeds_capturable", {"line": "1", "allowed_minor": 20_00}),):
+        status, problem = await till.record(order, "captures", "D", amount, **named)
+        assert (status, problem["type"]) == (409, f"/problems/{code}") and members.items() <= problem.items()
+    status, problem = await till.record(order, "refunds", "R", 10_01, **named)
+    assert (status, problem["type"], problem["allowed_minor"]) == (409, "/problems/exceeds_refundable", 10_00)
+    status, problem = await till.record(order, "captures", "C", 9_00, **named)
+    assert (status, problem["type"]) == (409, "/problems/payment_differs")
+    status, problem = await till.record(other, "authorizations", "A", 30_00, **named)
+    assert (status, problem["type"]) == (409, "/problems/payment_taken") and str(order) in problem["detail"]
+    status, problem = await till.record(order, "refunds", "R", 5_00, **named, headers={"if_match": '"1"'})
+    assert (status, problem["type"]) == (412, "/problems/version_outdated")
+    assert (await till.record(order, "refunds", "R", 5_00, **named))[0] == 200
+    assert (await till.record(order, "captures", "F", 5_00, success=False, code="expired", **named))[0] == 200
+    assert [(one["state"], one["amount_minor"]) for one in await till.list(order, "captures")] == [
+        ("succeeded", 10_00),
+        ("failed", 5_00),
+    ]
+    async with app.database.transaction() as tx:
+        assert [name for name, _, violated in await check(tx) if violated] == []
+
+
+async def test_the_same_payment_stated_fifty_times_at_once_is_booked_once(till: Till) -> None:
+    order, psp = uuid4(), f"psp_{uuid4().hex[:8]}"
+    stated = (till.record(order, "authorizations", "A", 30_00, gateway=psp) for _ in range(50))
+    answers = await asyncio.gather(*stated)
+    assert {status for status, _ in answers} == {200}
+    assert sorted(answer["repeated"] for _, answer in answers) == [False] + [True] * 49
+    assert len(await till.list(order, "authorizations")) == 1
