@@ -10,11 +10,12 @@ import re
 import signal
 import subprocess
 import sys
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import replace
 from typing import Any
+from uuid import UUID
 
 import aiohttp
 import asyncpg
@@ -40,6 +41,10 @@ SHOP = Options(
 POINTS = ("mid_batch", "before_commit", "after_commit", "after_handling_before_ack")
 """Labels that the webhooks service passes."""
 ORDERS = 12
+JOB_ORDERS = 120
+JOB = """
+select j.state, count(*) filter (where o.state = 'done') as done from jobs j join job_orders o on o.job_id = j.id
+where j.id = $1 group by j.state"""
 EVENTS = {f"{name}.events.v1" for name in ("orders", "payments", "fulfillment", "invoicing")}
 READ_BY = {
     "orders": EVENTS - {"orders.events.v1"},
@@ -196,6 +201,51 @@ async def test_the_page_of_an_order_shows_what_its_owners_answer(shop: Shop) -> 
     assert "is silent" not in shown
     for part in ("Anna Huber", "orders.completed", "payments.authorized", "Thing S", "It waits for nothing", "invoice"):
         assert part in shown, part
+
+
+async def test_a_job_whose_process_is_killed_does_each_order_once(shop: Shop) -> None:
+    """A hold that is requested with another nonce is a second hold."""
+    numbers = [f"bulk-{n}" for n in range(JOB_ORDERS)]
+    orders = list(await asyncio.gather(*(shop.place(number=number) for number in numbers)))
+    await shop.until_at_rest(orders)
+    [member] = shop.system.of("console")
+    async with signed_in(shop, "--name", "bea") as console:
+
+        async def noted() -> str:
+            page = await console.get("/jobs/new?q=bulk-")
+            return page if f"Start with {JOB_ORDERS}" in page else ""
+
+        async def begun(action: str, **fields: str) -> str:
+            page = await shop.until(noted, "the lists have the orders", 30)
+            [job] = set(re.findall(r"/jobs/([0-9a-f-]{36})/start", page))
+            start = f"/jobs/{job}/start"
+            answer = await console.post(start, fields_of(page, start) | {"action": action, **fields})
+            assert answer.status == 303, answer.text
+            return job
+
+        async def counted(type_: str) -> Counter[str]:
+            found = await shop.rows("orders", "select key::text from journal where type = $1", type_)
+            return Counter(row["key"] for row in found if row["key"] in orders)
+
+        async def ended(job: str) -> bool:
+            [row] = await shop.rows("console", JOB, UUID(job))
+            return bool(row["state"] == "done" and row["done"] == JOB_ORDERS)
+
+        job = await begun("hold", code="manual", reason="a count")
+
+        async def is_under_way() -> bool:
+            return len(await counted("orders.held")) > 5
+
+        await shop.until(is_under_way, "the job has held some orders", 30)
+        await shop.restart(member)
+        # As if the lease of the killed process had ended by itself.
+        await shop.rows("console", "update jobs set leased_until = now() where state = 'running' returning id")
+        await shop.until(lambda: ended(job), "the job ends", 60)
+        assert await counted("orders.held") == dict.fromkeys(orders, 1)
+        assert f"{JOB_ORDERS} of {JOB_ORDERS}" in await console.get(f"/jobs/{job}")
+        job = await begun("release")
+        await shop.until(lambda: ended(job), "the job ends", 60)
+        assert await counted("orders.released") == dict.fromkeys(orders, 1)
 
 
 async def test_the_console_follows_each_process_and_each_group(shop: Shop) -> None:
