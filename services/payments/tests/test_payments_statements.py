@@ -11,8 +11,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from contracts.money import EXPONENTS, decimal_string
+from payments.api.settlements import unbalanced
 from payments.domain.statements import Exchanged, Row, StatementUnbalanced, StatementUnreadable, balanced
-from payments.statements import camt053, dintero, mapped, stripe
+from payments.statements import camt053, dintero, formats, mapped, stripe
 from payments.statements.amounts import minor_of
 
 DAY = date(2026, 11, 28)
@@ -111,7 +112,7 @@ e65cba,P11223351,NOK,2026-11-28,-20.5,0,20.50,0,0,P11223351.5z9d,test-payment-1
 
 
 def test_the_csv_report_of_dintero_is_read_by_its_mapping() -> None:
-    [statement] = mapped.read(DINTERO_CSV.encode(), mapped.known("dintero"))
+    [statement] = mapped.read(DINTERO_CSV.encode(), mapped.shipped("dintero"))
     assert (statement.statement_id, statement.account, statement.stated_minor) == ("e65cba", "P11223351", None)
     assert statement.rows == [
         Row(1, "capture", "P11223351.5z9c", ("P11223351.5z9c", "test-payment-2"), 5_000, 100, 4_900, DAY),
@@ -130,7 +131,7 @@ def test_the_itemized_csv_of_stripe_is_one_statement_per_payout() -> None:
         "po_1,txn_p,2026-11-28 10:00:00,jpy,-964,0,-964,payout,po_1,,",
         "po_2,txn_q,2026-11-28 10:00:00,jpy,299,0,299,payout,po_2,,",
     ]
-    one, two = mapped.read("\r\n".join(lines).encode(), mapped.known("stripe"))
+    one, two = mapped.read("\r\n".join(lines).encode(), mapped.shipped("stripe"))
     assert balanced(one).rows == [Row(1, "capture", "txn_1", ("ch_1", "pi_1", "ch_1"), 1_000, 36, 964, DAY)]
     with pytest.raises(StatementUnbalanced, match="states -299, its rows sum to -300"):
         balanced(two)
@@ -281,7 +282,34 @@ def test_what_is_no_camt_053_is_refused_with_the_reason(body: bytes, problem: st
 
 @given(st.binary(max_size=200) | st.text(max_size=200).map(str.encode))
 def test_no_bytes_make_a_reader_fail_otherwise(body: bytes) -> None:
-    mapping = mapped.known("dintero")
+    mapping = mapped.shipped("dintero")
     for read in (stripe.read, dintero.read, camt053.read, lambda body: mapped.read(body, mapping)):
         with pytest.raises(StatementUnreadable):
             read(body)
+
+
+def test_a_report_that_does_not_balance_is_refused_with_both_sums_and_what_cannot_be_read() -> None:
+    body = DINTERO_CSV.replace("49,50,0,1,0", "oops,50,0,1,0").encode()
+    with pytest.raises(StatementUnbalanced) as refused:
+        formats.read("dintero_csv", body, payout_minor=2_850)
+    problem = unbalanced(refused.value)
+    assert (problem.status, problem.code, problem.more["stated_minor"], problem.more["summed_minor"]) == (
+        422, "statement_unbalanced", 2_850, -2_050)  # fmt: skip
+    assert [(one["number"], one["problem"]) for one in problem.more["unreadable"]] == [(1, "'oops' is not an amount")]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "problem"),
+    [
+        ({"form": "dintero_csv", "body": DINTERO_CSV.encode()}, "states no payout and no balances"),
+        ({"form": "csv", "body": b"a"}, "needs a mapping"),
+        (
+            {"form": "csv", "body": b"a,b\n", "mapping": mapped.Mapping(on="a", gross="b", fixed_currency="EUR")},
+            "has no rows",
+        ),
+        ({"form": "stripe", "body": json.dumps([PAYOUT | {"source": "p" * 201}]).encode()}, "at most 200 characters"),
+    ],
+)
+def test_a_report_that_lacks_what_an_import_needs_is_refused(arguments: dict[str, Any], problem: str) -> None:
+    with pytest.raises(StatementUnreadable, match=problem):
+        formats.read(**arguments)

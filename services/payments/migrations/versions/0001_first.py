@@ -134,6 +134,12 @@ def upgrade() -> None:
         postgresql_where=sa.text("payment_id is not null"),
     )
     op.create_index(
+        "operations_by_reference",
+        "operations",
+        ["store_id", "gateway_reference"],
+        postgresql_where=sa.text("gateway_reference is not null"),
+    )
+    op.create_index(
         "operations_open", "operations", ["order_id"], postgresql_where=sa.text("state in ('asked', 'pending')")
     )
     op.create_table(
@@ -155,9 +161,14 @@ def upgrade() -> None:
     )
     op.create_table(
         "entries",
-        sa.Column("order_id", sa.Uuid, nullable=False),
+        sa.Column("order_id", sa.Uuid, nullable=False, comment="or the id of a settlement"),
         sa.Column("store_id", sa.Text, nullable=False),
-        sa.Column("version", sa.Integer, nullable=False, comment="of the order's event that booked it"),
+        sa.Column(
+            "version",
+            sa.Integer,
+            nullable=False,
+            comment="of the order's event that booked it; a settlement's: the place of the row",
+        ),
         sa.Column("number", sa.Integer, nullable=False, comment="counts the entries of the event from 0"),
         sa.Column("operation_id", sa.Uuid, nullable=False),
         sa.Column("line_id", sa.Text, nullable=False),
@@ -169,7 +180,7 @@ def upgrade() -> None:
         sa.PrimaryKeyConstraint("order_id", "version", "number", name="entries_pkey"),
         sa.CheckConstraint(
             "account in ('customer', 'authorized', 'receivable', 'gateway_clearing', 'marketplace_clearing', 'fees',"
-            " 'refunds_payable', 'gift_card_liability', 'rounding')",
+            " 'refunds_payable', 'gift_card_liability', 'in_transit', 'bank', 'suspense', 'exchange', 'rounding')",
             name="entries_account_is_in_the_chart",
         ),
         sa.CheckConstraint("direction in (1, -1)", name="entries_direction_is_a_sign"),
@@ -199,6 +210,112 @@ def upgrade() -> None:
         "create trigger entries_never_change before update or delete or truncate on entries"
         " for each statement execute function entries_never_change()"
     )
+    op.create_table(
+        "settlements",
+        sa.Column(
+            "key",
+            sa.Uuid,
+            primary_key=True,
+            comment="derived from store, gateway, account and statement id: imported once",
+        ),
+        sa.Column("store_id", sa.Text, nullable=False),
+        sa.Column(
+            "gateway",
+            sa.Text,
+            nullable=False,
+            comment="of the operations that it is about; manual: the statement of a bank",
+        ),
+        sa.Column("account", sa.Text, nullable=False),
+        sa.Column("statement_id", sa.Text, nullable=False, comment="the sender's"),
+        sa.Column("format", sa.Text, nullable=False),
+        sa.Column("currency", sa.Text, nullable=False),
+        sa.Column("begins_on", sa.Date),
+        sa.Column("ends_on", sa.Date),
+        sa.Column("opening_minor", sa.BigInteger),
+        sa.Column("closing_minor", sa.BigInteger),
+        sa.Column("stated_minor", sa.BigInteger, nullable=False, comment="the payout, or the change of the balance"),
+        sa.Column("content_sha256", sa.Text, nullable=False),
+        sa.Column("actor", sa.Text, nullable=False),
+        sa.Column("imported_at", sa.DateTime(timezone=True), nullable=False, server_default=sa.func.now()),
+    )
+    op.create_index("settlements_by_store", "settlements", ["store_id", "imported_at", "key"])
+    op.create_table(
+        "settlement_rows",
+        sa.Column("settlement_id", sa.Uuid, nullable=False),
+        sa.Column("place", sa.Integer, nullable=False, comment="counts the rows of the settlement from 1"),
+        sa.Column("store_id", sa.Text, nullable=False),
+        sa.Column("number", sa.Integer, nullable=False, comment="of the row in the report"),
+        sa.Column("kind", sa.Text, nullable=False),
+        sa.Column("row_id", sa.Text, nullable=False, comment="the sender's name of the row, or empty"),
+        sa.Column("names", sa.ARRAY(sa.Text), nullable=False, comment="under which an operation was sought"),
+        sa.Column("gross_minor", sa.BigInteger, nullable=False),
+        sa.Column("fee_minor", sa.BigInteger, nullable=False),
+        sa.Column("net_minor", sa.BigInteger, nullable=False),
+        sa.Column("booked_on", sa.Date),
+        sa.Column("exchanged_currency", sa.Text),
+        sa.Column("exchanged_minor", sa.BigInteger, comment="the gross before it was exchanged"),
+        sa.Column("exchange_rate", sa.Text, comment="as the report states it"),
+        sa.Column("state", sa.Text, nullable=False),
+        sa.Column("operation_id", sa.Uuid, comment="that it is about"),
+        sa.Column("order_id", sa.Uuid),
+        sa.Column("payout", sa.Text, comment="the statement id of the settlement that a bank's row has paid"),
+        sa.Column(
+            "allotted_minor",
+            sa.BigInteger,
+            nullable=False,
+            comment="of a transfer: what it pays of what the order waits for",
+        ),
+        sa.Column("settles", sa.Boolean, nullable=False, comment="it is the row of its operation"),
+        sa.Column("open", sa.Boolean, nullable=False, comment="a person has to explain it"),
+        sa.Column("text", sa.Text, nullable=False, comment="of a row that cannot be read"),
+        sa.Column("problem", sa.Text, nullable=False, server_default=""),
+        sa.Column("resolution", sa.Text),
+        sa.Column("reason", sa.Text, nullable=False, server_default=""),
+        sa.Column("resolved_by", sa.Text),
+        sa.Column("resolved_at", sa.DateTime(timezone=True)),
+        sa.PrimaryKeyConstraint("settlement_id", "place", name="settlement_rows_pkey"),
+        sa.CheckConstraint("gross_minor - fee_minor = net_minor", name="settlement_rows_net_is_gross_less_fee"),
+        sa.CheckConstraint("resolution in ('match', 'fee', 'dismiss')", name="settlement_rows_resolution_is_known"),
+        sa.CheckConstraint("not open or resolution is null", name="settlement_rows_resolved_is_not_open"),
+        sa.CheckConstraint("not settles or operation_id is not null", name="settlement_rows_settles_an_operation"),
+    )
+    op.create_index(
+        "settlement_rows_settled_once",
+        "settlement_rows",
+        ["operation_id"],
+        unique=True,
+        postgresql_where=sa.text("settles"),
+    )
+    op.create_index(
+        "settlement_rows_open",
+        "settlement_rows",
+        ["store_id", "settlement_id", "place"],
+        postgresql_where=sa.text("open"),
+    )
+    op.create_table(
+        "expected_transfers",
+        sa.Column("operation_id", sa.Uuid, primary_key=True),
+        sa.Column("store_id", sa.Text, nullable=False),
+        sa.Column("order_id", sa.Uuid, nullable=False),
+        sa.Column("kind", sa.Text, nullable=False),
+        sa.Column("reference", sa.Text, nullable=False, comment="what the payer was asked to write"),
+        sa.Column("currency", sa.Text, nullable=False),
+        sa.Column("amount_minor", sa.BigInteger, nullable=False),
+        sa.Column(
+            "moved_minor", sa.BigInteger, nullable=False, server_default="0", comment="has arrived, or was paid out"
+        ),
+        sa.Column("expires_at", sa.DateTime(timezone=True), comment="null: a refund waits until it is paid"),
+        sa.Column("created_at", sa.DateTime(timezone=True), nullable=False, server_default=sa.func.now()),
+        sa.CheckConstraint("kind in ('authorize', 'refund')", name="expected_transfers_kind_is_known"),
+        sa.CheckConstraint("moved_minor between 0 and amount_minor", name="expected_transfers_moved_within_amount"),
+    )
+    op.create_index("expected_transfers_by_order", "expected_transfers", ["order_id"])
+    op.create_index(
+        "expected_transfers_open",
+        "expected_transfers",
+        ["store_id", "created_at"],
+        postgresql_where=sa.text("moved_minor < amount_minor"),
+    )
 
 
 def _day_of_an_account() -> list[sa.Column[Any]]:
@@ -213,6 +330,9 @@ def _day_of_an_account() -> list[sa.Column[Any]]:
 
 
 def downgrade() -> None:
+    op.drop_table("expected_transfers")
+    op.drop_table("settlement_rows")
+    op.drop_table("settlements")
     op.drop_table("gateway_accounts")
     op.drop_table("account_deltas")
     op.drop_table("account_totals")

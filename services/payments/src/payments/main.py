@@ -2,7 +2,8 @@
 
 from chassis.process.cli import run
 from payments.handlers import SERVICE
+from payments.importing import IMPORT
 
 
 def main() -> None:
-    run(SERVICE)
+    run(SERVICE, IMPORT)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Self
 
-from pydantic import PositiveFloat, model_validator
+from pydantic import PositiveFloat, PositiveInt, model_validator
 from pydantic_settings import SettingsConfigDict
 
 from chassis.settings import ServiceSettings
@@ -17,6 +17,8 @@ class Settings(ServiceSettings):
 
     test_gateway_url: str | None = None
     """Where the gateway `test` listens, e.g. http://127.0.0.1:8900. Null: not configured; payments that name it are declined."""
+    transfer_days_max: PositiveInt = 14
+    """How long an order paid by bank transfer waits for its money, before its authorization is declined with `transfer_expired`."""
     gateway_timeout_seconds: PositiveFloat = 8
     """One call to a gateway, from connect to last byte. Too short: many outcomes have to be queried."""
     gateway_lease_seconds: PositiveFloat = 30

@@ -15,6 +15,7 @@ from payments.domain.books import CLEARING, HELD, Posting
 from payments.domain.forcing import Asking, AskingKey
 from payments.domain.gateway import CHECK_KIND, follow_up_id
 from payments.domain.ledger import EarlierKey, Ledger, Operation
+from payments.domain.matching import EXPLAINED
 from payments.domain.recording import Known, PaymentKey
 
 LINES = Piece(
@@ -180,6 +181,8 @@ def _entries(posted: Sequence[tuple[Change[Ledger], Posting]]) -> list[Sequence[
 # ------------------------------------------------------------------------------------------------------------- check
 
 DAYS = "select * from account_totals union all select * from account_deltas"
+ORDERS = "select * from entries e where not exists (select from settlements s where s.key = e.order_id)"
+"""The entries of orders."""
 # Each query answers (comparisons made, comparisons violated).
 CHECKS = {
     "the lines of a ledger sum to its totals": """
@@ -253,7 +256,7 @@ CHECKS = {
             coalesce(sum(amount_minor) filter (where account in {HELD} and direction = -1), 0) fulfilled,
             coalesce(sum(amount_minor) filter (where account in {CLEARING} and direction = 1), 0) collected,
             coalesce(sum(amount_minor) filter (where account in {CLEARING} and direction = -1), 0) returned
-          from entries group by 1, 2) e using (order_id, line_id)
+          from ({ORDERS}) e group by 1, 2) e using (order_id, line_id)
         where e.order_id is not null
           or (l.authorized_minor, l.captured_minor, l.voided_minor, l.refunded_minor) <> (0, 0, 0, 0)""",
     "what an order's customer is owed is what its pending refunds give": """
@@ -263,10 +266,38 @@ CHECKS = {
         full join (
           select order_id, -sum(direction * amount_minor) owed from entries where account = 'refunds_payable'
           group by 1 having sum(direction * amount_minor) <> 0) e using (order_id)""",
-    "lines and operations belong to their ledger's store": """
+    "the rows of a settlement sum to what it states": """
+        select count(*), count(*) filter (where s.stated_minor is distinct from coalesce(r.net, 0)) from settlements s left join (
+          select settlement_id, sum(net_minor) net from settlement_rows group by 1) r on r.settlement_id = s.key""",
+    "what a settlement brought has arrived": """
+        select count(*), count(*) filter (where s.stated_minor is distinct from coalesce(e.arrived, 0)) from settlements s left join (
+          select order_id, sum(direction * amount_minor) arrived from entries
+          where version = 0 and account in ('bank', 'in_transit') group by 1) e on e.order_id = s.key""",
+    "suspense is what no one has explained": f"""
+        select count(*), count(*) filter (where e.balance is distinct from r.unexplained) from (
+          select s.store_id, s.currency, -sum(r.gross_minor - r.allotted_minor) unexplained
+          from settlement_rows r join settlements s on s.key = r.settlement_id
+          where r.state <> all(array{list(EXPLAINED)}) and coalesce(r.resolution, 'dismiss') = 'dismiss'
+          group by 1, 2 having sum(r.gross_minor - r.allotted_minor) <> 0) r
+        full join (
+          select store_id, currency, sum(direction * amount_minor) balance from entries where account = 'suspense'
+          group by 1, 2 having sum(direction * amount_minor) <> 0) e using (store_id, currency)""",
+    "what an order's transfers pay is what has arrived for it": """
+        select count(*), count(*) filter (where e.moved is distinct from r.allotted) from (
+          select order_id, sum(case kind when 'authorize' then moved_minor else -moved_minor end) moved
+          from expected_transfers group by 1 having sum(case kind when 'authorize' then moved_minor else -moved_minor end) <> 0) e
+        full join (
+          select order_id, sum(allotted_minor) allotted from settlement_rows where allotted_minor <> 0
+          group by 1 having sum(allotted_minor) <> 0) r using (order_id)""",
+    "a row settles an operation that moved money": """
+        select count(*), count(*) filter (where o.operation_id is null) from settlement_rows r left join operations o
+          on o.operation_id = r.operation_id and o.order_id = r.order_id and o.store_id = r.store_id and o.state = 'succeeded'
+          and o.kind in ('capture', 'refund')
+        where r.settles""",
+    "lines and operations belong to their ledger's store": f"""
         select count(*), count(*) filter (where l.store_id is distinct from r.store_id)
         from (select order_id, store_id from ledger_lines union all select order_id, store_id from operations
-          union all select order_id, store_id from entries) r
+          union all select order_id, store_id from ({ORDERS}) e) r
         left join ledgers l on l.key = r.order_id""",
 }
 

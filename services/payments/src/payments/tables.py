@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from sqlalchemy import (
+    ARRAY,
     BigInteger,
     Boolean,
     CheckConstraint,
@@ -127,6 +128,12 @@ operations = Table(
         unique=True,
         postgresql_where=text("payment_id is not null"),
     ),
+    Index(
+        "operations_by_reference",
+        "store_id",
+        "gateway_reference",
+        postgresql_where=text("gateway_reference is not null"),
+    ),
     Index("operations_open", "order_id", postgresql_where=text("state in ('asked', 'pending')")),
     comment="one row per operation id, for ever: its effect happens once",
 )
@@ -164,9 +171,14 @@ def _day_of_an_account() -> list[Column[Any]]:
 entries = Table(
     "entries",
     metadata,
-    Column("order_id", Uuid, nullable=False),
+    Column("order_id", Uuid, nullable=False, comment="or the id of a settlement"),
     Column("store_id", Text, nullable=False),
-    Column("version", Integer, nullable=False, comment="of the order's event that booked it"),
+    Column(
+        "version",
+        Integer,
+        nullable=False,
+        comment="of the order's event that booked it; a settlement's: the place of the row",
+    ),
     Column("number", Integer, nullable=False, comment="counts the entries of the event from 0"),
     Column("operation_id", Uuid, nullable=False),
     Column("line_id", Text, nullable=False),
@@ -197,4 +209,90 @@ account_deltas = Table(
     metadata,
     *_day_of_an_account(),
     comment="written with the entries that it sums, so that no batch waits for a row of account_totals; few and short-lived",
+)
+
+
+settlements = Table(
+    "settlements",
+    metadata,
+    Column(
+        "key", Uuid, primary_key=True, comment="derived from store, gateway, account and statement id: imported once"
+    ),
+    Column("store_id", Text, nullable=False),
+    Column(
+        "gateway", Text, nullable=False, comment="of the operations that it is about; manual: the statement of a bank"
+    ),
+    Column("account", Text, nullable=False),
+    Column("statement_id", Text, nullable=False, comment="the sender's"),
+    Column("format", Text, nullable=False),
+    Column("currency", Text, nullable=False),
+    Column("begins_on", Date),
+    Column("ends_on", Date),
+    Column("opening_minor", BigInteger),
+    Column("closing_minor", BigInteger),
+    Column("stated_minor", BigInteger, nullable=False, comment="the payout, or the change of the balance"),
+    Column("content_sha256", Text, nullable=False),
+    Column("actor", Text, nullable=False),
+    Column("imported_at", DateTime(timezone=True), nullable=False, server_default=func.now()),
+    Index("settlements_by_store", "store_id", "imported_at", "key"),
+)
+
+settlement_rows = Table(
+    "settlement_rows",
+    metadata,
+    Column("settlement_id", Uuid, nullable=False),
+    Column("place", Integer, nullable=False, comment="counts the rows of the settlement from 1"),
+    Column("store_id", Text, nullable=False),
+    Column("number", Integer, nullable=False, comment="of the row in the report"),
+    Column("kind", Text, nullable=False),
+    Column("row_id", Text, nullable=False, comment="the sender's name of the row, or empty"),
+    Column("names", ARRAY(Text), nullable=False, comment="under which an operation was sought"),
+    Column("gross_minor", BigInteger, nullable=False),
+    Column("fee_minor", BigInteger, nullable=False),
+    Column("net_minor", BigInteger, nullable=False),
+    Column("booked_on", Date),
+    Column("exchanged_currency", Text),
+    Column("exchanged_minor", BigInteger, comment="the gross before it was exchanged"),
+    Column("exchange_rate", Text, comment="as the report states it"),
+    Column("state", Text, nullable=False),
+    Column("operation_id", Uuid, comment="that it is about"),
+    Column("order_id", Uuid),
+    Column("payout", Text, comment="the statement id of the settlement that a bank's row has paid"),
+    Column(
+        "allotted_minor", BigInteger, nullable=False, comment="of a transfer: what it pays of what the order waits for"
+    ),
+    Column("settles", Boolean, nullable=False, comment="it is the row of its operation"),
+    Column("open", Boolean, nullable=False, comment="a person has to explain it"),
+    Column("text", Text, nullable=False, comment="of a row that cannot be read"),
+    Column("problem", Text, nullable=False, server_default=""),
+    Column("resolution", Text),
+    Column("reason", Text, nullable=False, server_default=""),
+    Column("resolved_by", Text),
+    Column("resolved_at", DateTime(timezone=True)),
+    PrimaryKeyConstraint("settlement_id", "place", name="settlement_rows_pkey"),
+    CheckConstraint("gross_minor - fee_minor = net_minor", name="settlement_rows_net_is_gross_less_fee"),
+    CheckConstraint("resolution in ('match', 'fee', 'dismiss')", name="settlement_rows_resolution_is_known"),
+    CheckConstraint("not open or resolution is null", name="settlement_rows_resolved_is_not_open"),
+    CheckConstraint("not settles or operation_id is not null", name="settlement_rows_settles_an_operation"),
+    Index("settlement_rows_settled_once", "operation_id", unique=True, postgresql_where=text("settles")),
+    Index("settlement_rows_open", "store_id", "settlement_id", "place", postgresql_where=text("open")),
+)
+
+expected_transfers = Table(
+    "expected_transfers",
+    metadata,
+    Column("operation_id", Uuid, primary_key=True),
+    Column("store_id", Text, nullable=False),
+    Column("order_id", Uuid, nullable=False),
+    Column("kind", Text, nullable=False),
+    Column("reference", Text, nullable=False, comment="what the payer was asked to write"),
+    Column("currency", Text, nullable=False),
+    Column("amount_minor", BigInteger, nullable=False),
+    Column("moved_minor", BigInteger, nullable=False, server_default="0", comment="has arrived, or was paid out"),
+    Column("expires_at", DateTime(timezone=True), comment="null: a refund waits until it is paid"),
+    Column("created_at", DateTime(timezone=True), nullable=False, server_default=func.now()),
+    CheckConstraint("kind in ('authorize', 'refund')", name="expected_transfers_kind_is_known"),
+    CheckConstraint("moved_minor between 0 and amount_minor", name="expected_transfers_moved_within_amount"),
+    Index("expected_transfers_by_order", "order_id"),
+    Index("expected_transfers_open", "store_id", "created_at", postgresql_where=text("moved_minor < amount_minor")),
 )

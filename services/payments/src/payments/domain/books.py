@@ -24,6 +24,10 @@ Account = Literal[
     "fees",
     "refunds_payable",
     "gift_card_liability",
+    "in_transit",
+    "bank",
+    "suspense",
+    "exchange",
     "rounding",
 ]
 ACCOUNTS: Final[tuple[Account, ...]] = get_args(Account)

@@ -166,7 +166,9 @@ def _execute(
     more: further fields of the gateway's call.
     """
     if requested.gateway in AT_ONCE or requested.amount_minor == 0:
-        return [facts.succeeded(ledger, operation_id, requested, context)]
+        # A marketplace pays it out under its own name of the order.
+        name = more.get("reference") if requested.gateway in AT_ONCE else None
+        return [facts.succeeded(ledger, operation_id, requested, context, name)]
     if requested.gateway in INFORMED:
         return [facts.pending(ledger, operation_id, requested, context)]
     assert requested.gateway is not None and requested.currency is not None, (

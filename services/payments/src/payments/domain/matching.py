@@ -2,33 +2,69 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
-from typing import Final, Literal, NamedTuple, get_args
+import re
+from collections.abc import Iterable, Iterator, Mapping
+from types import MappingProxyType
+from typing import Final, Literal, NamedTuple
+from uuid import UUID
 
 from payments.domain.pairing import UNMATCHED, Movement, MovementKind, PairState, Sought, pairs
 from payments.domain.statements import Row, Statement
 
-RowState = PairState | Literal["booked"]
-ROW_STATES: Final[tuple[RowState, ...]] = ("booked", *get_args(PairState))
-"""`booked`: a fee, which is about no operation. Only `booked` and `matched` need no person."""
+RowState = PairState | Literal["booked", "payout", "overpaid"]
+"""`booked`: a fee, which is about no operation. `payout`: a bank received what an imported settlement states as paid out.
+`overpaid`: a transfer has more than the order waits for."""
+EXPLAINED: Final[tuple[RowState, ...]] = ("matched", "booked", "payout")
+"""States of rows that need no person."""
 
 
 class Matched(NamedTuple):
     row: Row
     state: RowState
     movement: Movement | None
+    payout: str | None = None
+    """The settlement that a transfer has paid."""
+    order_id: UUID | None = None
+    """The order that a transfer pays."""
+    allotted_minor: int = 0
+    """What a transfer pays of what the order waits for, with the sign of the row."""
 
 
-def matched(statement: Statement, movements: Iterable[Movement]) -> list[Matched]:
-    """Returns every row of the statement with what it is about, in their order."""
+def matched(
+    statement: Statement, movements: Iterable[Movement], payouts: Mapping[str, int] = MappingProxyType({})
+) -> list[Matched]:
+    """Returns every row of the statement with what it is about, in their order.
+
+    payouts: what imported settlements of the statement's currency have paid out, by their ids.
+    """
+    left = dict(payouts)
     sought = [(row, _sought(row, statement.currency)) for row in statement.rows]
     found = iter(pairs([one for _, one in sought if one is not None], movements))
     matches = []
     for row, one in sought:
         pair = UNMATCHED if one is None else next(found)
         state: RowState = "booked" if row.kind == "fee" else pair.state
-        matches.append(Matched(row, state, pair.movement))
+        payout = _payout(row, left) if row.kind == "transfer" else None
+        if payout is not None:
+            del left[payout]
+            state = "payout"
+        matches.append(Matched(row, state, pair.movement, payout))
     return matches
+
+
+def _payout(row: Row, payouts: Mapping[str, int]) -> str | None:
+    """The settlement that a transfer names and whose amount it has."""
+    return next((word for word in words(row.references) if payouts.get(word) == row.gross_minor), None)
+
+
+def words(references: Iterable[str]) -> Iterator[str]:
+    """Yields each reference, and each word of it: what a payer wrote has the order's name somewhere."""
+    for reference in references:
+        yield reference
+        yield from _WORD.findall(reference)
+
+
+_WORD: Final = re.compile(r"[^\s,;:()]{3,}")
 
 
 def names(statement: Statement) -> Iterator[str]:

@@ -11,6 +11,7 @@ from chassis.declare.service import Attempt, TaskKind, TryAgain
 from payments.domain.gateway import CHECK_KIND, TASK_KIND, GatewayCall, GatewayOutcome
 from payments.gateways.accounts import Account, Accounts, CredentialsMissing, resolved
 from payments.gateways.inbound import Inbound
+from payments.gateways.manual import Manual
 from payments.gateways.policy import Policy
 from payments.gateways.port import Gateway
 from payments.gateways.stripe import events as stripe_events
@@ -114,4 +115,5 @@ def tasks(app: App) -> tuple[TaskKind, ...]:
     for_all: dict[str, Gateway] = {}
     if settings.test_gateway_url:
         for_all["test"] = TestGateway(settings.test_gateway_url, settings.gateway_timeout_seconds)
+    for_all["manual"] = Manual(app.fetch, settings.transfer_days_max)
     return Gateways(for_all, Accounts(app), settings).task_kinds()

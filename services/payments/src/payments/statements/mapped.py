@@ -31,7 +31,10 @@ from payments.domain.statements import (
 )
 from payments.statements.amounts import currency_of, day_of, minor_of
 
+COLUMNS_MAX: Final = 20
+"""Columns that a mapping names for one purpose."""
 ColumnName = Annotated[str, Field(min_length=1, max_length=200)]
+ColumnNames = Annotated[tuple[ColumnName, ...], Field(max_length=COLUMNS_MAX)]
 
 
 class Mapping(Frozen, extra="forbid"):
@@ -51,12 +54,12 @@ class Mapping(Frozen, extra="forbid"):
     currency: ColumnName | None = None
     fixed_currency: Currency | None = None
     """For files without a column of it."""
-    references: tuple[ColumnName, ...] = ()
+    references: ColumnNames = ()
     row_id: ColumnName | None = None
     on: ColumnName
 
     gross: ColumnName | None = None
-    gross_less: tuple[ColumnName, ...] = ()
+    gross_less: ColumnNames = ()
     """Columns that are taken from `gross`: a refund or chargeback that has its own, positive."""
     fee: ColumnName | None = None
     fee_is_negative: bool = False
@@ -64,9 +67,9 @@ class Mapping(Frozen, extra="forbid"):
     net: ColumnName | None = None
 
     kind: ColumnName | None = None
-    kinds: dict[str, RowKind] = {}
+    kinds: Annotated[dict[str, RowKind], Field(max_length=100)] = {}
     """By the value of `kind`. A value that is not here makes an adjustment. Without a column: by the sign of the gross."""
-    payout_kinds: tuple[Text, ...] = ()
+    payout_kinds: Annotated[tuple[Text, ...], Field(max_length=COLUMNS_MAX)] = ()
     """Values of `kind` whose rows are the payout itself, with the sign of what leaves the balance."""
     bank: bool = False
     """Rows are transfers of a bank: nothing is captured or refunded by them."""
@@ -92,7 +95,7 @@ KNOWN: Final = ("dintero", "stripe")
 """Mappings that are part of the service."""
 
 
-def known(name: str) -> Mapping:
+def shipped(name: str) -> Mapping:
     """Raises StatementUnreadable if no mapping of that name is part of the service."""
     if name not in KNOWN:
         raise StatementUnreadable(f"no mapping {name!r}; there are {', '.join(KNOWN)}")
