@@ -39,7 +39,7 @@ test-fast: $(READY) ## The pure tests, in seconds
 	@$(RUN) -m pytest -m "not real and not chaos" -n auto
 
 chaos: $(READY) ## Two minutes of killing under load, long outages (about 17 minutes)
-	@$(RUN) -m pytest -m chaos tests/integration -n 0 -s
+	@$(RUN) -m pytest -m chaos tests/integration services/payments/tests -n 0 -s
 	@TRADEWIND_RECONCILIATIONS=10000 $(RUN) -m pytest -q -n 0 services/payments/tests/test_payments_reconciling.py -k injected
 
 bench: $(READY) ## Measure; writes bench/results.json and bench/results.svg (about 40 minutes; ONLY=relay for one part, into .devservices)

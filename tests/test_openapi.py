@@ -24,8 +24,15 @@ from webhooks.delivery.render import BATCH_MEDIA_TYPE, MEDIA_TYPE, REPLAY, TEST
 from webhooks.domain.signing import signed_headers
 
 SERVICES: Final = ("orders", "payments", "fulfillment", "invoicing", "webhooks")
-OPEN: Final = {"/health/live", "/health/ready", "/metrics", "/problems", "/problems/{code}"}
-"""Routes without an API key."""
+OPEN: Final = {
+    "/v1/gateways/{gateway}/{account}/events",
+    "/health/live",
+    "/health/ready",
+    "/metrics",
+    "/problems",
+    "/problems/{code}",
+}
+"""Routes without an API key; a gateway signs its events."""
 OUTSIDE_OF_ROUTES: Final = {
     "header_too_large", "request_too_slow", "request_malformed", "connections_exhausted", "method_unsupported",
 }  # fmt: skip

@@ -37,7 +37,9 @@ from payments.settings import Settings
 API_KEY, SECRET = "sk_test_conformance", "whsec_conformance"
 STORE = "st_1"
 FIRST = datetime(2026, 1, 2, tzinfo=UTC)
-QUICK = Times(latency_ms=0, late_ms=40, hold_ms=400)
+QUICK = Times(latency_ms=0, late_ms=40, hold_ms=30)
+"""A held answer ends as 504 of a proxy, so that no test depends on a time limit; those are tested with real processes."""
+TIMEOUT_SECONDS = 8
 
 DECIDE: dict[type, Callable[..., Any]] = {
     Authorize: commands.authorize,
@@ -50,7 +52,7 @@ DECIDE: dict[type, Callable[..., Any]] = {
 
 
 def settings(**more: Any) -> Settings:
-    quick = {"gateway_timeout_seconds": 0.15, "gateway_retry_seconds": 0.01, "gateway_poll_seconds": 0.02}
+    quick = {"gateway_retry_seconds": 0.01, "gateway_poll_seconds": 0.02}
     return Settings(database_url="postgresql://nobody@127.0.0.1/none", **quick | more)
 
 
@@ -97,7 +99,7 @@ class Shape:
 
 
 @contextlib.asynccontextmanager
-async def shaped(name: str, times: Times = QUICK, timeout_seconds: float = 0.15) -> AsyncIterator[Shape]:
+async def shaped(name: str, times: Times = QUICK, timeout_seconds: float = TIMEOUT_SECONDS) -> AsyncIterator[Shape]:
     faults = Faults(times)
     async with contextlib.AsyncExitStack() as stack:
         if name == "test":
@@ -224,7 +226,7 @@ class Paying:
 
     async def run(self, task: Task) -> None:
         assert isinstance(task.body, GatewayCall)
-        async with asyncio.timeout(10):
+        async with asyncio.timeout(60):
             outcome = await self.outcome(task.body)
         self.decide(Reported(task_id=task.task_id, kind=task.kind, asked=task.body, outcome=outcome))
 
@@ -235,8 +237,10 @@ class Paying:
             self.tries += 1
             try:
                 return await self.policy.run(call, self.attempt(call, number, age))
-            except TryAgain as again:
-                await asyncio.sleep(min(again.after_seconds or 0.01, 0.02))
+            except TryAgain:
+                await asyncio.sleep(
+                    min(0.005 * 2**number, 0.3)
+                )  # grows, so that a busy machine has fewer tries to make
 
     def attempt(self, call: GatewayCall, number: int = 1, age: timedelta = timedelta()) -> Attempt:
         return Attempt(call.operation_id, self.order_id, number, FIRST, FIRST + age)

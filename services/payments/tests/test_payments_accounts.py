@@ -77,7 +77,7 @@ async def test_a_key_that_is_replaced_is_used_from_the_next_call_on(monkeypatch:
     gateways, used = Gateways({}, One(account()), settings()), []
     for key in ("sk_1", "sk_1", "sk_2"):
         monkeypatch.setenv("PAYMENTS_TEST_STRIPE_KEY", key)
-        used.append(await gateways._of(CALL))
+        used.append(await gateways.opened(CALL))
     assert used[0] is used[1] is not used[2]
     await gateways.close()
 

@@ -203,7 +203,7 @@ async def test_currencies_without_minor_units_and_with_three(shape: Shape, curre
 
 
 async def test_a_silent_gateway_is_asked_until_it_answers(shape: Shape) -> None:
-    order = Paying(shape, gateway_timeout_seconds=0.1)
+    order = Paying(shape)
     await order.authorize(10_00)
     await shape.trouble(order.order_id, capture="silent")
     capturing = asyncio.create_task(order.capture(10_00))

@@ -40,7 +40,7 @@ class Times:
     late_ms: float = 1000
     """Until a late operation succeeds."""
     hold_ms: float = 30_000
-    """How long a held answer is held; above the client's time limit."""
+    """How long a held answer is held, then it is a 504. Above the client's time limit: the client gives up first."""
     key_seconds: float = 24 * 3600
     """How long an idempotency key is honoured; afterwards the same key is a new operation, as with real gateways."""
 
@@ -75,5 +75,5 @@ class Faults:
             await asyncio.sleep(self.times.latency_ms / 1000 * self._random.uniform(0.5, 1.5))
 
     async def hold(self) -> None:
-        """Longer than any client waits."""
+        """The answer comes too late, or as an error that states nothing."""
         await asyncio.sleep(self.times.hold_ms / 1000)

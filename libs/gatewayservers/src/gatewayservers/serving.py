@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import asyncio
 import contextlib
+import logging
 import signal
 import sys
 from collections.abc import AsyncIterator
@@ -13,11 +14,15 @@ from aiohttp import web
 
 from gatewayservers.faults import Faults, Times
 
+log = logging.getLogger(__name__)
+log.addFilter(lambda record: not (record.exc_info and isinstance(record.exc_info[1], ConnectionResetError)))
+"""A client that does not wait for a held answer is no error."""
+
 
 @contextlib.asynccontextmanager
 async def listening(app: web.Application, host: str = "127.0.0.1", port: int = 0) -> AsyncIterator[str]:
     """Serves an application; yields its URL. port: 0 for any free one."""
-    runner = web.AppRunner(app, access_log=None, shutdown_timeout=0.2)
+    runner = web.AppRunner(app, access_log=None, logger=log, shutdown_timeout=0.2)
     await runner.setup()
     try:
         await web.TCPSite(runner, host, port, reuse_address=True).start()

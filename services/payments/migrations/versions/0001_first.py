@@ -160,6 +160,27 @@ def upgrade() -> None:
         ),
     )
     op.create_table(
+        "gateway_events",
+        sa.Column("gateway", sa.Text, nullable=False),
+        sa.Column("account", sa.Text, nullable=False),
+        sa.Column(
+            "event_id", sa.Text, nullable=False, comment="the gateway's; of an unreadable event the hash of its body"
+        ),
+        sa.Column("store_id", sa.Text, nullable=False),
+        sa.Column("type", sa.Text, nullable=False),
+        sa.Column("occurred_at", sa.DateTime(timezone=True), nullable=False),
+        sa.Column("received_at", sa.DateTime(timezone=True), nullable=False, server_default=sa.func.now()),
+        sa.Column("subject", sa.Text, nullable=False, comment="the gateway's id of the object that changed"),
+        sa.Column("payment", sa.Text, comment="the gateway's reference of the authorization"),
+        sa.Column("operation_id", sa.Uuid, comment="named by the object; it may not be recorded here yet"),
+        sa.Column("unreadable", sa.Text, nullable=False, server_default="", comment="why it could not be read"),
+        sa.PrimaryKeyConstraint("gateway", "account", "event_id", name="gateway_events_pkey"),
+        comment="what an event states, without the event: that may hold personal data and stays at the gateway",
+    )
+    op.create_index(
+        "gateway_events_by_store", "gateway_events", ["store_id", "received_at", "gateway", "account", "event_id"]
+    )
+    op.create_table(
         "entries",
         sa.Column("order_id", sa.Uuid, nullable=False, comment="or the id of a settlement"),
         sa.Column("store_id", sa.Text, nullable=False),
@@ -333,6 +354,7 @@ def downgrade() -> None:
     op.drop_table("expected_transfers")
     op.drop_table("settlement_rows")
     op.drop_table("settlements")
+    op.drop_table("gateway_events")
     op.drop_table("gateway_accounts")
     op.drop_table("account_deltas")
     op.drop_table("account_totals")

@@ -155,6 +155,25 @@ gateway_accounts = Table(
     ),
 )
 
+gateway_events = Table(
+    "gateway_events",
+    metadata,
+    Column("gateway", Text, nullable=False),
+    Column("account", Text, nullable=False),
+    Column("event_id", Text, nullable=False, comment="the gateway's; of an unreadable event the hash of its body"),
+    Column("store_id", Text, nullable=False),
+    Column("type", Text, nullable=False),
+    Column("occurred_at", DateTime(timezone=True), nullable=False),
+    Column("received_at", DateTime(timezone=True), nullable=False, server_default=func.now()),
+    Column("subject", Text, nullable=False, comment="the gateway's id of the object that changed"),
+    Column("payment", Text, comment="the gateway's reference of the authorization"),
+    Column("operation_id", Uuid, comment="named by the object; it may not be recorded here yet"),
+    Column("unreadable", Text, nullable=False, server_default="", comment="why it could not be read"),
+    PrimaryKeyConstraint("gateway", "account", "event_id", name="gateway_events_pkey"),
+    Index("gateway_events_by_store", "store_id", "received_at", "gateway", "account", "event_id"),
+    comment="what an event states, without the event: that may hold personal data and stays at the gateway",
+)
+
 
 def _day_of_an_account() -> list[Column[Any]]:
     """Minor units: the sums of the debits of an account, and of its credits."""

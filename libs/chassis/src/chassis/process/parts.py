@@ -48,6 +48,7 @@ class Parts:
         self.relay = Relay(service, settings, self.database, self.metrics)
         self.tracing = tracing.configured(service.name)
         self.shell = Shell(service, self.database, self.metrics, tracing=self.tracing)
+        self._shared: dict[Callable[[App], Any], Any] = {}
         self.tasks = Tasks(service.tasks(self), self.database, self.shell, settings.task_concurrency)
         self.shell.on_tasks = self.tasks.wake
         self.timers = Timers(self.database, self.shell)
@@ -61,7 +62,6 @@ class Parts:
         self.beat_at = time.monotonic()
         self.started_at = datetime.now(UTC)
         self.ending = False
-        self._shared: dict[Callable[[App], Any], Any] = {}
 
     def end_soon(self) -> None:
         """Called when the process is asked to end."""

@@ -21,7 +21,7 @@ class Policy:
     """One gateway under the rules."""
 
     def __init__(self, gateway: Gateway, settings: Settings) -> None:
-        self._gateway, self._settings = gateway, settings
+        self.gateway, self._settings = gateway, settings
 
     async def run(self, call: GatewayCall, attempt: Attempt) -> GatewayOutcome:
         """Returns the outcome of the call. Raises TryAgain until there is one; any worker may run it again."""
@@ -35,7 +35,7 @@ class Policy:
                 return known
         crash.point("before_gateway_call")
         try:
-            answer = await self._gateway.call(call)
+            answer = await self.gateway.call(call)
         except Unclear as unclear:
             crash.point("after_gateway_call")
             known = await self._ask(call, attempt)
@@ -61,7 +61,7 @@ class Policy:
         return GatewayOutcome(state="unknown")
 
     async def close(self) -> None:
-        await self._gateway.close()
+        await self.gateway.close()
 
     async def _after_pending(self, call: GatewayCall, attempt: Attempt) -> GatewayOutcome:
         pause = self._poll_pause(attempt)
@@ -76,7 +76,7 @@ class Policy:
 
     async def _by_reference_only(self, call: GatewayCall) -> GatewayOutcome:
         try:
-            known = await self._gateway.by_reference(call)
+            known = await self.gateway.by_reference(call)
         except Unclear as unclear:
             raise TryAgain(str(unclear), self._settings.gateway_backoff_seconds_max) from unclear
         if known is None:
@@ -95,7 +95,7 @@ class Policy:
 
     async def _known(self, call: GatewayCall) -> GatewayOutcome | None:
         """The gateway's record by the key or, if it has none, by the reference."""
-        return await self._gateway.by_key(call) or await self._gateway.by_reference(call)
+        return await self.gateway.by_key(call) or await self.gateway.by_reference(call)
 
     def _key_may_have_expired(self, attempt: Attempt) -> bool:
         """Measured at the end of the call: a slow one must not arrive after the key's end."""

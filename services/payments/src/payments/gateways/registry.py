@@ -54,7 +54,7 @@ class Gateways:
             state="not_set_up", code="gateway_unknown", reason=f"no gateway {call.gateway!r} is set up"
         )
         try:
-            gateway = await self._of(call)
+            gateway = await self._policy(call)
         except CredentialsMissing as error:
             gateway = None
             missing = GatewayOutcome(state="not_set_up", code="credentials_missing", reason=str(error))
@@ -67,14 +67,19 @@ class Gateways:
 
     async def check(self, call: GatewayCall, attempt: Attempt) -> GatewayOutcome:
         try:
-            gateway = await self._of(call)
+            gateway = await self._policy(call)
         except CredentialsMissing as error:
             raise TryAgain(f"credentials_missing: {error}") from None
         if gateway is None:
             raise TryAgain(f"gateway {call.gateway!r} is not set up")
         return await gateway.check(call, attempt)
 
-    async def _of(self, call: GatewayCall) -> Policy | None:
+    async def opened(self, call: GatewayCall) -> Gateway | None:
+        """The gateway of a call, to ask it something else. Raises CredentialsMissing."""
+        policy = await self._policy(call)
+        return policy.gateway if policy is not None else None
+
+    async def _policy(self, call: GatewayCall) -> Policy | None:
         if call.gateway in self._for_all:
             return self._for_all[call.gateway]
         kind = KINDS.get(call.gateway)
@@ -111,9 +116,18 @@ class Gateways:
 
 
 def tasks(app: App) -> tuple[TaskKind, ...]:
+    return gateways_of(app).task_kinds()
+
+
+def gateways_of(app: App) -> Gateways:
+    """Those of the process, for its tasks and its routes."""
+    return app.shared(_made)
+
+
+def _made(app: App) -> Gateways:
     settings = cast(Settings, app.settings)
     for_all: dict[str, Gateway] = {}
     if settings.test_gateway_url:
         for_all["test"] = TestGateway(settings.test_gateway_url, settings.gateway_timeout_seconds)
     for_all["manual"] = Manual(app.fetch, settings.transfer_days_max)
-    return Gateways(for_all, Accounts(app), settings).task_kinds()
+    return Gateways(for_all, app.shared(Accounts), settings)

@@ -1,0 +1,282 @@
+"""Events of gateways on a real PostgreSQL: the whole way from a signed request to the ledger, which only polls change."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import os
+import time
+from collections.abc import AsyncIterator
+from dataclasses import dataclass
+from typing import Any
+from uuid import UUID, uuid4
+
+import aiohttp
+import pytest
+import pytest_asyncio
+from aiohttp import web
+from payments_gateways import API_KEY, QUICK, SECRET, STORE, Shape, shaped
+
+from chassis.declare.app import Principal
+from chassis.process.app import App
+from contracts.payments import Authorize, Capture, MoneyLine
+from gatewayservers import stripe
+from gatewayservers.serving import listening
+from gatewayservers.stripe import signature
+from payments.gateways import accounts
+from payments.gateways.inbound import EVENT_BYTES_MAX
+from payments.handlers import SERVICE
+from payments.settings import Settings
+from tests.databases import empty, migrated
+
+URL = os.environ.get("PAYMENTS_TEST_DATABASE_URL", "")
+pytestmark = [pytest.mark.real, pytest.mark.skipif(not URL, reason="PAYMENTS_TEST_DATABASE_URL is not set")]
+
+ADDRESS = "/v1/gateways/stripe/main/events"
+WHO = Principal("tests", STORE, frozenset({"*"}))
+HOUR = 3600
+
+
+@dataclass
+class World:
+    app: App
+    key: str
+    url: str
+    """Where the service listens."""
+    shape: Shape
+
+    async def post(self, body: bytes, header: str | None = None, address: str = ADDRESS) -> tuple[int, dict[str, Any]]:
+        headers = {"Content-Type": "application/json", "Stripe-Signature": header or signature(body, SECRET)}
+        async with (
+            aiohttp.ClientSession() as session,
+            session.post(self.url + address, data=body, headers=headers) as got,
+        ):
+            return got.status, await got.json(content_type=None)
+
+    async def get(self, path: str) -> tuple[int, dict[str, Any]]:
+        headers = {"Authorization": f"Bearer {self.key}"}
+        async with aiohttp.ClientSession(headers=headers) as session, session.get(self.url + path) as got:
+            return got.status, await got.json(content_type=None)
+
+    async def events(self, query: str = "") -> list[dict[str, Any]]:
+        status, page = await self.get(f"/v1/gateway-events{query}")
+        assert status == 200, page
+        items: list[dict[str, Any]] = page["items"]
+        return items
+
+    async def authorize(self, order_id: UUID, token: str | None = "pm_card_visa") -> UUID:
+        operation_id = uuid4()
+        await self.app.submit(
+            WHO,
+            Authorize(
+                order_id=order_id, store_id=STORE, operation_id=operation_id, actor="tests", gateway="stripe", currency="EUR",
+                reference="A-1", lines=(MoneyLine(line_id="1", quantity=1, amount_minor=10_00),), payment_token=token,
+            ),
+        )  # fmt: skip
+        return operation_id
+
+    async def until(self, operation_id: UUID, state: str, seconds_max: float = 10) -> None:
+        end = time.monotonic() + seconds_max
+        found = None
+        while time.monotonic() < end:
+            rows = await self.app.fetch("select state from operations where operation_id = $1", operation_id)
+            found = rows[0]["state"] if rows else None
+            if found == state:
+                return
+            await asyncio.sleep(0.02)
+        raise AssertionError(f"{operation_id} is {found}, not {state}")
+
+
+def server_of(asgi: Any) -> web.Application:
+    """Serves an ASGI application over real HTTP in this loop."""
+
+    async def handle(request: web.Request) -> web.Response:
+        body, sent = await request.read(), list[Any]()
+        scope = {
+            "type": "http", "asgi": {"version": "3.0"}, "http_version": "1.1", "method": request.method, "scheme": "http",
+            "path": request.path, "raw_path": request.rel_url.raw_path.encode(), "root_path": "",
+            "query_string": request.rel_url.raw_query_string.encode(), "client": ("127.0.0.1", 1), "server": ("127.0.0.1", 80),
+            "headers": [(name.lower(), value) for name, value in request.raw_headers],
+        }  # fmt: skip
+
+        async def receive() -> Any:
+            return {"type": "http.request", "body": body, "more_body": False}
+
+        async def send(message: Any) -> None:
+            sent.append(message)
+
+        await asgi(scope, receive, send)
+        return web.Response(status=sent[0]["status"], body=b"".join(one.get("body", b"") for one in sent[1:]))
+
+    app = web.Application(client_max_size=2 * 1024 * 1024)
+    app.router.add_route("*", "/{path:.*}", handle)
+    return app
+
+
+@pytest_asyncio.fixture
+async def world(monkeypatch: pytest.MonkeyPatch, request: pytest.FixtureRequest) -> AsyncIterator[World]:
+    """Polls an hour apart: only an event can be why something is recorded at once. `poll_seconds` asks for others."""
+    await migrated(SERVICE, URL)
+    monkeypatch.setenv("PAYMENTS_TEST_KEY", API_KEY)
+    monkeypatch.setenv("PAYMENTS_TEST_SECRET", SECRET)
+    poll_seconds = getattr(request, "param", HOUR)
+    settings = Settings(
+        database_url=URL, gateway_timeout_seconds=2, gateway_poll_seconds=poll_seconds, gateway_backoff_seconds_max=HOUR
+    )
+    async with shaped("stripe", QUICK) as shape:
+        app = App(SERVICE, settings, "all")
+        async with app.database.transaction() as tx:
+            await empty(
+                tx, ("gateway_events", "gateway_accounts", "operations", "ledger_lines", "ledgers", "tasks", "inbox")
+            )
+            row = {
+                "store": STORE, "gateway": "stripe", "account": "main", "url": shape.url,
+                "api_key": "env:PAYMENTS_TEST_KEY", "webhook_secret": "env:PAYMENTS_TEST_SECRET",
+            }  # fmt: skip
+            await accounts.apply(tx, {"gateway_accounts": [row]})
+        key = await app.keys.create(STORE, "tests", ["*"])
+        app.shell.ready.set()
+        parts = [asyncio.create_task(app.shell.run()), asyncio.create_task(app.tasks.run())]
+        async with listening(server_of(app.asgi())) as url:
+            shape.server.webhook = url + ADDRESS
+            yield World(app, key, url, shape)
+        for part in parts:
+            part.cancel()
+        await asyncio.gather(*parts, return_exceptions=True)
+        await app.tasks.close()
+        await app.database.close()
+
+
+# ------------------------------------------------------------------------------------------------ what an event brings
+
+
+@pytest.mark.parametrize("webhook", [None, "early", "twice"])
+async def test_a_buyer_who_confirmed_is_authorized_at_once(world: World, webhook: str | None) -> None:
+    order_id = uuid4()
+    await world.shape.trouble(order_id, webhook=webhook)
+    operation_id = await world.authorize(order_id, stripe.NEEDS_BUYER)
+    await world.until(operation_id, "pending")
+    status, action = await world.get(f"/v1/payments/{order_id}/operations/{operation_id}/action")
+    assert (status, action["kind"]) == (200, "confirm") and action["client_secret"].startswith("pi_")
+    [intent] = world.shape.server.books.intents
+    await world.shape.post(f"/buyers/{intent}/confirm")
+    await world.until(operation_id, "succeeded")
+    assert await world.shape.moved(order_id) == [("authorize", 10_00)]
+    sent = {event["id"] for event in world.shape.server.books.events}
+    async with asyncio.timeout(5):
+        while {event["event_id"] for event in await world.events()} != sent:
+            await asyncio.sleep(0.02)
+    assert len(await world.events()) == len(sent), "a repeated event is stored once"
+    assert {event["order_id"] for event in await world.events("?matched=true")} == {str(order_id)}
+    assert await world.events("?matched=false") == []
+    status, problem = await world.get(f"/v1/payments/{order_id}/operations/{operation_id}/action")
+    assert (status, problem["type"]) == (409, "/problems/operation_closed")
+
+
+@pytest.mark.parametrize("world", [0.1], indirect=True)
+@pytest.mark.parametrize("webhook", ["lost", "reordered"])
+async def test_an_event_that_is_lost_or_late_is_not_missed(world: World, webhook: str) -> None:
+    order_id = uuid4()
+    await world.shape.trouble(order_id, webhook=webhook)
+    operation_id = await world.authorize(order_id, stripe.NEEDS_BUYER)
+    await world.until(operation_id, "pending")
+    [intent] = world.shape.server.books.intents
+    await world.shape.post(f"/buyers/{intent}/confirm")
+    await world.until(operation_id, "succeeded")
+    assert await world.shape.moved(order_id) == [("authorize", 10_00)]
+
+
+async def test_an_event_of_a_payment_that_is_not_recorded_yet_is_kept_and_matched_later(world: World) -> None:
+    order_id, operation_id = uuid4(), uuid4()
+    subject = {"id": "pi_early", "metadata": {"operation_id": str(operation_id)}}
+    body = json.dumps(
+        {"id": "evt_1", "type": "payment_intent.created", "created": 1, "data": {"object": subject}}
+    ).encode()
+    assert await world.post(body) == (200, {"is_new": True})
+    [event] = await world.events("?matched=false")
+    assert (event["event_id"], event["order_id"]) == ("evt_1", None)
+    async with world.app.database.transaction() as tx:
+        await tx.execute(
+            "insert into operations (operation_id, order_id, store_id, kind, state, amount_minor, currency, gateway)"
+            " values ($1, $2, $3, 'authorize', 'pending', 1, 'EUR', 'stripe')", operation_id, order_id, STORE,
+        )  # fmt: skip
+    [event] = await world.events("?matched=true")
+    assert event["order_id"] == str(order_id)
+
+
+async def test_a_dispute_is_listed_with_the_order_that_it_is_about(world: World) -> None:
+    order_id = uuid4()
+    authorization_id = await world.authorize(order_id)
+    await world.until(authorization_id, "succeeded")
+    capture_id = uuid4()
+    lines = (MoneyLine(line_id="1", quantity=1, amount_minor=10_00),)
+    await world.app.submit(
+        WHO,
+        Capture(
+            order_id=order_id, store_id=STORE, operation_id=capture_id, actor="tests", authorization_id=authorization_id,
+            currency="EUR", lines=lines,
+        ),
+    )  # fmt: skip
+    await world.until(capture_id, "succeeded")
+    [row] = await world.app.fetch("select gateway_reference from operations where operation_id = $1", capture_id)
+    await world.shape.post(f"/disputes/{row['gateway_reference']}")
+    async with asyncio.timeout(5):
+        while len(found := [one for one in await world.events() if "dispute" in one["type"]]) < 2:
+            await asyncio.sleep(0.02)
+    assert {one["order_id"] for one in found} == {str(order_id)}
+
+
+# -------------------------------------------------------------------------------------------- what is refused, or stored
+
+
+async def test_only_the_gateway_can_send_an_event(world: World) -> None:
+    body = b'{"id": "evt_1"}'
+    for header in (signature(body, "whsec_other"), signature(body, SECRET, time.time() - 600), "t=1,v1=00"):
+        status, problem = await world.post(body, header)
+        assert (status, problem["type"]) == (401, "/problems/signature_invalid")
+    for address in ("/v1/gateways/stripe/other/events", "/v1/gateways/nowhere/main/events"):
+        status, problem = await world.post(body, address=address)
+        assert (status, problem["type"]) == (404, "/problems/gateway_unknown")
+    large = b"x" * (EVENT_BYTES_MAX + 1)
+    status, problem = await world.post(large)
+    assert (status, problem["type"]) == (413, "/problems/event_too_large")
+    assert await world.events() == []
+
+
+async def test_a_secret_that_is_not_there_asks_the_gateway_to_send_again(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delenv("PAYMENTS_TEST_SECRET")
+    status, problem = await world.post(b"{}")
+    assert (status, problem["type"]) == (503, "/problems/credentials_missing")
+    assert SECRET not in json.dumps(problem) and await world.events() == []
+
+
+async def test_an_event_that_cannot_be_read_is_kept_once_and_listed(world: World) -> None:
+    for _ in range(2):
+        status, _ = await world.post(b'{"signed": "but of another shape", "card": "4242"}')
+        assert status == 200
+    [event] = await world.events("?matched=false")
+    assert event["unreadable"] and "4242" not in json.dumps(event)
+
+
+async def test_no_secret_is_in_a_row_or_an_event_of_ours(world: World) -> None:
+    order_id = uuid4()
+    operation_id = await world.authorize(order_id, stripe.NEEDS_BUYER)
+    await world.until(operation_id, "pending")
+    await world.events()
+    tables = await world.app.fetch(
+        "select table_name as name from information_schema.tables where table_schema = 'public' and table_type = 'BASE TABLE'"
+    )
+    for table in tables:
+        for secret in (API_KEY, SECRET, "_secret_"):
+            rows = await world.app.fetch(f"select count(*) as n from {table['name']} t where t::text like '%{secret}%'")
+            assert rows[0]["n"] == 0, (table["name"], secret)
+
+
+async def test_an_account_stays_its_stores(world: World) -> None:
+    row = {"store": STORE, "gateway": "stripe", "account": "main", "api_key": "env:A"}
+    for changed, why in (({"store": "st_2"}, "another store's"), ({"account": "second"}, "has another account")):
+        with pytest.raises(accounts.AccountTaken, match=why):
+            async with world.app.database.transaction() as tx:
+                await accounts.apply(tx, {"gateway_accounts": [row | changed]})
