@@ -45,7 +45,7 @@ def add_routes(router: APIRouter, app: App) -> None:
         rows = await app.read(found)
         if not rows:
             raise Problem(
-                404, "operation_unknown", "No such authorization", f"No authorization {operation_id} of this order."
+                404, "order_unknown", "No such authorization", f"No authorization {operation_id} of this order."
             )
         row = rows[0]
         if row["state"] != "pending":
