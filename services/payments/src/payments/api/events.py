@@ -55,7 +55,7 @@ class GatewayEvent(BaseModel):
 
 def add_routes(router: APIRouter, app: App) -> None:
     Viewer = Annotated[Principal, Depends(app.principal("payments.view"))]
-    accounts = app.shared(Accounts)
+    accounts = Accounts(app)
     RECEIVE = answers("gateway_unknown", "signature_invalid", "credentials_missing", "event_too_large") | {
         "requestBody": {
             "description": "An event as the gateway writes and signs it.",
