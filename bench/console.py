@@ -1,5 +1,5 @@
-"""The console over a million orders of one store: lists, search, pages, the preview of a job, the export; and how fast events
-are folded into the rows. The rows are written directly, and the events are handed to the service as its consumer does.
+"""The console over a million orders of one store: lists, search, pages, the preview of a job, the export. The rows are written
+directly. `bench.projecting` measures its processes.
 """
 
 from __future__ import annotations
@@ -17,14 +17,11 @@ from uuid import UUID, uuid4
 
 import asyncpg
 import httpx2
-from aiokafka import ConsumerRecord
 from sqlalchemy import Executable, text
 from sqlalchemy.dialects import postgresql
 from sqlalchemy.schema import CreateIndex
 
 from chassis.declare.migrations import upgrade
-from chassis.kafka.attempts import Attempts
-from chassis.kafka.decoding import Decoder
 from chassis.process.app import App
 from console import exporting, jobs, listing, projection, sessions, tables
 from console.api.serving import SESSION
@@ -34,7 +31,6 @@ from console.domain.row import Words
 from console.handlers import SERVICE
 from console.listing import COLUMNS, VIEWS, Asked
 from console.settings import Settings
-from contracts.envelope import headers
 
 STORE: Final = "store-1"
 SINCE: Final = datetime(2024, 11, 1, tzinfo=UTC)
@@ -43,8 +39,6 @@ BUYERS: Final = 300_000
 SKUS: Final = 20_000
 RUNS: Final = 40
 PREVIEWS: Final = 20
-EVENTS_OF_AN_ORDER: Final = 4
-POLL: Final = 500
 OPEN: Final = (
     (880, "approved", "paid", "in_progress", "warehouse", "place.fulfill"), (20, "placed", "authorized", "unfulfilled", "approval", "place.approve"),
     (20, "pending", "unpaid", "unfulfilled", "payment", ""), (30, "approved", "paid", "unfulfilled", "exception", "settle.capture"),
@@ -154,7 +148,6 @@ class ConsoleRun:
     """The most that one statement has read of its tables."""
     export_first_seconds: float
     export_seconds: float
-    folded_per_second: float
     orders: int
 
     def quantile(self, kind: str, part: float) -> float:
@@ -207,7 +200,7 @@ def _rows_read(node: Mapping[str, Any]) -> int:
     return inner + int(own * node["Actual Loops"])
 
 
-async def measured(url: str, count: int, folded_orders: int, runs: int = RUNS) -> ConsoleRun:
+async def measured(url: str, count: int, runs: int = RUNS) -> ConsoleRun:
     await fill(url, count)
     app = App(SERVICE, Settings(database_url=url, database_read_seconds_max=30), "api")
     try:
@@ -216,10 +209,9 @@ async def measured(url: str, count: int, folded_orders: int, runs: int = RUNS) -
         page_ms = await _pages(app, runs)
         preview_ms = await _previews(app)
         first, whole = await _export(app)
-        folded = await _fold(app, folded_orders)
     finally:
         await app.database.close()
-    return ConsoleRun(milliseconds, page_ms, preview_ms, probe.rows_read_max, first, whole, folded, count)
+    return ConsoleRun(milliseconds, page_ms, preview_ms, probe.rows_read_max, first, whole, count)
 
 
 async def _lists(probe: Probe, runs: int) -> Mapping[str, Sequence[float]]:
@@ -281,54 +273,11 @@ async def _export(app: App) -> tuple[float, float]:
     return first, time.perf_counter() - began
 
 
-def events(count: int) -> Iterator[ConsumerRecord]:
-    """Yields four events of each order: received, placed, captured, approved."""
-    statuses = '"status":"{}","payment_status":"{}","fulfillment_status":"unfulfilled"'
-    sold = (
-        '"number":"B-{n}","grand_minor":2000,"source":{{"channel":"web","account":"main","updated_at":"2026-11-01T00:00:00Z",'
-        '"content_hash":"h"}},"market":{{"code":"de","capture":"on_approval"}},"order":{{"external_order_id":"B-{n}","placed_at":'
-        '"2026-11-01T00:00:00Z","currency":"EUR","buyer":{{"name":"Anna Huber","email":"b{n}@example.com"}},"lines":[{{"external_line_id"'
-        ':"1","sku":"MUG","title":"Mug","quantity":{{"ordered":2}},"line_total_minor":2000}}],"totals":{{"grand_minor":2000}}}}'
-    )
-    totals = '"currency":"EUR","totals":{{"authorized_minor":2000,"captured_minor":2000,"voided_minor":0,"refunded_minor":0}}'
-    kinds = (
-        ("orders.received", 1, f"{statuses.format('placing', 'unpaid')},{sold}"),
-        ("orders.placed", 2, f'{statuses.format("placed", "authorized")},"placed_at":"2026-11-01T00:00:00Z"'),
-        ("payments.captured", 1, f'{totals},"capture_id":"{uuid4()}","authorization_id":"{uuid4()}","lines":[],"amount_minor":2000'),
-        ("orders.approved", 3, f'{statuses.format("approved", "paid")},"approved_at":"2026-11-01T00:00:00Z","actor":"rule"'),
-    )  # fmt: skip
-    at = datetime.now(UTC) - timedelta(minutes=1)
-    for first in range(0, count, POLL):
-        keys = [uuid4() for _ in range(min(POLL, count - first))]
-        for kind, version, fields in kinds:
-            owner = kind.partition(".")[0]
-            for n, key in enumerate(keys, first):
-                own = fields.format(n=n) if "{n}" in fields else fields.replace("{{", "{").replace("}}", "}")
-                value = f'{{"order_id":"{key}","store_id":"{STORE}","version":{version},{own}}}'.encode()
-                sent = headers(ce_id=str(uuid4()), source=owner, type=kind, time=at, subject=str(key), store_id=STORE, correlation_id="c")  # fmt: skip
-                yield ConsumerRecord(f"{owner}.events.v1", 0, 0, 0, 0, str(key).encode(), value, None, 0, 0, sent)
-
-
-async def _fold(app: App, orders: int) -> float:
-    """Returns how many events a second are folded, in polls of 500."""
-    decoder = Decoder(SERVICE, app.settings, app.database, app.metrics, Attempts())
-    polls = list(_batches(events(orders), POLL))
-    began = time.perf_counter()
-    for poll in polls:
-        await app.shell.take(await decoder.decode(poll))
-    seconds = time.perf_counter() - began
-    [row] = await app.fetch(
-        "select count(*) as folded from order_rows where number like 'B-%' and status = 'approved' and captured_minor = 2000"
-    )
-    assert row["folded"] == orders, f"{row['folded']} of {orders} orders were folded"
-    return orders * EVENTS_OF_AN_ORDER / seconds
-
-
 def _batches(items: Iterable[Any], size: int) -> Iterator[list[Any]]:
     rest = iter(items)
     while batch := list(islice(rest, size)):
         yield batch
 
 
-def console(url: str, count: int, folded_orders: int) -> ConsoleRun:
-    return asyncio.run(measured(url, count, folded_orders))
+def console(url: str, count: int) -> ConsoleRun:
+    return asyncio.run(measured(url, count))

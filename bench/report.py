@@ -14,6 +14,7 @@ from bench.console import ConsoleRun, quantile
 from bench.deliveries import Measured
 from bench.lifecycle import Decided, Edited
 from bench.measure import Cost
+from bench.projecting import Projected
 from bench.rounds import Latency, Throughput
 from bench.search import Searched
 from bench.session import EDITS_RATE, GATEWAY_MS, LATENCY_RATE, PLACED_RATE, Results, Sizes
@@ -56,7 +57,7 @@ def figures(results: Results, sizes: Sizes, machine: dict[str, Any]) -> Figures:
         "decide": _decide(results.decide),
         "search": _search(results.search),
         "webhooks": _webhooks(results.webhooks),
-        "console": _console(results.console),
+        "console": _console(results.console) | _projected(results.projected),
     }
     return {
         "date": datetime.now(UTC).date().isoformat(),
@@ -218,10 +219,24 @@ def _console(runs: Sequence[ConsoleRun]) -> Measures:
         "console_rows_read": measure([run.rows_read_max for run in runs], ""),
         "console_export_first": measure([run.export_first_seconds for run in runs], "s"),
         "console_export": measure([run.export_seconds for run in runs], "s"),
-        "console_folded_per_second": measure([run.folded_per_second for run in runs], "/s"),
         **{f"{kind}_p{of}": measure([run.quantile(kind, of / 100) for run in runs], "ms")
            for kind in runs[0].milliseconds for of in (50, 99)},
     }  # fmt: skip
+
+
+def _projected(runs: Sequence[Projected]) -> Measures:
+    if not runs:
+        return {}
+    return {
+        "console_folded_per_second": measure([run.folded_per_second for run in runs], "/s"),
+        "cpu_per_folded_event": measure([run.cpu_us_per_folded for run in runs], "us"),
+        "committed_to_listed_p50": measure([run.listed_p50_ms for run in runs], "ms"),
+        "committed_to_listed_p99": measure([run.listed_p99_ms for run in runs], "ms"),
+        "slowed_by_the_console": measure([run.slowed_percent for run in runs], "%"),
+        "memory_of_200_watchers": measure([run.watchers_mib for run in runs], "MiB"),
+        "cpu_of_200_watchers": measure([run.watchers_cpu_percent for run in runs], "%"),
+        "console_rebuilt_in": measure([run.rebuilt_seconds for run in runs], "s"),
+    }
 
 
 def _settings(results: Results, sizes: Sizes) -> Figures:

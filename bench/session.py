@@ -14,21 +14,21 @@ from pathlib import Path
 from typing import Final
 
 import devservices
-from bench import deliveries, lifecycle, rounds
+from bench import deliveries, lifecycle, projecting, rounds
 from bench.console import ConsoleRun, console
 from bench.dbos_peer import CANDIDATES, DbosPeer, PeerRun, Tuning
 from bench.search import Searched, search
 from bench.shop import Shop
 from system.checker import check, violations
-from system.processes import SERVICES
+from system.processes import CONSOLE, SAGA, SERVICES
 
 INSTANCE: Final = "bench"
 EACH_ROUND: Final = ("throughput", "dbos", "latency", "http", "workers", "relay")
-ONCE: Final = ("backlog", "gateway", "hot", "placed", "edits", "refunds", "decide", "search", "webhooks", "console")
-NAMES: Final = (*EACH_ROUND, *ONCE)
+ONCE: Final = ("backlog", "gateway", "hot", "placed", "edits", "refunds", "decide", "search", "webhooks")
+NAMES: Final = (*EACH_ROUND, *ONCE, "console")
 GATEWAY_MS: Final = 20
 SEARCHED: Final = "bench_search"
-CONSOLE: Final = "bench_console"
+CONSOLE_LISTS: Final = "bench_console"
 LATENCY_RATE: Final = 100
 PLACED_RATE: Final = 50
 EDITS_RATE: Final = 5
@@ -62,7 +62,8 @@ class Sizes:
     past: int = 200
     """Edits, and refunds, of the order that is decided on."""
     console_orders: int = 1_000_000
-    console_folded: int = 20_000
+    slowed_orders: int = 5_000
+    listed_seconds: int = 20
 
 
 QUICK: Final = Sizes(
@@ -91,7 +92,8 @@ QUICK: Final = Sizes(
     500,
     20,
     50_000,
-    2_000,
+    1_000,
+    5,
 )
 
 
@@ -121,6 +123,7 @@ class Results:
     search: list[Searched] = field(default_factory=list)
     webhooks: list[deliveries.Measured] = field(default_factory=list)
     console: list[ConsoleRun] = field(default_factory=list)
+    projected: list[projecting.Projected] = field(default_factory=list)
     invariants_checked: int = 0
     began: float = field(default_factory=time.time)
     seconds: float = 0
@@ -144,6 +147,9 @@ class Session:
         if self._wants(*ONCE):
             with self._servers() as servers:
                 self._last_round(results, servers)
+        if self._wants("console"):
+            with self._servers() as servers:  # it reads every event that is in the topics
+                self._console(results, servers)
         results.seconds = time.time() - results.began
         return results
 
@@ -254,8 +260,6 @@ class Session:
             self._search(results, servers)
         if self._wants("webhooks"):
             self._webhooks(results, servers)
-        if self._wants("console"):
-            self._console(results, servers)
 
     def _after_placement(self, results: Results, shop: Shop) -> None:
         sizes = self.sizes
@@ -298,16 +302,21 @@ class Session:
         self.show(f"{done.delivered_per_second:,.0f} deliveries/s, {done.cpu_us_per_delivery:.0f} us of CPU each")
 
     def _console(self, results: Results, servers: devservices.Services) -> None:
-        """In a database of its own, as the search."""
-        servers.postgres.create_database(CONSOLE)
+        """Its lists in a database of their own, as the search; then its processes over them."""
+        sizes = self.sizes
+        shop = Shop(self.root, servers, self.root / ".devservices" / INSTANCE / "logs", (*SAGA, CONSOLE))
+        shop.prepare()
+        servers.postgres.create_database(CONSOLE_LISTS)
+        dsn = servers.postgres.dsn(CONSOLE_LISTS)
         try:
-            found = console(servers.postgres.dsn(CONSOLE), self.sizes.console_orders, self.sizes.console_folded)
+            found = console(dsn, sizes.console_orders)
+            results.console.append(found)
+            self.show(f"the console over {found.orders:,} orders: lists p99 {found.every(0.99):.1f} ms")
+            done = projecting.projected(shop, dsn, sizes.slowed_orders, sizes.listed_seconds, sizes.console_orders)
+            results.projected.append(done)
+            self.show(f"{done.folded_per_second:,.0f} events/s folded, made anew in {done.rebuilt_seconds:.0f} s")
         finally:
-            servers.postgres.drop_database(CONSOLE)
-        results.console.append(found)
-        self.show(
-            f"the console over {found.orders:,} orders: lists p99 {found.every(0.99):.1f} ms, {found.folded_per_second:,.0f} events/s folded"
-        )
+            servers.postgres.drop_database(CONSOLE_LISTS)
 
     def _check(self, results: Results, shop: Shop) -> None:
         if shop.system.members:

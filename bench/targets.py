@@ -50,6 +50,11 @@ TARGETS: Final = {
     "console_rows_read":          Target(20_000, 20_000, "",    "console: rows that a list reads at most", False),
     "console_export":             Target(120,    60,     "s",   "console: 1,000,000 orders as CSV", False),
     "console_folded_per_second":  Target(8_000,  15_000, "/s",  "console: events folded, alone"),
+    "committed_to_listed_p99":    Target(1_000,  250,    "ms",  "console: committed to listed at 100 orders/s, p99", False),
+    "slowed_by_the_console":      Target(15,     5,      "%",   "console: what it takes of the orders/s of others", False),
+    "memory_of_200_watchers":     Target(150,    100,    "MiB", "console: memory with 200 watchers", False),
+    "cpu_of_200_watchers":        Target(10,     5,      "%",   "console: CPU of 200 watchers", False),
+    "console_rebuilt_in":         Target(300,    150,    "s",   "console: 1,000,000 orders made anew", False),
     "memory_mib_max":             Target(200,    120,    "MiB", "memory of the largest service process", False),
 }
 # fmt: on

@@ -16,6 +16,7 @@ from bench.dbos_peer import PeerRun, Tuning
 from bench.deliveries import Measured
 from bench.lifecycle import Decided, Edited
 from bench.measure import Cost
+from bench.projecting import Projected
 from bench.rounds import Accepted, Latency, Throughput
 from bench.search import Searched
 from bench.session import NAMES, Results, Sizes
@@ -52,7 +53,8 @@ def results(monkeypatch: pytest.MonkeyPatch) -> Results:
                 dead_over_live=1.1, rows_per_pending=0.0, caught_up_per_second=800.0, memory_mib=116.0, idle_cpu_percent=3.0,
             )
         ],
-        console=[ConsoleRun({"newest": [1.0, 3.0, 2.0], "rare": [9.0]}, [20.0], [30.0], 20_000, 0.1, 50.0, 9_000.0, 1_000_000)],
+        console=[ConsoleRun({"newest": [1.0, 3.0, 2.0], "rare": [9.0]}, [20.0], [30.0], 20_000, 0.1, 50.0, 1_000_000)],
+        projected=[Projected(9_000.0, 80.0, 90.0, 300.0, 9.0, 130.0, 4.0, 200.0)],
     )  # fmt: skip
 
 
