@@ -10,6 +10,7 @@ from typing import Any
 from rich.console import Console
 from rich.table import Table
 
+from bench.books import BooksRun
 from bench.console import ConsoleRun, quantile
 from bench.deliveries import Measured
 from bench.lifecycle import Decided, Edited
@@ -56,6 +57,7 @@ def figures(results: Results, sizes: Sizes, machine: dict[str, Any]) -> Figures:
         "refunds": _each(results.refunds, refunds_per_second="/s"),
         "decide": _decide(results.decide),
         "search": _search(results.search),
+        "books": _books(results.books),
         "webhooks": _webhooks(results.webhooks),
         "console": _console(results.console) | _projected(results.projected),
     }
@@ -187,6 +189,18 @@ def _search(runs: Sequence[Searched]) -> Measures:
     }  # fmt: skip
 
 
+def _books(runs: Sequence[BooksRun]) -> Measures:
+    if not runs:
+        return {}
+    return {
+        "trial_balance": measure([quantile(run.trial_balance_ms, 0.5) for run in runs], "ms"),
+        "trial_balance_p99": measure([quantile(run.trial_balance_ms, 0.99) for run in runs], "ms"),
+        "trial_balance_of_a_month": measure([quantile(run.month_ms, 0.5) for run in runs], "ms"),
+        "operation_after_many": measure([run.operation_ms for run in runs], "ms"),
+        "entries_filled_in": measure([run.filled_in_seconds for run in runs], "s"),
+    }
+
+
 def _webhooks(runs: Sequence[Measured]) -> Measures:
     if not runs:
         return {}
@@ -247,7 +261,7 @@ def _settings(results: Results, sizes: Sizes) -> Figures:
             "approval": "by rule", "warehouse": "stays open", "processes_per_service": 1,
             "paced_orders_per_second": LATENCY_RATE, "placed_orders_per_second": PLACED_RATE, "edits_per_second": EDITS_RATE,
             "edits_and_refunds_of_one_order": sizes.past, "searched_orders": sizes.search_orders,
-            "console_orders": sizes.console_orders,
+            "console_orders": sizes.console_orders, "entries": sizes.entries, "operations_of_one_order": sizes.operations,
             "alone": "relay and HTTP: only the orders service, Kafka and PostgreSQL run",
         },
         "postgres": {**POSTGRES_SETTINGS, "track_commit_timestamp": "on"},

@@ -15,7 +15,8 @@ from typing import Final
 
 import devservices
 from bench import deliveries, lifecycle, projecting, rounds
-from bench.console import ConsoleRun, console
+from bench.books import BooksRun, books
+from bench.console import ConsoleRun, console, quantile
 from bench.dbos_peer import CANDIDATES, DbosPeer, PeerRun, Tuning
 from bench.search import Searched, search
 from bench.shop import Shop
@@ -24,10 +25,11 @@ from system.processes import CONSOLE, SAGA, SERVICES
 
 INSTANCE: Final = "bench"
 EACH_ROUND: Final = ("throughput", "dbos", "latency", "http", "workers", "relay")
-ONCE: Final = ("backlog", "gateway", "hot", "placed", "edits", "refunds", "decide", "search", "webhooks")
+ONCE: Final = ("backlog", "gateway", "hot", "placed", "edits", "refunds", "decide", "search", "books", "webhooks")
 NAMES: Final = (*EACH_ROUND, *ONCE, "console")
 GATEWAY_MS: Final = 20
 SEARCHED: Final = "bench_search"
+BOOKS: Final = "bench_books"
 CONSOLE_LISTS: Final = "bench_console"
 LATENCY_RATE: Final = 100
 PLACED_RATE: Final = 50
@@ -64,6 +66,9 @@ class Sizes:
     console_orders: int = 1_000_000
     slowed_orders: int = 5_000
     listed_seconds: int = 20
+    entries: int = 10_000_000
+    operations: int = 500
+    """Operations of the order that has one more."""
 
 
 QUICK: Final = Sizes(
@@ -94,6 +99,8 @@ QUICK: Final = Sizes(
     50_000,
     1_000,
     5,
+    500_000,
+    500,
 )
 
 
@@ -121,6 +128,7 @@ class Results:
     refunds: list[float] = field(default_factory=list)
     decide: list[lifecycle.Decided] = field(default_factory=list)
     search: list[Searched] = field(default_factory=list)
+    books: list[BooksRun] = field(default_factory=list)
     webhooks: list[deliveries.Measured] = field(default_factory=list)
     console: list[ConsoleRun] = field(default_factory=list)
     projected: list[projecting.Projected] = field(default_factory=list)
@@ -258,6 +266,8 @@ class Session:
             self._check(results, shop)
         if self._wants("search"):
             self._search(results, servers)
+        if self._wants("books"):
+            self._books(results, servers)
         if self._wants("webhooks"):
             self._webhooks(results, servers)
 
@@ -288,6 +298,19 @@ class Session:
         results.search.append(found)
         self.show(
             f"lists of {found.orders:,} orders: p99 of the slowest kind {found.slowest(0.99):.1f} ms, filled in {found.filled_in_seconds:.0f} s"
+        )
+
+    def _books(self, results: Results, servers: devservices.Services) -> None:
+        """In a database of its own, as the search."""
+        servers.postgres.create_database(BOOKS)
+        try:
+            found = books(servers.postgres.dsn(BOOKS), self.sizes.entries, self.sizes.operations)
+        finally:
+            servers.postgres.drop_database(BOOKS)
+        results.books.append(found)
+        self.show(
+            f"a trial balance over {found.entries:,} entries: {quantile(found.trial_balance_ms, 0.5):.1f} ms;"
+            f" one more of {found.operations} operations: {found.operation_ms:.2f} ms"
         )
 
     def _webhooks(self, results: Results, servers: devservices.Services) -> None:

@@ -32,6 +32,8 @@ TARGETS: Final = {
     "refunds_per_second":         Target(150,    400,    "/s",  "refunds, settled with credit note"),
     "decided_after_many":         Target(5,      1,      "ms",  "order with 200 edits and 200 refunds: decide", False),
     "search_p99":                 Target(50,     10,     "ms",  "slowest list of 1,000,000 orders, p99", False),
+    "trial_balance":              Target(100,    20,     "ms",  "trial balance over 10,000,000 entries, p50", False),
+    "operation_after_many":       Target(5,      1,      "ms",  "order with 500 operations: one more", False),
     "deliveries_per_second":      Target(1_000,  2_500,  "/s",  "webhooks delivered to 20 receivers of 20 ms"),
     "cpu_per_delivery":           Target(300,    180,    "us",  "CPU of a delivery, log of attempts included", False),
     "committed_to_sent_p50":      Target(250,    80,     "ms",  "committed in orders to sent, p50", False),

@@ -159,6 +159,20 @@ def aggregate(expected: Sequence[Expected]) -> Aggregate:
     )
 
 
+def trial_balance(expected: Sequence[Expected]) -> dict[str, int]:
+    """Account of payments' books -> debits less credits at the end, in pence; without accounts at zero.
+
+    Every order is paid by one gateway.
+    """
+    money = aggregate(expected).money
+    balances = {
+        "customer": money.voided_minor + money.refunded_minor - money.authorized_minor,
+        "authorized": money.authorized_minor - money.captured_minor - money.voided_minor,
+        "gateway_clearing": money.captured_minor - money.refunded_minor,
+    }
+    return {account: minor for account, minor in balances.items() if minor}
+
+
 def left_on_shelf(book: Book, expected: Sequence[Expected]) -> dict[str, int]:
     """SKU -> pieces in stock at the end. expected: of `expect`.
 

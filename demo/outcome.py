@@ -32,6 +32,10 @@ select order_id, coalesce(sum(total_minor) filter (where kind = 'invoice'), 0)::
   count(*) filter (where kind = 'credit') as credit_notes
 from documents group by order_id"""
 STOCK = "select sku, on_hand from stock"
+BALANCES = """
+select account, sum(debit_minor - credit_minor)::bigint as minor
+from (select * from account_totals union all select * from account_deltas) as days group by account
+having sum(debit_minor - credit_minor) <> 0"""
 PARKED = "select key, retry_at is null as for_a_person from parked_keys"
 # Reason to wait in the orders service -> reason in the report; reasons that are not here keep their name.
 REASON_OF: Final = {
@@ -114,6 +118,11 @@ async def actual_rows(installation: Installation, changes: Mapping[UUID, Mapping
 async def stock(installation: Installation) -> dict[str, int]:
     """SKU -> pieces in stock."""
     return {row["sku"]: row["on_hand"] for row in await fetch(installation.system.dsn("fulfillment"), STOCK)}
+
+
+async def balances(installation: Installation) -> dict[str, int]:
+    """Account of payments' books -> its balance; without accounts at zero."""
+    return {row["account"]: row["minor"] for row in await fetch(installation.system.dsn("payments"), BALANCES)}
 
 
 def _row(

@@ -81,6 +81,21 @@ class Stock:
     """SKUs with other counts than the oracle's."""
 
 
+@dataclass(frozen=True, slots=True)
+class Books:
+    """Payments' books at the end. Balances are debits less credits, in pence."""
+
+    balances: Mapping[str, int]
+    unexpected: Sequence[str]
+    """Accounts with another balance than the oracle's."""
+
+
+def books_of(expected: Mapping[str, int], actual: Mapping[str, int]) -> Books:
+    """Both: account -> balance, without accounts at zero."""
+    wrong = [account for account in sorted({*expected, *actual}) if expected.get(account) != actual.get(account)]
+    return Books(dict(sorted(actual.items())), wrong)
+
+
 def stock_of(expected: Mapping[str, int], actual: Mapping[str, int]) -> Stock:
     """Both: SKU -> pieces in stock."""
     skus = sorted({*expected, *actual})
@@ -101,6 +116,7 @@ def build_report(
     timings: Timings,
     checks: Checks,
     stock: Stock,
+    books: Books,
     deliveries: Deliveries,
 ) -> dict[str, Any]:
     """The content of report.json. actual: one row per distinct order received. Raises ValueError for an end not in `_ENDS`."""
@@ -120,6 +136,7 @@ def build_report(
         "waiting": _by_name(ends, "waiting", REASONS),
         "money": {CURRENCY: sums_of(MONEY, actual.values())},
         "changes": {CURRENCY: sums_of(CHANGES, actual.values())},
+        "trial_balance": {CURRENCY: dict(books.balances), "unexpected": list(books.unexpected)},
         "orders_per_second": round(settled / replay, 2) if replay > 0 else 0.0,
         "received_to_completed_ms": {
             "p50": percentile(timings.received_to_completed_ms, 50),
@@ -164,9 +181,11 @@ def orders_csv(expected: Iterable[Expected], actual: Mapping[str, ActualRow]) ->
 
 
 def exit_status(report: Mapping[str, Any], expected: Sequence[Expected], actual: Mapping[str, ActualRow]) -> int:
-    """0 if no invariant is violated, no order, stock or delivery is unexpected, no delivery waits, and all orders are settled; else 1."""
+    """0 if no invariant is violated, no order, stock, balance or delivery is unexpected, no delivery waits, and all orders are settled; else 1."""
     all_settled = all(order.order_id in actual and is_settled(actual[order.order_id]) for order in expected)
-    unexpected = report["unexpected"] or report["stock"]["unexpected"] or report["deliveries"]["unexpected"]
+    unexpected = report["unexpected"] or any(
+        report[what]["unexpected"] for what in ("stock", "trial_balance", "deliveries")
+    )
     failed = unexpected or report["invariants"]["violated"] or report["deliveries"]["waiting"]
     return 0 if all_settled and not failed else 1
 
@@ -206,6 +225,7 @@ def summary(report: Mapping[str, Any], broken: Sequence[str], unexpected: Sequen
         *_source_rows(report, broken),
         *_order_rows(report),
         *_money_rows(report),
+        *_balance_rows(report),
         *_speed_rows(report),
         *_check_rows(report, unexpected),
     ]:
@@ -246,6 +266,14 @@ def _money_rows(report: Mapping[str, Any]) -> list[tuple[str, str]]:
         figures["refunds"] = f"{changes['refunds']:,}: {refunded} (besides those of cancels)"
         rows += [(f"{name}, {currency}", figure) for name, figure in figures.items()]
     return rows
+
+
+def _balance_rows(report: Mapping[str, Any]) -> list[tuple[str, str]]:
+    balances = report["trial_balance"][CURRENCY]
+    accounts = ", ".join(f"{_words(account)} {_decimal(minor)}" for account, minor in balances.items())
+    rows = [(f"trial balance, {CURRENCY}", f"{accounts or 'nothing'}; sum {_decimal(sum(balances.values()))}")]
+    wrong = report["trial_balance"]["unexpected"]
+    return rows + ([("unexpected balance", ", ".join(_words(account) for account in wrong))] if wrong else [])
 
 
 def _speed_rows(report: Mapping[str, Any]) -> list[tuple[str, str]]:
@@ -307,7 +335,12 @@ def _pounds(pence: int) -> str:
 
 
 def _decimal(pence: int) -> str:
-    return f"{pence // 100:,}.{pence % 100:02}"
+    """
+    >>> _decimal(123_456), _decimal(-5)
+    ('1,234.56', '-0.05')
+    """
+    sign = "-" if pence < 0 else ""
+    return f"{sign}{abs(pence) // 100:,}.{abs(pence) % 100:02}"
 
 
 def _words(name: str) -> str:

@@ -25,10 +25,20 @@ from demo.deliveries import Deliveries, all_delivered, all_sent, deliveries
 from demo.desk import Desk, request_of
 from demo.display import Display
 from demo.following import Following, Stalled
-from demo.oracle import ActualRow, compare, left_on_shelf
+from demo.oracle import ActualRow, compare, left_on_shelf, trial_balance
 from demo.receivers import receiving
 from demo.replay import Sent, replay
-from demo.report import Checks, Timings, build_report, exit_status, orders_csv, source_figures, stock_of, summary
+from demo.report import (
+    Checks,
+    Timings,
+    books_of,
+    build_report,
+    exit_status,
+    orders_csv,
+    source_figures,
+    stock_of,
+    summary,
+)
 from demo.retail import RetailOrder, id_of
 from demo.task import ROOT, Task
 from demo.trouble import Trouble, applies, stock, trouble_of, zero_stock_skus
@@ -47,6 +57,8 @@ class Seen:
     actual: dict[str, ActualRow]
     stock: dict[str, int]
     """SKU -> pieces."""
+    balances: dict[str, int]
+    """Account -> balance."""
     timings: Timings
     deliveries: Deliveries
     duplicates_removed: int
@@ -114,9 +126,9 @@ async def _observe(task: Task, installation: Installation, display: Display, sta
     actual = await outcome.actual_rows(installation, published.changes)
     latencies = _received_to_completed_ms(published.completed_at, actual, sent)
     timings = Timings(setup_seconds, ended_at - (sent.started_at or ended_at), latencies)
-    left = await outcome.stock(installation)
+    left, balances = await outcome.stock(installation), await outcome.balances(installation)
     duplicates = await outcome.duplicates_removed(installation)
-    return Seen(actual, left, timings, delivered, duplicates, stalled, desk.refused)
+    return Seen(actual, left, balances, timings, delivered, duplicates, stalled, desk.refused)
 
 
 def _troubled(run: Iterable[RetailOrder], zero_stock: frozenset[str]) -> Iterator[tuple[UUID, RetailOrder, Trouble]]:
@@ -188,7 +200,8 @@ def _report(task: Task, seen: Seen, checks: list[Check], console: Console) -> in
     counted = Checks(seen.duplicates_removed, sum(one.checked for one in checks), sum(one.violated for one in checks))
     source = source_figures(task.book, task.orders)
     shelves = stock_of(left_on_shelf(task.book, task.expected), seen.stock)
-    report = build_report(source, seen.actual, unexpected, seen.timings, counted, shelves, seen.deliveries)
+    books = books_of(trial_balance(task.expected), seen.balances)
+    report = build_report(source, seen.actual, unexpected, seen.timings, counted, shelves, books, seen.deliveries)
     for path, content in zip(_reports(task), (_json(report), orders_csv(task.expected, seen.actual)), strict=True):
         path.write_text(content, encoding="utf-8")
     console.print(summary(report, task.book.broken_named(), unexpected))

@@ -11,6 +11,7 @@ import pytest
 from rich.console import Console
 
 from bench import picture, report
+from bench.books import BooksRun
 from bench.console import ConsoleRun
 from bench.dbos_peer import PeerRun, Tuning
 from bench.deliveries import Measured
@@ -46,6 +47,7 @@ def results(monkeypatch: pytest.MonkeyPatch) -> Results:
         refunds=[300.0],
         decide=[Decided({"open_an_edit": 2.0, "refund": 3.0}, 155.0)],
         search=[Searched({"newest": [1.0, 3.0, 2.0], "rare": [9.0, 8.0]}, 1_000_000, 200.0)],
+        books=[BooksRun(10_000_000, [3.0, 5.0, 4.0], [1.0], 100.0, 0.3, 500)],
         webhooks=[
             Measured(
                 fed_per_second=9_000.0, cpu_us_per_fed=80.0, read_per_second=12_000.0, cpu_us_per_read=40.0, sent_p50_ms=80.0,

@@ -11,13 +11,15 @@ import pytest
 from rich.console import Console
 
 from demo.deliveries import Deliveries
-from demo.oracle import ActualRow, Expected, Unexpected, compare, expect
+from demo.oracle import ActualRow, Expected, Unexpected, compare, expect, trial_balance
 from demo.report import (
     COLUMNS,
     ORDERS_CSV_COLUMNS,
+    Books,
     Checks,
     Stock,
     Timings,
+    books_of,
     build_report,
     exit_status,
     is_settled,
@@ -32,6 +34,7 @@ from demo.source import Book
 
 TIMINGS = Timings(setup_seconds=4.25, replay_seconds=2.0, received_to_completed_ms=[5.0, 1.0, 3.0, 9.0])
 CHECKS = Checks(duplicates_removed=38, invariants_checked=5_000, invariants_violated=0)
+BOOKS = Books({"customer": -12_285_410, "gateway_clearing": 12_285_410}, ())
 STOCK = Stock(skus=1_854, unexpected=())
 DELIVERIES = Deliveries(receivers=2, delivered=7_450, retried=9, waiting=0, unexpected=())
 
@@ -58,10 +61,11 @@ def build(sample: Book, sample_orders: list[RetailOrder], expected: list[Expecte
         timings: Timings = TIMINGS,
         checks: Checks = CHECKS,
         stock: Stock = STOCK,
+        books: Books = BOOKS,
         deliveries: Deliveries = DELIVERIES,
     ) -> dict[str, Any]:
         figures = source_figures(sample, sample_orders)
-        return build_report(figures, actual, compare(expected, actual), timings, checks, stock, deliveries)
+        return build_report(figures, actual, compare(expected, actual), timings, checks, stock, books, deliveries)
 
     return report_of
 
@@ -100,6 +104,7 @@ def test_the_report_of_a_good_run(build: Any, actual: Actual, expected: list[Exp
                 "credit_notes": 49,
             }
         },
+        "trial_balance": {"GBP": {"customer": -12_285_410, "gateway_clearing": 12_285_410}, "unexpected": []},
         "orders_per_second": 193.0,
         "received_to_completed_ms": {"p50": 3.0, "p99": 9.0},
         "stock": {"skus": 1_854, "unexpected": []},
@@ -111,6 +116,17 @@ def test_the_report_of_a_good_run(build: Any, actual: Actual, expected: list[Exp
     }
     assert json.loads(json.dumps(report)) == report
     assert exit_status(report, expected, actual) == 0
+
+
+def test_the_oracle_expects_the_balances_of_its_orders_and_another_one_fails_the_run(
+    build: Any, actual: Actual, expected: list[Expected]
+) -> None:
+    wanted = trial_balance(expected)
+    assert wanted == {"customer": -12_285_410, "gateway_clearing": 12_285_410} and sum(wanted.values()) == 0
+    assert books_of(wanted, wanted).unexpected == []
+    wrong = books_of(wanted, wanted | {"rounding": 1, "customer": -12_285_411})
+    assert wrong.unexpected == ["customer", "rounding"]
+    assert exit_status(build(actual, books=wrong), expected, actual) == 1
 
 
 def test_orders_csv_sums_to_the_report(build: Any, actual: Actual, expected: list[Expected]) -> None:
