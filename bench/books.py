@@ -52,9 +52,9 @@ from orders cross join (values (1, 0, 'authorized', 1), (1, 1, 'customer', -1), 
 class BooksRun:
     entries: int
     trial_balance_ms: list[float]
-    """Of the largest store over all its days."""
+    """The largest store, over all its days."""
     month_ms: list[float]
-    """Of the largest store, over one month."""
+    """The largest store, over one month."""
     filled_in_seconds: float
     operation_ms: float
     """One more refund of an order with `operations`: decide, fold, book, and render what is stored."""
