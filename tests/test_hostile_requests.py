@@ -9,6 +9,8 @@ from __future__ import annotations
 import asyncio
 import json
 import os
+import re
+from asyncio import Event
 from collections.abc import AsyncIterator, Iterator
 from copy import copy
 from importlib import import_module
@@ -94,8 +96,12 @@ class Client:
         }  # fmt: skip
         sent: list[Any] = []
 
+        unread = [body]
+
         async def receive() -> Any:
-            return {"type": "http.request", "body": body, "more_body": False}
+            if not unread:
+                await Event().wait()  # the client stays connected: a streamed answer listens until it has ended
+            return {"type": "http.request", "body": unread.pop(), "more_body": False}
 
         async def send(message: Any) -> None:
             sent.append(message)
@@ -255,7 +261,7 @@ async def test_every_list_answers_its_first_page(client: Client) -> None:
         if method == "GET" and any(one["name"] == "cursor" for one in operation.get("parameters", [])):
             key = next((one["name"] for one in operation["parameters"] if one["name"] in KEYS), "")
             keyed = f"?{key}={uuid4()}" if path == "/v1/journal" else ""
-            status, body = await client("GET", path.replace("{order_id}", str(uuid4())) + keyed)
+            status, body = await client("GET", re.sub(r"\{\w+_id\}", str(uuid4()), path) + keyed)
             if "{order_id}" in path and status == 404:
                 assert json.loads(body)["type"] == "/problems/order_unknown", path
                 continue
