@@ -304,6 +304,18 @@ def test_a_report_that_does_not_balance_is_refused_with_both_sums_and_what_canno
         ({"form": "dintero_csv", "body": DINTERO_CSV.encode()}, "states no payout and no balances"),
         ({"form": "csv", "body": b"a"}, "needs a mapping"),
         (
+            {
+                "form": "stripe",
+                "body": json.dumps(
+                    [
+                        transaction("p", "payout", 0),
+                        *(transaction(f"t{n}", "charge", amount, amount) for n, amount in enumerate((10**15, 10**15))),
+                    ]
+                ).encode(),
+            },
+            "sum to more than",
+        ),
+        (
             {"form": "csv", "body": b"a,b\n", "mapping": mapped.Mapping(on="a", gross="b", fixed_currency="EUR")},
             "has no rows",
         ),

@@ -10,6 +10,8 @@ from dataclasses import dataclass
 from datetime import date
 from typing import Final, Literal, NamedTuple, get_args
 
+from contracts.limits import MINOR_MAX
+
 RowKind = Literal["capture", "capture_reversal", "refund", "dispute", "fee", "transfer", "adjustment"]
 """`capture_reversal`: the part of an authorization that a report shows as collected and given back (`with_reversals`). `transfer`: money that a bank
 moved, in or out. `adjustment`: everything else that changes a balance, a reserve for example."""
@@ -96,7 +98,12 @@ class StatementUnbalanced(Exception):
 
 
 def balanced(statement: Statement) -> Statement:
-    """Returns the statement. Raises StatementUnbalanced unless its rows sum to what it states."""
+    """Returns the statement. Raises StatementUnbalanced unless its rows sum to what it states.
+
+    Raises StatementUnreadable if the amounts, regardless of their signs, sum to more than the books hold.
+    """
+    if sum(abs(row.gross_minor) + abs(row.fee_minor) for row in statement.rows) > MINOR_MAX:
+        raise StatementUnreadable(f"the amounts of statement {statement.statement_id} sum to more than {MINOR_MAX}")
     if statement.stated_minor != statement.summed_minor:
         raise StatementUnbalanced(statement)
     return statement
