@@ -25,8 +25,10 @@ os.environ |= KEYS["orders"]  # rows are made in this process, as the service ma
 EVENTS = """
 select aggregate, key, store_id, revision, version, type, at, payload::text as payload from journal
 where revision is not null order by id"""
-UNJOURNALED = frozenset({"markets", "sellers", "gateway_accounts"})
-"""Small tables that operators write."""
+UNJOURNALED = frozenset({
+    "markets", "sellers", "gateway_accounts", "gateway_events", "settlements", "settlement_rows", "expected_transfers",
+})  # fmt: skip
+"""Tables that operators, gateways and imports write, and what the tasks of the gateway `manual` wait for."""
 SUMMED = frozenset({"account_totals", "account_deltas"})
 """Together they are the sums of the entries, which the service's own check compares; a loop moves rows from one to the other."""
 TIMES = frozenset(

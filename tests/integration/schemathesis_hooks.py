@@ -20,7 +20,7 @@ RULED: Final = re.compile(
 name of the IANA's list, what this release does not deliver."""
 RULES: Final = frozenset({
     "url_not_https", "url_has_credentials", "url_port", "url_not_public", "unknown_type", "bad_filter", "bad_secret",
-    "reserved_header", "bad_certificate",
+    "reserved_header", "bad_certificate", "statement_unreadable", "statement_unbalanced",
 })  # fmt: skip
 """Rules with a code of their own."""
 RECEIVER: Final = {"url": "http://127.0.0.1:9/hooks", "types": [], "where": [], "secret": None}

@@ -577,6 +577,16 @@ async def test_a_page_changes_at_most_four_times_a_second(world: World, order: F
 # -- every page -------------------------------------------------------------------------------------------------------
 
 
+async def test_a_number_in_the_bar_does_not_widen_a_page_on_a_phone(world: World) -> None:
+    async with world.context() as context:
+        tab = await context.new_page()
+        await tab.set_viewport_size(PHONE)
+        await tab.goto(f"{world.base}/orders")
+        number = '<span class="count bad">1<span class="unseen"> need a person</span></span>'
+        await tab.evaluate("one => document.querySelectorAll('.bar nav a').forEach(a => a.insertAdjacentHTML('beforeend', one))", number)  # fmt: skip
+        assert await width(tab) == PHONE["width"]
+
+
 @pytest.mark.parametrize("scheme", ["light", "dark"])
 async def test_axe_finds_nothing_on_any_page_and_none_is_wider_than_its_window(world: World, scheme: str) -> None:
     await world.shop.add("PAGES-1")

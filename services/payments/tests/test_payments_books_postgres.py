@@ -5,15 +5,14 @@ from __future__ import annotations
 import csv
 import hashlib
 import io
-import os
-from collections.abc import AsyncIterator, Iterable
+from collections.abc import Iterable
 from datetime import UTC, date, datetime, timedelta
 from typing import Any
 from uuid import UUID, uuid4
 
 import pytest
-import pytest_asyncio
 from asyncpg import CheckViolationError, Connection, PostgresError
+from payments_database import URL
 from payments_play import Play, authorize, authorized, call, capture, refund, report, totals, void
 
 from chassis.batch.database import Database
@@ -26,23 +25,11 @@ from payments.api.accounts import _balances, _file
 from payments.bookkeeping import Period
 from payments.domain.folds import evolve
 from payments.domain.ledger import Ledger
-from payments.handlers import SERVICE
-from payments.settings import Settings
 from payments.tables import metadata
-from tests.databases import migrated
 
-URL = os.environ.get("PAYMENTS_TEST_DATABASE_URL", "")
 pytestmark = [pytest.mark.real, pytest.mark.skipif(not URL, reason="PAYMENTS_TEST_DATABASE_URL is not set")]
 NOON = datetime(2026, 3, 1, 12, tzinfo=UTC)
 EVER = Period(date(1970, 1, 1), date(2100, 1, 1))
-
-
-@pytest_asyncio.fixture
-async def database() -> AsyncIterator[Database]:
-    await migrated(SERVICE, URL)
-    database = Database(Settings(database_url=URL), "payments-tests")
-    yield database
-    await database.close()
 
 
 @pytest.fixture

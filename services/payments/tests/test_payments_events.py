@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import json
-import os
 import time
 from collections.abc import AsyncIterator
 from dataclasses import dataclass
@@ -15,8 +14,10 @@ import aiohttp
 import pytest
 import pytest_asyncio
 from aiohttp import web
+from payments_database import URL
 from payments_gateways import API_KEY, QUICK, SECRET, STORE, Shape, shaped
 
+from chassis.batch.database import Database
 from chassis.declare.app import Principal
 from chassis.process.app import App
 from contracts.payments import Authorize, Capture, MoneyLine
@@ -27,9 +28,8 @@ from payments.gateways import accounts
 from payments.gateways.inbound import EVENT_BYTES_MAX
 from payments.handlers import SERVICE
 from payments.settings import Settings
-from tests.databases import empty, migrated
+from tests.databases import empty
 
-URL = os.environ.get("PAYMENTS_TEST_DATABASE_URL", "")
 pytestmark = [pytest.mark.real, pytest.mark.skipif(not URL, reason="PAYMENTS_TEST_DATABASE_URL is not set")]
 
 ADDRESS = "/v1/gateways/stripe/main/events"
@@ -114,9 +114,10 @@ def server_of(asgi: Any) -> web.Application:
 
 
 @pytest_asyncio.fixture
-async def world(monkeypatch: pytest.MonkeyPatch, request: pytest.FixtureRequest) -> AsyncIterator[World]:
+async def world(
+    monkeypatch: pytest.MonkeyPatch, request: pytest.FixtureRequest, database: Database
+) -> AsyncIterator[World]:
     """Polls an hour apart: only an event can be why something is recorded at once. `poll_seconds` asks for others."""
-    await migrated(SERVICE, URL)
     monkeypatch.setenv("PAYMENTS_TEST_KEY", API_KEY)
     monkeypatch.setenv("PAYMENTS_TEST_SECRET", SECRET)
     poll_seconds = getattr(request, "param", HOUR)
@@ -126,9 +127,7 @@ async def world(monkeypatch: pytest.MonkeyPatch, request: pytest.FixtureRequest)
     async with shaped("stripe", QUICK) as shape:
         app = App(SERVICE, settings, "all")
         async with app.database.transaction() as tx:
-            await empty(
-                tx, ("gateway_events", "gateway_accounts", "operations", "ledger_lines", "ledgers", "tasks", "inbox")
-            )
+            await empty(tx, ("tasks", "inbox"))
             row = {
                 "store": STORE, "gateway": "stripe", "account": "main", "url": shape.url,
                 "api_key": "env:PAYMENTS_TEST_KEY", "webhook_secret": "env:PAYMENTS_TEST_SECRET",

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-import os
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import Sequence
 from typing import Any
 from uuid import UUID, uuid4
 
 import pytest
 import pytest_asyncio
 from asyncpg import ConnectionDoesNotExistError, Record
+from payments_database import URL
 from payments_settled import balances, imported, row, violated
 
 from chassis.batch.database import Database
@@ -17,11 +17,7 @@ from payments.domain.gateway import GatewayCall, follow_up_id
 from payments.domain.statements import Row, Statement
 from payments.gateways.manual import Manual
 from payments.gateways.port import Unclear
-from payments.handlers import SERVICE
-from payments.settings import Settings
-from tests.databases import migrated
 
-URL = os.environ.get("PAYMENTS_TEST_DATABASE_URL", "")
 pytestmark = [pytest.mark.real, pytest.mark.skipif(not URL, reason="PAYMENTS_TEST_DATABASE_URL is not set")]
 
 
@@ -57,12 +53,9 @@ class Bank:
 
 
 @pytest_asyncio.fixture
-async def bank() -> AsyncIterator[Bank]:
+async def bank(database: Database) -> Bank:
     """In a store that no other test has."""
-    await migrated(SERVICE, URL)
-    database = Database(Settings(database_url=URL), "payments-tests")
-    yield Bank(database, f"st_{uuid4().hex[:8]}")
-    await database.close()
+    return Bank(database, f"st_{uuid4().hex[:8]}")
 
 
 def transfer(amount: int, text: str) -> Row:

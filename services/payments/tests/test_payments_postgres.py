@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-import os
-from collections.abc import AsyncIterator
 from typing import Any
 from uuid import uuid4
 
 import pytest
-import pytest_asyncio
+from payments_database import URL
 from payments_play import NOW, STORE, authorized, totals
 
 from chassis.batch.database import Database
@@ -19,20 +17,8 @@ from payments import store
 from payments.api.ledgers import LEDGERS, listed, shown
 from payments.domain.folds import evolve
 from payments.domain.ledger import Ledger
-from payments.handlers import SERVICE
-from payments.settings import Settings
-from tests.databases import migrated
 
-URL = os.environ.get("PAYMENTS_TEST_DATABASE_URL", "")
 pytestmark = [pytest.mark.real, pytest.mark.skipif(not URL, reason="PAYMENTS_TEST_DATABASE_URL is not set")]
-
-
-@pytest_asyncio.fixture
-async def database() -> AsyncIterator[Database]:
-    await migrated(SERVICE, URL)
-    database = Database(Settings(database_url=URL), "payments-tests")
-    yield database
-    await database.close()
 
 
 async def test_an_operation_has_one_effect_of_one_order_for_ever(database: Database) -> None:

@@ -4,22 +4,21 @@ from __future__ import annotations
 
 import asyncio
 import json
-import os
 from collections.abc import AsyncIterator
 from typing import Any
 from uuid import UUID, uuid4
 
 import pytest
 import pytest_asyncio
+from payments_database import URL
 
+from chassis.batch.database import Database
 from chassis.process.app import App
 from payments.handlers import SERVICE
 from payments.settings import Settings
 from payments.store import check
-from tests.databases import empty, migrated
 from tests.test_hostile_requests import Client
 
-URL = os.environ.get("PAYMENTS_TEST_DATABASE_URL", "")
 pytestmark = [pytest.mark.real, pytest.mark.skipif(not URL, reason="PAYMENTS_TEST_DATABASE_URL is not set")]
 
 
@@ -45,11 +44,8 @@ class Till:
 
 
 @pytest_asyncio.fixture
-async def app() -> AsyncIterator[App]:
-    await migrated(SERVICE, URL)
+async def app(database: Database) -> AsyncIterator[App]:
     app = App(SERVICE, Settings(database_url=URL), "api")
-    async with app.database.transaction() as tx:
-        await empty(tx, ("ledgers", "ledger_lines", "operations"))
     shell = asyncio.create_task(app.shell.run())
     yield app
     shell.cancel()

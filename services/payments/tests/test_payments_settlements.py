@@ -2,35 +2,21 @@
 
 from __future__ import annotations
 
-import os
-from collections.abc import AsyncIterator
 from datetime import UTC, date, datetime
 from typing import Any
 from uuid import UUID, uuid4
 
 import pytest
-import pytest_asyncio
+from payments_database import URL
 from payments_settled import BROKEN, balances, checked, imported, paid, payout, row, violated
 
 from chassis.batch.database import Database
 from payments import settlements
 from payments.domain.statements import Exchanged, Statement, UnreadableRow
-from payments.handlers import SERVICE
-from payments.settings import Settings
 from payments.settlements import Explained, Unresolvable
-from tests.databases import migrated
 
-URL = os.environ.get("PAYMENTS_TEST_DATABASE_URL", "")
 pytestmark = [pytest.mark.real, pytest.mark.skipif(not URL, reason="PAYMENTS_TEST_DATABASE_URL is not set")]
 DAY, NOON = date(2026, 11, 28), datetime(2026, 11, 28, 12, tzinfo=UTC)
-
-
-@pytest_asyncio.fixture
-async def database() -> AsyncIterator[Database]:
-    await migrated(SERVICE, URL)
-    database = Database(Settings(database_url=URL), "payments-tests")
-    yield database
-    await database.close()
 
 
 @pytest.fixture
