@@ -1,4 +1,4 @@
-"""Runs `make test`: every test except chaos, four files at a time; docs/tests.md describes how they are built.
+"""Runs `make test`: every test except chaos, three files at a time; docs/tests.md describes how they are built.
 
     python -m tests.run [options of pytest]
 
@@ -20,7 +20,7 @@ from devservices.services import choose_postgres, explained, external_postgres
 from system.processes import SERVICES
 
 ROOT = Path(__file__).parents[1]
-WORKERS = 4
+WORKERS = 3
 """On two cores: tests of the whole system wait half of their time."""
 INSTANCE = f"{os.environ.get('TRADEWIND_TEST_INSTANCE', 'test')}-databases"
 

@@ -14,7 +14,7 @@ from schemathesis.openapi.checks import RejectedPositiveData
 from chassis.http.paging import CURSOR_PATTERN, opened
 
 RULED: Final = re.compile(
-    r"body (|/terms|/terms/code|/time_zone|/lines|/lines/[0-9]+|/auth|/batch|/rate|/notify_url)|query (|/types)"
+    r"body (|/terms|/terms/code|/time_zone|/lines|/lines/[0-9]+|/auth|/batch|/rate|/notify_url|/mapping)|query (|/types)"
 )
 """Where a rule is broken that JSON Schema cannot state: over several fields or parameters, over all lines, the code in the path, a
 name of the IANA's list, what this release does not deliver."""
@@ -27,6 +27,8 @@ RECEIVER: Final = {"url": "http://127.0.0.1:9/hooks", "types": [], "where": [], 
 """Fields of an endpoint: with made-up values it would always be refused. Nothing listens there."""
 REPLAYED: Final = {"from": (datetime.now(UTC) - timedelta(hours=1)).isoformat(), "to": None}
 """Places in the feed: a cursor or a time that the feed still holds, which a made-up text is not."""
+NO_REPLAY: Final = "00000000-0000-4000-8000-000000000000"
+"""A link that schemathesis infers takes the number of a parked message for the id of an endpoint's replay."""
 WAIT_SECONDS_MAX: Final = 1.0
 """A longer `timeout` would only pass the time."""
 
@@ -55,6 +57,8 @@ def before_call(context: Any, case: Any, kwargs: Any) -> None:
         case.headers.pop(header, None)  # the keys may not act for persons: each request would be refused
     if case.headers.get("If-Match") == "":
         del case.headers["If-Match"]  # schemathesis finds no header value for a pattern with quotes, and sends none
+    if str((case.path_parameters or {}).get("replay_id", "")).isdigit():
+        case.path_parameters["replay_id"] = NO_REPLAY
     if case.operation.path == "/v1/markets/{code}" and isinstance(case.body, dict) and "terms" in case.body:
         case.body["terms"]["code"] = case.path_parameters["code"]
     if case.operation.path.startswith("/v1/endpoints") and isinstance(case.body, dict):

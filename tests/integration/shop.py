@@ -466,15 +466,19 @@ class Shop:
         wanted = None if orders is None else [uuid.UUID(order) for order in set(orders)]
         count = len(wanted) if wanted is not None else 0
 
-        async def at_rest() -> bool:
+        async def are_settled() -> bool:
             (row,) = await self.rows("orders", AT_REST, wanted, may_wait)
-            if row["still"] or row["found"] < count:
+            return not row["still"] and row["found"] >= count
+
+        async def at_rest() -> bool:
+            if not await are_settled():
                 return False
             for name in self.system.names:
                 (left,) = await self.rows(name, "select (select count(*) from outbox) + (select count(*) from tasks)")
                 if left[0]:
                     return False
-            return not await self.unread()
+            # Asked again, because a message that was unread at first may have been read meanwhile.
+            return not await self.unread() and await are_settled()
 
         async def told() -> str:
             rows = await self.rows("orders", WAITING, wanted)
