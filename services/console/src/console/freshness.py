@@ -10,8 +10,8 @@ from datetime import datetime, timedelta
 from typing import Final
 
 from chassis.declare.app import App
+from chassis.work.loops import delayed
 from console import sessions
-from console.loops import delayed
 
 PAUSE_SECONDS: Final = 1.0
 STALE_AFTER: Final = timedelta(seconds=5)

@@ -18,11 +18,11 @@ import structlog
 
 from chassis.declare.app import App
 from chassis.kafka.inspection import BrokerSilent, Inspector, partitions_of
+from chassis.work.loops import delayed
 from console import freshness, recording, reporting, throughput
 from console.domain.offsets import Positions, flows, topic_rates, with_newest
 from console.domain.operations import values_of
 from console.domain.series import HOUR, MINUTE, POLL, Point, Step, downsampled, one_of_many
-from console.loops import delayed
 from console.owners import Owners
 from console.parked_orders import ParkedOrders
 from console.settings import Settings

@@ -15,11 +15,11 @@ import structlog
 from asyncpg import Connection, Record
 
 from chassis.declare.app import App
+from chassis.work.loops import delayed
 from console import jobs, people
 from console.domain.bulk import BULK, requests_of, still
 from console.domain.people import Person
 from console.freshness import PROCESS
-from console.loops import delayed
 from console.owners import Outcome, Owners
 from console.settings import Settings
 

@@ -15,8 +15,8 @@ from sqlalchemy import BigInteger, Select, Subquery, cast, func, select, tuple_,
 from sqlalchemy.engine import RowMapping
 from sqlalchemy.sql import Executable
 
-from chassis.batch.errors import is_transient
 from chassis.declare.app import App
+from chassis.work.loops import delayed
 from payments.domain.books import Account
 from payments.tables import account_deltas, account_totals, entries
 
@@ -119,11 +119,8 @@ def _page(
 def loops(app: App) -> Mapping[str, Callable[[], Awaitable[None]]]:
     async def fold() -> None:
         while True:
-            try:
+            with delayed("accounts"):
                 await app.fetch(FOLD)
-            except Exception as error:
-                if not is_transient(error):
-                    raise
             await asyncio.sleep(FOLD_SECONDS)
 
     return {"accounts": fold}

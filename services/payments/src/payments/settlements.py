@@ -283,17 +283,12 @@ async def resolve(tx: Connection, store_id: str, key: UUID, place: int, stated: 
         if row["resolution"] == stated.resolution and stated.operation_id in (None, row["operation_id"]):
             return
         raise Unresolvable("row_resolved", f"the row is {row['resolution'] or row['state']} already")
-    order_id, difference = None, 0
-    if stated.resolution == "match":
-        order_id, difference = await _named(tx, store_id, row, stated)
-    clearing = cleared_by(row["gateway"])
-    booked = [
-        *settling.resolving(
-            place, stated.resolution, row["currency"], row["gross_minor"] - row["allotted_minor"], clearing, difference
-        ),
-    ]
-    await _book(tx, key, store_id, derived(key, f"resolved {place}"), booked)
     settles = stated.resolution == "match"
+    order_id, difference = await _named(tx, store_id, row, stated) if settles else (None, 0)
+    left_minor = row["gross_minor"] - row["allotted_minor"]
+    clearing = cleared_by(row["gateway"])
+    booked = settling.resolving(place, stated.resolution, row["currency"], left_minor, clearing, difference)
+    await _book(tx, key, store_id, derived(key, f"resolved {place}"), booked)
     await tx.execute(
         RESOLVED,
         key,

@@ -1,4 +1,4 @@
-"""What the loops of the console have in common: which errors delay one, and which end the process."""
+"""What the loops of services have in common: which errors delay one, and which end the process."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import structlog
 
 from chassis.batch.errors import is_transient
 
-log = structlog.get_logger("console.loops")
+log = structlog.get_logger("chassis.loops")
 
 
 @contextmanager
