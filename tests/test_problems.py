@@ -22,7 +22,7 @@ from orders.domain.decisions.actions import ACTIONS
 
 ROOT = Path(__file__).parents[1]
 CHASSIS = ROOT / "libs/chassis/src/chassis"
-SERVICES = ("orders", "payments", "fulfillment", "invoicing", "webhooks", "console")
+SERVICES = ("orders", "payments", "fulfillment", "invoicing", "webhooks", "console", "dintero")
 WHERE = {"Problem": 1, "known": 0, "refused": 0, "Refusal": 0, "refusal": 0}
 """The function that names a code, and which of its arguments is the code."""
 
@@ -143,6 +143,7 @@ NOUNS = (
     "line", "tags", "metadata", "currency", "gateway", "invoice", "credit", "operation", "amount", "hold", "refund",
     "edit", "event", "credentials", "signature", "discount", "price", "sku", "tax", "total", "endpoint", "secret", "attempt", "delivery",
     "payment", "reference", "settlement", "statement", "row",
+    "account", "draft", "item", "number", "option", "comment", "owner",
 )  # fmt: skip
 
 

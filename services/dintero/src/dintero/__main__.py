@@ -1,0 +1,4 @@
+from chassis.process.cli import run
+from dintero.handlers import SERVICE
+
+run(SERVICE)

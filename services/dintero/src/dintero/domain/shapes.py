@@ -1,0 +1,138 @@
+"""What clients send, in the shapes of Dintero's Shopping API. Fields that nothing here reads are stored with the draft.
+
+Source: docs.dintero.com/api-reference (draft, draftitems, orderauthorizations, ordercaptures, orderevents).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from datetime import datetime
+from decimal import Decimal
+from typing import Annotated, Any, Final, Literal
+
+from pydantic import BaseModel, ConfigDict, Field
+
+from contracts.base import Id, LongText, MinorUnsigned, Quantity, QuantityPositive, Text
+from contracts.limits import CHARGED_LINES_MAX, ORDER_LINES_MAX
+from contracts.money import Currency
+
+LINE_ID_MAX: Final = 2**31 - 1
+LineNumber = Annotated[int, Field(strict=True, ge=1, le=LINE_ID_MAX)]
+COVERED_OPTIONS: Final = frozenset({"generate_order_id", "split_draft", "multiple_authorizations"})
+
+
+class Sent(BaseModel):
+    """A part of a body: unknown fields are stored."""
+
+    model_config = ConfigDict(extra="allow")
+
+
+class TaxLine(Sent):
+    amount: MinorUnsigned
+    percentage: Annotated[Decimal, Field(ge=0, lt=100, decimal_places=4)]
+    included_in_price: bool = True
+    exempt: bool = False
+
+
+class Item(Sent):
+    """A line. `gross_amount` is what all its pieces cost after discounts, with tax."""
+
+    id: Id
+    """The SKU."""
+    line_id: LineNumber | None = None
+    """Null: the next free one."""
+    quantity: QuantityPositive = 1
+    gross_amount: int
+    description: LongText = ""
+    tax_lines: Annotated[list[TaxLine], Field(max_length=5)] = []
+
+
+class Address(Sent):
+    first_name: Text = ""
+    last_name: Text = ""
+    business_name: Text = ""
+    co_address: Text = ""
+    address_line: Text = ""
+    address_line_2: Text = ""
+    postal_code: Text = ""
+    postal_place: Text = ""
+    country: Text = ""
+    phone_number: Text = ""
+    comment: LongText = ""
+
+
+class Company(Sent):
+    bussiness_name: Text = ""
+    """Spelt so in the API."""
+    organization_number: Text = ""
+
+
+class Customer(Sent):
+    id: Text = ""
+    first_name: Text = ""
+    last_name: Text = ""
+    email: Text = ""
+    phone_number: Text = ""
+    company: Company = Company()
+
+
+class DraftOrder(Sent):
+    currency: Currency
+    order_id: Id | None = None
+    """The number that the order is to have; null: see `generate_order_id`."""
+    items: Annotated[list[Item], Field(max_length=ORDER_LINES_MAX)] = []
+    customer: Customer = Customer()
+    shipping_address: Address | None = None
+    billing_address: Address | None = None
+
+
+class Options(Sent):
+    generate_order_id: Literal["ALPHANUMERIC_9", "ALPHANUMERIC_9_RESERVE"] | None = None
+    split_draft: bool = False
+    multiple_authorizations: bool = False
+
+
+class Draft(BaseModel):
+    """The body that creates a draft."""
+
+    model_config = ConfigDict(extra="ignore")
+
+    options: Options = Options()
+    order: DraftOrder
+
+
+class PaymentItem(Sent):
+    line_id: LineNumber
+    amount: MinorUnsigned
+    quantity: Quantity = 0
+    """Ours: the pieces that the amount is for."""
+
+
+class PaymentDetails(Sent):
+    psp: Text = ""
+    payment_id: Id | None = None
+
+
+class Payment(Sent):
+    """An authorization, a capture, a refund or a cancellation: one shape."""
+
+    items: Annotated[list[PaymentItem], Field(min_length=1, max_length=CHARGED_LINES_MAX)]
+    authorization_id: Id | None = None
+    payment_details: PaymentDetails = PaymentDetails()
+    success: bool = True
+    processed_at: datetime | None = None
+    processed_by: Text = ""
+
+
+def uncovered(draft: Draft) -> Iterator[str]:
+    """Yields what a draft asks for and nothing here does, in words."""
+    asked: Mapping[str, Any] = draft.options.model_extra or {}
+    yield from (f"options.{name}" for name, value in sorted(asked.items()) if value not in (None, False))
+    if draft.options.split_draft:
+        yield "options.split_draft"
+    for item in draft.order.items:
+        extra = item.model_extra or {}
+        if item.gross_amount < 0 or extra.get("reversed_reason") or extra.get("related_item"):
+            yield f"line {item.line_id}: a reversal"
+        if any(not tax.included_in_price for tax in item.tax_lines):
+            yield f"line {item.line_id}: a tax that is not included in the price"
