@@ -39,7 +39,7 @@ OWNED_BY_THEIR_CONFLICT: Final = {
     "series_rows":      ("series", "step_seconds", "begins_at"),  # no owner: values of the whole system
     "account_totals":   ("store_id", "currency", "account", "day"),  # the store's
     "sellers":          ("store_id", "code"),              # the store's
-    "gateway_accounts": ("store_id", "gateway"),           # the store's
+    "gateway_accounts": ("gateway", "account"),            # the store's, compared beside
     "series":           ("store_id", "seller", "kind", "series"),  # the store's
     "stock":            ("store_id", "location", "sku"),   # the store's
 }  # fmt: skip
@@ -51,6 +51,7 @@ COMPARED: Final = {
     "ledger_lines":  {"store_id"},  # the order is in the conflict
     "order_search":  {"store_id"},  # the order is in the conflict
     "reservations":  {"store_id"},  # the order is in the conflict
+    "gateway_accounts": {"store_id"},
 }  # fmt: skip
 
 

@@ -44,8 +44,8 @@ join unnest($1::text[], $2::uuid[], $3::uuid[]) as u(a, k,
     o) on aggregate = a and key = k and operation_id = o;
 
 -- 6. Lock and read the shared rows `earlier operations` that the messages need. (`Share.load`)
-select order_id, operation_id, kind, state, amount_minor, currency, refers_to, gateway, gateway_reference,
-    code, reason, recorded, with_capture
+select order_id, operation_id, kind, state, amount_minor, currency, refers_to, gateway, account,
+    gateway_reference, code, reason, recorded, with_capture
 from operations
 join unnest($1::uuid[], $2::uuid[]) as named (order_id, operation_id) using (order_id, operation_id);
 
@@ -58,7 +58,8 @@ order by task_id for update;
 -- 8. Lock and read the shared rows `operations of payment systems elsewhere` that the messages need.
 --    (`Share.load`)
 select named.store_id, named.system, named.kind, named.payment_id, o.order_id, o.state, o.amount_minor,
-    o.currency, o.refers_to, o.gateway, o.gateway_reference, o.code, o.reason, o.recorded, o.with_capture
+    o.currency, o.refers_to, o.gateway, o.account, o.gateway_reference, o.code, o.reason, o.recorded,
+    o.with_capture
 from unnest($1::text[], $2::text[], $3::text[], $4::text[]) as named (store_id, system, kind, payment_id)
 join operations o using (store_id, system, kind, payment_id);
 
@@ -109,11 +110,12 @@ lines_written as (
 ),
 operations_written as (
   insert into operations as o (operation_id, order_id, store_id, kind, state, amount_minor, currency,
-      refers_to, gateway, gateway_reference, code, reason, recorded, with_capture, system, payment_id)
+      refers_to, gateway, gateway_reference, code, reason, recorded, with_capture, system, payment_id,
+      account)
   select *
   from unnest($23::uuid[], $24::uuid[], $25::text[], $26::text[], $27::text[], $28::bigint[], $29::text[],
       $30::uuid[], $31::text[], $32::text[], $33::text[], $34::text[], $35::text[], $36::boolean[],
-      $37::text[], $38::text[])
+      $37::text[], $38::text[], $39::text[])
   on conflict (operation_id) do update
   set state = excluded.state, amount_minor = excluded.amount_minor,
       gateway_reference = excluded.gateway_reference, code = excluded.code, reason = excluded.reason,
@@ -129,27 +131,27 @@ booked as (
       currency, amount_minor, at)
   select order_id, store_id, version, 2 * number + side, operation_id, line_id, account, 1 - 2 * side,
       currency, amount_minor, at
-  from unnest($39::uuid[], $40::text[], $41::int[], $42::uuid[], $43::text[], $44::text[], $45::text[],
-      $46::timestamptz[]) with ordinality as p (order_id, store_id, version, operation_id, debit, credit,
+  from unnest($40::uuid[], $41::text[], $42::int[], $43::uuid[], $44::text[], $45::text[], $46::text[],
+      $47::timestamptz[]) with ordinality as p (order_id, store_id, version, operation_id, debit, credit,
       currency, at, posting)
-  join unnest($47::int[], $48::int[], $49::text[], $50::bigint[]) as l (posting, number, line_id,
+  join unnest($48::int[], $49::int[], $50::text[], $51::bigint[]) as l (posting, number, line_id,
       amount_minor) using (posting)
   cross join lateral (values (debit, 0), (credit, 1)) as one (account, side)
 ),
 closed_operations_written as (
   insert into closed_operations (aggregate, key, operation_id, revision)
   select *
-  from unnest($51::text[], $52::uuid[], $53::uuid[], $54::int[])
+  from unnest($52::text[], $53::uuid[], $54::uuid[], $55::int[])
   on conflict (aggregate, key, operation_id) do update
   set revision = excluded.revision
 ),
 written as (
   insert into journal (key, store_id, aggregate, revision, version, type, message_id, operation_id, topic,
       actor, cause_type, cause_id, correlation_id, traceparent, payload, via, day, at)
-  select unnest($55::uuid[]), unnest($56::text[]), unnest($57::text[]), unnest($58::int[]),
-      unnest($59::int[]), unnest($60::text[]), unnest($61::uuid[]), unnest($62::uuid[]), unnest($63::text[]),
-      unnest($64::text[]), unnest($65::text[]), unnest($66::text[]), unnest($67::text[]), unnest($68::text[]),
-      unnest($69::text[]), unnest($70::text[]), ($71::timestamptz at time zone 'UTC')::date, $71::timestamptz
+  select unnest($56::uuid[]), unnest($57::text[]), unnest($58::text[]), unnest($59::int[]),
+      unnest($60::int[]), unnest($61::text[]), unnest($62::uuid[]), unnest($63::uuid[]), unnest($64::text[]),
+      unnest($65::text[]), unnest($66::text[]), unnest($67::text[]), unnest($68::text[]), unnest($69::text[]),
+      unnest($70::text[]), unnest($71::text[]), ($72::timestamptz at time zone 'UTC')::date, $72::timestamptz
   returning day, id, topic
 ),
 pointed as (
@@ -161,25 +163,25 @@ pointed as (
   returning id, journal_id
 ),
 gone as (
-  delete from timers using unnest($72::text[], $73::uuid[]) as u(a, k) where aggregate = u.a and key = u.k
+  delete from timers using unnest($73::text[], $74::uuid[]) as u(a, k) where aggregate = u.a and key = u.k
 ),
 armed as (
   insert into timers (aggregate, key, due_at)
   select *
-  from unnest($74::text[], $75::uuid[], $76::timestamptz[])
+  from unnest($75::text[], $76::uuid[], $77::timestamptz[])
   on conflict (aggregate, key) do update
   set due_at = excluded.due_at
 ),
 read as (
   insert into consumer_offsets (topic, partition, next_offset)
   select *
-  from unnest($77::text[], $78::int[], $79::bigint[])
+  from unnest($78::text[], $79::int[], $80::bigint[])
   on conflict (topic, partition) do update
   set next_offset = excluded.next_offset, crashes = case when excluded.next_offset >
       consumer_offsets.tried_offset then 0 else consumer_offsets.crashes end
 ),
 held as (
-  select key from parked_keys where key = any($80::uuid[])
+  select key from parked_keys where key = any($81::uuid[])
 )
 select array(select key from held), array(select id from pointed order by id),
     array(select journal_id from pointed order by id), array[(select count(*) from ledgers_saved),

@@ -25,8 +25,13 @@ class One:
     def __init__(self, account: Account | None) -> None:
         self.account = account
 
-    async def of_store(self, store_id: str, gateway: str) -> Account | None:
-        return self.account
+    async def of_store(self, store_id: str, gateway: str, name: str | None) -> Account | None:
+        return self.account if name in (None, self.account and self.account.account) else None
+
+
+class Both:
+    async def of_store(self, store_id: str, gateway: str, name: str | None) -> Account | None:
+        return account().model_copy(update={"account": name or "main"})
 
 
 CALL = GatewayCall(
@@ -71,6 +76,22 @@ async def test_missing_credentials_are_a_no_before_anything_was_tried_and_never_
 async def test_a_store_without_an_account_has_no_gateway() -> None:
     outcome = await Gateways({}, One(None), settings()).run(CALL, attempt(1))
     assert (outcome.state, outcome.code) == ("not_set_up", "gateway_unknown")
+
+
+async def test_an_account_that_the_store_does_not_have_is_named_in_the_refusal() -> None:
+    outcome = await Gateways({}, One(account()), settings()).run(
+        CALL.model_copy(update={"account": "second"}), attempt(1)
+    )
+    assert (outcome.state, outcome.code) == ("not_set_up", "gateway_unknown") and "stripe/second" in outcome.reason
+
+
+async def test_the_accounts_of_a_store_at_one_gateway_are_called_apart(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("PAYMENTS_TEST_STRIPE_KEY", KEY)
+    gateways = Gateways({}, Both(), settings())
+    calls = [CALL.model_copy(update={"account": name}) for name in ("second", None, "second")]
+    second, first, again = [await gateways.opened(call) for call in calls]
+    assert second is again is not first
+    await gateways.close()
 
 
 async def test_a_key_that_is_replaced_is_used_from_the_next_call_on(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -273,9 +273,12 @@ async def test_no_secret_is_in_a_row_or_an_event_of_ours(world: World) -> None:
             assert rows[0]["n"] == 0, (table["name"], secret)
 
 
-async def test_an_account_stays_its_stores(world: World) -> None:
+async def test_an_account_stays_its_stores_and_the_first_stays_the_first(world: World) -> None:
     row = {"store": STORE, "gateway": "stripe", "account": "main", "api_key": "env:A"}
-    for changed, why in (({"store": "st_2"}, "another store's"), ({"account": "second"}, "has another account")):
-        with pytest.raises(accounts.AccountTaken, match=why):
-            async with world.app.database.transaction() as tx:
-                await accounts.apply(tx, {"gateway_accounts": [row | changed]})
+    with pytest.raises(accounts.AccountTaken, match="another store's"):
+        async with world.app.database.transaction() as tx:
+            await accounts.apply(tx, {"gateway_accounts": [row | {"store": "st_2"}]})
+    async with world.app.database.transaction() as tx:
+        await accounts.apply(tx, {"gateway_accounts": [row | {"account": "a-second"}]})
+    found = [await accounts.Accounts(world.app).of_store(STORE, "stripe", name) for name in (None, "a-second", "third")]
+    assert [one and one.account for one in found] == ["main", "a-second", None]

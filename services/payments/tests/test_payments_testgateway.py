@@ -584,7 +584,7 @@ def test_what_does_not_say_yes_or_no_is_neither(status: int, body: bytes) -> Non
 
 
 class NoAccounts:
-    async def of_store(self, store_id: str, gateway: str) -> Account | None:
+    async def of_store(self, store_id: str, gateway: str, name: str | None) -> Account | None:
         return None
 
 

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import re
 from typing import Annotated, ClassVar, Final, Literal
 from uuid import UUID
 
-from pydantic import Field
+from pydantic import BeforeValidator, Field
 
 from contracts.base import (
     UNLESS_EMPTY,
@@ -32,6 +33,36 @@ MARKETPLACE: Final = "marketplace"
 RECORDED: Final = "recorded"
 GatewayName = Annotated[str, Field(pattern=r"^[a-z][a-z0-9_-]{0,31}$")]
 """`marketplace` (it has the money already), `recorded` (the money moves elsewhere, and payments is informed) or a gateway that is set up in the payments service, e.g. `test`."""
+
+
+AccountName = Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9_-]{0,63}$")]
+"""Of an account at a gateway; a store may have several at one."""
+
+
+TOKEN_REFUSED: Final = "refused:card-number"
+"""Replaces a card number that was sent as a token, so that nothing stores or logs it. It pays for nothing."""
+_CARD_DIGITS: Final = re.compile(r"[0-9]{13,19}")
+
+
+def is_card_number(text: str) -> bool:
+    """Whether it is 13 to 19 digits, with or without blanks, dashes and points, with a valid check digit (ISO/IEC 7812-1, Luhn).
+
+    >>> is_card_number("4242 4242 4242 4242"), is_card_number("4242424242424241"), is_card_number("pm_1PqR5s")
+    (True, False, False)
+    """
+    digits = re.sub(r"[\s.-]", "", text, flags=re.ASCII)
+    if _CARD_DIGITS.fullmatch(digits) is None:
+        return False
+    doubled = "0246813579"
+    return sum(int(doubled[int(d)] if n % 2 else d) for n, d in enumerate(reversed(digits))) % 10 == 0
+
+
+def _without_card_number(value: object) -> object:
+    return TOKEN_REFUSED if isinstance(value, str | int) and is_card_number(str(value)) else value
+
+
+PaymentToken = Annotated[Id, BeforeValidator(_without_card_number), Personal()]
+"""A gateway's token of a means of payment, e.g. Stripe's `pm_...`; never card data. A card number is replaced when it is read."""
 
 
 class MoneyLine(Frozen):
@@ -61,15 +92,16 @@ class Authorize(OrderKeyed, Command, type="payments.authorize"):
     """
 
     gateway: GatewayName
+    account: IfStated[AccountName] = None
+    """The store's account at the gateway; null: its first. Captures, voids and refunds go to the same."""
     currency: Currency
     lines: MoneyLines
     reference: Id
     """What the buyer's statement or the marketplace calls the order."""
     capture: Flag = False
     """Also capture all of it, if its gateway does both in one call."""
-    payment_token: IfStated[Id] = None
-    """The gateway's token of the means of payment, e.g. Stripe's `pm_...`; never card data. Without it the buyer enters the
-    means of payment at the gateway."""
+    payment_token: IfStated[PaymentToken] = None
+    """Of the means of payment. Without it the buyer enters the means of payment at the gateway."""
 
 
 class Capture(OrderKeyed, Command, type="payments.capture"):
@@ -177,6 +209,8 @@ class Authorized(OutcomeEvent, type="payments.authorized"):
     capture_id: IfStated[UUID] = None
     """The capture that was made in the same call, for refunds; null: nothing is captured yet."""
     gateway: GatewayName
+    account: IfStated[AccountName] = None
+    """As the command names it."""
     lines: MoneyLines
     amount_minor: MinorUnsigned
     gateway_reference: Text | None = None
@@ -193,6 +227,8 @@ class Pending(PaymentEvent, type="payments.pending"):
     refers_to: UUID | None = None
     """The authorization (capture, void) or capture (refund) it is about; null for an authorization."""
     gateway: GatewayName | None = None
+    account: IfStated[AccountName] = None
+    """Of an authorization: as the command names it."""
     lines: MoneyLines = ()
     """The amounts that are held until the answer."""
     amount_minor: MinorUnsigned = 0

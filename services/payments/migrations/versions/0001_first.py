@@ -98,6 +98,9 @@ def upgrade() -> None:
         sa.Column("currency", sa.Text),
         sa.Column("refers_to", sa.Uuid, comment="a capture's or void's authorization, a refund's capture"),
         sa.Column("gateway", sa.Text),
+        sa.Column(
+            "account", sa.Text, comment="of an authorization: the store's account at the gateway; null: its first"
+        ),
         sa.Column("gateway_reference", sa.Text),
         sa.Column("code", sa.Text, nullable=False, server_default=""),
         sa.Column("reason", sa.Text, nullable=False, server_default=""),
@@ -152,13 +155,20 @@ def upgrade() -> None:
         sa.Column("url", sa.Text, comment="null: the gateway's own"),
         sa.Column("api_key", sa.Text, nullable=False, comment="a reference: env:NAME or file:/path, never a value"),
         sa.Column("webhook_secret", sa.Text, comment="a reference, as api_key"),
-        sa.PrimaryKeyConstraint("store_id", "gateway", name="gateway_accounts_pkey"),
-        sa.UniqueConstraint("gateway", "account", name="gateway_accounts_named_once"),
+        sa.Column(
+            "number",
+            sa.BigInteger,
+            sa.Identity(always=True),
+            nullable=False,
+            comment="the lowest of a store is its first",
+        ),
+        sa.PrimaryKeyConstraint("gateway", "account", name="gateway_accounts_pkey"),
         sa.CheckConstraint(
             "api_key ~ '^(env|file):' and webhook_secret ~ '^(env|file):'",
             name="gateway_accounts_credentials_are_references",
         ),
     )
+    op.create_index("gateway_accounts_by_store", "gateway_accounts", ["store_id", "gateway", "number"])
     op.create_table(
         "gateway_events",
         sa.Column("gateway", sa.Text, nullable=False),

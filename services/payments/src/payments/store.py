@@ -39,9 +39,10 @@ OPERATIONS = Piece(
     """
 operations_written as (
 insert into operations as o (operation_id, order_id, store_id, kind, state, amount_minor, currency, refers_to,
-  gateway, gateway_reference, code, reason, recorded, with_capture, system, payment_id)
+  gateway, gateway_reference, code, reason, recorded, with_capture, system, payment_id, account)
 select * from unnest({0}::uuid[], {1}::uuid[], {2}::text[], {3}::text[], {4}::text[], {5}::bigint[], {6}::text[], {7}::uuid[],
-  {8}::text[], {9}::text[], {10}::text[], {11}::text[], {12}::text[], {13}::boolean[], {14}::text[], {15}::text[])
+  {8}::text[], {9}::text[], {10}::text[], {11}::text[], {12}::text[], {13}::boolean[], {14}::text[], {15}::text[],
+  {16}::text[])
 on conflict (operation_id) do update set state = excluded.state, amount_minor = excluded.amount_minor,
   gateway_reference = excluded.gateway_reference, code = excluded.code, reason = excluded.reason,
   recorded = excluded.recorded, with_capture = excluded.with_capture,
@@ -50,7 +51,7 @@ where o.order_id = excluded.order_id and o.store_id = excluded.store_id and o.ki
   and (o.state in ('asked', 'pending') or o.state = excluded.state
     or (o.state in ('declined', 'failed') and excluded.recorded is not null))
 returning 1)""",
-    16,
+    17,
 )
 
 # The arrays are those of the postings, then those of their lines: {8} is the index of a line's posting. Each line becomes two
@@ -72,8 +73,8 @@ from operations where state in ('asked', 'pending') group by 1, 2"""
 
 
 EARLIER = """
-select order_id, operation_id, kind, state, amount_minor, currency, refers_to, gateway, gateway_reference, code, reason,
-  recorded, with_capture
+select order_id, operation_id, kind, state, amount_minor, currency, refers_to, gateway, account, gateway_reference, code,
+  reason, recorded, with_capture
 from operations join unnest($1::uuid[], $2::uuid[]) as named (order_id, operation_id) using (order_id, operation_id)"""
 
 
@@ -85,7 +86,7 @@ async def load_earlier(tx: Connection, keys: Sequence[EarlierKey]) -> dict[Earli
 
 KNOWN = """
 select named.store_id, named.system, named.kind, named.payment_id, o.order_id, o.state, o.amount_minor, o.currency, o.refers_to,
-  o.gateway, o.gateway_reference, o.code, o.reason, o.recorded, o.with_capture
+  o.gateway, o.account, o.gateway_reference, o.code, o.reason, o.recorded, o.with_capture
 from unnest($1::text[], $2::text[], $3::text[], $4::text[]) as named (store_id, system, kind, payment_id)
 join operations o using (store_id, system, kind, payment_id)"""
 
@@ -132,7 +133,7 @@ def rows(changes: Sequence[Change[Ledger]]) -> list[Rows]:
     operations = [
         (operation_id, c.key, c.store_id, o.kind, o.state, o.amount_minor, o.currency, o.refers_to,
          o.gateway, o.gateway_reference, o.code, o.reason, o.recorded, o.with_capture,
-         o.payment and o.payment.system, o.payment and o.payment.payment_id)
+         o.payment and o.payment.system, o.payment and o.payment.payment_id, o.account)
         for c in changes
         for operation_id, o in c.after.operations.items()
         if o is not c.before.operations.get(operation_id)

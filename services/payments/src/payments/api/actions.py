@@ -51,7 +51,8 @@ def add_routes(router: APIRouter, app: App) -> None:
         if row["state"] != "pending":
             raise Problem(409, "operation_closed", "Nothing is to be done", f"The authorization is {row['state']}.")
         call = GatewayCall(
-            operation_id=operation_id, gateway=row["gateway"], kind="authorize", order_id=order_id, store_id=who.store_id,
+            operation_id=operation_id, gateway=row["gateway"], account=row["account"], kind="authorize", order_id=order_id,
+            store_id=who.store_id,
             currency=row["currency"], amount_minor=row["amount_minor"], reported_as=row["gateway_reference"], ask_only=True,
         )  # fmt: skip
         try:

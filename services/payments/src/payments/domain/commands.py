@@ -13,7 +13,18 @@ from uuid import UUID
 
 from contracts.deciding import Context, Effect, Folded
 from contracts.limits import MINOR_MAX, QUANTITY_MAX
-from contracts.payments import Authorize, Capture, Failed, FailureCode, MoneyLine, Pending, Refund, Void, Voided
+from contracts.payments import (
+    TOKEN_REFUSED,
+    Authorize,
+    Capture,
+    Failed,
+    FailureCode,
+    MoneyLine,
+    Pending,
+    Refund,
+    Void,
+    Voided,
+)
 from payments.domain import facts
 from payments.domain.folds import Asked, VoidPostponed, evolve
 from payments.domain.gateway import AT_ONCE, INFORMED, Kind, task
@@ -30,9 +41,13 @@ def authorize(ledger: Ledger, command: Authorize, context: Context) -> list[Effe
         amount_minor=amount,
         currency=command.currency,
         gateway=command.gateway,
+        account=command.account,
         lines=merged(command.lines),
         with_capture=command.capture,
     )
+    if command.payment_token == TOKEN_REFUSED:
+        reason = "a card number came in place of a token"
+        return [facts.declined(ledger, command.operation_id, requested, context, "payment_token_refused", reason)]
     if ledger.currency is not None and command.currency != ledger.currency:
         reason = f"the order is paid in {ledger.currency}"
         return [facts.declined(ledger, command.operation_id, requested, context, "currency_differs", reason)]
@@ -180,6 +195,7 @@ def _execute(
         operation_id=operation_id,
         kind=requested.kind,
         gateway=requested.gateway,
+        account=requested.account,
         currency=requested.currency,
         refers_to=requested.refers_to,
         lines=requested.lines,

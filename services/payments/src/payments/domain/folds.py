@@ -8,6 +8,7 @@ from uuid import UUID
 
 from contracts.base import Flag, OrderKeyed, PrivateEvent, Text
 from contracts.payments import (
+    AccountName,
     Authorized,
     Captured,
     Contradicted,
@@ -40,6 +41,7 @@ class Asked(OrderKeyed, PrivateEvent, type="payments.asked"):
 
     kind: Kind
     gateway: GatewayName
+    account: AccountName | None = None
     currency: str
     refers_to: UUID | None = None
     lines: tuple[MoneyLine, ...]
@@ -130,7 +132,9 @@ def _authorized(ledger: Ledger, event: Authorized) -> Ledger:
     granted = {
         line.line_id: AuthorizedLine(authorized_minor=line.amount_minor, pieces=line.quantity) for line in event.lines
     }
-    authorization = Authorization(gateway=event.gateway, gateway_reference=event.gateway_reference, lines=granted)
+    authorization = Authorization(
+        gateway=event.gateway, account=event.account, gateway_reference=event.gateway_reference, lines=granted
+    )
     operation = _succeeded(ledger, event.operation_id, event, "authorize", event.gateway, None)
     after = ledger.model_copy(
         update={
@@ -157,6 +161,7 @@ def _with_capture(ledger: Ledger, capture_id: UUID, operation_id: UUID | None, e
     capture = Capturing(
         authorization_id=event.authorization_id,
         gateway=authorization.gateway,
+        account=authorization.account,
         gateway_reference=event.gateway_reference,
         lines=taken,
     )
@@ -216,6 +221,7 @@ def _asked(ledger: Ledger, event: Asked) -> Ledger:
         currency=event.currency,
         refers_to=event.refers_to,
         gateway=event.gateway,
+        account=event.account,
         lines=event.lines,
         with_capture=event.with_capture,
     )
@@ -235,6 +241,7 @@ def _pending(ledger: Ledger, event: Pending) -> Ledger:
             currency=event.currency,
             refers_to=event.refers_to,
             gateway=event.gateway,
+            account=event.account,
             lines=event.lines,
             with_capture=event.capture,
         )
@@ -321,6 +328,7 @@ def _succeeded(
         currency=event.currency,
         refers_to=refers_to,
         gateway=gateway,
+        account=event.account if isinstance(event, Authorized) and kind == "authorize" else None,
         gateway_reference=event.gateway_reference,
         recorded=((known.recorded if known else None) or "stated") if event.recorded else None,
         payment=event.payment,

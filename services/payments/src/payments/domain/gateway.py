@@ -9,7 +9,7 @@ from contracts.base import Code, Frozen, Id, MinorUnsigned, Text
 from contracts.deciding import Task
 from contracts.ids import derived
 from contracts.money import Currency
-from contracts.payments import MARKETPLACE, RECORDED, GatewayName
+from contracts.payments import MARKETPLACE, RECORDED, AccountName, GatewayName, PaymentToken
 
 Kind = Literal["authorize", "capture", "void", "refund"]
 
@@ -27,6 +27,8 @@ class GatewayCall(Frozen):
 
     operation_id: UUID
     gateway: GatewayName
+    account: AccountName | None = None
+    """The store's account there: the one that authorized. Null: the store's first."""
     kind: Kind
     order_id: UUID
     store_id: Code
@@ -42,7 +44,7 @@ class GatewayCall(Frozen):
     """The order's name on the buyer's statement; sent with an authorization."""
     capture: bool = False
     """An authorization: capture all of it in the same call, if the gateway can; its outcome states whether it did."""
-    payment_token: Id | None = None
+    payment_token: PaymentToken | None = None
     """The gateway's token of the means of payment; sent with an authorization. Null: the buyer enters it at the gateway."""
     reported_as: Text | None = None
     """The gateway's reference of this operation, if it has reported one."""

@@ -17,7 +17,7 @@ from contracts.base import Document
 from contracts.deciding import Context, Reported
 from contracts.ids import derived
 from contracts.limits import MINOR_MAX
-from contracts.payments import Force, GatewayName, MoneyLine, MoneyTotals, PaymentName, Void
+from contracts.payments import AccountName, Force, GatewayName, MoneyLine, MoneyTotals, PaymentName, Void
 from payments.domain.gateway import GatewayCall, Kind
 
 
@@ -54,6 +54,7 @@ class CapturedLine(Document):
 
 class Authorization(Document):
     gateway: GatewayName
+    account: AccountName | None = None
     gateway_reference: str | None = None
     lines: dict[str, AuthorizedLine] = Field(default_factory=dict)
 
@@ -63,6 +64,7 @@ class Capturing(Document):
 
     authorization_id: UUID
     gateway: GatewayName
+    account: AccountName | None = None
     gateway_reference: str | None = None
     lines: dict[str, CapturedLine] = Field(default_factory=dict)
 
@@ -81,6 +83,8 @@ class Operation(Document):
     currency: str | None = None
     refers_to: UUID | None = None
     gateway: GatewayName | None = None
+    account: AccountName | None = None
+    """Of an authorization; what draws on it goes to the same. Null: the store's first at the gateway."""
     lines: tuple[MoneyLine, ...] = ()
     """Held while open. After a gateway's refusal: what was asked of it. Empty after a success."""
     with_capture: bool = False
@@ -156,6 +160,7 @@ class Ledger(Document):
         return GatewayCall(
             operation_id=operation_id,
             gateway=operation.gateway,
+            account=source.account if source else operation.account,
             kind=operation.kind,
             order_id=order_id,
             store_id=store_id,

@@ -14,7 +14,7 @@ from sqlalchemy import select
 
 from chassis.declare.app import App
 from contracts.base import Code, Frozen
-from contracts.payments import GatewayName
+from contracts.payments import AccountName, GatewayName
 from payments.tables import gateway_accounts
 
 FRESH_SECONDS: Final = 10.0
@@ -41,15 +41,15 @@ def resolved(reference: Reference) -> str:
 
 
 class Account(Frozen):
-    """The account of one store at one gateway."""
+    """One of a store's accounts at a gateway."""
 
     # A literal key that was written by mistake in place of a reference must not be printed with the error.
     model_config = ConfigDict(extra="forbid", hide_input_in_errors=True)
 
     store: Code
     gateway: GatewayName
-    account: Annotated[str, StringConstraints(pattern=r"^[a-z0-9][a-z0-9_-]{0,63}$")]
-    """Its name in the address that the gateway sends events to."""
+    account: AccountName
+    """Its name in payment methods, and in the address that the gateway sends events to."""
     url: Annotated[str, StringConstraints(pattern=r"^https?://[^\s/?#@]+[^\s?#@]*$", max_length=500)] | None = None
     """Null: the gateway's own address."""
     api_key: Reference
@@ -71,26 +71,19 @@ class AccountTaken(ValueError):
 
 PUT: Final = """
 insert into gateway_accounts as a (store_id, gateway, account, url, api_key, webhook_secret) values ($1, $2, $3, $4, $5, $6)
-on conflict (store_id, gateway) do update set url = excluded.url, api_key = excluded.api_key,
+on conflict (gateway, account) do update set url = excluded.url, api_key = excluded.api_key,
   webhook_secret = excluded.webhook_secret
-where a.account = excluded.account
+where a.store_id = excluded.store_id
 returning 1"""
-
-OWNER: Final = "select store_id from gateway_accounts where gateway = $1 and account = $2"
 
 
 async def apply(tx: Connection, file: Mapping[str, Any]) -> list[str]:
     """Writes the accounts of a file; all of them or, on the first that is refused, none."""
     written = []
     for one in AccountsFile.model_validate(file).gateway_accounts:
-        owner = await tx.fetchval(OWNER, one.gateway, one.account)
-        if owner not in (None, one.store):
-            raise AccountTaken(f"account {one.gateway}/{one.account} is another store's")
         row = (one.store, one.gateway, one.account, one.url, one.api_key, one.webhook_secret)
         if await tx.fetchval(PUT, *row) is None:
-            raise AccountTaken(
-                f"store {one.store} has another account at {one.gateway} already, and its payments are there"
-            )
+            raise AccountTaken(f"account {one.gateway}/{one.account} is another store's")
         written.append(f"gateway account {one.store}/{one.gateway}/{one.account}")
     return written
 
@@ -100,16 +93,19 @@ class Accounts:
 
     def __init__(self, app: App) -> None:
         self._app = app
-        self._read: dict[tuple[str, str], tuple[float, Account | None]] = {}
+        self._read: dict[tuple[str, str, str | None], tuple[float, Account | None]] = {}
 
-    async def of_store(self, store_id: str, gateway: str) -> Account | None:
-        at, account = self._read.get((store_id, gateway), (0.0, None))
+    async def of_store(self, store_id: str, gateway: str, name: str | None) -> Account | None:
+        """The store's account of this name at the gateway; without a name, the one that was written first."""
+        at, account = self._read.get((store_id, gateway, name), (0.0, None))
         if not at or time.monotonic() - at > FRESH_SECONDS:
             found = select(gateway_accounts).where(
                 gateway_accounts.c.store_id == store_id, gateway_accounts.c.gateway == gateway
             )
-            account = await self._one(found)
-            self._read[store_id, gateway] = (time.monotonic(), account)
+            if name is not None:
+                found = found.where(gateway_accounts.c.account == name)
+            account = await self._one(found.order_by(gateway_accounts.c.number).limit(1))
+            self._read[store_id, gateway, name] = (time.monotonic(), account)
         return account
 
     async def named(self, gateway: str, account: str) -> Account | None:

@@ -38,7 +38,7 @@ KINDS: Final[Mapping[str, Kind]] = {
 
 
 class ReadsAccounts(Protocol):
-    async def of_store(self, store_id: str, gateway: str) -> Account | None: ...
+    async def of_store(self, store_id: str, gateway: str, name: str | None) -> Account | None: ...
 
 
 class Gateways:
@@ -47,11 +47,11 @@ class Gateways:
     def __init__(self, for_all: Mapping[str, Gateway], accounts: ReadsAccounts, settings: Settings) -> None:
         self._for_all = {name: Policy(gateway, settings) for name, gateway in for_all.items()}
         self._accounts, self._settings = accounts, settings
-        self._opened: dict[tuple[str, str], tuple[Account, str, Policy]] = {}
+        self._opened: dict[tuple[str, str, str], tuple[Account, str, Policy]] = {}
 
     async def run(self, call: GatewayCall, attempt: Attempt) -> GatewayOutcome:
         missing = GatewayOutcome(
-            state="not_set_up", code="gateway_unknown", reason=f"no gateway {call.gateway!r} is set up"
+            state="not_set_up", code="gateway_unknown", reason=f"no gateway {_named(call)} is set up"
         )
         try:
             gateway = await self._policy(call)
@@ -71,7 +71,7 @@ class Gateways:
         except CredentialsMissing as error:
             raise TryAgain(f"credentials_missing: {error}") from None
         if gateway is None:
-            raise TryAgain(f"gateway {call.gateway!r} is not set up")
+            raise TryAgain(f"gateway {_named(call)} is not set up")
         return await gateway.check(call, attempt)
 
     async def opened(self, call: GatewayCall) -> Gateway | None:
@@ -83,17 +83,18 @@ class Gateways:
         if call.gateway in self._for_all:
             return self._for_all[call.gateway]
         kind = KINDS.get(call.gateway)
-        account = await self._accounts.of_store(call.store_id, call.gateway) if kind else None
+        account = await self._accounts.of_store(call.store_id, call.gateway, call.account) if kind else None
         if kind is None or account is None:
             return None
         api_key = resolved(account.api_key)
-        opened = self._opened.get((account.store, account.gateway))
+        name = (account.store, account.gateway, account.account)
+        opened = self._opened.get(name)
         if opened is not None and opened[:2] == (account, api_key):
             return opened[2]
         policy = Policy(
             kind.make(account.url or kind.url, api_key, self._settings.gateway_timeout_seconds), self._settings
         )
-        self._opened[account.store, account.gateway] = (account, api_key, policy)
+        self._opened[name] = (account, api_key, policy)
         if opened is not None:
             await opened[2].close()  # its calls under way end as unclear, and are asked after
         return policy
@@ -113,6 +114,10 @@ class Gateways:
     async def close(self) -> None:
         for policy in (*self._for_all.values(), *(policy for _, _, policy in self._opened.values())):
             await policy.close()
+
+
+def _named(call: GatewayCall) -> str:
+    return repr(call.gateway if call.account is None else f"{call.gateway}/{call.account}")
 
 
 def tasks(app: App) -> tuple[TaskKind, ...]:
