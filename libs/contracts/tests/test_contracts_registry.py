@@ -183,7 +183,7 @@ def test_personal_fields_of_messages_are_marked(kind: str, field: str) -> None:
     assert any(node.get("x-personal") for node in nodes(READERS[kind]["properties"][field]))
 
 
-def test_payments_is_told_nothing_personal_but_the_reason_of_a_statement() -> None:
+def test_payments_is_told_nothing_personal_but_the_reason_of_a_statement_and_a_token() -> None:
     personal = {
         (model.TYPE, name)
         for kind, model in MESSAGES.items()
@@ -191,4 +191,5 @@ def test_payments_is_told_nothing_personal_but_the_reason_of_a_statement() -> No
         for name, field in READERS[model.TYPE]["properties"].items()
         if any(node.get("x-personal") for node in nodes(field))
     }
-    assert personal == {("payments.force", "reason"), ("payments.forced", "reason")}  # a person's own words
+    words = {("payments.force", "reason"), ("payments.forced", "reason")}  # a person's own
+    assert personal == {*words, ("payments.authorize", "payment_token")}

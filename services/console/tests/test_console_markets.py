@@ -8,7 +8,7 @@ from uuid import UUID
 from console_owners import REAL, Owner, page
 from console_world import STORE, Browser
 
-from contracts.orders import MarketTerms
+from contracts.orders import MarketTerms, MethodCurrency, PaymentMethod
 from fulfillment.responses import StockShown
 from invoicing.responses import SellerShown
 from orders.responses import MarketShown
@@ -16,7 +16,21 @@ from orders.responses import MarketShown
 pytestmark = REAL
 ROUTES = {"/v1/markets": {}, "/v1/sellers": {}, "/v1/stock": {}}
 TERMS = MarketTerms(
-    code="de", currency="EUR", approval="manual", approve_below_minor=50_00, locations=("main", "annex")
+    code="de",
+    currency="EUR",
+    approval="manual",
+    approve_below_minor=50_00,
+    locations=("main", "annex"),
+    payment_methods=(
+        PaymentMethod(code="card", gateway="stripe", account="second", countries=("FR",)),
+        PaymentMethod(
+            code="invoice",
+            title="By invoice",
+            gateway="manual",
+            surcharge_percent="1.5",
+            currencies=(MethodCurrency(currency="EUR", max_minor=77_70, surcharge_minor=2_25),),
+        ),
+    ),
 )
 MARKET = MarketShown(code="de", version=4, channel="amazon", account="eu", terms=TERMS).model_dump(mode="json")
 SELLER = SellerShown(code="shop", version=1, name="Shop Ltd", vat_number="GB1", time_zone="Europe/London").model_dump(
@@ -38,7 +52,21 @@ async def test_what_is_set_up_for_a_store_is_shown(shop: Owner, browser: Browser
     offers(shop, *ROUTES)
     await browser.sign_in("viewer")
     found = await browser.get("/markets")
-    for part in ("amazon", "50.00", "main, annex", "Shop Ltd", "MUG", "1,200", "PUT /v1/markets/{code}"):
+    for part in (
+        "amazon",
+        "50.00",
+        "main, annex",
+        "Shop Ltd",
+        "MUG",
+        "1,200",
+        "card",
+        "stripe second",
+        "By invoice",
+        "77.70",
+        "2.25",
+        "+1.5 %",
+        "PUT /v1/markets/{code}",
+    ):
         assert part in found.text, part
     assert shop.asked("/v1/markets").headers["x-store-id"] == STORE
     assert (await browser.get("/markets", cursor="more")).status == 200

@@ -582,3 +582,41 @@ async def test_a_request_that_is_wrong_in_every_way_is_answered_in_the_documente
     assert {(one["where"], one["pointer"]) for one in problem["errors"]} == {
         ("path", "/order_id"), ("query", "/wait"), ("body", "/add/1"), ("body", "/add/2"),
     }  # fmt: skip
+
+
+# -- payment methods --------------------------------------------------------------------------------------------------
+
+
+async def test_a_storefront_reads_what_a_method_costs_and_a_card_number_is_stored_nowhere(app: App) -> None:
+    call = Client(app, await app.keys.create("a", "till", ["*"]))
+    methods = [
+        {"code": "card", "gateway": "stripe", "account": "second", "countries": ["DE"]},
+        {"code": "invoice", "gateway": "manual", "surcharge_percent": "1.5",
+         "currencies": [{"currency": "EUR", "max_minor": 200_00, "surcharge_minor": 2_00}]},
+    ]  # fmt: skip
+    terms = {"code": "shop", "payment_methods": methods}
+    assert (await call("PUT", "/v1/markets/shop", {"terms": terms}))[0] == 200
+    assert (await call("GET", "/v1/markets/shop"))[1]["terms"]["payment_methods"] == methods
+    wanted = "currency=EUR&amount_minor=1000&country=FR"
+    status, found = await call("GET", "/v1/markets/shop/payment-methods", query=wanted)
+    assert status == 200 and [(one["code"], one["fits"], one["total_minor"]) for one in found["items"]] == [
+        ("card", False, 10_00), ("invoice", True, 12_15),
+    ]  # fmt: skip
+    assert (await call("GET", "/v1/markets/other/payment-methods", query=wanted))[0] == 404
+    told = json.loads(digital("A-1").model_dump_json(exclude_none=True))
+    refused = {**told, "payment_token": "4242-4242-4242-4242"}
+    status, problem = await call("POST", "/v1/orders", refused, idempotency_key="k1")
+    assert (status, problem["type"]) == (422, "/problems/payment_token_refused") and "4242" not in json.dumps(problem)
+    status, shown = await call("POST", "/v1/orders", {**told, "payment_token": "pm_1"}, idempotency_key="k2")
+    assert (status, shown["grand_minor"]) == (201, 12_15)
+    assert (shown["market"]["payment_method"], shown["market"]["gateway"]) == ("invoice", "manual")
+    status, again = await call("POST", "/v1/orders", {**told, "payment_token": "pm_1"}, idempotency_key="k3")
+    assert (status, again["order_id"], again["version"]) == (201, shown["order_id"], shown["version"])
+    async with app.database.connection() as connection:
+        for table in TABLES:
+            rows = await connection.fetchval(f"select count(*) from {table} t where t::text like '%4242%'")
+            assert rows == 0, table
+        asked = await connection.fetchval(
+            "select count(*) from journal t where t::text like '%\"payment_token\"%pm_1%'"
+        )
+    assert asked, "the token is passed on with the authorization"

@@ -32,6 +32,12 @@ DISCOUNTS_MAX: Final = 1_000
 """Discounts of an order by code or title, those of its lines included."""
 NAMES_MAX: Final = 20
 """Programs, shipping requirements, tax registrations and related orders of an order."""
+PAYMENT_METHODS_MAX: Final = 10
+"""Payment methods of a market."""
+CURRENCIES_MAX: Final = 20
+"""Currencies of a payment method."""
+COUNTRIES_MAX: Final = 250
+"""Countries of a payment method."""
 LOCATIONS_MAX: Final = 20
 """Locations of a market. Reserving an order reads up to lines x locations shelves: 20,000."""
 SHIPMENTS_MAX: Final = 500

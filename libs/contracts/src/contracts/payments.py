@@ -36,7 +36,7 @@ GatewayName = Annotated[str, Field(pattern=r"^[a-z][a-z0-9_-]{0,31}$")]
 
 
 AccountName = Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9_-]{0,63}$")]
-"""Of an account at a gateway; a store may have several at one."""
+"""The name of an account at a gateway; a store may have several at one."""
 
 
 TOKEN_REFUSED: Final = "refused:card-number"
@@ -101,7 +101,7 @@ class Authorize(OrderKeyed, Command, type="payments.authorize"):
     capture: Flag = False
     """Also capture all of it, if its gateway does both in one call."""
     payment_token: IfStated[PaymentToken] = None
-    """Of the means of payment. Without it the buyer enters the means of payment at the gateway."""
+    """Names the means of payment. Without it the buyer enters the means of payment at the gateway."""
 
 
 class Capture(OrderKeyed, Command, type="payments.capture"):
@@ -228,7 +228,7 @@ class Pending(PaymentEvent, type="payments.pending"):
     """The authorization (capture, void) or capture (refund) it is about; null for an authorization."""
     gateway: GatewayName | None = None
     account: IfStated[AccountName] = None
-    """Of an authorization: as the command names it."""
+    """As the command names it; null for all but authorizations."""
     lines: MoneyLines = ()
     """The amounts that are held until the answer."""
     amount_minor: MinorUnsigned = 0

@@ -417,6 +417,25 @@ class MarketWritten(BaseModel):
     terms: MarketTerms
 
 
+class PaymentOffer(BaseModel):
+    """A payment method for an order of a given total."""
+
+    code: str
+    title: str
+    gateway: str
+    fits: bool
+    why_not: str | None
+    """Why the order cannot be paid by it; null: it can."""
+    surcharge_minor: int
+    """The line that it adds to the order, tax included."""
+    total_minor: int
+
+
+class PaymentOffers(BaseModel):
+    items: list[PaymentOffer]
+    """In the order of the market: an order that names no method has the first that fits."""
+
+
 class LineChange(BaseModel):
     """A line before and after an edit; the shipping charge is the line `shipping`. Amounts are minor units, tax included."""
 

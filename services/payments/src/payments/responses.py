@@ -43,7 +43,7 @@ class LedgerOperation(BaseModel):
     """The authorization of a capture or void, the capture of a refund."""
     gateway: str | None
     account: str | None
-    """Of an authorization: the store's account at the gateway that it names; null: the first."""
+    """The store's account at the gateway that an authorization names; null: the first."""
     gateway_reference: str | None
     code: str
     reason: str

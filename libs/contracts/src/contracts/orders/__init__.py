@@ -63,6 +63,7 @@ from contracts.orders.events import (
 from contracts.orders.force import Force, Forced, ForceRefused
 from contracts.orders.holds import HOLD_REASONS, WINDOW, Held, Hold, Release, Released
 from contracts.orders.market import MarketTerms
+from contracts.orders.methods import SURCHARGE_LINE, MethodCurrency, PaymentMethod
 from contracts.orders.refunds import (
     GiveUpRefund,
     Refund,
@@ -91,6 +92,7 @@ __all__ = [
     "CHANGES_MAX",
     "EDIT_CODES",
     "HOLD_REASONS",
+    "SURCHARGE_LINE",
     "WINDOW",
     "AddAttachment",
     "AddNote",
@@ -141,11 +143,13 @@ __all__ = [
     "MarketTerms",
     "Merging",
     "MetadataChanged",
+    "MethodCurrency",
     "NewLine",
     "NoteAdded",
     "OpenEdit",
     "OrderEvent",
     "PaymentChanged",
+    "PaymentMethod",
     "PaymentStatus",
     "Place",
     "Placed",

@@ -9,8 +9,9 @@ from pydantic import Field, model_validator
 from contracts.base import UNLESS_EMPTY, Code, Flag, Frozen, IfStated, MinorUnsigned
 from contracts.limits import LOCATIONS_MAX, NAMES_MAX
 from contracts.money import Currency
+from contracts.orders.methods import PaymentMethods
 from contracts.orders.words import CaptureOption
-from contracts.payments import MARKETPLACE, GatewayName
+from contracts.payments import MARKETPLACE, AccountName, GatewayName
 
 
 class MarketTerms(Frozen):
@@ -19,7 +20,14 @@ class MarketTerms(Frozen):
     code: Code
     currency: Currency | None = None
     """If set, the only currency the market sells in; else the order's own counts."""
+    payment_methods: PaymentMethods = ()
+    """How its orders may be paid; an order that names none has the first that fits. Empty: the market has one, which is
+    `payment_method`, `gateway`, `account`, `capture` and `capture_up_to_minor`. An order's copy of the terms has its own there."""
+    payment_method: IfStated[Code] = None
+    """The code of the one payment method."""
     gateway: GatewayName = MARKETPLACE
+    account: IfStated[AccountName] = None
+    """The store's account at the gateway; null: its first."""
     capture: CaptureOption = "on_approval"
     """When money is taken; `manual`: when a person asks for it."""
     capture_up_to_minor: IfStated[MinorUnsigned] = None
@@ -50,7 +58,19 @@ class MarketTerms(Frozen):
 
     @model_validator(mode="after")
     def _amounts_have_a_currency(self) -> MarketTerms:
-        for name in ("approve_below_minor", "capture_up_to_minor"):
-            if getattr(self, name) is not None and self.currency is None:
+        for one, name in (
+            *((self, name) for name in ("approve_below_minor", "capture_up_to_minor")),
+            *((method, "capture_up_to_minor") for method in self.payment_methods),
+        ):
+            if getattr(one, name) is not None and self.currency is None:
                 raise ValueError(f"{name} is an amount of the market's currency: state it")
+        return self
+
+    @model_validator(mode="after")
+    def _one_payment_method_of_a_code(self) -> MarketTerms:
+        codes = [method.code for method in self.payment_methods]
+        if len(set(codes)) != len(codes):
+            raise ValueError("payment_methods: each code at most once")
+        if codes and self.payment_method is not None:
+            raise ValueError("payment_method names the one method of a market without payment_methods: leave it out")
         return self

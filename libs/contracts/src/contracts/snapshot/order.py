@@ -9,6 +9,7 @@ from pydantic import Field, model_validator
 from contracts.base import (
     SHIPPING_LINE,
     UNLESS_EMPTY,
+    Code,
     Flag,
     Frozen,
     Id,
@@ -30,6 +31,7 @@ from contracts.limits import (
     UPSTREAM_SHIPMENTS_MAX,
 )
 from contracts.money import Currency
+from contracts.payments import PaymentToken
 from contracts.snapshot.attributes import Attributes
 from contracts.snapshot.lines import FulfilledBy, Line
 from contracts.snapshot.parties import Address, Buyer, Origin, TaxRegistration
@@ -83,6 +85,10 @@ class OrderContent(Frozen):
     payment_state: PaymentState = "paid"
     """Placing starts at `paid` and `authorized`. A person decides at `refunded` and `partially_refunded`. At every other
     word, one that is not listed included, the order waits for a newer snapshot, unless nothing is to be paid."""
+    payment_method: IfStated[Code] = None
+    """A code of the market's methods; null: the first that fits. Decides until the order starts."""
+    payment_token: IfStated[PaymentToken] = None
+    """The gateway's token of the means of payment, which the authorization passes on; never card data."""
     fulfilled_by: FulfilledBy = "merchant"
     """Goods that the marketplace fulfills are neither reserved nor shipped here."""
     currency: Currency

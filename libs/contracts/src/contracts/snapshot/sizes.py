@@ -14,7 +14,7 @@ from contracts.base import json_bytes
 from contracts.limits import JOURNAL_BYTES_MAX
 from contracts.snapshot.order import OrderContent
 
-PARTIES_BYTES: Final = 160_000
+PARTIES_BYTES: Final = 200_000
 """Buyer, addresses, seller, source and market at their largest: a text of 500 control characters has 3,000 bytes in JSON."""
 LINE_BYTES: Final = 400
 """Names and numbers of a document's line and of its VAT group, without the line's own texts."""

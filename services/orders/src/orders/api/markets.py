@@ -3,7 +3,7 @@
 from typing import Annotated
 
 from asyncpg import Connection
-from fastapi import APIRouter, Depends, Request, Response
+from fastapi import APIRouter, Depends, Query, Request, Response
 from pydantic import BaseModel, model_validator
 from sqlalchemy import select
 
@@ -12,11 +12,14 @@ from chassis.http.bodies import as_json
 from chassis.http.commands import CONDITIONAL, etag, precondition
 from chassis.http.paging import Cursor, Cursors, Limit, Page
 from chassis.http.problems import Invalid, Problem, answers, invalid, respond
-from contracts.base import Code
+from contracts.base import Code, Country
+from contracts.limits import MINOR_MAX
+from contracts.money import Currency
 from contracts.orders import MarketTerms
 from orders import store
 from orders.api.problems import PROBLEMS
-from orders.responses import MarketShown, MarketWritten
+from orders.domain.content import methods
+from orders.responses import MarketShown, MarketWritten, PaymentOffer, PaymentOffers
 from orders.tables import markets
 
 MARKETS = Cursors("markets", Code)
@@ -65,6 +68,33 @@ def add_routes(router: APIRouter, app: App) -> None:
         if not rows:
             raise Problem(404, "market_unknown", PROBLEMS["market_unknown"].title, f"this store has no market {code}")
         return respond(as_json(200, dict(rows[0]), etag(rows[0]["version"])))
+
+    @router.get(
+        "/markets/{code}/payment-methods", response_model=PaymentOffers, openapi_extra=answers("market_unknown")
+    )
+    async def offer_methods(
+        who: Annotated[Principal, Depends(view)],
+        code: Code,
+        currency: Currency,
+        amount_minor: Annotated[int, Query(ge=0, le=MINOR_MAX)],
+        country: Country | None = None,
+    ) -> PaymentOffers:
+        """For a storefront: how an order of this total may be paid, and what each payment method adds to it. `amount_minor` is the
+        total without a surcharge, tax included; `country` that of the billing address, else of delivery."""
+        rows = await app.read(select(markets.c.terms).where(markets.c.store_id == who.store_id, markets.c.code == code))
+        if not rows:
+            raise Problem(404, "market_unknown", PROBLEMS["market_unknown"].title, f"this store has no market {code}")
+        terms = MarketTerms.model_validate(rows[0]["terms"])
+        return PaymentOffers(
+            items=[
+                PaymentOffer(
+                    code=one.method.code, title=one.method.title or one.method.code, gateway=one.method.gateway,
+                    fits=one.why_not is None, why_not=one.why_not, surcharge_minor=one.surcharge_minor,
+                    total_minor=amount_minor + one.surcharge_minor,
+                )
+                for one in methods.offers(terms, currency, country, amount_minor)
+            ]
+        )  # fmt: skip
 
     @router.get("/markets", response_model=Page[MarketShown])
     async def list_markets(

@@ -8,6 +8,8 @@ PROBLEMS: Problems = {
     "order_exists": About(409, "The external id is taken by an order with another content",
         "Channel, account and external id name an order that was sold otherwise.",
         "Give the new order an external id of its own; a change of the old one comes as a snapshot."),
+    "payment_token_refused": About(422, "A card number is no payment token", "Card data never reaches this system: nothing of it was stored.",
+        "Let the storefront pass card data to the gateway alone, and send the token that the gateway gives for it."),
     "order_not_awaiting_approval": About(409, "The order does not wait for approval",
         "It needs no approval, has not been placed yet, or is cancelled.", "`GET /v1/orders/{id}` lists `legal_actions`."),
     "order_shipped": About(409, "Something has shipped", "What has left the warehouse can no longer be cancelled or changed.",

@@ -8,11 +8,13 @@ from pydantic import BaseModel, model_validator
 
 from chassis.declare.app import App, Outcome, Principal
 from chassis.http.commands import CHANGE, COMMAND
-from chassis.http.problems import answers
+from chassis.http.problems import Problem, answers
 from contracts.base import Code, Text
 from contracts.ids import order_id
 from contracts.orders import Cancel, GiveUp, Place, RequestedCause, Resolution, Resolve
+from contracts.payments import TOKEN_REFUSED
 from contracts.snapshot import OrderContent, arriving
+from orders.api.problems import PROBLEMS
 from orders.api.shown import shown
 from orders.domain.decisions.actions import ACTIONS
 from orders.domain.processes.undo import data_of
@@ -75,10 +77,13 @@ def add_routes(router: APIRouter, app: App) -> None:
         status_code=201,
         response_model=OrderShown,
         dependencies=COMMAND,
-        openapi_extra=answers("order_exists"),
+        openapi_extra=answers("order_exists", "payment_token_refused"),
     )
     async def create(request: Request, who: Annotated[Principal, Depends(edit)], body: NewOrder) -> Response:
         """Take an order and start placing it. The same external id with the same content is the same order."""
+        if body.payment_token == TOKEN_REFUSED:
+            about = PROBLEMS["payment_token_refused"]
+            raise Problem(about.status, "payment_token_refused", about.title, "`payment_token` is a card number.")
         key = order_id(who.store_id, body.channel, body.account, body.external_order_id)
         content = OrderContent.model_construct(**{name: getattr(body, name) for name in OrderContent.model_fields})
         message = Place(

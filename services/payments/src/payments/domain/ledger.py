@@ -84,7 +84,7 @@ class Operation(Document):
     refers_to: UUID | None = None
     gateway: GatewayName | None = None
     account: AccountName | None = None
-    """Of an authorization; what draws on it goes to the same. Null: the store's first at the gateway."""
+    """The one that an authorization names; what draws on it goes to the same. Null: the store's first at the gateway."""
     lines: tuple[MoneyLine, ...] = ()
     """Held while open. After a gateway's refusal: what was asked of it. Empty after a success."""
     with_capture: bool = False

@@ -149,6 +149,14 @@ def _taxed(content: OrderContent) -> tuple[list[_Row], list[_Row]]:
     return rows, unknown
 
 
+def taxes_of_a_charge(content: OrderContent) -> tuple[Tax, ...]:
+    """The taxes of a charge of which none is stated: as shipping, it has the rates of the goods with the largest total. Empty if
+    none of theirs is stated."""
+    rows, _ = _taxed(content)
+    net = content.price_basis == "net"
+    return _taxes_of_goods([row for row in rows if row.line_id != SHIPPING_LINE], net) or ()
+
+
 def itemized(content: OrderContent) -> OrderContent:
     """The same order with its whole discount, and every tax that is an amount, stated on its lines and its shipping charge.
 

@@ -6,9 +6,11 @@ from collections.abc import Collection, Iterator, Mapping
 from datetime import datetime, timedelta
 from typing import Final, NamedTuple
 
-from contracts.orders import FulfillmentStatus, MarketTerms, Status
+from contracts.orders import SURCHARGE_LINE, FulfillmentStatus, MarketTerms, Status
+from contracts.payments import TOKEN_REFUSED
 from contracts.personal import is_personal
 from contracts.snapshot import SHIPPABLE, Address, Buyer, Line, OrderContent, Source
+from orders.domain.content import methods
 from orders.domain.content.amounts import addresses, amounts, grand_minor, is_ours, ships, ships_anything
 
 CARRIED = frozenset({"shipped", "delivered", "closed"})
@@ -20,9 +22,12 @@ REFUNDED: Final = frozenset({"refunded", "partially_refunded"})
 """Values of `payment_state`."""
 
 
-WIPED: Final = ("buyer_note", "delivery_note", "seller_note", "tax_registrations", "attributes")
+WIPED: Final = (
+    "buyer_note", "delivery_note", "seller_note", "tax_registrations", "attributes", "payment_method", "payment_token",
+)  # fmt: skip
 LINE_WIPED: Final = ("gift", "attributes")
-"""Personal fields that marketplaces wipe after some weeks, besides buyer and addresses."""
+"""Personal fields that marketplaces wipe after some weeks, besides buyer and addresses; and how the order is paid, which need not
+be stated again."""
 AHEAD_MAX: Final = timedelta(minutes=10)
 """A marketplace's clock may differ from the database's by as much."""
 
@@ -105,8 +110,8 @@ def _buyer(old: Buyer, new: Buyer) -> Buyer:
 Obstacle = tuple[str, str]
 """code and detail of the exception that gives the reason why an order does not start."""
 OBSTACLES: Final = (
-    "partly_shipped_elsewhere", "currency_differs", "not_priced", "sku_missing", "tax_missing", "cancel_requested",
-    "refund_made", "addresses_differ",
+    "partly_shipped_elsewhere", "currency_differs", "not_priced", "sku_missing", "tax_missing", "payment_method_unknown",
+    "payment_method_refused", "payment_token_refused", "cancel_requested", "refund_made", "addresses_differ",
 )  # fmt: skip
 
 
@@ -117,7 +122,10 @@ class Standing(NamedTuple):
 
 
 def standing(content: OrderContent, market: MarketTerms, waived: Mapping[str, str]) -> Standing:
-    """The status of an order without processes: `placing` if it may start, else what it is or waits for."""
+    """The status of an order without processes: `placing` if it may start, else what it is or waits for.
+
+    market: the terms that the order has, as `methods.chosen` returns them.
+    """
     fulfillment: FulfillmentStatus = "unfulfilled" if ships_anything(content) else "not_required"
     if wholly_cancelled(content):
         return Standing("cancelled", fulfillment, None)
@@ -155,6 +163,10 @@ def _obstacles(content: OrderContent, market: MarketTerms) -> Iterator[Obstacle]
         yield "sku_missing", "a line that ships has no sku; a snapshot or a request that names it lets the order start"
     if untaxed := amounts(content).untaxed:
         yield "tax_missing", f"no tax rate or amount is stated of line {', '.join(untaxed)}"[:500]
+    if (refused := methods.why_not(content, market)) is not None:
+        yield refused
+    if content.payment_token == TOKEN_REFUSED:
+        yield "payment_token_refused", "a card number came in place of a token; it was not stored"
     if content.refunds or content.payment_state in REFUNDED or any(line.quantity.refunded for line in content.lines):
         yield "refund_made", "the marketplace has refunded money before the order started"
     if len(addresses(content)) > 1:
@@ -172,7 +184,9 @@ def partly_shipped(content: OrderContent) -> bool:
 
 
 def wholly_cancelled(content: OrderContent) -> bool:
-    return content.lifecycle in CANCELLED or (bool(content.lines) and not any(line.pieces for line in content.lines))
+    """The surcharge of a payment method alone is no order."""
+    left = any(line.pieces for line in content.lines if line.external_line_id != SURCHARGE_LINE)
+    return content.lifecycle in CANCELLED or (bool(content.lines) and not left)
 
 
 def requested(content: OrderContent) -> list[str]:

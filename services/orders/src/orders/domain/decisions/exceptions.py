@@ -14,7 +14,7 @@ from uuid import UUID
 from contracts.deciding import Refusal
 from contracts.orders import Resolution, Resolve, Retry
 from contracts.snapshot import OrderContent
-from orders.domain.content import snapshots
+from orders.domain.content import methods, snapshots
 from orders.domain.engine.story import Story
 from orders.domain.processes import changes, differences, place, undo, upstream
 from orders.domain.state.order import Order, retryable
@@ -78,7 +78,8 @@ def start(story: Story, found: snapshots.Obstacle | None) -> None:
 
 def edit(story: Story, content: OrderContent, answers: UUID | None = None) -> None:
     """Nothing has begun: what is stated now is the order. It is judged by its market's present terms, and starts if it may."""
-    order, terms = story.order, story.terms
+    order = story.order
+    content, terms = methods.chosen(content, story.terms, order.placed_here)
     status, fulfillment, found = snapshots.standing(content, terms, order.waived)
     if status == "placing" and (shipped := order.exceptions.get(PARTLY_SHIPPED)) is not None:
         status, found = "pending", (PARTLY_SHIPPED, shipped.detail)  # only a person can decide what is left to ship
@@ -212,9 +213,10 @@ def record_refund(story: Story, message: Resolve) -> Refusal | None:
 def place_anew(story: Story, message: Resolve) -> Refusal | None:
     order = story.order
     assert order.stated is not None and order.market is not None
-    status, fulfillment, found = snapshots.standing(order.stated, story.terms, order.waived)
-    story.reinstate(order.stated, status=status, fulfillment=fulfillment)
-    story.take_over_terms()
+    content, terms = methods.chosen(order.stated, story.terms, order.placed_here)
+    status, fulfillment, found = snapshots.standing(content, terms, order.waived)
+    story.reinstate(content, status=status, fulfillment=fulfillment)
+    story.take_over_terms(terms)
     start(story, found)
     return None
 
@@ -253,6 +255,9 @@ KINDS: Final = {kind.code: kind for kind in (
     Kind("not_priced",               "a price is not stated",                                               CHECK,                                                                                          None,     CORRECTED),
     Kind("sku_missing",              "a line that ships has no SKU",                                        CHECK,                                                                                          None,     CORRECTED),
     Kind("tax_missing",              "neither a rate nor an amount of tax is stated of a line",             CHECK,                                                                                          None,     CORRECTED),
+    Kind("payment_method_unknown",   "the market does not have the payment method that the order names",    CHECK,                                                                                          None,     "corrected terms of the market, " + CORRECTED),
+    Kind("payment_method_refused",   "no payment method of the market, or not the one that the order names, takes its currency, country and amount", CHECK,                                                  None,     "corrected terms of the market, " + CORRECTED),
+    Kind("payment_token_refused",    "a card number came in place of a payment token; it is not stored",    CHECK,                                                                                          None,     CORRECTED),
     Kind(PARTLY_SHIPPED,             "something had shipped before the order was first seen",               Choice("recorded as carried through by the marketplace: nothing is moved here", carried_elsewhere), Choice("everything is placed and shipped here", start_all_the_same), "a snapshot that states it shipped, a cancel"),
     Kind("addresses_differ",         "lines that ship have different delivery addresses",                    None,                                                                                           Choice("every line ships to the address of the order", start_all_the_same), CORRECTED),
     # a request, a refund

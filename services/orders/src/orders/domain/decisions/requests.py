@@ -31,7 +31,7 @@ from contracts.orders import (
     RetryRefund,
 )
 from contracts.snapshot import OrderContent, Snapshot, Source
-from orders.domain.content import snapshots
+from orders.domain.content import methods, snapshots
 from orders.domain.decisions import actions, exceptions
 from orders.domain.engine.story import Story
 from orders.domain.processes import changes, differences, edit, holds, settle, undo, upstream
@@ -88,16 +88,18 @@ def place(order: Order, message: Place, context: Context) -> Decision:
     )
     if not order.known:
         return _receive(order, source, message.order, context, message.operation_id)
+    assert order.content is not None
+    is_same = methods.is_placed_as(message.order, order.content)
     if order.status == "pending" and order.undo is None:
         story = Story(order, context, PROCESSES)
-        if message.order != order.content:
+        if not is_same:
             story.source = source
         if snapshots.wholly_cancelled(message.order):
             undo.begin(story, "customer", message.operation_id)
         else:
-            exceptions.edit(story, message.order, message.operation_id)
+            exceptions.edit(story, order.content if is_same else message.order, message.operation_id)
         return story.decision()
-    if order.content == message.order:
+    if is_same:
         return []
     return [Refusal("order_exists", f"order {message.order.external_order_id!r} exists with another content")]
 
@@ -106,9 +108,10 @@ def _receive(
     order: Order, source: Source, content: OrderContent, context: Context, answers: UUID | None = None
 ) -> Decision:
     story = Story(order, context, PROCESSES)
-    market: MarketTerms = context.shares.get(MarketKey(order.store_id, source.channel, source.account)) or MarketTerms(
+    terms: MarketTerms = context.shares.get(MarketKey(order.store_id, source.channel, source.account)) or MarketTerms(
         code="default"
     )
+    content, market = methods.chosen(content, terms, placed_here=answers is not None)
     status, fulfillment, obstacle = snapshots.standing(content, market, order.waived)
     story.order = story.order.model_copy(update=sold(content))  # a free order is free at once
     story.state(

@@ -36,6 +36,7 @@ from contracts.orders import (
     WaitingChanged,
 )
 from contracts.snapshot import OrderContent, Source
+from orders.domain.content import methods
 from orders.domain.content.amounts import grand_minor
 from orders.domain.content.facts import Facts, learnt
 from orders.domain.engine.process import Past, Processes, Step
@@ -226,11 +227,12 @@ class Story:
         )
         self.source = None
 
-    def take_over_terms(self) -> bool:
-        """The present terms of the market, as far as they still apply: once the order is placed, only the seller does.
-        Returns whether they differ from the order's."""
-        order, terms = self.order, self.terms
+    def take_over_terms(self, starts_by: MarketTerms | None = None) -> bool:
+        """The present terms of the market, as far as they still apply: until the order is placed all but the payment method,
+        then only the seller. Returns whether they differ from the order's. starts_by: those of an order that starts anew."""
+        order = self.order
         assert order.content is not None and order.market is not None
+        terms = starts_by or methods.kept(order.market, self.terms)
         if order.status != "placing":
             terms = order.market.model_copy(update={"seller": terms.seller})
         if terms == order.market:

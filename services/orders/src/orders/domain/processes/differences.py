@@ -23,6 +23,7 @@ ORDER_INFORMS: Final = (
     "external_number", "basket_id", "purchase_order_number", "site", "placed_at", "is_business", "programs", "related",
     "buyer", "bill_to", "tax_address", "ship_from", "tax_registrations", "windows",
     "buyer_note", "delivery_note", "seller_note", "discounts", "settlement", "payments", "shipments", "invoices", "attributes",
+    "payment_method", "payment_token",
 )  # fmt: skip
 LINE_INFORMS: Final = (
     "parent_line_id", "external_unit_ids", "gtin", "gtin_type", "channel_product_id", "title", "unit_price_minor",

@@ -153,11 +153,12 @@ def out_of_stock(story: Story, run: Run, event: fulfillment.OutOfStock | Past) -
 
 
 def authorize(story: Story, run: Run, operation: UUID) -> payments.Authorize:
+    """Without the payment token: gateways take one once."""
     order = story.order
     assert order.content is not None and order.market is not None
     return payments.Authorize(
         **story.addressed(operation),
-        gateway=order.market.gateway, currency=order.content.currency, reference=order.content.external_order_id,
+        gateway=order.market.gateway, account=order.market.account, currency=order.content.currency, reference=order.content.external_order_id,
         lines=_money(story).authorize,
     )  # fmt: skip
 

@@ -41,7 +41,8 @@ def authorize(story: Story, run: Run, operation: UUID) -> payments.Authorize:
     assert order.content is not None and order.market is not None
     return payments.Authorize(
         **story.addressed(operation),
-        gateway=order.market.gateway, currency=order.content.currency, reference=order.content.external_order_id,
+        gateway=order.market.gateway, account=order.market.account, payment_token=order.content.payment_token,
+        currency=order.content.currency, reference=order.content.external_order_id,
         lines=tuple(line.money for line in payable(order.content)),
         capture=captured_at_once(story, run),
     )  # fmt: skip

@@ -138,6 +138,8 @@ class Order(Document):
     number: str = ""
     source: Source | None = None
     """Null: never received."""
+    placed_here: bool = False
+    """It was received by a request to place it, not by a snapshot."""
     content: OrderContent | None = None
     grand_minor: int | None = None
     """The price of all pieces of `content` that are not cancelled; null until every price is stated."""
@@ -235,7 +237,11 @@ def evolve(order: Order, event: Event) -> Order:
 
 
 def _received(order: Order, event: Received) -> dict[str, object]:
-    change = {"number": event.number, "source": event.source, "market": event.market, **sold(event.order)}
+    placed_here = event.operation_id is not None
+    change = {
+        "number": event.number, "source": event.source, "market": event.market, "placed_here": placed_here,
+        **sold(event.order),
+    }  # fmt: skip
     return change | ({"cancel_cause": "marketplace"} if event.status == "cancelled" else {})
 
 
