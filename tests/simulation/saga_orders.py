@@ -5,7 +5,7 @@ from __future__ import annotations
 from datetime import datetime, timedelta
 from random import Random
 
-from contracts.orders import EditChanges, LineEdit, MarketTerms, NewLine
+from contracts.orders import EditChanges, LineEdit, MarketTerms, MethodCurrency, NewLine, PaymentMethod
 from contracts.snapshot import Address, Line, OrderContent, Quantities, Snapshot, Source, Tax, TaxCollection, Totals
 
 SKUS = ("A", "B")
@@ -13,7 +13,7 @@ LOCATIONS = ("main", "second")
 
 
 def market(rng: Random) -> MarketTerms:
-    return MarketTerms(
+    terms = MarketTerms(
         code="m",
         gateway=rng.choice(["marketplace", "test"]),
         capture=rng.choice(["on_placement", "on_approval", "per_shipment", "manual"]),
@@ -26,6 +26,14 @@ def market(rng: Random) -> MarketTerms:
         give_up_after_seconds=rng.choice([None, None, None, 40, 600]),
         on_change=rng.choice(["apply", "ask", None]),
     )
+    return with_methods(terms) if len(terms.locations) > 1 else terms
+
+
+def with_methods(terms: MarketTerms) -> MarketTerms:
+    """The same market with a list: the first method does not take the currency of the orders, the second is as the terms."""
+    foreign = PaymentMethod(code="foreign", gateway="marketplace", currencies=(MethodCurrency(currency="ISK"),))
+    own = PaymentMethod(code="own", gateway=terms.gateway, account="second", capture=terms.capture)
+    return terms.model_copy(update={"payment_methods": (foreign, own), "gateway": "marketplace", "capture": "manual"})
 
 
 def content(rng: Random) -> OrderContent:
