@@ -13,6 +13,7 @@ import pytest
 import pytest_asyncio
 from aiokafka import AIOKafkaConsumer, AIOKafkaProducer, TopicPartition
 from aiokafka.admin import AIOKafkaAdminClient, NewTopic, RecordsToDelete
+from aiokafka.client import AIOKafkaClient
 from aiokafka.errors import (
     ConsumerStoppedError,
     GroupAuthorizationFailedError,
@@ -382,6 +383,34 @@ async def test_an_inspector_reads_what_a_group_would_and_the_group_notices_nothi
         assert [name for name, _ in await admin.list_consumer_groups() if topic.name in name] == [topic.name]
         await admin.close()
         assert await inspector.ends(topic.parts) == ends
+    finally:
+        await inspector.close()
+
+
+async def test_the_first_question_about_many_topics_requests_their_leaders_at_once(
+    kafka: KafkaServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    names = [f"inspected-{uuid4()}" for _ in range(12)]
+    admin = AIOKafkaAdminClient(bootstrap_servers=kafka.bootstrap_servers)
+    await admin.start()
+    await admin.create_topics([NewTopic(name, 1, 1) for name in names])
+    await admin.close()
+    requested = []
+    update = AIOKafkaClient._metadata_update
+
+    async def counted(client: AIOKafkaClient, cluster: Any, topics: Any) -> Any:
+        requested.append(set(topics))
+        return await update(client, cluster, topics)
+
+    monkeypatch.setattr(AIOKafkaClient, "_metadata_update", counted)
+    inspector = Inspector(
+        settings("postgresql://nobody@127.0.0.1:1/none", kafka_bootstrap_servers=kafka.bootstrap_servers)
+    )
+    try:
+        ends = await inspector.ends([TopicPartition(name, 0) for name in names])
+        assert set(ends.values()) == {0} and len(ends) == len(names)
+        growing = [topics for topics in requested if topics]
+        assert growing and all(topics == set(names) for topics in growing), [len(topics) for topics in requested]
     finally:
         await inspector.close()
 

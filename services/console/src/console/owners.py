@@ -10,6 +10,7 @@ from typing import Any, Final, Literal
 from uuid import UUID
 
 import aiohttp
+import orjson
 import structlog
 
 from console.domain.people import PERSONAL, Person
@@ -144,7 +145,7 @@ class Owners:
                 if response.status == 404:
                     return Answer("nothing")
                 if response.status == 200:
-                    return Answer("answered", await response.json())
+                    return Answer("answered", orjson.loads(await response.read()))
                 status, why = response.status, f"it answered {response.status}"
         except TimeoutError:
             why = f"no answer within {timeout.total:g} s"

@@ -88,7 +88,7 @@ async def rebuild(app: App, inspector: Inspector, stores: Sequence[str]) -> Sequ
     async with _connection(app) as connection, owners.running():
         if not await connection.fetchval("select pg_try_advisory_lock($1)", LOCK_KEY):
             raise ValueError("another rebuild is running")
-        work = _Rebuild(connection, owners, inspector)
+        work = _Rebuild(app, connection, owners, inspector)
         await work.prepare()
         for store_id in every:
             await work.read_store(store_id)
@@ -114,8 +114,8 @@ async def _connection(app: App) -> AsyncIterator[Connection]:
 
 
 class _Rebuild:
-    def __init__(self, connection: Connection, owners: Owners, inspector: Inspector) -> None:
-        self._connection, self._owners, self._inspector = connection, owners, inspector
+    def __init__(self, app: App, connection: Connection, owners: Owners, inspector: Inspector) -> None:
+        self._app, self._connection, self._owners, self._inspector = app, connection, owners, inspector
         self._parts = partitions_of(projection.EVENTS)
         self._read: Offsets = {}
         self.rows = self.pages = 0
@@ -141,11 +141,22 @@ class _Rebuild:
                 await self._connection.copy_records_to_table(name, records=records, schema_name=SCHEMA)
             await self._connection.execute(f"create index {name}_order on {SCHEMA}.{name} (order_id)")
             await self._connection.execute(f"analyze {SCHEMA}.{name}")
-        async for items in self._items("orders", ORDERS, store_id):
-            elsewhere = await self._elsewhere([UUID(one["order_id"]) for one in items])
-            rows = [row_of(store_id, one, elsewhere[UUID(one["order_id"])]) for one in items]
-            await self._write(rows)
-            self.rows += len(rows)
+        await self._read_orders(store_id)
+
+    async def _read_orders(self, store_id: str) -> None:
+        written: asyncio.Task[None] | None = None
+        try:
+            async for items in self._items("orders", ORDERS, store_id):
+                rows = await self._rows(store_id, items)  # the database writes the page before it meanwhile
+                if written is not None:
+                    await written
+                written = asyncio.create_task(self._write(rows))
+                self.rows += len(rows)
+            if written is not None:
+                await written
+        finally:
+            if written is not None:
+                written.cancel()
 
     async def _items(self, owner: str, path: str, store_id: str) -> AsyncIterator[Sequence[Mapping[str, Any]]]:
         """Yields the pages of a list. Raises Silent."""
@@ -178,14 +189,16 @@ class _Rebuild:
         finally:
             fetching.cancel()
 
+    async def _rows(self, store_id: str, items: Sequence[Mapping[str, Any]]) -> Sequence[OrderRow]:
+        elsewhere = await self._elsewhere([UUID(one["order_id"]) for one in items])
+        return [row_of(store_id, one, elsewhere[UUID(one["order_id"])]) for one in items]
+
     async def _elsewhere(self, ids: Sequence[UUID]) -> Mapping[UUID, Elsewhere]:
         found: dict[str, dict[UUID, list[dict[str, Any]]]] = {}
         for name in STAGES:
             order = f" order by {ORDER_OF[name]}" if name in ORDER_OF else ""
             of_name = found[name] = {}
-            for record in await self._connection.fetch(
-                f"select * from {SCHEMA}.{name} where order_id = any($1){order}", ids
-            ):
+            for record in await self._app.fetch(f"select * from {SCHEMA}.{name} where order_id = any($1){order}", ids):
                 values = dict(record)
                 of_name.setdefault(UUID(int=values.pop("order_id").int), []).append(values)
         return {

@@ -86,18 +86,20 @@ class Inspector:
     async def ends(self, parts: Iterable[TopicPartition]) -> Offsets:
         """Returns the last stable offset of each partition: the one behind its last readable record."""
         with _answered():
-            return dict(await (await self._reader()).end_offsets(list(parts)))
+            asked = list(parts)
+            return dict(await (await self._reader(asked)).end_offsets(asked))
 
     async def starts(self, parts: Iterable[TopicPartition]) -> Offsets:
         """Returns the offset of the oldest record that each partition retains."""
         with _answered():
-            return dict(await (await self._reader()).beginning_offsets(list(parts)))
+            asked = list(parts)
+            return dict(await (await self._reader(asked)).beginning_offsets(asked))
 
     async def appended_since(self, parts: Iterable[TopicPartition], at: datetime) -> dict[TopicPartition, int | None]:
         """Returns the offset of the first record that was appended at a moment or later; None: there is none yet."""
         with _answered():
             asked = dict.fromkeys(parts, max(int(at.timestamp() * 1000), 0))
-            found = await (await self._reader()).offsets_for_times(asked)
+            found = await (await self._reader(asked)).offsets_for_times(asked)
         return {part: one and one.offset for part, one in found.items()}
 
     async def committed(self, group: str) -> Offsets:
@@ -118,7 +120,7 @@ class Inspector:
         one batch is returned. Raises OffsetGone.
         """
         with _answered():
-            client = (await self._reader())._client
+            client = (await self._reader(positions))._client
             share = max(share_bytes, ALONE_BYTES) if len(positions) == 1 else share_bytes
             fetched = await fetch(client, client.send, positions, share)
         chunks: dict[TopicPartition, Chunk] = {}
@@ -132,7 +134,15 @@ class Inspector:
 
     # -- clients ------------------------------------------------------------------------------------------------------
 
-    async def _reader(self) -> AIOKafkaConsumer:
+    async def _reader(self, parts: Iterable[TopicPartition]) -> AIOKafkaConsumer:
+        """Returns a client that has the leaders of these partitions, or requests them: all topics in one request. A question
+        about topics that it does not have requests them one after the other."""
+        client = await self._connected()
+        for topic in {part.topic for part in parts}:
+            client._client.add_topic(topic)
+        return client
+
+    async def _connected(self) -> AIOKafkaConsumer:
         async with self._connecting:
             if self._consumer is None:
                 bound_decompression()

@@ -110,7 +110,7 @@ def run(service: Service, *own: Command | ServiceCommand) -> None:
         return
     try:
         work = _own(found, App(service, settings, command), arguments) if found else None
-        _spare_collections()
+        spare_collections()
         asyncio.run(work or _command(service, settings, command, arguments))
     except (OSError, asyncpg.PostgresError, DBAPIError, TimeoutError) as error:
         cause = error.orig if isinstance(error, DBAPIError) else error
@@ -122,12 +122,12 @@ def serve(service: Service, settings: ServiceSettings, role: str) -> None:
     crash.arm(service.name)
     app = App(service, settings, role)
     listener = server.listen(settings.http_host, settings.http_port)
-    _spare_collections()
+    spare_collections()
     log.info("listening", host=settings.http_host, port=listener.getsockname()[1], role=role)
     server.Server(server.configured(app.asgi()), app.end_soon).run(sockets=[listener])
 
 
-def _spare_collections() -> None:
+def spare_collections() -> None:
     """Objects loaded by now live as long as the process. Collections that scan them again cost a tenth of the CPU."""
     gc.collect()
     gc.freeze()
