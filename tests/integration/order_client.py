@@ -20,7 +20,13 @@ SHOP = Options(
         "at_placement": {"gateway": "test", "capture": "on_placement", "approval": "manual"},
         "at_approval": {"gateway": "marketplace", "capture": "on_approval", "approval": "manual", "on_change": "apply"},
         "by_parcel": {"gateway": "test", "capture": "per_shipment", "on_change": "apply"},
-        "by_hand": {"gateway": "test", "capture": "manual"},
+        "by_hand": {
+            "capture": "manual",
+            "payment_methods": [
+                {"code": "foreign", "gateway": "marketplace", "capture": "on_approval", "countries": ["IS"]},
+                {"code": "own", "gateway": "test", "account": "second"},
+            ],
+        },
     },
     settings={
         "PAYMENTS_GATEWAY_TIMEOUT_SECONDS": "0.3",

@@ -23,6 +23,7 @@ from chassis.batch.errors import Explained, overtaxes
 from chassis.batch.inbound import Inbound
 from chassis.batch.record import HEADERS_BYTES_MAX, VALUE_BYTES_MAX, Record
 from contracts.envelope import Ignored, Poison
+from contracts.payments import without_card_numbers
 from contracts.registry import SERVICES
 
 log = structlog.get_logger("chassis.batch.parking")
@@ -127,9 +128,10 @@ async def park(tx: Connection, refused: Sequence[Rejected]) -> None:
 
 
 def _row(one: Rejected) -> tuple[Any, ...]:
-    """A row of `parked`. A value above VALUE_BYTES_MAX is cut and its hash added, so that a flood cannot fill the database."""
+    """A row of `parked`. A value above VALUE_BYTES_MAX is cut and its hash added, so that a flood cannot fill the database.
+    Card numbers that came as payment tokens are not stored."""
     record, detail = one.record, plain(one.detail)
-    value, value_bytes = record.value, None
+    value, value_bytes = record.value and without_card_numbers(record.value), None
     if value is not None and len(value) > VALUE_BYTES_MAX:
         value_bytes = len(value)
         detail += f" (of the value's {value_bytes} bytes the first {VALUE_BYTES_MAX} are stored; {sha256_of(value)})"
