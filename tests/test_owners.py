@@ -49,6 +49,7 @@ COMPARED: Final = {
     "operations":    {"order_id", "store_id"},
     "shipments":     {"order_id", "store_id"},
     "ledger_lines":  {"store_id"},  # the order is in the conflict
+    "gift_card_balances": {"store_id"},  # the card is in the conflict
     "order_search":  {"store_id"},  # the order is in the conflict
     "reservations":  {"store_id"},  # the order is in the conflict
     "gateway_accounts": {"store_id"},

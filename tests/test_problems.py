@@ -144,6 +144,7 @@ NOUNS = (
     "edit", "event", "credentials", "signature", "discount", "price", "sku", "tax", "total", "endpoint", "secret", "attempt", "delivery",
     "payment", "reference", "settlement", "statement", "row",
     "account", "draft", "item", "number", "option", "comment", "owner",
+    "gift_card", "expiry",
 )  # fmt: skip
 
 

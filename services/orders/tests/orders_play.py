@@ -296,10 +296,8 @@ class Play:
         asked = self.last(payments.Authorize)
         return self.when(payments.Pending(**self._paid(asked), command="authorize", since=self.now))
 
-    def declined(self) -> Play:
-        return self.when(
-            payments.Declined(**self._paid(self.last(payments.Authorize)), amount_minor=1, code="no_funds")
-        )
+    def declined(self, code: str = "no_funds") -> Play:
+        return self.when(payments.Declined(**self._paid(self.last(payments.Authorize)), amount_minor=1, code=code))
 
     def captured(self, command: payments.Capture | None = None, capture_id: UUID | None = None) -> Play:
         asked = command or self.last(payments.Capture)

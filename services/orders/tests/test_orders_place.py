@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from uuid import uuid4
+
 import pytest
 from orders_play import STORE, Play, content, line, market, uid
 
 from contracts.fulfillment import Release, Reserve, Start
+from contracts.gift_cards import GiftCardTender
 from contracts.invoicing import Issue
 from contracts.orders import (
     Approved,
@@ -166,6 +169,14 @@ def test_declined_after_reserved_gives_the_stock_back_and_cancels(play: Play) ->
     assert play.event(Cancelled).cause == "declined" and play.status == "cancelled/unpaid/unfulfilled"
     play.released().nothing()
     assert waiting(play.order) == "" and not play.order.open_runs and play.wakes_in is None
+
+
+def test_the_authorization_names_the_gift_cards_of_the_order_and_one_without_enough_cancels_it(play: Play) -> None:
+    cards = (GiftCardTender(gift_card_id=uuid4(), amount_minor=5_00), GiftCardTender(gift_card_id=uuid4()))
+    play.receives(content(gift_cards=cards), market()).reserved()
+    assert play.last(Authorize).gift_cards == cards
+    play.declined(code="gift_card_insufficient").then(Cancelled, asks=[Release])
+    assert play.event(Cancelled).cause == "declined"
 
 
 def test_out_of_stock_cancels_where_the_market_says_cancel(play: Play) -> None:

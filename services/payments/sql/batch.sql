@@ -21,41 +21,91 @@ select array(select id from claimed) as fresh, array(select key from held) as pa
     array(select revision from locked) as revision, array(select version from locked) as version,
     array(select armed_at from locked) as armed_at, clock_timestamp() as now;
 
--- 2. Requests with an Idempotency-Key: claim the keys. (`idempotency.claim`)
+-- 2. Every batch for gift_cards: claim the messages in the inbox, lock the parked keys, then the rows.
+--    (`statements.begin`)
+with claimed as (
+  insert into inbox (id) select unnest($1::uuid[]) on conflict do nothing returning id
+),
+held as materialized (
+  select key from parked_keys where key = any($2::uuid[]) order by key for update
+),
+locked as materialized (
+  select key, store_id, revision, version, armed_at
+  from gift_cards, (select count(*) from held) as first
+  where key = any($3::uuid[])
+  order by key for update of gift_cards
+)
+select array(select id from claimed) as fresh, array(select key from held) as parked,
+    array(select key from locked) as key, array(select store_id from locked) as store_id,
+    array(select revision from locked) as revision, array(select version from locked) as version,
+    array(select armed_at from locked) as armed_at, clock_timestamp() as now;
+
+-- 3. A batch for several tables: claim and lock the parked keys. (`statements.begin`)
+with claimed as (
+  insert into inbox (id) select unnest($1::uuid[]) on conflict do nothing returning id
+),
+held as materialized (
+  select key from parked_keys where key = any($2::uuid[]) order by key for update
+)
+select array(select id from claimed) as fresh, array(select key from held) as parked, clock_timestamp() as now;
+
+-- 4. Requests with an Idempotency-Key: claim the keys. (`idempotency.claim`)
 insert into idempotency (store_id, key, fingerprint)
 select *
 from unnest($1::text[], $2::text[], $3::bytea[])
 on conflict do nothing
 returning store_id, key;
 
--- 3. Keys that were claimed before: read the stored answers. (`idempotency.claim`)
+-- 5. Keys that were claimed before: read the stored answers. (`idempotency.claim`)
 select store_id, key, fingerprint, status, headers::text as headers, body
 from idempotency
 join unnest($1::text[], $2::text[]) as u(s, k) on store_id = s and key = k;
 
--- 4. States of ledgers that this process has not cached at their revision. (`aggregates.load`)
+-- 6. A batch for several tables: lock the rows of ledgers. (`aggregates.lock`)
+select key, store_id, revision, version, armed_at
+from ledgers
+where key = any($1::uuid[])
+order by key for update of ledgers;
+
+-- 7. States of ledgers that this process has not cached at their revision. (`aggregates.load`)
 select key, doc, answered from ledgers where key = any($1::uuid[]);
 
--- 5. Commands to aggregates with more operations than their rows have: read which of them were answered
+-- 8. A batch for several tables: lock the rows of gift_cards. (`aggregates.lock`)
+select key, store_id, revision, version, armed_at
+from gift_cards
+where key = any($1::uuid[])
+order by key for update of gift_cards;
+
+-- 9. States of gift_cards that this process has not cached at their revision. (`aggregates.load`)
+select key, doc, answered from gift_cards where key = any($1::uuid[]);
+
+-- 10. Commands to aggregates with more operations than their rows have: read which of them were answered
 --    before. (`statements.answered_before`)
 select aggregate, key, operation_id, revision
 from closed_operations
 join unnest($1::text[], $2::uuid[], $3::uuid[]) as u(a, k,
     o) on aggregate = a and key = k and operation_id = o;
 
--- 6. Lock and read the shared rows `earlier operations` that the messages need. (`Share.load`)
+-- 11. Lock and read the shared rows `balances of gift cards` that the messages need. (`Share.load`)
+select b.store_id, b.gift_card_id, b.currency, b.active, b.expired, b.activated, b.balance_minor,
+    b.used_minor, b.missing_minor, b.expires_at, b.single_use, b.moved
+from unnest($1::text[], $2::uuid[]) as k(store_id, gift_card_id)
+join gift_card_balances b on b.gift_card_id = k.gift_card_id and b.store_id = k.store_id
+order by b.gift_card_id for update of b;
+
+-- 12. Lock and read the shared rows `earlier operations` that the messages need. (`Share.load`)
 select order_id, operation_id, kind, state, amount_minor, currency, refers_to, gateway, account,
     gateway_reference, code, reason, recorded, with_capture
 from operations
 join unnest($1::uuid[], $2::uuid[]) as named (order_id, operation_id) using (order_id, operation_id);
 
--- 7. Lock and read the shared rows `tasks of the gateways` that the messages need. (`Share.load`)
+-- 13. Lock and read the shared rows `tasks of the gateways` that the messages need. (`Share.load`)
 select key, task_id, tries - coalesce(lease_until > clock_timestamp(), false)::int as tries, first_tried_at
 from tasks
 where (key, task_id) in (select * from unnest($1::uuid[], $2::uuid[]))
 order by task_id for update;
 
--- 8. Lock and read the shared rows `operations of payment systems elsewhere` that the messages need.
+-- 14. Lock and read the shared rows `operations of payment systems elsewhere` that the messages need.
 --    (`Share.load`)
 select named.store_id, named.system, named.kind, named.payment_id, o.order_id, o.state, o.amount_minor,
     o.currency, o.refers_to, o.gateway, o.account, o.gateway_reference, o.code, o.reason, o.recorded,
@@ -63,7 +113,7 @@ select named.store_id, named.system, named.kind, named.payment_id, o.order_id, o
 from unnest($1::text[], $2::text[], $3::text[], $4::text[]) as named (store_id, system, kind, payment_id)
 join operations o using (store_id, system, kind, payment_id);
 
--- 9. Every batch that changes ledgers: write its rows, the service's own tables, journal, outbox, timers and
+-- 15. Every batch that changes ledgers: write its rows, the service's own tables, journal, outbox, timers and
 --    offsets. Expressions of tables that do not change are left out. (`statements.write`)
 with ledgers_given as (
   select *
@@ -138,20 +188,41 @@ booked as (
       amount_minor) using (posting)
   cross join lateral (values (debit, 0), (credit, 1)) as one (account, side)
 ),
+balances_written as (
+  insert into gift_card_balances as b (store_id, gift_card_id, currency, active, expired, activated,
+      balance_minor, used_minor, missing_minor, expires_at, single_use, moved)
+  select *
+  from unnest($52::text[], $53::uuid[], $54::text[], $55::boolean[], $56::boolean[], $57::boolean[],
+      $58::bigint[], $59::bigint[], $60::bigint[], $61::timestamptz[], $62::boolean[], $63::int[])
+  on conflict (gift_card_id) do update
+  set currency = excluded.currency, active = excluded.active, expired = excluded.expired,
+      activated = excluded.activated, balance_minor = excluded.balance_minor,
+      used_minor = excluded.used_minor, missing_minor = excluded.missing_minor,
+      expires_at = excluded.expires_at, single_use = excluded.single_use, moved = excluded.moved
+  where b.store_id = excluded.store_id
+  returning 1
+),
+movements_written as (
+  insert into gift_card_movements (gift_card_id, store_id, number, kind, amount_minor, balance_minor,
+      order_id, operation_id)
+  select *
+  from unnest($64::uuid[], $65::text[], $66::int[], $67::text[], $68::bigint[], $69::bigint[], $70::uuid[],
+      $71::uuid[])
+),
 closed_operations_written as (
   insert into closed_operations (aggregate, key, operation_id, revision)
   select *
-  from unnest($52::text[], $53::uuid[], $54::uuid[], $55::int[])
+  from unnest($72::text[], $73::uuid[], $74::uuid[], $75::int[])
   on conflict (aggregate, key, operation_id) do update
   set revision = excluded.revision
 ),
 written as (
   insert into journal (key, store_id, aggregate, revision, version, type, message_id, operation_id, topic,
       actor, cause_type, cause_id, correlation_id, traceparent, payload, via, day, at)
-  select unnest($56::uuid[]), unnest($57::text[]), unnest($58::text[]), unnest($59::int[]),
-      unnest($60::int[]), unnest($61::text[]), unnest($62::uuid[]), unnest($63::uuid[]), unnest($64::text[]),
-      unnest($65::text[]), unnest($66::text[]), unnest($67::text[]), unnest($68::text[]), unnest($69::text[]),
-      unnest($70::text[]), unnest($71::text[]), ($72::timestamptz at time zone 'UTC')::date, $72::timestamptz
+  select unnest($76::uuid[]), unnest($77::text[]), unnest($78::text[]), unnest($79::int[]),
+      unnest($80::int[]), unnest($81::text[]), unnest($82::uuid[]), unnest($83::uuid[]), unnest($84::text[]),
+      unnest($85::text[]), unnest($86::text[]), unnest($87::text[]), unnest($88::text[]), unnest($89::text[]),
+      unnest($90::text[]), unnest($91::text[]), ($92::timestamptz at time zone 'UTC')::date, $92::timestamptz
   returning day, id, topic
 ),
 pointed as (
@@ -163,31 +234,142 @@ pointed as (
   returning id, journal_id
 ),
 gone as (
-  delete from timers using unnest($73::text[], $74::uuid[]) as u(a, k) where aggregate = u.a and key = u.k
+  delete from timers using unnest($93::text[], $94::uuid[]) as u(a, k) where aggregate = u.a and key = u.k
 ),
 armed as (
   insert into timers (aggregate, key, due_at)
   select *
-  from unnest($75::text[], $76::uuid[], $77::timestamptz[])
+  from unnest($95::text[], $96::uuid[], $97::timestamptz[])
   on conflict (aggregate, key) do update
   set due_at = excluded.due_at
 ),
 read as (
   insert into consumer_offsets (topic, partition, next_offset)
   select *
-  from unnest($78::text[], $79::int[], $80::bigint[])
+  from unnest($98::text[], $99::int[], $100::bigint[])
   on conflict (topic, partition) do update
   set next_offset = excluded.next_offset, crashes = case when excluded.next_offset >
       consumer_offsets.tried_offset then 0 else consumer_offsets.crashes end
 ),
 held as (
-  select key from parked_keys where key = any($81::uuid[])
+  select key from parked_keys where key = any($101::uuid[])
 )
 select array(select key from held), array(select id from pointed order by id),
     array(select journal_id from pointed order by id), array[(select count(*) from ledgers_saved),
-    (select count(*) from lines_written), (select count(*) from operations_written)]::bigint[];
+    (select count(*) from lines_written), (select count(*) from operations_written),
+    (select count(*) from balances_written)]::bigint[];
 
--- 10. Messages to ledgers that were answered before: publish the answers again. (`statements.publish_again`)
+-- 16. Every batch that changes gift_cards: write its rows, the service's own tables, journal, outbox, timers
+--    and offsets. Expressions of tables that do not change are left out. (`statements.write`)
+with gift_cards_given as (
+  select *
+  from unnest($1::uuid[], $2::text[], $3::int[], $4::int[], $5::text[], $6::text[], $7::timestamptz[],
+      $8::text[], $9::text[], $10::text[], $11::int[]) as u(key, store_id, revision, version, doc, answered,
+      armed_at, currency, state, code_sha256, previous)
+),
+gift_cards_made as (
+  insert into gift_cards (key, store_id, revision, version, doc, answered, armed_at, currency, state,
+      code_sha256)
+  select key, store_id, revision, version, doc, answered, armed_at, currency, state, code_sha256
+  from gift_cards_given u
+  where previous = 0
+  on conflict (key) do nothing
+  returning 1
+),
+gift_cards_moved as (
+  update gift_cards t
+  set revision = u.revision, version = u.version, doc = u.doc, answered = u.answered, armed_at = u.armed_at,
+      currency = u.currency, state = u.state, code_sha256 = u.code_sha256,
+      journal_from = least(t.journal_from, (now() at time zone 'UTC')::date),
+      journal_to = greatest(t.journal_to, (clock_timestamp() at time zone 'UTC')::date)
+  from gift_cards_given u
+  where u.previous > 0 and t.key = u.key and t.store_id = u.store_id and t.revision = u.previous
+  returning 1
+),
+gift_cards_saved as (
+  select from gift_cards_made union all select from gift_cards_moved
+),
+cards_booked as (
+  insert into entries (order_id, store_id, version, number, operation_id, line_id, account, direction,
+      currency, amount_minor, at)
+  select gift_card_id, store_id, version, side, operation_id, 'gift_card', account, 1 - 2 * side, currency,
+      amount_minor, at
+  from unnest($12::uuid[], $13::text[], $14::int[], $15::uuid[], $16::text[], $17::text[], $18::text[],
+      $19::bigint[], $20::timestamptz[]) as p (gift_card_id, store_id, version, operation_id, debit, credit,
+      currency, amount_minor, at)
+  cross join lateral (values (debit, 0), (credit, 1)) as one (account, side)
+),
+balances_written as (
+  insert into gift_card_balances as b (store_id, gift_card_id, currency, active, expired, activated,
+      balance_minor, used_minor, missing_minor, expires_at, single_use, moved)
+  select *
+  from unnest($21::text[], $22::uuid[], $23::text[], $24::boolean[], $25::boolean[], $26::boolean[],
+      $27::bigint[], $28::bigint[], $29::bigint[], $30::timestamptz[], $31::boolean[], $32::int[])
+  on conflict (gift_card_id) do update
+  set currency = excluded.currency, active = excluded.active, expired = excluded.expired,
+      activated = excluded.activated, balance_minor = excluded.balance_minor,
+      used_minor = excluded.used_minor, missing_minor = excluded.missing_minor,
+      expires_at = excluded.expires_at, single_use = excluded.single_use, moved = excluded.moved
+  where b.store_id = excluded.store_id
+  returning 1
+),
+movements_written as (
+  insert into gift_card_movements (gift_card_id, store_id, number, kind, amount_minor, balance_minor,
+      order_id, operation_id)
+  select *
+  from unnest($33::uuid[], $34::text[], $35::int[], $36::text[], $37::bigint[], $38::bigint[], $39::uuid[],
+      $40::uuid[])
+),
+closed_operations_written as (
+  insert into closed_operations (aggregate, key, operation_id, revision)
+  select *
+  from unnest($41::text[], $42::uuid[], $43::uuid[], $44::int[])
+  on conflict (aggregate, key, operation_id) do update
+  set revision = excluded.revision
+),
+written as (
+  insert into journal (key, store_id, aggregate, revision, version, type, message_id, operation_id, topic,
+      actor, cause_type, cause_id, correlation_id, traceparent, payload, via, day, at)
+  select unnest($45::uuid[]), unnest($46::text[]), unnest($47::text[]), unnest($48::int[]),
+      unnest($49::int[]), unnest($50::text[]), unnest($51::uuid[]), unnest($52::uuid[]), unnest($53::text[]),
+      unnest($54::text[]), unnest($55::text[]), unnest($56::text[]), unnest($57::text[]), unnest($58::text[]),
+      unnest($59::text[]), unnest($60::text[]), ($61::timestamptz at time zone 'UTC')::date, $61::timestamptz
+  returning day, id, topic
+),
+pointed as (
+  insert into outbox (day, journal_id)
+  select day, id
+  from written
+  where topic is not null
+  order by id
+  returning id, journal_id
+),
+gone as (
+  delete from timers using unnest($62::text[], $63::uuid[]) as u(a, k) where aggregate = u.a and key = u.k
+),
+armed as (
+  insert into timers (aggregate, key, due_at)
+  select *
+  from unnest($64::text[], $65::uuid[], $66::timestamptz[])
+  on conflict (aggregate, key) do update
+  set due_at = excluded.due_at
+),
+read as (
+  insert into consumer_offsets (topic, partition, next_offset)
+  select *
+  from unnest($67::text[], $68::int[], $69::bigint[])
+  on conflict (topic, partition) do update
+  set next_offset = excluded.next_offset, crashes = case when excluded.next_offset >
+      consumer_offsets.tried_offset then 0 else consumer_offsets.crashes end
+),
+held as (
+  select key from parked_keys where key = any($70::uuid[])
+)
+select array(select key from held), array(select id from pointed order by id),
+    array(select journal_id from pointed order by id), array[(select count(*) from gift_cards_saved),
+    (select count(*) from balances_written)]::bigint[];
+
+-- 17. Messages to ledgers that were answered before: publish the answers again. (`statements.publish_again`)
 insert into outbox (day, journal_id)
 select j.day, j.id
 from unnest($1::uuid[], $2::int[]) with ordinality as u(key, revision, n)
@@ -200,10 +382,24 @@ cross join lateral (
 ) j
 order by u.n;
 
--- 11. Tasks that have reported or are withdrawn. (`unit_of_work.Batch.save`)
+-- 18. Messages to gift_cards that were answered before: publish the answers again.
+--    (`statements.publish_again`)
+insert into outbox (day, journal_id)
+select j.day, j.id
+from unnest($1::uuid[], $2::int[]) with ordinality as u(key, revision, n)
+cross join lateral (select key, journal_from, journal_to from gift_cards where key = u.key limit 1) a
+cross join lateral (
+  select day, id
+  from journal
+  where key = a.key and aggregate = 'gift_cards' and day between a.journal_from and a.journal_to and revision
+      = u.revision limit 1
+) j
+order by u.n;
+
+-- 19. Tasks that have reported or are withdrawn. (`unit_of_work.Batch.save`)
 delete from tasks where task_id = any($1::uuid[]);
 
--- 12. Decisions that ask for calls to the outside: store the tasks. (`statements.save_tasks`)
+-- 20. Decisions that ask for calls to the outside: store the tasks. (`statements.save_tasks`)
 with given as (
   select *
   from unnest($1::uuid[], $2::uuid[], $3::text[], $4::text[], $5::text[], $6::jsonb[], $7::text[], $8::text[],
@@ -227,14 +423,14 @@ except
 select task_id
 from made;
 
--- 13. Rejected messages: lock their keys. (`parking.park`)
+-- 21. Rejected messages: lock their keys. (`parking.park`)
 insert into parked_keys as p (key, retry_at)
 select k, now()
 from unnest($1::uuid[]) as k
 on conflict (key) do update
 set since = p.since;
 
--- 14. Rejected messages: park them, in the order of their records. (`parking.park`)
+-- 22. Rejected messages: park them, in the order of their records. (`parking.park`)
 insert into parked (key, store_id, type, topic, partition, "offset", record_key, headers, value, value_bytes,
     fingerprint, cause, detail, raised_at, stack)
 select key, store_id, type, topic, partition, off, record_key, headers, value, value_bytes, fingerprint,
@@ -246,15 +442,15 @@ from unnest($1::uuid[], $2::text[], $3::text[], $4::text[], $5::int[], $6::bigin
 order by n
 on conflict do nothing;
 
--- 15. Messages without effect that may have one when they are redelivered: remove the claims.
+-- 23. Messages without effect that may have one when they are redelivered: remove the claims.
 --    (`Transaction.save`)
 delete from inbox where id = any($1::uuid[]);
 
--- 16. Requests with an Idempotency-Key: store the answers. (`idempotency.store`)
+-- 24. Requests with an Idempotency-Key: store the answers. (`idempotency.store`)
 update idempotency i
 set status = u.status, headers = u.headers, body = u.body
 from unnest($1::text[], $2::text[], $3::int2[], $4::jsonb[], $5::bytea[]) as u(s, k, status, headers, body)
 where i.store_id = u.s and i.key = u.k;
 
--- 17. Requests that failed by a fault of the service: free the keys. (`idempotency.store`)
+-- 25. Requests that failed by a fault of the service: free the keys. (`idempotency.store`)
 delete from idempotency using unnest($1::text[], $2::text[]) as u(s, k) where store_id = s and key = k;

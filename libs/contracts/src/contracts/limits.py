@@ -56,6 +56,8 @@ METADATA_DEPTH_MAX: Final = 10
 """Levels of objects and lists in the metadata of an order."""
 URL_LENGTH_MAX: Final = 2_000
 """Characters of the address of an attachment."""
+GIFT_CARDS_MAX: Final = 10
+"""Gift cards that an order is paid with."""
 REFUNDS_MAX: Final = 300
 """Refunds of an order."""
 REFUND_LINES_MAX: Final = 10_000

@@ -27,7 +27,8 @@ from contracts.base import (
     Timestamp,
     json_bytes,
 )
-from contracts.limits import CHARGED_LINES_MAX
+from contracts.gift_cards import GiftCardTenders
+from contracts.limits import CHARGED_LINES_MAX, GIFT_CARDS_MAX
 from contracts.money import Currency
 
 MARKETPLACE: Final = "marketplace"
@@ -93,6 +94,22 @@ class MoneyLine(Frozen):
 MoneyLines = Annotated[tuple[MoneyLine, ...], Field(max_length=CHARGED_LINES_MAX)]
 
 
+class GiftCardPart(Frozen):
+    """What one gift card pays of the lines of an operation, or gets back of them."""
+
+    gift_card_id: UUID
+    lines: MoneyLines
+    """Without pieces: those are counted in the lines of the operation."""
+
+    @property
+    def amount_minor(self) -> int:
+        return sum(line.amount_minor for line in self.lines)
+
+
+GiftCardParts = Annotated[tuple[GiftCardPart, ...], Field(max_length=GIFT_CARDS_MAX), UNLESS_EMPTY]
+"""The gateway moves what is in `lines` and not in these."""
+
+
 class MoneyTotals(Frozen):
     """Totals of the whole order after the event. A reader uses those of the highest version."""
 
@@ -120,6 +137,9 @@ class Authorize(OrderKeyed, Command, type="payments.authorize"):
     """Also capture all of it, if its gateway does both in one call."""
     payment_token: IfStated[PaymentToken] = None
     """Names the means of payment. Without it the buyer enters the means of payment at the gateway."""
+    gift_cards: GiftCardTenders = ()
+    """Taken before the gateway: it authorizes what they leave, and is not asked if that is nothing. If it declines, or a card
+    cannot be redeemed, no card is."""
 
 
 class Capture(OrderKeyed, Command, type="payments.capture"):
@@ -232,6 +252,18 @@ class Authorized(OutcomeEvent, type="payments.authorized"):
     lines: MoneyLines
     amount_minor: MinorUnsigned
     gateway_reference: Text | None = None
+    gift_cards: GiftCardParts = ()
+    """What of the lines gift cards pay."""
+
+
+class GiftCardsRedeemed(OrderKeyed, Event, type="payments.gift_cards_redeemed"):
+    """Gift cards pay a part of an authorization, or all of it. The answer to the authorization follows: if it is declined, it
+    all goes back to the cards."""
+
+    FINAL: ClassVar[bool] = False
+
+    currency: Currency
+    gift_cards: Annotated[tuple[GiftCardPart, ...], Field(max_length=GIFT_CARDS_MAX)]
 
 
 class Pending(PaymentEvent, type="payments.pending"):
@@ -252,14 +284,18 @@ class Pending(PaymentEvent, type="payments.pending"):
     amount_minor: MinorUnsigned = 0
     capture: Flag = False
     """An authorization that is to be captured in the same call."""
+    gift_cards: GiftCardParts = ()
+    """What of the lines gift cards pay, or get back."""
 
 
 class Declined(OutcomeEvent, type="payments.declined"):
-    """The gateway declined an authorization."""
+    """The gateway declined an authorization, or a gift card cannot be redeemed."""
 
     amount_minor: MinorUnsigned
     code: Text
     reason: Text = ""
+    gift_cards: GiftCardParts = ()
+    """What was redeemed for it and goes back to the cards."""
 
 
 class Captured(OutcomeEvent, type="payments.captured"):
@@ -268,6 +304,8 @@ class Captured(OutcomeEvent, type="payments.captured"):
     lines: MoneyLines
     amount_minor: MinorUnsigned
     gateway_reference: Text | None = None
+    gift_cards: GiftCardParts = ()
+    """What of the lines gift cards pay."""
 
 
 class Voided(OutcomeEvent, type="payments.voided"):
@@ -275,6 +313,8 @@ class Voided(OutcomeEvent, type="payments.voided"):
     lines: MoneyLines
     amount_minor: MinorUnsigned
     gateway_reference: Text | None = None
+    gift_cards: GiftCardParts = ()
+    """What of the lines goes back to gift cards."""
 
 
 class Refunded(OutcomeEvent, type="payments.refunded"):
@@ -283,6 +323,8 @@ class Refunded(OutcomeEvent, type="payments.refunded"):
     lines: MoneyLines
     amount_minor: MinorUnsigned
     gateway_reference: Text | None = None
+    gift_cards: GiftCardParts = ()
+    """What of the lines goes back to gift cards."""
 
 
 FailureCode = Literal[

@@ -192,13 +192,13 @@ def upgrade() -> None:
     )
     op.create_table(
         "entries",
-        sa.Column("order_id", sa.Uuid, nullable=False, comment="or the id of a settlement"),
+        sa.Column("order_id", sa.Uuid, nullable=False, comment="or the id of a settlement or gift card"),
         sa.Column("store_id", sa.Text, nullable=False),
         sa.Column(
             "version",
             sa.Integer,
             nullable=False,
-            comment="of the order's event that booked it; a settlement's: the place of the row",
+            comment="of the event that booked it; a settlement's: the place of the row",
         ),
         sa.Column("number", sa.Integer, nullable=False, comment="counts the entries of the event from 0"),
         sa.Column("operation_id", sa.Uuid, nullable=False),
@@ -211,7 +211,7 @@ def upgrade() -> None:
         sa.PrimaryKeyConstraint("order_id", "version", "number", name="entries_pkey"),
         sa.CheckConstraint(
             "account in ('customer', 'authorized', 'receivable', 'gateway_clearing', 'marketplace_clearing', 'fees',"
-            " 'refunds_payable', 'gift_card_liability', 'in_transit', 'bank', 'suspense', 'exchange', 'rounding')",
+            " 'refunds_payable', 'gift_card_liability', 'gift_cards_issued', 'gift_cards_expired', 'in_transit', 'bank', 'suspense', 'exchange', 'rounding')",
             name="entries_account_is_in_the_chart",
         ),
         sa.CheckConstraint("direction in (1, -1)", name="entries_direction_is_a_sign"),
@@ -348,6 +348,66 @@ def upgrade() -> None:
         postgresql_where=sa.text("moved_minor < amount_minor"),
     )
 
+    op.create_table(
+        "gift_cards",
+        *aggregate_columns(),
+        sa.Column("currency", sa.Text),
+        sa.Column("state", sa.Text, nullable=False),
+        sa.Column("code_sha256", sa.Text, comment="of the store and the code; null: it has to be replaced"),
+        sa.Column("created_at", sa.DateTime(timezone=True), nullable=False, server_default=sa.func.now()),
+        sa.CheckConstraint("state in ('inactive', 'active', 'expired')", name="gift_cards_state_is_known"),
+        sa.CheckConstraint("currency ~ '^[A-Z]{3}$'", name="gift_cards_currency_is_iso_4217"),
+        postgresql_with=AGGREGATE_STORAGE,
+    )
+    op.create_index("gift_cards_by_store", "gift_cards", ["store_id", "created_at", "key"])
+    op.create_index("gift_cards_by_code", "gift_cards", ["store_id", "code_sha256"], unique=True)
+    op.create_table(
+        "gift_card_balances",
+        sa.Column("store_id", sa.Text, nullable=False),
+        sa.Column("gift_card_id", sa.Uuid, nullable=False),
+        sa.Column("currency", sa.Text, nullable=False, comment="empty: the card itself is not adopted yet"),
+        sa.Column("active", sa.Boolean, nullable=False),
+        sa.Column("expired", sa.Boolean, nullable=False),
+        sa.Column(
+            "activated", sa.Boolean, nullable=False, comment="it has ever been active: its balance is a liability"
+        ),
+        sa.Column("balance_minor", sa.BigInteger, nullable=False),
+        sa.Column("used_minor", sa.BigInteger, nullable=False, comment="redeemed by orders and not given back"),
+        sa.Column(
+            "missing_minor",
+            sa.BigInteger,
+            nullable=False,
+            comment="redeemed of what is not adopted yet, after a restore",
+        ),
+        sa.Column("expires_at", sa.DateTime(timezone=True)),
+        sa.Column("single_use", sa.Boolean, nullable=False),
+        sa.Column("moved", sa.Integer, nullable=False, comment="how many movements it has"),
+        sa.PrimaryKeyConstraint("gift_card_id", name="gift_card_balances_pkey"),
+        sa.CheckConstraint(
+            "balance_minor >= 0 and used_minor >= 0 and missing_minor >= 0", name="gift_card_balances_not_negative"
+        ),
+        postgresql_with={"fillfactor": "70"},
+        comment="shared by all orders that are paid with the card; a redemption locks the row",
+    )
+    op.create_table(
+        "gift_card_movements",
+        sa.Column("gift_card_id", sa.Uuid, nullable=False),
+        sa.Column("store_id", sa.Text, nullable=False),
+        sa.Column("number", sa.Integer, nullable=False, comment="counts the movements of the card from 1"),
+        sa.Column("kind", sa.Text, nullable=False),
+        sa.Column("amount_minor", sa.BigInteger, nullable=False, comment="negative: taken off"),
+        sa.Column("balance_minor", sa.BigInteger, nullable=False, comment="after it"),
+        sa.Column("order_id", sa.Uuid, comment="null: a movement of the card itself"),
+        sa.Column("operation_id", sa.Uuid),
+        sa.Column("at", sa.DateTime(timezone=True), nullable=False, server_default=sa.func.now()),
+        sa.PrimaryKeyConstraint("gift_card_id", "number", name="gift_card_movements_pkey"),
+        sa.CheckConstraint(
+            "kind in ('issued', 'adjusted', 'redeemed', 'restored', 'expired')",
+            name="gift_card_movements_kind_is_known",
+        ),
+        comment="append-only; numbers have no gap",
+    )
+
 
 def _day_of_an_account() -> list[sa.Column[Any]]:
     return [
@@ -361,6 +421,9 @@ def _day_of_an_account() -> list[sa.Column[Any]]:
 
 
 def downgrade() -> None:
+    op.drop_table("gift_card_movements")
+    op.drop_table("gift_card_balances")
+    op.drop_table("gift_cards")
     op.drop_table("expected_transfers")
     op.drop_table("settlement_rows")
     op.drop_table("settlements")

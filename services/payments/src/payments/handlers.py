@@ -5,10 +5,10 @@ from __future__ import annotations
 from pathlib import Path
 
 from chassis.declare.service import Aggregate, Service, Share, on
-from contracts.deciding import Reported
+from contracts.deciding import Reported, Wake
 from contracts.payments import Authorize, Capture, Force, Record, Refund, Void
-from payments import api, bookkeeping, store
-from payments.domain import answers, commands, folds, forcing, ledger, recording
+from payments import api, bookkeeping, gift_card_store, store
+from payments.domain import answers, balances, commands, folds, forcing, gift_cards, ledger, recording
 from payments.gateways import accounts, registry
 from payments.settings import Settings
 from payments.tables import metadata
@@ -41,6 +41,41 @@ LEDGERS = Aggregate(
     compact=ledger.compact,
 )
 
+GIFT_CARDS = Aggregate(
+    table="gift_cards",
+    key="gift_card_id",
+    state=gift_cards.GiftCard,
+    initial=gift_cards.new_gift_card,
+    evolve=gift_cards.evolve,
+    shows_revision=True,
+    handlers=(
+        on(gift_cards.Issue, gift_cards.issue),  # over HTTP
+        on(gift_cards.Activate, gift_cards.activate),
+        on(gift_cards.Deactivate, gift_cards.deactivate),
+        on(gift_cards.Adjust, gift_cards.adjust),
+        on(gift_cards.Extend, gift_cards.extend),
+        on(gift_cards.ReplaceCode, gift_cards.replace_code),
+        on(Wake, gift_cards.woken),
+    ),
+    columns={
+        "currency": ("text", lambda state: state.currency),
+        "state": ("text", lambda state: state.state),
+        "code_sha256": ("text", lambda state: state.code_sha256),
+    },
+    wake_at=gift_cards.wake_at,
+    rows=gift_card_store.card_rows,
+)
+
+BALANCES = Share(
+    name="balances of gift cards",
+    needs=balances.needs,
+    load=gift_card_store.load,
+    touched=balances.touched,
+    evolve=balances.evolve,
+    rows=gift_card_store.balance_rows,
+    adopt=balances.adopt,
+)
+
 EARLIER = Share(
     name="earlier operations",
     needs=ledger.earlier,
@@ -67,8 +102,8 @@ RECORDED = Share(
 
 SERVICE = Service(
     name="payments",
-    aggregates=(LEDGERS,),
-    shares=(EARLIER, ASKING, RECORDED),
+    aggregates=(LEDGERS, GIFT_CARDS),
+    shares=(BALANCES, EARLIER, ASKING, RECORDED),
     settings=Settings,
     metadata=metadata,
     migrations=Path(__file__).parents[2] / "migrations",

@@ -146,3 +146,53 @@ class TrialBalance(BaseModel):
     """The last day of the period."""
     currencies: list[CurrencyBalance]
     """Those that have entries until the end of the period."""
+
+
+class GiftCardTerms(BaseModel):
+    gift_card_id: UUID
+    """What an order names the card by."""
+    state: Literal["inactive", "active", "expired"]
+    currency: str
+    initial_minor: int
+    """The balance that it was issued with."""
+    expires_at: Timestamp | None
+    single_use: bool
+    rechargeable: bool
+    code_end: str
+    """The last four characters of the code; empty: the code was lost, and has to be replaced."""
+    version: int
+
+
+class GiftCardMade(GiftCardTerms):
+    code: str | None = None
+    """The secret with which the buyer pays. Only in the first answer to the request that has made it."""
+
+
+class GiftCardAdjustedShown(GiftCardTerms):
+    balance_minor: int | None
+    """After it; null if nothing has changed."""
+
+
+class GiftCardShown(GiftCardTerms):
+    status: Literal["inactive", "active", "redeemed", "expired"]
+    """`redeemed`: active, with nothing left that can be used."""
+    balance_minor: int
+    created_at: Timestamp
+
+
+class GiftCardMovement(BaseModel):
+    number: int
+    kind: Literal["issued", "adjusted", "redeemed", "restored", "expired"]
+    amount_minor: int
+    """Negative: taken off."""
+    balance_minor: int
+    """After it."""
+    order_id: UUID | None
+    """Null: a movement of the card itself."""
+    operation_id: UUID | None
+    at: Timestamp
+
+
+class GiftCardWithMovements(GiftCardShown):
+    movements: list[GiftCardMovement]
+    """The latest 500."""

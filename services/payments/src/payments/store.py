@@ -10,6 +10,7 @@ from asyncpg import Connection
 from chassis.declare.service import Change
 from chassis.declare.sql import Piece, Rows, columns
 from contracts.payments import RECORDED
+from payments import gift_card_store
 from payments.domain import books
 from payments.domain.books import CLEARING, HELD, Posting
 from payments.domain.forcing import Asking, AskingKey
@@ -182,7 +183,9 @@ def _entries(posted: Sequence[tuple[Change[Ledger], Posting]]) -> list[Sequence[
 # ------------------------------------------------------------------------------------------------------------- check
 
 DAYS = "select * from account_totals union all select * from account_deltas"
-ORDERS = "select * from entries e where not exists (select from settlements s where s.key = e.order_id)"
+ORDERS = """
+select * from entries e where not exists (select from settlements s where s.key = e.order_id)
+  and not exists (select from gift_cards g where g.key = e.order_id)"""
 """The entries of orders."""
 # Each query answers (comparisons made, comparisons violated).
 CHECKS = {
@@ -305,7 +308,7 @@ CHECKS = {
 
 async def check(tx: Connection) -> Iterable[tuple[str, int, int]]:
     found = []
-    for name, query in CHECKS.items():
+    for name, query in (*CHECKS.items(), *gift_card_store.CHECKS.items()):
         made, violated = await tx.fetchrow(query) or (0, 0)
         found.append((name, made, violated))
     return found

@@ -192,13 +192,13 @@ def _day_of_an_account() -> list[Column[Any]]:
 entries = Table(
     "entries",
     metadata,
-    Column("order_id", Uuid, nullable=False, comment="or the id of a settlement"),
+    Column("order_id", Uuid, nullable=False, comment="or the id of a settlement or gift card"),
     Column("store_id", Text, nullable=False),
     Column(
         "version",
         Integer,
         nullable=False,
-        comment="of the order's event that booked it; a settlement's: the place of the row",
+        comment="of the event that booked it; a settlement's: the place of the row",
     ),
     Column("number", Integer, nullable=False, comment="counts the entries of the event from 0"),
     Column("operation_id", Uuid, nullable=False),
@@ -316,4 +316,61 @@ expected_transfers = Table(
     CheckConstraint("moved_minor between 0 and amount_minor", name="expected_transfers_moved_within_amount"),
     Index("expected_transfers_by_order", "order_id"),
     Index("expected_transfers_open", "store_id", "created_at", postgresql_where=text("moved_minor < amount_minor")),
+)
+
+gift_cards = Table(
+    "gift_cards",
+    metadata,
+    *aggregate_columns(),
+    Column("currency", Text),
+    Column("state", Text, nullable=False),
+    Column("code_sha256", Text, comment="of the store and the code; null: it has to be replaced"),
+    Column("created_at", DateTime(timezone=True), nullable=False, server_default=func.now()),
+    CheckConstraint("state in ('inactive', 'active', 'expired')", name="gift_cards_state_is_known"),
+    CheckConstraint("currency ~ '^[A-Z]{3}$'", name="gift_cards_currency_is_iso_4217"),
+    Index("gift_cards_by_store", "store_id", "created_at", "key"),
+    Index("gift_cards_by_code", "store_id", "code_sha256", unique=True),
+    postgresql_with=AGGREGATE_STORAGE,
+)
+
+gift_card_balances = Table(
+    "gift_card_balances",
+    metadata,
+    Column("store_id", Text, nullable=False),
+    Column("gift_card_id", Uuid, nullable=False),
+    Column("currency", Text, nullable=False, comment="empty: the card itself is not adopted yet"),
+    Column("active", Boolean, nullable=False),
+    Column("expired", Boolean, nullable=False),
+    Column("activated", Boolean, nullable=False, comment="it has ever been active: its balance is a liability"),
+    Column("balance_minor", BigInteger, nullable=False),
+    Column("used_minor", BigInteger, nullable=False, comment="redeemed by orders and not given back"),
+    Column("missing_minor", BigInteger, nullable=False, comment="redeemed of what is not adopted yet, after a restore"),
+    Column("expires_at", DateTime(timezone=True)),
+    Column("single_use", Boolean, nullable=False),
+    Column("moved", Integer, nullable=False, comment="how many movements it has"),
+    PrimaryKeyConstraint("gift_card_id", name="gift_card_balances_pkey"),
+    CheckConstraint(
+        "balance_minor >= 0 and used_minor >= 0 and missing_minor >= 0", name="gift_card_balances_not_negative"
+    ),
+    postgresql_with={"fillfactor": "70"},
+    comment="shared by all orders that are paid with the card; a redemption locks the row",
+)
+
+gift_card_movements = Table(
+    "gift_card_movements",
+    metadata,
+    Column("gift_card_id", Uuid, nullable=False),
+    Column("store_id", Text, nullable=False),
+    Column("number", Integer, nullable=False, comment="counts the movements of the card from 1"),
+    Column("kind", Text, nullable=False),
+    Column("amount_minor", BigInteger, nullable=False, comment="negative: taken off"),
+    Column("balance_minor", BigInteger, nullable=False, comment="after it"),
+    Column("order_id", Uuid, comment="null: a movement of the card itself"),
+    Column("operation_id", Uuid),
+    Column("at", DateTime(timezone=True), nullable=False, server_default=func.now()),
+    PrimaryKeyConstraint("gift_card_id", "number", name="gift_card_movements_pkey"),
+    CheckConstraint(
+        "kind in ('issued', 'adjusted', 'redeemed', 'restored', 'expired')", name="gift_card_movements_kind_is_known"
+    ),
+    comment="append-only; numbers have no gap",
 )

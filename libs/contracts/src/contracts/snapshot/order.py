@@ -19,6 +19,7 @@ from contracts.base import (
     Text,
     Timestamp,
 )
+from contracts.gift_cards import GiftCardTenders
 from contracts.limits import (
     DISCOUNTS_MAX,
     MINOR_MAX,
@@ -116,6 +117,8 @@ class OrderContent(Frozen):
     lines: Annotated[tuple[Line, ...], Field(max_length=ORDER_LINES_MAX)]
     totals: Totals = Totals()
     discounts: Annotated[tuple[Discount, ...], Field(max_length=DISCOUNTS_MAX), UNLESS_EMPTY] = ()
+    gift_cards: GiftCardTenders = ()
+    """Gift cards of the store that the buyer pays with; the market's gateway takes the rest."""
     settlement: IfStated[Settlement] = None
     payments: Annotated[tuple[UpstreamPayment, ...], Field(max_length=UPSTREAM_PAYMENTS_MAX), UNLESS_EMPTY] = ()
     refunds: Annotated[tuple[UpstreamRefund, ...], Field(max_length=UPSTREAM_REFUNDS_MAX), UNLESS_EMPTY] = ()

@@ -12,8 +12,9 @@ from typing import Final, Literal, NamedTuple, get_args
 from uuid import UUID
 
 from contracts.base import Event
+from contracts.gift_cards import GIFT_CARD
 from contracts.payments import MARKETPLACE, Authorized, Captured, Failed, MoneyLine, Pending, Refunded, Voided
-from payments.domain.ledger import Ledger
+from payments.domain.ledger import Ledger, card_operation_id, rest_of
 
 Account = Literal[
     "customer",
@@ -24,6 +25,8 @@ Account = Literal[
     "fees",
     "refunds_payable",
     "gift_card_liability",
+    "gift_cards_issued",
+    "gift_cards_expired",
     "in_transit",
     "bank",
     "suspense",
@@ -38,7 +41,7 @@ CLEARING: Final[tuple[Account, ...]] = ("gateway_clearing", "marketplace_clearin
 _HELD_BY: Final[Mapping[str, Account]] = {"manual": "receivable"}
 _CLEARED_BY: Final[Mapping[str, Account]] = {
     MARKETPLACE: "marketplace_clearing",
-    "gift_card": "gift_card_liability",
+    GIFT_CARD: "gift_card_liability",
 }
 
 
@@ -85,7 +88,7 @@ Owed = dict[UUID | None, Sequence[MoneyLine]]
 
 def _owed(ledger: Ledger) -> Owed:
     return {
-        operation_id: operation.lines
+        operation_id: operation.gateway_lines
         for operation_id, operation in ledger.operations.items()
         if operation.kind == "refund" and operation.state == "pending"
     }
@@ -96,28 +99,50 @@ def _moves(event: Event, ledger: Ledger, owed: Owed) -> Iterator[_Move]:
     operation_id = event.operation_id
     match event:
         case Authorized():
-            held = held_by(event.gateway)
-            yield _Move(operation_id, held, "customer", event.lines)
+            for tender in _tenders(operation_id, event.gateway, event):
+                yield _Move(tender.operation_id, held_by(tender.gateway), "customer", tender.lines)
             if event.capture_id is not None:
-                yield _Move(event.capture_id, cleared_by(event.gateway), held, event.lines)
+                for tender in _tenders(event.capture_id, event.gateway, event):
+                    yield _Move(tender.operation_id, cleared_by(tender.gateway), held_by(tender.gateway), tender.lines)
         case Captured():
-            gateway = ledger.captures[event.capture_id].gateway
-            yield _Move(operation_id, cleared_by(gateway), held_by(gateway), event.lines)
+            for tender in _tenders(operation_id, ledger.captures[event.capture_id].gateway, event):
+                yield _Move(tender.operation_id, cleared_by(tender.gateway), held_by(tender.gateway), tender.lines)
         case Voided():
             granted = ledger.authorizations.get(event.authorization_id)
             if granted is not None:  # else it was declined: nothing was promised
-                yield _Move(operation_id, "customer", held_by(granted.gateway), event.lines)
+                for tender in _tenders(operation_id, granted.gateway, event):
+                    yield _Move(tender.operation_id, "customer", held_by(tender.gateway), tender.lines)
         case Refunded():
-            cleared = cleared_by(ledger.captures[event.capture_id].gateway)
             was_owed = owed.pop(operation_id, None) is not None
-            yield _Move(operation_id, "refunds_payable" if was_owed else "customer", cleared, event.lines)
+            of_gateway, *of_cards = _tenders(operation_id, ledger.captures[event.capture_id].gateway, event)
+            debit: Account = "refunds_payable" if was_owed else "customer"
+            yield _Move(operation_id, debit, cleared_by(of_gateway.gateway), of_gateway.lines)
+            for tender in of_cards:
+                yield _Move(tender.operation_id, "customer", cleared_by(tender.gateway), tender.lines)
         case Pending(command="refund"):
-            owed[operation_id] = event.lines
-            yield _Move(operation_id, "customer", "refunds_payable", event.lines)
+            owed[operation_id] = rest_of(event.lines, event.gift_cards)
+            yield _Move(operation_id, "customer", "refunds_payable", owed[operation_id])
         case Failed(command="refund") if operation_id in owed:
             yield _Move(operation_id, "refunds_payable", "customer", owed.pop(operation_id))
         case _:
             pass
+
+
+class _Tender(NamedTuple):
+    operation_id: UUID | None
+    gateway: str
+    lines: Sequence[MoneyLine]
+
+
+def _tenders(
+    operation_id: UUID | None, gateway: str, event: Authorized | Captured | Voided | Refunded
+) -> list[_Tender]:
+    """What each tender has of the event's lines: first the gateway, then the gift cards, each as an operation of its own."""
+    found = [_Tender(operation_id, gateway, rest_of(event.lines, event.gift_cards))]
+    for part in event.gift_cards:
+        assert operation_id is not None, "every event of a ledger belongs to an operation"
+        found.append(_Tender(card_operation_id(operation_id, part.gift_card_id), GIFT_CARD, part.lines))
+    return found
 
 
 def held_by(gateway: str) -> Account:

@@ -25,10 +25,11 @@ from contracts.payments import (
     Void,
     Voided,
 )
-from payments.domain import facts
+from payments.domain import facts, tenders
 from payments.domain.folds import Asked, VoidPostponed, evolve
 from payments.domain.gateway import AT_ONCE, INFORMED, Kind, task
-from payments.domain.ledger import Authorization, Capturing, Ledger, Operation, total
+from payments.domain.ledger import Authorization, Capturing, Ledger, Operation, by_cards, total
+from payments.domain.tenders import NotRedeemable
 
 
 def authorize(ledger: Ledger, command: Authorize, context: Context) -> list[Effect]:
@@ -51,10 +52,22 @@ def authorize(ledger: Ledger, command: Authorize, context: Context) -> list[Effe
     if ledger.currency is not None and command.currency != ledger.currency:
         reason = f"the order is paid in {ledger.currency}"
         return [facts.declined(ledger, command.operation_id, requested, context, "currency_differs", reason)]
-    if amount > ledger.authorizable_minor:
+    parts = tenders.held(ledger, command.operation_id, command.gift_cards)
+    if amount - by_cards(parts) > ledger.authorizable_minor:
         reason = f"an order holds at most {MINOR_MAX} minor units"
         return [facts.declined(ledger, command.operation_id, requested, context, "amount_too_large", reason)]
-    return _execute(
+    redeemed: list[Effect] = []
+    if command.gift_cards and not parts:
+        try:
+            parts = tenders.redeemed(
+                command.gift_cards, requested.lines, command.currency, context.store_id, context.shares, context.now
+            )
+        except NotRedeemable as no:
+            return [facts.declined(ledger, command.operation_id, requested, context, no.code, str(no))]
+        if parts:
+            redeemed = [facts.redeemed(command.operation_id, requested, parts, context)]
+    requested = requested.model_copy(update={"gift_cards": parts, "amount_minor": amount - by_cards(parts)})
+    executed = _execute(
         ledger,
         command.operation_id,
         requested,
@@ -62,6 +75,7 @@ def authorize(ledger: Ledger, command: Authorize, context: Context) -> list[Effe
         reference=command.reference,
         payment_token=command.payment_token,
     )
+    return [*redeemed, *executed]
 
 
 def capture(ledger: Ledger, command: Capture, context: Context) -> list[Effect]:
@@ -116,6 +130,7 @@ def refund(ledger: Ledger, command: Refund, context: Context) -> list[Effect]:
     if no is not None:
         return [no]
     if command.recorded:
+        requested = tenders.shared(ledger, requested)
         return [facts.succeeded(ledger, command.operation_id, requested, context, command.reference, recorded=True)]
     return _execute(ledger, command.operation_id, requested, context)
 
@@ -180,6 +195,8 @@ def _execute(
 
     more: further fields of the gateway's call.
     """
+    if requested.kind != "authorize":
+        requested = tenders.shared(ledger, requested)
     if requested.gateway in AT_ONCE or requested.amount_minor == 0:
         # A marketplace pays it out under its own name of the order.
         name = more.get("reference") if requested.gateway in AT_ONCE else None
@@ -201,6 +218,7 @@ def _execute(
         lines=requested.lines,
         amount_minor=requested.amount_minor,
         with_capture=requested.with_capture,
+        gift_cards=requested.gift_cards,
     )
     call = ledger.call(context.key, context.store_id, operation_id, requested)
     return [asked, task(call.model_copy(update=more) if more else call)]
@@ -234,10 +252,11 @@ def _void_rest(
     `asked` names currency and gateway of a declined one.
     """
     authorization = ledger.authorizations.get(authorization_id)
+    left = ledger.free(authorization_id) if authorization else {}
     lines = tuple(
-        MoneyLine(line_id=line_id, quantity=line.pieces, amount_minor=line.left_minor)
+        MoneyLine(line_id=line_id, quantity=line.pieces, amount_minor=left[line_id])
         for line_id, line in (authorization.lines.items() if authorization else ())
-        if line.left_minor
+        if left[line_id]
     )
     requested = Operation(
         kind="void",

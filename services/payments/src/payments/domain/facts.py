@@ -8,7 +8,18 @@ from uuid import UUID
 from contracts.deciding import Context
 from contracts.limits import MINOR_MAX
 from contracts.money import Currency
-from contracts.payments import Authorized, Captured, Declined, Failed, FailureCode, Pending, Refunded, Voided
+from contracts.payments import (
+    Authorized,
+    Captured,
+    Declined,
+    Failed,
+    FailureCode,
+    GiftCardPart,
+    GiftCardsRedeemed,
+    Pending,
+    Refunded,
+    Voided,
+)
 from payments.domain.ledger import Ledger, Operation, capture_id_of
 
 Fact = Authorized | Captured | Voided | Refunded
@@ -23,7 +34,7 @@ def succeeded(
     recorded: bool = False,
 ) -> Fact:
     """What was asked has happened, in full. recorded: it was stated, not reported."""
-    amount, currency = operation.amount_minor, _currency(operation)
+    amount, currency, parts = operation.total_minor, _currency(operation), operation.gift_cards
     match operation.kind:
         case "authorize":
             assert operation.gateway is not None, "an authorization names its gateway"
@@ -42,6 +53,7 @@ def succeeded(
                 gateway_reference=gateway_reference,
                 recorded=recorded,
                 payment=operation.payment,
+                gift_cards=parts,
             )
         case "capture":
             return Captured(
@@ -57,6 +69,7 @@ def succeeded(
                 gateway_reference=gateway_reference,
                 recorded=recorded,
                 payment=operation.payment,
+                gift_cards=parts,
             )
         case "void":
             return Voided(
@@ -71,6 +84,7 @@ def succeeded(
                 gateway_reference=gateway_reference,
                 recorded=recorded,
                 payment=operation.payment,
+                gift_cards=parts,
             )
         case "refund":
             return Refunded(
@@ -86,9 +100,22 @@ def succeeded(
                 gateway_reference=gateway_reference,
                 recorded=recorded,
                 payment=operation.payment,
+                gift_cards=parts,
             )
         case _:
             assert_never(operation.kind)
+
+
+def redeemed(
+    operation_id: UUID, operation: Operation, parts: tuple[GiftCardPart, ...], context: Context
+) -> GiftCardsRedeemed:
+    return GiftCardsRedeemed(
+        order_id=context.key,
+        store_id=context.store_id,
+        operation_id=operation_id,
+        currency=_currency(operation),
+        gift_cards=parts,
+    )
 
 
 def pending(ledger: Ledger, operation_id: UUID, operation: Operation, context: Context) -> Pending:
@@ -104,8 +131,9 @@ def pending(ledger: Ledger, operation_id: UUID, operation: Operation, context: C
         gateway=operation.gateway,
         account=operation.account,
         lines=operation.lines,
-        amount_minor=operation.amount_minor,
+        amount_minor=operation.total_minor,
         capture=operation.with_capture,
+        gift_cards=operation.gift_cards,
     )
 
 
@@ -124,11 +152,12 @@ def declined(
         operation_id=operation_id,
         currency=_currency(operation),
         totals=ledger.totals(),
-        amount_minor=min(operation.amount_minor, MINOR_MAX),
+        amount_minor=min(operation.total_minor, MINOR_MAX),
         code=code,
         reason=reason,
         recorded=recorded,
         payment=operation.payment,
+        gift_cards=operation.gift_cards,
     )
 
 
@@ -152,7 +181,7 @@ def failed(
         refers_to=operation.refers_to,
         code=code,
         reason=reason,
-        amount_minor=min(operation.amount_minor, MINOR_MAX),
+        amount_minor=min(operation.total_minor, MINOR_MAX),
         allowed_minor=allowed_minor,
         recorded=recorded,
         payment=operation.payment,

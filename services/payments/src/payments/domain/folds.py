@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Literal, assert_never
+from typing import Annotated, Literal, assert_never
 from uuid import UUID
 
-from contracts.base import Flag, OrderKeyed, PrivateEvent, Text
+from contracts.base import UNLESS_EMPTY, Flag, OrderKeyed, PrivateEvent, Text
+from contracts.gift_cards import GIFT_CARD
 from contracts.payments import (
     AccountName,
     Authorized,
@@ -17,6 +18,8 @@ from contracts.payments import (
     Forced,
     ForceRefused,
     GatewayName,
+    GiftCardPart,
+    GiftCardsRedeemed,
     MoneyLine,
     Pending,
     RecordRefused,
@@ -26,14 +29,16 @@ from contracts.payments import (
 from payments.domain.gateway import INFORMED, Kind
 from payments.domain.ledger import (
     Authorization,
-    AuthorizedLine,
-    CapturedLine,
     Capturing,
     Ledger,
     Line,
     Operation,
     Recorded,
+    by_cards,
+    card_operation_id,
+    rest_of,
 )
+from payments.domain.tender_folds import card_operation, given_back, granted, of_card, redeemed, returned, taken
 
 
 class Asked(OrderKeyed, PrivateEvent, type="payments.asked"):
@@ -47,6 +52,8 @@ class Asked(OrderKeyed, PrivateEvent, type="payments.asked"):
     lines: tuple[MoneyLine, ...]
     amount_minor: int
     with_capture: Flag = False
+    gift_cards: Annotated[tuple[GiftCardPart, ...], UNLESS_EMPTY] = ()
+    """What of the lines gift cards move if the gateway agrees."""
 
 
 class VoidPostponed(OrderKeyed, PrivateEvent, type="payments.void_postponed"):
@@ -71,6 +78,7 @@ LedgerEvent = (
     | Refunded
     | Declined
     | Failed
+    | GiftCardsRedeemed
     | Pending
     | Asked
     | VoidPostponed
@@ -93,8 +101,10 @@ def evolve(ledger: Ledger, event: LedgerEvent) -> Ledger:
             after = _voided(ledger, event)
         case Refunded():
             after = _refunded(ledger, event)
+        case GiftCardsRedeemed():
+            after = redeemed(ledger, event)
         case Declined():
-            after = _closed(ledger, event.operation_id, "authorize", "declined", event)
+            after = given_back(_closed(ledger, event.operation_id, "authorize", "declined", event), event)
         case Failed():
             after = _closed(ledger, event.operation_id, _kind(event.command), "failed", event)
         case Pending():
@@ -129,21 +139,33 @@ def evolve(ledger: Ledger, event: LedgerEvent) -> Ledger:
 
 def _authorized(ledger: Ledger, event: Authorized) -> Ledger:
     assert event.authorization_id not in ledger.authorizations, "authorized twice"
-    granted = {
-        line.line_id: AuthorizedLine(authorized_minor=line.amount_minor, pieces=line.quantity) for line in event.lines
-    }
-    authorization = Authorization(
-        gateway=event.gateway, account=event.account, gateway_reference=event.gateway_reference, lines=granted
-    )
+    cards = [card_operation_id(event.authorization_id, part.gift_card_id) for part in event.gift_cards]
     operation = _succeeded(ledger, event.operation_id, event, "authorize", event.gateway, None)
+    operations = _operations_with(ledger, event.operation_id, operation)
+    authorizations = {
+        **ledger.authorizations,
+        event.authorization_id: Authorization(
+            gateway=event.gateway,
+            account=event.account,
+            gateway_reference=event.gateway_reference,
+            lines=granted(rest_of(event.lines, event.gift_cards)),
+            cards=tuple(cards),
+        ),
+    }
+    for card, part in zip(cards, event.gift_cards, strict=True):
+        authorizations[card] = Authorization(
+            gateway=GIFT_CARD, lines=granted(part.lines), gift_card_id=part.gift_card_id
+        )
+        done = card_operation("authorize", "succeeded", part, event.currency, None)
+        operations[card] = done.model_copy(update={"with_capture": event.capture_id is not None})
     after = ledger.model_copy(
         update={
-            "operations": _operations_with(ledger, event.operation_id, operation),
+            "operations": operations,
             "currency": event.currency,
             "gateway": ledger.gateway or event.gateway,
             "authorized_minor": ledger.authorized_minor + event.amount_minor,
             "lines": _lines_with(ledger.lines, event.lines, "authorized_minor"),
-            "authorizations": {**ledger.authorizations, event.authorization_id: authorization},
+            "authorizations": authorizations,
         }
     )
     return after if event.capture_id is None else _with_capture(after, event.capture_id, event.capture_id, event)
@@ -156,37 +178,62 @@ def _captured(ledger: Ledger, event: Captured) -> Ledger:
 def _with_capture(ledger: Ledger, capture_id: UUID, operation_id: UUID | None, event: Authorized | Captured) -> Ledger:
     """After a capture of the event's lines; one that came with its authorization is an operation of its own."""
     assert capture_id not in ledger.captures, "captured twice"
-    authorization = _drawn(ledger, event.authorization_id, event.lines, "captured_minor")
-    taken = {line.line_id: CapturedLine(captured_minor=line.amount_minor) for line in event.lines}
-    capture = Capturing(
-        authorization_id=event.authorization_id,
-        gateway=authorization.gateway,
-        account=authorization.account,
-        gateway_reference=event.gateway_reference,
-        lines=taken,
-    )
-    operation = _succeeded(ledger, operation_id, event, "capture", authorization.gateway, event.authorization_id)
+    lines = rest_of(event.lines, event.gift_cards)
+    authorizations = {
+        **ledger.authorizations,
+        event.authorization_id: _drawn(ledger, event.authorization_id, lines, "captured_minor"),
+    }
+    drawn = authorizations[event.authorization_id]
+    operation = _succeeded(ledger, operation_id, event, "capture", drawn.gateway, event.authorization_id)
+    operations = _operations_with(ledger, operation_id, operation)
+    cards = tuple(card_operation_id(capture_id, part.gift_card_id) for part in event.gift_cards)
+    captures = {
+        **ledger.captures,
+        capture_id: Capturing(
+            authorization_id=event.authorization_id,
+            gateway=drawn.gateway,
+            account=drawn.account,
+            gateway_reference=event.gateway_reference,
+            lines=taken(lines),
+            cards=cards,
+        ),
+    }
+    for card, part in zip(cards, event.gift_cards, strict=True):
+        card_id = card_operation_id(event.authorization_id, part.gift_card_id)
+        authorizations[card_id] = _drawn(ledger, card_id, part.lines, "captured_minor")
+        captures[card] = Capturing(
+            authorization_id=card_id, gateway=GIFT_CARD, lines=taken(part.lines), gift_card_id=part.gift_card_id
+        )
+        operations[card] = card_operation("capture", "succeeded", part, event.currency, card_id)
     return ledger.model_copy(
         update={
-            "operations": _operations_with(ledger, operation_id, operation),
+            "operations": operations,
             "captured_minor": ledger.captured_minor + event.amount_minor,
             "lines": _lines_with(ledger.lines, event.lines, "captured_minor"),
-            "authorizations": {**ledger.authorizations, event.authorization_id: authorization},
-            "captures": {**ledger.captures, capture_id: capture},
+            "authorizations": authorizations,
+            "captures": captures,
         }
     )
 
 
 def _voided(ledger: Ledger, event: Voided) -> Ledger:
-    authorizations, gateway = ledger.authorizations, ledger.gateway
+    authorizations, gateway = dict(ledger.authorizations), ledger.gateway
     if event.authorization_id in authorizations:  # else it was declined: nothing is left of it
-        authorization = _drawn(ledger, event.authorization_id, event.lines, "voided_minor")
-        authorizations = {**authorizations, event.authorization_id: authorization}
+        lines = rest_of(event.lines, event.gift_cards)
+        authorization = _drawn(ledger, event.authorization_id, lines, "voided_minor")
+        authorizations[event.authorization_id] = authorization
         gateway = authorization.gateway
     operation = _succeeded(ledger, event.operation_id, event, "void", gateway, event.authorization_id)
+    operations = _operations_with(ledger, event.operation_id, operation)
+    for part in event.gift_cards:
+        card_id = card_operation_id(event.authorization_id, part.gift_card_id)
+        authorizations[card_id] = _drawn(ledger, card_id, part.lines, "voided_minor")
+        operations[of_card(event.operation_id, part)] = card_operation(
+            "void", "succeeded", part, event.currency, card_id
+        )
     return ledger.model_copy(
         update={
-            "operations": _operations_with(ledger, event.operation_id, operation),
+            "operations": operations,
             "voided_minor": ledger.voided_minor + event.amount_minor,
             "lines": _lines_with(ledger.lines, event.lines, "voided_minor"),
             "authorizations": authorizations,
@@ -195,20 +242,23 @@ def _voided(ledger: Ledger, event: Voided) -> Ledger:
 
 
 def _refunded(ledger: Ledger, event: Refunded) -> Ledger:
-    capture = ledger.captures[event.capture_id]
-    lines = dict(capture.lines)
-    for line in event.lines:
-        before = lines[line.line_id]
-        after = before.model_copy(update={"refunded_minor": before.refunded_minor + line.amount_minor})
-        assert after.left_minor >= 0, f"line {line.line_id} of capture {event.capture_id}: {after}"
-        lines[line.line_id] = after
-    operation = _succeeded(ledger, event.operation_id, event, "refund", capture.gateway, event.capture_id)
+    captures = dict(ledger.captures)
+    captures[event.capture_id] = returned(ledger, event.capture_id, rest_of(event.lines, event.gift_cards))
+    gateway = captures[event.capture_id].gateway
+    operation = _succeeded(ledger, event.operation_id, event, "refund", gateway, event.capture_id)
+    operations = _operations_with(ledger, event.operation_id, operation)
+    for part in event.gift_cards:
+        card_id = card_operation_id(event.capture_id, part.gift_card_id)
+        captures[card_id] = returned(ledger, card_id, part.lines)
+        operations[of_card(event.operation_id, part)] = card_operation(
+            "refund", "succeeded", part, event.currency, card_id
+        )
     return ledger.model_copy(
         update={
-            "operations": _operations_with(ledger, event.operation_id, operation),
+            "operations": operations,
             "refunded_minor": ledger.refunded_minor + event.amount_minor,
             "lines": _lines_with(ledger.lines, event.lines, "refunded_minor"),
-            "captures": {**ledger.captures, event.capture_id: capture.model_copy(update={"lines": lines})},
+            "captures": captures,
         }
     )
 
@@ -224,6 +274,7 @@ def _asked(ledger: Ledger, event: Asked) -> Ledger:
         account=event.account,
         lines=event.lines,
         with_capture=event.with_capture,
+        gift_cards=event.gift_cards,
     )
     after = _with_operation(ledger, event.operation_id, operation)
     return after.model_copy(
@@ -237,13 +288,14 @@ def _pending(ledger: Ledger, event: Pending) -> Ledger:
         waiting = Operation(
             kind=_kind(event.command),
             state="asked",
-            amount_minor=event.amount_minor,
+            amount_minor=event.amount_minor - by_cards(event.gift_cards),
             currency=event.currency,
             refers_to=event.refers_to,
             gateway=event.gateway,
             account=event.account,
             lines=event.lines,
             with_capture=event.capture,
+            gift_cards=event.gift_cards,
         )
     after = _with_operation(ledger, event.operation_id, waiting.model_copy(update={"state": "pending"}))
     return after.model_copy(update={"currency": ledger.currency or event.currency})
@@ -259,10 +311,11 @@ def _closed(
     known = ledger.operations.get(operation_id) if operation_id else None
     refers_to = event.refers_to if isinstance(event, Failed) else None
     before = known or Operation(kind=kind, state=state, currency=event.currency, refers_to=refers_to)
+    parts = event.gift_cards if isinstance(event, Declined) else before.gift_cards
     closed = before.model_copy(
         update={
             "state": state,
-            "amount_minor": event.amount_minor,
+            "amount_minor": event.amount_minor - by_cards(parts),
             "lines": () if before.postponed else before.lines,
             "postponed": False,
             "code": event.code,
@@ -324,7 +377,7 @@ def _succeeded(
     return Operation(
         kind=kind,
         state="succeeded",
-        amount_minor=event.amount_minor,
+        amount_minor=event.amount_minor - by_cards(event.gift_cards),
         currency=event.currency,
         refers_to=refers_to,
         gateway=gateway,

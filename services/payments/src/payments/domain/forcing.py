@@ -52,6 +52,8 @@ def force(ledger: Ledger, command: Force, context: Context) -> Decision:
         return [_refused(ledger, command, context, "operation_unknown", f"payments has no operation {target_id}")]
     if target.recorded is not None and target.outcome == command.outcome:
         return [_forced(ledger, command, target, context)]
+    if not target.is_open:
+        target = target.of_gateway  # its gift cards were given back, or not touched
     if (no := _why_not(ledger, command, target, context)) is not None:
         return [no]
     forced = _forced(ledger, command, target, context)
@@ -120,9 +122,10 @@ def _allowed(ledger: Ledger, target: Operation) -> int:
         return max(0, ledger.authorizable_minor)
     left: dict[str, int] = {}
     if target.refers_to in ledger.authorizations:
-        left = ledger.capturable(target.refers_to)
+        if not ledger.void_waits(target.refers_to):
+            left = ledger.left_by_tender(ledger.authorizations, target.refers_to)[None]
     elif target.refers_to in ledger.captures:
-        left = ledger.refundable(target.refers_to)
+        left = ledger.left_by_tender(ledger.captures, target.refers_to)[None]
     return sum(min(line.amount_minor, left.get(line.line_id, 0)) for line in target.lines)
 
 

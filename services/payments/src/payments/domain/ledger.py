@@ -7,7 +7,7 @@ captures in flight cannot spend the same euro. Amounts are never negative; `dire
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, Final, Literal, NamedTuple
 from uuid import UUID
 
@@ -15,9 +15,19 @@ from pydantic import Field
 
 from contracts.base import Document
 from contracts.deciding import Context, Reported
+from contracts.gift_cards import GIFT_CARD
 from contracts.ids import derived
 from contracts.limits import MINOR_MAX
-from contracts.payments import AccountName, Force, GatewayName, MoneyLine, MoneyTotals, PaymentName, Void
+from contracts.payments import (
+    AccountName,
+    Force,
+    GatewayName,
+    GiftCardPart,
+    MoneyLine,
+    MoneyTotals,
+    PaymentName,
+    Void,
+)
 from payments.domain.gateway import GatewayCall, Kind
 
 
@@ -53,20 +63,29 @@ class CapturedLine(Document):
 
 
 class Authorization(Document):
+    """What one tender has promised: the gateway, or a gift card beside it."""
+
     gateway: GatewayName
     account: AccountName | None = None
     gateway_reference: str | None = None
     lines: dict[str, AuthorizedLine] = Field(default_factory=dict)
+    gift_card_id: UUID | None = None
+    """The card, if it is one."""
+    cards: tuple[UUID, ...] = ()
+    """The authorizations of the gift cards beside a gateway's, in the sequence of their redemption."""
 
 
 class Capturing(Document):
-    """What one capture took."""
+    """What one capture took from one tender."""
 
     authorization_id: UUID
     gateway: GatewayName
     account: AccountName | None = None
     gateway_reference: str | None = None
     lines: dict[str, CapturedLine] = Field(default_factory=dict)
+    gift_card_id: UUID | None = None
+    cards: tuple[UUID, ...] = ()
+    """As those of the authorization: the captures of gift cards."""
 
 
 Recorded = Literal["stated", "unconfirmed", "confirmed", "contradicted"]
@@ -80,13 +99,16 @@ class Operation(Document):
     kind: Kind
     state: Literal["asked", "pending", "succeeded", "declined", "failed"]
     amount_minor: int = 0
+    """What its gateway moves: without what gift cards do."""
     currency: str | None = None
     refers_to: UUID | None = None
     gateway: GatewayName | None = None
     account: AccountName | None = None
     """The one that an authorization names; what draws on it goes to the same. Null: the store's first at the gateway."""
     lines: tuple[MoneyLine, ...] = ()
-    """Held while open. After a gateway's refusal: what was asked of it. Empty after a success."""
+    """Held while open, of all tenders together. After a gateway's refusal: what was asked. Empty after a success."""
+    gift_cards: tuple[GiftCardPart, ...] = ()
+    """What of the lines gift cards move. Each is an operation of its own: open from its redemption, or made with a success."""
     with_capture: bool = False
     """An authorization and its capture in one: asked for; once it has succeeded, done. The capture is an operation of its own."""
     postponed: bool = False
@@ -104,6 +126,20 @@ class Operation(Document):
         return self.state in ("asked", "pending")
 
     @property
+    def total_minor(self) -> int:
+        """What all tenders move."""
+        return self.amount_minor + by_cards(self.gift_cards)
+
+    @property
+    def gateway_lines(self) -> tuple[MoneyLine, ...]:
+        return rest_of(self.lines, self.gift_cards)
+
+    @property
+    def of_gateway(self) -> Operation:
+        """As if no gift card took part."""
+        return self.model_copy(update={"lines": self.gateway_lines, "gift_cards": ()}) if self.gift_cards else self
+
+    @property
     def outcome(self) -> Literal["", "succeeded", "failed"]:
         """Empty while it is open."""
         return "" if self.is_open else "succeeded" if self.state == "succeeded" else "failed"
@@ -112,6 +148,11 @@ class Operation(Document):
 def capture_id_of(authorization_id: UUID) -> UUID:
     """The operation of the capture that was made in the same call as an authorization."""
     return derived(authorization_id, "captured with it")
+
+
+def card_operation_id(operation_id: UUID, gift_card_id: UUID) -> UUID:
+    """The operation of a gift card that takes part in another operation."""
+    return derived(operation_id, f"gift card {gift_card_id}")
 
 
 CLOSED_MAX: Final = 8
@@ -141,6 +182,14 @@ class Ledger(Document):
     """By the operation that captured."""
     operations: dict[UUID, Operation] = Field(default_factory=dict)
     """Those that are open, and the latest of the closed ones; all are in the table `operations`."""
+
+    @property
+    def cards(self) -> set[UUID]:
+        """The gift cards that pay, or may pay, a part of the order."""
+        return {
+            *(one.gift_card_id for one in self.authorizations.values() if one.gift_card_id is not None),
+            *(part.gift_card_id for operation in self.operations.values() for part in operation.gift_cards),
+        }
 
     def operation(self, operation_id: UUID, context: Context) -> Operation | None:
         """Also a closed one that the ledger no longer has, if `earlier` has named it."""
@@ -206,20 +255,42 @@ class Ledger(Document):
 
     def free(self, authorization_id: UUID) -> dict[str, int]:
         """Line -> what is neither captured nor voided nor held by what a gateway is being asked."""
-        lines = self.authorizations[authorization_id].lines
-        return self._less_held(authorization_id, {line_id: line.left_minor for line_id, line in lines.items()})
+        return _summed(self.left_by_tender(self.authorizations, authorization_id))
 
     def refundable(self, capture_id: UUID) -> dict[str, int]:
         """Line -> what of this capture may still be refunded."""
-        lines = self.captures[capture_id].lines
-        return self._less_held(capture_id, {line_id: line.left_minor for line_id, line in lines.items()})
+        return _summed(self.left_by_tender(self.captures, capture_id))
 
-    def _less_held(self, refers_to: UUID, left: dict[str, int]) -> dict[str, int]:
+    def left_by_tender(self, those: Mapping[UUID, Authorization] | Mapping[UUID, Capturing], one_id: UUID) -> Left:
+        """Tender -> line -> what is left of an authorization or capture, without what is held."""
+        left: Left = {None: _left_of(those[one_id])}
+        for card_id in those[one_id].cards:
+            left[those[card_id].gift_card_id] = _left_of(those[card_id])
         for operation in self.operations.values():
-            if operation.is_open and not operation.postponed and operation.refers_to == refers_to:
-                for line in operation.lines:
-                    left[line.line_id] -= line.amount_minor
+            if operation.is_open and not operation.postponed and operation.refers_to == one_id:
+                for part in operation.gift_cards:
+                    _take(left[part.gift_card_id], part.lines)
+                _take(left[None], operation.gateway_lines)
         return left
+
+
+Left = dict[UUID | None, dict[str, int]]
+"""Tender (a gift card, or null: the gateway) -> line -> minor units. The gateway first, then the cards as they were redeemed."""
+
+
+def _left_of(one: Authorization | Capturing) -> dict[str, int]:
+    return {line_id: line.left_minor for line_id, line in one.lines.items()}
+
+
+def _take(left: dict[str, int], lines: Iterable[MoneyLine]) -> None:
+    for line in lines:
+        left[line.line_id] -= line.amount_minor
+
+
+def _summed(left: Left) -> dict[str, int]:
+    if len(left) == 1:
+        return left[None]
+    return {line_id: sum(of.get(line_id, 0) for of in left.values()) for line_id in left[None]}
 
 
 def compact(ledger: Ledger) -> Ledger:
@@ -227,7 +298,11 @@ def compact(ledger: Ledger) -> Ledger:
     an order of which nothing is authorized is its outcome."""
     if len(ledger.operations) <= CLOSED_MAX:
         return ledger
-    authorizations = [operation_id for operation_id, one in ledger.operations.items() if one.kind == "authorize"]
+    authorizations = [
+        operation_id
+        for operation_id, one in ledger.operations.items()
+        if one.kind == "authorize" and one.gateway != GIFT_CARD
+    ]
     closed = [
         operation_id
         for operation_id, operation in ledger.operations.items()
@@ -257,3 +332,23 @@ def earlier(ledger: Ledger, message: Any) -> Iterable[EarlierKey]:
 
 def total(lines: Iterable[MoneyLine]) -> int:
     return sum(line.amount_minor for line in lines)
+
+
+def by_cards(parts: Iterable[GiftCardPart]) -> int:
+    return sum(part.amount_minor for part in parts)
+
+
+def rest_of(lines: tuple[MoneyLine, ...], parts: Sequence[GiftCardPart]) -> tuple[MoneyLine, ...]:
+    """What gift cards leave of the lines to the gateway: each line, also if that is nothing."""
+    if not parts:
+        return lines
+    paid: dict[str, int] = {}
+    for part in parts:
+        for line in part.lines:
+            paid[line.line_id] = paid.get(line.line_id, 0) + line.amount_minor
+    return tuple(
+        line.model_copy(update={"amount_minor": line.amount_minor - paid[line.line_id]})
+        if line.line_id in paid
+        else line
+        for line in lines
+    )

@@ -1,7 +1,8 @@
 """Money that moved elsewhere, and an attempt that was refused there: payments is informed, books it, and asks no gateway.
 
 An operation is the one that its payment system calls so: a repetition changes nothing, and one with other amounts is
-refused, as is what the ledger has no room for. A refusal burns no id: what came too early may be stated again.
+refused, as is what the ledger has no room for. A refusal burns no id: what came too early may be stated again. Gift cards
+are ours, so what is stated is never about them.
 """
 
 from __future__ import annotations
@@ -110,7 +111,7 @@ def _awaited(ledger: Ledger, command: Record) -> tuple[UUID, Operation] | None:
             continue
         if operation.currency != command.currency or command.refers_to not in (None, operation.refers_to):
             continue
-        if {line.line_id: line.amount_minor for line in operation.lines} == stated:
+        if {line.line_id: line.amount_minor for line in operation.gateway_lines} == stated:
             return operation_id, operation.model_copy(update={"with_capture": command.capture})
     return None
 
@@ -130,15 +131,17 @@ def _new(ledger: Ledger, command: Record) -> Operation:
             reason = f"an order holds at most {MINOR_MAX} minor units"
             raise _Unfit("exceeds_authorizable", reason, allowed_minor=max(ledger.authorizable_minor, 0))
     elif command.kind == "refund":
-        refers_to = _the_one(ledger.captures, command.refers_to, "capture_unknown", happened)
+        refers_to = _the_one(_of_gateways(ledger.captures), command.refers_to, "capture_unknown", happened)
         if refers_to in ledger.captures:
             gateway = ledger.captures[refers_to].gateway
-            _check_lines(command, ledger.refundable(refers_to), "exceeds_refundable", happened)
+            left = ledger.left_by_tender(ledger.captures, refers_to)[None]
+            _check_lines(command, left, "exceeds_refundable", happened)
     else:
-        refers_to = _the_one(ledger.authorizations, command.refers_to, "authorization_unknown", happened)
+        refers_to = _the_one(_of_gateways(ledger.authorizations), command.refers_to, "authorization_unknown", happened)
         if refers_to in ledger.authorizations:
             gateway = ledger.authorizations[refers_to].gateway
-            _check_lines(command, ledger.free(refers_to), "exceeds_capturable", happened)
+            left = ledger.left_by_tender(ledger.authorizations, refers_to)[None]
+            _check_lines(command, left, "exceeds_capturable", happened)
     return Operation(
         kind=command.kind,
         state="asked",
@@ -149,6 +152,10 @@ def _new(ledger: Ledger, command: Record) -> Operation:
         lines=merged(command.lines),
         with_capture=command.kind == "authorize" and command.capture,
     )
+
+
+def _of_gateways(those: Mapping[UUID, Any]) -> Mapping[UUID, Any]:
+    return {name: one for name, one in those.items() if one.gift_card_id is None}
 
 
 def _the_one(those: Mapping[UUID, Any], named: UUID | None, unknown: RecordCode, happened: bool) -> UUID | None:

@@ -9,8 +9,10 @@ from __future__ import annotations
 
 from typing import Final, Literal
 
+from contracts.gift_cards import GIFT_CARD
 from contracts.orders import PaymentStatus
 from payments.domain.ledger import Ledger, Operation
+from payments.domain.tenders import NOT_REDEEMABLE
 
 DinteroPaymentStatus = Literal["pending", "partially_paid", "paid", "partially_refunded", "refunded"]
 DinteroTransactionStatus = Literal[
@@ -26,7 +28,9 @@ DinteroTransactionStatus = Literal[
     "FAILED",
     "UNKNOWN",
 ]
-UNASKED: Final = frozenset({"currency_differs", "amount_too_large", "gateway_unknown", "credentials_missing"})
+UNASKED: Final = frozenset(
+    {"currency_differs", "amount_too_large", "gateway_unknown", "credentials_missing", *NOT_REDEEMABLE}
+)
 """Codes of authorizations that are declined without a gateway."""
 
 
@@ -92,7 +96,8 @@ def _unauthorized(ledger: Ledger) -> DinteroTransactionStatus:
 
 
 def _authorizations(ledger: Ledger) -> list[Operation]:
-    return [operation for operation in ledger.operations.values() if operation.kind == "authorize"]
+    """Without the parts of gift cards."""
+    return [one for one in ledger.operations.values() if one.kind == "authorize" and one.gateway != GIFT_CARD]
 
 
 def _due_minor(ledger: Ledger) -> int:

@@ -62,8 +62,9 @@ CODES: Final = (
 )  # fmt: skip
 CARRIED_OUT: Final = frozenset({"address_changed", "snapshot_changed", "line_cancelled", "cancel_requested"})
 """Those that an edit takes over."""
-NEVER_TAKEN: Final = frozenset({"tax_collection"})
-"""Who supplies decides who invoices: by it a capture is invoiced, or left without an invoice."""
+NEVER_TAKEN: Final = frozenset({"tax_collection", "gift_cards"})
+"""Who supplies decides who invoices: by it a capture is invoiced, or left without an invoice. Gift cards were redeemed when the
+order was authorized."""
 FOLLOWS_A_CANCEL: Final = frozenset({"line_cancelled", "cancel_requested", "refund_made", "payment_reversed"})
 """What a marketplace states because an order was cancelled."""
 

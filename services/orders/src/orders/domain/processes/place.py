@@ -45,6 +45,7 @@ def authorize(story: Story, run: Run, operation: UUID) -> payments.Authorize:
         currency=order.content.currency, reference=order.content.external_order_id,
         lines=tuple(line.money for line in payable(order.content)),
         capture=captured_at_once(story, run),
+        gift_cards=order.content.gift_cards,
     )  # fmt: skip
 
 
