@@ -18,12 +18,18 @@ for service in orders payments fulfillment invoicing webhooks console; do
   printf 'postgresql://%s:%s@postgres:5432/%s' "$service" "$word" "$service" > "/secrets/$service/${service}_database_url"
   password "/secrets/$service/${service}_kafka_sasl_password" > /dev/null
 done
+printf 'postgresql://dintero:%s@postgres:5432/dintero' "$(password /secrets/postgres/dintero)" > /secrets/dintero/dintero_database_url
 password /secrets/orders/orders_email_keys > /dev/null
 password /secrets/webhooks/webhooks_secret_keys > /dev/null
-for service in orders payments fulfillment invoicing webhooks; do  # by which the console asks it
-  [ -s "/secrets/$service/console_api_key" ] || printf 'tw_%s_%s' "$(random 6)" "$(random 32)" > "/secrets/$service/console_api_key"
-  cp "/secrets/$service/console_api_key" "/secrets/console/console_${service}_api_key"
+asks() {  # asks WHO SERVICE: the API key by which the one asks the other
+  [ -s "/secrets/$2/$1_api_key" ] || printf 'tw_%s_%s' "$(random 6)" "$(random 32)" > "/secrets/$2/$1_api_key"
+  cp "/secrets/$2/$1_api_key" "/secrets/$1/$1_$2_api_key"
+}
+for service in orders payments fulfillment invoicing webhooks; do
+  asks console "$service"
 done
+asks dintero orders
+asks dintero payments
 printf 'postgresql://demo:%s@postgres:5432/orders' "$(password /secrets/postgres/demo)" > /secrets/demo/postgres_url
 password /secrets/demo/kafka_sasl_password > /dev/null
 

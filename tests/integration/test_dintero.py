@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import AsyncIterator
 from typing import Any
 
@@ -118,6 +119,39 @@ async def test_drafts_change_while_they_are_open_and_have_their_number_reserved_
     assert (await client.done("PUT", f"/draft_orders/{own['id']}/complete"))["orders"][0]["order_id"] == "MINE-1"
     plain = await client.done("POST", "/draft_orders", {"order": {"currency": "GBP", "items": [MUGS]}})
     assert (await client.done("PUT", f"/draft_orders/{plain['id']}/complete"))["orders"][0]["order_id"] == plain["id"]
+    assert (await client.done("DELETE", f"/draft_orders/{await _open(client)}"))["status"] == "deleted"
+    deleted = (await client.done("GET", "/draft_orders?status=deleted"))["draft_orders"]
+    assert [one["order"]["items"] for one in deleted] == [[]]
+    status, problem = await client.call("GET", f"/draft_orders/{deleted[0]['id']}")
+    assert (status, problem["type"]) == (404, "/problems/draft_unknown")
+
+
+async def _open(client: Client) -> str:
+    body = {
+        "order": {"currency": "GBP", "order_id": "MINE-2", "items": [MUGS], "shipping_address": {"country": "Norway"}}
+    }
+    draft: str = (await client.done("POST", "/draft_orders", body))["id"]
+    return draft
+
+
+async def test_a_completion_that_is_refused_leaves_the_draft_open_and_one_without_an_answer_is_repeated(
+    shop: Shop, client: Client
+) -> None:
+    path = f"/draft_orders/{await _open(client)}"
+    status, problem = await client.call("PUT", f"{path}/complete")
+    assert (status, problem["type"]) == (422, "/problems/request_invalid")
+    await client.done("PUT", path, {"order": {"shipping_address": {"country": "NO"}}})
+    [orders] = shop.system.of("orders")
+    await asyncio.to_thread(shop.system.kill, orders)
+    status, problem = await client.call("PUT", f"{path}/complete")
+    assert (status, problem["type"]) == (503, "/problems/owner_silent")
+    status, problem = await client.call("POST", f"{path}/items", POT)
+    assert (status, problem["type"]) == (409, "/problems/draft_settled"), "the order may exist already"
+    shop.system.restart(orders)
+    await asyncio.to_thread(shop.system.wait_ready, [orders])
+    [first], [second] = [(await client.done("PUT", f"{path}/complete"))["orders"] for _ in range(2)]
+    assert first["id"] == second["id"] and first["order_id"] == "MINE-2"
+    assert first["shipping_address"] == {"country": "NO"}
 
 
 async def test_what_is_not_covered_is_501_and_what_is_of_another_store_404(client: Client) -> None:

@@ -102,11 +102,12 @@ async def change(tx: Connection, account: Account, draft: Draft, doc: Mapping[st
 
 
 async def delete(tx: Connection, account: Account, draft: Draft) -> None:
-    """Deletes an open draft. Its row stays without content, its number is free."""
+    """Deletes an open draft. Its row stays without items and persons, and its number is free."""
+    doc = {"options": {}, "order": {"currency": draft.doc["order"]["currency"], "items": []}}
     await tx.execute(
-        "update drafts set status = 'deleted', number = null, doc = '{}', version = version + 1, updated_at = now()"
+        "update drafts set status = 'deleted', number = null, doc = $3, version = version + 1, updated_at = now()"
         " where store_id = $1 and draft_id = $2",
-        account.store_id, draft.draft_id,
+        account.store_id, draft.draft_id, orjson.dumps(doc).decode(),
     )  # fmt: skip
 
 

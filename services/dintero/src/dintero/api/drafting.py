@@ -17,6 +17,7 @@ from dintero.api.desk import Asked, Desk
 from dintero.domain import placing, shapes
 from dintero.drafts import Draft
 from dintero.refusals import refused
+from dintero.responses import Completed, DraftDeleted, DraftShown
 
 CHANGES = answers(
     "account_unknown", "draft_unknown", "draft_settled", "number_taken", "item_exists", "option_uncovered"
@@ -28,7 +29,13 @@ def add_routes(router: APIRouter, desk: Desk) -> None:
     Viewer = Annotated[Asked, Depends(desk.asked("orders.view"))]
     Editor = Annotated[Asked, Depends(desk.asked("orders.edit"))]
 
-    @router.post("/draft_orders", dependencies=COMMAND, openapi_extra=CHANGES)
+    @router.post(
+        "/draft_orders",
+        response_model=DraftShown,
+        response_model_exclude_unset=True,
+        dependencies=COMMAND,
+        openapi_extra=CHANGES,
+    )
     async def create_draft(request: Request, asked: Editor, body: shapes.Draft) -> dict[str, Any]:
         """Create a draft. With an Idempotency-Key, a repeated request is answered with the draft as it is now."""
         account = asked.account
@@ -49,12 +56,19 @@ def add_routes(router: APIRouter, desk: Desk) -> None:
             raise known("idempotency_key_reused", "use a new key per request")
         return shown(draft)
 
-    @router.get("/draft_orders/{draft_id}", openapi_extra=answers("account_unknown", "draft_unknown"))
+    @router.get(
+        "/draft_orders/{draft_id}",
+        response_model=DraftShown,
+        response_model_exclude_unset=True,
+        openapi_extra=answers("account_unknown", "draft_unknown"),
+    )
     async def read_draft(asked: Viewer, draft_id: UUID) -> dict[str, Any]:
         """A draft. After its completion, the customer and the addresses are in the order alone."""
         return shown(await app.write(lambda tx: drafts.locked(tx, asked.account, draft_id)))
 
-    @router.put("/draft_orders/{draft_id}", openapi_extra=CHANGES)
+    @router.put(
+        "/draft_orders/{draft_id}", response_model=DraftShown, response_model_exclude_unset=True, openapi_extra=CHANGES
+    )
     async def change_draft(
         asked: Editor, draft_id: UUID, body: Annotated[dict[Literal["options", "order"], dict[str, Any]], Body()]
     ) -> dict[str, Any]:
@@ -66,7 +80,9 @@ def add_routes(router: APIRouter, desk: Desk) -> None:
         return await _change(asked, draft_id, changed)
 
     @router.delete(
-        "/draft_orders/{draft_id}", openapi_extra=answers("account_unknown", "draft_unknown", "draft_settled")
+        "/draft_orders/{draft_id}",
+        response_model=DraftDeleted,
+        openapi_extra=answers("account_unknown", "draft_unknown", "draft_settled"),
     )
     async def delete_draft(asked: Editor, draft_id: UUID) -> dict[str, Any]:
         """Delete an open draft."""
@@ -77,7 +93,12 @@ def add_routes(router: APIRouter, desk: Desk) -> None:
         await app.write(work)
         return {"id": str(draft_id), "status": "deleted"}
 
-    @router.post("/draft_orders/{draft_id}/items", openapi_extra=CHANGES)
+    @router.post(
+        "/draft_orders/{draft_id}/items",
+        response_model=DraftShown,
+        response_model_exclude_unset=True,
+        openapi_extra=CHANGES,
+    )
     async def add_item(asked: Editor, draft_id: UUID, body: shapes.Item) -> dict[str, Any]:
         """Add an item."""
         added = _dumped(body)
@@ -85,6 +106,8 @@ def add_routes(router: APIRouter, desk: Desk) -> None:
 
     @router.put(
         "/draft_orders/{draft_id}/items/{line_id}",
+        response_model=DraftShown,
+        response_model_exclude_unset=True,
         openapi_extra=answers("account_unknown", "draft_unknown", "draft_settled", "item_unknown", "option_uncovered"),
     )
     async def change_item(
@@ -103,6 +126,8 @@ def add_routes(router: APIRouter, desk: Desk) -> None:
 
     @router.put(
         "/draft_orders/{draft_id}/complete",
+        response_model=Completed,
+        response_model_exclude_unset=True,
         openapi_extra=answers(
             "account_unknown", "draft_unknown", "draft_settled", "draft_empty", "request_refused", "owner_silent"
         ),

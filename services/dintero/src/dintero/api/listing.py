@@ -18,6 +18,7 @@ from dintero.domain import searching
 from dintero.domain.searching import LAST, Place
 from dintero.domain.showing import PaymentStatus, Status
 from dintero.refusals import refused
+from dintero.responses import Drafts, Orders
 
 ORDERS_MAX = 100
 """Orders of a page: each is read from orders and payments."""
@@ -46,7 +47,12 @@ def key_of(last: Place) -> dict[str, str]:
 def add_routes(router: APIRouter, desk: Desk) -> None:
     Viewer = Annotated[Asked, Depends(desk.asked("orders.view"))]
 
-    @router.get("/draft_orders", openapi_extra=answers("account_unknown"))
+    @router.get(
+        "/draft_orders",
+        response_model=Drafts,
+        response_model_exclude_unset=True,
+        openapi_extra=answers("account_unknown"),
+    )
     async def list_drafts(
         asked: Viewer,
         status: Literal["open", "completed", "deleted"] | None = None,
@@ -67,7 +73,12 @@ def add_routes(router: APIRouter, desk: Desk) -> None:
             found["last_evaluated_key"] = key_of(Place(last.created_at, last.draft_id))
         return found
 
-    @router.get("/orders", openapi_extra=answers("account_unknown", "filter_uncovered", "owner_silent"))
+    @router.get(
+        "/orders",
+        response_model=Orders,
+        response_model_exclude_unset=True,
+        openapi_extra=answers("account_unknown", "filter_uncovered", "owner_silent"),
+    )
     async def list_orders(
         asked: Viewer,
         status: Status | None = None,

@@ -15,6 +15,7 @@ from dintero.api.desk import Asked, Desk, OrderId
 from dintero.domain import showing
 from dintero.domain.happening import Include, ServiceEvent
 from dintero.refusals import refused
+from dintero.responses import CommentShown, EventShown, EventsShown, OrderShown
 
 READS = answers("account_unknown", "order_unknown", "owner_silent")
 CHANGES = answers("account_unknown", "order_unknown", "order_ended", "request_refused", "owner_silent")
@@ -43,12 +44,18 @@ def add_routes(router: APIRouter, desk: Desk) -> None:
     Editor = Annotated[Asked, Depends(desk.asked("orders.edit"))]
     Canceller = Annotated[Asked, Depends(desk.asked("orders.cancel"))]
 
-    @router.get("/orders/{order_id}", openapi_extra=READS)
+    @router.get("/orders/{order_id}", response_model=OrderShown, response_model_exclude_unset=True, openapi_extra=READS)
     async def read_order(asked: Viewer, order_id: OrderId, include_events: Included = "false") -> dict[str, Any]:
         """An order with its payments, from orders and payments as they are now."""
         return await desk.whole(asked, await desk.order(asked, order_id), include_events)
 
-    @router.post("/orders/{order_id}/cancel", dependencies=COMMAND, openapi_extra=CHANGES)
+    @router.post(
+        "/orders/{order_id}/cancel",
+        response_model=OrderShown,
+        response_model_exclude_unset=True,
+        dependencies=COMMAND,
+        openapi_extra=CHANGES,
+    )
     async def cancel_order(
         request: Request, asked: Canceller, order_id: OrderId, body: Annotated[Cancel, Body(default_factory=Cancel)]
     ) -> dict[str, Any]:
@@ -59,22 +66,42 @@ def add_routes(router: APIRouter, desk: Desk) -> None:
         path = f"/v1/orders/{order['order_id']}/cancel?wait=cancelled&timeout={CANCEL_SECONDS}"
         return await _changed(request, asked, order, path, wanted)
 
-    @router.post("/orders/{order_id}/close", dependencies=COMMAND, openapi_extra=CHANGES)
+    @router.post(
+        "/orders/{order_id}/close",
+        response_model=OrderShown,
+        response_model_exclude_unset=True,
+        dependencies=COMMAND,
+        openapi_extra=CHANGES,
+    )
     async def close_order(request: Request, asked: Editor, order_id: OrderId) -> dict[str, Any]:
         """Archive the order: `closed`."""
         return await _put_away(request, asked, order_id, "archive")
 
-    @router.post("/orders/{order_id}/open", dependencies=COMMAND, openapi_extra=CHANGES)
+    @router.post(
+        "/orders/{order_id}/open",
+        response_model=OrderShown,
+        response_model_exclude_unset=True,
+        dependencies=COMMAND,
+        openapi_extra=CHANGES,
+    )
     async def open_order(request: Request, asked: Editor, order_id: OrderId) -> dict[str, Any]:
         """Show a closed order in all lists again: `open`."""
         return await _put_away(request, asked, order_id, "unarchive")
 
-    @router.get("/orders/{order_id}/events", openapi_extra=READS)
+    @router.get(
+        "/orders/{order_id}/events", response_model=EventsShown, response_model_exclude_unset=True, openapi_extra=READS
+    )
     async def list_events(asked: Viewer, order_id: OrderId) -> dict[str, Any]:
         """The events of an order, the oldest first, and their combined state."""
         return await desk.events(asked, await desk.order(asked, order_id), "true")
 
-    @router.post("/orders/{order_id}/events", dependencies=COMMAND, openapi_extra=READS)
+    @router.post(
+        "/orders/{order_id}/events",
+        response_model=EventShown,
+        response_model_exclude_unset=True,
+        dependencies=COMMAND,
+        openapi_extra=READS,
+    )
     async def add_event(request: Request, asked: Editor, order_id: OrderId, body: ServiceEvent) -> dict[str, Any]:
         """Append what a service states about the order, e.g. `ready_for_pickup`. It changes nothing else."""
         order = await desk.order(asked, order_id)
@@ -85,7 +112,13 @@ def add_routes(router: APIRouter, desk: Desk) -> None:
         await events.add(desk.app, account, key, event_id, "service-event", asked.who.actor, event)
         return await events.one(desk.app, account, key, event_id)
 
-    @router.post("/orders/{order_id}/comments", dependencies=COMMAND, openapi_extra=CHANGES)
+    @router.post(
+        "/orders/{order_id}/comments",
+        response_model=CommentShown,
+        response_model_exclude_unset=True,
+        dependencies=COMMAND,
+        openapi_extra=CHANGES,
+    )
     async def add_comment(request: Request, asked: Editor, order_id: OrderId, body: Comment) -> dict[str, Any]:
         """Add a comment: a note of the order."""
         order = await desk.order(asked, order_id)
@@ -96,7 +129,9 @@ def add_routes(router: APIRouter, desk: Desk) -> None:
         return {"id": note["note_id"], "comment": body.comment, "created_by": asked.who.name}
 
     @router.delete(
-        "/orders/{order_id}/comments/{comment_id}", openapi_extra=answers("account_unknown", "comment_permanent")
+        "/orders/{order_id}/comments/{comment_id}",
+        response_model=CommentShown,
+        openapi_extra=answers("account_unknown", "comment_permanent"),
     )
     async def delete_comment(asked: Editor, order_id: OrderId, comment_id: UUID) -> dict[str, Any]:
         """Not done: notes are append-only."""

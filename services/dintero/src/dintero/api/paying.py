@@ -4,10 +4,11 @@ import asyncio
 import time
 from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
-from typing import Annotated, Any
+from typing import Annotated, Any, Final
 from uuid import UUID, uuid4
 
 from fastapi import APIRouter, Depends, Request
+from pydantic import BaseModel
 
 from chassis.http.commands import COMMAND, idempotency_key
 from chassis.http.problems import answers
@@ -17,12 +18,22 @@ from dintero.domain import paying
 from dintero.domain.paying import Collection
 from dintero.domain.shapes import Payment
 from dintero.refusals import refused
+from dintero.responses import Authorizations, Cancellations, Captures, OperationShown, Refunds
 
+LISTS: Final[Mapping[Collection, type[BaseModel]]] = {
+    "authorizations": Authorizations, "captures": Captures, "refunds": Refunds, "cancellations": Cancellations,
+}  # fmt: skip
 AWAIT_SECONDS = 5.0
 """How long a request waits until the order waits for its authorization: until its goods are reserved."""
 AWAIT_POLL_SECONDS = 0.1
 REFUSALS = answers(
-    "account_unknown", "order_unknown", "line_unknown", "refund_divided", "request_refused", "owner_silent"
+    "account_unknown",
+    "order_unknown",
+    "line_unknown",
+    "refund_divided",
+    "request_refused",
+    "order_unready",
+    "owner_silent",
 )
 
 
@@ -37,7 +48,14 @@ def _add_collection(router: APIRouter, desk: Desk, collection: Collection) -> No
     Viewer = Annotated[Asked, Depends(desk.asked("payments.view"))]
     Recorder = Annotated[Asked, Depends(desk.asked("payments.record"))]
 
-    @router.post(path, name=f"record_{collection}", dependencies=COMMAND, openapi_extra=REFUSALS)
+    @router.post(
+        path,
+        name=f"record_{collection}",
+        response_model=OperationShown,
+        response_model_exclude_unset=True,
+        dependencies=COMMAND,
+        openapi_extra=REFUSALS,
+    )
     async def record(request: Request, asked: Recorder, order_id: OrderId, body: Payment) -> dict[str, Any]:
         """Record what has happened. The same `payment_id` of the same `psp` again changes nothing."""
         order = await desk.order(asked, order_id)
@@ -68,7 +86,11 @@ def _add_collection(router: APIRouter, desk: Desk, collection: Collection) -> No
         )
 
     @router.get(
-        path, name=f"list_{collection}", openapi_extra=answers("account_unknown", "order_unknown", "owner_silent")
+        path,
+        name=f"list_{collection}",
+        response_model=LISTS[collection],
+        response_model_exclude_unset=True,
+        openapi_extra=answers("account_unknown", "order_unknown", "owner_silent"),
     )
     async def list_operations(asked: Viewer, order_id: OrderId) -> dict[str, Any]:
         """The operations of one kind, the oldest first."""
@@ -77,6 +99,8 @@ def _add_collection(router: APIRouter, desk: Desk, collection: Collection) -> No
     @router.get(
         f"{path}/{{operation_id}}",
         name=f"read_{collection}",
+        response_model=OperationShown,
+        response_model_exclude_unset=True,
         openapi_extra=answers("account_unknown", "order_unknown", "operation_unknown", "owner_silent"),
     )
     async def read_operation(asked: Viewer, order_id: OrderId, operation_id: UUID) -> dict[str, Any]:

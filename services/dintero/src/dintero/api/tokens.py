@@ -10,6 +10,7 @@ from pydantic import BaseModel, ConfigDict
 from chassis.http.problems import answers, known
 from dintero.accounts import AID_PATTERN
 from dintero.api.desk import Desk
+from dintero.responses import Token
 
 EXPIRES_SECONDS = 7_200
 """The client asks again then; the key itself does not expire."""
@@ -26,7 +27,9 @@ def routes(desk: Desk) -> APIRouter:
     asked, view = desk.asked("orders.view"), desk.app.principal("orders.view", one_store=False)
 
     @router.post(
-        "/auth/token", openapi_extra=answers("api_key_missing", "api_key_unknown", "scope_missing", "account_unknown")
+        "/auth/token",
+        response_model=Token,
+        openapi_extra=answers("api_key_missing", "api_key_unknown", "scope_missing", "account_unknown"),
     )
     async def get_token(
         request: Request, aid: Annotated[str, Path(pattern=AID_PATTERN)], body: TokenBody
