@@ -220,3 +220,61 @@ async def test_a_client_asks_for_its_token_first(client: Client) -> None:
     token = await client.token()
     assert token["token_type"] == "Bearer"
     assert (await client.token(secret="tw_aaaaaaaaaaaa_wrong"))["type"] == "/problems/api_key_unknown"
+
+
+HOSTILE: list[Any] = [
+    None, "", "x", "a\0b", -1, 2**63, 1.5, [], {}, "9" * 4_000, "x" * 3_000, {"deep": {"\0": [{}] * 3}},
+    "9999-12-31T23:59:59.999999Z",
+]  # fmt: skip
+
+
+def _nested(levels: int) -> Any:
+    value: Any = 1
+    for _ in range(levels):
+        value = {"x": [value]}
+    return value
+
+
+async def test_no_hostile_value_of_a_body_or_a_query_makes_the_service_fail(client: Client) -> None:
+    """Each field in turn, and fields that nobody reads: everything has an answer below 500, but 501 for what is not covered."""
+    order = (await client.completed([MUGS]))["order_id"]
+    draft = f"/draft_orders/{(await client.done('POST', '/draft_orders', {'order': {'currency': 'GBP'}}))['id']}"
+    payment = {"items": [{"line_id": 1, "amount": 1}], "payment_details": {"payment_id": "H"}, "authorization_id": "x"}
+    bodies: list[tuple[str, str, dict[str, Any]]] = [
+        ("POST", "/draft_orders", {"options": {"split_draft": True}, "order": {"currency": "GBP", "items": [MUGS], "customer": {}}}),
+        ("PUT", draft, {"options": {}, "order": {"items": [MUGS], "billing_address": {}}}),
+        ("POST", f"{draft}/items", MUGS),
+        ("PUT", f"{draft}/items/1", MUGS),
+        ("POST", f"/orders/{order}/captures", payment),
+        ("POST", f"/orders/{order}/events", {"service": "x", "service_status": "y", "state": "pending", "metadata": {}}),
+        ("POST", f"/orders/{order}/comments", {"comment": "x"}),
+    ]  # fmt: skip
+    untaxed = (await client.completed([{"id": "S001", "line_id": 1, "gross_amount": 100}]))["order_id"]
+    early = asyncio.create_task(client.pay(untaxed, "authorizations", "E", 100))  # it waits for a person first
+    asked, failed = 0, []
+    for method, path, body in bodies:
+        for name in (*body, "unknown"):
+            for value in (*HOSTILE, _nested(8), _nested(200)):
+                status, answer = await client.call(method, path, {**body, name: value})
+                asked += 1
+                if status >= 500 and status != 501:
+                    failed.append((method, path, name, str(value)[:60], status, answer))
+    for name in (
+        "created_at.gte",
+        "created_at.lte",
+        "starting_after_date",
+        "limit",
+        "status",
+        "currency",
+        "starting_after_id",
+    ):
+        for value in ("%00", "x", "-1", "9999-12-31T23:59:59.999999Z", "0001-01-01T00:00:00Z", str(2**63)):
+            also = f"&starting_after_id={'f' * 32}" if name == "starting_after_date" else ""
+            status, answer = await client.call("GET", f"/orders?{name}={value}{also}")
+            asked += 1
+            if status >= 500:
+                failed.append(("GET", "/orders", name, value, status, answer))
+    assert asked > 300 and not failed, failed[:10]
+    status, problem = await early
+    assert (status, problem["type"]) == (503, "/problems/order_unready")
+    assert (await client.done("GET", f"/orders/{untaxed}/authorizations")) == {"authorizations": []}

@@ -89,7 +89,7 @@ def test_the_sample_of_the_documentation_is_shown_as_there() -> None:
     address = {"address_line": "Sommerkroveien 34", "postal_code": "0349", "postal_place": "Oslo", "country": "NO",
                "first_name": "John", "last_name": "Doe", "comment": "5th floor, use doorbell."}  # fmt: skip
     content = placed({"items": sent, "customer": customer, "shipping_address": address})
-    assert content.fulfilled_by == "merchant" and content.lines[0].tax[0].rate == "25"
+    assert content.fulfilled_by == "merchant" and content.lines[0].tax[0].rate == "25.0"
     order = showing.shown(read(content), AID, EMPTY, None, {1: {"description_alias": "Stablestol", "gross_amount": 1}})
     assert (order["gross_amount"], order["net_amount"], order["payment_status"]) == (39800, 31840, "pending")
     assert order["items"][0]["description_alias"] == "Stablestol" and order["items"][0]["gross_amount"] == 39800

@@ -22,13 +22,12 @@ FAILURES: Final = frozenset({"exception_raised", "cancel_refused", "step_failed"
 
 
 class ServiceEvent(Sent):
-    """What a service states about an order."""
+    """What a service states about an order; `metadata` is one of its unknown fields."""
 
     state: State = "success"
     service: Text = Field(min_length=1)
     service_status: Text = Field(min_length=1)
     description: Text = ""
-    metadata: dict[str, Any] = {}
 
 
 def of_timeline(steps: Iterable[Mapping[str, Any]]) -> list[dict[str, Any]]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from datetime import datetime
+from decimal import Decimal
 from typing import Any
 
 from contracts.snapshot import OrderContent
@@ -51,7 +52,7 @@ def _line(item: shapes.Item) -> Line:
         title=item.description or None,
         quantity=Quantities(ordered=item.quantity),
         line_total_minor=item.gross_amount,
-        tax=tuple(Tax(rate=f"{tax.percentage:f}", amount_minor=tax.amount) for tax in item.tax_lines),
+        tax=tuple(Tax(rate=f"{Decimal(str(tax.percentage)):f}", amount_minor=tax.amount) for tax in item.tax_lines),
     )
 
 

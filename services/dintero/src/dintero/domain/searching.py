@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 from typing import Any, Final, NamedTuple
 from uuid import UUID
 
@@ -14,6 +14,8 @@ RUNNING: Final = ("pending", "editing", "placing", "placed", "approved")
 """The statuses of orders that are not cancelled."""
 INSTANT: Final = timedelta(microseconds=1)
 """The ends of ranges are inclusive in Dintero's API, and exclusive in ours."""
+LATEST: Final = datetime.max.replace(tzinfo=UTC)
+"""A range that ends then has no end."""
 LAST: Final = UUID(int=2**128 - 1)
 
 
@@ -48,7 +50,7 @@ def query(
         found += [("currency", currency)]
     if since is not None:
         found += [("ordered_from", since.isoformat())]
-    ends = [end for end in (until, after.at if after else None) if end is not None]
+    ends = [end for end in (until, after.at if after else None) if end is not None and end < LATEST]
     if ends:
         found += [("ordered_to", (min(ends) + INSTANT).isoformat())]
     return found

@@ -7,14 +7,14 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from datetime import datetime
-from decimal import Decimal
-from typing import Annotated, Any, Final, Literal
+from typing import Annotated, Any, Final, Literal, Self
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, model_validator
 
-from contracts.base import Id, LongText, MinorUnsigned, Quantity, QuantityPositive, Text
+from contracts.base import Id, LongText, Minor, MinorUnsigned, Quantity, QuantityPositive, Text
 from contracts.limits import CHARGED_LINES_MAX, ORDER_LINES_MAX
 from contracts.money import Currency
+from contracts.orders import json_object
 
 LINE_ID_MAX: Final = 2**31 - 1
 LineNumber = Annotated[int, Field(strict=True, ge=1, le=LINE_ID_MAX)]
@@ -22,14 +22,25 @@ COVERED_OPTIONS: Final = frozenset({"generate_order_id", "split_draft", "multipl
 
 
 class Sent(BaseModel):
-    """A part of a body: unknown fields are stored."""
+    """A part of a body. Unknown fields are stored: all together as metadata of an order, at most 16,384 bytes and 10 levels."""
 
     model_config = ConfigDict(extra="allow")
+
+    @model_validator(mode="after")
+    def _unknown_fields_can_be_stored(self) -> Self:
+        json_object(self.model_extra or {})
+        return self
+
+
+def _four_decimals(value: float) -> float:
+    if round(value, 4) != value:
+        raise ValueError("a percentage has at most 4 decimals")
+    return value
 
 
 class TaxLine(Sent):
     amount: MinorUnsigned
-    percentage: Annotated[Decimal, Field(ge=0, lt=100, decimal_places=4)]
+    percentage: Annotated[float, Field(ge=0, lt=100), AfterValidator(_four_decimals)]
     included_in_price: bool = True
     exempt: bool = False
 
@@ -42,7 +53,7 @@ class Item(Sent):
     line_id: LineNumber | None = None
     """Null: the next free one."""
     quantity: QuantityPositive = 1
-    gross_amount: int
+    gross_amount: Minor
     description: LongText = ""
     tax_lines: Annotated[list[TaxLine], Field(max_length=5)] = []
 
