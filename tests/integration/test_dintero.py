@@ -236,7 +236,7 @@ def _nested(levels: int) -> Any:
 
 
 async def test_no_hostile_value_of_a_body_or_a_query_makes_the_service_fail(client: Client) -> None:
-    """Each field in turn, and fields that nobody reads: everything has an answer below 500, but 501 for what is not covered."""
+    """Each field in turn, and fields that have no meaning here: everything has an answer below 500, but 501 for what is not covered."""
     order = (await client.completed([MUGS]))["order_id"]
     draft = f"/draft_orders/{(await client.done('POST', '/draft_orders', {'order': {'currency': 'GBP'}}))['id']}"
     payment = {"items": [{"line_id": 1, "amount": 1}], "payment_details": {"payment_id": "H"}, "authorization_id": "x"}
@@ -253,7 +253,7 @@ async def test_no_hostile_value_of_a_body_or_a_query_makes_the_service_fail(clie
     early = asyncio.create_task(client.pay(untaxed, "authorizations", "E", 100))  # it waits for a person first
     asked, failed = 0, []
     for method, path, body in bodies:
-        for name in (*body, "unknown"):
+        for name in (*body, "request", "unknown"):
             for value in (*HOSTILE, _nested(8), _nested(200)):
                 status, answer = await client.call(method, path, {**body, name: value})
                 asked += 1
@@ -278,3 +278,5 @@ async def test_no_hostile_value_of_a_body_or_a_query_makes_the_service_fail(clie
     status, problem = await early
     assert (status, problem["type"]) == (503, "/problems/order_unready")
     assert (await client.done("GET", f"/orders/{untaxed}/authorizations")) == {"authorizations": []}
+    shown = await client.done("GET", f"/orders/{order}?include_events=service-event")
+    assert not any("request" in event for event in shown["events"]), "a client states no request"

@@ -13,7 +13,7 @@ from contracts.orders.annotations import NoteText
 from dintero import events
 from dintero.api.desk import Asked, Desk, OrderId
 from dintero.domain import showing
-from dintero.domain.happening import Include, ServiceEvent
+from dintero.domain.happening import OURS, Include, ServiceEvent
 from dintero.refusals import refused
 from dintero.responses import CommentShown, EventShown, EventsShown, OrderShown
 
@@ -108,7 +108,7 @@ def add_routes(router: APIRouter, desk: Desk) -> None:
         key = UUID(order["order_id"])
         event_id = desk.app.operation_id(request, asked.who, key)
         account = asked.account
-        event = body.model_dump(mode="json", exclude={"id", "created_at", "created_by"})
+        event = body.model_dump(mode="json", exclude=set(OURS))
         await events.add(desk.app, account, key, event_id, "service-event", asked.who.actor, event)
         return await events.one(desk.app, account, key, event_id)
 

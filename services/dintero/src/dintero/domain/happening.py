@@ -8,9 +8,10 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, Final, Literal
 
-from pydantic import Field
+from pydantic import Field, field_validator
 
 from contracts.base import Text
+from contracts.orders import json_object
 from dintero.domain.shapes import Sent
 
 State = Literal["error", "failure", "success", "pending"]
@@ -22,12 +23,23 @@ FAILURES: Final = frozenset({"exception_raised", "cancel_refused", "step_failed"
 
 
 class ServiceEvent(Sent):
-    """What a service states about an order; `metadata` is one of its unknown fields."""
+    """What a service states about an order."""
 
     state: State = "success"
     service: Text = Field(min_length=1)
     service_status: Text = Field(min_length=1)
     description: Text = ""
+    metadata: dict[str, Any] = {}
+
+    @field_validator("metadata")
+    @classmethod
+    def _metadata_can_be_stored(cls, value: dict[str, Any]) -> dict[str, Any]:
+        json_object(value)
+        return value
+
+
+OURS: Final = frozenset({"id", "created_at", "created_by", "version", "request", "draft_id"})
+"""Fields of an event that a client does not state."""
 
 
 def of_timeline(steps: Iterable[Mapping[str, Any]]) -> list[dict[str, Any]]:
