@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from orders_play import Play, content, line, market, uid
+from orders_play import ORDER, STORE, Play, content, line, market, uid
 
 from contracts import payments
 from contracts.invoicing import Credit, Issue
@@ -31,6 +31,49 @@ def test_an_order_waits_until_its_authorization_is_recorded(play: Play) -> None:
     assert not in_flight(play.order) and play.status == "placing/unpaid/unfulfilled"
     play.authorized()
     assert play.status == "approved/authorized/unfulfilled"
+
+
+def authorized_elsewhere(play: Play, amounts: dict[str, int], gateway: str = "recorded") -> Play:
+    """An authorization that was recorded before the order asked for one."""
+    lines = tuple(payments.MoneyLine(line_id=name, quantity=1, amount_minor=amount) for name, amount in amounts.items())
+    return play.authorized(
+        Authorize(
+            order_id=ORDER, store_id=STORE, operation_id=uid("early"), actor="till", gateway=gateway,
+            currency="EUR", lines=lines, reference="A-1",
+        )
+    )  # fmt: skip
+
+
+def test_an_authorization_that_was_recorded_before_the_order_asks_is_the_one_that_it_waits_for(play: Play) -> None:
+    play.receives(content(), market(**BY_HAND))
+    authorized_elsewhere(play, {"1": 10_00}).reserved()
+    assert play.status == "approved/authorized/unfulfilled"
+    assert not [one for one in play.commands if isinstance(one, Authorize)]
+
+
+def test_one_that_was_recorded_while_the_order_asked_answers_it(play: Play) -> None:
+    play.receives(content(), market(**BY_HAND)).reserved()
+    authorized_elsewhere(play, {"1": 10_00})
+    assert play.status == "approved/authorized/unfulfilled"
+    play.pending()
+    assert play.status == "approved/authorized/unfulfilled" and not waiting(play.order).startswith("no_answer")
+
+
+def test_one_of_other_amounts_or_beside_a_gateway_is_not(play: Play) -> None:
+    play.receives(content(), market(gateway="test"))
+    authorized_elsewhere(play, {"1": 10_00}).reserved()
+    assert play.last(Authorize).gateway == "test"
+    play = Play()
+    play.receives(content(), market(**BY_HAND))
+    authorized_elsewhere(play, {"1": 9_99}).reserved()
+    assert play.status.startswith("placing/") and play.last(Authorize).gateway == "recorded"
+
+
+def test_the_cancel_of_an_order_voids_what_was_authorized_before_it_asked(play: Play) -> None:
+    play.receives(content(), market(**BY_HAND))
+    authorized_elsewhere(play, {"1": 10_00}).reserved()
+    play.cancels().shipments_cancelled()
+    assert play.last(payments.Void).authorization_id == uid("early")
 
 
 def test_a_capture_that_was_recorded_is_invoiced(play: Play) -> None:

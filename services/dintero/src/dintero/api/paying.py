@@ -23,8 +23,8 @@ from dintero.responses import Authorizations, Cancellations, Captures, Operation
 LISTS: Final[Mapping[Collection, type[BaseModel]]] = {
     "authorizations": Authorizations, "captures": Captures, "refunds": Refunds, "cancellations": Cancellations,
 }  # fmt: skip
-AWAIT_SECONDS = 5.0
-"""How long a request waits until the order waits for its authorization: until its goods are reserved."""
+AWAIT_SECONDS = 2.0
+"""How long a request waits at most until the order waits for its authorization: until its goods are reserved."""
 AWAIT_POLL_SECONDS = 0.1
 REFUSALS = answers(
     "account_unknown",
@@ -32,7 +32,6 @@ REFUSALS = answers(
     "line_unknown",
     "refund_divided",
     "request_refused",
-    "order_unready",
     "owner_silent",
 )
 
@@ -111,9 +110,10 @@ def _add_collection(router: APIRouter, desk: Desk, collection: Collection) -> No
         raise refused("operation_unknown", f"the order has none of this id among its {collection}")
 
     async def _until_awaited(asked: Asked, order: Mapping[str, Any]) -> None:
-        """Returns when payments waits for the first authorization of an order, or none is to be waited for.
+        """Returns when payments waits for the first authorization of an order, or none is to be waited for; after a while, too.
 
-        One that is recorded before would not be the one that the order waits for. Raises Problem 503.
+        What is recorded then is the authorization that the order waits for. One that is recorded before counts as well; the
+        one that is recorded while the order asks leaves a request without an answer at payments.
         """
         if order["market"]["gateway"] != RECORDED or order["status"] not in ("pending", "placing"):
             return
@@ -125,7 +125,7 @@ def _add_collection(router: APIRouter, desk: Desk, collection: Collection) -> No
             if {"pending", "succeeded"} & set(states):
                 return
             if time.monotonic() > ends:
-                raise refused("order_unready", "the order is being placed; send the same request again")
+                return
             await asyncio.sleep(AWAIT_POLL_SECONDS)
 
     async def _collection(asked: Asked, name: str) -> list[dict[str, Any]]:

@@ -10,7 +10,7 @@ from contracts.base import Event
 from contracts.deciding import Context, Decision, Unasked
 from orders.domain.content.facts import AuthorizationFact, CaptureFact, ShipmentFact
 from orders.domain.engine.story import Story
-from orders.domain.processes import changes, differences, edit, refund, settle, undo
+from orders.domain.processes import changes, differences, edit, place, refund, settle, undo
 from orders.domain.processes.kinds import PROCESSES
 from orders.domain.state.order import Order, capture_option
 
@@ -67,6 +67,7 @@ def authorized(order: Order, event: payments.Authorized, context: Context) -> De
         fact = fact.with_captured(event.lines)
         captures = {**captures, str(event.capture_id): CaptureFact.of(event.capture_id, event)}
     _money(story, event, authorizations={**known, name: fact}, captures=captures)
+    place.follow(story, event)
     return _settle(story, event)
 
 

@@ -7,7 +7,7 @@ from uuid import UUID
 
 from contracts import fulfillment, payments
 from contracts.orders import Approved, Placed
-from contracts.payments import MARKETPLACE
+from contracts.payments import MARKETPLACE, RECORDED
 from orders.domain.content.amounts import destination, payable, ships_anything
 from orders.domain.content.facts import ShipmentFact
 from orders.domain.engine.process import Past, Process, Step, Undo
@@ -82,6 +82,28 @@ def nothing_ships(story: Story, run: Run) -> bool:
 
 def is_free(story: Story, run: Run) -> bool:
     return story.order.grand_minor == 0
+
+
+def is_authorized(story: Story, run: Run) -> bool:
+    """Whether nothing is to be asked: the order is free, or its money moves elsewhere and exactly its amounts were authorized
+    there before the order came to ask."""
+    order = story.order
+    assert order.content is not None and order.market is not None
+    if is_free(story, run):
+        return True
+    wanted = {line.line_id: line.money.amount_minor for line in payable(order.content)}
+    return order.market.gateway == RECORDED and any(
+        one.authorized == wanted and not one.released for one in story.facts.authorizations.values()
+    )
+
+
+def follow(story: Story, event: payments.Authorized) -> None:
+    """What was recorded while the request for it was under way answers the request: payments has it under an id of its own."""
+    run = story.runs.get("place")
+    if run is None or run.step != "authorize" or run.operation_id is None or str(event.operation_id) in story.asks:
+        return
+    if is_authorized(story, run):
+        story.answered(event.model_copy(update={"operation_id": run.operation_id}))
 
 
 def approved_by_rule(story: Story, run: Run) -> bool:
@@ -228,7 +250,7 @@ STOP = Undo("stop",       ask=stop,    yes=fulfillment.ShipmentsCancelled, no={f
 PLACE = Process("place", PlaceData, (
     #    step         command        yes                           no -> what it causes                                      left out when          waits for            its end         undo
     Step("reserve",   ask=reserve,   yes=fulfillment.Reserved,  no={fulfillment.OutOfStock: out_of_stock},                skip=nothing_ships,                                         undo=RELEASE),
-    Step("authorize", ask=authorize, yes=payments.Authorized,   no={payments.Declined: declined},                         skip=is_free,                              then=placed,     undo=VOID),
+    Step("authorize", ask=authorize, yes=payments.Authorized,   no={payments.Declined: declined},                         skip=is_authorized,                        then=placed,     undo=VOID),
     Step("approve",   ask=None,      yes=None,                                                                            skip=approved_by_rule, waits="approval",   then=approved),
     Step("fulfill",   ask=start,     yes=fulfillment.Fulfilled, no={fulfillment.ShipmentsCancelled: shipments_cancelled}, skip=nothing_ships,    waits="warehouse",  then=fulfilled,  undo=STOP),
 ))
