@@ -142,7 +142,7 @@ NOUNS = (
     "exception", "resolution", "obstacle", "undo", "shipment", "stock", "document", "seller", "prefix", "authorization", "capture",
     "line", "tags", "metadata", "currency", "gateway", "invoice", "credit", "operation", "amount", "hold", "refund",
     "edit", "event", "credentials", "signature", "discount", "price", "sku", "tax", "total", "endpoint", "secret", "attempt", "delivery",
-    "payment", "reference", "settlement", "statement", "row",
+    "payment", "session", "return_url", "reference", "settlement", "statement", "row",
     "account", "draft", "item", "number", "option", "comment", "owner",
     "gift_card", "expiry",
 )  # fmt: skip

@@ -188,12 +188,23 @@ booked as (
       amount_minor) using (posting)
   cross join lateral (values (debit, 0), (credit, 1)) as one (account, side)
 ),
+sessions_written as (
+  insert into payment_sessions as s (session_id, order_id, store_id, state, currency, amount_minor,
+      authorization_id, code, return_url, cancel_url, expires_at)
+  select *
+  from unnest($52::uuid[], $53::uuid[], $54::text[], $55::text[], $56::text[], $57::bigint[], $58::uuid[],
+      $59::text[], $60::text[], $61::text[], $62::timestamptz[])
+  on conflict (session_id) do update
+  set state = excluded.state, authorization_id = excluded.authorization_id, code = excluded.code, at = now()
+  where s.order_id = excluded.order_id and s.store_id = excluded.store_id and s.state = 'open'
+  returning 1
+),
 balances_written as (
   insert into gift_card_balances as b (store_id, gift_card_id, currency, active, expired, activated,
       balance_minor, used_minor, missing_minor, expires_at, single_use, moved)
   select *
-  from unnest($52::text[], $53::uuid[], $54::text[], $55::boolean[], $56::boolean[], $57::boolean[],
-      $58::bigint[], $59::bigint[], $60::bigint[], $61::timestamptz[], $62::boolean[], $63::int[])
+  from unnest($63::text[], $64::uuid[], $65::text[], $66::boolean[], $67::boolean[], $68::boolean[],
+      $69::bigint[], $70::bigint[], $71::bigint[], $72::timestamptz[], $73::boolean[], $74::int[])
   on conflict (gift_card_id) do update
   set currency = excluded.currency, active = excluded.active, expired = excluded.expired,
       activated = excluded.activated, balance_minor = excluded.balance_minor,
@@ -206,23 +217,24 @@ movements_written as (
   insert into gift_card_movements (gift_card_id, store_id, number, kind, amount_minor, balance_minor,
       order_id, operation_id)
   select *
-  from unnest($64::uuid[], $65::text[], $66::int[], $67::text[], $68::bigint[], $69::bigint[], $70::uuid[],
-      $71::uuid[])
+  from unnest($75::uuid[], $76::text[], $77::int[], $78::text[], $79::bigint[], $80::bigint[], $81::uuid[],
+      $82::uuid[])
 ),
 closed_operations_written as (
   insert into closed_operations (aggregate, key, operation_id, revision)
   select *
-  from unnest($72::text[], $73::uuid[], $74::uuid[], $75::int[])
+  from unnest($83::text[], $84::uuid[], $85::uuid[], $86::int[])
   on conflict (aggregate, key, operation_id) do update
   set revision = excluded.revision
 ),
 written as (
   insert into journal (key, store_id, aggregate, revision, version, type, message_id, operation_id, topic,
       actor, cause_type, cause_id, correlation_id, traceparent, payload, via, day, at)
-  select unnest($76::uuid[]), unnest($77::text[]), unnest($78::text[]), unnest($79::int[]),
-      unnest($80::int[]), unnest($81::text[]), unnest($82::uuid[]), unnest($83::uuid[]), unnest($84::text[]),
-      unnest($85::text[]), unnest($86::text[]), unnest($87::text[]), unnest($88::text[]), unnest($89::text[]),
-      unnest($90::text[]), unnest($91::text[]), ($92::timestamptz at time zone 'UTC')::date, $92::timestamptz
+  select unnest($87::uuid[]), unnest($88::text[]), unnest($89::text[]), unnest($90::int[]),
+      unnest($91::int[]), unnest($92::text[]), unnest($93::uuid[]), unnest($94::uuid[]), unnest($95::text[]),
+      unnest($96::text[]), unnest($97::text[]), unnest($98::text[]), unnest($99::text[]),
+      unnest($100::text[]), unnest($101::text[]), unnest($102::text[]),
+      ($103::timestamptz at time zone 'UTC')::date, $103::timestamptz
   returning day, id, topic
 ),
 pointed as (
@@ -234,30 +246,30 @@ pointed as (
   returning id, journal_id
 ),
 gone as (
-  delete from timers using unnest($93::text[], $94::uuid[]) as u(a, k) where aggregate = u.a and key = u.k
+  delete from timers using unnest($104::text[], $105::uuid[]) as u(a, k) where aggregate = u.a and key = u.k
 ),
 armed as (
   insert into timers (aggregate, key, due_at)
   select *
-  from unnest($95::text[], $96::uuid[], $97::timestamptz[])
+  from unnest($106::text[], $107::uuid[], $108::timestamptz[])
   on conflict (aggregate, key) do update
   set due_at = excluded.due_at
 ),
 read as (
   insert into consumer_offsets (topic, partition, next_offset)
   select *
-  from unnest($98::text[], $99::int[], $100::bigint[])
+  from unnest($109::text[], $110::int[], $111::bigint[])
   on conflict (topic, partition) do update
   set next_offset = excluded.next_offset, crashes = case when excluded.next_offset >
       consumer_offsets.tried_offset then 0 else consumer_offsets.crashes end
 ),
 held as (
-  select key from parked_keys where key = any($101::uuid[])
+  select key from parked_keys where key = any($112::uuid[])
 )
 select array(select key from held), array(select id from pointed order by id),
     array(select journal_id from pointed order by id), array[(select count(*) from ledgers_saved),
     (select count(*) from lines_written), (select count(*) from operations_written),
-    (select count(*) from balances_written)]::bigint[];
+    (select count(*) from sessions_written), (select count(*) from balances_written)]::bigint[];
 
 -- 16. Every batch that changes gift_cards: write its rows, the service's own tables, journal, outbox, timers
 --    and offsets. Expressions of tables that do not change are left out. (`statements.write`)

@@ -18,12 +18,12 @@ import aiohttp
 
 from chassis.declare.service import Attempt, TryAgain
 from contracts.base import Command, Event
-from contracts.deciding import Context, Reported, Task, effects_of
+from contracts.deciding import Context, Reported, Task, Wake, Withdrawn, effects_of
 from contracts.payments import Authorize, Capture, Force, MoneyLine, Refund, Void
 from gatewayservers import plain, stripe
 from gatewayservers.faults import Faults, Times
 from gatewayservers.serving import listening
-from payments.domain import answers, commands, forcing, ledger
+from payments.domain import answers, commands, forcing, ledger, sessions
 from payments.domain.folds import evolve
 from payments.domain.gateway import GatewayCall, GatewayOutcome
 from payments.domain.ledger import Ledger
@@ -48,6 +48,7 @@ DECIDE: dict[type, Callable[..., Any]] = {
     Refund: commands.refund,
     Force: forcing.force,
     Reported: answers.reported,
+    Wake: sessions.wake,
 }
 
 
@@ -211,18 +212,27 @@ class Paying:
 
     def decide(self, message: Any) -> None:
         shares = dict.fromkeys(ledger.earlier(self.ledger, message))
-        context = Context(now=FIRST, key=self.order_id, store_id=STORE, message_id=uuid4(), shares=shares)
+        now = message.due_at if isinstance(message, Wake) else FIRST
+        context = Context(now=now, key=self.order_id, store_id=STORE, message_id=uuid4(), shares=shares)
         for effect in effects_of(DECIDE[type(message)](self.ledger, message, context)):
             if isinstance(effect, Event):
                 self.ledger = evolve(self.ledger, effect)  # type: ignore[arg-type]
                 self.events.append(effect)
             elif isinstance(effect, Task):
                 self.tasks.append(effect)
+            elif isinstance(effect, Withdrawn):
+                self.tasks = [task for task in self.tasks if task.task_id != effect.task_id]
 
     async def settle(self) -> None:
         """Runs every task until it has an outcome, in order."""
         while self.tasks:
             await self.run(self.tasks.pop(0))
+
+    async def abandon(self) -> Event:
+        """The time of the authorization that is open is over."""
+        self.decide(Wake(FIRST + timedelta(days=2)))
+        await self.settle()
+        return self.events[-1]
 
     async def run(self, task: Task) -> None:
         assert isinstance(task.body, GatewayCall)

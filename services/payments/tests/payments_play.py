@@ -7,15 +7,16 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import replace
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from typing import Any
 from uuid import NAMESPACE_OID, UUID, uuid5
 
 from contracts.base import Event
-from contracts.deciding import Context, Decision, Effect, Folded, Reported, Task, effects_of
+from contracts.deciding import Context, Decision, Effect, Folded, Reported, Task, Wake, effects_of
 from contracts.payments import (
     Authorize,
     Authorized,
+    CancelSession,
     Capture,
     Captured,
     Declined,
@@ -25,6 +26,7 @@ from contracts.payments import (
     ForceRefused,
     MoneyLine,
     MoneyTotals,
+    OpenSession,
     PaymentName,
     Pending,
     Record,
@@ -34,7 +36,7 @@ from contracts.payments import (
     Void,
     Voided,
 )
-from payments.domain import answers, books, commands, forcing, ledger, recording
+from payments.domain import answers, books, commands, forcing, ledger, recording, sessions
 from payments.domain.books import Posting
 from payments.domain.folds import Asked, VoidPostponed, evolve
 from payments.domain.forcing import Asking
@@ -51,7 +53,10 @@ DECIDE: Mapping[type, Callable[..., Decision]] = {
     Refund: commands.refund,
     Force: forcing.force,
     Record: recording.record,
+    OpenSession: sessions.open_session,
+    CancelSession: sessions.cancel_session,
     Reported: answers.reported,
+    Wake: sessions.wake,
 }
 
 
@@ -63,6 +68,7 @@ class Play:
         self.asking: dict[UUID, Asking] = {}
         """How often the gateways of open operations were asked."""
         self.effects: list[Effect] = []
+        self.now = NOW
         self.posted: list[Posting] = []
         """What the messages have booked."""
 
@@ -75,7 +81,7 @@ class Play:
         asking = {key: self.asking.get(key.operation_id) for key in forcing.asking(self.ledger, message)}
         recorded = {key: self.recorded_as(key) for key in recording.recorded(self.ledger, message)}
         shares = {**earlier, **asking, **recorded}
-        context = Context(now=NOW, key=ORDER, store_id=STORE, message_id=uid(id), shares=shares)
+        context = Context(now=self.now, key=ORDER, store_id=STORE, message_id=uid(id), shares=shares)
         before, decision = self.ledger, DECIDE[type(message)](self.ledger, message, context)
         self.effects = [*effects_of(decision)]
         events = [effect for effect in self.effects if isinstance(effect, Event)]
@@ -100,6 +106,11 @@ class Play:
             if operation.payment == name and operation.kind == key.kind:
                 return recording.Known(ORDER, operation.model_copy(update={"lines": (), "payment": None}))
         return None
+
+    def wakes(self, after_seconds: float) -> list[Effect]:
+        """So many seconds after the first message, the timer is due."""
+        self.now = NOW + timedelta(seconds=after_seconds)
+        return self.when(Wake(self.now), id=f"timer {after_seconds}")
 
     def then(self, *expected: Effect) -> None:
         assert bare(self.effects) == list(expected)
@@ -283,7 +294,9 @@ def force_refused(op: str, target: str, code: Any, after: MoneyTotals, **more: A
     )
 
 
-def pending(op: str, command: str, amounts: Amounts, after: MoneyTotals, of: str | None = None) -> Pending:
+def pending(
+    op: str, command: str, amounts: Amounts, after: MoneyTotals, of: str | None = None, reference: str | None = "tg_1"
+) -> Pending:
     return Pending(
         **_TO,
         operation_id=uid(op),
@@ -295,6 +308,7 @@ def pending(op: str, command: str, amounts: Amounts, after: MoneyTotals, of: str
         gateway="test",
         lines=lines(amounts),
         amount_minor=total(amounts),
+        gateway_reference=reference,
     )
 
 

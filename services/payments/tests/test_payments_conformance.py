@@ -7,12 +7,13 @@ from collections.abc import AsyncIterator
 from datetime import timedelta
 from typing import Any
 
+import aiohttp
 import pytest
 from payments_gateways import Paying, Shape, shaped
 
 from chassis.declare.service import TryAgain
 from contracts.payments import Authorized, Captured, Declined, Failed, Pending, Refunded, Voided
-from payments.gateways.port import Action
+from payments.gateways.port import Abandons, Action
 
 SHAPES = ("test", "stripe")
 
@@ -252,6 +253,45 @@ async def test_without_a_token_the_buyer_pays_at_the_gateway(shape: Shape) -> No
     [intent] = shape.server.books.intents
     await shape.post(f"/buyers/{intent}/confirm")
     is_event(await authorizing, Authorized)
+
+
+@pytest.mark.parametrize("trouble", [None, "timed_out", "broken"])
+async def test_a_buyer_who_leaves_is_declined_and_cannot_pay_any_more(shape: Shape, trouble: str | None) -> None:
+    order = await left_by_its_buyer(shape)
+    [intent] = shape.server.books.intents
+    await shape.trouble(order.order_id, void=trouble)
+    is_event(await order.abandon(), Declined, code="payment_abandoned")
+    assert not order.open_operations()
+    async with aiohttp.ClientSession() as session, session.post(f"{shape.url}/buyers/{intent}/confirm") as response:
+        assert response.status == 400, "the gateway takes no payment on it"
+    assert await shape.moved(order.order_id) == []
+
+
+@pytest.mark.parametrize("capture", [False, True])
+async def test_a_buyer_who_pays_after_the_time_gets_it_back(shape: Shape, capture: bool) -> None:
+    """Cancelled where the gateway still holds it, refunded where it has taken it: before the authorization is declined."""
+    order = await left_by_its_buyer(shape, capture)
+    [intent] = shape.server.books.intents
+    await shape.post(f"/buyers/{intent}/confirm")
+    is_event(await order.abandon(), Declined, code="payment_abandoned")
+    given_back = (
+        [("authorize", 10_00), ("capture", 10_00), ("refund", 10_00)]
+        if capture
+        else [("authorize", 10_00), ("void", 10_00)]
+    )
+    assert await shape.moved(order.order_id) == given_back
+    assert order.ledger.captured_minor == order.ledger.refunded_minor == (10_00 if capture else 0)
+
+
+async def left_by_its_buyer(shape: Shape, capture: bool = False) -> Paying:
+    """An order whose authorization waits for the buyer, and no worker is at it."""
+    if not isinstance(shape.gateway, Abandons):
+        pytest.skip(f"{shape.name} cannot cancel what waits for a buyer")
+    order = Paying(shape)
+    order.decide(order.authorizing(10_00, None, capture=capture))
+    await order.run(order.tasks.pop())
+    assert isinstance(order.events[-1], Pending) and order.events[-1].expires_at is not None
+    return order
 
 
 async def wait_for_action(order: Paying) -> Action:

@@ -5,146 +5,22 @@ from __future__ import annotations
 import asyncio
 import json
 import time
-from collections.abc import AsyncIterator
-from dataclasses import dataclass
-from typing import Any
-from uuid import UUID, uuid4
+from uuid import uuid4
 
-import aiohttp
 import pytest
-import pytest_asyncio
-from aiohttp import web
 from payments_database import URL
-from payments_gateways import API_KEY, QUICK, SECRET, STORE, Shape, shaped
+from payments_gateways import API_KEY, SECRET, STORE
+from payments_world import WHO, World, world
 
-from chassis.batch.database import Database
-from chassis.declare.app import Principal
-from chassis.process.app import App
-from contracts.payments import Authorize, Capture, MoneyLine
+from contracts.payments import Capture, MoneyLine
 from gatewayservers import stripe
-from gatewayservers.serving import listening
 from gatewayservers.stripe import signature
 from payments.gateways import accounts
 from payments.gateways.inbound import EVENT_BYTES_MAX
-from payments.handlers import SERVICE
-from payments.settings import Settings
-from tests.databases import empty
+
+__all__ = ["world"]
 
 pytestmark = [pytest.mark.real, pytest.mark.skipif(not URL, reason="PAYMENTS_TEST_DATABASE_URL is not set")]
-
-ADDRESS = "/v1/gateways/stripe/main/events"
-WHO = Principal("tests", STORE, frozenset({"*"}))
-HOUR = 3600
-
-
-@dataclass
-class World:
-    app: App
-    key: str
-    url: str
-    """Where the service listens."""
-    shape: Shape
-
-    async def post(self, body: bytes, header: str | None = None, address: str = ADDRESS) -> tuple[int, dict[str, Any]]:
-        headers = {"Content-Type": "application/json", "Stripe-Signature": header or signature(body, SECRET)}
-        async with (
-            aiohttp.ClientSession() as session,
-            session.post(self.url + address, data=body, headers=headers) as got,
-        ):
-            return got.status, await got.json(content_type=None)
-
-    async def get(self, path: str) -> tuple[int, dict[str, Any]]:
-        headers = {"Authorization": f"Bearer {self.key}"}
-        async with aiohttp.ClientSession(headers=headers) as session, session.get(self.url + path) as got:
-            return got.status, await got.json(content_type=None)
-
-    async def events(self, query: str = "") -> list[dict[str, Any]]:
-        status, page = await self.get(f"/v1/gateway-events{query}")
-        assert status == 200, page
-        items: list[dict[str, Any]] = page["items"]
-        return items
-
-    async def authorize(self, order_id: UUID, token: str | None = "pm_card_visa") -> UUID:
-        operation_id = uuid4()
-        await self.app.submit(
-            WHO,
-            Authorize(
-                order_id=order_id, store_id=STORE, operation_id=operation_id, actor="tests", gateway="stripe", currency="EUR",
-                reference="A-1", lines=(MoneyLine(line_id="1", quantity=1, amount_minor=10_00),), payment_token=token,
-            ),
-        )  # fmt: skip
-        return operation_id
-
-    async def until(self, operation_id: UUID, state: str, seconds_max: float = 10) -> None:
-        end = time.monotonic() + seconds_max
-        found = None
-        while time.monotonic() < end:
-            rows = await self.app.fetch("select state from operations where operation_id = $1", operation_id)
-            found = rows[0]["state"] if rows else None
-            if found == state:
-                return
-            await asyncio.sleep(0.02)
-        raise AssertionError(f"{operation_id} is {found}, not {state}")
-
-
-def server_of(asgi: Any) -> web.Application:
-    """Serves an ASGI application over real HTTP in this loop."""
-
-    async def handle(request: web.Request) -> web.Response:
-        body, sent = await request.read(), list[Any]()
-        scope = {
-            "type": "http", "asgi": {"version": "3.0"}, "http_version": "1.1", "method": request.method, "scheme": "http",
-            "path": request.path, "raw_path": request.rel_url.raw_path.encode(), "root_path": "",
-            "query_string": request.rel_url.raw_query_string.encode(), "client": ("127.0.0.1", 1), "server": ("127.0.0.1", 80),
-            "headers": [(name.lower(), value) for name, value in request.raw_headers],
-        }  # fmt: skip
-
-        async def receive() -> Any:
-            return {"type": "http.request", "body": body, "more_body": False}
-
-        async def send(message: Any) -> None:
-            sent.append(message)
-
-        await asgi(scope, receive, send)
-        return web.Response(status=sent[0]["status"], body=b"".join(one.get("body", b"") for one in sent[1:]))
-
-    app = web.Application(client_max_size=2 * 1024 * 1024)
-    app.router.add_route("*", "/{path:.*}", handle)
-    return app
-
-
-@pytest_asyncio.fixture
-async def world(
-    monkeypatch: pytest.MonkeyPatch, request: pytest.FixtureRequest, database: Database
-) -> AsyncIterator[World]:
-    """Polls an hour apart: only an event can be why something is recorded at once. `poll_seconds` asks for others."""
-    monkeypatch.setenv("PAYMENTS_TEST_KEY", API_KEY)
-    monkeypatch.setenv("PAYMENTS_TEST_SECRET", SECRET)
-    poll_seconds = getattr(request, "param", HOUR)
-    settings = Settings(
-        database_url=URL, gateway_timeout_seconds=2, gateway_poll_seconds=poll_seconds, gateway_backoff_seconds_max=HOUR
-    )
-    async with shaped("stripe", QUICK) as shape:
-        app = App(SERVICE, settings, "all")
-        async with app.database.transaction() as tx:
-            await empty(tx, ("tasks", "inbox"))
-            row = {
-                "store": STORE, "gateway": "stripe", "account": "main", "url": shape.url,
-                "api_key": "env:PAYMENTS_TEST_KEY", "webhook_secret": "env:PAYMENTS_TEST_SECRET",
-            }  # fmt: skip
-            await accounts.apply(tx, {"gateway_accounts": [row]})
-        key = await app.keys.create(STORE, "tests", ["*"])
-        app.shell.ready.set()
-        parts = [asyncio.create_task(app.shell.run()), asyncio.create_task(app.tasks.run())]
-        async with listening(server_of(app.asgi())) as url:
-            shape.server.webhook = url + ADDRESS
-            yield World(app, key, url, shape)
-        for part in parts:
-            part.cancel()
-        await asyncio.gather(*parts, return_exceptions=True)
-        await app.tasks.close()
-        await app.database.close()
-
 
 # ------------------------------------------------------------------------------------------------ what an event brings
 
@@ -172,7 +48,7 @@ async def test_a_buyer_who_confirmed_is_authorized_at_once(world: World, webhook
     assert (status, problem["type"]) == (409, "/problems/operation_closed")
 
 
-@pytest.mark.parametrize("world", [0.1], indirect=True)
+@pytest.mark.parametrize("world", [{"gateway_poll_seconds": 0.1}], indirect=True)
 @pytest.mark.parametrize("webhook", ["lost", "reordered"])
 async def test_an_event_that_is_lost_or_late_is_not_missed(world: World, webhook: str) -> None:
     order_id = uuid4()

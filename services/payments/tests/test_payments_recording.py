@@ -180,7 +180,7 @@ def test_a_refused_attempt_is_kept_and_moves_nothing(play: Play) -> None:
 
 def test_an_operation_of_the_gateway_recorded_waits_until_payments_is_informed(play: Play) -> None:
     play.when(authorize("a1", LINES, gateway="recorded"))
-    told = pending("a1", "authorize", LINES, totals()).model_copy(update={"gateway": "recorded"})
+    told = pending("a1", "authorize", LINES, totals(), reference=None).model_copy(update={"gateway": "recorded"})
     play.then(told)
     play.when(record("authorize", "A", LINES))
     play.then(elsewhere(authorized("a1", LINES, totals(ALL), "recorded", "A")))
@@ -215,7 +215,7 @@ def test_a_void_that_waits_for_a_capture_goes_on_when_it_is_recorded(play: Play)
     play.when(capture("c1", "a1", {"1": 30_00}))
     play.when(void("v1", "a1"), id="m2")
     _, waits = play.when(record("capture", "C", {"1": 30_00}), id="m3")
-    assert waits == pending("v1", "void", {"2": 20_00}, totals(ALL, 30_00), of="a1").model_copy(
+    assert waits == pending("v1", "void", {"2": 20_00}, totals(ALL, 30_00), of="a1", reference=None).model_copy(
         update={"gateway": "recorded"}
     )
     play.when(record("void", "V", {"2": 20_00}), id="m4")

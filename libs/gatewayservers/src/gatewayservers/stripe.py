@@ -329,7 +329,7 @@ class Server:
             raise self._unexpected(intent)
         if trouble == "declined":
             raise self._unexpected(intent)
-        self._release(intent, "requested_by_customer")
+        self._release(intent, form.get("cancellation_reason", "requested_by_customer"))
         return 200, self._shown(intent)
 
     def _release(self, intent: Intent, reason: str) -> None:

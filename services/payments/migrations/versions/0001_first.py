@@ -146,6 +146,43 @@ def upgrade() -> None:
         "operations_open", "operations", ["order_id"], postgresql_where=sa.text("state in ('asked', 'pending')")
     )
     op.create_table(
+        "payment_sessions",
+        sa.Column("session_id", sa.Uuid, primary_key=True),
+        sa.Column("order_id", sa.Uuid, nullable=False),
+        sa.Column("store_id", sa.Text, nullable=False),
+        sa.Column("state", sa.Text, nullable=False),
+        sa.Column("currency", sa.Text, nullable=False),
+        sa.Column("amount_minor", sa.BigInteger, nullable=False),
+        sa.Column(
+            "authorization_id", sa.Uuid, comment="the operation that waits for the buyer; null: not asked for yet"
+        ),
+        sa.Column("code", sa.Text, nullable=False, server_default="", comment="why it was declined"),
+        sa.Column("return_url", sa.Text, nullable=False),
+        sa.Column("cancel_url", sa.Text),
+        sa.Column("expires_at", sa.DateTime(timezone=True), nullable=False),
+        sa.Column("created_at", sa.DateTime(timezone=True), nullable=False, server_default=sa.func.now()),
+        sa.Column(
+            "at", sa.DateTime(timezone=True), nullable=False, server_default=sa.func.now(), comment="of its last change"
+        ),
+        sa.CheckConstraint(
+            "state in ('open', 'completed', 'expired', 'cancelled')", name="payment_sessions_state_is_known"
+        ),
+    )
+    op.create_index(
+        "payment_sessions_open_once",
+        "payment_sessions",
+        ["order_id"],
+        unique=True,
+        postgresql_where=sa.text("state = 'open'"),
+    )
+    op.create_index("payment_sessions_by_order", "payment_sessions", ["order_id"])
+    op.create_table(
+        "storefronts",
+        sa.Column("store_id", sa.Text, nullable=False),
+        sa.Column("origin", sa.Text, nullable=False, comment="scheme, host and port that buyers are sent back to"),
+        sa.PrimaryKeyConstraint("store_id", "origin", name="storefronts_pkey"),
+    )
+    op.create_table(
         "gateway_accounts",
         sa.Column("store_id", sa.Text, nullable=False),
         sa.Column("gateway", sa.Text, nullable=False),
@@ -429,6 +466,8 @@ def downgrade() -> None:
     op.drop_table("settlements")
     op.drop_table("gateway_events")
     op.drop_table("gateway_accounts")
+    op.drop_table("storefronts")
+    op.drop_table("payment_sessions")
     op.drop_table("account_deltas")
     op.drop_table("account_totals")
     op.drop_table("entries")

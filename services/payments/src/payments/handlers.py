@@ -6,9 +6,9 @@ from pathlib import Path
 
 from chassis.declare.service import Aggregate, Service, Share, on
 from contracts.deciding import Reported, Wake
-from contracts.payments import Authorize, Capture, Force, Record, Refund, Void
+from contracts.payments import Authorize, CancelSession, Capture, Force, OpenSession, Record, Refund, Void
 from payments import api, bookkeeping, gift_card_store, store
-from payments.domain import answers, balances, commands, folds, forcing, gift_cards, ledger, recording
+from payments.domain import answers, balances, commands, folds, forcing, gift_cards, ledger, recording, sessions
 from payments.gateways import accounts, registry
 from payments.settings import Settings
 from payments.tables import metadata
@@ -26,7 +26,10 @@ LEDGERS = Aggregate(
         on(Refund, commands.refund),
         on(Force, forcing.force),
         on(Record, recording.record),
+        on(OpenSession, sessions.open_session),
+        on(CancelSession, sessions.cancel_session),
         on(Reported, answers.reported),
+        on(Wake, sessions.wake),
     ),
     columns={
         "currency": ("text", lambda state: state.currency),
@@ -36,6 +39,7 @@ LEDGERS = Aggregate(
         "voided_minor": ("bigint", lambda state: state.voided_minor),
         "refunded_minor": ("bigint", lambda state: state.refunded_minor),
     },
+    wake_at=sessions.wake_at,
     resume=answers.resumed,
     rows=store.rows,
     compact=ledger.compact,

@@ -33,6 +33,10 @@ class Settings(ServiceSettings):
     gateway_backoff_seconds_max: PositiveFloat = 300
     """Maximum time between two tries."""
 
+    buyer_seconds_max: PositiveInt = 86_400
+    """How long an authorization may wait for its buyer where no payment session states it; then it is cancelled at the gateway
+    and declined with `payment_abandoned`. Too long: stock stays reserved for buyers who have left."""
+
     @model_validator(mode="after")
     def the_lease_outlasts_a_call_and_its_queries(self) -> Self:
         # A query before, the call, a query after; a runner is stopped at nine tenths of its lease.

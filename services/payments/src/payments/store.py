@@ -14,7 +14,7 @@ from payments import gift_card_store
 from payments.domain import books
 from payments.domain.books import CLEARING, HELD, Posting
 from payments.domain.forcing import Asking, AskingKey
-from payments.domain.gateway import CHECK_KIND, follow_up_id
+from payments.domain.gateway import CHECK_KIND, abandoning_id, follow_up_id
 from payments.domain.ledger import EarlierKey, Ledger, Operation
 from payments.domain.matching import EXPLAINED
 from payments.domain.recording import Known, PaymentKey
@@ -68,6 +68,19 @@ join unnest({8}::int[], {9}::int[], {10}::text[], {11}::bigint[]) as l (posting,
 cross join lateral (values (debit, 0), (credit, 1)) as one (account, side))""",
     12,
 )
+SESSIONS = Piece(
+    """
+sessions_written as (
+insert into payment_sessions as s (session_id, order_id, store_id, state, currency, amount_minor, authorization_id, code,
+  return_url, cancel_url, expires_at)
+select * from unnest({0}::uuid[], {1}::uuid[], {2}::text[], {3}::text[], {4}::text[], {5}::bigint[], {6}::uuid[], {7}::text[],
+  {8}::text[], {9}::text[], {10}::timestamptz[])
+on conflict (session_id) do update set state = excluded.state, authorization_id = excluded.authorization_id,
+  code = excluded.code, at = now()
+where s.order_id = excluded.order_id and s.store_id = excluded.store_id and s.state = 'open'
+returning 1)""",
+    11,
+)
 PROCESSES = """
 select kind as step, state as waiting, count(*), extract(epoch from now() - min(at))::float8 as age
 from operations where state in ('asked', 'pending') group by 1, 2"""
@@ -109,7 +122,9 @@ from tasks where (key, task_id) in (select * from unnest($1::uuid[], $2::uuid[])
 async def load_asking(tx: Connection, keys: Sequence[AskingKey]) -> dict[AskingKey, Asking]:
     """How often the gateways of operations were asked: by their calls, or by the tasks that ask what became of them."""
     task_ids = {
-        (key.order_id, task_id): key for key in keys for task_id in (key.operation_id, follow_up_id(key.operation_id))
+        (key.order_id, task_id): key
+        for key in keys
+        for task_id in (key.operation_id, follow_up_id(key.operation_id), abandoning_id(key.operation_id))
     }
     rows = await tx.fetch(ASKING, *columns([*task_ids], 2))
     return {task_ids[row["key"], row["task_id"]]: Asking(row["tries"], row["first_tried_at"]) for row in rows}
@@ -117,6 +132,10 @@ async def load_asking(tx: Connection, keys: Sequence[AskingKey]) -> dict[AskingK
 
 class OperationTaken(Exception):
     """An operation id that already had another effect. Not transient: the message that brought it is parked."""
+
+
+class SessionTaken(Exception):
+    """A payment session of another order, or one that has ended. Not transient: the message that brought it is parked."""
 
 
 class LedgerOfAnotherStore(Exception):
@@ -148,12 +167,24 @@ def rows(changes: Sequence[Change[Ledger]]) -> list[Rows]:
     def foreign() -> LedgerOfAnotherStore:
         return LedgerOfAnotherStore(f"one of {len(lines)} ledger lines is another store's")
 
+    def taken_session() -> SessionTaken:
+        return SessionTaken(f"one of {', '.join(str(row[0]) for row in opened[:20])} is another order's, or has ended")
+
     written = [
         Rows(LINES, columns(lines, LINES.parameters), "lines_written", foreign),
         Rows(OPERATIONS, columns(operations, OPERATIONS.parameters), "operations_written", taken),
     ]
     if posted or not changes:
         written.append(Rows(ENTRIES, _entries(posted)))
+    opened = [
+        (session_id, c.key, c.store_id, s.state, s.currency, s.amount_minor, s.authorization_id, s.code, s.return_url,
+         s.cancel_url, s.expires_at)
+        for c in changes
+        for session_id, s in c.after.sessions.items()
+        if s is not c.before.sessions.get(session_id)
+    ]  # fmt: skip
+    if opened or not changes:
+        written.append(Rows(SESSIONS, columns(opened, SESSIONS.parameters), "sessions_written", taken_session))
     return written
 
 
@@ -211,6 +242,9 @@ CHECKS = {
           or captured_minor + voided_minor > authorized_minor
           or least(authorized_minor, captured_minor, voided_minor, refunded_minor) < 0)
         from ledger_lines""",
+    "an open session has an open authorization, or none yet": """
+        select count(*), count(*) filter (where o.state not in ('asked', 'pending'))
+        from payment_sessions s left join operations o on o.operation_id = s.authorization_id where s.state = 'open'""",
     "an operation draws on one that succeeded, of the same order and currency": """
         select count(*), count(*) filter (where o.operation_id is null)
         from operations d left join operations o on o.operation_id = d.refers_to and o.order_id = d.order_id

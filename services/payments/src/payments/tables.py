@@ -139,6 +139,35 @@ operations = Table(
     comment="one row per operation id, for ever: its effect happens once",
 )
 
+payment_sessions = Table(
+    "payment_sessions",
+    metadata,
+    Column("session_id", Uuid, primary_key=True),
+    Column("order_id", Uuid, nullable=False),
+    Column("store_id", Text, nullable=False),
+    Column("state", Text, nullable=False),
+    Column("currency", Text, nullable=False),
+    Column("amount_minor", BigInteger, nullable=False),
+    Column("authorization_id", Uuid, comment="the operation that waits for the buyer; null: not asked for yet"),
+    Column("code", Text, nullable=False, server_default="", comment="why it was declined"),
+    Column("return_url", Text, nullable=False),
+    Column("cancel_url", Text),
+    Column("expires_at", DateTime(timezone=True), nullable=False),
+    Column("created_at", DateTime(timezone=True), nullable=False, server_default=func.now()),
+    Column("at", DateTime(timezone=True), nullable=False, server_default=func.now(), comment="of its last change"),
+    CheckConstraint("state in ('open', 'completed', 'expired', 'cancelled')", name="payment_sessions_state_is_known"),
+    Index("payment_sessions_open_once", "order_id", unique=True, postgresql_where=text("state = 'open'")),
+    Index("payment_sessions_by_order", "order_id"),
+)
+
+storefronts = Table(
+    "storefronts",
+    metadata,
+    Column("store_id", Text, nullable=False),
+    Column("origin", Text, nullable=False, comment="scheme, host and port that buyers are sent back to"),
+    PrimaryKeyConstraint("store_id", "origin", name="storefronts_pkey"),
+)
+
 gateway_accounts = Table(
     "gateway_accounts",
     metadata,

@@ -6,6 +6,7 @@ from uuid import UUID
 from fastapi import APIRouter, Depends, Response
 from pydantic import BaseModel
 from sqlalchemy import select
+from sqlalchemy.engine import RowMapping
 
 from chassis.declare.app import App, Principal
 from chassis.http.problems import Problem, answers
@@ -50,25 +51,33 @@ def add_routes(router: APIRouter, app: App) -> None:
         row = rows[0]
         if row["state"] != "pending":
             raise Problem(409, "operation_closed", "Nothing is to be done", f"The authorization is {row['state']}.")
-        call = GatewayCall(
-            operation_id=operation_id, gateway=row["gateway"], account=row["account"], kind="authorize", order_id=order_id,
-            store_id=who.store_id,
-            currency=row["currency"], amount_minor=row["amount_minor"], reported_as=row["gateway_reference"], ask_only=True,
-        )  # fmt: skip
-        try:
-            gateway = await gateways_of(app).opened(call)
-            action = await gateway.action(call) if gateway is not None else None
-        except CredentialsMissing as missing:
-            raise Problem(
-                503, "credentials_missing", "The credentials of the account are not there", str(missing)
-            ) from None
-        except Unclear as unclear:
-            raise Problem(503, "gateway_unavailable", "The gateway gives no answer", str(unclear)) from None
-        if gateway is None:
-            raise Problem(
-                404, "gateway_unknown", "The gateway is not set up", f"The store has no account at {row['gateway']}."
-            )
+        action = await buyers_action(app, operation_id, row)
         if action is None:
             raise Problem(409, "operation_closed", "Nothing is to be done", "The gateway does not wait for the buyer.")
         response.headers["cache-control"] = "no-store"
-        return {"kind": action.kind, "client_secret": action.client_secret, "redirect_url": action.redirect_url}
+        return action
+
+
+async def buyers_action(app: App, operation_id: UUID, row: RowMapping) -> BuyersAction | None:
+    """Asks the gateway what an authorization that is pending waits for. row: of the table `operations`."""
+    call = GatewayCall(
+        operation_id=operation_id, gateway=row["gateway"], account=row["account"], kind="authorize",
+        order_id=row["order_id"], store_id=row["store_id"],
+        currency=row["currency"], amount_minor=row["amount_minor"], reported_as=row["gateway_reference"], ask_only=True,
+    )  # fmt: skip
+    try:
+        gateway = await gateways_of(app).opened(call)
+        action = await gateway.action(call) if gateway is not None else None
+    except CredentialsMissing as missing:
+        raise Problem(
+            503, "credentials_missing", "The credentials of the account are not there", str(missing)
+        ) from None
+    except Unclear as unclear:
+        raise Problem(503, "gateway_unavailable", "The gateway gives no answer", str(unclear)) from None
+    if gateway is None:
+        raise Problem(
+            404, "gateway_unknown", "The gateway is not set up", f"The store has no account at {row['gateway']}."
+        )
+    if action is None:
+        return None
+    return BuyersAction(kind=action.kind, client_secret=action.client_secret, redirect_url=action.redirect_url)

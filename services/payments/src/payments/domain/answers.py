@@ -4,14 +4,15 @@ person stated the outcome before, a differing one is an event."""
 
 from __future__ import annotations
 
+from datetime import timedelta
 from uuid import UUID
 
 from contracts.deciding import Context, Decision, Reported, Task
-from contracts.payments import Declined, Failed, FailureCode
-from payments.domain import facts, forcing
+from contracts.payments import PAYMENT_ABANDONED, Declined, Failed, FailureCode
+from payments.domain import facts, forcing, sessions
 from payments.domain.commands import resumed_voids
 from payments.domain.folds import evolve
-from payments.domain.gateway import INFORMED, GatewayCall, GatewayOutcome, check, follow_up
+from payments.domain.gateway import INFORMED, GatewayCall, GatewayOutcome, abandoning, check, follow_up
 from payments.domain.ledger import Ledger, Operation
 
 
@@ -34,17 +35,22 @@ def reported(ledger: Ledger, report: Reported, context: Context) -> Decision:
         raise Contradiction(
             f"{call.gateway} moved {outcome.amount_minor} for {call.kind} {call.operation_id} of {operation.amount_minor}"
         )
+    if operation.is_open and operation.abandoned:
+        return sessions.reported(ledger, call, operation, outcome, context)
     if outcome.state == "pending":
         return _still_pending(ledger, call, operation, outcome, context)
     if not operation.is_open:
         if _says_the_same(operation, outcome):
             return []
+        if operation.code == PAYMENT_ABANDONED and not call.abandon:
+            return []  # of a worker that asked before the gateway has cancelled it
         raise Contradiction(
             f"{call.gateway} reports {outcome.state} ({outcome.gateway_reference}) on {call.kind} {call.operation_id},"
             f" which is {operation.state} ({operation.gateway_reference})"
         )
     event = _answer(ledger, call, operation, outcome, context)
-    return resumed_voids(evolve(ledger, event), [event], call.operation_id, operation, context)
+    ended = resumed_voids(evolve(ledger, event), [event], call.operation_id, operation, context)
+    return sessions.then_declined(ended, call.operation_id, context)
 
 
 def _still_pending(
@@ -56,7 +62,9 @@ def _still_pending(
     asking = follow_up(call, outcome.gateway_reference)
     if operation.state == "pending":
         return [asking]
-    return [facts.pending(ledger, call.operation_id, operation, context), asking]
+    waits_for = outcome.expires_in_seconds
+    expires_at = context.now + timedelta(seconds=waits_for) if waits_for is not None else None
+    return [facts.pending(ledger, call.operation_id, operation, context, outcome.gateway_reference, expires_at), asking]
 
 
 def resumed(order_id: UUID, store_id: str, ledger: Ledger) -> list[Task]:
@@ -67,7 +75,8 @@ def resumed(order_id: UUID, store_id: str, ledger: Ledger) -> list[Task]:
         if operation.gateway is None or operation.gateway in INFORMED or operation.currency is None:
             continue
         if operation.state == "pending":
-            tasks.append(follow_up(ledger.call(order_id, store_id, operation_id, operation)))
+            call = ledger.call(order_id, store_id, operation_id, operation)
+            tasks.append(abandoning(call) if operation.abandoned else follow_up(call))
         elif operation.recorded == "unconfirmed":
             tasks.append(check(ledger.call(order_id, store_id, operation_id, operation)))
     return tasks

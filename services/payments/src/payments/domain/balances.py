@@ -13,7 +13,7 @@ from typing import Any, Final, Literal, NamedTuple
 from uuid import UUID
 
 from contracts.base import Event
-from contracts.deciding import Reported
+from contracts.deciding import Reported, Wake
 from contracts.gift_cards import (
     GiftCardActivated,
     GiftCardAdjusted,
@@ -74,7 +74,7 @@ def needs(state: Ledger | GiftCard, message: Any) -> Iterable[CardKey]:
         return () if gift_card_id is None else (CardKey(state.store_id, gift_card_id),)
     if isinstance(message, Authorize):
         return [CardKey(message.store_id, one.gift_card_id) for one in message.gift_cards]
-    if isinstance(message, Capture) or not (cards := state.cards):
+    if isinstance(message, (Capture, Wake)) or not (cards := state.cards):
         return ()
     store_id = message.asked.store_id if isinstance(message, Reported) else message.store_id
     return [CardKey(store_id, gift_card_id) for gift_card_id in cards]

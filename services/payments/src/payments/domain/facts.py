@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from datetime import datetime
 from typing import assert_never
 from uuid import UUID
 
@@ -118,7 +119,14 @@ def redeemed(
     )
 
 
-def pending(ledger: Ledger, operation_id: UUID, operation: Operation, context: Context) -> Pending:
+def pending(
+    ledger: Ledger,
+    operation_id: UUID,
+    operation: Operation,
+    context: Context,
+    gateway_reference: str | None = None,
+    expires_at: datetime | None = None,
+) -> Pending:
     return Pending(
         order_id=context.key,
         store_id=context.store_id,
@@ -134,6 +142,8 @@ def pending(ledger: Ledger, operation_id: UUID, operation: Operation, context: C
         amount_minor=operation.total_minor,
         capture=operation.with_capture,
         gift_cards=operation.gift_cards,
+        gateway_reference=gateway_reference,
+        expires_at=expires_at,
     )
 
 

@@ -24,8 +24,11 @@ from contracts.payments import (
     Pending,
     RecordRefused,
     Refunded,
+    SessionClosed,
+    SessionOpened,
     Voided,
 )
+from payments.domain import session_folds
 from payments.domain.gateway import INFORMED, Kind
 from payments.domain.ledger import (
     Authorization,
@@ -64,6 +67,12 @@ class VoidPostponed(OrderKeyed, PrivateEvent, type="payments.void_postponed"):
     """The amounts to release; empty: all that is left."""
 
 
+class Abandoned(OrderKeyed, PrivateEvent, type="payments.abandoned"):
+    """The time of an open authorization is over: nothing more is to be paid on it."""
+
+    authorization_id: UUID
+
+
 class Confirmed(OrderKeyed, PrivateEvent, type="payments.confirmed"):
     """The gateway reports the outcome that a person stated before."""
 
@@ -87,6 +96,9 @@ LedgerEvent = (
     | Contradicted
     | ForceRefused
     | RecordRefused
+    | Abandoned
+    | SessionOpened
+    | SessionClosed
 )
 
 
@@ -105,6 +117,7 @@ def evolve(ledger: Ledger, event: LedgerEvent) -> Ledger:
             after = redeemed(ledger, event)
         case Declined():
             after = given_back(_closed(ledger, event.operation_id, "authorize", "declined", event), event)
+            after = session_folds.ended(after, event.operation_id, "cancelled", event.code)
         case Failed():
             after = _closed(ledger, event.operation_id, _kind(event.command), "failed", event)
         case Pending():
@@ -132,6 +145,12 @@ def evolve(ledger: Ledger, event: LedgerEvent) -> Ledger:
             after = ledger
         case RecordRefused():
             after = ledger
+        case Abandoned():
+            after = _abandoned(ledger, event)
+        case SessionOpened():
+            after = session_folds.opened(ledger, event)
+        case SessionClosed():
+            after = session_folds.closed(ledger, event)
         case _:
             assert_never(event)  # an event without a case does not type-check
     return after
@@ -141,6 +160,7 @@ def _authorized(ledger: Ledger, event: Authorized) -> Ledger:
     assert event.authorization_id not in ledger.authorizations, "authorized twice"
     cards = [card_operation_id(event.authorization_id, part.gift_card_id) for part in event.gift_cards]
     operation = _succeeded(ledger, event.operation_id, event, "authorize", event.gateway, None)
+    ledger = session_folds.ended(ledger, event.operation_id, "completed")
     operations = _operations_with(ledger, event.operation_id, operation)
     authorizations = {
         **ledger.authorizations,
@@ -277,6 +297,7 @@ def _asked(ledger: Ledger, event: Asked) -> Ledger:
         gift_cards=event.gift_cards,
     )
     after = _with_operation(ledger, event.operation_id, operation)
+    after = session_folds.attached(after, event.operation_id)
     return after.model_copy(
         update={"currency": ledger.currency or event.currency, "gateway": ledger.gateway or event.gateway}
     )
@@ -297,7 +318,9 @@ def _pending(ledger: Ledger, event: Pending) -> Ledger:
             with_capture=event.capture,
             gift_cards=event.gift_cards,
         )
-    after = _with_operation(ledger, event.operation_id, waiting.model_copy(update={"state": "pending"}))
+    known = {"gateway_reference": event.gateway_reference, "expires_at": event.expires_at}
+    now = waiting.model_copy(update={"state": "pending"} | known)
+    after = session_folds.attached(_with_operation(ledger, event.operation_id, now), event.operation_id)
     return after.model_copy(update={"currency": ledger.currency or event.currency})
 
 
@@ -318,6 +341,8 @@ def _closed(
             "amount_minor": event.amount_minor - by_cards(parts),
             "lines": () if before.postponed else before.lines,
             "postponed": False,
+            "expires_at": None,
+            "abandoned": False,
             "code": event.code,
             "reason": event.reason,
             "recorded": before.recorded or ("stated" if event.recorded else None),
@@ -325,6 +350,11 @@ def _closed(
         }
     )
     return _with_operation(ledger, operation_id, closed)
+
+
+def _abandoned(ledger: Ledger, event: Abandoned) -> Ledger:
+    operation = ledger.operations[event.authorization_id]
+    return _with_operation(ledger, event.authorization_id, operation.model_copy(update={"abandoned": True}))
 
 
 # ----------------------------------------------------------------------------------------------------------- helpers

@@ -14,10 +14,10 @@ from uuid import UUID
 
 from contracts.deciding import Context, Decision, Effect, Withdrawn
 from contracts.payments import Contradicted, Declined, Failed, Force, ForceCode, Forced, ForceRefused
-from payments.domain import facts
+from payments.domain import facts, sessions
 from payments.domain.commands import resumed_voids
 from payments.domain.folds import Confirmed, evolve
-from payments.domain.gateway import INFORMED, GatewayCall, GatewayOutcome, check, follow_up_id
+from payments.domain.gateway import INFORMED, GatewayCall, GatewayOutcome, abandoning_id, check, follow_up_id
 from payments.domain.ledger import Ledger, Operation
 
 UNANSWERED_MIN: Final = 3
@@ -61,7 +61,8 @@ def force(ledger: Ledger, command: Force, context: Context) -> Decision:
     effects: list[Effect] = [forced, event]
     if target.is_open:
         effects += _asks_only(ledger, target, target_id, context)
-    return resumed_voids(evolve(evolve(ledger, forced), event), effects, target_id, target, context)
+    ended = resumed_voids(evolve(evolve(ledger, forced), event), effects, target_id, target, context)
+    return sessions.then_declined(ended, target_id, context)
 
 
 def _asks_only(ledger: Ledger, target: Operation, target_id: UUID, context: Context) -> list[Effect]:
@@ -69,7 +70,8 @@ def _asks_only(ledger: Ledger, target: Operation, target_id: UUID, context: Cont
     if target.gateway in INFORMED:
         return []
     call = ledger.call(context.key, context.store_id, target_id, target)
-    return [Withdrawn(target_id), Withdrawn(follow_up_id(target_id)), check(call)]
+    asking = [Withdrawn(target_id), Withdrawn(follow_up_id(target_id))]
+    return [*asking, *([Withdrawn(abandoning_id(target_id))] if target.abandoned else []), check(call)]
 
 
 def _forced(ledger: Ledger, command: Force, target: Operation, context: Context) -> Forced:

@@ -5,6 +5,8 @@ from __future__ import annotations
 from typing import Final, Literal
 from uuid import UUID
 
+from pydantic import PositiveFloat
+
 from contracts.base import Code, Frozen, Id, MinorUnsigned, Text
 from contracts.deciding import Task
 from contracts.ids import derived
@@ -20,6 +22,10 @@ INFORMED: Final[frozenset[str]] = frozenset({RECORDED})
 """Gateways that are not asked: an operation is pending until payments is informed of it."""
 AT_ONCE: Final[frozenset[str]] = frozenset({MARKETPLACE})
 """Gateways where the money already lies with the marketplace: an operation succeeds at once, without a call."""
+
+
+NO_BUYER: Final[frozenset[str]] = INFORMED | AT_ONCE | {"manual"}
+"""Gateways where no buyer pays in a session."""
 
 
 class GatewayCall(Frozen):
@@ -50,6 +56,8 @@ class GatewayCall(Frozen):
     """The gateway's reference of this operation, if it has reported one."""
     ask_only: bool = False
     """The gateway has accepted the operation: only its outcome is asked for, it is never called again."""
+    abandon: bool = False
+    """An authorization whose time is over: it is cancelled at the gateway, if that can do so, else its outcome is asked for."""
 
 
 class GatewayOutcome(Frozen):
@@ -64,6 +72,8 @@ class GatewayOutcome(Frozen):
     """What it moved, if the gateway states it."""
     captured: bool = False
     """An authorization that is captured, too."""
+    expires_in_seconds: PositiveFloat | None = None
+    """How long a pending authorization may wait for its buyer; null: for as long as its gateway has it."""
     code: Text = ""
     reason: Text = ""
 
@@ -85,6 +95,16 @@ def follow_up(call: GatewayCall, reported_as: str | None = None) -> Task:
 
 def follow_up_id(operation_id: UUID) -> UUID:
     return derived(operation_id, "what became of it")
+
+
+def abandoning(call: GatewayCall, reported_as: str | None = None) -> Task:
+    """Cancels an authorization that waits for its buyer, and reports how it ended. Takes the place of its `follow_up`."""
+    update = {"ask_only": True, "abandon": True, "reported_as": reported_as or call.reported_as}
+    return Task(task_id=abandoning_id(call.operation_id), kind=TASK_KIND, body=call.model_copy(update=update))
+
+
+def abandoning_id(operation_id: UUID) -> UUID:
+    return derived(operation_id, "its time is over")
 
 
 def check(call: GatewayCall) -> Task:

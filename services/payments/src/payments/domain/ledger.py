@@ -8,6 +8,7 @@ captures in flight cannot spend the same euro. Amounts are never negative; `dire
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
+from datetime import datetime
 from typing import Any, Final, Literal, NamedTuple
 from uuid import UUID
 
@@ -120,6 +121,10 @@ class Operation(Document):
     """What a payment system elsewhere calls it, of an operation that was recorded."""
     recorded: Recorded | None = None
     """Null: the outcome is the ledger's own or its gateway's."""
+    expires_at: datetime | None = None
+    """When an authorization that is pending is abandoned; null: never, or its session states it."""
+    abandoned: bool = False
+    """The time of an authorization is over while it is open: it ends as declined, once nothing can be paid on it."""
 
     @property
     def is_open(self) -> bool:
@@ -145,6 +150,24 @@ class Operation(Document):
         return "" if self.is_open else "succeeded" if self.state == "succeeded" else "failed"
 
 
+SessionState = Literal["open", "completed", "expired", "cancelled"]
+
+
+class Session(Document):
+    """What a storefront opened so that the buyer pays the order."""
+
+    state: SessionState
+    currency: str
+    amount_minor: int
+    authorization_id: UUID | None = None
+    """The operation that waits for the buyer; null: not asked for yet."""
+    return_url: str
+    cancel_url: str | None = None
+    expires_at: datetime
+    code: str = ""
+    """Why its authorization was declined."""
+
+
 def capture_id_of(authorization_id: UUID) -> UUID:
     """The operation of the capture that was made in the same call as an authorization."""
     return derived(authorization_id, "captured with it")
@@ -157,6 +180,8 @@ def card_operation_id(operation_id: UUID, gift_card_id: UUID) -> UUID:
 
 CLOSED_MAX: Final = 8
 """Closed operations that a ledger has in its document. Few orders have more."""
+CLOSED_SESSIONS_MAX: Final = 2
+"""Closed sessions that a ledger has in its document; all are in the table `payment_sessions`."""
 
 
 class EarlierKey(NamedTuple):
@@ -182,6 +207,8 @@ class Ledger(Document):
     """By the operation that captured."""
     operations: dict[UUID, Operation] = Field(default_factory=dict)
     """Those that are open, and the latest of the closed ones; all are in the table `operations`."""
+    sessions: dict[UUID, Session] = Field(default_factory=dict)
+    """The open one, and the latest of the closed ones."""
 
     @property
     def cards(self) -> set[UUID]:
@@ -236,6 +263,17 @@ class Ledger(Document):
         """What may still be authorized: an order holds at most `MINOR_MAX`, and what is asked for is held."""
         asked = sum(o.amount_minor for o in self.operations.values() if o.kind == "authorize" and o.is_open)
         return MINOR_MAX - self.authorized_minor - asked
+
+    def session_of(self, authorization_id: UUID) -> UUID | None:
+        """The open session of an authorization."""
+        return next(
+            (
+                name
+                for name, one in self.sessions.items()
+                if one.state == "open" and one.authorization_id == authorization_id
+            ),
+            None,
+        )
 
     def in_flight(self, authorization_id: UUID) -> bool:
         """A gateway is being asked about this authorization (itself, a capture or a void)."""
@@ -296,6 +334,11 @@ def _summed(left: Left) -> dict[str, int]:
 def compact(ledger: Ledger) -> Ledger:
     """Without the oldest closed operations: the document does not grow with each. The latest authorization stays: the status of
     an order of which nothing is authorized is its outcome."""
+    closed_sessions = [name for name, one in ledger.sessions.items() if one.state != "open"]
+    if len(closed_sessions) > CLOSED_SESSIONS_MAX:
+        gone = {*closed_sessions[:-CLOSED_SESSIONS_MAX]}
+        left = {name: one for name, one in ledger.sessions.items() if name not in gone}
+        ledger = ledger.model_copy(update={"sessions": left})
     if len(ledger.operations) <= CLOSED_MAX:
         return ledger
     authorizations = [

@@ -6,15 +6,17 @@ import os
 import time
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Annotated, Any, Final
+from typing import Annotated, Any, Final, Self
 
 from asyncpg import Connection
-from pydantic import ConfigDict, Field, StringConstraints
+from pydantic import ConfigDict, StringConstraints, model_validator
 from sqlalchemy import select
 
 from chassis.declare.app import App
 from contracts.base import Code, Frozen
 from contracts.payments import AccountName, GatewayName
+from payments import storefronts
+from payments.storefronts import Storefront
 from payments.tables import gateway_accounts
 
 FRESH_SECONDS: Final = 10.0
@@ -58,11 +60,18 @@ class Account(Frozen):
 
 
 class AccountsFile(Frozen):
-    """`gateway_accounts: [{store, gateway, account, url, api_key, webhook_secret}]`."""
+    """`gateway_accounts: [{store, gateway, account, url, api_key, webhook_secret}]`, `storefronts: [{store, origins}]`."""
 
     model_config = ConfigDict(extra="forbid", hide_input_in_errors=True)
 
-    gateway_accounts: tuple[Account, ...] = Field(min_length=1)
+    gateway_accounts: tuple[Account, ...] = ()
+    storefronts: tuple[Storefront, ...] = ()
+
+    @model_validator(mode="after")
+    def has_a_row(self) -> Self:
+        if not self.gateway_accounts and not self.storefronts:
+            raise ValueError("the file has no row")
+        return self
 
 
 class AccountTaken(ValueError):
@@ -78,13 +87,16 @@ returning 1"""
 
 
 async def apply(tx: Connection, file: Mapping[str, Any]) -> list[str]:
-    """Writes the accounts of a file; all of them or, on the first that is refused, none."""
-    written = []
-    for one in AccountsFile.model_validate(file).gateway_accounts:
+    """Writes the rows of a file; all of them or, on the first that is refused, none."""
+    wanted, written = AccountsFile.model_validate(file), []
+    for one in wanted.gateway_accounts:
         row = (one.store, one.gateway, one.account, one.url, one.api_key, one.webhook_secret)
         if await tx.fetchval(PUT, *row) is None:
             raise AccountTaken(f"account {one.gateway}/{one.account} is another store's")
         written.append(f"gateway account {one.store}/{one.gateway}/{one.account}")
+    for storefront in wanted.storefronts:
+        await storefronts.put(tx, storefront)
+        written.append(f"storefront {storefront.store}: {' '.join(storefront.origins) or 'none'}")
     return written
 
 

@@ -13,7 +13,7 @@ from datetime import timedelta
 from chassis import crash
 from chassis.declare.service import Attempt, TryAgain
 from payments.domain.gateway import GatewayCall, GatewayOutcome
-from payments.gateways.port import Gateway, Unclear
+from payments.gateways.port import Abandons, Gateway, Unclear
 from payments.settings import Settings
 
 
@@ -25,6 +25,12 @@ class Policy:
 
     async def run(self, call: GatewayCall, attempt: Attempt) -> GatewayOutcome:
         """Returns the outcome of the call. Raises TryAgain until there is one; any worker may run it again."""
+        answer = await self._run(call, attempt)
+        if answer.state == "pending" and call.kind == "authorize" and isinstance(self.gateway, Abandons):
+            return answer.model_copy(update={"expires_in_seconds": self._settings.buyer_seconds_max})
+        return answer
+
+    async def _run(self, call: GatewayCall, attempt: Attempt) -> GatewayOutcome:
         if call.ask_only:
             return await self._after_pending(call, attempt)
         if self._key_may_have_expired(attempt):
@@ -66,12 +72,21 @@ class Policy:
     async def _after_pending(self, call: GatewayCall, attempt: Attempt) -> GatewayOutcome:
         pause = self._poll_pause(attempt)
         try:
-            known = await self._known(call)
+            known = await (self._abandoned(call) if call.abandon else self._known(call))
         except Unclear as unclear:
             raise TryAgain(str(unclear), pause) from unclear
         if known is None or known.state == "pending":
             what = "is still pending" if known else "is no longer recorded at the gateway, which had accepted it"
             raise TryAgain(f"{call.kind} {call.operation_id} {what}", pause)
+        return known
+
+    async def _abandoned(self, call: GatewayCall) -> GatewayOutcome | None:
+        """Cancels it. A gateway that cannot is asked until the authorization ends by itself."""
+        if not isinstance(self.gateway, Abandons):
+            return await self._known(call)
+        crash.point("before_gateway_call")
+        known = await self.gateway.abandon(call)
+        crash.point("after_gateway_call")
         return known
 
     async def _by_reference_only(self, call: GatewayCall) -> GatewayOutcome:

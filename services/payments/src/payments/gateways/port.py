@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import Literal, Protocol
+from typing import Literal, Protocol, runtime_checkable
 
 from payments.domain.gateway import GatewayCall, GatewayOutcome
 
@@ -51,6 +51,18 @@ class Gateway(Protocol):
 
     async def close(self) -> None:
         """Closes its connections."""
+
+
+@runtime_checkable
+class Abandons(Protocol):
+    """A gateway that can cancel an authorization whose buyer has not paid."""
+
+    async def abandon(self, call: GatewayCall) -> GatewayOutcome | None:
+        """Cancels the authorization, also if it has succeeded and nothing is captured of it; returns its state after that.
+
+        `refused`: nothing can be paid on it any more. `succeeded`: it cannot be cancelled. `pending`: not now. None: the
+        gateway has no record of it. Cancelling it again changes nothing.
+        """
 
 
 def outcome(

@@ -133,6 +133,13 @@ def authorized(intent: Intent, call: GatewayCall) -> GatewayOutcome:
             return outcome("pending", reference=intent.id)
 
 
+def abandoned(intent: Intent, call: GatewayCall) -> GatewayOutcome:
+    """How an intent ended that was to be cancelled; pending while it is not."""
+    if intent.status in ("canceled", "succeeded"):
+        return authorized(intent, call)
+    return outcome("pending", reference=intent.id)
+
+
 def action(intent: Intent) -> Action | None:
     """What stops the intent, as its client secret and, if there is a page for it, a redirect."""
     if intent.status == "requires_payment_method":

@@ -63,6 +63,21 @@ class Stripe:
         intent = await self._intent(call.reported_as, str(call.operation_id))
         return answers.action(intent) if intent else None
 
+    async def abandon(self, call: GatewayCall) -> GatewayOutcome | None:
+        """Stripe cancels an intent unless it is captured or just being processed (docs.stripe.com/api/payment_intents/cancel).
+        Without an idempotency key, under which a refusal of that moment would be repeated for a day."""
+        intent = await self._intent(call.reported_as, str(call.operation_id))
+        if intent is None:
+            return None
+        if intent.status not in ("canceled", "succeeded", "processing"):
+            form = {"cancellation_reason": "abandoned"}
+            answer = await self._http.request("POST", f"/v1/payment_intents/{intent.id}/cancel", data=form)
+            if answer.status == 200:
+                return answers.abandoned(answers.intent_of(answer.body), call)
+            intent = await self._intent(intent.id, str(call.operation_id))
+            assert intent is not None, "an intent that Stripe reported is found, or Unclear"
+        return answers.abandoned(intent, call)
+
     async def close(self) -> None:
         await self._http.close()
 

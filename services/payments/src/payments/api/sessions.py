@@ -1,0 +1,140 @@
+"""Payment sessions: what a storefront needs so that the buyer pays an order."""
+
+import json
+from typing import Annotated, Literal
+from uuid import UUID
+
+from fastapi import APIRouter, Depends, Request, Response
+from fastapi.responses import JSONResponse
+from pydantic import BaseModel, ConfigDict, Field
+from sqlalchemy import select
+from sqlalchemy.engine import RowMapping
+
+from chassis.declare.app import App, Principal
+from chassis.http.commands import COMMAND
+from chassis.http.problems import Problem, answers
+from contracts.base import MinorUnsigned, Timestamp
+from contracts.money import Currency
+from contracts.payments import CancelSession, OpenSession
+from payments.api.actions import BuyersAction, buyers_action
+from payments.storefronts import unfit
+from payments.tables import operations, payment_sessions, storefronts
+
+ReturnUrl = Annotated[str, Field(min_length=8, max_length=2_000)]
+ASKS = ("gateway_unknown", "credentials_missing", "gateway_unavailable")
+
+
+class SessionBody(BaseModel):
+    model_config = ConfigDict(extra="forbid", use_attribute_docstrings=True)
+
+    order_id: UUID
+    """The order may be placed later: its id follows from its origin (docs/order-ids.md)."""
+    amount_minor: MinorUnsigned
+    """What the order authorizes, in minor units of `currency`."""
+    currency: Currency
+    return_url: ReturnUrl
+    """Where the buyer is sent after the payment: https, an origin of the store's storefronts."""
+    cancel_url: ReturnUrl | None = None
+    """Where a buyer is sent who gives up; null: `return_url`."""
+    expires_in_seconds: Annotated[int, Field(ge=60, le=86_400)] = 3_600
+
+
+class PaymentSession(BaseModel):
+    model_config = ConfigDict(use_attribute_docstrings=True)
+
+    session_id: UUID
+    order_id: UUID
+    state: Literal["open", "completed", "expired", "cancelled"]
+    """`completed`: authorized. `expired`, `cancelled`: what waited at the gateway is cancelled, and the order receives a decline."""
+    currency: str
+    amount_minor: int
+    authorization_id: UUID | None
+    """The operation that waits for the buyer; null: the order has not asked for it yet."""
+    code: str
+    """Why the authorization was declined; empty: it was not."""
+    return_url: str
+    cancel_url: str | None
+    expires_at: Timestamp
+    created_at: Timestamp
+    action: BuyersAction | None
+    """What the buyer has to do, read from the gateway; null: nothing, or not yet."""
+
+
+def add_routes(router: APIRouter, app: App) -> None:
+    Storefront = Annotated[Principal, Depends(app.principal("payments.pay"))]
+
+    @router.post(
+        "/payment-sessions", response_model=PaymentSession, status_code=201, dependencies=COMMAND,
+        openapi_extra=answers(
+            "return_url_invalid", "session_open", "session_closed", "session_differs", "currency_differs", *ASKS
+        ),
+    )  # fmt: skip
+    async def open_session(request: Request, who: Storefront, body: SessionBody) -> Response:
+        """Open the session of an order's payment. A repeated request answers with the session as it is now."""
+        await _check_urls(who.store_id, body)
+        message = OpenSession(
+            store_id=who.store_id, operation_id=app.operation_id(request, who, body.order_id), actor=who.actor,
+            **body.model_dump(),
+        )  # fmt: skip
+        # The stored answer has no secret of the buyer: that is read anew for each answer.
+        answer = await app.execute(
+            request, who, message, lambda outcome: (201, {"session_id": str(message.operation_id)})
+        )
+        if answer.status_code != 201:
+            return answer
+        return await _shown(UUID(json.loads(bytes(answer.body))["session_id"]), who.store_id, 201)
+
+    @router.get(
+        "/payment-sessions/{session_id}", response_model=PaymentSession, openapi_extra=answers("session_unknown", *ASKS)
+    )
+    async def read_session(session_id: UUID, who: Storefront) -> Response:
+        """The session, and what the buyer has to do. Poll it until it is not open any more."""
+        return await _shown(session_id, who.store_id, 200)
+
+    @router.post(
+        "/payment-sessions/{session_id}/cancel", response_model=PaymentSession, dependencies=COMMAND,
+        openapi_extra=answers("session_unknown", "session_closed", *ASKS),
+    )  # fmt: skip
+    async def cancel_session(request: Request, who: Storefront, session_id: UUID) -> Response:
+        """The buyer gives up: nothing can be paid any more, and the order receives a decline."""
+        row = await _row(session_id, who.store_id)
+        message = CancelSession(
+            order_id=row["order_id"], store_id=who.store_id, session_id=session_id, actor=who.actor,
+            operation_id=app.operation_id(request, who, row["order_id"]),
+        )  # fmt: skip
+        answer = await app.execute(request, who, message, lambda outcome: (200, {}))
+        return answer if answer.status_code != 200 else await _shown(session_id, who.store_id, 200)
+
+    async def _check_urls(store_id: str, body: SessionBody) -> None:
+        found = await app.read(select(storefronts.c.origin).where(storefronts.c.store_id == store_id))
+        origins = {row["origin"] for row in found}
+        for name, url in (("return_url", body.return_url), ("cancel_url", body.cancel_url)):
+            if url is not None and (why := unfit(url, origins)) is not None:
+                raise Problem(422, "return_url_invalid", "The buyer is not sent there", f"{name}: {why}")
+
+    async def _row(session_id: UUID, store_id: str) -> RowMapping:
+        s = payment_sessions.c
+        found = (
+            select(
+                payment_sessions,
+                operations.c.gateway,
+                operations.c.account,
+                operations.c.gateway_reference,
+                operations.c.state.label("paid"),
+            )
+            .join(operations, operations.c.operation_id == s.authorization_id, isouter=True)
+            .where(s.session_id == session_id, s.store_id == store_id)
+        )
+        rows = await app.read(found)
+        if not rows:
+            raise Problem(404, "session_unknown", "No such session", f"This store has no session {session_id}.")
+        return rows[0]
+
+    async def _shown(session_id: UUID, store_id: str, status: int) -> Response:
+        row = await _row(session_id, store_id)
+        action = None
+        if row["state"] == "open" and row["paid"] == "pending":
+            action = await buyers_action(app, row["authorization_id"], row)
+        fields = {name: row.get(name) for name in PaymentSession.model_fields} | {"action": action}
+        body = PaymentSession.model_validate(fields).model_dump(mode="json")
+        return JSONResponse(body, status, headers={"cache-control": "no-store"})

@@ -1,0 +1,66 @@
+"""How events change the payment sessions of a ledger."""
+
+from __future__ import annotations
+
+from uuid import UUID
+
+from contracts.payments import SessionClosed, SessionOpened
+from payments.domain.gateway import NO_BUYER
+from payments.domain.ledger import Ledger, Operation, Session, SessionState
+
+
+def opened(ledger: Ledger, event: SessionOpened) -> Ledger:
+    session = Session(
+        state="open",
+        currency=event.currency,
+        amount_minor=event.amount_minor,
+        authorization_id=event.authorization_id,
+        return_url=event.return_url,
+        cancel_url=event.cancel_url,
+        expires_at=event.expires_at,
+    )
+    return _with(ledger, event.session_id, session)
+
+
+def closed(ledger: Ledger, event: SessionClosed) -> Ledger:
+    """A restored ledger may have lost the session."""
+    session = ledger.sessions.get(event.session_id)
+    if session is None:
+        return ledger
+    state: SessionState = "expired" if event.state == "expired" else "cancelled"
+    return _with(ledger, event.session_id, session.model_copy(update={"state": state}))
+
+
+def attached(ledger: Ledger, operation_id: UUID | None) -> Ledger:
+    """After an authorization was asked for: the session that waits for one of its amount is its session."""
+    operation = ledger.operations.get(operation_id) if operation_id else None
+    if operation is None or ledger.session_of(operation_id):  # type: ignore[arg-type]
+        return ledger
+    for session_id, session in ledger.sessions.items():
+        if session.state == "open" and session.authorization_id is None and is_for(session, operation):
+            return _with(ledger, session_id, session.model_copy(update={"authorization_id": operation_id}))
+    return ledger
+
+
+def is_for(session: Session, operation: Operation) -> bool:
+    """Whether a session of this amount can be that of an operation."""
+    return can_have_one(operation) and (session.currency, session.amount_minor) == (
+        operation.currency,
+        operation.amount_minor,
+    )
+
+
+def can_have_one(operation: Operation) -> bool:
+    return operation.kind == "authorize" and operation.is_open and operation.gateway not in NO_BUYER
+
+
+def ended(ledger: Ledger, authorization_id: UUID | None, state: SessionState, code: str = "") -> Ledger:
+    """After the end of an authorization: its session has ended with it."""
+    session_id = ledger.session_of(authorization_id) if authorization_id else None
+    if session_id is None:
+        return ledger
+    return _with(ledger, session_id, ledger.sessions[session_id].model_copy(update={"state": state, "code": code}))
+
+
+def _with(ledger: Ledger, session_id: UUID, session: Session) -> Ledger:
+    return ledger.model_copy(update={"sessions": {**ledger.sessions, session_id: session}})

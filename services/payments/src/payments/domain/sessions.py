@@ -1,0 +1,218 @@
+"""Payment sessions, and authorizations that their buyers have abandoned.
+
+A session states how long the buyer has. After that, or after a cancel, the authorization is abandoned: a task cancels it at the
+gateway and is its owner until the gateway has stated how it ended. Only then is it declined, so a success can no longer come.
+What was paid before the cancel arrived is booked as an operation of its own and voided, or refunded if it is captured; the
+authorization is declined after that. So the order's process, which the decline reaches, has nothing to give back.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from datetime import datetime, timedelta
+from typing import Any, Final
+from uuid import UUID
+
+from contracts.deciding import Context, Decision, Effect, Folded, Refusal, Wake, Withdrawn
+from contracts.ids import derived
+from contracts.payments import (
+    PAYMENT_ABANDONED,
+    CancelSession,
+    Declined,
+    Failed,
+    OpenSession,
+    Pending,
+    Refund,
+    Refunded,
+    SessionClosed,
+    SessionOpened,
+    Void,
+    Voided,
+)
+from payments.domain import commands, facts, session_folds
+from payments.domain.folds import Abandoned, Asked, evolve
+from payments.domain.gateway import GatewayCall, GatewayOutcome, abandoning, follow_up_id
+from payments.domain.ledger import Ledger, Operation, capture_id_of
+
+NOT_PAID: Final = "the buyer has not paid in time, or has cancelled"
+
+
+def open_session(ledger: Ledger, command: OpenSession, context: Context) -> list[Effect]:
+    if command.operation_id in ledger.sessions:
+        return []
+    for session_id, one in ledger.sessions.items():
+        if one.state == "open":
+            return [
+                Refusal("session_open", f"session {session_id} of the order is open", {"session_id": str(session_id)})
+            ]
+    if ledger.currency not in (None, command.currency):
+        return [Refusal("currency_differs", f"the order is paid in {ledger.currency}")]
+    waiting = {name: one for name, one in ledger.operations.items() if session_folds.can_have_one(one)}
+    for authorization_id, operation in waiting.items():
+        if operation.amount_minor != command.amount_minor:
+            detail = f"the order waits for {operation.amount_minor} {operation.currency}"
+            more = {"amount_minor": operation.amount_minor, "currency": operation.currency}
+            return [Refusal("session_differs", detail, more)]
+        if operation.abandoned:
+            return [Refusal("session_closed", f"the authorization {authorization_id} has been abandoned")]
+    return [
+        SessionOpened(
+            order_id=context.key,
+            store_id=context.store_id,
+            operation_id=command.operation_id,
+            session_id=command.operation_id,
+            authorization_id=next(iter(waiting), None),
+            currency=command.currency,
+            amount_minor=command.amount_minor,
+            return_url=command.return_url,
+            cancel_url=command.cancel_url,
+            expires_at=context.now + timedelta(seconds=command.expires_in_seconds),
+        )
+    ]
+
+
+def cancel_session(ledger: Ledger, command: CancelSession, context: Context) -> Decision:
+    session = ledger.sessions.get(command.session_id)
+    if session is None or session.state not in ("open", "cancelled"):
+        state = session.state if session else "closed"
+        return [Refusal("session_closed", f"session {command.session_id} is {state}")]
+    if session.state == "cancelled":
+        return []
+    return _close(ledger, [(command.session_id, "cancelled")], context, command.operation_id)
+
+
+def wake_at(ledger: Ledger) -> datetime | None:
+    return min((at for at, _ in _due(ledger)), default=None)
+
+
+def wake(ledger: Ledger, message: Wake, context: Context) -> Decision:
+    """Closes sessions and abandons authorizations whose time is over."""
+    over = [name for at, name in _due(ledger) if at <= context.now]
+    closed = _close(ledger, [(name, "expired") for name in over if name in ledger.sessions], context)
+    return _abandon(closed, [name for name in over if name in ledger.operations], context)
+
+
+def _due(ledger: Ledger) -> Iterable[tuple[datetime, UUID]]:
+    """When the time of which session or authorization is over. An authorization with a session has the session's."""
+    for session_id, session in ledger.sessions.items():
+        if session.state == "open":
+            yield session.expires_at, session_id
+    for operation_id, one in ledger.operations.items():
+        if one.state == "pending" and one.expires_at and not one.abandoned and not ledger.session_of(operation_id):
+            yield one.expires_at, operation_id
+
+
+def _close(
+    ledger: Ledger, ending: list[tuple[UUID, str]], context: Context, operation_id: UUID | None = None
+) -> Folded:
+    folded = Folded([], ledger)
+    for session_id, state in ending:
+        session = ledger.sessions[session_id]
+        event = SessionClosed(
+            order_id=context.key,
+            store_id=context.store_id,
+            operation_id=operation_id,
+            session_id=session_id,
+            authorization_id=session.authorization_id,
+            state=state,  # type: ignore[arg-type]
+        )
+        folded = Folded([*folded.effects, event], evolve(folded.state, event))
+        if session.authorization_id is not None:
+            folded = _abandon(folded, [session.authorization_id], context)
+    return folded
+
+
+def _abandon(folded: Folded, authorization_ids: Iterable[UUID], context: Context) -> Folded:
+    """Where the gateway has not answered yet, its answer is awaited: only then is there something to cancel."""
+    effects, ledger = [*folded.effects], folded.state
+    for authorization_id in authorization_ids:
+        operation = ledger.operations[authorization_id]
+        if not operation.is_open or operation.abandoned:
+            continue
+        event = Abandoned(order_id=context.key, store_id=context.store_id, authorization_id=authorization_id)
+        effects.append(event)
+        if operation.state == "pending":
+            call = ledger.call(context.key, context.store_id, authorization_id, operation)
+            effects += [Withdrawn(follow_up_id(authorization_id)), abandoning(call)]
+        ledger = evolve(ledger, event)
+    return Folded(effects, ledger)
+
+
+# ----------------------------------------------------------------------------------- what the gateway states about it
+
+
+def late_id(authorization_id: UUID) -> UUID:
+    """The operation of what was paid on an authorization after its time."""
+    return derived(authorization_id, "paid late")
+
+
+def given_back_id(authorization_id: UUID) -> UUID:
+    return derived(authorization_id, "given back")
+
+
+def reported(
+    ledger: Ledger, call: GatewayCall, operation: Operation, outcome: GatewayOutcome, context: Context
+) -> Decision:
+    """A report on an abandoned authorization that is open. Where a task cancels it, that one alone states how it ended."""
+    authorization_id = call.operation_id
+    if call.ask_only and not call.abandon:
+        return []  # of a worker that asked before
+    if outcome.state == "pending":
+        task = abandoning(call, outcome.gateway_reference)
+        if operation.state == "pending":
+            return [task]
+        return [facts.pending(ledger, authorization_id, operation, context, outcome.gateway_reference), task]
+    if outcome.state == "succeeded":
+        return _give_back(ledger, authorization_id, operation, outcome, context)
+    if late_id(authorization_id) in ledger.authorizations:
+        return []  # it was paid, and is being given back
+    return _decline(Folded([], ledger), authorization_id, context)
+
+
+def _give_back(
+    ledger: Ledger, authorization_id: UUID, operation: Operation, outcome: GatewayOutcome, context: Context
+) -> Decision:
+    late, back = late_id(authorization_id), given_back_id(authorization_id)
+    effects: list[Effect] = []
+    if late not in ledger.authorizations:
+        paid = operation.of_gateway.model_copy(
+            update={"with_capture": outcome.captured}
+        )  # cards get theirs with the decline
+        event = facts.succeeded(ledger, late, paid, context, outcome.gateway_reference)
+        effects, ledger = [event], evolve(ledger, event)
+    to: dict[str, Any] = {
+        "order_id": context.key,
+        "store_id": context.store_id,
+        "operation_id": back,
+        "actor": "payments",
+    }
+    assert operation.currency is not None, "an authorization that was asked for has a currency"
+    if (capture_id := capture_id_of(late)) in ledger.captures:
+        captured = Refund(**to, capture_id=capture_id, currency=operation.currency, lines=operation.gateway_lines)
+        asking = commands.refund(ledger, captured, context)
+    else:
+        asking = commands.void(ledger, Void(**to, authorization_id=late), context)
+    for effect in asking:
+        if isinstance(effect, (Asked, Pending, Voided, Refunded, Failed)):  # every event that it can make
+            ledger = evolve(ledger, effect)
+    return then_declined(Folded([*effects, *asking], ledger), back, context)
+
+
+def then_declined(folded: Folded, ended_id: UUID, context: Context) -> Folded:
+    """After the end of an operation: if it gave back what was paid late, the abandoned authorization is declined now. What a
+    gateway refused to give back is left to who asked for the authorization: the ledger has it as captured."""
+    ended = folded.state.operations.get(ended_id)
+    if ended is None or ended.is_open or ended.kind not in ("void", "refund"):
+        return folded
+    for authorization_id, one in folded.state.operations.items():
+        if one.abandoned and one.is_open and given_back_id(authorization_id) == ended_id:
+            return _decline(folded, authorization_id, context)
+    return folded
+
+
+def _decline(folded: Folded, authorization_id: UUID, context: Context) -> Folded:
+    ledger = folded.state
+    operation = ledger.operations[authorization_id]
+    event: Declined = facts.declined(ledger, authorization_id, operation, context, PAYMENT_ABANDONED, NOT_PAID)
+    ended = commands.resumed_voids(evolve(ledger, event), [event], authorization_id, operation, context)
+    return Folded([*folded.effects, *ended.effects], ended.state)

@@ -1,0 +1,100 @@
+"""Payment sessions over HTTP, on a real PostgreSQL and a gateway in Stripe's shapes: paid, cancelled, abandoned."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import Any
+from uuid import UUID, uuid4
+
+import pytest
+from payments_database import URL
+from payments_settled import violated
+from payments_world import World, world
+
+pytestmark = [pytest.mark.real, pytest.mark.skipif(not URL, reason="PAYMENTS_TEST_DATABASE_URL is not set")]
+__all__ = ["world"]
+
+SESSIONS = "/v1/payment-sessions"
+
+
+def wanted(order_id: UUID, **more: Any) -> dict[str, Any]:
+    return {
+        "order_id": str(order_id),
+        "amount_minor": 10_00,
+        "currency": "EUR",
+        "return_url": "https://shop.example/thanks",
+    } | more
+
+
+async def until(world: World, session_id: str, state: str) -> dict[str, Any]:
+    async with asyncio.timeout(10):
+        while True:
+            status, session = await world.get(f"{SESSIONS}/{session_id}")
+            assert status == 200, session
+            if session["state"] == state:
+                return session
+            await asyncio.sleep(0.02)
+
+
+async def test_a_storefront_opens_a_session_the_order_asks_and_the_buyer_pays(world: World) -> None:
+    order_id = uuid4()
+    status, opened = await world.send(SESSIONS, wanted(order_id), "cart-1")
+    assert (status, opened["state"], opened["authorization_id"], opened["action"]) == (201, "open", None, None)
+    operation_id = await world.authorize(order_id, None)
+    await world.until(operation_id, "pending")
+    status, again = await world.send(SESSIONS, wanted(order_id), "cart-1")
+    assert (status, again["session_id"], again["authorization_id"]) == (201, opened["session_id"], str(operation_id))
+    assert again["action"]["kind"] == "pay" and again["action"]["client_secret"].startswith("pi_")
+    stored = await world.app.fetch("select convert_from(body, 'utf8') as body from idempotency")
+    assert stored and not any("secret" in row["body"] for row in stored), "the buyer's secret is stored nowhere"
+    [intent] = world.shape.server.books.intents
+    await world.shape.post(f"/buyers/{intent}/confirm")
+    done = await until(world, opened["session_id"], "completed")
+    assert done["action"] is None and await world.shape.moved(order_id) == [("authorize", 10_00)]
+    status, problem = await world.send(f"{SESSIONS}/{opened['session_id']}/cancel")
+    assert (status, problem["type"]) == (409, "/problems/session_closed")
+    assert await violated(world.app.database) == {}
+
+
+async def test_a_buyer_who_gives_up_cancels_what_waits_at_the_gateway(world: World) -> None:
+    order_id = uuid4()
+    operation_id = await world.authorize(order_id, None)
+    await world.until(operation_id, "pending")
+    _, opened = await world.send(SESSIONS, wanted(order_id))
+    status, problem = await world.send(SESSIONS, wanted(order_id))
+    assert (status, problem["type"], problem["session_id"]) == (409, "/problems/session_open", opened["session_id"])
+    status, cancelled = await world.send(f"{SESSIONS}/{opened['session_id']}/cancel")
+    assert (status, cancelled["state"], cancelled["action"]) == (200, "cancelled", None)
+    await world.until(operation_id, "declined")
+    [row] = await world.app.fetch("select code from operations where operation_id = $1", operation_id)
+    assert row["code"] == "payment_abandoned"
+    [intent] = world.shape.server.books.intents.values()
+    assert (intent.status, intent.cancellation_reason, await world.shape.moved(order_id)) == (
+        "canceled",
+        "abandoned",
+        [],
+    )
+    assert await violated(world.app.database) == {}
+
+
+@pytest.mark.parametrize("world", [{"buyer_seconds_max": 1}], indirect=True)
+async def test_an_authorization_that_its_buyer_leaves_is_declined(world: World) -> None:
+    operation_id = await world.authorize(order_id := uuid4(), None)
+    await world.until(operation_id, "declined")
+    [intent] = world.shape.server.books.intents.values()
+    assert intent.status == "canceled" and await world.shape.moved(order_id) == []
+    assert await world.app.fetch("select from tasks") == [] and await violated(world.app.database) == {}
+
+
+async def test_what_a_storefront_may_not_ask_for(world: World) -> None:
+    order_id = uuid4()
+    for wrong, status, code in (
+        ({"return_url": "https://evil.example/"}, 422, "return_url_invalid"),
+        ({"cancel_url": "http://shop.example/"}, 422, "return_url_invalid"),
+        ({"expires_in_seconds": 5}, 422, "request_invalid"),
+    ):
+        got, problem = await world.send(SESSIONS, wanted(order_id, **wrong))
+        assert (got, problem["type"]) == (status, f"/problems/{code}")
+    for path in (f"{SESSIONS}/{uuid4()}", f"{SESSIONS}/{uuid4()}/cancel"):
+        got, problem = await (world.get(path) if not path.endswith("cancel") else world.send(path))
+        assert (got, problem["type"]) == (404, "/problems/session_unknown")
