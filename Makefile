@@ -40,6 +40,7 @@ test-fast: $(READY) ## The pure tests, in seconds
 
 chaos: $(READY) ## Two minutes of killing under load, long outages (about 17 minutes)
 	@$(RUN) -m pytest -m chaos tests/integration services/payments/tests -n 0 -s
+	@TRADEWIND_HOSTILE_SHARE=1 $(RUN) -m tests.run -n 1 tests/test_hostile_requests.py
 	@TRADEWIND_RECONCILIATIONS=10000 $(RUN) -m pytest -q -n 0 services/payments/tests/test_payments_reconciling.py -k injected
 
 bench: $(READY) ## Measure; writes bench/results.json and bench/results.svg (about 40 minutes; ONLY=relay for one part, into .devservices)

@@ -1,17 +1,19 @@
 """No request makes a service fail: every route of every service, with hostile values for every parameter and field.
 
 The routes come from each service's own OpenAPI document, so a new one is tried as soon as it exists. Values are sent as
-they are on the wire: percent-encoded, as raw bytes of headers, as JSON text.
+they are on the wire: percent-encoded, as raw bytes of headers, as JSON text. Each parameter, header and field gets a third of the
+values, in turn, so that every value meets every kind of them; `make chaos` sends all (TRADEWIND_HOSTILE_SHARE=1).
 """
 
 from __future__ import annotations
 
 import asyncio
+import itertools
 import json
 import os
 import re
 from asyncio import Event
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Iterator, Sequence
 from copy import copy
 from importlib import import_module
 from typing import Any, Final
@@ -27,6 +29,8 @@ from tests.databases import migrated
 
 SERVICES: Final = ("orders", "payments", "fulfillment", "invoicing", "webhooks")
 STORE: Final = "st_1"
+SHARE: Final = int(os.environ.get("TRADEWIND_HOSTILE_SHARE", "3"))
+"""One of so many hostile values is sent for a parameter, header or field."""
 SURROGATE: Final = "\\ud800"
 """A text in JSON that has no form in UTF-8."""
 
@@ -68,6 +72,16 @@ LEAVES: Final = [
     "1.5", "1e400", "NaN", "[]", "{}", '{"' + SURROGATE + '": 1}', "[" * 2_000 + "]" * 2_000, '"9999-12-31T23:59:59-12:00"', '"0000-00-00"',
 ]
 # fmt: on
+
+
+class Turns:
+    """Deals values out: each call returns every SHARE-th of them, beginning one further than the call before."""
+
+    def __init__(self) -> None:
+        self._turn = itertools.count()
+
+    def __call__(self, values: Sequence[str | bytes]) -> Sequence[Any]:
+        return values[next(self._turn) % SHARE :: SHARE]
 
 
 class Client:
@@ -174,22 +188,22 @@ def resolved(schema: dict[str, Any], document: dict[str, Any]) -> dict[str, Any]
             return schema
 
 
-def with_each_leaf_replaced(value: Any) -> Iterator[str]:
-    """JSON texts: the value with one leaf after another replaced by each hostile one."""
+def with_each_leaf_replaced(value: Any, share: Turns) -> Iterator[str]:
+    """JSON texts: the value with one leaf after another replaced by its share of the hostile ones."""
     if isinstance(value, dict) and value:
         for name, child in value.items():
-            for text in with_each_leaf_replaced(child):
+            for text in with_each_leaf_replaced(child, share):
                 others = [f"{json.dumps(key)}: {json.dumps(one)}" for key, one in value.items() if key != name]
                 yield "{" + ", ".join([f"{json.dumps(name)}: {text}", *others]) + "}"
     elif isinstance(value, list) and value:
-        for text in with_each_leaf_replaced(value[0]):
+        for text in with_each_leaf_replaced(value[0], share):
             yield f"[{text}]"
     else:
-        yield from LEAVES
+        yield from share(LEAVES)
 
 
-def targets(path: str, operation: dict[str, Any], document: dict[str, Any]) -> Iterator[str]:
-    """The path with good values, then with one hostile value for one parameter after another."""
+def targets(path: str, operation: dict[str, Any], document: dict[str, Any], share: Turns) -> Iterator[str]:
+    """The path with good values, then with hostile values for one parameter after another."""
     parameters = [one for one in operation.get("parameters", []) if one["in"] in ("path", "query")]
 
     def target(changed: str = "", value: str = "") -> str:
@@ -205,7 +219,7 @@ def targets(path: str, operation: dict[str, Any], document: dict[str, Any]) -> I
 
     yield target()
     for one in parameters:
-        for value in ENCODED:
+        for value in share(ENCODED):
             yield target(one["name"], value)
         if one["name"] == "cursor":
             places = [
@@ -217,24 +231,24 @@ def targets(path: str, operation: dict[str, Any], document: dict[str, Any]) -> I
                     if place.startswith("[") and place != "[]"
                 ),
             ]
-            for place in places:
+            for place in share(places):
                 yield target("cursor", sealed(place.encode()))
 
 
 async def requests(client: Client) -> AsyncIterator[tuple[str, int, bytes]]:
-    document = client.document
+    document, share = client.document, Turns()
     for method, path, operation in operations(document):
         content = operation.get("requestBody", {}).get("content", {}).get("application/json")
         example = good(content["schema"], document) if content else None
         body = json.dumps(example).encode() if content else b""
-        every = list(targets(path, operation, document))
+        every = list(targets(path, operation, document, share))
         for target in every:
             yield f"{method} {target[:200]}", *await client(method, target, body)
         for name, values in HEADERS.items():
-            for value in values:
+            for value in share(values):
                 yield f"{method} {path} {name}: {value[:60]!r}", *await client(method, every[0], body, **{name: value})
         if content:
-            for text in (*JSON, *with_each_leaf_replaced(example)):
+            for text in (*JSON, *with_each_leaf_replaced(example, share)):
                 yield (
                     f"{method} {path} {text[:300]}",
                     *await client(method, every[0], text.encode("utf-8", "surrogatepass")),

@@ -14,12 +14,12 @@ from uuid import UUID, uuid4
 import pytest
 
 from contracts.ids import order_id
-from tests.test_hostile_requests import Client, client, good, operations, pytestmark, targets  # noqa: F401
+from tests.test_hostile_requests import Client, Turns, client, good, operations, pytestmark, targets  # noqa: F401
 from webhooks.domain.attempts import attempt_id
 
 SCOPES: Final = frozenset({
     "orders.view", "orders.edit", "orders.cancel", "orders.refund", "orders.force", "orders.export", "personal.view",
-    "payments.view", "payments.pay", "payments.record", "payments.reconcile", "fulfillment.view", "fulfillment.ship", "stock.edit", "invoices.view", "invoices.edit", "parked.view",
+    "gift_cards.edit", "payments.view", "payments.pay", "payments.record", "payments.reconcile", "fulfillment.view", "fulfillment.ship", "stock.edit", "invoices.view", "invoices.edit", "parked.view",
     "parked.edit", "operations.view", "journal.view", "events.view", "webhooks.view", "webhooks.edit",
 })  # fmt: skip
 
@@ -46,7 +46,7 @@ async def test_a_key_without_the_scope_of_a_route_is_refused(client: Client) -> 
         assert needed in SCOPES, f"{method} {path} needs {needed}: is it in the list of scopes?"
         as_all_others = client.with_key(await keys.create("st_1", "others", sorted(SCOPES - {needed})))
         as_none = client.with_key(await keys.create("st_1", "none", []))
-        target, body = next(targets(path, operation, client.document)), body_of(operation, client.document)
+        target, body = next(targets(path, operation, client.document, Turns())), body_of(operation, client.document)
         for caller in (as_all_others, as_none):
             status, answer = await caller(method, target, body)
             problem = json.loads(answer)
@@ -73,7 +73,7 @@ async def test_a_key_of_one_store_sees_and_changes_nothing_of_anothers_order(cli
     for method, path, operation in operations(client.document):
         if scope_of(operation) is None or path == "/v1/journal":
             continue
-        target = next(targets(path, operation, client.document)).replace(str(UUID(int=0)), str(key), 1)
+        target = next(targets(path, operation, client.document, Turns())).replace(str(UUID(int=0)), str(key), 1)
         status, answer = await as_theirs(method, target, body_of(operation, client.document))
         assert number.encode() not in answer, (method, path)
         if "{order_id}" in path:
