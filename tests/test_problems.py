@@ -145,6 +145,7 @@ NOUNS = (
     "payment", "session", "return_url", "reference", "settlement", "statement", "row",
     "account", "draft", "item", "number", "option", "comment", "owner",
     "gift_card", "expiry",
+    "reconciliation", "difference", "proposal", "list",
 )  # fmt: skip
 
 

@@ -17,7 +17,16 @@ from contracts.snapshot import Snapshot
 READERS = {kind: reader(model) for kind, model in MESSAGES.items()}
 each = pytest.mark.parametrize("model", MESSAGES.values(), ids=MESSAGES)
 
-NOT_IN_ED = {"endpoint_failing", "held", "out_of_stock", "too_late", "pending", "step_failed", "refund_given_up"}
+NOT_IN_ED = {
+    "difference_found",
+    "endpoint_failing",
+    "held",
+    "out_of_stock",
+    "too_late",
+    "pending",
+    "step_failed",
+    "refund_given_up",
+}
 """Events that state how things now are."""
 
 
@@ -191,5 +200,5 @@ def test_payments_is_told_nothing_personal_but_the_reason_of_a_statement_and_a_t
         for name, field in READERS[model.TYPE]["properties"].items()
         if any(node.get("x-personal") for node in nodes(field))
     }
-    own_words = ("payments.force", "payments.forced", "payments.gift_card_adjusted")
+    own_words = ("payments.force", "payments.forced", "payments.gift_card_adjusted", "payments.difference_closed")
     assert personal == {*((kind, "reason") for kind in own_words), ("payments.authorize", "payment_token")}

@@ -40,7 +40,26 @@ select array(select id from claimed) as fresh, array(select key from held) as pa
     array(select revision from locked) as revision, array(select version from locked) as version,
     array(select armed_at from locked) as armed_at, clock_timestamp() as now;
 
--- 3. A batch for several tables: claim and lock the parked keys. (`statements.begin`)
+-- 3. Every batch for differences: claim the messages in the inbox, lock the parked keys, then the rows.
+--    (`statements.begin`)
+with claimed as (
+  insert into inbox (id) select unnest($1::uuid[]) on conflict do nothing returning id
+),
+held as materialized (
+  select key from parked_keys where key = any($2::uuid[]) order by key for update
+),
+locked as materialized (
+  select key, store_id, revision, version, armed_at
+  from differences, (select count(*) from held) as first
+  where key = any($3::uuid[])
+  order by key for update of differences
+)
+select array(select id from claimed) as fresh, array(select key from held) as parked,
+    array(select key from locked) as key, array(select store_id from locked) as store_id,
+    array(select revision from locked) as revision, array(select version from locked) as version,
+    array(select armed_at from locked) as armed_at, clock_timestamp() as now;
+
+-- 4. A batch for several tables: claim and lock the parked keys. (`statements.begin`)
 with claimed as (
   insert into inbox (id) select unnest($1::uuid[]) on conflict do nothing returning id
 ),
@@ -49,71 +68,53 @@ held as materialized (
 )
 select array(select id from claimed) as fresh, array(select key from held) as parked, clock_timestamp() as now;
 
--- 4. Requests with an Idempotency-Key: claim the keys. (`idempotency.claim`)
+-- 5. Requests with an Idempotency-Key: claim the keys. (`idempotency.claim`)
 insert into idempotency (store_id, key, fingerprint)
 select *
 from unnest($1::text[], $2::text[], $3::bytea[])
 on conflict do nothing
 returning store_id, key;
 
--- 5. Keys that were claimed before: read the stored answers. (`idempotency.claim`)
+-- 6. Keys that were claimed before: read the stored answers. (`idempotency.claim`)
 select store_id, key, fingerprint, status, headers::text as headers, body
 from idempotency
 join unnest($1::text[], $2::text[]) as u(s, k) on store_id = s and key = k;
 
--- 6. A batch for several tables: lock the rows of ledgers. (`aggregates.lock`)
+-- 7. A batch for several tables: lock the rows of ledgers. (`aggregates.lock`)
 select key, store_id, revision, version, armed_at
 from ledgers
 where key = any($1::uuid[])
 order by key for update of ledgers;
 
--- 7. States of ledgers that this process has not cached at their revision. (`aggregates.load`)
+-- 8. States of ledgers that this process has not cached at their revision. (`aggregates.load`)
 select key, doc, answered from ledgers where key = any($1::uuid[]);
 
--- 8. A batch for several tables: lock the rows of gift_cards. (`aggregates.lock`)
+-- 9. A batch for several tables: lock the rows of gift_cards. (`aggregates.lock`)
 select key, store_id, revision, version, armed_at
 from gift_cards
 where key = any($1::uuid[])
 order by key for update of gift_cards;
 
--- 9. States of gift_cards that this process has not cached at their revision. (`aggregates.load`)
+-- 10. States of gift_cards that this process has not cached at their revision. (`aggregates.load`)
 select key, doc, answered from gift_cards where key = any($1::uuid[]);
 
--- 10. Commands to aggregates with more operations than their rows have: read which of them were answered
+-- 11. A batch for several tables: lock the rows of differences. (`aggregates.lock`)
+select key, store_id, revision, version, armed_at
+from differences
+where key = any($1::uuid[])
+order by key for update of differences;
+
+-- 12. States of differences that this process has not cached at their revision. (`aggregates.load`)
+select key, doc, answered from differences where key = any($1::uuid[]);
+
+-- 13. Commands to aggregates with more operations than their rows have: read which of them were answered
 --    before. (`statements.answered_before`)
 select aggregate, key, operation_id, revision
 from closed_operations
 join unnest($1::text[], $2::uuid[], $3::uuid[]) as u(a, k,
     o) on aggregate = a and key = k and operation_id = o;
 
--- 11. Lock and read the shared rows `balances of gift cards` that the messages need. (`Share.load`)
-select b.store_id, b.gift_card_id, b.currency, b.active, b.expired, b.activated, b.balance_minor,
-    b.used_minor, b.missing_minor, b.expires_at, b.single_use, b.moved
-from unnest($1::text[], $2::uuid[]) as k(store_id, gift_card_id)
-join gift_card_balances b on b.gift_card_id = k.gift_card_id and b.store_id = k.store_id
-order by b.gift_card_id for update of b;
-
--- 12. Lock and read the shared rows `earlier operations` that the messages need. (`Share.load`)
-select order_id, operation_id, kind, state, amount_minor, currency, refers_to, gateway, account,
-    gateway_reference, code, reason, recorded, with_capture
-from operations
-join unnest($1::uuid[], $2::uuid[]) as named (order_id, operation_id) using (order_id, operation_id);
-
--- 13. Lock and read the shared rows `tasks of the gateways` that the messages need. (`Share.load`)
-select key, task_id, tries - coalesce(lease_until > clock_timestamp(), false)::int as tries, first_tried_at
-from tasks
-where (key, task_id) in (select * from unnest($1::uuid[], $2::uuid[]))
-order by task_id for update;
-
--- 14. Lock and read the shared rows `operations of payment systems elsewhere` that the messages need.
---    (`Share.load`)
-select named.store_id, named.system, named.kind, named.payment_id, o.order_id, o.state, o.amount_minor,
-    o.currency, o.refers_to, o.gateway, o.account, o.gateway_reference, o.code, o.reason, o.recorded,
-    o.with_capture
-from unnest($1::text[], $2::text[], $3::text[], $4::text[]) as named (store_id, system, kind, payment_id)
-join operations o using (store_id, system, kind, payment_id);
-
--- 15. Every batch that changes ledgers: write its rows, the service's own tables, journal, outbox, timers and
+-- 14. Every batch that changes ledgers: write its rows, the service's own tables, journal, outbox, timers and
 --    offsets. Expressions of tables that do not change are left out. (`statements.write`)
 with ledgers_given as (
   select *
@@ -199,42 +200,20 @@ sessions_written as (
   where s.order_id = excluded.order_id and s.store_id = excluded.store_id and s.state = 'open'
   returning 1
 ),
-balances_written as (
-  insert into gift_card_balances as b (store_id, gift_card_id, currency, active, expired, activated,
-      balance_minor, used_minor, missing_minor, expires_at, single_use, moved)
-  select *
-  from unnest($63::text[], $64::uuid[], $65::text[], $66::boolean[], $67::boolean[], $68::boolean[],
-      $69::bigint[], $70::bigint[], $71::bigint[], $72::timestamptz[], $73::boolean[], $74::int[])
-  on conflict (gift_card_id) do update
-  set currency = excluded.currency, active = excluded.active, expired = excluded.expired,
-      activated = excluded.activated, balance_minor = excluded.balance_minor,
-      used_minor = excluded.used_minor, missing_minor = excluded.missing_minor,
-      expires_at = excluded.expires_at, single_use = excluded.single_use, moved = excluded.moved
-  where b.store_id = excluded.store_id
-  returning 1
-),
-movements_written as (
-  insert into gift_card_movements (gift_card_id, store_id, number, kind, amount_minor, balance_minor,
-      order_id, operation_id)
-  select *
-  from unnest($75::uuid[], $76::text[], $77::int[], $78::text[], $79::bigint[], $80::bigint[], $81::uuid[],
-      $82::uuid[])
-),
 closed_operations_written as (
   insert into closed_operations (aggregate, key, operation_id, revision)
   select *
-  from unnest($83::text[], $84::uuid[], $85::uuid[], $86::int[])
+  from unnest($63::text[], $64::uuid[], $65::uuid[], $66::int[])
   on conflict (aggregate, key, operation_id) do update
   set revision = excluded.revision
 ),
 written as (
   insert into journal (key, store_id, aggregate, revision, version, type, message_id, operation_id, topic,
       actor, cause_type, cause_id, correlation_id, traceparent, payload, via, day, at)
-  select unnest($87::uuid[]), unnest($88::text[]), unnest($89::text[]), unnest($90::int[]),
-      unnest($91::int[]), unnest($92::text[]), unnest($93::uuid[]), unnest($94::uuid[]), unnest($95::text[]),
-      unnest($96::text[]), unnest($97::text[]), unnest($98::text[]), unnest($99::text[]),
-      unnest($100::text[]), unnest($101::text[]), unnest($102::text[]),
-      ($103::timestamptz at time zone 'UTC')::date, $103::timestamptz
+  select unnest($67::uuid[]), unnest($68::text[]), unnest($69::text[]), unnest($70::int[]),
+      unnest($71::int[]), unnest($72::text[]), unnest($73::uuid[]), unnest($74::uuid[]), unnest($75::text[]),
+      unnest($76::text[]), unnest($77::text[]), unnest($78::text[]), unnest($79::text[]), unnest($80::text[]),
+      unnest($81::text[]), unnest($82::text[]), ($83::timestamptz at time zone 'UTC')::date, $83::timestamptz
   returning day, id, topic
 ),
 pointed as (
@@ -246,32 +225,32 @@ pointed as (
   returning id, journal_id
 ),
 gone as (
-  delete from timers using unnest($104::text[], $105::uuid[]) as u(a, k) where aggregate = u.a and key = u.k
+  delete from timers using unnest($84::text[], $85::uuid[]) as u(a, k) where aggregate = u.a and key = u.k
 ),
 armed as (
   insert into timers (aggregate, key, due_at)
   select *
-  from unnest($106::text[], $107::uuid[], $108::timestamptz[])
+  from unnest($86::text[], $87::uuid[], $88::timestamptz[])
   on conflict (aggregate, key) do update
   set due_at = excluded.due_at
 ),
 read as (
   insert into consumer_offsets (topic, partition, next_offset)
   select *
-  from unnest($109::text[], $110::int[], $111::bigint[])
+  from unnest($89::text[], $90::int[], $91::bigint[])
   on conflict (topic, partition) do update
   set next_offset = excluded.next_offset, crashes = case when excluded.next_offset >
       consumer_offsets.tried_offset then 0 else consumer_offsets.crashes end
 ),
 held as (
-  select key from parked_keys where key = any($112::uuid[])
+  select key from parked_keys where key = any($92::uuid[])
 )
 select array(select key from held), array(select id from pointed order by id),
     array(select journal_id from pointed order by id), array[(select count(*) from ledgers_saved),
     (select count(*) from lines_written), (select count(*) from operations_written),
-    (select count(*) from sessions_written), (select count(*) from balances_written)]::bigint[];
+    (select count(*) from sessions_written)]::bigint[];
 
--- 16. Every batch that changes gift_cards: write its rows, the service's own tables, journal, outbox, timers
+-- 15. Every batch that changes gift_cards: write its rows, the service's own tables, journal, outbox, timers
 --    and offsets. Expressions of tables that do not change are left out. (`statements.write`)
 with gift_cards_given as (
   select *
@@ -311,41 +290,20 @@ cards_booked as (
       currency, amount_minor, at)
   cross join lateral (values (debit, 0), (credit, 1)) as one (account, side)
 ),
-balances_written as (
-  insert into gift_card_balances as b (store_id, gift_card_id, currency, active, expired, activated,
-      balance_minor, used_minor, missing_minor, expires_at, single_use, moved)
-  select *
-  from unnest($21::text[], $22::uuid[], $23::text[], $24::boolean[], $25::boolean[], $26::boolean[],
-      $27::bigint[], $28::bigint[], $29::bigint[], $30::timestamptz[], $31::boolean[], $32::int[])
-  on conflict (gift_card_id) do update
-  set currency = excluded.currency, active = excluded.active, expired = excluded.expired,
-      activated = excluded.activated, balance_minor = excluded.balance_minor,
-      used_minor = excluded.used_minor, missing_minor = excluded.missing_minor,
-      expires_at = excluded.expires_at, single_use = excluded.single_use, moved = excluded.moved
-  where b.store_id = excluded.store_id
-  returning 1
-),
-movements_written as (
-  insert into gift_card_movements (gift_card_id, store_id, number, kind, amount_minor, balance_minor,
-      order_id, operation_id)
-  select *
-  from unnest($33::uuid[], $34::text[], $35::int[], $36::text[], $37::bigint[], $38::bigint[], $39::uuid[],
-      $40::uuid[])
-),
 closed_operations_written as (
   insert into closed_operations (aggregate, key, operation_id, revision)
   select *
-  from unnest($41::text[], $42::uuid[], $43::uuid[], $44::int[])
+  from unnest($21::text[], $22::uuid[], $23::uuid[], $24::int[])
   on conflict (aggregate, key, operation_id) do update
   set revision = excluded.revision
 ),
 written as (
   insert into journal (key, store_id, aggregate, revision, version, type, message_id, operation_id, topic,
       actor, cause_type, cause_id, correlation_id, traceparent, payload, via, day, at)
-  select unnest($45::uuid[]), unnest($46::text[]), unnest($47::text[]), unnest($48::int[]),
-      unnest($49::int[]), unnest($50::text[]), unnest($51::uuid[]), unnest($52::uuid[]), unnest($53::text[]),
-      unnest($54::text[]), unnest($55::text[]), unnest($56::text[]), unnest($57::text[]), unnest($58::text[]),
-      unnest($59::text[]), unnest($60::text[]), ($61::timestamptz at time zone 'UTC')::date, $61::timestamptz
+  select unnest($25::uuid[]), unnest($26::text[]), unnest($27::text[]), unnest($28::int[]),
+      unnest($29::int[]), unnest($30::text[]), unnest($31::uuid[]), unnest($32::uuid[]), unnest($33::text[]),
+      unnest($34::text[]), unnest($35::text[]), unnest($36::text[]), unnest($37::text[]), unnest($38::text[]),
+      unnest($39::text[]), unnest($40::text[]), ($41::timestamptz at time zone 'UTC')::date, $41::timestamptz
   returning day, id, topic
 ),
 pointed as (
@@ -357,29 +315,111 @@ pointed as (
   returning id, journal_id
 ),
 gone as (
-  delete from timers using unnest($62::text[], $63::uuid[]) as u(a, k) where aggregate = u.a and key = u.k
+  delete from timers using unnest($42::text[], $43::uuid[]) as u(a, k) where aggregate = u.a and key = u.k
 ),
 armed as (
   insert into timers (aggregate, key, due_at)
   select *
-  from unnest($64::text[], $65::uuid[], $66::timestamptz[])
+  from unnest($44::text[], $45::uuid[], $46::timestamptz[])
   on conflict (aggregate, key) do update
   set due_at = excluded.due_at
 ),
 read as (
   insert into consumer_offsets (topic, partition, next_offset)
   select *
-  from unnest($67::text[], $68::int[], $69::bigint[])
+  from unnest($47::text[], $48::int[], $49::bigint[])
   on conflict (topic, partition) do update
   set next_offset = excluded.next_offset, crashes = case when excluded.next_offset >
       consumer_offsets.tried_offset then 0 else consumer_offsets.crashes end
 ),
 held as (
-  select key from parked_keys where key = any($70::uuid[])
+  select key from parked_keys where key = any($50::uuid[])
 )
 select array(select key from held), array(select id from pointed order by id),
-    array(select journal_id from pointed order by id), array[(select count(*) from gift_cards_saved),
-    (select count(*) from balances_written)]::bigint[];
+    array(select journal_id from pointed order by id),
+    array[(select count(*) from gift_cards_saved)]::bigint[];
+
+-- 16. Every batch that changes differences: write its rows, the service's own tables, journal, outbox, timers
+--    and offsets. Expressions of tables that do not change are left out. (`statements.write`)
+with differences_given as (
+  select *
+  from unnest($1::uuid[], $2::text[], $3::int[], $4::int[], $5::text[], $6::text[], $7::timestamptz[],
+      $8::text[], $9::text[], $10::text[], $11::text[], $12::uuid[], $13::timestamptz[], $14::timestamptz[],
+      $15::int[]) as u(key, store_id, revision, version, doc, answered, armed_at, status, kind, gateway,
+      account, order_id, at, found_at, previous)
+),
+differences_made as (
+  insert into differences (key, store_id, revision, version, doc, answered, armed_at, status, kind, gateway,
+      account, order_id, at, found_at)
+  select key, store_id, revision, version, doc, answered, armed_at, status, kind, gateway, account, order_id,
+      at, found_at
+  from differences_given u
+  where previous = 0
+  on conflict (key) do nothing
+  returning 1
+),
+differences_moved as (
+  update differences t
+  set revision = u.revision, version = u.version, doc = u.doc, answered = u.answered, armed_at = u.armed_at,
+      status = u.status, kind = u.kind, gateway = u.gateway, account = u.account, order_id = u.order_id,
+      at = u.at, found_at = u.found_at, journal_from = least(t.journal_from,
+      (now() at time zone 'UTC')::date), journal_to = greatest(t.journal_to,
+      (clock_timestamp() at time zone 'UTC')::date)
+  from differences_given u
+  where u.previous > 0 and t.key = u.key and t.store_id = u.store_id and t.revision = u.previous
+  returning 1
+),
+differences_saved as (
+  select from differences_made union all select from differences_moved
+),
+closed_operations_written as (
+  insert into closed_operations (aggregate, key, operation_id, revision)
+  select *
+  from unnest($16::text[], $17::uuid[], $18::uuid[], $19::int[])
+  on conflict (aggregate, key, operation_id) do update
+  set revision = excluded.revision
+),
+written as (
+  insert into journal (key, store_id, aggregate, revision, version, type, message_id, operation_id, topic,
+      actor, cause_type, cause_id, correlation_id, traceparent, payload, via, day, at)
+  select unnest($20::uuid[]), unnest($21::text[]), unnest($22::text[]), unnest($23::int[]),
+      unnest($24::int[]), unnest($25::text[]), unnest($26::uuid[]), unnest($27::uuid[]), unnest($28::text[]),
+      unnest($29::text[]), unnest($30::text[]), unnest($31::text[]), unnest($32::text[]), unnest($33::text[]),
+      unnest($34::text[]), unnest($35::text[]), ($36::timestamptz at time zone 'UTC')::date, $36::timestamptz
+  returning day, id, topic
+),
+pointed as (
+  insert into outbox (day, journal_id)
+  select day, id
+  from written
+  where topic is not null
+  order by id
+  returning id, journal_id
+),
+gone as (
+  delete from timers using unnest($37::text[], $38::uuid[]) as u(a, k) where aggregate = u.a and key = u.k
+),
+armed as (
+  insert into timers (aggregate, key, due_at)
+  select *
+  from unnest($39::text[], $40::uuid[], $41::timestamptz[])
+  on conflict (aggregate, key) do update
+  set due_at = excluded.due_at
+),
+read as (
+  insert into consumer_offsets (topic, partition, next_offset)
+  select *
+  from unnest($42::text[], $43::int[], $44::bigint[])
+  on conflict (topic, partition) do update
+  set next_offset = excluded.next_offset, crashes = case when excluded.next_offset >
+      consumer_offsets.tried_offset then 0 else consumer_offsets.crashes end
+),
+held as (
+  select key from parked_keys where key = any($45::uuid[])
+)
+select array(select key from held), array(select id from pointed order by id),
+    array(select journal_id from pointed order by id),
+    array[(select count(*) from differences_saved)]::bigint[];
 
 -- 17. Messages to ledgers that were answered before: publish the answers again. (`statements.publish_again`)
 insert into outbox (day, journal_id)
@@ -408,10 +448,24 @@ cross join lateral (
 ) j
 order by u.n;
 
--- 19. Tasks that have reported or are withdrawn. (`unit_of_work.Batch.save`)
+-- 19. Messages to differences that were answered before: publish the answers again.
+--    (`statements.publish_again`)
+insert into outbox (day, journal_id)
+select j.day, j.id
+from unnest($1::uuid[], $2::int[]) with ordinality as u(key, revision, n)
+cross join lateral (select key, journal_from, journal_to from differences where key = u.key limit 1) a
+cross join lateral (
+  select day, id
+  from journal
+  where key = a.key and aggregate = 'differences' and day between a.journal_from and a.journal_to and revision
+      = u.revision limit 1
+) j
+order by u.n;
+
+-- 20. Tasks that have reported or are withdrawn. (`unit_of_work.Batch.save`)
 delete from tasks where task_id = any($1::uuid[]);
 
--- 20. Decisions that ask for calls to the outside: store the tasks. (`statements.save_tasks`)
+-- 21. Decisions that ask for calls to the outside: store the tasks. (`statements.save_tasks`)
 with given as (
   select *
   from unnest($1::uuid[], $2::uuid[], $3::text[], $4::text[], $5::text[], $6::jsonb[], $7::text[], $8::text[],
@@ -435,14 +489,14 @@ except
 select task_id
 from made;
 
--- 21. Rejected messages: lock their keys. (`parking.park`)
+-- 22. Rejected messages: lock their keys. (`parking.park`)
 insert into parked_keys as p (key, retry_at)
 select k, now()
 from unnest($1::uuid[]) as k
 on conflict (key) do update
 set since = p.since;
 
--- 22. Rejected messages: park them, in the order of their records. (`parking.park`)
+-- 23. Rejected messages: park them, in the order of their records. (`parking.park`)
 insert into parked (key, store_id, type, topic, partition, "offset", record_key, headers, value, value_bytes,
     fingerprint, cause, detail, raised_at, stack)
 select key, store_id, type, topic, partition, off, record_key, headers, value, value_bytes, fingerprint,
@@ -454,15 +508,15 @@ from unnest($1::uuid[], $2::text[], $3::text[], $4::text[], $5::int[], $6::bigin
 order by n
 on conflict do nothing;
 
--- 23. Messages without effect that may have one when they are redelivered: remove the claims.
+-- 24. Messages without effect that may have one when they are redelivered: remove the claims.
 --    (`Transaction.save`)
 delete from inbox where id = any($1::uuid[]);
 
--- 24. Requests with an Idempotency-Key: store the answers. (`idempotency.store`)
+-- 25. Requests with an Idempotency-Key: store the answers. (`idempotency.store`)
 update idempotency i
 set status = u.status, headers = u.headers, body = u.body
 from unnest($1::text[], $2::text[], $3::int2[], $4::jsonb[], $5::bytea[]) as u(s, k, status, headers, body)
 where i.store_id = u.s and i.key = u.k;
 
--- 25. Requests that failed by a fault of the service: free the keys. (`idempotency.store`)
+-- 26. Requests that failed by a fault of the service: free the keys. (`idempotency.store`)
 delete from idempotency using unnest($1::text[], $2::text[]) as u(s, k) where store_id = s and key = k;

@@ -11,9 +11,11 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from contracts.differences import DifferenceKind, Proposal
+from payments.domain.listing import Listed
 from payments.domain.matching import RowState, matched
 from payments.domain.pairing import Movement, MovementKind
-from payments.domain.reconciling import DifferenceKind, Listed, Proposal, differences
+from payments.domain.reconciling import Unfinished, differences
 from payments.domain.statements import Exchanged, Row, RowKind, Statement, with_reversals
 
 DAY, NOW = date(2026, 11, 28), datetime(2026, 11, 28, 10, tzinfo=UTC)
@@ -199,3 +201,34 @@ def test_one_reference_of_two_orders_is_for_a_person(kind: MovementKind) -> None
     ours = [movement(1, 500, "a", kind=kind), movement(2, 500, "a", kind=kind)]
     found = differences([Listed(kind, "a", (), "EUR", 500, NOW)], ours, {"a": UUID(int=1001)})
     assert [(one.kind, one.proposal) for one in found] == [("reference_ambiguous", "ask")]
+
+
+# --------------------------------------------------------------------------------------------- names, states, proposals
+
+
+def test_of_two_that_the_gateway_made_the_one_is_ours_whose_own_name_we_have() -> None:
+    ours = [movement(1, 500, "re_1", order=7)]
+    first, second = (Listed("capture", name, (str(UUID(int=1)), "pi"), "EUR", 500, NOW) for name in ("re_2", "re_1"))
+    ours = [ours[0]._replace(references=(str(UUID(int=1)), "re_1"))]
+    [found] = differences([first, second], ours, {"pi": UUID(int=7)})
+    assert (found.kind, found.theirs) == ("made_twice", first)
+
+
+def test_a_further_part_of_a_payment_is_not_the_same_made_twice() -> None:
+    ours = [movement(1, 500, "ch_1", order=7)]
+    listed = [
+        Listed("capture", "ch_1", ("pi",), "EUR", 500, NOW),
+        Listed("capture", "txn_2", ("ch_1", "pi"), "EUR", 300, NOW),
+    ]
+    [found] = differences(listed, ours, {"pi": UUID(int=7)})
+    assert (found.kind, found.proposal, found.theirs) == ("not_booked", "book", listed[1])
+
+
+@pytest.mark.parametrize("awaited", [True, False])
+def test_what_failed_here_and_succeeded_there_differs_unless_its_gateway_is_being_asked(awaited: bool) -> None:
+    asked = movement(1, 500, order=7)
+    listed = Listed("capture", "ch_1", (str(asked.operation_id), "pi"), "EUR", 500, NOW)
+    found = differences([listed], [], {"pi": UUID(int=7)}, {str(asked.operation_id): Unfinished(asked, awaited)})
+    assert [(one.kind, one.proposal, one.ours) for one in found] == (
+        [] if awaited else [("state_differs", "book", asked)]
+    )

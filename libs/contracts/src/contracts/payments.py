@@ -212,6 +212,10 @@ class Record(OrderKeyed, Command, type="payments.record"):
     """The authorization (capture, void) or capture (refund) that it draws on; null: the only one of the order."""
     capture: Flag = False
     """An authorization that was captured at once."""
+    gateway: IfStated[GatewayName] = None
+    """For an authorization: the gateway that makes its captures and refunds; null: payments is informed of them."""
+    account: IfStated[AccountName] = None
+    """With `gateway`: the store's account there; null: its first."""
     outcome: Outcome = "succeeded"
     """A refused attempt is recorded, too; it moves nothing."""
     code: Text = ""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Final, NamedTuple
 
-from contracts import fulfillment, gift_cards, invoicing, orders, payments, snapshot, webhooks
+from contracts import differences, fulfillment, gift_cards, invoicing, orders, payments, snapshot, webhooks
 from contracts.base import Command, Event, Message, PrivateEvent
 
 PARTITIONS: Final = 12
@@ -34,15 +34,8 @@ def _concrete(base: type[Message]) -> list[type[Message]]:
     return found
 
 
-_MODULES: Final = (
-    snapshot,
-    orders,
-    payments,
-    gift_cards,
-    fulfillment,
-    invoicing,
-    webhooks,
-)  # their classes are registered
+_MODULES: Final = (snapshot, orders, payments, gift_cards, differences, fulfillment, invoicing, webhooks)
+"""Their classes are registered."""
 MESSAGES: Final[dict[str, type[Message]]] = {model.TYPE: model for model in _concrete(Message)}
 """Every published type."""
 

@@ -2,10 +2,12 @@
 
     python -m gatewayservers.plain --port 8900 --ledger charges.jsonl --trouble demo
 
-    POST /operations                 {kind, order_id, amount_minor, currency, refers_to, reference[, trouble]}, with
-                                     `Idempotency-Key`: 201 succeeded, 202 pending, 402 refused; a repeated key: the same again
+    POST /operations                 {kind, order_id, amount_minor, currency, refers_to, reference[, account, source, trouble]},
+                                     with `Idempotency-Key`: 201 succeeded, 202 pending, 402 refused; a repeated key: the same
+                                     again. It draws on `refers_to`, a key, or on `source`, a reference of the gateway
     GET  /operations/{key}           by idempotency key, while it is remembered; 404 unknown_operation
     GET  /operations?reference=R     by reference, for ever
+    GET  /movements?account=A&begin=T&end=T[&limit=N&cursor=C]     captures and refunds that have succeeded, the oldest first
     GET  /charges?order_id=O         the money that really moved, one entry per time: what a test counts
     PUT  /trouble/{order_id}         {"capture": "timed_out"}: what goes wrong for this order, by kind of operation
     GET  /health
@@ -24,6 +26,7 @@ import sys
 import time
 from collections import Counter
 from dataclasses import asdict, dataclass, field
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Final
 from uuid import UUID
@@ -53,6 +56,7 @@ class Entry:
     code: str
     at: float
     settles_at: float
+    account: str = ""
 
     def state_at(self, now: float) -> str:
         if self.state == "late":
@@ -127,12 +131,26 @@ class Book:
             if entry.refers_to:
                 self._drawn[entry.refers_to] += entry.amount_minor
 
+    def forget(self, entry: Entry) -> None:
+        """The book no longer has an operation: what it has answered was wrong."""
+        self.entries.remove(entry)
+        for index in (self._by_key, self._succeeded):
+            index.pop(entry.key, None)
+        self._by_reference.pop(entry.reference, None)
+
     def by_key(self, key: str, now: float) -> Entry | None:
         entry = self._by_key.get(key)
         return entry if entry is not None and now - entry.at < self.key_seconds else None
 
     def by_reference(self, reference: str) -> Entry | None:
         return self._by_reference.get(reference)
+
+    def drawn_on(self, key: str | None, gateway_reference: str) -> str | None:
+        """The operation that another one names: by its key or, if it was asked for by someone else, by the gateway's reference."""
+        if key in self._succeeded:
+            return key
+        found = (one.key for one in self.entries if one.gateway_reference == gateway_reference)
+        return next(found, key)
 
     def refusal(self, kind: str, refers_to: str | None, amount_minor: int) -> str | None:
         """Its own arithmetic: never more captured and voided than authorized, nor refunded than captured."""
@@ -153,6 +171,7 @@ class Server:
         app.router.add_post("/operations", self.operate)
         app.router.add_get("/operations/{key}", self.by_key)
         app.router.add_get("/operations", self.by_reference)
+        app.router.add_get("/movements", self.movements)
         app.router.add_get("/charges", self.charges)
         app.router.add_put("/trouble/{order_id}", self.trouble)
         app.router.add_get("/health", self.health)
@@ -165,8 +184,11 @@ class Server:
             wish = await request.json()
             kind, order_id, reference = wish["kind"], str(UUID(wish["order_id"])), str(wish["reference"])
             amount, currency, refers_to = wish["amount_minor"], str(wish["currency"]), wish.get("refers_to")
+            account, source = str(wish.get("account") or ""), wish.get("source")
         except (ValueError, KeyError, TypeError, AttributeError) as error:
             return _problem(400, "malformed", repr(error))
+        if source is not None:
+            refers_to = self.book.drawn_on(refers_to, str(source))
         if not key or kind not in KINDS or type(amount) is not int or amount < 0:
             return _problem(400, "malformed", "a key, one of the kinds and an amount >= 0 are needed")
         trouble = wish.get("trouble") or request.headers.get("Trouble") or self.faults.of(order_id, kind)
@@ -183,7 +205,7 @@ class Server:
             return await self._hold()
         if trouble == "down" and first_time:
             return _problem(500, "down", "try later")
-        entry = self._carry_out(key, kind, order_id, amount, currency, refers_to, reference, trouble)
+        entry = self._carry_out(key, kind, order_id, amount, currency, refers_to, reference, account, trouble)
         await self.book.on_disk()
         if trouble == "silent":
             return await self._hold()
@@ -196,7 +218,7 @@ class Server:
 
     def _carry_out(
         self, key: str, kind: str, order_id: str, amount: int, currency: str, refers_to: str | None, reference: str,
-        trouble: str | None,
+        account: str, trouble: str | None,
     ) -> Entry:  # fmt: skip
         now = time.time()
         code = "card_declined" if trouble == "declined" else self.book.refusal(kind, refers_to, amount) or ""
@@ -214,6 +236,7 @@ class Server:
             code=code,
             at=now,
             settles_at=now + self.faults.times.late_ms / 1000 if state == "late" else now,
+            account=account,
         )
         self.book.write(entry)
         return entry
@@ -225,6 +248,30 @@ class Server:
     async def by_reference(self, request: web.Request) -> web.StreamResponse:
         await self.faults.latency()
         return await self._found(self.book.by_reference(request.query.get("reference", "")))
+
+    async def movements(self, request: web.Request) -> web.StreamResponse:
+        await self.faults.latency()
+        query, now = request.query, time.time()
+        try:
+            begin, end = (datetime.fromisoformat(query[name]).timestamp() for name in ("begin", "end"))
+            after, limit = int(query.get("cursor", -1)), min(int(query.get("limit", 100)), 1000)
+        except (KeyError, ValueError) as error:
+            return _problem(400, "malformed", repr(error))
+        page: list[dict[str, Any]] = []
+        for place in range(after + 1, len(self.book.entries)):  # the list only grows, so a place is a cursor
+            one = self.book.entries[place]
+            if (
+                one.kind in ("capture", "refund") and one.account == query.get("account")
+                and begin <= one.settles_at < end and one.state_at(now) == "succeeded"
+            ):  # fmt: skip
+                page.append({
+                    "kind": one.kind, "reference": one.gateway_reference, "operation": one.key, "refers_to": one.refers_to,
+                    "currency": one.currency, "amount_minor": one.amount_minor,
+                    "at": datetime.fromtimestamp(one.settles_at, UTC).isoformat(),
+                })  # fmt: skip
+                if len(page) == limit:
+                    return web.json_response({"movements": page, "cursor": str(place)})
+        return web.json_response({"movements": page, "cursor": None})
 
     async def charges(self, request: web.Request) -> web.StreamResponse:
         order_id, now = request.query.get("order_id"), time.time()

@@ -384,7 +384,6 @@ def upgrade() -> None:
         ["store_id", "created_at"],
         postgresql_where=sa.text("moved_minor < amount_minor"),
     )
-
     op.create_table(
         "gift_cards",
         *aggregate_columns(),
@@ -444,6 +443,7 @@ def upgrade() -> None:
         ),
         comment="append-only; numbers have no gap",
     )
+    _create_reconciliations()
 
 
 def _day_of_an_account() -> list[sa.Column[Any]]:
@@ -457,10 +457,91 @@ def _day_of_an_account() -> list[sa.Column[Any]]:
     ]
 
 
+def _create_reconciliations() -> None:
+    def instant(name: str, **more: Any) -> sa.Column[Any]:
+        return sa.Column(name, sa.DateTime(timezone=True), **more)
+
+    op.create_table(
+        "reconciliations",
+        sa.Column("key", sa.Uuid, primary_key=True),
+        *(sa.Column(name, sa.Text, nullable=False) for name in ("store_id", "gateway", "account")),
+        instant("begins_at", nullable=False),
+        instant("ends_at", nullable=False),
+        sa.Column("actor", sa.Text, nullable=False),
+        sa.Column("state", sa.Text, nullable=False, server_default="listing"),
+        sa.Column("place", sa.Text, nullable=False, server_default=""),
+        *(
+            sa.Column(name, sa.BigInteger, nullable=False, server_default="0")
+            for name in ("listed", "orders", "found", "gone")
+        ),
+        sa.Column("tries", sa.Integer, nullable=False, server_default="0"),
+        sa.Column("error", sa.Text, nullable=False, server_default=""),
+        instant("run_at", nullable=False, server_default=sa.func.now()),
+        sa.Column("leased_by", sa.Text),
+        instant("lease_until"),
+        instant("created_at", nullable=False, server_default=sa.func.now()),
+        instant("ended_at"),
+        sa.CheckConstraint(
+            "state in ('listing', 'comparing', 'closing', 'done', 'failed')", name="reconciliations_state_is_known"
+        ),
+        sa.CheckConstraint("begins_at < ends_at", name="reconciliations_period_has_a_length"),
+        sa.CheckConstraint(
+            "(ended_at is null) = (state in ('listing', 'comparing', 'closing'))", name="reconciliations_ends_once"
+        ),
+    )
+    op.create_index("reconciliations_by_store", "reconciliations", ["store_id", "created_at", "key"])
+    op.create_index("reconciliations_open", "reconciliations", ["run_at"], postgresql_where=sa.text("ended_at is null"))
+    op.create_table(
+        "reconciled_rows",
+        sa.Column("reconciliation_id", sa.Uuid, nullable=False),
+        sa.Column("kind", sa.Text, nullable=False),
+        sa.Column("reference", sa.Text, nullable=False),
+        sa.Column("names", sa.ARRAY(sa.Text), nullable=False),
+        sa.Column("currency", sa.Text, nullable=False),
+        sa.Column("amount_minor", sa.BigInteger, nullable=False),
+        instant("at", nullable=False),
+        sa.Column("order_id", sa.Uuid),
+        sa.Column("ambiguous", sa.Boolean, nullable=False),
+        sa.PrimaryKeyConstraint("reconciliation_id", "kind", "reference", name="reconciled_rows_pkey"),
+    )
+    op.create_index("reconciled_rows_by_order", "reconciled_rows", ["reconciliation_id", "order_id"])
+    for table, named in (("reconciled_orders", "order_id"), ("reconciled_differences", "difference_id")):
+        op.create_table(
+            table,
+            sa.Column("reconciliation_id", sa.Uuid, nullable=False),
+            sa.Column(named, sa.Uuid, nullable=False),
+            sa.PrimaryKeyConstraint("reconciliation_id", named, name=f"{table}_pkey"),
+        )
+    op.create_table(
+        "differences",
+        *aggregate_columns(),
+        *(sa.Column(name, sa.Text) for name in ("status", "kind", "gateway", "account")),
+        sa.Column("order_id", sa.Uuid),
+        instant("at"),
+        instant("found_at"),
+        sa.CheckConstraint("status in ('open', 'applied', 'dismissed', 'gone')", name="differences_status_is_known"),
+        postgresql_with=AGGREGATE_STORAGE,
+    )
+    op.create_index("differences_by_store", "differences", ["store_id", "found_at", "key"])
+    op.create_index(
+        "differences_by_order", "differences", ["order_id"], postgresql_where=sa.text("order_id is not null")
+    )
+    op.create_index(
+        "differences_open",
+        "differences",
+        ["store_id", "gateway", "account", "at"],
+        postgresql_where=sa.text("status = 'open'"),
+    )
+
+
 def downgrade() -> None:
     op.drop_table("gift_card_movements")
     op.drop_table("gift_card_balances")
     op.drop_table("gift_cards")
+    for table in (
+        "differences", "reconciled_differences", "reconciled_orders", "reconciled_rows", "reconciliations",
+    ):  # fmt: skip
+        op.drop_table(table)
     op.drop_table("expected_transfers")
     op.drop_table("settlement_rows")
     op.drop_table("settlements")

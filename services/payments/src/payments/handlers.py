@@ -7,8 +7,19 @@ from pathlib import Path
 from chassis.declare.service import Aggregate, Service, Share, on
 from contracts.deciding import Reported, Wake
 from contracts.payments import Authorize, CancelSession, Capture, Force, OpenSession, Record, Refund, Void
-from payments import api, bookkeeping, gift_card_store, store
-from payments.domain import answers, balances, commands, folds, forcing, gift_cards, ledger, recording, sessions
+from payments import api, bookkeeping, gift_card_store, reconciling, store
+from payments.domain import (
+    answers,
+    balances,
+    commands,
+    differences,
+    folds,
+    forcing,
+    gift_cards,
+    ledger,
+    recording,
+    sessions,
+)
 from payments.gateways import accounts, registry
 from payments.settings import Settings
 from payments.tables import metadata
@@ -80,6 +91,29 @@ BALANCES = Share(
     adopt=balances.adopt,
 )
 
+DIFFERENCES = Aggregate(
+    table="differences",
+    key="difference_id",
+    state=differences.Difference,
+    initial=differences.new_difference,
+    evolve=differences.evolve,
+    handlers=(
+        on(differences.Find, differences.find),  # a reconciliation
+        on(differences.Lose, differences.lose),
+        on(differences.Apply, differences.apply),  # over HTTP
+        on(differences.Dismiss, differences.dismiss),
+    ),
+    columns={
+        "status": ("text", lambda state: state.status),
+        "kind": ("text", lambda state: state.about and state.about.kind),
+        "gateway": ("text", lambda state: state.about and state.about.gateway),
+        "account": ("text", lambda state: state.about and state.about.account),
+        "order_id": ("uuid", lambda state: state.about and state.about.order_id),
+        "at": ("timestamptz", lambda state: state.about and state.about.at),
+        "found_at": ("timestamptz", lambda state: state.found_at),
+    },
+)
+
 EARLIER = Share(
     name="earlier operations",
     needs=ledger.earlier,
@@ -106,8 +140,7 @@ RECORDED = Share(
 
 SERVICE = Service(
     name="payments",
-    aggregates=(LEDGERS, GIFT_CARDS),
-    shares=(BALANCES, EARLIER, ASKING, RECORDED),
+    aggregates=(LEDGERS, GIFT_CARDS, DIFFERENCES),
     settings=Settings,
     metadata=metadata,
     migrations=Path(__file__).parents[2] / "migrations",
@@ -116,6 +149,6 @@ SERVICE = Service(
     problems=api.PROBLEMS,
     apply=accounts.apply,
     processes=store.PROCESSES,
-    loops=bookkeeping.loops,
+    loops=lambda app: {**bookkeeping.loops(app), **reconciling.loops(app)},
     check=store.check,
 )

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from typing import Self
+from typing import Annotated, Self
 
-from pydantic import PositiveFloat, PositiveInt, model_validator
+from pydantic import Field, PositiveFloat, PositiveInt, model_validator
 from pydantic_settings import SettingsConfigDict
 
 from chassis.settings import ServiceSettings
@@ -19,6 +19,8 @@ class Settings(ServiceSettings):
     """Where the gateway `test` listens, e.g. http://127.0.0.1:8900. Null: not configured; payments that name it are declined."""
     transfer_days_max: PositiveInt = 14
     """How long an order paid by bank transfer waits for its money, before its authorization is declined with `transfer_expired`."""
+    reconciliation_hour: Annotated[int, Field(ge=0, le=23)] | None = 2
+    """Hour of the day (UTC) from which on each account is reconciled over the day before. Null: only by hand."""
     gateway_timeout_seconds: PositiveFloat = 8
     """One call to a gateway, from connect to last byte. Too short: many outcomes have to be queried."""
     gateway_lease_seconds: PositiveFloat = 30

@@ -328,6 +328,94 @@ settlement_rows = Table(
     Index("settlement_rows_open", "store_id", "settlement_id", "place", postgresql_where=text("open")),
 )
 
+reconciliations = Table(
+    "reconciliations",
+    metadata,
+    Column("key", Uuid, primary_key=True, comment="of a nightly one: derived from store, gateway, account and period"),
+    Column("store_id", Text, nullable=False),
+    Column("gateway", Text, nullable=False),
+    Column("account", Text, nullable=False),
+    Column("begins_at", DateTime(timezone=True), nullable=False),
+    Column("ends_at", DateTime(timezone=True), nullable=False, comment="the first moment after the period"),
+    Column("actor", Text, nullable=False),
+    Column("state", Text, nullable=False, server_default="listing"),
+    Column("place", Text, nullable=False, server_default="", comment="how far its state is done: a cursor, or an id"),
+    Column("listed", BigInteger, nullable=False, server_default="0", comment="movements in the gateway's list"),
+    Column("orders", BigInteger, nullable=False, server_default="0", comment="compared"),
+    Column("found", BigInteger, nullable=False, server_default="0", comment="differences"),
+    Column("gone", BigInteger, nullable=False, server_default="0", comment="earlier differences that are no more"),
+    Column("tries", Integer, nullable=False, server_default="0", comment="since the last step that was done"),
+    Column("error", Text, nullable=False, server_default="", comment="why the last step was not done"),
+    Column("run_at", DateTime(timezone=True), nullable=False, server_default=func.now()),
+    Column("leased_by", Text),
+    Column("lease_until", DateTime(timezone=True)),
+    Column("created_at", DateTime(timezone=True), nullable=False, server_default=func.now()),
+    Column("ended_at", DateTime(timezone=True)),
+    CheckConstraint(
+        "state in ('listing', 'comparing', 'closing', 'done', 'failed')", name="reconciliations_state_is_known"
+    ),
+    CheckConstraint("begins_at < ends_at", name="reconciliations_period_has_a_length"),
+    CheckConstraint(
+        "(ended_at is null) = (state in ('listing', 'comparing', 'closing'))", name="reconciliations_ends_once"
+    ),
+    Index("reconciliations_by_store", "store_id", "created_at", "key"),
+    Index("reconciliations_open", "run_at", postgresql_where=text("ended_at is null")),
+)
+
+reconciled_rows = Table(
+    "reconciled_rows",
+    metadata,
+    Column("reconciliation_id", Uuid, nullable=False),
+    Column("kind", Text, nullable=False),
+    Column("reference", Text, nullable=False),
+    Column("names", ARRAY(Text), nullable=False),
+    Column("currency", Text, nullable=False),
+    Column("amount_minor", BigInteger, nullable=False),
+    Column("at", DateTime(timezone=True), nullable=False),
+    Column("order_id", Uuid, comment="null: no order has its names, or several have"),
+    Column("ambiguous", Boolean, nullable=False, comment="several orders have its name"),
+    PrimaryKeyConstraint("reconciliation_id", "kind", "reference", name="reconciled_rows_pkey"),
+    Index("reconciled_rows_by_order", "reconciliation_id", "order_id"),
+    comment="a gateway's list while it is compared",
+)
+
+reconciled_orders = Table(
+    "reconciled_orders",
+    metadata,
+    Column("reconciliation_id", Uuid, nullable=False),
+    Column("order_id", Uuid, nullable=False),
+    PrimaryKeyConstraint("reconciliation_id", "order_id", name="reconciled_orders_pkey"),
+    comment="whose movements are compared: of the list, and of our ledgers in the period",
+)
+
+reconciled_differences = Table(
+    "reconciled_differences",
+    metadata,
+    Column("reconciliation_id", Uuid, nullable=False),
+    Column("difference_id", Uuid, nullable=False),
+    PrimaryKeyConstraint("reconciliation_id", "difference_id", name="reconciled_differences_pkey"),
+    comment="what was found, until the differences that were not are closed",
+)
+
+differences = Table(
+    "differences",
+    metadata,
+    *aggregate_columns(),
+    Column("status", Text),
+    Column("kind", Text),
+    Column("gateway", Text),
+    Column("account", Text),
+    Column("order_id", Uuid),
+    Column("at", DateTime(timezone=True), comment="of the movement that is in question"),
+    Column("found_at", DateTime(timezone=True), comment="first"),
+    CheckConstraint("status in ('open', 'applied', 'dismissed', 'gone')", name="differences_status_is_known"),
+    Index("differences_by_store", "store_id", "found_at", "key"),
+    Index("differences_by_order", "order_id", postgresql_where=text("order_id is not null")),
+    Index("differences_open", "store_id", "gateway", "account", "at", postgresql_where=text("status = 'open'")),
+    postgresql_with=AGGREGATE_STORAGE,
+    comment="one row per difference; key = difference id",
+)
+
 expected_transfers = Table(
     "expected_transfers",
     metadata,

@@ -46,14 +46,20 @@ class Pair(NamedTuple):
 UNMATCHED = Pair("unmatched")
 
 
-def pairs(sought: Sequence[Sought], movements: Iterable[Movement]) -> list[Pair]:
+def pairs(sought: Sequence[Sought], movements: Iterable[Movement], own_name_first: bool = False) -> list[Pair]:
     """Returns what each is about, in the order of `sought`. A movement is matched once.
 
     Equal amounts are paired first, so that a wrong amount cannot take the movement of a right one. Movements of one order with
     one reference and one amount are interchangeable; of several orders they are ambiguous.
+
+    own_name_first: the first reference of each is its own, and no other can be meant by it. So of two that have one further
+    reference, the one is matched whose own name we have.
     """
     index = _Index(movements)
-    found = [index.exact(one) for one in sought]
+    found: list[Pair | None] = [None] * len(sought)
+    if own_name_first:
+        found = [index.exact(one._replace(references=one.references[:1])) for one in sought]
+    found = [pair or index.exact(one) for one, pair in zip(sought, found, strict=True)]
     return [pair or index.closest(one) for one, pair in zip(sought, found, strict=True)]
 
 

@@ -3,45 +3,26 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from datetime import datetime
-from typing import Final, Literal, NamedTuple, get_args
+from types import MappingProxyType
+from typing import Final, NamedTuple
 from uuid import UUID
 
-from payments.domain.pairing import Movement, MovementKind, PairState, Sought, pairs
+from contracts.differences import DifferenceKind, Proposal
+from payments.domain.listing import Listed
+from payments.domain.pairing import Movement, Pair, PairState, Sought, pairs
 
 
-class Listed(NamedTuple):
-    """A capture or refund in a gateway's list. It has succeeded there."""
+class Unfinished(NamedTuple):
+    """A capture or refund of a ledger that has not succeeded here."""
 
-    kind: MovementKind
-    reference: str
-    """The gateway's own name of it."""
-    names: tuple[str, ...]
-    """Further names under which we may have it: our operation id, the gateway's name of the payment."""
-    currency: str
-    amount_minor: int
-    at: datetime
-
-
-DifferenceKind = Literal[
-    "not_booked",
-    "not_at_gateway",
-    "made_twice",
-    "amount_differs",
-    "currency_differs",
-    "reference_ambiguous",
-    "payment_unknown",
-]
-DIFFERENCES: Final[tuple[DifferenceKind, ...]] = get_args(DifferenceKind)
-Proposal = Literal["book", "refund", "ask"]
-PROPOSALS: Final[tuple[Proposal, ...]] = get_args(Proposal)
+    movement: Movement
+    is_awaited: bool
+    """Its gateway is being asked, and may answer: it is no difference."""
 
 
 class Difference(NamedTuple):
     kind: DifferenceKind
     proposal: Proposal
-    """`book`: the gateway's movement is recorded in our ledger. `refund`: the gateway gives back what it took twice. `ask`: a person
-    finds out first."""
     order_id: UUID | None
     ours: Movement | None
     theirs: Listed | None
@@ -56,24 +37,31 @@ _PAIRED: Final[Mapping[PairState, DifferenceKind]] = {
 
 
 def differences(
-    listed: Sequence[Listed], movements: Sequence[Movement], orders: Mapping[str, UUID]
+    listed: Sequence[Listed],
+    movements: Sequence[Movement],
+    orders: Mapping[str, UUID],
+    unfinished: Mapping[str, Unfinished] = MappingProxyType({}),
 ) -> list[Difference]:
     """Returns each difference once: first those of the gateway's list, in its order, then what only we have.
 
     listed: everything that the gateway has of a period, each reference once. movements: ours of the same period, and all of
-    those that `listed` names. orders: by each reference of ours, also of authorizations.
+    those that `listed` names. orders: by each reference of ours, also of authorizations. unfinished: by operation id.
     """
-    sought = [Sought(one.kind, (*one.names, one.reference), ((one.currency, one.amount_minor),)) for one in listed]
+    sought = [Sought(one.kind, (one.reference, *one.names), ((one.currency, one.amount_minor),)) for one in listed]
     found: list[Difference] = []
     confirmed: set[UUID] = set()
     ambiguous: set[str] = set()
-    for one, pair in zip(listed, pairs(sought, movements), strict=True):
+    for one, pair in zip(listed, pairs(sought, movements, own_name_first=True), strict=True):
         if pair.movement is not None:
             confirmed.add(pair.movement.operation_id)
         if pair.state == "matched":
             continue
-        if pair.state == "unmatched":
-            found.append(_not_ours(one, orders))
+        if pair.state == "unmatched" or _is_another(one, pair):
+            ours = next((unfinished[name] for name in one.names if name in unfinished), None)
+            if ours is None:
+                found.append(_not_ours(one, orders))
+            elif not ours.is_awaited:
+                found.append(Difference("state_differs", "book", ours.movement.order_id, ours.movement, one))
             continue
         if pair.state == "reference_ambiguous":
             ambiguous.update(one.names, (one.reference,))
@@ -87,6 +75,16 @@ def differences(
         if movement.operation_id not in confirmed and ambiguous.isdisjoint(movement.references)
     ]
     return found
+
+
+def _is_another(one: Listed, pair: Pair) -> bool:
+    """Whether it has a name of a movement that another one is, and another amount: it is a further part of the payment."""
+    movement = pair.movement
+    return (
+        pair.state == "repeated"
+        and movement is not None
+        and (movement.currency, movement.amount_minor) != (one.currency, one.amount_minor)
+    )
 
 
 def _not_ours(one: Listed, orders: Mapping[str, UUID]) -> Difference:

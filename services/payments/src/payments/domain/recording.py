@@ -125,7 +125,7 @@ def _new(ledger: Ledger, command: Record) -> Operation:
     if ledger.currency is not None and command.currency != ledger.currency:
         raise _Unfit("currency_differs", f"the order is paid in {ledger.currency}")
     happened = command.outcome == "succeeded"
-    refers_to, gateway = command.refers_to, RECORDED
+    refers_to, gateway = command.refers_to, command.gateway or RECORDED
     if command.kind == "authorize":
         if happened and total(command.lines) > ledger.authorizable_minor:
             reason = f"an order holds at most {MINOR_MAX} minor units"
@@ -149,6 +149,7 @@ def _new(ledger: Ledger, command: Record) -> Operation:
         currency=command.currency,
         refers_to=refers_to,
         gateway=gateway,
+        account=command.account,
         lines=merged(command.lines),
         with_capture=command.kind == "authorize" and command.capture,
     )

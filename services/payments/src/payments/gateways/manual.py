@@ -13,7 +13,8 @@ from asyncpg import Record
 
 from chassis.batch.errors import is_transient
 from payments.domain.gateway import GatewayCall, GatewayOutcome
-from payments.gateways.port import Action, Unclear, outcome
+from payments.domain.listing import ListedPage, Listing
+from payments.gateways.port import Action, NotListable, Unclear, outcome
 
 Fetch = Callable[..., Awaitable[Sequence[Record]]]
 AT_ONCE: Final = ("capture", "void")
@@ -68,6 +69,9 @@ class Manual:
 
     async def action(self, call: GatewayCall) -> Action | None:
         return None
+
+    async def listed(self, asked: Listing) -> ListedPage:
+        raise NotListable("transfers are on the statements of a bank: import them")
 
     async def close(self) -> None:
         """It has no connections of its own."""

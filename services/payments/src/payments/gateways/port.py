@@ -6,10 +6,15 @@ from dataclasses import dataclass, field
 from typing import Literal, Protocol, runtime_checkable
 
 from payments.domain.gateway import GatewayCall, GatewayOutcome
+from payments.domain.listing import ListedPage, Listing
 
 
 class Unclear(Exception):
     """The call may or may not have reached the gateway, or it did and its answer cannot be read."""
+
+
+class NotListable(Exception):
+    """The gateway has no list of its movements: nothing can be compared with it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,6 +53,13 @@ class Gateway(Protocol):
 
     async def action(self, call: GatewayCall) -> Action | None:
         """Returns what a storefront needs for the buyer to complete a pending authorization; None: the buyer has nothing to do."""
+
+    async def listed(self, asked: Listing) -> ListedPage:
+        """Returns a page of the gateway's own list of captures and refunds, by the time at which it made them.
+
+        Every movement that has succeeded within the period is on one of the pages, also one that no operation of ours has asked for. One
+        that is on two pages is the same one. Raises NotListable if the gateway has no such list.
+        """
 
     async def close(self) -> None:
         """Closes its connections."""

@@ -30,11 +30,16 @@ class Kind:
     make: Callable[[str, str, float], Gateway]
     """(url, API key, time limit of a request in seconds)."""
     inbound: Inbound
+    lists: bool = False
+    """Whether it has a list of its movements (`Gateway.listed`), so that accounts are reconciled every night."""
 
 
 KINDS: Final[Mapping[str, Kind]] = {
     "stripe": Kind(STRIPE_URL, Stripe, Inbound(stripe_events.verify, stripe_events.read)),
 }
+
+LISTS: Final = frozenset({"test", *(name for name, kind in KINDS.items() if kind.lists)})
+"""Gateways that can list their movements."""
 
 
 class ReadsAccounts(Protocol):
@@ -76,14 +81,29 @@ class Gateways:
 
     async def opened(self, call: GatewayCall) -> Gateway | None:
         """The gateway of a call, to ask it something else. Raises CredentialsMissing."""
-        policy = await self._policy(call)
+        return await self.of_store(call.store_id, call.gateway, call.account)
+
+    async def of_store(self, store_id: str, name: str, account: str | None = None) -> Gateway | None:
+        """The gateway of a store, by its account there, or its first; None if it is not set up. Raises CredentialsMissing."""
+        policy = await self._of_store(store_id, name, account)
         return policy.gateway if policy is not None else None
 
+    async def account(self, store_id: str, name: str, account: str | None) -> str | None:
+        """The name of the store's account at a gateway, of its first one if none is named; None if it has none. A gateway for all
+        stores has one account of each store, with the store's name."""
+        if name in self._for_all:
+            return store_id if account in (None, store_id) else None
+        found = await self._accounts.of_store(store_id, name, account)
+        return found.account if found is not None else None
+
     async def _policy(self, call: GatewayCall) -> Policy | None:
-        if call.gateway in self._for_all:
-            return self._for_all[call.gateway]
-        kind = KINDS.get(call.gateway)
-        account = await self._accounts.of_store(call.store_id, call.gateway, call.account) if kind else None
+        return await self._of_store(call.store_id, call.gateway, call.account)
+
+    async def _of_store(self, store_id: str, gateway: str, account_name: str | None) -> Policy | None:
+        if gateway in self._for_all:
+            return self._for_all[gateway]
+        kind = KINDS.get(gateway)
+        account = await self._accounts.of_store(store_id, gateway, account_name) if kind else None
         if kind is None or account is None:
             return None
         api_key = resolved(account.api_key)

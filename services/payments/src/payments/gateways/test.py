@@ -1,15 +1,20 @@
-"""The gateway `test`: `gatewayservers.plain`. POST /operations, GET /operations/{key}, GET /operations?reference=."""
+"""The gateway `test`: `gatewayservers.plain`. POST /operations, GET /operations/{key}, GET /operations?reference=, GET /movements."""
 
 from __future__ import annotations
 
-from typing import Any, Literal
+from typing import Any, Final, Literal
 
 from pydantic import Field, ValidationError
 
-from contracts.base import Frozen, MinorUnsigned
+from contracts.base import Frozen, Id, MinorUnsigned, Timestamp
+from contracts.money import Currency
 from payments.domain.gateway import GatewayCall, GatewayOutcome
+from payments.domain.listing import Listed, ListedPage, Listing
 from payments.gateways.http import Http
 from payments.gateways.port import Action, Unclear, outcome
+
+PAGE_ROWS: Final = 500
+"""Rows of a page of the list. Its answer stays within the limit of `gateways.http`."""
 
 
 class TestGateway:
@@ -31,6 +36,8 @@ class TestGateway:
                 "refers_to": str(call.refers_to) if call.refers_to else None,
                 "reference": str(call.operation_id),
                 "statement": call.reference,
+                "account": call.store_id,
+                "source": call.source,
             },
         )
         if answer.status in (200, 201, 202, 402):
@@ -47,6 +54,27 @@ class TestGateway:
 
     async def action(self, call: GatewayCall) -> Action | None:
         return None
+
+    async def listed(self, asked: Listing) -> ListedPage:
+        query = {
+            "account": asked.store_id,
+            "begin": asked.begins_at.isoformat(),
+            "end": asked.ends_at.isoformat(),
+            "limit": str(PAGE_ROWS),
+        }
+        if asked.cursor is not None:
+            query |= {"cursor": asked.cursor}
+        answer = await self._http.request("GET", "/movements", params=query)
+        if answer.status != 200:
+            raise Unclear(f"the list of movements was answered with status {answer.status}")
+        try:
+            page = Movements.model_validate(answer.body)
+        except ValidationError as error:
+            raise Unclear(f"the list of movements does not read: {error.error_count()} errors") from error
+        rows = [
+            Listed(one.kind, one.reference, one.names, one.currency, one.amount_minor, one.at) for one in page.movements
+        ]
+        return ListedPage(rows, page.cursor)
 
     async def close(self) -> None:
         await self._http.close()
@@ -70,6 +98,29 @@ class Operation(Frozen):
     amount_minor: MinorUnsigned | None = None
     code: str = ""
     reason: str = ""
+
+
+class Moved(Frozen):
+    kind: Literal["capture", "refund"]
+    reference: Id
+    operation: Id
+    """The idempotency key that it received."""
+    refers_to: Id | None = None
+    """That of what it draws on."""
+    currency: Currency
+    amount_minor: MinorUnsigned
+    at: Timestamp
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        return (self.operation,) if self.refers_to is None else (self.operation, self.refers_to)
+
+
+class Movements(Frozen):
+    """A page of the list."""
+
+    movements: tuple[Moved, ...]
+    cursor: Id | None = None
 
 
 def _read(body: Any, call: GatewayCall) -> GatewayOutcome:

@@ -12,8 +12,9 @@ from collections.abc import Mapping
 from typing import Final
 
 from payments.domain.gateway import GatewayCall, GatewayOutcome
+from payments.domain.listing import ListedPage, Listing
 from payments.gateways.http import Answer, Http
-from payments.gateways.port import Action, Unclear, outcome
+from payments.gateways.port import Action, NotListable, Unclear, outcome
 from payments.gateways.stripe import answers
 from payments.gateways.stripe.amounts import NotChargeable, to_stripe
 from payments.gateways.stripe.answers import Intent
@@ -77,6 +78,9 @@ class Stripe:
             intent = await self._intent(intent.id, str(call.operation_id))
             assert intent is not None, "an intent that Stripe reported is found, or Unclear"
         return answers.abandoned(intent, call)
+
+    async def listed(self, asked: Listing) -> ListedPage:
+        raise NotListable("payments does not read Stripe's list")
 
     async def close(self) -> None:
         await self._http.close()
