@@ -194,6 +194,11 @@ async def test_orders_are_listed_by_place_and_filters_cancelled_closed_commented
     page = await client.done("GET", f"/orders?payment_status=paid&currency=GBP&{query}")
     assert page == {"orders": []}
     assert (await client.done("POST", f"/orders/{second}/open"))["status"] == "open"
+    updated = await client.done("PUT", f"/orders/{third}", {"courier_id": "c-1", "pickup_at": "2026-11-30T10:00:00Z"})
+    assert updated["courier_id"] == "c-1" and updated["pickup_at"].startswith("2026-11-30T10:00:00")
+    assert "courier_id" not in await client.done("PUT", f"/orders/{third}", {"courier_id": None})
+    status, problem = await client.call("PUT", f"/orders/{third}", {"shipping_address": {}})
+    assert (status, problem["type"]) == (501, "/problems/option_uncovered")
     comment = await client.done("POST", f"/orders/{third}/comments", {"comment": "Call first."})
     ready = {"state": "success", "service": "courier", "service_status": "ready_for_pickup", "metadata": {"shelf": 3}}
     event = await client.done("POST", f"/orders/{third}/events", ready, idempotency_key="e-1")
@@ -203,11 +208,11 @@ async def test_orders_are_listed_by_place_and_filters_cancelled_closed_commented
         "id"
     ]
     requests = [one["request"]["path"].rpartition("/")[2] for one in found["events"] if "request" in one]
-    assert requests == ["complete", "comments"]
+    assert requests == ["complete", third, third, "comments"]
     statuses = [one["service_status"] for one in found["events"] if "service_status" in one]
     assert statuses[0] == "received" and statuses.count("ready_for_pickup") == 1 and found["state"] == "success"
     only = await client.done("GET", f"/orders/{third}?include_events=api-event")
-    assert all("request" in one for one in only["events"]) and len(only["events"]) == 2
+    assert all("request" in one for one in only["events"]) and len(only["events"]) == 4
     assert "events" not in await client.done("GET", f"/orders/{third}")
     assert (await client.done("GET", f"/orders/{third}/events"))["state"] == "success"
     status, problem = await client.call("DELETE", f"/orders/{third}/comments/{comment['id']}")

@@ -28,7 +28,7 @@ def read(content: OrderContent, **more: Any) -> dict[str, Any]:
     """An order as orders answers it, as far as it is shown."""
     return {
         "order_id": str(uuid4()), "channel": "dintero", "account": AID, "version": 3, "status": "placed", "payment_status": "unpaid", "archived_at": None,
-        "cancelled_at": None, "cancel_cause": None, "ordered_at": NOW.isoformat(), "timeline": [], "notes": [],
+        "cancelled_at": None, "cancel_cause": None, "ordered_at": NOW.isoformat(), "timeline": [], "notes": [], "metadata": {},
         "order": json.loads(content.model_dump_json()),
     } | more  # fmt: skip
 
@@ -145,6 +145,16 @@ def test_the_status_of_an_order(fields: dict[str, Any], status: str, more: dict[
     )
     assert (order["status"], order["payment_status"]) == (status, "paid")
     assert more.items() <= order.items()
+
+
+def test_what_was_set_after_the_completion_is_shown_and_no_other_metadata() -> None:
+    content = placed({"items": [{"id": "A", "line_id": 1, "gross_amount": 1}]})
+    for metadata, shown in (
+        ({"dintero": {"courier_id": "c-1", "gross_amount": 5}, "erp": {"delivery_id": "x"}}, {"courier_id": "c-1"}),
+        ({"dintero": "x"}, {}),
+    ):
+        order = showing.shown(read(content, metadata=metadata), AID, EMPTY, None, {})
+        assert {name: order[name] for name in showing.UPDATES if name in order} == shown and order["gross_amount"] == 1
 
 
 def test_every_payment_status_of_orders_has_a_word() -> None:

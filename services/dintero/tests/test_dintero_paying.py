@@ -98,6 +98,30 @@ def test_the_books_are_collections_with_their_items() -> None:
     assert found["captures"][0]["payment_details"] == {"payment_id": "P-1"}
 
 
+def test_the_amounts_of_a_reversed_line_are_negative() -> None:
+    books = Books()
+    granted = books.book("authorize", "authorized", "customer", {"1": 100})
+    books.post(granted, "customer", "authorized", {"2": 100})
+    captured = books.book("capture", "gateway_clearing", "authorized", {"1": 100}, granted)
+    books.post(captured, "authorized", "gateway_clearing", {"2": 100})
+    items = paying.items_of(books.ledger, books.entries)
+    assert items == {granted: {"1": 100, "2": -100}, captured: {"1": 100, "2": -100}}
+
+
+def test_a_reversal_is_an_authorization_and_a_capture_of_a_negative_and_a_positive_line() -> None:
+    books = Books()
+    granted = books.book("authorize", "authorized", "customer", {"1": 39800})
+    captured = books.book("capture", "gateway_clearing", "authorized", {"1": 39800}, granted)
+    reversal = books.book("reverse", "customer", "authorized", {"1": 39800}, captured)
+    books.post(reversal, "authorized", "customer", {"x-9": 29800})
+    books.book("transfer", "fees", "customer", {"1": 1})  # a kind of a newer release
+    found = paying.operations(books.ledger, books.entries, NUMBERS)
+    assert [one["id"] for one in found["authorizations"]] == [granted, reversal]
+    assert found["captures"][1] == found["authorizations"][1]
+    assert found["captures"][1]["items"] == [{"line_id": 1, "amount": -39800}, {"line_id": 2, "amount": 29800}]
+    assert found["captures"][1]["amount"] == -10000
+
+
 def test_a_refund_draws_on_the_oldest_capture_that_has_all_its_amounts_left() -> None:
     books = Books()
     granted = books.book("authorize", "authorized", "customer", {"1": 100})
@@ -107,7 +131,7 @@ def test_a_refund_draws_on_the_oldest_capture_that_has_all_its_amounts_left() ->
     books.book("refund", "customer", "gateway_clearing", {"1": 30}, first)
 
     def capture(amount: int, authorization: str | None = None) -> UUID | None:
-        items = paying.items_of(books.entries)
+        items = paying.items_of(books.ledger, books.entries)
         return paying.capture_for([{"line_id": "1", "amount_minor": amount}], books.ledger, items, authorization)
 
     assert capture(10) == UUID(first)

@@ -48,12 +48,14 @@ class Owners:
         answer = await self._ask(name, "GET", path, who, query=query)
         return None if answer.status == 404 else _usable(name, answer)
 
-    async def write(self, name: str, who: Principal, path: str, body: Any = None, *, key: str | None = None) -> Any:
+    async def write(
+        self, name: str, who: Principal, path: str, body: Any = None, *, key: str | None = None, method: str = "POST"
+    ) -> Any:
         """Returns what an owner answers to a request that changes something.
 
         key: the Idempotency-Key. Raises Problem 403, 404, 409, 412, 422, 503.
         """
-        answer = await self._ask(name, "POST", path, who, body=body, key=key)
+        answer = await self._ask(name, method, path, who, body=body, key=key)
         if answer.status == 404:
             raise order_unknown()
         return _usable(name, answer)

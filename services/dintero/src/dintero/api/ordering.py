@@ -12,13 +12,14 @@ from contracts.base import Text
 from contracts.orders.annotations import NoteText
 from dintero import events
 from dintero.api.desk import Asked, Desk, OrderId
-from dintero.domain import showing
+from dintero.domain import shapes, showing
 from dintero.domain.happening import OURS, Include, ServiceEvent
 from dintero.refusals import refused
 from dintero.responses import CommentShown, EventShown, EventsShown, OrderShown
 
 READS = answers("account_unknown", "order_unknown", "owner_silent")
 CHANGES = answers("account_unknown", "order_unknown", "order_ended", "request_refused", "owner_silent")
+UPDATES = answers("account_unknown", "order_unknown", "option_uncovered", "request_refused", "owner_silent")
 CANCEL_SECONDS = 5
 """How long a cancel waits until it can no longer be refused; then it is answered with the order as it is."""
 Included = Annotated[
@@ -48,6 +49,24 @@ def add_routes(router: APIRouter, desk: Desk) -> None:
     async def read_order(asked: Viewer, order_id: OrderId, include_events: Included = "false") -> dict[str, Any]:
         """An order with its payments, from orders and payments as they are now."""
         return await desk.whole(asked, await desk.order(asked, order_id), include_events)
+
+    @router.put(
+        "/orders/{order_id}",
+        dependencies=COMMAND,
+        response_model=OrderShown,
+        response_model_exclude_unset=True,
+        openapi_extra=UPDATES,
+    )
+    async def update_order(
+        request: Request, asked: Editor, order_id: OrderId, body: shapes.OrderUpdate
+    ) -> dict[str, Any]:
+        """Set `courier_id`, `delivery_id` and `pickup_at`; null removes one. Lines and addresses are changed by edits of orders."""
+        if body.model_extra:
+            raise refused("option_uncovered", f"not covered: {', '.join(sorted(body.model_extra)[:5])}"[:200])
+        order = await desk.order(asked, order_id)
+        wanted = {showing.METADATA: body.model_dump(mode="json", exclude_unset=True)}
+        path = f"/v1/orders/{order['order_id']}/metadata"
+        return await _changed(request, asked, order, path, wanted, method="PATCH")
 
     @router.post(
         "/orders/{order_id}/cancel",
@@ -144,11 +163,16 @@ def add_routes(router: APIRouter, desk: Desk) -> None:
         return await _changed(request, asked, order, f"/v1/orders/{order['order_id']}/{action}")
 
     async def _changed(
-        request: Request, asked: Asked, order: dict[str, Any], path: str, wanted: dict[str, Any] | None = None
+        request: Request,
+        asked: Asked,
+        order: dict[str, Any],
+        path: str,
+        wanted: dict[str, Any] | None = None,
+        method: str = "POST",
     ) -> dict[str, Any]:
         """Requests a change of orders, and returns the order as it is after it."""
         key = idempotency_key(request)
-        await desk.owners.write("orders", asked.who, path, wanted, key=key)
+        await desk.owners.write("orders", asked.who, path, wanted, key=key, method=method)
         named = desk.app.operation_id(request, asked.who, UUID(order["order_id"])) if key is not None else uuid4()
         await desk.happened(request, asked, order, f"{request.scope['path']} {named}")
         return await desk.whole(asked, await desk.order(asked, order["order_id"]))

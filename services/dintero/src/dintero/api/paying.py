@@ -37,7 +37,7 @@ REFUSALS = answers(
 
 
 def add_routes(router: APIRouter, desk: Desk) -> None:
-    for collection in paying.KINDS.values():
+    for collection in paying.COLLECTIONS:
         _add_collection(router, desk, collection)
 
 
@@ -153,7 +153,7 @@ def _capture(wanted: Mapping[str, Any], money: Money, authorization: str | None)
     repeated = any(one["kind"] == "refund" and one["gateway_reference"] == wanted["payment_id"] for one in done)
     if len(captures) <= 1 or repeated or not wanted["success"]:
         return None
-    items = paying.items_of(money.entries)
+    items = paying.items_of(money.ledger, money.entries)
     found = paying.capture_for(wanted["lines"], money.ledger, items, authorization)
     if found is None:
         raise refused("refund_divided", f"none of the {len(captures)} captures has all these amounts left")

@@ -11,10 +11,12 @@ from uuid import UUID
 from dintero.domain.shapes import Payment
 
 Collection = Literal["authorizations", "captures", "refunds", "cancellations"]
-KINDS: Final[Mapping[str, Collection]] = {
-    "authorize": "authorizations", "capture": "captures", "refund": "refunds", "void": "cancellations",
+COLLECTIONS: Final[tuple[Collection, ...]] = ("authorizations", "captures", "refunds", "cancellations")
+KINDS: Final[Mapping[str, tuple[Collection, ...]]] = {
+    "authorize": ("authorizations",), "capture": ("captures",), "refund": ("refunds",), "void": ("cancellations",),
+    "reverse": ("authorizations", "captures"),
 }  # fmt: skip
-"""Kinds of operations of a ledger -> collections."""
+"""Kinds of operations of a ledger -> collections. What is reversed and what replaces it is authorized and captured in one."""
 PSP: Final = "dintero"
 """The payment system of a payment that names none, or one whose name is none of ours."""
 ItemsOf = Mapping[str, Mapping[str, int]]
@@ -57,20 +59,32 @@ def psp(payment: Payment) -> str:
     return name if re.fullmatch("[a-z][a-z0-9_-]{0,31}", name) else PSP
 
 
-def items_of(entries: Sequence[Mapping[str, Any]]) -> dict[str, dict[str, int]]:
-    """Returns the amounts per line of each operation, from the entries of the books.
+def items_of(ledger: Mapping[str, Any], entries: Sequence[Mapping[str, Any]]) -> dict[str, dict[str, int]]:
+    """Returns the amounts per line of each operation, from the entries of the books. Amounts of reversed lines are negative.
 
-    An authorization credits the customer; a cancellation and a refund debit the customer; a capture debits what the money
-    lies on. A refund that its gateway makes later also debits `refunds_payable`: that is the same money.
+    An authorization credits the customer; a cancellation and a refund debit the customer, a capture debits what the money lies
+    on. Other entries of an operation are the other sides of these, or what is booked later: a refund on its way.
     """
+    kinds = {one["operation_id"]: one["kind"] for one in ledger["operations"]}
     found: dict[str, dict[str, int]] = defaultdict(lambda: defaultdict(int))
-    with_customer = {entry["operation_id"] for entry in entries if entry["account"] == "customer"}
     for entry in entries:
-        operation_id = entry["operation_id"]
-        counts = entry["account"] == "customer" if operation_id in with_customer else entry["direction"] == 1
-        if counts:
-            found[operation_id][entry["line_id"]] += entry["amount_minor"]
-    return {operation_id: dict(lines) for operation_id, lines in found.items()}
+        accounts, sign = _COUNTED.get(kinds.get(entry["operation_id"], ""), ((), 0))
+        if entry["account"] in accounts:
+            found[entry["operation_id"]][entry["line_id"]] += sign * entry["direction"] * entry["amount_minor"]
+    return {
+        operation_id: {line_id: amount for line_id, amount in lines.items() if amount}
+        for operation_id, lines in found.items()
+    }
+
+
+_COUNTED: Final[Mapping[str, tuple[tuple[str, ...], int]]] = {
+    "authorize": (("customer",), -1),
+    "capture": (("gateway_clearing", "marketplace_clearing", "gift_card_liability"), 1),
+    "refund": (("customer",), 1),
+    "void": (("customer",), 1),
+    "reverse": (("customer",), -1),
+}
+"""Kind of an operation -> the accounts on which its amounts are, and 1 if they are debited, -1 if credited."""
 
 
 def operations(
@@ -80,27 +94,28 @@ def operations(
 
     An attempt that failed has its amount and no items: no money of a line has moved.
     """
-    items = items_of(entries)
+    items = items_of(ledger, entries)
     of_capture = {one["operation_id"]: one["refers_to"] for one in ledger["operations"] if one["kind"] == "capture"}
-    found: dict[str, list[dict[str, Any]]] = {name: [] for name in KINDS.values()}
+    found: dict[str, list[dict[str, Any]]] = {name: [] for name in COLLECTIONS}
     for one in ledger["operations"]:
         if one["state"] in ("asked", "pending"):
             continue
+        parts: list[dict[str, Any]] = [
+            {"line_id": numbers.get(line_id), "amount": amount}
+            for line_id, amount in items.get(one["operation_id"], {}).items()
+        ]
         authorization = one["refers_to"] if one["kind"] != "refund" else of_capture.get(one["refers_to"])
-        found[KINDS[one["kind"]]].append(
-            operation(
-                one["operation_id"],
-                one["amount_minor"],
-                [
-                    {"line_id": numbers.get(line_id), "amount": amount}
-                    for line_id, amount in items.get(one["operation_id"], {}).items()
-                ],
-                success=one["state"] == "succeeded",
-                at=one["at"],
-                authorization_id=authorization,
-                details={"payment_id": one["gateway_reference"]} if one["gateway_reference"] else {},
-            )
+        shown = operation(
+            one["operation_id"],
+            sum(part["amount"] for part in parts) if one["kind"] == "reverse" else one["amount_minor"],
+            parts,
+            success=one["state"] == "succeeded",
+            at=one["at"],
+            authorization_id=authorization,
+            details={"payment_id": one["gateway_reference"]} if one["gateway_reference"] else {},
         )
+        for collection in KINDS.get(one["kind"], ()):
+            found[collection].append(shown)
     return found
 
 

@@ -11,7 +11,7 @@ from typing import Annotated, Any, Final, Literal, Self
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, model_validator
 
-from contracts.base import Id, LongText, Minor, MinorUnsigned, Quantity, QuantityPositive, Text
+from contracts.base import Id, LongText, Minor, MinorUnsigned, Quantity, QuantityPositive, Text, Timestamp
 from contracts.limits import CHARGED_LINES_MAX, ORDER_LINES_MAX
 from contracts.money import Currency
 from contracts.orders import json_object
@@ -110,6 +110,14 @@ class Draft(BaseModel):
 
     options: Options = Options()
     order: DraftOrder
+
+
+class OrderUpdate(Sent):
+    """What is set on an order after its completion."""
+
+    courier_id: Text | None = None
+    delivery_id: Text | None = None
+    pickup_at: Timestamp | None = None
 
 
 class PaymentItem(Sent):

@@ -12,10 +12,14 @@ from contracts.snapshot import OrderContent
 from contracts.snapshot.lines import Line
 from contracts.snapshot.parties import Address, Buyer
 from contracts.snapshot.taxes import Taxes
+from dintero.domain.paying import COLLECTIONS
 from dintero.domain.placing import CHANNEL
 
 Status = Literal["open", "closed", "cancelled"]
 PaymentStatus = Literal["pending", "partially_paid", "paid", "partially_refunded", "refunded"]
+METADATA: Final = "dintero"
+"""The member of an order's metadata for this API."""
+UPDATES: Final = ("courier_id", "delivery_id", "pickup_at")
 SHIPPING: Final = "shipping"
 """The line of the shipping charge."""
 PAYMENT_STATUSES: Final[Mapping[str, PaymentStatus]] = {
@@ -72,6 +76,7 @@ def shown(
         "id": order["order_id"],
         "order_id": content.external_order_id if is_own(order, aid) else order["order_id"],
         "version": order["version"],
+        **updates(order),
         "status": status(order),
         "payment_status": payment_status or PAYMENT_STATUSES.get(order["payment_status"], "pending"),
         "currency": content.currency,
@@ -90,12 +95,15 @@ def shown(
     }
 
 
+def updates(order: Mapping[str, Any]) -> dict[str, Any]:
+    """Returns what a client has set on an order after its completion; orders has it as metadata."""
+    found = order["metadata"].get(METADATA)
+    return {name: found[name] for name in UPDATES if name in found} if isinstance(found, dict) else {}
+
+
 def is_own(order: Mapping[str, Any], aid: str) -> bool:
     """Returns whether an order came as a draft of this account: then its number names it."""
     return (order["channel"], order["account"]) == (CHANNEL, aid)
-
-
-COLLECTIONS: Final = ("authorizations", "captures", "refunds", "cancellations")
 
 
 def _ended(order: Mapping[str, Any], steps: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
