@@ -107,6 +107,10 @@ class Expected:
     changes: Changes
     invoiced_vat_minor: int
     credited_vat_minor: int
+    card_minor: int = 0
+    """The gift card that was issued for it; 0: none."""
+    by_card_minor: int = 0
+    """What the card has paid of it in the end."""
 
     @property
     def final_minor(self) -> int:
@@ -162,13 +166,17 @@ def aggregate(expected: Sequence[Expected]) -> Aggregate:
 def trial_balance(expected: Sequence[Expected]) -> dict[str, int]:
     """Account of payments' books -> debits less credits at the end, in pence; without accounts at zero.
 
-    Every order is paid by one gateway.
+    Every order is paid by one gateway, some by a gift card first.
     """
     money = aggregate(expected).money
+    issued = sum(order.card_minor for order in expected)
+    by_cards = sum(order.by_card_minor for order in expected)
     balances = {
         "customer": money.voided_minor + money.refunded_minor - money.authorized_minor,
         "authorized": money.authorized_minor - money.captured_minor - money.voided_minor,
-        "gateway_clearing": money.captured_minor - money.refunded_minor,
+        "gateway_clearing": money.captured_minor - money.refunded_minor - by_cards,
+        "gift_card_liability": by_cards - issued,
+        "gift_cards_issued": issued,
     }
     return {account: minor for account, minor in balances.items() if minor}
 
@@ -325,9 +333,36 @@ def _expected(turn: int, n: int, sold: Sequence[_Sold], none_left: set[str], sto
     order_id = _order_id(store_id, external_id)
     trouble = _trouble(order, order_id, none_left)
     end, money, changes, vats = _ENDS[trouble](order)
+    card = _card(order, order_id)
     return Expected(
-        order_id, external_id, order.lines, order.total, order.vat, trouble, end, money, changes, *vats
+        order_id, external_id, order.lines, order.total, order.vat, trouble, end, money, changes, *vats,
+        card, _by_card(order, card, trouble, money),
     )  # fmt: skip
+
+
+def _card(order: _Sold, order_id: str) -> int:
+    """One order in eight has one: for all of it if nothing goes wrong and the number is even, else for the smaller half."""
+    head, second, *_ = order_id.split("-")
+    if second[-1] not in "08":
+        return 0
+    number = int(head, 16) % 100
+    return order.total if number > 27 and number % 2 == 0 else order.total // 2
+
+
+def _by_card(order: _Sold, card: int, trouble: str, money: Money) -> int:
+    """The card pays the first lines. What goes back of one line is the gateway's first, then the card's."""
+    if trouble in ("out_of_stock", "declined", "cancelled"):
+        return 0
+    if trouble not in ("refunded", "line_cancelled"):
+        return card
+    goods = _goods(order.document)
+    line = goods[-1] if trouble == "line_cancelled" else _first_sold(goods)
+    assert line is not None
+    before = sum(
+        _row_pence(row) for row in order.document.rows[: line.place] if row.stock_code.upper() not in _SHIPPING
+    )
+    of_line = sorted((0, card - before, line.pence))[1]
+    return card - sorted((0, money.refunded_minor - (line.pence - of_line), of_line))[1]
 
 
 def _order_id(store_id: str, external_id: str) -> str:

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Final
@@ -40,8 +40,13 @@ class Sent:
     """The Kafka timestamp of each order's first snapshot."""
 
 
-async def replay(bootstrap_servers: str, run: Sequence[RetailOrder], store_id: str, sent: Sent) -> None:
-    """Sends every snapshot of the run as fast as the broker accepts them. Returns when all are acknowledged."""
+async def replay(
+    bootstrap_servers: str, run: Sequence[RetailOrder], store_id: str, sent: Sent, cards: Mapping[UUID, str]
+) -> None:
+    """Sends every snapshot of the run as fast as the broker accepts them. Returns when all are acknowledged.
+
+    cards: order id -> the id of its gift card.
+    """
     producer = AIOKafkaProducer(
         **client_arguments(bootstrap_servers),
         acks="all",
@@ -59,16 +64,18 @@ async def replay(bootstrap_servers: str, run: Sequence[RetailOrder], store_id: s
                 done, confirming = await asyncio.wait(confirming, return_when=asyncio.FIRST_COMPLETED)
                 for task in done:
                     task.result()
-            confirming.add(asyncio.create_task(_send(producer, order, store_id, sent_twice(position), sent)))
+            confirming.add(asyncio.create_task(_send(producer, order, store_id, sent_twice(position), sent, cards)))
             await asyncio.sleep(0)
         await asyncio.gather(*confirming)
     finally:
         await producer.stop()
 
 
-async def _send(producer: AIOKafkaProducer, order: RetailOrder, store_id: str, twice: bool, sent: Sent) -> None:
+async def _send(
+    producer: AIOKafkaProducer, order: RetailOrder, store_id: str, twice: bool, sent: Sent, cards: Mapping[UUID, str]
+) -> None:
     key = id_of(order, store_id, order_id)
-    body = snapshot(order)
+    body = snapshot(order, cards.get(key))
     content_hash = body["source"]["content_hash"]
     record = headers(
         ce_id=f"{key}/{body['source']['sequence']}",

@@ -114,13 +114,17 @@ def id_of(order: RetailOrder, store_id: str, order_id: OrderId) -> UUID:
     return order_id(store_id, CHANNEL, ACCOUNT, order.external_order_id)
 
 
-def snapshot(order: RetailOrder) -> dict[str, Any]:
+def snapshot(order: RetailOrder, gift_card: str | None = None) -> dict[str, Any]:
     """The canonical snapshot body, `{"source": {...}, "order": {...}}`: JSON types only, money in pence.
+
+    gift_card: the id of the card that the order is paid with before the gateway is asked.
 
     `content_hash` is over the canonical JSON of `order`: sorted keys, no spaces, UTF-8.
     """
     placed_at = _timestamp(order.placed_at)
     body = _order_body(order, placed_at)
+    if gift_card is not None:
+        body["gift_cards"] = [{"gift_card_id": gift_card}]
     source = {
         "channel": CHANNEL,
         "account": ACCOUNT,

@@ -19,7 +19,7 @@ from rich.console import Console
 
 import devservices
 from contracts.ids import order_id
-from demo import outcome
+from demo import gift_cards, outcome
 from demo.changes import line_of
 from demo.deliveries import Deliveries, all_delivered, all_sent, deliveries
 from demo.desk import Desk, request_of
@@ -114,7 +114,8 @@ async def _observe(task: Task, installation: Installation, display: Display, sta
     sent = Sent()
     setup_seconds = time.monotonic() - started
     async with receiving(installation, len(task.run)) as receivers:
-        ended_at, stalled = await _replay(task, installation, display, desk, sent)
+        cards = await gift_cards.issue(installation, gift_cards.cards_of(task.run, order_id))
+        ended_at, stalled = await _replay(task, installation, display, desk, sent, cards)
         display.step("reading the result of each order")
         if not stalled:
             await all_sent(installation)
@@ -140,14 +141,14 @@ def _troubled(run: Iterable[RetailOrder], zero_stock: frozenset[str]) -> Iterato
 
 
 async def _replay(
-    task: Task, installation: Installation, display: Display, desk: Desk, sent: Sent
+    task: Task, installation: Installation, display: Display, desk: Desk, sent: Sent, cards: Mapping[UUID, str]
 ) -> tuple[float, str]:
     """Returns (time.monotonic() when the last order was settled, what the others wait for or an empty text)."""
     warehouse = Warehouse(installation, skipped=desk.unshipped)
     following = Following(installation, len(task.run))
     settled = asyncio.create_task(following.until_settled(lambda: desk.done, display.show))
     parties = [
-        asyncio.create_task(replay(installation.system.kafka.bootstrap_servers, task.run, STORE, sent)),
+        asyncio.create_task(replay(installation.system.kafka.bootstrap_servers, task.run, STORE, sent, cards)),
         asyncio.create_task(desk.run()),
         asyncio.create_task(warehouse.run()),
     ]

@@ -39,8 +39,13 @@ def trouble_of(order_id: UUID | str) -> Trouble | None:
     >>> trouble_of("00000003-0000-5000-8000-000000000000"), trouble_of("00000010-0000-5000-8000-000000000000")
     ('declined', None)
     """
-    hundredth = int(str(order_id)[:8], 16) % 100
+    hundredth = hundredth_of(order_id)
     return _BY_HUNDREDTH[hundredth] if hundredth < len(_BY_HUNDREDTH) else None
+
+
+def hundredth_of(order_id: UUID | str) -> int:
+    """The number from 0 to 99 that decides on trouble."""
+    return int(str(order_id)[:8], 16) % 100
 
 
 def applies(trouble: Trouble, order: RetailOrder, zero_stock: frozenset[str]) -> bool:

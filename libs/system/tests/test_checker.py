@@ -40,6 +40,25 @@ def test_events_in_order_and_partly_repeated_violate_nothing() -> None:
     assert seen(first, second, first, second) == []
 
 
+def gift_card(version: int) -> Any:
+    """An event of payments that is not about an order."""
+    record, key = event(version), "0f3f2a53-31f5-5f0a-8d55-6a3f5b1f6f10"
+    body = {"gift_card_id": key, "version": version, "operation_id": f"card{version}"}
+    named = {
+        "ce_source": "payments",
+        "ce_id": f"card{version}",
+        "ce_type": "payments.gift_card_activated",
+        "ce_subject": key,
+    }
+    headers = [(name, value.encode()) for name, value in named.items()]
+    return SimpleNamespace(topic=record.topic, key=key.encode(), value=json.dumps(body).encode(), headers=headers)
+
+
+def test_the_events_of_a_gift_card_have_versions_and_no_totals_of_an_order() -> None:
+    assert seen(gift_card(1), event(1), gift_card(2)) == []
+    assert seen(gift_card(1), gift_card(3)) == ["topics: the versions of an order's events are 1..n, in order"]
+
+
 def test_a_gap_is_seen() -> None:
     assert seen(event(1), event(3)) == ["topics: the versions of an order's events are 1..n, in order"]
 

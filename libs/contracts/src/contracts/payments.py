@@ -260,13 +260,12 @@ class Authorized(OutcomeEvent, type="payments.authorized"):
     """What of the lines gift cards pay."""
 
 
-class GiftCardsRedeemed(OrderKeyed, Event, type="payments.gift_cards_redeemed"):
+class GiftCardsRedeemed(PaymentEvent, type="payments.gift_cards_redeemed"):
     """Gift cards pay a part of an authorization, or all of it. The answer to the authorization follows: if it is declined, it
     all goes back to the cards."""
 
     FINAL: ClassVar[bool] = False
 
-    currency: Currency
     gift_cards: Annotated[tuple[GiftCardPart, ...], Field(max_length=GIFT_CARDS_MAX)]
 
 

@@ -33,6 +33,8 @@ Own = Callable[[str], Awaitable[Sequence[tuple[str, int, int]]]]
 """service -> its invariants: name, rows checked, rows that violate it."""
 TABLES = {"orders": "orders", "payments": "ledgers", "fulfillment": "fulfillments", "invoicing": "billings"}
 """service -> table of the aggregate whose events are on the service's topic."""
+OF_OTHERS = {"payments": ("gift_cards",)}
+"""service -> tables of aggregates that are not about an order, and whose events are on its topic, too."""
 
 # The state of each order in each service, one row per order.
 ORDERS = """
@@ -193,8 +195,10 @@ class _State:
                     state.rows[name] = await connection.fetch(queries[name])
                     if name in TABLES:
                         state.lines[name] = await connection.fetch(PER_LINE[name])
-                        rows = await connection.fetch(f"select key::text, version from {TABLES[name]}")
-                        state.versions[name] = {row[0]: row[1] for row in rows if row[1]}
+                        state.versions[name] = {}
+                        for table in (TABLES[name], *OF_OTHERS.get(name, ())):
+                            rows = await connection.fetch(f"select key::text, version from {table}")
+                            state.versions[name] |= {row[0]: row[1] for row in rows if row[1]}
                     state.journaled += await connection.fetch(JOURNALED)
                     keys = await connection.fetch("select key::text from parked_keys")
                     state.waiting_room[name] = {row[0] for row in keys}

@@ -135,7 +135,8 @@ class Reader:
         if body.get("operation_id"):
             self.read.answered[service][body["operation_id"]] += 1
         if service == "payments":
-            self._money(key, body["totals"])
+            if body.get("order_id") == key:  # else it is about a gift card
+                self._money(key, body["totals"])
         elif service == "fulfillment":
             self._stock(key, body["totals"])
             self._shipping(key, name.partition(".")[2], body)

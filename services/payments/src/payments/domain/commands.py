@@ -65,7 +65,7 @@ def authorize(ledger: Ledger, command: Authorize, context: Context) -> list[Effe
         except NotRedeemable as no:
             return [facts.declined(ledger, command.operation_id, requested, context, no.code, str(no))]
         if parts:
-            redeemed = [facts.redeemed(command.operation_id, requested, parts, context)]
+            redeemed = [facts.redeemed(ledger, command.operation_id, requested, parts, context)]
     requested = requested.model_copy(update={"gift_cards": parts, "amount_minor": amount - by_cards(parts)})
     executed = _execute(
         ledger,

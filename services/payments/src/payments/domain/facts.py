@@ -108,13 +108,14 @@ def succeeded(
 
 
 def redeemed(
-    operation_id: UUID, operation: Operation, parts: tuple[GiftCardPart, ...], context: Context
+    ledger: Ledger, operation_id: UUID, operation: Operation, parts: tuple[GiftCardPart, ...], context: Context
 ) -> GiftCardsRedeemed:
     return GiftCardsRedeemed(
         order_id=context.key,
         store_id=context.store_id,
         operation_id=operation_id,
         currency=_currency(operation),
+        totals=ledger.totals(),
         gift_cards=parts,
     )
 

@@ -1,0 +1,40 @@
+"""Which orders of the demo have a gift card, and what it is worth: by the rule of the demo, and by its oracle."""
+
+from __future__ import annotations
+
+from uuid import UUID
+
+from contracts.ids import order_id
+from demo.gift_cards import cards_of
+from demo.oracle import expect
+from demo.retail import RetailOrder, snapshot
+from demo.source import Book
+from system.installation import STORE
+
+
+def test_the_cards_are_those_that_the_oracle_expects(sample: Book, sample_orders: list[RetailOrder]) -> None:
+    expected = expect(sample, STORE)
+    cards = cards_of(sample_orders, order_id)
+    assert cards == {UUID(order.order_id): order.card_minor for order in expected if order.card_minor}
+    assert (len(cards), sum(cards.values())) == (39, 1_069_125)
+    assert sum(order.card_minor == order.total_minor > 0 for order in expected) == 15, "they never ask the gateway"
+    assert {order.trouble for order in expected if order.card_minor} > {
+        "refunded",
+        "line_cancelled",
+        "edited",
+        "declined",
+    }
+
+
+def test_what_goes_back_of_a_line_is_the_gateways_first(sample: Book) -> None:
+    """Half of 536639 is the card's. A piece of its first line goes back, which the card has paid alone."""
+    [order] = [one for one in expect(sample, STORE) if one.external_order_id == "536639"]
+    assert (order.trouble, order.card_minor, order.by_card_minor) == ("refunded", 14_425, 14_425 - 2_10)
+    [order] = [one for one in expect(sample, STORE) if one.external_order_id == "536367"]
+    assert (order.trouble, order.card_minor, order.by_card_minor) == ("line_cancelled", 13_936, 13_936)
+
+
+def test_a_snapshot_names_the_card_of_its_order(sample_orders: list[RetailOrder]) -> None:
+    order = sample_orders[0]
+    assert "gift_cards" not in snapshot(order)["order"]
+    assert snapshot(order, "a card")["order"]["gift_cards"] == [{"gift_card_id": "a card"}]
