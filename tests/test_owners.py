@@ -47,6 +47,7 @@ COMPARED: Final = {
     # table          columns that are compared, where they are no part of the conflict
     "tasks":         {"key", "store_id"},
     "operations":    {"order_id", "store_id"},
+    "disputes":      {"order_id", "store_id"},
     "payment_sessions": {"order_id", "store_id"},
     "shipments":     {"order_id", "store_id"},
     "ledger_lines":  {"store_id"},  # the order is in the conflict

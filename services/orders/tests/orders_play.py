@@ -343,6 +343,27 @@ class Play:
             recorded_outcome=recorded, reported_outcome=reported, amount_minor=10_00, gateway="test", gateway_reference="tg_1",
         ))  # fmt: skip
 
+    def disputed(self, reference: str = "dp_1", **more: Any) -> Play:
+        """The buyer disputes a payment."""
+        body = {
+            "order_id": ORDER,
+            "store_id": STORE,
+            "currency": "EUR",
+            "dispute_id": uid(reference),
+            "gateway": "stripe",
+        }
+        return self.when(payments.DisputeOpened(**body, reference=reference, amount_minor=10_00, **more))
+
+    def dispute_ends(self, outcome: Any, reference: str = "dp_1") -> Play:
+        body = {
+            "order_id": ORDER,
+            "store_id": STORE,
+            "currency": "EUR",
+            "dispute_id": uid(reference),
+            "gateway": "stripe",
+        }
+        return self.when(payments.DisputeClosed(**body, reference=reference, amount_minor=10_00, outcome=outcome))
+
     def _add(self, what: str, lines: Iterable[payments.MoneyLine]) -> int:
         amount = sum(one.amount_minor for one in lines)
         self.money[what] += amount

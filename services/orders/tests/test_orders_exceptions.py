@@ -391,6 +391,7 @@ RAISED: dict[str, Story] = {
     "cancelled_too_late": lambda play: play.in_the_warehouse().shipped().receives(content(lifecycle="cancelled"), seconds=1),
     "order_reinstated": lambda play: play.receives(content(lifecycle="cancelled"), market()).receives(content(), seconds=1),
     "outcome_contradicted": lambda play: play.in_the_warehouse().contradicted(uid("capture")),
+    "payment_disputed": lambda play: play.in_the_warehouse().captured().disputed(),
     "invoice_failed": lambda play: play.in_the_warehouse().captured().rejected(),
 }  # fmt: skip
 
@@ -546,3 +547,24 @@ def test_a_seller_that_is_corrected_frees_the_invoice_without_a_person(play: Pla
     assert play.wakes_in == 900  # it is asked for again and again, at most so late
     play.wakes().issued().then(ExceptionResolved)
     assert not codes(play)
+
+
+# ----------------------------------------------------------------------------------------------------------- disputes
+
+
+def test_a_dispute_waits_for_a_person_and_a_won_one_needs_none(play: Play) -> None:
+    play.in_the_warehouse().captured().disputed(reason="fraudulent")
+    before = play.order.open_runs
+    assert "10_00" not in (detail := play.order.exceptions["payment_disputed"].detail) and "1000 EUR" in detail
+    assert play.order.open_runs == before, "no process is changed by it"
+    play.dispute_ends("won")
+    assert codes(play) == []
+
+
+def test_a_lost_dispute_stays_listed_until_a_person_has_seen_it(play: Play) -> None:
+    play.in_the_warehouse().captured().disputed().resolves("payment_disputed", "accept")
+    assert codes(play) == []
+    play.dispute_ends("lost")
+    assert "lost" in play.order.exceptions["payment_disputed"].detail
+    play.resolves("payment_disputed", "accept")
+    assert codes(play) == []

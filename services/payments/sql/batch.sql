@@ -189,12 +189,24 @@ booked as (
       amount_minor) using (posting)
   cross join lateral (values (debit, 0), (credit, 1)) as one (account, side)
 ),
+disputes_written as (
+  insert into disputes as d (dispute_id, order_id, store_id, gateway, account, reference, state, currency,
+      amount_minor, withheld_minor, reason, due_at)
+  select *
+  from unnest($52::uuid[], $53::uuid[], $54::text[], $55::text[], $56::text[], $57::text[], $58::text[],
+      $59::text[], $60::bigint[], $61::bigint[], $62::text[], $63::timestamptz[])
+  on conflict (dispute_id) do update
+  set state = excluded.state, amount_minor = excluded.amount_minor, withheld_minor = excluded.withheld_minor,
+      reason = excluded.reason, due_at = excluded.due_at, at = now()
+  where d.order_id = excluded.order_id and d.store_id = excluded.store_id
+  returning 1
+),
 sessions_written as (
   insert into payment_sessions as s (session_id, order_id, store_id, state, currency, amount_minor,
       authorization_id, code, return_url, cancel_url, expires_at)
   select *
-  from unnest($52::uuid[], $53::uuid[], $54::text[], $55::text[], $56::text[], $57::bigint[], $58::uuid[],
-      $59::text[], $60::text[], $61::text[], $62::timestamptz[])
+  from unnest($64::uuid[], $65::uuid[], $66::text[], $67::text[], $68::text[], $69::bigint[], $70::uuid[],
+      $71::text[], $72::text[], $73::text[], $74::timestamptz[])
   on conflict (session_id) do update
   set state = excluded.state, authorization_id = excluded.authorization_id, code = excluded.code, at = now()
   where s.order_id = excluded.order_id and s.store_id = excluded.store_id and s.state = 'open'
@@ -203,17 +215,17 @@ sessions_written as (
 closed_operations_written as (
   insert into closed_operations (aggregate, key, operation_id, revision)
   select *
-  from unnest($63::text[], $64::uuid[], $65::uuid[], $66::int[])
+  from unnest($75::text[], $76::uuid[], $77::uuid[], $78::int[])
   on conflict (aggregate, key, operation_id) do update
   set revision = excluded.revision
 ),
 written as (
   insert into journal (key, store_id, aggregate, revision, version, type, message_id, operation_id, topic,
       actor, cause_type, cause_id, correlation_id, traceparent, payload, via, day, at)
-  select unnest($67::uuid[]), unnest($68::text[]), unnest($69::text[]), unnest($70::int[]),
-      unnest($71::int[]), unnest($72::text[]), unnest($73::uuid[]), unnest($74::uuid[]), unnest($75::text[]),
-      unnest($76::text[]), unnest($77::text[]), unnest($78::text[]), unnest($79::text[]), unnest($80::text[]),
-      unnest($81::text[]), unnest($82::text[]), ($83::timestamptz at time zone 'UTC')::date, $83::timestamptz
+  select unnest($79::uuid[]), unnest($80::text[]), unnest($81::text[]), unnest($82::int[]),
+      unnest($83::int[]), unnest($84::text[]), unnest($85::uuid[]), unnest($86::uuid[]), unnest($87::text[]),
+      unnest($88::text[]), unnest($89::text[]), unnest($90::text[]), unnest($91::text[]), unnest($92::text[]),
+      unnest($93::text[]), unnest($94::text[]), ($95::timestamptz at time zone 'UTC')::date, $95::timestamptz
   returning day, id, topic
 ),
 pointed as (
@@ -225,25 +237,25 @@ pointed as (
   returning id, journal_id
 ),
 gone as (
-  delete from timers using unnest($84::text[], $85::uuid[]) as u(a, k) where aggregate = u.a and key = u.k
+  delete from timers using unnest($96::text[], $97::uuid[]) as u(a, k) where aggregate = u.a and key = u.k
 ),
 armed as (
   insert into timers (aggregate, key, due_at)
   select *
-  from unnest($86::text[], $87::uuid[], $88::timestamptz[])
+  from unnest($98::text[], $99::uuid[], $100::timestamptz[])
   on conflict (aggregate, key) do update
   set due_at = excluded.due_at
 ),
 read as (
   insert into consumer_offsets (topic, partition, next_offset)
   select *
-  from unnest($89::text[], $90::int[], $91::bigint[])
+  from unnest($101::text[], $102::int[], $103::bigint[])
   on conflict (topic, partition) do update
   set next_offset = excluded.next_offset, crashes = case when excluded.next_offset >
       consumer_offsets.tried_offset then 0 else consumer_offsets.crashes end
 ),
 held as (
-  select key from parked_keys where key = any($92::uuid[])
+  select key from parked_keys where key = any($104::uuid[])
 )
 select array(select key from held), array(select id from pointed order by id),
     array(select journal_id from pointed order by id), array[(select count(*) from ledgers_saved),

@@ -19,6 +19,7 @@ from contracts.payments import (
     CancelSession,
     Capture,
     Captured,
+    CheckDispute,
     Declined,
     Failed,
     Force,
@@ -36,7 +37,7 @@ from contracts.payments import (
     Void,
     Voided,
 )
-from payments.domain import answers, books, commands, forcing, ledger, recording, sessions
+from payments.domain import answers, books, commands, disputes, forcing, ledger, recording, sessions
 from payments.domain.books import Posting
 from payments.domain.folds import Asked, VoidPostponed, evolve
 from payments.domain.forcing import Asking
@@ -55,6 +56,7 @@ DECIDE: Mapping[type, Callable[..., Decision]] = {
     Record: recording.record,
     OpenSession: sessions.open_session,
     CancelSession: sessions.cancel_session,
+    CheckDispute: disputes.check,
     Reported: answers.reported,
     Wake: sessions.wake,
 }

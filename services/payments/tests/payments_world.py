@@ -22,6 +22,7 @@ from chassis.process.app import App
 from contracts.payments import Authorize, MoneyLine
 from gatewayservers.serving import listening
 from gatewayservers.stripe import signature
+from payments import store
 from payments.gateways import accounts
 from payments.handlers import SERVICE
 from payments.settings import Settings
@@ -78,6 +79,11 @@ class World:
             ),
         )  # fmt: skip
         return operation_id
+
+    async def checked(self) -> list[tuple[str, int, int]]:
+        """The invariants of the tables: (name, comparisons made, comparisons violated)."""
+        async with self.app.database.transaction() as tx:
+            return [*await store.check(tx)]
 
     async def until(self, operation_id: UUID, state: str, seconds_max: float = 10) -> None:
         end = time.monotonic() + seconds_max

@@ -6,14 +6,27 @@ import asyncio
 from collections.abc import AsyncIterator
 from datetime import timedelta
 from typing import Any
+from uuid import uuid4
 
 import aiohttp
 import pytest
-from payments_gateways import Paying, Shape, shaped
+from payments_gateways import STORE, Paying, Shape, shaped
 
 from chassis.declare.service import TryAgain
-from contracts.payments import Authorized, Captured, Declined, Failed, Pending, Refunded, Voided
-from payments.gateways.port import Abandons, Action
+from contracts.deciding import Reported
+from contracts.payments import (
+    Authorized,
+    Captured,
+    Declined,
+    DisputeClosed,
+    DisputeOpened,
+    Failed,
+    Pending,
+    Refunded,
+    Voided,
+)
+from payments.domain.disputes import DISPUTE_KIND, DisputeCall, dispute_id
+from payments.gateways.port import Abandons, Action, HasDisputes
 
 SHAPES = ("test", "stripe")
 
@@ -358,3 +371,26 @@ async def test_a_dispute_names_the_payment_that_it_is_about(shape: Shape) -> Non
         while not {"charge.dispute.created", "charge.dispute.closed"} <= {notice.type for notice in shape.notices}:
             await asyncio.sleep(0.01)
     assert {n.payment for n in shape.notices if "dispute" in n.type} == {authorized.gateway_reference}
+
+
+async def test_a_dispute_that_is_opened_and_lost_is_booked_once_whatever_its_events(shape: Shape) -> None:
+    """An event is a hint: what counts is what the gateway states when it is asked, twice and out of order too."""
+    needs(isinstance(shape.gateway, HasDisputes), shape, "disputes")
+    order = Paying(shape)
+    await order.authorize(10_00)
+    captured = await order.capture(10_00)
+    assert isinstance(captured, Captured) and isinstance(shape.gateway, HasDisputes)
+    dispute = await shape.post(f"/disputes/{captured.gateway_reference}?end=open")
+    call = DisputeCall(
+        dispute_id=dispute_id(order.order_id, shape.name, dispute["id"]), order_id=order.order_id, store_id=STORE,
+        gateway=shape.name, account=None, reference=dispute["id"], currency="EUR",
+    )  # fmt: skip
+    stated = [await shape.gateway.dispute(call)]
+    await shape.post(f"/disputes/{dispute['id']}/lost")
+    stated += [await shape.gateway.dispute(call), stated[0]]
+    before = len(order.events)
+    for one in [*stated, *stated]:
+        order.decide(Reported(task_id=uuid4(), kind=DISPUTE_KIND, asked=call, outcome=one))
+    opened, closed = order.events[before:]
+    is_event(opened, DisputeOpened, withheld_minor=10_00)
+    is_event(closed, DisputeClosed, outcome="lost", settled_minor=10_00)

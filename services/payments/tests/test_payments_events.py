@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 import time
+from typing import Any
 from uuid import uuid4
 
 import pytest
@@ -79,8 +80,9 @@ async def test_an_event_of_a_payment_that_is_not_recorded_yet_is_kept_and_matche
     assert event["order_id"] == str(order_id)
 
 
-async def test_a_dispute_is_listed_with_the_order_that_it_is_about(world: World) -> None:
+async def test_a_dispute_is_listed_and_booked_with_the_order_that_it_is_about(world: World) -> None:
     order_id = uuid4()
+    await world.shape.trouble(order_id, webhook="twice")
     authorization_id = await world.authorize(order_id)
     await world.until(authorization_id, "succeeded")
     capture_id = uuid4()
@@ -94,11 +96,29 @@ async def test_a_dispute_is_listed_with_the_order_that_it_is_about(world: World)
     )  # fmt: skip
     await world.until(capture_id, "succeeded")
     [row] = await world.app.fetch("select gateway_reference from operations where operation_id = $1", capture_id)
-    await world.shape.post(f"/disputes/{row['gateway_reference']}")
-    async with asyncio.timeout(5):
-        while len(found := [one for one in await world.events() if "dispute" in one["type"]]) < 2:
+    dispute = await world.shape.post(f"/disputes/{row['gateway_reference']}?end=open")
+    assert (await disputed(world, "open"))["withheld_minor"] == 10_00
+    await world.shape.post(f"/disputes/{dispute['id']}/lost")
+    lost = await disputed(world, "lost")
+    assert (lost["order_id"], lost["reference"], lost["withheld_minor"]) == (str(order_id), dispute["id"], 0)
+    found = [one for one in await world.events() if "dispute" in one["type"]]
+    assert {one["order_id"] for one in found} == {str(order_id)} and len(found) == 2
+    booked = await world.app.fetch(
+        "select account, sum(direction * amount_minor)::int as minor from entries group by 1 having sum(direction * amount_minor) <> 0"
+    )
+    assert {one["account"]: one["minor"] for one in booked} == {"customer": -10_00, "chargebacks": 10_00}
+    assert {name: wrong for name, _, wrong in await world.checked() if wrong} == {}
+
+
+async def disputed(world: World, state: str) -> dict[str, Any]:
+    async with asyncio.timeout(10):
+        while True:
+            status, page = await world.get("/v1/disputes")
+            assert status == 200, page
+            if page["items"] and page["items"][0]["state"] == state:
+                [one] = page["items"]
+                return dict(one)
             await asyncio.sleep(0.02)
-    assert {one["order_id"] for one in found} == {str(order_id)}
 
 
 # -------------------------------------------------------------------------------------------- what is refused, or stored

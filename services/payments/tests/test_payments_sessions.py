@@ -15,6 +15,7 @@ from payments_play import (
     authorized,
     call,
     declined,
+    lines,
     refund,
     refunded,
     report,
@@ -25,12 +26,23 @@ from payments_play import (
     voided,
 )
 
-from contracts.deciding import Refusal, Withdrawn
-from contracts.payments import Authorized, CancelSession, Declined, OpenSession, Pending, SessionClosed, SessionOpened
+from contracts.deciding import Refusal, Wake, Withdrawn
+from contracts.payments import (
+    Authorized,
+    CancelSession,
+    Declined,
+    GiftCardPart,
+    OpenSession,
+    Pending,
+    SessionClosed,
+    SessionOpened,
+)
+from payments.domain import balances
 from payments.domain.answers import Contradiction
 from payments.domain.folds import Abandoned
 from payments.domain.gateway import abandoning_id, follow_up_id
-from payments.domain.ledger import capture_id_of
+from payments.domain.gift_cards import CardKey
+from payments.domain.ledger import Ledger, Operation, capture_id_of
 from payments.domain.sessions import NOT_PAID, given_back_id, late_id, wake_at
 from payments.storefronts import Storefront, origin_of, unfit
 
@@ -159,6 +171,15 @@ def test_a_void_that_waited_releases_nothing_and_is_a_yes(waiting: Play) -> None
         declined("a1", 50_00, "payment_abandoned", NOT_PAID, totals()),
         voided("v1", "a1", {}, totals()),
     )
+
+
+def test_a_timer_moves_no_gift_card() -> None:
+    """A card that pays a part gets it back with the decline, whose report locks it."""
+    part = GiftCardPart(gift_card_id=uid("g"), lines=lines(5_00), amount_minor=5_00)
+    held = Operation(kind="authorize", state="pending", gateway="test", currency="EUR", gift_cards=(part,))
+    paid_by_card = Ledger(operations={uid("a1"): held})
+    assert [*balances.needs(paid_by_card, Wake(NOW))] == []
+    assert [*balances.needs(paid_by_card, report(ABANDON, "refused"))] == [CardKey(STORE, uid("g"))]
 
 
 # --------------------------------------------------------------------------------------------------- with a session

@@ -10,7 +10,8 @@
     PUT  /trouble/{order_id}         {"capture": "timed_out"}, the words of `faults`; {"webhook": "early"}, those of `WEBHOOKS`
     POST /buyers/{intent}/{what}     the buyer pays, passes 3-D Secure, or fails: `confirm`, `fail`
     POST /expire/{intent}            the authorization runs out
-    POST /disputes/{charge}          the buyer disputes a charge
+    POST /disputes/{charge}          the buyer disputes a charge, and it is lost; ?end=open: it stays open
+    POST /disputes/{dispute}/{end}   its end: `won`, `lost`
     GET  /health
 
 Means of payment: `pm_card_visa` pays, `pm_card_authenticationRequired` needs the buyer (3-D Secure),
@@ -128,6 +129,7 @@ class Moved:
 class Books:
     intents: dict[str, Intent] = field(default_factory=dict)
     refunds: dict[str, Refund] = field(default_factory=dict)
+    disputes: dict[str, dict[str, Any]] = field(default_factory=dict)
     moved: list[Moved] = field(default_factory=list)
     events: list[dict[str, Any]] = field(default_factory=list)
 
@@ -161,7 +163,9 @@ class Server:
         app.router.add_put("/trouble/{order_id}", self._trouble)
         app.router.add_post("/buyers/{id}/{what}", self._buyer)
         app.router.add_post("/expire/{id}", self._expire)
+        app.router.add_get("/v1/disputes/{id}", self._get_dispute)
         app.router.add_post("/disputes/{id}", self._dispute)
+        app.router.add_post("/disputes/{id}/{end}", self._dispute_ends)
         app.router.add_get("/health", self._health)
         app.on_cleanup.append(self._stop)
         return app
@@ -507,10 +511,39 @@ class Server:
 
     async def _dispute(self, request: web.Request) -> web.StreamResponse:
         intent, before = self._charged({"charge": request.match_info["id"]}), len(self.books.events)
-        dispute = {"object": "dispute", "id": f"dp_{uuid4().hex[:24]}", "charge": request.match_info["id"]}
-        for status, kind in (("needs_response", "charge.dispute.created"), ("lost", "charge.dispute.closed")):
-            self._event(kind, intent, shown=dispute | {"status": status, "payment_intent": intent.id, "metadata": {}})
+        dispute: dict[str, Any] = {
+            "object": "dispute", "id": f"dp_{uuid4().hex[:24]}", "charge": request.match_info["id"], "payment_intent": intent.id,
+            "amount": intent.received, "currency": intent.currency, "status": "needs_response", "reason": "fraudulent",
+            "metadata": {}, "evidence_details": {"due_by": int(time.time()) + 604_800},
+            "balance_transactions": [{"amount": -intent.received, "fee": 1500}],
+        }  # fmt: skip
+        self.books.disputes[dispute["id"]] = dispute
+        self._event("charge.dispute.created", intent, shown=dict(dispute))
+        if request.query.get("end") != "open":
+            self._end_dispute(intent, dispute, "lost")
         await self._notify(self.books.events[before:], intent.order_id)
+        return _json(200, dispute)
+
+    async def _dispute_ends(self, request: web.Request) -> web.StreamResponse:
+        dispute, before = self.books.disputes[request.match_info["id"]], len(self.books.events)
+        intent = self.books.intents[dispute["payment_intent"]]
+        self._end_dispute(intent, dispute, request.match_info["end"])
+        await self._notify(self.books.events[before:], intent.order_id)
+        return _json(200, dispute)
+
+    def _end_dispute(self, intent: Intent, dispute: dict[str, Any], end: str) -> None:
+        dispute["status"] = end
+        if end == "won":
+            dispute["balance_transactions"] = [
+                *dispute["balance_transactions"],
+                {"amount": dispute["amount"], "fee": 0},
+            ]
+        self._event("charge.dispute.closed", intent, shown=dict(dispute))
+
+    async def _get_dispute(self, request: web.Request) -> web.StreamResponse:
+        dispute = self.books.disputes.get(request.match_info["id"])
+        if dispute is None:
+            raise Refused(404, "invalid_request_error", "resource_missing", "No such dispute")
         return _json(200, dispute)
 
     async def _health(self, request: web.Request) -> web.StreamResponse:

@@ -177,6 +177,28 @@ def upgrade() -> None:
     )
     op.create_index("payment_sessions_by_order", "payment_sessions", ["order_id"])
     op.create_table(
+        "disputes",
+        sa.Column("dispute_id", sa.Uuid, primary_key=True),
+        sa.Column("order_id", sa.Uuid, nullable=False),
+        sa.Column("store_id", sa.Text, nullable=False),
+        sa.Column("gateway", sa.Text, nullable=False),
+        sa.Column("account", sa.Text),
+        sa.Column("reference", sa.Text, nullable=False, comment="what the gateway calls it"),
+        sa.Column("state", sa.Text, nullable=False),
+        sa.Column("currency", sa.Text, nullable=False),
+        sa.Column("amount_minor", sa.BigInteger, nullable=False),
+        sa.Column("withheld_minor", sa.BigInteger, nullable=False, comment="by the gateway, and not released or lost"),
+        sa.Column("reason", sa.Text, nullable=False, comment="in the words of the gateway"),
+        sa.Column("due_at", sa.DateTime(timezone=True), comment="until when the gateway takes evidence"),
+        sa.Column("opened_at", sa.DateTime(timezone=True), nullable=False, server_default=sa.func.now()),
+        sa.Column(
+            "at", sa.DateTime(timezone=True), nullable=False, server_default=sa.func.now(), comment="of its last change"
+        ),
+        sa.CheckConstraint("state in ('open', 'won', 'lost')", name="disputes_state_is_known"),
+        sa.CheckConstraint("withheld_minor between 0 and amount_minor", name="disputes_withheld_within_amount"),
+    )
+    op.create_index("disputes_by_store", "disputes", ["store_id", "opened_at", "dispute_id"])
+    op.create_table(
         "storefronts",
         sa.Column("store_id", sa.Text, nullable=False),
         sa.Column("origin", sa.Text, nullable=False, comment="scheme, host and port that buyers are sent back to"),
@@ -248,7 +270,8 @@ def upgrade() -> None:
         sa.PrimaryKeyConstraint("order_id", "version", "number", name="entries_pkey"),
         sa.CheckConstraint(
             "account in ('customer', 'authorized', 'receivable', 'gateway_clearing', 'marketplace_clearing', 'fees',"
-            " 'refunds_payable', 'gift_card_liability', 'gift_cards_issued', 'gift_cards_expired', 'in_transit', 'bank', 'suspense', 'exchange', 'rounding')",
+            " 'refunds_payable', 'gift_card_liability', 'gift_cards_issued', 'gift_cards_expired', 'disputed',"
+            " 'chargebacks', 'in_transit', 'bank', 'suspense', 'exchange', 'rounding')",
             name="entries_account_is_in_the_chart",
         ),
         sa.CheckConstraint("direction in (1, -1)", name="entries_direction_is_a_sign"),
@@ -548,6 +571,7 @@ def downgrade() -> None:
     op.drop_table("gateway_events")
     op.drop_table("gateway_accounts")
     op.drop_table("storefronts")
+    op.drop_table("disputes")
     op.drop_table("payment_sessions")
     op.drop_table("account_deltas")
     op.drop_table("account_totals")

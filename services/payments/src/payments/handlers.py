@@ -6,13 +6,14 @@ from pathlib import Path
 
 from chassis.declare.service import Aggregate, Service, Share, on
 from contracts.deciding import Reported, Wake
-from contracts.payments import Authorize, CancelSession, Capture, Force, OpenSession, Record, Refund, Void
+from contracts.payments import Authorize, CancelSession, Capture, CheckDispute, Force, OpenSession, Record, Refund, Void
 from payments import api, bookkeeping, gift_card_store, reconciling, store
 from payments.domain import (
     answers,
     balances,
     commands,
     differences,
+    disputes,
     folds,
     forcing,
     gift_cards,
@@ -39,6 +40,7 @@ LEDGERS = Aggregate(
         on(Record, recording.record),
         on(OpenSession, sessions.open_session),
         on(CancelSession, sessions.cancel_session),
+        on(CheckDispute, disputes.check),
         on(Reported, answers.reported),
         on(Wake, sessions.wake),
     ),

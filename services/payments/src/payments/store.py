@@ -81,6 +81,19 @@ where s.order_id = excluded.order_id and s.store_id = excluded.store_id and s.st
 returning 1)""",
     11,
 )
+DISPUTES = Piece(
+    """
+disputes_written as (
+insert into disputes as d (dispute_id, order_id, store_id, gateway, account, reference, state, currency, amount_minor,
+  withheld_minor, reason, due_at)
+select * from unnest({0}::uuid[], {1}::uuid[], {2}::text[], {3}::text[], {4}::text[], {5}::text[], {6}::text[], {7}::text[],
+  {8}::bigint[], {9}::bigint[], {10}::text[], {11}::timestamptz[])
+on conflict (dispute_id) do update set state = excluded.state, amount_minor = excluded.amount_minor,
+  withheld_minor = excluded.withheld_minor, reason = excluded.reason, due_at = excluded.due_at, at = now()
+where d.order_id = excluded.order_id and d.store_id = excluded.store_id
+returning 1)""",
+    12,
+)
 PROCESSES = """
 select kind as step, state as waiting, count(*), extract(epoch from now() - min(at))::float8 as age
 from operations where state in ('asked', 'pending') group by 1, 2"""
@@ -183,6 +196,15 @@ def rows(changes: Sequence[Change[Ledger]]) -> list[Rows]:
         for session_id, s in c.after.sessions.items()
         if s is not c.before.sessions.get(session_id)
     ]  # fmt: skip
+    disputed = [
+        (dispute_id, c.key, c.store_id, d.gateway, d.account, d.reference, d.state, c.after.currency, d.amount_minor,
+         d.withheld_minor, d.reason, d.due_at)
+        for c in changes
+        for dispute_id, d in c.after.disputes.items()
+        if d is not c.before.disputes.get(dispute_id)
+    ]  # fmt: skip
+    if disputed or not changes:
+        written.append(Rows(DISPUTES, columns(disputed, DISPUTES.parameters)))
     if opened or not changes:
         written.append(Rows(SESSIONS, columns(opened, SESSIONS.parameters), "sessions_written", taken_session))
     return written
@@ -216,8 +238,9 @@ def _entries(posted: Sequence[tuple[Change[Ledger], Posting]]) -> list[Sequence[
 DAYS = "select * from account_totals union all select * from account_deltas"
 ORDERS = """
 select * from entries e where not exists (select from settlements s where s.key = e.order_id)
-  and not exists (select from gift_cards g where g.key = e.order_id)"""
-"""The entries of orders."""
+  and not exists (select from gift_cards g where g.key = e.order_id)
+  and not exists (select from disputes d where d.dispute_id = e.operation_id)"""
+"""The entries of orders, without those of disputes."""
 # Each query answers (comparisons made, comparisons violated).
 CHECKS = {
     "the lines of a ledger sum to its totals": """
@@ -242,6 +265,12 @@ CHECKS = {
           or captured_minor + voided_minor > authorized_minor
           or least(authorized_minor, captured_minor, voided_minor, refunded_minor) < 0)
         from ledger_lines""",
+    "what gateways withhold for disputes is on its account": """
+        select count(*), count(*) filter (where e.balance is distinct from d.withheld) from (
+          select order_id, sum(withheld_minor) withheld from disputes group by 1 having sum(withheld_minor) <> 0) d
+        full join (
+          select order_id, sum(direction * amount_minor) balance from entries where account = 'disputed'
+          group by 1 having sum(direction * amount_minor) <> 0) e using (order_id)""",
     "an open session has an open authorization, or none yet": """
         select count(*), count(*) filter (where o.state not in ('asked', 'pending'))
         from payment_sessions s left join operations o on o.operation_id = s.authorization_id where s.state = 'open'""",

@@ -160,6 +160,28 @@ payment_sessions = Table(
     Index("payment_sessions_by_order", "order_id"),
 )
 
+disputes = Table(
+    "disputes",
+    metadata,
+    Column("dispute_id", Uuid, primary_key=True),
+    Column("order_id", Uuid, nullable=False),
+    Column("store_id", Text, nullable=False),
+    Column("gateway", Text, nullable=False),
+    Column("account", Text),
+    Column("reference", Text, nullable=False, comment="what the gateway calls it"),
+    Column("state", Text, nullable=False),
+    Column("currency", Text, nullable=False),
+    Column("amount_minor", BigInteger, nullable=False),
+    Column("withheld_minor", BigInteger, nullable=False, comment="by the gateway, and not released or lost"),
+    Column("reason", Text, nullable=False, comment="in the words of the gateway"),
+    Column("due_at", DateTime(timezone=True), comment="until when the gateway takes evidence"),
+    Column("opened_at", DateTime(timezone=True), nullable=False, server_default=func.now()),
+    Column("at", DateTime(timezone=True), nullable=False, server_default=func.now(), comment="of its last change"),
+    CheckConstraint("state in ('open', 'won', 'lost')", name="disputes_state_is_known"),
+    CheckConstraint("withheld_minor between 0 and amount_minor", name="disputes_withheld_within_amount"),
+    Index("disputes_by_store", "store_id", "opened_at", "dispute_id"),
+)
+
 storefronts = Table(
     "storefronts",
     metadata,

@@ -7,6 +7,7 @@ from payments.api import (
     accounts,
     actions,
     differences,
+    disputes,
     events,
     gift_cards,
     ledgers,
@@ -23,7 +24,7 @@ __all__ = ["PROBLEMS", "routes"]
 def routes(app: App) -> APIRouter:
     router = APIRouter(prefix="/v1", tags=["payments"])
     for subject in (
-        ledgers, accounts, records, gift_cards, settlements, reconciliations, differences, events, actions, sessions,
+        ledgers, accounts, records, gift_cards, settlements, reconciliations, differences, events, actions, sessions, disputes,
     ):  # fmt: skip
         subject.add_routes(router, app)
     return router

@@ -92,7 +92,13 @@ def add_routes(router: APIRouter, app: App) -> None:
             why = str(unreadable)
             await app.write(lambda tx: received.keep_unreadable(tx, known, body, why, now))
             return {"is_new": True}
-        return {"is_new": await app.write(lambda tx: received.receive(tx, known, notice))}
+        is_new = await app.write(lambda tx: received.receive(tx, known, notice))
+        if (
+            notice.is_dispute
+            and (asking := await app.write(lambda tx: received.disputed(tx, known, notice))) is not None
+        ):
+            await app.submit(Principal(known.gateway, known.store, frozenset(), kind="system"), asking)
+        return {"is_new": is_new}
 
     @router.get("/gateway-events", response_model=Page[GatewayEvent])
     async def list_events(who: Viewer, matched: bool | None = None, limit: Limit = 50, cursor: Cursor = None) -> Any:

@@ -9,7 +9,7 @@ from uuid import UUID
 
 from contracts.deciding import Context, Decision, Reported, Task
 from contracts.payments import PAYMENT_ABANDONED, Declined, Failed, FailureCode
-from payments.domain import facts, forcing, sessions
+from payments.domain import disputes, facts, forcing, sessions
 from payments.domain.commands import resumed_voids
 from payments.domain.folds import evolve
 from payments.domain.gateway import INFORMED, GatewayCall, GatewayOutcome, abandoning, check, follow_up
@@ -24,8 +24,10 @@ class Contradiction(Exception):
 
 
 def reported(ledger: Ledger, report: Reported, context: Context) -> Decision:
+    if report.kind == disputes.DISPUTE_KIND:
+        return disputes.reported(ledger, report, context)
     call, outcome = report.asked, report.outcome
-    assert isinstance(call, GatewayCall) and isinstance(outcome, GatewayOutcome), "payments has one kind of task"
+    assert isinstance(call, GatewayCall) and isinstance(outcome, GatewayOutcome), "the tasks that move money"
     operation = ledger.operation(call.operation_id, context)
     if operation is None or operation.postponed:
         raise Contradiction(f"{call.gateway} reports {outcome.state} on {call.operation_id}, which it was not asked")
@@ -79,7 +81,7 @@ def resumed(order_id: UUID, store_id: str, ledger: Ledger) -> list[Task]:
             tasks.append(abandoning(call) if operation.abandoned else follow_up(call))
         elif operation.recorded == "unconfirmed":
             tasks.append(check(ledger.call(order_id, store_id, operation_id, operation)))
-    return tasks
+    return [*tasks, *disputes.resumed(order_id, store_id, ledger)]
 
 
 def _answer(

@@ -13,7 +13,18 @@ from uuid import UUID
 
 from contracts.base import Event
 from contracts.gift_cards import GIFT_CARD
-from contracts.payments import MARKETPLACE, Authorized, Captured, Failed, MoneyLine, Pending, Refunded, Voided
+from contracts.payments import (
+    MARKETPLACE,
+    Authorized,
+    Captured,
+    DisputeClosed,
+    DisputeOpened,
+    Failed,
+    MoneyLine,
+    Pending,
+    Refunded,
+    Voided,
+)
 from payments.domain.ledger import Ledger, card_operation_id, rest_of
 
 Account = Literal[
@@ -27,6 +38,8 @@ Account = Literal[
     "gift_card_liability",
     "gift_cards_issued",
     "gift_cards_expired",
+    "disputed",
+    "chargebacks",
     "in_transit",
     "bank",
     "suspense",
@@ -36,6 +49,8 @@ Account = Literal[
 ACCOUNTS: Final[tuple[Account, ...]] = get_args(Account)
 HELD: Final[tuple[Account, ...]] = ("authorized", "receivable")
 """What customers have promised, before it is collected."""
+DISPUTE_LINE: Final = "dispute"
+"""The line of the entries of a dispute."""
 CLEARING: Final[tuple[Account, ...]] = ("gateway_clearing", "marketplace_clearing", "gift_card_liability")
 """Where collected money lies."""
 _HELD_BY: Final[Mapping[str, Account]] = {"manual": "receivable"}
@@ -124,8 +139,19 @@ def _moves(event: Event, ledger: Ledger, owed: Owed) -> Iterator[_Move]:
             yield _Move(operation_id, "customer", "refunds_payable", owed[operation_id])
         case Failed(command="refund") if operation_id in owed:
             yield _Move(operation_id, "refunds_payable", "customer", owed.pop(operation_id))
+        case DisputeOpened():
+            yield _Move(operation_id, "disputed", cleared_by(event.gateway), _of_dispute(event.withheld_minor))
+        case DisputeClosed():
+            yield _Move(operation_id, "disputed", cleared_by(event.gateway), _of_dispute(event.withheld_minor))
+            to = cleared_by(event.gateway) if event.outcome == "won" else "chargebacks"
+            yield _Move(operation_id, to, "disputed", _of_dispute(event.settled_minor))
         case _:
             pass
+
+
+def _of_dispute(amount_minor: int) -> Sequence[MoneyLine]:
+    """A dispute is about a payment, not about its lines."""
+    return [MoneyLine(line_id=DISPUTE_LINE, quantity=0, amount_minor=amount_minor)]
 
 
 class _Tender(NamedTuple):

@@ -14,6 +14,8 @@ from contracts.payments import (
     Captured,
     Contradicted,
     Declined,
+    DisputeClosed,
+    DisputeOpened,
     Failed,
     Forced,
     ForceRefused,
@@ -28,7 +30,7 @@ from contracts.payments import (
     SessionOpened,
     Voided,
 )
-from payments.domain import session_folds
+from payments.domain import disputes, session_folds
 from payments.domain.gateway import INFORMED, Kind
 from payments.domain.ledger import (
     Authorization,
@@ -99,6 +101,8 @@ LedgerEvent = (
     | Abandoned
     | SessionOpened
     | SessionClosed
+    | DisputeOpened
+    | DisputeClosed
 )
 
 
@@ -151,6 +155,10 @@ def evolve(ledger: Ledger, event: LedgerEvent) -> Ledger:
             after = session_folds.opened(ledger, event)
         case SessionClosed():
             after = session_folds.closed(ledger, event)
+        case DisputeOpened():
+            after = disputes.folded(ledger, event)
+        case DisputeClosed():
+            after = disputes.folded(ledger, event)
         case _:
             assert_never(event)  # an event without a case does not type-check
     return after

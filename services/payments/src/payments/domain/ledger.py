@@ -168,6 +168,19 @@ class Session(Document):
     """Why its authorization was declined."""
 
 
+class Dispute(Document):
+    gateway: GatewayName
+    account: AccountName | None = None
+    reference: str
+    """What the gateway calls it."""
+    state: Literal["open", "won", "lost"] = "open"
+    amount_minor: int
+    withheld_minor: int = 0
+    """What the gateway has withheld, and not released or lost."""
+    reason: str = ""
+    due_at: datetime | None = None
+
+
 def capture_id_of(authorization_id: UUID) -> UUID:
     """The operation of the capture that was made in the same call as an authorization."""
     return derived(authorization_id, "captured with it")
@@ -209,6 +222,7 @@ class Ledger(Document):
     """Those that are open, and the latest of the closed ones; all are in the table `operations`."""
     sessions: dict[UUID, Session] = Field(default_factory=dict)
     """The open one, and the latest of the closed ones."""
+    disputes: dict[UUID, Dispute] = Field(default_factory=dict)
 
     @property
     def cards(self) -> set[UUID]:

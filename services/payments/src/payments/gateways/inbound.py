@@ -47,6 +47,8 @@ class Notice(Frozen):
     """The gateway's reference of the authorization that the object belongs to."""
     operation_id: Annotated[UUID | None, BeforeValidator(_uuid_or_none)] = None
     """Our operation, if the object names it."""
+    is_dispute: bool = False
+    """Whether `subject` is a dispute."""
 
 
 @dataclass(frozen=True, slots=True)

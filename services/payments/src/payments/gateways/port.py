@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Literal, Protocol, runtime_checkable
 
+from payments.domain.disputes import DisputeCall, DisputeState
 from payments.domain.gateway import GatewayCall, GatewayOutcome
 from payments.domain.listing import ListedPage, Listing
 
@@ -75,6 +76,14 @@ class Abandons(Protocol):
         `refused`: nothing can be paid on it any more. `succeeded`: it cannot be cancelled. `pending`: not now. None: the
         gateway has no record of it. Cancelling it again changes nothing.
         """
+
+
+@runtime_checkable
+class HasDisputes(Protocol):
+    """A gateway whose payments buyers can dispute."""
+
+    async def dispute(self, call: DisputeCall) -> DisputeState:
+        """Returns the gateway's record of a dispute. Raises Unclear unless it is certain."""
 
 
 def outcome(

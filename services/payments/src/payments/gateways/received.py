@@ -12,6 +12,8 @@ from typing import Final
 
 from asyncpg import Connection
 
+from contracts.ids import derived
+from contracts.payments import CheckDispute
 from payments.domain.gateway import TASK_KIND
 from payments.gateways.accounts import Account
 from payments.gateways.inbound import Notice
@@ -43,6 +45,24 @@ async def receive(tx: Connection, account: Account, notice: Notice) -> bool:
         return False
     await tx.execute(ASK, notice.operation_id, account.store, notice.payment, account.gateway)
     return True
+
+
+ORDER_OF: Final = "select" + ORDER.format(
+    operation_id="$1::uuid", store_id="$2::text", payment="$3::text", gateway="$4::text"
+)
+
+
+async def disputed(tx: Connection, account: Account, notice: Notice) -> CheckDispute | None:
+    """What asks the gateway about the dispute of an event; null: payments has no payment of it. It is the
+    same for the same event, so one that is sent again because the first answer was lost has its effect once."""
+    order_id = await tx.fetchval(ORDER_OF, notice.operation_id, account.store, notice.payment, account.gateway)
+    if order_id is None:
+        return None
+    return CheckDispute(
+        order_id=order_id, store_id=account.store, actor=f"system:{account.gateway}", gateway=account.gateway,
+        account=account.account, reference=notice.subject,
+        operation_id=derived(order_id, f"event {account.gateway} {account.account} {notice.event_id}"),
+    )  # fmt: skip
 
 
 async def keep_unreadable(tx: Connection, account: Account, body: bytes, why: str, now: datetime) -> None:

@@ -8,12 +8,13 @@ from typing import Final, Protocol, cast
 
 from chassis.declare.app import App
 from chassis.declare.service import Attempt, TaskKind, TryAgain
+from payments.domain.disputes import DISPUTE_KIND, DisputeCall, DisputeState
 from payments.domain.gateway import CHECK_KIND, TASK_KIND, GatewayCall, GatewayOutcome
 from payments.gateways.accounts import Account, Accounts, CredentialsMissing, resolved
 from payments.gateways.inbound import Inbound
 from payments.gateways.manual import Manual
 from payments.gateways.policy import Policy
-from payments.gateways.port import Gateway
+from payments.gateways.port import Gateway, HasDisputes, Unclear
 from payments.gateways.stripe import events as stripe_events
 from payments.gateways.stripe.gateway import URL as STRIPE_URL
 from payments.gateways.stripe.gateway import Stripe
@@ -79,6 +80,22 @@ class Gateways:
             raise TryAgain(f"gateway {_named(call)} is not set up")
         return await gateway.check(call, attempt)
 
+    async def dispute(self, call: DisputeCall, attempt: Attempt) -> DisputeState:
+        """The gateway is asked until it answers."""
+        asked = GatewayCall(
+            operation_id=call.dispute_id, gateway=call.gateway, account=call.account, kind="refund", order_id=call.order_id,
+            store_id=call.store_id, currency=call.currency, amount_minor=0, ask_only=True,
+        )  # fmt: skip
+        try:
+            gateway = await self.opened(asked)
+            if not isinstance(gateway, HasDisputes):
+                raise TryAgain(f"gateway {_named(asked)} is not set up")
+            return await gateway.dispute(call)
+        except CredentialsMissing as error:
+            raise TryAgain(f"credentials_missing: {error}") from None
+        except Unclear as unclear:
+            raise TryAgain(str(unclear)) from unclear
+
     async def opened(self, call: GatewayCall) -> Gateway | None:
         """The gateway of a call, to ask it something else. Raises CredentialsMissing."""
         return await self.of_store(call.store_id, call.gateway, call.account)
@@ -129,7 +146,12 @@ class Gateways:
             backoff_seconds_max=self._settings.gateway_backoff_seconds_max,
             close=self.close,
         )
-        return calls, replace(calls, kind=CHECK_KIND, run=self.check, close=None)
+        asking = replace(calls, close=None)
+        return (
+            calls,
+            replace(asking, kind=CHECK_KIND, run=self.check),
+            replace(asking, kind=DISPUTE_KIND, body=DisputeCall, outcome=DisputeState, run=self.dispute),
+        )
 
     async def close(self) -> None:
         for policy in (*self._for_all.values(), *(policy for _, _, policy in self._opened.values())):

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from datetime import UTC, datetime
 from typing import Any, Final, Literal, TypeVar
 from uuid import UUID
 
 from pydantic import Field, ValidationError
 
 from contracts.base import Frozen
+from payments.domain.disputes import DisputeCall, DisputeState
 from payments.domain.gateway import GatewayCall, GatewayOutcome
 from payments.gateways.http import Answer
 from payments.gateways.port import Action, Unclear, outcome
@@ -84,6 +86,31 @@ class Refund(Frozen):
     metadata: dict[str, str] | None = None
 
 
+class Evidence(Frozen):
+    due_by: int | None = None
+
+
+class Dispute(Frozen):
+    id: str
+    amount: int
+    currency: str
+    status: Literal[
+        "warning_needs_response",
+        "warning_under_review",
+        "warning_closed",
+        "needs_response",
+        "under_review",
+        "won",
+        "lost",
+        "prevented",
+    ]
+    payment_intent: str
+    reason: str = ""
+    balance_transactions: tuple[dict[str, Any], ...] = ()
+    """The withdrawal, and the return of what was won; an inquiry (`warning_`) has none."""
+    evidence_details: Evidence | None = None
+
+
 class Error(Frozen):
     error: ErrorBody
 
@@ -94,6 +121,36 @@ def intent_of(body: Any) -> Intent:
 
 def refund_of(body: Any) -> Refund:
     return _read(Refund, body)
+
+
+def dispute_of(body: Any) -> Dispute:
+    return _read(Dispute, body)
+
+
+def disputed(dispute: Dispute, call: DisputeCall) -> DisputeState:
+    """Source: docs.stripe.com/api/disputes/object. An inquiry takes no money; one that is closed or prevented never will."""
+    if dispute.id != call.reference or dispute.currency.upper() != call.currency:
+        raise Unclear(f"asked about {call.reference} in {call.currency}, got {dispute.id} in {dispute.currency}"[:500])
+    match dispute.status:
+        case "lost":
+            state: Literal["open", "won", "lost"] = "lost"
+        case "won" | "warning_closed" | "prevented":
+            state = "won"
+        case _:
+            state = "open"
+    amount_minor = from_stripe(dispute.amount, call.currency)
+    if amount_minor is None:
+        raise Unclear(f"{dispute.id} is about {dispute.amount}, no amount in {call.currency}")
+    is_withheld = state == "lost" or (state == "open" and bool(dispute.balance_transactions))
+    due_by = dispute.evidence_details.due_by if dispute.evidence_details else None
+    return DisputeState(
+        state=state,
+        payment=dispute.payment_intent,
+        amount_minor=amount_minor,
+        withheld_minor=amount_minor if is_withheld else 0,
+        reason=dispute.reason[:500],
+        due_at=datetime.fromtimestamp(due_by, UTC) if due_by and state == "open" else None,
+    )
 
 
 def items_of(answer: Answer) -> tuple[list[Any], bool]:

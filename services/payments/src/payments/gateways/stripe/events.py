@@ -67,4 +67,5 @@ def read(body: bytes) -> Notice:
         subject=subject.id,
         payment=subject.payment_intent or (subject.id if subject.id.startswith("pi_") else None),
         operation_id=metadata.get("operation_id"),
+        is_dispute=event.type.startswith("charge.dispute."),
     )

@@ -11,6 +11,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Final
 
+from payments.domain.disputes import DisputeCall, DisputeState
 from payments.domain.gateway import GatewayCall, GatewayOutcome
 from payments.domain.listing import ListedPage, Listing
 from payments.gateways.http import Answer, Http
@@ -81,6 +82,12 @@ class Stripe:
 
     async def listed(self, asked: Listing) -> ListedPage:
         raise NotListable("payments does not read Stripe's list")
+
+    async def dispute(self, call: DisputeCall) -> DisputeState:
+        answer = await self._http.request("GET", f"/v1/disputes/{call.reference}")
+        if answer.status != 200:
+            raise answers.unclear(answer)
+        return answers.disputed(answers.dispute_of(answer.body), call)
 
     async def close(self) -> None:
         await self._http.close()

@@ -1,0 +1,152 @@
+"""Disputes: a buyer has their bank take a payment back. The gateway withholds the amount, and releases or loses it.
+
+An event of the gateway is only a hint: the gateway is asked, and what it states then is decided on. So an event that comes twice,
+late or not at all changes nothing; an open dispute is asked for once a day. A closed one stays as it is.
+"""
+
+from __future__ import annotations
+
+from datetime import datetime
+from typing import Final, Literal
+from uuid import UUID
+
+from contracts.base import Code, Frozen, Id, MinorUnsigned, Text
+from contracts.deciding import Context, Effect, Reported, Task
+from contracts.ids import derived
+from contracts.money import Currency
+from contracts.payments import AccountName, CheckDispute, DisputeClosed, DisputeOpened, GatewayName
+from payments.domain.ledger import Dispute, Ledger
+
+DISPUTE_KIND: Final = "dispute"
+POLL_SECONDS: Final = 86_400
+"""Between two questions after an open dispute, for events that were lost."""
+
+
+class DisputeCall(Frozen):
+    """What a gateway is asked."""
+
+    dispute_id: UUID
+    order_id: UUID
+    store_id: Code
+    gateway: GatewayName
+    account: AccountName | None
+    reference: Id
+    currency: Currency
+
+
+class DisputeState(Frozen):
+    """What the gateway states about a dispute. Amounts are minor units of the payment's currency."""
+
+    state: Literal["open", "won", "lost"]
+    payment: Text
+    """The gateway's reference of the authorization."""
+    amount_minor: MinorUnsigned
+    withheld_minor: MinorUnsigned
+    """What it withholds or has lost."""
+    reason: Text = ""
+    due_at: datetime | None = None
+
+
+class DisputeDiffers(Exception):
+    """A gateway states what cannot be: the dispute of another payment, or another end. The report is parked for a person."""
+
+
+def dispute_id(order_id: UUID, gateway: str, reference: str) -> UUID:
+    return derived(order_id, f"dispute {gateway} {reference}")
+
+
+def check(ledger: Ledger, command: CheckDispute, context: Context) -> list[Effect]:
+    if ledger.currency is None:
+        return []  # nothing was ever paid here
+    named = dispute_id(context.key, command.gateway, command.reference)
+    call = DisputeCall(
+        dispute_id=named, order_id=context.key, store_id=context.store_id, gateway=command.gateway, account=command.account,
+        reference=command.reference, currency=ledger.currency,
+    )  # fmt: skip
+    return [_asking(call, command.operation_id)]
+
+
+def _asking(call: DisputeCall, task_id: UUID, after_seconds: float = 0) -> Task:
+    return Task(task_id=task_id, kind=DISPUTE_KIND, body=call, after_seconds=after_seconds, beside=True)
+
+
+def _poll(call: DisputeCall, after_seconds: float = POLL_SECONDS) -> Task:
+    return _asking(call, derived(call.dispute_id, "what became of it"), after_seconds)
+
+
+def resumed(order_id: UUID, store_id: str, ledger: Ledger) -> list[Task]:
+    """Open disputes are asked for also by a ledger that was restored."""
+    return [
+        _poll(
+            DisputeCall(
+                dispute_id=name, order_id=order_id, store_id=store_id, gateway=one.gateway, account=one.account,
+                reference=one.reference, currency=ledger.currency or "",
+            ),
+            0,
+        )
+        for name, one in ledger.disputes.items()
+        if one.state == "open"
+    ]  # fmt: skip
+
+
+def reported(ledger: Ledger, report: Reported, context: Context) -> list[Effect]:
+    call, stated = report.asked, report.outcome
+    assert isinstance(call, DisputeCall) and isinstance(stated, DisputeState), "the tasks of disputes"
+    if stated.payment not in {one.gateway_reference for one in ledger.authorizations.values()}:
+        raise DisputeDiffers(
+            f"{call.gateway} states that {call.reference} is about {stated.payment}, no payment of the order"
+        )
+    known = ledger.disputes.get(call.dispute_id)
+    if known is not None and known.state != "open":
+        if stated.state in (known.state, "open"):  # once more, or of a worker that asked before
+            return []
+        raise DisputeDiffers(f"{call.gateway} states that {call.reference} is {stated.state}, which was {known.state}")
+    before = known.withheld_minor if known is not None else 0
+    newly = max(stated.withheld_minor - before, 0)
+    if stated.state != "open":
+        return [_closed(ledger, call, stated, newly, before + newly, context)]
+    if known is not None and not newly and known.due_at == stated.due_at:
+        return [_poll(call)]
+    return [_opened(ledger, call, stated, newly, context), _poll(call)]
+
+
+def _opened(ledger: Ledger, call: DisputeCall, stated: DisputeState, newly: int, context: Context) -> DisputeOpened:
+    return DisputeOpened(
+        order_id=context.key, store_id=context.store_id, operation_id=call.dispute_id, currency=call.currency,
+        totals=ledger.totals(), dispute_id=call.dispute_id, gateway=call.gateway, account=call.account,
+        reference=call.reference, amount_minor=stated.amount_minor, withheld_minor=newly, reason=stated.reason,
+        due_at=stated.due_at,
+    )  # fmt: skip
+
+
+def _closed(
+    ledger: Ledger, call: DisputeCall, stated: DisputeState, newly: int, settled: int, context: Context
+) -> DisputeClosed:
+    return DisputeClosed(
+        order_id=context.key, store_id=context.store_id, operation_id=call.dispute_id, currency=call.currency,
+        totals=ledger.totals(), dispute_id=call.dispute_id, gateway=call.gateway, account=call.account,
+        reference=call.reference, outcome="won" if stated.state == "won" else "lost", amount_minor=stated.amount_minor,
+        withheld_minor=newly, settled_minor=settled,
+    )  # fmt: skip
+
+
+def folded(ledger: Ledger, event: DisputeOpened | DisputeClosed) -> Ledger:
+    before = ledger.disputes.get(event.dispute_id)
+    withheld = (before.withheld_minor if before is not None else 0) + event.withheld_minor
+    one = Dispute(
+        gateway=event.gateway,
+        account=event.account,
+        reference=event.reference,
+        amount_minor=event.amount_minor,
+        withheld_minor=withheld,
+        reason=event.reason if isinstance(event, DisputeOpened) else before.reason if before else "",
+        due_at=event.due_at if isinstance(event, DisputeOpened) else None,
+    )
+    if isinstance(event, DisputeClosed):
+        one = one.model_copy(
+            update={
+                "state": "won" if event.outcome == "won" else "lost",
+                "withheld_minor": withheld - event.settled_minor,
+            }
+        )
+    return ledger.model_copy(update={"disputes": {**ledger.disputes, event.dispute_id: one}})
