@@ -12,6 +12,7 @@ from fulfillment_play import (
     is_short,
     line,
     of,
+    reduce,
     release,
     reserve,
     ship,
@@ -20,7 +21,7 @@ from fulfillment_play import (
     uid,
 )
 
-from contracts.fulfillment import OutOfStock, Reserve, Reserved, WantedLine
+from contracts.fulfillment import OutOfStock, Reserve, Reserved, Start, WantedLine
 
 # -- an order that holds nothing --------------------------------------------------------------------------------------
 
@@ -204,6 +205,19 @@ def test_a_new_reservation_may_follow_what_was_given_back(house: House, undo) ->
     house.then(is_reserved("r2", line(1, "B", 3)))
     house.then_stock("A", on_hand=5, reserved=0)
     house.then_stock("B", on_hand=5, reserved=3)
+
+
+@pytest.mark.parametrize("before", [(), (start("s1"),)], ids=["reserved", "fulfilled"])
+def test_a_new_reservation_may_follow_one_of_which_nothing_is_left(house: House, before: tuple[Start, ...]) -> None:
+    """Its pieces ship: the order is not fulfilled by having had others before."""
+    house.given(count("A", 5), count("B", 5), reserve("r1", ("A", 2)), *before, reduce("d1", ("1", 2)))
+    house.when(reserve("r2", ("B", 3)))
+    house.then(is_reserved("r2", line(1, "B", 3)))
+    house.then_stock("A", on_hand=5, reserved=0)
+    house.then_stock("B", on_hand=5, reserved=3)
+    house.given(start("s2"))
+    assert house.order().status == "started" and [one.lines for one in house.plans()] == [(line(1, "B", 3),)]
+    house.audit()
 
 
 def test_reserving_releasing_and_reserving_in_one_batch_leaves_one_reservation(house: House) -> None:

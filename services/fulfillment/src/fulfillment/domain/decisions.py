@@ -80,11 +80,13 @@ def needs(state: Fulfillment | StockItem, message: object) -> Iterable[StockKey 
 
 
 def reserve(state: Fulfillment, command: Reserve, context: Context) -> list[Effect]:
-    """All lines or none, each whole at the first location that has enough after the lines before it."""
-    if state.status in ("reserved", "started", "fulfilled"):
-        shipments = tuple(part for one in state.shipments if one.status != "cancelled" for part in one.parts)
-        standing = summed(state.parts + shipments)
-        return [Reserved(**answer(command, context, state.totals), lines=standing, again=True)]
+    """All lines or none, each whole at the first location that has enough after the lines before it.
+
+    A reservation lasts as long as pieces of it are held or have shipped. If every piece was given back, it has ended, also
+    by `reduce`, which does not change the status.
+    """
+    if state.status in ("reserved", "started", "fulfilled") and (parts := state.held_parts + state.shipped_parts):
+        return [Reserved(**answer(command, context, state.totals), lines=summed(parts), again=True)]
     if len({line.line_id for line in command.lines}) != len(command.lines):
         raise ValueError("lines: line_id must be unique in the order")  # poison: no answer to it could be right
     placed, short = find(command.lines, lambda line: command.locations, context)

@@ -4,7 +4,8 @@ exactly once.
     none --reserve--> reserved --start--> started --nothing is left to ship--> fulfilled
                         | release            | cancel: nothing has shipped         | extend
                      released            cancelled                              started again
-                        (a new reserve, or an extend, may follow either)
+                        (a new reserve, or an extend, may follow either;
+                         a new reserve also what reduce took every piece of)
 
 `extend` and `reduce` change the pieces of any of these states. A suspension stops shipping in any of them:
 
