@@ -16,7 +16,7 @@ from pydantic import BaseModel
 
 from chassis.http.problems import PROBLEMS, install_problems, pages
 from contracts.base import Day, Event, Timestamp
-from contracts.payments import RecordCode
+from contracts.payments import RecordCode, ReversalCode
 from contracts.registry import MESSAGES
 from orders.domain.decisions.actions import ACTIONS
 
@@ -41,7 +41,7 @@ def codes(folder: Path) -> Iterator[tuple[str, str]]:
 
 
 def own_codes(service: str) -> list[tuple[str, str]]:
-    """The codes of a service, including those of the table of actions, and with which a recorded payment is refused."""
+    """The codes of a service, including those of the table of actions, and with which a recorded payment or a reversal is refused."""
     refused = [
         ("actions.py", code)
         for action in ACTIONS.values()
@@ -49,6 +49,7 @@ def own_codes(service: str) -> list[tuple[str, str]]:
         if why.answer != "done"
     ]
     recorded = [("recording.py", code) for code in get_args(RecordCode)]
+    recorded += [("reversing.py", code) for code in get_args(ReversalCode)]
     more = {"orders": refused, "payments": recorded}
     return [*codes(ROOT / f"services/{service}/src"), *more.get(service, ())]
 
@@ -142,7 +143,7 @@ NOUNS = (
     "exception", "resolution", "obstacle", "undo", "shipment", "stock", "document", "seller", "prefix", "authorization", "capture",
     "line", "tags", "metadata", "currency", "gateway", "invoice", "credit", "operation", "amount", "hold", "refund",
     "edit", "event", "credentials", "signature", "discount", "price", "sku", "tax", "total", "endpoint", "secret", "attempt", "delivery",
-    "payment", "session", "return_url", "reference", "settlement", "statement", "row",
+    "payment", "session", "return_url", "reference", "settlement", "statement", "row", "reversal", "lines",
     "account", "draft", "item", "number", "option", "comment", "owner",
     "gift_card", "expiry",
     "reconciliation", "difference", "proposal", "list",
@@ -152,7 +153,7 @@ NOUNS = (
 AS_SPECIFIED = {
     "beyond_retention", "not_forceable", "nothing_to_capture", "too_many_streams", "too_many_endpoints", "too_many_secrets",
     "not_verified", "unknown_type", "bad_filter", "bad_secret", "bad_certificate", "reserved_header", "disabled",
-    "cross_origin", "exceeds_authorizable", "exceeds_capturable", "exceeds_refundable",
+    "cross_origin", "exceeds_authorizable", "exceeds_capturable", "exceeds_refundable", "exceeds_reversible",
 }  # fmt: skip
 """Codes of another shape."""
 

@@ -201,4 +201,8 @@ def test_payments_is_told_nothing_personal_but_the_reason_of_a_statement_and_a_t
         if any(node.get("x-personal") for node in nodes(field))
     }
     own_words = ("payments.force", "payments.forced", "payments.gift_card_adjusted", "payments.difference_closed")
-    assert personal == {*((kind, "reason") for kind in own_words), ("payments.authorize", "payment_token")}
+    assert personal == {
+        *((kind, "reason") for kind in own_words),
+        ("payments.authorize", "payment_token"),
+        ("payments.reverse", "payment_token"),
+    }

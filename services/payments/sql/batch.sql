@@ -148,14 +148,15 @@ ledgers_saved as (
   select from ledgers_made union all select from ledgers_moved
 ),
 lines_written as (
-  insert into ledger_lines as l (order_id, store_id, line_id, direction, authorized_minor, captured_minor,
-      voided_minor, refunded_minor)
+  insert into ledger_lines as l (order_id, store_id, line_id, direction, reverses, authorized_minor,
+      captured_minor, voided_minor, refunded_minor, reversed_minor)
   select *
-  from unnest($15::uuid[], $16::text[], $17::text[], $18::smallint[], $19::bigint[], $20::bigint[],
-      $21::bigint[], $22::bigint[])
+  from unnest($15::uuid[], $16::text[], $17::text[], $18::smallint[], $19::text[], $20::bigint[],
+      $21::bigint[], $22::bigint[], $23::bigint[], $24::bigint[])
   on conflict (order_id, line_id) do update
   set authorized_minor = excluded.authorized_minor, captured_minor = excluded.captured_minor,
-      voided_minor = excluded.voided_minor, refunded_minor = excluded.refunded_minor
+      voided_minor = excluded.voided_minor, refunded_minor = excluded.refunded_minor,
+      reversed_minor = excluded.reversed_minor
   where l.store_id = excluded.store_id
   returning 1
 ),
@@ -164,9 +165,9 @@ operations_written as (
       refers_to, gateway, gateway_reference, code, reason, recorded, with_capture, system, payment_id,
       account)
   select *
-  from unnest($23::uuid[], $24::uuid[], $25::text[], $26::text[], $27::text[], $28::bigint[], $29::text[],
-      $30::uuid[], $31::text[], $32::text[], $33::text[], $34::text[], $35::text[], $36::boolean[],
-      $37::text[], $38::text[], $39::text[])
+  from unnest($25::uuid[], $26::uuid[], $27::text[], $28::text[], $29::text[], $30::bigint[], $31::text[],
+      $32::uuid[], $33::text[], $34::text[], $35::text[], $36::text[], $37::text[], $38::boolean[],
+      $39::text[], $40::text[], $41::text[])
   on conflict (operation_id) do update
   set state = excluded.state, amount_minor = excluded.amount_minor,
       gateway_reference = excluded.gateway_reference, code = excluded.code, reason = excluded.reason,
@@ -182,10 +183,10 @@ booked as (
       currency, amount_minor, at)
   select order_id, store_id, version, 2 * number + side, operation_id, line_id, account, 1 - 2 * side,
       currency, amount_minor, at
-  from unnest($40::uuid[], $41::text[], $42::int[], $43::uuid[], $44::text[], $45::text[], $46::text[],
-      $47::timestamptz[]) with ordinality as p (order_id, store_id, version, operation_id, debit, credit,
+  from unnest($42::uuid[], $43::text[], $44::int[], $45::uuid[], $46::text[], $47::text[], $48::text[],
+      $49::timestamptz[]) with ordinality as p (order_id, store_id, version, operation_id, debit, credit,
       currency, at, posting)
-  join unnest($48::int[], $49::int[], $50::text[], $51::bigint[]) as l (posting, number, line_id,
+  join unnest($50::int[], $51::int[], $52::text[], $53::bigint[]) as l (posting, number, line_id,
       amount_minor) using (posting)
   cross join lateral (values (debit, 0), (credit, 1)) as one (account, side)
 ),
@@ -193,8 +194,8 @@ disputes_written as (
   insert into disputes as d (dispute_id, order_id, store_id, gateway, account, reference, state, currency,
       amount_minor, withheld_minor, reason, due_at)
   select *
-  from unnest($52::uuid[], $53::uuid[], $54::text[], $55::text[], $56::text[], $57::text[], $58::text[],
-      $59::text[], $60::bigint[], $61::bigint[], $62::text[], $63::timestamptz[])
+  from unnest($54::uuid[], $55::uuid[], $56::text[], $57::text[], $58::text[], $59::text[], $60::text[],
+      $61::text[], $62::bigint[], $63::bigint[], $64::text[], $65::timestamptz[])
   on conflict (dispute_id) do update
   set state = excluded.state, amount_minor = excluded.amount_minor, withheld_minor = excluded.withheld_minor,
       reason = excluded.reason, due_at = excluded.due_at, at = now()
@@ -205,8 +206,8 @@ sessions_written as (
   insert into payment_sessions as s (session_id, order_id, store_id, state, currency, amount_minor,
       authorization_id, code, return_url, cancel_url, expires_at)
   select *
-  from unnest($64::uuid[], $65::uuid[], $66::text[], $67::text[], $68::text[], $69::bigint[], $70::uuid[],
-      $71::text[], $72::text[], $73::text[], $74::timestamptz[])
+  from unnest($66::uuid[], $67::uuid[], $68::text[], $69::text[], $70::text[], $71::bigint[], $72::uuid[],
+      $73::text[], $74::text[], $75::text[], $76::timestamptz[])
   on conflict (session_id) do update
   set state = excluded.state, authorization_id = excluded.authorization_id, code = excluded.code, at = now()
   where s.order_id = excluded.order_id and s.store_id = excluded.store_id and s.state = 'open'
@@ -215,17 +216,17 @@ sessions_written as (
 closed_operations_written as (
   insert into closed_operations (aggregate, key, operation_id, revision)
   select *
-  from unnest($75::text[], $76::uuid[], $77::uuid[], $78::int[])
+  from unnest($77::text[], $78::uuid[], $79::uuid[], $80::int[])
   on conflict (aggregate, key, operation_id) do update
   set revision = excluded.revision
 ),
 written as (
   insert into journal (key, store_id, aggregate, revision, version, type, message_id, operation_id, topic,
       actor, cause_type, cause_id, correlation_id, traceparent, payload, via, day, at)
-  select unnest($79::uuid[]), unnest($80::text[]), unnest($81::text[]), unnest($82::int[]),
-      unnest($83::int[]), unnest($84::text[]), unnest($85::uuid[]), unnest($86::uuid[]), unnest($87::text[]),
-      unnest($88::text[]), unnest($89::text[]), unnest($90::text[]), unnest($91::text[]), unnest($92::text[]),
-      unnest($93::text[]), unnest($94::text[]), ($95::timestamptz at time zone 'UTC')::date, $95::timestamptz
+  select unnest($81::uuid[]), unnest($82::text[]), unnest($83::text[]), unnest($84::int[]),
+      unnest($85::int[]), unnest($86::text[]), unnest($87::uuid[]), unnest($88::uuid[]), unnest($89::text[]),
+      unnest($90::text[]), unnest($91::text[]), unnest($92::text[]), unnest($93::text[]), unnest($94::text[]),
+      unnest($95::text[]), unnest($96::text[]), ($97::timestamptz at time zone 'UTC')::date, $97::timestamptz
   returning day, id, topic
 ),
 pointed as (
@@ -237,25 +238,25 @@ pointed as (
   returning id, journal_id
 ),
 gone as (
-  delete from timers using unnest($96::text[], $97::uuid[]) as u(a, k) where aggregate = u.a and key = u.k
+  delete from timers using unnest($98::text[], $99::uuid[]) as u(a, k) where aggregate = u.a and key = u.k
 ),
 armed as (
   insert into timers (aggregate, key, due_at)
   select *
-  from unnest($98::text[], $99::uuid[], $100::timestamptz[])
+  from unnest($100::text[], $101::uuid[], $102::timestamptz[])
   on conflict (aggregate, key) do update
   set due_at = excluded.due_at
 ),
 read as (
   insert into consumer_offsets (topic, partition, next_offset)
   select *
-  from unnest($101::text[], $102::int[], $103::bigint[])
+  from unnest($103::text[], $104::int[], $105::bigint[])
   on conflict (topic, partition) do update
   set next_offset = excluded.next_offset, crashes = case when excluded.next_offset >
       consumer_offsets.tried_offset then 0 else consumer_offsets.crashes end
 ),
 held as (
-  select key from parked_keys where key = any($104::uuid[])
+  select key from parked_keys where key = any($106::uuid[])
 )
 select array(select key from held), array(select id from pointed order by id),
     array(select journal_id from pointed order by id), array[(select count(*) from ledgers_saved),

@@ -34,10 +34,12 @@ from contracts.payments import (
     RecordRefused,
     Refund,
     Refunded,
+    Reverse,
+    ReversedLine,
     Void,
     Voided,
 )
-from payments.domain import answers, books, commands, disputes, forcing, ledger, recording, sessions
+from payments.domain import answers, books, commands, disputes, forcing, ledger, recording, reversing, sessions
 from payments.domain.books import Posting
 from payments.domain.folds import Asked, VoidPostponed, evolve
 from payments.domain.forcing import Asking
@@ -57,6 +59,7 @@ DECIDE: Mapping[type, Callable[..., Decision]] = {
     OpenSession: sessions.open_session,
     CancelSession: sessions.cancel_session,
     CheckDispute: disputes.check,
+    Reverse: reversing.reverse,
     Reported: answers.reported,
     Wake: sessions.wake,
 }
@@ -174,6 +177,27 @@ def void(op: str, of: str, amounts: Amounts | None = None) -> Void:
 def refund(op: str, of: str | UUID, amounts: Amounts, currency: str = "EUR", **more: Any) -> Refund:
     return Refund(
         **_TO, operation_id=uid(op), actor="orders", capture_id=uid(of), currency=currency, lines=lines(amounts), **more
+    )
+
+
+Taken = Mapping[str, tuple[str, int, int]]
+"""Reversal -> the line that it reverses, pieces, amount."""
+
+
+def reverse(op: str, taken: Taken, amounts: Amounts | None = None, rest: str | None = None, **more: Any) -> Reverse:
+    """rest: the line of what is refunded."""
+    return Reverse(
+        **_TO,
+        operation_id=uid(op),
+        actor="api-key:books",
+        currency=more.pop("currency", "EUR"),
+        reversals=tuple(
+            ReversedLine(line_id=line_id, reverses=origin, quantity=pieces, amount_minor=amount)
+            for line_id, (origin, pieces, amount) in taken.items()
+        ),
+        lines=lines(amounts) if amounts is not None else (),
+        refund_line_id=rest,
+        **more,
     )
 
 

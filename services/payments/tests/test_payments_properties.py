@@ -15,8 +15,8 @@ from uuid import UUID
 import pytest
 from hypothesis import settings
 from hypothesis import strategies as st
-from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule
-from payments_play import NOW, ORDER, Play, authorize, capture, force, refund, report, uid, void
+from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
+from payments_play import NOW, ORDER, Play, authorize, capture, force, refund, report, reverse, uid, void
 
 from contracts.deciding import Task, Withdrawn
 from contracts.payments import (
@@ -28,6 +28,8 @@ from contracts.payments import (
     ForceRefused,
     Pending,
     Refunded,
+    ReversalRefused,
+    Reversed,
     Voided,
 )
 from payments.domain import books, vocabularies
@@ -37,6 +39,7 @@ from payments.domain.folds import evolve
 from payments.domain.forcing import UNANSWERED_MIN, Asking
 from payments.domain.gateway import CHECK_KIND, GatewayCall
 from payments.domain.ledger import Ledger, capture_id_of
+from payments.domain.reversals import capture_id_of_charge, charge_id_of, refund_id_of
 
 FINAL = (Authorized, Captured, Voided, Refunded, Declined, Failed)
 SUCCEEDED = (Authorized, Captured, Voided, Refunded)
@@ -73,7 +76,7 @@ class Story(RuleBasedStateMachine):
         super().__init__()
         self.play = Play()
         self.sent: list[Any] = []
-        self.authorizations: list[str] = []
+        self.authorizations: list[str | UUID] = []
         self.captures: list[str | UUID] = []
         self.open: dict[UUID, GatewayCall] = {}
         """Tasks that have not reported."""
@@ -94,22 +97,30 @@ class Story(RuleBasedStateMachine):
         gateway=st.sampled_from(["marketplace", "test", "manual"]),
         closed_max=st.sampled_from([1, 8]),
         currency=st.sampled_from(["JPY", "EUR", "TND"]),
+        begins=st.sampled_from(["placed", "captured"]),
     )
-    def choose(self, gateway: str, closed_max: int, currency: str) -> None:
+    def choose(self, gateway: str, closed_max: int, currency: str, begins: str) -> None:
         """With one closed operation in the ledger, decisions read the others from the table. Currencies of 0, 2, 3 decimals."""
         self.gateway, self.currency = gateway, currency
         self.patch = patch.object(ledger_module, "CLOSED_MAX", closed_max)
         self.patch.start()
+        if begins == "captured":
+            self.authorizes({"1": 60, "2": 50, "shipping": 7}, with_capture=True, pieces=3)
+            for call in [*self.open.values()]:
+                self.open.clear()
+                self.report(call, yes=True, takes=True)
 
     # -- what comes in ------------------------------------------------------------------------------------------------
 
-    @rule(amounts=AMOUNTS, with_capture=st.booleans())
-    def authorizes(self, amounts: dict[str, int], with_capture: bool) -> None:
+    @rule(amounts=AMOUNTS, with_capture=st.booleans(), pieces=st.integers(0, 3))
+    def authorizes(self, amounts: dict[str, int], with_capture: bool, pieces: int) -> None:
         name = self.name("a")
         self.authorizations.append(name)
         if with_capture:
             self.captures.append(capture_id_of(uid(name)))
-        self.send(authorize(name, amounts, self.gateway, self.currency, capture=with_capture))
+        command = authorize(name, amounts, self.gateway, self.currency, capture=with_capture)
+        of_pieces = tuple(line.model_copy(update={"quantity": pieces}) for line in command.lines)
+        self.send(command.model_copy(update={"lines": of_pieces}))
 
     @rule(amounts=AMOUNTS, data=st.data())
     def captures_some(self, amounts: dict[str, int], data: st.DataObject) -> None:
@@ -154,6 +165,51 @@ class Story(RuleBasedStateMachine):
         if recorded:
             assert operation.state in ("succeeded", "failed"), "no gateway is asked"
             self.stated.add(uid(name))
+
+    @precondition(lambda self: any(one.lines for one in self.play.ledger.captures.values()))
+    @rule(
+        data=st.data(),
+        share=st.sampled_from([100, 60, 0]),
+        cost=st.integers(0, 90),
+        parts=st.integers(1, 2),
+        recorded=st.booleans(),
+    )
+    def reverses(self, data: st.DataObject, share: int, cost: int, parts: int, recorded: bool) -> None:
+        """What is captured of a line, or a part of it, is replaced by lines that cost less, as much, or more."""
+        ledger, name = self.play.ledger, self.name("x")
+        taken = [(of, line_id) for of, one in ledger.captures.items() for line_id in one.lines]
+        of, origin = data.draw(st.sampled_from(taken))
+        line = ledger.captures[of].lines[origin]
+        pieces = -(-(line.pieces - line.pieces_back) * share // 100)
+        amount = line.captured_minor * pieces // line.pieces if line.pieces else line.left_minor * share // 100
+        rows = {f"{name}:-": (origin, pieces, amount)}
+        new = {f"{name}:{n}": cost for n in range(parts)}
+        before, n_of = self.play.ledger, len(self.play.posted)
+        command = reverse(name, rows, new, f"{name}:rest", capture_id=of, currency=self.currency, recorded=recorded)
+        effects = self.play.when(command, id=f"m{self.n}")
+        if isinstance(effects[0], ReversalRefused):
+            assert self.play.ledger == before and len(self.play.posted) == n_of
+            return
+        self.sent.append(command)
+        difference = amount - parts * cost
+        moved = {refund_id_of(uid(name)): difference > 0, charge_id_of(uid(name)): difference < 0}
+        for operation_id, is_needed in moved.items():
+            one = self.play.operations.get(operation_id)
+            assert is_needed == (one is not None) and (one is None or one.amount_minor == abs(difference))
+            if recorded and one is not None:
+                self.stated.add(operation_id)
+        charge = charge_id_of(uid(name))
+        self.captures += [capture_id_of(charge), capture_id_of_charge(charge)]
+        self.authorizations.append(charge)
+        self.absorb(effects)
+
+    @precondition(lambda self: any(one.direction == -1 for one in self.play.ledger.lines.values()))
+    @rule(data=st.data(), amount=st.integers(0, 60))
+    def a_reversal_is_never_reversed(self, data: st.DataObject, amount: int) -> None:
+        mirrors = [line_id for line_id, one in self.play.ledger.lines.items() if one.direction == -1]
+        before, row = self.play.ledger, {"again": (data.draw(st.sampled_from(mirrors)), 1, amount)}
+        event = self.play.when(reverse(self.name("x"), row, {"new": amount}, currency=self.currency))[0]
+        assert isinstance(event, ReversalRefused) and event.code == "reversal_final" and self.play.ledger == before
 
     @rule(data=st.data(), outcome=st.sampled_from(["succeeded", "failed"]), tries=st.sampled_from([0, UNANSWERED_MIN]))
     def a_person_states_an_outcome(self, data: st.DataObject, outcome: str, tries: int) -> None:
@@ -264,6 +320,8 @@ class Story(RuleBasedStateMachine):
             elif isinstance(effect, Contradicted):
                 self.published.append(effect)
                 self.contradictions[effect.target_operation_id] += 1
+            elif isinstance(effect, Reversed):
+                self.published.append(effect)
             elif isinstance(effect, (*FINAL, Pending)):
                 self.published.append(effect)
                 assert effect.operation_id is not None
@@ -276,6 +334,8 @@ class Story(RuleBasedStateMachine):
         ledger = self.play.ledger
         for line in ledger.lines.values():
             assert 0 <= line.refunded_minor <= line.captured_minor <= line.authorized_minor
+            assert 0 <= line.reversed_minor <= line.captured_minor - line.refunded_minor
+            assert line.direction == 1 or (line.captured_minor == line.authorized_minor and not line.reversed_minor)
             assert line.voided_minor >= 0 and line.captured_minor + line.voided_minor <= line.authorized_minor
         for authorization in ledger.authorizations.values():
             assert all(line.left_minor >= 0 for line in authorization.lines.values())
@@ -294,9 +354,22 @@ class Story(RuleBasedStateMachine):
             ("refunded", "refund"),
         ):
             whole = getattr(ledger, f"{what}_minor")
-            assert whole == sum(getattr(line, f"{what}_minor") for line in ledger.lines.values())
+            assert whole == sum(line.direction * getattr(line, f"{what}_minor") for line in ledger.lines.values())
             done = [o.amount_minor for o in self.play.operations.values() if o.kind == kind and o.state == "succeeded"]
             assert whole == sum(done)
+        assert 0 <= ledger.refunded_minor <= ledger.captured_minor <= ledger.authorized_minor
+
+    @invariant()
+    def a_capture_pays_lines_of_what_its_gateway_has_taken(self) -> None:
+        """And lines lose what their reversals have taken off them."""
+        ledger, taken = self.play.ledger, Counter[str]()
+        for capture_id, one in ledger.captures.items():
+            paid = sum(line.captured_minor - line.reversed_minor for line in one.lines.values())
+            assert paid == self.play.operations[capture_id].amount_minor
+            assert all(0 <= line.pieces_back <= line.pieces for line in one.lines.values())
+        for line in ledger.lines.values():
+            taken[line.reverses or ""] += line.captured_minor if line.direction == -1 else 0
+        assert +taken == +Counter({line_id: line.reversed_minor for line_id, line in ledger.lines.items()})
 
     @invariant()
     def the_books_balance_and_give_every_amount_of_every_line(self) -> None:
@@ -308,10 +381,11 @@ class Story(RuleBasedStateMachine):
                 turnover[line.line_id, one.credit, "credit"] += line.amount_minor
         held, cleared = books.held_by(self.gateway), books.cleared_by(self.gateway)
         for line_id, amounts in ledger.lines.items():
-            assert turnover[line_id, held, "debit"] == amounts.authorized_minor
-            assert turnover[line_id, held, "credit"] == amounts.captured_minor + amounts.voided_minor
-            assert turnover[line_id, cleared, "debit"] == amounts.captured_minor
-            assert turnover[line_id, cleared, "credit"] == amounts.refunded_minor
+            plus, minus = ("debit", "credit") if amounts.direction == 1 else ("credit", "debit")
+            assert turnover[line_id, held, plus] == amounts.authorized_minor
+            assert turnover[line_id, held, minus] == amounts.captured_minor + amounts.voided_minor
+            assert turnover[line_id, cleared, plus] == amounts.captured_minor
+            assert turnover[line_id, cleared, minus] == amounts.refunded_minor
         accounts = Counter[str]()
         for (_, account, side), minor in turnover.items():
             accounts[account] += minor if side == "debit" else -minor
@@ -339,8 +413,10 @@ class Story(RuleBasedStateMachine):
         """What its operations have drawn, and may still draw if all that is open succeeds."""
         amounts: dict[UUID, int] = defaultdict(int)
         for operation in self.play.operations.values():
-            if operation.refers_to and (
-                operation.state == "succeeded" or (operation.is_open and not operation.postponed)
+            if (
+                operation.refers_to
+                and operation.kind != "reverse"
+                and (operation.state == "succeeded" or (operation.is_open and not operation.postponed))
             ):
                 amounts[operation.refers_to] += operation.amount_minor
         for operation_id, drawn in amounts.items():

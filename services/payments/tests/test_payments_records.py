@@ -96,3 +96,48 @@ async def test_the_same_payment_stated_fifty_times_at_once_is_booked_once(till: 
     assert {status for status, _ in answers} == {200}
     assert sorted(answer["repeated"] for _, answer in answers) == [False] + [True] * 49
     assert len(await till.list(order, "authorizations")) == 1
+
+
+async def test_a_line_is_reversed_and_its_replacement_paid_as_the_worked_example_states(app: App, till: Till) -> None:
+    """Table, balances and statuses as they are shown; the request once more changes nothing."""
+    order, psp = uuid4(), f"psp_{uuid4().hex[:8]}"
+    sold = {"lines": [{"line_id": "1", "amount_minor": 398_00, "quantity": 2}]}
+    assert (await till.record(order, "authorizations", "A", 0, gateway=psp, captured=True, **sold))[0] == 200
+    body = {
+        "currency": "EUR",
+        "reversals": [{"line_id": "2", "reverses": "1", "quantity": 2, "amount_minor": 398_00}],
+        "lines": [{"line_id": "3", "amount_minor": 298_00, "quantity": 1}],
+        "refund_line_id": "4",
+    }
+    path = f"/v1/orders/{order}/reversals"
+
+    async def ask(key: bytes, **more: Any) -> tuple[int, Any]:
+        status, answer = await till.client("POST", path, json.dumps(body | more).encode(), idempotency_key=key)
+        return status, json.loads(answer)
+
+    status, problem = await ask(b"x")
+    assert (status, problem["type"]) == (403, "/problems/scope_missing") and "payments.refund" in problem["detail"]
+    status, problem = await ask(b"y", recorded=True, currency="SEK")
+    assert (status, problem["type"]) == (409, "/problems/currency_differs")
+    status, done = await ask(b"z", recorded=True)
+    assert status == 200 and (done["amount_minor"], done["refund_minor"], done["charge_id"]) == (398_00, 100_00, None)
+    assert await ask(b"z", recorded=True) == (200, done)
+    status, problem = await ask(b"other", recorded=True)
+    assert (status, problem["type"], problem["line"]) == (409, "/problems/exceeds_reversible", "1")
+    status, answer = await till.client("GET", f"/v1/orders/{order}/ledger")
+    books = json.loads(answer)
+    assert status == 200 and [
+        (line["line_id"], line["reverses"], line["authorized_minor"], line["captured_minor"], line["refunded_minor"],
+         line["refundable_minor"])
+        for line in books["lines"]
+    ] == [
+        ("1", None, 398_00, 398_00, 0, 0),
+        ("2", "1", -398_00, -398_00, 0, 0),
+        ("3", None, 298_00, 298_00, 0, 298_00),
+        ("4", None, 100_00, 100_00, 100_00, 0),
+    ]  # fmt: skip
+    assert (books["dintero_payment_status"], books["dintero_transaction_status"]) == (
+        "partially_refunded", "PARTIALLY_REFUNDED",
+    )  # fmt: skip
+    async with app.database.transaction() as tx:
+        assert [name for name, _, violated in await check(tx) if violated] == []

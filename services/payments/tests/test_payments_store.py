@@ -58,7 +58,7 @@ def test_only_what_changed_is_written() -> None:
             "o", [authorized("a", {"1": 7, "2": 5}, totals(a=12))], [captured("c", "a", {"2": 5}, totals(a=12, c=5))]
         ),
     )
-    assert lines == [(uid("o"), STORE, "2", 1, 5, 5, 0, 0)]
+    assert lines == [(uid("o"), STORE, "2", 1, None, 5, 5, 0, 0, 0)]
     assert [row[0] for row in done] == [uid("c")]
 
 

@@ -92,6 +92,7 @@ ORDERS = Aggregate(
         on(payments.Captured, answers.captured),
         on(payments.Voided, answers.voided),
         on(payments.Refunded, answers.refunded),
+        on(payments.Reversed, answers.reversed_lines),
         on(payments.Failed, answers.payment_refused),
         on(payments.ForceRefused, forcing.refused),
         on(payments.Contradicted, forcing.contradicted),

@@ -81,10 +81,23 @@ def upgrade() -> None:
         sa.Column("store_id", sa.Text, nullable=False),
         sa.Column("line_id", sa.Text, nullable=False),
         sa.Column("direction", sa.SmallInteger, nullable=False, server_default="1", comment="1, or -1 for a reversal"),
+        sa.Column("reverses", sa.Text, comment="the line that a reversal takes its amounts off"),
         *_amounts(),
+        sa.Column(
+            "reversed_minor", sa.BigInteger, nullable=False, server_default="0", comment="taken off by reversals"
+        ),
         sa.PrimaryKeyConstraint("order_id", "line_id", name="ledger_lines_pkey"),
         *_promises("ledger_lines"),
         sa.CheckConstraint("direction in (1, -1)", name="ledger_lines_direction_is_a_sign"),
+        sa.CheckConstraint("(direction = -1) = (reverses is not null)", name="ledger_lines_reversal_names_its_line"),
+        sa.CheckConstraint(
+            "reversed_minor >= 0 and refunded_minor + reversed_minor <= captured_minor",
+            name="ledger_lines_reversed_within_captured",
+        ),
+        sa.CheckConstraint(
+            "direction = 1 or (voided_minor = 0 and refunded_minor = 0 and reversed_minor = 0)",
+            name="ledger_lines_reversal_is_final",
+        ),
         postgresql_with={"fillfactor": "50"},
     )
     op.create_table(
@@ -96,7 +109,9 @@ def upgrade() -> None:
         sa.Column("state", sa.Text, nullable=False),
         sa.Column("amount_minor", sa.BigInteger, nullable=False),
         sa.Column("currency", sa.Text),
-        sa.Column("refers_to", sa.Uuid, comment="a capture's or void's authorization, a refund's capture"),
+        sa.Column(
+            "refers_to", sa.Uuid, comment="a capture's or void's authorization, a refund's or reversal's capture"
+        ),
         sa.Column("gateway", sa.Text),
         sa.Column(
             "account", sa.Text, comment="of an authorization: the store's account at the gateway; null: its first"
@@ -118,7 +133,9 @@ def upgrade() -> None:
             "at", sa.DateTime(timezone=True), nullable=False, server_default=sa.func.now(), comment="of its last change"
         ),
         sa.PrimaryKeyConstraint("operation_id", name="operations_pkey"),
-        sa.CheckConstraint("kind in ('authorize', 'capture', 'void', 'refund')", name="operations_kind_is_known"),
+        sa.CheckConstraint(
+            "kind in ('authorize', 'capture', 'void', 'refund', 'reverse')", name="operations_kind_is_known"
+        ),
         sa.CheckConstraint(
             "state in ('asked', 'pending', 'succeeded', 'declined', 'failed')", name="operations_state_is_known"
         ),

@@ -6,7 +6,18 @@ from pathlib import Path
 
 from chassis.declare.service import Aggregate, Service, Share, on
 from contracts.deciding import Reported, Wake
-from contracts.payments import Authorize, CancelSession, Capture, CheckDispute, Force, OpenSession, Record, Refund, Void
+from contracts.payments import (
+    Authorize,
+    CancelSession,
+    Capture,
+    CheckDispute,
+    Force,
+    OpenSession,
+    Record,
+    Refund,
+    Reverse,
+    Void,
+)
 from payments import api, bookkeeping, gift_card_store, reconciling, store
 from payments.domain import (
     answers,
@@ -19,6 +30,7 @@ from payments.domain import (
     gift_cards,
     ledger,
     recording,
+    reversing,
     sessions,
 )
 from payments.gateways import accounts, registry
@@ -41,6 +53,7 @@ LEDGERS = Aggregate(
         on(OpenSession, sessions.open_session),
         on(CancelSession, sessions.cancel_session),
         on(CheckDispute, disputes.check),
+        on(Reverse, reversing.reverse),
         on(Reported, answers.reported),
         on(Wake, sessions.wake),
     ),

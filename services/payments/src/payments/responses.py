@@ -27,20 +27,30 @@ class LedgerSummary(BaseModel):
     created_at: Timestamp
 
 
-class LedgerLine(MoneyTotals):
+class LedgerLine(BaseModel):
+    """The amounts of a reversal are negative, so that the lines sum to the totals of the order."""
+
     line_id: str
     direction: Literal[1, -1]
     """-1: the line is a reversal."""
+    reverses: str | None
+    """The line that a reversal reverses."""
+    authorized_minor: int
+    captured_minor: int
+    voided_minor: int
+    refunded_minor: int
+    reversed_minor: int
+    """What reversals have taken off the line; included in `captured_minor`."""
 
 
 class LedgerOperation(BaseModel):
     operation_id: UUID
-    kind: Literal["authorize", "capture", "void", "refund"]
+    kind: Literal["authorize", "capture", "void", "refund", "reverse"]
     state: Literal["asked", "pending", "succeeded", "declined", "failed"]
     amount_minor: int
     currency: str | None
     refers_to: UUID | None
-    """The authorization of a capture or void, the capture of a refund."""
+    """The authorization of a capture or void, the capture of a refund or reversal."""
     gateway: str | None
     account: str | None
     """The store's account at the gateway that an authorization names; null: the first."""
@@ -73,6 +83,24 @@ class Recorded(BaseModel):
     """The order's, after it."""
 
 
+class ReversedShown(BaseModel):
+    """A reversal, and the operations that move the difference. Amounts are minor units of the currency."""
+
+    operation_id: UUID
+    capture_id: UUID | None
+    """The capture that pays other lines now; null for a repetition that is no longer among the latest operations."""
+    amount_minor: int
+    """What was reversed."""
+    refund_id: UUID | None
+    refund_minor: int
+    """What the lines cost less: `refund_id` refunds it."""
+    charge_id: UUID | None
+    charge_minor: int
+    """What the lines cost more: `charge_id` authorizes it, to be captured."""
+    totals: MoneyTotals
+    """The order's, after it."""
+
+
 class LedgerShown(LedgerSummary):
     lines: list[LedgerLine]
     operations: list[LedgerOperation]
@@ -82,7 +110,7 @@ class LineBalance(LedgerLine):
     capturable_minor: int
     """Authorized, and neither captured nor voided."""
     refundable_minor: int
-    """Captured and not refunded."""
+    """Captured and neither refunded nor reversed."""
 
 
 class Entry(BaseModel):

@@ -23,15 +23,15 @@ LINES = Piece(
     """
 lines_written as (
 insert into ledger_lines as l
-  (order_id, store_id, line_id, direction, authorized_minor, captured_minor, voided_minor, refunded_minor)
-select * from unnest({0}::uuid[], {1}::text[], {2}::text[], {3}::smallint[],
-  {4}::bigint[], {5}::bigint[], {6}::bigint[], {7}::bigint[])
+  (order_id, store_id, line_id, direction, reverses, authorized_minor, captured_minor, voided_minor, refunded_minor, reversed_minor)
+select * from unnest({0}::uuid[], {1}::text[], {2}::text[], {3}::smallint[], {4}::text[],
+  {5}::bigint[], {6}::bigint[], {7}::bigint[], {8}::bigint[], {9}::bigint[])
 on conflict (order_id, line_id) do update set
   authorized_minor = excluded.authorized_minor, captured_minor = excluded.captured_minor,
-  voided_minor = excluded.voided_minor, refunded_minor = excluded.refunded_minor
+  voided_minor = excluded.voided_minor, refunded_minor = excluded.refunded_minor, reversed_minor = excluded.reversed_minor
 where l.store_id = excluded.store_id
 returning 1)""",
-    8,
+    10,
 )
 
 # An id has one effect, of one order, for ever: a closed operation is written again only as it was, another's never. Only a
@@ -157,8 +157,8 @@ class LedgerOfAnotherStore(Exception):
 
 def rows(changes: Sequence[Change[Ledger]]) -> list[Rows]:
     lines = [
-        (c.key, c.store_id, line_id, line.direction, line.authorized_minor, line.captured_minor, line.voided_minor,
-         line.refunded_minor)
+        (c.key, c.store_id, line_id, line.direction, line.reverses, line.authorized_minor, line.captured_minor,
+         line.voided_minor, line.refunded_minor, line.reversed_minor)
         for c in changes
         for line_id, line in c.after.lines.items()
         if line is not c.before.lines.get(line_id)
@@ -260,10 +260,10 @@ CHECKS = {
             (sum(amount_minor) filter (where kind = 'void' and state = 'succeeded'))::bigint voided,
             (sum(amount_minor) filter (where kind = 'refund' and state = 'succeeded'))::bigint refunded
           from operations group by order_id) s on s.order_id = l.key""",
-    "per line refunded <= captured <= authorized and captured + voided <= authorized": """
-        select count(*), count(*) filter (where refunded_minor > captured_minor
+    "per line refunded + reversed <= captured <= authorized and captured + voided <= authorized": """
+        select count(*), count(*) filter (where refunded_minor + reversed_minor > captured_minor
           or captured_minor + voided_minor > authorized_minor
-          or least(authorized_minor, captured_minor, voided_minor, refunded_minor) < 0)
+          or least(authorized_minor, captured_minor, voided_minor, refunded_minor, reversed_minor) < 0)
         from ledger_lines""",
     "what gateways withhold for disputes is on its account": """
         select count(*), count(*) filter (where e.balance is distinct from d.withheld) from (
@@ -274,12 +274,18 @@ CHECKS = {
     "an open session has an open authorization, or none yet": """
         select count(*), count(*) filter (where o.state not in ('asked', 'pending'))
         from payment_sessions s left join operations o on o.operation_id = s.authorization_id where s.state = 'open'""",
+    "reversals are whole, and take off their lines what those have lost": """
+        select count(*), count(*) filter (where l.reversed_minor is distinct from coalesce(r.taken, 0)
+          or r.odd or (l.direction = -1 and (l.reversed_minor, l.refunded_minor, l.voided_minor) <> (0, 0, 0)))
+        from ledger_lines l full join (
+          select order_id, reverses as line_id, sum(captured_minor) as taken, bool_or(captured_minor <> authorized_minor) as odd
+          from ledger_lines where direction = -1 group by 1, 2) r using (order_id, line_id)""",
     "an operation draws on one that succeeded, of the same order and currency": """
         select count(*), count(*) filter (where o.operation_id is null)
         from operations d left join operations o on o.operation_id = d.refers_to and o.order_id = d.order_id
           and o.store_id = d.store_id and o.currency = d.currency and o.state = 'succeeded'
-          and o.kind = case d.kind when 'refund' then 'capture' else 'authorize' end
-        where d.kind in ('capture', 'refund') and d.state = 'succeeded'""",
+          and o.kind = case d.kind when 'capture' then 'authorize' else 'capture' end
+        where d.kind in ('capture', 'refund', 'reverse') and d.state = 'succeeded'""",
     "an authorization that is captured in the same call has that capture, of its whole amount": """
         select count(*), count(*) filter (where c.operation_id is null)
         from operations a left join operations c on c.refers_to = a.operation_id and c.order_id = a.order_id
@@ -288,7 +294,7 @@ CHECKS = {
     "captures and voids of an authorization, and refunds of a capture, stay within it": """
         select count(*), count(*) filter (where drawn > o.amount_minor) from operations o join (
           select refers_to, sum(amount_minor) drawn from operations
-          where state = 'succeeded' and refers_to is not null group by refers_to) d on d.refers_to = o.operation_id""",
+          where state = 'succeeded' and refers_to is not null and kind <> 'reverse' group by refers_to) d on d.refers_to = o.operation_id""",
     "an open operation has a task that will end it, or payments is to be informed": f"""
         select count(*), count(*) filter (where not exists (select from tasks t where t.key = o.order_id and not t.beside))
         from operations o where o.state in ('asked', 'pending') and o.gateway is distinct from '{RECORDED}'""",
@@ -319,11 +325,12 @@ CHECKS = {
           is distinct from (e.promised, e.collected, e.fulfilled - e.collected, e.returned)) from ledger_lines l
         full join (
           select order_id, line_id,
-            coalesce(sum(amount_minor) filter (where account in {HELD} and direction = 1), 0) promised,
-            coalesce(sum(amount_minor) filter (where account in {HELD} and direction = -1), 0) fulfilled,
-            coalesce(sum(amount_minor) filter (where account in {CLEARING} and direction = 1), 0) collected,
-            coalesce(sum(amount_minor) filter (where account in {CLEARING} and direction = -1), 0) returned
-          from ({ORDERS}) e group by 1, 2) e using (order_id, line_id)
+            coalesce(sum(amount_minor) filter (where account in {HELD} and side = 1), 0) promised,
+            coalesce(sum(amount_minor) filter (where account in {HELD} and side = -1), 0) fulfilled,
+            coalesce(sum(amount_minor) filter (where account in {CLEARING} and side = 1), 0) collected,
+            coalesce(sum(amount_minor) filter (where account in {CLEARING} and side = -1), 0) returned
+          from (select e.order_id, line_id, account, amount_minor, e.direction * coalesce(l.direction, 1) as side
+            from ({ORDERS}) e left join ledger_lines l using (order_id, line_id)) e group by 1, 2) e using (order_id, line_id)
         where e.order_id is not null
           or (l.authorized_minor, l.captured_minor, l.voided_minor, l.refunded_minor) <> (0, 0, 0, 0)""",
     "what an order's customer is owed is what its pending refunds give": """

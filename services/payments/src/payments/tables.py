@@ -76,10 +76,21 @@ ledger_lines = Table(
     Column("store_id", Text, nullable=False),
     Column("line_id", Text, nullable=False),
     Column("direction", SmallInteger, nullable=False, server_default="1", comment="1, or -1 for a reversal"),
+    Column("reverses", Text, comment="the line that a reversal takes its amounts off"),
     *_amounts(),
+    Column("reversed_minor", BigInteger, nullable=False, server_default="0", comment="taken off by reversals"),
     PrimaryKeyConstraint("order_id", "line_id", name="ledger_lines_pkey"),
     *_promises("ledger_lines"),
     CheckConstraint("direction in (1, -1)", name="ledger_lines_direction_is_a_sign"),
+    CheckConstraint("(direction = -1) = (reverses is not null)", name="ledger_lines_reversal_names_its_line"),
+    CheckConstraint(
+        "reversed_minor >= 0 and refunded_minor + reversed_minor <= captured_minor",
+        name="ledger_lines_reversed_within_captured",
+    ),
+    CheckConstraint(
+        "direction = 1 or (voided_minor = 0 and refunded_minor = 0 and reversed_minor = 0)",
+        name="ledger_lines_reversal_is_final",
+    ),
     postgresql_with={"fillfactor": "50"},  # authorized, then captured: room for the new version on the same page
 )
 
@@ -93,7 +104,7 @@ operations = Table(
     Column("state", Text, nullable=False),
     Column("amount_minor", BigInteger, nullable=False),
     Column("currency", Text),
-    Column("refers_to", Uuid, comment="a capture's or void's authorization, a refund's capture"),
+    Column("refers_to", Uuid, comment="a capture's or void's authorization, a refund's or reversal's capture"),
     Column("gateway", Text),
     Column("account", Text, comment="of an authorization: the store's account at the gateway; null: its first"),
     Column("gateway_reference", Text),
@@ -111,7 +122,7 @@ operations = Table(
     ),
     Column("at", DateTime(timezone=True), nullable=False, server_default=func.now(), comment="of its last change"),
     PrimaryKeyConstraint("operation_id", name="operations_pkey"),
-    CheckConstraint("kind in ('authorize', 'capture', 'void', 'refund')", name="operations_kind_is_known"),
+    CheckConstraint("kind in ('authorize', 'capture', 'void', 'refund', 'reverse')", name="operations_kind_is_known"),
     CheckConstraint(
         "state in ('asked', 'pending', 'succeeded', 'declined', 'failed')", name="operations_state_is_known"
     ),

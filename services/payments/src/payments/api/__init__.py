@@ -13,6 +13,7 @@ from payments.api import (
     ledgers,
     reconciliations,
     records,
+    reversals,
     sessions,
     settlements,
 )
@@ -24,7 +25,8 @@ __all__ = ["PROBLEMS", "routes"]
 def routes(app: App) -> APIRouter:
     router = APIRouter(prefix="/v1", tags=["payments"])
     for subject in (
-        ledgers, accounts, records, gift_cards, settlements, reconciliations, differences, events, actions, sessions, disputes,
+        ledgers, accounts, reversals, records, gift_cards, settlements, reconciliations, differences, events, actions, sessions,
+        disputes,
     ):  # fmt: skip
         subject.add_routes(router, app)
     return router

@@ -40,7 +40,7 @@ def add_routes(router: APIRouter, app: App) -> None:
         one = await _ledger(app, order_id, who.store_id)
         response.headers.update(etag(one["version"]))
         return shown(one) | {
-            "lines": [_without(row, "order_id", "store_id") for row in await _lines(app, order_id, who.store_id)],
+            "lines": [_signed(row) for row in await _lines(app, order_id, who.store_id)],
             "operations": await _operations(app, order_id, who.store_id),
         }
 
@@ -82,11 +82,18 @@ def _statuses(ledger: Ledger) -> dict[str, Any]:
 
 
 def _balances(line: RowMapping) -> dict[str, Any]:
+    if line["direction"] == -1:
+        return _signed(line) | {"capturable_minor": 0, "refundable_minor": 0}
     left = line["authorized_minor"] - line["captured_minor"] - line["voided_minor"]
-    return _without(line, "order_id", "store_id") | {
+    return _signed(line) | {
         "capturable_minor": left,
-        "refundable_minor": line["captured_minor"] - line["refunded_minor"],
+        "refundable_minor": line["captured_minor"] - line["refunded_minor"] - line["reversed_minor"],
     }
+
+
+def _signed(line: RowMapping) -> dict[str, Any]:
+    """A line as it counts: the amounts of a reversal are negative."""
+    return _without(line, "order_id", "store_id") | {name: line["direction"] * line[name] for name in TOTALS}
 
 
 async def _ledger(app: App, order_id: UUID, store_id: str) -> RowMapping:

@@ -12,7 +12,7 @@ from contracts.payments import PAYMENT_ABANDONED, Declined, Failed, FailureCode
 from payments.domain import disputes, facts, forcing, sessions
 from payments.domain.commands import resumed_voids
 from payments.domain.folds import evolve
-from payments.domain.gateway import INFORMED, GatewayCall, GatewayOutcome, abandoning, check, follow_up
+from payments.domain.gateway import INFORMED, GatewayCall, GatewayOutcome, abandoning, check, follow_up, task
 from payments.domain.ledger import Ledger, Operation
 
 
@@ -79,6 +79,8 @@ def resumed(order_id: UUID, store_id: str, ledger: Ledger) -> list[Task]:
         if operation.state == "pending":
             call = ledger.call(order_id, store_id, operation_id, operation)
             tasks.append(abandoning(call) if operation.abandoned else follow_up(call))
+        elif operation.state == "asked" and operation.follows is not None:  # no other service asks for it again
+            tasks.append(task(ledger.call(order_id, store_id, operation_id, operation)))
         elif operation.recorded == "unconfirmed":
             tasks.append(check(ledger.call(order_id, store_id, operation_id, operation)))
     return [*tasks, *disputes.resumed(order_id, store_id, ledger)]

@@ -23,9 +23,11 @@ from contracts.payments import (
     MoneyLine,
     Pending,
     Refunded,
+    Reversed,
     Voided,
 )
 from payments.domain.ledger import Ledger, card_operation_id, rest_of
+from payments.domain.reversals import paid_lines
 
 Account = Literal[
     "customer",
@@ -134,6 +136,17 @@ def _moves(event: Event, ledger: Ledger, owed: Owed) -> Iterator[_Move]:
             yield _Move(operation_id, debit, cleared_by(of_gateway.gateway), of_gateway.lines)
             for tender in of_cards:
                 yield _Move(tender.operation_id, "customer", cleared_by(tender.gateway), tender.lines)
+        case Reversed():
+            gateway = ledger.captures[event.capture_id].gateway
+            held, cleared = held_by(gateway), cleared_by(gateway)
+            taken_off = [
+                MoneyLine(line_id=one.line_id, quantity=one.quantity, amount_minor=one.amount_minor)
+                for one in event.reversals
+            ]
+            yield _Move(operation_id, "customer", held, taken_off)
+            yield _Move(operation_id, held, cleared, taken_off)
+            yield _Move(operation_id, held, "customer", paid_lines(event))
+            yield _Move(operation_id, cleared, held, paid_lines(event))
         case Pending(command="refund"):
             owed[operation_id] = rest_of(event.lines, event.gift_cards)
             yield _Move(operation_id, "customer", "refunds_payable", owed[operation_id])

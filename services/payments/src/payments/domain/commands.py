@@ -8,7 +8,7 @@ asked to move nothing. An operation is handled once; asking again finds it in `o
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from uuid import UUID
 
 from contracts.deciding import Context, Effect, Folded
@@ -17,6 +17,7 @@ from contracts.payments import (
     TOKEN_REFUSED,
     Authorize,
     Capture,
+    Captured,
     Failed,
     FailureCode,
     MoneyLine,
@@ -28,7 +29,8 @@ from contracts.payments import (
 from payments.domain import facts, tenders
 from payments.domain.folds import Asked, VoidPostponed, evolve
 from payments.domain.gateway import AT_ONCE, INFORMED, Kind, task
-from payments.domain.ledger import Authorization, Capturing, Ledger, Operation, by_cards, total
+from payments.domain.ledger import Authorization, Capturing, Ledger, Line, Operation, by_cards, total
+from payments.domain.reversals import capture_id_of_charge
 from payments.domain.tenders import NotRedeemable
 
 
@@ -52,6 +54,8 @@ def authorize(ledger: Ledger, command: Authorize, context: Context) -> list[Effe
     if ledger.currency is not None and command.currency != ledger.currency:
         reason = f"the order is paid in {ledger.currency}"
         return [facts.declined(ledger, command.operation_id, requested, context, "currency_differs", reason)]
+    if (line := reversal_among(ledger, command.lines)) is not None:
+        return [facts.declined(ledger, command.operation_id, requested, context, "line_taken", f"{line} is a reversal")]
     parts = tenders.held(ledger, command.operation_id, command.gift_cards)
     if amount - by_cards(parts) > ledger.authorizable_minor:
         reason = f"an order holds at most {MINOR_MAX} minor units"
@@ -67,7 +71,7 @@ def authorize(ledger: Ledger, command: Authorize, context: Context) -> list[Effe
         if parts:
             redeemed = [facts.redeemed(ledger, command.operation_id, requested, parts, context)]
     requested = requested.model_copy(update={"gift_cards": parts, "amount_minor": amount - by_cards(parts)})
-    executed = _execute(
+    executed = execute(
         ledger,
         command.operation_id,
         requested,
@@ -87,7 +91,7 @@ def capture(ledger: Ledger, command: Capture, context: Context) -> list[Effect]:
         return [facts.failed(ledger, command.operation_id, requested, context, "authorization_unknown")]
     left = ledger.capturable(command.authorization_id)
     no = _no_to(ledger, command.operation_id, requested, left, "authorization_exceeded", context)
-    return [no] if no else _execute(ledger, command.operation_id, requested, context)
+    return [no] if no else execute(ledger, command.operation_id, requested, context)
 
 
 def void(ledger: Ledger, command: Void, context: Context) -> list[Effect]:
@@ -132,7 +136,7 @@ def refund(ledger: Ledger, command: Refund, context: Context) -> list[Effect]:
     if command.recorded:
         requested = tenders.shared(ledger, requested)
         return [facts.succeeded(ledger, command.operation_id, requested, context, command.reference, recorded=True)]
-    return _execute(ledger, command.operation_id, requested, context)
+    return execute(ledger, command.operation_id, requested, context)
 
 
 def _of_lines(
@@ -156,6 +160,9 @@ def resumed_voids(
     """`ending` has ended an operation, and its events are folded: what becomes of the voids that waited for that."""
     authorization_id = operation_id if operation.kind == "authorize" else operation.refers_to
     effects = [*ending]
+    if operation.follows is not None and operation.kind == "authorize":
+        made = _captured_next(ledger, capture_id_of_charge(operation_id), context)
+        ledger, effects = _folded(ledger, made), effects + made
     if operation.kind == "refund" or authorization_id is None:
         return Folded(effects, ledger)
     for void_id, waiting in ledger.operations.items():
@@ -168,11 +175,26 @@ def resumed_voids(
             made = _void_lines(ledger, void_id, authorization_id, waiting, waiting.lines, left, context)
         else:
             made = _void_rest(ledger, void_id, authorization_id, waiting, context)
-        for effect in made:
-            if isinstance(effect, (Asked, Pending, Voided, Failed)):  # every event that it can make
-                ledger = evolve(ledger, effect)
-        effects += made
+        ledger, effects = _folded(ledger, made), effects + made
     return Folded(effects, ledger)
+
+
+def _captured_next(ledger: Ledger, capture_id: UUID, context: Context) -> list[Effect]:
+    """Captures what a reversal has authorized, unless its gateway has done both, or has declined it."""
+    waiting = ledger.operations.get(capture_id)
+    return execute(ledger, capture_id, waiting, context) if waiting is not None and waiting.state == "asked" else []
+
+
+def _folded(ledger: Ledger, made: Sequence[Effect]) -> Ledger:
+    for effect in made:
+        if isinstance(effect, (Asked, Pending, Captured, Voided, Failed)):  # every event that it can make
+            ledger = evolve(ledger, effect)
+    return ledger
+
+
+def reversal_among(ledger: Ledger, lines: Iterable[MoneyLine]) -> str | None:
+    """The first of the lines that is a reversal: nothing is authorized under its id."""
+    return next((one.line_id for one in lines if ledger.lines.get(one.line_id, Line()).direction == -1), None)
 
 
 def merged(lines: tuple[MoneyLine, ...]) -> tuple[MoneyLine, ...]:
@@ -188,7 +210,7 @@ def merged(lines: tuple[MoneyLine, ...]) -> tuple[MoneyLine, ...]:
     return lines if len(by_id) == len(lines) else tuple(by_id.values())
 
 
-def _execute(
+def execute(
     ledger: Ledger, operation_id: UUID, requested: Operation, context: Context, **more: str | None
 ) -> list[Effect]:
     """Done at once if no gateway has to be asked; else ask, and hold the lines until there is an answer or we are informed.
@@ -206,6 +228,7 @@ def _execute(
     assert requested.gateway is not None and requested.currency is not None, (
         "a checked operation names its gateway and its currency"
     )
+    assert requested.kind != "reverse", "a reversal moves no money"
     asked = Asked(
         order_id=context.key,
         store_id=context.store_id,
@@ -267,7 +290,7 @@ def _void_rest(
         gateway=authorization.gateway if authorization else asked.gateway,
         lines=lines,
     )
-    return _execute(ledger, operation_id, requested, context)
+    return execute(ledger, operation_id, requested, context)
 
 
 def _void_lines(
@@ -296,4 +319,4 @@ def _void_lines(
     if left is None:
         return [facts.failed(ledger, operation_id, requested, context, "authorization_exceeded", allowed_minor=0)]
     no = _no_to(ledger, operation_id, requested, left, "authorization_exceeded", context)
-    return [no] if no else _execute(ledger, operation_id, requested, context)
+    return [no] if no else execute(ledger, operation_id, requested, context)

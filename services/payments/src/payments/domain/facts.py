@@ -103,6 +103,8 @@ def succeeded(
                 payment=operation.payment,
                 gift_cards=parts,
             )
+        case "reverse":
+            raise AssertionError("a reversal states its own event")
         case _:
             assert_never(operation.kind)
 

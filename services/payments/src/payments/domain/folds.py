@@ -26,11 +26,13 @@ from contracts.payments import (
     Pending,
     RecordRefused,
     Refunded,
+    ReversalRefused,
+    Reversed,
     SessionClosed,
     SessionOpened,
     Voided,
 )
-from payments.domain import disputes, session_folds
+from payments.domain import disputes, reversals, session_folds
 from payments.domain.gateway import INFORMED, Kind
 from payments.domain.ledger import (
     Authorization,
@@ -103,6 +105,8 @@ LedgerEvent = (
     | SessionClosed
     | DisputeOpened
     | DisputeClosed
+    | Reversed
+    | ReversalRefused
 )
 
 
@@ -159,6 +163,10 @@ def evolve(ledger: Ledger, event: LedgerEvent) -> Ledger:
             after = disputes.folded(ledger, event)
         case DisputeClosed():
             after = disputes.folded(ledger, event)
+        case Reversed():
+            after = reversals.applied(ledger, event)
+        case ReversalRefused():
+            after = ledger
         case _:
             assert_never(event)  # an event without a case does not type-check
     return after
@@ -196,7 +204,26 @@ def _authorized(ledger: Ledger, event: Authorized) -> Ledger:
             "authorizations": authorizations,
         }
     )
-    return after if event.capture_id is None else _with_capture(after, event.capture_id, event.capture_id, event)
+    if event.capture_id is not None:
+        return _with_capture(after, event.capture_id, event.capture_id, event)
+    return _to_capture(after, ledger.operations.get(event.authorization_id), event)
+
+
+def _to_capture(ledger: Ledger, before: Operation | None, event: Authorized) -> Ledger:
+    """The difference of a reversal is captured next, if its gateway has not done both. before: the operation as it was open."""
+    if before is None or before.follows is None or not event.amount_minor:
+        return ledger
+    operation = Operation(
+        kind="capture",
+        state="asked",
+        amount_minor=event.amount_minor,
+        currency=event.currency,
+        refers_to=event.authorization_id,
+        gateway=event.gateway,
+        lines=event.lines,
+        follows=before.follows,
+    )
+    return _with_operation(ledger, reversals.capture_id_of_charge(event.authorization_id), operation)
 
 
 def _captured(ledger: Ledger, event: Captured) -> Ledger:
@@ -292,6 +319,7 @@ def _refunded(ledger: Ledger, event: Refunded) -> Ledger:
 
 
 def _asked(ledger: Ledger, event: Asked) -> Ledger:
+    known = ledger.operations.get(event.operation_id) if event.operation_id else None
     operation = Operation(
         kind=event.kind,
         state="asked",
@@ -303,6 +331,7 @@ def _asked(ledger: Ledger, event: Asked) -> Ledger:
         lines=event.lines,
         with_capture=event.with_capture,
         gift_cards=event.gift_cards,
+        follows=known.follows if known else None,
     )
     after = _with_operation(ledger, event.operation_id, operation)
     after = session_folds.attached(after, event.operation_id)
@@ -450,7 +479,8 @@ def _lines_with(lines: Mapping[str, Line], more: tuple[MoneyLine, ...], what: st
         before = changed.get(line.line_id) or Line()
         after = before.model_copy(update={what: getattr(before, what) + line.amount_minor})
         # The table has the same checks: asserted twice, on both sides of the write.
-        assert after.refunded_minor <= after.captured_minor, f"line {line.line_id}: {after}"
+        assert after.refunded_minor + after.reversed_minor <= after.captured_minor, f"line {line.line_id}: {after}"
+        assert after.direction == 1, f"line {line.line_id} is a reversal"
         assert after.captured_minor + after.voided_minor <= after.authorized_minor, f"line {line.line_id}: {after}"
         changed[line.line_id] = after
     return changed

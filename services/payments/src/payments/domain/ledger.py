@@ -2,7 +2,7 @@
 
 Per line refunded <= captured <= authorized and captured + voided <= authorized, for the order and for each authorization.
 A gateway is asked in one decision and answers in another: until then the operation is open and holds its amounts, so two
-captures in flight cannot spend the same euro. Amounts are never negative; `direction` will mark reversals.
+captures in flight cannot spend the same euro. Amounts are never negative; `direction` marks reversals (reversals.py).
 """
 
 from __future__ import annotations
@@ -36,10 +36,15 @@ class Line(Document):
     """One line of the order, over all its authorizations."""
 
     direction: Literal[1, -1] = 1
+    """-1: it is a reversal, and its amounts are taken off the order's."""
+    reverses: str | None = None
+    """The line that a reversal takes its amounts off."""
     authorized_minor: int = 0
     captured_minor: int = 0
     voided_minor: int = 0
     refunded_minor: int = 0
+    reversed_minor: int = 0
+    """Captured, and taken off by reversals."""
 
 
 class AuthorizedLine(Document):
@@ -57,10 +62,15 @@ class AuthorizedLine(Document):
 class CapturedLine(Document):
     captured_minor: int = 0
     refunded_minor: int = 0
+    reversed_minor: int = 0
+    pieces: int = 0
+    """Captured."""
+    pieces_back: int = 0
+    """Refunded or reversed."""
 
     @property
     def left_minor(self) -> int:
-        return self.captured_minor - self.refunded_minor
+        return self.captured_minor - self.refunded_minor - self.reversed_minor
 
 
 class Authorization(Document):
@@ -97,7 +107,7 @@ gateway has reported the same; the gateway has reported another one."""
 class Operation(Document):
     """What was asked under one id, and its outcome. An id has its effect once, for ever."""
 
-    kind: Kind
+    kind: Kind | Literal["reverse"]
     state: Literal["asked", "pending", "succeeded", "declined", "failed"]
     amount_minor: int = 0
     """What its gateway moves: without what gift cards do."""
@@ -125,6 +135,8 @@ class Operation(Document):
     """When an authorization that is pending is abandoned; null: never, or its session states it."""
     abandoned: bool = False
     """The time of an authorization is over while it is open: it ends as declined, once nothing can be paid on it."""
+    follows: UUID | None = None
+    """The reversal whose difference it moves, while it is open."""
 
     @property
     def is_open(self) -> bool:
@@ -239,6 +251,7 @@ class Ledger(Document):
     def call(self, order_id: UUID, store_id: str, operation_id: UUID, operation: Operation) -> GatewayCall:
         """What the gateway of an operation is asked to do."""
         assert operation.gateway is not None and operation.currency is not None, "a call has a gateway and a currency"
+        assert operation.kind != "reverse", "a reversal moves no money"
         source: Authorization | Capturing | None = None
         left_minor = None
         if operation.refers_to in self.authorizations:

@@ -16,7 +16,7 @@ from contracts.ids import recorded_id
 from contracts.limits import MINOR_MAX
 from contracts.payments import RECORDED, Declined, Failed, PaymentName, Record, RecordCode, RecordRefused
 from payments.domain import facts
-from payments.domain.commands import merged, resumed_voids
+from payments.domain.commands import merged, resumed_voids, reversal_among
 from payments.domain.folds import evolve
 from payments.domain.gateway import INFORMED
 from payments.domain.ledger import Ledger, Operation, total
@@ -127,6 +127,8 @@ def _new(ledger: Ledger, command: Record) -> Operation:
     happened = command.outcome == "succeeded"
     refers_to, gateway = command.refers_to, command.gateway or RECORDED
     if command.kind == "authorize":
+        if happened and (line := reversal_among(ledger, command.lines)) is not None:
+            raise _Unfit("line_taken", f"line {line} is a reversal", line)
         if happened and total(command.lines) > ledger.authorizable_minor:
             reason = f"an order holds at most {MINOR_MAX} minor units"
             raise _Unfit("exceeds_authorizable", reason, allowed_minor=max(ledger.authorizable_minor, 0))

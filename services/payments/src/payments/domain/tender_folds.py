@@ -59,7 +59,7 @@ def granted(lines: tuple[MoneyLine, ...]) -> dict[str, AuthorizedLine]:
 
 
 def taken(lines: tuple[MoneyLine, ...]) -> dict[str, CapturedLine]:
-    return {line.line_id: CapturedLine(captured_minor=line.amount_minor) for line in lines}
+    return {line.line_id: CapturedLine(captured_minor=line.amount_minor, pieces=line.quantity) for line in lines}
 
 
 def returned(ledger: Ledger, capture_id: UUID, back: tuple[MoneyLine, ...]) -> Capturing:
@@ -68,7 +68,12 @@ def returned(ledger: Ledger, capture_id: UUID, back: tuple[MoneyLine, ...]) -> C
     lines = dict(capture.lines)
     for line in back:
         before = lines[line.line_id]
-        after = before.model_copy(update={"refunded_minor": before.refunded_minor + line.amount_minor})
+        after = before.model_copy(
+            update={
+                "refunded_minor": before.refunded_minor + line.amount_minor,
+                "pieces_back": min(before.pieces_back + line.quantity, before.pieces),
+            }
+        )
         assert after.left_minor >= 0, f"line {line.line_id} of capture {capture_id}: {after}"
         lines[line.line_id] = after
     return capture.model_copy(update={"lines": lines})

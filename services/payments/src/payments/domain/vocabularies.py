@@ -29,7 +29,7 @@ DinteroTransactionStatus = Literal[
     "UNKNOWN",
 ]
 UNASKED: Final = frozenset(
-    {"currency_differs", "amount_too_large", "gateway_unknown", "credentials_missing", *NOT_REDEEMABLE}
+    {"currency_differs", "line_taken", "amount_too_large", "gateway_unknown", "credentials_missing", *NOT_REDEEMABLE}
 )
 """Codes of authorizations that are declined without a gateway."""
 

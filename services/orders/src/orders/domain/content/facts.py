@@ -8,7 +8,7 @@ from uuid import UUID
 
 from contracts.base import UNLESS_EMPTY, Document
 from contracts.invoicing import Credited
-from contracts.payments import Authorized, Captured, MoneyLine, MoneyTotals
+from contracts.payments import Authorized, Captured, MoneyLine, MoneyTotals, Reversed
 
 
 class AuthorizationFact(Document):
@@ -136,6 +136,25 @@ class CaptureFact(Document):
             else {}
             for line in self.lines
         )
+
+    def reversed(self, event: Reversed) -> CaptureFact:
+        """It pays other lines: what they were reversed by counts as captured of those that replace them."""
+        off: dict[str, tuple[int, int]] = {}
+        for one in event.reversals:
+            pieces, minor = off.get(one.reverses, (0, 0))
+            off[one.reverses] = pieces + one.quantity, minor + one.amount_minor
+        fact = self._with(
+            {
+                "quantity": max(line.quantity - off.get(line.line_id, (0, 0))[0], 0),
+                "amount_minor": line.amount_minor - off.get(line.line_id, (0, 0))[1],
+            }
+            for line in self.lines
+        )
+        paid = (*event.lines, *([event.refund_line] if event.refund_line is not None else []))
+        new = (
+            CapturedLine(line_id=line.line_id, quantity=line.quantity, amount_minor=line.amount_minor) for line in paid
+        )
+        return fact.model_copy(update={"lines": (*fact.lines, *new)})
 
     def credited(self, event: Credited) -> CaptureFact:
         """A credit note counts once: read again, its version is not newer; only the last one answers another operation."""

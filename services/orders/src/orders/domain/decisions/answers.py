@@ -136,6 +136,19 @@ def refunded(order: Order, event: payments.Refunded, context: Context) -> Decisi
     return _close(story, event)
 
 
+def reversed_lines(order: Order, event: payments.Reversed, context: Context) -> Decision:
+    """A capture pays other lines than the order sells: its refunds follow them, its documents are left to a person."""
+    if (story := _hear(order, event, context)) is None:
+        return []
+    captures, fact = story.facts.captures, story.facts.captures.get(str(event.capture_id))
+    is_news = fact is not None and event.version > story.facts.money_version  # else it was counted before
+    if fact is not None and is_news:
+        captures = {**captures, str(event.capture_id): fact.reversed(event)}
+        story.add_remark("lines_reversed", f"capture {event.capture_id} pays other lines than the order has")
+    _money(story, event, captures=captures)
+    return _closed(story, event)
+
+
 def reserved(order: Order, event: fulfillment.Reserved, context: Context) -> Decision:
     if (story := _hear(order, event, context)) is None:
         return []
