@@ -20,13 +20,15 @@ from chassis.declare.service import Attempt, TryAgain
 from contracts.base import Command, Event
 from contracts.deciding import Context, Reported, Task, Wake, Withdrawn, effects_of
 from contracts.payments import Authorize, Capture, Force, MoneyLine, Refund, Void
-from gatewayservers import plain, stripe
+from gatewayservers import dintero, plain, stripe
 from gatewayservers.faults import Faults, Times
 from gatewayservers.serving import listening
 from payments.domain import answers, commands, forcing, ledger, sessions
 from payments.domain.folds import evolve
 from payments.domain.gateway import GatewayCall, GatewayOutcome
 from payments.domain.ledger import Ledger
+from payments.gateways.accounts import Access
+from payments.gateways.dintero.gateway import Dintero
 from payments.gateways.policy import Policy
 from payments.gateways.port import Gateway
 from payments.gateways.registry import KINDS
@@ -35,6 +37,7 @@ from payments.gateways.test import TestGateway
 from payments.settings import Settings
 
 API_KEY, SECRET = "sk_test_conformance", "whsec_conformance"
+DINTERO_ACCOUNT = "T12345678"
 STORE = "st_1"
 FIRST = datetime(2026, 1, 2, tzinfo=UTC)
 QUICK = Times(latency_ms=0, late_ms=40, hold_ms=30)
@@ -71,6 +74,10 @@ class Shape:
     """A token that needs the buyer (3-D Secure)."""
     single_capture: str | None = None
     """A token whose authorization can be captured once."""
+    amount_max: int = 0
+    """The most that it takes."""
+    captures_at_once: bool = False
+    """An authorization can be captured in the same request."""
     server: Any = None
     """The server of a shape that has a buyer, events and a limit."""
     notices: list[Any] = field(default_factory=list)
@@ -107,15 +114,28 @@ async def shaped(name: str, times: Times = QUICK, timeout_seconds: float = TIMEO
             book = plain.Book(None, times.key_seconds)
             url = await stack.enter_async_context(listening(plain.Server(book, faults).app()))
             shape = Shape(name, url, TestGateway(url, timeout_seconds), faults)
+        elif name == "dintero":
+            server = dintero.Server(faults, DINTERO_ACCOUNT, "client", API_KEY, webhook_secret=SECRET)
+            url = await stack.enter_async_context(listening(server.app()))
+            access = Access(
+                url,
+                {"client_id": "client", "client_secret": API_KEY},
+                {"account_id": DINTERO_ACCOUNT, "return_url": "https://shop.example/thanks"},
+            )
+            shape = Shape(
+                name, url, Dintero(access, timeout_seconds), faults, pays=dintero.PAYS, needs_buyer=dintero.NEEDS_BUYER,
+                amount_max=2**31 - 1, server=server,
+            )  # fmt: skip
+            server.webhooks.url = await stack.enter_async_context(_receiver(shape))
         else:
             server = stripe.Server(faults, API_KEY, webhook_secret=SECRET)
             url = await stack.enter_async_context(listening(server.app()))
             shape = Shape(
                 name, url, Stripe(url, API_KEY, timeout_seconds), faults,
                 pays="pm_card_visa", needs_buyer=stripe.NEEDS_BUYER, single_capture=stripe.SINGLE,
-                server=server,
+                amount_max=99_999_999, captures_at_once=True, server=server,
             )  # fmt: skip
-            server.webhook = await stack.enter_async_context(_receiver(shape))
+            server.webhooks.url = await stack.enter_async_context(_receiver(shape))
         stack.push_async_callback(shape.gateway.close)
         yield shape
 

@@ -141,7 +141,7 @@ async def world(
             await empty(tx, ("tasks", "inbox", "timers"))
             row = {
                 "store": STORE, "gateway": "stripe", "account": "main", "url": shape.url,
-                "api_key": "env:PAYMENTS_TEST_KEY", "webhook_secret": "env:PAYMENTS_TEST_SECRET",
+                "credentials": {"api_key": "env:PAYMENTS_TEST_KEY"}, "webhook_secret": "env:PAYMENTS_TEST_SECRET",
             }  # fmt: skip
             storefront = {"store": STORE, "origins": ["https://shop.example"]}
             await accounts.apply(tx, {"gateway_accounts": [row], "storefronts": [storefront]})
@@ -153,7 +153,7 @@ async def world(
             asyncio.create_task(app.timers.run()),
         ]
         async with listening(server_of(app.asgi())) as url:
-            shape.server.webhook = url + ADDRESS
+            shape.server.webhooks.url = url + ADDRESS
             yield World(app, key, url, shape)
         for part in parts:
             part.cancel()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 from uuid import uuid4
 
 import pytest
@@ -18,7 +19,8 @@ KEY = "sk_live_" + "9" * 24
 
 
 def account(api_key: str = "env:PAYMENTS_TEST_STRIPE_KEY") -> Account:
-    return Account(store="st_1", gateway="stripe", account="main", url="http://127.0.0.1:1", api_key=api_key)
+    credentials = {"api_key": api_key}
+    return Account(store="st_1", gateway="stripe", account="main", url="http://127.0.0.1:1", credentials=credentials)
 
 
 class One:
@@ -56,10 +58,31 @@ def test_a_reference_that_leads_nowhere_names_itself(reference: str) -> None:
 
 
 def test_a_key_in_place_of_a_reference_is_refused_and_not_printed() -> None:
-    row = {"store": "st_1", "gateway": "stripe", "account": "main", "api_key": KEY}
+    row = {"store": "st_1", "gateway": "stripe", "account": "main", "credentials": {"api_key": KEY}}
     with pytest.raises(ValidationError) as refused:
         AccountsFile.model_validate({"gateway_accounts": [row]})
     assert "api_key" in str(refused.value) and KEY not in str(refused.value)
+
+
+@pytest.mark.parametrize(
+    ("changed", "why"),
+    [
+        ({"gateway": "nowhere"}, "stores have accounts at: dintero, stripe"),
+        ({"credentials": {"client_id": "env:A"}}, "credentials of dintero: client_id, client_secret"),
+        ({"settings": {}}, "settings of dintero: account_id, return_url"),
+        ({"settings": {"account_id": "P12345678", "return_url": "https://x", "colour": "red"}}, "settings of dintero"),
+        ({"settings": {"account_id": "", "return_url": "https://x"}}, "at least 1 character"),
+    ],
+)
+def test_an_account_states_what_its_gateway_needs(changed: dict[str, Any], why: str) -> None:
+    row = {
+        "store": "st_1", "gateway": "dintero", "account": "main",
+        "credentials": {"client_id": "env:A", "client_secret": "file:/run/secrets/b"},
+        "settings": {"account_id": "P12345678", "return_url": "https://x"},
+    }  # fmt: skip
+    assert AccountsFile.model_validate({"gateway_accounts": [row]}).gateway_accounts[0].account == "main"
+    with pytest.raises(ValidationError, match=why):
+        AccountsFile.model_validate({"gateway_accounts": [row | changed]})
 
 
 async def test_missing_credentials_are_a_no_before_anything_was_tried_and_never_after() -> None:

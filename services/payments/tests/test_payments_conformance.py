@@ -28,7 +28,7 @@ from contracts.payments import (
 from payments.domain.disputes import DISPUTE_KIND, DisputeCall, dispute_id
 from payments.gateways.port import Abandons, Action, HasDisputes
 
-SHAPES = ("test", "stripe")
+SHAPES = ("test", "stripe", "dintero")
 
 
 @pytest.fixture(params=SHAPES)
@@ -238,11 +238,11 @@ async def test_a_buyer_who_has_to_confirm_is_pending_with_what_the_storefront_ne
     order = Paying(shape)
     authorizing = asyncio.create_task(order.authorize(10_00, shape.needs_buyer))
     action = await wait_for_action(order)
-    assert action.kind == "confirm" and action.client_secret
-    assert action.client_secret not in repr(action)
+    secret = action.client_secret or action.redirect_url
+    assert action.kind == "confirm" and secret and secret not in repr(action)
     assert [type(event) for event in order.events][-1] is Pending
-    [intent] = shape.server.books.intents
-    await shape.post(f"/buyers/{intent}/confirm")
+    [payment] = shape.server.payments
+    await shape.post(f"/buyers/{payment}/confirm")
     is_event(await authorizing, Authorized, amount_minor=10_00)
     assert await shape.moved(order.order_id) == [("authorize", 10_00)]
 
@@ -252,8 +252,8 @@ async def test_a_buyer_who_does_not_pass_is_declined(shape: Shape) -> None:
     order = Paying(shape)
     authorizing = asyncio.create_task(order.authorize(10_00, shape.needs_buyer))
     await wait_for_action(order)
-    [intent] = shape.server.books.intents
-    await shape.post(f"/buyers/{intent}/fail")
+    [payment] = shape.server.payments
+    await shape.post(f"/buyers/{payment}/fail")
     assert isinstance(await authorizing, Declined)
     assert await shape.moved(order.order_id) == []
 
@@ -263,19 +263,19 @@ async def test_without_a_token_the_buyer_pays_at_the_gateway(shape: Shape) -> No
     order = Paying(shape)
     authorizing = asyncio.create_task(order.authorize(10_00, None))
     assert (await wait_for_action(order)).kind == "pay"
-    [intent] = shape.server.books.intents
-    await shape.post(f"/buyers/{intent}/confirm")
+    [payment] = shape.server.payments
+    await shape.post(f"/buyers/{payment}/confirm")
     is_event(await authorizing, Authorized)
 
 
 @pytest.mark.parametrize("trouble", [None, "timed_out", "broken"])
 async def test_a_buyer_who_leaves_is_declined_and_cannot_pay_any_more(shape: Shape, trouble: str | None) -> None:
     order = await left_by_its_buyer(shape)
-    [intent] = shape.server.books.intents
+    [payment] = shape.server.payments
     await shape.trouble(order.order_id, void=trouble)
     is_event(await order.abandon(), Declined, code="payment_abandoned")
     assert not order.open_operations()
-    async with aiohttp.ClientSession() as session, session.post(f"{shape.url}/buyers/{intent}/confirm") as response:
+    async with aiohttp.ClientSession() as session, session.post(f"{shape.url}/buyers/{payment}/confirm") as response:
         assert response.status == 400, "the gateway takes no payment on it"
     assert await shape.moved(order.order_id) == []
 
@@ -284,16 +284,17 @@ async def test_a_buyer_who_leaves_is_declined_and_cannot_pay_any_more(shape: Sha
 async def test_a_buyer_who_pays_after_the_time_gets_it_back(shape: Shape, capture: bool) -> None:
     """Cancelled where the gateway still holds it, refunded where it has taken it: before the authorization is declined."""
     order = await left_by_its_buyer(shape, capture)
-    [intent] = shape.server.books.intents
-    await shape.post(f"/buyers/{intent}/confirm")
+    [payment] = shape.server.payments
+    await shape.post(f"/buyers/{payment}/confirm")
     is_event(await order.abandon(), Declined, code="payment_abandoned")
+    is_captured = capture and shape.captures_at_once
     given_back = (
         [("authorize", 10_00), ("capture", 10_00), ("refund", 10_00)]
-        if capture
+        if is_captured
         else [("authorize", 10_00), ("void", 10_00)]
     )
     assert await shape.moved(order.order_id) == given_back
-    assert order.ledger.captured_minor == order.ledger.refunded_minor == (10_00 if capture else 0)
+    assert order.ledger.captured_minor == order.ledger.refunded_minor == (10_00 if is_captured else 0)
 
 
 async def left_by_its_buyer(shape: Shape, capture: bool = False) -> Paying:
@@ -332,9 +333,9 @@ async def test_an_authorization_that_has_expired_refuses_its_capture_and_says_so
 
 
 async def test_an_amount_over_the_gateways_limit_is_declined(shape: Shape) -> None:
-    needs(shape.server, shape, "limit of an amount")
+    needs(shape.amount_max, shape, "limit of an amount")
     order = Paying(shape)
-    is_event(await order.authorize(100_000_000), Declined, code="amount_too_large")
+    is_event(await order.authorize(shape.amount_max + 1), Declined, code="amount_too_large")
 
 
 # ------------------------------------------------------------------------------------------------------------- events
@@ -349,7 +350,7 @@ async def test_every_event_is_signed_and_names_its_payment(shape: Shape, webhook
     assert isinstance(authorized, Authorized)
     await order.capture(10_00)
     await order.refund(4_00)
-    sent = {event["id"] for event in shape.server.books.events}
+    sent = shape.server.event_ids
     withheld = 1 if webhook == "reordered" else 0  # the last one waits for a next one, as one that was lost
     async with asyncio.timeout(5):
         while len({notice.event_id for notice in shape.notices}) < len(sent) - withheld:
@@ -361,7 +362,7 @@ async def test_every_event_is_signed_and_names_its_payment(shape: Shape, webhook
 
 
 async def test_a_dispute_names_the_payment_that_it_is_about(shape: Shape) -> None:
-    needs(shape.server, shape, "events")
+    needs(isinstance(shape.gateway, HasDisputes), shape, "disputes")
     order = Paying(shape)
     authorized = await order.authorize(10_00)
     captured = await order.capture(10_00)

@@ -34,11 +34,11 @@ async def test_a_buyer_who_confirmed_is_authorized_at_once(world: World, webhook
     await world.until(operation_id, "pending")
     status, action = await world.get(f"/v1/payments/{order_id}/operations/{operation_id}/action")
     assert (status, action["kind"]) == (200, "confirm") and action["client_secret"].startswith("pi_")
-    [intent] = world.shape.server.books.intents
-    await world.shape.post(f"/buyers/{intent}/confirm")
+    [payment] = world.shape.server.payments
+    await world.shape.post(f"/buyers/{payment}/confirm")
     await world.until(operation_id, "succeeded")
     assert await world.shape.moved(order_id) == [("authorize", 10_00)]
-    sent = {event["id"] for event in world.shape.server.books.events}
+    sent = world.shape.server.event_ids
     async with asyncio.timeout(5):
         while {event["event_id"] for event in await world.events()} != sent:
             await asyncio.sleep(0.02)
@@ -56,8 +56,8 @@ async def test_an_event_that_is_lost_or_late_is_not_missed(world: World, webhook
     await world.shape.trouble(order_id, webhook=webhook)
     operation_id = await world.authorize(order_id, stripe.NEEDS_BUYER)
     await world.until(operation_id, "pending")
-    [intent] = world.shape.server.books.intents
-    await world.shape.post(f"/buyers/{intent}/confirm")
+    [payment] = world.shape.server.payments
+    await world.shape.post(f"/buyers/{payment}/confirm")
     await world.until(operation_id, "succeeded")
     assert await world.shape.moved(order_id) == [("authorize", 10_00)]
 
@@ -170,7 +170,7 @@ async def test_no_secret_is_in_a_row_or_an_event_of_ours(world: World) -> None:
 
 
 async def test_an_account_stays_its_stores_and_the_first_stays_the_first(world: World) -> None:
-    row = {"store": STORE, "gateway": "stripe", "account": "main", "api_key": "env:A"}
+    row = {"store": STORE, "gateway": "stripe", "account": "main", "credentials": {"api_key": "env:A"}}
     with pytest.raises(accounts.AccountTaken, match="another store's"):
         async with world.app.database.transaction() as tx:
             await accounts.apply(tx, {"gateway_accounts": [row | {"store": "st_2"}]})

@@ -21,7 +21,7 @@ from contracts.payments import Declined, Failed
 from gatewayservers.faults import TROUBLES, Times
 from payments.domain.gateway import GatewayCall
 
-SHAPES: Final = ("test", "stripe")
+SHAPES: Final = ("test", "stripe", "dintero")
 KINDS: Final = ("authorize", "capture", "void", "refund")
 SHARE_OF_FAULTS: Final = 0.3
 SHARE_OF_TWINS: Final = 0.1

@@ -166,7 +166,7 @@ def test_metadata_that_records_more_than_was_received_proves_no_capture() -> Non
 async def test_an_authorization_that_the_search_does_not_find_yet_is_asked_for_with_the_same_key() -> None:
     """Done, and answered with an error; Stripe repeats the error. When the search has it, it is found."""
     async with shaped("stripe") as shape:
-        shape.server._search_lag = 0.1
+        shape.server.search_lag = 0.1
         order = Paying(shape)
         await shape.trouble(order.order_id, authorize="broken")
         await order.authorize(10_00)

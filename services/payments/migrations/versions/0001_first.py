@@ -6,6 +6,7 @@ from typing import Any
 
 import sqlalchemy as sa
 from alembic import op
+from sqlalchemy.dialects.postgresql import JSONB
 
 from chassis.declare.migrations import create_chassis_tables, drop_chassis_tables
 from chassis.declare.tables import AGGREGATE_STORAGE, aggregate_columns
@@ -229,8 +230,11 @@ def upgrade() -> None:
             "account", sa.Text, nullable=False, comment="its name in the address that the gateway sends events to"
         ),
         sa.Column("url", sa.Text, comment="null: the gateway's own"),
-        sa.Column("api_key", sa.Text, nullable=False, comment="a reference: env:NAME or file:/path, never a value"),
-        sa.Column("webhook_secret", sa.Text, comment="a reference, as api_key"),
+        sa.Column(
+            "credentials", JSONB, nullable=False, comment="name -> a reference: env:NAME or file:/path, never a value"
+        ),
+        sa.Column("settings", JSONB, nullable=False, comment="name -> value; no secrets"),
+        sa.Column("webhook_secret", sa.Text, comment="a reference, as the credentials"),
         sa.Column(
             "number",
             sa.BigInteger,
@@ -240,7 +244,7 @@ def upgrade() -> None:
         ),
         sa.PrimaryKeyConstraint("gateway", "account", name="gateway_accounts_pkey"),
         sa.CheckConstraint(
-            "api_key ~ '^(env|file):' and webhook_secret ~ '^(env|file):'",
+            "not jsonb_path_exists(credentials, '$.* ? (!(@ like_regex \"^(env|file):\"))') and webhook_secret ~ '^(env|file):'",
             name="gateway_accounts_credentials_are_references",
         ),
     )

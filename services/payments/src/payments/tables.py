@@ -24,6 +24,7 @@ from sqlalchemy import (
     func,
     text,
 )
+from sqlalchemy.dialects.postgresql import JSONB
 
 from chassis.declare.tables import AGGREGATE_STORAGE, aggregate_columns, chassis_tables
 from payments.domain.books import ACCOUNTS
@@ -208,13 +209,14 @@ gateway_accounts = Table(
     Column("gateway", Text, nullable=False),
     Column("account", Text, nullable=False, comment="its name in the address that the gateway sends events to"),
     Column("url", Text, comment="null: the gateway's own"),
-    Column("api_key", Text, nullable=False, comment="a reference: env:NAME or file:/path, never a value"),
-    Column("webhook_secret", Text, comment="a reference, as api_key"),
+    Column("credentials", JSONB, nullable=False, comment="name -> a reference: env:NAME or file:/path, never a value"),
+    Column("settings", JSONB, nullable=False, comment="name -> value; no secrets"),
+    Column("webhook_secret", Text, comment="a reference, as the credentials"),
     Column("number", BigInteger, Identity(always=True), nullable=False, comment="the lowest of a store is its first"),
     PrimaryKeyConstraint("gateway", "account", name="gateway_accounts_pkey"),
     Index("gateway_accounts_by_store", "store_id", "gateway", "number"),
     CheckConstraint(
-        "api_key ~ '^(env|file):' and webhook_secret ~ '^(env|file):'",
+        "not jsonb_path_exists(credentials, '$.* ? (!(@ like_regex \"^(env|file):\"))') and webhook_secret ~ '^(env|file):'",
         name="gateway_accounts_credentials_are_references",
     ),
 )

@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
-from typing import Final, Literal
+from typing import Annotated, Final, Literal
 from uuid import UUID
 
 from pydantic import PositiveFloat
 
-from contracts.base import Code, Frozen, Id, MinorUnsigned, Text
+from contracts.base import UNLESS_EMPTY, Code, Frozen, Id, MinorUnsigned, Text
 from contracts.deciding import Task
 from contracts.ids import derived
 from contracts.money import Currency
-from contracts.payments import MARKETPLACE, RECORDED, AccountName, GatewayName, PaymentToken
+from contracts.payments import MARKETPLACE, RECORDED, AccountName, GatewayName, MoneyLines, PaymentToken
 
 Kind = Literal["authorize", "capture", "void", "refund"]
 
@@ -22,6 +22,8 @@ INFORMED: Final[frozenset[str]] = frozenset({RECORDED})
 """Gateways that are not asked: an operation is pending until payments is informed of it."""
 AT_ONCE: Final[frozenset[str]] = frozenset({MARKETPLACE})
 """Gateways where the money already lies with the marketplace: an operation succeeds at once, without a call."""
+ITEMIZED: Final[frozenset[str]] = frozenset({"dintero"})
+"""Gateways that take the lines of an operation, and not only its amount."""
 
 
 NO_BUYER: Final[frozenset[str]] = INFORMED | AT_ONCE | {"manual"}
@@ -54,6 +56,8 @@ class GatewayCall(Frozen):
     """The gateway's token of the means of payment; sent with an authorization. Null: the buyer enters it at the gateway."""
     reported_as: Text | None = None
     """The gateway's reference of this operation, if it has reported one."""
+    lines: Annotated[MoneyLines, UNLESS_EMPTY] = ()
+    """What is moved per line; for the gateways of `ITEMIZED`."""
     ask_only: bool = False
     """The gateway has accepted the operation: only its outcome is asked for, it is never called again."""
     abandon: bool = False

@@ -29,7 +29,7 @@ from contracts.payments import (
     PaymentName,
     Void,
 )
-from payments.domain.gateway import GatewayCall, Kind
+from payments.domain.gateway import ITEMIZED, GatewayCall, Kind
 
 
 class Line(Document):
@@ -274,6 +274,7 @@ class Ledger(Document):
             left_minor=left_minor,
             capture=operation.with_capture,
             reported_as=operation.gateway_reference,
+            lines=operation.lines if operation.gateway in ITEMIZED and not operation.gift_cards else (),
         )
 
     def totals(self, **more: int) -> MoneyTotals:

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import json
 import os
 import time
 from collections.abc import Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Annotated, Any, Final, Self
+from typing import Annotated, Any, Final, NamedTuple, Self
 
 from asyncpg import Connection
 from pydantic import ConfigDict, StringConstraints, model_validator
@@ -24,6 +26,29 @@ FRESH_SECONDS: Final = 10.0
 
 Reference = Annotated[str, StringConstraints(pattern=r"^(env:[A-Za-z_][A-Za-z0-9_]*|file:/.+)$", max_length=500)]
 """`env:NAME` or `file:/absolute/path`."""
+FieldName = Annotated[str, StringConstraints(pattern=r"^[a-z][a-z0-9_]{0,63}$")]
+
+
+class Fields(NamedTuple):
+    """What an account at one gateway states."""
+
+    credentials: frozenset[str]
+    """All are needed."""
+    settings: frozenset[str] = frozenset()
+    """All are needed. They are no secrets."""
+    optional: frozenset[str] = frozenset()
+    """Further settings."""
+
+
+FIELDS: Final[Mapping[str, Fields]] = {
+    "dintero": Fields(
+        frozenset({"client_id", "client_secret"}),
+        frozenset({"account_id", "return_url"}),
+        frozenset({"profile_id", "payment_product_type"}),
+    ),
+    "stripe": Fields(frozenset({"api_key"})),
+}
+"""The gateways of which stores have accounts."""
 
 
 class CredentialsMissing(Exception):
@@ -54,13 +79,41 @@ class Account(Frozen):
     """Its name in payment methods, and in the address that the gateway sends events to."""
     url: Annotated[str, StringConstraints(pattern=r"^https?://[^\s/?#@]+[^\s?#@]*$", max_length=500)] | None = None
     """Null: the gateway's own address."""
-    api_key: Reference
+    credentials: Mapping[FieldName, Reference]
+    settings: Mapping[FieldName, Annotated[str, StringConstraints(min_length=1, max_length=500)]] = {}
     webhook_secret: Reference | None = None
     """Null: its events are refused."""
 
+    @model_validator(mode="after")
+    def _has_the_fields_of_its_gateway(self) -> Self:
+        fields = FIELDS.get(self.gateway)
+        if fields is None:
+            raise ValueError(f"stores have accounts at: {', '.join(sorted(FIELDS))}")
+        if self.credentials.keys() != fields.credentials:
+            raise ValueError(f"credentials of {self.gateway}: {', '.join(sorted(fields.credentials))}")
+        if not fields.settings <= self.settings.keys() <= fields.settings | fields.optional:
+            needed, more = (", ".join(sorted(names)) or "none" for names in fields[1:])
+            raise ValueError(f"settings of {self.gateway}: {needed}; optional: {more}")
+        return self
+
+
+@dataclass(frozen=True)
+class Access:
+    """What a gateway's code is given of an account: values, in place of references."""
+
+    url: str
+    credentials: Mapping[str, str] = field(repr=False)
+    settings: Mapping[str, str] = field(default_factory=dict)
+
+
+def access(account: Account, url: str) -> Access:
+    """url: the gateway's own, used if the account states no other one. Raises CredentialsMissing."""
+    values = {name: resolved(reference) for name, reference in account.credentials.items()}
+    return Access(account.url or url, values, dict(account.settings))
+
 
 class AccountsFile(Frozen):
-    """`gateway_accounts: [{store, gateway, account, url, api_key, webhook_secret}]`, `storefronts: [{store, origins}]`."""
+    """`gateway_accounts: [{store, gateway, account, url, credentials, settings, webhook_secret}]`, `storefronts: [{store, origins}]`."""
 
     model_config = ConfigDict(extra="forbid", hide_input_in_errors=True)
 
@@ -79,9 +132,10 @@ class AccountTaken(ValueError):
 
 
 PUT: Final = """
-insert into gateway_accounts as a (store_id, gateway, account, url, api_key, webhook_secret) values ($1, $2, $3, $4, $5, $6)
-on conflict (gateway, account) do update set url = excluded.url, api_key = excluded.api_key,
-  webhook_secret = excluded.webhook_secret
+insert into gateway_accounts as a (store_id, gateway, account, url, credentials, settings, webhook_secret)
+values ($1, $2, $3, $4, $5::jsonb, $6::jsonb, $7)
+on conflict (gateway, account) do update set url = excluded.url, credentials = excluded.credentials,
+  settings = excluded.settings, webhook_secret = excluded.webhook_secret
 where a.store_id = excluded.store_id
 returning 1"""
 
@@ -90,8 +144,8 @@ async def apply(tx: Connection, file: Mapping[str, Any]) -> list[str]:
     """Writes the rows of a file; all of them or, on the first that is refused, none."""
     wanted, written = AccountsFile.model_validate(file), []
     for one in wanted.gateway_accounts:
-        row = (one.store, one.gateway, one.account, one.url, one.api_key, one.webhook_secret)
-        if await tx.fetchval(PUT, *row) is None:
+        fields = (json.dumps(dict(one.credentials)), json.dumps(dict(one.settings)))
+        if await tx.fetchval(PUT, one.store, one.gateway, one.account, one.url, *fields, one.webhook_secret) is None:
             raise AccountTaken(f"account {one.gateway}/{one.account} is another store's")
         written.append(f"gateway account {one.store}/{one.gateway}/{one.account}")
     for storefront in wanted.storefronts:
@@ -136,6 +190,7 @@ class Accounts:
             gateway=row["gateway"],
             account=row["account"],
             url=row["url"],
-            api_key=row["api_key"],
+            credentials=row["credentials"],
+            settings=row["settings"],
             webhook_secret=row["webhook_secret"],
         )

@@ -47,7 +47,8 @@ class Policy:
             known = await self._ask(call, attempt)
             if known is not None:
                 return known
-            raise TryAgain(f"{unclear}; the gateway has no record of the operation", self._pause(attempt)) from unclear
+            pause = unclear.after_seconds if unclear.after_seconds is not None else self._pause(attempt)
+            raise TryAgain(f"{unclear}; the gateway has no record of the operation", pause) from unclear
         crash.point("after_gateway_call")
         return answer
 

@@ -13,6 +13,11 @@ from payments.domain.listing import ListedPage, Listing
 class Unclear(Exception):
     """The call may or may not have reached the gateway, or it did and its answer cannot be read."""
 
+    def __init__(self, text: str, after_seconds: float | None = None) -> None:
+        """after_seconds: not to be called again before; null: the policy's own pause."""
+        super().__init__(text)
+        self.after_seconds = after_seconds
+
 
 class NotListable(Exception):
     """The gateway has no list of its movements: nothing can be compared with it."""

@@ -10,7 +10,10 @@ from chassis.declare.app import App
 from chassis.declare.service import Attempt, TaskKind, TryAgain
 from payments.domain.disputes import DISPUTE_KIND, DisputeCall, DisputeState
 from payments.domain.gateway import CHECK_KIND, TASK_KIND, GatewayCall, GatewayOutcome
-from payments.gateways.accounts import Account, Accounts, CredentialsMissing, resolved
+from payments.gateways.accounts import Access, Account, Accounts, CredentialsMissing, access
+from payments.gateways.dintero import events as dintero_events
+from payments.gateways.dintero.gateway import URL as DINTERO_URL
+from payments.gateways.dintero.gateway import Dintero
 from payments.gateways.inbound import Inbound
 from payments.gateways.manual import Manual
 from payments.gateways.policy import Policy
@@ -28,15 +31,16 @@ class Kind:
 
     url: str
     """Where it is, unless an account states another address."""
-    make: Callable[[str, str, float], Gateway]
-    """(url, API key, time limit of a request in seconds)."""
+    make: Callable[[Access, float], Gateway]
+    """(the account's access, time limit of a request in seconds)."""
     inbound: Inbound
     lists: bool = False
     """Whether it has a list of its movements (`Gateway.listed`), so that accounts are reconciled every night."""
 
 
 KINDS: Final[Mapping[str, Kind]] = {
-    "stripe": Kind(STRIPE_URL, Stripe, Inbound(stripe_events.verify, stripe_events.read)),
+    "dintero": Kind(DINTERO_URL, Dintero.of, Inbound(dintero_events.verify, dintero_events.read)),
+    "stripe": Kind(STRIPE_URL, Stripe.of, Inbound(stripe_events.verify, stripe_events.read)),
 }
 
 LISTS: Final = frozenset({"test", *(name for name, kind in KINDS.items() if kind.lists)})
@@ -53,7 +57,7 @@ class Gateways:
     def __init__(self, for_all: Mapping[str, Gateway], accounts: ReadsAccounts, settings: Settings) -> None:
         self._for_all = {name: Policy(gateway, settings) for name, gateway in for_all.items()}
         self._accounts, self._settings = accounts, settings
-        self._opened: dict[tuple[str, str, str], tuple[Account, str, Policy]] = {}
+        self._opened: dict[tuple[str, str, str], tuple[Access, Policy]] = {}
 
     async def run(self, call: GatewayCall, attempt: Attempt) -> GatewayOutcome:
         missing = GatewayOutcome(
@@ -123,17 +127,14 @@ class Gateways:
         account = await self._accounts.of_store(store_id, gateway, account_name) if kind else None
         if kind is None or account is None:
             return None
-        api_key = resolved(account.api_key)
-        name = (account.store, account.gateway, account.account)
+        name, found = (account.store, account.gateway, account.account), access(account, kind.url)
         opened = self._opened.get(name)
-        if opened is not None and opened[:2] == (account, api_key):
-            return opened[2]
-        policy = Policy(
-            kind.make(account.url or kind.url, api_key, self._settings.gateway_timeout_seconds), self._settings
-        )
-        self._opened[name] = (account, api_key, policy)
+        if opened is not None and opened[0] == found:
+            return opened[1]
+        policy = Policy(kind.make(found, self._settings.gateway_timeout_seconds), self._settings)
+        self._opened[name] = (found, policy)
         if opened is not None:
-            await opened[2].close()  # its calls under way end as unclear, and are asked after
+            await opened[1].close()  # its calls under way end as unclear, and are asked after
         return policy
 
     def task_kinds(self) -> tuple[TaskKind, ...]:
@@ -154,7 +155,7 @@ class Gateways:
         )
 
     async def close(self) -> None:
-        for policy in (*self._for_all.values(), *(policy for _, _, policy in self._opened.values())):
+        for policy in (*self._for_all.values(), *(policy for _, policy in self._opened.values())):
             await policy.close()
 
 

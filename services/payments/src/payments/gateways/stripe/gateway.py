@@ -9,11 +9,12 @@ unclear outcome is safe. By reference an intent is found in Stripe's search, whi
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Final
+from typing import Final, Self
 
 from payments.domain.disputes import DisputeCall, DisputeState
 from payments.domain.gateway import GatewayCall, GatewayOutcome
 from payments.domain.listing import ListedPage, Listing
+from payments.gateways.accounts import Access
 from payments.gateways.http import Answer, Http
 from payments.gateways.port import Action, NotListable, Unclear, outcome
 from payments.gateways.stripe import answers
@@ -30,6 +31,10 @@ class Stripe:
     def __init__(self, url: str, api_key: str, timeout_seconds: float) -> None:
         headers = {"Authorization": f"Bearer {api_key}", "Stripe-Version": API_VERSION}
         self._http = Http(url, timeout_seconds, headers)
+
+    @classmethod
+    def of(cls, access: Access, timeout_seconds: float) -> Self:
+        return cls(access.url, access.credentials["api_key"], timeout_seconds)
 
     async def call(self, call: GatewayCall) -> GatewayOutcome:
         try:
