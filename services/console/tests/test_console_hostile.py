@@ -145,6 +145,7 @@ COLUMNS: Final = (
     " payment_status = $1, fulfillment_status = $1, cancel_cause = $1, step = $1",
     "update people set name = $1, groups = array[$1]",
     "update jobs set person = $1, filters = $1, code = $1, reason = $1, why = $1",
+    "update job_items set code = $1, detail = $1",
     "update audit set person = $1, subject_id = $1, action = $1, reason = $1, outcome = $1",
 )
 """Every text that a page shows of the database; $1: the text."""
@@ -215,9 +216,7 @@ PAGES: Final[dict[str, Page]] = {
     "parked": get("/parked"),
     "parked, by order and line": get("/parked", order=ID, line=TEXT),
     "parked group": get("/parked/orders/group", cause="fault", line=TEXT),
-    "parked group, replayed": post(
-        "/parked/orders/group/replay", "line", "reason", cause="fault", id_max="2", count="2"
-    ),
+    "replay of a group": get("/jobs/{replay_id}"),
     "parked message": get("/parked/orders/1"),
     "parked message, revealed": post("/parked/orders/1/reveal"),
     "parked message, discard that is refused": post("/parked/orders/1/discard", "reason", version="1"),
@@ -331,7 +330,7 @@ async def world() -> AsyncIterator[World]:
         async with topics.shown():
             browser = Browser(app)
         async with browser.asgi.router.lifespan_context(browser.asgi):
-            order, job = Life(order_id=UUID(ID)), uuid4()
+            order, job, replayed = Life(order_id=UUID(ID)), uuid4(), uuid4()
             publisher = Publisher(app)
             await publisher.publish(order.received())
             await Browser(app).sign_in("viewer", name="other")
@@ -341,11 +340,26 @@ async def world() -> AsyncIterator[World]:
                 " values ($1, 'st_1', $1, 'x', '{}', '', 'paused', 'approve', '{}', true, now(), now())", job,
             )  # fmt: skip
             await app.fetch(
+                "insert into jobs (id, store_id, person_id, person, roles, filters, state, action, order_ids, whole, created_at, started_at,"
+                " parked_group, listed_to) values ($1, '', $1, 'x', '{}', '', 'running', 'replay_group', '{}', false, now(), now(),"
+                " '{\"service\": \"orders\"}', '')", replayed,
+            )  # fmt: skip
+            await app.fetch(
+                "insert into job_items (job_id, position, order_id, parked_id, state, code, detail)"
+                " values ($1, 1, $2, 1, 'refused', 'x', 'x')", replayed, order.order_id,
+            )  # fmt: skip
+            await app.fetch(
                 "insert into audit (nonce, at, person_id, person, store_id, subject_kind, subject_id, action, reason, outcome)"
                 " values ($1, now(), $1, 'x', 'st_1', 'endpoint', 'x', 'x', 'x', 'x')", job,
             )  # fmt: skip
             yield World(
-                app, browser, clock, owned, {"order_id": str(order.order_id), "job_id": str(job)}, topics, publisher
+                app,
+                browser,
+                clock,
+                owned,
+                {"order_id": str(order.order_id), "job_id": str(job), "replay_id": str(replayed)},
+                topics,
+                publisher,
             )
     await runner.cleanup()
 

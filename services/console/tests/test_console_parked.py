@@ -6,6 +6,8 @@ import json
 import os
 import re
 from collections.abc import AsyncIterator
+from copy import copy
+from dataclasses import replace
 from html import unescape
 from typing import Any
 from uuid import uuid4
@@ -16,13 +18,19 @@ from console_world import NOW, Browser, Life, Publisher, emptied
 from parked_world import LINE, ParkedMessages
 
 from chassis.process.app import App
+from console import itself
 from console.domain.parked import CAUSES, offered, request_of
+from console.group_jobs import CHUNK_MESSAGES
+from console.owners import Owners
+from console.working import Worker
 from contracts import orders
 from tests.forms import fields_of
 
 URL = os.environ.get("CONSOLE_TEST_DATABASE_URL", "")
 real = [pytest.mark.asyncio, pytest.mark.skipif(not URL, reason="CONSOLE_TEST_DATABASE_URL is not set")]
-TABLES = ("order_rows", "stores", "people", "freshness", "audit", "inbox", "parked", "parked_keys")
+TABLES = ("order_rows", "stores", "people", "freshness", "audit", "jobs", "inbox", "parked", "parked_keys")
+GROUP = f"/parked/payments/group?cause=fault&line={LINE}"
+REPLAY = "/parked/payments/group/replay"
 
 
 @pytest_asyncio.fixture
@@ -52,6 +60,46 @@ async def browser(app: App) -> AsyncIterator[Browser]:
     browser = Browser(app)
     async with browser.asgi.router.lifespan_context(browser.asgi):
         yield browser
+
+
+@pytest_asyncio.fixture
+async def owners(app: App) -> AsyncIterator[Owners]:
+    owners = Owners(app.settings, itself.parked_messages(app))  # type: ignore[arg-type]
+    async with owners.running():
+        yield owners
+
+
+@pytest.fixture
+def worker(app: App, owners: Owners) -> Worker:
+    return Worker(app, owners)
+
+
+class Killed(BaseException):
+    pass
+
+
+async def killed(*_: object) -> None:
+    raise Killed
+
+
+def another(browser: Browser) -> Browser:
+    """Returns the browser of another person, of the same process."""
+    found = copy(browser)
+    found.cookies = {}
+    return found
+
+
+async def begun(browser: Browser) -> str:
+    """Begins the replay of the group of payments; returns the page of the job."""
+    page = await browser.get(GROUP)
+    answer = await browser.post(REPLAY, fields_of(page.text, REPLAY))
+    assert answer.status == 303, answer.text
+    return answer.location
+
+
+async def work(worker: Worker) -> None:
+    while await worker.step() == "worked":
+        pass
 
 
 async def audit_of(app: App) -> list[tuple[str, ...]]:
@@ -107,7 +155,7 @@ class TestOnARealPostgres:
         assert ">Replay<" not in (await browser.get("/parked")).text, "a viewer has no such scope"
 
     async def test_a_group_is_replayed_with_three_clicks_as_it_was_when_its_preview_was_made(
-        self, app: App, browser: Browser, payments: ParkedMessages, monkeypatch: pytest.MonkeyPatch
+        self, app: App, browser: Browser, payments: ParkedMessages, worker: Worker
     ) -> None:
         """Task 7: Parked, Replay, Replay 45 messages."""
         ids = [payments.park() for _ in range(44)] + [payments.park({"works": False})]
@@ -116,40 +164,131 @@ class TestOnARealPostgres:
         preview = await browser.get(f"/parked/payments/group?cause=fault&line={LINE}")
         assert "45 messages wait" in preview.text and "Replay 45 messages" in preview.text
         late = payments.park()
-        fields = fields_of(preview.text, "/parked/payments/group/replay") | {"reason": "the fix is out"}
-        done = await browser.post("/parked/payments/group/replay", fields)
-        assert done.status == 200 and "44 of 45 replayed, 1 stopped again." in done.text
-        assert f'href="/parked/payments/{ids[-1]}"' in done.text and "Go on" not in done.text
+        fields = fields_of(preview.text, REPLAY) | {"reason": "the fix is out"}
+        begun = await browser.post(REPLAY, fields)
+        assert begun.status == 303 and begun.location.startswith("/jobs/")
+        assert (await browser.post(REPLAY, fields)).location == begun.location, "sent twice, it is one job"
+        assert "are being listed" in (await browser.get(begun.location)).text
+        await work(worker)
+        page = (await browser.get(begun.location)).text
+        assert "45 of 45" in page and "replay_stopped" in page and "the fix is out" in page
+        assert f'href="/parked/payments/{ids[-1]}"' in page and f'href="/parked/payments/{late}"' not in page
         assert {row["id"] for row in payments.rows.values() if row["state"] == "waiting"} == {ids[-1], late}
-        sizes = [len(body["ids"]) for path, _, body in payments.requests if path == "POST /v1/parked-replays"]
-        assert sizes == [20, 20, 5]
+        sent = [body["ids"] for path, _, body in payments.requests if path == "POST /v1/parked-replays"]
+        assert sent == [ids[:20], ids[20:40], ids[40:]], "the oldest first"
+        assert [(job["size"], job["done"], job["refused"]) for job in await app.fetch("select * from jobs")] == [
+            (45, 44, 1)
+        ]
         assert await audit_of(app) == [
             ("ann", "parked", f"payments/fault/{LINE}", "replay_group", "the fix is out", "done")
         ]
-        again = await browser.post("/parked/payments/group/replay", fields)
-        assert "0 of 45 replayed, 1 stopped again" in again.text and len(await audit_of(app)) == 1
+        refused = (await browser.get(f"{begun.location}?show=refused")).text
+        assert f'href="/parked/payments/{ids[-1]}"' in refused and f'href="/parked/payments/{ids[0]}"' not in refused
+        assert "parked in payments" in (await browser.get("/jobs")).text
 
-    async def test_a_replay_that_takes_long_or_loses_its_service_goes_on_where_it_was(
-        self, browser: Browser, payments: ParkedMessages, monkeypatch: pytest.MonkeyPatch
+    async def test_a_replay_goes_on_when_its_service_answers_again_and_a_person_stops_it(
+        self, app: App, browser: Browser, payments: ParkedMessages, worker: Worker
     ) -> None:
-        monkeypatch.setattr("console.api.parked_group.REPLAY_SECONDS_MAX", 0.0)
-        for _ in range(45):
+        for _ in range(CHUNK_MESSAGES + 5):
             payments.park()
-        await browser.sign_in("operator")
-        here = "/parked/payments/group/replay"
-        page = await browser.get(f"/parked/payments/group?cause=fault&line={LINE}")
-        page = await browser.post(here, fields_of(page.text, here))
-        assert "20 of 45 replayed" in page.text
+        await browser.sign_in("operator", name="ann")
+        here = await begun(browser)
         payments.away = True
-        page = await browser.post(here, fields_of(page.text, here))
-        assert page.status == 503 and "20 of 45 replayed, then no answer" in page.text
+        assert await worker.step() == "silence"
+        assert "payments: it answered 503" in (await browser.get(here)).text
         payments.away = False
-        page = await browser.post(here, fields_of(page.text, here))
-        page = await browser.post(here, fields_of(page.text, here))
-        assert "45 of 45 replayed." in page.text and "Go on" not in page.text
-        assert (await browser.post(here, {"id_max": "many"})).status == 400
-        gone = await browser.get(f"/parked/payments/group?cause=fault&line={LINE}")
+        assert await worker.step() == "worked", "its messages are listed"
+        payments.changes_nothing = True
+        assert await worker.step() == "silence"
+        payments.changes_nothing = False
+        assert await worker.step() == "worked"
+        assert f"{CHUNK_MESSAGES} of {CHUNK_MESSAGES + 5}" in (await browser.get(here)).text
+        for move, did in (("pause", "nothing"), ("resume", "worked")):
+            assert (await browser.post(f"{here}/{move}", {})).status == 303
+            assert await worker.step() == did
+        await work(worker)
+        assert {row["state"] for row in payments.rows.values()} == {"replayed"}
+        for _ in range(3):
+            payments.park()
+        here = await begun(browser)
+        await worker.step()
+        assert (await browser.post(f"{here}/cancel", {})).status == 303
+        assert await worker.step() == "nothing"
+        assert sum(row["state"] == "waiting" for row in payments.rows.values()) == 3
+        assert (await browser.post(REPLAY, {"id_max": "many"})).status == 400
+        payments.rows.clear()
+        gone = await browser.get(GROUP)
         assert gone.status == 200 and "Nothing of this group waits" in gone.text
+
+    async def test_a_replay_goes_on_where_it_was_when_its_process_has_died(
+        self, app: App, browser: Browser, payments: ParkedMessages, owners: Owners, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        """It dies while the group is listed, and when messages were replayed and their results are not noted."""
+        monkeypatch.setattr("console.group_jobs.PAGE_ROWS", 10)
+        ids = [payments.park() for _ in range(25)]
+        await browser.sign_in("operator", name="ann")
+        here = await begun(browser)
+        first = Worker(app, owners, "first")
+        assert await first.step() == "worked"
+        await app.fetch("update jobs set leased_until = now() - interval '1 second'")
+        second = Worker(app, owners, "second")
+        for _ in range(2):
+            assert await second.step() == "worked"
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr(second, "_note", killed)
+            with pytest.raises(Killed):
+                await second.step()
+        assert {row["state"] for row in payments.rows.values()} == {"replayed"}
+        await app.fetch("update jobs set leased_until = now() - interval '1 second'")
+        await work(Worker(app, owners, "third"))
+        assert {row["version"] for row in payments.rows.values()} == {2}, "each was replayed once"
+        rows = await app.fetch("select parked_id, state from job_items order by position")
+        assert [tuple(row) for row in rows] == [(one, "done") for one in ids]
+        keys = [sent["idempotency-key"] for path, sent, _ in payments.requests if path == "POST /v1/parked-replays"]
+        assert len(keys) == 4 and len(set(keys)) == 2, "the same request has the same key"
+        assert "25 of 25" in (await browser.get(here)).text
+
+    async def test_a_replay_of_all_stores_is_seen_by_who_sees_all(
+        self, app: App, browser: Browser, payments: ParkedMessages, worker: Worker
+    ) -> None:
+        payments.park(), payments.park(store_id="st_2"), payments.park(store_id=None, key=None)
+        await browser.sign_in("operator", name="ann")
+        here = await begun(browser)
+        await work(worker)
+        assert "3 of 3" in (await browser.get(here)).text and here in (await browser.get("/jobs")).text
+        other = another(browser)
+        await other.sign_in("administrator", stores=["st_1"], name="eve")
+        assert (await other.get(here)).status == 404 and here not in (await other.get("/jobs")).text
+        payments.park(), payments.park(store_id="st_2")
+        theirs = await begun(other)
+        await work(worker)
+        assert "1 of 1" in (await other.get(theirs)).text and theirs in (await other.get("/jobs")).text
+        assert [row["store_id"] for row in payments.rows.values() if row["state"] == "waiting"] == ["st_2"]
+
+    async def test_the_console_lists_and_replays_what_it_has_parked_itself(
+        self, app: App, browser: Browser, worker: Worker
+    ) -> None:
+        life, publisher = Life(number="A-9"), Publisher(app)
+        await publisher.take(replace(publisher.record(life.received()), value=b"{}"))
+        await browser.sign_in("operator", name="ann")
+        text = (await browser.get("/parked")).text
+        assert "/parked/console/group?cause=bad_body" in text and "console is silent" not in text
+        [address] = re.findall(r'href="(/parked/console/\d+)"', text)
+        page = await browser.get(address)
+        assert "orders.received" in page.text and page.status == 200
+        preview = await browser.get("/parked/console/group?cause=bad_body")
+        fields = fields_of(preview.text, "/parked/console/group/replay")
+        here = (await browser.post("/parked/console/group/replay", fields)).location
+        await work(worker)
+        assert "replay_stopped" in (await browser.get(here)).text, "its body is still no order"
+        fields = fields_of(page.text, f"{address}/discard") | {"reason": "a test"}
+        fields["version"] = str((await app.fetch("select version from parked"))[0]["version"])
+        assert (await browser.post(f"{address}/discard", fields)).status == 303
+        [row] = await app.fetch("select state, settled_by, reason from parked")
+        assert tuple(row) == ("discarded", "person:ann", "a test")
+        foreign = another(browser)
+        await foreign.sign_in("operator", stores=["st_2"], name="eve")
+        assert (await foreign.get(address)).status == 404
 
     async def test_a_message_is_shown_with_its_headers_stack_and_what_waits_behind_it(
         self, app: App, browser: Browser, payments: ParkedMessages

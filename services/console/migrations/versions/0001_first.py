@@ -225,11 +225,11 @@ def upgrade() -> None:
         comment="every action that a person requested here",
     )
     op.create_index("audit_order", "audit", ["order_id", "at"])
-    op.create_index("audit_newest", "audit", ["at"])
+    op.create_index("audit_newest", "audit", ["at", "nonce"])
     op.create_table(
         "jobs",
         sa.Column("id", sa.Uuid, nullable=False),
-        sa.Column("store_id", sa.Text, nullable=False),
+        sa.Column("store_id", sa.Text, nullable=False, comment="empty: all stores, and what is of none"),
         sa.Column("person_id", sa.Uuid, nullable=False),
         sa.Column("person", sa.Text, nullable=False, comment="the name at that time"),
         sa.Column(
@@ -238,7 +238,15 @@ def upgrade() -> None:
             nullable=False,
             comment="of the person when it began: it has no others",
         ),
-        sa.Column("filters", sa.Text, nullable=False, comment="the query of the list"),
+        sa.Column("filters", sa.Text, nullable=False, comment="the query of the list, or of the page of the group"),
+        sa.Column(
+            "parked_group",
+            postgresql.JSONB,
+            comment="of a replay: console.domain.parked.Group and id_max; null: it is of orders",
+        ),
+        sa.Column(
+            "listed_to", sa.Text, comment="of a replay: where the list of its messages goes on; null: it has ended"
+        ),
         sa.Column("state", sa.Text, nullable=False, comment="preview, running, paused, stopped, cancelled, done"),
         sa.Column("action", sa.Text, nullable=False, server_default="", comment="empty: a preview"),
         sa.Column("code", sa.Text, nullable=False, server_default="", comment="of the reason"),
@@ -248,8 +256,17 @@ def upgrade() -> None:
             "order_ids",
             postgresql.ARRAY(sa.Uuid),
             nullable=False,
-            comment="of a preview; later `job_orders` has them",
+            comment="of a preview; later `job_items` has them",
         ),
+        sa.Column(
+            "size",
+            sa.Integer,
+            nullable=False,
+            server_default="0",
+            comment="its rows of `job_items`; of a preview its orders",
+        ),
+        sa.Column("done", sa.Integer, nullable=False, server_default="0", comment="of these"),
+        sa.Column("refused", sa.Integer, nullable=False, server_default="0", comment="of these"),
         sa.Column("whole", sa.Boolean, nullable=False, comment="whether these are all that fit"),
         sa.Column("created_at", sa.DateTime(timezone=True), nullable=False),
         sa.Column("started_at", sa.DateTime(timezone=True)),
@@ -260,32 +277,42 @@ def upgrade() -> None:
         sa.CheckConstraint(
             "state in ('preview', 'running', 'paused', 'stopped', 'cancelled', 'done')", name="jobs_state"
         ),
-        comment="actions for many orders",
+        comment="actions for many orders, and replays of many parked messages",
     )
-    op.create_index("jobs_newest", "jobs", ["store_id", "created_at", "id"])
+    op.create_index("jobs_newest", "jobs", ["created_at", "id"], postgresql_where=sa.text("state <> 'preview'"))
+    op.create_index(
+        "jobs_of_store", "jobs", ["store_id", "created_at", "id"], postgresql_where=sa.text("state <> 'preview'")
+    )
     op.create_index("jobs_running", "jobs", ["started_at"], postgresql_where=sa.text("state = 'running'"))
     op.create_table(
-        "job_orders",
+        "job_items",
         sa.Column("job_id", sa.Uuid, nullable=False),
         sa.Column("position", sa.Integer, nullable=False, comment="the order in which they are done"),
-        sa.Column("order_id", sa.Uuid, nullable=False),
+        sa.Column("order_id", sa.Uuid, comment="of a message: its key, which may be of no order; null: it has none"),
+        sa.Column("parked_id", sa.BigInteger, comment="of a parked message, at the service of the job; null: an order"),
         sa.Column("state", sa.Text, nullable=False, comment="waits, done, refused"),
         sa.Column("code", sa.Text, nullable=False, comment="of the refusal"),
         sa.Column("detail", sa.Text, nullable=False),
         sa.Column("at", sa.DateTime(timezone=True), comment="when it was done or refused"),
-        sa.PrimaryKeyConstraint("job_id", "position", name="job_orders_pkey"),
-        sa.UniqueConstraint("job_id", "order_id", name="job_orders_once"),
-        sa.ForeignKeyConstraint(["job_id"], ["jobs.id"], name="job_orders_job", ondelete="CASCADE"),
-        sa.CheckConstraint("state in ('waits', 'done', 'refused')", name="job_orders_state"),
+        sa.PrimaryKeyConstraint("job_id", "position", name="job_items_pkey"),
+        sa.UniqueConstraint("job_id", "parked_id", name="job_items_message_once"),
+        sa.ForeignKeyConstraint(["job_id"], ["jobs.id"], name="job_items_job", ondelete="CASCADE"),
+        sa.CheckConstraint("state in ('waits', 'done', 'refused')", name="job_items_state"),
+        sa.CheckConstraint("order_id is not null or parked_id is not null", name="job_items_are_something"),
     )
     op.create_index(
-        "job_orders_waiting", "job_orders", ["job_id", "position"], postgresql_where=sa.text("state = 'waits'")
+        "job_items_order_once",
+        "job_items",
+        ["job_id", "order_id"],
+        unique=True,
+        postgresql_where=sa.text("parked_id is null"),
     )
+    op.create_index("job_items_by_state", "job_items", ["job_id", "state", "position"])
 
 
 def downgrade() -> None:
     for table in (
-        "job_orders",
+        "job_items",
         "jobs",
         "audit",
         "freshness",

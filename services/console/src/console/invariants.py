@@ -19,9 +19,14 @@ INVARIANTS: Final[dict[str, str]] = {
         from order_rows where versions ? 'orders'""",
     "the store of every row is listed": """
         select count(*), count(*) filter (where not exists (select from stores where store_id = r.store_id)) from order_rows r""",
-    "a job that is done has a result of each of its orders": """
-        select count(*), count(*) filter (where exists (select from job_orders where job_id = j.id and state = 'waits'))
+    "a job that is done has a result of each of its orders or messages": """
+        select count(*), count(*) filter (where exists (select from job_items where job_id = j.id and state = 'waits'))
         from jobs as j where state = 'done'""",
+    "a job counts its orders or messages as they are": """
+        select count(*), count(*) filter (where (j.size, j.done, j.refused) is distinct from (i.size, i.done, i.refused))
+        from jobs as j cross join lateral (
+          select count(*) as size, count(*) filter (where state = 'done') as done, count(*) filter (where state = 'refused') as refused
+          from job_items where job_id = j.id) as i where j.state <> 'preview'""",
 }
 # fmt: on
 

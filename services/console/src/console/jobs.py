@@ -1,6 +1,8 @@
-"""Jobs: an action that a person requests for many orders. A job is a row, and a row for each of its orders.
+"""Jobs: an action that a person requests for many orders, or the replay of a group of parked messages. A job is a row, and a row
+for each of its orders or messages.
 
 A preview freezes the orders that fit the filters of a list; the job does exactly these. `console.working` does them.
+`console.group_jobs` has what is particular to a replay.
 """
 
 from __future__ import annotations
@@ -32,13 +34,13 @@ RUNNING: Final = frozenset({"running", "paused", "stopped"})
 """States of a job that has begun and not ended."""
 
 FREEZE: Final = """
-insert into jobs (id, store_id, person_id, person, roles, filters, state, order_ids, whole, created_at)
-values ($1, $2, $3, $4, $5, $6, 'preview', $7, $8, now())"""
+insert into jobs (id, store_id, person_id, person, roles, filters, state, order_ids, size, whole, created_at)
+values ($1, $2, $3, $4, $5, $6, 'preview', $7, cardinality($7::uuid[]), $8, now())"""
 START: Final = """
 with job as (
   update jobs set state = 'running', action = $2, code = $3, reason = $4, started_at = now(), roles = $5
   where id = $1 and state = 'preview' and person_id = $6 returning id, order_ids)
-insert into job_orders (job_id, position, order_id, state, code, detail)
+insert into job_items (job_id, position, order_id, state, code, detail)
 select job.id, u.position, u.order_id, 'waits', '', '' from job, unnest(job.order_ids) with ordinality as u(order_id, position)"""
 """Started twice, it is started once."""
 EMPTY: Final = "update jobs set order_ids = '{}' where id = $1 and state <> 'preview'"
@@ -55,24 +57,31 @@ CLEAN: Final = """
 delete from jobs where (state = 'preview' and created_at < now() - make_interval(hours => $1))
   or ended_at < now() - make_interval(days => $2)"""
 COLUMNS: Final = """j.id, j.store_id, j.person_id, j.person, j.roles, j.filters, j.state, j.action, j.code, j.reason, j.why, j.whole,
-j.created_at, j.started_at, j.ended_at"""
-COUNTED: Final = f"""
-select {COLUMNS}, c.* from jobs as j cross join lateral (
-  select case when j.state = 'preview' then cardinality(j.order_ids) else count(*) end as orders,
-    count(*) filter (where o.state = 'done') as done, count(*) filter (where o.state = 'refused') as refused
-  from job_orders as o where o.job_id = j.id) as c"""
-ONE: Final = f"{COUNTED} where j.id = :id"
-NEWEST: Final = f"""{COUNTED} where j.state <> 'preview' and j.store_id = any(:stores) and (cast(:at as timestamptz) is null
-  or (j.created_at, j.id) < (:at, cast(:after as uuid))) order by j.created_at desc, j.id desc limit :rows"""
+j.created_at, j.started_at, j.ended_at, j.size, j.done, j.refused, j.parked_group ->> 'service' as service,
+j.listed_to is not null as listing"""
+ONE: Final = f"select {COLUMNS} from jobs as j where j.id = :id"
+_BEFORE: Final = "(cast(:at as timestamptz) is null or (j.created_at, j.id) < (:at, cast(:after as uuid)))"
+NEWEST: Final = f"""
+select {COLUMNS} from jobs as j where j.state <> 'preview' and {_BEFORE}
+order by j.created_at desc, j.id desc limit :rows"""
+NEWEST_OF_STORES: Final = f"""
+select j.* from unnest(cast(:stores as text[])) as s(store_id) cross join lateral (
+  select {COLUMNS} from jobs as j where j.store_id = s.store_id and j.state <> 'preview' and {_BEFORE}
+  order by j.created_at desc, j.id desc limit :rows) as j
+order by j.created_at desc, j.id desc limit :rows"""
+"""By the index of each store: a person of some stores does not read past the jobs of all others."""
 FIRST_OF_PREVIEW: Final = f"""
 select {listing.SHOWN} from unnest((select order_ids[1:10] from jobs where id = :id)) with ordinality as u(order_id, position)
 join order_rows using (order_id) order by u.position"""
 RESULTS: Final = """
-select o.position, o.order_id, r.number, o.state, o.code, o.detail, o.at
-from job_orders as o left join order_rows as r using (order_id)
-where o.job_id = :id and o.state = any(:states) and o.position > :after order by o.position limit :rows"""
+select i.position, i.order_id, i.parked_id, r.number, i.state, i.code, i.detail, i.at
+from unnest(cast(:states as text[])) as s(state) cross join lateral (
+  select * from job_items where job_id = :id and state = s.state and position > :after order by position limit :rows) as i
+left join order_rows as r on r.order_id = i.order_id and :store in (r.store_id, '')
+order by i.position limit :rows"""
+"""The key of a message may be an order of another store: its number is that store's."""
 STATES: Final = ("waits", "done", "refused")
-"""States of an order in a job."""
+"""States of an order or a message in a job."""
 LIST: Final = Cursors("console.jobs", Timestamp, UUID)
 RESULT_LIST: Final = Cursors("console.job", Code, int)
 
@@ -85,15 +94,16 @@ class Frozen(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class Job:
-    """A job as pages show it. `orders`, `done` and `refused` are counts."""
+    """A job as pages show it. `size`, `done` and `refused` are counts."""
 
     id: UUID
     store_id: str
+    """Empty: all stores, and what is of none."""
     person_id: UUID
     person: str
     roles: Sequence[str]
     filters: str
-    """The query of the list."""
+    """The query of the list, or of the page of the group."""
     state: str
     action: str
     code: str
@@ -104,13 +114,24 @@ class Job:
     created_at: Any
     started_at: Any
     ended_at: Any
-    orders: int
+    size: int
     done: int
     refused: int
+    service: str | None
+    """Whose parked messages are replayed; null: it is of orders."""
+    listing: bool
+    """Whether its messages are still being listed: there may be more than `size`."""
 
     @property
     def left(self) -> int:
-        return self.orders - self.done - self.refused
+        return self.size - self.done - self.refused
+
+    @property
+    def noun(self) -> str:
+        return ("order" if self.service is None else "message") + ("" if self.size == 1 else "s")
+
+    def is_seen_by(self, person: Person) -> bool:
+        return person.sees(self.store_id) if self.store_id else person.stores is None
 
 
 async def freeze(app: App, person: Person, store_id: str, asked: Asked, filters: str, *, personal: bool) -> UUID:
@@ -169,21 +190,24 @@ async def one(app: App, job_id: UUID) -> Job | None:
     return Job(**rows[0]) if rows else None
 
 
-async def newest(app: App, stores: Sequence[str], cursor: str | None) -> PageOfRows:
-    """Returns a page of the jobs of some stores. Raises Problem 400."""
+async def newest(app: App, stores: Sequence[str] | None, cursor: str | None) -> PageOfRows:
+    """Returns a page of the jobs of some stores; null: of all. Raises Problem 400."""
     at, after = LIST.after(cursor) or (None, None)
-    rows = await app.read(text(NEWEST).bindparams(stores=list(stores), at=at, after=after, rows=PAGE_ROWS + 1))
+    wanted = text(NEWEST) if stores is None else text(NEWEST_OF_STORES).bindparams(stores=list(stores))
+    rows = await app.read(wanted.bindparams(at=at, after=after, rows=PAGE_ROWS + 1))
     return LIST.page([Job(**row) for row in rows], PAGE_ROWS, key=lambda job: (job.created_at, job.id))
 
 
-async def results(app: App, job_id: UUID, states: Sequence[str], cursor: str | None) -> PageOfRows:
-    """Returns a page of the orders of a job, in the order in which they are done. Raises Problem 400."""
+async def results(app: App, job: Job, states: Sequence[str], cursor: str | None) -> PageOfRows:
+    """Returns a page of the orders or messages of a job, in the order in which they are done. Raises Problem 400."""
     name = "all" if len(states) > 1 else states[0]
     of, after = RESULT_LIST.after(cursor) or (name, 0)
     if of != name:
         after = 0
-    rows = await app.read(text(RESULTS).bindparams(id=job_id, states=list(states), after=after, rows=PAGE_ROWS + 1))
-    return RESULT_LIST.page(rows, PAGE_ROWS, key=lambda row: (name, row["position"]))
+    wanted = text(RESULTS).bindparams(
+        id=job.id, store=job.store_id, states=list(states), after=after, rows=PAGE_ROWS + 1
+    )
+    return RESULT_LIST.page(await app.read(wanted), PAGE_ROWS, key=lambda row: (name, row["position"]))
 
 
 async def first_orders(app: App, job_id: UUID) -> Sequence[RowMapping]:

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Mapping
-from contextlib import asynccontextmanager
+from collections.abc import AsyncIterator, Callable, Mapping
+from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
-from typing import Any, Final, Literal
+from typing import Any, Final, Literal, NamedTuple
 from uuid import UUID
 
 import aiohttp
+import httpx2
 import orjson
 import structlog
 
@@ -59,6 +60,26 @@ class Outcome:
         return self.status is not None and self.status < 300
 
 
+class Itself(NamedTuple):
+    """The console as one of those that are asked."""
+
+    name: str
+    routes: Callable[..., Any]
+    """An ASGI application."""
+    api_key: str
+
+
+class Asked(NamedTuple):
+    """A request as it is sent."""
+
+    method: str
+    url: str
+    headers: dict[str, str]
+    seconds_max: float
+    """For the whole answer."""
+    body: Any = None
+
+
 def _headers(owner: Owner, store_id: str | None, person: Person, *, personal: bool = True) -> dict[str, str]:
     """The console's key acts for the person, with at most the scopes that the person has in the store.
 
@@ -73,16 +94,22 @@ def _headers(owner: Owner, store_id: str | None, person: Person, *, personal: bo
 
 
 class Owners:
-    def __init__(self, settings: Settings) -> None:
-        self._owners = settings.owners
+    def __init__(self, settings: Settings, itself: Itself | None = None) -> None:
+        self._owners = dict(settings.owners)
+        self._itself = itself
+        if itself is not None:
+            self._owners[itself.name] = Owner("http://console", itself.api_key, ())
         self.ask_seconds_max = settings.ask_seconds_max
-        self._timeout = aiohttp.ClientTimeout(total=settings.ask_seconds_max)
         self._session: aiohttp.ClientSession | None = None
+        self._own: httpx2.AsyncClient | None = None
 
     @asynccontextmanager
     async def running(self) -> AsyncIterator[None]:
-        async with aiohttp.ClientSession(timeout=self._timeout, auto_decompress=True) as session:
-            self._session = session
+        async with AsyncExitStack() as stack:
+            self._session = await stack.enter_async_context(aiohttp.ClientSession(auto_decompress=True))
+            if self._itself is not None:
+                transport = httpx2.ASGITransport(self._itself.routes, raise_app_exceptions=False)
+                self._own = await stack.enter_async_context(httpx2.AsyncClient(transport=transport))
             yield
 
     async def about(self, order_id: UUID, store_id: str, person: Person, *, personal: bool) -> Mapping[str, Answer]:
@@ -104,22 +131,19 @@ class Owners:
         headers = {**_headers(owner, store_id, person), "idempotency-key": str(nonce)}
         if wanted.version is not None:
             headers["if-match"] = f'"{wanted.version}"'
-        url, timeout = f"{owner.url}{wanted.path}", aiohttp.ClientTimeout(total=wanted.seconds_max)
+        asked = Asked(wanted.method, f"{owner.url}{wanted.path}", headers, wanted.seconds_max, wanted.body)
         try:
-            async with self._session.request(
-                wanted.method, url, headers=headers, json=wanted.body, timeout=timeout
-            ) as response:
-                answer = await response.json() if response.status != 204 else None
+            status, answer = await self._asked(name, asked, lambda status: status != 204)
         except aiohttp.ClientConnectorError:
             return Outcome(None, detail=f"{name} cannot be reached: nothing was done")
         except (TimeoutError, aiohttp.ClientError, ValueError) as error:
             log.warning("owner_silent", owner=name, path=wanted.path, why=repr(error))
             return Outcome(None, detail=f"{name} has not answered: it may be done or not; sent again, it is done once")
-        if response.status < 300:
-            return Outcome(response.status, body=answer)
+        if status < 300:
+            return Outcome(status, body=answer)
         problem = answer if isinstance(answer, dict) else {}
         code = str(problem.get("type", "")).rpartition("/")[2]
-        return Outcome(response.status, code, str(problem.get("detail", "")), str(problem.get("title", "")), problem)
+        return Outcome(status, code, str(problem.get("detail", "")), str(problem.get("title", "")), problem)
 
     async def read(
         self,
@@ -139,17 +163,33 @@ class Owners:
         if owner is None or self._session is None:
             return Answer("unset")
         headers, status = _headers(owner, store_id, person, personal=personal), None
-        timeout = aiohttp.ClientTimeout(total=seconds_max) if seconds_max is not None else self._timeout
+        seconds = seconds_max if seconds_max is not None else self.ask_seconds_max
         try:
-            async with self._session.get(f"{owner.url}{path}", headers=headers, timeout=timeout) as response:
-                if response.status == 404:
-                    return Answer("nothing")
-                if response.status == 200:
-                    return Answer("answered", orjson.loads(await response.read()))
-                status, why = response.status, f"it answered {response.status}"
+            status, body = await self._asked(
+                name, Asked("GET", f"{owner.url}{path}", headers, seconds), lambda status: status == 200
+            )
+            if status == 404:
+                return Answer("nothing")
+            if status == 200:
+                return Answer("answered", body)
+            why = f"it answered {status}"
         except TimeoutError:
-            why = f"no answer within {timeout.total:g} s"
+            why = f"no answer within {seconds:g} s"
         except (aiohttp.ClientError, ValueError) as error:
             why = f"it cannot be reached ({type(error).__name__})"
         log.warning("owner_silent", owner=name, path=path, why=why)
         return Answer("silent", why=why, status=status)
+
+    async def _asked(self, name: str, asked: Asked, has_json: Callable[[int], bool]) -> tuple[int, Any]:
+        """Returns the status of an answer and, of a status that has one, its JSON. Raises TimeoutError, aiohttp.ClientError, ValueError."""
+        if self._itself is not None and name == self._itself.name:
+            assert self._own is not None
+            async with asyncio.timeout(asked.seconds_max):
+                own = await self._own.request(asked.method, asked.url, headers=asked.headers, json=asked.body)
+            return own.status_code, orjson.loads(own.content) if has_json(own.status_code) else None
+        assert self._session is not None
+        timeout = aiohttp.ClientTimeout(total=asked.seconds_max)
+        async with self._session.request(
+            asked.method, asked.url, headers=asked.headers, json=asked.body, timeout=timeout
+        ) as answer:
+            return answer.status, orjson.loads(await answer.read()) if has_json(answer.status) else None

@@ -10,6 +10,7 @@ from uuid import UUID
 from sqlalchemy import text
 
 from chassis.declare.app import App
+from console import itself
 from console.domain.people import Person
 from console.domain.words import folded
 from console.owners import Answer, Owners
@@ -17,6 +18,8 @@ from console.settings import OWNERS
 
 QUEUE_MAX: Final = 50
 """Messages of one key that a page shows."""
+PARKING: Final = (*OWNERS, itself.NAME)
+"""The services that park messages."""
 NUMBERS: Final = """
 select order_id, store_id, number from order_rows where order_id = any(cast(:keys as uuid[])) and ordered_at is not null"""
 NUMBERED: Final = """
@@ -40,7 +43,7 @@ def stores_of(person: Person) -> Sequence[str] | None:
 
 
 async def collect(
-    owners: Owners, person: Person, store_id: str | None, path: str, services: Sequence[str] = OWNERS
+    owners: Owners, person: Person, store_id: str | None, path: str, services: Sequence[str] = PARKING
 ) -> Collected:
     """Asks services for the same, all at once. store_id: null only for a person who sees all stores."""
     assert store_id is not None or stores_of(person) is None

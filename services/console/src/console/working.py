@@ -1,13 +1,13 @@
-"""Does the jobs: takes the lease of one, requests its orders of their owner, notes each result.
+"""Does the jobs: takes the lease of one, requests its orders or messages of their owner, notes each result.
 
-An order whose result was not noted before the process ended is requested again with the same nonce: its owner answers as before.
+What has no result noted before the process ended is requested again with the same nonce: its owner answers as before.
 """
 
 from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Callable, Mapping, Sequence
-from typing import Final, Literal, NamedTuple, cast
+from typing import Final, Literal, cast
 from uuid import UUID
 
 import orjson
@@ -16,11 +16,12 @@ from asyncpg import Connection, Record
 
 from chassis.declare.app import App
 from chassis.work.loops import delayed
-from console import jobs, people
-from console.domain.bulk import BULK, requests_of, still
+from console import group_jobs, itself, jobs, people
+from console.domain.bulk import OF_JOBS, requests_of, still
 from console.domain.people import Person
 from console.freshness import PROCESS
-from console.owners import Outcome, Owners
+from console.outcomes import Result, Silent, result_of
+from console.owners import Owners
 from console.settings import Settings
 
 log = structlog.get_logger("console.working")
@@ -34,45 +35,35 @@ AT_ONCE: Final = 16
 """Requests that wait for an answer at a time."""
 SILENT_SECONDS_MAX: Final = 30
 CLEAN_EVERY: Final = 600
-DETAIL_CHARACTERS_MAX: Final = 300
 
 TAKE: Final = """
 update jobs set leased_by = $1, leased_until = now() + make_interval(secs => $2)
 where id = (select id from jobs where state = 'running' and (leased_until is null or leased_until < now() or leased_by = $1)
   order by leased_by is distinct from $1, started_at limit 1 for update skip locked)
-returning id, store_id, person_id, action, code, reason, roles"""
+returning id, store_id, person_id, action, code, reason, roles, parked_group::text, listed_to, size"""
 PERSON: Final = f"""
 select {people.PERSON}, exists (select from sessions as s where s.person_id = p.id and s.ended_at is null
   and s.created_at > now() - make_interval(hours => $2)) as signed_in from people as p where p.id = $1"""
 NEXT: Final = """
 select o.position, o.order_id, coalesce(r.memory -> 'holds', '[]')::text as holds
-from job_orders as o left join order_rows as r using (order_id)
+from job_items as o left join order_rows as r using (order_id)
 where o.job_id = $1 and o.state = 'waits' order by o.position limit $2"""
 NOTE: Final = """
-update job_orders as o set state = u.state, code = u.code, detail = u.detail, at = now()
-from unnest($2::int[], $3::text[], $4::text[], $5::text[]) as u(position, state, code, detail)
-where o.job_id = $1 and o.position = u.position and o.state = 'waits'"""
+with noted as (
+  update job_items as o set state = u.state, code = u.code, detail = u.detail, at = now()
+  from unnest($2::int[], $3::text[], $4::text[], $5::text[]) as u(position, state, code, detail)
+  where o.job_id = $1 and o.position = u.position and o.state = 'waits' returning o.state)
+update jobs set done = done + (select count(*) from noted where state = 'done'),
+  refused = refused + (select count(*) from noted where state = 'refused') where id = $1"""
 EXPLAIN: Final = "update jobs set why = $2 where id = $1 and why <> $2"
 STOP: Final = "update jobs set state = 'stopped', why = $2, leased_until = null where id = $1 and state = 'running'"
 END: Final = """
 update jobs set state = 'done', why = '', ended_at = now(), leased_until = null where id = $1 and state = 'running'
-  and not exists (select from job_orders where job_id = $1 and state = 'waits')"""
+  and listed_to is null and not exists (select from job_items where job_id = $1 and state = 'waits')"""
 
 
 Did = Literal["worked", "nothing", "silence"]
-"""What a step did: a chunk; nothing, as no job runs; a chunk of which orders has not answered all."""
-
-
-class Result(NamedTuple):
-    state: str
-    code: str = ""
-    detail: str = ""
-
-
-class Silent(NamedTuple):
-    """The owner has not answered: the order stays as it is."""
-
-    detail: str
+"""What a step did: a chunk; nothing, as no job runs; a chunk of which the owner has not answered all."""
 
 
 class Worker:
@@ -94,15 +85,27 @@ class Worker:
             await self._app.fetch(STOP, job["id"], person)
             log.warning("job_stopped", job_id=str(job["id"]), why=person)
             return "worked"
-        orders = await self._app.fetch(NEXT, job["id"], CHUNK_ORDERS)
-        if not orders:
-            await self._app.fetch(END, job["id"])
-            return "worked"
-        results = await asyncio.gather(*(self._requested(job, person, order) for order in orders))
-        silent = [result.detail for result in results if isinstance(result, Silent)]
-        await self._note(job["id"], orders, results)
-        await self._app.fetch(EXPLAIN, job["id"], silent[0] if silent else "")
+        if job["listed_to"] is not None:
+            silent = await group_jobs.list_on(self._app, self._owners, job, person)
+        else:
+            silent = await self._done(job, person)
+        await self._app.fetch(EXPLAIN, job["id"], silent)
         return "silence" if silent else "worked"
+
+    async def _done(self, job: Record, person: Person) -> str:
+        """Does the next chunk of a job, or ends it; returns why an owner has not answered, empty if all have."""
+        items: Sequence[Record]
+        results: Sequence[Result | Silent]
+        if job["parked_group"] is not None:
+            items = await self._app.fetch(group_jobs.NEXT, job["id"], group_jobs.CHUNK_MESSAGES)
+            results = await group_jobs.requested(self._owners, job, person, items)
+        else:
+            items = await self._app.fetch(NEXT, job["id"], CHUNK_ORDERS)
+            results = await asyncio.gather(*(self._requested(job, person, order) for order in items))
+        if not items:
+            await self._app.fetch(END, job["id"])
+        await self._note(job["id"], items, results)
+        return next((one.detail for one in results if isinstance(one, Silent)), "")
 
     async def _person(self, job: Record) -> Person | str:
         """Returns for whom the job acts, with what they might do at its start and still may; else why it stops."""
@@ -110,12 +113,13 @@ class Worker:
         if not rows:
             return "the person who began it is no longer let in"
         row = rows[0]
-        person = still(people.person(row).at(job["store_id"]), job["roles"])
-        scope = BULK[job["action"]].scope
+        store = job["store_id"] or None
+        person = still(people.person(row).at(store), job["roles"])
+        scope = OF_JOBS[job["action"]].scope
         if not row["signed_in"]:
             return f"{person.name} is signed out: the job goes on when they have signed in and resume it"
         if not person.may(scope):
-            return f"{person.name} no longer has a role with {scope} for {job['store_id']} that they had at its start"
+            return f"{person.name} no longer has a role with {scope} for {store or 'all stores'} that they had at its start"
         return person
 
     async def _requested(self, job: Record, person: Person, order: Record) -> Result | Silent:
@@ -126,15 +130,15 @@ class Worker:
         for nonce, request in wanted:
             async with self._at_once:
                 outcome = await self._owners.send(request, job["store_id"], person, nonce)
-            result = _result(outcome)
+            result = result_of("orders", outcome)
             if result != Result("done"):
                 break
         return result
 
-    async def _note(self, job_id: UUID, orders: Sequence[Record], results: Sequence[Result | Silent]) -> None:
+    async def _note(self, job_id: UUID, items: Sequence[Record], results: Sequence[Result | Silent]) -> None:
         ended = [
-            (order["position"], *result)
-            for order, result in zip(orders, results, strict=True)
+            (item["position"], *result)
+            for item, result in zip(items, results, strict=True)
             if isinstance(result, Result)
         ]
         if not ended:
@@ -146,18 +150,9 @@ class Worker:
         await self._app.write(write)
 
 
-def _result(outcome: Outcome) -> Result | Silent:
-    """An owner that fails, or does not accept the console's own key, has not decided on the order."""
-    if outcome.done:
-        return Result("done")
-    if outcome.status is None or outcome.status >= 500 or outcome.status in (401, 403, 429):
-        return Silent((outcome.detail or f"orders answers {outcome.status}")[:DETAIL_CHARACTERS_MAX])
-    return Result("refused", outcome.code[:100] or str(outcome.status), outcome.detail[:DETAIL_CHARACTERS_MAX])
-
-
 def loops(app: App) -> Mapping[str, Callable[[], Awaitable[None]]]:
     async def work() -> None:
-        owners = Owners(cast(Settings, app.settings))
+        owners = Owners(cast(Settings, app.settings), itself.parked_messages(app))
         worker, steps, silences = Worker(app, owners), 0, 0
         async with owners.running():
             while True:

@@ -1,4 +1,4 @@
-"""Pages of jobs: the preview of one, the list, the results of its orders; start, pause, resume and cancel."""
+"""Pages of jobs: the preview of one, the list, the results of its orders or messages; start, pause, resume and cancel."""
 
 from collections.abc import Mapping
 from typing import Annotated, Any, Literal, get_args
@@ -13,7 +13,7 @@ from console.api.orders import seen_stores, store_of
 from console.api.refusals import refusal
 from console.api.rendering import query
 from console.api.requesting import Failed
-from console.api.serving import Pages, form
+from console.api.serving import Pages, Part, form
 from console.audit import Subject
 from console.domain import bulk
 from console.domain.people import PERSONAL, Person
@@ -34,7 +34,7 @@ def add_routes(router: APIRouter, pages: Pages) -> None:
 
     @router.get("/jobs")
     async def newest(person: SignedIn, cursor: str | None = None) -> Response:
-        stores = await seen_stores(pages, person)
+        stores = sorted(person.stores) if person.stores is not None else None
         page = await jobs.newest(pages.app, stores, cursor)
         return pages.page(
             "jobs.html", person=person, jobs=page["items"], next_cursor=page["next_cursor"], titles=_titles()
@@ -53,11 +53,13 @@ def add_routes(router: APIRouter, pages: Pages) -> None:
         return await _preview(pages, person, await _job(pages, person, str(job_id)), {"action": asked.action})
 
     @router.get("/jobs/{job_id}")
-    async def one(job_id: str, person: SignedIn, show: Shown = "all", cursor: str | None = None) -> Response:
+    async def one(
+        job_id: str, person: SignedIn, show: Shown = "all", cursor: str | None = None, part: Part = ""
+    ) -> Response:
         job = await _job(pages, person, job_id)
         if job.state == "preview":
             return await _preview(pages, person, job, {})
-        return await _page(pages, person, job, show=show, cursor=cursor)
+        return await _page(pages, person, job, show=show, cursor=cursor, part=part)
 
     @router.post("/jobs/{job_id}/start")
     async def start(request: Request, job_id: str, person: SignedIn) -> Response:
@@ -99,7 +101,7 @@ async def _job(pages: Pages, person: Person, job_id: str) -> Job:
     except ValueError:
         raise refusal("job_unknown", "the id of a job is a UUID") from None
     job = await jobs.one(pages.app, key)
-    if job is None or not person.sees(job.store_id) or (job.state == "preview" and job.person_id != person.id):
+    if job is None or not job.is_seen_by(person) or (job.state == "preview" and job.person_id != person.id):
         raise refusal("job_unknown", f"there is no job {key}")
     return job
 
@@ -116,31 +118,31 @@ async def _preview(
     )  # fmt: skip
 
 
-async def _page(pages: Pages, person: Person, job: Job, *, show: Shown, cursor: str | None) -> Response:
+async def _page(pages: Pages, person: Person, job: Job, *, show: Shown, cursor: str | None, part: str) -> Response:
     states = jobs.STATES if show == "all" else (show,)
-    page = await jobs.results(pages.app, job.id, states, cursor)
-    here = person.at(job.store_id)
+    page = await jobs.results(pages.app, job, states, cursor)
+    here = person.at(job.store_id or None)
     moves = [
         name
         for name, (_, before) in MOVES.items()
-        if job.state in before and here.may(bulk.BULK[job.action].scope) and (name != "resume" or job.person_id == person.id)
+        if job.state in before and here.may(bulk.OF_JOBS[job.action].scope) and (name != "resume" or job.person_id == person.id)
     ]  # fmt: skip
     values: dict[str, Any] = {
-        "person": person, "job": job, "action": bulk.BULK[job.action], "moves": moves, "nonce": uuid4, "show": show,
+        "person": person, "job": job, "action": bulk.OF_JOBS[job.action], "moves": moves, "nonce": uuid4, "show": show,
         "shows": get_args(Shown), "results": page["items"], "next_cursor": page["next_cursor"], "running": job.state in RUNNING,
     }  # fmt: skip
-    return pages.page("job.html", **values)
+    return pages.page("job.html", part=part, **values)
 
 
 def _check(person: Person, job: Job, action: str) -> None:
-    scope = bulk.BULK[action].scope
-    if not person.at(job.store_id).may(scope):
+    scope = bulk.OF_JOBS[action].scope
+    if not person.at(job.store_id or None).may(scope):
         raise refusal("action_forbidden", f"it needs the scope {scope}")
 
 
 def _subject(job: Job) -> Subject:
-    return Subject("job", str(job.id), job.store_id)
+    return Subject("job", str(job.id), job.store_id or None)
 
 
 def _titles() -> Mapping[str, str]:
-    return {name: action.title for name, action in bulk.BULK.items()}
+    return {name: action.title for name, action in bulk.OF_JOBS.items()}

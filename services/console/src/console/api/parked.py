@@ -13,15 +13,14 @@ from console.api.rendering import query
 from console.api.serving import Pages, demand
 from console.domain.parked import CAUSES, EDIT_SCOPE, STATES, VIEW_SCOPE, State, cause_of
 from console.domain.people import Person
-from console.parked import Collected
-from console.settings import OWNERS
+from console.parked import PARKING, Collected
 from contracts.base import Code, Text
 
 ROWS_OF_EACH: Final = 25
 """Messages of one service in a list of all."""
 ROWS_OF_ONE: Final = 50
 
-Service = Literal["orders", "payments", "fulfillment", "invoicing", "webhooks"]
+Service = Literal["orders", "payments", "fulfillment", "invoicing", "webhooks", "console"]
 Given = BeforeValidator(lambda value: value if value != "" else None)
 
 
@@ -48,10 +47,10 @@ def add_routes(router: APIRouter, pages: Pages) -> None:
     @router.get("/parked")
     async def lists(asked: Annotated[Asked, Query()], person: SignedIn) -> Response:
         store = chosen_store(person, asked.store)
-        services = [asked.service] if asked.service else OWNERS
+        services = [asked.service] if asked.service else PARKING
         values: dict[str, Any] = {
             "person": person, "asked": asked, "store": store, "stores": await _stores(pages, person), "link": _linked(asked), "causes": sorted(CAUSES),
-            "services": OWNERS, "states": STATES, "cause_of": cause_of, "may_edit": person.at(store).may(EDIT_SCOPE),
+            "services": PARKING, "states": STATES, "cause_of": cause_of, "may_edit": person.at(store).may(EDIT_SCOPE),
         }  # fmt: skip
         if asked.grouped:
             found = await parked.collect(pages.owners, person, store, "/v1/parked-groups", services)

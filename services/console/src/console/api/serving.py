@@ -23,7 +23,7 @@ from chassis.batch.errors import QueryTimedOut, is_transient
 from chassis.declare.app import App
 from chassis.http.problems import Problem, known, unavailable
 from chassis.kafka.inspection import Inspector
-from console import sessions
+from console import itself, sessions
 from console.api.bar import Bar
 from console.api.cells import Cells
 from console.api.refusals import PROBLEMS, refusal
@@ -75,7 +75,7 @@ class Pages:
         )
         self.assets = Assets()
         self.templates = Templates(self.assets, clock)
-        self.owners = Owners(self.settings)
+        self.owners = Owners(self.settings, itself.parked_messages(app))
         self.bar = Bar(app, self.owners)
         self.inspector = Inspector(self.settings, int(self.settings.ask_seconds_max * 1_000))
         self.tail = Tail(self.inspector)

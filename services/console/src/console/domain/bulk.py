@@ -1,4 +1,6 @@
-"""Actions that a person requests for many orders at once, and what is requested for each of them."""
+"""What jobs do: actions that a person requests for many orders at once, what is requested for each of them, and the replay of
+parked messages.
+"""
 
 from __future__ import annotations
 
@@ -8,6 +10,7 @@ from typing import Final, NamedTuple
 from uuid import UUID
 
 from console.domain.acting import ACTIONS, Action, request_of
+from console.domain.parked import EDIT_SCOPE
 from console.domain.people import Person
 from console.domain.wanted import Wanted
 from contracts.ids import derived
@@ -26,6 +29,12 @@ NAMES: Final = (
 )
 """Neither a refund nor an outcome that a person states is one of them: lines and operations differ from order to order."""
 BULK: Final[Mapping[str, Action]] = {name: ACTIONS[name] for name in NAMES}
+REPLAY: Final = "replay_group"
+OF_JOBS: Final[Mapping[str, Action]] = {
+    **BULK,
+    REPLAY: Action("Replay", "", EDIT_SCOPE, "Each message is processed, and what waits behind it.", noted=True),
+}
+"""What any job does, by the word of its row and of the audit."""
 PER_HOLD: Final = "{hold_id}"
 
 

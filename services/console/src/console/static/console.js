@@ -61,6 +61,16 @@ async function replaced(part, address, signal) {
   return true;
 }
 
+// A part that goes on by itself is loaded again until it no longer does.
+const goOn = later(2000, async () => {
+  const part = one("[data-goes-on]");
+  if (!part) return;
+  if (!document.hidden && !paused && !part.contains(document.activeElement.closest("button"))) {
+    await load(part.id, location.href).catch(() => false);
+  }
+  goOn();
+});
+
 // -- filter as you type ------------------------------------------------------------------------------------------------
 
 let loading = new AbortController();
@@ -310,3 +320,4 @@ if (news) {
 addEventListener("pagehide", () => port?.postMessage({ left: true }));
 addEventListener("pageshow", ({ persisted }) => persisted && watch());
 watch();
+goOn();
