@@ -180,23 +180,22 @@ class Probe:
         return rows
 
     async def _explain(self, statement: Executable) -> None:
-        compiled = statement.compile(dialect=postgresql.asyncpg.dialect())  # type: ignore[attr-defined, no-untyped-call]  # SQLAlchemy's
         binds = list(getattr(statement, "_bindparams", {}).values())
-        explained = (
-            text(f"explain (analyze, format json) {statement}").bindparams(*binds)
-            if binds
-            else text(f"explain (analyze, format json) {compiled}")
-        )
+        if binds:
+            explained = text(f"explain (analyze, format json) {statement}").bindparams(*binds)
+        else:
+            compiled = statement.compile(dialect=postgresql.asyncpg.dialect(), compile_kwargs={"literal_binds": True})  # type: ignore[attr-defined, no-untyped-call]  # SQLAlchemy's
+            explained = text(f"explain (analyze, format json) {compiled}")
         [row] = await self._app.read(explained)
         plan = next(iter(row.values()))
-        self.rows_read_max = max(self.rows_read_max, _rows_read(plan[0]["Plan"]))
+        self.rows_read_max = max(self.rows_read_max, rows_read(plan[0]["Plan"]))
 
 
-def _rows_read(node: Mapping[str, Any]) -> int:
+def rows_read(node: Mapping[str, Any]) -> int:
     """Returns how many rows of tables a plan has read, those removed by a filter included."""
     removed = ("Rows Removed by Filter", "Rows Removed by Index Recheck")
     own = node["Actual Rows"] + sum(node.get(name, 0) for name in removed) if "Relation Name" in node else 0
-    inner = sum(_rows_read(one) for one in node.get("Plans", ()))
+    inner = sum(rows_read(one) for one in node.get("Plans", ()))
     return inner + int(own * node["Actual Loops"])
 
 

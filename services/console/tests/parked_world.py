@@ -29,6 +29,8 @@ class ParkedMessages:
     changes_nothing: bool = False
     """Whether only its answers to changes are missing."""
     url: str = ""
+    answers: dict[str, Any] = field(default_factory=dict)
+    """What it has besides parked messages: path -> body."""
     ids: itertools.count[int] = field(default_factory=lambda: itertools.count(1))
 
     def park(self, body: Any = None, **more: Any) -> int:
@@ -62,6 +64,7 @@ class ParkedMessages:
         server.router.add_get("/v1/parked/{id}", self._one)
         server.router.add_post("/v1/parked-replays", self._replay_many)
         server.router.add_post("/v1/parked/{id}/{action}", self._act)
+        server.router.add_get("/{path:.*}", self._other)
         runner = web.AppRunner(server)
         await runner.setup()
         site = web.TCPSite(runner, "127.0.0.1", 0)
@@ -118,6 +121,10 @@ class ParkedMessages:
         if masked:
             shown["value"] = row["value"].replace("Ann", "***")
         return web.json_response(shown)
+
+    async def _other(self, request: web.Request) -> web.Response:
+        found = self.answers.get(request.path)
+        return web.json_response(found) if found is not None else _problem(404, "resource_unknown")
 
     async def _replay_many(self, request: web.Request) -> web.Response:
         def replayed(parked_id: int) -> str:

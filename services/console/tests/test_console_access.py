@@ -73,6 +73,17 @@ POST   /webhooks/{store_id}/{endpoint_id}/replays/{replay_id}/actions/{action}  
 GET    /webhooks/{store_id}/{endpoint_id}/delivery  webhooks.view  store
 POST   /webhooks/{store_id}/{endpoint_id}/delivery  webhooks.edit  store
 POST   /orders/{order_id}/resend             webhooks.edit    order
+GET    /orders/{order_id}/ledger             payments.view    order
+POST   /orders/{order_id}/payments           payments.record  order
+GET    /payments                             payments.view    ?store=
+GET    /payments/accounts/{account}.csv      payments.view    ?store=
+GET    /payments/settlements                 payments.reconcile  ?store=
+POST   /payments/{store_id}/settlements      payments.reconcile  store
+GET    /payments/{store_id}/settlements/{settlement_id}  payments.reconcile  store
+GET    /payments/rows                        payments.reconcile  ?store=
+POST   /payments/{store_id}/settlements/{settlement_id}/rows/{place}  payments.reconcile  store
+GET    /payments/differences                 payments.reconcile  ?store=
+POST   /payments/{store_id}/differences/{difference_id}/{action}  payments.reconcile  store
 GET    /processes                            orders.view      ?store=
 POST   /processes/{order_id}/{action}        orders.edit      order
 GET    /topics                               events.view     record
@@ -98,12 +109,13 @@ does, in `test_console_topics.py`."""
 FILLED: Final = {
     "name": "console.css", "action": "cancel", "move": "pause", "path": "nothing/here", "endpoint_id": str(UUID(int=1)),
     "replay_id": str(UUID(int=3)), "service": "orders", "parked_id": "1", "topic": "orders.events.v1",
-    "partition": "0", "offset": "0",
+    "partition": "0", "offset": "0", "account": "fees", "settlement_id": str(UUID(int=6)), "place": "1", "difference_id": str(UUID(int=7)),
 }  # fmt: skip
 """Values of a path that are of no store."""
 ACTIONS: Final = {
     "/webhooks/{store_id}/{endpoint_id}/actions/{action}": "pause",
     "/processes/{order_id}/{action}": "ask",
+    "/payments/{store_id}/differences/{difference_id}/{action}": "dismiss",
 }
 """The action of a path that has no cancel."""
 QUERY: Final = {

@@ -18,6 +18,7 @@ from console_owners import ENDPOINT, Owner, attempt, endpoint, page, replay, ser
 from console_world import NOW, Publisher
 from fake_shop import FakeOrder, FakeShop
 from parked_world import ParkedMessages
+from payments_owner import SETTLEMENT, books, ledger, operation, payments
 from playwright.async_api import Browser, BrowserContext, Locator, Route, expect
 from playwright.async_api import Page as Tab
 
@@ -28,7 +29,8 @@ from console.handlers import SERVICE
 from console.owners import Owners
 from console.settings import OWNERS, Settings
 from console.working import Worker
-from tests.browser import CHROMIUM, DESKTOP, MISSING, PAGES, PHONE, launched, painted, violations, visit, width
+from tests.browser import CHROMIUM, DESKTOP, FIRST, MISSING, PAGES, PHONE, launched, painted, violations, visit, width
+from tests.browser import Page as Visited
 from tests.databases import empty, migrated
 
 URL = os.environ.get("CONSOLE_TEST_DATABASE_URL", "")
@@ -39,6 +41,11 @@ pytestmark = [
 ]
 TABLES = (
     "order_rows", "stores", "people", "freshness", "audit", "jobs", "inbox", "parked", "parked_keys", "reports", "flows", "series_rows",
+)  # fmt: skip
+OF_PAYMENTS = (
+    Visited("settlement", "/payments/settlements", (FIRST,)), Visited("row-explained", f"/payments/rows?row={SETTLEMENT}/2"),
+    Visited("books", "/orders?q=PAGES-1", (FIRST, "text=Books of the order")),
+    Visited("record-payment", "/orders?q=PAGES-1", (FIRST,), opens="summary:text('Record a payment')"),
 )  # fmt: skip
 Role = Literal["button", "link"]
 SECONDS_MAX = 30
@@ -144,6 +151,7 @@ async def owners(shop: FakeShop) -> AsyncIterator[str]:
 async def world() -> AsyncIterator[World]:
     await migrated(SERVICE, URL)
     shop, parked, hooks = FakeShop(), ParkedMessages("payments"), Owner(default=page())
+    parked.answers = {path: body for (_, path), (_, body) in payments().answers.items() if path != "/v1/parked"}  # type: ignore[misc]
     async with owners(shop) as address, parked.running(), serving(hooks), shop.topics.shown(), launched() as browser:
         urls = {f"{name}_url": address for name in OWNERS} | {"payments_url": parked.url, "webhooks_url": hooks.url}
         keys = {f"{name}_api_key": "tw_1_secret" for name in OWNERS}
@@ -599,13 +607,17 @@ async def test_a_number_in_the_bar_does_not_widen_a_page_on_a_phone(world: World
 
 @pytest.mark.parametrize("scheme", ["light", "dark"])
 async def test_axe_finds_nothing_on_any_page_and_none_is_wider_than_its_window(world: World, scheme: str) -> None:
-    await world.shop.add("PAGES-1")
+    first = (await world.shop.add("PAGES-1")).life.order_id
+    world.parked.answers |= {
+        f"/v1/payments/{first}": ledger(first, operation()),
+        f"/v1/orders/{first}/ledger": books(first, operation()),
+    }
     world.parked.park()
     await world.shop.hold(await world.shop.add("PAGES-2"))
     found: dict[str, list[str]] = {}
     async with world.context(color_scheme=scheme) as context:
         tab = await context.new_page()
-        for page in PAGES:
+        for page in (*PAGES, *OF_PAYMENTS):
             await visit(tab, world.base, page)
             found[page.name] = await violations(tab)
             if scheme == "light":

@@ -89,6 +89,19 @@ PARKED: Final = {
     "reason": TEXT, "value": TEXT, "value_bytes": None, "stack": [TEXT], "record_key": TEXT, "headers": [{"name": TEXT, "value": TEXT}],
     "behind": 3, "masked": False,
 }  # fmt: skip
+OPERATION: Final = {
+    "operation_id": ID, "kind": "capture", "state": "succeeded", "code": TEXT, "amount_minor": 1, "currency": TEXT, "gateway": TEXT,
+    "gateway_reference": TEXT, "reason": TEXT, "recorded": TEXT, "at": AT,
+}  # fmt: skip
+SETTLEMENT: Final = {
+    "settlement_id": ID, "gateway": TEXT, "account": TEXT, "statement_id": TEXT, "format": TEXT, "currency": TEXT, "begins_on": TEXT,
+    "ends_on": TEXT, "opening_minor": 1, "closing_minor": 1, "stated_minor": 1, "actor": TEXT, "imported_at": AT,
+}  # fmt: skip
+SETTLEMENT_ROW: Final = {
+    "settlement_id": ID, "place": 1, "number": 1, "kind": TEXT, "row_id": TEXT, "names": [TEXT], "currency": TEXT, "gross_minor": 1,
+    "fee_minor": 1, "net_minor": 1, "booked_on": TEXT, "exchanged_currency": TEXT, "exchanged_minor": 1, "state": TEXT, "operation_id": ID,
+    "order_id": ID, "allotted_minor": 1, "open": True, "text": TEXT, "problem": TEXT, "resolution": None, "reason": TEXT, "resolved_by": TEXT,
+}  # fmt: skip
 OWNED: Final[dict[str, Any]] = {
     "orders/v1/orders/": {
         "status": TEXT, "payment_status": TEXT, "fulfillment_status": TEXT, "waiting": "approval", "version": 2, "money": None,
@@ -105,8 +118,35 @@ OWNED: Final[dict[str, Any]] = {
     "payments/v1/payments/": {
         "totals": {"authorized_minor": 1, "captured_minor": 1, "voided_minor": 0, "refunded_minor": 0},
         "lines": [{"line_id": TEXT, "direction": 1, "authorized_minor": 1, "captured_minor": 1, "voided_minor": 0, "refunded_minor": 0}],
-        "operations": [{"operation_id": ID, "kind": TEXT, "state": TEXT, "code": TEXT, "amount_minor": 1, "currency": TEXT,
-                        "gateway": TEXT, "gateway_reference": TEXT, "at": AT}],
+        "operations": [OPERATION, OPERATION | {"state": TEXT}],
+    },
+    "payments/openapi.json": {
+        "paths": {path: {} for path in (
+            "/v1/accounts", "/v1/settlements", "/v1/settlement-rows", "/v1/differences", "/v1/orders/{order_id}/ledger",
+            "/v1/orders/{order_id}/payments/{collection}",
+        )},
+    },
+    "payments/v1/accounts": {
+        "from": TEXT, "to": TEXT,
+        "currencies": [{"currency": TEXT, "debit_minor": 1, "credit_minor": 1, "accounts": [
+            {"account": TEXT, "opening_minor": 1, "debit_minor": 1, "credit_minor": 1, "closing_minor": 1}]}],
+    },
+    f"payments/v1/settlements/{ID}/rows": {"items": [SETTLEMENT_ROW], "next_cursor": TEXT},
+    "payments/v1/settlements/": SETTLEMENT | {"states": {TEXT: 1}},
+    "payments/v1/settlements": {"items": [SETTLEMENT], "next_cursor": TEXT},
+    "payments/v1/settlement-rows": {"items": [SETTLEMENT_ROW], "next_cursor": TEXT},
+    "payments/v1/differences": {
+        "items": [{"difference_id": ID, "version": 1, "status": "open", "gateway": TEXT, "account": TEXT, "kind": TEXT, "proposal": TEXT,
+                   "order_id": ID, "ours": None, "theirs": {"amount_minor": 1, "currency": TEXT, "state": TEXT, "reference": TEXT}, "at": AT,
+                   "found_at": AT, "closed_at": AT, "actor": TEXT, "reason": TEXT}],
+        "next_cursor": TEXT,
+    },
+    "payments/v1/orders/": {
+        "currency": TEXT, "gateway": TEXT, "payment_status": TEXT, "dintero_payment_status": TEXT, "dintero_transaction_status": TEXT,
+        "lines": [{"line_id": TEXT, "direction": -1, **dict.fromkeys(
+            ("authorized_minor", "captured_minor", "voided_minor", "refunded_minor", "capturable_minor", "refundable_minor"), 1)}],
+        "operations": [OPERATION | {"state": TEXT}], "entries_cursor": TEXT,
+        "entries": [{"operation_id": ID, "line_id": TEXT, "account": TEXT, "direction": 1, "amount_minor": 1, "currency": TEXT, "at": AT}],
     },
     "fulfillment/v1/fulfillments/": {
         "shipments": [{"shipment_id": ID, "status": TEXT, "location": TEXT, "carrier": TEXT, "tracking_number": TEXT, "lines": [{"quantity": 1}]}],
@@ -221,6 +261,24 @@ PAGES: Final[dict[str, Page]] = {
     "parked message, revealed": post("/parked/orders/1/reveal"),
     "parked message, discard that is refused": post("/parked/orders/1/discard", "reason", version="1"),
     "parked message, edit that is no JSON": post("/parked/orders/1/preview", "value", version="1"),
+    "accounts": get("/payments"),
+    "settlements": get("/payments/settlements"),
+    "settlement": get(f"/payments/{STORE}/settlements/{ID}"),
+    "settlement, import that is refused": post(
+        f"/payments/{STORE}/settlements", "gateway", "statement_id", "account", format="stripe", report="x"
+    ),
+    "settlement rows": get("/payments/rows", row=f"{ID}/1", order=ID),
+    "settlement row, explanation that is refused": post(
+        f"/payments/{STORE}/settlements/{ID}/rows/1", "reason", resolution="fee"
+    ),
+    "differences": get("/payments/differences"),
+    "difference, correction that is refused": post(
+        f"/payments/{STORE}/differences/{ID}/dismiss", "reason", version="1"
+    ),
+    "books of an order": get("/orders/{order_id}/ledger"),
+    "payment that is not complete": post(
+        "/orders/{order_id}/payments", "gateway", "payment_id", "reason", "amount:1", collection="captures"
+    ),
     "topics": get("/topics"),
     "tail": get("/topics/tail"),
     "tail, filtered": get("/topics/tail", text=TEXT, topic="invoicing.commands.v1"),
@@ -335,6 +393,7 @@ async def world() -> AsyncIterator[World]:
             await publisher.publish(order.received())
             await Browser(app).sign_in("viewer", name="other")
             await browser.sign_in(name="ann")
+            await browser.get("/payments")  # by then it is known which sections the bar has
             await app.fetch(
                 "insert into jobs (id, store_id, person_id, person, roles, filters, state, action, order_ids, whole, created_at, started_at)"
                 " values ($1, 'st_1', $1, 'x', '{}', '', 'paused', 'approve', '{}', true, now(), now())", job,

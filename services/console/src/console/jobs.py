@@ -60,7 +60,8 @@ COLUMNS: Final = """j.id, j.store_id, j.person_id, j.person, j.roles, j.filters,
 j.created_at, j.started_at, j.ended_at, j.size, j.done, j.refused, j.parked_group ->> 'service' as service,
 j.listed_to is not null as listing"""
 ONE: Final = f"select {COLUMNS} from jobs as j where j.id = :id"
-_BEFORE: Final = "(cast(:at as timestamptz) is null or (j.created_at, j.id) < (:at, cast(:after as uuid)))"
+_BEFORE: Final = """(j.created_at, j.id) < (coalesce(cast(:at as timestamptz), 'infinity'),
+  coalesce(cast(:after as uuid), 'ffffffff-ffff-ffff-ffff-ffffffffffff'))"""
 NEWEST: Final = f"""
 select {COLUMNS} from jobs as j where j.state <> 'preview' and {_BEFORE}
 order by j.created_at desc, j.id desc limit :rows"""
@@ -74,10 +75,10 @@ FIRST_OF_PREVIEW: Final = f"""
 select {listing.SHOWN} from unnest((select order_ids[1:10] from jobs where id = :id)) with ordinality as u(order_id, position)
 join order_rows using (order_id) order by u.position"""
 RESULTS: Final = """
-select i.position, i.order_id, i.parked_id, r.number, i.state, i.code, i.detail, i.at
+select i.position, i.order_id, i.parked_id, i.state, i.code, i.detail, i.at,
+  (select r.number from order_rows as r where r.order_id = i.order_id and :store in (r.store_id, '')) as number
 from unnest(cast(:states as text[])) as s(state) cross join lateral (
   select * from job_items where job_id = :id and state = s.state and position > :after order by position limit :rows) as i
-left join order_rows as r on r.order_id = i.order_id and :store in (r.store_id, '')
 order by i.position limit :rows"""
 """The key of a message may be an order of another store: its number is that store's."""
 STATES: Final = ("waits", "done", "refused")

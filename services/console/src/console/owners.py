@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Callable, Mapping
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Mapping
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
 from typing import Any, Final, Literal, NamedTuple
@@ -28,6 +28,8 @@ PATHS: Final[Mapping[str, str]] = {
     "webhooks": "/v1/attempts?order_id={order_id}&limit=100",
 }
 """What each owner is asked about an order."""
+FILE_SECONDS_MAX: Final = 30.0
+"""Between two pieces of a file."""
 State = Literal["answered", "nothing", "silent", "unset"]
 
 
@@ -179,6 +181,26 @@ class Owners:
             why = f"it cannot be reached ({type(error).__name__})"
         log.warning("owner_silent", owner=name, path=path, why=why)
         return Answer("silent", why=why, status=status)
+
+    async def streamed(self, name: str, path: str, store_id: str, person: Person) -> AsyncGenerator[bytes]:
+        """Yields a file of an owner as it comes; nothing if it has none, or does not answer. An error in the middle is raised."""
+        owner = self._owners.get(name)
+        if owner is None or self._session is None:
+            return
+        timeout = aiohttp.ClientTimeout(total=None, sock_connect=self.ask_seconds_max, sock_read=FILE_SECONDS_MAX)
+        try:
+            answer = await self._session.get(
+                f"{owner.url}{path}", headers=_headers(owner, store_id, person), timeout=timeout
+            )
+        except (TimeoutError, aiohttp.ClientError) as error:
+            log.warning("owner_silent", owner=name, path=path, why=repr(error))
+            return
+        async with answer:
+            if answer.status != 200:
+                log.warning("owner_silent", owner=name, path=path, why=f"it answered {answer.status}")
+                return
+            async for chunk in answer.content.iter_any():
+                yield chunk
 
     async def _asked(self, name: str, asked: Asked, has_json: Callable[[int], bool]) -> tuple[int, Any]:
         """Returns the status of an answer and, of a status that has one, its JSON. Raises TimeoutError, aiohttp.ClientError, ValueError."""

@@ -16,7 +16,8 @@ from chassis.declare.app import Rendered
 from chassis.http.problems import known, respond
 
 BODY_BYTES_MAX: Final = 1024 * 1024
-FORM: Final = b"application/x-www-form-urlencoded"
+FORMS: Final = frozenset({b"application/x-www-form-urlencoded", b"multipart/form-data"})
+"""The media types of HTML forms: without and with files."""
 
 
 def as_json(status: int, body: Any, headers: Mapping[str, str] | None = None) -> Rendered:
@@ -51,7 +52,7 @@ class Readable:
             unreadable = known("url_unreadable", "path and query are percent-encoded UTF-8 without NUL")
             return await respond(unreadable.rendered())(scope, receive, send)
         declared = _declared_type(scope)
-        taken, is_read = 0, _is_json(declared) or (self.forms and declared == FORM)
+        taken, is_read = 0, _is_json(declared) or (self.forms and declared in FORMS)
 
         async def counted() -> Message:
             nonlocal taken

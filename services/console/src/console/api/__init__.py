@@ -8,9 +8,11 @@ from chassis.declare.app import App
 from chassis.http.problems import Problem
 from console.api import (
     deliveries,
+    differences,
     endpoint_form,
     exports,
     jobs,
+    ledger,
     live,
     markets,
     messages,
@@ -20,9 +22,11 @@ from console.api import (
     parked,
     parked_group,
     parked_message,
+    payments,
     people,
     processes,
     replays,
+    settlements,
     signing_in,
     topics,
     trail,
@@ -59,6 +63,10 @@ def routes(app: App) -> APIRouter:
     overview.add_routes(router, pages)
     orders.add_routes(router, pages)
     order.add_routes(router, pages)
+    ledger.add_routes(router, pages)
+    payments.add_routes(router, pages)
+    settlements.add_routes(router, pages)
+    differences.add_routes(router, pages)
     processes.add_routes(router, pages)
     messages.add_routes(router, pages)
     live.add_routes(router, pages)

@@ -23,7 +23,7 @@ KEYS: Final = (
 """What a key does on every page, or on a page that has it."""
 GO: Final = {
     "overview": "v", "orders": "o", "processes": "p", "parked": "k", "webhooks": "w", "topics": "t", "jobs": "j", "audit": "u",
-    "markets": "m",
+    "markets": "m", "payments": "b",
 }  # fmt: skip
 """Section -> the key that opens it after `g`."""
 SECTIONS: Final = (
@@ -31,6 +31,7 @@ SECTIONS: Final = (
     Section("orders", "Orders", "/orders", "orders.view"),
     Section("processes", "Processes", "/processes", "orders.view"),
     Section("parked", "Parked", "/parked", "parked.view"),
+    Section("payments", "Payments", "/payments", "payments.view", route=("payments", "/v1/accounts")),
     Section("webhooks", "Webhooks", "/webhooks", "webhooks.view"),
     Section("topics", "Topics", "/topics", "events.view"),
     Section("jobs", "Jobs", "/jobs", "orders.view"),

@@ -18,6 +18,7 @@ from console.api.requesting import Failed, revealed
 from console.api.serving import Pages, Part, form
 from console.api.shown import shown
 from console.domain.acting import ACTIONS, PIECES, request_of
+from console.domain.payments import AMOUNT, RECORD, RECORDED, VIEW
 from console.domain.people import PERSONAL, Person
 from console.domain.resending import CHOSEN
 from console.listing import SHOWN
@@ -28,6 +29,10 @@ ROW = f"""
 select {SHOWN}, authorized_minor, voided_minor, reserved, shipped, invoiced_minor, credited_minor,
   pg_current_snapshot()::text as position
 from order_rows where order_id = :order_id and ordered_at is not null"""
+
+DONE = {name: action.title for name, action in ACTIONS.items()} | {"resend": "Resend", "record": "Record a payment"}
+BOOKS, RECORDS = "/v1/orders/{order_id}/ledger", "/v1/orders/{order_id}/payments/{collection}"
+"""Routes of payments: without them the page has no link to the books, and no form that records a payment."""
 
 
 def add_routes(router: APIRouter, pages: Pages) -> None:
@@ -81,16 +86,20 @@ async def order_page(
 ) -> Response:
     """personal: whether personal data is revealed."""
     here = person.at(row["store_id"])
-    answers, waiting = await asyncio.gather(
+    answers, waiting, has_books, records = await asyncio.gather(
         pages.owners.about(row["order_id"], row["store_id"], person, personal=personal),
         parked.of_order(pages.owners, person, row["order_id"], row["store_id"]),
+        pages.bar.offered("payments", BOOKS),
+        pages.bar.offered("payments", RECORDS),
     )
     order = shown(row, answers, personal=personal)
     mine = {name: action for name, action in ACTIONS.items() if here.may(action.scope)}
     values: dict[str, Any] = {
-        "person": person, "order": order, "row": row, "done": "Resend" if done == "resend" else ACTIONS[done].title if done in ACTIONS else "", "failed": failed,
+        "person": person, "order": order, "row": row, "done": DONE.get(done, ""), "failed": failed,
         "actions": mine, "CHOSEN": CHOSEN, "revealed": personal, "may_reveal": here.may(PERSONAL), "PIECES": PIECES,
         "nonce": lambda name: failed.nonce if failed and failed.action == name else uuid4(), "parked": waiting,
+        "may_see_books": has_books and here.may(VIEW), "may_record": records and here.may(RECORD),
+        "recorded": RECORDED, "AMOUNT": AMOUNT,
         "position": query({rows.NAME: row["position"]}), "catching_up": order.version > (row["orders_version"] or 0),
     }  # fmt: skip
     return pages.page("order.html", failed.status if failed else 200, part=part, **values)

@@ -65,6 +65,12 @@ LOOKS: Final[Mapping[str, Look]] = {
     "enabled": Look(_GOOD, "check"), "failing": Look(_BAD, "alert"), "held_back": Look(_WAITS, "pause"),
     "paused": Look(_WAITS, "pause"), "disabled": Look(_BAD, "cross"), "running": Look(_RUNS, "arrow"), "finished": Look(_GOOD, "check"),
     "pending_operation": Look(_RUNS, "clock", "pending"), "refused": Look(_BAD, "alert"),
+    # rows of statements
+    "matched_row": Look(_GOOD, "check", "matched"), "booked_row": Look(_GOOD, "check", "booked"), "payout_row": Look(_GOOD, "check", "payout"),
+    "overpaid_row": Look(_WAITS, "alert", "overpaid"), "unmatched_row": Look(_BAD, "alert", "unmatched"),
+    "amount_differs_row": Look(_BAD, "alert", "amount differs"), "currency_differs_row": Look(_BAD, "alert", "currency differs"),
+    "reference_ambiguous_row": Look(_BAD, "alert", "reference ambiguous"), "repeated_row": Look(_WAITS, "alert", "repeated"),
+    "unreadable_row": Look(_BAD, "alert", "unreadable"),
     # parked messages
     "waiting": Look(_WAITS, "clock"), "replayed": Look(_GOOD, "check"), "edited": Look(_PLAIN, "pen"), "discarded": Look(_PLAIN, "cross"),
 }  # fmt: skip
@@ -102,6 +108,12 @@ def money(amount_minor: int | None, currency: str | None, *, zero: bool = True) 
     return Markup('<span class="money">{}{}{}{} <abbr>{}</abbr></span>').format(
         sign, f"{int(whole):,}", dot, rest, currency
     )
+
+
+def plain_money(amount_minor: int, currency: str | None) -> str:
+    """Returns an amount with its currency where no markup can be."""
+    number = decimal_string(amount_minor, currency) if currency in EXPONENTS else str(amount_minor)
+    return f"{number} {currency or ''}".rstrip()
 
 
 _STEPS: Final = ((60, 1, "s"), (3_600, 60, "min"), (86_400, 3_600, "h"), (86_400 * 60, 86_400, "d"))
@@ -197,6 +209,7 @@ class Templates:
             "assets": assets.names,
             "icon": icon,
             "money": money,
+            "plain_money": plain_money,
             "query": query,
             "go": GO,
             "keys": KEYS,

@@ -29,6 +29,7 @@ from console.api.cells import Cells
 from console.api.refusals import PROBLEMS, refusal
 from console.api.rendering import Clock, Templates
 from console.assets import Assets
+from console.domain import uploads
 from console.domain.people import Person
 from console.domain.unsent import UNSENT_CHARACTERS_MAX, Unsent
 from console.live.hub import Hub
@@ -131,6 +132,8 @@ class Pages:
         return answer
 
     async def _keep(self, request: Request, page: str) -> None:
+        if uploads.has_files(request.headers.get("content-type", "")):
+            return  # the person chooses the file again
         token, body = request.cookies.get(SESSION, ""), await form_text(request)
         if token and page and len(body) <= UNSENT_CHARACTERS_MAX:
             await sessions.keep(self.app, token, Unsent(page, request.url.path, body), self.limits, self.clock())
@@ -238,6 +241,16 @@ async def form(request: Request) -> dict[str, str]:
         return dict(parse_qsl(await form_text(request), keep_blank_values=True, max_num_fields=FIELDS_MAX))
     except ValueError:
         raise refusal("form_invalid", f"it has more than {FIELDS_MAX} fields") from None
+
+
+async def form_with_files(request: Request) -> dict[str, bytes]:
+    """Returns the fields of a form that may have files, as their bytes. Raises Problem 400."""
+    if not uploads.has_files(request.headers.get("content-type", "")):
+        return {name: text.encode() for name, text in (await form(request)).items()}
+    try:
+        return uploads.parts(request.headers["content-type"], await request.body(), FIELDS_MAX)
+    except ValueError as error:
+        raise refusal("form_invalid", str(error)) from None
 
 
 async def form_text(request: Request) -> str:

@@ -56,7 +56,7 @@ def add_routes(router: APIRouter, pages: Pages) -> None:
         )  # fmt: skip
         page = await trail.page(pages.app, None if sees_all else stores, filters, asked.cursor)
         return pages.page(
-            "audit.html", person=person, asked=asked, rows=page.rows, next_cursor=page.next_cursor, link=linked("/audit", asked),
+            "audit.html", person=person, asked=asked, rows=page.rows, found=page, link=linked("/audit", asked),
             outcomes=OUTCOMES, field_of=field_of, address_of=_address_of, filtered=any(one is not None for one in filters),
         )  # fmt: skip
 

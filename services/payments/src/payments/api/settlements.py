@@ -31,6 +31,7 @@ ROWS = Cursors("settlement rows", UUID, int)
 Place = Annotated[int, Path(ge=1, le=2**31 - 1)]
 SHOWN = [column for column in table.c if column.name not in ("store_id", "content_sha256")]
 ROW_SHOWN = [column for column in settlement_rows.c if column.name not in ("store_id", "settles")]
+ROWS_SHOWN = select(*ROW_SHOWN, table.c.currency).join(table, table.c.key == settlement_rows.c.settlement_id)
 RowState = Literal[
     "matched", "booked", "payout", "overpaid", "unmatched", "amount_differs", "currency_differs", "reference_ambiguous", "repeated", "unreadable",
 ]  # fmt: skip
@@ -93,12 +94,16 @@ class SettlementWhole(SettlementShown):
 
 
 class RowShown(BaseModel):
+    model_config = ConfigDict(use_attribute_docstrings=True)
+
     settlement_id: UUID
     place: int
     number: int
     kind: str
     row_id: str
     names: list[str]
+    currency: str
+    """That of the statement."""
     gross_minor: int
     fee_minor: int
     net_minor: int
@@ -192,7 +197,7 @@ def add_routes(router: APIRouter, app: App) -> None:
         settlement_id: UUID, who: Reconciler, state: RowState | None = None, limit: Limit = 50, cursor: Cursor = None
     ) -> Any:
         """The rows of a statement, as the report has them."""
-        found = select(*ROW_SHOWN).where(settlement_rows.c.settlement_id == settlement_id)
+        found = ROWS_SHOWN.where(settlement_rows.c.settlement_id == settlement_id)
         if state is not None:
             found = found.where(settlement_rows.c.state == state)
         return await page_of_rows(found, who, limit, cursor)
@@ -200,7 +205,7 @@ def add_routes(router: APIRouter, app: App) -> None:
     @router.get("/settlement-rows", response_model=Page[RowShown])
     async def open_rows(who: Reconciler, limit: Limit = 50, cursor: Cursor = None) -> Any:
         """The queue: rows of all statements that a person has to explain. Their money is in suspense."""
-        return await page_of_rows(select(*ROW_SHOWN).where(settlement_rows.c.open), who, limit, cursor)
+        return await page_of_rows(ROWS_SHOWN.where(settlement_rows.c.open), who, limit, cursor)
 
     async def page_of_rows(found: Select[Any], who: Principal, limit: int, cursor: str | None) -> Any:
         place = (settlement_rows.c.settlement_id, settlement_rows.c.place)
@@ -230,7 +235,7 @@ def add_routes(router: APIRouter, app: App) -> None:
             await app.write(write)
         except Unresolvable as error:
             raise unresolvable(error) from None
-        found = select(*ROW_SHOWN).where(
+        found = ROWS_SHOWN.where(
             settlement_rows.c.settlement_id == settlement_id,
             settlement_rows.c.place == place,
             settlement_rows.c.store_id == who.store_id,
