@@ -476,7 +476,7 @@ def test_corrected_locations_free_an_order_that_waits_for_stock_at_once_and_so_d
     play.retries().then(Retried, WaitingChanged, asks=[Reserve])
     play.short()
     play.markets = dict.fromkeys(play.markets, market(on_short="wait", locations=("second",)))
-    play.wakes(0).then(Edited, WaitingChanged, asks=[Reserve])
+    play.wakes(0).then(Edited, asks=[Reserve])
     assert play.last(Reserve).locations == ("second",)
 
 

@@ -22,7 +22,6 @@ from contracts.orders import (
     Placed,
     Reinstated,
     Released,
-    WaitingChanged,
 )
 from contracts.payments import Authorize, Capture, Void
 from orders.domain.decisions.actions import allowed
@@ -79,7 +78,7 @@ def test_a_held_order_waits_for_stock_no_more_until_it_is_released(play: Play) -
     play.wakes(5000).nothing()
     play.releases().then(Released)
     assert play.wakes_in == 1
-    play.wakes(1).then(WaitingChanged, asks=[Reserve])
+    play.wakes(1).then(asks=[Reserve])
     assert play.wakes_in == 30  # the market's patience has begun anew
 
 

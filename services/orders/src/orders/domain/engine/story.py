@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from datetime import datetime, timedelta
 from operator import attrgetter
-from typing import Any, Literal, TypeVar
+from typing import Any, Final, Literal, TypeVar
 from uuid import UUID
 
 from contracts.base import Command, Event
@@ -64,6 +64,8 @@ ASK_AGAIN_MAX_SECONDS = 900
 NO_ANSWER_AFTER_ASKS = 5
 """Asked so often without an answer, an order is shown as waiting for `no_answer`; it goes on asking."""
 STOCK_AGAIN_MAX_SECONDS = 900
+SHORT: Final = "out_of_stock"
+"""The detail of a process that waits for stock, also while it asks again."""
 ENDED_KEPT = 5
 """Processes of a kind that have ended and stay in the order's document, where its kind lets the others leave."""
 DETAILS = attrgetter("external_number", "purchase_order_number", "buyer", "ship_to", "bill_to")
@@ -80,10 +82,13 @@ def waits_for(run: Run) -> str:
 
 
 def stuck(run: Run | None) -> Literal["stock", "no_answer"] | None:
-    """What a process waits for that only `WaitingChanged` states; null: nothing of the kind."""
+    """What a process waits for that only `WaitingChanged` states; null: nothing of the kind. It waits for stock until the answer
+    to the next attempt: an attempt that is refused again changes nothing for a reader."""
     match waits_for(run) if run is not None else "":
         case "stock" | "no_answer" as word:
             return word
+        case "answer" if run is not None and run.detail == SHORT:
+            return "stock"
         case _:
             return None
 

@@ -11,7 +11,7 @@ from contracts.payments import MARKETPLACE, RECORDED
 from orders.domain.content.amounts import destination, payable, ships_anything
 from orders.domain.content.facts import ShipmentFact
 from orders.domain.engine.process import Past, Process, Step, Undo
-from orders.domain.engine.story import STOCK_AGAIN_MAX_SECONDS, Story
+from orders.domain.engine.story import SHORT, STOCK_AGAIN_MAX_SECONDS, Story
 from orders.domain.processes import changes, holds, settle, undo
 from orders.domain.state.order import capture_option
 from orders.domain.state.run import Run, RunData
@@ -124,7 +124,7 @@ def out_of_stock(story: Story, run: Run, event: fulfillment.OutOfStock) -> None:
         return
     tries = _data(run).stock_tries
     pause = min(30 * 2 ** min(tries, 10), STOCK_AGAIN_MAX_SECONDS)
-    run = story.set(run, waits="stock", operation_id=None, due_at=story.due(run, pause))
+    run = story.set(run, waits="stock", operation_id=None, due_at=story.due(run, pause), detail=SHORT)
     story.set_data(run, stock_tries=tries + 1)
     changes.proceed(story)
 
