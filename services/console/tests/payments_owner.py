@@ -14,10 +14,11 @@ from chassis.process.app import App
 from payments.api.settlements import RowShown, SettlementWhole
 from payments.domain.books import ACCOUNTS
 from payments.handlers import SERVICE
-from payments.responses import Books, LedgerShown, TrialBalance
+from payments.responses import Books, GiftCardMovement, GiftCardShown, LedgerShown, TrialBalance
 from payments.settings import Settings
 
 SETTLEMENT = UUID("0197a000-0000-7000-8000-0000000000aa")
+CARD = UUID("0197a000-0000-7000-8000-0000000000cc")
 DIFFERENCE = UUID("0197a000-0000-7000-8000-0000000000bb")
 
 
@@ -69,7 +70,7 @@ def row(**changed: Any) -> dict[str, Any]:
 def operation(**changed: Any) -> dict[str, Any]:
     return {
         "operation_id": str(uuid4()), "kind": "capture", "state": "succeeded", "amount_minor": 20_00, "currency": "EUR", "refers_to": None,
-        "gateway": "stripe", "gateway_reference": "ch_1", "code": "", "reason": "", "recorded": None, "with_capture": False, "at": NOW.isoformat(),
+        "gateway": "stripe", "account": "acct_1", "gateway_reference": "ch_1", "code": "", "reason": "", "recorded": None, "with_capture": False, "at": NOW.isoformat(),
     } | changed  # fmt: skip
 
 
@@ -107,6 +108,21 @@ def difference(**changed: Any) -> dict[str, Any]:
     } | changed  # fmt: skip
 
 
+def card(**changed: Any) -> dict[str, Any]:
+    values: dict[str, Any] = {
+        "gift_card_id": CARD, "state": "active", "currency": "EUR", "initial_minor": 50_00, "expires_at": None, "single_use": False,
+        "rechargeable": True, "code_end": "W2KP", "version": 3, "status": "active", "balance_minor": 30_00, "created_at": NOW,
+    }  # fmt: skip
+    return GiftCardShown.model_validate(values | changed).model_dump(mode="json")
+
+
+def movement(**changed: Any) -> dict[str, Any]:
+    values: dict[str, Any] = {
+        "number": 2, "kind": "redeemed", "amount_minor": -20_00, "balance_minor": 30_00, "order_id": None, "operation_id": uuid4(), "at": NOW,
+    }  # fmt: skip
+    return GiftCardMovement.model_validate(values | changed).model_dump(mode="json")
+
+
 def payments() -> Owner:
     """Payments with one statement, one row to explain and one difference."""
     own = f"/v1/settlements/{SETTLEMENT}"
@@ -114,5 +130,6 @@ def payments() -> Owner:
     return Owner({
         ("GET", "/openapi.json"): (200, {"paths": paths}), ("GET", "/v1/accounts"): (200, balance()), ("GET", "/v1/settlements"): page(settlement()),
         ("GET", own): (200, settlement()), ("GET", f"{own}/rows"): page(row(state="matched", open=False), row(place=2)),
+        ("GET", "/v1/gift-cards"): page(card()), ("GET", f"/v1/gift-cards/{CARD}"): (200, card() | {"movements": [movement()]}),
         ("GET", "/v1/settlement-rows"): page(row(place=2)), ("GET", "/v1/differences"): page(difference()), ("GET", "/v1/parked"): page(),
     })  # fmt: skip

@@ -82,6 +82,9 @@ POST   /payments/{store_id}/settlements      payments.reconcile  store
 GET    /payments/{store_id}/settlements/{settlement_id}  payments.reconcile  store
 GET    /payments/rows                        payments.reconcile  ?store=
 POST   /payments/{store_id}/settlements/{settlement_id}/rows/{place}  payments.reconcile  store
+GET    /payments/gift-cards                  payments.view    ?store=
+GET    /payments/{store_id}/gift-cards/{gift_card_id}  payments.view  store
+POST   /payments/{store_id}/gift-cards/{gift_card_id}/{action}  gift_cards.edit  store
 GET    /payments/differences                 payments.reconcile  ?store=
 POST   /payments/{store_id}/differences/{difference_id}/{action}  payments.reconcile  store
 GET    /processes                            orders.view      ?store=
@@ -110,12 +113,14 @@ FILLED: Final = {
     "name": "console.css", "action": "cancel", "move": "pause", "path": "nothing/here", "endpoint_id": str(UUID(int=1)),
     "replay_id": str(UUID(int=3)), "service": "orders", "parked_id": "1", "topic": "orders.events.v1",
     "partition": "0", "offset": "0", "account": "fees", "settlement_id": str(UUID(int=6)), "place": "1", "difference_id": str(UUID(int=7)),
+    "gift_card_id": str(UUID(int=8)),
 }  # fmt: skip
 """Values of a path that are of no store."""
 ACTIONS: Final = {
     "/webhooks/{store_id}/{endpoint_id}/actions/{action}": "pause",
     "/processes/{order_id}/{action}": "ask",
     "/payments/{store_id}/differences/{difference_id}/{action}": "dismiss",
+    "/payments/{store_id}/gift-cards/{gift_card_id}/{action}": "activate",
 }
 """The action of a path that has no cancel."""
 QUERY: Final = {

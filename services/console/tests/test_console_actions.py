@@ -134,7 +134,8 @@ class TestOnARealPostgres:
         text = (await browser.get(f"/orders/{order}")).text
         assert re.findall(r"/actions/(\w+)", text) == ["ask", "give_up", "force"]
         assert "asked 6 times" in text and f'<option value="{operation}" >settle.capture, no answer</option>' in text
-        for name, fields in (("ask", {}), ("give_up", {"reason": "silent"})):
+        assert '<input type="hidden" name="version" value="2">' in text, "a wait is given up as it was read"
+        for name, fields in (("ask", {}), ("give_up", {"reason": "silent", "version": "2"})):
             assert (await browser.post(f"/orders/{order}/actions/{name}", fields)).status == 303
         stated = {
             "operation_id": operation,
@@ -143,6 +144,7 @@ class TestOnARealPostgres:
             "reason": "seen at the gateway",
         }
         assert (await browser.post(f"/orders/{order}/actions/force", stated)).status == 303
+        assert [headers.get("if-match") for _, headers, _ in owner.requests] == [None, '"2"', None]
         assert [(path.rpartition("/")[2], body) for path, _, body in owner.requests] == [
             ("ask", {}),
             ("give_up", {"reason": "silent"}),

@@ -44,6 +44,7 @@ TABLES = (
 )  # fmt: skip
 OF_PAYMENTS = (
     Visited("settlement", "/payments/settlements", (FIRST,)), Visited("row-explained", f"/payments/rows?row={SETTLEMENT}/2"),
+    Visited("gift-card", "/payments/gift-cards", (FIRST,)),
     Visited("books", "/orders?q=PAGES-1", (FIRST, "text=Books of the order")),
     Visited("record-payment", "/orders?q=PAGES-1", (FIRST,), opens="summary:text('Record a payment')"),
 )  # fmt: skip

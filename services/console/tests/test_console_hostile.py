@@ -102,6 +102,10 @@ SETTLEMENT_ROW: Final = {
     "fee_minor": 1, "net_minor": 1, "booked_on": TEXT, "exchanged_currency": TEXT, "exchanged_minor": 1, "state": TEXT, "operation_id": ID,
     "order_id": ID, "allotted_minor": 1, "open": True, "text": TEXT, "problem": TEXT, "resolution": None, "reason": TEXT, "resolved_by": TEXT,
 }  # fmt: skip
+GIFT_CARD: Final = {
+    "gift_card_id": ID, "state": "active", "status": TEXT, "currency": TEXT, "initial_minor": 1, "balance_minor": 1, "expires_at": AT,
+    "single_use": True, "rechargeable": False, "code_end": TEXT, "version": 1, "created_at": AT,
+}  # fmt: skip
 OWNED: Final[dict[str, Any]] = {
     "orders/v1/orders/": {
         "status": TEXT, "payment_status": TEXT, "fulfillment_status": TEXT, "waiting": "approval", "version": 2, "money": None,
@@ -122,7 +126,7 @@ OWNED: Final[dict[str, Any]] = {
     },
     "payments/openapi.json": {
         "paths": {path: {} for path in (
-            "/v1/accounts", "/v1/settlements", "/v1/settlement-rows", "/v1/differences", "/v1/orders/{order_id}/ledger",
+            "/v1/accounts", "/v1/settlements", "/v1/settlement-rows", "/v1/differences", "/v1/gift-cards", "/v1/orders/{order_id}/ledger",
             "/v1/orders/{order_id}/payments/{collection}",
         )},
     },
@@ -141,6 +145,9 @@ OWNED: Final[dict[str, Any]] = {
                    "found_at": AT, "closed_at": AT, "actor": TEXT, "reason": TEXT}],
         "next_cursor": TEXT,
     },
+    "payments/v1/gift-cards/": GIFT_CARD | {"movements": [
+        {"number": 1, "kind": TEXT, "amount_minor": 1, "balance_minor": 1, "order_id": ID, "at": AT}]},
+    "payments/v1/gift-cards": {"items": [GIFT_CARD], "next_cursor": TEXT},
     "payments/v1/orders/": {
         "currency": TEXT, "gateway": TEXT, "payment_status": TEXT, "dintero_payment_status": TEXT, "dintero_transaction_status": TEXT,
         "lines": [{"line_id": TEXT, "direction": -1, **dict.fromkeys(
@@ -271,6 +278,9 @@ PAGES: Final[dict[str, Page]] = {
     "settlement row, explanation that is refused": post(
         f"/payments/{STORE}/settlements/{ID}/rows/1", "reason", resolution="fee"
     ),
+    "gift cards": get("/payments/gift-cards"),
+    "gift card": get(f"/payments/{STORE}/gift-cards/{ID}"),
+    "gift card, action that is refused": post(f"/payments/{STORE}/gift-cards/{ID}/activate", "reason", version="1"),
     "differences": get("/payments/differences"),
     "difference, correction that is refused": post(
         f"/payments/{STORE}/differences/{ID}/dismiss", "reason", version="1"
@@ -393,7 +403,7 @@ async def world() -> AsyncIterator[World]:
             await publisher.publish(order.received())
             await Browser(app).sign_in("viewer", name="other")
             await browser.sign_in(name="ann")
-            await browser.get("/payments")  # by then it is known which sections the bar has
+            await browser.get("/payments")  # by then the sections of the bar are cached
             await app.fetch(
                 "insert into jobs (id, store_id, person_id, person, roles, filters, state, action, order_ids, whole, created_at, started_at)"
                 " values ($1, 'st_1', $1, 'x', '{}', '', 'paused', 'approve', '{}', true, now(), now())", job,

@@ -480,7 +480,8 @@ class TestOnARealPostgres:
         replay = {"cause": "fault", "line": LINE, "id_max": "9", "count": "1", "store": "st_2"}
         assert (await browser.post("/parked/payments/group/replay", replay)).status == 404
         assert {row["version"] for row in payments.rows.values()} == {1}
-        assert {sent.get("x-store-id") for _, sent, _ in payments.requests} == {"st_1"}
+        asked = [sent for path, sent, _ in payments.requests if not path.endswith("/openapi.json")]
+        assert {sent.get("x-store-id") for sent in asked} == {"st_1"}
         await browser.sign_in("administrator")
         assert "<strong>3</strong>" in (await browser.get("/parked")).text
         assert (await browser.get(f"/parked/payments/{unreadable}")).status == 200

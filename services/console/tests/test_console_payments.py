@@ -14,7 +14,20 @@ import pytest_asyncio
 from console_forms import Parsed
 from console_owners import REAL, TABLES, Owner, checked, page, serving
 from console_world import NOW, Browser, Life, Publisher, emptied
-from payments_owner import DIFFERENCE, SETTLEMENT, books, difference, document, ledger, operation, payments, row
+from payments_owner import (
+    CARD,
+    DIFFERENCE,
+    SETTLEMENT,
+    books,
+    card,
+    difference,
+    document,
+    ledger,
+    movement,
+    operation,
+    payments,
+    row,
+)
 
 from chassis.process.app import App
 from console.domain.payments import AMOUNT, explanation_of, import_of, minor_of, record_of
@@ -273,6 +286,55 @@ class TestOnARealPostgres:
         assert (await browser.post(f"/payments/st_1/differences/{DIFFERENCE}/erase", {})).status == 404
         owner.answers["GET", "/v1/differences"] = page(difference(proposal="ask"))
         assert "Apply or leave" not in (await browser.get("/payments/differences")).text
+
+    async def test_a_gift_card_is_shown_with_its_movements_and_changed_as_it_was_read(
+        self, app: App, owner: Owner, browser: Browser, order: UUID
+    ) -> None:
+        owner.answers["GET", f"/v1/gift-cards/{CARD}"] = (200, card() | {"movements": [movement(order_id=order)]})
+        await browser.sign_in("finance")
+        listed = (await browser.get("/payments/gift-cards?status=active")).text
+        here = f"/payments/st_1/gift-cards/{CARD}"
+        assert (
+            f'href="{here}"' in listed
+            and "30.00" in listed
+            and owner.asked("/v1/gift-cards").query["status"] == "active"
+        )
+        shown = (await browser.get(here)).text
+        assert f'href="/orders/{order}">A-7<' in shown and "Deactivate" in shown and "−20.00" in shown
+        form = Parsed(shown).form("Adjust")
+        for wrong, why in (("", "no amount"), ("0", "state the amount"), ("1.234", "2 decimals")):
+            refused = await browser.post(form.action, {**form.fields, "amount": wrong, "reason": "goodwill"})
+            assert refused.status == 422 and why in unescape(refused.text)
+        own = f"/v1/gift-cards/{CARD}/adjust"
+        owner.answers["POST", own] = (
+            409,
+            {"type": "/problems/gift_card_insufficient", "title": "Not enough", "detail": "30.00 is left"},
+        )
+        sent = {**form.fields, "amount": "-40", "reason": "goodwill"}
+        assert "30.00 is left" in (await browser.post(form.action, sent)).text
+        owner.answers["POST", own] = (200, {})
+        answer = await browser.post(form.action, {**sent, "amount": "-4.50", "nonce": str(uuid4())})
+        assert answer.status == 303 and "Adjust: done." in (await browser.get(answer.location)).text
+        assert (
+            owner.writes[-1].body == {"amount_minor": -4_50, "reason": "goodwill"}
+            and owner.writes[-1].headers["if-match"] == '"3"'
+        )
+        for action, fields, body in (
+            ("deactivate", {}, None),
+            ("extend", {"expires_at": "2027-01-01T00:00"}, {"expires_at": "2027-01-01T00:00:00+00:00"}),
+        ):
+            owner.answers["POST", f"/v1/gift-cards/{CARD}/{action}"] = (200, {})
+            done = await browser.post(f"{here}/{action}", {"version": "3", "reason": "lost", **fields})
+            assert done.status == 303 and owner.writes[-1].body == body
+        assert (await browser.post(f"{here}/explode", {})).status == 404
+        assert {row[0] for row in await audit_of(app)} == {"gift_card"}
+        owner.answers["GET", f"/v1/gift-cards/{CARD}"] = (
+            200,
+            card(state="expired", status="expired") | {"movements": []},
+        )
+        assert "Deactivate" not in (await browser.get(here)).text
+        await browser.sign_in("viewer", name="vic")
+        assert "Change the expiry" not in (await browser.get(here)).text
 
     async def test_the_books_of_an_order_are_shown_and_a_payment_is_recorded(
         self, app: App, owner: Owner, browser: Browser, order: UUID

@@ -460,6 +460,25 @@ def test_each_action_is_answered_as_expected(state: str) -> None:
     assert {action: answer(state, action) for action in ACTIONS} == expected
 
 
+def test_an_edit_is_given_up_neither_before_nor_after_one_of_its_answers() -> None:
+    """The answer may have come after the order was read and before the request. As soon as the last one is there the edit has
+    ended, and the order is judged by what it waits for then."""
+    for last in ("authorized", "declined"):
+        play = paid(Play()).opens_an_edit(DEARER).confirms()
+        steps = ("suspended", "extended", last, *(["reduced"] if last == "declined" else []), "resumed")
+        for step in steps:
+            assert why_not_given_up(play) == "edit_confirmed", step
+            getattr(play, step)()
+        assert why_not_given_up(play) == (None if last == "authorized" else "step_not_waiting")
+        assert [run.waits for run in play.order.open_runs if run.kind == "settle"] == ["answer"] * (
+            last == "authorized"
+        )
+
+
+def why_not_given_up(play: Play) -> str | None:
+    return next(one.why_not for one in legal(play.order) if one.action == "give_up")
+
+
 @pytest.mark.parametrize("state", STATES)
 def test_an_order_shows_as_possible_exactly_what_is_carried_out(state: str) -> None:
     shown = {one.action: one.why_not for one in legal(rests(state).order)}

@@ -77,10 +77,11 @@ join order_rows using (order_id) order by u.position"""
 RESULTS: Final = """
 select i.position, i.order_id, i.parked_id, i.state, i.code, i.detail, i.at,
   (select r.number from order_rows as r where r.order_id = i.order_id and :store in (r.store_id, '')) as number
-from unnest(cast(:states as text[])) as s(state) cross join lateral (
-  select * from job_items where job_id = :id and state = s.state and position > :after order by position limit :rows) as i
-order by i.position limit :rows"""
+from (select * from job_items where job_id = :id and position > :after {of_state} order by position limit :rows) as i
+order by i.position"""
 """The key of a message may be an order of another store: its number is that store's."""
+ALL_RESULTS: Final = RESULTS.format(of_state="")
+RESULTS_OF_STATE: Final = RESULTS.format(of_state="and state = :state")
 STATES: Final = ("waits", "done", "refused")
 """States of an order or a message in a job."""
 LIST: Final = Cursors("console.jobs", Timestamp, UUID)
@@ -205,9 +206,8 @@ async def results(app: App, job: Job, states: Sequence[str], cursor: str | None)
     of, after = RESULT_LIST.after(cursor) or (name, 0)
     if of != name:
         after = 0
-    wanted = text(RESULTS).bindparams(
-        id=job.id, store=job.store_id, states=list(states), after=after, rows=PAGE_ROWS + 1
-    )
+    wanted = text(ALL_RESULTS) if len(states) > 1 else text(RESULTS_OF_STATE).bindparams(state=states[0])
+    wanted = wanted.bindparams(id=job.id, store=job.store_id, after=after, rows=PAGE_ROWS + 1)
     return RESULT_LIST.page(await app.read(wanted), PAGE_ROWS, key=lambda row: (name, row["position"]))
 
 

@@ -11,6 +11,7 @@ from console.api import (
     differences,
     endpoint_form,
     exports,
+    gift_cards,
     jobs,
     ledger,
     live,
@@ -67,6 +68,7 @@ def routes(app: App) -> APIRouter:
     payments.add_routes(router, pages)
     settlements.add_routes(router, pages)
     differences.add_routes(router, pages)
+    gift_cards.add_routes(router, pages)
     processes.add_routes(router, pages)
     messages.add_routes(router, pages)
     live.add_routes(router, pages)

@@ -1,7 +1,6 @@
 """The page of exceptions of payments: where the books and a gateway differ, with what payments proposes."""
 
-from collections.abc import Mapping
-from typing import Annotated, Any, Final, Literal
+from typing import Annotated, Final, Literal
 from uuid import UUID, uuid4
 
 from fastapi import APIRouter, Depends, Query, Request, Response
@@ -9,8 +8,7 @@ from fastapi.responses import RedirectResponse
 
 from console import parked
 from console.api import requesting
-from console.api.asking import ask
-from console.api.payments import ROWS, OfStore, check, shared
+from console.api.payments import ROWS, OfStore, check, listed, shared
 from console.api.refusals import refusal
 from console.api.rendering import query
 from console.api.requesting import Failed
@@ -55,10 +53,8 @@ def add_routes(router: APIRouter, pages: Pages) -> None:
 
 async def _list(pages: Pages, person: Person, asked: DifferencesAsked, failed: Failed | None = None) -> Response:
     common = await shared(pages, person, "differences", asked)
-    body: Mapping[str, Any] = {"items": [], "next_cursor": None}
-    if common["store"] and common["offered"]:
-        path = f"/v1/differences?{query({'status': asked.status, 'cursor': asked.cursor, 'limit': ROWS})}"
-        body = await ask(pages, "payments", path, common["store"], person, "store_unknown")
+    path = f"/v1/differences?{query({'status': asked.status, 'cursor': asked.cursor, 'limit': ROWS})}"
+    body = await listed(pages, person, common, path)
     items = body["items"]
     return pages.page(
         "differences.html", failed.status if failed else 200, **common, differences=items, next_cursor=body["next_cursor"], states=STATES,

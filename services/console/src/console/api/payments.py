@@ -1,6 +1,6 @@
 """Pages of payments: the accounts of a store, and what the other pages of payments have in common."""
 
-from collections.abc import AsyncGenerator, Sequence
+from collections.abc import AsyncGenerator, Mapping, Sequence
 from datetime import date
 from typing import Annotated, Any, Final, Literal, NamedTuple
 
@@ -8,6 +8,7 @@ from fastapi import APIRouter, Depends, Path, Query, Response
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
 
 from chassis.http.spreadsheet import Streamed
+from console.api.asking import ask
 from console.api.filters import linked
 from console.api.orders import seen_stores
 from console.api.refusals import refusal
@@ -35,6 +36,7 @@ TABS: Final = (
     Tab("accounts", "Accounts", "/payments", VIEW, "/v1/accounts"),
     Tab("settlements", "Settlements", "/payments/settlements", RECONCILE, "/v1/settlements"),
     Tab("rows", "To explain", "/payments/rows", RECONCILE, "/v1/settlement-rows"),
+    Tab("gift-cards", "Gift cards", "/payments/gift-cards", VIEW, "/v1/gift-cards"),
     Tab("differences", "Exceptions", "/payments/differences", RECONCILE, "/v1/differences"),
 )
 
@@ -121,6 +123,13 @@ async def shared(pages: Pages, person: Person, name: str, asked: OfStore) -> dic
         "person": person, "asked": asked, "store": store, "stores": await seen_stores(pages, person), "tab": tab,
         "tabs": await tabs_of(pages, person, store), "link": linked(tab.path, asked), "offered": await pages.bar.offered("payments", tab.route),
     }  # fmt: skip
+
+
+async def listed(pages: Pages, person: Person, common: Mapping[str, Any], path: str) -> Any:
+    """Returns a page of a list of payments; an empty one without a store, or if payments has no such list. Raises Problem."""
+    if not (common["store"] and common["offered"]):
+        return {"items": [], "next_cursor": None}
+    return await ask(pages, "payments", path, common["store"], person, "store_unknown")
 
 
 async def tabs_of(pages: Pages, person: Person, store: str) -> Sequence[Tab]:

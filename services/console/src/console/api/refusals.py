@@ -33,6 +33,8 @@ PROBLEMS: Final[Problems] = {
         "Try again in a moment. Until then whoever runs the console prints one-time links: `python -m console sign-in`."),
     "provider_unusable": About(502, "The identity provider cannot be used", "Its answer, or how the console is registered there, is wrong.",
         "Whoever runs the console compares the settings CONSOLE_OIDC_* with the provider, and reads the log; one-time links go on working."),
+    "gift_card_unknown": About(404, "No such gift card", "No store that you may see has a gift card of this id.",
+        "Choose one from the list of gift cards."),
     "settlement_unknown": About(404, "No such statement", "No store that you may see has a statement of this id.",
         "Choose one from the list of settlements."),
     "role_missing": About(403, "You have no role here", "The identity provider has signed you in, but none of your groups has a role in the console.",

@@ -65,6 +65,9 @@ LOOKS: Final[Mapping[str, Look]] = {
     "enabled": Look(_GOOD, "check"), "failing": Look(_BAD, "alert"), "held_back": Look(_WAITS, "pause"),
     "paused": Look(_WAITS, "pause"), "disabled": Look(_BAD, "cross"), "running": Look(_RUNS, "arrow"), "finished": Look(_GOOD, "check"),
     "pending_operation": Look(_RUNS, "clock", "pending"), "refused": Look(_BAD, "alert"),
+    # gift cards
+    "active_card": Look(_GOOD, "check", "active"), "inactive_card": Look(_PLAIN, "pause", "inactive"),
+    "redeemed_card": Look(_PLAIN, "dash", "redeemed"), "expired_card": Look(_PLAIN, "clock", "expired"),
     # rows of statements
     "matched_row": Look(_GOOD, "check", "matched"), "booked_row": Look(_GOOD, "check", "booked"), "payout_row": Look(_GOOD, "check", "payout"),
     "overpaid_row": Look(_WAITS, "alert", "overpaid"), "unmatched_row": Look(_BAD, "alert", "unmatched"),

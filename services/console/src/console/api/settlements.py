@@ -12,7 +12,8 @@ from console import parked
 from console.api import requesting
 from console.api.asking import ask, found
 from console.api.filters import linked
-from console.api.payments import ROWS, OfStore, check, shared, tabs_of
+from console.api.payments import ROWS, OfStore, check, listed, shared, tabs_of
+from console.api.refusals import refusal
 from console.api.rendering import query
 from console.api.requesting import Failed
 from console.api.serving import Pages, form, form_with_files
@@ -89,7 +90,10 @@ def add_routes(router: APIRouter, pages: Pages) -> None:
     ) -> Response:
         check(person, store_id, RECONCILE)
         own = f"/v1/settlements/{settlement_id}"
-        settlement = await ask(pages, "payments", own, store_id, person, "settlement_unknown")
+        answer = await pages.owners.read("payments", own, store_id, person)
+        if answer.state == "nothing":
+            raise refusal("settlement_unknown", f"{store_id} has no such statement")
+        settlement = found("payments", answer, "settlement_unknown")
         wanted = query({"state": asked.state, "cursor": asked.cursor, "limit": ROWS})
         rows = await ask(pages, "payments", f"{own}/rows?{wanted}", store_id, person, "settlement_unknown")
         return pages.page(
@@ -123,7 +127,7 @@ def add_routes(router: APIRouter, pages: Pages) -> None:
 
 async def _list(pages: Pages, person: Person, asked: SettlementsAsked, failed: Failed | None = None) -> Response:
     common = await shared(pages, person, "settlements", asked)
-    body = await _read(pages, person, common, f"/v1/settlements?{query({'cursor': asked.cursor, 'limit': ROWS})}")
+    body = await listed(pages, person, common, f"/v1/settlements?{query({'cursor': asked.cursor, 'limit': ROWS})}")
     return pages.page(
         "settlements.html", failed.status if failed else 200, **common, settlements=body["items"], next_cursor=body["next_cursor"],
         formats=FORMATS, failed=failed, done=DONE.get(asked.done), fields=failed.fields if failed else {},
@@ -133,7 +137,7 @@ async def _list(pages: Pages, person: Person, asked: SettlementsAsked, failed: F
 
 async def _queue(pages: Pages, person: Person, asked: RowsAsked, failed: Failed | None = None) -> Response:
     common = await shared(pages, person, "rows", asked)
-    body = await _read(pages, person, common, f"/v1/settlement-rows?{query({'cursor': asked.cursor, 'limit': ROWS})}")
+    body = await listed(pages, person, common, f"/v1/settlement-rows?{query({'cursor': asked.cursor, 'limit': ROWS})}")
     opened = next((row for row in body["items"] if _key(row) == asked.row), None)
     operations = await _operations(pages, person, common["store"], asked, opened) if opened is not None else ()
     return pages.page(
@@ -141,13 +145,6 @@ async def _queue(pages: Pages, person: Person, asked: RowsAsked, failed: Failed 
         operations=operations, resolutions=RESOLUTIONS, failed=failed, done=DONE.get(asked.done), fields=failed.fields if failed else {},
         nonce=failed.nonce if failed else uuid4(), numbers=await _numbers(pages, person, body["items"]),
     )  # fmt: skip
-
-
-async def _read(pages: Pages, person: Person, common: Mapping[str, Any], path: str) -> Any:
-    """Returns a page of a list of payments; an empty one without a store, or if payments has no such list. Raises Problem."""
-    if not (common["store"] and common["offered"]):
-        return {"items": [], "next_cursor": None}
-    return await ask(pages, "payments", path, common["store"], person, "store_unknown")
 
 
 async def _operations(

@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping
 from typing import Any, Final, NamedTuple, get_args
 from uuid import UUID
 
-from console.domain.wanted import Fields, Wanted, reason_of
+from console.domain.wanted import Fields, Wanted, reason_of, version_of
 from contracts.orders import HOLD_REASONS, RefundReason
 from contracts.payments import Outcome
 
@@ -34,6 +34,8 @@ class Action(NamedTuple):
     body: Callable[[Fields], Mapping[str, Any]] = lambda fields: {}
     key: str = ""
     """Opens its form on the page of the order."""
+    versioned: bool = False
+    """Whether it is about the order as the person has read it: 412 if it waits for something else by then."""
 
 
 def _pieces(fields: Fields) -> list[dict[str, Any]]:
@@ -70,7 +72,7 @@ ACTIONS: Final[Mapping[str, Action]] = {
     "give_up": Action(
         "Give up", "/give_up", "orders.cancel",
         "The wait ends and the order is undone: stock is released, money goes back. What was asked is awaited first.",
-        reasoned=True, body=lambda fields: {"reason": reason_of(fields)},
+        reasoned=True, versioned=True, body=lambda fields: {"reason": reason_of(fields)},
     ),
     "force": Action(
         "State the outcome", "/force", "orders.force",
@@ -121,4 +123,5 @@ def request_of(name: str, order_id: UUID, fields: Fields) -> Wanted:
         except ValueError:
             raise ValueError("the hold has no such id") from None
     reason = reason_of(fields) or fields.get("code", "")
-    return Wanted("orders", "POST", f"/v1/orders/{order_id}{path}", action.body(fields), reason)
+    version = version_of(fields) if action.versioned and fields.get("version") else None
+    return Wanted("orders", "POST", f"/v1/orders/{order_id}{path}", action.body(fields), reason, version)

@@ -9,7 +9,7 @@ from collections.abc import Mapping
 from typing import Any, Final, Literal, NamedTuple, get_args
 from urllib.parse import quote
 
-from console.domain.wanted import Wanted, reason_of
+from console.domain.wanted import Wanted, reason_of, version_of
 
 State = Literal["waiting", "replayed", "edited", "discarded"]
 STATES: Final[tuple[State, ...]] = get_args(State)
@@ -107,14 +107,6 @@ def check_of(service: str, parked_id: int, fields: Mapping[str, str]) -> Wanted:
 def value_of(fields: Mapping[str, str]) -> str:
     """Returns the body as it was typed: a form sends the end of a line as two characters."""
     return fields.get("value", "").replace("\r\n", "\n")
-
-
-def version_of(fields: Mapping[str, str]) -> int:
-    """Returns the version of the message that the person has read. Raises ValueError."""
-    text = fields.get("version", "")
-    if not (text.isascii() and text.isdecimal() and len(text) <= 10):
-        raise ValueError("the form has no version of the message")
-    return int(text)
 
 
 class Group(NamedTuple):

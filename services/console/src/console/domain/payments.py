@@ -9,7 +9,7 @@ from typing import Any, Final, NamedTuple
 from urllib.parse import quote
 from uuid import UUID
 
-from console.domain.wanted import Fields, Wanted, reason_of
+from console.domain.wanted import Fields, Wanted, reason_of, version_of
 from contracts.money import EXPONENTS
 
 VIEW: Final = "payments.view"
@@ -150,8 +150,5 @@ def correction_of(action: str, difference_id: UUID, fields: Fields) -> Wanted:
     """Returns the request of a form about a difference. Raises ValueError with what is missing."""
     if not (reason := reason_of(fields)):
         raise ValueError("give a reason")
-    version = fields.get("version", "")
-    if not (version.isascii() and version.isdecimal() and len(version) <= 10):
-        raise ValueError("the form has no version of the difference")
     path = f"/v1/differences/{difference_id}/{quote(action)}"
-    return Wanted("payments", "POST", path, {"reason": reason}, reason, int(version))
+    return Wanted("payments", "POST", path, {"reason": reason}, reason, version_of(fields))

@@ -16,11 +16,11 @@ VIEWS: Final = frozenset({
 ROLES: Final[Mapping[str, frozenset[str]]] = {
     "viewer": VIEWS,
     "operator": VIEWS | {"orders.edit", "orders.cancel", "parked.edit", "webhooks.edit", PERSONAL},
-    "finance": VIEWS | {"orders.refund", "orders.force", "orders.export", "invoices.edit", "payments.record", "payments.reconcile", PERSONAL},
+    "finance": VIEWS | {"orders.refund", "orders.force", "orders.export", "invoices.edit", "payments.record", "payments.reconcile", "gift_cards.edit", PERSONAL},
     "administrator": VIEWS
     | {
         "orders.edit", "orders.cancel", "orders.refund", "orders.force", "orders.export", PERSONAL, "parked.edit",
-        "fulfillment.ship", "stock.edit", "invoices.edit", "payments.record", "payments.reconcile", "webhooks.edit", PEOPLE, "audit.view",
+        "fulfillment.ship", "stock.edit", "invoices.edit", "payments.record", "payments.reconcile", "gift_cards.edit", "webhooks.edit", PEOPLE, "audit.view",
     },
 }  # fmt: skip
 OF_ALL_STORES: Final = frozenset({"operations.view"})

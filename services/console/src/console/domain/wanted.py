@@ -25,5 +25,13 @@ class Wanted(NamedTuple):
     """For the answer. A write that waits for its turn at the database takes longer than a read."""
 
 
+def version_of(fields: Fields) -> int:
+    """Returns the version of the subject that the person has read. Raises ValueError."""
+    text = fields.get("version", "")
+    if not (text.isascii() and text.isdecimal() and len(text) <= 10):
+        raise ValueError("the form has no version of its subject")
+    return int(text)
+
+
 def reason_of(fields: Fields) -> str:
     return fields.get("reason", "").strip()[:REASON_CHARACTERS_MAX]

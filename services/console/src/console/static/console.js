@@ -179,6 +179,9 @@ function pressed(event) {
 
 document.addEventListener("keydown", pressed);
 
+// On a narrow page the bar and the tabs are longer than their window.
+all(".bar nav [aria-current], .tabs [aria-current]").forEach((place) => place.scrollIntoView({ block: "nearest", inline: "center" }));
+
 if (keysOn) {
   keysOn.checked = localStorage.getItem("keys") !== "off";
   keysOn.onchange = () => localStorage.setItem("keys", keysOn.checked ? "on" : "off");
