@@ -264,6 +264,16 @@ def test_a_full_refund_before_the_start_releases_the_stock(play: Play) -> None:
     assert play.status == "cancelled/refunded/unfulfilled" and not play.order.open_runs
 
 
+def test_a_full_refund_of_an_order_that_is_held_before_it_is_placed_cancels_it(play: Play) -> None:
+    """It has no invoice to wait for. Its release would ship goods whose money has gone back."""
+    told = THIRDS.model_copy(update={"tax_collection": TaxCollection(deemed_supplier=True)})
+    play.receives(told, market(capture="on_placement")).reserved().holds().authorized(capture_id=uid("at once"))
+    assert play.status == "placing/paid/unfulfilled"
+    play.refunds(("1", 3)).refunded().then(PaymentChanged, RefundSettled, Cancelled, asks=[Release])
+    play.released()
+    assert play.status == "cancelled/refunded/unfulfilled" and not play.order.open_runs
+
+
 def test_an_order_of_which_something_is_being_captured_is_not_cancelled(play: Play) -> None:
     told = content(line("1", 1000), line("2", 500))
     play.in_the_warehouse_at(told, {"1": "a", "2": "b"}, capture="per_shipment")

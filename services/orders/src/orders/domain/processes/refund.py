@@ -191,7 +191,7 @@ def _is_all_paid(story: Story) -> bool:
 
 def _all_is_back(story: Story) -> bool:
     """All that was captured has come back, and nothing is being captured. A capture that is refused waits for a person."""
-    if story.order.status not in ("placed", "approved", "editing") or undo.is_running(story):
+    if story.order.status not in ("placing", "placed", "approved", "editing") or undo.is_running(story):
         return False
     capturing = any(
         run.kind == "settle"
