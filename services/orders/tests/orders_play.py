@@ -332,9 +332,9 @@ class Play:
             **self._paid(asked), refund_id=asked.operation_id, capture_id=capture, lines=lines, amount_minor=amount
         )
 
-    def failed(self, model: type[Command]) -> Play:
+    def failed(self, model: type[Command], code: Any = "gateway_refused") -> Play:
         body = self._paid(self.last(model))
-        return self.when(payments.Failed(**body, command=model.TYPE.partition(".")[2], code="gateway_refused"))
+        return self.when(payments.Failed(**body, command=model.TYPE.partition(".")[2], code=code))
 
     def contradicted(self, target: UUID, recorded: Any = "succeeded", reported: Any = "failed") -> Play:
         """The gateway reports another outcome than a person stated."""

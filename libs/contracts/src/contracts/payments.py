@@ -441,6 +441,7 @@ FailureCode = Literal[
     "currency_differs",
     "line_unknown",
     "authorization_exceeded",
+    "authorization_expired",
     "capture_exceeded",
     "gateway_unknown",
     "credentials_missing",

@@ -5,6 +5,7 @@ person stated the outcome before, a differing one is an event."""
 from __future__ import annotations
 
 from datetime import timedelta
+from typing import Final
 from uuid import UUID
 
 from contracts.deciding import Context, Decision, Reported, Task
@@ -14,6 +15,9 @@ from payments.domain.commands import resumed_voids
 from payments.domain.folds import evolve
 from payments.domain.gateway import INFORMED, GatewayCall, GatewayOutcome, abandoning, check, follow_up, task
 from payments.domain.ledger import Ledger, Operation
+
+EXPIRED: Final = "authorization_expired"
+"""The gateway's word for a capture of what its issuer no longer holds."""
 
 
 class Contradiction(Exception):
@@ -98,6 +102,8 @@ def _answer(
     if outcome.state == "not_set_up":
         missing: FailureCode = "credentials_missing" if outcome.code == "credentials_missing" else "gateway_unknown"
         return facts.failed(ledger, call.operation_id, operation, context, missing, outcome.reason)
+    if outcome.code == EXPIRED and operation.kind == "capture":
+        return facts.failed(ledger, call.operation_id, operation, context, EXPIRED, outcome.reason)
     reason = ": ".join(filter(None, (outcome.code, outcome.reason)))[:500]
     return facts.failed(ledger, call.operation_id, operation, context, "gateway_refused", reason)
 

@@ -430,6 +430,10 @@ class Story:
         """Enter its step once more: by what is sold now it may be left out."""
         self._enter(run, (self.kinds.step_of(run), *self.kinds[run.kind].after(run.step)))
 
+    def enter_first(self, run: Run) -> None:
+        """Enter its first step that is not left out, once more."""
+        self._enter(run, self.kinds[run.kind].steps)
+
     def ask_again(self, run: Run) -> None:
         """The same operation once more: no answer is lag, a parked message or an outage, never a no."""
         pause = min(ASK_AGAIN_FIRST_SECONDS * 2 ** min(run.asks, 10), ASK_AGAIN_MAX_SECONDS)

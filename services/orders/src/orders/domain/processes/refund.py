@@ -195,7 +195,7 @@ def _all_is_back(story: Story) -> bool:
         return False
     capturing = any(
         run.kind == "settle"
-        and run.step == "capture"
+        and run.step in settle.TAKING
         and not run.end
         and run.waits != "person"
         and not settle.is_captured(run, story.facts)

@@ -25,6 +25,10 @@ from orders.domain.state.order import Order, capture_option, is_invoiced
 from orders.domain.state.run import Run, RunData
 
 KIND: Final = "settle"
+RENEW: Final = "renew"
+EXPIRED: Final = "authorization_expired"
+TAKING: Final = (RENEW, "capture")
+"""The steps before the money is taken."""
 
 
 class SettleData(RunData):
@@ -33,6 +37,8 @@ class SettleData(RunData):
     """To capture and to invoice."""
     authorization_id: UUID | None = None
     """What the capture draws on; null where there is nothing to take."""
+    renews: bool = False
+    """The authorization has expired: another one is asked for, and the capture draws on that."""
     capture_id: UUID | None = None
     """Null until it is captured, and where there is nothing to take."""
     to_invoice: tuple[invoicing.InvoiceLineWanted, ...] = ()
@@ -91,8 +97,48 @@ def _share(total: int, part: int, whole: int) -> int:
     return split(total, [part, whole - part])[0] if whole else 0
 
 
-def capture_failed(story: Story, run: Run, event: payments.Failed) -> None:
+def capture_failed(story: Story, run: Run, event: payments.Failed | Past) -> None:
+    """An issuer holds an amount for some days only. Where the order has a token of its means of payment, that is authorized anew;
+    else a person decides: `retry` asks for an authorization that waits for the buyer."""
+    if event.code != EXPIRED:
+        story.step_failed(run, event.code, event.reason)
+        return
+    data = data_of(run)
+    assert story.order.content is not None and data.authorization_id is not None
+    # Nothing is held any more: until a payment of it is renewed, the order is not authorized. Its other amounts stay for their
+    # own captures, which renew them.
+    gone = story.context.new_id(f"expired {run.id}")
+    story.send(payments.Void(**story.addressed(gone), authorization_id=data.authorization_id, lines=data.lines))
+    run = story.set_data(run, renews=True)
+    if story.order.content.payment_token is not None:
+        story.enter_first(run)
+    else:
+        story.step_failed(story.set(run, step=RENEW), event.code, event.reason)
+
+
+def renew(story: Story, run: Run, operation: UUID) -> payments.Authorize:
+    """Exactly what the capture is to take."""
+    order = story.order
+    assert order.content is not None and order.market is not None
+    return payments.Authorize(
+        **story.addressed(operation),
+        gateway=order.market.gateway, account=order.market.account, payment_token=order.content.payment_token,
+        currency=order.content.currency, reference=order.content.external_order_id, lines=data_of(run).lines,
+    )  # fmt: skip
+
+
+def renewal_declined(story: Story, run: Run, event: payments.Declined | Past) -> None:
     story.step_failed(run, event.code, event.reason)
+
+
+def was_renewed(story: Story, run: Run, event: payments.Authorized | Past | None) -> None:
+    """An authorization has the id of the operation that asked for it."""
+    if event is not None:
+        story.set_data(run, authorization_id=event.operation_id, renews=False)
+
+
+def not_expired(story: Story, run: Run) -> bool:
+    return not data_of(run).renews or data_of(run).capture_id is not None
 
 
 SELLER_AGAIN_SECONDS_MIN, SELLER_AGAIN_SECONDS_MAX = 30, 900
@@ -198,6 +244,7 @@ CREDIT = Undo("credit", ask=credit, yes=invoicing.Credited, no={invoicing.Failed
 
 SETTLE = Process(KIND, SettleData, (
     #    step       command      yes                     no -> what it causes                         left out when         its end            undo
+    Step(RENEW,     ask=renew,   yes=payments.Authorized, no={payments.Declined: renewal_declined},  skip=not_expired,     then=was_renewed),
     Step("capture", ask=capture, yes=payments.Captured,  no={payments.Failed: capture_failed},       skip=no_capture,      then=was_captured, undo=REFUND),
     Step("invoice", ask=issue,   yes=invoicing.Issued,   no={invoicing.Failed: invoice_failed},  skip=no_invoice,      then=was_invoiced, undo=CREDIT),
 ), leaves=leaves)
@@ -225,7 +272,7 @@ def _refused(story: Story, capture: CaptureFact) -> Run | None:
     """A settle that waits for a person because the capture of these amounts was refused."""
     amounts = {line.line_id: line.amount_minor for line in capture.lines}
     for run in _of_order(story):
-        waits = run.step == "capture" and run.waits == "person" and not run.end
+        waits = run.step in TAKING and run.waits == "person" and not run.end
         if waits and {line.line_id: line.amount_minor for line in data_of(run).lines} == amounts:
             return run
     return None

@@ -224,9 +224,8 @@ def captured(intent: Intent, call: GatewayCall) -> GatewayOutcome | None:
 def voided(intent: Intent, call: GatewayCall) -> GatewayOutcome | None:
     """The void; None if the amount is still held. An intent that is canceled or has succeeded holds nothing."""
     is_whole = not call.left_minor
-    is_released = (
-        intent.status in ("canceled", "succeeded") if is_whole else void_key(call.operation_id) in intent.metadata
-    )
+    is_recorded = intent.status == "succeeded" if is_whole else void_key(call.operation_id) in intent.metadata
+    is_released = is_recorded or intent.status == "canceled"
     return outcome("succeeded", reference=intent.id, amount_minor=call.amount_minor) if is_released else None
 
 
@@ -255,6 +254,7 @@ def refused(answer: Answer) -> GatewayOutcome:
     if answer.status == 400 and error.type == "invalid_request_error" and error.code in FINAL:
         intent = error.payment_intent
         has_expired = error.code == "payment_intent_unexpected_state" and intent and intent.status == "canceled"
+        has_expired = has_expired or error.code == "charge_expired_for_capture"
         code = "authorization_expired" if has_expired else error.code
         return outcome("refused", code=code or "", reason=error.message or "")
     raise unclear(answer)
