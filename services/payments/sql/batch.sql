@@ -114,7 +114,34 @@ from closed_operations
 join unnest($1::text[], $2::uuid[], $3::uuid[]) as u(a, k,
     o) on aggregate = a and key = k and operation_id = o;
 
--- 14. Every batch that changes ledgers: write its rows, the service's own tables, journal, outbox, timers and
+-- 14. Lock and read the shared rows `balances of gift cards` that the messages need. (`Share.load`)
+select b.store_id, b.gift_card_id, b.currency, b.active, b.expired, b.activated, b.balance_minor,
+    b.used_minor, b.missing_minor, b.expires_at, b.single_use, b.moved
+from unnest($1::text[], $2::uuid[]) as k(store_id, gift_card_id)
+join gift_card_balances b on b.gift_card_id = k.gift_card_id and b.store_id = k.store_id
+order by b.gift_card_id for update of b;
+
+-- 15. Lock and read the shared rows `earlier operations` that the messages need. (`Share.load`)
+select order_id, operation_id, kind, state, amount_minor, currency, refers_to, gateway, account,
+    gateway_reference, code, reason, recorded, with_capture
+from operations
+join unnest($1::uuid[], $2::uuid[]) as named (order_id, operation_id) using (order_id, operation_id);
+
+-- 16. Lock and read the shared rows `tasks of the gateways` that the messages need. (`Share.load`)
+select key, task_id, tries - coalesce(lease_until > clock_timestamp(), false)::int as tries, first_tried_at
+from tasks
+where (key, task_id) in (select * from unnest($1::uuid[], $2::uuid[]))
+order by task_id for update;
+
+-- 17. Lock and read the shared rows `operations of payment systems elsewhere` that the messages need.
+--    (`Share.load`)
+select named.store_id, named.system, named.kind, named.payment_id, o.order_id, o.state, o.amount_minor,
+    o.currency, o.refers_to, o.gateway, o.account, o.gateway_reference, o.code, o.reason, o.recorded,
+    o.with_capture
+from unnest($1::text[], $2::text[], $3::text[], $4::text[]) as named (store_id, system, kind, payment_id)
+join operations o using (store_id, system, kind, payment_id);
+
+-- 18. Every batch that changes ledgers: write its rows, the service's own tables, journal, outbox, timers and
 --    offsets. Expressions of tables that do not change are left out. (`statements.write`)
 with ledgers_given as (
   select *
@@ -213,20 +240,42 @@ sessions_written as (
   where s.order_id = excluded.order_id and s.store_id = excluded.store_id and s.state = 'open'
   returning 1
 ),
+balances_written as (
+  insert into gift_card_balances as b (store_id, gift_card_id, currency, active, expired, activated,
+      balance_minor, used_minor, missing_minor, expires_at, single_use, moved)
+  select *
+  from unnest($77::text[], $78::uuid[], $79::text[], $80::boolean[], $81::boolean[], $82::boolean[],
+      $83::bigint[], $84::bigint[], $85::bigint[], $86::timestamptz[], $87::boolean[], $88::int[])
+  on conflict (gift_card_id) do update
+  set currency = excluded.currency, active = excluded.active, expired = excluded.expired,
+      activated = excluded.activated, balance_minor = excluded.balance_minor,
+      used_minor = excluded.used_minor, missing_minor = excluded.missing_minor,
+      expires_at = excluded.expires_at, single_use = excluded.single_use, moved = excluded.moved
+  where b.store_id = excluded.store_id
+  returning 1
+),
+movements_written as (
+  insert into gift_card_movements (gift_card_id, store_id, number, kind, amount_minor, balance_minor,
+      order_id, operation_id)
+  select *
+  from unnest($89::uuid[], $90::text[], $91::int[], $92::text[], $93::bigint[], $94::bigint[], $95::uuid[],
+      $96::uuid[])
+),
 closed_operations_written as (
   insert into closed_operations (aggregate, key, operation_id, revision)
   select *
-  from unnest($77::text[], $78::uuid[], $79::uuid[], $80::int[])
+  from unnest($97::text[], $98::uuid[], $99::uuid[], $100::int[])
   on conflict (aggregate, key, operation_id) do update
   set revision = excluded.revision
 ),
 written as (
   insert into journal (key, store_id, aggregate, revision, version, type, message_id, operation_id, topic,
       actor, cause_type, cause_id, correlation_id, traceparent, payload, via, day, at)
-  select unnest($81::uuid[]), unnest($82::text[]), unnest($83::text[]), unnest($84::int[]),
-      unnest($85::int[]), unnest($86::text[]), unnest($87::uuid[]), unnest($88::uuid[]), unnest($89::text[]),
-      unnest($90::text[]), unnest($91::text[]), unnest($92::text[]), unnest($93::text[]), unnest($94::text[]),
-      unnest($95::text[]), unnest($96::text[]), ($97::timestamptz at time zone 'UTC')::date, $97::timestamptz
+  select unnest($101::uuid[]), unnest($102::text[]), unnest($103::text[]), unnest($104::int[]),
+      unnest($105::int[]), unnest($106::text[]), unnest($107::uuid[]), unnest($108::uuid[]),
+      unnest($109::text[]), unnest($110::text[]), unnest($111::text[]), unnest($112::text[]),
+      unnest($113::text[]), unnest($114::text[]), unnest($115::text[]), unnest($116::text[]),
+      ($117::timestamptz at time zone 'UTC')::date, $117::timestamptz
   returning day, id, topic
 ),
 pointed as (
@@ -238,32 +287,32 @@ pointed as (
   returning id, journal_id
 ),
 gone as (
-  delete from timers using unnest($98::text[], $99::uuid[]) as u(a, k) where aggregate = u.a and key = u.k
+  delete from timers using unnest($118::text[], $119::uuid[]) as u(a, k) where aggregate = u.a and key = u.k
 ),
 armed as (
   insert into timers (aggregate, key, due_at)
   select *
-  from unnest($100::text[], $101::uuid[], $102::timestamptz[])
+  from unnest($120::text[], $121::uuid[], $122::timestamptz[])
   on conflict (aggregate, key) do update
   set due_at = excluded.due_at
 ),
 read as (
   insert into consumer_offsets (topic, partition, next_offset)
   select *
-  from unnest($103::text[], $104::int[], $105::bigint[])
+  from unnest($123::text[], $124::int[], $125::bigint[])
   on conflict (topic, partition) do update
   set next_offset = excluded.next_offset, crashes = case when excluded.next_offset >
       consumer_offsets.tried_offset then 0 else consumer_offsets.crashes end
 ),
 held as (
-  select key from parked_keys where key = any($106::uuid[])
+  select key from parked_keys where key = any($126::uuid[])
 )
 select array(select key from held), array(select id from pointed order by id),
     array(select journal_id from pointed order by id), array[(select count(*) from ledgers_saved),
     (select count(*) from lines_written), (select count(*) from operations_written),
-    (select count(*) from sessions_written)]::bigint[];
+    (select count(*) from sessions_written), (select count(*) from balances_written)]::bigint[];
 
--- 15. Every batch that changes gift_cards: write its rows, the service's own tables, journal, outbox, timers
+-- 19. Every batch that changes gift_cards: write its rows, the service's own tables, journal, outbox, timers
 --    and offsets. Expressions of tables that do not change are left out. (`statements.write`)
 with gift_cards_given as (
   select *
@@ -303,20 +352,41 @@ cards_booked as (
       currency, amount_minor, at)
   cross join lateral (values (debit, 0), (credit, 1)) as one (account, side)
 ),
+balances_written as (
+  insert into gift_card_balances as b (store_id, gift_card_id, currency, active, expired, activated,
+      balance_minor, used_minor, missing_minor, expires_at, single_use, moved)
+  select *
+  from unnest($21::text[], $22::uuid[], $23::text[], $24::boolean[], $25::boolean[], $26::boolean[],
+      $27::bigint[], $28::bigint[], $29::bigint[], $30::timestamptz[], $31::boolean[], $32::int[])
+  on conflict (gift_card_id) do update
+  set currency = excluded.currency, active = excluded.active, expired = excluded.expired,
+      activated = excluded.activated, balance_minor = excluded.balance_minor,
+      used_minor = excluded.used_minor, missing_minor = excluded.missing_minor,
+      expires_at = excluded.expires_at, single_use = excluded.single_use, moved = excluded.moved
+  where b.store_id = excluded.store_id
+  returning 1
+),
+movements_written as (
+  insert into gift_card_movements (gift_card_id, store_id, number, kind, amount_minor, balance_minor,
+      order_id, operation_id)
+  select *
+  from unnest($33::uuid[], $34::text[], $35::int[], $36::text[], $37::bigint[], $38::bigint[], $39::uuid[],
+      $40::uuid[])
+),
 closed_operations_written as (
   insert into closed_operations (aggregate, key, operation_id, revision)
   select *
-  from unnest($21::text[], $22::uuid[], $23::uuid[], $24::int[])
+  from unnest($41::text[], $42::uuid[], $43::uuid[], $44::int[])
   on conflict (aggregate, key, operation_id) do update
   set revision = excluded.revision
 ),
 written as (
   insert into journal (key, store_id, aggregate, revision, version, type, message_id, operation_id, topic,
       actor, cause_type, cause_id, correlation_id, traceparent, payload, via, day, at)
-  select unnest($25::uuid[]), unnest($26::text[]), unnest($27::text[]), unnest($28::int[]),
-      unnest($29::int[]), unnest($30::text[]), unnest($31::uuid[]), unnest($32::uuid[]), unnest($33::text[]),
-      unnest($34::text[]), unnest($35::text[]), unnest($36::text[]), unnest($37::text[]), unnest($38::text[]),
-      unnest($39::text[]), unnest($40::text[]), ($41::timestamptz at time zone 'UTC')::date, $41::timestamptz
+  select unnest($45::uuid[]), unnest($46::text[]), unnest($47::text[]), unnest($48::int[]),
+      unnest($49::int[]), unnest($50::text[]), unnest($51::uuid[]), unnest($52::uuid[]), unnest($53::text[]),
+      unnest($54::text[]), unnest($55::text[]), unnest($56::text[]), unnest($57::text[]), unnest($58::text[]),
+      unnest($59::text[]), unnest($60::text[]), ($61::timestamptz at time zone 'UTC')::date, $61::timestamptz
   returning day, id, topic
 ),
 pointed as (
@@ -328,31 +398,31 @@ pointed as (
   returning id, journal_id
 ),
 gone as (
-  delete from timers using unnest($42::text[], $43::uuid[]) as u(a, k) where aggregate = u.a and key = u.k
+  delete from timers using unnest($62::text[], $63::uuid[]) as u(a, k) where aggregate = u.a and key = u.k
 ),
 armed as (
   insert into timers (aggregate, key, due_at)
   select *
-  from unnest($44::text[], $45::uuid[], $46::timestamptz[])
+  from unnest($64::text[], $65::uuid[], $66::timestamptz[])
   on conflict (aggregate, key) do update
   set due_at = excluded.due_at
 ),
 read as (
   insert into consumer_offsets (topic, partition, next_offset)
   select *
-  from unnest($47::text[], $48::int[], $49::bigint[])
+  from unnest($67::text[], $68::int[], $69::bigint[])
   on conflict (topic, partition) do update
   set next_offset = excluded.next_offset, crashes = case when excluded.next_offset >
       consumer_offsets.tried_offset then 0 else consumer_offsets.crashes end
 ),
 held as (
-  select key from parked_keys where key = any($50::uuid[])
+  select key from parked_keys where key = any($70::uuid[])
 )
 select array(select key from held), array(select id from pointed order by id),
-    array(select journal_id from pointed order by id),
-    array[(select count(*) from gift_cards_saved)]::bigint[];
+    array(select journal_id from pointed order by id), array[(select count(*) from gift_cards_saved),
+    (select count(*) from balances_written)]::bigint[];
 
--- 16. Every batch that changes differences: write its rows, the service's own tables, journal, outbox, timers
+-- 20. Every batch that changes differences: write its rows, the service's own tables, journal, outbox, timers
 --    and offsets. Expressions of tables that do not change are left out. (`statements.write`)
 with differences_given as (
   select *
@@ -385,20 +455,41 @@ differences_moved as (
 differences_saved as (
   select from differences_made union all select from differences_moved
 ),
+balances_written as (
+  insert into gift_card_balances as b (store_id, gift_card_id, currency, active, expired, activated,
+      balance_minor, used_minor, missing_minor, expires_at, single_use, moved)
+  select *
+  from unnest($16::text[], $17::uuid[], $18::text[], $19::boolean[], $20::boolean[], $21::boolean[],
+      $22::bigint[], $23::bigint[], $24::bigint[], $25::timestamptz[], $26::boolean[], $27::int[])
+  on conflict (gift_card_id) do update
+  set currency = excluded.currency, active = excluded.active, expired = excluded.expired,
+      activated = excluded.activated, balance_minor = excluded.balance_minor,
+      used_minor = excluded.used_minor, missing_minor = excluded.missing_minor,
+      expires_at = excluded.expires_at, single_use = excluded.single_use, moved = excluded.moved
+  where b.store_id = excluded.store_id
+  returning 1
+),
+movements_written as (
+  insert into gift_card_movements (gift_card_id, store_id, number, kind, amount_minor, balance_minor,
+      order_id, operation_id)
+  select *
+  from unnest($28::uuid[], $29::text[], $30::int[], $31::text[], $32::bigint[], $33::bigint[], $34::uuid[],
+      $35::uuid[])
+),
 closed_operations_written as (
   insert into closed_operations (aggregate, key, operation_id, revision)
   select *
-  from unnest($16::text[], $17::uuid[], $18::uuid[], $19::int[])
+  from unnest($36::text[], $37::uuid[], $38::uuid[], $39::int[])
   on conflict (aggregate, key, operation_id) do update
   set revision = excluded.revision
 ),
 written as (
   insert into journal (key, store_id, aggregate, revision, version, type, message_id, operation_id, topic,
       actor, cause_type, cause_id, correlation_id, traceparent, payload, via, day, at)
-  select unnest($20::uuid[]), unnest($21::text[]), unnest($22::text[]), unnest($23::int[]),
-      unnest($24::int[]), unnest($25::text[]), unnest($26::uuid[]), unnest($27::uuid[]), unnest($28::text[]),
-      unnest($29::text[]), unnest($30::text[]), unnest($31::text[]), unnest($32::text[]), unnest($33::text[]),
-      unnest($34::text[]), unnest($35::text[]), ($36::timestamptz at time zone 'UTC')::date, $36::timestamptz
+  select unnest($40::uuid[]), unnest($41::text[]), unnest($42::text[]), unnest($43::int[]),
+      unnest($44::int[]), unnest($45::text[]), unnest($46::uuid[]), unnest($47::uuid[]), unnest($48::text[]),
+      unnest($49::text[]), unnest($50::text[]), unnest($51::text[]), unnest($52::text[]), unnest($53::text[]),
+      unnest($54::text[]), unnest($55::text[]), ($56::timestamptz at time zone 'UTC')::date, $56::timestamptz
   returning day, id, topic
 ),
 pointed as (
@@ -410,31 +501,31 @@ pointed as (
   returning id, journal_id
 ),
 gone as (
-  delete from timers using unnest($37::text[], $38::uuid[]) as u(a, k) where aggregate = u.a and key = u.k
+  delete from timers using unnest($57::text[], $58::uuid[]) as u(a, k) where aggregate = u.a and key = u.k
 ),
 armed as (
   insert into timers (aggregate, key, due_at)
   select *
-  from unnest($39::text[], $40::uuid[], $41::timestamptz[])
+  from unnest($59::text[], $60::uuid[], $61::timestamptz[])
   on conflict (aggregate, key) do update
   set due_at = excluded.due_at
 ),
 read as (
   insert into consumer_offsets (topic, partition, next_offset)
   select *
-  from unnest($42::text[], $43::int[], $44::bigint[])
+  from unnest($62::text[], $63::int[], $64::bigint[])
   on conflict (topic, partition) do update
   set next_offset = excluded.next_offset, crashes = case when excluded.next_offset >
       consumer_offsets.tried_offset then 0 else consumer_offsets.crashes end
 ),
 held as (
-  select key from parked_keys where key = any($45::uuid[])
+  select key from parked_keys where key = any($65::uuid[])
 )
 select array(select key from held), array(select id from pointed order by id),
-    array(select journal_id from pointed order by id),
-    array[(select count(*) from differences_saved)]::bigint[];
+    array(select journal_id from pointed order by id), array[(select count(*) from differences_saved),
+    (select count(*) from balances_written)]::bigint[];
 
--- 17. Messages to ledgers that were answered before: publish the answers again. (`statements.publish_again`)
+-- 21. Messages to ledgers that were answered before: publish the answers again. (`statements.publish_again`)
 insert into outbox (day, journal_id)
 select j.day, j.id
 from unnest($1::uuid[], $2::int[]) with ordinality as u(key, revision, n)
@@ -447,7 +538,7 @@ cross join lateral (
 ) j
 order by u.n;
 
--- 18. Messages to gift_cards that were answered before: publish the answers again.
+-- 22. Messages to gift_cards that were answered before: publish the answers again.
 --    (`statements.publish_again`)
 insert into outbox (day, journal_id)
 select j.day, j.id
@@ -461,7 +552,7 @@ cross join lateral (
 ) j
 order by u.n;
 
--- 19. Messages to differences that were answered before: publish the answers again.
+-- 23. Messages to differences that were answered before: publish the answers again.
 --    (`statements.publish_again`)
 insert into outbox (day, journal_id)
 select j.day, j.id
@@ -475,10 +566,10 @@ cross join lateral (
 ) j
 order by u.n;
 
--- 20. Tasks that have reported or are withdrawn. (`unit_of_work.Batch.save`)
+-- 24. Tasks that have reported or are withdrawn. (`unit_of_work.Batch.save`)
 delete from tasks where task_id = any($1::uuid[]);
 
--- 21. Decisions that ask for calls to the outside: store the tasks. (`statements.save_tasks`)
+-- 25. Decisions that ask for calls to the outside: store the tasks. (`statements.save_tasks`)
 with given as (
   select *
   from unnest($1::uuid[], $2::uuid[], $3::text[], $4::text[], $5::text[], $6::jsonb[], $7::text[], $8::text[],
@@ -502,14 +593,14 @@ except
 select task_id
 from made;
 
--- 22. Rejected messages: lock their keys. (`parking.park`)
+-- 26. Rejected messages: lock their keys. (`parking.park`)
 insert into parked_keys as p (key, retry_at)
 select k, now()
 from unnest($1::uuid[]) as k
 on conflict (key) do update
 set since = p.since;
 
--- 23. Rejected messages: park them, in the order of their records. (`parking.park`)
+-- 27. Rejected messages: park them, in the order of their records. (`parking.park`)
 insert into parked (key, store_id, type, topic, partition, "offset", record_key, headers, value, value_bytes,
     fingerprint, cause, detail, raised_at, stack)
 select key, store_id, type, topic, partition, off, record_key, headers, value, value_bytes, fingerprint,
@@ -521,15 +612,15 @@ from unnest($1::uuid[], $2::text[], $3::text[], $4::text[], $5::int[], $6::bigin
 order by n
 on conflict do nothing;
 
--- 24. Messages without effect that may have one when they are redelivered: remove the claims.
+-- 28. Messages without effect that may have one when they are redelivered: remove the claims.
 --    (`Transaction.save`)
 delete from inbox where id = any($1::uuid[]);
 
--- 25. Requests with an Idempotency-Key: store the answers. (`idempotency.store`)
+-- 29. Requests with an Idempotency-Key: store the answers. (`idempotency.store`)
 update idempotency i
 set status = u.status, headers = u.headers, body = u.body
 from unnest($1::text[], $2::text[], $3::int2[], $4::jsonb[], $5::bytea[]) as u(s, k, status, headers, body)
 where i.store_id = u.s and i.key = u.k;
 
--- 26. Requests that failed by a fault of the service: free the keys. (`idempotency.store`)
+-- 30. Requests that failed by a fault of the service: free the keys. (`idempotency.store`)
 delete from idempotency using unnest($1::text[], $2::text[]) as u(s, k) where store_id = s and key = k;

@@ -9,12 +9,12 @@ from typing import Any
 import pytest
 from payments_play import NOW, STORE, authorized, captured, failed, totals, uid
 
-from chassis.declare.service import Change
+from chassis.declare.service import Aggregate, Change, Share
 from contracts.base import Command, Event, PrivateEvent
 from contracts.differences import DifferenceKeyed
 from contracts.gift_cards import GiftCardKeyed
 from contracts.registry import MESSAGES
-from payments import store
+from payments import handlers, store
 from payments.domain import folds, gift_cards
 from payments.domain.folds import evolve
 from payments.domain.ledger import Ledger
@@ -104,3 +104,9 @@ def test_every_event_of_payments_can_be_folded() -> None:
 
 def test_private_events_are_not_published() -> None:
     assert len(PRIVATE) > 1 and {model.TYPE for model in PRIVATE}.isdisjoint(MESSAGES)
+
+
+def test_every_share_and_aggregate_of_the_handlers_is_declared() -> None:
+    """A decision finds no row of a share that the service does not have: no gift card, no repetition."""
+    found = [one for one in vars(handlers).values() if isinstance(one, (Share, Aggregate))]
+    assert len(found) > 6 and set(map(id, found)) == set(map(id, (*SERVICE.aggregates, *SERVICE.shares)))

@@ -156,6 +156,7 @@ RECORDED = Share(
 SERVICE = Service(
     name="payments",
     aggregates=(LEDGERS, GIFT_CARDS, DIFFERENCES),
+    shares=(BALANCES, EARLIER, ASKING, RECORDED),
     settings=Settings,
     metadata=metadata,
     migrations=Path(__file__).parents[2] / "migrations",
