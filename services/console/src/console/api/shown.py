@@ -167,7 +167,7 @@ def _lines(content: Mapping[str, Any], payments: Mapping[str, Any]) -> Sequence[
     for one in payments.get("lines", ()):
         sums = money.setdefault(one["line_id"], dict.fromkeys(MONEY, 0))
         for name in MONEY:
-            sums[name] += one["direction"] * one[name]
+            sums[name] += one[name]  # of a reversal it is negative
     lines = [
         Line(one["external_line_id"], one.get("sku") or "", one.get("title") or one.get("sku") or "",
              one["quantity"]["ordered"] - one["quantity"].get("cancelled", 0), one.get("line_total_minor"))
