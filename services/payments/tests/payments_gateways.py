@@ -78,6 +78,8 @@ class Shape:
     """The most that it takes."""
     captures_at_once: bool = False
     """An authorization can be captured in the same request."""
+    lists: bool = True
+    """Whether it has a list of its movements."""
     server: Any = None
     """The server of a shape that has a buyer, events and a limit."""
     notices: list[Any] = field(default_factory=list)
@@ -124,7 +126,7 @@ async def shaped(name: str, times: Times = QUICK, timeout_seconds: float = TIMEO
             )
             shape = Shape(
                 name, url, Dintero(access, timeout_seconds), faults, pays=dintero.PAYS, needs_buyer=dintero.NEEDS_BUYER,
-                amount_max=2**31 - 1, server=server,
+                amount_max=2**31 - 1, server=server, lists=False,
             )  # fmt: skip
             server.webhooks.url = await stack.enter_async_context(_receiver(shape))
         else:

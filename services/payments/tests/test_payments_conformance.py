@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 from typing import Any
 from uuid import uuid4
 
@@ -26,6 +26,9 @@ from contracts.payments import (
     Voided,
 )
 from payments.domain.disputes import DISPUTE_KIND, DisputeCall, dispute_id
+from payments.domain.listing import Listing
+from payments.domain.pairing import Movement
+from payments.domain.reconciling import differences
 from payments.gateways.port import Abandons, Action, HasDisputes
 
 SHAPES = ("test", "stripe", "dintero")
@@ -395,3 +398,46 @@ async def test_a_dispute_that_is_opened_and_lost_is_booked_once_whatever_its_eve
     opened, closed = order.events[before:]
     is_event(opened, DisputeOpened, withheld_minor=10_00)
     is_event(closed, DisputeClosed, outcome="lost", settled_minor=10_00)
+
+
+async def test_what_has_moved_is_in_the_gateways_own_list_under_a_name_that_we_have(
+    shape: Shape, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Page by page; what has not succeeded is in none."""
+    monkeypatch.setattr("payments.gateways.test.PAGE_ROWS", 2)
+    monkeypatch.setattr("payments.gateways.stripe.listing.PAGE", 3)
+    needs(shape.lists, shape, "list of its movements")
+    order = Paying(shape)
+    await order.authorize(10_00)
+    for part in (3_00, 4_00):
+        is_event(await order.capture(part), Captured)
+    await shape.trouble(order.order_id, refund="late")
+    [first, second] = order.ledger.captures
+    is_event(await order.refund(1_00, first), Refunded)
+    await shape.trouble(order.order_id, refund=None, capture="declined")
+    is_event(await order.refund(2_00, second), Refunded)
+    is_event(await order.capture(3_00), Failed)
+    now = datetime.now(UTC)
+    period = Listing(STORE, now - timedelta(minutes=5), now + timedelta(minutes=5))
+    listed, page = [], await shape.gateway.listed(period)
+    listed += page.rows
+    while page.cursor is not None:
+        page = await shape.gateway.listed(period._replace(cursor=page.cursor))
+        listed += page.rows
+    made = [("capture", 3_00), ("capture", 4_00), ("refund", 1_00), ("refund", 2_00)]
+    assert sorted((one.kind, one.amount_minor) for one in listed) == made
+    assert len({(one.kind, one.reference) for one in listed}) == 4
+    ours = [
+        Movement(
+            key,
+            order.order_id,
+            one.kind,
+            "EUR",
+            one.amount_minor,
+            tuple(filter(None, (str(key), one.gateway_reference))),
+        )
+        for key, one in order.ledger.operations.items()
+        if one.kind in ("capture", "refund") and one.state == "succeeded"
+    ]
+    assert differences(sorted(listed, key=lambda one: one.at), ours, {}) == []
+    assert (await shape.gateway.listed(period._replace(ends_at=now - timedelta(minutes=4)))).rows == []

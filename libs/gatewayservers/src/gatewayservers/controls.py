@@ -13,9 +13,9 @@ import json
 import time
 from collections import defaultdict
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, Final
-from uuid import UUID
+from uuid import UUID, uuid4
 
 import aiohttp
 from aiohttp import web
@@ -42,6 +42,8 @@ class Moved:
     currency: str
     reference: str
     settles_at: float = 0
+    at: float = field(default_factory=time.time)
+    id: str = field(default_factory=lambda: f"txn_{uuid4().hex[:24]}")
 
 
 class Webhooks:

@@ -5,6 +5,7 @@
 
     POST /v1/payment_intents, /v1/payment_intents/{id}, /{id}/capture, /{id}/cancel, /v1/refunds      forms, Idempotency-Key
     GET  /v1/payment_intents/{id}, /v1/payment_intents/search?query=, /v1/refunds, /v1/refunds/{id}
+    GET  /v1/balance_transactions?created[gte]=&created[lt]=          captures and refunds, with `expand[]=data.source`
 
     POST /buyers/{intent}/{what}     the buyer pays, passes 3-D Secure, or fails: `confirm`, `fail`
     POST /expire/{intent}            the authorization runs out
@@ -79,6 +80,7 @@ class Server:
         app.router.add_post("/v1/refunds", self._post(self._refund, "refund"))
         app.router.add_get("/v1/refunds", self._list_refunds)
         app.router.add_get("/v1/refunds/{id}", self._get_refund)
+        app.router.add_get("/v1/balance_transactions", self._transactions)
         app.router.add_post("/buyers/{id}/{what}", self._buyer)
         app.router.add_post("/expire/{id}", self._expire)
         app.router.add_get("/v1/disputes/{id}", self._get_dispute)
@@ -210,6 +212,15 @@ class Server:
         if self.controls.is_silent(refund.intent.order_id):
             return await self._held()
         return responded(200, shown_refund(refund))
+
+    async def _transactions(self, request: web.Request) -> web.StreamResponse:
+        """Newest first, as Stripe's lists."""
+        query = request.query
+        found = self.books.transactions(float(query["created[gte]"]), float(query["created[lt]"]))
+        start, limit = query.get("starting_after"), int(query.get("limit", "10"))
+        after = next((n + 1 for n, one in enumerate(found) if one["id"] == start), 0)
+        page = found[after : after + limit]
+        return responded(200, {"object": "list", "data": page, "has_more": len(found) > after + limit})
 
     async def _get_dispute(self, request: web.Request) -> web.StreamResponse:
         dispute = self.books.disputes.get(request.match_info["id"])

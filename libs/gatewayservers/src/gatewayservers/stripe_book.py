@@ -89,6 +89,30 @@ class Books:
             raise Refused(404, "invalid_request_error", "resource_missing", "No such payment_intent")
         return self._settled(self.intents[intent_id])
 
+    def transactions(self, begin: float, end: float) -> list[dict[str, Any]]:
+        """The balance transactions of a period, newest first. What is late is one of the time at which it succeeds."""
+        now = time.time()
+        moved = [m for m in reversed(self.moved) if m.kind in ("capture", "refund") and now >= m.settles_at]
+        return [self._transaction(m) for m in moved if begin <= int(max(m.at, m.settles_at)) < end]
+
+    def _transaction(self, moved: Moved) -> dict[str, Any]:
+        is_refund = moved.kind == "refund"
+        if is_refund:
+            source = shown_refund(self.refunds[moved.reference]) | {"currency": moved.currency.lower()}
+        else:
+            intent = self.charged({"charge": moved.reference})
+            of_charge = [m.id for m in self.moved if m.kind == "capture" and m.reference == moved.reference]
+            source = {
+                "object": "charge", "id": moved.reference, "amount": intent.amount, "amount_captured": intent.received,
+                "currency": intent.currency, "payment_intent": intent.id, "metadata": dict(intent.metadata),
+                "balance_transaction": of_charge[0], "status": "succeeded",
+            }  # fmt: skip
+        return {
+            "object": "balance_transaction", "id": moved.id, "amount": -moved.amount if is_refund else moved.amount,
+            "created": int(max(moved.at, moved.settles_at)), "exchange_rate": None, "currency": moved.currency.lower(),
+            "reporting_category": "refund" if is_refund else "charge", "source": source,
+        }  # fmt: skip
+
     def charged(self, form: Form) -> Intent:
         """The intent of a charge, or the intent itself."""
         named = form.get("charge"), form.get("payment_intent")

@@ -40,7 +40,7 @@ class Kind:
 
 KINDS: Final[Mapping[str, Kind]] = {
     "dintero": Kind(DINTERO_URL, Dintero.of, Inbound(dintero_events.verify, dintero_events.read)),
-    "stripe": Kind(STRIPE_URL, Stripe.of, Inbound(stripe_events.verify, stripe_events.read)),
+    "stripe": Kind(STRIPE_URL, Stripe.of, Inbound(stripe_events.verify, stripe_events.read), lists=True),
 }
 
 LISTS: Final = frozenset({"test", *(name for name, kind in KINDS.items() if kind.lists)})

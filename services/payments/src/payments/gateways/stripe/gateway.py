@@ -16,8 +16,8 @@ from payments.domain.gateway import GatewayCall, GatewayOutcome
 from payments.domain.listing import ListedPage, Listing
 from payments.gateways.accounts import Access
 from payments.gateways.http import Answer, Http
-from payments.gateways.port import Action, NotListable, Unclear, outcome
-from payments.gateways.stripe import answers
+from payments.gateways.port import Action, Unclear, outcome
+from payments.gateways.stripe import answers, listing
 from payments.gateways.stripe.amounts import NotChargeable, to_stripe
 from payments.gateways.stripe.answers import Intent
 
@@ -86,7 +86,7 @@ class Stripe:
         return answers.abandoned(intent, call)
 
     async def listed(self, asked: Listing) -> ListedPage:
-        raise NotListable("payments does not read Stripe's list")
+        return listing.page_of(await self._http.request("GET", "/v1/balance_transactions", params=listing.query(asked)))
 
     async def dispute(self, call: DisputeCall) -> DisputeState:
         answer = await self._http.request("GET", f"/v1/disputes/{call.reference}")
