@@ -15,6 +15,7 @@ from bench.console import ConsoleRun, quantile
 from bench.deliveries import Measured
 from bench.lifecycle import Decided, Edited
 from bench.measure import Cost
+from bench.payments import PaymentsRun
 from bench.projecting import Projected
 from bench.rounds import Latency, Throughput
 from bench.search import Searched
@@ -58,6 +59,7 @@ def figures(results: Results, sizes: Sizes, machine: dict[str, Any]) -> Figures:
         "decide": _decide(results.decide),
         "search": _search(results.search),
         "books": _books(results.books),
+        "payments": _payments(results.payments),
         "webhooks": _webhooks(results.webhooks),
         "console": _console(results.console) | _projected(results.projected),
     }
@@ -201,6 +203,19 @@ def _books(runs: Sequence[BooksRun]) -> Measures:
     }
 
 
+def _payments(runs: Sequence[PaymentsRun]) -> Measures:
+    if not runs:
+        return {}
+    return {
+        "recorded_per_second": measure([run.recorded_per_second for run in runs], "/s"),
+        "gateway_calls_per_second": measure([run.calls_per_second for run in runs], "/s"),
+        "gateway_calls_in_flight": measure([run.in_flight for run in runs], ""),
+        "settled_in": measure([run.settled_seconds for run in runs], "s"),
+        "gateway_event_p50": measure([run.event_p50_ms for run in runs], "ms"),
+        "gateway_event_p99": measure([run.event_p99_ms for run in runs], "ms"),
+    }
+
+
 def _webhooks(runs: Sequence[Measured]) -> Measures:
     if not runs:
         return {}
@@ -262,6 +277,7 @@ def _settings(results: Results, sizes: Sizes) -> Figures:
             "paced_orders_per_second": LATENCY_RATE, "placed_orders_per_second": PLACED_RATE, "edits_per_second": EDITS_RATE,
             "edits_and_refunds_of_one_order": sizes.past, "searched_orders": sizes.search_orders,
             "console_orders": sizes.console_orders, "entries": sizes.entries, "operations_of_one_order": sizes.operations,
+            "operations_recorded": sizes.recorded, "gateway_calls": sizes.gateway_calls, "rows_of_a_settlement": sizes.settled_rows,
             "alone": "relay and HTTP: only the orders service, Kafka and PostgreSQL run",
         },
         "postgres": {**POSTGRES_SETTINGS, "track_commit_timestamp": "on"},

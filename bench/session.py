@@ -18,6 +18,7 @@ from bench import deliveries, lifecycle, projecting, rounds
 from bench.books import BooksRun, books
 from bench.console import ConsoleRun, console, quantile
 from bench.dbos_peer import CANDIDATES, DbosPeer, PeerRun, Tuning
+from bench.payments import PaymentsRun, payments
 from bench.search import Searched, search
 from bench.shop import Shop
 from system.checker import check, violations
@@ -25,11 +26,24 @@ from system.processes import CONSOLE, SAGA, SERVICES
 
 INSTANCE: Final = "bench"
 EACH_ROUND: Final = ("throughput", "dbos", "latency", "http", "workers", "relay")
-ONCE: Final = ("backlog", "gateway", "hot", "placed", "edits", "refunds", "decide", "search", "books", "webhooks")
+ONCE: Final = (
+    "backlog",
+    "gateway",
+    "hot",
+    "placed",
+    "edits",
+    "refunds",
+    "decide",
+    "search",
+    "books",
+    "payments",
+    "webhooks",
+)
 NAMES: Final = (*EACH_ROUND, *ONCE, "console")
 GATEWAY_MS: Final = 20
 SEARCHED: Final = "bench_search"
 BOOKS: Final = "bench_books"
+PAYMENTS: Final = "bench_payments"
 CONSOLE_LISTS: Final = "bench_console"
 LATENCY_RATE: Final = 100
 PLACED_RATE: Final = 50
@@ -69,6 +83,10 @@ class Sizes:
     entries: int = 10_000_000
     operations: int = 500
     """Operations of the order that has one more."""
+    recorded: int = 30_000
+    gateway_calls: int = 10_000
+    settled_rows: int = 100_000
+    gateway_events_seconds: int = 20
 
 
 QUICK: Final = Sizes(
@@ -101,6 +119,10 @@ QUICK: Final = Sizes(
     5,
     500_000,
     500,
+    2_000,
+    1_000,
+    5_000,
+    3,
 )
 
 
@@ -129,6 +151,7 @@ class Results:
     decide: list[lifecycle.Decided] = field(default_factory=list)
     search: list[Searched] = field(default_factory=list)
     books: list[BooksRun] = field(default_factory=list)
+    payments: list[PaymentsRun] = field(default_factory=list)
     webhooks: list[deliveries.Measured] = field(default_factory=list)
     console: list[ConsoleRun] = field(default_factory=list)
     projected: list[projecting.Projected] = field(default_factory=list)
@@ -268,6 +291,8 @@ class Session:
             self._search(results, servers)
         if self._wants("books"):
             self._books(results, servers)
+        if self._wants("payments"):
+            self._payments(results, servers, shop)
         if self._wants("webhooks"):
             self._webhooks(results, servers)
 
@@ -311,6 +336,23 @@ class Session:
         self.show(
             f"a trial balance over {found.entries:,} entries: {quantile(found.trial_balance_ms, 0.5):.1f} ms;"
             f" one more of {found.operations} operations: {found.operation_ms:.2f} ms"
+        )
+
+    def _payments(self, results: Results, servers: devservices.Services, shop: Shop) -> None:
+        """In a database of its own, as the search; the events of a gateway go to the service's own."""
+        sizes = self.sizes
+        servers.postgres.create_database(PAYMENTS)
+        try:
+            found = payments(
+                shop, servers.postgres.dsn(PAYMENTS), sizes.recorded, sizes.gateway_calls, sizes.settled_rows,
+                sizes.gateway_events_seconds,
+            )  # fmt: skip
+        finally:
+            servers.postgres.drop_database(PAYMENTS)
+        results.payments.append(found)
+        self.show(
+            f"{found.recorded_per_second:,.0f} operations/s recorded, {found.calls_per_second:,.0f} calls/s to a gateway,"
+            f" {found.settled_rows:,} rows settled in {found.settled_seconds:.1f} s, events p99 {found.event_p99_ms:.0f} ms"
         )
 
     def _webhooks(self, results: Results, servers: devservices.Services) -> None:

@@ -17,6 +17,7 @@ from bench.dbos_peer import PeerRun, Tuning
 from bench.deliveries import Measured
 from bench.lifecycle import Decided, Edited
 from bench.measure import Cost
+from bench.payments import PaymentsRun
 from bench.projecting import Projected
 from bench.rounds import Accepted, Latency, Throughput
 from bench.search import Searched
@@ -48,6 +49,7 @@ def results(monkeypatch: pytest.MonkeyPatch) -> Results:
         decide=[Decided({"open_an_edit": 2.0, "refund": 3.0}, 155.0)],
         search=[Searched({"newest": [1.0, 3.0, 2.0], "rare": [9.0, 8.0]}, 1_000_000, 200.0)],
         books=[BooksRun(10_000_000, [3.0, 5.0, 4.0], [1.0], 100.0, 0.3, 500)],
+        payments=[PaymentsRun(1_500.0, 1_200.0, 480, 12.0, 100_000, 8.0, 40.0)],
         webhooks=[
             Measured(
                 fed_per_second=9_000.0, cpu_us_per_fed=80.0, read_per_second=12_000.0, cpu_us_per_read=40.0, sent_p50_ms=80.0,

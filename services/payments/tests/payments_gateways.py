@@ -15,6 +15,7 @@ from typing import Any, Literal
 from uuid import UUID, uuid4
 
 import aiohttp
+from payments_bank import Bank, OfBank
 
 from chassis.declare.service import Attempt, TryAgain
 from contracts.base import Command, Event
@@ -80,6 +81,8 @@ class Shape:
     """An authorization can be captured in the same request."""
     lists: bool = True
     """Whether it has a list of its movements."""
+    refuses: bool = True
+    """Whether it refuses captures, voids and refunds."""
     server: Any = None
     """The server of a shape that has a buyer, events and a limit."""
     notices: list[Any] = field(default_factory=list)
@@ -129,6 +132,10 @@ async def shaped(name: str, times: Times = QUICK, timeout_seconds: float = TIMEO
                 amount_max=2**31 - 1, server=server, lists=False,
             )  # fmt: skip
             server.webhooks.url = await stack.enter_async_context(_receiver(shape))
+        elif name == "manual":
+            bank = Bank(faults)
+            url = await stack.enter_async_context(listening(bank.app()))
+            shape = Shape(name, url, OfBank(bank), faults, lists=False, refuses=False)
         else:
             server = stripe.Server(faults, API_KEY, webhook_secret=SECRET)
             url = await stack.enter_async_context(listening(server.app()))

@@ -31,7 +31,7 @@ from payments.domain.pairing import Movement
 from payments.domain.reconciling import differences
 from payments.gateways.port import Abandons, Action, HasDisputes
 
-SHAPES = ("test", "stripe", "dintero")
+SHAPES = ("test", "stripe", "dintero", "manual")
 
 
 @pytest.fixture(params=SHAPES)
@@ -127,6 +127,7 @@ async def test_a_declined_authorization_moves_nothing_and_a_new_one_may_succeed(
 
 @pytest.mark.parametrize("kind", ["capture", "void", "refund"])
 async def test_what_the_gateway_refuses_has_failed_and_can_be_asked_for_again(shape: Shape, kind: str) -> None:
+    needs(shape.refuses, shape, "refusal of a capture, a void or a refund: a bank pays what it was asked to")
     order = Paying(shape)
     await order.authorize(10_00)
     if kind == "refund":
@@ -157,6 +158,7 @@ async def test_an_unclear_call_moves_its_amount_exactly_once(shape: Shape, kind:
 
 @pytest.mark.parametrize("kind", ["authorize", "capture", "refund"])
 async def test_a_late_answer_is_pending_first_and_moves_its_amount_once(shape: Shape, kind: str) -> None:
+    needs(shape.refuses or kind != "capture", shape, "late capture: it takes money that has arrived")
     order = Paying(shape)
     await shape.trouble(order.order_id, **{kind: "late"})
     await order.authorize(10_00)
@@ -188,6 +190,7 @@ async def test_a_worker_that_died_after_the_call_asks_and_does_not_call_again(sh
 
 
 async def test_past_the_keys_lifetime_it_is_asked_and_never_called(shape: Shape) -> None:
+    needs(shape.refuses, shape, "key that expires: its capture moves nothing, and may be called again")
     order = Paying(shape)
     await order.authorize(10_00)
     call = order.calling("capture", 10_00)
