@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime, timedelta
@@ -14,7 +15,7 @@ from asyncpg import Connection, Record
 from chassis.declare.sql import columns
 from payments.domain.books import CLEARING
 from payments.domain.differences import About, about, difference_id
-from payments.domain.gateway import GatewayCall
+from payments.domain.gateway import GatewayCall, GatewayOutcome
 from payments.domain.ledger import capture_id_of
 from payments.domain.listing import Listed
 from payments.domain.pairing import Movement
@@ -24,6 +25,7 @@ from payments.reconciliations import Reconciliation
 
 CHUNK_ORDERS: Final = 500
 CHUNK_ROWS: Final = 500
+QUESTIONS_AT_ONCE: Final = 20
 AWAITED_HOURS: Final = 24
 """How long a gateway that is being asked may take to report what it lists: until then it is no difference."""
 
@@ -241,15 +243,21 @@ async def _without_ambiguous(tx: Connection, one: Reconciliation, missing: Seque
 async def confirmed(chunk: Chunk, one: Reconciliation, gateway: Gateway) -> list[Found]:
     """Asks the gateway for what its list does not have: it may have made it just before or after the period. Raises Unclear."""
     found = list(chunk.found)
-    for each in chunk.missing:
-        known = await gateway.by_key(each.call) or await gateway.by_reference(each.call)
-        if known is None:
-            found.append(_found(one, each.compared, each.at))
-        elif known.state == "refused" or (known.state == "succeeded" and each.call.capture and not known.captured):
-            found.append(_found(one, each.compared._replace(kind="state_differs"), each.at))
-        elif known.state == "succeeded" and known.amount_minor not in (None, each.call.amount_minor):
-            found.append(_found(one, each.compared._replace(kind="amount_differs"), each.at))
+    for first in range(0, len(chunk.missing), QUESTIONS_AT_ONCE):
+        asked = chunk.missing[first : first + QUESTIONS_AT_ONCE]
+        answers = await asyncio.gather(*(_known(gateway, each.call) for each in asked))
+        for each, known in zip(asked, answers, strict=True):
+            if known is None:
+                found.append(_found(one, each.compared, each.at))
+            elif known.state == "refused" or (known.state == "succeeded" and each.call.capture and not known.captured):
+                found.append(_found(one, each.compared._replace(kind="state_differs"), each.at))
+            elif known.state == "succeeded" and known.amount_minor not in (None, each.call.amount_minor):
+                found.append(_found(one, each.compared._replace(kind="amount_differs"), each.at))
     return found
+
+
+async def _known(gateway: Gateway, call: GatewayCall) -> GatewayOutcome | None:
+    return await gateway.by_key(call) or await gateway.by_reference(call)
 
 
 async def strangers(tx: Connection, one: Reconciliation, after: str) -> tuple[list[Found], int, str]:

@@ -19,8 +19,8 @@ NAMESPACE: Final = UUID("f3a6c0d2-2f5e-5b1c-8d0b-9a4e7c1b6a05")
 NIGHTLY: Final = "system:nightly"
 NIGHTS: Final = 3
 """So many days back are made up for, if no process ran at night."""
-LEASE_SECONDS: Final = 120
-"""Longer than a step can last."""
+LEASE_SECONDS: Final = 300
+"""Longer than a step can last: at most some hundred questions to a gateway, 20 at a time."""
 PAUSE_SECONDS_MAX: Final = 600.0
 
 
