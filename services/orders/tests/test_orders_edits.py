@@ -187,6 +187,17 @@ def test_what_has_shipped_cannot_be_changed() -> None:
     assert why_not(told, edited(told, ship_to=there), {"1": 2}) == [("order_shipped", ("1",))]
 
 
+def test_what_has_shipped_from_here_is_not_made_the_marketplaces_to_ship() -> None:
+    told = content(line("1", 10_00, quantity=3), line("2"))
+    for line_id, refused in (("1", True), ("2", False)):
+        lines = tuple(
+            one.model_copy(update={"fulfilled_by": "marketplace"}) if one.external_line_id == line_id else one
+            for one in told.lines
+        )
+        found = why_not(told, told.model_copy(update={"lines": lines}), {"1": 2})
+        assert found == ([("order_shipped", ("1",))] if refused else [])
+
+
 def test_goods_join_no_order_that_ships_nothing_more() -> None:
     told = content()
     assert why_not(told, edited(told, LineEdit(line_id="1", quantity=2)), ships_more=False) == [

@@ -243,10 +243,10 @@ def _shipped(shipments: Iterable[ShipmentFact]) -> dict[str, int]:
 
 
 def _touches(line: LineDifference, shipped: int) -> bool:
-    """Whether pieces that have shipped would be removed, or cost something else."""
+    """Whether pieces that have shipped would be removed, be for someone else to ship, or cost something else."""
     if not shipped or not line.changes:
         return False
-    if line.pieces_after < shipped:
+    if line.pieces_after < shipped or line.reserved_after < min(shipped, line.reserved_before):
         return True
     same_price = line.amount_after * line.pieces_before - line.amount_before * line.pieces_after
     return abs(same_price) > max(line.pieces_before, line.pieces_after)  # a share is rounded by less than a minor unit
