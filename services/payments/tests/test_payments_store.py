@@ -93,6 +93,13 @@ def test_payments_handles_every_command_that_is_addressed_to_it() -> None:
     assert set(SERVICE.handles()) == wanted
 
 
+def test_every_aggregate_and_every_shared_row_that_is_declared_is_in_the_service() -> None:
+    """Without its shares a decision finds no balance of a gift card, and no operation that the ledger no longer has."""
+    declared = vars(handlers).values()
+    assert {one.name for one in declared if isinstance(one, Share)} == {share.name for share in SERVICE.shares}
+    assert {one.table for one in declared if isinstance(one, Aggregate)} == {one.table for one in SERVICE.aggregates}
+
+
 def test_every_event_of_payments_can_be_folded() -> None:
     owned = {m for m in MESSAGES.values() if m.owner() == "payments" and issubclass(m, Event)} | PRIVATE
     of_cards = {model for model in owned if issubclass(model, GiftCardKeyed)}
