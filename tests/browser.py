@@ -53,6 +53,7 @@ PAGES: Final = (
     Page("payments", "/payments"),
     Page("settlements", "/payments/settlements"),
     Page("settlement-rows", "/payments/rows"),
+    Page("disputes", "/payments/disputes"),
     Page("gift-cards", "/payments/gift-cards"),
     Page("differences", "/payments/differences"),
     Page("topics", "/topics"),

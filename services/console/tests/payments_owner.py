@@ -11,6 +11,8 @@ from console_world import NOW
 from fastapi import FastAPI
 
 from chassis.process.app import App
+from payments.api.differences import DifferenceShown
+from payments.api.disputes import DisputeShown
 from payments.api.settlements import RowShown, SettlementWhole
 from payments.domain.books import ACCOUNTS
 from payments.handlers import SERVICE
@@ -78,7 +80,7 @@ TOTALS = {"authorized_minor": 20_00, "captured_minor": 20_00, "voided_minor": 0,
 
 
 def ledger(order_id: Any, *operations: dict[str, Any]) -> dict[str, Any]:
-    lines = [{"line_id": "1", "direction": 1, **TOTALS}]
+    lines = [{"line_id": "1", "direction": 1, "reverses": None, "reversed_minor": 0, **TOTALS}]
     values = {
         "order_id": order_id, "currency": "EUR", "gateway": "stripe", "totals": TOTALS, "version": 3, "created_at": NOW, "lines": lines,
         "operations": operations,
@@ -94,18 +96,28 @@ def books(order_id: Any, *operations: dict[str, Any]) -> dict[str, Any]:
     ]  # fmt: skip
     values: dict[str, Any] = ledger(order_id, *operations) | {
         "payment_status": "paid", "dintero_payment_status": "paid", "dintero_transaction_status": "CAPTURED", "entries": entries,
-        "entries_cursor": None, "lines": [{"line_id": "1", "direction": 1, **TOTALS, "capturable_minor": 0, "refundable_minor": 20_00}],
+        "entries_cursor": None, "lines": [{"line_id": "1", "direction": 1, "reverses": None, "reversed_minor": 0, **TOTALS, "capturable_minor": 0, "refundable_minor": 20_00}],
     }  # fmt: skip
     return Books.model_validate(values).model_dump(mode="json")
 
 
 def difference(**changed: Any) -> dict[str, Any]:
-    side = {"amount_minor": 20_00, "currency": "EUR", "state": "succeeded", "reference": "ch_1"}
-    return {
-        "difference_id": str(DIFFERENCE), "version": 2, "status": "open", "gateway": "stripe", "account": "acct_1", "kind": "capture_missing",
-        "proposal": "book", "order_id": None, "ours": None, "theirs": side, "at": NOW.isoformat(), "found_at": NOW.isoformat(),
-        "reconciliation_id": str(uuid4()), "closed_at": None, "actor": "", "reason": "",
-    } | changed  # fmt: skip
+    side = {"kind": "capture", "reference": "ch_1", "names": [], "currency": "EUR", "amount_minor": 20_00, "at": NOW}
+    values: dict[str, Any] = {
+        "difference_id": DIFFERENCE, "version": 2, "status": "open", "gateway": "stripe", "account": "acct_1", "kind": "not_booked",
+        "proposal": "book", "order_id": None, "ours": None, "theirs": side, "at": NOW, "found_at": NOW,
+        "reconciliation_id": uuid4(), "closed_at": None, "actor": "", "reason": "",
+    }  # fmt: skip
+    return DifferenceShown.model_validate(values | changed).model_dump(mode="json")
+
+
+def dispute(**changed: Any) -> dict[str, Any]:
+    values: dict[str, Any] = {
+        "dispute_id": uuid4(), "order_id": uuid4(), "gateway": "stripe", "account": "acct_1", "reference": "dp_1", "state": "open",
+        "currency": "EUR", "amount_minor": 20_00, "withheld_minor": 20_00, "reason": "product_not_received", "due_at": NOW, "opened_at": NOW,
+        "at": NOW,
+    }  # fmt: skip
+    return DisputeShown.model_validate(values | changed).model_dump(mode="json")
 
 
 def card(**changed: Any) -> dict[str, Any]:
@@ -126,10 +138,10 @@ def movement(**changed: Any) -> dict[str, Any]:
 def payments() -> Owner:
     """Payments with one statement, one row to explain and one difference."""
     own = f"/v1/settlements/{SETTLEMENT}"
-    paths = {**document()["paths"], "/v1/differences": {}}
+    paths = document()["paths"]
     return Owner({
         ("GET", "/openapi.json"): (200, {"paths": paths}), ("GET", "/v1/accounts"): (200, balance()), ("GET", "/v1/settlements"): page(settlement()),
         ("GET", own): (200, settlement()), ("GET", f"{own}/rows"): page(row(state="matched", open=False), row(place=2)),
         ("GET", "/v1/gift-cards"): page(card()), ("GET", f"/v1/gift-cards/{CARD}"): (200, card() | {"movements": [movement()]}),
-        ("GET", "/v1/settlement-rows"): page(row(place=2)), ("GET", "/v1/differences"): page(difference()), ("GET", "/v1/parked"): page(),
+        ("GET", "/v1/settlement-rows"): page(row(place=2)), ("GET", "/v1/differences"): page(difference()), ("GET", "/v1/disputes"): page(dispute()), ("GET", "/v1/parked"): page(),
     })  # fmt: skip

@@ -126,7 +126,7 @@ OWNED: Final[dict[str, Any]] = {
     },
     "payments/openapi.json": {
         "paths": {path: {} for path in (
-            "/v1/accounts", "/v1/settlements", "/v1/settlement-rows", "/v1/differences", "/v1/gift-cards", "/v1/orders/{order_id}/ledger",
+            "/v1/accounts", "/v1/settlements", "/v1/settlement-rows", "/v1/differences", "/v1/gift-cards", "/v1/disputes", "/v1/orders/{order_id}/ledger",
             "/v1/orders/{order_id}/payments/{collection}",
         )},
     },
@@ -141,8 +141,13 @@ OWNED: Final[dict[str, Any]] = {
     "payments/v1/settlement-rows": {"items": [SETTLEMENT_ROW], "next_cursor": TEXT},
     "payments/v1/differences": {
         "items": [{"difference_id": ID, "version": 1, "status": "open", "gateway": TEXT, "account": TEXT, "kind": TEXT, "proposal": TEXT,
-                   "order_id": ID, "ours": None, "theirs": {"amount_minor": 1, "currency": TEXT, "state": TEXT, "reference": TEXT}, "at": AT,
+                   "order_id": ID, "ours": None, "theirs": {"amount_minor": 1, "currency": TEXT, "kind": TEXT, "reference": TEXT}, "at": AT,
                    "found_at": AT, "closed_at": AT, "actor": TEXT, "reason": TEXT}],
+        "next_cursor": TEXT,
+    },
+    "payments/v1/disputes": {
+        "items": [{"dispute_id": ID, "order_id": ID, "gateway": TEXT, "account": TEXT, "reference": TEXT, "state": TEXT, "currency": TEXT,
+                   "amount_minor": 1, "withheld_minor": 1, "reason": TEXT, "due_at": AT, "opened_at": AT}],
         "next_cursor": TEXT,
     },
     "payments/v1/gift-cards/": GIFT_CARD | {"movements": [
@@ -281,6 +286,7 @@ PAGES: Final[dict[str, Page]] = {
     "gift cards": get("/payments/gift-cards"),
     "gift card": get(f"/payments/{STORE}/gift-cards/{ID}"),
     "gift card, action that is refused": post(f"/payments/{STORE}/gift-cards/{ID}/activate", "reason", version="1"),
+    "disputes": get("/payments/disputes"),
     "differences": get("/payments/differences"),
     "difference, correction that is refused": post(
         f"/payments/{STORE}/differences/{ID}/dismiss", "reason", version="1"

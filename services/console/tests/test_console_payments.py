@@ -21,6 +21,7 @@ from payments_owner import (
     books,
     card,
     difference,
+    dispute,
     document,
     ledger,
     movement,
@@ -110,7 +111,7 @@ async def owner() -> AsyncIterator[Owner]:
     async with serving(payments()) as owner:
         yield owner
     for request in owner.requests:
-        if request.path != "/openapi.json" and "/differences" not in request.path:
+        if request.path != "/openapi.json":
             checked(document(), request)
 
 
@@ -267,7 +268,7 @@ class TestOnARealPostgres:
     ) -> None:
         await browser.sign_in("finance")
         shown = (await browser.get("/payments/differences")).text
-        assert "capture missing" in shown and "book what the gateway has made" in shown
+        assert "not booked" in shown and "book what the gateway has made" in shown
         own = f"/v1/differences/{DIFFERENCE}"
         owner.answers["POST", f"{own}/apply"] = (
             412,
@@ -286,6 +287,15 @@ class TestOnARealPostgres:
         assert (await browser.post(f"/payments/st_1/differences/{DIFFERENCE}/erase", {})).status == 404
         owner.answers["GET", "/v1/differences"] = page(difference(proposal="ask"))
         assert "Apply or leave" not in (await browser.get("/payments/differences")).text
+
+    async def test_disputes_lead_to_their_orders(self, owner: Owner, browser: Browser, order: UUID) -> None:
+        owner.answers["GET", "/v1/disputes"] = page(dispute(order_id=order))
+        await browser.sign_in("viewer")
+        shown = (await browser.get("/payments/disputes?state=open")).text
+        assert owner.asked("/v1/disputes").query["state"] == "open"
+        assert f'href="/orders/{order}">A-7<' in shown and "dp_1" in shown and "product not received" in shown
+        owner.answers["GET", "/v1/disputes"] = page()
+        assert "No dispute is recorded" in (await browser.get("/payments/disputes")).text
 
     async def test_a_gift_card_is_shown_with_its_movements_and_changed_as_it_was_read(
         self, app: App, owner: Owner, browser: Browser, order: UUID

@@ -9,6 +9,7 @@ from chassis.http.problems import Problem
 from console.api import (
     deliveries,
     differences,
+    disputes,
     endpoint_form,
     exports,
     gift_cards,
@@ -68,6 +69,7 @@ def routes(app: App) -> APIRouter:
     payments.add_routes(router, pages)
     settlements.add_routes(router, pages)
     differences.add_routes(router, pages)
+    disputes.add_routes(router, pages)
     gift_cards.add_routes(router, pages)
     processes.add_routes(router, pages)
     messages.add_routes(router, pages)

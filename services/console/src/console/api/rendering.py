@@ -65,6 +65,8 @@ LOOKS: Final[Mapping[str, Look]] = {
     "enabled": Look(_GOOD, "check"), "failing": Look(_BAD, "alert"), "held_back": Look(_WAITS, "pause"),
     "paused": Look(_WAITS, "pause"), "disabled": Look(_BAD, "cross"), "running": Look(_RUNS, "arrow"), "finished": Look(_GOOD, "check"),
     "pending_operation": Look(_RUNS, "clock", "pending"), "refused": Look(_BAD, "alert"),
+    # disputes
+    "open_dispute": Look(_BAD, "alert", "open"), "won_dispute": Look(_GOOD, "check", "won"), "lost_dispute": Look(_PLAIN, "cross", "lost"),
     # gift cards
     "active_card": Look(_GOOD, "check", "active"), "inactive_card": Look(_PLAIN, "pause", "inactive"),
     "redeemed_card": Look(_PLAIN, "dash", "redeemed"), "expired_card": Look(_PLAIN, "clock", "expired"),
