@@ -13,7 +13,6 @@ import sys
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any, Final
 from uuid import UUID, uuid4
 
@@ -28,7 +27,6 @@ from chassis.declare.app import Principal
 from chassis.declare.migrations import upgrade
 from chassis.process.app import App
 from contracts.payments import Authorize, MoneyLine, Record
-from devservices.databases import execute
 from gatewayservers.stripe import signature
 from payments import settlements
 from payments.handlers import SERVICE
@@ -208,12 +206,11 @@ def _events(shop: Shop, seconds: int) -> list[float]:
     """Milliseconds, each event posted at its time whether or not the earlier ones were answered."""
     file = shop.logs / "webhook-secret"
     file.write_text(SECRET)
-    account = (STORE, "stripe", "bench", "env:BENCH_STRIPE_KEY", f"file:{Path(file).resolve()}")
-    values = ", ".join(f"'{one}'" for one in account)
-    execute(
-        shop.system.dsn("payments"),
-        f"insert into gateway_accounts (store_id, gateway, account, api_key, webhook_secret) values ({values})",
-    )
+    account = {
+        "store": STORE, "gateway": "stripe", "account": "bench", "credentials": {"api_key": "env:BENCH_STRIPE_KEY"},
+        "webhook_secret": f"file:{file.resolve()}",
+    }  # fmt: skip
+    shop.apply("payments", {"gateway_accounts": [account]})
     with shop.running("payments"):
         return asyncio.run(_posted(f"{shop.system.url('payments')}/v1/gateways/stripe/bench/events", seconds))
 

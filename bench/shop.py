@@ -59,7 +59,7 @@ class Shop:
         self.system.prepare()
         self.keys = self.system.api_keys(STORE)
         self.market()
-        self._apply("invoicing", {"sellers": [
+        self.apply("invoicing", {"sellers": [
             {"store": STORE, "code": SELLER, "name": "Bench Ltd", "vat_number": "GB123456789", "time_zone": "Europe/London",
              "address": {"line1": "1 High Street", "city": "London", "postcode": "E1 6AN", "country": "GB"}},
         ]})  # fmt: skip
@@ -75,9 +75,9 @@ class Shop:
             "capture": "on_approval",
             "seller": SELLER,
         }
-        self._apply("orders", {"markets": [{"store": STORE, "terms": terms}]})
+        self.apply("orders", {"markets": [{"store": STORE, "terms": terms}]})
 
-    def _apply(self, service: str, tables: dict[str, Any]) -> None:
+    def apply(self, service: str, tables: dict[str, Any]) -> None:
         file = self.logs / f"{service}.json"
         file.write_text(json.dumps(tables))  # JSON is YAML
         self.system.run(service, "apply", str(file))

@@ -207,7 +207,10 @@ async def test_a_reconciliation_goes_on_where_it_was_killed_and_two_processes_do
 
 async def test_nights_are_made_once_for_accounts_that_have_a_list(mine: Books) -> None:
     now = datetime(2026, 11, 29, 1, 59, tzinfo=UTC)
-    add = "insert into gateway_accounts (store_id, gateway, account, api_key) values ($1, 'stripe', $1, 'env:X'), ($1, 'other', $1, 'env:X')"
+    add = (
+        "insert into gateway_accounts (store_id, gateway, account, credentials, settings)"
+        """ select $1, gateway, $1, '{"api_key": "env:X"}', '{}' from unnest(array['stripe', 'other']) as gateway"""
+    )
     await mine.app.fetch(add, mine.store_id)
 
     async def made(at: datetime) -> int:
