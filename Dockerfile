@@ -14,10 +14,10 @@ COPY services/fulfillment/pyproject.toml services/fulfillment/
 COPY services/invoicing/pyproject.toml services/invoicing/
 COPY services/webhooks/pyproject.toml services/webhooks/
 COPY services/console/pyproject.toml services/console/
-COPY services/dintero/pyproject.toml services/dintero/
+COPY services/dintero_compat/pyproject.toml services/dintero_compat/
 RUN python deploy/runtime_lock.py requirements.lock libs/contracts libs/chassis \
       services/orders services/payments services/fulfillment services/invoicing services/webhooks services/console \
-      services/dintero > runtime.lock \
+      services/dintero_compat > runtime.lock \
  && python -m venv /venv \
  && /venv/bin/python -m pip install --quiet --no-cache-dir --require-hashes -r runtime.lock
 

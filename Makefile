@@ -3,7 +3,7 @@
 PYTHON ?= python3
 VENV := .venv
 RUN := $(VENV)/bin/python
-MEMBERS := libs/contracts libs/chassis libs/devservices libs/gatewayservers libs/system services/orders services/payments services/fulfillment services/invoicing services/webhooks services/console services/dintero
+MEMBERS := libs/contracts libs/chassis libs/devservices libs/gatewayservers libs/system services/orders services/payments services/fulfillment services/invoicing services/webhooks services/console services/dintero_compat
 SERVICES := orders payments fulfillment invoicing webhooks console
 READY := $(VENV)/.ready-$(shell cat requirements.lock $(addsuffix /pyproject.toml,$(MEMBERS)) | cksum | cut -d' ' -f1)
 

@@ -10,7 +10,7 @@ SQL
 }
 
 role demo
-for service in orders payments fulfillment invoicing webhooks console dintero; do
+for service in orders payments fulfillment invoicing webhooks console dintero_compat; do
   role "$service"
   psql --set=ON_ERROR_STOP=1 --username "$POSTGRES_USER" --set=role="$service" <<'SQL'
 create database :"role" owner :"role";

@@ -18,7 +18,7 @@ for service in orders payments fulfillment invoicing webhooks console; do
   printf 'postgresql://%s:%s@postgres:5432/%s' "$service" "$word" "$service" > "/secrets/$service/${service}_database_url"
   password "/secrets/$service/${service}_kafka_sasl_password" > /dev/null
 done
-printf 'postgresql://dintero:%s@postgres:5432/dintero' "$(password /secrets/postgres/dintero)" > /secrets/dintero/dintero_database_url
+printf 'postgresql://dintero_compat:%s@postgres:5432/dintero_compat' "$(password /secrets/postgres/dintero_compat)" > /secrets/dintero_compat/dintero_compat_database_url
 password /secrets/orders/orders_email_keys > /dev/null
 password /secrets/webhooks/webhooks_secret_keys > /dev/null
 asks() {  # asks WHO SERVICE: the API key by which the one asks the other
@@ -28,8 +28,8 @@ asks() {  # asks WHO SERVICE: the API key by which the one asks the other
 for service in orders payments fulfillment invoicing webhooks; do
   asks console "$service"
 done
-asks dintero orders
-asks dintero payments
+asks dintero_compat orders
+asks dintero_compat payments
 printf 'postgresql://demo:%s@postgres:5432/orders' "$(password /secrets/postgres/demo)" > /secrets/demo/postgres_url
 password /secrets/demo/kafka_sasl_password > /dev/null
 

@@ -18,7 +18,13 @@ ROOT = Path(__file__).parents[1]
 TEXT = (ROOT / "docker-compose.yml").read_text()
 COMPOSE: dict[str, Any] = yaml.safe_load(TEXT)
 CONTAINERS: dict[str, dict[str, Any]] = COMPOSE["services"]
-ONE_SHOT = {"secrets", "acls", "provision", "demo", *(f"migrate-{service}" for service in (*SERVICES, "dintero"))}
+ONE_SHOT = {
+    "secrets",
+    "acls",
+    "provision",
+    "demo",
+    *(f"migrate-{service}" for service in (*SERVICES, "dintero_compat")),
+}
 each_container = pytest.mark.parametrize("name", CONTAINERS)
 
 
@@ -76,7 +82,7 @@ def test_a_container_reads_only_its_own_secrets_and_writes_none(name: str) -> No
 
 
 def test_secrets_are_random_made_once_and_the_same_for_database_and_service(tmp_path: Path) -> None:
-    for reader in ("postgres", "kafka", "provision", "demo", "dintero", *SERVICES):
+    for reader in ("postgres", "kafka", "provision", "demo", "dintero_compat", *SERVICES):
         (tmp_path / reader).mkdir()
     script = (ROOT / "deploy" / "secrets.sh").read_text().replace("/secrets/", f"{tmp_path}/")
 
@@ -85,13 +91,17 @@ def test_secrets_are_random_made_once_and_the_same_for_database_and_service(tmp_
         return {str(path.relative_to(tmp_path)): path.read_text() for path in tmp_path.rglob("*") if path.is_file()}
 
     first = made()
-    words = [first[f"postgres/{role}"] for role in ("postgres", "demo", "dintero", *SERVICES)]
+    words = [first[f"postgres/{role}"] for role in ("postgres", "demo", "dintero_compat", *SERVICES)]
     assert all(re.fullmatch(r"[0-9a-f]{48}", word) for word in words) and len(set(words)) == len(words)
     for service in SERVICES:
         url = f"postgresql://{service}:{first[f'postgres/{service}']}@postgres:5432/{service}"
         assert first[f"{service}/{service}_database_url"] == url
         assert f'user_{service}="{first[f"{service}/{service}_kafka_sasl_password"]}"' in first["kafka/jaas.conf"]
-    for asking, asked in (("dintero", "orders"), ("dintero", "payments"), *(("console", one) for one in PUBLISHERS)):
+    for asking, asked in (
+        ("dintero_compat", "orders"),
+        ("dintero_compat", "payments"),
+        *(("console", one) for one in PUBLISHERS),
+    ):
         key = first[f"{asked}/{asking}_api_key"]
         assert re.fullmatch(r"tw_[0-9a-f]{12}_[0-9a-f]{64}", key) and first[f"{asking}/{asking}_{asked}_api_key"] == key
     assert made() == first
@@ -99,9 +109,9 @@ def test_secrets_are_random_made_once_and_the_same_for_database_and_service(tmp_
 
 def test_what_only_some_use_starts_by_its_profile_alone() -> None:
     assert {name: container["profiles"] for name, container in CONTAINERS.items() if "profiles" in container} == {
-        "demo": ["demo"], "test-gateway": ["demo"], "dintero": ["dintero"], "migrate-dintero": ["dintero"],
+        "demo": ["demo"], "test-gateway": ["demo"], "dintero_compat": ["dintero_compat"], "migrate-dintero_compat": ["dintero_compat"],
     }  # fmt: skip
-    assert CONTAINERS["dintero"]["command"] == ["api"], "it reads no topic, and has no right to one"
+    assert CONTAINERS["dintero_compat"]["command"] == ["api"], "it reads no topic, and has no right to one"
 
 
 def test_a_topic_is_written_by_the_service_that_owns_it_and_commands_by_orders() -> None:

@@ -23,7 +23,7 @@ from contracts.registry import MESSAGES, is_published
 from webhooks.delivery.render import BATCH_MEDIA_TYPE, MEDIA_TYPE, REPLAY, TEST
 from webhooks.domain.signing import signed_headers
 
-SERVICES: Final = ("orders", "payments", "fulfillment", "invoicing", "webhooks", "dintero")
+SERVICES: Final = ("orders", "payments", "fulfillment", "invoicing", "webhooks", "dintero_compat")
 OPEN: Final = {
     "/v1/accounts/{aid}/auth/token",
     "/v1/gateways/{gateway}/{account}/events",

@@ -22,7 +22,7 @@ from orders.domain.decisions.actions import ACTIONS
 
 ROOT = Path(__file__).parents[1]
 CHASSIS = ROOT / "libs/chassis/src/chassis"
-SERVICES = ("orders", "payments", "fulfillment", "invoicing", "webhooks", "console", "dintero")
+SERVICES = ("orders", "payments", "fulfillment", "invoicing", "webhooks", "console", "dintero_compat")
 WHERE = {"Problem": 1, "known": 0, "refused": 0, "Refusal": 0, "refusal": 0}
 """The function that names a code, and which of its arguments is the code."""
 

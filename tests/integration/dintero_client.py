@@ -1,4 +1,4 @@
-"""A client of Dintero's order management that points at Tradewind: the service `dintero` beside a shop."""
+"""A client of Dintero's order management that points at Tradewind: the service `dintero_compat` beside a shop."""
 
 from __future__ import annotations
 
@@ -12,8 +12,8 @@ import aiohttp
 from chassis.batch.database import Database
 from chassis.declare.migrations import upgrade
 from chassis.http.auth import ACT_AS, Keys
-from dintero.handlers import SERVICE
-from dintero.settings import Settings
+from dintero_compat.handlers import SERVICE
+from dintero_compat.settings import Settings
 from tests.integration.shop import Shop, service_of
 
 AID, OTHER_AID = "T12345678", "T87654321"
@@ -73,8 +73,8 @@ class Client:
 @asynccontextmanager
 async def pointed_at(shop: Shop) -> AsyncIterator[Client]:
     """Starts the service and sets up its account, and the market of its orders."""
-    url = shop.postgres.dsn(shop.system.database("dintero"))
-    await asyncio.to_thread(shop.postgres.create_database, shop.system.database("dintero"))
+    url = shop.postgres.dsn(shop.system.database("dintero_compat"))
+    await asyncio.to_thread(shop.postgres.create_database, shop.system.database("dintero_compat"))
     await upgrade(SERVICE, url)
     environment: dict[str, str] = {}
     for name in ("orders", "payments"):
@@ -93,7 +93,7 @@ async def pointed_at(shop: Shop) -> AsyncIterator[Client]:
     market = {"channel": "dintero", "account": AID, "terms": MARKET}
     status, answer = await shop.call("orders", "PUT", "/v1/markets/dintero", market)
     assert status == 200, answer
-    member = shop.system.add("dintero", role="api", **environment)
+    member = shop.system.add("dintero_compat", role="api", **environment)
     async with aiohttp.ClientSession() as session:
 
         async def ready() -> bool:
@@ -104,5 +104,5 @@ async def pointed_at(shop: Shop) -> AsyncIterator[Client]:
             except aiohttp.ClientError:
                 return False
 
-        await shop.until(ready, "the service dintero", 60)
+        await shop.until(ready, "the service dintero_compat", 60)
         yield Client(session, member.url, key)

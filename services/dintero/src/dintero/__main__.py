@@ -1,4 +1,0 @@
-from chassis.process.cli import run
-from dintero.handlers import SERVICE
-
-run(SERVICE)

@@ -1,0 +1,150 @@
+"""Operations on an order's money: what a client states as payments records it, and the ledger as Dintero's collections."""
+
+from __future__ import annotations
+
+import re
+from collections import defaultdict
+from collections.abc import Mapping, Sequence
+from typing import Any, Final, Literal
+from uuid import UUID
+
+from dintero_compat.domain.shapes import Payment
+
+Collection = Literal["authorizations", "captures", "refunds", "cancellations"]
+COLLECTIONS: Final[tuple[Collection, ...]] = ("authorizations", "captures", "refunds", "cancellations")
+KINDS: Final[Mapping[str, tuple[Collection, ...]]] = {
+    "authorize": ("authorizations",), "capture": ("captures",), "refund": ("refunds",), "void": ("cancellations",),
+    "reverse": ("authorizations", "captures"),
+}  # fmt: skip
+"""Kinds of operations of a ledger -> collections. What is reversed and what replaces it is authorized and captured in one."""
+PSP: Final = "dintero"
+"""The payment system of a payment that names none, or one whose name is none of ours."""
+ItemsOf = Mapping[str, Mapping[str, int]]
+"""operation_id -> line id -> minor units."""
+
+
+class LineUnknown(ValueError):
+    """The order has no line of this number."""
+
+    def __init__(self, line_id: int) -> None:
+        super().__init__(f"the order has no line {line_id}")
+        self.line_id = line_id
+
+
+def record(payment: Payment, payment_id: str, currency: str, numbers: Mapping[str, int]) -> dict[str, Any]:
+    """Returns the body of payments' recording mode. Amounts of a line that is named twice are summed.
+
+    payment_id: the payment's own, or a made-up one. numbers: our line ids -> `line_id`. Raises LineUnknown.
+    """
+    ids = {number: line_id for line_id, number in numbers.items()}
+    lines: dict[int, dict[str, Any]] = {}
+    for item in payment.items:
+        if item.line_id not in ids:
+            raise LineUnknown(item.line_id)
+        line = lines.setdefault(item.line_id, {"line_id": ids[item.line_id], "amount_minor": 0, "quantity": 0})
+        line["amount_minor"] += item.amount
+        line["quantity"] += item.quantity
+    return {
+        "gateway": psp(payment),
+        "payment_id": payment_id,
+        "currency": currency,
+        "lines": list(lines.values()),
+        "success": payment.success,
+    }
+
+
+def psp(payment: Payment) -> str:
+    """Returns the name of the payment system as payments spells it."""
+    name = re.sub("[^a-z0-9_-]+", "-", payment.payment_details.psp.casefold()).strip("-")
+    return name if re.fullmatch("[a-z][a-z0-9_-]{0,31}", name) else PSP
+
+
+def items_of(ledger: Mapping[str, Any], entries: Sequence[Mapping[str, Any]]) -> dict[str, dict[str, int]]:
+    """Returns the amounts per line of each operation, from the entries of the books. Amounts of reversed lines are negative.
+
+    An authorization credits the customer; a cancellation and a refund debit the customer, a capture debits what the money lies
+    on. Other entries of an operation are the other sides of these, or what is booked later: a refund on its way.
+    """
+    kinds = {one["operation_id"]: one["kind"] for one in ledger["operations"]}
+    found: dict[str, dict[str, int]] = defaultdict(lambda: defaultdict(int))
+    for entry in entries:
+        accounts, sign = _COUNTED.get(kinds.get(entry["operation_id"], ""), ((), 0))
+        if entry["account"] in accounts:
+            found[entry["operation_id"]][entry["line_id"]] += sign * entry["direction"] * entry["amount_minor"]
+    return {
+        operation_id: {line_id: amount for line_id, amount in lines.items() if amount}
+        for operation_id, lines in found.items()
+    }
+
+
+_COUNTED: Final[Mapping[str, tuple[tuple[str, ...], int]]] = {
+    "authorize": (("customer",), -1),
+    "capture": (("gateway_clearing", "marketplace_clearing", "gift_card_liability"), 1),
+    "refund": (("customer",), 1),
+    "void": (("customer",), 1),
+    "reverse": (("customer",), -1),
+}
+"""Kind of an operation -> the accounts on which its amounts are, and 1 if they are debited, -1 if credited."""
+
+
+def operations(
+    ledger: Mapping[str, Any], entries: Sequence[Mapping[str, Any]], numbers: Mapping[str, int]
+) -> dict[str, list[dict[str, Any]]]:
+    """Returns the collections of an order, the oldest operation first. Operations without an outcome are left out.
+
+    An attempt that failed has its amount and no items: no money of a line has moved.
+    """
+    items = items_of(ledger, entries)
+    of_capture = {one["operation_id"]: one["refers_to"] for one in ledger["operations"] if one["kind"] == "capture"}
+    found: dict[str, list[dict[str, Any]]] = {name: [] for name in COLLECTIONS}
+    for one in ledger["operations"]:
+        if one["state"] in ("asked", "pending"):
+            continue
+        parts: list[dict[str, Any]] = [
+            {"line_id": numbers.get(line_id), "amount": amount}
+            for line_id, amount in items.get(one["operation_id"], {}).items()
+        ]
+        authorization = one["refers_to"] if one["kind"] != "refund" else of_capture.get(one["refers_to"])
+        shown = operation(
+            one["operation_id"],
+            sum(part["amount"] for part in parts) if one["kind"] == "reverse" else one["amount_minor"],
+            parts,
+            success=one["state"] == "succeeded",
+            at=one["at"],
+            authorization_id=authorization,
+            details={"payment_id": one["gateway_reference"]} if one["gateway_reference"] else {},
+        )
+        for collection in KINDS.get(one["kind"], ()):
+            found[collection].append(shown)
+    return found
+
+
+def operation(
+    operation_id: str | None, amount: int, items: Sequence[Mapping[str, Any]], *, success: bool, at: str,
+    authorization_id: str | None, details: Mapping[str, Any],
+) -> dict[str, Any]:  # fmt: skip
+    """Returns one operation. Its id is the `operation_id` of payments: what `authorization_id` of later ones names."""
+    return {
+        "id": operation_id, "created_at": at, "amount": amount, "items": list(items), "success": success,
+        "payment_details": dict(details), **({"authorization_id": authorization_id} if authorization_id else {}), "_links": [],
+    }  # fmt: skip
+
+
+def capture_for(
+    lines: Sequence[Mapping[str, Any]], ledger: Mapping[str, Any], items: ItemsOf, authorization_id: str | None
+) -> UUID | None:
+    """Returns the capture that a refund draws on: the oldest one that has all its amounts left; None if there is none.
+
+    lines: of `record`. Dintero's refunds name an authorization at most, ours a capture.
+    """
+    done = [one for one in ledger["operations"] if one["state"] == "succeeded"]
+    for capture in (one for one in done if one["kind"] == "capture"):
+        if authorization_id is not None and capture["refers_to"] != authorization_id:
+            continue
+        left = dict(items.get(capture["operation_id"], {}))
+        for refund in (one for one in done if one["kind"] == "refund" and one["refers_to"] == capture["operation_id"]):
+            for line_id, amount in items.get(refund["operation_id"], {}).items():
+                left[line_id] = left.get(line_id, 0) - amount
+        if all(line["amount_minor"] <= left.get(line["line_id"], 0) for line in lines):
+            return UUID(capture["operation_id"])
+    return None
