@@ -52,7 +52,7 @@ PLACES: Final = [
     '["2026-01-01T00:00:00","00000000-0000-0000-0000-000000000000"]', '["main","a\\u0000"]', "[" * 2_000,
 ]
 LISTS: Final = ["orders", "markets", "payments", "stock", "shipments", "invoices", "sellers", "parked"]
-KEYS: Final = {"order_id", "endpoint_id", "difference_id"}
+KEYS: Final = {"order_id", "endpoint_id", "difference_id", "gift_card_id"}
 """A journal is read by one of them."""
 HEADERS: Final = {
     "x-store-id": [b"bad store!", b"", b"x" * 5_000, b"demo|x", "é".encode(), b"demo\xff", b"demo\n", b"a\0b", b"demo"],

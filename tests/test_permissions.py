@@ -19,7 +19,7 @@ from webhooks.domain.attempts import attempt_id
 
 SCOPES: Final = frozenset({
     "orders.view", "orders.edit", "orders.cancel", "orders.refund", "orders.force", "orders.export", "personal.view",
-    "gift_cards.edit", "payments.view", "payments.pay", "payments.record", "payments.reconcile", "fulfillment.view", "fulfillment.ship", "stock.edit", "invoices.view", "invoices.edit", "parked.view",
+    "gift_cards.check", "gift_cards.edit", "payments.view", "payments.pay", "payments.record", "payments.reconcile", "fulfillment.view", "fulfillment.ship", "stock.edit", "invoices.view", "invoices.edit", "parked.view",
     "parked.edit", "operations.view", "journal.view", "events.view", "webhooks.view", "webhooks.edit",
 })  # fmt: skip
 
