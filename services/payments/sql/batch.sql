@@ -116,7 +116,7 @@ join unnest($1::text[], $2::uuid[], $3::uuid[]) as u(a, k,
 
 -- 14. Lock and read the shared rows `balances of gift cards` that the messages need. (`Share.load`)
 select b.store_id, b.gift_card_id, b.currency, b.active, b.expired, b.activated, b.balance_minor,
-    b.used_minor, b.missing_minor, b.expires_at, b.single_use, b.moved
+    b.used_minor, b.expires_at, b.single_use, b.moved
 from unnest($1::text[], $2::uuid[]) as k(store_id, gift_card_id)
 join gift_card_balances b on b.gift_card_id = k.gift_card_id and b.store_id = k.store_id
 order by b.gift_card_id for update of b;
@@ -242,15 +242,15 @@ sessions_written as (
 ),
 balances_written as (
   insert into gift_card_balances as b (store_id, gift_card_id, currency, active, expired, activated,
-      balance_minor, used_minor, missing_minor, expires_at, single_use, moved)
+      balance_minor, used_minor, expires_at, single_use, moved)
   select *
   from unnest($77::text[], $78::uuid[], $79::text[], $80::boolean[], $81::boolean[], $82::boolean[],
-      $83::bigint[], $84::bigint[], $85::bigint[], $86::timestamptz[], $87::boolean[], $88::int[])
+      $83::bigint[], $84::bigint[], $85::timestamptz[], $86::boolean[], $87::int[])
   on conflict (gift_card_id) do update
   set currency = excluded.currency, active = excluded.active, expired = excluded.expired,
       activated = excluded.activated, balance_minor = excluded.balance_minor,
-      used_minor = excluded.used_minor, missing_minor = excluded.missing_minor,
-      expires_at = excluded.expires_at, single_use = excluded.single_use, moved = excluded.moved
+      used_minor = excluded.used_minor, expires_at = excluded.expires_at, single_use = excluded.single_use,
+      moved = excluded.moved
   where b.store_id = excluded.store_id
   returning 1
 ),
@@ -258,24 +258,24 @@ movements_written as (
   insert into gift_card_movements (gift_card_id, store_id, number, kind, amount_minor, balance_minor,
       order_id, operation_id)
   select *
-  from unnest($89::uuid[], $90::text[], $91::int[], $92::text[], $93::bigint[], $94::bigint[], $95::uuid[],
-      $96::uuid[])
+  from unnest($88::uuid[], $89::text[], $90::int[], $91::text[], $92::bigint[], $93::bigint[], $94::uuid[],
+      $95::uuid[])
 ),
 closed_operations_written as (
   insert into closed_operations (aggregate, key, operation_id, revision)
   select *
-  from unnest($97::text[], $98::uuid[], $99::uuid[], $100::int[])
+  from unnest($96::text[], $97::uuid[], $98::uuid[], $99::int[])
   on conflict (aggregate, key, operation_id) do update
   set revision = excluded.revision
 ),
 written as (
   insert into journal (key, store_id, aggregate, revision, version, type, message_id, operation_id, topic,
       actor, cause_type, cause_id, correlation_id, traceparent, payload, via, day, at)
-  select unnest($101::uuid[]), unnest($102::text[]), unnest($103::text[]), unnest($104::int[]),
-      unnest($105::int[]), unnest($106::text[]), unnest($107::uuid[]), unnest($108::uuid[]),
-      unnest($109::text[]), unnest($110::text[]), unnest($111::text[]), unnest($112::text[]),
-      unnest($113::text[]), unnest($114::text[]), unnest($115::text[]), unnest($116::text[]),
-      ($117::timestamptz at time zone 'UTC')::date, $117::timestamptz
+  select unnest($100::uuid[]), unnest($101::text[]), unnest($102::text[]), unnest($103::int[]),
+      unnest($104::int[]), unnest($105::text[]), unnest($106::uuid[]), unnest($107::uuid[]),
+      unnest($108::text[]), unnest($109::text[]), unnest($110::text[]), unnest($111::text[]),
+      unnest($112::text[]), unnest($113::text[]), unnest($114::text[]), unnest($115::text[]),
+      ($116::timestamptz at time zone 'UTC')::date, $116::timestamptz
   returning day, id, topic
 ),
 pointed as (
@@ -287,25 +287,25 @@ pointed as (
   returning id, journal_id
 ),
 gone as (
-  delete from timers using unnest($118::text[], $119::uuid[]) as u(a, k) where aggregate = u.a and key = u.k
+  delete from timers using unnest($117::text[], $118::uuid[]) as u(a, k) where aggregate = u.a and key = u.k
 ),
 armed as (
   insert into timers (aggregate, key, due_at)
   select *
-  from unnest($120::text[], $121::uuid[], $122::timestamptz[])
+  from unnest($119::text[], $120::uuid[], $121::timestamptz[])
   on conflict (aggregate, key) do update
   set due_at = excluded.due_at
 ),
 read as (
   insert into consumer_offsets (topic, partition, next_offset)
   select *
-  from unnest($123::text[], $124::int[], $125::bigint[])
+  from unnest($122::text[], $123::int[], $124::bigint[])
   on conflict (topic, partition) do update
   set next_offset = excluded.next_offset, crashes = case when excluded.next_offset >
       consumer_offsets.tried_offset then 0 else consumer_offsets.crashes end
 ),
 held as (
-  select key from parked_keys where key = any($126::uuid[])
+  select key from parked_keys where key = any($125::uuid[])
 )
 select array(select key from held), array(select id from pointed order by id),
     array(select journal_id from pointed order by id), array[(select count(*) from ledgers_saved),
@@ -354,15 +354,15 @@ cards_booked as (
 ),
 balances_written as (
   insert into gift_card_balances as b (store_id, gift_card_id, currency, active, expired, activated,
-      balance_minor, used_minor, missing_minor, expires_at, single_use, moved)
+      balance_minor, used_minor, expires_at, single_use, moved)
   select *
   from unnest($21::text[], $22::uuid[], $23::text[], $24::boolean[], $25::boolean[], $26::boolean[],
-      $27::bigint[], $28::bigint[], $29::bigint[], $30::timestamptz[], $31::boolean[], $32::int[])
+      $27::bigint[], $28::bigint[], $29::timestamptz[], $30::boolean[], $31::int[])
   on conflict (gift_card_id) do update
   set currency = excluded.currency, active = excluded.active, expired = excluded.expired,
       activated = excluded.activated, balance_minor = excluded.balance_minor,
-      used_minor = excluded.used_minor, missing_minor = excluded.missing_minor,
-      expires_at = excluded.expires_at, single_use = excluded.single_use, moved = excluded.moved
+      used_minor = excluded.used_minor, expires_at = excluded.expires_at, single_use = excluded.single_use,
+      moved = excluded.moved
   where b.store_id = excluded.store_id
   returning 1
 ),
@@ -370,23 +370,23 @@ movements_written as (
   insert into gift_card_movements (gift_card_id, store_id, number, kind, amount_minor, balance_minor,
       order_id, operation_id)
   select *
-  from unnest($33::uuid[], $34::text[], $35::int[], $36::text[], $37::bigint[], $38::bigint[], $39::uuid[],
-      $40::uuid[])
+  from unnest($32::uuid[], $33::text[], $34::int[], $35::text[], $36::bigint[], $37::bigint[], $38::uuid[],
+      $39::uuid[])
 ),
 closed_operations_written as (
   insert into closed_operations (aggregate, key, operation_id, revision)
   select *
-  from unnest($41::text[], $42::uuid[], $43::uuid[], $44::int[])
+  from unnest($40::text[], $41::uuid[], $42::uuid[], $43::int[])
   on conflict (aggregate, key, operation_id) do update
   set revision = excluded.revision
 ),
 written as (
   insert into journal (key, store_id, aggregate, revision, version, type, message_id, operation_id, topic,
       actor, cause_type, cause_id, correlation_id, traceparent, payload, via, day, at)
-  select unnest($45::uuid[]), unnest($46::text[]), unnest($47::text[]), unnest($48::int[]),
-      unnest($49::int[]), unnest($50::text[]), unnest($51::uuid[]), unnest($52::uuid[]), unnest($53::text[]),
-      unnest($54::text[]), unnest($55::text[]), unnest($56::text[]), unnest($57::text[]), unnest($58::text[]),
-      unnest($59::text[]), unnest($60::text[]), ($61::timestamptz at time zone 'UTC')::date, $61::timestamptz
+  select unnest($44::uuid[]), unnest($45::text[]), unnest($46::text[]), unnest($47::int[]),
+      unnest($48::int[]), unnest($49::text[]), unnest($50::uuid[]), unnest($51::uuid[]), unnest($52::text[]),
+      unnest($53::text[]), unnest($54::text[]), unnest($55::text[]), unnest($56::text[]), unnest($57::text[]),
+      unnest($58::text[]), unnest($59::text[]), ($60::timestamptz at time zone 'UTC')::date, $60::timestamptz
   returning day, id, topic
 ),
 pointed as (
@@ -398,25 +398,25 @@ pointed as (
   returning id, journal_id
 ),
 gone as (
-  delete from timers using unnest($62::text[], $63::uuid[]) as u(a, k) where aggregate = u.a and key = u.k
+  delete from timers using unnest($61::text[], $62::uuid[]) as u(a, k) where aggregate = u.a and key = u.k
 ),
 armed as (
   insert into timers (aggregate, key, due_at)
   select *
-  from unnest($64::text[], $65::uuid[], $66::timestamptz[])
+  from unnest($63::text[], $64::uuid[], $65::timestamptz[])
   on conflict (aggregate, key) do update
   set due_at = excluded.due_at
 ),
 read as (
   insert into consumer_offsets (topic, partition, next_offset)
   select *
-  from unnest($67::text[], $68::int[], $69::bigint[])
+  from unnest($66::text[], $67::int[], $68::bigint[])
   on conflict (topic, partition) do update
   set next_offset = excluded.next_offset, crashes = case when excluded.next_offset >
       consumer_offsets.tried_offset then 0 else consumer_offsets.crashes end
 ),
 held as (
-  select key from parked_keys where key = any($70::uuid[])
+  select key from parked_keys where key = any($69::uuid[])
 )
 select array(select key from held), array(select id from pointed order by id),
     array(select journal_id from pointed order by id), array[(select count(*) from gift_cards_saved),
@@ -457,15 +457,15 @@ differences_saved as (
 ),
 balances_written as (
   insert into gift_card_balances as b (store_id, gift_card_id, currency, active, expired, activated,
-      balance_minor, used_minor, missing_minor, expires_at, single_use, moved)
+      balance_minor, used_minor, expires_at, single_use, moved)
   select *
   from unnest($16::text[], $17::uuid[], $18::text[], $19::boolean[], $20::boolean[], $21::boolean[],
-      $22::bigint[], $23::bigint[], $24::bigint[], $25::timestamptz[], $26::boolean[], $27::int[])
+      $22::bigint[], $23::bigint[], $24::timestamptz[], $25::boolean[], $26::int[])
   on conflict (gift_card_id) do update
   set currency = excluded.currency, active = excluded.active, expired = excluded.expired,
       activated = excluded.activated, balance_minor = excluded.balance_minor,
-      used_minor = excluded.used_minor, missing_minor = excluded.missing_minor,
-      expires_at = excluded.expires_at, single_use = excluded.single_use, moved = excluded.moved
+      used_minor = excluded.used_minor, expires_at = excluded.expires_at, single_use = excluded.single_use,
+      moved = excluded.moved
   where b.store_id = excluded.store_id
   returning 1
 ),
@@ -473,23 +473,23 @@ movements_written as (
   insert into gift_card_movements (gift_card_id, store_id, number, kind, amount_minor, balance_minor,
       order_id, operation_id)
   select *
-  from unnest($28::uuid[], $29::text[], $30::int[], $31::text[], $32::bigint[], $33::bigint[], $34::uuid[],
-      $35::uuid[])
+  from unnest($27::uuid[], $28::text[], $29::int[], $30::text[], $31::bigint[], $32::bigint[], $33::uuid[],
+      $34::uuid[])
 ),
 closed_operations_written as (
   insert into closed_operations (aggregate, key, operation_id, revision)
   select *
-  from unnest($36::text[], $37::uuid[], $38::uuid[], $39::int[])
+  from unnest($35::text[], $36::uuid[], $37::uuid[], $38::int[])
   on conflict (aggregate, key, operation_id) do update
   set revision = excluded.revision
 ),
 written as (
   insert into journal (key, store_id, aggregate, revision, version, type, message_id, operation_id, topic,
       actor, cause_type, cause_id, correlation_id, traceparent, payload, via, day, at)
-  select unnest($40::uuid[]), unnest($41::text[]), unnest($42::text[]), unnest($43::int[]),
-      unnest($44::int[]), unnest($45::text[]), unnest($46::uuid[]), unnest($47::uuid[]), unnest($48::text[]),
-      unnest($49::text[]), unnest($50::text[]), unnest($51::text[]), unnest($52::text[]), unnest($53::text[]),
-      unnest($54::text[]), unnest($55::text[]), ($56::timestamptz at time zone 'UTC')::date, $56::timestamptz
+  select unnest($39::uuid[]), unnest($40::text[]), unnest($41::text[]), unnest($42::int[]),
+      unnest($43::int[]), unnest($44::text[]), unnest($45::uuid[]), unnest($46::uuid[]), unnest($47::text[]),
+      unnest($48::text[]), unnest($49::text[]), unnest($50::text[]), unnest($51::text[]), unnest($52::text[]),
+      unnest($53::text[]), unnest($54::text[]), ($55::timestamptz at time zone 'UTC')::date, $55::timestamptz
   returning day, id, topic
 ),
 pointed as (
@@ -501,25 +501,25 @@ pointed as (
   returning id, journal_id
 ),
 gone as (
-  delete from timers using unnest($57::text[], $58::uuid[]) as u(a, k) where aggregate = u.a and key = u.k
+  delete from timers using unnest($56::text[], $57::uuid[]) as u(a, k) where aggregate = u.a and key = u.k
 ),
 armed as (
   insert into timers (aggregate, key, due_at)
   select *
-  from unnest($59::text[], $60::uuid[], $61::timestamptz[])
+  from unnest($58::text[], $59::uuid[], $60::timestamptz[])
   on conflict (aggregate, key) do update
   set due_at = excluded.due_at
 ),
 read as (
   insert into consumer_offsets (topic, partition, next_offset)
   select *
-  from unnest($62::text[], $63::int[], $64::bigint[])
+  from unnest($61::text[], $62::int[], $63::bigint[])
   on conflict (topic, partition) do update
   set next_offset = excluded.next_offset, crashes = case when excluded.next_offset >
       consumer_offsets.tried_offset then 0 else consumer_offsets.crashes end
 ),
 held as (
-  select key from parked_keys where key = any($65::uuid[])
+  select key from parked_keys where key = any($64::uuid[])
 )
 select array(select key from held), array(select id from pointed order by id),
     array(select journal_id from pointed order by id), array[(select count(*) from differences_saved),

@@ -146,7 +146,7 @@ class Shop:
         held = 0
         for key, balance in self.balances.items():
             moved = sum(move.amount_minor for move in balance.moves)
-            assert balance.balance_minor == moved >= 0 and balance.missing_minor == 0
+            assert balance.balance_minor == moved >= 0
             assert [move.number for move in balance.moves] == [*range(1, len(balance.moves) + 1)]
             by_orders = -sum(move.amount_minor for move in balance.moves if move.order_id is not None)
             assert balance.used_minor == by_orders >= 0
@@ -155,7 +155,6 @@ class Shop:
             lost = [one for one in reversed(self.published) if key in [*balances.touched(one)]]
             adopted = balances.adopt(None, key, lost)
             assert (adopted.balance_minor, adopted.used_minor) == (balance.balance_minor, balance.used_minor)
-            assert adopted.missing_minor == 0, "in any order"
         for one in self.ledgers.values():
             promised = [a for a in one.authorizations.values() if a.gift_card_id is not None]
             held += sum(line.left_minor for a in promised for line in a.lines.values())

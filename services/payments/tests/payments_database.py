@@ -24,13 +24,13 @@ async def emptied() -> AsyncIterator[Database]:
     database = Database(Settings(database_url=URL), "payments-tests")
     async with database.transaction() as tx:
         await tx.execute("alter table entries disable trigger entries_never_change")
-        await empty(tx, _own_tables())
+        await empty(tx, own_tables())
         await tx.execute("alter table entries enable trigger entries_never_change")
     yield database
     await database.close()
 
 
-def _own_tables() -> list[str]:
+def own_tables() -> list[str]:
     """The tables that payments does not share with other services."""
     shared = MetaData()
     chassis_tables(shared)

@@ -445,7 +445,7 @@ def upgrade() -> None:
         "gift_card_balances",
         sa.Column("store_id", sa.Text, nullable=False),
         sa.Column("gift_card_id", sa.Uuid, nullable=False),
-        sa.Column("currency", sa.Text, nullable=False, comment="empty: the card itself is not adopted yet"),
+        sa.Column("currency", sa.Text, nullable=False),
         sa.Column("active", sa.Boolean, nullable=False),
         sa.Column("expired", sa.Boolean, nullable=False),
         sa.Column(
@@ -453,19 +453,11 @@ def upgrade() -> None:
         ),
         sa.Column("balance_minor", sa.BigInteger, nullable=False),
         sa.Column("used_minor", sa.BigInteger, nullable=False, comment="redeemed by orders and not given back"),
-        sa.Column(
-            "missing_minor",
-            sa.BigInteger,
-            nullable=False,
-            comment="redeemed of what is not adopted yet, after a restore",
-        ),
         sa.Column("expires_at", sa.DateTime(timezone=True)),
         sa.Column("single_use", sa.Boolean, nullable=False),
         sa.Column("moved", sa.Integer, nullable=False, comment="how many movements it has"),
         sa.PrimaryKeyConstraint("gift_card_id", name="gift_card_balances_pkey"),
-        sa.CheckConstraint(
-            "balance_minor >= 0 and used_minor >= 0 and missing_minor >= 0", name="gift_card_balances_not_negative"
-        ),
+        sa.CheckConstraint("balance_minor >= 0 and used_minor >= 0", name="gift_card_balances_not_negative"),
         postgresql_with={"fillfactor": "70"},
         comment="shared by all orders that are paid with the card; a redemption locks the row",
     )

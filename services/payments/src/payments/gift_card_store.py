@@ -19,7 +19,7 @@ from payments.domain.gift_cards import CardKey, GiftCard
 
 # Rows are locked above the sort, so in key order: two batches with crossed cards wait for each other, never in a circle.
 LOAD: Final = """
-select b.store_id, b.gift_card_id, b.currency, b.active, b.expired, b.activated, b.balance_minor, b.used_minor, b.missing_minor,
+select b.store_id, b.gift_card_id, b.currency, b.active, b.expired, b.activated, b.balance_minor, b.used_minor,
   b.expires_at, b.single_use, b.moved
 from unnest($1::text[], $2::uuid[]) as k(store_id, gift_card_id)
 join gift_card_balances b on b.gift_card_id = k.gift_card_id and b.store_id = k.store_id
@@ -30,19 +30,19 @@ BALANCES: Final = Piece(
     """
 balances_written as (
 insert into gift_card_balances as b (store_id, gift_card_id, currency, active, expired, activated, balance_minor, used_minor,
-  missing_minor, expires_at, single_use, moved)
+  expires_at, single_use, moved)
 select * from unnest({0}::text[], {1}::uuid[], {2}::text[], {3}::boolean[], {4}::boolean[], {5}::boolean[], {6}::bigint[],
-  {7}::bigint[], {8}::bigint[], {9}::timestamptz[], {10}::boolean[], {11}::int[])
+  {7}::bigint[], {8}::timestamptz[], {9}::boolean[], {10}::int[])
 on conflict (gift_card_id) do update set currency = excluded.currency, active = excluded.active, expired = excluded.expired,
   activated = excluded.activated, balance_minor = excluded.balance_minor, used_minor = excluded.used_minor,
-  missing_minor = excluded.missing_minor, expires_at = excluded.expires_at, single_use = excluded.single_use, moved = excluded.moved
+  expires_at = excluded.expires_at, single_use = excluded.single_use, moved = excluded.moved
 where b.store_id = excluded.store_id
 returning 1),
 movements_written as (
 insert into gift_card_movements (gift_card_id, store_id, number, kind, amount_minor, balance_minor, order_id, operation_id)
-select * from unnest({12}::uuid[], {13}::text[], {14}::int[], {15}::text[], {16}::bigint[], {17}::bigint[], {18}::uuid[],
-  {19}::uuid[]))""",
-    20,
+select * from unnest({11}::uuid[], {12}::text[], {13}::int[], {14}::text[], {15}::bigint[], {16}::bigint[], {17}::uuid[],
+  {18}::uuid[]))""",
+    19,
 )
 
 # As `store.ENTRIES`, for one line an event: the two may be in one statement.
@@ -75,7 +75,7 @@ def balance_rows(changed: Mapping[CardKey, Balance]) -> Rows:
     def foreign() -> BalanceOfAnotherStore:
         return BalanceOfAnotherStore(f"one of {len(balances)} balances of gift cards is another store's")
 
-    return Rows(BALANCES, [*columns(balances, 12), *columns(moves, 8)], "balances_written", foreign)
+    return Rows(BALANCES, [*columns(balances, 11), *columns(moves, 8)], "balances_written", foreign)
 
 
 class _Posting(NamedTuple):
@@ -131,7 +131,7 @@ select gateway_reference::uuid gift_card_id, order_id,
 from operations where gateway = '{GIFT_CARD}' group by 1, 2"""
 CHECKS: Final = {
     "the balance of a gift card is the sum of its movements": """
-        select count(*), count(*) filter (where (b.balance_minor - b.missing_minor, b.moved)
+        select count(*), count(*) filter (where (b.balance_minor, b.moved)
           is distinct from (coalesce(m.amount, 0), coalesce(m.moved, 0)) or b.balance_minor < 0)
         from gift_card_balances b full join (
           select gift_card_id, sum(amount_minor) amount, count(*) moved from gift_card_movements group by 1) m
@@ -155,10 +155,10 @@ CHECKS: Final = {
           select store_id, currency, -sum(direction * amount_minor) owed from entries
           where account = 'gift_card_liability' group by 1, 2 having sum(direction * amount_minor) <> 0) l
         full join (
-          select b.store_id, b.currency, sum(b.balance_minor - b.missing_minor + coalesce(h.held, 0)) owed
+          select b.store_id, b.currency, sum(b.balance_minor + coalesce(h.held, 0)) owed
           from gift_card_balances b left join (
             select gift_card_id, sum(held) held from ({MOVED_BY_ORDERS}) o group by 1) h using (gift_card_id)
-          where b.activated group by 1, 2 having sum(b.balance_minor - b.missing_minor + coalesce(h.held, 0)) <> 0) b
+          where b.activated group by 1, 2 having sum(b.balance_minor + coalesce(h.held, 0)) <> 0) b
         using (store_id, currency)""",
     "a gift card and its balance agree": """
         select count(*), count(*) filter (where (g.store_id, g.currency, g.state)

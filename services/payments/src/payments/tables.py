@@ -490,20 +490,17 @@ gift_card_balances = Table(
     metadata,
     Column("store_id", Text, nullable=False),
     Column("gift_card_id", Uuid, nullable=False),
-    Column("currency", Text, nullable=False, comment="empty: the card itself is not adopted yet"),
+    Column("currency", Text, nullable=False),
     Column("active", Boolean, nullable=False),
     Column("expired", Boolean, nullable=False),
     Column("activated", Boolean, nullable=False, comment="it has ever been active: its balance is a liability"),
     Column("balance_minor", BigInteger, nullable=False),
     Column("used_minor", BigInteger, nullable=False, comment="redeemed by orders and not given back"),
-    Column("missing_minor", BigInteger, nullable=False, comment="redeemed of what is not adopted yet, after a restore"),
     Column("expires_at", DateTime(timezone=True)),
     Column("single_use", Boolean, nullable=False),
     Column("moved", Integer, nullable=False, comment="how many movements it has"),
     PrimaryKeyConstraint("gift_card_id", name="gift_card_balances_pkey"),
-    CheckConstraint(
-        "balance_minor >= 0 and used_minor >= 0 and missing_minor >= 0", name="gift_card_balances_not_negative"
-    ),
+    CheckConstraint("balance_minor >= 0 and used_minor >= 0", name="gift_card_balances_not_negative"),
     postgresql_with={"fillfactor": "70"},
     comment="shared by all orders that are paid with the card; a redemption locks the row",
 )

@@ -37,7 +37,7 @@ class Move(NamedTuple):
     amount_minor: int
     """Negative: taken off."""
     balance_minor: int
-    """After it. Negative only in a restored database, see `Balance.missing_minor`."""
+    """After it. In a restored database it may be negative: its movements are those of several orders, in any sequence."""
     order_id: UUID | None
     operation_id: UUID | None
 
@@ -46,7 +46,7 @@ class Balance(NamedTuple):
     """Amounts are minor units of the card's currency."""
 
     currency: str = ""
-    """Empty: there is no such card (or not yet, in a restored database)."""
+    """Empty: there is no such card."""
     active: bool = False
     expired: bool = False
     activated: bool = False
@@ -54,8 +54,6 @@ class Balance(NamedTuple):
     balance_minor: int = 0
     used_minor: int = 0
     """What orders have redeemed, and not got back."""
-    missing_minor: int = 0
-    """What orders have redeemed of a balance that a restored database does not have yet; 0 otherwise."""
     expires_at: datetime | None = None
     single_use: bool = False
     moved: int = 0
@@ -87,17 +85,17 @@ def touched(event: Event) -> Iterable[CardKey]:
 
 
 def evolve(balance: Balance | None, key: CardKey, event: Event) -> Balance:
-    before = balance or Balance()
-    after = _after(before, key, event)
-    assert after.missing_minor <= before.missing_minor, f"{event.TYPE} would overdraw gift card {key.gift_card_id}"
+    after = _after(balance or Balance(), key, event)
+    assert after.balance_minor >= 0, f"{event.TYPE} would overdraw gift card {key.gift_card_id}"
     return after
 
 
 def adopt(balance: Balance | None, key: CardKey, events: Sequence[Event]) -> Balance:
-    """After a restore: what lost events did. An order's may be read before those of the card that it was paid with."""
+    """After a restore: what all lost events did together, those of orders and of the card in any sequence."""
     after = balance or Balance()
     for event in events:
         after = _after(after, key, event)
+    assert after.balance_minor >= 0, f"gift card {key.gift_card_id} would be overdrawn"
     return after
 
 
@@ -130,12 +128,6 @@ def _after(balance: Balance, key: CardKey, event: Event) -> Balance:
 def _moved(balance: Balance, event: Event, kind: MoveKind, amount: int, order_id: UUID | None = None) -> Balance:
     if not amount:
         return balance
-    after = balance.balance_minor - balance.missing_minor + amount
-    number = balance.moved + 1
+    after, number = balance.balance_minor + amount, balance.moved + 1
     move = Move(number, kind, amount, after, order_id, event.operation_id)
-    return balance._replace(
-        balance_minor=max(after, 0),
-        missing_minor=max(-after, 0),
-        moved=number,
-        moves=(*balance.moves, move),
-    )
+    return balance._replace(balance_minor=after, moved=number, moves=(*balance.moves, move))
