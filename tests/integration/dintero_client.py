@@ -82,7 +82,10 @@ async def pointed_at(shop: Shop) -> AsyncIterator[Client]:
         owner = Database(service_of(name).settings(database_url=dsn), "tests")
         key = await Keys(owner).create(None, "dintero", ["*", ACT_AS])
         await owner.close()
-        environment |= {f"DINTERO_{name.upper()}_URL": shop.system.url(name), f"DINTERO_{name.upper()}_API_KEY": key}
+        environment |= {
+            f"DINTERO_COMPAT_{name.upper()}_URL": shop.system.url(name),
+            f"DINTERO_COMPAT_{name.upper()}_API_KEY": key,
+        }
     database = Database(Settings(database_url=url), "tests")
     key = await Keys(database).create(shop.store, "till", ["*"])
     async with database.transaction() as tx:

@@ -73,7 +73,7 @@ class Owners:
     ) -> Answer:
         owner = self._owners.get(name)
         if owner is None or self._session is None:
-            raise refused("owner_silent", f"DINTERO_{name.upper()}_URL and its API key are not set")
+            raise refused("owner_silent", f"DINTERO_COMPAT_{name.upper()}_URL and its API key are not set")
         headers = {
             "authorization": f"Bearer {owner.api_key}",
             "x-store-id": who.store_id,
