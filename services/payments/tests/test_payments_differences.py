@@ -23,6 +23,7 @@ from payments.domain.ledger import Ledger, capture_id_of
 from payments.domain.listing import Listed
 from payments.domain.pairing import Movement
 from payments.domain.reconciling import Difference as Compared
+from payments.handlers import DIFFERENCES, SERVICE
 
 NOW, KEY, ORDER = datetime(2026, 11, 29, tzinfo=UTC), UUID(int=1), UUID(int=7)
 
@@ -96,6 +97,21 @@ def test_a_closed_changed_or_unknown_difference_refuses() -> None:
     story.tell(Apply, about=about())
     for kind, more in ((Apply, {"about": about()}), (Dismiss, {"reason": "x"})):
         assert story.tell(kind, **more).code == "difference_closed"
+
+
+def test_a_decision_on_a_difference_needs_no_row_of_a_gift_card_or_an_operation() -> None:
+    story = Story()
+    story.find()
+    given = {"difference_id": KEY, "store_id": "st_1", "operation_id": uuid4(), "actor": "person:ann"}
+    messages = [
+        Find(**given, about=about(), reconciliation_id=uuid4()),
+        Lose(**given, reconciliation_id=uuid4()),
+        Apply(**given, about=about()),
+        Dismiss(**given, reason="seen"),
+    ]
+    assert {type(message) for message in messages} == {handler.message for handler in DIFFERENCES.handlers}
+    for state in (Difference(), story.state):
+        assert [key for share in SERVICE.shares for one in messages for key in share.needs(state, one)] == []
 
 
 def test_its_id_is_that_of_what_it_is_about() -> None:

@@ -65,11 +65,16 @@ class Balance(NamedTuple):
 _BY_ORDERS: Final = (GiftCardsRedeemed, Declined, Voided, Refunded)
 
 
-def needs(state: Ledger | GiftCard, message: Any) -> Iterable[CardKey]:
-    """The cards that a decision may move: those that an authorization names; those of the order, for what gives back to them."""
+def needs(state: Any, message: Any) -> Iterable[CardKey]:
+    """The cards that a decision may move: those that an authorization names; those of the order, for what gives back to them.
+
+    state: of any aggregate of payments; what is neither a ledger nor a gift card moves none.
+    """
     if isinstance(state, GiftCard):
         gift_card_id = message.gift_card_id if isinstance(message, GiftCardCommand) else state.gift_card_id
         return () if gift_card_id is None else (CardKey(state.store_id, gift_card_id),)
+    if not isinstance(state, Ledger):
+        return ()
     if isinstance(message, Authorize):
         return [CardKey(message.store_id, one.gift_card_id) for one in message.gift_cards]
     if isinstance(message, (Capture, Wake)) or not (cards := state.cards):
