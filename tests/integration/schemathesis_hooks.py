@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import re
 from datetime import UTC, datetime, timedelta
 from typing import Any, Final
@@ -20,11 +21,13 @@ RULED: Final = re.compile(
 name of the IANA's list, what this release does not deliver."""
 RULES: Final = frozenset({
     "url_not_https", "url_has_credentials", "url_port", "url_not_public", "unknown_type", "bad_filter", "bad_secret",
-    "reserved_header", "bad_certificate", "statement_unreadable", "statement_unbalanced",
+    "reserved_header", "bad_certificate", "statement_unreadable", "statement_unbalanced", "expiry_past",
 })  # fmt: skip
-"""Rules with a code of their own."""
+"""Rules with a code of their own. `expiry_past`: JSON Schema cannot compare with the present time."""
 RECEIVER: Final = {"url": "http://127.0.0.1:9/hooks", "types": [], "where": [], "secret": None}
 """Fields of an endpoint: with made-up values it would always be refused. Nothing listens there."""
+RETURNED: Final = {"return_url": os.environ["STOREFRONT"], "cancel_url": os.environ["STOREFRONT"]}
+"""Where a buyer is sent: a made-up host is no storefront of the store."""
 REPLAYED: Final = {"from": (datetime.now(UTC) - timedelta(hours=1)).isoformat(), "to": None}
 """Places in the feed: a cursor or a time that the feed still holds, which a made-up text is not."""
 NO_REPLAY: Final = "00000000-0000-4000-8000-000000000000"
@@ -64,6 +67,8 @@ def before_call(context: Any, case: Any, kwargs: Any) -> None:
     if case.operation.path.startswith("/v1/endpoints") and isinstance(case.body, dict):
         usable = REPLAYED if case.operation.path.endswith("/replay") else RECEIVER
         case.body |= {name: value for name, value in usable.items() if name in case.body}
+    if case.operation.path == "/v1/payment-sessions" and isinstance(case.body, dict):
+        case.body |= {name: value for name, value in RETURNED.items() if name in case.body}
 
 
 def _is_made_up(cursor: object, *, of_feed: bool) -> bool:

@@ -50,6 +50,7 @@ from system.installation import asked_by_console
 from system.processes import CONSOLE, SAGA, Member, System
 
 STORE = "shop"
+STOREFRONT = "https://shop.example"
 SKUS = tuple(f"S{number:03}" for number in range(40))
 AMPLE = 1_000_000
 POLL_SECONDS = 0.1
@@ -166,6 +167,7 @@ class Shop:
         """Keys, markets and the seller of this store, as the command line writes them, without its many processes."""
         tables: dict[str, dict[str, Any]] = {
             "orders": {"markets": [self._market(None, {}), *self._markets()]},
+            "payments": {"storefronts": [{"store": self.store, "origins": [STOREFRONT]}]},
             "invoicing": {"sellers": [{"store": self.store, **SELLER}]},
         }
         keys: dict[str, str] = {}

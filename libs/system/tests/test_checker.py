@@ -59,6 +59,14 @@ def test_the_events_of_a_gift_card_have_versions_and_no_totals_of_an_order() -> 
     assert seen(gift_card(1), gift_card(3)) == ["topics: the versions of an order's events are 1..n, in order"]
 
 
+def test_the_events_of_a_session_have_versions_of_the_order_and_no_totals() -> None:
+    opened = event(2)
+    opened.value = json.dumps({"order_id": KEY, "version": 2, "operation_id": "op2"}).encode()
+    first, shrunk = event(1, authorized_minor=5), event(3)
+    assert seen(first, opened) == []
+    assert seen(first, opened, shrunk) == ["topics: money only grows, with the version"]
+
+
 def test_a_gap_is_seen() -> None:
     assert seen(event(1), event(3)) == ["topics: the versions of an order's events are 1..n, in order"]
 

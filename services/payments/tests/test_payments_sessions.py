@@ -25,6 +25,7 @@ from payments_play import (
     void,
     voided,
 )
+from pydantic import ValidationError
 
 from contracts.deciding import Refusal, Wake, Withdrawn
 from contracts.payments import (
@@ -37,6 +38,7 @@ from contracts.payments import (
     SessionClosed,
     SessionOpened,
 )
+from payments.api.sessions import SessionBody
 from payments.domain import balances
 from payments.domain.answers import Contradiction
 from payments.domain.folds import Abandoned
@@ -305,12 +307,12 @@ def test_a_restored_ledger_abandons_again(waiting: Play) -> None:
 @pytest.mark.parametrize(
     "url",
     [
-        "https://shop.example", "https://shop.example/thanks?order=1#top", "HTTPS://Shop.Example:443/x", "http://127.0.0.1:8080/x",
+        "https://shop.example", "https://shop.example/thanks?order=1#top", "https://Shop.Example:443/x", "http://127.0.0.1:8080/x",
         "http://localhost/x", "http://[::1]:1/x",
     ],
 )  # fmt: skip
 def test_an_address_of_a_shop(url: str) -> None:
-    assert unfit(url, {origin_of(url)}) is None
+    assert unfit(url, {origin_of(url)}) is None and is_of_the_shape(url)
     assert unfit(url, {"https://other.example"}) == f"the store has no storefront {origin_of(url)}"
 
 
@@ -320,10 +322,20 @@ def test_an_address_of_a_shop(url: str) -> None:
         "http://shop.example/x", "https://shop.example@evil.example/", "https://evil.example\\@shop.example/", "https:shop.example",
         "https://shop.example\\.evil.example", "javascript:alert(1)", "https://", "https:///x", "//shop.example/x", "https://shop.example:0/",
         "https://shop.example /x", "https://shop.example/\n", "ftp://shop.example/", "http://127.0.0.1.evil.example/", "https://shop..example:x/",
+        "HTTPS://shop.example/", "https://\u017fhop.example/",
     ],
 )  # fmt: skip
 def test_what_is_no_address_of_a_shop(url: str) -> None:
-    assert unfit(url, {"https://shop.example", "http://127.0.0.1"}) is not None
+    assert unfit(url, {"https://shop.example", "http://127.0.0.1"}) is not None and not is_of_the_shape(url)
+
+
+def is_of_the_shape(url: str) -> bool:
+    """Whether a request with this address fits the schema."""
+    try:
+        SessionBody(order_id=ORDER, amount_minor=1, currency="EUR", return_url=url)
+    except ValidationError:
+        return False
+    return True
 
 
 def test_a_storefront_has_origins_without_a_path() -> None:

@@ -135,7 +135,7 @@ class Reader:
         if body.get("operation_id"):
             self.read.answered[service][body["operation_id"]] += 1
         if service == "payments":
-            if body.get("order_id") == key:  # else it is about a gift card
+            if "totals" in body:  # else it is about a gift card, a session or a difference
                 self._money(key, body["totals"])
         elif service == "fulfillment":
             self._stock(key, body["totals"])

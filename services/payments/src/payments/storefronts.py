@@ -12,12 +12,13 @@ from pydantic import AfterValidator, ConfigDict, Field
 from contracts.base import Code, Frozen
 
 # Stricter than browsers are: no user, no backslash, no name that has to be decoded. What does not match is no address here.
-URL: Final = re.compile(
-    r"(?P<origin>(?P<scheme>https?)://(?P<host>[a-z0-9](?:[a-z0-9.-]*[a-z0-9])?|\[[0-9a-f:]+\])(?::[1-9][0-9]{0,4})?)"
-    r"(?:[/?#][!-\[\]-~]*)?",
-    re.IGNORECASE,
-)
-LOOPBACK: Final = frozenset({"localhost", "127.0.0.1", "[::1]"})
+HOST: Final = r"[A-Za-z0-9](?:[A-Za-z0-9.-]*[A-Za-z0-9])?|\[[0-9A-Fa-f:]+\]"
+PORT: Final = r"(?::[1-9][0-9]{0,4})?"
+BELOW: Final = r"(?:[/?#][!-\[\]-~]*)?"
+URL: Final = re.compile(rf"(?P<origin>(?P<scheme>https?)://(?P<host>{HOST}){PORT}){BELOW}")
+LOOPBACK: Final = ("localhost", "127.0.0.1", "[::1]")
+RETURN_URL_PATTERN: Final = rf"^(?:https://(?:{HOST})|http://(?:{'|'.join(map(re.escape, LOOPBACK))})){PORT}{BELOW}$"
+"""What JSON Schema can state of an address that buyers are sent to. Which origins the store has, is not in it."""
 
 
 def origin_of(url: str) -> str:
@@ -25,7 +26,7 @@ def origin_of(url: str) -> str:
     read = URL.fullmatch(url)
     if read is None:
         raise ValueError("it is no address of the shape https://host/path")
-    if read["scheme"].lower() == "http" and read["host"].lower() not in LOOPBACK:
+    if read["scheme"] == "http" and read["host"] not in LOOPBACK:
         raise ValueError("it is not https")
     return read["origin"].lower()
 

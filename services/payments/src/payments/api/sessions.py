@@ -17,10 +17,10 @@ from contracts.base import MinorUnsigned, Timestamp
 from contracts.money import Currency
 from contracts.payments import CancelSession, OpenSession
 from payments.api.actions import BuyersAction, buyers_action
-from payments.storefronts import unfit
+from payments.storefronts import RETURN_URL_PATTERN, unfit
 from payments.tables import operations, payment_sessions, storefronts
 
-ReturnUrl = Annotated[str, Field(min_length=8, max_length=2_000)]
+ReturnUrl = Annotated[str, Field(min_length=8, max_length=2_000, pattern=RETURN_URL_PATTERN)]
 ASKS = ("gateway_unknown", "credentials_missing", "gateway_unavailable")
 
 
@@ -33,7 +33,7 @@ class SessionBody(BaseModel):
     """What the order authorizes, in minor units of `currency`."""
     currency: Currency
     return_url: ReturnUrl
-    """Where the buyer is sent after the payment: https, an origin of the store's storefronts."""
+    """Where the buyer is sent after the payment: https (http on loopback), an origin of the store's storefronts."""
     cancel_url: ReturnUrl | None = None
     """Where a buyer is sent who gives up; null: `return_url`."""
     expires_in_seconds: Annotated[int, Field(ge=60, le=86_400)] = 3_600
