@@ -5,6 +5,9 @@ from __future__ import annotations
 import asyncio
 import itertools
 import json
+import os
+import signal
+import sys
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from datetime import UTC, datetime
@@ -156,3 +159,25 @@ async def test_a_feed_that_refuses_the_key_ends_it(monkeypatch: pytest.MonkeyPat
     feed.answers = [web.json_response({"title": "No such key", "detail": "it was revoked"}, status=401)]
     with pytest.raises(Refused, match="401: No such key: it was revoked"):
         await _listened(feed, 1, monkeypatch)
+
+
+@pytest.mark.asyncio
+async def test_ctrl_c_ends_it_also_if_its_parent_ignores_that() -> None:
+    """As a shell does for what it starts in the background."""
+    feed = FeedOf(0)
+    async with serving(cursors=feed.cursors, events=feed.events) as url:
+        process = await asyncio.create_subprocess_exec(
+            "sh", "-c", "trap '' INT; exec \"$@\"", "sh", sys.executable, "-m", "webhooks", "listen", "--to", url, "--url", url,
+            env=os.environ | {listen.KEY: "a-key"}, stdout=asyncio.subprocess.PIPE,
+        )  # fmt: skip
+        try:
+            assert process.stdout is not None
+            async with asyncio.timeout(60):
+                while b"Ctrl-C" not in await process.stdout.readline():
+                    assert process.returncode is None
+                process.send_signal(signal.SIGINT)
+                assert await process.wait() == 0
+        finally:
+            if process.returncode is None:
+                process.kill()
+                await process.wait()

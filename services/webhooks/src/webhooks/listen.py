@@ -8,6 +8,7 @@ from __future__ import annotations
 import argparse
 import asyncio
 import os
+import signal
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -175,8 +176,9 @@ def run(arguments: argparse.Namespace) -> None:
     options = Options(
         arguments.to, arguments.url, arguments.key, arguments.types, arguments.after, arguments.secret or new_secret()
     )
-    show(f"WEBHOOK_SECRET={options.secret}\nevents of {options.url} go to {options.to}; Ctrl-C ends this")
     try:
+        signal.signal(signal.SIGINT, signal.default_int_handler)  # a shell has what runs in its background ignore it
+        show(f"WEBHOOK_SECRET={options.secret}\nevents of {options.url} go to {options.to}; Ctrl-C ends this")
         asyncio.run(listen(options, show))
     except Refused as error:
         raise SystemExit(f"webhooks listen: {error}") from None
