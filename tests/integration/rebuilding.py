@@ -26,9 +26,11 @@ EVENTS = """
 select aggregate, key, store_id, revision, version, type, at, payload::text as payload from journal
 where revision is not null order by id"""
 UNJOURNALED = frozenset({
-    "markets", "sellers", "gateway_accounts", "gateway_events", "settlements", "settlement_rows", "expected_transfers",
+    "markets", "sellers", "gateway_accounts", "storefronts", "gateway_events", "settlements", "settlement_rows",
+    "expected_transfers", "reconciliations", "reconciled_rows", "reconciled_orders", "reconciled_differences",
 })  # fmt: skip
-"""Tables that operators, gateways and imports write, and what the tasks of the gateway `manual` wait for."""
+"""Tables that operators, gateways and imports write, what the tasks of the gateway `manual` wait for, and how far
+reconciliations are: a nightly one is made again if it is lost."""
 SUMMED = frozenset({"account_totals", "account_deltas"})
 """Together they are the sums of the entries, which the service's own check compares; a loop moves rows from one to the other."""
 TIMES = frozenset(
