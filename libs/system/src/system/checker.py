@@ -33,7 +33,7 @@ Own = Callable[[str], Awaitable[Sequence[tuple[str, int, int]]]]
 """service -> its invariants: name, rows checked, rows that violate it."""
 TABLES = {"orders": "orders", "payments": "ledgers", "fulfillment": "fulfillments", "invoicing": "billings"}
 """service -> table of the aggregate whose events are on the service's topic."""
-OF_OTHERS = {"payments": ("gift_cards",)}
+OF_OTHERS = {"payments": ("gift_cards", "differences")}
 """service -> tables of aggregates that are not about an order, and whose events are on its topic, too."""
 
 # The state of each order in each service, one row per order.
