@@ -21,8 +21,10 @@ from sqlalchemy import Executable, text
 from sqlalchemy.dialects import postgresql
 from sqlalchemy.schema import CreateIndex
 
+from bench.workload import STORE
 from chassis.declare.migrations import upgrade
 from chassis.process.app import App
+from chassis.process.cli import spare_collections
 from console import exporting, jobs, listing, projection, sessions, tables
 from console.api.serving import SESSION
 from console.domain import words
@@ -32,7 +34,6 @@ from console.handlers import SERVICE
 from console.listing import COLUMNS, VIEWS, Asked
 from console.settings import Settings
 
-STORE: Final = "store-1"
 SINCE: Final = datetime(2024, 11, 1, tzinfo=UTC)
 DAYS: Final = 730
 BUYERS: Final = 300_000
@@ -201,6 +202,7 @@ def rows_read(node: Mapping[str, Any]) -> int:
 
 async def measured(url: str, count: int, runs: int = RUNS) -> ConsoleRun:
     await fill(url, count)
+    spare_collections()  # as the services do
     app = App(SERVICE, Settings(database_url=url, database_read_seconds_max=30), "api")
     try:
         probe = Probe(app)

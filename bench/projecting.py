@@ -21,11 +21,11 @@ import aiohttp
 import asyncpg
 import psutil
 
-from bench.console import STORE as LISTED_STORE
 from bench.measure import MIB
 from bench.rounds import throughput
 from bench.shop import COMMITTED_AT, STALLED_SECONDS, Shop, Stalled, report_of
 from bench.workload import STORE
+from console.api.serving import SESSION
 from contracts.ids import message_id
 from system.processes import CONSOLE, SAGA, Member
 
@@ -80,7 +80,7 @@ def _folded(shop: Shop, dsn: str) -> tuple[float, float]:
     """Events per second from the first commit to the last one, and us of CPU of each; the topics have those of all orders so far."""
     with shop.running(CONSOLE, CONSOLE_DATABASE_URL=dsn), shop.metered() as cost:
         _read_to_the_end(shop, dsn)
-    at = sorted(row["at"] for row in asyncio.run(_rows(dsn, INBOX)))
+    at = sorted(row["at"] for row in asyncio.run(rows(dsn, INBOX)))
     return len(at) / (at[-1] - at[0]), cost.cpu_seconds[CONSOLE] * 1e6 / len(at)
 
 
@@ -88,7 +88,7 @@ def _read_to_the_end(shop: Shop, dsn: str) -> None:
     """Returns when no further event has been read for SETTLING_SECONDS. Raises Stalled if none ever is."""
     read, since = 0, time.monotonic()
     while not read or time.monotonic() - since < SETTLING_SECONDS:
-        [row] = asyncio.run(_rows(dsn, "select coalesce(sum(next_offset), 0)::bigint as n from consumer_offsets"))
+        [row] = asyncio.run(rows(dsn, "select coalesce(sum(next_offset), 0)::bigint as n from consumer_offsets"))
         if row["n"] != read:
             read, since = row["n"], time.monotonic()
         elif time.monotonic() - since > STALLED_SECONDS:
@@ -96,7 +96,8 @@ def _read_to_the_end(shop: Shop, dsn: str) -> None:
         time.sleep(0.1)
 
 
-async def _rows(dsn: str, statement: str, *values: Any) -> list[Any]:
+async def rows(dsn: str, statement: str, *values: Any) -> list[Any]:
+    """Reads a database by a connection of its own."""
     connection = await asyncpg.connect(dsn)
     try:
         return list(await connection.fetch(statement, *values))
@@ -141,8 +142,6 @@ def _listed(shop: Shop, seconds: float) -> tuple[list[float], float, float]:
 
 
 async def _watched(shop: Shop, pages: Member, seconds: float) -> tuple[float, float]:
-    said = await asyncio.to_thread(shop.system.run, CONSOLE, "sign-in", "--name", "bench")
-    token = said.split("token=", 1)[1].split()[0]
     process = psutil.Process(pages.pid)
     async with aiohttp.ClientSession(
         pages.url,
@@ -150,8 +149,7 @@ async def _watched(shop: Shop, pages: Member, seconds: float) -> tuple[float, fl
         cookie_jar=aiohttp.DummyCookieJar(),
         timeout=aiohttp.ClientTimeout(total=None),
     ) as browser:
-        async with browser.post("/sign-in", data={"token": token}, headers={"sec-fetch-site": "same-origin"}, allow_redirects=False) as answer:  # fmt: skip
-            cookie = {"cookie": f"__Host-session={answer.cookies['__Host-session'].value}"}
+        cookie = await signed_in(shop, browser)
         report_of(
             await asyncio.to_thread(shop.snapshots, "seen", 1)
         )  # the store has an order, so that its list may be watched
@@ -180,6 +178,14 @@ async def _watched(shop: Shop, pages: Member, seconds: float) -> tuple[float, fl
     return memory, 100 * (after.user + after.system - before.user - before.system) / took
 
 
+async def signed_in(shop: Shop, browser: aiohttp.ClientSession, **environment: str) -> dict[str, str]:
+    """Signs in by a link, as an administrator. Returns the header of the session."""
+    said = await asyncio.to_thread(shop.system.run, CONSOLE, "sign-in", "--name", "bench", **environment)
+    token = said.split("token=", 1)[1].split()[0]
+    async with browser.post("/sign-in", data={"token": token}, headers={"sec-fetch-site": "same-origin"}, allow_redirects=False) as answer:  # fmt: skip
+        return {"cookie": f"{SESSION}={answer.cookies[SESSION].value}"}
+
+
 # -- made anew --------------------------------------------------------------------------------------------------------
 
 
@@ -190,13 +196,13 @@ def _rebuilt(shop: Shop, dsn: str, orders: int) -> float:
         environment = {**shop.system.environment(CONSOLE), **asked, "CONSOLE_DATABASE_URL": dsn}
         began = time.monotonic()
         subprocess.run(
-            [sys.executable, "-m", CONSOLE, "rebuild", "--store", LISTED_STORE],
+            [sys.executable, "-m", CONSOLE, "rebuild", "--store", STORE],
             env=os.environ | environment,
             check=True,
             stdout=subprocess.DEVNULL,
         )
         took = time.monotonic() - began
-    [row] = asyncio.run(_rows(dsn, "select count(*) as n from order_rows where store_id = $1", LISTED_STORE))
+    [row] = asyncio.run(rows(dsn, "select count(*) as n from order_rows where store_id = $1", STORE))
     assert row["n"] >= orders, f"{row['n']} rows of {orders} orders"
     return took
 

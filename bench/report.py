@@ -13,6 +13,7 @@ from rich.table import Table
 from bench.books import BooksRun
 from bench.console import ConsoleRun, quantile
 from bench.deliveries import Measured
+from bench.jobbing import JobRun
 from bench.lifecycle import Decided, Edited
 from bench.measure import Cost
 from bench.payments import PaymentsRun
@@ -61,7 +62,7 @@ def figures(results: Results, sizes: Sizes, machine: dict[str, Any]) -> Figures:
         "books": _books(results.books),
         "payments": _payments(results.payments),
         "webhooks": _webhooks(results.webhooks),
-        "console": _console(results.console) | _projected(results.projected),
+        "console": _console(results.console) | _projected(results.projected) | _jobs(results.jobs),
     }
     return {
         "date": datetime.now(UTC).date().isoformat(),
@@ -265,6 +266,20 @@ def _projected(runs: Sequence[Projected]) -> Measures:
         "memory_of_200_watchers": measure([run.watchers_mib for run in runs], "MiB"),
         "cpu_of_200_watchers": measure([run.watchers_cpu_percent for run in runs], "%"),
         "console_rebuilt_in": measure([run.rebuilt_seconds for run in runs], "s"),
+    }
+
+
+def _jobs(runs: Sequence[JobRun]) -> Measures:
+    if not runs:
+        return {}
+    return {
+        "preview_of_a_job": measure([run.preview_ms for run in runs], "ms"),
+        "job_done_in": measure([run.seconds for run in runs], "s"),
+        "job_listed_in": measure([run.listed_seconds for run in runs], "s"),
+        **{
+            f"task_{task}_p99": measure([quantile(run.tasks_ms[task], 0.99) for run in runs], "ms")
+            for task in runs[0].tasks_ms
+        },
     }
 
 

@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Final
 
 import devservices
-from bench import deliveries, lifecycle, projecting, rounds
+from bench import deliveries, jobbing, lifecycle, projecting, rounds
 from bench.books import BooksRun, books
 from bench.console import ConsoleRun, console, quantile
 from bench.dbos_peer import CANDIDATES, DbosPeer, PeerRun, Tuning
@@ -80,6 +80,7 @@ class Sizes:
     console_orders: int = 1_000_000
     slowed_orders: int = 5_000
     listed_seconds: int = 20
+    job_orders: int = 10_000
     entries: int = 10_000_000
     operations: int = 500
     """Operations of the order that has one more."""
@@ -117,6 +118,7 @@ QUICK: Final = Sizes(
     50_000,
     1_000,
     5,
+    500,
     500_000,
     500,
     2_000,
@@ -155,6 +157,7 @@ class Results:
     webhooks: list[deliveries.Measured] = field(default_factory=list)
     console: list[ConsoleRun] = field(default_factory=list)
     projected: list[projecting.Projected] = field(default_factory=list)
+    jobs: list[jobbing.JobRun] = field(default_factory=list)
     invariants_checked: int = 0
     began: float = field(default_factory=time.time)
     seconds: float = 0
@@ -380,6 +383,11 @@ class Session:
             done = projecting.projected(shop, dsn, sizes.slowed_orders, sizes.listed_seconds, sizes.console_orders)
             results.projected.append(done)
             self.show(f"{done.folded_per_second:,.0f} events/s folded, made anew in {done.rebuilt_seconds:.0f} s")
+            ended = jobbing.measured(shop, dsn, sizes.job_orders)
+            results.jobs.append(ended)
+            self.show(
+                f"a job of {ended.orders:,} orders: preview {ended.preview_ms:.0f} ms, done in {ended.seconds:.0f} s"
+            )
         finally:
             servers.postgres.drop_database(CONSOLE_LISTS)
 

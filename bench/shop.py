@@ -66,12 +66,12 @@ class Shop:
         with self.running():
             asyncio.run(put_stock(Installation(self.system, self.keys), {sku(n): ON_HAND for n in range(SKUS)}))
 
-    def market(self, gateway: str = "marketplace") -> None:
-        """Writes a market that approves by rule and captures on approval. No parcel is shipped, so that step stays open."""
+    def market(self, gateway: str = "marketplace", approval: str = "automatic") -> None:
+        """Writes a market that captures on approval. No parcel is shipped, so that step stays open."""
         terms = {
             "code": "default",
             "gateway": gateway,
-            "approval": "automatic",
+            "approval": approval,
             "capture": "on_approval",
             "seller": SELLER,
         }

@@ -62,6 +62,14 @@ TARGETS: Final = {
     "memory_of_200_watchers":     Target(150,    100,    "MiB", "console: memory with 200 watchers", False),
     "cpu_of_200_watchers":        Target(10,     5,      "%",   "console: CPU of 200 watchers", False),
     "console_rebuilt_in":         Target(300,    150,    "s",   "console: 1,000,000 orders made anew", False),
+    "preview_of_a_job":           Target(200,    50,     "ms",  "console: page of the preview of 10,000 waiting orders", False),
+    "job_done_in":                Target(60,     30,     "s",   "console: a job asks again for 10,000 orders", False),
+    "task_find_by_number_p99":    Target(100,    50,     "ms",  "console: an order by its number", False),
+    "task_why_it_is_stuck_p99":   Target(300,    100,    "ms",  "console: the page of an order", False),
+    "task_approve_the_next_p99":  Target(300,    150,    "ms",  "console: the next that waits, approved", False),
+    "task_cancel_p99":            Target(500,    150,    "ms",  "console: a cancel with its reason", False),
+    "task_which_message_p99":     Target(300,    100,    "ms",  "console: the messages of an order", False),
+    "task_first_of_the_tail_p99": Target(1_000,  400,    "ms",  "console: from a cancel to the first message of the tail", False),
     "memory_mib_max":             Target(200,    120,    "MiB", "memory of the largest service process", False),
 }
 # fmt: on

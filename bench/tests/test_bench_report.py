@@ -15,6 +15,7 @@ from bench.books import BooksRun
 from bench.console import ConsoleRun
 from bench.dbos_peer import PeerRun, Tuning
 from bench.deliveries import Measured
+from bench.jobbing import JobRun
 from bench.lifecycle import Decided, Edited
 from bench.measure import Cost
 from bench.payments import PaymentsRun
@@ -59,6 +60,7 @@ def results(monkeypatch: pytest.MonkeyPatch) -> Results:
         ],
         console=[ConsoleRun({"newest": [1.0, 3.0, 2.0], "rare": [9.0]}, [20.0], [30.0], 20_000, 0.1, 50.0, 1_000_000)],
         projected=[Projected(9_000.0, 80.0, 90.0, 300.0, 9.0, 130.0, 4.0, 200.0)],
+        jobs=[JobRun(10_000, 40.0, 90.0, 45.0, {"cancel": [80.0, 90.0]})],
     )  # fmt: skip
 
 

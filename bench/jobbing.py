@@ -1,0 +1,189 @@
+"""What a person does in the console, on the real system beside a million orders in its lists: a job that asks again for the payments of all
+waiting orders, and the tasks of one order.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import html
+import time
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Mapping
+from contextlib import asynccontextmanager, contextmanager
+from dataclasses import dataclass
+from functools import partial
+from typing import Any, Final
+from uuid import uuid4
+
+import aiohttp
+
+from bench.projecting import rows, signed_in
+from bench.shop import STALLED_SECONDS, Shop, Stalled, report_of
+from bench.workload import CHANNEL, STORE, Series
+from chassis.http.auth import ACT_AS
+from contracts.payments import RECORDED
+from system.processes import CONSOLE, SAGA
+
+TASKS: Final = 40
+"""Orders on which each task of one order is done."""
+LISTED: Final = f"select count(*) as n from order_rows where waiting = $1 and channel = '{CHANNEL}'"
+PENDING: Final = "select count(*) as n from orders where waiting = 'answer' and not in_flight"
+JOB: Final = """
+select j.state, j.why, extract(epoch from j.ended_at - j.started_at)::float8 as seconds, count(*) filter (where o.state = 'done') as done,
+  count(*) filter (where o.state <> 'waits') as ended
+from jobs as j left join job_orders as o on o.job_id = j.id where j.id = $1::uuid group by j.id"""
+
+
+@dataclass(frozen=True)
+class JobRun:
+    """A job of `orders` orders, and the tasks of one order."""
+
+    orders: int
+    listed_seconds: float
+    """From the first snapshot until the lists show that all of them wait."""
+    preview_ms: float
+    """The page that freezes and counts them."""
+    seconds: float
+    """From its start to its end."""
+    tasks_ms: Mapping[str, list[float]]
+    """Task -> milliseconds of the server for each time it was done, all its requests together."""
+
+
+def measured(shop: Shop, dsn: str, orders: int) -> JobRun:
+    """dsn: a database of the console that has the lists of many orders already."""
+    keys = shop.system.api_keys(None, ("*", ACT_AS))
+    shop.market(gateway=RECORDED)  # a gateway that is never asked, so the orders wait as long as the measurement takes
+    with _running(shop, dsn, keys) as url:
+        began = time.monotonic()
+        report_of(shop.snapshots("asked", orders))
+        _wait(shop.system.dsn("orders"), PENDING, "n", orders)
+        _wait(dsn, LISTED, "n", orders, "answer")
+        listed = time.monotonic() - began
+        preview_ms, job_id = asyncio.run(_started(shop, dsn, url))
+        ended = _wait(dsn, JOB, "ended", orders, job_id)
+        while ended["state"] == "running":
+            time.sleep(0.05)
+            [ended] = asyncio.run(rows(dsn, JOB, job_id))
+    assert ended["done"] == orders, f"{ended['done']} of {orders} done: {ended['state']} {ended['why']}"
+    shop.market(approval="manual")
+    with _running(shop, dsn, keys) as url:
+        report_of(shop.snapshots("tasks", TASKS))
+        _wait(dsn, LISTED, "n", TASKS, "approval")
+        tasks_ms = asyncio.run(_tasks(shop, dsn, url))
+    return JobRun(orders, listed, preview_ms, ended["seconds"], tasks_ms)
+
+
+@contextmanager
+def _running(shop: Shop, dsn: str, keys: Mapping[str, str]) -> Iterator[str]:
+    """Runs all services; yields the address of the console."""
+    with shop.running(*SAGA):
+        owners = {
+            f"CONSOLE_{name.upper()}_{what}": value
+            for name in SAGA
+            for what, value in (("URL", shop.system.url(name)), ("API_KEY", keys[name]))
+        }
+        console = shop.system.add(CONSOLE, CONSOLE_DATABASE_URL=dsn, **owners)
+        shop.system.wait_ready([console])
+        yield console.url
+
+
+def _wait(dsn: str, statement: str, count: str, number: int, *values: Any) -> Any:
+    """Returns the row when its count has reached the number. Raises Stalled if it does not grow for STALLED_SECONDS."""
+    seen, seen_at = -1, time.monotonic()
+    while True:
+        [row] = asyncio.run(rows(dsn, statement, *values))
+        if row[count] >= number:
+            return row
+        if row[count] != seen:
+            seen, seen_at = row[count], time.monotonic()
+        elif time.monotonic() - seen_at > STALLED_SECONDS:
+            raise Stalled(f"{seen} of {number}, no more for {STALLED_SECONDS:.0f} s")
+        time.sleep(0.1)
+
+
+class Browser:
+    """Sends requests as a browser does, and follows what they are answered with."""
+
+    def __init__(self, session: aiohttp.ClientSession, cookie: Mapping[str, str]) -> None:
+        self.session, self._headers = session, {**cookie, "sec-fetch-site": "same-origin"}
+
+    async def get(self, path: str, **query: str) -> str:
+        async with self.session.get(path, params=query, headers=self._headers) as answer:
+            return await _page(answer)
+
+    async def post(self, path: str, **fields: str) -> str:
+        async with self.session.post(path, data={**fields, "nonce": str(uuid4())}, headers=self._headers) as answer:
+            return await _page(answer)
+
+    async def first_event(self, page: str) -> float:
+        """Watches what a page watches. Returns when its first event has come, as the clock of `time.perf_counter`."""
+        query = {"channel": _attribute(page, "channel"), "after": _attribute(page, "position")}
+        async with self.session.get("/live", params=query, headers=self._headers) as stream:
+            assert stream.status == 200, await stream.text()
+            async for line in stream.content:
+                if line.startswith(b"data:"):
+                    return time.perf_counter()
+        raise AssertionError("the stream ended without an event")
+
+
+def _attribute(page: str, name: str) -> str:
+    return html.unescape(page.split(f'data-{name}="', 1)[1].split('"', 1)[0])
+
+
+async def _page(answer: aiohttp.ClientResponse) -> str:
+    text = await answer.text()
+    assert answer.status == 200, f"{answer.url} is answered {answer.status}: {text[:500]}"
+    return text
+
+
+@asynccontextmanager
+async def _browser(shop: Shop, dsn: str, url: str) -> AsyncIterator[Browser]:
+    async with aiohttp.ClientSession(url, cookie_jar=aiohttp.DummyCookieJar()) as session:
+        yield Browser(session, await signed_in(shop, session, CONSOLE_DATABASE_URL=dsn))
+
+
+async def _started(shop: Shop, dsn: str, url: str) -> tuple[float, str]:
+    """Requests the preview and starts the job. Returns the preview's milliseconds, and the id of the job."""
+    async with _browser(shop, dsn, url) as browser:
+        began = time.perf_counter()
+        page = await browser.get("/jobs/new", waiting="answer", channel=CHANNEL, action="ask")
+        milliseconds = (time.perf_counter() - began) * 1000
+        job_id = page.split('action="/jobs/', 1)[1].split("/", 1)[0]
+        await browser.post(f"/jobs/{job_id}/start", action="ask", reason="the gateway is back")
+    return milliseconds, job_id
+
+
+async def _tasks(shop: Shop, dsn: str, url: str) -> Mapping[str, list[float]]:
+    """Returns the milliseconds of each task of one order, done on TASKS orders."""
+    found: dict[str, list[float]] = {}
+    async with _browser(shop, dsn, url) as browser:
+
+        async def timed(task: str, requests: Callable[[], Awaitable[Any]]) -> Any:
+            began = time.perf_counter()
+            answer = await requests()
+            found.setdefault(task, []).append((time.perf_counter() - began) * 1000)
+            return answer
+
+        series = Series("tasks")
+        for n in range(TASKS):
+            key = series.key(n)
+            number = series.external_id(n)
+            await timed("find_by_number", partial(browser.get, "/orders", q=number, jump="true"))
+            await timed("why_it_is_stuck", partial(browser.get, f"/orders/{key}"))
+            if n % 2:
+                await timed("approve_the_next", partial(_approved, browser))
+            else:
+                tail = await timed("tail", partial(browser.get, "/topics/tail", order=str(key)))
+                first = asyncio.create_task(browser.first_event(tail))
+                began = time.perf_counter()
+                await timed(
+                    "cancel", partial(browser.post, f"/orders/{key}/actions/cancel", reason="as the buyer asks")
+                )
+                found.setdefault("first_of_the_tail", []).append(((await first) - began) * 1000)
+            await timed("which_message", partial(browser.get, f"/orders/{key}/messages"))
+    return found
+
+
+async def _approved(browser: Browser) -> None:
+    page = await browser.get("/orders/next", store=STORE, view="approval", channel=CHANNEL)
+    key = page.split('action="/orders/', 1)[1].split("/", 1)[0]
+    await browser.post(f"/orders/{key}/actions/approve")
