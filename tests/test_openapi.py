@@ -191,3 +191,19 @@ def test_a_list_links_to_its_next_page_and_to_the_operations_on_an_item(service:
     assert all(one["next"] == {"cursor": "$response.body#/next_cursor"} for one in links.values())
     parked = [one for to, one in links["GET /v1/parked"].items() if to != "next"]
     assert parked == [{"parked_id": "$response.body#/items/0/id"}] * 4
+
+
+@pytest.mark.parametrize("service", SERVICES)
+def test_a_link_takes_its_ids_from_fields_that_an_item_has(service: str) -> None:
+    for name, operation in operations(service):
+        answer = operation["responses"].get("200", {})
+        for link in answer.get("links", {}).values():
+            for taken in set(link["parameters"].values()) - {"$response.body#/next_cursor"}:
+                page = resolved(service, answer["content"]["application/json"]["schema"])
+                item = resolved(service, page["properties"]["items"]["items"])
+                assert taken.removeprefix("$response.body#/items/0/") in item["properties"], (name, link)
+
+
+def resolved(service: str, schema: dict[str, Any]) -> dict[str, Any]:
+    found: dict[str, Any] = document(service)["components"]["schemas"][schema["$ref"].rpartition("/")[2]]
+    return found

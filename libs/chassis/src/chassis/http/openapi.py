@@ -160,8 +160,10 @@ def _link_list(path: str, document: dict[str, Any]) -> None:
     fields = _resolved(page["properties"]["items"]["items"], document)["properties"]
     for below, operations in document["paths"].items():
         if below.startswith(f"{path}/{{"):
-            names = re.findall(r"{(\w+)}", below)
-            ids = {name: f"$response.body#/items/0/{name if name in fields else 'id'}" for name in names}
+            named = {name: name if name in fields else "id" for name in re.findall(r"{(\w+)}", below)}
+            if not fields.keys() >= set(named.values()):
+                continue  # e.g. of a refund of an order: the list of orders does not have its id
+            ids = {name: f"$response.body#/items/0/{field}" for name, field in named.items()}
             for method in _METHODS & operations.keys():
                 links[operations[method]["operationId"]] = _link(operations[method], ids)
 
