@@ -31,7 +31,8 @@ RETURNED: Final = {"return_url": os.environ["STOREFRONT"], "cancel_url": os.envi
 REPLAYED: Final = {"from": (datetime.now(UTC) - timedelta(hours=1)).isoformat(), "to": None}
 """Places in the feed: a cursor or a time that the feed still holds, which a made-up text is not."""
 NO_REPLAY: Final = "00000000-0000-4000-8000-000000000000"
-"""A link that schemathesis infers takes the number of a parked message for the id of an endpoint's replay."""
+"""A link that schemathesis infers takes the number of a parked message for the id of an endpoint's replay, or the null of a dry
+run."""
 WAIT_SECONDS_MAX: Final = 1.0
 """A longer `timeout` would only pass the time."""
 
@@ -60,7 +61,8 @@ def before_call(context: Any, case: Any, kwargs: Any) -> None:
         case.headers.pop(header, None)  # the keys may not act for persons: each request would be refused
     if case.headers.get("If-Match") == "":
         del case.headers["If-Match"]  # schemathesis finds no header value for a pattern with quotes, and sends none
-    if str((case.path_parameters or {}).get("replay_id", "")).isdigit():
+    replay = str((case.path_parameters or {}).get("replay_id", ""))
+    if replay.isdigit() or replay in ("null", "None"):
         case.path_parameters["replay_id"] = NO_REPLAY
     if case.operation.path == "/v1/markets/{code}" and isinstance(case.body, dict) and "terms" in case.body:
         case.body["terms"]["code"] = case.path_parameters["code"]

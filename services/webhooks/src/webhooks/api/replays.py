@@ -135,6 +135,7 @@ def routes(app: App) -> APIRouter:
 
     @router.post(
         "/endpoints/{endpoint_id}/replay", status_code=202, response_model=ReplayShown, dependencies=COMMAND,
+        responses={200: {"model": ReplayShown, "description": "With `dry_run`: what would be sent. No replay is made."}},
         openapi_extra=answers(
             "endpoint_unknown", "unknown_type", "beyond_retention", "cursor_invalid", "disabled", "not_verified"
         ),
