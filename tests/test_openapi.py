@@ -202,8 +202,3 @@ def test_a_link_takes_its_ids_from_fields_that_an_item_has(service: str) -> None
                 page = resolved(service, answer["content"]["application/json"]["schema"])
                 item = resolved(service, page["properties"]["items"]["items"])
                 assert taken.removeprefix("$response.body#/items/0/") in item["properties"], (name, link)
-
-
-def resolved(service: str, schema: dict[str, Any]) -> dict[str, Any]:
-    found: dict[str, Any] = document(service)["components"]["schemas"][schema["$ref"].rpartition("/")[2]]
-    return found
