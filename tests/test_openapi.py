@@ -69,7 +69,8 @@ def test_every_route_describes_what_it_answers(service: str) -> None:
     for name, operation in operations(service):
         good = {status: one for status, one in operation["responses"].items() if status < "300"}
         waits = any(parameter["name"] == "wait" for parameter in operation.get("parameters", ()))
-        assert len(good) == 1 or (waits and len(good) == 2 and "202" in good), name
+        tries = name == "POST /v1/endpoints/{endpoint_id}/replay"  # 200: a dry run, which starts nothing
+        assert len(good) == 1 or ((waits or tries) and len(good) == 2 and "202" in good), name
         for media_type, content in next(iter(good.values()))["content"].items():
             schema = resolved(service, content["schema"])
             if media_type != "application/json":
