@@ -96,6 +96,18 @@ async def test_an_unclear_outcome_is_asked_for_again_until_it_is_clear(world: Wo
     assert await world.total(key) == 5
 
 
+async def test_a_task_that_is_requested_while_it_runs_is_run_again_without_its_pause(world: World) -> None:
+    key, outside = uuid4(), Outside(TryAgain("still pending", after_seconds=3600), 5)
+    outside.gate.clear()
+    await world.tell(plus(key, 1, play="ask"))
+    async with running(world, outside):
+        await until(lambda: outside.open, "its first call")
+        await world.do("update tasks set run_at = clock_timestamp() where key = $1", key)
+        outside.gate.set()
+        await until(lambda: no_task_is_left(world), "the report of the second call")
+    assert outside.asked == [(key, 1), (key, 2)] and await world.total(key) == 5
+
+
 async def test_tasks_of_one_key_run_one_at_a_time_in_their_order_and_those_of_others_beside_them(world: World) -> None:
     one, other = uuid4(), uuid4()
     outside = Outside()

@@ -38,10 +38,12 @@ where task_id in (
     and (t.beside or not exists (select 1 from tasks e where e.key = t.key and e.seq < t.seq and not e.beside))
   order by t.run_at limit $1 for update skip locked)
 returning task_id, seq, key, store_id, aggregate, kind, body::text as body, correlation_id, traceparent, tries, first_tried_at,
-  clock_timestamp() as now"""
+  run_at, clock_timestamp() as now"""
 
+# A `run_at` that was changed meanwhile requests another run, which the pause must not delay.
 LATER = """
-update tasks set run_at = clock_timestamp() + make_interval(secs => $2), lease_until = null, leased_by = null, last_error = $3
+update tasks set lease_until = null, leased_by = null, last_error = $3,
+  run_at = clock_timestamp() + case when run_at = $5 then make_interval(secs => $2) else interval '0' end
 where task_id = $1 and leased_by = $4"""
 
 
@@ -162,7 +164,7 @@ class Tasks:
         try:
             async with self.database.connection() as connection:
                 done: str = await connection.execute(
-                    LATER, row["task_id"], seconds, error[:1000].replace("\0", ""), self.holder
+                    LATER, row["task_id"], seconds, error[:1000].replace("\0", ""), self.holder, row["run_at"]
                 )
             return done != "UPDATE 0"
         except Exception as again:

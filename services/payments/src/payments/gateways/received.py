@@ -34,7 +34,8 @@ returning event_id"""
 
 ASK: Final = f"""
 update tasks set run_at = clock_timestamp()
-where kind = '{TASK_KIND}' and run_at > clock_timestamp()
+where kind = '{TASK_KIND}'
+  and (run_at > clock_timestamp() or (lease_until > clock_timestamp() and coalesce((body->>'ask_only')::boolean, false)))
   and key = {ORDER.format(operation_id="$1::uuid", store_id="$2::text", payment="$3::text", gateway="$4::text")}"""
 
 
