@@ -176,10 +176,14 @@ def run(arguments: argparse.Namespace) -> None:
     options = Options(
         arguments.to, arguments.url, arguments.key, arguments.types, arguments.after, arguments.secret or new_secret()
     )
+
+    async def work() -> None:
+        show(f"WEBHOOK_SECRET={options.secret}\nevents of {options.url} go to {options.to}; Ctrl-C ends this")
+        await listen(options, show)
+
     try:
         signal.signal(signal.SIGINT, signal.default_int_handler)  # a shell has what runs in its background ignore it
-        show(f"WEBHOOK_SECRET={options.secret}\nevents of {options.url} go to {options.to}; Ctrl-C ends this")
-        asyncio.run(listen(options, show))
+        asyncio.run(work())
     except Refused as error:
         raise SystemExit(f"webhooks listen: {error}") from None
     except KeyboardInterrupt:
