@@ -25,6 +25,14 @@ from bench.search import Searched
 from bench.session import NAMES, Results, Sizes
 from bench.targets import TARGETS, Target
 
+TASKS_OF_ONE_ORDER = (
+    "find_by_number",
+    "why_it_is_stuck",
+    "approve_the_next",
+    "cancel",
+    "which_message",
+    "first_of_the_tail",
+)
 MACHINE = {"cpu": "a <processor>", "cores": 2}
 
 
@@ -60,7 +68,7 @@ def results(monkeypatch: pytest.MonkeyPatch) -> Results:
         ],
         console=[ConsoleRun({"newest": [1.0, 3.0, 2.0], "rare": [9.0]}, [20.0], [30.0], 20_000, 0.1, 50.0, 1_000_000)],
         projected=[Projected(9_000.0, 80.0, 90.0, 300.0, 9.0, 130.0, 4.0, 200.0)],
-        jobs=[JobRun(10_000, 40.0, 90.0, 45.0, dict.fromkeys(("find_by_number", "why_it_is_stuck", "approve_the_next", "cancel", "which_message", "first_of_the_tail"), [80.0, 90.0]))],
+        jobs=[JobRun(10_000, 40.0, 90.0, 45.0, {task: [80.0, 90.0] for task in TASKS_OF_ONE_ORDER})],
     )  # fmt: skip
 
 
