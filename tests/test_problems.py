@@ -146,7 +146,7 @@ NOUNS = (
     "payment", "session", "return_url", "reference", "settlement", "statement", "row", "reversal", "lines",
     "account", "draft", "item", "number", "option", "comment", "owner",
     "gift_card", "expiry",
-    "reconciliation", "difference", "proposal", "list",
+    "reconciliation", "difference", "proposal", "list", "goods",
 )  # fmt: skip
 
 

@@ -46,6 +46,15 @@ def is_partly_shipped(order: Order) -> bool:
     return "picking" in statuses and bool(statuses & {"shipped", "delivered"})
 
 
+def shipped(order: Order) -> dict[str, int]:
+    """line id -> pieces that have shipped."""
+    pieces: dict[str, int] = {}
+    for shipment in order.facts.shipments.values():
+        for line_id, quantity in shipment.lines.items() if shipment.status in ("shipped", "delivered") else ():
+            pieces[line_id] = pieces.get(line_id, 0) + quantity
+    return pieces
+
+
 def check_statuses(event: OrderEvent) -> None:
     """The three statuses of a public event agree, at any moment."""
     status, payment, fulfillment = event.status, event.payment_status, event.fulfillment_status

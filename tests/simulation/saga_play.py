@@ -8,7 +8,7 @@ from random import Random
 from typing import Any, ClassVar
 from uuid import UUID
 
-from saga_checks import check_actions, check_end, check_order, check_statuses, is_partly_shipped
+from saga_checks import check_actions, check_end, check_order, check_statuses, is_partly_shipped, shipped
 from saga_orders import LOCATIONS, SKUS, changes, content, market, snapshot
 from saga_world import BARE_SELLER, COMPLETE_SELLER, STORE, Record, World
 
@@ -402,16 +402,19 @@ class Saga:
             assert (sum(row.quantity for row in rows), sum(row.amount_minor for row in rows)) == last
         if order.status == "cancelled" or order.facts.undone is not None or not edit.of_order(order):
             return
-        shipped: dict[str, int] = {}
-        for shipment in order.facts.shipments.values():
-            for line_id, pieces in shipment.lines.items() if shipment.status in ("shipped", "delivered") else ():
-                shipped[line_id] = shipped.get(line_id, 0) + pieces
-        assert shipped == {line_id: row.quantity for line_id, row in sold.items() if row.ships}
+        assert shipped(order) == {line_id: row.quantity for line_id, row in sold.items() if row.ships}
         by_people = any(refund.data_of(run).cause != "edit" for run in refund.of_order(order.runs))
         if not by_people and key not in self.refunded_elsewhere:
             money = order.facts.money
             assert money.captured_minor - money.refunded_minor == order.grand_minor
             assert money.captured_minor + money.voided_minor == money.authorized_minor
+
+    def check_placed_anew(self, order: Order) -> None:
+        """All that is sold has shipped, and it was paid since: nothing of the cancelled attempt counts."""
+        assert order.content is not None and order.facts.undone is not None
+        assert shipped(order) == {row.line_id: row.quantity for row in payable(order.content) if row.ships}
+        if not edit.of_order(order):
+            assert order.facts.money.captured_minor - order.facts.undone.captured_minor == order.grand_minor
 
     def check_refunds(self, key: UUID, order: Order) -> None:
         """Per line, at most what was captured has come back; what is invoiced is credited by exactly that."""
@@ -451,6 +454,7 @@ class Saga:
             assert not order.exceptions
         elif order.facts.undone is not None and "place" in order.runs:
             assert order.completed_at is not None, f"{order.status} {order.payment_status} {order.fulfillment_status}"
+            self.check_placed_anew(order)
         elif "place" in order.runs:
             assert order.completed_at is not None, f"{order.status} {order.payment_status} {order.fulfillment_status}"
             assert order.content is not None

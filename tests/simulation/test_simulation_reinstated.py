@@ -1,8 +1,9 @@
-"""A cancelled order that is placed anew ships and is paid as it is stated now."""
+"""A cancelled order that is placed anew ships and is paid as it is stated now; one that has shipped stays cancelled."""
 
 from __future__ import annotations
 
 from typing import get_args
+from uuid import UUID
 
 import pytest
 from saga_play import Saga
@@ -27,14 +28,21 @@ def content(saga: Saga, price_minor: int, **more: str) -> OrderContent:
     return OrderContent(external_order_id="1", placed_at=at, currency="EUR", lines=lines, totals=totals, **more)
 
 
+def market_of_one(capture: CaptureOption) -> tuple[Saga, UUID]:
+    """A market with stock, and the id of its order."""
+    saga = Saga()
+    saga.world.count_stock("main", "A", 5)
+    saga.world.markets["a"] = MarketTerms(
+        code="m", approval="automatic", seller="acme", gateway="test", capture=capture
+    )
+    return saga, order_id(STORE, "bol", "a", "1")
+
+
 @pytest.mark.parametrize("capture", [one for one in get_args(CaptureOption) if one != "manual"])
 def test_an_order_that_was_complete_without_a_piece_is_placed_anew(capture: CaptureOption) -> None:
     """It is free, and an edit takes away all that ships: that completes it. It is cancelled, and comes back with a price."""
-    saga = Saga()
+    saga, key = market_of_one(capture)
     world = saga.world
-    world.count_stock("main", "A", 5)
-    world.markets["a"] = MarketTerms(code="m", approval="automatic", seller="acme", gateway="test", capture=capture)
-    key = order_id(STORE, "bol", "a", "1")
     saga.known[key] = ("a", content(saga, 0))
 
     def order() -> Order:
@@ -65,3 +73,35 @@ def test_an_order_that_was_complete_without_a_piece_is_placed_anew(capture: Capt
     assert (order().status, order().payment_status, order().fulfillment_status) == ("approved", "paid", "fulfilled")
     assert order().facts.money.captured_minor == 1999 and order().completed_at is not None
     assert [one.status for one in order().facts.shipments.values()] == ["cancelled", "shipped"]
+
+
+@pytest.mark.parametrize("capture", [one for one in get_args(CaptureOption) if one != "manual"])
+def test_an_order_that_has_shipped_and_was_refunded_stays_cancelled(capture: CaptureOption) -> None:
+    """The buyer has the goods: nothing ships, and no money is taken, by any capture option."""
+    saga, key = market_of_one(capture)
+    world = saga.world
+
+    def order() -> Order:
+        found = world.orders.states()[key]
+        assert isinstance(found, Order)
+        return found
+
+    saga.known[key] = ("a", content(saga, 1999))
+    saga.tell(key, content(saga, 1999), 0)
+    saga.drain()
+    world.ship(*world.picking()[0])
+    saga.drain()
+    assert saga.ask(orders.Refund, key, goodwill_minor=1999) is None
+    saga.drain()
+    assert (order().status, order().payment_status, order().fulfillment_status) == (
+        "cancelled",
+        "refunded",
+        "fulfilled",
+    )
+    saga.tell(key, content(saga, 2999), 1)
+    saga.drain()
+    raised = order().exceptions["order_reinstated"].exception_id
+    refusal = saga.ask(orders.Resolve, key, exception_id=raised, resolution="accept")
+    assert refusal is not None and refusal.code == "goods_shipped"
+    saga.ends()
+    assert (order().status, order().facts.money.captured_minor, world.picking()) == ("cancelled", 1999, [])

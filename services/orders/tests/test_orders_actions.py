@@ -386,7 +386,7 @@ EXPECTED: Final[dict[str, str]] = {
 OF_THE_REQUEST: Final = """
 capture        line_unknown capture_exceeds
 force          outcome_recorded
-resolve        resolution_unsupported order_shipped order_held undo_running step_not_failed edit_open order_not_placed order_completed edit_empty line_unknown line_cancelled line_exists price_missing sku_missing tax_missing discount_exceeds total_exceeds currency_differs sku_differs order_fulfilled total_differs
+resolve        resolution_unsupported order_shipped order_held undo_running goods_shipped step_not_failed edit_open order_not_placed order_completed edit_empty line_unknown line_cancelled line_exists price_missing sku_missing tax_missing discount_exceeds total_exceeds currency_differs sku_differs order_fulfilled total_differs
 refund         refund_open line_unknown refund_limit_reached
 change_tags    tags_unchanged tags_exceeded
 set_metadata   metadata_unchanged metadata_exceeded

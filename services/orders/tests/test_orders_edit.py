@@ -22,6 +22,7 @@ from contracts.orders import (
     FulfillmentChanged,
     LineEdit,
     PaymentChanged,
+    RefundLine,
     RefundOpened,
     RefundSettled,
     Released,
@@ -378,6 +379,20 @@ def test_an_edit_that_gives_back_all_that_was_captured_leaves_an_order_that_is_s
     assert play.order.status == "approved" and play.order.undo is None
     play.captures(op="the rest").captured().issued().shipped().fulfilled()
     assert play.order.completed_at is not None and play.order.grand_minor == 5_00
+
+
+def test_an_order_that_an_edit_made_free_is_not_cancelled_by_an_earlier_refund(play: Play) -> None:
+    """All that was captured comes back in both: it is what the edit gives back, not a refund of the whole order."""
+    told = content(line("1", 0), line("2", 10_00, requires_shipping=False))
+    play.in_the_warehouse(told).captured().issued().refunds(lines=(RefundLine(line_id="2", amount_minor=88),))
+    play.failed(Refund)
+    play.opens_an_edit(LineEdit(line_id="2", unit_price_minor=0)).confirms().suspended().resumed()
+    assert [one.amount_minor for one in play.last(Refund).lines] == [9_12]
+    play.refunded().credited().retries_refund().refunded().credited()
+    assert play.money["refunded"] == play.money["captured"] == 10_00
+    assert play.status == "approved/free/in_progress" and play.order.undo is None
+    play.shipped().fulfilled()
+    assert play.order.completed_at is not None
 
 
 def test_an_edit_before_the_first_parcel_captures_nothing_where_parcels_are_captured(play: Play) -> None:

@@ -297,6 +297,26 @@ def test_what_we_cancelled_is_placed_anew_only_after_its_undo_and_the_money_coun
     assert play.status == "approved/paid/fulfilled" and play.order.completed_at is not None
 
 
+def test_what_has_shipped_is_not_placed_anew(play: Play) -> None:
+    """The buyer has the goods: they do not ship again, and are not charged again."""
+    play.paid_and_in_the_warehouse().shipped().fulfilled()
+    play.refunds(goodwill_minor=10_00).refunded().credited()
+    assert play.status == "cancelled/refunded/fulfilled"
+    play.receives(content(line(total=12_00)), seconds=1).then(ExceptionRaised)
+    play.resolves("order_reinstated", "accept").nothing()
+    assert play.refusal is not None and play.refusal.code == "goods_shipped"
+    play.resolves("order_reinstated", "keep").then(ExceptionResolved)
+    assert play.status == "cancelled/refunded/fulfilled" and not play.order.open_runs
+
+
+def test_what_has_shipped_is_recorded_where_the_marketplace_carried_it_through(play: Play) -> None:
+    play.paid_and_in_the_warehouse().shipped().fulfilled()
+    play.refunds(goodwill_minor=10_00).refunded().credited()
+    play.receives(content(line(total=12_00), lifecycle="delivered"), seconds=1)
+    play.resolves("order_reinstated", "accept").then(ExceptionResolved, Reinstated)
+    assert play.status == "approved/unpaid/fulfilled" and not play.order.open_runs
+
+
 def test_what_follows_from_our_cancel_upstream_is_nothing_to_decide(play: Play) -> None:
     play.receives(content(), market()).reserved().authorized().started()
     play.cancels().shipments_cancelled()

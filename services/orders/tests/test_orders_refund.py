@@ -207,6 +207,19 @@ def test_what_was_credited_elsewhere_is_not_credited_again(play: Play) -> None:
     assert [one.amount_minor for one in play.last(Credit).lines] == [300]
 
 
+def test_a_piece_that_a_refund_elsewhere_has_credited_is_not_credited_again(play: Play) -> None:
+    """Both refunds name the only piece: the money of both goes back, and one credit note has the piece."""
+    shipped_and_paid(play, content(line("1", 1000))).refunds(goodwill_minor=700, op="refused").failed(Refund)
+    play.refunds(("1", 1))
+    capture = next(iter(play.order.facts.captures.values()))
+    assert capture.invoice_id is not None
+    elsewhere = [one.model_copy(update={"amount_minor": 600}) for one in play.last(Refund).lines]
+    play.when(play.refund(capture.capture_id, elsewhere))
+    play.when(play.credit_note(uid("elsewhere"), capture.invoice_id, elsewhere))
+    play.refunded()
+    assert [(one.quantity, one.amount_minor) for one in play.last(Credit).lines] == [(0, 300)]
+
+
 def test_refunded_pieces_go_back_into_stock_if_they_have_shipped(play: Play) -> None:
     shipped_and_paid(play, THIRDS).refunds(("1", 2), restock=True).refunded().credited().then(asks=[Restock])
     assert [(one.line_id, one.quantity) for one in play.last(Restock).lines] == [("1", 2)]

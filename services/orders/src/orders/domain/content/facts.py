@@ -67,6 +67,14 @@ class CapturedLine(Document):
     refunded_minor: int = 0
     credited_minor: int = 0
     """On credit notes of the capture's invoice."""
+    credited_quantity: Annotated[int, UNLESS_EMPTY] = 0
+    """On credit notes of the capture's invoice."""
+
+    @property
+    def to_credit(self) -> tuple[int, int]:
+        """Pieces and minor units that are on no credit note."""
+        pieces, minor = self.quantity - self.credited_quantity, self.amount_minor - self.credited_minor
+        return max(pieces, 0), max(minor, 0)
 
     @property
     def to_refund(self) -> MoneyLine:
@@ -160,10 +168,15 @@ class CaptureFact(Document):
         """A credit note counts once: read again, its version is not newer; only the last one answers another operation."""
         if event.version <= self.credited_version or event.credit_note_id == self.last_credit_note:
             return self
-        back: dict[str, int] = {}
+        back: dict[str, tuple[int, int]] = {}
         for line in event.lines:
-            back[line.line_id] = back.get(line.line_id, 0) + line.gross_minor
-        fact = self._with({"credited_minor": line.credited_minor + back.get(line.line_id, 0)} for line in self.lines)
+            pieces, minor = back.get(line.line_id, (0, 0))
+            back[line.line_id] = pieces + line.quantity, minor + line.gross_minor
+        fact = self._with(
+            {"credited_quantity": line.credited_quantity + pieces, "credited_minor": line.credited_minor + minor}
+            for line in self.lines
+            for pieces, minor in (back.get(line.line_id, (0, 0)),)
+        )
         return fact.model_copy(update={"last_credit_note": event.credit_note_id, "credited_version": event.version})
 
     def _with(self, changes: Iterable[Mapping[str, int]]) -> CaptureFact:

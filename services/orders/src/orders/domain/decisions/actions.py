@@ -115,6 +115,7 @@ ACTIONS: Final[Mapping[str, Action]] = {
             "order_shipped": SHIPPED._replace(of_request=orders.why_not_taken),
             "order_held": HELD,
             "undo_running": WhyNot("refused", "the cancel has not ended; see `processes`, and accept when none is open"),
+            "goods_shipped": WhyNot("refused", "goods had shipped before it was refunded; keep it cancelled, and place what is wanted again as a new order"),
             "step_not_failed": WhyNot("refused", "no step of the order waits for a person"),
             "edit_open": WhyNot("refused", "it is being edited", edits.open_one),
             "order_not_placed": WhyNot("refused", "it is being placed; accept when it is"),

@@ -15,6 +15,7 @@ from contracts.deciding import Refusal
 from contracts.orders import Resolution, Resolve, Retry
 from contracts.snapshot import OrderContent
 from orders.domain.content import methods, snapshots
+from orders.domain.content.snapshots import CARRIED
 from orders.domain.engine.story import Story
 from orders.domain.processes import changes, differences, place, undo, upstream
 from orders.domain.state.order import Order, retryable
@@ -148,8 +149,13 @@ def _unless_not_possible(code: str) -> Callable[[Order], str | None]:
     return guard
 
 
-def _unless_undoing(order: Order) -> str | None:
-    return "undo_running" if order.status != "cancelled" or order.open_runs else None
+def _unless_undoing_or_shipped(order: Order) -> str | None:
+    """The buyer has what has shipped: placed anew, it would be charged a second time. A marketplace that carried the order
+    through asks for neither goods nor money."""
+    if order.status != "cancelled" or order.open_runs:
+        return "undo_running"
+    shipped = any(one.status in ("shipped", "delivered") for one in order.facts.shipments.values())
+    return "goods_shipped" if shipped and order.stated is not None and order.stated.lifecycle not in CARRIED else None
 
 
 def _unless_asked(order: Order) -> str | None:
@@ -271,7 +277,7 @@ KINDS: Final = {kind.code: kind for kind in (
     Kind("lifecycle_reversed",       "the marketplace's lifecycle goes back",                               ACKNOWLEDGED,                                                                                   OURS,     TAKEN_BACK),
     Kind("shipment_reported",        "shipped upstream, and not by us",                                     ACKNOWLEDGED,                                                                                   OURS,     "our own shipment, " + TAKEN_BACK),
     Kind("cancelled_too_late",       "cancelled upstream after it has shipped",                             ACKNOWLEDGED,                                                                                   OURS,     "a snapshot that is not cancelled"),
-    Kind("order_reinstated",         "alive or paid upstream after it was cancelled",                       Choice("placed anew as the marketplace now states it; 409 `undo_running` until the cancel has ended", place_anew, _unless_undoing), Choice("the order stays cancelled", nothing), "a snapshot that is cancelled again"),
+    Kind("order_reinstated",         "alive or paid upstream after it was cancelled",                       Choice("placed anew as the marketplace now states it; 409 `undo_running` until the cancel has ended, `goods_shipped` if goods had shipped before it", place_anew, _unless_undoing_or_shipped), Choice("the order stays cancelled", nothing), "a snapshot that is cancelled again"),
     # a statement of a person
     Kind("payment_disputed",         "a buyer disputes a payment with their bank, or the dispute is lost (`GET /v1/disputes` of payments)", ACKNOWLEDGED,                                                   OURS,     "a dispute that is won; what is lost is raised anew"),
     Kind("outcome_contradicted",     "a gateway reports another outcome than the one that a person stated", Choice("the gateway is right: recorded. No amount moves: `force` states that a refused operation succeeded, a recorded refund takes money out of the books", nothing), Choice("the stated outcome stays", nothing), "nothing else; a further one is added to it"),

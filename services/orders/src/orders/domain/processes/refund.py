@@ -125,14 +125,16 @@ def nothing_to_credit(story: Story, run: Run) -> bool:
 
 
 def _to_credit(story: Story, part: CapturePart) -> tuple[invoicing.CreditLine, ...]:
-    """The lines of a part, each at most what is left of it on the invoice: a person may have credited a line elsewhere."""
-    left = {line.line_id: line.amount_minor - line.credited_minor for line in _capture(story, part).lines}
+    """The lines of a part, each at most what is left of it on the invoice: a person may have credited a line elsewhere, and
+    refunds that were made elsewhere name pieces that an open refund names, too."""
+    left = {line.line_id: line.to_credit for line in _capture(story, part).lines}
     return tuple(
         invoicing.CreditLine(
-            line_id=line.line_id, quantity=line.quantity, amount_minor=max(min(line.amount_minor, left[line.line_id]), 0)
+            line_id=line.line_id, quantity=min(line.quantity, pieces), amount_minor=min(line.amount_minor, minor)
         )
         for line in part.lines
-    )  # fmt: skip
+        for pieces, minor in (left[line.line_id],)
+    )
 
 
 def was_credited(story: Story, run: Run, event: invoicing.Credited | Past | None) -> None:
@@ -179,14 +181,15 @@ def ended(story: Story, run: Run) -> None:
 
 
 def _cancel_if_all_is_back(story: Story, last: RefundData) -> None:
-    if _all_is_back(story) and (last.cause != "edit" or _is_all_paid(story)):
+    """An order that an edit has made free stays: what comes back is all that was captured, whichever refund is the last."""
+    if story.order.grand_minor and _all_is_back(story) and (last.cause != "edit" or _is_all_paid(story)):
         undo.begin(story, "refunded", certain=True)
 
 
 def _is_all_paid(story: Story) -> bool:
-    """Whether what the order costs after an edit, if it costs anything, was captured before: then nothing more is."""
+    """Whether what the order costs after an edit was captured before: then nothing more is."""
     kept = sum(amount for _, amount in settle.captured(story.runs, story.facts).values())
-    return 0 < (story.order.grand_minor or 0) <= kept
+    return (story.order.grand_minor or 0) <= kept
 
 
 def _all_is_back(story: Story) -> bool:
