@@ -171,7 +171,11 @@ def test_a_row_of_a_csv_that_cannot_be_read_is_listed() -> None:
         (b'{"on": "a", "gross": "b", "fixed_currency": "EUR", "colour": "c"}', b"", "colour: Extra inputs"),
         (b'{"on": "a", "gross": "b", "fixed_currency": "EUR"}', b"", "the file has no header"),
         (b'{"on": "a", "gross": "b", "fixed_currency": "EUR"}', b"a,c\n1,2", "the file has no column b"),
-        (b'{"on": "a", "gross": "b", "currency": "c"}', b"a,b,c\n1,2,EURO", "row 1: 'EURO' is not a currency"),
+        (
+            b'{"on": "a", "gross": "b", "currency": "c"}',
+            b"a,b,c\n1,2,EURO",
+            "row 1, column c: 'EURO' is not a currency",
+        ),
         (b'{"on": "a", "gross": "b", "fixed_currency": "EUR"}', b"a,b\n1,2", "belongs to no statement"),
         (b'{"on": "a", "gross": "b", "fixed_currency": "EUR"}', b"a,b\n\xff,2", "not utf-8"),
         (b'{"on": "a", "gross": "b", "fixed_currency": "EUR"}', b'a,b\n"1,2', "unexpected end of data"),
@@ -295,7 +299,9 @@ def test_a_report_that_does_not_balance_is_refused_with_both_sums_and_what_canno
     problem = unbalanced(refused.value)
     assert (problem.status, problem.code, problem.more["stated_minor"], problem.more["summed_minor"]) == (
         422, "statement_unbalanced", 2_850, -2_050)  # fmt: skip
-    assert [(one["number"], one["problem"]) for one in problem.more["unreadable"]] == [(1, "'oops' is not an amount")]
+    assert [(one["number"], one["problem"]) for one in problem.more["unreadable"]] == [
+        (1, "column TransactionAmount: 'oops' is not an amount")
+    ]
 
 
 @pytest.mark.parametrize(

@@ -155,7 +155,8 @@ def add_routes(router: APIRouter, app: App) -> None:
         mapping = report.mapping.model_copy(update={"encoding": "utf-8"}) if report.mapping else None
         try:
             found = await asyncio.to_thread(
-                formats.read, report.format, content, mapping, report.statement_id or "", report.account or "", report.payout_minor
+                formats.read, report.format, content, mapping, report.statement_id or "", report.account or "", report.payout_minor,
+                "utf-8",
             )  # fmt: skip
         except StatementUnreadable as error:
             raise Problem(422, "statement_unreadable", "The report cannot be read", str(error)) from None

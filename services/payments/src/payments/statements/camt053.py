@@ -1,13 +1,14 @@
 """A bank's statement in camt.053 (ISO 20022 BankToCustomerStatement, any version): balances and booked entries.
 
 Source: the message definition report, camt.053.001.02 to .13. An entry's `Amt` has no sign, `CdtDbtInd` gives the direction, also of
-a reversal. One entry may contain several payments (`TxDtls`), each of which is a row if their amounts sum to the entry's.
+a reversal: that of a credit is a debit, and pays nothing that an order waits for. One entry may contain several payments
+(`TxDtls`), each of which is a row if their amounts sum to the entry's.
 A document type declaration is refused, so no entity is ever expanded. The document is read entry by entry, never as one tree.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from datetime import date
 from typing import Final
@@ -32,10 +33,10 @@ _OPENING: Final = ("OPBD", "PRCD")
 """The opening balance, or the closing one of the statement before."""
 
 
-def read(body: bytes) -> list[Statement]:
-    """Returns each statement of the message."""
+def read(body: bytes, encoding: str | None = None) -> list[Statement]:
+    """Returns each statement of the message. encoding: of a body that was decoded before; null: the one that it declares."""
     target = _Target()
-    parser = XMLParser(target=target)
+    parser = XMLParser(target=target, encoding=encoding)
     try:
         parser.feed(body)
         parser.close()
@@ -111,8 +112,9 @@ def _take(one: _Collected, part: Element) -> None:
         case "FrToDt":
             one.begins, one.ends = _at(part, "FrDtTm"), _at(part, "ToDtTm")
         case "Bal":
-            code = _at(part, "Tp/CdOrPrtry/Cd")
-            one.balances[code] = (_at(part, "Amt"), _at(part, "CdtDbtInd"))
+            code, stated = _at(part, "Tp/CdOrPrtry/Cd"), (_at(part, "Amt"), _at(part, "CdtDbtInd"))
+            if one.balances.setdefault(code, stated) != stated:
+                raise StatementUnreadable(f"statement {one.statement_id} has two different balances {code}")
             one.currency = one.currency or _currency(part)
         case "Ntry":
             one.entries += 1
@@ -147,7 +149,7 @@ def _entry(number: int, entry: Element, currency: str) -> Iterator[Row | Unreada
         net = _signed(_at(entry, "Amt"), direction, currency)
         on = _day(entry)
         details = entry.findall("NtryDtls/TxDtls")
-        amounts = [_detail_amount(one, direction, currency) for one in details] if len(details) > 1 else []
+        amounts = _detail_amounts(details, direction, currency) if len(details) > 1 else []
         fee = _charges(entry, currency)
     except ValueError as error:
         yield UnreadableRow(number, tostring(entry, "unicode")[:TEXT_MAX], str(error), net)
@@ -159,10 +161,16 @@ def _entry(number: int, entry: Element, currency: str) -> Iterator[Row | Unreada
         yield _row(number, entry, details[0] if len(details) == 1 else None, net, fee, on)
 
 
+def _is_reversal(entry: Element) -> bool:
+    return _at(entry, "RvslInd").lower() in ("true", "1")
+
+
 def _row(number: int, entry: Element, details: Element | None, net_minor: int, fee_minor: int, on: date) -> Row:
     row_id = _at(entry, "AcctSvcrRef") or _at(entry, "NtryRef")
     references = _references(details) if details is not None else ()
     exchanged = _exchanged(details, net_minor) if details is not None else None
+    if _is_reversal(entry):
+        return Row(number, "adjustment", row_id, references, net_minor + fee_minor, fee_minor, net_minor, on, exchanged)
     kind = "transfer" if details is not None or net_minor > 0 else "fee" if _is_charge(entry) else "transfer"
     if kind == "fee":
         return Row(number, "fee", row_id, references, 0, -net_minor, net_minor, on)
@@ -192,8 +200,9 @@ def _exchanged(details: Element, net_minor: int) -> Exchanged | None:
 
 
 def _charges(entry: Element, currency: str) -> int:
-    """Charges that the entry's amount contains: positive is a cost."""
-    included = [one for one in entry.findall("Chrgs/Rcrd") if _at(one, "ChrgInclInd") == "true"]
+    """Charges that the entry's amount contains: positive is a cost. Those in another currency stay a part of the amount."""
+    records = [one for one in entry.findall("Chrgs/Rcrd") if _at(one, "ChrgInclInd").lower() in ("true", "1")]
+    included = [one for one in records if _currency(one) == currency]
     return -sum(_signed(_at(one, "Amt"), _at(one, "CdtDbtInd") or "DBIT", currency) for one in included)
 
 
@@ -202,9 +211,15 @@ def _is_charge(entry: Element) -> bool:
     return _at(entry, "BkTxCd/Domn/Fmly/SubFmlyCd") == "CHRG"
 
 
-def _detail_amount(details: Element, direction: str, currency: str) -> int:
-    amount = _at(details, "Amt") or _at(details, "AmtDtls/TxAmt/Amt")
-    return _signed(amount, _at(details, "CdtDbtInd") or direction, currency)
+def _detail_amounts(details: Sequence[Element], direction: str, currency: str) -> list[int]:
+    """Those of the payments in one entry; none if one of them states none in the currency of the account."""
+    amounts = []
+    for one in details:
+        stated = next((part for part in (one, one.find("AmtDtls/TxAmt")) if part is not None and _currency(part)), None)
+        if stated is None or _currency(stated) != currency:
+            return []
+        amounts.append(_signed(_at(stated, "Amt"), _at(one, "CdtDbtInd") or direction, currency))
+    return amounts
 
 
 def _day(entry: Element) -> date:

@@ -26,7 +26,10 @@ def read(body: bytes) -> list[Statement]:
         settlement = orjson.loads(body)
         settlement_id = settlement["id"]
         begins, ends = day_of(settlement["start_at"]), day_of(settlement["end_at"])
-        amounts = {currency_of(one["currency"]): within(one["amount"]) for one in settlement["amounts"]}
+        stated = [(currency_of(one["currency"]), within(one["amount"])) for one in settlement["amounts"]]
+        amounts = dict(stated)
+        if len(amounts) < len(stated):
+            raise ValueError("`amounts` has a currency twice")
         account, listed = str(settlement.get("account_id") or "dintero"), settlement["transactions"]
         if not isinstance(settlement_id, str) or not isinstance(listed, list):
             raise ValueError("`id` is a text and `transactions` a list")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from codecs import BOM_UTF8
 from dataclasses import replace
 from typing import Final, Literal, get_args
 
@@ -21,18 +22,22 @@ def read(
     statement_id: str = "",
     account: str = "",
     payout_minor: int | None = None,
+    encoding: str | None = None,
 ) -> list[Statement]:
     """Returns the statements of a report; the rows of each sum to what it states.
 
-    statement_id, account, payout_minor: for a report that does not state them. Raises StatementUnreadable, StatementUnbalanced.
+    statement_id, account, payout_minor: for a report that does not state them. encoding: of a body that was decoded before;
+    what it declares is ignored. Raises StatementUnreadable, StatementUnbalanced.
     """
+    if form in ("stripe", "dintero"):
+        body = body.removeprefix(BOM_UTF8)  # a JSON text has none, files that were saved have
     match form:
         case "stripe":
             found = stripe.read(body)
         case "dintero":
             found = dintero.read(body)
         case "camt053":
-            found = camt053.read(body)
+            found = camt053.read(body, encoding)
         case "stripe_csv":
             found = mapped.read(body, mapped.shipped("stripe"), statement_id, account)
         case "dintero_csv":

@@ -7,7 +7,9 @@ from __future__ import annotations
 
 import csv
 import io
-from collections.abc import Iterator, Sequence
+from codecs import BOM_UTF8, BOM_UTF16_BE, BOM_UTF16_LE
+from collections import Counter, deque
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from datetime import date
 from importlib import resources
@@ -47,6 +49,8 @@ class Mapping(Frozen, extra="forbid"):
     day_format: Text = ""
     """As of strptime, e.g. `%d.%m.%Y`; empty: ISO 8601."""
     lines_before_header: Annotated[int, Field(ge=0, le=100)] = 0
+    lines_after_rows: Annotated[int, Field(ge=0, le=100)] = 0
+    """Records at the end that are no rows, such as totals. Empty ones are not counted."""
 
     statement_id: ColumnName | None = None
     """One statement for each of its values. Null: the file is one statement, whose id comes with the request."""
@@ -74,7 +78,9 @@ class Mapping(Frozen, extra="forbid"):
     bank: bool = False
     """Rows are transfers of a bank: nothing is captured or refunded by them."""
     balance: ColumnName | None = None
-    """The balance after each row, oldest row first: the opening and the closing balance come from it."""
+    """The balance after each row: the opening and the closing balance come from it."""
+    newest_first: bool = False
+    """For `balance`: the first row is the latest one."""
 
     exchanged_gross: ColumnName | None = None
     exchanged_currency: ColumnName | None = None
@@ -120,61 +126,79 @@ class _Collected:
     currency: str
     found: list[Row | UnreadableRow] = field(default_factory=list)
     payout_minor: int | None = None
-    opening_minor: int | None = None
-    closing_minor: int | None = None
+    balances: list[tuple[int, int | None, int | None]] = field(default_factory=list)
+    """(number, net, balance after it) of each row; null: it cannot be read."""
 
 
 def read(body: bytes, mapping: Mapping, statement_id: str = "", account: str = "") -> list[Statement]:
-    """Returns one statement per value of the column `statement_id`, in the order of the file."""
+    """Returns one statement per statement id, account and currency, in the order of the file."""
     lines = _records(body, mapping)
-    header = next(lines, None)
+    header = next(((number, cells) for number, cells in lines if any(cells)), None)
     if header is None:
         raise StatementUnreadable("the file has no header")
-    columns = _Columns(header, mapping)
-    collected: dict[str, _Collected] = {}
-    for number, cells in enumerate(lines, 1):
-        if not any(cells):
-            continue
+    columns = _Columns(header[1], mapping)
+    collected: dict[tuple[str, str, str], _Collected] = {}
+    for place, cells in _rows(lines, mapping.lines_after_rows):
+        number = place - header[0]
         name = columns.text(mapping.statement_id, cells) if mapping.statement_id else statement_id
         try:
             currency = mapping.fixed_currency or currency_of(columns.text(mapping.currency, cells))
         except ValueError as error:
-            raise StatementUnreadable(f"row {number}: {error}") from error
+            raise StatementUnreadable(f"row {number}, column {mapping.currency}: {error}") from error
         if not name:
             raise StatementUnreadable(f"row {number} belongs to no statement: it has no id, and none was given")
-        one = collected.get(name)
+        key = name, columns.text(mapping.account, cells) or account, currency
+        one = collected.get(key)
         if one is None:
-            one = collected[name] = _Collected(columns.text(mapping.account, cells) or account, currency)
-        _collect(one, number, cells, currency, columns, mapping)
+            one = collected[key] = _Collected(key[1], currency)
+        _collect(one, number, cells, columns, mapping)
+    currencies = Counter((name, account) for name, account, _ in collected)
     return [
-        Statement(name, one.account, one.currency, rows, unreadable, min(days, default=None), max(days, default=None),
-                  one.opening_minor, one.closing_minor, one.payout_minor)
-        for name, one in collected.items()
+        Statement(name if currencies[name, of] == 1 else f"{name}/{currency}", of, currency, rows, unreadable,
+                  min(days, default=None), max(days, default=None), *_balances(one, mapping), one.payout_minor)
+        for (name, of, currency), one in collected.items()
         for read_rows, unreadable in [parted(one.found)]
         for rows in [with_reversals(read_rows)]
         for days in [[row.on for row in rows]]
     ]  # fmt: skip
 
 
-def _records(body: bytes, mapping: Mapping) -> Iterator[list[str]]:
+_MARKS: Final = ((BOM_UTF8, "utf-8-sig"), (BOM_UTF16_LE, "utf-16"), (BOM_UTF16_BE, "utf-16"))
+"""What a file may begin with, and the encoding that it then has."""
+
+
+def _records(body: bytes, mapping: Mapping) -> Iterator[tuple[int, list[str]]]:
+    """Yields the records after those before the header, each with its number: a quoted cell may have several lines."""
+    encoding: str = next((name for mark, name in _MARKS if body.startswith(mark)), mapping.encoding)
     try:
-        text = body.decode("utf-8-sig" if mapping.encoding == "utf-8" else mapping.encoding)
+        text = body.decode(encoding)
     except UnicodeDecodeError as error:
-        raise StatementUnreadable(f"the file is not {mapping.encoding}: {error}") from error
+        raise StatementUnreadable(f"the file is not {encoding}: {error}") from error
     lines = csv.reader(io.StringIO(text, newline=""), delimiter=mapping.delimiter, strict=True)
     try:
         for n, cells in enumerate(lines):
             if n >= mapping.lines_before_header:
-                yield cells
+                yield n - mapping.lines_before_header, [cell.strip() for cell in cells]
     except csv.Error as error:
         raise StatementUnreadable(f"line {lines.line_num}: {error}") from error
+
+
+def _rows(lines: Iterable[tuple[int, list[str]]], after: int) -> Iterator[tuple[int, list[str]]]:
+    """Yields what is neither empty nor among the last `after`."""
+    held: deque[tuple[int, list[str]]] = deque()
+    for number, cells in lines:
+        if any(cells):
+            held.append((number, cells))
+        if len(held) > after:
+            yield held.popleft()
 
 
 class _Columns:
     """The places of the columns that a mapping names."""
 
     def __init__(self, header: Sequence[str], mapping: Mapping) -> None:
-        places = {name.strip().casefold(): place for place, name in enumerate(header)}
+        places = {name.casefold(): place for place, name in enumerate(header)}
+        times = Counter(name.casefold() for name in header)
         named = [
             mapping.statement_id, mapping.account, mapping.currency, *mapping.references, mapping.row_id, mapping.on,
             mapping.gross, *mapping.gross_less, mapping.fee, mapping.net, mapping.kind, mapping.balance,
@@ -183,28 +207,31 @@ class _Columns:
         missing = sorted({name for name in named if name and name.casefold() not in places})
         if missing:
             raise StatementUnreadable(f"the file has no column {', '.join(missing)}")
+        if double := sorted({name for name in named if name and times[name.casefold()] > 1}):
+            raise StatementUnreadable(f"the file has more than one column {', '.join(double)}")
         self.width = len(header)
         self._places = {name: places[name.casefold()] for name in named if name}
 
     def text(self, name: str | None, cells: Sequence[str]) -> str:
         """Returns the cell without outer spaces; empty if the mapping names no column or the row is too short."""
         place = self._places[name] if name else len(cells)
-        return cells[place].strip() if place < len(cells) else ""
+        return cells[place] if place < len(cells) else ""
 
 
-def _collect(
-    one: _Collected, number: int, cells: Sequence[str], currency: str, columns: _Columns, mapping: Mapping
-) -> None:
+def _collect(one: _Collected, number: int, cells: Sequence[str], columns: _Columns, mapping: Mapping) -> None:
     def amount(name: str | None) -> int:
         text = columns.text(name, cells)
-        return minor_of(text, one.currency, mapping.decimal, mapping.thousands) if text else 0
+        try:
+            return minor_of(text, one.currency, mapping.decimal, mapping.thousands) if text else 0
+        except ValueError as error:
+            raise ValueError(f"column {name}: {error}") from None
 
-    net = None
+    net = balance = None
     try:
-        if len(cells) < columns.width:
-            raise ValueError(f"the row has {len(cells)} of {columns.width} columns")
-        if currency != one.currency:
-            raise ValueError(f"{currency} is not the currency of the statement, {one.currency}")
+        if len(cells) < columns.width or any(cells[columns.width :]):
+            raise ValueError(f"the row has {len(cells)} columns, the header {columns.width}")
+        if mapping.balance:
+            balance = amount(mapping.balance) if columns.text(mapping.balance, cells) else None
         fee = -amount(mapping.fee) if mapping.fee_is_negative else amount(mapping.fee)
         net = amount(mapping.net) if mapping.net else None
         gross = amount(mapping.gross) - sum(map(amount, mapping.gross_less)) if mapping.gross else (net or 0) + fee
@@ -215,10 +242,6 @@ def _collect(
         if mapping.kind and word in mapping.payout_kinds:
             one.payout_minor = (one.payout_minor or 0) - net
             return
-        if mapping.balance:
-            one.closing_minor = amount(mapping.balance)
-            if one.opening_minor is None:
-                one.opening_minor = one.closing_minor - net
         row = Row(
             number,
             _kind(word, gross, fee, mapping),
@@ -228,11 +251,32 @@ def _collect(
             fee,
             net,
             _day(columns.text(mapping.on, cells), mapping),
-            _exchanged(cells, columns, mapping),
+            _exchanged(cells, columns, mapping, one.currency),
         )
         one.found.append(row if gross - fee == net else row_or_unreadable(row, mapping.delimiter.join(cells)))
     except ValueError as error:
         one.found.append(UnreadableRow(number, mapping.delimiter.join(cells)[:TEXT_MAX], str(error), net))
+    if mapping.balance:
+        one.balances.append((number, net, balance))
+
+
+def _balances(one: _Collected, mapping: Mapping) -> tuple[int | None, int | None]:
+    """The balance before the first row, and that after the last; null: the file has no balances.
+
+    Raises StatementUnreadable if the row at either end cannot be read: its money would be in no sum.
+    """
+    if not one.balances:
+        return None, None
+    first, last = one.balances[0], one.balances[-1]
+    if mapping.newest_first:
+        first, last = last, first
+    if first[1] is None or first[2] is None or last[2] is None:
+        ends = " and ".join(str(number) for number in sorted({first[0], last[0]}))
+        problems = "; ".join(f"row {row.number}: {row.problem}" for row in parted(one.found)[1][:5])
+        raise StatementUnreadable(
+            f"row {ends} must have an amount and a balance: the balances come from them. {problems}"
+        )
+    return first[2] - first[1], last[2]
 
 
 def _kind(word: str, gross_minor: int, fee_minor: int, mapping: Mapping) -> RowKind:
@@ -244,13 +288,22 @@ def _kind(word: str, gross_minor: int, fee_minor: int, mapping: Mapping) -> RowK
 
 
 def _day(text: str, mapping: Mapping) -> date:
-    return day_of(text, mapping.day_format)
+    try:
+        return day_of(text, mapping.day_format)
+    except ValueError:
+        form = mapping.day_format or "YYYY-MM-DD"
+        raise ValueError(f"column {mapping.on}: {text!r} is not a day as {form}") from None
 
 
-def _exchanged(cells: Sequence[str], columns: _Columns, mapping: Mapping) -> Exchanged | None:
+def _exchanged(cells: Sequence[str], columns: _Columns, mapping: Mapping, settled: str) -> Exchanged | None:
     presented = columns.text(mapping.exchanged_currency, cells)
     if not presented:
         return None
-    currency = currency_of(presented)
-    amount = minor_of(columns.text(mapping.exchanged_gross, cells), currency, mapping.decimal, mapping.thousands)
+    try:
+        currency = currency_of(presented)
+        amount = minor_of(columns.text(mapping.exchanged_gross, cells), currency, mapping.decimal, mapping.thousands)
+    except ValueError as error:
+        raise ValueError(f"column {mapping.exchanged_gross}: {error}") from None
+    if currency == settled:
+        return None  # it was not exchanged: its gross is what was moved
     return Exchanged(currency, amount, columns.text(mapping.exchange_rate, cells))

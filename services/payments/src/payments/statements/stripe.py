@@ -1,7 +1,7 @@
 """Stripe: the balance transactions of one payout, as `GET /v1/balance_transactions?payout=po_...&expand[]=data.source` lists them.
 
-Source: docs.stripe.com/api/balance_transactions/object. Amounts are minor units already, `amount` and `net` signed, `fee` positive.
-The payout itself is one of its transactions: what was paid out is its amount with the other sign.
+Source: docs.stripe.com/api/balance_transactions/object. Amounts are in Stripe's units of the currency, `amount` and `net` signed,
+`fee` positive. The payout itself is one of its transactions: what was paid out is its amount with the other sign.
 """
 
 from __future__ import annotations
@@ -23,6 +23,7 @@ from payments.domain.statements import (
     row_or_unreadable,
     with_reversals,
 )
+from payments.gateways.stripe.amounts import from_stripe
 from payments.statements.amounts import currency_of, day_at, within
 
 # By `reporting_category`, which parts what `type` calls an adjustment: docs.stripe.com/reports/reporting-categories.
@@ -47,6 +48,8 @@ def read(body: bytes) -> list[Statement]:
     except orjson.JSONDecodeError as error:
         raise StatementUnreadable(f"not JSON: {error}") from error
     listed = document.get("data") if isinstance(document, dict) else document
+    if isinstance(document, dict) and document.get("has_more"):
+        raise StatementUnreadable("the list has further pages (`has_more`): join the `data` of all into one list")
     if not isinstance(listed, list):
         raise StatementUnreadable("a list of balance transactions is expected, or an object with `data`")
     payouts = [one for one in listed if isinstance(one, dict) and one.get("reporting_category") in PAYOUT]
@@ -54,7 +57,13 @@ def read(body: bytes) -> list[Statement]:
         raise StatementUnreadable("the list has no transaction of the payout: ask for it with `payout=po_...`")
     try:
         payout_id, currency = _source(payouts[0])[0], currency_of(payouts[0].get("currency"))
-        paid = -sum(within(one.get("net")) for one in payouts)
+        if others := {*(name for one in payouts for name in _source(one)[:1])} - {payout_id}:
+            raise ValueError(
+                f"the list has {payout_id} and {', '.join(sorted(others))}: import the list of each payout"
+            )
+        if any(currency_of(one.get("currency")) != currency for one in payouts):
+            raise ValueError(f"{payout_id} is in several currencies")
+        paid = -sum(_minor(one.get("net"), currency) for one in payouts)
     except (ValueError, IndexError) as error:
         raise StatementUnreadable(f"the payout cannot be read: {error}") from error
     rows, unreadable = parted(_rows(listed, currency))
@@ -70,16 +79,18 @@ def _rows(listed: list[Any], currency: str) -> Iterator[Row | UnreadableRow]:
             continue
         try:
             yield _row(number, one, currency)
-        except (ValueError, KeyError, TypeError, AttributeError) as error:
-            net = one.get("net") if isinstance(one, dict) else None
-            yield UnreadableRow(number, _text(one), str(error), net if type(net) is int else None)
+        except KeyError as error:
+            yield UnreadableRow(number, _text(one), f"it has no {error}", _net(one, currency))
+        except (ValueError, TypeError, AttributeError) as error:
+            why = str(error) if isinstance(one, dict) else "it is no object"
+            yield UnreadableRow(number, _text(one), why, _net(one, currency))
 
 
 def _row(number: int, one: Mapping[str, Any], currency: str) -> Row | UnreadableRow:
     if currency_of(one["currency"]) != currency:
         raise ValueError(f"{one['currency']!r} is not the currency of the payout, {currency}")
     kind = KINDS.get(one["reporting_category"], "adjustment")
-    gross, fee, net = within(one["amount"]), within(one["fee"]), within(one["net"])
+    gross, fee, net = (_minor(one[name], currency, name) for name in ("amount", "fee", "net"))
     if kind == "fee" and fee == 0:
         gross, fee = 0, -gross
     row = Row(number, kind, one["id"], _source(one), gross, fee, net, day_at(one["created"]), _exchanged(one, gross))
@@ -107,8 +118,28 @@ def _exchanged(one: Mapping[str, Any], gross_minor: int) -> Exchanged | None:
     if rate is None or not isinstance(source, dict):
         return None
     amount = source.get("amount_captured", source.get("amount"))
-    presented = within(amount)
-    return Exchanged(currency_of(source.get("currency")), presented if gross_minor >= 0 else -presented, str(rate))
+    currency = currency_of(source.get("currency"))
+    presented = abs(_minor(amount, currency, "source.amount"))
+    return Exchanged(currency, presented if gross_minor >= 0 else -presented, str(rate))
+
+
+def _minor(amount: object, currency: str, name: str = "net") -> int:
+    """Minor units of an amount in Stripe's units. Raises ValueError."""
+    try:
+        minor = from_stripe(within(amount), currency)
+    except ValueError as error:
+        raise ValueError(f"{name}: {error}") from None
+    if minor is None:
+        raise ValueError(f"{name}: {amount} has a fraction of the minor unit of {currency}")
+    return within(minor)
+
+
+def _net(one: object, currency: str) -> int | None:
+    """What an unreadable transaction moves, if its net can be read: also one in another currency counts, so that the sum differs."""
+    try:
+        return _minor(one.get("net"), currency) if isinstance(one, dict) else None
+    except ValueError:
+        return None
 
 
 def _text(one: object) -> str:
