@@ -232,16 +232,16 @@ def money_of_lines(kept: dict[str, int], billed: dict[str, int], *, not_invoiced
 def test_a_line_whose_documents_differ_from_its_money_is_seen_though_the_sums_agree() -> None:
     assert money_of_lines(PAID, PAID) == []
     assert money_of_lines(PAID, {"a": 499, "shipping": 301}) == [
-        f"{KEY} line a captured - refunded 500 documents 499",
-        f"{KEY} line shipping captured - refunded 300 documents 301",
+        f"{KEY} line a paid 500 documents 499",
+        f"{KEY} line shipping paid 300 documents 301",
     ]
-    assert money_of_lines(PAID, {"a": 500}) == [f"{KEY} line shipping captured - refunded 300 documents 0"]
-    assert money_of_lines({"a": 500}, PAID) == [f"{KEY} line shipping captured - refunded 0 documents 300"]
+    assert money_of_lines(PAID, {"a": 500}) == [f"{KEY} line shipping paid 300 documents 0"]
+    assert money_of_lines({"a": 500}, PAID) == [f"{KEY} line shipping paid 0 documents 300"]
 
 
 def test_a_capture_that_went_back_before_its_invoice_needs_no_document() -> None:
     assert money_of_lines({"a": 0, "shipping": 0}, {}) == []
-    assert money_of_lines({"a": 1, "shipping": 0}, {}) == [f"{KEY} line a captured - refunded 1 documents 0"]
+    assert money_of_lines({"a": 1, "shipping": 0}, {}) == [f"{KEY} line a paid 1 documents 0"]
 
 
 def test_where_the_marketplace_invoices_the_buyer_no_line_has_a_document() -> None:

@@ -88,7 +88,8 @@ class Shop:
             order,
             Authorize(
                 order_id=uid(order), store_id=STORE, operation_id=uid(op), actor="orders", gateway=gateway,
-                currency=more.pop("currency", "EUR"), lines=lines(amounts), reference="A-1",
+                currency=more.pop("currency", "EUR"), reference="A-1",
+                lines=amounts if isinstance(amounts, tuple) else lines(amounts),
                 gift_cards=tuple(GiftCardTender(gift_card_id=uid(name), amount_minor=minor) for name, minor in named),
                 **more,
             ),

@@ -34,6 +34,7 @@ from contracts.payments import (
     RecordRefused,
     Refund,
     Refunded,
+    ReplacingLine,
     Reverse,
     ReversedLine,
     Void,
@@ -184,6 +185,10 @@ Taken = Mapping[str, tuple[str, int, int]]
 """Reversal -> the line that it reverses, pieces, amount."""
 
 
+def replacing(amounts: Amounts) -> tuple[ReplacingLine, ...]:
+    return tuple(ReplacingLine(**dict(line)) for line in lines(amounts))
+
+
 def reverse(op: str, taken: Taken, amounts: Amounts | None = None, rest: str | None = None, **more: Any) -> Reverse:
     """rest: the line of what is refunded."""
     return Reverse(
@@ -195,7 +200,7 @@ def reverse(op: str, taken: Taken, amounts: Amounts | None = None, rest: str | N
             ReversedLine(line_id=line_id, reverses=origin, quantity=pieces, amount_minor=amount)
             for line_id, (origin, pieces, amount) in taken.items()
         ),
-        lines=lines(amounts) if amounts is not None else (),
+        lines=replacing(amounts) if amounts is not None else (),
         refund_line_id=rest,
         **more,
     )

@@ -10,6 +10,7 @@ from uuid import UUID, uuid4
 
 import pytest
 import pytest_asyncio
+from asyncpg import Connection
 from payments_database import URL
 
 from chassis.batch.database import Database
@@ -17,6 +18,7 @@ from chassis.process.app import App
 from payments.handlers import SERVICE
 from payments.settings import Settings
 from payments.store import check
+from system import lines
 from tests.test_hostile_requests import Client
 
 pytestmark = [pytest.mark.real, pytest.mark.skipif(not URL, reason="PAYMENTS_TEST_DATABASE_URL is not set")]
@@ -141,3 +143,21 @@ async def test_a_line_is_reversed_and_its_replacement_paid_as_the_worked_example
     )  # fmt: skip
     async with app.database.transaction() as tx:
         assert [name for name, _, violated in await check(tx) if violated] == []
+        await _the_checker_holds_reversed_lines_to_their_documents(tx, order)
+
+
+async def _the_checker_holds_reversed_lines_to_their_documents(tx: Connection, order: UUID) -> None:
+    """What is paid of each line, and a minor unit that a reversal would not have taken off."""
+    here = {"key": str(order), "not_invoiced": False}
+    documents = {str(order): {"3": (298_00,)}}
+
+    async def disagreements() -> list[str]:
+        return lines.money_agrees([here], lines.by_line(await tx.fetch(lines.PAID)), documents).examples
+
+    assert await disagreements() == []
+    broken = "update ledgers set doc = replace(doc::text, '\"reversed_minor\":39800', '\"reversed_minor\":39799')"
+    savepoint = tx.transaction()
+    await savepoint.start()
+    await tx.execute(f"{broken} where key = $1", order)
+    assert await disagreements() == [f"{order} line 1 paid 1 documents 0"]
+    await savepoint.rollback()

@@ -9,7 +9,6 @@ from collections import defaultdict
 from typing import Any
 
 import pytest
-from gift_cards_play import Shop
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from payments_play import (
@@ -18,9 +17,9 @@ from payments_play import (
     call,
     capture,
     force,
-    lines,
     record,
     refund,
+    replacing,
     report,
     reverse,
     tasks_of,
@@ -42,7 +41,6 @@ from contracts.payments import (
 )
 from payments.domain import answers, reversing, vocabularies
 from payments.domain.folds import evolve
-from payments.domain.ledger import capture_id_of, card_operation_id
 from payments.domain.reversals import capture_id_of_charge, charge_id_of, refund_id_of
 
 WHOLE = 398_00
@@ -357,7 +355,7 @@ def test_the_pieces_of_a_line_cost_together_what_was_captured(cost: int, parts: 
     assert play.ledger.lines["1"].reversed_minor == cost and play.ledger.refundable(uid("c"))["1"] == 0
 
 
-TWICE = reverse("x", TAKEN).model_copy(update={"lines": lines({"3": 10**15}) * 2})
+TWICE = reverse("x", TAKEN).model_copy(update={"lines": replacing({"3": 10**15}) * 2})
 """Together more than an amount may be."""
 
 
@@ -394,17 +392,6 @@ def test_the_capture_is_named_if_several_have_the_line(play: Play) -> None:
     play.when(reverse("x", {"2": ("1", 1, 10)}, {"3": 10}, capture_id=uid("c")))
     play.when(reverse("y", {"4": ("1", 1, 20)}, {"3": 20}, capture_id=uid("d")))
     assert table(play) == {"1": (30, 30, 0), "2": (-10, -10, 0), "3": (30, 30, 0), "4": (-20, -20, 0)}
-
-
-@pytest.mark.parametrize(("has", "of"), [(30, None), (50, None), (30, "capture"), (30, "card")])
-def test_a_capture_that_gift_cards_share_is_not_reversed(has: int, of: str | None) -> None:
-    shop = Shop()
-    shop.issue("card", has)
-    shop.pay("a", {"1": 50}, "card", gateway="marketplace", capture=True)
-    captured = capture_id_of(uid("a"))
-    named = {"capture": captured, "card": card_operation_id(captured, uid("card")), None: None}[of]
-    event, _ = shop.order("o1", reverse("x", {"2": ("1", 1, 50)}, {"3": 50}, capture_id=named))
-    assert isinstance(event, ReversalRefused) and event.code == "capture_shared"
 
 
 def test_nothing_is_authorized_under_the_id_of_a_reversal(play: Play) -> None:

@@ -2,9 +2,9 @@
 
 The rules, for a settled order:
 
-- Per line, captured - refunded = invoiced - credited, in minor units. It holds for every way in which money goes back: a refund
+- Per line, captured - refunded - reversed = invoiced - credited, in minor units. It holds for every way in which money goes back: a refund
   of a line, goodwill (it is spread over the lines of its captures), a refund before the invoice (the refund waits for it), an
-  edit, an outcome that a person stated, a refund that the marketplace made. A capture that was in flight when its order was
+  edit, an outcome that a person stated, a refund that the marketplace made, a reversal in the books of payments. A capture that was in flight when its order was
   cancelled is refunded in full and never invoiced: 0 = 0. Where the marketplace invoices the buyer, there is no document.
 - Per line, the pieces reserved are those to be delivered that have not shipped. Nothing is reserved once an order is cancelled
   or completed, nor for lines that are not the merchant's goods.
@@ -23,7 +23,8 @@ from contracts.snapshot import SHIPPABLE, OrderContent
 from system.topics import Check
 
 PAID: Final = """
-select key::text, line_id, sum(coalesce((line->>'captured_minor')::bigint, 0) - coalesce((line->>'refunded_minor')::bigint, 0))::bigint
+select key::text, line_id, sum(coalesce((line->>'captured_minor')::bigint, 0) - coalesce((line->>'refunded_minor')::bigint, 0)
+  - coalesce((line->>'reversed_minor')::bigint, 0))::bigint
 from ledgers, json_each(doc::json->'captures') as c (capture_id, capture), json_each(capture->'lines') as l (line_id, line)
 group by 1, 2"""
 BILLED: Final = """
@@ -57,15 +58,15 @@ def by_line(rows: Iterable[Any]) -> ByLine:
 
 
 def money_agrees(orders: Iterable[Any], paid: ByLine, billed: ByLine) -> Check:
-    """orders: rows with `key` and `not_invoiced`. paid: captured - refunded. billed: invoiced - credited."""
-    check = Check("per line: captured - refunded = invoiced - credited")
+    """orders: rows with `key` and `not_invoiced`. paid: captured - refunded - reversed. billed: invoiced - credited."""
+    check = Check("per line: captured - refunded - reversed = invoiced - credited")
     for row in orders:
         key = row["key"]
         money, documents = paid.get(key, {}), billed.get(key, {})
         for line in sorted(money.keys() | documents.keys()):
             (minor,), (stated,) = money.get(line, (0,)), documents.get(line, (0,))
             wanted = 0 if row["not_invoiced"] else minor
-            check.expect(stated == wanted, key, "line", line, "captured - refunded", minor, "documents", stated)
+            check.expect(stated == wanted, key, "line", line, "paid", minor, "documents", stated)
     return check
 
 

@@ -31,7 +31,15 @@ from contracts.payments.operations import (
     Voided,
 )
 from contracts.payments.record import Record, RecordCode, RecordRefused
-from contracts.payments.reversal import ReversalCode, ReversalRefused, Reverse, Reversed, ReversedLine, ReversedLines
+from contracts.payments.reversal import (
+    ReplacingLine,
+    ReversalCode,
+    ReversalRefused,
+    Reverse,
+    Reversed,
+    ReversedLine,
+    ReversedLines,
+)
 from contracts.payments.sessions import (
     PAYMENT_ABANDONED,
     CancelSession,
@@ -84,6 +92,7 @@ __all__ = [
     "RecordRefused",
     "Refund",
     "Refunded",
+    "ReplacingLine",
     "ReturnUrl",
     "ReversalCode",
     "ReversalRefused",

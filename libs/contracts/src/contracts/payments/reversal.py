@@ -16,15 +16,17 @@ from contracts.base import (
     Id,
     IfStated,
     LineId,
+    LongText,
     MinorUnsigned,
     Open,
     OrderKeyed,
     Quantity,
+    Rate,
     Text,
 )
 from contracts.limits import CHARGED_LINES_MAX
 from contracts.money import Currency
-from contracts.payments.amounts import MoneyLine, MoneyLines, MoneyTotals
+from contracts.payments.amounts import GiftCardParts, MoneyLine, MoneyTotals
 from contracts.payments.event import PaymentEvent
 from contracts.payments.means import AccountName, GatewayName, PaymentToken
 
@@ -42,6 +44,18 @@ class ReversedLine(Frozen):
     """What it takes off: the pieces at the unit price of the reversed line."""
 
 
+class ReplacingLine(MoneyLine):
+    """A new line. What it does not state of its article, it has from the reversed line that it replaces."""
+
+    replaces: IfStated[LineId] = None
+    """One of the reversed lines; null: the first of them."""
+    sku: IfStated[Id] = None
+    title: IfStated[LongText] = None
+    rate: IfStated[Rate] = None
+    """Rate of its VAT, per cent."""
+
+
+ReplacingLines = Annotated[tuple[ReplacingLine, ...], Field(max_length=CHARGED_LINES_MAX), UNLESS_EMPTY]
 ReversedLines = Annotated[tuple[ReversedLine, ...], Field(min_length=1, max_length=CHARGED_LINES_MAX)]
 
 
@@ -57,8 +71,8 @@ class Reverse(OrderKeyed, Command, type="payments.reverse"):
     """The capture that has the reversed lines; null: the only one that has them."""
     currency: Currency
     reversals: ReversedLines
-    lines: Annotated[MoneyLines, UNLESS_EMPTY] = ()
-    """The lines that replace them: new lines of the capture. Paid in this sequence."""
+    lines: ReplacingLines = ()
+    """The lines that replace them: new lines of the capture. Paid in this sequence, by gift cards first."""
     refund_line_id: IfStated[LineId] = None
     """The line of what is to be refunded; required if `lines` cost less than what is reversed."""
     gateway: IfStated[GatewayName] = None
@@ -78,15 +92,19 @@ class Reversed(PaymentEvent, type="payments.reversed"):
 
     capture_id: UUID
     reversals: ReversedLines
-    lines: Annotated[MoneyLines, UNLESS_EMPTY] = ()
+    lines: ReplacingLines = ()
     """What the capture pays of the lines that replace them."""
     amount_minor: MinorUnsigned
     """What was reversed."""
+    taken_off_gift_cards: GiftCardParts = ()
+    """What gift cards have paid of that, by the lines of the reversals."""
+    gift_cards: GiftCardParts = ()
+    """What they pay of `lines` and `refund_line` instead: of each card as much as was taken off. The gateway pays the rest."""
     refund_line: IfStated[MoneyLine] = None
     """What the capture has taken too much."""
     refund_id: IfStated[UUID] = None
     """The operation that refunds `refund_line`."""
-    charge: Annotated[MoneyLines, UNLESS_EMPTY] = ()
+    charge: ReplacingLines = ()
     """What the lines cost more."""
     charge_id: IfStated[UUID] = None
     """The operation that authorizes `charge`, to be captured in the same call or after it."""
@@ -97,7 +115,6 @@ class Reversed(PaymentEvent, type="payments.reversed"):
 ReversalCode = Literal[
     "currency_differs",
     "capture_unknown",
-    "capture_shared",
     "reference_ambiguous",
     "line_unknown",
     "line_taken",
@@ -115,7 +132,7 @@ class ReversalRefused(OrderKeyed, Event, type="payments.reversal_refused"):
     """Nothing was reversed."""
 
     code: Annotated[ReversalCode, Open()]
-    """`capture_shared`: gift cards have paid a part of it. `line_taken`: the id of a new line has another meaning. `reversal_final`: a reversal is never reversed."""
+    """`line_taken`: the id of a new line has another meaning. `reversal_final`: a reversal is never reversed."""
     capture_id: IfStated[UUID] = None
     currency: Currency | None = None
     """Null only where the ledger has none."""

@@ -17,8 +17,6 @@ PROBLEMS: Problems = {
         "Record the capture first, then repeat the request."),
     "line_taken": About(409, "The line is another one", "A new line has the id of a line that exists, or money is stated of a line that is a reversal.",
         "Give new lines new ids; `line` is the one that is taken."),
-    "capture_shared": About(409, "Gift cards have paid a part", "Captures that gift cards share are not reversed.",
-        "Refund the lines, and place what replaces them as an order of its own."),
     "reversal_final": About(409, "A reversal is never reversed", "The line to reverse is a reversal itself.",
         "Reverse the line that has replaced the first one, or add a line by a new payment."),
     "exceeds_reversible": About(409, "More than is left of a line", "The line has fewer pieces or less money that is captured and has not gone back.",

@@ -10,7 +10,7 @@ from chassis.declare.app import App, Outcome, Principal
 from chassis.http.commands import CHANGE
 from chassis.http.problems import answers, known
 from contracts import payments
-from contracts.base import Flag, Id, LineId, MinorUnsigned, Quantity
+from contracts.base import Flag, Id, LineId, LongText, MinorUnsigned, Quantity, Rate
 from contracts.limits import CHARGED_LINES_MAX
 from contracts.money import Currency
 from payments.api.records import RecordedLine
@@ -33,6 +33,19 @@ class ReversalLine(BaseModel):
     """What it takes off, at the unit price of the line that it reverses."""
 
 
+class ReplacingLine(RecordedLine):
+    """A new line. What it does not state of its article, it has from the line that it replaces: the invoice needs it."""
+
+    model_config = ConfigDict(extra="forbid", use_attribute_docstrings=True)
+
+    replaces: LineId | None = None
+    """One of the reversed lines; null: the first of them."""
+    sku: Id | None = None
+    title: LongText | None = None
+    rate: Rate | None = None
+    """Rate of its VAT, per cent."""
+
+
 class ReversalBody(BaseModel):
     """Captured lines, and those that replace them. Amounts are minor units of `currency`, tax included."""
 
@@ -40,8 +53,8 @@ class ReversalBody(BaseModel):
 
     currency: Currency
     reversals: Annotated[list[ReversalLine], Field(min_length=1, max_length=CHARGED_LINES_MAX)]
-    lines: Annotated[list[RecordedLine], Field(max_length=CHARGED_LINES_MAX)] = []
-    """The new lines, in the sequence in which the capture pays them."""
+    lines: Annotated[list[ReplacingLine], Field(max_length=CHARGED_LINES_MAX)] = []
+    """The new lines, in the sequence in which the capture pays them: with what gift cards have paid first."""
     refund_line_id: LineId | None = None
     """A new line for what they cost less; it is refunded."""
     capture_id: UUID | None = None
@@ -88,7 +101,7 @@ def _message(order_id: UUID, who: Principal, operation_id: UUID, body: ReversalB
         order_id=order_id, store_id=who.store_id, operation_id=operation_id, actor=who.actor,
         capture_id=body.capture_id, currency=body.currency,
         reversals=tuple(payments.ReversedLine(**line.model_dump()) for line in body.reversals),
-        lines=tuple(payments.MoneyLine(**line.model_dump()) for line in body.lines),
+        lines=tuple(payments.ReplacingLine(**line.model_dump()) for line in body.lines),
         refund_line_id=body.refund_line_id, gateway=body.gateway, account=body.account, payment_token=body.payment_token,
         reference=body.reference, recorded=body.recorded,
     )  # fmt: skip

@@ -27,7 +27,7 @@ from contracts.payments import (
     Voided,
 )
 from payments.domain.ledger import Ledger, card_operation_id, rest_of
-from payments.domain.reversals import paid_lines
+from payments.domain.reversals import by_tender, plain
 
 Account = Literal[
     "customer",
@@ -137,16 +137,14 @@ def _moves(event: Event, ledger: Ledger, owed: Owed) -> Iterator[_Move]:
             for tender in of_cards:
                 yield _Move(tender.operation_id, "customer", cleared_by(tender.gateway), tender.lines)
         case Reversed():
-            gateway = ledger.captures[event.capture_id].gateway
-            held, cleared = held_by(gateway), cleared_by(gateway)
-            taken_off = [
-                MoneyLine(line_id=one.line_id, quantity=one.quantity, amount_minor=one.amount_minor)
-                for one in event.reversals
-            ]
-            yield _Move(operation_id, "customer", held, taken_off)
-            yield _Move(operation_id, held, cleared, taken_off)
-            yield _Move(operation_id, held, "customer", paid_lines(event))
-            yield _Move(operation_id, cleared, held, paid_lines(event))
+            for capture_id, of_tender in by_tender(event).items():
+                gateway = ledger.captures[capture_id].gateway
+                held, cleared = held_by(gateway), cleared_by(gateway)
+                taken_off = plain(of_tender.taken_off)
+                yield _Move(of_tender.operation_id, "customer", held, taken_off)
+                yield _Move(of_tender.operation_id, held, cleared, taken_off)
+                yield _Move(of_tender.operation_id, held, "customer", of_tender.paid)
+                yield _Move(of_tender.operation_id, cleared, held, of_tender.paid)
         case Pending(command="refund"):
             owed[operation_id] = rest_of(event.lines, event.gift_cards)
             yield _Move(operation_id, "customer", "refunds_payable", owed[operation_id])

@@ -9,6 +9,7 @@ asked to move nothing. An operation is handled once; asking again finds it in `o
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
+from typing import TypeVar
 from uuid import UUID
 
 from contracts.deciding import Context, Effect, Folded
@@ -197,9 +198,12 @@ def reversal_among(ledger: Ledger, lines: Iterable[MoneyLine]) -> str | None:
     return next((one.line_id for one in lines if ledger.lines.get(one.line_id, Line()).direction == -1), None)
 
 
-def merged(lines: tuple[MoneyLine, ...]) -> tuple[MoneyLine, ...]:
+L = TypeVar("L", bound=MoneyLine)
+
+
+def merged(lines: tuple[L, ...]) -> tuple[L, ...]:
     """Lines that are named more than once become one, at the place of the first."""
-    by_id: dict[str, MoneyLine] = {}
+    by_id: dict[str, L] = {}
     for line in lines:
         first = by_id.get(line.line_id)
         if first is not None:

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime
-from typing import Any, Final, Literal, NamedTuple
+from typing import Any, Final, Literal, NamedTuple, TypeVar
 from uuid import UUID
 
 from pydantic import Field
@@ -27,6 +27,7 @@ from contracts.payments import (
     MoneyLine,
     MoneyTotals,
     PaymentName,
+    ReversedLine,
     Void,
 )
 from payments.domain.gateway import ITEMIZED, GatewayCall, Kind
@@ -409,7 +410,10 @@ def by_cards(parts: Iterable[GiftCardPart]) -> int:
     return sum(part.amount_minor for part in parts)
 
 
-def rest_of(lines: tuple[MoneyLine, ...], parts: Sequence[GiftCardPart]) -> tuple[MoneyLine, ...]:
+L = TypeVar("L", MoneyLine, ReversedLine)
+
+
+def rest_of(lines: tuple[L, ...], parts: Sequence[GiftCardPart]) -> tuple[L, ...]:
     """What gift cards leave of the lines to the gateway: each line, also if that is nothing."""
     if not parts:
         return lines

@@ -15,8 +15,17 @@ from uuid import UUID
 from contracts.deciding import Context, Decision, Effect, Refusal
 from contracts.limits import EDITED_LINES_MAX, MINOR_MAX
 from contracts.money import round_half_up
-from contracts.payments import TOKEN_REFUSED, MoneyLine, ReversalCode, ReversalRefused, Reverse, Reversed, ReversedLine
-from payments.domain import facts
+from contracts.payments import (
+    TOKEN_REFUSED,
+    MoneyLine,
+    ReplacingLine,
+    ReversalCode,
+    ReversalRefused,
+    Reverse,
+    Reversed,
+    ReversedLine,
+)
+from payments.domain import facts, tenders
 from payments.domain.commands import execute, merged
 from payments.domain.ledger import CapturedLine, Capturing, Ledger, total
 from payments.domain.reversals import applied, charge_id_of, refund_id_of
@@ -74,11 +83,17 @@ def _reversed(ledger: Ledger, command: Reverse, context: Context) -> Reversed:
     rest = pool - total(paid)
     ids = [line.line_id for line in lines] + ([command.refund_line_id] if rest and command.refund_line_id else [])
     _check_ids(ledger, capture, [one.line_id for one in command.reversals], ids)
+    reversed_ids = {one.reverses for one in command.reversals}
+    if (line := next((one for one in lines if one.replaces not in (None, *reversed_ids)), None)) is not None:
+        raise _Unfit("line_unknown", f"line {line.replaces} is not reversed", line.line_id)
     if rest and command.refund_line_id is None:
         raise _Unfit("refund_line_missing", f"{rest} are to be refunded, and `refund_line_id` names no line for them")
     if total(command.lines) - pool > ledger.authorizable_minor:
         allowed = max(ledger.authorizable_minor, 0)
         raise _Unfit("exceeds_authorizable", f"an order holds at most {MINOR_MAX} minor units", allowed_minor=allowed)
+    refund_line = _refund_line(command, rest)
+    of_capture = paid if refund_line is None else (*paid, refund_line)
+    taken_off, pays = tenders.exchanged(ledger, capture_id, command.reversals, of_capture)
     return Reversed(
         order_id=context.key,
         store_id=context.store_id,
@@ -89,7 +104,9 @@ def _reversed(ledger: Ledger, command: Reverse, context: Context) -> Reversed:
         reversals=command.reversals,
         lines=paid,
         amount_minor=pool,
-        refund_line=_refund_line(command, rest),
+        taken_off_gift_cards=taken_off,
+        gift_cards=pays,
+        refund_line=refund_line,
         refund_id=refund_id_of(command.operation_id) if rest else None,
         charge=charge,
         charge_id=charge_id_of(command.operation_id) if charge else None,
@@ -108,12 +125,12 @@ def _capture_of(ledger: Ledger, command: Reverse) -> UUID:
     """The capture that is named, or the only one that has the lines. Raises _Unfit."""
     named = command.capture_id
     if named is not None:
-        if named not in ledger.captures:
+        if named not in ledger.captures or ledger.captures[named].gift_card_id is not None:
             raise _Unfit("capture_unknown", f"the order has no capture {named}")
-        return _of_one_tender(ledger, named)
+        return named
     wanted = {one.reverses for one in command.reversals}
     _check_never_reversed(ledger, wanted)
-    lines = {of: _line_ids(ledger, one) for of, one in ledger.captures.items() if one.gift_card_id is None}
+    lines = {of: set(one.lines) for of, one in ledger.captures.items() if one.gift_card_id is None}
     found = [capture_id for capture_id, of_capture in lines.items() if wanted <= of_capture]
     if len(found) > 1:
         raise _Unfit("reference_ambiguous", f"{len(found)} captures have the lines, and none is named")
@@ -123,20 +140,7 @@ def _capture_of(ledger: Ledger, command: Reverse) -> UUID:
         raise _Unfit(
             "line_unknown", f"no capture has line {missing}" if missing else "no capture has all lines", missing
         )
-    return _of_one_tender(ledger, found[0])
-
-
-def _line_ids(ledger: Ledger, capture: Capturing) -> set[str]:
-    """The lines that a capture has taken, from all tenders."""
-    return set(capture.lines).union(*(ledger.captures[card].lines for card in capture.cards))
-
-
-def _of_one_tender(ledger: Ledger, capture_id: UUID) -> UUID:
-    """Raises _Unfit if gift cards have paid a part: the new lines would have to keep each tender's money apart."""
-    capture = ledger.captures[capture_id]
-    if capture.cards or capture.gift_card_id is not None:
-        raise _Unfit("capture_shared", f"gift cards have paid a part of capture {capture_id}")
-    return capture_id
+    return found[0]
 
 
 def _check_never_reversed(ledger: Ledger, line_ids: Iterable[str]) -> None:
@@ -147,7 +151,7 @@ def _check_never_reversed(ledger: Ledger, line_ids: Iterable[str]) -> None:
 
 def _check_reversals(ledger: Ledger, capture_id: UUID, reversals: Iterable[ReversedLine]) -> None:
     """At most what is captured and has not gone back, nor is going back, at the unit price of its line."""
-    left, lines = ledger.refundable(capture_id), dict(ledger.captures[capture_id].lines)
+    left, lines = ledger.refundable(capture_id), _of_all_tenders(ledger, ledger.captures[capture_id])
     held = _held_pieces(ledger, capture_id)
     for one in reversals:
         _check_never_reversed(ledger, [one.reverses])
@@ -165,6 +169,16 @@ def _check_reversals(ledger: Ledger, capture_id: UUID, reversals: Iterable[Rever
             raise _Unfit("price_differs", what, one.reverses, allowed_minor=price)
         left[one.reverses] = minor - one.amount_minor
         lines[one.reverses] = line.model_copy(update={"pieces_back": line.pieces_back + one.quantity})
+
+
+def _of_all_tenders(ledger: Ledger, capture: Capturing) -> dict[str, CapturedLine]:
+    """The lines of a capture, with what gift cards have paid of them."""
+    lines = dict(capture.lines)
+    for card_id in capture.cards:
+        for line_id, line in ledger.captures[card_id].lines.items():
+            captured = lines[line_id].captured_minor + line.captured_minor
+            lines[line_id] = lines[line_id].model_copy(update={"captured_minor": captured})
+    return lines
 
 
 def _share(line: CapturedLine, gone: int, pieces: int) -> int:
@@ -186,7 +200,7 @@ def _held_pieces(ledger: Ledger, capture_id: UUID) -> dict[str, int]:
     return held
 
 
-def _split(lines: Iterable[MoneyLine], pool: int) -> tuple[tuple[MoneyLine, ...], tuple[MoneyLine, ...]]:
+def _split(lines: Iterable[ReplacingLine], pool: int) -> tuple[tuple[ReplacingLine, ...], tuple[ReplacingLine, ...]]:
     """What the capture pays of the lines, and what is left to be paid. The pieces of a line are where its money begins."""
     paid, charge = [], []
     for line in lines:

@@ -2,18 +2,19 @@
 
 Cards are redeemed in the sequence in which the order names them, each from the first line on that is not paid yet; the
 gateway takes the rest. A capture takes from the cards first. What is voided or refunded goes back to the gateway first, then
-to the cards, the last one first: of each line at most what the tender has paid of it.
+to the cards, the last one first: of each line at most what the tender has paid of it. A reversal does both: it takes lines off
+as a refund does, and each tender pays with what was taken off it, the cards first.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime
 from typing import Any, Final, Literal, get_args
 from uuid import UUID
 
 from contracts.gift_cards import GiftCardTender
-from contracts.payments import GiftCardPart, MoneyLine
+from contracts.payments import GiftCardPart, MoneyLine, ReversedLine
 from payments.domain.balances import Balance
 from payments.domain.gift_cards import CardKey
 from payments.domain.ledger import Authorization, Capturing, Ledger, Operation, by_cards, card_operation_id
@@ -88,6 +89,8 @@ def held(ledger: Ledger, operation_id: UUID, tenders: Sequence[GiftCardTender]) 
 def shared(ledger: Ledger, requested: Operation) -> Operation:
     """A capture, void or refund of checked amounts, with what of them gift cards move."""
     assert requested.refers_to is not None, "it draws on an earlier operation"
+    if requested.follows is not None:
+        return requested  # its reversal states what each tender gets
     those: Mapping[UUID, Authorization] | Mapping[UUID, Capturing] = (
         ledger.captures if requested.kind == "refund" else ledger.authorizations
     )
@@ -104,6 +107,34 @@ def shared(ledger: Ledger, requested: Operation) -> Operation:
     )
     amount = sum(line.amount_minor for line in requested.lines) - by_cards(parts)
     return requested.model_copy(update={"gift_cards": parts, "amount_minor": amount})
+
+
+def exchanged(
+    ledger: Ledger, capture_id: UUID, reversals: Iterable[ReversedLine], paid: Iterable[MoneyLine]
+) -> tuple[tuple[GiftCardPart, ...], tuple[GiftCardPart, ...]]:
+    """What gift cards have paid of the lines that are reversed, by reversal, and what they pay instead.
+
+    paid: the lines that the capture pays instead, in the sequence in which the cards pay them; together as much as is
+    reversed. The last of them is the one to be refunded, if there is one: that is the gateway's money first.
+    """
+    if not ledger.captures[capture_id].cards:
+        return (), ()
+    left = ledger.left_by_tender(ledger.captures, capture_id)
+    of_gateway, *cards = left
+    off: dict[UUID | None, list[MoneyLine]] = {tender: [] for tender in left}
+    for one in reversals:
+        rest = {one.reverses: one.amount_minor}
+        for tender in (of_gateway, *reversed(cards)):
+            for taken in _take(rest, left[tender], one.amount_minor):
+                left[tender][taken.line_id] -= taken.amount_minor
+                off[tender].append(MoneyLine(line_id=one.line_id, quantity=0, amount_minor=taken.amount_minor))
+    due = {line.line_id: line.amount_minor for line in paid}
+    pays = {tender: _take(due, due, sum(line.amount_minor for line in off[tender])) for tender in (*cards, of_gateway)}
+    used = [card for card in cards if card is not None and off[card]]
+    return (
+        tuple(GiftCardPart(gift_card_id=card, lines=tuple(off[card])) for card in used),
+        tuple(GiftCardPart(gift_card_id=card, lines=pays[card]) for card in used),
+    )
 
 
 def _take(due: dict[str, int], has: Mapping[str, int], amount: int) -> tuple[MoneyLine, ...]:
