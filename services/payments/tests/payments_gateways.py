@@ -20,7 +20,7 @@ from payments_bank import Bank, OfBank
 from chassis.declare.service import Attempt, TryAgain
 from contracts.base import Command, Event
 from contracts.deciding import Context, Reported, Task, Wake, Withdrawn, effects_of
-from contracts.payments import Authorize, Capture, Force, MoneyLine, Refund, Void
+from contracts.payments import Authorize, Capture, Force, MoneyLine, OpenSession, Refund, Void
 from gatewayservers import dintero, plain, stripe
 from gatewayservers.faults import Faults, Times
 from gatewayservers.serving import listening
@@ -40,6 +40,7 @@ from payments.settings import Settings
 API_KEY, SECRET = "sk_test_conformance", "whsec_conformance"
 DINTERO_ACCOUNT = "T12345678"
 STORE = "st_1"
+RETURN_URL = "https://shop.example/orders/A-1"
 FIRST = datetime(2026, 1, 2, tzinfo=UTC)
 QUICK = Times(latency_ms=0, late_ms=40, hold_ms=30)
 """A held answer ends as 504 of a proxy, so that no test depends on a time limit; those are tested with real processes."""
@@ -53,6 +54,7 @@ DECIDE: dict[type, Callable[..., Any]] = {
     Force: forcing.force,
     Reported: answers.reported,
     Wake: sessions.wake,
+    OpenSession: sessions.open_session,
 }
 
 
@@ -73,6 +75,8 @@ class Shape:
     """A token that pays."""
     needs_buyer: str | None = None
     """A token that needs the buyer (3-D Secure)."""
+    page_of: str | Literal[False] | None = False
+    """The token with which a buyer pays at a page of the gateway; null: without one. False: it has no page."""
     single_capture: str | None = None
     """A token whose authorization can be captured once."""
     amount_max: int = 0
@@ -129,7 +133,7 @@ async def shaped(name: str, times: Times = QUICK, timeout_seconds: float = TIMEO
             )
             shape = Shape(
                 name, url, Dintero(access, timeout_seconds), faults, pays=dintero.PAYS, needs_buyer=dintero.NEEDS_BUYER,
-                amount_max=2**31 - 1, server=server, lists=False,
+                page_of=None, amount_max=2**31 - 1, server=server,
             )  # fmt: skip
             server.webhooks.url = await stack.enter_async_context(_receiver(shape))
         elif name == "manual":
@@ -141,7 +145,7 @@ async def shaped(name: str, times: Times = QUICK, timeout_seconds: float = TIMEO
             url = await stack.enter_async_context(listening(server.app()))
             shape = Shape(
                 name, url, Stripe(url, API_KEY, timeout_seconds), faults,
-                pays="pm_card_visa", needs_buyer=stripe.NEEDS_BUYER, single_capture=stripe.SINGLE,
+                pays="pm_card_visa", needs_buyer=stripe.NEEDS_BUYER, page_of=stripe.NEEDS_BUYER, single_capture=stripe.SINGLE,
                 amount_max=99_999_999, captures_at_once=True, server=server,
             )  # fmt: skip
             server.webhooks.url = await stack.enter_async_context(_receiver(shape))
@@ -190,6 +194,9 @@ class Paying:
             **self._to(operation_id), gateway=self.shape.name, currency=self.currency, reference="A-1",
             lines=self.lines(amount), payment_token=token, capture=capture,
         )  # fmt: skip
+
+    def opens_session(self, amount: int) -> None:
+        self.decide(OpenSession(**self._to(), currency=self.currency, amount_minor=amount, return_url=RETURN_URL))
 
     async def capture(self, amount: int, operation_id: UUID | None = None) -> Event:
         [authorization_id] = self.ledger.authorizations

@@ -10,7 +10,7 @@ from uuid import uuid4
 
 import aiohttp
 import pytest
-from payments_gateways import STORE, Paying, Shape, shaped
+from payments_gateways import RETURN_URL, STORE, Paying, Shape, shaped
 
 from chassis.declare.service import TryAgain
 from contracts.deciding import Reported
@@ -274,6 +274,18 @@ async def test_without_a_token_the_buyer_pays_at_the_gateway(shape: Shape) -> No
     is_event(await authorizing, Authorized)
 
 
+async def test_a_buyer_is_sent_back_to_where_the_storefront_said_before(shape: Shape) -> None:
+    needs(shape.page_of is not False, shape, "page of its own")
+    order = Paying(shape)
+    order.opens_session(10_00)
+    authorizing = asyncio.create_task(order.authorize(10_00, shape.page_of or None))
+    assert (await wait_for_action(order)).redirect_url is not None
+    [payment] = shape.server.payments
+    assert shape.server.return_urls == [RETURN_URL]
+    await shape.post(f"/buyers/{payment}/confirm")
+    is_event(await authorizing, Authorized)
+
+
 @pytest.mark.parametrize("trouble", [None, "timed_out", "broken"])
 async def test_a_buyer_who_leaves_is_declined_and_cannot_pay_any_more(shape: Shape, trouble: str | None) -> None:
     order = await left_by_its_buyer(shape)
@@ -409,6 +421,7 @@ async def test_what_has_moved_is_in_the_gateways_own_list_under_a_name_that_we_h
     """Page by page; what has not succeeded is in none."""
     monkeypatch.setattr("payments.gateways.test.PAGE_ROWS", 2)
     monkeypatch.setattr("payments.gateways.stripe.listing.PAGE", 3)
+    monkeypatch.setattr("payments.gateways.dintero.listing.LIMITS", (1,))
     needs(shape.lists, shape, "list of its movements")
     order = Paying(shape)
     await order.authorize(10_00)

@@ -6,7 +6,8 @@
     POST /v1/accounts/{aid}/auth/token                                        client credentials, Basic
     POST /v1/sessions-profile, /v1/sessions/pay, /v1/sessions/{id}/cancel
     GET  /v1/sessions/{id}
-    GET  /v1/transactions?merchant_reference=, /v1/transactions/{id}
+    GET  /v1/transactions/{id}
+    GET  /v1/transactions?merchant_reference=, ?captured_at.gte=, ?refunded_at.gte=     [&limit=&starting_after=], the newest first
     POST /v1/transactions/{id}/capture, /refund, /void                        200 done, 202 accepted and still running
 
     POST /buyers/{session}/{what}    the buyer pays, passes 3-D Secure, or fails: `confirm`, `fail`
@@ -25,7 +26,8 @@ import hmac
 import sys
 import time
 from collections.abc import Awaitable, Callable, Mapping
-from typing import Any
+from datetime import datetime
+from typing import Any, Final
 from uuid import uuid4
 
 import aiohttp
@@ -37,6 +39,7 @@ from gatewayservers.dintero_book import DECLINES, NEEDS_BUYER, PAYS, Books, Refu
 from gatewayservers.faults import Faults
 
 __all__ = ["DECLINES", "NEEDS_BUYER", "PAYS", "Server", "signature"]
+MOVED_SINCE: Final = {"capture": "captured_at.gte", "refund": "refunded_at.gte"}
 
 
 class Server:
@@ -62,6 +65,10 @@ class Server:
     def payments(self) -> list[str]:
         """What the buyer has before them, the oldest first."""
         return [*self.books.sessions]
+
+    @property
+    def return_urls(self) -> list[str]:
+        return [session.return_url for session in self.books.sessions.values()]
 
     @property
     def event_ids(self) -> set[str]:
@@ -188,10 +195,19 @@ class Server:
         return responded(200, self.books.shown(transaction))
 
     async def _list(self, request: web.Request) -> web.StreamResponse:
-        found = self.books.named(request.query["merchant_reference"])
-        if any(self.controls.is_silent(one.order_id) for one in found):
-            return await self._held()
-        return responded(200, [self.books.shown(one) for one in found[: int(request.query.get("limit", "10"))]])
+        query = request.query
+        kind = next((one for one in ("capture", "refund") if MOVED_SINCE[one] in query), None)
+        if kind is not None:
+            found = self.books.moved_since(kind, datetime.fromisoformat(query[MOVED_SINCE[kind]]))
+        else:
+            found = self.books.named(query["merchant_reference"])
+            if any(self.controls.is_silent(one.order_id) for one in found):
+                return await self._held()
+        after = next((n + 1 for n, one in enumerate(found) if one.id == query.get("starting_after")), 0)
+        limit = int(query.get("limit", "10"))
+        if not 1 <= limit <= 100:
+            raise Refused(400, "invalid_limit", "limit is 1 to 100")
+        return responded(200, [self.books.shown(one) for one in found[after : after + limit]])
 
     # -- the world around it ------------------------------------------------------------------------------------------
 

@@ -68,6 +68,11 @@ class Transaction:
     def done(self, kind: str) -> int:
         return sum(event["amount"] for event in self.events if event["event"] == EVENTS[kind] and event["success"])
 
+    def times(self, kind: str) -> list[datetime]:
+        """When what is done was done, the earliest first."""
+        done = (event for event in self.events if event["event"] == EVENTS[kind] and event["success"])
+        return [datetime.fromisoformat(event["created_at"]) for event in done]
+
     def reserved(self, kind: str) -> int:
         """What is done, and what still runs."""
         return self.done(kind) + sum(run.amount for run in self.runs if run.kind == kind)
@@ -86,6 +91,8 @@ class Session:
     operation: str | None = None
     transaction: Transaction | None = None
     is_cancelled: bool = False
+    return_url: str = ""
+    """Where the buyer is sent after paying."""
 
 
 @dataclass
@@ -111,6 +118,11 @@ class Books:
         found = [one for one in self.transactions.values() if one.order["merchant_reference"] == merchant_reference]
         return [self.settled(one) for one in reversed(found)]
 
+    def moved_since(self, kind: str, since: datetime) -> list[Transaction]:
+        """Those whose last capture or refund was at `since` or later, the newest first."""
+        found = [self.settled(one) for one in reversed(self.transactions.values())]
+        return [one for one in found if any(since <= at for at in one.times(kind)[-1:])]
+
     def settled(self, transaction: Transaction) -> Transaction:
         """What was late ends by itself."""
         for run in [run for run in transaction.runs if time.time() >= run.settles_at]:
@@ -127,6 +139,7 @@ class Books:
         if sum(item["amount"] for item in order.get("items", ())) not in (0, order["amount"]):
             raise Refused(400, "invalid_items", "order.amount must equal the sum of order.items")
         session = Session(self._id(), order, dict(body.get("metadata") or {}), product)
+        session.return_url = (body.get("url") or {}).get("return_url", "")
         self.sessions[session.id] = session
         return session
 

@@ -66,6 +66,10 @@ class Server:
         return [*self.books.intents]
 
     @property
+    def return_urls(self) -> list[str]:
+        return [intent.return_url for intent in self.books.intents.values()]
+
+    @property
     def event_ids(self) -> set[str]:
         return {event["id"] for event in self.books.events}
 

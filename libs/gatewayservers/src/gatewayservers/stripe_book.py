@@ -52,6 +52,8 @@ class Intent:
     """When the status `processing` ends."""
     cancellation_reason: str | None = None
     error: dict[str, Any] | None = None
+    return_url: str = ""
+    """Where the buyer is sent from a page of Stripe's."""
     created_at: float = field(default_factory=time.time)
 
     @property
@@ -134,6 +136,9 @@ class Books:
             f"pi_{uuid4().hex[:24]}", amount, form["currency"], metadata(form), "requires_payment_method", is_automatic
         )
         self.intents[intent.id] = intent
+        if "return_url" in form and form.get("confirm") != "true":
+            raise refuse("parameter_invalid", "return_url is only used with confirm=true")
+        intent.return_url = form.get("return_url", "")
         if form.get("confirm") == "true":
             self.confirm(intent, form.get("payment_method", ""), trouble)
             if intent.error is not None:
@@ -284,8 +289,15 @@ class Books:
             "last_payment_error": intent.error,
             "cancellation_reason": intent.cancellation_reason,
             "client_secret": f"{intent.id}_secret_{intent.id[3:]}",
-            "next_action": {"type": "use_stripe_sdk", "use_stripe_sdk": {}} if has_action else None,
+            "next_action": self._next_action(intent) if has_action else None,
         }
+
+    def _next_action(self, intent: Intent) -> dict[str, Any]:
+        """A page of the bank if the buyer can be sent back from it, else the library in the browser."""
+        if not intent.return_url:
+            return {"type": "use_stripe_sdk", "use_stripe_sdk": {}}
+        page = {"url": f"https://hooks.stripe.com/3d_secure/{intent.id}", "return_url": intent.return_url}
+        return {"type": "redirect_to_url", "redirect_to_url": page}
 
     def event(self, kind: str, intent: Intent, shown: dict[str, Any] | None = None) -> None:
         """shown: the object of the event; null: the intent, or its charge."""

@@ -27,7 +27,7 @@ from contracts.payments import (
     Void,
     Voided,
 )
-from payments.domain import facts, tenders
+from payments.domain import facts, session_folds, tenders
 from payments.domain.folds import Asked, VoidPostponed, evolve
 from payments.domain.gateway import AT_ONCE, INFORMED, Kind, task
 from payments.domain.ledger import Authorization, Capturing, Ledger, Line, Operation, by_cards, total
@@ -72,6 +72,7 @@ def authorize(ledger: Ledger, command: Authorize, context: Context) -> list[Effe
         if parts:
             redeemed = [facts.redeemed(ledger, command.operation_id, requested, parts, context)]
     requested = requested.model_copy(update={"gift_cards": parts, "amount_minor": amount - by_cards(parts)})
+    session_id = session_folds.waiting_for(ledger, requested)
     executed = execute(
         ledger,
         command.operation_id,
@@ -79,6 +80,7 @@ def authorize(ledger: Ledger, command: Authorize, context: Context) -> list[Effe
         context,
         reference=command.reference,
         payment_token=command.payment_token,
+        return_url=ledger.sessions[session_id].return_url if session_id else None,
     )
     return [*redeemed, *executed]
 

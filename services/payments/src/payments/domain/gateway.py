@@ -11,7 +11,7 @@ from contracts.base import UNLESS_EMPTY, Code, Frozen, Id, MinorUnsigned, Text
 from contracts.deciding import Task
 from contracts.ids import derived
 from contracts.money import Currency
-from contracts.payments import MARKETPLACE, RECORDED, AccountName, GatewayName, MoneyLines, PaymentToken
+from contracts.payments import MARKETPLACE, RECORDED, AccountName, GatewayName, MoneyLines, PaymentToken, ReturnUrl
 
 Kind = Literal["authorize", "capture", "void", "refund"]
 
@@ -54,6 +54,8 @@ class GatewayCall(Frozen):
     """An authorization: capture all of it in the same call, if the gateway can; its outcome states whether it did."""
     payment_token: PaymentToken | None = None
     """The gateway's token of the means of payment; sent with an authorization. Null: the buyer enters it at the gateway."""
+    return_url: ReturnUrl | None = None
+    """Where the buyer is sent after paying: of the order's session; sent with an authorization. Null: as the account states."""
     reported_as: Text | None = None
     """The gateway's reference of this operation, if it has reported one."""
     lines: Annotated[MoneyLines, UNLESS_EMPTY] = ()

@@ -36,10 +36,23 @@ def attached(ledger: Ledger, operation_id: UUID | None) -> Ledger:
     operation = ledger.operations.get(operation_id) if operation_id else None
     if operation is None or ledger.session_of(operation_id):  # type: ignore[arg-type]
         return ledger
-    for session_id, session in ledger.sessions.items():
-        if session.state == "open" and session.authorization_id is None and is_for(session, operation):
-            return _with(ledger, session_id, session.model_copy(update={"authorization_id": operation_id}))
-    return ledger
+    session_id = waiting_for(ledger, operation)
+    if session_id is None:
+        return ledger
+    session = ledger.sessions[session_id].model_copy(update={"authorization_id": operation_id})
+    return _with(ledger, session_id, session)
+
+
+def waiting_for(ledger: Ledger, operation: Operation) -> UUID | None:
+    """The session that was opened before its authorization was asked for, if `operation` can be that."""
+    return next(
+        (
+            session_id
+            for session_id, session in ledger.sessions.items()
+            if session.state == "open" and session.authorization_id is None and is_for(session, operation)
+        ),
+        None,
+    )
 
 
 def is_for(session: Session, operation: Operation) -> bool:

@@ -39,7 +39,7 @@ class Kind:
 
 
 KINDS: Final[Mapping[str, Kind]] = {
-    "dintero": Kind(DINTERO_URL, Dintero.of, Inbound(dintero_events.verify, dintero_events.read)),
+    "dintero": Kind(DINTERO_URL, Dintero.of, Inbound(dintero_events.verify, dintero_events.read), lists=True),
     "stripe": Kind(STRIPE_URL, Stripe.of, Inbound(stripe_events.verify, stripe_events.read), lists=True),
 }
 

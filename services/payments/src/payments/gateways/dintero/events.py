@@ -1,6 +1,7 @@
 """Dintero's webhooks: the signature is verified over the raw body before anything of it is parsed.
 
-The signature has no time, so the age of a delivery cannot be verified. A recording that is sent again has the id of its
+The signature of a subscription has no time, so the age of a delivery cannot be verified. (`Dintero-Signature`, which has one, signs
+the address of a session's callback and not its body: docs.dintero.com/docs/checkout/webhooks.) A recording that is sent again has the id of its
 delivery in the signed body: it is stored once, and a second one changes nothing.
 """
 

@@ -21,11 +21,11 @@ from weakref import WeakValueDictionary
 from payments.domain.gateway import GatewayCall, GatewayOutcome
 from payments.domain.listing import ListedPage, Listing
 from payments.gateways.accounts import Access
-from payments.gateways.dintero import answers
+from payments.gateways.dintero import answers, listing
 from payments.gateways.dintero.answers import AMOUNT_MAX, Transaction
 from payments.gateways.dintero.tokens import Authorized
 from payments.gateways.http import Answer, Http
-from payments.gateways.port import Action, NotListable, Unclear, outcome
+from payments.gateways.port import Action, Unclear, outcome
 
 URL: Final = "https://checkout.dintero.com"
 PRODUCT: Final = "dintero_psp.creditcard"
@@ -93,8 +93,11 @@ class Dintero:
             raise Unclear(f"the cancel of {call.operation_id} took too long") from late
 
     async def listed(self, asked: Listing) -> ListedPage:
-        # Its filters are by the time of a capture or refund, and of several in one transaction they do not state which.
-        raise NotListable("payments does not read Dintero's list")
+        for limit in listing.LIMITS:
+            answer = await self._api.request("GET", "/v1/transactions", params=listing.query(asked, limit))
+            if answer.status != 200 or answer.body is not None:
+                break
+        return listing.page_of(answers.transactions_of(answer), asked)
 
     async def close(self) -> None:
         await self._http.close()
@@ -129,7 +132,7 @@ class Dintero:
     async def _session(self, call: GatewayCall) -> GatewayOutcome:
         """The buyer pays at Dintero's page. A session that is repeated is another page, to which no buyer was sent."""
         body = {
-            "url": {"return_url": self._settings["return_url"]},
+            "url": {"return_url": call.return_url or self._settings["return_url"]},
             "order": _order(call),
             "metadata": _metadata(call),
             "profile_id": self._settings.get("profile_id", "default"),

@@ -115,6 +115,8 @@ class Stripe:
             form |= {"description": call.reference}
         if call.payment_token is not None:
             form |= {"payment_method": call.payment_token, "confirm": "true"}
+            if call.return_url is not None:  # docs.stripe.com/api/payment_intents/create: only with `confirm`
+                form |= {"return_url": call.return_url}
         answer = await self._post("/v1/payment_intents", call, form)
         return (
             answers.authorized(answers.intent_of(answer.body), call)
