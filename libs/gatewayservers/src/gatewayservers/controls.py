@@ -12,13 +12,14 @@ import asyncio
 import json
 import time
 from collections import defaultdict
-from collections.abc import Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Final
 from uuid import UUID, uuid4
 
 import aiohttp
 from aiohttp import web
+from aiohttp.typedefs import Middleware
 
 from gatewayservers import serving
 from gatewayservers.faults import KINDS, Faults
@@ -27,8 +28,27 @@ WEBHOOKS: Final = ("early", "twice", "lost", "reordered")
 """Before the answer; two times; never; only together with the next one, and after it."""
 
 Answer = tuple[int, dict[str, Any]]
+Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 Event = dict[str, Any]
 """As it is sent."""
+
+
+class Refused(Exception):
+    """An answer that is an error. Each gateway has its own shape of it."""
+
+    answer: Answer
+
+
+@dataclass(frozen=True)
+class Errors:
+    """What a gateway answers when something goes wrong with itself, in its shape."""
+
+    down: Answer
+    """Nothing was done."""
+    broken: Answer
+    """It was done."""
+    late: Answer
+    """Of a proxy, after an answer was held back."""
 
 
 @dataclass
@@ -97,16 +117,70 @@ class Webhooks:
 
 
 class Controls:
-    """The routes of a server that no real gateway has."""
+    """What a server has that no real gateway has: routes of tests, and requests that go wrong when a test wants it."""
 
-    def __init__(self, faults: Faults, moved: list[Moved], webhooks: Webhooks) -> None:
-        self.faults, self.moved, self.webhooks = faults, moved, webhooks
+    def __init__(self, faults: Faults, moved: list[Moved], webhooks: Webhooks, errors: Errors) -> None:
+        self.faults, self.moved, self.webhooks, self._errors = faults, moved, webhooks, errors
 
     def add_to(self, app: web.Application) -> None:
         app.router.add_get("/charges", self._charges)
         app.router.add_put("/trouble/{order_id}", self._trouble)
         app.router.add_get("/health", self._health)
         app.on_cleanup.append(self.webhooks.stop)
+
+    def answered(self, rejected: Callable[[web.Request], Answer | None]) -> Middleware:
+        """Wraps every request: latency and credentials for those of the gateway's API, and refusals as answers.
+
+        rejected: the answer to a request whose credentials are wrong; null: they are right.
+        """
+
+        @web.middleware
+        async def answer(request: web.Request, handler: Handler) -> web.StreamResponse:
+            if request.path.startswith("/v1/"):
+                await self.faults.latency()
+                if (no := rejected(request)) is not None:
+                    return responded(*no)
+            try:
+                return await handler(request)
+            except Refused as refused:
+                return responded(*refused.answer)
+
+        return answer
+
+    async def written(
+        self,
+        kind: str,
+        order_id: str,
+        key: str,
+        write: Callable[[str | None], Answer],
+        events: list[Event],
+        saved: Callable[[Answer], None] = lambda answer: None,
+    ) -> web.StreamResponse:
+        """A request that moves money, as the trouble of its order has it.
+
+        key: the same for all requests of one operation. write: executes it under that trouble. events: of the gateway's book, those that
+        it adds are sent. saved: receives the answer before the events are sent, also one that is held back then.
+        """
+        trouble, is_first = self.faults.of(order_id, kind), self.faults.is_first(key)
+        if trouble == "lost" and is_first:
+            return await self.held()
+        if trouble == "down" and is_first:
+            return responded(*self._errors.down)
+        before = len(events)
+        answer = write(trouble)
+        is_done = answer[0] in (200, 202)
+        if trouble == "broken" and is_first and is_done:
+            answer = self._errors.broken
+        saved(answer)
+        await self.webhooks.notify(events[before:], order_id)
+        if trouble == "silent" or (trouble == "timed_out" and is_first and is_done):
+            return await self.held()
+        return responded(*answer)
+
+    async def held(self) -> web.StreamResponse:
+        """An answer that is held back until no client waits for it."""
+        await self.faults.hold()
+        return responded(*self._errors.late)
 
     def is_silent(self, order_id: str) -> bool:
         """Whether every answer about the order is held back."""

@@ -25,7 +25,7 @@ import hashlib
 import hmac
 import sys
 import time
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Callable, Mapping
 from datetime import datetime
 from typing import Any, Final
 from uuid import uuid4
@@ -34,11 +34,16 @@ import aiohttp
 from aiohttp import web
 
 from gatewayservers import controls, serving
-from gatewayservers.controls import Answer, Controls, Event, Webhooks, responded
+from gatewayservers.controls import Answer, Controls, Errors, Event, Handler, Webhooks, responded
 from gatewayservers.dintero_book import DECLINES, NEEDS_BUYER, PAYS, Books, Refused, Session
 from gatewayservers.faults import Faults
 
 __all__ = ["DECLINES", "NEEDS_BUYER", "PAYS", "Server", "signature"]
+ERRORS: Final = Errors(
+    down=(503, {"error": {"code": "unavailable", "message": "Processor temporarily unavailable"}}),
+    broken=(500, {"error": {"code": "unexpected", "message": "done, and answered as an error"}}),
+    late=(504, {"error": {"code": "timeout", "message": "too late"}}),
+)
 MOVED_SINCE: Final = {"capture": "captured_at.gte", "refund": "refunded_at.gte"}
 
 
@@ -59,7 +64,7 @@ class Server:
         self.tokens: dict[str, float] = {}
         """Token -> when it expires."""
         self.webhooks = Webhooks(webhook, lambda event, body: _headers(event, body, webhook_secret))
-        self.controls = Controls(faults, self.books.moved, self.webhooks)
+        self.controls = Controls(faults, self.books.moved, self.webhooks, ERRORS)
 
     @property
     def payments(self) -> list[str]:
@@ -75,7 +80,7 @@ class Server:
         return {event["event_delivery"] for event in self.books.events}
 
     def app(self) -> web.Application:
-        app = web.Application(middlewares=[self._answered])
+        app = web.Application(middlewares=[self.controls.answered(self._rejected)])
         app.router.add_post("/v1/accounts/{aid}/auth/token", self._token)
         app.router.add_post("/v1/sessions-profile", self._create)
         app.router.add_post("/v1/sessions/pay", self._pay)
@@ -90,44 +95,16 @@ class Server:
         self.controls.add_to(app)
         return app
 
-    # -- every request ------------------------------------------------------------------------------------------------
-
-    @web.middleware
-    async def _answered(
-        self, request: web.Request, handler: Callable[[web.Request], Awaitable[web.StreamResponse]]
-    ) -> web.StreamResponse:
-        if request.path.startswith("/v1/"):
-            await self.faults.latency()
-            token = request.headers.get("Authorization", "").removeprefix("Bearer ")
-            if not request.path.endswith("/auth/token") and time.time() >= self.tokens.get(token, 0):
-                return responded(401, {"error": {"code": "invalid_token", "message": "The token is not valid"}})
-        try:
-            return await handler(request)
-        except Refused as refused:
-            return responded(*refused.answer)
+    def _rejected(self, request: web.Request) -> Answer | None:
+        token = request.headers.get("Authorization", "").removeprefix("Bearer ")
+        if request.path.endswith("/auth/token") or time.time() < self.tokens.get(token, 0):
+            return None
+        return 401, {"error": {"code": "invalid_token", "message": "The token is not valid"}}
 
     async def _written(
         self, kind: str, order_id: str, key: str, write: Callable[[str | None], Answer]
     ) -> web.StreamResponse:
-        """A request that moves money, as the order's trouble has it. key: the same for all requests of one operation."""
-        trouble, is_first = self.faults.of(order_id, kind), self.faults.is_first(key)
-        if trouble == "lost" and is_first:
-            return await self._held()
-        if trouble == "down" and is_first:
-            return responded(503, {"error": {"code": "unavailable", "message": "Processor temporarily unavailable"}})
-        before = len(self.books.events)
-        status, body = write(trouble)
-        await self.webhooks.notify(self.books.events[before:], order_id)
-        is_done = status in (200, 202)
-        if trouble == "silent" or (trouble == "timed_out" and is_first and is_done):
-            return await self._held()
-        if trouble == "broken" and is_first and is_done:
-            return responded(500, {"error": {"code": "unexpected", "message": "done, and answered as an error"}})
-        return responded(status, body)
-
-    async def _held(self) -> web.StreamResponse:
-        await self.faults.hold()
-        return responded(504, {"error": {"code": "timeout", "message": "too late"}})
+        return await self.controls.written(kind, order_id, key, write, self.books.events)
 
     # -- Dintero's routes ---------------------------------------------------------------------------------------------
 
@@ -161,7 +138,7 @@ class Server:
             "authorize", _order_id(body["session"]), key, lambda trouble: self.books.pay(body, is_strict, trouble)
         )
 
-    def _operation(self, kind: str) -> Callable[[web.Request], Awaitable[web.StreamResponse]]:
+    def _operation(self, kind: str) -> Handler:
         async def handler(request: web.Request) -> web.StreamResponse:
             body = await request.json() if request.can_read_body else {}
             transaction = self.books.transaction(request.match_info["id"])
@@ -180,7 +157,7 @@ class Server:
     async def _get_session(self, request: web.Request) -> web.StreamResponse:
         session = self._session(request)
         if self.controls.is_silent(session.metadata.get("order_id", "")):
-            return await self._held()
+            return await self.controls.held()
         return responded(200, self.books.shown_session(session))
 
     async def _cancel(self, request: web.Request) -> web.StreamResponse:
@@ -191,7 +168,7 @@ class Server:
     async def _get(self, request: web.Request) -> web.StreamResponse:
         transaction = self.books.transaction(request.match_info["id"])
         if self.controls.is_silent(transaction.order_id):
-            return await self._held()
+            return await self.controls.held()
         return responded(200, self.books.shown(transaction))
 
     async def _list(self, request: web.Request) -> web.StreamResponse:
@@ -202,7 +179,7 @@ class Server:
         else:
             found = self.books.named(query["merchant_reference"])
             if any(self.controls.is_silent(one.order_id) for one in found):
-                return await self._held()
+                return await self.controls.held()
         after = next((n + 1 for n, one in enumerate(found) if one.id == query.get("starting_after")), 0)
         limit = int(query.get("limit", "10"))
         if not 1 <= limit <= 100:

@@ -8,6 +8,7 @@ from datetime import UTC, datetime
 from typing import Any, Final
 from uuid import uuid4
 
+from gatewayservers import controls
 from gatewayservers.controls import Answer, Moved
 
 PAYS: Final = "tok_pays"
@@ -24,11 +25,11 @@ REJECTED: Final = {
 }
 
 
-class Refused(Exception):
+class Refused(controls.Refused):
     """An answer that is an error in Dintero's shape."""
 
     def __init__(self, status: int, code: str, message: str, **more: Any) -> None:
-        self.answer: Answer = (status, {"error": {"code": code, "message": message} | more})
+        self.answer = (status, {"error": {"code": code, "message": message} | more})
         super().__init__(message)
 
 

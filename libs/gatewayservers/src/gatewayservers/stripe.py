@@ -26,18 +26,24 @@ import hmac
 import re
 import sys
 import time
-from collections.abc import Awaitable, Callable
+from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Final
 from uuid import uuid4
 
 from aiohttp import web
 
 from gatewayservers import controls, serving
-from gatewayservers.controls import Answer, Controls, Webhooks, responded
+from gatewayservers.controls import Answer, Controls, Errors, Handler, Webhooks, responded
 from gatewayservers.faults import Faults
 from gatewayservers.stripe_book import DECLINES, NEEDS_BUYER, SINGLE, Books, Form, Refused, metadata, shown_refund
 
 __all__ = ["DECLINES", "NEEDS_BUYER", "SINGLE", "Server", "signature"]
+ERRORS: Final = Errors(
+    down=(503, {"error": {"type": "api_error", "message": "try later"}}),
+    broken=(500, {"error": {"type": "api_error", "message": "done"}}),
+    late=(504, {"error": {"type": "api_error", "message": "too late"}}),
+)
 
 
 @dataclass
@@ -57,7 +63,7 @@ class Server:
         self.faults, self.books = faults, Books(faults.times.late_ms)
         self._api_key, self.search_lag = api_key, search_lag
         self.webhooks = Webhooks(webhook, lambda _, body: {"Stripe-Signature": signature(body, webhook_secret)})
-        self.controls = Controls(faults, self.books.moved, self.webhooks)
+        self.controls = Controls(faults, self.books.moved, self.webhooks, ERRORS)
         self._saved: dict[str, Saved] = {}
 
     @property
@@ -74,7 +80,7 @@ class Server:
         return {event["id"] for event in self.books.events}
 
     def app(self) -> web.Application:
-        app = web.Application(middlewares=[self._answered])
+        app = web.Application(middlewares=[self.controls.answered(self._rejected)])
         app.router.add_post("/v1/payment_intents", self._post(self._create, "authorize"))
         app.router.add_get("/v1/payment_intents/search", self._search)
         app.router.add_get("/v1/payment_intents/{id}", self._get_intent)
@@ -95,58 +101,47 @@ class Server:
 
     # -- every request ------------------------------------------------------------------------------------------------
 
-    @web.middleware
-    async def _answered(
-        self, request: web.Request, handler: Callable[[web.Request], Awaitable[web.StreamResponse]]
-    ) -> web.StreamResponse:
-        if request.path.startswith("/v1/"):
-            await self.faults.latency()
-            if request.headers.get("Authorization") != f"Bearer {self._api_key}":
-                error = {"type": "invalid_request_error", "message": "Invalid API Key provided"}
-                return responded(401, {"error": error})
-        try:
-            return await handler(request)
-        except Refused as refused:
-            return responded(*refused.answer)
+    def _rejected(self, request: web.Request) -> Answer | None:
+        if request.headers.get("Authorization") == f"Bearer {self._api_key}":
+            return None
+        return 401, {"error": {"type": "invalid_request_error", "message": "Invalid API Key provided"}}
 
-    def _post(
-        self, execute: Callable[[Form, web.Request, str | None], Answer], kind: str
-    ) -> Callable[[web.Request], Awaitable[web.StreamResponse]]:
+    def _post(self, execute: Callable[[Form, web.Request, str | None], Answer], kind: str) -> Handler:
         """A write under Stripe's idempotency: the first answer is saved once the execution begins, errors included."""
 
         async def handler(request: web.Request) -> web.StreamResponse:
             form: Form = {name: str(value) for name, value in (await request.post()).items()}
             key = request.headers.get("Idempotency-Key") or str(uuid4())
             order_id, done_as = self._order_of(request, form), self._kind_of(form, kind)
-            trouble = self.faults.of(order_id, done_as)
-            saved = self._saved.get(key)
-            if saved is not None and time.time() - saved.at < self.faults.times.key_seconds:
-                if saved.request != (request.path, form):
-                    raise Refused(400, "idempotency_error", None, "Keys can only be used with the same parameters")
-                if saved.answer is None:
-                    raise Refused(
-                        409, "invalid_request_error", "idempotency_key_in_use", "Another request uses the key"
-                    )
-                return await self._held() if trouble == "silent" else responded(*saved.answer)
-            is_first = self.faults.is_first(key)
-            if trouble == "lost" and is_first:
-                return await self._held()
-            if trouble == "down" and is_first:
-                return responded(503, {"error": {"type": "api_error", "message": "try later"}})
-            saved = self._saved[key] = Saved(time.time(), (request.path, form))
-            events_before = len(self.books.events)
-            try:
-                answer = execute(form, request, trouble)
-            except Refused as refused:
-                answer = refused.answer
-            is_broken = trouble == "broken" and is_first and answer[0] == 200
-            saved.answer = (500, {"error": {"type": "api_error", "message": "done"}}) if is_broken else answer
-            await self.webhooks.notify(self.books.events[events_before:], order_id)
-            if trouble == "silent" or (trouble == "timed_out" and is_first and answer[0] == 200):
-                return await self._held()
-            return responded(*saved.answer)
+            known = self._known(key, request.path, form)
+            if known is not None:
+                silent = self.faults.of(order_id, done_as) == "silent"
+                return await self.controls.held() if silent else responded(*known)
+
+            def write(trouble: str | None) -> Answer:
+                self._saved[key] = Saved(time.time(), (request.path, form))
+                try:
+                    return execute(form, request, trouble)
+                except Refused as refused:
+                    return refused.answer
+
+            def saved(answer: Answer) -> None:
+                self._saved[key].answer = answer
+
+            return await self.controls.written(done_as, order_id, key, write, self.books.events, saved)
 
         return handler
+
+    def _known(self, key: str, path: str, form: Form) -> Answer | None:
+        """The answer that is saved of a key; null: none is, or no longer."""
+        saved = self._saved.get(key)
+        if saved is None or time.time() - saved.at >= self.faults.times.key_seconds:
+            return None
+        if saved.request != (path, form):
+            raise Refused(400, "idempotency_error", None, "Keys can only be used with the same parameters")
+        if saved.answer is None:
+            raise Refused(409, "invalid_request_error", "idempotency_key_in_use", "Another request uses the key")
+        return saved.answer
 
     def _order_of(self, request: web.Request, form: Form) -> str:
         if "metadata[order_id]" in form:
@@ -156,10 +151,6 @@ class Server:
 
     def _kind_of(self, form: Form, kind: str) -> str:
         return "void" if kind == "capture" and form.get("amount_to_capture") == "0" else kind
-
-    async def _held(self) -> web.StreamResponse:
-        await self.faults.hold()
-        return responded(504, {"error": {"type": "api_error", "message": "too late"}})
 
     # -- Stripe's routes ----------------------------------------------------------------------------------------------
 
@@ -183,7 +174,7 @@ class Server:
     async def _get_intent(self, request: web.Request) -> web.StreamResponse:
         intent = self.books.intent(request.match_info["id"])
         if self.controls.is_silent(intent.order_id):
-            return await self._held()
+            return await self.controls.held()
         return responded(200, self.books.shown(intent, expanded="expand[]" in request.query))
 
     async def _search(self, request: web.Request) -> web.StreamResponse:
@@ -195,14 +186,14 @@ class Server:
             if intent.metadata.get("operation_id") == sought[1] and time.time() - intent.created_at >= self.search_lag
         ]
         if found and self.controls.is_silent(found[0].order_id):
-            return await self._held()
+            return await self.controls.held()
         shown = [self.books.shown(intent, expanded=True) for intent in found]
         return responded(200, {"object": "search_result", "data": shown, "has_more": False})
 
     async def _list_refunds(self, request: web.Request) -> web.StreamResponse:
         intent = self.books.charged(request.query)
         if self.controls.is_silent(intent.order_id):
-            return await self._held()
+            return await self.controls.held()
         found = [refund for refund in reversed([*self.books.refunds.values()]) if refund.intent is intent]
         start, limit = request.query.get("starting_after"), int(request.query.get("limit", "10"))
         after = next((n + 1 for n, refund in enumerate(found) if refund.id == start), 0)
@@ -214,7 +205,7 @@ class Server:
         if refund is None:
             raise Refused(404, "invalid_request_error", "resource_missing", "No such refund")
         if self.controls.is_silent(refund.intent.order_id):
-            return await self._held()
+            return await self.controls.held()
         return responded(200, shown_refund(refund))
 
     async def _transactions(self, request: web.Request) -> web.StreamResponse:

@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 from typing import Any, Final
 from uuid import UUID, uuid4
 
+from gatewayservers import controls
 from gatewayservers.controls import Answer, Moved
 
 NEEDS_BUYER: Final = "pm_card_authenticationRequired"
@@ -18,11 +19,11 @@ SINGLE: Final = "pm_card_single"
 Form = Mapping[str, str]
 
 
-class Refused(Exception):
+class Refused(controls.Refused):
     """An answer that is an error in Stripe's shape."""
 
     def __init__(self, status: int, kind: str, code: str | None, message: str, **more: Any) -> None:
-        self.answer: Answer = (status, {"error": {"type": kind, "code": code, "message": message} | more})
+        self.answer = (status, {"error": {"type": kind, "code": code, "message": message} | more})
         super().__init__(message)
 
 
