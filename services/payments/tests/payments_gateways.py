@@ -75,6 +75,8 @@ class Shape:
     """A token that pays."""
     needs_buyer: str | None = None
     """A token that needs the buyer (3-D Secure)."""
+    waits_with: str | None = None
+    """The token with which an authorization waits for the buyer; null: it does so without one."""
     page_of: str | Literal[False] | None = False
     """The token with which a buyer pays at a page of the gateway; null: without one. False: it has no page."""
     single_capture: str | None = None
@@ -87,8 +89,12 @@ class Shape:
     """Whether it has a list of its movements."""
     refuses: bool = True
     """Whether it refuses captures, voids and refunds."""
+    has_events: bool = True
+    """Whether it sends events, and its authorizations expire."""
+    has_page: bool = True
+    """Whether a buyer without a token pays at the gateway."""
     server: Any = None
-    """The server of a shape that has a buyer, events and a limit."""
+    """The server of a shape that has a buyer."""
     notices: list[Any] = field(default_factory=list)
     """Read from the events that arrived and whose signature fits."""
 
@@ -121,8 +127,12 @@ async def shaped(name: str, times: Times = QUICK, timeout_seconds: float = TIMEO
     async with contextlib.AsyncExitStack() as stack:
         if name == "test":
             book = plain.Book(None, times.key_seconds)
-            url = await stack.enter_async_context(listening(plain.Server(book, faults).app()))
-            shape = Shape(name, url, TestGateway(url, timeout_seconds), faults)
+            server: Any = plain.Server(book, faults)
+            url = await stack.enter_async_context(listening(server.app()))
+            shape = Shape(
+                name, url, TestGateway(url, timeout_seconds), faults, needs_buyer=plain.NEEDS_BUYER, waits_with=plain.NEEDS_BUYER,
+                server=server, has_events=False, has_page=False,
+            )  # fmt: skip
         elif name == "dintero":
             server = dintero.Server(faults, DINTERO_ACCOUNT, "client", API_KEY, webhook_secret=SECRET)
             url = await stack.enter_async_context(listening(server.app()))
@@ -139,7 +149,7 @@ async def shaped(name: str, times: Times = QUICK, timeout_seconds: float = TIMEO
         elif name == "manual":
             bank = Bank(faults)
             url = await stack.enter_async_context(listening(bank.app()))
-            shape = Shape(name, url, OfBank(bank), faults, lists=False, refuses=False)
+            shape = Shape(name, url, OfBank(bank), faults, lists=False, refuses=False, has_events=False, has_page=False)
         else:
             server = stripe.Server(faults, API_KEY, webhook_secret=SECRET)
             url = await stack.enter_async_context(listening(server.app()))

@@ -265,7 +265,7 @@ async def test_a_buyer_who_does_not_pass_is_declined(shape: Shape) -> None:
 
 
 async def test_without_a_token_the_buyer_pays_at_the_gateway(shape: Shape) -> None:
-    needs(shape.needs_buyer, shape, "step of the buyer")
+    needs(shape.has_page, shape, "page where a buyer enters a means of payment")
     order = Paying(shape)
     authorizing = asyncio.create_task(order.authorize(10_00, None))
     assert (await wait_for_action(order)).kind == "pay"
@@ -320,7 +320,7 @@ async def left_by_its_buyer(shape: Shape, capture: bool = False) -> Paying:
     if not isinstance(shape.gateway, Abandons):
         pytest.skip(f"{shape.name} cannot cancel what waits for a buyer")
     order = Paying(shape)
-    order.decide(order.authorizing(10_00, None, capture=capture))
+    order.decide(order.authorizing(10_00, shape.waits_with, capture=capture))
     await order.run(order.tasks.pop())
     assert isinstance(order.events[-1], Pending) and order.events[-1].expires_at is not None
     return order
@@ -338,7 +338,7 @@ async def wait_for_action(order: Paying) -> Action:
 
 
 async def test_an_authorization_that_has_expired_refuses_its_capture_and_says_so(shape: Shape) -> None:
-    needs(shape.server, shape, "authorization that expires")
+    needs(shape.has_events, shape, "authorization that expires")
     order = Paying(shape)
     authorized = await order.authorize(10_00)
     assert isinstance(authorized, Authorized)
@@ -361,7 +361,7 @@ async def test_an_amount_over_the_gateways_limit_is_declined(shape: Shape) -> No
 
 @pytest.mark.parametrize("webhook", ["early", "twice", "reordered", None])
 async def test_every_event_is_signed_and_names_its_payment(shape: Shape, webhook: str | None) -> None:
-    needs(shape.server, shape, "events")
+    needs(shape.has_events, shape, "events")
     order = Paying(shape)
     await shape.trouble(order.order_id, webhook=webhook)
     authorized = await order.authorize(10_00)

@@ -2,17 +2,20 @@
 
     python -m gatewayservers.plain --port 8900 --ledger charges.jsonl --trouble demo
 
-    POST /operations                 {kind, order_id, amount_minor, currency, refers_to, reference[, account, source, trouble]},
+    POST /operations                 {kind, order_id, amount_minor, currency, refers_to, reference[, account, source, payment_token, trouble]},
                                      with `Idempotency-Key`: 201 succeeded, 202 pending, 402 refused; a repeated key: the same
                                      again. It draws on `refers_to`, a key, or on `source`, a reference of the gateway
+    POST /cancellations              {reference}: cancels an authorization that waits for its buyer, or of which nothing is captured
+                                     402 it is cancelled or refused, 201 it cannot be cancelled, 202 not now
     GET  /operations/{key}           by idempotency key, while it is remembered; 404 unknown_operation
     GET  /operations?reference=R     by reference, for ever
     GET  /movements?account=A&begin=T&end=T[&limit=N&cursor=C]     captures and refunds that have succeeded, the oldest first
     GET  /charges?order_id=O         the money that really moved, one entry per time: what a test counts
+    POST /buyers/{key}/{what}        the buyer pays or fails: `confirm`, `fail`
     PUT  /trouble/{order_id}         {"capture": "timed_out"}: what goes wrong for this order, by kind of operation
     GET  /health
 
-Trouble: the words of `faults`. What moved is in the ledger file (JSON lines, on disk before the answer), so a
+Token: `tok_needs_buyer` waits for the buyer; with any other and without one it is paid. Trouble: the words of `faults`. What moved is in the ledger file (JSON lines, on disk before the answer), so a
 gateway that is killed and started again has its operations.
 """
 
@@ -22,9 +25,10 @@ import argparse
 import asyncio
 import sys
 import time
+from collections.abc import Callable
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 from uuid import UUID
 
 from aiohttp import web
@@ -33,18 +37,26 @@ from gatewayservers import serving
 from gatewayservers.faults import KINDS, Faults
 from gatewayservers.plain_book import Book, Entry
 
-__all__ = ["Book", "Entry", "Server"]
+__all__ = ["NEEDS_BUYER", "Book", "Entry", "Server"]
+NEEDS_BUYER: Final = "tok_needs_buyer"
 
 
 class Server:
     def __init__(self, book: Book, faults: Faults) -> None:
         self.book, self.faults = book, faults
 
+    @property
+    def payments(self) -> list[str]:
+        """What a buyer has, or had, before them, the oldest first."""
+        return [entry.key for entry in self.book.entries if entry.state == "waiting" or entry.is_end]
+
     def app(self) -> web.Application:
         app = web.Application()
         app.router.add_post("/operations", self.operate)
         app.router.add_get("/operations/{key}", self.by_key)
         app.router.add_get("/operations", self.by_reference)
+        app.router.add_post("/cancellations", self.cancel)
+        app.router.add_post("/buyers/{key}/{what}", self.buyer)
         app.router.add_get("/movements", self.movements)
         app.router.add_get("/charges", self.charges)
         app.router.add_put("/trouble/{order_id}", self.trouble)
@@ -73,30 +85,65 @@ class Server:
             if (known.kind, known.order_id, known.amount_minor, known.currency, known.refers_to) != wished:
                 return _problem(409, "key_reused", "the key belongs to another operation")
             await self.book.on_disk()
-            return await self._hold() if trouble == "silent" else _respond(known)
-        first_time = self.faults.is_first(key)
-        if trouble == "lost" and first_time:
+            return await self._hold() if trouble == "silent" else self._respond(known)
+        waits = kind == "authorize" and wish.get("payment_token") == NEEDS_BUYER
+
+        def write() -> tuple[Entry, bool]:
+            entry = self._carry_out(
+                key, kind, order_id, amount, currency, refers_to, reference, account, trouble, waits
+            )
+            return entry, entry.state == "succeeded"
+
+        return await self._written(key, trouble, write)
+
+    async def cancel(self, request: web.Request) -> web.StreamResponse:
+        await self.faults.latency()
+        try:
+            reference = str((await request.json())["reference"])
+        except (ValueError, KeyError, TypeError) as error:
+            return _problem(400, "malformed", repr(error))
+        entry = self.book.by_reference(reference)
+        if entry is None or entry.kind != "authorize":
+            return _problem(404, "unknown_operation", "there is no authorization of that name")
+        trouble = self.faults.of(entry.order_id, "void")
+        return await self._written(f"cancel {reference}", trouble, lambda: (self.book.cancel(entry, time.time()), True))
+
+    async def buyer(self, request: web.Request) -> web.StreamResponse:
+        entry, now = self.book.by_key(request.match_info["key"], time.time()), time.time()
+        if entry is None or entry.state != "waiting":
+            return _problem(400, "not_waiting", "no buyer is waited for")
+        pays = request.match_info["what"] == "confirm"
+        ended = self.book.end(entry, "succeeded" if pays else "refused", "" if pays else "card_declined", now)
+        await self.book.on_disk()
+        return web.json_response(self.book.answer(ended, now))
+
+    async def _written(
+        self, key: str, trouble: str | None, write: Callable[[], tuple[Entry, bool]]
+    ) -> web.StreamResponse:
+        """A request that moves money, under a trouble. write: carries it out; returns the entry, and whether it is done at once."""
+        is_first = self.faults.is_first(key)
+        if trouble == "lost" and is_first:
             return await self._hold()
-        if trouble == "down" and first_time:
+        if trouble == "down" and is_first:
             return _problem(500, "down", "try later")
-        entry = self._carry_out(key, kind, order_id, amount, currency, refers_to, reference, account, trouble)
+        entry, is_done = write()
         await self.book.on_disk()
         if trouble == "silent":
             return await self._hold()
-        if entry.state == "succeeded" and first_time:
+        if is_done and is_first:
             if trouble == "timed_out":
                 return await self._hold()
             if trouble == "broken":
                 return _problem(500, "broken", "done, and answered as an error")
-        return _respond(entry)
+        return self._respond(entry)
 
     def _carry_out(
         self, key: str, kind: str, order_id: str, amount: int, currency: str, refers_to: str | None, reference: str,
-        account: str, trouble: str | None,
+        account: str, trouble: str | None, waits: bool,
     ) -> Entry:  # fmt: skip
         now = time.time()
         code = "card_declined" if trouble == "declined" else self.book.refusal(kind, refers_to, amount) or ""
-        state = "refused" if code else "late" if trouble == "late" else "succeeded"
+        state = "refused" if code else "waiting" if waits else "late" if trouble == "late" else "succeeded"
         entry = Entry(
             key=key,
             kind=kind,
@@ -174,18 +221,16 @@ class Server:
             return await self._hold()
         if entry is None:
             return _problem(404, "unknown_operation", "there is no operation of that name")
-        return web.json_response(entry.answer(time.time()))
+        return web.json_response(self.book.answer(entry, time.time()))
+
+    def _respond(self, entry: Entry) -> web.Response:
+        answer = self.book.answer(entry, time.time())
+        return web.json_response(answer, status={"succeeded": 201, "pending": 202, "refused": 402}[answer["state"]])
 
     async def _hold(self) -> web.StreamResponse:
         """Longer than any client waits; the connection then ends without an answer."""
         await self.faults.hold()
         return _problem(504, "held", "too late")
-
-
-def _respond(entry: Entry) -> web.Response:
-    now = time.time()
-    status = {"succeeded": 201, "pending": 202, "refused": 402}[entry.state_at(now)]
-    return web.json_response(entry.answer(now), status=status)
 
 
 def _problem(status: int, code: str, detail: str) -> web.Response:

@@ -6,11 +6,12 @@ import asyncio
 import json
 import os
 from collections import Counter
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any, Final
 
 DRAWS_ON: Final = {"capture": "authorize", "void": "authorize", "refund": "capture"}
+CANCELLED: Final = "authorization_cancelled"
 
 
 @dataclass(frozen=True)
@@ -26,13 +27,17 @@ class Entry:
     reference: str
     gateway_reference: str
     state: str
-    """succeeded, refused, or late: succeeded from `settles_at` on."""
+    """succeeded, refused, late (succeeded from `settles_at` on), or waiting (for its buyer)."""
     code: str
     at: float
     settles_at: float
     account: str = ""
+    is_end: bool = False
+    """It has waited for its buyer, and takes the place of the entry that did."""
 
     def state_at(self, now: float) -> str:
+        if self.state == "waiting":
+            return "pending"
         if self.state == "late":
             return "succeeded" if now >= self.settles_at else "pending"
         return self.state
@@ -40,6 +45,8 @@ class Entry:
     def answer(self, now: float) -> dict[str, Any]:
         state = self.state_at(now)
         said = {"operation": self.key, "state": state, "reference": self.gateway_reference, "code": self.code}
+        if self.state == "waiting":
+            return said | {"buyer": f"/buyers/{self.key}"}
         more = {"reason": "the test gateway refuses"} if state == "refused" else {"amount_minor": self.amount_minor}
         return said | more
 
@@ -56,6 +63,8 @@ class Book:
     _by_reference: dict[str, Entry] = field(default_factory=dict)
     _drawn: Counter[str] = field(default_factory=Counter)
     _succeeded: dict[str, Entry] = field(default_factory=dict)
+    _cancelled: set[str] = field(default_factory=set)
+    """The keys of authorizations that were released as a whole, by a cancel."""
     _file: Any = None
     _written: int = 0
     _synced: int = 0
@@ -97,13 +106,45 @@ class Book:
             self._syncing = None
 
     def _know(self, entry: Entry) -> None:
-        self.entries.append(entry)
+        if entry.is_end:
+            waited = next(n for n, one in enumerate(self.entries) if one.gateway_reference == entry.gateway_reference)
+            self.entries[waited] = self._by_reference[entry.reference] = entry
+        else:
+            self.entries.append(entry)
+            self._by_reference.setdefault(entry.reference, entry)
         self._by_key[entry.key] = entry
-        self._by_reference.setdefault(entry.reference, entry)
-        if entry.state != "refused":
+        if entry.state not in ("refused", "waiting"):
             self._succeeded[entry.key] = entry
             if entry.refers_to:
                 self._drawn[entry.refers_to] += entry.amount_minor
+        if entry.kind == "void" and entry.refers_to and entry.key == f"cancel {entry.refers_to}":
+            self._cancelled.add(entry.refers_to)
+
+    def answer(self, entry: Entry, now: float) -> dict[str, Any]:
+        """What is answered about an operation now."""
+        answer = entry.answer(now)
+        if entry.key in self._cancelled:
+            return {**answer, "state": "refused", "code": CANCELLED}
+        return answer
+
+    def end(self, entry: Entry, state: str, code: str, now: float) -> Entry:
+        """The end of an authorization that waited for its buyer."""
+        ended = replace(entry, state=state, code=code, settles_at=now, is_end=True)
+        self.write(ended)
+        return ended
+
+    def cancel(self, entry: Entry, now: float) -> Entry:
+        """Cancels an authorization that waits, or of which nothing is captured or voided. Returns the entry after that: it is the
+        same if the authorization cannot be cancelled, or is."""
+        if entry.state == "waiting":
+            return self.end(entry, "refused", CANCELLED, now)
+        if entry.state_at(now) == "succeeded" and not self._drawn[entry.key]:
+            self.write(replace(
+                entry, key=f"cancel {entry.key}", kind="void", refers_to=entry.key, reference=f"cancel {entry.reference}",
+                gateway_reference=f"{entry.gateway_reference}_cancel", state="succeeded", at=now, settles_at=now,
+                is_end=False,
+            ))  # fmt: skip
+        return entry
 
     def forget(self, entry: Entry) -> None:
         """The book no longer has an operation: what it has answered was wrong."""

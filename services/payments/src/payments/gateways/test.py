@@ -1,4 +1,5 @@
-"""The gateway `test`: `gatewayservers.plain`. POST /operations, GET /operations/{key}, GET /operations?reference=, GET /movements."""
+"""The gateway `test`: `gatewayservers.plain`. POST /operations, GET /operations/{key}, GET /operations?reference=, GET /movements,
+POST /cancellations."""
 
 from __future__ import annotations
 
@@ -10,9 +11,11 @@ from contracts.base import Frozen, Id, MinorUnsigned, Timestamp
 from contracts.money import Currency
 from payments.domain.gateway import GatewayCall, GatewayOutcome
 from payments.domain.listing import Listed, ListedPage, Listing
-from payments.gateways.http import Http
+from payments.gateways.http import Answer, Http
 from payments.gateways.port import Action, Unclear, outcome
 
+STATED: Final = (200, 201, 202, 402)
+"""Answers that state an operation: asked after, succeeded, pending, refused."""
 PAGE_ROWS: Final = 500
 """Rows of a page of the list. Its answer stays within the limit of `gateways.http`."""
 
@@ -21,7 +24,7 @@ class TestGateway:
     __test__ = False  # not a test class
 
     def __init__(self, url: str, timeout_seconds: float) -> None:
-        self._http = Http(url, timeout_seconds)
+        self._http, self._url = Http(url, timeout_seconds), url.rstrip("/")
 
     async def call(self, call: GatewayCall) -> GatewayOutcome:
         answer = await self._http.request(
@@ -38,9 +41,10 @@ class TestGateway:
                 "statement": call.reference,
                 "account": call.store_id,
                 "source": call.source,
+                "payment_token": call.payment_token,
             },
         )
-        if answer.status in (200, 201, 202, 402):
+        if answer.status in STATED:
             return _read(answer.body, call)
         # Everything else (a key used for another body, too many calls, wrong credentials, an error of its own) states
         # nothing about the operation: only 402 is a no.
@@ -53,7 +57,13 @@ class TestGateway:
         return await self._known("/operations", call, reference=str(call.operation_id))
 
     async def action(self, call: GatewayCall) -> Action | None:
-        return None
+        answer = await self._http.request("GET", "/operations", params={"reference": str(call.operation_id)})
+        waiting = _parsed(answer.body, call).buyer if answer.status == 200 else None
+        return Action("confirm", redirect_url=self._url + waiting) if waiting else None
+
+    async def abandon(self, call: GatewayCall) -> GatewayOutcome | None:
+        wanted = {"reference": str(call.operation_id)}
+        return _found(await self._http.request("POST", "/cancellations", json=wanted), call)
 
     async def listed(self, asked: Listing) -> ListedPage:
         query = {
@@ -80,12 +90,7 @@ class TestGateway:
         await self._http.close()
 
     async def _known(self, path: str, call: GatewayCall, **query: str) -> GatewayOutcome | None:
-        answer = await self._http.request("GET", path, params=query)
-        if answer.status == 404 and isinstance(answer.body, dict) and answer.body.get("code") == "unknown_operation":
-            return None  # the gateway's own 404; another 404 may come from a proxy or a wrong address
-        if answer.status == 200:
-            return _read(answer.body, call)
-        raise Unclear(f"asking after {call.operation_id} was answered with status {answer.status}")
+        return _found(await self._http.request("GET", path, params=query), call)
 
 
 class Operation(Frozen):
@@ -98,6 +103,8 @@ class Operation(Frozen):
     amount_minor: MinorUnsigned | None = None
     code: str = ""
     reason: str = ""
+    buyer: str | None = Field(None, pattern=r"^/buyers/[!-~]+$")
+    """The path at which its buyer pays, while it waits for that."""
 
 
 class Moved(Frozen):
@@ -123,13 +130,17 @@ class Movements(Frozen):
     cursor: Id | None = None
 
 
+def _found(answer: Answer, call: GatewayCall) -> GatewayOutcome | None:
+    """What the gateway has of an operation; None if it has none."""
+    if answer.status == 404 and isinstance(answer.body, dict) and answer.body.get("code") == "unknown_operation":
+        return None  # the gateway's own 404; another 404 may come from a proxy or a wrong address
+    if answer.status in STATED:
+        return _read(answer.body, call)
+    raise Unclear(f"asking after {call.operation_id} was answered with status {answer.status}")
+
+
 def _read(body: Any, call: GatewayCall) -> GatewayOutcome:
-    try:
-        read = Operation.model_validate(body)
-    except ValidationError as error:
-        raise Unclear(f"the answer on {call.operation_id} does not read: {error.error_count()} errors") from error
-    if read.operation != str(call.operation_id):
-        raise Unclear(f"asked about {call.operation_id}, got an answer about {read.operation}"[:500])
+    read = _parsed(body, call)
     return outcome(
         read.state,
         reference=read.reference,
@@ -137,3 +148,13 @@ def _read(body: Any, call: GatewayCall) -> GatewayOutcome:
         code=read.code,
         reason=read.reason,
     )
+
+
+def _parsed(body: Any, call: GatewayCall) -> Operation:
+    try:
+        read = Operation.model_validate(body)
+    except ValidationError as error:
+        raise Unclear(f"the answer on {call.operation_id} does not read: {error.error_count()} errors") from error
+    if read.operation != str(call.operation_id):
+        raise Unclear(f"asked about {call.operation_id}, got an answer about {read.operation}"[:500])
+    return read
