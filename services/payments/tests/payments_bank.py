@@ -28,6 +28,8 @@ class Transfer:
     amount_minor: int
     moves_at: float
     """When its money has moved; infinite: it does not come in time."""
+    is_read: bool = False
+    """The first answer has been given: a late transfer has not moved at that time, however slow the test is."""
 
 
 @dataclass
@@ -69,13 +71,9 @@ class Bank:
             one = self.transfers.get(arguments[0])
             if one is None:
                 return []
-            return [
-                {
-                    "reference": one.reference,
-                    "moved": time.time() >= one.moves_at,
-                    "expired": one.moves_at == float("inf"),
-                }
-            ]
+            moved = time.time() >= one.moves_at and (one.is_read or trouble != "late")
+            one.is_read = True
+            return [{"reference": one.reference, "moved": moved, "expired": one.moves_at == float("inf")}]
         assert statement is manual.DONE, statement
         self.at_once.setdefault(call.operation_id, call)
         found = [one for one in self.transfers.values() if one.order_id == arguments[0] and one.kind == "authorize"]

@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 from collections.abc import AsyncIterator, Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 from typing import Any, Literal
 from uuid import UUID, uuid4
@@ -97,6 +97,12 @@ class Shape:
     """The server of a shape that has a buyer."""
     notices: list[Any] = field(default_factory=list)
     """Read from the events that arrived and whose signature fits."""
+
+    def late(self, milliseconds: float) -> None:
+        """How long a late operation takes from now on."""
+        self.faults.times = replace(self.faults.times, late_ms=milliseconds)
+        if self.server is not None and self.name != "test":
+            self.server.books.late_ms = milliseconds
 
     async def moved(self, order_id: UUID) -> list[tuple[str, int]]:
         """(kind, amount) of all money that moved for an order at the gateway, each time counted."""

@@ -10,7 +10,7 @@ from uuid import uuid4
 
 import aiohttp
 import pytest
-from payments_gateways import RETURN_URL, STORE, Paying, Shape, shaped
+from payments_gateways import QUICK, RETURN_URL, STORE, Paying, Shape, shaped
 
 from chassis.declare.service import TryAgain
 from contracts.deciding import Reported
@@ -156,9 +156,14 @@ async def test_an_unclear_call_moves_its_amount_exactly_once(shape: Shape, kind:
     assert await shape.moved(order.order_id) == [("authorize", 10_00), ("capture", 10_00), ("refund", 4_00)]
 
 
+@pytest.mark.parametrize("late_ms", [0, QUICK.late_ms])
 @pytest.mark.parametrize("kind", ["authorize", "capture", "refund"])
-async def test_a_late_answer_is_pending_first_and_moves_its_amount_once(shape: Shape, kind: str) -> None:
+async def test_a_late_answer_is_pending_first_and_moves_its_amount_once(
+    shape: Shape, kind: str, late_ms: float
+) -> None:
+    """Pending is an answer, and not what a quick client sees: it comes first also where the operation has succeeded meanwhile."""
     needs(shape.refuses or kind != "capture", shape, "late capture: it takes money that has arrived")
+    shape.late(late_ms)
     order = Paying(shape)
     await shape.trouble(order.order_id, **{kind: "late"})
     await order.authorize(10_00)

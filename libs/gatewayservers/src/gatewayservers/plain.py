@@ -85,14 +85,15 @@ class Server:
             if (known.kind, known.order_id, known.amount_minor, known.currency, known.refers_to) != wished:
                 return _problem(409, "key_reused", "the key belongs to another operation")
             await self.book.on_disk()
-            return await self._hold() if trouble == "silent" else self._respond(known)
+            return await self._hold() if trouble == "silent" else _responded(self.book.answer(known, time.time()))
         waits = kind == "authorize" and wish.get("payment_token") == NEEDS_BUYER
 
-        def write() -> tuple[Entry, bool]:
+        def write() -> tuple[dict[str, Any], bool]:
             entry = self._carry_out(
                 key, kind, order_id, amount, currency, refers_to, reference, account, trouble, waits
             )
-            return entry, entry.state == "succeeded"
+            answer = self.book.answer(entry, now=0)  # a late one is pending first, however slow this process is
+            return answer, entry.state == "succeeded"
 
         return await self._written(key, trouble, write)
 
@@ -106,7 +107,7 @@ class Server:
         if entry is None or entry.kind != "authorize":
             return _problem(404, "unknown_operation", "there is no authorization of that name")
         trouble = self.faults.of(entry.order_id, "void")
-        return await self._written(f"cancel {reference}", trouble, lambda: (self.book.cancel(entry, time.time()), True))
+        return await self._written(f"cancel {reference}", trouble, lambda: (self._cancelled(entry), True))
 
     async def buyer(self, request: web.Request) -> web.StreamResponse:
         entry, now = self.book.by_key(request.match_info["key"], time.time()), time.time()
@@ -118,15 +119,15 @@ class Server:
         return web.json_response(self.book.answer(ended, now))
 
     async def _written(
-        self, key: str, trouble: str | None, write: Callable[[], tuple[Entry, bool]]
+        self, key: str, trouble: str | None, write: Callable[[], tuple[dict[str, Any], bool]]
     ) -> web.StreamResponse:
-        """A request that moves money, under a trouble. write: carries it out; returns the entry, and whether it is done at once."""
+        """A request that moves money, under a trouble. write: carries it out; returns the answer, and whether it is done at once."""
         is_first = self.faults.is_first(key)
         if trouble == "lost" and is_first:
             return await self._hold()
         if trouble == "down" and is_first:
             return _problem(500, "down", "try later")
-        entry, is_done = write()
+        answer, is_done = write()
         await self.book.on_disk()
         if trouble == "silent":
             return await self._hold()
@@ -135,7 +136,11 @@ class Server:
                 return await self._hold()
             if trouble == "broken":
                 return _problem(500, "broken", "done, and answered as an error")
-        return self._respond(entry)
+        return _responded(answer)
+
+    def _cancelled(self, entry: Entry) -> dict[str, Any]:
+        now = time.time()
+        return self.book.answer(self.book.cancel(entry, now), now)
 
     def _carry_out(
         self, key: str, kind: str, order_id: str, amount: int, currency: str, refers_to: str | None, reference: str,
@@ -223,14 +228,14 @@ class Server:
             return _problem(404, "unknown_operation", "there is no operation of that name")
         return web.json_response(self.book.answer(entry, time.time()))
 
-    def _respond(self, entry: Entry) -> web.Response:
-        answer = self.book.answer(entry, time.time())
-        return web.json_response(answer, status={"succeeded": 201, "pending": 202, "refused": 402}[answer["state"]])
-
     async def _hold(self) -> web.StreamResponse:
         """Longer than any client waits; the connection then ends without an answer."""
         await self.faults.hold()
         return _problem(504, "held", "too late")
+
+
+def _responded(answer: dict[str, Any]) -> web.Response:
+    return web.json_response(answer, status={"succeeded": 201, "pending": 202, "refused": 402}[answer["state"]])
 
 
 def _problem(status: int, code: str, detail: str) -> web.Response:

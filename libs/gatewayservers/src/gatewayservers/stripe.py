@@ -187,7 +187,7 @@ class Server:
         ]
         if found and self.controls.is_silent(found[0].order_id):
             return await self.controls.held()
-        shown = [self.books.shown(intent, expanded=True) for intent in found]
+        shown = [self.books.shown(self.books.settled(intent), expanded=True) for intent in found]
         return responded(200, {"object": "search_result", "data": shown, "has_more": False})
 
     async def _list_refunds(self, request: web.Request) -> web.StreamResponse:

@@ -90,7 +90,7 @@ class Books:
     def intent(self, intent_id: str) -> Intent:
         if intent_id not in self.intents:
             raise Refused(404, "invalid_request_error", "resource_missing", "No such payment_intent")
-        return self._settled(self.intents[intent_id])
+        return self.settled(self.intents[intent_id])
 
     def transactions(self, begin: float, end: float) -> list[dict[str, Any]]:
         """The balance transactions of a period, newest first. What is late is one of the time at which it succeeds."""
@@ -241,8 +241,9 @@ class Books:
         self.refunds[refund.id] = refund
         intent.charge.refunded += amount
         self._move(intent, "refund", refund.metadata.get("operation_id", ""), amount, refund.id, settles_at)
-        self.event("refund.created", intent, shown_refund(refund))
-        return 200, shown_refund(refund)
+        shown = shown_refund(refund) | ({"status": "pending"} if settles_at else {})
+        self.event("refund.created", intent, shown)
+        return 200, shown
 
     def dispute(self, charge_id: str) -> dict[str, Any]:
         """The buyer disputes a charge; the money is withdrawn."""
@@ -270,7 +271,6 @@ class Books:
     # -- shown --------------------------------------------------------------------------------------------------------
 
     def shown(self, intent: Intent, expanded: bool = False) -> dict[str, Any]:
-        self._settled(intent)
         charge: Any = intent.charge.id if intent.charge else None
         if expanded and intent.charge:
             multicapture = {"status": "available" if intent.charge.multicapture else "unavailable"}
@@ -312,8 +312,8 @@ class Books:
         message = f"This PaymentIntent has a status of {intent.status}"
         return refuse("payment_intent_unexpected_state", message, payment_intent=self.shown(intent))
 
-    def _settled(self, intent: Intent) -> Intent:
-        """A late authorization or capture ends by itself."""
+    def settled(self, intent: Intent) -> Intent:
+        """A late authorization or capture ends by itself, and not before its answer: it is called for what is read later."""
         if intent.status == "processing" and time.time() >= intent.settles_at:
             is_whole = intent.received == intent.amount
             is_final = any(m.kind == "void" and m.reference == intent.id for m in self.moved) or is_whole
