@@ -48,7 +48,7 @@ class Errors:
     broken: Answer
     """It was done."""
     late: Answer
-    """Of a proxy, after an answer was held back."""
+    """The answer of a proxy, after the gateway held its own back."""
 
 
 @dataclass
