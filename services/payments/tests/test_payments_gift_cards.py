@@ -84,9 +84,9 @@ def test_cards_are_taken_in_their_sequence_and_the_gateway_is_asked_for_the_rest
     assert (shop.has("g1"), shop.has("g2")) == (0, 0)
     shop.check()
     done = of(shop.answer(effects, "succeeded"), Authorized)
-    assert parts(done) == {"g1": {"1": 15_00}, "g2": {"1": 5_00, "2": 5_00}} and done.amount_minor == 30_00
+    assert parts(done) == {"g1": {"1": 10_00, "2": 5_00}, "g2": {"1": 6_67, "2": 3_33}} and done.amount_minor == 30_00
     call = of(shop.order("o1", capture("c1", "a1", {"1": 20_00, "2": 6_00})), Task).body
-    assert (call.amount_minor, call.left_minor) == (1_00, 4_00)
+    assert (call.amount_minor, call.left_minor) == (3_33, 1_67)
     assert shop.accounts["gateway_clearing"] == 0
 
 
@@ -159,7 +159,7 @@ def test_a_restored_ledger_that_has_lost_what_it_asked_does_not_redeem_again(sho
 
 
 def paid(shop: Shop, *lines: Any) -> None:
-    """15.00 by the first card, 10.00 by the second, 5.00 by the gateway."""
+    """15.00 by the first card (10.00 + 5.00 of the lines), 10.00 by the second (6.67 + 3.33), 5.00 by the gateway (3.33 + 1.67)."""
     shop.issue("g1", 15_00)
     shop.issue("g2", 10_00)
     shop.answer(shop.pay("a1", {"1": 20_00, "2": 10_00}, "g1", "g2"), "succeeded")
@@ -169,15 +169,46 @@ def test_a_refund_goes_back_to_the_gateway_first_then_to_the_last_card_of_each_l
     paid(shop)
     shop.answer(shop.order("o1", capture("c1", "a1", {"1": 20_00, "2": 10_00})), "succeeded")
     effects = shop.order("o1", refund("r1", "c1", {"2": 7_00}))
-    assert of(effects, Task).body.amount_minor == 5_00 and shop.has("g2") == 0, "back with the gateway's answer"
-    assert parts(of(shop.answer(effects, "succeeded"), Refunded)) == {"g2": {"2": 2_00}}
-    assert shop.has("g2") == 2_00
-    back = of(shop.order("o1", refund("r2", "c1", {"1": 6_00})), Refunded)
-    assert parts(back) == {"g1": {"1": 1_00}, "g2": {"1": 5_00}}
+    assert of(effects, Task).body.amount_minor == 1_67 and shop.has("g2") == 0, "back with the gateway's answer"
+    assert parts(of(shop.answer(effects, "succeeded"), Refunded)) == {"g1": {"2": 2_00}, "g2": {"2": 3_33}}
+    assert (shop.has("g1"), shop.has("g2")) == (2_00, 3_33)
+    back = of(shop.answer(shop.order("o1", refund("r2", "c1", {"1": 6_00})), "succeeded"), Refunded)
+    assert parts(back) == {"g2": {"1": 2_67}}
     assert of(shop.order("o1", refund("r3", "c1", {"1": 14_01})), Failed).code == "capture_exceeded"
     shop.order("o1", refund("r4", "c1", {"1": 14_00, "2": 3_00}))
     assert (shop.has("g1"), shop.has("g2")) == (15_00, 10_00)
     assert shop.accounts["gateway_clearing"] == shop.accounts["customer"] == 0
+    shop.check()
+
+
+def test_a_card_and_a_gateway_pay_each_line_by_largest_remainder(shop: Shop) -> None:
+    """Some shops gave back 1.00 of a whole card, or gave it back twice (Setono/SyliusGiftCardPlugin#284, mollie/magento2#873)."""
+    shop.issue("g1", 50_00)
+    effects = shop.pay("a1", {"1": 30_01, "2": 49_99}, "g1")
+    call = of(effects, Task).body
+    assert call.amount_minor == 30_00 and parts(of(effects, GiftCardsRedeemed)) == {"g1": {"1": 18_76, "2": 31_24}}
+    shop.answer(effects, "succeeded")
+    shop.answer(shop.order("o1", capture("c1", "a1", {"1": 30_01, "2": 49_99})), "succeeded")
+    first = shop.answer(shop.order("o1", refund("r1", "c1", {"1": 15_01, "2": 24_99})), "succeeded")
+    assert shop.has("g1") == 10_00 and of(first, Refunded).amount_minor == 40_00
+    assert of(shop.order("o1", refund("r2", "c1", {"1": 15_00, "2": 25_00})), Refunded).amount_minor == 40_00
+    assert shop.has("g1") == 50_00
+    no = of(shop.order("o1", refund("r3", "c1", {"2": 1})), Failed)
+    assert (no.code, no.allowed_minor) == ("capture_exceeded", 0)
+    shop.check()
+
+
+def test_a_cancel_that_is_stated_twice_gives_a_card_back_once(shop: Shop) -> None:
+    shop.issue("g1", 50_00)
+    shop.answer(shop.pay("a1", {"1": 30_01, "2": 49_99}, "g1"), "succeeded")
+    voiding = shop.order("o1", void("v1", "a1"))
+    assert of(voiding, Task).body.amount_minor == 30_00
+    shop.order("o1", void("v2", "a1"))
+    shop.answer(voiding, "succeeded")
+    assert shop.has("g1") == 50_00
+    ledger = shop.ledgers[uid("o1")]
+    restored = [o.amount_minor for o in ledger.operations.values() if o.gateway == "gift_card" and o.kind == "void"]
+    assert [amount for amount in restored if amount] == [50_00]
     shop.check()
 
 
@@ -194,17 +225,17 @@ def test_a_refused_capture_leaves_the_cards_as_they_are(shop: Shop) -> None:
 def test_a_void_gives_back_all_that_is_left_once_the_gateway_has_released_its_part(shop: Shop) -> None:
     paid(shop)
     shop.answer(shop.order("o1", capture("c1", "a1", {"2": 10_00})), "succeeded")
-    back = of(shop.order("o1", void("v1", "a1")), Voided)
-    assert parts(back) == {"g1": {"1": 15_00}, "g2": {"1": 5_00}} and back.amount_minor == 20_00
-    assert (shop.has("g1"), shop.has("g2")) == (15_00, 5_00)
+    back = of(shop.answer(shop.order("o1", void("v1", "a1")), "succeeded"), Voided)
+    assert parts(back) == {"g1": {"1": 10_00}, "g2": {"1": 6_67}} and back.amount_minor == 20_00
+    assert (shop.has("g1"), shop.has("g2")) == (10_00, 6_67)
     shop.check()
 
 
 def test_a_void_of_amounts_is_the_gateways_first(shop: Shop) -> None:
     paid(shop)
     effects = shop.order("o1", void("v1", "a1", {"2": 6_00}))
-    assert of(effects, Task).body.amount_minor == 5_00
-    assert parts(of(shop.answer(effects, "succeeded"), Voided)) == {"g2": {"2": 1_00}}
+    assert of(effects, Task).body.amount_minor == 1_67
+    assert parts(of(shop.answer(effects, "succeeded"), Voided)) == {"g1": {"2": 1_00}, "g2": {"2": 3_33}}
     shop.check()
 
 
@@ -213,10 +244,10 @@ def test_a_refund_that_the_gateway_makes_later_owes_its_part_alone(shop: Shop) -
     shop.answer(shop.order("o1", capture("c1", "a1", {"1": 20_00, "2": 10_00})), "succeeded")
     effects = shop.order("o1", refund("r1", "c1", {"2": 7_00}))
     later = shop.answer(effects, "pending")
-    assert of(later, Pending).amount_minor == 7_00 and shop.accounts["refunds_payable"] == -5_00
+    assert of(later, Pending).amount_minor == 7_00 and shop.accounts["refunds_payable"] == -1_67
     shop.check()
     shop.answer(later, "succeeded")
-    assert shop.accounts["refunds_payable"] == 0 and shop.has("g2") == 2_00
+    assert shop.accounts["refunds_payable"] == 0 and shop.has("g2") == 3_33
     shop.check()
 
 

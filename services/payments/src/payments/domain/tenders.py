@@ -1,9 +1,9 @@
 """How the amounts of an operation are shared among the tenders of an order: its gift cards, and the gateway.
 
-Cards are redeemed in the sequence in which the order names them, each from the first line on that is not paid yet; the
-gateway takes the rest. A capture takes from the cards first. What is voided or refunded goes back to the gateway first, then
-to the cards, the last one first: of each line at most what the tender has paid of it. A reversal does both: it takes lines off
-as a refund does, and each tender pays with what was taken off it, the cards first.
+Cards are redeemed in the sequence in which the order names them, each over all lines by what is not paid of them yet (largest
+remainder); the gateway takes the rest. A capture takes from the cards first. What is voided or refunded goes back to the
+gateway first, then to the cards, the last one first: of each line at most what the tender has paid of it. A reversal does
+both: it takes lines off as a refund does, and each tender pays with what was taken off it, the cards first.
 """
 
 from __future__ import annotations
@@ -14,6 +14,7 @@ from typing import Any, Final, Literal, get_args
 from uuid import UUID
 
 from contracts.gift_cards import GiftCardTender
+from contracts.money import split
 from contracts.payments import GiftCardPart, MoneyLine, ReversedLine
 from payments.domain.balances import Balance
 from payments.domain.gift_cards import CardKey
@@ -55,8 +56,8 @@ def redeemed(
             raise NotRedeemable(
                 "gift_card_insufficient", f"gift card {tender.gift_card_id} has {has}, {wanted or rest} are due"
             )
-        if taken := _take(due, due, wanted):
-            parts.append(GiftCardPart(gift_card_id=tender.gift_card_id, lines=taken))
+        if wanted:
+            parts.append(GiftCardPart(gift_card_id=tender.gift_card_id, lines=_shared_out(due, wanted)))
     return tuple(parts)
 
 
@@ -134,6 +135,18 @@ def exchanged(
     return (
         tuple(GiftCardPart(gift_card_id=card, lines=tuple(off[card])) for card in used),
         tuple(GiftCardPart(gift_card_id=card, lines=pays[card]) for card in used),
+    )
+
+
+def _shared_out(due: dict[str, int], amount: int) -> tuple[MoneyLine, ...]:
+    """The amount over the lines by what is due of each. Changes `due`. amount: at most all that is due."""
+    shares = split(amount, [*due.values()])
+    for line_id, share in zip([*due], shares, strict=True):
+        due[line_id] -= share
+    return tuple(
+        MoneyLine(line_id=line_id, quantity=0, amount_minor=share)
+        for line_id, share in zip(due, shares, strict=True)
+        if share
     )
 
 
