@@ -77,22 +77,14 @@ class Shape:
     """A token that needs the buyer (3-D Secure)."""
     waits_with: str | None = None
     """The token with which an authorization waits for the buyer; null: it does so without one."""
-    page_of: str | Literal[False] | None = False
-    """The token with which a buyer pays at a page of the gateway; null: without one. False: it has no page."""
+    page_of: str | None = None
+    """The token with which a buyer is sent to a page of the gateway; null: without one."""
     single_capture: str | None = None
     """A token whose authorization can be captured once."""
     amount_max: int = 0
     """The most that it takes."""
     captures_at_once: bool = False
     """An authorization can be captured in the same request."""
-    lists: bool = True
-    """Whether it has a list of its movements."""
-    refuses: bool = True
-    """Whether it refuses captures, voids and refunds."""
-    has_events: bool = True
-    """Whether it sends events, and its authorizations expire."""
-    has_page: bool = True
-    """Whether a buyer without a token pays at the gateway."""
     server: Any = None
     """The server of a shape that has a buyer."""
     notices: list[Any] = field(default_factory=list)
@@ -137,7 +129,7 @@ async def shaped(name: str, times: Times = QUICK, timeout_seconds: float = TIMEO
             url = await stack.enter_async_context(listening(server.app()))
             shape = Shape(
                 name, url, TestGateway(url, timeout_seconds), faults, needs_buyer=plain.NEEDS_BUYER, waits_with=plain.NEEDS_BUYER,
-                server=server, has_events=False, has_page=False,
+                server=server,
             )  # fmt: skip
         elif name == "dintero":
             server = dintero.Server(faults, DINTERO_ACCOUNT, "client", API_KEY, webhook_secret=SECRET)
@@ -155,7 +147,7 @@ async def shaped(name: str, times: Times = QUICK, timeout_seconds: float = TIMEO
         elif name == "manual":
             bank = Bank(faults)
             url = await stack.enter_async_context(listening(bank.app()))
-            shape = Shape(name, url, OfBank(bank), faults, lists=False, refuses=False, has_events=False, has_page=False)
+            shape = Shape(name, url, OfBank(bank), faults)
         else:
             server = stripe.Server(faults, API_KEY, webhook_secret=SECRET)
             url = await stack.enter_async_context(listening(server.app()))
@@ -292,8 +284,9 @@ class Paying:
             outcome = await self.outcome(task.body)
         self.decide(Reported(task_id=task.task_id, kind=task.kind, asked=task.body, outcome=outcome))
 
-    async def outcome(self, call: GatewayCall, age: timedelta = timedelta()) -> GatewayOutcome:
-        number = 0
+    async def outcome(self, call: GatewayCall, age: timedelta = timedelta(), tries: int = 0) -> GatewayOutcome:
+        """tries: made before, by a worker that has died."""
+        number = tries
         while True:
             number += 1
             self.tries += 1
