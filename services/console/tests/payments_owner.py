@@ -13,6 +13,7 @@ from fastapi import FastAPI
 from chassis.process.app import App
 from payments.api.differences import DifferenceShown
 from payments.api.disputes import DisputeShown
+from payments.api.sessions import SessionListed
 from payments.api.settlements import RowShown, SettlementWhole
 from payments.domain.books import ACCOUNTS
 from payments.handlers import SERVICE
@@ -120,6 +121,14 @@ def dispute(**changed: Any) -> dict[str, Any]:
     return DisputeShown.model_validate(values | changed).model_dump(mode="json")
 
 
+def payment_session(**changed: Any) -> dict[str, Any]:
+    values: dict[str, Any] = {
+        "session_id": uuid4(), "order_id": uuid4(), "state": "open", "currency": "EUR", "amount_minor": 20_00, "authorization_id": None,
+        "code": "", "return_url": "https://shop.example/thanks", "cancel_url": None, "expires_at": NOW, "created_at": NOW,
+    }  # fmt: skip
+    return SessionListed.model_validate(values | changed).model_dump(mode="json")
+
+
 def card(**changed: Any) -> dict[str, Any]:
     values: dict[str, Any] = {
         "gift_card_id": CARD, "state": "active", "currency": "EUR", "initial_minor": 50_00, "expires_at": None, "single_use": False,
@@ -144,4 +153,5 @@ def payments() -> Owner:
         ("GET", own): (200, settlement()), ("GET", f"{own}/rows"): page(row(state="matched", open=False), row(place=2)),
         ("GET", "/v1/gift-cards"): page(card()), ("GET", f"/v1/gift-cards/{CARD}"): (200, card() | {"movements": [movement()]}),
         ("GET", "/v1/settlement-rows"): page(row(place=2)), ("GET", "/v1/differences"): page(difference()), ("GET", "/v1/disputes"): page(dispute()), ("GET", "/v1/parked"): page(),
+        ("GET", "/v1/payment-sessions"): page(payment_session()),
     })  # fmt: skip

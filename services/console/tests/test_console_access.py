@@ -85,6 +85,7 @@ POST   /payments/{store_id}/settlements/{settlement_id}/rows/{place}  payments.r
 GET    /payments/gift-cards                  payments.view    ?store=
 GET    /payments/{store_id}/gift-cards/{gift_card_id}  payments.view  store
 POST   /payments/{store_id}/gift-cards/{gift_card_id}/{action}  gift_cards.edit  store
+GET    /payments/sessions                    payments.view    ?store=
 GET    /payments/disputes                    payments.view    ?store=
 GET    /payments/differences                 payments.reconcile  ?store=
 POST   /payments/{store_id}/differences/{difference_id}/{action}  payments.reconcile  store

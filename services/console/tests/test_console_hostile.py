@@ -126,7 +126,8 @@ OWNED: Final[dict[str, Any]] = {
     },
     "payments/openapi.json": {
         "paths": {path: {} for path in (
-            "/v1/accounts", "/v1/settlements", "/v1/settlement-rows", "/v1/differences", "/v1/gift-cards", "/v1/disputes", "/v1/orders/{order_id}/ledger",
+            "/v1/accounts", "/v1/settlements", "/v1/settlement-rows", "/v1/differences", "/v1/gift-cards", "/v1/disputes", "/v1/payment-sessions",
+            "/v1/orders/{order_id}/ledger",
             "/v1/orders/{order_id}/payments/{collection}",
         )},
     },
@@ -148,6 +149,11 @@ OWNED: Final[dict[str, Any]] = {
     "payments/v1/disputes": {
         "items": [{"dispute_id": ID, "order_id": ID, "gateway": TEXT, "account": TEXT, "reference": TEXT, "state": TEXT, "currency": TEXT,
                    "amount_minor": 1, "withheld_minor": 1, "reason": TEXT, "due_at": AT, "opened_at": AT}],
+        "next_cursor": TEXT,
+    },
+    "payments/v1/payment-sessions": {
+        "items": [{"session_id": ID, "order_id": ID, "state": TEXT, "currency": TEXT, "amount_minor": 1, "authorization_id": ID, "code": TEXT,
+                   "return_url": TEXT, "cancel_url": TEXT, "expires_at": AT, "created_at": AT}],
         "next_cursor": TEXT,
     },
     "payments/v1/gift-cards/": GIFT_CARD | {"movements": [
@@ -286,6 +292,7 @@ PAGES: Final[dict[str, Page]] = {
     "gift cards": get("/payments/gift-cards"),
     "gift card": get(f"/payments/{STORE}/gift-cards/{ID}"),
     "gift card, action that is refused": post(f"/payments/{STORE}/gift-cards/{ID}/activate", "reason", version="1"),
+    "payment sessions": get("/payments/sessions"),
     "disputes": get("/payments/disputes"),
     "differences": get("/payments/differences"),
     "difference, correction that is refused": post(

@@ -26,6 +26,7 @@ from payments_owner import (
     ledger,
     movement,
     operation,
+    payment_session,
     payments,
     row,
 )
@@ -296,6 +297,16 @@ class TestOnARealPostgres:
         assert f'href="/orders/{order}">A-7<' in shown and "dp_1" in shown and "product not received" in shown
         owner.answers["GET", "/v1/disputes"] = page()
         assert "No dispute is recorded" in (await browser.get("/payments/disputes")).text
+
+    async def test_sessions_lead_to_their_orders(self, owner: Owner, browser: Browser, order: UUID) -> None:
+        cancelled = payment_session(order_id=order, state="cancelled", code="card_declined")
+        owner.answers["GET", "/v1/payment-sessions"] = page(cancelled)
+        await browser.sign_in("viewer")
+        shown = (await browser.get("/payments/sessions?state=cancelled")).text
+        assert owner.asked("/v1/payment-sessions").query["state"] == "cancelled"
+        assert f'href="/orders/{order}">A-7<' in shown and "card declined" in shown and "shop.example" not in shown
+        owner.answers["GET", "/v1/payment-sessions"] = page()
+        assert "No session is recorded" in (await browser.get("/payments/sessions")).text
 
     async def test_a_gift_card_is_shown_with_its_movements_and_changed_as_it_was_read(
         self, app: App, owner: Owner, browser: Browser, order: UUID

@@ -68,6 +68,13 @@ async def test_a_buyer_who_gives_up_cancels_what_waits_at_the_gateway(world: Wor
     await world.until(operation_id, "declined")
     [row] = await world.app.fetch("select code from operations where operation_id = $1", operation_id)
     assert row["code"] == "payment_abandoned"
+    _, second = await world.send(SESSIONS, wanted(order_id))
+    _, page = await world.get(f"{SESSIONS}?order_id={order_id}&limit=1")
+    [newest] = page["items"]
+    assert (newest["session_id"], newest["state"], "action" in newest) == (second["session_id"], "open", False)
+    _, page = await world.get(f"{SESSIONS}?order_id={order_id}&limit=1&cursor={page['next_cursor']}")
+    assert ([one["session_id"] for one in page["items"]], page["next_cursor"]) == ([opened["session_id"]], None)
+    assert (await world.get(f"{SESSIONS}?state=completed&order_id={order_id}"))[1]["items"] == []
     [intent] = world.shape.server.books.intents.values()
     assert (intent.status, intent.cancellation_reason, await world.shape.moved(order_id)) == (
         "canceled",

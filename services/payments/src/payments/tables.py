@@ -170,6 +170,7 @@ payment_sessions = Table(
     CheckConstraint("state in ('open', 'completed', 'expired', 'cancelled')", name="payment_sessions_state_is_known"),
     Index("payment_sessions_open_once", "order_id", unique=True, postgresql_where=text("state = 'open'")),
     Index("payment_sessions_by_order", "order_id"),
+    Index("payment_sessions_by_time", "store_id", "created_at", "session_id"),
 )
 
 disputes = Table(

@@ -24,6 +24,7 @@ from console.api import (
     parked,
     parked_group,
     parked_message,
+    payment_sessions,
     payments,
     people,
     processes,
@@ -70,6 +71,7 @@ def routes(app: App) -> APIRouter:
     settlements.add_routes(router, pages)
     differences.add_routes(router, pages)
     disputes.add_routes(router, pages)
+    payment_sessions.add_routes(router, pages)
     gift_cards.add_routes(router, pages)
     processes.add_routes(router, pages)
     messages.add_routes(router, pages)

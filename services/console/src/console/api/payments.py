@@ -37,6 +37,7 @@ TABS: Final = (
     Tab("settlements", "Settlements", "/payments/settlements", RECONCILE, "/v1/settlements"),
     Tab("rows", "To explain", "/payments/rows", RECONCILE, "/v1/settlement-rows"),
     Tab("gift-cards", "Gift cards", "/payments/gift-cards", VIEW, "/v1/gift-cards"),
+    Tab("payment-sessions", "Sessions", "/payments/sessions", VIEW, "/v1/payment-sessions"),
     Tab("disputes", "Disputes", "/payments/disputes", VIEW, "/v1/disputes"),
     Tab("differences", "Exceptions", "/payments/differences", RECONCILE, "/v1/differences"),
 )

@@ -67,6 +67,9 @@ LOOKS: Final[Mapping[str, Look]] = {
     "pending_operation": Look(_RUNS, "clock", "pending"), "refused": Look(_BAD, "alert"),
     # disputes
     "open_dispute": Look(_BAD, "alert", "open"), "won_dispute": Look(_GOOD, "check", "won"), "lost_dispute": Look(_PLAIN, "cross", "lost"),
+    # payment sessions
+    "open_session": Look(_RUNS, "clock", "open"), "completed_session": Look(_GOOD, "check", "completed"),
+    "expired_session": Look(_PLAIN, "clock", "expired"), "cancelled_session": Look(_PLAIN, "cross", "cancelled"),
     # gift cards
     "active_card": Look(_GOOD, "check", "active"), "inactive_card": Look(_PLAIN, "pause", "inactive"),
     "redeemed_card": Look(_PLAIN, "dash", "redeemed"), "expired_card": Look(_PLAIN, "clock", "expired"),

@@ -1,17 +1,18 @@
 """Payment sessions: what a storefront needs so that the buyer pays an order."""
 
 import json
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 from uuid import UUID
 
 from fastapi import APIRouter, Depends, Request, Response
 from fastapi.responses import JSONResponse
 from pydantic import BaseModel, ConfigDict, Field
-from sqlalchemy import select
+from sqlalchemy import select, tuple_
 from sqlalchemy.engine import RowMapping
 
 from chassis.declare.app import App, Principal
 from chassis.http.commands import COMMAND
+from chassis.http.paging import Cursor, Cursors, Limit, Page
 from chassis.http.problems import Problem, answers
 from contracts.base import MinorUnsigned, Timestamp
 from contracts.money import Currency
@@ -21,6 +22,8 @@ from payments.storefronts import RETURN_URL_PATTERN, unfit
 from payments.tables import operations, payment_sessions, storefronts
 
 ReturnUrl = Annotated[str, Field(min_length=8, max_length=2_000, pattern=RETURN_URL_PATTERN)]
+State = Literal["open", "completed", "expired", "cancelled"]
+SESSIONS = Cursors("payment sessions", Timestamp, UUID)
 ASKS = ("gateway_unknown", "credentials_missing", "gateway_unavailable")
 
 
@@ -39,12 +42,12 @@ class SessionBody(BaseModel):
     expires_in_seconds: Annotated[int, Field(ge=60, le=86_400)] = 3_600
 
 
-class PaymentSession(BaseModel):
+class SessionListed(BaseModel):
     model_config = ConfigDict(use_attribute_docstrings=True)
 
     session_id: UUID
     order_id: UUID
-    state: Literal["open", "completed", "expired", "cancelled"]
+    state: State
     """`completed`: authorized. `expired`, `cancelled`: what waited at the gateway is cancelled, and the order receives a decline."""
     currency: str
     amount_minor: int
@@ -56,12 +59,16 @@ class PaymentSession(BaseModel):
     cancel_url: str | None
     expires_at: Timestamp
     created_at: Timestamp
+
+
+class PaymentSession(SessionListed):
     action: BuyersAction | None
     """What the buyer has to do, read from the gateway; null: nothing, or not yet."""
 
 
 def add_routes(router: APIRouter, app: App) -> None:
     Storefront = Annotated[Principal, Depends(app.principal("payments.pay"))]
+    Viewer = Annotated[Principal, Depends(app.principal("payments.view"))]
 
     @router.post(
         "/payment-sessions", response_model=PaymentSession, status_code=201, dependencies=COMMAND,
@@ -83,6 +90,22 @@ def add_routes(router: APIRouter, app: App) -> None:
         if answer.status_code != 201:
             return answer
         return await _shown(UUID(json.loads(bytes(answer.body))["session_id"]), who.store_id, 201)
+
+    @router.get("/payment-sessions", response_model=Page[SessionListed])
+    async def list_sessions(
+        who: Viewer, state: State | None = None, order_id: UUID | None = None, limit: Limit = 50, cursor: Cursor = None
+    ) -> Any:
+        """The store's sessions, newest first. What the buyer has to do is read with the session itself."""
+        s = payment_sessions.c
+        found = select(payment_sessions).where(s.store_id == who.store_id)
+        if state is not None:
+            found = found.where(s.state == state)
+        if order_id is not None:
+            found = found.where(s.order_id == order_id)
+        if (start := SESSIONS.after(cursor)) is not None:
+            found = found.where(tuple_(s.created_at, s.session_id) < tuple_(*start))
+        rows = await app.read(found.order_by(s.created_at.desc(), s.session_id.desc()).limit(limit + 1))
+        return SESSIONS.page(rows, limit, key=lambda row: (row["created_at"], row["session_id"]))
 
     @router.get(
         "/payment-sessions/{session_id}", response_model=PaymentSession, openapi_extra=answers("session_unknown", *ASKS)
