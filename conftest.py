@@ -8,7 +8,7 @@ from urllib.parse import urlsplit, urlunsplit
 import pytest
 import structlog
 
-from system.processes import SERVICES
+from system.processes import OPTIONAL, SERVICES
 
 # Short tracebacks in the log of a test: with all locals, as by default, writing one takes longer than some time limits.
 structlog.configure(
@@ -27,7 +27,7 @@ pytest.register_assert_rewrite(
 
 if server := os.environ.get("TRADEWIND_TEST_POSTGRES"):
     worker = os.environ.get("PYTEST_XDIST_WORKER", "main")
-    for service in SERVICES:
+    for service in (*SERVICES, *OPTIONAL):
         url = urlunsplit(urlsplit(server)._replace(path=f"/test_{service}_{worker}"))
         # Replaces what a worker inherits from the process that started it: two files of a service run at once.
         os.environ[f"{service.upper()}_TEST_DATABASE_URL"] = url

@@ -17,7 +17,7 @@ from pathlib import Path
 from devservices.errors import DevservicesError
 from devservices.instance import Instance
 from devservices.services import choose_postgres, explained, external_postgres
-from system.processes import SERVICES
+from system.processes import OPTIONAL, SERVICES
 
 ROOT = Path(__file__).parents[1]
 WORKERS = 3
@@ -34,7 +34,7 @@ def main() -> int:
             try:
                 postgres.start()
                 for worker in (*(f"gw{number}" for number in range(WORKERS)), "main"):
-                    for service in SERVICES:
+                    for service in (*SERVICES, *OPTIONAL):
                         postgres.drop_database(f"test_{service}_{worker}")
                         postgres.create_database(f"test_{service}_{worker}")
                 status = pytest(TRADEWIND_TEST_POSTGRES=postgres.dsn("postgres"))

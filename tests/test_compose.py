@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 import subprocess
+from importlib import import_module
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +13,7 @@ import yaml
 
 from contracts.registry import SERVICES as PUBLISHERS
 from contracts.registry import TOPICS
-from system.processes import SERVICES
+from system.processes import OPTIONAL, SERVICES
 
 ROOT = Path(__file__).parents[1]
 TEXT = (ROOT / "docker-compose.yml").read_text()
@@ -23,7 +24,7 @@ ONE_SHOT = {
     "acls",
     "provision",
     "demo",
-    *(f"migrate-{service}" for service in (*SERVICES, "dintero_compat")),
+    *(f"migrate-{service}" for service in (*SERVICES, *OPTIONAL)),
 }
 each_container = pytest.mark.parametrize("name", CONTAINERS)
 
@@ -82,7 +83,7 @@ def test_a_container_reads_only_its_own_secrets_and_writes_none(name: str) -> No
 
 
 def test_secrets_are_random_made_once_and_the_same_for_database_and_service(tmp_path: Path) -> None:
-    for reader in ("postgres", "kafka", "provision", "demo", "dintero_compat", *SERVICES):
+    for reader in ("postgres", "kafka", "provision", "demo", *OPTIONAL, *SERVICES):
         (tmp_path / reader).mkdir()
     script = (ROOT / "deploy" / "secrets.sh").read_text().replace("/secrets/", f"{tmp_path}/")
 
@@ -91,7 +92,7 @@ def test_secrets_are_random_made_once_and_the_same_for_database_and_service(tmp_
         return {str(path.relative_to(tmp_path)): path.read_text() for path in tmp_path.rglob("*") if path.is_file()}
 
     first = made()
-    words = [first[f"postgres/{role}"] for role in ("postgres", "demo", "dintero_compat", *SERVICES)]
+    words = [first[f"postgres/{role}"] for role in ("postgres", "demo", *OPTIONAL, *SERVICES)]
     assert all(re.fullmatch(r"[0-9a-f]{48}", word) for word in words) and len(set(words)) == len(words)
     for service in SERVICES:
         url = f"postgresql://{service}:{first[f'postgres/{service}']}@postgres:5432/{service}"
@@ -137,3 +138,22 @@ def test_a_topic_is_written_by_the_service_that_owns_it_and_commands_by_orders()
     assert kafka["KAFKA_AUTHORIZER_CLASS_NAME"].endswith("StandardAuthorizer")
     assert kafka["KAFKA_SUPER_USERS"] == "User:admin"
     assert "PLAINTEXT" not in kafka["KAFKA_LISTENER_SECURITY_PROTOCOL_MAP"].replace("SASL_PLAINTEXT", "")
+
+
+def test_each_variable_of_the_containers_is_a_setting_of_its_service() -> None:
+    """A misspelt one would be ignored, and the service would start with a default."""
+    fields = {
+        f"{name}_{field}".upper()
+        for name in (*SERVICES, *OPTIONAL)
+        for field in import_module(f"{name}.handlers").SERVICE.settings.model_fields
+    }
+    assert COMPOSE["x-settings"].keys() <= fields | {"PYTHONUNBUFFERED"}, COMPOSE["x-settings"].keys() - fields
+
+
+def test_an_image_is_built_for_every_service_and_only_from_what_the_lock_pins_for_it() -> None:
+    dockerfile = (ROOT / "Dockerfile").read_text()
+    for name in (*SERVICES, *OPTIONAL):
+        assert f"COPY services/{name}/pyproject.toml services/{name}/" in dockerfile, name
+        assert re.search(rf"runtime_lock\.py [^>]*services/{name}\b[^>]*> runtime\.lock", dockerfile), name
+        for container in (name, f"migrate-{name}"):
+            assert CONTAINERS[container]["build"]["args"] == {"SERVICE": name}, container

@@ -7,15 +7,14 @@ values, in turn, so that every value meets every kind of them; `make chaos` send
 
 from __future__ import annotations
 
-import asyncio
 import itertools
 import json
 import os
 import re
 from asyncio import Event
 from collections.abc import AsyncIterator, Iterator, Sequence
+from contextlib import AsyncExitStack
 from copy import copy
-from importlib import import_module
 from typing import Any, Final
 from urllib.parse import quote, unquote
 from uuid import UUID, uuid4
@@ -25,9 +24,11 @@ import pytest_asyncio
 
 from chassis.http.paging import sealed
 from chassis.process.app import App
-from tests.databases import migrated
+from dintero_compat.accounts import AID_PATTERN
+from system.processes import OPTIONAL
+from tests.running_services import AID, compat_with_its_owners, running
 
-SERVICES: Final = ("orders", "payments", "fulfillment", "invoicing", "webhooks")
+SERVICES: Final = ("orders", "payments", "fulfillment", "invoicing", "webhooks", "dintero_compat")
 STORE: Final = "st_1"
 SHARE: Final = int(os.environ.get("TRADEWIND_HOSTILE_SHARE", "3"))
 """One of so many hostile values is sent for a parameter, header or field."""
@@ -72,6 +73,10 @@ LEAVES: Final = [
     "1.5", "1e400", "NaN", "[]", "{}", '{"' + SURROGATE + '": 1}', "[" * 2_000 + "]" * 2_000, '"9999-12-31T23:59:59-12:00"', '"0000-00-00"',
 ]
 # fmt: on
+
+
+PATTERNS: Final = {"A-Z]{3}": "EUR", "A-Z]{2}": "DE", AID_PATTERN: AID}
+"""A part of a pattern -> a word that fits it."""
 
 
 class Turns:
@@ -131,15 +136,15 @@ class Client:
 @pytest_asyncio.fixture(params=SERVICES)
 async def client(request: pytest.FixtureRequest) -> AsyncIterator[Client]:
     """A service on its own database, called with an administrator's key that has every scope."""
-    service = import_module(f"{request.param}.handlers").SERVICE
-    url = os.environ[f"{request.param.upper()}_TEST_DATABASE_URL"]
-    await migrated(service, url)
-    app = App(service, service.settings(database_url=url), "api")
-    shell = asyncio.create_task(app.shell.run())
-    yield Client(app, await app.keys.create(None, "Müller Söhne", ["*", "act_as"]))
-    shell.cancel()
-    await asyncio.gather(shell, return_exceptions=True)
-    await app.database.close()
+    async with AsyncExitStack() as stack:
+        if request.param in OPTIONAL:
+            app = await stack.enter_async_context(compat_with_its_owners(STORE))
+        else:
+            app = await stack.enter_async_context(running(request.param))
+        found = Client(app, await app.keys.create(None, "Müller Söhne", ["*", "act_as"]))
+        if request.param in OPTIONAL:
+            await stack.enter_async_context(found.asgi.router.lifespan_context(found.asgi))
+        yield found
 
 
 # -- what is asked ----------------------------------------------------------------------------------------------------
@@ -166,14 +171,10 @@ def good(schema: dict[str, Any], document: dict[str, Any]) -> Any:
         case "boolean":
             return False
         case "string":
-            return {"uuid": str(UUID(int=0)), "date-time": "2026-11-21T10:00:00Z", "date": "2026-11-21"}.get(
-                schema.get("format", ""),
-                "EUR"
-                if "A-Z]{3}" in schema.get("pattern", "")
-                else "DE"
-                if "A-Z]{2}" in schema.get("pattern", "")
-                else "20",
-            )
+            formats = {"uuid": str(UUID(int=0)), "date-time": "2026-11-21T10:00:00Z", "date": "2026-11-21"}
+            pattern = schema.get("pattern", "")
+            of_pattern = (word for part, word in PATTERNS.items() if part in pattern)
+            return formats.get(schema.get("format", ""), next(of_pattern, "20"))
         case _:
             return None
 
@@ -262,7 +263,7 @@ async def test_no_hostile_value_of_any_parameter_makes_a_service_fail(client: Cl
     asked, failed = 0, []
     async for what, status, body in requests(client):
         asked += 1
-        if status >= 500:
+        if status >= 500 and status != 501:
             failed.append(f"{what} -> {status} {body[:200]!r}")
         for leak in (b"Traceback", b"asyncpg", b"sqlalchemy", b"psycopg", b"SELECT "):
             assert leak not in body or what.startswith("GET /metrics"), f"{what} shows {leak!r}: {body[:300]!r}"

@@ -107,7 +107,7 @@ class TestOnARealPostgres:
         assert (sent["x-act-as"], sent["x-store-id"], sent["idempotency-key"]) == ("ann", "st_1", nonce)
         assert (
             "orders.cancel" in sent["x-act-as-scopes"].split()
-            and "orders.refund" not in sent["x-act-as-scopes"].split()
+            and "payments.refund" not in sent["x-act-as-scopes"].split()
         )
         [row] = await app.fetch("select nonce::text, person, action, reason, outcome from audit")
         assert tuple(row) == (nonce, "ann", "cancel", "The customer changed their mind.", "done")

@@ -409,33 +409,33 @@ give_up_refund refund_not_refused
 """
 """Codes of a request about one line, operation, edit or refund, while the action is possible for another one."""
 
-# action              scope          route
+# action              scope             route
 SCOPES_EXPECTED: Final = """
-approve               orders.edit    POST  /approve
-capture               orders.edit    POST  /capture
-approve_and_capture   orders.edit    POST  /approve_and_capture
-cancel                orders.cancel  POST  /cancel
-retry                 orders.edit    POST  /retry
-ask                   orders.edit    POST  /ask
-give_up               orders.cancel  POST  /give_up
-force                 orders.force   POST  /force
-resolve               orders.edit    POST  /exceptions/{exception_id}/resolve
-refund                orders.refund  POST  /refunds
-retry_refund          orders.refund  POST  /refunds/{refund_id}/retry
-give_up_refund        orders.refund  POST  /refunds/{refund_id}/give_up
-archive               orders.edit    POST  /archive
-unarchive             orders.edit    POST  /unarchive
-add_note              orders.edit    POST  /notes
-change_tags           orders.edit    POST  /tags
-set_metadata          orders.edit    PATCH /metadata
-add_attachment        orders.edit    POST  /attachments
-set_reference         orders.edit    PUT   /reference
-hold                  orders.edit    POST  /holds
-release               orders.edit    POST  /holds/{hold_id}/release
-open_edit             orders.edit    POST  /edits
-change_edit           orders.edit    PUT   /edits/{edit_id}
-confirm_edit          orders.edit    POST  /edits/{edit_id}/confirm
-discard_edit          orders.edit    POST  /edits/{edit_id}/discard
+approve               orders.edit       POST  /approve
+capture               payments.capture  POST  /capture
+approve_and_capture   payments.capture  POST  /approve_and_capture
+cancel                orders.cancel     POST  /cancel
+retry                 orders.edit       POST  /retry
+ask                   orders.edit       POST  /ask
+give_up               orders.cancel     POST  /give_up
+force                 orders.force      POST  /force
+resolve               orders.edit       POST  /exceptions/{exception_id}/resolve
+refund                payments.refund   POST  /refunds
+retry_refund          payments.refund   POST  /refunds/{refund_id}/retry
+give_up_refund        payments.refund   POST  /refunds/{refund_id}/give_up
+archive               orders.edit       POST  /archive
+unarchive             orders.edit       POST  /unarchive
+add_note              orders.edit       POST  /notes
+change_tags           orders.edit       POST  /tags
+set_metadata          orders.edit       PATCH /metadata
+add_attachment        orders.edit       POST  /attachments
+set_reference         orders.edit       PUT   /reference
+hold                  orders.edit       POST  /holds
+release               orders.edit       POST  /holds/{hold_id}/release
+open_edit             orders.edit       POST  /edits
+change_edit           orders.edit       PUT   /edits/{edit_id}
+confirm_edit          orders.edit       POST  /edits/{edit_id}/confirm
+discard_edit          orders.edit       POST  /edits/{edit_id}/discard
 """
 
 

@@ -22,7 +22,7 @@ from contracts.base import Command
 from orders.handlers import ORDERS
 
 SCOPES: Final = frozenset({
-    "orders.view", "orders.edit", "orders.cancel", "orders.refund", "orders.force", "orders.export", "personal.view",
+    "orders.view", "orders.edit", "orders.cancel", "payments.capture", "payments.refund", "orders.force", "orders.export", "personal.view",
     "parked.view", "parked.edit", "operations.view", "journal.view",
 })  # fmt: skip
 ADDRESS: Final = {"order_id", "store_id", "operation_id", "actor", "edit_id", "refund_id", "hold_id", "exception_id"}

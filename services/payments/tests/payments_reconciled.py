@@ -28,7 +28,7 @@ from payments.settings import Settings
 from payments.store import check
 from tests.test_hostile_requests import Client
 
-SCOPES = ["payments.view", "payments.reconcile"]
+SCOPES = ["payments.view", "payments.reconcile", "payments.refund"]
 
 
 @dataclass

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import json
 from collections.abc import AsyncIterator
 from datetime import UTC, datetime, timedelta
 from typing import Any
@@ -61,6 +62,9 @@ async def test_what_was_made_twice_is_given_back_once(mine: Books) -> None:
     [one] = await mine.differences()
     assert (one["kind"], one["proposal"], one["ours"]["operation_id"]) == ("made_twice", "refund", str(capture))
     path = f"/v1/differences/{one['difference_id']}/apply"
+    no_refunds = Client(mine.app, await mine.app.keys.create(mine.store_id, "clerk", ["payments.reconcile"]))
+    status, answer = await no_refunds("POST", path, b"{}")
+    assert status == 403 and "payments.refund" in json.loads(answer)["detail"]
     answers = await asyncio.gather(*(mine.http("POST", path, {}, f"key {n}") for n in range(3)))
     assert sorted(status for status, _ in answers) == [200, 409, 409]
     refund = "select operation_id from operations where order_id = $1 and kind = 'refund'"

@@ -30,6 +30,8 @@ SAGA = ("orders", "payments", "fulfillment", "invoicing")
 """The services that process an order."""
 CONSOLE = "console"
 SERVICES = (*SAGA, "webhooks", CONSOLE)
+OPTIONAL = ("dintero_compat",)
+"""Services that start only where they are used."""
 POLL_SECONDS = 0.05
 KEYS = {
     "orders": {"ORDERS_EMAIL_KEYS": "not-a-secret"},

@@ -55,9 +55,9 @@ def _pieces(fields: Fields) -> list[dict[str, Any]]:
 ACTIONS: Final[Mapping[str, Action]] = {
     "approve": Action("Approve", "/approve", "orders.edit", "The warehouse gets the order.", key="a"),
     "approve_and_capture": Action(
-        "Approve and capture", "/approve_and_capture", "orders.edit", "The warehouse gets the order, and all money is taken."
+        "Approve and capture", "/approve_and_capture", "payments.capture", "The warehouse gets the order, and all money is taken."
     ),
-    "capture": Action("Capture", "/capture", "orders.edit", "All money that is left is taken and invoiced."),
+    "capture": Action("Capture", "/capture", "payments.capture", "All money that is left is taken and invoiced."),
     "hold": Action(
         "Hold", "/holds", "orders.edit", "Nothing ships and nothing is captured until the hold is released.",
         noted=True, codes=HOLD_REASONS, body=lambda fields: {"reason": _code(fields, HOLD_REASONS), "note": reason_of(fields)},
@@ -84,7 +84,7 @@ ACTIONS: Final[Mapping[str, Action]] = {
         },
     ),
     "refund": Action(
-        "Refund", "/refunds", "orders.refund", "The money goes back at once, and the invoice is credited.", reasoned=True,
+        "Refund", "/refunds", "payments.refund", "The money goes back at once, and the invoice is credited.", reasoned=True,
         codes=REFUND_REASONS,
         body=lambda fields: {
             "lines": _pieces(fields), "reason": _code(fields, REFUND_REASONS), "note": reason_of(fields),

@@ -16,7 +16,7 @@ HELP: Final[Mapping[str, Help]] = {
     "answer": Help("the answer of another service", "the service that was asked; it answers within seconds",
         "Nothing. If it lasts, the health of the service is the cause."),
     "approval": Help("an approval", "a person with the scope orders.edit", "Approve the order, or cancel it."),
-    "capture": Help("a capture by hand", "a person with the scope orders.edit", "Capture the money when it is due."),
+    "capture": Help("a capture by hand", "a person with the scope payments.capture", "Capture the money when it is due."),
     "confirm": Help("the confirmation of an edit", "a person with the scope orders.edit",
         "Confirm the edit or discard it; it expires by itself."),
     "exception": Help("a decision", "a person with the scope orders.edit",

@@ -15,12 +15,17 @@ VIEWS: Final = frozenset({
 })  # fmt: skip
 ROLES: Final[Mapping[str, frozenset[str]]] = {
     "viewer": VIEWS,
-    "operator": VIEWS | {"orders.edit", "orders.cancel", "parked.edit", "webhooks.edit", PERSONAL},
-    "finance": VIEWS | {"orders.refund", "orders.force", "orders.export", "invoices.edit", "payments.record", "payments.reconcile", "gift_cards.edit", PERSONAL},
+    "operator": VIEWS | {"orders.edit", "orders.cancel", "payments.capture", "parked.edit", "webhooks.edit", PERSONAL},
+    "finance": VIEWS
+    | {
+        "payments.capture", "payments.refund", "payments.record", "payments.reconcile", "gift_cards.edit", "invoices.edit", "orders.force",
+        "orders.export", PERSONAL,
+    },
     "administrator": VIEWS
     | {
-        "orders.edit", "orders.cancel", "orders.refund", "orders.force", "orders.export", PERSONAL, "parked.edit",
-        "fulfillment.ship", "stock.edit", "invoices.edit", "payments.record", "payments.reconcile", "gift_cards.edit", "webhooks.edit", PEOPLE, "audit.view",
+        "orders.edit", "orders.cancel", "orders.force", "orders.export", PERSONAL, "parked.edit",
+        "fulfillment.ship", "stock.edit", "invoices.edit", "payments.capture", "payments.refund", "payments.record", "payments.reconcile",
+        "gift_cards.edit", "webhooks.edit", PEOPLE, "audit.view",
     },
 }  # fmt: skip
 OF_ALL_STORES: Final = frozenset({"operations.view"})

@@ -99,7 +99,8 @@ def add_routes(router: APIRouter, app: App) -> None:
         openapi_extra=answers(*REFUSED, "proposal_missing", "proposal_refused"),
     )  # fmt: skip
     async def apply(request: Request, difference_id: UUID, body: Stated, who: Reconciler) -> Response:
-        """Carry out the proposal, once: the movement is booked, or the gateway is asked to give it back."""
+        """Carry out the proposal, once: the movement is booked, or the gateway is asked to give it back. The latter also needs the
+        scope `payments.refund`."""
         row = await _row(difference_id, who)
         state = _state(row)
         assert state.about is not None, "a row is of a difference that was found"
@@ -112,6 +113,8 @@ def add_routes(router: APIRouter, app: App) -> None:
                     "Nothing is proposed",
                     "Find out what has happened; then record or dismiss it.",
                 )
+            if state.about.proposal == "refund" and not who.may("payments.refund"):
+                raise known("scope_missing", "to give it back this call needs the scope payments.refund, too")
             await _carry_out(request, difference_id, state, who)
         command = Apply(
             difference_id=difference_id, store_id=who.store_id, actor=who.actor, about=state.about, reason=body.reason,

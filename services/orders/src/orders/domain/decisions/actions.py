@@ -62,7 +62,7 @@ ACTIONS: Final[Mapping[str, Action]] = {
             "edit_open": BEING_EDITED,
             "order_not_awaiting_approval": WhyNot("refused", "only an order that is placed and waits for approval is approved"),
         }),
-        Action("capture", CaptureOrder, "orders.edit", captures.capture, {
+        Action("capture", CaptureOrder, "payments.capture", captures.capture, {
             "order_cancelled": WhyNot("refused", "it is cancelled, or is being cancelled"),
             "order_not_approved": WhyNot("refused", "only an approved order is captured by hand"),
             "capture_automatic": WhyNot("refused", "its market captures by itself"),
@@ -73,7 +73,7 @@ ACTIONS: Final[Mapping[str, Action]] = {
             "line_unknown": WhyNot("refused", "it has no such line"),
             "capture_exceeds": WhyNot("refused", "fewer pieces are left", captures.exceeding),
         }),
-        Action("approve_and_capture", ApproveAndCapture, "orders.edit", captures.approve_and_capture, {
+        Action("approve_and_capture", ApproveAndCapture, "payments.capture", captures.approve_and_capture, {
             "order_approved": WhyNot("done", "it is approved, and captured as its market does"),
             "order_captured": WhyNot("done", "all of it is captured, or is being captured"),
             "order_cancelled": WhyNot("refused", "it is being cancelled"),
@@ -122,7 +122,7 @@ ACTIONS: Final[Mapping[str, Action]] = {
             "order_completed": WhyNot("refused", "it is completed; money goes back as a refund"),
             **{code: NOT_TAKEN for code in (*EDIT_CODES, "total_differs") if code != "order_shipped"},
         }),
-        Action("refund", Refund, "orders.refund", refunds.refund, {
+        Action("refund", Refund, "payments.refund", refunds.refund, {
             "refund_open": WhyNot("done", "the same request has opened the refund"),
             "order_cancelled": UNDONE,
             "line_unknown": WhyNot("refused", "a line is none of the order's", refunds.refused_detail, refunds.refused_more),
@@ -130,12 +130,12 @@ ACTIONS: Final[Mapping[str, Action]] = {
             "refund_empty": WhyNot("refused", "nothing that was captured goes back"),
             "refund_limit_reached": WhyNot("refused", "it has too many refunds", refunds.refused_detail),
         }),
-        Action("retry_refund", RetryRefund, "orders.refund", refunds.retry_refund, {
+        Action("retry_refund", RetryRefund, "payments.refund", refunds.retry_refund, {
             "order_cancelled": UNDONE,
             "refund_unknown": NO_REFUND,
             "refund_not_refused": WhyNot("refused", "no refund, or not this one, is refused and waits for a person"),
         }),
-        Action("give_up_refund", GiveUpRefund, "orders.refund", refunds.give_up_refund, {
+        Action("give_up_refund", GiveUpRefund, "payments.refund", refunds.give_up_refund, {
             "refund_given_up": WhyNot("done", "it was given up before"),
             "order_cancelled": UNDONE,
             "refund_unknown": NO_REFUND,
