@@ -202,6 +202,29 @@ def test_other_amounts_do_not_end_what_waits(play: Play) -> None:
     assert play.ledger.operations[uid("a1")].is_open and play.left() == (30_00, 0, 0, 0)
 
 
+def test_a_request_that_comes_after_its_record_is_done(play: Play) -> None:
+    """The order asked while a till recorded the authorization: nothing is left pending, and nothing is booked twice."""
+    play.when(record("authorize", "A", LINES))
+    late = authorize("a1", LINES, gateway="recorded").model_copy(update={"unless_recorded": True})
+    assert play.when(late) == [] == play.when(late)
+    assert not any(one.is_open for one in play.ledger.operations.values()) and play.left() == (ALL, 0, 0, 0)
+    play.when(record("capture", "C", LINES))
+    assert play.when(late) == [], "captured at once"
+
+
+@pytest.mark.parametrize("before", ["other amounts", "a void", "a void that waits", "no flag"])
+def test_a_request_waits_for_a_record_of_its_own_if_the_one_before_is_none_for_it(play: Play, before: str) -> None:
+    amounts = {"1": 30_00} if before == "other amounts" else LINES
+    play.when(record("authorize", "A", amounts))
+    if before == "a void":
+        play.when(record("void", "V", {"1": 1}))
+    if before == "a void that waits":
+        play.when(void("v1", own("authorize", "A")))
+    late = authorize("a1", LINES, gateway="recorded")
+    play.when(late.model_copy(update={"unless_recorded": before != "no flag"}))
+    assert play.ledger.operations[uid("a1")].is_open
+
+
 def test_a_person_may_state_the_outcome_at_once_because_nobody_is_asked(play: Play) -> None:
     play.when(authorize("a1", LINES, gateway="recorded"))
     effects = play.when(force("f1", "a1", "failed"))

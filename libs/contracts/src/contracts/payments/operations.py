@@ -44,6 +44,8 @@ class Authorize(OrderKeyed, Command, type="payments.authorize"):
     """What the buyer's statement or the marketplace calls the order."""
     capture: Flag = False
     """Also capture all of it, if its gateway does both in one call."""
+    unless_recorded: Flag = False
+    """With the gateway `recorded`: nothing is done if an authorization of exactly these amounts is recorded. Its event is the answer."""
     payment_token: IfStated[PaymentToken] = None
     """Names the means of payment. Without it the buyer enters the means of payment at the gateway."""
     gift_cards: GiftCardTenders = ()

@@ -36,7 +36,7 @@ from payments.domain.tenders import NotRedeemable
 
 
 def authorize(ledger: Ledger, command: Authorize, context: Context) -> list[Effect]:
-    if command.operation_id in ledger.operations:
+    if command.operation_id in ledger.operations or (command.unless_recorded and _is_recorded(ledger, command)):
         return []
     amount = total(command.lines)
     requested = Operation(
@@ -83,6 +83,18 @@ def authorize(ledger: Ledger, command: Authorize, context: Context) -> list[Effe
         return_url=ledger.sessions[session_id].return_url if session_id else None,
     )
     return [*redeemed, *executed]
+
+
+def _is_recorded(ledger: Ledger, command: Authorize) -> bool:
+    """Whether exactly these amounts were authorized elsewhere, and nothing of it is released or is to be."""
+    wanted = {line.line_id: line.amount_minor for line in merged(command.lines)}
+    voided = {one.refers_to for one in ledger.operations.values() if one.kind == "void" and one.is_open}
+    return any(
+        one.gateway in INFORMED
+        and authorization_id not in voided
+        and {line_id: line.authorized_minor - line.voided_minor for line_id, line in one.lines.items()} == wanted
+        for authorization_id, one in ledger.authorizations.items()
+    )
 
 
 def capture(ledger: Ledger, command: Capture, context: Context) -> list[Effect]:

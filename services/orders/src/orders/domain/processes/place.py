@@ -44,7 +44,7 @@ def authorize(story: Story, run: Run, operation: UUID) -> payments.Authorize:
         gateway=order.market.gateway, account=order.market.account, payment_token=order.content.payment_token,
         currency=order.content.currency, reference=order.content.external_order_id,
         lines=tuple(line.money for line in payable(order.content)),
-        capture=captured_at_once(story, run),
+        capture=captured_at_once(story, run), unless_recorded=order.market.gateway == RECORDED,
         gift_cards=order.content.gift_cards,
     )  # fmt: skip
 
@@ -98,7 +98,8 @@ def is_authorized(story: Story, run: Run) -> bool:
 
 
 def follow(story: Story, event: payments.Authorized) -> None:
-    """What was recorded while the request for it was under way answers the request: payments has it under an id of its own."""
+    """What was recorded while the request for it was under way answers the request: payments has it under an id of its own, and does
+    nothing when the request arrives (`unless_recorded`)."""
     run = story.runs.get("place")
     if run is None or run.step != "authorize" or run.operation_id is None or str(event.operation_id) in story.asks:
         return
