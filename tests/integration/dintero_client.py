@@ -59,7 +59,7 @@ class Client:
         return order_found
 
     async def pay(self, order: str, collection: str, payment_id: str, *amounts: int, **more: Any) -> tuple[int, Any]:
-        """amounts: of the lines 1, 2, ...; 0 leaves a line out."""
+        """amounts: of the lines 1, 2, ...; 0 leaves a line out. more: further fields of the body, or others in their place."""
         items = [{"line_id": n, "amount": amount} for n, amount in enumerate(amounts, 1) if amount]
         body = {"items": items, "payment_details": {"payment_id": payment_id, "psp": "Bambora"}, "success": True} | more
         return await self.call("POST", f"/orders/{order}/{collection}", body)

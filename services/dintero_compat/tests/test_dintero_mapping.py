@@ -167,15 +167,15 @@ def test_every_payment_status_of_orders_has_a_word() -> None:
 
 def test_what_is_not_covered_is_named() -> None:
     draft = Draft.model_validate({
-        "options": {"generate_order_id": "ALPHANUMERIC_9", "order_id": "X", "payout": True, "split_draft": True,
+        "options": {"generate_order_id": "ALPHANUMERIC_9", "order_time_to_live": 60, "payout": True, "split_draft": True,
                     "multiple_authorizations": True, "replace": None},
         "order": {"currency": "NOK", "items": [
-            {"id": "A", "line_id": 1, "gross_amount": -1},
+            {"id": "A", "line_id": 1, "gross_amount": 1},
             {"id": "B", "line_id": 2, "gross_amount": 5, "tax_lines": [{"amount": 1, "percentage": 25, "included_in_price": False}]},
         ]},
     })  # fmt: skip
     assert list(uncovered(draft)) == [
-        "options.order_id", "options.payout", "options.split_draft", "line 1: a reversal",
+        "options.order_time_to_live", "options.payout", "options.split_draft",
         "line 2: a tax that is not included in the price",
     ]  # fmt: skip
 

@@ -75,7 +75,7 @@ class Books:
 
     @property
     def ledger(self) -> dict[str, Any]:
-        return {"operations": self.operations}
+        return {"operations": self.operations, "lines": []}
 
 
 def test_the_books_are_collections_with_their_items() -> None:
@@ -87,7 +87,7 @@ def test_the_books_are_collections_with_their_items() -> None:
     books.post(refund, "refunds_payable", "gateway_clearing", {"1": 30})  # the gateway made it later
     books.book("refund", "customer", "gateway_clearing", {"1": 5}, captured, state="failed")
     books.book("capture", "gateway_clearing", "authorized", {"1": 5}, granted, state="pending")
-    found = paying.operations(books.ledger, books.entries, NUMBERS)
+    found = paying.operations(books.ledger, books.entries, NUMBERS, {})
     assert {name: [(one["amount"], one["items"], one["success"]) for one in some] for name, some in found.items()} == {
         "authorizations": [(150, [{"line_id": 1, "amount": 100}, {"line_id": 2, "amount": 50}], True)],
         "captures": [(100, [{"line_id": 1, "amount": 100}], True)],
@@ -115,7 +115,7 @@ def test_a_reversal_is_an_authorization_and_a_capture_of_a_negative_and_a_positi
     reversal = books.book("reverse", "customer", "authorized", {"1": 39800}, captured)
     books.post(reversal, "authorized", "customer", {"x-9": 29800})
     books.book("transfer", "fees", "customer", {"1": 1})  # a kind of a newer release
-    found = paying.operations(books.ledger, books.entries, NUMBERS)
+    found = paying.operations(books.ledger, books.entries, NUMBERS, {})
     assert [one["id"] for one in found["authorizations"]] == [granted, reversal]
     assert found["captures"][1] == found["authorizations"][1]
     assert found["captures"][1]["items"] == [{"line_id": 1, "amount": -39800}, {"line_id": 2, "amount": 29800}]

@@ -33,6 +33,9 @@ def upgrade() -> None:
         sa.Column("version", sa.Integer, nullable=False),
         sa.Column("number", sa.Text, comment="the order_id: reserved, stated, or given when the draft is completed"),
         sa.Column(
+            "adds_to", sa.Uuid, comment="the order whose lines it changes; null: it becomes an order, or is open"
+        ),
+        sa.Column(
             "doc", sa.Text, nullable=False, comment="the draft as JSON; of a completed one without personal data"
         ),
         sa.Column("created_by", sa.Text, nullable=False),
@@ -54,6 +57,40 @@ def upgrade() -> None:
         unique=True,
         postgresql_where=sa.text("number is not null"),
     )
+    op.create_index(
+        "drafts_of_order",
+        "drafts",
+        ["store_id", "adds_to"],
+        postgresql_where=sa.text("adds_to is not null"),
+    )
+    op.create_table(
+        "statements",
+        sa.Column("store_id", sa.Text, nullable=False),
+        sa.Column("order_id", sa.Uuid, nullable=False),
+        sa.Column("collection", sa.Text, nullable=False),
+        sa.Column("system", sa.Text, nullable=False, comment="the payment system, as payments spells it"),
+        sa.Column("payment_id", sa.Text, nullable=False),
+        sa.Column("stated", sa.Text, nullable=False, comment="line_id -> minor units, as JSON"),
+        sa.Column("covered", sa.Text, nullable=False, comment="the part of it that a reversal has booked"),
+        sa.PrimaryKeyConstraint("store_id", "order_id", "collection", "system", "payment_id", name="statements_pkey"),
+        sa.CheckConstraint("collection in ('authorizations', 'captures')", name="statements_collection_is_known"),
+    )
+    op.create_table(
+        "details",
+        sa.Column("store_id", sa.Text, nullable=False),
+        sa.Column("order_id", sa.Uuid, nullable=False),
+        sa.Column("collection", sa.Text, nullable=False),
+        sa.Column("operation_id", sa.Uuid, nullable=False),
+        sa.Column("at", sa.DateTime(timezone=True), nullable=False, server_default=sa.func.now()),
+        sa.Column("created_by", sa.Text, nullable=False),
+        sa.Column(
+            "body",
+            sa.Text,
+            nullable=False,
+            comment="what a client stated of the operation beside its amounts, as JSON",
+        ),
+        sa.PrimaryKeyConstraint("store_id", "order_id", "collection", "operation_id", name="details_pkey"),
+    )
     op.create_table(
         "events",
         sa.Column("store_id", sa.Text, nullable=False),
@@ -74,6 +111,6 @@ def upgrade() -> None:
 
 
 def downgrade() -> None:
-    for table in ("events", "drafts", "accounts"):
+    for table in ("events", "details", "statements", "drafts", "accounts"):
         op.drop_table(table)
     drop_chassis_tables(op)

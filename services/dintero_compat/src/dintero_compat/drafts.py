@@ -124,6 +124,16 @@ async def begin_completion(tx: Connection, account: Account, draft: Draft, *, ge
     return await locked(tx, account, draft.draft_id)
 
 
+async def begin_addition(tx: Connection, account: Account, draft: Draft, order_id: UUID) -> Draft:
+    """Begins the completion of an open draft that adds lines to an order. order_id: our id of the order."""
+    await tx.execute(
+        "update drafts set status = 'completing', adds_to = $3, completed_at = now(), updated_at = now()"
+        " where store_id = $1 and draft_id = $2",
+        account.store_id, draft.draft_id, order_id,
+    )  # fmt: skip
+    return await locked(tx, account, draft.draft_id)
+
+
 async def end_completion(tx: Connection, account: Account, draft: Draft, *, done: bool) -> None:
     """Records what orders answered: the order exists; or it was refused, and the draft is open again, as another version."""
     doc = placing.without_personal_data(dict(draft.doc)) if done else draft.doc

@@ -43,7 +43,12 @@ class OperationShown(Shown):
     items: list[PaidItem]
     success: bool
     payment_details: dict[str, Any]
+    """As the client has stated them; of an operation of another client the `payment_id`."""
     authorization_id: str | None = None
+    created_by: str | None = None
+    processed_at: str | None = None
+    processed_by: str | None = None
+    metadata: dict[str, Any] | None = None
 
 
 class Authorizations(BaseModel):

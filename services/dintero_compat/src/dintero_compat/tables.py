@@ -39,6 +39,7 @@ drafts = Table(
     ),
     Column("version", Integer, nullable=False),
     Column("number", Text, comment="the order_id: reserved, stated, or given when the draft is completed"),
+    Column("adds_to", Uuid, comment="the order whose lines it changes; null: it becomes an order, or is open"),
     Column("doc", Text, nullable=False, comment="the draft as JSON; of a completed one without personal data"),
     Column("created_by", Text, nullable=False),
     Column("created_at", DateTime(timezone=True), nullable=False, server_default=func.now()),
@@ -49,7 +50,33 @@ drafts = Table(
     PrimaryKeyConstraint("store_id", "draft_id", name="drafts_pkey"),
     CheckConstraint("status in ('open', 'completing', 'completed', 'deleted')", name="drafts_status_is_known"),
     Index("drafts_by_age", "store_id", "aid", "created_at", "draft_id"),
+    Index("drafts_of_order", "store_id", "adds_to", postgresql_where=text("adds_to is not null")),
     Index("drafts_number", "store_id", "aid", "number", unique=True, postgresql_where=text("number is not null")),
+)
+statements = Table(
+    "statements",
+    metadata,
+    Column("store_id", Text, nullable=False),
+    Column("order_id", Uuid, nullable=False),
+    Column("collection", Text, nullable=False),
+    Column("system", Text, nullable=False, comment="the payment system, as payments spells it"),
+    Column("payment_id", Text, nullable=False),
+    Column("stated", Text, nullable=False, comment="line_id -> minor units, as JSON"),
+    Column("covered", Text, nullable=False, comment="the part of it that a reversal has booked"),
+    PrimaryKeyConstraint("store_id", "order_id", "collection", "system", "payment_id", name="statements_pkey"),
+    CheckConstraint("collection in ('authorizations', 'captures')", name="statements_collection_is_known"),
+)
+details = Table(
+    "details",
+    metadata,
+    Column("store_id", Text, nullable=False),
+    Column("order_id", Uuid, nullable=False),
+    Column("collection", Text, nullable=False),
+    Column("operation_id", Uuid, nullable=False),
+    Column("at", DateTime(timezone=True), nullable=False, server_default=func.now()),
+    Column("created_by", Text, nullable=False),
+    Column("body", Text, nullable=False, comment="what a client stated of the operation beside its amounts, as JSON"),
+    PrimaryKeyConstraint("store_id", "order_id", "collection", "operation_id", name="details_pkey"),
 )
 events = Table(
     "events",

@@ -3,7 +3,7 @@
 from fastapi import APIRouter
 
 from chassis.declare.app import App
-from dintero_compat.api import drafting, listing, ordering, paying, tokens, uncovered
+from dintero_compat.api import completing, drafting, listing, ordering, paying, tokens, uncovered
 from dintero_compat.api.desk import Desk
 from dintero_compat.refusals import PROBLEMS
 
@@ -18,6 +18,7 @@ def routes(app: App) -> APIRouter:
 
     router = APIRouter(prefix="/v1/accounts/{aid}/shopping", tags=["shopping"])
     drafting.add_routes(router, desk)
+    completing.add_routes(router, desk)
     listing.add_routes(router, desk)
     ordering.add_routes(router, desk)
     paying.add_routes(router, desk)

@@ -1,7 +1,7 @@
 """What the routes share: whose account is asked about, and an order whole."""
 
 import asyncio
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Annotated, Any, Final
 from uuid import UUID
@@ -12,9 +12,10 @@ from chassis.declare.app import App, Principal
 from contracts.base import Id
 from contracts.ids import derived, order_id
 from contracts.snapshot import OrderContent
-from dintero_compat import accounts, drafts, events
+from dintero_compat import accounts, additions, details, drafts, events
 from dintero_compat.accounts import AID_PATTERN, Account
-from dintero_compat.domain import happening, paying, showing
+from dintero_compat.details import Details
+from dintero_compat.domain import happening, paying, reversing, showing
 from dintero_compat.domain.happening import Include
 from dintero_compat.domain.placing import CHANNEL
 from dintero_compat.owners import Owners
@@ -41,9 +42,24 @@ class Money:
     ledger: Mapping[str, Any] | None
     """`Books`; null: payments has nothing of the order yet."""
     entries: list[Mapping[str, Any]]
+    details: Details
 
     def collections(self, numbers: Mapping[str, int]) -> dict[str, list[dict[str, Any]]]:
-        return paying.operations(self.ledger, self.entries, numbers) if self.ledger is not None else {}
+        return paying.operations(self.ledger, self.entries, numbers, self.details) if self.ledger is not None else {}
+
+
+@dataclass(frozen=True, slots=True)
+class Lines:
+    """The lines of an order: its own, and those that drafts have added."""
+
+    numbers: Mapping[str, int]
+    """Our line ids -> `line_id`."""
+    added: Sequence[Mapping[str, Any]]
+    """Items of drafts."""
+
+    @property
+    def ids(self) -> Mapping[int, str]:
+        return {number: line_id for line_id, number in self.numbers.items()}
 
 
 class Desk:
@@ -83,25 +99,33 @@ class Desk:
         """Returns an order's ledger with all its entries. key: our id of the order."""
         ledger = await self.owners.read("payments", asked.who, f"/v1/orders/{key}/ledger")
         if ledger is None:
-            return Money(None, [])
+            return Money(None, [], {})
         entries, cursor = list(ledger["entries"]), ledger["entries_cursor"]
         while cursor is not None:
             place = (("limit", PAGE), ("cursor", cursor))
             page = await self.owners.read("payments", asked.who, f"/v1/orders/{key}/entries", place)
             entries += page["items"]
             cursor = page["next_cursor"]
-        return Money(ledger, entries)
+        return Money(ledger, entries, await details.of_order(self.app, asked.account, UUID(key)))
 
     async def whole(self, asked: Asked, order: Mapping[str, Any], include: Include = "false") -> dict[str, Any]:
         """Returns an order in Dintero's shape. order: `OrderRead`. include: the kinds of events that it is shown with."""
-        money, items, happened = await asyncio.gather(
+        money, items, lines, happened = await asyncio.gather(
             self.money(asked, order["order_id"]),
             drafts.items_of_order(self.app, asked.account, order["external_order_id"]),
+            self.lines(asked, order),
             self.events(asked, order, include),
         )
         status = money.ledger["dintero_payment_status"] if money.ledger is not None else None
-        collections = money.collections(line_numbers(order))
-        return {**showing.shown(order, asked.account.aid, collections, status, items), **happened}
+        collections = money.collections(lines.numbers)
+        shown = showing.shown(order, asked.account.aid, collections, status, items, lines.added)
+        return {**shown, **happened}
+
+    async def lines(self, asked: Asked, order: Mapping[str, Any]) -> Lines:
+        """Returns the lines of an order. order: `OrderRead`."""
+        numbers = showing.line_numbers(OrderContent.model_validate(order["order"]))
+        added = await additions.items_of(self.app, asked.account, UUID(order["order_id"]))
+        return Lines(numbers | {reversing.ours(item["line_id"]): item["line_id"] for item in added}, added)
 
     async def events(self, asked: Asked, order: Mapping[str, Any], include: Include) -> dict[str, Any]:
         """Returns `events` and their `state`; empty if none are to be included."""
@@ -137,8 +161,3 @@ class Desk:
         if draft_id is not None:
             body["draft_id"] = str(draft_id)
         await events.add(self.app, asked.account, key, derived(key, what), "api-event", asked.who.actor, body)
-
-
-def line_numbers(order: Mapping[str, Any]) -> dict[str, int]:
-    """Returns our line ids -> `line_id`."""
-    return showing.line_numbers(OrderContent.model_validate(order["order"]))

@@ -1,4 +1,4 @@
-"""Drafts: created, changed while they are open, and completed: then each is an order."""
+"""Drafts: created, and changed while they are open."""
 
 from collections.abc import Mapping
 from typing import Annotated, Any, Literal
@@ -9,15 +9,14 @@ from fastapi import APIRouter, Body, Depends, Request
 from pydantic import ValidationError
 
 from chassis.http.commands import COMMAND, fingerprint, idempotency_key
-from chassis.http.problems import Invalid, answers, invalid, known
+from chassis.http.problems import Invalid, Problem, answers, invalid, known
 from contracts.ids import order_id
-from contracts.snapshot import OrderContent
 from dintero_compat import drafts
 from dintero_compat.api.desk import Asked, Desk
 from dintero_compat.domain import placing, shapes
 from dintero_compat.drafts import Draft
 from dintero_compat.refusals import refused
-from dintero_compat.responses import Completed, DraftDeleted, DraftShown
+from dintero_compat.responses import DraftDeleted, DraftShown
 
 CHANGES = answers(
     "account_unknown", "draft_unknown", "draft_settled", "number_taken", "item_exists", "option_uncovered"
@@ -124,47 +123,22 @@ def add_routes(router: APIRouter, desk: Desk) -> None:
 
         return await _change(asked, draft_id, changed)
 
-    @router.put(
-        "/draft_orders/{draft_id}/complete",
-        response_model=Completed,
+    @router.delete(
+        "/draft_orders/{draft_id}/items/{line_id}",
+        response_model=DraftShown,
         response_model_exclude_unset=True,
-        openapi_extra=answers(
-            "account_unknown", "draft_unknown", "draft_settled", "draft_empty", "request_refused", "owner_silent"
-        ),
+        openapi_extra=answers("account_unknown", "draft_unknown", "draft_settled", "item_unknown"),
     )
-    async def complete_draft(request: Request, asked: Editor, draft_id: UUID) -> dict[str, Any]:
-        """Make the draft an order. Repeated, it is answered with the same order."""
+    async def remove_item(asked: Editor, draft_id: UUID, line_id: int) -> dict[str, Any]:
+        """Remove an item."""
 
-        async def begin(tx: Connection) -> Draft:
-            draft = await drafts.locked(tx, asked.account, draft_id)
-            if draft.status != "open":
-                return draft
-            if not draft.doc["order"]["items"]:
-                raise refused("draft_empty", "add an item first")
-            generate = bool(draft.doc["options"].get("generate_order_id"))
-            return await drafts.begin_completion(tx, asked.account, draft, generate=generate)
+        def changed(doc: Mapping[str, Any]) -> dict[str, Any]:
+            left = [item for item in doc["order"]["items"] if item["line_id"] != line_id]
+            if len(left) == len(doc["order"]["items"]):
+                raise refused("item_unknown", f"the draft has no item {line_id}")
+            return _with_items(doc, left)
 
-        draft: Draft = await app.write(begin)
-        assert draft.number is not None
-        if draft.status == "completing":
-            await _place(asked, draft)
-        order = await desk.order(asked, draft.number)
-        await desk.happened(request, asked, order, f"completed {draft_id}", draft_id)
-        return {"orders": [await desk.whole(asked, order)]}
-
-    async def _place(asked: Asked, draft: Draft) -> None:
-        """Asks orders to take the order. Asked again after any failure, it is the same order with the same content."""
-        try:
-            content = _content(asked, draft)
-            body = content.model_dump(mode="json") | {"channel": placing.CHANNEL, "account": asked.account.aid}
-            await desk.owners.write(
-                "orders", asked.who, "/v1/orders", body, key=f"dintero:{draft.draft_id}:{draft.version}"
-            )
-        except Exception as error:
-            if getattr(error, "status", 503) < 500:  # it was refused: there is no order, and the draft may be corrected
-                await app.write(lambda tx: drafts.end_completion(tx, asked.account, draft, done=False))
-            raise
-        await app.write(lambda tx: drafts.end_completion(tx, asked.account, draft, done=True))
+        return await _change(asked, draft_id, changed)
 
     async def _change(asked: Asked, draft_id: UUID, changed: Any) -> dict[str, Any]:
         async def work(tx: Connection) -> Draft:
@@ -172,25 +146,15 @@ def add_routes(router: APIRouter, desk: Desk) -> None:
             try:
                 body = shapes.Draft.model_validate(changed(draft.doc))
             except ValidationError as error:
-                raise _invalid(error) from None
+                raise not_valid(error) from None
             doc = {**draft.doc, **_doc(body)}
             return await drafts.change(tx, asked.account, draft, doc, body.order.order_id or draft.number)
 
         return shown(await app.write(work))
 
 
-def _content(asked: Asked, draft: Draft) -> OrderContent:
-    assert draft.completed_at is not None and draft.number is not None
-    try:
-        return placing.content(
-            shapes.Draft.model_validate(draft.doc), str(draft.draft_id), draft.number, draft.completed_at,
-            ships=asked.account.ships,
-        )  # fmt: skip
-    except ValidationError as error:
-        raise _invalid(error) from None
-
-
-def _invalid(error: ValidationError) -> Exception:
+def not_valid(error: ValidationError) -> Problem:
+    """Returns the problem 422 of a body that does not fit."""
     found = error.errors(include_url=False, include_context=False, include_input=False)
     return invalid(*(Invalid("body", "".join(f"/{part}" for part in one["loc"]), one["msg"]) for one in found))
 

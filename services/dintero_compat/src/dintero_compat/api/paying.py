@@ -1,7 +1,5 @@
 """What has happened to an order's money elsewhere: recorded at payments, in one shape for four collections."""
 
-import asyncio
-import time
 from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 from typing import Annotated, Any, Final
@@ -11,10 +9,10 @@ from fastapi import APIRouter, Depends, Request
 from pydantic import BaseModel
 
 from chassis.http.commands import COMMAND, idempotency_key
-from chassis.http.problems import answers
-from contracts.payments import RECORDED
-from dintero_compat.api.desk import Asked, Desk, Money, OrderId, line_numbers
-from dintero_compat.domain import paying
+from chassis.http.problems import Invalid, Problem, answers, invalid
+from dintero_compat import additions, details
+from dintero_compat.api.desk import Asked, Desk, Lines, Money, OrderId
+from dintero_compat.domain import paying, reversing
 from dintero_compat.domain.paying import Collection
 from dintero_compat.domain.shapes import Payment
 from dintero_compat.refusals import refused
@@ -23,14 +21,18 @@ from dintero_compat.responses import Authorizations, Cancellations, Captures, Op
 LISTS: Final[Mapping[Collection, type[BaseModel]]] = {
     "authorizations": Authorizations, "captures": Captures, "refunds": Refunds, "cancellations": Cancellations,
 }  # fmt: skip
-AWAIT_SECONDS = 2.0
-"""How long a request waits at most until the order waits for its authorization: until its goods are reserved."""
-AWAIT_POLL_SECONDS = 0.1
+OURS: Final = ("id", "amount", "created_at", "created_by", "_links")
+"""Fields of an operation that a client does not state."""
+COVERED: Final = ("authorizations", "captures")
+"""Collections of which a reversal has booked a part already."""
 REFUSALS = answers(
     "account_unknown",
     "order_unknown",
     "line_unknown",
     "refund_divided",
+    "reversal_exceeded",
+    "payment_differs",
+    "option_uncovered",
     "request_refused",
     "owner_silent",
 )
@@ -57,32 +59,49 @@ def _add_collection(router: APIRouter, desk: Desk, collection: Collection) -> No
     )
     async def record(request: Request, asked: Recorder, order_id: OrderId, body: Payment) -> dict[str, Any]:
         """Record what has happened. The same `payment_id` of the same `psp` again changes nothing."""
+        if collection not in COVERED and any(item.amount < 0 for item in body.items):
+            raise invalid(
+                Invalid(
+                    "body", "/items", "only lines that are reversed are authorized and captured with negative amounts"
+                )
+            )
         order = await desk.order(asked, order_id)
+        lines = await desk.lines(asked, order)
         payment_id = body.payment_details.payment_id or f"unnamed:{desk.app.operation_id(request, asked.who, uuid4())}"
         try:
-            wanted = paying.record(body, payment_id, order["currency"], line_numbers(order))
+            wanted = paying.record(body, payment_id, order["currency"], lines.numbers)
         except paying.LineUnknown as error:
             raise refused("line_unknown", str(error), line=error.line_id) from None
         authorization = _named(body)
-        if collection == "authorizations" and body.success:
-            await _until_awaited(asked, order)
-        elif collection == "refunds":
+        reversal = None
+        if collection in COVERED and (lines.added or any(item.amount < 0 for item in body.items)):
+            reversal = await _take_off_what_is_booked(asked, order, collection, body, wanted, lines)
+        if collection == "refunds":
             money = await desk.money(asked, order["order_id"])
             wanted["capture_id"] = _capture(wanted, money, authorization)
         elif collection in ("captures", "cancellations"):
             wanted["authorization_id"] = authorization
-        where = f"/v1/orders/{order['order_id']}/payments/{collection}"
-        done = await desk.owners.write("payments", asked.who, where, wanted, key=idempotency_key(request))
+        if wanted["lines"]:
+            done = await _recorded(request, asked, order, collection, wanted)
+        else:
+            done = {"operation_id": reversal}
         await desk.happened(request, asked, order, f"{collection} {wanted['gateway']} {payment_id}")
-        return paying.operation(
+        fields = _details(body, payment_id)
+        shown = paying.operation(
             done["operation_id"],
-            done["amount_minor"],
+            sum(item.amount for item in body.items),
             [{"line_id": item.line_id, "amount": item.amount} for item in body.items],
             success=body.success,
-            at=(body.processed_at or datetime.now(UTC)).isoformat(),
+            at=datetime.now(UTC).isoformat(),
             authorization_id=authorization,
-            details=body.payment_details.model_dump(mode="json", exclude_unset=True) | {"payment_id": payment_id},
+            details={},
         )
+        if done["operation_id"] is not None:  # else it is a repetition of an operation that is long ended
+            key = UUID(order["order_id"])
+            await details.add(
+                desk.app, asked.account, key, collection, UUID(done["operation_id"]), asked.who.actor, fields
+            )
+        return shown | fields
 
     @router.get(
         path,
@@ -109,29 +128,62 @@ def _add_collection(router: APIRouter, desk: Desk, collection: Collection) -> No
                 return one
         raise refused("operation_unknown", f"the order has none of this id among its {collection}")
 
-    async def _until_awaited(asked: Asked, order: Mapping[str, Any]) -> None:
-        """Returns when payments waits for the first authorization of an order, or none is to be waited for; after a while, too.
-
-        What is recorded then is the authorization that the order waits for. One that is recorded before counts as well; the
-        one that is recorded while the order asks leaves a request without an answer at payments.
-        """
-        if order["market"]["gateway"] != RECORDED or order["status"] not in ("pending", "placing"):
-            return
-        ends = time.monotonic() + AWAIT_SECONDS
-        while True:
-            money = await desk.money(asked, order["order_id"])
-            done = money.ledger["operations"] if money.ledger is not None else ()
-            states = [one["state"] for one in done if one["kind"] == "authorize"]
-            if {"pending", "succeeded"} & set(states):
-                return
-            if time.monotonic() > ends:
-                return
-            await asyncio.sleep(AWAIT_POLL_SECONDS)
-
     async def _collection(asked: Asked, name: str) -> list[dict[str, Any]]:
         order = await desk.order(asked, name)
         money = await desk.money(asked, order["order_id"])
-        return money.collections(line_numbers(order)).get(collection, [])
+        lines = await desk.lines(asked, order)
+        return money.collections(lines.numbers).get(collection, [])
+
+    async def _take_off_what_is_booked(
+        asked: Asked, order: Mapping[str, Any], collection: str, body: Payment, wanted: dict[str, Any], lines: Lines
+    ) -> str | None:
+        """Takes off `wanted` what the reversals of the order have booked already; returns the id of the reversal, if anything. Raises
+        Problem 409, 501."""
+        key, account = UUID(order["order_id"]), asked.account
+        stated = reversing.summed((item.line_id, item.amount) for item in body.items)
+        booked = await additions.booked(desk.app, account, key)
+        if not stated.keys() & booked.keys():
+            if min(stated.values()) < 0:
+                raise refused("reversal_exceeded", "no draft has reversed a line of these", allowed_minor=0)
+            return None
+        if not body.success:
+            raise refused(
+                "option_uncovered", "not covered: a failed attempt about lines of a reversal, which moves no money"
+            )
+        payment = wanted["gateway"], wanted["payment_id"]
+        covered = await desk.app.write(
+            lambda tx: additions.state(tx, account, key, collection, payment, stated, booked)
+        )
+        for line in wanted["lines"]:
+            line["amount_minor"] -= covered.get(lines.numbers[line["line_id"]], 0)
+        wanted["lines"] = [line for line in wanted["lines"] if line["amount_minor"]]
+        money = await desk.money(asked, order["order_id"])
+        assert money.ledger is not None, "payments has booked a reversal"
+        items = paying.items_of(money.ledger, money.entries)
+        first = next(number for number in stated if number in booked)
+        return paying.reversal_of(reversing.ours(first), money.ledger, items)
+
+    async def _recorded(
+        request: Request, asked: Asked, order: Mapping[str, Any], collection: Collection, wanted: dict[str, Any]
+    ) -> dict[str, Any]:
+        """States at payments what has happened. What it refuses is not stated at all."""
+        where = f"/v1/orders/{order['order_id']}/payments/{collection}"
+        try:
+            done: dict[str, Any] = await desk.owners.write(
+                "payments", asked.who, where, wanted, key=idempotency_key(request)
+            )
+        except Problem as problem:
+            if collection in COVERED and problem.status < 500:
+                key, payment = UUID(order["order_id"]), (wanted["gateway"], wanted["payment_id"])
+                await desk.app.write(lambda tx: additions.forget(tx, asked.account, key, collection, payment))
+            raise
+        return done
+
+
+def _details(body: Payment, payment_id: str) -> dict[str, Any]:
+    """Returns what is stated of an operation beside its amounts, as it is shown."""
+    stated = body.model_dump(mode="json", exclude_unset=True, exclude={"items", "success", "authorization_id", *OURS})
+    return stated | {"payment_details": stated.get("payment_details", {}) | {"payment_id": payment_id}}
 
 
 def _named(body: Payment) -> str | None:
@@ -149,12 +201,11 @@ def _capture(wanted: Mapping[str, Any], money: Money, authorization: str | None)
     if money.ledger is None:
         return None
     done: Sequence[Mapping[str, Any]] = money.ledger["operations"]
-    captures = [one for one in done if one["kind"] == "capture" and one["state"] == "succeeded"]
     repeated = any(one["kind"] == "refund" and one["gateway_reference"] == wanted["payment_id"] for one in done)
-    if len(captures) <= 1 or repeated or not wanted["success"]:
+    if not paying.several_captures(money.ledger) or repeated or not wanted["success"]:
         return None
     items = paying.items_of(money.ledger, money.entries)
     found = paying.capture_for(wanted["lines"], money.ledger, items, authorization)
     if found is None:
-        raise refused("refund_divided", f"none of the {len(captures)} captures has all these amounts left")
+        raise refused("refund_divided", "no capture has all these amounts left")
     return str(found)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Mapping, Sequence
 from typing import Any, Final, Literal
 from uuid import UUID
@@ -88,9 +88,14 @@ _COUNTED: Final[Mapping[str, tuple[tuple[str, ...], int]]] = {
 
 
 def operations(
-    ledger: Mapping[str, Any], entries: Sequence[Mapping[str, Any]], numbers: Mapping[str, int]
+    ledger: Mapping[str, Any],
+    entries: Sequence[Mapping[str, Any]],
+    numbers: Mapping[str, int],
+    details: Mapping[tuple[str, str], Mapping[str, Any]],
 ) -> dict[str, list[dict[str, Any]]]:
     """Returns the collections of an order, the oldest operation first. Operations without an outcome are left out.
+
+    details: (collection, id of an operation) -> what a client has stated of it beside its amounts.
 
     An attempt that failed has its amount and no items: no money of a line has moved.
     """
@@ -104,7 +109,8 @@ def operations(
             {"line_id": numbers.get(line_id), "amount": amount}
             for line_id, amount in items.get(one["operation_id"], {}).items()
         ]
-        authorization = one["refers_to"] if one["kind"] != "refund" else of_capture.get(one["refers_to"])
+        drawn_on = one["refers_to"]
+        authorization = of_capture.get(drawn_on) if one["kind"] in ("refund", "reverse") else drawn_on
         shown = operation(
             one["operation_id"],
             sum(part["amount"] for part in parts) if one["kind"] == "reverse" else one["amount_minor"],
@@ -115,7 +121,7 @@ def operations(
             details={"payment_id": one["gateway_reference"]} if one["gateway_reference"] else {},
         )
         for collection in KINDS.get(one["kind"], ()):
-            found[collection].append(shown)
+            found[collection].append({**shown, **details.get((collection, one["operation_id"]), {})})
     return found
 
 
@@ -133,18 +139,39 @@ def operation(
 def capture_for(
     lines: Sequence[Mapping[str, Any]], ledger: Mapping[str, Any], items: ItemsOf, authorization_id: str | None
 ) -> UUID | None:
-    """Returns the capture that a refund draws on: the oldest one that has all its amounts left; None if there is none.
+    """Returns the capture that a refund or a reversal draws on: the oldest one that has all its amounts left; None if there is none.
 
     lines: of `record`. Dintero's refunds name an authorization at most, ours a capture.
     """
     done = [one for one in ledger["operations"] if one["state"] == "succeeded"]
+    reverses = {line["line_id"]: line["reverses"] for line in ledger["lines"] if line["direction"] == -1}
     for capture in (one for one in done if one["kind"] == "capture"):
-        if authorization_id is not None and capture["refers_to"] != authorization_id:
+        later = [one for one in done if one["refers_to"] == capture["operation_id"]]
+        names = {capture["refers_to"], *(one["operation_id"] for one in later if one["kind"] == "reverse")}
+        if authorization_id is not None and authorization_id not in names:
             continue
-        left = dict(items.get(capture["operation_id"], {}))
-        for refund in (one for one in done if one["kind"] == "refund" and one["refers_to"] == capture["operation_id"]):
-            for line_id, amount in items.get(refund["operation_id"], {}).items():
-                left[line_id] = left.get(line_id, 0) - amount
-        if all(line["amount_minor"] <= left.get(line["line_id"], 0) for line in lines):
+        left = Counter(items.get(capture["operation_id"], {}))
+        for one in later:
+            for line_id, amount in items.get(one["operation_id"], {}).items():
+                if one["kind"] == "refund":
+                    left[line_id] -= amount
+                else:  # a reversal: it takes its negative amounts off the lines that it names, and pays the others
+                    left[reverses.get(line_id, line_id)] += amount
+        if all(line["amount_minor"] <= left[line["line_id"]] for line in lines):
             return UUID(capture["operation_id"])
+    return None
+
+
+def several_captures(ledger: Mapping[str, Any]) -> bool:
+    """Returns whether a refund or a reversal has to name its capture."""
+    captures = [one for one in ledger["operations"] if one["kind"] == "capture" and one["state"] == "succeeded"]
+    return len(captures) > 1
+
+
+def reversal_of(line_id: str, ledger: Mapping[str, Any], items: ItemsOf) -> str | None:
+    """Returns the id of the reversal that has added a line."""
+    for one in ledger["operations"]:
+        if one["kind"] == "reverse" and line_id in items.get(one["operation_id"], {}):
+            found: str = one["operation_id"]
+            return found
     return None

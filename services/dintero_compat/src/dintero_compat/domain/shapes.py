@@ -11,14 +11,13 @@ from typing import Annotated, Any, Final, Literal, Self
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, model_validator
 
-from contracts.base import Id, LongText, Minor, MinorUnsigned, Quantity, QuantityPositive, Text, Timestamp
+from contracts.base import Id, LongText, Minor, Quantity, QuantityPositive, Text, Timestamp
 from contracts.limits import CHARGED_LINES_MAX, ORDER_LINES_MAX
 from contracts.money import Currency
 from contracts.orders import json_object
 
 LINE_ID_MAX: Final = 2**31 - 1
 LineNumber = Annotated[int, Field(strict=True, ge=1, le=LINE_ID_MAX)]
-COVERED_OPTIONS: Final = frozenset({"generate_order_id", "split_draft", "multiple_authorizations"})
 
 
 class Sent(BaseModel):
@@ -39,14 +38,20 @@ def _four_decimals(value: float) -> float:
 
 
 class TaxLine(Sent):
-    amount: MinorUnsigned
+    amount: Minor
+    """Negative on a line that is reversed."""
     percentage: Annotated[float, Field(ge=0, lt=100), AfterValidator(_four_decimals)]
     included_in_price: bool = True
     exempt: bool = False
 
 
+class RelatedItem(Sent):
+    line_id: LineNumber
+    type: Literal["reversed"] = "reversed"
+
+
 class Item(Sent):
-    """A line. `gross_amount` is what all its pieces cost after discounts, with tax."""
+    """A line. `gross_amount` is what all its pieces cost after discounts, with tax; negative if the line reverses `related_item`."""
 
     id: Id
     """The SKU."""
@@ -56,6 +61,18 @@ class Item(Sent):
     gross_amount: Minor
     description: LongText = ""
     tax_lines: Annotated[list[TaxLine], Field(max_length=5)] = []
+    related_item: RelatedItem | None = None
+    """The line that this one reverses."""
+    reversed_reason: Text | None = None
+
+    @model_validator(mode="after")
+    def _amounts_have_its_sign(self) -> Self:
+        amounts = [self.gross_amount, *(tax.amount for tax in self.tax_lines)]
+        if self.related_item is None and min(amounts) < 0:
+            raise ValueError("an amount is negative, and `related_item` names no line that is reversed")
+        if self.related_item is not None and max(amounts) > 0:
+            raise ValueError("amounts of a line that reverses another one are negative")
+        return self
 
 
 class Address(Sent):
@@ -101,6 +118,8 @@ class Options(Sent):
     generate_order_id: Literal["ALPHANUMERIC_9", "ALPHANUMERIC_9_RESERVE"] | None = None
     split_draft: bool = False
     multiple_authorizations: bool = False
+    order_id: Id | None = None
+    """The order whose lines the draft reverses and replaces; null: it becomes an order."""
 
 
 class Draft(BaseModel):
@@ -110,6 +129,17 @@ class Draft(BaseModel):
 
     options: Options = Options()
     order: DraftOrder
+
+    @model_validator(mode="after")
+    def _either_is_an_order_or_reverses_lines_of_one(self) -> Self:
+        if self.options.order_id is None:
+            if any(item.related_item is not None for item in self.order.items):
+                raise ValueError("a line reverses another one, and `options.order_id` names no order")
+        elif self.order.order_id is not None or self.options.generate_order_id is not None:
+            raise ValueError("`options.order_id` names the order: it gets no other number")
+        elif any(item.line_id is None for item in self.order.items):
+            raise ValueError("`line_id` is to be stated: it is unique among all lines of the order")
+        return self
 
 
 class OrderUpdate(Sent):
@@ -122,7 +152,8 @@ class OrderUpdate(Sent):
 
 class PaymentItem(Sent):
     line_id: LineNumber
-    amount: MinorUnsigned
+    amount: Minor
+    """Negative for a line that is reversed."""
     quantity: Quantity = 0
     """Ours: the pieces that the amount is for."""
 
@@ -150,8 +181,5 @@ def uncovered(draft: Draft) -> Iterator[str]:
     if draft.options.split_draft:
         yield "options.split_draft"
     for item in draft.order.items:
-        extra = item.model_extra or {}
-        if item.gross_amount < 0 or extra.get("reversed_reason") or extra.get("related_item"):
-            yield f"line {item.line_id}: a reversal"
         if any(not tax.included_in_price for tax in item.tax_lines):
             yield f"line {item.line_id}: a tax that is not included in the price"

@@ -60,15 +60,16 @@ def shown(
     collections: Mapping[str, Sequence[Any]],
     payment_status: str | None,
     extras: Mapping[int, Any],
+    added: Sequence[Mapping[str, Any]] = (),
 ) -> dict[str, Any]:
     """Returns an order.
 
     order: `OrderRead` of orders. aid: the account that is asked about. collections: authorizations, captures, refunds, cancellations as `operations` shows them.
     payment_status: Dintero's word of the ledger; null: there is no ledger yet. extras: `line_id` -> what the draft had of the item;
-    fields that orders has come from orders.
+    fields that orders has come from orders. added: items that drafts have added to the order.
     """
     content = OrderContent.model_validate(order["order"])
-    items = _items(content, extras)
+    items = [*_items(content, extras), *({**_BARE, **item} for item in added)]
     gross = sum(item["gross_amount"] for item in items)
     tax = sum(line["amount"] for item in items for line in item["tax_lines"])
     steps = order.get("timeline") or ()
@@ -135,6 +136,10 @@ def _items(content: OrderContent, extras: Mapping[int, Any]) -> list[dict[str, A
              "tax_lines": taxes}
         )  # fmt: skip
     return items
+
+
+_BARE: Final[Mapping[str, Any]] = {"quantity": 1, "description": "", "tax_lines": ()}
+"""Fields that an item of a draft may lack."""
 
 
 def _item(line: Line, number: int) -> dict[str, Any]:
