@@ -90,8 +90,16 @@ def test_the_sample_of_the_documentation_is_shown_as_there() -> None:
                "first_name": "John", "last_name": "Doe", "comment": "5th floor, use doorbell."}  # fmt: skip
     content = placed({"items": sent, "customer": customer, "shipping_address": address})
     assert content.fulfilled_by == "merchant" and content.lines[0].tax[0].rate == "25.0"
-    order = showing.shown(read(content), AID, EMPTY, None, {1: {"description_alias": "Stablestol", "gross_amount": 1}})
+    stored = {
+        "items": [{"line_id": 1, "description_alias": "Stablestol", "gross_amount": 1}],
+        "store": {"id": "s-1"},
+        "events": "x",
+        "cancelled_by": 1,
+        "id": "x",
+    }
+    order = showing.shown(read(content), AID, EMPTY, None, stored)
     assert (order["gross_amount"], order["net_amount"], order["payment_status"]) == (39800, 31840, "pending")
+    assert order["store"] == {"id": "s-1"} and order["id"] != "x" and not {"events", "cancelled_by"} & order.keys()
     assert order["items"][0]["description_alias"] == "Stablestol" and order["items"][0]["gross_amount"] == 39800
     assert order["customer"] == customer and order["shipping_address"] == address
     assert order["items"][0]["tax_lines"] == [

@@ -161,14 +161,13 @@ async def listed(
     return [_draft(row) for row in rows]
 
 
-async def items_of_order(app: App, account: Account, number: str) -> Mapping[int, Any]:
-    """Returns `line_id` -> the item of the draft that became the order of this number; empty if there is none."""
+async def of_order(app: App, account: Account, number: str) -> Draft | None:
+    """Returns the draft that became the order of this number; None if there is none."""
     rows = await app.fetch(
-        "select doc from drafts where store_id = $1 and aid = $2 and number = $3 and status = 'completed'",
+        f"select {COLUMNS} from drafts where store_id = $1 and aid = $2 and number = $3 and status = 'completed'",
         account.store_id, account.aid, number,
     )  # fmt: skip
-    items = orjson.loads(rows[0]["doc"])["order"]["items"] if rows else ()
-    return {item["line_id"]: item for item in items}
+    return _draft(rows[0]) if rows else None
 
 
 async def _free_code(tx: Connection, account: Account) -> str:

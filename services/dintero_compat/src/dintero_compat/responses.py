@@ -48,7 +48,7 @@ class OperationShown(Shown):
     created_by: str | None = None
     processed_at: str | None = None
     processed_by: str | None = None
-    metadata: dict[str, Any] | None = None
+    metadata: Any = None
 
 
 class Authorizations(BaseModel):

@@ -110,16 +110,18 @@ class Desk:
 
     async def whole(self, asked: Asked, order: Mapping[str, Any], include: Include = "false") -> dict[str, Any]:
         """Returns an order in Dintero's shape. order: `OrderRead`. include: the kinds of events that it is shown with."""
-        money, items, lines, happened = await asyncio.gather(
+        money, draft, lines, happened = await asyncio.gather(
             self.money(asked, order["order_id"]),
-            drafts.items_of_order(self.app, asked.account, order["external_order_id"]),
+            drafts.of_order(self.app, asked.account, order["external_order_id"]),
             self.lines(asked, order),
             self.events(asked, order, include),
         )
         status = money.ledger["dintero_payment_status"] if money.ledger is not None else None
         collections = money.collections(lines.numbers)
-        shown = showing.shown(order, asked.account.aid, collections, status, items, lines.added)
-        return {**shown, **happened}
+        stored = draft.doc["order"] if draft is not None else {}
+        by = {"created_by": draft.created_by} if draft is not None else {}
+        shown = showing.shown(order, asked.account.aid, collections, status, stored, lines.added)
+        return {**shown, **by, **happened}
 
     async def lines(self, asked: Asked, order: Mapping[str, Any]) -> Lines:
         """Returns the lines of an order. order: `OrderRead`."""

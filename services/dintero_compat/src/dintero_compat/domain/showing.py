@@ -13,13 +13,18 @@ from contracts.snapshot.lines import Line
 from contracts.snapshot.parties import Address, Buyer
 from contracts.snapshot.taxes import Taxes
 from dintero_compat.domain.paying import COLLECTIONS
-from dintero_compat.domain.placing import CHANNEL
+from dintero_compat.domain.placing import CHANNEL, PERSONAL
 
 Status = Literal["open", "closed", "cancelled"]
 PaymentStatus = Literal["pending", "partially_paid", "paid", "partially_refunded", "refunded"]
 METADATA: Final = "dintero"
 """The member of an order's metadata for this API."""
 UPDATES: Final = ("courier_id", "delivery_id", "pickup_at")
+NOT_OF_A_DRAFT: Final = frozenset({
+    *PERSONAL, *UPDATES, "events", "state", "created_by", "closed_at", "closed_by", "cancelled_at", "cancelled_by", "cancelled_reason",
+    "deleted_at", "deleted_by",
+})  # fmt: skip
+"""Fields of an order that a draft does not state, though some orders lack them."""
 SHIPPING: Final = "shipping"
 """The line of the shipping charge."""
 PAYMENT_STATUSES: Final[Mapping[str, PaymentStatus]] = {
@@ -59,21 +64,23 @@ def shown(
     aid: str,
     collections: Mapping[str, Sequence[Any]],
     payment_status: str | None,
-    extras: Mapping[int, Any],
+    draft: Mapping[str, Any],
     added: Sequence[Mapping[str, Any]] = (),
 ) -> dict[str, Any]:
     """Returns an order.
 
     order: `OrderRead` of orders. aid: the account that is asked about. collections: authorizations, captures, refunds, cancellations as `operations` shows them.
-    payment_status: Dintero's word of the ledger; null: there is no ledger yet. extras: `line_id` -> what the draft had of the item;
-    fields that orders has come from orders. added: items that drafts have added to the order.
+    payment_status: Dintero's word of the ledger; null: there is no ledger yet. draft: the order as its draft has it, empty if
+    it came otherwise; fields that orders has come from orders. added: items that drafts have added to the order.
     """
     content = OrderContent.model_validate(order["order"])
+    extras = {item["line_id"]: item for item in draft.get("items", ())}
     items = [*_items(content, extras), *({**_BARE, **item} for item in added)]
     gross = sum(item["gross_amount"] for item in items)
     tax = sum(line["amount"] for item in items for line in item["tax_lines"])
     steps = order.get("timeline") or ()
     return {
+        **{name: value for name, value in draft.items() if name not in NOT_OF_A_DRAFT},
         "id": order["order_id"],
         "order_id": content.external_order_id if is_own(order, aid) else order["order_id"],
         "version": order["version"],
@@ -111,13 +118,17 @@ def _ended(order: Mapping[str, Any], steps: Sequence[Mapping[str, Any]]) -> dict
     found: dict[str, Any] = {}
     if order["status"] == "cancelled":
         found["cancelled_at"] = order["cancelled_at"]
+        found["cancelled_by"] = _actor(steps, "orders.cancelled")
         found["cancelled_reason"] = CANCELLED_REASONS.get(order["cancel_cause"] or "", "other")
     if order["archived_at"]:
         found["closed_at"] = order["archived_at"]
-        found["closed_by"] = next(
-            (step["caused_by"]["actor"] for step in reversed(steps) if step["type"] == "orders.archived"), None
-        )
+        found["closed_by"] = _actor(steps, "orders.archived")
     return found
+
+
+def _actor(steps: Sequence[Mapping[str, Any]], kind: str) -> str | None:
+    """Returns who has caused the latest step of a kind."""
+    return next((step["caused_by"]["actor"] for step in reversed(steps) if step["type"] == kind), None)
 
 
 def _items(content: OrderContent, extras: Mapping[int, Any]) -> list[dict[str, Any]]:
