@@ -53,6 +53,7 @@ def test_an_authorization_that_was_recorded_before_the_order_asks_is_the_one_tha
 
 def test_one_that_was_recorded_while_the_order_asked_answers_it(play: Play) -> None:
     play.receives(content(), market(**BY_HAND)).reserved()
+    assert play.last(Authorize).unless_recorded, "payments leaves the request, if it comes after the record"
     authorized_elsewhere(play, {"1": 10_00})
     assert play.status == "approved/authorized/unfulfilled"
     play.pending()
@@ -62,7 +63,7 @@ def test_one_that_was_recorded_while_the_order_asked_answers_it(play: Play) -> N
 def test_one_of_other_amounts_or_beside_a_gateway_is_not(play: Play) -> None:
     play.receives(content(), market(gateway="test"))
     authorized_elsewhere(play, {"1": 10_00}).reserved()
-    assert play.last(Authorize).gateway == "test"
+    assert play.last(Authorize).gateway == "test" and not play.last(Authorize).unless_recorded
     play = Play()
     play.receives(content(), market(**BY_HAND))
     authorized_elsewhere(play, {"1": 9_99}).reserved()

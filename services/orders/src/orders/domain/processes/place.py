@@ -44,7 +44,8 @@ def authorize(story: Story, run: Run, operation: UUID) -> payments.Authorize:
         gateway=order.market.gateway, account=order.market.account, payment_token=order.content.payment_token,
         currency=order.content.currency, reference=order.content.external_order_id,
         lines=tuple(line.money for line in payable(order.content)),
-        capture=captured_at_once(story, run), unless_recorded=order.market.gateway == RECORDED,
+        capture=captured_at_once(story, run),
+        unless_recorded=order.market.gateway == RECORDED and story.facts.undone is None,  # placed anew, it needs a new one
         gift_cards=order.content.gift_cards,
     )  # fmt: skip
 
