@@ -32,6 +32,8 @@ SERVICES: Final = ("orders", "payments", "fulfillment", "invoicing", "webhooks",
 STORE: Final = "st_1"
 SHARE: Final = int(os.environ.get("TRADEWIND_HOSTILE_SHARE", "3"))
 """One of so many hostile values is sent for a parameter, header or field."""
+ASKING_SHARE: Final = SHARE * 4 if SHARE > 1 else 1
+"""The same for a service that asks others: each of its requests makes several."""
 SURROGATE: Final = "\\ud800"
 """A text in JSON that has no form in UTF-8."""
 
@@ -80,13 +82,13 @@ PATTERNS: Final = {"A-Z]{3}": "EUR", "A-Z]{2}": "DE", AID_PATTERN: AID}
 
 
 class Turns:
-    """Deals values out: each call returns every SHARE-th of them, beginning one further than the call before."""
+    """Deals values out: each call returns every n-th of them, beginning one further than the call before."""
 
-    def __init__(self) -> None:
-        self._turn = itertools.count()
+    def __init__(self, n: int = SHARE) -> None:
+        self._turn, self._n = itertools.count(), n
 
     def __call__(self, values: Sequence[str | bytes]) -> Sequence[Any]:
-        return values[next(self._turn) % SHARE :: SHARE]
+        return values[next(self._turn) % self._n :: self._n]
 
 
 class Client:
@@ -237,7 +239,8 @@ def targets(path: str, operation: dict[str, Any], document: dict[str, Any], shar
 
 
 async def requests(client: Client) -> AsyncIterator[tuple[str, int, bytes]]:
-    document, share = client.document, Turns()
+    document = client.document
+    share = Turns(ASKING_SHARE if client.app.service.name in OPTIONAL else SHARE)
     for method, path, operation in operations(document):
         content = operation.get("requestBody", {}).get("content", {}).get("application/json")
         example = good(content["schema"], document) if content else None
