@@ -29,11 +29,14 @@ def draft(*items: dict[str, Any], order_id: str | None = "A") -> Draft:
 
 
 def test_the_worked_example_of_the_documentation_is_one_request_of_payments() -> None:
-    [old, new, rest] = draft(REVERSED, {"id": "003929", "line_id": 3, "gross_amount": 29800}, {"id": "R", "line_id": 4, "gross_amount": 10000}).order.items  # fmt: skip
+    [old, new, rest] = draft(REVERSED, {"id": "003929", "line_id": 3, "gross_amount": 29800, "description": "Chair", "tax_lines": [{"amount": 5960, "percentage": 25.5}]}, {"id": "R", "line_id": 4, "gross_amount": 10000}).order.items  # fmt: skip
     assert reversing.body([old, new, rest], {1: "1"}, "NOK", None, in_pieces=True) == {
         "currency": "NOK", "capture_id": None,
         "reversals": [{"line_id": "2", "reverses": "1", "quantity": 2, "amount_minor": 39800}],
-        "lines": [{"line_id": "3", "quantity": 1, "amount_minor": 29800}, {"line_id": "4", "quantity": 1, "amount_minor": 10000}],
+        "lines": [
+            {"line_id": "3", "quantity": 1, "amount_minor": 29800, "sku": "003929", "title": "Chair", "rate": "25.5"},
+            {"line_id": "4", "quantity": 1, "amount_minor": 10000, "sku": "R"},
+        ],
     }  # fmt: skip
 
 

@@ -101,7 +101,8 @@ def test_lines_that_were_reversed_are_refunded_by_those_that_replace_them(play: 
     play.in_the_warehouse(**BY_HAND)
     captured_elsewhere(play, {"1": 10_00}, quantity=1).issued()
     of = uid("elsewhere")
-    new, rest = (payments.MoneyLine(line_id=name, quantity=n, amount_minor=minor) for name, n, minor in (("3", 1, 7_00), ("4", 0, 3_00)))  # fmt: skip
+    new = payments.ReplacingLine(line_id="3", quantity=1, amount_minor=7_00)
+    rest = payments.MoneyLine(line_id="4", quantity=0, amount_minor=3_00)
     event = payments.Reversed(
         **play._paid(play.last(Authorize)),
         capture_id=of, reversals=(payments.ReversedLine(line_id="2", reverses="1", quantity=1, amount_minor=10_00),),

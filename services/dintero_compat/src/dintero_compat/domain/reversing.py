@@ -9,6 +9,7 @@ Source: docs.dintero.com/docs/order-management/order-update-refund.
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
+from decimal import Decimal
 from typing import Any
 
 from dintero_compat.domain.shapes import Item
@@ -66,10 +67,17 @@ def body(
             for item in items if item.related_item is not None
         ],
         "lines": [
-            {"line_id": ours(_number(item)), "quantity": item.quantity, "amount_minor": amounts[_number(item)]}
+            {"line_id": ours(_number(item)), "quantity": item.quantity, "amount_minor": amounts[_number(item)], **_article(item)}
             for item in items if item.related_item is None and (amounts[_number(item)] or not item.gross_amount)
         ],
     }  # fmt: skip
+
+
+def _article(item: Item) -> dict[str, Any]:
+    """Returns what documents need of a new line. Several taxes on one line have no rate of their own there."""
+    rates = [f"{Decimal(str(tax.percentage)):f}" for tax in item.tax_lines]
+    stated = {"sku": item.id, "title": item.description, "rate": rates[0] if len(rates) == 1 else None}
+    return {name: value for name, value in stated.items() if value}
 
 
 def covered(stated: Amounts, booked: Amounts, before: Amounts) -> dict[int, int]:
