@@ -9,6 +9,7 @@ import pytest
 
 from chassis.crash import OF_MESSAGES
 from system.processes import SAGA
+from tests.integration.reconciled import made, reconcile
 from tests.integration.shop import Options, Shop
 
 SHOP = Options(
@@ -48,6 +49,38 @@ async def test_services_that_die_at_a_point_lose_nothing_and_repeat_nothing(poin
     await shop.rows("orders", "delete from timers where key = any($1::uuid[])", orders)
     moved = Counter((entry["order_id"], entry["kind"]) for entry in shop.charges() if entry["order_id"] in orders)
     assert moved == {(order, kind): 1 for order in orders for kind in ("authorize", "capture")}
+
+
+async def test_a_difference_is_applied_once_when_payments_dies_before_it_is_closed(shop: Shop) -> None:
+    """Promise 1. The refund of a dashboard is booked, payments dies with the difference still open, and a repetition of the
+    request finds it done. The order lists the difference as long as it is open."""
+    [order] = await shop.place_many(1, account="gateway")
+    await shop.until_at_rest([order])
+    operations = (
+        "select operation_id, kind, amount_minor from operations where order_id = $1 and kind in ('capture', 'refund')"
+    )
+    [capture] = await shop.rows("payments", operations, order)
+    await made(shop, "refund", order, 25, str(capture["operation_id"]))
+    [found] = await reconcile(shop)
+    assert (found["kind"], found["proposal"], found["order_id"]) == ("not_booked", "book", order)
+
+    async def listed() -> bool:
+        return any(one["code"] == "books_differ" for one in (await shop.order(order))["exceptions"])
+
+    async def listed_no_more() -> bool:
+        return not await listed()
+
+    await shop.until(listed, "the difference at its order", 30)
+    members = shop.system.of("payments")
+    await shop.arm(members, "after_correction")
+    path = f"/v1/differences/{found['difference_id']}/apply"
+    applying = asyncio.create_task(shop.call("payments", "POST", path, {"reason": "seen"}))
+    await shop.until_dead_and_restarted(members, "after_correction")
+    status, answer = await applying
+    assert (status, answer["status"], answer["reason"]) == (200, "applied", "seen"), answer
+    moved = [(row["kind"], row["amount_minor"]) for row in await shop.rows("payments", operations, order)]
+    assert sorted(moved) == [("capture", capture["amount_minor"]), ("refund", 25)]
+    await shop.until(listed_no_more, "the order without its difference", 30)
 
 
 async def test_after_all_these_crashes_every_promise_holds(shop: Shop) -> None:

@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import asyncio
-from datetime import UTC, datetime, timedelta
 from uuid import UUID, uuid4
 
-import aiohttp
 import pytest
 
 from tests.integration import rebuilding, restoring
+from tests.integration.reconciled import made, reconcile
 from tests.integration.shop import AMPLE, AT_REST, SKUS, Options, Shop
 
 SHOP = Options(gateway=("--latency-ms", "5"), static_members=True, markets={"slow": {"approval": "manual"}})
@@ -54,39 +53,27 @@ async def paid_with_a_card(shop: Shop) -> str:
     return await shop.place([(SKUS[0], 1, 40_00)], account="gateway", gift_cards=cards)
 
 
-async def moved_for_a_stranger(shop: Shop) -> None:
-    """The gateway takes money for an order that this system does not have."""
-    assert shop.gateway is not None
-    order, paid = str(uuid4()), str(uuid4())
-    async with aiohttp.ClientSession() as client:
-        for kind, key, refers_to in (("authorize", paid, None), ("capture", str(uuid4()), paid)):
-            body = {"kind": kind, "order_id": order, "amount_minor": 7_00, "currency": "GBP", "refers_to": refers_to,
-                    "reference": key, "account": shop.store}  # fmt: skip
-            url = f"{shop.gateway.url}/operations"
-            async with client.post(url, json=body, headers={"Idempotency-Key": key}) as answer:
-                assert answer.status == 201, await answer.text()
-
-
-async def some_differences(shop: Shop) -> None:
-    """Two that a reconciliation finds, of which a person leaves one."""
+async def some_differences(shop: Shop, order: str) -> None:
+    """Two of no order, of which a person leaves one, and one of an order."""
     for _ in range(2):
-        await moved_for_a_stranger(shop)
-    now = datetime.now(UTC)
-    period = {"begins_at": str(now - timedelta(hours=1)), "ends_at": str(now + timedelta(hours=1))}
-    status, asked = await shop.call("payments", "POST", "/v1/reconciliations", {"gateway": "test", **period})
-    assert status == 202, asked
-
-    async def ended() -> bool:
-        _, one = await shop.call("payments", "GET", f"/v1/reconciliations/{asked['reconciliation_id']}")
-        assert one["state"] != "failed", one
-        return bool(one["state"] == "done")
-
-    await shop.until(ended, "the end of a reconciliation", 60)
-    _, page = await shop.call("payments", "GET", "/v1/differences")
-    assert {(one["kind"], one["status"]) for one in page["items"]} == {("payment_unknown", "open")}, page
-    path = f"/v1/differences/{page['items'][0]['difference_id']}/dismiss"
+        stranger = str(uuid4())
+        paid = await made(shop, "authorize", stranger, 7_00)
+        await made(shop, "capture", stranger, 7_00, paid)
+    [capture] = await shop.rows(
+        "payments", "select operation_id from operations where order_id = $1 and kind = 'capture'", order
+    )
+    await made(shop, "refund", order, 1, str(capture["operation_id"]))
+    found = await reconcile(shop)
+    assert sorted(one["kind"] for one in found) == ["not_booked", "payment_unknown", "payment_unknown"], found
+    unknown = next(one for one in found if one["kind"] == "payment_unknown")
+    path = f"/v1/differences/{unknown['difference_id']}/dismiss"
     status, answer = await shop.call("payments", "POST", path, {"reason": "of another shop"})
     assert status == 200, answer
+
+    async def is_raised() -> bool:
+        return any(one["code"] == "books_differ" for one in (await shop.order(order))["exceptions"])
+
+    await shop.until(is_raised, "the difference at its order", 30)
 
 
 async def test_replaying_a_journal_through_evolve_gives_the_rows_and_the_shared_rows_again(shop: Shop) -> None:
@@ -104,7 +91,7 @@ async def test_replaying_a_journal_through_evolve_gives_the_rows_and_the_shared_
                        ("tags", {"add": ["vip"]}), ("archive", None)):  # fmt: skip
         status, answer = await shop.call("orders", "POST", f"{annotated}/{path}", body)
         assert status < 300, answer
-    await some_differences(shop)
+    await some_differences(shop, orders[8])
     for service in ("orders", *SERVICES):
         there, rebuilt = await rebuilding.as_it_is_and_rebuilt(shop, service)
         for table, rows in there.items():

@@ -107,7 +107,7 @@ def difference(**changed: Any) -> dict[str, Any]:
     values: dict[str, Any] = {
         "difference_id": DIFFERENCE, "version": 2, "status": "open", "gateway": "stripe", "account": "acct_1", "kind": "not_booked",
         "proposal": "book", "order_id": None, "ours": None, "theirs": side, "at": NOW, "found_at": NOW,
-        "reconciliation_id": uuid4(), "closed_at": None, "actor": "", "reason": "",
+        "reconciliation_id": uuid4(), "closed_at": None, "actor": "", "reason": "", "refused": "",
     }  # fmt: skip
     return DifferenceShown.model_validate(values | changed).model_dump(mode="json")
 

@@ -289,6 +289,23 @@ class TestOnARealPostgres:
         owner.answers["GET", "/v1/differences"] = page(difference(proposal="ask"))
         assert "Apply or leave" not in (await browser.get("/payments/differences")).text
 
+    async def test_an_order_leads_to_the_differences_of_its_books(
+        self, owner: Owner, shop: Owner, browser: Browser, order: UUID
+    ) -> None:
+        status, body = shop.default
+        raised = {"code": "books_differ", "detail": "stripe not_booked", "since": NOW, "difference": []}
+        shop.default = (status, body | {"exceptions": [raised]})
+        await browser.sign_in("finance")
+        address = f"/payments/differences?store=st_1&order={order}"
+        page_of_order = (await browser.get(f"/orders/{order}")).text
+        assert f'href="{address.replace("&", "&amp;")}"' in page_of_order and "books differ" in page_of_order
+        owner.answers["GET", "/v1/differences"] = page(difference(order_id=order, refused="no room"))
+        shown = (await browser.get(address)).text
+        assert owner.asked("/v1/differences").query["order_id"] == str(order) and "Not applied:" in shown
+        assert "Only those of" in shown and "Show those of all orders" in shown
+        await browser.sign_in("viewer", name="vic")
+        assert "/payments/differences" not in (await browser.get(f"/orders/{order}")).text
+
     async def test_disputes_lead_to_their_orders(self, owner: Owner, browser: Browser, order: UUID) -> None:
         owner.answers["GET", "/v1/disputes"] = page(dispute(order_id=order))
         await browser.sign_in("viewer")

@@ -18,6 +18,7 @@ from uuid import NAMESPACE_OID, UUID, uuid5
 from contracts import fulfillment, invoicing, payments
 from contracts.base import Command, Event, PrivateEvent
 from contracts.deciding import Context, Folded, Refusal, Unasked, Wake, effects_of
+from contracts.differences import DifferencesChanged, OpenDifference
 from contracts.orders import (
     Approve,
     ApproveAndCapture,
@@ -353,6 +354,15 @@ class Play:
             "gateway": "stripe",
         }
         return self.when(payments.DisputeOpened(**body, reference=reference, amount_minor=10_00, **more))
+
+    def books_differ(self, *amounts: int) -> Play:
+        """The differences of the order that are open at payments."""
+        given: dict[str, Any] = {"gateway": "stripe", "kind": "not_booked", "proposal": "book", "currency": "EUR"}
+        found = tuple(
+            OpenDifference(**given, difference_id=uid(f"difference {amount}"), amount_minor=amount)
+            for amount in amounts
+        )
+        return self.when(DifferencesChanged(order_id=ORDER, store_id=STORE, open=found))
 
     def dispute_ends(self, outcome: Any, reference: str = "dp_1") -> Play:
         body = {

@@ -411,6 +411,7 @@ RAISED: dict[str, Story] = {
     "cancelled_too_late": lambda play: play.in_the_warehouse().shipped().receives(content(lifecycle="cancelled"), seconds=1),
     "order_reinstated": lambda play: play.receives(content(lifecycle="cancelled"), market()).receives(content(), seconds=1),
     "outcome_contradicted": lambda play: play.in_the_warehouse().contradicted(uid("capture")),
+    "books_differ": lambda play: play.in_the_warehouse().captured().books_differ(5_00),
     "payment_disputed": lambda play: play.in_the_warehouse().captured().disputed(),
     "invoice_failed": lambda play: play.in_the_warehouse().captured().rejected(),
 }  # fmt: skip
@@ -567,6 +568,24 @@ def test_a_seller_that_is_corrected_frees_the_invoice_without_a_person(play: Pla
     assert play.wakes_in == 900  # it is asked for again and again, at most so late
     play.wakes().issued().then(ExceptionResolved)
     assert not codes(play)
+
+
+# -------------------------------------------------------------------------------------------------------- differences
+
+
+def test_a_difference_of_its_books_is_an_exception_of_the_order_as_long_as_it_is_open(play: Play) -> None:
+    play.in_the_warehouse().captured().books_differ(5_00)
+    before = play.order.open_runs
+    first = play.order.exceptions["books_differ"]
+    assert first.detail == "stripe not_booked 500 EUR minor units, proposal book"
+    play.books_differ(5_00).nothing()
+    play.books_differ(5_00, 6_00, 7_00, 8_00)
+    second = play.order.exceptions["books_differ"]
+    assert second.exception_id != first.exception_id and second.detail.endswith("; 1 more")
+    play.resolves("books_differ", "keep").books_differ(6_00)
+    assert "600 EUR" in play.order.exceptions["books_differ"].detail, "what was seen before is raised anew with others"
+    play.books_differ()
+    assert codes(play) == [] and play.order.open_runs == before
 
 
 # ----------------------------------------------------------------------------------------------------------- disputes

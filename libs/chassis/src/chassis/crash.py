@@ -27,7 +27,9 @@ OF_MESSAGES: Final = (
     "after_gateway_call",
     "before_report",
 )
-POINTS: Final = (*OF_MESSAGES, *OF_DELIVERIES)
+OF_CORRECTIONS: Final = ("after_correction",)
+"""Points that only payments passes, when it applies a difference: the money is moved, the difference is open."""
+POINTS: Final = (*OF_MESSAGES, *OF_DELIVERIES, *OF_CORRECTIONS)
 
 _service = ""
 _left: dict[str, int] = {}

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Literal
+from typing import Annotated, Final, Literal
 from uuid import UUID
 
 from pydantic import Field
 
-from contracts.base import Addressed, Event, Frozen, Id, MinorUnsigned, Open, Personal, Text, Timestamp
+from contracts.base import Addressed, Event, Frozen, Id, MinorUnsigned, Open, OrderKeyed, Personal, Text, Timestamp
 from contracts.money import Currency
 from contracts.payments import GatewayName
 
@@ -90,3 +90,26 @@ class DifferenceClosed(DifferenceEvent, type="payments.difference_closed"):
     closed_at: Timestamp
     actor: Text
     reason: Annotated[Text, Personal()] = ""
+
+
+ORDER_DIFFERENCES_MAX: Final = 100
+"""Open differences that an order has at most; payments lists further ones without it."""
+
+
+class OpenDifference(Frozen):
+    """A difference that waits for a person at payments. Its amount is in minor units of `currency`: the gateway's or, if it has no
+    such movement, ours."""
+
+    difference_id: UUID
+    gateway: GatewayName
+    kind: Annotated[DifferenceKind, Open()]
+    proposal: Annotated[Proposal, Open()]
+    currency: Text
+    amount_minor: MinorUnsigned
+
+
+class DifferencesChanged(OrderKeyed, Event, type="payments.differences_changed"):
+    """The open differences of an order are others than before. Nothing has moved."""
+
+    open: Annotated[tuple[OpenDifference, ...], Field(max_length=ORDER_DIFFERENCES_MAX)] = ()
+    """All that are open now, in the sequence in which they were found. Empty: none is left."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from chassis.declare.service import Aggregate, Service, Share, on
-from contracts import fulfillment, invoicing, payments
+from contracts import differences, fulfillment, invoicing, payments
 from contracts.deciding import Wake
 from contracts.orders import (
     AddAttachment,
@@ -38,7 +38,7 @@ from contracts.orders import (
 from contracts.registry import SNAPSHOTS, SNAPSHOTS_BULK
 from contracts.snapshot import Snapshot
 from orders import api, invariants, store
-from orders.domain.decisions import annotating, answers, disputes, forcing, requests
+from orders.domain.decisions import annotating, answers, disputes, forcing, reconciled, requests
 from orders.domain.processes import kinds
 from orders.domain.state import order
 from orders.settings import Settings
@@ -98,6 +98,7 @@ ORDERS = Aggregate(
         on(payments.Contradicted, forcing.contradicted),
         on(payments.DisputeOpened, disputes.opened),
         on(payments.DisputeClosed, disputes.closed),
+        on(differences.DifferencesChanged, reconciled.changed),
         # fulfillment.events.v1
         on(fulfillment.Reserved, answers.reserved),
         on(fulfillment.OutOfStock, answers.out_of_stock),

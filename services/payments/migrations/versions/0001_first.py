@@ -556,7 +556,9 @@ def _create_reconciliations() -> None:
         sa.Column("order_id", sa.Uuid),
         instant("at"),
         instant("found_at"),
-        sa.CheckConstraint("status in ('open', 'applied', 'dismissed', 'gone')", name="differences_status_is_known"),
+        sa.CheckConstraint(
+            "status in ('open', 'applying', 'applied', 'dismissed', 'gone')", name="differences_status_is_known"
+        ),
         postgresql_with=AGGREGATE_STORAGE,
     )
     op.create_index("differences_by_store", "differences", ["store_id", "found_at", "key"])

@@ -18,7 +18,7 @@ from contracts.payments import (
     Reverse,
     Void,
 )
-from payments import api, bookkeeping, gift_card_store, reconciling, store
+from payments import api, bookkeeping, differing, gift_card_store, reconciling, store
 from payments.domain import (
     answers,
     balances,
@@ -29,6 +29,7 @@ from payments.domain import (
     forcing,
     gift_cards,
     ledger,
+    noting,
     recording,
     reversing,
     sessions,
@@ -53,6 +54,7 @@ LEDGERS = Aggregate(
         on(OpenSession, sessions.open_session),
         on(CancelSession, sessions.cancel_session),
         on(CheckDispute, disputes.check),
+        on(noting.NoteDifference, noting.note),
         on(Reverse, reversing.reverse),
         on(Reported, answers.reported),
         on(Wake, sessions.wake),
@@ -116,8 +118,11 @@ DIFFERENCES = Aggregate(
         on(differences.Find, differences.find),  # a reconciliation
         on(differences.Lose, differences.lose),
         on(differences.Apply, differences.apply),  # over HTTP
+        on(differences.EndApplying, differences.end_applying),
         on(differences.Dismiss, differences.dismiss),
+        on(Reported, differences.reported),
     ),
+    resume=differences.resumed,
     columns={
         "status": ("text", lambda state: state.status),
         "kind": ("text", lambda state: state.about and state.about.kind),
@@ -160,7 +165,7 @@ SERVICE = Service(
     settings=Settings,
     metadata=metadata,
     migrations=Path(__file__).parents[2] / "migrations",
-    tasks=registry.tasks,
+    tasks=lambda app: (*registry.tasks(app), *differing.tasks(app)),
     routes=api.routes,
     problems=api.PROBLEMS,
     apply=accounts.apply,

@@ -444,7 +444,9 @@ differences = Table(
     Column("order_id", Uuid),
     Column("at", DateTime(timezone=True), comment="of the movement that is in question"),
     Column("found_at", DateTime(timezone=True), comment="first"),
-    CheckConstraint("status in ('open', 'applied', 'dismissed', 'gone')", name="differences_status_is_known"),
+    CheckConstraint(
+        "status in ('open', 'applying', 'applied', 'dismissed', 'gone')", name="differences_status_is_known"
+    ),
     Index("differences_by_store", "store_id", "found_at", "key"),
     Index("differences_by_order", "order_id", postgresql_where=text("order_id is not null")),
     Index("differences_open", "store_id", "gateway", "account", "at", postgresql_where=text("status = 'open'")),

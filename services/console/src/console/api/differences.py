@@ -8,7 +8,7 @@ from fastapi.responses import RedirectResponse
 
 from console import parked
 from console.api import requesting
-from console.api.payments import ROWS, OfStore, check, listed, shared
+from console.api.payments import ROWS, Given, OfStore, check, listed, shared
 from console.api.refusals import refusal
 from console.api.rendering import query
 from console.api.requesting import Failed
@@ -18,11 +18,13 @@ from console.domain.payments import CORRECTIONS, PROPOSALS, RECONCILE, correctio
 from console.domain.people import Person
 from contracts.base import Code
 
-STATES: Final = ("open", "applied", "dismissed", "gone")
+STATES: Final = ("open", "applying", "applied", "dismissed", "gone")
 
 
 class DifferencesAsked(OfStore):
-    status: Literal["open", "applied", "dismissed", "gone"] = "open"
+    status: Literal["open", "applying", "applied", "dismissed", "gone"] = "open"
+    order: Annotated[UUID | None, Given] = None
+    """Only those of an order."""
     done: str = ""
 
 
@@ -53,7 +55,7 @@ def add_routes(router: APIRouter, pages: Pages) -> None:
 
 async def _list(pages: Pages, person: Person, asked: DifferencesAsked, failed: Failed | None = None) -> Response:
     common = await shared(pages, person, "differences", asked)
-    path = f"/v1/differences?{query({'status': asked.status, 'cursor': asked.cursor, 'limit': ROWS})}"
+    path = f"/v1/differences?{query({'status': asked.status, 'order_id': asked.order, 'cursor': asked.cursor, 'limit': ROWS})}"
     body = await listed(pages, person, common, path)
     items = body["items"]
     return pages.page(

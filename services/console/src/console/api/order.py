@@ -18,7 +18,7 @@ from console.api.requesting import Failed, revealed
 from console.api.serving import Pages, Part, form
 from console.api.shown import shown
 from console.domain.acting import ACTIONS, PIECES, request_of
-from console.domain.payments import AMOUNT, RECORD, RECORDED, VIEW
+from console.domain.payments import AMOUNT, RECONCILE, RECORD, RECORDED, VIEW
 from console.domain.people import PERSONAL, Person
 from console.domain.resending import CHOSEN
 from console.listing import SHOWN
@@ -98,7 +98,7 @@ async def order_page(
         "person": person, "order": order, "row": row, "done": DONE.get(done, ""), "failed": failed,
         "actions": mine, "CHOSEN": CHOSEN, "revealed": personal, "may_reveal": here.may(PERSONAL), "PIECES": PIECES,
         "nonce": lambda name: failed.nonce if failed and failed.action == name else uuid4(), "parked": waiting,
-        "may_see_books": has_books and here.may(VIEW), "may_record": records and here.may(RECORD),
+        "may_see_books": has_books and here.may(VIEW), "may_reconcile": here.may(RECONCILE), "may_record": records and here.may(RECORD),
         "recorded": RECORDED, "AMOUNT": AMOUNT,
         "position": query({rows.NAME: row["position"]}), "catching_up": order.version > (row["orders_version"] or 0),
     }  # fmt: skip

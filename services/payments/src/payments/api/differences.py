@@ -13,14 +13,20 @@ from chassis.http.paging import Cursor, Cursors, Limit, Page
 from chassis.http.problems import Problem, answers, known
 from contracts.base import Text, Timestamp, shown_word
 from contracts.differences import DifferenceKind, OurSide, Proposal, TheirSide
-from contracts.payments import ForceRefused, GatewayName
+from contracts.ids import derived
+from contracts.payments import GatewayName
 from payments import correcting
-from payments.correcting import NoLongerSo
-from payments.domain.applying import Unappliable
-from payments.domain.differences import Apply, Difference, Dismiss, Status
+from payments.correcting import Refused
+from payments.domain.differences import About, Apply, Difference, Dismiss, EndApplying, Status
 from payments.tables import differences
 
 LIST = Cursors("differences", Timestamp, UUID)
+TITLES: Final = {
+    "difference_changed": "The difference has changed",
+    "difference_closed": "The difference is closed",
+    "difference_unknown": "No such difference",
+    "proposal_refused": "The proposal cannot be carried out",
+}
 REFUSED: Final = ("difference_unknown", "difference_closed", "difference_changed")
 
 
@@ -42,8 +48,8 @@ class DifferenceShown(BaseModel):
 
     difference_id: UUID
     version: int
-    status: Literal["open", "applied", "dismissed", "gone", "unknown"]
-    """`gone`: a later reconciliation did not find it."""
+    status: Literal["open", "applying", "applied", "dismissed", "gone", "unknown"]
+    """`applying`: it was decided, and is carried out within seconds. `gone`: a later reconciliation did not find it."""
     gateway: str
     account: str
     kind: DifferenceKind | Literal["unknown"]
@@ -60,7 +66,10 @@ class DifferenceShown(BaseModel):
     """In which it was found, or changed last."""
     closed_at: Timestamp | None
     actor: str
+    """Who closed it, or decided to apply it."""
     reason: str
+    refused: str
+    """Why the last decision to apply it could not be carried out; empty: it was, or there was none."""
 
 
 def add_routes(router: APIRouter, app: App) -> None:
@@ -102,9 +111,9 @@ def add_routes(router: APIRouter, app: App) -> None:
         """Carry out the proposal, once: the movement is booked, or the gateway is asked to give it back. The latter also needs the
         scope `payments.refund`."""
         row = await _row(difference_id, who)
-        state = _state(row)
+        state, operation_id = _state(row), app.operation_id(request, who, difference_id)
         assert state.about is not None, "a row is of a difference that was found"
-        if state.status == "open":  # else the stored answer of a repeated request, or a refusal
+        if state.status == "open":
             precondition(request, row["version"])
             if state.about.proposal == "ask" or state.about.order_id is None:
                 raise Problem(
@@ -115,11 +124,12 @@ def add_routes(router: APIRouter, app: App) -> None:
                 )
             if state.about.proposal == "refund" and not who.may("payments.refund"):
                 raise known("scope_missing", "to give it back this call needs the scope payments.refund, too")
-            await _carry_out(request, difference_id, state, who)
-        command = Apply(
-            difference_id=difference_id, store_id=who.store_id, actor=who.actor, about=state.about, reason=body.reason,
-            operation_id=app.operation_id(request, who, difference_id),
-        )  # fmt: skip
+            state = await _decide(difference_id, state.about, operation_id, body.reason, who)
+        if state.status == "applying" and state.request == operation_id:
+            await _carry_out(difference_id, state, operation_id, who)
+        command = EndApplying(
+            difference_id=difference_id, store_id=who.store_id, actor=who.actor, operation_id=operation_id
+        )
         return await app.execute(request, who, command, lambda outcome: _answer(difference_id, outcome))
 
     @router.post(
@@ -142,27 +152,30 @@ def add_routes(router: APIRouter, app: App) -> None:
             raise Problem(404, "difference_unknown", "No such difference", f"This store has no difference {key}.")
         return rows[0]
 
-    async def _carry_out(request: Request, difference_id: UUID, state: Difference, who: Principal) -> None:
+    async def _decide(difference_id: UUID, about: About, operation_id: UUID, reason: str, who: Principal) -> Difference:
+        """Stores the decision: from here on it is carried out, by this process or another. Raises Problem."""
+        command = Apply(
+            difference_id=difference_id, store_id=who.store_id, actor=who.actor, about=about, reason=reason,
+            operation_id=derived(operation_id, "decided"), request=operation_id,
+        )  # fmt: skip
+        outcome = await app.submit(who, command)
+        if outcome.refusal is not None:
+            code = outcome.refusal.code
+            raise Problem(404 if code == "difference_unknown" else 409, code, TITLES[code], outcome.refusal.detail)
+        if not isinstance(outcome.state, Difference):
+            raise known("service_failed", "nothing was done; the operators see it in the log")
+        return outcome.state
+
+    async def _carry_out(difference_id: UUID, state: Difference, operation_id: UUID, who: Principal) -> None:
         try:
-            commands = await correcting.commands(app, request, difference_id, state, who)
-        except NoLongerSo as error:
-            raise Problem(409, "difference_changed", "The difference has changed", str(error)) from None
-        except Unappliable as error:
-            raise Problem(409, "proposal_refused", "The proposal cannot be carried out", str(error)) from None
-        for command in commands:
-            outcome = await app.submit(who, command)
-            refused = next((event for event in outcome.events if isinstance(event, ForceRefused)), None)
-            if outcome.refusal is not None:
-                more = {"because": outcome.refusal.code, **outcome.refusal.more}
-                raise Problem(
-                    409, "proposal_refused", "The proposal cannot be carried out", outcome.refusal.detail, **more
-                )
-            if refused is not None:
-                raise Problem(
-                    409, "proposal_refused", "The proposal cannot be carried out", refused.reason, because=refused.code
-                )
-            if outcome.status not in ("done", "duplicate"):
-                raise known("service_failed", "nothing was done; the operators see it in the log")
+            await correcting.carry_out(app, difference_id, state, who)
+        except Refused as error:
+            command = EndApplying(
+                difference_id=difference_id, store_id=who.store_id, actor=who.actor, operation_id=operation_id,
+                refused=error.detail[:500] or error.code,
+            )  # fmt: skip
+            await app.submit(who, command)
+            raise Problem(409, error.code, TITLES[error.code], error.detail, **error.more) from None
 
 
 def _state(row: Any) -> Difference:
@@ -181,5 +194,5 @@ def shown(difference_id: UUID, state: Difference, version: int) -> dict[str, Any
         "gateway": about.gateway, "account": about.account, "kind": shown_word(about.kind, DifferenceKind),
         "proposal": shown_word(about.proposal, Proposal), "order_id": about.order_id, "ours": about.ours, "theirs": about.theirs,
         "at": about.at, "found_at": state.found_at, "reconciliation_id": state.reconciliation_id, "closed_at": state.closed_at,
-        "actor": state.actor, "reason": state.reason,
+        "actor": state.actor, "reason": state.reason, "refused": state.refused,
     }  # fmt: skip

@@ -1,8 +1,7 @@
 """What applies a proposal: the commands that bring the ledger, or the gateway, to the other side.
 
 They are those that a person could give: `record` what the gateway has made, `force` the outcome that it has, `refund` what it
-took twice. Each has its effect once, however often it is given: a recorded operation is the one that the gateway calls so,
-a refund has the difference's id.
+took twice. Each has its effect once, however often it is given: its operation is derived from the difference and the decision.
 """
 
 from __future__ import annotations
@@ -24,10 +23,11 @@ class Unappliable(Exception):
 
 
 def commands(
-    ledger: Ledger, difference_id: UUID, about: About, operation_id: UUID, who: Mapping[str, Any]
+    ledger: Ledger, difference_id: UUID, about: About, attempt: int, who: Mapping[str, Any]
 ) -> Sequence[Command]:
-    """The commands of a proposal, in their order. who: `store_id` and `actor`. operation_id: of the request; a record that was
-    refused before may be given again under another. Raises Unappliable."""
+    """The commands of a proposal, in their order. who: `store_id` and `actor`. attempt: counts the decisions to apply it; what
+    was refused before may be given again under another. Raises Unappliable."""
+    operation_id = derived(difference_id, f"applied {attempt}")
     if about.proposal not in ("book", "refund") or about.order_id is None or about.theirs is None:
         raise Unappliable("no correction is proposed: a person finds out what has happened")
     given = {**who, "order_id": about.order_id}
@@ -41,7 +41,7 @@ def commands(
         ]  # fmt: skip
     if about.proposal == "refund":
         assert about.ours is not None, "it was made twice"
-        return _given_back(ledger, difference_id, about, about.ours, about.theirs, operation_id, given)
+        return _given_back(ledger, about, about.ours, about.theirs, operation_id, given)
     return [_booked(ledger, about, about.theirs, operation_id, given)]
 
 
@@ -77,8 +77,7 @@ def _is_named(ledger: Ledger, key: UUID, names: set[str]) -> bool:
 
 
 def _given_back(
-    ledger: Ledger, difference_id: UUID, about: About, ours: OurSide, theirs: TheirSide, operation_id: UUID,
-    given: Mapping[str, Any],
+    ledger: Ledger, about: About, ours: OurSide, theirs: TheirSide, operation_id: UUID, given: Mapping[str, Any],
 ) -> Sequence[Command]:  # fmt: skip
     """Books the second capture, so that the books have all that the gateway has moved; then its gateway refunds it."""
     first = ledger.captures.get(ours.operation_id)
@@ -96,7 +95,7 @@ def _given_back(
             payment_id=theirs.reference, currency=theirs.currency, lines=lines,
         ),
         Refund(
-            **given, operation_id=derived(difference_id, "refund"), capture_id=capture_id, currency=theirs.currency, lines=lines
+            **given, operation_id=derived(operation_id, "refund"), capture_id=capture_id, currency=theirs.currency, lines=lines
         ),
     ]  # fmt: skip
 

@@ -7,6 +7,7 @@ from typing import Annotated, Literal, assert_never
 from uuid import UUID
 
 from contracts.base import UNLESS_EMPTY, Flag, OrderKeyed, PrivateEvent, Text
+from contracts.differences import DifferencesChanged
 from contracts.gift_cards import GIFT_CARD
 from contracts.payments import (
     AccountName,
@@ -32,7 +33,7 @@ from contracts.payments import (
     SessionOpened,
     Voided,
 )
-from payments.domain import disputes, reversals, session_folds
+from payments.domain import disputes, noting, reversals, session_folds
 from payments.domain.gateway import INFORMED, Kind
 from payments.domain.ledger import (
     Authorization,
@@ -105,6 +106,7 @@ LedgerEvent = (
     | SessionClosed
     | DisputeOpened
     | DisputeClosed
+    | DifferencesChanged
     | Reversed
     | ReversalRefused
 )
@@ -163,6 +165,8 @@ def evolve(ledger: Ledger, event: LedgerEvent) -> Ledger:
             after = disputes.folded(ledger, event)
         case DisputeClosed():
             after = disputes.folded(ledger, event)
+        case DifferencesChanged():
+            after = noting.folded(ledger, event)
         case Reversed():
             after = reversals.applied(ledger, event)
         case ReversalRefused():

@@ -16,6 +16,7 @@ from pydantic import Field
 
 from contracts.base import Document
 from contracts.deciding import Context, Reported
+from contracts.differences import OpenDifference
 from contracts.gift_cards import GIFT_CARD
 from contracts.ids import derived
 from contracts.limits import MINOR_MAX
@@ -236,6 +237,8 @@ class Ledger(Document):
     sessions: dict[UUID, Session] = Field(default_factory=dict)
     """The open one, and the latest of the closed ones."""
     disputes: dict[UUID, Dispute] = Field(default_factory=dict)
+    differences: dict[UUID, OpenDifference] = Field(default_factory=dict)
+    """Those between the ledger and its gateways' lists that wait for a person."""
 
     @property
     def cards(self) -> set[UUID]:

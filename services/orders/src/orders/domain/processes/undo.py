@@ -19,7 +19,7 @@ from orders.domain.processes import differences, holds
 from orders.domain.state.run import Run, RunData
 
 KIND: Final = "undo"
-OUTLIVES: Final = frozenset({"order_reinstated", "outcome_contradicted", "payment_disputed"})
+OUTLIVES: Final = frozenset({"books_differ", "order_reinstated", "outcome_contradicted", "payment_disputed"})
 """Exceptions that a cancel does not end: the order may be placed anew, and money may have moved that no undo has returned."""
 
 
