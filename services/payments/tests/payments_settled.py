@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from datetime import UTC, date, datetime
-from typing import Any
+from typing import Any, Literal
 from uuid import UUID, uuid4
 
 from asyncpg import Connection
@@ -13,7 +13,9 @@ from payments_play import authorized, captured, refunded, totals
 from chassis.batch.database import Database
 from chassis.batch.statements import write_rows
 from chassis.declare.service import Change
+from contracts.payments import DisputeClosed, DisputeOpened
 from payments import settlements, store
+from payments.domain.disputes import dispute_id
 from payments.domain.folds import evolve
 from payments.domain.ledger import Ledger
 from payments.domain.statements import Exchanged, Row, RowKind, Statement, UnreadableRow
@@ -24,7 +26,7 @@ BROKEN = {
     "the rows of a settlement sum to what it states": "update settlements set stated_minor = stated_minor + 1 where store_id = $1",
     "what a settlement brought has arrived": "update settlements set stated_minor = stated_minor + 1 where store_id = $1",
     "suspense is what no one has explained": "update settlement_rows set state = 'unmatched', settles = false where store_id = $1",
-    "a row settles an operation that moved money": "update settlement_rows set operation_id = order_id where store_id = $1",
+    "a row settles an operation that moved money, or a dispute": "update settlement_rows set operation_id = order_id where store_id = $1",
     "the entries of a line are the amounts of its ledger": "delete from settlements where store_id = $1",
 }
 
@@ -39,6 +41,32 @@ async def paid(
         captured(c, a, amount, totals()),
     ]
     events += [refunded(r, c, back, totals(), f"re_{name}")] if back else []
+    numbered = await _written(database, store_id, key, events)
+    return name, numbered[1].operation_id, numbered[-1].operation_id
+
+
+async def disputed(
+    database: Database, store_id: str, amount: int, end: Literal["won", "lost"] | None = None, gateway: str = "stripe"
+) -> tuple[str, UUID]:
+    """An order whose payment is disputed, in full: the gateway's name of the dispute, and ours."""
+    key, (a, c), reference = uuid4(), (str(uuid4()) for _ in range(2)), f"dp_{uuid4().hex[:8]}"
+    dispute = dispute_id(key, gateway, reference)
+    given: dict[str, Any] = {
+        "order_id": key, "store_id": store_id, "operation_id": dispute, "currency": "EUR", "totals": totals(a=amount, c=amount),
+        "dispute_id": dispute, "gateway": gateway, "reference": reference, "amount_minor": amount,
+    }  # fmt: skip
+    events: list[Any] = [
+        authorized(a, amount, totals(), gateway=gateway, reference=f"pi_{reference}"),
+        captured(c, a, amount, totals()),
+        DisputeOpened(**given, withheld_minor=amount),
+    ]
+    if end is not None:
+        events.append(DisputeClosed(**given, outcome=end, settled_minor=amount))
+    await _written(database, store_id, key, events)
+    return reference, dispute
+
+
+async def _written(database: Database, store_id: str, key: UUID, events: Sequence[Any]) -> Sequence[Any]:
     numbered = tuple(event.numbered(n) for n, event in enumerate(events, 1))
     after = Ledger()
     for event in numbered:
@@ -46,7 +74,7 @@ async def paid(
     change = Change(key, store_id, Ledger(), after, numbered, (NOON,) * len(events))
     async with database.transaction() as tx:
         await write_rows(tx, store.rows([change]))
-    return name, numbered[1].operation_id, numbered[-1].operation_id
+    return numbered
 
 
 def row(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
+from datetime import timedelta
 from typing import Any
 
 import pytest
@@ -10,9 +11,13 @@ from hypothesis import given
 from hypothesis import strategies as st
 from payments_play import NOW, ORDER, STORE, Play, asked, authorized, captured, totals, uid
 
-from contracts.deciding import Reported, Task
+from contracts.deciding import Context, Reported, Task
+from contracts.differences import DifferenceFound
 from contracts.payments import CheckDispute, DisputeOpened
+from payments.domain import differences
+from payments.domain.differences import Difference, Find, Noted
 from payments.domain.disputes import (
+    DIFFERS_KIND,
     DISPUTE_KIND,
     POLL_SECONDS,
     DisputeCall,
@@ -105,12 +110,47 @@ def test_an_inquiry_takes_no_money_until_it_escalates(paid: Play) -> None:
     assert balances(paid) == {"disputed": 50_00, "gateway_clearing": -50_00}
 
 
-def test_another_end_and_another_payment_are_parked_for_a_person(paid: Play) -> None:
-    with pytest.raises(DisputeDiffers, match="no payment of the order"):
-        paid.when(states("open", payment="pi_2"))
-    paid.when(states("lost"))
-    with pytest.raises(DisputeDiffers, match="which was lost"):
-        paid.when(states("won", 0), id="m2")
+@pytest.mark.parametrize("order_of_ends", [("lost", "won"), ("won", "lost")])
+def test_another_end_is_a_difference_for_a_person_and_books_nothing(paid: Play, order_of_ends: tuple[str, str]) -> None:
+    """Found once, however often the gateway states it; what follows of the order goes on."""
+    first, second = order_of_ends
+    paid.when(states("open"))
+    paid.when(states(first, 50_00 if first == "lost" else 0), id="m2")
+    before = balances(paid)
+    [task] = paid.when(states(second, 50_00 if second == "lost" else 0), id="m3")
+    assert (
+        isinstance(task, Task)
+        and (task.kind, task.beside) == (DIFFERS_KIND, True)
+        and isinstance(task.body, DisputeDiffers)
+    )
+    assert balances(paid) == before and paid.ledger.disputes[DISPUTE].state == first
+    difference_id, about = differences.of_dispute(task.body)
+    assert about.ours is not None and about.theirs is not None
+    assert (about.kind, about.proposal, about.ours.state, about.theirs.state) == (
+        "dispute_differs",
+        "ask",
+        first,
+        second,
+    )
+    [again] = paid.when(states(second, 50_00 if second == "lost" else 0), id="m4")
+    assert isinstance(again, Task) and isinstance(again.body, DisputeDiffers) and again.task_id != task.task_id
+    given: dict[str, Any] = {"difference_id": difference_id, "store_id": STORE, "actor": "system:reconciliation"}
+    context = Context(NOW, difference_id, STORE, uid("m"))
+    found, note = differences.find(Difference(), Find(**given, operation_id=uid("f"), about=about), context)
+    assert isinstance(found, DifferenceFound) and found.reconciliation_id is None and isinstance(note, Task)
+    later = again.body.model_copy(update={"at": NOW + timedelta(hours=1)})
+    repeated = Find(**given, operation_id=uid("g"), about=differences.of_dispute(later)[1])
+    for status in ("open", "dismissed"):
+        known = differences.evolve(Difference(), found).model_copy(update={"status": status})
+        assert differences.find(known, repeated, context) == [], "the gateway states the same once more"
+
+
+def test_the_dispute_of_another_payment_is_a_difference(paid: Play) -> None:
+    [task] = paid.when(states("open", payment="pi_2"))
+    assert isinstance(task, Task) and isinstance(task.body, DisputeDiffers)
+    about = differences.of_dispute(task.body)[1]
+    assert about.ours is None and about.theirs is not None and about.theirs.names == ("pi_2",) and balances(paid) == {}
+    assert paid.when(Reported(task.task_id, DIFFERS_KIND, task.body, Noted()), id="m2") == []
 
 
 def test_a_restored_ledger_asks_for_what_is_open(paid: Play) -> None:

@@ -16,6 +16,7 @@ from payments_world import WHO, World, world
 from contracts.payments import Capture, MoneyLine
 from gatewayservers import stripe
 from gatewayservers.stripe import signature
+from payments import disputing
 from payments.gateways import accounts
 from payments.gateways.inbound import EVENT_BYTES_MAX
 
@@ -108,6 +109,30 @@ async def test_a_dispute_is_listed_and_booked_with_the_order_that_it_is_about(wo
     )
     assert {one["account"]: one["minor"] for one in booked} == {"customer": -10_00, "chargebacks": 10_00}
     assert {name: wrong for name, _, wrong in await world.checked() if wrong} == {}
+
+
+async def test_a_dispute_of_a_payment_that_comes_later_is_taken_up_then(world: World) -> None:
+    """Its event was stored before the operation was: once it is there, the gateway is asked, once per event."""
+    order_id = uuid4()
+    authorization_id = await world.authorize(order_id)
+    await world.until(authorization_id, "succeeded")
+    hidden = "update operations set gateway_reference = null where operation_id = $1 returning (select gateway_reference from operations where operation_id = $1)"
+    [row] = await world.app.fetch(hidden, authorization_id)
+    subject = {"id": "dp_early", "object": "dispute", "payment_intent": row["gateway_reference"], "charge": "ch_early"}
+    body = json.dumps(
+        {"id": "evt_d", "type": "charge.dispute.created", "created": 1, "data": {"object": subject}}
+    ).encode()
+    assert await world.post(body) == (200, {"is_new": True})
+    assert await disputing.ask(world.app) == 0, "its payment is not there"
+    await world.app.fetch(
+        "update operations set gateway_reference = $2 where operation_id = $1",
+        authorization_id,
+        row["gateway_reference"],
+    )
+    assert [await disputing.ask(world.app) for _ in range(2)] == [1, 0]
+    asked = await world.app.fetch("select count(*) as n from tasks where key = $1 and kind = 'dispute'", order_id)
+    assert asked[0]["n"] == 1
+    assert await world.post(body) == (200, {"is_new": False}) and await disputing.ask(world.app) == 0
 
 
 async def disputed(world: World, state: str) -> dict[str, Any]:

@@ -8,7 +8,7 @@ from uuid import UUID, uuid4
 
 import pytest
 from payments_database import URL
-from payments_settled import BROKEN, balances, checked, imported, paid, payout, row, violated
+from payments_settled import BROKEN, balances, checked, disputed, imported, paid, payout, row, violated
 
 from chassis.batch.database import Database
 from payments import settlements
@@ -128,6 +128,35 @@ async def test_a_person_explains_what_did_not_match(database: Database, of: str)
     with pytest.raises(Unresolvable, match="another row settles"):
         async with database.transaction() as tx:
             await settlements.resolve(tx, of, again.settlement_id, 1, explained("match", capture_id))
+
+
+async def test_what_a_gateway_withholds_for_a_dispute_and_releases_is_matched_by_its_name(
+    database: Database, of: str
+) -> None:
+    """A lost one, a won one in two statements, one that no report names, and one of another gateway."""
+    lost, won, unnamed = (
+        await disputed(database, of, 500, "lost"),
+        await disputed(database, of, 700, "won"),
+        await disputed(database, of, 900),
+    )
+    other = await disputed(database, of, 400, gateway="dintero")
+    done = await imported(database, of, payout(
+        "po_1", row(1, -500, lost[0], kind="dispute", fee=15), row(2, -700, str(won[1]), "ch_x", kind="dispute"), row(3, -900, "dp_?", kind="dispute"),
+        row(4, -400, other[0], kind="dispute"), row(5, -1, lost[0], kind="dispute")))  # fmt: skip
+    assert done.states == {"matched": 2, "unmatched": 2, "repeated": 1}
+    assert (await imported(database, of, payout("po_2", row(1, 700, won[0], kind="dispute")))).states == {"matched": 1}
+    assert (await imported(database, of, payout("po_3", row(1, 700, won[0], kind="dispute")))).states == {"repeated": 1}
+    by_hand = Explained("match", unnamed[1], "as agreed", False, "person:ann")
+    async with database.transaction() as tx:
+        for _ in range(2):
+            await settlements.resolve(tx, of, done.settlement_id, 3, by_hand)
+        for stated, code in ((lost[1], "operation_settled"), (other[1], "operation_unknown")):
+            with pytest.raises(Unresolvable) as refused:
+                await settlements.resolve(tx, of, done.settlement_id, 5, by_hand._replace(operation_id=stated))
+            assert refused.value.code == code
+    assert await balances(database, of) == {
+        "gateway_clearing EUR": 500 + 900, "fees EUR": 15, "in_transit EUR": -1_116, "suspense EUR": -299}  # fmt: skip
+    assert await violated(database) == {}
 
 
 @pytest.mark.parametrize("name", BROKEN)

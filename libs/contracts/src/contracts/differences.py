@@ -7,7 +7,19 @@ from uuid import UUID
 
 from pydantic import Field
 
-from contracts.base import Addressed, Event, Frozen, Id, MinorUnsigned, Open, OrderKeyed, Personal, Text, Timestamp
+from contracts.base import (
+    Addressed,
+    Event,
+    Frozen,
+    Id,
+    IfStated,
+    MinorUnsigned,
+    Open,
+    OrderKeyed,
+    Personal,
+    Text,
+    Timestamp,
+)
 from contracts.money import Currency
 from contracts.payments import GatewayName
 
@@ -27,6 +39,7 @@ DifferenceKind = Literal[
     "currency_differs",
     "reference_ambiguous",
     "payment_unknown",
+    "dispute_differs",
 ]
 Proposal = Literal["book", "refund", "ask"]
 """`book`: the ledger books what the gateway has made. `refund`: the gateway gives back what it took twice. `ask`: a person finds
@@ -37,15 +50,17 @@ class OurSide(Frozen):
     """The operation of the ledger."""
 
     operation_id: UUID
-    kind: Annotated[Literal["capture", "refund"], Open()]
+    kind: Annotated[Literal["capture", "refund", "dispute"], Open()]
     currency: Currency
     amount_minor: MinorUnsigned
+    state: IfStated[Text] = None
+    """Of a dispute: `open`, `won` or `lost`."""
 
 
 class TheirSide(Frozen):
     """The movement in the gateway's list."""
 
-    kind: Annotated[Literal["capture", "refund"], Open()]
+    kind: Annotated[Literal["capture", "refund", "dispute"], Open()]
     reference: Id
     """The gateway's name of it."""
     names: Annotated[tuple[Id, ...], Field(max_length=10)] = ()
@@ -53,6 +68,8 @@ class TheirSide(Frozen):
     currency: Text
     amount_minor: MinorUnsigned
     at: Timestamp
+    state: IfStated[Text] = None
+    """Of a dispute: `open`, `won` or `lost`."""
 
 
 class DifferenceEvent(DifferenceKeyed, Event):
@@ -64,7 +81,7 @@ class DifferenceEvent(DifferenceKeyed, Event):
     kind: Annotated[DifferenceKind, Open()]
     """`not_booked`: the gateway has made it, our ledger does not have it. `not_at_gateway`: the reverse. `state_differs`: it has
     succeeded at the gateway and not here, or the reverse. `made_twice`: once more than our ledger has it. `payment_unknown`: no
-    order of ours has the payment."""
+    order of ours has the payment. `dispute_differs`: the gateway states another end of a dispute than before, or another payment."""
 
 
 class DifferenceFound(DifferenceEvent, type="payments.difference_found"):
@@ -78,7 +95,8 @@ class DifferenceFound(DifferenceEvent, type="payments.difference_found"):
     """When the movement was made that is in question."""
     found_at: Timestamp
     """When it was found first."""
-    reconciliation_id: UUID
+    reconciliation_id: UUID | None = None
+    """Null: an answer of the gateway showed it, no comparison of lists."""
 
 
 DifferenceClosedBecause = Literal["applied", "dismissed", "gone"]

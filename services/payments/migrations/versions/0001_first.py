@@ -217,6 +217,7 @@ def upgrade() -> None:
         sa.CheckConstraint("withheld_minor between 0 and amount_minor", name="disputes_withheld_within_amount"),
     )
     op.create_index("disputes_by_store", "disputes", ["store_id", "opened_at", "dispute_id"])
+    op.create_index("disputes_by_reference", "disputes", ["store_id", "reference"])
     op.create_table(
         "storefronts",
         sa.Column("store_id", sa.Text, nullable=False),
@@ -265,12 +266,18 @@ def upgrade() -> None:
         sa.Column("payment", sa.Text, comment="the gateway's reference of the authorization"),
         sa.Column("operation_id", sa.Uuid, comment="named by the object; it may not be recorded here yet"),
         sa.Column("unreadable", sa.Text, nullable=False, server_default="", comment="why it could not be read"),
+        sa.Column("of_dispute", sa.Boolean, nullable=False, server_default="false", comment="the subject is a dispute"),
+        sa.Column("asked_at", sa.DateTime(timezone=True), comment="of a dispute: when the gateway was asked about it"),
         sa.PrimaryKeyConstraint("gateway", "account", "event_id", name="gateway_events_pkey"),
         comment="what an event states, without the event: that may hold personal data and stays at the gateway",
     )
     op.create_index(
         "gateway_events_by_store", "gateway_events", ["store_id", "received_at", "gateway", "account", "event_id"]
     )
+    op.create_index(
+        "gateway_events_to_ask", "gateway_events", ["received_at"],
+        postgresql_where=sa.text("of_dispute and asked_at is null"),
+    )  # fmt: skip
     op.create_table(
         "entries",
         sa.Column("order_id", sa.Uuid, nullable=False, comment="or the id of a settlement or gift card"),

@@ -291,7 +291,7 @@ with added as (insert into reconciled_differences (reconciliation_id, difference
   on conflict do nothing returning 1) select count(*) from added"""
 NOT_FOUND: Final = """
 select key from differences d
-where store_id = $2 and gateway = $3 and account = $4 and status = 'open' and at >= $5 and at < $6 and key > $7
+where store_id = $2 and gateway = $3 and account = $4 and status = 'open' and kind <> 'dispute_differs' and at >= $5 and at < $6 and key > $7
   and not exists (select from reconciled_differences r where r.reconciliation_id = $1 and r.difference_id = d.key)
 order by key limit $8"""
 

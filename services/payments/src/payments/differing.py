@@ -1,5 +1,5 @@
-"""Tasks of differences: what was decided is carried out also if the process that was asked died, and the ledger of the order is
-informed of what is open."""
+"""Tasks of differences: what was decided is carried out also if the process that was asked died, the ledger of the order is
+informed of what is open, and what a gateway contradicts of a dispute becomes one."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ from sqlalchemy import select
 
 from chassis.declare.app import App, Principal
 from chassis.declare.service import Attempt, TaskKind
+from contracts.ids import derived
 from payments import correcting
 from payments.domain.differences import (
     CARRY_OUT_KIND,
@@ -16,9 +17,12 @@ from payments.domain.differences import (
     Corrected,
     Correction,
     Difference,
+    Find,
     Note,
     Noted,
+    of_dispute,
 )
+from payments.domain.disputes import DIFFERS_KIND, DisputeDiffers
 from payments.domain.noting import NoteDifference
 from payments.settings import Settings
 from payments.tables import differences
@@ -53,11 +57,25 @@ def tasks(app: App) -> tuple[TaskKind, ...]:
             raise outcome.error
         return Noted()
 
+    async def find(differs: DisputeDiffers, attempt: Attempt) -> Noted:
+        difference_id, about = of_dispute(differs)
+        command = Find(
+            difference_id=difference_id, store_id=differs.call.store_id, actor=f"system:{ACTOR}", about=about,
+            operation_id=derived(difference_id, f"found by {attempt.task_id}"),
+        )  # fmt: skip
+        outcome = await app.submit(_system(differs.call.store_id), command)
+        if outcome.error is not None:
+            raise outcome.error
+        return Noted()
+
     carrying = TaskKind(
         kind=CARRY_OUT_KIND, body=Correction, outcome=Corrected, run=carry_out, lease_seconds=settings.gateway_lease_seconds
     )  # fmt: skip
     noting = TaskKind(kind=NOTE_KIND, body=Note, outcome=Noted, run=note, lease_seconds=settings.gateway_lease_seconds)
-    return carrying, noting
+    finding = TaskKind(
+        kind=DIFFERS_KIND, body=DisputeDiffers, outcome=Noted, run=find, lease_seconds=settings.gateway_lease_seconds
+    )
+    return carrying, noting, finding
 
 
 def _system(store_id: str) -> Principal:

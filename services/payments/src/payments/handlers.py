@@ -18,7 +18,7 @@ from contracts.payments import (
     Reverse,
     Void,
 )
-from payments import api, bookkeeping, differing, gift_card_store, reconciling, store
+from payments import api, bookkeeping, differing, disputing, gift_card_store, reconciling, store
 from payments.domain import (
     answers,
     balances,
@@ -170,6 +170,6 @@ SERVICE = Service(
     problems=api.PROBLEMS,
     apply=accounts.apply,
     processes=store.PROCESSES,
-    loops=lambda app: {**bookkeeping.loops(app), **reconciling.loops(app)},
+    loops=lambda app: {**bookkeeping.loops(app), **reconciling.loops(app), **disputing.loops(app)},
     check=store.check,
 )

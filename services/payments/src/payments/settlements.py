@@ -10,6 +10,7 @@ from uuid import UUID, uuid5
 from asyncpg import Connection, Record
 
 from contracts.ids import derived
+from payments import withheld
 from payments.domain import settling
 from payments.domain.books import cleared_by
 from payments.domain.gateway import follow_up_id
@@ -126,7 +127,7 @@ async def _movements(tx: Connection, source: Source, statement: Statement) -> li
     sought = [name for name in dict.fromkeys(names(statement)) if "\0" not in name]
     rows = await tx.fetch(MOVED, source.store_id, sought, list(_uuids(sought)), source.gateway)
     by_id = {row["operation_id"]: row for row in rows}
-    return [
+    moved = [
         Movement(
             row["operation_id"], row["order_id"], row["kind"], row["currency"], row["amount_minor"],
             tuple(_known_as(row, by_id)), row["settled"],
@@ -134,6 +135,9 @@ async def _movements(tx: Connection, source: Source, statement: Statement) -> li
         for row in rows
         if row["kind"] in ("capture", "refund")
     ]  # fmt: skip
+    if any(row.kind == "dispute" for row in statement.rows):
+        moved += await withheld.movements(tx, source.store_id, source.gateway, sought, list(_uuids(sought)))
+    return moved
 
 
 def _known_as(row: Record, by_id: Mapping[UUID, Record]) -> Iterator[str]:
@@ -264,7 +268,7 @@ TO_RESOLVE = """
 select r.*, s.currency, s.gateway from settlement_rows r join settlements s on s.key = r.settlement_id
 where r.settlement_id = $1 and r.place = $2 and r.store_id = $3 for update of r"""
 ONE_MOVED = """
-select order_id, kind, currency, amount_minor,
+select order_id, kind, currency, amount_minor, array[]::text[] as names,
   exists (select from settlement_rows r where r.operation_id = o.operation_id and r.settles) as settled
 from operations o where operation_id = $1 and store_id = $2 and gateway = $3 and state = 'succeeded' and kind in ('capture', 'refund')"""
 RESOLVED = """
@@ -280,11 +284,11 @@ async def resolve(tx: Connection, store_id: str, key: UUID, place: int, stated: 
     if row is None:
         raise Unresolvable("row_unknown", f"settlement {key} of this store has no row {place}")
     if not row["open"]:
-        if row["resolution"] == stated.resolution and stated.operation_id in (None, row["operation_id"]):
+        if row["resolution"] == stated.resolution and await _is_named(tx, store_id, row, stated):
             return
         raise Unresolvable("row_resolved", f"the row is {row['resolution'] or row['state']} already")
     settles = stated.resolution == "match"
-    order_id, difference = await _named(tx, store_id, row, stated) if settles else (None, 0)
+    settled, difference = await _named(tx, store_id, row, stated) if settles else (None, 0)
     left_minor = row["gross_minor"] - row["allotted_minor"]
     clearing = cleared_by(row["gateway"])
     booked = settling.resolving(place, stated.resolution, row["currency"], left_minor, clearing, difference)
@@ -297,24 +301,42 @@ async def resolve(tx: Connection, store_id: str, key: UUID, place: int, stated: 
         stated.reason,
         stated.actor,
         settles,
-        stated.operation_id if settles else None,
-        order_id,
+        settled.operation_id if settled else None,
+        settled.order_id if settled else None,
     )
 
 
-async def _named(tx: Connection, store_id: str, row: Record, stated: Explained) -> tuple[UUID, int]:
-    """Returns the order of the operation that is named, and what the row has more than it, signed."""
+async def _named(tx: Connection, store_id: str, row: Record, stated: Explained) -> tuple[Movement, int]:
+    """Returns what is named, and what the row has more than it, signed. Raises Unresolvable."""
+    assert stated.operation_id is not None, "a match names what it matches"
     found = await tx.fetchrow(ONE_MOVED, stated.operation_id, store_id, row["gateway"])
-    if found is None or found["currency"] != row["currency"]:
-        wanted = f"capture or refund by {row['gateway']} in {row['currency']} with the id {stated.operation_id} has succeeded"
-        raise Unresolvable("operation_unknown", f"no {wanted}")
-    if found["settled"]:
+    if found is not None:
+        named = [Movement(stated.operation_id, *found)]
+    else:
+        kind = "dispute" if row["gross_minor"] < 0 else "release"
+        moved = await withheld.movements(tx, store_id, row["gateway"], [], [stated.operation_id])
+        named = [one for one in moved if one.kind == kind]
+    named = [one for one in named if one.currency == row["currency"]]
+    if not named:
+        wanted = (
+            f"capture, refund or dispute by {row['gateway']} in {row['currency']} with the id {stated.operation_id}"
+        )
+        raise Unresolvable("operation_unknown", f"no {wanted} has moved money in the direction of the row")
+    if (one := next((one for one in named if not one.settled), None)) is None:
         raise Unresolvable("operation_settled", f"another row settles operation {stated.operation_id}")
-    signed = found["amount_minor"] if found["kind"] == "capture" else -found["amount_minor"]
+    signed = one.amount_minor if one.kind in ("capture", "release") else -one.amount_minor
     difference = row["gross_minor"] - row["allotted_minor"] - signed
     if difference and not stated.difference_is_fee:
         raise Unresolvable(
             "amount_differs",
             f"the row has {row['gross_minor']}, the operation {signed}: state that the difference is a fee",
         )
-    return found["order_id"], difference
+    return one, difference
+
+
+async def _is_named(tx: Connection, store_id: str, row: Record, stated: Explained) -> bool:
+    """Whether a row that was explained before is about what is stated now."""
+    if stated.operation_id in (None, row["operation_id"]):
+        return True
+    moved = await withheld.movements(tx, store_id, row["gateway"], [], [stated.operation_id])
+    return any(one.operation_id == row["operation_id"] for one in moved)

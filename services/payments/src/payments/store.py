@@ -363,8 +363,10 @@ CHECKS = {
         full join (
           select order_id, sum(allotted_minor) allotted from settlement_rows where allotted_minor <> 0
           group by 1 having sum(allotted_minor) <> 0) r using (order_id)""",
-    "a row settles an operation that moved money": """
-        select count(*), count(*) filter (where o.operation_id is null) from settlement_rows r left join operations o
+    "a row settles an operation that moved money, or a dispute": """
+        select count(*), count(*) filter (where o.operation_id is null
+          and not exists (select from disputes d where d.order_id = r.order_id and d.store_id = r.store_id))
+        from settlement_rows r left join operations o
           on o.operation_id = r.operation_id and o.order_id = r.order_id and o.store_id = r.store_id and o.state = 'succeeded'
           and o.kind in ('capture', 'refund')
         where r.settles""",

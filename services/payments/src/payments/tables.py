@@ -193,6 +193,7 @@ disputes = Table(
     CheckConstraint("state in ('open', 'won', 'lost')", name="disputes_state_is_known"),
     CheckConstraint("withheld_minor between 0 and amount_minor", name="disputes_withheld_within_amount"),
     Index("disputes_by_store", "store_id", "opened_at", "dispute_id"),
+    Index("disputes_by_reference", "store_id", "reference"),
 )
 
 storefronts = Table(
@@ -236,8 +237,11 @@ gateway_events = Table(
     Column("payment", Text, comment="the gateway's reference of the authorization"),
     Column("operation_id", Uuid, comment="named by the object; it may not be recorded here yet"),
     Column("unreadable", Text, nullable=False, server_default="", comment="why it could not be read"),
+    Column("of_dispute", Boolean, nullable=False, server_default="false", comment="the subject is a dispute"),
+    Column("asked_at", DateTime(timezone=True), comment="of a dispute: when the gateway was asked about it"),
     PrimaryKeyConstraint("gateway", "account", "event_id", name="gateway_events_pkey"),
     Index("gateway_events_by_store", "store_id", "received_at", "gateway", "account", "event_id"),
+    Index("gateway_events_to_ask", "received_at", postgresql_where=text("of_dispute and asked_at is null")),
     comment="what an event states, without the event: that may hold personal data and stays at the gateway",
 )
 

@@ -62,8 +62,8 @@ class DifferenceShown(BaseModel):
     at: Timestamp
     """When the movement was made that is in question."""
     found_at: Timestamp
-    reconciliation_id: UUID
-    """In which it was found, or changed last."""
+    reconciliation_id: UUID | None
+    """In which it was found, or changed last. Null: an answer of the gateway showed it."""
     closed_at: Timestamp | None
     actor: str
     """Who closed it, or decided to apply it."""

@@ -131,7 +131,7 @@ class Resolved(BaseModel):
     resolution: Resolution
     """`match`: the row is the operation. `fee`: it is a cost. `dismiss`: the money stays in suspense."""
     operation_id: UUID | None = None
-    """The operation, for `match`."""
+    """The operation or the dispute, for `match`."""
     difference_is_fee: Flag = False
     """For `match`: what the row has more or less than the operation is a cost."""
     reason: Text = ""

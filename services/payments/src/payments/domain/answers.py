@@ -30,6 +30,8 @@ class Contradiction(Exception):
 def reported(ledger: Ledger, report: Reported, context: Context) -> Decision:
     if report.kind == disputes.DISPUTE_KIND:
         return disputes.reported(ledger, report, context)
+    if report.kind == disputes.DIFFERS_KIND:
+        return []  # the difference is there
     call, outcome = report.asked, report.outcome
     assert isinstance(call, GatewayCall) and isinstance(outcome, GatewayOutcome), "the tasks that move money"
     operation = ledger.operation(call.operation_id, context)

@@ -39,6 +39,7 @@ from contracts.differences import (
 )
 from contracts.ids import derived
 from contracts.payments import GatewayName
+from payments.domain.disputes import DisputeDiffers
 from payments.domain.reconciling import Difference as Compared
 
 NAMESPACE: Final = UUID("0c4e8a53-5a0b-5e6d-9e0d-5f6f3a0d7b21")
@@ -145,6 +146,26 @@ def about(gateway: str, account: str, compared: Compared, ours_at: datetime | No
     )  # fmt: skip
 
 
+def of_dispute(differs: DisputeDiffers) -> tuple[UUID, About]:
+    """The difference about a dispute of which a gateway states what cannot be, and its id."""
+    call, stated = differs.call, differs.stated
+    account = call.account or call.store_id
+    ours = OurSide(
+        operation_id=call.dispute_id, kind="dispute", currency=call.currency, amount_minor=differs.known_minor,
+        state=differs.known_state,
+    ) if differs.known_state else None  # fmt: skip
+    theirs = TheirSide(
+        kind="dispute", reference=call.reference, names=(stated.payment[:200],) if stated.payment else (), currency=call.currency,
+        amount_minor=stated.amount_minor, at=differs.at, state=stated.state,
+    )  # fmt: skip
+    found = About(
+        gateway=call.gateway, account=account, kind="dispute_differs", proposal="ask", order_id=call.order_id, ours=ours,
+        theirs=theirs, at=differs.at,
+    )  # fmt: skip
+    subject = (call.store_id, call.gateway, account, f"dispute\n{call.reference}")
+    return uuid5(NAMESPACE, "\n".join(subject)), found
+
+
 # -- commands, all of payments itself ---------------------------------------------------------------------------------
 
 
@@ -152,7 +173,8 @@ class Find(DifferenceKeyed, Command, type="payments.find_difference"):
     """A reconciliation has found it. Its operation is derived from both: found again by the same one, it has no effect."""
 
     about: About
-    reconciliation_id: UUID
+    reconciliation_id: UUID | None = None
+    """Null: an answer of the gateway showed it."""
 
 
 class Lose(DifferenceKeyed, Command, type="payments.lose_difference"):
@@ -202,7 +224,7 @@ class ApplyingRefused(DifferenceKeyed, PrivateEvent, type="payments.difference_r
 def find(state: Difference, command: Find, context: Context) -> list[Effect]:
     if state.status == "applying":
         return []  # it was compared before; what is left of it the next reconciliation finds
-    is_known = state.about == command.about
+    is_known = _is_known(state, command.about)
     if is_known and state.status in ("open", "dismissed"):
         return []
     if is_known and state.status == "applied" and _just_closed(state, context):
@@ -217,6 +239,14 @@ def find(state: Difference, command: Find, context: Context) -> list[Effect]:
     before = state.about.order_id if state.about is not None and state.status == "open" else None
     gone = [_note(context, before, None)] if before not in (None, found.order_id) else []
     return [event, *gone, *_noted(context, found, is_open=True)]
+
+
+def _is_known(state: Difference, found: About) -> bool:
+    """The gateway dates no contradiction of a dispute: the first answer with it does."""
+    known = state.about
+    if known is not None and found.kind == "dispute_differs" and found.theirs is not None:
+        found = found.model_copy(update={"at": known.at, "theirs": found.theirs.model_copy(update={"at": known.at})})
+    return known == found
 
 
 def _just_closed(state: Difference, context: Context) -> bool:

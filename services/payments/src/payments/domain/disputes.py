@@ -1,7 +1,8 @@
 """Disputes: a buyer has their bank take a payment back. The gateway withholds the amount, and releases or loses it.
 
 An event of the gateway is only a hint: the gateway is asked, and what it states then is decided on. So an event that comes twice,
-late or not at all changes nothing; an open dispute is asked for once a day. A closed one stays as it is.
+late or not at all changes nothing; an open dispute is asked for once a day. A closed one stays as it is: if the gateway states
+another end, or another payment, nothing is booked and a person finds out what holds (`dispute_differs`).
 """
 
 from __future__ import annotations
@@ -18,6 +19,7 @@ from contracts.payments import AccountName, CheckDispute, DisputeClosed, Dispute
 from payments.domain.ledger import Dispute, Ledger
 
 DISPUTE_KIND: Final = "dispute"
+DIFFERS_KIND: Final = "dispute_differs"
 POLL_SECONDS: Final = 86_400
 """Between two questions after an open dispute, for events that were lost."""
 
@@ -47,8 +49,15 @@ class DisputeState(Frozen):
     due_at: datetime | None = None
 
 
-class DisputeDiffers(Exception):
-    """A gateway states what cannot be: the dispute of another payment, or another end. The report is parked for a person."""
+class DisputeDiffers(Frozen):
+    """What a gateway states that cannot be: the dispute of another payment, or another end than before."""
+
+    call: DisputeCall
+    stated: DisputeState
+    known_state: Text = ""
+    """What the ledger has: empty, no dispute."""
+    known_minor: MinorUnsigned = 0
+    at: datetime
 
 
 def dispute_id(order_id: UUID, gateway: str, reference: str) -> UUID:
@@ -93,14 +102,12 @@ def reported(ledger: Ledger, report: Reported, context: Context) -> list[Effect]
     call, stated = report.asked, report.outcome
     assert isinstance(call, DisputeCall) and isinstance(stated, DisputeState), "the tasks of disputes"
     if stated.payment not in {one.gateway_reference for one in ledger.authorizations.values()}:
-        raise DisputeDiffers(
-            f"{call.gateway} states that {call.reference} is about {stated.payment}, no payment of the order"
-        )
+        return [_differs(ledger, call, stated, context)]
     known = ledger.disputes.get(call.dispute_id)
     if known is not None and known.state != "open":
         if stated.state in (known.state, "open"):  # once more, or of a worker that asked before
             return []
-        raise DisputeDiffers(f"{call.gateway} states that {call.reference} is {stated.state}, which was {known.state}")
+        return [_differs(ledger, call, stated, context)]
     before = known.withheld_minor if known is not None else 0
     newly = max(stated.withheld_minor - before, 0)
     if stated.state != "open":
@@ -108,6 +115,16 @@ def reported(ledger: Ledger, report: Reported, context: Context) -> list[Effect]
     if known is not None and not newly and known.due_at == stated.due_at:
         return [_poll(call)]
     return [_opened(ledger, call, stated, newly, context), _poll(call)]
+
+
+def _differs(ledger: Ledger, call: DisputeCall, stated: DisputeState, context: Context) -> Task:
+    """Has the difference opened, beside everything else of the order."""
+    known = ledger.disputes.get(call.dispute_id)
+    body = DisputeDiffers(
+        call=call, stated=stated, known_state=known.state if known else "", known_minor=known.amount_minor if known else 0,
+        at=context.now,
+    )  # fmt: skip
+    return Task(task_id=context.new_id("dispute differs"), kind=DIFFERS_KIND, body=body, beside=True)
 
 
 def _opened(ledger: Ledger, call: DisputeCall, stated: DisputeState, newly: int, context: Context) -> DisputeOpened:

@@ -8,7 +8,7 @@ from types import MappingProxyType
 from typing import Final, Literal, NamedTuple
 from uuid import UUID
 
-from payments.domain.pairing import UNMATCHED, Movement, MovementKind, PairState, Sought, pairs
+from payments.domain.pairing import UNMATCHED, Movement, PairState, SettledKind, Sought, pairs
 from payments.domain.statements import Row, Statement
 
 RowState = PairState | Literal["booked", "payout", "overpaid"]
@@ -74,12 +74,14 @@ def names(statement: Statement) -> Iterator[str]:
             yield from row.references
 
 
-def _kind(row: Row) -> MovementKind | None:
-    """The operation that a row is about. One with the sign of the other is none: a refund that failed, a reversed capture."""
+def _kind(row: Row) -> SettledKind | None:
+    """What a row is about. One with the sign of the other is none: a refund that failed, a reversed capture."""
     if row.kind == "capture" and row.gross_minor > 0:
         return "capture"
     if row.kind == "refund" and row.gross_minor < 0:
         return "refund"
+    if row.kind == "dispute" and row.gross_minor:
+        return "dispute" if row.gross_minor < 0 else "release"
     return None
 
 

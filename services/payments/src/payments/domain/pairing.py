@@ -8,14 +8,16 @@ from typing import Literal, NamedTuple
 from uuid import UUID
 
 MovementKind = Literal["capture", "refund"]
+SettledKind = MovementKind | Literal["dispute", "release"]
+"""`dispute`: what a gateway withholds for one; `release`: what it gives back of that."""
 
 
 class Movement(NamedTuple):
-    """A capture or refund of a ledger."""
+    """A capture or refund of a ledger, or what was withheld or released for a dispute."""
 
     operation_id: UUID
     order_id: UUID
-    kind: MovementKind
+    kind: SettledKind
     currency: str
     amount_minor: int
     references: tuple[str, ...]
@@ -27,7 +29,7 @@ class Movement(NamedTuple):
 class Sought(NamedTuple):
     """What a gateway lists: the movement that it is about is sought."""
 
-    kind: MovementKind
+    kind: SettledKind
     references: tuple[str, ...]
     """The surest first."""
     amounts: tuple[tuple[str, int], ...]
@@ -80,8 +82,8 @@ class _Index:
     """Every look-up takes constant time, however many movements have one name."""
 
     def __init__(self, movements: Iterable[Movement]) -> None:
-        self._by_name: dict[tuple[MovementKind, str], _Named] = {}
-        self._by_amount: dict[tuple[MovementKind, str, str, int], _Named] = {}
+        self._by_name: dict[tuple[SettledKind, str], _Named] = {}
+        self._by_amount: dict[tuple[SettledKind, str, str, int], _Named] = {}
         self._taken: set[UUID] = set()
         for movement in movements:
             for name in dict.fromkeys(movement.references):

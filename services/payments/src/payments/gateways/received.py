@@ -12,8 +12,6 @@ from typing import Final
 
 from asyncpg import Connection
 
-from contracts.ids import derived
-from contracts.payments import CheckDispute
 from payments.domain.gateway import TASK_KIND
 from payments.gateways.accounts import Account
 from payments.gateways.inbound import Notice
@@ -27,8 +25,8 @@ coalesce(
 
 STORE: Final = """
 insert into gateway_events
-  (gateway, account, event_id, store_id, type, occurred_at, subject, payment, operation_id, unreadable)
-values ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10)
+  (gateway, account, event_id, store_id, type, occurred_at, subject, payment, operation_id, unreadable, of_dispute)
+values ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11)
 on conflict (gateway, account, event_id) do nothing
 returning event_id"""
 
@@ -41,33 +39,15 @@ where kind = '{TASK_KIND}'
 
 async def receive(tx: Connection, account: Account, notice: Notice) -> bool:
     """Returns whether the event is new. A repeated one changes nothing."""
-    row = (notice.type, notice.occurred_at, notice.subject, notice.payment, notice.operation_id, "")
+    row = (notice.type, notice.occurred_at, notice.subject, notice.payment, notice.operation_id, "", notice.is_dispute)
     if await tx.fetchval(STORE, account.gateway, account.account, notice.event_id, account.store, *row) is None:
         return False
     await tx.execute(ASK, notice.operation_id, account.store, notice.payment, account.gateway)
     return True
 
 
-ORDER_OF: Final = "select" + ORDER.format(
-    operation_id="$1::uuid", store_id="$2::text", payment="$3::text", gateway="$4::text"
-)
-
-
-async def disputed(tx: Connection, account: Account, notice: Notice) -> CheckDispute | None:
-    """What asks the gateway about the dispute of an event; null: payments has no payment of it. It is the
-    same for the same event, so one that is sent again because the first answer was lost has its effect once."""
-    order_id = await tx.fetchval(ORDER_OF, notice.operation_id, account.store, notice.payment, account.gateway)
-    if order_id is None:
-        return None
-    return CheckDispute(
-        order_id=order_id, store_id=account.store, actor=f"system:{account.gateway}", gateway=account.gateway,
-        account=account.account, reference=notice.subject,
-        operation_id=derived(order_id, f"event {account.gateway} {account.account} {notice.event_id}"),
-    )  # fmt: skip
-
-
 async def keep_unreadable(tx: Connection, account: Account, body: bytes, why: str, now: datetime) -> None:
     """Stores that there was an event that cannot be read, under a hash of it, for a person."""
     event_id = f"sha256:{hashlib.sha256(body).hexdigest()}"
-    row = ("", now, "", None, None, why[:500] or "unreadable")
+    row = ("", now, "", None, None, why[:500] or "unreadable", False)
     await tx.execute(STORE, account.gateway, account.account, event_id, account.store, *row)

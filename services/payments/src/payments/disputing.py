@@ -1,0 +1,66 @@
+"""Events of disputes whose gateway is to be asked: at once, or when the payment comes that they are about."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable, Mapping
+from typing import Final
+
+from asyncpg import Record
+
+from chassis.declare.app import App, Principal
+from chassis.work.loops import delayed
+from contracts.ids import derived
+from contracts.payments import CheckDispute
+from payments.gateways.received import ORDER
+
+IDLE_SECONDS: Final = 5.0
+"""Between two queries for events whose payment has come."""
+AT_ONCE: Final = 100
+WAIT_DAYS: Final = 60
+"""How long an event waits for its payment. It stays listed; an open dispute sends further ones."""
+
+_ORDER: Final = ORDER.format(
+    operation_id="e.operation_id", store_id="e.store_id", payment="e.payment", gateway="e.gateway"
+)
+TO_ASK: Final = f"""
+select * from (
+  select e.gateway, e.account, e.event_id, e.store_id, e.subject, e.received_at, {_ORDER} as order_id from gateway_events e
+  where of_dispute and asked_at is null and received_at > now() - make_interval(days => {WAIT_DAYS})
+    and ($1::text is null or (e.gateway, e.account, e.event_id) = ($1, $2::text, $3::text))) found
+where order_id is not null order by received_at limit {AT_ONCE}"""
+ASKED: Final = "update gateway_events set asked_at = now() where gateway = $1 and account = $2 and event_id = $3"
+
+
+async def ask(app: App, gateway: str | None = None, account: str | None = None, event_id: str | None = None) -> int:
+    """Has the gateways asked about the disputes of events that wait, or of one event. Returns how many there were.
+
+    The command is derived from the event: it has its effect once, also if the process dies before the event is marked.
+    """
+    rows = await app.fetch(TO_ASK, gateway, account, event_id)
+    for row in rows:
+        who = Principal(row["gateway"], row["store_id"], frozenset(), kind="system")
+        outcome = await app.submit(who, _asking(row, who.actor))
+        if outcome.error is not None:
+            raise outcome.error
+        await app.fetch(ASKED, row["gateway"], row["account"], row["event_id"])
+    return len(rows)
+
+
+def _asking(row: Record, actor: str) -> CheckDispute:
+    return CheckDispute(
+        order_id=row["order_id"], store_id=row["store_id"], actor=actor, gateway=row["gateway"], account=row["account"],
+        reference=row["subject"],
+        operation_id=derived(row["order_id"], f"event {row['gateway']} {row['account']} {row['event_id']}"),
+    )  # fmt: skip
+
+
+def loops(app: App) -> Mapping[str, Callable[[], Awaitable[None]]]:
+    async def run() -> None:
+        while True:
+            with delayed("disputes"):
+                while await ask(app) == AT_ONCE:
+                    pass
+            await asyncio.sleep(IDLE_SECONDS)
+
+    return {"disputes": run}
