@@ -54,7 +54,7 @@ class OurSide(Frozen):
     currency: Currency
     amount_minor: MinorUnsigned
     state: IfStated[Text] = None
-    """Of a dispute: `open`, `won` or `lost`."""
+    """`open`, `won` or `lost`, if it is a dispute."""
 
 
 class TheirSide(Frozen):
@@ -69,7 +69,7 @@ class TheirSide(Frozen):
     amount_minor: MinorUnsigned
     at: Timestamp
     state: IfStated[Text] = None
-    """Of a dispute: `open`, `won` or `lost`."""
+    """`open`, `won` or `lost`, if it is a dispute."""
 
 
 class DifferenceEvent(DifferenceKeyed, Event):

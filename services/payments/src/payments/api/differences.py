@@ -25,7 +25,6 @@ TITLES: Final = {
     "difference_changed": "The difference has changed",
     "difference_closed": "The difference is closed",
     "difference_unknown": "No such difference",
-    "proposal_refused": "The proposal cannot be carried out",
 }
 REFUSED: Final = ("difference_unknown", "difference_closed", "difference_changed")
 
@@ -175,7 +174,11 @@ def add_routes(router: APIRouter, app: App) -> None:
                 refused=error.detail[:500] or error.code,
             )  # fmt: skip
             await app.submit(who, command)
-            raise Problem(409, error.code, TITLES[error.code], error.detail, **error.more) from None
+            if error.code == "difference_changed":
+                raise Problem(409, "difference_changed", TITLES[error.code], error.detail) from None
+            raise Problem(
+                409, "proposal_refused", "The proposal cannot be carried out", error.detail, **error.more
+            ) from None
 
 
 def _state(row: Any) -> Difference:

@@ -40,6 +40,7 @@ from contracts.differences import (
 from contracts.ids import derived
 from contracts.payments import GatewayName
 from payments.domain.disputes import DisputeDiffers
+from payments.domain.pairing import Movement
 from payments.domain.reconciling import Difference as Compared
 
 NAMESPACE: Final = UUID("0c4e8a53-5a0b-5e6d-9e0d-5f6f3a0d7b21")
@@ -139,11 +140,16 @@ def about(gateway: str, account: str, compared: Compared, ours_at: datetime | No
     assert at is not None, "what only we have has its time from our ledger"
     return About(
         gateway=gateway, account=account, kind=compared.kind, proposal=compared.proposal, order_id=compared.order_id, at=at,
-        ours=OurSide(operation_id=ours.operation_id, kind=ours.kind, currency=ours.currency, amount_minor=ours.amount_minor)
-        if ours is not None else None,
+        ours=_our_side(ours) if ours is not None else None,
         theirs=TheirSide(kind=theirs.kind, reference=theirs.reference, names=theirs.names[:10], currency=theirs.currency,
             amount_minor=theirs.amount_minor, at=theirs.at) if theirs is not None else None,
     )  # fmt: skip
+
+
+def _our_side(ours: Movement) -> OurSide:
+    assert ours.kind in ("capture", "refund"), "reconciliations compare nothing else"
+    kind: Literal["capture", "refund"] = "capture" if ours.kind == "capture" else "refund"
+    return OurSide(operation_id=ours.operation_id, kind=kind, currency=ours.currency, amount_minor=ours.amount_minor)
 
 
 def of_dispute(differs: DisputeDiffers) -> tuple[UUID, About]:
