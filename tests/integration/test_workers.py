@@ -15,6 +15,8 @@ from tests.integration.shop import Options, Shop
 
 SESSION_SECONDS = 6
 """The least that brokers admit by default."""
+LEASE_SECONDS = 4
+"""Of a call of a gateway."""
 SHOP = Options(
     workers=2,
     gateway=("--latency-ms", "5"),
@@ -23,7 +25,8 @@ SHOP = Options(
         f"{name.upper()}_{knob}": value
         for name in SAGA
         for knob, value in (("SESSION_TIMEOUT_SECONDS", str(SESSION_SECONDS)), ("IDLE_IN_TRANSACTION_SECONDS", "3"))
-    },
+    }
+    | {"PAYMENTS_GATEWAY_LEASE_SECONDS": str(LEASE_SECONDS), "PAYMENTS_GATEWAY_TIMEOUT_SECONDS": "1"},
 )
 
 
@@ -102,6 +105,33 @@ async def test_a_worker_frozen_past_its_session_wakes_as_a_zombie_that_changes_n
         frozen[0].send(signal.SIGSTOP)
         await asyncio.sleep(SESSION_SECONDS + 2)
         frozen[0].send(signal.SIGCONT)
+    await all_went_well(shop, orders)
+
+
+@pytest.mark.chaos(minutes=1)
+async def test_a_worker_frozen_past_the_lease_of_its_calls_moves_no_money_twice(shop: Shop) -> None:
+    """Promise 1. It sleeps with calls in hand; the other worker leases the same tasks and ends them; then it reports its own."""
+    frozen = shop.system.of("payments")[0]
+    held = "select task_id from tasks where leased_by like $1 and lease_until > clock_timestamp() and kind = 'gateway'"
+    async with shop.load(20, account="gateway") as orders:
+        for _ in range(3):
+            asleep: list[str] = []
+            async with asyncio.timeout(60):
+                while not asleep:  # a moment at which it has calls under way
+                    frozen.send(signal.SIGSTOP)
+                    asleep = [row["task_id"] for row in await shop.rows("payments", held, f"%:{frozen.pid}")]
+                    if not asleep:
+                        frozen.send(signal.SIGCONT)
+                        await asyncio.sleep(0.05)
+            try:
+
+                async def taken_over(tasks: list[str] = asleep) -> bool:
+                    left = "select 1 from tasks where task_id = any($1::uuid[]) and leased_by like $2"
+                    return not await shop.rows("payments", left, tasks, f"%:{frozen.pid}")
+
+                await shop.until(taken_over, f"{len(asleep)} calls of a frozen worker taken over", LEASE_SECONDS + 15)
+            finally:
+                frozen.send(signal.SIGCONT)
     await all_went_well(shop, orders)
 
 

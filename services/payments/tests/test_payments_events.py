@@ -19,6 +19,8 @@ from gatewayservers.stripe import signature
 from payments import disputing
 from payments.gateways import accounts
 from payments.gateways.inbound import EVENT_BYTES_MAX
+from payments.gateways.port import Unclear
+from payments.gateways.stripe.gateway import Stripe
 
 __all__ = ["world"]
 
@@ -48,6 +50,25 @@ async def test_a_buyer_who_confirmed_is_authorized_at_once(world: World, webhook
     assert await world.events("?matched=false") == []
     status, problem = await world.get(f"/v1/payments/{order_id}/operations/{operation_id}/action")
     assert (status, problem["type"]) == (409, "/problems/operation_closed")
+
+
+async def test_what_a_buyer_has_to_do_is_not_answered_without_the_gateway(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    order_id = uuid4()
+    operation_id = await world.authorize(order_id, stripe.NEEDS_BUYER)
+    await world.until(operation_id, "pending")
+
+    async def silent(*_: Any) -> None:
+        raise Unclear("no answer within 8 seconds")
+
+    monkeypatch.setattr(Stripe, "action", silent)
+    status, problem = await world.get(f"/v1/payments/{order_id}/operations/{operation_id}/action")
+    assert (status, problem["type"], problem["detail"]) == (
+        503,
+        "/problems/gateway_unavailable",
+        "no answer within 8 seconds",
+    )
 
 
 @pytest.mark.parametrize("world", [{"gateway_poll_seconds": 0.1}], indirect=True)

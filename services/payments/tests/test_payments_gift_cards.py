@@ -11,7 +11,8 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, rule
 from payments_play import capture, force, refund, uid, void
 
-from contracts.deciding import Task, Wake
+from contracts.deciding import Refusal, Task, Wake
+from contracts.limits import MINOR_MAX
 from contracts.payments import Authorized, Declined, Failed, GiftCardsRedeemed, Pending, Refunded, Voided
 from payments.domain import vocabularies
 from payments.domain.gateway import GatewayCall
@@ -281,6 +282,14 @@ def test_a_balance_is_never_adjusted_below_zero_nor_raised_where_it_is_fixed(sho
     assert refusals(shop.card("g1", Adjust, amount_minor=-15_01, reason="r")) == ["gift_card_insufficient"]
     assert refusals(shop.card("g1", Adjust, amount_minor=1, reason="r")) == ["gift_card_fixed"]
     assert refusals(shop.card("g2", Adjust, amount_minor=1, reason="r")) == ["gift_card_unknown"]
+
+
+def test_a_card_holds_at_most_what_an_order_does(shop: Shop) -> None:
+    shop.issue("g1", 15_00)
+    [full] = shop.card("g1", Adjust, amount_minor=MINOR_MAX, reason="r")
+    assert isinstance(full, Refusal)
+    assert (full.code, full.more) == ("gift_card_full", {"allowed_minor": MINOR_MAX - 15_00})
+    assert shop.has("g1") == 15_00
 
 
 def test_an_expired_card_is_refused_before_and_after_its_timer(shop: Shop) -> None:

@@ -210,6 +210,52 @@ async def test_a_reconciliation_goes_on_where_it_was_killed_and_two_processes_do
     assert (one["state"], one["listed"], one["found"]) == ("done", 11, 6)
 
 
+async def test_a_process_that_is_frozen_past_its_lease_changes_nothing_when_it_wakes(
+    mine: Books, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It has read a page of the list; another process does the whole reconciliation meanwhile."""
+    _, authorization, _ = await mine.paid(10_00, 4_00)
+    mine.made(kind="capture", amount_minor=50, refers_to=str(authorization))
+    frozen, other = Reconciler(mine.app), Reconciler(mine.app)
+    frozen._holder, other._holder = "frozen:1", "other:2"
+    asleep, woken, real_listed = asyncio.Event(), asyncio.Event(), TestGateway.listed
+
+    async def listed(*given: Any) -> Any:
+        page = await real_listed(*given)
+        if not asleep.is_set():
+            asleep.set()
+            await woken.wait()
+        return page
+
+    monkeypatch.setattr(TestGateway, "listed", listed)
+    path = await mine.asked()
+    sleeping = asyncio.create_task(frozen.one())
+    await asleep.wait()
+    await mine.app.fetch(
+        "update reconciliations set lease_until = clock_timestamp() - interval '1 s' where ended_at is null"
+    )
+    assert await other.one()
+    done = await mine.http("GET", path)
+    assert (done[1]["state"], done[1]["listed"], done[1]["found"]) == ("done", 2, 1)
+    woken.set()
+    assert await sleeping
+    assert await mine.http("GET", path) == done
+    assert [one["version"] for one in await mine.differences()] == [1]
+    assert (await mine.app.fetch("select count(*) as n from reconciled_rows"))[0]["n"] == 0
+
+
+async def test_what_is_not_there_is_answered_with_its_code(mine: Books) -> None:
+    period = {"begins_at": "2026-11-01T00:00:00Z", "ends_at": "2026-11-02T00:00:00Z"}
+    for gateway, status, code in (("manual", 409, "list_missing"), ("stripe", 404, "gateway_unknown")):
+        answered, problem = await mine.http("POST", "/v1/reconciliations", {"gateway": gateway, **period})
+        assert (answered, problem["type"]) == (status, f"/problems/{code}")
+    for path, code in (
+        ("reconciliations", "reconciliation_unknown"), ("settlements", "settlement_unknown"), ("differences", "difference_unknown"),
+    ):  # fmt: skip
+        answered, problem = await mine.http("GET", f"/v1/{path}/{uuid4()}")
+        assert (answered, problem["type"]) == (404, f"/problems/{code}")
+
+
 async def test_nights_are_made_once_for_accounts_that_have_a_list(mine: Books) -> None:
     now = datetime(2026, 11, 29, 1, 59, tzinfo=UTC)
     add = (
