@@ -16,7 +16,7 @@ from tests.integration.shop import Options, Shop
 SESSION_SECONDS = 6
 """The least that brokers admit by default."""
 LEASE_SECONDS = 4
-"""Of a call of a gateway."""
+"""How long a worker may hold the call of a gateway."""
 SHOP = Options(
     workers=2,
     gateway=("--latency-ms", "5"),
