@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from uuid import UUID
+
+import pytest
 from orders_play import ORDER, STORE, Play, content, line, market, uid
 
 from contracts import payments
@@ -33,14 +36,17 @@ def test_an_order_waits_until_its_authorization_is_recorded(play: Play) -> None:
     assert play.status == "approved/authorized/unfulfilled"
 
 
-def authorized_elsewhere(play: Play, amounts: dict[str, int], gateway: str = "recorded") -> Play:
-    """An authorization that was recorded before the order asked for one."""
+def authorized_elsewhere(
+    play: Play, amounts: dict[str, int], gateway: str = "recorded", capture_id: UUID | None = None
+) -> Play:
+    """An authorization that was recorded, and none that the order has asked for. capture_id: it was captured at once."""
     lines = tuple(payments.MoneyLine(line_id=name, quantity=1, amount_minor=amount) for name, amount in amounts.items())
     return play.authorized(
         Authorize(
             order_id=ORDER, store_id=STORE, operation_id=uid("early"), actor="till", gateway=gateway,
-            currency="EUR", lines=lines, reference="A-1",
-        )
+            currency="EUR", lines=lines, reference="A-1", capture=capture_id is not None,
+        ),
+        capture_id,
     )  # fmt: skip
 
 
@@ -58,6 +64,18 @@ def test_one_that_was_recorded_while_the_order_asked_answers_it(play: Play) -> N
     assert play.status == "approved/authorized/unfulfilled"
     play.pending()
     assert play.status == "approved/authorized/unfulfilled" and not waiting(play.order).startswith("no_answer")
+
+
+@pytest.mark.parametrize("asked", [False, True])
+def test_one_that_was_captured_at_once_is_the_one_too_and_is_invoiced(play: Play, asked: bool) -> None:
+    play.receives(content(), market(**BY_HAND))
+    if asked:
+        play.reserved()
+    authorized_elsewhere(play, {"1": 10_00}, capture_id=uid("at once"))
+    if not asked:
+        play.reserved()
+    assert play.status == "approved/paid/unfulfilled" and [one for one in play.commands if isinstance(one, Issue)]
+    assert asked == bool([one for one in play.commands if isinstance(one, Authorize)])
 
 
 def test_one_of_other_amounts_or_beside_a_gateway_is_not(play: Play) -> None:

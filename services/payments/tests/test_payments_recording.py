@@ -209,7 +209,10 @@ def test_a_request_that_comes_after_its_record_is_done(play: Play) -> None:
     assert play.when(late) == [] == play.when(late)
     assert not any(one.is_open for one in play.ledger.operations.values()) and play.left() == (ALL, 0, 0, 0)
     play.when(record("capture", "C", LINES))
-    assert play.when(late) == [], "captured at once"
+    assert play.when(late) == []
+    at_once = Play()
+    at_once.when(record("authorize", "A", LINES, capture=True))
+    assert at_once.when(late) == [] and at_once.left() == (ALL, ALL, 0, 0)
 
 
 @pytest.mark.parametrize("before", ["other amounts", "a void", "a void that waits", "no flag"])

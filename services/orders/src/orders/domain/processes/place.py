@@ -92,10 +92,15 @@ def is_authorized(story: Story, run: Run) -> bool:
     assert order.content is not None and order.market is not None
     if is_free(story, run):
         return True
+    if order.market.gateway != RECORDED:
+        return False
     wanted = {line.line_id: line.money.amount_minor for line in payable(order.content)}
-    return order.market.gateway == RECORDED and any(
-        one.authorized == wanted and not one.released for one in story.facts.authorizations.values()
-    )
+    granted = (one.authorized for one in story.facts.authorizations.values() if not one.released)
+    captured = (
+        one for one in story.facts.captures.values() if not one.past
+    )  # of one that was captured at once, only this is left
+    taken = ({line.line_id: line.amount_minor for line in one.lines} for one in captured)
+    return wanted in (*granted, *taken)
 
 
 def follow(story: Story, event: payments.Authorized) -> None:
