@@ -73,7 +73,7 @@ CHANGES: dict[str, Any] = {
     "refund": lambda life: life.next(
         orders.RefundOpened, refund_id=REFUND, number=1, reason="damaged", actor="x", currency="EUR", amount_minor=1, parts=()
     ),
-    "refund settled": lambda life: life.next(orders.RefundSettled, refund_id=REFUND, amount_minor=1),
+    "refund settled": lambda life: life.next(orders.RefundSettled, refund_id=REFUND, number=1, amount_minor=1),
     "edited": lambda life: life.next(
         orders.Edited, source=SOURCE, order=content("A-1", buyer=Buyer(name="Zoë")), grand_minor=18_00
     ),
@@ -205,6 +205,17 @@ def test_a_buyer_who_is_renamed_is_found_by_the_new_name_alone() -> None:
     life = Life()
     row = after([life.received(), CHANGES["renamed"](life)])
     assert "jurgen" in row.words.buyer and "anna@example.com" not in row.words.buyer and row.grand_minor == 20_00
+
+
+def test_a_refused_refund_still_waits_for_a_person_when_another_one_is_settled() -> None:
+    life = Life()
+    opened = CHANGES["refund"]
+    row = after([
+        life.received(), placed(life), opened(life),
+        life.next(orders.StepFailed, process="refund:2", step="refund", code="gateway_refused", reason=""),
+        CHANGES["refund settled"](life),
+    ])  # fmt: skip
+    assert row.memory.failed == ("refund:2.refund",) and not row.memory.refunds
 
 
 def test_an_order_of_which_all_is_refunded_is_cancelled_and_no_longer_completed() -> None:

@@ -130,6 +130,8 @@ class RefundSettled(OrderEvent, type="orders.refund_settled"):
     """All of the refund has gone back and, where there is an invoice, is credited."""
 
     refund_id: UUID
+    number: IfStated[Counter] = None
+    """As that of `orders.refund_opened`; null: it was not stated yet."""
     amount_minor: MinorUnsigned
 
 
@@ -137,6 +139,8 @@ class RefundGivenUp(OrderEvent, type="orders.refund_given_up"):
     """A person ended a refund that was refused."""
 
     refund_id: UUID
+    number: IfStated[Counter] = None
+    """As that of `orders.refund_opened`; null: it was not stated yet."""
     amount_minor: MinorUnsigned
     """What has gone back; it is credited."""
     given_up_minor: MinorUnsigned

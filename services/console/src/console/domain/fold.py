@@ -185,7 +185,9 @@ def _refund_opened(row: OrderRow, event: orders.RefundOpened) -> OrderRow:
 
 
 def _refund_ended(row: OrderRow, event: orders.RefundSettled | orders.RefundGivenUp) -> OrderRow:
-    failed = tuple(step for step in row.memory.failed if not step.startswith("refund"))
+    """Another refund may still wait for a person."""
+    process = "refund:" if event.number is None else f"refund:{event.number}."
+    failed = tuple(step for step in row.memory.failed if not step.startswith(process))
     return _remember(row, refunds=_without(row.memory.refunds, str(event.refund_id)), failed=failed)
 
 

@@ -176,7 +176,7 @@ def another_part(story: Story, run: Run) -> bool:
 def ended(story: Story, run: Run) -> None:
     data = data_of(run)
     if not data.given_up:
-        story.state(RefundSettled, refund_id=data.refund_id, amount_minor=data.amount_minor)
+        story.state(RefundSettled, refund_id=data.refund_id, number=run.number, amount_minor=data.amount_minor)
     _cancel_if_all_is_back(story, data)
 
 
@@ -410,7 +410,8 @@ def give_up(story: Story, run: Run, message: GiveUpRefund) -> None:
     """Ends a refused refund. Its money that has gone back is credited already: a refund is refused before it is credited."""
     data = data_of(run)
     story.state(
-        RefundGivenUp, answers=message.operation_id, refund_id=data.refund_id, amount_minor=data.refunded_minor,
+        RefundGivenUp, answers=message.operation_id, refund_id=data.refund_id, number=run.number,
+        amount_minor=data.refunded_minor,
         given_up_minor=data.amount_minor - data.refunded_minor, actor=message.actor, reason=message.reason,
     )  # fmt: skip
     story.end(story.set_data(run, given_up=True))
