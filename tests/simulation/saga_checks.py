@@ -55,23 +55,29 @@ def shipped(order: Order) -> dict[str, int]:
     return pieces
 
 
-def check_statuses(event: OrderEvent) -> None:
-    """The three statuses of a public event agree, at any moment."""
+def check_statuses(event: OrderEvent, expired: bool = False) -> None:
+    """The three statuses of a public event agree, at any moment. expired: an authorization of the order has expired, or was paid
+    after its time, and is voided."""
     status, payment, fulfillment = event.status, event.payment_status, event.fulfillment_status
     told = f"{event.TYPE}: {status}/{payment}/{fulfillment}"
+    voided = ("voided", "partially_voided", "partially_authorized") if expired else ()
     if status == "pending":
         assert payment in ("unpaid", "free") and fulfillment in ("unfulfilled", "not_required"), told
     if status == "placing":
         # A capture may come with the authorization, and what was captured may be refunded by the marketplace at any time.
-        assert payment in ("unpaid", "free", "authorized", "paid", "partially_refunded", "refunded"), told
+        assert payment in ("unpaid", "free", "authorized", "paid", "partially_refunded", "refunded", *voided), told
         assert fulfillment in ("unfulfilled", "not_required"), told
     if status == "placed":
-        assert payment in ("free", "authorized", "paid", "partially_paid", "partially_refunded", "refunded"), told
+        assert payment in ("free", "authorized", "paid", "partially_paid", "partially_refunded", "refunded", *voided), (
+            told
+        )
         assert fulfillment in ("unfulfilled", "not_required"), told
     if status == "approved" and fulfillment == "in_progress":
-        assert payment in ("free", "authorized", "paid", "partially_paid", "partially_refunded", "refunded"), told
+        assert payment in ("free", "authorized", "paid", "partially_paid", "partially_refunded", "refunded", *voided), (
+            told
+        )
     if status == "editing":
-        assert payment not in ("unpaid", "voided"), told
+        assert payment not in ({"unpaid", "voided"} - {*voided}), told
     if status == "cancelled":
         assert fulfillment in ("unfulfilled", "not_required") or payment == "refunded", told
     if event.TYPE == "orders.completed":

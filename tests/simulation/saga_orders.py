@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from datetime import datetime, timedelta
 from random import Random
+from uuid import UUID
 
+from contracts.gift_cards import GiftCardTender
 from contracts.orders import EditChanges, LineEdit, MarketTerms, MethodCurrency, NewLine, PaymentMethod
 from contracts.snapshot import Address, Line, OrderContent, Quantities, Snapshot, Source, Tax, TaxCollection, Totals
 
+STORE = "st_1"
 SKUS = ("A", "B")
 LOCATIONS = ("main", "second")
 
@@ -15,7 +19,7 @@ LOCATIONS = ("main", "second")
 def market(rng: Random) -> MarketTerms:
     terms = MarketTerms(
         code="m",
-        gateway=rng.choice(["marketplace", "test"]),
+        gateway=rng.choice(["marketplace", "marketplace", "test", "test", "test", "manual", "recorded"]),
         capture=rng.choice(["on_placement", "on_approval", "per_shipment", "manual"]),
         hold_window_seconds=rng.choice([None, None, None, None, 50]),
         on_short=rng.choice(["cancel", "wait"]),
@@ -30,13 +34,18 @@ def market(rng: Random) -> MarketTerms:
 
 
 def with_methods(terms: MarketTerms) -> MarketTerms:
-    """The same market with a list: the first method does not take the currency of the orders, the second is as the terms."""
+    """The same market with a list: the first method does not take the currency of the orders, the second is as the terms, and
+    costs more where an order is placed by a request."""
     foreign = PaymentMethod(code="foreign", gateway="marketplace", currencies=(MethodCurrency(currency="ISK"),))
-    own = PaymentMethod(code="own", gateway=terms.gateway, account="second", capture=terms.capture)
+    own = PaymentMethod(
+        code="own", gateway=terms.gateway, account="second", capture=terms.capture, surcharge_percent="3.5",
+        currencies=(MethodCurrency(currency="EUR", surcharge_minor=40),),
+    )  # fmt: skip
     return terms.model_copy(update={"payment_methods": (foreign, own), "gateway": "marketplace", "capture": "manual"})
 
 
-def content(rng: Random) -> OrderContent:
+def content(rng: Random, cards: Sequence[UUID] = ()) -> OrderContent:
+    """cards: the gift cards that it may be paid with."""
     net = rng.random() < 1 / 3
     free = rng.random() < 0.1
     lines, items, taxes = [], 0, 0
@@ -71,6 +80,11 @@ def content(rng: Random) -> OrderContent:
         test=rng.random() < 0.03,
         currency="EUR",
         price_basis="net" if net else "gross",
+        payment_token=rng.choice([None, "tok_1"]),
+        gift_cards=tuple(
+            GiftCardTender(gift_card_id=card, amount_minor=rng.choice([None, None, 1, 500]))
+            for card in (rng.sample(cards, rng.randint(1, len(cards))) if cards and rng.random() < 0.3 else ())
+        ),
         tax_collection=TaxCollection(deemed_supplier=rng.random() < 0.1),
         lines=tuple(lines),
         totals=Totals(

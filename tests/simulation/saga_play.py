@@ -9,14 +9,15 @@ from typing import Any, ClassVar
 from uuid import UUID
 
 from saga_checks import check_actions, check_end, check_order, check_statuses, is_partly_shipped, shipped
+from saga_gateway import Says, captured_minor
 from saga_orders import LOCATIONS, SKUS, changes, content, market, snapshot
+from saga_payers import Payers
 from saga_world import BARE_SELLER, COMPLETE_SELLER, STORE, Record, World
 
 from contracts import orders
 from contracts.base import Event
 from contracts.deciding import Refusal
 from contracts.ids import order_id
-from contracts.invoicing import Credit, CreditLine
 from contracts.orders import (
     HOLD_REASONS,
     Approve,
@@ -34,6 +35,7 @@ from contracts.orders import (
     Hold,
     OpenEdit,
     OrderEvent,
+    Place,
     Placed,
     RefundLine,
     Release,
@@ -43,8 +45,7 @@ from contracts.orders import (
     Retry,
     RetryRefund,
 )
-from contracts.payments import MoneyLine, Outcome, Refund
-from contracts.payments import Record as RecordPayment
+from contracts.payments import Outcome
 from contracts.snapshot import OrderContent
 from orders.domain.content.amounts import payable
 from orders.domain.decisions.actions import ACTIONS, allowed
@@ -61,14 +62,12 @@ AT_REST = {"approval", "capture", "confirm", "hold", "stock", "warehouse", "exce
 """What an order may wait for when nothing is under way any more; the rest is at its end."""
 
 
-class Saga:
+class Saga(Payers):
     """Up to three orders that share a shelf and a series, and everybody who acts on them. Every choice is the `rng`'s."""
 
     def __init__(self) -> None:
-        self.world = World()
+        super().__init__(World())
         self.known: dict[UUID, tuple[str, OrderContent]] = {}
-        self.refunded_elsewhere: set[UUID] = set()
-        """Orders of which a part went back that no process asked for."""
         self.stated = 0
         self.looked_at: dict[UUID, tuple[Order, datetime]] = {}
         self.holds: dict[UUID, set[UUID]] = defaultdict(set)
@@ -80,16 +79,20 @@ class Saga:
                 pieces = rng.randint(20, 30) if ample else rng.randint(0, 6)
                 self.world.count_stock(location, sku, pieces if n == m or not apart else 0)
         self.world.seller = COMPLETE_SELLER if rng.random() < 0.7 else BARE_SELLER
+        self.issue_gift_cards(rng)
 
     # -- what marketplaces state -------------------------------------------------------------------------------------
 
     def an_order_comes_in(self, rng: Random) -> None:
         if len(self.known) < 3:
-            told, account = content(rng), f"a{len(self.known)}"
+            told, account = content(rng, self.cards), f"a{len(self.known)}"
             self.world.markets[account] = market(rng)
             key = order_id(STORE, "bol", account, told.external_order_id)
             self.known[key] = (account, told)
-            self.tell(key, told, 0)
+            if rng.random() < 0.3:
+                self.place(key, told)
+            else:
+                self.tell(key, told, 0)
 
     def the_marketplace_says_more(self, rng: Random) -> None:
         if self.known:
@@ -97,8 +100,17 @@ class Saga:
             lifecycle = rng.choice(
                 ["ready_to_fulfill", "ready_to_fulfill", "shipped", "partially_shipped", "cancelled"]
             )
-            told = rng.choice([self.known[key][1], content(rng)]).model_copy(update={"lifecycle": lifecycle})
-            self.tell(key, told, rng.randint(-1, 3))
+            told = rng.choice([self.known[key][1], content(rng, self.cards)])
+            if key in self.placed_here:
+                self.place(key, told)
+            else:
+                self.tell(key, told.model_copy(update={"lifecycle": lifecycle}), rng.randint(-1, 3))
+
+    def place(self, key: UUID, told: OrderContent) -> None:
+        """By a request, at first or once more."""
+        self.placed_here.add(key)
+        body = {"order_id": key, "store_id": STORE, "operation_id": self.world.name(), "actor": "api-key:till"}
+        self.world.request(Place(**body, channel="bol", account=self.known[key][0], order=told))
 
     def tell(self, key: UUID, told: OrderContent, seconds: int) -> None:
         message = snapshot(told, self.known[key][0], self.world.now, seconds)
@@ -122,12 +134,13 @@ class Saga:
     # -- what others do -----------------------------------------------------------------------------------------------
 
     def the_gateway_answers(self, rng: Random) -> None:
-        if tasks := self.world.open_tasks():
-            says = rng.choice(["yes", "yes", "yes", "no"])
-            self.world.run_task(rng.choice(tasks), says=says, pending=rng.random() < 0.3)
+        if tasks := self.world.gateway.tasks():
+            says: Says = rng.choice(["yes", "yes", "yes", "yes", "no", "expired"])
+            pays_within = rng.choice([None, None, 600.0])
+            self.world.gateway.run(rng.choice(tasks), says=says, pending=rng.random() < 0.3, pays_within=pays_within)
 
     def a_frozen_worker_reports_too(self, rng: Random) -> None:
-        self.world.report_again(rng.randrange(1000))
+        self.world.gateway.report_again(rng.randrange(1000))
 
     def the_warehouse_ships(self, rng: Random) -> None:
         if picking := self.world.picking():
@@ -226,46 +239,6 @@ class Saga:
             self.world.request(DiscardEdit(**asked, edit_id=edit.data_of(run).edit_id))
         self.look()
 
-    def a_part_goes_back(self, rng: Random) -> None:
-        """A refund of some of a captured line, and the credit note of it, that no process of orders asked for."""
-        world = self.world
-        if (one := self._a_captured_line(rng)) is None:
-            return
-        key, capture_id, line_id, left = one
-        self.refunded_elsewhere.add(key)
-        asked = {"order_id": key, "store_id": STORE, "actor": "person:ann"}
-        amount, pieces = rng.randint(1, left - 1), rng.randint(0, 1)
-        back = MoneyLine(line_id=line_id, quantity=pieces, amount_minor=amount)
-        world.request(Refund(**asked, operation_id=world.name(), capture_id=capture_id, currency="EUR", lines=(back,)))
-        billing = world.invoicing.states().get(key)
-        if billing is not None and (invoice := billing.invoice_of(capture_id)) is not None:
-            part = CreditLine(line_id=line_id, quantity=0, amount_minor=amount)
-            world.request(Credit(**asked, operation_id=world.name(), invoice_id=invoice.invoice_id, lines=(part,)))
-
-    def a_refund_is_recorded(self, rng: Random) -> None:
-        """Money went back in a payment system elsewhere, which informs payments: orders credits it."""
-        if (one := self._a_captured_line(rng)) is None:
-            return
-        key, capture_id, line_id, left = one
-        back = MoneyLine(line_id=line_id, quantity=rng.randint(0, 1), amount_minor=rng.randint(1, left))
-        self.world.request(
-            RecordPayment(
-                order_id=key, store_id=STORE, operation_id=self.world.name(), actor="api-key:till", kind="refund", system="psp",
-                payment_id=str(self.world.name()), currency="EUR", lines=(back,), refers_to=capture_id,
-            )
-        )  # fmt: skip
-
-    def _a_captured_line(self, rng: Random) -> tuple[UUID, UUID, str, int] | None:
-        """Order, capture, line, and what of it may be refunded: more than one minor unit."""
-        lines = [
-            (key, capture_id, line_id, left)
-            for key, ledger in sorted(self.world.payments.states().items())
-            for capture_id in ledger.captures
-            for line_id, left in ledger.refundable(capture_id).items()
-            if left > 1
-        ]
-        return rng.choice(lines) if lines else None
-
     def the_cause_is_mended_or_made(self, rng: Random) -> None:
         self.world.seller = COMPLETE_SELLER if rng.random() < 0.6 else BARE_SELLER
         self.world.count_stock("main", rng.choice(SKUS), rng.randint(0, 9))
@@ -286,6 +259,10 @@ class Saga:
         "a_person_edits": 4,
         "a_part_goes_back": 1,
         "a_refund_is_recorded": 1,
+        "a_payment_is_recorded": 2,
+        "a_buyer_pays_in_a_session": 2,
+        "a_buyer_disputes": 1,
+        "a_gift_card_changes": 1,
         "the_cause_is_mended_or_made": 1,
     }
 
@@ -295,7 +272,7 @@ class Saga:
         """Checks the orders, and the events since the last check."""
         for event in self.world.orders.journal[self.stated :]:
             if isinstance(event, OrderEvent):
-                check_statuses(event)
+                check_statuses(event, self.world.gateway.has_expired(event.order_id))
             self.check_held(event)
         self.stated = len(self.world.orders.journal)
         for key, order in self.world.orders.states().items():
@@ -327,14 +304,17 @@ class Saga:
         self.everybody_does_their_part()
         for key, order in self.world.orders.states().items():
             self.check_final(key, order)
+        self.check_gift_cards()
 
     def drain(self) -> None:
         """All that is on its way arrives, and every gateway call comes to its end."""
         for _ in range(10_000):
             if queues := self.world.waiting_queues():
                 self.world.deliver(queues[0])
-            elif tasks := self.world.open_tasks():
-                self.world.run_task(tasks[0])
+            elif tasks := self.world.gateway.tasks():
+                self.world.gateway.run(tasks[0])
+            elif awaited := self.world.gateway.awaited():
+                assert self.world.gateway.inform(awaited[0][0], awaited[0][2]) is None
             else:
                 break
         else:
@@ -444,8 +424,10 @@ class Saga:
                 assert invoice.credited_minor == invoice.total_minor
             # A capture was invoiced and its invoice credited, or it was refunded without either.
             invoiced = {one.capture_id: one.total_minor for one in billing.invoices.values()} if billing else {}
-            for capture_id, capture in ledger.captures.items() if ledger else ():
-                taken = sum(line.captured_minor for line in capture.lines.values())
+            for capture_id in ledger.captures if ledger else ():
+                if ledger.captures[capture_id].gift_card_id is not None:
+                    continue  # a part of another capture
+                taken = captured_minor(ledger, capture_id)
                 assert invoiced.get(capture_id, taken) == taken
             open_shipments = [one for one in fulfillment.shipments if one.status == "picking"] if fulfillment else []
             assert not open_shipments
@@ -458,10 +440,12 @@ class Saga:
         elif "place" in order.runs:
             assert order.completed_at is not None, f"{order.status} {order.payment_status} {order.fulfillment_status}"
             assert order.content is not None
-            if not edit.of_order(order):
-                assert money.captured_minor == money.authorized_minor == order.grand_minor
+            if not edit.of_order(order):  # an authorization that has expired is voided, and renewed
+                assert money.captured_minor == money.authorized_minor - money.voided_minor == order.grand_minor
             total = sum(one.total_minor for one in billing.invoices.values()) if billing else 0
             assert total == (money.captured_minor if is_invoiced(order) else 0)
         else:
             assert order.status in ("pending", "approved")  # recorded: the marketplace carries it, or has to state more
-            assert order.facts.undone is not None or (ledger is None and fulfillment is None and billing is None)
+            assert order.facts.undone is not None or (
+                not (ledger and ledger.operations) and fulfillment is None and billing is None
+            )

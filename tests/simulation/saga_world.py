@@ -13,10 +13,13 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 from uuid import UUID
 
+from saga_gateway import Gateway, captured_minor
+from saga_orders import STORE
+
 from chassis.declare.service import Aggregate, Service
 from contracts import envelope
 from contracts.base import Command, Event, PrivateEvent
-from contracts.deciding import Context, Folded, Refusal, Reported, Task, Wake, effects_of
+from contracts.deciding import Context, Folded, Refusal, Reported, Task, Wake, Withdrawn, effects_of
 from contracts.ids import derived
 from contracts.invoicing import Credited, Issued
 from contracts.limits import JOURNAL_BYTES_MAX
@@ -33,11 +36,9 @@ from invoicing.domain.series import Numbering
 from invoicing.handlers import SERVICE as INVOICING
 from orders.domain.state.order import Order
 from orders.handlers import SERVICE as ORDERS
-from payments.domain.gateway import GatewayCall, GatewayOutcome
 from payments.domain.ledger import Ledger
 from payments.handlers import SERVICE as PAYMENTS
 
-STORE = "st_1"
 BEGIN = datetime(2026, 1, 2, 3, 4, 5, tzinfo=UTC)
 ROOT = UUID("0f4b2a3c-0000-4000-8000-000000000001")
 COMPLETE_SELLER = SellerTerms(
@@ -82,8 +83,11 @@ class Host:
         """The rows of the first aggregate."""
         return {key: row.state for (table, key), row in self.rows.items() if table == self.service.aggregates[0].table}
 
-    def handle(self, body: Any, key: UUID, message_id: UUID, *, kind: str = "", actor: str = "") -> Refusal | None:
-        table = self.service.aggregates[0].table if isinstance(body, (Wake, Reported)) else None
+    def handle(
+        self, body: Any, key: UUID, message_id: UUID, *, kind: str = "", actor: str = "", table: str | None = None
+    ) -> Refusal | None:
+        """table: the aggregate of a timer or a report, where it is not the first."""
+        table = table or (self.service.aggregates[0].table if isinstance(body, (Wake, Reported)) else None)
         found = self.service.handler_of(type(body), table)
         assert found is not None, f"{self.service.name} does not handle {type(body).__name__}"
         aggregate, handler = found
@@ -109,6 +113,8 @@ class Host:
                 self.world.publish(record)
             elif isinstance(effect, Task):
                 self.tasks.setdefault(effect.task_id, effect)
+            elif isinstance(effect, Withdrawn):
+                self.tasks.pop(effect.task_id, None)
             elif isinstance(effect, Refusal):
                 refusal = effect
         if isinstance(decision, Folded):
@@ -173,8 +179,7 @@ class World:
         self.seller: SellerTerms | None = COMPLETE_SELLER
         self.markets: dict[str, MarketTerms] = {}
         """By account."""
-        self.truth: dict[UUID, GatewayOutcome] = {}
-        """What the gateway did with an operation: it never changes its mind."""
+        self.gateway = Gateway(self)
 
     def name(self) -> UUID:
         self.n += 1
@@ -212,6 +217,8 @@ class World:
             return
         host.inbox.add(record.id)
         body = MESSAGES[record.type].model_validate_json(record.value)
+        if host.service.handler_of(type(body), None) is None:
+            return  # no service reads it
         host.handle(body, record.key, record.id, kind=record.type, actor=getattr(body, "actor", service))
 
     # -- what services share ------------------------------------------------------------------------------------------
@@ -239,20 +246,24 @@ class World:
         held = self.fulfillment.shares.get(key, Stock()).reserved
         self.fulfillment.shares[key] = Stock(max(on_hand, held), held)
 
-    # -- time, people, the warehouse, the gateway -----------------------------------------------------------------------
+    # -- time, people, the warehouse -------------------------------------------------------------------------------------
 
     def pass_time(self, seconds: float) -> None:
         self.now += timedelta(seconds=seconds)
-        for key, order in self.orders.states().items():
-            due = ORDERS.aggregates[0].wake_at(order)
-            if due is not None and due <= self.now:
-                self.orders.handle(Wake(due), key, self.name(), kind="timer", actor="timer")
-                after = ORDERS.aggregates[0].wake_at(self.orders.states()[key])
-                assert after is None or after > self.now, "a timer that fired must not be due at once: it would spin"
+        for host in (self.orders, self.payments):
+            for (table, key), row in [*host.rows.items()]:
+                wake_at = row.aggregate.wake_at
+                due = wake_at(row.state)
+                if due is not None and due <= self.now:
+                    host.handle(Wake(due), key, self.name(), kind="timer", actor="timer", table=table)
+                    after = wake_at(host.rows[table, key].state)
+                    assert after is None or after > self.now, (
+                        "a timer that fired must not be due at once: it would spin"
+                    )
 
     def request(self, command: Command) -> Refusal | None:
         host = self.hosts[command.owner()]
-        return host.handle(command, command.order_id, self.name(), kind=command.TYPE, actor="person:ann")
+        return host.handle(command, command.key, self.name(), kind=command.TYPE, actor="person:ann")
 
     def picking(self) -> list[tuple[UUID, UUID]]:
         return [
@@ -267,49 +278,6 @@ class World:
             order_id=key, store_id=STORE, operation_id=self.name(), actor="person:ann", shipment_id=shipment_id
         )
         self.request(command)
-
-    def open_tasks(self) -> list[Task]:
-        """The first of each order: one at a time per key."""
-        first: dict[UUID, Task] = {}
-        for task in self.payments.tasks.values():
-            assert isinstance(task.body, GatewayCall)
-            first.setdefault(task.body.order_id, task)
-        return list(first.values())
-
-    def run_task(self, task: Task, *, says: str = "yes", pending: bool = False) -> None:
-        """The gateway does what it is asked, or refuses; `pending`: it answers later."""
-        call = task.body
-        assert isinstance(call, GatewayCall)
-        if call.operation_id not in self.truth:
-            captured = (
-                call.capture and call.operation_id.int % 2 == 0
-            )  # half of the calls are to a gateway that can do both
-            done = GatewayOutcome(state="succeeded", gateway_reference=f"tg_{call.operation_id}", captured=captured)
-            self.truth[call.operation_id] = done if says == "yes" else GatewayOutcome(state="refused", code="no_funds")
-        outcome = self.truth[call.operation_id]
-        if pending and not call.ask_only:
-            outcome = GatewayOutcome(state="pending")
-        del self.payments.tasks[task.task_id]
-        self._report(task, outcome)
-
-    def report_again(self, n: int) -> None:
-        """Who lost its lease reports too."""
-        if self.truth:
-            operation_id = list(self.truth)[n % len(self.truth)]
-            for key, ledger in self.payments.states().items():
-                operation = ledger.operations.get(operation_id)
-                if operation is not None and operation.gateway == "test":
-                    call = GatewayCall(
-                        operation_id=operation_id, gateway="test", kind=operation.kind, order_id=key, store_id=STORE,
-                        currency="EUR", amount_minor=operation.amount_minor, refers_to=operation.refers_to,
-                    )  # fmt: skip
-                    if not operation.is_open:
-                        self._report(Task(operation_id, "gateway", call), self.truth[operation_id])
-
-    def _report(self, task: Task, outcome: GatewayOutcome) -> None:
-        assert isinstance(task.body, GatewayCall)
-        report = Reported(task.task_id, task.kind, task.body, outcome)
-        self.payments.handle(report, task.body.order_id, self.name(), kind="task:gateway")
 
     # -- what must hold at any moment -----------------------------------------------------------------------------------
 
@@ -349,7 +317,7 @@ class World:
             assert sorted(one.sequence for one in documents) == list(range(1, len(documents) + 1))
         ledger, billing = self.payments.states().get(key), self.invoicing.states()[key]
         for invoice in billing.invoices.values():
-            taken = sum(line.captured_minor for line in ledger.captures[invoice.capture_id].lines.values())
+            taken = captured_minor(ledger, invoice.capture_id)
             assert invoice.total_minor == taken, "an invoice of exactly what was captured"
             notes = [one for one in self.documents(Credited) if one.invoice_id == invoice.invoice_id]
             assert invoice.credited_minor == sum(note.total_minor for note in notes) <= invoice.total_minor

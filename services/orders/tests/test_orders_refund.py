@@ -207,6 +207,19 @@ def test_what_was_credited_elsewhere_is_not_credited_again(play: Play) -> None:
     assert [one.amount_minor for one in play.last(Credit).lines] == [300]
 
 
+def test_a_refused_credit_of_which_nothing_is_left_ends_when_it_is_retried(play: Play) -> None:
+    """Another credit note has come between: to ask for nothing would be refused for ever."""
+    shipped_and_paid(play, content(line("1", 1000))).refunds(
+        lines=(RefundLine(line_id="1", amount_minor=300),)
+    ).refunded()
+    play.rejected(Credit)
+    invoice = next(iter(play.order.facts.captures.values())).invoice_id
+    assert invoice is not None
+    elsewhere = [one.model_copy(update={"amount_minor": 1000}) for one in play.last(Refund).lines]
+    play.when(play.credit_note(uid("elsewhere"), invoice, elsewhere))
+    play.retries_refund().then(Retried, RefundSettled)
+
+
 def test_a_piece_that_a_refund_elsewhere_has_credited_is_not_credited_again(play: Play) -> None:
     """Both refunds name the only piece: the money of both goes back, and one credit note has the piece."""
     shipped_and_paid(play, content(line("1", 1000))).refunds(goodwill_minor=700, op="refused").failed(Refund)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 from orders_play import Play, content, market
 
-from contracts.orders import StepFailed
+from contracts.orders import LineEdit, StepFailed
 from contracts.payments import Authorize, Capture, Refund, Void
 from orders.domain.decisions.actions import allowed
 from orders.domain.shown.views import waiting
@@ -89,3 +89,33 @@ def test_money_that_was_taken_elsewhere_meanwhile_ends_the_wait(play: Play) -> N
     expired(play).captured()
     assert play.order.payment_status == "paid" and asked(play, Authorize) == 1
     assert "retry" not in allowed(play.order)
+
+
+def test_what_has_expired_is_released_in_the_books_alone(play: Play) -> None:
+    """The issuer has released it: no gateway can refuse that."""
+    expired(play)
+    assert play.last(Void).expired
+
+
+def test_an_edit_does_not_authorize_what_is_to_be_renewed(play: Play) -> None:
+    """Else the buyer's amount would be held twice, and the order would stay partly paid."""
+    expired(play).opens_an_edit(LineEdit(line_id="1", quantity=2)).confirms().suspended().extended()
+    assert [one.amount_minor for one in play.last(Authorize).lines] == [10_00]
+    play.authorized().resumed().captured()
+    play.retries()
+    assert [one.amount_minor for one in play.last(Authorize).lines] == [10_00]
+    play.authorized().captured()
+    assert play.money["captured"] == play.money["authorized"] - play.money["voided"] == 20_00
+    assert play.order.payment_status == "paid"
+
+
+def test_what_an_edit_adds_is_not_captured_on_the_renewal_of_the_rest(play: Play) -> None:
+    """The renewal is answered while the edit suspends its settle."""
+    expired(play).retries().opens_an_edit(LineEdit(line_id="1", quantity=3)).confirms()
+    renewal = play.last(Authorize)
+    play.authorized(renewal).suspended().extended()
+    added = play.last(Authorize)
+    play.authorized(added).resumed()
+    captures = {one.authorization_id: sum(line.amount_minor for line in one.lines) for one in play.commands
+                if isinstance(one, Capture)}  # fmt: skip
+    assert (captures[renewal.operation_id], captures[added.operation_id]) == (10_00, 20_00)

@@ -315,6 +315,14 @@ def test_a_refused_void_leaves_all_as_it_was(paid: Play) -> None:
     paid.then(asked("c1", "capture", 50_00, "a1"), calls("c1", "capture", 50_00, "a1"))
 
 
+def test_what_has_expired_is_released_without_asking_the_gateway(paid: Play) -> None:
+    """Its issuer has released it: the gateway has nothing to void, and may refuse to."""
+    paid.when(void("v1", "a1", 40_00).model_copy(update={"expired": True}))
+    paid.then(voided("v1", "a1", 40_00, totals(a=50_00, v=40_00)))
+    paid.when(void("v2", "a1", 20_00).model_copy(update={"expired": True}))
+    assert paid.effects[0].code == "authorization_exceeded"  # type: ignore[union-attr]
+
+
 def test_a_second_void_waits_for_the_first_and_then_finds_nothing(paid: Play) -> None:
     paid.given(asked("v1", "void", 50_00, "a1"))
     paid.when(void("v2", "a1"))

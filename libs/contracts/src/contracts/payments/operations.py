@@ -71,6 +71,8 @@ class Void(OrderKeyed, Command, type="payments.void"):
     authorization_id: UUID
     lines: Annotated[MoneyLines, UNLESS_EMPTY] = ()
     """The amounts to release, in the currency of the authorization; empty: all that is left."""
+    expired: Flag = False
+    """The issuer holds these amounts no longer: they are released in the books, and no gateway is asked."""
 
 
 class Refund(OrderKeyed, Command, type="payments.refund"):

@@ -134,7 +134,8 @@ def void(ledger: Ledger, command: Void, context: Context) -> list[Effect]:
     if not lines:
         return _void_rest(ledger, command.operation_id, command.authorization_id, asked, context)
     left = ledger.capturable(command.authorization_id) if command.authorization_id in ledger.authorizations else None
-    return _void_lines(ledger, command.operation_id, command.authorization_id, asked, lines, left, context)
+    held = not command.expired
+    return _void_lines(ledger, command.operation_id, command.authorization_id, asked, lines, left, context, held=held)
 
 
 def refund(ledger: Ledger, command: Refund, context: Context) -> list[Effect]:
@@ -319,8 +320,10 @@ def _void_lines(
     lines: tuple[MoneyLine, ...],
     left: dict[str, int] | None,
     context: Context,
+    held: bool = True,
 ) -> list[Effect]:
-    """Void exactly these amounts. left: what of each line may be voided; null: the authorization was declined.
+    """Void exactly these amounts. left: what of each line may be voided; null: the authorization was declined. held: by the
+    issuer, so that the gateway is asked to release it.
 
     `asked` names currency and gateway of a declined one.
     """
@@ -337,4 +340,8 @@ def _void_lines(
     if left is None:
         return [facts.failed(ledger, operation_id, requested, context, "authorization_exceeded", allowed_minor=0)]
     no = _no_to(ledger, operation_id, requested, left, "authorization_exceeded", context)
-    return [no] if no else execute(ledger, operation_id, requested, context)
+    if no is not None:
+        return [no]
+    if not held:
+        return [facts.succeeded(ledger, operation_id, tenders.shared(ledger, requested), context, None)]
+    return execute(ledger, operation_id, requested, context)

@@ -117,10 +117,13 @@ def total(lines: Iterable[MoneyLine]) -> int:
     return sum(line.amount_minor for line in lines)
 
 
-def money(change: Difference, captured: Taken, authorizations: Sequence[AuthorizationFact]) -> Money:
+def money(
+    change: Difference, captured: Taken, authorizations: Sequence[AuthorizationFact], renewing: Mapping[str, int] = {}
+) -> Money:
     """What is missing of each line's price after the change is authorized, what is too much is voided, then refunded.
 
     captured: by line, what was captured for it and not given back by an earlier edit. authorizations: the oldest first.
+    renewing: by line, what has expired and will be authorized again for its capture, minor units.
     """
     by_id = {line.line_id: line for line in change.lines}
     left = {one.authorization_id: one.left_by_line for one in authorizations}
@@ -131,9 +134,9 @@ def money(change: Difference, captured: Taken, authorizations: Sequence[Authoriz
         pieces_taken, taken = captured.get(line_id, (0, 0))
         held = sum(lines.get(line_id, 0) for lines in left.values())
         open_minor = line.amount_after - taken
-        if open_minor > held:
+        if (missing := open_minor - held - renewing.get(line_id, 0)) > 0:
             more = max(line.pieces_after - line.pieces_before, 0)
-            authorize.append(MoneyLine(line_id=line_id, quantity=more, amount_minor=open_minor - held))
+            authorize.append(MoneyLine(line_id=line_id, quantity=more, amount_minor=missing))
         surplus[line_id] = held - max(open_minor, 0)
         if open_minor < 0:
             back = max(pieces_taken - line.pieces_after, 0)

@@ -505,8 +505,10 @@ class Story:
         self.state(StepFailed, process=run.id, step=run.step, code=code[:500], reason=reason[:500])
 
     def retry(self, run: Run, answers: UUID) -> None:
+        """Asks its step anew; one that has nothing left to ask for by now is left out."""
         self.state(Retried, process=run.id, step=run.step, answers=answers)
-        self.ask_anew(self.set(run, since=self.context.now, detail=""))
+        run = self.set(run, since=self.context.now, detail="")
+        self.enter_anew(run) if self.kinds.step_of(run).skip(self, run) else self.ask_anew(run)
 
     # -- the end of the story -----------------------------------------------------------------------------------------
 

@@ -27,6 +27,7 @@ from contracts.snapshot import OrderContent
 from orders.domain.content import previews
 from orders.domain.content.amounts import destination, ships_anything
 from orders.domain.content.edits import Reason, applied
+from orders.domain.content.facts import Facts
 from orders.domain.content.previews import Difference, Money, Preview, difference, money
 from orders.domain.content.refunds import Part
 from orders.domain.content.snapshots import wholly_cancelled
@@ -439,7 +440,7 @@ def preview(order: Order, run: Run) -> Preview:
         after, reasons = _target(order), ()
     reasons = reasons or (tuple(why_not(order, after)) if is_draft(run) else ())
     change = difference(order.content, after) if after.priced else difference(order.content, order.content)
-    plan = money(change, settle.captured(order.runs, order.facts), order.facts.unspent)
+    plan = _plan(change, order.runs, order.facts)
     return Preview(after, change, plan, reasons)
 
 
@@ -471,7 +472,11 @@ def _difference(story: Story) -> Difference:
 
 
 def _money(story: Story) -> Money:
-    return money(_difference(story), settle.captured(story.runs, story.facts), story.facts.unspent)
+    return _plan(_difference(story), story.runs, story.facts)
+
+
+def _plan(change: Difference, runs: Mapping[str, Run], facts: Facts) -> Money:
+    return money(change, settle.captured(runs, facts), facts.unspent, settle.renewing(runs, facts))
 
 
 def is_discarded(story: Story, run: Run) -> bool:

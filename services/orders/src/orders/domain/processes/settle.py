@@ -108,7 +108,9 @@ def capture_failed(story: Story, run: Run, event: payments.Failed | Past) -> Non
     # Nothing is held any more: until a payment of it is renewed, the order is not authorized. Its other amounts stay for their
     # own captures, which renew them.
     gone = story.context.new_id(f"expired {run.id}")
-    story.send(payments.Void(**story.addressed(gone), authorization_id=data.authorization_id, lines=data.lines))
+    story.send(
+        payments.Void(**story.addressed(gone), authorization_id=data.authorization_id, lines=data.lines, expired=True)
+    )
     run = story.set_data(run, renews=True)
     if story.order.content.payment_token is not None:
         story.enter_first(run)
@@ -434,10 +436,34 @@ def _left(story: Story) -> dict[UUID, dict[str, int]]:
     left = {one.authorization_id: one.left_by_line for one in story.facts.unspent}
     for run in story.runs.values():
         if isinstance(run.data, SettleData) and not run.end and not is_captured(run, story.facts):
-            own = left.get(run.data.authorization_id, {}) if run.data.authorization_id is not None else {}
+            drawn_on = _drawn_on(run, story.facts)
+            own = left.get(drawn_on, {}) if drawn_on is not None else {}
             for line in run.data.lines:
                 own[line.line_id] = own.get(line.line_id, 0) - line.amount_minor
     return left
+
+
+def _drawn_on(run: Run, facts: Facts) -> UUID | None:
+    """The authorization that its capture draws on: while the settle is suspended, its renewal may have been answered. None: it is
+    still to be renewed."""
+    data = data_of(run)
+    if not data.renews:
+        return data.authorization_id
+    return run.operation_id if str(run.operation_id) in facts.authorizations else None
+
+
+def _is_to_be_renewed(run: Run, facts: Facts) -> bool:
+    return not run.end and data_of(run).renews and not is_captured(run, facts) and _drawn_on(run, facts) is None
+
+
+def renewing(runs: Mapping[str, Run], facts: Facts) -> dict[str, int]:
+    """line id -> minor units that are held by no authorization, because settles are going to ask for another one."""
+    amounts: dict[str, int] = {}
+    for run in runs.values():
+        if isinstance(run.data, SettleData) and _is_to_be_renewed(run, facts):
+            for line in run.data.lines:
+                amounts[line.line_id] = amounts.get(line.line_id, 0) + line.amount_minor
+    return amounts
 
 
 def is_captured(run: Run, facts: Facts) -> bool:
@@ -493,9 +519,9 @@ def after_edit(story: Story, returned: Iterable[MoneyLine]) -> list[tuple[UUID, 
     left = {
         line.line_id: line.amount_minor - kept.get(line.line_id, (0, 0))[1] for line in payable(story.order.content)
     }
-    for run in _of_order(story):
-        if not run.end and not is_captured(run, story.facts):
-            _trim(story, run, left)
+    open_ones = [run for run in _of_order(story) if not run.end and not is_captured(run, story.facts)]
+    for run in sorted(open_ones, key=lambda one: _is_to_be_renewed(one, story.facts)):  # what is held is taken first
+        _trim(story, run, left)
     return parts
 
 
