@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from itertools import combinations
-from typing import Any
+from typing import Any, Final
 from uuid import UUID
 
 from saga_world import STORE, World
@@ -31,7 +32,8 @@ from contracts.orders import (
 )
 from contracts.payments import Outcome
 from orders.domain.decisions.actions import ACTIONS, allowed
-from orders.domain.processes import edit, refund
+from orders.domain.engine.story import stuck
+from orders.domain.processes import edit, refund, settle
 from orders.domain.processes.kinds import PROCESSES
 from orders.domain.shown.views import waiting
 from orders.domain.state.order import Order, has_shipped
@@ -105,9 +107,44 @@ def check_order(order: Order) -> None:
     assert len({one.exception_id for one in order.exceptions.values()}) == len(order.exceptions)
 
 
-def check_end(order: Order) -> None:
-    """When nothing is on its way any more: at an end, or it shows who has to act."""
+WHO_ENDS: Final[Mapping[str, frozenset[str]]] = {
+    "person": frozenset({"retry", "retry_refund", "resolve"}),
+    "stock": frozenset({"retry"}),
+    "approval": frozenset({"approve"}),
+    "confirm": frozenset({"confirm_edit", "change_edit", "discard_edit"}),
+    "hold": frozenset({"release"}),
+}
+"""What a process waits for -> the actions of a person that end it."""
+
+
+def check_owners(order: Order) -> None:
+    """Each process that waits has who ends it: a timer that asks again, a person, the warehouse, or another process that has. One
+    that is paused or suspended goes on with the process that does so."""
+    possible = {*allowed(order)}
+    for run in order.open_runs:
+        if stuck(run) is not None:  # which `orders.waiting_changed` states
+            assert run.due_at is not None, f"{run.id} waits for {stuck(run)} and never asks again"
+        if PROCESSES.paused(run, order.runs):
+            continue
+        if run.waits in WHO_ENDS:
+            assert WHO_ENDS[run.waits] & possible, f"no action ends that {run.id} waits for {run.waits} ({run.detail})"
+        elif run.waits == "invoice":
+            placing = order.status == "placing"  # what is captured is settled when it is placed
+            issuing = any(one.kind == "settle" and settle.is_captured(one, order.facts) for one in order.open_runs)
+            assert placing or issuing, f"{run.id} waits for an invoice that no settle asks for"
+        elif run.waits == "outcomes":
+            assert any(not ask.answer for ask in order.asks.values()), f"{run.id} waits for no outcome"
+        else:
+            assert run.waits in ("answer", "warehouse"), f"{run.id} waits for {run.waits!r}"
+    if waiting(order) == "capture" and edit.the_open(order) is None:
+        assert "capture" in possible, "it waits for a capture that is not possible"
+
+
+def check_end(order: Order, picking: bool) -> None:
+    """When nothing is on its way any more: at an end, or it shows who has to act. picking: the warehouse has something of it."""
     word = waiting(order)
+    for run in order.open_runs:
+        assert run.waits != "warehouse" or picking or PROCESSES.paused(run, order.runs), f"{run.id} waits for no parcel"
     if not word and order.status == "approved" and "place" in order.runs:
         assert order.completed_at is not None
     if order.status in ("placing", "placed"):

@@ -8,7 +8,7 @@ from random import Random
 from typing import Any, ClassVar
 from uuid import UUID
 
-from saga_checks import check_actions, check_end, check_order, check_statuses, is_partly_shipped, shipped
+from saga_checks import check_actions, check_end, check_order, check_owners, check_statuses, is_partly_shipped, shipped
 from saga_gateway import Says, captured_minor
 from saga_orders import LOCATIONS, SKUS, changes, content, market, snapshot
 from saga_payers import Payers
@@ -279,6 +279,7 @@ class Saga(Payers):
             if self.looked_at.get(key) != (looked_at := (order, self.world.now)):  # else decisions are the same
                 self.looked_at[key] = looked_at
                 check_order(order)
+                check_owners(order)
                 check_actions(order, key, self.world)
 
     def check_held(self, event: Event) -> None:
@@ -297,10 +298,11 @@ class Saga(Payers):
 
     def ends(self) -> None:
         self.drain()
-        for order in self.world.orders.states().values():
+        picked = {key for key, _ in self.world.picking()}
+        for key, order in self.world.orders.states().items():
             word = waiting(order)
             assert word in AT_REST or not order.open_runs, f"hangs: {order.status} waits for {word!r}"
-            check_end(order)
+            check_end(order, key in picked)
         self.everybody_does_their_part()
         for key, order in self.world.orders.states().items():
             self.check_final(key, order)
