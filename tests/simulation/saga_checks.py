@@ -33,7 +33,7 @@ from contracts.orders import (
 from contracts.payments import Outcome
 from orders.domain.decisions.actions import ACTIONS, allowed
 from orders.domain.engine.story import stuck
-from orders.domain.processes import edit, refund, settle
+from orders.domain.processes import edit, refund, settled
 from orders.domain.processes.kinds import PROCESSES
 from orders.domain.shown.views import waiting
 from orders.domain.state.order import Order, has_shipped
@@ -130,7 +130,7 @@ def check_owners(order: Order) -> None:
             assert WHO_ENDS[run.waits] & possible, f"no action ends that {run.id} waits for {run.waits} ({run.detail})"
         elif run.waits == "invoice":
             placing = order.status == "placing"  # what is captured is settled when it is placed
-            issuing = any(one.kind == "settle" and settle.is_captured(one, order.facts) for one in order.open_runs)
+            issuing = any(one.kind == "settle" and settled.is_captured(one, order.facts) for one in order.open_runs)
             assert placing or issuing, f"{run.id} waits for an invoice that no settle asks for"
         elif run.waits == "outcomes":
             assert any(not ask.answer for ask in order.asks.values()), f"{run.id} waits for no outcome"

@@ -11,7 +11,7 @@ from console_world import STORE, Browser
 from contracts.orders import MarketTerms, MethodCurrency, PaymentMethod
 from fulfillment.responses import StockShown
 from invoicing.responses import SellerShown
-from orders.responses import MarketShown
+from orders.responses.markets import MarketShown
 
 pytestmark = REAL
 ROUTES = {"/v1/markets": {}, "/v1/sellers": {}, "/v1/stock": {}}

@@ -15,7 +15,7 @@ from contracts.orders import LineEdit, RefundLine, Resolution
 from contracts.snapshot import OrderContent, UpstreamRefund
 from orders.domain.decisions import actions
 from orders.domain.engine import story
-from orders.domain.processes import edit, refund, settle
+from orders.domain.processes import edit, refund, settled
 from orders.domain.shown.views import waiting
 from orders.domain.state.order import Order, ProcessClosed, RefundAdopted
 from orders.domain.state.run import Run
@@ -93,8 +93,8 @@ def outcome(order: Order) -> Any:
     drafts = [edit.preview(order, run).digest for run in edit.of_order(order) if edit.is_draft(run)]
     return (
         order.status, order.payment_status, order.fulfillment_status, waiting(order), order.content, order.line_rows,
-        order.facts.money, actions.legal(order), refund.left_minor(order), settle.left(order), drafts,
-        settle.captured(order.runs, order.facts), [run.id for run in order.open_runs], [*order.exceptions],
+        order.facts.money, actions.legal(order), refund.left_minor(order), settled.left(order), drafts,
+        settled.captured(order.runs, order.facts), [run.id for run in order.open_runs], [*order.exceptions],
     )  # fmt: skip
 
 
@@ -280,7 +280,7 @@ def operations(run: Run) -> set[Any]:
     match run.data:
         case refund.RefundData(parts=parts):
             return {part.refund_id for part in parts} | {part.credit_note_id for part in parts}
-        case settle.SettleData(capture_id=capture_id):
+        case settled.SettleData(capture_id=capture_id):
             return {capture_id}
         case _:
             return set()

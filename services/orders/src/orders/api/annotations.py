@@ -30,7 +30,7 @@ from orders.api.problems import PROBLEMS
 from orders.api.requests import addressed, refusals
 from orders.api.shown import plain, shown
 from orders.domain.decisions.actions import ACTIONS
-from orders.responses import AttachmentAccepted, AttachmentShown, NoteAccepted, NoteShown, OrderShown
+from orders.responses.order import AttachmentAccepted, AttachmentShown, NoteAccepted, NoteShown, OrderShown
 from orders.tables import attachments, notes, orders
 
 SHOWN_MAX: Final = 20

@@ -12,7 +12,7 @@ from contracts.orders import ApproveAndCapture, CaptureLines, CaptureOrder
 from orders.api.requests import addressed, refusals
 from orders.api.shown import shown
 from orders.domain.decisions.actions import ACTIONS
-from orders.responses import OrderShown
+from orders.responses.order import OrderShown
 
 
 class CaptureBody(BaseModel):

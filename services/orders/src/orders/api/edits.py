@@ -27,7 +27,7 @@ from orders.domain.engine.story import waits_for
 from orders.domain.processes import edit
 from orders.domain.state.order import Order, is_invoiced
 from orders.domain.state.run import Run
-from orders.responses import EditList, EditShown, LineHistory
+from orders.responses.edits import EditList, EditShown, LineHistory
 
 NONE: Final[Mapping[str, str]] = {}
 

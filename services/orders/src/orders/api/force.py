@@ -14,7 +14,7 @@ from contracts.payments import Outcome
 from orders.api.requests import addressed, refusals
 from orders.api.shown import shown
 from orders.domain.decisions.actions import ACTIONS
-from orders.responses import OrderShown
+from orders.responses.order import OrderShown
 
 
 class ForceBody(BaseModel):

@@ -13,7 +13,7 @@ from contracts.orders import Hold, Release
 from orders.api.requests import addressed, refusals
 from orders.api.shown import shown
 from orders.domain.decisions.actions import ACTIONS
-from orders.responses import HoldPlaced, OrderShown
+from orders.responses.order import HoldPlaced, OrderShown
 
 
 class HoldBody(BaseModel):

@@ -23,7 +23,7 @@ from orders.api.shown import opened, plain, words
 from orders.domain.shown import searched
 from orders.domain.shown.searched import lexeme
 from orders.domain.state.order import Order
-from orders.responses import OrderPage
+from orders.responses.listed import OrderPage
 from orders.search import SHOWN, SORTS, Archived, Filter, Place, Search, Sort
 from orders.settings import email_keys
 

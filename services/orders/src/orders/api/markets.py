@@ -19,7 +19,7 @@ from contracts.orders import MarketTerms
 from orders import store
 from orders.api.problems import PROBLEMS
 from orders.domain.content import methods
-from orders.responses import MarketShown, MarketWritten, PaymentOffer, PaymentOffers
+from orders.responses.markets import MarketShown, MarketWritten, PaymentOffer, PaymentOffers
 from orders.tables import markets
 
 MARKETS = Cursors("markets", Code)

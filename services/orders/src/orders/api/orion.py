@@ -12,7 +12,8 @@ from chassis.http.problems import answers, respond
 from contracts.orders import FulfillmentStatus, PaymentStatus
 from orders.api.listing import Asked, Reached, listed
 from orders.api.reading import read_order
-from orders.responses import OrderPage, OrderRead, OrderStats, ShipmentStatus
+from orders.responses.listed import OrderPage, OrderStats
+from orders.responses.order import OrderRead, ShipmentStatus
 from orders.search import Filter, Search
 
 COUNTED: Final = {

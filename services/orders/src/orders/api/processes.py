@@ -13,7 +13,7 @@ from orders.api.loading import load_all
 from orders.api.shown import shown_actions, shown_processes
 from orders.domain.shown.views import waiting
 from orders.domain.state.order import Order
-from orders.responses import OrderWaitsList
+from orders.responses.order import OrderWaitsList
 from orders.tables import metadata
 
 ORDERS_MAX: Final = 100

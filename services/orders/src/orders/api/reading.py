@@ -17,7 +17,7 @@ from orders.api import annotations
 from orders.api.loading import load
 from orders.api.shown import shown
 from orders.domain.state.annotations import NONE
-from orders.responses import OrderRead, Step
+from orders.responses.order import OrderRead, Step
 from orders.tables import attachments, metadata, notes
 
 UNSHOWN: Final = ("orders.progressed", "orders.merged", "orders.process_closed", "orders.refund_adopted")

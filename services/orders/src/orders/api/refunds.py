@@ -27,7 +27,7 @@ from orders.domain.engine.story import waits_for
 from orders.domain.processes import refund
 from orders.domain.state.order import Order, is_invoiced
 from orders.domain.state.run import Run
-from orders.responses import RefundList, RefundOrPreview, RefundShown
+from orders.responses.refunds import RefundList, RefundOrPreview, RefundShown
 
 
 class RefundBody(RefundWanted):

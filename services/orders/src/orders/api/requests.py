@@ -18,7 +18,7 @@ from orders.api.problems import PROBLEMS
 from orders.api.shown import shown
 from orders.domain.decisions.actions import ACTIONS
 from orders.domain.processes.undo import data_of
-from orders.responses import CancelAccepted, OrderShown
+from orders.responses.order import CancelAccepted, OrderShown
 
 
 class NewOrder(OrderContent):

@@ -11,7 +11,7 @@ from orders.domain.decisions import actions
 from orders.domain.decisions.exceptions import KINDS
 from orders.domain.decisions.guards import waits
 from orders.domain.engine.story import stuck, waits_for
-from orders.domain.processes import edit, refund, settle
+from orders.domain.processes import edit, refund, settled
 from orders.domain.shown.views import waiting
 from orders.domain.state.annotations import NONE
 from orders.domain.state.order import OnHold, OpenException, Order
@@ -138,4 +138,4 @@ def opened(order: Order) -> dict[str, Any]:
 
 def _is_invoice(run: Run) -> bool:
     """Whether it has asked for an invoice: its refusal is an exception of the order, `invoice_failed`."""
-    return run.kind == settle.KIND and run.step == "invoice"
+    return run.kind == settled.KIND and run.step == "invoice"

@@ -28,7 +28,7 @@ from chassis.http.problems import respond
 from orders.api.shown import shown
 from orders.domain.shown.reached import COLUMNS, Word, has_ended, has_reached
 from orders.domain.state.order import Order
-from orders.responses import OrderShown
+from orders.responses.order import OrderShown
 from orders.store import PARTS
 from orders.tables import orders
 

@@ -10,7 +10,7 @@ from contracts.base import Event
 from contracts.deciding import Context, Decision, Unasked
 from orders.domain.content.facts import AuthorizationFact, CaptureFact, ShipmentFact
 from orders.domain.engine.story import Story
-from orders.domain.processes import changes, differences, edit, place, refund, settle, undo
+from orders.domain.processes import changes, differences, edit, place, refund, settling, undo
 from orders.domain.processes.kinds import PROCESSES
 from orders.domain.state.order import Order, capture_option
 
@@ -107,7 +107,7 @@ def _settle(story: Story, event: payments.Authorized | payments.Captured) -> Dec
     """What no process has asked for was captured elsewhere: it is invoiced as if it had been."""
     story.answered(event)
     if story.order.status in ("placed", "approved", "editing") and not undo.is_running(story):
-        settle.begin_captured(story)
+        settling.begin_captured(story)
     return _closed(story, event)
 
 
@@ -205,7 +205,7 @@ def shipped(order: Order, event: fulfillment.Shipped, context: Context) -> Decis
     story.fulfillment_changed("in_progress")
     _shipped_here_too(story)
     if capture_option(order) == "per_shipment":
-        settle.begin_shipment(story, pieces)
+        settling.begin_shipment(story, pieces)
     return story.decision()
 
 

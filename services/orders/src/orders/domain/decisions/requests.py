@@ -34,7 +34,7 @@ from contracts.snapshot import OrderContent, Snapshot, Source
 from orders.domain.content import methods, snapshots
 from orders.domain.decisions import actions, exceptions
 from orders.domain.engine.story import Story
-from orders.domain.processes import changes, differences, edit, holds, settle, undo, upstream
+from orders.domain.processes import changes, differences, edit, holds, settling, undo, upstream
 from orders.domain.processes import refund as refunding
 from orders.domain.processes.kinds import PROCESSES
 from orders.domain.state.order import MarketKey, Order, has_shipped, retryable, sold, unanswered, waits_by_terms
@@ -197,7 +197,7 @@ def capture(order: Order, message: CaptureOrder, context: Context) -> Decision:
     if (answer := actions.check("capture", order, context, message)) is not None:
         return [*answer]
     story = Story(order, context, PROCESSES)
-    settle.begin_by_hand(story, message.lines, message.operation_id)
+    settling.begin_by_hand(story, message.lines, message.operation_id)
     return story.decision()
 
 
@@ -209,7 +209,7 @@ def approve_and_capture(order: Order, message: ApproveAndCapture, context: Conte
         story.approving = message.operation_id
         story.pass_step(order.runs["place"])
     if actions.check("capture", story.order, context, CaptureOrder(**dict(message))) is None:
-        settle.begin_by_hand(story, (), message.operation_id)
+        settling.begin_by_hand(story, (), message.operation_id)
     return story.decision()
 
 

@@ -1,4 +1,4 @@
-"""One message's decision in the making: what is decided so far, and the engine that moves processes from step to step.
+"""The engine: it moves the processes of an order from step to step, for one message. `statements` is what it may state.
 
 The engine runs every kind that is declared (`process`, `processes`); it has no rule of one kind. Silence is not a no: the same
 operation is asked again, with growing pauses.
@@ -8,56 +8,29 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from datetime import datetime, timedelta
-from operator import attrgetter
-from typing import Any, Final, Literal, TypeVar
+from typing import Final, Literal
 from uuid import UUID
 
-from contracts.base import Command, Event
+from contracts.base import Event
 from contracts.deciding import Context, Decision, Effect, Folded
 from contracts.orders import (
-    CHANGES_MAX,
-    Change,
     Completed,
-    DetailsChanged,
-    Edited,
-    ExceptionRaised,
-    ExceptionResolved,
-    FulfillmentChanged,
-    FulfillmentStatus,
-    MarketTerms,
-    OrderEvent,
-    PaymentChanged,
-    Reinstated,
-    Remarked,
-    Resolve,
     Retried,
-    Status,
     StepFailed,
     WaitingChanged,
 )
-from contracts.snapshot import OrderContent, Source
-from orders.domain.content import methods
-from orders.domain.content.amounts import grand_minor
-from orders.domain.content.facts import Facts, learnt
+from orders.domain.content.facts import learnt
 from orders.domain.engine.process import Past, Processes, Step
-from orders.domain.state import transitions
+from orders.domain.engine.statements import Statements
 from orders.domain.state.order import (
-    MarketKey,
-    Merged,
     Order,
     ProcessClosed,
     Progressed,
-    Stated,
-    evolve,
     has_shipped,
     is_fully_paid,
     is_invoiced,
-    payment_status,
-    sold,
 )
 from orders.domain.state.run import Ask, Run, last_number
-
-E = TypeVar("E", bound=OrderEvent)
 
 ASK_AGAIN_FIRST_SECONDS = 30
 ASK_AGAIN_MAX_SECONDS = 900
@@ -68,8 +41,6 @@ SHORT: Final = "out_of_stock"
 """The detail of a process that waits for stock, also while it asks again."""
 ENDED_KEPT = 5
 """Processes of a kind that have ended and stay in the order's document, where its kind lets the others leave."""
-DETAILS = attrgetter("external_number", "purchase_order_number", "buyer", "ship_to", "bill_to")
-"""By what people find and reach an order."""
 
 
 def waits_for(run: Run) -> str:
@@ -93,193 +64,15 @@ def stuck(run: Run | None) -> Literal["stock", "no_answer"] | None:
             return None
 
 
-class Story:
-    """An order and what a message does to it. Each event is folded as it is stated; `decision` closes the story."""
+class Story(Statements):
+    """An order and what a message does to it: the engine moves its processes. `decision` closes the story."""
 
     def __init__(self, order: Order, context: Context, kinds: Processes) -> None:
-        self.order, self.context, self.kinds = order, context, kinds
-        self.runs: dict[str, Run] = dict(order.runs)
-        self.asks: dict[str, Ask] = dict(order.asks)
-        self.facts: Facts = order.facts
-        self.source: Source | None = None
-        self._effects: list[Effect] = []
-        self._commands: list[Command] = []
+        super().__init__(order, context)
+        self.kinds = kinds
         self._asked = 0
         self.approving: UUID | None = None
         """The operation of the approve that is handled."""
-
-    @property
-    def present(self) -> Order:
-        """The order with the facts and the processes that are decided so far."""
-        return self.order.model_copy(update={"facts": self.facts, "runs": self.runs})
-
-    # -- what a decision may do ---------------------------------------------------------------------------------------
-
-    def state(self, model: type[E], *, status: Status | None = None, fulfillment: FulfillmentStatus | None = None,
-              answers: UUID | None = None, selling: OrderContent | None = None, **body: Any) -> None:  # fmt: skip
-        """State a public event; statuses that are not given stay. selling: what the event makes of the order, if it changes what
-        is sold: a free order is free at once."""
-        order = self.order
-        priced = order if selling is None else order.model_copy(update=sold(selling))
-        standing, fulfilled = status or order.status, fulfillment or order.fulfillment_status
-        assert standing != "unreceived", f"{model.TYPE} is stated of an order that was never received"
-        if standing != order.status or fulfilled != order.fulfillment_status:
-            transitions.check(model.TYPE, (order.status, standing), (order.fulfillment_status, fulfilled))
-        event = model(
-            order_id=self.context.key,
-            store_id=order.store_id,
-            operation_id=answers,
-            status=standing,
-            payment_status=payment_status(priced, self.facts.money),
-            fulfillment_status=fulfilled,
-            **body,
-        )
-        self.record(event)
-
-    def record(self, event: Event) -> None:
-        """Journals an event of the order and folds it."""
-        self._effects.append(event)
-        self.order = evolve(self.order, event)
-
-    def send(self, command: Command) -> None:
-        self._commands.append(command)
-
-    def addressed(self, operation: UUID) -> dict[str, Any]:
-        """The fields that every command of orders has."""
-        return {
-            "order_id": self.context.key,
-            "store_id": self.order.store_id,
-            "operation_id": operation,
-            "actor": "orders",
-        }
-
-    def note(self, **facts: Any) -> None:
-        self.facts = self.facts.model_copy(update=facts)
-
-    def set(self, run: Run, **change: Any) -> Run:
-        run = run.model_copy(update=change)
-        self.runs[run.id] = run
-        return run
-
-    def set_data(self, run: Run, **change: Any) -> Run:
-        """Changes fields of the data of its kind."""
-        return self.set(run, data=run.data.model_copy(update=change))
-
-    def raise_exception(
-        self, code: str, detail: str, difference: Sequence[Change] = (), why_not: str | None = None
-    ) -> None:
-        """Raises it once per code until it is resolved."""
-        if code not in self.order.exceptions:
-            self.state(
-                ExceptionRaised, exception_id=self.context.new_id(f"exception {code}"), code=code, detail=detail[:500],
-                since=self.context.now, difference=tuple(difference[:CHANGES_MAX]),
-                changes_more=max(len(difference) - CHANGES_MAX, 0), why_not=why_not,
-            )  # fmt: skip
-
-    def resolve_exception(self, code: str, by: Resolve | None = None) -> None:
-        """`by`: the request of the person who decided; without it, the cause is gone."""
-        if (known := self.order.exceptions.get(code)) is None:
-            return
-        if by is None:
-            self.state(ExceptionResolved, exception_id=known.exception_id, code=code)
-            return
-        self.state(
-            ExceptionResolved, answers=by.operation_id, exception_id=known.exception_id, code=code,
-            resolution=by.resolution, actor=by.actor, reason=by.reason,
-        )  # fmt: skip
-
-    def add_remark(self, code: str, detail: str) -> None:
-        if code not in self.order.remarks:
-            self.state(Remarked, code=code, detail=detail[:500])
-
-    def take_over(self, content: OrderContent) -> None:
-        """Content that changes neither goods nor money; published if the details of the order change."""
-        before = self.order.content
-        if content == before:
-            return
-        if before is not None and DETAILS(content) != DETAILS(before):
-            self.state(DetailsChanged, source=self.source or self.order.source, order=content)
-        else:
-            self.record(Merged(**self._private(), order=content))
-        self.source = None
-
-    def record_stated(self, content: OrderContent | None, base: Literal["", "stated", "kept"] = "") -> None:
-        """What the marketplace states and the order does not take over; null: there is no such difference."""
-        if content != self.order.stated or (not base and self.order.base is not None):
-            self.record(Stated(**self._private(), order=content, base=base))
-            self.source = None
-
-    def _private(self) -> dict[str, Any]:
-        source = self.source or self.order.source
-        return {"order_id": self.context.key, "store_id": self.order.store_id, "source": source}
-
-    def edit(self, content: OrderContent, market: MarketTerms, *, status: Status | None = None,
-             fulfillment: FulfillmentStatus | None = None, answers: UUID | None = None, **edit: Any) -> None:  # fmt: skip
-        """What is sold from now on, and the terms. edit: the fields of an edit after the order was placed."""
-        terms = None if market == self.order.market else market
-        source = self.source or self.order.source
-        self.state(
-            Edited,
-            status=status,
-            fulfillment=fulfillment,
-            answers=answers,
-            source=source,
-            order=content,
-            market=terms,
-            grand_minor=grand_minor(content),
-            selling=content,
-            **edit,
-        )
-        self.source = None
-
-    def take_over_terms(self, starts_by: MarketTerms | None = None) -> bool:
-        """The present terms of the market, as far as they still apply: until the order is placed all but the payment method,
-        then only the seller. Returns whether they differ from the order's. starts_by: those of an order that starts anew."""
-        order = self.order
-        assert order.content is not None and order.market is not None
-        terms = starts_by or methods.kept(order.market, self.terms)
-        if order.status != "placing":
-            terms = order.market.model_copy(update={"seller": terms.seller})
-        if terms == order.market:
-            return False
-        self.edit(order.content, terms)
-        return True
-
-    def reinstate(self, content: OrderContent, *, status: Status, fulfillment: FulfillmentStatus) -> None:
-        """Places a cancelled order anew. The undo has ended."""
-        facts = self.facts.model_copy(update={"undone": self.facts.money})
-        self.order = self.order.model_copy(update={"facts": facts, **sold(content)})
-        self.state(
-            Reinstated,
-            status=status,
-            fulfillment=fulfillment,
-            source=self.source or self.order.source,
-            order=content,
-            grand_minor=self.order.grand_minor,
-        )
-        self.runs, self.asks, self.facts = {}, {}, self.order.facts
-
-    def payment_changed(self) -> None:
-        if self.facts.money != self.order.facts.money:
-            assert self.order.content is not None
-            self.state(PaymentChanged, currency=self.order.content.currency, totals=self.facts.money)
-
-    def fulfillment_changed(self, status: FulfillmentStatus) -> None:
-        shipments = self.facts.shipments.values()
-        self.state(
-            FulfillmentChanged,
-            fulfillment=status,
-            shipments_open=sum(shipment.status == "picking" for shipment in shipments),
-            shipments_shipped=sum(shipment.status in ("shipped", "delivered") for shipment in shipments),
-        )
-
-    @property
-    def terms(self) -> MarketTerms:
-        """The present terms of the order's market, where they were loaded; else those that the order has."""
-        order = self.order
-        assert order.source is not None and order.market is not None
-        key = MarketKey(order.store_id, order.source.channel, order.source.account)
-        return self.context.shares.get(key) or order.market
 
     # -- the engine ---------------------------------------------------------------------------------------------------
 

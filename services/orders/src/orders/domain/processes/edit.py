@@ -33,7 +33,7 @@ from orders.domain.content.refunds import Part
 from orders.domain.content.snapshots import wholly_cancelled
 from orders.domain.engine.process import Closed, Past, Process, Step
 from orders.domain.engine.story import Story
-from orders.domain.processes import differences, refund, settle, undo
+from orders.domain.processes import differences, refund, settle_edits, settled, settling, undo
 from orders.domain.state.lines import history
 from orders.domain.state.order import Order
 from orders.domain.state.run import Run, RunData
@@ -183,12 +183,12 @@ def becomes_true(story: Story, run: Run, event: payments.Authorized | Past | Non
     order, after, carried = story.order, _target(story.order), story.order.carried
     assert order.content is not None and order.market is not None
     before, change, back = order.content, _difference(story), _money(story).refund
-    settle.before_edit(story)
+    settle_edits.before_edit(story)
     story.edit(
         after, order.market, status=_resting(order), fulfillment=_fulfillment(order, after),
         edit_id=data_of(run).edit_id, lines=history(order, change, back),
     )  # fmt: skip
-    returned = settle.after_edit(story, back)
+    returned = settle_edits.after_edit(story, back)
     differences.compare_edited(story, before, carried, data_of(run).accepted)
     story.set_data(
         run, outcome="edited", release=change.to_release, readdressed=destination(before) != destination(after),
@@ -253,7 +253,7 @@ def ended(story: Story, run: Run) -> None:
     if data.outcome != "edited":
         return
     _pay_back(story, data)
-    settle.begin_due(story)
+    settling.begin_due(story)
     if data.readdressed:
         _send_address(story)
 
@@ -476,7 +476,7 @@ def _money(story: Story) -> Money:
 
 
 def _plan(change: Difference, runs: Mapping[str, Run], facts: Facts) -> Money:
-    return money(change, settle.captured(runs, facts), facts.unspent, settle.renewing(runs, facts))
+    return money(change, settled.captured(runs, facts), facts.unspent, settled.renewing(runs, facts))
 
 
 def is_discarded(story: Story, run: Run) -> bool:

@@ -12,7 +12,7 @@ from orders.domain.content.amounts import destination, payable, ships_anything
 from orders.domain.content.facts import ShipmentFact
 from orders.domain.engine.process import Past, Process, Step, Undo
 from orders.domain.engine.story import SHORT, STOCK_AGAIN_MAX_SECONDS, Story
-from orders.domain.processes import changes, holds, settle, undo
+from orders.domain.processes import changes, holds, settling, undo
 from orders.domain.state.order import capture_option
 from orders.domain.state.run import Run, RunData
 
@@ -157,10 +157,10 @@ def _data(run: Run) -> PlaceData:
 def placed(story: Story, run: Run, event: payments.Authorized | Past | None) -> None:
     story.state(Placed, status="placed", placed_at=story.context.now)
     holds.place_window(story)
-    settle.begin_captured(story)
+    settling.begin_captured(story)
     changes.proceed(story)
     if capture_option(story.order) == "on_placement":
-        settle.begin_rest(story)
+        settling.begin_rest(story)
 
 
 def approved(story: Story, run: Run, event: None) -> None:
@@ -168,7 +168,7 @@ def approved(story: Story, run: Run, event: None) -> None:
     actor = story.context.actor if story.approving else "rule:approval"
     story.state(Approved, status="approved", approved_at=story.context.now, actor=actor, answers=story.approving)
     if option == "on_approval" or (option == "per_shipment" and nothing_ships(story, run)):
-        settle.begin_rest(story)
+        settling.begin_rest(story)
 
 
 def fulfilled(story: Story, run: Run, event: fulfillment.Fulfilled | Past | None) -> None:

@@ -29,7 +29,7 @@ from orders.domain.content.facts import CapturedLine, CaptureFact, Facts
 from orders.domain.content.refunds import Part, Wanted
 from orders.domain.engine.process import Closed, Past, Process, Step
 from orders.domain.engine.story import Story
-from orders.domain.processes import settle, undo
+from orders.domain.processes import settled, undo
 from orders.domain.state.order import Order, RefundAdopted, is_invoiced
 from orders.domain.state.run import Run, RunData, last_number
 
@@ -188,7 +188,7 @@ def _cancel_if_all_is_back(story: Story, last: RefundData) -> None:
 
 def _is_all_paid(story: Story) -> bool:
     """Whether what the order costs after an edit was captured before: then nothing more is."""
-    kept = sum(amount for _, amount in settle.captured(story.runs, story.facts).values())
+    kept = sum(amount for _, amount in settled.captured(story.runs, story.facts).values())
     return (story.order.grand_minor or 0) <= kept
 
 
@@ -198,10 +198,10 @@ def _all_is_back(story: Story) -> bool:
         return False
     capturing = any(
         run.kind == "settle"
-        and run.step in settle.TAKING
+        and run.step in settled.TAKING
         and not run.end
         and run.waits != "person"
-        and not settle.is_captured(run, story.facts)
+        and not settled.is_captured(run, story.facts)
         for run in story.runs.values()
     )
     return not capturing and not any(capture.unrefunded_minor for capture in story.facts.captures.values())

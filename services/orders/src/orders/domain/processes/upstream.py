@@ -17,7 +17,7 @@ from orders.domain.content import previews
 from orders.domain.content.refunds import Wanted
 from orders.domain.content.snapshots import REFUNDED
 from orders.domain.engine.story import Story
-from orders.domain.processes import differences, edit, refund, settle
+from orders.domain.processes import differences, edit, refund, settled
 from orders.domain.state.order import Order
 
 NOT_MADE: Final = frozenset(
@@ -70,7 +70,7 @@ def with_refunds_of_cancelled(order: Order, after: OrderContent, told: OrderCont
         return after
     authorizations = [*order.facts.authorizations.values()]
     change = previews.difference(order.content, after)
-    void = previews.money(change, settle.captured(order.runs, order.facts), authorizations).void
+    void = previews.money(change, settled.captured(order.runs, order.facts), authorizations).void
     lines = {line.line_id for _, part in void for line in part}
     named = {one.external_line_id for one in entries if one.external_line_id is not None}
     covered = named <= lines and sum(one.amount_minor for one in entries) <= sum(

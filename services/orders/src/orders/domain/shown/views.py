@@ -7,7 +7,7 @@ from typing import Final
 
 from orders.domain.content.snapshots import is_paid
 from orders.domain.engine.story import NO_ANSWER_AFTER_ASKS, waits_for
-from orders.domain.processes import settle
+from orders.domain.processes import settled
 from orders.domain.processes.kinds import PROCESSES
 from orders.domain.state.order import Order, capture_option
 from orders.domain.state.run import Run
@@ -61,7 +61,7 @@ def awaits_capture(order: Order) -> bool:
     """Whether a person has to capture something of it, now or later."""
     if order.status != "approved" or order.undo is not None or "place" not in order.runs:
         return False
-    return capture_option(order) == "manual" and any(rest.amount_minor for rest in settle.left(order).values())
+    return capture_option(order) == "manual" and any(rest.amount_minor for rest in settled.left(order).values())
 
 
 def waiting_step(order: Order) -> str:

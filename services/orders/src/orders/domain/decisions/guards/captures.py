@@ -12,7 +12,7 @@ from contracts.orders import (
 from contracts.payments import MoneyLine
 from orders.domain.content.amounts import payable
 from orders.domain.decisions.guards import orders
-from orders.domain.processes import edit, settle
+from orders.domain.processes import edit, settled
 from orders.domain.state.order import Order, capture_option
 
 
@@ -27,7 +27,7 @@ def capture(order: Order, request: CaptureOrder | None) -> str | None:
         return "order_held"
     if edit.the_open(order) is not None:
         return "edit_open"
-    left, lines = settle.left(order), request.lines if request is not None else ()
+    left, lines = settled.left(order), request.lines if request is not None else ()
     if not any(rest.amount_minor for rest in left.values()) and not lines:
         return "order_captured" if order.grand_minor else "nothing_to_capture"
     return _capture_lines(order, lines, left) if lines else None
@@ -45,7 +45,7 @@ def _capture_lines(order: Order, lines: Sequence[CaptureLine], left: Mapping[str
 
 
 def exceeding(order: Order, request: CaptureOrder) -> str:
-    left = settle.left(order)
+    left = settled.left(order)
     asked = [one for one in request.lines if one.quantity is not None and one.line_id in left]
     return ": " + ", ".join(
         f"line {one.line_id}: {one.quantity} asked, {left[one.line_id].quantity} left"
