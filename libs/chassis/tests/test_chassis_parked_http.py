@@ -13,6 +13,7 @@ from chassis_counter import STORE, Stick, World, plus
 
 from chassis.batch import parking
 from chassis.batch.parking import Rejected
+from chassis.work import parked as work
 
 pytestmark = pytest.mark.real
 
@@ -252,6 +253,47 @@ async def test_parked_messages_are_grouped_by_cause_and_line_and_a_group_is_repl
     assert await replay(first, behind, second) == [(first, "replayed"), (behind, "replayed"), (second, "stopped")]
     assert await world.total(one) == 7
     assert await replay(first) == [(first, "replayed")]
+
+
+PARKED_MANY = """
+insert into parked (key, store_id, type, topic, partition, "offset", record_key, headers, value, fingerprint, cause, detail, raised_at)
+select gen_random_uuid(), $1, 'counter.' || n % 3, 'many', 0, n, '', '[]', convert_to(repeat(md5(n::text), 40), 'UTF8'), '',
+  case when n % 4 > 0 then 'fault' else 'bad_body' end, 'no', case when n % 4 = 0 then 'counter:' || n % 5 end
+from generate_series(1, 20000) as n"""
+
+
+async def test_groups_and_the_list_of_one_are_read_from_indexes_however_many_messages_wait(
+    client: Client, world: World
+) -> None:
+    key = await client.app.keys.create(STORE, "ann", ["*"])
+    await world.do(PARKED_MANY, STORE)
+    await world.do("vacuum analyze parked")
+    groups = (await client("GET", "/v1/parked-groups", key=key)).json["items"]
+    assert [(one["cause"], one["count"], one["keys"]) for one in groups] == [
+        ("fault", 15_000, 15_000),
+        *([("bad_body", 1_000, 1_000)] * 5),
+    ]
+    assert all(one["types"] == ["counter.0", "counter.1", "counter.2"] for one in groups)
+    assert "parked_groups" in await indexes_of(world, work.GROUPS, STORE)
+    filters = {"cause": "bad_body", "raised_at": groups[1]["raised_at"], "store_id": STORE}
+    statement, values = work.listed("waiting", filters, 10**12, 50)
+    assert await indexes_of(world, statement, *values) == {"parked_of_group"}
+    listed = (
+        await client("GET", f"/v1/parked?cause=bad_body&raised_at={groups[1]['raised_at']}&limit=500", key=key)
+    ).json
+    assert len(listed["items"]) == 500 and {one["raised_at"] for one in listed["items"]} == {groups[1]["raised_at"]}
+
+
+async def indexes_of(world: World, statement: str, *values: Any) -> set[str]:
+    """Returns the indexes that a plan uses; fails if it scans a table."""
+    plan = await world.one(f"explain (format json) {statement}", *values)
+    nodes, used = [plan[0]["Plan"]], set[str]()
+    while nodes:
+        node = nodes.pop()
+        assert node["Node Type"] != "Seq Scan" or node["Relation Name"] != "parked", plan
+        used |= {node["Index Name"]} if "Index Name" in node else set()
+        nodes += node.get("Plans", ())
+    return used
 
 
 async def test_what_a_tenant_sees_of_a_fault_is_no_traceback_no_driver_and_no_sql(client: Client, world: World) -> None:

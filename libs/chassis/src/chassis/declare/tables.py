@@ -187,6 +187,21 @@ def chassis_tables(metadata: MetaData) -> dict[str, Table]:
             PrimaryKeyConstraint("id", name="parked_pkey"),
             Index("parked_waiting", "key", "id", postgresql_where=text("state = 'waiting'")),
             Index(
+                "parked_groups",
+                "cause",
+                "raised_at",
+                "key",
+                postgresql_include=["id", "parked_at", "type", "store_id"],
+                postgresql_where=text("state = 'waiting'"),
+            ),
+            Index(
+                "parked_of_group",
+                "cause",
+                text("coalesce(raised_at, '')"),
+                "id",
+                postgresql_where=text("state = 'waiting'"),
+            ),
+            Index(
                 "parked_record",
                 "topic",
                 "partition",

@@ -69,15 +69,10 @@ def routes(app: Parts) -> APIRouter:
     ) -> Response:
         """Parked messages, newest first."""
         start = PARKED.after(cursor)
+        filters = {"store_id": _store_of(who), "key": key, "cause": cause, "raised_at": raised_at, "id_max": id_max}
+        statement, values = work.listed(state, filters, start[0] if start else ROW_MAX, limit + 1)
         async with app.database.queries.connection() as connection:
-            rows = await connection.fetch(
-                'select id, key, store_id, type, topic, partition, "offset", cause, detail, raised_at, state, version, parked_at,'
-                " edited_from, settled_by, settled_at, reason from parked where state = $1 and ($2::text is null or store_id = $2)"
-                " and ($3::uuid is null or key = $3) and ($4::text is null or cause = $4)"
-                " and ($5::text is null or coalesce(raised_at, '') = $5) and ($6::bigint is null or id <= $6) and id < $7"
-                " order by id desc limit $8",
-                state, _store_of(who), key, cause, raised_at, id_max, start[0] if start else ROW_MAX, limit + 1,
-            )  # fmt: skip
+            rows = await connection.fetch(statement, *values)
         items = [{name: _text(value) for name, value in row.items()} for row in rows]
         return respond(as_json(200, PARKED.page(items, limit, lambda row: (row["id"],))))
 

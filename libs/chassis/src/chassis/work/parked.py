@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Container, Sequence
+from collections.abc import Container, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 from uuid import UUID
@@ -67,27 +67,56 @@ async def edit(tx: Connection, row: Any, by: str, value: bytes) -> None:
     )
 
 
+FILTERS: Mapping[str, str] = {
+    "store_id": "store_id = ${}", "key": "key = ${}", "cause": "cause = ${}", "raised_at": "coalesce(raised_at, '') = ${}",
+    "id_max": "id <= ${}",
+}  # fmt: skip
+
+
+def listed(state: str, filters: Mapping[str, Any], id_below: int, rows: int) -> tuple[str, Sequence[Any]]:
+    """Returns the query of a list, the newest first, and its values. state: one of the closed set. filters: by the names of FILTERS;
+    None: any.
+
+    A filter that is not given is no condition: the plan that PostgreSQL caches for the query can use the index of the others.
+    """
+    given = {name: value for name, value in filters.items() if value is not None}
+    conditions = [f"state = '{state}'", "id < $1", *(FILTERS[name].format(n) for n, name in enumerate(given, 3))]
+    return (
+        'select id, key, store_id, type, topic, partition, "offset", cause, detail, raised_at, state, version, parked_at, edited_from,'
+        f" settled_by, settled_at, reason from parked where {' and '.join(conditions)} order by id desc limit $2",
+        [id_below, rows, *given.values()],
+    )
+
+
 REPLAY_MAX = 100
 """Messages that one request replays: each is a transaction, or more."""
 BEHIND = "select count(*) from parked where state = 'waiting' and key = $1 and id > $2"
 GROUPS = """
-with waiting as materialized (
-  select id, key, type, cause, raised_at, parked_at from parked
-  where state = 'waiting' and ($1::text is null or store_id = $1)),
-behind as (select key, count(*) as number from waiting where cause = 'waits' group by key),
-by_key as (
-  select cause, raised_at, key, count(*) as number, min(parked_at) as oldest_at, max(parked_at) as newest_at, max(id) as newest_id
-  from waiting where cause <> 'waits' group by 1, 2, 3),
-groups as (
-  select cause, raised_at,
-    array(select distinct type from waiting w where type is not null and w.cause = k.cause
-      and w.raised_at is not distinct from k.raised_at order by type) as types,
-    sum(k.number)::bigint as count, count(key) as keys, coalesce(sum(b.number), 0)::bigint as behind,
-    min(oldest_at) as oldest_at, max(newest_at) as newest_at, max(newest_id) as newest_id
-  from by_key k left join behind b using (key)
-  group by cause, raised_at order by count desc, cause, raised_at limit 500)
-select g.*, p.detail from groups g join parked p on p.id = g.newest_id order by count desc, g.cause, g.raised_at"""
-"""Waiting messages by cause and line; those that wait behind another one are counted with its group."""
+with groups as (
+  select cause, raised_at, count(*) as count, count(distinct key) as keys, min(parked_at) as oldest_at, max(parked_at) as newest_at,
+    max(id) as newest_id
+  from parked where state = 'waiting' and cause <> 'waits' and ($1::text is null or store_id = $1)
+  group by cause, raised_at order by count desc, cause, raised_at limit 500),
+types as (
+  select cause, raised_at, array_agg(type order by type) as types from (
+    select distinct cause, raised_at, type from parked
+    where state = 'waiting' and cause <> 'waits' and type is not null and ($1::text is null or store_id = $1)) as t
+  group by cause, raised_at),
+behind as (
+  select f.cause, f.raised_at, sum(w.number)::bigint as behind from (
+    select key, count(*) as number from parked
+    where state = 'waiting' and cause = 'waits' and ($1::text is null or store_id = $1) group by key) as w
+  join (
+    select distinct key, cause, raised_at from parked
+    where state = 'waiting' and cause <> 'waits' and ($1::text is null or store_id = $1)) as f using (key)
+  group by f.cause, f.raised_at)
+select g.*, coalesce(b.behind, 0) as behind, coalesce(t.types, '{}') as types, p.detail
+from groups as g join parked as p on p.id = g.newest_id
+left join types as t on t.cause = g.cause and t.raised_at is not distinct from g.raised_at
+left join behind as b on b.cause = g.cause and b.raised_at is not distinct from g.raised_at
+order by g.count desc, g.cause, g.raised_at"""
+"""Waiting messages by cause and line; those that wait behind another one are counted with its group. Every part reads the index
+`parked_groups` alone: the bodies of messages are not read."""
 KEYS = """
 select k.key, k.since from parked_keys as k where ($2::uuid is null or k.key > $2)
   and ($1::text is null or exists (select from parked p where p.key = k.key and p.state = 'waiting' and p.store_id = $1))
