@@ -3,18 +3,21 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import AsyncIterator
 from uuid import UUID
 
+import pytest
+import pytest_asyncio
 from console_owners import REAL, Owner, page
 from console_world import STORE, Browser
 
+from chassis.process.app import App
 from contracts.orders import MarketTerms, MethodCurrency, PaymentMethod
 from fulfillment.responses import StockShown
 from invoicing.responses import SellerShown
 from orders.responses.markets import MarketShown
 
 pytestmark = REAL
-ROUTES = {"/v1/markets": {}, "/v1/sellers": {}, "/v1/stock": {}}
 TERMS = MarketTerms(
     code="de",
     currency="EUR",
@@ -41,15 +44,25 @@ STOCK = StockShown(location="main", sku="MUG", on_hand=1_200, reserved=200, avai
 )
 
 
-def offers(shop: Owner, *paths: str) -> None:
+@pytest.fixture
+def routes() -> list[str]:
+    """The routes that orders, invoicing and fulfillment have."""
+    return ["/v1/markets", "/v1/sellers", "/v1/stock"]
+
+
+@pytest_asyncio.fixture
+async def browser(app: App, shop: Owner, routes: list[str]) -> AsyncIterator[Browser]:
+    """The routes are there before the console starts: it asks for them then."""
     shop.answers = {
-        ("GET", "/openapi.json"): (200, {"paths": {path: {} for path in paths}}),
+        ("GET", "/openapi.json"): (200, {"paths": dict.fromkeys(routes)}),
         ("GET", "/v1/markets"): page(MARKET), ("GET", "/v1/sellers"): page(SELLER), ("GET", "/v1/stock"): page(STOCK, next_cursor="more"),
     }  # fmt: skip
+    browser = Browser(app)
+    async with browser.asgi.router.lifespan_context(browser.asgi):
+        yield browser
 
 
 async def test_what_is_set_up_for_a_store_is_shown(shop: Owner, browser: Browser, order: UUID) -> None:
-    offers(shop, *ROUTES)
     await browser.sign_in("viewer")
     found = await browser.get("/markets")
     for part in (
@@ -73,18 +86,18 @@ async def test_what_is_set_up_for_a_store_is_shown(shop: Owner, browser: Browser
     assert (shop.asked("/v1/stock").query["cursor"], "cursor" in shop.asked("/v1/markets").query) == ("more", False)
 
 
+@pytest.mark.parametrize("routes", [["/v1/sellers"]])
 async def test_a_list_is_shown_once_its_owner_has_the_route(shop: Owner, browser: Browser, order: UUID) -> None:
-    offers(shop, "/v1/sellers")
     await browser.sign_in()
     found = await browser.get("/markets")
     assert "Shop Ltd" in found.text and "amazon" not in found.text and "MUG" not in found.text
     assert 'href="/markets"' not in found.text, "the section is that of markets"
 
 
+@pytest.mark.parametrize("routes", [["/v1/markets"]])
 async def test_the_bar_has_the_section_once_the_routes_of_orders_were_read(
     shop: Owner, browser: Browser, order: UUID
 ) -> None:
-    offers(shop, "/v1/markets")
     await browser.sign_in()
     async with asyncio.timeout(10):
         while 'href="/markets"' not in (await browser.get("/orders")).text:
@@ -95,7 +108,6 @@ async def test_the_bar_has_the_section_once_the_routes_of_orders_were_read(
 
 
 async def test_an_owner_that_does_not_answer_leaves_a_panel(shop: Owner, browser: Browser, order: UUID) -> None:
-    offers(shop, *ROUTES)
     shop.answers["GET", "/v1/sellers"] = (500, {})
     await browser.sign_in()
     found = await browser.get("/markets")

@@ -29,17 +29,35 @@ class Remembered(Generic[Key, Value]):
 
     def get(self, key: Key) -> Value | None:
         """Returns what was learned last, at once; None: nothing yet. Has it asked anew if it is old."""
-        now = time.monotonic()
-        if key not in self._asking and now - self._asked_at.get(key, -self._seconds) >= self._seconds:
-            self._asked_at.pop(key, None)
-            self._asked_at[key] = now
-            self._asking[key] = asyncio.create_task(self._learn(key))
+        if time.monotonic() - self._asked_at.get(key, -self._seconds) >= self._seconds:
+            self._begin(key)
         return self._values.get(key)
 
-    async def settled(self, seconds_max: float | None = None) -> None:
-        """Waits until nothing is being asked, or for `seconds_max`: then the asking goes on."""
+    async def within(self, key: Key, seconds: float) -> Value | None:
+        """As `get`, but if nothing was ever learned, waits for an answer until it was asked for `seconds`: then the asking goes on."""
+        value = self.get(key)
+        if value is None and (task := self._asking.get(key)) is not None:
+            left = self._asked_at[key] + seconds - time.monotonic()
+            await asyncio.wait([task], timeout=max(0.0, left))
+        return self._values.get(key)
+
+    async def asked(self, key: Key) -> Value | None:
+        """Has it asked now, however old the value is, and waits for the answer."""
+        self._begin(key)
+        await asyncio.wait([self._asking[key]])
+        return self._values.get(key)
+
+    async def settled(self) -> None:
+        """Waits until nothing is being asked."""
         if self._asking:
-            await asyncio.wait(self._asking.values(), timeout=seconds_max)
+            await asyncio.wait(self._asking.values())
+
+    def _begin(self, key: Key) -> None:
+        if key in self._asking:
+            return
+        self._asked_at.pop(key, None)
+        self._asked_at[key] = time.monotonic()
+        self._asking[key] = asyncio.create_task(self._learn(key))
 
     async def close(self) -> None:
         for task in self._asking.values():

@@ -22,6 +22,7 @@ from console.tables import stores
 TROUBLED: Final = "/v1/endpoints?needs_attention=true&limit=100"
 TROUBLED_SECONDS: Final = 30.0
 ROUTES_SECONDS: Final = 600.0
+LEARN_AGAIN_SECONDS: Final = 5.0
 DOCUMENT_SECONDS_MAX: Final = 20.0
 """A service makes its OpenAPI document when it is asked for it first, which takes a second; no page waits that long."""
 NOBODY: Final = Person(UUID(int=0), "console", "console", ())
@@ -53,9 +54,19 @@ class Bar:
 
     async def offered(self, owner: str, path: str) -> bool:
         """As `offers`, but waits for the answer of a service that was never asked, for as long as any page does."""
-        if self._routes.get(owner) is None:
-            await self._routes.settled(self._owners.ask_seconds_max)
-        return self.offers(owner, path)
+        return path in (await self._routes.within(owner, self._owners.ask_seconds_max) or ())
+
+    async def learn(self) -> None:
+        """Asks each service with optional sections for its routes until it has answered.
+
+        From the start of the process on, not when a person reads the first page: a service makes its document with a second of CPU,
+        and what else it is asked for takes longer meanwhile.
+        """
+        unknown = sorted({section.route[0] for section in SECTIONS if section.route is not None})
+        while unknown:
+            found = await asyncio.gather(*(self._routes.asked(owner) for owner in unknown))
+            unknown = [owner for owner, routes in zip(unknown, found, strict=True) if routes is None]
+            await asyncio.sleep(LEARN_AGAIN_SECONDS if unknown else 0)
 
     async def settled(self) -> None:
         """Waits until nothing is being asked."""

@@ -6,6 +6,7 @@ A request that changes something has to come from a page of ours: browsers state
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import AsyncIterator, Callable, Coroutine
 from contextlib import asynccontextmanager
 from contextvars import ContextVar
@@ -86,9 +87,11 @@ class Pages:
     @asynccontextmanager
     async def running(self) -> AsyncIterator[None]:
         async with self.owners.running():
+            learning = asyncio.create_task(self.bar.learn())
             try:
                 yield
             finally:
+                learning.cancel()
                 await self.bar.close()
                 await self.inspector.close()
 
