@@ -112,7 +112,10 @@ async def test_if_orders_does_not_answer_what_was_parked_stays_so(app: App, owne
     assert (await waits(app))["A-1"][0] == "answer"
 
 
-async def test_every_page_of_keys_is_read(app: App, owner: Owner) -> None:
+async def test_every_page_of_keys_is_read_and_its_orders_are_marked_some_at_a_time(
+    app: App, owner: Owner, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(parked_orders, "MARKED_AT_ONCE", 2)
     lives = [Life(number=f"A-{n}") for n in range(3)]
     await Publisher(app).publish(*(life.received() for life in lives))
 

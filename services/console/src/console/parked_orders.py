@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Mapping, Sequence
 from datetime import datetime
+from functools import partial
 from typing import Final
 from uuid import UUID
 
@@ -25,6 +26,8 @@ PAGES_MAX: Final = 20
 """If messages of more orders are parked, the others are marked when these are gone."""
 ASK_AGAIN_SECONDS: Final = 30.0
 """They are asked for when their number or their oldest changes; and that often, as others of the same number may have come."""
+MARKED_AT_ONCE: Final = 500
+"""Rows of one transaction. More: events of these orders wait for its end, and its connection may time out."""
 MARKED: Final = """
 select o.order_id from stores as s join order_rows as o using (store_id) where o.waiting = 'parked' and o.waiting <> ''"""
 
@@ -72,8 +75,10 @@ async def mark(app: App, parked: Mapping[UUID, datetime], at: datetime) -> None:
         waiting, step = waits(row)
         return row._replace(waiting=waiting, step=step, since=parked.get(row.order_id, at) if waiting else None)
 
-    async def write(tx: Connection) -> None:
-        rows = await projection.locked(tx, sorted(different))
+    async def write(keys: Sequence[UUID], tx: Connection) -> None:
+        rows = await projection.locked(tx, keys)
         await projection.remember(tx, [changed(row) for row in rows if row.ordered_at is not None])
 
-    await app.write(write)
+    keys = sorted(different)
+    for first in range(0, len(keys), MARKED_AT_ONCE):
+        await app.write(partial(write, keys[first : first + MARKED_AT_ONCE]))
