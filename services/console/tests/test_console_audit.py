@@ -56,9 +56,11 @@ async def test_filters_have_to_fit(app: App, browser: Browser, order: UUID) -> N
     await added(app, 1, person="bob", subject_kind="order", subject_id=str(order), order_id=order, action="cancel")
     await added(app, 2, outcome="order_held")
     await added(app, 3, store_id=None)
+    await added(app, 4, action="export", outcome="done: 8 rows")
     await browser.sign_in("administrator")
     for query, found in (
         ("person=bob", [1]),
+        ("outcome=done&action=export", [4]),
         ("action=replay", [3, 2]),
         ("outcome=order_held", [2]),
         ("order=a-7", [1]),
@@ -66,12 +68,13 @@ async def test_filters_have_to_fit(app: App, browser: Browser, order: UUID) -> N
         ("order=A-8", []),
         ("since=2026-11-21T09:32&until=2026-11-21T09:33", [2]),
         ("person=bob&action=replay", []),
-        ("person=&action=", [3, 2, 1]),
+        ("person=&action=", [4, 3, 2, 1]),
     ):
         page = await browser.get(f"/audit?{query}")
         assert (page.status, shown(page.text)) == (200, found), query
     text = (await browser.get("/audit")).text
-    assert f'<a href="/orders/{order}">A-7</a>' in text and "order_held" in text and "refused" in text
+    assert f'<a href="/orders/{order}">A-7</a>' in text and "order_held" in text
+    assert text.count("refused") == 1 and "8 rows" in text, "a file that was sent is not a refusal"
     for query in ("colour=red", "since=yesterday", "cursor=nonsense"):
         assert (await browser.get(f"/audit?{query}")).status == 400, query
 

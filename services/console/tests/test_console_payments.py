@@ -7,6 +7,7 @@ from __future__ import annotations
 import re
 from collections.abc import AsyncIterator
 from html import unescape
+from typing import Any
 from uuid import UUID, uuid4
 
 import pytest
@@ -122,8 +123,15 @@ async def app(owner: Owner) -> AsyncIterator[App]:
         yield app
 
 
+@pytest.fixture
+def paths() -> dict[str, Any]:
+    """The routes that payments has when the console starts and asks for them."""
+    return document()["paths"]
+
+
 @pytest_asyncio.fixture
-async def browser(app: App) -> AsyncIterator[Browser]:
+async def browser(app: App, owner: Owner, paths: dict[str, Any]) -> AsyncIterator[Browser]:
+    owner.answers["GET", "/openapi.json"] = (200, {"paths": paths})
     browser = Browser(app)
     async with browser.asgi.router.lifespan_context(browser.asgi):
         yield browser
@@ -146,7 +154,7 @@ class TestOnARealPostgres:
     pytestmark = REAL
 
     async def test_the_accounts_of_a_period_lead_to_the_entries_of_each(
-        self, owner: Owner, browser: Browser, order: UUID
+        self, app: App, owner: Owner, browser: Browser, order: UUID
     ) -> None:
         await browser.sign_in("viewer")
         shown = await browser.get("/payments?from=2026-11-01&to=2026-11-30&currency=EUR")
@@ -161,16 +169,21 @@ class TestOnARealPostgres:
         assert "customer-st_1-2026-11-01-2026-11-30.csv" in file.headers["content-disposition"]
         owner.answers["GET", "/v1/accounts/customer/entries.csv"] = (503, {})
         assert (await browser.get(unescape(csv))).status == 503
+        [audited] = await app.fetch("select subject_kind, subject_id, store_id, action, reason, outcome from audit")
+        assert tuple(audited) == (
+            "account", "customer", "st_1", "export", "currency=EUR&from=2026-11-01&to=2026-11-30",
+            f"done: {len(file.text.encode())} bytes",
+        ), "a row for the file that was sent, none for the other"  # fmt: skip
         owner.answers["GET", "/v1/accounts"] = (422, {})
         assert (await browser.get("/payments?from=2026-12-01&to=2026-11-30")).status == 400
         owner.answers["GET", "/v1/accounts"] = (503, {})
         assert "payments is silent" in (await browser.get("/payments")).text
         assert (await browser.get("/payments?currency=euro")).status == 400
 
+    @pytest.mark.parametrize("paths", [{}])
     async def test_a_release_of_payments_without_books_has_no_such_pages(
         self, owner: Owner, browser: Browser, order: UUID
     ) -> None:
-        owner.answers["GET", "/openapi.json"] = (200, {"paths": {}})
         await browser.sign_in("administrator")
         shown = await browser.get("/payments")
         assert "This cannot be shown" in shown.text and 'href="/payments' not in shown.text.partition("</header>")[0]

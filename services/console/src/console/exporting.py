@@ -4,7 +4,7 @@ open, and one that is gone ends the reading.
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncGenerator, Sequence
 from typing import Final, NamedTuple
 
 from sqlalchemy.engine import RowMapping
@@ -29,7 +29,7 @@ class SearchTooWide(Exception):
 
 async def chunks(
     read: Read, store_id: str, asked: Asked, columns: Sequence[str], *, personal: bool, search_personal: bool
-) -> AsyncIterator[Chunk]:
+) -> AsyncGenerator[Chunk]:
     """Yields the file: the header with the first rows, then further rows. personal: whether it has the personal columns.
 
     The rows are the newest first, also if the list has another sort: the time of an order does not change meanwhile, so no

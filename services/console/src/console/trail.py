@@ -7,7 +7,7 @@ from datetime import datetime
 from typing import Any, Final, NamedTuple
 from uuid import UUID
 
-from sqlalchemy import ColumnElement, Select, Subquery, and_, select, true, tuple_
+from sqlalchemy import ColumnElement, Select, Subquery, and_, func, select, true, tuple_
 from sqlalchemy.engine import RowMapping
 
 from chassis.declare.app import App
@@ -69,6 +69,7 @@ def _looked_at(filters: Filters, last: tuple[Any, ...] | None) -> Select[Any]:
 
 
 def _fitting(newest: Subquery, stores: Sequence[str] | None, filters: Filters) -> Sequence[ColumnElement[bool]]:
-    same = {"person": filters.person, "action": filters.action, "outcome": filters.outcome}
-    conditions = [newest.c[name] == value for name, value in same.items() if value is not None]
+    outcome = func.split_part(newest.c.outcome, ":", 1)  # of a file, how much was sent is behind the word
+    same = ((newest.c.person, filters.person), (newest.c.action, filters.action), (outcome, filters.outcome))
+    conditions = [column == value for column, value in same if value is not None]
     return conditions if stores is None else [newest.c.store_id.in_(stores), *conditions]

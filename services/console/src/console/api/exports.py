@@ -1,21 +1,17 @@
 """A list as a CSV file, streamed."""
 
-from collections.abc import AsyncGenerator, AsyncIterator
 from datetime import UTC, datetime
 from typing import Annotated, get_args
-from uuid import UUID, uuid4
 
-from anyio import CancelScope
 from fastapi import APIRouter, Depends, Query, Response
 
-from chassis.http.spreadsheet import Streamed
-from console import audit, exporting
+from console import exporting
+from console.api.files import File, streamed
 from console.api.orders import EXPORT, seen_stores, store_of
 from console.api.refusals import refusal
 from console.api.serving import Pages
 from console.audit import Subject
 from console.domain.people import PERSONAL, Person
-from console.exporting import Chunk
 from console.listing import COLUMNS, Asked, Column
 
 
@@ -40,28 +36,10 @@ def add_routes(router: APIRouter, pages: Pages) -> None:
         chunks = exporting.chunks(
             pages.app.read, store, asked, columns, personal=asked.personal, search_personal=here.may(PERSONAL)
         )
+        what = f"{asked.model_dump(exclude_defaults=True, exclude={'cursor'}, mode='json')}"
+        name = f"orders-{store}-{datetime.now(UTC):%Y%m%dT%H%M%SZ}.csv".replace(":", "-")
+        file = File(Subject("export", store, store), "export", what, name, "rows")
         try:
-            first = await anext(chunks)  # what is wrong with the list is answered by a page
+            return await streamed(pages, person, file, chunks)
         except exporting.SearchTooWide:
             raise refusal("filter_too_wide", "more than 20,000 orders fit the search: add a word") from None
-        nonce = uuid4()
-        what = f"{asked.model_dump(exclude_defaults=True, exclude={'cursor'}, mode='json')}"
-        await audit.asked(pages.app, nonce, person, Subject("export", store, store), "export", what)
-        name = f"orders-{store}-{datetime.now(UTC):%Y%m%dT%H%M%SZ}.csv".replace(":", "-")
-        return Streamed(_audited(pages, nonce, person, first, chunks), name)
-
-
-async def _audited(
-    pages: Pages, nonce: UUID, person: Person, first: Chunk, rest: AsyncIterator[Chunk]
-) -> AsyncGenerator[bytes]:
-    """Yields the file; notes how many rows were sent, also if the receiver has gone."""
-    rows, outcome = first.rows, "broken"
-    try:
-        yield first.text
-        async for chunk in rest:
-            rows += chunk.rows
-            yield chunk.text
-        outcome = "done"
-    finally:
-        with CancelScope(shield=True):
-            await audit.ended(pages.app, nonce, person, f"{outcome}: {rows} rows")

@@ -1,19 +1,21 @@
 """Pages of payments: the accounts of a store, and what the other pages of payments have in common."""
 
 from collections.abc import AsyncGenerator, Mapping, Sequence
+from contextlib import aclosing
 from datetime import date
 from typing import Annotated, Any, Final, Literal, NamedTuple
 
 from fastapi import APIRouter, Depends, Path, Query, Response
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
 
-from chassis.http.spreadsheet import Streamed
 from console.api.asking import ask
+from console.api.files import File, NoFile, Piece, streamed
 from console.api.filters import linked
 from console.api.orders import seen_stores
 from console.api.refusals import refusal
 from console.api.rendering import query
 from console.api.serving import Pages, demand
+from console.audit import Subject
 from console.domain.payments import RECONCILE, VIEW
 from console.domain.people import Person
 from contracts.base import Code
@@ -93,20 +95,20 @@ def add_routes(router: APIRouter, pages: Pages) -> None:
         store = await chosen(pages, person, asked.store)
         demand(person.at(store or None), VIEW)
         path = f"/v1/accounts/{account}/entries.csv?{query(asked.period)}"
-        chunks = pages.owners.streamed("payments", path, store, person)
-        first = await anext(chunks, None)  # what is wrong is answered by a page
-        if first is None:
-            raise refusal("service_silent", "payments has not answered with the file")
         name = "-".join(
             filter(None, (account, store.replace(":", "-"), *(f"{one}" for one in (asked.first, asked.last) if one)))
         )
-        return Streamed(_whole(first, chunks), f"{name}.csv")
+        file = File(Subject("account", account, store), "export", query(asked.period), f"{name}.csv", "bytes")
+        try:
+            return await streamed(pages, person, file, _pieces(pages.owners.streamed("payments", path, store, person)))
+        except NoFile:
+            raise refusal("service_silent", "payments has not answered with the file") from None
 
 
-async def _whole(first: bytes, rest: AsyncGenerator[bytes]) -> AsyncGenerator[bytes]:
-    yield first
-    async for chunk in rest:
-        yield chunk
+async def _pieces(chunks: AsyncGenerator[bytes]) -> AsyncGenerator[Piece]:
+    async with aclosing(chunks):
+        async for chunk in chunks:
+            yield chunk, len(chunk)
 
 
 async def chosen(pages: Pages, person: Person, wanted: str) -> str:

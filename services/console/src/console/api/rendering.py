@@ -61,6 +61,7 @@ LOOKS: Final[Mapping[str, Look]] = {
     "exhausted": Look(_BAD, "alert"), "returned": Look(_PLAIN, "back"),
     # the audit
     "done": Look(_GOOD, "check"), "silent": Look(_WAITS, "alert", "no answer"), "asked": Look(_RUNS, "clock", "requested"),
+    "broken": Look(_BAD, "alert", "broken off"),
     # endpoints and replays
     "enabled": Look(_GOOD, "check"), "failing": Look(_BAD, "alert"), "held_back": Look(_WAITS, "pause"),
     "paused": Look(_WAITS, "pause"), "disabled": Look(_BAD, "cross"), "running": Look(_RUNS, "arrow"), "finished": Look(_GOOD, "check"),

@@ -18,8 +18,8 @@ from console.trail import Filters
 from contracts.base import Text
 
 SCOPE = "audit.view"
-OUTCOMES = ("done", "silent", "asked")
-"""Besides the codes of refusals."""
+OUTCOMES = ("done", "silent", "asked", "broken")
+"""Besides the codes of refusals. `broken`: a file whose receiver, or whose source, was gone before its end."""
 KEYS = text(
     "select order_id from order_rows where store_id = any(:stores) and number_folded = :number limit 100"
 ).bindparams(bindparam("stores", type_=ARRAY(SqlText)))
