@@ -239,6 +239,7 @@ def test_a_refund_names_the_pieces_of_each_line() -> None:
         ("refund", {"reason": "x", "code": "nonsense", "pieces:1": "1"}, "choose"),
         ("hold", {}, "choose"),
         ("give_up", {}, "reason"),
+        ("give_up", {"reason": "silent"}, "version"),
         ("force", {"reason": "seen", "code": "failed", "operation_id": "../cancel"}, "operation"),
         (
             "force",

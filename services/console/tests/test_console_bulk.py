@@ -67,6 +67,10 @@ class Orders:
     actors: set[str] = field(default_factory=set)
     refuses: set[str] = field(default_factory=set)
     """Ids of orders."""
+    moved_on: set[str] = field(default_factory=set)
+    """Ids of orders that have another version than the lists."""
+    versions: Counter[str | None] = field(default_factory=Counter)
+    """By the `If-Match` of requests."""
     silent: bool = False
     gate_after: int = 10**9
     """Requests from this number on are done, and not answered."""
@@ -82,6 +86,9 @@ class Orders:
         order_id = request.match_info["order_id"]
         if order_id in self.refuses:
             return web.json_response({"type": "/problems/order_cancelled", "detail": "it is cancelled"}, status=409)
+        self.versions[version := request.headers.get("if-match")] += 1
+        if version is not None and order_id in self.moved_on:
+            return web.json_response({"type": "/problems/version_outdated", "detail": "now 9"}, status=412)
         if key not in self.keys:
             self.keys[key] = request.path
             self.effects[request.path] += 1
@@ -191,6 +198,35 @@ class TestOnARealPostgres:
         page = (await browser.get(f"/jobs/{job_id}?show=refused")).text
         assert "order_cancelled" in page and "A-0001" in page and "A-0002" not in page
 
+    async def test_a_wait_is_given_up_as_the_preview_had_it_and_an_order_that_has_moved_on_is_left(
+        self, app: App, owner: Orders, owners: Owners, browser: Browser
+    ) -> None:
+        await browser.sign_in("operator")
+        ids = await waiting(app, 3)
+        page = await browser.get("/jobs/new?view=approval&action=give_up")
+        [job_id] = re.findall(r'action="/jobs/([0-9a-f-]{36})/start"', page.text)
+        # Moves on after the preview, before the job has begun: the lists have a newer version by then.
+        await app.fetch("update order_rows set versions = versions || '{\"orders\": 9}' where order_id = $1", ids[1])
+        owner.moved_on = {str(ids[1])}
+        fields = {"action": "give_up", "nonce": str(uuid4()), "reason": "The gateway is gone."}
+        assert (await browser.post(f"/jobs/{job_id}/start", fields)).status == 303
+        await work(Worker(app, owners))
+        assert owner.versions == {'"2"': 3}, "the version of the preview, of each"
+        assert owner.effects == {f"/v1/orders/{one}/give_up": 1 for one in (ids[0], ids[2])}
+        job = await job_of(app, UUID(job_id))
+        assert (job.state, job.done, job.refused) == ("done", 2, 1)
+        page = await browser.get(f"/jobs/{job_id}?show=refused")
+        assert "A-0001" in page.text and "version_outdated" in page.text and "nothing was done" in page.text
+
+    async def test_an_action_that_is_about_no_wait_is_done_at_any_version(
+        self, app: App, owner: Orders, owners: Owners, browser: Browser
+    ) -> None:
+        await browser.sign_in("operator")
+        owner.moved_on = {str(one) for one in await waiting(app, 2)}
+        job_id = await begun(browser)
+        await work(Worker(app, owners))
+        assert (await job_of(app, job_id)).done == 2 and owner.versions == {None: 2}
+
     async def test_each_order_is_done_once_when_a_worker_dies_in_the_middle(
         self, app: App, owner: Orders, owners: Owners, browser: Browser
     ) -> None:
@@ -243,6 +279,18 @@ class TestOnARealPostgres:
         assert (job.state, job.done, job.left) == ("cancelled", CHUNK_ORDERS, 5)
         assert (await browser.post(f"/jobs/{job_id}/resume", {})).status == 409
         assert sum(owner.effects.values()) == CHUNK_ORDERS
+
+    async def test_a_short_job_does_not_wait_for_the_end_of_a_long_one(
+        self, app: App, owners: Owners, browser: Browser
+    ) -> None:
+        await browser.sign_in("operator")
+        await waiting(app, 2 * CHUNK_ORDERS + 5)
+        long = await begun(browser)
+        short = await begun(browser, filters="q=A-0001")
+        worker = Worker(app, owners)
+        for done in ((CHUNK_ORDERS, 0), (CHUNK_ORDERS, 1), (2 * CHUNK_ORDERS, 1)):
+            await worker.step()
+            assert ((await job_of(app, long)).done, (await job_of(app, short)).done) == done
 
     async def test_a_job_stops_when_the_person_may_no_longer_do_it(
         self, app: App, owner: Orders, owners: Owners, browser: Browser

@@ -270,7 +270,7 @@ PAGES: Final[dict[str, Page]] = {
     "overview": get("/"),
     "processes": get("/processes"),
     "processes, forms": get("/processes", open=ID),
-    "processes, action that is refused": post("/processes/{order_id}/give_up", "reason"),
+    "processes, action that is refused": post("/processes/{order_id}/give_up", "reason", version="1"),
     "parked": get("/parked"),
     "parked, by order and line": get("/parked", order=ID, line=TEXT),
     "parked group": get("/parked/orders/group", cause="fault", line=TEXT),

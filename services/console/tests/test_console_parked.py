@@ -186,6 +186,28 @@ class TestOnARealPostgres:
         assert f'href="/parked/payments/{ids[-1]}"' in refused and f'href="/parked/payments/{ids[0]}"' not in refused
         assert "parked in payments" in (await browser.get("/jobs")).text
 
+    async def test_a_group_longer_than_a_job_is_replayed_from_the_newest_on_and_its_page_leads_to_the_rest(
+        self, browser: Browser, payments: ParkedMessages, worker: Worker, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setattr("console.group_jobs.PAGE_ROWS", 10)
+        monkeypatch.setattr("console.group_jobs.JOB_MESSAGES_MAX", 25)
+        ids = [payments.park() for _ in range(32)]
+        await browser.sign_in("operator", name="ann")
+        here = await begun(browser)
+        payments.park()  # later than the preview: in no count
+        await work(worker)
+        page = (await browser.get(here)).text
+        assert "25 of 25" in page and "7 older ones of the group are not in this job" in page
+        sent = [one for path, _, body in payments.requests if path == "POST /v1/parked-replays" for one in body["ids"]]
+        assert sent == ids[7:], "the newest, and of these the oldest first"
+        [rest] = re.findall(r'href="([^"]+)">Go on with the rest', page)
+        preview = (await browser.get(unescape(rest))).text
+        assert "Replay 8 messages" in preview
+        begun_again = await browser.post(REPLAY, fields_of(preview, REPLAY))
+        await work(worker)
+        assert {row["state"] for row in payments.rows.values()} == {"replayed"}
+        assert "Go on with the rest" not in (await browser.get(begun_again.location)).text
+
     async def test_a_replay_goes_on_when_its_service_answers_again_and_a_person_stops_it(
         self, app: App, browser: Browser, payments: ParkedMessages, worker: Worker
     ) -> None:

@@ -40,6 +40,8 @@ class Orders:
     asked: list[list[str]] = field(default_factory=list)
     requests: list[tuple[str, str, Any]] = field(default_factory=list)
     """(path, nonce, body)."""
+    versions: list[str | None] = field(default_factory=list)
+    """The `If-Match` of each request."""
 
     async def processes(self, request: web.Request) -> web.Response:
         if self.silent:
@@ -64,6 +66,7 @@ class Orders:
 
     async def act(self, request: web.Request) -> web.Response:
         self.requests.append((request.path, request.headers["idempotency-key"], await request.json()))
+        self.versions.append(request.headers.get("if-match"))
         return web.json_response(self.problem, status=self.status)
 
 
@@ -217,6 +220,22 @@ async def test_an_opened_row_has_the_forms_that_orders_and_the_roles_allow_and_w
     assert "<form class=" not in (await browser.get(f"/processes?open={ids['P-1']}")).text.partition("<main")[2]
 
 
+async def test_a_wait_is_given_up_as_the_page_has_shown_it(
+    owner: Orders, publisher: Publisher, browser: Browser
+) -> None:
+    ids = await waiting_orders(publisher)
+    await browser.sign_in("operator")
+    page = (await browser.get(f"/processes?open={ids['P-1']}")).text
+    [version] = re.findall(r'name="version" value="(\d+)"', page)
+    path, fields = f"/processes/{ids['P-1']}/give_up", {"reason": "silent"}
+    assert (await browser.post(path, fields)).status == 422, "without a version it is not sent"
+    assert (await browser.post(path, fields | {"version": version})).status == 303
+    assert owner.versions == ['"3"'], "the version that orders has stated for the page"
+    owner.status, owner.problem = 412, {"type": "/problems/version_outdated", "title": "Changed", "detail": "now 4"}
+    page = (await browser.post(path, fields | {"version": version})).text
+    assert "Changed" in page and "now 4" in page and 'value="silent"' in page, "the form again, with what is true now"
+
+
 async def test_a_person_states_an_outcome_with_its_reference_and_reason(
     owner: Orders, publisher: Publisher, browser: Browser
 ) -> None:
@@ -249,12 +268,13 @@ async def test_what_is_no_longer_possible_is_the_list_anew_with_the_form_and_the
         {"type": "/problems/step_not_waiting", "title": "No", "detail": "<script>it goes on"},
     )
     await browser.sign_in("operator")
-    nonce, reason = str(uuid4()), '"><script>'
-    page = await browser.post(f"/processes/{ids['P-1']}/give_up", {"nonce": nonce, "reason": reason})
+    nonce = str(uuid4())
+    sent = {"nonce": nonce, "reason": '"><script>', "version": "3"}
+    page = await browser.post(f"/processes/{ids['P-1']}/give_up", sent)
     assert page.status == 409 and "&lt;script&gt;it goes on" in page.text and "<script>" not in page.text
     assert "&#34;&gt;&lt;script&gt;" in page.text and nonce not in page.text
     owner.status, owner.problem = 503, {}
-    page = await browser.post(f"/processes/{ids['P-1']}/give_up", {"nonce": nonce, "reason": reason})
+    page = await browser.post(f"/processes/{ids['P-1']}/give_up", sent)
     assert page.status == 503 and nonce in page.text, "sent again, it is done once"
     assert [row["outcome"] for row in await app.fetch("select outcome from audit")] == ["silent"]
 

@@ -218,7 +218,12 @@ def upgrade() -> None:
         sa.Column("order_id", sa.Uuid, comment="that the subject belongs to; null: none"),
         sa.Column("action", sa.Text, nullable=False),
         sa.Column("reason", sa.Text, nullable=False),
-        sa.Column("outcome", sa.Text, nullable=False, comment="asked; done; silent; the code of the refusal"),
+        sa.Column(
+            "outcome",
+            sa.Text,
+            nullable=False,
+            comment="asked; done; silent; the code of the refusal; of a file `done: n rows`, or `broken: ...`",
+        ),
         sa.Column("version", sa.Integer, comment="of the order, as its owner answered; null: it has not stated one"),
         sa.Column("ended_at", sa.DateTime(timezone=True)),
         sa.PrimaryKeyConstraint("nonce", name="audit_pkey"),
@@ -242,7 +247,7 @@ def upgrade() -> None:
         sa.Column(
             "parked_group",
             postgresql.JSONB,
-            comment="of a replay: console.domain.parked.Group and id_max; null: it is of orders",
+            comment="of a replay: console.group_jobs.Frozen; null: it is of orders",
         ),
         sa.Column(
             "listed_to", sa.Text, comment="of a replay: where the list of its messages goes on; null: it has ended"
@@ -257,6 +262,13 @@ def upgrade() -> None:
             postgresql.ARRAY(sa.Uuid),
             nullable=False,
             comment="of a preview; later `job_items` has them",
+        ),
+        sa.Column(
+            "order_versions",
+            postgresql.ARRAY(sa.Integer),
+            nullable=False,
+            server_default="{}",
+            comment="of each of `order_ids` in the lists",
         ),
         sa.Column(
             "size",
@@ -289,6 +301,7 @@ def upgrade() -> None:
         sa.Column("job_id", sa.Uuid, nullable=False),
         sa.Column("position", sa.Integer, nullable=False, comment="the order in which they are done"),
         sa.Column("order_id", sa.Uuid, comment="of a message: its key, which may be of no order; null: it has none"),
+        sa.Column("version", sa.Integer, comment="of the order in the preview; null: a message"),
         sa.Column("parked_id", sa.BigInteger, comment="of a parked message, at the service of the job; null: an order"),
         sa.Column("state", sa.Text, nullable=False, comment="waits, done, refused"),
         sa.Column("code", sa.Text, nullable=False, comment="of the refusal"),

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Mapping, Sequence
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 from uuid import UUID
 
 import orjson
@@ -21,13 +21,13 @@ from console.domain.bulk import REPLAY
 from console.domain.parked import Group
 from console.domain.people import Person
 from console.domain.wanted import Wanted
-from console.jobs import JOB_ORDERS_MAX
 from console.outcomes import DETAIL_CHARACTERS_MAX, Result, Silent, result_of
 from console.owners import Owners
 from contracts.ids import derived
 
-JOB_MESSAGES_MAX: Final = JOB_ORDERS_MAX
-PAGE_ROWS: Final = 100
+JOB_MESSAGES_MAX: Final = 100_000
+PAGE_ROWS: Final = 500
+NEWEST_POSITION: Final = 2**31 - 1
 REPLAYED_AT_ONCE: Final = 20
 """Messages of one request: a service answers in much less time than a request may take."""
 CHUNK_MESSAGES: Final = 80
@@ -42,19 +42,29 @@ LISTED: Final = f"""
 with job as (
   update jobs set listed_to = $2, size = size + cardinality($4::bigint[]), whole = $5 where id = $1 and listed_to = $3 returning id, size)
 insert into job_items (job_id, position, order_id, parked_id, state, code, detail)
-select job.id, {JOB_MESSAGES_MAX} - job.size + cardinality($4::bigint[]) - u.nth + 1, u.key, u.parked_id, 'waits', '', ''
+select job.id, {NEWEST_POSITION} - job.size + cardinality($4::bigint[]) - u.nth + 1, u.key, u.parked_id, 'waits', '', ''
 from job, unnest($4::bigint[], $6::uuid[]) with ordinality as u(parked_id, key, nth)"""
 """The list begins with the newest, so the positions go down. A page that another process has written meanwhile is not written again."""
 NEXT: Final = """
 select position, parked_id from job_items where job_id = $1 and state = 'waits' order by position limit $2"""
 
 
+class Frozen(NamedTuple):
+    """A group as a preview has frozen it."""
+
+    group: Group
+    id_max: int
+    """The newest message."""
+    messages: int
+    """How many waited then."""
+
+
 async def begin(
-    app: App, nonce: UUID, person: Person, store_id: str | None, group: Group, id_max: int, filters: str, reason: str
+    app: App, nonce: UUID, person: Person, store_id: str | None, frozen: Frozen, filters: str, reason: str
 ) -> UUID:
-    """Begins the replay of a group up to a message; returns the id of the job, the same for the same form."""
+    """Begins the replay of a frozen group; returns the id of the job, the same for the same form."""
     job_id = derived(nonce, f"{REPLAY}|{person.id}")
-    stored = orjson.dumps({**group._asdict(), "id_max": id_max}).decode()
+    stored = orjson.dumps({**frozen.group._asdict(), "id_max": frozen.id_max, "messages": frozen.messages}).decode()
 
     async def write(tx: Connection) -> None:
         await tx.execute(

@@ -34,16 +34,17 @@ RUNNING: Final = frozenset({"running", "paused", "stopped"})
 """States of a job that has begun and not ended."""
 
 FREEZE: Final = """
-insert into jobs (id, store_id, person_id, person, roles, filters, state, order_ids, size, whole, created_at)
-values ($1, $2, $3, $4, $5, $6, 'preview', $7, cardinality($7::uuid[]), $8, now())"""
+insert into jobs (id, store_id, person_id, person, roles, filters, state, order_ids, order_versions, size, whole, created_at)
+values ($1, $2, $3, $4, $5, $6, 'preview', $7, $8, cardinality($7::uuid[]), $9, now())"""
 START: Final = """
 with job as (
   update jobs set state = 'running', action = $2, code = $3, reason = $4, started_at = now(), roles = $5
-  where id = $1 and state = 'preview' and person_id = $6 returning id, order_ids)
-insert into job_items (job_id, position, order_id, state, code, detail)
-select job.id, u.position, u.order_id, 'waits', '', '' from job, unnest(job.order_ids) with ordinality as u(order_id, position)"""
+  where id = $1 and state = 'preview' and person_id = $6 returning id, order_ids, order_versions)
+insert into job_items (job_id, position, order_id, version, state, code, detail)
+select job.id, u.position, u.order_id, u.version, 'waits', '', ''
+from job, unnest(job.order_ids, job.order_versions) with ordinality as u(order_id, version, position)"""
 """Started twice, it is started once."""
-EMPTY: Final = "update jobs set order_ids = '{}' where id = $1 and state <> 'preview'"
+EMPTY: Final = "update jobs set order_ids = '{}', order_versions = '{}' where id = $1 and state <> 'preview'"
 MOVE: Final = """
 update jobs set state = $2, why = '', ended_at = case when $2 = 'cancelled' then now() end, leased_until = null
 where id = $1 and state = any($3::text[]) returning id"""
@@ -58,6 +59,7 @@ delete from jobs where (state = 'preview' and created_at < now() - make_interval
   or ended_at < now() - make_interval(days => $2)"""
 COLUMNS: Final = """j.id, j.store_id, j.person_id, j.person, j.roles, j.filters, j.state, j.action, j.code, j.reason, j.why, j.whole,
 j.created_at, j.started_at, j.ended_at, j.size, j.done, j.refused, j.parked_group ->> 'service' as service,
+cast(j.parked_group ->> 'messages' as bigint) as counted,
 j.listed_to is not null as listing"""
 ONE: Final = f"select {COLUMNS} from jobs as j where j.id = :id"
 _BEFORE: Final = """(j.created_at, j.id) < (coalesce(cast(:at as timestamptz), 'infinity'),
@@ -89,7 +91,8 @@ RESULT_LIST: Final = Cursors("console.job", Code, int)
 
 
 class Frozen(NamedTuple):
-    order_ids: Sequence[UUID]
+    versions: Mapping[UUID, int]
+    """Order -> its version in the lists, in the order of the list."""
     whole: bool
     """Whether these are all that fit."""
 
@@ -121,12 +124,19 @@ class Job:
     refused: int
     service: str | None
     """Whose parked messages are replayed; null: it is of orders."""
+    counted: int | None
+    """How many messages its preview has counted."""
     listing: bool
     """Whether its messages are still being listed: there may be more than `size`."""
 
     @property
     def left(self) -> int:
         return self.size - self.done - self.refused
+
+    @property
+    def left_out(self) -> int:
+        """Messages that its preview has counted and it does not do, as the group is longer than a job may be: the older ones."""
+        return 0 if self.whole or self.counted is None else max(0, self.counted - self.size)
 
     @property
     def noun(self) -> str:
@@ -143,7 +153,8 @@ async def freeze(app: App, person: Person, store_id: str, asked: Asked, filters:
 
     async def write(tx: Connection) -> None:
         await tx.execute(
-            FREEZE, job_id, store_id, person.id, person.name, list(person.at(store_id).roles), filters, frozen.order_ids, frozen.whole
+            FREEZE, job_id, store_id, person.id, person.name, list(person.at(store_id).roles), filters, list(frozen.versions),
+            list(frozen.versions.values()), frozen.whole,
         )  # fmt: skip
 
     await app.write(write)
@@ -151,22 +162,22 @@ async def freeze(app: App, person: Person, store_id: str, asked: Asked, filters:
 
 
 async def _fitting(app: App, store_id: str, asked: Asked, *, personal: bool) -> Frozen:
-    found: dict[UUID, None] = {}
+    found: dict[UUID, int] = {}
     asked = asked.model_copy(update={"cursor": None})
-    columns = f"order_id, {listing.SORTS[asked.sorted_by].column}"
+    columns = f"order_id, {listing.SORTS[asked.sorted_by].column}, {listing.VERSION}"
     for _ in range(PREVIEW_READS_MAX):
         page = await listing.find(
             app.read, store_id, asked, personal=personal, rows=JOB_ORDERS_MAX - len(found), shown=columns
         )
-        found |= dict.fromkeys(
-            row["order_id"] for row in page.rows
-        )  # one that has moved back in the list is there once
+        found |= {
+            row["order_id"]: row["orders_version"] for row in page.rows
+        }  # one that has moved back in the list is there once
         if page.next_cursor is None:
-            return Frozen(list(found), not page.too_many)
+            return Frozen(found, not page.too_many)
         if len(found) == JOB_ORDERS_MAX:
             break
         asked = asked.model_copy(update={"cursor": page.next_cursor})
-    return Frozen(list(found), False)
+    return Frozen(found, False)
 
 
 async def start(app: App, job_id: UUID, person: Person, action: str, fields: Mapping[str, str]) -> None:

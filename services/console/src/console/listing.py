@@ -153,9 +153,10 @@ class Group(NamedTuple):
 Place = tuple[datetime, UUID]
 """Value of the sort and key of a row: where a page ends."""
 PLACES: Final = Cursors("console.orders", Code, Timestamp, UUID)
-SHOWN: Final = """order_id, store_id, number, channel, account, market, country, currency, grand_minor, test, ordered_at, status,
+VERSION: Final = "cast(versions ->> 'orders' as int) as orders_version"
+SHOWN: Final = f"""order_id, store_id, number, channel, account, market, country, currency, grand_minor, test, ordered_at, status,
 payment_status, fulfillment_status, cancel_cause, completed_at, archived_at, tags, waiting, step, since, captured_minor,
-refunded_minor, changed_at, cast(versions ->> 'orders' as int) as orders_version"""
+refunded_minor, changed_at, {VERSION}"""
 """The columns that a list reads."""
 TYPES: Final[Mapping[str, TypeEngine[Any]]] = {
     "text": SqlText(), "text[]": ARRAY(SqlText()), "timestamptz": DateTime(timezone=True), "uuid": Uuid(), "date": Date(),

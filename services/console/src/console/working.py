@@ -39,13 +39,14 @@ CLEAN_EVERY: Final = 600
 TAKE: Final = """
 update jobs set leased_by = $1, leased_until = now() + make_interval(secs => $2)
 where id = (select id from jobs where state = 'running' and (leased_until is null or leased_until < now() or leased_by = $1)
-  order by leased_by is distinct from $1, started_at limit 1 for update skip locked)
+  order by leased_until nulls first, started_at limit 1 for update skip locked)
 returning id, store_id, person_id, action, code, reason, roles, parked_group::text, listed_to, size"""
+"""Takes the job whose last chunk is the longest ago: a few orders do not wait for the end of a replay of 100,000 messages."""
 PERSON: Final = f"""
 select {people.PERSON}, exists (select from sessions as s where s.person_id = p.id and s.ended_at is null
   and s.created_at > now() - make_interval(hours => $2)) as signed_in from people as p where p.id = $1"""
 NEXT: Final = """
-select o.position, o.order_id, coalesce(r.memory -> 'holds', '[]')::text as holds
+select o.position, o.order_id, o.version, coalesce(r.memory -> 'holds', '[]')::text as holds
 from job_items as o left join order_rows as r using (order_id)
 where o.job_id = $1 and o.state = 'waits' order by o.position limit $2"""
 NOTE: Final = """
@@ -123,7 +124,7 @@ class Worker:
         return person
 
     async def _requested(self, job: Record, person: Person, order: Record) -> Result | Silent:
-        fields = {"code": job["code"], "reason": job["reason"]}
+        fields = {"code": job["code"], "reason": job["reason"], "version": str(order["version"])}
         holds = orjson.loads(order["holds"])
         wanted = requests_of(job["id"], job["action"], order["order_id"], fields, holds)
         result: Result | Silent = Result("refused", "hold_unknown", "no hold is open")
@@ -133,6 +134,8 @@ class Worker:
             result = result_of("orders", outcome)
             if result != Result("done"):
                 break
+        if isinstance(result, Result) and result.code == "version_outdated":
+            return result._replace(detail="the order has moved on since the preview; nothing was done")
         return result
 
     async def _note(self, job_id: UUID, items: Sequence[Record], results: Sequence[Result | Silent]) -> None:

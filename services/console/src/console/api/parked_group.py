@@ -36,6 +36,7 @@ class Frozen(AskedGroup):
 
     id_max: int = Field(ge=0, le=ROW_MAX)
     """The newest message of the group when its preview was made: what is parked later is not in it."""
+    count: int = Field(ge=0, le=ROW_MAX)
 
 
 def add_routes(router: APIRouter, pages: Pages) -> None:
@@ -72,7 +73,8 @@ def add_routes(router: APIRouter, pages: Pages) -> None:
         subject = Subject("parked", f"{service}/{group.cause}/{group.line}", store)
         await audit.asked(pages.app, nonce, person, subject, REPLAY, reason)
         filters = query({"cause": group.cause, "line": group.line, "store": store})
-        job_id = await group_jobs.begin(pages.app, nonce, person, store, group, frozen.id_max, filters, reason)
+        counted = group_jobs.Frozen(group, frozen.id_max, frozen.count)
+        job_id = await group_jobs.begin(pages.app, nonce, person, store, counted, filters, reason)
         await audit.ended(pages.app, nonce, person, "done")
         return RedirectResponse(f"/jobs/{job_id}", 303)
 

@@ -61,6 +61,8 @@ class Row(NamedTuple):
 
     order: RowMapping
     waiting: Waiting
+    version: int
+    """The version of the order at orders; 0: orders is silent."""
     processes: tuple[Mapping[str, Any], ...]
     allowed: frozenset[str]
     why_not: Mapping[str, str]
@@ -122,7 +124,7 @@ def rows_of(rows: Sequence[RowMapping], answer: Answer) -> list[Row]:
 def _row(row: RowMapping, order: Mapping[str, Any]) -> Row:
     legal = order.get("legal_actions", ())
     return Row(
-        row, waiting_of(row, order), tuple(order.get("processes", ())),
+        row, waiting_of(row, order), int(order.get("version") or 0), tuple(order.get("processes", ())),
         frozenset(one["action"] for one in legal if one["allowed"]),
         {one["action"]: one["detail"] for one in legal if not one["allowed"]},
     )  # fmt: skip

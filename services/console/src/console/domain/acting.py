@@ -123,5 +123,5 @@ def request_of(name: str, order_id: UUID, fields: Fields) -> Wanted:
         except ValueError:
             raise ValueError("the hold has no such id") from None
     reason = reason_of(fields) or fields.get("code", "")
-    version = version_of(fields) if action.versioned and fields.get("version") else None
+    version = version_of(fields) if action.versioned else None
     return Wanted("orders", "POST", f"/v1/orders/{order_id}{path}", action.body(fields), reason, version)

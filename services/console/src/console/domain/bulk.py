@@ -52,8 +52,9 @@ def offered(person: Person) -> Mapping[str, Action]:
 def requests_of(
     job_id: UUID, action: str, order_id: UUID, fields: Mapping[str, str], holds: Sequence[str]
 ) -> Sequence[Numbered]:
-    """Returns what a job requests for one order. holds: ids of the order's open ones; a release has a request for each, and
-    none if no hold is open. Raises ValueError with what is missing in the fields."""
+    """Returns what a job requests for one order. fields: of the form, and `version`, that of the order in the preview. holds: ids of
+    the order's open ones; a release has a request for each, and none if no hold is open. Raises ValueError with what is missing
+    in the fields."""
     if PER_HOLD not in BULK[action].path:
         return [Numbered(derived(job_id, str(order_id)), request_of(action, order_id, fields))]
     return [
@@ -64,7 +65,7 @@ def requests_of(
 
 def complete(action: str, fields: Mapping[str, str]) -> None:
     """Raises ValueError with what is missing in the form of a job."""
-    requests_of(UUID(int=0), action, UUID(int=0), fields, [str(UUID(int=0))])
+    requests_of(UUID(int=0), action, UUID(int=0), {**fields, "version": "0"}, [str(UUID(int=0))])
 
 
 def still(person: Person, roles: Sequence[str]) -> Person:
