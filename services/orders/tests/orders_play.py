@@ -344,6 +344,17 @@ class Play:
             recorded_outcome=recorded, reported_outcome=reported, amount_minor=10_00, gateway="test", gateway_reference="tg_1",
         ))  # fmt: skip
 
+    def expiring(self, authorization_id: UUID, amount_minor: int = 10_00) -> Play:
+        """The issuer holds what is left of an authorization for one more day."""
+        body = {
+            "order_id": ORDER,
+            "store_id": STORE,
+            "currency": "EUR",
+            "gateway": "stripe",
+            "held_until": NOW + timedelta(days=1),
+        }
+        return self.when(payments.ExpiryAnnounced(**body, authorization_id=authorization_id, amount_minor=amount_minor))
+
     def disputed(self, reference: str = "dp_1", **more: Any) -> Play:
         """The buyer disputes a payment."""
         body = {

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from typing import Any
+from uuid import UUID
 
 import pytest
 from orders_play import NOW, ORDER, STORE, Play, content, line, market, uid
@@ -412,6 +413,7 @@ RAISED: dict[str, Story] = {
     "order_reinstated": lambda play: play.receives(content(lifecycle="cancelled"), market()).receives(content(), seconds=1),
     "outcome_contradicted": lambda play: play.in_the_warehouse().contradicted(uid("capture")),
     "books_differ": lambda play: play.in_the_warehouse().captured().books_differ(5_00),
+    "authorization_expiring": lambda play: play.in_the_warehouse().expiring(the_authorization(play)),
     "payment_disputed": lambda play: play.in_the_warehouse().captured().disputed(),
     "invoice_failed": lambda play: play.in_the_warehouse().captured().rejected(),
 }  # fmt: skip
@@ -588,7 +590,34 @@ def test_a_difference_of_its_books_is_an_exception_of_the_order_as_long_as_it_is
     assert codes(play) == [] and play.order.open_runs == before
 
 
-# ----------------------------------------------------------------------------------------------------------- disputes
+# ------------------------------------------------------------------------------------- authorizations that expire, disputes
+
+
+def the_authorization(play: Play) -> UUID:
+    [one] = play.order.facts.authorizations.values()
+    return one.authorization_id
+
+
+def test_an_authorization_that_expires_within_a_day_is_shown_until_it_is_captured(play: Play) -> None:
+    play.in_the_warehouse().expiring(the_authorization(play))
+    detail = play.order.exceptions["authorization_expiring"].detail
+    assert detail.startswith("stripe holds 1000 EUR minor units until 20")
+    play.expiring(the_authorization(play)).nothing()
+    play.captured()
+    assert codes(play) == []
+
+
+def test_what_is_captured_or_authorized_anew_by_itself_needs_no_person(play: Play) -> None:
+    play.in_the_warehouse().captured().expiring(the_authorization(play)).nothing()
+    other = Play().in_the_warehouse(content(payment_token="tok_1"))
+    other.expiring(the_authorization(other)).nothing()
+
+
+def test_a_cancel_ends_the_wait_for_an_authorization_that_expires(play: Play) -> None:
+    play.receives(content(), market(approval="manual")).reserved().authorized().expiring(
+        the_authorization(play)
+    ).cancels().voided()
+    assert codes(play) == []
 
 
 def test_a_dispute_waits_for_a_person_and_a_won_one_needs_none(play: Play) -> None:

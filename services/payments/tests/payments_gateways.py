@@ -24,7 +24,7 @@ from contracts.payments import Authorize, Capture, Force, MoneyLine, OpenSession
 from gatewayservers import dintero, plain, stripe
 from gatewayservers.faults import Faults, Times
 from gatewayservers.serving import listening
-from payments.domain import answers, commands, forcing, ledger, sessions
+from payments.domain import answers, commands, forcing, ledger, sessions, waking
 from payments.domain.folds import evolve
 from payments.domain.gateway import GatewayCall, GatewayOutcome
 from payments.domain.ledger import Ledger
@@ -53,7 +53,7 @@ DECIDE: dict[type, Callable[..., Any]] = {
     Refund: commands.refund,
     Force: forcing.force,
     Reported: answers.reported,
-    Wake: sessions.wake,
+    Wake: waking.wake,
     OpenSession: sessions.open_session,
 }
 

@@ -40,7 +40,7 @@ from contracts.payments import (
     Void,
     Voided,
 )
-from payments.domain import answers, books, commands, disputes, forcing, ledger, recording, reversing, sessions
+from payments.domain import answers, books, commands, disputes, forcing, ledger, recording, reversing, sessions, waking
 from payments.domain.books import Posting
 from payments.domain.folds import Asked, VoidPostponed, evolve
 from payments.domain.forcing import Asking
@@ -62,7 +62,7 @@ DECIDE: Mapping[type, Callable[..., Decision]] = {
     CheckDispute: disputes.check,
     Reverse: reversing.reverse,
     Reported: answers.reported,
-    Wake: sessions.wake,
+    Wake: waking.wake,
 }
 
 

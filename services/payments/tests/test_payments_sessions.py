@@ -45,7 +45,8 @@ from payments.domain.folds import Abandoned
 from payments.domain.gateway import abandoning_id, follow_up_id
 from payments.domain.gift_cards import CardKey
 from payments.domain.ledger import Ledger, Operation, capture_id_of
-from payments.domain.sessions import NOT_PAID, given_back_id, late_id, wake_at
+from payments.domain.sessions import NOT_PAID, given_back_id, late_id
+from payments.domain.waking import wake_at
 from payments.storefronts import Storefront, origin_of, unfit
 
 AUTHORIZE = call("a1", "authorize", 50_00)

@@ -33,7 +33,7 @@ from payments.domain import books
 from payments.domain.folds import evolve
 from payments.domain.gateway import GatewayCall
 from payments.domain.ledger import Ledger
-from payments.domain.sessions import wake_at
+from payments.domain.waking import wake_at
 
 FINAL = (Authorized, Captured, Voided, Refunded, Declined, Failed)
 

@@ -19,6 +19,10 @@ SINGLE: Final = "pm_card_single"
 Form = Mapping[str, str]
 
 
+HELD_SECONDS: Final = 7 * 86_400
+"""How long an authorization is held."""
+
+
 class Refused(controls.Refused):
     """An answer that is an error in Stripe's shape."""
 
@@ -144,7 +148,7 @@ class Books:
             self.confirm(intent, form.get("payment_method", ""), trouble)
             if intent.error is not None:
                 return 402, {"error": intent.error | {"payment_intent": self.shown(intent)}}
-        return 200, self.shown(intent)
+        return 200, self.shown(intent, expanded=form.get("expand[]") == "latest_charge")
 
     def confirm(self, intent: Intent, method: str, trouble: str | None = None) -> None:
         """The buyer, or the shop with a stored means of payment, pays."""
@@ -274,7 +278,8 @@ class Books:
         charge: Any = intent.charge.id if intent.charge else None
         if expanded and intent.charge:
             multicapture = {"status": "available" if intent.charge.multicapture else "unavailable"}
-            details = {"type": "card", "card": {"multicapture": multicapture}}
+            card = {"multicapture": multicapture, "capture_before": int(intent.created_at) + HELD_SECONDS}
+            details = {"type": "card", "card": card}
             charge = {"object": "charge", "id": intent.charge.id, "payment_method_details": details}
         has_action = intent.status == "requires_action"
         return {

@@ -38,7 +38,7 @@ from contracts.orders import (
 from contracts.registry import SNAPSHOTS, SNAPSHOTS_BULK
 from contracts.snapshot import Snapshot
 from orders import api, invariants, store
-from orders.domain.decisions import annotating, answers, disputes, forcing, reconciled, requests
+from orders.domain.decisions import annotating, answers, disputes, expiring, forcing, reconciled, requests
 from orders.domain.processes import kinds
 from orders.domain.state import order
 from orders.settings import Settings
@@ -96,6 +96,7 @@ ORDERS = Aggregate(
         on(payments.Failed, answers.payment_refused),
         on(payments.ForceRefused, forcing.refused),
         on(payments.Contradicted, forcing.contradicted),
+        on(payments.ExpiryAnnounced, expiring.expiring),
         on(payments.DisputeOpened, disputes.opened),
         on(payments.DisputeClosed, disputes.closed),
         on(differences.DifferencesChanged, reconciled.changed),

@@ -33,6 +33,7 @@ from payments.domain import (
     recording,
     reversing,
     sessions,
+    waking,
 )
 from payments.gateways import accounts, registry
 from payments.settings import Settings
@@ -57,7 +58,7 @@ LEDGERS = Aggregate(
         on(noting.NoteDifference, noting.note),
         on(Reverse, reversing.reverse),
         on(Reported, answers.reported),
-        on(Wake, sessions.wake),
+        on(Wake, waking.wake),
     ),
     columns={
         "currency": ("text", lambda state: state.currency),
@@ -67,7 +68,7 @@ LEDGERS = Aggregate(
         "voided_minor": ("bigint", lambda state: state.voided_minor),
         "refunded_minor": ("bigint", lambda state: state.refunded_minor),
     },
-    wake_at=sessions.wake_at,
+    wake_at=waking.wake_at,
     resume=answers.resumed,
     rows=store.rows,
     compact=ledger.compact,

@@ -104,6 +104,21 @@ class Authorized(OutcomeEvent, type="payments.authorized"):
     gateway_reference: Text | None = None
     gift_cards: GiftCardParts = ()
     """What of the lines gift cards pay."""
+    held_until: IfStated[Timestamp] = None
+    """When the issuer releases what is not captured; null: the gateway does not state it."""
+
+
+class ExpiryAnnounced(PaymentEvent, type="payments.expiry_announced"):
+    """The issuer releases what is left of an authorization within a day. Published once for each authorization."""
+
+    FINAL: ClassVar[bool] = False
+
+    authorization_id: UUID
+    gateway: GatewayName
+    account: IfStated[AccountName] = None
+    held_until: Timestamp
+    amount_minor: MinorUnsigned
+    """What is neither captured nor voided."""
 
 
 class GiftCardsRedeemed(PaymentEvent, type="payments.gift_cards_redeemed"):

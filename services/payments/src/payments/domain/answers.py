@@ -97,7 +97,9 @@ def _answer(
 ) -> facts.Fact | Declined | Failed:
     if outcome.state == "succeeded":
         done = operation.model_copy(update={"with_capture": outcome.captured})
-        return facts.succeeded(ledger, call.operation_id, done, context, outcome.gateway_reference)
+        return facts.succeeded(
+            ledger, call.operation_id, done, context, outcome.gateway_reference, held_until=outcome.held_until
+        )
     if operation.kind == "authorize":
         code = outcome.code or "gateway_refused"
         return facts.declined(ledger, call.operation_id, operation, context, code, outcome.reason)

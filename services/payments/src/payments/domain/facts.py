@@ -33,8 +33,9 @@ def succeeded(
     context: Context,
     gateway_reference: str | None = None,
     recorded: bool = False,
+    held_until: datetime | None = None,
 ) -> Fact:
-    """What was asked has happened, in full. recorded: it was stated, not reported."""
+    """What was asked has happened, in full. recorded: it was stated, not reported. held_until: of an authorization."""
     amount, currency, parts = operation.total_minor, _currency(operation), operation.gift_cards
     match operation.kind:
         case "authorize":
@@ -55,6 +56,7 @@ def succeeded(
                 recorded=recorded,
                 payment=operation.payment,
                 gift_cards=parts,
+                held_until=held_until,
             )
         case "capture":
             return Captured(

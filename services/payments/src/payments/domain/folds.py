@@ -17,6 +17,7 @@ from contracts.payments import (
     Declined,
     DisputeClosed,
     DisputeOpened,
+    ExpiryAnnounced,
     Failed,
     Forced,
     ForceRefused,
@@ -33,7 +34,7 @@ from contracts.payments import (
     SessionOpened,
     Voided,
 )
-from payments.domain import disputes, noting, reversals, session_folds
+from payments.domain import disputes, expiring, noting, reversals, session_folds
 from payments.domain.gateway import INFORMED, Kind
 from payments.domain.ledger import (
     Authorization,
@@ -87,6 +88,7 @@ class Confirmed(OrderKeyed, PrivateEvent, type="payments.confirmed"):
 
 LedgerEvent = (
     Authorized
+    | ExpiryAnnounced
     | Captured
     | Voided
     | Refunded
@@ -155,6 +157,8 @@ def evolve(ledger: Ledger, event: LedgerEvent) -> Ledger:
             after = ledger
         case RecordRefused():
             after = ledger
+        case ExpiryAnnounced():
+            after = expiring.folded(ledger, event)
         case Abandoned():
             after = _abandoned(ledger, event)
         case SessionOpened():
@@ -190,6 +194,7 @@ def _authorized(ledger: Ledger, event: Authorized) -> Ledger:
             gateway_reference=event.gateway_reference,
             lines=granted(rest_of(event.lines, event.gift_cards)),
             cards=tuple(cards),
+            held_until=event.held_until,
         ),
     }
     for card, part in zip(cards, event.gift_cards, strict=True):

@@ -7,7 +7,7 @@ from uuid import UUID
 
 from pydantic import PositiveFloat
 
-from contracts.base import UNLESS_EMPTY, Code, Frozen, Id, MinorUnsigned, Text
+from contracts.base import UNLESS_EMPTY, Code, Frozen, Id, MinorUnsigned, Text, Timestamp
 from contracts.deciding import Task
 from contracts.ids import derived
 from contracts.money import Currency
@@ -78,6 +78,8 @@ class GatewayOutcome(Frozen):
     """What it moved, if the gateway states it."""
     captured: bool = False
     """An authorization that is captured, too."""
+    held_until: Timestamp | None = None
+    """When the issuer releases what is not captured of an authorization; null: the gateway does not state it."""
     expires_in_seconds: PositiveFloat | None = None
     """How long a pending authorization may wait for its buyer; null: for as long as its gateway has it."""
     code: Text = ""

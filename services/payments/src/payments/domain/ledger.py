@@ -86,6 +86,10 @@ class Authorization(Document):
     """The card, if it is one."""
     cards: tuple[UUID, ...] = ()
     """The authorizations of the gift cards beside a gateway's, in the sequence of their redemption."""
+    held_until: datetime | None = None
+    """When its issuer releases what is not captured; null: its gateway does not state it."""
+    is_expiring: bool = False
+    """That it expires soon has been published."""
 
 
 class Capturing(Document):

@@ -13,7 +13,7 @@ from datetime import datetime, timedelta
 from typing import Any, Final
 from uuid import UUID
 
-from contracts.deciding import Context, Decision, Effect, Folded, Refusal, Wake, Withdrawn
+from contracts.deciding import Context, Decision, Effect, Folded, Refusal, Withdrawn
 from contracts.ids import derived
 from contracts.payments import (
     PAYMENT_ABANDONED,
@@ -81,18 +81,14 @@ def cancel_session(ledger: Ledger, command: CancelSession, context: Context) -> 
     return _close(ledger, [(command.session_id, "cancelled")], context, command.operation_id)
 
 
-def wake_at(ledger: Ledger) -> datetime | None:
-    return min((at for at, _ in _due(ledger)), default=None)
-
-
-def wake(ledger: Ledger, message: Wake, context: Context) -> Decision:
+def expired(ledger: Ledger, context: Context) -> Folded:
     """Closes sessions and abandons authorizations whose time is over."""
-    over = [name for at, name in _due(ledger) if at <= context.now]
+    over = [name for at, name in due(ledger) if at <= context.now]
     closed = _close(ledger, [(name, "expired") for name in over if name in ledger.sessions], context)
     return _abandon(closed, [name for name in over if name in ledger.operations], context)
 
 
-def _due(ledger: Ledger) -> Iterable[tuple[datetime, UUID]]:
+def due(ledger: Ledger) -> Iterable[tuple[datetime, UUID]]:
     """When the time of which session or authorization is over. An authorization with a session has the session's."""
     for session_id, session in ledger.sessions.items():
         if session.state == "open":

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from datetime import datetime
 from typing import Literal, Protocol, runtime_checkable
 
 from payments.domain.disputes import DisputeCall, DisputeState
@@ -97,6 +98,7 @@ def outcome(
     reference: str | None = None,
     amount_minor: int | None = None,
     captured: bool = False,
+    held_until: datetime | None = None,
     code: str = "",
     reason: str = "",
 ) -> GatewayOutcome:
@@ -106,6 +108,7 @@ def outcome(
         gateway_reference=_text(reference) if reference else None,
         amount_minor=amount_minor,
         captured=captured,
+        held_until=held_until,
         code=_text(code),
         reason=_text(reason),
     )

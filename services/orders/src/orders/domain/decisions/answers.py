@@ -9,6 +9,7 @@ from contracts import fulfillment, invoicing, payments
 from contracts.base import Event
 from contracts.deciding import Context, Decision, Unasked
 from orders.domain.content.facts import AuthorizationFact, CaptureFact, ShipmentFact
+from orders.domain.decisions import expiring
 from orders.domain.engine.story import Story
 from orders.domain.processes import changes, differences, edit, place, refund, settling, undo
 from orders.domain.processes.kinds import PROCESSES
@@ -100,6 +101,7 @@ def captured(order: Order, event: payments.Captured, context: Context) -> Decisi
     if (drawn := authorizations.get(authorization)) is not None:
         authorizations = {**authorizations, authorization: drawn.with_captured(event.lines)}
     _money(story, event, captures={**captures, name: fact}, authorizations=authorizations)
+    expiring.drawn(story)
     return _settle(story, event)
 
 
@@ -119,6 +121,7 @@ def voided(order: Order, event: payments.Voided, context: Context) -> Decision:
     if fact is not None and event.version > story.facts.money_version:
         known = {**known, str(event.authorization_id): fact.with_voided(event.lines)}
     _money(story, event, authorizations=known)
+    expiring.drawn(story)
     return _close(story, event)
 
 

@@ -26,6 +26,8 @@ wrong configuration and is not a no."""
 
 class Card(Frozen):
     multicapture: dict[str, Any] | None = None
+    capture_before: int | None = None
+    """When the authorization expires, in seconds since 1970 (docs.stripe.com/payments/place-a-hold-on-a-payment-method)."""
 
 
 class PaymentMethodDetails(Frozen):
@@ -40,6 +42,11 @@ class Charge(Frozen):
     def multicapture_is_available(self) -> bool:
         card = self.payment_method_details and self.payment_method_details.card
         return bool(card and card.multicapture and card.multicapture.get("status") == "available")
+
+    @property
+    def held_until(self) -> datetime | None:
+        card = self.payment_method_details and self.payment_method_details.card
+        return datetime.fromtimestamp(card.capture_before, UTC) if card and card.capture_before else None
 
 
 class ErrorBody(Frozen):
@@ -179,7 +186,11 @@ def authorized(intent: Intent, call: GatewayCall) -> GatewayOutcome:
     match intent.status:
         case "requires_capture" | "succeeded":
             is_captured = call.capture and intent.status == "succeeded"
-            return outcome("succeeded", reference=intent.id, amount_minor=amount_minor, captured=is_captured)
+            charge = intent.latest_charge
+            held = charge.held_until if isinstance(charge, Charge) and intent.status == "requires_capture" else None
+            return outcome(
+                "succeeded", reference=intent.id, amount_minor=amount_minor, captured=is_captured, held_until=held
+            )
         case "canceled":
             reason = intent.cancellation_reason or ""
             code = "authorization_expired" if reason in ("automatic", "expired") else "authorization_canceled"

@@ -108,6 +108,7 @@ class Stripe:
             "metadata[operation_id]": str(call.operation_id),
             "metadata[order_id]": str(call.order_id),
             "metadata[store_id]": call.store_id,
+            "expand[]": "latest_charge",
         }
         if not call.capture:
             form |= {"payment_method_options[card][request_multicapture]": "if_available"}

@@ -1,0 +1,24 @@
+"""What an order's timer is for: sessions and buyers whose time is over, and authorizations that expire soon."""
+
+from __future__ import annotations
+
+from datetime import datetime
+
+from contracts.deciding import Context, Decision, Folded, Wake
+from payments.domain import expiring, sessions
+from payments.domain.folds import evolve
+from payments.domain.ledger import Ledger
+
+
+def wake_at(ledger: Ledger) -> datetime | None:
+    return min((at for at, _ in (*sessions.due(ledger), *expiring.due(ledger))), default=None)
+
+
+def wake(ledger: Ledger, message: Wake, context: Context) -> Decision:
+    ended = sessions.expired(ledger, context)
+    effects, ledger = [*ended.effects], ended.state
+    for at, authorization_id in [*expiring.due(ledger)]:
+        if at <= context.now:
+            published = expiring.event(ledger, authorization_id, context)
+            effects, ledger = [*effects, published], evolve(ledger, published)
+    return Folded(effects, ledger)
