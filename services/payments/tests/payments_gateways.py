@@ -11,6 +11,7 @@ import contextlib
 from collections.abc import AsyncIterator, Callable
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
+from functools import cache
 from typing import Any, Literal
 from uuid import UUID, uuid4
 
@@ -58,7 +59,9 @@ DECIDE: dict[type, Callable[..., Any]] = {
 }
 
 
+@cache
 def settings(**more: Any) -> Settings:
+    """Frozen and the same for all orders: to build it takes longer than some of their operations."""
     quick = {"gateway_retry_seconds": 0.01, "gateway_poll_seconds": 0.02}
     return Settings(database_url="postgresql://nobody@127.0.0.1/none", **quick | more)
 

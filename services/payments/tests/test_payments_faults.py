@@ -26,7 +26,7 @@ KINDS: Final = ("authorize", "capture", "void", "refund")
 SHARE_OF_FAULTS: Final = 0.3
 SHARE_OF_TWINS: Final = 0.1
 SHARE_OF_LEAVING: Final = 0.15
-AT_ONCE: Final = 30
+AT_ONCE: Final = 100
 """Orders that are under way together."""
 TIMES: Final = Times(latency_ms=1, late_ms=30, hold_ms=30)
 SILENT_SECONDS: Final = 0.2
@@ -145,29 +145,29 @@ async def fault_run(name: str, orders: int, seed: int) -> Tally:
                 operations[moved["kind"], moved["operation"]] += 1
     assert {key: n for key, n in operations.items() if n > 1} == {}, f"moved twice, seed {seed}"
     for order in crowd:
+        assert order.open_operations() == [] and order.tasks == [], f"pending without an owner, seed {seed}"
         at_gateway = theirs.get(str(order.order_id), Counter())
         if order.has_left:  # what a cancel has released by itself is in the gateway's book alone
             released = at_gateway["void"] - order.ours()["void"]
             at_gateway = at_gateway - Counter(authorize=released, void=released)
         assert order.ours() == at_gateway, f"order {order.order_id}, seed {seed}"
-        assert order.open_operations() == [] and order.tasks == [], f"pending without an owner, seed {seed}"
     return tally
 
 
 @pytest.mark.parametrize("name", SHAPES)
-async def test_after_500_operations_with_faults_both_books_are_equal(name: str) -> None:
-    tally = await fault_run(name, 110, seed=random.randrange(10**6))
-    assert tally.operations >= 450 and sum(tally.faults.values()) > 0.2 * tally.operations
-    assert {*tally.faults} == {*TROUBLES} and tally.twins > 10, "every fault has happened"
+async def test_after_500_orders_with_faults_both_books_are_equal(name: str) -> None:
+    tally = await fault_run(name, 500, seed=random.randrange(10**6))
+    assert tally.operations >= 2_000 and sum(tally.faults.values()) > 0.25 * tally.operations
+    assert {*tally.faults} == {*TROUBLES} and tally.twins > 50, "every fault has happened"
     assert {*tally.left} == {"paid", "unpaid"}
 
 
-@pytest.mark.chaos
+@pytest.mark.chaos(minutes=2)
 @pytest.mark.timeout(1200)
 @pytest.mark.parametrize("name", SHAPES)
-async def test_after_5000_orders_with_faults_both_books_are_equal(name: str) -> None:
+async def test_after_10000_orders_with_faults_both_books_are_equal(name: str) -> None:
     seed = random.randrange(10**6)
-    tally = await fault_run(name, 5_000, seed)
+    tally = await fault_run(name, 10_000, seed)
     print(
         f"{name}: {tally.operations} operations, {sum(tally.faults.values())} faults, {tally.twins} twins, seed {seed}"
     )

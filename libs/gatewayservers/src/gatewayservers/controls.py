@@ -75,6 +75,7 @@ class Webhooks:
         self._trouble: dict[str, str | None] = {}
         self._withheld: dict[str, list[Event]] = defaultdict(list)
         self._sending: set[asyncio.Task[None]] = set()
+        self._session: aiohttp.ClientSession | None = None
 
     def tell(self, order_id: str, trouble: str | None) -> None:
         """Raises ValueError for a word that is not in `WEBHOOKS`."""
@@ -100,20 +101,23 @@ class Webhooks:
 
     async def _send(self, events: list[Event]) -> None:
         assert self.url is not None
-        async with aiohttp.ClientSession(timeout=aiohttp.ClientTimeout(total=5)) as session:
-            for event in events:
-                body = json.dumps(event).encode()
-                headers = {"Content-Type": "application/json", **self._headers(event, body)}
-                try:
-                    async with session.post(self.url, data=body, headers=headers):
-                        pass
-                except (aiohttp.ClientError, TimeoutError):
-                    continue  # a real gateway would send it again for hours; here it is lost
+        if self._session is None:
+            self._session = aiohttp.ClientSession(timeout=aiohttp.ClientTimeout(total=5))
+        for event in events:
+            body = json.dumps(event).encode()
+            headers = {"Content-Type": "application/json", **self._headers(event, body)}
+            try:
+                async with self._session.post(self.url, data=body, headers=headers):
+                    pass
+            except (aiohttp.ClientError, TimeoutError):
+                continue  # a real gateway would send it again for hours; here it is lost
 
     async def stop(self, app: web.Application) -> None:
         for task in self._sending:
             task.cancel()
         await asyncio.gather(*self._sending, return_exceptions=True)
+        if self._session is not None:
+            await self._session.close()
 
 
 class Controls:
