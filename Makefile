@@ -7,6 +7,9 @@ MEMBERS := libs/contracts libs/chassis libs/devservices libs/gatewayservers libs
 SERVICES := orders payments fulfillment invoicing webhooks console
 READY := $(VENV)/.ready-$(shell cat requirements.lock $(addsuffix /pyproject.toml,$(MEMBERS)) | cksum | cut -d' ' -f1)
 
+# Without compiled sources each of the some hundred processes of a test run compiles all that it imports.
+export PYTHONDONTWRITEBYTECODE :=
+
 .DEFAULT_GOAL := help
 .PHONY: help demo up down test test-fast bench chaos screenshots lint fmt verify lock clean
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
+from functools import cache
 from typing import Any
 from uuid import UUID
 
@@ -14,7 +15,6 @@ from contracts.registry import MESSAGES, PARTITIONS, SERVICES, SNAPSHOTS, TOPICS
 from contracts.schemas import reader
 from contracts.snapshot import Snapshot
 
-READERS = {kind: reader(model) for kind, model in MESSAGES.items()}
 each = pytest.mark.parametrize("model", MESSAGES.values(), ids=MESSAGES)
 
 NOT_IN_ED = {
@@ -28,6 +28,12 @@ NOT_IN_ED = {
     "refund_given_up",
 }
 """Events that state how things now are."""
+
+
+@cache
+def read(kind: str) -> dict[str, Any]:
+    """The schema of a type's readers."""
+    return reader(MESSAGES[kind])
 
 
 def nodes(schema: Any) -> Iterator[dict[str, Any]]:
@@ -120,7 +126,7 @@ CLOSED = {
 
 @each
 def test_an_enum_is_open_to_words_of_a_newer_release_or_closed_for_a_reason(model: type[Message]) -> None:
-    for node in nodes(READERS[model.TYPE]):
+    for node in nodes(read(model.TYPE)):
         for name, field in node.get("properties", {}).items() if isinstance(node.get("properties"), dict) else ():
             enums = [one for one in nodes(field) if "enum" in one or "const" in one]
             assert not enums or name in CLOSED, f"{model.TYPE}: {name} is a closed enum without a reason"
@@ -128,7 +134,7 @@ def test_an_enum_is_open_to_words_of_a_newer_release_or_closed_for_a_reason(mode
 
 @each
 def test_integers_are_bounded_and_texts_refuse_nul(model: type[Message]) -> None:
-    for node in nodes(READERS[model.TYPE]):
+    for node in nodes(read(model.TYPE)):
         if node.get("type") in ("integer", "number"):
             assert {"minimum", "maximum"} <= node.keys(), node
             assert node["type"] == "integer" and abs(node["minimum"]) < 2**53 and node["maximum"] < 2**53
@@ -138,7 +144,7 @@ def test_integers_are_bounded_and_texts_refuse_nul(model: type[Message]) -> None
 
 @each
 def test_money_is_an_integer_in_minor_units(model: type[Message]) -> None:
-    for node in nodes(READERS[model.TYPE]):
+    for node in nodes(read(model.TYPE)):
         for name, field in node.get("properties", {}).items() if isinstance(node.get("properties"), dict) else ():
             if re.search(r"amount|price|(^|_)total$|_minor$", name) and name != "price_basis":
                 assert name.endswith("_minor"), f"{model.TYPE}: {name} holds money, and its name has no unit"
@@ -164,7 +170,7 @@ PERSONAL = {
 
 @each
 def test_personal_fields_are_marked_in_the_schema(model: type[Message]) -> None:
-    for name, definition in READERS[model.TYPE].get("$defs", {}).items():
+    for name, definition in read(model.TYPE).get("$defs", {}).items():
         marked = {
             field
             for field, schema in definition["properties"].items()
@@ -189,7 +195,7 @@ def test_personal_fields_are_marked_in_the_schema(model: type[Message]) -> None:
     ],
 )
 def test_personal_fields_of_messages_are_marked(kind: str, field: str) -> None:
-    assert any(node.get("x-personal") for node in nodes(READERS[kind]["properties"][field]))
+    assert any(node.get("x-personal") for node in nodes(read(kind)["properties"][field]))
 
 
 def test_payments_is_told_nothing_personal_but_the_reason_of_a_statement_and_a_token() -> None:
@@ -197,7 +203,7 @@ def test_payments_is_told_nothing_personal_but_the_reason_of_a_statement_and_a_t
         (model.TYPE, name)
         for kind, model in MESSAGES.items()
         if kind.startswith("payments.")
-        for name, field in READERS[model.TYPE]["properties"].items()
+        for name, field in read(model.TYPE)["properties"].items()
         if any(node.get("x-personal") for node in nodes(field))
     }
     own_words = ("payments.force", "payments.forced", "payments.gift_card_adjusted", "payments.difference_closed")
