@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 import os
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Iterator, Sequence
 from pathlib import Path
 
 import pytest
@@ -21,13 +21,16 @@ ROOT = HERE.parents[1]
 
 logging.getLogger("aiokafka").setLevel(logging.CRITICAL)  # a broker that is down on purpose is no news
 LONGEST_FIRST = (
-    "test_schemathesis", "test_order_model", "test_workers", "test_outages", "test_restore", "test_refunds", "test_crash",
-    "test_edits", "test_poison", "test_requests", "test_delivery", "test_hostile_requests", "test_chassis_alerts",
-    "test_servers", "test_webhooks", "test_demo", "test_failover", "test_feed", "test_console_browser", "test_console_hostile",
-    "test_background", "test_changes", "test_webhooks_replays", "test_simulation_saga",
+    "test_schemathesis", "test_console_browser", "test_workers", "test_outages", "test_demo", "test_feed", "test_refunds",
+    "test_crash", "test_webhooks", "test_poison", "test_restore", "test_order_model", "test_edits", "test_force", "test_requests",
+    "test_failover", "test_console_hostile", "test_chassis_alerts", "test_webhooks_replays", "test_background", "test_changes",
+    "test_console_pages", "test_dintero", "test_delivery", "test_chassis_timeouts", "test_hostile_requests", "test_servers",
+    "test_simulation_saga",
 )  # fmt: skip
 """The slowest files, started first so that they do not run alone at the end (tests/run.py uses this order); then the other
-files of this folder, then all others."""
+files of this folder."""
+SHARE_WOVEN_IN = 0.85
+"""How much of the quick files: the rest is for the end, where nothing slow may begin."""
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
@@ -37,8 +40,25 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
             item.add_marker(
                 pytest.mark.asyncio(loop_scope="module"), append=False
             )  # the shop's clients live in one loop
+    files: dict[Path, list[pytest.Item]] = {}
+    for item in items:
+        files.setdefault(item.path, []).append(item)
+    items[:] = [item for path in in_order(list(files)) for item in files[path]]
+
+
+def in_order(files: Sequence[Path]) -> list[Path]:
+    """Slow files with quick ones between them: a test of the whole system waits half of its time, most others compute."""
     rank = {name: n for n, name in enumerate(LONGEST_FIRST)}
-    items.sort(key=lambda item: rank.get(item.path.stem, len(rank) + (HERE not in item.path.parents)))
+    slow = sorted(
+        (path for path in files if path.stem in rank or HERE in path.parents),
+        key=lambda path: rank.get(path.stem, len(rank)),
+    )
+    quick = [path for path in files if path not in slow]
+    each = SHARE_WOVEN_IN * len(quick) / max(len(slow), 1)
+    ordered: list[Path] = []
+    for number, path in enumerate(slow):
+        ordered += [path, *quick[round(number * each) : round((number + 1) * each)]]
+    return ordered + quick[round(len(slow) * each) :]
 
 
 def pytest_collection_finish(session: pytest.Session) -> None:
