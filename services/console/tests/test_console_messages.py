@@ -103,13 +103,18 @@ async def test_a_message_is_shown_with_its_causes_its_effects_and_its_json_witho
         "orders": [command],
         "payments": [answer],
         "webhooks": [
-            {"id": str(uuid4()), "event_id": answer["message_id"], "endpoint_id": "e1", "number": 2, "at": NOW.isoformat(),
+            {"id": str(uuid4()), "event_id": answer["message_id"], "endpoint_id": "e1", "host": "erp.example.com", "number": 2, "at": NOW.isoformat(),
              "outcome": "delivered", "http_status": 204, "error": None},
         ],
     }  # fmt: skip
     await browser.sign_in("administrator")
     whole = await browser.get(f"/orders/{order}/messages")
-    assert lines(whole.text) == ["1: orders.place", "2: payments.authorize", "3: payments.authorized", "4: e1"]
+    assert lines(whole.text) == [
+        "1: orders.place",
+        "2: payments.authorize",
+        "3: payments.authorized",
+        "4: erp.example.com",
+    ]
     assert 'id="message"' not in whole.text
     for query in (f"message={answer['message_id']}", f"operation={command['operation_id']}"):
         page = await browser.get(f"/orders/{order}/messages?{query}")

@@ -23,7 +23,7 @@ def message(id: str, cause_id: str, *, at: int = 0, service: str = "orders", **m
 
 
 def delivery(id: str, event_id: str, at: int = 0) -> Delivery:
-    return Delivery(id, event_id, "e", 1, AT + timedelta(seconds=at), "delivered", "200")
+    return Delivery(id, event_id, "e", "erp.example.com", 1, AT + timedelta(seconds=at), "delivered", "200")
 
 
 def drawn(tree: Tree) -> list[str]:

@@ -124,7 +124,7 @@ def _messages(answers: Mapping[str, Answer]) -> Iterator[Message]:
 def _deliveries(answer: Answer | None) -> Iterator[Delivery]:
     for one in _body(answer).get("items", ()):
         yield Delivery(
-            id=one["id"], event_id=one["event_id"], endpoint_id=one["endpoint_id"], number=one["number"],
+            id=one["id"], event_id=one["event_id"], endpoint_id=one["endpoint_id"], host=one["host"], number=one["number"],
             at=datetime.fromisoformat(one["at"]), outcome=one["outcome"],
             answer=str(one["http_status"] or one["error"] or ""),
         )  # fmt: skip

@@ -46,6 +46,8 @@ class Delivery:
     id: str
     event_id: str
     endpoint_id: str
+    host: str
+    """Of its URL."""
     number: int
     """1 for the first try."""
     at: datetime
