@@ -3,12 +3,19 @@
 from __future__ import annotations
 
 import os
+from typing import TYPE_CHECKING, Final
 from urllib.parse import urlsplit, urlunsplit
 
 import pytest
 import structlog
 
 from system.processes import OPTIONAL, SERVICES
+
+if TYPE_CHECKING:
+    from xdist.scheduler import LoadFileScheduling
+
+ONE_WORKER: Final = ("services/console/tests/console_browser/",)
+"""Folders whose files share a fixture that is dear: they stay together on one worker, as the tests of a file do."""
 
 # Short tracebacks in the log of a test: with all locals, as by default, writing one takes longer than some time limits.
 structlog.configure(
@@ -31,3 +38,18 @@ if server := os.environ.get("TRADEWIND_TEST_POSTGRES"):
         url = urlunsplit(urlsplit(server)._replace(path=f"/test_{service}_{worker}"))
         # Replaces what a worker inherits from the process that started it: two files of a service run at once.
         os.environ[f"{service.upper()}_TEST_DATABASE_URL"] = url
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_make_scheduler(config: pytest.Config, log: object) -> LoadFileScheduling | None:
+    if config.getvalue("dist") != "loadfile":
+        return None
+    from xdist.scheduler import LoadFileScheduling
+
+    assert all((config.rootpath / one).is_dir() for one in ONE_WORKER), ONE_WORKER
+
+    class ByFileOrFolder(LoadFileScheduling):
+        def _split_scope(self, nodeid: str) -> str:
+            return next((one for one in ONE_WORKER if nodeid.startswith(one)), super()._split_scope(nodeid))
+
+    return ByFileOrFolder(config, log)

@@ -1,68 +1,29 @@
-"""Debian's Chromium, driven by playwright, and the pages of the console that tests and screenshots open."""
+"""Debian's Chromium, driven by playwright: how tests and screenshots open a page of the console, and what axe finds on it."""
 
 from __future__ import annotations
 
+import re
 import shutil
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
-from typing import Any, Final, NamedTuple
+from typing import Any, Final
+from urllib.parse import urlsplit
 
 from axe_playwright_python.base import AXE_SCRIPT
 from playwright.async_api import Browser, async_playwright
 from playwright.async_api import Page as Tab
+
+from tests.console_pages import Page
 
 CHROMIUM: Final = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
 MISSING: Final = "no chromium, chromium-browser or google-chrome is installed (Debian: apt-get install chromium)"
 DESKTOP, PHONE = {"width": 1280, "height": 800}, {"width": 390, "height": 844}
 RULES: Final = ("wcag2a", "wcag2aa", "wcag21a", "wcag21aa", "wcag22aa", "best-practice")
 
-
-class Page(NamedTuple):
-    """A page of the console, and how a person comes to it."""
-
-    name: str
-    path: str
-    links: Sequence[str] = ()
-    """Selectors of links that are followed from there, one after the other."""
-    opens: str = ""
-    """Selector of what is clicked at last: it opens a dialog."""
-    press: str = ""
-    """A key that is pressed at last."""
-
-
-FIRST: Final = "tbody th[scope=row] a"
-PAGES: Final = (
-    Page("orders", "/orders"),
-    Page("approval", "/orders?view=approval"),
-    Page("filters", "/orders?fulfillment=unfulfilled"),
-    Page("nothing-found", "/orders?q=nothing-has-this-number"),
-    Page("keys", "/orders", press="?"),
-    Page("order", "/orders?view=approval", (FIRST,)),
-    Page("order-held", "/orders?view=hold", (FIRST,)),
-    Page("refund", "/orders?view=approval", (FIRST,), opens="summary:text('Refund')"),
-    Page("cancel", "/orders?view=approval", (FIRST,), opens="summary:text('Cancel')"),
-    Page("messages", "/orders", (FIRST, "text=Messages of all services")),
-    Page("jobs", "/jobs"),
-    Page("people", "/people"),
-    Page("webhooks", "/webhooks"),
-    Page("audit", "/audit"),
-    Page("markets", "/markets"),
-    Page("overview", "/"),
-    Page("processes", "/processes"),
-    Page("parked", "/parked"),
-    Page("payments", "/payments"),
-    Page("settlements", "/payments/settlements"),
-    Page("settlement-rows", "/payments/rows"),
-    Page("disputes", "/payments/disputes"),
-    Page("gift-cards", "/payments/gift-cards"),
-    Page("differences", "/payments/differences"),
-    Page("topics", "/topics"),
-    Page("tail", "/topics/tail"),
-    Page("record", "/topics/tail", (FIRST,)),
-    Page("sign-in", "/sign-in"),
-    Page("problem", "/orders?colour=red"),
-)
-"""A further page is one line: axe examines it in light and dark, and `make screenshots` takes it."""
+OF_COLOURS: Final = ("color-contrast", "link-in-text-block")
+"""Rules of these that a change of the colours alone can break."""
+OF_SIZE: Final = ("target-size", "scrollable-region-focusable")
+"""Rules of these that a smaller window can break."""
 
 
 @asynccontextmanager
@@ -84,24 +45,42 @@ async def painted(tab: Tab) -> None:
     )
 
 
+class Strayed(Exception):
+    """The links of a page lead somewhere else."""
+
+
 async def visit(tab: Tab, base: str, page: Page) -> None:
-    """Opens a page as a person comes to it. Raises TimeoutError if a link is missing."""
+    """Opens a page as a person comes to it. Raises TimeoutError of playwright if a link is missing, and Strayed."""
     await tab.goto(base + page.path)
     for link in page.links:
         await tab.locator(link).first.click()
         await tab.wait_for_load_state()
+    if not re.fullmatch(re.sub(r"{\w+}", "[^/]+", page.shows), urlsplit(tab.url).path):
+        raise Strayed(f"{page.name} is at {urlsplit(tab.url).path}, not at {page.shows}")
     await painted(tab)
     if page.opens:
         await tab.locator(page.opens).first.click()
+        await tab.wait_for_load_state()
     if page.press:
         await tab.keyboard.press(page.press)
 
 
-async def violations(tab: Tab) -> list[str]:
-    """Returns what axe finds: rule, element, what to do."""
-    await tab.evaluate(AXE_SCRIPT)
+async def start_job(tab: Tab, base: str, filters: str, action: str) -> None:
+    """Has something done with all orders of a list, as a person does. action: the title of it."""
+    await tab.goto(f"{base}/jobs/new?{filters}")
+    await tab.locator(".job-form select[name=action]").select_option(label=action)
+    await tab.locator(".job-form input[name=reason]").fill("Checked with the buyer.")
+    await tab.get_by_role("button", name=re.compile("^Start with")).click()
+    await tab.wait_for_url("**/jobs/*-*")
+
+
+async def violations(tab: Tab, rules: Sequence[str] = ()) -> list[str]:
+    """Returns what axe finds: rule, element, what to do. rules: only these; empty: all of `RULES`."""
+    if not await tab.evaluate("() => 'axe' in window"):
+        await tab.evaluate(AXE_SCRIPT)
+    only = {"type": "rule", "values": list(rules)} if rules else {"type": "tag", "values": list(RULES)}
     found: list[Any] = await tab.evaluate(
-        "async tags => (await axe.run(document, {runOnly: tags, resultTypes: ['violations']})).violations", list(RULES)
+        "async only => (await axe.run(document, {runOnly: only, resultTypes: ['violations']})).violations", only
     )
     return [
         f"{rule['id']}: {node['html'][:120]} ({(node.get('failureSummary') or '')[:200]})" for rule in found for node in rule["nodes"]

@@ -21,14 +21,14 @@ ROOT = HERE.parents[1]
 
 logging.getLogger("aiokafka").setLevel(logging.CRITICAL)  # a broker that is down on purpose is no news
 LONGEST_FIRST = (
-    "test_schemathesis", "test_console_browser", "test_workers", "test_outages", "test_demo", "test_feed", "test_refunds",
+    "test_schemathesis", "console_browser", "test_workers", "test_outages", "test_demo", "test_feed", "test_refunds",
     "test_crash", "test_webhooks", "test_poison", "test_restore", "test_order_model", "test_edits", "test_force", "test_requests",
     "test_failover", "test_console_hostile", "test_chassis_alerts", "test_webhooks_replays", "test_background", "test_changes",
     "test_console_pages", "test_dintero", "test_delivery", "test_chassis_timeouts", "test_hostile_requests", "test_servers",
     "test_simulation_saga",
 )  # fmt: skip
-"""The slowest files, started first so that they do not run alone at the end (tests/run.py uses this order); then the other
-files of this folder."""
+"""The slowest files, and folders whose files share a fixture, started first so that they do not run alone at the end
+(tests/run.py uses this order); then the other files of this folder."""
 SHARE_WOVEN_IN = 0.85
 """How much of the quick files: the rest is for the end, where nothing slow may begin."""
 
@@ -42,7 +42,8 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
             )  # the shop's clients live in one loop
     files: dict[Path, list[pytest.Item]] = {}
     for item in items:
-        files.setdefault(item.path, []).append(item)
+        folder = item.path.parent
+        files.setdefault(folder if folder.name in LONGEST_FIRST else item.path, []).append(item)
     items[:] = [item for path in in_order(list(files)) for item in files[path]]
 
 

@@ -19,6 +19,7 @@ NOT_NOW = {
     "cancel": "order_cancelled",
     "hold": "order_cancelled",
     "capture": "capture_automatic",
+    "refund": "refund_empty",
 }
 EMPTY: Mapping[str, Any] = {"items": [], "next_cursor": None}
 
@@ -27,7 +28,8 @@ EMPTY: Mapping[str, Any] = {"items": [], "next_cursor": None}
 class FakeOrder:
     life: Life
     waiting: str = "approval"
-    allowed: tuple[str, ...] = ("approve", "cancel", "hold", "refund")
+    allowed: tuple[str, ...] = ("approve", "cancel", "hold")
+    captured_minor: int = 0
     holds: list[Mapping[str, Any]] = field(default_factory=list)
     exceptions: list[Mapping[str, Any]] = field(default_factory=list)
 
@@ -36,7 +38,8 @@ class FakeOrder:
         return {
             **self.life.statuses, "waiting": self.waiting, "version": self.life.versions["orders"],
             "order": content(self.life.number).model_dump(mode="json"), "holds": self.holds, "exceptions": self.exceptions,
-            "notes": [], "money": {"authorized_minor": 20_00, "captured_minor": 0, "voided_minor": 0, "refunded_minor": 0},
+            "notes": [],
+            "money": {"authorized_minor": 20_00, "captured_minor": self.captured_minor, "voided_minor": 0, "refunded_minor": 0},
             "processes": [],
             "legal_actions": [
                 {"action": name, "allowed": name in self.allowed, "why_not": None if name in self.allowed else NOT_NOW.get(name)}
@@ -46,6 +49,20 @@ class FakeOrder:
                 {"at": AT, "type": "orders.received", "message_id": str(self.life.order_id),
                  "caused_by": {"type": "marketplace.snapshot", "actor": "marketplace:amazon"}}
             ],
+        }  # fmt: skip
+
+    def under_way(self) -> Mapping[str, Any]:
+        """As `GET /v1/processes` answers."""
+        names = ("ask", "give_up", "force")
+        return {
+            "order_id": str(self.life.order_id), "waiting": self.waiting,
+            "legal_actions": [
+                {"action": one, "allowed": one in self.allowed, "detail": None if one in self.allowed else "no step waits"} for one in names
+            ],
+            "processes": [
+                {"kind": "place", "step": "reserve", "waits_for": self.waiting, "since": AT, "end": None, "asks": 2, "detail": None,
+                 "forcible_operation_id": None}
+            ] if "ask" in self.allowed else [],
         }  # fmt: skip
 
 
@@ -85,6 +102,14 @@ class FakeShop:
             order.life.next(orders.Held, hold_id=hold_id, reason="fraud", placed_by="rule:fraud", since=NOW)
         )
 
+    async def complete(self, order: FakeOrder) -> None:
+        """It is paid and shipped: only such an order has a refund."""
+        order.waiting, order.allowed, order.captured_minor = "", ("archive", "refund"), 20_00
+        statuses = {"status": "approved", "payment_status": "paid", "fulfillment_status": "fulfilled"}
+        approved = order.life.next(orders.Approved, **statuses, approved_at=NOW, actor="person:ann")
+        done = order.life.next(orders.Completed, **statuses, completed_at=NOW, grand_minor=20_00, currency="EUR")
+        await self.publish(approved, order.life.paid(authorized_minor=20_00, captured_minor=20_00), done)
+
     async def publish(self, *events: Any) -> None:
         assert self.publisher is not None
         records = [self.publisher.record(one) for one in events]
@@ -103,6 +128,9 @@ class FakeShop:
         if request.path == "/openapi.json":
             return web.Response(status=404)
         _, _, kind, *rest = request.path.split("/")
+        if kind == "processes":
+            asked = [self.orders[UUID(one)] for one in request.query.getall("order_id")]
+            return web.json_response({**EMPTY, "items": [one.under_way() for one in asked]})
         if kind == "orders" and rest:
             return web.json_response(self.orders[UUID(rest[0])].shown())
         if kind in ("payments", "fulfillments") and rest:

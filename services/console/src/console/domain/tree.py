@@ -47,7 +47,7 @@ class Delivery:
     event_id: str
     endpoint_id: str
     host: str
-    """Of its URL."""
+    """That of its URL."""
     number: int
     """1 for the first try."""
     at: datetime
