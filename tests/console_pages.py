@@ -67,6 +67,7 @@ PAGES: Final = (
         opens="summary:text('Adjust')",
     ),
     Page("disputes", "/payments/disputes"),
+    Page("payment-sessions", "/payments/sessions"),
     Page("differences", "/payments/differences"),
     Page("difference", "/payments/differences", opens=".forms summary"),
     Page("webhooks", "/webhooks"),
