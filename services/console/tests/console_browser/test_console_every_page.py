@@ -82,12 +82,14 @@ async def furnished(world: World) -> AsyncIterator[None]:
     world.parked.settle(parked[1], "discarded", "person:ann")
     world.parked.rows[parked[1]]["reason"] = "The marketplace has taken it back."
     await of_overview(world)
-    yield
-    await world.shop.approve(asked)
-    for one in parked:
-        del world.parked.rows[one]
-    for owner, answers in zip(owners, before, strict=True):
-        owner.answers = answers
+    try:
+        yield
+    finally:
+        await world.shop.approve(asked)
+        for one in parked:
+            del world.parked.rows[one]
+        for owner, answers in zip(owners, before, strict=True):
+            owner.answers = answers
 
 
 def of_order(world: World, order: FakeOrder) -> None:
