@@ -15,9 +15,11 @@ from console_world import NOW, STORE, Browser, Life, Publisher, emptied, foreign
 
 from chassis.process.app import App
 from console import invariants, listing, sessions
+from console.tables import metadata
 from contracts import orders
 from contracts.snapshot import Buyer
 from contracts.snapshot.totals import Totals
+from tests.databases import undeclared
 
 URL = os.environ.get("CONSOLE_TEST_DATABASE_URL", "")
 pytestmark = [pytest.mark.asyncio, pytest.mark.skipif(not URL, reason="CONSOLE_TEST_DATABASE_URL is not set")]
@@ -91,20 +93,7 @@ async def test_events_about_something_else_than_an_order_make_no_row(app: App, p
 
 
 async def test_the_tables_page_is_what_the_migration_makes(app: App) -> None:
-    from alembic.autogenerate import compare_metadata
-    from alembic.runtime.migration import MigrationContext
-    from sqlalchemy import MetaData
-
-    from chassis.declare.tables import chassis_tables
-    from console.tables import metadata
-
-    own = metadata.tables.keys() - chassis_tables(MetaData()).keys()
-    options = {"include_object": lambda it, name, kind, reflected, other: kind != "table" or name in own}
-    async with app.database.queries.engine.connect() as connection:
-        found = await connection.run_sync(
-            lambda sync: compare_metadata(MigrationContext.configure(sync, opts=options), metadata)
-        )
-    assert found == []
+    assert await undeclared(app.database.queries.engine, metadata) == []
 
 
 # -- lists ------------------------------------------------------------------------------------------------------------
