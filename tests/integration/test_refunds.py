@@ -128,20 +128,75 @@ async def test_a_refund_that_is_given_up_leaves_its_money_to_refund(shop: Shop) 
     await shop.assert_promises()
 
 
+async def reverse(shop: Shop, order: str, cost: int) -> Any:
+    """Two of the three pieces are replaced by a line of this cost."""
+    body = {
+        "currency": (await shop.order(order))["currency"],
+        "reversals": [{"line_id": "2", "reverses": "1", "quantity": 2, "amount_minor": 6667}],
+        "lines": [{"line_id": "3", "quantity": 1, "amount_minor": cost, "title": "What replaces them"}],
+        "refund_line_id": "4",
+    }
+    status, answer = await shop.call("payments", "POST", f"/v1/orders/{order}/reversals", body)
+    assert status == 200, answer
+    return answer
+
+
+DOCUMENTS = "select kind, total_minor, vat_minor from documents where order_id = $1 order by kind, total_minor"
+RATES = "select distinct line->>'rate' from documents, jsonb_array_elements(body->'lines') as line where order_id = $1"
+
+
+async def test_reversed_pieces_are_credited_and_what_replaces_them_is_invoiced_at_their_rate(shop: Shop) -> None:
+    """Equal, cheaper and dearer, on orders that are completed: to the minor unit, tax included."""
+    orders = dict(zip((6667, 5000, 8000), await shipped(shop, 3), strict=True))
+    for cost, order in orders.items():
+        answer = await reverse(shop, order, cost)
+        assert (answer["refund_minor"], answer["charge_minor"]) == (max(6667 - cost, 0), max(cost - 6667, 0))
+    credited, invoiced = ("credit", 6667, 1111), ("invoice", 10_000, 1667)
+    wanted = {
+        6667: [credited, ("invoice", 6667, 1111), invoiced],
+        5000: [credited, ("invoice", 5000, 833), invoiced],
+        8000: [credited, ("invoice", 1333, 222), ("invoice", 6667, 1111), invoiced],
+    }
+    for cost, order in orders.items():
+
+        async def issued(order: str = order, count: int = len(wanted[cost])) -> Any:
+            rows = [tuple(row) for row in await shop.rows("invoicing", DOCUMENTS, order)]
+            return rows if len(rows) >= count else None
+
+        assert await shop.until(issued, "the documents of a reversal", 30) == wanted[cost]
+        assert len(await shop.rows("invoicing", RATES, order)) == 1
+    await shop.until_at_rest([*orders.values()])
+    assert await shop.ends([*orders.values()]) == {
+        "approved/paid/fulfilled": 2,
+        "approved/partially_refunded/fulfilled": 1,
+    }
+    await shop.assert_promises()
+
+
 @pytest.mark.parametrize("point", OF_MESSAGES)
 async def test_a_refund_goes_back_and_is_credited_once_when_services_die(point: str, shop: Shop) -> None:
-    """Promise 1. Every service that a refund passes dies at the point and restarts."""
+    """Promise 1. Every service that a refund passes dies at the point and restarts. So does a reversal, whose difference is
+    refunded."""
     orders = await shipped(shop, 3)
+    (changed,) = await shipped(shop)
     names = ["payments"] if point in ONLY_PAYMENTS else SAGA
     members = [member for name in names for member in shop.system.of(name)]
     await shop.arm(members, point)
     wanted = {"lines": [{"line_id": "1", "quantity": 1}], "restock": True}
 
-    opening = asyncio.gather(*(post(shop, f"/v1/orders/{order}/refunds", wanted) for order in orders))
+    opening = asyncio.gather(
+        reverse(shop, changed, 5000), *(post(shop, f"/v1/orders/{order}/refunds", wanted) for order in orders)
+    )
     await shop.until_dead_and_restarted(members, point)
     await opening
     await shop.until_at_rest(orders)
     assert await shop.ends(orders) == {"approved/partially_refunded/fulfilled": len(orders)}
+
+    async def refunded() -> Any:
+        found = [one["amount_minor"] for one in shop.charges() if (one["order_id"], one["kind"]) == (changed, "refund")]
+        return found if (await shop.order(changed))["money"]["refunded_minor"] else None
+
+    assert await shop.until(refunded, "the refund of a reversal", 30) == [1667]
     await shop.rows("orders", "delete from timers where key = any($1::uuid[])", orders)
     back = [entry for entry in shop.charges() if entry["order_id"] in orders and entry["kind"] == "refund"]
     assert Counter((one["order_id"], one["amount_minor"]) for one in back) == {(order, 3333): 1 for order in orders}

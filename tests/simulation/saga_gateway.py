@@ -125,7 +125,9 @@ def _outcome(call: GatewayCall, says: Says) -> GatewayOutcome:
 
 
 def captured_minor(ledger: Ledger, capture_id: UUID) -> int:
-    """What a capture took, from all tenders."""
+    """What a capture took, from all tenders; of a reversal, which moves no money, what it reversed."""
+    if capture_id not in ledger.captures:
+        return ledger.operations[capture_id].amount_minor
     capture = ledger.captures[capture_id]
     parts = [capture, *(ledger.captures[card] for card in capture.cards)]
-    return sum(line.captured_minor for part in parts for line in part.lines.values())
+    return sum(line.captured_minor - line.reversed_minor for part in parts for line in part.lines.values())

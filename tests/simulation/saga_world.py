@@ -300,7 +300,7 @@ class World:
             assert 0 <= line.refunded_minor <= line.captured_minor
             assert line.captured_minor + line.voided_minor <= line.authorized_minor
         for name in ("authorized_minor", "captured_minor", "voided_minor", "refunded_minor"):
-            assert getattr(ledger, name) == sum(getattr(line, name) for line in ledger.lines.values())
+            assert getattr(ledger, name) == sum(line.direction * getattr(line, name) for line in ledger.lines.values())
 
     def _check_stock(self) -> None:
         held: dict[StockKey, int] = defaultdict(int)

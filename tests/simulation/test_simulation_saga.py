@@ -17,13 +17,14 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, rule
 from saga_orders import LOCATIONS, SKUS
 from saga_play import Saga
-from saga_world import STORE
+from saga_world import BARE_SELLER, STORE
 
-from contracts import orders
+from contracts import orders, payments
 from contracts.ids import order_id
 from contracts.orders import MarketTerms
 from contracts.snapshot import Line, OrderContent, Quantities, Tax, Totals
 from orders.domain.processes.kinds import PROCESSES
+from orders.domain.shown.views import waiting
 from orders.domain.state.order import Progressed
 
 LONG = os.environ.get("HYPOTHESIS_PROFILE") == "long"
@@ -41,7 +42,7 @@ def test_whatever_happens_every_order_ends_in_a_legal_state(seed: int) -> None:
 def test_the_schedules_reach_every_step_of_every_declared_process() -> None:
     """A kind that is declared and that no schedule reaches is not proven by any of them."""
     missed = {(process.kind, step.name) for process in PROCESSES.values() for step in process.steps}
-    missed -= steps_of(refunded_between_two_parcels())
+    missed -= steps_of(refunded_between_two_parcels()) | steps_of(reversed_before_its_invoice())
     for seed in range(SEEDS_TO_REACH):
         missed -= steps_reached(seed)
         if not missed:
@@ -107,6 +108,44 @@ def test_a_full_refund_between_two_parcels_gives_back_the_second() -> None:
     assert (order.status, order.payment_status, order.fulfillment_status) == ("cancelled", "refunded", "unfulfilled")
     assert sorted(one.status for one in state.shipments) == ["cancelled", "shipped"] and not state.held
     assert order.facts.money.voided_minor == 1999
+
+
+def reversed_before_its_invoice() -> Saga:
+    """A line is reversed in the books while its invoice waits for the seller; schedules of chance reverse none."""
+    saga = Saga()
+    world = saga.world
+    world.seller = BARE_SELLER
+    line = Line(
+        external_line_id="1", sku="A", quantity=Quantities(ordered=2), line_total_minor=1999, tax=(Tax(rate="17"),),
+        requires_shipping=False,
+    )  # fmt: skip
+    told = OrderContent(
+        external_order_id="1", placed_at=world.now, currency="EUR", lines=(line,), totals=Totals(grand_minor=1999)
+    )
+    world.markets["a"] = MarketTerms(
+        code="m", approval="automatic", seller="acme", locations=LOCATIONS, gateway="test", capture="on_placement"
+    )
+    key = order_id(STORE, "bol", "a", "1")
+    saga.known[key] = ("a", told)
+    saga.tell(key, told, 0)
+    saga.drain()
+    reverse = payments.Reverse(
+        order_id=key, store_id=STORE, operation_id=world.name(), actor="person:ann", currency="EUR",
+        reversals=(payments.ReversedLine(line_id="2", reverses="1", quantity=2, amount_minor=1999),),
+        lines=(payments.ReplacingLine(line_id="3", quantity=1, amount_minor=1999),),
+    )  # fmt: skip
+    assert world.request(reverse) is None
+    saga.drain()
+    saga.everybody_does_their_part()
+    return saga
+
+
+def test_a_line_that_is_reversed_before_its_invoice_is_credited_after_it_and_its_replacement_invoiced() -> None:
+    world = reversed_before_its_invoice().world
+    (order,), (billing,) = world.orders.states().values(), world.invoicing.states().values()
+    assert (order.status, order.payment_status, waiting(order)) == ("approved", "paid", "")
+    assert [(one.total_minor, one.credited_minor) for one in billing.invoices.values()] == [(1999, 1999), (1999, 0)]
+    assert order.completed_at is not None
 
 
 class Machine(RuleBasedStateMachine):

@@ -171,10 +171,12 @@ class Row(dict[str, Any]):
 
 
 def disagreements(
-    status: str, captures: dict[str, tuple[int, int]], invoices: dict[str, int], *, not_invoiced: bool = False
+    status: str, captures: dict[str, tuple[int, ...]], invoices: dict[str, int], *, not_invoiced: bool = False
 ) -> list[str]:
-    """captures: (captured, refunded) by id. Every invoice of a cancelled order is credited."""
-    captured, refunded = (sum(one[n] for one in captures.values()) for n in (0, 1))
+    """captures: by id (captured, refunded), and what it pays if lines were reversed. Every invoice of a cancelled order is
+    credited."""
+    captures = {name: one if len(one) == 3 else (*one, one[0]) for name, one in captures.items()}
+    captured, refunded = (sum(one[n] for one in captures.values()) for n in (2, 1))
     money = {"authorized": captured, "captured": captured, "voided": 0, "refunded": refunded}
     kinds = ["invoice", "credit"] if status == "cancelled" else ["invoice"]
     state = _State()

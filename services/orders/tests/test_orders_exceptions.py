@@ -8,6 +8,7 @@ from uuid import UUID
 
 import pytest
 from orders_play import NOW, ORDER, STORE, Play, content, line, market, uid
+from test_orders_rebill import captured_late, declined, invoiced, reverses
 
 from contracts.base import Event
 from contracts.fulfillment import CancelShipments, Reduce, Reserve, Start
@@ -415,6 +416,8 @@ RAISED: dict[str, Story] = {
     "books_differ": lambda play: play.in_the_warehouse().captured().books_differ(5_00),
     "authorization_expiring": lambda play: play.in_the_warehouse().expiring(the_authorization(play)),
     "payment_disputed": lambda play: play.in_the_warehouse().captured().disputed(),
+    "captured_after_cancel": lambda play: captured_late(play),
+    "difference_unpaid": lambda play: declined(reverses(invoiced(play), 10_00, more=4_00)),
     "invoice_failed": lambda play: play.in_the_warehouse().captured().rejected(),
 }  # fmt: skip
 

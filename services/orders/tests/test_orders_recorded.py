@@ -115,24 +115,6 @@ def test_a_capture_that_was_refused_here_and_made_elsewhere_goes_on(play: Play) 
     assert play.status == "approved/paid/fulfilled" and waiting(play.order) == ""
 
 
-def test_lines_that_were_reversed_are_refunded_by_those_that_replace_them(play: Play) -> None:
-    play.in_the_warehouse(**BY_HAND)
-    captured_elsewhere(play, {"1": 10_00}, quantity=1).issued()
-    of = uid("elsewhere")
-    new = payments.ReplacingLine(line_id="3", quantity=1, amount_minor=7_00)
-    rest = payments.MoneyLine(line_id="4", quantity=0, amount_minor=3_00)
-    event = payments.Reversed(
-        **play._paid(play.last(Authorize)),
-        capture_id=of, reversals=(payments.ReversedLine(line_id="2", reverses="1", quantity=1, amount_minor=10_00),),
-        lines=(new,), refund_line=rest, refund_id=uid("difference"), amount_minor=10_00,
-    ).model_copy(update={"operation_id": uid("reversal")})  # fmt: skip
-    play.when(event).then(Remarked)
-    [fact] = play.order.facts.captures.values()
-    left = {one.line_id: (one.quantity, one.amount_minor) for one in fact.lines}
-    assert left == {"1": (0, 0), "3": (1, 7_00), "4": (0, 3_00)} and fact.unrefunded_minor == 10_00
-    assert play.order.remarks.keys() == {"lines_reversed"}
-
-
 def test_a_capture_of_more_than_is_sold_is_remarked_and_not_invoiced(play: Play) -> None:
     play.in_the_warehouse(**BY_HAND)
     captured_elsewhere(play, {"1": 10_01}).then(PaymentChanged, Remarked)

@@ -137,7 +137,13 @@ order by task_id for update;
 --    (`Share.load`)
 select named.store_id, named.system, named.kind, named.payment_id, o.order_id, o.state, o.amount_minor,
     o.currency, o.refers_to, o.gateway, o.account, o.gateway_reference, o.code, o.reason, o.recorded,
-    o.with_capture
+    o.with_capture, (
+  select json_object_agg(line_id, amount_minor)::text
+  from entries e
+  where e.order_id = o.order_id and e.operation_id = o.operation_id and e.account in ('authorized',
+      'receivable', 'gateway_clearing', 'marketplace_clearing',
+      'gift_card_liability') and e.direction = case o.kind when 'authorize' then 1 else -1 end
+) as lines
 from unnest($1::text[], $2::text[], $3::text[], $4::text[]) as named (store_id, system, kind, payment_id)
 join operations o using (store_id, system, kind, payment_id);
 

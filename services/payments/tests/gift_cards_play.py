@@ -17,6 +17,7 @@ from contracts.gift_cards import GiftCardTender
 from contracts.payments import Authorize
 from payments.domain import balances, books, folds, forcing, gift_cards, ledger
 from payments.domain.balances import Balance
+from payments.domain.books import Posting
 from payments.domain.forcing import Asking
 from payments.domain.gateway import GatewayCall, GatewayOutcome
 from payments.domain.gift_cards import CardKey, GiftCard
@@ -42,6 +43,8 @@ class Shop:
         self.balances: dict[CardKey, Balance] = {}
         self.accounts: dict[str, int] = defaultdict(int)
         self.published: list[Event] = []
+        self.posted: list[Posting] = []
+        """What orders have booked."""
         self.now = NOW
         self.n = 0
 
@@ -109,6 +112,7 @@ class Shop:
             self.ledgers[key] = folds.evolve(self.ledgers[key], event)  # type: ignore[arg-type]
             self._absorb(event)
         for posting in books.postings(before, self.ledgers[key], events):
+            self.posted.append(posting)
             self._book(posting.debit, posting.credit, sum(line.amount_minor for line in posting.lines))
         self.ledgers[key] = ledger.compact(self.ledgers[key])
         assert Ledger.model_validate_json(self.ledgers[key].model_dump_json()) == self.ledgers[key]

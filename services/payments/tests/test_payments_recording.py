@@ -280,3 +280,25 @@ def test_any_sequence_keeps_the_guards_and_books_each_payment_once(commands: lis
                 assert 0 <= line.refunded_minor <= line.captured_minor
                 assert line.captured_minor + line.voided_minor <= line.authorized_minor
     assert max(booked.values(), default=1) == 1
+
+
+@pytest.mark.parametrize(
+    ("again", "line"), [({"1": 20, "2": 10}, "1"), ({"1": 10, "3": 20}, "3"), ({"1": 10, "2": 5, "3": 15}, "2")]
+)
+@pytest.mark.parametrize("kind", ["authorize", "capture", "refund"])
+def test_a_repetition_with_the_same_total_of_other_lines_is_refused_and_names_the_line(
+    play: Play, kind: str, again: dict[str, int], line: str
+) -> None:
+    was = {"1": 10, "2": 20}
+    for one in ("authorize", "capture", "refund"):
+        play.when(record(one, "A", was))
+        if one == kind:
+            break
+    before = play.ledger
+    play.when(record(kind, "A", was, op="same"))
+    play.then()
+    play.when(record(kind, "A", again, op="again"))
+    event, refusal = play.effects
+    assert isinstance(event, RecordRefused) and isinstance(refusal, Refusal)
+    assert (event.code, event.line, refusal.code) == ("payment_differs", line, "payment_differs")
+    assert play.ledger == before

@@ -77,6 +77,9 @@ async def test_the_money_of_an_order_is_recorded_once_and_refused_beyond_what_is
     assert (status, problem["type"], problem["allowed_minor"]) == (409, "/problems/exceeds_refundable", 10_00)
     status, problem = await till.record(order, "captures", "C", 9_00, **named)
     assert (status, problem["type"]) == (409, "/problems/payment_differs")
+    moved = {"lines": [{"line_id": "1", "amount_minor": 9_00}, {"line_id": "2", "amount_minor": 1_00}]}
+    status, problem = await till.record(order, "captures", "C", 0, **moved, **named)
+    assert (status, problem["type"], problem["line"]) == (409, "/problems/payment_differs", "1")
     status, problem = await till.record(other, "authorizations", "A", 30_00, **named)
     assert (status, problem["type"]) == (409, "/problems/payment_taken") and str(order) in problem["detail"]
     status, problem = await till.record(order, "refunds", "R", 5_00, **named, headers={"if_match": '"1"'})

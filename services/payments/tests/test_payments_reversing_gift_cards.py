@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import hashlib
+from collections.abc import Iterable
 from typing import Any
 
 import pytest
@@ -10,11 +12,12 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from payments_play import refund, reverse, uid
 
+from contracts.base import OrderKeyed, PrivateEvent
 from contracts.deciding import Task
 from contracts.payments import Authorized, Failed, GiftCardPart, MoneyLine, Refunded, ReversalRefused, Reversed
-from payments.domain import answers
+from payments.domain import answers, books
 from payments.domain.folds import evolve
-from payments.domain.ledger import capture_id_of, card_operation_id
+from payments.domain.ledger import Ledger, capture_id_of, card_operation_id
 from payments.domain.reversals import refund_id_of
 
 
@@ -205,6 +208,27 @@ def test_no_sequence_of_reversals_and_refunds_moves_money_between_tenders(
     }
     assert shop.ledgers[uid("o1")].captured_minor == shop.ledgers[uid("o1")].refunded_minor
     shop.check()
+    the_published_events_make_the_same_rows(shop)
+
+
+def the_published_events_make_the_same_rows(shop: Shop) -> None:
+    """In one piece, without the private ones: lines and tenders of the ledger, its operations, and each entry of the books by hash."""
+    mine = [one for one in shop.published if isinstance(one, OrderKeyed) and not isinstance(one, PrivateEvent)]
+    again = Ledger()
+    for event in mine:
+        again = evolve(again, event)  # type: ignore[arg-type]
+    ledger = shop.ledgers[uid("o1")]
+    for name in ("lines", "authorizations", "captures"):
+        assert getattr(again, name) == getattr(ledger, name), name
+    assert again.totals() == ledger.totals()
+    done = {name: one for name, one in ledger.operations.items() if one.state == "succeeded"}
+    assert {name: again.operations[name] for name in done} == done
+    assert hashed(books.postings(Ledger(), again, mine)) == hashed(shop.posted)
+
+
+def hashed(posted: Iterable[books.Posting]) -> str:
+    rows = [(one.operation_id, one.debit, one.credit, [*one.lines]) for one in posted]
+    return hashlib.sha256(repr(rows).encode()).hexdigest()
 
 
 def _priced(shop: Shop, name: str, line: str, quantity: int) -> int:

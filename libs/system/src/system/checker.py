@@ -43,12 +43,19 @@ select key::text, status, waiting, in_flight, completed_at is not null as comple
   coalesce((doc::json->'facts'->'money'->>'voided_minor')::bigint, 0), coalesce((doc::json->'facts'->'money'->>'refunded_minor')::bigint, 0),
   coalesce((content::json->'tax_collection'->>'deemed_supplier')::boolean, false)
     and not coalesce((market::json->>'invoice_deemed_supplier')::boolean, false) as not_invoiced,
-  (select json_object_agg(name, (select json_build_array(coalesce(sum((line->>'amount_minor')::bigint), 0),
-      coalesce(sum((line->>'refunded_minor')::bigint), 0)) from json_array_elements(one->'lines') as l (line)))
+  (select json_object_agg(name, (select json_build_array(
+      coalesce(sum((line->>'amount_minor')::bigint) filter (where line->'unbilled' is null), 0),
+      coalesce(sum((line->>'refunded_minor')::bigint + coalesce((line->>'reversed_minor')::bigint, 0))
+        filter (where line->'unbilled' is null), 0),
+      coalesce(sum((line->>'amount_minor')::bigint - coalesce((line->>'reversed_minor')::bigint, 0)), 0))
+      from json_array_elements(one->'lines') as l (line)))
     from json_each(doc::json->'facts'->'captures') as c (name, one))::text as captures,
   coalesce((doc::json->'facts'->'undone'->>'refunded_minor')::bigint, 0) + coalesce((
     select sum((of_line->>1)::bigint) from json_each(doc::json->'facts'->'captures') as c (name, one),
-      json_each(coalesce(one->'returned', '{}')) as l (line_id, of_line)), 0)
+      json_each(coalesce(one->'returned', '{}')) as l (line_id, of_line)), 0) + coalesce((
+    select sum((line->>'amount_minor')::bigint) from json_each(doc::json->'facts'->'captures') as c (name, one),
+      json_array_elements(one->'lines') as l (line)
+    where one->'reversal_id' is not null and one->'paid_by' is null and one->'past' is null), 0)
     as not_sold,
   payment_status, fulfillment_status, archived_at is not null as archived,
   case when status in ('placed', 'approved', 'editing') and completed_at is null
@@ -57,7 +64,9 @@ select key::text, status, waiting, in_flight, completed_at is not null as comple
       where id like 'edit:%' and run->'end' is null and run->>'step' <> 'draft')
     then content end as content
 from orders"""
-"""`content`: what is sold, of orders in progress. Not of those that the marketplace carried through, that were placed anew after
+"""`captures`: by id what belongs on an invoice, what of that was refunded or reversed, and what the capture pays.
+
+`content`: what is sold, of orders in progress. Not of those that the marketplace carried through, that were placed anew after
 a cancel, or whose edit waits for a release: their pieces are not those of the content."""
 LEDGERS = "select key::text, authorized_minor, captured_minor, voided_minor, refunded_minor from ledgers"
 PIECES = """
@@ -313,7 +322,7 @@ def _services_agree(state: _State, parked: set[str]) -> list[Check]:
         "a cancelled order leaves nothing: refunded = captured, the rest voided, credited = invoiced, no piece reserved"
     )
     completed = Check(
-        "of a completed order its total is captured, besides what edits gave back, or a cancel before it was placed anew"
+        "of a completed order its total is captured, besides what edits gave back, reversals added, or a cancel before it was placed anew"
     )
     credited = Check("what went back of invoiced captures is credited")
     ledgers, pieces = _by_key(state.rows["payments"]), _by_key(state.rows["fulfillment"])
@@ -325,11 +334,12 @@ def _services_agree(state: _State, parked: set[str]) -> list[Check]:
         authorized, captured, voided, refunded = ledger
         same_money.expect(tuple(row)[6:10] == ledger, key, tuple(row)[6:10], ledger)
         captures: dict[str, list[int]] = json.loads(row["captures"] or "{}")
-        amounts = {name: amount for name, (amount, _) in captures.items()}
+        amounts = {name: paid for name, (_, _, paid) in captures.items()}
         invoiced.expect(sum(amounts.values()) == captured, key, "captured", captured, "in the orders' facts", amounts)
         for name, (
             amount,
             refund,
+            _,
         ) in captures.items():  # without an invoice: its order was cancelled before that was asked for
             wanted = 0 if row["not_invoiced"] or (refund == amount and name not in of_capture) else amount
             invoiced.expect(
@@ -349,7 +359,7 @@ def _services_agree(state: _State, parked: set[str]) -> list[Check]:
                 "of",
                 row["grand_minor"],
             )
-        back = sum(refund for name, (_, refund) in captures.items() if name in of_capture)
+        back = sum(refund for name, (_, refund, _) in captures.items() if name in of_capture)
         credited.expect(back == credits.get(key, 0), key, "refunded", back, "credited", credits.get(key, 0))
     return [same_money, invoiced, undone, completed, credited]
 

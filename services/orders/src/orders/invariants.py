@@ -6,10 +6,11 @@ from collections.abc import Iterable
 
 from asyncpg import Connection
 
-# The captured lines; `busy`: money may be on its way back, or a credit note may be missing until a person has decided.
+# The captured lines; `gone`: refunded or reversed; `busy`: money may be on its way back, or a credit note may be missing until a person has decided.
 CAPTURED_LINES = """
   select o.key, capture->>'invoice_id' is not null as invoiced, (line->>'amount_minor')::bigint as captured,
-    coalesce((line->>'refunded_minor')::bigint, 0) as refunded, coalesce((line->>'credited_minor')::bigint, 0) as credited,
+    coalesce((line->>'refunded_minor')::bigint, 0) + coalesce((line->>'reversed_minor')::bigint, 0) as gone,
+    coalesce((line->>'credited_minor')::bigint, 0) as credited, line->'unbilled' is null as billed,
     o.waiting not in ('', 'warehouse') or o.in_flight as busy
   from orders o, json_each(coalesce(o.doc::json->'facts'->'captures', '{}')) as c (id, capture),
     json_array_elements(capture->'lines') as l (line)"""
@@ -34,10 +35,10 @@ CHECKS = {
           or (fulfillment_status = 'fulfilled' and cancel_cause is distinct from 'refunded'))
         from orders where status = 'cancelled' and waiting = ''""",
     "orders.refunds_are_within_what_was_captured": f"""
-        select count(*), count(*) filter (where refunded > captured) from ({CAPTURED_LINES}) l""",
+        select count(*), count(*) filter (where gone > captured) from ({CAPTURED_LINES}) l""",
     "orders.what_went_back_is_credited": f"""
-        select count(*), count(*) filter (where refunded <> credited)
-        from ({CAPTURED_LINES}) l where invoiced and not busy""",
+        select count(*), count(*) filter (where gone <> credited)
+        from ({CAPTURED_LINES}) l where invoiced and billed and not busy""",
     "orders.what_waits_says_for_what": """
         select count(*), count(*) filter (where waiting = '' and status not in ('approved', 'cancelled'))
         from orders where not test""",

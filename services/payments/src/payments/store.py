@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterable, Sequence
 from typing import Any
 
@@ -9,7 +10,7 @@ from asyncpg import Connection
 
 from chassis.declare.service import Change
 from chassis.declare.sql import Piece, Rows, columns
-from contracts.payments import RECORDED
+from contracts.payments import RECORDED, MoneyLine
 from payments import gift_card_store
 from payments.domain import books
 from payments.domain.books import CLEARING, HELD, Posting
@@ -111,9 +112,11 @@ async def load_earlier(tx: Connection, keys: Sequence[EarlierKey]) -> dict[Earli
     return {EarlierKey(row.pop("order_id"), row.pop("operation_id")): Operation(**row) for row in rows}
 
 
-KNOWN = """
+KNOWN = f"""
 select named.store_id, named.system, named.kind, named.payment_id, o.order_id, o.state, o.amount_minor, o.currency, o.refers_to,
-  o.gateway, o.account, o.gateway_reference, o.code, o.reason, o.recorded, o.with_capture
+  o.gateway, o.account, o.gateway_reference, o.code, o.reason, o.recorded, o.with_capture,
+  (select json_object_agg(line_id, amount_minor)::text from entries e where e.order_id = o.order_id and e.operation_id = o.operation_id
+    and e.account in {(*HELD, *CLEARING)} and e.direction = case o.kind when 'authorize' then 1 else -1 end) as lines
 from unnest($1::text[], $2::text[], $3::text[], $4::text[]) as named (store_id, system, kind, payment_id)
 join operations o using (store_id, system, kind, payment_id)"""
 
@@ -123,7 +126,9 @@ async def load_recorded(tx: Connection, keys: Sequence[PaymentKey]) -> dict[Paym
     found = {}
     for row in [dict(row) for row in await tx.fetch(KNOWN, *columns(keys, 4))]:
         key = PaymentKey(row.pop("store_id"), row.pop("system"), row["kind"], row.pop("payment_id"))
-        found[key] = Known(row.pop("order_id"), Operation(**row))
+        booked = json.loads(row.pop("lines") or "{}")
+        lines = tuple(MoneyLine(line_id=name, quantity=0, amount_minor=minor) for name, minor in booked.items())
+        found[key] = Known(row.pop("order_id"), Operation(**row, lines=lines))
     return found
 
 

@@ -461,6 +461,7 @@ def _succeeded(
         gateway_reference=event.gateway_reference,
         recorded=((known.recorded if known else None) or "stated") if event.recorded else None,
         payment=event.payment,
+        lines=event.lines if event.payment is not None else (),
         with_capture=kind == "authorize" and isinstance(event, Authorized) and event.capture_id is not None,
     )
 

@@ -123,7 +123,8 @@ class Operation(Document):
     account: AccountName | None = None
     """The one that an authorization names; what draws on it goes to the same. Null: the store's first at the gateway."""
     lines: tuple[MoneyLine, ...] = ()
-    """Held while open, of all tenders together. After a gateway's refusal: what was asked. Empty after a success."""
+    """Held while open, of all tenders together. After a gateway's refusal: what was asked. Empty after a success, unless it was
+    recorded: a repetition is compared with them."""
     gift_cards: tuple[GiftCardPart, ...] = ()
     """What of the lines gift cards move. Each is an operation of its own: open from its redemption, or made with a success."""
     with_capture: bool = False

@@ -84,14 +84,25 @@ def _is_repeated(ledger: Ledger, command: Record, context: Context) -> bool:
     if known is not None and known.order_id != context.key:
         raise _Unfit("payment_taken", f"{command.payment_id} of {command.system} is recorded on order {known.order_id}")
     name = recorded_as(ledger, command)  # what the same batch has recorded is in no row yet
-    operation = known.operation if known is not None else ledger.operations[name] if name is not None else None
+    operation = ledger.operations[name] if name is not None else known.operation if known is not None else None
     if operation is None:
         return False
     stated = (total(command.lines), command.currency, command.outcome)
     if stated != (operation.amount_minor, operation.currency, operation.outcome):
         before = f"{operation.outcome} with {operation.amount_minor} {operation.currency}"
         raise _Unfit("payment_differs", f"{command.payment_id} of {command.system} was recorded as {before}")
+    _check_repeated_lines(command, {line.line_id: line.amount_minor for line in operation.lines})
     return True
+
+
+def _check_repeated_lines(command: Record, before: Mapping[str, int]) -> None:
+    """before: the amounts that were recorded; empty: of an attempt that was refused, which the books do not have."""
+    again = {line_id: minor for line_id, minor in _amounts(command).items() if minor}
+    for line_id in [*again, *before] if before else []:
+        was, now = before.get(line_id, 0), again.get(line_id, 0)
+        if was != now:
+            reason = f"{command.payment_id} of {command.system} was recorded with {was} of line {line_id}"
+            raise _Unfit("payment_differs", reason, line_id)
 
 
 def recorded_as(ledger: Ledger, command: Record) -> UUID | None:

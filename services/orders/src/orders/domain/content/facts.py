@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Container, Iterable, Mapping
 from typing import Annotated, Any, Final, Literal
 from uuid import UUID
 
 from contracts.base import UNLESS_EMPTY, Document
 from contracts.invoicing import Credited
-from contracts.payments import Authorized, Captured, MoneyLine, MoneyTotals, Reversed
+from contracts.payments import Authorized, Captured, MoneyLine, MoneyTotals, Reversed, ReversedLine
 
 
 class AuthorizationFact(Document):
@@ -69,19 +69,37 @@ class CapturedLine(Document):
     """On credit notes of the capture's invoice."""
     credited_quantity: Annotated[int, UNLESS_EMPTY] = 0
     """On credit notes of the capture's invoice."""
+    reversed_quantity: Annotated[int, UNLESS_EMPTY] = 0
+    reversed_minor: Annotated[int, UNLESS_EMPTY] = 0
+    """What other lines have replaced: the money stays, for those."""
+    unbilled: Annotated[bool, UNLESS_EMPTY] = False
+    """It is on no invoice: what a reversal has left over, to be refunded."""
+
+    @property
+    def billed(self) -> bool:
+        return not self.unbilled
+
+    @property
+    def gone_quantity(self) -> int:
+        return self.refunded_quantity + self.reversed_quantity
+
+    @property
+    def gone_minor(self) -> int:
+        """What is refunded or reversed."""
+        return self.refunded_minor + self.reversed_minor
 
     @property
     def to_credit(self) -> tuple[int, int]:
         """Pieces and minor units that are on no credit note."""
         pieces, minor = self.quantity - self.credited_quantity, self.amount_minor - self.credited_minor
-        return max(pieces, 0), max(minor, 0)
+        return (max(pieces, 0), max(minor, 0)) if self.billed else (0, 0)
 
     @property
     def to_refund(self) -> MoneyLine:
         return MoneyLine(
             line_id=self.line_id,
-            quantity=max(self.quantity - self.refunded_quantity, 0),
-            amount_minor=self.amount_minor - self.refunded_minor,
+            quantity=max(self.quantity - self.gone_quantity, 0),
+            amount_minor=self.amount_minor - self.gone_minor,
         )
 
 
@@ -101,6 +119,23 @@ class CaptureFact(Document):
     """The process that captured it has ended and has left the order's document."""
     past: Annotated[bool, UNLESS_EMPTY] = False
     """It was captured before the order, cancelled then, was placed anew."""
+    paid_by: Annotated[UUID | None, UNLESS_EMPTY] = None
+    """The capture that pays the lines, if it is a reversal."""
+    reversal_id: Annotated[UUID | None, UNLESS_EMPTY] = None
+    """It pays lines that replace reversed ones: the reversal."""
+    unpaid: Annotated[Mapping[str, int], UNLESS_EMPTY] = {}
+    """line id -> what the lines of a reversal cost more and no capture has paid, minor units."""
+    charge_id: Annotated[UUID | None, UNLESS_EMPTY] = None
+    """The operation that authorizes that."""
+    charge_gateway: Annotated[str | None, UNLESS_EMPTY] = None
+    charge_account: Annotated[str | None, UNLESS_EMPTY] = None
+    charged_here: Annotated[bool, UNLESS_EMPTY] = False
+    """The order has asked for it, because payments was refused."""
+
+    @property
+    def source_id(self) -> UUID:
+        """What payments calls the capture that its money is in."""
+        return self.paid_by or self.capture_id
 
     @property
     def sold(self) -> dict[str, tuple[int, int]]:
@@ -126,12 +161,18 @@ class CaptureFact(Document):
 
     @property
     def unrefunded_minor(self) -> int:
-        return sum(line.amount_minor - line.refunded_minor for line in self.lines)
+        return sum(line.to_refund.amount_minor for line in self.lines)
+
+    @property
+    def to_invoice_minor(self) -> int:
+        """What has not gone back and belongs on an invoice."""
+        return sum(line.to_refund.amount_minor for line in self.lines if line.billed)
 
     @property
     def uncredited_minor(self) -> int:
         """What is invoiced and not credited."""
-        return sum(line.amount_minor - line.credited_minor for line in self.lines) if self.invoice_id else 0
+        billed = [line for line in self.lines if line.billed] if self.invoice_id else []
+        return sum(line.amount_minor - line.credited_minor for line in billed)
 
     def refunded(self, lines: Iterable[MoneyLine]) -> CaptureFact:
         back = {line.line_id: line for line in lines}
@@ -145,24 +186,47 @@ class CaptureFact(Document):
             for line in self.lines
         )
 
-    def reversed(self, event: Reversed) -> CaptureFact:
-        """It pays other lines: what they were reversed by counts as captured of those that replace them."""
+    def reversed(self, reversals: Iterable[ReversedLine]) -> CaptureFact:
+        """Other lines are paid with what these take off."""
         off: dict[str, tuple[int, int]] = {}
-        for one in event.reversals:
+        for one in reversals:
             pieces, minor = off.get(one.reverses, (0, 0))
             off[one.reverses] = pieces + one.quantity, minor + one.amount_minor
-        fact = self._with(
+        return self._with(
             {
-                "quantity": max(line.quantity - off.get(line.line_id, (0, 0))[0], 0),
-                "amount_minor": line.amount_minor - off.get(line.line_id, (0, 0))[1],
+                "reversed_quantity": line.reversed_quantity + off[line.line_id][0],
+                "reversed_minor": line.reversed_minor + off[line.line_id][1],
             }
+            if line.line_id in off
+            else {}
             for line in self.lines
         )
+
+    @classmethod
+    def of_reversal(cls, event: Reversed, billed: Container[str]) -> CaptureFact:
+        """What a capture pays instead of the lines that are reversed. billed: the lines that an invoice can describe."""
+        assert event.operation_id is not None, "a reversal is an operation"
         paid = (*event.lines, *([event.refund_line] if event.refund_line is not None else []))
-        new = (
-            CapturedLine(line_id=line.line_id, quantity=line.quantity, amount_minor=line.amount_minor) for line in paid
+        lines = (
+            CapturedLine(
+                line_id=line.line_id,
+                quantity=line.quantity,
+                amount_minor=line.amount_minor,
+                unbilled=line.line_id not in billed,
+            )
+            for line in paid
         )
-        return fact.model_copy(update={"lines": (*fact.lines, *new)})
+        return cls(
+            capture_id=event.operation_id,
+            operation_id=event.operation_id,
+            lines=tuple(lines),
+            paid_by=event.capture_id,
+            reversal_id=event.operation_id,
+            unpaid={line.line_id: line.amount_minor for line in event.charge},
+            charge_id=event.charge_id,
+            charge_gateway=event.charge_gateway,
+            charge_account=event.charge_account,
+        )
 
     def credited(self, event: Credited) -> CaptureFact:
         """A credit note counts once: read again, its version is not newer; only the last one answers another operation."""

@@ -113,10 +113,10 @@ def plan(
             return Refusal("line_unknown", f"the order has no line {one.line_id}", {"line": one.line_id})
         if (refused := _take(own, one)) is not None:
             return refused
-    if goodwill_minor > (allowed := sum(left.minor_left for left in lefts)):
+    if goodwill_minor > (allowed := sum(left.minor_left for left in lefts if left.line.billed)):
         return _exceeds(None, "amount_minor", allowed, goodwill_minor)
     for _, of_capture in groupby(lefts, key=attrgetter("capture_id")) if goodwill_minor else ():
-        own = [left for left in of_capture if left.minor_left]
+        own = [left for left in of_capture if left.minor_left and left.line.billed]
         amount = min(goodwill_minor, sum(left.minor_left for left in own))
         if amount:
             weights = [left.minor_left for left in own]
@@ -136,6 +136,8 @@ def credit_lines(
     """
     whole, lines = {line.line_id: line for line in assess(invoiced).lines}, []
     for line in part.lines:
+        if line.line_id not in whole:
+            continue  # it is on no invoice
         of_invoice, gross_before = whole[line.line_id], before.get(line.line_id, 0)
         amount = min(line.amount_minor, of_invoice.gross_minor - gross_before)
         lines.append(credited(of_invoice, CreditedLine(gross_minor=gross_before), line.quantity, amount))
@@ -148,7 +150,7 @@ def _lefts(captures: Iterable[CaptureFact], taken: Taken) -> list[_Left]:
     for capture in reversed([*captures]):
         for line in capture.lines:
             pieces, minor = taken.get((capture.capture_id, line.line_id), (0, 0))
-            gone = line.refunded_quantity + pieces, line.refunded_minor + minor
+            gone = line.gone_quantity + pieces, line.gone_minor + minor
             lefts.append(_Left(capture.capture_id, line, *gone))
     return lefts
 

@@ -11,7 +11,7 @@ from contracts.deciding import Context, Decision, Unasked
 from orders.domain.content.facts import AuthorizationFact, CaptureFact, ShipmentFact
 from orders.domain.decisions import expiring
 from orders.domain.engine.story import Story
-from orders.domain.processes import changes, differences, edit, place, refund, settling, undo
+from orders.domain.processes import changes, differences, edit, place, rebill, refund, settle, settling, undo
 from orders.domain.processes.kinds import PROCESSES
 from orders.domain.state.order import Order, capture_option
 
@@ -33,6 +33,7 @@ def _close(story: Story, event: Event, code: str = "") -> Decision:
 def _closed(story: Story, event: Event) -> Decision:
     undo.proceed(story)
     refund.proceed(story)
+    rebill.proceed(story)
     edit.proceed(story)
     changes.proceed(story)
     return _counted(story, event)
@@ -69,6 +70,7 @@ def authorized(order: Order, event: payments.Authorized, context: Context) -> De
         captures = {**captures, str(event.capture_id): CaptureFact.of(event.capture_id, event)}
     _money(story, event, authorizations={**known, name: fact}, captures=captures)
     place.follow(story, event)
+    rebill.capture_charge(story, event)
     return _settle(story, event)
 
 
@@ -86,6 +88,9 @@ def payment_refused(order: Order, event: payments.Declined | payments.Failed, co
     if (story := _hear(order, event, context)) is None:
         return []
     _money(story, event)
+    rebill.refused_to_pay(story, event)
+    if isinstance(event, payments.Failed) and event.command == "refund":
+        settle.find_late(story)
     return _close(story, event, event.code)
 
 
@@ -108,8 +113,14 @@ def captured(order: Order, event: payments.Captured, context: Context) -> Decisi
 def _settle(story: Story, event: payments.Authorized | payments.Captured) -> Decision:
     """What no process has asked for was captured elsewhere: it is invoiced as if it had been."""
     story.answered(event)
-    if story.order.status in ("placed", "approved", "editing") and not undo.is_running(story):
+    fact = story.facts.captures.get(str(event.capture_id))
+    if fact is not None and (pays := rebill.take_over(story, fact)) is not None:
+        if story.order.status != "cancelled":
+            rebill.bill(story, pays)
+    elif story.order.status in ("placed", "approved", "editing") and not undo.is_running(story):
         settling.begin_captured(story)
+    elif fact is not None:
+        settle.find_late(story)
     return _closed(story, event)
 
 
@@ -129,26 +140,27 @@ def refunded(order: Order, event: payments.Refunded, context: Context) -> Decisi
     if (story := _hear(order, event, context)) is None:
         return []
     captures = story.facts.captures
-    fact = captures.get(str(event.capture_id))
-    is_news = fact is not None and event.version > story.facts.money_version  # else it was counted before
-    if fact is not None and is_news:
-        captures = {**captures, str(event.capture_id): fact.refunded(event.lines)}
+    facts = {name: one for name, one in captures.items() if one.source_id == event.capture_id}
+    is_news = bool(facts) and event.version > story.facts.money_version  # else it was counted before
+    if is_news:
+        captures = {**captures, **{name: one.refunded(event.lines) for name, one in facts.items()}}
     _money(story, event, captures=captures)
+    if not settle.unrefunded(story):
+        story.resolve_exception(settle.LATE)
     if is_news and str(event.operation_id) not in story.asks:
         refund.follow(story, event)
     return _close(story, event)
 
 
 def reversed_lines(order: Order, event: payments.Reversed, context: Context) -> Decision:
-    """A capture pays other lines than the order sells: its refunds follow them, its documents are left to a person."""
+    """A capture pays other lines than the order sells: its refunds and its documents follow them."""
     if (story := _hear(order, event, context)) is None:
         return []
-    captures, fact = story.facts.captures, story.facts.captures.get(str(event.capture_id))
-    is_news = fact is not None and event.version > story.facts.money_version  # else it was counted before
-    if fact is not None and is_news:
-        captures = {**captures, str(event.capture_id): fact.reversed(event)}
+    is_news = str(event.capture_id) in story.facts.captures and event.version > story.facts.money_version
+    _money(story, event)
+    if is_news:  # else it was counted before
         story.add_remark("lines_reversed", f"capture {event.capture_id} pays other lines than the order has")
-    _money(story, event, captures=captures)
+        rebill.begin(story, event)
     return _closed(story, event)
 
 

@@ -17,7 +17,7 @@ from contracts.snapshot import OrderContent
 from orders.domain.content import methods, snapshots
 from orders.domain.content.snapshots import CARRIED
 from orders.domain.engine.story import Story
-from orders.domain.processes import changes, differences, place, undo, upstream
+from orders.domain.processes import changes, differences, place, rebill, settle, undo, upstream
 from orders.domain.state.order import Order, retryable
 from orders.domain.state.run import Run
 
@@ -235,6 +235,16 @@ def try_again(story: Story, message: Resolve) -> Refusal | None:
     return None
 
 
+def refund_captured(story: Story, message: Resolve) -> Refusal | None:
+    settle.refund_late(story, message.operation_id)
+    return None
+
+
+def charge_again(story: Story, message: Resolve) -> Refusal | None:
+    rebill.charge_again(story, message.operation_id)
+    return None
+
+
 # -- the table --------------------------------------------------------------------------------------------------------
 
 
@@ -283,6 +293,9 @@ KINDS: Final = {kind.code: kind for kind in (
     Kind("payment_disputed",         "a buyer disputes a payment with their bank, or the dispute is lost (`GET /v1/disputes` of payments)", ACKNOWLEDGED,                                                   OURS,     "a dispute that is won; what is lost is raised anew"),
     Kind("books_differ",             "a reconciliation finds that the order's ledger and its gateway differ ([reconciliation.md](reconciliation.md#differences); `GET /v1/differences?order_id=` of payments)", None, Choice("seen: it stays open at payments", nothing), "the last difference that is applied or dismissed at payments, or gone; one that opens is raised anew"),
     Kind("outcome_contradicted",     "a gateway reports another outcome than the one that a person stated", Choice("the gateway is right: recorded. No amount moves: `force` states that a refused operation succeeded, a recorded refund takes money out of the books", nothing), Choice("the stated outcome stays", nothing), "nothing else; a further one is added to it"),
+    # money that no process moves
+    Kind("captured_after_cancel",    "money was captured, or recorded as captured, after the order had been cancelled", Choice("refunded in full", refund_captured), None, "a refund that is recorded"),
+    Kind("difference_unpaid",        "what the lines that replace reversed ones cost more is declined",      Choice("asks the gateway for it again", charge_again), Choice("it stays unpaid: reverse the lines, or record what is paid elsewhere", nothing), "a capture of the lines, a cancel"),
     # a process that waits
     Kind("invoice_failed",         "invoicing refuses the invoice",                                       Choice("asks for the invoice again, like `retry`", try_again, _unless_asked),                                   None,     "an invoice: a seller that is unknown or incomplete is tried again by itself within 15 minutes, another seller of the market at once; a cancel"),
 )}

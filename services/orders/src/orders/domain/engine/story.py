@@ -343,7 +343,7 @@ class Story(Statements):
         if any(not run.end and self.kinds[run.kind].delays_completion for run in self.runs.values()):
             return
         if not is_invoiced(order) or all(
-            one.invoice_id or not one.unrefunded_minor for one in self.facts.captures.values()
+            one.invoice_id or not one.to_invoice_minor for one in self.facts.captures.values()
         ):
             self.state(
                 Completed,

@@ -87,7 +87,7 @@ def pay_back(story: Story, run: Run, operation: UUID) -> payments.Refund:
     data, part = data_of(run), _part(run)
     return payments.Refund(
         **story.addressed(operation),
-        capture_id=part.capture_id, currency=story.order.content.currency, lines=part.lines,
+        capture_id=_capture(story, part).source_id, currency=story.order.content.currency, lines=part.lines,
         recorded=data.recorded, reference=data.reference if data.recorded else None,
     )  # fmt: skip
 
@@ -127,13 +127,13 @@ def nothing_to_credit(story: Story, run: Run) -> bool:
 def _to_credit(story: Story, part: CapturePart) -> tuple[invoicing.CreditLine, ...]:
     """The lines of a part, each at most what is left of it on the invoice: a person may have credited a line elsewhere, and
     refunds that were made elsewhere name pieces that an open refund names, too."""
-    left = {line.line_id: line.to_credit for line in _capture(story, part).lines}
+    left = {line.line_id: line.to_credit for line in _capture(story, part).lines if line.billed}
     return tuple(
         invoicing.CreditLine(
             line_id=line.line_id, quantity=min(line.quantity, pieces), amount_minor=min(line.amount_minor, minor)
         )
         for line in part.lines
-        for pieces, minor in (left[line.line_id],)
+        for pieces, minor in ([left[line.line_id]] if line.line_id in left else [])
     )
 
 
@@ -262,7 +262,7 @@ def gone_of(order: Order, capture: CaptureFact) -> Mapping[str, int]:
     """line id -> what of a capture is refunded, or taken by open refunds: it is credited before a further refund is."""
     taken = _taken(order.runs)
     return {
-        line.line_id: line.refunded_minor + taken.get((capture.capture_id, line.line_id), (0, 0))[1]
+        line.line_id: line.gone_minor + taken.get((capture.capture_id, line.line_id), (0, 0))[1]
         for line in capture.lines
     }
 
@@ -318,19 +318,22 @@ def follow(story: Story, event: payments.Refunded) -> None:
     """Money went back that no process asked for: it is credited as if it had been."""
     if event.payment is None or story.order.status == "cancelled" or story.kinds.excluded(KIND, story.runs):
         return  # an undo credits what has gone back
-    captured = {line.line_id: line for line in story.facts.captures[str(event.capture_id)].lines}
-    lines = tuple(_at_most_captured(line, captured[line.line_id]) for line in event.lines)
-    gone = CapturePart(capture_id=event.capture_id, lines=lines, refund_id=event.refund_id)
+    parts = []
+    for fact in story.facts.captures.values():
+        captured = {line.line_id: line for line in fact.lines} if fact.source_id == event.capture_id else {}
+        lines = [_at_most_captured(line, captured[line.line_id]) for line in event.lines if line.line_id in captured]
+        if lines:
+            parts.append(CapturePart(capture_id=fact.capture_id, lines=tuple(lines), refund_id=event.refund_id))
     data = RefundData(
         refund_id=story.context.new_id("refund elsewhere"), cause="marketplace", actor=event.payment.system,
-        requested_at=story.context.now, parts=(gone,), reference=event.payment.payment_id, recorded=True,
+        requested_at=story.context.now, parts=tuple(parts), reference=event.payment.payment_id, recorded=True,
     )  # fmt: skip
     _open(story, data)
 
 
 def _at_most_captured(gone: MoneyLine, captured: CapturedLine) -> MoneyLine:
     """What went back of a line, whose fact includes it: at most the pieces that were captured and had not gone back."""
-    left = captured.quantity - (captured.refunded_quantity - gone.quantity)
+    left = captured.quantity - (captured.gone_quantity - gone.quantity)
     return gone.model_copy(update={"quantity": max(min(gone.quantity, left), 0)})
 
 

@@ -40,15 +40,23 @@ def capture(story: Story, run: Run, operation: UUID) -> payments.Capture:
 
 
 def issue(story: Story, run: Run, operation: UUID) -> invoicing.Issue:
+    capture_id = data_of(run).capture_id
+    assert capture_id is not None
+    return invoice_of(story, operation, capture_id, data_of(run).to_invoice or lines_to_invoice(story, run))
+
+
+def invoice_of(
+    story: Story, operation: UUID, capture_id: UUID, lines: tuple[invoicing.InvoiceLineWanted, ...]
+) -> invoicing.Issue:
+    """An invoice to the buyer of the order."""
     order = story.order
-    content, capture_id = order.content, data_of(run).capture_id
-    assert content is not None and order.market is not None and capture_id is not None
+    content = order.content
+    assert content is not None and order.market is not None
     return invoicing.Issue(
         **story.addressed(operation),
         capture_id=capture_id, seller=order.market.seller, order_number=order.number, order_placed_at=content.placed_at,
         currency=content.currency, price_basis=content.price_basis, buyer=content.buyer, bill_to=content.bill_to,
-        ship_to=content.ship_to,
-        lines=data_of(run).to_invoice or lines_to_invoice(story, run),
+        ship_to=content.ship_to, lines=lines,
     )  # fmt: skip
 
 
@@ -166,10 +174,33 @@ def refund(story: Story, run: Run, operation: UUID) -> payments.Refund:
     capture = _unrefunded(story)[0]
     return payments.Refund(
         **story.addressed(operation),
-        capture_id=capture.capture_id,
+        capture_id=capture.source_id,
         currency=story.order.content.currency,
-        lines=tuple(line.to_refund for line in capture.lines if line.amount_minor > line.refunded_minor),
+        lines=tuple(line.to_refund for line in capture.lines if line.to_refund.amount_minor),
     )
+
+
+LATE: Final = "captured_after_cancel"
+
+
+def find_late(story: Story) -> None:
+    """Money of an order that is cancelled, and that no undo gives back any more: a person decides."""
+    if undo.has_ended(story) and (minor := unrefunded(story)):
+        story.raise_exception(LATE, f"{minor} minor units were captured after the cancel, or could not be refunded")
+
+
+def refund_late(story: Story, answers: UUID) -> None:
+    """Refunds all of that. Every process of the order has ended: payments answers, and a refusal is raised anew."""
+    assert story.order.content is not None
+    for capture in _unrefunded(story):
+        story.send(
+            payments.Refund(
+                **story.addressed(story.context.new_id(f"refund {capture.capture_id} {answers}")),
+                capture_id=capture.source_id,
+                currency=story.order.content.currency,
+                lines=tuple(line.to_refund for line in capture.lines if line.to_refund.amount_minor),
+            )
+        )
 
 
 def _unrefunded(story: Story) -> list[CaptureFact]:

@@ -36,7 +36,7 @@ def begin_captured(story: Story) -> None:
     """Settle every capture that is in no settle: its money is taken. A settle of which the same was refused takes it over."""
     own = {capture.capture_id for run in of_order(story) if (capture := capture_of(run, story.facts)) is not None}
     for capture in story.facts.captures.values():
-        if capture.settled or capture.past or capture.capture_id in own:
+        if capture.settled or capture.past or capture.reversal_id is not None or capture.capture_id in own:
             continue
         if (refused := _refused(story, capture)) is not None:
             story.enter_anew(story.set_data(refused, capture_id=capture.capture_id))

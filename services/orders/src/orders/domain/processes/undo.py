@@ -19,7 +19,9 @@ from orders.domain.processes import differences, holds
 from orders.domain.state.run import Run, RunData
 
 KIND: Final = "undo"
-OUTLIVES: Final = frozenset({"books_differ", "order_reinstated", "outcome_contradicted", "payment_disputed"})
+OUTLIVES: Final = frozenset(
+    {"books_differ", "captured_after_cancel", "order_reinstated", "outcome_contradicted", "payment_disputed"}
+)
 """Exceptions that a cancel does not end: the order may be placed anew, and money may have moved that no undo has returned."""
 
 
@@ -61,6 +63,12 @@ def is_running(story: Story) -> bool:
     """An undo runs, or has undone the order."""
     run = story.runs.get(KIND)
     return run is not None and run.end != "refused"
+
+
+def has_ended(story: Story) -> bool:
+    """An undo has undone the order: it gives nothing back that comes after it."""
+    run = story.runs.get(KIND)
+    return run is not None and run.end == "done"
 
 
 def begin(

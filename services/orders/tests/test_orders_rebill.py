@@ -1,0 +1,259 @@
+"""Captured lines are reversed in the books of payments: refunds and documents of the order follow, at the rate of the lines."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+from orders_play import Play, content, line, uid
+
+from contracts import payments
+from contracts.invoicing import Credit, Issue
+from contracts.orders import ExceptionRaised, ExceptionResolved, PaymentChanged, RefundSettled, Remarked
+from contracts.payments import Authorize, MoneyLine, ReplacingLine, Reversed, ReversedLine
+from orders.domain.content.facts import CaptureFact
+from orders.domain.shown.views import waiting
+
+RATED = {"tax": [{"rate": "25.00"}]}
+CHARGE = uid("charge")
+
+
+def invoiced(play: Play, **terms: Any) -> Play:
+    """Two pieces of line 1 at 5.00, captured and invoiced at 25 %."""
+    play.in_the_warehouse(content(line("1", 10_00, quantity=2, **RATED)), **{"gateway": "test", **terms})
+    return play.captured().issued()
+
+
+def reverses(
+    play: Play,
+    new: int,
+    rest: int = 0,
+    more: int = 0,
+    pieces: int = 2,
+    op: str = "x",
+    origin: str = "1",
+    **article: Any,
+) -> Play:
+    """Line 3 replaces pieces of line 1 (each 5.00); line 4 is what is left over, and `more` what line 3 costs more."""
+    capture_id = next(iter(play.order.facts.captures.values())).source_id
+    event = Reversed(
+        **play._paid(play.last(Authorize)), capture_id=capture_id, amount_minor=pieces * 5_00,
+        reversals=(ReversedLine(line_id=f"{op}:off", reverses=origin, quantity=pieces, amount_minor=pieces * 5_00),),
+        lines=(ReplacingLine(line_id=f"{op}:new", quantity=1, amount_minor=new, **article),) if new else (),
+        refund_line=MoneyLine(line_id=f"{op}:rest", quantity=0, amount_minor=rest) if rest else None,
+        refund_id=uid(f"{op} difference") if rest else None,
+        charge=(ReplacingLine(line_id=f"{op}:new", quantity=0, amount_minor=more, **article),) if more else (),
+        charge_id=CHARGE if more else None, charge_gateway="test" if more else None,
+    ).model_copy(update={"operation_id": uid(op)})  # fmt: skip
+    return play.when(event)
+
+
+def facts(play: Play) -> list[CaptureFact]:
+    return [*play.order.facts.captures.values()]
+
+
+def charged(play: Play, captured: bool = True, op: Any = CHARGE, amount: int = 4_00) -> Play:
+    """The difference is authorized, with its capture or without."""
+    asked = play.last(Authorize).model_copy(update={"operation_id": op})
+    lines = (MoneyLine(line_id="x:new", quantity=0, amount_minor=amount),)
+    play._add("authorized", lines)
+    if captured:
+        play._add("captured", lines)
+    return play.when(payments.Authorized(
+        **play._paid(asked), authorization_id=op, capture_id=uid("charged") if captured else None, gateway="test",
+        lines=lines, amount_minor=amount,
+    ))  # fmt: skip
+
+
+def declined(play: Play, op: Any = CHARGE) -> Play:
+    asked = play.last(Authorize).model_copy(update={"operation_id": op})
+    body = play._paid(asked)
+    return play.when(payments.Declined(**body, amount_minor=4_00, code="card_declined", reason="no"))
+
+
+# -- documents --------------------------------------------------------------------------------------------------------
+
+
+def test_6a_the_reversed_line_is_credited_and_the_new_one_invoiced_at_its_rate(play: Play) -> None:
+    invoiced(play)
+    first = play.last(Issue)
+    reverses(play, 10_00).then(Remarked, asks=[Credit])
+    credit = play.last(Credit)
+    assert credit.invoice_id == first.operation_id
+    assert [(one.line_id, one.quantity, one.amount_minor) for one in credit.lines] == [("1", 2, 10_00)]
+    play.credited().then(asks=[Issue])
+    issue = play.last(Issue)
+    assert issue.capture_id == uid("x") and [
+        (one.line_id, one.quantity, one.amount_minor, one.rate, one.vat_minor) for one in issue.lines
+    ] == [("x:new", 1, 10_00, "25.00", None)]
+    play.issued()
+    assert [one.invoice_id for one in facts(play)] == [first.operation_id, issue.operation_id]
+    assert [one.uncredited_minor for one in facts(play)] == [0, 10_00]
+    play.shipped().fulfilled()
+    assert play.status == "approved/paid/fulfilled" and waiting(play.order) == ""
+
+
+def test_6b_what_is_left_over_is_refunded_and_on_no_invoice(play: Play) -> None:
+    invoiced(play)
+    reverses(play, 7_00, rest=3_00).credited()
+    assert [(one.line_id, one.amount_minor) for one in play.last(Issue).lines] == [("x:new", 7_00)]
+    play.issued()
+    back = (MoneyLine(line_id="x:rest", quantity=0, amount_minor=3_00),)
+    asked = play.last(Authorize).model_copy(update={"operation_id": uid("x difference")})
+    play.when(play.refund(facts(play)[0].capture_id, back, asked)).then(PaymentChanged)
+    assert sum(one.unrefunded_minor for one in facts(play)) == 7_00 == sum(one.uncredited_minor for one in facts(play))
+
+
+@pytest.mark.parametrize("at_once", [True, False])
+def test_6c_what_it_costs_more_is_invoiced_when_it_is_captured(play: Play, at_once: bool) -> None:
+    invoiced(play)
+    reverses(play, 10_00, more=4_00).credited().issued()
+    charged(play, captured=at_once)
+    if not at_once:  # payments captures by itself what it has asked for
+        lines = (MoneyLine(line_id="x:new", quantity=0, amount_minor=4_00),)
+        capture = payments.Capture(**play._person("charged"), authorization_id=CHARGE, currency="EUR", lines=lines)
+        play.captured(capture)
+    issue = play.last(Issue)
+    assert issue.capture_id == uid("charged")
+    assert [(one.line_id, one.amount_minor, one.rate) for one in issue.lines] == [("x:new", 4_00, "25.00")]
+    play.issued().shipped().fulfilled()
+    assert play.status == "approved/paid/fulfilled" and "capture_not_settled" not in play.order.remarks
+    assert sum(one.uncredited_minor for one in facts(play)) == 14_00
+
+
+def test_a_new_line_states_its_article_and_rate(play: Play) -> None:
+    invoiced(play)
+    reverses(play, 10_00, rate="12", title="Book", sku="BOOK").credited()
+    [one] = play.last(Issue).lines
+    assert (one.title, one.sku, one.rate) == ("Book", "BOOK", "12")
+
+
+def test_a_tax_that_is_stated_without_a_rate_is_shared_by_the_amount(play: Play) -> None:
+    taxed = {"tax": [{"amount_minor": 1_01}, {"amount_minor": 52}]}
+    play.in_the_warehouse(content(line("1", 10_00, quantity=2, **taxed)), gateway="test").captured().issued()
+    reverses(play, 7_00, rest=3_00).credited()
+    [one] = play.last(Issue).lines
+    assert one.vat_minor == 1_07 and sum(tax.vat_minor for tax in one.taxes) in (0, 1_07)
+
+
+def test_the_credit_waits_for_the_invoice_of_the_reversed_line(play: Play) -> None:
+    play.in_the_warehouse(content(line("1", 10_00, quantity=2, **RATED)), gateway="test").captured()
+    first = play.last(Issue)
+    reverses(play, 10_00).then(Remarked)
+    assert not [one for one in play.commands if isinstance(one, Credit)]
+    play.issued(first).then(asks=[Credit])
+
+
+def test_a_line_that_has_replaced_another_is_reversed_in_its_turn(play: Play) -> None:
+    invoiced(play)
+    reverses(play, 10_00).credited().issued()
+    second = play.last(Issue)
+    reverses(play, 10_00, op="y", origin="x:new", pieces=2)
+    credit = play.last(Credit)
+    assert credit.invoice_id == second.operation_id and credit.lines[0].line_id == "x:new"
+    play.credited()
+    assert [(one.line_id, one.rate) for one in play.last(Issue).lines] == [("y:new", "25.00")]
+
+
+def test_an_order_that_the_marketplace_invoices_has_no_documents(play: Play) -> None:
+    sold = content(line("1", 10_00, quantity=2, **RATED), tax_collection={"deemed_supplier": True})
+    play.in_the_warehouse(sold, gateway="test").captured()
+    reverses(play, 10_00, more=4_00).then(Remarked)
+    charged(play)
+    assert not [one for one in play.commands if isinstance(one, (Issue, Credit))]
+    assert not {"capture_not_settled"} & play.order.remarks.keys()
+
+
+# -- what refunds and cancels do with it ------------------------------------------------------------------------------
+
+
+def test_a_new_line_is_refunded_from_the_capture_that_pays_it_and_its_own_invoice_credited(play: Play) -> None:
+    invoiced(play)
+    capture_id = facts(play)[0].capture_id
+    reverses(play, 10_00).credited().issued()
+    second = play.last(Issue)
+    play.refunds(("x:new", 1))
+    refund = play.last(payments.Refund)
+    assert refund.capture_id == capture_id and [one.line_id for one in refund.lines] == ["x:new"]
+    play.refunded()
+    assert play.last(Credit).invoice_id == second.operation_id
+    play.credited()
+    assert play.event(RefundSettled).amount_minor == 10_00
+
+
+def test_a_cancel_gives_back_what_the_new_lines_have_and_credits_both_invoices(play: Play) -> None:
+    invoiced(play)
+    reverses(play, 7_00, rest=3_00).credited().issued()
+    play.cancels().shipments_cancelled().credited()
+    assert {one.line_id for one in play.last(payments.Refund).lines} == {"x:new", "x:rest"}
+    play.refunded()
+    assert sum(one.unrefunded_minor + one.uncredited_minor for one in facts(play)) == 0
+    assert play.status.startswith("cancelled/refunded")
+
+
+# -- a difference that is declined, money that comes after a cancel ---------------------------------------------------
+
+
+def resolves(play: Play, code: str, resolution: str) -> Play:
+    return play.resolves(code, resolution)
+
+
+def test_a_declined_difference_has_an_owner_who_asks_again(play: Play) -> None:
+    invoiced(play)
+    reverses(play, 10_00, more=4_00).credited().issued()
+    declined(play).then(ExceptionRaised)
+    assert "400 of line x:new are unpaid" in play.event(ExceptionRaised).detail
+    resolves(play, "difference_unpaid", "accept")
+    again = play.last(Authorize)
+    assert again.operation_id != CHARGE and again.capture and again.gateway == "test"
+    assert [(one.line_id, one.amount_minor) for one in again.lines] == [("x:new", 4_00)]
+    declined(play, again.operation_id).then(ExceptionRaised)
+    resolves(play, "difference_unpaid", "accept")
+    charged(play, captured=False, op=play.last(Authorize).operation_id)
+    capture = play.last(payments.Capture)
+    assert [(one.line_id, one.amount_minor) for one in capture.lines] == [("x:new", 4_00)]
+    play.captured().then(PaymentChanged, asks=[Issue])
+
+
+def test_a_difference_that_is_paid_otherwise_ends_the_exception(play: Play) -> None:
+    invoiced(play)
+    declined(reverses(play, 10_00, more=4_00).credited().issued())
+    charged(play, op=uid("at the till"), amount=1_00)
+    assert "difference_unpaid" in play.order.exceptions
+    charged_rest = uid("at the till again")
+    asked = play.last(Authorize).model_copy(update={"operation_id": charged_rest})
+    lines = (MoneyLine(line_id="x:new", quantity=0, amount_minor=3_00),)
+    play._add("authorized", lines)
+    play._add("captured", lines)
+    body = play._paid(asked) | {"authorization_id": charged_rest, "capture_id": uid("rest"), "gateway": "recorded"}
+    play.when(payments.Authorized(**body, lines=lines, amount_minor=3_00)).then(
+        PaymentChanged, ExceptionResolved, asks=[Issue]
+    )
+    assert "difference_unpaid" not in play.order.exceptions
+
+
+def captured_late(play: Play) -> Play:
+    """Recorded of an order that is cancelled."""
+    play.in_the_warehouse(gateway="recorded", capture="manual")
+    authorization = play.last(Authorize)
+    play.cancels().shipments_cancelled().voided()
+    assert play.status.startswith("cancelled/")
+    lines = (MoneyLine(line_id="1", quantity=1, amount_minor=10_00),)
+    return play.captured(
+        payments.Capture(
+            **play._person("late"), authorization_id=authorization.operation_id, currency="EUR", lines=lines
+        )
+    )
+
+
+def test_money_that_is_captured_after_a_cancel_has_an_owner_who_refunds_it(play: Play) -> None:
+    captured_late(play).then(PaymentChanged, ExceptionRaised)
+    assert "captured_after_cancel" in play.order.exceptions and waiting(play.order) == "exception"
+    resolves(play, "captured_after_cancel", "accept")
+    refund = play.last(payments.Refund)
+    assert refund.capture_id == uid("late") and [one.amount_minor for one in refund.lines] == [10_00]
+    play.failed(payments.Refund).then(ExceptionRaised)
+    resolves(play, "captured_after_cancel", "accept")
+    play.refunded().then(PaymentChanged)
+    assert play.status == "cancelled/refunded/unfulfilled"
+    assert waiting(play.order) == "" and not play.order.exceptions
