@@ -20,6 +20,7 @@ from contracts.payments import (
     Capture,
     Captured,
     CheckDispute,
+    CheckRefunds,
     Declined,
     Failed,
     Force,
@@ -40,7 +41,19 @@ from contracts.payments import (
     Void,
     Voided,
 )
-from payments.domain import answers, books, commands, disputes, forcing, ledger, recording, reversing, sessions, waking
+from payments.domain import (
+    answers,
+    books,
+    commands,
+    disputes,
+    elsewhere,
+    forcing,
+    ledger,
+    recording,
+    reversing,
+    sessions,
+    waking,
+)
 from payments.domain.books import Posting
 from payments.domain.folds import Asked, VoidPostponed, evolve
 from payments.domain.forcing import Asking
@@ -60,6 +73,7 @@ DECIDE: Mapping[type, Callable[..., Decision]] = {
     OpenSession: sessions.open_session,
     CancelSession: sessions.cancel_session,
     CheckDispute: disputes.check,
+    CheckRefunds: elsewhere.check,
     Reverse: reversing.reverse,
     Reported: answers.reported,
     Wake: waking.wake,

@@ -6,17 +6,17 @@ import asyncio
 import json
 import time
 from typing import Any
-from uuid import uuid4
+from uuid import UUID, uuid4
 
 import pytest
 from payments_database import URL
 from payments_gateways import API_KEY, SECRET, STORE
 from payments_world import WHO, World, world
 
-from contracts.payments import Capture, MoneyLine
+from contracts.payments import Capture, MoneyLine, Refund
 from gatewayservers import stripe
 from gatewayservers.stripe import signature
-from payments import disputing
+from payments import asking
 from payments.gateways import accounts
 from payments.gateways.inbound import EVENT_BYTES_MAX
 from payments.gateways.port import Unclear
@@ -144,16 +144,55 @@ async def test_a_dispute_of_a_payment_that_comes_later_is_taken_up_then(world: W
         {"id": "evt_d", "type": "charge.dispute.created", "created": 1, "data": {"object": subject}}
     ).encode()
     assert await world.post(body) == (200, {"is_new": True})
-    assert await disputing.ask(world.app) == 0, "its payment is not there"
+    assert await asking.ask(world.app) == 0, "its payment is not there"
     await world.app.fetch(
         "update operations set gateway_reference = $2 where operation_id = $1",
         authorization_id,
         row["gateway_reference"],
     )
-    assert [await disputing.ask(world.app) for _ in range(2)] == [1, 0]
+    assert [await asking.ask(world.app) for _ in range(2)] == [1, 0]
     asked = await world.app.fetch("select count(*) as n from tasks where key = $1 and kind = 'dispute'", order_id)
     assert asked[0]["n"] == 1
-    assert await world.post(body) == (200, {"is_new": False}) and await disputing.ask(world.app) == 0
+    assert await world.post(body) == (200, {"is_new": False}) and await asking.ask(world.app) == 0
+
+
+async def test_a_refund_made_at_the_gateway_is_booked_once_beside_ours(world: World) -> None:
+    """One refund is ours, and its event comes before its answer; another is made in the dashboard. Every event comes twice."""
+    order_id = uuid4()
+    await world.shape.trouble(order_id, webhook="early")
+    authorization_id = await world.authorize(order_id)
+    await world.until(authorization_id, "succeeded")
+    capture_id, refund_id = uuid4(), uuid4()
+    given = {"order_id": order_id, "store_id": STORE, "actor": "tests", "currency": "EUR"}
+    lines = (MoneyLine(line_id="1", quantity=1, amount_minor=10_00),)
+    capture = Capture(**given, operation_id=capture_id, authorization_id=authorization_id, lines=lines)
+    await world.app.submit(WHO, capture)
+    await world.until(capture_id, "succeeded")
+    part = (MoneyLine(line_id="1", quantity=0, amount_minor=98),)
+    await world.app.submit(WHO, Refund(**given, operation_id=refund_id, capture_id=capture_id, lines=part))
+    await world.until(refund_id, "succeeded")
+    await world.shape.trouble(order_id, webhook="twice")
+    [row] = await world.app.fetch("select gateway_reference from operations where operation_id = $1", capture_id)
+    made = (await world.shape.post(f"/dashboard/refunds/{row['gateway_reference']}?amount=700"))["id"]
+    waiting = "select count(*) as n from gateway_events where asks <> '' and asked_at is null"
+    asking_still = "select count(*) as n from tasks where key = $1 and kind = 'refunds'"
+    async with asyncio.timeout(10):
+        while len(await refunds(world, order_id)) < 2:
+            await asyncio.sleep(0.02)
+        while (await world.app.fetch(waiting))[0]["n"] or (await world.app.fetch(asking_still, order_id))[0]["n"]:
+            await asyncio.sleep(0.02)
+    assert await refunds(world, order_id) == [("", 98, "succeeded"), (made, 7_00, "succeeded")]
+    assert [one["type"] for one in await world.events()].count("charge.refunded") == 2
+    assert {name: wrong for name, _, wrong in await world.checked() if wrong} == {}
+
+
+async def refunds(world: World, order_id: UUID) -> list[tuple[str, int, str]]:
+    """(the gateway's name of a refund that was made there, minor units, state)."""
+    found = await world.app.fetch(
+        "select coalesce(payment_id, '') as made, amount_minor, state from operations"
+        " where order_id = $1 and kind = 'refund' order by amount_minor", order_id,
+    )  # fmt: skip
+    return [(row["made"], row["amount_minor"], row["state"]) for row in found]
 
 
 async def disputed(world: World, state: str) -> dict[str, Any]:

@@ -12,6 +12,7 @@
 
     POST /buyers/{session}/{what}    the buyer pays, passes 3-D Secure, or fails: `confirm`, `fail`
     POST /expire/{transaction}       the authorization runs out
+    POST /dashboard/refunds/{transaction}?amount=    a person refunds there, without us
     and the routes of `controls`
 
 Tokens: `tok_pays`, `tok_needs_buyer` (3-D Secure), `tok_declines`.
@@ -92,6 +93,7 @@ class Server:
             app.router.add_post(f"/v1/transactions/{{id}}/{kind}", self._operation(kind))
         app.router.add_post("/buyers/{id}/{what}", self._buyer)
         app.router.add_post("/expire/{id}", self._expire)
+        app.router.add_post("/dashboard/refunds/{id}", self._dashboard)
         self.controls.add_to(app)
         return app
 
@@ -201,6 +203,12 @@ class Server:
             self.books.decline(transaction)
         await self.webhooks.notify(self.books.events[before:], transaction.order_id)
         return responded(200, self.books.shown(transaction))
+
+    async def _dashboard(self, request: web.Request) -> web.StreamResponse:
+        transaction, before = self.books.transaction(request.match_info["id"]), len(self.books.events)
+        status, body = self.books.operate(transaction, "refund", {"amount": int(request.query["amount"])}, None)
+        await self.webhooks.notify(self.books.events[before:], transaction.order_id)
+        return responded(status, body)
 
     async def _expire(self, request: web.Request) -> web.StreamResponse:
         transaction, before = self.books.transaction(request.match_info["id"]), len(self.books.events)

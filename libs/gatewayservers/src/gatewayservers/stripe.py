@@ -9,6 +9,7 @@
 
     POST /buyers/{intent}/{what}     the buyer pays, passes 3-D Secure, or fails: `confirm`, `fail`
     POST /expire/{intent}            the authorization runs out
+    POST /dashboard/refunds/{charge}?amount=     a person refunds there, without us
     POST /disputes/{charge}          the buyer disputes a charge, and it is lost; ?end=open: it stays open
     POST /disputes/{dispute}/{end}   its end: `won`, `lost`
     and the routes of `controls`
@@ -93,6 +94,7 @@ class Server:
         app.router.add_get("/v1/balance_transactions", self._transactions)
         app.router.add_post("/buyers/{id}/{what}", self._buyer)
         app.router.add_post("/expire/{id}", self._expire)
+        app.router.add_post("/dashboard/refunds/{charge}", self._dashboard)
         app.router.add_get("/v1/disputes/{id}", self._get_dispute)
         app.router.add_post("/disputes/{id}", self._dispute)
         app.router.add_post("/disputes/{id}/{end}", self._dispute_ends)
@@ -242,6 +244,15 @@ class Server:
         self.books.release(intent, "automatic")
         await self.webhooks.notify(self.books.events[before:], intent.order_id)
         return responded(200, self.books.shown(intent))
+
+    async def _dashboard(self, request: web.Request) -> web.StreamResponse:
+        form, before = (
+            {"charge": request.match_info["charge"], "amount": request.query["amount"]},
+            len(self.books.events),
+        )
+        status, refund = self.books.refund(form, None)
+        await self.webhooks.notify(self.books.events[before:], self.books.charged(form).order_id)
+        return responded(status, refund)
 
     async def _dispute(self, request: web.Request) -> web.StreamResponse:
         intent, before = self.books.charged({"charge": request.match_info["id"]}), len(self.books.events)

@@ -73,6 +73,7 @@ class Refund:
     intent: Intent
     metadata: dict[str, str]
     settles_at: float
+    created_at: float = field(default_factory=time.time)
 
     @property
     def status(self) -> str:
@@ -247,6 +248,7 @@ class Books:
         self._move(intent, "refund", refund.metadata.get("operation_id", ""), amount, refund.id, settles_at)
         shown = shown_refund(refund) | ({"status": "pending"} if settles_at else {})
         self.event("refund.created", intent, shown)
+        self.event("charge.refunded", intent)
         return 200, shown
 
     def dispute(self, charge_id: str) -> dict[str, Any]:
@@ -341,6 +343,8 @@ def shown_refund(refund: Refund) -> dict[str, Any]:
         "object": "refund",
         "id": refund.id,
         "amount": refund.amount,
+        "currency": refund.intent.currency,
+        "created": int(refund.created_at),
         "status": refund.status,
         "charge": refund.intent.charge.id,
         "payment_intent": refund.intent.id,

@@ -266,8 +266,14 @@ def upgrade() -> None:
         sa.Column("payment", sa.Text, comment="the gateway's reference of the authorization"),
         sa.Column("operation_id", sa.Uuid, comment="named by the object; it may not be recorded here yet"),
         sa.Column("unreadable", sa.Text, nullable=False, server_default="", comment="why it could not be read"),
-        sa.Column("of_dispute", sa.Boolean, nullable=False, server_default="false", comment="the subject is a dispute"),
-        sa.Column("asked_at", sa.DateTime(timezone=True), comment="of a dispute: when the gateway was asked about it"),
+        sa.Column(
+            "asks",
+            sa.Text,
+            nullable=False,
+            server_default="",
+            comment="what its gateway is to be asked: dispute, refunds",
+        ),
+        sa.Column("asked_at", sa.DateTime(timezone=True), comment="when the gateway was asked"),
         sa.PrimaryKeyConstraint("gateway", "account", "event_id", name="gateway_events_pkey"),
         comment="what an event states, without the event: that may hold personal data and stays at the gateway",
     )
@@ -276,7 +282,7 @@ def upgrade() -> None:
     )
     op.create_index(
         "gateway_events_to_ask", "gateway_events", ["received_at"],
-        postgresql_where=sa.text("of_dispute and asked_at is null"),
+        postgresql_where=sa.text("asks <> '' and asked_at is null"),
     )  # fmt: skip
     op.create_table(
         "entries",

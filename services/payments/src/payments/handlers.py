@@ -11,6 +11,7 @@ from contracts.payments import (
     CancelSession,
     Capture,
     CheckDispute,
+    CheckRefunds,
     Force,
     OpenSession,
     Record,
@@ -18,13 +19,14 @@ from contracts.payments import (
     Reverse,
     Void,
 )
-from payments import api, bookkeeping, differing, disputing, gift_card_store, reconciling, store
+from payments import api, asking, bookkeeping, differing, gift_card_store, reconciling, store
 from payments.domain import (
     answers,
     balances,
     commands,
     differences,
     disputes,
+    elsewhere,
     folds,
     forcing,
     gift_cards,
@@ -55,6 +57,7 @@ LEDGERS = Aggregate(
         on(OpenSession, sessions.open_session),
         on(CancelSession, sessions.cancel_session),
         on(CheckDispute, disputes.check),
+        on(CheckRefunds, elsewhere.check),
         on(noting.NoteDifference, noting.note),
         on(Reverse, reversing.reverse),
         on(Reported, answers.reported),
@@ -171,6 +174,6 @@ SERVICE = Service(
     problems=api.PROBLEMS,
     apply=accounts.apply,
     processes=store.PROCESSES,
-    loops=lambda app: {**bookkeeping.loops(app), **reconciling.loops(app), **disputing.loops(app)},
+    loops=lambda app: {**bookkeeping.loops(app), **reconciling.loops(app), **asking.loops(app)},
     check=store.check,
 )

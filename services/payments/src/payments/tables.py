@@ -237,11 +237,13 @@ gateway_events = Table(
     Column("payment", Text, comment="the gateway's reference of the authorization"),
     Column("operation_id", Uuid, comment="named by the object; it may not be recorded here yet"),
     Column("unreadable", Text, nullable=False, server_default="", comment="why it could not be read"),
-    Column("of_dispute", Boolean, nullable=False, server_default="false", comment="the subject is a dispute"),
-    Column("asked_at", DateTime(timezone=True), comment="of a dispute: when the gateway was asked about it"),
+    Column(
+        "asks", Text, nullable=False, server_default="", comment="what its gateway is to be asked: dispute, refunds"
+    ),
+    Column("asked_at", DateTime(timezone=True), comment="when the gateway was asked"),
     PrimaryKeyConstraint("gateway", "account", "event_id", name="gateway_events_pkey"),
     Index("gateway_events_by_store", "store_id", "received_at", "gateway", "account", "event_id"),
-    Index("gateway_events_to_ask", "received_at", postgresql_where=text("of_dispute and asked_at is null")),
+    Index("gateway_events_to_ask", "received_at", postgresql_where=text("asks <> '' and asked_at is null")),
     comment="what an event states, without the event: that may hold personal data and stays at the gateway",
 )
 

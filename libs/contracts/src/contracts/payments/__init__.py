@@ -31,7 +31,7 @@ from contracts.payments.operations import (
     Void,
     Voided,
 )
-from contracts.payments.record import Record, RecordCode, RecordRefused
+from contracts.payments.record import CheckRefunds, Record, RecordCode, RecordRefused
 from contracts.payments.reversal import (
     ReplacingLine,
     ReversalCode,
@@ -62,6 +62,7 @@ __all__ = [
     "Capture",
     "Captured",
     "CheckDispute",
+    "CheckRefunds",
     "Contradicted",
     "Declined",
     "DisputeClosed",

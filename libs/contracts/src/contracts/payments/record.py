@@ -44,6 +44,16 @@ class Record(OrderKeyed, Command, type="payments.record"):
     reason: Text = ""
 
 
+class CheckRefunds(OrderKeyed, Command, type="payments.check_refunds"):
+    """A gateway has stated that something was refunded of a payment: it is asked what. Each refund that the ledger does not have
+    is recorded like one that was stated with `payments.record`: answered by refunded or record_refused, or by nothing."""
+
+    gateway: GatewayName
+    account: AccountName
+    payment: Id
+    """The gateway's reference of the authorization."""
+
+
 RecordCode = Literal[
     "payment_differs",
     "payment_taken",

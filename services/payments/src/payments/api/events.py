@@ -12,7 +12,7 @@ from chassis.declare.app import App, Principal
 from chassis.http.paging import Cursor, Cursors, Limit, Page
 from chassis.http.problems import Problem, answers
 from contracts.base import Timestamp
-from payments import disputing
+from payments import asking
 from payments.gateways import received
 from payments.gateways.accounts import Accounts, CredentialsMissing, resolved
 from payments.gateways.inbound import EVENT_BYTES_MAX, InvalidSignature, Unreadable
@@ -94,8 +94,8 @@ def add_routes(router: APIRouter, app: App) -> None:
             await app.write(lambda tx: received.keep_unreadable(tx, known, body, why, now))
             return {"is_new": True}
         is_new = await app.write(lambda tx: received.receive(tx, known, notice))
-        if notice.is_dispute:
-            await disputing.ask(app, known.gateway, known.account, notice.event_id)
+        if notice.asks:
+            await asking.ask(app, known.gateway, known.account, notice.event_id)
         return {"is_new": is_new}
 
     @router.get("/gateway-events", response_model=Page[GatewayEvent])

@@ -10,10 +10,19 @@ from uuid import UUID
 
 from contracts.deciding import Context, Decision, Reported, Task
 from contracts.payments import PAYMENT_ABANDONED, Declined, Failed, FailureCode
-from payments.domain import disputes, facts, forcing, sessions
+from payments.domain import disputes, elsewhere, facts, forcing, sessions
 from payments.domain.commands import resumed_voids
 from payments.domain.folds import evolve
-from payments.domain.gateway import INFORMED, GatewayCall, GatewayOutcome, abandoning, check, follow_up, task
+from payments.domain.gateway import (
+    INFORMED,
+    REFUNDS_KIND,
+    GatewayCall,
+    GatewayOutcome,
+    abandoning,
+    check,
+    follow_up,
+    task,
+)
 from payments.domain.ledger import Ledger, Operation
 
 EXPIRED: Final = "authorization_expired"
@@ -30,6 +39,8 @@ class Contradiction(Exception):
 def reported(ledger: Ledger, report: Reported, context: Context) -> Decision:
     if report.kind == disputes.DISPUTE_KIND:
         return disputes.reported(ledger, report, context)
+    if report.kind == REFUNDS_KIND:
+        return elsewhere.reported(ledger, report, context)
     if report.kind == disputes.DIFFERS_KIND:
         return []  # the difference is there
     call, outcome = report.asked, report.outcome

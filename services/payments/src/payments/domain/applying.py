@@ -42,11 +42,11 @@ def commands(
     if about.proposal == "refund":
         assert about.ours is not None, "it was made twice"
         return _given_back(ledger, about, about.ours, about.theirs, operation_id, given)
-    return [_booked(ledger, about, about.theirs, operation_id, given)]
+    return [booked(ledger, about.gateway, about.theirs, operation_id, given)]
 
 
-def _booked(ledger: Ledger, about: About, theirs: TheirSide, operation_id: UUID, given: Mapping[str, Any]) -> Record:
-    """Records a capture or a refund that the gateway has made without us, on what it draws on."""
+def booked(ledger: Ledger, gateway: str, theirs: TheirSide, operation_id: UUID, given: Mapping[str, Any]) -> Record:
+    """Records a capture or a refund that the gateway has made without us, on what it draws on. Raises Unappliable."""
     names = {theirs.reference, *theirs.names}
     if theirs.kind == "capture":
         sources = {key: ledger.free(key) for key in ledger.authorizations if _is_named(ledger, key, names)}
@@ -59,7 +59,7 @@ def _booked(ledger: Ledger, about: About, theirs: TheirSide, operation_id: UUID,
     enough = (key for key, left in sources.items() if sum(left.values()) >= theirs.amount_minor)
     source = next(enough, next(iter(sources)))
     return Record(
-        **given, operation_id=operation_id, kind=theirs.kind, system=about.gateway, payment_id=theirs.reference,
+        **given, operation_id=operation_id, kind=theirs.kind, system=gateway, payment_id=theirs.reference,
         currency=theirs.currency, lines=allotted(theirs.amount_minor, sources[source]), refers_to=source,
     )  # fmt: skip
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import Annotated, Final, Literal
 from uuid import UUID
 
@@ -9,6 +10,7 @@ from pydantic import PositiveFloat
 
 from contracts.base import UNLESS_EMPTY, Code, Frozen, Id, MinorUnsigned, Text, Timestamp
 from contracts.deciding import Task
+from contracts.differences import TheirSide
 from contracts.ids import derived
 from contracts.money import Currency
 from contracts.payments import MARKETPLACE, RECORDED, AccountName, GatewayName, MoneyLines, PaymentToken, ReturnUrl
@@ -16,6 +18,7 @@ from contracts.payments import MARKETPLACE, RECORDED, AccountName, GatewayName, 
 Kind = Literal["authorize", "capture", "void", "refund"]
 
 TASK_KIND: Final = "gateway"
+REFUNDS_KIND: Final = "refunds"
 CHECK_KIND: Final = "gateway_check"
 """Asks a gateway what it has under an operation whose outcome a person stated."""
 INFORMED: Final[frozenset[str]] = frozenset({RECORDED})
@@ -84,6 +87,37 @@ class GatewayOutcome(Frozen):
     """How long a pending authorization may wait for its buyer; null: for as long as its gateway has it."""
     code: Text = ""
     reason: Text = ""
+
+
+class RefundsCall(Frozen):
+    """Asks for all refunds of a payment, also those that no operation here has asked for."""
+
+    order_id: UUID
+    store_id: Code
+    gateway: GatewayName
+    account: AccountName | None
+    payment: Id
+    """The gateway's reference of the authorization."""
+
+
+class Refunds(Frozen):
+    """The refunds of a payment that have succeeded at its gateway."""
+
+    made: tuple[TheirSide, ...]
+
+    @property
+    def operation_ids(self) -> Iterator[UUID]:
+        """What they have as operations of ours."""
+        for theirs in self.made:
+            yield from operations_named(theirs)
+
+
+def operations_named(theirs: TheirSide) -> Iterator[UUID]:
+    for name in theirs.names:
+        try:
+            yield UUID(name)
+        except ValueError:
+            continue
 
 
 def task(call: GatewayCall) -> Task:

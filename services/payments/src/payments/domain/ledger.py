@@ -31,7 +31,7 @@ from contracts.payments import (
     ReversedLine,
     Void,
 )
-from payments.domain.gateway import ITEMIZED, GatewayCall, Kind
+from payments.domain.gateway import ITEMIZED, GatewayCall, Kind, Refunds, RefundsCall
 
 
 class Line(Document):
@@ -396,18 +396,27 @@ def compact(ledger: Ledger) -> Ledger:
 
 
 def earlier(ledger: Ledger, message: Any) -> Iterable[EarlierKey]:
-    """The closed operation that deciding needs and the ledger no longer has: what a gateway reports on, what is voided, forced."""
+    """The closed operations that deciding needs and the ledger no longer has: what a gateway reports on, what is voided, forced."""
+    if len(ledger.operations) < CLOSED_MAX:
+        return
+    order_id, named = _named(message)
+    for operation_id in named:
+        if operation_id not in ledger.operations:
+            yield EarlierKey(order_id, operation_id)
+
+
+def _named(message: Any) -> tuple[UUID, Iterable[UUID]]:
     match message:
         case Reported(asked=GatewayCall(order_id=order_id, operation_id=named)):
-            pass
+            return order_id, [named]
+        case Reported(asked=RefundsCall(order_id=order_id), outcome=Refunds() as refunds):
+            return order_id, refunds.operation_ids
         case Void(order_id=order_id, authorization_id=named):
-            pass
+            return order_id, [named]
         case Force(order_id=order_id, target_operation_id=named):
-            pass
+            return order_id, [named]
         case _:
-            return
-    if named not in ledger.operations and len(ledger.operations) >= CLOSED_MAX:
-        yield EarlierKey(order_id, named)
+            return UUID(int=0), ()
 
 
 def total(lines: Iterable[MoneyLine]) -> int:

@@ -11,14 +11,14 @@ from collections.abc import Iterable, Mapping
 from typing import Any, NamedTuple
 from uuid import UUID
 
-from contracts.deciding import Context, Decision, Refusal
+from contracts.deciding import Context, Decision, Refusal, Reported
 from contracts.ids import recorded_id
 from contracts.limits import MINOR_MAX
 from contracts.payments import RECORDED, Declined, Failed, PaymentName, Record, RecordCode, RecordRefused
 from payments.domain import facts
 from payments.domain.commands import merged, resumed_voids, reversal_among
 from payments.domain.folds import evolve
-from payments.domain.gateway import INFORMED
+from payments.domain.gateway import INFORMED, Refunds, RefundsCall
 from payments.domain.ledger import Ledger, Operation, total
 
 
@@ -39,8 +39,12 @@ class Known(NamedTuple):
 
 
 def recorded(ledger: Ledger, message: Any) -> Iterable[PaymentKey]:
-    if isinstance(message, Record):
-        yield _key(message)
+    match message:
+        case Record():
+            yield _key(message)
+        case Reported(asked=RefundsCall() as call, outcome=Refunds() as refunds):
+            for theirs in refunds.made:
+                yield PaymentKey(call.store_id, call.gateway, "refund", theirs.reference)
 
 
 def _key(command: Record) -> PaymentKey:

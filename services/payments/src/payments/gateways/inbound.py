@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Annotated, Final
+from typing import Annotated, Final, Literal
 from uuid import UUID
 
 from pydantic import BeforeValidator
@@ -47,8 +47,8 @@ class Notice(Frozen):
     """The gateway's reference of the authorization that the object belongs to."""
     operation_id: Annotated[UUID | None, BeforeValidator(_uuid_or_none)] = None
     """Our operation, if the object names it."""
-    is_dispute: bool = False
-    """Whether `subject` is a dispute."""
+    asks: Literal["", "dispute", "refunds"] = ""
+    """What the gateway is to be asked: about the dispute `subject`; for the refunds of `payment`, as one may be no operation of ours."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -7,7 +7,7 @@ from datetime import datetime
 from typing import Literal, Protocol, runtime_checkable
 
 from payments.domain.disputes import DisputeCall, DisputeState
-from payments.domain.gateway import GatewayCall, GatewayOutcome
+from payments.domain.gateway import GatewayCall, GatewayOutcome, Refunds, RefundsCall
 from payments.domain.listing import ListedPage, Listing
 
 
@@ -90,6 +90,14 @@ class HasDisputes(Protocol):
 
     async def dispute(self, call: DisputeCall) -> DisputeState:
         """Returns the gateway's record of a dispute. Raises Unclear unless it is certain."""
+
+
+@runtime_checkable
+class HasRefunds(Protocol):
+    """A gateway where a person can refund a payment without us."""
+
+    async def refunds(self, call: RefundsCall) -> Refunds:
+        """Returns the refunds of a payment that have succeeded, whoever asked for them. Raises Unclear unless it has them all."""
 
 
 def outcome(

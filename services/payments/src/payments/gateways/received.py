@@ -25,7 +25,7 @@ coalesce(
 
 STORE: Final = """
 insert into gateway_events
-  (gateway, account, event_id, store_id, type, occurred_at, subject, payment, operation_id, unreadable, of_dispute)
+  (gateway, account, event_id, store_id, type, occurred_at, subject, payment, operation_id, unreadable, asks)
 values ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11)
 on conflict (gateway, account, event_id) do nothing
 returning event_id"""
@@ -39,7 +39,7 @@ where kind = '{TASK_KIND}'
 
 async def receive(tx: Connection, account: Account, notice: Notice) -> bool:
     """Returns whether the event is new. A repeated one changes nothing."""
-    row = (notice.type, notice.occurred_at, notice.subject, notice.payment, notice.operation_id, "", notice.is_dispute)
+    row = (notice.type, notice.occurred_at, notice.subject, notice.payment, notice.operation_id, "", notice.asks)
     if await tx.fetchval(STORE, account.gateway, account.account, notice.event_id, account.store, *row) is None:
         return False
     await tx.execute(ASK, notice.operation_id, account.store, notice.payment, account.gateway)
@@ -49,5 +49,5 @@ async def receive(tx: Connection, account: Account, notice: Notice) -> bool:
 async def keep_unreadable(tx: Connection, account: Account, body: bytes, why: str, now: datetime) -> None:
     """Stores that there was an event that cannot be read, under a hash of it, for a person."""
     event_id = f"sha256:{hashlib.sha256(body).hexdigest()}"
-    row = ("", now, "", None, None, why[:500] or "unreadable", False)
+    row = ("", now, "", None, None, why[:500] or "unreadable", "")
     await tx.execute(STORE, account.gateway, account.account, event_id, account.store, *row)

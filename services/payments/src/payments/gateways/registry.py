@@ -2,14 +2,23 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import AsyncIterator, Callable, Mapping
+from contextlib import asynccontextmanager
 from dataclasses import dataclass, replace
 from typing import Final, Protocol, cast
 
 from chassis.declare.app import App
 from chassis.declare.service import Attempt, TaskKind, TryAgain
 from payments.domain.disputes import DISPUTE_KIND, DisputeCall, DisputeState
-from payments.domain.gateway import CHECK_KIND, TASK_KIND, GatewayCall, GatewayOutcome
+from payments.domain.gateway import (
+    CHECK_KIND,
+    REFUNDS_KIND,
+    TASK_KIND,
+    GatewayCall,
+    GatewayOutcome,
+    Refunds,
+    RefundsCall,
+)
 from payments.gateways.accounts import Access, Account, Accounts, CredentialsMissing, access
 from payments.gateways.dintero import events as dintero_events
 from payments.gateways.dintero.gateway import URL as DINTERO_URL
@@ -17,7 +26,7 @@ from payments.gateways.dintero.gateway import Dintero
 from payments.gateways.inbound import Inbound
 from payments.gateways.manual import Manual
 from payments.gateways.policy import Policy
-from payments.gateways.port import Gateway, HasDisputes, Unclear
+from payments.gateways.port import Gateway, HasDisputes, HasRefunds, Unclear
 from payments.gateways.stripe import events as stripe_events
 from payments.gateways.stripe.gateway import URL as STRIPE_URL
 from payments.gateways.stripe.gateway import Stripe
@@ -86,15 +95,23 @@ class Gateways:
 
     async def dispute(self, call: DisputeCall, attempt: Attempt) -> DisputeState:
         """The gateway is asked until it answers."""
-        asked = GatewayCall(
-            operation_id=call.dispute_id, gateway=call.gateway, account=call.account, kind="refund", order_id=call.order_id,
-            store_id=call.store_id, currency=call.currency, amount_minor=0, ask_only=True,
-        )  # fmt: skip
-        try:
-            gateway = await self.opened(asked)
+        async with self._asked(call) as gateway:
             if not isinstance(gateway, HasDisputes):
-                raise TryAgain(f"gateway {_named(asked)} is not set up")
+                raise TryAgain(f"gateway {_named(call)} is not set up")
             return await gateway.dispute(call)
+
+    async def refunds(self, call: RefundsCall, attempt: Attempt) -> Refunds:
+        """The gateway is asked until it answers."""
+        async with self._asked(call) as gateway:
+            if not isinstance(gateway, HasRefunds):
+                raise TryAgain(f"gateway {_named(call)} is not set up")
+            return await gateway.refunds(call)
+
+    @asynccontextmanager
+    async def _asked(self, call: DisputeCall | RefundsCall) -> AsyncIterator[Gateway | None]:
+        """The gateway; what hinders its answer is to be tried again."""
+        try:
+            yield await self.of_store(call.store_id, call.gateway, call.account)
         except CredentialsMissing as error:
             raise TryAgain(f"credentials_missing: {error}") from None
         except Unclear as unclear:
@@ -152,6 +169,7 @@ class Gateways:
             calls,
             replace(asking, kind=CHECK_KIND, run=self.check),
             replace(asking, kind=DISPUTE_KIND, body=DisputeCall, outcome=DisputeState, run=self.dispute),
+            replace(asking, kind=REFUNDS_KIND, body=RefundsCall, outcome=Refunds, run=self.refunds),
         )
 
     async def close(self) -> None:
@@ -159,7 +177,7 @@ class Gateways:
             await policy.close()
 
 
-def _named(call: GatewayCall) -> str:
+def _named(call: GatewayCall | DisputeCall | RefundsCall) -> str:
     return repr(call.gateway if call.account is None else f"{call.gateway}/{call.account}")
 
 

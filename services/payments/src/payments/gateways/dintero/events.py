@@ -20,7 +20,13 @@ from payments.gateways.inbound import InvalidSignature, Notice, Unreadable
 
 
 class _Changed(Frozen):
+    event: str = ""
     event_reference: str | None = None
+
+    @property
+    def may_be_no_operation(self) -> bool:
+        """A refund of ours has its operation as reference, unless Dintero accepted it first and made it later."""
+        return self.event == "REFUND" and not self.event_reference
 
 
 class _Transaction(Frozen):
@@ -64,8 +70,8 @@ def read(body: bytes) -> Notice:
     except ValidationError as error:
         raise Unreadable(f"{error.error_count()} errors") from None
     transaction, attempt = event.transaction, event.authorization or _Authorization()
-    last = transaction.events[-1].event_reference if transaction and transaction.events else None
-    named: Any = last or (transaction or attempt).merchant_reference
+    last = transaction.events[-1] if transaction and transaction.events else _Changed()
+    named: Any = last.event_reference or (transaction or attempt).merchant_reference
     at = (transaction.updated_at or transaction.created_at) if transaction else None
     payment = transaction.id if transaction else attempt.transaction_id
     return Notice(
@@ -75,4 +81,5 @@ def read(body: bytes) -> Notice:
         subject=payment or attempt.session_id or event.account_id,
         payment=payment,
         operation_id=named,
+        asks="refunds" if last.may_be_no_operation else "",
     )

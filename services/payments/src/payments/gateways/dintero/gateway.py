@@ -18,7 +18,8 @@ from datetime import UTC, datetime
 from typing import Any, Final, Self
 from weakref import WeakValueDictionary
 
-from payments.domain.gateway import GatewayCall, GatewayOutcome
+from contracts.differences import TheirSide
+from payments.domain.gateway import GatewayCall, GatewayOutcome, Refunds, RefundsCall
 from payments.domain.listing import ListedPage, Listing
 from payments.gateways.accounts import Access
 from payments.gateways.dintero import answers, listing
@@ -98,6 +99,10 @@ class Dintero:
             if answer.status != 200 or answer.body is not None:
                 break
         return listing.page_of(answers.transactions_of(answer), asked)
+
+    async def refunds(self, call: RefundsCall) -> Refunds:
+        rows = listing.movements(await self._transaction(answers.transaction_id(call.payment)), "refund")
+        return Refunds(made=tuple(TheirSide(**row._asdict()) for row in rows))
 
     async def close(self) -> None:
         await self._http.close()

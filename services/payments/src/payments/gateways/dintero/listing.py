@@ -51,6 +51,13 @@ def _place(asked: Listing) -> tuple[MovementKind, str]:
 
 def _rows(transaction: Transaction, kind: MovementKind, asked: Listing) -> Iterator[Listed]:
     """Raises Unclear if an event does not read: a list with gaps would show differences that are none."""
+    for row in movements(transaction, kind):
+        if asked.begins_at <= row.at < asked.ends_at:
+            yield row
+
+
+def movements(transaction: Transaction, kind: MovementKind) -> Iterator[Listed]:
+    """Those of a kind that have succeeded. Raises Unclear if an event does not read."""
     references: set[str] = set()
     for event in transaction.events:
         if event.event != EVENTS[kind] or not event.success:
@@ -62,9 +69,8 @@ def _rows(transaction: Transaction, kind: MovementKind, asked: Listing) -> Itera
         if reference in references:
             raise Unclear(f"two events {event.event} of {transaction.id} have the id {event.id}")
         references.add(reference)
-        if asked.begins_at <= at < asked.ends_at:
-            names = (_named(transaction, event), transaction.id, transaction.merchant_reference)
-            yield Listed(kind, reference, tuple(filter(None, names)), transaction.currency, event.amount, at)
+        names = (_named(transaction, event), transaction.id, transaction.merchant_reference)
+        yield Listed(kind, reference, tuple(filter(None, names)), transaction.currency, event.amount, at)
 
 
 def _named(transaction: Transaction, event: Event) -> str | None:

@@ -91,6 +91,10 @@ class Refund(Frozen):
     status: Literal["pending", "requires_action", "succeeded", "failed", "canceled"]
     failure_reason: str | None = None
     metadata: dict[str, str] | None = None
+    currency: str = ""
+    created: int = 0
+    charge: str | None = None
+    payment_intent: str | None = None
 
 
 class Evidence(Frozen):

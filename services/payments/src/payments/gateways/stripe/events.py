@@ -6,7 +6,7 @@ import hashlib
 import hmac
 from collections.abc import Mapping
 from datetime import UTC, datetime
-from typing import Any, Final
+from typing import Any, Final, Literal
 
 from pydantic import Field, ValidationError
 
@@ -15,6 +15,8 @@ from payments.gateways.inbound import InvalidSignature, Notice, Unreadable
 
 AGE_SECONDS_MAX: Final = 300
 """As Stripe's own libraries. A replay of an older recording is refused."""
+REFUNDED: Final = frozenset({"charge.refunded", "charge.refund.updated", "refund.created", "refund.updated"})
+"""docs.stripe.com/api/events/types"""
 SCHEME: Final = "v1"
 """HMAC-SHA256. `v0` is made for test events and is no proof."""
 
@@ -67,5 +69,13 @@ def read(body: bytes) -> Notice:
         subject=subject.id,
         payment=subject.payment_intent or (subject.id if subject.id.startswith("pi_") else None),
         operation_id=metadata.get("operation_id"),
-        is_dispute=event.type.startswith("charge.dispute."),
+        asks=_asks(event.type, metadata),
     )
+
+
+def _asks(kind: str, metadata: Mapping[str, Any]) -> Literal["", "dispute", "refunds"]:
+    """A refund of ours names its operation. A charge has the metadata of its intent, whoever refunded it."""
+    if kind.startswith("charge.dispute."):
+        return "dispute"
+    is_ours = "operation_id" in metadata and kind != "charge.refunded"
+    return "refunds" if kind in REFUNDED and not is_ours else ""

@@ -8,18 +8,18 @@ unclear outcome is safe. By reference an intent is found in Stripe's search, whi
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import AsyncIterator, Mapping
 from typing import Final, Self
 
 from payments.domain.disputes import DisputeCall, DisputeState
-from payments.domain.gateway import GatewayCall, GatewayOutcome
+from payments.domain.gateway import GatewayCall, GatewayOutcome, Refunds, RefundsCall
 from payments.domain.listing import ListedPage, Listing
 from payments.gateways.accounts import Access
 from payments.gateways.http import Answer, Http
 from payments.gateways.port import Action, Unclear, outcome
 from payments.gateways.stripe import answers, listing
 from payments.gateways.stripe.amounts import NotChargeable, to_stripe
-from payments.gateways.stripe.answers import Intent
+from payments.gateways.stripe.answers import Intent, Refund
 
 URL: Final = "https://api.stripe.com"
 API_VERSION: Final = "2025-09-30.clover"
@@ -93,6 +93,10 @@ class Stripe:
         if answer.status != 200:
             raise answers.unclear(answer)
         return answers.disputed(answers.dispute_of(answer.body), call)
+
+    async def refunds(self, call: RefundsCall) -> Refunds:
+        found = [one async for one in self._refunds({"payment_intent": call.payment}) if one.status == "succeeded"]
+        return Refunds(made=tuple(listing.refunded(one) for one in reversed(found)))
 
     async def close(self) -> None:
         await self._http.close()
@@ -197,15 +201,21 @@ class Stripe:
             if answer.status != 200:
                 raise answers.unclear(answer)
             return answers.refunded(answers.refund_of(answer.body), call)
-        sought = {"limit": str(REFUNDS_PAGE), **_charge_of(call)}
+        async for refund in self._refunds(_charge_of(call)):
+            if (refund.metadata or {}).get("operation_id") == str(call.operation_id):
+                return answers.refunded(refund, call)
+        return None
+
+    async def _refunds(self, of: Mapping[str, str]) -> AsyncIterator[Refund]:
+        """Those of a charge or an intent, newest first."""
+        sought = {"limit": str(REFUNDS_PAGE), **of}
         while True:
             found, has_more = answers.items_of(await self._http.request("GET", "/v1/refunds", params=sought))
             refunds = [answers.refund_of(one) for one in found]
             for refund in refunds:
-                if (refund.metadata or {}).get("operation_id") == str(call.operation_id):
-                    return answers.refunded(refund, call)
+                yield refund
             if not has_more or not refunds:
-                return None
+                return
             sought |= {"starting_after": refunds[-1].id}
 
     async def _post(self, path: str, call: GatewayCall, form: Mapping[str, str]) -> Answer:

@@ -13,12 +13,13 @@ from typing import Any, Final
 from pydantic import ValidationError
 
 from contracts.base import Frozen
+from contracts.differences import TheirSide
 from contracts.money import EXPONENTS
 from payments.domain.listing import Listed, ListedPage, Listing
 from payments.gateways.http import Answer
 from payments.gateways.port import Unclear
 from payments.gateways.stripe.amounts import from_stripe
-from payments.gateways.stripe.answers import items_of
+from payments.gateways.stripe.answers import Refund, items_of
 
 PAGE: Final = 25
 """Rows of a page: an expanded charge has several kilobytes, and `gateways.http` reads 256."""
@@ -99,8 +100,23 @@ def _listed(
     kind: Any, one: Transaction, source: Source, reference: str, names: tuple[str | None, ...], amount: int
 ) -> Listed:
     currency = source.currency.upper()
+    at = datetime.fromtimestamp(one.created, UTC)
+    minor = _minor(amount, currency, one.id)
+    return Listed(kind, reference, tuple(name for name in names if name), currency, minor, at)
+
+
+def _minor(amount: int, currency: str, name: str) -> int:
     minor = from_stripe(amount, currency) if currency in EXPONENTS else amount
     if minor is None:
-        raise Unclear(f"{one.id} has a fraction of a minor unit of {currency}")
-    at = datetime.fromtimestamp(one.created, UTC)
-    return Listed(kind, reference, tuple(name for name in names if name), currency, minor, at)
+        raise Unclear(f"{name} has a fraction of a minor unit of {currency}")
+    return minor
+
+
+def refunded(refund: Refund) -> TheirSide:
+    """A refund of one payment, as it would be in the list."""
+    currency = refund.currency.upper()
+    names = ((refund.metadata or {}).get("operation_id"), refund.charge, refund.payment_intent)
+    return TheirSide(
+        kind="refund", reference=refund.id, names=tuple(filter(None, names)), currency=currency,
+        amount_minor=_minor(refund.amount, currency, refund.id), at=datetime.fromtimestamp(refund.created, UTC),
+    )  # fmt: skip

@@ -1,17 +1,17 @@
-"""Events of disputes whose gateway is to be asked: at once, or when the payment comes that they are about."""
+"""Events after which their gateway is to be asked: at once, or when the payment comes that they are about."""
 
 from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Callable, Mapping
-from typing import Final
+from typing import Any, Final
 
 from asyncpg import Record
 
 from chassis.declare.app import App, Principal
 from chassis.work.loops import delayed
 from contracts.ids import derived
-from contracts.payments import CheckDispute
+from contracts.payments import CheckDispute, CheckRefunds
 from payments.gateways.received import ORDER
 
 IDLE_SECONDS: Final = 5.0
@@ -25,15 +25,15 @@ _ORDER: Final = ORDER.format(
 )
 TO_ASK: Final = f"""
 select * from (
-  select e.gateway, e.account, e.event_id, e.store_id, e.subject, e.received_at, {_ORDER} as order_id from gateway_events e
-  where of_dispute and asked_at is null and received_at > now() - make_interval(days => {WAIT_DAYS})
+  select e.gateway, e.account, e.event_id, e.store_id, e.asks, e.subject, e.payment, e.received_at, {_ORDER} as order_id from gateway_events e
+  where asks <> '' and asked_at is null and received_at > now() - make_interval(days => {WAIT_DAYS})
     and ($1::text is null or (e.gateway, e.account, e.event_id) = ($1, $2::text, $3::text))) found
 where order_id is not null order by received_at limit {AT_ONCE}"""
 ASKED: Final = "update gateway_events set asked_at = now() where gateway = $1 and account = $2 and event_id = $3"
 
 
 async def ask(app: App, gateway: str | None = None, account: str | None = None, event_id: str | None = None) -> int:
-    """Has the gateways asked about the disputes of events that wait, or of one event. Returns how many there were.
+    """Has the gateways asked about what events that wait are about, or one event. Returns how many there were.
 
     The command is derived from the event: it has its effect once, also if the process dies before the event is marked.
     """
@@ -47,20 +47,22 @@ async def ask(app: App, gateway: str | None = None, account: str | None = None, 
     return len(rows)
 
 
-def _asking(row: Record, actor: str) -> CheckDispute:
-    return CheckDispute(
-        order_id=row["order_id"], store_id=row["store_id"], actor=actor, gateway=row["gateway"], account=row["account"],
-        reference=row["subject"],
-        operation_id=derived(row["order_id"], f"event {row['gateway']} {row['account']} {row['event_id']}"),
-    )  # fmt: skip
+def _asking(row: Record, actor: str) -> CheckDispute | CheckRefunds:
+    given: dict[str, Any] = {name: row[name] for name in ("order_id", "store_id", "gateway", "account")} | {
+        "actor": actor,
+        "operation_id": derived(row["order_id"], f"event {row['gateway']} {row['account']} {row['event_id']}"),
+    }
+    if row["asks"] == "dispute":
+        return CheckDispute(**given, reference=row["subject"])
+    return CheckRefunds(**given, payment=row["payment"])
 
 
 def loops(app: App) -> Mapping[str, Callable[[], Awaitable[None]]]:
     async def run() -> None:
         while True:
-            with delayed("disputes"):
+            with delayed("events of gateways"):
                 while await ask(app) == AT_ONCE:
                     pass
             await asyncio.sleep(IDLE_SECONDS)
 
-    return {"disputes": run}
+    return {"events of gateways": run}
