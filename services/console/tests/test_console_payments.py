@@ -302,6 +302,32 @@ class TestOnARealPostgres:
         owner.answers["GET", "/v1/differences"] = page(difference(proposal="ask"))
         assert "Apply or leave" not in (await browser.get("/payments/differences")).text
 
+    async def test_an_order_leads_to_the_differences_of_its_books(self, owner: Owner) -> None:
+        raised = {"code": "books_differ", "detail": "stripe not_booked", "since": NOW.isoformat(), "difference": []}
+        statuses = {"status": "placed", "payment_status": "paid", "fulfillment_status": "unfulfilled"}
+        shown = {**statuses, "waiting": "exception", "version": 2, "legal_actions": [], "money": None, "processes": [],
+                 "timeline": [], "holds": [], "exceptions": [raised], "notes": []}  # fmt: skip
+        keys = {"payments_api_key": "tw_1_secret", "orders_api_key": "tw_1_secret"}
+        async with (
+            serving(Owner({("GET", "/v1/parked"): page()}, default=(200, shown))) as shop,
+            emptied(TABLES, payments_url=owner.url, orders_url=shop.url, ask_seconds_max=20, **keys) as app,
+        ):
+            browser, life = Browser(app), Life(number="A-7")
+            async with browser.asgi.router.lifespan_context(browser.asgi):
+                placed = life.next(orders.Placed, status="placed", payment_status="authorized", placed_at=NOW)
+                await Publisher(app).publish(life.received(), placed)
+                await browser.sign_in("finance")
+                [link] = re.findall(
+                    r'href="(/payments/differences[?][^"]*)"', (await browser.get(f"/orders/{life.order_id}")).text
+                )
+                assert unescape(link) == f"/payments/differences?store=st_1&order={life.order_id}"
+                owner.answers["GET", "/v1/differences"] = page(difference(order_id=life.order_id, refused="no room"))
+                listed = (await browser.get(unescape(link))).text
+                assert owner.asked("/v1/differences").query["order_id"] == str(life.order_id)
+                assert "Not applied:" in listed and "Show those of all orders" in listed
+                await browser.sign_in("viewer", name="vic")
+                assert "/payments/differences" not in (await browser.get(f"/orders/{life.order_id}")).text
+
     async def test_disputes_lead_to_their_orders(self, owner: Owner, browser: Browser, order: UUID) -> None:
         owner.answers["GET", "/v1/disputes"] = page(dispute(order_id=order))
         await browser.sign_in("viewer")
