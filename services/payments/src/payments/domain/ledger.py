@@ -397,11 +397,9 @@ def compact(ledger: Ledger) -> Ledger:
 
 def earlier(ledger: Ledger, message: Any) -> Iterable[EarlierKey]:
     """The closed operations that deciding needs and the ledger no longer has: what a gateway reports on, what is voided, forced."""
-    if len(ledger.operations) < CLOSED_MAX:
-        return
     order_id, named = _named(message)
     for operation_id in named:
-        if operation_id not in ledger.operations:
+        if operation_id not in ledger.operations and len(ledger.operations) >= CLOSED_MAX:
             yield EarlierKey(order_id, operation_id)
 
 
