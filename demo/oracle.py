@@ -350,7 +350,7 @@ def _card(order: _Sold, order_id: str) -> int:
 
 
 def _by_card(order: _Sold, card: int, trouble: str, money: Money) -> int:
-    """The card pays the first lines. What goes back of one line is the gateway's first, then the card's."""
+    """The card pays each line by what it costs. What goes back of one line is the gateway's first, then the card's."""
     if trouble in ("out_of_stock", "declined", "cancelled"):
         return 0
     if trouble not in ("refunded", "line_cancelled"):
@@ -358,10 +358,7 @@ def _by_card(order: _Sold, card: int, trouble: str, money: Money) -> int:
     goods = _goods(order.document)
     line = goods[-1] if trouble == "line_cancelled" else _first_sold(goods)
     assert line is not None
-    before = sum(
-        _row_pence(row) for row in order.document.rows[: line.place] if row.stock_code.upper() not in _SHIPPING
-    )
-    of_line = sorted((0, card - before, line.pence))[1]
+    of_line = _share(order, card, line.place)[1]
     return card - sorted((0, money.refunded_minor - (line.pence - of_line), of_line))[1]
 
 
@@ -452,13 +449,18 @@ def _paid(pence: int) -> Money:
 
 
 def _line_vat(order: _Sold, place: int) -> int:
-    """The VAT of one row of an invoice: the order's net is spread over rows and shipping by largest remainder."""
+    """The VAT of one row of an invoice: the order's net is spread over rows and shipping."""
+    pence, net = _share(order, order.total - order.vat, place)
+    return pence - net
+
+
+def _share(order: _Sold, whole: int, place: int) -> tuple[int, int]:
+    """The pence of a row, and its share of an amount that is spread over rows and shipping by largest remainder."""
     rows = [(n, _row_pence(row), row.stock_code.upper() in _SHIPPING) for n, row in enumerate(order.document.rows)]
     amounts = {n: pence for n, pence, is_shipping in rows if not is_shipping}
     amounts[len(rows)] = sum(pence for _, pence, is_shipping in rows if is_shipping)
-    net = order.total - order.vat
-    nets = {n: net * pence // order.total for n, pence in amounts.items()}
-    odd = net - sum(nets.values())
-    for n in sorted(nets, key=lambda n: (-(net * amounts[n] % order.total), n))[:odd]:
-        nets[n] += 1
-    return amounts[place] - nets[place]
+    shares = {n: whole * pence // order.total for n, pence in amounts.items()}
+    odd = whole - sum(shares.values())
+    for n in sorted(shares, key=lambda n: (-(whole * amounts[n] % order.total), n))[:odd]:
+        shares[n] += 1
+    return amounts[place], shares[place]
