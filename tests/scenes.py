@@ -241,10 +241,12 @@ async def differences(installation: Installation) -> None:
 
 
 async def _captures(installation: Installation, count: int) -> list[asyncpg.Record]:
+    """Captures of which nothing was refunded."""
     return await fetch(
         installation, "payments",
-        "select order_id, gateway_reference, amount_minor from operations where gateway = 'test' and kind = 'capture'"
-        f" and state = 'succeeded' and amount_minor > 1000 order by operation_id limit {count:d}",
+        "select c.order_id, c.gateway_reference, c.amount_minor from operations c where c.gateway = 'test' and c.kind = 'capture'"
+        " and c.state = 'succeeded' and c.amount_minor > 1000 and not exists (select from operations r"
+        f" where r.order_id = c.order_id and r.kind = 'refund') order by c.operation_id limit {count:d}",
     )  # fmt: skip
 
 
