@@ -43,12 +43,13 @@ async def set_up(installation: Installation) -> None:
         stock = (await called(fulfillment, "GET", "/v1/stock?limit=50"))["items"]
     stocked = [one["sku"] for one in stock if one["on_hand"] > 20]
     await orders_that_wait(installation, stocked)
+    # What follows makes orders wait that have ended.
+    await until(lambda: _listed(installation), "the lists of the console have every order")
     await a_message_that_fits_no_schema(installation, stocked)
     await a_dispute(installation, stocked)
     await a_payout(installation)
     await differences(installation)
     await a_replay(installation)
-    await until(lambda: _listed(installation), "the lists of the console have every order")
 
 
 # -- orders -----------------------------------------------------------------------------------------------------------
