@@ -48,6 +48,7 @@ PAGES: Final = (
     Page("books", PAID, (FIRST, "text=Books of the order"), f"{ORDER}/ledger"),
     Page("messages", PAID, (FIRST, "text=Messages of all services"), f"{ORDER}/messages"),
     Page("message", PAID, (FIRST, ".timeline a"), f"{ORDER}/messages"),
+    Page("message-waiting", WAITS, (FIRST, ".timeline a"), f"{ORDER}/messages"),
     Page("processes", "/processes"),
     Page("process", "/processes", (".row-acts a.button",)),
     Page("parked", "/parked"),

@@ -34,7 +34,7 @@ DOCS: Final = {
     ("orders", "light", "desktop"): "console-orders.png",
     ("order-held", "light", "desktop"): "console-order.png",
     ("cancel", "light", "desktop"): "console-action.png",
-    ("message", "light", "desktop"): "console-messages.png",
+    ("message-waiting", "light", "desktop"): "console-messages.png",
     ("overview", "light", "desktop"): "console-overview.png",
     ("processes", "light", "desktop"): "console-processes.png",
     ("order-held", "light", "phone"): "console-phone.png",
