@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, Literal
 
 import pytest
 from gift_cards_play import Shop, refusals
@@ -13,7 +13,7 @@ from payments_play import capture, force, refund, uid, void
 
 from contracts.deciding import Refusal, Task, Wake
 from contracts.limits import MINOR_MAX
-from contracts.payments import Authorized, Declined, Failed, GiftCardsRedeemed, Pending, Refunded, Voided
+from contracts.payments import Authorized, Declined, Failed, ForceRefused, GiftCardsRedeemed, Pending, Refunded, Voided
 from payments.domain import vocabularies
 from payments.domain.gateway import GatewayCall
 from payments.domain.gift_cards import Activate, Adjust, Deactivate, Extend
@@ -257,6 +257,25 @@ def test_a_person_who_states_that_a_refused_capture_succeeded_states_the_gateway
     shop.answer(shop.order("o1", capture("c1", "a1", {"1": 20_00, "2": 10_00})), "refused")
     shop.order("o1", force("f1", "c1", "succeeded"))
     assert shop.ledgers[uid("o1")].captured_minor == 5_00 and shop.accounts["gateway_clearing"] == 5_00
+    shop.check()
+
+
+@pytest.mark.parametrize("outcome", ["succeeded", "failed"])
+def test_what_a_card_pays_has_the_outcome_of_its_authorization_and_none_that_a_person_states(
+    shop: Shop, outcome: Literal["succeeded", "failed"]
+) -> None:
+    """Stated, it would be an authorization of its own: the books and the card would differ by its amount for ever."""
+    shop.issue("g1", 15_00, expires_at=shop.now.replace(hour=4))
+    effects = shop.pay("a1", 20_00, "g1")
+    part = card_operation_id(uid("a1"), uid("g1"))
+    state = force("f1", "?", outcome).model_copy(update={"target_operation_id": part})
+    [no] = shop.order("o1", state)
+    assert isinstance(no, ForceRefused) and (no.code, no.gateway) == ("not_forceable", "gift_card")
+    shop.check()
+    shop.answer(effects, "succeeded")
+    [no] = shop.order("o1", state.model_copy(update={"operation_id": uid("f2")}))
+    assert isinstance(no, ForceRefused) and no.code == "not_forceable"
+    assert shop.ledgers[uid("o1")].authorized_minor == 20_00
     shop.check()
 
 

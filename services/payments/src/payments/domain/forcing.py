@@ -1,6 +1,7 @@
 """A person states the outcome of an operation, because its gateway gives none. Nothing is moved: the outcome is booked.
 
-As long as a gateway can be asked and may still answer, its answer is awaited. Once a person has stated the outcome, the
+As long as a gateway can be asked and may still answer, its answer is awaited. A gift card is not asked: its part of an
+operation has the outcome of the operation. Once a person has stated the outcome, the
 operation is never called again; its gateway is asked what it has, beside everything else. The same is noted, another one
 is published for a person. Neither changes an amount.
 """
@@ -13,6 +14,7 @@ from typing import Any, Final, Literal, NamedTuple
 from uuid import UUID
 
 from contracts.deciding import Context, Decision, Effect, Withdrawn
+from contracts.gift_cards import GIFT_CARD
 from contracts.payments import Contradicted, Declined, Failed, Force, ForceCode, Forced, ForceRefused
 from payments.domain import facts, sessions
 from payments.domain.commands import resumed_voids
@@ -92,6 +94,9 @@ def _forced(ledger: Ledger, command: Force, target: Operation, context: Context)
 
 def _why_not(ledger: Ledger, command: Force, target: Operation, context: Context) -> ForceRefused | None:
     """Why the outcome cannot be stated now."""
+    if target.gateway == GIFT_CARD:
+        why = "it is what a gift card pays of another operation, and has the outcome of that one"
+        return _refused(ledger, command, context, "not_forceable", why, gateway=target.gateway)
     if target.postponed:
         why = "it waits for what is in flight on its authorization; no gateway is asked yet"
         return _refused(ledger, command, context, "not_forceable", why)
