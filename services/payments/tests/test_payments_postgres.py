@@ -17,6 +17,8 @@ from payments import store
 from payments.api.ledgers import LEDGERS, listed, shown
 from payments.domain.folds import evolve
 from payments.domain.ledger import Ledger
+from payments.tables import metadata
+from tests.databases import undeclared
 
 pytestmark = [pytest.mark.real, pytest.mark.skipif(not URL, reason="PAYMENTS_TEST_DATABASE_URL is not set")]
 
@@ -86,3 +88,7 @@ async def test_the_ledgers_of_a_store_are_listed_newest_first_each_once_with_tot
     by_key = {key: (n + 1, n * 100) for n, key in enumerate(keys)}
     assert {one["order_id"]: (one["version"], one["totals"]["authorized_minor"]) for one in seen} == by_key
     assert len(seen) == 5 and seen == sorted(seen, key=lambda one: (one["created_at"], one["order_id"]), reverse=True)
+
+
+async def test_the_tables_page_is_what_the_migration_makes(database: Database) -> None:
+    assert await undeclared(database.queries.engine, metadata) == []

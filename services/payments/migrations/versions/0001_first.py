@@ -513,19 +513,31 @@ def _create_reconciliations() -> None:
 
     op.create_table(
         "reconciliations",
-        sa.Column("key", sa.Uuid, primary_key=True),
+        sa.Column(
+            "key",
+            sa.Uuid,
+            primary_key=True,
+            comment="of a nightly one: derived from store, gateway, account and period",
+        ),
         *(sa.Column(name, sa.Text, nullable=False) for name in ("store_id", "gateway", "account")),
         instant("begins_at", nullable=False),
-        instant("ends_at", nullable=False),
+        instant("ends_at", nullable=False, comment="the first moment after the period"),
         sa.Column("actor", sa.Text, nullable=False),
         sa.Column("state", sa.Text, nullable=False, server_default="listing"),
-        sa.Column("place", sa.Text, nullable=False, server_default=""),
-        *(
-            sa.Column(name, sa.BigInteger, nullable=False, server_default="0")
-            for name in ("listed", "orders", "found", "gone")
+        sa.Column(
+            "place", sa.Text, nullable=False, server_default="", comment="how far its state is done: a cursor, or an id"
         ),
-        sa.Column("tries", sa.Integer, nullable=False, server_default="0"),
-        sa.Column("error", sa.Text, nullable=False, server_default=""),
+        *(
+            sa.Column(name, sa.BigInteger, nullable=False, server_default="0", comment=comment)
+            for name, comment in (
+                ("listed", "movements in the gateway's list"),
+                ("orders", "compared"),
+                ("found", "differences"),
+                ("gone", "earlier differences that are no more"),
+            )
+        ),
+        sa.Column("tries", sa.Integer, nullable=False, server_default="0", comment="since the last step that was done"),
+        sa.Column("error", sa.Text, nullable=False, server_default="", comment="why the last step was not done"),
         instant("run_at", nullable=False, server_default=sa.func.now()),
         sa.Column("leased_by", sa.Text),
         instant("lease_until"),
@@ -550,29 +562,43 @@ def _create_reconciliations() -> None:
         sa.Column("currency", sa.Text, nullable=False),
         sa.Column("amount_minor", sa.BigInteger, nullable=False),
         instant("at", nullable=False),
-        sa.Column("order_id", sa.Uuid),
-        sa.Column("ambiguous", sa.Boolean, nullable=False),
+        sa.Column("order_id", sa.Uuid, comment="null: no order has its names, or several have"),
+        sa.Column("ambiguous", sa.Boolean, nullable=False, comment="several orders have its name"),
         sa.PrimaryKeyConstraint("reconciliation_id", "kind", "reference", name="reconciled_rows_pkey"),
+        comment="a gateway's list while it is compared",
     )
     op.create_index("reconciled_rows_by_order", "reconciled_rows", ["reconciliation_id", "order_id"])
-    for table, named in (("reconciled_orders", "order_id"), ("reconciled_differences", "difference_id")):
+    for table, named, comment in (
+        (
+            "reconciled_orders",
+            "order_id",
+            "whose movements are compared: of the list, and of our ledgers in the period",
+        ),
+        (
+            "reconciled_differences",
+            "difference_id",
+            "what was found, until the differences that were not are closed",
+        ),
+    ):
         op.create_table(
             table,
             sa.Column("reconciliation_id", sa.Uuid, nullable=False),
             sa.Column(named, sa.Uuid, nullable=False),
             sa.PrimaryKeyConstraint("reconciliation_id", named, name=f"{table}_pkey"),
+            comment=comment,
         )
     op.create_table(
         "differences",
         *aggregate_columns(),
         *(sa.Column(name, sa.Text) for name in ("status", "kind", "gateway", "account")),
         sa.Column("order_id", sa.Uuid),
-        instant("at"),
-        instant("found_at"),
+        instant("at", comment="of the movement that is in question"),
+        instant("found_at", comment="first"),
         sa.CheckConstraint(
             "status in ('open', 'applying', 'applied', 'dismissed', 'gone')", name="differences_status_is_known"
         ),
         postgresql_with=AGGREGATE_STORAGE,
+        comment="one row per difference; key = difference id",
     )
     op.create_index("differences_by_store", "differences", ["store_id", "found_at", "key"])
     op.create_index(
