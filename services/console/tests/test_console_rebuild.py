@@ -8,7 +8,7 @@ import asyncio
 import os
 from collections.abc import AsyncIterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, cast
 from uuid import UUID
 
 import pytest
@@ -22,9 +22,10 @@ from chassis.process.app import App
 from console import rebuild
 from console.handlers import SERVICE
 from console.settings import Settings
+from console.tables import metadata
 from contracts import orders
 from contracts.orders import MarketTerms
-from tests.databases import empty, migrated
+from tests.databases import empty, migrated, undeclared
 
 URL = os.environ.get("CONSOLE_TEST_DATABASE_URL", "")
 pytestmark = [pytest.mark.asyncio, pytest.mark.skipif(not URL, reason="CONSOLE_TEST_DATABASE_URL is not set")]
@@ -137,6 +138,7 @@ async def test_what_the_lists_have_replaces_what_the_table_had(app: App, lists: 
     assert after[lives[0].order_id]["captured_minor"] == 1500
     assert after[lives[0].order_id]["versions"] == '{"orders": 1, "payments": 3}'
     assert await app.fetch(INDEXES) == indexes, "the new table has the indexes of the old one, by their names"
+    assert await undeclared(cast(Any, app).database.queries.engine, metadata) == []
 
 
 async def test_events_that_come_meanwhile_are_neither_lost_nor_counted_twice(app: App, lists: Lists) -> None:

@@ -20,7 +20,7 @@ import structlog
 from asyncpg import Connection
 from sqlalchemy import MetaData
 from sqlalchemy.dialects import postgresql
-from sqlalchemy.schema import CreateIndex, CreateTable
+from sqlalchemy.schema import CreateIndex, CreateTable, SetColumnComment, SetTableComment
 
 from chassis.declare.app import App
 from chassis.kafka.inspection import Inspector, Offsets, partitions_of
@@ -213,6 +213,10 @@ class _Rebuild:
     async def index(self) -> None:
         for index in sorted(_table().indexes, key=lambda index: str(index.name)):
             await self._connection.execute(_ddl(CreateIndex(index)))
+        await self._connection.execute(_ddl(SetTableComment(_table())))
+        for column in _table().columns:
+            if column.comment:
+                await self._connection.execute(_ddl(SetColumnComment(column)))
         await self._connection.execute(f"analyze {SCHEMA}.order_rows")
 
     # -- events -------------------------------------------------------------------------------------------------------
