@@ -1,12 +1,20 @@
-"""`?wait=` on writes: the process that answers commits nothing of what it waits for; another one, the worker, does."""
+"""What the process that answers leaves to another one, the worker: all that `?wait=` waits for, and the expiry of gift cards."""
 
 from __future__ import annotations
 
 import asyncio
+import json
 import signal
 import time
+from datetime import UTC, datetime, timedelta
 from typing import Any
+from uuid import UUID
 
+from aiokafka import AIOKafkaConsumer
+
+from contracts.base import Event
+from contracts.gift_cards import GiftCardExpired
+from contracts.registry import topic_of
 from tests.integration.shop import Options, Shop
 
 SHOP = Options(apart=True)
@@ -52,6 +60,35 @@ async def test_a_process_that_ends_answers_those_who_wait(shop: Shop) -> None:
     assert await asyncio.to_thread(api.exit_status) == 0 and time.monotonic() - started_at < 5
     assert worker.running
     await shop.restart(api)
+
+
+async def test_a_gift_card_expires_at_its_time_and_its_liability_is_booked_off(shop: Shop) -> None:
+    expires_at = datetime.now(UTC) + timedelta(seconds=3)
+    body = {"currency": "EUR", "amount_minor": 50_00, "activate": True, "expires_at": expires_at.isoformat()}
+    status, card = await shop.call("payments", "POST", "/v1/gift-cards", body)
+    assert (status, card.get("state")) == (201, "active"), card
+    event = await _published(shop, GiftCardExpired, card["gift_card_id"])
+    assert datetime.now(UTC) >= expires_at and (event["amount_minor"], event["currency"]) == (50_00, "EUR")
+    _, card = await shop.call("payments", "GET", f"/v1/gift-cards/{card['gift_card_id']}")
+    assert (card["state"], card["status"], card["balance_minor"]) == ("expired", "expired", 0)
+    assert [(one["kind"], one["amount_minor"]) for one in card["movements"]] == [("expired", -50_00), ("issued", 50_00)]
+    booked = await shop.rows(
+        "payments",
+        "select account, sum(direction * amount_minor)::bigint from entries where order_id = $1 group by 1",
+        UUID(card["gift_card_id"]),
+    )
+    moved = {"gift_cards_issued": 50_00, "gift_card_liability": 0, "gift_cards_expired": -50_00}
+    assert dict(tuple(row) for row in booked) == moved
+
+
+async def _published(shop: Shop, kind: type[Event], key: str) -> Any:
+    """The body of the first event of a key on its topic; waits for it."""
+    servers = shop.kafka.bootstrap_servers
+    consumer = AIOKafkaConsumer(topic_of(kind), bootstrap_servers=servers, auto_offset_reset="earliest")
+    async with asyncio.timeout(30), consumer:
+        async for record in consumer:
+            if record.key == key.encode() and dict(record.headers)["ce_type"] == kind.TYPE.encode():
+                return json.loads(record.value)
 
 
 async def _answer(shop: Shop, url: str, headers: dict[str, str]) -> tuple[int, Any]:
