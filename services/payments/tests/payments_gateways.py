@@ -29,7 +29,7 @@ from payments.domain import answers, commands, forcing, ledger, sessions, waking
 from payments.domain.folds import evolve
 from payments.domain.gateway import GatewayCall, GatewayOutcome
 from payments.domain.ledger import Ledger
-from payments.gateways.accounts import Access
+from payments.gateways.accounts import Access, Account
 from payments.gateways.dintero.gateway import Dintero
 from payments.gateways.policy import Policy
 from payments.gateways.port import Gateway
@@ -64,6 +64,13 @@ def settings(**more: Any) -> Settings:
     """Frozen and the same for all orders: to build it takes longer than some of their operations."""
     quick = {"gateway_retry_seconds": 0.01, "gateway_poll_seconds": 0.02}
     return Settings(database_url="postgresql://nobody@127.0.0.1/none", **quick | more)
+
+
+class NoAccounts:
+    """No store has an account at any gateway."""
+
+    async def of_store(self, store_id: str, gateway: str, name: str | None) -> Account | None:
+        return None
 
 
 @dataclass

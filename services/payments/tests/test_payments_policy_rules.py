@@ -6,13 +6,13 @@ import asyncio
 from uuid import uuid4
 
 import pytest
+from payments_gateways import NoAccounts
 from payments_testgateway import FIRST, Order, Process, free_port, run, settings, shared
 from pydantic import ValidationError
 
 from chassis import crash
 from chassis.declare.service import Attempt, TryAgain
 from payments.domain.gateway import GatewayCall
-from payments.gateways.accounts import Account
 from payments.gateways.policy import Policy
 from payments.gateways.registry import Gateways
 from payments.gateways.test import TestGateway
@@ -75,11 +75,6 @@ def test_what_does_not_say_yes_or_no_is_neither(status: int, body: bytes) -> Non
 
 
 # ---------------------------------------------------------------------------------- which gateway, and crash points
-
-
-class NoAccounts:
-    async def of_store(self, store_id: str, gateway: str, name: str | None) -> Account | None:
-        return None
 
 
 def test_a_gateway_that_is_not_set_up_says_no_before_anything_was_tried() -> None:

@@ -10,15 +10,19 @@ import pytest
 from gift_cards_play import Shop
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from payments_play import refund, reverse, uid
+from payments_gateways import FIRST, NoAccounts
+from payments_gateways import settings as of_service
+from payments_play import STORE, refund, reverse, uid
 
+from chassis.declare.service import Attempt
 from contracts.base import OrderKeyed, PrivateEvent
-from contracts.deciding import Task
+from contracts.deciding import Reported, Task
 from contracts.payments import Authorized, Failed, GiftCardPart, MoneyLine, Refunded, ReversalRefused, Reversed
 from payments.domain import answers, books
 from payments.domain.folds import evolve
 from payments.domain.ledger import Ledger, capture_id_of, card_operation_id
 from payments.domain.reversals import refund_id_of
+from payments.gateways.registry import Gateways
 
 
 @pytest.fixture
@@ -148,6 +152,30 @@ def test_a_restored_ledger_that_has_only_the_published_event_refunds_the_same_of
     [task] = answers.resumed(uid("o1"), "st_1", restored)
     assert isinstance(asked, Task) and task.body == asked.body
     assert parts(restored.operations[refund_id_of(uid("x"))].gift_cards) == {uid("card"): {"4": 5}}
+
+
+@pytest.mark.parametrize(
+    ("cards", "gateway", "new"),
+    [({}, "marketplace", 20), ({"card": 45}, "marketplace", 20), ({"card": 50}, "test", 20), ({}, "marketplace", 70)],
+    ids=["refund", "refund, in part to a card", "refund to a card alone", "charge"],
+)
+async def test_a_restored_ledger_moves_a_difference_that_needs_no_gateway_and_calls_none(
+    cards: dict[str, int], gateway: str, new: int
+) -> None:
+    """It ends as the ledger that has lost nothing."""
+    whole, restored = Shop(), Shop()
+    for one in (whole, restored):
+        bought(one, cards, gateway=gateway)
+    changed, moved = whole.order("o1", reverse("x", {"2": ("1", 1, 50)}, {"3": new}, "4"))
+    restored.ledgers[uid("o1")] = evolve(restored.ledgers[uid("o1")], changed)  # type: ignore[arg-type]
+    [task] = answers.resumed(uid("o1"), STORE, restored.ledgers[uid("o1")])
+    call: Any = task.body
+    gateways = Gateways({}, NoAccounts(), of_service())
+    outcome = await gateways.run(call, Attempt(task.task_id, uid("o1"), 1, FIRST, FIRST))
+    report = Reported(task_id=task.task_id, kind=task.kind, asked=call, outcome=outcome)
+    assert restored.order("o1", report) == [moved]
+    assert (restored.ledgers, restored.balances) == (whole.ledgers, whole.balances)
+    assert restored.order("o1", report) == [] == answers.resumed(uid("o1"), STORE, restored.ledgers[uid("o1")])
 
 
 # ----------------------------------------------------------------------------------------------------------- properties

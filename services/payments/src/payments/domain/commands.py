@@ -29,7 +29,7 @@ from contracts.payments import (
 )
 from payments.domain import facts, session_folds, tenders
 from payments.domain.folds import Asked, VoidPostponed, evolve
-from payments.domain.gateway import AT_ONCE, INFORMED, Kind, task
+from payments.domain.gateway import AT_ONCE, INFORMED, Kind, is_done_uncalled, task
 from payments.domain.ledger import Authorization, Capturing, Ledger, Line, Operation, by_cards, total
 from payments.domain.reversals import capture_id_of_charge
 from payments.domain.tenders import NotRedeemable
@@ -238,7 +238,7 @@ def execute(
     """
     if requested.kind != "authorize":
         requested = tenders.shared(ledger, requested)
-    if requested.gateway in AT_ONCE or requested.amount_minor == 0:
+    if is_done_uncalled(requested.gateway, requested.amount_minor):
         # A marketplace pays it out under its own name of the order.
         name = more.get("reference") if requested.gateway in AT_ONCE else None
         return [facts.succeeded(ledger, operation_id, requested, context, name)]

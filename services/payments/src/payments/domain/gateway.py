@@ -28,9 +28,13 @@ AT_ONCE: Final[frozenset[str]] = frozenset({MARKETPLACE})
 ITEMIZED: Final[frozenset[str]] = frozenset({"dintero"})
 """Gateways that take the lines of an operation, and not only its amount."""
 
-
 NO_BUYER: Final[frozenset[str]] = INFORMED | AT_ONCE | {"manual"}
 """Gateways where no buyer pays in a session."""
+
+
+def is_done_uncalled(gateway: str | None, amount_minor: int) -> bool:
+    """Whether an operation succeeds at once. amount_minor: the gateway's part; 0 if gift cards move all of it."""
+    return gateway in AT_ONCE or amount_minor == 0
 
 
 class GatewayCall(Frozen):
