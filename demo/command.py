@@ -59,7 +59,7 @@ def task_of(chosen: argparse.Namespace) -> Task:
     book = read(chosen.file)
     orders = orders_of(book)
     run = run_orders(orders, chosen.orders)
-    expected = expect(book, STORE, chosen.orders)
+    expected = expect(book, STORE, chosen.orders, with_stripe=not elsewhere)
     return Task(
         book, orders, run, expected, chosen.reports, chosen.instance, chosen.kafka_port, chosen.postgres_port, elsewhere
     )

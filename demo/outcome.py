@@ -23,7 +23,7 @@ from system.topics import records
 
 ORDERS = """
 select key, status, waiting, cancel_cause, completed_at is not null as completed, grand_minor from orders"""
-LEDGERS = "select key, authorized_minor, captured_minor, voided_minor, refunded_minor from ledgers"
+LEDGERS = "select key, gateway, authorized_minor, captured_minor, voided_minor, refunded_minor from ledgers"
 DOCUMENTS = """
 select order_id, coalesce(sum(total_minor) filter (where kind = 'invoice'), 0)::bigint as invoiced_minor,
   coalesce(sum(total_minor) filter (where kind = 'credit'), 0)::bigint as credited_minor,
@@ -152,6 +152,7 @@ def _row(
         total_minor=order["grand_minor"] if order else None,
         invoiced_vat_minor=document["invoiced_vat_minor"] if document else 0,
         credited_vat_minor=document["credited_vat_minor"] if document else 0,
+        gateway=ledger["gateway"] if ledger else None,
         settled=settled,
     )
 

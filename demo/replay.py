@@ -7,10 +7,10 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
-from typing import Final
+from typing import Any, Final
 from uuid import UUID
 
 import orjson
@@ -20,6 +20,7 @@ from contracts.envelope import headers
 from contracts.ids import order_id
 from contracts.limits import RECORD_BYTES_MAX
 from contracts.registry import SNAPSHOTS
+from demo.payment_methods import Method, method_of, payment_of
 from demo.retail import ACCOUNT, CHANNEL, RetailOrder, id_of, snapshot
 from demo.trouble import sent_twice
 from system.topics import client_arguments
@@ -41,11 +42,12 @@ class Sent:
 
 
 async def replay(
-    bootstrap_servers: str, run: Sequence[RetailOrder], store_id: str, sent: Sent, cards: Mapping[UUID, str]
-) -> None:
+    bootstrap_servers: str, run: Sequence[RetailOrder], store_id: str, sent: Sent, cards: Mapping[UUID, str],
+    methods: Collection[Method],
+) -> None:  # fmt: skip
     """Sends every snapshot of the run as fast as the broker accepts them. Returns when all are acknowledged.
 
-    cards: order id -> the id of its gift card.
+    cards: order id -> the id of its gift card. methods: the payment methods that there are.
     """
     producer = AIOKafkaProducer(
         **client_arguments(bootstrap_servers),
@@ -64,7 +66,9 @@ async def replay(
                 done, confirming = await asyncio.wait(confirming, return_when=asyncio.FIRST_COMPLETED)
                 for task in done:
                     task.result()
-            confirming.add(asyncio.create_task(_send(producer, order, store_id, sent_twice(position), sent, cards)))
+            key = id_of(order, store_id, order_id)
+            body = snapshot(order, cards.get(key), payment_of(method_of(key, order, methods)))
+            confirming.add(asyncio.create_task(_send(producer, key, body, store_id, sent_twice(position), sent)))
             await asyncio.sleep(0)
         await asyncio.gather(*confirming)
     finally:
@@ -72,10 +76,8 @@ async def replay(
 
 
 async def _send(
-    producer: AIOKafkaProducer, order: RetailOrder, store_id: str, twice: bool, sent: Sent, cards: Mapping[UUID, str]
+    producer: AIOKafkaProducer, key: UUID, body: Mapping[str, Any], store_id: str, twice: bool, sent: Sent
 ) -> None:
-    key = id_of(order, store_id, order_id)
-    body = snapshot(order, cards.get(key))
     content_hash = body["source"]["content_hash"]
     record = headers(
         ce_id=f"{key}/{body['source']['sequence']}",

@@ -37,6 +37,7 @@ ORDERS_CSV_COLUMNS: Final = (
     "total_minor",
     "vat_minor",
     "trouble",
+    "gateway",
     "expected",
     "actual",
     *COLUMNS,
@@ -173,6 +174,7 @@ def orders_csv(expected: Iterable[Expected], actual: Mapping[str, ActualRow]) ->
                 order.total_minor,
                 order.vat_minor,
                 order.trouble,
+                order.gateway,
                 order.end,
                 *seen,
             ]

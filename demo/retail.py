@@ -7,11 +7,12 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from decimal import ROUND_HALF_UP, Context, Decimal
 from itertools import cycle, islice
+from types import MappingProxyType
 from typing import Any, Final, NamedTuple
 from uuid import UUID
 
@@ -114,15 +115,18 @@ def id_of(order: RetailOrder, store_id: str, order_id: OrderId) -> UUID:
     return order_id(store_id, CHANNEL, ACCOUNT, order.external_order_id)
 
 
-def snapshot(order: RetailOrder, gift_card: str | None = None) -> dict[str, Any]:
+def snapshot(
+    order: RetailOrder, gift_card: str | None = None, payment: Mapping[str, str] = MappingProxyType({})
+) -> dict[str, Any]:
     """The canonical snapshot body, `{"source": {...}, "order": {...}}`: JSON types only, money in pence.
 
-    gift_card: the id of the card that the order is paid with before the gateway is asked.
+    gift_card: the id of the card that the order is paid with before the gateway is asked. payment: the order's payment
+    method and token.
 
     `content_hash` is over the canonical JSON of `order`: sorted keys, no spaces, UTF-8.
     """
     placed_at = _timestamp(order.placed_at)
-    body = _order_body(order, placed_at)
+    body = _order_body(order, placed_at) | dict(payment)
     if gift_card is not None:
         body["gift_cards"] = [{"gift_card_id": gift_card}]
     source = {

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import os
 import shutil
+import sys
 import threading
 import time
 from collections.abc import Callable, Coroutine, Iterable, Iterator, Mapping
@@ -20,12 +21,15 @@ from rich.console import Console
 import devservices
 from contracts.ids import order_id
 from demo import gift_cards, outcome
+from demo.bank import Bank
+from demo.buyers import Buyers
 from demo.changes import line_of
 from demo.deliveries import Deliveries, all_delivered, all_sent, deliveries
 from demo.desk import Desk, request_of
 from demo.display import Display
 from demo.following import Following, Stalled
 from demo.oracle import ActualRow, compare, left_on_shelf, trial_balance
+from demo.payment_methods import ACCOUNT, Credentials, tables
 from demo.receivers import receiving
 from demo.replay import Sent, replay
 from demo.report import (
@@ -45,7 +49,18 @@ from demo.trouble import Trouble, applies, stock, trouble_of, zero_stock_skus
 from demo.warehouse import Warehouse
 from devservices.errors import DevservicesError
 from system.checker import Check, check, violations
-from system.installation import STORE, Installation, import_services, install, join, put_stock, start_gateway
+from system.installation import (
+    READY_TIMEOUT_SECONDS,
+    STORE,
+    TABLES,
+    Installation,
+    apply,
+    import_services,
+    install,
+    join,
+    put_stock,
+    start_gateway,
+)
 from system.interrupt import Interrupt
 from system.processes import System
 
@@ -87,7 +102,7 @@ def run(
             shutil.rmtree(task.logs, ignore_errors=True)
             with System(ROOT, servers.kafka, servers.postgres, task.logs, prefix=_prefix(task)) as system:
                 imports.join()
-                installation = Installation(system)
+                installation = Installation(system, tables=tables(TABLES, task.methods))
                 seen = interrupt.run(_observe(task, installation, display, started))
                 display.step("checking the invariants over all databases and topics")
                 checks = _check(system, settled=not seen.stalled)
@@ -99,13 +114,13 @@ def run(
 async def _observe(task: Task, installation: Installation, display: Display, started: float) -> Seen:
     """Sets up, replays, polls until every order is settled, and reads the results."""
     zero = zero_stock_skus(task.orders)
+    buyers = None
     if task.elsewhere:
         display.step("waiting for the services")
         await join(installation, task.elsewhere)
     else:
         display.step("preparing databases and topics, starting the services")
-        start_gateway(installation.system, task.logs / "gateway.jsonl", "--trouble", "demo")
-        await install(installation)
+        buyers = await _installed(task, installation)
     troubled = [*_troubled(task.run, zero)]
     more = [line.sku for _, order, trouble in troubled if trouble == "edited" if (line := line_of(trouble, order))]
     await put_stock(installation, stock(task.run, zero, more))
@@ -115,7 +130,7 @@ async def _observe(task: Task, installation: Installation, display: Display, sta
     setup_seconds = time.monotonic() - started
     async with receiving(installation, len(task.run)) as receivers:
         cards = await gift_cards.issue(installation, gift_cards.cards_of(task.run, order_id))
-        ended_at, stalled = await _replay(task, installation, display, desk, sent, cards)
+        ended_at, stalled = await _replay(task, installation, display, desk, buyers, sent, cards)
         display.step("reading the result of each order")
         if not stalled:
             await all_sent(installation)
@@ -140,17 +155,38 @@ def _troubled(run: Iterable[RetailOrder], zero_stock: frozenset[str]) -> Iterato
             yield key, order, trouble
 
 
+async def _installed(task: Task, installation: Installation) -> Buyers:
+    """Starts gateways and services. Returns the buyers at the server in Stripe's shapes, which sends its events to payments."""
+    system, credentials = installation.system, Credentials()
+    start_gateway(system, task.logs / "gateway.jsonl", "--trouble", "demo")
+    system.settings = {**system.settings, **credentials.environment}
+    await install(installation)
+    command = [sys.executable, "-m", "gatewayservers.stripe", "--port", "{port}", "--api-key", credentials.api_key]
+    events = f"{system.url('payments')}/v1/gateways/stripe/{ACCOUNT}/events"
+    stripe = system.add(
+        "stripe", command=[*command, "--webhook", events, "--webhook-secret", credentials.webhook_secret]
+    )
+    await apply(installation, "payments", credentials.account(STORE, stripe.url))
+    await system.until_ready(READY_TIMEOUT_SECONDS)
+    return Buyers(installation, stripe.url)
+
+
 async def _replay(
-    task: Task, installation: Installation, display: Display, desk: Desk, sent: Sent, cards: Mapping[UUID, str]
-) -> tuple[float, str]:
+    task: Task, installation: Installation, display: Display, desk: Desk, buyers: Buyers | None, sent: Sent,
+    cards: Mapping[UUID, str],
+) -> tuple[float, str]:  # fmt: skip
     """Returns (time.monotonic() when the last order was settled, what the others wait for or an empty text)."""
     warehouse = Warehouse(installation, skipped=desk.unshipped)
     following = Following(installation, len(task.run))
     settled = asyncio.create_task(following.until_settled(lambda: desk.done, display.show))
     parties = [
-        asyncio.create_task(replay(installation.system.kafka.bootstrap_servers, task.run, STORE, sent, cards)),
+        asyncio.create_task(
+            replay(installation.system.kafka.bootstrap_servers, task.run, STORE, sent, cards, task.methods)
+        ),
         asyncio.create_task(desk.run()),
         asyncio.create_task(warehouse.run()),
+        asyncio.create_task(Bank(installation).run()),
+        *([asyncio.create_task(buyers.run())] if buyers is not None else []),
     ]
     pending = {settled, *parties}
     try:

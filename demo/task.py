@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final
 
 from demo.oracle import Expected
+from demo.payment_methods import GATEWAYS, WITHOUT_CARD, Method
 from demo.retail import RetailOrder
 from demo.source import Book
 
@@ -33,6 +34,11 @@ class Task:
     postgres_port: int | None = None
     elsewhere: Mapping[str, str] = field(default_factory=dict)
     """service -> URL of services that already run; empty: the demo starts its own."""
+
+    @property
+    def methods(self) -> Collection[Method]:
+        """The payment methods of the run."""
+        return WITHOUT_CARD if self.elsewhere else tuple(GATEWAYS)
 
     @property
     def logs(self) -> Path:

@@ -165,7 +165,7 @@ async def a_dispute(installation: Installation, stocked: list[str]) -> None:
     accounts = _file(installation, "accounts.yaml", json.dumps({"gateway_accounts": [account]}))
     await asyncio.to_thread(system.run, "payments", "apply", str(accounts))
     async with installation.client("orders") as orders, installation.client("payments") as payments:
-        terms = {**TERMS, "gateway": "stripe", "approval": "automatic"}
+        terms = {**TERMS, "gateway": "stripe", "account": "main", "approval": "automatic"}
         await called(orders, "PUT", "/v1/markets/web", _market("web", terms))
         placed = [
             await place(orders, "web", content(f"W-{7001 + n}", n, stocked, payment_token="pm_card_visa"))

@@ -36,7 +36,9 @@ TIMINGS = Timings(setup_seconds=4.25, replay_seconds=2.0, received_to_completed_
 CHECKS = Checks(duplicates_removed=38, invariants_checked=5_000, invariants_violated=0)
 BALANCES = {
     "customer": -12_285_410,
-    "gateway_clearing": 11_615_293,
+    "gateway_clearing": 8_971_369,
+    "bank": 1_480_848,
+    "marketplace_clearing": 1_163_076,
     "gift_card_liability": -399_008,
     "gift_cards_issued": 1_069_125,
 }

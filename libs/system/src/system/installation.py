@@ -80,6 +80,8 @@ class Installation:
     system: System
     keys: dict[str, str] = field(default_factory=dict)
     """API key by service."""
+    tables: Mapping[str, Mapping[str, Any]] = field(default_factory=lambda: TABLES)
+    """service -> its configuration tables."""
 
     @contextlib.asynccontextmanager
     async def client(self, service: str, connections: int = 32) -> AsyncIterator[aiohttp.ClientSession]:
@@ -118,7 +120,7 @@ async def install(installation: Installation, *, fresh: bool = True) -> None:
                 system.add(name)
         for name, definition in definitions.items():
             key_wanted = name not in installation.keys
-            if key := await _tables_and_key(definition, settings[name], TABLES.get(name), key_wanted):
+            if key := await _tables_and_key(definition, settings[name], installation.tables.get(name), key_wanted):
                 installation.keys[name] = key
         if CONSOLE in definitions:
             system.add(CONSOLE, **await asked_by_console(system, settings))
@@ -171,9 +173,15 @@ async def join(installation: Installation, elsewhere: Mapping[str, str]) -> None
                 f"The database of {name} holds orders already, and they would be counted with the new ones: empty it "
                 "first (with compose: docker compose --profile demo down --volumes)."
             )
-        key = await _tables_and_key(definition, settings, TABLES.get(name), key_wanted=True)
+        key = await _tables_and_key(definition, settings, installation.tables.get(name), key_wanted=True)
         assert key is not None
         installation.keys[name] = key
+
+
+async def apply(installation: Installation, service: str, tables: Mapping[str, Any]) -> None:
+    """Writes configuration tables of a service, as `python -m <service> apply` does. tables: the content of its file."""
+    definition = importlib.import_module(f"{service}.handlers").SERVICE
+    await _tables_and_key(definition, _settings(installation.system, definition), tables, key_wanted=False)
 
 
 def start_gateway(system: System, ledger: Path, *options: str) -> None:
