@@ -228,6 +228,20 @@ def test_a_difference_that_was_moved_elsewhere_is_booked_and_no_gateway_is_asked
     assert play.left() == left
 
 
+@pytest.mark.parametrize("new", [298_00, 498_00])
+def test_a_restored_ledger_asks_no_gateway_to_move_what_was_moved_elsewhere(play: Play, new: int) -> None:
+    """The request, sent again, books it."""
+    command = reverse("x", TAKEN, {"3": new}, "4", recorded=True, reference="PID_124")
+    paid(play, "test")
+    changed, moved = play.when(command)
+    restored = Play()
+    paid(restored, "test")
+    restored.given(changed)  # type: ignore[arg-type]
+    assert answers.resumed(uid("o1"), "st_1", restored.ledger) == []
+    assert restored.when(command) == [moved] and restored.ledger == play.ledger
+    assert restored.when(command) == [] == play.when(command)
+
+
 def test_the_difference_of_a_recorded_payment_waits_to_be_recorded(play: Play) -> None:
     play.when(record("authorize", "A", {"1": 398_00}, capture=True))
     play.when(reverse("x", {"2": ("1", 1, 398_00)}, {"3": 298_00}, "4"))

@@ -110,6 +110,8 @@ class Reversed(PaymentEvent, type="payments.reversed"):
     """The operation that authorizes `charge`, to be captured in the same call or after it."""
     charge_gateway: IfStated[GatewayName] = None
     charge_account: IfStated[AccountName] = None
+    recorded: Flag = False
+    """The difference was moved elsewhere: no gateway is asked for `refund_id` or `charge_id`."""
 
 
 ReversalCode = Literal[

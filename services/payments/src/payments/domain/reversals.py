@@ -153,7 +153,8 @@ def _operations(event: Reversed, gateway: str) -> dict[UUID, Operation]:
     assert event.operation_id is not None, "a reversal is an operation"
     common: dict[str, Any] = {"currency": event.currency, "gateway": gateway}
     refers = common | {"refers_to": event.capture_id}
-    opened = common | {"state": "asked", "follows": event.operation_id}
+    # What was moved elsewhere follows nothing: a restored ledger would ask a gateway to move it again.
+    opened = common | {"state": "asked", "follows": None if event.recorded else event.operation_id}
     made = {
         tender.operation_id: Operation(
             kind="reverse",

@@ -45,7 +45,7 @@ class _Unfit(Exception):
 
 def reverse(ledger: Ledger, command: Reverse, context: Context) -> Decision:
     if command.operation_id in ledger.operations:
-        return []
+        return _recorded_again(ledger, command, context) if command.recorded else []
     try:
         event = _reversed(ledger, command, context)
     except _Unfit as unfit:
@@ -55,6 +55,16 @@ def reverse(ledger: Ledger, command: Reverse, context: Context) -> Decision:
     for operation_id in (event.refund_id, event.charge_id):
         if operation_id is not None:
             effects += _moves(after, operation_id, command, context)
+    return effects
+
+
+def _recorded_again(ledger: Ledger, command: Reverse, context: Context) -> list[Effect]:
+    """What a restored ledger has lost of a reversal whose difference was moved elsewhere: no other message states it."""
+    effects: list[Effect] = []
+    for operation_id in (refund_id_of(command.operation_id), charge_id_of(command.operation_id)):
+        operation = ledger.operations.get(operation_id)
+        if operation is not None and operation.state == "asked" and operation.follows is None:
+            effects += _moves(ledger, operation_id, command, context)
     return effects
 
 
@@ -112,6 +122,7 @@ def _reversed(ledger: Ledger, command: Reverse, context: Context) -> Reversed:
         charge_id=charge_id_of(command.operation_id) if charge else None,
         charge_gateway=(command.gateway or capture.gateway) if charge else None,
         charge_account=(command.account if command.gateway else capture.account) if charge else None,
+        recorded=command.recorded,
     )
 
 
