@@ -4,14 +4,19 @@ from __future__ import annotations
 
 import asyncio
 import dataclasses
+from typing import cast
+from unittest.mock import Mock
 
 import pytest
 from chassis_counter import SERVICE, World
+from sqlalchemy.engine import AdaptedConnection
 
+from chassis.batch.database import Database
 from chassis.batch.errors import CatchingUp
 from chassis.batch.history import History
 from chassis.kafka import recovery
 from chassis.process.app import App
+from chassis.settings import ServiceSettings
 
 BEFORE = History("cluster/1/database/table", "monday", 1_000)
 
@@ -27,6 +32,34 @@ BEFORE = History("cluster/1/database/table", "monday", 1_000)
 )
 def test_a_history_continues_where_nothing_was_lost(after: History, continues: bool) -> None:
     assert after.continues(BEFORE) is continues
+
+
+class Connecting:
+    """A connection whose answer is read after others have been: they have set `history` to something later."""
+
+    driver_connection = Mock()
+
+    def __init__(self, database: Database, answer: History, meanwhile: History | None) -> None:
+        self.database, self.answer, self.meanwhile = database, answer, meanwhile
+
+    def run_async(self, _: object) -> History:
+        self.database.history = self.meanwhile
+        return self.answer
+
+
+@pytest.mark.parametrize("meanwhile", [BEFORE._replace(position=1_500), None])
+async def test_an_answer_that_is_read_late_is_no_loss(meanwhile: History | None) -> None:
+    database = Database(
+        ServiceSettings(database_url="postgresql://localhost/none", kafka_bootstrap_servers="none"), "test"
+    )
+    database.history, answer = BEFORE, BEFORE._replace(position=1_200)
+    database._compare(cast(AdaptedConnection, Connecting(database, answer, meanwhile)), None)
+    assert not database.moved.is_set() and database.history == (meanwhile or answer)
+    lost = BEFORE._replace(position=999)
+    with pytest.raises(CatchingUp):
+        database._compare(cast(AdaptedConnection, Connecting(database, lost, database.history)), None)
+    assert database.moved.is_set()
+    await database.close()
 
 
 @pytest.mark.real

@@ -79,15 +79,18 @@ class Database:
 
     def _compare(self, connection: AdaptedConnection, _: object) -> None:
         """Raises CatchingUp if the connection finds other data than those that this process works on."""
+        # What was known when the question was sent: meanwhile others read a later position, which is no loss.
+        known = self.history
         try:
             found = History(*connection.run_async(lambda raw: raw.fetchrow(history.READ)))
-            if self.moved.is_set() or (self.history is not None and not found.continues(self.history)):
+            if self.moved.is_set() or (self.history and known and not found.continues(known)):
                 self.moved.set()
-                raise CatchingUp(f"the database was {self.history} and is {found}")
+                raise CatchingUp(f"the database was {known} and is {found}")
         except BaseException:
             connection.driver_connection.terminate()
             raise
-        self.history = found
+        if self.history is None or found.continues(self.history):
+            self.history = found
 
     async def accept(self) -> None:
         """Close all connections and work on the data that the next one finds."""
