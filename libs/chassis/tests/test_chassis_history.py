@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import dataclasses
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from datetime import UTC, datetime
 from typing import cast
 from unittest.mock import Mock
 
@@ -59,6 +62,32 @@ async def test_an_answer_that_is_read_late_is_no_loss(meanwhile: History | None)
     with pytest.raises(CatchingUp):
         database._compare(cast(AdaptedConnection, Connecting(database, lost, database.history)), None)
     assert database.moved.is_set()
+    await database.close()
+
+
+@pytest.mark.parametrize(
+    ("meanwhile", "after"),
+    [(None, None), (BEFORE._replace(position=2_000), 2_000), (BEFORE, 1_500), (BEFORE._replace(line="other", position=9), 9)],
+)  # fmt: skip
+async def test_a_clock_that_is_read_meanwhile_takes_no_position_back_and_none_to_other_data(
+    monkeypatch: pytest.MonkeyPatch, meanwhile: History | None, after: int | None
+) -> None:
+    database = Database(
+        ServiceSettings(database_url="postgresql://localhost/none", kafka_bootstrap_servers="none"), "test"
+    )
+    database.history = BEFORE
+
+    async def fetchrow(_: str) -> dict[str, object]:
+        database.history = meanwhile
+        return {"now": datetime.now(UTC), "position": 1_500}
+
+    @asynccontextmanager
+    async def connection() -> AsyncIterator[Mock]:
+        yield Mock(fetchrow=fetchrow)
+
+    monkeypatch.setattr(database, "connection", connection)
+    await database.read_clock()
+    assert (database.history and database.history.position) == after
     await database.close()
 
 

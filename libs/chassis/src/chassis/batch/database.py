@@ -152,13 +152,15 @@ class Database:
     async def read_clock(self) -> Clock:
         """Read the clock, and how far the write-ahead log is on disk."""
         async with self.connection() as raw:
-            sent_at = time.monotonic()
+            known, sent_at = self.history, time.monotonic()
             row = await raw.fetchrow(
                 "select clock_timestamp() as now, (pg_current_wal_flush_lsn() - '0/0')::bigint as position"
             )
-            assert row is not None and self.history is not None
+            assert row is not None
             self.clock.read(row["now"].timestamp(), sent_at, time.monotonic(), time.time())
-            self.history = self.history._replace(position=row["position"])
+            now = self.history
+            if known and now and now.certificate == known.certificate:  # else other data were accepted meanwhile
+                self.history = now._replace(position=max(row["position"], now.position))
         return self.clock
 
     def pools(self) -> list[PoolUse]:
