@@ -23,7 +23,7 @@ from tests.databases import undeclared
 
 URL = os.environ.get("CONSOLE_TEST_DATABASE_URL", "")
 pytestmark = [pytest.mark.asyncio, pytest.mark.skipif(not URL, reason="CONSOLE_TEST_DATABASE_URL is not set")]
-TABLES = ("order_rows", "stores", "people", "freshness", "audit", "inbox", "parked", "parked_keys")
+TABLES = ("order_rows", "stores", "people", "freshness", "audit", "inbox", "parked", "parked_keys", "job_items", "jobs")
 
 
 @pytest_asyncio.fixture
