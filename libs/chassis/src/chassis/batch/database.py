@@ -79,7 +79,7 @@ class Database:
 
     def _compare(self, connection: AdaptedConnection, _: object) -> None:
         """Raises CatchingUp if the connection finds other data than those that this process works on."""
-        # What was known when the question was sent: meanwhile others read a later position, which is no loss.
+        # What had been read when the question was sent: meanwhile others read a later position, which is no loss.
         known = self.history
         try:
             found = History(*connection.run_async(lambda raw: raw.fetchrow(history.READ)))
