@@ -299,17 +299,27 @@ def _until(receivers: Receivers, count: int) -> list[dict[str, float]]:
 async def _insert_endpoints(shop: Shop, count: int) -> None:
     """Endpoints as the service stores them; nothing is written to the feed that they would get."""
     now, vault = datetime.now(UTC), Vault(KEYS["webhooks"]["WEBHOOKS_SECRET_KEYS"].split())
-    rows: list[tuple[Any, ...]] = []
-    cursors: list[tuple[Any, ...]] = []
-    for n in range(count):
-        key, store_id = uuid4(), f"store-{n // PER_STORE}"
-        endpoint = Endpoint(
-            status="enabled", config=Config(url=f"https://receiver-{n}.example/webhooks"), verified=True, created_at=now,
-            secrets=(Secret(id=uuid4(), sealed=vault.seal(key, new_secret()), created_at=now),),
-        )  # fmt: skip
-        rows.append((key, store_id, 2, 0, endpoint.model_dump_json(), "{}", "enabled", now, now))
-        cursors.append((key, store_id, shard_of(key), 0))
-    connection = await asyncpg.connect(shop.system.dsn("webhooks"))
+    made = [endpoint_row(uuid4(), f"store-{n // PER_STORE}", n, now, vault) for n in range(count)]
+    rows, cursors = zip(*made, strict=True)
+    await insert_endpoints(shop.system.dsn("webhooks"), rows, cursors)
+
+
+Row = tuple[Any, ...]
+
+
+def endpoint_row(key: UUID, store_id: str, n: int, now: datetime, vault: Vault) -> tuple[Row, Row]:
+    """Returns the rows of an enabled endpoint: its own, and its cursor at the beginning of the feed."""
+    endpoint = Endpoint(
+        status="enabled", config=Config(url=f"https://receiver-{n}.example/webhooks"), verified=True, created_at=now,
+        secrets=(Secret(id=uuid4(), sealed=vault.seal(key, new_secret()), created_at=now),),
+    )  # fmt: skip
+    row = (key, store_id, 2, 0, endpoint.model_dump_json(), "{}", "enabled", now, now)
+    return row, (key, store_id, shard_of(key), 0)
+
+
+async def insert_endpoints(dsn: str, rows: Sequence[Row], cursors: Sequence[Row]) -> None:
+    """Writes endpoints, each at the end of the feed."""
+    connection = await asyncpg.connect(dsn)
     await connection.copy_records_to_table(
         "endpoints", records=rows,
         columns=["key", "store_id", "revision", "version", "doc", "answered", "status", "created_at", "changed_at"],

@@ -1,33 +1,35 @@
 """What a person does in the console, on the real system beside a million orders in its lists: a job that asks again for the payments of all
-waiting orders, and the tasks of one order.
+waiting orders, and the tasks of one order, one group of parked messages, one endpoint.
 """
 
 from __future__ import annotations
 
 import asyncio
-import html
 import time
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Mapping
-from contextlib import asynccontextmanager, contextmanager
+from collections.abc import Awaitable, Callable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import partial
 from typing import Any, Final
-from uuid import uuid4
 
-import aiohttp
-
-from bench.projecting import rows, signed_in
+from bench import helping
+from bench.browsing import Browser, browsing
+from bench.helping import GROUP_MESSAGES
+from bench.projecting import rows
 from bench.shop import STALLED_SECONDS, Shop, Stalled, report_of
 from bench.workload import CHANNEL, STORE, Series
 from chassis.http.auth import ACT_AS
+from console.parked_orders import PAGE_KEYS, PAGES_MAX
 from contracts.payments import RECORDED
-from system.processes import CONSOLE, SAGA
+from system.processes import CONSOLE, SAGA, WEBHOOKS
 
 TASKS: Final = 40
-"""Orders on which each task of one order is done."""
+"""Orders, groups and messages on which each task is done."""
+SERIES: Final = Series("tasks")
 WARM_UP: Final = 2
 """Orders before them, which warm the caches."""
 LISTED: Final = f"select count(*) as n from order_rows where waiting = $1 and channel = '{CHANNEL}'"
+MARKED: Final = "select count(*) as n from order_rows where waiting = 'parked'"
 PENDING: Final = "select count(*) as n from orders where waiting = 'answer' and not in_flight"
 JOB: Final = """
 select j.state, j.why, extract(epoch from j.ended_at - j.started_at)::float8 as seconds, count(*) filter (where o.state = 'done') as done,
@@ -37,7 +39,7 @@ from jobs as j left join job_items as o on o.job_id = j.id where j.id = $1::uuid
 
 @dataclass(frozen=True)
 class JobRun:
-    """A job of `orders` orders, and the tasks of one order."""
+    """A job of `orders` orders, and the tasks of a person."""
 
     orders: int
     listed_seconds: float
@@ -50,8 +52,8 @@ class JobRun:
     """Task -> milliseconds of the server for each time it was done, all its requests together."""
 
 
-def measured(shop: Shop, dsn: str, orders: int) -> JobRun:
-    """dsn: a database of the console that has the lists of many orders already."""
+def measured(shop: Shop, dsn: str, orders: int, parked: int, deliveries: int) -> JobRun:
+    """dsn: a database of the console that has the lists of many orders already. parked: messages in orders. deliveries: to one endpoint."""
     keys = shop.system.api_keys(None, ("*", ACT_AS))
     shop.market(gateway=RECORDED)  # a gateway that is never asked, so the orders wait as long as the measurement takes
     with _running(shop, dsn, keys) as url:
@@ -67,20 +69,29 @@ def measured(shop: Shop, dsn: str, orders: int) -> JobRun:
             [ended] = asyncio.run(rows(dsn, JOB, job_id))
     assert ended["done"] == orders, f"{ended['done']} of {orders} done: {ended['state']} {ended['why']}"
     shop.market(approval="manual")
+    helped = asyncio.run(
+        helping.prepared(
+            shop.system.dsn("orders"), shop.system.dsn(WEBHOOKS), dsn, parked, deliveries, SERIES, WARM_UP + TASKS
+        )
+    )
+    shop.checkpoint()
     with _running(shop, dsn, keys) as url:
-        report_of(shop.snapshots("tasks", WARM_UP + TASKS))
+        report_of(shop.snapshots(SERIES.name, WARM_UP + TASKS))
         _wait(dsn, LISTED, "n", WARM_UP + TASKS, "approval")
-        tasks_ms = asyncio.run(_tasks(shop, dsn, url))
+        new = (WARM_UP + TASKS) * (GROUP_MESSAGES + 1)  # their messages are parked, and no list has them yet
+        _wait(dsn, MARKED, "n", min(parked + new, PAGE_KEYS * PAGES_MAX) - new)
+        tasks_ms = asyncio.run(_tasks(shop, dsn, url, helped))
     return JobRun(orders, listed, preview_ms, ended["seconds"], tasks_ms)
 
 
 @contextmanager
 def _running(shop: Shop, dsn: str, keys: Mapping[str, str]) -> Iterator[str]:
-    """Runs all services; yields the address of the console."""
+    """Runs all services, of webhooks only what answers; yields the address of the console."""
     with shop.running(*SAGA):
+        shop.system.wait_ready([shop.system.add(WEBHOOKS, role="api")])
         owners = {
             f"CONSOLE_{name.upper()}_{what}": value
-            for name in SAGA
+            for name in (*SAGA, WEBHOOKS)
             for what, value in (("URL", shop.system.url(name)), ("API_KEY", keys[name]))
         }
         console = shop.system.add(CONSOLE, CONSOLE_DATABASE_URL=dsn, **owners)
@@ -102,50 +113,9 @@ def _wait(dsn: str, statement: str, count: str, number: int, *values: Any) -> An
         time.sleep(0.1)
 
 
-class Browser:
-    """Sends requests as a browser does, and follows what they are answered with."""
-
-    def __init__(self, session: aiohttp.ClientSession, cookie: Mapping[str, str]) -> None:
-        self.session, self._headers = session, {**cookie, "sec-fetch-site": "same-origin"}
-
-    async def get(self, path: str, **query: str) -> str:
-        async with self.session.get(path, params=query, headers=self._headers) as answer:
-            return await _page(answer)
-
-    async def post(self, path: str, **fields: str) -> str:
-        async with self.session.post(path, data={**fields, "nonce": str(uuid4())}, headers=self._headers) as answer:
-            return await _page(answer)
-
-    async def first_event(self, page: str) -> float:
-        """Watches what a page watches. Returns when its first event has come, as the clock of `time.perf_counter`."""
-        query = {"channel": _attribute(page, "channel"), "after": _attribute(page, "position")}
-        async with self.session.get("/live", params=query, headers=self._headers) as stream:
-            assert stream.status == 200, await stream.text()
-            async for line in stream.content:
-                if line.startswith(b"data:"):
-                    return time.perf_counter()
-        raise AssertionError("the stream ended without an event")
-
-
-def _attribute(page: str, name: str) -> str:
-    return html.unescape(page.split(f'data-{name}="', 1)[1].split('"', 1)[0])
-
-
-async def _page(answer: aiohttp.ClientResponse) -> str:
-    text = await answer.text()
-    assert answer.status == 200, f"{answer.url} is answered {answer.status}: {text[:500]}"
-    return text
-
-
-@asynccontextmanager
-async def _browser(shop: Shop, dsn: str, url: str) -> AsyncIterator[Browser]:
-    async with aiohttp.ClientSession(url, cookie_jar=aiohttp.DummyCookieJar()) as session:
-        yield Browser(session, await signed_in(shop, session, CONSOLE_DATABASE_URL=dsn))
-
-
 async def _started(shop: Shop, dsn: str, url: str) -> tuple[float, str]:
     """Requests the preview and starts the job. Returns the preview's milliseconds, and the id of the job."""
-    async with _browser(shop, dsn, url) as browser:
+    async with browsing(shop, dsn, url) as browser:
         began = time.perf_counter()
         page = await browser.get("/jobs/new", waiting="answer", channel=CHANNEL, action="ask")
         milliseconds = (time.perf_counter() - began) * 1000
@@ -154,10 +124,10 @@ async def _started(shop: Shop, dsn: str, url: str) -> tuple[float, str]:
     return milliseconds, job_id
 
 
-async def _tasks(shop: Shop, dsn: str, url: str) -> Mapping[str, list[float]]:
-    """Returns the milliseconds of each task of one order, done on TASKS orders."""
+async def _tasks(shop: Shop, dsn: str, url: str, helped: helping.Help) -> Mapping[str, list[float]]:
+    """Returns the milliseconds of each task, done TASKS times."""
     found: dict[str, list[float]] = {}
-    async with _browser(shop, dsn, url) as browser:
+    async with browsing(shop, dsn, url) as browser:
 
         async def timed(task: str, requests: Callable[[], Awaitable[Any]]) -> Any:
             began = time.perf_counter()
@@ -165,12 +135,11 @@ async def _tasks(shop: Shop, dsn: str, url: str) -> Mapping[str, list[float]]:
             found.setdefault(task, []).append((time.perf_counter() - began) * 1000)
             return answer
 
-        series = Series("tasks")
         for n in range(WARM_UP + TASKS):
             if n == WARM_UP:
                 found.clear()
-            key = series.key(n)
-            number = series.external_id(n)
+            key = SERIES.key(n)
+            number = SERIES.external_id(n)
             await timed("find_by_number", partial(browser.get, "/orders", q=number, jump="true"))
             await timed("why_it_is_stuck", partial(browser.get, f"/orders/{key}"))
             if n % 2:
@@ -184,6 +153,10 @@ async def _tasks(shop: Shop, dsn: str, url: str) -> Mapping[str, list[float]]:
                 )
                 found.setdefault("first_of_the_tail", []).append(((await first) - began) * 1000)
             await timed("which_message", partial(browser.get, f"/orders/{key}/messages"))
+            await timed("resend_what_was_missed", partial(helped.resend_what_was_missed, browser, key))
+            await timed("replay_since_yesterday", partial(helped.replay_since_yesterday, browser))
+            await timed("edit_and_replay", partial(helped.edit_and_replay, browser, n))
+            await timed("replay_a_group", partial(helped.replay_a_group, browser, n))
     return found
 
 

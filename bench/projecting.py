@@ -112,7 +112,7 @@ def _slowed(shop: Shop, orders: int) -> float:
     """Percent of orders per second that the console costs: with and without it by turns, twice each."""
     alone, beside = [], []
     for turn in range(2):
-        with shop.running():
+        with shop.running(*SAGA, CONSOLE):
             beside.append(throughput(shop, f"beside-{turn}", orders, orders // 5).per_second)
             _read_to_the_end(shop, shop.system.dsn(CONSOLE))
         with shop.running(*SAGA):
@@ -125,7 +125,7 @@ def _slowed(shop: Shop, orders: int) -> float:
 def _listed(shop: Shop, seconds: float) -> tuple[list[float], float, float]:
     """At LISTED_RATE orders per second: ms from the commit of each event to that of its row; MiB and percent of a core of a
     further process that serves the watchers of the list."""
-    with shop.running():
+    with shop.running(*SAGA, CONSOLE):
         pages = shop.system.add(CONSOLE, role="api")
         shop.system.wait_ready([pages])
         began = time.time()

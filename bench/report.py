@@ -291,7 +291,7 @@ def _settings(results: Results, sizes: Sizes) -> Figures:
             "approval": "by rule", "warehouse": "stays open", "processes_per_service": 1,
             "paced_orders_per_second": LATENCY_RATE, "placed_orders_per_second": PLACED_RATE, "edits_per_second": EDITS_RATE,
             "edits_and_refunds_of_one_order": sizes.past, "searched_orders": sizes.search_orders,
-            "console_orders": sizes.console_orders, "entries": sizes.entries, "operations_of_one_order": sizes.operations,
+            "console_orders": sizes.console_orders, "parked_messages": sizes.parked, "deliveries_to_one_endpoint": sizes.deliveries, "entries": sizes.entries, "operations_of_one_order": sizes.operations,
             "operations_recorded": sizes.recorded, "gateway_calls": sizes.gateway_calls, "rows_of_a_settlement": sizes.settled_rows,
             "alone": "relay and HTTP: only the orders service, Kafka and PostgreSQL run",
         },

@@ -22,7 +22,7 @@ from bench.payments import PaymentsRun, payments
 from bench.search import Searched, search
 from bench.shop import Shop
 from system.checker import check, violations
-from system.processes import CONSOLE, SAGA, SERVICES
+from system.processes import SERVICES
 
 INSTANCE: Final = "bench"
 EACH_ROUND: Final = ("throughput", "dbos", "latency", "http", "workers", "relay")
@@ -81,6 +81,8 @@ class Sizes:
     slowed_orders: int = 5_000
     listed_seconds: int = 20
     job_orders: int = 10_000
+    parked: int = 100_000
+    deliveries: int = 1_000_000
     entries: int = 10_000_000
     operations: int = 500
     """Operations of the order that has one more."""
@@ -119,6 +121,8 @@ QUICK: Final = Sizes(
     1_000,
     5,
     500,
+    2_000,
+    20_000,
     500_000,
     500,
     2_000,
@@ -372,7 +376,7 @@ class Session:
     def _console(self, results: Results, servers: devservices.Services) -> None:
         """Its lists in a database of their own, as the search; then its processes over them."""
         sizes = self.sizes
-        shop = Shop(self.root, servers, self.root / ".devservices" / INSTANCE / "logs", (*SAGA, CONSOLE))
+        shop = Shop(self.root, servers, self.root / ".devservices" / INSTANCE / "logs", SERVICES)
         shop.prepare()
         servers.postgres.create_database(CONSOLE_LISTS)
         dsn = servers.postgres.dsn(CONSOLE_LISTS)
@@ -383,7 +387,7 @@ class Session:
             done = projecting.projected(shop, dsn, sizes.slowed_orders, sizes.listed_seconds, sizes.console_orders)
             results.projected.append(done)
             self.show(f"{done.folded_per_second:,.0f} events/s folded, made anew in {done.rebuilt_seconds:.0f} s")
-            ended = jobbing.measured(shop, dsn, sizes.job_orders)
+            ended = jobbing.measured(shop, dsn, sizes.job_orders, sizes.parked, sizes.deliveries)
             results.jobs.append(ended)
             self.show(
                 f"a job of {ended.orders:,} orders: preview {ended.preview_ms:.0f} ms, done in {ended.seconds:.0f} s"

@@ -69,6 +69,10 @@ TARGETS: Final = {
     "task_approve_the_next_p99":  Target(300,    150,    "ms",  "console: the next that waits, approved", False),
     "task_cancel_p99":            Target(500,    150,    "ms",  "console: a cancel with its reason", False),
     "task_which_message_p99":     Target(300,    100,    "ms",  "console: the messages of an order", False),
+    "task_replay_a_group_p99":   Target(500,    150,    "ms",  "console: a group replayed, of 100,000 parked messages", False),
+    "task_edit_and_replay_p99":  Target(500,    150,    "ms",  "console: a parked message edited and replayed", False),
+    "task_resend_what_was_missed_p99": Target(300, 150, "ms",  "console: from an order, what an integrator missed", False),
+    "task_replay_since_yesterday_p99": Target(300, 150, "ms",  "console: counted and replayed since yesterday 14:00", False),
     "task_first_of_the_tail_p99": Target(1_000,  400,    "ms",  "console: from a cancel to the first message of the tail", False),
     "memory_mib_max":             Target(200,    120,    "MiB", "memory of the largest service process", False),
 }

@@ -25,13 +25,17 @@ from bench.search import Searched
 from bench.session import NAMES, Results, Sizes
 from bench.targets import TARGETS, Target
 
-TASKS_OF_ONE_ORDER = (
+TASKS = (
     "find_by_number",
     "why_it_is_stuck",
     "approve_the_next",
     "cancel",
     "which_message",
     "first_of_the_tail",
+    "replay_a_group",
+    "edit_and_replay",
+    "resend_what_was_missed",
+    "replay_since_yesterday",
 )
 MACHINE = {"cpu": "a <processor>", "cores": 2}
 
@@ -68,7 +72,7 @@ def results(monkeypatch: pytest.MonkeyPatch) -> Results:
         ],
         console=[ConsoleRun({"newest": [1.0, 3.0, 2.0], "rare": [9.0]}, [20.0], [30.0], 20_000, 0.1, 50.0, 1_000_000)],
         projected=[Projected(9_000.0, 80.0, 90.0, 300.0, 9.0, 130.0, 4.0, 200.0)],
-        jobs=[JobRun(10_000, 40.0, 90.0, 45.0, {task: [80.0, 90.0] for task in TASKS_OF_ONE_ORDER})],
+        jobs=[JobRun(10_000, 40.0, 90.0, 45.0, {task: [80.0, 90.0] for task in TASKS})],
     )  # fmt: skip
 
 

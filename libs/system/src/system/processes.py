@@ -28,8 +28,9 @@ from devservices.servers import KafkaServer, PostgresServer
 
 SAGA = ("orders", "payments", "fulfillment", "invoicing")
 """The services that process an order."""
+WEBHOOKS = "webhooks"
 CONSOLE = "console"
-SERVICES = (*SAGA, "webhooks", CONSOLE)
+SERVICES = (*SAGA, WEBHOOKS, CONSOLE)
 OPTIONAL = ("dintero_compat",)
 """Services that start only where they are used."""
 POLL_SECONDS = 0.05
