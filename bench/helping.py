@@ -49,9 +49,12 @@ from generate_series(1, $1::int) as n cross join lateral (select now() - (1 - n:
 DELIVERED: Final = """
 insert into attempts (id, endpoint_id, store_id, position, event_id, type, key, delivery_id, number, at, duration_ms, outcome, http_status,
   response, error, events, notice)
-select gen_random_uuid(), $1::uuid, store_id, position, event_id, type, key, event_id, 1, greatest(at, now() - $3::interval * random()), 20,
+select cast(lpad(to_hex(floor(extract(epoch from sent_at) * 1000)::bigint), 12, '0') || '7' || substr(random_hex, 14) as uuid),
+  $1::uuid, store_id, position, event_id, type, key, event_id, 1, sent_at, 20,
   case when key = any($2::uuid[]) then 'failed' else 'delivered' end, case when key = any($2::uuid[]) then 503 else 200 end, '', null, 1, false
-from feed"""
+from feed cross join lateral (
+  select greatest(at, now() - $3::interval * random()) as sent_at, replace(gen_random_uuid()::text, '-', '') as random_hex) as s"""
+"""The id of an attempt has its time: `webhooks.domain.attempts.attempt_id`."""
 
 
 class Help:
