@@ -55,10 +55,11 @@ from payments.domain import (
     waking,
 )
 from payments.domain.books import Posting
-from payments.domain.folds import Asked, VoidPostponed, evolve
+from payments.domain.folds import evolve
 from payments.domain.forcing import Asking
 from payments.domain.gateway import GatewayCall, GatewayOutcome, follow_up, task
 from payments.domain.ledger import Ledger, Operation, capture_id_of
+from payments.domain.ledger_events import Asked, VoidPostponed
 
 NOW = datetime(2026, 1, 2, 3, 4, 5, tzinfo=UTC)
 ORDER = UUID("00000032-0000-4000-8000-000000000001")

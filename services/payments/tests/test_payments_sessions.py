@@ -41,10 +41,10 @@ from contracts.payments import (
 from payments.api.sessions import SessionBody
 from payments.domain import balances
 from payments.domain.answers import Contradiction
-from payments.domain.folds import Abandoned
 from payments.domain.gateway import abandoning_id, follow_up_id
 from payments.domain.gift_cards import CardKey
 from payments.domain.ledger import Ledger, Operation, capture_id_of
+from payments.domain.ledger_events import Abandoned
 from payments.domain.sessions import NOT_PAID, given_back_id, late_id
 from payments.domain.waking import wake_at
 from payments.storefronts import Storefront, origin_of, unfit

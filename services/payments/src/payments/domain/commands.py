@@ -28,9 +28,10 @@ from contracts.payments import (
     Voided,
 )
 from payments.domain import facts, session_folds, tenders
-from payments.domain.folds import Asked, VoidPostponed, evolve
+from payments.domain.folds import evolve
 from payments.domain.gateway import AT_ONCE, INFORMED, Kind, is_done_uncalled, task
 from payments.domain.ledger import Authorization, Capturing, Ledger, Line, Operation, by_cards, total
+from payments.domain.ledger_events import Asked, VoidPostponed
 from payments.domain.reversals import capture_id_of_charge
 from payments.domain.tenders import NotRedeemable
 

@@ -30,9 +30,10 @@ from contracts.payments import (
     Voided,
 )
 from payments.domain import commands, facts, session_folds
-from payments.domain.folds import Abandoned, Asked, evolve
+from payments.domain.folds import evolve
 from payments.domain.gateway import GatewayCall, GatewayOutcome, abandoning, follow_up_id
 from payments.domain.ledger import Ledger, Operation, capture_id_of
+from payments.domain.ledger_events import Abandoned, Asked
 
 NOT_PAID: Final = "the buyer has not paid in time, or has cancelled"
 

@@ -1,4 +1,4 @@
-"""What each tender has promised, paid and got back: parts of the folds of `folds`. A gift card's part of an operation is an
+"""What each tender has promised, paid and got back: parts of the folds of `money_folds`. A gift card's part of an operation is an
 operation of its own.
 """
 
