@@ -32,6 +32,7 @@ def reverses(
     pieces: int = 2,
     op: str = "x",
     origin: str = "1",
+    charge_id: Any = CHARGE,
     **article: Any,
 ) -> Play:
     """Line 3 replaces pieces of line 1 (each 5.00); line 4 is what is left over, and `more` what line 3 costs more."""
@@ -43,7 +44,7 @@ def reverses(
         refund_line=MoneyLine(line_id=f"{op}:rest", quantity=0, amount_minor=rest) if rest else None,
         refund_id=uid(f"{op} difference") if rest else None,
         charge=(ReplacingLine(line_id=f"{op}:new", quantity=0, amount_minor=more, **article),) if more else (),
-        charge_id=CHARGE if more else None, charge_gateway="test" if more else None,
+        charge_id=charge_id if more else None, charge_gateway="test" if more else None,
     ).model_copy(update={"operation_id": uid(op)})  # fmt: skip
     return play.when(event)
 
@@ -213,6 +214,38 @@ def test_a_declined_difference_has_an_owner_who_asks_again(play: Play) -> None:
     capture = play.last(payments.Capture)
     assert [(one.line_id, one.amount_minor) for one in capture.lines] == [("x:new", 4_00)]
     play.captured().then(PaymentChanged, asks=[Issue])
+
+
+def test_a_difference_that_is_authorized_and_not_captured_has_an_owner_and_is_held_no_longer(play: Play) -> None:
+    invoiced(play)
+    reverses(play, 10_00, more=4_00).credited().issued()
+    charged(play, captured=False)
+    body = play._paid(play.last(Authorize).model_copy(update={"operation_id": uid("its capture")}))
+    failed = payments.Failed(
+        **body, command="capture", refers_to=CHARGE, code="authorization_expired", reason="too late"
+    )
+    play.when(failed).then(ExceptionRaised, asks=[payments.Void])
+    assert "400 of line x:new are unpaid, authorization_expired" in play.event(ExceptionRaised).detail
+    void = play.last(payments.Void)
+    assert (void.authorization_id, void.expired) == (CHARGE, True)
+    assert [(one.line_id, one.amount_minor) for one in void.lines] == [("x:new", 4_00)]
+    play.voided()
+    resolves(play, "difference_unpaid", "accept")
+    assert play.last(Authorize).operation_id != CHARGE
+    assert [(one.line_id, one.amount_minor) for one in play.last(Authorize).lines] == [("x:new", 4_00)]
+
+
+def test_only_the_difference_that_was_declined_is_asked_for_again(play: Play) -> None:
+    """The other one is with its gateway: asked for again, it would be paid twice."""
+    invoiced(play)
+    reverses(play, 5_00, more=4_00, pieces=1).credited().issued()
+    reverses(play, 5_00, more=3_00, pieces=1, op="y", charge_id=uid("another charge")).credited().issued()
+    declined(play, uid("another charge")).then(ExceptionRaised)
+    assert "x:new" not in play.event(ExceptionRaised).detail
+    before = len([one for one in play.commands if isinstance(one, Authorize)])
+    resolves(play, "difference_unpaid", "accept")
+    asked = [one for one in play.commands if isinstance(one, Authorize)][before:]
+    assert [[(line.line_id, line.amount_minor) for line in one.lines] for one in asked] == [[("y:new", 3_00)]]
 
 
 def test_a_difference_that_is_paid_otherwise_ends_the_exception(play: Play) -> None:

@@ -129,6 +129,8 @@ class CaptureFact(Document):
     """The operation that authorizes that."""
     charge_gateway: Annotated[str | None, UNLESS_EMPTY] = None
     charge_account: Annotated[str | None, UNLESS_EMPTY] = None
+    charge_refused: Annotated[bool, UNLESS_EMPTY] = False
+    """It was declined, or not captured, and was not asked for again."""
     charged_here: Annotated[bool, UNLESS_EMPTY] = False
     """The order has asked for it, because payments was refused."""
 

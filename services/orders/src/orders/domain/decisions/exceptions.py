@@ -295,7 +295,7 @@ KINDS: Final = {kind.code: kind for kind in (
     Kind("outcome_contradicted",     "a gateway reports another outcome than the one that a person stated", Choice("the gateway is right: recorded. No amount moves: `force` states that a refused operation succeeded, a recorded refund takes money out of the books", nothing), Choice("the stated outcome stays", nothing), "nothing else; a further one is added to it"),
     # money that no process moves
     Kind("captured_after_cancel",    "money was captured, or recorded as captured, after the order had been cancelled", Choice("refunded in full", refund_captured), None, "a refund that is recorded"),
-    Kind("difference_unpaid",        "what the lines that replace reversed ones cost more is declined",      Choice("asks the gateway for it again", charge_again), Choice("it stays unpaid: reverse the lines, or record what is paid elsewhere", nothing), "a capture of the lines, a cancel"),
+    Kind("difference_unpaid",        "what the lines that replace reversed ones cost more is declined, or not captured", Choice("asks the gateway for it again", charge_again), Choice("it stays unpaid: reverse the lines, or record what is paid elsewhere", nothing), "a capture of the lines, a cancel"),
     # a process that waits
     Kind("invoice_failed",         "invoicing refuses the invoice",                                       Choice("asks for the invoice again, like `retry`", try_again, _unless_asked),                                   None,     "an invoice: a seller that is unknown or incomplete is tried again by itself within 15 minutes, another seller of the market at once; a cancel"),
 )}

@@ -152,7 +152,7 @@ def take_over(story: Story, fact: CaptureFact) -> CaptureFact | None:
     fact = fact.model_copy(update={"reversal_id": one.capture_id})
     captures = {**story.facts.captures, str(one.capture_id): whole, str(fact.capture_id): fact}
     story.note(captures=captures)
-    if not any(other.unpaid for other in captures.values()):
+    if not any(other.unpaid and other.charge_refused for other in captures.values()):
         story.resolve_exception(UNPAID)
     return fact
 
@@ -187,20 +187,43 @@ def proceed(story: Story) -> None:
 
 def refused_to_pay(story: Story, event: payments.Declined | payments.Failed) -> None:
     """What the new lines cost more is not paid: a person asks again, or leaves it."""
-    for fact in story.facts.captures.values():
-        if fact.charge_id == event.operation_id and fact.unpaid:
+    authorization_id = _not_captured(story, event)
+    for fact in [*story.facts.captures.values()]:
+        if fact.unpaid and fact.charge_id is not None and fact.charge_id in (event.operation_id, authorization_id):
             lines = ", ".join(f"{minor} of line {line_id}" for line_id, minor in fact.unpaid.items())
             story.resolve_exception(UNPAID)
             story.raise_exception(UNPAID, f"{lines} are unpaid, {event.code}: {event.reason}")
+            _set(story, fact, charge_refused=True)
+            if authorization_id is not None:
+                _release(story, authorization_id, expired=event.code == settle.EXPIRED)
+
+
+def _release(story: Story, authorization_id: UUID, *, expired: bool) -> None:
+    """Asked for again, the difference is authorized anew: nothing of it stays held beside that."""
+    fact = story.facts.authorizations.get(str(authorization_id))
+    left = fact.left_by_line if fact is not None else {}
+    lines = tuple(MoneyLine(line_id=name, quantity=0, amount_minor=minor) for name, minor in left.items())
+    if lines:
+        void_id = story.context.new_id(f"void {authorization_id}")
+        story.send(
+            payments.Void(**story.addressed(void_id), authorization_id=authorization_id, lines=lines, expired=expired)
+        )
+
+
+def _not_captured(story: Story, event: payments.Declined | payments.Failed) -> UUID | None:
+    """The authorization of a capture that failed, if no process has asked for the capture and no one has recorded it."""
+    if not isinstance(event, payments.Failed) or event.command != "capture" or event.payment is not None:
+        return None
+    return None if str(event.operation_id) in story.asks else event.refers_to
 
 
 def charge_again(story: Story, operation: UUID) -> None:
-    """Authorizes and captures what is unpaid, at the gateway that was asked first."""
+    """Authorizes and captures what was refused, at the gateway that was asked first."""
     content, market = story.order.content, story.order.market
     assert content is not None and market is not None
-    for fact in [one for one in story.facts.captures.values() if one.unpaid]:
+    for fact in [one for one in story.facts.captures.values() if one.unpaid and one.charge_refused]:
         charge_id = story.context.new_id(f"charge {fact.capture_id} {operation}")
-        _set(story, fact, charge_id=charge_id, charged_here=True)
+        _set(story, fact, charge_id=charge_id, charge_refused=False, charged_here=True)
         lines = (MoneyLine(line_id=name, quantity=0, amount_minor=minor) for name, minor in fact.unpaid.items())
         story.send(
             payments.Authorize(
