@@ -8,11 +8,7 @@ from uuid import UUID
 from pydantic import BaseModel
 
 from contracts.base import Timestamp
-from contracts.orders import (
-    EditCause,
-    EditChanges,
-    RowKind,
-)
+from contracts.orders import EditCause, EditChanges, RowKind
 from orders.responses.listed import Unknown
 
 

@@ -4,9 +4,7 @@ from __future__ import annotations
 
 from pydantic import BaseModel
 
-from contracts.orders import (
-    MarketTerms,
-)
+from contracts.orders import MarketTerms
 
 
 class MarketShown(BaseModel):

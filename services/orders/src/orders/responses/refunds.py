@@ -8,9 +8,7 @@ from uuid import UUID
 from pydantic import BaseModel
 
 from contracts.base import Timestamp
-from contracts.orders import (
-    RefundCause,
-)
+from contracts.orders import RefundCause
 from orders.domain.processes.refund import State
 from orders.responses.listed import Unknown
 

@@ -2,15 +2,12 @@
 
 from __future__ import annotations
 
-from typing import Final
 from uuid import UUID
 
 from contracts.base import Command, OrderKeyed
 from contracts.deciding import Context, Effect
 from contracts.differences import ORDER_DIFFERENCES_MAX, DifferencesChanged, OpenDifference
 from payments.domain.ledger import Ledger
-
-NOTED_MAX: Final = ORDER_DIFFERENCES_MAX
 
 
 class NoteDifference(OrderKeyed, Command, type="payments.note_difference"):
@@ -26,7 +23,7 @@ def note(ledger: Ledger, command: NoteDifference, context: Context) -> list[Effe
         now = {**ledger.differences, command.difference_id: command.open}  # it keeps its place
     else:
         now = others if command.open is None else {**others, command.difference_id: command.open}
-    if now == ledger.differences or len(now) > NOTED_MAX:
+    if now == ledger.differences or len(now) > ORDER_DIFFERENCES_MAX:
         return []
     return [
         DifferencesChanged(

@@ -301,7 +301,10 @@ class Story(Statements):
         """Asks its step anew; one that has nothing left to ask for by now is left out."""
         self.state(Retried, process=run.id, step=run.step, answers=answers)
         run = self.set(run, since=self.context.now, detail="")
-        self.enter_anew(run) if self.kinds.step_of(run).skip(self, run) else self.ask_anew(run)
+        if self.kinds.step_of(run).skip(self, run):
+            self.enter_anew(run)
+        else:
+            self.ask_anew(run)
 
     # -- the end of the story -----------------------------------------------------------------------------------------
 

@@ -25,6 +25,7 @@ from orders.domain.state.order import is_invoiced
 from orders.domain.state.run import Run
 
 EXPIRED: Final = "authorization_expired"
+LATE: Final = "captured_after_cancel"
 SELLER_AGAIN_SECONDS_MIN, SELLER_AGAIN_SECONDS_MAX = 30, 900
 
 
@@ -178,9 +179,6 @@ def refund(story: Story, run: Run, operation: UUID) -> payments.Refund:
         currency=story.order.content.currency,
         lines=tuple(line.to_refund for line in capture.lines if line.to_refund.amount_minor),
     )
-
-
-LATE: Final = "captured_after_cancel"
 
 
 def find_late(story: Story) -> None:
