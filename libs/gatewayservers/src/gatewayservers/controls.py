@@ -1,4 +1,4 @@
-"""What servers in the shapes of real gateways share: a list of the money that moved, trouble on request, events to a webhook.
+"""What the servers share: a list of the money that moved, trouble on request, events to a webhook.
 
 GET  /charges?order_id=O         the money that really moved, one entry per time: what a test counts
 PUT  /trouble/{order_id}         {"capture": "timed_out"}, the words of `faults`; {"webhook": "early"}, those of `WEBHOOKS`
@@ -12,7 +12,7 @@ import asyncio
 import json
 import time
 from collections import defaultdict
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Final
 from uuid import UUID, uuid4
@@ -120,17 +120,48 @@ class Webhooks:
             await self._session.close()
 
 
-class Controls:
-    """What a server has that no real gateway has: routes of tests, and requests that go wrong when a test wants it."""
+class Routes:
+    """The routes of tests, which no real gateway has."""
 
-    def __init__(self, faults: Faults, moved: list[Moved], webhooks: Webhooks, errors: Errors) -> None:
-        self.faults, self.moved, self.webhooks, self._errors = faults, moved, webhooks, errors
+    def __init__(self, faults: Faults, moved: Callable[[], Iterable[Moved]], webhooks: Webhooks) -> None:
+        self.faults, self._moved, self.webhooks = faults, moved, webhooks
 
     def add_to(self, app: web.Application) -> None:
         app.router.add_get("/charges", self._charges)
         app.router.add_put("/trouble/{order_id}", self._trouble)
         app.router.add_get("/health", self._health)
         app.on_cleanup.append(self.webhooks.stop)
+
+    async def _charges(self, request: web.Request) -> web.StreamResponse:
+        order_id, now = request.query.get("order_id"), time.time()
+        moved = [
+            {"operation": m.operation, "kind": m.kind, "order_id": m.order_id, "amount_minor": m.amount,
+             "currency": m.currency, "reference": m.reference}
+            for m in self._moved()
+            if now >= m.settles_at and order_id in (None, m.order_id)
+        ]  # fmt: skip
+        return responded(200, {"charges": moved})
+
+    async def _trouble(self, request: web.Request) -> web.StreamResponse:
+        try:
+            told, order_id = dict(await request.json()), UUID(request.match_info["order_id"])
+            if "webhook" in told:
+                self.webhooks.tell(str(order_id), told.pop("webhook"))
+            self.faults.tell(order_id, told)
+        except (ValueError, TypeError) as error:
+            return responded(400, {"error": {"message": str(error)}})
+        return responded(200, told)
+
+    async def _health(self, request: web.Request) -> web.StreamResponse:
+        return responded(200, {"entries": sum(1 for _ in self._moved())})
+
+
+class Controls(Routes):
+    """Routes of tests, and requests that go wrong when a test wants it."""
+
+    def __init__(self, faults: Faults, moved: list[Moved], webhooks: Webhooks, errors: Errors) -> None:
+        super().__init__(faults, lambda: moved, webhooks)
+        self._errors = errors
 
     def answered(self, rejected: Callable[[web.Request], Answer | None]) -> Middleware:
         """Wraps every request: latency and credentials for those of the gateway's API, and refusals as answers.
@@ -189,29 +220,6 @@ class Controls:
     def is_silent(self, order_id: str) -> bool:
         """Whether every answer about the order is held back."""
         return any(self.faults.of(order_id, kind) == "silent" for kind in KINDS)
-
-    async def _charges(self, request: web.Request) -> web.StreamResponse:
-        order_id, now = request.query.get("order_id"), time.time()
-        moved = [
-            {"operation": m.operation, "kind": m.kind, "order_id": m.order_id, "amount_minor": m.amount,
-             "currency": m.currency, "reference": m.reference}
-            for m in self.moved
-            if now >= m.settles_at and order_id in (None, m.order_id)
-        ]  # fmt: skip
-        return responded(200, {"charges": moved})
-
-    async def _trouble(self, request: web.Request) -> web.StreamResponse:
-        told, order_id = dict(await request.json()), UUID(request.match_info["order_id"])
-        try:
-            if "webhook" in told:
-                self.webhooks.tell(str(order_id), told.pop("webhook"))
-            self.faults.tell(order_id, told)
-        except ValueError as error:
-            return responded(400, {"error": {"message": str(error)}})
-        return responded(200, told)
-
-    async def _health(self, request: web.Request) -> web.StreamResponse:
-        return responded(200, {"entries": len(self.moved)})
 
 
 def responded(status: int, body: Any) -> web.Response:

@@ -10,13 +10,11 @@
     GET  /operations/{key}           by idempotency key, while it is remembered; 404 unknown_operation
     GET  /operations?reference=R     by reference, for ever
     GET  /movements?account=A&begin=T&end=T[&limit=N&cursor=C]     captures and refunds that have succeeded, the oldest first
-    GET  /charges?order_id=O         the money that really moved, one entry per time: what a test counts
     POST /buyers/{key}/{what}        the buyer pays or fails: `confirm`, `fail`
-    PUT  /trouble/{order_id}         {"capture": "timed_out"}: what goes wrong for this order, by kind of operation
-    GET  /health
+    and the routes of `controls`; it sends no events
 
-Token: `tok_needs_buyer` waits for the buyer; with any other and without one it is paid. Trouble: the words of `faults`. What moved is in the ledger file (JSON lines, on disk before the answer), so a
-gateway that is killed and started again has its operations.
+Token: `tok_needs_buyer` waits for the buyer; with any other and without one it is paid. Trouble: the words of `faults`. What moved
+is in the ledger file (JSON lines, on disk before the answer), so a gateway that is killed and started again has its operations.
 """
 
 from __future__ import annotations
@@ -25,7 +23,7 @@ import argparse
 import asyncio
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Final
@@ -34,6 +32,7 @@ from uuid import UUID
 from aiohttp import web
 
 from gatewayservers import serving
+from gatewayservers.controls import Moved, Routes, Webhooks
 from gatewayservers.faults import KINDS, Faults
 from gatewayservers.plain_book import Book, Entry
 
@@ -58,9 +57,7 @@ class Server:
         app.router.add_post("/cancellations", self.cancel)
         app.router.add_post("/buyers/{key}/{what}", self.buyer)
         app.router.add_get("/movements", self.movements)
-        app.router.add_get("/charges", self.charges)
-        app.router.add_put("/trouble/{order_id}", self.trouble)
-        app.router.add_get("/health", self.health)
+        Routes(self.faults, self._moved, Webhooks(None, lambda event, body: {})).add_to(app)
         return app
 
     async def operate(self, request: web.Request) -> web.StreamResponse:
@@ -199,26 +196,12 @@ class Server:
                     return web.json_response({"movements": page, "cursor": str(place)})
         return web.json_response({"movements": page, "cursor": None})
 
-    async def charges(self, request: web.Request) -> web.StreamResponse:
-        order_id, now = request.query.get("order_id"), time.time()
-        moved = [
-            {"operation": e.key, "kind": e.kind, "order_id": e.order_id, "amount_minor": e.amount_minor,
-             "currency": e.currency, "reference": e.gateway_reference, "at": e.at}
-            for e in self.book.entries
-            if e.state_at(now) == "succeeded" and order_id in (None, e.order_id)
-        ]  # fmt: skip
-        return web.json_response({"charges": moved})
-
-    async def trouble(self, request: web.Request) -> web.StreamResponse:
-        told = await request.json()
-        try:
-            self.faults.tell(UUID(request.match_info["order_id"]), dict(told))
-        except (ValueError, TypeError) as error:
-            return _problem(400, "malformed", str(error))
-        return web.json_response(told)
-
-    async def health(self, request: web.Request) -> web.StreamResponse:
-        return web.json_response({"entries": len(self.book.entries)})
+    def _moved(self) -> Iterator[Moved]:
+        for one in self.book.entries:
+            if one.state in ("succeeded", "late"):
+                yield Moved(
+                    one.key, one.kind, one.order_id, one.amount_minor, one.currency, one.gateway_reference, one.settles_at, one.at
+                )  # fmt: skip
 
     async def _found(self, entry: Entry | None) -> web.StreamResponse:
         await self.book.on_disk()

@@ -246,10 +246,8 @@ class Server:
         return responded(200, self.books.shown(intent))
 
     async def _dashboard(self, request: web.Request) -> web.StreamResponse:
-        form, before = (
-            {"charge": request.match_info["charge"], "amount": request.query["amount"]},
-            len(self.books.events),
-        )
+        form = {"charge": request.match_info["charge"], "amount": request.query["amount"]}
+        before = len(self.books.events)
         status, refund = self.books.refund(form, None)
         await self.webhooks.notify(self.books.events[before:], self.books.charged(form).order_id)
         return responded(status, refund)

@@ -138,12 +138,12 @@ class Books:
         if amount > 99_999_999:
             raise refuse("amount_too_large", "Amount must be no more than 999,999.99")
         is_automatic = form["capture_method"] == "automatic"
+        if "return_url" in form and form.get("confirm") != "true":
+            raise refuse("parameter_invalid", "return_url is only used with confirm=true")
         intent = Intent(
             f"pi_{uuid4().hex[:24]}", amount, form["currency"], metadata(form), "requires_payment_method", is_automatic
         )
         self.intents[intent.id] = intent
-        if "return_url" in form and form.get("confirm") != "true":
-            raise refuse("parameter_invalid", "return_url is only used with confirm=true")
         intent.return_url = form.get("return_url", "")
         if form.get("confirm") == "true":
             self.confirm(intent, form.get("payment_method", ""), trouble)
