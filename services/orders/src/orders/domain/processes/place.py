@@ -96,7 +96,7 @@ def is_authorized(story: Story, run: Run) -> bool:
         return False
     wanted = {line.line_id: line.money.amount_minor for line in payable(order.content)}
     granted = (one.authorized for one in story.facts.authorizations.values() if not one.released)
-    # Of an authorization that was captured at once, only its capture is left.
+    # An authorization that was captured at once has left only its capture.
     captured = (one for one in story.facts.captures.values() if not one.past)
     taken = ({line.line_id: line.amount_minor for line in one.lines} for one in captured)
     return wanted in (*granted, *taken)
