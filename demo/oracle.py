@@ -9,16 +9,12 @@ from __future__ import annotations
 import hashlib
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass
 from datetime import UTC, datetime
-from typing import Final, Literal, NamedTuple, NotRequired, TypedDict
+from typing import Final, NamedTuple
 from uuid import UUID
 
+from demo.expected import Changes, End, Expected, Money
 from demo.source import Book, Document, Row
-
-End = Literal[
-    "completed", "cancelled:out_of_stock", "cancelled:declined", "cancelled:customer", "cancelled:refunded"
-]  # fmt: skip
 
 _NAMESPACE: Final = UUID("b4f1c1a6-5d0e-5c39-9a43-6a1d1a0f7e21")
 _SHIPPING: Final = {"POST", "DOT", "C2"}
@@ -29,117 +25,6 @@ _UK_PERMILLE: Final = (
     (datetime(2010, 1, 1, tzinfo=UTC), 175),
     (datetime(2008, 12, 1, tzinfo=UTC), 150),
 )
-
-
-class Money(NamedTuple):
-    """Pence that moved in an order's whole life: gross and cumulative, nothing subtracted."""
-
-    authorized_minor: int = 0
-    captured_minor: int = 0
-    voided_minor: int = 0
-    refunded_minor: int = 0
-    invoiced_minor: int = 0
-    credited_minor: int = 0
-
-
-class Changes(NamedTuple):
-    """What was changed of an order after it was placed. Amounts in pence, VAT included."""
-
-    edits: int = 0
-    added_minor: int = 0
-    """By how much edits made lines dearer."""
-    lines_cancelled: int = 0
-    """Lines that edits removed."""
-    lines_cancelled_minor: int = 0
-    refunds: int = 0
-    """Those that were requested, and those of edits; not the money that goes back with a cancel."""
-    refunds_minor: int = 0
-    credit_notes: int = 0
-
-
-MONEY: Final = Money._fields
-CHANGES: Final = Changes._fields
-
-
-class ActualRow(TypedDict):
-    """The result of one order, as the services' databases have it afterwards."""
-
-    actual: str
-    """`completed`, `cancelled:<cause>` or `waiting:<reason>`."""
-    authorized_minor: int
-    captured_minor: int
-    voided_minor: int
-    refunded_minor: int
-    invoiced_minor: int
-    credited_minor: int
-    edits: int
-    added_minor: int
-    lines_cancelled: int
-    lines_cancelled_minor: int
-    refunds: int
-    refunds_minor: int
-    credit_notes: int
-    total_minor: NotRequired[int | None]
-    """What the order costs in the end; compared if present."""
-    invoiced_vat_minor: NotRequired[int | None]
-    """The VAT on all its invoices; compared if present."""
-    credited_vat_minor: NotRequired[int | None]
-    """The VAT on all its credit notes; compared if present."""
-    gateway: NotRequired[str | None]
-    """The gateway of its first authorization; compared if there is one."""
-    settled: NotRequired[bool]
-    """False while a process is open that does not wait for a person. Without it, `actual` decides."""
-
-
-@dataclass(frozen=True, slots=True)
-class Expected:
-    """One order of the run as it must end. Amounts in pence."""
-
-    order_id: str
-    external_order_id: str
-    lines: int
-    total_minor: int
-    """As it was sent."""
-    vat_minor: int
-    """The VAT in the total, owed only when it is invoiced."""
-    trouble: str
-    """`out_of_stock`, `declined`, `late`, `timed_out`, `cancelled`, `refunded`, `line_cancelled`, `edited`, or empty."""
-    end: End
-    money: Money
-    changes: Changes
-    invoiced_vat_minor: int
-    credited_vat_minor: int
-    card_minor: int = 0
-    """The gift card that was issued for it; 0: none."""
-    by_card_minor: int = 0
-    """What the card has paid of it in the end."""
-    gateway: str = "test"
-    """`test`, `stripe`, `manual` or `marketplace`."""
-
-    @property
-    def final_minor(self) -> int:
-        """What the order costs after its edits."""
-        return self.total_minor + self.changes.added_minor - self.changes.lines_cancelled_minor
-
-
-@dataclass(frozen=True, slots=True)
-class Aggregate:
-    """All expected orders together."""
-
-    received: int
-    completed: int
-    cancelled: dict[str, int]
-    total_minor: int
-    vat_minor: int
-    invoiced_vat_minor: int
-    credited_vat_minor: int
-    money: Money
-    changes: Changes
-
-
-class Unexpected(NamedTuple):
-    order_id: str
-    reason: str
 
 
 def expect(book: Book, store_id: str, count: int | None = None, *, with_stripe: bool = True) -> list[Expected]:
@@ -154,45 +39,6 @@ def expect(book: Book, store_id: str, count: int | None = None, *, with_stripe: 
     return (
         [_expected(*divmod(n, len(sold)), sold, none_left, store_id, with_stripe) for n in range(run)] if sold else []
     )
-
-
-def aggregate(expected: Sequence[Expected]) -> Aggregate:
-    ends = Counter(order.end for order in expected)
-    causes = {end.partition(":")[2]: n for end, n in sorted(ends.items()) if end != "completed"}
-    return Aggregate(
-        received=len(expected),
-        completed=ends["completed"],
-        cancelled=causes,
-        total_minor=sum(order.total_minor for order in expected),
-        vat_minor=sum(order.vat_minor for order in expected),
-        invoiced_vat_minor=sum(order.invoiced_vat_minor for order in expected),
-        credited_vat_minor=sum(order.credited_vat_minor for order in expected),
-        money=Money(*(sum(order.money[n] for order in expected) for n in range(len(MONEY)))),
-        changes=Changes(*(sum(order.changes[n] for order in expected) for n in range(len(CHANGES)))),
-    )
-
-
-def trial_balance(expected: Sequence[Expected]) -> dict[str, int]:
-    """Account of payments' books -> debits less credits at the end, in pence; without accounts at zero.
-
-    Every order is paid by one gateway, some by a gift card first. What is transferred has arrived at the bank, and what goes back
-    of it has left. The other gateways have paid nothing out.
-    """
-    money = aggregate(expected).money
-    issued = sum(order.card_minor for order in expected)
-    by_cards = sum(order.by_card_minor for order in expected)
-    kept = dict.fromkeys(("gateway_clearing", "bank", "marketplace_clearing"), 0)
-    for order in expected:
-        account = {"manual": "bank", "marketplace": "marketplace_clearing"}.get(order.gateway, "gateway_clearing")
-        kept[account] += order.money.captured_minor - order.money.refunded_minor - order.by_card_minor
-    balances = {
-        "customer": money.voided_minor + money.refunded_minor - money.authorized_minor,
-        "authorized": money.authorized_minor - money.captured_minor - money.voided_minor,
-        **kept,
-        "gift_card_liability": by_cards - issued,
-        "gift_cards_issued": issued,
-    }
-    return {account: minor for account, minor in balances.items() if minor}
 
 
 def left_on_shelf(book: Book, expected: Sequence[Expected]) -> dict[str, int]:
@@ -217,40 +63,6 @@ def left_on_shelf(book: Book, expected: Sequence[Expected]) -> dict[str, int]:
         for code, quantity in back:
             left[code] += quantity
     return {code: 0 if code in none_left else left[code] for code in sorted(left)}
-
-
-def compare(expected: Iterable[Expected], actual: Mapping[str, ActualRow]) -> list[Unexpected]:
-    """Every order that did not end as it must, in the order of sending, then orders that were not sent.
-
-    actual: by order id. An order appears once, with all its differences.
-    """
-    found = []
-    sent = set()
-    for order in expected:
-        sent.add(order.order_id)
-        row = actual.get(order.order_id)
-        wrong = ["never received"] if row is None else _differences(order, row)
-        if wrong:
-            found.append(Unexpected(order.order_id, "; ".join(wrong)))
-    found += [Unexpected(order_id, "not in the file") for order_id in sorted(set(actual) - sent)]
-    return found
-
-
-def _differences(order: Expected, row: ActualRow) -> list[str]:
-    pairs: list[tuple[str, object, object]] = [("end", order.end, row["actual"])]
-    must_be = {**order.money._asdict(), **order.changes._asdict()}
-    pairs += [(name, amount, row[name]) for name, amount in must_be.items()]  # type: ignore[literal-required]  # keys of the row
-    pairs += [
-        (name, must_be, is_now)
-        for name, must_be, is_now in (
-            ("total_minor", order.final_minor, row.get("total_minor")),
-            ("invoiced_vat_minor", order.invoiced_vat_minor, row.get("invoiced_vat_minor")),
-            ("credited_vat_minor", order.credited_vat_minor, row.get("credited_vat_minor")),
-            ("gateway", order.gateway, row.get("gateway")),
-        )
-        if is_now is not None
-    ]
-    return [f"{name} is {is_now}, expected {must_be}" for name, must_be, is_now in pairs if is_now != must_be]
 
 
 class _Sold(NamedTuple):

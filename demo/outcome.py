@@ -15,7 +15,7 @@ import aiohttp
 import orjson
 
 from contracts.registry import TOPICS
-from demo.oracle import ActualRow
+from demo.expected import ActualRow
 from demo.report import CAUSES, REASONS
 from devservices.databases import fetch
 from system.installation import Installation

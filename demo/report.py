@@ -17,7 +17,7 @@ from rich.table import Table
 from rich.text import Text
 
 from demo.deliveries import Deliveries
-from demo.oracle import CHANGES, MONEY, ActualRow, Expected, Unexpected
+from demo.expected import CHANGES, MONEY, ActualRow, Expected, Unexpected
 from demo.retail import CURRENCY, RetailOrder
 from demo.source import Book
 

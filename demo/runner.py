@@ -27,8 +27,9 @@ from demo.changes import line_of
 from demo.deliveries import Deliveries, all_delivered, all_sent, deliveries
 from demo.desk import Desk, request_of
 from demo.display import Display
+from demo.expected import ActualRow, compare, trial_balance
 from demo.following import Following, Stalled
-from demo.oracle import ActualRow, compare, left_on_shelf, trial_balance
+from demo.oracle import left_on_shelf
 from demo.payment_methods import ACCOUNT, Credentials, tables
 from demo.receivers import receiving
 from demo.replay import Sent, replay

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final
 
-from demo.oracle import Expected
+from demo.expected import Expected
 from demo.payment_methods import GATEWAYS, WITHOUT_CARD, Method
 from demo.retail import RetailOrder
 from demo.source import Book

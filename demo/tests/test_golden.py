@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from demo.oracle import Expected, aggregate, expect
+from demo.expected import Expected, aggregate
+from demo.oracle import expect
 from demo.retail import RetailOrder, snapshot
 from demo.source import Book
 from demo.trouble import is_short, zero_stock_skus

@@ -8,7 +8,8 @@ from uuid import UUID, uuid5
 
 import pytest
 
-from demo.oracle import ActualRow, Changes, Expected, Money, aggregate, compare, expect, left_on_shelf
+from demo.expected import ActualRow, Changes, Expected, Money, aggregate, compare
+from demo.oracle import expect, left_on_shelf
 from demo.retail import RetailOrder, id_of, orders_of, run_orders
 from demo.source import Book
 from demo.tests.conftest import Reader, row

@@ -13,7 +13,8 @@ from hypothesis import strategies as st
 
 from contracts.money import round_half_up
 from demo.changes import line_of
-from demo.oracle import Expected, aggregate, compare, expect, left_on_shelf
+from demo.expected import Expected, aggregate, compare
+from demo.oracle import expect, left_on_shelf
 from demo.records import COLUMNS
 from demo.retail import RetailLine, RetailOrder, orders_of, run_orders, snapshot
 from demo.source import LEFT_OUT, read

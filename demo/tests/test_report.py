@@ -11,7 +11,8 @@ import pytest
 from rich.console import Console
 
 from demo.deliveries import Deliveries
-from demo.oracle import ActualRow, Expected, Unexpected, compare, expect, trial_balance
+from demo.expected import ActualRow, Expected, Unexpected, compare, trial_balance
+from demo.oracle import expect
 from demo.report import (
     COLUMNS,
     ORDERS_CSV_COLUMNS,

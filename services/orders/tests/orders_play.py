@@ -48,7 +48,8 @@ from contracts.orders import (
 from contracts.snapshot import Address, Buyer, Line, OrderContent, Quantities, Snapshot, Source, Tax, Totals
 from orders.domain.content.amounts import payable
 from orders.domain.processes.kinds import wake_at
-from orders.domain.state.order import MarketKey, Order, evolve, initial
+from orders.domain.state.folding import evolve
+from orders.domain.state.order import MarketKey, Order, initial
 from orders.handlers import ORDERS
 
 NOW = datetime(2026, 1, 2, 3, 4, 5, tzinfo=UTC)

@@ -14,7 +14,7 @@ from chassis.batch.inbound import Inbound
 from chassis.batch.unit_of_work import Batch
 from contracts.base import Event
 from contracts.snapshot import OrderContent
-from orders.domain.state import order
+from orders.domain.state import folding, order
 from orders.handlers import ORDERS, SERVICE
 
 
@@ -30,8 +30,8 @@ def folds(monkeypatch: pytest.MonkeyPatch) -> Counter[str]:
 
         return wrapped
 
-    for model, fold in order._FOLDS.items():
-        monkeypatch.setitem(order._FOLDS, model, counting(fold))  # type: ignore[arg-type]
+    for model, fold in folding._FOLDS.items():
+        monkeypatch.setitem(folding._FOLDS, model, counting(fold))  # type: ignore[arg-type]
     return counted
 
 

@@ -23,7 +23,8 @@ from contracts.envelope import headers, read
 from contracts.orders import Cancelled, StepFailed
 from contracts.registry import topic_of
 from orders.api.shown import shown
-from orders.domain.state.order import Order, evolve
+from orders.domain.state.folding import evolve
+from orders.domain.state.order import Order
 from orders.handlers import SERVICE
 from orders.settings import Settings
 

@@ -40,7 +40,7 @@ from contracts.snapshot import Snapshot
 from orders import api, invariants, store
 from orders.domain.decisions import annotating, answers, disputes, expiring, forcing, reconciled, requests
 from orders.domain.processes import kinds
-from orders.domain.state import order
+from orders.domain.state import folding, order
 from orders.settings import Settings
 from orders.tables import metadata
 
@@ -49,7 +49,7 @@ ORDERS = Aggregate(
     key="order_id",
     state=order.Order,
     initial=order.initial,
-    evolve=order.evolve,
+    evolve=folding.evolve,
     wake_at=kinds.wake_at,
     columns=store.COLUMNS,
     stamps=store.STAMPS,

@@ -31,7 +31,8 @@ from orders.domain.content import methods
 from orders.domain.content.amounts import grand_minor
 from orders.domain.content.facts import Facts
 from orders.domain.state import transitions
-from orders.domain.state.order import MarketKey, Merged, Order, Stated, evolve, payment_status, sold
+from orders.domain.state.folding import evolve
+from orders.domain.state.order import MarketKey, Merged, Order, Stated, payment_status, sold
 from orders.domain.state.run import Ask, Run
 
 E = TypeVar("E", bound=OrderEvent)
