@@ -156,6 +156,23 @@ async def test_a_dispute_of_a_payment_that_comes_later_is_taken_up_then(world: W
     assert await world.post(body) == (200, {"is_new": False}) and await asking.ask(world.app) == 0
 
 
+async def test_an_event_whose_gateway_cannot_be_asked_is_listed_and_hinders_no_other(world: World) -> None:
+    """Its dispute has a name that no command takes. A loop that raises for it would end the process, at each start again."""
+    order_id = uuid4()
+    authorization_id = await world.authorize(order_id)
+    await world.until(authorization_id, "succeeded")
+    [row] = await world.app.fetch("select gateway_reference from operations where operation_id = $1", authorization_id)
+    for event_id, name in (("evt_long", "dp_" + "x" * 300), ("evt_next", "dp_next")):
+        subject = {"id": name, "object": "dispute", "payment_intent": row["gateway_reference"], "charge": "ch_1"}
+        event = {"id": event_id, "type": "charge.dispute.created", "created": 1, "data": {"object": subject}}
+        assert await world.post(json.dumps(event).encode()) == (200, {"is_new": True})
+    assert await asking.ask(world.app) == 0
+    [unreadable] = await world.events("?matched=false")
+    assert unreadable["event_id"] == "evt_long" and "cannot be asked" in unreadable["unreadable"]
+    asked = await world.app.fetch("select body->>'reference' as name from tasks where kind = 'dispute'")
+    assert [one["name"] for one in asked] == ["dp_next"]
+
+
 async def test_a_refund_made_at_the_gateway_is_booked_once_beside_ours(world: World) -> None:
     """One refund is ours, and its event comes before its answer; another is made in the dashboard. Every event comes twice."""
     order_id = uuid4()

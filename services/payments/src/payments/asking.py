@@ -6,13 +6,17 @@ import asyncio
 from collections.abc import Awaitable, Callable, Mapping
 from typing import Any, Final
 
+import structlog
 from asyncpg import Record
 
+from chassis.batch.errors import is_transient
 from chassis.declare.app import App, Principal
 from chassis.work.loops import delayed
 from contracts.ids import derived
 from contracts.payments import CheckDispute, CheckRefunds
 from payments.gateways.received import ORDER
+
+log = structlog.get_logger("payments.asking")
 
 IDLE_SECONDS: Final = 5.0
 """Between two queries for events whose payment has come."""
@@ -29,22 +33,39 @@ select * from (
   where asks <> '' and asked_at is null and received_at > now() - make_interval(days => {WAIT_DAYS})
     and ($1::text is null or (e.gateway, e.account, e.event_id) = ($1, $2::text, $3::text))) found
 where order_id is not null order by received_at limit {AT_ONCE}"""
-ASKED: Final = "update gateway_events set asked_at = now() where gateway = $1 and account = $2 and event_id = $3"
+ASKED: Final = (
+    "update gateway_events set asked_at = now(), unreadable = $4 where gateway = $1 and account = $2 and event_id = $3"
+)
 
 
 async def ask(app: App, gateway: str | None = None, account: str | None = None, event_id: str | None = None) -> int:
     """Has the gateways asked about what events that wait are about, or one event. Returns how many there were.
 
-    The command is derived from the event: it has its effect once, also if the process dies before the event is marked.
+    The command is derived from the event: it has its effect once, also if the process dies before the event is marked. An event
+    whose gateway cannot be asked is listed as unreadable: it hinders no other one. Raises transient errors.
     """
     rows = await app.fetch(TO_ASK, gateway, account, event_id)
     for row in rows:
-        who = Principal(row["gateway"], row["store_id"], frozenset(), kind="system")
+        why = await _ask(app, row)
+        await app.fetch(ASKED, row["gateway"], row["account"], row["event_id"], why)
+    return len(rows)
+
+
+async def _ask(app: App, row: Record) -> str:
+    """Returns why the gateway cannot be asked; empty: it is asked."""
+    who = Principal(row["gateway"], row["store_id"], frozenset(), kind="system")
+    try:
         outcome = await app.submit(who, _asking(row, who.actor))
         if outcome.error is not None:
             raise outcome.error
-        await app.fetch(ASKED, row["gateway"], row["account"], row["event_id"])
-    return len(rows)
+    except Exception as error:
+        if is_transient(error):
+            raise
+        log.exception(
+            "gateway_event_unreadable", gateway=row["gateway"], account=row["account"], event_id=row["event_id"]
+        )
+        return f"its gateway cannot be asked: {type(error).__name__}"
+    return ""
 
 
 def _asking(row: Record, actor: str) -> CheckDispute | CheckRefunds:

@@ -6,7 +6,7 @@ from uuid import UUID
 
 from fastapi import APIRouter, Depends, Request
 from pydantic import BaseModel
-from sqlalchemy import Label, literal_column, select, tuple_
+from sqlalchemy import Label, and_, literal_column, not_, select, tuple_
 
 from chassis.declare.app import App, Principal
 from chassis.http.paging import Cursor, Cursors, Limit, Page
@@ -109,7 +109,8 @@ def add_routes(router: APIRouter, app: App) -> None:
         )
         found = select(gateway_events, ORDER_ID).where(gateway_events.c.store_id == who.store_id)
         if matched is not None:
-            found = found.where(ORDER_ID.element.is_not(None) if matched else ORDER_ID.element.is_(None))
+            is_matched = and_(ORDER_ID.element.is_not(None), gateway_events.c.unreadable == "")
+            found = found.where(is_matched if matched else not_(is_matched))
         if (start := EVENTS.after(cursor)) is not None:
             found = found.where(tuple_(*keys) < tuple_(*start))
         rows = await app.read(found.order_by(*(key.desc() for key in keys)).limit(limit + 1))
