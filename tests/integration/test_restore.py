@@ -31,14 +31,28 @@ async def settled(shop: Shop, orders: list[str]) -> None:
 
 
 async def some_of_everything(shop: Shop) -> list[str]:
-    """Orders that end in every way: shipped, cancelled before and after their invoice, short, waiting for approval."""
+    """Orders that end in every way: shipped, cancelled before and after their invoice, reversed, short, waiting for approval."""
     orders = [*await shop.place_many(4), *await shop.send_snapshots(4), *await shop.place_many(4, account="gateway")]
+    changed = [await shop.place([(SKUS[0], 2, 40_00)], account="gateway") for _ in range(2)]
     waiting = await shop.place_many(2, account="slow")
     short = [await shop.place([("NEVER-COUNTED", 1, 500)])]
-    await settled(shop, [*orders, *waiting, *short])
+    await settled(shop, [*orders, *changed, *waiting, *short])
+    await asyncio.gather(*(reversed_for(shop, order, minor) for order, minor in zip(changed, (30_00, 45_00), strict=True)))
+    await settled(shop, changed)
     await asyncio.gather(*(shop.cancel(order) for order in [*orders[:2], *orders[-1:], *waiting[:1]]))
     await shop.ship_all(orders[2:-2])
-    return [*orders, *waiting, *short]
+    return [*orders, *changed, *waiting, *short]
+
+
+async def reversed_for(shop: Shop, order: str, minor: int) -> None:
+    """The captured line of an order is replaced by one that costs `minor`."""
+    body = {
+        "currency": "GBP", "refund_line_id": "4",
+        "reversals": [{"line_id": "2", "reverses": "1", "quantity": 2, "amount_minor": 40_00}],
+        "lines": [{"line_id": "3", "quantity": 1, "amount_minor": minor, "title": "Another", "rate": "20.00"}],
+    }  # fmt: skip
+    status, answer = await shop.call("payments", "POST", f"/v1/orders/{order}/reversals", body)
+    assert status == 200 and (answer["refund_minor"], answer["charge_minor"]) != (0, 0), answer
 
 
 async def paid_with_a_card(shop: Shop) -> str:

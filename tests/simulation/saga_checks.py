@@ -103,7 +103,7 @@ def check_order(order: Order) -> None:
     for earlier, later in combinations(began, 2):
         assert PROCESSES.precedence[earlier.kind, later.kind] != "excludes", f"{later.id} runs beside {earlier.id}"
     if order.completed_at is not None:
-        assert order.status == "approved" and all(run.kind == "refund" for run in order.open_runs)
+        assert order.status == "approved" and all(run.kind in ("refund", "rebill") for run in order.open_runs)
     assert len({one.exception_id for one in order.exceptions.values()}) == len(order.exceptions)
 
 
@@ -130,7 +130,11 @@ def check_owners(order: Order) -> None:
             assert WHO_ENDS[run.waits] & possible, f"no action ends that {run.id} waits for {run.waits} ({run.detail})"
         elif run.waits == "invoice":
             placing = order.status == "placing"  # what is captured is settled when it is placed
-            issuing = any(one.kind == "settle" and settled.is_captured(one, order.facts) for one in order.open_runs)
+            issuing = any(
+                (one.kind == "settle" and settled.is_captured(one, order.facts))
+                or (one.kind == "rebill" and one.id != run.id)
+                for one in order.open_runs
+            )
             assert placing or issuing, f"{run.id} waits for an invoice that no settle asks for"
         elif run.waits == "outcomes":
             assert any(not ask.answer for ask in order.asks.values()), f"{run.id} waits for no outcome"
@@ -188,11 +192,10 @@ def requests(message: type[Any], order: Order, body: dict[str, Any]) -> list[Com
             Release(**body, hold_id=one) for one in (*order.holds, *order.released, derived(body["order_id"], "none"))
         ]
     if message is orders.Refund:
-        lines = (RefundLine(line_id="9", quantity=1),)
-        return [
-            message(**body, **wanted)
-            for wanted in ({"goodwill_minor": 1}, {"goodwill_minor": 10**9}, {"lines": lines}, {})
-        ]
+        captured = [line for capture in order.facts.captures.values() for line in capture.lines]
+        apart = [RefundLine(line_id=line.line_id, amount_minor=1) for line in captured if not line.billed]
+        lines = [{"lines": (line,)} for line in (RefundLine(line_id="9", quantity=1), *apart)]
+        return [message(**body, **wanted) for wanted in ({"goodwill_minor": 1}, {"goodwill_minor": 10**9}, *lines, {})]
     if message in (RetryRefund, GiveUpRefund):
         known = [refund.data_of(run).refund_id for run in refund.of_order(order.runs)]
         return [message(**body, refund_id=one) for one in (*known, derived(body["order_id"], "none"))]

@@ -16,7 +16,7 @@ from contracts.payments import PAYMENT_ABANDONED, Outcome, Record
 from payments.domain.answers import EXPIRED
 from payments.domain.disputes import DISPUTE_KIND, DisputeCall, DisputeState
 from payments.domain.gateway import INFORMED, GatewayCall, GatewayOutcome
-from payments.domain.ledger import Ledger, Operation
+from payments.domain.ledger import Operation
 
 if TYPE_CHECKING:
     from saga_world import World
@@ -122,12 +122,3 @@ def _outcome(call: GatewayCall, says: Says) -> GatewayOutcome:
         return GatewayOutcome(state="refused", code="no_funds")
     captured = call.capture and call.operation_id.int % 2 == 0  # half of the calls are to a gateway that can do both
     return GatewayOutcome(state="succeeded", gateway_reference=f"tg_{call.operation_id}", captured=captured)
-
-
-def captured_minor(ledger: Ledger, capture_id: UUID) -> int:
-    """What a capture took, from all tenders; of a reversal, which moves no money, what it reversed."""
-    if capture_id not in ledger.captures:
-        return ledger.operations[capture_id].amount_minor
-    capture = ledger.captures[capture_id]
-    parts = [capture, *(ledger.captures[card] for card in capture.cards)]
-    return sum(line.captured_minor - line.reversed_minor for part in parts for line in part.lines.values())

@@ -20,6 +20,9 @@ from contracts.payments import (
     OpenSession,
     Refund,
     Refunded,
+    ReplacingLine,
+    Reverse,
+    ReversedLine,
     Voided,
 )
 from contracts.payments import Record as RecordPayment
@@ -38,6 +41,8 @@ class Payers:
         """Orders that came by a request."""
         self.refunded_elsewhere: set[UUID] = set()
         """Orders of which a part went back that no process asked for."""
+        self.reversed: set[UUID] = set()
+        """Orders of which captured lines were reversed: they are paid for other lines than they sell."""
         self.disputes_opened = 0
 
     # -- gift cards ---------------------------------------------------------------------------------------------------
@@ -177,6 +182,33 @@ class Payers:
                 payment_id=str(self.world.name()), currency="EUR", lines=(back,), refers_to=capture_id,
             )
         )  # fmt: skip
+
+    def captured_pieces_are_reversed(self, rng: Random) -> None:
+        """Others replace them, that cost as much, less or more. What a piece costs, payments states where it is another amount."""
+        if (one := self._a_captured_line(rng)) is None:
+            return
+        key, capture_id, line_id, left = one
+        line, new = self.world.payments.states()[key].captures[capture_id].lines[line_id], self.world.name()
+        pieces = rng.randint(1, line.pieces - line.pieces_back) if line.pieces > line.pieces_back else 0
+        amount = left if pieces in (0, line.pieces - line.pieces_back) else left * pieces // line.pieces
+        costs = rng.choice([0, max(amount - rng.randint(0, amount), 1), amount, amount + rng.choice([1, 250])])
+        title, rate = rng.choice([(None, None), ("Replacement", None), ("Replacement", "8.1")])
+        for reversed_minor in (amount, None):
+            command = Reverse(
+                order_id=key, store_id=STORE, operation_id=self.world.name(), actor="person:ann", currency="EUR",
+                capture_id=rng.choice([capture_id, None]),
+                reversals=(ReversedLine(line_id=f"{new}:off", reverses=line_id, quantity=pieces, amount_minor=amount),),
+                lines=(
+                    ReplacingLine(line_id=f"{new}:new", quantity=1, amount_minor=costs, title=title, rate=rate),
+                ) if costs else (),
+                refund_line_id=f"{new}:rest", recorded=rng.random() < 0.2, reference=str(new),
+            )  # fmt: skip
+            refusal = self.world.request(command)
+            if refusal is None:
+                self.reversed.add(key)
+            if refusal is None or refusal.code != "price_differs" or reversed_minor is None:
+                return
+            amount = refusal.more["allowed_minor"]
 
     def _a_captured_line(self, rng: Random) -> tuple[UUID, UUID, str, int] | None:
         """Order, capture, line, and what of it may be refunded: more than one minor unit."""

@@ -9,7 +9,7 @@ from typing import Any, ClassVar
 from uuid import UUID
 
 from saga_checks import check_actions, check_end, check_order, check_owners, check_statuses, is_partly_shipped, shipped
-from saga_gateway import Says, captured_minor
+from saga_gateway import Says
 from saga_orders import LOCATIONS, SKUS, changes, content, market, snapshot
 from saga_payers import Payers
 from saga_world import BARE_SELLER, COMPLETE_SELLER, STORE, Record, World
@@ -50,7 +50,7 @@ from contracts.snapshot import OrderContent
 from orders.domain.content.amounts import payable
 from orders.domain.decisions.actions import ACTIONS, allowed
 from orders.domain.decisions.exceptions import why_not
-from orders.domain.processes import edit, refund
+from orders.domain.processes import edit, rebill, refund
 from orders.domain.processes.kinds import PROCESSES
 from orders.domain.shown.views import waiting
 from orders.domain.state.order import Order, Progressed, is_invoiced
@@ -259,6 +259,7 @@ class Saga(Payers):
         "a_person_edits": 4,
         "a_part_goes_back": 1,
         "a_refund_is_recorded": 1,
+        "captured_pieces_are_reversed": 2,
         "a_payment_is_recorded": 2,
         "a_buyer_pays_in_a_session": 2,
         "a_buyer_disputes": 1,
@@ -386,7 +387,7 @@ class Saga(Payers):
             return
         assert shipped(order) == {line_id: row.quantity for line_id, row in sold.items() if row.ships}
         by_people = any(refund.data_of(run).cause != "edit" for run in refund.of_order(order.runs))
-        if not by_people and key not in self.refunded_elsewhere:
+        if not by_people and key not in self.refunded_elsewhere | self.reversed:
             money = order.facts.money
             assert money.captured_minor - money.refunded_minor == order.grand_minor
             assert money.captured_minor + money.voided_minor == money.authorized_minor
@@ -404,7 +405,7 @@ class Saga(Payers):
             for line in capture.lines:
                 assert line.refunded_minor <= line.amount_minor
                 if capture.invoice_id is not None and key not in self.refunded_elsewhere:
-                    assert line.credited_minor == line.refunded_minor, f"{key}: {line}"
+                    assert line.credited_minor == (line.gone_minor if line.billed else 0), f"{key}: {line}"
         for run in refund.of_order(order.runs):
             data = refund.data_of(run)
             if refund.state_of(run) == "settled":
@@ -429,7 +430,7 @@ class Saga(Payers):
             for capture_id in ledger.captures if ledger else ():
                 if ledger.captures[capture_id].gift_card_id is not None:
                     continue  # a part of another capture
-                taken = captured_minor(ledger, capture_id)
+                taken = self.world.invoiced_minor(ledger, capture_id)
                 assert invoiced.get(capture_id, taken) == taken
             open_shipments = [one for one in fulfillment.shipments if one.status == "picking"] if fulfillment else []
             assert not open_shipments
@@ -442,10 +443,18 @@ class Saga(Payers):
         elif "place" in order.runs:
             assert order.completed_at is not None, f"{order.status} {order.payment_status} {order.fulfillment_status}"
             assert order.content is not None
-            if not edit.of_order(order):  # an authorization that has expired is voided, and renewed
+            if not edit.of_order(order) and key not in self.reversed:
+                # an authorization that has expired is voided, and renewed
                 assert money.captured_minor == money.authorized_minor - money.voided_minor == order.grand_minor
-            total = sum(one.total_minor for one in billing.invoices.values()) if billing else 0
-            assert total == (money.captured_minor if is_invoiced(order) else 0)
+            invoices = billing.invoices.values() if billing else ()
+            if key in self.reversed:
+                kept = sum(one.total_minor - one.credited_minor for one in invoices)
+                undescribed = rebill.undescribed_minor(order.facts)
+                paid = money.captured_minor - money.refunded_minor - undescribed
+                assert key in self.refunded_elsewhere or kept == (paid if is_invoiced(order) else 0)
+            else:
+                total = sum(one.total_minor for one in invoices)
+                assert total == (money.captured_minor if is_invoiced(order) else 0)
         else:
             assert order.status in ("pending", "approved")  # recorded: the marketplace carries it, or has to state more
             assert order.facts.undone is not None or (

@@ -13,7 +13,7 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 from uuid import UUID
 
-from saga_gateway import Gateway, captured_minor
+from saga_gateway import Gateway
 from saga_orders import STORE
 
 from chassis.declare.service import Aggregate, Service
@@ -24,6 +24,7 @@ from contracts.ids import derived
 from contracts.invoicing import Credited, Issued
 from contracts.limits import JOURNAL_BYTES_MAX
 from contracts.orders import MarketTerms
+from contracts.payments import Reversed
 from contracts.registry import MESSAGES, is_published, topic_of
 from contracts.snapshot import Address
 from fulfillment.domain.decisions import Ship
@@ -237,6 +238,16 @@ class World:
         """Each once: stated again, a document answers another operation than the one whose id it has."""
         return [one for one in self.invoicing.journal if isinstance(one, kind) and one.operation_id == document_id(one)]
 
+    def invoiced_minor(self, ledger: Ledger, capture_id: UUID) -> int:
+        """What belongs on the invoice of a capture: what it took, from all tenders; of a reversal, which moves no money, the lines
+        that it pays instead."""
+        if capture_id not in ledger.captures:
+            reversals = [one for one in self.payments.journal if isinstance(one, Reversed)]
+            return next(sum(line.amount_minor for line in one.lines) for one in reversals if one.operation_id == capture_id)
+        capture = ledger.captures[capture_id]
+        parts = [capture, *(ledger.captures[card] for card in capture.cards)]
+        return sum(line.captured_minor - line.reversed_minor for part in parts for line in part.lines.values())
+
     def document(self, wanted: UUID) -> Issued | Credited:
         found: list[Issued | Credited] = [*self.documents(Issued), *self.documents(Credited)]
         return next(one for one in found if document_id(one) == wanted)
@@ -317,7 +328,7 @@ class World:
             assert sorted(one.sequence for one in documents) == list(range(1, len(documents) + 1))
         ledger, billing = self.payments.states().get(key), self.invoicing.states()[key]
         for invoice in billing.invoices.values():
-            taken = captured_minor(ledger, invoice.capture_id)
+            taken = self.invoiced_minor(ledger, invoice.capture_id)
             assert invoice.total_minor == taken, "an invoice of exactly what was captured"
             notes = [one for one in self.documents(Credited) if one.invoice_id == invoice.invoice_id]
             assert invoice.credited_minor == sum(note.total_minor for note in notes) <= invoice.total_minor

@@ -418,6 +418,7 @@ RAISED: dict[str, Story] = {
     "payment_disputed": lambda play: play.in_the_warehouse().captured().disputed(),
     "captured_after_cancel": lambda play: captured_late(play),
     "difference_unpaid": lambda play: declined(reverses(invoiced(play), 10_00, more=4_00)),
+    "line_undescribed": lambda play: reverses(invoiced(play), 10_00, origin="9"),
     "invoice_failed": lambda play: play.in_the_warehouse().captured().rejected(),
 }  # fmt: skip
 

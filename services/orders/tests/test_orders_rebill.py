@@ -9,9 +9,10 @@ from orders_play import Play, content, line, uid
 
 from contracts import payments
 from contracts.invoicing import Credit, Issue
-from contracts.orders import ExceptionRaised, ExceptionResolved, PaymentChanged, RefundSettled, Remarked
+from contracts.orders import ExceptionRaised, ExceptionResolved, PaymentChanged, RefundOpened, RefundSettled, Remarked
 from contracts.payments import Authorize, MoneyLine, ReplacingLine, Reversed, ReversedLine
 from orders.domain.content.facts import CaptureFact
+from orders.domain.decisions.actions import allowed
 from orders.domain.shown.views import waiting
 
 RATED = {"tax": [{"rate": "25.00"}]}
@@ -163,6 +164,91 @@ def test_an_order_that_the_marketplace_invoices_has_no_documents(play: Play) -> 
     charged(play)
     assert not [one for one in play.commands if isinstance(one, (Issue, Credit))]
     assert not {"capture_not_settled"} & play.order.remarks.keys()
+
+
+# -- a line that no invoice can describe, a refund that payments could not make ---------------------------------------
+
+
+def test_a_line_without_title_or_rate_has_an_owner_until_another_replaces_it(play: Play) -> None:
+    """Nor has the line that it replaces: the order does not sell it."""
+    reverses(invoiced(play), 10_00, origin="9").then(Remarked, ExceptionRaised)
+    assert "1000 of line x:new" in play.event(ExceptionRaised).detail
+    assert not [one for one in play.commands if isinstance(one, Credit)]
+    reverses(play, 10_00, op="y", origin="x:new", title="Mug", rate="25.00").then(ExceptionResolved, asks=[Issue])
+    assert [(one.line_id, one.amount_minor) for one in play.last(Issue).lines] == [("y:new", 10_00)]
+
+
+def test_what_a_line_costs_more_that_no_invoice_describes_is_stated_and_hinders_no_completion(play: Play) -> None:
+    charged(reverses(invoiced(play), 10_00, more=4_00, origin="9"))
+    assert "1400 of line x:new" in play.order.exceptions["line_undescribed"].detail
+    play.shipped().fulfilled()
+    assert play.order.completed_at is not None
+
+
+def test_a_line_that_no_invoice_describes_is_refunded_without_one(play: Play) -> None:
+    reverses(invoiced(play), 10_00, origin="9")
+    play.refunds(("x:new", 1)).refunded()
+    assert play.event(RefundSettled).amount_minor == 10_00 and "line_undescribed" not in play.order.exceptions
+
+
+def difference_not_refunded(play: Play) -> Play:
+    """Payments answers its own refund of 3.00."""
+    asked = payments.Refund(
+        **play._person("x difference"), capture_id=facts(play)[0].capture_id, currency="EUR",
+        lines=(MoneyLine(line_id="x:rest", quantity=0, amount_minor=3_00),),
+    )  # fmt: skip
+    play.commands.append(asked)
+    return play.failed(payments.Refund)
+
+
+def test_a_difference_that_payments_could_not_refund_is_asked_for_by_the_order_and_waits_for_a_person(play: Play) -> None:
+    reverses(invoiced(play), 7_00, rest=3_00).credited().issued()
+    difference_not_refunded(play).then(RefundOpened, asks=[payments.Refund])
+    asked = play.last(payments.Refund)
+    assert [(one.line_id, one.amount_minor) for one in asked.lines] == [("x:rest", 3_00)]
+    assert asked.capture_id == facts(play)[0].capture_id
+    play.failed(payments.Refund)
+    assert "retry_refund" in allowed(play.order) and waiting(play.order)
+    play.retries_refund("x difference").refunded()
+    assert play.event(RefundSettled).amount_minor == 3_00
+    assert sum(one.unrefunded_minor for one in facts(play)) == 7_00
+
+
+def test_a_difference_that_was_refunded_elsewhere_waits_for_no_invoice(play: Play) -> None:
+    """The lines of the reversal are on none."""
+    reverses(invoiced(play), 0, rest=10_00).credited()
+    back = (MoneyLine(line_id="x:rest", quantity=0, amount_minor=4_00),)
+    asked = play.last(Authorize).model_copy(update={"operation_id": uid("at the till")})
+    paid = play.refund(facts(play)[0].capture_id, back, asked)
+    play.when(paid.model_copy(update={"payment": payments.PaymentName(system="till", payment_id="r1")}))
+    assert play.event(RefundSettled).amount_minor == 4_00
+
+
+def test_an_order_whose_lines_are_all_reversed_and_refunded_is_cancelled(play: Play) -> None:
+    """As after a refund of everything."""
+    reverses(invoiced(play), 0, rest=10_00).credited()
+    back = (MoneyLine(line_id="x:rest", quantity=0, amount_minor=10_00),)
+    asked = play.last(Authorize).model_copy(update={"operation_id": uid("x difference")})
+    play.when(play.refund(facts(play)[0].capture_id, back, asked))
+    play.shipments_cancelled()
+    assert (play.order.status, play.order.cancel_cause) == ("cancelled", "refunded")
+
+
+def test_what_is_reversed_during_a_cancel_that_is_refused_has_its_documents(play: Play) -> None:
+    invoiced(play).cancels()
+    reverses(play, 10_00, more=4_00)
+    charged(play)
+    assert not [one for one in play.commands if isinstance(one, Credit)]
+    play.too_late()
+    assert play.last(Credit).lines[0].line_id == "1" and play.last(Issue).capture_id == uid("charged")
+
+
+def test_what_is_reversed_during_a_cancel_goes_back_with_it(play: Play) -> None:
+    reverses(invoiced(play).cancels(), 7_00, rest=3_00)
+    play.shipments_cancelled().credited()
+    assert {one.line_id for one in play.last(payments.Refund).lines} == {"x:new", "x:rest"}
+    play.refunded()
+    assert sum(one.unrefunded_minor + one.uncredited_minor for one in facts(play)) == 0
 
 
 # -- what refunds and cancels do with it ------------------------------------------------------------------------------

@@ -13,7 +13,7 @@ from uuid import UUID, uuid4
 import pytest
 from asyncpg import CheckViolationError, Connection, PostgresError
 from payments_database import URL
-from payments_play import Play, authorize, authorized, call, capture, refund, report, totals, void
+from payments_play import Play, authorize, authorized, call, capture, refund, report, reverse, totals, void
 
 from chassis.batch.database import Database
 from chassis.batch.statements import write_rows
@@ -162,7 +162,7 @@ async def test_the_file_of_an_account_has_each_entry_once_over_many_pages_and_da
 
 
 def story() -> tuple[list[Event], list[int]]:
-    """The published events of an order with every operation, and how many events each of its batches had."""
+    """The published events of an order with every operation and two reversals, and how many events each of its batches had."""
     play, events, batches = Play(), list[Event](), list[int]()
 
     def send(message: object, later: bool = False) -> None:
@@ -180,6 +180,8 @@ def story() -> tuple[list[Event], list[int]]:
     asked = call("late", "refund", 7_00, "c")
     for message in (refund("late", "c", {"1": 7_00}), report(asked, "pending"), report(asked, "refused")):
         send(message, later=True)
+    send(reverse("cheaper", {"3": ("2", 1, 5_00)}, {"4": 3_00}, rest="5"))
+    send(reverse("dearer", {"6": ("4", 1, 3_00)}, {"7": 9_00}))
     return events, batches
 
 
@@ -197,7 +199,7 @@ def rebuilt(store_id: str, key: UUID, events: list[Event], batches: Iterable[int
 async def test_the_journal_gives_the_same_entries_in_one_piece_or_batch_by_batch(database: Database) -> None:
     """By a hash over every column but the order's id and store."""
     events, batches = story()
-    assert len(events) == 6
+    assert len(events) == 11
     found = []
     for parts in (batches, [len(events)], [1] * len(events)):
         key, store_id = uuid4(), f"st_{uuid4().hex[:8]}"
@@ -209,9 +211,9 @@ async def test_the_journal_gives_the_same_entries_in_one_piece_or_batch_by_batch
     assert found[0] == found[1] == found[2]
     assert found[0][1] == {
         "EUR": {
-            "authorized": (0, 70_00, 70_00),
-            "customer": (0, 32_00, 77_00),
-            "gateway_clearing": (0, 55_00, 10_00),
+            "authorized": (0, 92_00, 92_00),
+            "customer": (0, 42_00, 91_00),
+            "gateway_clearing": (0, 69_00, 20_00),
             "refunds_payable": (0, 7_00, 7_00),
         }
     }

@@ -44,8 +44,9 @@ RefundReason = Literal[
     "other",
 ]
 """Why a person refunds."""
-RefundCause = Literal[RefundReason, "edit", "marketplace"]
-"""A person's reason; an edit that made the order cheaper; a refund that was made at the marketplace."""
+RefundCause = Literal[RefundReason, "edit", "marketplace", "reversal"]
+"""A person's reason; an edit that made the order cheaper; a refund that was made at the marketplace; what the lines that replace
+reversed ones cost less."""
 
 
 class RefundLine(Frozen):

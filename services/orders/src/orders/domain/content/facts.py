@@ -73,7 +73,17 @@ class CapturedLine(Document):
     reversed_minor: Annotated[int, UNLESS_EMPTY] = 0
     """What other lines have replaced: the money stays, for those."""
     unbilled: Annotated[bool, UNLESS_EMPTY] = False
-    """It is on no invoice: what a reversal has left over, to be refunded."""
+    """It is on no invoice: what a reversal has left over, to be refunded, or a line that no invoice can describe."""
+    undescribed: Annotated[bool, UNLESS_EMPTY] = False
+    """Neither it nor the line that it replaces has a title and a rate: it belongs on an invoice, and is on none."""
+
+    @classmethod
+    def billed_if(cls, described: bool, line: MoneyLine | CapturedLine) -> CapturedLine:
+        """A line that replaces another. described: an invoice can describe it."""
+        return cls(
+            line_id=line.line_id, quantity=line.quantity, amount_minor=line.amount_minor, unbilled=not described,
+            undescribed=not described,
+        )  # fmt: skip
 
     @property
     def billed(self) -> bool:
@@ -125,6 +135,8 @@ class CaptureFact(Document):
     """It pays lines that replace reversed ones: the reversal."""
     unpaid: Annotated[Mapping[str, int], UNLESS_EMPTY] = {}
     """line id -> what the lines of a reversal cost more and no capture has paid, minor units."""
+    refund_id: Annotated[UUID | None, UNLESS_EMPTY] = None
+    """The operation by which payments refunds what the lines of a reversal cost less."""
     charge_id: Annotated[UUID | None, UNLESS_EMPTY] = None
     """The operation that authorizes that."""
     charge_gateway: Annotated[str | None, UNLESS_EMPTY] = None
@@ -205,19 +217,16 @@ class CaptureFact(Document):
         )
 
     @classmethod
-    def of_reversal(cls, event: Reversed, billed: Container[str]) -> CaptureFact:
-        """What a capture pays instead of the lines that are reversed. billed: the lines that an invoice can describe."""
+    def of_reversal(cls, event: Reversed, described: Container[str]) -> CaptureFact:
+        """What a capture pays instead of the lines that are reversed. described: the lines that an invoice can describe."""
         assert event.operation_id is not None, "a reversal is an operation"
-        paid = (*event.lines, *([event.refund_line] if event.refund_line is not None else []))
-        lines = (
-            CapturedLine(
-                line_id=line.line_id,
-                quantity=line.quantity,
-                amount_minor=line.amount_minor,
-                unbilled=line.line_id not in billed,
+        lines = [CapturedLine.billed_if(line.line_id in described, line) for line in event.lines]
+        if (rest := event.refund_line) is not None:
+            lines.append(
+                CapturedLine(
+                    line_id=rest.line_id, quantity=rest.quantity, amount_minor=rest.amount_minor, unbilled=True
+                )
             )
-            for line in paid
-        )
         return cls(
             capture_id=event.operation_id,
             operation_id=event.operation_id,
@@ -225,6 +234,7 @@ class CaptureFact(Document):
             paid_by=event.capture_id,
             reversal_id=event.operation_id,
             unpaid={line.line_id: line.amount_minor for line in event.charge},
+            refund_id=event.refund_id,
             charge_id=event.charge_id,
             charge_gateway=event.charge_gateway,
             charge_account=event.charge_account,

@@ -91,6 +91,7 @@ def payment_refused(order: Order, event: payments.Declined | payments.Failed, co
     rebill.refused_to_pay(story, event)
     if isinstance(event, payments.Failed) and event.command == "refund":
         settle.find_late(story)
+        refund.take_over_difference(story, event)
     return _close(story, event, event.code)
 
 

@@ -296,6 +296,7 @@ KINDS: Final = {kind.code: kind for kind in (
     # money that no process moves
     Kind("captured_after_cancel",    "money was captured, or recorded as captured, after the order had been cancelled", Choice("refunded in full", refund_captured), None, "a refund that is recorded"),
     Kind("difference_unpaid",        "what the lines that replace reversed ones cost more is declined, or not captured", Choice("asks the gateway for it again", charge_again), Choice("it stays unpaid: reverse the lines, or record what is paid elsewhere", nothing), "a capture of the lines, a cancel"),
+    Kind("line_undescribed",         "a line that replaces a reversed one has no title or no rate, nor has the line that it replaces: no invoice has it", None, Choice("it stays on no invoice of ours", nothing), "a reversal that replaces the line by one with title and rate, a refund of it, a cancel"),
     # a process that waits
     Kind("invoice_failed",         "invoicing refuses the invoice",                                       Choice("asks for the invoice again, like `retry`", try_again, _unless_asked),                                   None,     "an invoice: a seller that is unknown or incomplete is tried again by itself within 15 minutes, another seller of the market at once; a cancel"),
 )}

@@ -40,14 +40,14 @@ PROCESSES: Final = Processes((PLACE, SETTLE, REFUND, REBILL, HOLD, EDIT, UNDO), 
     ("refund", "rebill"): "beside",
     ("refund", "hold"):   "beside",    # money goes back to the buyer of a held order, too
     ("refund", "edit"):   "beside",
-    ("refund", "undo"):   "pauses",    # which refunds all that is left
+    ("refund", "undo"):   "suspends",  # which refunds all that is left; one that begins meanwhile waits: the undo may be refused
     ("rebill", "place"):  "excludes",
     ("rebill", "settle"): "beside",
     ("rebill", "refund"): "beside",
     ("rebill", "rebill"): "beside",
     ("rebill", "hold"):   "suspends",  # nothing of a held order is invoiced
     ("rebill", "edit"):   "beside",
-    ("rebill", "undo"):   "pauses",    # which credits all that is invoiced
+    ("rebill", "undo"):   "suspends",  # which credits all that is invoiced; one that begins meanwhile waits, too
     ("hold",   "place"):  "excludes",  # an order that is held before its placement does not start
     ("hold",   "settle"): "beside",    # a parcel that left before the warehouse received the hold is charged afterwards
     ("hold",   "refund"): "beside",
@@ -64,8 +64,8 @@ PROCESSES: Final = Processes((PLACE, SETTLE, REFUND, REBILL, HOLD, EDIT, UNDO), 
     ("edit",   "undo"):   "pauses",    # which gives back what the edit has reserved and authorized, too
     ("undo",   "place"):  "excludes",
     ("undo",   "settle"): "beside",    # a parcel that left before the warehouse received the cancel is charged
-    ("undo",   "refund"): "excludes",
-    ("undo",   "rebill"): "excludes",
+    ("undo",   "refund"): "beside",    # money went back elsewhere: it is credited if the undo is refused
+    ("undo",   "rebill"): "beside",
     ("undo",   "hold"):   "excludes",
     ("undo",   "edit"):   "excludes",
     ("undo",   "undo"):   "excludes",

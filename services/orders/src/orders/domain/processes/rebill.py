@@ -17,7 +17,7 @@ from contracts.base import SHIPPING_LINE, Document
 from contracts.money import round_half_up, split
 from contracts.payments import MoneyLine
 from orders.domain.content.amounts import payable
-from orders.domain.content.facts import CaptureFact
+from orders.domain.content.facts import CapturedLine, CaptureFact, Facts
 from orders.domain.engine.process import Process, Step
 from orders.domain.engine.story import Story
 from orders.domain.processes import settle
@@ -27,6 +27,7 @@ from orders.domain.state.run import Run, RunData
 
 KIND: Final = "rebill"
 UNPAID: Final = "difference_unpaid"
+UNDESCRIBED: Final = "line_undescribed"
 
 
 class ReversedPart(Document):
@@ -118,7 +119,8 @@ def begin(story: Story, event: payments.Reversed) -> None:
         if _gets_an_invoice(story, one) and (lines := _to_credit(one, event))
     ]
     story.note(captures=captures)
-    if is_invoiced(story.order) and story.order.status != "cancelled" and not story.kinds.excluded(KIND, story.runs):
+    _state_undescribed(story)
+    if is_invoiced(story.order) and story.order.status != "cancelled":
         charge = _described(story, event, event.charge)
         data = RebillData(capture_id=event.operation_id, parts=tuple(parts), lines=new, charge=charge)
         story.begin(Run(id=story.next_id(KIND), data=data, since=story.context.now))
@@ -149,7 +151,9 @@ def take_over(story: Story, fact: CaptureFact) -> CaptureFact | None:
     paid = {line.line_id: line.amount_minor for line in fact.lines}
     left = {line_id: rest for line_id, minor in one.unpaid.items() if (rest := minor - paid.get(line_id, 0))}
     whole = one.model_copy(update={"unpaid": left})
-    fact = fact.model_copy(update={"reversal_id": one.capture_id})
+    described = _terms(story) if is_invoiced(story.order) else paid
+    lines = tuple(CapturedLine.billed_if(line.line_id in described, line) for line in fact.lines)
+    fact = fact.model_copy(update={"reversal_id": one.capture_id, "lines": lines})
     captures = {**story.facts.captures, str(one.capture_id): whole, str(fact.capture_id): fact}
     story.note(captures=captures)
     if not any(other.unpaid and other.charge_refused for other in captures.values()):
@@ -160,7 +164,8 @@ def take_over(story: Story, fact: CaptureFact) -> CaptureFact | None:
 def bill(story: Story, fact: CaptureFact) -> None:
     """Invoices what `take_over` has taken over."""
     lines = _described_as(story, fact)
-    if lines and is_invoiced(story.order) and not story.kinds.excluded(KIND, story.runs):
+    _state_undescribed(story)
+    if lines and is_invoiced(story.order):
         data = RebillData(capture_id=fact.capture_id, lines=lines)
         story.begin(Run(id=story.next_id(KIND), data=data, since=story.context.now))
 
@@ -177,9 +182,36 @@ def _described_as(story: Story, fact: CaptureFact) -> tuple[invoicing.InvoiceLin
 
 def proceed(story: Story) -> None:
     """After an answer: those that wait for an invoice go on if it is issued."""
+    if not _undescribed(story.facts):
+        story.resolve_exception(UNDESCRIBED)
     for run in [one for one in story.runs.values() if isinstance(one.data, RebillData)]:
         if run.waits == "invoice" and not story.is_paused(run) and has_its_invoice(story, run):
             story.pass_step(run)
+
+
+# -- what no invoice can describe -------------------------------------------------------------------------------------
+
+
+def undescribed_minor(facts: Facts) -> int:
+    """What is captured, has not gone back, and is on no invoice because its line has no title or no rate."""
+    return sum(_undescribed(facts).values())
+
+
+def _undescribed(facts: Facts) -> dict[str, int]:
+    """By line id."""
+    left: dict[str, int] = {}
+    for line in (line for fact in facts.captures.values() for line in fact.lines if line.undescribed):
+        if minor := line.to_refund.amount_minor:
+            left[line.line_id] = left.get(line.line_id, 0) + minor
+    return left
+
+
+def _state_undescribed(story: Story) -> None:
+    left = _undescribed(story.facts)
+    if left and is_invoiced(story.order) and story.order.status != "cancelled":
+        lines = ", ".join(f"{minor} of line {line_id}" for line_id, minor in left.items())
+        story.resolve_exception(UNDESCRIBED)
+        story.raise_exception(UNDESCRIBED, f"{lines}: without title or rate, no invoice can have it")
 
 
 # -- what the gateway declines ----------------------------------------------------------------------------------------

@@ -106,8 +106,10 @@ def has_gone(story: Story, run: Run, event: payments.Refunded | Past | None) -> 
 
 
 def is_invoiced_or_never(story: Story, run: Run) -> bool:
+    """What is on no invoice waits for none."""
     part = _part(run)
-    return not part.amount_minor or not is_invoiced(story.order) or _capture(story, part).invoice_id is not None
+    billed = any(line.amount_minor for line in _to_credit(story, part))
+    return not billed or not is_invoiced(story.order) or _capture(story, part).invoice_id is not None
 
 
 def credit(story: Story, run: Run, operation: UUID) -> invoicing.Credit:
@@ -180,9 +182,11 @@ def ended(story: Story, run: Run) -> None:
     _cancel_if_all_is_back(story, data)
 
 
-def _cancel_if_all_is_back(story: Story, last: RefundData) -> None:
-    """An order that an edit has made free stays: what comes back is all that was captured, whichever refund is the last."""
-    if story.order.grand_minor and _all_is_back(story) and (last.cause != "edit" or _is_all_paid(story)):
+def _cancel_if_all_is_back(story: Story, last: RefundData | None = None) -> None:
+    """An order that an edit has made free stays: what comes back is all that was captured, whichever refund is the last.
+    last: None if payments has refunded it by itself, after a reversal."""
+    by_edit = last is not None and last.cause == "edit"
+    if story.order.grand_minor and _all_is_back(story) and (not by_edit or _is_all_paid(story)):
         undo.begin(story, "refunded", certain=True)
 
 
@@ -315,9 +319,14 @@ def begin(
 
 
 def follow(story: Story, event: payments.Refunded) -> None:
-    """Money went back that no process asked for: it is credited as if it had been."""
-    if event.payment is None or story.order.status == "cancelled" or story.kinds.excluded(KIND, story.runs):
+    """Money went back that no process asked for: it is credited as if it had been. What payments has refunded of a reversal is
+    on no invoice."""
+    if story.order.status == "cancelled":
         return  # an undo credits what has gone back
+    if event.payment is None:
+        if any(fact.refund_id == event.operation_id for fact in story.facts.captures.values()):
+            _cancel_if_all_is_back(story)
+        return
     parts = []
     for fact in story.facts.captures.values():
         captured = {line.line_id: line for line in fact.lines} if fact.source_id == event.capture_id else {}
@@ -329,6 +338,15 @@ def follow(story: Story, event: payments.Refunded) -> None:
         requested_at=story.context.now, parts=tuple(parts), reference=event.payment.payment_id, recorded=True,
     )  # fmt: skip
     _open(story, data)
+
+
+def take_over_difference(story: Story, event: payments.Failed) -> None:
+    """What payments could not refund of a reversal, a refund of the order asks for: it waits for a person if it is refused, too."""
+    for fact in story.facts.captures.values():
+        if fact.refund_id == event.operation_id and story.order.status != "cancelled":
+            lines = tuple(line.to_refund for line in fact.lines if line.unbilled and not line.undescribed)
+            if parts := still_left(story, [Part(fact.capture_id, lines)]):
+                begin(story, parts, event.operation_id, "reversal", actor=story.context.actor)
 
 
 def _at_most_captured(gone: MoneyLine, captured: CapturedLine) -> MoneyLine:
