@@ -9,7 +9,7 @@ from orders_play import ORDER, STORE, Play, content, line, market, uid
 
 from contracts import payments
 from contracts.invoicing import Credit, Issue
-from contracts.orders import PaymentChanged, RefundOpened, RefundSettled, Remarked, StepFailed
+from contracts.orders import LineEdit, PaymentChanged, RefundOpened, RefundSettled, Remarked, StepFailed
 from contracts.payments import Authorize, Capture
 from orders.domain.shown.views import in_flight, waiting
 
@@ -88,6 +88,30 @@ def test_one_of_other_amounts_or_beside_a_gateway_is_not(play: Play) -> None:
     assert play.status.startswith("placing/") and play.last(Authorize).gateway == "recorded"
 
 
+def dearer(play: Play) -> Play:
+    """An edit has asked for a second piece of line 1."""
+    play.in_the_warehouse(**BY_HAND).opens_an_edit(LineEdit(line_id="1", quantity=2)).confirms().suspended().extended()
+    asked = play.last(Authorize)
+    assert [(one.line_id, one.amount_minor) for one in asked.lines] == [("1", 10_00)]
+    assert asked.unless_recorded and asked.authorizations_before == 1, "payments has had as much before"
+    return play
+
+
+@pytest.mark.parametrize("at_once", [False, True])
+def test_what_was_recorded_while_an_edit_asked_for_it_makes_the_edit_true(play: Play, at_once: bool) -> None:
+    authorized_elsewhere(dearer(play), {"1": 10_00}, capture_id=uid("at once") if at_once else None).resumed()
+    assert play.status.startswith("approved/") and play.order.grand_minor == 20_00
+    assert at_once == bool([one for one in play.commands if isinstance(one, Issue)])
+    if at_once:
+        play.issued()
+    assert waiting(play.order) == "capture", "which this market leaves to a person"
+
+
+def test_what_was_recorded_of_other_amounts_does_not_make_an_edit_true(play: Play) -> None:
+    authorized_elsewhere(dearer(play), {"1": 9_99})
+    assert play.order.grand_minor == 10_00 and play.order.status == "editing"
+
+
 def test_the_cancel_of_an_order_voids_what_was_authorized_before_it_asked(play: Play) -> None:
     play.receives(content(), market(**BY_HAND))
     authorized_elsewhere(play, {"1": 10_00}).reserved()
@@ -144,4 +168,4 @@ def test_a_refund_that_was_recorded_is_credited(play: Play) -> None:
     opened = play.event(RefundOpened)
     assert (opened.amount_minor, opened.reference, opened.actor) == (4_00, "R", "psp")
     play.credited(lines).then(RefundSettled)
-    assert waiting(play.order) == "warehouse"
+    assert waiting(play.order) == "capture", "which this market leaves to a person"

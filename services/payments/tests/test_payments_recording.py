@@ -228,6 +228,20 @@ def test_a_request_waits_for_a_record_of_its_own_if_the_one_before_is_none_for_i
     assert play.ledger.operations[uid("a1")].is_open
 
 
+def test_a_request_for_more_of_the_same_is_not_done_by_what_the_order_had_before(play: Play) -> None:
+    """An edit adds as much as the order has cost. Recorded while it asks, it is done; what was there before is another one."""
+    play.when(record("authorize", "A", LINES))
+    more = authorize("a2", LINES, gateway="recorded")
+    more = more.model_copy(update={"unless_recorded": True, "authorizations_before": 1})
+    waits = Play()
+    waits.when(record("authorize", "A", LINES))
+    waits.when(more)
+    assert waits.ledger.operations[uid("a2")].is_open
+    play.when(record("authorize", "B", LINES))
+    assert play.when(more) == [] and play.left() == (2 * ALL, 0, 0, 0)
+    assert not any(one.is_open for one in play.ledger.operations.values())
+
+
 def test_a_person_may_state_the_outcome_at_once_because_nobody_is_asked(play: Play) -> None:
     play.when(authorize("a1", LINES, gateway="recorded"))
     effects = play.when(force("f1", "a1", "failed"))

@@ -87,14 +87,16 @@ def authorize(ledger: Ledger, command: Authorize, context: Context) -> list[Effe
 
 
 def _is_recorded(ledger: Ledger, command: Authorize) -> bool:
-    """Whether exactly these amounts were authorized elsewhere, and nothing of it is released or is to be."""
+    """Whether exactly these amounts were authorized elsewhere, besides what was authorized before, and nothing of it is released or
+    is to be."""
     wanted = {line.line_id: line.amount_minor for line in merged(command.lines)}
     voided = {one.refers_to for one in ledger.operations.values() if one.kind == "void" and one.is_open}
+    later = [item for item in ledger.authorizations.items() if item[1].gift_card_id is None]
     return any(
         one.gateway in INFORMED
         and authorization_id not in voided
         and {line_id: line.authorized_minor - line.voided_minor for line_id, line in one.lines.items()} == wanted
-        for authorization_id, one in ledger.authorizations.items()
+        for authorization_id, one in later[command.authorizations_before :]
     )
 
 

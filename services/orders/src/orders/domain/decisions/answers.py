@@ -70,6 +70,7 @@ def authorized(order: Order, event: payments.Authorized, context: Context) -> De
         captures = {**captures, str(event.capture_id): CaptureFact.of(event.capture_id, event)}
     _money(story, event, authorizations={**known, name: fact}, captures=captures)
     place.follow(story, event)
+    edit.follow(story, event)
     rebill.capture_charge(story, event)
     return _settle(story, event)
 

@@ -22,7 +22,7 @@ from contracts.orders import (
     EditOpened,
     FulfillmentStatus,
 )
-from contracts.payments import MoneyLine
+from contracts.payments import RECORDED, MoneyLine
 from contracts.snapshot import OrderContent
 from orders.domain.content import previews
 from orders.domain.content.amounts import destination, ships_anything
@@ -161,11 +161,25 @@ def authorize(story: Story, run: Run, operation: UUID) -> payments.Authorize:
         **story.addressed(operation),
         gateway=order.market.gateway, account=order.market.account, currency=order.content.currency, reference=order.content.external_order_id,
         lines=_money(story).authorize,
+        unless_recorded=order.market.gateway == RECORDED and story.facts.undone is None,
+        authorizations_before=len(story.facts.authorizations),
     )  # fmt: skip
 
 
 def is_not_dearer(story: Story, run: Run) -> bool:
     return is_discarded(story, run) or not _money(story).authorize
+
+
+def follow(story: Story, event: payments.Authorized) -> None:
+    """What was recorded while the request for it was under way answers the request, as in `place.follow`."""
+    order, run = story.order, the_open(story.order)
+    if run is None or run.step != "authorize" or run.operation_id is None or str(event.operation_id) in story.asks:
+        return
+    assert order.market is not None
+    asked = _plan(_difference(story), story.runs, order.facts).authorize  # by what was authorized before this event
+    wanted = {line.line_id: line.amount_minor for line in asked}
+    if order.market.gateway == RECORDED and wanted == {line.line_id: line.amount_minor for line in event.lines}:
+        story.answered(event.model_copy(update={"operation_id": run.operation_id}))
 
 
 def declined(story: Story, run: Run, event: payments.Declined | Past) -> None:
