@@ -168,4 +168,4 @@ def test_a_refund_that_was_recorded_is_credited(play: Play) -> None:
     opened = play.event(RefundOpened)
     assert (opened.amount_minor, opened.reference, opened.actor) == (4_00, "R", "psp")
     play.credited(lines).then(RefundSettled)
-    assert waiting(play.order) == "capture", "which this market leaves to a person"
+    assert waiting(play.order) == "warehouse"

@@ -47,9 +47,9 @@ class Authorize(OrderKeyed, Command, type="payments.authorize"):
     """Also capture all of it, if its gateway does both in one call."""
     unless_recorded: Flag = False
     """With the gateway `recorded`: nothing is done if an authorization of exactly these amounts is recorded. Its event is the answer."""
-    authorizations_before: Annotated[Counter, UNLESS_EMPTY] = 0
-    """With `unless_recorded`: the oldest authorizations of the order, so many, do not count. The order had them when it asked, and asks
-    for a further one. Those of gift cards are not counted."""
+    authorizations_before: IfStated[Counter] = None
+    """With `unless_recorded`: the oldest authorizations of the order, so many, do not count; null: all do. The order had them when it
+    asked, and asks for a further one. Those of gift cards are not among them."""
     payment_token: IfStated[PaymentToken] = None
     """Names the means of payment. Without it the buyer enters the means of payment at the gateway."""
     gift_cards: GiftCardTenders = ()

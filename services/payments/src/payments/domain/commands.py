@@ -96,7 +96,7 @@ def _is_recorded(ledger: Ledger, command: Authorize) -> bool:
         one.gateway in INFORMED
         and authorization_id not in voided
         and {line_id: line.authorized_minor - line.voided_minor for line_id, line in one.lines.items()} == wanted
-        for authorization_id, one in later[command.authorizations_before :]
+        for authorization_id, one in later[command.authorizations_before or 0 :]
     )
 
 

@@ -157,12 +157,12 @@ def authorize(story: Story, run: Run, operation: UUID) -> payments.Authorize:
     """Without the payment token: gateways take one once."""
     order = story.order
     assert order.content is not None and order.market is not None
+    elsewhere = order.market.gateway == RECORDED and story.facts.undone is None
     return payments.Authorize(
         **story.addressed(operation),
         gateway=order.market.gateway, account=order.market.account, currency=order.content.currency, reference=order.content.external_order_id,
         lines=_money(story).authorize,
-        unless_recorded=order.market.gateway == RECORDED and story.facts.undone is None,
-        authorizations_before=len(story.facts.authorizations),
+        unless_recorded=elsewhere, authorizations_before=len(story.facts.authorizations) if elsewhere else None,
     )  # fmt: skip
 
 

@@ -184,12 +184,15 @@ def refund(story: Story, run: Run, operation: UUID) -> payments.Refund:
 def find_late(story: Story) -> None:
     """Money of an order that is cancelled, and that no undo gives back any more: a person decides."""
     if undo.has_ended(story) and (minor := unrefunded(story)):
+        story.resolve_exception(LATE)
         story.raise_exception(LATE, f"{minor} minor units were captured after the cancel, or could not be refunded")
 
 
 def refund_late(story: Story, answers: UUID) -> None:
-    """Refunds all of that. Every process of the order has ended: payments answers, and a refusal is raised anew."""
+    """Refunds all of that. Every process of the order has ended, so that none waits for the answer: the exception does, open again
+    until the money is back. A further `accept` asks anew; payments refuses what is on its way already."""
     assert story.order.content is not None
+    story.raise_exception(LATE, f"the refund of {unrefunded(story)} minor units is asked for, and is not done yet")
     for capture in _unrefunded(story):
         story.send(
             payments.Refund(
