@@ -37,7 +37,9 @@ async def some_of_everything(shop: Shop) -> list[str]:
     waiting = await shop.place_many(2, account="slow")
     short = [await shop.place([("NEVER-COUNTED", 1, 500)])]
     await settled(shop, [*orders, *changed, *waiting, *short])
-    await asyncio.gather(*(reversed_for(shop, order, minor) for order, minor in zip(changed, (30_00, 45_00), strict=True)))
+    await asyncio.gather(
+        *(reversed_for(shop, order, minor) for order, minor in zip(changed, (30_00, 45_00), strict=True))
+    )
     await settled(shop, changed)
     await asyncio.gather(*(shop.cancel(order) for order in [*orders[:2], *orders[-1:], *waiting[:1]]))
     await shop.ship_all(orders[2:-2])

@@ -243,7 +243,9 @@ class World:
         that it pays instead."""
         if capture_id not in ledger.captures:
             reversals = [one for one in self.payments.journal if isinstance(one, Reversed)]
-            return next(sum(line.amount_minor for line in one.lines) for one in reversals if one.operation_id == capture_id)
+            return next(
+                sum(line.amount_minor for line in one.lines) for one in reversals if one.operation_id == capture_id
+            )
         capture = ledger.captures[capture_id]
         parts = [capture, *(ledger.captures[card] for card in capture.cards)]
         return sum(line.captured_minor - line.reversed_minor for part in parts for line in part.lines.values())

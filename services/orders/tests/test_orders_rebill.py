@@ -201,7 +201,9 @@ def difference_not_refunded(play: Play) -> Play:
     return play.failed(payments.Refund)
 
 
-def test_a_difference_that_payments_could_not_refund_is_asked_for_by_the_order_and_waits_for_a_person(play: Play) -> None:
+def test_a_difference_that_payments_could_not_refund_is_asked_for_by_the_order_and_waits_for_a_person(
+    play: Play,
+) -> None:
     reverses(invoiced(play), 7_00, rest=3_00).credited().issued()
     difference_not_refunded(play).then(RefundOpened, asks=[payments.Refund])
     asked = play.last(payments.Refund)

@@ -343,10 +343,11 @@ def follow(story: Story, event: payments.Refunded) -> None:
 def take_over_difference(story: Story, event: payments.Failed) -> None:
     """What payments could not refund of a reversal, a refund of the order asks for: it waits for a person if it is refused, too."""
     for fact in story.facts.captures.values():
-        if fact.refund_id == event.operation_id and story.order.status != "cancelled":
+        refund_id = fact.refund_id
+        if refund_id is not None and refund_id == event.operation_id and story.order.status != "cancelled":
             lines = tuple(line.to_refund for line in fact.lines if line.unbilled and not line.undescribed)
             if parts := still_left(story, [Part(fact.capture_id, lines)]):
-                begin(story, parts, event.operation_id, "reversal", actor=story.context.actor)
+                begin(story, parts, refund_id, "reversal", actor=story.context.actor)
 
 
 def _at_most_captured(gone: MoneyLine, captured: CapturedLine) -> MoneyLine:
