@@ -9,7 +9,6 @@ from chassis.http.problems import Problem
 from console.api import (
     deliveries,
     differences,
-    disputes,
     endpoint_form,
     exports,
     gift_cards,
@@ -24,7 +23,7 @@ from console.api import (
     parked,
     parked_group,
     parked_message,
-    payment_sessions,
+    payment_lists,
     payments,
     people,
     processes,
@@ -70,8 +69,7 @@ def routes(app: App) -> APIRouter:
     payments.add_routes(router, pages)
     settlements.add_routes(router, pages)
     differences.add_routes(router, pages)
-    disputes.add_routes(router, pages)
-    payment_sessions.add_routes(router, pages)
+    payment_lists.add_routes(router, pages)
     gift_cards.add_routes(router, pages)
     processes.add_routes(router, pages)
     messages.add_routes(router, pages)

@@ -1,17 +1,16 @@
-"""Pages of gift cards: those of a store, and one with its movements and what a person does with it."""
+"""The page of one gift card, with its movements and what a person does with it. `payment_lists` has the list."""
 
-from typing import Annotated, Final, Literal
+from typing import Annotated
 from uuid import UUID, uuid4
 
-from fastapi import APIRouter, Depends, Query, Request, Response
+from fastapi import APIRouter, Depends, Request, Response
 from fastapi.responses import RedirectResponse
 
 from console import parked
 from console.api import requesting
 from console.api.asking import found
-from console.api.payments import ROWS, OfStore, check, listed, shared, tabs_of
+from console.api.payments import check, tabs_of
 from console.api.refusals import refusal
-from console.api.rendering import query
 from console.api.requesting import Failed
 from console.api.serving import Pages, form
 from console.audit import Subject
@@ -20,24 +19,9 @@ from console.domain.payments import VIEW
 from console.domain.people import Person
 from contracts.base import Code
 
-STATES: Final = ("active", "inactive", "redeemed", "expired")
-
-
-class CardsAsked(OfStore):
-    status: Literal["", "inactive", "active", "redeemed", "expired"] = ""
-
 
 def add_routes(router: APIRouter, pages: Pages) -> None:
     SignedIn = Annotated[Person, Depends(pages.person)]
-
-    @router.get("/payments/gift-cards")
-    async def cards(asked: Annotated[CardsAsked, Query()], person: SignedIn) -> Response:
-        common = await shared(pages, person, "gift-cards", asked)
-        wanted = query({"status": asked.status, "cursor": asked.cursor, "limit": ROWS})
-        body = await listed(pages, person, common, f"/v1/gift-cards?{wanted}")
-        return pages.page(
-            "gift-cards.html", **common, cards=body["items"], next_cursor=body["next_cursor"], states=STATES
-        )
 
     @router.get("/payments/{store_id}/gift-cards/{gift_card_id}")
     async def one(store_id: Code, gift_card_id: UUID, person: SignedIn, done: str = "") -> Response:
