@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator
 from datetime import UTC, datetime, timedelta
+from types import SimpleNamespace
 from typing import Any, cast
 from uuid import UUID, uuid4
 
@@ -13,7 +14,7 @@ from console_owners import REAL, Owner, page, serving
 from console_world import NOW, STORE, Browser, Life, Publisher, emptied
 
 from chassis.process.app import App
-from console import parked_orders
+from console import parked_orders, projection
 from console.domain.operations import Report
 from console.owners import Owners
 from console.parked_orders import ParkedOrders
@@ -110,6 +111,49 @@ async def test_if_orders_does_not_answer_what_was_parked_stays_so(app: App, owne
         owner.answers["GET", "/v1/parked-keys"] = page()
         await work.round([report(0)], NOW)
     assert (await waits(app))["A-1"][0] == "answer"
+
+
+async def test_an_order_that_comes_into_the_lists_later_is_found_and_one_that_never_does_is_not_looked_up_in_every_round(
+    app: App, owner: Owner, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    clock, looked_up, locked = 0.0, list[UUID](), projection.locked
+    monkeypatch.setattr(parked_orders, "time", SimpleNamespace(monotonic=lambda: clock))
+
+    async def recorded(tx: Any, keys: Any) -> Any:
+        looked_up.extend(keys)
+        return await locked(tx, keys)
+
+    monkeypatch.setattr(projection, "locked", recorded)
+    life, never = Life(number="A-1"), uuid4()
+    parks(owner, life.order_id, never)
+    owners = Owners(cast(Settings, app.settings))
+    async with owners.running():
+        work = ParkedOrders(app, owners)
+        for clock in (0.0, 2.0, 4.0):
+            await work.round([report(2)], NOW)
+        await Publisher(app).publish(life.received())
+        looked_up.clear()
+        for n in range(3, 60):  # orders is asked again, too
+            clock = 2.0 * n
+            await work.round([report(2)], NOW)
+    assert (await waits(app))["A-1"] == ("parked", SINCE)
+    assert looked_up.count(life.order_id) == 1 and looked_up.count(never) == 4
+
+
+async def test_of_thousands_of_parked_orders_the_keys_are_not_read_in_every_round(
+    app: App, owner: Owner, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    clock = 0.0
+    monkeypatch.setattr(parked_orders, "time", SimpleNamespace(monotonic=lambda: clock))
+    monkeypatch.setattr(parked_orders, "PAGE_KEYS", 2)
+    parks(owner, *(uuid4() for _ in range(10)))
+    owners = Owners(cast(Settings, app.settings))
+    async with owners.running():
+        work = ParkedOrders(app, owners)
+        for n in range(10):
+            clock = 2.0 * n
+            await work.round([report(10 + n)], NOW)
+    assert len(owner.requests) == 4, "at 0, 6, 12 and 18 seconds"
 
 
 async def test_every_page_of_keys_is_read_and_its_orders_are_marked_some_at_a_time(

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence, Set
 from datetime import datetime
 from functools import partial
 from typing import Final
@@ -13,6 +13,7 @@ from asyncpg import Connection
 
 from chassis.declare.app import App
 from console import projection
+from console.domain.missed import Missed
 from console.domain.operations import Report
 from console.domain.people import Grant, Person
 from console.domain.row import OrderRow
@@ -26,6 +27,8 @@ PAGES_MAX: Final = 20
 """If messages of more orders are parked, the others are marked when these are gone."""
 ASK_AGAIN_SECONDS: Final = 30.0
 """They are asked for when their number or their oldest changes; and that often, as others of the same number may have come."""
+PAGE_SECONDS: Final = 1.0
+"""Nothing is asked for so long for each page behind the first: if thousands of orders are parked, their number changes all the time."""
 MARKED_AT_ONCE: Final = 500
 """Rows of one transaction. More: events of these orders wait for its end, and its connection may time out."""
 MARKED: Final = """
@@ -39,16 +42,40 @@ class ParkedOrders:
         """Order -> since when a message of it is parked."""
         self._counted: tuple[int, str | None] | None = None
         self._asked_at = float("-inf")
+        self._rests_seconds = 0.0
+        self._missed = Missed()
 
     async def round(self, reports: Sequence[Report], at: datetime) -> None:
-        """Marks the rows as orders answers. If it does not, they stay as they were. Raises a transient error of the database."""
+        """Marks the rows as orders answers. If it does not, they stay as they were. Raises a transient error of the database.
+
+        at: since when others wait for what they do.
+        """
+        now = time.monotonic()
+        counted = self._counted_now(reports, now)
+        found = None if counted is None else await self._ask()
+        if found is None:
+            await self._mark(self._missed.due(now), self._parked, at, now)
+            return
+        self._missed.keep(found)
+        marked = {UUID(int=row["order_id"].int) for row in await self._app.fetch(MARKED)}
+        keys = {key for key in found.keys() ^ marked if not self._missed.rests(key, now)}
+        await self._mark(keys, found, at, now)
+        self._parked, self._counted, self._asked_at = found, counted, now
+        self._rests_seconds = len(found) // PAGE_KEYS * PAGE_SECONDS
+
+    def _counted_now(self, reports: Sequence[Report], now: float) -> tuple[int, str | None] | None:
+        """Returns how many orders wait for a replay, and since when; null: nothing has changed, as far as is to be asked now."""
         parked = next((one.body["parked"] for one in reports if one.service == "orders" and one.answered_at), None)
-        if parked is not None:
-            counted = (parked["keys"], parked["oldest_since"])
-            aged = bool(counted[0]) and time.monotonic() - self._asked_at >= ASK_AGAIN_SECONDS
-            if (counted != self._counted or aged) and (found := await self._ask()) is not None:
-                self._parked, self._counted, self._asked_at = found, counted, time.monotonic()
-        await mark(self._app, self._parked, at)
+        since_asked = now - self._asked_at
+        if parked is None or since_asked < self._rests_seconds:
+            return None
+        counted = (parked["keys"], parked["oldest_since"])
+        aged = bool(counted[0]) and since_asked >= ASK_AGAIN_SECONDS
+        return counted if aged or counted != self._counted else None
+
+    async def _mark(self, keys: Set[UUID], parked: Mapping[UUID, datetime], at: datetime, now: float) -> None:
+        listed = await mark(self._app, keys, parked, at)
+        self._missed.note(keys, keys - listed, now)
 
     async def _ask(self) -> Mapping[UUID, datetime] | None:
         found: dict[UUID, datetime] = {}
@@ -64,21 +91,25 @@ class ParkedOrders:
         return found
 
 
-async def mark(app: App, parked: Mapping[UUID, datetime], at: datetime) -> None:
-    """Makes the rows of exactly these orders wait for the replay of a message. at: since when others wait for what they do."""
-    marked = {UUID(int=row["order_id"].int) for row in await app.fetch(MARKED)}
-    if not (different := parked.keys() ^ marked):
-        return
+async def mark(app: App, keys: Collection[UUID], parked: Mapping[UUID, datetime], at: datetime) -> Set[UUID]:
+    """Makes rows wait for the replay of a message, or no longer. Returns the keys that the lists have.
+
+    parked: order -> since when, of those that wait. at: since when the others wait for what they do.
+    """
 
     def changed(row: OrderRow) -> OrderRow:
         row = row._replace(memory=row.memory._replace(parked=row.order_id in parked))
         waiting, step = waits(row)
         return row._replace(waiting=waiting, step=step, since=parked.get(row.order_id, at) if waiting else None)
 
-    async def write(keys: Sequence[UUID], tx: Connection) -> None:
-        rows = await projection.locked(tx, keys)
-        await projection.remember(tx, [changed(row) for row in rows if row.ordered_at is not None])
+    found: set[UUID] = set()
 
-    keys = sorted(different)
-    for first in range(0, len(keys), MARKED_AT_ONCE):
-        await app.write(partial(write, keys[first : first + MARKED_AT_ONCE]))
+    async def write(some: Sequence[UUID], tx: Connection) -> None:
+        rows = [row for row in await projection.locked(tx, some) if row.ordered_at is not None]
+        await projection.remember(tx, [changed(row) for row in rows])
+        found.update(row.order_id for row in rows)
+
+    ordered = sorted(keys)
+    for first in range(0, len(ordered), MARKED_AT_ONCE):
+        await app.write(partial(write, ordered[first : first + MARKED_AT_ONCE]))
+    return found
