@@ -91,3 +91,31 @@ async def width(tab: Tab) -> int:
     """Returns how wide the page is, in CSS pixels: more than its window has to be scrolled sideways."""
     found: int = await tab.evaluate("document.documentElement.scrollWidth")
     return found
+
+
+CUT: Final = """
+() => [...document.querySelectorAll('select')].filter(one => one.checkVisibility()).filter(one => {
+  const whole = one.cloneNode(true)
+  whole.style.cssText = 'width: max-content; position: absolute'
+  one.after(whole)
+  const cut = whole.offsetWidth > one.offsetWidth
+  whole.remove()
+  return cut
+}).map(one => one.name)"""
+BARE: Final = r"""
+() => [...document.querySelectorAll('main table:has(thead)')].filter(one => !one.tHead.checkVisibility())
+  .flatMap(one => [...one.querySelectorAll('tbody td')]).filter(one => one.checkVisibility())
+  .filter(one => /^[\s–\d.,×]+$/.test(one.innerText) && getComputedStyle(one, '::before').content === 'none')
+  .map(one => one.outerHTML.slice(0, 120))"""
+
+
+async def cut_selects(tab: Tab) -> list[str]:
+    """Returns the names of the selects that are narrower than their longest option."""
+    found: list[str] = await tab.evaluate(CUT)
+    return found
+
+
+async def bare_figures(tab: Tab) -> list[str]:
+    """Returns the cells of tables without a visible head that have a figure or a dash, and no word of what it is."""
+    found: list[str] = await tab.evaluate(BARE)
+    return found

@@ -400,14 +400,17 @@ class TestOnARealPostgres:
         self, app: App, owner: Owner, browser: Browser, order: UUID
     ) -> None:
         one = operation()
+        booked = books(order, one)
+        booked["lines"] = [booked["lines"][0] | {"line_id": name} for name in ("1", "10", "2")]
         owner.answers |= {
-            ("GET", f"/v1/payments/{order}"): (200, ledger(order, one)), ("GET", f"/v1/orders/{order}/ledger"): (200, books(order, one)),
+            ("GET", f"/v1/payments/{order}"): (200, ledger(order, one)), ("GET", f"/v1/orders/{order}/ledger"): (200, booked),
         }  # fmt: skip
         await browser.sign_in("finance")
         shown = (await browser.get(f"/orders/{order}")).text
         assert f'href="/orders/{order}/ledger"' in shown
         kept = (await browser.get(f"/orders/{order}/ledger")).text
         assert "gateway clearing" in kept and "CAPTURED" in kept and one["operation_id"] in kept
+        assert kept.index('"row">1<') < kept.index('"row">2<') < kept.index('"row">10<')
         form = Parsed(shown).form("Record it")
         assert f"{AMOUNT}1" in form.fields
         entered = {

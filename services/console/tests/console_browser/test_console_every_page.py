@@ -18,7 +18,18 @@ from console import recording
 from console.domain.offsets import Flow
 from console.domain.series import MINUTE, POLL, Point
 from console_browser.world import IN_CHROMIUM, World
-from tests.browser import DESKTOP, OF_COLOURS, OF_SIZE, PHONE, start_job, violations, visit, width
+from tests.browser import (
+    DESKTOP,
+    OF_COLOURS,
+    OF_SIZE,
+    PHONE,
+    bare_figures,
+    cut_selects,
+    start_job,
+    violations,
+    visit,
+    width,
+)
 from tests.console_pages import PAGES, Page
 
 pytestmark = IN_CHROMIUM
@@ -34,7 +45,9 @@ async def test_a_number_in_the_bar_does_not_widen_a_page_on_a_phone(world: World
         assert await width(tab) == PHONE["width"]
 
 
-async def test_axe_finds_nothing_on_any_page_and_none_is_wider_than_its_window(world: World) -> None:
+async def test_axe_finds_nothing_on_any_page_and_none_is_wider_than_its_window_or_cuts_what_it_shows(
+    world: World,
+) -> None:
     found: list[str] = []
     # Without motion: a colour that is just changing is none of the page's.
     async with furnished(world), world.context(reduced_motion="reduce") as context:
@@ -49,12 +62,15 @@ async def test_axe_finds_nothing_on_any_page_and_none_is_wider_than_its_window(w
 async def faults(tab: Tab, base: str, page: Page) -> list[str]:
     await visit(tab, base, page)
     found = await violations(tab)
+    found += [f"the select {one} is cut" for one in await cut_selects(tab)]
     await tab.emulate_media(color_scheme="dark")
     found += [f"dark: {one}" for one in await violations(tab, OF_COLOURS)]
     await tab.set_viewport_size(PHONE)
     found += [f"on a phone: {one}" for one in await violations(tab, OF_SIZE)]
     if (wide := await width(tab)) > PHONE["width"]:
         found.append(f"{wide} pixels wide on a phone")
+    found += [f"on a phone without a label: {one}" for one in await bare_figures(tab)]
+    found += [f"on a phone the select {one} is cut" for one in await cut_selects(tab)]
     await tab.set_viewport_size(DESKTOP)
     await tab.emulate_media(color_scheme="light")
     return found

@@ -11,6 +11,7 @@ from console.api.order import order_page, row_of
 from console.api.refusals import refusal
 from console.api.requesting import Failed
 from console.api.serving import Pages, demand, form
+from console.domain.natural import natural
 from console.domain.payments import RECORD, VIEW, record_of
 from console.domain.people import Person
 
@@ -25,14 +26,11 @@ def add_routes(router: APIRouter, pages: Pages) -> None:
         demand(person.at(row["store_id"]), VIEW)
         path = f"/v1/orders/{row['order_id']}/ledger"
         answer = await pages.owners.read("payments", path, row["store_id"], person)
+        books = answer.body if answer.state == "answered" else None
         return pages.page(
-            "ledger.html",
-            503 if answer.state in ("silent", "unset") else 200,
-            person=person,
-            row=row,
-            books=answer.body if answer.state == "answered" else None,
-            answer=answer,
-        )
+            "ledger.html", 503 if answer.state in ("silent", "unset") else 200, person=person, row=row, books=books, answer=answer,
+            lines=sorted(books["lines"], key=lambda line: natural(line["line_id"])) if books else (),
+        )  # fmt: skip
 
     @router.post("/orders/{order_id}/payments")
     async def record(request: Request, order_id: str, person: SignedIn) -> Response:

@@ -13,9 +13,9 @@ TYPE: Final = "type:"
 """Begins the name of the box of a type."""
 CHOICES: Final[Mapping[str, Mapping[str, str]]] = {
     "which": {"all": "every type", "these": "the types below"},
-    "order": {"per_order": "the events of an order one after the other", "none": "as they come"},
+    "order": {"per_order": "one after the other, per order", "none": "as they come"},
     "payload": {"full": "the whole event", "thin": "without data: the receiver fetches it"},
-    "exhausted": {"skip": "skip the delivery", "hold": "hold the later events of the order"},
+    "exhausted": {"skip": "skip the delivery", "hold": "hold later events of the order"},
     "verify": {"answer": "any answer of 200 to 299", "echo": "it answers the challenge"},
 }
 """Field -> its values, and what they mean."""
