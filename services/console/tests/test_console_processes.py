@@ -127,7 +127,7 @@ async def test_it_has_every_order_that_waits_in_a_process_the_longest_wait_first
     page = (await browser.get("/processes")).text
     assert numbers(page) == ["P-1", "P-2", "APPROVAL", "REFUSED"]
     assert owner.asked == [[str(ids[number]) for number in numbers(page)]], "asked once, for the rows that are shown"
-    assert "place.authorize" in page and "no answer" in page and '<td class="amount">7×</td>' in page
+    assert "place.authorize" in page and "no answer" in page and 'data-label="Asks">7×</td>' in page
 
 
 async def test_its_groups_count_by_step_and_each_leads_to_its_orders(publisher: Publisher, browser: Browser) -> None:

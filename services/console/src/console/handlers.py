@@ -21,6 +21,7 @@ SERVICE = Service(
     problems=api.PROBLEMS,
     apply=people.apply,
     forms=True,
+    young_objects=10_000,  # a person waits: a page is not to wait for those of hundreds of others
     loops=lambda app: {**freshness.loops(app), **polling.loops(app), **working.loops(app)},
     adopts=False,  # it publishes nothing
     check=invariants.check,

@@ -110,7 +110,7 @@ def run(service: Service, *own: Command | ServiceCommand) -> None:
         return
     try:
         work = _own(found, App(service, settings, command), arguments) if found else None
-        spare_collections()
+        spare_collections(service.young_objects)
         asyncio.run(work or _command(service, settings, command, arguments))
     except (OSError, asyncpg.PostgresError, DBAPIError, TimeoutError) as error:
         cause = error.orig if isinstance(error, DBAPIError) else error
@@ -122,16 +122,16 @@ def serve(service: Service, settings: ServiceSettings, role: str) -> None:
     crash.arm(service.name)
     app = App(service, settings, role)
     listener = server.listen(settings.http_host, settings.http_port)
-    spare_collections()
+    spare_collections(service.young_objects)
     log.info("listening", host=settings.http_host, port=listener.getsockname()[1], role=role)
     server.Server(server.configured(app.asgi()), app.end_soon).run(sockets=[listener])
 
 
-def spare_collections() -> None:
+def spare_collections(young_objects: int) -> None:
     """Objects loaded by now live as long as the process. Collections that scan them again cost a tenth of the CPU."""
     gc.collect()
     gc.freeze()
-    gc.set_threshold(200_000, 50, 100)
+    gc.set_threshold(young_objects, 50, 100)
 
 
 async def _command(service: Service, settings: ServiceSettings, command: str, arguments: argparse.Namespace) -> None:
