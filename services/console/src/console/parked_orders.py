@@ -28,7 +28,7 @@ PAGES_MAX: Final = 20
 ASK_AGAIN_SECONDS: Final = 30.0
 """They are asked for when their number or their oldest changes; and that often, as others of the same number may have come."""
 PAGE_SECONDS: Final = 1.0
-"""Nothing is asked for so long for each page behind the first: if thousands of orders are parked, their number changes all the time."""
+"""Pause after a read, for each page behind the first: while thousands of orders are parked, their number changes all the time."""
 MARKED_AT_ONCE: Final = 500
 """Rows of one transaction. More: events of these orders wait for its end, and its connection may time out."""
 MARKED: Final = """

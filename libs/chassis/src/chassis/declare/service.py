@@ -184,8 +184,8 @@ class Service:
     forms: bool = False
     """Whether its routes also read the bodies of HTML forms."""
     young_objects: int = 200_000
-    """So many objects are made before those among them that nothing uses are collected. The process stands still meanwhile, for half
-    a second after 200,000. Batches make few such objects and many that live for a moment; pages make many."""
+    """Number of new objects after which the unused ones among them are collected. The process serves nothing meanwhile: for half a
+    second, after 200,000. Batches leave few unused objects, and collections in a batch cost throughput; pages leave many."""
     problems: Problems = field(default_factory=dict)
     """The kinds of problem that its routes answer, in addition to those of the chassis."""
     requests: Callable[[], Requests] | None = None
