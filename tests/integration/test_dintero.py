@@ -356,6 +356,28 @@ async def test_what_a_dearer_line_costs_more_is_authorized_and_captured_besides(
     assert [sum(one["amount"] for one in found[name]) for name in ("authorizations", "captures")] == [49800, 49800]
 
 
+async def test_a_repetition_that_is_refused_takes_back_nothing_of_what_was_stated(client: Client) -> None:
+    """Else its part that the reversal has booked could be stated again, and another capture of these lines would book nothing."""
+    order = await _captured(client, "T")
+    draft = await client.done("POST", "/draft_orders", _change(order["order_id"], 49800))
+    await client.done("PUT", f"/draft_orders/{draft['id']}/complete")
+
+    async def stated(payment_id: str, amounts: dict[int, int], key: str, **more: Any) -> tuple[int, Any]:
+        items = [{"line_id": line, "amount": amount} for line, amount in amounts.items()]
+        body = {"items": items, "payment_details": {"payment_id": payment_id}} | more
+        return await client.call("POST", f"/orders/{order['order_id']}/captures", body, idempotency_key=key)
+
+    more = await client.paid(order["order_id"], "authorizations", "T-more", items=[
+        {"line_id": 2, "amount": -39800}, {"line_id": 3, "amount": 49800},
+    ])  # fmt: skip
+    whole = {2: -39800, 3: 49800}
+    assert (await stated("T-swap", whole, "once", authorization_id=more["id"]))[0] == 200
+    status, problem = await stated("T-swap", whole, "once")
+    assert problem["cause"] == "idempotency_key_reused", (status, problem)
+    status, problem = await stated("T-again", {2: -39800}, "again")
+    assert (status, problem["type"]) == (409, "/problems/reversal_exceeded")
+
+
 async def test_what_is_not_captured_is_not_reversed_and_only_orders_of_the_account_are(client: Client) -> None:
     number = (await client.completed([MUGS]))["order_id"]
     for name, status_expected, code in ((number, 409, "request_refused"), ("NOBODYS", 404, "order_unknown")):

@@ -72,6 +72,9 @@ def upgrade() -> None:
         sa.Column("payment_id", sa.Text, nullable=False),
         sa.Column("stated", sa.Text, nullable=False, comment="line_id -> minor units, as JSON"),
         sa.Column("covered", sa.Text, nullable=False, comment="the part of it that a reversal has booked"),
+        sa.Column(
+            "recorded", sa.Boolean, nullable=False, server_default=sa.false(), comment="payments has the other part"
+        ),
         sa.PrimaryKeyConstraint("store_id", "order_id", "collection", "system", "payment_id", name="statements_pkey"),
         sa.CheckConstraint("collection in ('authorizations', 'captures')", name="statements_collection_is_known"),
     )

@@ -25,7 +25,9 @@ INSERT: Final = (
     "insert into statements (store_id, order_id, collection, system, payment_id, stated, covered)"
     " values ($1, $2, $3, $4, $5, $6, $7)"
 )
-DELETE: Final = "delete from statements where store_id = $1 and order_id = $2 and collection = $3 and system = $4 and payment_id = $5"
+ONE: Final = "where store_id = $1 and order_id = $2 and collection = $3 and system = $4 and payment_id = $5"
+RECORDED: Final = f"update statements set recorded = true {ONE}"
+DELETE: Final = f"delete from statements {ONE} and not recorded"
 
 
 async def items_of(app: App, account: Account, order_id: UUID) -> Sequence[dict[str, Any]]:
@@ -70,8 +72,13 @@ async def state(
     return covered
 
 
+async def confirm(tx: Connection, account: Account, order_id: UUID, collection: str, payment: tuple[str, str]) -> None:
+    """Payments has the rest of a statement: it stays, whatever becomes of a repetition."""
+    await tx.execute(RECORDED, account.store_id, order_id, collection, *payment)
+
+
 async def forget(tx: Connection, account: Account, order_id: UUID, collection: str, payment: tuple[str, str]) -> None:
-    """Deletes a statement whose rest payments has refused."""
+    """Deletes a statement whose rest payments has refused, unless it has recorded that before."""
     await tx.execute(DELETE, account.store_id, order_id, collection, *payment)
 
 

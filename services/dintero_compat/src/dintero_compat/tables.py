@@ -12,6 +12,7 @@ from sqlalchemy import (
     Table,
     Text,
     Uuid,
+    false,
     func,
     text,
 )
@@ -63,6 +64,7 @@ statements = Table(
     Column("payment_id", Text, nullable=False),
     Column("stated", Text, nullable=False, comment="line_id -> minor units, as JSON"),
     Column("covered", Text, nullable=False, comment="the part of it that a reversal has booked"),
+    Column("recorded", Boolean, nullable=False, server_default=false(), comment="payments has the other part"),
     PrimaryKeyConstraint("store_id", "order_id", "collection", "system", "payment_id", name="statements_pkey"),
     CheckConstraint("collection in ('authorizations', 'captures')", name="statements_collection_is_known"),
 )

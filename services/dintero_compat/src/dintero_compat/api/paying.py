@@ -82,7 +82,7 @@ def _add_collection(router: APIRouter, desk: Desk, collection: Collection) -> No
         elif collection in ("captures", "cancellations"):
             wanted["authorization_id"] = authorization
         if wanted["lines"]:
-            done = await _recorded(request, asked, order, collection, wanted)
+            done = await _recorded(request, asked, order, collection, wanted, is_stated=reversal is not None)
         else:
             done = {"operation_id": reversal}
         await desk.happened(request, asked, order, f"{collection} {wanted['gateway']} {payment_id}")
@@ -164,19 +164,27 @@ def _add_collection(router: APIRouter, desk: Desk, collection: Collection) -> No
         return paying.reversal_of(reversing.ours(first), money.ledger, items)
 
     async def _recorded(
-        request: Request, asked: Asked, order: Mapping[str, Any], collection: Collection, wanted: dict[str, Any]
+        request: Request,
+        asked: Asked,
+        order: Mapping[str, Any],
+        collection: Collection,
+        wanted: dict[str, Any],
+        *,
+        is_stated: bool,
     ) -> dict[str, Any]:
-        """States at payments what has happened. What it refuses is not stated at all."""
+        """States at payments what has happened. What it refuses is not stated at all. is_stated: a part is booked by a reversal."""
         where = f"/v1/orders/{order['order_id']}/payments/{collection}"
+        key, payment = UUID(order["order_id"]), (wanted["gateway"], wanted["payment_id"])
         try:
             done: dict[str, Any] = await desk.owners.write(
                 "payments", asked.who, where, wanted, key=idempotency_key(request)
             )
         except Problem as problem:
-            if collection in COVERED and problem.status < 500:
-                key, payment = UUID(order["order_id"]), (wanted["gateway"], wanted["payment_id"])
+            if is_stated and problem.status < 500:
                 await desk.app.write(lambda tx: additions.forget(tx, asked.account, key, collection, payment))
             raise
+        if is_stated:
+            await desk.app.write(lambda tx: additions.confirm(tx, asked.account, key, collection, payment))
         return done
 
 
