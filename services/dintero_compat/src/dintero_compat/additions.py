@@ -73,7 +73,7 @@ async def state(
 
 
 async def confirm(tx: Connection, account: Account, order_id: UUID, collection: str, payment: tuple[str, str]) -> None:
-    """Payments has the rest of a statement: it stays, whatever becomes of a repetition."""
+    """Payments has the rest of a statement: it stays, also if a repetition is refused."""
     await tx.execute(RECORDED, account.store_id, order_id, collection, *payment)
 
 
