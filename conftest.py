@@ -27,6 +27,10 @@ structlog.configure(
 
 # These modules assert for the tests that import them: what differs is shown as in a test.
 pytest.register_assert_rewrite(
+    "fulfillment_database",
+    "orders_changed",
+    "orders_database",
+    "orders_engine",
     "saga_checks",
     "saga_play",
     *(f"tests.integration.{name}" for name in ("order_client", "order_crowd", "shop")),

@@ -5,11 +5,31 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
+from orders_changed import (
+    ASKED,
+    ASKED_BOWL,
+    BOWL,
+    CUP,
+    GONE,
+    MUG,
+    NO_BOWL,
+    SOLD,
+    THERE,
+    applying,
+    but,
+    codes,
+    completes,
+    made,
+    paid,
+    plays,
+    refunding,
+    why_not,
+)
 from orders_play import Play, content, costs, line, market
 from test_orders_edit import amounts, open_processes, rows, the_edit
 
-from contracts.fulfillment import CancelShipments, Extend, Reduce, Reserve, Resume, Start, Suspend
-from contracts.invoicing import Credit, Issue
+from contracts.fulfillment import CancelShipments, Reduce, Reserve, Start, Suspend
+from contracts.invoicing import Credit
 from contracts.orders import (
     Cancelled,
     DetailsChanged,
@@ -28,72 +48,8 @@ from contracts.orders import (
     WaitingChanged,
 )
 from contracts.payments import Authorize, Capture, Refund, Void
-from contracts.snapshot import Address, Cancellation, Line, OrderContent, TaxCollection, UpstreamRefund
+from contracts.snapshot import OrderContent, TaxCollection
 from orders.domain.processes import changes
-
-MUG, BOWL, CUP = line("1", 10_00, quantity=2), line("2", 5_00), line("3", 2_00)
-SOLD = content(MUG, BOWL, CUP)
-THERE = Address(name="Bo", line1="2 Way", city="Lyon", country="FR")
-GONE = Cancellation(executed=True, executed_by="buyer")
-ASKED = Cancellation(requested=True)
-
-
-def but(one: Line, **more: Any) -> Line:
-    pieces = {name: more.pop(name) for name in ("ordered", "cancelled", "refunded") if name in more}
-    return one.model_copy(update={**more, **({"quantity": one.quantity.model_copy(update=pieces)} if pieces else {})})
-
-
-NO_BOWL = content(MUG, but(BOWL, cancellation=GONE), CUP)
-ASKED_BOWL = content(MUG, but(BOWL, cancellation=ASKED), CUP)
-
-
-def made(name: str = "R1", minor: int = 5_00, line_id: str | None = "2", **more: Any) -> UpstreamRefund:
-    return UpstreamRefund(external_refund_id=name, amount_minor=minor, external_line_id=line_id, **more)
-
-
-def refunding(told: OrderContent, *refunds: UpstreamRefund) -> OrderContent:
-    return told.model_copy(update={"refunds": refunds, "payment_state": "partially_refunded"})
-
-
-def applying(play: Play, told: OrderContent = SOLD, **terms: Any) -> Play:
-    return play.in_the_warehouse(told, on_change="apply", **terms)
-
-
-def paid(play: Play, **terms: Any) -> Play:
-    return applying(play, **terms).captured().issued()
-
-
-def codes(play: Play) -> list[str]:
-    return [*play.order.exceptions]
-
-
-def why_not(play: Play) -> dict[str, str | None]:
-    return {code: one.why_not for code, one in play.order.exceptions.items()}
-
-
-def completes(play: Play) -> None:
-    """Ships what is left; then all that was charged and not given back is what the order costs."""
-    play.shipped().fulfilled()
-    assert play.order.completed_at is not None and not open_processes(play)
-    assert play.money["captured"] - play.money["refunded"] == play.order.grand_minor
-
-
-def plays(play: Play, until: type[Any] | None = None) -> Play:
-    """Every command is answered yes, until one of this type."""
-    answers: dict[type[Any], Any] = {
-        Suspend: play.suspended, Extend: play.extended, Authorize: play.authorized, Reduce: play.partly_reduced, Void: play.voided,
-        Resume: play.resumed, Capture: play.captured, Refund: play.refunded, Credit: play.credited, Issue: play.issued,
-    }  # fmt: skip
-    open_ = [*play.sent]
-    while open_ and type(open_[0]) is not until:
-        command = open_.pop(0)
-        if isinstance(command, Start):
-            continue  # the shipments that were started get the address
-        play.commands.append(command)  # the answers are to the last of its kind
-        answers[type(command)]()
-        open_ += play.sent
-    return play
-
 
 # -- apply ------------------------------------------------------------------------------------------------------------
 
@@ -376,115 +332,6 @@ def test_what_informs_or_is_refunded_during_an_edit_is_not_undone_by_it(play: Pl
     play.receives(told, seconds=2, digest="again").nothing()
 
 
-# -- a cancel and its refund ------------------------------------------------------------------------------------------
-
-
-def refunds(play: Play) -> list[list[tuple[str, int, int]]]:
-    return [
-        amounts(one.lines)
-        for one in {one.operation_id: one for one in play.commands if isinstance(one, Refund)}.values()
-    ]
-
-
-@pytest.mark.parametrize("line_id", ["2", None])
-@pytest.mark.parametrize("gateway", ["marketplace", "test"])
-def test_a_cancel_and_its_refund_in_one_snapshot_give_back_once(play: Play, line_id: str | None, gateway: str) -> None:
-    """The refund is booked, with or without a line, and the edit has nothing more to give back."""
-    paid(play, gateway=gateway)
-    plays(play.receives(refunding(NO_BOWL, made(line_id=line_id)), seconds=1))
-    assert refunds(play) in ([[("2", 0, 5_00)]], [[("2", 1, 5_00)]]) and play.last(Refund).reference == "R1"
-    assert not codes(play) and play.order.stated is None
-    completes(play)
-
-
-def test_the_refund_may_be_more_than_the_cancelled_line(play: Play) -> None:
-    """The rest is of the shipping charge, or goodwill."""
-    paid(play)
-    plays(play.receives(refunding(NO_BOWL, made(line_id=None, minor=6_00)), seconds=1))
-    (one,) = refunds(play)
-    assert sum(amount for _, _, amount in one) == 6_00 and {name: amount for name, _, amount in one}["2"] == 5_00
-    assert play.money["refunded"] == 6_00
-
-
-def test_a_refund_that_comes_first_is_not_given_back_twice(play: Play) -> None:
-    paid(play)
-    plays(play.receives(refunding(SOLD, made()), seconds=1))
-    plays(play.receives(refunding(NO_BOWL, made()), seconds=2))
-    assert len(refunds(play)) == 1 and not codes(play)
-    completes(play)
-
-
-@pytest.mark.parametrize("line_id", ["2", None])
-def test_a_refund_that_comes_while_the_cancel_is_taken_over_is_not_given_back_twice(
-    play: Play, line_id: str | None
-) -> None:
-    paid(play).receives(NO_BOWL, seconds=1).suspended()
-    reducing = play.sent
-    play.receives(refunding(NO_BOWL, made(line_id=line_id)), seconds=2).then(RefundOpened, asks=[Refund])
-    play.sent += reducing
-    plays(play)
-    assert len(refunds(play)) == 1 and not codes(play)
-    completes(play)
-
-
-@pytest.mark.parametrize("line_id", ["2", None])
-def test_a_refund_that_comes_after_the_cancel_is_the_one_that_was_booked_with_it(
-    play: Play, line_id: str | None
-) -> None:
-    plays(paid(play).receives(NO_BOWL, seconds=1))
-    play.receives(refunding(NO_BOWL, made(line_id=line_id)), seconds=2).nothing()
-    assert len(refunds(play)) == 1 and not codes(play)
-    plays(play.receives(refunding(NO_BOWL, made(), made("R2", 1_00, "1")), seconds=3))
-    assert refunds(play)[1:] == [[("1", 0, 1_00)]]
-
-
-def test_each_line_of_a_cancel_may_be_refunded_by_a_refund_of_its_own(play: Play) -> None:
-    both = content(MUG, but(BOWL, cancellation=GONE), but(CUP, cancellation=GONE))
-    plays(paid(play).receives(both, seconds=1))
-    play.receives(refunding(both, made()), seconds=2).nothing()
-    play.receives(refunding(both, made(), made("R2", 2_00, "3")), seconds=3).nothing()
-    assert refunds(play) == [[("2", 1, 5_00), ("3", 1, 2_00)]] and not codes(play)
-
-
-def test_a_refund_of_another_amount_than_the_cancel_is_for_a_person(play: Play) -> None:
-    plays(paid(play).receives(NO_BOWL, seconds=1))
-    play.receives(refunding(NO_BOWL, made(minor=4_50, line_id=None)), seconds=2).then(ExceptionRaised)
-    assert codes(play) == ["refund_made"] and len(refunds(play)) == 1
-    plays(play.resolves("refund_made", "accept"))  # it is one of its own
-    assert not codes(play) and play.money["refunded"] == 9_50
-
-
-@pytest.mark.parametrize("rule", ["apply", "ask"])
-def test_a_refund_of_what_was_never_captured_here_is_the_void_of_the_cancelled_line(play: Play, rule: str) -> None:
-    play.in_the_warehouse(SOLD, capture="per_shipment", on_change=rule)
-    play.receives(refunding(NO_BOWL, made(line_id=None)), seconds=1)
-    if rule == "ask":
-        assert codes(play) == ["line_cancelled", "refund_made"]
-        play.resolves("line_cancelled", "accept")
-    plays(play)
-    assert not codes(play) and not refunds(play)
-    assert play.money["voided"] == 5_00 and play.order.content and len(play.order.content.refunds) == 1
-    play.shipped()
-    plays(play)
-    play.fulfilled()
-    assert play.money["captured"] == 12_00 and play.order.payment_status == "paid" and play.order.completed_at
-
-
-def test_a_refund_that_is_pending_is_no_refund_yet(play: Play) -> None:
-    """It is the cancel's when it is made."""
-    paid(play)
-    plays(play.receives(refunding(NO_BOWL, made(state="PENDING")), seconds=1))
-    assert codes(play) == ["refund_made"] and len(refunds(play)) == 1
-    play.receives(refunding(NO_BOWL, made(state="done")), seconds=2)
-    assert not codes(play) and len(refunds(play)) == 1
-
-
-def test_another_gateway_gives_the_money_back_itself(play: Play) -> None:
-    paid(play, gateway="test")
-    plays(play.receives(NO_BOWL, seconds=1))
-    assert not play.last(Refund).recorded and play.money["refunded"] == 5_00
-
-
 # -- who supplies -----------------------------------------------------------------------------------------------------
 
 MARKETPLACE_SUPPLIES = TaxCollection(deemed_supplier=True)
@@ -524,118 +371,3 @@ def test_what_a_person_accepts_beside_who_supplies_leaves_that_as_an_exception(p
     more = content(MUG, but(BOWL, line_total_minor=3_00), CUP, tax_collection=MARKETPLACE_SUPPLIES)
     plays(play.receives(more, seconds=2).resolves("snapshot_changed", "accept", op="more"))
     assert play.order.grand_minor == 15_00 and why_not(play) == {"snapshot_changed": "edit_empty"}
-
-
-# -- the same change on both sides ------------------------------------------------------------------------------------
-
-ONE_MUG: dict[str, OrderContent] = {
-    "cancelled": content(but(MUG, cancelled=1), BOWL, CUP),
-    "as sold": content(line("1", 5_00, quantity=1), BOWL, CUP),
-    "with its amount": content(but(MUG, cancelled=1, cancelled_minor=5_00), BOWL, CUP),
-}
-NO_BOWL_STATED: dict[str, OrderContent] = {"cancelled": NO_BOWL, "left out": content(MUG, CUP)}
-DEARER: dict[str, OrderContent] = {
-    "as sold": content(but(MUG, line_total_minor=12_00), BOWL, CUP),
-    "with a discount": content(but(MUG, line_total_minor=14_00, discount_minor=2_00), BOWL, CUP, discount=2_00),
-}
-SAME = [
-    *((LineEdit(line_id="1", quantity=1), told, f"one mug, {name}") for name, told in ONE_MUG.items()),
-    *((LineEdit(line_id="2", quantity=0), told, f"no bowl, {name}") for name, told in NO_BOWL_STATED.items()),
-    *((LineEdit(line_id="1", unit_price_minor=6_00), told, f"dearer, {name}") for name, told in DEARER.items()),
-    (LineEdit(line_id="1", quantity=3), content(line("1", 15_00, quantity=3), BOWL, CUP), "three mugs"),
-    (LineEdit(line_id="1", quantity=1, unit_price_minor=4_00), content(line("1", 4_00, quantity=1), BOWL, CUP), "one, cheaper"),
-]  # fmt: skip
-
-
-@pytest.mark.parametrize(("change", "told"), [one[:2] for one in SAME], ids=[one[2] for one in SAME])
-@pytest.mark.parametrize("rule", ["apply", "ask"])
-def test_what_was_edited_here_and_the_marketplace_then_states_is_no_difference(
-    play: Play, change: LineEdit, told: OrderContent, rule: str
-) -> None:
-    play.in_the_warehouse(SOLD, on_change=rule).captured().issued()
-    plays(play.opens_an_edit(change).confirms())
-    sold, price = costs(play.sold), play.order.grand_minor
-    play.receives(told, seconds=1).nothing()
-    assert not codes(play) and play.order.stated is None and play.order.base is None
-    assert (costs(play.sold), play.order.grand_minor) == (sold, price)
-    completes(play)
-
-
-@pytest.mark.parametrize(("change", "told"), [one[:2] for one in SAME], ids=[one[2] for one in SAME])
-def test_the_same_change_beside_another_one_leaves_only_the_other(
-    play: Play, change: LineEdit, told: OrderContent
-) -> None:
-    paid(play)
-    plays(play.opens_an_edit(change).confirms())
-    before = play.order.grand_minor
-    both = [one if one.external_line_id != "3" else but(one, line_total_minor=3_00) for one in told.lines]
-    more = content(*both, discount=told.totals.discount_minor)
-    plays(play.receives(more, seconds=1))
-    assert not codes(play) and play.order.grand_minor == (before or 0) + 1_00
-    assert costs(play.sold) == costs(more)
-    completes(play)
-
-
-@pytest.mark.parametrize(("change", "told"), [one[:2] for one in SAME], ids=[one[2] for one in SAME])
-def test_an_edit_of_a_difference_that_a_person_was_shown_ends_it(
-    play: Play, change: LineEdit, told: OrderContent
-) -> None:
-    play.in_the_warehouse(SOLD).captured().issued().receives(told, seconds=1)
-    assert codes(play)
-    plays(play.opens_an_edit(change).confirms())
-    assert not codes(play) and play.order.stated is None
-    play.receives(told, seconds=2, digest="again").nothing()
-
-
-def test_pieces_that_both_sides_have_changed_otherwise_are_for_a_person(play: Play) -> None:
-    """One of two mugs was cancelled here. The marketplace states five, none of them cancelled."""
-    paid(play)
-    plays(play.opens_an_edit(LineEdit(line_id="1", quantity=1)).confirms())
-    play.receives(content(line("1", 25_00, quantity=5), BOWL, CUP), seconds=1).then(ExceptionRaised)
-    assert why_not(play) == {"snapshot_changed": "total_differs"}
-    assert "pieces of a line" in play.order.exceptions["snapshot_changed"].detail
-    assert play.order.grand_minor == 12_00
-
-
-def test_a_request_to_cancel_that_comes_with_the_same_change_is_not_lost(play: Play) -> None:
-    play.in_the_warehouse(SOLD).captured().issued()
-    plays(play.opens_an_edit(LineEdit(line_id="1", quantity=1)).confirms())
-    play.receives(content(line("1", 5_00, quantity=1, cancellation=ASKED), BOWL, CUP), seconds=1)
-    assert codes(play) == ["cancel_requested"]
-
-
-# -- an address during an edit ----------------------------------------------------------------------------------------
-
-
-@pytest.mark.parametrize("confirmed", [False, True])
-@pytest.mark.parametrize("rule", ["apply", "ask"])
-def test_an_address_that_comes_during_an_edit_is_not_overwritten_by_it(play: Play, confirmed: bool, rule: str) -> None:
-    play.in_the_warehouse(SOLD, on_change=rule).captured().issued().opens_an_edit(LineEdit(line_id="1", quantity=1))
-    if confirmed:
-        play.confirms()
-        suspending = play.sent
-    play.receives(content(MUG, BOWL, CUP, ship_to=THERE), seconds=1)
-    assert codes(play) == ["address_changed"]
-    play.resolves("address_changed", "accept")
-    assert play.refusal and play.refusal.code == "edit_open"
-    if confirmed:
-        play.sent = suspending
-        plays(play)
-    else:
-        plays(play.confirms(op="now"))
-    if rule == "ask":
-        plays(play.resolves("address_changed", "accept", op="after it"))
-    assert play.order.content is not None and play.order.content.ship_to == THERE
-    assert costs(play.sold)["1"] == (1, 5_00) and play.last(Start).ship_to == THERE
-    completes(play)
-
-
-def test_an_address_that_a_person_has_set_stays_until_the_marketplace_changes_its_own(play: Play) -> None:
-    paid(play)
-    plays(play.opens_an_edit(ship_to=THERE, bill_to=THERE).confirms())
-    plays(play.receives(SOLD.model_copy(update={"external_number": "7"}), seconds=1))
-    assert play.order.content is not None and play.order.content.ship_to == THERE
-    assert play.order.content.bill_to == THERE and play.order.content.external_number == "7"
-    elsewhere = Address(name="Cy", line1="3 Way", city="Nice", country="FR")
-    plays(play.receives(content(MUG, BOWL, CUP, ship_to=elsewhere, bill_to=elsewhere), seconds=2))
-    assert (play.order.content.ship_to, play.order.content.bill_to) == (elsewhere, elsewhere)

@@ -4,18 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from typing import Any
-from uuid import UUID
 
 import pytest
+from orders_differences import NEW_ADDRESS, REFUND, TOO_MUCH, TWO, asked, changes, codes, quantity, the_authorization
 from orders_play import NOW, ORDER, STORE, Play, content, line, market, uid
 from test_orders_rebill import captured_late, declined, invoiced, reverses
 
-from contracts.base import Event
-from contracts.fulfillment import CancelShipments, Reduce, Reserve, Start
-from contracts.invoicing import Issue
+from contracts.fulfillment import Reduce, Reserve, Start
 from contracts.orders import (
-    Cancelled,
-    Completed,
     DetailsChanged,
     EditConfirmed,
     Edited,
@@ -25,42 +21,14 @@ from contracts.orders import (
     FulfillmentChanged,
     PaymentMethod,
     Received,
-    Reinstated,
     Resolve,
-    Retried,
-    WaitingChanged,
 )
-from contracts.payments import Authorize
-from contracts.snapshot import Address, Buyer, Cancellation, OrderContent, Quantities, UpstreamRefund, Windows
+from contracts.snapshot import Buyer, Cancellation, OrderContent, UpstreamRefund, Windows
 from orders.domain.content import snapshots
 from orders.domain.decisions import exceptions
 from orders.domain.decisions.actions import allowed
 from orders.domain.processes import differences
 from orders.domain.shown.views import waiting
-
-NEW_ADDRESS = Address(name="Ann", line1="2 Way", city="Lyon", country="FR")
-REFUND = UpstreamRefund(external_refund_id="R1", amount_minor=5_00)
-TOO_MUCH = UpstreamRefund(external_refund_id="R1", amount_minor=11_00)
-"""More than the order was charged: it cannot be booked."""
-MOVED = content(ship_to=NEW_ADDRESS)
-TWO = (line(), line("2"))
-
-
-def asked(line_id: str = "1", **more: Any) -> Any:
-    return line(line_id, cancellation=Cancellation(requested=True), **more)
-
-
-def quantity(**pieces: int) -> Any:
-    return line().model_copy(update={"quantity": Quantities(ordered=1, **pieces)})
-
-
-def codes(play: Play) -> list[str]:
-    return [*play.order.exceptions]
-
-
-def changes(play: Play, code: str) -> list[tuple[str, str, Any, Any]]:
-    return [(one.path, one.change, one.before, one.after) for one in play.order.exceptions[code].difference]
-
 
 # -- a difference is named --------------------------------------------------------------------------------------------
 
@@ -251,138 +219,6 @@ def test_our_own_shipment_ends_what_the_marketplace_reported_first(play: Play) -
     assert not codes(play)
 
 
-# -- after a cancel ---------------------------------------------------------------------------------------------------
-
-
-def test_cancelled_upstream_then_paid_is_placed_anew_when_a_person_accepts(play: Play) -> None:
-    play.receives(content(lifecycle="awaiting_payment"), market(capture="on_placement"))
-    play.receives(content(lifecycle="cancelled"), seconds=1).then(Cancelled)
-    play.receives(content(), seconds=2).then(ExceptionRaised)
-    assert codes(play) == ["order_reinstated"] and waiting(play.order) == "exception"
-    assert changes(play, "order_reinstated") == [("lifecycle", "changed", "cancelled", "ready_to_fulfill")]
-    play.receives(content(), seconds=3, digest="again").nothing()
-    play.resolves("order_reinstated", "accept").then(ExceptionResolved, Reinstated, asks=[Reserve])
-    assert play.status == "placing/unpaid/unfulfilled" and play.order.cancelled_at is None
-    play.reserved().authorized()
-    play.captured().issued().started().shipped().fulfilled()
-    assert play.status == "approved/paid/fulfilled" and isinstance(play.event(Completed), Completed)
-
-
-@pytest.mark.parametrize("lifecycle", ["cancelled", "refused"])
-def test_first_seen_cancelled_then_alive(play: Play, lifecycle: str) -> None:
-    play.receives(content(lifecycle=lifecycle), market()).receives(content(), seconds=1).then(ExceptionRaised)
-    play.receives(content(lifecycle=lifecycle), seconds=2).then(ExceptionResolved)
-    play.receives(content(), seconds=3).then(ExceptionRaised)
-    play.resolves("order_reinstated", "keep").then(ExceptionResolved)
-    play.receives(content(), seconds=4, digest="again").nothing()
-    assert play.order.status == "cancelled" and waiting(play.order) == ""
-
-
-def test_what_we_cancelled_is_placed_anew_only_after_its_undo_and_the_money_counts_from_there(play: Play) -> None:
-    play.receives(content(lifecycle="awaiting_payment"), market())
-    play.receives(content(), seconds=1).reserved().authorized().captured().issued().started()
-    play.cancels().shipments_cancelled()
-    play.receives(content(), seconds=2, digest="the same").nothing()  # it has not received our cancel
-    play.receives(content(line(total=12_00)), seconds=3).then(ExceptionRaised)
-    play.resolves("order_reinstated", "accept").nothing()
-    assert play.refusal is not None and play.refusal.code == "undo_running"
-    play.credited().refunded()
-    assert not play.order.open_runs and codes(play) == ["order_reinstated"] and play.order.payment_status == "refunded"
-    play.resolves("order_reinstated", "accept", op="later").then(ExceptionResolved, Reinstated, asks=[Reserve])
-    assert play.status == "placing/unpaid/unfulfilled"
-    play.reserved().authorized()
-    assert (
-        play.order.payment_status == "authorized"
-        and sum(one.amount_minor for one in play.last(Authorize).lines) == 12_00
-    )
-    play.captured().issued().started().shipped().fulfilled()
-    assert play.status == "approved/paid/fulfilled" and play.order.completed_at is not None
-
-
-def test_what_has_shipped_is_not_placed_anew(play: Play) -> None:
-    """The buyer has the goods: they do not ship again, and are not charged again."""
-    play.paid_and_in_the_warehouse().shipped().fulfilled()
-    play.refunds(goodwill_minor=10_00).refunded().credited()
-    assert play.status == "cancelled/refunded/fulfilled"
-    play.receives(content(line(total=12_00)), seconds=1).then(ExceptionRaised)
-    play.resolves("order_reinstated", "accept").nothing()
-    assert play.refusal is not None and play.refusal.code == "goods_shipped"
-    play.resolves("order_reinstated", "keep").then(ExceptionResolved)
-    assert play.status == "cancelled/refunded/fulfilled" and not play.order.open_runs
-
-
-def test_what_has_shipped_is_recorded_where_the_marketplace_carried_it_through(play: Play) -> None:
-    play.paid_and_in_the_warehouse().shipped().fulfilled()
-    play.refunds(goodwill_minor=10_00).refunded().credited()
-    play.receives(content(line(total=12_00), lifecycle="delivered"), seconds=1)
-    play.resolves("order_reinstated", "accept").then(ExceptionResolved, Reinstated)
-    assert play.status == "approved/unpaid/fulfilled" and not play.order.open_runs
-
-
-def test_what_follows_from_our_cancel_upstream_is_nothing_to_decide(play: Play) -> None:
-    play.receives(content(), market()).reserved().authorized().started()
-    play.cancels().shipments_cancelled()
-    told = content(
-        quantity(cancelled=1, refunded=1), refunds=(REFUND,), payment_state="refunded", lifecycle="cancelled"
-    )
-    play.receives(told, seconds=1).nothing()
-
-
-def test_shipped_upstream_after_we_cancelled_is_not_swallowed(play: Play) -> None:
-    play.receives(content(), market(approval="manual")).reserved().authorized().cancels().voided().released()
-    play.receives(content(lifecycle="shipped"), seconds=1).then(ExceptionRaised)
-    play.resolves("order_reinstated", "accept").then(ExceptionResolved, Reinstated)
-    assert play.status == "approved/unpaid/fulfilled" and not play.order.open_runs
-
-
-def test_alive_again_while_a_late_cancel_is_open(play: Play) -> None:
-    play.paid_and_in_the_warehouse().receives(content(lifecycle="cancelled"), seconds=1)
-    play.receives(content(), seconds=2).then(ExceptionRaised)
-    play.too_late()
-    assert play.order.status == "approved" and not codes(play)
-
-
-def test_a_late_cancel_names_what_is_cancelled_and_a_refund_with_it_is_a_difference_of_its_own(play: Play) -> None:
-    play.paid_and_in_the_warehouse().shipped().fulfilled()
-    told = content(quantity(cancelled=1), lifecycle="cancelled", refunds=(TOO_MUCH,), payment_state="refunded")
-    play.receives(told, seconds=1).then(ExceptionRaised, ExceptionRaised)
-    assert codes(play) == ["cancelled_too_late", "refund_made"]
-    assert changes(play, "cancelled_too_late") == [
-        ("lifecycle", "changed", "ready_to_fulfill", "cancelled"), ("lines[1].quantity.cancelled", "changed", 0, 1),
-    ]  # fmt: skip
-    assert ("refunds[R1].amount_minor", "added", None, 11_00) in changes(play, "refund_made")
-
-
-def test_a_refund_after_a_late_cancel_is_raised_although_the_cancel_was_kept(play: Play) -> None:
-    play.paid_and_in_the_warehouse().shipped().fulfilled()
-    play.receives(content(lifecycle="cancelled"), seconds=1).resolves("cancelled_too_late", "keep")
-    refunded = content(lifecycle="cancelled", refunds=(TOO_MUCH,))
-    play.receives(refunded, seconds=2).then(ExceptionRaised)
-    assert codes(play) == ["refund_made"]
-    play.resolves("refund_made", "accept", op="refund").then(ExceptionResolved)
-    play.receives(refunded, seconds=3, digest="again").nothing()
-    play.receives(content(lifecycle="shipped", refunds=(TOO_MUCH,)), seconds=4).nothing()
-
-
-@pytest.mark.parametrize("cause", ["customer", "marketplace"])
-def test_what_is_stated_while_a_cancel_is_asked_is_raised_when_the_cancel_comes_too_late(
-    play: Play, cause: str
-) -> None:
-    play.paid_and_in_the_warehouse()
-    if cause == "customer":
-        play.cancels()
-    play.receives(content(lifecycle="cancelled", refunds=(REFUND,)), seconds=1)
-    play.too_late()
-    assert codes(play) == ["cancelled_too_late", "refund_made"]
-
-
-def test_an_order_that_is_alive_again_and_was_never_cancelled_shows_what_changed(play: Play) -> None:
-    play.paid_and_in_the_warehouse().receives(content(lifecycle="cancelled"), seconds=1)
-    play.receives(content(ship_to=NEW_ADDRESS), seconds=2).then(ExceptionRaised)
-    play.too_late()
-    assert codes(play) == ["address_changed"]
-
-
 # -- every kind -------------------------------------------------------------------------------------------------------
 
 Story = Callable[[Play], object]
@@ -459,185 +295,3 @@ def test_an_exception_that_is_not_open_is_unknown(play: Play) -> None:
     body = {"order_id": ORDER, "store_id": STORE, "operation_id": uid("op"), "actor": "person:ann"}
     play.when(Resolve(**body, exception_id=uid("none"), resolution="keep")).nothing()
     assert play.refusal is not None and play.refusal.code == "exception_unknown"
-
-
-# -- what frees an order that waits -----------------------------------------------------------------------------------
-
-
-def test_corrected_terms_free_an_order_by_a_timer_a_snapshot_a_request_or_a_person(play: Play) -> None:
-    play.receives(content(), market(currency="GBP"))
-    assert codes(play) == ["currency_differs"] and allowed(play.order) == ["cancel", "hold"]
-    play.retries().nothing()
-    assert play.refusal is not None and play.refusal.code == "obstacle_remains"
-    stuck = play.order
-    frees: list[Callable[[], Play]] = [
-        lambda: play.wakes(0),
-        lambda: play.retries("later"),
-        lambda: play.resolves("currency_differs", "accept"),
-        lambda: play.receives(content(), seconds=5, digest="touched"),
-    ]
-    for free in frees:
-        play.order = play._replayed = stuck
-        play.markets = dict.fromkeys(play.markets, market(currency="EUR"))
-        free()
-        assert isinstance(play.sent[0], Reserve) and not codes(play) and play.order.market == market(currency="EUR")
-
-
-def test_a_timer_that_finds_the_same_obstacle_changes_nothing(play: Play) -> None:
-    play.receives(content(), market(currency="GBP")).wakes(0).nothing()
-
-
-def test_the_same_request_and_a_corrected_one_free_an_order_that_has_not_started(play: Play) -> None:
-    play.placed_over_http(content(), market(currency="GBP"))
-    play.placed_over_http(content(), market(), op="again")
-    assert play.order.status == "placing"
-    other = Play()
-    other.placed_over_http(content(line(sku=None)), market()).placed_over_http(content(), market(), op="again")
-    other.then(Edited, ExceptionResolved, asks=[Reserve])
-    other.placed_over_http(content(line(quantity=2)), market(), op="third").nothing()
-    assert other.refusal is not None and other.refusal.code == "order_exists"
-
-
-def test_corrected_locations_free_an_order_that_waits_for_stock_at_once_and_so_does_a_person(play: Play) -> None:
-    play.receives(content(), market(on_short="wait"))
-    play.short().wakes(0).nothing()
-    play.retries().then(Retried, WaitingChanged, asks=[Reserve])
-    play.short()
-    play.markets = dict.fromkeys(play.markets, market(on_short="wait", locations=("second",)))
-    play.wakes(0).then(Edited, asks=[Reserve])
-    assert play.last(Reserve).locations == ("second",)
-
-
-def test_another_seller_of_the_market_frees_the_invoice_and_nothing_else_changes(play: Play) -> None:
-    play.in_the_warehouse().captured().rejected()
-    stuck = play.order
-    other = market(seller="other", capture="per_shipment", approval="manual", gateway="test")
-    frees: list[tuple[Callable[[], Play], type[Event]]] = [
-        (lambda: play.wakes(0), Edited),
-        (lambda: play.retries("later"), Retried),
-        (lambda: play.resolves("invoice_failed", "accept"), Retried),
-    ]
-    for free, last in frees:
-        play.order = play._replayed = stuck
-        play.markets = dict.fromkeys(play.markets, other)
-        free()
-        assert [type(event) for event in play.stated if not isinstance(event, ExceptionResolved)][-1] is last
-        assert play.sent[0] == play.last(Issue) and play.last(Issue).seller == "other"
-        assert play.order.market == market(seller="other")
-    play.wakes(0).nothing()
-
-
-def test_a_refused_cancel_does_not_end_the_wait_for_a_seller(play: Play) -> None:
-    play.in_the_warehouse().captured().rejected().cancels()
-    assert play.wakes_in == 30  # what the cancel asks
-    play.wakes().then(asks=[CancelShipments])
-    play.shipped().too_late()
-    assert codes(play) == ["invoice_failed"] and play.wakes_in == 0
-    play.wakes().then(asks=[Issue])
-    play.issued().fulfilled()
-    assert not codes(play) and play.order.completed_at
-
-
-def test_an_order_that_waits_for_stock_keeps_its_open_differences_when_the_terms_are_corrected(play: Play) -> None:
-    play.receives(content(), market(on_short="wait")).short().receives(MOVED, seconds=5)
-    play.markets = dict.fromkeys(play.markets, market(on_short="wait", locations=("second",)))
-    play.wakes(0).reserved()
-    assert codes(play) == ["address_changed"]
-    play.resolves("address_changed", "accept")
-    assert play.order.content is not None and play.order.content.ship_to == MOVED.ship_to and not codes(play)
-
-
-def test_what_is_placed_anew_runs_by_the_present_terms(play: Play) -> None:
-    play.receives(content(), market()).receives(content(lifecycle="cancelled"), seconds=5).reserved().released()
-    play.receives(content(), seconds=10)
-    play.markets = dict.fromkeys(play.markets, market(seller="other", locations=("second",)))
-    play.resolves("order_reinstated", "accept")
-    assert play.last(Reserve).locations == ("second",) and play.order.market == next(iter(play.markets.values()))
-
-
-def test_an_address_that_is_wiped_afterwards_is_still_the_changed_one(play: Play) -> None:
-    wiped = content(ship_to=None, bill_to=None, buyer=Buyer())
-    play.in_the_warehouse().receives(MOVED, seconds=5).receives(wiped, seconds=10).nothing()
-    assert codes(play) == ["address_changed"]
-    play.resolves("address_changed", "accept").captured().suspended().resumed()
-    assert play.last(Start).ship_to == MOVED.ship_to
-    play.receives(content(), seconds=20).resolves("address_changed", "keep")
-    play.receives(wiped, seconds=25).nothing().receives(content(), seconds=30).nothing()
-
-
-def test_a_seller_that_is_corrected_frees_the_invoice_without_a_person(play: Play) -> None:
-    play.in_the_warehouse().captured().rejected()
-    assert codes(play) == ["invoice_failed"] and play.wakes_in == 30
-    play.wakes().then(asks=[Issue])
-    play.rejected().nothing()
-    for _ in range(20):
-        play.wakes().rejected()
-    assert play.wakes_in == 900  # it is asked for again and again, at most so late
-    play.wakes().issued().then(ExceptionResolved)
-    assert not codes(play)
-
-
-# -------------------------------------------------------------------------------------------------------- differences
-
-
-def test_a_difference_of_its_books_is_an_exception_of_the_order_as_long_as_it_is_open(play: Play) -> None:
-    play.in_the_warehouse().captured().books_differ(5_00)
-    before = play.order.open_runs
-    first = play.order.exceptions["books_differ"]
-    assert first.detail == "stripe not_booked 500 EUR minor units, proposal book"
-    play.books_differ(5_00).nothing()
-    play.books_differ(5_00, 6_00, 7_00, 8_00)
-    second = play.order.exceptions["books_differ"]
-    assert second.exception_id != first.exception_id and second.detail.endswith("; 1 more")
-    play.resolves("books_differ", "keep").books_differ(6_00)
-    assert "600 EUR" in play.order.exceptions["books_differ"].detail, "what was seen before is raised anew with others"
-    play.books_differ()
-    assert codes(play) == [] and play.order.open_runs == before
-
-
-# ------------------------------------------------------------------------------------- authorizations that expire, disputes
-
-
-def the_authorization(play: Play) -> UUID:
-    [one] = play.order.facts.authorizations.values()
-    return one.authorization_id
-
-
-def test_an_authorization_that_expires_within_a_day_is_shown_until_it_is_captured(play: Play) -> None:
-    play.in_the_warehouse().expiring(the_authorization(play))
-    detail = play.order.exceptions["authorization_expiring"].detail
-    assert detail.startswith("stripe holds 1000 EUR minor units until 20")
-    play.expiring(the_authorization(play)).nothing()
-    play.captured()
-    assert codes(play) == []
-
-
-def test_what_is_captured_or_authorized_anew_by_itself_needs_no_person(play: Play) -> None:
-    play.in_the_warehouse().captured().expiring(the_authorization(play)).nothing()
-    other = Play().in_the_warehouse(content(payment_token="tok_1"))
-    other.expiring(the_authorization(other)).nothing()
-
-
-def test_a_cancel_ends_the_wait_for_an_authorization_that_expires(play: Play) -> None:
-    play.receives(content(), market(approval="manual")).reserved().authorized().expiring(
-        the_authorization(play)
-    ).cancels().voided()
-    assert codes(play) == []
-
-
-def test_a_dispute_waits_for_a_person_and_a_won_one_needs_none(play: Play) -> None:
-    play.in_the_warehouse().captured().disputed(reason="fraudulent")
-    before = play.order.open_runs
-    assert "10_00" not in (detail := play.order.exceptions["payment_disputed"].detail) and "1000 EUR" in detail
-    assert play.order.open_runs == before, "no process is changed by it"
-    play.dispute_ends("won")
-    assert codes(play) == []
-
-
-def test_a_lost_dispute_stays_listed_until_a_person_has_seen_it(play: Play) -> None:
-    play.in_the_warehouse().captured().disputed().resolves("payment_disputed", "accept")
-    assert codes(play) == []
-    play.dispute_ends("lost")
-    assert "lost" in play.order.exceptions["payment_disputed"].detail
-    play.resolves("payment_disputed", "accept")
-    assert codes(play) == []

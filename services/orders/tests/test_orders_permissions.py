@@ -12,14 +12,16 @@ from typing import Any, Final
 from uuid import UUID, uuid4
 
 import pytest_asyncio
+from orders_database import REAL, Client
 from orders_play import Play
 from test_orders_actions import EXPECTED, SCOPES_EXPECTED, STATES, UNLESS_STATED, answers, requests, rests
-from test_orders_postgres import Client, app, pytestmark  # noqa: F401
 
 from chassis.batch import aggregates, statements
 from chassis.process.app import App
 from contracts.base import Command
 from orders.handlers import ORDERS
+
+pytestmark = REAL
 
 SCOPES: Final = frozenset({
     "orders.view", "orders.edit", "orders.cancel", "payments.capture", "payments.refund", "orders.force", "orders.export", "personal.view",
@@ -55,12 +57,12 @@ ROUTES: Final = {row.split()[0]: row.split() for row in SCOPES_EXPECTED.strip().
 class Callers(dict[str, Client]):
     """By who calls: `theirs`, of another store with every scope; a scope; and a scope with `no ` before it: every other one."""
 
-    def __init__(self, app: App) -> None:  # noqa: F811
+    def __init__(self, app: App) -> None:
         self.app = app
 
 
 @pytest_asyncio.fixture
-async def callers(app: App) -> Callers:  # noqa: F811
+async def callers(app: App) -> Callers:
     found, one = Callers(app), Client(app, "")
     scopes = {THEIRS: (THEIRS, ["*"])}
     for scope in SCOPES:
@@ -71,7 +73,7 @@ async def callers(app: App) -> Callers:  # noqa: F811
     return found
 
 
-async def stored(app: App, plays: Iterable[Play]) -> list[UUID]:  # noqa: F811
+async def stored(app: App, plays: Iterable[Play]) -> list[UUID]:
     """Writes the order of each play under an id of its own, without its journal."""
     slots = []
     for play in plays:
@@ -84,7 +86,7 @@ async def stored(app: App, plays: Iterable[Play]) -> list[UUID]:  # noqa: F811
     return [slot.key for slot in slots]
 
 
-async def everything(app: App) -> tuple[Any, ...]:  # noqa: F811
+async def everything(app: App) -> tuple[Any, ...]:
     """What a request could change."""
     async with app.database.connection() as connection:
         rows = await connection.fetch("select key, revision, md5(doc) from orders order by key")

@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import asyncio
-import os
 import random
-from collections.abc import AsyncIterator, Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import Any, Final
@@ -13,10 +11,9 @@ from urllib.parse import urlencode
 from uuid import UUID, uuid4
 
 import pytest
-import pytest_asyncio
+from orders_database import REAL, Client, handle, inbound
 from orders_play import content, line, market
 from sqlalchemy import TextClause
-from test_orders_postgres import TABLES, Client, handle, inbound
 
 from chassis.process.app import App
 from contracts.ids import order_id
@@ -26,29 +23,18 @@ from orders import search, settings, store
 from orders.api.listing import Asked, filters
 from orders.handlers import SERVICE
 from orders.search import Search
-from orders.settings import Settings
-from tests.databases import empty, migrated
 
-URL = os.environ.get("ORDERS_TEST_DATABASE_URL", "")
-pytestmark = [pytest.mark.real, pytest.mark.skipif(not URL, reason="ORDERS_TEST_DATABASE_URL is not set")]
+pytestmark = REAL
 KEYS: Final = (b"key-1", b"key-0")
 T0 = datetime(2026, 1, 1, tzinfo=UTC)
 
 
-@pytest_asyncio.fixture
-async def app(monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[App]:
-    """The service without its background, on emptied tables."""
+@pytest.fixture(autouse=True)
+def email_keys(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """Set before `app` is made: fixtures that are used by themselves come first."""
     monkeypatch.setenv("ORDERS_EMAIL_KEYS", b" ".join(KEYS).decode())
     settings.email_keys.cache_clear()
-    await migrated(SERVICE, URL)
-    app = App(SERVICE, Settings(database_url=URL), "api")
-    async with app.database.transaction() as tx:
-        await empty(tx, TABLES)
-    shell = asyncio.create_task(app.shell.run())
-    yield app
-    shell.cancel()
-    await asyncio.gather(shell, return_exceptions=True)
-    await app.database.close()
+    yield
     settings.email_keys.cache_clear()
 
 
