@@ -107,5 +107,5 @@ async def pointed_at(shop: Shop) -> AsyncIterator[Client]:
             except aiohttp.ClientError:
                 return False
 
-        await shop.until(ready, "the service dintero_compat", 60)
+        await shop.until(ready, "the service dintero_compat")
         yield Client(session, member.url, key)

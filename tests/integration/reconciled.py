@@ -38,7 +38,7 @@ async def reconcile(shop: Shop) -> list[dict[str, Any]]:
         assert one["state"] != "failed", one
         return bool(one["state"] == "done")
 
-    await shop.until(ended, "the end of a reconciliation", 60)
+    await shop.until(ended, "the end of a reconciliation")
     _, page = await shop.call("payments", "GET", "/v1/differences")
     found: list[dict[str, Any]] = page["items"]
     return found

@@ -78,7 +78,7 @@ async def _copied(shop: Shop, source: str, target: str) -> None:
         await _admin(shop, f'create database "{target}" template "{source}"')
         return True
 
-    await shop.until(copied, f"a copy of {source} while it has no connections", 20)
+    await shop.until(copied, f"a copy of {source} while it has no connections")
 
 
 async def _admin(shop: Shop, statement: str) -> None:

@@ -48,6 +48,7 @@ from devservices.services import Services
 from system.checker import Check, check, violations
 from system.installation import asked_by_console
 from system.processes import CONSOLE, SAGA, Member, System
+from tests.waiting import PATIENCE_SECONDS
 
 STORE = "shop"
 STOREFRONT = "https://shop.example"
@@ -416,7 +417,7 @@ class Shop:
         async def all_armed() -> bool:
             return not any(file.exists() for file in files)
 
-        await self.until(all_armed, f"processes armed at {point}", 30)
+        await self.until(all_armed, f"processes armed at {point}")
 
     async def until_dead_and_restarted(self, members: Iterable[Member], point: str) -> None:
         """Each has died at the crash point, with status 137, and is ready again."""
@@ -441,7 +442,7 @@ class Shop:
         self,
         condition: Callable[[], Awaitable[Any]],
         what: str,
-        seconds_max: float,
+        seconds_max: float = PATIENCE_SECONDS,
         told: Callable[[], Awaitable[Any]] | None = None,
     ) -> Any:
         """Polls the condition and returns its first true value; raises with what it waited for when the time is up."""
@@ -459,7 +460,7 @@ class Shop:
             await asyncio.sleep(POLL_SECONDS)
 
     async def until_at_rest(
-        self, orders: Iterable[str] | None = None, seconds_max: float = 60, *, may_wait: str = ""
+        self, orders: Iterable[str] | None = None, seconds_max: float = PATIENCE_SECONDS, *, may_wait: str = ""
     ) -> None:
         """Waits until each of these orders (default: all) is settled and no message is in flight.
 

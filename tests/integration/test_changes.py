@@ -64,7 +64,7 @@ async def until_answered(shop: Shop, orders: Sequence[str], *answers: str) -> No
         )  # fmt: skip
         return {tuple(row) for row in rows} == {(answer, len(orders), len(orders)) for answer in answers}
 
-    await shop.until(answered, f"{answers} of {len(orders)} orders", 90)
+    await shop.until(answered, f"{answers} of {len(orders)} orders")
     await shop.until_at_rest(orders)
 
 
@@ -136,7 +136,7 @@ async def test_a_held_order_ships_and_is_completed_after_its_release_by_a_person
     async def is_released() -> bool:
         return not (await shop.order(timer))["holds"]
 
-    await shop.until(is_released, "the release by its timer", 30)
+    await shop.until(is_released, "the release by its timer")
     await shop.until_at_rest(orders)
     assert await shop.ship_all(orders) == 1
     await shop.until_at_rest(orders)

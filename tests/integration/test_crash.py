@@ -70,7 +70,7 @@ async def test_a_difference_is_applied_once_when_payments_dies_before_it_is_clos
     async def listed_no_more() -> bool:
         return not await listed()
 
-    await shop.until(listed, "the difference at its order", 30)
+    await shop.until(listed, "the difference at its order")
     members = shop.system.of("payments")
     await shop.arm(members, "after_correction")
     path = f"/v1/differences/{found['difference_id']}/apply"
@@ -80,7 +80,7 @@ async def test_a_difference_is_applied_once_when_payments_dies_before_it_is_clos
     assert (status, answer["status"], answer["reason"]) == (200, "applied", "seen"), answer
     moved = [(row["kind"], row["amount_minor"]) for row in await shop.rows("payments", operations, order)]
     assert sorted(moved) == [("capture", capture["amount_minor"]), ("refund", 25)]
-    await shop.until(listed_no_more, "the order without its difference", 30)
+    await shop.until(listed_no_more, "the order without its difference")
 
 
 async def test_after_all_these_crashes_every_promise_holds(shop: Shop) -> None:

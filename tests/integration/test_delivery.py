@@ -61,7 +61,7 @@ async def test_messages_delivered_up_to_three_times_and_shuffled_leave_the_state
     twice = await shop.another_store("twice")
     async with echoing(shop.kafka.bootstrap_servers) as echo:
         await a_day(twice, times=3, seed=2)
-        await shop.until(echo.silent, "the echo has repeated everything", 60)
+        await shop.until(echo.silent, "the echo has repeated everything")
         await shop.until_at_rest()
     assert echo.sent > ORDERS, "hardly anything was repeated"
     once, again = await canonical(shop), await canonical(twice)
@@ -83,7 +83,7 @@ async def test_with_scarce_stock_repetition_neither_oversells_nor_strands_anythi
     dice.shuffle(deliveries)
     async with echoing(shop.kafka.bootstrap_servers) as echo:
         await scarce.send(deliveries)
-        await shop.until(echo.silent, "the echo has repeated everything", 60)
+        await shop.until(echo.silent, "the echo has repeated everything")
         await shop.until_at_rest({record.order_id for record in records})
     shelves = [await scarce.stock(sku) for sku in ("R1", "R2", "R3")]
     assert all(shelf["reserved"] <= shelf["on_hand"] == 25 for shelf in shelves)

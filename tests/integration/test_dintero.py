@@ -45,7 +45,7 @@ async def test_a_draft_becomes_an_order_that_is_authorized_captured_shipped_and_
     async def approved() -> bool:
         return bool((await shop.order(order["id"]))["status"] == "approved")
 
-    await shop.until(approved, "an order that is approved", 30)
+    await shop.until(approved, "an order that is approved")
     assert await shop.ship_all([order["id"]]) == 1
     await client.paid(number, "captures", "PID_124", 39800, 20000)
     await client.paid(number, "refunds", "PID_125", 19900)
@@ -400,7 +400,7 @@ async def test_an_authorization_that_is_recorded_while_the_order_asks_leaves_not
     async def approved() -> bool:
         return {(await shop.order(key))["status"] for key in keys} == {"approved"}
 
-    await shop.until(approved, "orders that are approved", 30)
+    await shop.until(approved, "orders that are approved")
     for key in keys:
         status, ledger = await shop.call("payments", "GET", f"/v1/orders/{key}/ledger")
         assert status == 200

@@ -65,7 +65,7 @@ async def test_a_failover_to_a_standby_that_is_behind_loses_no_order_and_repeats
     await postgres.fail_over()
     status, again = await shop.call("orders", "POST", "/v1/orders", lost, key="lost")
     assert (status, again["order_id"]) == (201, answer["order_id"])
-    await shop.until_at_rest([*before, *after], 120)
+    await shop.until_at_rest([*before, *after])
     assert [member.pid for member in shop.system.members] == pids
     assert all(member.running for member in shop.system.members)
     for name in ("payments", "fulfillment", "invoicing"):

@@ -30,6 +30,7 @@ from tests.forms import fields_of
 from tests.integration.console import signed_in
 from tests.integration.poison import Raw, send_raw
 from tests.integration.shop import Options, Shop
+from tests.waiting import patience
 from webhooks.domain.signing import new_secret
 
 SHOP = Options(
@@ -93,7 +94,7 @@ async def test_a_stream_shows_an_order_as_it_is_processed(shop: Shop) -> None:
     url = f"{shop.system.url('webhooks')}/v1/events?after={now['cursor']}&types=orders.*"
     sent = {"authorization": f"Bearer {shop.keys['webhooks']}", "accept": "text/event-stream"}
     seen: list[str] = []
-    async with asyncio.timeout(60), aiohttp.ClientSession() as client, client.get(url, headers=sent) as stream:
+    async with patience(), aiohttp.ClientSession() as client, client.get(url, headers=sent) as stream:
         assert stream.headers["content-type"].startswith("text/event-stream")
         order = await shop.place()
         async for line in stream.content:
@@ -130,7 +131,7 @@ async def test_listen_sends_what_happens_to_a_program_here_also_while_the_servic
 
     async def line_with(word: str) -> str:
         assert process.stdout is not None
-        async with asyncio.timeout(60):
+        async with patience():
             while word not in (line := (await process.stdout.readline()).decode()):
                 assert line, f"it ended before it printed {word}"
         return line
@@ -187,7 +188,7 @@ async def test_the_page_of_an_order_shows_what_its_owners_answer(shop: Shop) -> 
         async def is_found() -> bool:
             return f"/orders/{order}" in await console.get("/orders?q=anna")
 
-        await shop.until(is_found, "the search finds the order", 30)
+        await shop.until(is_found, "the search finds the order")
         assert "Anna Huber" not in await console.get(f"/orders/{order}"), "masked until it is revealed"
         shown = (await console.post(f"/orders/{order}/reveal", {})).text
         actions = f"/orders/{order}/actions"
@@ -214,7 +215,7 @@ async def test_a_job_whose_process_is_killed_does_each_order_once(shop: Shop) ->
             return page if f"Start with {JOB_ORDERS}" in page else ""
 
         async def begun(action: str, **fields: str) -> str:
-            page = await shop.until(noted, "the lists have the orders", 30)
+            page = await shop.until(noted, "the lists have the orders")
             [job] = set(re.findall(r"/jobs/([0-9a-f-]{36})/start", page))
             start = f"/jobs/{job}/start"
             answer = await console.post(start, fields_of(page, start) | {"action": action, **fields})
@@ -234,15 +235,15 @@ async def test_a_job_whose_process_is_killed_does_each_order_once(shop: Shop) ->
         async def is_under_way() -> bool:
             return len(await counted("orders.held")) > 5
 
-        await shop.until(is_under_way, "the job has held some orders", 30)
+        await shop.until(is_under_way, "the job has held some orders")
         await shop.restart(member)
         # As if the lease of the killed process had ended by itself.
         await shop.rows("console", "update jobs set leased_until = now() where state = 'running' returning id")
-        await shop.until(lambda: ended(job), "the job ends", 60)
+        await shop.until(lambda: ended(job), "the job ends")
         assert await counted("orders.held") == dict.fromkeys(orders, 1)
         assert f"{JOB_ORDERS} of {JOB_ORDERS}" in await console.get(f"/jobs/{job}")
         job = await begun("release")
-        await shop.until(lambda: ended(job), "the job ends", 60)
+        await shop.until(lambda: ended(job), "the job ends")
         assert await counted("orders.released") == dict.fromkeys(orders, 1)
 
 
@@ -259,7 +260,7 @@ async def test_the_console_follows_each_process_and_each_group(shop: Shop) -> No
         read = {name: set(topics) for name, topics in groups.items() if not any(lag for lag, *_ in topics.values())}
         return read.keys() == set(SERVICES) and all(READ_BY[name] <= topics for name, topics in read.items())
 
-    await shop.until(is_followed, "every service has answered, and every group has read its topics to their ends", 60)
+    await shop.until(is_followed, "every service has answered, and every group has read its topics to their ends")
 
 
 async def test_messages_are_tailed_from_a_time_and_from_an_offset_and_no_group_notices(shop: Shop) -> None:
@@ -273,7 +274,7 @@ async def test_messages_are_tailed_from_a_time_and_from_an_offset_and_no_group_n
         async def is_listed() -> bool:
             return f"/orders/{order}" in await console.get("/orders?q=tailed")
 
-        await shop.until(is_listed, "the order is in the lists", 30)
+        await shop.until(is_listed, "the order is in the lists")
         shown = await console.get(f"/orders/{order}")
         [address] = re.findall(r'href="(/topics/tail[^"]+)"', shown)
         tail = await console.get(html.unescape(address))
@@ -297,7 +298,7 @@ async def test_messages_are_tailed_from_a_time_and_from_an_offset_and_no_group_n
         # The messages of fulfillment do not name the order's number; the authorization has it as its reference.
         found = {type for *_, type in listed(await console.get(f"/topics/tail?order={order}&text=tailed"))}
         assert {"orders.received", "payments.authorized"} <= found and "fulfillment.reserved" not in found
-        async with asyncio.timeout(60), console.stream(await console.get("/topics/tail?type=orders.received")) as come:
+        async with patience(), console.stream(await console.get("/topics/tail?type=orders.received")) as come:
             placed = await shop.place(number="seen-at-once")
             rows = await anext(body["rows"] async for body in come if "rows" in body)
             assert len(re.findall("<tr ", rows)) == 1 and placed in rows
@@ -328,7 +329,7 @@ async def test_a_person_edits_a_parked_message_and_replays_a_group_from_the_cons
     async def are_parked() -> bool:
         return len(await shop.rows("orders", "select from parked where state = 'waiting'")) == len(goods)
 
-    await shop.until(are_parked, "the messages are parked", 30)
+    await shop.until(are_parked, "the messages are parked")
     async with signed_in(shop, "--role", "operator", "--name", "ann") as console:
         parked = re.search(r'/parked/orders/group\?cause=bad_json[^"]*', await console.get("/parked"))
         assert parked is not None
@@ -355,7 +356,7 @@ async def test_a_person_edits_a_parked_message_and_replays_a_group_from_the_cons
             [row] = await shop.rows("console", "select state, done from jobs where action = 'replay_group'")
             return (row["state"], row["done"]) == ("done", 2)
 
-        await shop.until(replayed, "the job has replayed the group", 30)
+        await shop.until(replayed, "the job has replayed the group")
     await shop.until_at_rest([good.order_id for good in goods])
     settled = await shop.rows("orders", "select distinct settled_by from parked where state = 'replayed'")
     assert [row["settled_by"] for row in settled] == ["person:ann"]
@@ -371,7 +372,7 @@ async def test_a_rebuild_makes_every_row_again_also_after_one_that_was_killed(sh
     assert (await shop.call("orders", "POST", f"/v1/orders/{held}/holds", {"reason": "fraud"}))[0] < 300
     assert (await shop.cancel(cancelled))[0] < 300
     await shop.until_at_rest()
-    await shop.until(lists_are_current(shop, await shop.rows("console", "select now()")), "the lists are current", 30)
+    await shop.until(lists_are_current(shop, await shop.rows("console", "select now()")), "the lists are current")
     live = await hashes(shop, orders)
     assert len(live) == len(orders)
 
@@ -391,7 +392,7 @@ async def test_a_rebuild_makes_every_row_again_also_after_one_that_was_killed(sh
                 await shop.rows("console", "select from pg_locks where not granted and mode = 'AccessExclusiveLock'")
             )
 
-        await shop.until(waits_at_its_end, "the rebuild waits for the table", 60)
+        await shop.until(waits_at_its_end, "the rebuild waits for the table")
         rebuild.kill()
         await asyncio.to_thread(rebuild.wait)
     assert await hashes(shop, orders) == live
@@ -406,7 +407,7 @@ async def test_a_rebuild_makes_every_row_again_also_after_one_that_was_killed(sh
     async def goes_on() -> bool:
         return {row["order_id"] for row in await shop.rows("console", rows)} == {*known, UUID(new)}
 
-    await shop.until(goes_on, "the projection goes on in the new table, which has every order", 30)
+    await shop.until(goes_on, "the projection goes on in the new table, which has every order")
 
 
 NOT_REBUILT = ("since", "changed_at", "received_at", "invoiced_at", "written_by")

@@ -67,12 +67,12 @@ async def test_a_person_states_what_a_silent_gateway_does_not_and_its_later_repo
         run = (await shop.order(done))["processes"][0]
         return run["operation_id"] if run["step"] == "authorize" else None
 
-    target = await shop.until(payments_is_asked, "the authorization is asked for", 30)
+    target = await shop.until(payments_is_asked, "the authorization is asked for")
     status, problem = await force(shop, done, target, "succeeded")
     assert (status, kind(problem)) == (409, "not_forceable") and "has been asked since" in problem["detail"]
 
     for order, outcome in ((done, "succeeded"), (lost, "failed")):
-        target = await shop.until(lambda order=order: asked(shop, order, times=2), "it is asked for again", 90)
+        target = await shop.until(lambda order=order: asked(shop, order, times=2), "it is asked for again")
         for _ in range(2):
             status, answer = await force(shop, order, target, outcome)
             assert status == 202, answer
@@ -80,7 +80,7 @@ async def test_a_person_states_what_a_silent_gateway_does_not_and_its_later_repo
     async def stated() -> bool:
         return [(await shop.order(order))["status"] for order in (done, lost)] == ["approved", "cancelled"]
 
-    await shop.until(stated, "both go on", 60)
+    await shop.until(stated, "both go on")
     assert await operations(shop, done, "authorize") == [("succeeded", "unconfirmed", "by phone")]
     assert await operations(shop, lost, "authorize") == [("declined", "unconfirmed", None)]
     for order in (done, lost):
@@ -89,7 +89,7 @@ async def test_a_person_states_what_a_silent_gateway_does_not_and_its_later_repo
     async def contradicted() -> Any:
         return next((one for one in (await shop.order(lost))["exceptions"]), None)
 
-    found = await shop.until(contradicted, "the gateway's other report", 60)
+    found = await shop.until(contradicted, "the gateway's other report")
     assert found["code"] == "outcome_contradicted" and found["resolutions"] == ["accept", "keep"]
     await shop.until_at_rest([done, lost])
     [(state, recorded, reference)] = await operations(shop, done, "authorize")
@@ -112,7 +112,7 @@ async def test_a_refusal_is_overruled_and_the_order_goes_on(shop: Shop) -> None:
             return None
         return next(step["operation_id"] for step in steps if step["type"] == "payments.capture")
 
-    target = await shop.until(refused, "the capture is refused", 60)
+    target = await shop.until(refused, "the capture is refused")
     status, problem = await force(shop, order, target, "failed")
     assert (status, kind(problem)) == (409, "not_forceable"), problem
     status, answer = await force(shop, order, target, "succeeded")

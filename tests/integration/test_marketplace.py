@@ -18,7 +18,7 @@ async def raised(shop: Shop, order: str, code: str) -> dict[str, Any]:
     async def found() -> Any:
         return [one for one in (await shop.order(order))["exceptions"] if one["code"] == code]
 
-    (one,) = await shop.until(found, f"{code} on {order}", 20)
+    (one,) = await shop.until(found, f"{code} on {order}")
     return dict(one)
 
 
@@ -78,7 +78,7 @@ async def test_a_corrected_market_frees_the_orders_that_wait_for_it(shop: Shop) 
     async def started() -> bool:
         return await shop.ends(orders) == {"approved/paid/in_progress": 5}
 
-    await shop.until(started, "the orders to start", 20)
+    await shop.until(started, "the orders to start")
     await shop.until_at_rest(orders)
     await shop.assert_promises()
 
@@ -100,7 +100,7 @@ async def test_a_cancel_that_comes_too_late_is_kept_and_a_refund_after_it_is_boo
         shown = await shop.order(order)
         return shown if shown["invoices"][0]["credited_minor"] else None
 
-    shown = await shop.until(credited, "the credit note of the refund", 20)
+    shown = await shop.until(credited, "the credit note of the refund")
     assert (shown["exceptions"], shown["status"], shown["completed_at"] is not None) == ([], "approved", True)
     assert (shown["payment_status"], shown["invoices"][0]["credited_minor"]) == ("partially_refunded", 20_00)
     assert [one["external_refund_id"] for one in shown["order"]["refunds"]] == ["R1"]

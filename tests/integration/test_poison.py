@@ -53,7 +53,7 @@ async def parked_row(shop: Shop, place: tuple[int, int], topic: str = SNAPSHOTS,
         rows = await shop.rows(service, PARKED, topic, *place)
         return rows[0] if rows else None
 
-    return await shop.until(row, f"a parked row for {topic} {place}", 30)
+    return await shop.until(row, f"a parked row for {topic} {place}")
 
 
 async def types_of(shop: Shop, order: str) -> list[str]:
@@ -245,7 +245,7 @@ async def test_unknown_types_on_events_of_others_are_ignored_and_counted(shop: S
     async def counted() -> bool:
         return await metric(shop, "orders", "tradewind_events_ignored_total") >= before + 3
 
-    await shop.until(counted, "three ignored records", 20)
+    await shop.until(counted, "three ignored records")
     assert not await shop.parked()
 
 
@@ -267,9 +267,7 @@ async def test_a_parked_order_retries_itself_three_times_then_waits_for_a_person
         rows = await shop.rows("payments", "select * from parked_keys where key = $1 and retry_at is null", UUID(order))
         return rows[0] if rows else None
 
-    assert (await shop.until(given_up, "the order to wait for a person", 30))[
-        "retries"
-    ] == 4  # the first turn only waits
+    assert (await shop.until(given_up, "the order to wait for a person"))["retries"] == 4  # the first turn only waits
     assert (await shop.order(order))["waiting"] == "warehouse"
     status, _ = await shop.call("payments", "POST", f"/v1/parked/{row['id']}/discard")
     assert status == 200
@@ -282,7 +280,7 @@ async def test_outcomes_of_tasks_still_apply_to_a_parked_order_and_its_messages_
     async def asked() -> Any:
         return await shop.rows("payments", "select 1 from tasks where key = $1", UUID(order))
 
-    await shop.until(asked, "the gateway to be asked", 20)
+    await shop.until(asked, "the gateway to be asked")
     subject = Raw.of(shop.snapshot()).with_header("ce_subject", order.encode())
     (place,) = await send_raw(shop, [replace(subject, key=order.encode(), value=b"{").with_header("ce_type", b"payments.void")], topic)  # fmt: skip
     row = await parked_row(shop, place, topic, "payments")
@@ -292,7 +290,7 @@ async def test_outcomes_of_tasks_still_apply_to_a_parked_order_and_its_messages_
             "payments", "select 1 from parked where key = $1 and type = 'payments.capture'", UUID(order)
         )
 
-    await shop.until(behind, "the capture to wait behind the poison", 30)  # so the authorization got through
+    await shop.until(behind, "the capture to wait behind the poison")  # so the authorization got through
     (ledger,) = await shop.rows("payments", "select * from ledgers where key = $1", UUID(order))
     assert (ledger["authorized_minor"] > 0, ledger["captured_minor"]) == (True, 0)
     status, _ = await shop.call("payments", "POST", f"/v1/parked/{row['id']}/discard")
@@ -318,14 +316,14 @@ async def test_a_persons_actions_apply_to_a_parked_order_and_its_timers_wait(sho
     async def fired(key: str) -> bool:
         return not await shop.rows("orders", due, UUID(key))
 
-    await shop.until(lambda: fired(other), "the timer of the order that is not parked", 20)
+    await shop.until(lambda: fired(other), "the timer of the order that is not parked")
     assert not await fired(order)
 
     status, answer = await shop.approve(order)
     assert (status, answer["status"]) == (200, "approved"), answer
     status, _ = await shop.call("orders", "POST", f"/v1/parked/{row['id']}/discard")
     assert status == 200
-    await shop.until(lambda: fired(order), "the timer of the order that is no longer parked", 20)
+    await shop.until(lambda: fired(order), "the timer of the order that is no longer parked")
     await shop.until_at_rest([order])
     assert await shop.ends([order]) == {"approved/paid/in_progress": 1}
 
@@ -379,7 +377,7 @@ async def test_a_message_that_kills_the_process_is_parked_alone_and_replayed_aft
     (member,) = shop.system.of("orders")
     first = shop.snapshot(lifecycle="awaiting_payment")
     await shop.send([first])
-    await shop.until(lambda: shop.rows("orders", "select 1 from orders where key = $1", UUID(first.order_id)), "it", 30)
+    await shop.until(lambda: shop.rows("orders", "select 1 from orders where key = $1", UUID(first.order_id)), "it")
     # All of one order, so of one partition: two halvings leave the good one before the deadly one alone at their head.
     updates = [later(first, number, external_number=str(number)) for number in range(1, 5)]
     deadly = updates[1]
@@ -393,7 +391,7 @@ async def test_a_message_that_kills_the_process_is_parked_alone_and_replayed_aft
         parked = await shop.rows("orders", "select cause, count(*) from parked where state = 'waiting' group by 1")
         return dict(map(tuple, parked)) == {"crashed": 1, "waits": 2}
 
-    await shop.until(the_rest_waits, "the deadly one parked alone and two behind it", 30)
+    await shop.until(the_rest_waits, "the deadly one parked alone and two behind it")
     await shop.until_at_rest(others)
 
     shop.system.kill(member)

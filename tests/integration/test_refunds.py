@@ -47,7 +47,7 @@ async def until_state(shop: Shop, path: str, state: str) -> Any:
         _, one = await shop.call("orders", "GET", path)
         return one if one["state"] == state else None
 
-    return await shop.until(reached, f"a refund that is {state}", 30)
+    return await shop.until(reached, f"a refund that is {state}")
 
 
 async def test_a_refund_is_previewed_refused_once_retried_and_credited_by_exactly_that(shop: Shop) -> None:
@@ -163,7 +163,7 @@ async def test_reversed_pieces_are_credited_and_what_replaces_them_is_invoiced_a
             rows = [tuple(row) for row in await shop.rows("invoicing", DOCUMENTS, order)]
             return rows if len(rows) >= count else None
 
-        assert await shop.until(issued, "the documents of a reversal", 30) == wanted[cost]
+        assert await shop.until(issued, "the documents of a reversal") == wanted[cost]
         assert len(await shop.rows("invoicing", RATES, order)) == 1
     await shop.until_at_rest([*orders.values()])
     assert await shop.ends([*orders.values()]) == {
@@ -196,7 +196,7 @@ async def test_a_refund_goes_back_and_is_credited_once_when_services_die(point: 
         found = [one["amount_minor"] for one in shop.charges() if (one["order_id"], one["kind"]) == (changed, "refund")]
         return found if (await shop.order(changed))["money"]["refunded_minor"] else None
 
-    assert await shop.until(refunded, "the refund of a reversal", 30) == [1667]
+    assert await shop.until(refunded, "the refund of a reversal") == [1667]
     await shop.rows("orders", "delete from timers where key = any($1::uuid[])", orders)
     back = [entry for entry in shop.charges() if entry["order_id"] in orders and entry["kind"] == "refund"]
     assert Counter((one["order_id"], one["amount_minor"]) for one in back) == {(order, 3333): 1 for order in orders}

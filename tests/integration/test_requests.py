@@ -23,7 +23,7 @@ async def test_orders_over_http_and_kafka_are_completed_once_shipped(shop: Shop)
     await shop.until_at_rest(orders)
     assert await shop.ends(orders) == {"approved/paid/in_progress": 30}
     told = 'tradewind_processes{service="orders",step="place.fulfill",waiting="warehouse"} 30.0'
-    await shop.until(lambda: shop.metric_says("orders", told), f"the metric {told}", 30)
+    await shop.until(lambda: shop.metric_says("orders", told), f"the metric {told}")
     assert await shop.ship_all(orders) == 30
     await shop.until_at_rest(orders)
     assert await shop.ends(orders) == {"approved/paid/fulfilled": 30}

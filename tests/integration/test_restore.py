@@ -27,7 +27,7 @@ async def settled(shop: Shop, orders: list[str]) -> None:
         (row,) = await shop.rows("orders", AT_REST, wanted, "")
         return not row["still"] and row["found"] == len(set(wanted))
 
-    await shop.until(at_rest, f"{len(orders)} orders settled", 90)
+    await shop.until(at_rest, f"{len(orders)} orders settled")
 
 
 async def some_of_everything(shop: Shop) -> list[str]:
@@ -89,7 +89,7 @@ async def some_differences(shop: Shop, order: str) -> None:
     async def is_raised() -> bool:
         return any(one["code"] == "books_differ" for one in (await shop.order(order))["exceptions"])
 
-    await shop.until(is_raised, "the difference at its order", 30)
+    await shop.until(is_raised, "the difference at its order")
 
 
 async def test_replaying_a_journal_through_evolve_gives_the_rows_and_the_shared_rows_again(shop: Shop) -> None:

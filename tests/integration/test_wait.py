@@ -16,6 +16,7 @@ from contracts.base import Event
 from contracts.gift_cards import GiftCardExpired
 from contracts.registry import topic_of
 from tests.integration.shop import Options, Shop
+from tests.waiting import patience
 
 SHOP = Options(apart=True)
 
@@ -85,7 +86,7 @@ async def _published(shop: Shop, kind: type[Event], key: str) -> Any:
     """The body of the first event of a key on its topic; waits for it."""
     servers = shop.kafka.bootstrap_servers
     consumer = AIOKafkaConsumer(topic_of(kind), bootstrap_servers=servers, auto_offset_reset="earliest")
-    async with asyncio.timeout(30), consumer:
+    async with patience(), consumer:
         async for record in consumer:
             if record.key == key.encode() and dict(record.headers)["ce_type"] == kind.TYPE.encode():
                 return json.loads(record.value)

@@ -22,6 +22,7 @@ from aiohttp import web
 from system.processes import KEYS, SAGA, Member
 from tests.integration import restoring
 from tests.integration.shop import Options, Shop
+from tests.waiting import patience
 from webhooks.delivery.shards import LEASE_SECONDS
 
 SHOP = Options(services=(*SAGA, "webhooks"), workers_of={"webhooks": 2}, static_members=True)
@@ -104,8 +105,8 @@ class Receiver:
     def of(self, name: str) -> list[Got]:
         return [got for got in self.got if got.endpoint == name]
 
-    async def until(self, fulfilled: Callable[[], bool], seconds_max: float) -> None:
-        async with asyncio.timeout(seconds_max):
+    async def until(self, fulfilled: Callable[[], bool]) -> None:
+        async with patience():
             while not fulfilled():
                 self._came.clear()
                 await self._came.wait()
@@ -194,7 +195,7 @@ async def until_delivered(shop: Shop, receiver: Receiver, endpoints: Sequence[En
     async def told() -> list[tuple[Any, ...]]:
         return [tuple(row) for row in await shop.rows("webhooks", "select * from cursors, feed_head")]
 
-    await shop.until(delivered, "deliveries of everything in the feed", 30, told)
+    await shop.until(delivered, "deliveries of everything in the feed", told=told)
 
 
 async def missing_events(shop: Shop, receiver: Receiver, endpoint: Endpoint) -> list[Any]:
@@ -292,14 +293,14 @@ async def test_a_process_frozen_past_its_lease_is_replaced_and_sends_nothing_mor
 
     receiver.holds = lambda got: got.endpoint == endpoint.name and len(receiver.of(got.endpoint)) == frozen_at
     await verify(shop, endpoint)
-    await receiver.until(lambda: len(receiver.of(endpoint.name)) == frozen_at, 20)
+    await receiver.until(lambda: len(receiver.of(endpoint.name)) == frozen_at)
     in_flight = receiver.of(endpoint.name)[-1]
-    await shop.until(lambda: are_written(frozen_at - 1), "all attempts but the one in flight", 10)
+    await shop.until(lambda: are_written(frozen_at - 1), "all attempts but the one in flight")
     frozen = sender_of(shop, in_flight)
     frozen.send(signal.SIGSTOP)
     try:
         receiver.released.set()
-        await receiver.until(lambda: len(receiver.of(endpoint.name)) > frozen_at, 30)
+        await receiver.until(lambda: len(receiver.of(endpoint.name)) > frozen_at)
     finally:
         frozen.send(signal.SIGCONT)
     assert len(receiver.of(endpoint.name)) < count  # there is more to send
@@ -307,7 +308,7 @@ async def test_a_process_frozen_past_its_lease_is_replaced_and_sends_nothing_mor
     await assert_promise(shop, receiver, endpoints)
     sent = Counter(got.id for got in receiver.of(endpoint.name))
     assert {name: times for name, times in sent.items() if times > 1} == {in_flight.id: 2}
-    await shop.until(lambda: are_written(count + 1), "a row for each request, also for that of the frozen process", 10)
+    await shop.until(lambda: are_written(count + 1), "a row for each request, also for that of the frozen process")
 
 
 async def test_that_an_endpoint_is_disabled_is_sent_to_its_notify_url(shop: Shop, receiver: Receiver) -> None:
@@ -316,7 +317,7 @@ async def test_that_an_endpoint_is_disabled_is_sent_to_its_notify_url(shop: Shop
     await verify(shop, endpoint)
     status, answer = await shop.call("webhooks", "POST", f"/v1/endpoints/{endpoint.id}/disable")
     assert status == 200, answer
-    await receiver.until(lambda: bool(receiver.of("notices")), 20)
+    await receiver.until(lambda: bool(receiver.of("notices")))
     [notice] = receiver.of("notices")
     assert (notice.event["type"], notice.event["subject"]) == ("webhooks.endpoint_disabled", str(endpoint.id))
 
@@ -458,7 +459,7 @@ async def test_processes_killed_at_random_for_minutes_deliver_each_event_or_keep
         await kill_and_freeze_at_random(shop, receiver, endpoints, CHAOS_SECONDS / 2)
     receiver.falters = lambda name, webhook_id: False
     await asyncio.to_thread(shop.system.wait_ready)
-    await shop.until_at_rest(orders, 120)
+    await shop.until_at_rest(orders)
     ids = [one.id for one in endpoints]
 
     async def nothing_is_due() -> bool:

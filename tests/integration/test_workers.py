@@ -12,6 +12,7 @@ import pytest
 from system.processes import SAGA, Member
 from tests.integration import desk, hostile
 from tests.integration.shop import Options, Shop
+from tests.waiting import patience
 
 SESSION_SECONDS = 6
 """The least that brokers admit by default."""
@@ -34,7 +35,7 @@ async def test_five_pieces_and_two_hundred_orders_for_one_are_five_reservations(
     """Promise 4. Two workers reserve concurrently; every other order is cancelled as out of stock."""
     await shop.set_stock({"LAST": 5})
     orders = await asyncio.gather(*(shop.place([("LAST", 1, 1_000)]) for _ in range(200)))
-    await shop.until_at_rest(orders, 120)
+    await shop.until_at_rest(orders)
     assert (await shop.stock("LAST"))["reserved"] == 5
     assert await shop.ends(orders) == {"approved/paid/in_progress": 5, "cancelled/unpaid/unfulfilled": 195}
     await shop.assert_promises()
@@ -45,7 +46,7 @@ async def test_orders_that_want_the_same_shelves_in_opposite_order_neither_overs
     await shop.set_stock({"LEFT": 5, "RIGHT": 5})
     pairs = [[("LEFT", 1, 500), ("RIGHT", 1, 700)], [("RIGHT", 1, 700), ("LEFT", 1, 500)]]
     orders = await shop.send([shop.snapshot(pairs[n % 2]) for n in range(200)])
-    await shop.until_at_rest(orders, 120)
+    await shop.until_at_rest(orders)
     assert [(await shop.stock(sku))["reserved"] for sku in ("LEFT", "RIGHT")] == [5, 5]
     assert await shop.ends(orders) == {"approved/paid/in_progress": 5, "cancelled/unpaid/unfulfilled": 195}
     (deadlocks,) = await shop.rows(
@@ -84,7 +85,7 @@ async def test_workers_killed_at_random_for_two_minutes_lose_nothing_and_repeat_
     who edit, refund, hold and release orders."""
     async with hostile.mixed_in(shop, seed=6) as flooded, desk.at_work(shop) as changed:
         orders = await kill_at_random(shop, 120, seed=6)
-    await shop.until_at_rest(changed.ends, 120)
+    await shop.until_at_rest(changed.ends)
     print(f"{len(changed.ends)} orders changed: {dict(changed.done)}")
     await changed.assert_all_ended()
     await all_went_well(shop, [*orders, *flooded], parked=True)
@@ -116,7 +117,7 @@ async def test_a_worker_frozen_past_the_lease_of_its_calls_moves_no_money_twice(
     async with shop.load(20, account="gateway") as orders:
         for _ in range(3):
             asleep: list[str] = []
-            async with asyncio.timeout(60):
+            async with patience():
                 while not asleep:  # a moment at which it has calls under way
                     frozen.send(signal.SIGSTOP)
                     asleep = [row["task_id"] for row in await shop.rows("payments", held, f"%:{frozen.pid}")]
@@ -137,7 +138,7 @@ async def test_a_worker_frozen_past_the_lease_of_its_calls_moves_no_money_twice(
 
 async def all_went_well(shop: Shop, orders: list[str], *, parked: bool = False) -> None:
     await asyncio.to_thread(shop.system.wait_ready)
-    await shop.until_at_rest(orders, 120)
+    await shop.until_at_rest(orders)
     assert await shop.ends(orders) == {"approved/paid/in_progress": len(orders)}
     once = {(order, kind) for order in orders for kind in ("authorize", "capture")}
     moved = [(entry["order_id"], entry["kind"]) for entry in shop.charges() if entry["order_id"] in set(orders)]
@@ -154,7 +155,7 @@ async def holder(shop: Shop, service: str) -> Member:
         pids = [int(row["holder"].split(":")[1]) for row in rows]
         return next((member for member in shop.system.of(service) if member.pid in pids), None)
 
-    found: Member = await shop.until(held, f"a relay of {service} that holds the lease", 20)
+    found: Member = await shop.until(held, f"a relay of {service} that holds the lease")
     return found
 
 
@@ -167,12 +168,12 @@ async def test_a_frozen_relay_is_overtaken_and_does_no_harm_when_it_wakes(shop: 
             frozen.send(signal.SIGSTOP)
             try:
                 taken: Member = frozen
-                async with asyncio.timeout(30):
+                async with patience():
                     while taken is frozen:
                         taken = await holder(shop, service)
                 orders += await shop.send_snapshots(20)
             finally:
                 frozen.send(signal.SIGCONT)
             orders += await shop.send_snapshots(20)
-    await shop.until_at_rest([*orders, *around], 120)
+    await shop.until_at_rest([*orders, *around])
     await shop.assert_promises()

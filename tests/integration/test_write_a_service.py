@@ -11,7 +11,7 @@ import subprocess
 import sys
 import urllib.error
 import urllib.request
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -26,6 +26,7 @@ from contracts.base import Event
 from contracts.envelope import headers
 from contracts.orders import Approved, Completed
 from system.processes import System
+from tests.waiting import patience, until
 
 ROOT = Path(__file__).parents[2]
 PAGE = ROOT / "docs" / "write-a-service.md"
@@ -114,13 +115,8 @@ def get(system: System, path: str, key: str) -> tuple[int, Any]:
         return error.code, json.load(error)
 
 
-async def until(condition: Callable[[], bool], awaited: str, seconds: float = 30) -> None:
-    try:
-        async with asyncio.timeout(seconds):
-            while not await asyncio.to_thread(condition):
-                await asyncio.sleep(0.05)
-    except TimeoutError:
-        raise AssertionError(f"did not come within {seconds} s: {awaited}") from None
+async def shown(system: System, path: str, key: str) -> bool:
+    return (await asyncio.to_thread(get, system, path, key))[0] == 200
 
 
 async def awarded(system: System, count: int) -> list[dict[str, Any]]:
@@ -131,7 +127,7 @@ async def awarded(system: System, count: int) -> list[dict[str, Any]]:
     await consumer.start()
     found: list[dict[str, Any]] = []
     try:
-        async with asyncio.timeout(30):
+        async with patience():
             while len(found) < count:
                 for records in (await consumer.getmany(timeout_ms=500)).values():
                     found += [json.loads(record.value) for record in records]
@@ -154,7 +150,7 @@ async def test_the_service_of_the_page_runs_and_keeps_what_the_page_promises(sys
         system, (one, completed(one, 19_99)), (bad, b"{"), (never, approved), (other, completed(other, 250_00))
     )
 
-    await until(lambda: get(system, f"/v1/points/{other}", viewer)[0] == 200, "the points of the last order")
+    await until(lambda: shown(system, f"/v1/points/{other}", viewer), "the points of the last order")
     assert get(system, f"/v1/points/{one}", viewer) == (200, {"order_id": str(one), "points": 19})
     assert get(system, f"/v1/points/{other}", viewer) == (200, {"order_id": str(other), "points": 250})
     assert get(system, f"/v1/points/{never}", viewer)[1]["type"] == "/problems/order_unknown"
@@ -167,7 +163,7 @@ async def test_the_service_of_the_page_runs_and_keeps_what_the_page_promises(sys
     system.wait_ready()
     late = uuid4()
     await publish(system, (late, completed(late, 1_00)))
-    await until(lambda: get(system, f"/v1/points/{late}", viewer)[0] == 200, "the points after a crash")
+    await until(lambda: shown(system, f"/v1/points/{late}", viewer), "the points after a crash")
 
     told = await awarded(system, 3)
     assert {(row["order_id"], row["points"], row["version"]) for row in told} == {

@@ -31,6 +31,7 @@ from chassis.process import watch
 from chassis.process.app import App
 from contracts.registry import PARTITIONS
 from devservices import KafkaServer
+from tests.waiting import patience
 
 PAGE = (Path(__file__).parents[3] / "docs" / "operations.md").read_text().partition("\nSeries of webhooks")[0]
 """Up to the series that a service adds itself."""
@@ -98,7 +99,7 @@ class Stage:
         await consumer.start()
         self.stack.push_async_callback(consumer.broker.stop)
         self.stack.callback(consumer._busy.release)
-        async with asyncio.timeout(30):
+        async with patience():
             await consumer.joined.wait()
         self.runs(watch.watch_lag(consumer))
         async with AIOKafkaProducer(bootstrap_servers=kafka.bootstrap_servers) as producer:
@@ -206,6 +207,6 @@ async def test_the_alert_fires(series: str, stage: Stage) -> None:
     before = stage.shown()
     assert series.startswith("tradewind_messages_handled") or not fires(series, ALERTS[series], before, before)
     await CASES[series](stage)
-    async with asyncio.timeout(20):
+    async with patience():
         while not fires(series, ALERTS[series], before, stage.shown()):
             await asyncio.sleep(0.05)

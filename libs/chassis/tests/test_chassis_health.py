@@ -17,6 +17,7 @@ from chassis.kafka.consumer import Consumer
 from chassis.process import watch
 from chassis.process.app import App
 from chassis.process.observer import READ_SECONDS, Observer
+from tests.waiting import patience
 
 pytestmark = pytest.mark.real
 
@@ -36,7 +37,7 @@ async def test_a_host_whose_clock_differs_from_the_databases_is_not_ready(
     assert float(skew) == pytest.approx(seconds, abs=1)
     with capture_logs() as logged:
         watching = asyncio.create_task(watch.watch_clock(client.app))
-        async with asyncio.timeout(10):
+        async with patience():
             while not logged:
                 await asyncio.sleep(0.01)
         watching.cancel()

@@ -20,6 +20,7 @@ from chassis.batch.history import History
 from chassis.kafka import recovery
 from chassis.process.app import App
 from chassis.settings import ServiceSettings
+from tests.waiting import patience
 
 BEFORE = History("cluster/1/database/table", "monday", 1_000)
 
@@ -113,12 +114,12 @@ async def test_an_api_waits_until_a_worker_has_certified_the_database(world: Wor
     """And again after each restart of the server, until a worker has seen that nothing was lost."""
     app = App(SERVICE, world.settings, "api")
     async with app._lifespan(app.asgi()):
-        async with asyncio.timeout(10):
+        async with patience():
             while app.database.history is None:
                 await asyncio.sleep(0.01)
         assert not app.shell.ready.is_set()
         await recovery.certify(world.database)
-        async with asyncio.timeout(10):
+        async with patience():
             await app.shell.ready.wait()
     await world.do("update leases set holder = holder || ' before a restore'")
     again = App(SERVICE, world.settings, "api")
@@ -140,7 +141,7 @@ async def test_a_process_begins_anew_when_the_database_has_lost_something(world:
     app = App(SERVICE, world.settings, "api")
     await recovery.certify(world.database)
     async with app._lifespan(app.asgi()):
-        async with asyncio.timeout(10):
+        async with patience():
             await app.shell.ready.wait()
         parts = app._running
         assert app.database.history is not None
@@ -148,7 +149,7 @@ async def test_a_process_begins_anew_when_the_database_has_lost_something(world:
         await world.do(
             "select pg_terminate_backend(pid) from pg_stat_activity where application_name = 'tradewind-counter-api'"
         )
-        async with asyncio.timeout(20):
+        async with patience():
             while app._running is parts or not app.shell.ready.is_set():
                 await asyncio.sleep(0.01)
         assert app.database.history.position < 2**60

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import time
 
 import pytest
@@ -14,6 +13,7 @@ from chassis_counter import settings
 from chassis.kafka.topics import provision
 from contracts.registry import PARTITIONS, SNAPSHOTS, SNAPSHOTS_BULK
 from devservices import KafkaServer
+from tests.waiting import patience
 
 pytestmark = [pytest.mark.real, pytest.mark.asyncio]
 
@@ -33,7 +33,7 @@ async def test_records_are_kept_from_the_moment_at_which_they_arrived(kafka: Kaf
         (response,) = await admin.describe_configs([ConfigResource(ConfigResourceType.TOPIC, topic)])
         return {entry[0]: entry[1] for entry in response.resources[0][4]}
 
-    async with asyncio.timeout(20):
+    async with patience():
         while (await of(SNAPSHOTS_BULK))["message.timestamp.type"] != "LogAppendTime":
             pass  # brokers apply a changed setting a moment after it was accepted
     assert (await of(SNAPSHOTS))["message.timestamp.type"] == "LogAppendTime"

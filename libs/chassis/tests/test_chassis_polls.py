@@ -18,6 +18,7 @@ from chassis.kafka.polls import INTAKE_RECORDS_MAX, Polls
 from chassis.kafka.reads import Reads
 from chassis.telemetry import Metrics
 from devservices import KafkaServer
+from tests.waiting import patience
 
 pytestmark = pytest.mark.asyncio
 
@@ -106,7 +107,7 @@ async def test_a_fetch_waits_for_the_next_poll(monkeypatch: pytest.MonkeyPatch) 
     assert client.sent == []
     client.waiting[OTHER] += [SimpleNamespace(offset=1)]
     await polled(client)
-    async with asyncio.timeout(5):
+    async with patience():
         assert await sending == "node 1, group 2"
     assert client.sent == [FETCH]
 
@@ -115,7 +116,7 @@ async def test_a_fetch_waits_no_longer_than_a_small_batch_takes() -> None:
     """So that a large one has the next poll at hand when it ends; and a batch that never ends stops no fetch."""
     client = Client(under_way=range(1))
     await polled(client)
-    async with asyncio.timeout(5):
+    async with patience():
         await client._client.send(1, FETCH)
     assert client.sent == [FETCH]
 
@@ -125,7 +126,7 @@ async def test_other_requests_wait_for_nothing(monkeypatch: pytest.MonkeyPatch) 
     monkeypatch.setattr("chassis.kafka.polls.HOLD_SECONDS", 3600)
     client = Client(under_way=range(1))
     await polled(client)
-    async with asyncio.timeout(5):
+    async with patience():
         assert await client._client.send(1, request := MetadataRequest([])) == "node 1, group 0"
     assert client.sent == [request]
 
@@ -148,7 +149,7 @@ async def test_all_that_arrives_during_a_batch_is_in_the_next_one(
         found = await polls.poll(timeout_ms=10_000, max_records=500)
         return sorted(record.value for records in found.values() for record in records)
 
-    async with asyncio.timeout(60), producer, consumer:
+    async with patience(), producer, consumer:
         polls = Polls((), Reads(Metrics("test")))
         polls.attach(consumer)
         await producer.send_and_wait(topic, b"", partition=0)

@@ -30,6 +30,7 @@ from chassis.kafka.record_batches import Unread
 from chassis.telemetry import Metrics
 from devservices import KafkaServer, raw_batches
 from devservices.raw_batches import batch, binary_header, flipped, send, with_codec
+from tests.waiting import patience
 
 pytestmark = [pytest.mark.real, pytest.mark.asyncio]
 
@@ -107,7 +108,7 @@ class Topic:
             await producer.begin_transaction()
             await producer.send_and_wait(self.name, b"done" if commit else b"never", partition=partition)
             await (producer.commit_transaction() if commit else producer.abort_transaction())
-        async with asyncio.timeout(30):
+        async with patience():
             while (await self.client.end_offsets([part]))[part] < before + 2:
                 await asyncio.sleep(0.01)
 
@@ -116,7 +117,7 @@ class Topic:
         ends = await self.client.end_offsets(self.parts)
         records: list[tuple[int, int]] = []
         unread: list[Unread] = []
-        async with asyncio.timeout(30):
+        async with patience():
             while any(self.reads._position(part) < end for part, end in ends.items()):
                 for part, entries in (await self.reads.getmany(timeout_ms=200, max_records=records_max)).items():
                     records += [(part.partition, one.offset) for one in entries if not isinstance(one, Unread)]
@@ -183,7 +184,7 @@ async def test_a_poll_before_it_is_known_where_reading_begins_is_no_trouble(
 
     monkeypatch.setattr(topic.reads, "_getmany", noting)
     topic.client.assign(topic.parts)
-    async with asyncio.timeout(30):
+    async with patience():
         while not polled:
             assert await topic.reads.getmany(timeout_ms=200, max_records=10) == {}
     assert topic.reads.trouble is None
@@ -195,7 +196,7 @@ async def test_one_large_batch_keeps_no_other_partition_waiting(topic: Topic) ->
     """A file of orders in one compressed batch, then one live order in each of the other partitions."""
     await topic.write(0, 2_000, codec=raw_batches.ZSTD)
     topic.begin()
-    async with asyncio.timeout(30):
+    async with patience():
         while not await topic.reads.getmany(timeout_ms=200, max_records=100):
             pass
         for partition in (1, 2, 3):
@@ -273,7 +274,7 @@ async def test_an_aborted_transaction_never_happened_and_leaves_no_lag(topic: To
     await topic.transact(0, commit=False)
     handled = topic.reads._next.copy()
     lag = Lag(topic.reads)
-    async with asyncio.timeout(20):
+    async with patience():
         while topic.reads._position(topic.parts[0]) < 11:
             assert await topic.reads.getmany(timeout_ms=200, max_records=10) == {}
     await lag.measure(topic.client, topic.reads.behind(handled))
@@ -320,7 +321,7 @@ async def test_a_log_that_became_shorter_is_read_from_its_beginning(topic: Topic
     await topic.write(0, 5)
     topic.client.assign(topic.parts)
     topic.reads.begin({**dict.fromkeys(topic.parts, 0), topic.parts[0]: 700})
-    async with asyncio.timeout(20):
+    async with patience():
         while not (found := await topic.reads.getmany(timeout_ms=200, max_records=10)):
             pass
     assert [one.offset for one in found[topic.parts[0]]] == list(range(5))

@@ -29,6 +29,7 @@ from chassis.kafka.relay import OTHERS_POLL_MS, Relay
 from chassis.kafka.subscriber import PARTITION_FETCH_BYTES_MAX
 from contracts.registry import PARTITIONS
 from devservices import Services
+from tests.waiting import patience
 
 pytestmark = pytest.mark.real
 ROOT = Path(__file__).parents[3]
@@ -62,7 +63,7 @@ def topic_bytes_max() -> int:
 async def world(servers: Services, admin: AIOKafkaAdminClient, topic_bytes_max: int) -> AsyncIterator[World]:
     """An empty database and an empty topic."""
     topic = NewTopic(EVENTS, PARTITIONS, 1, topic_configs={"max.message.bytes": str(topic_bytes_max)})
-    async with asyncio.timeout(30):
+    async with patience():
         while (error := (await admin.create_topics([topic])).topic_errors[0][1]) != 0:
             assert error == TopicAlreadyExistsError.errno
             await admin.delete_topics(
@@ -84,7 +85,7 @@ async def drained(world: World, *relays: Relay) -> None:
     """Run the relays until the outbox is empty, then stop them."""
     running = [asyncio.create_task(relay.run()) for relay in relays]
     try:
-        async with asyncio.timeout(60):
+        async with patience():
             while await world.one("select count(*) from outbox"):
                 await asyncio.sleep(0.05)
     finally:
@@ -136,7 +137,7 @@ async def test_an_event_too_large_for_its_topic_takes_the_later_ones_of_its_orde
     assert await world.one("select count(*) from outbox_set_aside") in (3, 4)
 
     await admin.alter_configs([ConfigResource(ConfigResourceType.TOPIC, EVENTS, {"max.message.bytes": "4000000"})])
-    async with asyncio.timeout(60):
+    async with patience():
         while (await published(world))[large] != [1, 2, 3, 4]:
             assert await relay_of(world).put_back() in (0, 3, 4)
             await drained(world, relay_of(world))
@@ -227,11 +228,11 @@ async def test_two_relays_side_by_side_publish_every_event_and_each_key_in_order
 
 
 async def drained_later(world: World, *relays: Relay) -> None:
-    async with asyncio.timeout(30):
+    async with patience():
         while not await world.one("select count(*) from outbox"):
             await asyncio.sleep(0.01)
     running = [asyncio.create_task(relay.run()) for relay in relays]
-    async with asyncio.timeout(60):
+    async with patience():
         while await world.one("select count(*) from journal") < 100 or await world.one("select count(*) from outbox"):
             await asyncio.sleep(0.05)
     for relay in relays:
@@ -250,7 +251,7 @@ async def test_while_one_relay_holds_the_lease_another_publishes_nothing_and_ove
     await world.tell(plus(key, 1))
     assert await second.flush() == 0
     started = time.monotonic()
-    async with asyncio.timeout(20):
+    async with patience():
         while not await second.flush():
             await asyncio.sleep(0.05)
     assert time.monotonic() - started < 10
@@ -305,7 +306,7 @@ async def test_what_this_process_committed_is_published_without_reading_it_and_a
         await world.tell(plus(key, 1))
 
     committed, before = 0, -1
-    async with asyncio.timeout(60):
+    async with patience():
         while queries != before:  # the first queries prove an id
             committed, before = committed + 1, queries
             await commit(here=True)
@@ -334,7 +335,7 @@ async def test_a_backlog_of_one_partition_does_not_keep_the_others_waiting(world
     consumer = AIOKafkaConsumer(
         bootstrap_servers=world.settings.kafka_bootstrap_servers, max_partition_fetch_bytes=PARTITION_FETCH_BYTES_MAX
     )
-    async with asyncio.timeout(30), consumer:
+    async with patience(), consumer:
         consumer.assign(parts)
         await consumer.seek_to_beginning()
         assert set(await consumer.getmany(timeout_ms=10_000)) == parts
@@ -376,7 +377,7 @@ async def test_the_headers_of_a_published_event_are_those_of_its_journal_row(wor
     )
     await consumer.start()
     try:
-        async with asyncio.timeout(20):
+        async with patience():
             record = await consumer.getone()
     finally:
         await consumer.stop()

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
 from contextlib import asynccontextmanager
 from typing import Any
 from uuid import UUID, uuid4
@@ -13,6 +12,7 @@ from chassis_counter import STORE, Ask, Told, World, plus
 
 from chassis.declare.service import Attempt, TaskKind, TryAgain
 from chassis.work.tasks import Tasks
+from tests.waiting import until
 
 pytestmark = pytest.mark.real
 
@@ -55,21 +55,6 @@ async def running(world: World, outside: Outside, lease_seconds: float = 30) -> 
         await asyncio.gather(loop, return_exceptions=True)
 
 
-async def until(condition: Callable[[], Any], awaited: str, seconds: float = 20) -> None:
-    """Wait for a condition; the error of a timeout names it."""
-    try:
-        async with asyncio.timeout(seconds):
-            while True:
-                found = condition()
-                if asyncio.iscoroutine(found):
-                    found = await found
-                if found:
-                    return
-                await asyncio.sleep(0.01)
-    except TimeoutError:
-        raise AssertionError(f"did not come within {seconds} s: {awaited}") from None
-
-
 async def no_task_is_left(world: World) -> bool:
     return not await world.one("select count(*) from tasks")
 
@@ -91,7 +76,7 @@ async def test_an_unclear_outcome_is_asked_for_again_until_it_is_clear(world: Wo
     key, outside = uuid4(), Outside(TryAgain("no answer", after_seconds=0), ValueError("a bug of the runner"), 5)
     await world.tell(plus(key, 1, play="ask"))
     async with running(world, outside):
-        await until(lambda: no_task_is_left(world), "the report of the third try", seconds=30)
+        await until(lambda: no_task_is_left(world), "the report of the third try")
     assert outside.asked == [(key, 1), (key, 2), (key, 3)]
     assert await world.total(key) == 5
 

@@ -31,6 +31,7 @@ from contracts.snapshot import Address, Buyer, Line, OrderContent, Source
 from contracts.snapshot.lines import Quantities
 from contracts.snapshot.totals import Totals
 from tests.databases import empty, migrated
+from tests.waiting import patience
 
 NOW = datetime(2026, 11, 21, 9, 30, tzinfo=UTC)
 STORE = "st_1"
@@ -173,7 +174,7 @@ class Stream:
 
     async def until(self, found: Callable[[dict[str, Any]], bool]) -> dict[str, Any]:
         """Returns the first message that fits; those before it are dropped."""
-        async with asyncio.timeout(20):
+        async with patience():
             while True:
                 while not self._unread:
                     self._unread += await self.read()

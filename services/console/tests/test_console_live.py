@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import os
 from collections.abc import AsyncIterator
 from datetime import UTC, datetime
@@ -18,6 +17,7 @@ from console.api import live
 from console.handlers import SERVICE
 from console.live import rows
 from contracts import orders
+from tests.waiting import patience
 
 URL = os.environ.get("CONSOLE_TEST_DATABASE_URL", "")
 pytestmark = [pytest.mark.asyncio, pytest.mark.skipif(not URL, reason="CONSOLE_TEST_DATABASE_URL is not set")]
@@ -168,6 +168,6 @@ async def test_streams_end_when_the_process_is_asked_to_end(app: App, browser: B
     async with browser.stream(f"list:{STORE}") as stream:
         await stream.read()
         app.end_soon()
-        async with asyncio.timeout(5):
+        async with patience():
             while await stream.read() or not stream.is_over:
                 pass

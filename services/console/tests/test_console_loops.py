@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import signal
 from collections import Counter
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from typing import Any
 
@@ -18,6 +18,7 @@ from chassis.process.app import App
 from console import freshness, jobs, recording, sessions
 from console.handlers import SERVICE
 from console.settings import Settings
+from tests.waiting import until
 
 pytestmark = REAL
 FIRST = {"freshness": sessions.CLEAN, "operations": recording.LEASED, "jobs": jobs.CLEAN}
@@ -56,12 +57,6 @@ def ended(monkeypatch: pytest.MonkeyPatch) -> asyncio.Event:
     return event
 
 
-async def until(happened: Callable[[], bool]) -> None:
-    async with asyncio.timeout(30):
-        while not happened():
-            await asyncio.sleep(0.01)
-
-
 async def test_every_loop_has_a_case() -> None:
     assert FIRST.keys() == SERVICE.loops(Faulty()).keys()
 
@@ -72,7 +67,7 @@ async def test_a_fault_in_a_loop_ends_the_process_and_is_in_the_log(loop: str, e
     app.errors[FIRST[loop]] = ValueError("a fault")
     with capture_logs() as logged:
         async with app.running():
-            await until(ended.is_set)
+            await until(ended.is_set, "the end of the process")
     fallen = [line for line in logged if line["event"] == "part_fell"]
     assert [(line["part"], line["error"], line["log_level"]) for line in fallen] == [
         (loop, "ValueError('a fault')", "error")
@@ -84,9 +79,9 @@ async def test_a_database_that_is_away_delays_the_loops(ended: asyncio.Event) ->
     app.errors = dict.fromkeys(FIRST.values(), AWAY)
     with capture_logs() as logged:
         async with app.running():
-            await until(lambda: all(app.asked[one] > 1 for one in FIRST.values()))
+            await until(lambda: all(app.asked[one] > 1 for one in FIRST.values()), "each loop tries again")
             app.errors.clear()
-            await until(lambda: app.asked[recording.FLOWED] + app.asked[recording.UNASKED] > 0)
+            await until(lambda: app.asked[recording.FLOWED] + app.asked[recording.UNASKED] > 0, "the recorder writes")
     assert not ended.is_set()
     assert {line["loop"] for line in logged if line["event"] == "loop_delayed"} == FIRST.keys()
 
@@ -94,6 +89,6 @@ async def test_a_database_that_is_away_delays_the_loops(ended: asyncio.Event) ->
 async def test_a_process_ends_without_a_fault_while_its_database_is_away(ended: asyncio.Event) -> None:
     app = Faulty()
     async with app.running():
-        await until(lambda: all(app.asked[one] for one in FIRST.values()))
+        await until(lambda: all(app.asked[one] for one in FIRST.values()), "each loop has begun")
         app.errors = dict.fromkeys(LAST, AWAY)
     assert all(app.asked[one] for one in LAST) and not ended.is_set()

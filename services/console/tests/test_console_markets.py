@@ -13,6 +13,7 @@ from console_world import STORE, Browser
 from markets_owner import MARKET, SELLER, STOCK
 
 from chassis.process.app import App
+from tests.waiting import patience
 
 pytestmark = REAL
 
@@ -72,7 +73,7 @@ async def test_the_bar_has_the_section_once_the_routes_of_orders_were_read(
     shop: Owner, browser: Browser, order: UUID
 ) -> None:
     await browser.sign_in()
-    async with asyncio.timeout(10):
+    async with patience():
         while 'href="/markets"' not in (await browser.get("/orders")).text:
             await asyncio.sleep(0.01)
     reads = [one for one in shop.requests if one.path == "/openapi.json"]

@@ -37,6 +37,7 @@ from console.polling import Poller
 from console.settings import Owner, Settings
 from contracts import invoicing, orders
 from contracts.snapshot import Address, Buyer
+from tests.waiting import patience
 
 URL = os.environ.get("CONSOLE_TEST_DATABASE_URL", "")
 pytestmark = [pytest.mark.asyncio, pytest.mark.skipif(not URL, reason="CONSOLE_TEST_DATABASE_URL is not set")]
@@ -339,7 +340,7 @@ async def test_an_open_page_receives_its_figures_when_the_processes_were_asked_a
             await recording.report(
                 app, [report(outbox={"rows": rows, "oldest_since": None, "set_aside": 0})], datetime.now(UTC)
             )
-            async with asyncio.timeout(20):
+            async with patience():
                 received = ""
                 while f">{rows}</dd>" not in received:
                     await watcher.wait(20)

@@ -13,6 +13,7 @@ from console_owners import ENDPOINT, REAL, Owner, attempt, endpoint, made, page,
 from console_world import NOW, STORE, Browser
 
 from chassis.process.app import App
+from tests.waiting import patience
 
 pytestmark = REAL
 HERE = f"/webhooks/{STORE}/{ENDPOINT}"
@@ -45,7 +46,7 @@ async def test_the_list_states_what_is_wrong_with_each_endpoint_and_the_bar_how_
         assert part in first.text, part
     assert "Replay" not in first.text, "a viewer changes nothing"
     assert hooks.asked("/v1/endpoints").headers["x-store-id"] == STORE
-    async with asyncio.timeout(10):
+    async with patience():
         while not re.search(r'class="count bad">2<', (await browser.get("/orders")).text):
             await asyncio.sleep(0.01)
 

@@ -48,6 +48,7 @@ from fulfillment import store
 from fulfillment.domain.folds import evolve
 from fulfillment.domain.fulfillment import Fulfillment
 from fulfillment.handlers import SERVICE
+from tests.waiting import patience
 
 pytestmark = REAL
 
@@ -237,7 +238,7 @@ async def test_an_empty_shelf_is_not_locked_and_counts_as_empty(app: App) -> Non
     try:
         async with other.transaction():
             await other.execute("select from stock where location = 'main' for update")
-            async with asyncio.timeout(30):  # ends only a reservation that waits for the lock, on a slow machine too
+            async with patience():  # ends only a reservation that waits for the lock, on a slow machine too
                 (outcome,) = await together(app.shell, reserve("r1", ("tea", 2), at=("main", "second")))
     finally:
         await other.close()

@@ -14,8 +14,11 @@ from orders_database import REAL, Client, digital, handle, inbound, place
 from chassis.process.app import App
 from contracts.orders import Cancel
 from orders.api.waits import POLL_SECONDS, WAITERS_MAX, Waits
+from tests.waiting import PATIENCE_SECONDS
 
 pytestmark = REAL
+LONG = 10 * PATIENCE_SECONDS
+"""A wait that ends by its own time limit has failed."""
 
 
 async def seconds_of(call: Any) -> tuple[float, Any]:
@@ -97,21 +100,21 @@ async def test_waiters_share_a_read_are_bounded_and_leave_when_their_clients_do(
     found = Waits(app)
     keys = await place(app, 50, "a")
 
-    async def wait(key: UUID, caller: Any, seconds: float = 30) -> None:
+    async def wait(key: UUID, caller: Any, seconds: float = LONG) -> None:
         await found.until(key, ROW, "placed", seconds, caller)
 
     callers = [Caller() for _ in range(WAITERS_MAX)]
     tasks = [asyncio.create_task(wait(keys[n % 50], caller)) for n, caller in enumerate(callers)]
     await asyncio.sleep(1)
     assert len(found) == WAITERS_MAX and 1 <= found.reads <= 1 / POLL_SECONDS
-    seconds, _ = await seconds_of(asyncio.wait_for(asyncio.gather(wait(keys[0], Caller())), 10))
+    seconds, _ = await seconds_of(asyncio.wait_for(asyncio.gather(wait(keys[0], Caller())), PATIENCE_SECONDS))
     assert seconds < 5, "one more is answered without a wait"
     for caller in callers[:150]:
         caller.gone.set()
-    await asyncio.wait_for(asyncio.gather(*tasks[:150]), 10)
+    await asyncio.wait_for(asyncio.gather(*tasks[:150]), PATIENCE_SECONDS)
     assert len(found) == 50 and not any(task.done() for task in tasks[150:])
     app.end_soon()
-    await asyncio.wait_for(asyncio.gather(*tasks), 10)
+    await asyncio.wait_for(asyncio.gather(*tasks), PATIENCE_SECONDS)
     assert len(found) == 0
     reads = found.reads
     await asyncio.sleep(4 * POLL_SECONDS)
@@ -128,7 +131,7 @@ async def test_an_error_of_the_database_ends_no_wait(app: App, monkeypatch: pyte
         return await read(statement)
 
     monkeypatch.setattr(app, "read", flaky)
-    waiting = asyncio.create_task(found.until(key, ROW, "cancelled", 30, Caller()))  # type: ignore[arg-type]
+    waiting = asyncio.create_task(found.until(key, ROW, "cancelled", LONG, Caller()))  # type: ignore[arg-type]
     await handle(app, inbound(Cancel(order_id=key, store_id="a", operation_id=uuid4(), actor="test"), key, "a"))
-    await asyncio.wait_for(waiting, 15)
+    await asyncio.wait_for(waiting, PATIENCE_SECONDS)
     assert found.reads == 1

@@ -37,6 +37,7 @@ from payments.gateways.registry import KINDS
 from payments.gateways.stripe.gateway import Stripe
 from payments.gateways.test import TestGateway
 from payments.settings import Settings
+from tests.waiting import patience
 
 API_KEY, SECRET = "sk_test_conformance", "whsec_conformance"
 DINTERO_ACCOUNT = "T12345678"
@@ -290,7 +291,7 @@ class Paying:
 
     async def run(self, task: Task) -> None:
         assert isinstance(task.body, GatewayCall)
-        async with asyncio.timeout(60):
+        async with patience():
             outcome = await self.outcome(task.body)
         self.decide(Reported(task_id=task.task_id, kind=task.kind, asked=task.body, outcome=outcome))
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import time
 from collections.abc import AsyncIterator
 from dataclasses import dataclass
 from typing import Any
@@ -27,6 +26,7 @@ from payments.gateways import accounts
 from payments.handlers import SERVICE
 from payments.settings import Settings
 from tests.databases import empty
+from tests.waiting import until
 
 ADDRESS = "/v1/gateways/stripe/main/events"
 WHO = Principal("tests", STORE, frozenset({"*"}))
@@ -85,16 +85,12 @@ class World:
         async with self.app.database.transaction() as tx:
             return [*await store.check(tx)]
 
-    async def until(self, operation_id: UUID, state: str, seconds_max: float = 10) -> None:
-        end = time.monotonic() + seconds_max
-        found = None
-        while time.monotonic() < end:
+    async def until(self, operation_id: UUID, state: str) -> None:
+        async def reached() -> bool:
             rows = await self.app.fetch("select state from operations where operation_id = $1", operation_id)
-            found = rows[0]["state"] if rows else None
-            if found == state:
-                return
-            await asyncio.sleep(0.02)
-        raise AssertionError(f"{operation_id} is {found}, not {state}")
+            return bool(rows) and rows[0]["state"] == state
+
+        await until(reached, f"{operation_id} {state}")
 
 
 def server_of(asgi: Any) -> web.Application:

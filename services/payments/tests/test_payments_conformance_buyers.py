@@ -21,6 +21,7 @@ from contracts.payments import (
 )
 from payments.domain.gateway import GatewayCall
 from payments.gateways.port import Action
+from tests.waiting import patience
 
 __all__ = ["shape"]
 
@@ -113,7 +114,7 @@ async def left_by_its_buyer(shape: Shape, capture: bool = False) -> Paying:
 
 
 async def wait_for_action(order: Paying) -> Action:
-    async with asyncio.timeout(5):
+    async with patience():
         while True:
             for operation_id, operation in order.ledger.operations.items():
                 if operation.state == "pending":

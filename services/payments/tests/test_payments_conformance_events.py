@@ -24,6 +24,7 @@ from payments.domain.listing import Listing
 from payments.domain.pairing import Movement
 from payments.domain.reconciling import differences
 from payments.gateways.port import HasDisputes
+from tests.waiting import patience
 
 __all__ = ["shape"]
 
@@ -42,7 +43,7 @@ async def test_every_event_is_signed_and_names_its_payment(shape: Shape, webhook
         2 if shape.name == "stripe" else 1
     )  # those of the last request wait for a next one, as if they were lost
     withheld = of_refund if webhook == "reordered" else 0
-    async with asyncio.timeout(5):
+    async with patience():
         while len({notice.event_id for notice in shape.notices}) < len(sent) - withheld:
             await asyncio.sleep(0.01)
     assert {notice.event_id for notice in shape.notices} <= sent
@@ -58,7 +59,7 @@ async def test_a_dispute_names_the_payment_that_it_is_about(shape: Shape) -> Non
     captured = await order.capture(10_00)
     assert isinstance(authorized, Authorized) and isinstance(captured, Captured)
     await shape.post(f"/disputes/{captured.gateway_reference}")
-    async with asyncio.timeout(5):
+    async with patience():
         while not {"charge.dispute.created", "charge.dispute.closed"} <= {notice.type for notice in shape.notices}:
             await asyncio.sleep(0.01)
     assert {n.payment for n in shape.notices if "dispute" in n.type} == {authorized.gateway_reference}

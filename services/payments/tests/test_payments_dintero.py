@@ -25,6 +25,7 @@ from payments.gateways.dintero.tokens import EARLY_SECONDS_MAX
 from payments.gateways.http import Answer
 from payments.gateways.inbound import InvalidSignature, Unreadable
 from payments.gateways.port import Action, Unclear
+from tests.waiting import patience
 
 NOW = datetime(2026, 11, 29, 12, tzinfo=UTC)
 SECRET = "whsec_test"
@@ -406,7 +407,7 @@ def _items(amount: int) -> list[dict[str, Any]]:
 async def test_without_a_token_the_buyer_is_sent_to_the_page_of_the_session(shape: Shape) -> None:
     order = Paying(shape)
     authorizing = asyncio.create_task(order.authorize(10_00, None))
-    async with asyncio.timeout(5):
+    async with patience():
         while not any(isinstance(event, Pending) for event in order.events):
             await asyncio.sleep(0.01)
     [session] = shape.server.payments

@@ -21,6 +21,7 @@ from payments.gateways import accounts
 from payments.gateways.inbound import EVENT_BYTES_MAX
 from payments.gateways.port import Unclear
 from payments.gateways.stripe.gateway import Stripe
+from tests.waiting import patience
 
 __all__ = ["world"]
 
@@ -42,7 +43,7 @@ async def test_a_buyer_who_confirmed_is_authorized_at_once(world: World, webhook
     await world.until(operation_id, "succeeded")
     assert await world.shape.moved(order_id) == [("authorize", 10_00)]
     sent = world.shape.server.event_ids
-    async with asyncio.timeout(5):
+    async with patience():
         while {event["event_id"] for event in await world.events()} != sent:
             await asyncio.sleep(0.02)
     assert len(await world.events()) == len(sent), "a repeated event is stored once"
@@ -193,7 +194,7 @@ async def test_a_refund_made_at_the_gateway_is_booked_once_beside_ours(world: Wo
     made = (await world.shape.post(f"/dashboard/refunds/{row['gateway_reference']}?amount=700"))["id"]
     waiting = "select count(*) as n from gateway_events where asks <> '' and asked_at is null"
     asking_still = "select count(*) as n from tasks where key = $1 and kind = 'refunds'"
-    async with asyncio.timeout(10):
+    async with patience():
         while len(await refunds(world, order_id)) < 2:
             await asyncio.sleep(0.02)
         while (await world.app.fetch(waiting))[0]["n"] or (await world.app.fetch(asking_still, order_id))[0]["n"]:
@@ -213,7 +214,7 @@ async def refunds(world: World, order_id: UUID) -> list[tuple[str, int, str]]:
 
 
 async def disputed(world: World, state: str) -> dict[str, Any]:
-    async with asyncio.timeout(10):
+    async with patience():
         while True:
             status, page = await world.get("/v1/disputes")
             assert status == 200, page

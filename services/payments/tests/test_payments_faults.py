@@ -20,6 +20,7 @@ from contracts.deciding import Reported, Task
 from contracts.payments import PAYMENT_ABANDONED, Declined, Failed
 from gatewayservers.faults import TROUBLES, Times
 from payments.domain.gateway import GatewayCall
+from tests.waiting import patience
 
 SHAPES: Final = ("test", "stripe", "dintero")
 KINDS: Final = ("authorize", "capture", "void", "refund")
@@ -113,7 +114,7 @@ class Unlucky(Paying):
             return await super().run(task)
         self.tally.twins += 1
         assert isinstance(task.body, GatewayCall)
-        async with asyncio.timeout(60):
+        async with patience():
             outcomes = await asyncio.gather(self.outcome(task.body), self.outcome(task.body))
         for outcome in outcomes:
             self.decide(Reported(task_id=task.task_id, kind=task.kind, asked=task.body, outcome=outcome))

@@ -11,6 +11,8 @@ from payments_database import URL
 from payments_settled import violated
 from payments_world import World, world
 
+from tests.waiting import patience
+
 pytestmark = [pytest.mark.real, pytest.mark.skipif(not URL, reason="PAYMENTS_TEST_DATABASE_URL is not set")]
 __all__ = ["world"]
 
@@ -27,7 +29,7 @@ def wanted(order_id: UUID, **more: Any) -> dict[str, Any]:
 
 
 async def until(world: World, session_id: str, state: str) -> dict[str, Any]:
-    async with asyncio.timeout(10):
+    async with patience():
         while True:
             status, session = await world.get(f"{SESSIONS}/{session_id}")
             assert status == 200, session

@@ -31,6 +31,7 @@ from webhooks_delivery import (
 from webhooks_feed import Client, Publisher, noted
 
 from chassis.process.app import App
+from tests.waiting import patience
 from webhooks.domain.config import OAuth2Auth
 
 pytestmark = REAL
@@ -176,7 +177,7 @@ async def test_a_held_order_goes_on_once_its_exhausted_event_has_arrived(app: Ap
             for version in range(1, 5):  # others succeed, so that the breaker stays closed
                 await publisher.publish(noted(STORE, version=version, order_id=B))
                 await receiver.until(lambda version=version: versions(receiver, B)[-1:] == [version])  # type: ignore[misc]
-            async with asyncio.timeout(20):
+            async with patience():
                 while not await stored(app, "select 1 from waiting where exhausted and lane is not null"):
                     await asyncio.sleep(0.05)
             assert versions(receiver, A) == []

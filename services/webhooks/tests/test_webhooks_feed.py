@@ -21,6 +21,7 @@ from webhooks_feed import Client, Publisher, events_of, noted
 from chassis.batch.statements import write_rows
 from chassis.process.app import App
 from tests.databases import empty, migrated
+from tests.waiting import patience
 from webhooks import feed, invariants, retention
 from webhooks.handlers import SERVICE
 from webhooks.reading import Reader, Selection
@@ -132,7 +133,7 @@ async def test_a_read_waits_for_the_next_event(publisher: Publisher, client: Cli
     waiting = asyncio.create_task(client.get("/v1/events", after=page["head"], wait=20))
     other = asyncio.create_task(client.get("/v1/events", after=page["head"], wait=20, types="orders.placed"))
     await publisher.publish(noted("st_1"))
-    async with asyncio.timeout(10):
+    async with patience():
         assert len((await waiting)[1]["items"]) == 1
     assert not other.done()
     other.cancel()
@@ -154,7 +155,7 @@ async def test_readers_that_leave_while_they_wait_disturb_no_other(app: App, pub
     for one, other in product(range(5), repeat=2):
         await asyncio.gather(leaves_after(one), leaves_after(other))
     await publisher.publish(noted("st_1"))
-    async with asyncio.timeout(10):
+    async with patience():
         assert len((await stays).events) == 1
 
 
@@ -166,7 +167,7 @@ async def test_streams_that_have_caught_up_read_the_database_once_for_all(
     following = [streams.events(("st_1", "key"), head, types, personal=True) for types in ((), ("orders.*",))]
 
     await publisher.publish(noted("st_1"))
-    async with asyncio.timeout(10):
+    async with patience():
         firsts = await asyncio.gather(*map(_next_event, following))
         reads: list[object] = []
         monkeypatch.setattr(App, "read", lambda app, statement: reads.append(statement))
@@ -205,7 +206,7 @@ async def test_streams_that_are_behind_leave_connections_to_other_reads(
     streams = Streams(Reader(app), at_most=10)
     head = await Reader(app).head()
     behind = [streams.events(("st_1", "key"), head._replace(position=0), (), personal=True) for _ in range(10)]
-    async with asyncio.timeout(10):
+    async with patience():
         await asyncio.gather(*map(_next_event, behind))
     assert max(at_once) == BEHIND_READERS_MAX
     for stream in behind:
@@ -217,7 +218,7 @@ async def test_a_stream_ends_when_the_database_is_restored_and_the_next_one_says
 ) -> None:
     await publisher.publish(noted("st_1"), noted("st_1"))
     chunks: list[bytes] = []
-    async with client.stream("/v1/events") as messages, asyncio.timeout(10):
+    async with client.stream("/v1/events") as messages, patience():
         await anext(messages)
         while len(events_of(chunks)) < 2:
             chunks.append((await anext(messages))["body"])
@@ -243,7 +244,7 @@ async def test_a_stream_shows_what_is_there_and_what_comes_and_is_taken_up_where
         start = await anext(messages)
         assert (start["status"], dict(start["headers"])[b"content-type"]) == (200, b"text/event-stream; charset=utf-8")
         later = noted("st_1")
-        async with asyncio.timeout(10):
+        async with patience():
             while len(events_of(chunks)) < 2:
                 chunks.append((await anext(messages))["body"])
                 if len(events_of(chunks)) == 1:
@@ -253,7 +254,7 @@ async def test_a_stream_shows_what_is_there_and_what_comes_and_is_taken_up_where
     assert (first["event"], first["id"]) == ("orders.note_added", json.loads(first["data"])["cursor"])
     chunks.clear()
     async with client.stream("/v1/events", more={"last-event-id": first["id"]}) as messages:
-        async with asyncio.timeout(10):
+        async with patience():
             await anext(messages)
             while not events_of(chunks):
                 chunks.append((await anext(messages))["body"])

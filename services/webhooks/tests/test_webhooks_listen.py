@@ -19,6 +19,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from standardwebhooks import Webhook
 
+from tests.waiting import patience
 from webhooks import listen, main
 from webhooks.delivery.sender import Answer
 from webhooks.domain.signing import new_secret
@@ -131,7 +132,7 @@ async def _listened(feed: FeedOf, until: int, monkeypatch: pytest.MonkeyPatch) -
     async with serving(cursors=feed.cursors, events=feed.events) as url, serving(hooks=hooks) as to:
         options = Options(f"{to}/v1/hooks", url, "a-key", ["orders.*"], None, secret)
         running = asyncio.create_task(listen.listen(options, lines.append))
-        async with asyncio.timeout(20):
+        async with patience():
             finished, _ = await asyncio.wait(
                 {running, asyncio.create_task(done.wait())}, return_when=asyncio.FIRST_COMPLETED
             )
@@ -172,7 +173,7 @@ async def test_ctrl_c_ends_it_also_if_its_parent_ignores_that() -> None:
         )  # fmt: skip
         try:
             assert process.stdout is not None
-            async with asyncio.timeout(60):
+            async with patience():
                 while b"Ctrl-C" not in await process.stdout.readline():
                     assert process.returncode is None
                 process.send_signal(signal.SIGINT)

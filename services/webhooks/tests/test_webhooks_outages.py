@@ -26,6 +26,7 @@ from webhooks_delivery import (
 from webhooks_feed import Client, Publisher, noted
 
 from chassis.process.app import App
+from tests.waiting import patience
 from webhooks.domain import attempts, lanes
 
 pytestmark = REAL
@@ -37,7 +38,7 @@ async def test_a_dead_endpoint_delays_no_other_and_costs_no_rows(app: App, publi
         failing, made = await endpoint(app, dead.url), await endpoint(app, good.url)
         async with dispatching(app):
             await publisher.publish(*(noted(STORE) for _ in range(300)))
-            await good.until(lambda: len(good.got) == 300, 10)
+            await good.until(lambda: len(good.got) == 300)
             await settled(app, made.id)
             assert await stored(app, "select count(*) from waiting") == [(0,)]
     assert (await stored(app, "select position from cursors where endpoint_id = $1", failing.id)) == [(0,)]
@@ -55,13 +56,13 @@ async def test_an_endpoint_that_fails_is_probed_and_gets_everything_when_it_is_b
             await publisher.publish(*(noted(STORE) for _ in range(100)))
             await receiver.until(lambda: len(receiver.got) == 5)
             line = dispatcher._lines[made.id]
-            async with asyncio.timeout(5):
+            async with patience():
                 while not line.breaker.is_open:
                     await asyncio.sleep(0.01)
             await asyncio.sleep(0.3)
             assert len(receiver.got) == 5 and (await stored(app, "select count(*) from waiting")) == [(5,)]
             up = True
-            await receiver.until(lambda: len(receiver.accepted) == 100, 15)
+            await receiver.until(lambda: len(receiver.accepted) == 100)
             await settled(app, made.id)
     assert len({event["id"] for event in receiver.accepted}) == 100 == len(receiver.accepted)
 
@@ -87,7 +88,7 @@ async def test_too_many_events_that_wait_open_the_breaker_and_fewer_close_it(
                 *(noted(STORE, order_id=order) for order in (*refused, A, *(uuid4() for _ in refused)))
             )
             await receiver.until(lambda: len(receiver.got) == 7)
-            async with asyncio.timeout(10):
+            async with patience():
                 while (found := await breaker()) is None:
                     await asyncio.sleep(0.05)
             assert found["because"] == "waiting"
@@ -125,7 +126,7 @@ async def test_an_endpoint_that_answers_gone_is_disabled_and_keeps_its_place(app
         made = await endpoint(app, receiver.url)
         async with dispatching(app):
             await publisher.publish(noted(STORE))
-            async with asyncio.timeout(10):
+            async with patience():
                 while await stored(app, "select 1 from endpoints where status = 'enabled'"):
                     await asyncio.sleep(0.05)
             await publisher.publish(noted(STORE))

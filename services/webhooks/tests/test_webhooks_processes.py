@@ -25,6 +25,7 @@ from webhooks_delivery import (
 from webhooks_feed import Publisher, noted
 
 from chassis.process.app import App
+from tests.waiting import patience
 from webhooks.delivery import dispatcher as dispatcher_module
 from webhooks.delivery.dispatcher import Dispatcher
 from webhooks.delivery.log import Batch
@@ -40,7 +41,7 @@ async def test_two_processes_share_the_endpoints_and_none_is_delivered_to_twice(
         for receiver in receivers:
             await endpoint(app, receiver.url)
         async with dispatching(app, 2) as dispatchers:
-            async with asyncio.timeout(10):
+            async with patience():
                 while not all(len(one._loaded) == 8 for one in dispatchers):
                     await asyncio.sleep(0.05)
             orders = [uuid4() for _ in range(10)]
@@ -77,7 +78,7 @@ async def test_a_crash_repeats_what_was_not_written_with_the_same_ids(
             3 if batch.max == 1 else 1
         )  # the second batch begins when the first has ended, and is not written before
         await receiver.until(lambda: len(receiver.got) == first)
-        async with asyncio.timeout(5):
+        async with patience():
             await unwritten.wait()
         assert await stored(app, "select from attempts") == []
         dead._end = lambda: asyncio.sleep(0)  # type: ignore[method-assign]
@@ -103,14 +104,14 @@ async def test_a_process_that_was_stopped_writes_and_sends_nothing_any_more(app:
     async with receiving(receiver):
         made = await endpoint(app, receiver.url)
         async with dispatching(app) as [stopped]:
-            async with asyncio.timeout(10):
+            async with patience():
                 while made.id not in stopped._lines:
                     await asyncio.sleep(0.05)
             renew, stopped._shards.renew = stopped._shards.renew, none  # type: ignore[method-assign]
             await app.fetch("update shards set holder = gen_random_uuid(), term = term + 1")
             await publisher.publish(noted(STORE))
             await receiver.until(lambda: len(receiver.got) == 1)  # by its own clock it still holds the lease
-            async with asyncio.timeout(10):
+            async with patience():
                 while stopped._lines:
                     await asyncio.sleep(0.05)
             await publisher.publish(noted(STORE))
@@ -135,7 +136,7 @@ class Series:
         return value
 
     async def until(self, expected: float, name: str, **labels: str) -> None:
-        async with asyncio.timeout(10):
+        async with patience():
             while self(name, **labels) != expected:
                 await asyncio.sleep(0.01)
 
@@ -166,9 +167,9 @@ async def test_the_series_show_what_deliveries_do_and_the_age_of_a_dispatcher_th
             assert (shown("delivery_attempt_seconds_count"), shown("deliveries_in_flight")) == (25, 0)
             with monkeypatch.context() as patched:
                 patched.setattr(App, "fetch", fails)
-                async with asyncio.timeout(10):
+                async with patience():
                     while shown("dispatcher_age_seconds") < 1:
                         await asyncio.sleep(0.02)
-            async with asyncio.timeout(10):
+            async with patience():
                 while shown("dispatcher_age_seconds") > 0.5:
                     await asyncio.sleep(0.02)

@@ -19,6 +19,7 @@ from webhooks_delivery import REAL, STORE, A, Made, Receiver, dispatching, endpo
 from webhooks_feed import Client, Publisher, noted
 
 from chassis.process.app import App
+from tests.waiting import patience
 from webhooks.delivery.dispatcher import Dispatcher
 from webhooks.delivery.log import Batch
 from webhooks.domain import attempts
@@ -62,7 +63,7 @@ async def test_events_are_sent_again_on_request(app: App, publisher: Publisher, 
             status, begun, _ = await client.call("POST", path, body)
             assert (status, begun["status"]) == (202, "running")
             await receiver.until(lambda: len(receiver.got) == 6)
-            async with asyncio.timeout(10):
+            async with patience():
                 while (shown := await client.get(f"/v1/replays/{begun['replay_id']}"))[1]["status"] != "finished":
                     await asyncio.sleep(0.05)
             assert (shown[1]["delivered"], shown[1]["failed"], shown[1]["cursor"]) == (3, 0, begun["to"])
@@ -103,7 +104,7 @@ async def begun(client: Client, made: Made, **body: Any) -> str:
 
 
 async def until_ended(client: Client, replay_id: str) -> Any:
-    async with asyncio.timeout(20):
+    async with patience():
         while (shown := await client.get(f"/v1/replays/{replay_id}"))[1]["status"] != "finished":
             await asyncio.sleep(0.05)
     return shown[1]
@@ -119,7 +120,7 @@ async def asked(client: Client, replay_id: str, what: str) -> str:
 
 async def until_still(dispatcher: Dispatcher) -> None:
     """Wait until no replay is under way."""
-    async with asyncio.timeout(10):
+    async with patience():
         while dispatcher._replays:
             await asyncio.sleep(0.02)
 
@@ -217,7 +218,7 @@ async def test_only_what_failed_or_what_is_missing_is_sent_again(
             assert await counts(client, made) == {"failed": 0, "missing": 0}
 
             assert (await client.call("POST", f"{path}/disable"))[0] == 200
-            async with asyncio.timeout(10):
+            async with patience():
                 while dispatcher._lines:
                     await asyncio.sleep(0.02)
             await publisher.publish(noted(STORE, order_id=passed))
@@ -260,7 +261,7 @@ async def test_what_waits_is_left_to_its_retry_so_that_no_later_event_of_its_ord
             for order in (waits, fine):
                 await publisher.publish(*(noted(STORE, version=version, order_id=order) for version in (1, 2)))
             await receiver.until(lambda: len(receiver.accepted) == 2)
-            async with asyncio.timeout(10):
+            async with patience():
                 while await stored(app, "select position, open from cursors") != [(4, [])]:
                     await asyncio.sleep(0.02)
             _, dry, _ = await client.call("POST", f"/v1/endpoints/{made.id}/replay", ALL | {"dry_run": True})
@@ -281,7 +282,7 @@ async def test_a_replay_goes_on_where_the_process_that_sent_it_has_died(
         running = asyncio.create_task(dead.run())
         replay_id = await begun(client, made)
         await receiver.until(lambda: len(receiver.got) == 2 * EVENTS - 1)  # all but the slow one
-        async with asyncio.timeout(10):
+        async with patience():
             while (await stored(app, "select delivered from replays")) != [(EVENTS - 1,)]:
                 await asyncio.sleep(0.02)
         await kill(app, dead, running)
@@ -308,7 +309,7 @@ async def test_what_was_not_written_of_a_replay_is_repeated_and_counted_once(
         dead._write = killed  # type: ignore[method-assign]
         running = asyncio.create_task(dead.run())
         await receiver.until(lambda: len(receiver.got) == 2 * EVENTS)
-        async with asyncio.timeout(5):
+        async with patience():
             await unwritten.wait()
         await kill(app, dead, running)
         async with dispatching(app):
@@ -351,7 +352,7 @@ async def test_an_endpoint_that_answers_a_replay_with_gone_is_disabled(
         receiver.answer = lambda event: 410
         async with dispatching(app):
             await begun(client, made)
-            async with asyncio.timeout(10):
+            async with patience():
                 while (await client.get(f"/v1/endpoints/{made.id}"))[1]["disabled_because"] != "gone":
                     await asyncio.sleep(0.05)
     assert len(receiver.got) == EVENTS + 1

@@ -29,6 +29,7 @@ from webhooks_feed import Client, Publisher, noted
 
 from chassis.process.app import App
 from contracts.webhooks import EndpointDisabled
+from tests.waiting import patience
 from webhooks.domain import config as domain
 from webhooks.domain import notices
 from webhooks.domain.config import HeadersAuth
@@ -70,7 +71,7 @@ async def test_exhausted_deliveries_of_an_hour_are_reported_together(
                 await publisher.publish(noted(STORE), noted(STORE, version=number, order_id=B))
                 await settled(app, made.id)
             reported = "select (payload::jsonb->>'count')::int from journal where type = 'webhooks.delivery_exhausted' order by id"
-            async with asyncio.timeout(10):
+            async with patience():
                 while len(await stored(app, reported)) < 2:
                     await asyncio.sleep(0.05)
     assert await stored(app, reported) == [(1,), (2,)]
@@ -89,7 +90,7 @@ async def test_an_endpoint_is_reported_while_it_fails_once_it_is_back_and_when_i
         )
 
     async def until_reported(*types: str) -> None:
-        async with asyncio.timeout(10):
+        async with patience():
             while (found := await stored(app, REPORTED)) != [(f"webhooks.endpoint_{type}",) for type in types]:
                 assert len(found) <= len(types), found
                 await asyncio.sleep(0.05)
@@ -118,7 +119,7 @@ async def test_an_endpoint_is_reported_while_it_fails_once_it_is_back_and_when_i
         async with dispatching(app):
             await until_reported("failing", "recovered", "failing", "disabled")
             sent = len(receiver.got)
-        async with dispatching(app) as [dispatcher], asyncio.timeout(10):
+        async with dispatching(app) as [dispatcher], patience():
             while len(dispatcher._loaded) < SHARDS:
                 await asyncio.sleep(0.05)
             assert not dispatcher._lines
@@ -136,11 +137,11 @@ async def test_that_an_endpoint_is_back_is_reported_although_the_process_that_sa
         await app.fetch(
             "update cursors set failing_since = clock_timestamp() - interval '1 hour', failed_in_a_row = 30"
         )
-        async with dispatching(app), asyncio.timeout(10):
+        async with dispatching(app), patience():
             while not await stored(app, REPORTED):
                 await asyncio.sleep(0.05)
         await app.fetch("update cursors set failing_since = null, failed_in_a_row = 0")
-        async with dispatching(app), asyncio.timeout(10):
+        async with dispatching(app), patience():
             while len(await stored(app, REPORTED)) < 2:
                 await asyncio.sleep(0.05)
     assert await stored(app, REPORTED) == [("webhooks.endpoint_failing",), ("webhooks.endpoint_recovered",)]

@@ -19,6 +19,7 @@ from webhooks_addresses import HOSTS, WITH_CREDENTIALS, ZONES
 from webhooks_certificates import Authority, tls_of
 from webhooks_delivery import serving
 
+from tests.waiting import patience
 from webhooks.delivery.sender import MAY_SEND, READ_BYTES_MAX, NotOurs, Sender
 
 pytestmark = pytest.mark.asyncio
@@ -215,7 +216,7 @@ async def test_names_that_do_not_resolve_hold_up_no_other(monkeypatch: pytest.Mo
     sender = Sender([LOOPBACK], connect_seconds_max=5, total_seconds_max=10)
     async with receiver(says(b"HTTP/1.1 200 OK\r\ncontent-length: 0\r\n\r\n")) as port:
         dead = [asyncio.create_task(sender.post(f"http://dead{n}.example/", {}, b"{}")) for n in range(40)]
-        async with asyncio.timeout(5):
+        async with patience():
             await asked.wait()
             answer = await sender.post(f"http://good.example:{port}/", {}, b"{}")
         assert answer.status == 200 and not any(task.done() for task in dead)

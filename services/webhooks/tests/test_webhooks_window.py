@@ -11,6 +11,7 @@ from typing import Any, cast
 import pytest
 
 from chassis.declare.app import App
+from tests.waiting import patience
 from webhooks.window import HEAD, READ_MAX, Window
 
 pytestmark = pytest.mark.asyncio
@@ -130,7 +131,7 @@ async def test_rows_that_come_after_the_last_follower_has_left_are_not_kept() ->
     feed = Feed()
     window = Window(cast(App, feed))
     leave = window.follow(lambda stores: None)
-    async with asyncio.timeout(5):
+    async with patience():
         while not window.is_current:
             await asyncio.sleep(0)
         feed.before_rows = leave

@@ -24,6 +24,7 @@ from cloudevents.core.v1.event import CloudEvent
 from chassis.declare.app import Principal
 from chassis.process.app import App
 from tests.databases import empty, migrated
+from tests.waiting import patience
 from webhooks import invariants
 from webhooks.delivery.dispatcher import Dispatcher
 from webhooks.domain.config import Auth, Config
@@ -128,9 +129,9 @@ class Receiver:
             self.in_flight -= 1
             self._came.set()
 
-    async def until(self, fulfilled: Callable[[], bool], seconds: float = 20) -> None:
+    async def until(self, fulfilled: Callable[[], bool]) -> None:
         """Wait until what came fulfills a condition."""
-        async with asyncio.timeout(seconds):
+        async with patience():
             while not fulfilled():
                 self._came.clear()
                 await self._came.wait()
@@ -226,7 +227,7 @@ async def stored(app: App, statement: str, *arguments: Any) -> list[Any]:
 
 async def settled(app: App, made: UUID) -> None:
     """Wait until the cursor is at the head and nothing waits."""
-    async with asyncio.timeout(15):
+    async with patience():
         while await stored(app, UNSETTLED, made):
             await asyncio.sleep(0.05)
 
@@ -246,6 +247,6 @@ def is_first_of_a(event: Any) -> bool:
 async def followed(app: App, dispatcher: Dispatcher, made: UUID) -> None:
     """Wait until the endpoint is delivered to as it is stored now."""
     [(revision,)] = await stored(app, "select revision from endpoints where key = $1", made)
-    async with asyncio.timeout(10):
+    async with patience():
         while (line := dispatcher._lines.get(made)) is None or line.place.revision < revision:
             await asyncio.sleep(0.05)
