@@ -10,7 +10,7 @@ import re
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from contextlib import AsyncExitStack
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 from uuid import uuid4
@@ -18,8 +18,8 @@ from uuid import uuid4
 import pytest
 import pytest_asyncio
 from aiokafka import AIOKafkaProducer
-from aiokafka.admin import AIOKafkaAdminClient, NewTopic
 from chassis_counter import COMMANDS, SERVICE, World, plus
+from chassis_topics import renew_topic
 from prometheus_client import generate_latest
 
 from chassis.batch.parking import Rejected
@@ -29,7 +29,6 @@ from chassis.kafka.consumer import Consumer
 from chassis.kafka.record_batches import Unread
 from chassis.process import watch
 from chassis.process.app import App
-from contracts.registry import PARTITIONS
 from devservices import KafkaServer
 from tests.waiting import patience
 
@@ -76,6 +75,7 @@ class Stage:
     app: App
     request: pytest.FixtureRequest
     stack: AsyncExitStack
+    loops: list[asyncio.Task[None]] = field(default_factory=list)
 
     def shown(self) -> dict[str, float]:
         lines = generate_latest(self.app.metrics.registry).decode().splitlines()
@@ -83,34 +83,47 @@ class Stage:
 
     def runs(self, loop: Any) -> None:
         task = asyncio.create_task(loop)
+        self.loops.append(task)
         self.stack.callback(task.cancel)
 
+    async def until(self, condition: Callable[[], bool]) -> None:
+        """A loop that has ended fails the test with its error."""
+        async with patience():
+            while not condition():
+                for loop in self.loops:
+                    if loop.done():
+                        loop.result()
+                await asyncio.sleep(0.05)
+
     async def stuck_consumer(self, *, dated_back_seconds: int = 0) -> Consumer:
-        """A member of the group whose first batch never ends. The topic keeps the senders' times for this test."""
+        """A member of the group whose first batch never ends.
+
+        The topic is made anew with the senders' times: a test before, on this broker, may have made it with the broker's, as
+        services do.
+        """
         kafka: KafkaServer = self.request.getfixturevalue("kafka")
-        admin = AIOKafkaAdminClient(bootstrap_servers=kafka.bootstrap_servers)
-        await admin.start()
-        await admin.create_topics([NewTopic(COMMANDS, PARTITIONS, 1)])
-        await admin.close()
+        await renew_topic(kafka.bootstrap_servers, COMMANDS, **{"message.timestamp.type": "CreateTime"})
         settings = self.app.settings.model_copy(update={"kafka_bootstrap_servers": kafka.bootstrap_servers})
         service = replace(SERVICE, intake=frozenset({COMMANDS}))
         consumer = Consumer(service, settings, self.app.database, self.app.shell, self.app.metrics)
-        await consumer._busy.acquire()
         await consumer.start()
         self.stack.push_async_callback(consumer.broker.stop)
-        self.stack.callback(consumer._busy.release)
         async with patience():
             await consumer.joined.wait()
+            await consumer._busy.acquire()
+        self.stack.callback(consumer._busy.release)
         self.runs(watch.watch_lag(consumer))
         async with AIOKafkaProducer(bootstrap_servers=kafka.bootstrap_servers) as producer:
             for _ in range(3):
                 at = int((time.time() - dated_back_seconds) * 1000)
-                await producer.send_and_wait(COMMANDS, b"{}", key=str(uuid4()).encode(), timestamp_ms=at)
+                sent = await producer.send_and_wait(COMMANDS, b"{}", key=str(uuid4()).encode(), timestamp_ms=at)
+                assert sent.timestamp == at, "the broker has replaced the time that the alert is about"
         return consumer
 
 
 @pytest_asyncio.fixture
-async def stage(world: World, request: pytest.FixtureRequest) -> AsyncIterator[Stage]:
+async def stage(world: World, request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[Stage]:
+    monkeypatch.setattr(watch, "LAG_SECONDS", 0.1)
     processes = "select 'count.ask', 'no_answer', count(*), 700::float8 from counters having count(*) > 0"
     app = App(replace(SERVICE, processes=processes), world.settings, "worker")
     app.shell = world.shell = Shell(SERVICE, world.database, app.metrics)
@@ -207,6 +220,4 @@ async def test_the_alert_fires(series: str, stage: Stage) -> None:
     before = stage.shown()
     assert series.startswith("tradewind_messages_handled") or not fires(series, ALERTS[series], before, before)
     await CASES[series](stage)
-    async with patience():
-        while not fires(series, ALERTS[series], before, stage.shown()):
-            await asyncio.sleep(0.05)
+    await stage.until(lambda: fires(series, ALERTS[series], before, stage.shown()))

@@ -8,12 +8,12 @@ from uuid import UUID, uuid4
 
 import pytest
 from aiokafka import AIOKafkaProducer, TopicPartition
-from aiokafka.admin import AIOKafkaAdminClient, NewTopic, RecordsToDelete
+from aiokafka.admin import AIOKafkaAdminClient, RecordsToDelete
 from chassis_counter import EVENTS, SERVICE, STORE, Added, World
+from chassis_topics import renew_topic
 
 from chassis.kafka.recovery import recover
 from contracts.envelope import headers
-from contracts.registry import PARTITIONS
 from devservices import KafkaServer
 from devservices.raw_batches import ZSTD, batch, binary_header, send
 
@@ -36,9 +36,9 @@ async def test_what_the_service_cannot_have_written_is_parked_and_its_own_events
 ) -> None:
     """Promise 6, for the topic that a start depends on."""
     settings = world.settings.model_copy(update={"kafka_bootstrap_servers": kafka.bootstrap_servers})
+    await renew_topic(kafka.bootstrap_servers, EVENTS)
     admin = AIOKafkaAdminClient(bootstrap_servers=kafka.bootstrap_servers)
     await admin.start()
-    await admin.create_topics([NewTopic(EVENTS, PARTITIONS, 1)])
     good, broken = uuid4(), uuid4()
     stranger = event(uuid4(), 1)
     written = [

@@ -15,10 +15,10 @@ import asyncpg
 import pytest
 import pytest_asyncio
 from aiokafka import AIOKafkaConsumer, TopicPartition
-from aiokafka.admin import AIOKafkaAdminClient, NewTopic
+from aiokafka.admin import AIOKafkaAdminClient
 from aiokafka.admin.config_resource import ConfigResource, ConfigResourceType
-from aiokafka.errors import TopicAlreadyExistsError
 from chassis_counter import EVENTS, SERVICE, World, plus, settings
+from chassis_topics import renew_topic
 
 import devservices
 from chassis.batch.outbox import OutboxRow
@@ -60,16 +60,9 @@ def topic_bytes_max() -> int:
 
 
 @pytest_asyncio.fixture
-async def world(servers: Services, admin: AIOKafkaAdminClient, topic_bytes_max: int) -> AsyncIterator[World]:
+async def world(servers: Services, topic_bytes_max: int) -> AsyncIterator[World]:
     """An empty database and an empty topic."""
-    topic = NewTopic(EVENTS, PARTITIONS, 1, topic_configs={"max.message.bytes": str(topic_bytes_max)})
-    async with patience():
-        while (error := (await admin.create_topics([topic])).topic_errors[0][1]) != 0:
-            assert error == TopicAlreadyExistsError.errno
-            await admin.delete_topics(
-                [EVENTS]
-            )  # of the test before; the broker deletes it some time after its response
-            await asyncio.sleep(0.1)
+    await renew_topic(servers.kafka.bootstrap_servers, EVENTS, **{"max.message.bytes": str(topic_bytes_max)})
     world = World(settings(servers.postgres.dsn("counter"), kafka_bootstrap_servers=servers.kafka.bootstrap_servers,
                            relay_lease_seconds=1))  # fmt: skip
     await world.empty()

@@ -59,11 +59,15 @@ async def watch_clock(app: Parts) -> None:
         await asyncio.sleep(CLOCK_SECONDS)
 
 
+LAG_SECONDS = 2.0
+"""Between two measurements of the lag."""
+
+
 async def watch_lag(consumer: Consumer) -> None:
     """Measure the lag every two seconds, independent of all other work."""
     while True:
         await consumer.measure_lag()
-        await asyncio.sleep(2)
+        await asyncio.sleep(LAG_SECONDS)
 
 
 async def watch_offsets(consumer: Consumer) -> None:
