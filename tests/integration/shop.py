@@ -332,9 +332,12 @@ class Shop:
 
     @asynccontextmanager
     async def load(
-        self, per_second: float, *, account: str = "main", http_only: bool = False
+        self, per_second: float, *, account: str = "main", http_only: bool = False, orders_max: int | None = None
     ) -> AsyncIterator[list[str]]:
-        """Places orders while the block runs, every second one over Kafka; the list is complete afterwards."""
+        """Places orders while the block runs, every second one over Kafka; the list is complete afterwards.
+
+        orders_max: where the block waits for processes to start. The slower the machine, the more it would have to handle.
+        """
         placed: list[str] = []
         running: set[asyncio.Task[Any]] = set()
 
@@ -346,7 +349,7 @@ class Shop:
 
         async def drive() -> None:
             number = 0
-            while True:
+            while orders_max is None or number < orders_max:
                 running.add(asyncio.create_task(one(number := number + 1)))
                 await asyncio.sleep(1 / per_second)
 

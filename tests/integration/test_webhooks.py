@@ -28,7 +28,7 @@ from webhooks.delivery.shards import LEASE_SECONDS
 SHOP = Options(services=(*SAGA, "webhooks"), workers_of={"webhooks": 2}, static_members=True)
 PASSES = {"after_send": 20, "before_flush": 3, "after_flush": 3}
 """Where a process dies, and at which pass: deliveries are under way by then."""
-ORDERS, ORDERS_PER_SECOND = 8, 10
+ORDERS, ORDERS_PER_SECOND, ORDERS_MAX = 8, 10, 80
 CHAOS_SECONDS, CHAOS_ORDERS_PER_SECOND = 180, 2
 LATENCY_SECONDS = 0.01
 """What the receiver takes for an answer."""
@@ -254,7 +254,7 @@ async def test_processes_that_die_deliver_each_event_in_order_or_keep_it_waiting
     await shop.arm(members, f"{point}:{PASSES[point]}")
     refused = shop.snapshot()
     receiver.refused.append(refused.order_id)
-    async with shop.load(ORDERS_PER_SECOND):
+    async with shop.load(ORDERS_PER_SECOND, orders_max=ORDERS_MAX):
         await shop.send([refused])
         await shop.until_dead_and_restarted(members, point)
     await until_delivered(shop, receiver, endpoints)
