@@ -93,7 +93,7 @@ class ParkedMessages:
             if row["state"] == "waiting" and row["cause"] != "waits":
                 groups.setdefault((row["cause"], row["raised_at"]), []).append(row)
         items = [
-            {"service": self.name, "cause": cause, "raised_at": line, "types": sorted({row["type"] for row in rows}), "count": len(rows),
+            {"service": self.name, "cause": cause, "raised_at": line, "types": sorted({row["type"] for row in rows}), "count": len(rows), "or_more": False,
              "keys": len({row["key"] for row in rows}), "behind": 0, "oldest_at": rows[0]["parked_at"], "newest_at": rows[-1]["parked_at"],
              "newest_id": rows[-1]["id"], "detail": rows[-1]["detail"]}
             for (cause, line), rows in groups.items()

@@ -184,7 +184,7 @@ OWNED: Final[dict[str, Any]] = {
         }],
     },
     "orders/v1/parked-groups": {
-        "items": [{"cause": cause, "raised_at": TEXT, "types": [TEXT], "count": 2, "keys": 2, "behind": 1, "oldest_at": AT, "newest_at": AT,
+        "items": [{"cause": cause, "raised_at": TEXT, "types": [TEXT], "count": 2, "or_more": True, "keys": 2, "behind": 1, "oldest_at": AT, "newest_at": AT,
                    "newest_id": 1, "detail": TEXT} for cause in ("fault", TEXT)],
     },
     "orders/v1/parked/": PARKED, "orders/v1/parked": {"items": [PARKED, PARKED | {"id": 2}], "next_cursor": TEXT},

@@ -197,7 +197,7 @@ class TestOnARealPostgres:
         payments.park()  # later than the preview: in no count
         await work(worker)
         page = (await browser.get(here)).text
-        assert "25 of 25" in page and "7 older ones of the group are not in this job" in page
+        assert "25 of 25" in page and "Older messages of the group are not in this job" in page
         sent = [one for path, _, body in payments.requests if path == "POST /v1/parked-replays" for one in body["ids"]]
         assert sent == ids[7:], "the newest, and of these the oldest first"
         [rest] = re.findall(r'href="([^"]+)">Go on with the rest', page)

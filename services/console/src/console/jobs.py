@@ -59,7 +59,6 @@ delete from jobs where (state = 'preview' and created_at < now() - make_interval
   or ended_at < now() - make_interval(days => $2)"""
 COLUMNS: Final = """j.id, j.store_id, j.person_id, j.person, j.roles, j.filters, j.state, j.action, j.code, j.reason, j.why, j.whole,
 j.created_at, j.started_at, j.ended_at, j.size, j.done, j.refused, j.parked_group ->> 'service' as service,
-cast(j.parked_group ->> 'messages' as bigint) as counted,
 j.listed_to is not null as listing"""
 ONE: Final = f"select {COLUMNS} from jobs as j where j.id = :id"
 _BEFORE: Final = """(j.created_at, j.id) < (coalesce(cast(:at as timestamptz), 'infinity'),
@@ -124,8 +123,6 @@ class Job:
     refused: int
     service: str | None
     """Whose parked messages are replayed; null: it is of orders."""
-    counted: int | None
-    """How many messages its preview has counted."""
     listing: bool
     """Whether its messages are still being listed: there may be more than `size`."""
 
@@ -134,9 +131,9 @@ class Job:
         return self.size - self.done - self.refused
 
     @property
-    def left_out(self) -> int:
-        """Messages that its preview has counted and it does not do, as the group is longer than a job may be: the older ones."""
-        return 0 if self.whole or self.counted is None else max(0, self.counted - self.size)
+    def has_left_out(self) -> bool:
+        """Whether its group is longer than a job may be: the older messages are not in it."""
+        return self.service is not None and not self.whole
 
     @property
     def noun(self) -> str:

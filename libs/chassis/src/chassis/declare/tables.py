@@ -189,16 +189,10 @@ def chassis_tables(metadata: MetaData) -> dict[str, Table]:
             Index(
                 "parked_groups",
                 "cause",
-                "raised_at",
-                "key",
-                postgresql_include=["id", "parked_at", "type", "store_id"],
-                postgresql_where=text("state = 'waiting'"),
-            ),
-            Index(
-                "parked_of_group",
-                "cause",
                 text("coalesce(raised_at, '')"),
                 "id",
+                # `raised_at` again: PostgreSQL does not read a column from an index that has only an expression of it
+                postgresql_include=["raised_at", "key", "type", "store_id"],
                 postgresql_where=text("state = 'waiting'"),
             ),
             Index(

@@ -37,6 +37,7 @@ from chassis.process.parked_bodies import (
 )
 from chassis.process.parts import Parts
 from chassis.work import parked as work
+from chassis.work.parked_groups import GROUPS
 from chassis.work.replay import Replay
 from contracts.base import Code, Text, json_bytes
 from contracts.envelope import Poison
@@ -80,7 +81,7 @@ def routes(app: Parts) -> APIRouter:
     async def groups(who: Annotated[Principal, Depends(view)]) -> Any:
         """The messages that wait, by cause and by the line of our code that raised."""
         async with app.database.queries.connection() as connection:
-            rows = await connection.fetch(work.GROUPS, _store_of(who))
+            rows = await connection.fetch(GROUPS, _store_of(who))
         return {"items": [{"service": app.service.name, **row} for row in rows]}
 
     @router.get("/v1/parked-keys", response_model=Page[ParkedKey])

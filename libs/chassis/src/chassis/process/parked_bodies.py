@@ -108,10 +108,12 @@ class ParkedGroup(BaseModel):
     raised_at: str | None
     types: list[str]
     count: int
+    or_more: bool
+    """10,000 messages are counted, and there are more; then the next two numbers may be too small."""
     keys: int
     """Orders, and other aggregates, that wait."""
     behind: int
-    """Messages that are in no group: each waits behind one of these."""
+    """Messages that are in no group: each waits behind one of these. The oldest 10,000 of all groups are counted."""
     oldest_at: datetime
     newest_at: datetime
     newest_id: int

@@ -91,32 +91,6 @@ def listed(state: str, filters: Mapping[str, Any], id_below: int, rows: int) -> 
 REPLAY_MAX = 100
 """Messages that one request replays: each is a transaction, or more."""
 BEHIND = "select count(*) from parked where state = 'waiting' and key = $1 and id > $2"
-GROUPS = """
-with groups as (
-  select cause, raised_at, count(*) as count, count(distinct key) as keys, min(parked_at) as oldest_at, max(parked_at) as newest_at,
-    max(id) as newest_id
-  from parked where state = 'waiting' and cause <> 'waits' and ($1::text is null or store_id = $1)
-  group by cause, raised_at order by count desc, cause, raised_at limit 500),
-types as (
-  select cause, raised_at, array_agg(type order by type) as types from (
-    select distinct cause, raised_at, type from parked
-    where state = 'waiting' and cause <> 'waits' and type is not null and ($1::text is null or store_id = $1)) as t
-  group by cause, raised_at),
-behind as (
-  select f.cause, f.raised_at, sum(w.number)::bigint as behind from (
-    select key, count(*) as number from parked
-    where state = 'waiting' and cause = 'waits' and ($1::text is null or store_id = $1) group by key) as w
-  join (
-    select distinct key, cause, raised_at from parked
-    where state = 'waiting' and cause <> 'waits' and ($1::text is null or store_id = $1)) as f using (key)
-  group by f.cause, f.raised_at)
-select g.*, coalesce(b.behind, 0) as behind, coalesce(t.types, '{}') as types, p.detail
-from groups as g join parked as p on p.id = g.newest_id
-left join types as t on t.cause = g.cause and t.raised_at is not distinct from g.raised_at
-left join behind as b on b.cause = g.cause and b.raised_at is not distinct from g.raised_at
-order by g.count desc, g.cause, g.raised_at"""
-"""Waiting messages by cause and line; those that wait behind another one are counted with its group. Every part reads the index
-`parked_groups` alone: the bodies of messages are not read."""
 KEYS = """
 select k.key, k.since from parked_keys as k where ($2::uuid is null or k.key > $2)
   and ($1::text is null or exists (select from parked p where p.key = k.key and p.state = 'waiting' and p.store_id = $1))
