@@ -125,6 +125,7 @@ def payment_session(**changed: Any) -> dict[str, Any]:
     values: dict[str, Any] = {
         "session_id": uuid4(), "order_id": uuid4(), "state": "open", "currency": "EUR", "amount_minor": 20_00, "authorization_id": None,
         "code": "", "return_url": "https://shop.example/thanks", "cancel_url": None, "expires_at": NOW, "created_at": NOW,
+        "gateway": None, "account": None, "prepayment": None, "held_minor": 0,
     }  # fmt: skip
     return SessionListed.model_validate(values | changed).model_dump(mode="json")
 

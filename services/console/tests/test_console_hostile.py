@@ -153,7 +153,8 @@ OWNED: Final[dict[str, Any]] = {
     },
     "payments/v1/payment-sessions": {
         "items": [{"session_id": ID, "order_id": ID, "state": TEXT, "currency": TEXT, "amount_minor": 1, "authorization_id": ID, "code": TEXT,
-                   "return_url": TEXT, "cancel_url": TEXT, "expires_at": AT, "created_at": AT}],
+                   "return_url": TEXT, "cancel_url": TEXT, "expires_at": AT, "created_at": AT,
+                   "prepayment": TEXT, "held_minor": 1}],
         "next_cursor": TEXT,
     },
     "payments/v1/gift-cards/": GIFT_CARD | {"movements": [

@@ -344,6 +344,10 @@ class TestOnARealPostgres:
         shown = (await browser.get("/payments/sessions?state=cancelled")).text
         assert owner.asked("/v1/payment-sessions").query["state"] == "cancelled"
         assert f'href="/orders/{order}">A-7<' in shown and "card declined" in shown and "shop.example" not in shown
+        retained = payment_session(state="completed", gateway="stripe", prepayment="retained", held_minor=12_34)
+        owner.answers["GET", "/v1/payment-sessions"] = page(retained)
+        shown = (await browser.get("/payments/sessions")).text
+        assert re.search(r"</svg>retained</span> <span class=\"money\">12\.34", shown), shown
         owner.answers["GET", "/v1/payment-sessions"] = page()
         assert "No session is recorded" in (await browser.get("/payments/sessions")).text
 

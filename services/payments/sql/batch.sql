@@ -237,21 +237,24 @@ disputes_written as (
 ),
 sessions_written as (
   insert into payment_sessions as s (session_id, order_id, store_id, state, currency, amount_minor,
-      authorization_id, code, return_url, cancel_url, expires_at)
+      authorization_id, code, return_url, cancel_url, expires_at, gateway, account, prepayment, held_minor)
   select *
   from unnest($66::uuid[], $67::uuid[], $68::text[], $69::text[], $70::text[], $71::bigint[], $72::uuid[],
-      $73::text[], $74::text[], $75::text[], $76::timestamptz[])
+      $73::text[], $74::text[], $75::text[], $76::timestamptz[], $77::text[], $78::text[], $79::text[],
+      $80::bigint[])
   on conflict (session_id) do update
-  set state = excluded.state, authorization_id = excluded.authorization_id, code = excluded.code, at = now()
-  where s.order_id = excluded.order_id and s.store_id = excluded.store_id and s.state = 'open'
+  set state = excluded.state, authorization_id = excluded.authorization_id, code = excluded.code,
+      prepayment = excluded.prepayment, held_minor = excluded.held_minor, at = now()
+  where s.order_id = excluded.order_id and s.store_id = excluded.store_id and (s.state = 'open' or s.state =
+      excluded.state)
   returning 1
 ),
 balances_written as (
   insert into gift_card_balances as b (store_id, gift_card_id, currency, active, expired, activated,
       balance_minor, used_minor, expires_at, single_use, moved)
   select *
-  from unnest($77::text[], $78::uuid[], $79::text[], $80::boolean[], $81::boolean[], $82::boolean[],
-      $83::bigint[], $84::bigint[], $85::timestamptz[], $86::boolean[], $87::int[])
+  from unnest($81::text[], $82::uuid[], $83::text[], $84::boolean[], $85::boolean[], $86::boolean[],
+      $87::bigint[], $88::bigint[], $89::timestamptz[], $90::boolean[], $91::int[])
   on conflict (gift_card_id) do update
   set currency = excluded.currency, active = excluded.active, expired = excluded.expired,
       activated = excluded.activated, balance_minor = excluded.balance_minor,
@@ -264,24 +267,24 @@ movements_written as (
   insert into gift_card_movements (gift_card_id, store_id, number, kind, amount_minor, balance_minor,
       order_id, operation_id)
   select *
-  from unnest($88::uuid[], $89::text[], $90::int[], $91::text[], $92::bigint[], $93::bigint[], $94::uuid[],
-      $95::uuid[])
+  from unnest($92::uuid[], $93::text[], $94::int[], $95::text[], $96::bigint[], $97::bigint[], $98::uuid[],
+      $99::uuid[])
 ),
 closed_operations_written as (
   insert into closed_operations (aggregate, key, operation_id, revision)
   select *
-  from unnest($96::text[], $97::uuid[], $98::uuid[], $99::int[])
+  from unnest($100::text[], $101::uuid[], $102::uuid[], $103::int[])
   on conflict (aggregate, key, operation_id) do update
   set revision = excluded.revision
 ),
 written as (
   insert into journal (key, store_id, aggregate, revision, version, type, message_id, operation_id, topic,
       actor, cause_type, cause_id, correlation_id, traceparent, payload, via, day, at)
-  select unnest($100::uuid[]), unnest($101::text[]), unnest($102::text[]), unnest($103::int[]),
-      unnest($104::int[]), unnest($105::text[]), unnest($106::uuid[]), unnest($107::uuid[]),
-      unnest($108::text[]), unnest($109::text[]), unnest($110::text[]), unnest($111::text[]),
+  select unnest($104::uuid[]), unnest($105::text[]), unnest($106::text[]), unnest($107::int[]),
+      unnest($108::int[]), unnest($109::text[]), unnest($110::uuid[]), unnest($111::uuid[]),
       unnest($112::text[]), unnest($113::text[]), unnest($114::text[]), unnest($115::text[]),
-      ($116::timestamptz at time zone 'UTC')::date, $116::timestamptz
+      unnest($116::text[]), unnest($117::text[]), unnest($118::text[]), unnest($119::text[]),
+      ($120::timestamptz at time zone 'UTC')::date, $120::timestamptz
   returning day, id, topic
 ),
 pointed as (
@@ -293,25 +296,25 @@ pointed as (
   returning id, journal_id
 ),
 gone as (
-  delete from timers using unnest($117::text[], $118::uuid[]) as u(a, k) where aggregate = u.a and key = u.k
+  delete from timers using unnest($121::text[], $122::uuid[]) as u(a, k) where aggregate = u.a and key = u.k
 ),
 armed as (
   insert into timers (aggregate, key, due_at)
   select *
-  from unnest($119::text[], $120::uuid[], $121::timestamptz[])
+  from unnest($123::text[], $124::uuid[], $125::timestamptz[])
   on conflict (aggregate, key) do update
   set due_at = excluded.due_at
 ),
 read as (
   insert into consumer_offsets (topic, partition, next_offset)
   select *
-  from unnest($122::text[], $123::int[], $124::bigint[])
+  from unnest($126::text[], $127::int[], $128::bigint[])
   on conflict (topic, partition) do update
   set next_offset = excluded.next_offset, crashes = case when excluded.next_offset >
       consumer_offsets.tried_offset then 0 else consumer_offsets.crashes end
 ),
 held as (
-  select key from parked_keys where key = any($125::uuid[])
+  select key from parked_keys where key = any($129::uuid[])
 )
 select array(select key from held), array(select id from pointed order by id),
     array(select journal_id from pointed order by id), array[(select count(*) from ledgers_saved),

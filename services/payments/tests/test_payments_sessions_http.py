@@ -86,6 +86,54 @@ async def test_a_buyer_who_gives_up_cancels_what_waits_at_the_gateway(world: Wor
     assert await violated(world.app.database) == {}
 
 
+@pytest.mark.parametrize("world", [{"session_order_seconds_max": 2}], indirect=True)
+async def test_a_buyer_pays_before_the_order_comes_or_gets_it_back_if_it_does_not(world: World) -> None:
+    """Three carts are paid before payments has their orders: for as much as the order asks for, for more, and without an order."""
+    carts = {name: uuid4() for name in ("equal", "more", "never")}
+    paid: dict[str, str] = {}
+    for name, order_id in carts.items():
+        amount = 12_00 if name == "more" else 10_00
+        body = wanted(order_id, amount_minor=amount, gateway="stripe")
+        status, opened = await world.send(SESSIONS, body, f"cart {name}")
+        assert (status, opened["gateway"], opened["prepayment"]) == (201, "stripe", None)
+        await world.until(UUID(opened["session_id"]), "pending")
+        _, again = await world.send(SESSIONS, body, f"cart {name}")
+        assert again["session_id"] == opened["session_id"] and again["action"]["client_secret"].startswith("pi_")
+        [intent] = [one for one in world.shape.server.books.intents if one not in paid.values()]
+        await world.shape.post(f"/buyers/{intent}/confirm")
+        done = await until(world, opened["session_id"], "completed")
+        assert (done["prepayment"], done["held_minor"], done["action"]) == ("held", amount, None)
+        paid[opened["session_id"]] = intent
+        if name != "never":
+            operation_id = await world.authorize(order_id, None)
+            await world.until(operation_id, "succeeded")
+            done = await until(world, opened["session_id"], "completed")
+            assert done["authorization_id"] == str(operation_id)
+    status, problem = await world.send(SESSIONS, wanted(carts["never"], gateway="stripe"))
+    assert (status, problem["type"], problem["session_id"]) == (409, "/problems/session_paid", [*paid][2])
+    found = {name: await settled(world, session_id) for name, session_id in zip(carts, paid, strict=True)}
+    assert found == {"equal": "taken", "more": "returned", "never": "returned"}
+    intents = world.shape.server.books.intents
+    assert len(intents) == 3, "no authorization has asked the gateway again"
+    assert [intents[one].status for one in paid.values()] == ["requires_capture", "requires_capture", "canceled"]
+    _, books = await world.get(f"/v1/orders/{carts['more']}/ledger")
+    assert books["totals"]["authorized_minor"] == 10_00 and books["payment_status"] == "authorized"
+    _, trial = await world.get("/v1/accounts?currency=EUR")
+    closing = {one["account"]: one["closing_minor"] for one in trial["currencies"][0]["accounts"]}
+    assert closing["prepayments"] == 0 and await violated(world.app.database) == {}
+
+
+async def settled(world: World, session_id: str) -> str:
+    """What has become of what was paid, once nothing of it waits for its order."""
+    async with asyncio.timeout(10):
+        while True:
+            _, session = await world.get(f"{SESSIONS}/{session_id}")
+            if session["prepayment"] not in ("held", "returning"):
+                assert session["held_minor"] == 0
+                return str(session["prepayment"])
+            await asyncio.sleep(0.05)
+
+
 @pytest.mark.parametrize("world", [{"buyer_seconds_max": 1}], indirect=True)
 async def test_an_authorization_that_its_buyer_leaves_is_declined(world: World) -> None:
     operation_id = await world.authorize(order_id := uuid4(), None)
@@ -102,6 +150,9 @@ async def test_what_a_storefront_may_not_ask_for(world: World) -> None:
         ({"cancel_url": "https://shop.example:8443/"}, 422, "return_url_invalid"),
         ({"cancel_url": "http://shop.example/"}, 422, "request_invalid"),
         ({"expires_in_seconds": 5}, 422, "request_invalid"),
+        ({"gateway": "dintero"}, 404, "gateway_unknown"),
+        ({"gateway": "stripe", "account": "other"}, 404, "gateway_unknown"),
+        ({"gateway": "manual"}, 404, "gateway_unknown"),
     ):
         got, problem = await world.send(SESSIONS, wanted(order_id, **wrong))
         assert (got, problem["type"]) == (status, f"/problems/{code}")

@@ -26,7 +26,12 @@ from contracts.payments import (
     Declined,
     Failed,
     OpenSession,
+    Pending,
+    PrepaymentReceived,
+    PrepaymentReturned,
     Refunded,
+    SessionClosed,
+    SessionOpened,
     Voided,
 )
 from payments.domain import books
@@ -35,7 +40,8 @@ from payments.domain.gateway import GatewayCall
 from payments.domain.ledger import Ledger
 from payments.domain.waking import wake_at
 
-FINAL = (Authorized, Captured, Voided, Refunded, Declined, Failed)
+FINAL = (Authorized, Captured, Voided, Refunded, Declined, Failed, PrepaymentReceived, PrepaymentReturned)
+OF_SESSIONS = (SessionOpened, SessionClosed, Pending)
 
 
 @dataclass
@@ -74,9 +80,31 @@ class Buying(RuleBasedStateMachine):
         self.published: list[Any] = []
         self.ends = Counter[UUID]()
 
-    @initialize(can_cancel=st.booleans())
-    def choose(self, can_cancel: bool) -> None:
-        self.can_cancel = can_cancel
+    @initialize(
+        can_cancel=st.booleans(),
+        takes_at_once=st.booleans(),
+        begins=st.sampled_from(["with nothing", "on the page", "ordered on the page", "paid"]),
+        amounts=st.tuples(st.integers(1, 3), st.integers(1, 3)),
+    )
+    def choose(self, can_cancel: bool, takes_at_once: bool, begins: str, amounts: tuple[int, int]) -> None:
+        """takes_at_once: the gateway captures what is paid in a session before its order. begins: with a session of a buyer who pays
+        before the order asks, so that few steps reach what follows."""
+        self.can_cancel, self.takes_at_once = can_cancel, takes_at_once
+        if begins == "with nothing":
+            return
+        self.a_session_is_opened(amounts[0], 600, "test")
+        self.ask_and_report()
+        if begins == "ordered on the page":
+            self.the_order_asks(amounts[1], automatic=False)
+        elif begins == "paid":
+            for intent in self.intents.values():
+                intent.pay()
+            self.ask_and_report()
+            self.the_order_asks(amounts[1], automatic=False)
+
+    def ask_and_report(self) -> None:
+        for call in [*self.open.values()]:
+            self.report(call, self.asked(call))
 
     # -- the order, the storefront, the buyer, the time ---------------------------------------------------------------
 
@@ -86,12 +114,12 @@ class Buying(RuleBasedStateMachine):
         self.orders.append(name)
         self.absorb(self.play.when(authorize(name, amount, "test", capture=automatic), id=name))
 
-    @rule(amount=st.integers(1, 3), seconds=st.sampled_from([60, 600]))
-    def a_session_is_opened(self, amount: int, seconds: int) -> None:
+    @rule(amount=st.integers(1, 3), seconds=st.sampled_from([60, 600]), gateway=st.sampled_from([None, "test", "test"]))
+    def a_session_is_opened(self, amount: int, seconds: int, gateway: str | None) -> None:
         name = self.name("s")
         command = OpenSession(
             order_id=ORDER, store_id=STORE, operation_id=uid(name), actor="shop", currency="EUR", amount_minor=amount,
-            return_url="https://shop.example", expires_in_seconds=seconds,
+            return_url="https://shop.example", expires_in_seconds=seconds, gateway=gateway, order_within_seconds=9000,
         )  # fmt: skip
         self.absorb(self.play.when(command, id=name))
 
@@ -110,7 +138,7 @@ class Buying(RuleBasedStateMachine):
         if self.intents:
             self.intents[data.draw(st.sampled_from(sorted(self.intents)))].pay()
 
-    @rule(seconds=st.sampled_from([30.0, 120.0, 4000.0]))
+    @rule(seconds=st.sampled_from([30.0, 120.0, 4000.0, 10_000.0]))
     def time_passes(self, seconds: float) -> None:
         self.seconds += seconds
         self.absorb(self.play.wakes(self.seconds))
@@ -172,7 +200,8 @@ class Buying(RuleBasedStateMachine):
         intent = self.intents.get(reference)
         if intent is None:
             assert not call.ask_only, "it is asked about what was accepted"
-            intent = self.intents[reference] = Intent(call.amount_minor, call.capture)
+            early = self.play.operations[call.operation_id].kind == "prepay"
+            intent = self.intents[reference] = Intent(call.amount_minor, call.capture or (early and self.takes_at_once))
         if call.abandon and self.can_cancel and intent.state in ("open", "held") and not intent.captured:
             intent.voided = intent.amount if intent.state == "held" else 0
             intent.state = "gone"
@@ -206,10 +235,11 @@ class Buying(RuleBasedStateMachine):
             elif isinstance(effect, Task):
                 assert isinstance(effect.body, GatewayCall)
                 self.open.setdefault(effect.task_id, effect.body)
-            elif isinstance(effect, FINAL):
-                assert effect.operation_id is not None
+            elif isinstance(effect, FINAL + OF_SESSIONS):
                 self.published.append(effect)
-                self.ends[effect.operation_id] += 1
+                if isinstance(effect, FINAL):
+                    assert effect.operation_id is not None
+                    self.ends[effect.operation_id] += 1
 
     # -- what always holds --------------------------------------------------------------------------------------------
 
@@ -220,8 +250,10 @@ class Buying(RuleBasedStateMachine):
     @invariant()
     def of_what_was_declined_nothing_stays_and_nothing_can_come(self) -> None:
         for operation_id, one in self.play.operations.items():
-            if one.kind == "authorize" and one.state == "declined" and one.code == PAYMENT_ABANDONED:
-                intent = self.intents[f"pi_{operation_id}"]
+            if one.state == "declined" and one.code == PAYMENT_ABANDONED:
+                intent = self.intents.get(f"pi_{operation_id}")
+                if intent is None:  # it has waited for a session
+                    continue
                 assert intent.state != "open" and intent.left == 0
                 assert intent.captured == intent.refunded
 
@@ -235,7 +267,9 @@ class Buying(RuleBasedStateMachine):
         ledger = self.play.ledger
         asked = {call.operation_id for call in self.open.values()}
         for operation_id, one in ledger.operations.items():
-            if one.is_open and not one.postponed:
+            if one.is_open and one.session_id is not None:
+                assert one.session_id in asked, "its buyer is paying"
+            elif one.is_open and not one.postponed:
                 given_back = any(call.refers_to and one.abandoned for call in self.open.values())
                 assert operation_id in asked or given_back
         is_open = any(session.state == "open" for session in ledger.sessions.values())
@@ -250,8 +284,12 @@ class Buying(RuleBasedStateMachine):
             for line in one.lines:
                 accounts[one.debit] += line.amount_minor
                 accounts[one.credit] -= line.amount_minor
-        assert accounts["gateway_clearing"] == ledger.captured_minor - ledger.refunded_minor
-        assert accounts["authorized"] == ledger.authorized_minor - ledger.captured_minor - ledger.voided_minor
+        prepaid = [one.prepayment for one in ledger.sessions.values() if one.prepayment is not None]
+        held = [sum(one.amount_minor for one in prepaid if one.captured is taken) for taken in (False, True)]
+        assert accounts["gateway_clearing"] == ledger.captured_minor - ledger.refunded_minor + held[1]
+        left = ledger.authorized_minor - ledger.captured_minor - ledger.voided_minor
+        assert accounts["authorized"] == left + held[0] and accounts["prepayments"] == -sum(held)
+        assert sum(accounts.values()) == 0
 
     def teardown(self) -> None:
         """Buyers who still can pay do so, and everything ends: the gateway's book is the ledger's."""
@@ -264,12 +302,16 @@ class Buying(RuleBasedStateMachine):
         ledger = self.play.ledger
         assert not any(one.is_open for one in self.play.operations.values())
         intents = self.intents.values()
-        assert sum(one.captured - one.refunded for one in intents) == ledger.captured_minor - ledger.refunded_minor
-        assert sum(one.left for one in intents) == ledger.authorized_minor - ledger.captured_minor - ledger.voided_minor
+        held = sum(one.held_minor for one in ledger.sessions.values())
+        there = sum(one.captured - one.refunded + one.left for one in intents)
+        assert there == ledger.authorized_minor - ledger.voided_minor - ledger.refunded_minor + held
+        if not self.takes_at_once:
+            assert sum(one.captured - one.refunded for one in intents) == ledger.captured_minor - ledger.refunded_minor
         again = Ledger()
         for event in self.published:
             again = evolve(again, event)
         assert (again.totals(), again.lines) == (ledger.totals(), ledger.lines)
+        assert sum(one.held_minor for one in again.sessions.values()) == held
         assert len([*books.postings(Ledger(), again, self.published)]) == len(self.play.posted)
 
 

@@ -111,7 +111,9 @@ def upgrade() -> None:
         sa.Column("amount_minor", sa.BigInteger, nullable=False),
         sa.Column("currency", sa.Text),
         sa.Column(
-            "refers_to", sa.Uuid, comment="a capture's or void's authorization, a refund's or reversal's capture"
+            "refers_to",
+            sa.Uuid,
+            comment="a capture's or void's authorization, a refund's or reversal's capture, a return's session",
         ),
         sa.Column("gateway", sa.Text),
         sa.Column(
@@ -135,7 +137,8 @@ def upgrade() -> None:
         ),
         sa.PrimaryKeyConstraint("operation_id", name="operations_pkey"),
         sa.CheckConstraint(
-            "kind in ('authorize', 'capture', 'void', 'refund', 'reverse')", name="operations_kind_is_known"
+            "kind in ('authorize', 'capture', 'void', 'refund', 'reverse', 'prepay', 'return')",
+            name="operations_kind_is_known",
         ),
         sa.CheckConstraint(
             "state in ('asked', 'pending', 'succeeded', 'declined', 'failed')", name="operations_state_is_known"
@@ -178,6 +181,22 @@ def upgrade() -> None:
         sa.Column("return_url", sa.Text, nullable=False),
         sa.Column("cancel_url", sa.Text),
         sa.Column("expires_at", sa.DateTime(timezone=True), nullable=False),
+        sa.Column(
+            "gateway",
+            sa.Text,
+            comment="which it asks itself, before the order does; null: it is that of an authorization",
+        ),
+        sa.Column("account", sa.Text),
+        sa.Column(
+            "prepayment", sa.Text, comment="what has become of what was paid before the order asked; null: nothing was"
+        ),
+        sa.Column(
+            "held_minor",
+            sa.BigInteger,
+            nullable=False,
+            server_default="0",
+            comment="of it neither taken over nor given back",
+        ),
         sa.Column("created_at", sa.DateTime(timezone=True), nullable=False, server_default=sa.func.now()),
         sa.Column(
             "at", sa.DateTime(timezone=True), nullable=False, server_default=sa.func.now(), comment="of its last change"
@@ -185,6 +204,11 @@ def upgrade() -> None:
         sa.CheckConstraint(
             "state in ('open', 'completed', 'expired', 'cancelled')", name="payment_sessions_state_is_known"
         ),
+        sa.CheckConstraint(
+            "prepayment in ('held', 'taken', 'returning', 'returned', 'retained')",
+            name="payment_sessions_prepayment_is_known",
+        ),
+        sa.CheckConstraint("held_minor between 0 and amount_minor", name="payment_sessions_held_within_amount"),
     )
     op.create_index(
         "payment_sessions_open_once",
@@ -305,7 +329,7 @@ def upgrade() -> None:
         sa.PrimaryKeyConstraint("order_id", "version", "number", name="entries_pkey"),
         sa.CheckConstraint(
             "account in ('customer', 'authorized', 'receivable', 'gateway_clearing', 'marketplace_clearing', 'fees',"
-            " 'refunds_payable', 'gift_card_liability', 'gift_cards_issued', 'gift_cards_expired', 'disputed',"
+            " 'refunds_payable', 'prepayments', 'gift_card_liability', 'gift_cards_issued', 'gift_cards_expired', 'disputed',"
             " 'chargebacks', 'in_transit', 'bank', 'suspense', 'exchange', 'rounding')",
             name="entries_account_is_in_the_chart",
         ),

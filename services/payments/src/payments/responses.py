@@ -45,12 +45,13 @@ class LedgerLine(BaseModel):
 
 class LedgerOperation(BaseModel):
     operation_id: UUID
-    kind: Literal["authorize", "capture", "void", "refund", "reverse"]
+    kind: Literal["authorize", "capture", "void", "refund", "reverse", "prepay", "return"]
+    """`prepay`: paid in the session of this id, before the order asked. `return`: given back of it."""
     state: Literal["asked", "pending", "succeeded", "declined", "failed"]
     amount_minor: int
     currency: str | None
     refers_to: UUID | None
-    """The authorization of a capture or void, the capture of a refund or reversal."""
+    """The authorization of a capture or void, the capture of a refund or reversal, the session of a return."""
     gateway: str | None
     account: str | None
     """The store's account at the gateway that an authorization names; null: the first."""

@@ -39,6 +39,10 @@ class Settings(ServiceSettings):
     """How long an authorization may wait for its buyer where no payment session states it; then it is cancelled at the gateway
     and declined with `payment_abandoned`. Too long: stock stays reserved for buyers who have left."""
 
+    session_order_seconds_max: Annotated[int, Field(ge=1, le=2_592_000)] = 86_400
+    """How long what a buyer has paid in a session before the order waits for the order; then it is given back. Too short: orders
+    that come later are not paid. Too long: buyers whose orders never come wait for their money."""
+
     @model_validator(mode="after")
     def the_lease_outlasts_a_call_and_its_queries(self) -> Self:
         # A query before, the call, a query after; a runner is stopped at nine tenths of its lease.

@@ -73,14 +73,14 @@ SESSIONS = Piece(
     """
 sessions_written as (
 insert into payment_sessions as s (session_id, order_id, store_id, state, currency, amount_minor, authorization_id, code,
-  return_url, cancel_url, expires_at)
+  return_url, cancel_url, expires_at, gateway, account, prepayment, held_minor)
 select * from unnest({0}::uuid[], {1}::uuid[], {2}::text[], {3}::text[], {4}::text[], {5}::bigint[], {6}::uuid[], {7}::text[],
-  {8}::text[], {9}::text[], {10}::timestamptz[])
+  {8}::text[], {9}::text[], {10}::timestamptz[], {11}::text[], {12}::text[], {13}::text[], {14}::bigint[])
 on conflict (session_id) do update set state = excluded.state, authorization_id = excluded.authorization_id,
-  code = excluded.code, at = now()
-where s.order_id = excluded.order_id and s.store_id = excluded.store_id and s.state = 'open'
+  code = excluded.code, prepayment = excluded.prepayment, held_minor = excluded.held_minor, at = now()
+where s.order_id = excluded.order_id and s.store_id = excluded.store_id and (s.state = 'open' or s.state = excluded.state)
 returning 1)""",
-    11,
+    15,
 )
 DISPUTES = Piece(
     """
@@ -196,7 +196,7 @@ def rows(changes: Sequence[Change[Ledger]]) -> list[Rows]:
         written.append(Rows(ENTRIES, _entries(posted)))
     opened = [
         (session_id, c.key, c.store_id, s.state, s.currency, s.amount_minor, s.authorization_id, s.code, s.return_url,
-         s.cancel_url, s.expires_at)
+         s.cancel_url, s.expires_at, s.gateway, s.account, s.prepayment and s.prepayment.state, s.held_minor)
         for c in changes
         for session_id, s in c.after.sessions.items()
         if s is not c.before.sessions.get(session_id)
@@ -225,7 +225,7 @@ def _entries(posted: Sequence[tuple[Change[Ledger], Posting]]) -> list[Sequence[
             one.operation_id,
             one.debit,
             one.credit,
-            c.after.currency,
+            one.currency or c.after.currency,
             c.at[one.place],
         )
         for c, one in posted
@@ -244,8 +244,9 @@ DAYS = "select * from account_totals union all select * from account_deltas"
 ORDERS = """
 select * from entries e where not exists (select from settlements s where s.key = e.order_id)
   and not exists (select from gift_cards g where g.key = e.order_id)
-  and not exists (select from disputes d where d.dispute_id = e.operation_id)"""
-"""The entries of orders, without those of disputes."""
+  and not exists (select from disputes d where d.dispute_id = e.operation_id)
+  and not exists (select from operations p where p.operation_id = e.operation_id and p.kind in ('prepay', 'return'))"""
+"""The entries of orders, without those of disputes, and of what was paid in sessions and has no lines."""
 # Each query answers (comparisons made, comparisons violated).
 CHECKS = {
     "the lines of a ledger sum to its totals": """
@@ -279,6 +280,12 @@ CHECKS = {
     "an open session has an open authorization, or none yet": """
         select count(*), count(*) filter (where o.state not in ('asked', 'pending'))
         from payment_sessions s left join operations o on o.operation_id = s.authorization_id where s.state = 'open'""",
+    "what is paid before its order, and neither taken over nor given back, is on its account": """
+        select count(*), count(*) filter (where e.balance is distinct from s.held) from (
+          select order_id, currency, sum(held_minor) held from payment_sessions group by 1, 2 having sum(held_minor) <> 0) s
+        full join (
+          select order_id, currency, -sum(direction * amount_minor) balance from entries where account = 'prepayments'
+          group by 1, 2 having sum(direction * amount_minor) <> 0) e using (order_id, currency)""",
     "reversals are whole, and take off their lines what those have lost": """
         select count(*), count(*) filter (where l.reversed_minor is distinct from coalesce(r.taken, 0)
           or r.odd or (l.direction = -1 and (l.reversed_minor, l.refunded_minor, l.voided_minor) <> (0, 0, 0)))

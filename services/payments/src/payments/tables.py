@@ -105,7 +105,11 @@ operations = Table(
     Column("state", Text, nullable=False),
     Column("amount_minor", BigInteger, nullable=False),
     Column("currency", Text),
-    Column("refers_to", Uuid, comment="a capture's or void's authorization, a refund's or reversal's capture"),
+    Column(
+        "refers_to",
+        Uuid,
+        comment="a capture's or void's authorization, a refund's or reversal's capture, a return's session",
+    ),
     Column("gateway", Text),
     Column("account", Text, comment="of an authorization: the store's account at the gateway; null: its first"),
     Column("gateway_reference", Text),
@@ -123,7 +127,10 @@ operations = Table(
     ),
     Column("at", DateTime(timezone=True), nullable=False, server_default=func.now(), comment="of its last change"),
     PrimaryKeyConstraint("operation_id", name="operations_pkey"),
-    CheckConstraint("kind in ('authorize', 'capture', 'void', 'refund', 'reverse')", name="operations_kind_is_known"),
+    CheckConstraint(
+        "kind in ('authorize', 'capture', 'void', 'refund', 'reverse', 'prepay', 'return')",
+        name="operations_kind_is_known",
+    ),
     CheckConstraint(
         "state in ('asked', 'pending', 'succeeded', 'declined', 'failed')", name="operations_state_is_known"
     ),
@@ -165,9 +172,22 @@ payment_sessions = Table(
     Column("return_url", Text, nullable=False),
     Column("cancel_url", Text),
     Column("expires_at", DateTime(timezone=True), nullable=False),
+    Column(
+        "gateway", Text, comment="which it asks itself, before the order does; null: it is that of an authorization"
+    ),
+    Column("account", Text),
+    Column("prepayment", Text, comment="what has become of what was paid before the order asked; null: nothing was"),
+    Column(
+        "held_minor", BigInteger, nullable=False, server_default="0", comment="of it neither taken over nor given back"
+    ),
     Column("created_at", DateTime(timezone=True), nullable=False, server_default=func.now()),
     Column("at", DateTime(timezone=True), nullable=False, server_default=func.now(), comment="of its last change"),
     CheckConstraint("state in ('open', 'completed', 'expired', 'cancelled')", name="payment_sessions_state_is_known"),
+    CheckConstraint(
+        "prepayment in ('held', 'taken', 'returning', 'returned', 'retained')",
+        name="payment_sessions_prepayment_is_known",
+    ),
+    CheckConstraint("held_minor between 0 and amount_minor", name="payment_sessions_held_within_amount"),
     Index("payment_sessions_open_once", "order_id", unique=True, postgresql_where=text("state = 'open'")),
     Index("payment_sessions_by_order", "order_id"),
     Index("payment_sessions_by_time", "store_id", "created_at", "session_id"),

@@ -110,6 +110,8 @@ class Authorized(OutcomeEvent, type="payments.authorized"):
     """What of the lines gift cards pay."""
     held_until: IfStated[Timestamp] = None
     """When the issuer releases what is not captured; null: the gateway does not state it."""
+    session_id: IfStated[UUID] = None
+    """The session in which the buyer had paid before the order asked: its money is the gateway's part. No gateway was asked."""
 
 
 class ExpiryAnnounced(PaymentEvent, type="payments.expiry_announced"):
@@ -158,6 +160,8 @@ class Pending(PaymentEvent, type="payments.pending"):
     """What the gateway calls it, if it has reported that."""
     expires_at: IfStated[Timestamp] = None
     """An authorization that waits for its buyer: not paid until then, it ends as declined with `payment_abandoned`."""
+    session_id: IfStated[UUID] = None
+    """An authorization that waits for a session in which its buyer is paying, and ends with it."""
 
 
 class Declined(OutcomeEvent, type="payments.declined"):

@@ -7,11 +7,15 @@ from uuid import UUID
 
 from pydantic import Field
 
-from contracts.base import Command, Event, IfStated, MinorUnsigned, Open, OrderKeyed, Timestamp
+from contracts.base import Command, Event, Flag, IfStated, MinorUnsigned, Open, OrderKeyed, Text, Timestamp
 from contracts.money import Currency
+from contracts.payments.event import PaymentEvent
+from contracts.payments.means import AccountName, GatewayName
 
 PAYMENT_ABANDONED: Final = "payment_abandoned"
 """The code of `declined` if the buyer has not paid in time, or has cancelled the session."""
+OrderWithin = Annotated[int, Field(strict=True, ge=1, le=2_592_000)]
+"""Seconds; at most 30 days."""
 ReturnUrl = Annotated[str, Field(min_length=8, max_length=2_000, pattern=r"^https?://[!-~]+$")]
 
 
@@ -19,7 +23,7 @@ class OpenSession(OrderKeyed, Command, type="payments.open_session"):
     """A storefront wants the buyer to pay an order. Answered by session_opened; refusals reach requests over HTTP alone.
 
     The session is that of the order's authorization of this amount and currency: the one that waits for the buyer, or the
-    next one. Its operation id is the session's id.
+    next one. With a `gateway` the buyer may pay before the order asks for its authorization. Its operation id is the session's id.
     """
 
     currency: Currency
@@ -29,6 +33,12 @@ class OpenSession(OrderKeyed, Command, type="payments.open_session"):
     cancel_url: IfStated[ReturnUrl] = None
     """Where the buyer is sent who gives up; null: `return_url`."""
     expires_in_seconds: Annotated[int, Field(strict=True, ge=60, le=86_400)] = 3_600
+    gateway: IfStated[GatewayName] = None
+    """Where the buyer pays, if no authorization of the order waits: the session asks it at once. Null: when the order asks."""
+    account: IfStated[AccountName] = None
+    """The store's account at the gateway; null: its first."""
+    order_within_seconds: OrderWithin = 86_400
+    """How long what was paid before its order waits for it; then it is given back."""
 
 
 class CancelSession(OrderKeyed, Command, type="payments.cancel_session"):
@@ -46,11 +56,57 @@ class SessionOpened(OrderKeyed, Event, type="payments.session_opened"):
     return_url: ReturnUrl
     cancel_url: IfStated[ReturnUrl] = None
     expires_at: Timestamp
+    gateway: IfStated[GatewayName] = None
+    """It asks this gateway itself, in an operation of its own id. Null: it is that of an authorization."""
+    account: IfStated[AccountName] = None
+    order_within_seconds: IfStated[OrderWithin] = None
 
 
 class SessionClosed(OrderKeyed, Event, type="payments.session_closed"):
-    """A session has ended without a payment. One whose authorization ends is closed by that event (authorized, declined)."""
+    """A session has ended without a payment. One whose authorization ends is closed by that event (authorized, declined), and one
+    that was paid before its order by prepayment_received."""
 
     session_id: UUID
     authorization_id: IfStated[UUID] = None
     state: Annotated[Literal["expired", "cancelled"], Open()]
+    code: Text = ""
+    """The word of the gateway that has declined a payment before its order; empty: none has."""
+
+
+class PrepaymentReceived(PaymentEvent, type="payments.prepayment_received"):
+    """A buyer has paid in a session before the order has asked for its authorization. It is in no total of the order until an
+    authorization takes it over (`session_id` of authorized)."""
+
+    session_id: UUID
+    gateway: GatewayName
+    account: IfStated[AccountName] = None
+    amount_minor: MinorUnsigned
+    gateway_reference: Text | None = None
+    captured: Flag = False
+    """The gateway has taken the money at once."""
+    held_until: IfStated[Timestamp] = None
+    """When the issuer releases what is not captured; null: the gateway does not state it."""
+    waits_until: IfStated[Timestamp] = None
+    """When it is given back if no authorization takes it over. Null: it was paid after the end of its session, and is given back
+    now."""
+
+
+class PrepaymentReturned(PaymentEvent, type="payments.prepayment_returned"):
+    """What was paid in a session, and no authorization has taken over, was given back: voided, or refunded if it was captured."""
+
+    session_id: UUID
+    gateway: GatewayName
+    amount_minor: MinorUnsigned
+    captured: Flag = False
+    """It was captured, and is refunded."""
+    gateway_reference: Text | None = None
+
+
+class PrepaymentRetained(PaymentEvent, type="payments.prepayment_retained"):
+    """The gateway has refused to give back what was paid in a session: a person settles it with the gateway."""
+
+    session_id: UUID
+    gateway: GatewayName
+    amount_minor: MinorUnsigned
+    code: Text = ""
+    reason: Text = ""

@@ -71,6 +71,10 @@ LOOKS: Final[Mapping[str, Look]] = {
     # payment sessions
     "open_session": Look(_RUNS, "clock", "open"), "completed_session": Look(_GOOD, "check", "completed"),
     "expired_session": Look(_PLAIN, "clock", "expired"), "cancelled_session": Look(_PLAIN, "cross", "cancelled"),
+    # what is paid in them before the order
+    "held_prepayment": Look(_RUNS, "clock", "waits for the order"), "taken_prepayment": Look(_GOOD, "check", "taken over"),
+    "returning_prepayment": Look(_RUNS, "back", "being given back"), "returned_prepayment": Look(_PLAIN, "back", "given back"),
+    "retained_prepayment": Look(_BAD, "alert", "retained"),
     # gift cards
     "active_card": Look(_GOOD, "check", "active"), "inactive_card": Look(_PLAIN, "pause", "inactive"),
     "redeemed_card": Look(_PLAIN, "dash", "redeemed"), "expired_card": Look(_PLAIN, "clock", "expired"),

@@ -1,12 +1,12 @@
 """What a storefront needs for the buyer to complete an authorization that is pending."""
 
+from collections.abc import Mapping
 from typing import Annotated, Any, Literal
 from uuid import UUID
 
 from fastapi import APIRouter, Depends, Response
 from pydantic import BaseModel
 from sqlalchemy import select
-from sqlalchemy.engine import RowMapping
 
 from chassis.declare.app import App, Principal
 from chassis.http.problems import Problem, answers
@@ -51,14 +51,14 @@ def add_routes(router: APIRouter, app: App) -> None:
         row = rows[0]
         if row["state"] != "pending":
             raise Problem(409, "operation_closed", "Nothing is to be done", f"The authorization is {row['state']}.")
-        action = await buyers_action(app, operation_id, row)
+        action = await buyers_action(app, operation_id, dict(row))
         if action is None:
             raise Problem(409, "operation_closed", "Nothing is to be done", "The gateway does not wait for the buyer.")
         response.headers["cache-control"] = "no-store"
         return action
 
 
-async def buyers_action(app: App, operation_id: UUID, row: RowMapping) -> BuyersAction | None:
+async def buyers_action(app: App, operation_id: UUID, row: Mapping[str, Any]) -> BuyersAction | None:
     """Asks the gateway what an authorization that is pending waits for. row: of the table `operations`."""
     call = GatewayCall(
         operation_id=operation_id, gateway=row["gateway"], account=row["account"], kind="authorize",

@@ -92,6 +92,8 @@ PROBLEMS: Problems = {
     "session_unknown": About(404, "No such session", "The store has no payment session of this id.", "Open one with `POST /v1/payment-sessions`."),
     "session_open": About(409, "A session of the order is open", "An order has at most one open session; `session_id` names it.",
         "Read that session, or cancel it, which gives up the payment."),
+    "session_paid": About(409, "The buyer has paid already", "What was paid in a session waits for the order to ask for its authorization.",
+        "Place the order; `session_id` names the session. What the order does not take over is given back."),
     "session_closed": About(409, "The session has ended", "It is completed or expired, or the payment was given up.", "Read the session, and the payment of the order."),
     "session_differs": About(409, "Another amount than the order's", "The order waits for the payment of another amount; the members state it.",
         "Open the session with that amount and currency."),

@@ -1,13 +1,13 @@
 """Payment sessions: what a storefront needs so that the buyer pays an order."""
 
 import json
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, cast
 from uuid import UUID
 
 from fastapi import APIRouter, Depends, Request, Response
 from fastapi.responses import JSONResponse
 from pydantic import BaseModel, ConfigDict, Field
-from sqlalchemy import select, tuple_
+from sqlalchemy import case, select, tuple_
 from sqlalchemy.engine import RowMapping
 
 from chassis.declare.app import App, Principal
@@ -16,12 +16,15 @@ from chassis.http.paging import Cursor, Cursors, Limit, Page
 from chassis.http.problems import Problem, answers
 from contracts.base import MinorUnsigned, Timestamp
 from contracts.money import Currency
-from contracts.payments import CancelSession, OpenSession
+from contracts.payments import AccountName, CancelSession, GatewayName, OpenSession
 from payments.api.actions import BuyersAction, buyers_action
+from payments.gateways.registry import gateways_of
+from payments.settings import Settings
 from payments.storefronts import RETURN_URL_PATTERN, unfit
 from payments.tables import operations, payment_sessions, storefronts
 
 ReturnUrl = Annotated[str, Field(min_length=8, max_length=2_000, pattern=RETURN_URL_PATTERN)]
+Prepaid = Literal["held", "taken", "returning", "returned", "retained"]
 State = Literal["open", "completed", "expired", "cancelled"]
 SESSIONS = Cursors("payment sessions", Timestamp, UUID)
 ASKS = ("gateway_unknown", "credentials_missing", "gateway_unavailable")
@@ -40,6 +43,11 @@ class SessionBody(BaseModel):
     cancel_url: ReturnUrl | None = None
     """Where a buyer is sent who gives up; null: `return_url`."""
     expires_in_seconds: Annotated[int, Field(ge=60, le=86_400)] = 3_600
+    gateway: GatewayName | None = None
+    """Where the buyer pays at once, also if the order does not exist yet. Null: when the order asks for its authorization. An
+    authorization that waits for its buyer is paid at its own gateway."""
+    account: AccountName | None = None
+    """The store's account at `gateway`; null: its first."""
 
 
 class SessionListed(BaseModel):
@@ -59,6 +67,14 @@ class SessionListed(BaseModel):
     cancel_url: str | None
     expires_at: Timestamp
     created_at: Timestamp
+    gateway: str | None
+    """Where the buyer pays before the order asks; null: at the gateway of the authorization."""
+    account: str | None
+    prepayment: Prepaid | None
+    """What was paid before the order asked waits for it (`held`), is that of `authorization_id` (`taken`), is given back wholly or in
+    part (`returning`, `returned`), or its gateway refuses to give it back (`retained`). Null: nothing was."""
+    held_minor: int
+    """What was paid and is neither that of an authorization nor given back."""
 
 
 class PaymentSession(SessionListed):
@@ -73,15 +89,22 @@ def add_routes(router: APIRouter, app: App) -> None:
     @router.post(
         "/payment-sessions", response_model=PaymentSession, status_code=201, dependencies=COMMAND,
         openapi_extra=answers(
-            "return_url_invalid", "session_open", "session_closed", "session_differs", "currency_differs", *ASKS
+            "return_url_invalid", "session_open", "session_paid", "session_closed", "session_differs", "currency_differs", *ASKS
         ),
     )  # fmt: skip
     async def open_session(request: Request, who: Storefront, body: SessionBody) -> Response:
         """Open the session of an order's payment. A repeated request answers with the session as it is now."""
         await _check_urls(who.store_id, body)
+        if (
+            body.gateway is not None
+            and await gateways_of(app).account(who.store_id, body.gateway, body.account) is None
+        ):
+            raise Problem(
+                404, "gateway_unknown", "The gateway is not set up", f"The store has no account at {body.gateway}."
+            )
         message = OpenSession(
             store_id=who.store_id, operation_id=app.operation_id(request, who, body.order_id), actor=who.actor,
-            **body.model_dump(),
+            order_within_seconds=cast(Settings, app.settings).session_order_seconds_max, **body.model_dump(),
         )  # fmt: skip
         # The stored answer has no secret of the buyer: that is read anew for each answer.
         answer = await app.execute(
@@ -140,12 +163,17 @@ def add_routes(router: APIRouter, app: App) -> None:
         found = (
             select(
                 payment_sessions,
-                operations.c.gateway,
-                operations.c.account,
+                operations.c.operation_id,
+                operations.c.gateway.label("asked_gateway"),
+                operations.c.account.label("asked_account"),
                 operations.c.gateway_reference,
                 operations.c.state.label("paid"),
             )
-            .join(operations, operations.c.operation_id == s.authorization_id, isouter=True)
+            .join(
+                operations,
+                operations.c.operation_id == case((s.gateway.is_(None), s.authorization_id), else_=s.session_id),
+                isouter=True,
+            )
             .where(s.session_id == session_id, s.store_id == store_id)
         )
         rows = await app.read(found)
@@ -157,7 +185,8 @@ def add_routes(router: APIRouter, app: App) -> None:
         row = await _row(session_id, store_id)
         action = None
         if row["state"] == "open" and row["paid"] == "pending":
-            action = await buyers_action(app, row["authorization_id"], row)
+            asked = {**row, "gateway": row["asked_gateway"], "account": row["asked_account"]}
+            action = await buyers_action(app, row["operation_id"], asked)
         fields = {name: row.get(name) for name in PaymentSession.model_fields} | {"action": action}
         body = PaymentSession.model_validate(fields).model_dump(mode="json")
         return JSONResponse(body, status, headers={"cache-control": "no-store"})

@@ -10,12 +10,13 @@ from uuid import UUID
 
 from contracts.deciding import Context, Decision, Reported, Task
 from contracts.payments import PAYMENT_ABANDONED, Declined, Failed, FailureCode
-from payments.domain import disputes, elsewhere, facts, forcing, sessions
+from payments.domain import disputes, elsewhere, facts, forcing, prepaying, sessions
 from payments.domain.commands import resumed_voids
 from payments.domain.folds import evolve
 from payments.domain.gateway import (
     INFORMED,
     REFUNDS_KIND,
+    Contradiction,
     GatewayCall,
     GatewayOutcome,
     abandoning,
@@ -27,13 +28,6 @@ from payments.domain.ledger import Ledger, Operation
 
 EXPIRED: Final = "authorization_expired"
 """The gateway's word for a capture of what its issuer no longer holds."""
-
-
-class Contradiction(Exception):
-    """A gateway reports what cannot be: two ends of one operation, another amount, or an operation that was not asked for.
-
-    Money may have moved that is not in the ledger: the report is parked until a person has compared both sides.
-    """
 
 
 def reported(ledger: Ledger, report: Reported, context: Context) -> Decision:
@@ -54,6 +48,8 @@ def reported(ledger: Ledger, report: Reported, context: Context) -> Decision:
         raise Contradiction(
             f"{call.gateway} moved {outcome.amount_minor} for {call.kind} {call.operation_id} of {operation.amount_minor}"
         )
+    if operation.kind in ("prepay", "return"):
+        return prepaying.reported(ledger, call, operation, outcome, context)
     if operation.is_open and operation.abandoned:
         return sessions.reported(ledger, call, operation, outcome, context)
     if outcome.state == "pending":
@@ -93,14 +89,19 @@ def resumed(order_id: UUID, store_id: str, ledger: Ledger) -> list[Task]:
     for operation_id, operation in ledger.operations.items():
         if operation.gateway is None or operation.gateway in INFORMED or operation.currency is None:
             continue
-        if operation.state == "pending":
+        if operation.state == "pending" and operation.session_id is None:
             call = ledger.call(order_id, store_id, operation_id, operation)
             tasks.append(abandoning(call) if operation.abandoned else follow_up(call))
-        elif operation.state == "asked" and operation.follows is not None:  # no other service asks for it again
+        elif operation.state == "asked" and _is_our_own(operation):
             tasks.append(task(ledger.call(order_id, store_id, operation_id, operation)))
         elif operation.recorded == "unconfirmed":
             tasks.append(check(ledger.call(order_id, store_id, operation_id, operation)))
     return [*tasks, *disputes.resumed(order_id, store_id, ledger)]
+
+
+def _is_our_own(operation: Operation) -> bool:
+    """Whether no other service asks for it again."""
+    return operation.follows is not None or operation.kind in ("prepay", "return")
 
 
 def _answer(

@@ -22,6 +22,8 @@ from contracts.payments import (
     Failed,
     MoneyLine,
     Pending,
+    PrepaymentReceived,
+    PrepaymentReturned,
     Refunded,
     Reversed,
     Voided,
@@ -37,6 +39,7 @@ Account = Literal[
     "marketplace_clearing",
     "fees",
     "refunds_payable",
+    "prepayments",
     "gift_card_liability",
     "gift_cards_issued",
     "gift_cards_expired",
@@ -53,6 +56,8 @@ HELD: Final[tuple[Account, ...]] = ("authorized", "receivable")
 """What customers have promised, before it is collected."""
 DISPUTE_LINE: Final = "dispute"
 """The line of the entries of a dispute."""
+PREPAID_LINE: Final = "prepayment"
+"""The line of the entries of what is paid in a session before its order: it has no lines yet."""
 CLEARING: Final[tuple[Account, ...]] = ("gateway_clearing", "marketplace_clearing", "gift_card_liability")
 """Where collected money lies."""
 _HELD_BY: Final[Mapping[str, Account]] = {"manual": "receivable"}
@@ -63,7 +68,7 @@ _CLEARED_BY: Final[Mapping[str, Account]] = {
 
 
 class Posting(NamedTuple):
-    """A debit of one account and a credit of another, of each line by its amount, in the currency of the ledger."""
+    """A debit of one account and a credit of another, of each line by its amount."""
 
     event: Event
     place: int
@@ -75,6 +80,8 @@ class Posting(NamedTuple):
     credit: Account
     lines: Sequence[MoneyLine]
     """Their amounts are positive."""
+    currency: str | None = None
+    """Null: that of the ledger. What was paid before the order asked may be in another one."""
 
 
 def postings(before: Ledger, after: Ledger, events: Sequence[Event]) -> Iterator[Posting]:
@@ -85,10 +92,11 @@ def postings(before: Ledger, after: Ledger, events: Sequence[Event]) -> Iterator
     owed = _owed(before)
     for place, event in enumerate(events):
         number = 0
+        currency = event.currency if isinstance(event, (PrepaymentReceived, PrepaymentReturned)) else None
         for move in _moves(event, after, owed):
             if lines := [line for line in move.lines if line.amount_minor]:
                 assert move.operation_id is not None, "every event of a ledger belongs to an operation"
-                yield Posting(event, place, number, move.operation_id, move.debit, move.credit, lines)
+                yield Posting(event, place, number, move.operation_id, move.debit, move.credit, lines, currency)
                 number += len(lines)
 
 
@@ -116,6 +124,8 @@ def _moves(event: Event, ledger: Ledger, owed: Owed) -> Iterator[_Move]:
     operation_id = event.operation_id
     match event:
         case Authorized():
+            if event.session_id is not None:
+                yield from _taken_over(event, event.session_id)
             for tender in _tenders(operation_id, event.gateway, event):
                 yield _Move(tender.operation_id, held_by(tender.gateway), "customer", tender.lines)
             if event.capture_id is not None:
@@ -150,6 +160,14 @@ def _moves(event: Event, ledger: Ledger, owed: Owed) -> Iterator[_Move]:
             yield _Move(operation_id, "customer", "refunds_payable", owed[operation_id])
         case Failed(command="refund") if operation_id in owed:
             yield _Move(operation_id, "refunds_payable", "customer", owed.pop(operation_id))
+        case PrepaymentReceived():
+            yield _Move(operation_id, held_by(event.gateway), "prepayments", _prepaid(event.amount_minor))
+            if event.captured:
+                cleared = cleared_by(event.gateway)
+                yield _Move(operation_id, cleared, held_by(event.gateway), _prepaid(event.amount_minor))
+        case PrepaymentReturned():
+            lies = cleared_by(event.gateway) if event.captured else held_by(event.gateway)
+            yield _Move(operation_id, "prepayments", lies, _prepaid(event.amount_minor))
         case DisputeOpened():
             yield _Move(operation_id, "disputed", cleared_by(event.gateway), _of_dispute(event.withheld_minor))
         case DisputeClosed():
@@ -158,6 +176,18 @@ def _moves(event: Event, ledger: Ledger, owed: Owed) -> Iterator[_Move]:
             yield _Move(operation_id, to, "disputed", _of_dispute(event.settled_minor))
         case _:
             pass
+
+
+def _taken_over(event: Authorized, session_id: UUID) -> Iterator[_Move]:
+    """Takes back what the session has booked: the authorization books the same, by its lines."""
+    lines = _prepaid(sum(line.amount_minor for line in rest_of(event.lines, event.gift_cards)))
+    if event.capture_id is not None:
+        yield _Move(session_id, held_by(event.gateway), cleared_by(event.gateway), lines)
+    yield _Move(session_id, "prepayments", held_by(event.gateway), lines)
+
+
+def _prepaid(amount_minor: int) -> Sequence[MoneyLine]:
+    return [MoneyLine(line_id=PREPAID_LINE, quantity=0, amount_minor=amount_minor)]
 
 
 def _of_dispute(amount_minor: int) -> Sequence[MoneyLine]:

@@ -27,7 +27,7 @@ from contracts.payments import (
     Void,
     Voided,
 )
-from payments.domain import facts, session_folds, tenders
+from payments.domain import facts, prepaid, session_folds, tenders
 from payments.domain.folds import evolve
 from payments.domain.gateway import AT_ONCE, INFORMED, Kind, is_done_uncalled, task
 from payments.domain.ledger import Authorization, Capturing, Ledger, Line, Operation, by_cards, total
@@ -58,6 +58,9 @@ def authorize(ledger: Ledger, command: Authorize, context: Context) -> list[Effe
         return [facts.declined(ledger, command.operation_id, requested, context, "currency_differs", reason)]
     if (line := reversal_among(ledger, command.lines)) is not None:
         return [facts.declined(ledger, command.operation_id, requested, context, "line_taken", f"{line} is a reversal")]
+    if (session_id := prepaid.in_another_currency(ledger, command.currency)) is not None:
+        reason = f"session {session_id} is paid in another currency"
+        return [facts.declined(ledger, command.operation_id, requested, context, "currency_differs", reason)]
     parts = tenders.held(ledger, command.operation_id, command.gift_cards)
     if amount - by_cards(parts) > ledger.authorizable_minor:
         reason = f"an order holds at most {MINOR_MAX} minor units"
@@ -73,6 +76,14 @@ def authorize(ledger: Ledger, command: Authorize, context: Context) -> list[Effe
         if parts:
             redeemed = [facts.redeemed(ledger, command.operation_id, requested, parts, context)]
     requested = requested.model_copy(update={"gift_cards": parts, "amount_minor": amount - by_cards(parts)})
+    if requested.amount_minor and (session_id := prepaid.awaited(ledger, requested)) is not None:
+        waiting = requested.model_copy(update={"session_id": session_id})
+        return [*redeemed, facts.pending(ledger, command.operation_id, waiting, context)]
+    if (taken := prepaid.taken_over(ledger, command.operation_id, requested, context)) is not None:
+        redeemed, ledger = [*redeemed, *taken.effects], taken.ledger
+        if taken.rest is None:
+            return redeemed
+        requested = taken.rest
     session_id = session_folds.waiting_for(ledger, requested)
     executed = execute(
         ledger,
@@ -250,12 +261,16 @@ def execute(
     assert requested.gateway is not None and requested.currency is not None, (
         "a checked operation names its gateway and its currency"
     )
-    assert requested.kind != "reverse", "a reversal moves no money"
+    match requested.kind:
+        case "reverse" | "prepay" | "return":
+            raise AssertionError(f"a {requested.kind} is asked for by an event of its own")
+        case kind:
+            pass
     asked = Asked(
         order_id=context.key,
         store_id=context.store_id,
         operation_id=operation_id,
-        kind=requested.kind,
+        kind=kind,
         gateway=requested.gateway,
         account=requested.account,
         currency=requested.currency,

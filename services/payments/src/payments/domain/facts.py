@@ -57,6 +57,7 @@ def succeeded(
                 payment=operation.payment,
                 gift_cards=parts,
                 held_until=held_until,
+                session_id=operation.session_id,
             )
         case "capture":
             return Captured(
@@ -105,8 +106,8 @@ def succeeded(
                 payment=operation.payment,
                 gift_cards=parts,
             )
-        case "reverse":
-            raise AssertionError("a reversal states its own event")
+        case "reverse" | "prepay" | "return":
+            raise AssertionError(f"a {operation.kind} states its own event")
         case _:
             assert_never(operation.kind)
 
@@ -149,6 +150,7 @@ def pending(
         gift_cards=operation.gift_cards,
         gateway_reference=gateway_reference,
         expires_at=expires_at,
+        session_id=operation.session_id,
     )
 
 

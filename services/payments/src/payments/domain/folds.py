@@ -18,6 +18,9 @@ from contracts.payments import (
     ForceRefused,
     GiftCardsRedeemed,
     Pending,
+    PrepaymentReceived,
+    PrepaymentRetained,
+    PrepaymentReturned,
     RecordRefused,
     Refunded,
     ReversalRefused,
@@ -32,12 +35,22 @@ from payments.domain import (
     money_folds,
     noting,
     operation_folds,
+    prepayment_folds,
     reversals,
     session_folds,
     tender_folds,
 )
 from payments.domain.ledger import Ledger
-from payments.domain.ledger_events import Abandoned, Asked, Confirmed, LedgerEvent, VoidPostponed
+from payments.domain.ledger_events import (
+    Abandoned,
+    Asked,
+    Confirmed,
+    LedgerEvent,
+    PrepaymentDeclined,
+    PrepaymentPending,
+    ReturnAsked,
+    VoidPostponed,
+)
 
 
 def evolve(ledger: Ledger, event: LedgerEvent) -> Ledger:
@@ -86,6 +99,18 @@ def evolve(ledger: Ledger, event: LedgerEvent) -> Ledger:
             after = session_folds.opened(ledger, event)
         case SessionClosed():
             after = session_folds.closed(ledger, event)
+        case PrepaymentReceived():
+            after = prepayment_folds.received(ledger, event)
+        case PrepaymentReturned():
+            after = prepayment_folds.returned(ledger, event)
+        case PrepaymentRetained():
+            after = prepayment_folds.retained(ledger, event)
+        case PrepaymentPending():
+            after = prepayment_folds.accepted(ledger, event)
+        case PrepaymentDeclined():
+            after = prepayment_folds.declined(ledger, event)
+        case ReturnAsked():
+            after = prepayment_folds.asked_back(ledger, event)
         case DisputeOpened():
             after = disputes.folded(ledger, event)
         case DisputeClosed():

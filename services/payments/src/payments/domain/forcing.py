@@ -98,6 +98,12 @@ def _why_not(ledger: Ledger, command: Force, target: Operation, context: Context
     if target.gateway == GIFT_CARD:
         why = "it is what a gift card pays of another operation, and has the outcome of that one"
         return _refused(ledger, command, context, "not_forceable", why, gateway=target.gateway)
+    if target.kind in ("prepay", "return"):
+        why = "it is of a payment session: cancel the session, or return what was paid in it"
+        return _refused(ledger, command, context, "not_forceable", why, gateway=target.gateway)
+    if target.session_id is not None:
+        why = f"its buyer is paying in session {target.session_id}"
+        return _refused(ledger, command, context, "not_forceable", why, gateway=target.gateway)
     if target.postponed:
         why = "it waits for what is in flight on its authorization; no gateway is asked yet"
         return _refused(ledger, command, context, "not_forceable", why)

@@ -116,6 +116,13 @@ class Refunds(Frozen):
             yield from operations_named(theirs)
 
 
+class Contradiction(Exception):
+    """A gateway reports what cannot be: two ends of one operation, another amount, or an operation that was not asked for.
+
+    Money may have moved that is not in the ledger: the report is parked until a person has compared both sides.
+    """
+
+
 def operations_named(theirs: TheirSide) -> Iterator[UUID]:
     for name in theirs.names:
         try:

@@ -32,6 +32,7 @@ from contracts.payments import (
     Void,
 )
 from payments.domain.gateway import ITEMIZED, GatewayCall, Kind, Refunds, RefundsCall
+from payments.domain.session_state import Session
 
 
 class Line(Document):
@@ -90,6 +91,8 @@ class Authorization(Document):
     """When its issuer releases what is not captured; null: its gateway does not state it."""
     is_expiring: bool = False
     """That it expires soon has been published."""
+    session_id: UUID | None = None
+    """The session in which it was paid before it was asked for: the gateway has it under this id."""
 
 
 class Capturing(Document):
@@ -113,7 +116,8 @@ gateway has reported the same; the gateway has reported another one."""
 class Operation(Document):
     """What was asked under one id, and its outcome. An id has its effect once, for ever."""
 
-    kind: Kind | Literal["reverse"]
+    kind: Kind | Literal["reverse", "prepay", "return"]
+    """`prepay`: paid in the session of its id, before its order asks for it. `return`: what of it is given back."""
     state: Literal["asked", "pending", "succeeded", "declined", "failed"]
     amount_minor: int = 0
     """What its gateway moves: without what gift cards do."""
@@ -144,6 +148,8 @@ class Operation(Document):
     """The time of an authorization is over while it is open: it ends as declined, once nothing can be paid on it."""
     follows: UUID | None = None
     """The reversal whose difference it moves, while it is open."""
+    session_id: UUID | None = None
+    """The session in which the buyer pays, or has paid, an authorization before it was asked for: no gateway is asked."""
 
     @property
     def is_open(self) -> bool:
@@ -167,24 +173,6 @@ class Operation(Document):
     def outcome(self) -> Literal["", "succeeded", "failed"]:
         """Empty while it is open."""
         return "" if self.is_open else "succeeded" if self.state == "succeeded" else "failed"
-
-
-SessionState = Literal["open", "completed", "expired", "cancelled"]
-
-
-class Session(Document):
-    """What a storefront opened so that the buyer pays the order."""
-
-    state: SessionState
-    currency: str
-    amount_minor: int
-    authorization_id: UUID | None = None
-    """The operation that waits for the buyer; null: not asked for yet."""
-    return_url: str
-    cancel_url: str | None = None
-    expires_at: datetime
-    code: str = ""
-    """Why its authorization was declined."""
 
 
 class Dispute(Document):
@@ -260,31 +248,65 @@ class Ledger(Document):
     def call(self, order_id: UUID, store_id: str, operation_id: UUID, operation: Operation) -> GatewayCall:
         """What the gateway of an operation is asked to do."""
         assert operation.gateway is not None and operation.currency is not None, "a call has a gateway and a currency"
-        assert operation.kind != "reverse", "a reversal moves no money"
+        match operation.kind:
+            case "prepay" | "return":
+                return self._call_of_session(order_id, store_id, operation_id, operation)
+            case "reverse":
+                raise AssertionError("a reversal moves no money")
+            case kind:
+                pass
         source: Authorization | Capturing | None = None
+        refers_to = operation.refers_to
         left_minor = None
         if operation.refers_to in self.authorizations:
             source = authorization = self.authorizations[operation.refers_to]
             left = sum(line.left_minor for line in authorization.lines.values())
             left_minor = max(left - operation.amount_minor, 0)
+            refers_to = authorization.session_id or refers_to
         elif operation.refers_to in self.captures:
             source = self.captures[operation.refers_to]
         return GatewayCall(
             operation_id=operation_id,
             gateway=operation.gateway,
             account=source.account if source else operation.account,
-            kind=operation.kind,
+            kind=kind,
             order_id=order_id,
             store_id=store_id,
             currency=operation.currency,
             amount_minor=operation.amount_minor,
-            refers_to=operation.refers_to,
+            refers_to=refers_to,
             source=source.gateway_reference if source else None,
             left_minor=left_minor,
             capture=operation.with_capture,
             reported_as=operation.gateway_reference,
             lines=operation.lines if operation.gateway in ITEMIZED and not operation.gift_cards else (),
         )
+
+    def _call_of_session(self, order_id: UUID, store_id: str, operation_id: UUID, operation: Operation) -> GatewayCall:
+        """What was authorized without lines, or is given back of it."""
+        assert operation.gateway is not None and operation.currency is not None, "a call has a gateway and a currency"
+        session_id = operation_id if operation.kind == "prepay" else operation.refers_to
+        session = self.sessions[session_id] if session_id is not None else None
+        assert session is not None, "a ledger retains the sessions of open operations"
+        call = GatewayCall(
+            operation_id=operation_id,
+            gateway=operation.gateway,
+            account=session.account,
+            kind="authorize",
+            order_id=order_id,
+            store_id=store_id,
+            currency=operation.currency,
+            amount_minor=operation.amount_minor,
+            reported_as=operation.gateway_reference,
+            return_url=session.return_url,
+        )
+        if operation.kind == "prepay":
+            return call
+        assert session.prepayment is not None, "what is given back was paid"
+        left = session.amount_minor - operation.amount_minor
+        back = {"kind": "refund"} if session.prepayment.captured else {"kind": "void", "left_minor": left}
+        drawn = {"refers_to": session_id, "source": session.prepayment.gateway_reference, "return_url": None}
+        return call.model_copy(update=back | drawn)
 
     def totals(self, **more: int) -> MoneyTotals:
         """The totals with so much `authorized`, `captured`, `voided`, `refunded` more."""
@@ -371,7 +393,7 @@ def _summed(left: Left) -> dict[str, int]:
 def compact(ledger: Ledger) -> Ledger:
     """Without the oldest closed operations: the document does not grow with each. The latest authorization stays: the status of
     an order of which nothing is authorized is its outcome."""
-    closed_sessions = [name for name, one in ledger.sessions.items() if one.state != "open"]
+    closed_sessions = [name for name, one in ledger.sessions.items() if _is_over(ledger, name, one)]
     if len(closed_sessions) > CLOSED_SESSIONS_MAX:
         gone = {*closed_sessions[:-CLOSED_SESSIONS_MAX]}
         left = {name: one for name, one in ledger.sessions.items() if name not in gone}
@@ -393,6 +415,12 @@ def compact(ledger: Ledger) -> Ledger:
         operation_id: operation for operation_id, operation in ledger.operations.items() if operation_id not in oldest
     }
     return ledger.model_copy(update={"operations": stay})
+
+
+def _is_over(ledger: Ledger, session_id: UUID, session: Session) -> bool:
+    """Whether nothing of a session can still be paid or given back."""
+    asked = ledger.operations.get(session_id)
+    return session.state != "open" and not session.held_minor and not (asked is not None and asked.is_open)
 
 
 def earlier(ledger: Ledger, message: Any) -> Iterable[EarlierKey]:

@@ -24,6 +24,9 @@ from contracts.payments import (
     GiftCardsRedeemed,
     MoneyLine,
     Pending,
+    PrepaymentReceived,
+    PrepaymentRetained,
+    PrepaymentReturned,
     RecordRefused,
     Refunded,
     ReversalRefused,
@@ -71,6 +74,25 @@ class Confirmed(OrderKeyed, PrivateEvent, type="payments.confirmed"):
     gateway_reference: Text | None = None
 
 
+class PrepaymentPending(OrderKeyed, PrivateEvent, type="payments.prepayment_pending"):
+    """A gateway has accepted what a session has asked it for, and answers later. `operation_id` names which."""
+
+    gateway_reference: Text | None = None
+
+
+class PrepaymentDeclined(OrderKeyed, PrivateEvent, type="payments.prepayment_declined"):
+    """Nothing was paid in a session that is closed, and nothing can be any more."""
+
+    session_id: UUID
+    code: Text
+
+
+class ReturnAsked(OrderKeyed, PrivateEvent, type="payments.return_asked"):
+    """What was paid in a session is given back, by the operation `operation_id`."""
+
+    session_id: UUID
+
+
 LedgerEvent = (
     Authorized
     | ExpiryAnnounced
@@ -91,6 +113,12 @@ LedgerEvent = (
     | Abandoned
     | SessionOpened
     | SessionClosed
+    | PrepaymentReceived
+    | PrepaymentReturned
+    | PrepaymentRetained
+    | PrepaymentPending
+    | PrepaymentDeclined
+    | ReturnAsked
     | DisputeOpened
     | DisputeClosed
     | DifferencesChanged

@@ -15,7 +15,7 @@ from contracts.payments import (
     Refunded,
     Voided,
 )
-from payments.domain import reversals, session_folds
+from payments.domain import prepayment_folds, reversals, session_folds
 from payments.domain.gateway import Kind
 from payments.domain.ledger import (
     Authorization,
@@ -35,7 +35,7 @@ def authorized(ledger: Ledger, event: Authorized) -> Ledger:
     assert event.authorization_id not in ledger.authorizations, "authorized twice"
     cards = [card_operation_id(event.authorization_id, part.gift_card_id) for part in event.gift_cards]
     operation = _succeeded(ledger, event.operation_id, event, "authorize", event.gateway, None)
-    ledger = session_folds.ended(ledger, event.operation_id, "completed")
+    ledger = prepayment_folds.taken(session_folds.ended(ledger, event.operation_id, "completed"), event)
     operations = operations_with(ledger, event.operation_id, operation)
     authorizations = {
         **ledger.authorizations,
@@ -46,6 +46,7 @@ def authorized(ledger: Ledger, event: Authorized) -> Ledger:
             lines=granted(rest_of(event.lines, event.gift_cards)),
             cards=tuple(cards),
             held_until=event.held_until,
+            session_id=event.session_id,
         ),
     }
     for card, part in zip(cards, event.gift_cards, strict=True):

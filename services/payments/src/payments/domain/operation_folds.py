@@ -6,7 +6,7 @@ from typing import Literal
 from uuid import UUID
 
 from contracts.payments import Declined, Failed, Forced, Pending
-from payments.domain import session_folds
+from payments.domain import prepayment_folds, session_folds
 from payments.domain.gateway import INFORMED, Kind
 from payments.domain.ledger import Ledger, Operation, Recorded, by_cards
 from payments.domain.ledger_events import Abandoned, Asked, VoidPostponed
@@ -52,6 +52,7 @@ def pending(ledger: Ledger, event: Pending) -> Ledger:
     known = {"gateway_reference": event.gateway_reference, "expires_at": event.expires_at}
     now = waiting.model_copy(update={"state": "pending"} | known)
     after = session_folds.attached(with_operation(ledger, event.operation_id, now), event.operation_id)
+    after = prepayment_folds.waits(after, event)
     return after.model_copy(update={"currency": ledger.currency or event.currency})
 
 
@@ -87,6 +88,7 @@ def closed(
             "postponed": False,
             "expires_at": None,
             "abandoned": False,
+            "session_id": None,
             "code": event.code,
             "reason": event.reason,
             "recorded": before.recorded or ("stated" if event.recorded else None),

@@ -6,7 +6,8 @@ from uuid import UUID
 
 from contracts.payments import SessionClosed, SessionOpened
 from payments.domain.gateway import NO_BUYER
-from payments.domain.ledger import Ledger, Operation, Session, SessionState
+from payments.domain.ledger import Ledger, Operation
+from payments.domain.session_state import Session, SessionState
 
 
 def opened(ledger: Ledger, event: SessionOpened) -> Ledger:
@@ -18,7 +19,20 @@ def opened(ledger: Ledger, event: SessionOpened) -> Ledger:
         return_url=event.return_url,
         cancel_url=event.cancel_url,
         expires_at=event.expires_at,
+        gateway=event.gateway,
+        account=event.account,
+        order_within_seconds=event.order_within_seconds,
     )
+    if event.gateway is not None:  # an operation of its own, which must not be lost with a backup
+        prepay = Operation(
+            kind="prepay",
+            state="asked",
+            amount_minor=event.amount_minor,
+            currency=event.currency,
+            gateway=event.gateway,
+            account=event.account,
+        )
+        ledger = ledger.model_copy(update={"operations": {**ledger.operations, event.session_id: prepay}})
     return _with(ledger, event.session_id, session)
 
 
@@ -28,7 +42,13 @@ def closed(ledger: Ledger, event: SessionClosed) -> Ledger:
     if session is None:
         return ledger
     state: SessionState = "expired" if event.state == "expired" else "cancelled"
-    return _with(ledger, event.session_id, session.model_copy(update={"state": state}))
+    ledger = _with(ledger, event.session_id, session.model_copy(update={"state": state, "code": event.code}))
+    asked = ledger.operations.get(event.session_id)
+    if asked is None or not asked.is_open:
+        return ledger
+    update = {"state": "declined", "code": event.code} if event.code else {"abandoned": True}
+    operations = {**ledger.operations, event.session_id: asked.model_copy(update=update)}
+    return ledger.model_copy(update={"operations": operations})
 
 
 def attached(ledger: Ledger, operation_id: UUID | None) -> Ledger:
@@ -49,7 +69,10 @@ def waiting_for(ledger: Ledger, operation: Operation) -> UUID | None:
         (
             session_id
             for session_id, session in ledger.sessions.items()
-            if session.state == "open" and session.authorization_id is None and is_for(session, operation)
+            if session.state == "open"
+            and session.gateway is None
+            and session.authorization_id is None
+            and is_for(session, operation)
         ),
         None,
     )
@@ -64,7 +87,9 @@ def is_for(session: Session, operation: Operation) -> bool:
 
 
 def can_have_one(operation: Operation) -> bool:
-    return operation.kind == "authorize" and operation.is_open and operation.gateway not in NO_BUYER
+    """Not one that waits for a session in which its buyer pays before it is asked for: that session ends it."""
+    is_asked = operation.kind == "authorize" and operation.is_open and operation.session_id is None
+    return is_asked and operation.gateway not in NO_BUYER
 
 
 def ended(ledger: Ledger, authorization_id: UUID | None, state: SessionState, code: str = "") -> Ledger:

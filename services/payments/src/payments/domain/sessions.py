@@ -8,7 +8,7 @@ authorization is declined after that. So the order's process, which the decline 
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from datetime import datetime, timedelta
 from typing import Any, Final
 from uuid import UUID
@@ -29,7 +29,7 @@ from contracts.payments import (
     Void,
     Voided,
 )
-from payments.domain import commands, facts, session_folds
+from payments.domain import commands, facts, prepaying, session_folds
 from payments.domain.folds import evolve
 from payments.domain.gateway import GatewayCall, GatewayOutcome, abandoning, follow_up_id
 from payments.domain.ledger import Ledger, Operation, capture_id_of
@@ -38,38 +38,58 @@ from payments.domain.ledger_events import Abandoned, Asked
 NOT_PAID: Final = "the buyer has not paid in time, or has cancelled"
 
 
-def open_session(ledger: Ledger, command: OpenSession, context: Context) -> list[Effect]:
+def open_session(ledger: Ledger, command: OpenSession, context: Context) -> Decision:
     if command.operation_id in ledger.sessions:
         return []
+    of_amount = {name: one for name, one in _waiting(ledger).items() if one.amount_minor == command.amount_minor}
+    waits = next((name for name, one in of_amount.items() if not one.abandoned), None)
+    asks_itself = command.gateway is not None and waits is None and command.amount_minor > 0
+    no = _no_to(ledger, command, of_amount, waits) or (prepaying.no_to(ledger, command) if asks_itself else None)
+    if no is not None:
+        return [no]
+    opened = SessionOpened(
+        order_id=context.key,
+        store_id=context.store_id,
+        operation_id=command.operation_id,
+        session_id=command.operation_id,
+        authorization_id=waits,
+        currency=command.currency,
+        amount_minor=command.amount_minor,
+        return_url=command.return_url,
+        cancel_url=command.cancel_url,
+        expires_at=context.now + timedelta(seconds=command.expires_in_seconds),
+        gateway=command.gateway if asks_itself else None,
+        account=command.account if asks_itself else None,
+        order_within_seconds=command.order_within_seconds if asks_itself else None,
+    )
+    return prepaying.asks(ledger, opened, context) if asks_itself else [opened]
+
+
+def _waiting(ledger: Ledger) -> dict[UUID, Operation]:
+    return {name: one for name, one in ledger.operations.items() if session_folds.can_have_one(one)}
+
+
+def _no_to(
+    ledger: Ledger, command: OpenSession, of_amount: Mapping[UUID, Operation], waits: UUID | None
+) -> Refusal | None:
+    """of_amount: the authorizations that wait for the buyer to pay the session's amount. waits: the first that may still be paid."""
     for session_id, one in ledger.sessions.items():
         if one.state == "open":
-            return [
-                Refusal("session_open", f"session {session_id} of the order is open", {"session_id": str(session_id)})
-            ]
+            return Refusal(
+                "session_open", f"session {session_id} of the order is open", {"session_id": str(session_id)}
+            )
     if ledger.currency not in (None, command.currency):
-        return [Refusal("currency_differs", f"the order is paid in {ledger.currency}")]
-    waiting = {name: one for name, one in ledger.operations.items() if session_folds.can_have_one(one)}
-    for authorization_id, operation in waiting.items():
-        if operation.amount_minor != command.amount_minor:
-            detail = f"the order waits for {operation.amount_minor} {operation.currency}"
-            more = {"amount_minor": operation.amount_minor, "currency": operation.currency}
-            return [Refusal("session_differs", detail, more)]
-        if operation.abandoned:
-            return [Refusal("session_closed", f"the authorization {authorization_id} has been abandoned")]
-    return [
-        SessionOpened(
-            order_id=context.key,
-            store_id=context.store_id,
-            operation_id=command.operation_id,
-            session_id=command.operation_id,
-            authorization_id=next(iter(waiting), None),
-            currency=command.currency,
-            amount_minor=command.amount_minor,
-            return_url=command.return_url,
-            cancel_url=command.cancel_url,
-            expires_at=context.now + timedelta(seconds=command.expires_in_seconds),
-        )
-    ]
+        return Refusal("currency_differs", f"the order is paid in {ledger.currency}")
+    for name, asked in ledger.operations.items():
+        if asked.is_open and asked.session_id is not None:
+            return Refusal("session_closed", f"the authorization {name} ends with session {asked.session_id}")
+    if not of_amount and (operation := next(iter(_waiting(ledger).values()), None)) is not None:
+        detail = f"the order waits for {operation.amount_minor} {operation.currency}"
+        more = {"amount_minor": operation.amount_minor, "currency": operation.currency}
+        return Refusal("session_differs", detail, more)
+    if of_amount and waits is None:
+        return Refusal("session_closed", f"the authorization {next(iter(of_amount))} has been abandoned")
+    return None
 
 
 def cancel_session(ledger: Ledger, command: CancelSession, context: Context) -> Decision:
@@ -114,7 +134,9 @@ def _close(
             state=state,  # type: ignore[arg-type]
         )
         folded = Folded([*folded.effects, event], evolve(folded.state, event))
-        if session.authorization_id is not None:
+        if session.gateway is not None:
+            folded = prepaying.abandoned(folded, session_id, context)
+        elif session.authorization_id is not None:
             folded = _abandon(folded, [session.authorization_id], context)
     return folded
 

@@ -1,0 +1,124 @@
+"""An authorization takes over what its buyer has paid in a session before the order asked for it. No gateway is asked for that.
+
+Paid is what the gateway has to take: the authorization is answered at once. Paid is more: the rest is given back. Paid is less:
+that much is an authorization of its own, over the first lines, and the gateway is asked for the rest. A session whose buyer is still
+paying is waited for.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import NamedTuple
+from uuid import UUID
+
+from contracts.deciding import Context, Effect
+from contracts.ids import derived
+from contracts.payments import MoneyLine
+from payments.domain import facts
+from payments.domain.folds import evolve
+from payments.domain.gateway import task
+from payments.domain.ledger import Ledger, Operation, by_cards, total
+from payments.domain.prepayment_folds import return_id_of
+from payments.domain.session_state import Session
+
+
+class Taken(NamedTuple):
+    effects: list[Effect]
+    ledger: Ledger
+    """After them."""
+    rest: Operation | None
+    """What the gateway is still to be asked for; None: the authorization is answered."""
+
+
+def part_id(authorization_id: UUID, session_id: UUID) -> UUID:
+    """The authorization of what was paid in a session, if that is less than what the order asks for."""
+    return derived(authorization_id, f"paid in session {session_id}")
+
+
+def in_another_currency(ledger: Ledger, currency: str) -> UUID | None:
+    """A session in another currency that was paid for the order, or is being paid."""
+    return next((name for name, one in _unclaimed(ledger) if one.currency != currency), None)
+
+
+def awaited(ledger: Ledger, requested: Operation) -> UUID | None:
+    """The session in which the buyer is paying what is requested."""
+    return next((name for name, one in _unclaimed(ledger) if one.state == "open" and _fits(one, requested)), None)
+
+
+def taken_over(ledger: Ledger, authorization_id: UUID, requested: Operation, context: Context) -> Taken | None:
+    """None: nothing was paid that the authorization can take over."""
+    due = requested.amount_minor
+    found = ((name, one) for name, one in _unclaimed(ledger) if one.state != "open" and _fits(one, requested))
+    session_id, session = next(found, (None, None))
+    if not due or session_id is None or session is None or session.prepayment is None:
+        return None
+    paid = requested.model_copy(
+        update={
+            "session_id": session_id,
+            "account": session.account,
+            "with_capture": session.prepayment.captured,
+        }
+    )
+    if (has := session.prepayment.amount_minor) < due:
+        first = _first(requested.gateway_lines, has)
+        paid = paid.model_copy(update={"lines": first, "gift_cards": (), "amount_minor": has})
+        effects, ledger = _granted(ledger, part_id(authorization_id, session_id), paid, session, context)
+        lines = _without(requested.lines, first)
+        rest = requested.model_copy(
+            update={"session_id": None, "lines": lines, "amount_minor": total(lines) - by_cards(requested.gift_cards)}
+        )
+        return Taken(effects, ledger, rest)
+    effects, ledger = _granted(ledger, authorization_id, paid, session, context)
+    return Taken(effects, ledger, None)
+
+
+def _granted(
+    ledger: Ledger, authorization_id: UUID, paid: Operation, session: Session, context: Context
+) -> tuple[list[Effect], Ledger]:
+    assert paid.session_id is not None and session.prepayment is not None, "it was paid in a session"
+    prepayment = session.prepayment
+    event = facts.succeeded(
+        ledger, authorization_id, paid, context, prepayment.gateway_reference, held_until=prepayment.held_until
+    )
+    ledger, back = evolve(ledger, event), return_id_of(paid.session_id)
+    if prepayment.amount_minor == paid.amount_minor:
+        return [event], ledger
+    return [event, task(ledger.call(context.key, context.store_id, back, ledger.operations[back]))], ledger
+
+
+def _unclaimed(ledger: Ledger) -> Iterable[tuple[UUID, Session]]:
+    """Sessions that were paid before their order, or are being paid, and that no authorization has or waits for."""
+    for session_id, session in ledger.sessions.items():
+        if session.gateway is None or (session.authorization_id is not None and session.state == "open"):
+            continue
+        if session.state == "open" or (session.prepayment is not None and session.prepayment.state == "held"):
+            yield session_id, session
+
+
+def _fits(session: Session, requested: Operation) -> bool:
+    same_account = None in (session.account, requested.account) or session.account == requested.account
+    return session.gateway == requested.gateway and session.currency == requested.currency and same_account
+
+
+def _first(lines: Iterable[MoneyLine], amount: int) -> tuple[MoneyLine, ...]:
+    """So much of the first lines. The pieces of a line are where its money begins."""
+    first = []
+    for line in lines:
+        if part := min(line.amount_minor, amount):
+            first.append(line.model_copy(update={"amount_minor": part}))
+            amount -= part
+    return tuple(first)
+
+
+def _without(lines: Iterable[MoneyLine], first: Iterable[MoneyLine]) -> tuple[MoneyLine, ...]:
+    paid = {line.line_id: line.amount_minor for line in first}
+    return tuple(
+        line.model_copy(
+            update={
+                "amount_minor": line.amount_minor - paid.get(line.line_id, 0),
+                "quantity": 0 if line.line_id in paid else line.quantity,
+            }
+        )
+        for line in lines
+        if line.amount_minor > paid.get(line.line_id, 0) or line.line_id not in paid
+    )
