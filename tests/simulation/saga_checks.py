@@ -33,7 +33,7 @@ from contracts.orders import (
 from contracts.payments import Outcome
 from orders.domain.decisions.actions import ACTIONS, allowed
 from orders.domain.engine.story import stuck
-from orders.domain.processes import edit, refund, settled
+from orders.domain.processes import edited, refund, settled
 from orders.domain.processes.kinds import PROCESSES
 from orders.domain.shown.views import waiting
 from orders.domain.state.order import Order, has_shipped
@@ -140,7 +140,7 @@ def check_owners(order: Order) -> None:
             assert any(not ask.answer for ask in order.asks.values()), f"{run.id} waits for no outcome"
         else:
             assert run.waits in ("answer", "warehouse"), f"{run.id} waits for {run.waits!r}"
-    if waiting(order) == "capture" and edit.the_open(order) is None:
+    if waiting(order) == "capture" and edited.the_open(order) is None:
         assert "capture" in possible, "it waits for a capture that is not possible"
 
 
@@ -200,7 +200,7 @@ def requests(message: type[Any], order: Order, body: dict[str, Any]) -> list[Com
         known = [refund.data_of(run).refund_id for run in refund.of_order(order.runs)]
         return [message(**body, refund_id=one) for one in (*known, derived(body["order_id"], "none"))]
     if message in (ChangeEdit, ConfirmEdit, DiscardEdit):
-        known = [edit.data_of(run).edit_id for run in edit.of_order(order)]
+        known = [edited.data_of(run).edit_id for run in edited.of_order(order)]
         more = {"changes": EditChanges(shipping_minor=7)} if message is ChangeEdit else {}
         return [message(**body, edit_id=one, **more) for one in (*known, derived(body["order_id"], "none"))]
     if message is Force:

@@ -50,7 +50,7 @@ from contracts.snapshot import OrderContent
 from orders.domain.content.amounts import payable
 from orders.domain.decisions.actions import ACTIONS, allowed
 from orders.domain.decisions.exceptions import why_not
-from orders.domain.processes import edit, rebill, refund
+from orders.domain.processes import edited, rebill, refund
 from orders.domain.processes.kinds import PROCESSES
 from orders.domain.shown.views import waiting
 from orders.domain.state.order import Order, Progressed, is_invoiced
@@ -221,22 +221,22 @@ class Saga(Payers):
 
     def a_person_edits(self, rng: Random) -> None:
         """Opens an edit; or changes, confirms or discards the one that is open."""
-        edited = {key: order for key, order in sorted(self.world.orders.states().items()) if "place" in order.runs}
-        if not edited:
+        started = {key: order for key, order in sorted(self.world.orders.states().items()) if "place" in order.runs}
+        if not started:
             return
-        key = rng.choice([*edited])
-        order, run = edited[key], edit.the_open(edited[key])
+        key = rng.choice([*started])
+        order, run = started[key], edited.the_open(started[key])
         assert order.content is not None
         asked = {"order_id": key, "store_id": STORE, "actor": "person:ann", "operation_id": self.world.name()}
         if run is None:
             self.world.request(OpenEdit(**asked, changes=changes(rng, order.content)))
         elif rng.random() < 0.7:
-            self.world.request(ConfirmEdit(**asked, edit_id=edit.data_of(run).edit_id))
+            self.world.request(ConfirmEdit(**asked, edit_id=edited.data_of(run).edit_id))
         elif rng.random() < 0.7:
-            about = {**asked, "edit_id": edit.data_of(run).edit_id}
+            about = {**asked, "edit_id": edited.data_of(run).edit_id}
             self.world.request(ChangeEdit(**about, changes=changes(rng, order.content)))
         else:
-            self.world.request(DiscardEdit(**asked, edit_id=edit.data_of(run).edit_id))
+            self.world.request(DiscardEdit(**asked, edit_id=edited.data_of(run).edit_id))
         self.look()
 
     def the_cause_is_mended_or_made(self, rng: Random) -> None:
@@ -367,9 +367,9 @@ class Saga(Payers):
 
     def end_the_edit(self, key: UUID, order: Order) -> None:
         """Confirms the draft if that is possible, else discards it."""
-        run = edit.the_open(order)
+        run = edited.the_open(order)
         assert run is not None
-        asked = {"order_id": key, "store_id": STORE, "actor": "person:ann", "edit_id": edit.data_of(run).edit_id}
+        asked = {"order_id": key, "store_id": STORE, "actor": "person:ann", "edit_id": edited.data_of(run).edit_id}
         word: type[Any] = ConfirmEdit if "confirm_edit" in allowed(order) else DiscardEdit
         refusal = self.world.request(word(**asked, operation_id=self.world.name()))
         assert refusal is None, refusal
@@ -383,7 +383,7 @@ class Saga(Payers):
                     for row in event.lines if row.line_id == line_id and row.kind != "refund"]  # fmt: skip
             last = (sold[line_id].quantity, sold[line_id].amount_minor) if line_id in sold else (0, 0)
             assert (sum(row.quantity for row in rows), sum(row.amount_minor for row in rows)) == last
-        if order.status == "cancelled" or order.facts.undone is not None or not edit.of_order(order):
+        if order.status == "cancelled" or order.facts.undone is not None or not edited.of_order(order):
             return
         assert shipped(order) == {line_id: row.quantity for line_id, row in sold.items() if row.ships}
         by_people = any(refund.data_of(run).cause != "edit" for run in refund.of_order(order.runs))
@@ -396,7 +396,7 @@ class Saga(Payers):
         """All that is sold has shipped, and it was paid since: nothing of the cancelled attempt counts."""
         assert order.content is not None and order.facts.undone is not None
         assert shipped(order) == {row.line_id: row.quantity for row in payable(order.content) if row.ships}
-        if not edit.of_order(order):
+        if not edited.of_order(order):
             assert order.facts.money.captured_minor - order.facts.undone.captured_minor == order.grand_minor
 
     def check_refunds(self, key: UUID, order: Order) -> None:
@@ -443,7 +443,7 @@ class Saga(Payers):
         elif "place" in order.runs:
             assert order.completed_at is not None, f"{order.status} {order.payment_status} {order.fulfillment_status}"
             assert order.content is not None
-            if not edit.of_order(order) and key not in self.reversed:
+            if not edited.of_order(order) and key not in self.reversed:
                 # an authorization that has expired is voided, and renewed
                 assert money.captured_minor == money.authorized_minor - money.voided_minor == order.grand_minor
             invoices = billing.invoices.values() if billing else ()

@@ -13,7 +13,7 @@ from contracts import orders
 from contracts.ids import order_id
 from contracts.orders import CaptureOption, EditChanges, LineEdit, MarketTerms
 from contracts.snapshot import Line, OrderContent, Quantities, Tax, Totals
-from orders.domain.processes import edit
+from orders.domain.processes import edited
 from orders.domain.state.order import Order
 
 
@@ -57,8 +57,8 @@ def test_an_order_that_was_complete_without_a_piece_is_placed_anew(capture: Capt
     tell(0, 0)
     without = EditChanges(lines=(LineEdit(line_id="1", quantity=0),))
     assert saga.ask(orders.OpenEdit, key, changes=without) is None
-    (run,) = edit.of_order(order())
-    assert saga.ask(orders.ConfirmEdit, key, edit_id=edit.data_of(run).edit_id) is None
+    (run,) = edited.of_order(order())
+    assert saga.ask(orders.ConfirmEdit, key, edit_id=edited.data_of(run).edit_id) is None
     saga.drain()
     assert order().completed_at is not None and order().fulfillment_status == "not_required"
     assert saga.ask(orders.Cancel, key, cause="customer") is None

@@ -15,7 +15,7 @@ from contracts.orders import LineEdit, RefundLine, Resolution
 from contracts.snapshot import OrderContent, UpstreamRefund
 from orders.domain.decisions import actions
 from orders.domain.engine import story
-from orders.domain.processes import edit, refund, settled
+from orders.domain.processes import edited, refund, settled
 from orders.domain.shown.views import waiting
 from orders.domain.state.order import Order, ProcessClosed, RefundAdopted
 from orders.domain.state.run import Run
@@ -49,7 +49,7 @@ YES = {
 }  # fmt: skip
 
 
-def edited(play: Play, name: str, **change: Any) -> Play:
+def edit_line(play: Play, name: str, **change: Any) -> Play:
     """An edit of one line that is carried out, if it can be."""
     play.opens_an_edit(LineEdit(**change), op=name)
     play.confirms(f"{name} confirm", name)
@@ -76,12 +76,12 @@ def test_an_order_with_many_edits_and_refunds_has_a_small_document(play: Play) -
     paid(play)
     size = dict[int, int]()
     for n in range(1, 21):
-        refunded(edited(play, f"e{n}", line_id="1", unit_price_minor=10_00 + n), f"r{n}", 1)
+        refunded(edit_line(play, f"e{n}", line_id="1", unit_price_minor=10_00 + n), f"r{n}", 1)
         size[n] = len(play.order.model_dump_json())
     assert len(play.order.runs) <= 3 * (story.ENDED_KEPT + 1) + 1
     assert (size[20] - size[10]) / 10 < 800
-    assert [run.id for run in edit.of_order(play.order)] == [f"edit:{n}" for n in range(15, 21)]
-    assert {run.id for run in edit.of_order(play.order)} | {*closed(play)} >= {f"edit:{n}" for n in range(1, 21)}
+    assert [run.id for run in edited.of_order(play.order)] == [f"edit:{n}" for n in range(15, 21)]
+    assert {run.id for run in edited.of_order(play.order)} | {*closed(play)} >= {f"edit:{n}" for n in range(1, 21)}
 
 
 # -- nothing is decided otherwise -------------------------------------------------------------------------------------
@@ -90,7 +90,7 @@ def test_an_order_with_many_edits_and_refunds_has_a_small_document(play: Play) -
 def outcome(order: Order) -> Any:
     """What later decisions and views see of an order."""
     assert order.content is not None
-    drafts = [edit.preview(order, run).digest for run in edit.of_order(order) if edit.is_draft(run)]
+    drafts = [edited.preview(order, run).digest for run in edited.of_order(order) if edited.is_draft(run)]
     return (
         order.status, order.payment_status, order.fulfillment_status, waiting(order), order.content, order.line_rows,
         order.facts.money, actions.legal(order), refund.left_minor(order), settled.left(order), drafts,
@@ -133,11 +133,11 @@ ACTS: Any = st.one_of(
 def act_of(n: int, word: str, line_id: str, number: int) -> Act:
     match word:
         case "price":
-            return lambda play: edited(play, f"{n}", line_id=line_id, unit_price_minor=number)
+            return lambda play: edit_line(play, f"{n}", line_id=line_id, unit_price_minor=number)
         case "pieces":
-            return lambda play: edited(play, f"{n}", line_id=line_id, quantity=number)
+            return lambda play: edit_line(play, f"{n}", line_id=line_id, quantity=number)
         case "discount":
-            return lambda play: edited(play, f"{n}", line_id=line_id, discount_minor=number)
+            return lambda play: edit_line(play, f"{n}", line_id=line_id, discount_minor=number)
         case "refund":
             return lambda play: refunded(play, f"{n}", number, line_id)
         case "goodwill":
@@ -163,7 +163,7 @@ def given_up(play: Play, name: str, minor: int) -> None:
 
 
 def can_ship(order: Order) -> bool:
-    return order.status == "approved" and order.fulfillment_status == "in_progress" and not edit.the_open(order)
+    return order.status == "approved" and order.fulfillment_status == "in_progress" and not edited.the_open(order)
 
 
 def again(n: int) -> list[Act]:
@@ -174,7 +174,7 @@ def again(n: int) -> list[Act]:
         lambda play: play.discards(f"{name} not", name),
         lambda play: play.gives_up(name, f"{name} up"),
         lambda play: play.retries_refund(name, f"{name} retry"),
-        lambda play: play.opens_an_edit(op=name) if edit.exists(play.order, uid(name)) else None,
+        lambda play: play.opens_an_edit(op=name) if edited.exists(play.order, uid(name)) else None,
         lambda play: play.refunds(op=name, goodwill_minor=1) if refund.exists(play.order, uid(name)) else None,
     ]
 
@@ -198,9 +198,9 @@ def test_an_order_that_is_placed_anew_counts_nothing_of_the_captures_before(monk
     gone, back = SOLD.model_copy(update={"lifecycle": "cancelled"}), SOLD
     accept: Resolution = "accept"
     both(monkeypatch, [
-        lambda play: edited(play, "a", line_id="1", unit_price_minor=12_00),
-        lambda play: edited(play, "b", line_id="1", unit_price_minor=13_00),
-        lambda play: edited(play, "c", line_id="1", quantity=1),
+        lambda play: edit_line(play, "a", line_id="1", unit_price_minor=12_00),
+        lambda play: edit_line(play, "b", line_id="1", unit_price_minor=13_00),
+        lambda play: edit_line(play, "c", line_id="1", quantity=1),
         lambda play: refunded(play, "d", 1_00),
         lambda play: answered(play.receives(gone, seconds=10)),
         lambda play: answered(play.receives(back, seconds=20).resolves("order_reinstated", accept)),
@@ -211,20 +211,20 @@ def test_a_capture_that_waits_for_its_invoice_keeps_those_after_it(play: Play) -
     """The parts of a stated tax add up in the order in which they were captured."""
     play.in_the_warehouse(SOLD).captured().rejected()
     for n in range(story.ENDED_KEPT + 2):
-        edited(play, f"e{n}", line_id="1", unit_price_minor=10_01 + n)
+        edit_line(play, f"e{n}", line_id="1", unit_price_minor=10_01 + n)
     assert not any(name.startswith("settle") for name in closed(play))
     answered(play.retries())
-    edited(play, "last", line_id="1", unit_price_minor=12_00)
+    edit_line(play, "last", line_id="1", unit_price_minor=12_00)
     assert {"settle:1", "settle:2"} <= {*closed(play)}
 
 
 def test_an_edit_and_the_refund_that_it_causes_have_one_id_and_two_outcomes(play: Play) -> None:
     paid(play)
-    edited(play, "cheaper", line_id="1", quantity=1)
+    edit_line(play, "cheaper", line_id="1", quantity=1)
     for n in range(story.ENDED_KEPT + 1):
-        refunded(edited(play, f"e{n}", line_id="2", unit_price_minor=10_01 + n), f"r{n}", 1)
+        refunded(edit_line(play, f"e{n}", line_id="2", unit_price_minor=10_01 + n), f"r{n}", 1)
     assert {"edit:1", "refund:1"} <= {*closed(play)}
-    assert (edit.outcome_of(play.order, uid("cheaper")), refund.outcome_of(play.order, uid("cheaper"))) == (
+    assert (edited.outcome_of(play.order, uid("cheaper")), refund.outcome_of(play.order, uid("cheaper"))) == (
         "edited",
         "settled",
     )
@@ -239,10 +239,10 @@ def long_lived(play: Play) -> Play:
     paid(play)
     play.opens_an_edit(op="discarded").discards(edit="discarded")
     given_up(play, "given up", 1_00)
-    edited(play, "edited", line_id="1", unit_price_minor=12_00)
+    edit_line(play, "edited", line_id="1", unit_price_minor=12_00)
     refunded(play, "refunded", 1_00)
     for n in range(story.ENDED_KEPT + 1):
-        refunded(edited(play, f"e{n}", line_id="1", unit_price_minor=12_01 + n), f"r{n}", 1)
+        refunded(edit_line(play, f"e{n}", line_id="1", unit_price_minor=12_01 + n), f"r{n}", 1)
     assert {"edit:1", "edit:2", "refund:1", "refund:2", "settle:1"} <= {*closed(play)}
     return play
 

@@ -31,7 +31,7 @@ from contracts.orders import (
 from contracts.payments import Authorize, Capture, MoneyLine, Refund, Void
 from contracts.snapshot import Address
 from orders.domain.decisions.actions import allowed
-from orders.domain.processes import edit
+from orders.domain.processes import edit, edited
 from orders.domain.shown.views import waiting
 from orders.domain.state.order import Order
 
@@ -41,11 +41,11 @@ DEARER = LineEdit(line_id="1", quantity=3)
 
 
 def the_edit(order: Order) -> edit.EditData:
-    return edit.data_of(edit.of_order(order)[-1])
+    return edited.data_of(edited.of_order(order)[-1])
 
 
 def preview(play: Play) -> edit.Preview:
-    return edit.preview(play.order, edit.of_order(play.order)[-1])
+    return edited.preview(play.order, edited.of_order(play.order)[-1])
 
 
 def amounts(lines: Any) -> list[tuple[str, int, int]]:
@@ -341,7 +341,7 @@ def test_one_edit_is_open_at_a_time(play: Play) -> None:
     assert play.refusal.more == {"edit_id": str(uid("edit"))}
     play.opens_an_edit().nothing()  # the same request
     assert play.refusal is None
-    assert [run.id for run in edit.of_order(play.order)] == ["edit:1"]
+    assert [run.id for run in edited.of_order(play.order)] == ["edit:1"]
 
 
 @pytest.mark.parametrize("act", ["confirms", "discards"])
@@ -365,7 +365,7 @@ def test_two_hundred_edits_leave_a_small_order(play: Play) -> None:
         play.opens_an_edit(LineEdit(line_id="1", unit_price_minor=n + 1), op=f"e{n}").confirms(f"c{n}", f"e{n}")
         while play.sent:
             play.authorized() if isinstance(play.sent[-1], Authorize) else play.voided()
-    small = edit.of_order(play.order)[0]
+    small = edited.of_order(play.order)[0]
     assert len(small.model_dump_json(exclude_defaults=True)) < 600 and play.order.rows_count == 41
 
 

@@ -24,7 +24,7 @@ from orders.domain.content.amounts import payable
 from orders.domain.content.previews import Preview, total
 from orders.domain.decisions.actions import ACTIONS
 from orders.domain.engine.story import waits_for
-from orders.domain.processes import edit
+from orders.domain.processes import edited
 from orders.domain.state.order import Order, is_invoiced
 from orders.domain.state.run import Run
 from orders.responses.edits import EditList, EditShown, LineHistory
@@ -88,7 +88,7 @@ def add_routes(router: APIRouter, app: App) -> None:
     async def listed(who: Annotated[Principal, Depends(view)], order_id: UUID) -> Response:
         """The edits of an order, the oldest first."""
         order, version = await load(app, who, order_id)
-        runs = [*await closed_runs(app, who, order_id, order, edit.KIND), *edit.of_order(order)]
+        runs = [*await closed_runs(app, who, order_id, order, edited.KIND), *edited.of_order(order)]
         items = [shown(order, run) for run in sorted(runs, key=attrgetter("number"))]
         return respond(as_json(200, {"items": items}, etag(version)))
 
@@ -99,7 +99,7 @@ def add_routes(router: APIRouter, app: App) -> None:
     async def read(who: Annotated[Principal, Depends(view)], order_id: UUID, edit_id: UUID) -> Response:
         """The edit; while it is open with its preview: what it changes line by line, and each reason why it cannot be made."""
         order, version = await load(app, who, order_id)
-        run = edit.find(order, edit_id) or await closed_run(app, who, order_id, order, edit.KIND, edit_id)
+        run = edited.find(order, edit_id) or await closed_run(app, who, order_id, order, edited.KIND, edit_id)
         if run is None:
             raise Problem(404, "edit_unknown", PROBLEMS["edit_unknown"].title, f"the order has no edit {edit_id}")
         return respond(as_json(200, shown(order, run), etag(version)))
@@ -140,11 +140,11 @@ def add_routes(router: APIRouter, app: App) -> None:
         """Runs a request about an edit, and answers it with the edit."""
 
         def answer(outcome: Outcome) -> tuple[int, Any, Mapping[str, str]]:
-            run = edit.find(outcome.state, edit_id)
+            run = edited.find(outcome.state, edit_id)
             return status, shown(outcome.state, run) if run is not None else LEFT, headers
 
         answered = await app.execute(request, who, message, answer)
-        return await filled(answered, app, who, message.key, edit.KIND, edit_id, shown)
+        return await filled(answered, app, who, message.key, edited.KIND, edit_id, shown)
 
     @router.get("/orders/{order_id}/lines", response_model=LineHistory, openapi_extra=answers("order_unknown"))
     async def lines(who: Annotated[Principal, Depends(view)], order_id: UUID) -> Response:
@@ -211,12 +211,12 @@ def changes_of(body: EditChanges) -> EditChanges:
 
 def shown(order: Order, run: Run) -> dict[str, Any]:
     """An edit as the API shows it; with a preview as long as it is not true or discarded."""
-    data = edit.data_of(run)
-    preview = edit.preview(order, run) if not data.outcome and not run.end and order.status == "editing" else None
+    data = edited.data_of(run)
+    preview = edited.preview(order, run) if not data.outcome and not run.end and order.status == "editing" else None
     return {
         "edit_id": str(data.edit_id),
         "process": run.id,
-        "state": edit.state_of(run),
+        "state": edited.state_of(run),
         "waits_for": waits_for(run),
         "detail": data.explanation or run.detail,
         "code": data.code,
@@ -246,7 +246,7 @@ def _preview(order: Order, preview: Preview) -> dict[str, Any]:
         "new_total_minor": change.total_after,
         "difference_minor": change.total_after - change.total_before,
         "discount_left_minor": preview.discount_minor,
-        "cancels_order": edit.cancels(preview.content),
+        "cancels_order": edited.cancels(preview.content),
         "lines": [
             {
                 "line_id": line.line_id, "sku": line.sku, "title": line.title, "changes": line.changes,

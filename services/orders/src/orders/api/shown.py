@@ -11,7 +11,7 @@ from orders.domain.decisions import actions
 from orders.domain.decisions.exceptions import KINDS
 from orders.domain.decisions.guards import waits
 from orders.domain.engine.story import stuck, waits_for
-from orders.domain.processes import edit, refund, settled
+from orders.domain.processes import edited, refund, settled
 from orders.domain.shown.views import waiting
 from orders.domain.state.annotations import NONE
 from orders.domain.state.order import OnHold, OpenException, Order
@@ -125,7 +125,7 @@ def opened(order: Order) -> dict[str, Any]:
             "refunds": [],
             "edit": "",
         }
-    edits = [edit.state_of(run) for run in order.open_runs if run.kind == edit.KIND]
+    edits = [edited.state_of(run) for run in order.open_runs if run.kind == edited.KIND]
     return {
         "holds": [{"hold_id": plain(one.hold_id), "since": plain(one.since)} for one in order.holds.values()],
         "exceptions": exceptions,

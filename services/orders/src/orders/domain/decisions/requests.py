@@ -34,7 +34,7 @@ from contracts.snapshot import OrderContent, Snapshot, Source
 from orders.domain.content import methods, snapshots
 from orders.domain.decisions import actions, exceptions
 from orders.domain.engine.story import Story
-from orders.domain.processes import changes, differences, edit, holds, settling, undo, upstream
+from orders.domain.processes import changes, differences, edit, edited, holds, settling, undo, upstream
 from orders.domain.processes import refund as refunding
 from orders.domain.processes.kinds import PROCESSES
 from orders.domain.state.order import MarketKey, Order, has_shipped, retryable, sold, unanswered, waits_by_terms
@@ -244,7 +244,7 @@ def confirm_edit(order: Order, message: ConfirmEdit, context: Context) -> Decisi
     if (answer := actions.check("confirm_edit", order, context, message)) is not None:
         return [*answer]
     story, run = Story(order, context, PROCESSES), _edit(order, message.edit_id)
-    edit.confirm(story, run, edit.preview(order, run).content, actor=message.actor, answers=message.operation_id)
+    edit.confirm(story, run, edited.preview(order, run).content, actor=message.actor, answers=message.operation_id)
     return story.decision()
 
 
@@ -258,7 +258,7 @@ def discard_edit(order: Order, message: DiscardEdit, context: Context) -> Decisi
 
 
 def _edit(order: Order, edit_id: UUID) -> Run:
-    run = edit.find(order, edit_id)
+    run = edited.find(order, edit_id)
     assert run is not None, "the guard has found it"
     return run
 

@@ -16,7 +16,7 @@ from orders.domain.content import agreement, merging, snapshots
 from orders.domain.content.amounts import ships_anything
 from orders.domain.content.edits import Reason
 from orders.domain.engine.story import Story
-from orders.domain.processes import differences, edit, undo, upstream
+from orders.domain.processes import differences, edit, edited, undo, upstream
 from orders.domain.state.order import Order, has_shipped
 
 RULE: Final = "rule:on_change"
@@ -108,13 +108,13 @@ def _why_not(order: Order, content: OrderContent, codes: frozenset[str]) -> Reas
         return Reason("order_shipped", "something has shipped") if has_shipped(order) else None
     if order.completed_at is not None:
         return Reason("order_completed", "the order is completed")
-    if edit.the_open(order) is not None:
+    if edited.the_open(order) is not None:
         return Reason("edit_open", "the order is being edited")
     if _is_direct(order, codes):
         return None if content.priced else Reason("price_missing", "not every price is stated")
     if order.status not in ("placed", "approved"):
         return Reason("order_not_placed", "the order is being placed")
-    return next(iter(edit.why_not(order, content)), None)
+    return next(iter(edited.why_not(order, content)), None)
 
 
 def _is_direct(order: Order, codes: frozenset[str]) -> bool:

@@ -6,13 +6,12 @@ return). Before it a refusal discards the edit. The steps behind it serve both e
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
 from datetime import timedelta
-from typing import Annotated, Any, Final, Literal, cast
+from typing import Any, Final, Literal
 from uuid import UUID
 
 from contracts import fulfillment, payments
-from contracts.base import Document, Open, Personal, Text, Timestamp
+from contracts.base import Timestamp
 from contracts.orders import (
     EditCause,
     EditChanged,
@@ -22,59 +21,33 @@ from contracts.orders import (
     EditOpened,
     FulfillmentStatus,
 )
-from contracts.payments import RECORDED, MoneyLine
+from contracts.payments import RECORDED
 from contracts.snapshot import OrderContent
-from orders.domain.content import previews
 from orders.domain.content.amounts import destination, ships_anything
-from orders.domain.content.edits import Reason, applied
-from orders.domain.content.facts import Facts
-from orders.domain.content.previews import Difference, Money, Preview, difference, money
+from orders.domain.content.previews import Difference, Money, difference
 from orders.domain.content.refunds import Part
 from orders.domain.content.snapshots import wholly_cancelled
 from orders.domain.engine.process import Closed, Past, Process, Step
 from orders.domain.engine.story import Story
-from orders.domain.processes import differences, refund, settle_edits, settled, settling, undo
+from orders.domain.processes import differences, refund, settle_edits, settling, undo
+from orders.domain.processes.edited import (
+    KIND,
+    NO_CHANGES,
+    EditData,
+    Returned,
+    data_of,
+    plan_of,
+    state_of,
+    target,
+    the_open,
+    why_not,
+)
 from orders.domain.state.lines import history
 from orders.domain.state.order import Order
-from orders.domain.state.run import Run, RunData
+from orders.domain.state.run import Run
 
-KIND: Final = "edit"
-NO_CHANGES: Final = EditChanges()
 EXPIRES_SECONDS: Final = 86_400
 """How long an edit may wait for its confirmation, unless its market states another time."""
-
-
-class Returned(Document):
-    """What goes back of one capture."""
-
-    capture_id: UUID
-    lines: tuple[MoneyLine, ...]
-
-
-class EditData(RunData):
-    kind: Literal["edit"] = "edit"
-    edit_id: UUID
-    cause: Annotated[EditCause, Open()]
-    actor: str
-    reason: Annotated[Text, Personal()] = ""
-    opened_at: Timestamp
-    expires_at: Timestamp
-    changes: EditChanges = NO_CHANGES
-    """Those of a request, until it ends."""
-    accepted: tuple[str, ...] = ()
-    """The exceptions whose difference it takes over, of one that the marketplace caused."""
-    outcome: Literal["", "edited", "discarded"] = ""
-    code: str = ""
-    """Why it was discarded."""
-    explanation: str = ""
-    suspension_id: UUID | None = None
-    """The suspension of the warehouse, until it is resumed."""
-    release: Mapping[str, int] = {}
-    """line id -> pieces to give back: those that were added, or once it is true those that the order has too many."""
-    refund: tuple[Returned, ...] = ()
-    """What goes back of captures."""
-    readdressed: bool = False
-    """Whether what has not shipped goes elsewhere."""
 
 
 # -- up to the point of no return -------------------------------------------------------------------------------------
@@ -105,7 +78,7 @@ def nothing_is_open(story: Story, run: Run) -> bool:
 def still_possible(story: Story, run: Run, event: Any = None) -> None:
     """What has happened since the preview may have made it impossible."""
     order = story.order.model_copy(update={"facts": story.facts, "runs": story.runs})
-    if not is_discarded(story, run) and (reason := next(iter(why_not(order, _target(order))), None)) is not None:
+    if not is_discarded(story, run) and (reason := next(iter(why_not(order, target(order))), None)) is not None:
         _give_up(story, run, reason.code, reason.detail)
 
 
@@ -124,7 +97,7 @@ def suspended(story: Story, run: Run, event: fulfillment.Suspended | Past | None
 
 
 def extend(story: Story, run: Run, operation: UUID) -> fulfillment.Extend:
-    order, after = story.order, _target(story.order)
+    order, after = story.order, target(story.order)
     assert order.market is not None
     skus = {line.external_line_id: line.sku or "" for line in after.lines}
     return fulfillment.Extend(
@@ -176,7 +149,7 @@ def follow(story: Story, event: payments.Authorized) -> None:
     if run is None or run.step != "authorize" or run.operation_id is None or str(event.operation_id) in story.asks:
         return
     assert order.market is not None
-    asked = _plan(_difference(story), story.runs, order.facts).authorize  # by what was authorized before this event
+    asked = plan_of(_difference(story), story.runs, order.facts).authorize  # by what was authorized before this event
     wanted = {line.line_id: line.amount_minor for line in asked}
     if order.market.gateway == RECORDED and wanted == {line.line_id: line.amount_minor for line in event.lines}:
         story.answered(event.model_copy(update={"operation_id": run.operation_id}))
@@ -194,7 +167,7 @@ def becomes_true(story: Story, run: Run, event: payments.Authorized | Past | Non
     """The order is what the edit makes of it. What is captured and not yet invoiced is invoiced as it was sold."""
     if is_discarded(story, run):
         return
-    order, after, carried = story.order, _target(story.order), story.order.carried
+    order, after, carried = story.order, target(story.order), story.order.carried
     assert order.content is not None and order.market is not None
     before, change, back = order.content, _difference(story), _money(story).refund
     settle_edits.before_edit(story)
@@ -391,112 +364,14 @@ def proceed(story: Story) -> None:
             return
 
 
-# -- what it would do -------------------------------------------------------------------------------------------------
-
-
-def of_order(order: Order) -> list[Run]:
-    """The edits in an order's document, the oldest first: the open one, and the latest."""
-    return [run for run in order.runs.values() if run.kind == KIND]
-
-
-def find(order: Order, edit_id: UUID) -> Run | None:
-    return next((run for run in of_order(order) if data_of(run).edit_id == edit_id), None)
-
-
-def outcome_of(order: Order, edit_id: UUID) -> State | None:
-    """How an edit ended that is no longer in the order's document; None: it is none."""
-    outcome = order.closed.get(f"{KIND}:{edit_id}")
-    return cast("State | None", outcome)
-
-
-def exists(order: Order, edit_id: UUID) -> bool:
-    return find(order, edit_id) is not None or outcome_of(order, edit_id) is not None
-
-
-def the_open(order: Order) -> Run | None:
-    return next((run for run in of_order(order) if not run.end), None)
-
-
-def going_back(runs: Iterable[Run]) -> dict[str, MoneyLine]:
-    """line id -> what a marketplace's edit that has become true is going to give back."""
-    found: dict[str, MoneyLine] = {}
-    for run in runs:
-        if isinstance(run.data, EditData) and run.data.cause == "marketplace":
-            found |= {line.line_id: line for part in run.data.refund for line in part.lines}
-    return found
-
-
-def is_draft(run: Run) -> bool:
-    """Whether it waits for its confirmation."""
-    return run.step == "draft" and not run.end
-
-
-State = Literal["draft", "confirmed", "edited", "discarded"]
-
-
-def state_of(run: Run) -> State:
-    if (outcome := data_of(run).outcome) != "":
-        return outcome
-    return "draft" if is_draft(run) else "discarded" if run.end else "confirmed"
-
-
-def cancels(content: OrderContent) -> bool:
-    """Whether an edit that leaves this content cancels the order."""
-    return wholly_cancelled(content)
-
-
-def preview(order: Order, run: Run) -> Preview:
-    """What the edit would do now, or is doing; nothing any more once it has ended."""
-    assert order.content is not None
-    if is_draft(run):
-        after, reasons = applied(order.content, data_of(run).changes)
-    else:
-        after, reasons = _target(order), ()
-    reasons = reasons or (tuple(why_not(order, after)) if is_draft(run) else ())
-    change = difference(order.content, after) if after.priced else difference(order.content, order.content)
-    plan = _plan(change, order.runs, order.facts)
-    return Preview(after, change, plan, reasons)
-
-
-def why_not(order: Order, after: OrderContent) -> list[Reason]:
-    """Why a placed order cannot be changed to this content."""
-    assert order.content is not None
-    placing = order.runs.get("place")
-    fulfilled = placing is None or bool(placing.end) or (placing.step == "fulfill" and _is_answered(order, placing))
-    shipments = order.facts.shipments.values()
-    return [*previews.obstacles(order.content, after, shipments, ships_more=not fulfilled)]
-
-
-def _is_answered(order: Order, run: Run) -> bool:
-    """Whether the step that a suspended process is in has its answer."""
-    ask = order.asks.get(str(run.operation_id))
-    return ask is not None and bool(ask.answer)
-
-
-def _target(order: Order) -> OrderContent:
-    """What is sold after the edit that is carried out; what is sold now once it has become true or is discarded."""
-    content = order.wanted or order.content
-    assert content is not None
-    return content
-
-
 def _difference(story: Story) -> Difference:
     assert story.order.content is not None
-    return difference(story.order.content, _target(story.order))
+    return difference(story.order.content, target(story.order))
 
 
 def _money(story: Story) -> Money:
-    return _plan(_difference(story), story.runs, story.facts)
-
-
-def _plan(change: Difference, runs: Mapping[str, Run], facts: Facts) -> Money:
-    return money(change, settled.captured(runs, facts), facts.unspent, settled.renewing(runs, facts))
+    return plan_of(_difference(story), story.runs, story.facts)
 
 
 def is_discarded(story: Story, run: Run) -> bool:
     return data_of(run).outcome == "discarded"
-
-
-def data_of(run: Run) -> EditData:
-    assert isinstance(run.data, EditData)
-    return run.data

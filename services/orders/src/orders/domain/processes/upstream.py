@@ -17,7 +17,7 @@ from orders.domain.content import previews
 from orders.domain.content.refunds import Wanted
 from orders.domain.content.snapshots import REFUNDED
 from orders.domain.engine.story import Story
-from orders.domain.processes import differences, edit, refund, settled
+from orders.domain.processes import differences, edited, refund, settled
 from orders.domain.state.order import Order
 
 NOT_MADE: Final = frozenset(
@@ -101,7 +101,7 @@ def _with_refunds(content: OrderContent, told: OrderContent, names: set[str], *,
 def _cancelled(story: Story, told: OrderContent) -> dict[str, MoneyLine]:
     """line id -> pieces and amount that the marketplace has cancelled, as far as they were captured and have not gone back."""
     base = differences.base_of(story.order)
-    gone = edit.going_back(story.runs.values())
+    gone = edited.going_back(story.runs.values())
     if base.priced and told.priced and base.currency == told.currency:
         for one in previews.difference(base, told).lines:
             pieces, minor = one.pieces_before - one.pieces_after, one.amount_before - one.amount_after

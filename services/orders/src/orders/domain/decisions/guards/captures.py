@@ -12,7 +12,7 @@ from contracts.orders import (
 from contracts.payments import MoneyLine
 from orders.domain.content.amounts import payable
 from orders.domain.decisions.guards import orders
-from orders.domain.processes import edit, settled
+from orders.domain.processes import edited, settled
 from orders.domain.state.order import Order, capture_option
 
 
@@ -25,7 +25,7 @@ def capture(order: Order, request: CaptureOrder | None) -> str | None:
         return "capture_automatic"
     if order.held:
         return "order_held"
-    if edit.the_open(order) is not None:
+    if edited.the_open(order) is not None:
         return "edit_open"
     left, lines = settled.left(order), request.lines if request is not None else ()
     if not any(rest.amount_minor for rest in left.values()) and not lines:

@@ -16,7 +16,7 @@ from contracts.orders import (
     Resolve,
 )
 from orders.domain.decisions import exceptions
-from orders.domain.processes import changes, edit
+from orders.domain.processes import changes, edited
 from orders.domain.state.order import Order, has_shipped
 
 
@@ -25,7 +25,7 @@ def approve(order: Order, request: Approve | None) -> str | None:
         return "order_approved"
     if order.held:
         return "order_held"
-    if edit.the_open(order) is not None:
+    if edited.the_open(order) is not None:
         return "edit_open"
     place = order.runs.get("place")
     waits = place is not None and place.waits == "approval" and order.undo is None

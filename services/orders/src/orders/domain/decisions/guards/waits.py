@@ -14,7 +14,7 @@ from contracts.orders import (
 )
 from orders.domain.decisions import exceptions
 from orders.domain.decisions.guards import orders
-from orders.domain.processes import edit, refund
+from orders.domain.processes import edited, refund
 from orders.domain.processes.kinds import PROCESSES
 from orders.domain.state.order import Order, retryable, unanswered
 from orders.domain.state.run import Ask
@@ -39,8 +39,8 @@ def give_up(order: Order, request: GiveUp | None) -> str | None:
         return why
     if order.held:
         return "order_held"
-    if (editing := edit.the_open(order)) is not None:
-        return "edit_open" if edit.is_draft(editing) else "edit_confirmed"
+    if (editing := edited.the_open(order)) is not None:
+        return "edit_open" if edited.is_draft(editing) else "edit_confirmed"
     waiting = [run for run in order.open_runs if run.waits in ("answer", "stock", "person")]
     if any(PROCESSES[run.kind].patience for run in waiting):
         return None
