@@ -34,6 +34,7 @@ def reverses(
     op: str = "x",
     origin: str = "1",
     charge_id: Any = CHARGE,
+    new_pieces: int = 1,
     **article: Any,
 ) -> Play:
     """Line 3 replaces pieces of line 1 (each 5.00); line 4 is what is left over, and `more` what line 3 costs more."""
@@ -41,7 +42,7 @@ def reverses(
     event = Reversed(
         **play._paid(play.last(Authorize)), capture_id=capture_id, amount_minor=pieces * 5_00,
         reversals=(ReversedLine(line_id=f"{op}:off", reverses=origin, quantity=pieces, amount_minor=pieces * 5_00),),
-        lines=(ReplacingLine(line_id=f"{op}:new", quantity=1, amount_minor=new, **article),) if new else (),
+        lines=(ReplacingLine(line_id=f"{op}:new", quantity=new_pieces, amount_minor=new, **article),) if new else (),
         refund_line=MoneyLine(line_id=f"{op}:rest", quantity=0, amount_minor=rest) if rest else None,
         refund_id=uid(f"{op} difference") if rest else None,
         charge=(ReplacingLine(line_id=f"{op}:new", quantity=0, amount_minor=more, **article),) if more else (),
@@ -54,10 +55,10 @@ def facts(play: Play) -> list[CaptureFact]:
     return [*play.order.facts.captures.values()]
 
 
-def charged(play: Play, captured: bool = True, op: Any = CHARGE, amount: int = 4_00) -> Play:
+def charged(play: Play, captured: bool = True, op: Any = CHARGE, amount: int = 4_00, pieces: int = 0) -> Play:
     """The difference is authorized, with its capture or without."""
     asked = play.last(Authorize).model_copy(update={"operation_id": op})
-    lines = (MoneyLine(line_id="x:new", quantity=0, amount_minor=amount),)
+    lines = (MoneyLine(line_id="x:new", quantity=pieces, amount_minor=amount),)
     play._add("authorized", lines)
     if captured:
         play._add("captured", lines)
@@ -268,6 +269,19 @@ def test_a_new_line_is_refunded_from_the_capture_that_pays_it_and_its_own_invoic
     assert play.last(Credit).invoice_id == second.operation_id
     play.credited()
     assert play.event(RefundSettled).amount_minor == 10_00
+
+
+@pytest.mark.parametrize("stated", [0, 2])
+def test_the_pieces_of_a_dearer_line_are_refunded_with_their_share_of_what_it_cost_more(play: Play, stated: int) -> None:
+    """Two captures pay them: 10.00 by the reversal, 4.00 by the charge, which has no pieces of its own, whatever is stated of it."""
+    reverses(invoiced(play), 10_00, more=4_00, new_pieces=2).credited().issued()
+    charged(play, pieces=stated).issued()
+    play.refunds(("x:new", 1))
+    assert [sum(line.amount_minor for line in part.lines) for part in play.event(RefundOpened).parts] == [2_00, 5_00]
+    play.refunded().credited().refunded().credited()
+    assert play.event(RefundSettled).amount_minor == 7_00
+    play.refunds(("x:new", 1), op="the other").refunded().credited().refunded().credited()
+    assert sum(one.unrefunded_minor + one.uncredited_minor for one in facts(play)) == 0
 
 
 def test_a_cancel_gives_back_what_the_new_lines_have_and_credits_both_invoices(play: Play) -> None:

@@ -7,7 +7,7 @@ the newest first, spread over the lines of each by what is left of them.
 
 from __future__ import annotations
 
-from collections.abc import Container, Iterable, Mapping, Sequence
+from collections.abc import Container, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from fractions import Fraction
 from itertools import groupby
@@ -52,6 +52,8 @@ class _Left:
     """A captured line, and how much of it is gone: refunded, taken by an open refund, or by this one."""
 
     capture_id: UUID
+    reversal_id: UUID | None
+    """The reversal whose lines it pays; that of a reversal itself is its `capture_id`."""
     line: CapturedLine
     pieces_gone: int
     minor_gone: int
@@ -73,7 +75,10 @@ class _Left:
 
     def price_of(self, pieces: int) -> int:
         """What the next pieces come to."""
-        so_far = Fraction(self.pieces_gone + pieces, self.line.quantity)
+        return self.share_of(Fraction(self.pieces_gone + pieces, self.line.quantity))
+
+    def share_of(self, so_far: Fraction) -> int:
+        """What goes back of it when this part of its pieces is gone."""
         return min(max(round_half_up(self.line.amount_minor * so_far) - self.minor_gone, 0), self.minor_left)
 
 
@@ -151,7 +156,7 @@ def _lefts(captures: Iterable[CaptureFact], taken: Taken) -> list[_Left]:
         for line in capture.lines:
             pieces, minor = taken.get((capture.capture_id, line.line_id), (0, 0))
             gone = line.gone_quantity + pieces, line.gone_minor + minor
-            lefts.append(_Left(capture.capture_id, line, *gone))
+            lefts.append(_Left(capture.capture_id, capture.reversal_id, line, *gone))
     return lefts
 
 
@@ -166,12 +171,21 @@ def _take(own: list[_Left], wanted: Wanted) -> Refusal | None:
         now = min(pieces, left.pieces_left)
         if minor is None:
             left.take(now, left.price_of(now) if now else 0)
+            for more in _dearer(left, own) if now else ():
+                more.take(0, more.share_of(Fraction(left.pieces_gone, left.line.quantity)))
         else:
             amount = min(minor, left.minor_left)
             left.take(now, amount)
             minor -= amount
         pieces -= now
     return None
+
+
+def _dearer(left: _Left, own: Iterable[_Left]) -> Iterator[_Left]:
+    """What the pieces that a reversal pays have cost more: further captures, which have no pieces of their own."""
+    for one in own:
+        if one.reversal_id == left.capture_id != one.capture_id and not one.line.quantity:
+            yield one
 
 
 def _exceeds(line_id: str | None, of: str, allowed: int, asked: int) -> Refusal:

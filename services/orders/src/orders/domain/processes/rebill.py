@@ -152,7 +152,13 @@ def take_over(story: Story, fact: CaptureFact) -> CaptureFact | None:
     left = {line_id: rest for line_id, minor in one.unpaid.items() if (rest := minor - paid.get(line_id, 0))}
     whole = one.model_copy(update={"unpaid": left})
     described = _terms(story) if is_invoiced(story.order) else paid
-    lines = tuple(CapturedLine.billed_if(line.line_id in described, line) for line in fact.lines)
+    began = {line.line_id for line in one.lines if line.quantity}  # the pieces of a line are where its money begins
+    lines = tuple(
+        CapturedLine.billed_if(
+            line.line_id in described, line.model_copy(update={"quantity": 0}) if line.line_id in began else line
+        )
+        for line in fact.lines
+    )
     fact = fact.model_copy(update={"reversal_id": one.capture_id, "lines": lines})
     captures = {**story.facts.captures, str(one.capture_id): whole, str(fact.capture_id): fact}
     story.note(captures=captures)
