@@ -5,13 +5,16 @@ from __future__ import annotations
 import json
 from datetime import date
 from typing import Any
+from uuid import uuid4
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from contracts.money import EXPONENTS, decimal_string
+from payments import settlements
 from payments.api.settlements import unbalanced
+from payments.domain.matching import Matched
 from payments.domain.statements import Exchanged, Row, StatementUnbalanced, StatementUnreadable, balanced
 from payments.statements import camt053, dintero, formats, mapped, stripe
 from payments.statements.amounts import minor_of
@@ -212,6 +215,9 @@ PAID = """<TxDtls><Refs><EndToEndId>A-1</EndToEndId></Refs><RmtInf><Ustrd>Order 
 <Strd><CdtrRefInf><Ref>RF18539007547034</Ref></CdtrRefInf></Strd></RmtInf></TxDtls>"""
 
 
+CHARGED = '<Chrgs><Rcrd><Amt Ccy="EUR">2.00</Amt><CdtDbtInd>DBIT</CdtDbtInd><ChrgInclInd>true</ChrgInclInd></Rcrd></Chrgs>'
+
+
 def test_a_bank_statement_in_camt_053() -> None:
     [statement] = camt053.read(camt(entry("1190.00", "CRDT", PAID)))
     assert (statement.statement_id, statement.account, statement.currency) == (
@@ -235,14 +241,34 @@ def test_an_entry_of_several_payments_is_a_row_for_each_if_they_sum_to_it() -> N
         (1, ("A-2",), 20_000),
         (2, (), -900),
     ]
+    assert [bool(row.problem) for row in statement.rows] == [False, False, True]
+
+
+@pytest.mark.parametrize(
+    ("amounts", "more", "problem"),
+    [
+        (("1.00", "2.00"), "", "2 payments in one entry sum to 300 minor units, the entry is 900"),
+        (("4.00", ""), "", "not each states its amount in EUR"),
+        (("4.00", "5.00"), CHARGED, "200 minor units of charges"),
+    ],
+)
+def test_an_entry_of_several_payments_that_is_one_row_states_why(
+    amounts: tuple[str, ...], more: str, problem: str
+) -> None:
+    stated = [f'<Amt Ccy="EUR">{amount}</Amt>' if amount else "" for amount in amounts]
+    details = "".join(f"<TxDtls><Refs><EndToEndId>A</EndToEndId></Refs>{one}</TxDtls>" for one in stated)
+    [statement] = camt053.read(camt(entry("9.00", "CRDT", details, more=more), closing="1009.00"))
+    [row] = balanced(statement).rows
+    assert problem in row.problem and row.references == ()
+    [stored] = settlements._rows(uuid4(), "st_1", [Matched(row, "unmatched", None)])
+    assert dict(zip(settlements.ROW, stored, strict=True))["problem"] == row.problem
 
 
 def test_only_booked_entries_are_in_the_balance_and_charges_are_fees() -> None:
     charge = "<BkTxCd><Domn><Cd>ACMT</Cd><Fmly><Cd>MDOP</Cd><SubFmlyCd>CHRG</SubFmlyCd></Fmly></Domn></BkTxCd>"
-    taken = '<Chrgs><Rcrd><Amt Ccy="EUR">2.00</Amt><CdtDbtInd>DBIT</CdtDbtInd><ChrgInclInd>true</ChrgInclInd></Rcrd></Chrgs>'
     entries = [
         entry("7.00", "CRDT", status="<Sts>PDNG</Sts>"),
-        entry("98.00", "CRDT", PAID, more=taken, status="<Sts>BOOK</Sts>"),
+        entry("98.00", "CRDT", PAID, more=CHARGED, status="<Sts>BOOK</Sts>"),
         entry("3.00", "DBIT", more=charge),
     ]
     [statement] = camt053.read(camt("".join(entries), closing="1095.00", balances="PRCD"))

@@ -207,7 +207,7 @@ def _rows(key: UUID, store_id: str, matches: Sequence[Matched]) -> Iterator[tupl
             exchanged.currency if exchanged else None, exchanged.gross_minor if exchanged else None,
             _plain(exchanged.rate, 50) if exchanged else None, one.state,
             one.movement.operation_id if one.movement else None, one.movement.order_id if one.movement else one.order_id, one.payout,
-            one.allotted_minor, one.state == "matched" and one.movement is not None, one.state not in EXPLAINED, "", "",
+            one.allotted_minor, one.state == "matched" and one.movement is not None, one.state not in EXPLAINED, "", _plain(row.problem, 500),
         )  # fmt: skip
 
 

@@ -41,6 +41,8 @@ class Row(NamedTuple):
     net_minor: int
     on: date
     exchanged: Exchanged | None = None
+    problem: str = ""
+    """Why it is less than the report may have meant: a batch that is one row."""
 
 
 class UnreadableRow(NamedTuple):

@@ -154,11 +154,27 @@ def _entry(number: int, entry: Element, currency: str) -> Iterator[Row | Unreada
     except ValueError as error:
         yield UnreadableRow(number, tostring(entry, "unicode")[:TEXT_MAX], str(error), net)
         return
-    if amounts and sum(amounts) == net and not fee:
+    problem = _why_one_row(amounts, net, fee, currency) if len(details) > 1 else ""
+    if len(details) > 1 and not problem:
         for one, amount in zip(details, amounts, strict=True):
             yield _row(number, entry, one, amount, 0, on)
     else:
-        yield _row(number, entry, details[0] if len(details) == 1 else None, net, fee, on)
+        row = _row(number, entry, details[0] if len(details) == 1 else None, net, fee, on)
+        yield row._replace(problem=problem)
+
+
+def _why_one_row(amounts: Sequence[int], net_minor: int, fee_minor: int, currency: str) -> str:
+    """Why an entry of several payments is one row, whose references are left out; empty: each payment is a row.
+
+    amounts: of the payments; empty if one states none.
+    """
+    if not amounts:
+        return f"several payments in one entry, and not each states its amount in {currency}"
+    if fee_minor:
+        return f"{len(amounts)} payments in one entry, and {fee_minor} minor units of charges that are of none of them"
+    if (summed := sum(amounts)) != net_minor:
+        return f"{len(amounts)} payments in one entry sum to {summed} minor units, the entry is {net_minor}"
+    return ""
 
 
 def _is_reversal(entry: Element) -> bool:
