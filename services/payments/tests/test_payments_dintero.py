@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import AsyncIterator
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from typing import Any
 from uuid import UUID
 
@@ -249,6 +249,23 @@ def test_an_authorization_is_the_status_of_its_transaction(status: str, expected
         assert answers.authorized([failed, ours], asked) == found, "the session that was paid counts"
         with pytest.raises(Unclear, match="2 transactions"):
             answers.authorized([ours, ours.model_copy(update={"id": "T1.u"})], asked)
+
+
+@pytest.mark.parametrize(
+    ("product", "days"),
+    [("dintero_psp.creditcard", 7), ("bambora.vipps", 7), ("collector.invoice", 90), ("walley.invoice", 90),
+     ("klarna.klarna", None), ("payex.swish", None), ("", None)],
+)  # fmt: skip
+def test_an_authorization_is_held_as_long_as_dintero_documents_for_its_kind_of_payment(
+    product: str, days: int | None
+) -> None:
+    granted = datetime(2026, 3, 1, 12, tzinfo=UTC)
+    made = event("AUTHORIZE", of=None, created_at=granted.isoformat())
+    ours = transaction(made).model_copy(update={"payment_product_type": product, "merchant_reference": str(OURS)})
+    found = answers.authorized([ours], call(kind="authorize", source=None))
+    assert found is not None and found.held_until == (granted + timedelta(days=days) if days else None)
+    taken = ours.model_copy(update={"status": "PARTIALLY_CAPTURED"})
+    assert taken.held_until is None
 
 
 @pytest.mark.parametrize(
