@@ -272,7 +272,9 @@ def test_a_new_line_is_refunded_from_the_capture_that_pays_it_and_its_own_invoic
 
 
 @pytest.mark.parametrize("stated", [0, 2])
-def test_the_pieces_of_a_dearer_line_are_refunded_with_their_share_of_what_it_cost_more(play: Play, stated: int) -> None:
+def test_the_pieces_of_a_dearer_line_are_refunded_with_their_share_of_what_it_cost_more(
+    play: Play, stated: int
+) -> None:
     """Two captures pay them: 10.00 by the reversal, 4.00 by the charge, which has no pieces of its own, though two are stated."""
     reverses(invoiced(play), 10_00, more=4_00, new_pieces=2).credited().issued()
     charged(play, pieces=stated).issued()

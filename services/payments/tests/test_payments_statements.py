@@ -215,7 +215,9 @@ PAID = """<TxDtls><Refs><EndToEndId>A-1</EndToEndId></Refs><RmtInf><Ustrd>Order 
 <Strd><CdtrRefInf><Ref>RF18539007547034</Ref></CdtrRefInf></Strd></RmtInf></TxDtls>"""
 
 
-CHARGED = '<Chrgs><Rcrd><Amt Ccy="EUR">2.00</Amt><CdtDbtInd>DBIT</CdtDbtInd><ChrgInclInd>true</ChrgInclInd></Rcrd></Chrgs>'
+CHARGED = (
+    '<Chrgs><Rcrd><Amt Ccy="EUR">2.00</Amt><CdtDbtInd>DBIT</CdtDbtInd><ChrgInclInd>true</ChrgInclInd></Rcrd></Chrgs>'
+)
 
 
 def test_a_bank_statement_in_camt_053() -> None:
