@@ -85,6 +85,16 @@ CASES: Final = (
         "buyers",
     ),
     Case(
+        "paid before the order: taken over, given back",
+        (
+            "test_the_order_takes_over_what_was_paid_and_captures_voids_and_refunds_it",
+            "test_what_was_paid_too_much_is_never_captured",
+            "test_what_was_paid_too_little_is_one_of_two_authorizations",
+            "test_what_no_order_takes_over_is_given_back_once",
+        ),
+        "buyers",
+    ),
+    Case(
         "capture and refund in parts, void the rest",
         (
             "test_it_is_captured_and_refunded_in_parts_and_the_rest_is_voided",

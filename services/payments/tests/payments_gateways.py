@@ -214,8 +214,13 @@ class Paying:
             lines=self.lines(amount), payment_token=token, capture=capture,
         )  # fmt: skip
 
-    def opens_session(self, amount: int) -> None:
-        self.decide(OpenSession(**self._to(), currency=self.currency, amount_minor=amount, return_url=RETURN_URL))
+    def opens_session(self, amount: int, gateway: str | None = None) -> UUID:
+        """gateway: the buyer pays there before the order asks."""
+        to = self._to()
+        self.decide(
+            OpenSession(**to, currency=self.currency, amount_minor=amount, return_url=RETURN_URL, gateway=gateway)
+        )
+        return UUID(str(to["operation_id"]))
 
     async def capture(self, amount: int, operation_id: UUID | None = None) -> Event:
         [authorization_id] = self.ledger.authorizations

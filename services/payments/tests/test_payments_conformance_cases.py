@@ -12,13 +12,19 @@ import pytest
 import test_payments_conformance
 import test_payments_conformance_buyers
 import test_payments_conformance_events
+import test_payments_conformance_prepaying
 from payments_conformance import CASES, LACKS, SHAPES, table
 from payments_gateways import Shape, shaped
 
 from payments.gateways.port import Abandons, HasDisputes, NotListable
 from payments.gateways.registry import KINDS, LISTS
 
-MODULES = (test_payments_conformance, test_payments_conformance_buyers, test_payments_conformance_events)
+MODULES = (
+    test_payments_conformance,
+    test_payments_conformance_buyers,
+    test_payments_conformance_events,
+    test_payments_conformance_prepaying,
+)
 TESTS: dict[str, Callable[..., Any]] = {
     name: function for module in MODULES for name, function in vars(module).items() if name.startswith("test_")
 }
