@@ -37,6 +37,7 @@ from contracts.payments import (
     PrepaymentReceived,
     PrepaymentRetained,
     PrepaymentReturned,
+    ReturnPrepayment,
     SessionClosed,
     SessionOpened,
 )
@@ -327,6 +328,38 @@ def test_what_its_gateway_does_not_give_back_stays_in_the_books_for_a_person(pai
     assert isinstance(event, PrepaymentRetained) and event.code == "already_captured"
     assert prepayment(paid) == ("retained", 50_00) and balances(paid) == {"authorized": 50_00, "prepayments": -50_00}
     assert wake_at(paid.ledger) is None
+
+
+def returns(op: str, recorded: bool = False) -> ReturnPrepayment:
+    return ReturnPrepayment(
+        order_id=ORDER, store_id=STORE, operation_id=uid(op), actor="desk", session_id=uid("s1"), recorded=recorded,
+        reference="transfer 17" if recorded else None,
+    )  # fmt: skip
+
+
+def test_a_person_gives_it_back_before_its_time_and_once_more_after_a_refusal(paid: Play) -> None:
+    call = asked(paid.when(returns("b1"), id="m4"))
+    assert (call.operation_id, call.kind, call.amount_minor, call.source) == (uid("b1"), "void", 50_00, "pi_1")
+    assert paid.when(returns("b1"), id="m5") == [], "a repeated request"
+    [refusal] = paid.when(returns("b2"), id="m6")
+    assert isinstance(refusal, Refusal) and refusal.code == "prepayment_closed"
+    paid.when(report(call, "refused", code="already_captured"), id="m7")
+    call = asked(paid.when(returns("b2"), id="m8"))
+    paid.when(report(call, "succeeded", "pi_1"), id="m9")
+    assert balances(paid) == {} and prepayment(paid) == ("returned", 0)
+
+
+def test_what_was_given_back_elsewhere_is_booked_and_no_gateway_is_asked(paid: Play) -> None:
+    paid.when(report(asked(paid.wakes(DAY)), "refused", code="already_captured"), id="m4")
+    [event] = paid.when(returns("b1", recorded=True), id="m5")
+    assert isinstance(event, PrepaymentReturned) and event.recorded and event.gateway_reference == "transfer 17"
+    assert balances(paid) == {} and paid.ledger.operations[uid("b1")].recorded == "stated"
+
+
+def test_what_an_order_has_taken_over_is_not_given_back_by_the_session(paid: Play) -> None:
+    paid.when(authorize("a1", 50_00, "test"), id="m4")
+    [refusal] = paid.when(returns("b1"), id="m5")
+    assert isinstance(refusal, Refusal) and refusal.code == "prepayment_closed" and "taken" in refusal.detail
 
 
 def test_a_session_that_ends_while_its_gateway_has_not_answered_awaits_the_answer(play: Play) -> None:

@@ -109,6 +109,8 @@ async def test_a_buyer_pays_before_the_order_comes_or_gets_it_back_if_it_does_no
             await world.until(operation_id, "succeeded")
             done = await until(world, opened["session_id"], "completed")
             assert done["authorization_id"] == str(operation_id)
+    status, problem = await world.send(f"{SESSIONS}/{next(iter(paid))}/return", {})
+    assert (status, problem["type"]) == (409, "/problems/prepayment_closed")
     status, problem = await world.send(SESSIONS, wanted(carts["never"], gateway="stripe"))
     assert (status, problem["type"], problem["session_id"]) == (409, "/problems/session_paid", [*paid][2])
     found = {name: await settled(world, session_id) for name, session_id in zip(carts, paid, strict=True)}

@@ -16,6 +16,7 @@ from contracts.payments import (
     OpenSession,
     Record,
     Refund,
+    ReturnPrepayment,
     Reverse,
     Void,
 )
@@ -32,6 +33,7 @@ from payments.domain import (
     gift_cards,
     ledger,
     noting,
+    prepaying,
     recording,
     reversing,
     sessions,
@@ -56,6 +58,7 @@ LEDGERS = Aggregate(
         on(Record, recording.record),
         on(OpenSession, sessions.open_session),
         on(CancelSession, sessions.cancel_session),
+        on(ReturnPrepayment, prepaying.give_back),
         on(CheckDispute, disputes.check),
         on(CheckRefunds, elsewhere.check),
         on(noting.NoteDifference, noting.note),

@@ -7,7 +7,7 @@ from uuid import UUID
 
 from pydantic import Field
 
-from contracts.base import Command, Event, Flag, IfStated, MinorUnsigned, Open, OrderKeyed, Text, Timestamp
+from contracts.base import Command, Event, Flag, Id, IfStated, MinorUnsigned, Open, OrderKeyed, Text, Timestamp
 from contracts.money import Currency
 from contracts.payments.event import PaymentEvent
 from contracts.payments.means import AccountName, GatewayName
@@ -45,6 +45,17 @@ class CancelSession(OrderKeyed, Command, type="payments.cancel_session"):
     """The buyer gives up: what waits at the gateway is cancelled. Answered by session_closed."""
 
     session_id: UUID
+
+
+class ReturnPrepayment(OrderKeyed, Command, type="payments.return_prepayment"):
+    """A person gives back what was paid in a session and no authorization has taken over: before its time, or once more after its
+    gateway has refused. Answered by prepayment_returned or prepayment_retained; refusals reach requests over HTTP alone."""
+
+    session_id: UUID
+    recorded: Flag = False
+    """It was given back elsewhere: it is booked, and no gateway is asked."""
+    reference: IfStated[Id] = None
+    """What the place where it was given back calls that."""
 
 
 class SessionOpened(OrderKeyed, Event, type="payments.session_opened"):
@@ -100,6 +111,8 @@ class PrepaymentReturned(PaymentEvent, type="payments.prepayment_returned"):
     captured: Flag = False
     """It was captured, and is refunded."""
     gateway_reference: Text | None = None
+    recorded: Flag = False
+    """A person has stated it, not the gateway."""
 
 
 class PrepaymentRetained(PaymentEvent, type="payments.prepayment_retained"):

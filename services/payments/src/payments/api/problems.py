@@ -94,6 +94,8 @@ PROBLEMS: Problems = {
         "Read that session, or cancel it, which gives up the payment."),
     "session_paid": About(409, "The buyer has paid already", "What was paid in a session waits for the order to ask for its authorization.",
         "Place the order; `session_id` names the session. What the order does not take over is given back."),
+    "prepayment_closed": About(409, "Nothing of it is to be given back", "Nothing was paid before the order, an authorization has it, or it was or is being given back.",
+        "Read the session; what an authorization has taken over is refunded or voided there."),
     "session_closed": About(409, "The session has ended", "It is completed or expired, or the payment was given up.", "Read the session, and the payment of the order."),
     "session_differs": About(409, "Another amount than the order's", "The order waits for the payment of another amount; the members state it.",
         "Open the session with that amount and currency."),

@@ -14,9 +14,9 @@ from chassis.declare.app import App, Principal
 from chassis.http.commands import COMMAND
 from chassis.http.paging import Cursor, Cursors, Limit, Page
 from chassis.http.problems import Problem, answers
-from contracts.base import MinorUnsigned, Timestamp
+from contracts.base import Id, MinorUnsigned, Timestamp
 from contracts.money import Currency
-from contracts.payments import AccountName, CancelSession, GatewayName, OpenSession
+from contracts.payments import AccountName, CancelSession, GatewayName, OpenSession, ReturnPrepayment
 from payments.api.actions import BuyersAction, buyers_action
 from payments.gateways.registry import gateways_of
 from payments.settings import Settings
@@ -48,6 +48,15 @@ class SessionBody(BaseModel):
     authorization that waits for its buyer is paid at its own gateway."""
     account: AccountName | None = None
     """The store's account at `gateway`; null: its first."""
+
+
+class ReturnBody(BaseModel):
+    model_config = ConfigDict(extra="forbid", use_attribute_docstrings=True)
+
+    recorded: bool = False
+    """It was given back elsewhere: it is booked, and the gateway is not asked."""
+    reference: Id | None = None
+    """What the place where it was given back calls that."""
 
 
 class SessionListed(BaseModel):
@@ -85,6 +94,7 @@ class PaymentSession(SessionListed):
 def add_routes(router: APIRouter, app: App) -> None:
     Storefront = Annotated[Principal, Depends(app.principal("payments.pay"))]
     Viewer = Annotated[Principal, Depends(app.principal("payments.view"))]
+    Refunder = Annotated[Principal, Depends(app.principal("payments.refund"))]
 
     @router.post(
         "/payment-sessions", response_model=PaymentSession, status_code=201, dependencies=COMMAND,
@@ -147,6 +157,20 @@ def add_routes(router: APIRouter, app: App) -> None:
         message = CancelSession(
             order_id=row["order_id"], store_id=who.store_id, session_id=session_id, actor=who.actor,
             operation_id=app.operation_id(request, who, row["order_id"]),
+        )  # fmt: skip
+        answer = await app.execute(request, who, message, lambda outcome: (200, {}))
+        return answer if answer.status_code != 200 else await _shown(session_id, who.store_id, 200)
+
+    @router.post(
+        "/payment-sessions/{session_id}/return", response_model=PaymentSession, dependencies=COMMAND,
+        openapi_extra=answers("session_unknown", "prepayment_closed", *ASKS),
+    )  # fmt: skip
+    async def return_prepayment(request: Request, who: Refunder, session_id: UUID, body: ReturnBody) -> Response:
+        """Give back what was paid before the order and no authorization has taken over; once more, if the gateway has refused."""
+        row = await _row(session_id, who.store_id)
+        message = ReturnPrepayment(
+            order_id=row["order_id"], store_id=who.store_id, session_id=session_id, actor=who.actor,
+            operation_id=app.operation_id(request, who, row["order_id"]), **body.model_dump(),
         )  # fmt: skip
         answer = await app.execute(request, who, message, lambda outcome: (200, {}))
         return answer if answer.status_code != 200 else await _shown(session_id, who.store_id, 200)

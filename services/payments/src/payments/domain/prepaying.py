@@ -19,6 +19,7 @@ from contracts.payments import (
     PrepaymentReceived,
     PrepaymentRetained,
     PrepaymentReturned,
+    ReturnPrepayment,
     SessionClosed,
     SessionOpened,
 )
@@ -209,6 +210,35 @@ def due(ledger: Ledger) -> Iterable[tuple[datetime, UUID]]:
         paid = session.prepayment
         if paid is not None and paid.state == "held" and paid.waits_until is not None:
             yield paid.waits_until, session_id
+
+
+def give_back(ledger: Ledger, command: ReturnPrepayment, context: Context) -> Decision:
+    if command.operation_id in ledger.operations:
+        return []
+    session = ledger.sessions.get(command.session_id)
+    paid = session.prepayment if session is not None else None
+    if session is None or paid is None or paid.state not in ("held", "retained"):
+        state = f"what was paid is {paid.state}" if paid is not None else "nothing of it is here"
+        return [Refusal("prepayment_closed", f"session {command.session_id}: {state}")]
+    assert command.operation_id is not None, "a command names its operation"
+    if not command.recorded:
+        return gives_back(Folded([], ledger), command.session_id, command.operation_id, context)
+    assert session.gateway is not None, "a session that was paid has asked a gateway"
+    return [
+        PrepaymentReturned(
+            order_id=context.key,
+            store_id=context.store_id,
+            operation_id=command.operation_id,
+            currency=session.currency,
+            totals=ledger.totals(),
+            session_id=command.session_id,
+            gateway=session.gateway,
+            amount_minor=paid.amount_minor,
+            captured=paid.captured,
+            gateway_reference=command.reference,
+            recorded=True,
+        )
+    ]
 
 
 def gives_back(folded: Folded, session_id: UUID, return_id: UUID, context: Context) -> Folded:

@@ -74,7 +74,8 @@ def asked_back(ledger: Ledger, event: ReturnAsked) -> Ledger:
 
 
 def returned(ledger: Ledger, event: PrepaymentReturned) -> Ledger:
-    back = _return(ledger, event, gateway_reference=event.gateway_reference, state="succeeded")
+    recorded = "stated" if event.recorded else None
+    back = _return(ledger, event, gateway_reference=event.gateway_reference, state="succeeded", recorded=recorded)
     return _left(ledger, event, back, state="returned", amount_minor=0)
 
 
