@@ -11,7 +11,8 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 
 from webhooks.domain import lanes as module
-from webhooks.domain.lanes import Delivery, Lanes, Progress, Waiting
+from webhooks.domain.deliveries import Delivery, Progress, Waiting
+from webhooks.domain.lanes import Lanes
 
 NOW = datetime(2026, 11, 21, 12, tzinfo=UTC)
 ORDERS = [UUID(int=number) for number in range(1, 4)]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from datetime import datetime
-from typing import assert_never
+from typing import Any, assert_never
 from uuid import UUID
 
 from contracts.deciding import Context
@@ -36,76 +36,40 @@ def succeeded(
     held_until: datetime | None = None,
 ) -> Fact:
     """What was asked has happened, in full. recorded: it was stated, not reported. held_until: of an authorization."""
-    amount, currency, parts = operation.total_minor, _currency(operation), operation.gift_cards
+    amount = operation.total_minor
+    common: dict[str, Any] = {
+        "order_id": context.key,
+        "store_id": context.store_id,
+        "operation_id": operation_id,
+        "currency": _currency(operation),
+        "lines": operation.lines,
+        "amount_minor": amount,
+        "gateway_reference": gateway_reference,
+        "recorded": recorded,
+        "payment": operation.payment,
+        "gift_cards": operation.gift_cards,
+    }
     match operation.kind:
         case "authorize":
             assert operation.gateway is not None, "an authorization names its gateway"
             return Authorized(
-                order_id=context.key,
-                store_id=context.store_id,
-                operation_id=operation_id,
-                currency=currency,
+                **common,
                 totals=ledger.totals(authorized=amount, captured=amount if operation.with_capture else 0),
                 authorization_id=operation_id,
                 capture_id=capture_id_of(operation_id) if operation.with_capture else None,
                 gateway=operation.gateway,
                 account=operation.account,
-                lines=operation.lines,
-                amount_minor=amount,
-                gateway_reference=gateway_reference,
-                recorded=recorded,
-                payment=operation.payment,
-                gift_cards=parts,
                 held_until=held_until,
                 session_id=operation.session_id,
             )
         case "capture":
-            return Captured(
-                order_id=context.key,
-                store_id=context.store_id,
-                operation_id=operation_id,
-                currency=currency,
-                totals=ledger.totals(captured=amount),
-                capture_id=operation_id,
-                authorization_id=_refers_to(operation),
-                lines=operation.lines,
-                amount_minor=amount,
-                gateway_reference=gateway_reference,
-                recorded=recorded,
-                payment=operation.payment,
-                gift_cards=parts,
-            )
+            drawn_on, totals = _refers_to(operation), ledger.totals(captured=amount)
+            return Captured(**common, totals=totals, capture_id=operation_id, authorization_id=drawn_on)
         case "void":
-            return Voided(
-                order_id=context.key,
-                store_id=context.store_id,
-                operation_id=operation_id,
-                currency=currency,
-                totals=ledger.totals(voided=amount),
-                authorization_id=_refers_to(operation),
-                lines=operation.lines,
-                amount_minor=amount,
-                gateway_reference=gateway_reference,
-                recorded=recorded,
-                payment=operation.payment,
-                gift_cards=parts,
-            )
+            return Voided(**common, totals=ledger.totals(voided=amount), authorization_id=_refers_to(operation))
         case "refund":
-            return Refunded(
-                order_id=context.key,
-                store_id=context.store_id,
-                operation_id=operation_id,
-                currency=currency,
-                totals=ledger.totals(refunded=amount),
-                refund_id=operation_id,
-                capture_id=_refers_to(operation),
-                lines=operation.lines,
-                amount_minor=amount,
-                gateway_reference=gateway_reference,
-                recorded=recorded,
-                payment=operation.payment,
-                gift_cards=parts,
-            )
+            drawn_on, totals = _refers_to(operation), ledger.totals(refunded=amount)
+            return Refunded(**common, totals=totals, refund_id=operation_id, capture_id=drawn_on)
         case "reverse" | "prepay" | "return":
             raise AssertionError(f"a {operation.kind} states its own event")
         case _:

@@ -29,8 +29,8 @@ from webhooks.delivery.sender import MAY_SEND, Answer, NotOurs, Sender
 from webhooks.delivery.shards import RENEW_SECONDS, Shards
 from webhooks.delivery.turns import Turns
 from webhooks.domain.attempts import attempt_id
+from webhooks.domain.deliveries import Delivery
 from webhooks.domain.endpoint import notices_id, shard_of
-from webhooks.domain.lanes import Delivery
 from webhooks.settings import Settings
 from webhooks.vault import Unreadable
 from webhooks.window import FeedEvent, Window

@@ -13,9 +13,10 @@ from webhooks.delivery.sender import Answer
 from webhooks.domain.attempts import pause_before_next, retry_after
 from webhooks.domain.breaker import Breaker
 from webhooks.domain.config import Config
+from webhooks.domain.deliveries import Delivery
 from webhooks.domain.endpoint import Endpoint
 from webhooks.domain.filters import Condition, Filter
-from webhooks.domain.lanes import Delivery, Lanes
+from webhooks.domain.lanes import Lanes
 from webhooks.domain.rate import Bucket
 from webhooks.domain.urls import origin_of
 from webhooks.window import CHUNK, FeedEvent, Window

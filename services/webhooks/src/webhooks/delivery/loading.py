@@ -13,8 +13,9 @@ from chassis.declare.app import App
 from webhooks.delivery.line import Failing, Line, Place
 from webhooks.delivery.outgoing import Outgoing
 from webhooks.domain.breaker import Breaker
+from webhooks.domain.deliveries import Progress, Waiting
 from webhooks.domain.endpoint import Endpoint, notified
-from webhooks.domain.lanes import QUEUED_MAX, Lanes, Progress, Waiting
+from webhooks.domain.lanes import QUEUED_MAX, Lanes
 from webhooks.vault import Vault
 from webhooks.window import Window
 

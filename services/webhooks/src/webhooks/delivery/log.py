@@ -15,7 +15,7 @@ from webhooks.delivery import replay
 from webhooks.delivery.line import Failing, Line, Opened
 from webhooks.delivery.replay import Replay
 from webhooks.delivery.shards import Shards
-from webhooks.domain.lanes import Changes, Waiting
+from webhooks.domain.deliveries import Changes, Waiting
 
 
 class Attempt(NamedTuple):

@@ -13,8 +13,9 @@ from asyncpg import Connection, Record
 from chassis.declare.app import App
 from webhooks.delivery.line import Line
 from webhooks.delivery.outgoing import Outgoing, Request
+from webhooks.domain.deliveries import Delivery, Progress
 from webhooks.domain.filters import Filter
-from webhooks.domain.lanes import QUEUED_MAX, Delivery, Lanes, Progress
+from webhooks.domain.lanes import QUEUED_MAX, Lanes
 from webhooks.window import CHUNK, FeedEvent, Window
 
 RUNNING: Final = """

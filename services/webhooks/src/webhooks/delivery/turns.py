@@ -14,7 +14,7 @@ from collections.abc import Callable
 from datetime import UTC, datetime
 from typing import Final, Generic, Protocol, TypeVar
 
-from webhooks.domain.lanes import Delivery
+from webhooks.domain.deliveries import Delivery
 
 IN_FLIGHT_MAX: Final = 256
 """Requests of the process."""

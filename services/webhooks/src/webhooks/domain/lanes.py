@@ -18,76 +18,16 @@ from collections import OrderedDict, deque
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
-from typing import Final, NamedTuple
+from typing import Final
 from uuid import UUID
+
+from webhooks.domain.deliveries import Changes, Delivery, Follow, Progress, Waiting
 
 QUEUED_MAX: Final = 64
 """Events of an endpoint that are taken from the feed and not begun."""
 WAITING_MAX: Final = 10_000
 """With more rows that wait for a retry, no further event begins."""
 LONG_AGO: Final = datetime.min.replace(tzinfo=UTC)
-
-
-class Waiting(NamedTuple):
-    """An event whose delivery has failed."""
-
-    position: int
-    lane: UUID | None
-    """All later events of it wait behind this one; null: none does."""
-    tries: int
-    """That counted. 0: the event waited behind another one of its lane."""
-    next_at: datetime
-    exhausted: bool = False
-    last: str = ""
-    """How the last attempt failed."""
-    batch: int | None = None
-    """The first position of its batch; null: it is delivered alone."""
-    delivered: bool = False
-    """It needs no more, and what comes later in its lane has to be read."""
-
-
-class Delivery(NamedTuple):
-    """A delivery that begins."""
-
-    positions: tuple[int, ...]
-    """The events, ascending."""
-    number: int
-    """The attempt, from 1."""
-    is_probe: bool
-    """Begun while the breaker was open: its failure costs the event no attempt."""
-
-    @property
-    def position(self) -> int:
-        """The position of its first event, which identifies the delivery."""
-        return self.positions[0]
-
-
-class Progress(NamedTuple):
-    """What an endpoint has been sent: stored with each flush."""
-
-    cursor: int
-    open: tuple[int, ...] = ()
-    """Positions up to the cursor whose first delivery has not ended."""
-    batches: tuple[tuple[int, ...], ...] = ()
-    """Which of them are delivered together."""
-
-
-class Changes(NamedTuple):
-    """What a flush writes."""
-
-    progress: Progress
-    written: Sequence[Waiting]
-    deleted: Sequence[int]
-    recorded: Sequence[int]
-    """The batches that may begin once this is written."""
-
-
-class Follow(NamedTuple):
-    """A lane whose row is delivered: the events of it behind `after`, up to `until`, are to be read."""
-
-    lane: UUID
-    after: int
-    until: int
 
 
 @dataclass(slots=True)
