@@ -1,7 +1,7 @@
 """No text becomes markup: each page with hostile texts in every field has the same elements as with harmless ones.
 
 The owners answer with a text in each of their fields, the database has it in each column of text, and forms and addresses
-have it too. A new page needs one line in PAGES, and in OWNED what it asks of an owner. Needs `CONSOLE_TEST_DATABASE_URL`.
+have it too. A new page needs one line in PAGES or FORMS, and in OWNED what it asks of an owner. Needs `CONSOLE_TEST_DATABASE_URL`.
 """
 
 from __future__ import annotations
@@ -250,9 +250,6 @@ PAGES: Final[dict[str, Page]] = {
     "search": get("/orders", q=TEXT),
     "filters": get("/orders", tag=TEXT),
     "order": get("/orders/{order_id}"),
-    "order, revealed": post("/orders/{order_id}/reveal"),
-    "action that is refused": post("/orders/{order_id}/actions/cancel", "reason"),
-    "action that is not complete": post("/orders/{order_id}/actions/refund", "reason", "pieces:1", "code", "nonce"),
     "action that does not exist": get("/orders/{order_id}", done=TEXT),
     "messages": get("/orders/{order_id}/messages", message=ID),
     "jobs": get("/jobs"),
@@ -262,59 +259,66 @@ PAGES: Final[dict[str, Page]] = {
     "endpoints": get("/webhooks"),
     "endpoint": get(f"/webhooks/{STORE}/{ENDPOINT}"),
     "endpoint, filtered": get(f"/webhooks/{STORE}/{ENDPOINT}", type=TEXT, order=TEXT),
-    "endpoint, form": post(f"/webhooks/{STORE}/new", "url", "types", "description", "reason"),
     "endpoint, edited": get(f"/webhooks/{STORE}/{ENDPOINT}/edit"),
-    "endpoint, action that is refused": post(f"/webhooks/{STORE}/{ENDPOINT}/actions/pause", "reason"),
     "replay": get(f"/webhooks/{STORE}/{ENDPOINT}/replays/{ID}"),
-    "replay, form": post(f"/webhooks/{STORE}/{ENDPOINT}/replay", "begin", "type", "reason"),
     "markets": get("/markets"),
     "overview": get("/"),
     "processes": get("/processes"),
     "processes, forms": get("/processes", open=ID),
-    "processes, action that is refused": post("/processes/{order_id}/give_up", "reason", version="1"),
     "parked": get("/parked"),
     "parked, by order and line": get("/parked", order=ID, line=TEXT),
     "parked group": get("/parked/orders/group", cause="fault", line=TEXT),
     "replay of a group": get("/jobs/{replay_id}"),
     "parked message": get("/parked/orders/1"),
-    "parked message, revealed": post("/parked/orders/1/reveal"),
-    "parked message, discard that is refused": post("/parked/orders/1/discard", "reason", version="1"),
-    "parked message, edit that is no JSON": post("/parked/orders/1/preview", "value", version="1"),
     "accounts": get("/payments"),
     "settlements": get("/payments/settlements"),
     "settlement": get(f"/payments/{STORE}/settlements/{ID}"),
-    "settlement, import that is refused": post(
-        f"/payments/{STORE}/settlements", "gateway", "statement_id", "account", format="stripe", report="x"
-    ),
     "settlement rows": get("/payments/rows", row=f"{ID}/1", order=ID),
-    "settlement row, explanation that is refused": post(
-        f"/payments/{STORE}/settlements/{ID}/rows/1", "reason", resolution="fee"
-    ),
     "gift cards": get("/payments/gift-cards"),
     "gift card": get(f"/payments/{STORE}/gift-cards/{ID}"),
-    "gift card, action that is refused": post(f"/payments/{STORE}/gift-cards/{ID}/activate", "reason", version="1"),
     "payment sessions": get("/payments/sessions"),
     "disputes": get("/payments/disputes"),
     "differences": get("/payments/differences"),
-    "difference, correction that is refused": post(
-        f"/payments/{STORE}/differences/{ID}/dismiss", "reason", version="1"
-    ),
     "books of an order": get("/orders/{order_id}/ledger"),
-    "payment that is not complete": post(
-        "/orders/{order_id}/payments", "gateway", "payment_id", "reason", "amount:1", collection="captures"
-    ),
     "topics": get("/topics"),
     "tail": get("/topics/tail"),
     "tail, filtered": get("/topics/tail", text=TEXT, topic="invoicing.commands.v1"),
     "record": get("/topics/{record}"),
     "record that is not of its type": get("/topics/{stray}"),
-    "record, revealed": post("/topics/{stray}/reveal"),
     "people": get("/people"),
     "sign in": get("/sign-in", token=TEXT),
     "unknown parameter": get("/orders", colour=TEXT),
     "unknown filter": get("/orders", status=TEXT),
+}
+"""Pages that change nothing: a text is put into the fields once for all of them."""
+FORMS: Final[dict[str, Page]] = {
+    "order, revealed": post("/orders/{order_id}/reveal"),
+    "action that is refused": post("/orders/{order_id}/actions/cancel", "reason"),
+    "action that is not complete": post("/orders/{order_id}/actions/refund", "reason", "pieces:1", "code", "nonce"),
+    "endpoint, form": post(f"/webhooks/{STORE}/new", "url", "types", "description", "reason"),
+    "endpoint, action that is refused": post(f"/webhooks/{STORE}/{ENDPOINT}/actions/pause", "reason"),
+    "replay, form": post(f"/webhooks/{STORE}/{ENDPOINT}/replay", "begin", "type", "reason"),
+    "processes, action that is refused": post("/processes/{order_id}/give_up", "reason", version="1"),
+    "parked message, revealed": post("/parked/orders/1/reveal"),
+    "parked message, discard that is refused": post("/parked/orders/1/discard", "reason", version="1"),
+    "parked message, edit that is no JSON": post("/parked/orders/1/preview", "value", version="1"),
+    "settlement, import that is refused": post(
+        f"/payments/{STORE}/settlements", "gateway", "statement_id", "account", format="stripe", report="x"
+    ),
+    "settlement row, explanation that is refused": post(
+        f"/payments/{STORE}/settlements/{ID}/rows/1", "reason", resolution="fee"
+    ),
+    "gift card, action that is refused": post(f"/payments/{STORE}/gift-cards/{ID}/activate", "reason", version="1"),
+    "difference, correction that is refused": post(
+        f"/payments/{STORE}/differences/{ID}/dismiss", "reason", version="1"
+    ),
+    "payment that is not complete": post(
+        "/orders/{order_id}/payments", "gateway", "payment_id", "reason", "amount:1", collection="captures"
+    ),
+    "record, revealed": post("/topics/{stray}/reveal"),
     "form that came too late": unsent,
 }
+"""Answers to forms."""
 
 
 SILENT: Final = ("action that does not exist", "sign in", "unknown parameter", "unknown filter")
@@ -484,30 +488,49 @@ def texts() -> Iterator[str]:
     yield from ADDRESSES
 
 
-@pytest.mark.parametrize("name", PAGES)
-async def test_no_text_becomes_markup(world: World, name: str) -> None:
+async def shown(world: World, page: Page, text: str) -> Skeleton:
+    answer = await page(world, text)
+    assert answer.status != 500 and answer.headers["content-type"].startswith("text/html"), answer.text
+    assert not re.search(r"[\r\n]", "".join(answer.headers.values()))
+    return Skeleton(answer.text)
+
+
+def compare(name: str, hostile: Skeleton, plain: Skeleton) -> None:
+    assert hostile.elements == plain.elements, name
+    assert hostile.declared == plain.declared, name
+    strange = [one for one in hostile.addresses if not re.match(r"/(?![/\\])|#", one)]
+    assert strange == [], f"{name}: an address of a page begins with one slash"
+    names = {attribute for _, attributes in hostile.elements for attribute in attributes}
+    assert not {one for one in names if one.startswith("on") or one == "style"}, name
+
+
+@pytest.mark.parametrize("text", texts(), ids=["together", *map(repr, ADDRESSES)])
+async def test_no_text_of_a_page_becomes_markup(world: World, text: str) -> None:
+    found = []
+    for one in (text, harmless(text)):
+        await world.become(one)
+        found.append({name: await shown(world, page, one) for name, page in PAGES.items()})
+    for name in PAGES:
+        compare(name, *(pages[name] for pages in found))
+
+
+@pytest.mark.parametrize("name", FORMS)
+async def test_no_text_of_a_form_becomes_markup(world: World, name: str) -> None:
     for text in texts():
         found = []
         for one in (text, harmless(text)):
             await world.become(one)
-            answer = await PAGES[name](world, one)
-            assert answer.status != 500 and answer.headers["content-type"].startswith("text/html"), answer.text
-            assert not re.search(r"[\r\n]", "".join(answer.headers.values()))
-            found.append(Skeleton(answer.text))
-        hostile, plain = found
-        assert hostile.elements == plain.elements, text[:80]
-        assert hostile.declared == plain.declared
-        strange = [one for one in hostile.addresses if not re.match(r"/(?![/\\])|#", one)]
-        assert strange == [], "an address of a page begins with one slash"
-        names = {attribute for _, attributes in hostile.elements for attribute in attributes}
-        assert not {one for one in names if one.startswith("on") or one == "style"}
+            found.append(await shown(world, FORMS[name], one))
+        compare(name, *found)
 
 
 async def test_the_texts_are_on_the_pages(world: World) -> None:
-    """A page that does not show its text would pass the test above without escaping it."""
+    """A page that does not show its text would pass the tests above without escaping it."""
     mark = "the text under test"
-    for name, page in PAGES.items():
-        await world.become(mark)
+    await world.become(mark)
+    for name, page in (PAGES | FORMS).items():
+        if name in FORMS:
+            await world.become(mark)
         if name not in SILENT:
             assert mark in (await page(world, mark)).text, name
 
