@@ -11,6 +11,7 @@ from fulfillment_play import STORE, cancel, count, extend, reduce, reserve, rest
 
 from chassis.process.app import App
 from contracts.snapshot import Address
+from tests.asgi import asgi_of
 
 pytestmark = REAL
 
@@ -19,7 +20,7 @@ class Client:
     """Speaks ASGI to the service with a key of one store."""
 
     def __init__(self, app: App, key: str) -> None:
-        self.asgi, self.key = app.asgi(), key
+        self.asgi, self.key = asgi_of(app), key
 
     async def __call__(
         self, method: str, path: str, body: Any = None, if_match: str = "", **query: Any

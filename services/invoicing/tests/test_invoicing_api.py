@@ -19,6 +19,7 @@ from chassis.batch.intake import Intake
 from chassis.process.app import App
 from invoicing.handlers import SERVICE
 from invoicing.settings import Settings
+from tests.asgi import asgi_of
 from tests.databases import migrated
 
 URL = os.environ.get("INVOICING_TEST_DATABASE_URL", "")
@@ -36,7 +37,7 @@ class Client:
     """Speaks ASGI to the service, with a key of a store of its own."""
 
     def __init__(self, app: App, store: str, key: str) -> None:
-        self.app, self.asgi, self.store, self.key = app, app.asgi(), store, key
+        self.app, self.asgi, self.store, self.key = app, asgi_of(app), store, key
 
     async def call(self, method: str, path: str, body: Any = None, if_match: str = "", **query: Any) -> tuple[int, Any]:
         sent: list[Any] = []

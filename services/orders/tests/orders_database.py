@@ -17,6 +17,7 @@ from contracts.ids import order_id
 from contracts.orders import Place
 from contracts.snapshot import OrderContent
 from orders import store
+from tests.asgi import asgi_of
 
 URL = os.environ.get("ORDERS_TEST_DATABASE_URL", "")
 REAL: Final = [pytest.mark.real, pytest.mark.skipif(not URL, reason="ORDERS_TEST_DATABASE_URL is not set")]
@@ -68,7 +69,7 @@ class Client:
     """Speaks ASGI to the service with a key of one store."""
 
     def __init__(self, app: App, key: str) -> None:
-        self.asgi, self.key = app.asgi(), key
+        self.asgi, self.key = asgi_of(app), key
 
     async def __call__(self, method: str, path: str, body: Any = None, query: str = "", **more: str) -> tuple[int, Any]:
         sent: list[Any] = []

@@ -19,6 +19,7 @@ from chassis.process.app import App
 from contracts.base import Event
 from contracts.envelope import headers
 from contracts.orders import NoteAdded
+from tests.asgi import asgi_of
 from webhooks.feed import begin
 from webhooks.handlers import SERVICE
 
@@ -67,7 +68,7 @@ class Client:
     """Calls the service with one API key."""
 
     def __init__(self, app: App, key: str) -> None:
-        self.asgi, self.key = app.asgi(), key
+        self.asgi, self.key = asgi_of(app), key
 
     async def get(self, path: str, **query: Any) -> tuple[int, Any]:
         status, body, _ = await self.answer(path, **query)
