@@ -1,4 +1,4 @@
-"""For all tests: each worker's own databases, when a PostgreSQL was named for the run (see tests/run.py)."""
+"""For all tests: the budget of properties; each worker's own databases, when a PostgreSQL was named for the run (see tests/run.py)."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ from urllib.parse import urlsplit, urlunsplit
 
 import pytest
 import structlog
+from hypothesis import settings
 
 from system.processes import OPTIONAL, SERVICES
 
@@ -16,6 +17,10 @@ if TYPE_CHECKING:
 
 ONE_WORKER: Final = ("services/console/tests/console_browser/",)
 """Folders whose files share a fixture that is dear: they stay together on one worker, as the tests of a file do."""
+
+settings.register_profile("unhurried", deadline=None)  # an example takes longer on a busy machine
+settings.register_profile("long", max_examples=2000, deadline=None)
+settings.load_profile("long" if os.environ.get("HYPOTHESIS_PROFILE") == "long" else "unhurried")
 
 # Short tracebacks in the log of a test: with all locals, as by default, writing one takes longer than some time limits.
 structlog.configure(

@@ -3,14 +3,12 @@
 from __future__ import annotations
 
 import asyncio
-import os
 import sys
 from collections.abc import AsyncIterator
 from pathlib import Path
 
 import pytest
 import pytest_asyncio
-from hypothesis import settings
 
 from chassis.process.app import App
 from orders.handlers import SERVICE
@@ -21,10 +19,6 @@ sys.path.insert(0, str(Path(__file__).parent))
 
 from orders_database import TABLES, URL
 from orders_play import Play
-
-settings.register_profile("unhurried", deadline=None)  # an example takes longer on a busy machine
-settings.register_profile("long", max_examples=2000, deadline=None)
-settings.load_profile("long" if os.environ.get("HYPOTHESIS_PROFILE") == "long" else "unhurried")
 
 
 @pytest.fixture
