@@ -169,3 +169,18 @@ def test_a_refund_that_was_recorded_is_credited(play: Play) -> None:
     assert (opened.amount_minor, opened.reference, opened.actor) == (4_00, "R", "psp")
     play.credited(lines).then(RefundSettled)
     assert waiting(play.order) == "warehouse"
+
+
+def test_a_refund_that_is_recorded_during_a_cancel_that_is_refused_is_credited(play: Play) -> None:
+    """While the warehouse decides, nothing is asked. The cancel that succeeds credits it with everything else."""
+    play.in_the_warehouse(content(line("1", quantity=2)), **BY_HAND)
+    captured_elsewhere(play, {"1": 10_00}).issued().cancels()
+    lines = (payments.MoneyLine(line_id="1", quantity=1, amount_minor=4_00),)
+    asked = play.last(Authorize).model_copy(update={"operation_id": uid("R")})
+    name = payments.PaymentName(system="psp", payment_id="R")
+    play.when(play.refund(uid("elsewhere"), lines, asked).model_copy(update={"payment": name}))
+    assert not [one for one in play.commands if isinstance(one, Credit)]
+    play.too_late()
+    assert [one.amount_minor for one in play.last(Credit).lines] == [4_00]
+    play.credited(lines)
+    assert play.event(RefundSettled).amount_minor == 4_00
