@@ -225,9 +225,11 @@ def test_an_order_of_a_deemed_supplier_has_no_invoice() -> None:
 PAID = {"a": 500, "shipping": 300}
 
 
-def money_of_lines(kept: dict[str, int], billed: dict[str, int], *, not_invoiced: bool = False) -> list[str]:
+def money_of_lines(
+    kept: dict[str, int], billed: dict[str, int], *, not_invoiced: bool = False, unbilled: dict[str, int] | None = None
+) -> list[str]:
     rows = [[Row(key=KEY, line=name, minor=minor) for name, minor in each.items()] for each in (kept, billed)]
-    order = Row(key=KEY, not_invoiced=not_invoiced)
+    order = Row(key=KEY, not_invoiced=not_invoiced, unbilled=json.dumps(unbilled) if unbilled else None)
     return money_agrees([order], by_line(rows[0]), by_line(rows[1])).examples
 
 
@@ -244,6 +246,11 @@ def test_a_line_whose_documents_differ_from_its_money_is_seen_though_the_sums_ag
 def test_a_capture_that_went_back_before_its_invoice_needs_no_document() -> None:
     assert money_of_lines({"a": 0, "shipping": 0}, {}) == []
     assert money_of_lines({"a": 1, "shipping": 0}, {}) == [f"{KEY} line a paid 1 documents 0"]
+
+
+def test_what_a_person_has_left_on_no_invoice_is_no_document_missing() -> None:
+    assert money_of_lines(PAID, {"a": 500}, unbilled={"shipping": 300}) == []
+    assert money_of_lines(PAID, PAID, unbilled={"shipping": 300}) == [f"{KEY} line shipping paid 300 documents 300"]
 
 
 def test_where_the_marketplace_invoices_the_buyer_no_line_has_a_document() -> None:

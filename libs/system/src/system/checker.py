@@ -62,9 +62,15 @@ select key::text, status, waiting, in_flight, completed_at is not null as comple
     and doc::json->'runs'->'place' is not null and doc::json->'facts'->'undone' is null
     and not exists (select from json_each(doc::json->'runs') as r (id, run)
       where id like 'edit:%' and run->'end' is null and run->>'step' <> 'draft')
-    then content end as content
+    then content end as content,
+  (select json_object_agg(line_id, minor) from (
+      select line->>'line_id' as line_id, sum((line->>'amount_minor')::bigint - coalesce((line->>'refunded_minor')::bigint, 0)
+        - coalesce((line->>'reversed_minor')::bigint, 0))::bigint as minor
+      from json_each(doc::json->'facts'->'captures') as c (name, one), json_array_elements(one->'lines') as l (line)
+      where line->'unbilled' is not null group by 1) u)::text as unbilled
 from orders"""
-"""`captures`: by id what belongs on an invoice, what of that was refunded or reversed, and what the capture pays.
+"""`captures`: by id what belongs on an invoice, what of that was refunded or reversed, and what the capture pays. `unbilled`: by line
+what is captured, has not gone back and belongs on none: a person has left it.
 
 `content`: what is sold, of orders in progress. Not of those that the marketplace carried through, that were placed anew after
 a cancel, or whose edit waits for a release: their pieces are not those of the content."""

@@ -14,6 +14,7 @@ The rules, for a settled order:
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, Final
 
@@ -58,14 +59,16 @@ def by_line(rows: Iterable[Any]) -> ByLine:
 
 
 def money_agrees(orders: Iterable[Any], paid: ByLine, billed: ByLine) -> Check:
-    """orders: rows with `key` and `not_invoiced`. paid: captured - refunded - reversed. billed: invoiced - credited."""
+    """orders: rows with `key`, `not_invoiced`, and `unbilled`, null or the amounts by line that belong on no invoice. paid: captured -
+    refunded - reversed. billed: invoiced - credited."""
     check = Check("per line: captured - refunded - reversed = invoiced - credited")
     for row in orders:
         key = row["key"]
         money, documents = paid.get(key, {}), billed.get(key, {})
+        unbilled: dict[str, int] = json.loads(row["unbilled"] or "{}")
         for line in sorted(money.keys() | documents.keys()):
             (minor,), (stated,) = money.get(line, (0,)), documents.get(line, (0,))
-            wanted = 0 if row["not_invoiced"] else minor
+            wanted = 0 if row["not_invoiced"] else minor - unbilled.get(line, 0)
             check.expect(stated == wanted, key, "line", line, "paid", minor, "documents", stated)
     return check
 
