@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import asyncio
+import json
 from collections import Counter
 
 import pytest
 
 from chassis.crash import OF_MESSAGES
+from gatewayservers.plain import NEEDS_BUYER
 from system.processes import SAGA
 from tests.integration.reconciled import made, reconcile
-from tests.integration.shop import Options, Shop
+from tests.integration.shop import SKUS, STOREFRONT, Options, Shop
 
 SHOP = Options(
     static_members=True,
@@ -49,6 +51,37 @@ async def test_services_that_die_at_a_point_lose_nothing_and_repeat_nothing(poin
     await shop.rows("orders", "delete from timers where key = any($1::uuid[])", orders)
     moved = Counter((entry["order_id"], entry["kind"]) for entry in shop.charges() if entry["order_id"] in orders)
     assert moved == {(order, kind): 1 for order in orders for kind in ("authorize", "capture")}
+
+
+@pytest.mark.parametrize(
+    "point",
+    [
+        "after_gateway_call",
+        *(pytest.param(one, marks=pytest.mark.chaos(minutes=1)) for one in ("before_gateway_call", "before_report")),
+    ],
+)
+async def test_what_a_buyer_has_left_is_cancelled_once_when_payments_dies(point: str, shop: Shop) -> None:
+    """Promise 1, where the call is the cancel of what waits for a buyer: its order ends as declined, and nothing is charged."""
+    order = await shop.place([(SKUS[0], 1, 12_00)], account="gateway", payment_token=NEEDS_BUYER)
+    operations = "select state from operations where order_id = $1 and kind = 'authorize'"
+
+    async def waits_for_its_buyer() -> bool:
+        return [one["state"] for one in await shop.rows("payments", operations, order)] == ["pending"]
+
+    await shop.until(waits_for_its_buyer, "the buyer's turn", 30)
+    body = {"order_id": order, "currency": "GBP", "amount_minor": 12_00, "return_url": f"{STOREFRONT}/thanks"}
+    status, session = await shop.call("payments", "POST", "/v1/payment-sessions", body)
+    assert status == 201, session
+    members = shop.system.of("payments")
+    await shop.arm(members, point)
+    leaving = shop.call("payments", "POST", f"/v1/payment-sessions/{session['session_id']}/cancel")
+    left = asyncio.create_task(leaving)
+    await shop.until_dead_and_restarted(members, point)
+    assert (await left)[0] == 200
+    await shop.until_at_rest([order])
+    assert await shop.ends([order]) == {"cancelled/unpaid/unfulfilled": 1}
+    book = [json.loads(line) for line in shop.ledger.read_text().splitlines()]
+    assert [entry["state"] for entry in book if entry["order_id"] == order] == ["waiting", "refused"]
 
 
 async def test_a_difference_is_applied_once_when_payments_dies_before_it_is_closed(shop: Shop) -> None:
