@@ -10,6 +10,7 @@ from orders_differences import NEW_ADDRESS, REFUND, TOO_MUCH, TWO, asked, change
 from orders_play import NOW, ORDER, STORE, Play, content, line, market, uid
 from test_orders_rebill import captured_late, declined, invoiced, reverses
 
+from contracts import payments
 from contracts.fulfillment import Reduce, Reserve, Start
 from contracts.orders import (
     DetailsChanged,
@@ -254,9 +255,36 @@ RAISED: dict[str, Story] = {
     "payment_disputed": lambda play: play.in_the_warehouse().captured().disputed(),
     "captured_after_cancel": lambda play: captured_late(play),
     "difference_unpaid": lambda play: declined(reverses(invoiced(play), 10_00, more=4_00)),
+    "void_refused": lambda play: void_refused(play),
     "line_undescribed": lambda play: reverses(invoiced(play), 10_00, origin="9"),
     "invoice_failed": lambda play: play.in_the_warehouse().captured().rejected(),
 }  # fmt: skip
+
+
+def void_refused(play: Play) -> Play:
+    """A buyer has paid a second authorization too late; payments could not void it."""
+    play.in_the_warehouse(gateway="test")
+    late = play.last(payments.Authorize).model_copy(update={"operation_id": uid("late")})
+    return void_fails(play.authorized(late), "void")
+
+
+def void_fails(play: Play, op: str) -> Play:
+    body = play._paid(play.last(payments.Authorize).model_copy(update={"operation_id": uid(op)}))
+    refusal = payments.Failed(**body, command="void", code="gateway_refused", refers_to=uid("late"))
+    return play.when(refusal)
+
+
+def test_money_that_a_gateway_does_not_release_has_an_owner_until_it_is_released(play: Play) -> None:
+    void_refused(play).then(ExceptionRaised)
+    assert "1000 minor units are held" in play.order.exceptions["void_refused"].detail
+    play.resolves("void_refused", "accept")
+    again = play.last(payments.Void)
+    assert again.authorization_id == uid("late") and not again.lines
+    assert "not done yet" in play.order.exceptions["void_refused"].detail
+    play.when(payments.Failed(**play._paid(again), command="void", code="gateway_refused", refers_to=uid("late")))
+    assert "gateway_refused" in play.order.exceptions["void_refused"].detail
+    play.voided(10_00)
+    assert not play.order.exceptions
 
 
 @pytest.mark.parametrize("code", exceptions.KINDS)
@@ -281,7 +309,8 @@ def test_every_kind_of_exception_is_ended_by_a_person_or_says_what_ends_it(
     elif kind.choice(resolution) is exceptions.CHECK:
         assert play.refusal is not None and play.refusal.code == "obstacle_remains"
     else:
-        stays = [code] if code == "captured_after_cancel" else []  # as another one, until the money is back
+        asks = code == "captured_after_cancel" or (code, resolution) == ("void_refused", "accept")
+        stays = [code] if asks else []  # as another one, until it is done
         assert play.refusal is None and codes(play) == stays
         assert play.event(ExceptionResolved).resolution == resolution
 

@@ -9,7 +9,7 @@ from contracts import fulfillment, invoicing, payments
 from contracts.base import Event
 from contracts.deciding import Context, Decision, Unasked
 from orders.domain.content.facts import AuthorizationFact, CaptureFact, ShipmentFact
-from orders.domain.decisions import expiring
+from orders.domain.decisions import expiring, releasing
 from orders.domain.engine.story import Story
 from orders.domain.processes import changes, differences, edit, place, rebill, refund, settle, settling, undo
 from orders.domain.processes.kinds import PROCESSES
@@ -93,6 +93,8 @@ def payment_refused(order: Order, event: payments.Declined | payments.Failed, co
     if isinstance(event, payments.Failed) and event.command == "refund":
         settle.find_late(story)
         refund.take_over_difference(story, event)
+    if isinstance(event, payments.Failed) and event.command == "void":
+        releasing.refused(story, event)
     return _close(story, event, event.code)
 
 
@@ -109,6 +111,7 @@ def captured(order: Order, event: payments.Captured, context: Context) -> Decisi
         authorizations = {**authorizations, authorization: drawn.with_captured(event.lines)}
     _money(story, event, captures={**captures, name: fact}, authorizations=authorizations)
     expiring.drawn(story)
+    releasing.drawn(story)
     return _settle(story, event)
 
 
@@ -135,6 +138,7 @@ def voided(order: Order, event: payments.Voided, context: Context) -> Decision:
         known = {**known, str(event.authorization_id): fact.with_voided(event.lines)}
     _money(story, event, authorizations=known)
     expiring.drawn(story)
+    releasing.drawn(story)
     return _close(story, event)
 
 

@@ -16,6 +16,7 @@ from contracts.orders import Resolution, Resolve, Retry
 from contracts.snapshot import OrderContent
 from orders.domain.content import methods, snapshots
 from orders.domain.content.snapshots import CARRIED
+from orders.domain.decisions import releasing
 from orders.domain.engine.story import Story
 from orders.domain.processes import changes, differences, place, rebill, settle, undo, upstream
 from orders.domain.state.order import Order, retryable
@@ -240,6 +241,11 @@ def refund_captured(story: Story, message: Resolve) -> Refusal | None:
     return None
 
 
+def void_again(story: Story, message: Resolve) -> Refusal | None:
+    releasing.again(story, message.operation_id)
+    return None
+
+
 def charge_again(story: Story, message: Resolve) -> Refusal | None:
     rebill.charge_again(story, message.operation_id)
     return None
@@ -296,6 +302,7 @@ KINDS: Final = {kind.code: kind for kind in (
     # money that no process moves
     Kind("captured_after_cancel",    "money was captured, or recorded as captured, after the order had been cancelled", Choice("asks for a refund of all of it; the exception is open, as another one, until it is done", refund_captured), None, "a refund that is recorded"),
     Kind("difference_unpaid",        "what the lines that replace reversed ones cost more is declined, or not captured", Choice("asks the gateway for it again", charge_again), Choice("it stays unpaid: reverse the lines, or record what is paid elsewhere", nothing), "a capture of the lines, a cancel"),
+    Kind("void_refused",             "a gateway refuses to release money that was authorized too late, or once too often: it is held for nothing", Choice("asks for the void again; the exception is open, as another one, until it is done", void_again), Choice("left to the issuer, who releases it when it expires", nothing), "a void or a capture of it, a cancel"),
     Kind("line_undescribed",         "a line that replaces a reversed one has no title or no rate, nor has the line that it replaces: no invoice has it", None, Choice("it stays on no invoice of ours", nothing), "a reversal that replaces the line by one with title and rate, a refund of it, a cancel"),
     # a process that waits
     Kind("invoice_failed",         "invoicing refuses the invoice",                                       Choice("asks for the invoice again, like `retry`", try_again, _unless_asked),                                   None,     "an invoice: a seller that is unknown or incomplete is tried again by itself within 15 minutes, another seller of the market at once; a cancel"),
