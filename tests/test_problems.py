@@ -145,7 +145,7 @@ NOUNS = (
     "edit", "event", "credentials", "signature", "discount", "price", "sku", "tax", "total", "endpoint", "secret", "attempt", "delivery",
     "payment", "session", "return_url", "reference", "settlement", "statement", "row", "reversal", "lines",
     "account", "draft", "item", "number", "option", "comment", "owner",
-    "gift_card", "expiry",
+    "gift_card", "expiry", "prepayment",
     "reconciliation", "difference", "proposal", "list", "goods",
 )  # fmt: skip
 
