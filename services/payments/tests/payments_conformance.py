@@ -91,6 +91,7 @@ CASES: Final = (
             "test_what_was_paid_too_much_is_never_captured",
             "test_what_was_paid_too_little_is_one_of_two_authorizations",
             "test_what_no_order_takes_over_is_given_back_once",
+            "test_a_worker_that_dies_while_a_session_asks_or_gives_back_does_each_once",
         ),
         "buyers",
     ),

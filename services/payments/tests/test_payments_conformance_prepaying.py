@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 from collections import Counter
+from datetime import timedelta
 from uuid import UUID
 
 import pytest
 from payments_conformance import is_event, needs, shape
-from payments_gateways import Paying, Shape
+from payments_gateways import FIRST, Paying, Shape
+from test_payments_conformance_buyers import POINTS, run_after_a_death
 
+from contracts.deciding import Wake
 from contracts.payments import Authorized, Captured, PrepaymentReceived, PrepaymentReturned, Refunded, Voided
 
 __all__ = ["shape"]
@@ -70,3 +73,22 @@ async def test_what_no_order_takes_over_is_given_back_once(shape: Shape, trouble
     is_event(await order.abandon(), PrepaymentReturned, amount_minor=10_00)
     assert await shape.moved(order.order_id) == [("authorize", 10_00), ("void", 10_00)]
     assert order.ledger.totals().authorized_minor == 0 and not order.open_operations()
+
+
+@pytest.mark.parametrize("point", POINTS)
+async def test_a_worker_that_dies_while_a_session_asks_or_gives_back_does_each_once(
+    shape: Shape, monkeypatch: pytest.MonkeyPatch, point: str
+) -> None:
+    needs(shape, "buyers")
+    order = Paying(shape)
+    session_id = order.opens_session(10_00, shape.name)
+    await run_after_a_death(order, order.tasks.pop(), point, monkeypatch)
+    if order.open_operations():
+        await shape.post(f"/buyers/{shape.server.payments[-1]}/confirm")
+        await order.settle()
+    is_event(order.events[-1], PrepaymentReceived, session_id=session_id)
+    order.decide(Wake(FIRST + timedelta(days=2)))
+    await run_after_a_death(order, order.tasks.pop(), point, monkeypatch)
+    await order.settle()
+    is_event(order.events[-1], PrepaymentReturned, amount_minor=10_00)
+    assert await shape.moved(order.order_id) == [("authorize", 10_00), ("void", 10_00)]
