@@ -13,11 +13,12 @@ from payments_play import authorized, captured, refunded, totals
 from chassis.batch.database import Database
 from chassis.batch.statements import write_rows
 from chassis.declare.service import Change
-from contracts.payments import DisputeClosed, DisputeOpened
+from contracts.payments import DisputeClosed, DisputeOpened, PrepaymentReceived, PrepaymentReturned, SessionOpened
 from payments import settlements, store
 from payments.domain.disputes import dispute_id
 from payments.domain.folds import evolve
-from payments.domain.ledger import Ledger
+from payments.domain.ledger import Ledger, capture_id_of
+from payments.domain.prepayment_folds import return_id_of
 from payments.domain.statements import Exchanged, Row, RowKind, Statement, UnreadableRow
 from payments.settlements import Imported, Source
 
@@ -43,6 +44,26 @@ async def paid(
     events += [refunded(r, c, back, totals(), f"re_{name}")] if back else []
     numbered = await _written(database, store_id, key, events)
     return name, numbered[1].operation_id, numbered[-1].operation_id
+
+
+async def prepaid(database: Database, store_id: str, amount: int, taken: int) -> tuple[str, UUID, UUID]:
+    """A session that its gateway captured at once, of which an order has taken over a part and the rest was refunded: the gateway's
+    name of the payment, the session and the return."""
+    key, session_id, name = uuid4(), uuid4(), f"pi_{uuid4().hex[:8]}"
+    given: dict[str, Any] = {"order_id": key, "store_id": store_id, "currency": "EUR", "gateway": "stripe"}
+    paying = given | {"operation_id": session_id, "session_id": session_id, "amount_minor": amount}
+    back = return_id_of(session_id)
+    numbered = await _written(database, store_id, key, [
+        SessionOpened(**paying, return_url="https://shop.example/thanks", expires_at=NOON),
+        PrepaymentReceived(**paying, gateway_reference=name, captured=True, waits_until=NOON),
+        authorized("a", taken, totals(), gateway="stripe", reference=name, captured=True).model_copy(update={
+            "session_id": session_id, "operation_id": (a := uuid4()), "authorization_id": a, "capture_id": capture_id_of(a),
+        }),
+        PrepaymentReturned(
+            **given, operation_id=back, session_id=session_id, amount_minor=amount - taken, captured=True, gateway_reference=f"re_{name}",
+        ),
+    ])  # fmt: skip
+    return name, session_id, numbered[-1].operation_id
 
 
 async def disputed(

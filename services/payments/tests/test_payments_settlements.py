@@ -8,14 +8,16 @@ from uuid import UUID, uuid4
 
 import pytest
 from payments_database import URL
-from payments_settled import BROKEN, balances, checked, disputed, imported, paid, payout, row, violated
+from payments_settled import BROKEN, balances, checked, disputed, imported, paid, payout, prepaid, row, violated
 
 from chassis.batch.database import Database
-from payments import settlements
+from payments import comparing, settlements
+from payments.domain.listing import Listed
 from payments.domain.statements import Exchanged, Statement, UnreadableRow
 from payments.settlements import Explained, Unresolvable
 
 pytestmark = [pytest.mark.real, pytest.mark.skipif(not URL, reason="PAYMENTS_TEST_DATABASE_URL is not set")]
+ORDER = "select order_id from payment_sessions where session_id = $1"
 DAY, NOON = date(2026, 11, 28), datetime(2026, 11, 28, 12, tzinfo=UTC)
 
 
@@ -52,6 +54,26 @@ async def test_an_operation_is_settled_once_over_all_statements(database: Databa
     assert (await imported(database, of, payout("po_1", row(1, 500, name)))).states == {"matched": 1}
     assert (await imported(database, of, payout("po_2", row(1, 500, name)))).states == {"repeated": 1}
     assert await balances(database, of) == {"gateway_clearing EUR": -500, "in_transit EUR": 1_000, "suspense EUR": -500}
+    assert await violated(database) == {}
+
+
+async def test_what_a_gateway_captured_in_a_session_is_one_movement_whatever_an_order_has_of_it(
+    database: Database, of: str
+) -> None:
+    name, session_id, back = await prepaid(database, of, 1_200, taken=1_000)
+    statement = payout("po_1", row(1, 1_200, name), row(2, -200, f"re_{name}", kind="refund"))
+    assert (await imported(database, of, statement)).states == {"matched": 2}
+    async with database.connection() as connection:
+        rows = await connection.fetch(
+            "select operation_id from settlement_rows where store_id = $1 order by number", of
+        )
+        ours = await connection.fetch(comparing.MOVED, [await connection.fetchval(ORDER, session_id)], of, "stripe")
+    assert [one["operation_id"] for one in rows] == [session_id, back]
+    listed = [
+        Listed("capture", name, (name,), "EUR", 1_200, NOON),
+        Listed("refund", f"re_{name}", (name,), "EUR", 200, NOON),
+    ]
+    assert comparing.compared(ours[0]["order_id"], listed, ours) == []
     assert await violated(database) == {}
 
 

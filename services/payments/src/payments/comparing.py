@@ -21,6 +21,7 @@ from payments.domain.listing import Listed
 from payments.domain.pairing import Movement
 from payments.domain.reconciling import Difference, Unfinished, differences
 from payments.gateways.port import Gateway
+from payments.moved import IS_PREPAID, KIND
 from payments.reconciliations import Reconciliation
 
 CHUNK_ORDERS: Final = 500
@@ -123,9 +124,9 @@ select order_id from reconciled_orders where reconciliation_id = $1 and order_id
 LISTED: Final = """
 select kind, reference, names, currency, amount_minor, at, order_id from reconciled_rows
 where reconciliation_id = $1 and order_id = any($2::uuid[]) order by at, reference"""
-MOVED: Final = """
-select operation_id, order_id, kind, state, currency, amount_minor, refers_to, gateway_reference, at, system, payment_id, recorded, account,
-  now() as now from operations
+MOVED: Final = f"""
+select operation_id, order_id, {KIND} as kind, state, currency, amount_minor, refers_to, gateway_reference, at, system, payment_id,
+  recorded, account, now() as now, o.kind = 'prepay' as in_session, {IS_PREPAID} as is_prepaid from operations o
 where order_id = any($1::uuid[]) and store_id = $2 and $3 in (gateway, system) order by at, operation_id"""
 FIRST: Final = "select account from gateway_accounts where store_id = $1 and gateway = $2 order by number limit 1"
 AMBIGUOUS: Final = """
@@ -182,7 +183,7 @@ def compared(order_id: UUID, listed: Sequence[Listed], ours: Sequence[Record]) -
     names = {name: order_id for row in listed for name in (row.reference, *row.names)}
     movements, unfinished = [], {}
     for row in ours:
-        if row["kind"] not in ("capture", "refund") or row["currency"] is None:
+        if row["kind"] not in ("capture", "refund") or row["currency"] is None or row["is_prepaid"]:
             continue
         movement = Movement(
             row["operation_id"], order_id, row["kind"], row["currency"], row["amount_minor"], tuple(_known_as(row)),
@@ -224,10 +225,11 @@ def _question(one: Reconciliation, row: Record, by_id: Mapping[UUID, Record], as
     of, with_capture = row, False
     if source is not None and row["operation_id"] == capture_id_of(source["operation_id"]):
         of, source, with_capture = source, None, True
+    in_session = row["in_session"]
     return GatewayCall(
-        operation_id=of["operation_id"], gateway=one.gateway, kind=of["kind"], order_id=of["order_id"], store_id=one.store_id,
+        operation_id=of["operation_id"], gateway=one.gateway, kind="authorize" if in_session else of["kind"], order_id=of["order_id"], store_id=one.store_id,
         currency=of["currency"], amount_minor=of["amount_minor"], refers_to=of["refers_to"],
-        source=source["gateway_reference"] if source is not None else None, capture=with_capture,
+        source=source["gateway_reference"] if source is not None else None, capture=with_capture or in_session,
         reported_as=of["gateway_reference"], ask_only=ask_only,
     )  # fmt: skip
 

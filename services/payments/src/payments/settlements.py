@@ -19,6 +19,7 @@ from payments.domain.pairing import Movement
 from payments.domain.settling import Arrival, Resolution, StatementEntry
 from payments.domain.statements import TEXT_MAX, Statement, UnreadableRow
 from payments.domain.transfers import Expected, allotted
+from payments.moved import IS_PREPAID, KIND, MOVES
 
 NAMESPACE: Final = UUID("5a8f2f7e-6c0c-4e0f-9f0e-3d6f6a1d7c11")
 REFERENCES_MAX: Final = 10
@@ -58,10 +59,11 @@ insert into settlements (key, store_id, gateway, account, statement_id, format, 
   closing_minor, stated_minor, content_sha256, actor)
 values ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14) on conflict (key) do nothing returning key"""
 # The operations of each order that the statement names, with the authorizations that they draw on.
-MOVED = """
+MOVED = f"""
 with named as (select distinct order_id from operations
   where store_id = $1 and (gateway_reference = any($2::text[]) or operation_id = any($3::uuid[])))
-select o.operation_id, o.order_id, o.kind, o.currency, o.amount_minor, o.refers_to, o.gateway_reference,
+select o.operation_id, o.order_id, {KIND} as kind, o.currency, o.amount_minor, o.refers_to, o.gateway_reference,
+  {IS_PREPAID} as is_prepaid,
   exists (select from settlement_rows r where r.operation_id = o.operation_id and r.settles) as settled
 from operations o join named using (order_id)
 where o.store_id = $1 and o.state = 'succeeded' and o.gateway = $4 order by o.at, o.operation_id"""
@@ -133,7 +135,7 @@ async def _movements(tx: Connection, source: Source, statement: Statement) -> li
             tuple(_known_as(row, by_id)), row["settled"],
         )
         for row in rows
-        if row["kind"] in ("capture", "refund")
+        if row["kind"] in ("capture", "refund") and not row["is_prepaid"]
     ]  # fmt: skip
     if any(row.kind == "dispute" for row in statement.rows):
         moved += await withheld.movements(tx, source.store_id, source.gateway, sought, list(_uuids(sought)))
@@ -267,10 +269,10 @@ class Explained(NamedTuple):
 TO_RESOLVE = """
 select r.*, s.currency, s.gateway from settlement_rows r join settlements s on s.key = r.settlement_id
 where r.settlement_id = $1 and r.place = $2 and r.store_id = $3 for update of r"""
-ONE_MOVED = """
-select order_id, kind, currency, amount_minor, array[]::text[] as names,
+ONE_MOVED = f"""
+select order_id, {KIND} as kind, currency, amount_minor, array[]::text[] as names,
   exists (select from settlement_rows r where r.operation_id = o.operation_id and r.settles) as settled
-from operations o where operation_id = $1 and store_id = $2 and gateway = $3 and state = 'succeeded' and kind in ('capture', 'refund')"""
+from operations o where operation_id = $1 and store_id = $2 and gateway = $3 and state = 'succeeded' and {MOVES}"""
 RESOLVED = """
 update settlement_rows set resolution = $3, reason = $4, resolved_by = $5, resolved_at = now(), open = false, settles = $6,
   operation_id = coalesce($7, operation_id), order_id = coalesce($8, order_id)

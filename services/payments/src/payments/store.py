@@ -19,6 +19,7 @@ from payments.domain.gateway import CHECK_KIND, abandoning_id, follow_up_id
 from payments.domain.ledger import EarlierKey, Ledger, Operation
 from payments.domain.matching import EXPLAINED
 from payments.domain.recording import Known, PaymentKey
+from payments.moved import MOVES
 
 LINES = Piece(
     """
@@ -375,12 +376,12 @@ CHECKS = {
         full join (
           select order_id, sum(allotted_minor) allotted from settlement_rows where allotted_minor <> 0
           group by 1 having sum(allotted_minor) <> 0) r using (order_id)""",
-    "a row settles an operation that moved money, or a dispute": """
+    "a row settles an operation that moved money, or a dispute": f"""
         select count(*), count(*) filter (where o.operation_id is null
           and not exists (select from disputes d where d.order_id = r.order_id and d.store_id = r.store_id))
         from settlement_rows r left join operations o
           on o.operation_id = r.operation_id and o.order_id = r.order_id and o.store_id = r.store_id and o.state = 'succeeded'
-          and o.kind in ('capture', 'refund')
+          and {MOVES}
         where r.settles""",
     "lines and operations belong to their ledger's store": f"""
         select count(*), count(*) filter (where l.store_id is distinct from r.store_id)
