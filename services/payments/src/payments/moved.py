@@ -1,7 +1,7 @@
 """SQL over `operations o`: which of them a gateway lists as its movements.
 
-What a gateway has captured at once in a session is one movement there, of the whole amount, whatever the order takes over of it. So
-that is compared and settled, and not the capture under the order's authorization that stands for it.
+What a gateway captures at once in a session is one movement there, of the whole amount. It is compared and settled, and not the
+capture of the order's authorization, which repeats it or a part of it.
 """
 
 from typing import Final
