@@ -30,6 +30,7 @@ from contracts.payments import MoneyTotals
 from contracts.snapshot import Address, Buyer, Line, OrderContent, Source
 from contracts.snapshot.lines import Quantities
 from contracts.snapshot.totals import Totals
+from tests.asgi import asgi_of
 from tests.databases import empty, migrated
 from tests.waiting import patience
 
@@ -195,7 +196,7 @@ class Browser:
     """Has cookies, follows nothing by itself, and sends what browsers send with a form of the page that it shows."""
 
     def __init__(self, app: App) -> None:
-        self.app, self.asgi = app, app.asgi()
+        self.app, self.asgi = app, asgi_of(app)
         self.cookies: dict[str, str] = {}
 
     async def sign_in(self, *roles: str, stores: list[str] | None = None, name: str = "ann") -> Answered:
