@@ -68,7 +68,7 @@ async def test_what_a_buyer_has_left_is_cancelled_once_when_payments_dies(point:
     async def waits_for_its_buyer() -> bool:
         return [one["state"] for one in await shop.rows("payments", operations, order)] == ["pending"]
 
-    await shop.until(waits_for_its_buyer, "the buyer's turn", 30)
+    await shop.until(waits_for_its_buyer, "the buyer's turn")
     body = {"order_id": order, "currency": "GBP", "amount_minor": 12_00, "return_url": f"{STOREFRONT}/thanks"}
     status, session = await shop.call("payments", "POST", "/v1/payment-sessions", body)
     assert status == 201, session

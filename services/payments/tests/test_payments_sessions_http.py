@@ -127,7 +127,7 @@ async def test_a_buyer_pays_before_the_order_comes_or_gets_it_back_if_it_does_no
 
 async def settled(world: World, session_id: str) -> str:
     """What has become of what was paid, once nothing of it waits for its order."""
-    async with asyncio.timeout(10):
+    async with patience():
         while True:
             _, session = await world.get(f"{SESSIONS}/{session_id}")
             if session["prepayment"] not in ("held", "returning"):
