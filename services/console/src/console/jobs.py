@@ -166,9 +166,8 @@ async def _fitting(app: App, store_id: str, asked: Asked, *, personal: bool) -> 
         page = await listing.find(
             app.read, store_id, asked, personal=personal, rows=JOB_ORDERS_MAX - len(found), shown=columns
         )
-        found |= {
-            row["order_id"]: row["orders_version"] for row in page.rows
-        }  # one that has moved back in the list is there once
+        # One that has moved back in the list is there once.
+        found |= {row["order_id"]: row["orders_version"] for row in page.rows}
         if page.next_cursor is None:
             return Frozen(found, not page.too_many)
         if len(found) == JOB_ORDERS_MAX:

@@ -135,10 +135,11 @@ async def begin_addition(tx: Connection, account: Account, draft: Draft, order_i
 
 
 async def end_completion(tx: Connection, account: Account, draft: Draft, *, done: bool) -> None:
-    """Records what orders answered: the order exists; or it was refused, and the draft is open again, as another version."""
+    """Records what orders or payments answered: it is done; or it was refused, and the draft is open again, as another version."""
     doc = placing.without_personal_data(dict(draft.doc)) if done else draft.doc
     await tx.execute(
-        "update drafts set status = $4, doc = $5, version = version + $6, updated_at = now()"
+        "update drafts set status = $4, doc = $5, version = version + $6, updated_at = now(),"
+        " adds_to = case when $4 = 'completed' then adds_to end"
         " where store_id = $1 and draft_id = $2 and version = $3 and status = 'completing'",
         account.store_id, draft.draft_id, draft.version, "completed" if done else "open", orjson.dumps(doc).decode(),
         0 if done else 1,
