@@ -4,10 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import json
-import os
 import time
-from collections.abc import AsyncIterator, Iterator
-from pathlib import Path
+from collections.abc import AsyncIterator
 from typing import Any
 from uuid import UUID, uuid4
 
@@ -20,34 +18,21 @@ from aiokafka.admin.config_resource import ConfigResource, ConfigResourceType
 from chassis_counter import EVENTS, SERVICE, World, plus, settings
 from chassis_topics import renew_topic
 
-import devservices
 from chassis.batch.outbox import OutboxRow
 from chassis.batch.transaction import Transaction
-from chassis.declare.migrations import upgrade
 from chassis.kafka.publisher import partition_of
 from chassis.kafka.relay import OTHERS_POLL_MS, Relay
 from chassis.kafka.subscriber import PARTITION_FETCH_BYTES_MAX
 from contracts.registry import PARTITIONS
-from devservices import Services
+from devservices import KafkaServer
 from tests.waiting import patience
 
 pytestmark = pytest.mark.real
-ROOT = Path(__file__).parents[3]
-
-
-@pytest.fixture(scope="module")
-def servers() -> Iterator[Services]:
-    with devservices.running(
-        ROOT, name=f"docs-relay-{os.environ.get('PYTEST_XDIST_WORKER', 'main')}", reset=True
-    ) as servers:
-        servers.postgres.create_database("counter")
-        asyncio.run(upgrade(SERVICE, servers.postgres.dsn("counter")))
-        yield servers
 
 
 @pytest_asyncio.fixture
-async def admin(servers: Services) -> AsyncIterator[AIOKafkaAdminClient]:
-    admin = AIOKafkaAdminClient(bootstrap_servers=servers.kafka.bootstrap_servers)
+async def admin(kafka: KafkaServer) -> AsyncIterator[AIOKafkaAdminClient]:
+    admin = AIOKafkaAdminClient(bootstrap_servers=kafka.bootstrap_servers)
     await admin.start()
     yield admin
     await admin.close()
@@ -60,10 +45,10 @@ def topic_bytes_max() -> int:
 
 
 @pytest_asyncio.fixture
-async def world(servers: Services, topic_bytes_max: int) -> AsyncIterator[World]:
+async def world(database_url: str, kafka: KafkaServer, topic_bytes_max: int) -> AsyncIterator[World]:
     """An empty database and an empty topic."""
-    await renew_topic(servers.kafka.bootstrap_servers, EVENTS, **{"max.message.bytes": str(topic_bytes_max)})
-    world = World(settings(servers.postgres.dsn("counter"), kafka_bootstrap_servers=servers.kafka.bootstrap_servers,
+    await renew_topic(kafka.bootstrap_servers, EVENTS, **{"max.message.bytes": str(topic_bytes_max)})
+    world = World(settings(database_url, kafka_bootstrap_servers=kafka.bootstrap_servers,
                            relay_lease_seconds=1))  # fmt: skip
     await world.empty()
     yield world
