@@ -151,7 +151,7 @@ async def test_a_line_is_reversed_and_its_replacement_paid_as_the_worked_example
 
 async def _the_checker_holds_reversed_lines_to_their_documents(tx: Connection, order: UUID) -> None:
     """What is paid of each line, and a minor unit that a reversal would not have taken off."""
-    here = {"key": str(order), "not_invoiced": False}
+    here = {"key": str(order), "not_invoiced": False, "unbilled": None}
     documents = {str(order): {"3": (298_00,)}}
 
     async def disagreements() -> list[str]:

@@ -11,13 +11,13 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import AsyncIterator, Callable, Iterable, Mapping, Sequence
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from datetime import datetime
 from typing import Any, Final, cast
 from uuid import UUID
 
 import structlog
-from asyncpg import Connection
+from asyncpg import Connection, InterfaceError, PostgresError
 from sqlalchemy import MetaData
 from sqlalchemy.dialects import postgresql
 from sqlalchemy.schema import CreateIndex, CreateTable, SetColumnComment, SetTableComment
@@ -85,9 +85,7 @@ async def rebuild(app: App, inspector: Inspector, stores: Sequence[str]) -> Sequ
     every = sorted({*stores, *(row["store_id"] for row in await app.fetch("select store_id from stores"))})
     if not every:
         raise ValueError("the console has seen no store yet: name one with --store")
-    async with _connection(app) as connection, owners.running():
-        if not await connection.fetchval("select pg_try_advisory_lock($1)", LOCK_KEY):
-            raise ValueError("another rebuild is running")
+    async with _connection(app) as connection, _alone(connection), owners.running():
         work = _Rebuild(app, connection, owners, inspector)
         await work.prepare()
         for store_id in every:
@@ -111,6 +109,21 @@ async def _connection(app: App) -> AsyncIterator[Connection]:
             yield connection
         finally:
             connection.terminate()
+
+
+@asynccontextmanager
+async def _alone(connection: Connection) -> AsyncIterator[None]:
+    """Holds the lock of rebuilds. Raises ValueError if another has it.
+
+    The server gives it back some time after the connection has ended; the next rebuild may begin before that.
+    """
+    if not await connection.fetchval("select pg_try_advisory_lock($1)", LOCK_KEY):
+        raise ValueError("another rebuild is running")
+    try:
+        yield
+    finally:
+        with suppress(PostgresError, InterfaceError, OSError):  # the connection is lost, and with it the lock
+            await connection.execute("select pg_advisory_unlock_all()")
 
 
 class _Rebuild:
