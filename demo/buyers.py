@@ -1,12 +1,15 @@
-"""The buyers of the demo who pay by card: a dearer edit is a second authorization, and a token pays once, so they pay it themselves.
+"""The buyers of the demo who pay by card without a token: in a session before their order, or a dearer edit, which is a second
+authorization, as a token pays once.
 
-A buyer gets what a storefront gives: the action of the pending authorization, whose `client_secret` names the payment at the gateway.
+A buyer gets what a storefront gives: the action of the session or of the pending authorization, whose `client_secret` names the
+payment at the gateway.
 """
 
 from __future__ import annotations
 
 import asyncio
-from typing import Final
+from collections.abc import Mapping
+from typing import Any, Final
 from uuid import UUID
 
 import aiohttp
@@ -16,7 +19,8 @@ from system.installation import Installation
 
 PAUSE_SECONDS: Final = 0.3
 PENDING: Final = """
-select order_id, operation_id from operations where kind = 'authorize' and state = 'pending' and gateway = 'stripe'"""
+select order_id, operation_id, kind from operations
+where kind in ('authorize', 'prepay') and state = 'pending' and gateway = 'stripe'"""
 
 
 class Buyers:
@@ -36,22 +40,31 @@ class Buyers:
                 while True:
                     for row in await database.fetch(PENDING):
                         if row["operation_id"] not in self.paid:
-                            await self._pay(payments, gateway, row["order_id"], row["operation_id"])
+                            await self._pay(payments, gateway, dict(row))
                     await asyncio.sleep(PAUSE_SECONDS)
         finally:
             await database.close()
 
     async def _pay(
-        self, payments: aiohttp.ClientSession, gateway: aiohttp.ClientSession, key: UUID, operation_id: UUID
+        self, payments: aiohttp.ClientSession, gateway: aiohttp.ClientSession, row: Mapping[str, Any]
     ) -> None:
-        """Pays it, if the gateway waits for its buyer. What gets no answer is tried in the next round."""
+        """Pays it, if the gateway waits for its buyer. What gets no answer is tried in the next round. row: of `PENDING`."""
         try:
-            async with payments.get(f"/v1/payments/{key}/operations/{operation_id}/action") as response:
-                if response.status != 200:
-                    return
-                secret = (await response.json())["client_secret"]
+            async with payments.get(_path(row)) as response:
+                answer = await response.json() if response.status == 200 else {}
+            action = answer.get("action", answer)  # a session has it among its fields
+            if not action:
+                return
+            secret = action["client_secret"]
             async with gateway.post(f"/buyers/{secret.partition('_secret_')[0]}/confirm") as response:
                 if response.status == 200:
-                    self.paid.add(operation_id)
+                    self.paid.add(row["operation_id"])
         except (aiohttp.ClientError, TimeoutError, OSError):
             return
+
+
+def _path(row: Mapping[str, Any]) -> str:
+    """Where payments has the buyer's action. An operation `prepay` has the id of its session."""
+    if row["kind"] == "prepay":
+        return f"/v1/payment-sessions/{row['operation_id']}"
+    return f"/v1/payments/{row['order_id']}/operations/{row['operation_id']}/action"

@@ -6,7 +6,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Final, Literal, NamedTuple, NotRequired, TypedDict
 
 End = Literal[
@@ -40,8 +40,19 @@ class Changes(NamedTuple):
     credit_notes: int = 0
 
 
+class Prepaid(NamedTuple):
+    """What a buyer has paid in a session before the order was sent. Amounts in pence."""
+
+    prepayments: int = 0
+    """Sessions that were paid."""
+    prepaid_minor: int = 0
+    given_back_minor: int = 0
+    """Of it, what no authorization has taken over."""
+
+
 MONEY: Final = Money._fields
 CHANGES: Final = Changes._fields
+PREPAID: Final = Prepaid._fields
 
 
 class ActualRow(TypedDict):
@@ -62,6 +73,9 @@ class ActualRow(TypedDict):
     refunds: int
     refunds_minor: int
     credit_notes: int
+    prepayments: int
+    prepaid_minor: int
+    given_back_minor: int
     total_minor: NotRequired[int | None]
     """What the order costs in the end; compared if present."""
     invoiced_vat_minor: NotRequired[int | None]
@@ -98,6 +112,7 @@ class Expected:
     """What the card has paid of it in the end."""
     gateway: str = "test"
     """`test`, `stripe`, `manual` or `marketplace`."""
+    prepaid: Prepaid = field(default_factory=Prepaid)
 
     @property
     def final_minor(self) -> int:
@@ -142,10 +157,12 @@ def aggregate(expected: Sequence[Expected]) -> Aggregate:
 
 
 def trial_balance(expected: Sequence[Expected]) -> dict[str, int]:
-    """Account of payments' books -> debits less credits at the end, in pence; without accounts at zero.
+    """Account of payments' books -> debits less credits at the end, in pence. Without accounts at zero, except `prepayments` if
+    anything was paid before its order.
 
     Every order is paid by one gateway, some by a gift card first. What is transferred has arrived at the bank, and what goes back
-    of it has left. The other gateways have paid nothing out.
+    of it has left. The other gateways have paid nothing out. What is paid before the order is what its authorization takes over,
+    or goes back.
     """
     money = aggregate(expected).money
     issued = sum(order.card_minor for order in expected)
@@ -154,14 +171,17 @@ def trial_balance(expected: Sequence[Expected]) -> dict[str, int]:
     for order in expected:
         account = {"manual": "bank", "marketplace": "marketplace_clearing"}.get(order.gateway, "gateway_clearing")
         kept[account] += order.money.captured_minor - order.money.refunded_minor - order.by_card_minor
+    prepaid = [order for order in expected if order.prepaid.prepayments]
+    taken_over = sum(order.total_minor - order.card_minor for order in prepaid if order.money.authorized_minor)
     balances = {
         "customer": money.voided_minor + money.refunded_minor - money.authorized_minor,
         "authorized": money.authorized_minor - money.captured_minor - money.voided_minor,
         **kept,
         "gift_card_liability": by_cards - issued,
         "gift_cards_issued": issued,
+        "prepayments": taken_over + sum(one.prepaid.given_back_minor - one.prepaid.prepaid_minor for one in prepaid),
     }
-    return {account: minor for account, minor in balances.items() if minor}
+    return {account: minor for account, minor in balances.items() if minor or (account == "prepayments" and prepaid)}
 
 
 def compare(expected: Iterable[Expected], actual: Mapping[str, ActualRow]) -> list[Unexpected]:
@@ -183,7 +203,7 @@ def compare(expected: Iterable[Expected], actual: Mapping[str, ActualRow]) -> li
 
 def _differences(order: Expected, row: ActualRow) -> list[str]:
     pairs: list[tuple[str, object, object]] = [("end", order.end, row["actual"])]
-    must_be = {**order.money._asdict(), **order.changes._asdict()}
+    must_be = {**order.money._asdict(), **order.changes._asdict(), **order.prepaid._asdict()}
     pairs += [(name, amount, row[name]) for name, amount in must_be.items()]  # type: ignore[literal-required]  # keys of the row
     pairs += [
         (name, must_be, is_now)

@@ -96,7 +96,10 @@ class Following:
         parts = [f"{row['n']:,} in {row['kind']}.{row['step']} for {_whom(row['waiting'])}" for row in rows]
         if missing := self.orders - self.last.received:
             parts.append(f"{missing:,} to be received")
-        waiting = "; ".join(parts) or "the demo's service desk waits for the capture or the completion of an order"
+        waiting = (
+            "; ".join(parts)
+            or "the demo's service desk waits for an order to get further, or its storefront for a session"
+        )
         return f"Nothing changed for {STALL_SECONDS:.0f} s. These orders wait: {waiting}."
 
 

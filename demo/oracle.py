@@ -13,7 +13,7 @@ from typing import Final
 from uuid import UUID
 
 from demo.expected import Changes, End, Expected, Money
-from demo.oracle_payment import by_card_of, card_of, gateway_of
+from demo.oracle_payment import by_card_of, card_of, gateway_of, prepaid_of
 from demo.oracle_sums import Sold, first_sold, goods_of, line_vat_of, piece_of, sums_of, vat_of
 from demo.source import Book
 
@@ -89,10 +89,10 @@ def _expected(
     order_id = _order_id(store_id, external_id)
     trouble = _trouble(order, order_id, none_left)
     end, money, changes, vats = _ENDS[trouble](order)
-    card = card_of(order, order_id)
+    card, gateway = card_of(order, order_id), gateway_of(order, order_id, with_stripe)
     return Expected(
         order_id, external_id, order.lines, order.total, order.vat, trouble, end, money, changes, *vats,
-        card, by_card_of(order, card, trouble, money), gateway_of(order, order_id, with_stripe),
+        card, by_card_of(order, card, trouble, money), gateway, prepaid_of(order, order_id, trouble, gateway, card),
     )  # fmt: skip
 
 

@@ -8,7 +8,7 @@ from collections import Counter, defaultdict
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 from uuid import UUID
 
 import aiohttp
@@ -24,6 +24,11 @@ from system.topics import records
 ORDERS = """
 select key, status, waiting, cancel_cause, completed_at is not null as completed, grand_minor from orders"""
 LEDGERS = "select key, gateway, authorized_minor, captured_minor, voided_minor, refunded_minor from ledgers"
+PREPAID = """
+select order_id, count(*) filter (where kind = 'prepay') as prepayments,
+  coalesce(sum(amount_minor) filter (where kind = 'prepay'), 0)::bigint as prepaid_minor,
+  coalesce(sum(amount_minor) filter (where kind = 'return'), 0)::bigint as given_back_minor
+from operations where kind in ('prepay', 'return') and state = 'succeeded' group by order_id"""
 DOCUMENTS = """
 select order_id, coalesce(sum(total_minor) filter (where kind = 'invoice'), 0)::bigint as invoiced_minor,
   coalesce(sum(total_minor) filter (where kind = 'credit'), 0)::bigint as credited_minor,
@@ -35,7 +40,7 @@ STOCK = "select sku, on_hand from stock"
 BALANCES = """
 select account, sum(debit_minor - credit_minor)::bigint as minor
 from (select * from account_totals union all select * from account_deltas) as days group by account
-having sum(debit_minor - credit_minor) <> 0"""
+having sum(debit_minor - credit_minor) <> 0 or account = 'prepayments'"""
 PARKED = "select key, retry_at is null as for_a_person from parked_keys"
 # Reason to wait in the orders service -> reason in the report; reasons that are not here keep their name.
 REASON_OF: Final = {
@@ -100,18 +105,20 @@ def edited(event: Mapping[str, Any]) -> Counter[str]:
 async def actual_rows(installation: Installation, changes: Mapping[UUID, Mapping[str, int]]) -> dict[str, ActualRow]:
     """Every order of the orders service, and every parked one, by order id. changes: of `Published`."""
     orders = await fetch(installation.system.dsn("orders"), ORDERS)
-    ledgers = {row["key"]: row for row in await fetch(installation.system.dsn("payments"), LEDGERS)}
-    documents = {row["order_id"]: row for row in await fetch(installation.system.dsn("invoicing"), DOCUMENTS)}
+    payments = installation.system.dsn("payments")
     parked: dict[UUID, bool] = {}
+    found = _Found(
+        {row["key"]: row for row in await fetch(payments, LEDGERS)},
+        {row["order_id"]: row for row in await fetch(payments, PREPAID)},
+        {row["order_id"]: row for row in await fetch(installation.system.dsn("invoicing"), DOCUMENTS)},
+        parked,
+    )
     for name in installation.system.names:
         for row in await fetch(installation.system.dsn(name), PARKED):
             parked[row["key"]] = parked.get(row["key"], True) and row["for_a_person"]
-    rows = {
-        str(row["key"]): _row(row["key"], row, ledgers, documents, parked, changes.get(row["key"], {}))
-        for row in orders
-    }
+    rows = {str(row["key"]): _row(row["key"], row, found, changes.get(row["key"], {})) for row in orders}
     for key in parked:  # its snapshot was rejected: the orders service has no row for it
-        rows.setdefault(str(key), _row(key, None, ledgers, documents, parked, {}))
+        rows.setdefault(str(key), _row(key, None, found, {}))
     return rows
 
 
@@ -121,17 +128,24 @@ async def stock(installation: Installation) -> dict[str, int]:
 
 
 async def balances(installation: Installation) -> dict[str, int]:
-    """Account of payments' books -> its balance; without accounts at zero."""
+    """Account of payments' books -> its balance. Without accounts at zero, except `prepayments` if anything was booked there."""
     return {row["account"]: row["minor"] for row in await fetch(installation.system.dsn("payments"), BALANCES)}
 
 
-def _row(
-    key: UUID, order: Any, ledgers: Mapping[UUID, Any], documents: Mapping[UUID, Any], parked: Mapping[UUID, bool],
-    changes: Mapping[str, int],
-) -> ActualRow:  # fmt: skip
-    ledger, document = ledgers.get(key), documents.get(key)
-    if key in parked:
-        actual, settled = "waiting:parked", parked[key]
+class _Found(NamedTuple):
+    """Rows of the other services, by order id."""
+
+    ledgers: Mapping[UUID, Any]
+    prepaid: Mapping[UUID, Any]
+    documents: Mapping[UUID, Any]
+    parked: Mapping[UUID, bool]
+    """Whether it waits for a person."""
+
+
+def _row(key: UUID, order: Any, found: _Found, changes: Mapping[str, int]) -> ActualRow:
+    ledger, document, prepaid = found.ledgers.get(key), found.documents.get(key), found.prepaid.get(key)
+    if key in found.parked:
+        actual, settled = "waiting:parked", found.parked[key]
     else:
         actual, settled = _end(order)
     return ActualRow(
@@ -149,6 +163,9 @@ def _row(
         refunds=changes.get("refunds", 0),
         refunds_minor=changes.get("refunds_minor", 0),
         credit_notes=document["credit_notes"] if document else 0,
+        prepayments=prepaid["prepayments"] if prepaid else 0,
+        prepaid_minor=prepaid["prepaid_minor"] if prepaid else 0,
+        given_back_minor=prepaid["given_back_minor"] if prepaid else 0,
         total_minor=order["grand_minor"] if order else None,
         invoiced_vat_minor=document["invoiced_vat_minor"] if document else 0,
         credited_vat_minor=document["credited_vat_minor"] if document else 0,

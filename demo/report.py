@@ -17,7 +17,7 @@ from rich.table import Table
 from rich.text import Text
 
 from demo.deliveries import Deliveries
-from demo.expected import CHANGES, MONEY, ActualRow, Expected, Unexpected
+from demo.expected import CHANGES, MONEY, PREPAID, ActualRow, Expected, Unexpected
 from demo.retail import CURRENCY, RetailOrder
 from demo.source import Book
 
@@ -27,7 +27,7 @@ _NO_PERSON: Final = "waiting:no_answer"
 """The only wait that needs no person: the process repeats the command itself."""
 _ENDS: Final = ("completed", *(f"cancelled:{cause}" for cause in CAUSES), *(f"waiting:{reason}" for reason in REASONS))
 _UNEXPECTED_NAMED_MAX: Final = 5
-COLUMNS: Final = (*MONEY, *CHANGES)
+COLUMNS: Final = (*MONEY, *CHANGES, *PREPAID)
 """Counts and sums of an order that add up to the report."""
 
 ORDERS_CSV_COLUMNS: Final = (
@@ -92,7 +92,7 @@ class Books:
 
 
 def books_of(expected: Mapping[str, int], actual: Mapping[str, int]) -> Books:
-    """Both: account -> balance, without accounts at zero."""
+    """Both: account -> balance; an account that only one of them has is unexpected."""
     wrong = [account for account in sorted({*expected, *actual}) if expected.get(account) != actual.get(account)]
     return Books(dict(sorted(actual.items())), wrong)
 
@@ -137,6 +137,7 @@ def build_report(
         "waiting": _by_name(ends, "waiting", REASONS),
         "money": {CURRENCY: sums_of(MONEY, actual.values())},
         "changes": {CURRENCY: sums_of(CHANGES, actual.values())},
+        "prepaid": {CURRENCY: sums_of(PREPAID, actual.values())},
         "trial_balance": {CURRENCY: dict(books.balances), "unexpected": list(books.unexpected)},
         "orders_per_second": round(settled / replay, 2) if replay > 0 else 0.0,
         "received_to_completed_ms": {
@@ -266,6 +267,9 @@ def _money_rows(report: Mapping[str, Any]) -> list[tuple[str, str]]:
         lines = f"{changes['lines_cancelled']:,} lines of {cancelled} cancelled"
         figures["edits"] = f"{changes['edits']:,}: {added} added, {lines}"
         figures["refunds"] = f"{changes['refunds']:,}: {refunded} (besides those of cancels)"
+        prepaid = report["prepaid"][currency]
+        paid, back = _decimal(prepaid["prepaid_minor"]), _decimal(prepaid["given_back_minor"])
+        figures["prepaid"] = f"{prepaid['prepayments']:,}: {paid} before the order came, {back} given back"
         rows += [(f"{name}, {currency}", figure) for name, figure in figures.items()]
     return rows
 

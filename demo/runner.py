@@ -20,7 +20,7 @@ from rich.console import Console
 
 import devservices
 from contracts.ids import order_id
-from demo import gift_cards, outcome
+from demo import gift_cards, outcome, storefront
 from demo.bank import Bank
 from demo.buyers import Buyers
 from demo.changes import line_of
@@ -103,7 +103,8 @@ def run(
             shutil.rmtree(task.logs, ignore_errors=True)
             with System(ROOT, servers.kafka, servers.postgres, task.logs, prefix=_prefix(task)) as system:
                 imports.join()
-                installation = Installation(system, tables=tables(TABLES, task.methods))
+                configured = {**tables(TABLES, task.methods), "payments": storefront.TABLES}
+                installation = Installation(system, tables=configured)
                 seen = interrupt.run(_observe(task, installation, display, started))
                 display.step("checking the invariants over all databases and topics")
                 checks = _check(system, settled=not seen.stalled)
@@ -131,6 +132,7 @@ async def _observe(task: Task, installation: Installation, display: Display, sta
     setup_seconds = time.monotonic() - started
     async with receiving(installation, len(task.run)) as receivers:
         cards = await gift_cards.issue(installation, gift_cards.cards_of(task.run, order_id))
+        await storefront.open_sessions(installation, storefront.sessions_of(task.run, order_id, task.methods))
         ended_at, stalled = await _replay(task, installation, display, desk, buyers, sent, cards)
         display.step("reading the result of each order")
         if not stalled:
@@ -177,9 +179,9 @@ async def _replay(
     cards: Mapping[UUID, str],
 ) -> tuple[float, str]:  # fmt: skip
     """Returns (time.monotonic() when the last order was settled, what the others wait for or an empty text)."""
-    warehouse = Warehouse(installation, skipped=desk.unshipped)
+    warehouse, shop = Warehouse(installation, skipped=desk.unshipped), storefront.Storefront(installation)
     following = Following(installation, len(task.run))
-    settled = asyncio.create_task(following.until_settled(lambda: desk.done, display.show))
+    settled = asyncio.create_task(following.until_settled(lambda: desk.done and shop.done, display.show))
     parties = [
         asyncio.create_task(
             replay(installation.system.kafka.bootstrap_servers, task.run, STORE, sent, cards, task.methods)
@@ -187,6 +189,7 @@ async def _replay(
         asyncio.create_task(desk.run()),
         asyncio.create_task(warehouse.run()),
         asyncio.create_task(Bank(installation).run()),
+        asyncio.create_task(shop.run()),
         *([asyncio.create_task(buyers.run())] if buyers is not None else []),
     ]
     pending = {settled, *parties}

@@ -65,23 +65,35 @@ async def sent_to(statuses: list[int], batches: Sequence[Sequence[Transfer]]) ->
     return got
 
 
-async def test_a_buyer_pays_what_the_action_names_once_there_is_one() -> None:
-    statuses, paid = [409, 200], list[str]()
+ACTION = {"kind": "pay", "client_secret": "pi_1_secret_x"}
+OF_AN_EDIT = [(409, {"type": "operation_closed"}), (200, ACTION)]
+OF_A_SESSION = [(200, {"state": "open", "action": None}), (200, {"state": "open", "action": ACTION})]
+
+
+@pytest.mark.parametrize(
+    ("kind", "path", "answers"),
+    [
+        ("authorize", f"/v1/payments/{KEY}/operations/{OPERATION}/action", OF_AN_EDIT),
+        ("prepay", f"/v1/payment-sessions/{OPERATION}", OF_A_SESSION),
+    ],
+)
+async def test_a_buyer_pays_what_the_action_names_once_there_is_one(kind: str, path: str, answers: list[Any]) -> None:
+    left, paid = [*answers], list[str]()
 
     async def action(request: web.Request) -> web.Response:
-        assert request.path == f"/v1/payments/{KEY}/operations/{OPERATION}/action"
-        return web.json_response({"kind": "pay", "client_secret": "pi_1_secret_x"}, status=statuses.pop(0))
+        status, body = left.pop(0)
+        return web.json_response(body, status=status)
 
     async def confirm(request: web.Request) -> web.Response:
         paid.append(request.match_info["id"])
         return web.json_response({})
 
     app = web.Application()
-    app.router.add_get("/v1/payments/{tail:.*}", action)
+    app.router.add_get(path, action)
     app.router.add_post("/buyers/{id}/confirm", confirm)
     async with listening(app) as url, aiohttp.ClientSession(url) as client:
-        buyers = Buyers(NOWHERE, url)
-        await buyers._pay(client, client, KEY, OPERATION)
+        buyers, row = Buyers(NOWHERE, url), {"order_id": KEY, "operation_id": OPERATION, "kind": kind}
+        await buyers._pay(client, client, row)
         assert (paid, buyers.paid) == ([], set()), "the gateway does not wait for the buyer yet"
-        await buyers._pay(client, client, KEY, OPERATION)
+        await buyers._pay(client, client, row)
     assert (paid, buyers.paid) == (["pi_1"], {OPERATION})

@@ -23,7 +23,9 @@ def order_id(store_id: str, channel: str, account: str, external_order_id: str) 
 
 
 def as_expected(order: Expected) -> ActualRow:
-    return cast(ActualRow, {"actual": order.end, **order.money._asdict(), **order.changes._asdict()})
+    return cast(
+        ActualRow, {"actual": order.end, **order.money._asdict(), **order.changes._asdict(), **order.prepaid._asdict()}
+    )
 
 
 def number_with(trouble: str) -> str:

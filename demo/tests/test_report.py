@@ -42,6 +42,7 @@ BALANCES = {
     "marketplace_clearing": 1_163_076,
     "gift_card_liability": -399_008,
     "gift_cards_issued": 1_069_125,
+    "prepayments": 0,
 }
 BOOKS = Books(BALANCES, ())
 STOCK = Stock(skus=1_854, unexpected=())
@@ -58,7 +59,10 @@ def expected(sample: Book) -> list[Expected]:
 @pytest.fixture
 def actual(expected: list[Expected]) -> Actual:
     return {
-        order.order_id: cast(ActualRow, {"actual": order.end, **order.money._asdict(), **order.changes._asdict()})
+        order.order_id: cast(
+            ActualRow,
+            {"actual": order.end, **order.money._asdict(), **order.changes._asdict(), **order.prepaid._asdict()},
+        )
         for order in expected
     }
 
@@ -113,6 +117,7 @@ def test_the_report_of_a_good_run(build: Any, actual: Actual, expected: list[Exp
                 "credit_notes": 49,
             }
         },
+        "prepaid": {"GBP": {"prepayments": 35, "prepaid_minor": 1_424_754, "given_back_minor": 38_536}},
         "trial_balance": {"GBP": BALANCES, "unexpected": []},
         "orders_per_second": 193.0,
         "received_to_completed_ms": {"p50": 3.0, "p99": 9.0},
@@ -135,6 +140,7 @@ def test_the_oracle_expects_the_balances_of_its_orders_and_another_one_fails_the
     assert books_of(wanted, wanted).unexpected == []
     wrong = books_of(wanted, wanted | {"rounding": 1, "customer": -12_285_411})
     assert wrong.unexpected == ["customer", "rounding"]
+    assert books_of(wanted, wanted | {"prepayments": -100}).unexpected == ["prepayments"]
     assert exit_status(build(actual, books=wrong), expected, actual) == 1
 
 
@@ -144,7 +150,7 @@ def test_orders_csv_sums_to_the_report(build: Any, actual: Actual, expected: lis
     assert tuple(rows[0]) == ORDERS_CSV_COLUMNS
     assert len(rows) == report["received"]
     assert sum(int(row["total_minor"]) for row in rows) == report["source"]["total_minor"]
-    sums = report["money"]["GBP"] | report["changes"]["GBP"]
+    sums = report["money"]["GBP"] | report["changes"]["GBP"] | report["prepaid"]["GBP"]
     assert {name: sum(int(row[name]) for row in rows) for name in COLUMNS} == sums
     assert sum(row["actual"] == "completed" for row in rows) == report["completed"]
     assert all(row["actual"] == row["expected"] for row in rows)
@@ -224,7 +230,8 @@ def test_percentiles_are_values_that_occurred(values: list[float], percent: int,
 def test_a_run_of_no_time_and_no_orders_divides_by_nothing(build: Any) -> None:
     report = build({}, timings=Timings(0, 0, []))
     assert (report["orders_per_second"], report["received_to_completed_ms"]) == (0.0, {"p50": None, "p99": None})
-    assert report["money"]["GBP"] | report["changes"]["GBP"] == dict.fromkeys(COLUMNS, 0)
+    sums = report["money"]["GBP"] | report["changes"]["GBP"] | report["prepaid"]["GBP"]
+    assert sums == dict.fromkeys(COLUMNS, 0)
 
 
 def _printed(table: Any) -> str:
@@ -244,6 +251,8 @@ def test_the_table_shows_every_figure(build: Any, actual: Actual) -> None:
         "4,150.60 by 49 credit notes",
         "34: 48.63 added, 19 lines of 920.59 cancelled",
         "33: 965.81 (besides",
+        "35: 14,247.54 before the order came, 385.36 given back",
+        "prepayments 0.00; sum 0.00",
         "0 of 1,854 articles",
         "193.0",
         "p50 3 ms, p99 9 ms",

@@ -114,7 +114,7 @@ def test_a_demo_of_a_file_nobody_has_seen_comes_out_right_to_the_penny(demo: Dem
         orders = list(csv.DictReader(rows))
     assert len({order["order_id"] for order in orders}) == RUN
     assert all(order["expected"] == order["actual"] for order in orders)
-    sums = report["money"]["GBP"] | report["changes"]["GBP"]
+    sums = report["money"]["GBP"] | report["changes"]["GBP"] | report["prepaid"]["GBP"]
     assert {name: sum(int(order[name]) for order in orders) for name in COLUMNS} == sums
     changed = report["changes"]["GBP"]  # 2 edits add a piece, 1 removes the mugs; 2 pieces are refunded
     assert (changed["edits"], changed["lines_cancelled"], changed["refunds"]) == (3, 1, 3)
