@@ -1,4 +1,4 @@
-"""The service desk of the demo: cancels, edits and refunds orders over HTTP, each when its order has got that far.
+"""The service desk of the demo: cancels, edits and refunds orders, and reverses captured lines, each when its order has got that far.
 
 A request is repeated with the same idempotency key until it is answered.
 """
@@ -7,13 +7,13 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Mapping
-from typing import Any, Final, Protocol
+from typing import Any, Final, Literal, Protocol
 from uuid import UUID
 
 import aiohttp
 import asyncpg
 
-from demo.changes import Body, body_of, line_of
+from demo.changes import Body, body_of, is_change, is_reversal, line_of
 from demo.retail import RetailOrder
 from demo.trouble import Trouble
 from system.installation import Installation
@@ -26,6 +26,7 @@ where key = any($1)"""
 
 Progress = Mapping[str, Any]
 """A row of `PROGRESS`."""
+Api = Literal["orders", "payments"]
 
 
 class Refused(Exception):
@@ -43,10 +44,13 @@ def request_of(trouble: Trouble, order: RetailOrder) -> Request | None:
     """What the desk does with an order that has this trouble, if anything."""
     if trouble == "cancelled":
         return Cancel()
-    if trouble == "refunded" or trouble == "line_cancelled" or trouble == "edited":
+    if is_change(trouble):
         line = line_of(trouble, order)
         assert line is not None, order.external_order_id  # the trouble applies
-        return (Refund if trouble == "refunded" else Edit)(body_of(trouble, line))
+        body = body_of(trouble, line, order)
+        if is_reversal(trouble):
+            return Reversal(body, order.total_minor)
+        return (Refund if trouble == "refunded" else Edit)(body)
     return None
 
 
@@ -104,19 +108,46 @@ class Refund:
         return False
 
 
+class Reversal:
+    """Replaces a captured piece of a completed order in payments; done when the order has the difference and its documents."""
+
+    def __init__(self, wanted: Body, captured_minor: int) -> None:
+        """captured_minor: of the whole order, before."""
+        self._wanted, self._captured_minor, self._refunded_minor = wanted, captured_minor, 0
+        self._reversed = False
+
+    async def advance(self, http: Http, key: UUID, order: Progress) -> bool:
+        if not self._reversed:
+            if order["completed"] and order["waiting"] == "":
+                await self._reverse(http, key)
+            return False
+        told = await http.send("GET", str(key))
+        money = told["money"]["captured_minor"], told["money"]["refunded_minor"]
+        is_known = any(remark["code"] == "lines_reversed" for remark in told["remarks"])
+        return is_known and money == (self._captured_minor, self._refunded_minor) and told["waiting"] == ""
+
+    async def _reverse(self, http: Http, key: UUID) -> None:
+        answer = await http.post(f"{key}/reversals", self._wanted, f"reverse-{key}", "payments")
+        self._captured_minor += answer["charge_minor"]
+        self._refunded_minor = answer["refund_minor"]
+        self._reversed = True
+
+
 class Http:
-    """The orders API."""
+    """The APIs of orders and payments."""
 
-    def __init__(self, client: aiohttp.ClientSession) -> None:
-        self._client = client
+    def __init__(self, orders: aiohttp.ClientSession, payments: aiohttp.ClientSession) -> None:
+        self._clients: Mapping[Api, aiohttp.ClientSession] = {"orders": orders, "payments": payments}
 
-    async def post(self, path: str, body: Body, idempotency_key: str) -> Any:
-        return await self.send("POST", path, body, idempotency_key)
+    async def post(self, path: str, body: Body, idempotency_key: str, api: Api = "orders") -> Any:
+        return await self.send("POST", path, body, idempotency_key, api)
 
-    async def send(self, method: str, path: str, body: Body | None = None, idempotency_key: str | None = None) -> Any:
+    async def send(
+        self, method: str, path: str, body: Body | None = None, idempotency_key: str | None = None, api: Api = "orders"
+    ) -> Any:
         """Returns the answer. Raises Refused, aiohttp.ClientError, TimeoutError or OSError."""
         headers = {} if idempotency_key is None else {"idempotency-key": idempotency_key}
-        async with self._client.request(method, f"/v1/orders/{path}", json=body, headers=headers) as response:
+        async with self._clients[api].request(method, f"/v1/orders/{path}", json=body, headers=headers) as response:
             if response.status >= 500:
                 response.raise_for_status()
             answer = await response.json(content_type=None)
@@ -129,7 +160,7 @@ class Desk:
     def __init__(self, installation: Installation, requests: Mapping[UUID, Request]) -> None:
         self.installation = installation
         self.pending = dict(requests)
-        self.unshipped = {str(key) for key, one in requests.items() if not isinstance(one, Refund)}
+        self.unshipped = {str(key) for key, one in requests.items() if isinstance(one, (Cancel, Edit))}
         """Ids of orders that the warehouse must not ship: those to cancel, and those to edit until that is done."""
         self.refused: dict[UUID, str] = {}
         """Order id -> the code of its refusal."""
@@ -142,8 +173,11 @@ class Desk:
         """Returns when each request is done or refused, or its order waits for a person."""
         database = await asyncpg.connect(self.installation.system.dsn("orders"))
         try:
-            async with self.installation.client("orders", CONNECTIONS) as client:
-                http = Http(client)
+            async with (
+                self.installation.client("orders", CONNECTIONS) as orders,
+                self.installation.client("payments", CONNECTIONS) as payments,
+            ):
+                http = Http(orders, payments)
                 while self.pending:
                     rows = await database.fetch(PROGRESS, list(self.pending))
                     await asyncio.gather(*(self._advance(http, row["key"], dict(row)) for row in rows))

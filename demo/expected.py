@@ -38,6 +38,9 @@ class Changes(NamedTuple):
     """Those that were requested, and those of edits; not the money that goes back with a cancel."""
     refunds_minor: int = 0
     credit_notes: int = 0
+    reversals: int = 0
+    """Requests that reversed captured lines."""
+    reversed_minor: int = 0
 
 
 class Prepaid(NamedTuple):
@@ -47,7 +50,7 @@ class Prepaid(NamedTuple):
     """Sessions that were paid."""
     prepaid_minor: int = 0
     given_back_minor: int = 0
-    """Of it, what no authorization has taken over."""
+    """What no authorization has taken over."""
 
 
 MONEY: Final = Money._fields
@@ -73,6 +76,8 @@ class ActualRow(TypedDict):
     refunds: int
     refunds_minor: int
     credit_notes: int
+    reversals: int
+    reversed_minor: int
     prepayments: int
     prepaid_minor: int
     given_back_minor: int
@@ -100,7 +105,8 @@ class Expected:
     vat_minor: int
     """The VAT in the total, owed only when it is invoiced."""
     trouble: str
-    """`out_of_stock`, `declined`, `late`, `timed_out`, `cancelled`, `refunded`, `line_cancelled`, `edited`, or empty."""
+    """`out_of_stock`, `declined`, `late`, `timed_out`, `cancelled`, `refunded`, `line_cancelled`, `edited`, `replaced_cheaper`,
+    `replaced_equal`, `replaced_dearer`, or empty."""
     end: End
     money: Money
     changes: Changes

@@ -18,6 +18,7 @@ from demo.oracle_sums import Sold, first_sold, goods_of, line_vat_of, piece_of, 
 from demo.source import Book
 
 _NAMESPACE: Final = UUID("b4f1c1a6-5d0e-5c39-9a43-6a1d1a0f7e21")
+_REPLACED: Final = (*["replaced_cheaper"] * 3, *["replaced_equal"] * 2, *["replaced_dearer"] * 3)
 
 
 def expect(book: Book, store_id: str, count: int | None = None, *, with_stripe: bool = True) -> list[Expected]:
@@ -108,14 +109,15 @@ def _order_id(store_id: str, external_id: str) -> str:
 def _trouble(order: Sold, order_id: str, none_left: set[str]) -> str:
     if not order.goods.isdisjoint(none_left):
         return "out_of_stock"
-    group = int(order_id[:8], 16) % 100 // 4
-    if order.total == 0 or group > 6:
+    number = int(order_id[:8], 16) % 100
+    if order.total == 0 or number > 35:
         return ""
-    trouble = ("declined", "late", "timed_out", "cancelled", "refunded", "line_cancelled", "edited")[group]
-    if group < 4:
+    by_fours = ("declined", "late", "timed_out", "cancelled", "refunded", "line_cancelled", "edited")
+    trouble = by_fours[number // 4] if number < 28 else _REPLACED[number - 28]
+    if number < 16:
         return trouble
     goods = goods_of(order.document)
-    possible = sum(line.pence for line in goods[:-1]) > 0 if group == 5 else first_sold(goods) is not None
+    possible = sum(line.pence for line in goods[:-1]) > 0 if 20 <= number < 24 else first_sold(goods) is not None
     return trouble if possible else ""
 
 
@@ -172,9 +174,39 @@ def _edited(order: Sold) -> _End:
     return "completed", _paid(order.total + more), Changes(edits=1, added_minor=more), (vat, 0)
 
 
+def _replaced(order: Sold, cost: Callable[[int], int]) -> _End:
+    """A piece of the first line that costs something is credited, and what replaces it has an invoice of its own, for what the piece
+    has paid of it. What it costs more is a second authorization, capture and invoice."""
+    line = first_sold(goods_of(order.document))
+    assert line is not None
+    piece = piece_of(line)
+    new = cost(piece)
+    paid, more, back = min(piece, new), max(new - piece, 0), max(piece - new, 0)
+    money = Money(
+        authorized_minor=order.total + more, captured_minor=order.total + more, refunded_minor=back,
+        invoiced_minor=order.total + new, credited_minor=piece,
+    )  # fmt: skip
+    credited = (2 * line_vat_of(order, line.place) * piece + line.pence) // (2 * line.pence)
+    invoiced = order.vat + vat_of(order.document, paid) + vat_of(order.document, more)
+    return "completed", money, Changes(credit_notes=1, reversals=1, reversed_minor=piece), (invoiced, credited)
+
+
+def _replaced_cheaper(order: Sold) -> _End:
+    return _replaced(order, lambda piece: piece - piece // 2)
+
+
+def _replaced_equal(order: Sold) -> _End:
+    return _replaced(order, lambda piece: piece)
+
+
+def _replaced_dearer(order: Sold) -> _End:
+    return _replaced(order, lambda piece: piece + 100)
+
+
 _ENDS: Final[Mapping[str, Callable[[Sold], _End]]] = {
     "": _completed, "late": _completed, "timed_out": _completed, "out_of_stock": _out_of_stock, "declined": _declined,
     "cancelled": _cancelled, "refunded": _refunded, "line_cancelled": _line_cancelled, "edited": _edited,
+    "replaced_cheaper": _replaced_cheaper, "replaced_equal": _replaced_equal, "replaced_dearer": _replaced_dearer,
 }  # fmt: skip
 
 

@@ -12,7 +12,7 @@ def card_of(order: Sold, order_id: str) -> int:
     if second[-1] not in "08":
         return 0
     number = int(head, 16) % 100
-    return order.total if number > 27 and number % 2 == 0 else order.total // 2
+    return order.total if number > 35 and number % 2 == 0 else order.total // 2
 
 
 def gateway_of(order: Sold, order_id: str, with_stripe: bool) -> str:
@@ -35,13 +35,17 @@ def prepaid_of(order: Sold, order_id: str, trouble: str, gateway: str, card: int
 
 
 def by_card_of(order: Sold, card: int, trouble: str, money: Money) -> int:
-    """The card pays each line by what it costs. What goes back of one line is the gateway's first, then the card's."""
+    """The card pays each line by what it costs. What goes back of one line is the gateway's first, then the card's. A piece that
+    is replaced is taken off in the same sequence, and what the card has paid of it, it pays of the cheaper one first."""
     if trouble in ("out_of_stock", "declined", "cancelled"):
         return 0
-    if trouble not in ("refunded", "line_cancelled"):
+    if trouble not in ("refunded", "line_cancelled", "replaced_cheaper"):
         return card
     goods = goods_of(order.document)
     line = goods[-1] if trouble == "line_cancelled" else first_sold(goods)
     assert line is not None
     of_line = share_of(order, card, line.place)[1]
-    return card - sorted((0, money.refunded_minor - (line.pence - of_line), of_line))[1]
+    off = money.refunded_minor if trouble != "replaced_cheaper" else money.credited_minor
+    of_card = sorted((0, off - (line.pence - of_line), of_line))[1]
+    kept = off - money.refunded_minor
+    return card - max(of_card - kept, 0)

@@ -61,7 +61,7 @@ class Published:
     completed_at: dict[UUID, datetime] = field(default_factory=dict)
     """`ce_time` of each order's first `orders.completed`."""
     changes: defaultdict[UUID, Counter[str]] = field(default_factory=lambda: defaultdict(Counter))
-    """Order id -> the counts and sums of `oracle.Changes` that follow from its edits and refunds."""
+    """Order id -> the counts and sums of `expected.Changes` that follow from its edits, refunds and reversals."""
     events: dict[str, str] = field(default_factory=dict)
     """`<source>/<id>` of each event -> its type."""
 
@@ -78,6 +78,9 @@ async def published(installation: Installation) -> Published:
                 found.completed_at.setdefault(UUID(record.key.decode()), at)
             case b"orders.edited":
                 found.changes[UUID(record.key.decode())].update(edited(orjson.loads(record.value)))
+            case b"payments.reversed":
+                amount = orjson.loads(record.value)["amount_minor"]
+                found.changes[UUID(record.key.decode())].update(reversals=1, reversed_minor=amount)
             case b"orders.refund_settled":
                 amount = orjson.loads(record.value)["amount_minor"]
                 found.changes[UUID(record.key.decode())].update(refunds=1, refunds_minor=amount)
@@ -163,6 +166,8 @@ def _row(key: UUID, order: Any, found: _Found, changes: Mapping[str, int]) -> Ac
         refunds=changes.get("refunds", 0),
         refunds_minor=changes.get("refunds_minor", 0),
         credit_notes=document["credit_notes"] if document else 0,
+        reversals=changes.get("reversals", 0),
+        reversed_minor=changes.get("reversed_minor", 0),
         prepayments=prepaid["prepayments"] if prepaid else 0,
         prepaid_minor=prepaid["prepaid_minor"] if prepaid else 0,
         given_back_minor=prepaid["given_back_minor"] if prepaid else 0,

@@ -267,6 +267,7 @@ def _money_rows(report: Mapping[str, Any]) -> list[tuple[str, str]]:
         lines = f"{changes['lines_cancelled']:,} lines of {cancelled} cancelled"
         figures["edits"] = f"{changes['edits']:,}: {added} added, {lines}"
         figures["refunds"] = f"{changes['refunds']:,}: {refunded} (besides those of cancels)"
+        figures["reversals"] = f"{changes['reversals']:,}: {_decimal(changes['reversed_minor'])} replaced"
         prepaid = report["prepaid"][currency]
         paid, back = _decimal(prepaid["prepaid_minor"]), _decimal(prepaid["given_back_minor"])
         figures["prepaid"] = f"{prepaid['prepayments']:,}: {paid} before the order came, {back} given back"

@@ -24,9 +24,9 @@ CONNECTIONS: Final = 8
 PAUSE_SECONDS: Final = 0.3
 ORIGIN: Final = "https://shop.example"
 TABLES: Final[Mapping[str, Any]] = {"storefronts": [{"store": STORE, "origins": [ORIGIN]}]}
-"""What payments has to know before it sends buyers anywhere."""
+"""Configuration of payments: buyers are sent to no other origin."""
 WITH_BUYER: Final[Collection[Method]] = ("test", "card")
-"""Nobody pays a transfer or a marketplace in a session."""
+"""A transfer or a marketplace is not paid in a session."""
 SURPLUS_MINOR: Final = 100
 UNSETTLED: Final = """
 select session_id, order_id, prepayment from payment_sessions

@@ -12,7 +12,7 @@ from collections.abc import Iterable, Sequence
 from typing import Final, Literal
 from uuid import UUID
 
-from demo.changes import Change, line_of
+from demo.changes import Change, is_change, line_of
 from demo.retail import RetailOrder
 
 Trouble = Literal["declined", "late", "timed_out", "cancelled"] | Change
@@ -25,6 +25,9 @@ _BY_HUNDREDTH: Final[tuple[Trouble, ...]] = (
     "refunded",  "refunded",  "refunded",  "refunded",   # 16-19  a piece comes back after completion
     "line_cancelled", "line_cancelled", "line_cancelled", "line_cancelled",  # 20-23  an edit removes a line after capture
     "edited",    "edited",    "edited",    "edited",     # 24-27  an edit adds a piece after capture
+    "replaced_cheaper", "replaced_cheaper", "replaced_cheaper",  # 28-30  after completion a piece is reversed, and replaced
+    "replaced_equal",   "replaced_equal",                        # 31-32
+    "replaced_dearer",  "replaced_dearer",  "replaced_dearer",   # 33-35
 )
 # fmt: on
 
@@ -52,9 +55,7 @@ def applies(trouble: Trouble, order: RetailOrder, zero_stock: frozenset[str]) ->
     """Whether the order has the trouble of its id: it is neither short nor free, and has the line that a change needs."""
     if order.total_minor == 0 or is_short(order, zero_stock):
         return False
-    if trouble == "refunded" or trouble == "line_cancelled" or trouble == "edited":
-        return line_of(trouble, order) is not None
-    return True
+    return line_of(trouble, order) is not None if is_change(trouble) else True
 
 
 def is_short(order: RetailOrder, zero_stock: frozenset[str]) -> bool:

@@ -9,7 +9,7 @@ import aiohttp
 import pytest
 
 from demo.changes import Body
-from demo.desk import Cancel, Desk, Edit, Http, Progress, Refund, Refused, Request, request_of
+from demo.desk import Api, Cancel, Desk, Edit, Http, Progress, Refund, Refused, Request, Reversal, request_of
 from demo.retail import orders_of
 from demo.tests.conftest import Reader, row
 from system.installation import Installation
@@ -27,9 +27,13 @@ class Answers(Http):
     def __init__(self, *answers: Any) -> None:
         self.answers = list(answers)
         self.sent: list[tuple[str, str, str | None]] = []
+        self.asked: list[Api] = []
 
-    async def send(self, method: str, path: str, body: Body | None = None, idempotency_key: str | None = None) -> Any:
+    async def send(
+        self, method: str, path: str, body: Body | None = None, idempotency_key: str | None = None, api: Api = "orders"
+    ) -> Any:
         self.sent.append((method, path.removeprefix(f"{KEY}/"), idempotency_key))
+        self.asked.append(api)
         answer = self.answers.pop(0) if self.answers else {}
         if isinstance(answer, Exception):
             raise answer
@@ -83,6 +87,28 @@ async def test_a_refund_follows_completion_and_is_done_when_nothing_of_it_is_ope
     assert await request.advance(http, KEY, progress(completed=True, waiting="")) and len(http.sent) == 1
 
 
+def told(captured: int, refunded: int, waiting: str = "", *remarks: str) -> Any:
+    money = {"captured_minor": captured, "refunded_minor": refunded}
+    return {"money": money, "waiting": waiting, "remarks": [{"code": one} for one in remarks]}
+
+
+@pytest.mark.parametrize(("charge", "refund"), [(0, 0), (0, 128), (100, 0)])
+async def test_a_reversal_is_asked_of_payments_and_done_when_the_order_has_its_money_and_its_documents(
+    charge: int, refund: int
+) -> None:
+    known, end = "lines_reversed", (500 + charge, refund)
+    not_yet = [told(500, 0), told(501, refund, "", known), told(*end), told(*end, "answer", known)]
+    http = Answers({"charge_minor": charge, "refund_minor": refund}, *not_yet, told(*end, "", known))
+    request, done = Reversal({"lines": []}, 500), progress(completed=True, waiting="")
+    for early in (progress(paid=True), progress(completed=True, waiting="answer")):
+        assert not await request.advance(http, KEY, early) and http.sent == []
+    for _ in range(1 + len(not_yet)):
+        assert not await request.advance(http, KEY, done)
+    assert await request.advance(http, KEY, done)
+    assert http.sent[:2] == [("POST", "reversals", f"reverse-{KEY}"), ("GET", str(KEY), None)]
+    assert http.asked == ["payments", *["orders"] * (1 + len(not_yet))]
+
+
 def desk_of(request: Request) -> Desk:
     return Desk(Installation(None), {KEY: request})  # type: ignore[arg-type]  # no request needs the system
 
@@ -90,6 +116,7 @@ def desk_of(request: Request) -> Desk:
 async def test_the_warehouse_ships_an_edited_order_afterwards_and_a_cancelled_one_never() -> None:
     edited, cancelled, refunded = desk_of(Edit({})), desk_of(Cancel()), desk_of(Refund({}))
     assert edited.unshipped == cancelled.unshipped == {str(KEY)} and refunded.unshipped == set()
+    assert desk_of(Reversal({}, 1)).unshipped == set()
     await edited._advance(Answers({"edit_id": "e"}, {}, preview("p")), KEY, progress(paid=True))
     assert edited.unshipped and not edited.done
     await edited._advance(Answers(), KEY, progress(paid=True))
@@ -124,4 +151,5 @@ def test_each_trouble_that_people_make_has_its_request(read_rows: Reader) -> Non
     kinds = {trouble: type(request_of(trouble, order)) for trouble in ("cancelled", "refunded", "edited")}
     assert kinds == {"cancelled": Cancel, "refunded": Refund, "edited": Edit}
     assert isinstance(request_of("line_cancelled", order), Edit)
+    assert isinstance(request_of("replaced_dearer", order), Reversal)
     assert request_of("declined", order) is request_of("late", order) is request_of("timed_out", order) is None

@@ -34,11 +34,14 @@ def test_the_sample_has_every_change_and_gift_cards_at_every_gateway(sample: Boo
         seen[order.gateway].add(order.trouble)
         if 0 < order.by_card_minor < order.money.captured_minor:
             seen[order.gateway].add("gift_card")
-    everywhere = {"", "out_of_stock", "cancelled", "refunded", "line_cancelled", "edited", "gift_card"}
+    everywhere = {
+        "", "out_of_stock", "cancelled", "refunded", "line_cancelled", "edited", "gift_card", "replaced_cheaper",
+        "replaced_dearer",
+    }  # fmt: skip
     assert seen == {
-        "test": everywhere | {"declined", "late", "timed_out"},
+        "test": everywhere | {"declined", "late", "timed_out", "replaced_equal"},
         "stripe": everywhere,
-        "manual": everywhere,
+        "manual": everywhere | {"replaced_equal"},
         "marketplace": everywhere,
     }
     assert Counter(order.gateway for order in expected) == {"test": 217, "stripe": 73, "manual": 48, "marketplace": 48}

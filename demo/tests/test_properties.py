@@ -106,7 +106,8 @@ def test_sums_agree_between_lines_totals_snapshots_and_oracle(lines: list[tuple[
     more = [line.sku for told, order in zip(expected, run, strict=True) for line in [added(told, order)] if line]
     put, left = stock(run, skus, more), left_on_shelf(book, expected)
     assert all(0 <= left[sku] <= pieces for sku, pieces in put.items()) and list(left) == list(put)
-    if all(told.end == "completed" and told.trouble in ("", "late", "timed_out", "edited") for told in expected):
+    unshelved = ("", "late", "timed_out", "edited", "replaced_cheaper", "replaced_equal", "replaced_dearer")
+    if all(told.end == "completed" and told.trouble in unshelved for told in expected):
         assert not any(left.values())
     assert whole.received == whole.completed + sum(whole.cancelled.values()) == len({e.order_id for e in expected})
     assert compare(expected, {}) == [(order.order_id, "never received") for order in expected]
@@ -122,8 +123,12 @@ def changed_by_rule(told: Expected, order: RetailOrder) -> tuple[int, int, int]:
     if told.trouble == "line_cancelled":
         cancelled = line_of("line_cancelled", order)
         return 0, cancelled.line_total_minor if cancelled else -1, 0
+    assert (
+        told.money.credited_minor - told.money.refunded_minor == told.money.invoiced_minor - told.money.captured_minor
+    )
     line = line_of("edited", order)
     piece = round_half_up(Fraction(line.line_total_minor, line.quantity)) if line else -1
+    assert told.changes.reversed_minor == piece * told.trouble.startswith("replaced_")
     return piece * (told.trouble == "edited"), 0, piece * (told.trouble == "refunded")
 
 

@@ -32,7 +32,13 @@ from demo.trouble import applies, is_short, sent_twice, stock, trouble_of, zero_
         (23, "line_cancelled"),
         (24, "edited"),
         (27, "edited"),
-        (28, None),
+        (28, "replaced_cheaper"),
+        (30, "replaced_cheaper"),
+        (31, "replaced_equal"),
+        (32, "replaced_equal"),
+        (33, "replaced_dearer"),
+        (35, "replaced_dearer"),
+        (36, None),
         (99, None),
     ],
 )
@@ -42,10 +48,12 @@ def test_trouble_follows_from_the_first_eight_digits_of_the_order_id(hundredth: 
         assert trouble_of(order_id) == trouble_of(str(order_id)) == trouble
 
 
-def test_four_in_a_hundred_ids_have_each_trouble() -> None:
+def test_two_to_four_in_a_hundred_ids_have_each_trouble() -> None:
     counts = Counter(trouble_of(uuid5(UUID(int=0), str(n))) for n in range(20_000))
     del counts[None]
-    assert len(counts) == 7 and all(700 < n < 900 for n in counts.values())
+    per_cent = {"replaced_cheaper": 3, "replaced_equal": 2, "replaced_dearer": 3}
+    assert len(counts) == 10
+    assert all(175 < n / per_cent.get(str(trouble), 4) < 225 for trouble, n in counts.items())
 
 
 def test_an_order_id_is_asked_for_with_all_four_parts(read_rows: Reader) -> None:
@@ -123,12 +131,26 @@ def test_a_change_is_what_a_person_requests(read_rows: Reader) -> None:
     for change in get_args(Change):
         line = line_of(change, order)
         assert line is not None
-        bodies[change] = body_of(change, line)["lines"]
+        bodies[change] = body_of(change, line, order)["lines"]
     assert bodies == {
         "refunded": [{"line_id": "1", "quantity": 1}],
         "line_cancelled": [{"line_id": "2", "quantity": 0}],
         "edited": [{"line_id": "1", "quantity": 7}],
+        "replaced_cheaper": [{"line_id": "1-replaced", "quantity": 1, "amount_minor": 128}],
+        "replaced_equal": [{"line_id": "1-replaced", "quantity": 1, "amount_minor": 255}],
+        "replaced_dearer": [{"line_id": "1-replaced", "quantity": 1, "amount_minor": 355}],
     }
+
+
+def test_a_reversal_takes_one_piece_off_at_its_price(read_rows: Reader) -> None:
+    """33.33 of 99.99 rounds down, 0.50 of 1.00 is exact, and 1.01 for two is 0.51 each."""
+    for quantity, price, piece in (("3", "33.3333", 3_333), ("2", "0.5", 50), ("2", "0.505", 51)):
+        (order,) = orders_of(read_rows(row("7", quantity=quantity, price=price)))
+        line = line_of("replaced_equal", order)
+        assert line is not None
+        body = body_of("replaced_equal", line, order)
+        assert body["reversals"] == [{"line_id": "1-reversed", "reverses": "1", "quantity": 1, "amount_minor": piece}]
+        assert (body["refund_line_id"], body["reference"], body["currency"]) == ("1-refunded", "7", "GBP")
 
 
 def test_stock_is_nothing_for_the_short_and_enough_for_the_rest(sample_orders: list[RetailOrder]) -> None:

@@ -116,9 +116,10 @@ def test_a_demo_of_a_file_nobody_has_seen_comes_out_right_to_the_penny(demo: Dem
     assert all(order["expected"] == order["actual"] for order in orders)
     sums = report["money"]["GBP"] | report["changes"]["GBP"] | report["prepaid"]["GBP"]
     assert {name: sum(int(order[name]) for order in orders) for name in COLUMNS} == sums
-    changed = report["changes"]["GBP"]  # 2 edits add a piece, 1 removes the mugs; 2 pieces are refunded
+    changed = report["changes"]["GBP"]  # 2 edits add a piece, 1 removes the mugs; 2 pieces are refunded, 1 is replaced
     assert (changed["edits"], changed["lines_cancelled"], changed["refunds"]) == (3, 1, 3)
-    assert changed["lines_cancelled_minor"] == 220
+    assert (changed["lines_cancelled_minor"], changed["reversals"], changed["reversed_minor"]) == (220, 1, 333)
+    assert (report["prepaid"]["GBP"]["prepayments"], report["trial_balance"]["GBP"]["prepayments"]) == (7, 0)
     assert report["stock"] == {"skus": 3, "unexpected": []}
     assert "line 6, Quantity: 'x' is no whole number" in told
 
