@@ -2,8 +2,13 @@
 
 from __future__ import annotations
 
+from uuid import UUID
+
 from orders_differences import codes, the_authorization
-from orders_play import Play, content, market
+from orders_play import Play, content, line, market
+
+from contracts.orders.edits import LineEdit
+from contracts.payments import Authorize, Capture
 
 
 def test_a_difference_of_its_books_is_an_exception_of_the_order_as_long_as_it_is_open(play: Play) -> None:
@@ -28,6 +33,42 @@ def test_an_authorization_that_expires_within_a_day_is_shown_until_it_is_capture
     play.expiring(the_authorization(play)).nothing()
     play.captured()
     assert codes(play) == []
+
+
+def test_an_authorization_that_expires_is_shown_until_its_own_amount_is_captured(play: Play) -> None:
+    """A second authorization, for what an edit adds, holds money for longer. Neither keeps the other's exception open."""
+    first, added = in_two_authorizations(play)
+    play.expiring(first).captured(captures(play)[first])
+    assert play.order.facts.authorizations[str(added)].left_minor == 20_00 and codes(play) == []
+    play.expiring(added, 20_00)
+    assert play.order.exceptions["authorization_expiring"].detail.startswith("stripe holds 2000 EUR minor units until 20")
+    play.captured(captures(play)[added])
+    assert codes(play) == []
+
+
+def test_two_authorizations_that_expire_are_one_exception_until_both_are_captured(play: Play) -> None:
+    first, added = in_two_authorizations(play)
+    play.expiring(first).expiring(added, 20_00)
+    detail = play.order.exceptions["authorization_expiring"].detail
+    assert detail.startswith("stripe holds 1000 EUR minor units until 20") and "; 2000 EUR minor units until" in detail
+    play.captured(captures(play)[added])
+    assert codes(play) == ["authorization_expiring"]
+    play.captured(captures(play)[first])
+    assert codes(play) == []
+
+
+def in_two_authorizations(play: Play) -> tuple[UUID, UUID]:
+    """Two pieces more are authorized by an edit; both amounts are being captured. (the first authorization, the added one)."""
+    play.receives(content(line()), market(approval="manual", capture="on_approval")).reserved().authorized()
+    first = the_authorization(play)
+    play.opens_an_edit(LineEdit(line_id="1", quantity=3)).confirms().extended()
+    added = play.last(Authorize)
+    play.authorized(added).approves()
+    return first, added.operation_id
+
+
+def captures(play: Play) -> dict[UUID, Capture]:
+    return {one.authorization_id: one for one in play.commands if isinstance(one, Capture)}
 
 
 def test_what_is_captured_or_authorized_anew_by_itself_needs_no_person(play: Play) -> None:

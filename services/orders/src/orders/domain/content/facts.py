@@ -6,7 +6,7 @@ from collections.abc import Container, Iterable, Mapping
 from typing import Annotated, Any, Final, Literal
 from uuid import UUID
 
-from contracts.base import UNLESS_EMPTY, Document
+from contracts.base import UNLESS_EMPTY, Document, Timestamp
 from contracts.invoicing import Credited
 from contracts.payments import Authorized, Captured, MoneyLine, MoneyTotals, Reversed, ReversedLine
 
@@ -23,6 +23,8 @@ class AuthorizationFact(Document):
     """line id -> minor units, by the voids that released a part of it."""
     void_refused: Annotated[bool, UNLESS_EMPTY] = False
     """Its gateway has refused a void that no process waits for."""
+    held_until: Annotated[Timestamp | None, UNLESS_EMPTY] = None
+    """When its issuer releases what is left of it, once payments has announced that; null: not announced."""
 
     @property
     def left_minor(self) -> int:
