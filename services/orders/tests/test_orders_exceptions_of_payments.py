@@ -41,7 +41,9 @@ def test_an_authorization_that_expires_is_shown_until_its_own_amount_is_captured
     play.expiring(first).captured(captures(play)[first])
     assert play.order.facts.authorizations[str(added)].left_minor == 20_00 and codes(play) == []
     play.expiring(added, 20_00)
-    assert play.order.exceptions["authorization_expiring"].detail.startswith("stripe holds 2000 EUR minor units until 20")
+    assert play.order.exceptions["authorization_expiring"].detail.startswith(
+        "stripe holds 2000 EUR minor units until 20"
+    )
     play.captured(captures(play)[added])
     assert codes(play) == []
 

@@ -134,7 +134,8 @@ async def test_a_dispute_is_listed_and_booked_with_the_order_that_it_is_about(wo
 
 
 async def test_a_dispute_of_a_payment_that_comes_later_is_taken_up_then(world: World) -> None:
-    """Its event was stored before the operation was: once it is there, the gateway is asked, once per event."""
+    """Its event was stored before the operation was: once it is there, the gateway is asked, once per event. Until then its
+    payment is queried after pauses that grow with its age, and no longer after 60 days."""
     order_id = uuid4()
     authorization_id = await world.authorize(order_id)
     await world.until(authorization_id, "succeeded")
@@ -145,16 +146,34 @@ async def test_a_dispute_of_a_payment_that_comes_later_is_taken_up_then(world: W
         {"id": "evt_d", "type": "charge.dispute.created", "created": 1, "data": {"object": subject}}
     ).encode()
     assert await world.post(body) == (200, {"is_new": True})
-    assert await asking.ask(world.app) == 0, "its payment is not there"
+    assert await asking.ask_due(world.app) == 0, "its payment is not there: it was queried when the event came"
+    pauses = [await pause_after(world, waited) for waited in (0, 600, 36_000, 59 * 86_400)]
+    assert pauses == pytest.approx([5, 600, 3_600, 3_600], abs=3)
+    assert await pause_after(world, 61 * 86_400) is None and await asking.ask_due(world.app) == 0
+    await world.app.fetch("update gateway_events set ask_at = now() where event_id = 'evt_d'")
     await world.app.fetch(
         "update operations set gateway_reference = $2 where operation_id = $1",
         authorization_id,
         row["gateway_reference"],
     )
-    assert [await asking.ask(world.app) for _ in range(2)] == [1, 0]
+    assert [await asking.ask_due(world.app) for _ in range(2)] == [1, 0]
     asked = await world.app.fetch("select count(*) as n from tasks where key = $1 and kind = 'dispute'", order_id)
     assert asked[0]["n"] == 1
-    assert await world.post(body) == (200, {"is_new": False}) and await asking.ask(world.app) == 0
+    assert await world.post(body) == (200, {"is_new": False}) and await asking.ask_due(world.app) == 0
+
+
+async def pause_after(world: World, waited_seconds: int) -> float | None:
+    """Seconds until the payment of `evt_d` is queried again after this time since its arrival; None: never again."""
+    await world.app.fetch(
+        "update gateway_events set ask_at = now(), received_at = now() - make_interval(secs => $1) where event_id = 'evt_d'",
+        waited_seconds,
+    )
+    assert await asking.ask_due(world.app) == 1
+    [row] = await world.app.fetch(
+        "select extract(epoch from ask_at - now())::float8 as seconds from gateway_events where event_id = 'evt_d'"
+    )
+    seconds: float | None = row["seconds"]
+    return seconds
 
 
 async def test_an_event_whose_gateway_cannot_be_asked_is_listed_and_hinders_no_other(world: World) -> None:
@@ -167,7 +186,7 @@ async def test_an_event_whose_gateway_cannot_be_asked_is_listed_and_hinders_no_o
         subject = {"id": name, "object": "dispute", "payment_intent": row["gateway_reference"], "charge": "ch_1"}
         event = {"id": event_id, "type": "charge.dispute.created", "created": 1, "data": {"object": subject}}
         assert await world.post(json.dumps(event).encode()) == (200, {"is_new": True})
-    assert await asking.ask(world.app) == 0
+    assert await asking.ask_due(world.app) == 0
     [unreadable] = await world.events("?matched=false")
     assert unreadable["event_id"] == "evt_long" and "cannot be asked" in unreadable["unreadable"]
     asked = await world.app.fetch("select body->>'reference' as name from tasks where kind = 'dispute'")

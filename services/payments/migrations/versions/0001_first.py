@@ -297,6 +297,7 @@ def upgrade() -> None:
             server_default="",
             comment="what its gateway is to be asked: dispute, refunds",
         ),
+        sa.Column("ask_at", sa.DateTime(timezone=True), comment="when its payment is queried next; null: never again"),
         sa.Column("asked_at", sa.DateTime(timezone=True), comment="when the gateway was asked"),
         sa.PrimaryKeyConstraint("gateway", "account", "event_id", name="gateway_events_pkey"),
         comment="what an event states, without the event: that may hold personal data and stays at the gateway",
@@ -305,8 +306,7 @@ def upgrade() -> None:
         "gateway_events_by_store", "gateway_events", ["store_id", "received_at", "gateway", "account", "event_id"]
     )
     op.create_index(
-        "gateway_events_to_ask", "gateway_events", ["received_at"],
-        postgresql_where=sa.text("asks <> '' and asked_at is null"),
+        "gateway_events_to_ask", "gateway_events", ["ask_at"], postgresql_where=sa.text("ask_at is not null"),
     )  # fmt: skip
     op.create_table(
         "entries",

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Iterable, Mapping
 from typing import Any, Final
 
 import structlog
@@ -19,36 +19,55 @@ from payments.gateways.received import ORDER
 log = structlog.get_logger("payments.asking")
 
 IDLE_SECONDS: Final = 5.0
-"""Between two queries for events whose payment has come."""
+"""Between two queries for events that are due."""
 AT_ONCE: Final = 100
 WAIT_DAYS: Final = 60
 """How long an event waits for its payment. It stays listed; an open dispute sends further ones."""
+PAUSE_SECONDS_MAX: Final = 3600
+"""Longest time between two queries for the payment of an event; the pause is the time that it has waited, from `IDLE_SECONDS` on."""
 
 _ORDER: Final = ORDER.format(
     operation_id="e.operation_id", store_id="e.store_id", payment="e.payment", gateway="e.gateway"
 )
-TO_ASK: Final = f"""
-select * from (
-  select e.gateway, e.account, e.event_id, e.store_id, e.asks, e.subject, e.payment, e.received_at, {_ORDER} as order_id from gateway_events e
-  where asks <> '' and asked_at is null and received_at > now() - make_interval(days => {WAIT_DAYS})
-    and ($1::text is null or (e.gateway, e.account, e.event_id) = ($1, $2::text, $3::text))) found
-where order_id is not null order by received_at limit {AT_ONCE}"""
-ASKED: Final = (
-    "update gateway_events set asked_at = now(), unreadable = $4 where gateway = $1 and account = $2 and event_id = $3"
-)
+_FOUND: Final = f"""
+select e.gateway, e.account, e.event_id, e.store_id, e.asks, e.subject, e.payment, {_ORDER} as order_id
+from gateway_events e where """
+DUE: Final = f"{_FOUND} e.ask_at <= now() order by e.ask_at limit {AT_ONCE}"
+ONE: Final = f"{_FOUND} e.ask_at is not null and (e.gateway, e.account, e.event_id) = ($1, $2, $3)"
+ASKED: Final = """
+update gateway_events set asked_at = now(), ask_at = null, unreadable = $4
+where gateway = $1 and account = $2 and event_id = $3"""
+LATER: Final = f"""
+update gateway_events
+set ask_at = case when received_at > now() - make_interval(days => {WAIT_DAYS})
+  then now() + least(greatest(now() - received_at, make_interval(secs => {IDLE_SECONDS})), make_interval(secs => {PAUSE_SECONDS_MAX})) end
+where gateway = $1 and account = $2 and event_id = $3 and ask_at is not null"""
 
 
-async def ask(app: App, gateway: str | None = None, account: str | None = None, event_id: str | None = None) -> int:
-    """Has the gateways asked about what events that wait are about, or one event. Returns how many there were.
+async def ask_due(app: App) -> int:
+    """Has the gateways asked about what events are about that are due. Returns how many were due, at most `AT_ONCE`.
 
-    The command is derived from the event: it has its effect once, also if the process dies before the event is marked. An event
-    whose gateway cannot be asked is listed as unreadable: it hinders no other one. Raises transient errors.
+    An event whose payment is not recorded is due again later. Raises transient errors.
     """
-    rows = await app.fetch(TO_ASK, gateway, account, event_id)
-    for row in rows:
-        why = await _ask(app, row)
-        await app.fetch(ASKED, row["gateway"], row["account"], row["event_id"], why)
+    rows = await app.fetch(DUE)
+    await _ask_all(app, rows)
     return len(rows)
+
+
+async def ask_about(app: App, gateway: str, account: str, event_id: str) -> None:
+    """Has the gateway asked about what one event is about, if that has not been done and its payment is recorded."""
+    await _ask_all(app, await app.fetch(ONE, gateway, account, event_id))
+
+
+async def _ask_all(app: App, rows: Iterable[Record]) -> None:
+    """The command is derived from the event: it has its effect once, also if the process dies before the event is marked. An event
+    whose gateway cannot be asked is listed as unreadable: it hinders no other one."""
+    for row in rows:
+        key = (row["gateway"], row["account"], row["event_id"])
+        if row["order_id"] is None:
+            await app.fetch(LATER, *key)
+        else:
+            await app.fetch(ASKED, *key, await _ask(app, row))
 
 
 async def _ask(app: App, row: Record) -> str:
@@ -82,7 +101,7 @@ def loops(app: App) -> Mapping[str, Callable[[], Awaitable[None]]]:
     async def run() -> None:
         while True:
             with delayed("events of gateways"):
-                while await ask(app) == AT_ONCE:
+                while await ask_due(app) == AT_ONCE:
                     pass
             await asyncio.sleep(IDLE_SECONDS)
 

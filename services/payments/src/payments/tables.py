@@ -260,10 +260,11 @@ gateway_events = Table(
     Column(
         "asks", Text, nullable=False, server_default="", comment="what its gateway is to be asked: dispute, refunds"
     ),
+    Column("ask_at", DateTime(timezone=True), comment="when its payment is queried next; null: never again"),
     Column("asked_at", DateTime(timezone=True), comment="when the gateway was asked"),
     PrimaryKeyConstraint("gateway", "account", "event_id", name="gateway_events_pkey"),
     Index("gateway_events_by_store", "store_id", "received_at", "gateway", "account", "event_id"),
-    Index("gateway_events_to_ask", "received_at", postgresql_where=text("asks <> '' and asked_at is null")),
+    Index("gateway_events_to_ask", "ask_at", postgresql_where=text("ask_at is not null")),
     comment="what an event states, without the event: that may hold personal data and stays at the gateway",
 )
 

@@ -95,7 +95,7 @@ def add_routes(router: APIRouter, app: App) -> None:
             return {"is_new": True}
         is_new = await app.write(lambda tx: received.receive(tx, known, notice))
         if notice.asks:
-            await asking.ask(app, known.gateway, known.account, notice.event_id)
+            await asking.ask_about(app, known.gateway, known.account, notice.event_id)
         return {"is_new": is_new}
 
     @router.get("/gateway-events", response_model=Page[GatewayEvent])

@@ -25,8 +25,8 @@ coalesce(
 
 STORE: Final = """
 insert into gateway_events
-  (gateway, account, event_id, store_id, type, occurred_at, subject, payment, operation_id, unreadable, asks)
-values ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11)
+  (gateway, account, event_id, store_id, type, occurred_at, subject, payment, operation_id, unreadable, asks, ask_at)
+values ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, case when $11 <> '' then now() end)
 on conflict (gateway, account, event_id) do nothing
 returning event_id"""
 
