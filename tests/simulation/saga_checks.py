@@ -33,7 +33,7 @@ from contracts.orders import (
 from contracts.payments import Outcome
 from orders.domain.decisions.actions import ACTIONS, allowed
 from orders.domain.engine.story import stuck
-from orders.domain.processes import edited, refund, settled
+from orders.domain.processes import edited, refunded, settled
 from orders.domain.processes.kinds import PROCESSES
 from orders.domain.shown.views import waiting
 from orders.domain.state.order import Order, has_shipped
@@ -197,7 +197,7 @@ def requests(message: type[Any], order: Order, body: dict[str, Any]) -> list[Com
         lines = [{"lines": (line,)} for line in (RefundLine(line_id="9", quantity=1), *apart)]
         return [message(**body, **wanted) for wanted in ({"goodwill_minor": 1}, {"goodwill_minor": 10**9}, *lines, {})]
     if message in (RetryRefund, GiveUpRefund):
-        known = [refund.data_of(run).refund_id for run in refund.of_order(order.runs)]
+        known = [refunded.data_of(run).refund_id for run in refunded.of_order(order.runs)]
         return [message(**body, refund_id=one) for one in (*known, derived(body["order_id"], "none"))]
     if message in (ChangeEdit, ConfirmEdit, DiscardEdit):
         known = [edited.data_of(run).edit_id for run in edited.of_order(order)]

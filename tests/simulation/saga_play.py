@@ -50,7 +50,7 @@ from contracts.snapshot import OrderContent
 from orders.domain.content.amounts import payable
 from orders.domain.decisions.actions import ACTIONS, allowed
 from orders.domain.decisions.exceptions import why_not
-from orders.domain.processes import edited, rebill, refund
+from orders.domain.processes import edited, rebill, refunded
 from orders.domain.processes.kinds import PROCESSES
 from orders.domain.shown.views import waiting
 from orders.domain.state.order import Order, Progressed, is_invoiced
@@ -187,9 +187,9 @@ class Saga(Payers):
     def a_person_refunds(self, rng: Random) -> None:
         """Pieces, an amount, goodwill, or all that is left; a refused refund is tried again or given up."""
         orders_ = self.world.orders.states()
-        paid = [(key, left) for key, order in sorted(orders_.items()) if (left := refund.left_minor(order))]
-        refused = [(key, run) for key, order in sorted(orders_.items()) for run in refund.of_order(order.runs)
-                   if refund.can_be_given_up(run) and order.undo is None]  # fmt: skip
+        paid = [(key, left) for key, order in sorted(orders_.items()) if (left := refunded.left_minor(order))]
+        refused = [(key, run) for key, order in sorted(orders_.items()) for run in refunded.of_order(order.runs)
+                   if refunded.can_be_given_up(run) and order.undo is None]  # fmt: skip
         if refused and rng.random() < 0.5:
             key, run = rng.choice(refused)
             self.about_refund(rng.choice([RetryRefund, GiveUpRefund]), key, run)
@@ -216,7 +216,7 @@ class Saga(Payers):
 
     def about_refund(self, word: type[Any], key: UUID, run: Run) -> Refusal | None:
         asked = {"order_id": key, "store_id": STORE, "actor": "person:ann"}
-        refund_id = refund.data_of(run).refund_id
+        refund_id = refunded.data_of(run).refund_id
         return self.world.request(word(**asked, operation_id=self.world.name(), refund_id=refund_id))
 
     def a_person_edits(self, rng: Random) -> None:
@@ -337,7 +337,7 @@ class Saga(Payers):
             for key, order in world.orders.states().items():
                 possible = allowed(order)
                 if attempt > 4 and "give_up_refund" in possible:
-                    for run in filter(refund.can_be_given_up, refund.of_order(order.runs)):
+                    for run in filter(refunded.can_be_given_up, refunded.of_order(order.runs)):
                         assert self.about_refund(GiveUpRefund, key, run) is None
                     continue
                 for action in possible:
@@ -386,7 +386,7 @@ class Saga(Payers):
         if order.status == "cancelled" or order.facts.undone is not None or not edited.of_order(order):
             return
         assert shipped(order) == {line_id: row.quantity for line_id, row in sold.items() if row.ships}
-        by_people = any(refund.data_of(run).cause != "edit" for run in refund.of_order(order.runs))
+        by_people = any(refunded.data_of(run).cause != "edit" for run in refunded.of_order(order.runs))
         if not by_people and key not in self.refunded_elsewhere | self.reversed:
             money = order.facts.money
             assert money.captured_minor - money.refunded_minor == order.grand_minor
@@ -406,9 +406,9 @@ class Saga(Payers):
                 assert line.refunded_minor <= line.amount_minor
                 if capture.invoice_id is not None and key not in self.refunded_elsewhere:
                     assert line.credited_minor == (line.gone_minor if line.billed else 0), f"{key}: {line}"
-        for run in refund.of_order(order.runs):
-            data = refund.data_of(run)
-            if refund.state_of(run) == "settled":
+        for run in refunded.of_order(order.runs):
+            data = refunded.data_of(run)
+            if refunded.state_of(run) == "settled":
                 assert data.refunded_minor == data.amount_minor
 
     def check_final(self, key: UUID, order: Order) -> None:

@@ -20,7 +20,7 @@ from contracts.orders import CaptureLine, LineEdit
 from contracts.payments import Capture, Refund
 from contracts.snapshot import Address
 from orders.domain.decisions.actions import ACTIONS, legal
-from orders.domain.processes import edited, refund
+from orders.domain.processes import edited, refunded
 from orders.handlers import SERVICE
 
 TWO: Final = content(line("1", 10_00, quantity=2), line("2", 5_00))
@@ -98,7 +98,7 @@ def requests(play: Play) -> dict[str, Command]:
     """One request of each action, about what the order has of it: its edit, its refund, its hold, its exception, its operation."""
     order = play.order
     edit_id = next((edited.data_of(run).edit_id for run in edited.of_order(order)), uid("no edit"))
-    refund_id = next((refund.data_of(run).refund_id for run in refund.of_order(order.runs)), uid("no refund"))
+    refund_id = next((refunded.data_of(run).refund_id for run in refunded.of_order(order.runs)), uid("no refund"))
     hold_id = next((hold.hold_id for hold in order.holds.values()), uid("no hold"))
     exception_id = next((one.exception_id for one in order.exceptions.values()), uid("no exception"))
     asks = sorted(order.asks.values(), key=lambda ask: order.runs[ask.run].waits == "person")

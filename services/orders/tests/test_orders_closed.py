@@ -15,7 +15,8 @@ from contracts.orders import LineEdit, RefundLine, Resolution
 from contracts.snapshot import OrderContent, UpstreamRefund
 from orders.domain.decisions import actions
 from orders.domain.engine import story
-from orders.domain.processes import edited, refund, settled
+from orders.domain.processes import edited, settled
+from orders.domain.processes import refunded as refunds_of
 from orders.domain.shown.views import waiting
 from orders.domain.state.order import Order, ProcessClosed, RefundAdopted
 from orders.domain.state.run import Run
@@ -93,7 +94,7 @@ def outcome(order: Order) -> Any:
     drafts = [edited.preview(order, run).digest for run in edited.of_order(order) if edited.is_draft(run)]
     return (
         order.status, order.payment_status, order.fulfillment_status, waiting(order), order.content, order.line_rows,
-        order.facts.money, actions.legal(order), refund.left_minor(order), settled.left(order), drafts,
+        order.facts.money, actions.legal(order), refunds_of.left_minor(order), settled.left(order), drafts,
         settled.captured(order.runs, order.facts), [run.id for run in order.open_runs], [*order.exceptions],
     )  # fmt: skip
 
@@ -175,7 +176,7 @@ def again(n: int) -> list[Act]:
         lambda play: play.gives_up(name, f"{name} up"),
         lambda play: play.retries_refund(name, f"{name} retry"),
         lambda play: play.opens_an_edit(op=name) if edited.exists(play.order, uid(name)) else None,
-        lambda play: play.refunds(op=name, goodwill_minor=1) if refund.exists(play.order, uid(name)) else None,
+        lambda play: play.refunds(op=name, goodwill_minor=1) if refunds_of.exists(play.order, uid(name)) else None,
     ]
 
 
@@ -224,7 +225,7 @@ def test_an_edit_and_the_refund_that_it_causes_have_one_id_and_two_outcomes(play
     for n in range(story.ENDED_KEPT + 1):
         refunded(edit_line(play, f"e{n}", line_id="2", unit_price_minor=10_01 + n), f"r{n}", 1)
     assert {"edit:1", "refund:1"} <= {*closed(play)}
-    assert (edited.outcome_of(play.order, uid("cheaper")), refund.outcome_of(play.order, uid("cheaper"))) == (
+    assert (edited.outcome_of(play.order, uid("cheaper")), refunds_of.outcome_of(play.order, uid("cheaper"))) == (
         "edited",
         "settled",
     )
@@ -278,7 +279,7 @@ def test_an_answer_to_what_has_left_changes_nothing_when_it_is_delivered_again(l
 
 def operations(run: Run) -> set[Any]:
     match run.data:
-        case refund.RefundData(parts=parts):
+        case refunds_of.RefundData(parts=parts):
             return {part.refund_id for part in parts} | {part.credit_note_id for part in parts}
         case settled.SettleData(capture_id=capture_id):
             return {capture_id}

@@ -23,7 +23,7 @@ from contracts.orders import (
 from contracts.payments import Capture, Refund, Void
 from contracts.snapshot import OrderContent, TaxCollection
 from orders.domain.decisions.actions import ACTIONS, allowed
-from orders.domain.processes.refund import data_of, find, state_of
+from orders.domain.processes.refunded import data_of, find, state_of
 from orders.domain.shown.views import waiting
 
 THIRDS = content(line("1", 10_000, quantity=3))

@@ -24,7 +24,7 @@ from orders.api.requests import addressed, refusals
 from orders.domain.content import refunds
 from orders.domain.decisions.actions import ACTIONS
 from orders.domain.engine.story import waits_for
-from orders.domain.processes import refund
+from orders.domain.processes import refunded
 from orders.domain.state.order import Order, is_invoiced
 from orders.domain.state.run import Run
 from orders.responses.refunds import RefundList, RefundOrPreview, RefundShown
@@ -67,13 +67,13 @@ def add_routes(router: APIRouter, app: App) -> None:
             return 201, _shown_if_there(outcome.state, message.operation_id), {"location": place}
 
         answered = await app.execute(request, who, message, answer)
-        return await filled(answered, app, who, order_id, refund.KIND, message.operation_id, shown)
+        return await filled(answered, app, who, order_id, refunded.KIND, message.operation_id, shown)
 
     async def preview(who: Principal, order_id: UUID, wanted: RefundWanted) -> Response:
         order, version = await load(app, who, order_id)
         if (code := ACTIONS["refund"].guard(order, None)) == "order_cancelled":
             raise Problem(409, code, PROBLEMS[code].title, "all its money goes back")
-        parts = refund.planned(order, wanted)
+        parts = refunded.planned(order, wanted)
         if isinstance(parts, Refusal):
             about = PROBLEMS[parts.code]
             raise Problem(about.status, parts.code, about.title, parts.detail, **parts.more)
@@ -83,7 +83,7 @@ def add_routes(router: APIRouter, app: App) -> None:
         body = {
             "currency": order.content.currency,
             "amount_minor": amount,
-            "cancels_order": amount == refund.left_minor(order),
+            "cancels_order": amount == refunded.left_minor(order),
             "parts": previews,
         }
         return respond(as_json(200, body, etag(version)))
@@ -98,7 +98,7 @@ def add_routes(router: APIRouter, app: App) -> None:
             "credit": None,
         }
         if capture.invoice_id is not None and (invoiced := await issued(who, order_id, capture.invoice_id)):
-            before = refund.gone_of(order, capture)
+            before = refunded.gone_of(order, capture)
             lines = refunds.credit_lines(invoiced, before, part)
             told["credit"] = {
                 "invoice_id": str(capture.invoice_id),
@@ -123,7 +123,7 @@ def add_routes(router: APIRouter, app: App) -> None:
     async def listed(who: Annotated[Principal, Depends(view)], order_id: UUID) -> Response:
         """The refunds of an order, the oldest first."""
         order, version = await load(app, who, order_id)
-        runs = [*await closed_runs(app, who, order_id, order, refund.KIND), *refund.of_order(order.runs)]
+        runs = [*await closed_runs(app, who, order_id, order, refunded.KIND), *refunded.of_order(order.runs)]
         items = [shown(order, run) for run in sorted(runs, key=attrgetter("number"))]
         return respond(as_json(200, {"items": items}, etag(version)))
 
@@ -133,7 +133,7 @@ def add_routes(router: APIRouter, app: App) -> None:
     )  # fmt: skip
     async def read(who: Annotated[Principal, Depends(view)], order_id: UUID, refund_id: UUID) -> Response:
         order, version = await load(app, who, order_id)
-        run = refund.find(order, refund_id) or await closed_run(app, who, order_id, order, refund.KIND, refund_id)
+        run = refunded.find(order, refund_id) or await closed_run(app, who, order_id, order, refunded.KIND, refund_id)
         if run is None:
             raise Problem(
                 404, "refund_unknown", PROBLEMS["refund_unknown"].title, f"the order has no refund {refund_id}"
@@ -154,7 +154,7 @@ def add_routes(router: APIRouter, app: App) -> None:
         answered = await app.execute(
             request, who, message, lambda outcome: (202, _shown_if_there(outcome.state, refund_id))
         )
-        return await filled(answered, app, who, order_id, refund.KIND, refund_id, shown)
+        return await filled(answered, app, who, order_id, refunded.KIND, refund_id, shown)
 
     @router.post(
         "/orders/{order_id}/refunds/{refund_id}/give_up", response_model=RefundShown, dependencies=CHANGE,
@@ -174,23 +174,23 @@ def add_routes(router: APIRouter, app: App) -> None:
         answered = await app.execute(
             request, who, message, lambda outcome: (200, _shown_if_there(outcome.state, refund_id))
         )
-        return await filled(answered, app, who, order_id, refund.KIND, refund_id, shown)
+        return await filled(answered, app, who, order_id, refunded.KIND, refund_id, shown)
 
 
 def _shown_if_there(order: Order, refund_id: UUID) -> dict[str, Any] | None:
-    run = refund.find(order, refund_id)
+    run = refunded.find(order, refund_id)
     return shown(order, run) if run is not None else LEFT
 
 
 def shown(order: Order, run: Run) -> dict[str, Any]:
     """A refund as the API shows it."""
-    data = refund.data_of(run)
+    data = refunded.data_of(run)
     assert order.content is not None
     return {
         "refund_id": str(data.refund_id),
         "number": run.number,
         "process": run.id,
-        "state": refund.state_of(run),
+        "state": refunded.state_of(run),
         "waits_for": waits_for(run),
         "detail": run.detail,
         "since": run.since.isoformat(),

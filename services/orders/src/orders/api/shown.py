@@ -11,7 +11,7 @@ from orders.domain.decisions import actions
 from orders.domain.decisions.exceptions import KINDS
 from orders.domain.decisions.guards import waits
 from orders.domain.engine.story import stuck, waits_for
-from orders.domain.processes import edited, refund, settled
+from orders.domain.processes import edited, refunded, settled
 from orders.domain.shown.views import waiting
 from orders.domain.state.annotations import NONE
 from orders.domain.state.order import OnHold, OpenException, Order
@@ -131,7 +131,7 @@ def opened(order: Order) -> dict[str, Any]:
         "exceptions": exceptions,
         "refused": refused,
         "stuck": {step: word for step, word in steps.items() if word},
-        "refunds": [plain(refund.data_of(run).refund_id) for run in order.open_runs if run.kind == refund.KIND],
+        "refunds": [plain(refunded.data_of(run).refund_id) for run in order.open_runs if run.kind == refunded.KIND],
         "edit": next((state for state in edits if state in ("draft", "confirmed")), ""),
     }
 

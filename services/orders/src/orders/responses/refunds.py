@@ -9,7 +9,7 @@ from pydantic import BaseModel
 
 from contracts.base import Timestamp
 from contracts.orders import RefundCause
-from orders.domain.processes.refund import State
+from orders.domain.processes.refunded import State
 from orders.responses.listed import Unknown
 
 

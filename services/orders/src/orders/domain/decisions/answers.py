@@ -11,7 +11,18 @@ from contracts.deciding import Context, Decision, Unasked
 from orders.domain.content.facts import AuthorizationFact, CaptureFact, ShipmentFact
 from orders.domain.decisions import expiring, releasing
 from orders.domain.engine.story import Story
-from orders.domain.processes import changes, differences, edit, place, rebill, refund, settle, settling, undo
+from orders.domain.processes import (
+    changes,
+    differences,
+    edit,
+    place,
+    rebill,
+    refund,
+    refund_elsewhere,
+    settle,
+    settling,
+    undo,
+)
 from orders.domain.processes.kinds import PROCESSES
 from orders.domain.state.order import Order, capture_option
 
@@ -92,7 +103,7 @@ def payment_refused(order: Order, event: payments.Declined | payments.Failed, co
     rebill.refused_to_pay(story, event)
     if isinstance(event, payments.Failed) and event.command == "refund":
         settle.find_late(story)
-        refund.take_over_difference(story, event)
+        refund_elsewhere.take_over_difference(story, event)
     if isinstance(event, payments.Failed) and event.command == "void":
         releasing.refused(story, event)
     return _close(story, event, event.code)
@@ -154,7 +165,7 @@ def refunded(order: Order, event: payments.Refunded, context: Context) -> Decisi
     if not settle.unrefunded(story):
         story.resolve_exception(settle.LATE)
     if is_news and str(event.operation_id) not in story.asks:
-        refund.follow(story, event)
+        refund_elsewhere.follow(story, event)
     return _close(story, event)
 
 

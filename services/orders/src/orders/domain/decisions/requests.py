@@ -34,7 +34,7 @@ from contracts.snapshot import OrderContent, Snapshot, Source
 from orders.domain.content import methods, snapshots
 from orders.domain.decisions import actions, exceptions
 from orders.domain.engine.story import Story
-from orders.domain.processes import changes, differences, edit, edited, holds, settling, undo, upstream
+from orders.domain.processes import changes, differences, edit, edited, holds, refunded, settling, undo, upstream
 from orders.domain.processes import refund as refunding
 from orders.domain.processes.kinds import PROCESSES
 from orders.domain.state.order import MarketKey, Order, has_shipped, retryable, sold, unanswered, waits_by_terms
@@ -298,7 +298,7 @@ def give_up(order: Order, message: GiveUp, context: Context) -> Decision:
 def refund(order: Order, message: Refund, context: Context) -> Decision:
     if (answer := actions.check("refund", order, context, message)) is not None:
         return [*answer]
-    parts = refunding.planned(order, message)
+    parts = refunded.planned(order, message)
     assert not isinstance(parts, Refusal), "the guard has planned it"
     story = Story(order, context, PROCESSES)
     refunding.begin(
@@ -312,7 +312,7 @@ def retry_refund(order: Order, message: RetryRefund, context: Context) -> Decisi
     if (answer := actions.check("retry_refund", order, context, message)) is not None:
         return [*answer]
     story = Story(order, context, PROCESSES)
-    run = refunding.find(order, message.refund_id)
+    run = refunded.find(order, message.refund_id)
     assert run is not None, "the guard has found it"
     story.retry(run, message.operation_id)
     return story.decision()
@@ -322,7 +322,7 @@ def give_up_refund(order: Order, message: GiveUpRefund, context: Context) -> Dec
     if (answer := actions.check("give_up_refund", order, context, message)) is not None:
         return [*answer]
     story = Story(order, context, PROCESSES)
-    run = refunding.find(order, message.refund_id)
+    run = refunded.find(order, message.refund_id)
     assert run is not None, "the guard has found it"
     refunding.give_up(story, run, message)
     return story.decision()

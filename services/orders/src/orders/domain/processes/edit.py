@@ -29,7 +29,7 @@ from orders.domain.content.refunds import Part
 from orders.domain.content.snapshots import wholly_cancelled
 from orders.domain.engine.process import Closed, Past, Process, Step
 from orders.domain.engine.story import Story
-from orders.domain.processes import differences, refund, settle_edits, settling, undo
+from orders.domain.processes import differences, refund, refunded, settle_edits, settling, undo
 from orders.domain.processes.edited import (
     KIND,
     NO_CHANGES,
@@ -250,7 +250,7 @@ def _pay_back(story: Story, data: EditData) -> None:
     cancelled: that is booked, and taken for the refund that it states later."""
     market, planned = story.order.market, [Part(part.capture_id, part.lines) for part in data.refund]
     assert market is not None
-    parts = refund.still_left(story, planned) if planned else []
+    parts = refunded.still_left(story, planned) if planned else []
     if parts:
         recorded = data.cause == "marketplace" and market.gateway == "marketplace"
         refund.begin(story, parts, data.edit_id, "edit", actor=data.actor, recorded=recorded)

@@ -17,7 +17,7 @@ from orders.domain.content import previews
 from orders.domain.content.refunds import Wanted
 from orders.domain.content.snapshots import REFUNDED
 from orders.domain.engine.story import Story
-from orders.domain.processes import differences, edited, refund, settled
+from orders.domain.processes import differences, edited, refund, refund_elsewhere, refunded, settled
 from orders.domain.state.order import Order
 
 NOT_MADE: Final = frozenset(
@@ -107,7 +107,7 @@ def _cancelled(story: Story, told: OrderContent) -> dict[str, MoneyLine]:
             pieces, minor = one.pieces_before - one.pieces_after, one.amount_before - one.amount_after
             if pieces > 0 and minor > 0:
                 gone[one.line_id] = MoneyLine(line_id=one.line_id, quantity=pieces, amount_minor=minor)
-    left, cancelled = refund.left_by_line(story) if gone else {}, {}
+    left, cancelled = refunded.left_by_line(story) if gone else {}, {}
     for line_id, line in gone.items():
         rest = left.get(line_id)
         if rest is not None and rest.amount_minor:
@@ -128,12 +128,12 @@ def _adopt(story: Story, external_id: str, entries: Sequence[UpstreamRefund]) ->
     assert order.content is not None and order.market is not None
     if order.market.gateway != "marketplace" or not all(_is_made(order.content, one) for one in entries):
         return False
-    return refund.adopt(story, external_id, sum(one.amount_minor for one in entries), _by_line(entries))
+    return refund_elsewhere.adopt(story, external_id, sum(one.amount_minor for one in entries), _by_line(entries))
 
 
 def _may_be_awaited(story: Story, entries: Sequence[UpstreamRefund]) -> bool:
     """Whether it may be the refund of a cancel that was booked here with another amount."""
-    return refund.is_awaited(story.runs, _by_line(entries))
+    return refund_elsewhere.is_awaited(story.runs, _by_line(entries))
 
 
 def _book(story: Story, external_id: str, entries: Sequence[UpstreamRefund], cancelled: dict[str, MoneyLine]) -> bool:
@@ -156,11 +156,11 @@ def _book(story: Story, external_id: str, entries: Sequence[UpstreamRefund], can
             wanted.append(Wanted(one.external_line_id, one.quantity, one.amount_minor - shipping))
     of_cancelled, goodwill = _of_cancelled(goodwill, cancelled)
     wanted += of_cancelled
-    parts = refund.plan(order, story.facts, story.runs, wanted, goodwill)
+    parts = refunded.plan(order, story.facts, story.runs, wanted, goodwill)
     if isinstance(parts, Refusal) and parts.more.get("of") == "quantity":
         # the marketplace counts pieces otherwise: the money counts
         amounts = [one._replace(quantity=None) for one in wanted]
-        parts = refund.plan(order, story.facts, story.runs, amounts, goodwill)
+        parts = refunded.plan(order, story.facts, story.runs, amounts, goodwill)
     if isinstance(parts, Refusal):
         return False
     refund.begin(

@@ -11,7 +11,7 @@ from contracts.orders import (
     Refund,
     RetryRefund,
 )
-from orders.domain.processes import refund as refunding
+from orders.domain.processes import refunded
 from orders.domain.state.order import Order
 from orders.domain.state.run import Run
 
@@ -20,39 +20,39 @@ def refund(order: Order, request: Refund | None) -> str | None:
     if order.status == "cancelled" or order.undo is not None:
         return "order_cancelled"
     if request is None:
-        return None if refunding.left_minor(order) else "refund_empty"
-    if refunding.exists(order, request.operation_id):
+        return None if refunded.left_minor(order) else "refund_empty"
+    if refunded.exists(order, request.operation_id):
         return "refund_open"
-    parts = refunding.planned(order, request)
+    parts = refunded.planned(order, request)
     return parts.code if isinstance(parts, Refusal) else None
 
 
 def refused_detail(order: Order, request: Refund) -> str:
-    refused = refunding.planned(order, request)
+    refused = refunded.planned(order, request)
     return f": {refused.detail}" if isinstance(refused, Refusal) else ""
 
 
 def refused_more(order: Order, request: Refund) -> Mapping[str, Any]:
-    refused = refunding.planned(order, request)
+    refused = refunded.planned(order, request)
     return refused.more if isinstance(refused, Refusal) else {}
 
 
 def retry_refund(order: Order, request: RetryRefund | None) -> str | None:
-    return _of_refund(order, request, refunding.is_refused)
+    return _of_refund(order, request, refunded.is_refused)
 
 
 def give_up_refund(order: Order, request: GiveUpRefund | None) -> str | None:
-    if request is not None and refunding.was_given_up(order, request.refund_id):
+    if request is not None and refunded.was_given_up(order, request.refund_id):
         return "refund_given_up"
-    return _of_refund(order, request, refunding.can_be_given_up)
+    return _of_refund(order, request, refunded.can_be_given_up)
 
 
 def _of_refund(order: Order, request: RetryRefund | GiveUpRefund | None, possible: Callable[[Run], bool]) -> str | None:
     if order.status == "cancelled" or order.undo is not None:
         return "order_cancelled"
     if request is None:
-        return None if any(possible(run) for run in refunding.of_order(order.runs)) else "refund_not_refused"
-    if not refunding.exists(order, request.refund_id):
+        return None if any(possible(run) for run in refunded.of_order(order.runs)) else "refund_not_refused"
+    if not refunded.exists(order, request.refund_id):
         return "refund_unknown"
-    run = refunding.find(order, request.refund_id)
+    run = refunded.find(order, request.refund_id)
     return None if run is not None and possible(run) else "refund_not_refused"

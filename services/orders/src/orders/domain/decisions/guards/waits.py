@@ -14,7 +14,7 @@ from contracts.orders import (
 )
 from orders.domain.decisions import exceptions
 from orders.domain.decisions.guards import orders
-from orders.domain.processes import edited, refund
+from orders.domain.processes import edited, refunded
 from orders.domain.processes.kinds import PROCESSES
 from orders.domain.state.order import Order, retryable, unanswered
 from orders.domain.state.run import Ask
@@ -44,7 +44,7 @@ def give_up(order: Order, request: GiveUp | None) -> str | None:
     waiting = [run for run in order.open_runs if run.waits in ("answer", "stock", "person")]
     if any(PROCESSES[run.kind].patience for run in waiting):
         return None
-    return "refund_running" if any(run.kind == refund.KIND for run in waiting) else "step_not_waiting"
+    return "refund_running" if any(run.kind == refunded.KIND for run in waiting) else "step_not_waiting"
 
 
 def force(order: Order, request: Force | None) -> str | None:
