@@ -1,5 +1,5 @@
 """The documents after captured lines were reversed: the invoice of the reversed lines is credited, and what replaces them is
-invoiced. Payments has no rates of VAT: a new line has the rate that it states, else that of the line that it replaces.
+invoiced. `content/rebilling.py` describes and taxes the new lines.
 
 A line that is only there to be refunded is on no invoice. What the new lines cost more is a capture of its own, which is
 invoiced when the money is there; while it is unpaid, a person decides.
@@ -7,16 +7,13 @@ invoiced when the money is there; while it is unpaid, a person decides.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-from fractions import Fraction
 from typing import Any, Final, Literal
 from uuid import UUID
 
 from contracts import invoicing, payments
-from contracts.base import SHIPPING_LINE, Document
-from contracts.money import round_half_up, split
+from contracts.base import Document
 from contracts.payments import MoneyLine
-from orders.domain.content.amounts import payable
+from orders.domain.content import rebilling
 from orders.domain.content.facts import CapturedLine, CaptureFact, Facts
 from orders.domain.engine.process import Process, Step
 from orders.domain.engine.story import Story
@@ -110,7 +107,7 @@ def begin(story: Story, event: payments.Reversed) -> None:
     captures = dict(story.facts.captures)
     facts = [one for one in captures.values() if one.source_id == event.capture_id]
     assert event.operation_id is not None, "a reversal is an operation"
-    new = _described(story, event, event.lines)
+    new = rebilling.described(_terms(story), event, event.lines)
     captures |= {str(one.capture_id): one.reversed(event.reversals) for one in facts}
     captures[str(event.operation_id)] = CaptureFact.of_reversal(event, {line.line_id for line in new})
     parts = [
@@ -121,7 +118,7 @@ def begin(story: Story, event: payments.Reversed) -> None:
     story.note(captures=captures)
     _state_undescribed(story)
     if is_invoiced(story.order) and story.order.status != "cancelled":
-        charge = _described(story, event, event.charge)
+        charge = rebilling.described(_terms(story), event, event.charge)
         data = RebillData(capture_id=event.operation_id, parts=tuple(parts), lines=new, charge=charge)
         story.begin(Run(id=story.next_id(KIND), data=data, since=story.context.now))
 
@@ -179,11 +176,7 @@ def bill(story: Story, fact: CaptureFact) -> None:
 def _described_as(story: Story, fact: CaptureFact) -> tuple[invoicing.InvoiceLineWanted, ...]:
     """The lines of a capture of the difference, as the invoice of their reversal describes them."""
     terms = _terms(story)
-    return tuple(
-        _line(terms[line.line_id], line.line_id, line.quantity, line.amount_minor)
-        for line in fact.lines
-        if line.line_id in terms
-    )
+    return tuple(rebilling.part_of(terms[line.line_id], line) for line in fact.lines if line.line_id in terms)
 
 
 def proceed(story: Story) -> None:
@@ -292,67 +285,11 @@ def _set(story: Story, fact: CaptureFact, **change: Any) -> None:
     story.note(captures={**story.facts.captures, str(fact.capture_id): fact.model_copy(update=change)})
 
 
-# -- how the new lines are taxed --------------------------------------------------------------------------------------
-
-
 def _terms(story: Story) -> dict[str, invoicing.InvoiceLineWanted]:
     """line id -> how a document describes it: the lines that are sold, and those of earlier reversals."""
     assert story.order.content is not None
-    found = {
-        line.line_id: invoicing.InvoiceLineWanted(
-            line_id=line.line_id, sku=line.sku, title=line.title, quantity=line.quantity, amount_minor=line.amount_minor,
-            rate=line.rate, vat_minor=line.vat_minor, taxes=line.taxes,
-        )
-        for line in payable(story.order.content)
-    }  # fmt: skip
-    for run in story.runs.values():
-        if isinstance(run.data, RebillData):
-            own = (*run.data.lines, *run.data.charge)
-            found |= {line.line_id: line for line in own if line.line_id not in found}
-    return found
-
-
-def _described(
-    story: Story, event: payments.Reversed, lines: Iterable[payments.ReplacingLine]
-) -> tuple[invoicing.InvoiceLineWanted, ...]:
-    """Without a line of which neither it nor what it replaces states a title and a rate."""
-    terms, found = _terms(story), []
-    for line in lines:
-        origin = terms.get(line.replaces or event.reversals[0].reverses)
-        rate = line.rate or (origin.rate if origin is not None else None)
-        title = line.title or (origin.title if origin is not None else None)
-        if title is None or (rate is None and origin is None):
-            continue
-        sku = line.sku or (origin.sku if origin is not None and line.title is None else None)
-        own = invoicing.InvoiceLineWanted(
-            line_id=line.line_id, sku=sku, title=title, quantity=line.quantity, amount_minor=line.amount_minor,
-            rate=rate, vat_minor=None if rate is not None else 0,
-        )  # fmt: skip
-        if rate is None:
-            assert origin is not None
-            own = own.model_copy(update={"vat_minor": _vat(origin, line.amount_minor)})
-            own = own.model_copy(update={"taxes": _taxes(origin, own.vat_minor or 0)})
-        found.append(own)
-    return tuple(found)
-
-
-def _line(like: invoicing.InvoiceLineWanted, line_id: str, quantity: int, amount: int) -> invoicing.InvoiceLineWanted:
-    """So much of a line, taxed as another amount of it."""
-    shown = {"line_id": line_id, "quantity": 1 if line_id == SHIPPING_LINE else quantity, "amount_minor": amount}
-    if like.rate is not None:
-        return like.model_copy(update=shown | {"vat_minor": None, "taxes": ()})
-    vat = _vat(like, amount)
-    return like.model_copy(update=shown | {"vat_minor": vat, "taxes": _taxes(like, vat)})
-
-
-def _vat(like: invoicing.InvoiceLineWanted, amount: int) -> int:
-    """The tax in an amount that is taxed as that of a line without a rate."""
-    return round_half_up(Fraction((like.vat_minor or 0) * amount, like.amount_minor)) if like.amount_minor else 0
-
-
-def _taxes(like: invoicing.InvoiceLineWanted, vat: int) -> tuple[invoicing.TaxPart, ...]:
-    shares = split(vat, [tax.vat_minor for tax in like.taxes]) if like.taxes and vat else [0] * len(like.taxes)
-    return tuple(tax.model_copy(update={"vat_minor": share}) for tax, share in zip(like.taxes, shares, strict=True))
+    before = [run.data for run in story.runs.values() if isinstance(run.data, RebillData)]
+    return rebilling.terms(story.order.content, [line for data in before for line in (*data.charge, *data.lines)])
 
 
 def data_of(run: Run) -> RebillData:
