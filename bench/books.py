@@ -25,9 +25,10 @@ from contracts.deciding import Context, effects_of
 from contracts.payments import Authorize, MoneyLine, Refund
 from payments import bookkeeping, store
 from payments.bookkeeping import Period
-from payments.domain import commands, ledger
+from payments.domain import commands, compaction
 from payments.domain.folds import evolve
-from payments.domain.ledger import Ledger, capture_id_of
+from payments.domain.ledger import Ledger
+from payments.domain.operation import capture_id_of
 from payments.handlers import SERVICE
 from payments.settings import Settings
 
@@ -134,6 +135,6 @@ def _done(state: Ledger, command: Command, decide: Any, key: UUID, now: datetime
     for event in events:
         after = evolve(after, event)  # type: ignore[arg-type]  # a ledger decides events of a ledger
     store.rows([Change(key, STORES[0], state, after, events, (now,) * len(events))])
-    after = ledger.compact(after)
+    after = compaction.compact(after)
     after.model_dump_json()
     return after

@@ -16,7 +16,7 @@ from contracts.payments import PAYMENT_ABANDONED, Outcome, Record
 from payments.domain.answers import EXPIRED
 from payments.domain.disputes import DISPUTE_KIND, DisputeCall, DisputeState
 from payments.domain.gateway import INFORMED, GatewayCall, GatewayOutcome
-from payments.domain.ledger import Operation
+from payments.domain.operation import Operation
 
 if TYPE_CHECKING:
     from saga_world import World

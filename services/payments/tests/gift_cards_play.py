@@ -15,7 +15,7 @@ from contracts.base import Event
 from contracts.deciding import Context, Decision, Effect, Refusal, Reported, Task, Wake, effects_of
 from contracts.gift_cards import GiftCardTender
 from contracts.payments import Authorize
-from payments.domain import balances, books, folds, forcing, gift_cards, ledger
+from payments.domain import balances, books, compaction, folds, forcing, gift_cards
 from payments.domain.balances import Balance
 from payments.domain.books import Posting
 from payments.domain.forcing import Asking
@@ -114,7 +114,7 @@ class Shop:
         for posting in books.postings(before, self.ledgers[key], events):
             self.posted.append(posting)
             self._book(posting.debit, posting.credit, sum(line.amount_minor for line in posting.lines))
-        self.ledgers[key] = ledger.compact(self.ledgers[key])
+        self.ledgers[key] = compaction.compact(self.ledgers[key])
         assert Ledger.model_validate_json(self.ledgers[key].model_dump_json()) == self.ledgers[key]
         return effects
 

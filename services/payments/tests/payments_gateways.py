@@ -25,7 +25,7 @@ from contracts.payments import Authorize, Capture, Force, MoneyLine, OpenSession
 from gatewayservers import dintero, plain, stripe
 from gatewayservers.faults import Faults, Times
 from gatewayservers.serving import listening
-from payments.domain import answers, commands, forcing, ledger, sessions, waking
+from payments.domain import answers, commands, compaction, forcing, sessions, waking
 from payments.domain.folds import evolve
 from payments.domain.gateway import GatewayCall, GatewayOutcome
 from payments.domain.ledger import Ledger
@@ -271,7 +271,7 @@ class Paying:
         return self.events[-1]
 
     def decide(self, message: Any) -> None:
-        shares = dict.fromkeys(ledger.earlier(self.ledger, message))
+        shares = dict.fromkeys(compaction.earlier(self.ledger, message))
         now = message.due_at if isinstance(message, Wake) else FIRST
         context = Context(now=now, key=self.order_id, store_id=STORE, message_id=uuid4(), shares=shares)
         for effect in effects_of(DECIDE[type(message)](self.ledger, message, context)):

@@ -46,10 +46,10 @@ from payments.domain import (
     answers,
     books,
     commands,
+    compaction,
     disputes,
     elsewhere,
     forcing,
-    ledger,
     prepaying,
     recording,
     reversing,
@@ -60,8 +60,9 @@ from payments.domain.books import Posting
 from payments.domain.folds import evolve
 from payments.domain.forcing import Asking
 from payments.domain.gateway import GatewayCall, GatewayOutcome, follow_up, task
-from payments.domain.ledger import Ledger, Operation, capture_id_of
+from payments.domain.ledger import Ledger
 from payments.domain.ledger_events import Asked, VoidPostponed
+from payments.domain.operation import Operation, capture_id_of
 
 NOW = datetime(2026, 1, 2, 3, 4, 5, tzinfo=UTC)
 ORDER = UUID("00000032-0000-4000-8000-000000000001")
@@ -101,7 +102,7 @@ class Play:
             self.ledger = evolve(self.ledger, event)  # type: ignore[arg-type]
 
     def when(self, message: object, id: str = "m1") -> list[Effect]:
-        earlier = {key: self.row(key.operation_id) for key in ledger.earlier(self.ledger, message)}
+        earlier = {key: self.row(key.operation_id) for key in compaction.earlier(self.ledger, message)}
         asking = {key: self.asking.get(key.operation_id) for key in forcing.asking(self.ledger, message)}
         recorded = {key: self.recorded_as(key) for key in recording.recorded(self.ledger, message)}
         shares = {**earlier, **asking, **recorded}
@@ -113,7 +114,7 @@ class Play:
         self.posted += books.postings(before, self.ledger, events)
         assert not isinstance(decision, Folded) or decision.state == self.ledger
         self.operations |= self.ledger.operations
-        self.ledger = ledger.compact(self.ledger)
+        self.ledger = compaction.compact(self.ledger)
         # A stored state equals the state before: one that does not survive its row would differ after the next load.
         assert Ledger.model_validate_json(self.ledger.model_dump_json()) == self.ledger
         return self.effects

@@ -17,7 +17,8 @@ from contracts.payments import DisputeClosed, DisputeOpened, PrepaymentReceived,
 from payments import settlements, store
 from payments.domain.disputes import dispute_id
 from payments.domain.folds import evolve
-from payments.domain.ledger import Ledger, capture_id_of
+from payments.domain.ledger import Ledger
+from payments.domain.operation import capture_id_of
 from payments.domain.prepayment_folds import return_id_of
 from payments.domain.statements import Exchanged, Row, RowKind, Statement, UnreadableRow
 from payments.settlements import Imported, Source

@@ -9,7 +9,7 @@ from payments_play import NOW, Play, authorize, call, capture, force, refund, re
 
 from payments.domain.books import Posting
 from payments.domain.forcing import UNANSWERED_MIN, Asking
-from payments.domain.ledger import capture_id_of
+from payments.domain.operation import capture_id_of
 
 
 def moves(play: Play) -> list[tuple[str, str, str, int]]:

@@ -38,9 +38,10 @@ from payments.domain.differences import (
     Lose,
 )
 from payments.domain.folds import evolve
-from payments.domain.ledger import Ledger, capture_id_of
+from payments.domain.ledger import Ledger
 from payments.domain.listing import Listed
 from payments.domain.noting import NoteDifference
+from payments.domain.operation import capture_id_of
 from payments.domain.pairing import Movement
 from payments.domain.reconciling import Difference as Compared
 from payments.handlers import DIFFERENCES, SERVICE

@@ -16,8 +16,10 @@ from payments_play import NOW, ORDER, STORE, Play, asked, authorized, captured, 
 from contracts.deciding import Reported, Task
 from contracts.differences import TheirSide
 from contracts.payments import CheckRefunds, PaymentName, RecordRefused, Refunded
+from payments.domain.compaction import CLOSED_MAX, earlier
 from payments.domain.gateway import REFUNDS_KIND, GatewayCall, GatewayOutcome, Refunds, RefundsCall, operations_named
-from payments.domain.ledger import CLOSED_MAX, EarlierKey, Ledger, Operation, earlier
+from payments.domain.ledger import Ledger
+from payments.domain.operation import EarlierKey, Operation
 from payments.domain.recording import PaymentKey, recorded
 from payments.gateways.dintero import events as dintero
 from payments.gateways.port import HasRefunds

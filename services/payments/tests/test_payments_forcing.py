@@ -40,9 +40,9 @@ from contracts.base import Event
 from contracts.deciding import Withdrawn
 from contracts.payments import Contradicted, Failed, Outcome
 from payments.domain.answers import resumed
+from payments.domain.compaction import CLOSED_MAX
 from payments.domain.forcing import UNANSWERED_MIN, Asking
 from payments.domain.gateway import check, follow_up_id
-from payments.domain.ledger import CLOSED_MAX
 from payments.domain.ledger_events import Confirmed
 
 CAPTURE = call("c1", "capture", 40_00, "a1")

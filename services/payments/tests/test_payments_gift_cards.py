@@ -17,7 +17,7 @@ from contracts.payments import Authorized, Declined, Failed, ForceRefused, GiftC
 from payments.domain import vocabularies
 from payments.domain.gateway import GatewayCall
 from payments.domain.gift_cards import Activate, Adjust, Deactivate, Extend
-from payments.domain.ledger import card_operation_id
+from payments.domain.operation import card_operation_id
 
 
 @pytest.fixture

@@ -11,7 +11,8 @@ from contracts.deciding import Task
 from contracts.payments import TOKEN_REFUSED, Authorized, Pending, is_card_number
 from payments.domain.folds import evolve
 from payments.domain.gateway import GatewayCall
-from payments.domain.ledger import Ledger, capture_id_of
+from payments.domain.ledger import Ledger
+from payments.domain.operation import capture_id_of
 
 LINES = {"1": 30_00, "2": 5_00}
 CARD = "4242 4242 4242 4242"

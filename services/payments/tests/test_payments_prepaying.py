@@ -45,7 +45,8 @@ from payments.domain import answers, books
 from payments.domain.answers import Contradiction
 from payments.domain.folds import evolve
 from payments.domain.gateway import GatewayCall, abandoning_id, follow_up_id
-from payments.domain.ledger import Ledger, capture_id_of
+from payments.domain.ledger import Ledger
+from payments.domain.operation import capture_id_of
 from payments.domain.prepaid import part_id
 from payments.domain.prepayment_folds import return_id_of
 from payments.domain.waking import wake_at

@@ -32,13 +32,13 @@ from contracts.payments import (
     Reversed,
     Voided,
 )
-from payments.domain import books, vocabularies
-from payments.domain import ledger as ledger_module
+from payments.domain import books, compaction, vocabularies
 from payments.domain.answers import Contradiction
 from payments.domain.folds import evolve
 from payments.domain.forcing import UNANSWERED_MIN, Asking
 from payments.domain.gateway import CHECK_KIND, GatewayCall
-from payments.domain.ledger import Ledger, capture_id_of
+from payments.domain.ledger import Ledger
+from payments.domain.operation import capture_id_of
 from payments.domain.reversals import capture_id_of_charge, charge_id_of, refund_id_of
 
 FINAL = (Authorized, Captured, Voided, Refunded, Declined, Failed)
@@ -102,7 +102,7 @@ class Story(RuleBasedStateMachine):
     def choose(self, gateway: str, closed_max: int, currency: str, begins: str) -> None:
         """With one closed operation in the ledger, decisions read the others from the table. Currencies of 0, 2, 3 decimals."""
         self.gateway, self.currency = gateway, currency
-        self.patch = patch.object(ledger_module, "CLOSED_MAX", closed_max)
+        self.patch = patch.object(compaction, "CLOSED_MAX", closed_max)
         self.patch.start()
         if begins == "captured":
             self.authorizes({"1": 60, "2": 50, "shipping": 7}, with_capture=True, pieces=3)

@@ -40,9 +40,8 @@ from contracts.payments import (
     Refunded,
     Voided,
 )
-from payments.domain import ledger as ledger_module
-from payments.domain import recording
-from payments.domain.ledger import capture_id_of
+from payments.domain import compaction, recording
+from payments.domain.operation import capture_id_of
 
 LINES = {"1": 30_00, "2": 20_00}
 ALL = 50_00
@@ -82,7 +81,7 @@ def test_an_authorization_that_was_captured_at_once_is_one_record(play: Play) ->
 @pytest.mark.parametrize("closed_max", [1, 8])
 def test_the_payment_systems_own_id_tells_a_repetition(play: Play, closed_max: int) -> None:
     """Under any id of the request; also when the ledger's document no longer has the operation."""
-    with patch.object(ledger_module, "CLOSED_MAX", closed_max):
+    with patch.object(compaction, "CLOSED_MAX", closed_max):
         for kind, payment_id in (("authorize", "A"), ("capture", "C"), ("refund", "R")):
             play.when(record(kind, payment_id, {"1": 10_00}, op=f"first {kind}"))
         for kind, payment_id in (("authorize", "A"), ("capture", "C"), ("refund", "R")):
@@ -280,7 +279,7 @@ RECORDS = st.builds(
 @given(commands=st.lists(RECORDS, max_size=30), closed_max=st.sampled_from([1, 8]))
 def test_any_sequence_keeps_the_guards_and_books_each_payment_once(commands: list[Record], closed_max: int) -> None:
     play, booked = Play(), Counter[tuple[str, str]]()
-    with patch.object(ledger_module, "CLOSED_MAX", closed_max):
+    with patch.object(compaction, "CLOSED_MAX", closed_max):
         for n, command in enumerate(commands):
             command = command.model_copy(update={"operation_id": uid(f"request {n}")})
             before = play.left()

@@ -20,7 +20,8 @@ from contracts.deciding import Reported, Task
 from contracts.payments import Authorized, Failed, GiftCardPart, MoneyLine, Refunded, ReversalRefused, Reversed
 from payments.domain import answers, books
 from payments.domain.folds import evolve
-from payments.domain.ledger import Ledger, capture_id_of, card_operation_id
+from payments.domain.ledger import Ledger
+from payments.domain.operation import capture_id_of, card_operation_id
 from payments.domain.reversals import refund_id_of
 from payments.gateways.registry import Gateways
 

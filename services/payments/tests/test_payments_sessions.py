@@ -43,8 +43,9 @@ from payments.domain import balances
 from payments.domain.answers import Contradiction
 from payments.domain.gateway import abandoning_id, follow_up_id
 from payments.domain.gift_cards import CardKey
-from payments.domain.ledger import Ledger, Operation, capture_id_of
+from payments.domain.ledger import Ledger
 from payments.domain.ledger_events import Abandoned
+from payments.domain.operation import Operation, capture_id_of
 from payments.domain.sessions import NOT_PAID, given_back_id, late_id
 from payments.domain.waking import wake_at
 from payments.storefronts import Storefront, origin_of, unfit

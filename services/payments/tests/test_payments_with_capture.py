@@ -29,7 +29,8 @@ from payments.domain.answers import Contradiction
 from payments.domain.folds import evolve
 from payments.domain.forcing import UNANSWERED_MIN, Asking
 from payments.domain.gateway import follow_up
-from payments.domain.ledger import Ledger, capture_id_of
+from payments.domain.ledger import Ledger
+from payments.domain.operation import capture_id_of
 
 LINES = {"1": 30_00, "shipping": 4_95}
 ALL = 34_95

@@ -16,8 +16,8 @@ from chassis.declare.sql import columns
 from payments.domain.books import CLEARING
 from payments.domain.differences import About, about, difference_id
 from payments.domain.gateway import GatewayCall, GatewayOutcome
-from payments.domain.ledger import capture_id_of
 from payments.domain.listing import Listed
+from payments.domain.operation import capture_id_of
 from payments.domain.pairing import Movement
 from payments.domain.reconciling import Difference, Unfinished, differences
 from payments.gateways.port import Gateway

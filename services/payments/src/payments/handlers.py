@@ -25,6 +25,7 @@ from payments.domain import (
     answers,
     balances,
     commands,
+    compaction,
     differences,
     disputes,
     elsewhere,
@@ -77,7 +78,7 @@ LEDGERS = Aggregate(
     wake_at=waking.wake_at,
     resume=answers.resumed,
     rows=store.rows,
-    compact=ledger.compact,
+    compact=compaction.compact,
 )
 
 GIFT_CARDS = Aggregate(
@@ -143,7 +144,7 @@ DIFFERENCES = Aggregate(
 
 EARLIER = Share(
     name="earlier operations",
-    needs=ledger.earlier,
+    needs=compaction.earlier,
     load=store.load_earlier,
     touched=lambda event: (),
     evolve=lambda state, key, event: state,

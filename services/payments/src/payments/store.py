@@ -16,8 +16,9 @@ from payments.domain import books
 from payments.domain.books import CLEARING, HELD, Posting
 from payments.domain.forcing import Asking, AskingKey
 from payments.domain.gateway import CHECK_KIND, abandoning_id, follow_up_id
-from payments.domain.ledger import EarlierKey, Ledger, Operation
+from payments.domain.ledger import Ledger
 from payments.domain.matching import EXPLAINED
+from payments.domain.operation import EarlierKey, Operation
 from payments.domain.recording import Known, PaymentKey
 from payments.moved import MOVES
 

@@ -14,7 +14,7 @@ from contracts.base import Flag, Id, LineId, LongText, MinorUnsigned, Quantity, 
 from contracts.limits import CHARGED_LINES_MAX
 from contracts.money import Currency
 from payments.api.records import RecordedLine
-from payments.domain.ledger import total
+from payments.domain.operation import total
 from payments.domain.reversals import charge_id_of, refund_id_of
 from payments.responses import ReversedShown
 

@@ -24,7 +24,8 @@ from payments.domain.gateway import (
     follow_up,
     task,
 )
-from payments.domain.ledger import Ledger, Operation
+from payments.domain.ledger import Ledger
+from payments.domain.operation import Operation
 
 EXPIRED: Final = "authorization_expired"
 """The gateway's word for a capture of what its issuer no longer holds."""

@@ -15,7 +15,8 @@ from contracts.differences import OurSide, TheirSide
 from contracts.ids import derived, recorded_id
 from contracts.payments import Force, MoneyLine, Record, Refund
 from payments.domain.differences import About
-from payments.domain.ledger import Ledger, capture_id_of
+from payments.domain.ledger import Ledger
+from payments.domain.operation import capture_id_of
 
 
 class Unappliable(Exception):

@@ -28,7 +28,8 @@ from contracts.payments import (
     Reversed,
     Voided,
 )
-from payments.domain.ledger import Ledger, card_operation_id, rest_of
+from payments.domain.ledger import Ledger
+from payments.domain.operation import card_operation_id, rest_of
 from payments.domain.reversals import by_tender, plain
 
 Account = Literal[

@@ -30,8 +30,9 @@ from contracts.payments import (
 from payments.domain import facts, prepaid, session_folds, tenders
 from payments.domain.folds import evolve
 from payments.domain.gateway import AT_ONCE, INFORMED, Kind, is_done_uncalled, task
-from payments.domain.ledger import Authorization, Capturing, Ledger, Line, Operation, by_cards, total
+from payments.domain.ledger import Authorization, Capturing, Ledger, Line
 from payments.domain.ledger_events import Asked, VoidPostponed
+from payments.domain.operation import Operation, by_cards, total
 from payments.domain.reversals import capture_id_of_charge
 from payments.domain.tenders import NotRedeemable
 

@@ -21,7 +21,8 @@ from contracts.payments import (
     Refunded,
     Voided,
 )
-from payments.domain.ledger import Ledger, Operation, capture_id_of
+from payments.domain.ledger import Ledger
+from payments.domain.operation import Operation, capture_id_of
 
 Fact = Authorized | Captured | Voided | Refunded
 

@@ -20,8 +20,9 @@ from payments.domain import facts, sessions
 from payments.domain.commands import resumed_voids
 from payments.domain.folds import evolve
 from payments.domain.gateway import INFORMED, GatewayCall, GatewayOutcome, abandoning_id, check, follow_up_id
-from payments.domain.ledger import Ledger, Operation
+from payments.domain.ledger import Ledger
 from payments.domain.ledger_events import Confirmed
+from payments.domain.operation import Operation
 
 UNANSWERED_MIN: Final = 3
 """Tries without an outcome, after which a gateway counts as one that does not answer."""

@@ -7,31 +7,25 @@ captures in flight cannot spend the same euro. Amounts are never negative; `dire
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from datetime import datetime
-from typing import Any, Final, Literal, NamedTuple, TypeVar
+from typing import Literal
 from uuid import UUID
 
 from pydantic import Field
 
 from contracts.base import Document
-from contracts.deciding import Context, Reported
+from contracts.deciding import Context
 from contracts.differences import OpenDifference
-from contracts.gift_cards import GIFT_CARD
-from contracts.ids import derived
 from contracts.limits import MINOR_MAX
 from contracts.payments import (
     AccountName,
-    Force,
     GatewayName,
-    GiftCardPart,
     MoneyLine,
     MoneyTotals,
-    PaymentName,
-    ReversedLine,
-    Void,
 )
-from payments.domain.gateway import ITEMIZED, GatewayCall, Kind, Refunds, RefundsCall
+from payments.domain.gateway import ITEMIZED, GatewayCall
+from payments.domain.operation import EarlierKey, Operation
 from payments.domain.session_state import Session
 
 
@@ -108,73 +102,6 @@ class Capturing(Document):
     """As those of the authorization: the captures of gift cards."""
 
 
-Recorded = Literal["stated", "unconfirmed", "confirmed", "contradicted"]
-"""The state of an outcome that was stated, not reported: no gateway is asked about it; its gateway is still asked what it has; the
-gateway has reported the same; the gateway has reported another one."""
-
-
-class Operation(Document):
-    """What was asked under one id, and its outcome. An id has its effect once, for ever."""
-
-    kind: Kind | Literal["reverse", "prepay", "return"]
-    """`prepay`: paid in the session of its id, before its order asks for it. `return`: what of it is given back."""
-    state: Literal["asked", "pending", "succeeded", "declined", "failed"]
-    amount_minor: int = 0
-    """What its gateway moves: without what gift cards do."""
-    currency: str | None = None
-    refers_to: UUID | None = None
-    gateway: GatewayName | None = None
-    account: AccountName | None = None
-    """The one that an authorization names; what draws on it goes to the same. Null: the store's first at the gateway."""
-    lines: tuple[MoneyLine, ...] = ()
-    """Held while open, of all tenders together. After a gateway's refusal: what was asked. Empty after a success, unless it was
-    recorded: a repetition is compared with them."""
-    gift_cards: tuple[GiftCardPart, ...] = ()
-    """What of the lines gift cards move. Each is an operation of its own: open from its redemption, or made with a success."""
-    with_capture: bool = False
-    """An authorization and its capture in one: asked for; once it has succeeded, done. The capture is an operation of its own."""
-    postponed: bool = False
-    """A void that waits: no gateway is asked yet, and it holds no lines."""
-    gateway_reference: str | None = None
-    code: str = ""
-    reason: str = ""
-    payment: PaymentName | None = None
-    """What a payment system elsewhere calls it, of an operation that was recorded."""
-    recorded: Recorded | None = None
-    """Null: the outcome is the ledger's own or its gateway's."""
-    expires_at: datetime | None = None
-    """When an authorization that is pending is abandoned; null: never, or its session states it."""
-    abandoned: bool = False
-    """The time of an authorization is over while it is open: it ends as declined, once nothing can be paid on it."""
-    follows: UUID | None = None
-    """The reversal whose difference it moves, while it is open."""
-    session_id: UUID | None = None
-    """The session in which the buyer pays, or has paid, an authorization before it was asked for: no gateway is asked."""
-
-    @property
-    def is_open(self) -> bool:
-        return self.state in ("asked", "pending")
-
-    @property
-    def total_minor(self) -> int:
-        """What all tenders move."""
-        return self.amount_minor + by_cards(self.gift_cards)
-
-    @property
-    def gateway_lines(self) -> tuple[MoneyLine, ...]:
-        return rest_of(self.lines, self.gift_cards)
-
-    @property
-    def of_gateway(self) -> Operation:
-        """As if no gift card took part."""
-        return self.model_copy(update={"lines": self.gateway_lines, "gift_cards": ()}) if self.gift_cards else self
-
-    @property
-    def outcome(self) -> Literal["", "succeeded", "failed"]:
-        """Empty while it is open."""
-        return "" if self.is_open else "succeeded" if self.state == "succeeded" else "failed"
-
-
 class Dispute(Document):
     gateway: GatewayName
     account: AccountName | None = None
@@ -186,29 +113,6 @@ class Dispute(Document):
     """What the gateway has withheld, and not released or lost."""
     reason: str = ""
     due_at: datetime | None = None
-
-
-def capture_id_of(authorization_id: UUID) -> UUID:
-    """The operation of the capture that was made in the same call as an authorization."""
-    return derived(authorization_id, "captured with it")
-
-
-def card_operation_id(operation_id: UUID, gift_card_id: UUID) -> UUID:
-    """The operation of a gift card that takes part in another operation."""
-    return derived(operation_id, f"gift card {gift_card_id}")
-
-
-CLOSED_MAX: Final = 8
-"""Closed operations that a ledger has in its document. Few orders have more."""
-CLOSED_SESSIONS_MAX: Final = 2
-"""Closed sessions that a ledger has in its document; all are in the table `payment_sessions`."""
-
-
-class EarlierKey(NamedTuple):
-    """A closed operation that the ledger of an order may no longer have."""
-
-    order_id: UUID
-    operation_id: UUID
 
 
 class Ledger(Document):
@@ -388,85 +292,3 @@ def _summed(left: Left) -> dict[str, int]:
     if len(left) == 1:
         return left[None]
     return {line_id: sum(of.get(line_id, 0) for of in left.values()) for line_id in left[None]}
-
-
-def compact(ledger: Ledger) -> Ledger:
-    """Without the oldest closed operations: the document does not grow with each. The latest authorization stays: the status of
-    an order of which nothing is authorized is its outcome."""
-    closed_sessions = [name for name, one in ledger.sessions.items() if _is_over(ledger, name, one)]
-    if len(closed_sessions) > CLOSED_SESSIONS_MAX:
-        gone = {*closed_sessions[:-CLOSED_SESSIONS_MAX]}
-        left = {name: one for name, one in ledger.sessions.items() if name not in gone}
-        ledger = ledger.model_copy(update={"sessions": left})
-    if len(ledger.operations) <= CLOSED_MAX:
-        return ledger
-    authorizations = [
-        operation_id
-        for operation_id, one in ledger.operations.items()
-        if one.kind == "authorize" and one.gateway != GIFT_CARD
-    ]
-    closed = [
-        operation_id
-        for operation_id, operation in ledger.operations.items()
-        if not operation.is_open and operation.recorded != "unconfirmed" and operation_id not in authorizations[-1:]
-    ]
-    oldest = {*closed[:-CLOSED_MAX]}
-    stay = {
-        operation_id: operation for operation_id, operation in ledger.operations.items() if operation_id not in oldest
-    }
-    return ledger.model_copy(update={"operations": stay})
-
-
-def _is_over(ledger: Ledger, session_id: UUID, session: Session) -> bool:
-    """Whether nothing of a session can still be paid or given back."""
-    asked = ledger.operations.get(session_id)
-    return session.state != "open" and not session.held_minor and not (asked is not None and asked.is_open)
-
-
-def earlier(ledger: Ledger, message: Any) -> Iterable[EarlierKey]:
-    """The closed operations that deciding needs and the ledger no longer has: what a gateway reports on, what is voided, forced."""
-    order_id, named = _named(message)
-    for operation_id in named:
-        if operation_id not in ledger.operations and len(ledger.operations) >= CLOSED_MAX:
-            yield EarlierKey(order_id, operation_id)
-
-
-def _named(message: Any) -> tuple[UUID, Iterable[UUID]]:
-    match message:
-        case Reported(asked=GatewayCall(order_id=order_id, operation_id=named)):
-            return order_id, [named]
-        case Reported(asked=RefundsCall(order_id=order_id), outcome=Refunds() as refunds):
-            return order_id, refunds.operation_ids
-        case Void(order_id=order_id, authorization_id=named):
-            return order_id, [named]
-        case Force(order_id=order_id, target_operation_id=named):
-            return order_id, [named]
-        case _:
-            return UUID(int=0), ()
-
-
-def total(lines: Iterable[MoneyLine]) -> int:
-    return sum(line.amount_minor for line in lines)
-
-
-def by_cards(parts: Iterable[GiftCardPart]) -> int:
-    return sum(part.amount_minor for part in parts)
-
-
-L = TypeVar("L", MoneyLine, ReversedLine)
-
-
-def rest_of(lines: tuple[L, ...], parts: Sequence[GiftCardPart]) -> tuple[L, ...]:
-    """What gift cards leave of the lines to the gateway: each line, also if that is nothing."""
-    if not parts:
-        return lines
-    paid: dict[str, int] = {}
-    for part in parts:
-        for line in part.lines:
-            paid[line.line_id] = paid.get(line.line_id, 0) + line.amount_minor
-    return tuple(
-        line.model_copy(update={"amount_minor": line.amount_minor - paid[line.line_id]})
-        if line.line_id in paid
-        else line
-        for line in lines
-    )

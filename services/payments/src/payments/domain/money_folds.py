@@ -17,16 +17,8 @@ from contracts.payments import (
 )
 from payments.domain import prepayment_folds, reversals, session_folds
 from payments.domain.gateway import Kind
-from payments.domain.ledger import (
-    Authorization,
-    Capturing,
-    Ledger,
-    Line,
-    Operation,
-    by_cards,
-    card_operation_id,
-    rest_of,
-)
+from payments.domain.ledger import Authorization, Capturing, Ledger, Line
+from payments.domain.operation import Operation, by_cards, card_operation_id, rest_of
 from payments.domain.operation_folds import operations_with, with_operation
 from payments.domain.tender_folds import card_operation, granted, of_card, returned, taken
 

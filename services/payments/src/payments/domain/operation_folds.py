@@ -8,8 +8,9 @@ from uuid import UUID
 from contracts.payments import Declined, Failed, Forced, Pending
 from payments.domain import prepayment_folds, session_folds
 from payments.domain.gateway import INFORMED, Kind
-from payments.domain.ledger import Ledger, Operation, Recorded, by_cards
+from payments.domain.ledger import Ledger
 from payments.domain.ledger_events import Abandoned, Asked, VoidPostponed
+from payments.domain.operation import Operation, Recorded, by_cards
 
 
 def asked(ledger: Ledger, event: Asked) -> Ledger:

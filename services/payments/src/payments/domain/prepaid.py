@@ -17,7 +17,8 @@ from contracts.payments import MoneyLine
 from payments.domain import facts
 from payments.domain.folds import evolve
 from payments.domain.gateway import task
-from payments.domain.ledger import Ledger, Operation, by_cards, total
+from payments.domain.ledger import Ledger
+from payments.domain.operation import Operation, by_cards, total
 from payments.domain.prepayment_folds import return_id_of
 from payments.domain.session_state import Session
 

@@ -36,8 +36,9 @@ from payments.domain.gateway import (
     follow_up_id,
     task,
 )
-from payments.domain.ledger import Ledger, Operation
+from payments.domain.ledger import Ledger
 from payments.domain.ledger_events import Asked, PrepaymentDeclined, PrepaymentPending, ReturnAsked
+from payments.domain.operation import Operation
 from payments.domain.prepaid import taken_over
 from payments.domain.prepayment_folds import return_id_of
 

@@ -12,8 +12,9 @@ from contracts.payments import (
     PrepaymentRetained,
     PrepaymentReturned,
 )
-from payments.domain.ledger import Ledger, Operation, by_cards
+from payments.domain.ledger import Ledger
 from payments.domain.ledger_events import PrepaymentDeclined, PrepaymentPending, ReturnAsked
+from payments.domain.operation import Operation, by_cards
 from payments.domain.session_state import Prepayment, Session
 
 

@@ -19,7 +19,8 @@ from payments.domain import facts
 from payments.domain.commands import merged, resumed_voids, reversal_among
 from payments.domain.folds import evolve
 from payments.domain.gateway import INFORMED, Refunds, RefundsCall
-from payments.domain.ledger import Ledger, Operation, total
+from payments.domain.ledger import Ledger
+from payments.domain.operation import Operation, total
 
 
 class PaymentKey(NamedTuple):

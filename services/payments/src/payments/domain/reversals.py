@@ -14,17 +14,8 @@ from uuid import UUID
 from contracts.gift_cards import GIFT_CARD
 from contracts.ids import derived
 from contracts.payments import GiftCardPart, MoneyLine, Reversed, ReversedLine
-from payments.domain.ledger import (
-    CapturedLine,
-    Capturing,
-    Ledger,
-    Line,
-    Operation,
-    by_cards,
-    card_operation_id,
-    rest_of,
-    total,
-)
+from payments.domain.ledger import CapturedLine, Capturing, Ledger, Line
+from payments.domain.operation import Operation, by_cards, card_operation_id, rest_of, total
 
 REFUND: Final = "refund of the difference"
 CHARGE: Final = "authorization of the difference"

@@ -27,7 +27,8 @@ from contracts.payments import (
 )
 from payments.domain import facts, tenders
 from payments.domain.commands import execute, merged
-from payments.domain.ledger import CapturedLine, Capturing, Ledger, total
+from payments.domain.ledger import CapturedLine, Capturing, Ledger
+from payments.domain.operation import total
 from payments.domain.reversals import applied, charge_id_of, refund_id_of
 
 

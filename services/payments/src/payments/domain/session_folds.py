@@ -6,7 +6,8 @@ from uuid import UUID
 
 from contracts.payments import SessionClosed, SessionOpened
 from payments.domain.gateway import NO_BUYER
-from payments.domain.ledger import Ledger, Operation
+from payments.domain.ledger import Ledger
+from payments.domain.operation import Operation
 from payments.domain.session_state import Session, SessionState
 
 

@@ -32,8 +32,9 @@ from contracts.payments import (
 from payments.domain import commands, facts, prepaying, session_folds
 from payments.domain.folds import evolve
 from payments.domain.gateway import GatewayCall, GatewayOutcome, abandoning, follow_up_id
-from payments.domain.ledger import Ledger, Operation, capture_id_of
+from payments.domain.ledger import Ledger
 from payments.domain.ledger_events import Abandoned, Asked
+from payments.domain.operation import Operation, capture_id_of
 
 NOT_PAID: Final = "the buyer has not paid in time, or has cancelled"
 

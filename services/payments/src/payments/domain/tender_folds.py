@@ -10,7 +10,8 @@ from uuid import UUID
 from contracts.gift_cards import GIFT_CARD
 from contracts.payments import Declined, GiftCardPart, GiftCardsRedeemed, MoneyLine
 from payments.domain.gateway import Kind
-from payments.domain.ledger import AuthorizedLine, CapturedLine, Capturing, Ledger, Operation, card_operation_id
+from payments.domain.ledger import AuthorizedLine, CapturedLine, Capturing, Ledger
+from payments.domain.operation import Operation, card_operation_id
 
 
 def redeemed(ledger: Ledger, event: GiftCardsRedeemed) -> Ledger:

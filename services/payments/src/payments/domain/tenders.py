@@ -18,7 +18,8 @@ from contracts.money import split
 from contracts.payments import GiftCardPart, MoneyLine, ReversedLine
 from payments.domain.balances import Balance
 from payments.domain.gift_cards import CardKey
-from payments.domain.ledger import Authorization, Capturing, Ledger, Operation, by_cards, card_operation_id
+from payments.domain.ledger import Authorization, Capturing, Ledger
+from payments.domain.operation import Operation, by_cards, card_operation_id
 
 Unredeemable = Literal[
     "gift_card_unknown", "gift_card_inactive", "gift_card_expired", "gift_card_redeemed", "gift_card_insufficient"

@@ -11,7 +11,8 @@ from typing import Final, Literal
 
 from contracts.gift_cards import GIFT_CARD
 from contracts.orders import PaymentStatus
-from payments.domain.ledger import Ledger, Operation
+from payments.domain.ledger import Ledger
+from payments.domain.operation import Operation
 from payments.domain.tenders import NOT_REDEEMABLE
 
 DinteroPaymentStatus = Literal["pending", "partially_paid", "paid", "partially_refunded", "refunded"]
