@@ -52,7 +52,7 @@ class Ends(Payers):
             invoices = billing.invoices.values() if billing else ()
             if key in self.reversed:
                 kept = sum(one.total_minor - one.credited_minor for one in invoices)
-                undescribed = rebill.undescribed_minor(order.facts)
+                undescribed = sum(rebill.undescribed(order.facts).values())
                 paid = money.captured_minor - money.refunded_minor - undescribed
                 assert key in self.refunded_elsewhere or kept == (paid if is_invoiced(order) else 0)
             else:

@@ -8,14 +8,13 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from datetime import date
-from typing import Final, Literal, NamedTuple, get_args
+from typing import Final, Literal, NamedTuple
 
 from contracts.limits import MINOR_MAX
 
 RowKind = Literal["capture", "capture_reversal", "refund", "dispute", "fee", "transfer", "adjustment"]
 """`capture_reversal`: the part of an authorization that a report shows as collected and given back (`with_reversals`). `transfer`: money that a bank
 moved, in or out. `adjustment`: everything else that changes a balance, a reserve for example."""
-ROW_KINDS: Final[tuple[RowKind, ...]] = get_args(RowKind)
 
 
 class Exchanged(NamedTuple):

@@ -181,7 +181,7 @@ def _described_as(story: Story, fact: CaptureFact) -> tuple[invoicing.InvoiceLin
 
 def proceed(story: Story) -> None:
     """After an answer: those that wait for an invoice go on if it is issued."""
-    if not _undescribed(story.facts):
+    if not undescribed(story.facts):
         story.resolve_exception(UNDESCRIBED)
     for run in [one for one in story.runs.values() if isinstance(one.data, RebillData)]:
         if run.waits == "invoice" and not story.is_paused(run) and has_its_invoice(story, run):
@@ -191,13 +191,8 @@ def proceed(story: Story) -> None:
 # -- what no invoice can describe -------------------------------------------------------------------------------------
 
 
-def undescribed_minor(facts: Facts) -> int:
-    """What is captured, has not gone back, and is on no invoice because its line has no title or no rate."""
-    return sum(_undescribed(facts).values())
-
-
-def _undescribed(facts: Facts) -> dict[str, int]:
-    """By line id."""
+def undescribed(facts: Facts) -> dict[str, int]:
+    """line id -> minor units that are captured, have not gone back, and are on no invoice: the line has no title or no rate."""
     left: dict[str, int] = {}
     for line in (line for fact in facts.captures.values() for line in fact.lines if line.undescribed):
         if minor := line.to_refund.amount_minor:
@@ -206,7 +201,7 @@ def _undescribed(facts: Facts) -> dict[str, int]:
 
 
 def _state_undescribed(story: Story) -> None:
-    left = _undescribed(story.facts)
+    left = undescribed(story.facts)
     if left and is_invoiced(story.order) and story.order.status != "cancelled":
         lines = ", ".join(f"{minor} of line {line_id}" for line_id, minor in left.items())
         story.resolve_exception(UNDESCRIBED)
