@@ -63,7 +63,7 @@ async def test_a_crash_repeats_what_was_not_written_with_the_same_ids(
     async with receiving(receiver):
         made = await endpoint(app, receiver.url, batch=batch)
         dead = Dispatcher(app)
-        unwritten, write = asyncio.Event(), dead._write
+        unwritten, write = asyncio.Event(), dead._writing._write
 
         async def killed(batch: Batch) -> None:
             if not receiver.got:
@@ -71,7 +71,7 @@ async def test_a_crash_repeats_what_was_not_written_with_the_same_ids(
             unwritten.set()
             await asyncio.Event().wait()
 
-        dead._write = killed  # type: ignore[method-assign]
+        dead._writing._write = killed  # type: ignore[method-assign]
         running = asyncio.create_task(dead.run())
         await publisher.publish(*(noted(STORE, version=version, order_id=A) for version in (1, 2, 3)))
         first = (

@@ -306,7 +306,7 @@ async def test_what_was_not_written_of_a_replay_is_repeated_and_counted_once(
             await asyncio.Event().wait()
 
         replay_id = await begun(client, made)
-        dead._write = killed  # type: ignore[method-assign]
+        dead._writing._write = killed  # type: ignore[method-assign]
         running = asyncio.create_task(dead.run())
         await receiver.until(lambda: len(receiver.got) == 2 * EVENTS)
         async with patience():

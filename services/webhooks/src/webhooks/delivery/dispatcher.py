@@ -1,6 +1,6 @@
 """Delivers events to the endpoints of the shards that this process holds.
 
-Whose turn it is: `turns`. What ends is collected, and written at once for all endpoints: `log`.
+Whose turn it is: `turns`. What ends is collected, and written at once for all endpoints: `writing`.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from collections import defaultdict
 from collections.abc import Callable, Collection, Coroutine, Iterable, Sequence
 from datetime import UTC, datetime
 from typing import Any, Final, NamedTuple, cast
-from uuid import UUID, uuid4
+from uuid import UUID
 
 import structlog
 
@@ -21,14 +21,13 @@ from chassis.batch.errors import is_transient
 from chassis.declare.app import App
 from webhooks.delivery import loading, replay
 from webhooks.delivery.line import GONE, Line, Outcome, stated
-from webhooks.delivery.log import Attempt, Batch, batch_of, flush
 from webhooks.delivery.metrics import DeliveryMetrics
 from webhooks.delivery.replay import Replay
 from webhooks.delivery.reports import Reports
 from webhooks.delivery.sender import MAY_SEND, Answer, NotOurs, Sender
 from webhooks.delivery.shards import RENEW_SECONDS, Shards
 from webhooks.delivery.turns import Turns
-from webhooks.domain.attempts import attempt_id
+from webhooks.delivery.writing import PAUSE_SECONDS, Writing
 from webhooks.domain.deliveries import Delivery
 from webhooks.domain.endpoint import notices_id, shard_of
 from webhooks.settings import Settings
@@ -37,17 +36,10 @@ from webhooks.window import FeedEvent, Window
 
 log = structlog.get_logger("webhooks.dispatcher")
 
-FLUSH_SECONDS: Final = 0.2
-FLUSH_ATTEMPTS: Final = 500
-"""So many are written before the time is over."""
-PASSED_OVER_SECONDS: Final = 30.0
-"""How often the cursors of endpoints that were sent nothing are written."""
 END_SECONDS_MAX: Final = 5.0
 """Time for what is in flight when the process ends. What takes longer is sent once more."""
 OBSERVE_SECONDS: Final = 5.0
 """Between two updates of the gauges: they examine every endpoint."""
-PAUSE_SECONDS: Final = 1.0
-"""After an error of the database."""
 EXPIRED: Final = "event_expired"
 """How a delivery ends whose event waited for longer than the feed retains it."""
 EXPIRED_EVENTS: Final = """
@@ -74,7 +66,7 @@ class Dispatcher:
         self._turns = Turns[Line | Replay](self._fill, self._begin)
         self._reports = Reports(app)
         self._metrics = app.shared(DeliveryMetrics)
-        self._renewed_at = self._flushed_at = time.monotonic()
+        self._renewed_at = time.monotonic()
         self._lines: dict[UUID, Line] = {}
         self._of_store: defaultdict[str, set[Line]] = defaultdict(set)
         self._replays: dict[UUID, Replay] = {}
@@ -85,15 +77,7 @@ class Dispatcher:
         self._followed: dict[UUID, int] = {}
         """Endpoint -> revision, of the recent changes that were followed: a poll finds each for a while."""
         self._tasks: set[asyncio.Task[None]] = set()
-        self._attempts: list[Attempt] = []
-        self._dirty: set[Line] = set()
-        self._moved: set[Replay] = set()
-        """Replays that a flush has to write."""
-        self._full = asyncio.Event()
-        """Set when a flush should not wait for its time."""
-        self._flushing = asyncio.Lock()
-        self._unwritten: Batch | None = None
-        """A batch whose commit failed: written before any later one."""
+        self._writing = Writing(app, self._shards, self._lines, lost=self._drop, ready=self._turns.add)
 
     async def run(self) -> None:
         """Deliver until cancelled."""
@@ -104,7 +88,7 @@ class Dispatcher:
         self._window.empty()  # the process may have begun anew on a database that has lost events
         try:
             async with asyncio.TaskGroup() as parts:
-                for run in (self._keep_shards, self._turns.run, self._flush_often, self._reports.run, self._observe):
+                for run in (self._keep_shards, self._turns.run, self._writing.run, self._reports.run, self._observe):
                     parts.create_task(run())
         finally:
             self._unfollow_feed()
@@ -118,7 +102,7 @@ class Dispatcher:
     def _age_seconds(self) -> float:
         """The time since leases were renewed, attempts were written and, if it is followed, the feed was read."""
         read_at = self._window.read_at if self._leave_feed is not None else float("inf")
-        return time.monotonic() - min(self._renewed_at, self._flushed_at, read_at)
+        return time.monotonic() - min(self._renewed_at, self._writing.flushed_at, read_at)
 
     async def _end(self) -> None:
         for line in self._lines.values():
@@ -129,7 +113,7 @@ class Dispatcher:
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
         try:
-            await self._flush(self._lines.values())
+            await self._writing.flush(self._lines.values())
             await self._shards.leave()
         except Exception as error:  # the leases expire, and what is not written is sent once more
             log.warning("dispatcher_ended_unwritten", error=repr(error))
@@ -215,7 +199,7 @@ class Dispatcher:
         ]
         if not drained:
             return
-        await self._flush(drained)
+        await self._writing.flush(drained)
         for line in drained:
             self._drop(line)
         wanted = {line.id for line in drained if line.place.shard in self._shards.wanted}
@@ -238,7 +222,7 @@ class Dispatcher:
         if self._lines.get(line.id) is line:
             del self._lines[line.id]
         self._of_store[line.store_id].discard(line)
-        self._dirty.discard(line)
+        self._writing.leave_out(line)
 
     async def _follow_replays(self) -> None:
         """Begin replays that were requested, and end those that were paused or cancelled."""
@@ -249,7 +233,7 @@ class Dispatcher:
         if ended := [
             one for one in self._replays.values() if one.closing and not one.lanes.in_flight and not one.reading
         ]:
-            await self._flush(())  # a replay that goes on later begins where this one has come
+            await self._writing.flush(())  # a replay that goes on later begins where this one has come
             for one in ended:
                 del self._replays[one.line.id]
             rows = await replay.running(self._app, self._lines.keys())
@@ -282,7 +266,7 @@ class Dispatcher:
             one.reading = True
             self._spawn(self._read(one))
         if one.form(now):
-            self._mark(one)
+            self._writing.mark(one)
 
     async def _read(self, one: Line | Replay) -> None:
         """Read what is older than the window."""
@@ -295,15 +279,8 @@ class Dispatcher:
             await asyncio.sleep(PAUSE_SECONDS)
         finally:
             one.reading = False
-            self._mark(one)
+            self._writing.mark(one)
             self._turns.add(one)
-
-    def _mark(self, one: Line | Replay) -> None:
-        """The next flush writes it."""
-        if isinstance(one, Line):
-            self._dirty.add(one)
-        else:
-            self._moved.add(one)
 
     def _begin(self, one: Line | Replay, delivery: Delivery, now: datetime) -> None:
         deliver = self._deliver(one, delivery, now) if isinstance(one, Line) else self._replay(one, delivery, now)
@@ -384,8 +361,8 @@ class Dispatcher:
         if outcome in ("delivered", "exhausted"):
             for position in delivery.positions:
                 line.events.pop(position, None)
-        self._record(line, events, delivery.number, sent, outcome, began)
-        self._dirty.add(line)
+        self._writing.record(line, events, delivery.number, *sent, outcome, began)
+        self._writing.mark(line)
 
     def _conclude_replayed(
         self, one: Replay, delivery: Delivery, events: Sequence[FeedEvent], sent: Sent, began: datetime
@@ -400,9 +377,9 @@ class Dispatcher:
             self._reports.succeeded(one.line)
         else:
             self._report_failure(one.line, events, answer, outcome, now)
-        self._record(one.line, events, delivery.number, sent, outcome, began, one.id)
-        self._dirty.add(one.line)
-        self._moved.add(one)
+        self._writing.record(one.line, events, delivery.number, *sent, outcome, began, one.id)
+        self._writing.mark(one.line)
+        self._writing.mark(one)
 
     def _expire(self, line: Line, delivery: Delivery, events: Sequence[FeedEvent], now: datetime) -> None:
         """An event waited for longer than the feed retains it. A batch that lacks an event is given up as a whole.
@@ -411,10 +388,10 @@ class Dispatcher:
         """
         log.warning("delivery_expired", endpoint_id=str(line.id), positions=delivery.positions)
         line.lanes.expired(delivery.position, EXPIRED)
-        self._dirty.add(line)
+        self._writing.mark(line)
         if events:
             sent = Sent(line.delivery_id(events), Answer(None, "", EXPIRED, 0))
-            self._record(line, events, delivery.number - 1, sent, "exhausted", now)
+            self._writing.record(line, events, delivery.number - 1, *sent, "exhausted", now)
             self._report_exhausted(line, events, EXPIRED, now)
 
     def _report_failure(
@@ -430,76 +407,3 @@ class Dispatcher:
     def _report_exhausted(self, line: Line, events: Sequence[FeedEvent], outcome: str, now: datetime) -> None:
         latest = events[-1]
         self._reports.exhausted(line, len(events), latest.row["event_id"], latest.type, outcome, now)
-
-    # -- what is written ----------------------------------------------------------------------------------------------
-
-    def _record(
-        self,
-        line: Line,
-        events: Sequence[FeedEvent],
-        number: int,
-        sent: Sent,
-        outcome: Outcome,
-        began: datetime,
-        replay_id: UUID | None = None,
-    ) -> None:
-        """Each event has a row, so that it is found by its id and by its order."""
-        answer = sent.answer
-        self._metrics.attempted(outcome, answer.seconds)
-        self._attempts.extend(
-            Attempt(
-                attempt_id(began, uuid4()), line.place.of, line.store_id, event.position, event.row["event_id"], event.type, event.key, sent.delivery_id,
-                number, began, int(answer.seconds * 1000), outcome, answer.status, answer.body, answer.error, len(events),
-                line.is_of_notices, replay_id,
-            )
-            for event in events
-        )  # fmt: skip
-        if len(self._attempts) >= FLUSH_ATTEMPTS:
-            self._full.set()
-
-    async def _flush_often(self) -> None:
-        loop = asyncio.get_running_loop()
-        passed_over_at = loop.time()
-        while True:
-            try:
-                async with asyncio.timeout(FLUSH_SECONDS):
-                    await self._full.wait()
-            except TimeoutError:
-                pass
-            if loop.time() >= passed_over_at + PASSED_OVER_SECONDS:
-                passed_over_at = loop.time()
-                self._dirty.update(line for line in self._lines.values() if line.lanes.has_moved)
-            try:
-                await self._flush(self._dirty)
-                self._flushed_at = time.monotonic()
-            except Exception as error:
-                if not is_transient(error):
-                    raise
-                log.warning("attempts_unwritten", error=repr(error))
-                await asyncio.sleep(PAUSE_SECONDS)
-
-    async def _flush(self, lines: Collection[Line]) -> None:
-        """Write all attempts, and how far some endpoints have come. After an error the next call writes the same first."""
-        async with self._flushing:
-            if self._unwritten is not None:
-                await self._write(self._unwritten)
-            attempts, self._attempts = self._attempts, []
-            self._full.clear()
-            of, replays = list(lines), list(self._moved)
-            self._dirty.difference_update(of)
-            self._moved.clear()
-            if attempts or of or replays:
-                await self._write(batch_of(attempts, of, replays))
-
-    async def _write(self, batch: Batch) -> None:
-        self._unwritten = batch
-        crash.point("before_flush")
-        lost = await flush(self._app, self._shards, batch)
-        crash.point("after_flush")
-        self._unwritten = None
-        for line in lost:
-            self._drop(line)
-        for one in batch.written:
-            if one.changes.recorded and not one.line.closing:
-                one.line.lanes.recorded(one.changes)
-                self._turns.add(one.line)
