@@ -100,7 +100,7 @@ class Shop:
 
     def order(self, order: str, message: Any, **asking: Asking) -> list[Effect]:
         key = uid(order)
-        if not isinstance(message, Reported):
+        if not isinstance(message, (Reported, Wake)):
             message = message.model_copy(update={"order_id": key})
         before = self.ledgers[key]
         context = self._context(key, balances.needs(before, message))

@@ -16,6 +16,7 @@ from payments_play import (
     capture,
     force,
     lines,
+    record,
     refund,
     report,
     tasks_of,
@@ -24,7 +25,7 @@ from payments_play import (
     void,
 )
 
-from contracts.base import Event
+from contracts.base import Event, PrivateEvent
 from contracts.deciding import Refusal, Withdrawn
 from contracts.payments import (
     Authorize,
@@ -47,8 +48,7 @@ from payments.domain.folds import evolve
 from payments.domain.gateway import GatewayCall, abandoning_id, follow_up_id
 from payments.domain.ledger import Ledger
 from payments.domain.operation import capture_id_of
-from payments.domain.prepaid import part_id
-from payments.domain.prepayment_folds import return_id_of
+from payments.domain.prepayment_folds import part_id, return_id_of
 from payments.domain.waking import wake_at
 
 DAY = 86_400
@@ -469,3 +469,66 @@ def test_a_restored_ledger_asks_again_for_what_its_sessions_wait_for(paid: Play)
     paid.when(authorize("a1", 40_00, "test"), id="m4")
     [task] = answers.resumed(ORDER, STORE, paid.ledger)
     assert task.task_id == BACK and lines(10_00)[0].amount_minor == task.body.amount_minor  # type: ignore[attr-defined]
+
+
+@pytest.mark.parametrize("asks_first", [False, True])
+def test_a_restored_ledger_asks_for_the_rest_alone(paying: Play, asks_first: bool) -> None:
+    """What was asked of the gateway is not published. asks_first: the order has waited for the session."""
+    steps = [authorize("a1", {"1": 30_00, "2": 40_00}, "test"), report(follow_up(paying), "succeeded", "pi_1")]
+    published: list[Event] = []
+    for n, message in enumerate(steps if asks_first else reversed(steps)):
+        published += [one for one in paying.when(message, id=f"n{n}") if isinstance(one, Event) and is_published(one)]
+    wanted = asked(paying.effects)
+    assert wanted.amount_minor == 20_00
+    restored = Play()
+    restored.when(opens())
+    restored.given(*published)
+    if asks_first:
+        [task] = answers.resumed(ORDER, STORE, restored.ledger)
+        assert task.body == wanted
+    else:
+        assert asked(restored.when(steps[0], id="n3")) == wanted, "the order asks again"
+    restored.when(report(wanted, "succeeded", "pi_2"), id="n4")
+    assert restored.left() == (70_00, 0, 0, 0) and not any(one.is_open for one in restored.ledger.operations.values())
+
+
+def is_published(event: Event) -> bool:
+    return not isinstance(event, PrivateEvent)
+
+
+def test_a_restored_ledger_has_what_was_given_back_with_its_account(play: Play) -> None:
+    play.when(report(asked(play.when(opens(account="main"))), "succeeded", "pi_1"), id="m2")
+    before = play.ledger
+    play.when(report(asked(play.wakes(DAY)), "succeeded", "pi_1"), id="m3")
+    [returned] = play.effects
+    restored = evolve(before, returned)  # type: ignore[arg-type]
+    assert restored.operations[BACK] == play.ledger.operations[BACK]
+
+
+# -------------------------------------------------------------------------------------- the order does not need it
+
+
+@pytest.mark.parametrize(
+    "command",
+    [
+        authorize("a1", 50_00, "marketplace"),
+        authorize("a1", 50_00, "stripe"),
+        authorize("a1", 50_00, "test").model_copy(update={"account": "other"}),
+    ],
+)
+def test_what_was_paid_goes_back_at_once_when_the_order_is_paid_elsewhere(play: Play, command: Authorize) -> None:
+    play.when(report(asked(play.when(opens(account="main"))), "succeeded", "pi_1"), id="m2")
+    effects = play.when(command, id="m3")
+    if tasks_of(effects):
+        assert wake_at(play.ledger) == NOW + timedelta(days=1), "it may be declined there, and be asked for anew"
+        play.when(report(asked(effects), "succeeded", "pi_2"), id="m4")
+    due = wake_at(play.ledger)
+    assert due is not None and due < NOW
+    play.when(report(asked(play.wakes(0)), "succeeded", "pi_1"), id="m5")
+    assert prepayment(play) == ("returned", 0) and balances(play)["customer"] == -50_00
+
+
+def test_what_was_paid_stays_for_the_order_when_another_payment_of_it_is_recorded(paid: Play) -> None:
+    paid.when(record("authorize", "p1", {"1": 10_00}), id="m4")
+    assert wake_at(paid.ledger) == NOW + timedelta(days=1)
+    assert kinds(paid.when(authorize("a1", {"2": 50_00}, "test"), id="m5")) == ["Authorized"]

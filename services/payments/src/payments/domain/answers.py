@@ -26,6 +26,7 @@ from payments.domain.gateway import (
 )
 from payments.domain.ledger import Ledger
 from payments.domain.operation import Operation
+from payments.domain.prepayment_folds import part_id
 
 EXPIRED: Final = "authorization_expired"
 """The gateway's word for a capture of what its issuer no longer holds."""
@@ -93,7 +94,7 @@ def resumed(order_id: UUID, store_id: str, ledger: Ledger) -> list[Task]:
         if operation.state == "pending" and operation.session_id is None:
             call = ledger.call(order_id, store_id, operation_id, operation)
             tasks.append(abandoning(call) if operation.abandoned else follow_up(call))
-        elif operation.state == "asked" and _is_our_own(operation):
+        elif operation.state == "asked" and (_is_our_own(operation) or _is_rest(ledger, operation_id)):
             tasks.append(task(ledger.call(order_id, store_id, operation_id, operation)))
         elif operation.recorded == "unconfirmed":
             tasks.append(check(ledger.call(order_id, store_id, operation_id, operation)))
@@ -103,6 +104,12 @@ def resumed(order_id: UUID, store_id: str, ledger: Ledger) -> list[Task]:
 def _is_our_own(operation: Operation) -> bool:
     """Whether no other service asks for it again."""
     return operation.follows is not None or operation.kind in ("prepay", "return")
+
+
+def _is_rest(ledger: Ledger, operation_id: UUID) -> bool:
+    """Whether a session has paid a part of it. If it has waited for that, no other service asks for the rest."""
+    granted = ledger.authorizations.items()
+    return any(one.session_id and part == part_id(operation_id, one.session_id) for part, one in granted)
 
 
 def _answer(

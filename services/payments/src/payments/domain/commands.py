@@ -40,17 +40,18 @@ from payments.domain.tenders import NotRedeemable
 def authorize(ledger: Ledger, command: Authorize, context: Context) -> list[Effect]:
     if command.operation_id in ledger.operations or (command.unless_recorded and _is_recorded(ledger, command)):
         return []
-    amount = total(command.lines)
     requested = Operation(
         kind="authorize",
         state="asked",
-        amount_minor=amount,
+        amount_minor=total(command.lines),
         currency=command.currency,
         gateway=command.gateway,
         account=command.account,
         lines=merged(command.lines),
         with_capture=command.capture,
     )
+    requested = prepaid.without_parts(ledger, command.operation_id, requested)
+    amount = requested.amount_minor
     if command.payment_token == TOKEN_REFUSED:
         reason = "a card number came in place of a token"
         return [facts.declined(ledger, command.operation_id, requested, context, "payment_token_refused", reason)]

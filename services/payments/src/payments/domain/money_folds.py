@@ -57,6 +57,7 @@ def authorized(ledger: Ledger, event: Authorized) -> Ledger:
             "authorizations": authorizations,
         }
     )
+    after = prepayment_folds.not_needed(after, event)
     if event.capture_id is not None:
         return _with_capture(after, event.capture_id, event.capture_id, event)
     return _to_capture(after, ledger.operations.get(event.authorization_id), event)

@@ -12,14 +12,13 @@ from typing import NamedTuple
 from uuid import UUID
 
 from contracts.deciding import Context, Effect
-from contracts.ids import derived
 from contracts.payments import MoneyLine
 from payments.domain import facts
 from payments.domain.folds import evolve
 from payments.domain.gateway import task
 from payments.domain.ledger import Ledger
 from payments.domain.operation import Operation, by_cards, total
-from payments.domain.prepayment_folds import return_id_of
+from payments.domain.prepayment_folds import part_id, return_id_of, without
 from payments.domain.session_state import Session
 
 
@@ -31,9 +30,14 @@ class Taken(NamedTuple):
     """What the gateway is still to be asked for; None: the authorization is answered."""
 
 
-def part_id(authorization_id: UUID, session_id: UUID) -> UUID:
-    """The authorization of what was paid in a session, if that is less than what the order asks for."""
-    return derived(authorization_id, f"paid in session {session_id}")
+def without_parts(ledger: Ledger, authorization_id: UUID, requested: Operation) -> Operation:
+    """What is still to be authorized, if sessions have paid parts of it before: a restored ledger has those, and has lost that its
+    gateway was asked for the rest."""
+    for part, one in ledger.authorizations.items():
+        if one.session_id is not None and part == part_id(authorization_id, one.session_id):
+            lines = without(requested.lines, {name: line.authorized_minor for name, line in one.lines.items()})
+            requested = requested.model_copy(update={"lines": lines, "amount_minor": total(lines)})
+    return requested
 
 
 def in_another_currency(ledger: Ledger, currency: str) -> UUID | None:
@@ -64,7 +68,7 @@ def taken_over(ledger: Ledger, authorization_id: UUID, requested: Operation, con
         first = _first(requested.gateway_lines, has)
         paid = paid.model_copy(update={"lines": first, "gift_cards": (), "amount_minor": has})
         effects, ledger = _granted(ledger, part_id(authorization_id, session_id), paid, session, context)
-        lines = _without(requested.lines, first)
+        lines = without(requested.lines, {line.line_id: line.amount_minor for line in first})
         rest = requested.model_copy(
             update={"session_id": None, "lines": lines, "amount_minor": total(lines) - by_cards(requested.gift_cards)}
         )
@@ -97,8 +101,7 @@ def _unclaimed(ledger: Ledger) -> Iterable[tuple[UUID, Session]]:
 
 
 def _fits(session: Session, requested: Operation) -> bool:
-    same_account = None in (session.account, requested.account) or session.account == requested.account
-    return session.gateway == requested.gateway and session.currency == requested.currency and same_account
+    return session.currency == requested.currency and not session.is_elsewhere(requested.gateway, requested.account)
 
 
 def _first(lines: Iterable[MoneyLine], amount: int) -> tuple[MoneyLine, ...]:
@@ -109,17 +112,3 @@ def _first(lines: Iterable[MoneyLine], amount: int) -> tuple[MoneyLine, ...]:
             first.append(line.model_copy(update={"amount_minor": part}))
             amount -= part
     return tuple(first)
-
-
-def _without(lines: Iterable[MoneyLine], first: Iterable[MoneyLine]) -> tuple[MoneyLine, ...]:
-    paid = {line.line_id: line.amount_minor for line in first}
-    return tuple(
-        line.model_copy(
-            update={
-                "amount_minor": line.amount_minor - paid.get(line.line_id, 0),
-                "quantity": 0 if line.line_id in paid else line.quantity,
-            }
-        )
-        for line in lines
-        if line.amount_minor > paid.get(line.line_id, 0) or line.line_id not in paid
-    )

@@ -2,25 +2,52 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Mapping
+from datetime import UTC, datetime
+from typing import Final
 from uuid import UUID
 
 from contracts.ids import derived
 from contracts.payments import (
     Authorized,
+    MoneyLine,
     Pending,
     PrepaymentReceived,
     PrepaymentRetained,
     PrepaymentReturned,
 )
+from payments.domain.gateway import INFORMED
 from payments.domain.ledger import Ledger
 from payments.domain.ledger_events import PrepaymentDeclined, PrepaymentPending, ReturnAsked
-from payments.domain.operation import Operation, by_cards
+from payments.domain.operation import Operation, by_cards, total
 from payments.domain.session_state import Prepayment, Session
+
+AT_ONCE: Final = datetime(1970, 1, 1, tzinfo=UTC)
+"""Until when what was paid waits for an order that does not need it: the timer is due."""
 
 
 def return_id_of(session_id: UUID) -> UUID:
     """The operation that gives back what no order has taken over."""
     return derived(session_id, "given back")
+
+
+def part_id(authorization_id: UUID, session_id: UUID) -> UUID:
+    """The authorization of what was paid in a session, if that is less than what the order asks for."""
+    return derived(authorization_id, f"paid in session {session_id}")
+
+
+def without(lines: Iterable[MoneyLine], paid: Mapping[str, int]) -> tuple[MoneyLine, ...]:
+    """What is left of lines. paid: line id -> minor units. The pieces of a line are where its money begins."""
+    return tuple(
+        line.model_copy(
+            update={
+                "amount_minor": line.amount_minor - paid.get(line.line_id, 0),
+                "quantity": 0 if line.line_id in paid else line.quantity,
+            }
+        )
+        for line in lines
+        if line.amount_minor > paid.get(line.line_id, 0) or line.line_id not in paid
+    )
 
 
 def received(ledger: Ledger, event: PrepaymentReceived) -> Ledger:
@@ -64,10 +91,43 @@ def taken(ledger: Ledger, event: Authorized) -> Ledger:
     assert session.prepayment is not None, "what is taken over was paid"
     rest = session.prepayment.amount_minor - event.amount_minor + by_cards(event.gift_cards)
     assert rest >= 0, f"authorization {event.authorization_id} takes more than was paid in {event.session_id}"
+    waiting_id = session.authorization_id
+    asked = _asked_for_rest(ledger, waiting_id, event) if waiting_id is not None else {}
     left = session.prepayment.model_copy(update={"state": "taken", "amount_minor": rest})
     session = session.model_copy(update={"authorization_id": event.authorization_id, "prepayment": left})
-    after = _changed(ledger, event.session_id, session, {})
+    after = _changed(ledger, event.session_id, session, asked)
     return _returning(after, event.session_id, session) if rest else after
+
+
+def _asked_for_rest(ledger: Ledger, waiting_id: UUID, part: Authorized) -> dict[UUID, Operation]:
+    """An authorization has waited for a session in which less was paid: its gateway is asked for the rest."""
+    assert part.session_id is not None, "the part was paid in a session"
+    waiting = ledger.operations.get(waiting_id)
+    if waiting is None or part.authorization_id != part_id(waiting_id, part.session_id):
+        return {}
+    lines = without(waiting.lines, {line.line_id: line.amount_minor for line in part.lines})
+    amount = total(lines) - by_cards(waiting.gift_cards)
+    update = {"state": "asked", "session_id": None, "lines": lines, "amount_minor": amount}
+    return {waiting_id: waiting.model_copy(update=update)}
+
+
+def not_needed(ledger: Ledger, event: Authorized) -> Ledger:
+    """After the order was authorized elsewhere, or gift cards have paid all of it: what was paid in a session does not wait for it
+    any longer. A payment that is only recorded may be one of several."""
+    if event.session_id is not None or event.payment is not None or event.gateway in INFORMED:
+        return ledger
+    needs_nothing = event.amount_minor == by_cards(event.gift_cards)
+    for session_id, session in ledger.sessions.items():
+        paid = session.prepayment
+        if (
+            paid is None
+            or paid.state != "held"
+            or not (needs_nothing or session.is_elsewhere(event.gateway, event.account))
+        ):
+            continue
+        due = session.model_copy(update={"prepayment": paid.model_copy(update={"waits_until": AT_ONCE})})
+        ledger = _changed(ledger, session_id, due, {})
+    return ledger
 
 
 def asked_back(ledger: Ledger, event: ReturnAsked) -> Ledger:
@@ -126,6 +186,7 @@ def _return(ledger: Ledger, event: PrepaymentReturned | PrepaymentRetained, **up
         currency=event.currency,
         refers_to=event.session_id,
         gateway=event.gateway,
+        account=ledger.sessions[event.session_id].account,
         with_capture=isinstance(event, PrepaymentReturned) and event.captured,
     )
     return known.model_copy(update=update)

@@ -52,3 +52,7 @@ class Session(Document):
     @property
     def held_minor(self) -> int:
         return self.prepayment.amount_minor if self.prepayment is not None else 0
+
+    def is_elsewhere(self, gateway: str | None, account: str | None) -> bool:
+        """Whether its buyer pays at another gateway, or at another account there, if both are named."""
+        return self.gateway != gateway or (None not in (self.account, account) and self.account != account)
