@@ -87,6 +87,7 @@ async def test_the_figures_are_those_of_the_processes_that_answer(
     since = (datetime.now(UTC) - timedelta(minutes=3)).isoformat()
     held = {"step": "place.reserve", "waiting": "no_answer", "count": 1_234, "oldest_since": since}
     waits = {"waiting": 3, "keys": 2, "oldest_since": since}
+    back = {"step": "return", "waiting": "person", "count": 1, "oldest_since": since}
     hooks = {"breakers_open": 2, "deliveries_waiting": 40}
     shown = [
         report(address="10.0.0.1:80", process="a:1", processes={"counted_at": since, "items": [held]}, parked=waits),
@@ -94,6 +95,7 @@ async def test_the_figures_are_those_of_the_processes_that_answer(
         report("webhooks", "10.0.0.3:80", process="h:1", gauges=hooks),
         report("webhooks", "10.0.0.4:80", process="h:2", gauges=hooks),
         report("webhooks", "10.0.0.5:80", process="h:2", gauges=hooks),  # the same process, by another address
+        report("payments", "10.0.0.6:80", process="p:2", processes={"counted_at": since, "items": [back]}),
         report("payments", silent_seconds=30, outbox={"rows": 77, "oldest_since": since, "set_aside": 0}),
     ]
     await recording.report(app, shown, datetime.now(UTC))
@@ -103,7 +105,7 @@ async def test_the_figures_are_those_of_the_processes_that_answer(
     }
     await recording.flowed(app, flows, {"payments.events.v1": 5.0}, datetime.now(UTC))
     page = (await browser.get("/")).text
-    assert figure(page, "Under way") == "1,234 oldest 3 min ago"
+    assert figure(page, "Under way") == "1,235 oldest 3 min ago"
     assert figure(page, "Parked").endswith("3 2 orders wait behind")
     assert figure(page, "Endpoints failing").endswith("4 80 deliveries wait")
     assert figure(page, "Lag") == "630 records to handle"
@@ -112,7 +114,8 @@ async def test_the_figures_are_those_of_the_processes_that_answer(
     rows = [" ".join(re.sub(r"<[^>]+>", " ", row).split()) for row in re.findall(r"<tr>.*?</tr>", page, re.DOTALL)]
     assert "orders 600 5.0 15.0 1 min" in rows
     assert "console 30 5.0 5.0 not shrinking" in rows
-    assert "place.reserve no answer 1,234 3 min ago" in rows
+    assert "place.reserve no answer 1,234 3 min ago" in rows and "return payments person 1 3 min ago" in rows
+    assert '<a href="/payments/sessions?prepayment=retained"><code>return</code>' in page, "what a person has to settle"
     assert "No order has arrived yet" not in page and "nothing has been read yet" not in page
 
 

@@ -346,10 +346,12 @@ class TestOnARealPostgres:
         assert f'href="/orders/{order}">A-7<' in shown and "card declined" in shown and "shop.example" not in shown
         retained = payment_session(state="completed", gateway="stripe", prepayment="retained", held_minor=12_34)
         owner.answers["GET", "/v1/payment-sessions"] = page(retained)
-        shown = (await browser.get("/payments/sessions")).text
+        shown = (await browser.get("/payments/sessions?prepayment=retained")).text
+        assert owner.asked("/v1/payment-sessions").query["prepayment"] == "retained"
         assert re.search(r"</svg>retained</span> <span class=\"money\">12\.34", shown), shown
         owner.answers["GET", "/v1/payment-sessions"] = page()
         assert "No session is recorded" in (await browser.get("/payments/sessions")).text
+        assert "No payment is retained" in (await browser.get("/payments/sessions?prepayment=retained")).text
 
     async def test_a_gift_card_is_shown_with_its_movements_and_changed_as_it_was_read(
         self, app: App, owner: Owner, browser: Browser, order: UUID

@@ -14,7 +14,7 @@ from chassis.batch.database import Database
 from chassis.batch.statements import write_rows
 from chassis.declare.service import Change
 from contracts.payments import DisputeClosed, DisputeOpened, PrepaymentReceived, PrepaymentReturned, SessionOpened
-from payments import settlements, store
+from payments import invariants, settlements, store
 from payments.domain.disputes import dispute_id
 from payments.domain.folds import evolve
 from payments.domain.ledger import Ledger
@@ -130,7 +130,7 @@ async def balances(database: Database, store_id: str) -> dict[str, int]:
 
 
 async def checked(connection: Connection) -> dict[str, int]:
-    return {name: violated for name, _, violated in await store.check(connection)}
+    return {name: violated for name, _, violated in await invariants.check(connection)}
 
 
 async def violated(database: Database) -> dict[str, int]:

@@ -21,7 +21,7 @@ from chassis.process.app import App
 from contracts.payments import Authorize, MoneyLine
 from gatewayservers.serving import listening
 from gatewayservers.stripe import signature
-from payments import store
+from payments import invariants
 from payments.gateways import accounts
 from payments.handlers import SERVICE
 from payments.settings import Settings
@@ -83,7 +83,7 @@ class World:
     async def checked(self) -> list[tuple[str, int, int]]:
         """The invariants of the tables: (name, comparisons made, comparisons violated)."""
         async with self.app.database.transaction() as tx:
-            return [*await store.check(tx)]
+            return [*await invariants.check(tx)]
 
     async def until(self, operation_id: UUID, state: str) -> None:
         async def reached() -> bool:

@@ -20,7 +20,7 @@ from chassis.batch.statements import write_rows
 from chassis.declare.service import Change
 from contracts.base import Event
 from contracts.deciding import Task
-from payments import bookkeeping, store
+from payments import bookkeeping, invariants, store
 from payments.api.accounts import _balances, _file
 from payments.bookkeeping import Period
 from payments.domain.books import ACCOUNTS
@@ -260,7 +260,7 @@ async def test_the_check_finds(database: Database, of: str, name: str) -> None:
 
 
 async def _violated(connection: Connection) -> dict[str, int]:
-    return {name: violated for name, _, violated in await store.check(connection)}
+    return {name: violated for name, _, violated in await invariants.check(connection)}
 
 
 async def test_the_tables_page_is_what_the_migration_makes(database: Database) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from dataclasses import replace
 from typing import Any
 from uuid import UUID, uuid4
 
@@ -11,6 +12,8 @@ from payments_database import URL
 from payments_settled import violated
 from payments_world import World, world
 
+from payments import store
+from payments.gateways import accounts
 from tests.waiting import patience
 
 pytestmark = [pytest.mark.real, pytest.mark.skipif(not URL, reason="PAYMENTS_TEST_DATABASE_URL is not set")]
@@ -88,8 +91,10 @@ async def test_a_buyer_who_gives_up_cancels_what_waits_at_the_gateway(world: Wor
 
 @pytest.mark.parametrize("world", [{"session_order_seconds_max": 2}], indirect=True)
 async def test_a_buyer_pays_before_the_order_comes_or_gets_it_back_if_it_does_not(world: World) -> None:
-    """Three carts are paid before payments has their orders: for as much as the order asks for, for more, and without an order."""
-    carts = {name: uuid4() for name in ("equal", "more", "never")}
+    """Four carts are paid before payments has their orders: for as much as the order asks for, for more, and two without an order, of
+    which the gateway refuses to give one back."""
+    carts = {name: uuid4() for name in ("equal", "more", "never", "refused")}
+    await world.shape.trouble(carts["refused"], void="declined")
     paid: dict[str, str] = {}
     for name, order_id in carts.items():
         amount = 12_00 if name == "more" else 10_00
@@ -104,7 +109,7 @@ async def test_a_buyer_pays_before_the_order_comes_or_gets_it_back_if_it_does_no
         done = await until(world, opened["session_id"], "completed")
         assert (done["prepayment"], done["held_minor"], done["action"]) == ("held", amount, None)
         paid[opened["session_id"]] = intent
-        if name != "never":
+        if name in ("equal", "more"):
             operation_id = await world.authorize(order_id, None)
             await world.until(operation_id, "succeeded")
             done = await until(world, opened["session_id"], "completed")
@@ -114,15 +119,36 @@ async def test_a_buyer_pays_before_the_order_comes_or_gets_it_back_if_it_does_no
     status, problem = await world.send(SESSIONS, wanted(carts["never"], gateway="stripe"))
     assert (status, problem["type"], problem["session_id"]) == (409, "/problems/session_paid", [*paid][2])
     found = {name: await settled(world, session_id) for name, session_id in zip(carts, paid, strict=True)}
-    assert found == {"equal": "taken", "more": "returned", "never": "returned"}
+    assert found == {"equal": "taken", "more": "returned", "never": "returned", "refused": "retained"}
+    await a_person_settles(world, [*paid][3])
     intents = world.shape.server.books.intents
-    assert len(intents) == 3, "no authorization has asked the gateway again"
-    assert [intents[one].status for one in paid.values()] == ["requires_capture", "requires_capture", "canceled"]
+    assert len(intents) == 4, "no authorization has asked the gateway again"
+    assert [intents[one].status for one in paid.values()] == [
+        "requires_capture",
+        "requires_capture",
+        "canceled",
+        "requires_capture",
+    ]
     _, books = await world.get(f"/v1/orders/{carts['more']}/ledger")
     assert books["totals"]["authorized_minor"] == 10_00 and books["payment_status"] == "authorized"
     _, trial = await world.get("/v1/accounts?currency=EUR")
     closing = {one["account"]: one["closing_minor"] for one in trial["currencies"][0]["accounts"]}
     assert closing["prepayments"] == 0 and await violated(world.app.database) == {}
+
+
+async def a_person_settles(world: World, session_id: str) -> None:
+    """What a gateway refuses to give back is listed and counted until it is booked."""
+    _, page = await world.get(f"{SESSIONS}?prepayment=retained")
+    assert [one["session_id"] for one in page["items"]] == [session_id]
+    assert ("return", "person", 1) in [tuple(row)[:3] for row in await world.app.fetch(store.PROCESSES)]
+    assert await violated(world.app.database) == {}
+    once_more = await world.send(f"{SESSIONS}/{session_id}/return", {}, "once more")
+    assert once_more[0] == 200 and await settled(world, session_id) == "retained"
+    booked = {"recorded": True, "reference": "transfer 17"}
+    status, session = await world.send(f"{SESSIONS}/{session_id}/return", booked, "booked")
+    assert (status, session["prepayment"], session["held_minor"]) == (200, "returned", 0)
+    assert (await world.send(f"{SESSIONS}/{session_id}/return", booked, "booked"))[0] == 200, "a repeated request"
+    assert "person" not in [row["waiting"] for row in await world.app.fetch(store.PROCESSES)]
 
 
 async def settled(world: World, session_id: str) -> str:
@@ -131,7 +157,7 @@ async def settled(world: World, session_id: str) -> str:
         while True:
             _, session = await world.get(f"{SESSIONS}/{session_id}")
             if session["prepayment"] not in ("held", "returning"):
-                assert session["held_minor"] == 0
+                assert session["held_minor"] == (10_00 if session["prepayment"] == "retained" else 0)
                 return str(session["prepayment"])
             await asyncio.sleep(0.05)
 
@@ -158,6 +184,20 @@ async def test_what_a_storefront_may_not_ask_for(world: World) -> None:
     ):
         got, problem = await world.send(SESSIONS, wanted(order_id, **wrong))
         assert (got, problem["type"]) == (status, f"/problems/{code}")
-    for path in (f"{SESSIONS}/{uuid4()}", f"{SESSIONS}/{uuid4()}/cancel"):
-        got, problem = await (world.get(path) if not path.endswith("cancel") else world.send(path))
-        assert (got, problem["type"]) == (404, "/problems/session_unknown")
+    _, theirs = await world.send(SESSIONS, wanted(order_id))
+    store = f"st_{uuid4().hex[:8]}"
+    other = replace(world, key=await world.app.keys.create(store, "tests", ["*"]))
+    async with world.app.database.transaction() as tx:
+        await accounts.apply(tx, {"storefronts": [{"store": store, "origins": ["https://shop.example"]}]})
+    got, problem = await other.send(SESSIONS, wanted(order_id))
+    assert (got, problem["type"]) == (404, "/problems/resource_unknown"), "the order is another store's"
+    for session_id, who in ((uuid4(), world), (theirs["session_id"], other)):
+        for got, problem in (
+            await who.get(f"{SESSIONS}/{session_id}"),
+            await who.send(f"{SESSIONS}/{session_id}/cancel"),
+            await who.send(f"{SESSIONS}/{session_id}/return"),
+        ):
+            assert (got, problem["type"]) == (404, "/problems/session_unknown")
+    assert (await other.get(f"{SESSIONS}?order_id={order_id}"))[1]["items"] == []
+    got, problem = await world.send(f"{SESSIONS}/{theirs['session_id']}/return")
+    assert (got, problem["type"]) == (409, "/problems/prepayment_closed")

@@ -218,6 +218,12 @@ def upgrade() -> None:
         postgresql_where=sa.text("state = 'open'"),
     )
     op.create_index("payment_sessions_by_order", "payment_sessions", ["order_id"])
+    op.create_index(
+        "payment_sessions_retained",
+        "payment_sessions",
+        ["store_id"],
+        postgresql_where=sa.text("prepayment = 'retained'"),
+    )
     op.create_index("payment_sessions_by_time", "payment_sessions", ["store_id", "created_at", "session_id"])
     op.create_table(
         "disputes",

@@ -20,7 +20,7 @@ from contracts.payments import (
     Reverse,
     Void,
 )
-from payments import api, asking, bookkeeping, differing, gift_card_store, reconciling, store
+from payments import api, asking, bookkeeping, differing, gift_card_store, invariants, reconciling, store
 from payments.domain import (
     answers,
     balances,
@@ -179,5 +179,5 @@ SERVICE = Service(
     apply=accounts.apply,
     processes=store.PROCESSES,
     loops=lambda app: {**bookkeeping.loops(app), **reconciling.loops(app), **asking.loops(app)},
-    check=store.check,
+    check=invariants.check,
 )

@@ -190,6 +190,7 @@ payment_sessions = Table(
     CheckConstraint("held_minor between 0 and amount_minor", name="payment_sessions_held_within_amount"),
     Index("payment_sessions_open_once", "order_id", unique=True, postgresql_where=text("state = 'open'")),
     Index("payment_sessions_by_order", "order_id"),
+    Index("payment_sessions_retained", "store_id", postgresql_where=text("prepayment = 'retained'")),
     Index("payment_sessions_by_time", "store_id", "created_at", "session_id"),
 )
 

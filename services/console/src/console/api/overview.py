@@ -24,6 +24,8 @@ from console.tables import stores
 
 STEPS_SHOWN: Final = 12
 FIGURES: Final = ("received", "completed", "invoiced", "processes", "lag", "outbox", "parked", "endpoints")
+RETAINED: Final = ("payments", "return", "person")
+"""What gateways refuse to give back of what was paid before the order."""
 PATHS: Final[Mapping[str, str]] = {section.name: section.path for section in SECTIONS}
 """The lists that a figure can link to."""
 
@@ -68,4 +70,6 @@ def _list_of(one: UnderWay) -> str | None:
     """Returns the list that has what is under way; None if no page has it."""
     if "processes" in PATHS and one.service == "orders":
         return PATHS["processes"]
+    if (one.service, one.step, one.waiting) == RETAINED:
+        return "/payments/sessions?prepayment=retained"
     return None

@@ -18,6 +18,8 @@ ANY: Final = ""
 
 class SessionsAsked(OfStore):
     state: Session | Literal[""] = ANY
+    prepayment: Literal["retained", ""] = ANY
+    """Retained: what gateways refuse to give back."""
 
 
 class CardsAsked(OfStore):
@@ -50,7 +52,8 @@ async def _page(
     """name: of the tab, of the template, and of the collection of payments. field: has the state, in the page's address and in the API."""
     common = await shared(pages, person, name, asked)
     state = getattr(asked, field)
-    wanted = query({field: state, "cursor": asked.cursor, "limit": ROWS})
+    retained = {"prepayment": asked.prepayment} if isinstance(asked, SessionsAsked) else {}
+    wanted = query({field: state, **retained, "cursor": asked.cursor, "limit": ROWS})
     body = await listed(pages, person, common, f"{common['tab'].route}?{wanted}")
     orders = {one["order_id"] for one in body["items"] if one.get("order_id")}
     return pages.page(

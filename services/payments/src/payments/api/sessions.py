@@ -126,13 +126,21 @@ def add_routes(router: APIRouter, app: App) -> None:
 
     @router.get("/payment-sessions", response_model=Page[SessionListed])
     async def list_sessions(
-        who: Viewer, state: State | None = None, order_id: UUID | None = None, limit: Limit = 50, cursor: Cursor = None
+        who: Viewer,
+        state: State | None = None,
+        prepayment: Prepaid | None = None,
+        order_id: UUID | None = None,
+        limit: Limit = 50,
+        cursor: Cursor = None,
     ) -> Any:
-        """The store's sessions, newest first. What the buyer has to do is read with the session itself."""
+        """The store's sessions, newest first. What the buyer has to do is read with the session itself. `prepayment=retained`: what
+        gateways refuse to give back, for a person."""
         s = payment_sessions.c
         found = select(payment_sessions).where(s.store_id == who.store_id)
         if state is not None:
             found = found.where(s.state == state)
+        if prepayment is not None:
+            found = found.where(s.prepayment == prepayment)
         if order_id is not None:
             found = found.where(s.order_id == order_id)
         if (start := SESSIONS.after(cursor)) is not None:
