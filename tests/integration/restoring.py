@@ -11,7 +11,7 @@ import asyncpg
 from tests.integration.shop import Shop
 
 KNOWN = {
-    "payments": ("ledgers", "ledger_lines", "operations", "entries"),
+    "payments": ("ledgers", "ledger_lines", "operations", "entries", "payment_sessions"),
     "fulfillment": ("fulfillments", "reservations", "shipments", "stock"),
     "invoicing": ("billings", "documents", "series"),
 }

@@ -9,6 +9,7 @@ from collections import Counter
 import pytest
 
 from chassis.crash import OF_MESSAGES
+from contracts.ids import order_id
 from gatewayservers.plain import NEEDS_BUYER
 from system.processes import SAGA
 from tests.integration.reconciled import made, reconcile
@@ -82,6 +83,60 @@ async def test_what_a_buyer_has_left_is_cancelled_once_when_payments_dies(point:
     assert await shop.ends([order]) == {"cancelled/unpaid/unfulfilled": 1}
     book = [json.loads(line) for line in shop.ledger.read_text().splitlines()]
     assert [entry["state"] for entry in book if entry["order_id"] == order] == ["waiting", "refused"]
+
+
+@pytest.mark.parametrize(
+    ("paying", "ordering"),
+    [
+        (None, "after_commit"),
+        *(
+            pytest.param(*points, marks=pytest.mark.chaos(minutes=1))
+            for points in (
+                ("before_gateway_call", "before_commit"),
+                ("after_gateway_call", "after_gateway_call"),
+                ("before_report", "before_report"),
+                ("after_commit", "before_gateway_call"),
+            )
+        ),
+    ],
+)
+async def test_what_is_paid_before_the_order_is_charged_once_when_payments_dies(
+    paying: str | None, ordering: str, shop: Shop
+) -> None:
+    """Promise 1, where a session asks the gateway, and the order takes over a part of what it has paid: the rest is given back once.
+
+    paying, ordering: where payments dies while the session asks, and while the order takes over and the rest is given back.
+    """
+    members, number = shop.system.of("payments"), shop.number()
+    order = str(order_id(shop.store, "api", "gateway", number))
+    if paying is not None:
+        await shop.arm(members, paying)
+    body = {
+        "order_id": order,
+        "currency": "GBP",
+        "amount_minor": 15_00,
+        "return_url": f"{STOREFRONT}/",
+        "gateway": "test",
+    }
+    opening = asyncio.create_task(shop.call("payments", "POST", "/v1/payment-sessions", body))
+    if paying is not None:
+        await shop.until_dead_and_restarted(members, paying)
+    status, session = await opening
+    assert status == 201, session
+
+    async def prepayment(state: str) -> bool:
+        sql = "select prepayment, held_minor from payment_sessions where order_id = $1"
+        return [one["prepayment"] for one in await shop.rows("payments", sql, order)] == [state]
+
+    await shop.until(lambda: prepayment("held"), "the buyer's payment")
+    await shop.arm(members, ordering)
+    placing = asyncio.create_task(shop.place([(SKUS[0], 1, 12_00)], number=number, account="gateway"))
+    await shop.until_dead_and_restarted(members, ordering)
+    assert await placing == order
+    await shop.until_at_rest([order])
+    assert await shop.ends([order]) == {"approved/paid/in_progress": 1} and await prepayment("returned")
+    moved = [(entry["kind"], entry["amount_minor"]) for entry in shop.charges() if entry["order_id"] == order]
+    assert sorted(moved) == [("authorize", 15_00), ("capture", 12_00), ("void", 3_00)]
 
 
 async def test_a_difference_is_applied_once_when_payments_dies_before_it_is_closed(shop: Shop) -> None:

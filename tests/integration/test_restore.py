@@ -7,16 +7,17 @@ from uuid import UUID, uuid4
 
 import pytest
 
+from contracts.ids import order_id
 from tests.integration import rebuilding, restoring
 from tests.integration.reconciled import made, reconcile
-from tests.integration.shop import AMPLE, AT_REST, SKUS, Options, Shop
+from tests.integration.shop import AMPLE, AT_REST, SKUS, STOREFRONT, Options, Shop
 
 SHOP = Options(gateway=("--latency-ms", "5"), static_members=True, markets={"slow": {"approval": "manual"}})
 
 
 SERVICES = ("payments", "fulfillment", "invoicing")
-UNTOUCHED = frozenset({"disputes", "payment_sessions"})
-"""Tables without rows here: the test gateway has neither disputes nor pages for buyers. The tests of payments have both."""
+UNTOUCHED = frozenset({"disputes"})
+"""Tables without rows here: the test gateway has no disputes. The tests of payments have them."""
 
 
 async def settled(shop: Shop, orders: list[str]) -> None:
@@ -33,17 +34,57 @@ async def settled(shop: Shop, orders: list[str]) -> None:
 async def some_of_everything(shop: Shop) -> list[str]:
     """Orders that end in every way: shipped, cancelled before and after their invoice, reversed, short, waiting for approval."""
     orders = [*await shop.place_many(4), *await shop.send_snapshots(4), *await shop.place_many(4, account="gateway")]
+    prepaid = [await paid_before(shop, minor) for minor in (30_00, 40_00, 55_00)]
+    await paid_without_order(shop)
     changed = [await shop.place([(SKUS[0], 2, 40_00)], account="gateway") for _ in range(2)]
     waiting = await shop.place_many(2, account="slow")
     short = [await shop.place([("NEVER-COUNTED", 1, 500)])]
-    await settled(shop, [*orders, *changed, *waiting, *short])
+    await settled(shop, [*orders, *prepaid, *changed, *waiting, *short])
     await asyncio.gather(
         *(reversed_for(shop, order, minor) for order, minor in zip(changed, (30_00, 45_00), strict=True))
     )
     await settled(shop, changed)
     await asyncio.gather(*(shop.cancel(order) for order in [*orders[:2], *orders[-1:], *waiting[:1]]))
     await shop.ship_all(orders[2:-2])
-    return [*orders, *changed, *waiting, *short]
+    return [*orders, *prepaid, *changed, *waiting, *short]
+
+
+async def paid(shop: Shop, order: str, minor: int) -> str:
+    """A buyer pays for an order that payments does not have yet. Returns the session."""
+    body = {
+        "order_id": order,
+        "currency": "GBP",
+        "amount_minor": minor,
+        "return_url": f"{STOREFRONT}/",
+        "gateway": "test",
+    }
+    status, session = await shop.call("payments", "POST", "/v1/payment-sessions", body)
+    assert status == 201, session
+
+    async def is_held() -> bool:
+        sql = "select prepayment from payment_sessions where session_id = $1"
+        return [one["prepayment"] for one in await shop.rows("payments", sql, session["session_id"])] == ["held"]
+
+    await shop.until(is_held, "what the buyer has paid")
+    found: str = session["session_id"]
+    return found
+
+
+async def paid_before(shop: Shop, minor: int) -> str:
+    """An order over 40.00 whose buyer has paid `minor` in a session before it came."""
+    number = shop.number()
+    order = str(order_id(shop.store, "api", "gateway", number))
+    await paid(shop, order, minor)
+    assert await shop.place([(SKUS[0], 1, 40_00)], number=number, account="gateway") == order
+    return order
+
+
+async def paid_without_order(shop: Shop) -> None:
+    """A buyer pays for two orders that do not come: of one a person gives the money back."""
+    await paid(shop, str(uuid4()), 9_00)
+    session = await paid(shop, str(uuid4()), 8_00)
+    status, answer = await shop.call("payments", "POST", f"/v1/payment-sessions/{session}/return", {})
+    assert status == 200 and answer["prepayment"] in ("returning", "returned"), answer
 
 
 async def reversed_for(shop: Shop, order: str, minor: int) -> None:
