@@ -26,7 +26,8 @@ from payments_play import (
 )
 
 from contracts.base import Event, PrivateEvent
-from contracts.deciding import Refusal, Withdrawn
+from contracts.deciding import Refusal, Reported, Withdrawn
+from contracts.differences import TheirSide
 from contracts.payments import (
     Authorize,
     Authorized,
@@ -45,7 +46,7 @@ from contracts.payments import (
 from payments.domain import answers, books
 from payments.domain.answers import Contradiction
 from payments.domain.folds import evolve
-from payments.domain.gateway import GatewayCall, abandoning_id, follow_up_id
+from payments.domain.gateway import REFUNDS_KIND, GatewayCall, Refunds, RefundsCall, abandoning_id, follow_up_id
 from payments.domain.ledger import Ledger
 from payments.domain.operation import capture_id_of
 from payments.domain.prepayment_folds import part_id, return_id_of
@@ -490,6 +491,21 @@ def test_a_restored_ledger_asks_for_the_rest_alone(paying: Play, asks_first: boo
         assert asked(restored.when(steps[0], id="n3")) == wanted, "the order asks again"
     restored.when(report(wanted, "succeeded", "pi_2"), id="n4")
     assert restored.left() == (70_00, 0, 0, 0) and not any(one.is_open for one in restored.ledger.operations.values())
+
+
+def test_what_a_session_had_too_much_is_no_refund_that_was_made_elsewhere(paying: Play) -> None:
+    """The gateway captures at once, and lists what was given back among the refunds of the payment."""
+    paying.when(report(follow_up(paying), "succeeded", "pi_1", captured=True), id="m3")
+    back = asked(paying.when(authorize("a1", 40_00, "test"), id="m4"))
+    theirs = TheirSide(
+        kind="refund", reference="re_1", names=(str(BACK), "pi_1"), currency="EUR", amount_minor=10_00, at=NOW
+    )
+    call = RefundsCall(order_id=ORDER, store_id=STORE, gateway="test", account=None, payment="pi_1")
+    listed = Reported(task_id=uid("t"), kind=REFUNDS_KIND, asked=call, outcome=Refunds(made=(theirs,)))
+    assert paying.when(listed, id="m5") == [], "before our own call is answered"
+    paying.when(report(back, "succeeded", "re_1"), id="m6")
+    assert paying.when(listed, id="m7") == []
+    assert paying.left() == (40_00, 40_00, 0, 0)
 
 
 def is_published(event: Event) -> bool:

@@ -6,6 +6,8 @@ The gateway's own name identifies a refund, its operation one of ours. So it is 
 
 from __future__ import annotations
 
+from typing import Final
+
 from contracts.deciding import Context, Effect, Reported, Task, effects_of
 from contracts.differences import TheirSide
 from contracts.ids import derived
@@ -14,6 +16,9 @@ from payments.domain import applying, recording
 from payments.domain.folds import evolve
 from payments.domain.gateway import REFUNDS_KIND, Refunds, RefundsCall, operations_named
 from payments.domain.ledger import Ledger
+
+GIVES_BACK: Final = ("refund", "return")
+"""A return of what was paid in a session is a refund at its gateway, if that has captured it at once."""
 
 
 def check(ledger: Ledger, command: CheckRefunds, context: Context) -> list[Effect]:
@@ -51,7 +56,7 @@ def _is_known(ledger: Ledger, gateway: str, theirs: TheirSide, context: Context)
     """Whether the ledger has asked for it, or was informed of it: also if that was refused here, it is not another refund."""
     name = PaymentName(system=gateway, payment_id=theirs.reference)
     named = (ledger.operation(operation_id, context) for operation_id in operations_named(theirs))
-    return any(operation is not None and operation.kind == "refund" for operation in named) or any(
-        operation.kind == "refund" and (operation.gateway_reference == theirs.reference or operation.payment == name)
+    return any(operation is not None and operation.kind in GIVES_BACK for operation in named) or any(
+        operation.kind in GIVES_BACK and (operation.gateway_reference == theirs.reference or operation.payment == name)
         for operation in ledger.operations.values()
     )
