@@ -20,6 +20,7 @@ from payments_play import refund as refunds_command
 from contracts.deciding import Task, Withdrawn
 from contracts.payments import (
     PAYMENT_ABANDONED,
+    Authorize,
     Authorized,
     CancelSession,
     Captured,
@@ -35,10 +36,11 @@ from contracts.payments import (
     SessionOpened,
     Voided,
 )
-from payments.domain import books
+from payments.domain import answers, books
 from payments.domain.folds import evolve
 from payments.domain.gateway import GatewayCall
-from payments.domain.ledger import Ledger
+from payments.domain.ledger import Ledger, compact, total
+from payments.domain.prepayment_folds import part_id
 from payments.domain.waking import wake_at
 
 FINAL = (Authorized, Captured, Voided, Refunded, Declined, Failed, PrepaymentReceived, PrepaymentReturned)
@@ -78,6 +80,8 @@ class Buying(RuleBasedStateMachine):
         self.answered: list[tuple[GatewayCall, dict[str, Any]]] = []
         """What workers have read at the gateway and not reported yet."""
         self.orders: list[str] = []
+        self.sent: list[Any] = []
+        """What the order has asked for; it asks again what is not answered."""
         self.published: list[Any] = []
         self.ends = Counter[UUID]()
 
@@ -113,7 +117,7 @@ class Buying(RuleBasedStateMachine):
     def the_order_asks(self, amount: int, automatic: bool, gateway: str = "test") -> None:
         name = self.name("a")
         self.orders.append(name)
-        self.absorb(self.play.when(authorize(name, amount, gateway, capture=automatic), id=name))
+        self.send(authorize(name, amount, gateway, capture=automatic))
 
     @rule(amount=st.integers(1, 3), seconds=st.sampled_from([60, 600]), gateway=st.sampled_from([None, "test", "test"]))
     def a_session_is_opened(self, amount: int, seconds: int, gateway: str | None) -> None:
@@ -169,12 +173,31 @@ class Buying(RuleBasedStateMachine):
         ledger = self.play.ledger
         if kind == "refund" and ledger.captures:
             of = data.draw(st.sampled_from(sorted(ledger.captures)))
-            self.absorb(self.play.when(refunds_command(self.name("r"), of, ledger.refundable(of)), id=f"m{self.n}"))
+            self.send(refunds_command(self.name("r"), of, ledger.refundable(of)))
         elif kind == "capture" and ledger.authorizations:
             of = data.draw(st.sampled_from(sorted(ledger.authorizations)))
-            self.absorb(self.play.when(capture(self.name("c"), of, ledger.capturable(of)), id=f"m{self.n}"))  # type: ignore[arg-type]
+            self.send(capture(self.name("c"), of, ledger.capturable(of)))  # type: ignore[arg-type]
         elif kind == "void" and self.orders:
-            self.absorb(self.play.when(void(self.name("v"), data.draw(st.sampled_from(self.orders))), id=f"m{self.n}"))
+            self.send(void(self.name("v"), data.draw(st.sampled_from(self.orders))))
+
+    def send(self, command: Any) -> None:
+        self.sent.append(command)
+        self.n += 1
+        self.absorb(self.play.when(command, id=f"m{self.n}"))
+
+    @rule()
+    def the_database_is_restored(self) -> None:
+        """It has what was published, and nothing else; the order asks again."""
+        self.play.ledger, self.open = Ledger(), {}
+        for event in self.published:
+            self.play.ledger = compact(evolve(self.play.ledger, event))
+        for task in answers.resumed(ORDER, STORE, self.play.ledger):
+            assert isinstance(task.body, GatewayCall)
+            self.open[task.task_id] = task.body
+        for command in self.sent:
+            if not self.ends[command.operation_id]:
+                self.n += 1
+                self.absorb(self.play.when(command, id=f"m{self.n}"))
 
     # -- the gateway --------------------------------------------------------------------------------------------------
 
@@ -222,6 +245,7 @@ class Buying(RuleBasedStateMachine):
             assert not call.ask_only, "it is asked about what was accepted"
             early = self.play.operations[call.operation_id].kind == "prepay"
             intent = self.intents[reference] = Intent(call.amount_minor, call.capture or (early and self.takes_at_once))
+        assert intent.amount == call.amount_minor, "one key, one amount"
         if call.abandon and self.can_cancel and intent.state in ("open", "held") and not intent.captured:
             intent.voided = intent.amount if intent.state == "held" else 0
             intent.state = "gone"
@@ -278,6 +302,15 @@ class Buying(RuleBasedStateMachine):
                 assert intent.captured == intent.refunded
 
     @invariant()
+    def no_more_is_authorized_than_was_asked_for(self) -> None:
+        ledger = self.play.ledger
+        for command in self.sent:
+            if isinstance(command, Authorize):
+                ids = {command.operation_id, *(part_id(command.operation_id, session) for session in ledger.sessions)}
+                granted = [ledger.authorizations[one].lines.values() for one in ids & ledger.authorizations.keys()]
+                assert sum(line.authorized_minor for lines in granted for line in lines) <= total(command.lines)
+
+    @invariant()
     def nothing_is_both_voided_and_captured(self) -> None:
         for intent in self.intents.values():
             assert intent.captured + intent.voided <= intent.amount and intent.refunded <= intent.captured
@@ -322,6 +355,7 @@ class Buying(RuleBasedStateMachine):
             self.report(call, self.asked(call))
         ledger = self.play.ledger
         assert not any(one.is_open for one in self.play.operations.values())
+        self.no_more_is_authorized_than_was_asked_for()
         intents = self.intents.values()
         assert not any(one.held_minor for one in ledger.sessions.values())
         there = sum(one.captured - one.refunded + one.left for one in intents)
