@@ -34,8 +34,9 @@ async def settled(shop: Shop, orders: list[str]) -> None:
 async def some_of_everything(shop: Shop) -> list[str]:
     """Orders that end in every way: shipped, cancelled before and after their invoice, reversed, short, waiting for approval."""
     orders = [*await shop.place_many(4), *await shop.send_snapshots(4), *await shop.place_many(4, account="gateway")]
-    prepaid = [await paid_before(shop, minor) for minor in (30_00, 40_00, 55_00)]
-    await paid_without_order(shop)
+    *prepaid, _ = await asyncio.gather(
+        *(paid_before(shop, minor) for minor in (30_00, 40_00, 55_00)), paid_without_order(shop)
+    )
     changed = [await shop.place([(SKUS[0], 2, 40_00)], account="gateway") for _ in range(2)]
     waiting = await shop.place_many(2, account="slow")
     short = [await shop.place([("NEVER-COUNTED", 1, 500)])]

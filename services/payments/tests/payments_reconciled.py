@@ -23,9 +23,9 @@ from gatewayservers import plain
 from gatewayservers.faults import Faults
 from gatewayservers.serving import listening
 from payments.handlers import SERVICE
+from payments.invariants import check
 from payments.reconciling import Reconciler
 from payments.settings import Settings
-from payments.store import check
 from tests.test_hostile_requests import Client
 
 SCOPES = ["payments.view", "payments.reconcile", "payments.refund"]

@@ -29,8 +29,8 @@ from contracts.payments import Authorize, Authorized, Declined, Refund, Void
 from contracts.registry import MESSAGES
 from payments.codes import hash_of
 from payments.handlers import SERVICE
+from payments.invariants import check
 from payments.settings import Settings
-from payments.store import check
 from tests.databases import empty
 from tests.test_hostile_requests import Client
 

@@ -16,8 +16,8 @@ from payments_database import URL
 from chassis.batch.database import Database
 from chassis.process.app import App
 from payments.handlers import SERVICE
+from payments.invariants import check
 from payments.settings import Settings
-from payments.store import check
 from system import lines
 from tests.test_hostile_requests import Client
 
