@@ -37,9 +37,11 @@ from contracts.payments import (
     Voided,
 )
 from payments.domain import answers, books
+from payments.domain.compaction import compact
 from payments.domain.folds import evolve
 from payments.domain.gateway import GatewayCall
-from payments.domain.ledger import Ledger, compact, total
+from payments.domain.ledger import Ledger
+from payments.domain.operation import total
 from payments.domain.prepayment_folds import part_id
 from payments.domain.waking import wake_at
 
