@@ -21,7 +21,7 @@ from system.installation import Installation
 CONNECTIONS: Final = 8
 PAUSE_SECONDS: Final = 0.2
 PROGRESS: Final = """
-select key, status, payment_status = 'paid' as paid, completed_at is not null as completed, waiting from orders
+select key, revision, status, payment_status = 'paid' as paid, completed_at is not null as completed, waiting from orders
 where key = any($1)"""
 
 Progress = Mapping[str, Any]
@@ -114,14 +114,18 @@ class Reversal:
     def __init__(self, wanted: Body, captured_minor: int) -> None:
         """captured_minor: of the whole order, before."""
         self._wanted, self._captured_minor, self._refunded_minor = wanted, captured_minor, 0
-        self._reversed = False
+        self._seen_revision: int | None = None
+        """The revision of the order that was read last; None: nothing was reversed yet."""
 
     async def advance(self, http: Http, key: UUID, order: Progress) -> bool:
-        if not self._reversed:
-            if order["completed"] and order["waiting"] == "":
-                await self._reverse(http, key)
+        if not order["completed"] or order["waiting"] != "" or order["revision"] == self._seen_revision:
+            return False
+        if self._seen_revision is None:
+            await self._reverse(http, key)
+            self._seen_revision = order["revision"]
             return False
         told = await http.send("GET", str(key))
+        self._seen_revision = order["revision"]  # an order is long: it is read once for each of its states
         money = told["money"]["captured_minor"], told["money"]["refunded_minor"]
         is_known = any(remark["code"] == "lines_reversed" for remark in told["remarks"])
         return is_known and money == (self._captured_minor, self._refunded_minor) and told["waiting"] == ""
@@ -130,7 +134,6 @@ class Reversal:
         answer = await http.post(f"{key}/reversals", self._wanted, f"reverse-{key}", "payments")
         self._captured_minor += answer["charge_minor"]
         self._refunded_minor = answer["refund_minor"]
-        self._reversed = True
 
 
 class Http:

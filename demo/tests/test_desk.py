@@ -18,7 +18,7 @@ KEY = UUID(int=7)
 
 
 def progress(**more: Any) -> Progress:
-    return {"status": "approved", "paid": False, "completed": False, "waiting": "warehouse"} | more
+    return {"revision": 1, "status": "approved", "paid": False, "completed": False, "waiting": "warehouse"} | more
 
 
 class Answers(Http):
@@ -98,15 +98,20 @@ async def test_a_reversal_is_asked_of_payments_and_done_when_the_order_has_its_m
 ) -> None:
     known, end = "lines_reversed", (500 + charge, refund)
     not_yet = [told(500, 0), told(501, refund, "", known), told(*end), told(*end, "answer", known)]
-    http = Answers({"charge_minor": charge, "refund_minor": refund}, *not_yet, told(*end, "", known))
-    request, done = Reversal({"lines": []}, 500), progress(completed=True, waiting="")
+    reversed_ = {"charge_minor": charge, "refund_minor": refund}
+    http = Answers(reversed_, *not_yet, TimeoutError(), told(*end, "", known))
+    request = Reversal({"lines": []}, 500)
     for early in (progress(paid=True), progress(completed=True, waiting="answer")):
         assert not await request.advance(http, KEY, early) and http.sent == []
-    for _ in range(1 + len(not_yet)):
-        assert not await request.advance(http, KEY, done)
-    assert await request.advance(http, KEY, done)
+    for revision in range(1, 2 + len(not_yet)):
+        for waiting in ("answer", "", ""):  # an order that has not changed since is not read again
+            assert not await request.advance(http, KEY, progress(completed=True, waiting=waiting, revision=revision))
+    last = progress(completed=True, waiting="", revision=9)
+    with pytest.raises(TimeoutError):
+        await request.advance(http, KEY, last)
+    assert await request.advance(http, KEY, last), "what got no answer is read again"
     assert http.sent[:2] == [("POST", "reversals", f"reverse-{KEY}"), ("GET", str(KEY), None)]
-    assert http.asked == ["payments", *["orders"] * (1 + len(not_yet))]
+    assert http.asked == ["payments", *["orders"] * (2 + len(not_yet))]
 
 
 def desk_of(request: Request) -> Desk:
