@@ -142,6 +142,8 @@ async def a_person_settles(world: World, session_id: str) -> None:
     assert [one["session_id"] for one in page["items"]] == [session_id]
     assert ("return", "person", 1) in [tuple(row)[:3] for row in await world.app.fetch(store.PROCESSES)]
     assert await violated(world.app.database) == {}
+    status, problem = await world.send(f"{SESSIONS}/{session_id}/return", {"reference": "transfer 17"})
+    assert (status, problem["type"]) == (422, "/problems/request_invalid"), "it does not ask the gateway once more"
     once_more = await world.send(f"{SESSIONS}/{session_id}/return", {}, "once more")
     assert once_more[0] == 200 and await settled(world, session_id) == "retained"
     booked = {"recorded": True, "reference": "transfer 17"}

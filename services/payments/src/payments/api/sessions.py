@@ -1,12 +1,12 @@
 """Payment sessions: what a storefront needs so that the buyer pays an order."""
 
 import json
-from typing import Annotated, Any, Literal, cast
+from typing import Annotated, Any, Literal, Self, cast
 from uuid import UUID
 
 from fastapi import APIRouter, Depends, Request, Response
 from fastapi.responses import JSONResponse
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, model_validator
 from sqlalchemy import case, select, tuple_
 from sqlalchemy.engine import RowMapping
 
@@ -56,7 +56,13 @@ class ReturnBody(BaseModel):
     recorded: bool = False
     """It was given back elsewhere: it is booked, and the gateway is not asked."""
     reference: Id | None = None
-    """What the place where it was given back calls that."""
+    """What the place where it was given back calls that; with `recorded` alone."""
+
+    @model_validator(mode="after")
+    def only_a_recorded_one_has_a_reference(self) -> Self:
+        if self.reference is not None and not self.recorded:
+            raise ValueError("`reference` names what was given back elsewhere: state `recorded`, too")
+        return self
 
 
 class SessionListed(BaseModel):
