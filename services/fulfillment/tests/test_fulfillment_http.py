@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-import json
 from typing import Any
-from urllib.parse import quote, urlencode
+from urllib.parse import urlencode
 
 from fulfillment_database import REAL, audit, together
 from fulfillment_play import STORE, cancel, count, extend, reduce, reserve, restock, resume, start, suspend, uid
 
 from chassis.process.app import App
 from contracts.snapshot import Address
-from tests.asgi import asgi_of
+from tests.asgi import asgi_of, asked
 
 pytestmark = REAL
 
@@ -25,23 +24,9 @@ class Client:
     async def __call__(
         self, method: str, path: str, body: Any = None, if_match: str = "", **query: Any
     ) -> tuple[int, Any]:
-        sent: list[Any] = []
         headers = [(b"authorization", f"Bearer {self.key}".encode()), (b"content-type", b"application/json")]
         headers += [(b"if-match", if_match.encode())] if if_match else []
-        scope = {
-            "type": "http", "asgi": {"version": "3.0"}, "http_version": "1.1", "method": method, "scheme": "http",
-            "path": path, "raw_path": quote(path).encode(), "query_string": urlencode(query).encode(), "root_path": "",
-            "headers": headers, "server": ("test", 80), "client": ("test", 1),
-        }  # fmt: skip
-
-        async def receive() -> Any:
-            return {"type": "http.request", "body": json.dumps(body).encode() if body is not None else b""}
-
-        async def send(message: Any) -> None:
-            sent.append(message)
-
-        await self.asgi(scope, receive, send)
-        return sent[0]["status"], json.loads(b"".join(part.get("body", b"") for part in sent[1:]))
+        return await asked(self.asgi, method, path, headers, body, urlencode(query))
 
 
 async def client(app: App, *scopes: str, store: str = STORE) -> Client:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 from collections.abc import AsyncIterator
 from functools import partial
@@ -19,7 +18,7 @@ from chassis.batch.intake import Intake
 from chassis.process.app import App
 from invoicing.handlers import SERVICE
 from invoicing.settings import Settings
-from tests.asgi import asgi_of
+from tests.asgi import asgi_of, asked
 from tests.databases import migrated
 
 URL = os.environ.get("INVOICING_TEST_DATABASE_URL", "")
@@ -40,36 +39,9 @@ class Client:
         self.app, self.asgi, self.store, self.key = app, asgi_of(app), store, key
 
     async def call(self, method: str, path: str, body: Any = None, if_match: str = "", **query: Any) -> tuple[int, Any]:
-        sent: list[Any] = []
-        precondition = [(b"if-match", if_match.encode())] if if_match else []
-        scope = {
-            "type": "http",
-            "asgi": {"version": "3.0"},
-            "http_version": "1.1",
-            "method": method,
-            "scheme": "http",
-            "path": path,
-            "raw_path": path.encode(),
-            "query_string": urlencode(query).encode(),
-            "root_path": "",
-            "headers": [
-                (b"authorization", f"Bearer {self.key}".encode()),
-                (b"content-type", b"application/json"),
-                *precondition,
-            ],
-            "server": ("test", 80),
-            "client": ("test", 1),
-        }
-
-        async def receive() -> Any:
-            return {"type": "http.request", "body": json.dumps(body).encode() if body is not None else b""}
-
-        async def send(message: Any) -> None:
-            sent.append(message)
-
-        await self.asgi(scope, receive, send)
-        content = b"".join(message.get("body", b"") for message in sent[1:])
-        return sent[0]["status"], json.loads(content)
+        headers = [(b"authorization", f"Bearer {self.key}".encode()), (b"content-type", b"application/json")]
+        headers += [(b"if-match", if_match.encode())] if if_match else []
+        return await asked(self.asgi, method, path, headers, body, urlencode(query))
 
     async def tell(self, *commands: Any) -> None:
         entries = [Inbound("replay", c.order_id, c.store_id, uuid4(), c.TYPE, c, "test") for c in commands]

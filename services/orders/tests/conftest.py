@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import sys
 from collections.abc import AsyncIterator
 from pathlib import Path
@@ -11,13 +10,12 @@ import pytest
 import pytest_asyncio
 
 from chassis.process.app import App
-from orders.handlers import SERVICE
-from orders.settings import Settings
-from tests.databases import empty, migrated
+from tests.databases import empty
+from tests.running_services import running
 
 sys.path.insert(0, str(Path(__file__).parent))
 
-from orders_database import TABLES, URL
+from orders_database import TABLES
 from orders_play import Play
 
 
@@ -29,12 +27,7 @@ def play() -> Play:
 @pytest_asyncio.fixture
 async def app() -> AsyncIterator[App]:
     """The service without its background, on emptied tables."""
-    await migrated(SERVICE, URL)
-    app = App(SERVICE, Settings(database_url=URL), "api")
-    async with app.database.transaction() as tx:
-        await empty(tx, TABLES)
-    shell = asyncio.create_task(app.shell.run())
-    yield app
-    shell.cancel()
-    await asyncio.gather(shell, return_exceptions=True)
-    await app.database.close()
+    async with running("orders") as app:
+        async with app.database.transaction() as tx:
+            await empty(tx, TABLES)
+        yield app

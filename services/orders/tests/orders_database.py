@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import json
 import os
 from typing import Any, Final
-from urllib.parse import quote
 from uuid import UUID, uuid4
 
 import pytest
@@ -17,7 +15,7 @@ from contracts.ids import order_id
 from contracts.orders import Place
 from contracts.snapshot import OrderContent
 from orders import store
-from tests.asgi import asgi_of
+from tests.asgi import asgi_of, asked
 
 URL = os.environ.get("ORDERS_TEST_DATABASE_URL", "")
 REAL: Final = [pytest.mark.real, pytest.mark.skipif(not URL, reason="ORDERS_TEST_DATABASE_URL is not set")]
@@ -72,20 +70,6 @@ class Client:
         self.asgi, self.key = asgi_of(app), key
 
     async def __call__(self, method: str, path: str, body: Any = None, query: str = "", **more: str) -> tuple[int, Any]:
-        sent: list[Any] = []
         named = {"authorization": f"Bearer {self.key}", "content_type": "application/json", **more}
         headers = [(name.replace("_", "-").encode(), value.encode()) for name, value in named.items()]
-        scope = {
-            "type": "http", "asgi": {"version": "3.0"}, "http_version": "1.1", "method": method, "scheme": "http",
-            "path": path, "raw_path": quote(path).encode(), "query_string": query.encode(), "root_path": "", "headers": headers,
-            "server": ("test", 80), "client": ("test", 1),
-        }  # fmt: skip
-
-        async def receive() -> Any:
-            return {"type": "http.request", "body": json.dumps(body).encode() if body is not None else b""}
-
-        async def send(message: Any) -> None:
-            sent.append(message)
-
-        await self.asgi(scope, receive, send)
-        return sent[0]["status"], json.loads(b"".join(part.get("body", b"") for part in sent[1:]))
+        return await asked(self.asgi, method, path, headers, body, query)
