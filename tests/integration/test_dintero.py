@@ -41,11 +41,7 @@ async def test_a_draft_becomes_an_order_that_is_authorized_captured_shipped_and_
     assert granted["amount"] == 59800
     again = await client.paid(number, "authorizations", "PID_123", 39800, 20000)
     assert again["id"] == granted["id"]
-
-    async def approved() -> bool:
-        return bool((await shop.order(order["id"]))["status"] == "approved")
-
-    await shop.until(approved, "an order that is approved")
+    await shop.until_at_rest([order["id"]])
     assert await shop.ship_all([order["id"]]) == 1
     await client.paid(number, "captures", "PID_124", 39800, 20000)
     await client.paid(number, "refunds", "PID_125", 19900)
