@@ -34,8 +34,9 @@ class Answers(Engine):
         asked = self.last(payments.Authorize)
         return self.when(payments.Pending(**self._paid(asked), command="authorize", since=self.now))
 
-    def declined(self, code: str = "no_funds") -> Self:
-        return self.when(payments.Declined(**self._paid(self.last(payments.Authorize)), amount_minor=1, code=code))
+    def declined(self, code: str = "no_funds", session_id: UUID | None = None) -> Self:
+        asked = self._paid(self.last(payments.Authorize))
+        return self.when(payments.Declined(**asked, amount_minor=1, code=code, session_id=session_id))
 
     def captured(self, command: payments.Capture | None = None, capture_id: UUID | None = None) -> Self:
         asked = command or self.last(payments.Capture)

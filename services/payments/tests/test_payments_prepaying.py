@@ -271,12 +271,33 @@ def test_a_session_that_its_buyer_leaves_declines_the_order_that_waits_once_noth
     assert balances(paying) == {} and not any(one.is_open for one in paying.ledger.operations.values())
 
 
-def test_no_other_session_is_opened_for_an_order_that_ends_with_the_first_one(paying: Play) -> None:
+def test_a_storefront_opens_the_next_session_at_once_and_the_order_that_asks_anew_is_paid_in_it(paying: Play) -> None:
     paying.when(authorize("a1", 50_00, "test"), id="m3")
+    abandons = follow_up(paying).model_copy(update={"abandon": True})
     paying.when(cancels(), id="m4")
-    for gateway in (None, "test"):
-        [refusal] = paying.when(opens("s2", gateway=gateway), id=f"m {gateway}")
-        assert isinstance(refusal, Refusal) and refusal.code == "session_closed"
+    second = asked(paying.when(opens("s2"), id="m5"))
+    paying.when(report(second, "pending", "pi_2"), id="m6")
+    assert kinds(paying.when(report(abandons, "refused", "pi_1"), id="m7")) == ["PrepaymentDeclined", "Declined"]
+    [event] = paying.when(authorize("a2", 50_00, "test"), id="m8")
+    assert isinstance(event, Pending) and event.session_id == uid("s2")
+    effects = paying.when(report(second.model_copy(update={"ask_only": True}), "succeeded", "pi_2"), id="m9")
+    assert kinds(effects) == ["PrepaymentReceived", "Authorized"]
+    assert balances(paying) == {"authorized": 50_00, "customer": -50_00}
+
+
+def test_what_is_paid_too_late_in_the_first_session_goes_back_and_the_second_one_pays_the_order(paying: Play) -> None:
+    paying.when(authorize("a1", 50_00, "test"), id="m3")
+    abandons = follow_up(paying).model_copy(update={"abandon": True})
+    paying.when(cancels(), id="m4")
+    second = asked(paying.when(opens("s2"), id="m5"))
+    paying.when(report(second, "succeeded", "pi_2"), id="m6")
+    effects = paying.when(report(abandons, "succeeded", "pi_1"), id="m7")
+    assert kinds(effects) == ["PrepaymentReceived", "Task", "Declined"]
+    back = asked(effects)
+    [event] = paying.when(authorize("a2", 50_00, "test"), id="m8")
+    assert isinstance(event, Authorized) and event.session_id == uid("s2")
+    paying.when(report(back, "succeeded", "pi_1"), id="m9")
+    assert balances(paying) == {"authorized": 50_00, "customer": -50_00}
 
 
 def test_a_decline_of_the_card_closes_the_session_and_declines_the_order_that_waits(paying: Play) -> None:
@@ -287,7 +308,11 @@ def test_a_decline_of_the_card_closes_the_session_and_declines_the_order_that_wa
         "cancelled",
         "card_declined",
     )
-    assert isinstance(effects[1], Declined) and effects[1].code == "card_declined"
+    declined = effects[1]
+    assert isinstance(declined, Declined) and declined.session_id == uid("s1")
+    assert declined.code == "payment_abandoned" and declined.reason.endswith("card_declined"), (
+        "the order has asked nothing"
+    )
 
 
 def test_a_person_cannot_state_what_a_buyer_has_paid(paying: Play) -> None:

@@ -255,6 +255,8 @@ def test_a_decline_closes_its_session_with_its_code(waiting: Play) -> None:
     waiting.when(opens())
     waiting.when(report(FOLLOW_UP, "refused", code="card_declined"))
     assert state(waiting) == "cancelled" and waiting.ledger.sessions[uid("s1")].code == "card_declined"
+    [event] = waiting.effects
+    assert isinstance(event, Declined) and (event.code, event.session_id) == ("card_declined", uid("s1"))
 
 
 @pytest.mark.parametrize(
@@ -279,10 +281,19 @@ def test_a_session_of_another_amount_is_refused(waiting: Play, command: Any, cod
     assert isinstance(refusal, Refusal) and refusal.code == code
 
 
-def test_no_session_is_opened_for_what_is_abandoned(waiting: Play) -> None:
-    waiting.wakes(HOUR)
-    [refusal] = waiting.when(opens())
-    assert isinstance(refusal, Refusal) and refusal.code == "session_closed"
+def test_a_session_that_is_opened_while_the_first_one_is_given_up_is_that_of_the_next_authorization(play: Play) -> None:
+    play.when(authorize("a1", 50_00, gateway="test"))
+    play.when(opens())
+    play.when(cancels())
+    [opened] = play.when(opens("s2"), id="m2")
+    assert isinstance(opened, SessionOpened) and opened.authorization_id is None
+    play.when(report(AUTHORIZE, "pending", expires_in_seconds=HOUR), id="m3")
+    assert play.ledger.sessions[uid("s2")].authorization_id is None, "what is abandoned has no further session"
+    play.when(report(ABANDON, "refused"), id="m4")
+    [event] = play.effects
+    assert isinstance(event, Declined) and (event.code, event.session_id) == ("payment_abandoned", uid("s1"))
+    play.when(authorize("a2", 50_00, gateway="test"), id="m5")
+    assert play.ledger.sessions[uid("s2")].authorization_id == uid("a2")
 
 
 def test_the_next_session_of_an_order_is_possible_after_the_first_has_ended(play: Play) -> None:

@@ -161,7 +161,8 @@ class Pending(PaymentEvent, type="payments.pending"):
     expires_at: IfStated[Timestamp] = None
     """An authorization that waits for its buyer: not paid until then, it ends as declined with `payment_abandoned`."""
     session_id: IfStated[UUID] = None
-    """An authorization that waits for a session in which its buyer is paying, and ends with it."""
+    """An authorization that waits for a session in which its buyer is paying: without a payment it ends as declined with
+    `payment_abandoned`."""
 
 
 class Declined(OutcomeEvent, type="payments.declined"):
@@ -172,6 +173,8 @@ class Declined(OutcomeEvent, type="payments.declined"):
     reason: Text = ""
     gift_cards: GiftCardParts = ()
     """What was redeemed for it and goes back to the cards."""
+    session_id: IfStated[UUID] = None
+    """The session in which its buyer was to pay, and has not: who has asked may ask anew."""
 
 
 class Captured(OutcomeEvent, type="payments.captured"):

@@ -13,7 +13,7 @@ from contracts.payments.event import PaymentEvent
 from contracts.payments.means import AccountName, GatewayName
 
 PAYMENT_ABANDONED: Final = "payment_abandoned"
-"""The code of `declined` if the buyer has not paid in time, or has cancelled the session."""
+"""The code of `declined` if the buyer has not paid in time, has cancelled the session, or could not pay in it before the order asked."""
 OrderWithin = Annotated[int, Field(strict=True, ge=1, le=2_592_000)]
 """Seconds; at most 30 days."""
 ReturnUrl = Annotated[str, Field(min_length=8, max_length=2_000, pattern=r"^https?://[!-~]+$")]

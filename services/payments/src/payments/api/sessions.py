@@ -105,7 +105,7 @@ def add_routes(router: APIRouter, app: App) -> None:
     @router.post(
         "/payment-sessions", response_model=PaymentSession, status_code=201, dependencies=COMMAND,
         openapi_extra=answers(
-            "return_url_invalid", "session_open", "session_paid", "session_closed", "session_differs", "currency_differs", *ASKS
+            "return_url_invalid", "session_open", "session_paid", "session_differs", "currency_differs", *ASKS
         ),
     )  # fmt: skip
     async def open_session(request: Request, who: Storefront, body: SessionBody) -> Response:

@@ -140,6 +140,7 @@ def declined(
         recorded=recorded,
         payment=operation.payment,
         gift_cards=operation.gift_cards,
+        session_id=operation.session_id or ledger.session_for(operation_id),
     )
 
 

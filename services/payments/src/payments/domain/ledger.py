@@ -238,6 +238,12 @@ class Ledger(Document):
             None,
         )
 
+    def session_for(self, authorization_id: UUID) -> UUID | None:
+        """The latest session of an authorization, open or not."""
+        return next(
+            (name for name, one in [*self.sessions.items()][::-1] if one.authorization_id == authorization_id), None
+        )
+
     def in_flight(self, authorization_id: UUID) -> bool:
         """A gateway is being asked about this authorization (itself, a capture or a void)."""
         return any(

@@ -42,7 +42,7 @@ from payments.domain.operation import Operation
 from payments.domain.prepaid import taken_over
 from payments.domain.prepayment_folds import return_id_of
 
-NOT_PAID: Final = "the buyer has not paid in the session"
+NOT_PAID: Final = "the buyer has not paid in the session that the authorization has waited for"
 
 
 def no_to(ledger: Ledger, command: OpenSession) -> Refusal | None:
@@ -192,12 +192,14 @@ def _answered(folded: Folded, authorization_id: UUID, context: Context) -> Folde
 
 
 def _declined(folded: Folded, authorization_id: UUID | None, code: str, context: Context) -> Folded:
-    """The authorization that has waited is declined with the session's end."""
+    """The authorization that has waited is declined with the session's end: of the order itself nothing was asked. code: why the
+    buyer has not paid."""
     ledger: Ledger = folded.state
     waiting = ledger.operations.get(authorization_id) if authorization_id is not None else None
     if authorization_id is None or waiting is None or not waiting.is_open or waiting.session_id is None:
         return folded
-    event = facts.declined(ledger, authorization_id, waiting, context, code, NOT_PAID)
+    reason = NOT_PAID if code == PAYMENT_ABANDONED else f"{NOT_PAID}: {code}"
+    event = facts.declined(ledger, authorization_id, waiting, context, PAYMENT_ABANDONED, reason)
     ended = resumed_voids(evolve(ledger, event), [event], authorization_id, waiting, context)
     return Folded([*folded.effects, *ended.effects], ended.state)
 

@@ -80,11 +80,9 @@ def waiting_for(ledger: Ledger, operation: Operation) -> UUID | None:
 
 
 def is_for(session: Session, operation: Operation) -> bool:
-    """Whether a session of this amount can be that of an operation."""
-    return can_have_one(operation) and (session.currency, session.amount_minor) == (
-        operation.currency,
-        operation.amount_minor,
-    )
+    """Whether a session of this amount can be that of an operation. What is abandoned is over: the session is for the next one."""
+    wanted = (operation.currency, operation.amount_minor)
+    return can_have_one(operation) and not operation.abandoned and (session.currency, session.amount_minor) == wanted
 
 
 def can_have_one(operation: Operation) -> bool:

@@ -45,7 +45,7 @@ def open_session(ledger: Ledger, command: OpenSession, context: Context) -> Deci
     of_amount = {name: one for name, one in _waiting(ledger).items() if one.amount_minor == command.amount_minor}
     waits = next((name for name, one in of_amount.items() if not one.abandoned), None)
     asks_itself = command.gateway is not None and waits is None and command.amount_minor > 0
-    no = _no_to(ledger, command, of_amount, waits) or (prepaying.no_to(ledger, command) if asks_itself else None)
+    no = _no_to(ledger, command, of_amount) or (prepaying.no_to(ledger, command) if asks_itself else None)
     if no is not None:
         return [no]
     opened = SessionOpened(
@@ -70,10 +70,9 @@ def _waiting(ledger: Ledger) -> dict[UUID, Operation]:
     return {name: one for name, one in ledger.operations.items() if session_folds.can_have_one(one)}
 
 
-def _no_to(
-    ledger: Ledger, command: OpenSession, of_amount: Mapping[UUID, Operation], waits: UUID | None
-) -> Refusal | None:
-    """of_amount: the authorizations that wait for the buyer to pay the session's amount. waits: the first that may still be paid."""
+def _no_to(ledger: Ledger, command: OpenSession, of_amount: Mapping[UUID, Operation]) -> Refusal | None:
+    """of_amount: the authorizations that wait for the buyer to pay the session's amount. One that is abandoned is no obstacle: the
+    session is that of the order's next one."""
     for session_id, one in ledger.sessions.items():
         if one.state == "open":
             return Refusal(
@@ -81,15 +80,10 @@ def _no_to(
             )
     if ledger.currency not in (None, command.currency):
         return Refusal("currency_differs", f"the order is paid in {ledger.currency}")
-    for name, asked in ledger.operations.items():
-        if asked.is_open and asked.session_id is not None:
-            return Refusal("session_closed", f"the authorization {name} ends with session {asked.session_id}")
     if not of_amount and (operation := next(iter(_waiting(ledger).values()), None)) is not None:
         detail = f"the order waits for {operation.amount_minor} {operation.currency}"
         more = {"amount_minor": operation.amount_minor, "currency": operation.currency}
         return Refusal("session_differs", detail, more)
-    if of_amount and waits is None:
-        return Refusal("session_closed", f"the authorization {next(iter(of_amount))} has been abandoned")
     return None
 
 

@@ -106,7 +106,7 @@ def payment_refused(order: Order, event: payments.Declined | payments.Failed, co
         refund_elsewhere.take_over_difference(story, event)
     if isinstance(event, payments.Failed) and event.command == "void":
         releasing.refused(story, event)
-    return _close(story, event, event.code)
+    return _close(story, event, event.code if isinstance(event, payments.Failed) else place.decline_code(story, event))
 
 
 def captured(order: Order, event: payments.Captured, context: Context) -> Decision:

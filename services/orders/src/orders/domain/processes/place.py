@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import Any, Literal
+from datetime import timedelta
+from typing import Any, Final, Literal
 from uuid import UUID
 
 from contracts import fulfillment, payments
@@ -15,6 +16,9 @@ from orders.domain.engine.story import SHORT, STOCK_AGAIN_MAX_SECONDS, Story
 from orders.domain.processes import changes, holds, settling, undo
 from orders.domain.state.order import capture_option
 from orders.domain.state.run import Run, RunData
+
+UNPAID_SECONDS_MAX: Final = 86_400
+"""How long an order asks anew for a payment that its buyer has not made, where its market states no patience."""
 
 
 class PlaceData(RunData):
@@ -135,8 +139,24 @@ def out_of_stock(story: Story, run: Run, event: fulfillment.OutOfStock) -> None:
     changes.proceed(story)
 
 
-def declined(story: Story, run: Run, event: payments.Declined) -> None:
-    undo.begin(story, "declined")
+def decline_code(story: Story, event: payments.Declined) -> str:
+    """`payment_abandoned` also for a payment that the buyer could not make in a session: no means of payment of the order was refused."""
+    content = story.order.content
+    has_token = content is not None and content.payment_token is not None
+    return event.code if event.session_id is None or has_token else payments.PAYMENT_ABANDONED
+
+
+def declined(story: Story, run: Run, event: payments.Declined | Past) -> None:
+    """A buyer who has not paid may try again: the authorization is asked for anew, with the order's token if it has one, else for a
+    further session. Until the market's patience ends, or a day after the first request. If a part was paid, or was captured too
+    late, the order is undone: that gives it back."""
+    code = event.code if isinstance(event, Past) else decline_code(story, event)
+    until = story.patience_ends(run) or run.since + timedelta(seconds=UNPAID_SECONDS_MAX)
+    moved = unvoided(story) or any(not one.past for one in story.facts.captures.values())
+    if code == payments.PAYMENT_ABANDONED and story.context.now < until and not moved:
+        story.ask_anew(run)
+    else:
+        undo.begin(story, "declined")
 
 
 def shipments_cancelled(story: Story, run: Run, event: Any) -> None:
