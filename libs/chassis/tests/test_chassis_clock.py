@@ -15,6 +15,7 @@ from fastapi import Request
 from chassis.declare.app import Principal
 from chassis.kafka.consumer import Consumer
 from chassis.process.app import App
+from tests.waiting import PATIENCE_SECONDS
 
 pytestmark = pytest.mark.asyncio
 HOURS = 3_600.0
@@ -46,7 +47,7 @@ async def test_the_age_of_the_lag_is_by_the_databases_clock(
     consumer = Consumer(SERVICE, world.settings, world.database, world.shell, world.metrics)
     consumer._lag._heads[TopicPartition(COMMANDS, 0)] = (7, NOW - 120)
     await consumer.measure_lag()
-    assert world.metrics.lag_age._value.get() == pytest.approx(120, abs=5)
+    assert world.metrics.lag_age._value.get() == pytest.approx(120, abs=PATIENCE_SECONDS)
 
 
 async def test_a_request_is_the_same_operation_on_every_host(world: World, monkeypatch: pytest.MonkeyPatch) -> None:

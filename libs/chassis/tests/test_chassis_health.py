@@ -22,7 +22,7 @@ from tests.waiting import patience
 pytestmark = pytest.mark.real
 
 
-@pytest.mark.parametrize("seconds", [-172_800, -6, 6, 3_600])
+@pytest.mark.parametrize("seconds", [-172_800, -30, 30, 3_600])
 async def test_a_host_whose_clock_differs_from_the_databases_is_not_ready(
     client: Client, monkeypatch: pytest.MonkeyPatch, seconds: float
 ) -> None:
@@ -34,7 +34,7 @@ async def test_a_host_whose_clock_differs_from_the_databases_is_not_ready(
     assert ("behind" if seconds < 0 else "ahead of") in answer.json["detail"]
     text = (await client("GET", "/metrics")).body.decode()
     [skew] = [line.split()[1] for line in text.splitlines() if line.startswith("tradewind_clock_skew_seconds{")]
-    assert float(skew) == pytest.approx(seconds, abs=1)
+    assert float(skew) == pytest.approx(seconds, abs=10)
     with capture_logs() as logged:
         watching = asyncio.create_task(watch.watch_clock(client.app))
         async with patience():

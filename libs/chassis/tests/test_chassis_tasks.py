@@ -160,7 +160,7 @@ async def test_a_task_of_a_kind_that_this_process_does_not_have_is_left_to_one_t
 
 
 async def test_a_call_that_outlasts_its_lease_is_cut_off_and_tried_again(world: World) -> None:
-    key, outside = uuid4(), Outside(7)
+    key, outside = uuid4(), Outside(*[7] * 1_000)  # the same to each of its calls
     outside.gate.clear()
     await world.tell(plus(key, 1, play="ask"))
     async with running(world, outside, lease_seconds=0.3):

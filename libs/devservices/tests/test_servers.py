@@ -21,6 +21,7 @@ from aiokafka.admin import AIOKafkaAdminClient, NewTopic  # type: ignore[import-
 import devservices
 from devservices import Services, background
 from devservices.instance import Instance
+from tests.waiting import PATIENCE_SECONDS
 
 ROOT = Path(__file__).parents[3]  # of the clone, for its cache: jars are fetched once, not once per test run
 WORKER = os.environ.get("PYTEST_XDIST_WORKER", "main")
@@ -77,7 +78,7 @@ def test_a_paused_broker_accepts_connections_and_answers_once_resumed(services: 
         with pytest.raises(TimeoutError):
             connection.recv(1)
         services.kafka.resume()
-        connection.settimeout(20)
+        connection.settimeout(PATIENCE_SECONDS)
         assert connection.recv(1)
 
 
@@ -130,8 +131,8 @@ except KeyboardInterrupt:
         pids = [int(pid) for pid in process.stdout.readline().split()]
         assert len(pids) == 2
         process.send_signal(ending)
-        assert process.wait(20) == status
-    until(lambda: not any(runs(pid) for pid in pids), f"processes {pids} end", seconds_max=15)
+        assert process.wait(PATIENCE_SECONDS) == status
+    until(lambda: not any(runs(pid) for pid in pids), f"processes {pids} end")
     shutil.rmtree(ROOT / ".devservices" / name)
 
 
@@ -169,10 +170,10 @@ def runs(pid: int) -> bool:
         return False
 
 
-def until(condition: Callable[[], bool], what: str, seconds_max: float) -> None:
-    deadline = time.monotonic() + seconds_max
+def until(condition: Callable[[], bool], what: str) -> None:
+    deadline = time.monotonic() + PATIENCE_SECONDS
     while not condition():
-        assert time.monotonic() < deadline, f"waited {seconds_max} s for: {what}"
+        assert time.monotonic() < deadline, f"waited {PATIENCE_SECONDS:.0f} s for: {what}"
         time.sleep(0.02)
 
 
@@ -199,7 +200,7 @@ async def last_message(services: Services) -> bytes:
         [partition] = consumer.assignment()
         end = (await consumer.end_offsets([partition]))[partition]
         consumer.seek(partition, end - 1)
-        return bytes((await asyncio.wait_for(consumer.getone(), 20)).value)
+        return bytes((await asyncio.wait_for(consumer.getone(), PATIENCE_SECONDS)).value)
 
 
 async def execute(services: Services, statement: str) -> None:

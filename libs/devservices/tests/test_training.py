@@ -13,11 +13,11 @@ from devservices import aot
 ENDS_LATE = """
 import signal, sys
 signal.signal(signal.SIGTERM, signal.SIG_IGN)
-signal.alarm(20)
+signal.alarm(600)
 print(flush=True)
 sys.stdin.read()
 """
-"""Ignores SIGTERM, like a process of the lowest priority on a busy machine, until its input ends; for 20 s at most."""
+"""Ignores SIGTERM, like a process of the lowest priority on a busy machine, until its input ends; for ten minutes at most."""
 
 
 def test_nothing_waits_for_the_end_of_a_training(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:

@@ -14,6 +14,8 @@ from pathlib import Path
 
 import pytest
 
+from tests.waiting import PATIENCE_SECONDS
+
 pytestmark = pytest.mark.real
 ROOT = Path(__file__).parents[3]  # the clone: its cache holds Kafka's jars
 NAME = f"system-test-{os.environ.get('PYTEST_XDIST_WORKER', 'main')}"
@@ -58,13 +60,13 @@ def test_up_starts_servers_alone_then_the_services_beside_them_and_down_stops_al
     request = urllib.request.Request(
         f"{members['orders']['url']}/v1/orders", headers={"authorization": f"Bearer {keys['orders']}"}
     )
-    with urllib.request.urlopen(request, timeout=30) as answer:
+    with urllib.request.urlopen(request, timeout=PATIENCE_SECONDS) as answer:
         assert json.load(answer)["items"] == []
     register = whole[whole.index(f"  KEY={keys['webhooks']}") : whole.index("  Open the console")]
     registered = subprocess.run(["bash", "-c", register], capture_output=True, check=True)
     assert json.loads(registered.stdout)["status"] == "pending"
     link = re.findall(rf"{members['console']['url']}/sign-in\?token=\S+", whole)
-    with urllib.request.urlopen(*link, timeout=30) as answer:
+    with urllib.request.urlopen(*link, timeout=PATIENCE_SECONDS) as answer:
         assert b'<button class="primary" type="submit">Sign in</button>' in answer.read()
 
     assert "starting" not in run("up")
