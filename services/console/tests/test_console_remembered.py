@@ -12,6 +12,7 @@ from chassis.declare.app import App
 from console.api.bar import Bar
 from console.owners import Answer, Owners
 from console.remembered import Remembered
+from tests.waiting import PATIENCE_SECONDS, patience
 
 
 @pytest.mark.asyncio
@@ -40,8 +41,9 @@ async def test_a_page_does_not_wait_for_what_was_asked_long_before() -> None:
 
     remembered = Remembered(ask, 60)
     assert await remembered.within("routes", 0.5) is None
-    async with asyncio.timeout(5):  # by now it was asked for as long as any page waits: the next ones do not
-        assert [await remembered.within("routes", 0.5) for _ in range(20)] == [None] * 20
+    async with patience():  # by now it was asked for as long as any page waits: the next ones do not
+        pages = int(2 * PATIENCE_SECONDS / 0.5)
+        assert [await remembered.within("routes", 0.5) for _ in range(pages)] == [None] * pages
     await remembered.close()
 
 
@@ -62,6 +64,6 @@ async def test_the_routes_of_a_service_that_comes_later_are_learned_without_a_pa
             return Answer("answered", {"paths": {"/v1/accounts": {}, "/v1/markets": {}}})
 
     bar = Bar(cast(App, None), cast(Owners, Starting()))
-    await asyncio.wait_for(bar.learn(), 5)
+    await asyncio.wait_for(bar.learn(), PATIENCE_SECONDS)
     assert asked == {"orders": 3, "payments": 3}
     assert bar.offers("payments", "/v1/accounts") and not bar.offers("payments", "/v1/none")

@@ -48,13 +48,22 @@ from fulfillment import store
 from fulfillment.domain.folds import evolve
 from fulfillment.domain.fulfillment import Fulfillment
 from fulfillment.handlers import SERVICE
-from tests.waiting import patience
+from tests.waiting import patience, until
 
 pytestmark = REAL
 
 
 async def deadlocks(app: App) -> int:
-    await asyncio.sleep(0)
+    """A connection that ends has reported its statistics; an open one may do so seconds later."""
+    others = """
+        select from pg_stat_activity
+        where datname = current_database() and backend_type = 'client backend' and pid <> pg_backend_pid()"""
+    await app.database.accept()
+
+    async def alone() -> bool:
+        return not await rows(app, others)
+
+    await until(alone, "the end of the other connections")
     return int((await rows(app, "select deadlocks from pg_stat_database where datname = current_database()"))[0][0])
 
 
@@ -85,9 +94,8 @@ async def test_workers_with_crossed_skus_wait_for_each_other_and_never_in_a_circ
             )
 
     await asyncio.gather(*(work(n) for n in range(4)))
-    await asyncio.sleep(1.1)  # PostgreSQL reports its statistics about once a second
-    assert await deadlocks(app) == before
     await audit(app)
+    assert await deadlocks(app) == before
 
 
 async def test_whatever_three_workers_are_asked_the_tables_add_up(app: App) -> None:

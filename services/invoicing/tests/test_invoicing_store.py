@@ -33,9 +33,12 @@ from invoicing.invariants import INVARIANTS, check
 from invoicing.settings import Settings
 from invoicing.tables import metadata
 from tests.databases import migrated, undeclared
+from tests.waiting import until
 
 URL = os.environ.get("INVOICING_TEST_DATABASE_URL", "")
 pytestmark = [pytest.mark.asyncio, pytest.mark.skipif(not URL, reason="INVOICING_TEST_DATABASE_URL is not set")]
+
+LOCKED_OUT = "select count(*) from pg_stat_activity where datname = current_database() and wait_event_type = 'Lock'"
 
 
 class Place:
@@ -172,8 +175,7 @@ async def test_time_of_issue_is_read_after_the_lock_is_ours(place: Place) -> Non
     async with place.database.transaction() as tx:
         await tx.fetch("select from sellers where store_id = $1 for update", place.store)
         waiting = asyncio.create_task(place.tell(place.issue("o2")))
-        while not await place.execute("select count(*) from pg_locks where not granted"):
-            await asyncio.sleep(0.01)
+        await until(lambda: place.execute(LOCKED_OUT), "the batch that waits for the lock")
         released = await tx.fetchval("select clock_timestamp()")
     await waiting
     assert (await place.documents())[1]["issued_at"] > released
@@ -185,8 +187,7 @@ async def test_a_seller_that_is_written_while_a_batch_waits_is_the_seller_it_pri
     async with place.database.transaction() as tx:
         await store.put_seller(tx, place.store, seller(name="Acme plc"))
         waiting = asyncio.create_task(place.tell(place.issue("o2")))
-        while not await place.execute("select count(*) from pg_locks where not granted"):
-            await asyncio.sleep(0.01)
+        await until(lambda: place.execute(LOCKED_OUT), "the batch that waits for the lock")
     await waiting
     names = await place.execute(
         "select array_agg(body->'seller'->>'name' order by sequence) from documents where store_id = $1", place.store
