@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import AsyncIterator
 
 import pytest
@@ -10,6 +11,9 @@ from webhooks_delivery import URL, delivering
 from webhooks_feed import Publisher
 
 from chassis.process.app import App
+from tests.waiting import PATIENCE_SECONDS
+from webhooks.delivery import dispatcher, shards
+from webhooks.delivery.sender import Sender
 from webhooks.domain import attempts
 
 
@@ -24,6 +28,14 @@ async def publisher(app: App) -> Publisher:
     publisher = Publisher(app)
     await publisher.begin("first")
     return publisher
+
+
+@pytest.fixture(autouse=True)
+def _patient(monkeypatch: pytest.MonkeyPatch) -> None:
+    """No lease is lost, and no receiver given up, because the machine is busy: tests end a lease by writing its time."""
+    monkeypatch.setattr(shards, "LEASE_SECONDS", 10 * PATIENCE_SECONDS)
+    patient = functools.partial(Sender, connect_seconds_max=PATIENCE_SECONDS, total_seconds_max=PATIENCE_SECONDS)
+    monkeypatch.setattr(dispatcher, "Sender", patient)
 
 
 @pytest.fixture

@@ -21,6 +21,7 @@ from cryptography.hazmat.primitives.asymmetric import rsa
 from webhooks_certificates import Authority, tls_of
 from webhooks_delivery import serving
 
+from tests.waiting import PATIENCE_SECONDS
 from webhooks import certificates, verification
 from webhooks.delivery import credentials
 from webhooks.delivery.outgoing import Outgoing, Request
@@ -39,7 +40,7 @@ CLIENT_ID, CLIENT_SECRET = "shop:1 é", "hidden+/% 0"
 
 @pytest_asyncio.fixture
 async def sender() -> AsyncIterator[Sender]:
-    async with Sender([LOOPBACK], connect_seconds_max=2, total_seconds_max=3) as sender:
+    async with Sender([LOOPBACK], connect_seconds_max=PATIENCE_SECONDS, total_seconds_max=PATIENCE_SECONDS) as sender:
         yield sender
 
 

@@ -21,7 +21,7 @@ from webhooks_feed import Client, Publisher, events_of, noted
 from chassis.batch.statements import write_rows
 from chassis.process.app import App
 from tests.databases import empty, migrated
-from tests.waiting import patience
+from tests.waiting import PATIENCE_SECONDS, patience
 from webhooks import feed, invariants, retention
 from webhooks.handlers import SERVICE
 from webhooks.reading import Reader, Selection
@@ -130,8 +130,8 @@ async def test_types_are_chosen_by_name_or_by_service_and_a_misspelt_one_is_refu
 
 async def test_a_read_waits_for_the_next_event(publisher: Publisher, client: Client) -> None:
     _, page = await client.get("/v1/events")
-    waiting = asyncio.create_task(client.get("/v1/events", after=page["head"], wait=20))
-    other = asyncio.create_task(client.get("/v1/events", after=page["head"], wait=20, types="orders.placed"))
+    waiting = asyncio.create_task(client.get("/v1/events", after=page["head"], wait=25))
+    other = asyncio.create_task(client.get("/v1/events", after=page["head"], wait=25, types="orders.placed"))
     await publisher.publish(noted("st_1"))
     async with patience():
         assert len((await waiting)[1]["items"]) == 1
@@ -142,12 +142,12 @@ async def test_a_read_waits_for_the_next_event(publisher: Publisher, client: Cli
 async def test_readers_that_leave_while_they_wait_disturb_no_other(app: App, publisher: Publisher) -> None:
     reader, all_of_st_1 = Reader(app), Selection("st_1", ())
     head = await reader.head()
-    stays = asyncio.create_task(reader.page_or_wait(head, all_of_st_1, 10, 20))
+    stays = asyncio.create_task(reader.page_or_wait(head, all_of_st_1, 10, PATIENCE_SECONDS))
 
     async def leaves_after(turns: int) -> None:
         """As a stream whose client disconnects: in a scope that is cancelled."""
         async with anyio.create_task_group() as stream:
-            stream.start_soon(reader.page_or_wait, head, all_of_st_1, 10, 20)
+            stream.start_soon(reader.page_or_wait, head, all_of_st_1, 10, PATIENCE_SECONDS)
             for _ in range(turns):
                 await asyncio.sleep(0)
             stream.cancel_scope.cancel()

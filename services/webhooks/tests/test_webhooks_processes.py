@@ -29,7 +29,9 @@ from tests.waiting import patience
 from webhooks.delivery import dispatcher as dispatcher_module
 from webhooks.delivery.dispatcher import Dispatcher
 from webhooks.delivery.log import Batch
+from webhooks.domain import breaker
 from webhooks.domain import config as domain
+from webhooks.domain.breaker import PROBE_SECONDS_MAX
 
 pytestmark = REAL
 
@@ -144,6 +146,7 @@ class Series:
 async def test_the_series_show_what_deliveries_do_and_the_age_of_a_dispatcher_that_cannot_work(
     app: App, publisher: Publisher, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    monkeypatch.setattr(breaker, "PROBE_SECONDS_FIRST", PROBE_SECONDS_MAX)  # a probe is one more attempt that fails
     for name in ("OBSERVE_SECONDS", "RENEW_SECONDS"):
         monkeypatch.setattr(dispatcher_module, name, 0.02)
 

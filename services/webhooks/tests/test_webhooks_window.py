@@ -11,7 +11,7 @@ from typing import Any, cast
 import pytest
 
 from chassis.declare.app import App
-from tests.waiting import patience
+from tests.waiting import PATIENCE_SECONDS, patience
 from webhooks.window import HEAD, READ_MAX, Window
 
 pytestmark = pytest.mark.asyncio
@@ -145,18 +145,18 @@ async def test_a_reader_waits_for_events_of_its_store_behind_its_place() -> None
     feed = Feed()
     window = Window(cast(App, feed))
     with window.arrivals("a") as arrivals:
-        assert await arrivals.wait(0, 5)  # the window has begun: there may be events before it
+        assert await arrivals.wait(0, PATIENCE_SECONDS)  # the window has begun: there may be events before it
         assert not await arrivals.wait(0, 0.01)
         feed.write("b")
-        waiting = asyncio.create_task(arrivals.wait(0, 5))
+        waiting = asyncio.create_task(arrivals.wait(0, PATIENCE_SECONDS))
         while window.head < 1:
             await asyncio.sleep(0.001)
         assert not waiting.done()
         feed.write("a")
         assert await waiting
-        assert await arrivals.wait(1, 5)  # it is there already
+        assert await arrivals.wait(1, PATIENCE_SECONDS)  # it is there already
         feed.error = OSError("the database is away")
-        waiting = asyncio.create_task(arrivals.wait(2, 5))
+        waiting = asyncio.create_task(arrivals.wait(2, PATIENCE_SECONDS))
         await asyncio.sleep(0)
         feed.error = None
         feed.write("a")
@@ -167,5 +167,5 @@ async def test_a_reader_is_woken_when_the_process_ends() -> None:
     feed = Feed(ending=True)
     window = Window(cast(App, feed))
     with window.arrivals("a") as arrivals:
-        await arrivals.wait(0, 5)
-        assert await arrivals.wait(0, 5)
+        await arrivals.wait(0, PATIENCE_SECONDS)
+        assert await arrivals.wait(0, PATIENCE_SECONDS)
