@@ -37,7 +37,7 @@ from payments.gateways.registry import KINDS
 from payments.gateways.stripe.gateway import Stripe
 from payments.gateways.test import TestGateway
 from payments.settings import Settings
-from tests.waiting import patience
+from tests.waiting import PATIENCE_SECONDS, patience
 
 API_KEY, SECRET = "sk_test_conformance", "whsec_conformance"
 DINTERO_ACCOUNT = "T12345678"
@@ -46,7 +46,7 @@ RETURN_URL = "https://shop.example/orders/A-1"
 FIRST = datetime(2026, 1, 2, tzinfo=UTC)
 QUICK = Times(latency_ms=0, late_ms=40, hold_ms=30)
 """A held answer ends as 504 of a proxy, so that no test depends on a time limit; those are tested with real processes."""
-TIMEOUT_SECONDS = 8
+TIMEOUT_SECONDS = PATIENCE_SECONDS
 
 DECIDE: dict[type, Callable[..., Any]] = {
     Authorize: commands.authorize,

@@ -27,6 +27,7 @@ from payments.invariants import check
 from payments.reconciling import Reconciler
 from payments.settings import Settings
 from tests.test_hostile_requests import Client
+from tests.waiting import until
 
 SCOPES = ["payments.view", "payments.reconcile", "payments.refund"]
 
@@ -57,13 +58,12 @@ class Books:
         return await self.ended(message.operation_id) if wait else message.operation_id
 
     async def ended(self, operation_id: UUID) -> UUID:
-        until = time.monotonic() + 20
-        while time.monotonic() < until:
+        async def has_ended() -> bool:
             found = await self.app.fetch("select state from operations where operation_id = $1", operation_id)
-            if found and found[0]["state"] not in ("asked", "pending"):
-                return operation_id
-            await asyncio.sleep(0.02)
-        raise AssertionError(f"{operation_id} has no outcome")
+            return bool(found) and found[0]["state"] not in ("asked", "pending")
+
+        await until(has_ended, f"the outcome of {operation_id}")
+        return operation_id
 
     async def paid(self, amount: int, captured: int | None = None) -> tuple[UUID, UUID, UUID]:
         """An order that is authorized, and captured in full or in part: its id, its authorization, its capture."""

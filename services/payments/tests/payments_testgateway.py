@@ -10,7 +10,6 @@ import signal
 import socket
 import subprocess
 import sys
-import time
 from collections.abc import Awaitable, Callable, Iterator
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -25,12 +24,16 @@ from payments.domain.gateway import GatewayCall, GatewayOutcome
 from payments.gateways.policy import Policy
 from payments.gateways.test import TestGateway
 from payments.settings import Settings
+from tests.waiting import PATIENCE_SECONDS, patience
 
 FIRST = datetime(2026, 1, 2, tzinfo=UTC)
 
 
 def settings(**more: Any) -> Settings:
-    quick = {"gateway_timeout_seconds": 0.4, "gateway_retry_seconds": 0.01, "gateway_poll_seconds": 0.05}
+    """A time limit for what never comes; where giving up is the subject, a test states a short one."""
+    quick = {"gateway_retry_seconds": 0.01, "gateway_poll_seconds": 0.05}
+    if "gateway_timeout_seconds" not in more:
+        quick |= {"gateway_timeout_seconds": PATIENCE_SECONDS, "gateway_lease_seconds": 4 * PATIENCE_SECONDS}
     return Settings(database_url="postgresql://nobody@127.0.0.1/none", **quick | more)
 
 
@@ -44,7 +47,7 @@ class Process:
 
     def start(self) -> None:
         command = [sys.executable, "-m", "gatewayservers.plain", "--port", str(self.port), "--latency-ms", "1"]
-        quick = ["--hold-ms", "1500", "--late-ms", "300", "--ledger", str(self.ledger)]
+        quick = ["--hold-ms", "500", "--late-ms", "300", "--ledger", str(self.ledger)]
         environment = {**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, sys.path))}
         self.process = subprocess.Popen([*command, *quick, *self.options], stdout=subprocess.PIPE, env=environment)
         assert self.process.stdout is not None
@@ -52,7 +55,7 @@ class Process:
 
     def end(self, number: int = signal.SIGTERM) -> int:
         self.process.send_signal(number)
-        return self.process.wait(10)
+        return self.process.wait(PATIENCE_SECONDS)
 
     def kill(self) -> None:
         self.end(signal.SIGKILL)
@@ -104,6 +107,16 @@ def shared(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Process]:
     process.process.stdout.close()
 
 
+@pytest.fixture(scope="module")
+def slow(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Process]:
+    """One at which `late` is an hour."""
+    process = Process(tmp_path_factory.mktemp("slow"), "--late-ms", "3600000")
+    yield process
+    assert process.end() == 0
+    assert process.process.stdout is not None
+    process.process.stdout.close()
+
+
 class Order:
     """An order at the gateway, driven as the chassis drives tasks: again until there is an outcome."""
 
@@ -128,19 +141,18 @@ class Order:
 
     async def until_known(self, call: GatewayCall, first: int = 1, age: timedelta = timedelta()) -> GatewayOutcome:
         """As the chassis: `pending` goes on as a task that only asks."""
-        end = time.monotonic() + 8
         number = first
-        while time.monotonic() < end:
-            try:
-                outcome = await self.once(call, number, age)
-            except TryAgain as again:
-                number += 1
-                await asyncio.sleep(min(again.after_seconds or 0.02, 0.05))
-                continue
-            if outcome.state != "pending":
-                return outcome
-            call, number = call.model_copy(update={"ask_only": True}), 1
-        raise AssertionError(f"no outcome of {call} in 8 s")
+        async with patience():
+            while True:
+                try:
+                    outcome = await self.once(call, number, age)
+                except TryAgain as again:
+                    number += 1
+                    await asyncio.sleep(min(again.after_seconds or 0.02, 0.05))
+                    continue
+                if outcome.state != "pending":
+                    return outcome
+                call, number = call.model_copy(update={"ask_only": True}), 1
 
     def call(self, kind: Any, amount: int = 10_00, of: GatewayCall | None = None) -> GatewayCall:
         return GatewayCall(
@@ -165,7 +177,7 @@ class Order:
 
 
 def run(story: Callable[[], Awaitable[None]]) -> None:
-    asyncio.run(asyncio.wait_for(story(), 20))
+    asyncio.run(asyncio.wait_for(story(), PATIENCE_SECONDS))
 
 
 def order_with(n: int) -> UUID:

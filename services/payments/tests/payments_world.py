@@ -129,7 +129,7 @@ async def world(
     more: dict[str, Any] = getattr(request, "param", {})
     settings = Settings(
         database_url=URL,
-        **{"gateway_timeout_seconds": 2, "gateway_poll_seconds": HOUR, "gateway_backoff_seconds_max": HOUR} | more,
+        **{"gateway_poll_seconds": HOUR, "gateway_backoff_seconds_max": HOUR} | more,
     )
     async with shaped("stripe", QUICK) as shape:
         app = App(SERVICE, settings, "all")

@@ -9,11 +9,11 @@ from typing import Any
 from uuid import uuid4
 
 import pytest
-from payments_testgateway import Order, Process, run, shared, start
+from payments_testgateway import Order, Process, run, shared, slow, start
 
 from chassis.declare.service import TryAgain
 
-__all__ = ["shared", "start"]
+__all__ = ["shared", "slow", "start"]
 
 
 # ---------------------------------------------------------------------------------------------------------- trouble
@@ -31,16 +31,25 @@ def test_a_declined_authorization_is_a_no(shared: Process) -> None:
     run(story)
 
 
-def test_a_late_capture_is_pending_first_and_then_charged_once(shared: Process) -> None:
+def test_a_late_capture_is_pending_until_it_has_succeeded(slow: Process) -> None:
+    async def story() -> None:
+        order = Order(slow)
+        c = order.call("capture", of=await order.authorized())
+        await order.trouble(capture="late")
+        assert (await order.once(c)).state == "pending"
+        with pytest.raises(TryAgain, match="still pending"):
+            await order.once(c.model_copy(update={"ask_only": True}))
+        await order.client.close()
+
+    run(story)
+
+
+def test_a_late_capture_is_charged_once(shared: Process) -> None:
     async def story() -> None:
         order = Order(shared)
         c = order.call("capture", of=await order.authorized())
         await order.trouble(capture="late")
-        assert (await order.once(c)).state == "pending"
-        later = c.model_copy(update={"ask_only": True})
-        with pytest.raises(TryAgain, match="still pending"):
-            await order.once(later)
-        assert (await order.until_known(later)).state == "succeeded"
+        assert (await order.until_known(c)).state == "succeeded"
         assert order.captures() == [10_00]
         await order.client.close()
 
@@ -82,22 +91,25 @@ def test_a_gateway_that_stays_silent_is_asked_until_it_answers_and_charges_once(
         order = Order(shared, gateway_timeout_seconds=0.1)
         c = order.call("capture", of=await order.authorized())
         await order.trouble(capture="silent")
-        for number in (1, 2, 3):
+        number = 0
+        while number < 3 or not order.captures():  # a limit this short may end before the call has arrived
             with pytest.raises(TryAgain):
-                await order.once(c, number)
+                await order.once(c, number := number + 1)
         with pytest.raises(TryAgain):
             await order.check(c)
         await order.trouble(capture=None)
-        assert (await order.check(c)).state == "succeeded"
+        patient = Order(shared, order.order_id)
+        assert (await patient.check(c)).state == "succeeded"
         assert order.captures() == [10_00]
         await order.client.close()
+        await patient.client.close()
 
     run(story)
 
 
-def test_a_check_moves_nothing_and_believes_unknown_once_no_call_can_be_under_way(shared: Process) -> None:
+def test_a_check_moves_nothing_and_believes_unknown_once_no_call_can_be_under_way(slow: Process) -> None:
     async def story() -> None:
-        order = Order(shared)
+        order = Order(slow)
         c = order.call("capture", of=await order.authorized())
         lease = timedelta(seconds=order.knobs.gateway_lease_seconds)
         with pytest.raises(TryAgain, match="may still arrive"):

@@ -16,6 +16,7 @@ from payments.domain.gateway import GatewayCall
 from payments.gateways.policy import Policy
 from payments.gateways.registry import Gateways
 from payments.gateways.test import TestGateway
+from tests.waiting import PATIENCE_SECONDS
 
 __all__ = ["shared"]
 
@@ -58,7 +59,7 @@ def test_what_does_not_say_yes_or_no_is_neither(status: int, body: bytes) -> Non
 
         port = free_port()
         server = await asyncio.start_server(answer, "127.0.0.1", port)
-        client = Policy(TestGateway(f"http://127.0.0.1:{port}", 0.4), settings())
+        client = Policy(TestGateway(f"http://127.0.0.1:{port}", PATIENCE_SECONDS), settings())
         c = GatewayCall(
             operation_id=uuid4(), gateway="test", kind="capture", order_id=uuid4(), store_id="st_1",
             currency="EUR", amount_minor=1, refers_to=uuid4(),
