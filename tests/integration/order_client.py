@@ -13,6 +13,7 @@ from typing import Any
 
 from tests.integration.order_model import CHARGE, Line, Model, Request
 from tests.integration.shop import Options, Shop, order_content
+from tests.waiting import PATIENCE_SECONDS
 
 SHOP = Options(
     gateway=("--latency-ms", "1", "--late-ms", "100", "--hold-ms", "1000"),
@@ -43,7 +44,7 @@ RATES = ("20.00", "5.5", "0")
 STREETS = ("1 Way", "2 Way", "3 Way")
 DIFFERENCES = frozenset({"line_cancelled", "address_changed", "snapshot_changed"})
 """Exceptions that an edit takes over."""
-SECONDS_MAX = 30
+SECONDS_MAX = PATIENCE_SECONDS
 
 
 @dataclass

@@ -9,6 +9,7 @@ from typing import Any
 import asyncpg
 
 from tests.integration.shop import Shop
+from tests.waiting import PATIENCE_SECONDS
 
 KNOWN = {
     "payments": ("ledgers", "ledger_lines", "operations", "entries", "payment_sessions"),
@@ -69,7 +70,7 @@ async def _kill(shop: Shop, service: str) -> None:
 async def _start(shop: Shop, service: str) -> None:
     for member in shop.system.of(service):
         shop.system.restart(member)
-    await asyncio.to_thread(shop.system.wait_ready, shop.system.of(service))
+    await asyncio.to_thread(shop.system.wait_ready, shop.system.of(service), PATIENCE_SECONDS)
 
 
 async def _copied(shop: Shop, source: str, target: str) -> None:
@@ -82,8 +83,8 @@ async def _copied(shop: Shop, source: str, target: str) -> None:
 
 
 async def _admin(shop: Shop, statement: str) -> None:
-    connection = await asyncpg.connect(shop.postgres.dsn("postgres"), timeout=5)
+    connection = await asyncpg.connect(shop.postgres.dsn("postgres"), timeout=30)
     try:
-        await connection.execute(statement, timeout=60)
+        await connection.execute(statement, timeout=PATIENCE_SECONDS)
     finally:
         await connection.close()

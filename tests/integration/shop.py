@@ -55,6 +55,7 @@ STOREFRONT = "https://shop.example"
 SKUS = tuple(f"S{number:03}" for number in range(40))
 AMPLE = 1_000_000
 POLL_SECONDS = 0.1
+UNANSWERED_MAX = 32
 Line = tuple[str, int, int]
 """SKU, pieces, total in minor units."""
 
@@ -136,7 +137,7 @@ class Shop:
         await kafka.provision(self._settings("orders"))
         await self._set_up()
         await asyncio.to_thread(self._start)
-        self._http = aiohttp.ClientSession(timeout=aiohttp.ClientTimeout(total=10))
+        self._http = aiohttp.ClientSession(timeout=aiohttp.ClientTimeout(total=30))
         await self.set_stock(dict.fromkeys(SKUS, AMPLE))
 
     def _settings(self, name: str) -> ServiceSettings:
@@ -157,7 +158,7 @@ class Shop:
                 role = "worker" if number else "api" if options.apart else "all"
                 asked = self._asked_by_console() if name == CONSOLE else {}
                 system.add(name, role=role, CRASH_FILE=str(self._crash_file(name, number)), **fixed, **asked)
-        system.wait_ready(timeout_seconds=180)
+        system.wait_ready(timeout_seconds=2 * PATIENCE_SECONDS)
 
     def _asked_by_console(self) -> dict[str, str]:
         """For the thread that starts the processes."""
@@ -336,20 +337,26 @@ class Shop:
     ) -> AsyncIterator[list[str]]:
         """Places orders while the block runs, every second one over Kafka; the list is complete afterwards.
 
+        A machine that answers more slowly is asked less: at most UNANSWERED_MAX wait for their answers.
         orders_max: where the block waits for processes to start. The slower the machine, the more it would have to handle.
         """
         placed: list[str] = []
         running: set[asyncio.Task[Any]] = set()
+        gate = asyncio.Semaphore(UNANSWERED_MAX)
 
         async def one(number: int) -> None:
-            if http_only or number % 2:
-                placed.append(await self.place(account=account))
-            else:
-                placed.extend(await self.send([self.snapshot(account=account)]))
+            try:
+                if http_only or number % 2:
+                    placed.append(await self.place(account=account))
+                else:
+                    placed.extend(await self.send([self.snapshot(account=account)]))
+            finally:
+                gate.release()
 
         async def drive() -> None:
             number = 0
             while orders_max is None or number < orders_max:
+                await gate.acquire()
                 running.add(asyncio.create_task(one(number := number + 1)))
                 await asyncio.sleep(1 / per_second)
 
@@ -400,8 +407,8 @@ class Shop:
     async def rows(self, service: str, sql: str, *arguments: Any) -> list[Any]:
         dsn = self.postgres.dsn(self.system.database(service))
         if dsn not in self._pools:
-            self._pools[dsn] = await asyncpg.create_pool(dsn, min_size=0, max_size=4, timeout=5)
-        found: list[Any] = await self._pools[dsn].fetch(sql, *arguments, timeout=30)
+            self._pools[dsn] = await asyncpg.create_pool(dsn, min_size=0, max_size=4, timeout=30)
+        found: list[Any] = await self._pools[dsn].fetch(sql, *arguments, timeout=PATIENCE_SECONDS)
         return found
 
     async def metric_says(self, service: str, line: str) -> bool:
@@ -426,7 +433,9 @@ class Shop:
         """Each has died at the crash point, with status 137, and is ready again."""
 
         async def one(member: Member) -> None:
-            assert await asyncio.to_thread(member.exit_status, 90) == 137, f"{member.name} never came to {point}"
+            assert await asyncio.to_thread(member.exit_status, PATIENCE_SECONDS) == 137, (
+                f"{member.name} never came to {point}"
+            )
             await self.restart(member)
 
         await asyncio.gather(*(one(member) for member in members))
@@ -439,7 +448,7 @@ class Shop:
         await asyncio.to_thread(self.system.kill, member)
         self.system.restart(member)
         if wait:
-            await asyncio.to_thread(self.system.wait_ready, [member])
+            await asyncio.to_thread(self.system.wait_ready, [member], PATIENCE_SECONDS)
 
     async def until(
         self,
@@ -467,7 +476,7 @@ class Shop:
     ) -> None:
         """Waits until each of these orders (default: all) is settled and no message is in flight.
 
-        may_wait: what an order may wait for without end, e.g. "snapshot".
+        seconds_max: without any message being published. may_wait: what an order may wait for without end, e.g. "snapshot".
         """
         wanted = None if orders is None else [uuid.UUID(order) for order in set(orders)]
         count = len(wanted) if wanted is not None else 0
@@ -476,25 +485,45 @@ class Shop:
             (row,) = await self.rows("orders", AT_REST, wanted, may_wait)
             return not row["still"] and row["found"] >= count
 
-        async def at_rest() -> bool:
-            if not await are_settled():
-                return False
+        async def nothing_is_left() -> bool:
             for name in self.system.names:
                 (left,) = await self.rows(name, "select (select count(*) from outbox) + (select count(*) from tasks)")
                 if left[0]:
                     return False
-            # Asked again, because a message that was unread at first may have been read meanwhile.
-            return not await self.unread() and await are_settled()
+            return True
+
+        async def at_rest() -> bool:
+            if not await are_settled() or not await nothing_is_left():
+                return False
+            published, unread = await self.flow()
+            if unread or not await nothing_is_left():
+                return False
+            # What was in an outbox while the topics were read may have been published before the outboxes were read, and what was
+            # unread before may have been read since.
+            return await self.flow() == (published, 0) and await are_settled()
 
         async def told() -> str:
             rows = await self.rows("orders", WAITING, wanted)
             parked = [row for name in self.system.names for row in await self.rows(name, PARKED)]
             return f"{[tuple(row) for row in rows]}, parked {[tuple(row) for row in parked]}"
 
-        await self.until(at_rest, f"{count or 'all'} orders settled", seconds_max, told)
+        async def at_rest_or_moving() -> bool:
+            nonlocal seen, seen_at
+            if time.monotonic() > seen_at + seconds_max / 2:
+                (now, _), seen_at = await self.flow(), time.monotonic()
+                assert now > seen, f"no message for {seconds_max / 2:.0f} s; {await told()} (logs: {self.system.logs})"
+                seen = now
+            return await at_rest()
+
+        seen, seen_at = -1, time.monotonic()
+        await self.until(at_rest_or_moving, f"{count or 'all'} orders settled", 10 * seconds_max, told)
 
     async def unread(self) -> int:
         """Records whose offsets their consumer groups have not committed."""
+        return (await self.flow())[1]
+
+    async def flow(self) -> tuple[int, int]:
+        """Records that were published on the topics of the services, and those of them that are unread."""
         topics = {name: topics_of(service_of(name)) for name in self.system.names}
         parts = [TopicPartition(topic, number) for topic in {*chain(*topics.values())} for number in range(PARTITIONS)]
         ends = await (await self.consumer()).end_offsets(parts)
@@ -503,7 +532,7 @@ class Shop:
             rows = await self.rows(name, "select topic, partition, coalesce(next_offset, 0) from consumer_offsets")
             read = {TopicPartition(row[0], row[1]): row[2] for row in rows}
             left += sum(max(ends[part] - read.get(part, 0), 0) for part in parts if part.topic in topics[name])
-        return left
+        return sum(ends.values()), left
 
     async def parked(self) -> list[tuple[Any, ...]]:
         return [(name, *row) for name in self.system.names for row in await self.rows(name, PARKED)]

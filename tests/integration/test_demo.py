@@ -21,6 +21,7 @@ import pytest
 import devservices
 from demo.report import COLUMNS
 from system.processes import System
+from tests.waiting import PATIENCE_SECONDS
 
 pytestmark = pytest.mark.real
 
@@ -62,7 +63,7 @@ class Demo:
 
     def ends(self, *arguments: str) -> tuple[int, str]:
         process = self.start(*arguments)
-        told, _ = process.communicate(timeout=280)
+        told, _ = process.communicate(timeout=2 * PATIENCE_SECONDS)
         return process.returncode, told
 
     def left_running(self) -> list[str]:
@@ -166,13 +167,13 @@ def test_a_demo_says_who_has_its_instance(demo: Demo, monkeypatch: pytest.Monkey
     first = demo.start()
     assert first.stdout is not None and "starting Kafka" in first.stdout.readline()
     lock = ROOT / ".devservices" / demo.instance / "lock"
-    deadline = time.monotonic() + 30
+    deadline = time.monotonic() + PATIENCE_SECONDS
     while not (lock.exists() and lock.read_text().strip() == str(first.pid)):
         assert time.monotonic() < deadline, "the first demo never took its lock"
         time.sleep(0.02)
     status, told = demo.ends()
     first.send_signal(signal.SIGINT)
-    first.communicate(timeout=60)
+    first.communicate(timeout=PATIENCE_SECONDS)
     assert status == 1 and f"is in use by process {first.pid}" in told
 
 

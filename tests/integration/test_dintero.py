@@ -10,6 +10,7 @@ import pytest_asyncio
 
 from tests.integration.dintero_client import OTHER_AID, Client, pointed_at
 from tests.integration.shop import Shop
+from tests.waiting import PATIENCE_SECONDS
 
 MUGS: dict[str, Any] = {
     "id": "S001", "line_id": 1, "quantity": 2, "gross_amount": 39800, "tax_lines": [{"amount": 7960, "percentage": 25}],
@@ -148,7 +149,7 @@ async def test_a_completion_that_is_refused_leaves_the_draft_open_and_one_withou
     status, problem = await client.call("POST", f"{path}/items", POT)
     assert (status, problem["type"]) == (409, "/problems/draft_settled"), "the order may exist already"
     shop.system.restart(orders)
-    await asyncio.to_thread(shop.system.wait_ready, [orders])
+    await asyncio.to_thread(shop.system.wait_ready, [orders], PATIENCE_SECONDS)
     [first], [second] = [(await client.done("PUT", f"{path}/complete"))["orders"] for _ in range(2)]
     assert first["id"] == second["id"] and first["order_id"] == "MINE-2"
     assert first["shipping_address"] == {"country": "NO"}

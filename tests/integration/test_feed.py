@@ -30,7 +30,7 @@ from tests.forms import fields_of
 from tests.integration.console import signed_in
 from tests.integration.poison import Raw, send_raw
 from tests.integration.shop import Options, Shop
-from tests.waiting import patience
+from tests.waiting import PATIENCE_SECONDS, patience
 from webhooks.domain.signing import new_secret
 
 SHOP = Options(
@@ -147,7 +147,7 @@ async def test_listen_sends_what_happens_to_a_program_here_also_while_the_servic
         await shop.restart(member)
         assert second in await line_with("orders.placed")
         process.send_signal(signal.SIGINT)
-        assert await asyncio.wait_for(process.wait(), 30) == 0
+        assert await asyncio.wait_for(process.wait(), PATIENCE_SECONDS) == 0
     finally:
         if process.returncode is None:
             process.kill()
@@ -162,9 +162,11 @@ async def test_the_feed_has_what_its_own_service_publishes(shop: Shop) -> None:
     assert status == 201, endpoint
     status, _ = await shop.call("webhooks", "POST", f"/v1/endpoints/{endpoint['endpoint_id']}/disable")
     assert status == 200
-    status, page = await shop.call("webhooks", "GET", "/v1/events?types=webhooks.endpoint_disabled&wait=25")
-    assert status == 200
-    [event] = page["items"]
+
+    async def published() -> Any:
+        return (await shop.call("webhooks", "GET", "/v1/events?types=webhooks.endpoint_disabled&wait=25"))[1]["items"]
+
+    [event] = await shop.until(published, "its event in the feed")
     assert (event["source"], event["subject"], event["version"]) == ("webhooks", endpoint["endpoint_id"], 1)
     assert (event["data"]["because"], event["data"]["host"]) == ("request", "127.0.0.1")
 
@@ -378,10 +380,10 @@ async def test_a_rebuild_makes_every_row_again_also_after_one_that_was_killed(sh
 
     async with deaf() as (address, asked):
         rebuild = rebuilding(shop, CONSOLE_INVOICING_URL=address)
-        await asyncio.wait_for(asked.wait(), 60)
+        await asyncio.wait_for(asked.wait(), PATIENCE_SECONDS)
+        await shop.until(lambda: shop.rows("console", "select from rebuild.payments"), "lists of other owners, read")
         rebuild.kill()
         await asyncio.to_thread(rebuild.wait)
-    assert await shop.rows("console", "select from rebuild.payments"), "it had read lists of other owners"
     assert await hashes(shop, orders) == live
 
     async with reading(shop, "order_rows"):
@@ -400,7 +402,7 @@ async def test_a_rebuild_makes_every_row_again_also_after_one_that_was_killed(sh
     rows = "select order_id from order_rows"
     known = {row["order_id"] for row in await shop.rows("console", rows)}
     again = rebuilding(shop)
-    assert await asyncio.to_thread(again.wait, 60) == 0
+    assert await asyncio.to_thread(again.wait, PATIENCE_SECONDS) == 0
     assert await hashes(shop, orders) == live
     new = await shop.place()
 

@@ -22,6 +22,7 @@ from devservices.raw_batches import send as send_batch
 from system.processes import Member
 from tests.integration.poison import POISONS, Poison, Raw, send_raw
 from tests.integration.shop import STORE, Options, Shop, SnapshotRecord
+from tests.waiting import PATIENCE_SECONDS
 
 bound_decompression()  # as in every service: the checker, which runs in this process, reads the same topics
 
@@ -396,7 +397,7 @@ async def test_a_message_that_kills_the_process_is_parked_alone_and_replayed_aft
 
     shop.system.kill(member)
     shop.system.restart(member, CRASH_ON="")  # the fix
-    await asyncio.to_thread(shop.system.wait_ready, [member])
+    await asyncio.to_thread(shop.system.wait_ready, [member], PATIENCE_SECONDS)
     row = await parked_row(shop, places[1])
     assert "died 3 times" in row["detail"] and row["value"] == deadly.value
     status, answer = await shop.call("orders", "POST", f"/v1/parked/{row['id']}/replay")
@@ -414,7 +415,7 @@ async def restarted_until_parked(shop: Shop, member: Member, deadly: UUID, place
     async def parked() -> bool:
         nonlocal deaths
         if not member.running:
-            assert member.exit_status() == 137
+            assert member.exit_status(PATIENCE_SECONDS) == 137
             deaths += 1
             shop.system.restart(member)
         return bool(await shop.rows("orders", PARKED, SNAPSHOTS, *place))

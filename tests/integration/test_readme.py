@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from tests.integration.shop import Shop
+from tests.waiting import PATIENCE_SECONDS
 
 ROOT = Path(__file__).parents[2]
 PAGES = ("annotations", "search", "edits", "refunds", "holds")
@@ -38,7 +39,7 @@ async def run(shop: Shop, request: str, named: dict[str, str]) -> dict[str, Any]
         ["bash", "-c", f"{define}\n{request}"],
         env=os.environ | {"ORDERS": shop.system.url("orders"), "KEY": shop.keys["orders"]} | named,
         capture_output=True,
-        timeout=60,
+        timeout=PATIENCE_SECONDS,
     )
     assert process.returncode == 0, process.stderr
     answer: dict[str, Any] = json.loads(process.stdout)

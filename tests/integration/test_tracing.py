@@ -29,6 +29,7 @@ from chassis.process.app import App
 from system.processes import SAGA, Member, System
 from tests.integration.conftest import ROOT, instance_name
 from tests.integration.shop import Options, Shop, service_of
+from tests.waiting import PATIENCE_SECONDS
 
 EXPORTED = InMemorySpanExporter()
 CALLER = "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01"
@@ -51,7 +52,7 @@ class InProcess(Shop):
             url = f"http://127.0.0.1:{listener.getsockname()[1]}"
             self.system.members.append(Member(name, 0, 0, [], {}, self.scratch / name, elsewhere=url))
             asyncio.run_coroutine_threadsafe(self._serve(name, listener), self._loop).result()
-        self.system.wait_ready(timeout_seconds=60)
+        self.system.wait_ready(timeout_seconds=PATIENCE_SECONDS)
 
     async def _serve(self, name: str, listener: Any) -> None:
         app = App(service_of(name), self._settings(name))

@@ -22,7 +22,7 @@ from aiohttp import web
 from system.processes import KEYS, SAGA, Member
 from tests.integration import restoring
 from tests.integration.shop import Options, Shop
-from tests.waiting import patience
+from tests.waiting import PATIENCE_SECONDS, patience
 from webhooks.delivery.shards import LEASE_SECONDS
 
 SHOP = Options(services=(*SAGA, "webhooks"), workers_of={"webhooks": 2}, static_members=True)
@@ -458,7 +458,7 @@ async def test_processes_killed_at_random_for_minutes_deliver_each_event_or_keep
         ]  # none of batches: those of a replay have other ids
         await kill_and_freeze_at_random(shop, receiver, endpoints, CHAOS_SECONDS / 2)
     receiver.falters = lambda name, webhook_id: False
-    await asyncio.to_thread(shop.system.wait_ready)
+    await asyncio.to_thread(shop.system.wait_ready, None, PATIENCE_SECONDS)
     await shop.until_at_rest(orders)
     ids = [one.id for one in endpoints]
 

@@ -12,7 +12,7 @@ import pytest
 from system.processes import SAGA, Member
 from tests.integration import desk, hostile
 from tests.integration.shop import Options, Shop
-from tests.waiting import patience
+from tests.waiting import PATIENCE_SECONDS, patience
 
 SESSION_SECONDS = 6
 """The least that brokers admit by default."""
@@ -114,14 +114,14 @@ async def test_a_worker_frozen_past_the_lease_of_its_calls_moves_no_money_twice(
                     left = "select 1 from tasks where task_id = any($1::uuid[]) and leased_by like $2"
                     return not await shop.rows("payments", left, tasks, f"%:{frozen.pid}")
 
-                await shop.until(taken_over, f"{len(asleep)} calls of a frozen worker taken over", LEASE_SECONDS + 15)
+                await shop.until(taken_over, f"{len(asleep)} calls of a frozen worker taken over")
             finally:
                 frozen.send(signal.SIGCONT)
     await all_went_well(shop, orders)
 
 
 async def all_went_well(shop: Shop, orders: list[str], *, parked: bool = False) -> None:
-    await asyncio.to_thread(shop.system.wait_ready)
+    await asyncio.to_thread(shop.system.wait_ready, None, PATIENCE_SECONDS)
     await shop.until_at_rest(orders)
     assert await shop.ends(orders) == {"approved/paid/in_progress": len(orders)}
     once = {(order, kind) for order in orders for kind in ("authorize", "capture")}
@@ -165,7 +165,7 @@ async def test_a_frozen_relay_is_overtaken_and_does_no_harm_when_it_wakes(shop: 
 
 # The last of this file: what its poison left parked waits for a person, and the other tests allow nothing parked.
 @pytest.mark.chaos(minutes=4)
-@pytest.mark.timeout(600)
+@pytest.mark.timeout(1_200)
 async def test_workers_killed_at_random_for_two_minutes_lose_nothing_and_repeat_nothing(shop: Shop) -> None:
     """Promises 1 and 6, for 2 minutes, with unreadable batches, poison, a flood and endless requests in the traffic, and people
     who edit, refund, hold and release orders."""

@@ -26,7 +26,7 @@ from contracts.base import Event
 from contracts.envelope import headers
 from contracts.orders import Approved, Completed
 from system.processes import System
-from tests.waiting import patience, until
+from tests.waiting import PATIENCE_SECONDS, patience, until
 
 ROOT = Path(__file__).parents[2]
 PAGE = ROOT / "docs" / "write-a-service.md"
@@ -109,7 +109,7 @@ async def publish(system: System, *events: tuple[UUID, Event | bytes]) -> None:
 def get(system: System, path: str, key: str) -> tuple[int, Any]:
     request = urllib.request.Request(system.url("loyalty") + path, headers={"authorization": f"Bearer {key}"})
     try:
-        with urllib.request.urlopen(request, timeout=10) as answer:
+        with urllib.request.urlopen(request, timeout=PATIENCE_SECONDS) as answer:
             return answer.status, json.load(answer)
     except urllib.error.HTTPError as error:
         return error.code, json.load(error)
@@ -140,7 +140,7 @@ async def test_the_service_of_the_page_runs_and_keeps_what_the_page_promises(sys
     """Promises 1, 2 and 6, for a service without code for them."""
     system.prepare()
     [member] = [system.add("loyalty")]
-    system.wait_ready()
+    system.wait_ready(timeout_seconds=PATIENCE_SECONDS)
     viewer, keeper = (system.api_keys(STORE, [scope])["loyalty"] for scope in ("points.view", "parked.view"))
 
     one, other, never, bad = (uuid4() for _ in range(4))
@@ -160,7 +160,7 @@ async def test_the_service_of_the_page_runs_and_keeps_what_the_page_promises(sys
 
     system.kill(member)
     system.restart(member)
-    system.wait_ready()
+    system.wait_ready(timeout_seconds=PATIENCE_SECONDS)
     late = uuid4()
     await publish(system, (late, completed(late, 1_00)))
     await until(lambda: shown(system, f"/v1/points/{late}", viewer), "the points after a crash")
