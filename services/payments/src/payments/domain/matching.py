@@ -62,8 +62,11 @@ def words(references: Iterable[str]) -> Iterator[str]:
     for reference in references:
         yield reference
         yield from _WORD.findall(reference)
+        yield from _WORD.findall(_TAG.sub(" ", reference))
 
 
+_TAG: Final = re.compile(r"\b[A-Z]{4}\+|/[A-Z]{4}/+")
+"""What a bank writes before a part of the text: `SVWZ+` in Germany, `/REMI/` of SWIFT."""
 _WORD: Final = re.compile(r"[^\s,;:()]{3,}")
 
 

@@ -31,6 +31,8 @@ _DEPTH_MAX: Final = 40
 """Levels of elements; the message definition has fewer than 20."""
 _OPENING: Final = ("OPBD", "PRCD")
 """The opening balance, or the closing one of the statement before."""
+_BALANCES: Final = (*_OPENING, "CLBD")
+"""Those that are read. Others may come several times: what is available on each of the next days (`FWAV`)."""
 
 
 def read(body: bytes, encoding: str | None = None) -> list[Statement]:
@@ -113,7 +115,7 @@ def _take(one: _Collected, part: Element) -> None:
             one.begins, one.ends = _at(part, "FrDtTm"), _at(part, "ToDtTm")
         case "Bal":
             code, stated = _at(part, "Tp/CdOrPrtry/Cd"), (_at(part, "Amt"), _at(part, "CdtDbtInd"))
-            if one.balances.setdefault(code, stated) != stated:
+            if code in _BALANCES and one.balances.setdefault(code, stated) != stated:
                 raise StatementUnreadable(f"statement {one.statement_id} has two different balances {code}")
             one.currency = one.currency or _currency(part)
         case "Ntry":
@@ -160,7 +162,9 @@ def _entry(number: int, entry: Element, currency: str) -> Iterator[Row | Unreada
             yield _row(number, entry, one, amount, 0, on)
     else:
         row = _row(number, entry, details[0] if len(details) == 1 else None, net, fee, on)
-        yield row._replace(problem=problem)
+        about = _at(entry, "AddtlNtryInf")  # of the whole entry: some banks write only there what the payer wrote
+        references = tuple(dict.fromkeys((*row.references, about))) if about and not problem else row.references
+        yield row._replace(problem=problem, references=references)
 
 
 def _why_one_row(amounts: Sequence[int], net_minor: int, fee_minor: int, currency: str) -> str:
@@ -177,15 +181,17 @@ def _why_one_row(amounts: Sequence[int], net_minor: int, fee_minor: int, currenc
     return ""
 
 
-def _is_reversal(entry: Element) -> bool:
-    return _at(entry, "RvslInd").lower() in ("true", "1")
+def _is_returned(entry: Element, details: Element | None) -> bool:
+    """Whether money comes back that was moved before: it was reversed, or a bank could not deliver it, or recalled it."""
+    returned = details is not None and details.find("RtrInf") is not None
+    return returned or _at(entry, "RvslInd").lower() in ("true", "1")
 
 
 def _row(number: int, entry: Element, details: Element | None, net_minor: int, fee_minor: int, on: date) -> Row:
     row_id = _at(entry, "AcctSvcrRef") or _at(entry, "NtryRef")
     references = _references(details) if details is not None else ()
     exchanged = _exchanged(details, net_minor) if details is not None else None
-    if _is_reversal(entry):
+    if _is_returned(entry, details):
         return Row(number, "adjustment", row_id, references, net_minor + fee_minor, fee_minor, net_minor, on, exchanged)
     kind = "transfer" if details is not None or net_minor > 0 else "fee" if _is_charge(entry) else "transfer"
     if kind == "fee":
@@ -193,11 +199,15 @@ def _row(number: int, entry: Element, details: Element | None, net_minor: int, f
     return Row(number, "transfer", row_id, references, net_minor + fee_minor, fee_minor, net_minor, on, exchanged)
 
 
+_STRUCTURED: Final = ("RmtInf/Strd/CdtrRefInf/Ref", "RmtInf/Strd/RfrdDocInf/Nb")
+_WRITTEN: Final = ("RmtInf/Ustrd", "RmtInf/Strd/AddtlRmtInf", "AddtlTxInf")
+
+
 def _references(details: Element) -> tuple[str, ...]:
-    """Creditor references (ISO 11649), then the sender's end-to-end id, then what the payer wrote."""
-    found = [_text(one) for one in details.findall("RmtInf/Strd/CdtrRefInf/Ref")]
+    """Creditor references (ISO 11649), numbers of documents, the sender's end-to-end id, then what the payer and the bank wrote."""
+    found = [_text(one) for path in _STRUCTURED for one in details.findall(path)]
     found.append(_at(details, "Refs/EndToEndId"))
-    found += [_text(one) for one in details.findall("RmtInf/Ustrd")]
+    found += [_text(one) for path in _WRITTEN for one in details.findall(path)]
     return tuple(dict.fromkeys(one for one in found if one and one != "NOTPROVIDED"))
 
 

@@ -37,6 +37,8 @@ COLUMNS_MAX: Final = 20
 """Columns that a mapping names for one purpose."""
 ColumnName = Annotated[str, Field(min_length=1, max_length=200)]
 ColumnNames = Annotated[tuple[ColumnName, ...], Field(max_length=COLUMNS_MAX)]
+Words = Annotated[tuple[Text, ...], Field(max_length=COLUMNS_MAX)]
+"""Values of a column."""
 
 
 class Mapping(Frozen, extra="forbid"):
@@ -69,11 +71,15 @@ class Mapping(Frozen, extra="forbid"):
     fee_is_negative: bool = False
     """The report writes a cost with a minus."""
     net: ColumnName | None = None
+    direction: ColumnName | None = None
+    """Which way the amounts of a row go, which have no sign then: its value is one of `incoming` or `outgoing`."""
+    incoming: Words = ()
+    outgoing: Words = ()
 
     kind: ColumnName | None = None
     kinds: Annotated[dict[str, RowKind], Field(max_length=100)] = {}
     """By the value of `kind`. A value that is not here makes an adjustment. Without a column: by the sign of the gross."""
-    payout_kinds: Annotated[tuple[Text, ...], Field(max_length=COLUMNS_MAX)] = ()
+    payout_kinds: Words = ()
     """Values of `kind` whose rows are the payout itself, with the sign of what leaves the balance."""
     bank: bool = False
     """Rows are transfers of a bank: nothing is captured or refunded by them."""
@@ -85,6 +91,8 @@ class Mapping(Frozen, extra="forbid"):
     exchanged_gross: ColumnName | None = None
     exchanged_currency: ColumnName | None = None
     exchange_rate: ColumnName | None = None
+    optional: ColumnNames = ()
+    """Names of these that a file may lack: what they would have is empty."""
 
     @model_validator(mode="after")
     def has_amount_and_currency(self) -> Mapping:
@@ -94,6 +102,8 @@ class Mapping(Frozen, extra="forbid"):
             raise ValueError("`currency` names a column, or `fixed_currency` a currency")
         if (self.exchanged_gross is None) != (self.exchanged_currency is None):
             raise ValueError("`exchanged_gross` and `exchanged_currency` belong together")
+        if (self.direction is None) != (not self.incoming or not self.outgoing):
+            raise ValueError("`direction` needs the words that are `incoming` and those that are `outgoing`")
         return self
 
 
@@ -197,14 +207,18 @@ class _Columns:
     """The places of the columns that a mapping names."""
 
     def __init__(self, header: Sequence[str], mapping: Mapping) -> None:
+        while header and not header[-1]:
+            header = header[:-1]  # a delimiter at the end of the line begins no column
         places = {name.casefold(): place for place, name in enumerate(header)}
         times = Counter(name.casefold() for name in header)
         named = [
             mapping.statement_id, mapping.account, mapping.currency, *mapping.references, mapping.row_id, mapping.on,
-            mapping.gross, *mapping.gross_less, mapping.fee, mapping.net, mapping.kind, mapping.balance,
+            mapping.gross, *mapping.gross_less, mapping.fee, mapping.net, mapping.direction, mapping.kind, mapping.balance,
             mapping.exchanged_gross, mapping.exchanged_currency, mapping.exchange_rate,
         ]  # fmt: skip
-        missing = sorted({name for name in named if name and name.casefold() not in places})
+        lacking = {name for name in named if name and name.casefold() not in places}
+        named = [name for name in named if name not in lacking]
+        missing = sorted(lacking - {*mapping.optional})
         if missing:
             raise StatementUnreadable(f"the file has no column {', '.join(missing)}")
         if double := sorted({name for name in named if name and times[name.casefold()] > 1}):
@@ -213,8 +227,8 @@ class _Columns:
         self._places = {name: places[name.casefold()] for name in named if name}
 
     def text(self, name: str | None, cells: Sequence[str]) -> str:
-        """Returns the cell without outer spaces; empty if the mapping names no column or the row is too short."""
-        place = self._places[name] if name else len(cells)
+        """Returns the cell without outer spaces; empty if the mapping names no column, or the file or the row does not have it."""
+        place = self._places.get(name or "", len(cells))
         return cells[place] if place < len(cells) else ""
 
 
@@ -232,9 +246,12 @@ def _collect(one: _Collected, number: int, cells: Sequence[str], columns: _Colum
             raise ValueError(f"the row has {len(cells)} columns, the header {columns.width}")
         if mapping.balance:
             balance = amount(mapping.balance) if columns.text(mapping.balance, cells) else None
+        sign = _sign(columns.text(mapping.direction, cells), mapping)
         fee = -amount(mapping.fee) if mapping.fee_is_negative else amount(mapping.fee)
-        net = amount(mapping.net) if mapping.net else None
-        gross = amount(mapping.gross) - sum(map(amount, mapping.gross_less)) if mapping.gross else (net or 0) + fee
+        net = sign * amount(mapping.net) if mapping.net else None
+        gross = (
+            sign * amount(mapping.gross) - sum(map(amount, mapping.gross_less)) if mapping.gross else (net or 0) + fee
+        )
         net = gross - fee if net is None else net
         if not any(columns.text(name, cells) for name in (mapping.gross, *mapping.gross_less, mapping.net)):
             raise ValueError("the row has no amount")
@@ -251,7 +268,7 @@ def _collect(one: _Collected, number: int, cells: Sequence[str], columns: _Colum
             fee,
             net,
             _day(columns.text(mapping.on, cells), mapping),
-            _exchanged(cells, columns, mapping, one.currency),
+            _exchanged(cells, columns, mapping, one.currency, gross),
         )
         one.found.append(row if gross - fee == net else row_or_unreadable(row, mapping.delimiter.join(cells)))
     except ValueError as error:
@@ -279,6 +296,14 @@ def _balances(one: _Collected, mapping: Mapping) -> tuple[int | None, int | None
     return first[2] - first[1], last[2]
 
 
+def _sign(word: str, mapping: Mapping) -> int:
+    if mapping.direction is None or word in mapping.incoming:
+        return 1
+    if word in mapping.outgoing:
+        return -1
+    raise ValueError(f"column {mapping.direction}: {word!r} is neither incoming nor outgoing")
+
+
 def _kind(word: str, gross_minor: int, fee_minor: int, mapping: Mapping) -> RowKind:
     if mapping.kind:
         return mapping.kinds.get(word, "adjustment")
@@ -295,7 +320,10 @@ def _day(text: str, mapping: Mapping) -> date:
         raise ValueError(f"column {mapping.on}: {text!r} is not a day as {form}") from None
 
 
-def _exchanged(cells: Sequence[str], columns: _Columns, mapping: Mapping, settled: str) -> Exchanged | None:
+def _exchanged(
+    cells: Sequence[str], columns: _Columns, mapping: Mapping, settled: str, gross_minor: int
+) -> Exchanged | None:
+    """What was moved before the exchange, with the sign of the gross: some reports write what a refund gave back without one."""
     presented = columns.text(mapping.exchanged_currency, cells)
     if not presented:
         return None
@@ -306,4 +334,5 @@ def _exchanged(cells: Sequence[str], columns: _Columns, mapping: Mapping, settle
         raise ValueError(f"column {mapping.exchanged_gross}: {error}") from None
     if currency == settled:
         return None  # it was not exchanged: its gross is what was moved
-    return Exchanged(currency, amount, columns.text(mapping.exchange_rate, cells))
+    signed = abs(amount) if gross_minor >= 0 else -abs(amount)
+    return Exchanged(currency, signed, columns.text(mapping.exchange_rate, cells))
