@@ -11,10 +11,10 @@ from payments_database import URL
 from payments_settled import BROKEN, balances, checked, disputed, imported, paid, payout, prepaid, row, violated
 
 from chassis.batch.database import Database
-from payments import comparing, settlements
+from payments import comparing
 from payments.domain.listing import Listed
 from payments.domain.statements import Exchanged, Statement, UnreadableRow
-from payments.settlements import Explained, Unresolvable
+from payments.explaining import Explained, Unresolvable
 
 pytestmark = [pytest.mark.real, pytest.mark.skipif(not URL, reason="PAYMENTS_TEST_DATABASE_URL is not set")]
 ORDER = "select order_id from payment_sessions where session_id = $1"
@@ -125,7 +125,7 @@ async def test_a_person_explains_what_did_not_match(database: Database, of: str)
 
     async def resolve(place: int, stated: Explained) -> None:
         async with database.transaction() as tx:
-            await settlements.resolve(tx, of, done.settlement_id, place, stated)
+            await explaining.resolve(tx, of, done.settlement_id, place, stated)
 
     async def refused(place: int, stated: Explained) -> str:
         with pytest.raises(Unresolvable) as found:
@@ -149,7 +149,7 @@ async def test_a_person_explains_what_did_not_match(database: Database, of: str)
     again = await imported(database, of, payout("po_2", row(1, 1, "f")))
     with pytest.raises(Unresolvable, match="another row settles"):
         async with database.transaction() as tx:
-            await settlements.resolve(tx, of, again.settlement_id, 1, explained("match", capture_id))
+            await explaining.resolve(tx, of, again.settlement_id, 1, explained("match", capture_id))
 
 
 async def test_what_a_gateway_withholds_for_a_dispute_and_releases_is_matched_by_its_name(
@@ -171,10 +171,10 @@ async def test_what_a_gateway_withholds_for_a_dispute_and_releases_is_matched_by
     by_hand = Explained("match", unnamed[1], "as agreed", False, "person:ann")
     async with database.transaction() as tx:
         for _ in range(2):
-            await settlements.resolve(tx, of, done.settlement_id, 3, by_hand)
+            await explaining.resolve(tx, of, done.settlement_id, 3, by_hand)
         for stated, code in ((lost[1], "operation_settled"), (other[1], "operation_unknown")):
             with pytest.raises(Unresolvable) as refused:
-                await settlements.resolve(tx, of, done.settlement_id, 5, by_hand._replace(operation_id=stated))
+                await explaining.resolve(tx, of, done.settlement_id, 5, by_hand._replace(operation_id=stated))
             assert refused.value.code == code
     assert await balances(database, of) == {
         "gateway_clearing EUR": 500 + 900, "fees EUR": 15, "in_transit EUR": -1_116, "suspense EUR": -299}  # fmt: skip

@@ -1,4 +1,4 @@
-"""Imports statements once, matches their rows with operations, books them, and resolves what a person explains."""
+"""Imports statements once, matches their rows with operations, and books them. What a person explains later: `explaining.py`."""
 
 from __future__ import annotations
 
@@ -9,17 +9,16 @@ from uuid import UUID, uuid5
 
 from asyncpg import Connection, Record
 
-from contracts.ids import derived
 from payments import withheld
 from payments.domain import settling
 from payments.domain.books import cleared_by
 from payments.domain.gateway import follow_up_id
 from payments.domain.matching import EXPLAINED, Matched, matched, names, words
 from payments.domain.pairing import Movement
-from payments.domain.settling import Arrival, Resolution, StatementEntry
+from payments.domain.settling import Arrival, StatementEntry
 from payments.domain.statements import TEXT_MAX, Statement, UnreadableRow
 from payments.domain.transfers import Expected, allotted
-from payments.moved import IS_PREPAID, KIND, MOVES
+from payments.moved import IS_PREPAID, KIND
 
 NAMESPACE: Final = UUID("5a8f2f7e-6c0c-4e0f-9f0e-3d6f6a1d7c11")
 REFERENCES_MAX: Final = 10
@@ -83,7 +82,7 @@ ENTRY: Final = (
 
 async def import_statement(tx: Connection, source: Source, statement: Statement) -> Imported:
     """Imports a balanced statement. Imports of a store run one at a time: an operation is settled once."""
-    await _one_at_a_time(tx, source.store_id)
+    await one_at_a_time(tx, source.store_id)
     key = settlement_id(source, statement)
     created = await tx.fetchval(
         CREATED, key, source.store_id, source.gateway, statement.account, statement.statement_id, source.format,
@@ -101,11 +100,11 @@ async def import_statement(tx: Connection, source: Source, statement: Statement)
     booked = settling.entries(
         matches, statement.unreadable, statement.currency, cleared_by(source.gateway), source.arrival
     )
-    await _book(tx, key, source.store_id, key, booked)
+    await book(tx, key, source.store_id, key, booked)
     return Imported(key, statement.statement_id, "", await states(tx, key))
 
 
-async def _one_at_a_time(tx: Connection, store_id: str) -> None:
+async def one_at_a_time(tx: Connection, store_id: str) -> None:
     """Locks the settlements of a store. A large statement is matched for seconds between two statements of SQL."""
     await tx.execute("set local idle_in_transaction_session_timeout = '60s'")
     await tx.execute("select pg_advisory_xact_lock(hashtextextended($1, 1))", store_id)
@@ -228,7 +227,7 @@ def _plain(text: str, length_max: int = 200) -> str:
     return text.replace("\0", "")[:length_max]
 
 
-async def _book(tx: Connection, key: UUID, store_id: str, operation_id: UUID, booked: Iterable[StatementEntry]) -> None:
+async def book(tx: Connection, key: UUID, store_id: str, operation_id: UUID, booked: Iterable[StatementEntry]) -> None:
     """Entries of a statement have its id where those of an order have the order's, and the row's place as their version."""
     now = await tx.fetchval("select now()")
     records = [
@@ -237,108 +236,3 @@ async def _book(tx: Connection, key: UUID, store_id: str, operation_id: UUID, bo
         for one in booked
     ]  # fmt: skip
     await tx.copy_records_to_table("entries", records=records, columns=ENTRY)
-
-
-# ------------------------------------------------------------------------------------------------------------ resolve
-
-
-class Unresolvable(Exception):
-    """A resolution is refused. `code` states why."""
-
-    def __init__(
-        self,
-        code: Literal["row_unknown", "row_resolved", "operation_unknown", "operation_settled", "amount_differs"],
-        detail: str,
-    ) -> None:
-        super().__init__(detail)
-        self.code, self.detail = code, detail
-
-
-class Explained(NamedTuple):
-    """What a person states about a row."""
-
-    resolution: Resolution
-    operation_id: UUID | None
-    """The operation, for `match`."""
-    reason: str
-    difference_is_fee: bool
-    """For `match`: what the row has more or less than the operation is a cost."""
-    actor: str
-
-
-TO_RESOLVE = """
-select r.*, s.currency, s.gateway from settlement_rows r join settlements s on s.key = r.settlement_id
-where r.settlement_id = $1 and r.place = $2 and r.store_id = $3 for update of r"""
-ONE_MOVED = f"""
-select order_id, {KIND} as kind, currency, amount_minor, array[]::text[] as names,
-  exists (select from settlement_rows r where r.operation_id = o.operation_id and r.settles) as settled
-from operations o where operation_id = $1 and store_id = $2 and gateway = $3 and state = 'succeeded' and {MOVES}"""
-RESOLVED = """
-update settlement_rows set resolution = $3, reason = $4, resolved_by = $5, resolved_at = now(), open = false, settles = $6,
-  operation_id = coalesce($7, operation_id), order_id = coalesce($8, order_id)
-where settlement_id = $1 and place = $2"""
-
-
-async def resolve(tx: Connection, store_id: str, key: UUID, place: int, stated: Explained) -> None:
-    """Books what a person states about a row. The same statement once more changes nothing. Raises Unresolvable."""
-    await _one_at_a_time(tx, store_id)
-    row = await tx.fetchrow(TO_RESOLVE, key, place, store_id)
-    if row is None:
-        raise Unresolvable("row_unknown", f"settlement {key} of this store has no row {place}")
-    if not row["open"]:
-        if row["resolution"] == stated.resolution and await _is_named(tx, store_id, row, stated):
-            return
-        raise Unresolvable("row_resolved", f"the row is {row['resolution'] or row['state']} already")
-    settles = stated.resolution == "match"
-    settled, difference = await _named(tx, store_id, row, stated) if settles else (None, 0)
-    left_minor = row["gross_minor"] - row["allotted_minor"]
-    clearing = cleared_by(row["gateway"])
-    booked = settling.resolving(place, stated.resolution, row["currency"], left_minor, clearing, difference)
-    await _book(tx, key, store_id, derived(key, f"resolved {place}"), booked)
-    await tx.execute(
-        RESOLVED,
-        key,
-        place,
-        stated.resolution,
-        stated.reason,
-        stated.actor,
-        settles,
-        settled.operation_id if settled else None,
-        settled.order_id if settled else None,
-    )
-
-
-async def _named(tx: Connection, store_id: str, row: Record, stated: Explained) -> tuple[Movement, int]:
-    """Returns what is named, and what the row has more than it, signed. Raises Unresolvable."""
-    assert stated.operation_id is not None, "a match names what it matches"
-    found = await tx.fetchrow(ONE_MOVED, stated.operation_id, store_id, row["gateway"])
-    if found is not None:
-        named = [Movement(stated.operation_id, *found)]
-    else:
-        kind = "dispute" if row["gross_minor"] < 0 else "release"
-        moved = await withheld.movements(tx, store_id, row["gateway"], [], [stated.operation_id])
-        named = [one for one in moved if one.kind == kind]
-    named = [one for one in named if one.currency == row["currency"]]
-    if not named:
-        wanted = (
-            f"capture, refund or dispute by {row['gateway']} in {row['currency']} with the id {stated.operation_id}"
-        )
-        raise Unresolvable("operation_unknown", f"no {wanted} has moved money in the direction of the row")
-    if (one := next((one for one in named if not one.settled), None)) is None:
-        raise Unresolvable("operation_settled", f"another row settles operation {stated.operation_id}")
-    signed = one.amount_minor if one.kind in ("capture", "release") else -one.amount_minor
-    difference = row["gross_minor"] - row["allotted_minor"] - signed
-    if difference and not stated.difference_is_fee:
-        raise Unresolvable(
-            "amount_differs",
-            f"the row has {row['gross_minor']}, the operation {signed}: state that the difference is a fee",
-        )
-    return one, difference
-
-
-async def _is_named(tx: Connection, store_id: str, row: Record, stated: Explained) -> bool:
-    """Whether a row that was explained before is about what is stated now."""
-    if stated.operation_id in (None, row["operation_id"]):
-        return True
-    moved = await withheld.movements(tx, store_id, row["gateway"], [], [stated.operation_id])
-    return any(one.operation_id == row["operation_id"] for one in moved)

@@ -16,10 +16,11 @@ from chassis.http.paging import Cursor, Cursors, Limit, Page
 from chassis.http.problems import Problem, answers
 from contracts.base import Flag, Id, Minor, Text, Timestamp
 from contracts.payments import GatewayName
-from payments import settlements
+from payments import explaining, settlements
 from payments.domain.settling import Resolution
 from payments.domain.statements import StatementUnbalanced, StatementUnreadable
-from payments.settlements import Explained, Source, Unresolvable
+from payments.explaining import Explained, Unresolvable
+from payments.settlements import Source
 from payments.statements import formats
 from payments.statements.formats import Format
 from payments.statements.mapped import Mapping
@@ -230,7 +231,7 @@ def add_routes(router: APIRouter, app: App) -> None:
         )
 
         async def write(tx: Connection) -> None:
-            await settlements.resolve(tx, who.store_id, settlement_id, place, explained)
+            await explaining.resolve(tx, who.store_id, settlement_id, place, explained)
 
         try:
             await app.write(write)
