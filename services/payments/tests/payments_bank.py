@@ -37,13 +37,13 @@ class Bank:
     faults: Faults
     transfers: dict[UUID, Transfer] = field(default_factory=dict)
     at_once: dict[UUID, GatewayCall] = field(default_factory=dict)
-    """Captures and voids: no transfer shows them."""
+    """Captures: no transfer shows them."""
 
     async def fetch(self, statement: str, *arguments: Any) -> Sequence[Any]:
         """What the database does, and troubles it: `timed_out` and `broken` after it has written, `lost` and `down` before."""
         call = ASKING.get()
         trouble = self.faults.of(str(call.order_id), call.kind)
-        is_write = statement is manual.EXPECT or call.kind in AT_ONCE
+        is_write = statement in (manual.EXPECT, manual.GIVE_BACK) or call.kind in AT_ONCE
         if trouble == "silent":
             raise ConnectionDoesNotExistError("no answer")
         is_first = (
@@ -61,11 +61,11 @@ class Bank:
     def _executed(
         self, statement: str, call: GatewayCall, trouble: str | None, arguments: tuple[Any, ...]
     ) -> Sequence[Any]:
-        if statement is manual.EXPECT:
-            operation_id, _, order_id, kind, reference, _, amount_minor, _ = arguments
+        if statement in (manual.EXPECT, manual.GIVE_BACK):
             late = {"late": self.faults.times.late_ms / 1000, "declined": float("inf")}.get(trouble or "", 0.0)
-            transfer = Transfer(order_id, kind, reference or str(order_id), amount_minor, time.time() + late)
-            self.transfers.setdefault(operation_id, transfer)
+            reference = call.reference or str(call.order_id)
+            transfer = Transfer(call.order_id, call.kind, reference, call.amount_minor, time.time() + late)
+            self.transfers.setdefault(call.operation_id, transfer)
             return []
         if statement is manual.FOUND:
             one = self.transfers.get(arguments[0])

@@ -13,8 +13,10 @@ from payments_database import URL
 from payments_settled import balances, imported, row, violated
 
 from chassis.batch.database import Database
+from payments import explaining
 from payments.domain.gateway import GatewayCall, follow_up_id
 from payments.domain.statements import Row, Statement
+from payments.explaining import Explained, Unresolvable
 from payments.gateways.manual import Manual
 from payments.gateways.port import Unclear
 
@@ -92,6 +94,62 @@ async def test_a_refund_waits_until_the_bank_has_paid_it_out(bank: Bank) -> None
     assert await bank.states(bank.statement(transfer(-200, "refund A-1"))) == {"matched": 1}
     assert await bank.state(back) == "succeeded"
     assert await balances(bank.database, bank.store_id) == {"bank EUR": 300, "gateway_clearing EUR": -300}
+    assert await violated(bank.database) == {}
+
+
+async def test_a_void_of_money_that_has_arrived_waits_until_the_bank_has_paid_it_back(bank: Bank) -> None:
+    """As a refund does: else what the buyer is owed is in no list, and its payment matches nothing."""
+    authorization, unpaid = bank.call("authorize", 500, "A-1"), bank.call("authorize", 300, "A-2")
+    for call in (authorization, unpaid):
+        await bank.gateway.call(call)
+    await bank.states(bank.statement(transfer(500, "A-1")))
+    back = bank.call("void", 200, refers_to=authorization.operation_id)
+    for _ in range(2):
+        assert (await bank.gateway.call(back)).state == "pending"
+    assert await bank.states(bank.statement(transfer(-200, "back A-1"))) == {"matched": 1}
+    assert await bank.state(back) == "succeeded"
+    nothing = bank.call("void", 300, refers_to=unpaid.operation_id)  # a person has stated that it is authorized
+    assert (await bank.gateway.call(nothing)).state == "succeeded"
+    assert await balances(bank.database, bank.store_id) == {"bank EUR": 300, "gateway_clearing EUR": -300}
+    assert await violated(bank.database) == {}
+
+
+async def test_a_person_states_which_orders_a_transfer_without_their_names_pays(bank: Bank) -> None:
+    one, two, other = (
+        bank.call("authorize", amount, name) for amount, name in ((500, "A-1"), (300, "A-2"), (90, "A-3"))
+    )
+    for call in (one, two, other):
+        await bank.gateway.call(call)
+    store_id, rows = bank.store_id, bank.statement(transfer(850, "thanks"))
+    statement = (await imported(bank.database, store_id, rows, gateway="manual")).settlement_id
+
+    async def states(call: GatewayCall, is_fee: bool = False) -> None:
+        stated = Explained("match", call.operation_id, "they called", is_fee, "person:ann")
+        async with bank.database.transaction() as tx:
+            await explaining.resolve(tx, store_id, statement, 1, stated)
+
+    for _ in range(2):  # the same again allots nothing more
+        await states(one)
+    assert (await bank.state(one), await bank.state(two)) == ("succeeded", "pending")
+    assert (await balances(bank.database, store_id))["suspense EUR"] == -350
+    assert await violated(bank.database) == {}
+    with pytest.raises(Unresolvable) as refused:
+        await states(bank.call("authorize", 1))
+    assert refused.value.code == "operation_unknown"
+    for _ in range(2):
+        await states(two)
+    await states(other)
+    assert (await bank.state(two), await bank.state(other)) == ("succeeded", "pending")
+    assert await balances(bank.database, store_id) == {"bank EUR": 850, "gateway_clearing EUR": -850}
+    with pytest.raises(Unresolvable) as refused:
+        await states(one)
+    assert refused.value.code == "row_resolved"
+    short = bank.statement(transfer(38, "x"))
+    statement = (await imported(bank.database, store_id, short, gateway="manual")).settlement_id
+    await states(other, is_fee=True)
+    assert await bank.state(other) == "succeeded"
+    assert await balances(bank.database, store_id) == {
+        "bank EUR": 888, "fees EUR": 2, "gateway_clearing EUR": -890}  # fmt: skip
     assert await violated(bank.database) == {}
 
 

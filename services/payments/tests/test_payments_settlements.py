@@ -11,7 +11,7 @@ from payments_database import URL
 from payments_settled import BROKEN, balances, checked, disputed, imported, paid, payout, prepaid, row, violated
 
 from chassis.batch.database import Database
-from payments import comparing
+from payments import comparing, explaining
 from payments.domain.listing import Listed
 from payments.domain.statements import Exchanged, Statement, UnreadableRow
 from payments.explaining import Explained, Unresolvable

@@ -473,6 +473,17 @@ def upgrade() -> None:
         postgresql_where=sa.text("moved_minor < amount_minor"),
     )
     op.create_table(
+        "allotments",
+        sa.Column("settlement_id", sa.Uuid, nullable=False),
+        sa.Column("place", sa.Integer, nullable=False),
+        sa.Column("operation_id", sa.Uuid, nullable=False),
+        sa.Column("amount_minor", sa.BigInteger, nullable=False),
+        sa.PrimaryKeyConstraint("settlement_id", "place", "operation_id", name="allotments_pkey"),
+        sa.CheckConstraint("amount_minor > 0", name="allotments_amount_is_positive"),
+        comment="what a transfer pays of what orders wait for; its row may pay several",
+    )
+    op.create_index("allotments_by_operation", "allotments", ["operation_id"])
+    op.create_table(
         "gift_cards",
         *aggregate_columns(),
         sa.Column("currency", sa.Text),
@@ -650,6 +661,7 @@ def downgrade() -> None:
         "differences", "reconciled_differences", "reconciled_orders", "reconciled_rows", "reconciliations",
     ):  # fmt: skip
         op.drop_table(table)
+    op.drop_table("allotments")
     op.drop_table("expected_transfers")
     op.drop_table("settlement_rows")
     op.drop_table("settlements")

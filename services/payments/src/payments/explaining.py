@@ -53,6 +53,20 @@ update settlement_rows set resolution = $3, reason = $4, resolved_by = $5, resol
 where settlement_id = $1 and place = $2"""
 
 
+# What an order waits for. An authorization whose time is over is declined: money that comes later is not its.
+WAITS = """
+select e.order_id, e.amount_minor - e.moved_minor as minor from expected_transfers e
+where e.operation_id = $1 and e.store_id = $2 and e.currency = $3 and (e.kind = 'authorize') = $4
+  and (e.kind = 'refund' or e.moved_minor > 0 or e.expires_at > now() + interval '1 hour')
+  and not exists (select from operations o where o.operation_id = e.operation_id and o.state in ('declined', 'failed')) for update"""
+ALLOTTED = """
+update settlement_rows set allotted_minor = allotted_minor + $3, state = case when $4 then 'overpaid' else state end, open = $4,
+  resolution = case when $4 then null else 'match' end, reason = $5, resolved_by = $6, resolved_at = now(),
+  operation_id = $7, order_id = coalesce(order_id, $8)
+where settlement_id = $1 and place = $2"""
+BOOKED = "select coalesce(max(number) + 1, $3) from entries where order_id = $1 and version = $2 and number >= $3"
+
+
 async def resolve(tx: Connection, store_id: str, key: UUID, place: int, stated: Explained) -> None:
     """Books what a person states about a row. The same statement once more changes nothing. Raises Unresolvable."""
     await settlements.one_at_a_time(tx, store_id)
@@ -63,12 +77,15 @@ async def resolve(tx: Connection, store_id: str, key: UUID, place: int, stated: 
         if row["resolution"] == stated.resolution and await _is_named(tx, store_id, row, stated):
             return
         raise Unresolvable("row_resolved", f"the row is {row['resolution'] or row['state']} already")
+    if stated.resolution == "match" and row["gateway"] == "manual" and await _pays(tx, store_id, row, stated):
+        return
     settles = stated.resolution == "match"
     settled, difference = await _named(tx, store_id, row, stated) if settles else (None, 0)
     left_minor = row["gross_minor"] - row["allotted_minor"]
     clearing = cleared_by(row["gateway"])
-    booked = settling.resolving(place, stated.resolution, row["currency"], left_minor, clearing, difference)
-    await settlements.book(tx, key, store_id, derived(key, f"resolved {place}"), booked)
+    number = await tx.fetchval(BOOKED, key, place, settling.RESOLVED)
+    booked = settling.resolving(place, stated.resolution, row["currency"], left_minor, clearing, difference, number)
+    await settlements.book(tx, key, store_id, derived(key, f"resolved {place} {number}"), booked)
     await tx.execute(
         RESOLVED,
         key,
@@ -80,6 +97,37 @@ async def resolve(tx: Connection, store_id: str, key: UUID, place: int, stated: 
         settled.operation_id if settled else None,
         settled.order_id if settled else None,
     )
+
+
+async def _pays(tx: Connection, store_id: str, row: Record, stated: Explained) -> bool:
+    """Whether the named operation waits for the row's money. It then gets it: what it does not need stays for the next explanation."""
+    key, place, currency = row["settlement_id"], row["place"], row["currency"]
+    assert stated.operation_id is not None, "a match names what it matches"
+    left = row["gross_minor"] - row["allotted_minor"]
+    sign = 1 if left > 0 else -1
+    if row["allotted_minor"] and row["operation_id"] == stated.operation_id:
+        return True  # the same statement once more
+    waits = await tx.fetchrow(WAITS, stated.operation_id, store_id, currency, left > 0)
+    if waits is None or not waits["minor"] or not left:
+        return False
+    minor = waits["minor"] if stated.difference_is_fee else min(abs(left), waits["minor"])
+    taken = left if stated.difference_is_fee else sign * minor
+    number = await tx.fetchval(BOOKED, key, place, settling.RESOLVED)
+    booked = settling.resolving(place, "match", currency, taken, cleared_by("manual"), taken - sign * minor, number)
+    await settlements.book(tx, key, store_id, derived(key, f"resolved {place} {number}"), booked)
+    await settlements.allot(tx, key, [(place, stated.operation_id, minor)])
+    await tx.execute(
+        ALLOTTED,
+        key,
+        place,
+        sign * minor,
+        taken != left,
+        stated.reason,
+        stated.actor,
+        stated.operation_id,
+        waits["order_id"],
+    )
+    return True
 
 
 async def _named(tx: Connection, store_id: str, row: Record, stated: Explained) -> tuple[Movement, int]:
@@ -97,7 +145,8 @@ async def _named(tx: Connection, store_id: str, row: Record, stated: Explained) 
         wanted = (
             f"capture, refund or dispute by {row['gateway']} in {row['currency']} with the id {stated.operation_id}"
         )
-        raise Unresolvable("operation_unknown", f"no {wanted} has moved money in the direction of the row")
+        detail = f"no {wanted} has moved money in the direction of the row, or waits for it"
+        raise Unresolvable("operation_unknown", detail)
     if (one := next((one for one in named if not one.settled), None)) is None:
         raise Unresolvable("operation_settled", f"another row settles operation {stated.operation_id}")
     signed = one.amount_minor if one.kind in ("capture", "release") else -one.amount_minor

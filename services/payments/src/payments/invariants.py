@@ -159,12 +159,13 @@ CHECKS = {
           select store_id, currency, sum(direction * amount_minor) balance from entries where account = 'suspense'
           group by 1, 2 having sum(direction * amount_minor) <> 0) e using (store_id, currency)""",
     "what an order's transfers pay is what has arrived for it": """
-        select count(*), count(*) filter (where e.moved is distinct from r.allotted) from (
-          select order_id, sum(case kind when 'authorize' then moved_minor else -moved_minor end) moved
-          from expected_transfers group by 1 having sum(case kind when 'authorize' then moved_minor else -moved_minor end) <> 0) e
-        full join (
-          select order_id, sum(allotted_minor) allotted from settlement_rows where allotted_minor <> 0
-          group by 1 having sum(allotted_minor) <> 0) r using (order_id)""",
+        select count(*), count(*) filter (where e.moved_minor is distinct from a.paid) from (
+          select operation_id, moved_minor from expected_transfers where moved_minor <> 0) e
+        full join (select operation_id, sum(amount_minor) paid from allotments group by 1) a using (operation_id)""",
+    "a row pays what is allotted of it": """
+        select count(*), count(*) filter (where abs(r.allotted_minor) is distinct from a.paid) from (
+          select settlement_id, place, allotted_minor from settlement_rows where allotted_minor <> 0) r
+        full join (select settlement_id, place, sum(amount_minor) paid from allotments group by 1, 2) a using (settlement_id, place)""",
     "a row settles an operation that moved money, or a dispute": f"""
         select count(*), count(*) filter (where o.operation_id is null
           and not exists (select from disputes d where d.order_id = r.order_id and d.store_id = r.store_id))

@@ -94,7 +94,7 @@ async def import_statement(tx: Connection, source: Source, statement: Statement)
     movements = await _movements(tx, source, statement)
     matches = matched(statement, movements, await _payouts(tx, source, statement))
     if source.arrival == "bank":
-        matches = await _pay(tx, source.store_id, statement, matches)
+        matches = await _pay(tx, source.store_id, key, statement, matches)
     rows = [*_rows(key, source.store_id, matches), *_lost(key, source.store_id, statement.unreadable, len(matches))]
     await tx.copy_records_to_table("settlement_rows", records=rows, columns=ROW)
     booked = settling.entries(
@@ -180,23 +180,38 @@ from unnest($1::uuid[], $2::bigint[]) as paid (operation_id, minor) where e.oper
 WOKEN = "update tasks set run_at = clock_timestamp() where task_id = any($1::uuid[]) and lease_until is null"
 
 
-async def _pay(tx: Connection, store_id: str, statement: Statement, matches: Sequence[Matched]) -> list[Matched]:
+async def _pay(
+    tx: Connection, store_id: str, key: UUID, statement: Statement, matches: Sequence[Matched]
+) -> list[Matched]:
     """Allots the transfers of a bank's statement to what orders wait for. A gateway task then reports what has come in full."""
     expected = [Expected(*row) for row in await tx.fetch(EXPECTED, store_id, statement.currency)]
     left = [one for one in matches if one.state == "unmatched"]
     paying = iter(allotted([one.row for one in left], expected))
-    moved: Counter[UUID] = Counter()
+    allotments: list[tuple[int, UUID, int]] = []
     paid: list[Matched] = []
-    for one in matches:
+    for place, one in enumerate(matches, 1):
         if one.state == "unmatched":
             part = next(paying)
-            moved.update(dict(part.parts))
+            allotments += [(place, operation_id, minor) for operation_id, minor in part.parts]
             sign = 1 if one.row.gross_minor > 0 else -1
             one = one._replace(state=part.state, order_id=part.order_id, allotted_minor=sign * part.amount_minor)
         paid.append(one)
+    await allot(tx, key, allotments)
+    return paid
+
+
+async def allot(tx: Connection, key: UUID, allotments: Sequence[tuple[int, UUID, int]]) -> None:
+    """Stores what the rows of a statement pay: (place, operation, minor units). What has all of its money is asked for at once."""
+    await tx.copy_records_to_table(
+        "allotments",
+        records=[(key, *one) for one in allotments],
+        columns=("settlement_id", "place", "operation_id", "amount_minor"),
+    )
+    moved: Counter[UUID] = Counter()
+    for _, operation_id, minor in allotments:
+        moved[operation_id] += minor
     await tx.execute(PAID, list(moved), list(moved.values()))
     await tx.execute(WOKEN, [follow_up_id(operation_id) for operation_id in moved])
-    return paid
 
 
 def _rows(key: UUID, store_id: str, matches: Sequence[Matched]) -> Iterator[tuple[Any, ...]]:

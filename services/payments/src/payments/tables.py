@@ -501,6 +501,19 @@ expected_transfers = Table(
     Index("expected_transfers_open", "store_id", "created_at", postgresql_where=text("moved_minor < amount_minor")),
 )
 
+allotments = Table(
+    "allotments",
+    metadata,
+    Column("settlement_id", Uuid, nullable=False),
+    Column("place", Integer, nullable=False),
+    Column("operation_id", Uuid, nullable=False),
+    Column("amount_minor", BigInteger, nullable=False),
+    PrimaryKeyConstraint("settlement_id", "place", "operation_id", name="allotments_pkey"),
+    CheckConstraint("amount_minor > 0", name="allotments_amount_is_positive"),
+    Index("allotments_by_operation", "operation_id"),
+    comment="what a transfer pays of what orders wait for; its row may pay several",
+)
+
 gift_cards = Table(
     "gift_cards",
     metadata,

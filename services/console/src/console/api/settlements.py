@@ -150,7 +150,8 @@ async def _queue(pages: Pages, person: Person, asked: RowsAsked, failed: Failed 
 async def _operations(
     pages: Pages, person: Person, store: str, asked: RowsAsked, row: Mapping[str, Any]
 ) -> list[dict[str, Any]]:
-    """Returns the operations that a row may be: captures and refunds of the order that is named, or that the row has."""
+    """Returns the operations that a row may be, of the order that is named, or that the row has: captures and refunds, and what
+    waits for a transfer."""
     orders = await parked.orders_named(pages.app, person, asked.order.strip()) if asked.order.strip() else []
     if not orders and row["order_id"]:
         orders = [UUID(row["order_id"])]
@@ -159,7 +160,13 @@ async def _operations(
         answer: Answer = await pages.owners.read("payments", f"/v1/payments/{order_id}", store, person)
         if answer.state != "nothing":
             operations += found("payments", answer, "order_unknown")["operations"]
-    return [one for one in operations if one["state"] == "succeeded" and one["kind"] in ("capture", "refund")]
+    return [one for one in operations if _is_offered(one)]
+
+
+def _is_offered(operation: Mapping[str, Any]) -> bool:
+    state, kind = operation["state"], operation["kind"]
+    waits = state == "pending" and operation["gateway"] == "manual" and kind in ("authorize", "void", "refund")
+    return bool(waits or (state == "succeeded" and kind in ("capture", "refund")))
 
 
 async def _numbers(pages: Pages, person: Person, rows: list[Mapping[str, Any]]) -> Mapping[str, str]:

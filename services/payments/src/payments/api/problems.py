@@ -59,7 +59,7 @@ PROBLEMS: Problems = {
     "row_resolved": About(409, "The row is explained already", "It matched when it was imported, or a person has resolved it otherwise.",
         "Read the row: it shows what it is."),
     "operation_unknown": About(409, "No such operation",
-        "No capture or refund of this id has succeeded in this store, by the settlement's gateway and in its currency.",
+        "No capture or refund of this id has succeeded in this store, by the settlement's gateway and in its currency, or waits for a transfer.",
         "`GET /v1/payments/{order_id}` lists the operations of an order."),
     "operation_settled": About(409, "Another row settles the operation", "Each capture and refund is settled by one row.",
         "Find that row: it is the same money, or the gateway has moved it twice."),

@@ -130,11 +130,12 @@ class Resolved(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True, use_attribute_docstrings=True)
 
     resolution: Resolution
-    """`match`: the row is the operation. `fee`: it is a cost. `dismiss`: the money stays in suspense."""
+    """`match`: the row is the operation, or pays it: an authorization, a refund or a void that waits for a transfer. `fee`: it is a cost. `dismiss`: the money stays in suspense."""
     operation_id: UUID | None = None
     """The operation or the dispute, for `match`."""
     difference_is_fee: Flag = False
-    """For `match`: what the row has more or less than the operation is a cost."""
+    """For `match`: what the row has more or less than the operation is a cost. Otherwise a transfer pays a part, or what is left of it stays
+    for the next explanation."""
     reason: Text = ""
 
     @model_validator(mode="after")

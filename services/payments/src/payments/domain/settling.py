@@ -78,23 +78,29 @@ def _counterparts(one: Matched, currency: str, clearing: Account) -> Iterator[tu
         yield clearing, currency, row.gross_minor
 
 
+RESOLVED: Final = 100
+"""The number of the first entry of a resolution: beyond those of an import."""
+
+
 def resolving(
-    place: int, resolution: Resolution, currency: str, gross_minor: int, clearing: Account, difference_minor: int = 0
+    place: int,
+    resolution: Resolution,
+    currency: str,
+    gross_minor: int,
+    clearing: Account,
+    difference_minor: int = 0,
+    number: int = RESOLVED,
 ) -> Iterator[StatementEntry]:
     """Yields the entries that a resolution books: the row's amount leaves `suspense`, unless it is dismissed.
 
-    difference_minor: what the row has more than the operation it is matched with; a fee.
+    difference_minor: what the row has more than the operation it is matched with; a fee. number: of the first entry.
     """
     if resolution == "dismiss":
         return
     matched_minor = gross_minor - difference_minor if resolution == "match" else 0
-    yield from _entry(place, RESOLVED, "suspense", currency, gross_minor)
-    yield from _entry(place, RESOLVED + 1, clearing, currency, -matched_minor)
-    yield from _entry(place, RESOLVED + 2, "fees", currency, matched_minor - gross_minor)
-
-
-RESOLVED: Final = 100
-"""The number of the first entry of a resolution: beyond those of an import."""
+    yield from _entry(place, number, "suspense", currency, gross_minor)
+    yield from _entry(place, number + 1, clearing, currency, -matched_minor)
+    yield from _entry(place, number + 2, "fees", currency, matched_minor - gross_minor)
 
 
 def _entry(place: int, number: int, account: Account, currency: str, amount_minor: int) -> Iterator[StatementEntry]:

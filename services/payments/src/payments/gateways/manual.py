@@ -1,7 +1,8 @@
 """The gateway `manual`: bank transfers and invoices. What it waits for is a table of ours, which imports of statements fill.
 
 An authorization and a refund are pending until transfers that name the order sum to their amount. A capture takes money that has
-arrived, so it succeeds at once; a void releases money that has arrived, which a person then pays back.
+arrived, so it succeeds at once. A void gives back money that has arrived, so it is pending as a refund is; if none has (a person
+stated that the order is paid), it succeeds at once.
 """
 
 from __future__ import annotations
@@ -17,8 +18,8 @@ from payments.domain.listing import ListedPage, Listing
 from payments.gateways.port import Action, NotListable, Unclear, outcome
 
 Fetch = Callable[..., Awaitable[Sequence[Record]]]
-AT_ONCE: Final = ("capture", "void")
-"""Nothing has to arrive for them."""
+AT_ONCE: Final = ("capture",)
+"""Its money has arrived before."""
 # A refund is paid to who has paid: the payee's bank shows the reference of the order's authorization.
 EXPECT: Final = """
 insert into expected_transfers (operation_id, store_id, order_id, kind, reference, currency, amount_minor, expires_at)
@@ -26,6 +27,10 @@ values ($1, $2, $3, $4, coalesce($5, (select reference from expected_transfers
     where order_id = $3 and store_id = $2 and kind = 'authorize' order by created_at limit 1), $3::text), $6, $7,
   case $4 when 'authorize' then now() + make_interval(days => $8) end)
 on conflict (operation_id) do nothing"""
+GIVE_BACK: Final = """
+insert into expected_transfers (operation_id, store_id, order_id, kind, reference, currency, amount_minor)
+select $1, $2, $3, 'refund', reference, $4, least($5, moved_minor) from expected_transfers
+where operation_id = $6 and store_id = $2 and moved_minor > 0 on conflict (operation_id) do nothing"""
 FOUND: Final = """
 select reference, moved_minor >= amount_minor as moved,
   expires_at < now() and moved_minor = 0 as expired from expected_transfers where operation_id = $1"""
@@ -41,6 +46,18 @@ class Manual:
     async def call(self, call: GatewayCall) -> GatewayOutcome:
         if call.kind in AT_ONCE:
             return outcome("succeeded", reference=await self._reference(call))
+        if call.kind == "void":
+            await self._ask(
+                GIVE_BACK,
+                call.operation_id,
+                call.store_id,
+                call.order_id,
+                call.currency,
+                call.amount_minor,
+                call.refers_to,
+            )
+            back = await self.by_key(call)
+            return back or outcome("succeeded", reference=await self._reference(call))
         await self._ask(
             EXPECT, call.operation_id, call.store_id, call.order_id, call.kind, call.reference, call.currency, call.amount_minor,
             self._expires_days,
