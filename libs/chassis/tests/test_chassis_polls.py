@@ -14,7 +14,7 @@ from aiokafka.admin import AIOKafkaAdminClient, NewTopic
 from aiokafka.protocol.fetch import FetchRequest
 from aiokafka.protocol.metadata import MetadataRequest
 
-from chassis.kafka.polls import INTAKE_RECORDS_MAX, Polls
+from chassis.kafka.polls import IDLE_WAIT_MS, INTAKE_RECORDS_MAX, Polls
 from chassis.kafka.reads import Reads
 from chassis.telemetry import Metrics
 from devservices import KafkaServer
@@ -23,6 +23,7 @@ from tests.waiting import patience
 pytestmark = pytest.mark.asyncio
 
 NEW, UNDER_WAY, OTHER = TopicPartition("intake", 1), TopicPartition("replies", 1), TopicPartition("replies", 2)
+LEADERS = {NEW: 1, UNDER_WAY: 1, OTHER: 2}
 FETCH = FetchRequest(100, 1, 1_000_000, 0, [])
 
 
@@ -36,7 +37,7 @@ class Client:
         }
         self.in_vain = 0
         self.sent: list[Any] = []
-        self._client = SimpleNamespace(send=self.send)
+        self._client = SimpleNamespace(send=self.send, cluster=SimpleNamespace(leader_for_partition=LEADERS.get))
         self._fetcher = SimpleNamespace(_records=OrderedDict())
         self.polls = Polls({NEW.topic}, Reads(Metrics("test")))
         self.polls.attach(self)
@@ -119,6 +120,22 @@ async def test_a_fetch_waits_no_longer_than_a_small_batch_takes() -> None:
     async with patience():
         await client._client.send(1, FETCH)
     assert client.sent == [FETCH]
+
+
+@pytest.mark.parametrize(
+    ("node", "parts", "waits_ms"),
+    [(1, [NEW, UNDER_WAY], IDLE_WAIT_MS), (1, [UNDER_WAY], 100), (1, [NEW, OTHER], 100), (2, [OTHER], IDLE_WAIT_MS)],
+)
+async def test_a_broker_waits_longer_only_for_all_partitions_that_it_has(
+    node: int, parts: list[TopicPartition], waits_ms: int
+) -> None:
+    """While it waits no other fetch can be sent, so a partition that is left out would wait as long."""
+    client = Client(under_way=range(1))
+    await polled(client)
+    request = FetchRequest(100, 1, 1_000_000, 0, [(part.topic, [(part.partition, 0, 1)]) for part in parts])
+    async with patience():
+        await client._client.send(node, request)
+    assert [sent._max_wait_ms for sent in client.sent] == [waits_ms]
 
 
 async def test_other_requests_wait_for_nothing(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -11,6 +11,7 @@ import asyncio
 from collections.abc import Iterable
 from typing import Any
 
+from aiokafka import TopicPartition
 from aiokafka.protocol.fetch import FetchRequest
 
 from chassis.kafka.reads import Found, Reads
@@ -19,6 +20,10 @@ INTAKE_RECORDS_MAX = 128
 """New orders in a poll: enough for the cost of a transaction, few enough to keep every service busy."""
 HOLD_SECONDS = 0.04
 """Maximum time a fetch waits for the next poll. A small batch takes less; during a large one the fetch is sent."""
+IDLE_WAIT_MS = 500
+"""Maximum time a broker waits for a first record when it is asked for all partitions that it has of ours. It responds as soon as
+there is one, so an idle service asks twice a second. While some are left out (paused, or with records to take), the client's
+`fetch_max_wait_ms` holds: no other fetch can be sent meanwhile, and these partitions wait for it."""
 
 
 class Polls:
@@ -47,7 +52,15 @@ class Polls:
     async def _send_when_wanted(self, node_id: int, request: Any, **how: Any) -> Any:
         if isinstance(request, FetchRequest):
             await self._wanted.wait()
+            if self._has_all(node_id, request):
+                request._max_wait_ms = IDLE_WAIT_MS
         return await self._send(node_id, request, **how)
+
+    def _has_all(self, node_id: int, request: FetchRequest) -> bool:
+        """Whether it asks for every partition of ours that this broker leads."""
+        wanted = {TopicPartition(topic, number) for topic, parts in request.topics for number, *_ in parts}
+        leader = self._client._client.cluster.leader_for_partition
+        return all(part in wanted for part in self._client.assignment() if leader(part) == node_id)
 
     async def poll(self, timeout_ms: int, max_records: int) -> Found:
         """Returns the records that are fetched; waits until there is one.
