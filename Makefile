@@ -43,6 +43,7 @@ test-fast: $(READY) ## The pure tests, in seconds
 
 chaos: $(READY) ## Minutes of killing under load, long outages, thousands of orders at gateways that fail (about 25 minutes)
 	@$(RUN) -m pytest -m chaos tests/integration services/payments/tests -n 0 -s
+	@TRADEWIND_SCHEMATHESIS_SHARE=1 $(RUN) -m tests.run -n 1 tests/integration/test_schemathesis.py
 	@TRADEWIND_HOSTILE_SHARE=1 $(RUN) -m tests.run -n 1 tests/test_hostile_requests.py
 	@TRADEWIND_RECONCILIATIONS=10000 $(RUN) -m pytest -q -n 0 services/payments/tests/test_payments_reconciling.py -k injected
 

@@ -21,7 +21,7 @@ ROOT = HERE.parents[1]
 
 logging.getLogger("aiokafka").setLevel(logging.CRITICAL)  # a broker that is down on purpose is no news
 LONGEST_FIRST = (
-    "test_schemathesis", "console_browser", "test_workers", "test_outages", "test_demo", "test_feed", "test_refunds",
+    "console_browser", "test_schemathesis", "test_workers", "test_outages", "test_demo", "test_feed", "test_refunds",
     "test_crash", "test_webhooks", "test_poison", "test_restore", "test_order_model", "test_edits", "test_force", "test_requests",
     "test_failover", "test_console_hostile", "test_webhooks_replays", "test_background", "test_changes",
     "test_console_pages", "test_dintero", "test_delivery", "test_chassis_timeouts", "test_hostile_requests", "test_servers",

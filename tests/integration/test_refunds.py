@@ -16,6 +16,8 @@ from tests.integration.test_crash import ONLY_PAYMENTS
 from tests.integration.test_crash import SHOP as CRASHING
 
 SHOP = Options(static_members=True, gateway=("--latency-ms", "2"), settings=CRASHING.settings)
+OF_REFUNDS = ("after_commit", "mid_batch", "before_gateway_call", "after_gateway_call", "before_report")
+"""Points where what dies has decided on a refund, or sends it. The others are the same code for every message: test_crash."""
 THIRDS = [("S001", 3, 10_000)]
 
 
@@ -173,7 +175,13 @@ async def test_reversed_pieces_are_credited_and_what_replaces_them_is_invoiced_a
     await shop.assert_promises()
 
 
-@pytest.mark.parametrize("point", OF_MESSAGES)
+@pytest.mark.parametrize(
+    "point",
+    [
+        *OF_REFUNDS,
+        *(pytest.param(one, marks=pytest.mark.chaos(minutes=1)) for one in OF_MESSAGES if one not in OF_REFUNDS),
+    ],
+)
 async def test_a_refund_goes_back_and_is_credited_once_when_services_die(point: str, shop: Shop) -> None:
     """Promise 1. Every service that a refund passes dies at the point and restarts. So does a reversal, whose difference is
     refunded."""
