@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import functools
 import os
 import shutil
 import sys
@@ -59,6 +60,7 @@ from system.installation import (
     import_services,
     install,
     join,
+    own_invariants,
     put_stock,
     start_gateway,
 )
@@ -224,7 +226,7 @@ def _check(system: System, settled: bool) -> list[Check]:
 
     def work() -> None:
         try:
-            found.extend(check(system, settled=settled))
+            found.extend(check(system, settled=settled, own=functools.partial(own_invariants, system)))
         except BaseException as error:
             failed.append(error)
 

@@ -25,6 +25,7 @@ from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Mappin
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
+from functools import partial
 from itertools import chain
 from pathlib import Path
 from typing import Any
@@ -39,14 +40,13 @@ from chassis.declare.service import Service
 from chassis.http.auth import Keys
 from chassis.kafka import topics as kafka
 from chassis.kafka.consumer import topics_of
-from chassis.process.cli import invariants
 from chassis.settings import ServiceSettings
 from contracts.envelope import headers
 from contracts.ids import order_id
 from contracts.registry import PARTITIONS, SNAPSHOTS
 from devservices.services import Services
 from system.checker import Check, check, violations
-from system.installation import asked_by_console
+from system.installation import asked_by_console, own_invariants
 from system.processes import CONSOLE, SAGA, Member, System
 from tests.waiting import PATIENCE_SECONDS
 
@@ -547,17 +547,9 @@ class Shop:
         lines = self.ledger.read_text().splitlines() if self.ledger.exists() else []
         return [entry for line in lines if (entry := json.loads(line))["state"] != "refused"]
 
-    async def _own_invariants(self, name: str) -> list[tuple[str, int, int]]:
-        """What `python -m <name> check` finds, without a process that first imports the whole service."""
-        database = Database(self._settings(name), "tests")
-        try:
-            return await invariants(service_of(name), database)
-        finally:
-            await database.close()
-
     async def assert_promises(self, *, at_rest: bool = True, parked: bool = False) -> list[Check]:
         """Asserts that the checker finds no violation, and that nothing is parked unless the test parks."""
-        found = await asyncio.to_thread(check, self.system, settled=at_rest, own=self._own_invariants)
+        found = await asyncio.to_thread(check, self.system, settled=at_rest, own=partial(own_invariants, self.system))
         assert not violations(found), "\n".join(violations(found))
         if not parked:
             assert not (rows := await self.parked()), rows

@@ -1,6 +1,6 @@
 """An installation from nothing: databases, schemas, topics, configuration tables, API keys, stock, and every service running.
 
-An operator would run `python -m <service> migrate`, `provision`, `apply` and `api-key create`; each costs a second of
+An operator would run `python -m <service> migrate`, `provision`, `apply`, `api-key create` and `check`; each costs a second of
 imports. Here one process does the same work for all services, with the same functions, while the services start.
 """
 
@@ -182,6 +182,19 @@ async def apply(installation: Installation, service: str, tables: Mapping[str, A
     """Writes configuration tables of a service, as `python -m <service> apply` does. tables: the content of its file."""
     definition = importlib.import_module(f"{service}.handlers").SERVICE
     await _tables_and_key(definition, _settings(installation.system, definition), tables, key_wanted=False)
+
+
+async def own_invariants(system: System, service: str) -> list[tuple[str, int, int]]:
+    """What `python -m <service> check` finds, for `system.checker.check`: name, rows checked, rows that violate it."""
+    from chassis.batch.database import Database
+    from chassis.process.cli import invariants
+
+    definition = importlib.import_module(f"{service}.handlers").SERVICE
+    database = Database(_settings(system, definition), "tradewind-check")
+    try:
+        return await invariants(definition, database)
+    finally:
+        await database.close()
 
 
 def start_gateway(system: System, ledger: Path, *options: str) -> None:
