@@ -16,8 +16,12 @@ from system.processes import OPTIONAL, SERVICES
 if TYPE_CHECKING:
     from xdist.scheduler import LoadFileScheduling
 
-ONE_WORKER: Final = ("services/console/tests/console_browser/",)
-"""Folders whose files share a fixture that is dear: they stay together on one worker, as the tests of a file do."""
+ONE_WORKER: Final = (
+    ("services/console/tests/console_browser/",),
+    ("tests/integration/test_crash.py", "tests/integration/test_refunds.py", "tests/integration/test_edits.py"),
+    ("tests/integration/test_outages.py", "tests/integration/test_delivery.py"),
+)
+"""Folders and files that share a fixture that is dear: they stay together on one worker, as the tests of a file do."""
 
 settings.register_profile("unhurried", deadline=None)  # an example takes longer on a busy machine
 settings.register_profile("long", max_examples=2000, deadline=None)
@@ -64,10 +68,11 @@ def pytest_xdist_make_scheduler(config: pytest.Config, log: object) -> LoadFileS
         return None
     from xdist.scheduler import LoadFileScheduling
 
-    assert all((config.rootpath / one).is_dir() for one in ONE_WORKER), ONE_WORKER
+    assert all((config.rootpath / path).exists() for group in ONE_WORKER for path in group), ONE_WORKER
 
     class ByFileOrFolder(LoadFileScheduling):
         def _split_scope(self, nodeid: str) -> str:
-            return next((one for one in ONE_WORKER if nodeid.startswith(one)), super()._split_scope(nodeid))
+            groups = (group[0] for group in ONE_WORKER if nodeid.startswith(group))
+            return next(groups, super()._split_scope(nodeid))
 
     return ByFileOrFolder(config, log)

@@ -23,7 +23,7 @@ import time
 import uuid
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Mapping, Sequence
 from contextlib import asynccontextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from functools import partial
 from itertools import chain
@@ -78,6 +78,11 @@ class Options:
     """account -> terms, beside the default market (marketplace gateway, approved by rule)."""
     settings: Mapping[str, str] = field(default_factory=dict)
 
+    @property
+    def processes(self) -> Options:
+        """What of it shapes the processes: a file may use those of another one. Its markets are its own store's."""
+        return replace(self, markets={})
+
 
 def service_of(name: str) -> Service:
     """The service of `python -m <name>`."""
@@ -107,7 +112,7 @@ class SnapshotRecord:
 
 
 class Shop:
-    def __init__(self, services: Services, system: System, options: Options, scratch: Path) -> None:
+    def __init__(self, services: Services, system: System, options: Options, scratch: Path, store: str = STORE) -> None:
         self.kafka, self.postgres, self.system, self.options, self.scratch = (
             services.kafka,
             services.postgres,
@@ -115,7 +120,7 @@ class Shop:
             options,
             scratch,
         )
-        self.store = STORE
+        self.store = store
         self.keys: dict[str, str] = {}
         self.gateway: Member | None = None
         self.ledger = scratch / "charges.jsonl"
@@ -131,12 +136,18 @@ class Shop:
     # -- start and end ------------------------------------------------------------------------------------------------
 
     async def open(self) -> None:
-        for name in self.system.names:
-            await asyncio.to_thread(self.postgres.create_database, self.system.database(name))
-            await upgrade(service_of(name), self.postgres.dsn(self.system.database(name)))
-        await kafka.provision(self._settings("orders"))
+        """Starts the services, unless they run, and prepares the store."""
+        started = bool(self.system.members)
+        if not started:
+            for name in self.system.names:
+                await asyncio.to_thread(self.postgres.create_database, self.system.database(name))
+                await upgrade(service_of(name), self.postgres.dsn(self.system.database(name)))
+            await kafka.provision(self._settings("orders"))
         await self._set_up()
-        await asyncio.to_thread(self._start)
+        if started:
+            self.gateway = next(iter(self.system.of("gateway")), None)
+        else:
+            await asyncio.to_thread(self._start)
         self._http = aiohttp.ClientSession(timeout=aiohttp.ClientTimeout(total=30))
         await self.set_stock(dict.fromkeys(SKUS, AMPLE))
 

@@ -9,12 +9,13 @@ from typing import Any
 import pytest
 
 from tests.integration.shop import Options, Shop
+from tests.integration.test_crash import SHOP as CRASHING
 
 SHOP = Options(
     static_members=True,
     gateway=("--latency-ms", "2"),
     markets={"manual": {"approval": "manual", "gateway": "test"}},
-    settings={f"{name}_RELAY_LEASE_SECONDS": "1" for name in ("ORDERS", "PAYMENTS", "FULFILLMENT", "INVOICING")},
+    settings=CRASHING.settings,
 )
 DISCOUNTED = {"totals": {"discount_minor": 1920, "grand_minor": 7680}}
 """Case A01: two pieces at 48.00 with 20 % off each."""
