@@ -5,10 +5,10 @@ from __future__ import annotations
 from uuid import UUID
 
 from orders_differences import codes, the_authorization
-from orders_play import Play, content, line, market
+from orders_play import Play, content, line, market, uid
 
 from contracts.orders.edits import LineEdit
-from contracts.payments import Authorize, Capture
+from contracts.payments import Authorize, Capture, MoneyLine
 
 
 def test_a_difference_of_its_books_is_an_exception_of_the_order_as_long_as_it_is_open(play: Play) -> None:
@@ -35,6 +35,27 @@ def test_an_authorization_that_expires_within_a_day_is_shown_until_it_is_capture
     assert codes(play) == []
 
 
+def test_a_part_that_is_captured_is_no_longer_shown_as_expiring(play: Play) -> None:
+    play.in_the_warehouse().expiring(the_authorization(play))
+    first = play.order.exceptions["authorization_expiring"]
+    play.captured(a_part(play, 4_00))
+    second = play.order.exceptions["authorization_expiring"]
+    assert second.detail == first.detail.replace("1000 EUR", "600 EUR") and second.exception_id != first.exception_id
+    play.resolves("authorization_expiring", "keep").captured(a_part(play, 1_00))
+    assert codes(play) == [], "a person has seen it: it is not raised anew for less"
+
+
+def a_part(play: Play, minor: int) -> Capture:
+    """A capture that a person makes of a part of the authorization."""
+    asked = play.last(Authorize)
+    [one] = asked.lines
+    return Capture(
+        **{name: getattr(asked, name) for name in ("order_id", "store_id", "currency", "actor")},
+        operation_id=uid(f"capture {minor}"), authorization_id=asked.operation_id,
+        lines=(MoneyLine(line_id=one.line_id, quantity=0, amount_minor=minor),),
+    )  # fmt: skip
+
+
 def test_an_authorization_that_expires_is_shown_until_its_own_amount_is_captured(play: Play) -> None:
     """A second authorization, for what an edit adds, holds money for longer. Neither keeps the other's exception open."""
     first, added = in_two_authorizations(play)
@@ -52,9 +73,13 @@ def test_two_authorizations_that_expire_are_one_exception_until_both_are_capture
     first, added = in_two_authorizations(play)
     play.expiring(first).expiring(added, 20_00)
     detail = play.order.exceptions["authorization_expiring"].detail
-    assert detail.startswith("stripe holds 1000 EUR minor units until 20") and "; 2000 EUR minor units until" in detail
+    assert (
+        detail.startswith("stripe holds 1000 EUR minor units until 20")
+        and "; stripe holds 2000 EUR minor units until" in detail
+    )
     play.captured(captures(play)[added])
     assert codes(play) == ["authorization_expiring"]
+    assert "2000" not in play.order.exceptions["authorization_expiring"].detail
     play.captured(captures(play)[first])
     assert codes(play) == []
 

@@ -25,6 +25,8 @@ class AuthorizationFact(Document):
     """Its gateway has refused a void that no process waits for."""
     held_until: Annotated[Timestamp | None, UNLESS_EMPTY] = None
     """When its issuer releases what is left of it, once payments has announced that; null: not announced."""
+    held_by: Annotated[str, UNLESS_EMPTY] = ""
+    """The gateway that holds it, stated with `held_until`."""
 
     @property
     def left_minor(self) -> int:

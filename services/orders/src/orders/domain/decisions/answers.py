@@ -121,7 +121,7 @@ def captured(order: Order, event: payments.Captured, context: Context) -> Decisi
     if (drawn := authorizations.get(authorization)) is not None:
         authorizations = {**authorizations, authorization: drawn.with_captured(event.lines)}
     _money(story, event, captures={**captures, name: fact}, authorizations=authorizations)
-    expiring.drawn(story)
+    expiring.drawn(story, event.currency)
     releasing.drawn(story)
     return _settle(story, event)
 
@@ -148,7 +148,7 @@ def voided(order: Order, event: payments.Voided, context: Context) -> Decision:
     if fact is not None and event.version > story.facts.money_version:
         known = {**known, str(event.authorization_id): fact.with_voided(event.lines)}
     _money(story, event, authorizations=known)
-    expiring.drawn(story)
+    expiring.drawn(story, event.currency)
     releasing.drawn(story)
     return _close(story, event)
 
