@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Collection, Iterable, Mapping
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 from uuid import UUID
 
 import aiohttp
@@ -16,7 +16,8 @@ import asyncpg
 
 from demo.gift_cards import worth
 from demo.payment_methods import ACCOUNT, CARD_MINOR_MAX, GATEWAYS, Method, method_of
-from demo.retail import CURRENCY, OrderId, RetailOrder, id_of
+from demo.retail import ACCOUNT as SOLD_BY
+from demo.retail import CHANNEL, CURRENCY, OrderId, RetailOrder, id_of
 from devservices.errors import DevservicesError
 from system.installation import STORE, Installation
 
@@ -33,8 +34,13 @@ select session_id, order_id, prepayment from payment_sessions
 where state = 'open' or prepayment in ('held', 'returning')"""
 CANCELLED: Final = "select key from orders where key = any($1) and status = 'cancelled'"
 
-Session = tuple[Method, int]
-"""How a session is paid, and its pence."""
+
+class Session(NamedTuple):
+    method: Method
+    """How it is paid."""
+    pence: int
+    number: str
+    """The external id of its order."""
 
 
 def session_of(key: UUID, order: RetailOrder, methods: Collection[Method]) -> Session | None:
@@ -48,7 +54,7 @@ def session_of(key: UUID, order: RetailOrder, methods: Collection[Method]) -> Se
     if method not in WITH_BUYER or digit not in "08" or not due:
         return None
     more = SURPLUS_MINOR if digit == "8" and due + SURPLUS_MINOR <= CARD_MINOR_MAX else 0
-    return method, due + more
+    return Session(method, due + more, order.external_order_id)
 
 
 def sessions_of(run: Iterable[RetailOrder], order_id: OrderId, methods: Collection[Method]) -> dict[UUID, Session]:
@@ -62,17 +68,19 @@ async def open_sessions(installation: Installation, sessions: Mapping[UUID, Sess
     limit = asyncio.Semaphore(CONNECTIONS)
     async with installation.client("payments", CONNECTIONS) as client:
 
-        async def one(key: UUID, method: Method, pence: int) -> None:
+        async def one(key: UUID, session: Session) -> None:
+            method, pence, number = session
             body = {
                 "order_id": str(key), "amount_minor": pence, "currency": CURRENCY, "gateway": GATEWAYS[method],
                 "account": ACCOUNT if method == "card" else None, "return_url": f"{ORIGIN}/thanks",
+                "origin": {"channel": CHANNEL, "account": SOLD_BY, "external_order_id": number},
             }  # fmt: skip
             headers = {"idempotency-key": f"session-{key}"}
             async with limit, client.post("/v1/payment-sessions", json=body, headers=headers) as response:
                 if response.status != 201:
                     raise DevservicesError(f"payments refused a session: {(await response.text())[:500]}")
 
-        await asyncio.gather(*(one(key, *session) for key, session in sessions.items()))
+        await asyncio.gather(*(one(key, session) for key, session in sessions.items()))
 
 
 class Storefront:

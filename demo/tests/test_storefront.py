@@ -16,13 +16,14 @@ from contracts.ids import order_id
 from demo.expected import Prepaid, trial_balance
 from demo.oracle import expect
 from demo.payment_methods import GATEWAYS, WITHOUT_CARD
-from demo.retail import RetailOrder, orders_of, run_orders
+from demo.retail import ACCOUNT, CHANNEL, RetailOrder, orders_of, run_orders
 from demo.source import Book
-from demo.storefront import TABLES, Storefront, open_sessions, session_of, sessions_of
+from demo.storefront import TABLES, Session, Storefront, open_sessions, session_of, sessions_of
 from demo.tests.conftest import Reader, row
 from demo.trouble import trouble_of
 from devservices.errors import DevservicesError
 from gatewayservers.serving import listening
+from payments.api.origins import OrderOrigin
 from payments.api.sessions import SessionBody
 from payments.gateways.accounts import AccountsFile
 from system.installation import STORE, Installation
@@ -39,7 +40,7 @@ def test_the_sessions_are_those_that_the_oracle_expects(
     sessions = sessions_of(run, order_id, methods)
     paid = {key: session for key, session in sessions.items() if trouble_of(key) != "declined"}
     assert 0 < len(paid) < len(sessions), "the gateway declines some"
-    assert {key: (GATEWAYS[method], pence) for key, (method, pence) in paid.items()} == {
+    assert {key: (GATEWAYS[method], pence) for key, (method, pence, _) in paid.items()} == {
         UUID(order.order_id): (order.gateway, order.prepaid.prepaid_minor)
         for order in expected
         if order.prepaid.prepayments
@@ -77,7 +78,7 @@ def test_a_cart_costs_at_most_what_a_card_pays(read_rows: Reader) -> None:
     digits = UUID("00000063-0001-5000-8008-000000000000")
     for price, pence in (("999998.99", 99_999_999), ("999999.00", 99_999_900)):
         [order] = orders_of(read_rows(row(quantity="1", price=price)))
-        assert session_of(digits, order, tuple(GATEWAYS)) == ("card", pence)
+        assert session_of(digits, order, tuple(GATEWAYS)) == ("card", pence, order.external_order_id)
 
 
 def test_buyers_are_sent_back_to_an_origin_of_the_store() -> None:
@@ -107,13 +108,19 @@ class Answering:
 
 async def test_a_session_is_opened_at_the_gateway_of_its_method() -> None:
     payments = Answering(201, 201)
-    await open_sessions(cast(Installation, payments), {KEY: ("card", 500), SESSION: ("test", 600)})
+    await open_sessions(
+        cast(Installation, payments), {KEY: Session("card", 500, "7"), SESSION: Session("test", 600, "8")}
+    )
     bodies = [SessionBody.model_validate(body) for _, _, body in payments.got]
     assert sorted((one.order_id, one.gateway, one.account, one.amount_minor, one.currency) for one in bodies) == [
         (KEY, "stripe", "demo", 500, "GBP"), (SESSION, "test", None, 600, "GBP"),
     ]  # fmt: skip
+    assert {one.order_id: one.origin for one in bodies} == {
+        key: OrderOrigin(channel=CHANNEL, account=ACCOUNT, external_order_id=number)
+        for key, number in ((KEY, "7"), (SESSION, "8"))
+    }
     with pytest.raises(DevservicesError, match="refused a session: no"):
-        await open_sessions(cast(Installation, Answering(409)), {KEY: ("card", 500)})
+        await open_sessions(cast(Installation, Answering(409)), {KEY: Session("card", 500, "7")})
 
 
 async def test_money_is_given_back_with_one_key_until_that_is_answered() -> None:

@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 from schemathesis.openapi.checks import RejectedPositiveData
 
 from chassis.http.paging import CURSOR_PATTERN, opened
+from contracts.ids import order_id
 
 RULED: Final = re.compile(
     r"body (|/terms|/terms/code|/time_zone|/lines|/lines/[0-9]+|/auth|/batch|/rate|/notify_url|/mapping)|query (|/types)"
@@ -22,10 +23,14 @@ name of the IANA's list, what this release does not deliver."""
 RULES: Final = frozenset({
     "url_not_https", "url_has_credentials", "url_port", "url_not_public", "unknown_type", "bad_filter", "bad_secret",
     "reserved_header", "bad_certificate", "statement_unreadable", "statement_unbalanced", "expiry_past",
+    "order_origin_missing",
 })  # fmt: skip
-"""Rules with a code of their own. `expiry_past`: JSON Schema cannot compare with the present time."""
+"""Rules with a code of their own. JSON Schema cannot compare with the present time (`expiry_past`) or with the
+orders that payments has (`order_origin_missing`)."""
 RECEIVER: Final = {"url": "http://127.0.0.1:9/hooks", "types": [], "where": [], "secret": None}
 """Fields of an endpoint: with made-up values it would always be refused. Nothing listens there."""
+STORE: Final = os.environ["STORE"]
+"""Whose orders are paid: with an origin, the id of an order follows from it. Sent with the key of the other store, it is refused."""
 RETURNED: Final = {"return_url": os.environ["STOREFRONT"], "cancel_url": os.environ["STOREFRONT"]}
 """Where a buyer is sent: a made-up host is no storefront of the store."""
 REPLAYED: Final = {"from": (datetime.now(UTC) - timedelta(hours=1)).isoformat(), "to": None}
@@ -71,6 +76,12 @@ def before_call(context: Any, case: Any, kwargs: Any) -> None:
         case.body |= {name: value for name, value in usable.items() if name in case.body}
     if case.operation.path == "/v1/payment-sessions" and isinstance(case.body, dict):
         case.body |= {name: value for name, value in RETURNED.items() if name in case.body}
+    if isinstance(case.body, dict) and isinstance(origin := case.body.get("origin"), dict):
+        key = str(order_id(STORE, origin["channel"], origin["account"], origin["external_order_id"]))
+        if "order_id" in case.body:
+            case.body["order_id"] = key
+        else:
+            case.path_parameters["order_id"] = key
 
 
 def _is_made_up(cursor: object, *, of_feed: bool) -> bool:

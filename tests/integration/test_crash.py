@@ -9,9 +9,9 @@ from collections import Counter
 import pytest
 
 from chassis.crash import OF_MESSAGES
-from contracts.ids import order_id
 from gatewayservers.plain import NEEDS_BUYER
 from system.processes import SAGA
+from tests.future_orders import future_order
 from tests.integration.reconciled import made, reconcile
 from tests.integration.shop import SKUS, STOREFRONT, Options, Shop
 
@@ -108,11 +108,13 @@ async def test_what_is_paid_before_the_order_is_charged_once_when_payments_dies(
     paying, ordering: where payments dies while the session asks, and while the order takes over and the rest is given back.
     """
     members, number = shop.system.of("payments"), shop.number()
-    order = str(order_id(shop.store, "api", "gateway", number))
+    future = future_order(shop.store, number, account="gateway")
+    order = str(future.id)
     if paying is not None:
         await shop.arm(members, paying)
     body = {
         "order_id": order,
+        "origin": future.origin,
         "currency": "GBP",
         "amount_minor": 15_00,
         "return_url": f"{STOREFRONT}/",

@@ -7,7 +7,7 @@ from uuid import UUID, uuid4
 
 import pytest
 
-from contracts.ids import order_id
+from tests.future_orders import FutureOrder, future_order
 from tests.integration import rebuilding, restoring
 from tests.integration.reconciled import made, reconcile
 from tests.integration.shop import AMPLE, AT_REST, SKUS, STOREFRONT, Options, Shop
@@ -50,10 +50,11 @@ async def some_of_everything(shop: Shop) -> list[str]:
     return [*orders, *prepaid, *changed, *waiting, *short]
 
 
-async def paid(shop: Shop, order: str, minor: int) -> str:
+async def paid(shop: Shop, order: FutureOrder, minor: int) -> str:
     """A buyer pays for an order that payments does not have yet. Returns the session."""
     body = {
-        "order_id": order,
+        "order_id": str(order.id),
+        "origin": order.origin,
         "currency": "GBP",
         "amount_minor": minor,
         "return_url": f"{STOREFRONT}/",
@@ -74,16 +75,16 @@ async def paid(shop: Shop, order: str, minor: int) -> str:
 async def paid_before(shop: Shop, minor: int) -> str:
     """An order over 40.00 whose buyer has paid `minor` in a session before it came."""
     number = shop.number()
-    order = str(order_id(shop.store, "api", "gateway", number))
+    order = future_order(shop.store, number, account="gateway")
     await paid(shop, order, minor)
-    assert await shop.place([(SKUS[0], 1, 40_00)], number=number, account="gateway") == order
-    return order
+    assert await shop.place([(SKUS[0], 1, 40_00)], number=number, account="gateway") == str(order.id)
+    return str(order.id)
 
 
 async def paid_without_order(shop: Shop) -> None:
     """A buyer pays for two orders that do not come: of one a person gives the money back."""
-    await paid(shop, str(uuid4()), 9_00)
-    session = await paid(shop, str(uuid4()), 8_00)
+    await paid(shop, future_order(shop.store), 9_00)
+    session = await paid(shop, future_order(shop.store), 8_00)
     status, answer = await shop.call("payments", "POST", f"/v1/payment-sessions/{session}/return", {})
     assert status == 200 and answer["prepayment"] in ("returning", "returned"), answer
 

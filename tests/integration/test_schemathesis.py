@@ -72,7 +72,7 @@ async def test_a_service_answers_as_its_openapi_document_states(
     process = await asyncio.create_subprocess_exec(
         str(Path(sys.executable).with_name("st")), "--config-file", CONFIG, "run", f"{url}/openapi.json", "--url", url,
         f"--max-time={SECONDS[service] * SHARE:.0f}", "--checks=all", "--no-color",
-        cwd=ROOT, env=os.environ | {"KEYS": str(keys), "STOREFRONT": STOREFRONT, "PYTHONPATH": str(ROOT)},
+        cwd=ROOT, env=os.environ | {"KEYS": str(keys), "STOREFRONT": STOREFRONT, "STORE": shop.store, "PYTHONPATH": str(ROOT)},
         stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.STDOUT,
     )  # fmt: skip
     output, _ = await process.communicate()

@@ -71,6 +71,8 @@ class TestWhatIsRequested:
             "currency": "EUR",
             "lines": [{"line_id": "1", "amount_minor": 20_00}],
         }
+        origin = {"channel": "api", "account": "till", "external_order_id": "A-1"}
+        assert record_of(ORDER, "EUR", fields, origin).body == {**wanted.body, "origin": origin}
         both = record_of(ORDER, "EUR", fields | {"collection": "authorizations", "captured": "true"})
         assert both.body is not None and both.body["captured"] is True
         for name, why in (

@@ -6,7 +6,7 @@ import asyncio
 import json
 from collections.abc import AsyncIterator
 from typing import Any
-from uuid import UUID, uuid4
+from uuid import uuid4
 
 import pytest
 import pytest_asyncio
@@ -19,9 +19,12 @@ from payments.handlers import SERVICE
 from payments.invariants import check
 from payments.settings import Settings
 from system import lines
+from tests.future_orders import FutureOrder, future_order
 from tests.test_hostile_requests import Client
 
 pytestmark = [pytest.mark.real, pytest.mark.skipif(not URL, reason="PAYMENTS_TEST_DATABASE_URL is not set")]
+
+STORE = "st_1"
 
 
 class Till:
@@ -30,16 +33,16 @@ class Till:
     def __init__(self, client: Client) -> None:
         self.client = client
 
-    async def record(self, order: UUID, what: str, payment_id: str, amount: int, **more: Any) -> tuple[int, Any]:
+    async def record(self, order: FutureOrder, what: str, payment_id: str, amount: int, **more: Any) -> tuple[int, Any]:
         headers = {name: value.encode() for name, value in more.pop("headers", {}).items()}
         body = {"gateway": "psp", "payment_id": payment_id, "currency": "EUR",
-                "lines": [{"line_id": "1", "amount_minor": amount}]} | more  # fmt: skip
-        path = f"/v1/orders/{order}/payments/{what}"
+                "lines": [{"line_id": "1", "amount_minor": amount}], "origin": order.origin} | more  # fmt: skip
+        path = f"/v1/orders/{order.id}/payments/{what}"
         status, answer = await self.client("POST", path, json.dumps(body).encode(), **headers)
         return status, json.loads(answer)
 
-    async def list(self, order: UUID, what: str) -> list[Any]:
-        status, answer = await self.client("GET", f"/v1/orders/{order}/payments/{what}")
+    async def list(self, order: FutureOrder, what: str) -> list[Any]:
+        status, answer = await self.client("GET", f"/v1/orders/{order.id}/payments/{what}")
         assert status == 200
         found: list[Any] = json.loads(answer)["items"]
         return found
@@ -57,11 +60,11 @@ async def app(database: Database) -> AsyncIterator[App]:
 
 @pytest_asyncio.fixture
 async def till(app: App) -> Till:
-    return Till(Client(app, await app.keys.create("st_1", f"till {uuid4()}", ["payments.view", "payments.record"])))
+    return Till(Client(app, await app.keys.create(STORE, f"till {uuid4()}", ["payments.view", "payments.record"])))
 
 
 async def test_the_money_of_an_order_is_recorded_once_and_refused_beyond_what_is_there(app: App, till: Till) -> None:
-    order, other, psp = uuid4(), uuid4(), f"psp_{uuid4().hex[:8]}"
+    order, other, psp = future_order(STORE), future_order(STORE), f"psp_{uuid4().hex[:8]}"
     named = {"gateway": psp}
     status, early = await till.record(order, "captures", "C", 10_00, **named)
     assert (status, early["type"]) == (409, "/problems/authorization_unknown")
@@ -81,7 +84,7 @@ async def test_the_money_of_an_order_is_recorded_once_and_refused_beyond_what_is
     status, problem = await till.record(order, "captures", "C", 0, **moved, **named)
     assert (status, problem["type"], problem["line"]) == (409, "/problems/payment_differs", "1")
     status, problem = await till.record(other, "authorizations", "A", 30_00, **named)
-    assert (status, problem["type"]) == (409, "/problems/payment_taken") and str(order) in problem["detail"]
+    assert (status, problem["type"]) == (409, "/problems/payment_taken") and str(order.id) in problem["detail"]
     status, problem = await till.record(order, "refunds", "R", 5_00, **named, headers={"if_match": '"1"'})
     assert (status, problem["type"]) == (412, "/problems/version_outdated")
     assert (await till.record(order, "refunds", "R", 5_00, **named))[0] == 200
@@ -95,7 +98,7 @@ async def test_the_money_of_an_order_is_recorded_once_and_refused_beyond_what_is
 
 
 async def test_the_same_payment_stated_fifty_times_at_once_is_booked_once(till: Till) -> None:
-    order, psp = uuid4(), f"psp_{uuid4().hex[:8]}"
+    order, psp = future_order(STORE), f"psp_{uuid4().hex[:8]}"
     stated = (till.record(order, "authorizations", "A", 30_00, gateway=psp) for _ in range(50))
     answers = await asyncio.gather(*stated)
     assert {status for status, _ in answers} == {200}
@@ -105,7 +108,7 @@ async def test_the_same_payment_stated_fifty_times_at_once_is_booked_once(till: 
 
 async def test_a_line_is_reversed_and_its_replacement_paid_as_the_worked_example_states(app: App, till: Till) -> None:
     """Table, balances and statuses as they are shown; the request once more changes nothing."""
-    order, psp = uuid4(), f"psp_{uuid4().hex[:8]}"
+    order, psp = future_order(STORE), f"psp_{uuid4().hex[:8]}"
     sold = {"lines": [{"line_id": "1", "amount_minor": 398_00, "quantity": 2}]}
     assert (await till.record(order, "authorizations", "A", 0, gateway=psp, captured=True, **sold))[0] == 200
     body = {
@@ -114,7 +117,7 @@ async def test_a_line_is_reversed_and_its_replacement_paid_as_the_worked_example
         "lines": [{"line_id": "3", "amount_minor": 298_00, "quantity": 1}],
         "refund_line_id": "4",
     }
-    path = f"/v1/orders/{order}/reversals"
+    path = f"/v1/orders/{order.id}/reversals"
 
     async def ask(key: bytes, **more: Any) -> tuple[int, Any]:
         status, answer = await till.client("POST", path, json.dumps(body | more).encode(), idempotency_key=key)
@@ -129,7 +132,7 @@ async def test_a_line_is_reversed_and_its_replacement_paid_as_the_worked_example
     assert await ask(b"z", recorded=True) == (200, done)
     status, problem = await ask(b"other", recorded=True)
     assert (status, problem["type"], problem["line"]) == (409, "/problems/exceeds_reversible", "1")
-    status, answer = await till.client("GET", f"/v1/orders/{order}/ledger")
+    status, answer = await till.client("GET", f"/v1/orders/{order.id}/ledger")
     books = json.loads(answer)
     assert status == 200 and [
         (line["line_id"], line["reverses"], line["authorized_minor"], line["captured_minor"], line["refunded_minor"],
@@ -149,10 +152,10 @@ async def test_a_line_is_reversed_and_its_replacement_paid_as_the_worked_example
         await _the_checker_holds_reversed_lines_to_their_documents(tx, order)
 
 
-async def _the_checker_holds_reversed_lines_to_their_documents(tx: Connection, order: UUID) -> None:
+async def _the_checker_holds_reversed_lines_to_their_documents(tx: Connection, order: FutureOrder) -> None:
     """What is paid of each line, and a minor unit that a reversal would not have taken off."""
-    here = {"key": str(order), "not_invoiced": False, "unbilled": None}
-    documents = {str(order): {"3": (298_00,)}}
+    here = {"key": str(order.id), "not_invoiced": False, "unbilled": None}
+    documents = {str(order.id): {"3": (298_00,)}}
 
     async def disagreements() -> list[str]:
         return lines.money_agrees([here], lines.by_line(await tx.fetch(lines.PAID)), documents).examples
@@ -161,6 +164,6 @@ async def _the_checker_holds_reversed_lines_to_their_documents(tx: Connection, o
     broken = "update ledgers set doc = replace(doc::text, '\"reversed_minor\":39800', '\"reversed_minor\":39799')"
     savepoint = tx.transaction()
     await savepoint.start()
-    await tx.execute(f"{broken} where key = $1", order)
-    assert await disagreements() == [f"{order} line 1 paid 1 documents 0"]
+    await tx.execute(f"{broken} where key = $1", order.id)
+    assert await disagreements() == [f"{order.id} line 1 paid 1 documents 0"]
     await savepoint.rollback()

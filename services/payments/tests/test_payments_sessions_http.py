@@ -9,11 +9,13 @@ from uuid import UUID, uuid4
 
 import pytest
 from payments_database import URL
+from payments_gateways import STORE
 from payments_settled import violated
 from payments_world import HOUR, World, world
 
 from payments import store
 from payments.gateways import accounts
+from tests.future_orders import FutureOrder, future_order
 from tests.waiting import patience
 
 pytestmark = [pytest.mark.real, pytest.mark.skipif(not URL, reason="PAYMENTS_TEST_DATABASE_URL is not set")]
@@ -22,9 +24,10 @@ __all__ = ["world"]
 SESSIONS = "/v1/payment-sessions"
 
 
-def wanted(order_id: UUID, **more: Any) -> dict[str, Any]:
+def wanted(order: FutureOrder, **more: Any) -> dict[str, Any]:
     return {
-        "order_id": str(order_id),
+        "order_id": str(order.id),
+        "origin": order.origin,
         "amount_minor": 10_00,
         "currency": "EUR",
         "return_url": "https://shop.example/thanks",
@@ -42,12 +45,12 @@ async def until(world: World, session_id: str, state: str) -> dict[str, Any]:
 
 
 async def test_a_storefront_opens_a_session_the_order_asks_and_the_buyer_pays(world: World) -> None:
-    order_id = uuid4()
-    status, opened = await world.send(SESSIONS, wanted(order_id), "cart-1")
+    order = future_order(STORE)
+    status, opened = await world.send(SESSIONS, wanted(order), "cart-1")
     assert (status, opened["state"], opened["authorization_id"], opened["action"]) == (201, "open", None, None)
-    operation_id = await world.authorize(order_id, None)
+    operation_id = await world.authorize(order.id, None)
     await world.until(operation_id, "pending")
-    status, again = await world.send(SESSIONS, wanted(order_id), "cart-1")
+    status, again = await world.send(SESSIONS, wanted(order), "cart-1")
     assert (status, again["session_id"], again["authorization_id"]) == (201, opened["session_id"], str(operation_id))
     assert again["action"]["kind"] == "pay" and again["action"]["client_secret"].startswith("pi_")
     stored = await world.app.fetch("select convert_from(body, 'utf8') as body from idempotency")
@@ -55,33 +58,33 @@ async def test_a_storefront_opens_a_session_the_order_asks_and_the_buyer_pays(wo
     [intent] = world.shape.server.books.intents
     await world.shape.post(f"/buyers/{intent}/confirm")
     done = await until(world, opened["session_id"], "completed")
-    assert done["action"] is None and await world.shape.moved(order_id) == [("authorize", 10_00)]
+    assert done["action"] is None and await world.shape.moved(order.id) == [("authorize", 10_00)]
     status, problem = await world.send(f"{SESSIONS}/{opened['session_id']}/cancel")
     assert (status, problem["type"]) == (409, "/problems/session_closed")
     assert await violated(world.app.database) == {}
 
 
 async def test_a_buyer_who_gives_up_cancels_what_waits_at_the_gateway(world: World) -> None:
-    order_id = uuid4()
-    operation_id = await world.authorize(order_id, None)
+    order = future_order(STORE)
+    operation_id = await world.authorize(order.id, None)
     await world.until(operation_id, "pending")
-    _, opened = await world.send(SESSIONS, wanted(order_id))
-    status, problem = await world.send(SESSIONS, wanted(order_id))
+    _, opened = await world.send(SESSIONS, wanted(order))
+    status, problem = await world.send(SESSIONS, wanted(order))
     assert (status, problem["type"], problem["session_id"]) == (409, "/problems/session_open", opened["session_id"])
     status, cancelled = await world.send(f"{SESSIONS}/{opened['session_id']}/cancel")
     assert (status, cancelled["state"], cancelled["action"]) == (200, "cancelled", None)
     await world.until(operation_id, "declined")
     [row] = await world.app.fetch("select code from operations where operation_id = $1", operation_id)
     assert row["code"] == "payment_abandoned"
-    _, second = await world.send(SESSIONS, wanted(order_id))
-    _, page = await world.get(f"{SESSIONS}?order_id={order_id}&limit=1")
+    _, second = await world.send(SESSIONS, wanted(order))
+    _, page = await world.get(f"{SESSIONS}?order_id={order.id}&limit=1")
     [newest] = page["items"]
     assert (newest["session_id"], newest["state"], "action" in newest) == (second["session_id"], "open", False)
-    _, page = await world.get(f"{SESSIONS}?order_id={order_id}&limit=1&cursor={page['next_cursor']}")
+    _, page = await world.get(f"{SESSIONS}?order_id={order.id}&limit=1&cursor={page['next_cursor']}")
     assert ([one["session_id"] for one in page["items"]], page["next_cursor"]) == ([opened["session_id"]], None)
-    assert (await world.get(f"{SESSIONS}?state=completed&order_id={order_id}"))[1]["items"] == []
+    assert (await world.get(f"{SESSIONS}?state=completed&order_id={order.id}"))[1]["items"] == []
     [intent] = world.shape.server.books.intents.values()
-    assert (intent.status, intent.cancellation_reason, await world.shape.moved(order_id)) == (
+    assert (intent.status, intent.cancellation_reason, await world.shape.moved(order.id)) == (
         "canceled",
         "abandoned",
         [],
@@ -92,14 +95,14 @@ async def test_a_buyer_who_gives_up_cancels_what_waits_at_the_gateway(world: Wor
 async def test_a_buyer_pays_before_the_order_comes_or_gets_it_back_if_it_does_not(world: World) -> None:
     """Five carts are paid before payments has their orders: for as much as the order asks for, for more, and three without an order, of
     which one may come yet, and the gateway refuses to give one back."""
-    carts = {name: uuid4() for name in ("equal", "more", "later", "never", "refused")}
-    await world.shape.trouble(carts["refused"], void="declined")
+    carts = {name: future_order(STORE) for name in ("equal", "more", "later", "never", "refused")}
+    await world.shape.trouble(carts["refused"].id, void="declined")
     paid: dict[str, str] = {}
-    for name, order_id in carts.items():
+    for name, order in carts.items():
         waits_seconds = 1 if name in ("never", "refused") else HOUR
         world.app.settings = world.app.settings.model_copy(update={"session_order_seconds_max": waits_seconds})
         amount = 12_00 if name == "more" else 10_00
-        body = wanted(order_id, amount_minor=amount, gateway="stripe")
+        body = wanted(order, amount_minor=amount, gateway="stripe")
         status, opened = await world.send(SESSIONS, body, f"cart {name}")
         assert (status, opened["gateway"], opened["prepayment"]) == (201, "stripe", None)
         await world.until(UUID(opened["session_id"]), "pending")
@@ -113,7 +116,7 @@ async def test_a_buyer_pays_before_the_order_comes_or_gets_it_back_if_it_does_no
             assert (done["prepayment"], done["held_minor"]) == ("held", amount)
         paid[opened["session_id"]] = intent
         if name in ("equal", "more"):
-            operation_id = await world.authorize(order_id, None)
+            operation_id = await world.authorize(order.id, None)
             await world.until(operation_id, "succeeded")
             done = await until(world, opened["session_id"], "completed")
             assert done["authorization_id"] == str(operation_id)
@@ -135,7 +138,7 @@ async def test_a_buyer_pays_before_the_order_comes_or_gets_it_back_if_it_does_no
         "canceled",
         "requires_capture",
     ]
-    _, books = await world.get(f"/v1/orders/{carts['more']}/ledger")
+    _, books = await world.get(f"/v1/orders/{carts['more'].id}/ledger")
     assert books["totals"]["authorized_minor"] == 10_00 and books["payment_status"] == "authorized"
     _, trial = await world.get("/v1/accounts?currency=EUR")
     closing = {one["account"]: one["closing_minor"] for one in trial["currencies"][0]["accounts"]}
@@ -179,8 +182,37 @@ async def test_an_authorization_that_its_buyer_leaves_is_declined(world: World) 
     assert await world.app.fetch("select from tasks") == [] and await violated(world.app.database) == {}
 
 
+async def test_a_key_opens_no_ledger_of_another_stores_future_order(world: World) -> None:
+    """The store whose order it will be opens its session afterwards: nothing of it was claimed."""
+    order, name = future_order(STORE), f"st_{uuid4().hex[:8]}"
+    other = replace(world, key=await world.app.keys.create(name, "tests", ["*"]))
+    async with world.app.database.transaction() as tx:
+        await accounts.apply(tx, {"storefronts": [{"store": name, "origins": ["https://shop.example"]}]})
+    recorded = {"gateway": "psp", "payment_id": "1", "currency": "EUR", "lines": [{"line_id": "1", "amount_minor": 1}]}
+    reversed_ = {"currency": "EUR", "reversals": [{"line_id": "2", "reverses": "1", "quantity": 1, "amount_minor": 1}]}
+    collections = ("authorizations", "captures", "refunds", "cancellations")
+    for origin, refusal in (
+        (order.origin, (404, "/problems/resource_unknown")),
+        (future_order(name).origin, (404, "/problems/resource_unknown")),
+        (None, (422, "/problems/order_origin_missing")),
+    ):
+        got, problem = await other.send(SESSIONS, wanted(order, origin=origin))
+        assert (got, problem["type"]) == refusal
+        for what in collections:
+            path = f"/v1/orders/{order.id}/payments/{what}"
+            got, problem = await other.send(path, recorded | {"origin": origin})
+            assert (got, problem["type"]) == refusal, what
+    got, problem = await other.send(f"/v1/orders/{order.id}/reversals", reversed_)
+    assert (got, problem["type"]) == (404, "/problems/order_unknown")
+    assert await world.app.fetch("select from ledgers where key = $1", order.id) == []
+    status, opened = await world.send(SESSIONS, wanted(order))
+    assert (status, opened["order_id"]) == (201, str(order.id))
+    path = f"/v1/orders/{order.id}/payments/authorizations"
+    assert (await world.send(path, recorded | {"payment_id": str(uuid4())}))[0] == 200, "payments has the order now"
+
+
 async def test_what_a_storefront_may_not_ask_for(world: World) -> None:
-    order_id = uuid4()
+    order = future_order(STORE)
     for wrong, status, code in (
         ({"return_url": "https://evil.example/"}, 422, "return_url_invalid"),
         ({"cancel_url": "https://shop.example:8443/"}, 422, "return_url_invalid"),
@@ -190,15 +222,19 @@ async def test_what_a_storefront_may_not_ask_for(world: World) -> None:
         ({"gateway": "stripe", "account": "other"}, 404, "gateway_unknown"),
         ({"gateway": "manual"}, 404, "gateway_unknown"),
     ):
-        got, problem = await world.send(SESSIONS, wanted(order_id, **wrong))
+        got, problem = await world.send(SESSIONS, wanted(order, **wrong))
         assert (got, problem["type"]) == (status, f"/problems/{code}")
-    _, theirs = await world.send(SESSIONS, wanted(order_id))
+    _, theirs = await world.send(SESSIONS, wanted(order))
     store = f"st_{uuid4().hex[:8]}"
     other = replace(world, key=await world.app.keys.create(store, "tests", ["*"]))
     async with world.app.database.transaction() as tx:
         await accounts.apply(tx, {"storefronts": [{"store": store, "origins": ["https://shop.example"]}]})
-    got, problem = await other.send(SESSIONS, wanted(order_id))
-    assert (got, problem["type"]) == (404, "/problems/resource_unknown"), "the order is another store's"
+    for origin, status, code in (
+        (order.origin, 404, "resource_unknown"),
+        (None, 422, "order_origin_missing"),
+    ):
+        got, problem = await other.send(SESSIONS, wanted(order, origin=origin))
+        assert (got, problem["type"]) == (status, f"/problems/{code}"), "the order is another store's"
     for session_id, who in ((uuid4(), world), (theirs["session_id"], other)):
         for got, problem in (
             await who.get(f"{SESSIONS}/{session_id}"),
@@ -206,6 +242,6 @@ async def test_what_a_storefront_may_not_ask_for(world: World) -> None:
             await who.send(f"{SESSIONS}/{session_id}/return"),
         ):
             assert (got, problem["type"]) == (404, "/problems/session_unknown")
-    assert (await other.get(f"{SESSIONS}?order_id={order_id}"))[1]["items"] == []
+    assert (await other.get(f"{SESSIONS}?order_id={order.id}"))[1]["items"] == []
     got, problem = await world.send(f"{SESSIONS}/{theirs['session_id']}/return")
     assert (got, problem["type"]) == (409, "/problems/prepayment_closed")

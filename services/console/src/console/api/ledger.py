@@ -1,9 +1,10 @@
 """The books of one order, and the form that states a payment which was made elsewhere."""
 
-from typing import Annotated
+from typing import Annotated, Final
 
 from fastapi import APIRouter, Depends, Request, Response
 from fastapi.responses import RedirectResponse
+from sqlalchemy.engine import RowMapping
 
 from console import audit
 from console.api import requesting
@@ -14,6 +15,8 @@ from console.api.serving import Pages, demand, form
 from console.domain.natural import natural
 from console.domain.payments import RECORD, VIEW, record_of
 from console.domain.people import Person
+
+ORIGIN: Final = ("channel", "account", "external_order_id")
 
 
 def add_routes(router: APIRouter, pages: Pages) -> None:
@@ -40,7 +43,7 @@ def add_routes(router: APIRouter, pages: Pages) -> None:
             raise refusal("form_invalid", "the order has no currency yet")
         fields = await form(request)
         try:
-            wanted = record_of(row["order_id"], row["currency"], fields)
+            wanted = record_of(row["order_id"], row["currency"], fields, await origin_of(row, person))
         except ValueError as error:
             return await order_page(pages, row, person, failed=requesting.incomplete("record_payment", fields, error))
         subject = audit.of_order(row["order_id"], row["store_id"])
@@ -48,3 +51,8 @@ def add_routes(router: APIRouter, pages: Pages) -> None:
         if isinstance(outcome, Failed):
             return await order_page(pages, row, person, failed=outcome)
         return RedirectResponse(f"/orders/{row['order_id']}?done=record", 303)
+
+    async def origin_of(row: RowMapping, person: Person) -> dict[str, str] | None:
+        """Where the order was sold, as orders states it; null: orders does not answer. Payments may have the order anyway."""
+        answer = await pages.owners.read("orders", f"/v1/orders/{row['order_id']}", row["store_id"], person)
+        return {name: answer.body[name] for name in ORIGIN} if answer.state == "answered" else None

@@ -50,8 +50,11 @@ def minor_of(text: str, currency: str) -> int:
     return int(value)
 
 
-def record_of(order_id: UUID, currency: str, fields: Fields) -> Wanted:
-    """Returns the request that states a payment which was made elsewhere. Raises ValueError with what is missing."""
+def record_of(order_id: UUID, currency: str, fields: Fields, origin: Mapping[str, str] | None = None) -> Wanted:
+    """Returns the request that states a payment which was made elsewhere. Raises ValueError with what is missing.
+
+    origin: the order's channel, account and external order id, which payments needs if it does not have the order yet.
+    """
     collection = fields.get("collection", "")
     if collection not in RECORDED:
         raise ValueError("choose what has happened")
@@ -66,6 +69,8 @@ def record_of(order_id: UUID, currency: str, fields: Fields) -> Wanted:
     if not lines:
         raise ValueError("state the amount of a line")
     body: dict[str, Any] = {"gateway": system, "payment_id": payment_id, "currency": currency, "lines": lines}
+    if origin is not None:
+        body["origin"] = dict(origin)
     if collection == "authorizations" and fields.get("captured") == "true":
         body["captured"] = True
     return Wanted("payments", "POST", f"/v1/orders/{order_id}/payments/{collection}", body, reason_of(fields))

@@ -23,6 +23,8 @@ LISTS: Final[Mapping[Collection, type[BaseModel]]] = {
 }  # fmt: skip
 OURS: Final = ("id", "amount", "created_at", "created_by", "_links")
 """Fields of an operation that a client does not state."""
+ORIGIN: Final = ("channel", "account", "external_order_id")
+"""Shows payments, which may not have the order yet, whose it is."""
 COVERED: Final = ("authorizations", "captures")
 """Collections of which a reversal has booked a part already."""
 REFUSALS = answers(
@@ -175,9 +177,10 @@ def _add_collection(router: APIRouter, desk: Desk, collection: Collection) -> No
         """States at payments what has happened. What it refuses is not stated at all. is_stated: a part is booked by a reversal."""
         where = f"/v1/orders/{order['order_id']}/payments/{collection}"
         key, payment = UUID(order["order_id"]), (wanted["gateway"], wanted["payment_id"])
+        stated = wanted | {"origin": {name: order[name] for name in ORIGIN}}
         try:
             done: dict[str, Any] = await desk.owners.write(
-                "payments", asked.who, where, wanted, key=idempotency_key(request)
+                "payments", asked.who, where, stated, key=idempotency_key(request)
             )
         except Problem as problem:
             if is_stated and problem.status < 500:

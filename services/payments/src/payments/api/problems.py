@@ -5,6 +5,9 @@ from chassis.declare.app import About, Problems
 PROBLEMS: Problems = {
     "order_unknown": About(404, "No payment of this order", "The payments service has received no command about this order.",
         "Read the order in the orders service: it may wait before its payment is authorized."),
+    "order_origin_missing": About(422, "The origin of the order is missing",
+        "Payments does not have the order yet, and an id alone does not show whose order it is.",
+        "Send `origin` with the `channel`, `account` and `external_order_id` from which the order's id is computed."),
     "payment_differs": About(409, "The payment was recorded otherwise", "The payment system's id is recorded with other lines, another amount, currency or outcome.",
         "Compare both; another operation has another id in its payment system."),
     "payment_taken": About(409, "The payment is recorded on another order", "The payment system's id is recorded on the order that the detail names.",

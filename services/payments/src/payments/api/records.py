@@ -14,6 +14,8 @@ from contracts import payments
 from contracts.base import Id, LineId, MinorUnsigned, Quantity, Text
 from contracts.limits import CHARGED_LINES_MAX
 from contracts.money import Currency
+from payments.api import origins
+from payments.api.origins import Origin
 from payments.domain.recording import recorded_as
 from payments.responses import Operations, Recorded
 from payments.tables import operations
@@ -57,17 +59,21 @@ class RecordBody(BaseModel):
     code: Text = ""
     """Why it was refused, in the words of the payment system."""
     reason: Text = ""
+    origin: Origin = None
 
 
 def add_routes(router: APIRouter, app: App) -> None:
     Viewer = Annotated[Principal, Depends(app.principal("payments.view"))]
     Recorder = Annotated[Principal, Depends(app.principal("payments.record"))]
 
-    @router.post(PATH, response_model=Recorded, dependencies=CHANGE, openapi_extra=answers(*REFUSALS))
+    @router.post(
+        PATH, response_model=Recorded, dependencies=CHANGE, openapi_extra=answers(*REFUSALS, *origins.REFUSALS)
+    )
     async def record(
         request: Request, who: Recorder, order_id: UUID, collection: Collection, body: RecordBody
     ) -> Response:
         """State what has happened elsewhere: it is booked, or it was before (`repeated`)."""
+        await origins.check_order(app, who, order_id, body.origin)
         message = _message(order_id, who, app.operation_id(request, who, order_id), KINDS[collection], body)
         return await app.execute(request, who, message, lambda outcome: _answer(message, outcome))
 

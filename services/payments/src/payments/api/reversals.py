@@ -8,11 +8,12 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from chassis.declare.app import App, Outcome, Principal
 from chassis.http.commands import CHANGE
-from chassis.http.problems import answers, known
+from chassis.http.problems import Problem, answers, known
 from contracts import payments
 from contracts.base import Flag, Id, LineId, LongText, MinorUnsigned, Quantity, Rate
 from contracts.limits import CHARGED_LINES_MAX
 from contracts.money import Currency
+from payments.api import origins
 from payments.api.records import RecordedLine
 from payments.domain.operation import total
 from payments.domain.reversals import charge_id_of, refund_id_of
@@ -76,11 +77,13 @@ def add_routes(router: APIRouter, app: App) -> None:
 
     @router.post(
         "/orders/{order_id}/reversals", response_model=ReversedShown, dependencies=CHANGE,
-        openapi_extra=answers(*REFUSALS),
+        openapi_extra=answers("order_unknown", *REFUSALS),
     )  # fmt: skip
     async def reverse(request: Request, who: Recorder, order_id: UUID, body: ReversalBody) -> Response:
         """Reverse captured lines and replace them. A difference that a gateway is to move also needs the scope
         `payments.refund` (they cost less) or `payments.capture` (more)."""
+        if not await origins.has_order(app, who, order_id):
+            raise Problem(404, "order_unknown", "No payment of this order", f"Your store has no payment of {order_id}.")
         message = _message(order_id, who, app.operation_id(request, who, order_id), body)
         _permit(who, message)
         return await app.execute(request, who, message, lambda outcome: _answer(message, outcome))

@@ -17,7 +17,9 @@ from chassis.http.problems import Problem, answers
 from contracts.base import Id, MinorUnsigned, Timestamp
 from contracts.money import Currency
 from contracts.payments import AccountName, CancelSession, GatewayName, OpenSession, ReturnPrepayment
+from payments.api import origins
 from payments.api.actions import BuyersAction, buyers_action
+from payments.api.origins import Origin
 from payments.gateways.registry import gateways_of
 from payments.settings import Settings
 from payments.storefronts import RETURN_URL_PATTERN, unfit
@@ -35,6 +37,7 @@ class SessionBody(BaseModel):
 
     order_id: UUID
     """The order may be placed later: its id follows from its origin (docs/order-ids.md)."""
+    origin: Origin = None
     amount_minor: MinorUnsigned
     """What the order authorizes, in minor units of `currency`."""
     currency: Currency
@@ -105,11 +108,13 @@ def add_routes(router: APIRouter, app: App) -> None:
     @router.post(
         "/payment-sessions", response_model=PaymentSession, status_code=201, dependencies=COMMAND,
         openapi_extra=answers(
-            "return_url_invalid", "session_open", "session_paid", "session_differs", "currency_differs", *ASKS
+            "return_url_invalid", "session_open", "session_paid", "session_differs", "currency_differs", *ASKS,
+            *origins.REFUSALS,
         ),
     )  # fmt: skip
     async def open_session(request: Request, who: Storefront, body: SessionBody) -> Response:
         """Open the session of an order's payment. A repeated request answers with the session as it is now."""
+        await origins.check_order(app, who, body.order_id, body.origin)
         await _check_urls(who.store_id, body)
         if (
             body.gateway is not None
@@ -120,7 +125,7 @@ def add_routes(router: APIRouter, app: App) -> None:
             )
         message = OpenSession(
             store_id=who.store_id, operation_id=app.operation_id(request, who, body.order_id), actor=who.actor,
-            order_within_seconds=cast(Settings, app.settings).session_order_seconds_max, **body.model_dump(),
+            order_within_seconds=cast(Settings, app.settings).session_order_seconds_max, **body.model_dump(exclude={"origin"}),
         )  # fmt: skip
         # The stored answer has no secret of the buyer: that is read anew for each answer.
         answer = await app.execute(
