@@ -21,11 +21,21 @@ from payments_bank import Bank, OfBank
 from chassis.declare.service import Attempt, TryAgain
 from contracts.base import Command, Event
 from contracts.deciding import Context, Reported, Task, Wake, Withdrawn, effects_of
-from contracts.payments import Authorize, Capture, Force, MoneyLine, OpenSession, Refund, Void
+from contracts.payments import (
+    Authorize,
+    Capture,
+    CheckDispute,
+    CheckRefunds,
+    Force,
+    MoneyLine,
+    OpenSession,
+    Refund,
+    Void,
+)
 from gatewayservers import dintero, plain, stripe
 from gatewayservers.faults import Faults, Times
 from gatewayservers.serving import listening
-from payments.domain import answers, commands, compaction, forcing, sessions, waking
+from payments.domain import answers, commands, compaction, disputes, elsewhere, forcing, sessions, waking
 from payments.domain.folds import evolve
 from payments.domain.gateway import GatewayCall, GatewayOutcome
 from payments.domain.ledger import Ledger
@@ -57,6 +67,8 @@ DECIDE: dict[type, Callable[..., Any]] = {
     Reported: answers.reported,
     Wake: waking.wake,
     OpenSession: sessions.open_session,
+    CheckDispute: disputes.check,
+    CheckRefunds: elsewhere.check,
 }
 
 

@@ -21,6 +21,7 @@ from payments.gateways import accounts
 from payments.gateways.inbound import EVENT_BYTES_MAX
 from payments.gateways.port import Unclear
 from payments.gateways.stripe.gateway import Stripe
+from tests.future_orders import future_order
 from tests.waiting import patience
 
 __all__ = ["world"]
@@ -130,6 +131,24 @@ async def test_a_dispute_is_listed_and_booked_with_the_order_that_it_is_about(wo
         "select account, sum(direction * amount_minor)::int as minor from entries group by 1 having sum(direction * amount_minor) <> 0"
     )
     assert {one["account"]: one["minor"] for one in booked} == {"customer": -10_00, "chargebacks": 10_00}
+    assert {name: wrong for name, _, wrong in await world.checked() if wrong} == {}
+
+
+async def test_an_event_that_names_only_its_payment_finds_the_session_in_which_that_was_made(world: World) -> None:
+    """No order has asked for it yet."""
+    order = future_order(STORE)
+    body = {"order_id": str(order.id), "origin": order.origin, "amount_minor": 10_00, "currency": "EUR", "gateway": "stripe",
+            "return_url": "https://shop.example/thanks"}  # fmt: skip
+    status, session = await world.send("/v1/payment-sessions", body)
+    assert status == 201, session
+    await world.until(UUID(session["session_id"]), "pending")
+    [intent] = world.shape.server.books.intents
+    await world.shape.post(f"/buyers/{intent}/confirm")
+    await world.until(UUID(session["session_id"]), "succeeded")
+    dispute = await world.shape.post(f"/disputes/{world.shape.server.books.intents[intent].charge.id}?end=open")
+    opened = await disputed(world, "open")
+    assert (opened["order_id"], opened["reference"]) == (str(order.id), dispute["id"])
+    assert {event["order_id"] for event in await world.events()} == {str(order.id)}
     assert {name: wrong for name, _, wrong in await world.checked() if wrong} == {}
 
 

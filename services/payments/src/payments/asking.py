@@ -93,7 +93,7 @@ def _asking(row: Record, actor: str) -> CheckDispute | CheckRefunds:
         "operation_id": derived(row["order_id"], f"event {row['gateway']} {row['account']} {row['event_id']}"),
     }
     if row["asks"] == "dispute":
-        return CheckDispute(**given, reference=row["subject"])
+        return CheckDispute(**given, reference=row["subject"], payment=row["payment"])
     return CheckRefunds(**given, payment=row["payment"])
 
 

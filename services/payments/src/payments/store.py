@@ -204,7 +204,7 @@ def rows(changes: Sequence[Change[Ledger]]) -> list[Rows]:
         if s is not c.before.sessions.get(session_id)
     ]  # fmt: skip
     disputed = [
-        (dispute_id, c.key, c.store_id, d.gateway, d.account, d.reference, d.state, c.after.currency, d.amount_minor,
+        (dispute_id, c.key, c.store_id, d.gateway, d.account, d.reference, d.state, d.currency, d.amount_minor,
          d.withheld_minor, d.reason, d.due_at)
         for c in changes
         for dispute_id, d in c.after.disputes.items()

@@ -20,10 +20,13 @@ class CheckDispute(OrderKeyed, Command, type="payments.check_dispute"):
     account: AccountName
     reference: Id
     """What the gateway calls the dispute."""
+    payment: IfStated[Id] = None
+    """The gateway's reference of the payment; not stated: its event does not name it."""
 
 
 class DisputeOpened(PaymentEvent, type="payments.dispute_opened"):
-    """A buyer disputes a payment with the issuer of their card. Published again if the gateway withholds money later."""
+    """A buyer disputes a payment with the issuer of their card. Published again if the gateway withholds money
+    later, and when the order takes over what was paid, and disputed, before it."""
 
     FINAL: ClassVar[bool] = False
 

@@ -51,7 +51,7 @@ class CheckRefunds(OrderKeyed, Command, type="payments.check_refunds"):
     gateway: GatewayName
     account: AccountName
     payment: Id
-    """The gateway's reference of the authorization."""
+    """The gateway's reference of the authorization, or of what was paid in a session before it."""
 
 
 RecordCode = Literal[

@@ -112,7 +112,7 @@ class PrepaymentReturned(PaymentEvent, type="payments.prepayment_returned"):
     """It was captured, and is refunded."""
     gateway_reference: Text | None = None
     recorded: Flag = False
-    """A person has stated it, not the gateway."""
+    """It was given back elsewhere: a person has stated it, or has refunded it at the gateway itself."""
 
 
 class PrepaymentRetained(PaymentEvent, type="payments.prepayment_retained"):

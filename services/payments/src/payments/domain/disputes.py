@@ -65,12 +65,13 @@ def dispute_id(order_id: UUID, gateway: str, reference: str) -> UUID:
 
 
 def check(ledger: Ledger, command: CheckDispute, context: Context) -> list[Effect]:
-    if ledger.currency is None:
+    currency = ledger.paid_in(command.payment) or ledger.currency
+    if currency is None:
         return []  # nothing was ever paid here
     named = dispute_id(context.key, command.gateway, command.reference)
     call = DisputeCall(
         dispute_id=named, order_id=context.key, store_id=context.store_id, gateway=command.gateway, account=command.account,
-        reference=command.reference, currency=ledger.currency,
+        reference=command.reference, currency=currency,
     )  # fmt: skip
     return [_asking(call, command.operation_id)]
 
@@ -89,7 +90,7 @@ def resumed(order_id: UUID, store_id: str, ledger: Ledger) -> list[Task]:
         _poll(
             DisputeCall(
                 dispute_id=name, order_id=order_id, store_id=store_id, gateway=one.gateway, account=one.account,
-                reference=one.reference, currency=ledger.currency or "",
+                reference=one.reference, currency=one.currency,
             ),
             0,
         )
@@ -101,7 +102,7 @@ def resumed(order_id: UUID, store_id: str, ledger: Ledger) -> list[Task]:
 def reported(ledger: Ledger, report: Reported, context: Context) -> list[Effect]:
     call, stated = report.asked, report.outcome
     assert isinstance(call, DisputeCall) and isinstance(stated, DisputeState), "the tasks of disputes"
-    if stated.payment not in {one.gateway_reference for one in ledger.authorizations.values()}:
+    if ledger.paid_in(stated.payment) != call.currency:
         return [_differs(ledger, call, stated, context)]
     known = ledger.disputes.get(call.dispute_id)
     if known is not None and known.state != "open":
@@ -147,11 +148,31 @@ def _closed(
     )  # fmt: skip
 
 
+def stated_again(ledger: Ledger, context: Context) -> list[Effect]:
+    """The order's disputes as they are, without money. What was paid in a session may be disputed before orders has the order; so they
+    are stated once more when an authorization of the order takes it over. A won dispute needs no person."""
+    effects: list[Effect] = []
+    for name, one in ledger.disputes.items():
+        call = DisputeCall(
+            dispute_id=name, order_id=context.key, store_id=context.store_id, gateway=one.gateway, account=one.account,
+            reference=one.reference, currency=one.currency,
+        )  # fmt: skip
+        stated = DisputeState(
+            state=one.state, payment="", amount_minor=one.amount_minor, withheld_minor=0, reason=one.reason, due_at=one.due_at,
+        )  # fmt: skip
+        if one.state == "open":
+            effects.append(_opened(ledger, call, stated, 0, context))
+        elif one.state == "lost":
+            effects.append(_closed(ledger, call, stated, 0, 0, context))
+    return effects
+
+
 def folded(ledger: Ledger, event: DisputeOpened | DisputeClosed) -> Ledger:
     before = ledger.disputes.get(event.dispute_id)
     withheld = (before.withheld_minor if before is not None else 0) + event.withheld_minor
     one = Dispute(
         gateway=event.gateway,
+        currency=event.currency,
         account=event.account,
         reference=event.reference,
         amount_minor=event.amount_minor,

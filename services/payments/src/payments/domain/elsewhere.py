@@ -6,12 +6,14 @@ The gateway's own name identifies a refund, its operation one of ours. So it is 
 
 from __future__ import annotations
 
-from typing import Final
+from collections.abc import Sequence
+from typing import Any, Final
+from uuid import UUID
 
 from contracts.deciding import Context, Effect, Reported, Task, effects_of
 from contracts.differences import TheirSide
 from contracts.ids import derived
-from contracts.payments import CheckRefunds, PaymentName, RecordRefused, Refunded
+from contracts.payments import CheckRefunds, PaymentName, PrepaymentReturned, RecordRefused, Refunded
 from payments.domain import applying, recording
 from payments.domain.folds import evolve
 from payments.domain.gateway import REFUNDS_KIND, Refunds, RefundsCall, operations_named
@@ -19,10 +21,11 @@ from payments.domain.ledger import Ledger
 
 GIVES_BACK: Final = ("refund", "return")
 """A return of what was paid in a session is a refund at its gateway, if that has captured it at once."""
+WAITS: Final = ("held", "retained")
 
 
 def check(ledger: Ledger, command: CheckRefunds, context: Context) -> list[Effect]:
-    if command.payment not in {one.gateway_reference for one in ledger.authorizations.values()}:
+    if ledger.paid_in(command.payment) is None:
         return []
     call = RefundsCall(
         order_id=context.key, store_id=context.store_id, gateway=command.gateway, account=command.account,
@@ -37,9 +40,10 @@ def reported(ledger: Ledger, report: Reported, context: Context) -> list[Effect]
     assert isinstance(call, RefundsCall) and isinstance(stated, Refunds), "the tasks of refunds"
     given = {"order_id": context.key, "store_id": context.store_id, "actor": f"system:{call.gateway}"}
     effects: list[Effect] = []
-    for theirs in stated.made:
-        if _is_known(ledger, call.gateway, theirs, context):
-            continue
+    unknown = [one for one in stated.made if not _is_known(ledger, call.gateway, one, context)]
+    if (session_id := _held_in(ledger, call)) is not None:
+        return _given_back(ledger, session_id, unknown, call, context)
+    for theirs in unknown:
         name = derived(report.task_id, theirs.reference)
         try:
             command = applying.booked(ledger, call.gateway, theirs, name, given)
@@ -50,6 +54,43 @@ def reported(ledger: Ledger, report: Reported, context: Context) -> list[Effect]
                 effects.append(effect)
                 ledger = evolve(ledger, effect)
     return effects
+
+
+def _held_in(ledger: Ledger, call: RefundsCall) -> UUID | None:
+    """The session whose payment still waits for the order, or which its gateway has refused to give back."""
+    for session_id, session in ledger.sessions.items():
+        paid = session.prepayment
+        if paid is not None and paid.state in WAITS and paid.gateway_reference == call.payment:
+            return session_id
+    return None
+
+
+def _given_back(
+    ledger: Ledger, session_id: UUID, made: Sequence[TheirSide], call: RefundsCall, context: Context
+) -> list[Effect]:
+    """What a person has refunded of a payment that waits for its order: all of it is no longer there. A part cannot be booked before
+    an authorization has taken the payment over: it is stated for a person."""
+    session = ledger.sessions[session_id]
+    assert session.prepayment is not None, "it was paid"
+    refunded = sum(one.amount_minor for one in made)
+    if not refunded:
+        return []
+    last = made[-1]
+    given: dict[str, Any] = {"order_id": context.key, "store_id": context.store_id, "totals": ledger.totals()}
+    if refunded == session.prepayment.amount_minor and all(one.currency == session.currency for one in made):
+        return [
+            PrepaymentReturned(
+                **given, operation_id=derived(session_id, f"refunded {last.reference}"), session_id=session_id, currency=session.currency,
+                gateway=call.gateway, amount_minor=refunded, captured=session.prepayment.captured, gateway_reference=last.reference, recorded=True,
+            )
+        ]  # fmt: skip
+    return [
+        RecordRefused(
+            **given, operation_id=context.new_id(f"refunded {last.reference}"), code="capture_unknown", command="refund", system=call.gateway,
+            payment_id=last.reference, currency=session.currency, allowed_minor=session.prepayment.amount_minor,
+            reason=f"{refunded} of what session {session_id} has paid was refunded; it waits for its order",
+        )
+    ]  # fmt: skip
 
 
 def _is_known(ledger: Ledger, gateway: str, theirs: TheirSide, context: Context) -> bool:

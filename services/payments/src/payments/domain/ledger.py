@@ -104,6 +104,7 @@ class Capturing(Document):
 
 class Dispute(Document):
     gateway: GatewayName
+    currency: str
     account: AccountName | None = None
     reference: str
     """What the gateway calls it."""
@@ -144,6 +145,16 @@ class Ledger(Document):
             *(one.gift_card_id for one in self.authorizations.values() if one.gift_card_id is not None),
             *(part.gift_card_id for operation in self.operations.values() for part in operation.gift_cards),
         }
+
+    def paid_in(self, payment: str | None) -> str | None:
+        """The currency of the payment that a gateway calls so: of an authorization, or paid in a session before it. None: unknown here."""
+        if payment is None:
+            return None
+        for session in self.sessions.values():
+            if session.prepayment is not None and session.prepayment.gateway_reference == payment:
+                return session.currency
+        known = any(one.gateway_reference == payment for one in self.authorizations.values())
+        return self.currency if known else None
 
     def operation(self, operation_id: UUID, context: Context) -> Operation | None:
         """Also a closed one that the ledger no longer has, if `earlier` has named it."""

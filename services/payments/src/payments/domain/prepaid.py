@@ -13,7 +13,7 @@ from uuid import UUID
 
 from contracts.deciding import Context, Effect
 from contracts.payments import MoneyLine
-from payments.domain import facts
+from payments.domain import disputes, facts
 from payments.domain.folds import evolve
 from payments.domain.gateway import task
 from payments.domain.ledger import Ledger
@@ -85,10 +85,11 @@ def _granted(
     event = facts.succeeded(
         ledger, authorization_id, paid, context, prepayment.gateway_reference, held_until=prepayment.held_until
     )
+    disputed = disputes.stated_again(ledger, context)
     ledger, back = evolve(ledger, event), return_id_of(paid.session_id)
     if prepayment.amount_minor == paid.amount_minor:
-        return [event], ledger
-    return [event, task(ledger.call(context.key, context.store_id, back, ledger.operations[back]))], ledger
+        return [event, *disputed], ledger
+    return [event, *disputed, task(ledger.call(context.key, context.store_id, back, ledger.operations[back]))], ledger
 
 
 def _unclaimed(ledger: Ledger) -> Iterable[tuple[UUID, Session]]:

@@ -19,7 +19,7 @@ from payments.gateways.inbound import Notice
 ORDER: Final = """
 coalesce(
   (select o.order_id from operations o where o.operation_id = {operation_id} and o.store_id = {store_id}),
-  (select o.order_id from operations o where o.gateway_reference = {payment} and o.kind = 'authorize'
+  (select o.order_id from operations o where o.gateway_reference = {payment} and o.kind in ('authorize', 'prepay')
      and o.gateway = {gateway} and o.store_id = {store_id} limit 1))"""
 """The order of an event, as payments has it now; null before its payment is recorded."""
 
