@@ -182,6 +182,29 @@ async def test_an_authorization_that_its_buyer_leaves_is_declined(world: World) 
     assert await world.app.fetch("select from tasks") == [] and await violated(world.app.database) == {}
 
 
+async def test_a_repeated_request_is_answered_with_its_session_after_the_configuration_has_changed(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    order = future_order(STORE)
+    body = wanted(order, gateway="stripe")
+    status, opened = await world.send(SESSIONS, body, "cart-1")
+    assert status == 201
+    await world.until(UUID(opened["session_id"]), "pending")
+    [intent] = world.shape.server.books.intents
+    await world.shape.post(f"/buyers/{intent}/confirm")
+    await until(world, opened["session_id"], "completed")
+    async with world.app.database.transaction() as tx:
+        await tx.execute("delete from storefronts where store_id = $1", STORE)
+        await tx.execute("delete from gateway_accounts where store_id = $1", STORE)
+    monkeypatch.setattr(accounts, "FRESH_SECONDS", 0)
+    status, again = await world.send(SESSIONS, body, "cart-1")
+    assert (status, again["session_id"], again["state"]) == (201, opened["session_id"], "completed")
+    got, problem = await world.send(SESSIONS, body | {"amount_minor": 1}, "cart-1")
+    assert (got, problem["type"]) == (409, "/problems/idempotency_key_reused")
+    got, problem = await world.send(SESSIONS, wanted(future_order(STORE), gateway="stripe"), "cart-2")
+    assert (got, problem["type"]) == (422, "/problems/return_url_invalid")
+
+
 async def test_a_key_opens_no_ledger_of_another_stores_future_order(world: World) -> None:
     """The store whose order it will be opens its session afterwards: nothing of it was claimed."""
     order, name = future_order(STORE), f"st_{uuid4().hex[:8]}"

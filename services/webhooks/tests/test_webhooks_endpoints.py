@@ -337,8 +337,10 @@ async def test_a_receiver_that_answers_a_signed_request_is_enabled(client: Clien
 
     async with receiver(answer) as url:
         made = await created(client, url=url)
-        status, shown, _ = await client.call("POST", f"/v1/endpoints/{made['endpoint_id']}/verify")
+        path, once = f"/v1/endpoints/{made['endpoint_id']}/verify", {"idempotency-key": "k1"}
+        status, shown, _ = await client.call("POST", path, more=once)
     assert (status, shown["status"], shown["version"]) == (200, "enabled", 2)
+    assert (await client.call("POST", path, more=once))[:2] == (200, shown), "its receiver is gone"
     [request] = asked
     assert (request["type"], request["subject"], request["storeid"]) == ("webhooks.verify", made["endpoint_id"], "st_1")
 

@@ -47,6 +47,10 @@ class App(Protocol):
     async def execute(self, request: Request, who: Principal, message: Command, answer: Answer) -> Response:
         """Runs a command and answers the request with its outcome, as `answer` renders it; see `chassis.http.commands`."""
 
+    async def answered(self, request: Request, who: Principal) -> Response | None:
+        """Returns the stored answer if the request is a repetition, else None; for routes that check what may have changed since the
+        first request before they `execute`. Raises Problem 409 if its Idempotency-Key came with another request."""
+
     async def submit(self, who: Principal, command: Command) -> Outcome:
         """Runs a command and returns its outcome; the caller answers the request. Raises a transient error as it is."""
 

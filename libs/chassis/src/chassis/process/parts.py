@@ -22,6 +22,7 @@ from chassis.declare.service import Service
 from chassis.http import auth, problems
 from chassis.http.auth import Keys
 from chassis.http.commands import execute, operation_id, submit
+from chassis.http.repeated import Repeated
 from chassis.kafka import recovery
 from chassis.kafka.consumer import Consumer
 from chassis.kafka.relay import Relay
@@ -102,6 +103,13 @@ class Parts:
     def operation_id(self, request: Request, who: Principal, key: UUID) -> UUID:
         now = self.database.clock.now_or_host()
         return operation_id(request, who, key, self.settings.idempotency_retention_days, now)
+
+    async def answered(self, request: Request, who: Principal) -> Response | None:
+        repeated = await Repeated.of(request, who)
+        if repeated.asked is None:
+            return None
+        async with self.database.connection() as connection:
+            return await repeated.found(connection)
 
     async def submit(self, who: Principal, command: Command) -> Outcome:
         return await submit(self.shell, who, command)

@@ -109,6 +109,8 @@ def add_routes(router: APIRouter, app: App) -> None:
     async def apply(request: Request, difference_id: UUID, body: Stated, who: Reconciler) -> Response:
         """Carry out the proposal, once: the movement is booked, or the gateway is asked to give it back. The latter also needs the
         scope `payments.refund`."""
+        if (before := await app.answered(request, who)) is not None:
+            return before
         row = await _row(difference_id, who)
         state, operation_id = _state(row), app.operation_id(request, who, difference_id)
         assert state.about is not None, "a row is of a difference that was found"

@@ -1,5 +1,6 @@
 """Reconciliations: asked for by hand, listed, and read while they run."""
 
+from collections.abc import Sequence
 from datetime import timedelta
 from typing import Any, Final, Literal
 from uuid import UUID
@@ -81,21 +82,19 @@ def add_routes(router: APIRouter, app: App) -> None:
     )  # fmt: skip
     async def ask(request: Request, asked: Asked, who: Principal = Reconciler) -> Any:
         """Compare our ledgers of a period with the gateway's own list. It runs after the answer."""
-        account = await gateways_of(app).account(who.store_id, asked.gateway, asked.account)
-        if asked.gateway not in LISTS:
-            raise Problem(
-                409, "list_missing", "The gateway has no list", f"{asked.gateway} cannot list what it has moved."
-            )
-        if account is None:
-            raise Problem(404, "gateway_unknown", "No such account", f"The store has no account at {asked.gateway}.")
         key = app.operation_id(request, who, reconciliations.NAMESPACE)
+        if asked_before := await _found(key, who):
+            account = asked.account or asked_before[0]["account"]  # the store's first one may be another by now
+        else:
+            account = await _account(asked, who)
 
         async def write(tx: Connection) -> None:
             await reconciliations.create(
                 tx, key, who.store_id, asked.gateway, account, asked.begins_at, asked.ends_at, who.actor
             )
 
-        await app.write(write)
+        if not asked_before:
+            await app.write(write)
         row = await _one(key, who)
         if (row["gateway"], row["account"], row["begins_at"], row["ends_at"]) != (
             asked.gateway,
@@ -127,8 +126,21 @@ def add_routes(router: APIRouter, app: App) -> None:
         """How far it is, and what it has found."""
         return reconciliations.shown(await _one(reconciliation_id, who))
 
+    async def _account(asked: Asked, who: Principal) -> str:
+        account = await gateways_of(app).account(who.store_id, asked.gateway, asked.account)
+        if asked.gateway not in LISTS:
+            raise Problem(
+                409, "list_missing", "The gateway has no list", f"{asked.gateway} cannot list what it has moved."
+            )
+        if account is None:
+            raise Problem(404, "gateway_unknown", "No such account", f"The store has no account at {asked.gateway}.")
+        return account
+
+    async def _found(key: UUID, who: Principal) -> Sequence[Any]:
+        return await app.read(select(*SHOWN).where(table.c.key == key, table.c.store_id == who.store_id))
+
     async def _one(key: UUID, who: Principal) -> Any:
-        rows = await app.read(select(*SHOWN).where(table.c.key == key, table.c.store_id == who.store_id))
+        rows = await _found(key, who)
         if not rows:
             raise Problem(
                 404, "reconciliation_unknown", "No such reconciliation", f"This store has no reconciliation {key}."

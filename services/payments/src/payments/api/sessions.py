@@ -114,6 +114,8 @@ def add_routes(router: APIRouter, app: App) -> None:
     )  # fmt: skip
     async def open_session(request: Request, who: Storefront, body: SessionBody) -> Response:
         """Open the session of an order's payment. A repeated request answers with the session as it is now."""
+        if (before := await app.answered(request, who)) is not None:
+            return await _opened(before, who)
         await origins.check_order(app, who, body.order_id, body.origin)
         await _check_urls(who.store_id, body)
         if (
@@ -131,9 +133,7 @@ def add_routes(router: APIRouter, app: App) -> None:
         answer = await app.execute(
             request, who, message, lambda outcome: (201, {"session_id": str(message.operation_id)})
         )
-        if answer.status_code != 201:
-            return answer
-        return await _shown(UUID(json.loads(bytes(answer.body))["session_id"]), who.store_id, 201)
+        return await _opened(answer, who)
 
     @router.get("/payment-sessions", response_model=Page[SessionListed])
     async def list_sessions(
@@ -193,6 +193,12 @@ def add_routes(router: APIRouter, app: App) -> None:
         )  # fmt: skip
         answer = await app.execute(request, who, message, lambda outcome: (200, {}))
         return answer if answer.status_code != 200 else await _shown(session_id, who.store_id, 200)
+
+    async def _opened(answer: Response, who: Principal) -> Response:
+        """The session of a stored answer as it is now; a refusal as it was."""
+        if answer.status_code != 201:
+            return answer
+        return await _shown(UUID(json.loads(bytes(answer.body))["session_id"]), who.store_id, 201)
 
     async def _check_urls(store_id: str, body: SessionBody) -> None:
         found = await app.read(select(storefronts.c.origin).where(storefronts.c.store_id == store_id))

@@ -137,6 +137,8 @@ def routes(app: App) -> APIRouter:
     async def resend(request: Request, who: Editor, attempt_id: UUID) -> Response:
         """Send the request of an attempt once more, with the same `webhook-id` and the same events: a replay of its own."""
         row = await _find(app, who, attempt_id)
+        if (before := await replays.begun_before(app, request, who, row["endpoint_id"])) is not None:
+            return before
         await find_endpoint(app, who, row["endpoint_id"])
         same = [attempts.c[name] == row[name] for name in ("endpoint_id", "at", "delivery_id")]
         batch = await app.read(select(attempts.c.position).where(*same).order_by(attempts.c.position))

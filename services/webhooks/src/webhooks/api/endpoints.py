@@ -195,6 +195,8 @@ def routes(app: App) -> APIRouter:
     )  # fmt: skip
     async def enable(request: Request, who: Editor, endpoint_id: UUID, body: EnableGiven) -> Response:
         """Go on with deliveries, from where they stopped or from another place; the answer counts the events to deliver."""
+        if (before := await app.answered(request, who)) is not None:
+            return before
         row = await find_endpoint(app, who, endpoint_id)
         resuming = await resumptions.resuming(endpoint_id, Endpoint.model_validate_json(row["doc"]), who, body.begin)
         counted = {"to_deliver": resuming.to_deliver._asdict()}
@@ -213,6 +215,8 @@ def routes(app: App) -> APIRouter:
     )  # fmt: skip
     async def verify(request: Request, who: Editor, endpoint_id: UUID) -> Response:
         """Send a signed `webhooks.verify` to the receiver. If it answers as it should, a pending endpoint is enabled."""
+        if (before := await app.answered(request, who)) is not None:
+            return before
         endpoint = Endpoint.model_validate_json((await find_endpoint(app, who, endpoint_id))["doc"])
         try:
             async with Sender(settings.networks) as sender:

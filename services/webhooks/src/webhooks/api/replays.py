@@ -142,6 +142,8 @@ def routes(app: App) -> APIRouter:
     )  # fmt: skip
     async def replay(request: Request, who: Editor, endpoint_id: UUID, body: ReplayGiven) -> Response:
         """Send events once more, beside the deliveries, with at most half of the endpoint's `in_flight`."""
+        if not body.dry_run and (before := await begun_before(app, request, who, endpoint_id)) is not None:
+            return before
         row = await find_endpoint(app, who, endpoint_id)
         if (misspelt := event_types.unknown(body.types)) is not None:
             raise refused("unknown_type", misspelt.detail, nearest=misspelt.nearest)
@@ -229,6 +231,17 @@ async def begin(app: App, request: Request, who: Principal, wanted: Range) -> Re
 
     if not await app.write(work):
         await _check_enabled(app, who, wanted.endpoint_id)
+    return await _accepted(app, who, replay_id)
+
+
+async def begun_before(app: App, request: Request, who: Principal, endpoint_id: UUID) -> Response | None:
+    """Returns the answer of a repeated request: with the replay that the first one has begun, also if its places in the feed are gone."""
+    replay_id = app.operation_id(request, who, endpoint_id)
+    mine = (replays.c.id == replay_id) & (replays.c.store_id == who.store_id)
+    return await _accepted(app, who, replay_id) if await app.read(select(replays.c.id).where(mine)) else None
+
+
+async def _accepted(app: App, who: Principal, replay_id: UUID) -> Response:
     shown = await _shown(app, Reader(app), who, replay_id)
     return respond(as_json(202, shown, {"location": f"/v1/replays/{replay_id}"}))
 
