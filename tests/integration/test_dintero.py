@@ -88,6 +88,30 @@ async def test_money_beyond_what_is_there_is_refused_with_409_and_a_repetition_c
     assert await client.done("GET", f"/orders/{number}/captures/{first['id']}") == listed[0]
 
 
+async def test_an_order_without_a_draft_is_created_once_and_what_is_refused_leaves_nothing_behind(
+    client: Client,
+) -> None:
+    body = {"currency": "GBP", "order_id": "DIRECT-1", "items": [MUGS], "customer": CUSTOMER}
+    once = {"idempotency_key": "direct-1"}
+    wrong = body | {"shipping_address": {"country": "Nowhere"}}
+    for _ in range(2):
+        status, problem = await client.call("POST", "/orders", wrong, **once)
+        assert status == 422, problem
+    assert (await client.call("POST", "/orders", body | {"items": []}))[1]["type"] == "/problems/draft_empty"
+    answers = await asyncio.gather(
+        *(client.call("POST", "/orders", body, idempotency_key="direct-2") for _ in range(5))
+    )
+    assert {status for status, _ in answers} == {200} and len({order["id"] for _, order in answers}) == 1
+    [order] = [order for _, order in answers[:1]]
+    assert (order["order_id"], order["gross_amount"], order["customer"]) == ("DIRECT-1", 39800, CUSTOMER)
+    assert (await client.call("POST", "/orders", wrong, idempotency_key="direct-2"))[0] == 409
+    status, problem = await client.call("POST", "/orders", body)
+    assert (status, problem["type"]) == (409, "/problems/number_taken")
+    opened = await client.done("GET", "/draft_orders?status=open&limit=1000")
+    assert not [one for one in opened["draft_orders"] if one["order"].get("order_id") == "DIRECT-1"]
+    await client.paid("DIRECT-1", "authorizations", "PID_direct", 39800)
+
+
 async def test_drafts_change_while_they_are_open_and_have_their_number_reserved_stated_or_none(client: Client) -> None:
     body = {"options": {"generate_order_id": "ALPHANUMERIC_9_RESERVE"}, "order": {"currency": "GBP", "items": []}}
     draft = await client.done("POST", "/draft_orders", body, idempotency_key="draft-1")
@@ -216,8 +240,10 @@ async def test_orders_are_listed_by_place_and_filters_cancelled_closed_commented
     assert all("request" in one for one in only["events"]) and len(only["events"]) == 4
     assert "events" not in await client.done("GET", f"/orders/{third}")
     assert (await client.done("GET", f"/orders/{third}/events"))["state"] == "success"
-    status, problem = await client.call("DELETE", f"/orders/{third}/comments/{comment['id']}")
-    assert (status, problem["type"]) == (501, "/problems/comment_permanent")
+    gone = f"/orders/{third}/comments/{comment['id']}"
+    assert (await client.done("DELETE", gone))["comment"] == "Call first."
+    assert (await client.call("DELETE", gone))[1]["type"] == "/problems/comment_unknown"
+    assert (await client.done("GET", f"/orders/{third}"))["comments"] == []
     drafts = await client.done("GET", f"/draft_orders?status=completed&{query}")
     assert {draft["order"]["order_id"] for draft in drafts["draft_orders"]} <= {first, second, third}
 

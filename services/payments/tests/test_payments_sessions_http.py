@@ -187,7 +187,7 @@ async def test_a_repeated_request_is_answered_with_its_session_after_the_configu
 ) -> None:
     order = future_order(STORE)
     body = wanted(order, gateway="stripe")
-    status, opened = await world.send(SESSIONS, body, "cart-1")
+    status, opened = await world.send(SESSIONS, body, "changed-1")
     assert status == 201
     await world.until(UUID(opened["session_id"]), "pending")
     [intent] = world.shape.server.books.intents
@@ -197,11 +197,11 @@ async def test_a_repeated_request_is_answered_with_its_session_after_the_configu
         await tx.execute("delete from storefronts where store_id = $1", STORE)
         await tx.execute("delete from gateway_accounts where store_id = $1", STORE)
     monkeypatch.setattr(accounts, "FRESH_SECONDS", 0)
-    status, again = await world.send(SESSIONS, body, "cart-1")
+    status, again = await world.send(SESSIONS, body, "changed-1")
     assert (status, again["session_id"], again["state"]) == (201, opened["session_id"], "completed")
-    got, problem = await world.send(SESSIONS, body | {"amount_minor": 1}, "cart-1")
+    got, problem = await world.send(SESSIONS, body | {"amount_minor": 1}, "changed-1")
     assert (got, problem["type"]) == (409, "/problems/idempotency_key_reused")
-    got, problem = await world.send(SESSIONS, wanted(future_order(STORE), gateway="stripe"), "cart-2")
+    got, problem = await world.send(SESSIONS, wanted(future_order(STORE), gateway="stripe"), "changed-2")
     assert (got, problem["type"]) == (422, "/problems/return_url_invalid")
 
 

@@ -111,6 +111,14 @@ async def delete(tx: Connection, account: Account, draft: Draft) -> None:
     )  # fmt: skip
 
 
+async def discard(tx: Connection, account: Account, draft_id: UUID) -> None:
+    """Removes the row of a draft if it is open: of an order that was refused. One that is being completed by another request stays."""
+    await tx.execute(
+        "delete from drafts where store_id = $1 and draft_id = $2 and aid = $3 and status = 'open'",
+        account.store_id, draft_id, account.aid,
+    )  # fmt: skip
+
+
 async def begin_completion(tx: Connection, account: Account, draft: Draft, *, generate: bool) -> Draft:
     """Gives an open draft its number and its date, so that each attempt to complete it asks for the same order."""
     number = draft.number

@@ -28,6 +28,17 @@ async def add(
     await app.fetch(INSERT, account.store_id, order_id, event_id, kind, by, orjson.dumps(body).decode())
 
 
+async def among(app: App, account: Account, order_id: UUID, ids: Sequence[UUID]) -> Sequence[UUID]:
+    """Returns which of these ids are ids of events of an order."""
+    if not ids:
+        return ()
+    rows = await app.fetch(
+        "select event_id from events where store_id = $1 and order_id = $2 and event_id = any($3::uuid[])",
+        account.store_id, order_id, list(ids),
+    )  # fmt: skip
+    return [row["event_id"] for row in rows]
+
+
 async def stored(app: App, account: Account, order_id: UUID) -> Sequence[dict[str, Any]]:
     """Returns the events of an order in Dintero's shape, the oldest first."""
     rows = await app.fetch(f"{SELECT} order by at, event_id", account.store_id, order_id)

@@ -45,8 +45,8 @@ PROBLEMS: Final[Problems] = {
         "Leave it out; docs/dintero-compat.md lists what is covered."),
     "filter_uncovered": About(501, "This filter is not covered", "The list is not searched by this parameter.",
         "Leave it out; docs/dintero-compat.md lists the filters."),
-    "comment_permanent": About(501, "Comments are not deleted", "A comment is a note of the order, and notes are append-only.",
-        "Add another comment that corrects it."),
+    "comment_unknown": About(404, "No such comment", "The order shows no comment of this id: it is deleted, or not among the latest ones.",
+        "`GET .../orders/{order_id}` lists `comments`."),
     "owner_silent": About(503, "Orders or payments does not answer", "A service that is asked gave no usable answer in time.",
         "Send the same request again: what it has done already is recognised by `payment_id`, by the draft, or by Idempotency-Key."),
 }  # fmt: skip

@@ -9,15 +9,16 @@ from asyncpg import Connection
 from fastapi import APIRouter, Depends, Request
 from pydantic import ValidationError
 
+from chassis.http.commands import COMMAND
 from chassis.http.problems import Problem, answers
 from contracts.snapshot import OrderContent
 from dintero_compat import drafts
 from dintero_compat.api.desk import Asked, Desk, Money
-from dintero_compat.api.drafting import not_valid
+from dintero_compat.api.drafting import created, not_valid
 from dintero_compat.domain import paying, placing, reversing, shapes, showing
 from dintero_compat.drafts import Draft
 from dintero_compat.refusals import refused
-from dintero_compat.responses import Completed
+from dintero_compat.responses import Completed, OrderShown
 
 
 def add_routes(router: APIRouter, desk: Desk) -> None:
@@ -50,6 +51,31 @@ def add_routes(router: APIRouter, desk: Desk) -> None:
             order = await desk.order(asked, draft.number)
         await desk.happened(request, asked, order, f"completed {draft_id}", draft_id)
         return {"orders": [await desk.whole(asked, order)]}
+
+    @router.post(
+        "/orders",
+        response_model=OrderShown,
+        response_model_exclude_unset=True,
+        dependencies=COMMAND,
+        openapi_extra=answers("account_unknown", "draft_empty", "draft_unknown", "number_taken", "item_exists", "option_uncovered", "request_refused", "owner_silent"),
+    )  # fmt: skip
+    async def create_order(request: Request, asked: Editor, body: shapes.DraftOrder) -> dict[str, Any]:
+        """Create an order without a draft of the client's own. With an Idempotency-Key, a repeated request is answered with the same
+        order as it is now. What is refused leaves nothing behind."""
+        if not body.items:
+            raise refused("draft_empty", "an order has at least one item")
+        whole = _whole_draft(body)
+        draft = await created(app, request, asked, whole)
+        try:
+            draft = await _placed(asked, draft)
+        except Problem as problem:
+            if problem.status < 500:
+                await app.write(lambda tx: drafts.discard(tx, asked.account, draft.draft_id))
+            raise
+        assert draft.number is not None
+        order = await desk.order(asked, draft.number)
+        await desk.happened(request, asked, order, f"completed {draft.draft_id}", draft.draft_id)
+        return await desk.whole(asked, order)
 
     async def _placed(asked: Asked, draft: Draft) -> Draft:
         """Asks orders to take the order. Asked again after any failure, it is the same order with the same content."""
@@ -127,6 +153,14 @@ def add_routes(router: APIRouter, desk: Desk) -> None:
                 await app.write(lambda tx: drafts.end_completion(tx, asked.account, draft, done=False))
             raise
         await app.write(lambda tx: drafts.end_completion(tx, asked.account, draft, done=True))
+
+
+def _whole_draft(order: shapes.DraftOrder) -> shapes.Draft:
+    """Raises Problem 422."""
+    try:
+        return shapes.Draft.model_validate({"order": order.model_dump(mode="json", exclude_unset=True)})
+    except ValidationError as error:
+        raise not_valid(error) from None
 
 
 def _is_reversed(money: Money, items: list[shapes.Item]) -> bool:

@@ -62,6 +62,11 @@ class Lines:
         return {number: line_id for line_id, number in self.numbers.items()}
 
 
+def deletion_of(comment_id: str) -> str:
+    """Names the event of a request that deletes a comment."""
+    return f"comment {comment_id} deleted"
+
+
 class Desk:
     def __init__(self, app: App) -> None:
         self.app = app
@@ -121,6 +126,7 @@ class Desk:
         stored = draft.doc["order"] if draft is not None else {}
         by = {"created_by": draft.created_by} if draft is not None else {}
         shown = showing.shown(order, asked.account.aid, collections, status, stored, lines.added)
+        shown["comments"] = await self.comments(asked, order)
         return {**shown, **by, **happened}
 
     async def lines(self, asked: Asked, order: Mapping[str, Any]) -> Lines:
@@ -128,6 +134,13 @@ class Desk:
         numbers = showing.line_numbers(OrderContent.model_validate(order["order"]))
         added = await additions.items_of(self.app, asked.account, UUID(order["order_id"]))
         return Lines(numbers | {reversing.ours(item["line_id"]): item["line_id"] for item in added}, added)
+
+    async def comments(self, asked: Asked, order: Mapping[str, Any]) -> list[dict[str, Any]]:
+        """Returns the latest comments of an order. A note whose deletion was requested here stays at orders, and is no comment."""
+        found, key = showing.comments(order), UUID(order["order_id"])
+        deletions = {derived(key, deletion_of(one["id"])): one["id"] for one in found}
+        gone = {deletions[event_id] for event_id in await events.among(self.app, asked.account, key, [*deletions])}
+        return [one for one in found if one["id"] not in gone]
 
     async def events(self, asked: Asked, order: Mapping[str, Any], include: Include) -> dict[str, Any]:
         """Returns `events` and their `state`; empty if none are to be included."""

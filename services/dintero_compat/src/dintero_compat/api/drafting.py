@@ -8,6 +8,7 @@ from asyncpg import Connection
 from fastapi import APIRouter, Body, Depends, Request
 from pydantic import ValidationError
 
+from chassis.declare.app import App
 from chassis.http.commands import COMMAND, fingerprint, idempotency_key
 from chassis.http.problems import Invalid, Problem, answers, invalid, known
 from contracts.ids import order_id
@@ -37,23 +38,7 @@ def add_routes(router: APIRouter, desk: Desk) -> None:
     )
     async def create_draft(request: Request, asked: Editor, body: shapes.Draft) -> dict[str, Any]:
         """Create a draft. With an Idempotency-Key, a repeated request is answered with the draft as it is now."""
-        account = asked.account
-        doc = _doc(body)
-        parent = order_id(account.store_id, placing.CHANNEL, account.aid, "drafts")
-        draft_id = app.operation_id(request, asked.who, parent)
-        if idempotency_key(request) is not None:
-            doc["sent"] = (await fingerprint(request)).hex()
-        reserve = body.options.generate_order_id == "ALPHANUMERIC_9_RESERVE"
-
-        async def work(tx: Connection) -> Draft:
-            return await drafts.create(
-                tx, account, draft_id, doc, body.order.order_id, reserve=reserve, by=asked.who.actor
-            )
-
-        draft: Draft = await app.write(work)
-        if draft.doc.get("sent", doc.get("sent")) != doc.get("sent"):
-            raise known("idempotency_key_reused", "use a new key per request")
-        return shown(draft)
+        return shown(await created(app, request, asked, body))
 
     @router.get(
         "/draft_orders/{draft_id}",
@@ -151,6 +136,25 @@ def add_routes(router: APIRouter, desk: Desk) -> None:
             return await drafts.change(tx, asked.account, draft, doc, body.order.order_id or draft.number)
 
         return shown(await app.write(work))
+
+
+async def created(app: App, request: Request, asked: Asked, body: shapes.Draft) -> Draft:
+    """Stores the draft of a request; a repeated request finds it. Raises Problem 409, 501."""
+    account = asked.account
+    doc = _doc(body)
+    parent = order_id(account.store_id, placing.CHANNEL, account.aid, "drafts")
+    draft_id = app.operation_id(request, asked.who, parent)
+    if idempotency_key(request) is not None:
+        doc["sent"] = (await fingerprint(request)).hex()
+    reserve = body.options.generate_order_id == "ALPHANUMERIC_9_RESERVE"
+
+    async def work(tx: Connection) -> Draft:
+        return await drafts.create(tx, account, draft_id, doc, body.order.order_id, reserve=reserve, by=asked.who.actor)
+
+    draft: Draft = await app.write(work)
+    if draft.doc.get("sent", doc.get("sent")) != doc.get("sent"):
+        raise known("idempotency_key_reused", "use a new key per request")
+    return draft
 
 
 def not_valid(error: ValidationError) -> Problem:

@@ -11,7 +11,7 @@ from chassis.http.problems import answers
 from contracts.base import Text
 from contracts.orders.annotations import NoteText
 from dintero_compat import events
-from dintero_compat.api.desk import Asked, Desk, OrderId
+from dintero_compat.api.desk import Asked, Desk, OrderId, deletion_of
 from dintero_compat.domain import shapes, showing
 from dintero_compat.domain.happening import OURS, Include, ServiceEvent
 from dintero_compat.refusals import refused
@@ -150,11 +150,18 @@ def add_routes(router: APIRouter, desk: Desk) -> None:
     @router.delete(
         "/orders/{order_id}/comments/{comment_id}",
         response_model=CommentShown,
-        openapi_extra=answers("account_unknown", "comment_permanent"),
+        response_model_exclude_unset=True,
+        dependencies=COMMAND,
+        openapi_extra=answers("account_unknown", "order_unknown", "comment_unknown", "owner_silent"),
     )
-    async def delete_comment(asked: Editor, order_id: OrderId, comment_id: UUID) -> dict[str, Any]:
-        """Not done: notes are append-only."""
-        raise refused("comment_permanent", "add another comment that corrects it")
+    async def delete_comment(request: Request, asked: Editor, order_id: OrderId, comment_id: UUID) -> dict[str, Any]:
+        """Delete a comment: it is not shown any more. Its note stays at orders, where notes are append-only."""
+        order = await desk.order(asked, order_id)
+        for one in await desk.comments(asked, order):
+            if one["id"] == str(comment_id):
+                await desk.happened(request, asked, order, deletion_of(one["id"]))
+                return one
+        raise refused("comment_unknown", "none of the comments that are shown has this id")
 
     async def _put_away(request: Request, asked: Asked, name: str, action: str) -> dict[str, Any]:
         order = await desk.order(asked, name)

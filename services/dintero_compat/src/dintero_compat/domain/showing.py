@@ -99,8 +99,13 @@ def shown(
         "billing_address": _address(content.bill_to, None),
         "items": items,
         **{name: list(collections.get(name, ())) for name in COLLECTIONS},
-        "comments": [_comment(note) for note in reversed(order.get("notes") or ())],
+        "comments": comments(order),
     }
+
+
+def comments(order: Mapping[str, Any]) -> list[dict[str, Any]]:
+    """Returns the latest notes of an order, the oldest first."""
+    return [_comment(note) for note in reversed(order.get("notes") or ())]
 
 
 def updates(order: Mapping[str, Any]) -> dict[str, Any]:
