@@ -32,7 +32,7 @@ from contracts.snapshot.lines import Quantities
 from contracts.snapshot.totals import Totals
 from tests.asgi import asgi_of
 from tests.databases import empty, migrated
-from tests.waiting import patience
+from tests.waiting import PATIENCE_SECONDS, patience
 
 NOW = datetime(2026, 11, 21, 9, 30, tzinfo=UTC)
 STORE = "st_1"
@@ -41,10 +41,11 @@ SOURCE = Source(channel="amazon", account="eu", updated_at=NOW, content_hash="h"
 
 @asynccontextmanager
 async def emptied(tables: Iterable[str], **settings: Any) -> AsyncIterator[App]:
-    """The console on its database of the tests, of which these tables are empty."""
+    """The console on its database of the tests, of which these tables are empty. Its time limits are for what never comes."""
     url = os.environ["CONSOLE_TEST_DATABASE_URL"]
     await migrated(SERVICE, url)
-    app = App(SERVICE, Settings(database_url=url, **settings), "api")
+    patient = {"ask_seconds_max": PATIENCE_SECONDS, "database_read_seconds_max": PATIENCE_SECONDS}
+    app = App(SERVICE, Settings(database_url=url, **patient | settings), "api")
     async with app.database.connection() as connection:
         await empty(connection, tables)
     yield app

@@ -76,7 +76,7 @@ def owner() -> Orders:
 
 
 @pytest_asyncio.fixture
-async def app(owner: Orders) -> AsyncIterator[App]:
+async def app(owner: Orders, request: pytest.FixtureRequest) -> AsyncIterator[App]:
     server = web.Application()
     server.router.add_get("/v1/processes", owner.processes)
     server.router.add_post("/v1/orders/{order_id}/{action}", owner.act)
@@ -84,7 +84,9 @@ async def app(owner: Orders) -> AsyncIterator[App]:
     await runner.setup()
     site = web.TCPSite(runner, "127.0.0.1", 0)
     await site.start()
-    async with emptied(TABLES, orders_url=site.name, orders_api_key="tw_1_secret") as app:
+    async with emptied(
+        TABLES, orders_url=site.name, orders_api_key="tw_1_secret", **getattr(request, "param", {})
+    ) as app:
         yield app
     owner.ended.set()
     await runner.cleanup()
@@ -294,6 +296,7 @@ async def test_who_may_not_act_and_what_is_no_action_of_this_person_is_refused(
     assert owner.requests == []
 
 
+@pytest.mark.parametrize("app", [{"ask_seconds_max": 0.8}], indirect=True)
 async def test_with_orders_silent_it_shows_within_a_second_what_the_lists_have(
     owner: Orders, publisher: Publisher, browser: Browser
 ) -> None:
@@ -306,4 +309,5 @@ async def test_with_orders_silent_it_shows_within_a_second_what_the_lists_have(
     assert page.status == 200 and numbers(page.text) == ["P-1", "P-2", "APPROVAL", "REFUSED"]
     assert "orders is silent" in page.text and "<code>settle.capture</code>" in page.text
     assert 'action="/processes/' not in page.text, "what is possible, only orders states"
-    assert took < 1 or time.process_time() - began[0] < 0.2, f"{took:.1f} s: more than the time that orders is given"
+    idle = time.process_time() - began[0] < 0.2 * took
+    assert took < 1 or idle, f"{took:.1f} s: more than the time that orders is given"

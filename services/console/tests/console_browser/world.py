@@ -24,6 +24,7 @@ from console.handlers import SERVICE
 from console.settings import Settings
 from console.working import Worker
 from tests.browser import CHROMIUM, DESKTOP, MISSING, painted
+from tests.waiting import PATIENCE_SECONDS
 
 URL = os.environ.get("CONSOLE_TEST_DATABASE_URL", "")
 IN_CHROMIUM = [
@@ -33,7 +34,7 @@ IN_CHROMIUM = [
 ]
 """`pytestmark` of each file here: they share one browser and one console, and run on one worker (`conftest.py` of the root)."""
 Role = Literal["button", "link"]
-SECONDS_MAX = 30
+SECONDS_MAX = int(PATIENCE_SECONDS)
 """Playwright waits this long for what a test expects: the machine may be busy."""
 expect.set_options(timeout=SECONDS_MAX * 1000)
 
