@@ -319,8 +319,11 @@ async def test_a_backlog_of_one_partition_does_not_keep_the_others_waiting(world
         assert set(await consumer.getmany(timeout_ms=10_000)) == parts
 
 
-async def test_it_queries_often_only_while_other_processes_add_rows(world: World) -> None:
+async def test_it_queries_often_only_while_other_processes_add_rows(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """A query may return a row before the commit of this process has offered it: then no other process is at work."""
+    monkeypatch.setattr("chassis.kafka.relay.OTHERS_SECONDS", 10 * PATIENCE_SECONDS)
     relay, offered = relay_of(world), list[OutboxRow]()
     world.shell.on_published = offered.extend
     for _ in range(3):
