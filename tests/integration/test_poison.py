@@ -20,6 +20,7 @@ from contracts.registry import SNAPSHOTS
 from devservices.raw_batches import ZSTD, batch, binary_header
 from devservices.raw_batches import send as send_batch
 from system.processes import Member
+from tests.integration import test_force as forced
 from tests.integration.poison import POISONS, Poison, Raw, send_raw
 from tests.integration.shop import STORE, Options, Shop, SnapshotRecord
 from tests.waiting import PATIENCE_SECONDS
@@ -27,11 +28,15 @@ from tests.waiting import PATIENCE_SECONDS
 bound_decompression()  # as in every service: the checker, which runs in this process, reads the same topics
 
 SHOP = Options(
-    gateway=("--latency-ms", "1500"),
+    gateway=("--latency-ms", "5", "--hold-ms", "200"),
     static_members=True,
     markets={"slow": {"approval": "manual"}},
     # Orders waits for a person all through these tests; payments retries itself quickly.
-    settings={"ORDERS_PARK_RETRY_SECONDS": "3600", "PAYMENTS_PARK_RETRY_SECONDS": "0.2"},
+    settings={
+        "ORDERS_PARK_RETRY_SECONDS": "3600",
+        "PAYMENTS_PARK_RETRY_SECONDS": "0.2",
+        "PAYMENTS_GATEWAY_BACKOFF_SECONDS_MAX": "0.5",
+    },
 )
 SOURCE = "api/main"
 PARKED = 'select * from parked where topic = $1 and partition = $2 and "offset" = $3 and edited_from is null'
@@ -275,7 +280,7 @@ async def test_a_parked_order_retries_itself_three_times_then_waits_for_a_person
 
 
 async def test_outcomes_of_tasks_still_apply_to_a_parked_order_and_its_messages_queue(shop: Shop) -> None:
-    order = await shop.place(account="gateway")  # its gateway takes 1.5 s
+    order = await forced.place(shop, {"authorize": "silent"})
     topic = "payments.commands.v1"
 
     async def asked() -> Any:
@@ -285,6 +290,8 @@ async def test_outcomes_of_tasks_still_apply_to_a_parked_order_and_its_messages_
     subject = Raw.of(shop.snapshot()).with_header("ce_subject", order.encode())
     (place,) = await send_raw(shop, [replace(subject, key=order.encode(), value=b"{").with_header("ce_type", b"payments.void")], topic)  # fmt: skip
     row = await parked_row(shop, place, topic, "payments")
+
+    await forced.trouble(shop, order, {"authorize": None})
 
     async def behind() -> Any:
         return await shop.rows(

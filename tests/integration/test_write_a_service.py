@@ -150,7 +150,9 @@ async def test_the_service_of_the_page_runs_and_keeps_what_the_page_promises(sys
         system, (one, completed(one, 19_99)), (bad, b"{"), (never, approved), (other, completed(other, 250_00))
     )
 
-    await until(lambda: shown(system, f"/v1/points/{other}", viewer), "the points of the last order")
+    for order in (one, other):
+        await until(lambda order=order: shown(system, f"/v1/points/{order}", viewer), "the points of an order")
+    await until(lambda: get(system, "/v1/parked", keeper)[1]["items"], "the bad message, parked")
     assert get(system, f"/v1/points/{one}", viewer) == (200, {"order_id": str(one), "points": 19})
     assert get(system, f"/v1/points/{other}", viewer) == (200, {"order_id": str(other), "points": 250})
     assert get(system, f"/v1/points/{never}", viewer)[1]["type"] == "/problems/order_unknown"
@@ -175,4 +177,4 @@ async def test_the_service_of_the_page_runs_and_keeps_what_the_page_promises(sys
     finally:
         await connection.close()
     assert {tuple(row) for row in rows} == {(one, 19, 1), (other, 250, 1), (late, 1, 1)}
-    assert system.stop() == {"loyalty-0": 0}
+    assert system.stop(PATIENCE_SECONDS) == {"loyalty-0": 0}

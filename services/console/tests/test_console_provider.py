@@ -271,11 +271,10 @@ async def test_what_is_no_token_signs_nobody_in(app: App, provider: Provider, br
 
 
 async def test_clocks_may_be_a_minute_apart(app: App, provider: Provider, browser: Browser) -> None:
-    now = int(time.time())
-    for claims in ({"iat": now + 50, "nbf": now + 50}, {"exp": now - 50}):
-        provider.claims = claims
-        assert (await come_back(provider, Browser(app))).status == 303, claims
-    for claims in ({"iat": now + 120}, {"exp": now - 70}):
+    for accepted in (("iat", 50), ("nbf", 50), ("exp", -20)):  # the browser may take as long as is left of the minute
+        provider.claims = {name: int(time.time()) + ahead for name, ahead in [accepted]}
+        assert (await come_back(provider, Browser(app))).status == 303, accepted
+    for claims in ({"iat": int(time.time()) + 600}, {"exp": int(time.time()) - 70}):
         provider.claims = claims
         answer = await come_back(provider, Browser(app))
         assert answer.status == 502 and "compare the clocks" in answer.text, claims

@@ -5,11 +5,12 @@ from __future__ import annotations
 import contextlib
 import os
 import shutil
-import socket
 import subprocess
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Final
+
+from chassis.http.server import listen
 
 VERSION: Final = "v0.197.0"
 """Describes the API version that `payments.gateways.stripe.gateway` pins."""
@@ -45,8 +46,7 @@ def installed() -> Path:
 @contextlib.contextmanager
 def running() -> Iterator[str]:
     """Yields its URL."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
+    with listen("127.0.0.1", 0) as probe:
         port = probe.getsockname()[1]
     with subprocess.Popen(
         [installed(), "-http-addr", f"127.0.0.1:{port}"], stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True

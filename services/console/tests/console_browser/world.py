@@ -6,7 +6,6 @@ import asyncio
 import contextlib
 import os
 import re
-import socket
 from collections.abc import AsyncIterator
 from dataclasses import dataclass, field
 from typing import Literal
@@ -95,10 +94,8 @@ class Console:
 
     def __init__(self, settings: Settings) -> None:
         self._settings = settings
-        listener = socket.socket()
-        listener.bind(("127.0.0.1", 0))
-        self.port = listener.getsockname()[1]
-        listener.close()
+        with listen("127.0.0.1", 0) as listener:  # a port that no outgoing connection takes while it is stopped
+            self.port = listener.getsockname()[1]
 
     async def start(self) -> None:
         self._app = App(SERVICE, self._settings, "api")
