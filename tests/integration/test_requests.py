@@ -14,6 +14,7 @@ import pytest
 
 from system.processes import SAGA
 from tests.integration.shop import Options, Shop, order_content
+from tests.waiting import PATIENCE_SECONDS
 
 SHOP = Options(gateway=("--latency-ms", "5"), static_members=True)
 
@@ -64,7 +65,7 @@ def causes(entries: Sequence[Mapping[str, Any]], type_: str) -> list[str]:
 async def post(shop: Shop, body: object, key: str) -> tuple[int, bytes]:
     """One attempt, as it is; the bytes of the answer. Raises when none comes."""
     headers = {"authorization": f"Bearer {shop.keys['orders']}", "idempotency-key": key}
-    async with aiohttp.ClientSession(headers=headers, timeout=aiohttp.ClientTimeout(total=20)) as http:
+    async with aiohttp.ClientSession(headers=headers, timeout=aiohttp.ClientTimeout(total=PATIENCE_SECONDS)) as http:
         async with http.post(f"{shop.system.url('orders')}/v1/orders", json=body) as answer:
             return answer.status, await answer.read()
 

@@ -37,7 +37,7 @@ from console.polling import Poller
 from console.settings import Owner, Settings
 from contracts import invoicing, orders
 from contracts.snapshot import Address, Buyer
-from tests.waiting import patience
+from tests.waiting import PATIENCE_SECONDS, patience
 
 URL = os.environ.get("CONSOLE_TEST_DATABASE_URL", "")
 pytestmark = [pytest.mark.asyncio, pytest.mark.skipif(not URL, reason="CONSOLE_TEST_DATABASE_URL is not set")]
@@ -346,7 +346,7 @@ async def test_an_open_page_receives_its_figures_when_the_processes_were_asked_a
             async with patience():
                 received = ""
                 while f">{rows}</dd>" not in received:
-                    await watcher.wait(20)
+                    await watcher.wait(PATIENCE_SECONDS)
                     received = json.loads(re.findall(r"^data: (.*)$", watcher.take().decode(), re.MULTILINE)[-1])[
                         "cells"
                     ]["outbox"]

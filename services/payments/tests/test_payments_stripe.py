@@ -24,6 +24,7 @@ from payments.gateways.port import Unclear
 from payments.gateways.stripe import answers, events
 from payments.gateways.stripe.amounts import THREE_DECIMAL, NotChargeable, from_stripe, to_stripe
 from payments.gateways.stripe.gateway import Stripe
+from tests.waiting import PATIENCE_SECONDS
 
 NOW = datetime(2026, 11, 29, 12, tzinfo=UTC)
 SECRET = "whsec_test"
@@ -240,6 +241,6 @@ def test_the_mock_would_refuse_a_parameter_that_stripe_does_not_have(mock: str) 
         f"{mock}/v1/payment_intents", b"amount=1&currency=eur&nonsense=1", {"Authorization": "Bearer sk_test_x"}
     )
     with pytest.raises(urllib.error.HTTPError) as refused:
-        urllib.request.urlopen(wrong, timeout=5)
+        urllib.request.urlopen(wrong, timeout=PATIENCE_SECONDS)
     assert refused.value.code == 400
     refused.value.close()

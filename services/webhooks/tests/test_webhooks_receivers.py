@@ -19,6 +19,7 @@ from pathlib import Path
 import pytest
 
 from devservices.ports import choose_port
+from tests.waiting import PATIENCE_SECONDS
 from webhooks.domain.signing import new_secret, signed_headers, signer_of
 
 PAGE = Path(__file__).parents[3] / "docs" / "endpoints.md"
@@ -31,7 +32,7 @@ COMMANDS = {
     "receiver.php": ["php", "-S", "127.0.0.1:{port}", "{program}"],
     "receiver.go": ["go", "run", "{program}"],
 }
-START_SECONDS_MAX = 120
+START_SECONDS_MAX = PATIENCE_SECONDS
 """Go compiles its HTTP server the first time."""
 
 
@@ -76,7 +77,7 @@ def signed(*secrets: str, at: datetime | None = None) -> dict[str, str]:
 def status(url: str, headers: dict[str, str], body: bytes) -> int:
     request = urllib.request.Request(url, body, headers)
     try:
-        with urllib.request.urlopen(request, timeout=10) as response:
+        with urllib.request.urlopen(request, timeout=PATIENCE_SECONDS) as response:
             code: int = response.status
             return code
     except urllib.error.HTTPError as error:
