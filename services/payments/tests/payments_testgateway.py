@@ -5,9 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 import os
-import random
 import signal
-import socket
 import subprocess
 import sys
 from collections.abc import Awaitable, Callable, Iterator
@@ -20,6 +18,7 @@ import aiohttp
 import pytest
 
 from chassis.declare.service import Attempt, TryAgain
+from devservices.ports import choose_port
 from payments.domain.gateway import GatewayCall, GatewayOutcome
 from payments.gateways.policy import Policy
 from payments.gateways.test import TestGateway
@@ -41,7 +40,7 @@ class Process:
     """A gateway process; `kill` and `start` again leave its ledger file."""
 
     def __init__(self, folder: Path, *options: str) -> None:
-        self.ledger, self.options, self.port = folder / "charges.jsonl", options, free_port()
+        self.ledger, self.options, self.port = folder / "charges.jsonl", options, choose_port("port", None)
         self.url = f"http://127.0.0.1:{self.port}"
         self.start()
 
@@ -68,17 +67,6 @@ class Process:
             for e in entries
             if e["order_id"] == str(order_id) and e["state"] != "refused"
         ]
-
-
-def free_port() -> int:
-    for port in random.sample(range(20_000, 32_000), 50):
-        with socket.socket() as probe:
-            try:
-                probe.bind(("127.0.0.1", port))
-            except OSError:
-                continue
-            return port
-    raise OSError("no free port between 20000 and 32000")
 
 
 @pytest.fixture

@@ -10,7 +10,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Final
 
-from chassis.http.server import listen
+from devservices.ports import choose_port
 
 VERSION: Final = "v0.197.0"
 """Describes the API version that `payments.gateways.stripe.gateway` pins."""
@@ -46,8 +46,7 @@ def installed() -> Path:
 @contextlib.contextmanager
 def running() -> Iterator[str]:
     """Yields its URL."""
-    with listen("127.0.0.1", 0) as probe:
-        port = probe.getsockname()[1]
+    port = choose_port("port", None)
     with subprocess.Popen(
         [installed(), "-http-addr", f"127.0.0.1:{port}"], stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True
     ) as process:

@@ -7,7 +7,7 @@ from uuid import uuid4
 
 import pytest
 from payments_gateways import NoAccounts
-from payments_testgateway import FIRST, Order, Process, free_port, run, settings, shared
+from payments_testgateway import FIRST, Order, Process, run, settings, shared
 from pydantic import ValidationError
 
 from chassis import crash
@@ -57,8 +57,8 @@ def test_what_does_not_say_yes_or_no_is_neither(status: int, body: bytes) -> Non
             await writer.drain()
             writer.close()
 
-        port = free_port()
-        server = await asyncio.start_server(answer, "127.0.0.1", port)
+        server = await asyncio.start_server(answer, "127.0.0.1", 0)
+        port = server.sockets[0].getsockname()[1]
         client = Policy(TestGateway(f"http://127.0.0.1:{port}", PATIENCE_SECONDS), settings())
         c = GatewayCall(
             operation_id=uuid4(), gateway="test", kind="capture", order_id=uuid4(), store_id="st_1",

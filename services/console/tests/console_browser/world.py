@@ -22,6 +22,7 @@ from chassis.process.app import App
 from console.handlers import SERVICE
 from console.settings import Settings
 from console.working import Worker
+from devservices.ports import choose_port
 from tests.browser import CHROMIUM, DESKTOP, MISSING, painted
 from tests.waiting import PATIENCE_SECONDS
 
@@ -94,8 +95,7 @@ class Console:
 
     def __init__(self, settings: Settings) -> None:
         self._settings = settings
-        with listen("127.0.0.1", 0) as listener:  # a port that no outgoing connection takes while it is stopped
-            self.port = listener.getsockname()[1]
+        self.port = choose_port("port", None)  # which no outgoing connection takes while it is stopped
 
     async def start(self) -> None:
         self._app = App(SERVICE, self._settings, "api")
