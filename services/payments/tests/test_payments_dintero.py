@@ -121,8 +121,10 @@ def test_a_delivery_names_its_payment_and_the_operation_of_its_last_event() -> N
 
 
 @pytest.mark.parametrize(
-    "body", [b"", b"[]", b"{}", b"\xff", PING.replace(b'"d1"', b'""'), CHANGED.replace(b'"T12345678.t"', b'""')]
-)
+    "body", [b"", b"[]", b"{}", b"\xff", PING.replace(b'"d1"', b'""'), CHANGED.replace(b'"T12345678.t"', b'""'),
+     PING.replace(b'"d1"', b'"d\\u0000"'), CHANGED.replace(b'"T12345678.t"', b'"%s"' % (b"T" * 501)),
+     CHANGED.replace(b"2026-11-29T", b"0001-01-01T")]
+)  # fmt: skip
 def test_a_body_of_another_shape_is_unreadable(body: bytes) -> None:
     with pytest.raises(Unreadable):
         events.read(body)

@@ -19,7 +19,7 @@ from contracts.payments import Declined, Voided
 from gatewayservers.stripe import signature
 from payments.domain.gateway import GatewayCall
 from payments.gateways.http import Answer
-from payments.gateways.inbound import InvalidSignature, Unreadable
+from payments.gateways.inbound import Inbound, InvalidSignature, Unreadable, verified
 from payments.gateways.port import Unclear
 from payments.gateways.stripe import answers, events
 from payments.gateways.stripe.amounts import THREE_DECIMAL, NotChargeable, from_stripe, to_stripe
@@ -95,6 +95,31 @@ def test_any_other_signature_is_invalid(header: str) -> None:
 def test_a_body_of_another_shape_is_unreadable(body: bytes) -> None:
     with pytest.raises(Unreadable):
         events.read(body)
+
+
+@pytest.mark.parametrize(
+    ("event_id", "created", "subject"),
+    [
+        ("evt_1", 10**18, "pi_1"), ("evt_1", 10**30, "pi_1"), ("evt_1", -(10**14), "pi_1"), ("evt_1", -1, "pi_1"), ("evt_1", 7_500_000_000, "pi_1"),
+        (r"evt_\u0000", 1, "pi_1"), ("evt_1", 1, r"pi_\u0000"), ("evt_1", 1, "pi_" + "1" * 500), (r"evt_\ud800", 1, "pi_1"),
+    ],
+)  # fmt: skip
+def test_an_event_that_no_row_can_hold_is_unreadable(event_id: str, created: int, subject: str) -> None:
+    """It is stored and listed as such: an error of the service would have it sent again for days."""
+    body = f'{{"id":"{event_id}","type":"x","created":{created},"data":{{"object":{{"id":"{subject}"}}}}}}'
+    with pytest.raises(Unreadable):
+        events.read(body.encode())
+
+
+def test_two_secrets_hold_while_one_replaces_the_other() -> None:
+    inbound = Inbound(events.verify, events.read)
+    for secret in ("whsec_old", "whsec_new"):
+        headers = {"stripe-signature": signature(b"{}", secret, NOW.timestamp())}
+        verified(inbound, b"{}", headers, "whsec_old\nwhsec_new\n", NOW)
+        verified(inbound, b"{}", headers, secret, NOW)
+    for secrets in ("whsec_older\nwhsec_newer", "", "\n"):
+        with pytest.raises(InvalidSignature):
+            verified(inbound, b"{}", headers, secrets, NOW)
 
 
 def test_metadata_of_another_system_names_no_operation_of_ours() -> None:

@@ -15,7 +15,7 @@ from contracts.base import Timestamp
 from payments import asking
 from payments.gateways import received
 from payments.gateways.accounts import Accounts, CredentialsMissing, resolved
-from payments.gateways.inbound import EVENT_BYTES_MAX, InvalidSignature, Unreadable
+from payments.gateways.inbound import EVENT_BYTES_MAX, InvalidSignature, Unreadable, verified
 from payments.gateways.registry import KINDS
 from payments.tables import gateway_events
 
@@ -82,7 +82,7 @@ def add_routes(router: APIRouter, app: App) -> None:
             )
         now = datetime.now(UTC)
         try:
-            kind.inbound.verify(body, request.headers, resolved(known.webhook_secret), now)
+            verified(kind.inbound, body, request.headers, resolved(known.webhook_secret), now)
         except CredentialsMissing as missing:
             raise Problem(503, "credentials_missing", "The secret of the account is not there", str(missing)) from None
         except InvalidSignature as invalid:

@@ -14,7 +14,7 @@ from uuid import UUID
 
 from pydantic import BeforeValidator
 
-from contracts.base import Frozen
+from contracts.base import Frozen, Text, Timestamp
 
 EVENT_BYTES_MAX: Final = 256 * 1024
 
@@ -36,19 +36,36 @@ def _uuid_or_none(value: object) -> object:
 
 
 class Notice(Frozen):
-    """What is stored of an event. The whole event may hold personal data and secrets, and stays at the gateway."""
+    """What is stored of an event. The whole event may hold personal data and secrets, and stays at the gateway.
 
-    event_id: str
-    type: str
-    occurred_at: datetime
-    subject: str
+    Raises ValidationError for what no row can hold: a NUL, a text of more than 500 characters, a time out of range.
+    """
+
+    event_id: Text
+    type: Text
+    occurred_at: Timestamp
+    subject: Text
     """The gateway's id of the object that changed."""
-    payment: str | None = None
+    payment: Text | None = None
     """The gateway's reference of the authorization that the object belongs to."""
     operation_id: Annotated[UUID | None, BeforeValidator(_uuid_or_none)] = None
     """Our operation, if the object names it."""
     asks: Literal["", "dispute", "refunds"] = ""
     """What the gateway is to be asked: about the dispute `subject`; for the refunds of `payment`, as one may be no operation of ours."""
+
+
+def verified(inbound: Inbound, body: bytes, headers: Mapping[str, str], secrets: str, now: datetime) -> None:
+    """secrets: one per line. While a secret is replaced, events come that were signed with the old one and with the new one.
+
+    Raises InvalidSignature unless the body is signed with one of them.
+    """
+    refused = InvalidSignature("there is no secret")
+    for secret in secrets.splitlines():
+        try:
+            return inbound.verify(body, headers, secret.strip(), now)
+        except InvalidSignature as invalid:
+            refused = invalid
+    raise refused
 
 
 @dataclass(frozen=True, slots=True)

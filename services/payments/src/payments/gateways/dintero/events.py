@@ -66,9 +66,12 @@ def verify(body: bytes, headers: Mapping[str, str], secret: str, now: datetime) 
 def read(body: bytes) -> Notice:
     """Reads a delivery. The last event of a transaction names a capture or refund, `merchant_reference` the authorization."""
     try:
-        event = _Event.model_validate_json(body)
+        return _notice(_Event.model_validate_json(body))
     except ValidationError as error:
         raise Unreadable(f"{error.error_count()} errors") from None
+
+
+def _notice(event: _Event) -> Notice:
     transaction, attempt = event.transaction, event.authorization or _Authorization()
     last = transaction.events[-1] if transaction and transaction.events else _Changed()
     named: Any = last.event_reference or (transaction or attempt).merchant_reference

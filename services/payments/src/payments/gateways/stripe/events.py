@@ -34,7 +34,7 @@ class _Data(Frozen):
 class _Event(Frozen):
     id: str = Field(max_length=255)
     type: str = Field(max_length=255)
-    created: int
+    created: int = Field(ge=0, lt=2**33)
     data: _Data
 
 
@@ -58,19 +58,19 @@ def read(body: bytes) -> Notice:
     """Reads an event. An intent's metadata names its authorization, a refund's the refund; a charge or dispute its intent."""
     try:
         event = _Event.model_validate_json(body)
+        subject = event.data.object
+        metadata: Mapping[str, Any] = subject.metadata or {}
+        return Notice(
+            event_id=event.id,
+            type=event.type,
+            occurred_at=datetime.fromtimestamp(event.created, UTC),
+            subject=subject.id,
+            payment=subject.payment_intent or (subject.id if subject.id.startswith("pi_") else None),
+            operation_id=metadata.get("operation_id"),
+            asks=_asks(event.type, metadata),
+        )
     except ValidationError as error:
         raise Unreadable(f"{error.error_count()} errors") from None
-    subject = event.data.object
-    metadata: Mapping[str, Any] = subject.metadata or {}
-    return Notice(
-        event_id=event.id,
-        type=event.type,
-        occurred_at=datetime.fromtimestamp(event.created, UTC),
-        subject=subject.id,
-        payment=subject.payment_intent or (subject.id if subject.id.startswith("pi_") else None),
-        operation_id=metadata.get("operation_id"),
-        asks=_asks(event.type, metadata),
-    )
 
 
 def _asks(kind: str, metadata: Mapping[str, Any]) -> Literal["", "dispute", "refunds"]:
